@@ -1,0 +1,469 @@
+/**
+ * The one page of limits: every figure that bounds a wait, a size or a count, with unit, range, environment variable and reason.
+ * Promises: 0 is never "no limit"; every value is finite; `docs/limits.md` is generated from this table.
+ * Does not: read the environment or files (`load.ts`).
+ */
+export type Unit = 'ms' | 'bytes' | 'count' | 'depth' | 'per-second' | 'per-minute' | 'port';
+
+export interface LimitRow {
+  readonly default: number;
+  readonly unit: Unit;
+  readonly min: number;
+  readonly max: number;
+  readonly env: string;
+  /** Why this figure; one sentence. */
+  readonly why: string;
+}
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+
+function row(value: number, unit: Unit, range: readonly [number, number], env: string, why: string): LimitRow {
+  return { default: value, unit, min: range[0], max: range[1], env, why };
+}
+
+export const LIMITS = {
+  // Listening
+  port: row(3000, 'port', [0, 65535], 'PORT', 'Where clients expect the hub; 0 = a free port, for tests.'),
+  hubs: row(
+    1,
+    'count',
+    [1, 64],
+    'MCPHUB_HUBS',
+    'Hub processes; one serves hundreds of people, more than the cores helps nobody.',
+  ),
+  connections: row(
+    10_000,
+    'count',
+    [16, 100_000],
+    'MCPHUB_CONNECTIONS',
+    'Sockets cost about 10 kB each; 64 descriptors stay in reserve.',
+  ),
+  headersMs: row(
+    10 * SECOND,
+    'ms',
+    [1 * SECOND, 2 * MINUTE],
+    'MCPHUB_HEADERS_MS',
+    'A client that trickles its headers is cut.',
+  ),
+  requestMs: row(
+    30 * SECOND,
+    'ms',
+    [1 * SECOND, 10 * MINUTE],
+    'MCPHUB_REQUEST_MS',
+    'Time for a whole request to arrive.',
+  ),
+  keepAliveMs: row(
+    75 * SECOND,
+    'ms',
+    [1 * SECOND, 10 * MINUTE],
+    'MCPHUB_KEEP_ALIVE_MS',
+    'Longer than the 60 s of common proxies, so that they close first.',
+  ),
+  handoverMs: row(
+    10 * SECOND,
+    'ms',
+    [1 * SECOND, 1 * MINUTE],
+    'MCPHUB_HANDOVER_MS',
+    'A connection waits this long in the guard while no hub is up, then gets 503.',
+  ),
+  handoverQueue: row(
+    4096,
+    'count',
+    [16, 65_536],
+    'MCPHUB_HANDOVER_QUEUE',
+    'Connections that wait in the guard while a hub restarts.',
+  ),
+  // What a client may send
+  bodyBytes: row(
+    4 * MiB,
+    'bytes',
+    [1 * KiB, 64 * MiB],
+    'MCPHUB_BODY_BYTES',
+    'The MCP SDK’s own limit; 3.4 MB of JSON cost 20 ms to parse.',
+  ),
+  bodyDepth: row(64, 'depth', [8, 512], 'MCPHUB_BODY_DEPTH', 'Deep nesting blocks a parser for most of a second.'),
+  bodyMs: row(30 * SECOND, 'ms', [1 * SECOND, 10 * MINUTE], 'MCPHUB_BODY_MS', 'A body that trickles is cut.'),
+  idBytes: row(256, 'bytes', [16, 4 * KiB], 'MCPHUB_ID_BYTES', 'A JSON-RPC id is echoed; it must not be a payload.'),
+  batch: row(100, 'count', [1, 1000], 'MCPHUB_BATCH', 'Messages in one batch (2025-03-26 only).'),
+  // Admission
+  calls: row(4096, 'count', [1, 65_536], 'MCPHUB_CALLS', 'Calls inside one hub process at once.'),
+  keyInFlight: row(
+    256,
+    'count',
+    [1, 16_384],
+    'MCPHUB_KEY_IN_FLIGHT',
+    'Calls of one key at once; one key must not fill the hub.',
+  ),
+  keyPerSecond: row(
+    1_000_000,
+    'per-second',
+    [1, 1_000_000],
+    'MCPHUB_KEY_PER_SECOND',
+    'Requests of one key a second; the default is out of reach on purpose.',
+  ),
+  addressPerSecond: row(
+    20,
+    'per-second',
+    [1, 100_000],
+    'MCPHUB_ADDRESS_PER_SECOND',
+    'Requests without a valid key from one address.',
+  ),
+  failedKeysPerMinute: row(
+    10,
+    'per-minute',
+    [1, 100_000],
+    'MCPHUB_FAILED_KEYS_PER_MINUTE',
+    'Wrong keys from one address before it gets 429.',
+  ),
+  addresses: row(10_000, 'count', [100, 1_000_000], 'MCPHUB_ADDRESSES', 'Addresses whose failures are remembered.'),
+  // Sessions and streams
+  sessions: row(
+    50_000,
+    'count',
+    [100, 1_000_000],
+    'MCPHUB_SESSIONS',
+    'Opened statements kept in memory (a seal costs 25 µs to open).',
+  ),
+  sessionIdleMs: row(
+    10 * MINUTE,
+    'ms',
+    [10 * SECOND, 24 * HOUR],
+    'MCPHUB_SESSION_IDLE_MS',
+    'Freed from memory after this; the statement itself stays valid.',
+  ),
+  sessionMs: row(
+    24 * HOUR,
+    'ms',
+    [1 * MINUTE, 30 * 24 * HOUR],
+    'MCPHUB_SESSION_MS',
+    'Age at which a sealed session id stops being accepted.',
+  ),
+  tombstones: row(
+    50_000,
+    'count',
+    [100, 1_000_000],
+    'MCPHUB_TOMBSTONES',
+    'Ids ended by DELETE, remembered for sessionMs.',
+  ),
+  streams: row(10_000, 'count', [16, 100_000], 'MCPHUB_STREAMS', 'Long SSE responses at once.'),
+  streamMs: row(
+    24 * HOUR,
+    'ms',
+    [1 * MINUTE, 7 * 24 * HOUR],
+    'MCPHUB_STREAM_MS',
+    'Oldest age of a GET stream; clients reconnect by themselves.',
+  ),
+  streamKeepAliveMs: row(
+    15 * SECOND,
+    'ms',
+    [1 * SECOND, 1 * MINUTE],
+    'MCPHUB_STREAM_KEEP_ALIVE_MS',
+    'Proxies cut idle streams at 60 s, Cursor at 300 s.',
+  ),
+  streamBytes: row(
+    1 * MiB,
+    'bytes',
+    [16 * KiB, 64 * MiB],
+    'MCPHUB_STREAM_BYTES',
+    'Unread bytes of one stream before its reader is cut.',
+  ),
+  streamSlowMs: row(
+    10 * SECOND,
+    'ms',
+    [1 * SECOND, 5 * MINUTE],
+    'MCPHUB_STREAM_SLOW_MS',
+    'A reader that takes nothing for this long is cut.',
+  ),
+  // Calls upstream
+  silenceMs: row(
+    5 * SECOND,
+    'ms',
+    [100, 1 * HOUR],
+    'MCPHUB_SILENCE_MS',
+    'Five seconds without a sign of life end a wait.',
+  ),
+  silenceRaisedMs: row(
+    60 * SECOND,
+    'ms',
+    [1 * SECOND, 1 * HOUR],
+    'MCPHUB_SILENCE_RAISED_MS',
+    'What a server gets after its pong came too late once.',
+  ),
+  questionMs: row(
+    2500,
+    'ms',
+    [50, 10 * MINUTE],
+    'MCPHUB_QUESTION_MS',
+    'Silence after which the liveness question goes out.',
+  ),
+  totalMs: row(
+    10 * MINUTE,
+    'ms',
+    [1 * SECOND, 24 * HOUR],
+    'MCPHUB_TOTAL_MS',
+    'Total of a tool call, whatever signs of life it shows.',
+  ),
+  connectMs: row(3 * SECOND, 'ms', [100, 1 * MINUTE], 'MCPHUB_CONNECT_MS', 'TCP and TLS together.'),
+  dnsMs: row(2 * SECOND, 'ms', [100, 30 * SECOND], 'MCPHUB_DNS_MS', 'Two dead names must not stall others.'),
+  handshakeMs: row(
+    5 * SECOND,
+    'ms',
+    [100, 5 * MINUTE],
+    'MCPHUB_HANDSHAKE_MS',
+    'initialize of a remote server, initialized included.',
+  ),
+  startMs: row(
+    60 * SECOND,
+    'ms',
+    [1 * SECOND, 10 * MINUTE],
+    'MCPHUB_START_MS',
+    'From spawn to the initialize answer of a stdio server.',
+  ),
+  installMs: row(
+    5 * MINUTE,
+    'ms',
+    [5 * SECOND, 1 * HOUR],
+    'MCPHUB_INSTALL_MS',
+    'npx or uvx fetching a package, in the background.',
+  ),
+  listMs: row(5 * SECOND, 'ms', [100, 5 * MINUTE], 'MCPHUB_LIST_MS', 'One page of a list, in the background only.'),
+  pingMs: row(5 * SECOND, 'ms', [100, 1 * MINUTE], 'MCPHUB_PING_MS', 'Answer to a liveness question.'),
+  pingEveryMs: row(
+    30 * SECOND,
+    'ms',
+    [1 * SECOND, 1 * HOUR],
+    'MCPHUB_PING_EVERY_MS',
+    'How often an idle link is asked, ± 10 %.',
+  ),
+  starting: row(
+    4,
+    'count',
+    [1, 64],
+    'MCPHUB_STARTING',
+    'Children that start at the same time; a herd of npx starves itself.',
+  ),
+  serverInFlight: row(64, 'count', [1, 4096], 'MCPHUB_SERVER_IN_FLIGHT', 'Calls inside one remote server at once.'),
+  stdioInFlight: row(32, 'count', [1, 4096], 'MCPHUB_STDIO_IN_FLIGHT', 'Calls inside one stdio server at once.'),
+  serverQueue: row(2048, 'count', [0, 65_536], 'MCPHUB_SERVER_QUEUE', 'Calls that wait for a place at one server.'),
+  serverQueueMs: row(2 * SECOND, 'ms', [10, 1 * MINUTE], 'MCPHUB_SERVER_QUEUE_MS', 'Longest wait for such a place.'),
+  serverConnections: row(64, 'count', [1, 1024], 'MCPHUB_SERVER_CONNECTIONS', 'Sockets to one remote server.'),
+  answerBytes: row(
+    32 * MiB,
+    'bytes',
+    [64 * KiB, 256 * MiB],
+    'MCPHUB_ANSWER_BYTES',
+    'Largest answer of a remote server.',
+  ),
+  errorBytes: row(
+    64 * KiB,
+    'bytes',
+    [1 * KiB, 1 * MiB],
+    'MCPHUB_ERROR_BYTES',
+    'Read of an HTTP error body; proxies send whole pages.',
+  ),
+  stdioLineBytes: row(
+    16 * MiB,
+    'bytes',
+    [64 * KiB, 256 * MiB],
+    'MCPHUB_STDIO_LINE_BYTES',
+    'Largest message of a stdio server.',
+  ),
+  stdinBytes: row(
+    1 * MiB,
+    'bytes',
+    [64 * KiB, 64 * MiB],
+    'MCPHUB_STDIN_BYTES',
+    'Unread bytes towards a child before calls are refused.',
+  ),
+  stdinStuckMs: row(
+    10 * SECOND,
+    'ms',
+    [1 * SECOND, 10 * MINUTE],
+    'MCPHUB_STDIN_STUCK_MS',
+    'A child that takes nothing for this long is restarted.',
+  ),
+  stderrTailBytes: row(
+    64 * KiB,
+    'bytes',
+    [1 * KiB, 4 * MiB],
+    'MCPHUB_STDERR_TAIL_BYTES',
+    'Kept of a child’s stderr for `servers logs`.',
+  ),
+  childTermMs: row(
+    2 * SECOND,
+    'ms',
+    [100, 1 * MINUTE],
+    'MCPHUB_CHILD_TERM_MS',
+    'Each step of ending a child: EOF, SIGTERM, SIGKILL.',
+  ),
+  restartBaseMs: row(
+    1 * SECOND,
+    'ms',
+    [50, 1 * MINUTE],
+    'MCPHUB_RESTART_BASE_MS',
+    'First rest before a lost server is tried again.',
+  ),
+  restartCapMs: row(
+    60 * SECOND,
+    'ms',
+    [1 * SECOND, 1 * HOUR],
+    'MCPHUB_RESTART_CAP_MS',
+    'Longest rest; back in service at most 65 s after the server is.',
+  ),
+  // Catalog
+  servers: row(500, 'count', [1, 5000], 'MCPHUB_SERVERS', 'Configured servers.'),
+  serverTools: row(
+    5000,
+    'count',
+    [1, 50_000],
+    'MCPHUB_SERVER_TOOLS',
+    'Tools of one server; more are hidden and named in the log.',
+  ),
+  listPages: row(64, 'count', [1, 1000], 'MCPHUB_LIST_PAGES', 'Pages of one list; an endless cursor ends here.'),
+  descriptionBytes: row(8 * KiB, 'bytes', [256, 1 * MiB], 'MCPHUB_DESCRIPTION_BYTES', 'A longer description is cut.'),
+  schemaBytes: row(
+    256 * KiB,
+    'bytes',
+    [1 * KiB, 4 * MiB],
+    'MCPHUB_SCHEMA_BYTES',
+    'A tool with a larger schema is hidden.',
+  ),
+  firstCatalogMs: row(
+    3 * SECOND,
+    'ms',
+    [10, 30 * SECOND],
+    'MCPHUB_FIRST_CATALOG_MS',
+    'A list waits this long for a server that has never been listed.',
+  ),
+  // Breaker
+  breakerFailures: row(
+    5,
+    'count',
+    [1, 1000],
+    'MCPHUB_BREAKER_FAILURES',
+    'Transport failures in a row that open a server’s breaker.',
+  ),
+  breakerOpenMs: row(
+    2 * SECOND,
+    'ms',
+    [100, 10 * MINUTE],
+    'MCPHUB_BREAKER_OPEN_MS',
+    'First rest of an open breaker; doubles, jittered.',
+  ),
+  breakerCapMs: row(
+    60 * SECOND,
+    'ms',
+    [1 * SECOND, 1 * HOUR],
+    'MCPHUB_BREAKER_CAP_MS',
+    'Longest rest of an open breaker.',
+  ),
+  // Control and disk
+  storeMs: row(2 * SECOND, 'ms', [100, 30 * SECOND], 'MCPHUB_STORE_MS', 'One statement of the store.'),
+  forwardMs: row(
+    5 * SECOND,
+    'ms',
+    [100, 1 * MINUTE],
+    'MCPHUB_FORWARD_MS',
+    '/api and / are handed to control for this long.',
+  ),
+  askMs: row(
+    1 * SECOND,
+    'ms',
+    [50, 30 * SECOND],
+    'MCPHUB_ASK_MS',
+    'Control asks a hub, or the CLI asks both, for this long.',
+  ),
+  factsQueue: row(
+    10_000,
+    'count',
+    [100, 1_000_000],
+    'MCPHUB_FACTS_QUEUE',
+    'Facts on their way to control; the oldest are dropped.',
+  ),
+  snapshotBytes: row(
+    64 * MiB,
+    'bytes',
+    [1 * MiB, 512 * MiB],
+    'MCPHUB_SNAPSHOT_BYTES',
+    'Largest snapshot on the relay or on disk.',
+  ),
+  logBytes: row(
+    1 * MiB,
+    'bytes',
+    [16 * KiB, 64 * MiB],
+    'MCPHUB_LOG_BYTES',
+    'Log bytes that wait for a slow reader; then lines are dropped and counted.',
+  ),
+  // Stopping
+  drainMs: row(25 * SECOND, 'ms', [100, 10 * MINUTE], 'MCPHUB_DRAIN_MS', 'Calls in progress may finish for this long.'),
+  stopMs: row(30 * SECOND, 'ms', [200, 15 * MINUTE], 'MCPHUB_STOP_MS', 'Everything has ended by then.'),
+  killMs: row(35 * SECOND, 'ms', [300, 20 * MINUTE], 'MCPHUB_KILL_MS', 'The guard kills what is left.'),
+  balancerMs: row(
+    5 * SECOND,
+    'ms',
+    [1, 1 * MINUTE],
+    'MCPHUB_BALANCER_MS',
+    'Accepts go on this long when a balancer has been asking /readyz; not otherwise.',
+  ),
+  // Guard
+  beatMs: row(
+    3 * SECOND,
+    'ms',
+    [500, 1 * MINUTE],
+    'MCPHUB_BEAT_MS',
+    'No beat for this long and CPU burnt, or stopped: replaced.',
+  ),
+  beatCpuMs: row(
+    1500,
+    'ms',
+    [100, 1 * MINUTE],
+    'MCPHUB_BEAT_CPU_MS',
+    'CPU used since the last beat that proves a stall rather than starvation.',
+  ),
+  probeMs: row(
+    3 * SECOND,
+    'ms',
+    [500, 1 * MINUTE],
+    'MCPHUB_PROBE_MS',
+    'A probe without an answer for this long fails; three in a row end the process.',
+  ),
+  restarts: row(
+    5,
+    'count',
+    [1, 100],
+    'MCPHUB_RESTARTS',
+    'Restarts within a minute before the guard rests between them.',
+  ),
+  guardBackoffMs: row(
+    1 * SECOND,
+    'ms',
+    [50, 1 * MINUTE],
+    'MCPHUB_GUARD_BACKOFF_MS',
+    'First rest then; doubles up to 30 s, for ever.',
+  ),
+} as const satisfies Record<string, LimitRow>;
+
+export type LimitName = keyof typeof LIMITS;
+/** A value for every limit. */
+export type Limits = Readonly<Record<LimitName, number>>;
+
+export const LIMIT_NAMES = Object.keys(LIMITS) as readonly LimitName[];
+
+/** Defaults with the given values on top. Unknown names and values outside a row's range are left out (the loader has reported them). */
+export function limitsFrom(values: Readonly<Record<string, number>>): Limits {
+  const limits = {} as Record<LimitName, number>;
+  for (const name of LIMIT_NAMES) {
+    const given = values[name];
+    limits[name] = given !== undefined && isWithin(name, given) ? given : LIMITS[name].default;
+  }
+  return limits;
+}
+
+export function isWithin(name: LimitName, value: number): boolean {
+  const { min, max } = LIMITS[name];
+  return Number.isFinite(value) && value >= min && value <= max;
+}

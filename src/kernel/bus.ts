@@ -1,0 +1,36 @@
+/**
+ * Facts go round here: what has happened, in the past tense. Rooms state facts; they do not log, count or alert.
+ * Promises: `publish` is synchronous and never throws; a listener that throws is counted and skipped.
+ * Does not: queue, wait or answer. Who needs to act slowly keeps its own capped queue.
+ */
+import type { Fact } from './facts.ts';
+
+export type FactListener = (fact: Fact) => void;
+
+export class Bus {
+  #listeners: readonly FactListener[] = []; // bounded by: the rooms that listen (telemetry, health, relay)
+  #brokenListeners = 0;
+
+  /** Listeners that threw, since the start. */
+  get brokenListeners(): number {
+    return this.#brokenListeners;
+  }
+
+  publish(fact: Fact): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(fact);
+      } catch {
+        this.#brokenListeners += 1;
+      }
+    }
+  }
+
+  /** Returns how to stop listening. */
+  listen(listener: FactListener): () => void {
+    this.#listeners = [...this.#listeners, listener];
+    return () => {
+      this.#listeners = this.#listeners.filter((other) => other !== listener);
+    };
+  }
+}

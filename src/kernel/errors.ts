@@ -1,0 +1,388 @@
+/**
+ * Every failure has a name here: JSON-RPC code, HTTP status, whether trying again helps, whether it counts against a server's
+ * breaker, how loud it is logged, and what the operator should do. `docs/errors.md` is generated from this table.
+ * Promises: a code is never renamed; causes and stacks never reach clients (only `message` and `detail` do).
+ */
+export interface ErrorRow {
+  /** JSON-RPC 2.0 error code on the wire. */
+  readonly rpc: number;
+  /** HTTP status of the exchange when the whole exchange fails for this reason. */
+  readonly http: number;
+  /** True when the same request may succeed a little later. */
+  readonly retryable: boolean;
+  /** True when it says something bad about the server behind the hub. */
+  readonly breaker: boolean;
+  readonly level: 'debug' | 'info' | 'warn' | 'error';
+  /** Default sentence for the client. */
+  readonly message: string;
+  /** What an operator can do. */
+  readonly hint: string;
+}
+
+/** What a client may read beside the sentence. `outcome: unknown` = the server may have done the work. */
+export interface ErrorDetail {
+  readonly server?: string;
+  readonly phase?: string;
+  readonly waitedMs?: number;
+  readonly setting?: string;
+  readonly outcome?: 'unknown' | 'not-executed';
+  readonly retryAfterMs?: number;
+  readonly [key: string]: unknown;
+}
+
+function row(
+  rpc: number,
+  http: number,
+  level: ErrorRow['level'],
+  message: string,
+  hint: string,
+  more: { retryable?: boolean; breaker?: boolean } = {},
+): ErrorRow {
+  return { rpc, http, level, message, hint, retryable: more.retryable ?? false, breaker: more.breaker ?? false };
+}
+
+const RETRY = { retryable: true } as const;
+const SICK = { retryable: true, breaker: true } as const;
+
+export const ERRORS = {
+  // What a client sent
+  'parse-error': row(
+    -32700,
+    400,
+    'debug',
+    'The body is not well-formed JSON.',
+    'The client sent something that is not JSON.',
+  ),
+  'invalid-request': row(
+    -32600,
+    400,
+    'debug',
+    'The body is not a JSON-RPC 2.0 message.',
+    'Look at the client: the envelope is wrong.',
+  ),
+  'method-not-found': row(
+    -32601,
+    200,
+    'debug',
+    'Unknown method.',
+    'The client asked for a method that this hub does not serve.',
+  ),
+  'invalid-params': row(
+    -32602,
+    200,
+    'debug',
+    'The parameters do not fit the method.',
+    'Look at the client: a parameter is missing or of the wrong kind.',
+  ),
+  'unknown-tool': row(
+    -32602,
+    200,
+    'debug',
+    'Unknown tool.',
+    'The tool is not in the lists of the caller’s group: see `mcphub tools list`.',
+  ),
+  'too-deep': row(
+    -32600,
+    400,
+    'info',
+    'The body is nested too deeply.',
+    'Raise bodyDepth only for a client that is known to need it.',
+  ),
+  'body-too-large': row(
+    -32600,
+    413,
+    'info',
+    'The body is larger than this hub accepts.',
+    'Raise bodyBytes if the client is right to send that much.',
+  ),
+  'body-slow': row(-32600, 408, 'info', 'The body did not arrive in time.', 'A slow or broken client or network.'),
+  'media-type': row(
+    -32600,
+    415,
+    'debug',
+    'Content-Type must be application/json.',
+    'Look at the client’s request headers.',
+  ),
+  'method-not-allowed': row(
+    -32600,
+    405,
+    'debug',
+    'This HTTP method is not served here.',
+    'Use POST for messages; GET needs a session.',
+  ),
+  'not-found': row(
+    -32600,
+    404,
+    'debug',
+    'Nothing is served at this path.',
+    'The endpoint is /mcp, /mcp/<group> or /mcp/<server>.',
+  ),
+  unauthorized: row(
+    -32001,
+    401,
+    'info',
+    'A valid key is needed: Authorization: Bearer mcphub_…',
+    'Make a key with `mcphub keys create`.',
+  ),
+  'key-expired': row(-32001, 401, 'info', 'This key has expired.', 'Renew it with `mcphub keys rotate`.'),
+  'key-revoked': row(-32001, 401, 'info', 'This key has been revoked.', 'Make a new one with `mcphub keys create`.'),
+  forbidden: row(-32003, 403, 'info', 'This key may not do that.', 'The key’s groups or role do not cover it.'),
+  'host-refused': row(
+    -32003,
+    403,
+    'warn',
+    'This Host header is not allowed (DNS rebinding protection).',
+    'Add the name to MCPHUB_ALLOWED_HOSTS.',
+  ),
+  'origin-refused': row(
+    -32003,
+    403,
+    'warn',
+    'This Origin is not allowed.',
+    'Add the origin to MCPHUB_ALLOWED_ORIGINS.',
+  ),
+  'session-unknown': row(
+    -32001,
+    404,
+    'info',
+    'Session not found. Start a new one with initialize.',
+    'The id was made by another hub’s secret, altered, or ended.',
+  ),
+  'session-ended': row(
+    -32001,
+    404,
+    'info',
+    'Session has ended. Start a new one with initialize.',
+    'The client ended this session with DELETE.',
+  ),
+  // Protecting the hub
+  'rate-limited': row(
+    -32005,
+    429,
+    'info',
+    'Too many requests.',
+    'Per-key or per-address limits: docs/limits.md.',
+    RETRY,
+  ),
+  'key-busy': row(
+    -32005,
+    429,
+    'info',
+    'Too many calls at once for this key.',
+    'Raise keyInFlight if one key serves many people.',
+    RETRY,
+  ),
+  overloaded: row(-32005, 503, 'warn', 'The hub is at its limit.', 'See /api/ceilings for what is full.', RETRY),
+  starting: row(-32005, 503, 'info', 'The hub is starting.', 'Wait a moment.', RETRY),
+  draining: row(
+    -32005,
+    503,
+    'info',
+    'The hub is shutting down.',
+    'Another instance or the next start will answer.',
+    RETRY,
+  ),
+  'control-away': row(
+    -32005,
+    503,
+    'warn',
+    'The control process does not answer.',
+    'Calls go on; the guard restarts control. See the log.',
+    RETRY,
+  ),
+  // The server behind the hub
+  'server-starting': row(
+    -32010,
+    200,
+    'info',
+    'The server is still starting.',
+    'Watch `mcphub servers list`; installing a package can take minutes.',
+    RETRY,
+  ),
+  'server-down': row(
+    -32010,
+    200,
+    'warn',
+    'The server is not reachable.',
+    'See `mcphub servers list` and `mcphub servers logs`.',
+    RETRY,
+  ),
+  'server-disabled': row(
+    -32010,
+    200,
+    'info',
+    'The server is switched off.',
+    'Set "enabled": true in the configuration.',
+  ),
+  'server-busy': row(
+    -32011,
+    200,
+    'info',
+    'The server has too many calls at once.',
+    'Raise serverInFlight for this server if it can take more.',
+    RETRY,
+  ),
+  'breaker-open': row(
+    -32011,
+    200,
+    'info',
+    'The server failed too often and is given a rest.',
+    'It is asked in the background and comes back by itself.',
+    RETRY,
+  ),
+  'upstream-connect': row(
+    -32010,
+    200,
+    'warn',
+    'No connection to the server.',
+    'Is it running, is the address right, does a proxy stand between?',
+    SICK,
+  ),
+  'upstream-dns': row(
+    -32010,
+    200,
+    'warn',
+    'The server’s name cannot be resolved.',
+    'Look at the name and at DNS.',
+    SICK,
+  ),
+  'upstream-tls': row(
+    -32010,
+    200,
+    'warn',
+    'The TLS connection to the server failed.',
+    'Look at its certificate; own CAs go into NODE_EXTRA_CA_CERTS.',
+    SICK,
+  ),
+  'upstream-silent': row(
+    -32012,
+    200,
+    'warn',
+    'The server gave no sign of life.',
+    'Raise silenceMs of the server or tool if it works without a sign for long.',
+    SICK,
+  ),
+  'upstream-timeout': row(
+    -32012,
+    200,
+    'warn',
+    'The call took longer than allowed in total.',
+    'Raise totalMs or callTimeoutMs of the server or tool.',
+    SICK,
+  ),
+  'upstream-gone': row(
+    -32010,
+    200,
+    'warn',
+    'The connection to the server broke during the call.',
+    'See `mcphub servers logs`.',
+    SICK,
+  ),
+  'upstream-exit': row(
+    -32010,
+    200,
+    'warn',
+    'The server’s process ended.',
+    'Its last lines are in `mcphub servers logs`.',
+    SICK,
+  ),
+  'upstream-spawn': row(
+    -32010,
+    200,
+    'error',
+    'The server’s process could not be started.',
+    'Look at command, PATH and permissions.',
+    SICK,
+  ),
+  'upstream-protocol': row(
+    -32010,
+    200,
+    'warn',
+    'The server’s answer is not valid MCP.',
+    'A fault of that server.',
+    SICK,
+  ),
+  'upstream-http': row(
+    -32010,
+    200,
+    'warn',
+    'The server answered with an HTTP error.',
+    'See the status in the detail.',
+    SICK,
+  ),
+  'upstream-auth': row(
+    -32010,
+    200,
+    'warn',
+    'The server refused the hub’s credentials.',
+    'Look at the headers configured for it.',
+  ),
+  'upstream-session': row(
+    -32010,
+    200,
+    'info',
+    'The server forgot the session twice in a row.',
+    'A fault of that server.',
+    SICK,
+  ),
+  'upstream-too-large': row(
+    -32013,
+    200,
+    'warn',
+    'The server’s answer is larger than allowed.',
+    'Raise answerBytes (HTTP) or stdioLineBytes (stdio).',
+  ),
+  'upstream-stuck': row(
+    -32012,
+    200,
+    'warn',
+    'The server does not read what it is sent.',
+    'It hangs; the hub restarts it.',
+    SICK,
+  ),
+  // Ours
+  'wait-expired': row(-32012, 200, 'warn', 'A wait ended at its deadline.', 'See /api/waits for what is slow.', RETRY),
+  'client-gone': row(-32000, 200, 'debug', 'The client went away.', 'Nothing to do.'),
+  'not-served-yet': row(
+    -32601,
+    200,
+    'info',
+    'This version does not serve that yet.',
+    'See the README for what is there.',
+  ),
+  'config-invalid': row(-32603, 500, 'error', 'The configuration is not valid.', 'Run `mcphub config validate`.'),
+  'store-failed': row(
+    -32603,
+    500,
+    'error',
+    'The store could not be read or written.',
+    'Look at the disk and at the log.',
+    RETRY,
+  ),
+  internal: row(
+    -32603,
+    500,
+    'error',
+    'Something broke inside the hub.',
+    'A defect: the log has the cause under the request id.',
+  ),
+} as const satisfies Record<string, ErrorRow>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+export function errorRow(code: ErrorCode): ErrorRow {
+  return ERRORS[code];
+}
+
+/** A fault. `message` and `detail` may reach a client; `cause` goes to the log only. */
+export class HubError extends Error {
+  readonly code: ErrorCode;
+  readonly detail: ErrorDetail;
+
+  constructor(code: ErrorCode, options: { message?: string; detail?: ErrorDetail; cause?: unknown } = {}) {
+    super(options.message ?? ERRORS[code].message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'HubError';
+    this.code = code;
+    this.detail = options.detail ?? {};
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * The closed list of facts. Telemetry turns them into log lines and figures, health reads them, the relay carries them to control.
+ * Promises: names are in the past tense and stable (they are the log's `event`); no fact carries a key, a token, arguments or a result.
+ */
+import type { ErrorCode } from './errors.ts';
+
+/** Where a link to a server stands. `waiting` = will try again by itself. */
+export type LinkState = 'idle' | 'connecting' | 'ready' | 'waiting' | 'stopped';
+/** What a link is doing while it is `connecting`. */
+export type LinkPhase = 'install' | 'start' | 'connect' | 'handshake' | 'list';
+
+export type Fact =
+  // process
+  | { readonly type: 'process-started'; readonly role: string; readonly pid: number; readonly ms: number }
+  | {
+      readonly type: 'process-stopped';
+      readonly role: string;
+      readonly reason: string;
+      readonly ms: number;
+      readonly stuck: readonly string[];
+    }
+  | { readonly type: 'listening-started'; readonly where: string }
+  | { readonly type: 'drain-started'; readonly calls: number; readonly streams: number }
+  | { readonly type: 'loop-stalled'; readonly ms: number; readonly stack: string }
+  | {
+      readonly type: 'memory-measured';
+      readonly rssBytes: number;
+      readonly heapBytes: number;
+      readonly externalBytes: number;
+      readonly loopP99Ms: number;
+    }
+  | { readonly type: 'task-faulted'; readonly task: string; readonly fault: unknown }
+  | { readonly type: 'task-stuck'; readonly task: string }
+  | { readonly type: 'wait-expired'; readonly label: string; readonly owner: string }
+  | { readonly type: 'log-dropped'; readonly lines: number }
+  // clients
+  | {
+      readonly type: 'session-created';
+      readonly session: string;
+      readonly user: string;
+      readonly client: string;
+      readonly version: string;
+      readonly path: string;
+    }
+  | { readonly type: 'session-ended'; readonly session: string; readonly reason: string }
+  | { readonly type: 'stream-opened'; readonly session: string }
+  | { readonly type: 'stream-closed'; readonly session: string; readonly reason: string; readonly ms: number }
+  | { readonly type: 'key-accepted'; readonly user: string; readonly keyName: string; readonly keyPrefix: string }
+  | { readonly type: 'key-refused'; readonly reason: ErrorCode; readonly address: string }
+  | {
+      readonly type: 'call-answered';
+      readonly requestId: string;
+      readonly method: string;
+      readonly user: string;
+      readonly server?: string;
+      readonly tool?: string;
+      readonly ms: number;
+      readonly bytes: number;
+      readonly outcome: 'ok' | 'tool-error' | 'error' | 'refused';
+      readonly code?: ErrorCode;
+    }
+  | { readonly type: 'request-refused'; readonly code: ErrorCode; readonly path: string }
+  // servers
+  | { readonly type: 'server-phase-entered'; readonly server: string; readonly phase: LinkPhase }
+  | {
+      readonly type: 'server-became-ready';
+      readonly server: string;
+      readonly tools: number;
+      readonly ms: number;
+      readonly version: string;
+    }
+  | {
+      readonly type: 'server-was-lost';
+      readonly server: string;
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly retryMs: number;
+      readonly phase: string;
+    }
+  | { readonly type: 'server-stopped'; readonly server: string; readonly reason: string }
+  | { readonly type: 'server-said'; readonly server: string; readonly line: string }
+  | {
+      readonly type: 'server-listed';
+      readonly server: string;
+      readonly tools: number;
+      readonly changed: boolean;
+      readonly repaired: readonly string[];
+    }
+  | { readonly type: 'server-silence-raised'; readonly server: string; readonly silenceMs: number }
+  | { readonly type: 'child-started'; readonly server: string; readonly pid: number }
+  | {
+      readonly type: 'child-exited';
+      readonly server: string;
+      readonly pid: number;
+      readonly code: number | null;
+      readonly signal: string | null;
+      readonly stderrTail: string;
+    }
+  | { readonly type: 'children-swept'; readonly pids: readonly number[] }
+  | { readonly type: 'breaker-opened'; readonly server: string; readonly ms: number }
+  | { readonly type: 'breaker-closed'; readonly server: string }
+  // planes
+  | { readonly type: 'snapshot-published'; readonly revision: number; readonly servers: number; readonly keys: number }
+  | {
+      readonly type: 'snapshot-swapped';
+      readonly revision: number;
+      readonly servers: number;
+      readonly keys: number;
+      readonly source: 'control' | 'disk';
+    }
+  | { readonly type: 'control-lost'; readonly reason: string }
+  | { readonly type: 'control-found' }
+  | { readonly type: 'facts-dropped'; readonly count: number }
+  | { readonly type: 'config-applied'; readonly file: string; readonly servers: number; readonly revision: number }
+  | { readonly type: 'config-refused'; readonly file: string; readonly errors: readonly string[] }
+  | { readonly type: 'key-created'; readonly user: string; readonly keyName: string; readonly keyPrefix: string }
+  | { readonly type: 'key-revoked'; readonly user: string; readonly keyName: string; readonly keyPrefix: string }
+  | { readonly type: 'store-migrated'; readonly from: number; readonly to: number; readonly backup: string };

@@ -1,0 +1,59 @@
+/**
+ * What the guard and its processes say to each other: the words on the IPC channel, the environment of a forked process, and the
+ * private unix sockets. Types and names only.
+ * IPC carries accepted connections and readiness; beat and probe travel over each process's own unix socket.
+ */
+
+/** Environment of a process that the guard forked. */
+export const GUARD_ENV = {
+  /** `hub` or `control`. */
+  role: 'MCPHUB_PROCESS',
+  /** 1…N for hubs, 0 for control. */
+  slot: 'MCPHUB_SLOT',
+  hubs: 'MCPHUB_HUBS',
+  dataDir: 'MCPHUB_DATA_DIR',
+  /** Directory 0700 with the private sockets. */
+  runDir: 'MCPHUB_RUN_DIR',
+  configFile: 'MCPHUB_CONFIG',
+  /** Mark of this process's descendants in their environment: `<data directory hash>.<role>-<slot>.<guard pid>`. */
+  mark: 'MCPHUB_MARK',
+} as const;
+
+/** Set in the environment of every child of a hub; value = the hub's mark. The guard finds orphans by it. */
+export const DESCENDANT_MARK = 'MCPHUB_MARK';
+
+/** Guard → process. With `connection` travels the accepted socket. */
+export type GuardWord =
+  | { readonly t: 'connection'; readonly n: number }
+  | { readonly t: 'drain' }
+  | { readonly t: 'reload' };
+
+/** Process → guard. */
+export type ProcessWord =
+  /** Serves; `ms` since it started. */
+  | { readonly t: 'ready'; readonly ms: number }
+  /** Connection `n` was taken over; the guard may close its copy. */
+  | { readonly t: 'taken'; readonly n: number }
+  /** Starting is pointless (bad configuration): exit 78 follows; `lines` is for people. */
+  | { readonly t: 'hopeless'; readonly lines: readonly string[] }
+  /** Something to tell the person at the terminal (first key). */
+  | { readonly t: 'tell'; readonly lines: readonly string[] };
+
+/** One line a second on GET /beat of the private socket. */
+export interface Beat {
+  readonly pid: number;
+  readonly rssBytes: number;
+  readonly heapBytes: number;
+  readonly loopMaxMs: number;
+  readonly calls: number;
+  readonly connections: number;
+  readonly streams: number;
+  /** Last facts worth keeping as evidence. */
+  readonly last: string;
+}
+
+/** Private sockets in the run directory. */
+export function socketName(role: 'hub' | 'control', slot: number): string {
+  return role === 'hub' ? `hub-${slot}.sock` : 'control.sock';
+}
+export const RELAY_SOCKET = 'relay.sock';

@@ -1,0 +1,65 @@
+/**
+ * The ground that every room of a process stands on, made once in `process/` and handed down: time, the wheel, the ledger of waits,
+ * the page of ceilings, the bus, chance, and the root scope for background work.
+ * Does not: hold state of any room. There is one per process and no global way to reach it.
+ */
+import { Bus } from './bus.ts';
+import { Ceilings } from './capped.ts';
+import { type Clock, systemClock, systemTimers, type Timers } from './clock.ts';
+import { Deadline } from './deadline.ts';
+import { Scope } from './scope.ts';
+import { Waits } from './waits.ts';
+import { Wheel } from './wheel.ts';
+
+export interface Kernel {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly wheel: Wheel;
+  readonly waits: Waits;
+  readonly ceilings: Ceilings;
+  readonly bus: Bus;
+  readonly scope: Scope;
+  /** In [0, 1). */
+  readonly random: () => number;
+  /** A deadline `ms` from now. */
+  deadline(ms: number): Deadline;
+}
+
+export interface KernelOptions {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: () => number;
+  /** Most waits open at once. */
+  readonly maxWaits: number;
+}
+
+export const systemKernelOptions: KernelOptions = {
+  clock: systemClock,
+  timers: systemTimers,
+  random: Math.random,
+  maxWaits: 200_000,
+};
+
+export function createKernel(options: KernelOptions = systemKernelOptions): Kernel {
+  const bus = new Bus();
+  const ceilings = new Ceilings();
+  const wheel = new Wheel(options.clock, options.timers);
+  const waits = new Waits(options.clock, ceilings, options.maxWaits, (row) => {
+    bus.publish({ type: 'wait-expired', label: row.label, owner: row.owner });
+  });
+  const scope = new Scope('process', {
+    faulted: (task, fault) => bus.publish({ type: 'task-faulted', task, fault }),
+    stuck: (task) => bus.publish({ type: 'task-stuck', task }),
+  });
+  return {
+    clock: options.clock,
+    timers: options.timers,
+    wheel,
+    waits,
+    ceilings,
+    bus,
+    scope,
+    random: options.random,
+    deadline: (ms) => Deadline.after(ms, wheel),
+  };
+}

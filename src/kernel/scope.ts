@@ -1,0 +1,71 @@
+/**
+ * Background work with an owner. Nothing floats: every task belongs to a scope, and closing the scope ends it.
+ * Promises: `close` aborts all tasks, waits at most `graceMs`, reports by name what would not stop, and is idempotent; a task's fault is
+ * reported, never thrown into the void.
+ * Does not: restart tasks. A task that must go on loops itself, with `backoff.ts`.
+ */
+import type { Deadline } from './deadline.ts';
+
+export interface ScopeReport {
+  /** A task failed for a reason other than the scope's end. */
+  faulted(task: string, fault: unknown): void;
+  /** A task did not stop within the grace. */
+  stuck(task: string): void;
+}
+
+export class Scope {
+  readonly name: string;
+  readonly #report: ScopeReport;
+  readonly #controller = new AbortController();
+  readonly #tasks = new Map<Promise<void>, string>(); // bounded by: the owners of background work; each task leaves when it ends
+
+  constructor(name: string, report: ScopeReport) {
+    this.name = name;
+    this.#report = report;
+  }
+
+  get closed(): boolean {
+    return this.#controller.signal.aborted;
+  }
+
+  /** Aborted when the scope closes. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Tasks still running, by name. */
+  get running(): string[] {
+    return [...this.#tasks.values()];
+  }
+
+  /** Runs `work` in the background until it ends or the scope closes. A closed scope runs nothing. */
+  run(task: string, work: (signal: AbortSignal) => Promise<void>): void {
+    if (this.closed) return;
+    const promise = Promise.resolve()
+      .then(() => work(this.#controller.signal))
+      .catch((fault: unknown) => {
+        if (!this.closed) this.#report.faulted(`${this.name}/${task}`, fault);
+      })
+      .finally(() => {
+        this.#tasks.delete(promise);
+      });
+    this.#tasks.set(promise, task);
+  }
+
+  /** Ends everything. Returns the names of tasks that did not stop before the deadline. */
+  async close(deadline: Deadline): Promise<string[]> {
+    this.#controller.abort();
+    if (this.#tasks.size > 0) {
+      await new Promise<void>((resolve) => {
+        const forget = deadline.onEnd(() => resolve());
+        void Promise.allSettled(this.#tasks.keys()).then(() => {
+          forget();
+          resolve();
+        });
+      });
+    }
+    const stuck = this.running;
+    for (const task of stuck) this.#report.stuck(`${this.name}/${task}`);
+    return stuck;
+  }
+}

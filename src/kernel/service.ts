@@ -1,0 +1,41 @@
+/**
+ * Things that start and stop, in order. `process/` starts a list of them and stops it in reverse, each within its budget.
+ * Promises: `startAll` that fails stops what had started; `stopAll` never throws and always ends by the deadline.
+ */
+import type { Deadline } from './deadline.ts';
+import type { Kernel } from './kernel.ts';
+
+export interface Service {
+  readonly name: string;
+  /** May fail. Idempotent. */
+  start(deadline: Deadline): Promise<void>;
+  /** May not fail. Idempotent. Ends by the deadline. */
+  stop(deadline: Deadline): Promise<void>;
+}
+
+export async function startAll(services: readonly Service[], kernel: Kernel, deadline: Deadline): Promise<void> {
+  const started: Service[] = [];
+  for (const service of services) {
+    try {
+      await kernel.waits.for(service.start(deadline), { label: 'service-start', owner: service.name, deadline });
+      started.push(service);
+    } catch (fault) {
+      await stopAll(started, kernel, deadline);
+      throw fault;
+    }
+  }
+}
+
+/** Stops in reverse order. Returns the names of those that did not stop in time. */
+export async function stopAll(services: readonly Service[], kernel: Kernel, deadline: Deadline): Promise<string[]> {
+  const stuck: string[] = [];
+  for (const service of services.toReversed()) {
+    try {
+      await kernel.waits.for(service.stop(deadline), { label: 'service-stop', owner: service.name, deadline });
+    } catch (fault) {
+      stuck.push(service.name);
+      kernel.bus.publish({ type: 'task-faulted', task: `stop ${service.name}`, fault });
+    }
+  }
+  return stuck;
+}

@@ -1,0 +1,187 @@
+/**
+ * The world as the data plane sees it: one frozen value, swapped whole. Control builds and publishes it; hubs read one reference.
+ * Promises: a reader that takes `current` once sees one consistent world for as long as it likes; a revision only rises.
+ * Does not: know how it travels (`relay/`) or how it is made (`control/`). It is plain JSON data: what it holds may be secret, so files of it are 0600.
+ */
+
+/** How a stdio child is started. Values are final: variables have been put in. */
+export interface ProcessSpec {
+  readonly command: string;
+  readonly args: readonly string[];
+  /** Added to the small allow-list of inherited variables; may hold secrets. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Working directory; undefined = the directory of the configuration file. */
+  readonly cwd: string | undefined;
+}
+
+export interface StdioSpec extends ProcessSpec {
+  readonly kind: 'stdio';
+}
+
+/** Streamable HTTP. With `launch` the hub also runs the program that listens at `url` (`${PORT}` in the URL = a free port given to it as PORT). */
+export interface HttpSpec {
+  readonly kind: 'http';
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly launch: ProcessSpec | undefined;
+}
+
+/** HTTP+SSE of 2024-11-05. */
+export interface SseSpec {
+  readonly kind: 'sse';
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Times of one server or tool; undefined = the hub's default from the limits table. All in ms. */
+export interface CallTimes {
+  readonly silenceMs: number | undefined;
+  readonly totalMs: number | undefined;
+  /** Strict cut without regard to signs of life. */
+  readonly callTimeoutMs: number | undefined;
+}
+
+export interface ToolSetting extends CallTimes {
+  readonly enabled: boolean;
+}
+
+export interface ServerSpec {
+  /** As configured, any letters. */
+  readonly name: string;
+  /** Readable ASCII form of the name, unique, persisted: used in paths and exposed names. `^[A-Za-z0-9_-]{1,32}$` */
+  readonly slug: string;
+  readonly enabled: boolean;
+  readonly transport: StdioSpec | HttpSpec | SseSpec;
+  /** Asks users questions: gets lanes (step 2). */
+  readonly interactive: boolean;
+  readonly times: CallTimes;
+  /** Most calls inside at once; undefined = default of its kind. */
+  readonly inFlight: number | undefined;
+  /** Budgets of the start phases, ms; undefined = default. */
+  readonly startMs: number | undefined;
+  readonly installMs: number | undefined;
+  /** By native tool name. */
+  readonly tools: Readonly<Record<string, ToolSetting>>;
+  /** Slot (1…N) of the hub that runs its child; other hubs forward to it. Remote servers: 0 = every hub has its own link. */
+  readonly homeHub: number;
+  /** Digest of all that needs a reconnect when it changes. */
+  readonly hash: string;
+}
+
+export interface GroupSpec {
+  readonly name: string;
+  readonly slug: string;
+  /** `anonymous` needs no key, on loopback only. */
+  readonly access: 'key' | 'anonymous';
+  /** Slugs of servers, or `*` for all. */
+  readonly servers: readonly string[] | '*';
+  /** Native tool names by server slug; a server without an entry gives all its tools. */
+  readonly tools: Readonly<Record<string, readonly string[]>>;
+}
+
+export type Role = 'owner' | 'member';
+
+export interface KeyRecord {
+  readonly id: string;
+  /** SHA-256 of the whole key, hex. The key itself is stored nowhere. */
+  readonly hash: string;
+  /** Survives rotation; sessions are bound to user and family. */
+  readonly family: string;
+  readonly userId: string;
+  readonly userName: string;
+  readonly role: Role;
+  readonly name: string;
+  /** First characters, for people: `mcphub_1a2b3c4d`. */
+  readonly prefix: string;
+  /** Slugs of groups this key may use; undefined = all. */
+  readonly groups: readonly string[] | undefined;
+  /** Wall clock ms, or undefined = does not expire. */
+  readonly expiresAtMs: number | undefined;
+}
+
+/** One tool as its server listed it, repaired where a legacy client would choke. */
+export interface ListedTool {
+  readonly native: string;
+  /** The tool's whole JSON object as text, with its native name in it. */
+  readonly json: string;
+  /** Name for people to search by. */
+  readonly title: string;
+  /** What was changed, in words; undefined = nothing. */
+  readonly repaired: string | undefined;
+  /** True = results' structuredContent must be dropped (its outputSchema was not legal for legacy clients). */
+  readonly dropStructured: boolean;
+}
+
+/** Last known good lists of one server. */
+export interface Listing {
+  readonly server: string;
+  /** Wall clock ms of the answer. */
+  readonly atMs: number;
+  /** Digest of the tools' JSON: equal digest = nothing changed. */
+  readonly digest: string;
+  readonly tools: readonly ListedTool[];
+  /** Tools left out and why. */
+  readonly hidden: readonly { readonly native: string; readonly why: string }[];
+  /** From the server's initialize answer. */
+  readonly instructions: string;
+}
+
+/** Names given once: exposed name → server slug and native tool name. */
+export interface GivenName {
+  readonly exposed: string;
+  readonly server: string;
+  readonly native: string;
+}
+
+export interface Snapshot {
+  readonly format: 1;
+  readonly revision: number;
+  readonly servers: readonly ServerSpec[];
+  readonly groups: readonly GroupSpec[];
+  readonly keys: readonly KeyRecord[];
+  readonly listings: readonly Listing[];
+  readonly names: readonly GivenName[];
+  /** Values that differ from the limits table's defaults, by limit name. */
+  readonly limits: Readonly<Record<string, number>>;
+  readonly settings: {
+    /** Extra Host names and Origins accepted besides loopback. */
+    readonly allowedHosts: readonly string[];
+    readonly allowedOrigins: readonly string[];
+  };
+}
+
+export const EMPTY_SNAPSHOT: Snapshot = {
+  format: 1,
+  revision: 0,
+  servers: [],
+  groups: [],
+  keys: [],
+  listings: [],
+  names: [],
+  limits: {},
+  settings: { allowedHosts: [], allowedOrigins: [] },
+};
+
+/** The one reference. `swap` is the only write. */
+export class SnapshotHolder {
+  #current: Snapshot = EMPTY_SNAPSHOT;
+  #listeners: readonly ((now: Snapshot, before: Snapshot) => void)[] = []; // bounded by: the rooms that derive something from it
+
+  get current(): Snapshot {
+    return this.#current;
+  }
+
+  /** Takes a newer world; an older or equal revision is ignored (returns false). */
+  swap(next: Snapshot): boolean {
+    if (next.revision <= this.#current.revision) return false;
+    const before = this.#current;
+    this.#current = next;
+    for (const listener of this.#listeners) listener(next, before);
+    return true;
+  }
+
+  /** Called after each swap, in order of registration. Must not throw. */
+  onSwap(listener: (now: Snapshot, before: Snapshot) => void): void {
+    this.#listeners = [...this.#listeners, listener];
+  }
+}

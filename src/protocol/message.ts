@@ -1,0 +1,43 @@
+/**
+ * A JSON-RPC message as it lies in its bytes: where the id, the method, the params and the result are, without parsing what nobody looks at.
+ * Promises: spans are byte offsets into `bytes` of complete JSON values; what lies inside them stays as it was sent.
+ * Does not: find the spans (`scan.ts`) or write messages (`write.ts`).
+ */
+
+/** `at` is −1 when the member is absent; `end` is exclusive. */
+export interface Span {
+  readonly at: number;
+  readonly end: number;
+}
+
+export const ABSENT: Span = { at: -1, end: -1 };
+
+export type MessageKind = 'request' | 'notification' | 'reply';
+
+/** One message. A `reply` has `result` or `error`; a request has `id` and `method`. */
+export interface Envelope {
+  /** The text of exactly this one JSON object (may be a slice of a larger buffer). */
+  readonly bytes: Buffer;
+  readonly kind: MessageKind;
+  /** Empty for a reply. */
+  readonly method: string;
+  /** Raw JSON text of the id lies here: a string or a number (or null in an error reply). */
+  readonly id: Span;
+  readonly params: Span;
+  readonly result: Span;
+  readonly error: Span;
+}
+
+/** What tools/call (and later prompts/get …) carries in its params. Absent members have `ABSENT`. */
+export interface CallParams {
+  /** Decoded name. */
+  readonly name: string;
+  /** Span of the name's JSON string, quotes included. */
+  readonly nameSpan: Span;
+  readonly argumentsSpan: Span;
+  readonly metaSpan: Span;
+  /** Raw JSON text of `_meta.progressToken`, or undefined. */
+  readonly progressToken: string | undefined;
+  /** Span of that value inside the same buffer. */
+  readonly progressTokenSpan: Span;
+}

@@ -1,0 +1,30 @@
+/**
+ * How one link stands: plain data for health, `_meta` of lists, the admin API and the CLI.
+ */
+import type { ErrorCode } from '../kernel/errors.ts';
+import type { LinkPhase, LinkState } from '../kernel/facts.ts';
+
+export interface ServerStatus {
+  readonly server: string;
+  readonly name: string;
+  readonly transport: 'stdio' | 'http' | 'sse' | 'forward';
+  readonly state: LinkState | 'disabled';
+  readonly phase: LinkPhase | undefined;
+  /** Why it is not ready, in one sentence for people. */
+  readonly cause: string | undefined;
+  readonly code: ErrorCode | undefined;
+  /** ms in this state. */
+  readonly sinceMs: number;
+  /** ms until the next try, when waiting. */
+  readonly retryMs: number | undefined;
+  readonly tools: number;
+  readonly inFlight: number;
+  readonly queued: number;
+  readonly calls: number;
+  readonly failures: number;
+  readonly restarts: number;
+  readonly pid: number | undefined;
+  readonly serverInfo: string | undefined;
+  readonly protocolVersion: string | undefined;
+  readonly silenceMs: number;
+}

@@ -1,0 +1,49 @@
+/**
+ * How bytes travel to one server: the interface of `transports/*` towards `link.ts`. A transport moves whole JSON-RPC messages; the link
+ * correlates them.
+ * Promises asked of every transport: `send` never waits and never queues without a bound; `start` and `stop` end by their deadline;
+ * events come in order; after `closed` no event follows; each file of `transports/` lists the sockets and processes it owns.
+ * Does not: know MCP methods beyond what its wire demands (HTTP: session id, version header).
+ */
+import type { Deadline } from '../kernel/deadline.ts';
+import type { HubError } from '../kernel/errors.ts';
+import type { LinkPhase } from '../kernel/facts.ts';
+import type { Outcome } from '../kernel/outcome.ts';
+import type { Envelope } from '../protocol/message.ts';
+
+export interface TransportEvents {
+  /** A message came. `exchange` = the id of the request on whose own stream it came (HTTP), undefined where the wire cannot tell (stdio, GET stream). */
+  message(envelope: Envelope, exchange: number | undefined): void;
+  /** The exchange of request `id` ended without its reply; nothing more comes for it. */
+  failed(id: number, fault: HubError): void;
+  /** A sign of life: bytes for exchange `id`, or of the server as a whole (stderr, CPU) when undefined. */
+  alive(id: number | undefined): void;
+  /** Start has entered a phase (install, start, connect). */
+  phase(phase: LinkPhase): void;
+  /** The server forgot our session (HTTP 404 to a session id): the link initializes once more. `id` = the request that met it, not executed. */
+  sessionLost(id: number | undefined): void;
+  /** The whole transport is gone (process exit, stream end). Comes once. */
+  closed(fault: HubError): void;
+  /** A line of the server's stderr, already capped, without control characters. */
+  said(line: string): void;
+}
+
+export interface Transport {
+  /** Opens it: spawns the process, resolves the name. Rejects with a HubError that names the phase. */
+  start(deadline: Deadline): Promise<void>;
+  /**
+   * Sends one complete JSON message. `id` = the numeric request id in it, undefined for a notification or a reply.
+   * Refuses (`upstream-stuck`, `server-down`) instead of queueing without bound.
+   */
+  send(frame: Buffer, id: number | undefined, deadline: Deadline): Outcome<void>;
+  /** Closes the exchange of request `id` at the wire (HTTP: destroys its request; stdio: nothing to do). */
+  abort(id: number): void;
+  /** After initialize: what the wire needs to know (HTTP: version header; the session id it has seen itself). */
+  negotiated(version: string): void;
+  /** CPU time used so far by the server's process group in ms, or undefined where it cannot be known. Synchronous and cheap is not required: called at most once in 2.5 s per silent call. */
+  cpuMs(): number | undefined;
+  /** Last lines of stderr, oldest first. */
+  stderrTail(): readonly string[];
+  /** Ends it: HTTP DELETE of the session, or stdin EOF → SIGTERM → SIGKILL of the process group. Never rejects; always ends by the deadline. */
+  stop(deadline: Deadline): Promise<void>;
+}
