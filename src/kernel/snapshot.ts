@@ -126,6 +126,17 @@ export interface Listing {
   readonly instructions: string;
 }
 
+/** What a link read from its server, before the catalog looks at it. */
+export interface RawListing {
+  /** Slug. */
+  readonly server: string;
+  /** Wall clock ms. */
+  readonly atMs: number;
+  /** Complete JSON text of each tool object, as the server sent it. */
+  readonly tools: readonly Buffer[];
+  readonly instructions: string;
+}
+
 /** Names given once: exposed name → server slug and native tool name. */
 export interface GivenName {
   readonly exposed: string;
