@@ -126,7 +126,7 @@ export const ERRORS = {
   ),
   'key-expired': row(-32001, 401, 'info', 'This key has expired.', 'Renew it with `mcphub keys rotate`.'),
   'key-revoked': row(-32001, 401, 'info', 'This key has been revoked.', 'Make a new one with `mcphub keys create`.'),
-  forbidden: row(-32003, 403, 'info', 'This key may not do that.', 'The key’s groups or role do not cover it.'),
+  forbidden: row(-32003, 200, 'info', 'This key may not do that.', 'The key’s groups or role do not cover it.'),
   'host-refused': row(
     -32003,
     403,

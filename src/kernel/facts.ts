@@ -113,6 +113,8 @@ export type Fact =
   | { readonly type: 'facts-dropped'; readonly count: number }
   | { readonly type: 'config-applied'; readonly file: string; readonly servers: number; readonly revision: number }
   | { readonly type: 'config-refused'; readonly file: string; readonly errors: readonly string[] }
+  /** The first key was written to this file (0600); nothing else holds it. */
+  | { readonly type: 'first-key-kept'; readonly file: string }
   | { readonly type: 'key-created'; readonly user: string; readonly keyName: string; readonly keyPrefix: string }
   | { readonly type: 'key-revoked'; readonly user: string; readonly keyName: string; readonly keyPrefix: string }
   | { readonly type: 'store-migrated'; readonly from: number; readonly to: number; readonly backup: string };

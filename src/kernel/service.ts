@@ -26,12 +26,18 @@ export async function startAll(services: readonly Service[], kernel: Kernel, dea
   }
 }
 
-/** Stops in reverse order. Returns the names of those that did not stop in time. */
+/**
+ * Stops in reverse order. Each gets an equal share of what is left of the budget, so that a hung one cannot starve those after it.
+ * Returns the names of those that did not stop in time.
+ */
 export async function stopAll(services: readonly Service[], kernel: Kernel, deadline: Deadline): Promise<string[]> {
   const stuck: string[] = [];
+  let left = services.length;
   for (const service of services.toReversed()) {
+    using share = deadline.sooner(deadline.remainingMs() / left);
+    left -= 1;
     try {
-      await kernel.waits.for(service.stop(deadline), { label: 'service-stop', owner: service.name, deadline });
+      await kernel.waits.for(service.stop(share), { label: 'service-stop', owner: service.name, deadline: share });
     } catch (fault) {
       stuck.push(service.name);
       kernel.bus.publish({ type: 'task-faulted', task: `stop ${service.name}`, fault });

@@ -1,0 +1,144 @@
+// covers: L2, P11
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { isRefusal, type Refusal } from '../kernel/outcome.ts';
+import type { Envelope, Span } from './message.ts';
+import { elementSpans, isBatch, memberSpan, scanCallParams, scanEnvelope, splitBatch } from './scan.ts';
+
+const STRICT = { maxDepth: 64, maxIdBytes: 256, strict: true };
+const LOOSE = { ...STRICT, strict: false };
+
+function scan(text: string | Buffer, options = STRICT): Envelope {
+  const outcome = scanEnvelope(Buffer.from(text as string), options);
+  assert.ok(!isRefusal(outcome), `${text}: ${isRefusal(outcome) ? outcome.message : ''}`);
+  return outcome;
+}
+
+function codeOf(text: string | Buffer, options = STRICT): string {
+  const outcome = scanEnvelope(Buffer.from(text as string), options);
+  assert.ok(isRefusal(outcome), String(text).slice(0, 200));
+  return (outcome as Refusal).code;
+}
+
+function at(envelope: Envelope, span: Span): string | undefined {
+  return span.at < 0 ? undefined : envelope.bytes.toString('utf8', span.at, span.end);
+}
+
+test('a request, a notification and the two kinds of reply are told apart', () => {
+  assert.equal(scan('{"jsonrpc":"2.0","id":1,"method":"ping"}').kind, 'request');
+  assert.equal(scan('{"jsonrpc":"2.0","method":"x"}').kind, 'notification');
+  assert.equal(scan('{"jsonrpc":"2.0","id":"a","result":{}}').kind, 'reply');
+  assert.equal(scan('{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}').kind, 'reply');
+});
+
+test('ids keep every byte: zero, negative, strings, beyond 2^53', () => {
+  for (const id of ['0', '-7', '"a\\u00e9"', '9007199254740993', '1.5e3', '""']) {
+    const envelope = scan(`{"jsonrpc":"2.0","id":${id},"method":"m"}`);
+    assert.equal(at(envelope, envelope.id), id);
+  }
+});
+
+test('what stands around the object is no harm: white space and a byte order mark', () => {
+  const envelope = scan('\ufeff \n {"jsonrpc":"2.0","id":5,"method":"m","params":{"a":1}} \r\n');
+  assert.equal(at(envelope, envelope.params), '{"a":1}');
+  assert.equal(at(envelope, envelope.id), '5');
+});
+
+test('every span of a message is what JSON.parse sees there', () => {
+  const value = fc.jsonValue({ maxDepth: 6 });
+  const id = fc.oneof(fc.integer(), fc.string({ maxLength: 20 }));
+  fc.assert(
+    fc.property(id, fc.dictionary(fc.string(), value), fc.string(), fc.shuffledSubarray(['jsonrpc', 'id', 'method', 'params'], { minLength: 4 }), fc.boolean(), (idValue, params, method, order, pretty) => {
+      const parts: Record<string, unknown> = { jsonrpc: '2.0', id: idValue, method, params };
+      const text = JSON.stringify(Object.fromEntries(order.map((key) => [key, parts[key]])), null, pretty ? 2 : 0);
+      for (const options of [STRICT, LOOSE]) {
+        const envelope = scan(text, options);
+        assert.equal(envelope.method, method);
+        assert.deepEqual(JSON.parse(at(envelope, envelope.id) ?? ''), idValue);
+        assert.deepEqual(JSON.parse(at(envelope, envelope.params) ?? ''), JSON.parse(JSON.stringify(params)));
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('in strict mode exactly the texts that JSON.parse accepts are accepted', () => {
+  const base = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'a\n\u2028é😀', arguments: { n: -1.5e-7, t: true, f: false, z: null, s: '\\"', a: [1, [2, { b: '' }]] } } });
+  const accepts = (text: string): boolean => {
+    try {
+      JSON.parse(text);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  fc.assert(
+    fc.property(fc.nat(base.length), fc.nat(3), fc.constantFrom(...'{}[]",:0123.eE+-\\u tfn\t\u0001xé'.split('')), (where, cut, letter) => {
+      const text = base.slice(0, where) + letter + base.slice(where + cut);
+      const outcome = scanEnvelope(Buffer.from(text), STRICT);
+      const isJson = !isRefusal(outcome) || outcome.code !== 'parse-error';
+      assert.equal(isJson, accepts(text), text);
+    }),
+    { numRuns: 3000 },
+  );
+  for (let cut = 0; cut < base.length; cut += 1) assert.equal(codeOf(base.slice(0, cut)), 'parse-error');
+});
+
+test('a hundred thousand brackets are refused at once, without a stack', () => {
+  const deep = `{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":${'['.repeat(100_000)}`;
+  const born = performance.now();
+  assert.equal(codeOf(deep), 'too-deep');
+  const batch = splitBatch(Buffer.from('['.repeat(3_800_000)), 100, STRICT);
+  assert.ok(isRefusal(batch) && batch.code === 'too-deep');
+  assert.ok(performance.now() - born < 100);
+});
+
+test('control keys that are doubled, look alike or poison prototypes are refused', () => {
+  for (const member of ['"method":"b"', '"m\\u0065thod":"b"', '"Method":"b"', '"ID":2', '"__proto__":{}', '"constructor":1', '"x":1,"x":2']) {
+    assert.equal(codeOf(`{"jsonrpc":"2.0","id":1,"method":"a",${member}}`), 'invalid-request', member);
+  }
+  assert.equal(scan('{"jsonrpc":"2.0","id":1,"method":"a","extra":{"method":"b"}}').method, 'a');
+});
+
+test('what is JSON but no message is refused by name', () => {
+  for (const text of ['{}', '{"jsonrpc":"1.0","id":1,"method":"m"}', '{"jsonrpc":"2.0","id":null,"method":"m"}', '{"jsonrpc":"2.0","id":{},"method":"m"}', '{"jsonrpc":"2.0","id":1,"method":5}', '{"jsonrpc":"2.0","id":1,"method":"m","params":[1]}', '{"jsonrpc":"2.0","id":1}', '{"jsonrpc":"2.0","id":1,"result":1,"error":{}}', `{"jsonrpc":"2.0","id":"${'x'.repeat(300)}","method":"m"}`]) {
+    assert.equal(codeOf(text), 'invalid-request', text);
+  }
+  assert.equal(codeOf('{"jsonrpc":"2.0","id":1,"method":"m"} x'), 'parse-error');
+  assert.equal(codeOf(''), 'parse-error');
+  assert.equal(codeOf(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])), 'parse-error');
+  assert.equal(at(scan('{"jsonrpc":"2.0","id":1,"method":"m","params":null}'), scan('{"jsonrpc":"2.0","id":1,"method":"m","params":null}').params), undefined);
+});
+
+test('a batch is cut into messages, each for itself', () => {
+  const text = Buffer.from('[{"jsonrpc":"2.0","id":1,"method":"a"}, {"jsonrpc":"2.0"} ,{"jsonrpc":"2.0","method":"b"}]');
+  assert.equal(isBatch(text), true);
+  const batch = splitBatch(text, 100, STRICT);
+  assert.ok(!isRefusal(batch));
+  assert.deepEqual(batch.map((one) => (isRefusal(one) ? one.code : one.method)), ['a', 'invalid-request', 'b']);
+  assert.ok(isRefusal(splitBatch(text, 2, STRICT)));
+  assert.ok(isRefusal(splitBatch(Buffer.from('[]'), 2, STRICT)));
+});
+
+test('members and elements are found inside scanned text', () => {
+  const text = Buffer.from('{"a":{"b":[1,"x",{"c":2}]},"b":3}');
+  const whole = { at: 0, end: text.length };
+  const list = memberSpan(text, memberSpan(text, whole, 'a'), 'b');
+  assert.deepEqual(elementSpans(text, list, 10).map((span) => text.toString('utf8', span.at, span.end)), ['1', '"x"', '{"c":2}']);
+  assert.equal(memberSpan(text, whole, 'zz').at, -1);
+});
+
+test('a call’s name, arguments and progress token are found; doubled or missing ones are refused', () => {
+  const params = '{"_meta":{"x":1,"progressToken":"t\\u0031"},"arguments":{"name":"inner"},"name":"echo"}';
+  const bytes = Buffer.from(params);
+  const call = scanCallParams(bytes, { at: 0, end: bytes.length });
+  assert.ok(!isRefusal(call));
+  assert.equal(call.name, 'echo');
+  assert.equal(call.progressToken, '"t\\u0031"');
+  assert.equal(bytes.toString('utf8', call.argumentsSpan.at, call.argumentsSpan.end), '{"name":"inner"}');
+  for (const bad of ['{"name":"a","name":"b"}', '{"arguments":{}}', '{"name":5}', '{"name":"a","arguments":{},"arguments":{}}']) {
+    const outcome = scanCallParams(Buffer.from(bad), { at: 0, end: bad.length });
+    assert.ok(isRefusal(outcome) && outcome.code === 'invalid-params', bad);
+  }
+});

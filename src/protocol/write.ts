@@ -1,0 +1,100 @@
+/**
+ * Writes JSON-RPC messages by bytes: a frame around text that is passed on as it came.
+ * Promises: ids, params and results keep every byte; what is spliced in is the only difference.
+ */
+import { type ErrorDetail, errorRow } from '../kernel/errors.ts';
+import type { Refusal } from '../kernel/outcome.ts';
+import type { CallParams, Span } from './message.ts';
+
+const RESULT_HEAD = Buffer.from('{"jsonrpc":"2.0","id":');
+const RESULT_MEMBER = Buffer.from(',"result":');
+const ERROR_MEMBER = Buffer.from(',"error":');
+const TAIL = Buffer.from('}');
+
+export function resultFrame(idRaw: Buffer, result: Buffer): Buffer {
+  return Buffer.concat([RESULT_HEAD, idRaw, RESULT_MEMBER, result, TAIL]);
+}
+
+/** `error` = complete JSON text of an error object. */
+export function rawErrorFrame(idRaw: Buffer, error: Buffer): Buffer {
+  return Buffer.concat([RESULT_HEAD, idRaw, ERROR_MEMBER, error, TAIL]);
+}
+
+export interface RpcError {
+  readonly code: number;
+  readonly message: string;
+  readonly data?: unknown;
+}
+
+export function errorFrame(idRaw: Buffer, error: RpcError): Buffer {
+  return rawErrorFrame(idRaw, Buffer.from(JSON.stringify(error)));
+}
+
+/** A refusal of ours as a JSON-RPC error: the sentence, and in `data` the code's name, whether trying again helps, and the detail. */
+export function refusalFrame(idRaw: Buffer, refusal: Refusal, requestId?: string): Buffer {
+  const { rpc, retryable } = errorRow(refusal.code);
+  const data: ErrorDetail = {
+    code: refusal.code,
+    retryable,
+    ...refusal.detail,
+    ...(requestId === undefined ? {} : { requestId }),
+  };
+  return errorFrame(idRaw, { code: rpc, message: refusal.message, data });
+}
+
+/** `id` = undefined makes a notification. */
+export function requestFrame(id: number, method: string, params: Buffer | undefined): Buffer {
+  const head = `{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)}`;
+  return params === undefined
+    ? Buffer.from(`${head}}`)
+    : Buffer.concat([Buffer.from(`${head},"params":`), params, TAIL]);
+}
+
+export function notificationFrame(method: string, params: Buffer | undefined): Buffer {
+  const head = `{"jsonrpc":"2.0","method":${JSON.stringify(method)}`;
+  return params === undefined
+    ? Buffer.from(`${head}}`)
+    : Buffer.concat([Buffer.from(`${head},"params":`), params, TAIL]);
+}
+
+export interface Replacement extends Span {
+  readonly with: Buffer;
+}
+
+/** `bytes` with each span replaced; the spans must be in order and apart. */
+export function replaceSpans(bytes: Buffer, replacements: readonly Replacement[]): Buffer {
+  const pieces: Buffer[] = []; // bounded by: replacements
+  let at = 0;
+  for (const replacement of replacements) {
+    pieces.push(bytes.subarray(at, replacement.at), replacement.with);
+    at = replacement.end;
+  }
+  pieces.push(bytes.subarray(at));
+  return Buffer.concat(pieces);
+}
+
+/**
+ * The client's params for the server: its own tool name, and the hub's progress token where the client's stood. `token` undefined = the client
+ * wanted no progress. All other bytes stay.
+ */
+export function callParamsFor(
+  bytes: Buffer,
+  params: Span,
+  call: CallParams,
+  nativeNameJson: Buffer,
+  token: number | undefined,
+): Buffer {
+  const text = bytes.subarray(params.at, params.end);
+  const name: Replacement = {
+    at: call.nameSpan.at - params.at,
+    end: call.nameSpan.end - params.at,
+    with: nativeNameJson,
+  };
+  if (token === undefined || call.progressTokenSpan.at < 0) return replaceSpans(text, [name]);
+  const progress: Replacement = {
+    at: call.progressTokenSpan.at - params.at,
+    end: call.progressTokenSpan.end - params.at,
+    with: Buffer.from(String(token)),
+  };
+  return replaceSpans(text, name.at < progress.at ? [name, progress] : [progress, name]);
+}

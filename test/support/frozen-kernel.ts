@@ -1,0 +1,78 @@
+/**
+ * A kernel whose time stands still until a test moves it. No timer of the runtime is involved.
+ * Promises: `advance(ms)` fires everything due on the way, in order of time.
+ */
+import type { Clock, Timers } from '../../src/kernel/clock.ts';
+import type { Fact } from '../../src/kernel/facts.ts';
+import { createKernel, type Kernel } from '../../src/kernel/kernel.ts';
+
+interface Due {
+  atMs: number;
+  everyMs: number;
+  fn: () => void;
+  stopped: boolean;
+}
+
+export interface FrozenKernel {
+  readonly kernel: Kernel;
+  readonly facts: Fact[];
+  /** Moves time forward, 5 ms a step, firing timers and the wheel. */
+  advance(ms: number): void;
+  /** As `advance`, letting promises settle between steps. */
+  advanceAsync(ms: number): Promise<void>;
+  setWall(ms: number): void;
+}
+
+const STEP_MS = 5;
+
+export function frozenKernel(random: () => number = () => 0.5): FrozenKernel {
+  let nowMs = 1000;
+  let wallMs = 1_800_000_000_000;
+  const dues: Due[] = [];
+  const clock: Clock = { nowMs: () => nowMs, wallMs: () => wallMs };
+  const add = (ms: number, everyMs: number, fn: () => void): Disposable => {
+    const due: Due = { atMs: nowMs + ms, everyMs, fn, stopped: false };
+    dues.push(due);
+    return {
+      [Symbol.dispose]() {
+        due.stopped = true;
+        const at = dues.indexOf(due);
+        if (at >= 0) dues.splice(at, 1);
+      },
+    };
+  };
+  const timers: Timers = { after: (ms, fn) => add(ms, 0, fn), every: (ms, fn) => add(ms, ms, fn) };
+  const kernel = createKernel({ clock, timers, random, maxWaits: 100_000 });
+  const facts: Fact[] = [];
+  kernel.bus.listen((fact) => facts.push(fact));
+
+  function step(ms: number): void {
+    nowMs += ms;
+    wallMs += ms;
+    for (const due of [...dues].sort((a, b) => a.atMs - b.atMs)) {
+      if (due.stopped || due.atMs > nowMs) continue;
+      if (due.everyMs > 0) due.atMs = nowMs + due.everyMs;
+      else {
+        due.stopped = true;
+        dues.splice(dues.indexOf(due), 1);
+      }
+      due.fn();
+    }
+  }
+  return {
+    kernel,
+    facts,
+    advance(ms) {
+      for (let left = ms; left > 0; left -= STEP_MS) step(Math.min(STEP_MS, left));
+    },
+    async advanceAsync(ms) {
+      for (let left = ms; left > 0; left -= STEP_MS) {
+        step(Math.min(STEP_MS, left));
+        await new Promise<void>((resolve) => setImmediate(resolve));
+      }
+    },
+    setWall(ms) {
+      wallMs = ms;
+    },
+  };
+}
