@@ -1,0 +1,84 @@
+/**
+ * Where the sealing secret comes from: MCPHUB_SECRET, MCPHUB_SECRET_FILE, or a file that is made once in the data directory (0600).
+ * Promises: several processes that start at once agree on one secret; a secret that is short or known from examples is refused.
+ * Owns: the file `secret` of the data directory. Rotation: put the new secret first, the old ones after it, one per line.
+ */
+import { randomBytes } from 'node:crypto';
+import { link, mkdir, readFile, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Deadline } from '../kernel/deadline.ts';
+import { HubError } from '../kernel/errors.ts';
+import type { Waits } from '../kernel/waits.ts';
+
+const SECRET_FILE = 'secret';
+const MIN_LENGTH = 16;
+const WEAK: ReadonlySet<string> = new Set([
+  'your-secret-key-change-this',
+  'changeme',
+  'change-me-please',
+  'secret-api-key',
+  'supersecretsupersecret',
+  'passwordpassword',
+  '0123456789abcdef',
+  'aaaaaaaaaaaaaaaa',
+]);
+
+export interface SecretSources {
+  /** MCPHUB_SECRET. */
+  readonly secret: string | undefined;
+  /** MCPHUB_SECRET_FILE. */
+  readonly secretFile: string | undefined;
+  readonly dataDir: string;
+  readonly waits: Waits;
+}
+
+/** The secrets, newest first. Throws `config-invalid` for a weak or unreadable one. */
+export async function readOrMakeSecrets(sources: SecretSources, deadline: Deadline): Promise<Buffer[]> {
+  const { waits } = sources;
+  if (sources.secret) return checked(sources.secret, 'MCPHUB_SECRET');
+  const path = sources.secretFile ?? join(sources.dataDir, SECRET_FILE);
+  const reading = sources.secretFile ? read(path) : read(path).catch(() => make(path, sources.dataDir));
+  return checked(await waits.for(reading, { label: 'config-read', owner: 'sealing secret', deadline }), path);
+}
+
+async function read(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new HubError('config-invalid', {
+      message: `The sealing secret cannot be read from ${path}: ${(cause as Error).message}`,
+      cause,
+    });
+  }
+}
+
+/** Written aside and linked into place: whoever comes second reads what the first one wrote. */
+async function make(path: string, dataDir: string): Promise<string> {
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const aside = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`;
+  await writeFile(aside, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flush: true });
+  try {
+    await link(aside, path);
+  } catch (fault) {
+    if ((fault as NodeJS.ErrnoException).code !== 'EEXIST') throw fault;
+  } finally {
+    await unlink(aside);
+  }
+  return read(path);
+}
+
+function checked(text: string, from: string): Buffer[] {
+  const lines = text.split(/\s+/).filter((line) => line !== '');
+  if (lines.length === 0) throw new HubError('config-invalid', { message: `The sealing secret in ${from} is empty.` });
+  for (const line of lines) {
+    if (line.length < MIN_LENGTH)
+      throw new HubError('config-invalid', {
+        message: `The sealing secret in ${from} is shorter than ${MIN_LENGTH} characters.`,
+      });
+    if (WEAK.has(line.toLowerCase()) || new Set(line).size < 4)
+      throw new HubError('config-invalid', {
+        message: `The sealing secret in ${from} is a well-known or trivial one; use 32 random bytes.`,
+      });
+  }
+  return lines.map((line) => Buffer.from(line, 'utf8'));
+}
