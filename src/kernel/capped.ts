@@ -248,6 +248,11 @@ export class CappedSlots<T> extends Capped {
     return this.#slots[slot];
   }
 
+  /** Puts another item in a slot that is taken. */
+  replace(slot: number, item: T): void {
+    if (this.#slots[slot] !== undefined) this.#slots[slot] = item;
+  }
+
   free(slot: number): T | undefined {
     const item = this.#slots[slot];
     if (item === undefined) return undefined;

@@ -5,6 +5,7 @@
  * Does not: know what is sealed, or where secrets come from (`secret-file.ts`).
  */
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
+import { HubError } from '../kernel/errors.ts';
 
 /** What a seal is for; a text sealed for one purpose does not open for another. */
 export type SealPurpose = 'session' | 'request-state' | 'stored-secret';
@@ -30,7 +31,7 @@ interface RingKey {
 export function createKeyRing(secrets: readonly Buffer[]): KeyRing {
   const keys = secrets.map(ringKeyFrom);
   const first = keys[0];
-  if (!first) throw new RangeError('a key ring needs a secret');
+  if (!first) throw new HubError('config-invalid', { message: 'A key ring needs a secret.' });
 
   return {
     seal(purpose, plaintext) {

@@ -7,7 +7,7 @@ export interface Statement {
   readonly random: string;
   readonly userId: string;
   readonly family: string;
-  /** View key at initialize: `*`, `g:…`, `s:…`, `k:…`. */
+  /** View key at initialize: `all`, `group:…`, `server:…`, `groups:…`. */
   readonly path: string;
   readonly version: string;
   readonly clientName: string;

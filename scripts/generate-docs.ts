@@ -1,0 +1,78 @@
+/**
+ * Writes the pages of docs/ that are made from tables in the code: `node scripts/generate-docs.ts`.
+ * Promises: the same tables give the same text; `generate-docs.test.ts` fails while a page is older than its table.
+ * Does not: write docs/config.md, which is prose.
+ */
+import { writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { configJsonSchema } from '../src/config/json-schema.ts';
+import { LIMIT_NAMES, LIMITS } from '../src/config/limits.ts';
+import { quantityText } from '../src/config/quantity.ts';
+import { ERRORS, type ErrorCode, type ErrorRow } from '../src/kernel/errors.ts';
+
+const DOCS = new URL('../docs/', import.meta.url);
+
+export interface Page {
+  readonly file: URL;
+  readonly text: string;
+}
+
+export function generatedPages(): readonly Page[] {
+  return [
+    { file: new URL('limits.md', DOCS), text: limitsPage() },
+    { file: new URL('errors.md', DOCS), text: errorsPage() },
+    { file: new URL('mcp_settings.schema.json', DOCS), text: `${JSON.stringify(configJsonSchema(), null, 2)}\n` },
+  ];
+}
+
+function limitsPage(): string {
+  const rows = LIMIT_NAMES.map((name) => {
+    const { default: standard, unit, min, max, env, why } = LIMITS[name];
+    const range = `${quantityText(min, unit)} – ${quantityText(max, unit)}`;
+    return [`\`${name}\``, quantityText(standard, unit), range, `\`${env}\``, why];
+  });
+  return `${[
+    '# Limits',
+    '<!-- Made from src/config/limits.ts by scripts/generate-docs.ts; changes here are lost. -->',
+    'Every figure that bounds a wait, a size or a count. None of them can be switched off: 0 never means "no limit".',
+    'Set one in the configuration file under `limits` (`"silenceMs": "10s"`, `"bodyBytes": "8MiB"`, or plain numbers in ms and bytes), ' +
+      'or by its environment variable. A flag wins over the environment, the environment over the file, the file over the default; ' +
+      '`mcphub config explain --all` shows every value and where it comes from.',
+    table(['limit', 'default', 'range', 'environment', 'why'], rows),
+  ].join('\n\n')}\n`;
+}
+
+function errorsPage(): string {
+  const rows = (Object.keys(ERRORS) as ErrorCode[]).map((code) => {
+    const row: ErrorRow = ERRORS[code];
+    const yes = (flag: boolean): string => (flag ? 'yes' : '');
+    return [
+      `\`${code}\``,
+      String(row.rpc),
+      String(row.http),
+      yes(row.retryable),
+      yes(row.breaker),
+      row.level,
+      row.message,
+      row.hint,
+    ];
+  });
+  return `${[
+    '# Errors',
+    '<!-- Made from src/kernel/errors.ts by scripts/generate-docs.ts; changes here are lost. -->',
+    'Every failure has a name that never changes. It stands in `error.data.code` of a JSON-RPC error.',
+    '**retry**: the same request may succeed a little later. **breaker**: it counts against the server behind the hub. ' +
+      '**level**: how loud it is in the log.',
+    table(['code', 'JSON-RPC', 'HTTP', 'retry', 'breaker', 'level', 'what the client reads', 'what you can do'], rows),
+  ].join('\n\n')}\n`;
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const { file, text } of generatedPages()) writeFileSync(file, text);
+}

@@ -1,0 +1,222 @@
+/**
+ * What the admin API answers, as types: shared by the server side here, the CLI and the dashboard.
+ * Promises: fields are only added; times are wall clock ms (`…AtMs`) or lengths (`…Ms`); no answer but `KeyMade` holds a whole key, and
+ * that one only in the answer that made it.
+ * Does not: hold code.
+ */
+
+/** Body of every answer with a status of 400 or more. */
+export interface ErrorAnswer {
+  readonly error: {
+    /** Code of the errors table. */
+    readonly code: string;
+    readonly message: string;
+    readonly [detail: string]: unknown;
+  };
+}
+
+/** GET /livez and GET /probe. */
+export interface LiveAnswer {
+  readonly status: 'ok';
+  readonly role: 'control';
+  readonly pid: number;
+}
+
+/** A hub process, as control sees it over the relay. */
+export interface HubAnswer {
+  readonly slot: number;
+  readonly connected: boolean;
+  readonly pid: number | undefined;
+  /** Revision of the snapshot it had when it said hello, or was last sent. */
+  readonly revision: number;
+  /** Wall clock ms of the last change of `connected`. */
+  readonly sinceAtMs: number;
+  /** Facts that this hub could not deliver. */
+  readonly factsDropped: number;
+}
+
+/** One server as one hub reports it. */
+export interface ServerOnHub {
+  readonly hub: number;
+  readonly state: string;
+  readonly phase: string | undefined;
+  /** Why it is not ready, one sentence. */
+  readonly cause: string | undefined;
+  readonly code: string | undefined;
+  /** ms in this state, now. */
+  readonly sinceMs: number;
+  readonly retryMs: number | undefined;
+  readonly tools: number;
+  readonly inFlight: number;
+  readonly queued: number;
+  readonly calls: number;
+  readonly failures: number;
+  readonly restarts: number;
+  readonly pid: number | undefined;
+  readonly serverInfo: string | undefined;
+  readonly protocolVersion: string | undefined;
+  readonly silenceMs: number;
+}
+
+/** One configured server. */
+export interface ServerAnswer {
+  readonly name: string;
+  readonly slug: string;
+  readonly transport: 'stdio' | 'http' | 'sse';
+  readonly enabled: boolean;
+  /** Slot of the hub that runs it; 0 = every hub has its own link. */
+  readonly homeHub: number;
+  /** `ready` when any hub reports it so, else the home hub's word; `unknown` = no hub has reported yet. */
+  readonly state: string;
+  /** Why it is not ready, one sentence. */
+  readonly cause: string | undefined;
+  /** Tools of the last known good listing. */
+  readonly tools: number;
+  /** When they were listed; undefined = never. */
+  readonly listedAtMs: number | undefined;
+  readonly hubs: readonly ServerOnHub[];
+}
+
+/** GET /api/servers. */
+export interface ServersAnswer {
+  readonly servers: readonly ServerAnswer[];
+}
+
+/** GET /api/status. */
+export interface StatusAnswer {
+  readonly version: string;
+  readonly process: {
+    readonly role: 'control';
+    readonly pid: number;
+    readonly uptimeMs: number;
+    readonly startedAtMs: number;
+    readonly rssBytes: number;
+    readonly heapBytes: number;
+  };
+  /** Revision of the snapshot now published. */
+  readonly revision: number;
+  readonly publishedAtMs: number | undefined;
+  readonly port: number;
+  readonly config: {
+    readonly file: string;
+    readonly appliedAtMs: number;
+    /** The last attempt that was refused, while it is newer than what is applied. */
+    readonly refused: { readonly atMs: number; readonly errors: readonly string[] } | undefined;
+  };
+  readonly store: { readonly state: 'ok' | 'failing'; readonly cause: string | undefined };
+  readonly hubs: readonly HubAnswer[];
+  readonly servers: readonly ServerAnswer[];
+  readonly keys: number;
+  readonly groups: number;
+  readonly tools: number;
+}
+
+/** POST /api/servers/:name/restart. */
+export interface RestartAnswer {
+  readonly server: string;
+  /** Slots of the hubs that took it. */
+  readonly restarting: readonly number[];
+  /** Hubs that did not answer or refused, with the reason. */
+  readonly failed: readonly HubFailure[];
+}
+
+export interface HubFailure {
+  readonly hub: number;
+  readonly message: string;
+}
+
+/** GET /api/servers/:name/logs. */
+export interface LogsAnswer {
+  readonly server: string;
+  readonly hubs: readonly { readonly hub: number; readonly lines: readonly string[] }[];
+  readonly failed: readonly HubFailure[];
+}
+
+export interface WaitAnswer {
+  readonly label: string;
+  readonly owner: string;
+  readonly ageMs: number;
+  readonly remainingMs: number;
+}
+
+/** GET /api/waits: per process. `process` is `control` or `hub-<slot>`. */
+export interface WaitsAnswer {
+  readonly processes: readonly { readonly process: string; readonly waits: readonly WaitAnswer[] }[];
+  /** Processes that did not answer within askMs. */
+  readonly silent: readonly HubFailure[];
+}
+
+export interface CeilingAnswer {
+  readonly name: string;
+  readonly size: number;
+  readonly max: number;
+  readonly peak: number;
+  readonly rule: string;
+  readonly overflowed: number;
+}
+
+/** GET /api/ceilings: per process. */
+export interface CeilingsAnswer {
+  readonly processes: readonly { readonly process: string; readonly ceilings: readonly CeilingAnswer[] }[];
+  readonly silent: readonly HubFailure[];
+}
+
+/** A key without its secret. */
+export interface KeyAnswer {
+  readonly id: string;
+  readonly user: string;
+  readonly name: string;
+  readonly role: 'owner' | 'member';
+  /** First 15 characters. */
+  readonly prefix: string;
+  /** Last 4 characters. */
+  readonly last4: string;
+  /** Names of groups it may use; undefined = all. */
+  readonly groups: readonly string[] | undefined;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number | undefined;
+  readonly revokedAtMs: number | undefined;
+  readonly lastUsedAtMs: number | undefined;
+}
+
+/** GET /api/keys: newest first, revoked ones too. */
+export interface KeysAnswer {
+  readonly keys: readonly KeyAnswer[];
+}
+
+/** POST /api/keys. */
+export interface KeyWish {
+  /** User's name; made when there is none of this name. */
+  readonly user: string;
+  /** Which client or machine it is for. */
+  readonly name: string;
+  /** Default `member`. */
+  readonly role?: 'owner' | 'member';
+  /** Names or slugs of groups; absent = all. */
+  readonly groups?: readonly string[];
+  /** Wall clock ms; absent = does not expire. */
+  readonly expiresAtMs?: number;
+}
+
+/** POST /api/keys (201) and POST /api/keys/:id/rotate (200). `:id` is an id, or a prefix that fits one live key only. */
+export interface KeyMade {
+  readonly key: KeyAnswer;
+  /** The whole key; shown this once. */
+  readonly secret: string;
+}
+
+/** DELETE /api/keys/:id. */
+export interface KeyRevoked {
+  readonly key: KeyAnswer;
+}
+
+/** POST /api/config/reload. 422 with `error.errors` when the file is refused; the last good one stays in force. */
+export interface ReloadAnswer {
+  readonly applied: true;
+  readonly file: string;
+  readonly revision: number;
+  readonly servers: number;
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  readonly changed: readonly string[];
+}

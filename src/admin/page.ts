@@ -1,0 +1,152 @@
+/**
+ * The page at `/`: how the hub is and how to connect, without scripts and without anything loaded from elsewhere.
+ * Promises: everything that is not ours is escaped; a caller who is not the owner or the local operator sees no name and no figure.
+ */
+import type { ServerAnswer, StatusAnswer } from './contract.ts';
+
+export const PAGE_HEADERS = {
+  'content-type': 'text/html; charset=utf-8',
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+} as const;
+
+const STYLE = `
+:root{color-scheme:light dark;--ink:#1d2433;--soft:#5b6577;--line:#dde1e8;--back:#fff;--box:#f5f6f8;--good:#177245;--bad:#b3261e;--mid:#8a5a00}
+@media (prefers-color-scheme:dark){:root{--ink:#e6e9ef;--soft:#9aa4b5;--line:#2f3746;--back:#14171d;--box:#1c212a;--good:#5fd39a;--bad:#ff8a80;--mid:#f0b95a}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--back);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}
+main{max-width:52rem;margin:0 auto;padding:3rem 1.25rem 4rem}
+h1{font-size:1.7rem;margin:0 0 .25rem;letter-spacing:-.01em}
+h2{font-size:1.1rem;margin:2.5rem 0 .75rem}
+p{margin:.5rem 0}.soft{color:var(--soft)}
+.good{color:var(--good)}.bad{color:var(--bad)}.mid{color:var(--mid)}
+.state{font-weight:600}
+dl{display:flex;flex-wrap:wrap;gap:.75rem 2.25rem;margin:1.25rem 0 0}
+dt{color:var(--soft);font-size:.85rem}dd{margin:0;font-weight:600;font-variant-numeric:tabular-nums}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-size:.95rem}
+th,td{text-align:left;padding:.5rem .75rem .5rem 0;border-bottom:1px solid var(--line);vertical-align:top}
+th{color:var(--soft);font-weight:500;font-size:.85rem}
+td.number{font-variant-numeric:tabular-nums}
+pre{background:var(--box);border:1px solid var(--line);border-radius:8px;padding:.9rem 1rem;overflow-x:auto;margin:.5rem 0}
+code{font:.9rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
+`;
+
+export interface PageInput {
+  /** Where clients reach this hub, without a path: `http://localhost:3000`. */
+  readonly origin: string;
+  readonly status: StatusAnswer;
+  /** False = no names, no figures. */
+  readonly isForOperator: boolean;
+}
+
+export function pageFrom({ origin, status, isForOperator }: PageInput): string {
+  const detail = isForOperator ? `${figures(status)}${serverTable(status.servers)}` : '';
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>MCPHub</title>
+<style>${STYLE}</style>
+</head>
+<body>
+<main>
+<h1>MCPHub</h1>
+<p>One endpoint for many MCP servers. ${verdict(status, isForOperator)}</p>
+${detail}
+${howToConnect(origin)}
+<p class="soft">Health for monitors: <code>/health</code>, <code>/livez</code>, <code>/readyz</code>.</p>
+</main>
+</body>
+</html>
+`;
+}
+
+function verdict(status: StatusAnswer, isForOperator: boolean): string {
+  const isConnected = status.hubs.some(({ connected }) => connected);
+  // Whoever reads this through the port has been served by a hub.
+  if (!isForOperator) return '<span class="state good">It is running.</span>';
+  if (!isConnected) return '<span class="state bad">No hub process is connected.</span>';
+  const sick = status.servers.filter(({ state }) => state !== 'ready' && state !== 'disabled').length;
+  const notes = [
+    sick > 0 ? `${sick} of ${status.servers.length} servers are not ready` : '',
+    status.store.state === 'failing' ? 'the store is failing' : '',
+    status.config.refused ? 'the last configuration was refused' : '',
+  ].filter((note) => note !== '');
+  if (notes.length === 0) return '<span class="state good">It is running; all servers are ready.</span>';
+  return `<span class="state mid">It is running; ${escaped(notes.join(', '))}.</span>`;
+}
+
+function figures(status: StatusAnswer): string {
+  const connected = status.hubs.filter((hub) => hub.connected).length;
+  const rows: readonly (readonly [string, string])[] = [
+    ['Version', status.version],
+    ['Up for', lengthText(status.process.uptimeMs)],
+    ['Revision', String(status.revision)],
+    ['Hub processes', String(connected)],
+    ['Servers', String(status.servers.length)],
+    ['Tools', String(status.tools)],
+    ['Keys', String(status.keys)],
+    ['Configuration', status.config.file],
+  ];
+  return `<dl>${rows.map(([name, value]) => `<div><dt>${name}</dt><dd>${escaped(value)}</dd></div>`).join('')}</dl>`;
+}
+
+function serverTable(servers: readonly ServerAnswer[]): string {
+  if (servers.length === 0) return '<h2>Servers</h2><p class="soft">None is configured yet.</p>';
+  const rows = servers.map(
+    ({ name, transport, state, cause, tools }) =>
+      `<tr><td>${escaped(name)}</td><td><span class="state ${colourOf(state)}">${escaped(state)}</span></td><td class="number">${tools}</td><td>${transport}</td><td class="soft">${escaped(cause ?? '')}</td></tr>`,
+  );
+  return `<h2>Servers</h2><div class="scroll"><table><thead><tr><th>Name</th><th>State</th><th>Tools</th><th>Transport</th><th>Why</th></tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
+}
+
+function colourOf(state: string): string {
+  if (state === 'ready') return 'good';
+  return state === 'disabled' || state === 'idle' ? 'soft' : 'mid';
+}
+
+function howToConnect(origin: string): string {
+  const url = `${origin}/mcp`;
+  const entry = { mcphub: { url, headers: { Authorization: 'Bearer mcphub_…' } } };
+  const body = '{"jsonrpc":"2.0","id":1,"method":"tools/list"}';
+  const curl = `curl -sS ${url} -H 'Authorization: Bearer mcphub_…' -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' -d '${body}'`;
+  return `<h2>Connect</h2>
+<p>Cursor: put this into <code>~/.cursor/mcp.json</code>, with your own key.</p>
+<pre><code>${escaped(JSON.stringify({ mcpServers: entry }, null, 2))}</code></pre>
+<p>Or look from a shell:</p>
+<pre><code>${escaped(curl)}</code></pre>
+<p class="soft">A key is made with <code>mcphub keys create --user &lt;name&gt; --name &lt;client&gt;</code> on the machine that runs the hub.</p>`;
+}
+
+/** `3 d 4 h`, `4 h 12 min`, `12 min`, `8 s`. */
+function lengthText(ms: number): string {
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 1) return `${Math.floor(ms / 1000)} s`;
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 24 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
+
+function escaped(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
+}
+
+const HOST = /^(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?$/;
+
+/** The origin that the reader of the page used, if its Host header is sane; else localhost. */
+export function originFrom(host: string | undefined, forwardedProto: string | undefined, port: number): string {
+  if (host === undefined || host === 'localhost' || !HOST.test(host)) return `http://localhost:${port}`;
+  return `${forwardedProto === 'https' ? 'https' : 'http'}://${host}`;
+}

@@ -1,0 +1,204 @@
+/**
+ * From method and path to the answer of the admin API, as plain functions.
+ * Promises: each ends by its deadline; an expected no is a `Refusal`; what a caller sends is checked before it is used.
+ * Does not: read or write HTTP (`admin-server.ts`), or decide who may (there too).
+ */
+import { z } from 'zod';
+import { bySlugOrName } from '../control/slugs.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import { HubError } from '../kernel/errors.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { ServerSpec } from '../kernel/snapshot.ts';
+import type { StoredKey } from '../store/keys.ts';
+import type { HubAsker } from './ask-hub.ts';
+import type {
+  CeilingAnswer,
+  CeilingsAnswer,
+  HubFailure,
+  KeyAnswer,
+  KeyMade,
+  KeyRevoked,
+  KeysAnswer,
+  LogsAnswer,
+  ReloadAnswer,
+  RestartAnswer,
+  ServersAnswer,
+  WaitAnswer,
+  WaitsAnswer,
+} from './contract.ts';
+import { type StatusSources, serversFrom, statusFrom } from './status.ts';
+
+export interface RoutesParts extends StatusSources {
+  readonly asker: HubAsker;
+}
+
+export interface Asked {
+  readonly method: string;
+  /** Without query. */
+  readonly path: string;
+  /** Parsed JSON; undefined = none was sent. */
+  readonly body: unknown;
+  /** For the audit. */
+  readonly who: string;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly body: object;
+}
+
+export interface Routes {
+  answer(asked: Asked, deadline: Deadline): Promise<Outcome<Answer>>;
+}
+
+const keyWish = z.strictObject({
+  user: z.string(),
+  name: z.string(),
+  role: z.enum(['owner', 'member']).default('member'),
+  groups: z.array(z.string()).max(1000).optional(),
+  expiresAtMs: z.number().int().positive().optional(),
+});
+
+export function createRoutes(parts: RoutesParts): Routes {
+  const { kernel, control, asker } = parts;
+  const keys = createKeyRoutes(parts);
+  const allHubs = () => Array.from({ length: control.world.hubs }, (_, at) => at + 1);
+
+  async function waits(deadline: Deadline): Promise<WaitsAnswer> {
+    const question = { method: 'GET', path: '/api/waits' } as const;
+    const { answers, failed } = await asker.ask<{ waits: WaitAnswer[] }>(allHubs(), question, deadline);
+    const hubs = answers.map(({ hub, body }) => ({ process: `hub-${hub}`, waits: body.waits }));
+    return { processes: [{ process: 'control', waits: kernel.waits.table() }, ...hubs], silent: failed };
+  }
+
+  async function ceilings(deadline: Deadline): Promise<CeilingsAnswer> {
+    const question = { method: 'GET', path: '/api/ceilings' } as const;
+    const { answers, failed } = await asker.ask<{ ceilings: CeilingAnswer[] }>(allHubs(), question, deadline);
+    const hubs = answers.map(({ hub, body }) => ({ process: `hub-${hub}`, ceilings: body.ceilings }));
+    return { processes: [{ process: 'control', ceilings: kernel.ceilings.table() }, ...hubs], silent: failed };
+  }
+
+  async function restart(spec: ServerSpec, deadline: Deadline): Promise<Outcome<Answer>> {
+    const question = { method: 'POST', path: `/servers/${spec.slug}/restart` } as const;
+    const { answers, failed } = await asker.ask(hubsOf(spec), question, deadline);
+    if (answers.length === 0) throw nobodyTook(spec, failed);
+    const body: RestartAnswer = { server: spec.name, restarting: answers.map(({ hub }) => hub), failed };
+    return { status: 202, body };
+  }
+
+  async function logs(spec: ServerSpec, deadline: Deadline): Promise<Outcome<Answer>> {
+    const question = { method: 'GET', path: `/servers/${spec.slug}/logs` } as const;
+    const { answers, failed } = await asker.ask<{ lines: string[] }>(hubsOf(spec), question, deadline);
+    if (answers.length === 0) throw nobodyTook(spec, failed);
+    const hubs = answers.map(({ hub, body }) => ({ hub, lines: body.lines }));
+    const body: LogsAnswer = { server: spec.name, hubs, failed };
+    return { status: 200, body };
+  }
+
+  /** The hub that runs it, or all when each has its own link. */
+  function hubsOf({ homeHub }: ServerSpec): readonly number[] {
+    return homeHub === 0 ? allHubs() : [homeHub];
+  }
+
+  async function ofServer(asked: Asked, deadline: Deadline): Promise<Outcome<Answer>> {
+    const [, , , word = '', verb = ''] = asked.path.split('/');
+    const name = decoded(word);
+    const spec = name === undefined ? undefined : bySlugOrName(name, control.world.servers);
+    if (!spec) return new Refusal('not-found', 'There is no such server.');
+    if (verb === 'restart')
+      return asked.method === 'POST' ? restart(spec, deadline) : new Refusal('method-not-allowed');
+    if (verb === 'logs') return asked.method === 'GET' ? logs(spec, deadline) : new Refusal('method-not-allowed');
+    return new Refusal('not-found');
+  }
+
+  async function reload(deadline: Deadline): Promise<Outcome<Answer>> {
+    const reloaded = await control.reload.again(deadline);
+    if (isRefusal(reloaded)) return reloaded;
+    const body: ReloadAnswer = { applied: true, ...reloaded };
+    return { status: 200, body };
+  }
+
+  return {
+    async answer(asked, deadline) {
+      const { method, path } = asked;
+      if (path === '/api/keys' || path.startsWith('/api/keys/')) return keys(asked, deadline);
+      if (path.startsWith('/api/servers/')) return ofServer(asked, deadline);
+      if (path === '/api/config/reload') {
+        return method === 'POST' ? reload(deadline) : new Refusal('method-not-allowed');
+      }
+      const reads: Readonly<Record<string, () => object | Promise<object>>> = {
+        '/api/status': () => statusFrom(parts),
+        '/api/servers': (): ServersAnswer => ({ servers: serversFrom(parts) }),
+        '/api/waits': () => waits(deadline),
+        '/api/ceilings': () => ceilings(deadline),
+      };
+      const read = Object.hasOwn(reads, path) ? reads[path] : undefined;
+      if (!read) return new Refusal('not-found', 'Nothing is served at this path.');
+      if (method !== 'GET') return new Refusal('method-not-allowed', 'This path is read with GET.');
+      return { status: 200, body: await read() };
+    },
+  };
+}
+
+function createKeyRoutes({ control }: RoutesParts): (asked: Asked, deadline: Deadline) => Promise<Outcome<Answer>> {
+  const { keys } = control;
+
+  const answerFrom = (key: StoredKey): KeyAnswer => {
+    const nameOf = new Map(control.world.groups.map(({ slug, name }) => [slug, name]));
+    const { id, userName: user, name, role, prefix, last4, createdAtMs, expiresAtMs, revokedAtMs, lastUsedAtMs } = key;
+    const groups = key.groups?.map((slug) => nameOf.get(slug) ?? slug);
+    return { id, user, name, role, prefix, last4, groups, createdAtMs, expiresAtMs, revokedAtMs, lastUsedAtMs };
+  };
+
+  async function create({ body, who }: Asked, deadline: Deadline): Promise<Outcome<Answer>> {
+    const wish = keyWish.safeParse(body);
+    if (!wish.success) return new Refusal('invalid-request', faultsText(wish.error));
+    const { user, name, role, groups, expiresAtMs } = wish.data;
+    const made = await keys.create({ user, name, role, groups, expiresAtMs }, who, deadline);
+    if (isRefusal(made)) return made;
+    const answer: KeyMade = { key: answerFrom(made.key), secret: made.secret };
+    return { status: 201, body: answer };
+  }
+
+  return async (asked, deadline) => {
+    const { method, path, who } = asked;
+    const [, , , word = '', verb = ''] = path.split('/');
+    if (word === '') {
+      if (method === 'POST') return create(asked, deadline);
+      if (method !== 'GET') return new Refusal('method-not-allowed', 'Keys are read with GET and made with POST.');
+      const body: KeysAnswer = { keys: keys.list().map(answerFrom) };
+      return { status: 200, body };
+    }
+    const id = decoded(word) ?? '';
+    if (verb === 'rotate' && method === 'POST') {
+      const made = await keys.rotate(id, who, deadline);
+      if (isRefusal(made)) return made;
+      const body: KeyMade = { key: answerFrom(made.key), secret: made.secret };
+      return { status: 200, body };
+    }
+    if (verb === '' && method === 'DELETE') {
+      const revoked = await keys.revoke(id, who, deadline);
+      if (isRefusal(revoked)) return revoked;
+      const body: KeyRevoked = { key: answerFrom(revoked) };
+      return { status: 200, body };
+    }
+    return new Refusal(verb === '' || verb === 'rotate' ? 'method-not-allowed' : 'not-found');
+  };
+}
+
+function nobodyTook(spec: ServerSpec, failed: readonly HubFailure[]): HubError {
+  const words = failed.map(({ hub, message }) => `hub ${hub}: ${message}`).join('; ');
+  return new HubError('server-down', { message: `No hub answered for ${spec.name}: ${words}`, detail: { failed } });
+}
+
+function faultsText(error: z.ZodError): string {
+  return error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`).join('; ');
+}
+
+function decoded(word: string): string | undefined {
+  try {
+    return decodeURIComponent(word);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * The answers about servers and the whole hub, from what is in memory.
+ * Promises: pure over its sources; waits for nothing.
+ */
+import type { Control } from '../control/control.ts';
+import type { HubReport } from '../control/hub-reports.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { ServerSpec } from '../kernel/snapshot.ts';
+import type { ReportedStatus } from '../relay/relay-words.ts';
+import type { Store } from '../store/store.ts';
+import type { HubAnswer, ServerAnswer, ServerOnHub, StatusAnswer } from './contract.ts';
+
+export interface StatusSources {
+  readonly kernel: Kernel;
+  readonly control: Control;
+  readonly store: Store;
+  readonly version: string;
+  readonly port: number;
+  /** Wall clock and monotonic ms of the process's start. */
+  readonly startedAtMs: number;
+  readonly bornMs: number;
+}
+
+export function statusFrom(sources: StatusSources): StatusAnswer {
+  const { kernel, control, store } = sources;
+  const { rss, heapUsed } = process.memoryUsage();
+  const servers = serversFrom(sources);
+  const { failing } = store;
+  return {
+    version: sources.version,
+    process: {
+      role: 'control',
+      pid: process.pid,
+      uptimeMs: Math.round(kernel.clock.nowMs() - sources.bornMs),
+      startedAtMs: sources.startedAtMs,
+      rssBytes: rss,
+      heapBytes: heapUsed,
+    },
+    revision: control.publisher.current?.revision ?? 0,
+    publishedAtMs: control.publisher.publishedAtMs,
+    port: sources.port,
+    config: control.reload.state,
+    store: { state: failing ? 'failing' : 'ok', cause: failing?.message },
+    hubs: control.reports.list().map(hubAnswer),
+    servers,
+    keys: control.world.keys.filter(({ revokedAtMs }) => revokedAtMs === undefined).length,
+    groups: control.world.groups.length,
+    tools: servers.reduce((sum, { tools }) => sum + tools, 0),
+  };
+}
+
+export function serversFrom({ kernel, control }: StatusSources): ServerAnswer[] {
+  const reports = control.reports.list().filter(({ connected }) => connected);
+  return control.world.servers.map((spec) => {
+    const hubs = reports.flatMap((report) => onHub(spec, report, kernel.clock.nowMs()));
+    const told = spokesmanOf(spec, hubs);
+    const listing = control.world.listings.get(spec.slug);
+    return {
+      name: spec.name,
+      slug: spec.slug,
+      transport: spec.transport.kind,
+      enabled: spec.enabled,
+      homeHub: spec.homeHub,
+      state: spec.enabled ? (told?.state ?? 'unknown') : 'disabled',
+      cause: spec.enabled ? told?.cause : undefined,
+      tools: listing?.tools.length ?? 0,
+      listedAtMs: listing?.atMs,
+      hubs,
+    };
+  });
+}
+
+/** Whose word counts: the home hub's; of a server without one, that of a hub where it is ready. */
+function spokesmanOf({ homeHub }: ServerSpec, hubs: readonly ServerOnHub[]): ServerOnHub | undefined {
+  const home = hubs.find(({ hub }) => hub === homeHub);
+  return home ?? hubs.find(({ state }) => state === 'ready') ?? hubs[0];
+}
+
+function onHub({ slug }: ServerSpec, report: HubReport, nowMs: number): ServerOnHub[] {
+  const ageMs = Math.max(0, Math.round(nowMs - report.statusesAtMs));
+  return report.statuses.filter(({ server }) => server === slug).map((status) => agedBy(ageMs, report.slot, status));
+}
+
+function agedBy(ageMs: number, hub: number, status: ReportedStatus): ServerOnHub {
+  const { state, phase, cause, code, tools, inFlight, queued, calls, failures, restarts, pid } = status;
+  const { serverInfo, protocolVersion, silenceMs, retryMs } = status;
+  return {
+    hub,
+    state,
+    phase,
+    cause,
+    code,
+    sinceMs: status.sinceMs + ageMs,
+    retryMs: retryMs === undefined ? undefined : Math.max(0, retryMs - ageMs),
+    tools,
+    inFlight,
+    queued,
+    calls,
+    failures,
+    restarts,
+    pid,
+    serverInfo,
+    protocolVersion,
+    silenceMs,
+  };
+}
+
+function hubAnswer({ slot, connected, pid, revision, sinceAtMs, factsDropped }: HubReport): HubAnswer {
+  return { slot, connected, pid, revision, sinceAtMs, factsDropped };
+}

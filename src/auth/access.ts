@@ -1,0 +1,73 @@
+/**
+ * Which part of the catalog a caller may use at a path: one decision for lists, calls and streams.
+ * Promises: deny by default; a path narrows what a key may do and never widens it; an anonymous group is open on loopback only, and not
+ * through a proxy on the same machine.
+ * Does not: read the catalog; the answer is the name of a view.
+ */
+import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { ANONYMOUS_PRINCIPAL, type Principal } from '../kernel/principal.ts';
+import type { GroupSpec } from '../kernel/snapshot.ts';
+
+/** What a path names: everything, a group, or a server, by slug. */
+export type PathTarget = { readonly kind: 'all' } | { readonly kind: 'group' | 'server'; readonly slug: string };
+
+/** Which view: all, one group, one server, or the union of a key's groups. */
+export type ViewName =
+  | { readonly kind: 'all' }
+  | { readonly kind: 'group' | 'server'; readonly slug: string }
+  | { readonly kind: 'groups'; readonly slugs: readonly string[] };
+
+/** Short text of a view name, for session statements and for change notices; the catalog uses the same. */
+export function viewKey(view: ViewName): string {
+  switch (view.kind) {
+    case 'all':
+      return 'all';
+    case 'group':
+      return `group:${view.slug}`;
+    case 'server':
+      return `server:${view.slug}`;
+    case 'groups':
+      return `groups:${view.slugs.join(',')}`;
+  }
+}
+
+export interface Visitor {
+  readonly loopback: boolean;
+  /** A forwarding header was present: somebody else's request came through a proxy. */
+  readonly proxied: boolean;
+}
+
+/** True when this path needs no key from this visitor. */
+export function isOpenTo(target: PathTarget, groups: readonly GroupSpec[], visitor: Visitor): boolean {
+  if (target.kind !== 'group' || !visitor.loopback || visitor.proxied) return false;
+  return groups.some((group) => group.slug === target.slug && group.access === 'anonymous');
+}
+
+/** Who calls at a path: the key's owner, or nobody in particular where the path is open. A key that is sent must be right even there. */
+export function admit(parts: { open: boolean; hasKey: boolean; check: () => Outcome<Principal> }): Outcome<Principal> {
+  if (parts.open && !parts.hasKey) return ANONYMOUS_PRINCIPAL;
+  return parts.check();
+}
+
+/** The view for a caller at a path, or why not. */
+export function viewFor(target: PathTarget, principal: Principal, groups: readonly GroupSpec[]): Outcome<ViewName> {
+  const allowed = principal.groups;
+  if (allowed === undefined) return target;
+  if (target.kind === 'all') return { kind: 'groups', slugs: [...allowed].sort() };
+  if (target.kind === 'group') {
+    if (allowed.includes(target.slug)) return target;
+    return new Refusal('forbidden', `This key may not use the group ${target.slug}.`);
+  }
+  const covering = groups.some(
+    (group) =>
+      allowed.includes(group.slug) &&
+      (group.servers === '*' || group.servers.includes(target.slug)) &&
+      group.tools[target.slug] === undefined,
+  );
+  return covering
+    ? target
+    : new Refusal(
+        'forbidden',
+        `This key may not use the server ${target.slug} as a whole; use /mcp or one of its groups.`,
+      );
+}

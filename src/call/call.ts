@@ -1,0 +1,67 @@
+/**
+ * One client request on its way, and what answers it.
+ * Promises: everything a step of the line needs is here, read once; the caller's id never leaves `downstream/`.
+ */
+
+import type { PathTarget, ViewName, Visitor } from '../auth/access.ts';
+import type { View } from '../catalog/view.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import type { Principal } from '../kernel/principal.ts';
+import type { Snapshot } from '../kernel/snapshot.ts';
+import type { BackChannel } from '../protocol/back-channel.ts';
+import type { Envelope } from '../protocol/message.ts';
+import type { Session } from '../session/sessions.ts';
+
+/** Who comes, from where, to what path: made once per exchange by `downstream/`. */
+export interface Visit {
+  /** A caller on the hub's private socket: the operator of this machine. */
+  readonly local: boolean;
+  readonly authorization: string | undefined;
+  readonly address: string;
+  readonly visitor: Visitor;
+  readonly target: PathTarget;
+  readonly sessionId: string | undefined;
+}
+
+/** One message of an exchange. */
+export interface Incoming {
+  readonly envelope: Envelope;
+  readonly visit: Visit;
+  readonly back: BackChannel;
+  /** Calls `listener` once if the client's connection goes away before the answer. */
+  onGone(listener: () => void): void;
+}
+
+export interface Call {
+  readonly requestId: string;
+  readonly envelope: Envelope;
+  readonly principal: Principal;
+  readonly session: Session | undefined;
+  readonly viewName: ViewName;
+  readonly view: View;
+  /** The world as it was when the call came in. */
+  readonly world: Snapshot;
+  readonly incoming: Incoming;
+}
+
+export type Reply =
+  /** A result, as JSON text; `session` is told to the client in the header of initialize's answer. */
+  | { readonly kind: 'result'; readonly json: Buffer; readonly session?: Session; readonly note?: ReplyNote }
+  /** A server's own JSON-RPC error, untouched. */
+  | { readonly kind: 'error'; readonly json: Buffer; readonly note?: ReplyNote }
+  /** A notification or a reply was taken: 202 without a body. */
+  | { readonly kind: 'accepted' };
+
+/** For the access record: which server and tool, and whether the tool said `isError`. */
+export interface ReplyNote {
+  readonly server: string;
+  readonly tool: string;
+}
+
+export interface InFlight {
+  /** Short id of the session, or of the exchange where there is none. */
+  readonly owner: string;
+  /** Raw JSON text of the client's id. */
+  readonly rawId: string;
+  readonly deadline: Deadline;
+}

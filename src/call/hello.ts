@@ -1,0 +1,81 @@
+/**
+ * What the hub answers by itself: initialize, ping, and the first messages that some Cursor builds send (offerings, capabilities).
+ * Promises: answered from memory, with or without a session; the offerings say what the caller's group really has.
+ */
+import { viewKey } from '../auth/access.ts';
+import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import { initializeResult, readInitialize } from '../protocol/era-2025/initialize.ts';
+import type { Call, Reply } from './call.ts';
+import type { LineRooms } from './line.ts';
+
+const EMPTY = Buffer.from('{}');
+const EMPTY_PARAMS = Buffer.from('{}');
+/** Of one server's instructions, and of all together, in characters. */
+const INSTRUCTIONS_EACH = 2048;
+const INSTRUCTIONS_ALL = 16_384;
+
+/** Undefined = not one of these methods. */
+export function answerHello(call: Call, rooms: LineRooms): Outcome<Reply> | undefined {
+  switch (call.envelope.method) {
+    case 'initialize':
+      return initialize(call, rooms);
+    case 'ping':
+      return { kind: 'result', json: EMPTY };
+    case 'offerings/list':
+      return { kind: 'result', json: Buffer.from(JSON.stringify({ offerings: offerings(call) })) };
+    case 'capabilities':
+    case 'capabilities/list':
+      return { kind: 'result', json: Buffer.from(JSON.stringify({ capabilities: CAPABILITIES })) };
+    default:
+      return undefined;
+  }
+}
+
+/** All lists are answered, so all are declared: a client that lists what was not declared fails (Cursor, Cline, opencode). */
+const CAPABILITIES = { tools: { listChanged: true }, prompts: {}, resources: {} } as const;
+
+function offerings(call: Call): Record<'tools' | 'prompts' | 'resources' | 'logging', boolean> {
+  return { tools: call.view.toolCount > 0, prompts: false, resources: false, logging: false };
+}
+
+function initialize(call: Call, rooms: LineRooms): Outcome<Reply> {
+  const { bytes, params } = call.envelope;
+  const hello = readInitialize(params.at < 0 ? EMPTY_PARAMS : bytes.subarray(params.at, params.end));
+  if (isRefusal(hello)) return hello;
+  const session = rooms.sessions.mint({
+    principal: call.principal,
+    path: viewKey(call.viewName),
+    version: hello.version,
+    clientName: hello.clientName,
+    clientVersion: hello.clientVersion,
+    capabilityBits: hello.capabilityBits,
+  });
+  rooms.kernel.bus.publish({
+    type: 'session-created',
+    session: session.shortId,
+    user: call.principal.userName,
+    client: `${session.clientName} ${session.clientVersion}`.trim(),
+    version: session.version,
+    path: session.path,
+  });
+  const json = initializeResult({
+    version: hello.version,
+    capabilities: CAPABILITIES,
+    instructions: instructionsOf(call),
+    serverName: 'mcphub',
+    serverVersion: rooms.version,
+  });
+  return { kind: 'result', json, session };
+}
+
+/** The servers' own instructions, each under its name. */
+function instructionsOf(call: Call): string {
+  const visible = new Set(call.view.servers); // bounded by: servers
+  let text = '';
+  for (const listing of call.world.listings) {
+    if (!visible.has(listing.server) || listing.instructions === '') continue;
+    text += `## ${listing.server}\n${listing.instructions.slice(0, INSTRUCTIONS_EACH)}\n\n`;
+    if (text.length > INSTRUCTIONS_ALL) break;
+  }
+  return text.slice(0, INSTRUCTIONS_ALL).trim();
+}

@@ -1,0 +1,148 @@
+/**
+ * The way of one call. Each step is a room; a step hands on or refuses. Nothing here waits except sending upstream.
+ * Order matters: identity before admission (limits are per key), admission before catalog (a flood must not cost a look-up).
+ * The snapshot is read once, so that the whole call sees one world. Faults become error replies at the bottom, once.
+ * Does not: read or write bytes of the exchange (`downstream/`), or know how servers are reached (`upstream/`).
+ */
+import type { Admission } from '../admission/gate.ts';
+import { admit, isOpenTo, type ViewName, viewFor } from '../auth/access.ts';
+import type { KeyDoor } from '../auth/keys.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Limits } from '../config/limits.ts';
+import { HubError } from '../kernel/errors.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { LOCAL_PRINCIPAL, type Principal } from '../kernel/principal.ts';
+import type { Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
+import type { Session, Sessions } from '../session/sessions.ts';
+import type { Fleet } from '../upstream/fleet.ts';
+import type { Call, Incoming, Reply, Visit } from './call.ts';
+import { createCancels } from './cancel.ts';
+import { createFirstCatalog } from './first-catalog.ts';
+import { answerHello } from './hello.ts';
+import { answerList } from './lists.ts';
+import { record } from './record.ts';
+import { createToolCall } from './tool.ts';
+import { viewIn } from './view-in.ts';
+
+export interface LineRooms {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly snapshots: SnapshotHolder;
+  readonly keys: KeyDoor;
+  readonly sessions: Sessions;
+  readonly admission: Admission;
+  readonly catalog: Catalog;
+  readonly fleet: Fleet;
+  readonly version: string;
+  /** Start of every request id: unique per process start. */
+  readonly requestIdPrefix: string;
+}
+
+export interface Caller {
+  readonly principal: Principal;
+  readonly viewName: ViewName;
+  readonly world: Snapshot;
+}
+
+export interface Line {
+  /** The answer to one message; a value at once, or a promise when a server is asked. Never rejects. */
+  answer(incoming: Incoming): Outcome<Reply> | Promise<Outcome<Reply>>;
+  /** Who this is and what they may see: for streams and DELETE, which are not calls. */
+  identify(visit: Visit): Outcome<Caller>;
+  findSession(visit: Visit, caller: Caller): Outcome<Session | undefined>;
+}
+
+export function createLine(rooms: LineRooms): Line {
+  const { kernel, snapshots, sessions } = rooms;
+  const cancels = createCancels(rooms);
+  const callTool = createToolCall(rooms, cancels);
+  const firstCatalog = createFirstCatalog(rooms);
+  let calls = 0;
+
+  function identify(visit: Visit): Outcome<Caller> {
+    const world = snapshots.current;
+    const principal = visit.local
+      ? LOCAL_PRINCIPAL
+      : admit({
+          open: isOpenTo(visit.target, world.groups, visit.visitor),
+          hasKey: visit.authorization !== undefined,
+          check: () => rooms.keys.check(visit.authorization, visit.address),
+        });
+    if (isRefusal(principal)) return principal;
+    const viewName = viewFor(visit.target, principal, world.groups);
+    return isRefusal(viewName) ? viewName : { principal, viewName, world };
+  }
+
+  function findSession(visit: Visit, caller: Caller): Outcome<Session | undefined> {
+    return visit.sessionId === undefined ? undefined : sessions.find(visit.sessionId, caller.principal);
+  }
+
+  function dispatch(call: Call): Outcome<Reply> | Promise<Outcome<Reply>> {
+    const { method, kind } = call.envelope;
+    if (kind === 'reply') return { kind: 'accepted' };
+    if (kind === 'notification') {
+      if (method === 'notifications/cancelled') cancels.cancel(call);
+      return { kind: 'accepted' };
+    }
+    if (method === 'tools/call') return callTool(call);
+    return (
+      answerList(call, firstCatalog, rooms) ??
+      answerHello(call, rooms) ??
+      new Refusal('method-not-found', `Unknown method: ${method.slice(0, 100)}`)
+    );
+  }
+
+  function answer(incoming: Incoming): Outcome<Reply> | Promise<Outcome<Reply>> {
+    const startMs = kernel.clock.nowMs();
+    const caller = identify(incoming.visit);
+    if (isRefusal(caller)) return caller;
+    // An initialize with an old id starts anew: clients do that after a restart.
+    const session = incoming.envelope.method === 'initialize' ? undefined : findSession(incoming.visit, caller);
+    if (isRefusal(session)) return session;
+    const permit = rooms.admission.enter(caller.principal);
+    if (isRefusal(permit)) return permit;
+    const view = viewIn(rooms.catalog, caller.viewName);
+    if (view === undefined) {
+      permit[Symbol.dispose]();
+      return new Refusal('not-found');
+    }
+    calls += 1;
+    const call: Call = {
+      requestId: `${rooms.requestIdPrefix}${calls.toString(36)}`,
+      envelope: incoming.envelope,
+      session,
+      view,
+      incoming,
+      ...caller,
+    };
+    const outcome = attempt(() => dispatch(call));
+    if (!(outcome instanceof Promise)) {
+      permit[Symbol.dispose]();
+      record(kernel, call, outcome, startMs);
+      return outcome;
+    }
+    return outcome.catch(refusalFrom).then((late) => {
+      permit[Symbol.dispose]();
+      record(kernel, call, late, startMs);
+      return late;
+    });
+  }
+
+  function attempt(work: () => Outcome<Reply> | Promise<Outcome<Reply>>): Outcome<Reply> | Promise<Outcome<Reply>> {
+    try {
+      return work();
+    } catch (fault) {
+      return refusalFrom(fault);
+    }
+  }
+
+  /** The one place where a fault becomes an answer. Causes go to the log only. */
+  function refusalFrom(fault: unknown): Refusal {
+    if (fault instanceof HubError) return new Refusal(fault.code, fault.message, fault.detail);
+    kernel.bus.publish({ type: 'task-faulted', task: 'call', fault });
+    return new Refusal('internal');
+  }
+
+  return { answer, identify, findSession };
+}

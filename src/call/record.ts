@@ -1,0 +1,40 @@
+/**
+ * The access record of one call, as a fact. Three outcomes that must not be mixed up: the hub refused, the server answered with an error,
+ * the tool said `isError`.
+ */
+import type { Fact } from '../kernel/facts.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import type { Call, Reply } from './call.ts';
+
+const IS_ERROR = Buffer.from('"isError":true');
+/** A tool's error is short; the flag is looked for at the end of the result only, so that a large answer costs nothing. */
+const TAIL_BYTES = 2048;
+
+export function record(kernel: Kernel, call: Call, outcome: Outcome<Reply>, startMs: number): void {
+  if (call.envelope.kind !== 'request') return;
+  const refused = isRefusal(outcome);
+  const note = refused || outcome.kind === 'accepted' ? undefined : outcome.note;
+  const fact: Fact = {
+    type: 'call-answered',
+    requestId: call.requestId,
+    method: call.envelope.method.slice(0, 100),
+    user: call.principal.userName,
+    ms: kernel.clock.nowMs() - startMs,
+    bytes: refused || outcome.kind === 'accepted' ? 0 : outcome.json.length,
+    outcome: refused ? 'refused' : outcomeOf(outcome),
+    ...(refused ? { code: outcome.code, ...serverOf(outcome.detail) } : {}),
+    ...(note ? { server: note.server, tool: note.tool } : {}),
+  };
+  kernel.bus.publish(fact);
+}
+
+function serverOf(detail: { readonly server?: string }): { server?: string } {
+  return detail.server === undefined ? {} : { server: detail.server };
+}
+
+function outcomeOf(reply: Reply): 'ok' | 'tool-error' | 'error' {
+  if (reply.kind !== 'result') return reply.kind === 'error' ? 'error' : 'ok';
+  if (!reply.note) return 'ok';
+  return reply.json.subarray(Math.max(0, reply.json.length - TAIL_BYTES)).includes(IS_ERROR) ? 'tool-error' : 'ok';
+}

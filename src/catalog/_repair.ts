@@ -1,0 +1,132 @@
+/**
+ * What a tool must look like so that no client rejects the whole list for its sake, and how it gets there.
+ * Promises: what is legal stays as it is; what is not is changed in that one member; a schema that cannot be made legal hides the tool.
+ * Source: the tool schema of MCP 2025-11-25 as the SDK's clients check it (they reject the entire list for one bad tool, measured).
+ */
+import { type Member, type Piece, rebuild, SCANNED_BEFORE, scanMembers } from './_members.ts';
+
+export interface Repair {
+  /** By top-level key: new JSON text, or undefined = the member is taken out. */
+  readonly changes: Map<string, string | undefined>; // bounded by: the members of one tool
+  /** What was done, for people. */
+  readonly words: string[]; // bounded by: the members of one tool
+  dropStructured: boolean;
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+export function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Notes in `repair` what must change in `tool` (parsed from `bytes`). Returns why the tool must be hidden, or undefined. */
+export function repairTool(tool: Json, bytes: Buffer, members: readonly Member[], repair: Repair): string | undefined {
+  for (const [key, fits] of OPTIONAL_MEMBERS) {
+    if (tool[key] === undefined || fits(tool[key])) continue;
+    repair.changes.set(key, undefined);
+    repair.words.push(`${key} removed: not of the right kind`);
+  }
+  const pieceOf = (key: string): Piece => {
+    const member = members.find((one) => one.key === key);
+    return { bytes, at: member?.at ?? 0, end: member?.end ?? 0 };
+  };
+  const hidden = repairInput(tool.inputSchema, pieceOf('inputSchema'), repair);
+  if (hidden !== undefined) return hidden;
+  if (tool.outputSchema !== undefined) repairOutput(tool.outputSchema, pieceOf('outputSchema'), repair);
+  return undefined;
+}
+
+function repairInput(schema: unknown, piece: Piece, repair: Repair): string | undefined {
+  if (schema === undefined || schema === null) {
+    repair.changes.set('inputSchema', '{"type":"object"}');
+    repair.words.push('inputSchema added: the server gave none');
+    return undefined;
+  }
+  if (!isObject(schema)) return 'inputSchema is not an object';
+  const types = schema.type;
+  const lacksType = types === undefined || types === null || (Array.isArray(types) && types.includes('object'));
+  if (!lacksType && types !== 'object') return `inputSchema is not of type object`;
+  const changes = schemaChanges(schema, piece);
+  if (lacksType) changes.set('type', '"object"');
+  if (changes.size === 0) return undefined;
+  repair.changes.set('inputSchema', rebuildPiece(piece, changes));
+  repair.words.push(`inputSchema repaired: ${[...changes.keys()].join(', ')}`);
+  return undefined;
+}
+
+function repairOutput(schema: unknown, piece: Piece, repair: Repair): void {
+  if (!isObject(schema) || schema.type !== 'object') {
+    repair.changes.set('outputSchema', undefined);
+    repair.words.push('outputSchema removed: not of type object');
+    repair.dropStructured = true;
+    return;
+  }
+  const changes = schemaChanges(schema, piece);
+  if (changes.size === 0) return;
+  repair.changes.set('outputSchema', rebuildPiece(piece, changes));
+  repair.words.push(`outputSchema repaired: ${[...changes.keys()].join(', ')}`);
+}
+
+/** `properties` must be a map of objects (true and false are legal JSON Schema, but clients refuse them), `required` a list of names. */
+function schemaChanges(schema: Json, piece: Piece): Map<string, string | undefined> {
+  const changes = new Map<string, string | undefined>();
+  if (schema.required !== undefined && !isListOfStrings(schema.required)) changes.set('required', undefined);
+  const { properties } = schema;
+  if (properties === undefined) return changes;
+  if (!isObject(properties)) {
+    changes.set('properties', undefined);
+    return changes;
+  }
+  const odd = new Map<string, string | undefined>();
+  for (const [name, value] of Object.entries(properties)) {
+    if (typeof value !== 'object' || value === null) odd.set(name, value === false ? '{"not":{}}' : '{}');
+  }
+  if (odd.size === 0) return changes;
+  const inner = scanMembers(piece, SCANNED_BEFORE).members.find((member) => member.key === 'properties');
+  changes.set(
+    'properties',
+    inner ? rebuildPiece({ bytes: piece.bytes, at: inner.at, end: inner.end }, odd) : undefined,
+  );
+  return changes;
+}
+
+function rebuildPiece(piece: Piece, changes: ReadonlyMap<string, string | undefined>): string {
+  const { members, fault } = scanMembers(piece, SCANNED_BEFORE);
+  // Only a key given twice comes here (the scan of the whole tool looks at its top level): the parsed value is what a client would see.
+  if (fault === undefined) return rebuild(piece.bytes, members, changes);
+  const value = JSON.parse(piece.bytes.toString('utf8', piece.at, piece.end)) as Record<string, unknown>;
+  for (const [key, text] of changes) value[key] = text === undefined ? undefined : JSON.parse(text);
+  return JSON.stringify(value);
+}
+
+const isListOfStrings = (value: unknown): boolean =>
+  Array.isArray(value) && value.every((item) => typeof item === 'string');
+
+const optional = (value: unknown, kind: 'string' | 'boolean'): boolean => value === undefined || typeof value === kind;
+
+const isAnnotations = (value: unknown): boolean =>
+  isObject(value) && optional(value.title, 'string') && HINTS.every((hint) => optional(value[hint], 'boolean'));
+
+const HINTS = ['readOnlyHint', 'destructiveHint', 'idempotentHint', 'openWorldHint'] as const;
+
+const isIcon = (value: unknown): boolean =>
+  isObject(value) &&
+  typeof value.src === 'string' &&
+  optional(value.mimeType, 'string') &&
+  (value.sizes === undefined || isListOfStrings(value.sizes)) &&
+  (value.theme === undefined || value.theme === 'light' || value.theme === 'dark');
+
+const isExecution = (value: unknown): boolean =>
+  isObject(value) && (value.taskSupport === undefined || TASK_SUPPORT.includes(value.taskSupport));
+
+const TASK_SUPPORT: readonly unknown[] = ['required', 'optional', 'forbidden'];
+
+/** Members that may be absent, and what they must be when they are there. */
+const OPTIONAL_MEMBERS: readonly (readonly [key: string, fits: (value: unknown) => boolean])[] = [
+  ['title', (value) => typeof value === 'string'],
+  ['description', (value) => typeof value === 'string'],
+  ['annotations', isAnnotations],
+  ['icons', (value) => Array.isArray(value) && value.every(isIcon)],
+  ['execution', isExecution],
+  ['_meta', isObject],
+];

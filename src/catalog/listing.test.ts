@@ -1,0 +1,274 @@
+/**
+ * One bad tool hides or repairs only itself. The referees are the list schemas of both SDK generations, which reject a whole list for one tool.
+ * covers: B12
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ListToolsResultSchema as SecondSdkList } from '@modelcontextprotocol/core';
+import { ListToolsResultSchema as FirstSdkList } from '@modelcontextprotocol/sdk/types.js';
+import fc from 'fast-check';
+import { limitsFrom } from '../config/limits.ts';
+import { createKernel, systemKernelOptions } from '../kernel/kernel.ts';
+import type { Listing } from '../kernel/snapshot.ts';
+import { listingFrom, listingInTurns } from './listing.ts';
+
+const limits = limitsFrom({});
+
+function list(...tools: readonly unknown[]): Listing {
+  const buffers = tools.map((tool) => Buffer.from(typeof tool === 'string' ? tool : JSON.stringify(tool)));
+  return listingFrom({ server: 's', atMs: 7, tools: buffers, instructions: 'be kind' }, limits);
+}
+
+const schema = { type: 'object' } as const;
+const good = { name: 'good', inputSchema: schema };
+
+test('an untouched tool keeps its exact text: key order, unknown keys, spaces, large numbers', () => {
+  const text =
+    '{ "zeta" : 12345678901234567890, "inputSchema": {"$defs":{"a":{}},"type":"object"}, "name": "a\\u0062", "icons":[{"src":"x"}]}';
+  const { tools } = list(text);
+  assert.equal(tools[0]?.json, text);
+  assert.equal(tools[0]?.native, 'ab');
+  assert.equal(tools[0]?.repaired, undefined);
+});
+
+test('an inputSchema that is missing, null or without its type is repaired in place', () => {
+  const { tools } = list(
+    { name: 'a' },
+    { name: 'b', inputSchema: null },
+    '{"name":"c","inputSchema":{"properties":{"x":{"const":12345678901234567890}}},"last":1}',
+    { name: 'd', inputSchema: { type: ['object', 'null'] } },
+  );
+  assert.deepEqual(
+    tools.map(({ json }) => json),
+    [
+      '{"name":"a","inputSchema":{"type":"object"}}',
+      '{"name":"b","inputSchema":{"type":"object"}}',
+      '{"name":"c","inputSchema":{"properties":{"x":{"const":12345678901234567890}},"type":"object"},"last":1}',
+      '{"name":"d","inputSchema":{"type":"object"}}',
+    ],
+  );
+  assert.ok(tools.every(({ repaired }) => repaired?.includes('inputSchema')));
+});
+
+test('an inputSchema that is no object schema hides its tool with the reason, and no other', () => {
+  const { tools, hidden } = list({ name: 'a', inputSchema: true }, good, {
+    name: 'b',
+    inputSchema: { type: 'string' },
+  });
+  assert.deepEqual(
+    tools.map(({ native }) => native),
+    ['good'],
+  );
+  assert.deepEqual(
+    hidden.map(({ native }) => native),
+    ['a', 'b'],
+  );
+  assert.match(hidden[1]?.why ?? '', /not of type object/);
+});
+
+test('an outputSchema of another type is removed and structured results are to be dropped', () => {
+  const { tools } = list(
+    { ...good, outputSchema: { type: 'array', items: {} } },
+    { ...good, name: 'fine', outputSchema: schema },
+  );
+  assert.equal(tools[0]?.json, JSON.stringify(good));
+  assert.equal(tools[0]?.dropStructured, true);
+  assert.equal(tools[1]?.dropStructured, false);
+  assert.equal(tools[1]?.repaired, undefined);
+});
+
+test('properties that are true or false become schemas that say the same', () => {
+  const { tools } = list(
+    '{"name":"a","inputSchema":{"type":"object","properties":{"x":true,"y":false,"z":{"k":1e400}}}}',
+  );
+  assert.equal(
+    tools[0]?.json,
+    '{"name":"a","inputSchema":{"type":"object","properties":{"x":{},"y":{"not":{}},"z":{"k":1e400}}}}',
+  );
+});
+
+test('a long description is cut at a character boundary with an ellipsis', () => {
+  for (const unit of ['x', '가', '👩', '\n', '"', '\\']) {
+    const { tools } = list({ ...good, description: unit.repeat(40_000) });
+    const { description } = JSON.parse(tools[0]?.json ?? '') as { description: string };
+    assert.ok(Buffer.byteLength(description) <= limits.descriptionBytes);
+    assert.ok(Buffer.byteLength(description) > limits.descriptionBytes - 8);
+    assert.ok(description.endsWith('…') && unit.repeat(40_000).startsWith(description.slice(0, -1)));
+  }
+});
+
+test('a description whose escapes only look long stays as it is', () => {
+  const text = `{"name":"a","description":"${'\\u0041'.repeat(limits.descriptionBytes)}","inputSchema":{"type":"object"}}`;
+  assert.equal(list(text).tools[0]?.json, text);
+  const longer = list(text.replace('\\u0041', '\\u0041\\u0041')).tools[0];
+  assert.match(longer?.repaired ?? '', /cut/);
+});
+
+test('sizes and depth are checked before anything is parsed', () => {
+  const { tools, hidden } = list(
+    { name: 'wide', inputSchema: { type: 'object', x: 'x'.repeat(limits.schemaBytes) } },
+    { name: 'text', inputSchema: 'x'.repeat(limits.schemaBytes + 1) },
+    { ...good, name: 'fat', _meta: { x: 'x'.repeat(limits.schemaBytes + 1) } },
+    `{"name":"deep","inputSchema":${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
+    good,
+  );
+  assert.deepEqual(
+    tools.map(({ native }) => native),
+    ['good'],
+  );
+  assert.deepEqual(
+    hidden.map(({ native }) => native),
+    ['wide', 'text', 'fat', 'deep'],
+  );
+});
+
+test('a name that is missing, empty, doubled or holds control characters hides its tool', () => {
+  const { tools, hidden } = list(
+    good,
+    good,
+    { inputSchema: schema },
+    { ...good, name: '' },
+    { ...good, name: 'a\u0007b' },
+    {
+      ...good,
+      name: 'a\u202eb',
+    },
+    { ...good, name: 5 },
+    { ...good, name: 'n'.repeat(600) },
+    '{"name":"x","name":"y","inputSchema":{"type":"object"}}',
+  );
+  assert.equal(tools.length, 1);
+  assert.equal(hidden.length, 8);
+  assert.ok(hidden.every(({ native }) => !/[\p{Cc}\p{Cf}]/u.test(native)));
+});
+
+test('what is not JSON hides only itself', () => {
+  const broken = [
+    '',
+    '5',
+    '[]',
+    '{',
+    '{"name":"a"',
+    '{"name":"a",}',
+    '{"name":"a"}}',
+    '{"name":"a" "b":1}',
+    '{"name":"a","x":tru}',
+    '{"name":"a","x":[1,]}',
+    '\u0000',
+  ];
+  const { tools, hidden } = list(...broken, good);
+  assert.equal(hidden.length, broken.length);
+  assert.deepEqual(
+    tools.map(({ native }) => native),
+    ['good'],
+  );
+});
+
+test('more tools than allowed are hidden, named up to a hundred and then counted', () => {
+  const few = { ...limits, serverTools: 3 };
+  const tools = Array.from({ length: 500 }, (_, i) => Buffer.from(JSON.stringify({ ...good, name: `t${i}` })));
+  const listing = listingFrom({ server: 's', atMs: 0, tools, instructions: '' }, few);
+  assert.equal(listing.tools.length, 3);
+  assert.equal(listing.hidden.length, 101);
+  assert.equal(listing.hidden.at(-1)?.native, 'and 397 more');
+});
+
+test('the digest changes with the tools and with nothing else', () => {
+  const one = list(good);
+  assert.equal(list(good).digest, one.digest);
+  assert.equal(
+    listingFrom(
+      { server: 'other', atMs: 99, tools: [Buffer.from(JSON.stringify(good))], instructions: 'be kind' },
+      limits,
+    ).digest,
+    one.digest,
+  );
+  assert.notEqual(list({ ...good, description: 'new' }).digest, one.digest);
+  assert.notEqual(list({ ...good, outputSchema: { type: 'array' } }).digest, one.digest);
+});
+
+test('whatever tools a server lists, both SDKs accept the list and every good tool is in it', () => {
+  const json = fc.jsonValue({ maxDepth: 3 });
+  const member = (...likely: readonly fc.Arbitrary<unknown>[]) =>
+    fc.option(fc.oneof(json, ...likely), { nil: undefined });
+  const properties = fc.dictionary(fc.string(), fc.oneof(fc.boolean(), json));
+  const schemas = fc.record(
+    {
+      type: fc.constantFrom<unknown>('object', 'array', ['object'], null),
+      properties: fc.oneof(json, properties),
+      required: fc.oneof(json, fc.array(fc.string())),
+    },
+    { requiredKeys: [] },
+  );
+  const tool = fc.record({
+    name: fc.oneof(fc.string(), json),
+    title: member(fc.string()),
+    description: member(fc.string()),
+    inputSchema: member(schemas),
+    outputSchema: member(schemas),
+    annotations: member(fc.record({ title: json, readOnlyHint: json }, { requiredKeys: [] })),
+    icons: member(
+      fc.array(fc.record({ src: fc.oneof(fc.string(), json), sizes: json, theme: json }, { requiredKeys: ['src'] })),
+    ),
+    execution: member(fc.record({ taskSupport: json })),
+    _meta: member(fc.object()),
+  });
+  fc.assert(
+    fc.property(fc.array(tool, { maxLength: 5 }), (tools) => {
+      const listing = list(...tools, good);
+      const text = `{"tools":[${listing.tools.map(({ json: one }) => one).join(',')}]}`;
+      for (const schemaOfList of [FirstSdkList, SecondSdkList]) {
+        const result = schemaOfList.safeParse(JSON.parse(text));
+        assert.ok(result.success, `${text}\n${result.error?.message}`);
+      }
+      assert.ok(listing.tools.some(({ native }) => native === 'good'));
+      assert.equal(listing.tools.length + listing.hidden.length, tools.length + 1);
+      const again = list(...listing.tools.map(({ json: one }) => one));
+      assert.deepEqual(
+        again.tools.map(({ repaired }) => repaired),
+        listing.tools.map(() => undefined),
+        'a repaired tool needs no repair',
+      );
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('no bytes make it throw', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 60 }), fc.nat(70), (noise, at) => {
+      const text = Buffer.from(JSON.stringify({ ...good, description: 'a\\"b', x: [{}, [1, 'y']] }));
+      const bytes = Buffer.concat([text.subarray(0, at), noise, text.subarray(at + noise.length)]);
+      for (const { json } of listingFrom({ server: 's', atMs: 0, tools: [bytes], instructions: '' }, limits).tools)
+        JSON.parse(json);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test('in turns the listing is the same and the loop turns in between', async () => {
+  const kernel = createKernel(systemKernelOptions);
+  const tools = Array.from({ length: 2000 }, (_, i) =>
+    Buffer.from(JSON.stringify({ ...good, name: `t${i}`, description: 'd'.repeat(300) })),
+  );
+  const raw = { server: 's', atMs: 0, tools, instructions: '' };
+  let turns = 0;
+  using _counting = kernel.timers.every(0, () => {
+    turns += 1;
+  });
+  const deadline = kernel.deadline(5000);
+  assert.deepEqual(await listingInTurns(raw, limits, kernel, deadline), listingFrom(raw, limits));
+  assert.ok(turns >= 3, `${turns} turns`);
+});
+
+test('a description of 10 MiB, also one of escapes, costs less than a beat', () => {
+  for (const unit of ['x', '\\"', '\\\\']) {
+    const text = `{"name":"a","description":"${unit.repeat((10 << 20) / unit.length)}","inputSchema":{"type":"object"}}`;
+    const bytes = Buffer.from(text);
+    const startMs = performance.now();
+    const listing = listingFrom({ server: 's', atMs: 0, tools: [bytes], instructions: '' }, limits);
+    const ms = performance.now() - startMs;
+    assert.match(listing.tools[0]?.repaired ?? '', /cut/);
+    assert.ok(ms < 100, `${ms} ms`);
+  }
+});

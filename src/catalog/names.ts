@@ -1,0 +1,116 @@
+/**
+ * The names that clients see: `server_tool`, letters, digits and underscores, 48 at most (Cursor hides longer ones and calls `docs_find`
+ * for `docs.find`; Claude refuses a whole request for one bad name).
+ * Promises: pure; a name once given stays, whatever comes later; names are unique and legal; the same input gives the same names.
+ * Does not: keep the names; control persists what it gets back.
+ */
+import { createHash } from 'node:crypto';
+import type { GivenName, Listing, ServerSpec } from '../kernel/snapshot.ts';
+
+export const EXPOSED_NAME = /^[A-Za-z0-9_]{1,48}$/;
+const MAX_LENGTH = 48;
+const HASH_LENGTH = 6;
+/** Names kept for tools that a configured server no longer lists; the ones given longest ago go first. */
+const RETIRED_PER_SERVER = 1000;
+
+export interface NamesInput {
+  readonly listings: readonly Listing[];
+  /** In configuration order, which decides who gets the plain name when two tools come at the same time. */
+  readonly servers: readonly ServerSpec[];
+  /** What was given before. */
+  readonly given: readonly GivenName[];
+}
+
+/** All names: those given before (less those of servers that are gone), then one for each listed tool that has none yet. */
+export function giveNames({ listings, servers, given }: NamesInput): GivenName[] {
+  const listingOf = new Map(listings.map((listing) => [listing.server, listing]));
+  const names = keptNames(given, servers, listingOf);
+  const taken = new Set(names.map(({ exposed }) => exposed));
+  const named = new Set(names.map(({ server, native }) => pairKey(server, native)));
+  for (const { slug } of servers) {
+    for (const { native } of listingOf.get(slug)?.tools ?? []) {
+      const key = pairKey(slug, native);
+      if (named.has(key)) continue;
+      named.add(key);
+      const exposed = freeName(slug, native, taken);
+      taken.add(exposed);
+      names.push({ exposed, server: slug, native });
+    }
+  }
+  return names;
+}
+
+function keptNames(
+  given: readonly GivenName[],
+  servers: readonly ServerSpec[],
+  listingOf: ReadonlyMap<string, Listing>,
+): GivenName[] {
+  const listed = new Map(
+    servers.map(({ slug }) => [slug, new Set(listingOf.get(slug)?.tools.map(({ native }) => native))]),
+  );
+  const taken = new Set<string>();
+  const named = new Set<string>();
+  const legal = given.filter(({ exposed, server, native }) => {
+    const key = pairKey(server, native);
+    if (!listed.has(server) || taken.has(exposed) || named.has(key) || !EXPOSED_NAME.test(exposed)) return false;
+    taken.add(exposed);
+    named.add(key);
+    return true;
+  });
+  const isRetired = ({ server, native }: GivenName): boolean => !listed.get(server)?.has(native);
+  const excess = new Map<string, number>();
+  for (const name of legal)
+    if (isRetired(name)) excess.set(name.server, (excess.get(name.server) ?? -RETIRED_PER_SERVER) + 1);
+  return legal.filter((name) => {
+    const over = excess.get(name.server) ?? 0;
+    if (over <= 0 || !isRetired(name)) return true;
+    excess.set(name.server, over - 1);
+    return false;
+  });
+}
+
+/** One string for a server and a tool; slugs have no line feed. */
+export function pairKey(server: string, native: string): string {
+  return `${server}\n${native}`;
+}
+
+function freeName(server: string, native: string, taken: ReadonlySet<string>): string {
+  const plain = plainName(server, native);
+  if (!taken.has(plain)) return plain;
+  for (let round = 0; ; round += 1) {
+    const name = withHash(plain, hashOf(server, native, round));
+    if (!taken.has(name)) return name;
+  }
+}
+
+function plainName(server: string, native: string): string {
+  const tool = legalLetters(native);
+  // A tool named in other letters has nothing left to read; then the hash alone tells tools apart.
+  const readable = /[A-Za-z0-9]/.test(tool) ? tool : hashOf(server, native, 0);
+  const whole = `${legalLetters(server)}_${readable}`;
+  return whole.length <= MAX_LENGTH ? whole : withHash(whole, hashOf(server, native, 0));
+}
+
+function withHash(name: string, hash: string): string {
+  return `${name.slice(0, MAX_LENGTH - HASH_LENGTH - 1)}_${hash}`;
+}
+
+function hashOf(server: string, native: string, round: number): string {
+  const text = round === 0 ? pairKey(server, native) : `${pairKey(server, native)}\n${round}`;
+  return createHash('sha256').update(text).digest('hex').slice(0, HASH_LENGTH);
+}
+
+function legalLetters(text: string): string {
+  return text.replaceAll(/[^A-Za-z0-9_]/gu, '_');
+}
+
+/** The form in which two spellings of a name meet: dots, hyphens and the like become one underscore; case stays. */
+export function normalName(name: string): string {
+  return name.replaceAll(/[^A-Za-z0-9]+/gu, '_');
+}
+
+/** Other spellings that lead to a tool when nothing else claims them, in normal form: `server_tool` untruncated, and the native name alone. */
+export function nameAliases(server: string, native: string): readonly string[] {
+  const [qualified, bare] = [normalName(`${server}_${native}`), normalName(native)];
+  return qualified === bare ? [qualified] : [qualified, bare];
+}

@@ -1,0 +1,70 @@
+/**
+ * `mcphub config validate | explain | schema`: the configuration without a hub.
+ */
+import { configJsonSchema } from '../config/json-schema.ts';
+import { explain, formatProblems, type Loaded, loadConfig } from '../config/load.ts';
+import { createKernel } from '../kernel/kernel.ts';
+import { CliFailure, EXIT } from './exit.ts';
+import { print, printJson, say, table } from './output.ts';
+
+const READ_MS = 5000;
+
+export async function loadForCli(
+  path: string | undefined,
+  more: { fallback?: string; flags?: Record<string, number> } = {},
+): Promise<Loaded> {
+  const kernel = createKernel();
+  using deadline = kernel.deadline(READ_MS);
+  return loadConfig({
+    path,
+    env: process.env,
+    cwd: process.cwd(),
+    home: process.env.HOME ?? '',
+    kernel,
+    deadline,
+    ...more,
+  });
+}
+
+export async function validate(file: string | undefined, options: { json?: boolean }): Promise<void> {
+  const loaded = await loadForCli(file);
+  const errors = loaded.problems.filter((problem) => problem.severity === 'error');
+  if (options.json) printJson({ file: loaded.file, valid: errors.length === 0, problems: loaded.problems });
+  else {
+    if (loaded.problems.length > 0) say(formatProblems(loaded.problems));
+    if (loaded.config)
+      print(
+        `${loaded.config.file ?? 'no configuration file found'}: ${loaded.config.servers.length} servers, ${loaded.config.groups.length} groups, no errors`,
+      );
+  }
+  if (errors.length > 0)
+    throw new CliFailure(EXIT.badConfig, `${errors.length} error${errors.length === 1 ? '' : 's'}`);
+}
+
+export async function explainConfig(
+  file: string | undefined,
+  options: { json?: boolean; all?: boolean },
+): Promise<void> {
+  const loaded = await loadForCli(file);
+  const rows = explain(loaded).filter((row) => options.all === true || row.source !== 'default');
+  if (options.json) {
+    printJson({ settings: rows });
+    return;
+  }
+  if (rows.length === 0) print('Everything is at its default; --all shows all settings.');
+  else
+    print(
+      table(
+        ['SETTING', 'VALUE', 'SOURCE'],
+        rows.map((row) => [
+          row.name,
+          `${row.value}${row.unit ? ` ${row.unit}` : ''}`,
+          row.line === undefined ? row.source : `${row.file}:${row.line}`,
+        ]),
+      ),
+    );
+}
+
+export function schema(): void {
+  printJson(configJsonSchema());
+}

@@ -1,0 +1,73 @@
+/**
+ * What the command shows: data on stdout, messages on stderr; tables for people, JSON with --json; colour only at a terminal.
+ */
+export interface Shown {
+  readonly json: boolean;
+}
+
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+export function say(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value, null, 2));
+}
+
+/** Columns as wide as their longest cell; the last one is not padded. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [head, ...rows];
+  const widths = head.map((_, column) => Math.max(...all.map((row) => width(row[column] ?? ''))));
+  return all
+    .map((row) =>
+      row
+        .map((cell, column) =>
+          column === row.length - 1 ? cell : cell + ' '.repeat((widths[column] ?? 0) - width(cell)),
+        )
+        .join('  '),
+    )
+    .map((line, at) => (at === 0 ? paint(line, '1') : line))
+    .join('\n');
+}
+
+/** Korean and other wide letters take two columns. */
+function width(text: string): number {
+  let columns = 0;
+  for (const letter of text)
+    columns += /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/u.test(
+      letter,
+    )
+      ? 2
+      : 1;
+  return columns;
+}
+
+export function paint(text: string, code: string, to: NodeJS.WriteStream = process.stdout): string {
+  return to.isTTY && process.env.NO_COLOR === undefined ? `\u001b[${code}m${text}\u001b[0m` : text;
+}
+
+export function ago(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 3_600_000) return `${Math.round(ms / 60_000)} min`;
+  return `${(ms / 3_600_000).toFixed(1)} h`;
+}
+
+/** Runs `work` under a spinner when a person is watching and it takes long. */
+export async function withProgress<T>(what: string, work: () => Promise<T>): Promise<T> {
+  if (!process.stderr.isTTY) return work();
+  const { spinner } = await import('@clack/prompts');
+  const shown = spinner({ output: process.stderr });
+  shown.start(what);
+  try {
+    const result = await work();
+    shown.stop(what);
+    return result;
+  } catch (fault) {
+    shown.error(what);
+    throw fault;
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * `mcphub servers list | restart | logs`.
+ */
+import type { LogsAnswer, RestartAnswer, ServerAnswer, ServersAnswer } from '../admin/contract.ts';
+import { askControl, bodyOf } from './ask.ts';
+import { CliFailure, EXIT } from './exit.ts';
+import { type HubOptions, type Talk, talkFrom } from './hub-options.ts';
+import { ago, paint, print, printJson, say, table, withProgress } from './output.ts';
+
+const COLOURS: Readonly<Record<string, string>> = {
+  ready: '32',
+  connecting: '33',
+  waiting: '31',
+  stopped: '31',
+  disabled: '2',
+};
+const LOOK_MS = 250;
+
+export async function listServers(options: HubOptions): Promise<void> {
+  const talk = talkFrom(options);
+  const answer = await servers(talk);
+  if (talk.json) printJson(answer);
+  else print(serverTable(answer.servers));
+}
+
+export function serverTable(rows: readonly ServerAnswer[]): string {
+  return table(['SERVER', 'STATE', 'SINCE', 'TRANSPORT', 'TOOLS', 'CALLS', 'FAILED', 'CAUSE'], rows.map(rowOf));
+}
+
+function rowOf(server: ServerAnswer): string[] {
+  const hub = server.hubs.find((one) => one.hub === server.homeHub) ?? server.hubs[0];
+  const sum = (pick: 'calls' | 'failures') => String(server.hubs.reduce((total, one) => total + one[pick], 0));
+  const phase = hub?.phase && server.state === 'connecting' ? ` (${hub.phase})` : '';
+  const retry = hub?.retryMs !== undefined && server.state === 'waiting' ? `, next try in ${ago(hub.retryMs)}` : '';
+  return [
+    server.name,
+    paint(`${server.state}${phase}`, COLOURS[server.state] ?? '0'),
+    hub ? ago(hub.sinceMs) : '–',
+    server.transport,
+    String(server.tools),
+    sum('calls'),
+    sum('failures'),
+    `${server.cause ?? ''}${retry}`,
+  ];
+}
+
+async function servers(talk: Talk): Promise<ServersAnswer> {
+  return bodyOf<ServersAnswer>(await askControl(talk.address, { path: '/api/servers', timeoutMs: talk.timeoutMs }));
+}
+
+export async function restartServer(name: string, options: HubOptions): Promise<void> {
+  const talk = talkFrom(options);
+  const path = `/api/servers/${encodeURIComponent(name)}/restart`;
+  const answer = bodyOf<RestartAnswer>(
+    await askControl(talk.address, { method: 'POST', path, timeoutMs: talk.timeoutMs }),
+  );
+  for (const failure of answer.failed) say(`hub ${failure.hub}: ${failure.message}`);
+  if (answer.restarting.length === 0) throw new CliFailure(EXIT.error, `No hub restarted ${name}.`);
+  const state = await withProgress(`restarting ${name}`, () => untilSettled(name, talk));
+  if (talk.json) printJson({ ...answer, state });
+  else print(`${name} is ${state}.`);
+}
+
+/** Looks until the server has left `connecting`, or the time is up. */
+async function untilSettled(name: string, talk: Talk): Promise<string> {
+  const until = Date.now() + talk.timeoutMs;
+  for (;;) {
+    await new Promise<void>((done) => setTimeout(done, LOOK_MS));
+    const server = (await servers(talk)).servers.find((one) => one.name === name || one.slug === name);
+    const state = server?.state ?? 'unknown';
+    if (state !== 'connecting' || Date.now() > until) return server?.cause ? `${state} (${server.cause})` : state;
+  }
+}
+
+export async function serverLogs(name: string, options: HubOptions): Promise<void> {
+  const talk = talkFrom(options);
+  const answer = bodyOf<LogsAnswer>(
+    await askControl(talk.address, {
+      path: `/api/servers/${encodeURIComponent(name)}/logs`,
+      timeoutMs: talk.timeoutMs,
+    }),
+  );
+  if (talk.json) {
+    printJson(answer);
+    return;
+  }
+  for (const failure of answer.failed) say(`hub ${failure.hub}: ${failure.message}`);
+  const many = answer.hubs.length > 1;
+  for (const { hub, lines } of answer.hubs) for (const line of lines) print(many ? `hub ${hub}: ${line}` : line);
+  if (answer.hubs.every(({ lines }) => lines.length === 0)) say(`${name} has written nothing to stderr.`);
+}

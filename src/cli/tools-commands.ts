@@ -1,0 +1,112 @@
+/**
+ * `mcphub tools list | call`: through a hub's own endpoint on its private socket, the way every client goes.
+ */
+import { askHub, bodyOf } from './ask.ts';
+import { CliFailure, EXIT } from './exit.ts';
+import { type HubOptions, type Talk, talkFrom } from './hub-options.ts';
+import { print, printJson, say, table, withProgress } from './output.ts';
+
+interface RpcBody {
+  readonly result?: {
+    readonly tools?: readonly Tool[];
+    readonly content?: readonly Content[];
+    readonly isError?: boolean;
+    readonly _meta?: Record<string, unknown>;
+  };
+  readonly error?: { readonly code: number; readonly message: string; readonly data?: unknown };
+}
+
+interface Tool {
+  readonly name: string;
+  readonly description?: string;
+}
+
+interface Content {
+  readonly type: string;
+  readonly text?: string;
+  readonly mimeType?: string;
+}
+
+export async function listTools(path: string | undefined, options: HubOptions): Promise<void> {
+  const talk = talkFrom(options);
+  const body = await rpc(talk, path, 'tools/list', {});
+  if (talk.json) {
+    printJson(body.result);
+    return;
+  }
+  const rows = body.result?.tools ?? [];
+  print(
+    table(
+      ['TOOL', 'DESCRIPTION'],
+      rows.map((tool) => [tool.name, (tool.description ?? '').split('\n')[0]?.slice(0, 100) ?? '']),
+    ),
+  );
+  say(`${rows.length} tools`);
+}
+
+interface CallOptions extends HubOptions {
+  readonly argsJson?: string;
+}
+
+export async function callTool(tool: string, pairs: readonly string[], options: CallOptions): Promise<void> {
+  const talk = talkFrom(options);
+  const args = options.argsJson === undefined ? argumentsFrom(pairs) : objectFrom(options.argsJson);
+  const body = await withProgress(`calling ${tool}`, () =>
+    rpc(talk, undefined, 'tools/call', { name: tool, arguments: args }),
+  );
+  if (talk.json) printJson(body.result);
+  else
+    for (const part of body.result?.content ?? [])
+      print(part.text ?? `[${part.type}${part.mimeType ? ` ${part.mimeType}` : ''}]`);
+  if (body.result?.isError) throw new CliFailure(EXIT.toolError, `${tool} answered with an error of its own.`);
+}
+
+function argumentsFrom(pairs: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const at = pair.indexOf('=');
+      if (at <= 0)
+        throw new CliFailure(
+          EXIT.usage,
+          `Arguments are name=value; ${JSON.stringify(pair)} is not. (Or --args-json '{…}')`,
+        );
+      return [pair.slice(0, at), valueFrom(pair.slice(at + 1))];
+    }),
+  );
+}
+
+/** `5` is a number, `true` a boolean, `{"a":1}` an object; what is not JSON is text. */
+function valueFrom(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function objectFrom(json: string): unknown {
+  try {
+    const value: unknown = JSON.parse(json);
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  } catch (fault) {
+    throw new CliFailure(EXIT.usage, `--args-json is not JSON: ${fault instanceof Error ? fault.message : fault}`);
+  }
+  throw new CliFailure(EXIT.usage, '--args-json must be one JSON object.');
+}
+
+async function rpc(talk: Talk, path: string | undefined, method: string, params: unknown): Promise<RpcBody> {
+  const where = path === undefined ? '/mcp' : `/mcp/${encodeURIComponent(path)}`;
+  const asked = await askHub(talk.address, 1, {
+    method: 'POST',
+    path: where,
+    body: { jsonrpc: '2.0', id: 1, method, params },
+    timeoutMs: talk.timeoutMs,
+  });
+  const body = asked.body as RpcBody;
+  if (body?.error === undefined) return bodyOf<RpcBody>(asked);
+  const code = body.error.code === -32602 || asked.status === 404 ? EXIT.notFound : EXIT.error;
+  throw new CliFailure(
+    code,
+    body.error.data === undefined ? body.error.message : `${body.error.message}\n${JSON.stringify(body.error.data)}`,
+  );
+}

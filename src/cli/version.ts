@@ -1,0 +1,12 @@
+/**
+ * The version of this package, read from its package.json once, at boot.
+ */
+import { readFileSync } from 'node:fs';
+
+interface PackageFile {
+  readonly version: string;
+}
+
+export const VERSION: string = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as PackageFile
+).version;

@@ -1,0 +1,118 @@
+/**
+ * Edge: finds the configuration file and reads its text.
+ * Promises: reads plain files only (a pipe or device could be silent for ever), at most 4 MiB; every wait ends at the deadline; a file that
+ * is named but not there is named as such, never passed over.
+ * Does not: read the process's environment or working directory; they are given.
+ */
+import { constants } from 'node:fs';
+import { lstat, open } from 'node:fs/promises';
+import { isAbsolute, join, resolve } from 'node:path';
+import type { Deadline } from '../kernel/deadline.ts';
+import type { Waits } from '../kernel/waits.ts';
+import type { Environment } from './variables.ts';
+
+export interface FileSearch {
+  /** From the command line. */
+  readonly path: string | undefined;
+  readonly env: Environment;
+  readonly cwd: string;
+  readonly home: string;
+  /** The packaged example, taken when there is nothing else. */
+  readonly fallback?: string | undefined;
+  readonly waits: Waits;
+  readonly deadline: Deadline;
+}
+
+export interface FoundFile {
+  /** Absolute. */
+  readonly file: string;
+  readonly how: 'flag' | 'env' | 'cwd' | 'xdg' | 'fallback';
+}
+
+/** Larger is no configuration; 500 servers take about 250 kB. */
+const MAX_FILE_BYTES = 4 * 1024 * 1024;
+
+const NON_BLOCKING_READ = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
+/** The first of: `path`, MCPHUB_CONFIG (or the original's MCPHUB_SETTING_PATH), working directory, XDG, `fallback`. */
+export async function findConfigFile(search: FileSearch): Promise<FoundFile | undefined> {
+  const { path, env, cwd, fallback } = search;
+  if (path) return { file: resolve(cwd, path), how: 'flag' };
+  const named = env.MCPHUB_CONFIG || env.MCPHUB_SETTING_PATH;
+  if (named) return { file: resolve(cwd, named), how: 'env' };
+  for (const place of placesOf(search)) {
+    if (await isThere(place.file, search)) return place;
+  }
+  return fallback ? { file: resolve(cwd, fallback), how: 'fallback' } : undefined;
+}
+
+/** Where a file is looked for when none is named, in order. */
+export function placesOf({ env, cwd, home }: Pick<FileSearch, 'env' | 'cwd' | 'home'>): readonly FoundFile[] {
+  const named = env.XDG_CONFIG_HOME;
+  const xdg = named && isAbsolute(named) ? named : join(home, '.config');
+  return [
+    { file: join(cwd, 'mcp_settings.json'), how: 'cwd' },
+    { file: join(cwd, 'mcphub.jsonc'), how: 'cwd' },
+    { file: join(xdg, 'mcphub', 'mcphub.jsonc'), how: 'xdg' },
+    { file: join(xdg, 'mcphub', 'mcp_settings.json'), how: 'xdg' },
+  ];
+}
+
+/** A link that leads nowhere counts as there: it is a fault to be named, not a reason to start with another file. */
+async function isThere(file: string, { waits, deadline }: FileSearch): Promise<boolean> {
+  const look = lstat(file).then(
+    () => true,
+    (fault: unknown) => !['ENOENT', 'ENOTDIR'].includes(codeOf(fault)),
+  );
+  return waits.for(look, { label: 'config-read', owner: 'configuration', deadline });
+}
+
+export type FileText = { readonly text: string } | { readonly fault: string };
+
+/** The text of `file`, or why there is none, for people. Rejects only when the deadline passes. */
+export async function readConfigText(file: string, waits: Waits, deadline: Deadline): Promise<FileText> {
+  const reading = readPlainFile(file).catch((fault: unknown): FileText => ({ fault: faultText(codeOf(fault)) }));
+  return waits.for(reading, { label: 'config-read', owner: 'configuration', deadline });
+}
+
+async function readPlainFile(file: string): Promise<FileText> {
+  // Not blocking: opening a named pipe would wait for its writer.
+  await using handle = await open(file, NON_BLOCKING_READ);
+  const found = await handle.stat();
+  if (!found.isFile()) return { fault: found.isDirectory() ? 'is a directory' : 'is not a plain file' };
+  if (found.size > MAX_FILE_BYTES) return { fault: `is larger than ${MAX_FILE_BYTES / 1024 / 1024} MiB` };
+  const buffer = Buffer.alloc(MAX_FILE_BYTES + 1);
+  let length = 0;
+  for (;;) {
+    const { bytesRead } = await handle.read(buffer, length, buffer.length - length);
+    length += bytesRead;
+    if (length > MAX_FILE_BYTES) return { fault: `is larger than ${MAX_FILE_BYTES / 1024 / 1024} MiB` };
+    if (bytesRead === 0) return textFrom(buffer.subarray(0, length));
+  }
+}
+
+function textFrom(bytes: Buffer): FileText {
+  try {
+    return { text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) };
+  } catch {
+    return { fault: 'is not UTF-8 text' };
+  }
+}
+
+const FAULT_TEXTS: Readonly<Record<string, string>> = {
+  ENOENT: 'is not there',
+  ENOTDIR: 'is not there',
+  EACCES: 'may not be read by this user',
+  EPERM: 'may not be read by this user',
+  EISDIR: 'is a directory',
+  ELOOP: 'is a link that leads to itself',
+  ENXIO: 'is not a plain file',
+};
+
+function faultText(code: string): string {
+  return FAULT_TEXTS[code] ?? `cannot be read (${code})`;
+}
+
+function codeOf(fault: unknown): string {
+  return fault instanceof Error && 'code' in fault ? String(fault.code) : 'unknown';
+}

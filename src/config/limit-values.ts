@@ -1,0 +1,160 @@
+/**
+ * The values of the limits table, and the few settings beside it: flag over environment over file over default.
+ * Promises: every value that is given is checked, also one that another source overrides; limits that depend on each other are checked
+ * together; says where each value came from.
+ * Does not: change the table (`limits.ts`).
+ */
+import { closestOf } from './closest.ts';
+import type { Explained } from './explain.ts';
+import { LIMIT_NAMES, LIMITS, type LimitName, type Limits, limitsFrom } from './limits.ts';
+import type { Problems } from './problems.ts';
+import { parseQuantity, quantityText } from './quantity.ts';
+import type { Environment } from './variables.ts';
+
+export type LimitFlags = Readonly<Partial<Record<LimitName, number>>>;
+
+export interface LimitInput {
+  /** What the file says, by name; of the right kind. */
+  readonly file: Readonly<Record<string, number | string | undefined>>;
+  readonly env: Environment;
+  readonly flags: LimitFlags;
+  readonly problems: Problems;
+  readonly lineOf: (name: LimitName) => number;
+}
+
+export interface LimitValues {
+  readonly limits: Limits;
+  /** Those that differ from the table's defaults. */
+  readonly overrides: Readonly<Record<string, number>>;
+  readonly sources: readonly Explained[];
+}
+
+interface Given {
+  readonly value: number;
+  readonly source: Explained['source'];
+}
+
+export function readLimits(input: LimitInput): LimitValues {
+  const values: Record<string, number> = {};
+  const overrides: Record<string, number> = {};
+  const given = new Map<LimitName, Given>(); // bounded by: the limits table
+  const sources: Explained[] = [];
+  for (const name of LIMIT_NAMES) {
+    const row = LIMITS[name];
+    const found = givenFor(name, input);
+    const value = found?.value ?? row.default;
+    const source = found?.source ?? 'default';
+    if (found) given.set(name, found);
+    values[name] = value;
+    if (value !== row.default) overrides[name] = value;
+    const isFile = source === 'file';
+    sources.push({
+      name: `limits.${name}`,
+      value,
+      source,
+      unit: row.unit,
+      file: isFile ? input.problems.file : undefined,
+      line: isFile ? input.lineOf(name) : undefined,
+      variable: source === 'env' ? row.env : undefined,
+    });
+  }
+  const limits = limitsFrom(values);
+  checkOrder(limits, given, input.problems);
+  warnOfUnknownVariables(input.env, input.problems);
+  return { limits, overrides, sources };
+}
+
+function givenFor(name: LimitName, input: LimitInput): Given | undefined {
+  const fromFile = givenBy(input.file[name], name, { input, source: 'file' });
+  const fromEnv = givenBy(variable(input.env, LIMITS[name].env), name, { input, source: 'env' });
+  const fromFlag = givenBy(input.flags[name], name, { input, source: 'flag' });
+  return fromFlag ?? fromEnv ?? fromFile;
+}
+
+/** An empty variable counts as not set: compose files write `PORT=` for "none". */
+function variable(env: Environment, name: string): string | undefined {
+  const value = Object.hasOwn(env, name) ? env[name]?.trim() : undefined;
+  return value === '' ? undefined : value;
+}
+
+function givenBy(
+  given: number | string | undefined,
+  name: LimitName,
+  { input, source }: { input: LimitInput; source: 'file' | 'env' | 'flag' },
+): Given | undefined {
+  if (given === undefined) return undefined;
+  const parsed = parseQuantity(given, LIMITS[name], source === 'env');
+  if (parsed.ok) return { value: parsed.value, source };
+  const message = `is ${JSON.stringify(given).slice(0, 60)}`;
+  if (source === 'file') input.problems.error(['limits', name], message, parsed.expected);
+  else {
+    const file = source === 'env' ? 'environment' : 'command line';
+    const path = source === 'env' ? LIMITS[name].env : name;
+    input.problems.add({ severity: 'error', file, line: 0, column: 0, path, message, expected: parsed.expected });
+  }
+  return undefined;
+}
+
+/** Pairs of which the first must be less than the second (or not more, where it says so). */
+const ORDER: readonly { less: LimitName; more: LimitName; orEqual?: true }[] = [
+  { less: 'drainMs', more: 'stopMs' },
+  { less: 'stopMs', more: 'killMs' },
+  { less: 'restartBaseMs', more: 'restartCapMs', orEqual: true },
+  { less: 'breakerOpenMs', more: 'breakerCapMs', orEqual: true },
+];
+
+function checkOrder(limits: Limits, given: ReadonlyMap<LimitName, Given>, problems: Problems): void {
+  for (const { less, more, orEqual } of ORDER) {
+    if (limits[less] < limits[more] || (orEqual && limits[less] === limits[more])) continue;
+    const name = given.has(less) ? less : more;
+    const other = name === less ? more : less;
+    const relation = `${name === less ? 'less' : 'more'} than`;
+    const expected = `${relation}${orEqual ? ' or the same as' : ''} ${other}, which is ${quantityText(limits[other], LIMITS[other].unit)}`;
+    const message = `is ${quantityText(limits[name], LIMITS[name].unit)}`;
+    const source = given.get(name)?.source;
+    if (source === 'file') problems.error(['limits', name], message, expected);
+    else {
+      const file = source === 'flag' ? 'command line' : 'environment';
+      const path = source === 'flag' ? name : LIMITS[name].env;
+      problems.add({ severity: 'error', file, line: 0, column: 0, path, message, expected });
+    }
+  }
+}
+
+const KNOWN_VARIABLES: ReadonlySet<string> = new Set(LIMIT_NAMES.map((name) => LIMITS[name].env));
+
+/** Only near misses: an environment is full of other people's variables. */
+function warnOfUnknownVariables(env: Environment, problems: Problems): void {
+  for (const name of Object.keys(env)) {
+    if (!name.startsWith('MCPHUB_') || KNOWN_VARIABLES.has(name) || OTHER_VARIABLES.has(name)) continue;
+    const meant = closestOf(name.slice('MCPHUB_'.length), VARIABLE_TAILS);
+    if (meant === undefined) continue;
+    const message = `no such variable; did you mean MCPHUB_${meant}?`;
+    const place = { file: 'environment', line: 0, column: 0, path: name };
+    problems.add({ severity: 'warning', ...place, message, expected: undefined });
+  }
+}
+
+const VARIABLE_TAILS: readonly string[] = [...KNOWN_VARIABLES]
+  .filter((name) => name.startsWith('MCPHUB_'))
+  .map((name) => name.slice('MCPHUB_'.length));
+
+/** Names of ours that are not limits. */
+const OTHER_VARIABLES: ReadonlySet<string> = new Set([
+  'MCPHUB_CONFIG',
+  'MCPHUB_SETTING_PATH',
+  'MCPHUB_DATA_DIR',
+  'MCPHUB_RUN_DIR',
+  'MCPHUB_PROCESS',
+  'MCPHUB_SLOT',
+  'MCPHUB_MARK',
+  'MCPHUB_SECRET',
+  'MCPHUB_SECRET_FILE',
+  'MCPHUB_KEY',
+  'MCPHUB_ALLOWED_HOSTS',
+  'MCPHUB_ALLOWED_ORIGINS',
+  // Kubernetes makes these for a service named mcphub.
+  'MCPHUB_PORT',
+  'MCPHUB_SERVICE_HOST',
+  'MCPHUB_SERVICE_PORT',
+]);

@@ -1,0 +1,233 @@
+/**
+ * The shape of the configuration file (zod 4). The published JSON Schema is made from it, so every key carries its sentence.
+ * Promises: unknown keys are refused; the keys of the original MCPHub and of common clients that mean nothing here are part of the shape,
+ * marked deprecated, so that such files stay valid.
+ * Does not: check what needs more than one key, a range or the environment (`servers.ts`, `groups.ts`, `limit-values.ts`).
+ */
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the notation of the file is meant
+import { z } from 'zod';
+import { LIMIT_NAMES, LIMITS, type LimitName } from './limits.ts';
+import { QUANTITY_PATTERN, quantityText } from './quantity.ts';
+
+const plain = z.union([z.string(), z.number(), z.boolean()], { error: 'text' });
+
+const quantity = z.union([z.number(), z.string().meta({ pattern: QUANTITY_PATTERN })], {
+  error: 'a number, or a text such as "5s" or "4MiB"',
+});
+
+function ignored(what: string): z.ZodOptional<z.ZodUnknown> {
+  return z.unknown().meta({ description: what, deprecated: true }).optional();
+}
+
+/** Keys of a server in files of the original and of clients: accepted, named in a warning, without effect. */
+export const FOREIGN_SERVER_KEYS = {
+  description: 'Not used.',
+  owner: 'The original’s owner of a server; not used.',
+  visibility: 'Not used.',
+  prompts: 'The original’s switches for prompts; not used.',
+  resources: 'The original’s switches for resources; not used.',
+  openapi: 'OpenAPI servers are not served in this version.',
+  oauth: 'OAuth towards servers is not served in this version.',
+  proxy: 'Not used.',
+  passthroughHeaders: 'Not used.',
+  keepAliveInterval: 'Not used: pingEveryMs in limits does this for every server.',
+  enableKeepAlive: 'Not used: pingEveryMs in limits does this for every server.',
+  perSession: 'Not used.',
+  autoApprove: 'A setting of a client; not used.',
+  alwaysAllow: 'A setting of a client; not used.',
+  disabledTools: 'A setting of a client; use tools: { <name>: { "enabled": false } }.',
+} as const;
+
+/** The same for the top of the file. */
+export const FOREIGN_TOP_KEYS = {
+  users: 'The original’s users; not used.',
+  systemConfig: 'The original’s settings; not used.',
+  userConfigs: 'The original’s settings of users; not used.',
+  bearerKeys: 'The original’s keys; make new ones with `mcphub keys create`.',
+  oauthClients: 'Not used.',
+  oauthTokens: 'Not used.',
+  prompts: 'The original’s prompts; not used.',
+  resources: 'The original’s resources; not used.',
+  inputs: 'Inputs of VS Code; use ${VARIABLE} from the environment.',
+} as const;
+
+function ignoredKeys<K extends string>(keys: Readonly<Record<K, string>>): Record<K, z.ZodOptional<z.ZodUnknown>> {
+  const shape = {} as Record<K, z.ZodOptional<z.ZodUnknown>>;
+  for (const key of Object.keys(keys) as K[]) shape[key] = ignored(keys[key]);
+  return shape;
+}
+
+const times = {
+  silenceMs: quantity.optional().meta({ description: 'Longest silence in a call without a sign of life.' }),
+  totalMs: quantity.optional().meta({ description: 'Total time of a call, whatever signs of life it shows.' }),
+  callTimeoutMs: quantity.optional().meta({ description: 'Strict cut of a call, without regard to signs of life.' }),
+};
+
+const process = {
+  args: z.array(plain).optional().meta({ description: 'Arguments. ${VARIABLE} and ${VARIABLE:-default} are put in.' }),
+  env: z.record(z.string(), plain).optional().meta({
+    description: 'Environment of the program, on top of a small list of inherited variables. ${VARIABLE} is put in.',
+  }),
+  cwd: z.string().optional().meta({
+    description: 'Working directory; relative to the directory of this file, which is also the default.',
+  }),
+};
+
+const launchSchema = z
+  .strictObject({ command: z.string().meta({ description: 'Program that listens at the url.' }), ...process })
+  .meta({
+    description:
+      'The hub also runs the program that listens at `url`. ${PORT} in url, args and env is a free port given at start.',
+  });
+
+const toolSchema = z.strictObject({
+  enabled: z.boolean().optional().meta({ description: 'false hides the tool.' }),
+  ...times,
+  description: ignored('The original’s own description of a tool; not used.'),
+});
+
+export const SERVER_TYPES = {
+  stdio: 'stdio',
+  local: 'stdio',
+  sse: 'sse',
+  http: 'http',
+  'streamable-http': 'http',
+  streamableHttp: 'http',
+  streamable_http: 'http',
+  remote: 'remote',
+  openapi: 'openapi',
+} as const;
+
+export type ServerKind = (typeof SERVER_TYPES)[keyof typeof SERVER_TYPES];
+
+const originalTimes = z
+  .object({ timeout: z.number().optional(), maxTotalTimeout: z.number().optional() })
+  .optional()
+  .meta({
+    description: 'The original’s times: timeout is read as silenceMs, maxTotalTimeout as totalMs.',
+    deprecated: true,
+  });
+
+export const serverSchema = z.strictObject({
+  type: z
+    .enum(Object.keys(SERVER_TYPES) as (keyof typeof SERVER_TYPES)[])
+    .optional()
+    .meta({
+      description:
+        'stdio when there is a command; with a url streamable-http, or sse when its path ends in /sse. The other names are aliases.',
+    }),
+  command: z.string().optional().meta({ description: 'Program of a stdio server. No shell is involved.' }),
+  ...process,
+  url: z.string().optional().meta({ description: 'Address of a remote server. ${VARIABLE} is put in.' }),
+  headers: z.record(z.string(), plain).optional().meta({
+    description: 'Sent with every request to a remote server. ${VARIABLE} is put in.',
+  }),
+  launch: launchSchema.optional(),
+  enabled: z.boolean().optional().meta({ description: 'false switches the server off.' }),
+  disabled: z.boolean().optional().meta({ description: 'true switches the server off; the same as enabled: false.' }),
+  interactive: z.boolean().optional().meta({ description: 'The server asks its users questions.' }),
+  ...times,
+  inFlight: z.number().optional().meta({ description: 'Most calls inside the server at once.' }),
+  startMs: quantity.optional().meta({ description: 'From the start of the program to its first answer.' }),
+  installMs: quantity.optional().meta({ description: 'Fetching its package, in the background.' }),
+  tools: z
+    .record(z.string(), toolSchema)
+    .optional()
+    .meta({ description: 'Settings of single tools, by their native names.' }),
+  options: originalTimes,
+  ...ignoredKeys(FOREIGN_SERVER_KEYS),
+});
+
+export const groupSchema = z.strictObject({
+  servers: z
+    .union([z.literal('*'), z.array(z.string())], { error: '"*" or an array of server names' })
+    .meta({ description: 'Names of servers as in mcpServers, or "*" for all.' }),
+  tools: z.record(z.string(), z.array(z.string())).optional().meta({
+    description: 'By server: native names of the tools that this group sees; a server without an entry gives all.',
+  }),
+  access: z.enum(['key', 'anonymous']).optional().meta({
+    description: 'anonymous needs no key, on loopback only. The default is key.',
+  }),
+});
+
+/** Groups as the original writes them: an array; members may be objects with a choice of tools. */
+const originalGroupSchema = z.looseObject({
+  name: z.string(),
+  servers: z.array(
+    z.union(
+      [
+        z.string(),
+        z.looseObject({
+          name: z.string(),
+          tools: z
+            .union([z.literal('all'), z.array(z.string())], { error: '"all" or an array of tool names' })
+            .optional(),
+        }),
+      ],
+      { error: 'the name of a server' },
+    ),
+  ),
+});
+
+function limitShape(): Record<LimitName, z.ZodOptional<typeof quantity>> {
+  const shape = {} as Record<LimitName, z.ZodOptional<typeof quantity>>;
+  for (const name of LIMIT_NAMES) {
+    const { unit, min, max, why, default: standard, env } = LIMITS[name];
+    const range = `${quantityText(min, unit)} to ${quantityText(max, unit)}`;
+    const description = `${why} Default ${quantityText(standard, unit)}, ${range}; environment ${env}.`;
+    shape[name] = quantity.optional().meta({ description });
+  }
+  return shape;
+}
+
+const texts = z.array(z.string()).optional();
+
+/** The whole file. */
+export const fileSchema = z
+  .strictObject({
+    $schema: z.string().optional().meta({ description: 'Address of this JSON Schema, for editors.' }),
+    mcpServers: z.record(z.string(), serverSchema).meta({ description: 'The servers, by name (any letters).' }),
+    groups: z
+      .record(z.string(), groupSchema)
+      .optional()
+      .meta({ description: 'Named sets of servers and tools: /mcp/<group>.' }),
+    limits: z
+      .strictObject(limitShape())
+      .optional()
+      .meta({ description: 'Figures of docs/limits.md that differ from their defaults.' }),
+    settings: z
+      .strictObject({
+        allowedHosts: texts.meta({
+          description: 'Host names accepted besides loopback; environment MCPHUB_ALLOWED_HOSTS.',
+        }),
+        allowedOrigins: texts.meta({
+          description: 'Origins accepted besides loopback; environment MCPHUB_ALLOWED_ORIGINS.',
+        }),
+      })
+      .optional(),
+    ...ignoredKeys(FOREIGN_TOP_KEYS),
+  })
+  .meta({
+    title: 'MCPHub configuration',
+    description: 'mcp_settings.json or mcphub.jsonc: comments and trailing commas are fine.',
+  });
+
+/** The same with the original's array of groups. */
+export const originalFileSchema = fileSchema.extend({ groups: z.array(originalGroupSchema) });
+
+export type RawServer = z.infer<typeof serverSchema>;
+export type RawLaunch = z.infer<typeof launchSchema>;
+export type RawTool = z.infer<typeof toolSchema>;
+export type RawGroup = z.infer<typeof groupSchema>;
+export type RawOriginalGroup = z.infer<typeof originalGroupSchema>;
+
+/** Keys that the schema knows in the object at `path`. */
+export function keysAt(path: readonly (string | number)[]): readonly string[] {
+  const [top, , third] = path;
+  if (path.length === 0) return Object.keys(fileSchema.shape);
+  if (top === 'limits') return LIMIT_NAMES;
+  if (top === 'settings') return ['allowedHosts', 'allowedOrigins'];
+  if (top === 'groups') return Object.keys(groupSchema.shape);
+  if (path.length === 2) return Object.keys(serverSchema.shape);
+  return Object.keys(third === 'launch' ? launchSchema.shape : toolSchema.shape);
+}

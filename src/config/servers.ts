@@ -1,0 +1,189 @@
+/**
+ * From the servers of the file to what a link needs: aliases settled, variables put in, times and sizes checked.
+ * Promises: the original's forms are read; a server with a fault is left out of the result, and the fault is named; the rest is still read,
+ * so that all faults show at once.
+ * Does not: give short names, home hubs or hashes (`control/`).
+ */
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the notation of the file is meant
+import { dirname, isAbsolute, join } from 'node:path';
+import type { ProcessSpec, ServerSpec } from '../kernel/snapshot.ts';
+import { readCallTimes, readFigure, readTools } from './call-times.ts';
+import { LIMITS } from './limits.ts';
+import { type ConfigPath, type Problems, quoted } from './problems.ts';
+import { FOREIGN_SERVER_KEYS, type RawLaunch, type RawServer, SERVER_TYPES, type ServerKind } from './schema.ts';
+import { readEnvironment, readHeaders, readText, type TextRules } from './server-texts.ts';
+import type { Environment } from './variables.ts';
+
+/** A server as configured; its short name, home and hash are given by control. */
+export type ServerConfig = Omit<ServerSpec, 'slug' | 'homeHub' | 'hash'>;
+
+export interface ServerContext {
+  readonly problems: Problems;
+  readonly env: Environment;
+  /** The file; relative directories are relative to its own. */
+  readonly file: string;
+  /** Port of this hub, to see a server that leads back to it. */
+  readonly ownPort: number;
+}
+
+const PORT_ONLY: ReadonlySet<string> = new Set(['PORT']);
+const NOTHING: ReadonlySet<string> = new Set();
+
+/** Undefined = not served in this version (named in a warning), or faulty. */
+export function readServer(name: string, raw: RawServer, context: ServerContext): ServerConfig | undefined {
+  const { problems } = context;
+  const path: ConfigPath = ['mcpServers', name];
+  const errorsBefore = problems.errors;
+  const isEnabled = readEnabled(raw, path, problems);
+  for (const key of Object.keys(FOREIGN_SERVER_KEYS) as (keyof typeof FOREIGN_SERVER_KEYS)[]) {
+    if (raw[key] !== undefined) problems.warning([...path, key], 'has no effect here', undefined, 'key');
+  }
+  const kind = kindOf(raw, path, problems);
+  if (kind === 'openapi') {
+    problems.warning([...path, 'type'], 'OpenAPI servers are not served in this version; this one is left out');
+    return undefined;
+  }
+  const kept = raw.launch === undefined ? NOTHING : PORT_ONLY;
+  const rules: TextRules = { problems, env: context.env, isEnabled, kept };
+  const transport = kind === undefined ? undefined : readTransport(kind, raw, { path, rules, context });
+  const server = {
+    name,
+    enabled: isEnabled,
+    interactive: raw.interactive ?? false,
+    times: readCallTimes(withOriginalTimes(raw, path, problems), path, problems),
+    inFlight: readFigure(raw.inFlight, [...path, 'inFlight'], { rule: LIMITS.serverInFlight, problems }),
+    startMs: readFigure(raw.startMs, [...path, 'startMs'], { rule: LIMITS.startMs, problems }),
+    installMs: readFigure(raw.installMs, [...path, 'installMs'], { rule: LIMITS.installMs, problems }),
+    tools: readTools(raw.tools, [...path, 'tools'], problems),
+  };
+  return transport === undefined || problems.errors > errorsBefore ? undefined : { ...server, transport };
+}
+
+function readEnabled(raw: RawServer, path: ConfigPath, problems: Problems): boolean {
+  if (raw.enabled !== undefined && raw.enabled === raw.disabled) {
+    problems.error([...path, 'disabled'], `contradicts enabled: ${raw.enabled}`, 'one of the two');
+  }
+  return raw.enabled ?? !(raw.disabled ?? false);
+}
+
+/** `options` of the original: milliseconds of its SDK. */
+function withOriginalTimes(raw: RawServer, path: ConfigPath, problems: Problems): RawServer {
+  const { options } = raw;
+  if (options === undefined) return raw;
+  const place = [...path, 'options'];
+  problems.warning(place, 'is the original’s form', 'silenceMs for timeout, totalMs for maxTotalTimeout', 'key');
+  const silenceMs = raw.silenceMs ?? inRange(options.timeout, LIMITS.silenceMs);
+  const totalMs = raw.totalMs ?? inRange(options.maxTotalTimeout, LIMITS.totalMs);
+  return { ...raw, silenceMs, totalMs };
+}
+
+function inRange(value: number | undefined, { min, max }: { min: number; max: number }): number | undefined {
+  return value === undefined || !Number.isFinite(value) ? undefined : Math.round(Math.min(Math.max(value, min), max));
+}
+
+function kindOf(raw: RawServer, path: ConfigPath, problems: Problems): ServerKind | undefined {
+  const kind = raw.type === undefined ? undefined : SERVER_TYPES[raw.type];
+  if (kind === 'openapi') return kind;
+  if (kind === undefined && raw.command === undefined && raw.url === undefined) {
+    problems.error(path, 'has neither command nor url', 'a command (stdio) or a url (remote)', 'key');
+    return undefined;
+  }
+  const isStdio = kind === 'stdio' || (kind === undefined && raw.command !== undefined);
+  const foreign = isStdio ? (['url', 'headers', 'launch'] as const) : (['command'] as const);
+  for (const key of foreign) {
+    if (raw[key] === undefined) continue;
+    const message = isStdio ? 'does not go with a stdio server' : 'does not go with a remote server';
+    const expected =
+      key === 'headers' ? undefined : 'either command or url; launch for a program that listens at the url';
+    problems.error([...path, key], message, expected, 'key');
+  }
+  const needed = isStdio ? 'command' : 'url';
+  if (raw[needed] === undefined) problems.error([...path, needed], 'is missing', `a ${needed} for this type of server`);
+  if (isStdio) return 'stdio';
+  for (const key of ['args', 'env', 'cwd'] as const) {
+    if (raw[key] !== undefined) problems.warning([...path, key], 'has no effect on a remote server', undefined, 'key');
+  }
+  return kind ?? 'remote';
+}
+
+interface Reading {
+  readonly path: ConfigPath;
+  readonly rules: TextRules;
+  readonly context: ServerContext;
+}
+
+function readTransport(
+  given: Exclude<ServerKind, 'openapi'>,
+  raw: RawServer,
+  reading: Reading,
+): ServerConfig['transport'] | undefined {
+  const { path, rules } = reading;
+  if (given === 'stdio') {
+    const { command, args, env, cwd } = raw;
+    return command === undefined ? undefined : { kind: given, ...readProcess({ command, args, env, cwd }, reading) };
+  }
+  const headers = readHeaders(raw.headers, [...path, 'headers'], rules);
+  const url = raw.url === undefined ? undefined : readAddress(raw.url, reading);
+  const kind = given === 'remote' ? (looksLikeSse(url) ? 'sse' : 'http') : given;
+  if (kind === 'sse') {
+    if (raw.launch !== undefined) {
+      rules.problems.error([...path, 'launch'], 'does not go with an sse server', 'type "streamable-http"', 'key');
+    }
+    return url === undefined ? undefined : { kind, url, headers };
+  }
+  const launchReading = { ...reading, path: [...path, 'launch'] };
+  const launch = raw.launch === undefined ? undefined : readProcess(raw.launch, launchReading);
+  return url === undefined ? undefined : { kind, url, headers, launch };
+}
+
+/** The usual path of the old transport. The original took every address without a type for one. */
+function looksLikeSse(url: string | undefined): boolean {
+  return url !== undefined && /\/sse\/?(?:[?#]|$)/.test(url);
+}
+
+function readProcess(raw: RawLaunch, { path, rules, context }: Reading): ProcessSpec {
+  const command = readText(raw.command, [...path, 'command'], rules);
+  if (command.trim() === '') rules.problems.error([...path, 'command'], 'is empty', 'the name or path of a program');
+  if (raw.args === undefined && /^[\w.-]+ +\S/.test(raw.command)) {
+    rules.problems.warning(
+      [...path, 'command'],
+      'looks like a whole command line',
+      'the program here, the rest in args',
+    );
+  }
+  return {
+    command,
+    args: (raw.args ?? []).map((text, at) => readText(text, [...path, 'args', at], rules)),
+    env: readEnvironment(raw.env, [...path, 'env'], rules),
+    cwd: directoryFrom(raw.cwd === undefined ? '' : readText(raw.cwd, [...path, 'cwd'], rules), context.file),
+  };
+}
+
+function directoryFrom(cwd: string, file: string): string {
+  return isAbsolute(cwd) ? cwd : join(dirname(file), cwd);
+}
+
+function readAddress(written: string, { path, rules, context }: Reading): string | undefined {
+  const errorsBefore = rules.problems.errors;
+  const place = [...path, 'url'];
+  const address = readText(written, place, rules);
+  if (rules.problems.errors > errorsBefore) return undefined;
+  const url = URL.parse(rules.kept.has('PORT') ? address.replaceAll('${PORT}', '1') : address);
+  if (url === null || !/^https?:$/.test(url.protocol)) {
+    if (!rules.isEnabled) return address;
+    rules.problems.error(place, 'is not a web address', 'http://… or https://…');
+    return undefined;
+  }
+  const isOwn = Number(url.port) === context.ownPort && /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
+  if (isOwn && /^\/mcp(?:\/|$)/.test(url.pathname)) rules.problems.warning(place, 'leads back to this hub itself');
+  return address;
+}
+
+const MAX_NAME = 200;
+
+/** True = fit to name a server or group. Any letters are. */
+export function checkName(name: string, path: ConfigPath, problems: Problems): boolean {
+  const isFit = name.trim() !== '' && name.length <= MAX_NAME && !/\p{Cc}/u.test(name);
+  if (!isFit) problems.error(path, `${quoted(name)} is no name`, `1 to ${MAX_NAME} characters, any letters`, 'key');
+  return isFit;
+}

@@ -1,0 +1,99 @@
+/**
+ * Which Host names and Origins are accepted besides loopback: environment over file.
+ * Promises: host names come out in lower case and without a port, as `auth/` compares them; origins as browsers send them.
+ */
+import type { Snapshot } from '../kernel/snapshot.ts';
+import type { Explained } from './explain.ts';
+import { type ConfigPath, type Problems, quoted } from './problems.ts';
+import type { Environment } from './variables.ts';
+
+export interface SettingsInput {
+  readonly file: {
+    readonly allowedHosts?: readonly string[] | undefined;
+    readonly allowedOrigins?: readonly string[] | undefined;
+  };
+  readonly env: Environment;
+  readonly problems: Problems;
+  readonly lineOf: (path: ConfigPath) => number;
+}
+
+type SettingName = keyof Snapshot['settings'];
+
+interface SettingRule {
+  readonly name: SettingName;
+  readonly variable: string;
+  readonly expected: string;
+  readonly read: (text: string) => string | undefined;
+}
+
+const RULES: readonly SettingRule[] = [
+  {
+    name: 'allowedHosts',
+    variable: 'MCPHUB_ALLOWED_HOSTS',
+    expected: 'a host name such as "hub.example.com", or "*"',
+    read: hostFrom,
+  },
+  {
+    name: 'allowedOrigins',
+    variable: 'MCPHUB_ALLOWED_ORIGINS',
+    expected: 'an origin such as "https://hub.example.com", or "*"',
+    read: originFrom,
+  },
+];
+
+export function readSettings(input: SettingsInput): { settings: Snapshot['settings']; sources: readonly Explained[] } {
+  const settings: Record<SettingName, readonly string[]> = { allowedHosts: [], allowedOrigins: [] };
+  const sources: Explained[] = [];
+  for (const rule of RULES) {
+    const { name, variable } = rule;
+    const fromFile = input.file[name]?.map((text, at) => {
+      const value = rule.read(text);
+      if (value === undefined) input.problems.error(['settings', name, at], `is ${quoted(text)}`, rule.expected);
+      return value;
+    });
+    const fromEnv = listFromVariable(rule, input);
+    settings[name] = (fromEnv ?? fromFile ?? []).filter((value) => value !== undefined);
+    const source = fromEnv ? 'env' : fromFile ? 'file' : 'default';
+    sources.push({
+      name: `settings.${name}`,
+      value: settings[name].join(', '),
+      source,
+      unit: undefined,
+      file: source === 'file' ? input.problems.file : undefined,
+      line: source === 'file' ? input.lineOf(['settings', name]) : undefined,
+      variable: source === 'env' ? variable : undefined,
+    });
+  }
+  return { settings, sources };
+}
+
+function listFromVariable(rule: SettingRule, { env, problems }: SettingsInput): (string | undefined)[] | undefined {
+  const text = Object.hasOwn(env, rule.variable) ? env[rule.variable]?.trim() : undefined;
+  if (text === undefined || text === '') return undefined;
+  const parts = text.split(',').map((part) => part.trim());
+  return parts
+    .filter((part) => part !== '')
+    .map((part) => {
+      const value = rule.read(part);
+      if (value === undefined) {
+        const place = { file: 'environment', line: 0, column: 0, path: rule.variable };
+        problems.add({ severity: 'error', ...place, message: `holds ${quoted(part)}`, expected: rule.expected });
+      }
+      return value;
+    });
+}
+
+function hostFrom(text: string): string | undefined {
+  if (text === '*') return text;
+  if (!/^[^\s/@?#\\,*]+$/.test(text)) return undefined;
+  const url = URL.parse(`http://${text}`);
+  return url === null ? undefined : url.hostname.replace(/^\[|\]$/g, '');
+}
+
+function originFrom(text: string): string | undefined {
+  if (text === '*') return text;
+  const url = URL.parse(text);
+  if (url === null || (url.pathname !== '/' && url.pathname !== '') || url.search !== '' || url.hash !== '')
+    return undefined;
+  return /^https?:$/.test(url.protocol) ? url.origin : undefined;
+}

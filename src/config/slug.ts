@@ -1,0 +1,23 @@
+/**
+ * The short ASCII form of a configured name, used in paths and exposed names.
+ * Promises: pure and stable; `^[A-Za-z0-9_-]{1,32}$`; a name that is legal as it is stays as it is; names that differ in letters the short
+ * form cannot show get a hash, so that they do not collide.
+ * Does not: settle two names with the same short form; the loader refuses them.
+ */
+import { createHash } from 'node:crypto';
+
+const LEGAL = /^[A-Za-z0-9_-]{1,32}$/;
+const MAX_LENGTH = 32;
+const HASH_LENGTH = 6;
+
+/** `github` → `github`; `My Server` → `My-Server`; `깃허브` → `s-` and six hex digits; `Café` → `Cafe`. */
+export function slugFrom(name: string): string {
+  if (LEGAL.test(name)) return name;
+  const plain = name.normalize('NFKD').replace(/\p{M}+/gu, '');
+  const readable = plain.replace(/[^A-Za-z0-9_-]+/g, '-').replace(/^-+|-+$/g, '');
+  const losesLetters = /[^\p{ASCII}\p{P}\p{Z}\p{S}]/u.test(plain);
+  if (readable !== '' && readable.length <= MAX_LENGTH && !losesLetters) return readable;
+  const hash = createHash('sha256').update(name).digest('hex').slice(0, HASH_LENGTH);
+  const start = readable.slice(0, MAX_LENGTH - HASH_LENGTH - 1).replace(/-+$/, '');
+  return `${start === '' ? 's' : start}-${hash}`;
+}

@@ -1,0 +1,105 @@
+/** Old or new, never half: with a real disk, and with a writer that is killed. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { lstat, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { createKernel } from '../kernel/kernel.ts';
+import { writeAtomically } from './write-atomically.ts';
+
+const kernel = createKernel();
+let root = '';
+
+before(async () => {
+  root = await mkdtemp(join(tmpdir(), 'config-write-'));
+});
+after(() => rm(root, { recursive: true, force: true }));
+
+async function write(file: string, content: string | Uint8Array): Promise<void> {
+  using deadline = kernel.deadline(5000);
+  await writeAtomically(file, content, { waits: kernel.waits, deadline });
+}
+
+test('a file is made or replaced as a whole, for its owner only, and nothing else is left', async () => {
+  const directory = await mkdtemp(join(root, 'a-'));
+  const file = join(directory, 'x.json');
+  await write(file, 'one');
+  await write(file, new Uint8Array([0x74, 0x77, 0x6f]));
+  assert.equal(await readFile(file, 'utf8'), 'two');
+  assert.equal((await stat(file)).mode & 0o777, 0o600);
+  assert.deepEqual(await readdir(directory), ['x.json']);
+});
+
+test('a link stays a link', async () => {
+  const directory = await mkdtemp(join(root, 'b-'));
+  await writeFile(join(directory, 'real.json'), 'old');
+  await symlink('real.json', join(directory, 'link.json'));
+  await write(join(directory, 'link.json'), 'new');
+  assert.ok((await lstat(join(directory, 'link.json'))).isSymbolicLink());
+  assert.equal(await readFile(join(directory, 'real.json'), 'utf8'), 'new');
+});
+
+test('a write that is too late changes nothing and leaves nothing', async () => {
+  const directory = await mkdtemp(join(root, 'c-'));
+  const file = join(directory, 'x.json');
+  await writeFile(file, 'old');
+  using deadline = kernel.deadline(5000);
+  deadline.end('time-up');
+  await assert.rejects(writeAtomically(file, 'new', { waits: kernel.waits, deadline }), { code: 'wait-expired' });
+  for (let turn = 0; (await readdir(directory)).length > 1 && turn < 500; turn += 1) await stat(directory);
+  assert.equal(await readFile(file, 'utf8'), 'old');
+  assert.deepEqual(await readdir(directory), ['x.json']);
+});
+
+test('a disk that refuses is a named fault', async () => {
+  await assert.rejects(write(join(root, 'none/x.json'), 'x'), {
+    code: 'store-failed',
+    message: 'x.json could not be written (ENOENT)',
+  });
+  await assert.rejects(write(root, 'x'), { code: 'store-failed' });
+});
+
+test('what killed writers left is cleared once it is old, and only that', async () => {
+  const directory = await mkdtemp(join(root, 'd-'));
+  const old = new Date(Date.now() - 3_600_000);
+  for (const name of ['.x.json.1-aa.tmp', '.y.json.1-aa.tmp', '.x.json.2-bb.tmp'])
+    await writeFile(join(directory, name), '');
+  for (const name of ['.x.json.1-aa.tmp', '.y.json.1-aa.tmp']) await utimes(join(directory, name), old, old);
+  await write(join(directory, 'x.json'), 'x');
+  assert.deepEqual((await readdir(directory)).sort(), ['.x.json.2-bb.tmp', '.y.json.1-aa.tmp', 'x.json']);
+});
+
+test('writers at the same time leave one whole text', async () => {
+  const file = join(root, 'many.json');
+  const texts = Array.from({ length: 20 }, (_, at) => String(at).repeat(50_000));
+  await Promise.all(texts.map((text) => write(file, text)));
+  assert.ok(texts.includes(await readFile(file, 'utf8')));
+});
+
+test('a writer killed at any moment leaves the old text or the new one', async () => {
+  const directory = await mkdtemp(join(root, 'e-'));
+  const file = join(directory, 'x.json');
+  await write(file, '{"n":0}');
+  const program = `
+    import { createKernel } from ${JSON.stringify(new URL('../kernel/kernel.ts', import.meta.url).href)};
+    import { writeAtomically } from ${JSON.stringify(new URL('./write-atomically.ts', import.meta.url).href)};
+    const kernel = createKernel();
+    for (let n = 1; ; n += 1) {
+      const deadline = kernel.deadline(5000);
+      await writeAtomically(process.argv[1], JSON.stringify({ n, fill: 'x'.repeat(200000) }), { waits: kernel.waits, deadline });
+      if (n % 3 === 0) process.stdout.write('.');
+    }`;
+  for (let round = 0; round < 6; round += 1) {
+    const writer = spawn(process.execPath, ['--input-type=module', '-e', program, file], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const exit = once(writer, 'exit');
+    for (let dots = 0; dots <= round; dots += 1) await once(writer.stdout, 'data');
+    writer.kill('SIGKILL');
+    await exit;
+    const { n, fill } = JSON.parse(await readFile(file, 'utf8')) as { n: number; fill: string };
+    assert.ok(n >= 1 && fill.length === 200_000);
+  }
+});

@@ -1,0 +1,85 @@
+/**
+ * Edge: replaces a file as a whole, so that a reader, or the next start after `kill -9`, finds the old text or the new one and nothing between.
+ * Promises: written beside the file, flushed, renamed over it, the directory flushed; mode 0600; a link stays a link; a write whose deadline
+ * has passed does not take effect later; nothing is left behind by a write that fails.
+ * Does not: order two writers of the same file; the last rename wins, and both texts are whole.
+ */
+import { randomBytes } from 'node:crypto';
+import { open, readdir, realpath, rename, stat, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { Deadline } from '../kernel/deadline.ts';
+import { HubError } from '../kernel/errors.ts';
+import type { WaitLabel, Waits } from '../kernel/waits.ts';
+
+export interface AtomicWrite {
+  readonly waits: Waits;
+  readonly deadline: Deadline;
+  /** For the table of waits; `snapshot-write` unless given. */
+  readonly label?: WaitLabel;
+  readonly owner?: string;
+}
+
+/** A temporary file that outlived this belongs to nobody: its writer was killed. */
+const STALE_MS = 10 * 60_000;
+
+/** Rejects with `wait-expired` at the deadline and with `store-failed` when the disk refuses. The directory must exist. */
+export async function writeAtomically(file: string, content: string | Uint8Array, write: AtomicWrite): Promise<void> {
+  const { waits, deadline, label = 'snapshot-write', owner = basename(file) } = write;
+  const work = replaceFile(file, content, deadline).catch((fault: unknown) => {
+    if (fault instanceof HubError) throw fault;
+    const code = fault instanceof Error && 'code' in fault ? String(fault.code) : 'unknown';
+    throw new HubError('store-failed', { message: `${basename(file)} could not be written (${code})`, cause: fault });
+  });
+  await waits.for(work, { label, owner, deadline });
+}
+
+async function replaceFile(named: string, content: string | Uint8Array, deadline: Deadline): Promise<void> {
+  const file = await realpath(named).catch(() => named);
+  const directory = dirname(file);
+  const temporary = join(directory, `${prefixOf(file)}${process.pid}-${randomBytes(6).toString('hex')}.tmp`);
+  try {
+    await writeFlushed(temporary, content);
+    if (deadline.ended !== undefined) {
+      throw new HubError('wait-expired', { message: `${basename(file)}: written too late, left as it was` });
+    }
+    await rename(temporary, file);
+  } catch (fault) {
+    await unlink(temporary).catch(() => {});
+    throw fault;
+  }
+  await flushDirectory(directory);
+  await removeStale(directory, prefixOf(file), deadline.clock.wallMs());
+}
+
+function prefixOf(file: string): string {
+  return `.${basename(file)}.`;
+}
+
+async function writeFlushed(file: string, content: string | Uint8Array): Promise<void> {
+  await using handle = await open(file, 'wx', 0o600);
+  await handle.writeFile(content);
+  await handle.sync();
+}
+
+/** Makes the rename itself last. Windows cannot open a directory, some file systems cannot flush one. */
+async function flushDirectory(directory: string): Promise<void> {
+  try {
+    await using handle = await open(directory, 'r');
+    await handle.sync();
+  } catch {
+    // The file is in place; only its survival of a power cut is not promised.
+  }
+}
+
+async function removeStale(directory: string, prefix: string, nowMs: number): Promise<void> {
+  const names = await readdir(directory).catch(() => []);
+  for (const name of names) {
+    if (!name.startsWith(prefix) || !name.endsWith('.tmp')) continue;
+    const path = join(directory, name);
+    const age = await stat(path).then(
+      ({ mtimeMs }) => nowMs - mtimeMs,
+      () => 0,
+    );
+    if (age > STALE_MS) await unlink(path).catch(() => {});
+  }
+}

@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { GroupConfig, ServerConfig } from '../config/load.ts';
+import type { Listing } from '../kernel/snapshot.ts';
+import type { StoredKey } from '../store/keys.ts';
+import { type BuildInput, buildSnapshot, digestOf } from './build.ts';
+import { newSlugs } from './slugs.ts';
+
+function server(name: string, transport: Partial<ServerConfig['transport']> = {}): ServerConfig {
+  const times = { silenceMs: undefined, totalMs: undefined, callTimeoutMs: undefined };
+  const http = { kind: 'http', url: 'http://127.0.0.1:1/', headers: {}, launch: undefined };
+  return {
+    name,
+    enabled: true,
+    transport: { ...http, ...transport } as ServerConfig['transport'],
+    interactive: false,
+    times,
+    inFlight: undefined,
+    startMs: undefined,
+    installMs: undefined,
+    tools: {},
+  };
+}
+
+const stdio = (name: string) => server(name, { kind: 'stdio', command: 'x', args: [], env: {}, cwd: undefined });
+const listing = (slug: string): Listing => ({
+  server: slug,
+  atMs: 1,
+  digest: 'd',
+  tools: [],
+  hidden: [],
+  instructions: '',
+});
+
+function input(servers: readonly ServerConfig[], groups: readonly GroupConfig[] = [], more: Partial<BuildInput> = {}) {
+  const config = { servers, groups, limitOverrides: { calls: 7 }, settings: { allowedHosts: [], allowedOrigins: [] } };
+  const slugs = newSlugs(config, []);
+  return { config, slugs, keys: [], names: [], listings: [], hubs: 1, revision: 1, ...more };
+}
+
+test('groups name servers by slug; what does not exist is left out', () => {
+  const groups: GroupConfig[] = [
+    { name: 'Dév', access: 'key', servers: ['My Server', 'gone'], tools: { 'My Server': ['a'], gone: ['b'] } },
+    { name: 'all', access: 'anonymous', servers: '*', tools: {} },
+  ];
+  const snapshot = buildSnapshot(input([server('My Server')], groups));
+  assert.deepEqual(snapshot.groups, [
+    { name: 'Dév', slug: 'Dev', access: 'key', servers: ['My-Server'], tools: { 'My-Server': ['a'] } },
+    { name: 'all', slug: 'all', access: 'anonymous', servers: '*', tools: {} },
+  ]);
+  assert.deepEqual(snapshot.limits, { calls: 7 });
+});
+
+test('children have one home each, spread over the hubs and not moved by other servers; remote servers have none', () => {
+  const many = Array.from({ length: 60 }, (_, at) => stdio(`s${at}`));
+  const launched = server('launched', { launch: { command: 'x', args: [], env: {}, cwd: undefined } });
+  const three = { hubs: 3 };
+  const homes = buildSnapshot(input([...many, launched, server('remote')], [], three)).servers;
+  assert.equal(homes.find(({ slug }) => slug === 'remote')?.homeHub, 0);
+  assert.notEqual(homes.find(({ slug }) => slug === 'launched')?.homeHub, 0);
+  for (const slot of [1, 2, 3]) assert.ok(homes.filter(({ homeHub }) => homeHub === slot).length > 8, `hub ${slot}`);
+  const fewer = buildSnapshot(input(many.slice(30), [], three)).servers;
+  for (const { slug, homeHub } of fewer) assert.equal(homeHub, homes.find((one) => one.slug === slug)?.homeHub);
+});
+
+test('the digest follows the content of the transport, not the order of its keys', () => {
+  assert.equal(digestOf({ a: 1, b: { c: [1, 2], d: 2 } }), digestOf({ b: { d: 2, c: [1, 2] }, a: 1 }));
+  const hashOf = (headers: Record<string, string>) =>
+    buildSnapshot(input([server('s', { headers })])).servers[0]?.hash ?? '';
+  assert.equal(hashOf({ a: '1', b: '2' }), hashOf({ b: '2', a: '1' }));
+  assert.notEqual(hashOf({ a: '1' }), hashOf({ a: '2' }));
+  assert.notEqual(digestOf(['a', 'b']), digestOf(['b', 'a']));
+});
+
+test('revoked keys, and names and listings of servers that are gone, are not in the world', () => {
+  const key = { id: 'k', hash: 'h', last4: 'ffff', createdAtMs: 1, revokedAtMs: undefined } as StoredKey;
+  const names = [
+    { exposed: 's_a', server: 's', native: 'a' },
+    { exposed: 'g_a', server: 'gone', native: 'a' },
+  ];
+  const snapshot = buildSnapshot(
+    input([server('s')], [], {
+      keys: [key, { ...key, id: 'dead', revokedAtMs: 5 }],
+      names,
+      listings: [listing('s'), listing('gone')],
+    }),
+  );
+  assert.deepEqual(
+    [snapshot.keys.map(({ id }) => id), snapshot.names.map(({ exposed }) => exposed), snapshot.listings.length],
+    [['k'], ['s_a'], 1],
+  );
+  assert.equal(Object.hasOwn(snapshot.keys[0] ?? {}, 'last4'), false);
+});

@@ -1,0 +1,309 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { sql } from 'kysely';
+import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { type Loaded, parseConfig } from '../config/load.ts';
+import type { HubError } from '../kernel/errors.ts';
+import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import type { Listing, Snapshot } from '../kernel/snapshot.ts';
+import type { Tombstone } from '../relay/relay-words.ts';
+import { openStore, type Store } from '../store/store.ts';
+import { type Control, createControl } from './control.ts';
+import { ensureFirstKey, FIRST_KEY_FILE } from './first-key.ts';
+
+const TWO = { mcpServers: { a: { url: 'http://127.0.0.1:1/mcp' }, b: { url: 'http://127.0.0.1:2/mcp' } } };
+const parsed = (config: unknown): Loaded => parseConfig(JSON.stringify(config), '/x/mcp_settings.json', {});
+
+async function bench(t: TestContext, options: { dir?: string; config?: unknown } = {}) {
+  const frozen = frozenKernel();
+  const { kernel } = frozen;
+  const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'mcphub-control-')));
+  const published: Snapshot[] = [];
+  const told: Tombstone[] = [];
+  const loaded = { next: parsed(options.config ?? TWO) };
+  const { config } = loaded.next;
+  assert.ok(config, 'the configuration of the bench is good');
+  const { limits } = config;
+  const store: Store = await openStore({ kernel, limits, dir }, kernel.deadline(5000));
+  const control: Control = createControl({
+    kernel,
+    limits,
+    store,
+    config,
+    load: async () => loaded.next,
+    hubs: 2,
+    broadcast: {
+      publish: (snapshot) => void published.push(snapshot),
+      tellTombstones: (tombstones) => void told.push(...tombstones),
+    },
+  });
+  await control.start(kernel.deadline(5000));
+  t.after(async () => {
+    await control.stop(kernel.deadline(1000));
+    await store.close(kernel.deadline(1000));
+    await rm(dir, { recursive: true, force: true });
+  });
+  const soon = () => kernel.deadline(4000);
+  /** Lets the store and background work settle without moving the clock. */
+  const settle = async () => {
+    for (let turn = 0; turn < 40; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve));
+  };
+  return { ...frozen, limits, dir, store, control, published, told, loaded, soon, settle };
+}
+
+function got<T>(outcome: Outcome<T>): T {
+  assert.ok(!isRefusal(outcome), isRefusal(outcome) ? outcome.message : '');
+  return outcome;
+}
+
+const listing = (server: string, digest: string, natives: readonly string[], atMs = 1): Listing => ({
+  server,
+  atMs,
+  digest,
+  tools: natives.map((native) => ({
+    native,
+    json: '{}',
+    title: native,
+    repaired: undefined,
+    dropStructured: false,
+  })),
+  hidden: [],
+  instructions: '',
+});
+const WISH = { user: 'ann', name: 'laptop', role: 'member', groups: undefined, expiresAtMs: undefined } as const;
+
+test('a revoked key is out of the published world within 100 ms, and a restart does not bring it back', async (t) => {
+  const { control, published, advance, soon, dir, facts } = await bench(t);
+  const { key, secret } = got(await control.keys.create(WISH, 'test', soon()));
+  advance(100);
+  assert.deepEqual(
+    published.at(-1)?.keys.map(({ id }) => id),
+    [key.id],
+  );
+  assert.equal(secret.slice(0, 15), key.prefix);
+  got(await control.keys.revoke(key.prefix, 'test', soon()));
+  advance(100);
+  assert.deepEqual(published.at(-1)?.keys, []);
+  const again = await bench(t, { dir });
+  assert.deepEqual(again.published.at(-1)?.keys, []);
+  assert.ok((again.published[0]?.revision ?? 0) > (published.at(-1)?.revision ?? 0), 'revisions rise over restarts');
+  const said = JSON.stringify(facts);
+  assert.ok(said.includes('key-created') && said.includes('key-revoked'));
+  assert.ok(!said.includes(secret), 'the key is in no fact');
+  for (const file of ['mcphub.db', 'mcphub.db-wal']) {
+    assert.ok(!(await readFile(join(dir, file))).includes(secret.slice(16)), `the key is not in ${file}`);
+  }
+});
+
+test('rotation keeps family, role and user, and the old key ends with it', async (t) => {
+  const { control, published, advance, soon } = await bench(t);
+  const old = got(await control.keys.create(WISH, 'test', soon()));
+  const made = got(await control.keys.rotate(old.key.id, 'test', soon()));
+  advance(100);
+  const live = published.at(-1)?.keys ?? [];
+  assert.deepEqual(
+    live.map(({ id }) => id),
+    [made.key.id],
+  );
+  assert.deepEqual(
+    [made.key.family, made.key.userId, made.key.role, made.key.name],
+    [old.key.family, old.key.userId, 'member', 'laptop'],
+  );
+  assert.notEqual(made.secret, old.secret);
+  assert.ok(isRefusal(await control.keys.rotate(old.key.id, 'test', soon())));
+});
+
+test('a wish that cannot be granted is refused in words', async (t) => {
+  const { control, soon } = await bench(t);
+  const refusals = [
+    await control.keys.create({ ...WISH, user: ' ' }, 'test', soon()),
+    await control.keys.create({ ...WISH, name: 'a\u0007b' }, 'test', soon()),
+    await control.keys.create({ ...WISH, groups: ['none'] }, 'test', soon()),
+    await control.keys.create({ ...WISH, expiresAtMs: 5 }, 'test', soon()),
+    await control.keys.revoke('mcphub_', 'test', soon()),
+  ];
+  for (const refusal of refusals) assert.ok(isRefusal(refusal));
+  assert.deepEqual(control.keys.list(), []);
+});
+
+test('a listing gives names once, is published at most four times a second and survives a restart', async (t) => {
+  const { control, published, advance, settle, dir } = await bench(t);
+  advance(1000);
+  const before = published.length;
+  for (let at = 0; at < 20; at += 1) {
+    const natives = Array.from({ length: at + 1 }, (_, tool) => `t${tool}`);
+    control.ears.listing(1, listing('a', `d${at}`, natives, at));
+    await settle();
+    advance(25);
+  }
+  advance(300);
+  assert.ok(published.length - before <= 4, `${published.length - before} publishes`);
+  assert.equal(published.at(-1)?.listings[0]?.digest, 'd19');
+  assert.equal(published.at(-1)?.names.length, 20);
+  await settle();
+  const again = await bench(t, { dir });
+  assert.deepEqual(again.published[0]?.names, published.at(-1)?.names);
+  assert.equal(JSON.stringify(again.published[0]?.listings), JSON.stringify(published.at(-1)?.listings));
+});
+
+test('a listing that changes nothing, of a stranger, or older than the known one publishes nothing', async (t) => {
+  const { control, published, advance, settle } = await bench(t);
+  control.ears.listing(1, listing('a', 'd', ['x'], 10));
+  await settle();
+  advance(300);
+  const before = published.length;
+  control.ears.listing(2, listing('a', 'd', ['x'], 20));
+  control.ears.listing(2, listing('stranger', 'd', ['x'], 20));
+  await settle();
+  control.ears.listing(2, listing('a', 'older', ['y'], 5));
+  await settle();
+  advance(1000);
+  assert.equal(published.length, before);
+});
+
+test('with a full disk listings still reach the hubs, and are kept when there is room again', async (t) => {
+  const { control, published, advance, settle, store, soon, facts, dir } = await bench(t);
+  const limitPages = (max: number) =>
+    store.run('limit pages', (db) => sql.raw(`pragma max_page_count = ${max}`).execute(db), soon());
+  await limitPages(1);
+  control.ears.listing(1, { ...listing('a', 'd', ['x']), instructions: 'x'.repeat(300_000) });
+  await settle();
+  advance(300);
+  assert.equal(published.at(-1)?.listings[0]?.digest, 'd');
+  const faults = facts.flatMap((fact) => (fact.type === 'task-faulted' ? [(fact.fault as HubError).code] : []));
+  assert.ok(faults.includes('store-failed'), faults.join());
+  await limitPages(1_000_000);
+  control.ears.listing(1, listing('b', 'd', ['x']));
+  await settle();
+  const again = await bench(t, { dir });
+  assert.deepEqual(
+    again.published[0]?.listings.map(({ server }) => server),
+    ['a', 'b'],
+  );
+});
+
+test('a reload that is good is published with its difference; a bad one changes nothing and tells all errors', async (t) => {
+  const { control, published, loaded, soon, facts } = await bench(t);
+  loaded.next = parsed({ mcpServers: { a: { url: 'http://127.0.0.1:9/mcp' }, c: { command: 'x' } } });
+  const done = got(await control.reload.again(soon()));
+  assert.deepEqual([done.added, done.removed, done.changed], [['c'], ['b'], ['a']]);
+  assert.deepEqual(
+    published.at(-1)?.servers.map(({ slug }) => slug),
+    ['a', 'c'],
+  );
+  const before = published.length;
+  loaded.next = parsed({ mcpServers: { a: { url: 5 }, c: { comand: 'x' } } });
+  const refused = await control.reload.again(soon());
+  assert.ok(isRefusal(refused) && refused.code === 'config-invalid');
+  const errors = refused.detail.errors as string[];
+  assert.ok(errors.length >= 2 && errors.some((line) => line.includes('mcpServers.a.url')), errors.join('\n'));
+  assert.equal(published.length, before);
+  assert.deepEqual(control.reload.state.refused?.errors, errors);
+  assert.ok(facts.some((fact) => fact.type === 'config-refused' && fact.errors.length === errors.length));
+});
+
+test('ended sessions are kept, told to all, told again to a hub that comes, and forgotten after a day', async (t) => {
+  const { control, told, advanceAsync, settle, dir, kernel, limits } = await bench(t);
+  const atMs = kernel.clock.wallMs();
+  control.ears.tombstone({ id: 'x', atMs });
+  control.ears.tombstone({ id: 'old', atMs: atMs - limits.sessionMs - 1000 });
+  assert.deepEqual(told, []);
+  await advanceAsync(60);
+  await settle();
+  assert.deepEqual(
+    told.map(({ id }) => id),
+    ['x', 'old'],
+  );
+  const again = await bench(t, { dir });
+  again.setWall(atMs);
+  assert.deepEqual(again.control.ears.tombstones(), [{ id: 'x', atMs }]);
+});
+
+test('a hub with a higher revision (the store was put back) gets a world above it', async (t) => {
+  const { control, published } = await bench(t);
+  control.ears.hello(1, 123, 5000);
+  assert.equal(published.at(-1)?.revision, 5001);
+  control.ears.hello(2, 124, 10);
+  assert.equal(published.at(-1)?.revision, 5001);
+  control.ears.gone(2);
+  assert.deepEqual(
+    control.reports.list().map(({ slot, connected, pid }) => [slot, connected, pid]),
+    [
+      [1, true, 123],
+      [2, false, 124],
+    ],
+  );
+});
+
+test('the last use of keys is kept', async (t) => {
+  const { control, soon, settle, dir } = await bench(t);
+  const { key } = got(await control.keys.create(WISH, 'test', soon()));
+  control.ears.used([key.id, 'unknown']);
+  await settle();
+  const again = await bench(t, { dir });
+  assert.ok((again.control.keys.list()[0]?.lastUsedAtMs ?? 0) > 0);
+});
+
+async function firstKey(t: TestContext, env: Record<string, string>, lines?: string[][]) {
+  const world = await bench(t);
+  const { kernel, limits, control, dir } = world;
+  const tell = lines && ((told: readonly string[]) => void lines.push([...told]));
+  const parts = { kernel, limits, keys: control.keys, env, dataDir: dir, tell };
+  return { ...world, run: () => ensureFirstKey(parts, kernel.deadline(4000)) };
+}
+
+test('the first key is written to a private file when nobody watches, and only its path is stated', async (t) => {
+  const { run, dir, facts, control } = await firstKey(t, {});
+  await run();
+  const file = join(dir, FIRST_KEY_FILE);
+  const secret = (await readFile(file, 'utf8')).trim();
+  assert.match(secret, /^mcphub_[0-9a-f]{64}$/);
+  assert.equal((await stat(file)).mode & 0o777, 0o600);
+  assert.ok(facts.some((fact) => fact.type === 'first-key-kept' && fact.file === file));
+  assert.ok(!JSON.stringify(facts).includes(secret));
+  assert.deepEqual(
+    control.keys.list().map(({ role, prefix }) => [role, prefix]),
+    [['owner', secret.slice(0, 15)]],
+  );
+  await rm(file);
+  await run();
+  await assert.rejects(stat(file), 'a second start makes no second key');
+});
+
+test('at a terminal the first key is told with a snippet, and is in no file', async (t) => {
+  const lines: string[][] = [];
+  const { run, dir, control } = await firstKey(t, {}, lines);
+  await run();
+  const text = lines[0]?.join('\n') ?? '';
+  assert.match(text, /mcphub_[0-9a-f]{64}/);
+  assert.match(text, /http:\/\/localhost:3000\/mcp/);
+  await assert.rejects(stat(join(dir, FIRST_KEY_FILE)));
+  assert.equal(control.keys.list().length, 1);
+});
+
+test('a given first key is taken from the environment or a file; a wrong one is a configuration error', async (t) => {
+  const secret = `mcphub_${'ab'.repeat(32)}`;
+  const direct = await firstKey(t, { MCPHUB_BOOTSTRAP_KEY: secret }, []);
+  await direct.run();
+  assert.equal(direct.control.keys.list()[0]?.last4, 'abab');
+  const folder = await mkdtemp(join(tmpdir(), 'mcphub-given-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, 'key'), `${secret}\n`);
+  const filed = await firstKey(t, { MCPHUB_BOOTSTRAP_KEY_FILE: join(folder, 'key') });
+  await filed.run();
+  assert.equal(filed.control.keys.list().length, 1);
+  await assert.rejects(stat(join(filed.dir, FIRST_KEY_FILE)));
+  const wrong = [{ MCPHUB_BOOTSTRAP_KEY: 'admin123' }, { MCPHUB_BOOTSTRAP_KEY_FILE: join(folder, 'none') }];
+  for (const env of wrong) {
+    const bad = await firstKey(t, env);
+    await assert.rejects(bad.run(), (fault: HubError) => {
+      assert.ok(!fault.message.includes('admin123'));
+      return fault.code === 'config-invalid';
+    });
+    assert.deepEqual(bad.control.keys.list(), []);
+  }
+});

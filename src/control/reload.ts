@@ -1,0 +1,128 @@
+/**
+ * Applies a configuration again while everything runs.
+ * Promises: a file with any error changes nothing and all its errors are stated; a good one is published whole; reloads asked for while one
+ * runs become one more after it.
+ * Does not: watch files.
+ */
+import type { Config, ConfigProblem, Loaded } from '../config/load.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { addSlugs } from '../store/slugs.ts';
+import type { Store } from '../store/store.ts';
+import { digestOf } from './build.ts';
+import type { Listings } from './listings.ts';
+import type { Publisher } from './publisher.ts';
+import { newSlugs } from './slugs.ts';
+import type { World } from './world.ts';
+
+export interface Reloaded {
+  readonly file: string;
+  readonly revision: number;
+  readonly servers: number;
+  /** Names of servers. */
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  readonly changed: readonly string[];
+}
+
+export interface ConfigState {
+  readonly file: string;
+  /** Wall clock ms. */
+  readonly appliedAtMs: number;
+  readonly refused: { readonly atMs: number; readonly errors: readonly string[] } | undefined;
+}
+
+export interface Reload {
+  readonly state: ConfigState;
+  /** Takes the configuration of the start into the world. Throws `store-failed`. */
+  first(deadline: Deadline): Promise<void>;
+  /** Reads and applies. A refusal `config-invalid` has `errors` in its detail. */
+  again(deadline: Deadline): Promise<Outcome<Reloaded>>;
+}
+
+export function createReload(parts: {
+  readonly kernel: Kernel;
+  readonly store: Store;
+  readonly world: World;
+  readonly publisher: Publisher;
+  readonly listings: Listings;
+  readonly load: (deadline: Deadline) => Promise<Loaded>;
+}): Reload {
+  const { kernel, store, world, publisher, listings, load } = parts;
+  let state: ConfigState = { file: nameOf(world.config), appliedAtMs: kernel.clock.wallMs(), refused: undefined };
+  let last: Promise<unknown> = Promise.resolve();
+
+  async function giveSlugs(config: Config, deadline: Deadline): Promise<void> {
+    const added = newSlugs(config, world.slugs);
+    if (added.length === 0) return;
+    await addSlugs(store, added, deadline);
+    world.slugs = [...world.slugs, ...added];
+  }
+
+  function refuse(file: string, errors: readonly string[]): Refusal {
+    state = { ...state, refused: { atMs: kernel.clock.wallMs(), errors } };
+    kernel.bus.publish({ type: 'config-refused', file, errors });
+    return new Refusal('config-invalid', `The configuration has ${errors.length} errors; the last good one stays.`, {
+      file,
+      errors,
+    });
+  }
+
+  async function readAndApply(deadline: Deadline): Promise<Outcome<Reloaded>> {
+    const { config, problems, file } = await load(deadline);
+    // Without a file there are no servers: right for a first start, a slip of the hand for a reload.
+    const isLost = config !== undefined && config.file === undefined && world.config.file !== undefined;
+    if (!config || isLost) return refuse(file ?? nameOf(world.config), errorLines(problems, isLost));
+    await giveSlugs(config, deadline);
+    const difference = differenceOf(world.config, config);
+    world.config = config;
+    listings.nameAll();
+    publisher.now();
+    state = { file: nameOf(config), appliedAtMs: kernel.clock.wallMs(), refused: undefined };
+    const revision = publisher.current?.revision ?? 0;
+    const servers = config.servers.length;
+    kernel.bus.publish({ type: 'config-applied', file: state.file, servers, revision });
+    return { file: state.file, revision, servers, ...difference };
+  }
+
+  return {
+    get state() {
+      return state;
+    },
+    async first(deadline) {
+      await giveSlugs(world.config, deadline);
+      listings.nameAll();
+    },
+    again(deadline) {
+      const turn = last.then(() => readAndApply(deadline));
+      last = turn.catch(() => {});
+      return kernel.waits.for(turn, { label: 'config-read', owner: 'reload', deadline });
+    },
+  };
+}
+
+function nameOf(config: Config): string {
+  return config.file ?? '(no file)';
+}
+
+/** One line an error: `file:line:column path: message (expected …)`. No values of secrets are in them. */
+export function errorLines(problems: readonly ConfigProblem[], includesWarnings = false): string[] {
+  return problems
+    .filter(({ severity }) => severity === 'error' || includesWarnings)
+    .map(({ file, line, column, path, message, expected }) => {
+      const place = line > 0 ? `${file}:${line}:${column}` : file;
+      const end = expected === undefined ? '' : ` (expected ${expected})`;
+      return `${[place, path].filter((part) => part !== '').join(' ')}: ${message}${end}`;
+    });
+}
+
+function differenceOf(before: Config, after: Config): Pick<Reloaded, 'added' | 'removed' | 'changed'> {
+  const old = new Map(before.servers.map((server) => [server.name, digestOf(server)]));
+  const now = new Map(after.servers.map((server) => [server.name, digestOf(server)]));
+  return {
+    added: [...now.keys()].filter((name) => !old.has(name)),
+    removed: [...old.keys()].filter((name) => !now.has(name)),
+    changed: [...now].filter(([name, digest]) => old.has(name) && old.get(name) !== digest).map(([name]) => name),
+  };
+}

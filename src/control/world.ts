@@ -1,0 +1,64 @@
+/**
+ * Everything that a snapshot is made of, in memory: read once from the store at the start, kept in step by the files beside this one.
+ * Promises: reading it never waits; it stays good when the store fails later.
+ */
+import type { Config } from '../config/load.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import type { GivenName, GroupSpec, Listing, ServerSpec, Snapshot } from '../kernel/snapshot.ts';
+import { listKeys, type StoredKey } from '../store/keys.ts';
+import { listListings } from '../store/listings.ts';
+import { listNames } from '../store/names.ts';
+import { type GivenSlug, listSlugs } from '../store/slugs.ts';
+import type { Store } from '../store/store.ts';
+import { buildSnapshot, groupSpecs, serverSpecs } from './build.ts';
+
+export class World {
+  readonly hubs: number;
+  config: Config;
+  slugs: readonly GivenSlug[] = []; // bounded by: names that the configuration has ever had
+  keys: readonly StoredKey[] = []; // bounded by: keys that the owner has made
+  names: readonly GivenName[] = []; // bounded by: limits.servers × limits.serverTools, and 1000 retired a server
+  listings: ReadonlyMap<string, Listing> = new Map(); // bounded by: servers that the configuration has ever had
+
+  constructor(config: Config, hubs: number) {
+    this.config = config;
+    this.hubs = hubs;
+  }
+
+  async read(store: Store, deadline: Deadline): Promise<void> {
+    this.slugs = await listSlugs(store, deadline);
+    this.keys = await listKeys(store, deadline);
+    this.names = await listNames(store, deadline);
+    const listings = await listListings(store, deadline);
+    this.listings = new Map(listings.map((listing) => [listing.server, listing]));
+  }
+
+  get servers(): ServerSpec[] {
+    return serverSpecs(this);
+  }
+
+  get groups(): GroupSpec[] {
+    return groupSpecs(this);
+  }
+
+  snapshot(revision: number): Snapshot {
+    return buildSnapshot({
+      config: this.config,
+      slugs: this.slugs,
+      keys: this.keys,
+      names: this.names,
+      listings: this.listings.values(),
+      hubs: this.hubs,
+      revision,
+    });
+  }
+
+  putListing(listing: Listing): void {
+    this.listings = new Map(this.listings).set(listing.server, listing);
+  }
+
+  /** Puts a key in, or in place of the one with its id. */
+  putKey(key: StoredKey): void {
+    this.keys = [key, ...this.keys.filter(({ id }) => id !== key.id)].sort((a, b) => b.createdAtMs - a.createdAtMs);
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * `/mcp`, `/mcp/:group`, `/mcp/:server`: POST, GET and DELETE of the 2025 dates.
+ * Promises: no Accept header and no session is needed for a POST; never 406; GET is a stream or 405; an unknown session is 404, never 400;
+ * bytes, depth and ids are limited before anything is parsed.
+ * Source: protocol.md §1.2 and §4 (what real clients do).
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { PathTarget } from '../auth/access.ts';
+import type { Visit } from '../call/call.ts';
+import type { Line } from '../call/line.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Limits } from '../config/limits.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
+import type { Envelope } from '../protocol/message.ts';
+import { isBatch, scanEnvelope, splitBatch } from '../protocol/scan.ts';
+import { refusalFrame } from '../protocol/write.ts';
+import type { Sessions } from '../session/sessions.ts';
+import { readBody } from './body.ts';
+import { batchPiece, Exchange } from './exchange.ts';
+import { writeJson, writeRefusal } from './http-answer.ts';
+import type { Streams } from './streams.ts';
+import { visitFrom } from './visit.ts';
+
+export interface EndpointParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly line: Line;
+  readonly catalog: Catalog;
+  readonly sessions: Sessions;
+  readonly streams: Streams;
+}
+
+export interface Endpoint {
+  /** `segment` = what follows `/mcp/`, decoded; empty for `/mcp`. */
+  handle(request: IncomingMessage, response: ServerResponse, where: { segment: string; local: boolean }): void;
+}
+
+const JSON_TYPE = /^application\/(json|[\w.+-]+\+json)\b/i;
+const NULL_ID = Buffer.from('null');
+
+export function createEndpoint(parts: EndpointParts): Endpoint {
+  const { kernel, limits, line, sessions, streams } = parts;
+  const scanOptions = () => ({ maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: true });
+
+  function targetOf(segment: string): PathTarget | undefined {
+    return segment === '' ? { kind: 'all' } : parts.catalog.pathOf(segment);
+  }
+
+  function post(request: IncomingMessage, response: ServerResponse, visit: Visit): void {
+    const type = request.headers['content-type'];
+    if (type === undefined || !JSON_TYPE.test(type)) {
+      writeRefusal(response, new Refusal('media-type'), NULL_ID, request);
+      return;
+    }
+    readBody(request, { kernel, limits }, (body) => {
+      if (isRefusal(body)) {
+        if (body.code !== 'client-gone') writeRefusal(response, body, NULL_ID, request);
+        return;
+      }
+      if (isBatch(body)) answerBatch(response, body, visit);
+      else answerOne(request, response, scanEnvelope(body, scanOptions()), visit);
+    });
+  }
+
+  function answerOne(
+    request: IncomingMessage,
+    response: ServerResponse,
+    envelope: Outcome<Envelope>,
+    visit: Visit,
+  ): void {
+    if (isRefusal(envelope)) {
+      const caller = line.identify(visit);
+      writeRefusal(response, isRefusal(caller) ? caller : envelope, NULL_ID, request);
+      return;
+    }
+    const exchange = new Exchange(request, response, { envelope, streams });
+    let answered = false;
+    const outcome = line.answer({
+      envelope,
+      visit,
+      back: exchange,
+      onGone: (listener) => {
+        response.once('close', () => {
+          if (!answered) listener();
+        });
+      },
+    });
+    if (!(outcome instanceof Promise)) {
+      answered = true;
+      exchange.answer(outcome);
+      return;
+    }
+    // A long silence would be cut by proxies; with SSE the wait is filled with comments.
+    const patience = kernel.wheel.add(kernel.clock.nowMs() + limits.streamKeepAliveMs, () => exchange.becomeStream());
+    void outcome.then((late) => {
+      answered = true;
+      kernel.wheel.remove(patience);
+      exchange.answer(late);
+    });
+  }
+
+  function answerBatch(response: ServerResponse, body: Buffer, visit: Visit): void {
+    const messages = splitBatch(body, limits.batch, scanOptions());
+    if (isRefusal(messages)) {
+      writeRefusal(response, messages);
+      return;
+    }
+    const pieces = messages.map(async (message) => {
+      if (isRefusal(message)) return refusalFrame(NULL_ID, message);
+      const outcome = await line.answer({
+        envelope: message,
+        visit,
+        back: SILENT_BACK_CHANNEL,
+        onGone: (listener) => response.once('close', listener),
+      });
+      return batchPiece(message, outcome);
+    });
+    void Promise.all(pieces).then((answers) => {
+      const texts = answers.filter((answer) => answer !== undefined);
+      if (texts.length === 0) response.writeHead(202, { 'content-length': 0 }).end();
+      else writeJson(response, 200, `[${texts.map((text) => text.toString('utf8')).join(',')}]`);
+    });
+  }
+
+  function openStream(response: ServerResponse, visit: Visit): void {
+    const caller = line.identify(visit);
+    if (isRefusal(caller)) return writeRefusal(response, caller);
+    if (visit.sessionId === undefined)
+      return writeRefusal(
+        response,
+        new Refusal('method-not-allowed', 'GET needs a session: send initialize by POST first.'),
+      );
+    const session = line.findSession(visit, caller);
+    if (isRefusal(session) || session === undefined)
+      return writeRefusal(response, session ?? new Refusal('session-unknown'));
+    const openedMs = kernel.clock.nowMs();
+    const stream = streams.open(response, { 'mcp-session-id': session.id }, (reason) => {
+      if (!isRefusal(stream)) sessions.detach(session, stream);
+      kernel.bus.publish({
+        type: 'stream-closed',
+        session: session.shortId,
+        reason,
+        ms: Math.round(kernel.clock.nowMs() - openedMs),
+      });
+    });
+    if (isRefusal(stream)) return writeRefusal(response, stream);
+    sessions.attach(session, stream);
+    kernel.bus.publish({ type: 'stream-opened', session: session.shortId });
+  }
+
+  function endSession(response: ServerResponse, visit: Visit): void {
+    const caller = line.identify(visit);
+    if (isRefusal(caller)) return writeRefusal(response, caller);
+    if (visit.sessionId === undefined)
+      return writeRefusal(response, new Refusal('invalid-request', 'DELETE needs the Mcp-Session-Id header.'));
+    const session = line.findSession(visit, caller);
+    if (isRefusal(session) || session === undefined)
+      return writeRefusal(response, session ?? new Refusal('session-unknown'));
+    sessions.end(session.id);
+    response.writeHead(200, { 'content-length': 0 }).end();
+  }
+
+  return {
+    handle(request, response, { segment, local }) {
+      const target = targetOf(segment);
+      if (target === undefined) {
+        const caller = line.identify(visitFrom(request, { kind: 'all' }, local));
+        writeRefusal(
+          response,
+          isRefusal(caller)
+            ? caller
+            : new Refusal('not-found', `No group or server is called ${JSON.stringify(segment.slice(0, 64))}.`),
+          NULL_ID,
+          request,
+        );
+        return;
+      }
+      const visit = visitFrom(request, target, local);
+      if (request.method === 'POST') post(request, response, visit);
+      else if (request.method === 'GET') openStream(response, visit);
+      else if (request.method === 'DELETE') endSession(response, visit);
+      else writeRefusal(response, new Refusal('method-not-allowed'), NULL_ID, request);
+    },
+  };
+}

@@ -1,0 +1,71 @@
+/**
+ * Writes whole answers: JSON with its length, refusals with the headers that belong to them.
+ * Promises: one write per answer; an answer to a connection that is gone is dropped silently.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { errorRow } from '../kernel/errors.ts';
+import type { Refusal } from '../kernel/outcome.ts';
+import { refusalFrame } from '../protocol/write.ts';
+
+/** Above this the pieces of an answer are written one after another instead of being copied together, in bytes. */
+const COPY_BYTES = 32_768;
+const NULL_ID = Buffer.from('null');
+
+export interface AnswerHeaders {
+  readonly [name: string]: string;
+}
+
+export function writeJson(
+  response: ServerResponse,
+  status: number,
+  body: Buffer | string,
+  headers?: AnswerHeaders,
+): void {
+  if (response.destroyed || response.headersSent) return;
+  const bytes = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
+  response.writeHead(status, { 'content-type': 'application/json', 'content-length': bytes, ...headers });
+  response.end(body);
+}
+
+/** A JSON answer in three pieces; large middles are not copied. */
+export function writeFrame(
+  response: ServerResponse,
+  pieces: { head: Buffer; middle: Buffer; tail: Buffer },
+  headers?: AnswerHeaders,
+): void {
+  const { head, middle, tail } = pieces;
+  const bytes = head.length + middle.length + tail.length;
+  if (bytes <= COPY_BYTES) {
+    writeJson(response, 200, Buffer.concat([head, middle, tail], bytes), headers);
+    return;
+  }
+  if (response.destroyed || response.headersSent) return;
+  response.writeHead(200, { 'content-type': 'application/json', 'content-length': bytes, ...headers });
+  response.cork();
+  response.write(head);
+  response.write(middle);
+  response.end(tail);
+}
+
+/** A refusal of the exchange as a whole, or of one message whose id is known. */
+export function writeRefusal(
+  response: ServerResponse,
+  refusal: Refusal,
+  idRaw: Buffer = NULL_ID,
+  request?: IncomingMessage,
+): void {
+  const status = errorRow(refusal.code).http;
+  writeJson(response, status, refusalFrame(idRaw, refusal), refusalHeaders(refusal, status, request));
+}
+
+function refusalHeaders(refusal: Refusal, status: number, request: IncomingMessage | undefined): AnswerHeaders {
+  const headers: Record<string, string> = {};
+  // No resource_metadata: clients that find OAuth metadata drop their static key (stack-and-ux §3.1).
+  if (status === 401) headers['www-authenticate'] = 'Bearer';
+  if (status === 405) headers.allow = 'POST';
+  if (status === 429 || status === 503)
+    headers['retry-after'] = String(Math.max(1, Math.ceil((refusal.detail.retryAfterMs ?? 1000) / 1000)));
+  // A body that was not read to its end would be taken for the next request.
+  if (status === 413 || status === 408 || (request && !request.complete)) headers.connection = 'close';
+  return headers;
+}

@@ -1,0 +1,128 @@
+/**
+ * The hub's HTTP front: connections come from the guard (`accept`) or, in tests and on the private socket, from `listen`.
+ * Promises: never more than `connections` at once (a reserve of descriptors stays); slow headers and bodies are cut by the runtime's own
+ * watch; `stop` lets answers in progress finish, ends idle connections at once, and always ends by the deadline.
+ */
+import { createServer, type Server } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Limits } from '../config/limits.ts';
+import { CappedCount } from '../kernel/capped.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import { HubError } from '../kernel/errors.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { Handler } from './router.ts';
+
+const CHECK_MS = 1000;
+const MAX_HEADER_BYTES = 16_384;
+const BUSY =
+  'HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 65\r\n\r\n{"error":{"code":"overloaded","message":"Too many connections."}}';
+
+export type Where = { readonly port: number; readonly host: string } | { readonly path: string };
+
+export interface Listener {
+  /** Takes over an accepted connection. */
+  accept(socket: Socket): void;
+  /** Listens by itself; returns the port (0 for a unix socket). */
+  listen(where: Where, deadline: Deadline): Promise<number>;
+  readonly connections: number;
+  /** No new connections; ends idle ones. */
+  close(): void;
+  /** Ends all. */
+  stop(deadline: Deadline): Promise<void>;
+}
+
+export function createListener(parts: { kernel: Kernel; limits: Limits; name: string; handler: Handler }): Listener {
+  const { kernel, limits, handler } = parts;
+  const connections = new CappedCount(
+    `downstream.connections.${parts.name}`,
+    limits.connections,
+    'refuse',
+    kernel.ceilings,
+  );
+  const server: Server = createServer(
+    {
+      connectionsCheckingInterval: CHECK_MS,
+      headersTimeout: limits.headersMs,
+      requestTimeout: Math.max(limits.requestMs, limits.headersMs),
+      keepAliveTimeout: limits.keepAliveMs,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      noDelay: true,
+    },
+    handler,
+  );
+  let closing = false;
+
+  server.on('connection', (socket: Socket) => {
+    if (!connections.take()) {
+      socket.end(BUSY);
+      socket.destroySoon();
+      return;
+    }
+    socket.on('close', () => connections.give());
+  });
+  server.on('clientError', (fault: NodeJS.ErrnoException, socket) => {
+    if (fault.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
+    const status =
+      fault.code === 'HPE_HEADER_OVERFLOW'
+        ? '431 Request Header Fields Too Large'
+        : fault.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+          ? '408 Request Timeout'
+          : '400 Bad Request';
+    socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+  });
+  // While draining, a kept-alive connection must not bring new work.
+  server.on('request', (_request, response) => {
+    if (closing && !response.headersSent) response.setHeader('connection', 'close');
+  });
+
+  return {
+    accept(socket) {
+      server.emit('connection', socket);
+      // The guard paused it, so that no byte is lost on the way.
+      socket.resume();
+    },
+    async listen(where, deadline) {
+      const listening = new Promise<number>((resolve, reject) => {
+        server.once('error', (cause) =>
+          reject(new HubError('internal', { message: `cannot listen: ${cause.message}`, cause })),
+        );
+        server.listen(where, () => {
+          const address = server.address();
+          resolve(typeof address === 'object' && address ? address.port : 0);
+        });
+      });
+      return kernel.waits.for(listening, {
+        label: 'service-start',
+        owner: parts.name,
+        deadline,
+        late: () => server.close(),
+      });
+    },
+    get connections() {
+      return connections.size;
+    },
+    close() {
+      closing = true;
+      if (server.listening) server.close();
+      server.closeIdleConnections();
+    },
+    async stop(deadline) {
+      closing = true;
+      if (server.listening) server.close();
+      const ended = new Promise<void>((resolve) => {
+        const look = kernel.timers.every(50, () => {
+          server.closeIdleConnections();
+          if (connections.size > 0) return;
+          look[Symbol.dispose]();
+          resolve();
+        });
+        deadline.onEnd(() => {
+          look[Symbol.dispose]();
+          resolve();
+        });
+      });
+      if (connections.size > 0) await ended;
+      server.closeAllConnections();
+    },
+  };
+}

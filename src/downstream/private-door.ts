@@ -1,0 +1,88 @@
+/**
+ * The hub's own unix socket (directory 0700): the guard's beat and probe, sibling hubs, control's questions, and the operator's CLI.
+ * Promises: whoever can open the socket is this machine's operator; the same endpoint as on the port serves `/mcp` here, without a key.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Limits } from '../config/limits.ts';
+import type { Health } from '../health/health.ts';
+import { CappedCount } from '../kernel/capped.ts';
+import type { Beat } from '../kernel/guard-wire.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import type { Fleet } from '../upstream/fleet.ts';
+import type { Endpoint } from './endpoint.ts';
+import { writeJson, writeRefusal } from './http-answer.ts';
+import { type Handler, segmentFrom, writeHealth } from './router.ts';
+
+const BEAT_EVERY_MS = 1000;
+const BEAT_STREAMS = 8;
+
+export interface PrivateDoorParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly endpoint: Endpoint;
+  readonly health: Health;
+  readonly fleet: Fleet;
+  readonly beat: () => Beat;
+  /** Serves `/peer/<slug>` to sibling hubs. */
+  readonly peerDoor: Handler;
+}
+
+export function createPrivateDoor(parts: PrivateDoorParts): Handler {
+  const { kernel, health, fleet, endpoint } = parts;
+  const beats = new CappedCount('downstream.beats', BEAT_STREAMS, 'refuse', kernel.ceilings);
+
+  function streamBeats(response: ServerResponse): void {
+    if (!beats.take()) return writeRefusal(response, new Refusal('overloaded'));
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    const write = () => {
+      // A guard that does not read gets the next one when it does.
+      if (!response.writableNeedDrain) response.write(`${JSON.stringify(parts.beat())}\n`);
+    };
+    write();
+    const timer = kernel.timers.every(BEAT_EVERY_MS, write);
+    response.on('close', () => {
+      timer[Symbol.dispose]();
+      beats.give();
+    });
+  }
+
+  function servers(request: IncomingMessage, response: ServerResponse, path: string): void {
+    const [, , slug = '', verb = ''] = path.split('/');
+    if (path === '/servers') return writeJson(response, 200, JSON.stringify({ servers: fleet.statuses() }));
+    if (verb === 'logs')
+      return writeJson(response, 200, JSON.stringify({ server: slug, lines: fleet.stderrTail(slug) }));
+    if (verb === 'restart' && request.method === 'POST') {
+      const outcome = fleet.restart(slug);
+      if (isRefusal(outcome)) return writeRefusal(response, outcome);
+      return writeJson(response, 202, JSON.stringify({ server: slug, restarting: true }));
+    }
+    writeRefusal(response, new Refusal('not-found'));
+  }
+
+  function route(request: IncomingMessage, response: ServerResponse): void {
+    const path = (request.url ?? '/').replace(/\?.*$/, '');
+    if (path === '/beat') return streamBeats(response);
+    if (path === '/probe' || path === '/livez') return writeHealth(response, health.live());
+    if (path === '/readyz') return writeHealth(response, health.ready());
+    if (path === '/health') return writeHealth(response, health.summary());
+    if (path === '/api/health') return writeJson(response, 200, JSON.stringify(health.detail()));
+    if (path === '/api/waits') return writeJson(response, 200, JSON.stringify({ waits: health.waits() }));
+    if (path === '/api/ceilings') return writeJson(response, 200, JSON.stringify({ ceilings: health.ceilings() }));
+    if (path.startsWith('/peer/')) return parts.peerDoor(request, response);
+    if (path === '/servers' || path.startsWith('/servers/')) return servers(request, response, path);
+    if (path === '/mcp') return endpoint.handle(request, response, { segment: '', local: true });
+    const segment = path.startsWith('/mcp/') ? segmentFrom(path) : undefined;
+    if (segment !== undefined) return endpoint.handle(request, response, { segment, local: true });
+    writeRefusal(response, new Refusal('not-found'));
+  }
+
+  return (request, response) => {
+    try {
+      route(request, response);
+    } catch (fault) {
+      kernel.bus.publish({ type: 'task-faulted', task: 'private request', fault });
+      writeRefusal(response, new Refusal('internal'));
+    }
+  };
+}

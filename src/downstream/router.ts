@@ -1,0 +1,155 @@
+/**
+ * From a path to who answers it, on the public port and on the hub's private socket.
+ * Promises: health pages answer from memory whatever else is broken; discovery paths are JSON 404s (clients that find OAuth metadata drop
+ * their key); an unknown path is a JSON 404; a fault in a handler becomes a 500 and nothing else.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { checkOrigin, type OriginRules } from '../auth/origin.ts';
+import type { Line } from '../call/line.ts';
+import type { Health, HealthAnswer } from '../health/health.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import type { Principal } from '../kernel/principal.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { Forward } from './forward.ts';
+import { writeJson, writeRefusal } from './http-answer.ts';
+import { visitFrom } from './visit.ts';
+
+export interface RouterParts {
+  readonly kernel: Kernel;
+  readonly line: Line;
+  readonly endpoint: Endpoint;
+  readonly health: Health;
+  readonly forward: Forward;
+  readonly originRules: () => OriginRules;
+  /** Somebody (a balancer) asks for readiness. */
+  readonly readinessAsked: () => void;
+}
+
+export type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+
+const NO_STORE = { 'cache-control': 'no-store' } as const;
+
+export function createRouter(parts: RouterParts): Handler {
+  const { kernel, line, endpoint, health, forward } = parts;
+
+  function pages(path: string, response: ServerResponse): boolean {
+    switch (path) {
+      case '/health':
+      case '/healthz':
+        writeHealth(response, health.summary());
+        return true;
+      case '/livez':
+      case '/health/live':
+        writeHealth(response, health.live());
+        return true;
+      case '/readyz':
+      case '/health/ready':
+        parts.readinessAsked();
+        writeHealth(response, health.ready());
+        return true;
+      case '/startupz':
+      case '/health/startup':
+        writeHealth(response, health.startup());
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  /** Undefined = not an owner; the refusal has been written. */
+  function owner(request: IncomingMessage, response: ServerResponse): Principal | undefined {
+    const caller = line.identify(visitFrom(request, { kind: 'all' }, false));
+    if (isRefusal(caller)) {
+      writeRefusal(response, caller);
+      return undefined;
+    }
+    if (caller.principal.role === 'owner') return caller.principal;
+    writeJson(
+      response,
+      403,
+      JSON.stringify({ error: { code: 'forbidden', message: 'This needs a key of an owner.' } }),
+      NO_STORE,
+    );
+    return undefined;
+  }
+
+  function api(path: string, request: IncomingMessage, response: ServerResponse): void {
+    if (path === '/api/health') {
+      const known =
+        request.headers.authorization !== undefined &&
+        !isRefusal(line.identify(visitFrom(request, { kind: 'all' }, false)));
+      writeJson(response, 200, JSON.stringify(known ? health.detail() : { status: health.state() }), NO_STORE);
+      return;
+    }
+    if (!owner(request, response)) return;
+    if (path === '/api/waits') writeJson(response, 200, JSON.stringify({ waits: health.waits() }), NO_STORE);
+    else if (path === '/api/ceilings')
+      writeJson(response, 200, JSON.stringify({ ceilings: health.ceilings() }), NO_STORE);
+    else forward.pipe(request, response, 'owner');
+  }
+
+  function route(request: IncomingMessage, response: ServerResponse): void {
+    const url = request.url ?? '/';
+    const query = url.indexOf('?');
+    const path = query < 0 ? url : url.slice(0, query);
+    if (pages(path, response)) return;
+    const refusal = checkOrigin(request.headers.host, request.headers.origin, parts.originRules());
+    if (isRefusal(refusal)) return writeRefusal(response, refusal, undefined, request);
+    if (request.headers.origin !== undefined && cors(request, response)) return;
+    if (path === '/mcp' || path === '/mcp/') return endpoint.handle(request, response, { segment: '', local: false });
+    if (path.startsWith('/mcp/')) {
+      const segment = segmentFrom(path);
+      if (segment === undefined) return writeRefusal(response, new Refusal('not-found'), undefined, request);
+      return endpoint.handle(request, response, { segment, local: false });
+    }
+    if (path.startsWith('/api/')) return api(path, request, response);
+    if (path === '/') return forward.pipe(request, response, 'none');
+    // Not the envelope of MCP: /.well-known/* must read as "there is no OAuth here".
+    writeJson(
+      response,
+      404,
+      '{"error":"not_found","message":"Nothing is served here. The endpoint is /mcp; the hub’s health is at /health."}',
+    );
+  }
+
+  return (request, response) => {
+    try {
+      route(request, response);
+    } catch (fault) {
+      kernel.bus.publish({ type: 'task-faulted', task: 'request', fault });
+      writeRefusal(response, new Refusal('internal'), undefined, request);
+    }
+  };
+}
+
+/** What follows `/mcp/`, decoded; undefined = not one clean segment. */
+export function segmentFrom(path: string): string | undefined {
+  const raw = path.slice('/mcp/'.length).replace(/\/$/, '');
+  if (raw.includes('/')) return undefined;
+  try {
+    return decodeURIComponent(raw);
+  } catch {
+    return undefined;
+  }
+}
+
+/** An allowed page of the browser (the Inspector, the dashboard in development). True = a preflight that has been answered. */
+function cors(request: IncomingMessage, response: ServerResponse): boolean {
+  response.setHeader('access-control-allow-origin', request.headers.origin ?? '');
+  response.setHeader('access-control-expose-headers', 'mcp-session-id, mcp-protocol-version');
+  response.setHeader('vary', 'origin');
+  if (request.method !== 'OPTIONS') return false;
+  response.setHeader('access-control-allow-methods', 'GET, POST, DELETE');
+  response.setHeader(
+    'access-control-allow-headers',
+    'authorization, content-type, accept, mcp-session-id, mcp-protocol-version, last-event-id',
+  );
+  response.setHeader('access-control-max-age', '600');
+  response.writeHead(204).end();
+  return true;
+}
+
+export function writeHealth(response: ServerResponse, answer: HealthAnswer): void {
+  writeJson(response, answer.httpStatus, JSON.stringify(answer.body), NO_STORE);
+}

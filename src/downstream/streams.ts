@@ -1,0 +1,139 @@
+/**
+ * Long SSE responses: GET streams and answers that became streams.
+ * Promises: a comment at least every `streamKeepAliveMs`; a reader that takes nothing for `streamSlowMs` or leaves more than `streamBytes`
+ * unread is cut; none is older than `streamMs`; one sweep a second looks after all of them.
+ * Does not: know sessions (`session/`) or what is sent.
+ */
+import type { ServerResponse } from 'node:http';
+import type { Limits } from '../config/limits.ts';
+import { CappedSlots } from '../kernel/capped.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { sseEvent } from '../protocol/sse.ts';
+
+const SWEEP_MS = 1000;
+const COMMENT = Buffer.from(':\n\n');
+const HEADERS = {
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no',
+} as const;
+
+export class SseStream {
+  readonly #response: ServerResponse;
+  readonly #kernel: Kernel;
+  readonly #closed: (reason: string) => void;
+  readonly openedMs: number;
+  readonly #keepAliveMs: number;
+  #writtenMs: number;
+  #blockedMs = -1;
+  #over = false;
+
+  constructor(
+    response: ServerResponse,
+    parts: { kernel: Kernel; keepAliveMs: number },
+    closed: (reason: string) => void,
+  ) {
+    this.#response = response;
+    this.#kernel = parts.kernel;
+    this.#closed = closed;
+    this.openedMs = parts.kernel.clock.nowMs();
+    this.#writtenMs = this.openedMs;
+    this.#keepAliveMs = parts.keepAliveMs * (0.8 + 0.2 * parts.kernel.random());
+    response.on('drain', () => {
+      this.#blockedMs = -1;
+    });
+    response.on('close', () => this.#end('client-gone'));
+    response.on('error', () => this.#end('client-gone'));
+  }
+
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** One JSON-RPC message as an event. False = the stream is over. */
+  send(message: Buffer): boolean {
+    return this.#write(sseEvent({ event: 'message', data: message }));
+  }
+
+  /** Ends it from our side, after what is queued. */
+  close(reason: string): void {
+    if (this.#over) return;
+    this.#response.end();
+    this.#end(reason);
+  }
+
+  /** Keep-alive and cut; called once a second. */
+  look(nowMs: number, limits: Limits): void {
+    if (this.#over) return;
+    const slow = this.#blockedMs >= 0 && nowMs - this.#blockedMs > limits.streamSlowMs;
+    if (slow || this.#response.writableLength > limits.streamBytes) this.#cut('slow-reader');
+    else if (nowMs - this.openedMs > limits.streamMs) this.close('too-old');
+    else if (nowMs - this.#writtenMs >= this.#keepAliveMs && this.#blockedMs < 0) this.#write(COMMENT);
+  }
+
+  #write(bytes: Buffer): boolean {
+    if (this.#over) return false;
+    this.#writtenMs = this.#kernel.clock.nowMs();
+    if (!this.#response.write(bytes) && this.#blockedMs < 0) this.#blockedMs = this.#writtenMs;
+    return true;
+  }
+
+  #cut(reason: string): void {
+    this.#end(reason);
+    this.#response.destroy();
+  }
+
+  #end(reason: string): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#closed(reason);
+  }
+}
+
+export interface Streams {
+  /** Turns a response into a stream. `closed` hears once why it ended. */
+  open(
+    response: ServerResponse,
+    headers: Readonly<Record<string, string>>,
+    closed: (reason: string) => void,
+  ): Outcome<SseStream>;
+  /** Ends all of them (drain). */
+  closeAll(reason: string): void;
+  readonly size: number;
+  stop(): void;
+}
+
+export function createStreams(parts: { kernel: Kernel; limits: Limits }): Streams {
+  const { kernel, limits } = parts;
+  const streams = new CappedSlots<SseStream>('downstream.streams', limits.streams, kernel.ceilings);
+  const sweep = kernel.timers.every(SWEEP_MS, () => {
+    const nowMs = kernel.clock.nowMs();
+    for (const stream of streams.values()) stream.look(nowMs, limits);
+  });
+
+  return {
+    open(response, headers, closed) {
+      let slot = -1;
+      const stream = new SseStream(response, { kernel, keepAliveMs: limits.streamKeepAliveMs }, (reason) => {
+        streams.free(slot);
+        closed(reason);
+      });
+      slot = streams.add(stream);
+      if (slot < 0) return new Refusal('overloaded', `${streams.max} streams are open.`, { setting: 'streams' });
+      response.writeHead(200, { ...HEADERS, ...headers });
+      // Something must go out at once: proxies and clients wait for the first byte.
+      response.write(COMMENT);
+      return stream;
+    },
+    closeAll(reason) {
+      for (const stream of [...streams.values()]) stream.close(reason);
+    },
+    get size() {
+      return streams.size;
+    },
+    stop() {
+      sweep[Symbol.dispose]();
+    },
+  };
+}

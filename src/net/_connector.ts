@@ -1,0 +1,242 @@
+/**
+ * One socket to one server: look-up, TCP, proxy tunnel and TLS as one act under one deadline. Edge file: owns the sockets of this room until they are handed over.
+ * Promises: ends within `connectMs` whatever the other side does; a socket that is not handed over is destroyed; the fault is always a
+ * HubError (undici would retry for ever on some of its own codes); certificates are always checked, TLS is 1.2 or newer; the address
+ * that was judged is the one that is connected to.
+ * Does not: pool sockets or send requests (undici does, see `egress.ts`).
+ */
+import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as connectTls, type SecureContext } from 'node:tls';
+import type { Deadline } from '../kernel/deadline.ts';
+import { HubError } from '../kernel/errors.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { Wait } from '../kernel/waits.ts';
+import type { HttpProxy } from './_proxy.ts';
+import { readTunnelAnswer, tunnelRequest } from './_tunnel.ts';
+import { type AddressRule, isAllowed } from './address-class.ts';
+import { hubErrorFromNet } from './errors.ts';
+
+export interface ConnectorOptions {
+  readonly kernel: Kernel;
+  /** Name of the server, for people. */
+  readonly owner: string;
+  readonly connectMs: number;
+  readonly lookup: LookupFunction;
+  readonly addresses: AddressRule;
+  readonly secureContext: SecureContext;
+  readonly host: string;
+  readonly port: number;
+  readonly secure: boolean;
+  readonly proxy: HttpProxy | undefined;
+}
+
+export type Connected = (fault: HubError | null, socket: Socket | null) => void;
+
+/** First probe of an idle connection by TCP; half-open peers are found. */
+const TCP_KEEP_ALIVE_MS = 15_000;
+
+export class Connector {
+  readonly #options: ConnectorOptions;
+  readonly #attempts = new Set<Attempt>(); // bounded by: the connections of the pool (each attempt ends within connectMs)
+  #session: Buffer | undefined;
+  #closed = false;
+
+  constructor(options: ConnectorOptions) {
+    this.#options = options;
+  }
+
+  /** `done` is called once, never before this returns. `servername` = a Host header that differs from the URL's host. */
+  connect(servername: string | undefined, done: Connected): void {
+    if (this.#closed) {
+      queueMicrotask(() => done(new HubError('server-down', { detail: { server: this.#options.owner } }), null));
+      return;
+    }
+    const attempt = new Attempt(this.#options, servername, this.#session, {
+      ended: (fault, socket) => {
+        this.#attempts.delete(attempt);
+        done(fault, socket);
+      },
+      session: (session) => {
+        this.#session = session;
+      },
+    });
+    this.#attempts.add(attempt);
+    attempt.start();
+  }
+
+  /** Ends attempts that are under way and refuses new ones. */
+  close(): void {
+    this.#closed = true;
+    for (const attempt of [...this.#attempts]) attempt.fail(new HubError('server-down', { message: 'stopped' }));
+  }
+}
+
+interface AttemptEvents {
+  ended(fault: HubError | null, socket: Socket | null): void;
+  session(session: Buffer): void;
+}
+
+class Attempt {
+  readonly #options: ConnectorOptions;
+  readonly #servername: string | undefined;
+  readonly #session: Buffer | undefined;
+  readonly #events: AttemptEvents;
+  readonly #deadline: Deadline;
+  readonly #sockets: Socket[] = []; // bounded by: TCP, TLS to a proxy, TLS
+  #wait: Wait | undefined;
+  #phase = 'connect';
+  #over = false;
+
+  constructor(
+    options: ConnectorOptions,
+    servername: string | undefined,
+    session: Buffer | undefined,
+    events: AttemptEvents,
+  ) {
+    this.#options = options;
+    this.#servername = servername;
+    this.#session = session;
+    this.#events = events;
+    this.#deadline = options.kernel.deadline(options.connectMs);
+  }
+
+  start(): void {
+    const { kernel, owner, host, port, proxy } = this.#options;
+    try {
+      this.#wait = kernel.waits.open('upstream-connect', owner, this.#deadline);
+    } catch (fault) {
+      queueMicrotask(() => this.fail(fault));
+      return;
+    }
+    this.#deadline.onEnd(() => this.#timeUp());
+    const target = proxy ?? { host, port };
+    if (!proxy && isIP(host) !== 0 && !isAllowed(host, this.#options.addresses)) {
+      queueMicrotask(() => this.fail(refusedAddress(owner, host)));
+      return;
+    }
+    const socket = connectTcp({
+      host: target.host,
+      port: target.port,
+      lookup: proxy ? this.#options.lookup : this.#judgedLookup,
+      autoSelectFamily: true,
+      autoSelectFamilyAttemptTimeout: Math.max(250, Math.floor(this.#options.connectMs / 3)),
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
+    });
+    this.#adopt(socket);
+    socket.once('connect', () => this.#connected(socket));
+  }
+
+  fail(fault: unknown): void {
+    if (this.#over) return;
+    const { owner, connectMs } = this.#options;
+    const waitedMs = connectMs - this.#deadline.remainingMs();
+    this.#end(hubErrorFromNet(fault, { server: owner, phase: this.#phase, sent: false, waitedMs }), null);
+  }
+
+  readonly #judgedLookup: LookupFunction = (name, options, callback) => {
+    this.#options.lookup(name, { ...options, all: true }, (fault, found) => {
+      const all = Array.isArray(found) ? found : [];
+      const refused = all.find((entry) => !isAllowed(entry.address, this.#options.addresses));
+      const first = all[0];
+      if (fault) callback(fault, '', 0);
+      else if (refused) callback(refusedAddress(this.#options.owner, refused.address), '', 0);
+      else if (options.all) callback(null, all);
+      else callback(null, first?.address ?? '', first?.family ?? 4);
+    });
+  };
+
+  #connected(socket: Socket): void {
+    const { proxy, secure } = this.#options;
+    if (proxy?.secure) this.#secure(socket, { servername: proxy.host }, (safe) => this.#reachedProxy(safe, proxy));
+    else if (proxy) this.#reachedProxy(socket, proxy);
+    else if (secure) this.#secureTarget(socket);
+    else this.#end(null, socket);
+  }
+
+  /** Plain http goes to the proxy as it is (absolute path); https through a tunnel. */
+  #reachedProxy(socket: Socket, proxy: HttpProxy): void {
+    const { host, port, secure, owner } = this.#options;
+    if (!secure) {
+      this.#end(null, socket);
+      return;
+    }
+    this.#phase = 'proxy';
+    readTunnelAnswer(socket, (status) => {
+      if (this.#over) return;
+      if (status >= 200 && status < 300) this.#secureTarget(socket);
+      else
+        this.fail(
+          new HubError('upstream-connect', {
+            message:
+              status === 0 ? 'The proxy’s answer is not HTTP.' : `The proxy refused the connection (HTTP ${status}).`,
+            detail: { server: owner, phase: 'proxy', status },
+          }),
+        );
+    });
+    socket.write(tunnelRequest(host, port, proxy.authorization), 'latin1');
+  }
+
+  #secureTarget(socket: Socket): void {
+    const name = this.#servername || this.#options.host;
+    const session = this.#session ? { session: this.#session } : {};
+    this.#secure(socket, { servername: name, ALPNProtocols: ['http/1.1'], ...session }, (safe) =>
+      this.#end(null, safe),
+    );
+  }
+
+  #secure(socket: Socket, options: ConnectionOptions, then: (safe: Socket) => void): void {
+    this.#phase = 'tls';
+    const name = options.servername ?? '';
+    const safe = connectTls({
+      ...options,
+      socket,
+      host: name,
+      servername: isIP(name) === 0 ? name : '',
+      secureContext: this.#options.secureContext,
+      minVersion: 'TLSv1.2',
+      rejectUnauthorized: true,
+    });
+    this.#adopt(safe);
+    if (options.ALPNProtocols) safe.on('session', (session: Buffer) => this.#events.session(session));
+    safe.once('secureConnect', () => {
+      if (!this.#over) then(safe);
+    });
+  }
+
+  #adopt(socket: Socket): void {
+    this.#sockets.push(socket);
+    socket.on('error', (fault) => this.fail(fault));
+    // A peer that hangs up during the handshake may end the socket without an error.
+    socket.once('close', () => this.fail(Object.assign(new Error('closed'), { code: 'ECONNRESET' })));
+  }
+
+  #timeUp(): void {
+    const { owner, connectMs } = this.#options;
+    const detail = {
+      server: owner,
+      phase: this.#phase,
+      waitedMs: connectMs,
+      setting: 'connectMs',
+      outcome: 'not-executed',
+    } as const;
+    this.fail(new HubError(this.#phase === 'tls' ? 'upstream-tls' : 'upstream-connect', { detail }));
+  }
+
+  #end(fault: HubError | null, socket: Socket | null): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#wait?.leave();
+    this.#deadline[Symbol.dispose]();
+    if (fault) for (const other of this.#sockets) other.destroy();
+    this.#events.ended(fault, socket);
+  }
+}
+
+function refusedAddress(owner: string, address: string): HubError {
+  return new HubError('upstream-connect', {
+    message: `The address ${address} is not one that the hub connects to.`,
+    detail: { server: owner, phase: 'connect', reason: 'address-refused', outcome: 'not-executed' },
+  });
+}

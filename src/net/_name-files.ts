@@ -1,0 +1,149 @@
+/**
+ * The hosts file and the search list of resolv.conf, kept in memory. Edge file: the only one of this room that reads these files.
+ * Promises: read without blocking, at most once in 30 s and only when changed; a file that cannot be read counts as empty, a file that
+ * hangs is given up at the wait's deadline and the last contents stand.
+ * Does not: ask DNS (`_ask-dns.ts`) or decide the order of sources (`resolver.ts`).
+ */
+import { readFile, stat } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { Address } from './resolver.ts';
+
+const LOOK_EVERY_MS = 30_000;
+const READ_MS = 1000;
+/** Larger files are not ours to read. */
+const MAX_FILE_BYTES = 1024 * 1024;
+const MAX_HOSTS = 10_000;
+const MAX_SEARCH = 6;
+
+export interface NameFiles {
+  /** Resolves once both files have been looked at for the first time; bounded by itself. */
+  ready(): Promise<void>;
+  /** Addresses of the hosts file; undefined = not in it. Also starts a look at the files when the last one is old. */
+  find(name: string): readonly Address[] | undefined;
+  /** Names to ask for in order, after resolv.conf's `search` and `ndots`. */
+  candidates(name: string): readonly string[];
+  /** Rises when resolv.conf has changed. */
+  readonly generation: number;
+}
+
+interface Search {
+  readonly domains: readonly string[];
+  readonly ndots: number;
+}
+
+export interface NameFilePaths {
+  readonly hosts: string;
+  readonly resolvConf: string;
+}
+
+export const SYSTEM_NAME_FILES: NameFilePaths = {
+  hosts:
+    process.platform === 'win32'
+      ? `${process.env.SystemRoot ?? 'C:\\Windows'}\\System32\\drivers\\etc\\hosts`
+      : '/etc/hosts',
+  resolvConf: '/etc/resolv.conf',
+};
+
+export function createNameFiles(kernel: Kernel, paths: NameFilePaths): NameFiles {
+  let hosts: ReadonlyMap<string, readonly Address[]> = new Map(); // bounded by: MAX_HOSTS
+  let search: Search = { domains: [], ndots: 1 };
+  let generation = 0;
+  let hostsMark = '';
+  let searchMark = '';
+  let lookedMs = Number.NEGATIVE_INFINITY;
+  let looking: Promise<void> | undefined;
+
+  async function look(): Promise<void> {
+    const [hostsFile, searchFile] = await Promise.all([
+      readIfChanged(kernel, paths.hosts, hostsMark),
+      readIfChanged(kernel, paths.resolvConf, searchMark),
+    ]);
+    if (hostsFile) {
+      hosts = hostsFrom(hostsFile.text);
+      hostsMark = hostsFile.mark;
+    }
+    if (searchFile) {
+      search = searchFrom(searchFile.text);
+      searchMark = searchFile.mark;
+      generation += 1;
+    }
+    lookedMs = kernel.clock.nowMs();
+    looking = undefined;
+  }
+
+  function startLook(): Promise<void> {
+    looking ??= look();
+    return looking;
+  }
+
+  return {
+    ready: () => (Number.isFinite(lookedMs) ? Promise.resolve() : startLook()),
+    find(name) {
+      if (looking === undefined && kernel.clock.nowMs() - lookedMs >= LOOK_EVERY_MS)
+        kernel.scope.run('name-files', () => startLook());
+      return hosts.get(name);
+    },
+    candidates: (name) => candidatesFor(name, search),
+    get generation() {
+      return generation;
+    },
+  };
+}
+
+/** undefined = unchanged or not readable in time. */
+async function readIfChanged(
+  kernel: Kernel,
+  path: string,
+  mark: string,
+): Promise<{ text: string; mark: string } | undefined> {
+  using deadline = kernel.deadline(READ_MS);
+  try {
+    const facts = await kernel.waits.for(stat(path), { label: 'dns', owner: path, deadline });
+    const now = `${facts.mtimeMs} ${facts.size} ${facts.ino}`;
+    if (now === mark || facts.size > MAX_FILE_BYTES) return undefined;
+    const text = await kernel.waits.for(readFile(path, 'utf8'), { label: 'dns', owner: path, deadline });
+    return { text, mark: now };
+  } catch {
+    return undefined;
+  }
+}
+
+export function hostsFrom(text: string): ReadonlyMap<string, readonly Address[]> {
+  const hosts = new Map<string, Address[]>(); // bounded by: MAX_HOSTS
+  for (const line of text.split('\n')) {
+    const [address = '', ...names] = line.replace(/#.*$/, '').trim().split(/\s+/);
+    const family = isIP(address);
+    if (family !== 4 && family !== 6) continue;
+    for (const name of names) {
+      const key = name.toLowerCase();
+      const known = hosts.get(key);
+      if (known) known.push({ address, family });
+      else if (hosts.size < MAX_HOSTS) hosts.set(key, [{ address, family }]);
+    }
+  }
+  return hosts;
+}
+
+export function searchFrom(text: string): Search {
+  let domains: readonly string[] = [];
+  let ndots = 1;
+  for (const line of text.split('\n')) {
+    const [word, ...rest] = line
+      .replace(/[#;].*$/, '')
+      .trim()
+      .split(/\s+/);
+    if (word === 'search' || word === 'domain') domains = rest.filter((domain) => domain !== '.').slice(0, MAX_SEARCH);
+    if (word === 'options') {
+      const given = rest.find((option) => /^ndots:\d{1,2}$/.test(option));
+      if (given) ndots = Math.min(Number(given.slice('ndots:'.length)), 15);
+    }
+  }
+  return { domains, ndots };
+}
+
+export function candidatesFor(name: string, search: Search): readonly string[] {
+  const extended = search.domains.map((domain) => `${name}.${domain.replace(/\.$/, '')}`);
+  const dots = name.split('.').length - 1;
+  return dots >= search.ndots ? [name, ...extended] : [...extended, name];
+}

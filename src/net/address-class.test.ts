@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { addressClass, isAllowed } from './address-class.ts';
+
+test('every spelling of an inner address counts as what it stands for', () => {
+  const cases: Record<string, string> = {
+    '127.0.0.1': 'loopback',
+    '127.255.0.9': 'loopback',
+    '::1': 'loopback',
+    '::ffff:127.0.0.1': 'loopback',
+    '::ffff:7f00:1': 'loopback',
+    '64:ff9b::127.0.0.1': 'loopback',
+    '2002:7f00:1::': 'loopback',
+    '169.254.169.254': 'link-local',
+    '::ffff:169.254.169.254': 'link-local',
+    '64:ff9b::a9fe:a9fe': 'link-local',
+    '2002:a9fe:a9fe::1': 'link-local',
+    'fe80::1': 'link-local',
+    '10.1.2.3': 'private',
+    '172.16.0.1': 'private',
+    '172.32.0.1': 'public',
+    '192.168.1.1': 'private',
+    '100.64.0.1': 'private',
+    'fd00::1': 'private',
+    'fec0::1': 'private',
+    '224.0.0.1': 'multicast',
+    'ff02::1': 'multicast',
+    '0.0.0.0': 'reserved',
+    '::': 'reserved',
+    '2001::1': 'reserved',
+    '64:ff9b:1::1': 'reserved',
+    '8.8.8.8': 'public',
+    '2606:4700::1111': 'public',
+    'example.com': 'not-an-address',
+  };
+  for (const [address, expected] of Object.entries(cases)) assert.equal(addressClass(address), expected, address);
+});
+
+test('the metadata address is refused under every rule, the own machine only under public', () => {
+  assert.equal(isAllowed('169.254.169.254', 'any'), false);
+  assert.equal(isAllowed('169.254.169.254', 'public'), false);
+  assert.equal(isAllowed('127.0.0.1', 'any'), true);
+  assert.equal(isAllowed('127.0.0.1', 'public'), false);
+  assert.equal(isAllowed('8.8.8.8', 'public'), true);
+});

@@ -1,0 +1,129 @@
+/**
+ * What kind of address an IP is, and which kinds the hub connects to. The check is made on the address that is then connected to
+ * (names are resolved once), so that a name cannot change its meaning in between.
+ * Promises: pure; every spelling of an embedded IPv4 address (mapped, 6to4, NAT64) counts as what it stands for.
+ * Does not: resolve names (`resolver.ts`) or connect (`egress.ts`).
+ */
+import { BlockList, isIPv4, isIPv6 } from 'node:net';
+
+/** `link-local` holds the metadata services of clouds; nobody serves MCP there. */
+export type AddressClass =
+  | 'public'
+  | 'loopback'
+  | 'private'
+  | 'link-local'
+  | 'multicast'
+  | 'reserved'
+  | 'not-an-address';
+/** `any` = everything but link-local and multicast (servers of the operator); `public` = only the open internet (URLs of strangers). */
+export type AddressRule = 'any' | 'public';
+
+type Range = readonly [address: string, prefix: number, family: 'ipv4' | 'ipv6'];
+
+// RFC 6890 and successors; 100.64/10 is carrier NAT, fec0::/10 the old site-local range.
+const RANGES: readonly (readonly [AddressClass, readonly Range[]])[] = [
+  [
+    'link-local',
+    [
+      ['169.254.0.0', 16, 'ipv4'],
+      ['fe80::', 10, 'ipv6'],
+    ],
+  ],
+  [
+    'multicast',
+    [
+      ['224.0.0.0', 4, 'ipv4'],
+      ['ff00::', 8, 'ipv6'],
+    ],
+  ],
+  [
+    'loopback',
+    [
+      ['127.0.0.0', 8, 'ipv4'],
+      ['::1', 128, 'ipv6'],
+    ],
+  ],
+  [
+    'private',
+    [
+      ['10.0.0.0', 8, 'ipv4'],
+      ['172.16.0.0', 12, 'ipv4'],
+      ['192.168.0.0', 16, 'ipv4'],
+      ['100.64.0.0', 10, 'ipv4'],
+      ['fc00::', 7, 'ipv6'],
+      ['fec0::', 10, 'ipv6'],
+    ],
+  ],
+  [
+    'reserved',
+    [
+      ['0.0.0.0', 8, 'ipv4'],
+      ['192.0.0.0', 24, 'ipv4'],
+      ['192.0.2.0', 24, 'ipv4'],
+      ['198.18.0.0', 15, 'ipv4'],
+      ['198.51.100.0', 24, 'ipv4'],
+      ['203.0.113.0', 24, 'ipv4'],
+      ['240.0.0.0', 4, 'ipv4'],
+      ['::', 128, 'ipv6'],
+      ['2001::', 32, 'ipv6'],
+      ['2001:db8::', 32, 'ipv6'],
+      ['64:ff9b:1::', 48, 'ipv6'],
+    ],
+  ],
+];
+
+const LISTS: readonly (readonly [AddressClass, BlockList])[] = RANGES.map(([kind, ranges]) => {
+  const list = new BlockList();
+  for (const [address, prefix, family] of ranges) list.addSubnet(address, prefix, family);
+  return [kind, list];
+});
+
+export function addressClass(address: string): AddressClass {
+  if (isIPv4(address)) return classIn(address, 'ipv4');
+  if (!isIPv6(address)) return 'not-an-address';
+  const inner = embeddedIpv4(address);
+  return inner === undefined ? classIn(address.replace(/%.*$/, ''), 'ipv6') : classIn(inner, 'ipv4');
+}
+
+/** True when the hub may connect there under `rule`. */
+export function isAllowed(address: string, rule: AddressRule): boolean {
+  const kind = addressClass(address);
+  if (rule === 'public') return kind === 'public';
+  return kind !== 'link-local' && kind !== 'multicast' && kind !== 'not-an-address';
+}
+
+function classIn(address: string, family: 'ipv4' | 'ipv6'): AddressClass {
+  for (const [kind, list] of LISTS) if (list.check(address, family)) return kind;
+  return 'public';
+}
+
+/** The IPv4 address inside ::ffff:0:0/96, 64:ff9b::/96 and 2002::/16, dotted; undefined = none. */
+function embeddedIpv4(address: string): string | undefined {
+  const groups = groupsOf(address);
+  const [a, b, c] = groups;
+  const upper = groups.slice(0, 5).every((group) => group === 0);
+  if ((upper && groups[5] === 0xffff) || (a === 0x64 && b === 0xff9b && groups.slice(2, 6).every((g) => g === 0)))
+    return dotted(groups[6] ?? 0, groups[7] ?? 0);
+  if (a === 0x2002) return dotted(b ?? 0, c ?? 0);
+  return undefined;
+}
+
+function dotted(high: number, low: number): string {
+  return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
+}
+
+/** The eight 16-bit groups of a valid IPv6 address. */
+function groupsOf(address: string): number[] {
+  const plain = address
+    .replace(/%.*$/, '')
+    .replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, a, b, c, d) =>
+      [(Number(a) << 8) | Number(b), (Number(c) << 8) | Number(d)].map((group) => group.toString(16)).join(':'),
+    );
+  const [head = '', tail] = plain.split('::');
+  const left = head === '' ? [] : head.split(':');
+  const right = tail === undefined || tail === '' ? [] : tail.split(':');
+  const gap = tail === undefined ? 0 : 8 - left.length - right.length;
+  return [...left, ...new Array<string>(Math.max(gap, 0)).fill('0'), ...right].map((group) =>
+    Number.parseInt(group, 16),
+  );
+}

@@ -1,0 +1,210 @@
+/**
+ * The way out: one pool of kept-alive connections per server, direct or through the proxy that the environment names.
+ * Promises: own look-up, connect and TLS bounded by `connectMs`; idle sockets are put away before servers close theirs; no redirects, no
+ * HTTP/2, headers ≤ 16 KiB; a pool belongs to one server, so that a hung server takes no socket from another; `close` always ends.
+ * Does not: time requests (the link's silence watch does) or know what they carry.
+ */
+import { readFileSync } from 'node:fs';
+import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
+import { type Dispatcher, Pool } from 'undici';
+import type { Limits } from '../config/limits.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import { HubError } from '../kernel/errors.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { createDnsAsker } from './_ask-dns.ts';
+import { Connector } from './_connector.ts';
+import { createNameFiles, SYSTEM_NAME_FILES } from './_name-files.ts';
+import { bareHost, type HttpProxy, portOf, proxyRuleFrom } from './_proxy.ts';
+import type { AddressRule } from './address-class.ts';
+import { createResolver, type Resolver } from './resolver.ts';
+
+export type ResponseHandler = Dispatcher.DispatchHandler;
+export type ResponseController = Dispatcher.DispatchController;
+export type ResponseHeaders = Parameters<NonNullable<ResponseHandler['onResponseStart']>>[2];
+
+export interface EgressRequest {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  /** From `EgressPool.pathOf`. */
+  readonly path: string;
+  /** Name, value, name, value …; legal values only (`header-value.ts`). */
+  readonly headers: string[]; // bounded by: the configuration of one server
+  readonly body: Buffer | null;
+}
+
+export interface EgressPool {
+  /** Request path of a URL of this origin, in the form that the way out wants (absolute through a plain http proxy). */
+  pathOf(url: URL): string;
+  /** Headers that the way out wants on every request (proxy credentials). */
+  readonly headers: readonly string[];
+  /**
+   * Sends a request; never throws. A fault before anything was written comes to `onResponseError` and may come before this returns.
+   * More requests than `connections` wait inside undici, which cannot be aborted there: callers bound themselves.
+   */
+  dispatch(request: EgressRequest, handler: ResponseHandler): void;
+  /** Connects once and hangs up. Throws the HubError of the attempt. */
+  probe(deadline: Deadline): Promise<void>;
+  /** Destroys all sockets at once; open requests fail. Never rejects; ends by the deadline. */
+  close(deadline: Deadline): Promise<void>;
+}
+
+export interface PoolOptions {
+  /** Name of the server, for people. */
+  readonly owner: string;
+  /** Most sockets at once. */
+  readonly connections: number;
+  readonly addresses: AddressRule;
+}
+
+export interface Egress {
+  /** A pool for the origin of `url` (http or https); opens no socket yet. Throws `config-invalid` for other schemes. */
+  open(url: URL, options: PoolOptions): EgressPool;
+  readonly resolver: Resolver;
+  /** Closes every pool. Never rejects; ends by the deadline. */
+  close(deadline: Deadline): Promise<void>;
+}
+
+export interface EgressOptions {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  /** Reads HTTP_PROXY, HTTPS_PROXY, NO_PROXY and MCPHUB_CA_FILE; read once, at boot. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** Servers close idle sockets at 5 s (Node) or later; ours go first. A server's own hint is honoured when it is shorter. */
+const IDLE_SOCKET_MS = 4000;
+const HINT_MARGIN_MS = 2000;
+const MAX_HEADER_BYTES = 16 * 1024;
+
+/** For boot: reads the CA file at once. Throws `config-invalid`. */
+export function createEgress(options: EgressOptions): Egress {
+  const { kernel, limits, env } = options;
+  const files = createNameFiles(kernel, SYSTEM_NAME_FILES);
+  const resolver = createResolver({ kernel, dnsMs: limits.dnsMs, dns: createDnsAsker(kernel.timers), files });
+  const proxyFor = proxyRuleFrom(env);
+  const secureContext = secureContextFrom(env.MCPHUB_CA_FILE);
+  const pools = new Set<EgressPool>(); // bounded by: limits.servers and their links; each leaves when it is closed
+  return {
+    resolver,
+    open(url, { owner, connections, addresses }) {
+      if (url.protocol !== 'http:' && url.protocol !== 'https:')
+        throw new HubError('config-invalid', {
+          message: 'The address of a server must be an http or https URL.',
+          detail: { server: owner },
+        });
+      const proxy = proxyFor(url);
+      const connector = new Connector({
+        kernel,
+        owner,
+        connectMs: limits.connectMs,
+        lookup: resolver.lookup,
+        addresses,
+        secureContext,
+        host: bareHost(url),
+        port: portOf(url),
+        secure: url.protocol === 'https:',
+        proxy,
+      });
+      const pool = new ServerPool({
+        kernel,
+        owner,
+        connections,
+        url,
+        proxy,
+        connector,
+        closed: (one) => pools.delete(one),
+      });
+      pools.add(pool);
+      return pool;
+    },
+    async close(deadline) {
+      await Promise.all([...pools].map((pool) => pool.close(deadline)));
+    },
+  };
+}
+
+interface ServerPoolOptions {
+  readonly kernel: Kernel;
+  readonly owner: string;
+  readonly connections: number;
+  readonly url: URL;
+  readonly proxy: HttpProxy | undefined;
+  readonly connector: Connector;
+  readonly closed: (pool: EgressPool) => void;
+}
+
+class ServerPool implements EgressPool {
+  readonly headers: readonly string[];
+  readonly #options: ServerPoolOptions;
+  readonly #pool: Pool;
+  readonly #absolutePaths: boolean;
+
+  constructor(options: ServerPoolOptions) {
+    this.#options = options;
+    const { url, proxy, connector, connections } = options;
+    this.#absolutePaths = proxy !== undefined && url.protocol === 'http:';
+    this.headers =
+      this.#absolutePaths && proxy?.authorization !== undefined ? ['proxy-authorization', proxy.authorization] : [];
+    this.#pool = new Pool(url.origin, {
+      connections,
+      pipelining: 1,
+      allowH2: false,
+      keepAliveTimeout: IDLE_SOCKET_MS,
+      keepAliveMaxTimeout: IDLE_SOCKET_MS,
+      keepAliveTimeoutThreshold: HINT_MARGIN_MS,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      connect: ({ servername }, callback) =>
+        connector.connect(servername, (fault, socket) => {
+          if (socket) callback(null, socket);
+          else callback(fault ?? new HubError('upstream-connect'), null);
+        }),
+    });
+  }
+
+  pathOf(url: URL): string {
+    const path = `${url.pathname}${url.search}`;
+    return this.#absolutePaths ? `${url.origin}${path}` : path;
+  }
+
+  dispatch(request: EgressRequest, handler: ResponseHandler): void {
+    this.#pool.dispatch(request, handler);
+  }
+
+  async probe(deadline: Deadline): Promise<void> {
+    const { kernel, owner, connector } = this.#options;
+    const attempt = new Promise<void>((resolve, reject) => {
+      connector.connect(undefined, (fault, socket) => {
+        socket?.destroy();
+        if (fault) reject(fault);
+        else resolve();
+      });
+    });
+    await kernel.waits.for(attempt, { label: 'upstream-connect', owner, deadline });
+  }
+
+  async close(deadline: Deadline): Promise<void> {
+    const { kernel, owner, connector, closed } = this.#options;
+    closed(this);
+    connector.close();
+    try {
+      await kernel.waits.for(this.#pool.destroy(), { label: 'upstream-stop', owner, deadline });
+    } catch (fault) {
+      kernel.bus.publish({ type: 'task-faulted', task: `close the connections of ${owner}`, fault });
+    }
+  }
+}
+
+/** The system's authorities (NODE_EXTRA_CA_CERTS included by Node) and those of the file. */
+function secureContextFrom(caFile: string | undefined): SecureContext {
+  if (caFile === undefined || caFile === '') return createSecureContext({ minVersion: 'TLSv1.2' });
+  try {
+    const extra = readFileSync(caFile, 'utf8');
+    return createSecureContext({ minVersion: 'TLSv1.2', ca: [...getCACertificates('default'), extra] });
+  } catch (fault) {
+    throw new HubError('config-invalid', {
+      message: 'MCPHUB_CA_FILE cannot be read as PEM certificates.',
+      cause: fault,
+    });
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * Names of the table in `kernel/errors.ts` for what undici, TLS, DNS and the kernel report. Decided by error codes and classes, never by messages.
+ * Promises: every fault becomes a HubError that says whether the server may have done the work; the other library's error stays as `cause`.
+ * Does not: know MCP. `upstream/` adds what the exchange was about.
+ */
+import { type ErrorCode, type ErrorDetail, HubError } from '../kernel/errors.ts';
+
+export interface NetFaultContext {
+  /** Name of the server, for people. */
+  readonly server: string;
+  /** What was being done: connect, request, answer … */
+  readonly phase: string;
+  /** True once bytes of the request may have reached the server. */
+  readonly sent: boolean;
+  readonly waitedMs?: number;
+}
+
+const DNS = new Set([
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EAI_FAIL',
+  'EAI_NODATA',
+  'EAI_NONAME',
+  'ENODATA',
+  'ESERVFAIL',
+  'EBADNAME',
+]); // bounded by: this literal
+const CONNECT = new Set([
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'EHOSTDOWN',
+  'ENETUNREACH',
+  'ENETDOWN',
+  'EADDRNOTAVAIL',
+  'EACCES',
+  'EPERM',
+  'UND_ERR_CONNECT_TIMEOUT',
+]); // bounded by: this literal
+const TLS = new Set([
+  'EPROTO',
+  'CERT_HAS_EXPIRED',
+  'CERT_NOT_YET_VALID',
+  'CERT_REVOKED',
+  'CERT_UNTRUSTED',
+  'CERT_REJECTED',
+  'CERT_SIGNATURE_FAILURE',
+  'CERT_CHAIN_TOO_LONG',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'INVALID_CA',
+  'INVALID_PURPOSE',
+  'PATH_LENGTH_EXCEEDED',
+  'HOSTNAME_MISMATCH',
+]); // bounded by: this literal
+const BAD_HTTP = new Set(['UND_ERR_HEADERS_OVERFLOW']); // bounded by: this literal
+const OURS = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']); // bounded by: this literal
+
+/** Code of a Node or undici error; of an AggregateError (happy eyeballs) that of its last attempt. '' = none. */
+export function faultCode(fault: unknown): string {
+  if (fault instanceof AggregateError && fault.errors.length > 0) return faultCode(fault.errors.at(-1));
+  const code = typeof fault === 'object' && fault !== null && 'code' in fault ? fault.code : undefined;
+  return typeof code === 'string' ? code : '';
+}
+
+/** True for faults that a socket shows when its peer closed it: a request on a kept-alive connection may have met a closing door. */
+export function isConnectionLoss(fault: unknown): boolean {
+  const code = faultCode(fault);
+  return code === 'ECONNRESET' || code === 'EPIPE' || code === 'ECONNABORTED' || code === 'UND_ERR_SOCKET';
+}
+
+/** The HubError for a fault of the network. A HubError stays what it is and gains the context. */
+export function hubErrorFromNet(fault: unknown, context: NetFaultContext): HubError {
+  const detail: ErrorDetail = {
+    server: context.server,
+    phase: context.phase,
+    outcome: context.sent ? 'unknown' : 'not-executed',
+    ...(context.waitedMs === undefined ? {} : { waitedMs: Math.round(context.waitedMs) }),
+  };
+  if (fault instanceof HubError)
+    return new HubError(fault.code, {
+      message: fault.message,
+      detail: { ...detail, ...fault.detail },
+      cause: fault.cause,
+    });
+  const reason = faultCode(fault);
+  return new HubError(codeFor(reason, context.sent), {
+    detail: reason === '' ? detail : { ...detail, reason },
+    cause: fault,
+  });
+}
+
+function codeFor(code: string, sent: boolean): ErrorCode {
+  if (DNS.has(code)) return 'upstream-dns';
+  if (TLS.has(code) || code.startsWith('ERR_TLS') || code.startsWith('ERR_SSL')) return 'upstream-tls';
+  if (CONNECT.has(code)) return 'upstream-connect';
+  if (OURS.has(code)) return 'overloaded';
+  if (BAD_HTTP.has(code) || code.startsWith('HPE_')) return 'upstream-protocol';
+  if (code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') return 'upstream-too-large';
+  if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED') return 'internal';
+  return sent ? 'upstream-gone' : 'upstream-connect';
+}

@@ -1,0 +1,195 @@
+/**
+ * Names to addresses, bounded. Order: IP literal, localhost, hosts file, cache, DNS, then what was known up to an hour ago.
+ * Promises: every look-up ends within `dnsMs`; a dead name stalls nobody else; questions for one name are asked once at a time; the cache
+ * and the number of questions are capped.
+ * Does not: connect, or judge addresses (`address-class.ts`).
+ */
+import { isIP, type LookupFunction } from 'node:net';
+import { CappedMap } from '../kernel/capped.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import { HubError } from '../kernel/errors.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { type DnsAnswer, type DnsAsker, isNoSuchName } from './_ask-dns.ts';
+import type { NameFiles } from './_name-files.ts';
+import { faultCode } from './errors.ts';
+
+export interface Address {
+  readonly address: string;
+  readonly family: 4 | 6;
+}
+
+export interface Resolver {
+  /** At least one address. Throws `upstream-dns`, or `overloaded` when too many questions are open. */
+  resolve(name: string, deadline: Deadline): Promise<readonly Address[]>;
+  /** The same for `net.connect`; bounded by `dnsMs` alone. */
+  readonly lookup: LookupFunction;
+}
+
+export interface ResolverOptions {
+  readonly kernel: Kernel;
+  /** limits.dnsMs */
+  readonly dnsMs: number;
+  readonly dns: DnsAsker;
+  readonly files: NameFiles;
+}
+
+const MIN_TTL_MS = 30_000;
+const MAX_TTL_MS = 300_000;
+/** A name that does not exist, or that could not be asked for, is not asked for again this long. */
+const NEGATIVE_MS = 2000;
+const STALE_MS = 3_600_000;
+/** What is known waits this long for what is fresh. */
+const FRESHER_MS = 250;
+const MAX_NAMES = 2000;
+const MAX_QUESTIONS = 256;
+
+const LOCALHOST: readonly Address[] = [
+  { address: '127.0.0.1', family: 4 },
+  { address: '::1', family: 6 },
+];
+
+interface Known {
+  /** Empty = known to have none. */
+  readonly addresses: readonly Address[];
+  readonly freshUntilMs: number;
+  readonly staleUntilMs: number;
+  readonly fault: HubError | undefined;
+}
+
+export function createResolver(options: ResolverOptions): Resolver {
+  return new CachingResolver(options);
+}
+
+class CachingResolver implements Resolver {
+  readonly #options: ResolverOptions;
+  readonly #known: CappedMap<string, Known>;
+  readonly #questions: CappedMap<string, Promise<readonly Address[]>>;
+  #generation = 0;
+
+  constructor(options: ResolverOptions) {
+    this.#options = options;
+    this.#known = new CappedMap('net.names', MAX_NAMES, 'drop-oldest', options.kernel.ceilings);
+    this.#questions = new CappedMap('net.questions', MAX_QUESTIONS, 'refuse', options.kernel.ceilings);
+  }
+
+  async resolve(given: string, deadline: Deadline): Promise<readonly Address[]> {
+    const name = given.replace(/^\[|\]$/g, '');
+    const family = isIP(name);
+    if (family === 4 || family === 6) return [{ address: name, family }];
+    const host = name.toLowerCase();
+    if (host === 'localhost' || host.endsWith('.localhost')) return LOCALHOST;
+    const { files, kernel } = this.#options;
+    await files.ready();
+    const written = files.find(host);
+    if (written) return written;
+    const nowMs = kernel.clock.nowMs();
+    const known = this.#known.get(host);
+    if (known && nowMs < known.freshUntilMs) {
+      if (known.fault) throw known.fault;
+      return known.addresses;
+    }
+    const stale = known && known.addresses.length > 0 && nowMs < known.staleUntilMs ? known.addresses : undefined;
+    return this.#await(host, stale, deadline);
+  }
+
+  readonly lookup: LookupFunction = (name, options, callback) => {
+    const deadline = this.#options.kernel.deadline(this.#options.dnsMs);
+    this.resolve(name, deadline).then(
+      (all) => {
+        deadline[Symbol.dispose]();
+        const wanted =
+          options.family === 4 || options.family === 'IPv4'
+            ? 4
+            : options.family === 6 || options.family === 'IPv6'
+              ? 6
+              : 0;
+        const fit = wanted === 0 ? all : all.filter((entry) => entry.family === wanted);
+        const first = fit[0];
+        if (!first) callback(unresolved(name, 'no address of the wanted family', undefined), '', 0);
+        else if (options.all) callback(null, [...fit]);
+        else callback(null, first.address, first.family);
+      },
+      (fault: Error) => {
+        deadline[Symbol.dispose]();
+        callback(fault, '', 0);
+      },
+    );
+  };
+
+  async #await(host: string, stale: readonly Address[] | undefined, deadline: Deadline): Promise<readonly Address[]> {
+    const { kernel, dnsMs } = this.#options;
+    const question = this.#question(host);
+    using wait = deadline.sooner(stale ? Math.min(FRESHER_MS, dnsMs) : dnsMs);
+    try {
+      return await kernel.waits.for(question, { label: 'dns', owner: host, deadline: wait });
+    } catch (fault) {
+      if (stale && !isNoSuchName(fault instanceof HubError ? fault.cause : fault)) return stale;
+      if (fault instanceof HubError && fault.code === 'wait-expired')
+        throw unresolved(host, 'no answer in time', fault);
+      throw fault;
+    }
+  }
+
+  /** One question per name at a time; it goes on for those who come later when the first asker gives up. */
+  #question(host: string): Promise<readonly Address[]> {
+    const open = this.#questions.get(host);
+    if (open !== undefined) return open;
+    if (this.#questions.size >= MAX_QUESTIONS)
+      throw new HubError('overloaded', { message: 'Too many names are being resolved.', detail: { phase: 'dns' } });
+    const question = this.#ask(host).finally(() => this.#questions.delete(host));
+    this.#questions.set(host, question);
+    question.catch(() => {}); // its askers hear of it; nobody may be left to
+    return question;
+  }
+
+  async #ask(host: string): Promise<readonly Address[]> {
+    const { kernel, dnsMs, dns, files } = this.#options;
+    if (files.generation !== this.#generation) {
+      this.#generation = files.generation;
+      dns.renew();
+    }
+    using deadline = kernel.deadline(dnsMs);
+    let last: unknown;
+    for (const candidate of files.candidates(host)) {
+      try {
+        const answers = await kernel.waits.for(dns.ask(candidate), { label: 'dns', owner: host, deadline });
+        if (answers.length > 0) return this.#remember(host, answers);
+      } catch (fault) {
+        last = fault;
+        if (!isNoSuchName(fault)) break;
+      }
+    }
+    return this.#rememberFailure(host, last);
+  }
+
+  #remember(host: string, answers: readonly DnsAnswer[]): readonly Address[] {
+    const nowMs = this.#options.kernel.clock.nowMs();
+    const addresses = answers.map(({ address, family }) => ({ address, family }));
+    const ttlMs = Math.min(...answers.map((answer) => answer.ttlS)) * 1000;
+    const freshUntilMs = nowMs + Math.min(Math.max(ttlMs, MIN_TTL_MS), MAX_TTL_MS);
+    this.#known.set(host, { addresses, freshUntilMs, staleUntilMs: freshUntilMs + STALE_MS, fault: undefined });
+    return addresses;
+  }
+
+  #rememberFailure(host: string, cause: unknown): readonly Address[] {
+    const nowMs = this.#options.kernel.clock.nowMs();
+    const before = this.#known.get(host);
+    const freshUntilMs = nowMs + NEGATIVE_MS;
+    if (before && before.addresses.length > 0 && nowMs < before.staleUntilMs && !isNoSuchName(cause)) {
+      this.#known.set(host, { ...before, freshUntilMs });
+      return before.addresses;
+    }
+    const fault = unresolved(host, isNoSuchName(cause) ? 'no such name' : 'DNS gives no answer', cause);
+    this.#known.set(host, { addresses: [], freshUntilMs, staleUntilMs: 0, fault });
+    throw fault;
+  }
+}
+
+function unresolved(host: string, why: string, cause: unknown): HubError {
+  const reason = faultCode(cause);
+  return new HubError('upstream-dns', {
+    message: `The name ${host} cannot be resolved: ${why}.`,
+    detail: { phase: 'dns', ...(reason === '' ? {} : { reason }) },
+    cause,
+  });
+}

@@ -1,0 +1,203 @@
+/**
+ * The control process: makes the rooms of the control plane in start order, tells the guard how it stands, and stops them in reverse.
+ * Promises: a configuration that cannot work is told whole and exits 78; any other failure to start exits 1 (the guard tries again and the
+ * hubs serve from the worlds they have); ends within `STOP_MS` of being asked, also when a room hangs.
+ * Does not: load downstream, call or upstream (law 7), or see a single call.
+ */
+import { readFileSync } from 'node:fs';
+import { chmod, mkdir } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { createAdmin } from '../admin/admin-server.ts';
+import { createHubAsker } from '../admin/ask-hub.ts';
+import { createRoutes } from '../admin/routes.ts';
+import { type Config, type Loaded, loadConfig } from '../config/load.ts';
+import { dataDirFrom, relaySocketPath, runDirFor, socketPath } from '../config/paths.ts';
+import { createControl } from '../control/control.ts';
+import { ensureFirstKey } from '../control/first-key.ts';
+import { errorLines } from '../control/reload.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import { HubError } from '../kernel/errors.ts';
+import { type Beat, GUARD_ENV } from '../kernel/guard-wire.ts';
+import { createKernel, type Kernel } from '../kernel/kernel.ts';
+import { type Service, startAll, stopAll } from '../kernel/service.ts';
+import { createRelayServer } from '../relay/relay-server.ts';
+import { openStore, type Store } from '../store/store.ts';
+import { createGuardLink, type GuardLink } from './guard-link.ts';
+
+const START_MS = 30_000;
+const STOP_MS = 5000;
+/** sysexits.h EX_CONFIG: starting again does not help. */
+const EXIT_CONFIG = 78;
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+interface Places {
+  readonly dataDir: string;
+  readonly runDir: string;
+}
+
+/** Runs until it is told to end; then the process exits. */
+export async function runControl(env: Env): Promise<void> {
+  const kernel = createKernel();
+  const running: Service[] = []; // bounded by: the rooms below
+  let isEnding = false;
+  let reload: (() => void) | undefined;
+
+  async function end(code: number, reason: string): Promise<never> {
+    // Asked twice: at once.
+    if (isEnding) process.exit(code);
+    isEnding = true;
+    const bornMs = kernel.clock.nowMs();
+    using deadline = kernel.deadline(STOP_MS);
+    const stuck = await stopAll(running, kernel, deadline);
+    await kernel.scope.close(deadline);
+    const ms = Math.round(kernel.clock.nowMs() - bornMs);
+    kernel.bus.publish({ type: 'process-stopped', role: 'control', reason, ms, stuck });
+    process.exit(code);
+  }
+
+  const guard = createGuardLink({
+    drain: (reason) => void end(0, reason),
+    reload: () => reload?.(),
+    guardGone: () => void end(0, 'the guard is gone'),
+  });
+  process.on('unhandledRejection', (fault) => kernel.bus.publish({ type: 'task-faulted', task: 'unhandled', fault }));
+  process.on('uncaughtException', (fault) => {
+    kernel.bus.publish({ type: 'task-faulted', task: 'uncaught', fault });
+    void end(1, 'an uncaught fault');
+  });
+
+  try {
+    using deadline = kernel.deadline(START_MS);
+    reload = await start({ kernel, env, guard, running }, deadline);
+    const ms = Math.round(performance.now());
+    kernel.bus.publish({ type: 'process-started', role: 'control', pid: process.pid, ms });
+    guard.say({ t: 'ready', ms });
+  } catch (fault) {
+    if (fault instanceof HubError && fault.code === 'config-invalid') {
+      const { errors } = fault.detail;
+      const lines = Array.isArray(errors) ? errors.map(String) : [fault.message];
+      guard.say({ t: 'hopeless', lines });
+      if (!guard.attached) process.stderr.write(`${lines.join('\n')}\n`);
+      await end(EXIT_CONFIG, 'the configuration cannot work');
+    }
+    kernel.bus.publish({ type: 'task-faulted', task: 'start control', fault });
+    await end(1, fault instanceof Error ? fault.message : String(fault));
+  }
+}
+
+interface Start {
+  readonly kernel: Kernel;
+  readonly env: Env;
+  readonly guard: GuardLink;
+  /** What has started, in order; filled here. */
+  readonly running: Service[];
+}
+
+/** Returns how to read the configuration again. */
+async function start({ kernel, env, guard, running }: Start, deadline: Deadline): Promise<() => void> {
+  const load = (until: Deadline) => loadFor(kernel, env, until);
+  const config = configOf(await load(deadline));
+  const { limits } = config;
+  // Log sink and loop witness: run({ kernel, role: 'control', slot: 0, limits, env }) of telemetry comes here, first to start, last to stop.
+  const places = await makePlaces(env);
+  const store = await openStore({ kernel, limits, dir: places.dataDir }, deadline);
+  running.push(serviceOf(store));
+  const control = createControl({
+    kernel,
+    limits,
+    store,
+    config,
+    load,
+    hubs: limits.hubs,
+    broadcast: {
+      publish: (snapshot) => void relay.publish(snapshot),
+      tellTombstones: (tombstones) => relay.tellTombstones(tombstones),
+    },
+  });
+  const relay = createRelayServer({ kernel, limits, socketPath: relaySocketPath(places.runDir), ears: control.ears });
+  const isTerminal = env.MCPHUB_TERMINAL === '1';
+  const tell = isTerminal ? (lines: readonly string[]) => guard.say({ t: 'tell', lines }) : undefined;
+  const firstKey: Service = {
+    name: 'first key',
+    start: (until) => ensureFirstKey({ kernel, limits, env, tell, keys: control.keys, dataDir: places.dataDir }, until),
+    stop: async () => {},
+  };
+  // The relay opens when the world is whole, so that hubs get it in one piece.
+  const services = [control, firstKey, relay, adminOf({ kernel, config, store, control, places })];
+  await startAll(services, kernel, deadline);
+  running.push(...services);
+  return () =>
+    kernel.scope.run('reload', async () => {
+      using until = kernel.deadline(limits.forwardMs);
+      await control.reload.again(until);
+    });
+}
+
+function adminOf(parts: {
+  readonly kernel: Kernel;
+  readonly config: Config;
+  readonly store: Store;
+  readonly control: ReturnType<typeof createControl>;
+  readonly places: Places;
+}): Service {
+  const { kernel, config, store, control, places } = parts;
+  const { limits } = config;
+  const sources = {
+    kernel,
+    control,
+    store,
+    version: versionOfPackage(),
+    port: limits.port,
+    startedAtMs: kernel.clock.wallMs(),
+    bornMs: kernel.clock.nowMs(),
+  };
+  const asker = createHubAsker({ kernel, limits, runDir: places.runDir });
+  const routes = createRoutes({ ...sources, asker });
+  const path = socketPath(places.runDir, 'control', 0);
+  return createAdmin({ kernel, limits, socketPath: path, routes, sources, beat: beatOf(kernel) });
+}
+
+/** What the guard reads once a second. */
+function beatOf(kernel: Kernel): (connections: number) => Beat {
+  const loop = monitorEventLoopDelay({ resolution: 20 });
+  loop.enable();
+  let last = '';
+  kernel.bus.listen((fact) => {
+    last = fact.type;
+  });
+  return (connections) => {
+    const { rss, heapUsed } = process.memoryUsage();
+    const loopMaxMs = Math.round(loop.max / 1e6);
+    loop.reset();
+    return { pid: process.pid, rssBytes: rss, heapBytes: heapUsed, loopMaxMs, calls: 0, connections, streams: 0, last };
+  };
+}
+
+function loadFor(kernel: Kernel, env: Env, deadline: Deadline): Promise<Loaded> {
+  return loadConfig({ env, cwd: process.cwd(), home: env.HOME ?? homedir(), kernel, deadline });
+}
+
+function configOf({ config, problems }: Loaded): Config {
+  if (config) return config;
+  throw new HubError('config-invalid', { detail: { errors: errorLines(problems) } });
+}
+
+/** The guard has made them; a process that is run by itself makes its own. */
+async function makePlaces(env: Env): Promise<Places> {
+  const dataDir = dataDirFrom(env, env.HOME ?? homedir());
+  const runDir = env[GUARD_ENV.runDir] ?? runDirFor(dataDir);
+  for (const dir of [dataDir, runDir]) await mkdir(dir, { recursive: true, mode: 0o700 });
+  await chmod(runDir, 0o700);
+  return { dataDir, runDir };
+}
+
+function serviceOf(store: Store): Service {
+  return { name: 'store', start: async () => {}, stop: (deadline) => store.close(deadline) };
+}
+
+function versionOfPackage(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}

@@ -1,0 +1,46 @@
+/**
+ * A process's end of the guard's IPC channel: connections in, readiness out, and what to do when the guard is gone.
+ * Promises: works without a guard too (tests, a hub run by itself): then nothing is sent and nothing comes.
+ * Does not: beat or answer probes; that is the private socket's part.
+ */
+import type { Socket } from 'node:net';
+import type { GuardWord, ProcessWord } from '../kernel/guard-wire.ts';
+
+export interface GuardLink {
+  readonly attached: boolean;
+  say(word: ProcessWord): void;
+}
+
+export interface GuardEars {
+  connection?(socket: Socket): void;
+  drain(reason: string): void;
+  reload?(): void;
+  /** The guard died: nobody restarts or sweeps any more, so this process ends itself. */
+  guardGone(): void;
+}
+
+export function createGuardLink(ears: GuardEars): GuardLink {
+  const attached = process.send !== undefined;
+
+  function say(word: ProcessWord): void {
+    // A closed channel is reported by 'disconnect'; a failing send must not become a fault of its own.
+    if (attached && process.connected) process.send?.(word, undefined, undefined, () => {});
+  }
+
+  process.on('message', (word: GuardWord, handle: unknown) => {
+    if (word.t === 'connection') {
+      // Undefined = the client was gone before the handle arrived.
+      if (handle && ears.connection) ears.connection(handle as Socket);
+      say({ t: 'taken', n: word.n });
+    } else if (word.t === 'drain') ears.drain('the guard asked');
+    else ears.reload?.();
+  });
+  process.on('disconnect', () => ears.guardGone());
+  process.on('SIGTERM', () => ears.drain('SIGTERM'));
+  // At a terminal the whole group gets SIGINT; the guard decides and sends `drain`.
+  process.on('SIGINT', () => {
+    if (!attached) ears.drain('SIGINT');
+  });
+  process.on('SIGHUP', () => ears.reload?.());
+  return { attached, say };
+}

@@ -1,0 +1,19 @@
+/**
+ * Where a forked process begins: which of the two planes it is, by its environment.
+ * Does not: fork (the guard does) or read the command line (the CLI does).
+ */
+import { GUARD_ENV } from '../kernel/guard-wire.ts';
+
+const role = process.env[GUARD_ENV.role];
+if (role === 'hub') {
+  const { runHub } = await import('./hub-process.ts');
+  await runHub(process.env);
+} else if (role === 'control') {
+  const { runControl } = await import('./control-process.ts');
+  await runControl(process.env);
+} else {
+  process.stderr.write(
+    `This is a part of mcphub that the guard starts; run \`mcphub start\` instead (${GUARD_ENV.role}=${role ?? ''}).\n`,
+  );
+  process.exitCode = 2;
+}

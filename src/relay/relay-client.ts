@@ -1,0 +1,246 @@
+/**
+ * A hub's end of the relay: the world comes in, what happened goes out, and control may be away for as long as it likes.
+ * Promises: no `send…` waits, throws or grows without a ceiling; connects again for ever with backoff; what must not be lost (ended
+ * sessions, listings) is told again after each connect until control is known to have it; facts are dropped oldest first and counted.
+ * Does not: keep the snapshot (`SnapshotHolder`) or its file (`snapshot-file.ts`).
+ */
+import { connect, type Socket } from 'node:net';
+import type { Limits } from '../config/limits.ts';
+import { backoffMs } from '../kernel/backoff.ts';
+import { CappedMap, CappedQueue } from '../kernel/capped.ts';
+import type { Fact } from '../kernel/facts.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { Service } from '../kernel/service.ts';
+import type { Listing, Snapshot } from '../kernel/snapshot.ts';
+import { Lines } from './_lines.ts';
+import {
+  type ControlWord,
+  type HubWord,
+  lineFrom,
+  type ReportedStatus,
+  type Tombstone,
+  wordFrom,
+} from './relay-words.ts';
+
+const FACTS_EVERY_MS = 250;
+/** About 2 ms of JSON a turn. */
+const FACTS_A_TURN = 2000;
+const USED_EVERY_MS = 60_000;
+const USED_KEYS = 20_000;
+/** Unread bytes towards control above which facts wait in their queue. */
+const BACKED_UP_BYTES = 1024 * 1024;
+const CONNECT_MS = 2000;
+/** Control is back within about a second; a revocation must not wait for a long rest. */
+const REST = { baseMs: 50, capMs: 1000 } as const;
+
+export interface RelayClient extends Service {
+  readonly connected: boolean;
+  sendListing(listing: Listing): void;
+  sendFact(fact: Fact): void;
+  sendTombstone(tombstone: Tombstone): void;
+  /** All servers of this hub, at each change; only the last list counts. */
+  sendStatuses(servers: readonly ReportedStatus[]): void;
+  /** Keys used lately; told once a minute. */
+  sendUsed(keyIds: readonly string[]): void;
+}
+
+export interface RelayClientParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly socketPath: string;
+  readonly slot: number;
+  readonly onSnapshot: (snapshot: Snapshot) => void;
+  readonly onTombstones: (tombstones: readonly Tombstone[]) => void;
+  /** Revision of the world that this hub has (it may come from disk); absent = the last one received here. */
+  readonly revision?: () => number;
+}
+
+export function createRelayClient(parts: RelayClientParts): RelayClient {
+  const { kernel, limits } = parts;
+  const facts = new CappedQueue<Fact>('relay.facts', limits.factsQueue, 'drop-oldest', kernel.ceilings);
+  const listings = new CappedMap<string, Listing>('relay.listings', limits.servers, 'drop-oldest', kernel.ceilings);
+  const ended = new CappedMap<string, number>('relay.tombstones', limits.tombstones, 'drop-oldest', kernel.ceilings);
+  const used = new CappedMap<string, true>('relay.used', USED_KEYS, 'drop-oldest', kernel.ceilings);
+  const timers: Disposable[] = []; // bounded by: the three of start()
+  const unsentListings = new Set<string>(); // bounded by: limits.servers, as `listings`
+  const unsentEnded = new CappedMap<string, true>('relay.unsent', limits.tombstones, 'drop-oldest', kernel.ceilings);
+  let statuses: readonly ReportedStatus[] | undefined; // bounded by: the servers of this hub
+  let hasUnsentStatuses = false;
+  let socket: Socket | undefined;
+  let connected = false;
+  let failures = 0;
+  let dropped = 0;
+  let running = false;
+  let receivedRevision = 0;
+
+  /** False = not now; the caller keeps what must not be lost. */
+  function say(word: HubWord): boolean {
+    if (!connected || !socket || socket.writableLength > BACKED_UP_BYTES) return false;
+    socket.write(lineFrom(word));
+    return true;
+  }
+
+  /** Tells what has not been told on this connection, until control is behind with reading; `drain` goes on. */
+  function pump(): void {
+    if (hasUnsentStatuses && statuses && say({ t: 'statuses', servers: statuses })) hasUnsentStatuses = false;
+    for (const server of [...unsentListings]) {
+      const listing = listings.get(server);
+      if (listing && !say({ t: 'listing', listing })) return;
+      unsentListings.delete(server);
+    }
+    for (const id of unsentEnded.keys()) {
+      const atMs = ended.get(id);
+      if (atMs !== undefined && !say({ t: 'tombstone', id, atMs })) return;
+      unsentEnded.delete(id);
+    }
+  }
+
+  function flushFacts(): void {
+    if (dropped > 0) {
+      const count = dropped;
+      dropped = 0;
+      kernel.bus.publish({ type: 'facts-dropped', count });
+    }
+    if (facts.size === 0 || !connected || !socket || socket.writableLength > BACKED_UP_BYTES) return;
+    const batch: Fact[] = [];
+    while (batch.length < FACTS_A_TURN) {
+      const fact = facts.shift();
+      if (!fact) break;
+      batch.push(fact);
+    }
+    say({ t: 'facts', facts: batch });
+  }
+
+  function flushUsed(): void {
+    if (used.size > 0 && say({ t: 'used', keyIds: [...used.keys()] })) used.clear();
+  }
+
+  function opened(): void {
+    connected = true;
+    failures = 0;
+    say({ t: 'hello', slot: parts.slot, pid: process.pid, revision: parts.revision?.() ?? receivedRevision });
+    for (const server of listings.keys()) unsentListings.add(server);
+    for (const id of ended.keys()) unsentEnded.set(id, true);
+    hasUnsentStatuses = statuses !== undefined;
+    pump();
+    kernel.bus.publish({ type: 'control-found' });
+  }
+
+  function hear(word: ControlWord): void {
+    if (word.t === 'tombstones') {
+      for (const { id } of word.tombstones) ended.delete(id);
+      parts.onTombstones(word.tombstones);
+    } else if (word.t === 'snapshot' && word.snapshot.format === 1) {
+      receivedRevision = word.snapshot.revision;
+      forgetKnownListings(word.snapshot);
+      parts.onSnapshot(word.snapshot);
+    }
+  }
+
+  /** Control has a listing when a later world shows it; one of a server that is gone is nobody's. */
+  function forgetKnownListings(snapshot: Snapshot): void {
+    if (listings.size === 0) return;
+    const known = new Map(snapshot.listings.map((listing) => [listing.server, listing.digest]));
+    const configured = new Set(snapshot.servers.map((server) => server.slug));
+    for (const [server, listing] of [...listings.entries()]) {
+      if (!configured.has(server) || known.get(server) === listing.digest) listings.delete(server);
+    }
+  }
+
+  function reach(): void {
+    if (!running) return;
+    const attempt = connect(parts.socketPath);
+    socket = attempt;
+    const lines = new Lines(limits.snapshotBytes);
+    const patience = kernel.timers.after(CONNECT_MS, () => {
+      if (attempt.connecting) attempt.destroy();
+    });
+    attempt.on('connect', opened);
+    attempt.on('drain', pump);
+    attempt.on('data', (chunk) => {
+      const fits = lines.take(chunk, (line) => {
+        const word = wordFrom<ControlWord>(line);
+        if (word) guarded(() => hear(word));
+      });
+      if (!fits) attempt.destroy();
+    });
+    attempt.on('error', () => {});
+    attempt.on('close', () => {
+      patience[Symbol.dispose]();
+      lost(attempt);
+    });
+  }
+
+  function lost(attempt: Socket): void {
+    if (socket !== attempt) return;
+    socket = undefined;
+    const wasConnected = connected;
+    connected = false;
+    failures += 1;
+    if (!running) return;
+    if (wasConnected) kernel.bus.publish({ type: 'control-lost', reason: 'the relay was closed' });
+    kernel.timers.after(backoffMs(failures, REST, kernel.random), () => {
+      if (!socket) reach();
+    });
+  }
+
+  function guarded(work: () => void): void {
+    try {
+      work();
+    } catch (fault) {
+      kernel.bus.publish({ type: 'task-faulted', task: 'relay', fault });
+    }
+  }
+
+  return {
+    name: 'relay',
+    get connected() {
+      return connected;
+    },
+    async start() {
+      if (running) return;
+      running = true;
+      timers.push(kernel.timers.every(FACTS_EVERY_MS, flushFacts), kernel.timers.every(USED_EVERY_MS, flushUsed, 0.1));
+      reach();
+    },
+    async stop(deadline) {
+      if (!running) return;
+      flushFacts();
+      flushUsed();
+      running = false;
+      for (const timer of timers.splice(0)) timer[Symbol.dispose]();
+      const closing = socket;
+      if (!closing || closing.destroyed) return;
+      const closed = new Promise<void>((resolve) => closing.once('close', () => resolve()));
+      if (connected) closing.end();
+      else closing.destroy();
+      try {
+        await kernel.waits.for(closed, { label: 'service-stop', owner: 'relay', deadline });
+      } catch {
+        closing.destroy();
+      }
+    },
+    sendListing(listing) {
+      listings.set(listing.server, listing);
+      unsentListings.add(listing.server);
+      pump();
+    },
+    sendFact(fact) {
+      if (fact.type === 'facts-dropped' && facts.size >= facts.max) return;
+      if (!facts.push(fact)) dropped += 1;
+    },
+    sendTombstone({ id, atMs }) {
+      ended.set(id, atMs);
+      unsentEnded.set(id, true);
+      pump();
+    },
+    sendStatuses(servers) {
+      statuses = servers;
+      hasUnsentStatuses = true;
+      pump();
+    },
+    sendUsed(keyIds) {
+      for (const id of keyIds) used.set(id, true);
+    },
+  };
+}

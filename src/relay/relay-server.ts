@@ -1,0 +1,183 @@
+/**
+ * Control's end of the relay: hubs connect to a unix socket, get the world at once and at each change, and tell what happened.
+ * Promises: `publish` never waits; a hub that does not read is cut when two snapshots would be queued for it (it connects again and
+ * gets the newest); a hub that says too much or nothing sensible is cut and the others notice nothing.
+ * Does not: keep what hubs tell; `ears` do.
+ */
+import { chmod, rm } from 'node:fs/promises';
+import { createServer, type Server, type Socket } from 'node:net';
+import type { Limits } from '../config/limits.ts';
+import { CappedMap } from '../kernel/capped.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import { HubError } from '../kernel/errors.ts';
+import type { Fact } from '../kernel/facts.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { Service } from '../kernel/service.ts';
+import type { Listing, Snapshot } from '../kernel/snapshot.ts';
+import { Lines } from './_lines.ts';
+import { type HubWord, lineFrom, type ReportedStatus, type Tombstone, wordFrom } from './relay-words.ts';
+
+const HUBS = 128;
+const HELLO_MS = 5000;
+/** Queue that a hub may always have, however small the snapshot. */
+const LEAST_QUEUE_BYTES = 1024 * 1024;
+
+/** What control does with what hubs say. Must not throw for long or wait; called in order per hub. */
+export interface RelayEars {
+  hello(slot: number, pid: number, revision: number): void;
+  gone(slot: number): void;
+  listing(slot: number, listing: Listing): void;
+  facts(slot: number, facts: readonly Fact[]): void;
+  tombstone(tombstone: Tombstone): void;
+  statuses(slot: number, servers: readonly ReportedStatus[]): void;
+  used(keyIds: readonly string[]): void;
+  /** Told to a hub that says hello. */
+  tombstones(): readonly Tombstone[];
+}
+
+export interface RelayServer extends Service {
+  /** To all hubs, and to each that comes later. Returns the bytes of its line. Throws `store-failed` when it is above snapshotBytes. */
+  publish(snapshot: Snapshot): number;
+  tellTombstones(tombstones: readonly Tombstone[]): void;
+}
+
+interface HubLine {
+  readonly socket: Socket;
+  slot: number | undefined;
+}
+
+export function createRelayServer(parts: {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly socketPath: string;
+  readonly ears: RelayEars;
+}): RelayServer {
+  const { kernel, limits, socketPath, ears } = parts;
+  const hubs = new CappedMap<Socket, HubLine>('relay.hubs', HUBS, 'refuse', kernel.ceilings);
+  let frame: Buffer | undefined;
+  let server: Server | undefined;
+
+  function send(hub: HubLine, bytes: Buffer): void {
+    const most = Math.max(2 * (frame?.length ?? 0), LEAST_QUEUE_BYTES + bytes.length);
+    if (hub.socket.writableLength + bytes.length > most) cut(hub, 'does not read');
+    else hub.socket.write(bytes);
+  }
+
+  function cut(hub: HubLine, why: string): void {
+    const fault = new HubError('overloaded', { message: `hub ${hub.slot ?? '?'} ${why}; it was disconnected` });
+    kernel.bus.publish({ type: 'task-faulted', task: 'relay', fault });
+    hub.socket.destroy();
+  }
+
+  function hear(hub: HubLine, word: HubWord): void {
+    if (word.t === 'hello') return welcome(hub, word);
+    if (hub.slot === undefined) return cut(hub, 'did not say hello first');
+    if (word.t === 'listing') ears.listing(hub.slot, word.listing);
+    else if (word.t === 'facts') ears.facts(hub.slot, word.facts);
+    else if (word.t === 'tombstone') ears.tombstone({ id: word.id, atMs: word.atMs });
+    else if (word.t === 'statuses') ears.statuses(hub.slot, word.servers);
+    else if (word.t === 'used') ears.used(word.keyIds);
+  }
+
+  function welcome(hub: HubLine, word: HubWord & { t: 'hello' }): void {
+    // A hub that was replaced may still have its old connection open.
+    for (const other of hubs.values()) if (other !== hub && other.slot === word.slot) other.socket.destroy();
+    hub.slot = word.slot;
+    ears.hello(word.slot, word.pid, word.revision);
+    const tombstones = ears.tombstones();
+    if (tombstones.length > 0) send(hub, Buffer.from(lineFrom({ t: 'tombstones', tombstones })));
+    if (frame) send(hub, frame);
+  }
+
+  function accept(socket: Socket): void {
+    const hub: HubLine = { socket, slot: undefined };
+    if (!hubs.set(socket, hub)) return void socket.destroy();
+    const lines = new Lines(limits.snapshotBytes);
+    const patience = kernel.timers.after(HELLO_MS, () => {
+      if (hub.slot === undefined) cut(hub, 'did not say hello');
+    });
+    socket.on('data', (chunk) => {
+      const fits = lines.take(chunk, (line) => {
+        const word = wordFrom<HubWord>(line);
+        if (!word) cut(hub, 'said something that is no word');
+        else if (!socket.destroyed) guarded(() => hear(hub, word));
+      });
+      if (!fits) cut(hub, 'said too much at once');
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      patience[Symbol.dispose]();
+      hubs.delete(socket);
+      const { slot } = hub;
+      const isReplaced = [...hubs.values()].some((other) => other.slot === slot);
+      if (slot !== undefined && !isReplaced) guarded(() => ears.gone(slot));
+    });
+  }
+
+  /** What one hub says must not end the process for all. */
+  function guarded(work: () => void): void {
+    try {
+      work();
+    } catch (fault) {
+      kernel.bus.publish({ type: 'task-faulted', task: 'relay', fault });
+    }
+  }
+
+  function broadcast(bytes: Buffer): void {
+    for (const hub of [...hubs.values()]) if (hub.slot !== undefined) send(hub, bytes);
+  }
+
+  return {
+    name: 'relay',
+    async start(deadline) {
+      if (server) return;
+      const made = createServer(accept);
+      await kernel.waits.for(listenOn(made, socketPath), { label: 'service-start', owner: 'relay', deadline });
+      server = made;
+    },
+    async stop(deadline) {
+      const stopping = server;
+      server = undefined;
+      if (!stopping) return;
+      const closed = new Promise<void>((resolve) => stopping.close(() => resolve()));
+      for (const hub of [...hubs.values()]) hub.socket.destroy();
+      await settled(closed, kernel, deadline);
+    },
+    publish(snapshot) {
+      const next = Buffer.from(lineFrom({ t: 'snapshot', snapshot }));
+      if (next.length > limits.snapshotBytes) {
+        throw new HubError('store-failed', {
+          message: `the snapshot is ${next.length} bytes; snapshotBytes allows ${limits.snapshotBytes}`,
+        });
+      }
+      frame = next;
+      broadcast(next);
+      return next.length;
+    },
+    tellTombstones(tombstones) {
+      broadcast(Buffer.from(lineFrom({ t: 'tombstones', tombstones })));
+    },
+  };
+}
+
+async function listenOn(server: Server, socketPath: string): Promise<void> {
+  // What a killed process left behind; that nobody else lives here is the guard's lock.
+  await rm(socketPath, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(socketPath, () => {
+      server.off('error', reject);
+      server.on('error', () => {});
+      resolve();
+    });
+  });
+  await chmod(socketPath, 0o600);
+}
+
+async function settled(closed: Promise<void>, kernel: Kernel, deadline: Deadline): Promise<void> {
+  try {
+    await kernel.waits.for(closed, { label: 'service-stop', owner: 'relay', deadline });
+  } catch {
+    // Stopping may not fail; the process ends anyway.
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * What control and hubs say to each other over `relay.sock`: one JSON object a line, `t` is the word.
+ * Promises: a receiver skips words that it does not know, so that the two may differ by a version during a rolling replacement.
+ * Does not: carry calls; nobody awaits an answer here.
+ */
+import type { Fact } from '../kernel/facts.ts';
+import type { Listing, Snapshot } from '../kernel/snapshot.ts';
+
+/** How one server stands on one hub; the fields of the hub's own status that people ask for. */
+export interface ReportedStatus {
+  readonly server: string;
+  readonly name: string;
+  readonly transport: string;
+  readonly state: string;
+  readonly phase?: string | undefined;
+  readonly cause?: string | undefined;
+  readonly code?: string | undefined;
+  readonly sinceMs: number;
+  readonly retryMs?: number | undefined;
+  readonly tools: number;
+  readonly inFlight: number;
+  readonly queued: number;
+  readonly calls: number;
+  readonly failures: number;
+  readonly restarts: number;
+  readonly pid?: number | undefined;
+  readonly serverInfo?: string | undefined;
+  readonly protocolVersion?: string | undefined;
+  readonly silenceMs: number;
+}
+
+/** The id of a session that its client ended. */
+export interface Tombstone {
+  readonly id: string;
+  /** Wall clock ms. */
+  readonly atMs: number;
+}
+
+export type HubWord =
+  | { readonly t: 'hello'; readonly slot: number; readonly pid: number; readonly revision: number }
+  | { readonly t: 'listing'; readonly listing: Listing }
+  | { readonly t: 'facts'; readonly facts: readonly Fact[] }
+  | ({ readonly t: 'tombstone' } & Tombstone)
+  | { readonly t: 'statuses'; readonly servers: readonly ReportedStatus[] }
+  | { readonly t: 'used'; readonly keyIds: readonly string[] };
+
+export type ControlWord =
+  | { readonly t: 'snapshot'; readonly snapshot: Snapshot }
+  /** To every hub, the one that told of them too: that is how it knows they are kept. */
+  | { readonly t: 'tombstones'; readonly tombstones: readonly Tombstone[] };
+
+/** A word as its line on the wire. */
+export function lineFrom(word: HubWord | ControlWord): string {
+  return `${JSON.stringify(word, faultsAsWords)}\n`;
+}
+
+/** An Error becomes its message: JSON would make `{}` of it, and stacks and causes stay in their process. */
+function faultsAsWords(_key: string, value: unknown): unknown {
+  return value instanceof Error ? value.message : value;
+}
+
+/** A line's word, or undefined when it is none. */
+export function wordFrom<W extends { readonly t: string }>(line: Buffer): W | undefined {
+  try {
+    const word: unknown = JSON.parse(line.toString('utf8'));
+    return typeof word === 'object' && word !== null && typeof (word as { t?: unknown }).t === 'string'
+      ? (word as W)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,269 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { limitsFrom } from '../config/limits.ts';
+import type { Fact } from '../kernel/facts.ts';
+import { createKernel, type Kernel } from '../kernel/kernel.ts';
+import { EMPTY_SNAPSHOT, type Listing, type ServerSpec, type Snapshot } from '../kernel/snapshot.ts';
+import { createRelayClient, type RelayClient } from './relay-client.ts';
+import { createRelayServer, type RelayServer } from './relay-server.ts';
+import type { Tombstone } from './relay-words.ts';
+
+const limits = limitsFrom({});
+
+interface Heard {
+  readonly words: unknown[][];
+  readonly kept: Tombstone[];
+}
+
+async function folder(t: TestContext): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'mcphub-relay-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  return join(dir, 'relay.sock');
+}
+
+function serverOn(t: TestContext, socketPath: string, heard: Heard, kernel: Kernel = createKernel()): RelayServer {
+  const note =
+    (word: string) =>
+    (...rest: unknown[]) =>
+      void heard.words.push([word, ...rest]);
+  const ears = {
+    hello: note('hello'),
+    gone: note('gone'),
+    listing: note('listing'),
+    facts: note('facts'),
+    tombstone: note('tombstone'),
+    statuses: note('statuses'),
+    used: note('used'),
+    tombstones: () => heard.kept,
+  };
+  const server = createRelayServer({ kernel, limits, socketPath, ears });
+  t.after(() => server.stop(kernel.deadline(500)));
+  return server;
+}
+
+interface HubSide {
+  readonly kernel: Kernel;
+  readonly client: RelayClient;
+  readonly snapshots: Snapshot[];
+  readonly tombstones: Tombstone[];
+  readonly facts: Fact[];
+}
+
+function hubOn(t: TestContext, socketPath: string, values: Record<string, number> = {}): HubSide {
+  const kernel = createKernel();
+  const side = { kernel, snapshots: [] as Snapshot[], tombstones: [] as Tombstone[], facts: [] as Fact[] };
+  kernel.bus.listen((fact) => side.facts.push(fact));
+  const client = createRelayClient({
+    kernel,
+    limits: limitsFrom(values),
+    socketPath,
+    slot: 1,
+    onSnapshot: (snapshot) => side.snapshots.push(snapshot),
+    onTombstones: (tombstones) => side.tombstones.push(...tombstones),
+  });
+  t.after(() => client.stop(kernel.deadline(500)));
+  return { ...side, client };
+}
+
+/** Waits for events of the outside, bounded. */
+async function until(check: () => boolean, what: string, ms = 4000): Promise<void> {
+  const end = performance.now() + ms;
+  while (!check()) {
+    assert.ok(performance.now() < end, `${what} did not come true`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+const heardNothing = (): Heard => ({ words: [], kept: [] });
+const spec = (slug: string) => ({ slug, name: slug }) as ServerSpec;
+const world = (revision: number, more: Partial<Snapshot> = {}): Snapshot => ({ ...EMPTY_SNAPSHOT, revision, ...more });
+const listing = (server: string, digest: string): Listing => ({
+  server,
+  atMs: 1,
+  digest,
+  tools: [],
+  hidden: [],
+  instructions: '',
+});
+const countOf = (heard: Heard, word: string) => heard.words.filter(([name]) => name === word).length;
+
+test('a hub gets the world and the tombstones when it connects, and each change after that', async (t) => {
+  const path = await folder(t);
+  const heard: Heard = { words: [], kept: [{ id: 'old', atMs: 1 }] };
+  const server = serverOn(t, path, heard);
+  const hub = hubOn(t, path);
+  await server.start(hub.kernel.deadline(1000));
+  assert.equal((await stat(path)).mode & 0o777, 0o600);
+  server.publish(world(3));
+  await hub.client.start(hub.kernel.deadline(1000));
+  await until(() => hub.snapshots.length === 1, 'the first world');
+  server.publish(world(4));
+  server.tellTombstones([{ id: 'new', atMs: 2 }]);
+  await until(() => hub.snapshots.length === 2 && hub.tombstones.length === 2, 'the change');
+  assert.deepEqual(
+    hub.snapshots.map(({ revision }) => revision),
+    [3, 4],
+  );
+  assert.deepEqual(heard.words[0], ['hello', 1, process.pid, 0]);
+  assert.equal(hub.client.connected, true);
+});
+
+test('what a hub tells arrives, faults as their message only', async (t) => {
+  const path = await folder(t);
+  const heard = heardNothing();
+  const server = serverOn(t, path, heard);
+  const hub = hubOn(t, path);
+  await server.start(hub.kernel.deadline(1000));
+  await hub.client.start(hub.kernel.deadline(1000));
+  hub.client.sendStatuses([]);
+  hub.client.sendListing(listing('s', 'd'));
+  hub.client.sendTombstone({ id: 'x', atMs: 5 });
+  hub.client.sendFact({ type: 'task-faulted', task: 'a', fault: new Error('it broke', { cause: 'secret' }) });
+  await until(() => countOf(heard, 'facts') > 0, 'facts');
+  const told = heard.words.find(([name]) => name === 'facts')?.[2];
+  assert.deepEqual(told, [{ type: 'task-faulted', task: 'a', fault: 'it broke' }]);
+  assert.deepEqual([countOf(heard, 'statuses'), countOf(heard, 'listing'), countOf(heard, 'tombstone')], [1, 1, 1]);
+  hub.client.sendUsed(['k1', 'k2']);
+  hub.client.sendUsed(['k1']);
+  await hub.client.stop(hub.kernel.deadline(1000));
+  await until(() => countOf(heard, 'gone') === 1, 'the end');
+  assert.deepEqual(
+    heard.words.find(([name]) => name === 'used'),
+    ['used', ['k1', 'k2']],
+  );
+});
+
+test('a hub finds control again, and tells again what control is not known to have', async (t) => {
+  const path = await folder(t);
+  const hub = hubOn(t, path);
+  await hub.client.start(hub.kernel.deadline(1000));
+  for (const name of ['kept', 'lost', 'gone']) hub.client.sendListing(listing(name, 'd1'));
+  hub.client.sendTombstone({ id: 'kept', atMs: 1 });
+  hub.client.sendTombstone({ id: 'lost', atMs: 1 });
+  hub.client.sendStatuses([]);
+
+  const first = heardNothing();
+  const before = serverOn(t, path, first);
+  await before.start(hub.kernel.deadline(1000));
+  await until(() => countOf(first, 'tombstone') === 2 && countOf(first, 'listing') === 3, 'what waited');
+  before.tellTombstones([{ id: 'kept', atMs: 1 }]);
+  before.publish(world(1, { servers: [spec('kept'), spec('lost')], listings: [listing('kept', 'd1')] }));
+  await until(() => hub.snapshots.length === 1, 'the world');
+  await before.stop(hub.kernel.deadline(1000));
+  await until(() => !hub.client.connected, 'the loss');
+
+  const second = heardNothing();
+  await serverOn(t, path, second).start(hub.kernel.deadline(1000));
+  await until(() => countOf(second, 'tombstone') === 1 && countOf(second, 'statuses') === 1, 'what was lost');
+  assert.deepEqual(
+    second.words.filter(([name]) => name === 'listing').map((word) => (word[2] as Listing).server),
+    ['lost'],
+  );
+  assert.deepEqual(
+    second.words.find(([name]) => name === 'tombstone'),
+    ['tombstone', { id: 'lost', atMs: 1 }],
+  );
+  assert.deepEqual(second.words[0], ['hello', 1, process.pid, 1]);
+  const planes = hub.facts.filter((fact) => fact.type === 'control-lost' || fact.type === 'control-found');
+  assert.deepEqual(
+    planes.map((fact) => fact.type),
+    ['control-found', 'control-lost', 'control-found'],
+  );
+});
+
+test('a backlog larger than the socket takes is told in full', async (t) => {
+  const path = await folder(t);
+  const hub = hubOn(t, path);
+  for (let at = 0; at < 300; at += 1) {
+    hub.client.sendListing({ ...listing(`s${at}`, 'd'), instructions: 'x'.repeat(20_000) });
+    for (let more = 0; more < 50; more += 1) hub.client.sendTombstone({ id: `t${at}-${more}`, atMs: 1 });
+  }
+  await hub.client.start(hub.kernel.deadline(1000));
+  const heard = heardNothing();
+  await serverOn(t, path, heard).start(hub.kernel.deadline(1000));
+  await until(() => countOf(heard, 'tombstone') === 15_000, 'the backlog');
+  assert.equal(countOf(heard, 'listing'), 300);
+});
+
+test('facts that nobody takes are dropped oldest first, and counted', async (t) => {
+  const path = await folder(t);
+  const hub = hubOn(t, path, { factsQueue: 100 });
+  await hub.client.start(hub.kernel.deadline(1000));
+  for (let at = 0; at < 130; at += 1) hub.client.sendFact({ type: 'task-stuck', task: String(at) });
+  await until(() => hub.facts.some((fact) => fact.type === 'facts-dropped'), 'the count');
+  const dropped = hub.facts.find((fact) => fact.type === 'facts-dropped');
+  assert.equal(dropped?.type === 'facts-dropped' && dropped.count, 30);
+  const heard = heardNothing();
+  await serverOn(t, path, heard).start(hub.kernel.deadline(1000));
+  await until(() => countOf(heard, 'facts') > 0, 'the rest');
+  const facts = heard.words.filter(([name]) => name === 'facts').flatMap((word) => word[2] as { task: string }[]);
+  assert.deepEqual([facts.length, facts[0]?.task, facts.at(-1)?.task], [100, '30', '129']);
+});
+
+async function raw(t: TestContext, path: string): Promise<Socket> {
+  const socket = connect(path);
+  socket.on('error', () => {});
+  t.after(() => void socket.destroy());
+  await once(socket, 'connect');
+  return socket;
+}
+
+test('a hub that does not read is cut when two worlds are queued, and the others get theirs', async (t) => {
+  const path = await folder(t);
+  const heard = heardNothing();
+  const server = serverOn(t, path, heard);
+  const hub = hubOn(t, path);
+  await server.start(hub.kernel.deadline(1000));
+  await hub.client.start(hub.kernel.deadline(1000));
+  const deaf = await raw(t, path);
+  deaf.pause();
+  deaf.write(`${JSON.stringify({ t: 'hello', slot: 2, pid: 1, revision: 0 })}\n`);
+  await until(() => countOf(heard, 'hello') === 2, 'two hubs');
+  const big = { listings: [{ ...listing('s', 'd'), instructions: 'x'.repeat(3_000_000) }] };
+  for (let revision = 1; revision <= 5; revision += 1) {
+    server.publish(world(revision, big));
+    await until(() => hub.snapshots.at(-1)?.revision === revision, `world ${revision}`);
+  }
+  await until(() => countOf(heard, 'gone') === 1, 'the cut');
+  assert.deepEqual(
+    heard.words.find(([name]) => name === 'gone'),
+    ['gone', 2],
+  );
+  assert.equal(hub.client.connected, true);
+});
+
+test('who says nonsense, or no hello, or too much, is cut alone', async (t) => {
+  const path = await folder(t);
+  const heard = heardNothing();
+  const server = serverOn(t, path, heard);
+  const hub = hubOn(t, path);
+  await server.start(hub.kernel.deadline(1000));
+  await hub.client.start(hub.kernel.deadline(1000));
+  for (const said of ['nonsense\n', '{"t":"used","keyIds":[]}\n', '[]\n']) {
+    const socket = await raw(t, path);
+    socket.write(said);
+    await once(socket.resume(), 'close');
+  }
+  assert.equal(countOf(heard, 'used'), 0);
+  server.publish(world(1));
+  await until(() => hub.snapshots.length === 1, 'the world');
+});
+
+test('a world larger than snapshotBytes is not sent', async (t) => {
+  const path = await folder(t);
+  const kernel = createKernel();
+  const ears = { ...({} as Parameters<typeof createRelayServer>[0]['ears']) };
+  const small = createRelayServer({
+    kernel,
+    limits: limitsFrom({ snapshotBytes: 1024 * 1024 }),
+    socketPath: path,
+    ears,
+  });
+  const big = { listings: [{ ...listing('s', 'd'), instructions: 'x'.repeat(1_100_000) }] };
+  assert.throws(() => small.publish(world(1, big)), { code: 'store-failed' });
+});

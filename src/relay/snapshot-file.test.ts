@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { createKernel } from '../kernel/kernel.ts';
+import { EMPTY_SNAPSHOT, type Snapshot } from '../kernel/snapshot.ts';
+import { createSnapshotFile } from './snapshot-file.ts';
+
+const world = (revision: number): Snapshot => ({ ...EMPTY_SNAPSHOT, revision });
+
+async function folder(t: TestContext): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'mcphub-snapshot-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+test('what was written last is read back, from a file of its owner alone and with nothing beside it', async (t) => {
+  const dir = await folder(t);
+  const kernel = createKernel();
+  const file = createSnapshotFile({ kernel, dir, slot: 1 });
+  for (let revision = 1; revision <= 50; revision += 1) file.write(world(revision));
+  await file.flush(kernel.deadline(2000));
+  assert.deepEqual(await file.read(kernel.deadline(1000)), world(50));
+  assert.deepEqual(await readdir(dir), ['hub-1.snapshot.json']);
+  assert.equal((await stat(join(dir, 'hub-1.snapshot.json'))).mode & 0o777, 0o600);
+});
+
+test('writes come at most once a second and the newest counts', async (t) => {
+  const dir = await folder(t);
+  const kernel = createKernel();
+  const waiting: { ms: number; fn: () => void }[] = [];
+  const timers = {
+    ...kernel.timers,
+    after: (ms: number, fn: () => void) => {
+      const one = { ms, fn };
+      waiting.push(one);
+      return { [Symbol.dispose]: () => void waiting.splice(waiting.indexOf(one), 1) };
+    },
+  };
+  const file = createSnapshotFile({ kernel: { ...kernel, timers }, dir, slot: 1 });
+  file.write(world(1));
+  assert.equal(waiting.length, 1);
+  await file.flush(kernel.deadline(2000));
+  file.write(world(2));
+  file.write(world(3));
+  assert.equal(waiting.length, 1);
+  assert.ok((waiting[0]?.ms ?? 0) > 500, 'the second write rests');
+  assert.match(await readFile(join(dir, 'hub-1.snapshot.json'), 'utf8'), /"revision":1/);
+  await file.flush(kernel.deadline(2000));
+  assert.equal((await file.read(kernel.deadline(1000)))?.revision, 3);
+});
+
+test('a damaged own file gives way to the newest whole one of another hub', async (t) => {
+  const dir = await folder(t);
+  const kernel = createKernel();
+  for (const slot of [2, 3, 4]) {
+    await writeFile(join(dir, `hub-${slot}.snapshot.json`), JSON.stringify(world(slot)));
+    await utimes(join(dir, `hub-${slot}.snapshot.json`), slot, slot);
+  }
+  await writeFile(join(dir, 'hub-1.snapshot.json'), '{"format":1,"revision":9,"serv');
+  await writeFile(join(dir, 'hub-4.snapshot.json'), 'null');
+  await writeFile(join(dir, 'other.json'), JSON.stringify(world(99)));
+  const file = createSnapshotFile({ kernel, dir, slot: 1 });
+  assert.equal((await file.read(kernel.deadline(1000)))?.revision, 3);
+  const capped = createSnapshotFile({ kernel, dir, slot: 1, maxBytes: 10 });
+  assert.equal(await capped.read(kernel.deadline(1000)), undefined);
+});
+
+test('no directory, no file and no time are all "none", and a disk that refuses is a fact', async (t) => {
+  const dir = join(await folder(t), 'missing');
+  const kernel = createKernel();
+  const facts: string[] = [];
+  kernel.bus.listen((fact) => facts.push(fact.type));
+  const file = createSnapshotFile({ kernel, dir, slot: 1 });
+  assert.equal(await file.read(kernel.deadline(1000)), undefined);
+  const over = kernel.deadline(1000);
+  over.end('cancelled');
+  assert.equal(await file.read(over), undefined);
+  file.write(world(1));
+  await file.flush(kernel.deadline(1000));
+  assert.deepEqual(facts, ['task-faulted']);
+});

@@ -1,0 +1,124 @@
+/**
+ * Gives a failing server a rest. Closed: calls pass. Open: they are refused at once. When the rest is over one background question is asked,
+ * on a lease; its answer closes the breaker or doubles the rest. A user's call is never the guinea pig.
+ * Promises: pure; time is a parameter; whatever settles late, twice or never, the breaker is asked again after at most `capMs` plus the lease.
+ * Does not: ask. Its owner calls `mayProbe`, asks, and says what came of it.
+ */
+import { backoffMs } from '../kernel/backoff.ts';
+
+export interface BreakerOptions {
+  /** Failures in a row that open it. */
+  readonly failures: number;
+  /** First rest, ms. */
+  readonly openMs: number;
+  /** Longest rest, ms. */
+  readonly capMs: number;
+  /** A question without an answer for this long counts as failed. */
+  readonly leaseMs: number;
+  readonly random: () => number;
+}
+
+export type BreakerState = 'closed' | 'open' | 'half-open';
+
+/** The rate rule: this share of at least so many calls within the window. */
+const RATE = 0.5;
+const RATE_CALLS = 20;
+const RATE_WINDOW_MS = 30_000;
+
+export class Breaker {
+  readonly #options: BreakerOptions;
+  #state: BreakerState = 'closed';
+  #row = 0;
+  #trips = 0;
+  #until = 0;
+  #lease = 0;
+  #windowAt = 0;
+  #windowCalls = 0;
+  #windowFailures = 0;
+
+  constructor(options: BreakerOptions) {
+    this.#options = options;
+  }
+
+  get state(): BreakerState {
+    return this.#state;
+  }
+
+  /** False = refuse this call. */
+  allows(): boolean {
+    return this.#state === 'closed';
+  }
+
+  /** ms until a question may be asked; 0 = now. */
+  restMs(nowMs: number): number {
+    return this.#state === 'closed' ? 0 : Math.max(0, this.#until - nowMs);
+  }
+
+  /** A call went well. Says nothing about an open breaker: it was sent before that. */
+  succeeded(nowMs: number): void {
+    if (this.#state !== 'closed') return;
+    this.#row = 0;
+    this.#count(nowMs, false);
+  }
+
+  /** A call failed for a reason that speaks against the server. True = this opened the breaker. */
+  failed(nowMs: number): boolean {
+    if (this.#state !== 'closed') return false;
+    this.#row += 1;
+    const tooMany = this.#count(nowMs, true);
+    if (this.#row < this.#options.failures && !tooMany) return false;
+    this.#open(nowMs);
+    return true;
+  }
+
+  /** A lease to ask one question, or undefined. A lease that ran out is replaced by the next. */
+  mayProbe(nowMs: number): number | undefined {
+    if (this.#state === 'closed' || nowMs < this.#until) return undefined;
+    this.#state = 'half-open';
+    this.#until = nowMs + this.#options.leaseMs;
+    this.#lease += 1;
+    return this.#lease;
+  }
+
+  /** What came of the question. An answer on an old lease still closes (the server lives); a failure on one changes nothing. True = it closed. */
+  probed(lease: number, ok: boolean, nowMs: number): boolean {
+    if (this.#state === 'closed') return false;
+    if (ok) {
+      this.reset();
+      return true;
+    }
+    if (lease === this.#lease && this.#state === 'half-open') this.#open(nowMs);
+    return false;
+  }
+
+  /** A person, or a fresh connection, says that all is well. */
+  reset(): void {
+    this.#state = 'closed';
+    this.#row = 0;
+    this.#trips = 0;
+    this.#windowCalls = 0;
+    this.#windowFailures = 0;
+  }
+
+  #open(nowMs: number): void {
+    this.#trips += 1;
+    this.#state = 'open';
+    this.#until =
+      nowMs +
+      backoffMs(this.#trips, { baseMs: this.#options.openMs, capMs: this.#options.capMs }, this.#options.random);
+    this.#row = 0;
+    this.#windowCalls = 0;
+    this.#windowFailures = 0;
+  }
+
+  #count(nowMs: number, failed: boolean): boolean {
+    if (nowMs - this.#windowAt > RATE_WINDOW_MS) {
+      this.#windowAt = nowMs;
+      this.#windowCalls = 0;
+      this.#windowFailures = 0;
+    }
+    this.#windowCalls += 1;
+    if (failed) this.#windowFailures += 1;
+    return this.#windowCalls >= RATE_CALLS && this.#windowFailures / this.#windowCalls >= RATE;
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * At most `inside` calls run and `waiting` queue; the rest are refused at once. Keys take turns, so that a flood by one leaves the others' turn.
+ * Promises: `enter` answers at once when there is room; a waiter leaves the moment its deadline passes or its caller goes away, also while
+ * nothing is released; a permit is safe to give back twice; no timers of its own.
+ * Does not: know servers or errors beyond the refusal that its owner gives it.
+ */
+import type { Deadline } from '../kernel/deadline.ts';
+import type { Outcome, Refusal } from '../kernel/outcome.ts';
+
+export interface BulkheadOptions {
+  readonly inside: number;
+  readonly waiting: number;
+  /** Made when a caller is refused or its wait ends. */
+  readonly refusal: (why: 'full' | 'waited', inside: number, waiting: number) => Refusal;
+}
+
+/** A place inside; dispose gives it back. */
+export interface Permit extends Disposable {}
+
+interface Waiter {
+  readonly key: string;
+  settle(outcome: Outcome<Permit>): void;
+  gone: boolean;
+}
+
+export class Bulkhead {
+  readonly #options: BulkheadOptions;
+  /** Waiters by key; keys stand in the order of their next turn. */
+  readonly #queues = new Map<string, Waiter[]>(); // bounded by: `waiting`
+  #inside = 0;
+  #waiting = 0;
+
+  constructor(options: BulkheadOptions) {
+    this.#options = options;
+  }
+
+  get inside(): number {
+    return this.#inside;
+  }
+
+  get maxInside(): number {
+    return this.#options.inside;
+  }
+
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** A permit or a refusal at once, or a promise of one that settles by the deadline. */
+  enter(deadline: Deadline, key: string): Outcome<Permit> | Promise<Outcome<Permit>> {
+    if (this.#inside < this.#options.inside && this.#waiting === 0) return this.#permit();
+    if (this.#waiting >= this.#options.waiting) return this.#options.refusal('full', this.#inside, this.#waiting);
+    return new Promise((resolve) => this.#queue(deadline, key, resolve));
+  }
+
+  #queue(deadline: Deadline, key: string, resolve: (outcome: Outcome<Permit>) => void): void {
+    let forget = () => {};
+    const waiter: Waiter = {
+      key,
+      gone: false,
+      settle: (outcome) => {
+        waiter.gone = true;
+        this.#waiting -= 1;
+        forget();
+        resolve(outcome);
+      },
+    };
+    const queue = this.#queues.get(key);
+    if (queue) queue.push(waiter);
+    else this.#queues.set(key, [waiter]);
+    this.#waiting += 1;
+    forget = deadline.onEnd(() => {
+      if (waiter.gone) return;
+      this.#remove(waiter);
+      waiter.settle(this.#options.refusal('waited', this.#inside, this.#waiting));
+    });
+  }
+
+  #remove(waiter: Waiter): void {
+    const queue = this.#queues.get(waiter.key);
+    if (!queue) return;
+    const at = queue.indexOf(waiter);
+    if (at >= 0) queue.splice(at, 1);
+    if (queue.length === 0) this.#queues.delete(waiter.key);
+  }
+
+  #permit(): Permit {
+    this.#inside += 1;
+    let held = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (!held) return;
+        held = false;
+        this.#inside -= 1;
+        this.#admit();
+      },
+    };
+  }
+
+  /** The next key in turn gets the place; it then stands at the end of the row. */
+  #admit(): void {
+    while (this.#inside < this.#options.inside) {
+      const turn = this.#queues.entries().next().value;
+      if (!turn) return;
+      const [key, queue] = turn;
+      const waiter = queue.shift();
+      this.#queues.delete(key);
+      if (queue.length > 0) this.#queues.set(key, queue);
+      waiter?.settle(this.#permit());
+    }
+  }
+}

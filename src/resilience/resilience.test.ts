@@ -1,0 +1,183 @@
+// covers: A4, P16
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { Breaker } from './breaker.ts';
+import { Bulkhead, type Permit } from './bulkhead.ts';
+import { TokenBucket } from './token-bucket.ts';
+
+const bulkhead = (inside: number, waiting: number) =>
+  new Bulkhead({ inside, waiting, refusal: (why) => new Refusal('server-busy', why) });
+const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+function permitOf(outcome: Outcome<Permit> | Promise<Outcome<Permit>>): Permit {
+  assert.ok(!(outcome instanceof Promise) && !isRefusal(outcome));
+  return outcome;
+}
+
+test('there is room: the answer comes at once', () => {
+  const { kernel } = frozenKernel();
+  const room = bulkhead(2, 2);
+  permitOf(room.enter(kernel.deadline(100), 'a'));
+  assert.equal(room.inside, 1);
+});
+
+test('full and the queue too: refused at once', () => {
+  const { kernel } = frozenKernel();
+  const room = bulkhead(1, 1);
+  permitOf(room.enter(kernel.deadline(100), 'a'));
+  void room.enter(kernel.deadline(100), 'a');
+  const third = room.enter(kernel.deadline(100), 'a');
+  assert.ok(!(third instanceof Promise) && isRefusal(third) && third.message === 'full');
+});
+
+test('a waiter leaves at its deadline although nothing is ever released', async () => {
+  const { kernel, advance } = frozenKernel();
+  const room = bulkhead(1, 5);
+  permitOf(room.enter(kernel.deadline(10_000), 'a'));
+  const waiting = room.enter(kernel.deadline(50), 'a');
+  advance(100);
+  const outcome = await waiting;
+  assert.ok(isRefusal(outcome) && outcome.message === 'waited');
+  assert.equal(room.waiting, 0);
+});
+
+test('a waiter whose caller goes away leaves at once and takes no place later', async () => {
+  const { kernel } = frozenKernel();
+  const room = bulkhead(1, 5);
+  const first = permitOf(room.enter(kernel.deadline(1000), 'a'));
+  const deadline = kernel.deadline(1000);
+  const waiting = room.enter(deadline, 'a');
+  deadline.end('client-gone');
+  assert.ok(isRefusal(await waiting));
+  first[Symbol.dispose]();
+  assert.equal(room.inside, 0);
+});
+
+test('a permit given back twice frees one place', async () => {
+  const { kernel } = frozenKernel();
+  const room = bulkhead(1, 5);
+  const first = permitOf(room.enter(kernel.deadline(1000), 'a'));
+  const order: string[] = [];
+  for (const name of ['b', 'c'])
+    void Promise.resolve(room.enter(kernel.deadline(1000), name)).then(() => order.push(name));
+  first[Symbol.dispose]();
+  first[Symbol.dispose]();
+  await settle();
+  assert.deepEqual(order, ['b']);
+  assert.equal(room.inside, 1);
+});
+
+test('a flood by one key leaves another its turn', async () => {
+  const { kernel } = frozenKernel();
+  const room = bulkhead(1, 100);
+  let current = permitOf(room.enter(kernel.deadline(60_000), 'flood'));
+  const order: string[] = [];
+  const enter = (key: string) =>
+    void Promise.resolve(room.enter(kernel.deadline(60_000), key)).then((outcome) => {
+      assert.ok(!isRefusal(outcome));
+      order.push(key);
+      current = outcome;
+    });
+  for (let i = 0; i < 50; i += 1) enter('flood');
+  enter('quiet');
+  for (let i = 0; i < 3; i += 1) {
+    current[Symbol.dispose]();
+    await settle();
+  }
+  assert.ok(order.includes('quiet'), order.join());
+});
+
+test('whatever happens, never more than `inside` are inside, nobody is lost, and all places come back', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.tuple(fc.nat(3), fc.nat(4)), { maxLength: 80 }), async (steps) => {
+      const { kernel, advance } = frozenKernel();
+      const room = bulkhead(2, 3);
+      const held: Permit[] = [];
+      let asked = 0;
+      let answered = 0;
+      for (const [kind, value] of steps) {
+        if (kind <= 1) {
+          asked += 1;
+          void Promise.resolve(room.enter(kernel.deadline(20 + value * 10), `k${value}`)).then((outcome) => {
+            answered += 1;
+            if (!isRefusal(outcome)) held.push(outcome);
+          });
+        } else if (kind === 2) held.shift()?.[Symbol.dispose]();
+        else advance(value * 10);
+        await settle();
+        assert.ok(room.inside <= 2 && room.waiting <= 3);
+      }
+      while (held.length > 0 || room.waiting > 0) {
+        held.shift()?.[Symbol.dispose]();
+        advance(20);
+        await settle();
+      }
+      assert.deepEqual([room.inside, room.waiting, answered], [0, 0, asked]);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+const OPTIONS = { failures: 5, openMs: 2000, capMs: 60_000, leaseMs: 5000, random: () => 0.5 };
+
+test('five failures in a row open the breaker; a success in between does not count them together', () => {
+  const breaker = new Breaker(OPTIONS);
+  for (let i = 0; i < 4; i += 1) breaker.failed(i);
+  breaker.succeeded(4);
+  for (let i = 0; i < 4; i += 1) assert.equal(breaker.failed(5 + i), false);
+  assert.equal(breaker.failed(10), true);
+  assert.equal(breaker.allows(), false);
+});
+
+test('half of twenty calls failing opens it too', () => {
+  const breaker = new Breaker(OPTIONS);
+  let opened = false;
+  for (let i = 0; i < 20; i += 1) {
+    if (i % 2 === 0) breaker.succeeded(i);
+    else opened ||= breaker.failed(i);
+  }
+  assert.equal(opened, true);
+});
+
+test('for every order of answers, failures, late answers and silence, it is closed at most 65 s after the server is well again', () => {
+  const steps = fc.array(
+    fc.tuple(fc.constantFrom('ok', 'fail', 'probe-ok', 'probe-fail', 'probe-never', 'late-fail'), fc.nat(20_000)),
+    { maxLength: 60 },
+  );
+  fc.assert(
+    fc.property(steps, fc.double({ min: 0, max: 0.999, noNaN: true }), (history, chance) => {
+      const breaker = new Breaker({ ...OPTIONS, random: () => chance });
+      let nowMs = 0;
+      let stale = 0;
+      for (const [what, gapMs] of history) {
+        nowMs += gapMs;
+        if (what === 'ok') breaker.succeeded(nowMs);
+        else if (what === 'fail') for (let i = 0; i < 5; i += 1) breaker.failed(nowMs);
+        else if (what === 'late-fail') breaker.probed(stale, false, nowMs);
+        else {
+          const lease = breaker.mayProbe(nowMs);
+          if (lease === undefined) continue;
+          if (what !== 'probe-never') breaker.probed(lease, what === 'probe-ok', nowMs);
+          else stale = lease;
+        }
+      }
+      const wellAgainMs = nowMs;
+      while (!breaker.allows()) {
+        nowMs += 100;
+        const lease = breaker.mayProbe(nowMs);
+        if (lease !== undefined) breaker.probed(lease, true, nowMs);
+        assert.ok(nowMs - wellAgainMs <= 65_000, `still ${breaker.state}`);
+      }
+    }),
+  );
+});
+
+test('a bucket gives its burst at once and its rate in the long run', () => {
+  const bucket = new TokenBucket({ perSecond: 10, burst: 5, nowMs: 0 });
+  let taken = 0;
+  for (let nowMs = 0; nowMs <= 10_000; nowMs += 10) if (bucket.take(nowMs)) taken += 1;
+  assert.ok(taken >= 104 && taken <= 106, `${taken}`);
+});

@@ -1,0 +1,61 @@
+/**
+ * Brings a database to a version, forward or back, one step a transaction.
+ * Promises: a step that fails leaves the version before it; an existing database is copied to `mcphub.db.backup-v<N>` (0600) before its
+ * first step; a database from a newer program is refused and not touched.
+ */
+import { chmod, rename, rm } from 'node:fs/promises';
+import type { DatabaseSync } from 'node:sqlite';
+import { HubError } from '../kernel/errors.ts';
+import { versionOf } from './_sqlite.ts';
+import type { Migration } from './migrations.ts';
+
+export interface Migrated {
+  readonly from: number;
+  readonly to: number;
+  /** Path of the copy made before; empty = the database was new or nothing was to do. */
+  readonly backup: string;
+}
+
+export async function migrate(
+  database: DatabaseSync,
+  options: { path: string; migrations: readonly Migration[]; target: number },
+): Promise<Migrated> {
+  const { path, migrations, target } = options;
+  const from = versionOf(database);
+  const newest = migrations.at(-1)?.version ?? 0;
+  if (from > newest) {
+    throw new HubError('config-invalid', {
+      message: `the database ${path} is of version ${from}, made by a newer mcphub; this one knows up to ${newest}. Use the newer program, or put back ${path}.backup-v${newest}.`,
+    });
+  }
+  if (target < 0 || target > newest) throw new HubError('internal', { message: `there is no store version ${target}` });
+  if (from === target) return { from, to: target, backup: '' };
+  const backup = from === 0 ? '' : await copyOf(database, path, from);
+  for (const step of migrations)
+    if (step.version > from && step.version <= target) take(database, step.up, step.version);
+  for (const step of migrations.toReversed())
+    if (step.version <= from && step.version > target) take(database, step.down, step.version - 1);
+  return { from, to: target, backup };
+}
+
+function take(database: DatabaseSync, sql: string, version: number): void {
+  database.exec('begin immediate');
+  try {
+    database.exec(sql);
+    database.exec(`pragma user_version = ${version}`);
+    database.exec('commit');
+  } catch (fault) {
+    if (database.isTransaction) database.exec('rollback');
+    throw fault;
+  }
+}
+
+async function copyOf(database: DatabaseSync, path: string, version: number): Promise<string> {
+  const backup = `${path}.backup-v${version}`;
+  const unfinished = `${backup}.new`;
+  await rm(unfinished, { force: true });
+  database.prepare('vacuum into ?').run(unfinished);
+  await chmod(unfinished, 0o600);
+  await rename(unfinished, backup);
+  return backup;
+}

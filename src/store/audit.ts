@@ -1,0 +1,42 @@
+/**
+ * Who changed what, for the owner to read later. Rows are written in the transaction of the change itself where that is a row too.
+ * Promises: no secret is in a row; at most `KEPT` rows stay.
+ */
+import type { Deadline } from '../kernel/deadline.ts';
+import type { Store } from './store.ts';
+
+const KEPT = 100_000;
+
+export interface AuditEntry {
+  /** Wall clock ms. */
+  readonly atMs: number;
+  readonly who: string;
+  readonly action: string;
+  readonly subject: string;
+}
+
+export function addAudit(store: Store, entry: AuditEntry, deadline: Deadline): Promise<void> {
+  const { atMs, who, action, subject } = entry;
+  return store.run(
+    'add audit',
+    async (db) => {
+      await db.insertInto('audit').values({ at: atMs, who, action, subject }).execute();
+      const oldest = await db.selectFrom('audit').select('at').orderBy('at', 'desc').offset(KEPT).limit(1).execute();
+      const before = oldest[0]?.at;
+      if (before !== undefined) await db.deleteFrom('audit').where('at', '<=', before).execute();
+    },
+    deadline,
+  );
+}
+
+/** Newest first. */
+export function listAudit(store: Store, max: number, deadline: Deadline): Promise<AuditEntry[]> {
+  return store.run(
+    'list audit',
+    async (db) => {
+      const rows = await db.selectFrom('audit').selectAll().orderBy('at', 'desc').limit(max).execute();
+      return rows.map(({ at, who, action, subject }) => ({ atMs: at, who, action, subject }));
+    },
+    deadline,
+  );
+}

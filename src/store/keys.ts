@@ -1,0 +1,155 @@
+/**
+ * Users and their keys. A key is stored as its SHA-256; the key itself is nowhere.
+ * Promises: a revoked key stays as a row (for the list and the audit) and is never handed out as live again.
+ * Does not: make secrets or decide who may (`control/keys.ts`).
+ */
+import type { Selectable } from 'kysely';
+import type { Deadline } from '../kernel/deadline.ts';
+import type { KeyRecord, Role } from '../kernel/snapshot.ts';
+import type { KeysTable } from './schema.ts';
+import type { Db, Store } from './store.ts';
+
+export interface StoredKey extends KeyRecord {
+  readonly last4: string;
+  readonly createdAtMs: number;
+  readonly revokedAtMs: number | undefined;
+  readonly lastUsedAtMs: number | undefined;
+}
+
+export interface NewKey {
+  readonly id: string;
+  readonly hash: string;
+  readonly family: string;
+  readonly userName: string;
+  readonly role: Role;
+  readonly name: string;
+  readonly prefix: string;
+  readonly last4: string;
+  readonly groups: readonly string[] | undefined;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number | undefined;
+}
+
+/** Who did it, for the audit; `newUserId` is used when the user is new. */
+export interface KeyWrite {
+  readonly who: string;
+  readonly newUserId: string;
+  /** Revoked in the same transaction (rotation). */
+  readonly replaces?: string;
+}
+
+/** All keys, newest first. */
+export function listKeys(store: Store, deadline: Deadline): Promise<StoredKey[]> {
+  return store.run('list keys', (db) => readKeys(db), deadline);
+}
+
+/** Stores a key, its user if new, and revokes the one that it replaces, all or nothing. */
+export function addKey(store: Store, key: NewKey, write: KeyWrite, deadline: Deadline): Promise<StoredKey> {
+  return store.run(
+    'add key',
+    async (db) => {
+      await db
+        .insertInto('users')
+        .values({ id: write.newUserId, name: key.userName, created_at: key.createdAtMs })
+        .onConflict((conflict) => conflict.column('name').doNothing())
+        .execute();
+      const user = await db.selectFrom('users').select('id').where('name', '=', key.userName).executeTakeFirstOrThrow();
+      await db
+        .insertInto('keys')
+        .values({
+          id: key.id,
+          hash: key.hash,
+          family: key.family,
+          user_id: user.id,
+          role: key.role,
+          name: key.name,
+          prefix: key.prefix,
+          last4: key.last4,
+          groups: key.groups === undefined ? null : JSON.stringify(key.groups),
+          created_at: key.createdAtMs,
+          expires_at: key.expiresAtMs ?? null,
+        })
+        .execute();
+      if (write.replaces !== undefined) await markRevoked(db, write.replaces, key.createdAtMs);
+      const action = write.replaces === undefined ? 'key-create' : 'key-rotate';
+      await db.insertInto('audit').values({ at: key.createdAtMs, who: write.who, action, subject: key.id }).execute();
+      return oneKey(db, key.id);
+    },
+    deadline,
+  );
+}
+
+/** Revokes; revoking again changes nothing. Undefined = there is no such key. */
+export function revokeKey(
+  store: Store,
+  revoke: { readonly id: string; readonly atMs: number; readonly who: string },
+  deadline: Deadline,
+): Promise<StoredKey | undefined> {
+  return store.run(
+    'revoke key',
+    async (db) => {
+      const changed = await markRevoked(db, revoke.id, revoke.atMs);
+      if (changed) {
+        const row = { at: revoke.atMs, who: revoke.who, action: 'key-revoke', subject: revoke.id };
+        await db.insertInto('audit').values(row).execute();
+      }
+      return (await readKeys(db, revoke.id))[0];
+    },
+    deadline,
+  );
+}
+
+export function markUsed(store: Store, ids: readonly string[], atMs: number, deadline: Deadline): Promise<void> {
+  return store.run(
+    'mark keys used',
+    async (db) => {
+      for (const id of ids) await db.updateTable('keys').set({ last_used_at: atMs }).where('id', '=', id).execute();
+    },
+    deadline,
+  );
+}
+
+async function markRevoked(db: Db, id: string, atMs: number): Promise<boolean> {
+  const result = await db
+    .updateTable('keys')
+    .set({ revoked_at: atMs })
+    .where('id', '=', id)
+    .where('revoked_at', 'is', null)
+    .executeTakeFirst();
+  return result.numUpdatedRows > 0n;
+}
+
+async function oneKey(db: Db, id: string): Promise<StoredKey> {
+  return (await readKeys(db, id))[0] as StoredKey;
+}
+
+async function readKeys(db: Db, id?: string): Promise<StoredKey[]> {
+  let query = db
+    .selectFrom('keys')
+    .innerJoin('users', 'users.id', 'keys.user_id')
+    .selectAll('keys')
+    .select('users.name as user_name')
+    .orderBy('keys.created_at', 'desc')
+    .orderBy('keys.id');
+  if (id !== undefined) query = query.where('keys.id', '=', id);
+  return (await query.execute()).map(keyFrom);
+}
+
+function keyFrom(row: Selectable<KeysTable> & { readonly user_name: string }): StoredKey {
+  return {
+    id: row.id,
+    hash: row.hash,
+    family: row.family,
+    userId: row.user_id,
+    userName: row.user_name,
+    role: row.role,
+    name: row.name,
+    prefix: row.prefix,
+    last4: row.last4,
+    groups: row.groups === null ? undefined : (JSON.parse(row.groups) as string[]),
+    createdAtMs: row.created_at,
+    expiresAtMs: row.expires_at ?? undefined,
+    revokedAtMs: row.revoked_at ?? undefined,
+    lastUsedAtMs: row.last_used_at ?? undefined,
+  };
+}

@@ -1,0 +1,36 @@
+/**
+ * Single numbers that must survive: the revision counter of snapshots.
+ * Promises: the stored counter only rises.
+ */
+import type { Deadline } from '../kernel/deadline.ts';
+import type { Store } from './store.ts';
+
+const REVISION = 'revision';
+
+export function readRevision(store: Store, deadline: Deadline): Promise<number> {
+  return store.run(
+    'read revision',
+    async (db) => {
+      const row = await db.selectFrom('meta').select('value').where('name', '=', REVISION).executeTakeFirst();
+      return row?.value ?? 0;
+    },
+    deadline,
+  );
+}
+
+/** Raises the counter to `revision` if that is higher. */
+export function raiseRevision(store: Store, revision: number, deadline: Deadline): Promise<void> {
+  return store.run(
+    'raise revision',
+    async (db) => {
+      await db
+        .insertInto('meta')
+        .values({ name: REVISION, value: revision })
+        .onConflict((conflict) =>
+          conflict.column('name').doUpdateSet({ value: revision }).where('meta.value', '<', revision),
+        )
+        .execute();
+    },
+    deadline,
+  );
+}

@@ -1,0 +1,76 @@
+/**
+ * The tables of the store, as Kysely sees them. Times are wall clock ms; JSON is text.
+ * Does not: create them (`migrations.ts`).
+ */
+import type { Role } from '../kernel/snapshot.ts';
+
+export interface UsersTable {
+  id: string;
+  name: string;
+  created_at: number;
+}
+
+export interface KeysTable {
+  id: string;
+  /** SHA-256 of the whole key, hex. */
+  hash: string;
+  family: string;
+  user_id: string;
+  role: Role;
+  name: string;
+  prefix: string;
+  last4: string;
+  /** JSON array of group slugs; null = all groups. */
+  groups: string | null;
+  created_at: number;
+  expires_at: number | null;
+  revoked_at: number | null;
+  last_used_at: number | null;
+}
+
+export interface SlugsTable {
+  kind: 'server' | 'group';
+  name: string;
+  slug: string;
+}
+
+export interface NamesTable {
+  exposed: string;
+  server: string;
+  native: string;
+}
+
+export interface ListingsTable {
+  server: string;
+  at: number;
+  digest: string;
+  json: string;
+}
+
+export interface TombstonesTable {
+  id: string;
+  at: number;
+}
+
+export interface AuditTable {
+  at: number;
+  who: string;
+  action: string;
+  subject: string;
+}
+
+export interface MetaTable {
+  name: string;
+  value: number;
+}
+
+export interface Tables {
+  users: UsersTable;
+  keys: KeysTable;
+  slugs: SlugsTable;
+  names: NamesTable;
+  listings: ListingsTable;
+  tombstones: TombstonesTable;
+  audit: AuditTable;
+  meta: MetaTable;
+}

@@ -1,0 +1,231 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, open, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { type TestContext, test } from 'node:test';
+import { sql } from 'kysely';
+import { limitsFrom } from '../config/limits.ts';
+import type { Fact } from '../kernel/facts.ts';
+import { createKernel } from '../kernel/kernel.ts';
+import type { Listing } from '../kernel/snapshot.ts';
+import { listAudit } from './audit.ts';
+import { addKey, listKeys, markUsed, type NewKey, revokeKey } from './keys.ts';
+import { listListings, putListing } from './listings.ts';
+import { raiseRevision, readRevision } from './meta.ts';
+import { MIGRATIONS } from './migrations.ts';
+import { changeNames, listNames } from './names.ts';
+import { addSlugs, listSlugs } from './slugs.ts';
+import { openStore, STORE_FILE, type Store } from './store.ts';
+import { addTombstones, dropTombstones, listTombstones } from './tombstones.ts';
+
+const limits = limitsFrom({});
+
+interface Bench {
+  readonly dir: string;
+  readonly store: Store;
+  readonly facts: Fact[];
+  readonly soon: () => ReturnType<ReturnType<typeof createKernel>['deadline']>;
+}
+
+async function bench(t: TestContext, dir?: string): Promise<Bench> {
+  const kernel = createKernel();
+  const facts: Fact[] = [];
+  kernel.bus.listen((fact) => facts.push(fact));
+  const folder = dir ?? (await mkdtemp(join(tmpdir(), 'mcphub-store-')));
+  const store = await openStore({ kernel, limits, dir: folder }, kernel.deadline(5000));
+  t.after(async () => {
+    await store.close(kernel.deadline(1000));
+    await rm(folder, { recursive: true, force: true });
+  });
+  return { dir: folder, store, facts, soon: () => kernel.deadline(2000) };
+}
+
+function newKey(id: string, more: Partial<NewKey> = {}): NewKey {
+  const rest = { prefix: 'mcphub_00000000', last4: 'ffff', groups: undefined, createdAtMs: 5, expiresAtMs: undefined };
+  return { id, hash: `h-${id}`, family: `f-${id}`, userName: 'ann', role: 'owner', name: 'laptop', ...rest, ...more };
+}
+
+test('a key comes back as it was stored, with its user, and is readable by its owner only', async (t) => {
+  const { dir, store, soon } = await bench(t);
+  await addKey(store, newKey('k1', { groups: ['dev'], expiresAtMs: 99 }), { who: 'test', newUserId: 'u1' }, soon());
+  await addKey(store, newKey('k2', { createdAtMs: 6 }), { who: 'test', newUserId: 'u2' }, soon());
+  const [second, first] = await listKeys(store, soon());
+  assert.deepEqual(
+    [first?.id, first?.groups, first?.expiresAtMs, first?.userId, first?.userName],
+    ['k1', ['dev'], 99, 'u1', 'ann'],
+  );
+  assert.deepEqual(
+    [second?.id, second?.groups, second?.userId, second?.revokedAtMs],
+    ['k2', undefined, 'u1', undefined],
+  );
+  for (const file of [STORE_FILE, `${STORE_FILE}-wal`]) assert.equal((await stat(join(dir, file))).mode & 0o777, 0o600);
+});
+
+test('rotation adds the new key and revokes the old one together; revoking twice keeps the first time', async (t) => {
+  const { store, soon } = await bench(t);
+  await addKey(store, newKey('k1'), { who: 'test', newUserId: 'u1' }, soon());
+  await addKey(store, newKey('k2', { createdAtMs: 7 }), { who: 'test', newUserId: 'u2', replaces: 'k1' }, soon());
+  const keys = await listKeys(store, soon());
+  assert.deepEqual(
+    keys.map((key) => [key.id, key.revokedAtMs]),
+    [
+      ['k2', undefined],
+      ['k1', 7],
+    ],
+  );
+  assert.equal((await revokeKey(store, { id: 'k1', atMs: 50, who: 'test' }, soon()))?.revokedAtMs, 7);
+  assert.equal(await revokeKey(store, { id: 'none', atMs: 50, who: 'test' }, soon()), undefined);
+  await markUsed(store, ['k2', 'none'], 77, soon());
+  assert.equal((await listKeys(store, soon()))[0]?.lastUsedAtMs, 77);
+  assert.deepEqual(
+    (await listAudit(store, 9, soon())).map((entry) => entry.action),
+    ['key-rotate', 'key-create'],
+  );
+});
+
+test('a change that fails half-way leaves nothing behind', async (t) => {
+  const { store, soon } = await bench(t);
+  await addKey(store, newKey('k1'), { who: 'test', newUserId: 'u1' }, soon());
+  const twin = newKey('k2', { hash: 'h-k1', userName: 'bob' });
+  await assert.rejects(addKey(store, twin, { who: 'test', newUserId: 'u2' }, soon()), { code: 'store-failed' });
+  assert.equal((await listKeys(store, soon())).length, 1);
+  const users = await store.run('count', (db) => db.selectFrom('users').selectAll().execute(), soon());
+  assert.deepEqual(
+    users.map((user) => user.name),
+    ['ann'],
+  );
+});
+
+test('requests that come together are done one after the other', async (t) => {
+  const { store, soon } = await bench(t);
+  const ids = Array.from({ length: 20 }, (_, at) => `k${at}`);
+  await Promise.all(ids.map((id) => addKey(store, newKey(id), { who: 'test', newUserId: `u-${id}` }, soon())));
+  assert.equal((await listKeys(store, soon())).length, 20);
+});
+
+test('names keep the order of giving, change hands and are let go', async (t) => {
+  const { store, soon } = await bench(t);
+  const name = (exposed: string, server = 's', native = exposed) => ({ exposed, server, native });
+  await changeNames(store, { add: [name('z'), name('b'), name('a')], drop: [] }, soon());
+  await changeNames(store, { add: [name('b', 'other'), name('c')], drop: ['z'] }, soon());
+  assert.deepEqual(await listNames(store, soon()), [name('a'), name('b', 'other'), name('c')]);
+});
+
+test('slugs, listings, tombstones and the revision survive closing and opening', async (t) => {
+  const first = await bench(t);
+  const { dir, store, soon } = first;
+  const listing: Listing = { server: 's', atMs: 3, digest: 'd', tools: [], hidden: [], instructions: 'hi' };
+  await addSlugs(store, [{ kind: 'server', name: 'S é', slug: 's' }], soon());
+  await putListing(store, { ...listing, digest: 'old' }, soon());
+  await putListing(store, listing, soon());
+  await addTombstones(
+    store,
+    [
+      { id: 'a', atMs: 10 },
+      { id: 'b', atMs: 20 },
+      { id: 'c', atMs: 30 },
+    ],
+    soon(),
+  );
+  await dropTombstones(store, 15, soon());
+  await raiseRevision(store, 9, soon());
+  await raiseRevision(store, 4, soon());
+  await store.close(soon());
+  const again = (await bench(t, dir)).store;
+  assert.deepEqual(await listSlugs(again, soon()), [{ kind: 'server', name: 'S é', slug: 's' }]);
+  assert.deepEqual(await listListings(again, soon()), [listing]);
+  assert.deepEqual(
+    (await listTombstones(again, { sinceMs: 0, max: 1 }, soon())).map(({ id }) => id),
+    ['c'],
+  );
+  assert.equal((await listTombstones(again, { sinceMs: 0, max: 9 }, soon())).length, 2);
+  assert.equal(await readRevision(again, soon()), 9);
+  assert.equal(first.facts.filter((fact) => fact.type === 'store-migrated').length, 1);
+});
+
+test('there is a way back and forward again, with a copy made before each', async (t) => {
+  const { dir, store, soon } = await bench(t);
+  await addKey(store, newKey('k1'), { who: 'test', newUserId: 'u1' }, soon());
+  await store.migrateTo(1, soon());
+  assert.equal(store.version, 1);
+  const copy = new DatabaseSync(join(dir, `${STORE_FILE}.backup-v2`), { readOnly: true });
+  assert.equal(copy.prepare('select count(*) as n from audit').get()?.n, 1);
+  copy.close();
+  assert.equal((await stat(join(dir, `${STORE_FILE}.backup-v2`))).mode & 0o777, 0o600);
+  assert.equal((await listKeys(store, soon())).length, 1);
+  await assert.rejects(listAudit(store, 1, soon()), { code: 'store-failed' });
+  await store.migrateTo(2, soon());
+  assert.deepEqual(await listAudit(store, 1, soon()), []);
+  assert.equal((await stat(join(dir, `${STORE_FILE}.backup-v1`))).isFile(), true);
+  await store.migrateTo(0, soon());
+  await store.migrateTo(2, soon());
+  assert.deepEqual(await listKeys(store, soon()), []);
+});
+
+test('a step that fails leaves the version before it and the copy', async (t) => {
+  const { dir, store, soon } = await bench(t);
+  await addKey(store, newKey('k1'), { who: 'test', newUserId: 'u1' }, soon());
+  await store.close(soon());
+  const kernel = createKernel();
+  const broken = [...MIGRATIONS, { version: 3, up: 'create table half (a); create table keys (a);', down: '' }];
+  await assert.rejects(openStore({ kernel, limits, dir, migrations: broken }, soon()), { code: 'store-failed' });
+  const again = (await bench(t, dir)).store;
+  assert.deepEqual([again.version, (await listKeys(again, soon())).length], [2, 1]);
+  const tables = await again.run('tables', (db) => db.introspection.getTables(), soon());
+  assert.equal(
+    tables.some((table) => table.name === 'half'),
+    false,
+  );
+  assert.ok((await stat(join(dir, `${STORE_FILE}.backup-v2`))).isFile());
+});
+
+test('a database of a newer program is refused and left as it is', async (t) => {
+  const { dir, store, soon } = await bench(t);
+  await store.close(soon());
+  const newer = new DatabaseSync(join(dir, STORE_FILE));
+  newer.exec('pragma user_version = 7');
+  newer.close();
+  const before = await readFile(join(dir, STORE_FILE));
+  const opening = openStore({ kernel: createKernel(), limits, dir }, soon());
+  await assert.rejects(opening, { code: 'config-invalid', message: /version 7, made by a newer mcphub/ });
+  assert.deepEqual(await readFile(join(dir, STORE_FILE)), before);
+});
+
+test('a full disk is a store-failed for that request; reading goes on and so does writing when there is room', async (t) => {
+  const { store, soon } = await bench(t);
+  await addKey(store, newKey('k1'), { who: 'test', newUserId: 'u1' }, soon());
+  const limitPages = (max: number) =>
+    store.run('limit pages', (db) => sql.raw(`pragma max_page_count = ${max}`).execute(db), soon());
+  const instructions = 'x'.repeat(400_000);
+  const listing: Listing = { server: 's', atMs: 3, digest: 'd', tools: [], hidden: [], instructions };
+  await limitPages(40);
+  await assert.rejects(putListing(store, listing, soon()), { code: 'store-failed' });
+  assert.equal(store.failing?.code, 'store-failed');
+  assert.equal((await listKeys(store, soon())).length, 1);
+  await limitPages(1_000_000);
+  await putListing(store, listing, soon());
+  assert.equal(store.failing, undefined);
+});
+
+test('a damaged file is not opened, and says so', async (t) => {
+  const { dir, store, soon } = await bench(t);
+  for (let at = 0; at < 50; at += 1)
+    await addKey(store, newKey(`k${at}`), { who: 'test', newUserId: `u${at}` }, soon());
+  await store.close(soon());
+  const file = await open(join(dir, STORE_FILE), 'r+');
+  await file.write(Buffer.alloc(12_000, 0xaa), 0, 12_000, 4096);
+  await file.close();
+  await assert.rejects(openStore({ kernel: createKernel(), limits, dir }, soon()), { code: 'store-failed' });
+});
+
+test('a request whose deadline is over is not begun, and a closed store says so', async (t) => {
+  const { store, soon } = await bench(t);
+  const over = soon();
+  over.end('cancelled');
+  await assert.rejects(addKey(store, newKey('k1'), { who: 'test', newUserId: 'u1' }, over), { code: 'wait-expired' });
+  assert.deepEqual(await listKeys(store, soon()), []);
+  await store.close(soon());
+  await store.close(soon());
+  await assert.rejects(listKeys(store, soon()), { code: 'store-failed' });
+});

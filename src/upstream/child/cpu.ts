@@ -1,0 +1,90 @@
+/**
+ * CPU time of a child's process group: the sign of life of a server that computes and says nothing.
+ * Promises: `cpuMs` answers at once with the last reading and has a new one taken in the background when it is older than 250 ms; while
+ * somebody keeps asking, readings are at most about a second old; the value never falls.
+ * Does not: know anything where there is no /proc (undefined).
+ */
+import type { Kernel } from '../../kernel/kernel.ts';
+import { processIds, readRows } from './proc.ts';
+
+const FRESH_MS = 250;
+const FOLLOW_MS = 1000;
+/** Goes on reading for this long after the last question, so that two looks 2.5 s apart compare fresh figures. */
+const ASKED_MS = 6000;
+/** The whole of /proc is read this often to find new members; in between only the known ones. */
+const CENSUS_MS = 5000;
+const READ_MS = 2000;
+
+export class GroupCpu implements Disposable {
+  readonly #kernel: Kernel;
+  readonly #group: number;
+  readonly #owner: string;
+  #members: readonly number[] = []; // bounded by: processes of one group
+  #censusMs = Number.NEGATIVE_INFINITY;
+  #readMs = Number.NEGATIVE_INFINITY;
+  #askedMs = Number.NEGATIVE_INFINITY;
+  #cpuMs: number | undefined;
+  #reading = false;
+  #next: Disposable | undefined;
+  #over = false;
+
+  constructor(kernel: Kernel, group: number, owner: string) {
+    this.#kernel = kernel;
+    this.#group = group;
+    this.#owner = owner;
+    this.#read();
+  }
+
+  cpuMs(): number | undefined {
+    const nowMs = this.#kernel.clock.nowMs();
+    this.#askedMs = nowMs;
+    if (nowMs - this.#readMs >= FRESH_MS) this.#read();
+    return this.#cpuMs;
+  }
+
+  #read(): void {
+    if (this.#reading || this.#over || process.platform !== 'linux') return;
+    this.#reading = true;
+    this.#kernel.scope.run(`cpu of ${this.#owner}`, async () => {
+      using deadline = this.#kernel.deadline(READ_MS);
+      try {
+        await this.#kernel.waits.for(this.#take(), { label: 'background', owner: this.#owner, deadline });
+      } catch {
+        // The figure stays old; the next look tries again.
+      } finally {
+        this.#reading = false;
+        this.#follow();
+      }
+    });
+  }
+
+  async #take(): Promise<void> {
+    const nowMs = this.#kernel.clock.nowMs();
+    const census = nowMs - this.#censusMs >= CENSUS_MS;
+    const rows = (await readRows(census ? await processIds() : this.#members)).filter(
+      (row) => row.group === this.#group,
+    );
+    if (this.#over) return;
+    if (census) this.#censusMs = nowMs;
+    this.#members = rows.map((row) => row.pid);
+    let sumMs = 0;
+    for (const row of rows) sumMs += row.cpuMs;
+    this.#cpuMs = Math.max(this.#cpuMs ?? 0, sumMs);
+    this.#readMs = nowMs;
+  }
+
+  #follow(): void {
+    if (this.#over || this.#next !== undefined) return;
+    if (this.#kernel.clock.nowMs() - this.#askedMs > ASKED_MS) return;
+    this.#next = this.#kernel.timers.after(FOLLOW_MS, () => {
+      this.#next = undefined;
+      this.#read();
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#over = true;
+    this.#next?.[Symbol.dispose]();
+    this.#next = undefined;
+  }
+}

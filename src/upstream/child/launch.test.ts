@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { isAlive, until } from '../../../test/support/hub.ts';
+import { serverSpec } from '../../../test/support/stdio-rig.ts';
+import { limitsFrom } from '../../config/limits.ts';
+import type { HubError } from '../../kernel/errors.ts';
+import { createKernel } from '../../kernel/kernel.ts';
+import { createInstallLock } from './install-lock.ts';
+import { createLaunched } from './launch.ts';
+import { createSearchPath } from './search-path.ts';
+import { livingMarked } from './sweep.ts';
+
+function launched(script: string, args: string[] = []) {
+  const kernel = createKernel();
+  const limits = { ...limitsFrom({}), childTermMs: 300 };
+  const said: string[] = [];
+  const exits: HubError[] = [];
+  const process_ = { command: process.execPath, args: ['-e', script, ...args], env: {}, cwd: undefined };
+  const mark = `launch${process.pid}.${Math.random().toString(36).slice(2)}`;
+  const server = createLaunched({
+    ...{ kernel, limits, spec: serverSpec(process_), process: process_, configDir: import.meta.dirname, mark },
+    installLock: createInstallLock({ kernel, limits }),
+    searchPath: createSearchPath({ kernel, env: process.env }),
+    events: {
+      said: (line) => said.push(line),
+      alive: () => {},
+      phase: () => {},
+      exited: (fault) => exits.push(fault),
+    },
+  });
+  return {
+    ...{ kernel, said, exits, server },
+    start: (ms: number) => server.start(kernel.deadline(ms)),
+    async [Symbol.asyncDispose]() {
+      await server.stop(kernel.deadline(4000));
+      assert.deepEqual(await livingMarked(mark), []);
+    },
+  };
+}
+
+const LISTENS = `
+  console.log('port', process.argv[1], process.env.PORT);
+  setTimeout(() => require('node:http').createServer((q, r) => r.end('hello')).listen(+process.env.PORT, '127.0.0.1'), 200);
+`;
+
+test('a launched server is ready when its port takes connections, and gone after the stop', async () => {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: the placeholder of the configuration
+  await using rig = launched(LISTENS, ['${PORT}']);
+  const { port } = await rig.start(8000);
+  assert.equal(await (await fetch(`http://127.0.0.1:${port}/`)).text(), 'hello');
+  assert.deepEqual(rig.said, [`port ${port} ${port}`]);
+  const pid = rig.server.pid ?? 0;
+  await rig.server.stop(rig.kernel.deadline(4000));
+  assert.equal(isAlive(pid), false);
+  assert.deepEqual(rig.exits, []);
+});
+
+test('one that ends before it listens is an exit with its last words', async () => {
+  await using rig = launched('console.error("no licence"); process.exit(4)');
+  await assert.rejects(rig.start(8000), (fault: HubError) => {
+    assert.match(fault.message, /exit code 4[\s\S]*no licence/);
+    return fault.code === 'upstream-exit';
+  });
+});
+
+test('one that runs and does not listen is told at the deadline', async () => {
+  await using rig = launched('setInterval(() => {}, 1000)');
+  await assert.rejects(rig.start(800), (fault: HubError) => fault.code === 'upstream-connect');
+});
+
+test('a death after the start is reported once', async () => {
+  await using rig = launched(`${LISTENS}; setTimeout(() => process.exit(5), 900)`);
+  await rig.start(8000);
+  await until(() => rig.exits.length > 0, 4000, 'the exit');
+  assert.equal(rig.exits[0]?.detail.exitCode, 5);
+});

@@ -1,0 +1,110 @@
+/**
+ * From a server's specification to a child that can be spawned: working directory, search path, environment, program, and the package
+ * that a runner has to fetch first. Shared by stdio servers and by HTTP servers that the hub launches.
+ * Promises: every reason for which a start must fail is found here and named (`upstream-spawn`); the install phase has its own budget.
+ * Does not: spawn the child.
+ */
+import { resolve } from 'node:path';
+import type { Limits } from '../../config/limits.ts';
+import type { Deadline } from '../../kernel/deadline.ts';
+import { HubError } from '../../kernel/errors.ts';
+import type { LinkPhase } from '../../kernel/facts.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import type { ProcessSpec, ServerSpec } from '../../kernel/snapshot.ts';
+import type { ChildExit, ChildPlan } from './child.ts';
+import { findCommand } from './command.ts';
+import { childEnvironment } from './environment.ts';
+import { installFirst } from './install.ts';
+import type { InstallLock } from './install-lock.ts';
+import { installPlan } from './install-plan.ts';
+import type { SearchPath } from './search-path.ts';
+
+/** What every kind of child is made from. */
+export interface ChildGround {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly spec: ServerSpec;
+  readonly process: ProcessSpec;
+  /** Directory of the configuration file; relative working directories start here. */
+  readonly configDir: string;
+  /** The hub's mark; a child's own mark begins with it. */
+  readonly mark: string;
+  readonly installLock: InstallLock;
+  readonly searchPath: SearchPath;
+}
+
+export interface PrepareSteps {
+  readonly stdin: 'pipe' | 'ignore';
+  readonly stdout: 'frames' | 'text';
+  readonly phase: (phase: LinkPhase) => void;
+  readonly said: (line: string) => void;
+}
+
+const MARK_DIGITS = 1e9;
+
+/** The plan, and the key of its install if it has one. Throws HubError `upstream-spawn` or `server-starting` (still installing). */
+export async function prepareChild(
+  ground: ChildGround,
+  steps: PrepareSteps,
+  deadline: Deadline,
+): Promise<{ plan: ChildPlan; installKey: string | undefined }> {
+  const { kernel, limits, spec, searchPath } = ground;
+  const owner = spec.slug;
+  const cwd = resolve(ground.configDir, ground.process.cwd ?? '.');
+  const file = await findFile(ground, cwd, deadline);
+  const mark = `${ground.mark}.${owner}.${serial(kernel)}`;
+  const path = ground.process.env.PATH ?? searchPath.current();
+  const env = childEnvironment({ inherited: process.env, own: ground.process.env, path, mark });
+  const lifeline = await searchPath.lifeline(deadline);
+  const install = installPlan(ground.process);
+  if (install) {
+    const budgetMs = spec.installMs ?? limits.installMs;
+    await installFirst(
+      {
+        ...{ kernel, owner, plan: install, file, cwd, env, lifeline, budgetMs, lock: ground.installLock },
+        begun: () => steps.phase('install'),
+        said: steps.said,
+      },
+      deadline,
+    );
+  }
+  steps.phase('start');
+  const plan: ChildPlan = {
+    ...{ kernel, limits, owner, mark, file, cwd, env, lifeline, label: 'upstream-start', args: ground.process.args },
+    ...{ stdin: steps.stdin, stdout: steps.stdout },
+  };
+  return { plan, installKey: install?.key };
+}
+
+/** On the path known now; when it is not there, once more with what the login shell adds. */
+async function findFile(ground: ChildGround, cwd: string, deadline: Deadline): Promise<string> {
+  const { kernel, spec, searchPath } = ground;
+  const { command, env } = ground.process;
+  const look = () =>
+    kernel.waits.for(findCommand({ command, cwd, path: env.PATH ?? searchPath.current() }), {
+      ...{ label: 'upstream-start', owner: spec.slug, deadline },
+    });
+  const before = searchPath.current();
+  try {
+    return await look();
+  } catch (fault) {
+    if (deadline.ended !== undefined) throw fault;
+    await searchPath.settled(deadline);
+    if (searchPath.current() === before) throw fault;
+    return look();
+  }
+}
+
+/** Unlike any other child's of this hub: a sweep after an old child must not meet a new one. */
+function serial(kernel: Kernel): string {
+  return `${Math.floor(kernel.clock.nowMs()).toString(36)}${Math.floor(kernel.random() * MARK_DIGITS).toString(36)}`;
+}
+
+export function exitFault(server: string, exit: ChildExit, lastWords: string): HubError {
+  const how = exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`;
+  const said = lastWords === '' ? 'It wrote nothing to stderr.' : `Its last lines:\n${lastWords}`;
+  return new HubError('upstream-exit', {
+    message: `The process of ${server} ended (${how}). ${said}`,
+    detail: { server, exitCode: exit.code, signal: exit.signal },
+  });
+}

@@ -1,0 +1,52 @@
+/**
+ * Runs a program to its end and keeps what it printed: the login shell, package runners that install, a try of the wrapper.
+ * Promises: ends by the deadline, with its whole process group killed; keeps at most 64 KiB of stdout and the tail of everything.
+ * Does not: interpret the exit code.
+ */
+import type { Deadline } from '../../kernel/deadline.ts';
+import { type GroupPlan, killGroup, spawnGroup, untilDrained } from './group.ts';
+import { SaidLines } from './said-lines.ts';
+
+export interface ProgramEnd {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly stdout: string;
+  /** Last lines of stdout and stderr, oldest first. */
+  readonly tail: readonly string[];
+}
+
+const STDOUT_BYTES = 64 * 1024;
+const TAIL_BYTES = 16 * 1024;
+
+/** Throws HubError `upstream-spawn` when it cannot be started, `wait-expired` at the deadline. */
+export async function runProgram(
+  plan: Omit<GroupPlan, 'stdin'>,
+  said: (line: string) => void,
+  deadline: Deadline,
+): Promise<ProgramEnd> {
+  const { kernel, label, owner } = plan;
+  const child = await spawnGroup({ ...plan, stdin: 'ignore' }, deadline);
+  const lines = new SaidLines(kernel, TAIL_BYTES, { said, alive: () => {} });
+  const kept: Buffer[] = []; // bounded by: STDOUT_BYTES
+  let keptBytes = 0;
+  child.stdout?.on('data', (chunk: Buffer) => {
+    if (keptBytes < STDOUT_BYTES) kept.push(chunk);
+    keptBytes += chunk.length;
+  });
+  for (const stream of [child.stdout, child.stderr]) if (stream) lines.drain(stream);
+  const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
+    child.once('exit', (code, signal) => {
+      killGroup(child.pid, 'SIGKILL');
+      void untilDrained(child, kernel).then(() => resolve({ code, signal }));
+    });
+  });
+  try {
+    const exit = await kernel.waits.for(ended, { label, owner, deadline });
+    return { ...exit, stdout: Buffer.concat(kept).toString('utf8'), tail: lines.lines() };
+  } finally {
+    if (child.exitCode === null && child.signalCode === null) killGroup(child.pid, 'SIGKILL');
+    lines.close();
+    child.stdout?.destroy();
+    child.stderr?.destroy();
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * The bytes on their way into a child: bounded, coalesced, watched.
+ * Promises: `push` never waits; at most `maxBytes` unread bytes are held, or one single message if that is larger; a child that takes
+ * nothing for `stuckMs` while bytes wait is reported once; a broken pipe is never an exception, `broken` tells of it once.
+ * Does not: end the child; `stuck` leads to whoever does.
+ */
+import type { Writable } from 'node:stream';
+import { IdleWatch } from '../../kernel/deadline.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+
+export interface StdinOptions {
+  readonly kernel: Kernel;
+  readonly maxBytes: number;
+  readonly stuckMs: number;
+  readonly stuck: (unreadBytes: number, silentMs: number) => void;
+  /** The child has closed its end, or is dead. Once. */
+  readonly broken: () => void;
+}
+
+/** A write is cut into pieces of this size, so that slow progress is seen as progress. */
+const PIECE_BYTES = 64 * 1024;
+const NEWLINE = 0x0a;
+const RETURN = 0x0d;
+const BLANK = 0x20;
+const LINE_END = Buffer.from('\n');
+
+export class StdinQueue implements Disposable {
+  readonly #stream: Writable;
+  readonly #options: StdinOptions;
+  #waiting: Buffer[] = []; // bounded by: maxBytes
+  #waitingBytes = 0;
+  /** Handed to the stream, not yet taken by the kernel. */
+  #writing: Buffer | undefined;
+  #writtenAt = 0;
+  #pieceBytes = 0;
+  #turnAsked = false;
+  #watch: IdleWatch | undefined;
+  #over = false;
+
+  constructor(stream: Writable, options: StdinOptions) {
+    this.#stream = stream;
+    this.#options = options;
+    stream.on('error', () => this.#broke());
+    stream.on('close', () => this.#broke());
+  }
+
+  /** Bytes the child has not taken. */
+  get unreadBytes(): number {
+    return this.#waitingBytes + (this.#writing ? this.#writing.length - this.#writtenAt : 0);
+  }
+
+  /** True once nothing can be written any more. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Takes one complete message without its line end. False = it does not fit now. */
+  push(frame: Buffer): boolean {
+    const unread = this.unreadBytes;
+    if (unread > 0 && unread + frame.length + 1 > this.#options.maxBytes) return false;
+    if (unread === 0) this.#watchFromNow();
+    this.#waiting.push(withoutLineEnds(frame), LINE_END);
+    this.#waitingBytes += frame.length + 1;
+    if (!this.#turnAsked && !this.#writing) {
+      this.#turnAsked = true;
+      process.nextTick(() => {
+        this.#turnAsked = false;
+        this.#write();
+      });
+    }
+    return true;
+  }
+
+  /** No more will come: what waits is written, then the child sees the end of its input. */
+  end(): void {
+    if (this.#over) return;
+    this.#write();
+    this.#stream.end();
+    this.#end();
+  }
+
+  #write(): void {
+    if (this.#over || this.#writing || this.#waiting.length === 0) return;
+    this.#writing = Buffer.concat(this.#waiting);
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    this.#writtenAt = 0;
+    this.#piece();
+  }
+
+  #piece(): void {
+    const writing = this.#writing;
+    if (!writing) return;
+    const piece = writing.subarray(this.#writtenAt, this.#writtenAt + PIECE_BYTES);
+    this.#pieceBytes = piece.length;
+    this.#stream.write(piece, (fault) => {
+      if (fault || this.#over) return;
+      this.#watch?.touch();
+      this.#writtenAt += this.#pieceBytes;
+      if (this.#writtenAt < writing.length) return this.#piece();
+      this.#writing = undefined;
+      this.#write();
+    });
+  }
+
+  #watchFromNow(): void {
+    this.#watch?.touch();
+    this.#watch ??= new IdleWatch(this.#options.stuckMs, this.#options.kernel.wheel, (silentMs) => {
+      this.#watch?.[Symbol.dispose]();
+      this.#watch = undefined;
+      const unread = this.unreadBytes;
+      if (unread > 0 && !this.#over) this.#options.stuck(unread, silentMs);
+    });
+  }
+
+  #broke(): void {
+    if (this.#over) return;
+    this.#end();
+    this.#options.broken();
+  }
+
+  #end(): void {
+    this.#over = true;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    this.#writing = undefined;
+    this.#watch?.[Symbol.dispose]();
+    this.#watch = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.#end();
+  }
+}
+
+/** Raw line ends in JSON text stand only between tokens (inside strings they are escaped); as blanks they do not cut the message in two. */
+function withoutLineEnds(frame: Buffer): Buffer {
+  if (!frame.includes(NEWLINE) && !frame.includes(RETURN)) return frame;
+  const flat = Buffer.from(frame);
+  for (const end of [NEWLINE, RETURN]) {
+    for (let at = flat.indexOf(end); at >= 0; at = flat.indexOf(end, at + 1)) flat[at] = BLANK;
+  }
+  return flat;
+}

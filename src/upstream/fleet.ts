@@ -1,0 +1,185 @@
+/**
+ * All links of a hub: which servers there should be, applied by difference.
+ * Promises: a server whose digest is unchanged keeps its connection, process and calls; a changed one is replaced, a removed one drained and
+ * stopped; all start in parallel, children at most `starting` at once; one server's trouble is nobody else's; `stop` ends everything by its
+ * deadline.
+ * Does not: merge lists (`catalog/`) or know who calls.
+ */
+import type { Limits } from '../config/limits.ts';
+import { CappedMap } from '../kernel/capped.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { Service } from '../kernel/service.ts';
+import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
+import { Bulkhead } from '../resilience/bulkhead.ts';
+import type { UpstreamCall, UpstreamReply } from './call.ts';
+import { isLocal } from './connection.ts';
+import { Link } from './link.ts';
+import { Stack } from './stack.ts';
+import type { ServerStatus } from './status.ts';
+import { statusOf } from './status-of.ts';
+import type { Transport, TransportEvents } from './transport.ts';
+import { createForwardTransport } from './transports/forward.ts';
+
+export interface FleetParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly version: string;
+  /** This hub's slot; a local server whose home is another hub is reached through that hub. */
+  readonly slot: number;
+  /** Private socket of a sibling hub. */
+  readonly peerSocket: (slot: number) => string;
+  /** Makes the transport of a server that lives here or is remote. */
+  readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
+}
+
+export interface Fleet extends Service {
+  /** The servers there should be from now on. */
+  apply(servers: readonly ServerSpec[]): void;
+  call(slug: string, call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>>;
+  /** Undefined = ready; else why not. Waits a little for a server that is coming up. */
+  whenReady(slug: string, deadline: Deadline, owner: string): Outcome<undefined> | Promise<Outcome<undefined>>;
+  statuses(): readonly ServerStatus[];
+  status(slug: string): ServerStatus | undefined;
+  /** Connects again, now. */
+  restart(slug: string): Outcome<undefined>;
+  stderrTail(slug: string): readonly string[];
+  onListed(listener: (raw: RawListing) => void): void;
+  rawListing(slug: string): RawListing | undefined;
+}
+
+interface Member {
+  readonly spec: ServerSpec;
+  readonly link: Link;
+  readonly stack: Stack;
+}
+
+export function createFleet(parts: FleetParts): Fleet {
+  const { kernel, limits } = parts;
+  const members = new CappedMap<string, Member>('upstream.servers', limits.servers, 'refuse', kernel.ceilings);
+  let disabled: readonly ServerSpec[] = [];
+  let listeners: readonly ((raw: RawListing) => void)[] = []; // bounded by: the rooms that listen
+  let stopped = false;
+  const startGate = new Bulkhead({
+    inside: limits.starting,
+    waiting: limits.servers,
+    refusal: () => new Refusal('server-starting'),
+  });
+
+  function makeTransport(spec: ServerSpec, events: TransportEvents): Transport {
+    if (isLocal(spec) && spec.homeHub !== parts.slot && spec.homeHub > 0) {
+      return createForwardTransport({ kernel, limits, spec, socketPath: parts.peerSocket(spec.homeHub), events });
+    }
+    return parts.makeTransport(spec, events);
+  }
+
+  function add(spec: ServerSpec): void {
+    const link: Link = new Link({
+      kernel,
+      limits,
+      spec,
+      version: parts.version,
+      makeTransport,
+      startGate,
+      listed: (raw) => {
+        for (const listener of listeners) listener(raw);
+      },
+      ready: () => stack.becameReady(),
+    });
+    const stack: Stack = new Stack({ kernel, limits, spec, link });
+    if (!members.set(spec.slug, { spec, link, stack })) {
+      kernel.bus.publish({
+        type: 'task-faulted',
+        task: `server ${spec.slug}`,
+        fault: `more than ${limits.servers} servers; raise the limit servers`,
+      });
+      return;
+    }
+    link.start();
+  }
+
+  function remove(slug: string): void {
+    const member = members.get(slug);
+    if (!member) return;
+    members.delete(slug);
+    member.stack.close();
+    kernel.scope.run(`stop ${slug}`, async () => {
+      using deadline = kernel.deadline(limits.childTermMs * 4);
+      await member.link.stop(deadline);
+    });
+  }
+
+  function apply(servers: readonly ServerSpec[]): void {
+    if (stopped) return;
+    disabled = servers.filter((spec) => !spec.enabled);
+    const wanted = new Map(servers.filter((spec) => spec.enabled).map((spec) => [spec.slug, spec])); // bounded by: servers
+    for (const slug of [...members.keys()]) if (!wanted.has(slug)) remove(slug);
+    for (const spec of wanted.values()) {
+      const member = members.get(spec.slug);
+      if (
+        member &&
+        member.spec.hash === spec.hash &&
+        member.spec.homeHub === spec.homeHub &&
+        member.spec.inFlight === spec.inFlight
+      ) {
+        member.link.update(spec);
+        continue;
+      }
+      if (member) remove(spec.slug);
+      add(spec);
+    }
+  }
+
+  function missing(slug: string): Refusal {
+    if (disabled.some((spec) => spec.slug === slug))
+      return new Refusal('server-disabled', undefined, { server: slug, outcome: 'not-executed' });
+    return new Refusal('server-down', `There is no server ${slug} in this hub.`, {
+      server: slug,
+      outcome: 'not-executed',
+    });
+  }
+
+  return {
+    name: 'fleet',
+    apply,
+    async start() {},
+    async stop(deadline) {
+      stopped = true;
+      const all = [...members.values()];
+      members.clear();
+      await Promise.all(
+        all.map((member) => {
+          member.stack.close();
+          return member.link.stop(deadline);
+        }),
+      );
+    },
+    call(slug, call) {
+      return members.get(slug)?.stack.call(call) ?? missing(slug);
+    },
+    whenReady(slug, deadline, owner) {
+      const member = members.get(slug);
+      return member ? member.link.whenReady(deadline, owner) : missing(slug);
+    },
+    statuses: () => [
+      ...[...members.values()].map((member) => statusOf(member, limits, parts.slot)),
+      ...disabled.map((spec) => statusOf({ spec }, limits, parts.slot)),
+    ],
+    status(slug) {
+      const member = members.get(slug) ?? disabled.filter((spec) => spec.slug === slug).map((spec) => ({ spec }))[0];
+      return member && statusOf(member, limits, parts.slot);
+    },
+    restart(slug) {
+      const member = members.get(slug);
+      if (!member) return missing(slug);
+      member.link.restart();
+      return undefined;
+    },
+    stderrTail: (slug) => members.get(slug)?.link.stderrTail ?? [],
+    onListed(listener) {
+      listeners = [...listeners, listener];
+    },
+    rawListing: (slug) => members.get(slug)?.link.rawListing,
+  };
+}

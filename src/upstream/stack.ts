@@ -1,0 +1,216 @@
+/**
+ * The whole way of a call to one server: breaker → place inside → breaker again → link. Behind it every server is alone with its troubles.
+ * Promises: an open breaker refuses in no time; a full server refuses its own calls only; keys take turns in the queue; what speaks against a
+ * server is what the errors table marks so, and a server's own errors never do; an open breaker is closed by a background question, never by
+ * a user's call.
+ */
+import type { Limits } from '../config/limits.ts';
+import { errorRow } from '../kernel/errors.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { ServerSpec } from '../kernel/snapshot.ts';
+import { Breaker } from '../resilience/breaker.ts';
+import { Bulkhead, type Permit } from '../resilience/bulkhead.ts';
+import type { UpstreamCall, UpstreamReply } from './call.ts';
+import { isLocal } from './connection.ts';
+import type { Link } from './link.ts';
+
+export interface StackParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly spec: ServerSpec;
+  readonly link: Link;
+}
+
+export class Stack {
+  readonly #parts: StackParts;
+  readonly #bulkhead: Bulkhead;
+  readonly #breaker: Breaker;
+  calls = 0;
+  failures = 0;
+  #probing: Disposable | undefined;
+
+  constructor(parts: StackParts) {
+    this.#parts = parts;
+    const { limits, spec, kernel } = parts;
+    const inside =
+      spec.inFlight ??
+      (isLocal(spec) && spec.transport.kind === 'stdio' ? limits.stdioInFlight : limits.serverInFlight);
+    this.#bulkhead = new Bulkhead({
+      inside,
+      waiting: limits.serverQueue,
+      refusal: (why, busy, queued) =>
+        new Refusal(
+          'server-busy',
+          `${spec.slug} has ${busy} calls inside and ${queued} waiting${why === 'waited' ? '; no place came free in time' : ''}.`,
+          {
+            server: spec.slug,
+            phase: 'queue',
+            setting: why === 'waited' ? 'serverQueueMs' : 'inFlight',
+            outcome: 'not-executed',
+            retryAfterMs: 1000,
+          },
+        ),
+    });
+    this.#breaker = new Breaker({
+      failures: limits.breakerFailures,
+      openMs: limits.breakerOpenMs,
+      capMs: limits.breakerCapMs,
+      leaseMs: limits.pingMs,
+      random: kernel.random,
+    });
+  }
+
+  get queued(): number {
+    return this.#bulkhead.waiting;
+  }
+
+  get inFlight(): number {
+    return this.#bulkhead.inside;
+  }
+
+  call(call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
+    this.calls += 1;
+    if (!this.#breaker.allows()) return this.#open();
+    const ready = this.#parts.link.whenReady(call.deadline, call.owner);
+    return ready instanceof Promise ? ready.then((late) => this.#enter(late, call)) : this.#enter(ready, call);
+  }
+
+  /** A connection is up again: its troubles are over. */
+  becameReady(): void {
+    this.#stopProbing();
+    if (this.#breaker.state === 'closed') return;
+    this.#breaker.reset();
+    this.#parts.kernel.bus.publish({ type: 'breaker-closed', server: this.#parts.spec.slug });
+  }
+
+  close(): void {
+    this.#stopProbing();
+  }
+
+  #enter(ready: Outcome<undefined>, call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
+    if (isRefusal(ready)) return ready;
+    const direct = this.#bulkhead.inside < this.#maxInside && this.#bulkhead.waiting === 0;
+    if (direct) return this.#inside(this.#bulkhead.enter(call.deadline, call.fairKey) as Outcome<Permit>, call);
+    return this.#queue(call);
+  }
+
+  get #maxInside(): number {
+    return this.#bulkhead.maxInside;
+  }
+
+  async #queue(call: UpstreamCall): Promise<Outcome<UpstreamReply>> {
+    const { kernel, limits } = this.#parts;
+    const deadline = call.deadline.sooner(limits.serverQueueMs);
+    const wait = kernel.waits.open('upstream-queue', call.owner, deadline);
+    try {
+      const permit = await this.#bulkhead.enter(deadline, call.fairKey);
+      return await this.#inside(permit, call);
+    } finally {
+      wait.leave();
+      deadline[Symbol.dispose]();
+    }
+  }
+
+  #inside(permit: Outcome<Permit>, call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
+    if (isRefusal(permit)) return permit;
+    if (!this.#breaker.allows()) {
+      permit[Symbol.dispose]();
+      return this.#open();
+    }
+    const answer = this.#send(call);
+    if (!(answer instanceof Promise)) {
+      permit[Symbol.dispose]();
+      return this.#judged(answer);
+    }
+    return answer.then((late) => {
+      permit[Symbol.dispose]();
+      return this.#judged(late);
+    });
+  }
+
+  /** In strict mode the call has a shorter deadline of its own. */
+  #send(call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
+    const strictMs = call.times.callTimeoutMs;
+    if (strictMs === undefined) return this.#parts.link.send(call);
+    const deadline = call.deadline.sooner(strictMs);
+    const answer = this.#parts.link.send({ ...call, deadline });
+    if (!(answer instanceof Promise)) {
+      deadline[Symbol.dispose]();
+      return answer;
+    }
+    return answer.then((late) => {
+      const cut = deadline.ended === 'time-up' && call.deadline.ended === undefined;
+      deadline[Symbol.dispose]();
+      return cut && isRefusal(late)
+        ? new Refusal(late.code, late.message.replace('totalMs', 'callTimeoutMs'), {
+            ...late.detail,
+            setting: 'callTimeoutMs',
+          })
+        : late;
+    });
+  }
+
+  #judged(answer: Outcome<UpstreamReply>): Outcome<UpstreamReply> {
+    const nowMs = this.#parts.kernel.clock.nowMs();
+    if (!isRefusal(answer)) this.#breaker.succeeded(nowMs);
+    else if (errorRow(answer.code).breaker) {
+      this.failures += 1;
+      if (this.#breaker.failed(nowMs)) this.#opened();
+    }
+    return answer;
+  }
+
+  #open(): Refusal {
+    const { spec, kernel } = this.#parts;
+    const restMs = Math.round(this.#breaker.restMs(kernel.clock.nowMs()));
+    return new Refusal(
+      'breaker-open',
+      `${spec.slug} failed too often; it is asked again in ${Math.ceil(restMs / 1000)} s and comes back by itself.`,
+      {
+        server: spec.slug,
+        phase: 'breaker',
+        outcome: 'not-executed',
+        retryAfterMs: Math.max(restMs, 500),
+        setting: 'breakerFailures',
+      },
+    );
+  }
+
+  #opened(): void {
+    const { kernel, spec } = this.#parts;
+    kernel.bus.publish({
+      type: 'breaker-opened',
+      server: spec.slug,
+      ms: Math.round(this.#breaker.restMs(kernel.clock.nowMs())),
+    });
+    this.#probeLater();
+  }
+
+  #probeLater(): void {
+    const { kernel } = this.#parts;
+    this.#stopProbing();
+    this.#probing = kernel.timers.after(Math.max(50, this.#breaker.restMs(kernel.clock.nowMs())), () => {
+      kernel.scope.run(`breaker ${this.#parts.spec.slug}`, () => this.#probe());
+    });
+  }
+
+  async #probe(): Promise<void> {
+    const { kernel, link, spec } = this.#parts;
+    const lease = this.#breaker.mayProbe(kernel.clock.nowMs());
+    if (lease !== undefined) {
+      const ok = await link.isAlive();
+      if (this.#breaker.probed(lease, ok, kernel.clock.nowMs())) {
+        this.#stopProbing();
+        kernel.bus.publish({ type: 'breaker-closed', server: spec.slug });
+        return;
+      }
+    }
+    if (this.#breaker.state !== 'closed') this.#probeLater();
+  }
+
+  #stopProbing(): void {
+    this.#probing?.[Symbol.dispose]();
+    this.#probing = undefined;
+  }
+}

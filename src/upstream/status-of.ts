@@ -1,0 +1,41 @@
+/**
+ * One link as plain data.
+ */
+import type { Limits } from '../config/limits.ts';
+import type { ServerSpec } from '../kernel/snapshot.ts';
+import { isLocal } from './connection.ts';
+import type { Link } from './link.ts';
+import type { Stack } from './stack.ts';
+import type { ServerStatus } from './status.ts';
+
+export function statusOf(
+  member: { readonly spec: ServerSpec; readonly link?: Link; readonly stack?: Stack },
+  limits: Limits,
+  slot: number,
+): ServerStatus {
+  const { spec, link, stack } = member;
+  const view = link?.view;
+  const isForward = isLocal(spec) && spec.homeHub > 0 && spec.homeHub !== slot;
+  const fault = view?.state === 'ready' ? undefined : view?.fault;
+  return {
+    server: spec.slug,
+    name: spec.name,
+    transport: isForward ? 'forward' : spec.transport.kind,
+    state: view?.state ?? 'disabled',
+    phase: view?.phase,
+    cause: fault?.message,
+    code: fault?.code,
+    sinceMs: Math.round(view?.sinceMs ?? 0),
+    retryMs: view?.retryMs === undefined ? undefined : Math.round(view.retryMs),
+    tools: link?.rawListing?.tools.length ?? 0,
+    inFlight: stack?.inFlight ?? 0,
+    queued: stack?.queued ?? 0,
+    calls: stack?.calls ?? 0,
+    failures: stack?.failures ?? 0,
+    restarts: view?.restarts ?? 0,
+    pid: link?.pid,
+    serverInfo: view?.hello ? `${view.hello.name} ${view.hello.serverVersion}`.trim() : undefined,
+    protocolVersion: view?.hello?.version,
+    silenceMs: Math.max(spec.times.silenceMs ?? limits.silenceMs, view?.raisedMs ?? 0),
+  };
+}

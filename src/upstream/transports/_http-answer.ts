@@ -1,0 +1,129 @@
+/**
+ * What the status line and headers of an HTTP answer mean for its exchange, and the errors they become.
+ * Promises: pure; decides by status and media type, never by texts; what is quoted of a server's page is short and has no control characters.
+ * Does not: read bodies (`_http-exchange.ts`).
+ */
+import { HubError } from '../../kernel/errors.ts';
+import type { ResponseHeaders } from '../../net/egress.ts';
+
+/** `error` = an HTTP error whose body may say why; `auth`, `redirect` and `done` need no body. */
+export type AnswerKind = 'json' | 'sse' | 'done' | 'auth' | 'redirect' | 'lost' | 'error' | 'foreign' | 'coded';
+
+const QUOTE_BYTES = 2048;
+const SESSION_ID = /^[\x21-\x7e]{1,1024}$/;
+
+export function headerOf(headers: ResponseHeaders, name: string): string {
+  const value = headers[name];
+  return typeof value === 'string' ? value : (value?.[0] ?? '');
+}
+
+/** `inSession` = the request carried a session id; `isRequest` = it wants a reply. */
+export function answerKind(
+  status: number,
+  headers: ResponseHeaders,
+  isRequest: boolean,
+  inSession: boolean,
+): AnswerKind {
+  if (status === 401 || status === 403) return 'auth';
+  if (status === 404 && inSession) return 'lost';
+  if (status >= 400) return 'error';
+  if (status >= 300) return 'redirect';
+  if (!isRequest) return 'done';
+  const coding = headerOf(headers, 'content-encoding').toLowerCase();
+  if (coding !== '' && coding !== 'identity') return 'coded';
+  const type = mediaType(headers);
+  if (type === 'application/json') return 'json';
+  return type === 'text/event-stream' ? 'sse' : 'foreign';
+}
+
+export function mediaType(headers: ResponseHeaders): string {
+  const text = headerOf(headers, 'content-type');
+  const end = text.indexOf(';');
+  return (end < 0 ? text : text.slice(0, end)).trim().toLowerCase();
+}
+
+/** The session id that an answer to initialize gives; undefined = none. Throws `upstream-protocol` for one that is no visible ASCII. */
+export function sessionIdIn(headers: ResponseHeaders): string | undefined {
+  const id = headerOf(headers, 'mcp-session-id');
+  if (id === '') return undefined;
+  if (!SESSION_ID.test(id))
+    throw new HubError('upstream-protocol', { message: 'The server’s session id is not visible ASCII.' });
+  return id;
+}
+
+export function redirectFault(server: string, status: number, headers: ResponseHeaders): HubError {
+  const location = headerOf(headers, 'location');
+  const to = URL.canParse(location)
+    ? originAndPath(new URL(location))
+    : quoted(Buffer.from(location.replace(/\?.*$/s, '')), 200);
+  return new HubError('upstream-http', {
+    message: `The server redirects (HTTP ${status}) to ${to === '' ? 'nowhere' : to}; redirects are not followed.`,
+    detail: { server, phase: 'answer', status, reason: 'redirect', outcome: 'not-executed' },
+  });
+}
+
+export function authFault(server: string, status: number): HubError {
+  return new HubError('upstream-auth', { detail: { server, phase: 'answer', status, outcome: 'not-executed' } });
+}
+
+/** `body` = what was read of the error page. */
+export function httpFault(server: string, status: number, headers: ResponseHeaders, body: Buffer): HubError {
+  const seconds = Number(headerOf(headers, 'retry-after'));
+  const retryAfter = seconds > 0 && seconds <= 3600 ? { retryAfterMs: seconds * 1000 } : {};
+  return new HubError('upstream-http', {
+    message: `The server answered HTTP ${status}.`,
+    detail: {
+      server,
+      phase: 'answer',
+      status,
+      outcome: status === 429 || status === 503 ? 'not-executed' : 'unknown',
+      body: quoted(body, QUOTE_BYTES),
+      ...retryAfter,
+    },
+  });
+}
+
+export function protocolFault(server: string, status: number, why: string): HubError {
+  return new HubError('upstream-protocol', {
+    message: `The server’s answer is not valid MCP: ${why.replace(/\.$/, '')}.`,
+    detail: { server, phase: 'answer', status, outcome: 'unknown' },
+  });
+}
+
+export function endedFault(server: string, waitedMs: number): HubError {
+  return new HubError('upstream-gone', {
+    message: 'The server ended the stream without an answer.',
+    detail: { server, phase: 'answer', waitedMs: Math.round(waitedMs), outcome: 'unknown' },
+  });
+}
+
+export function largeFault(server: string, limitBytes: number): HubError {
+  const detail = { server, phase: 'answer', setting: 'answerBytes', limitBytes, outcome: 'unknown' } as const;
+  return new HubError('upstream-too-large', { detail });
+}
+
+/** Too many large answers of this server at once. */
+export function crowdedFault(server: string): HubError {
+  return new HubError('overloaded', {
+    message: 'Too many large answers of this server are arriving at once.',
+    detail: { server, phase: 'answer', outcome: 'unknown' },
+  });
+}
+
+/** Why an answer of that kind cannot be a reply. */
+export function wrongType(headers: ResponseHeaders, status: number): string {
+  const type = mediaType(headers).slice(0, 100);
+  return type === '' ? `HTTP ${status} without a reply` : `its type is ${type}`;
+}
+
+function originAndPath(url: URL): string {
+  return `${url.origin}${url.pathname}`.slice(0, 200);
+}
+
+/** Readable beginning of a page: at most `maxBytes` of UTF-8, control characters blanked. */
+function quoted(body: Buffer, maxBytes: number): string {
+  return body
+    .toString('utf8', 0, maxBytes)
+    .replace(/[\p{Cc}\ufffd]+/gu, ' ')
+    .trim();
+}

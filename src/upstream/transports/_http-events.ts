@@ -1,0 +1,32 @@
+/**
+ * Stands between the transport's parts and the link: silent once stopped, and a listener that throws is reported instead of thrown into
+ * undici (which would fail the exchange, or end the process from an error handler).
+ * Does not: change or keep events.
+ */
+import type { Kernel } from '../../kernel/kernel.ts';
+import type { TransportEvents } from '../transport.ts';
+
+export function guardedEvents(
+  events: TransportEvents,
+  kernel: Kernel,
+  server: string,
+  isStopped: () => boolean,
+): TransportEvents {
+  const guard = (run: () => void): void => {
+    if (isStopped()) return;
+    try {
+      run();
+    } catch (fault) {
+      kernel.bus.publish({ type: 'task-faulted', task: `events of ${server}`, fault });
+    }
+  };
+  return {
+    message: (envelope, exchange) => guard(() => events.message(envelope, exchange)),
+    failed: (id, fault) => guard(() => events.failed(id, fault)),
+    alive: (id) => guard(() => events.alive(id)),
+    phase: (phase) => guard(() => events.phase(phase)),
+    sessionLost: (id) => guard(() => events.sessionLost(id)),
+    closed: (fault) => guard(() => events.closed(fault)),
+    said: (line) => guard(() => events.said(line)),
+  };
+}

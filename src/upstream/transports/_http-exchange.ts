@@ -1,0 +1,288 @@
+/**
+ * One POST to an HTTP server and all that comes of it, as a handler of undici's `dispatch` (no promise, no signal, no timer per call).
+ * Promises: `failed` or the reply comes at most once; the body is always read to its end or the socket destroyed; a server that goes on
+ * after its reply is cut after a second; nothing thrown by a listener reaches undici.
+ * Does not: watch silence or totals (the link does, and calls `abort`), or choose sockets (egress does).
+ */
+import type { HubError } from '../../kernel/errors.ts';
+import { isRefusal } from '../../kernel/outcome.ts';
+import type { WheelEntry } from '../../kernel/wheel.ts';
+import type { ResponseController, ResponseHandler, ResponseHeaders } from '../../net/egress.ts';
+import { hubErrorFromNet, isConnectionLoss } from '../../net/errors.ts';
+import type { Envelope } from '../../protocol/message.ts';
+import {
+  type AnswerKind,
+  answerKind,
+  authFault,
+  crowdedFault,
+  endedFault,
+  headerOf,
+  httpFault,
+  largeFault,
+  mediaType,
+  protocolFault,
+  redirectFault,
+  sessionIdIn,
+  wrongType,
+} from './_http-answer.ts';
+import { BodyCollector } from './_http-body.ts';
+import type { ExchangeHost, ExchangeOrigin, SentExchange } from './_http-host.ts';
+import { EventReader, isHarmlessTwice, isReplyTo, lostSessionError, messagesIn } from './_http-messages.ts';
+
+/** Read of what comes after an exchange is settled, so that its connection can be used again. */
+const DRAIN_BYTES = 64 * 1024;
+const LINGER_MS = 1000;
+
+export class HttpExchange implements ResponseHandler, SentExchange {
+  readonly id: number | undefined;
+  readonly frame: Buffer;
+  readonly session: string | undefined;
+  readonly again: boolean;
+  slot = -1;
+  /** Waits for the answer to notifications/initialized. */
+  held = false;
+  /** While `dispatch` runs: a fault then is kept here for `send` to refuse with, instead of an event before `send` returns. */
+  refused: HubError | undefined;
+  dispatching = false;
+  readonly #host: ExchangeHost;
+  readonly #sinceMs: number;
+  readonly #gone: (() => void) | undefined;
+  #controller: ResponseController | undefined;
+  #kind: AnswerKind | undefined;
+  #status = 0;
+  #headers: ResponseHeaders = {};
+  #body: BodyCollector | undefined;
+  #reader: EventReader | undefined;
+  #drained = 0;
+  #heldBytes = 0;
+  #aborted = false;
+  #settled = false;
+  #ended = false;
+  #released = false;
+  #linger: WheelEntry | undefined;
+
+  constructor(host: ExchangeHost, frame: Buffer, id: number | undefined, origin: ExchangeOrigin) {
+    this.#host = host;
+    this.frame = frame;
+    this.id = id;
+    this.session = origin.session;
+    this.again = origin.again;
+    this.#gone = origin.gone;
+    this.#sinceMs = host.kernel.clock.nowMs();
+  }
+
+  get aborted(): boolean {
+    return this.#aborted;
+  }
+
+  /** Nobody waits for it any more: its socket is destroyed at once, or as soon as it gets one. */
+  abort(): void {
+    if (this.#aborted) return;
+    this.#aborted = true;
+    this.#settled = true;
+    if (this.held) this.#release();
+    else this.#cut();
+  }
+
+  onRequestStart(controller: ResponseController): void {
+    this.#controller = controller;
+    if (this.#aborted) this.#cut();
+  }
+
+  onResponseStart(_controller: ResponseController, status: number, headers: ResponseHeaders): void {
+    if (status < 200) return;
+    this.#status = status;
+    const kind = answerKind(status, headers, this.id !== undefined, this.session !== undefined);
+    this.#kind = kind;
+    try {
+      if (status < 300 && this.session === undefined && this.id !== undefined) {
+        const session = sessionIdIn(headers);
+        if (session !== undefined) this.#host.sessionGiven(session);
+      }
+    } catch (fault) {
+      this.#fail(hubErrorFromNet(fault, this.#context('answer')));
+      return;
+    }
+    this.#begin(kind, headers);
+  }
+
+  onResponseData(_controller: ResponseController, chunk: Buffer): void {
+    if (this.#settled) {
+      this.#drained += chunk.length;
+      if (this.#drained > DRAIN_BYTES) this.#cut();
+      return;
+    }
+    if (this.id !== undefined) this.#host.events.alive(this.id);
+    if (!this.#host.buffered.take(chunk.length)) {
+      this.#fail(crowdedFault(this.#host.server));
+      this.#cut();
+      return;
+    }
+    this.#heldBytes += chunk.length;
+    if (this.#kind === 'sse') this.#readEvents(chunk);
+    else if (this.#body?.add(chunk) === false) {
+      if (this.#kind === 'json') this.#fail(largeFault(this.#host.server, this.#host.limits.answerBytes));
+      else this.#finishError();
+      this.#cut();
+    }
+  }
+
+  onResponseEnd(): void {
+    this.#ended = true;
+    if (!this.#settled) {
+      if (this.#kind === 'json') this.#finishJson();
+      else if (this.#kind === 'error') this.#finishError();
+      else if (this.id !== undefined) this.#fail(endedFault(this.#host.server, this.#context('answer').waitedMs));
+    }
+    this.#release();
+  }
+
+  onResponseError(_controller: ResponseController, fault: Error): void {
+    this.#ended = true;
+    if (!this.#settled) {
+      const unanswered = this.#kind === undefined && isConnectionLoss(fault);
+      // A kept-alive connection may be closed by its server while we write to it. Whether the request was read cannot be known, so only
+      // what may safely happen twice is sent again, once, on another connection.
+      if (unanswered && !this.again && isHarmlessTwice(this.frame) && this.#host.resend(this)) this.#settled = true;
+      else this.#fail(hubErrorFromNet(fault, this.#context(this.#phase())));
+    }
+    this.#release();
+  }
+
+  #begin(kind: AnswerKind, headers: ResponseHeaders): void {
+    const { limits, server } = this.#host;
+    if (kind === 'json' || kind === 'sse') {
+      if (this.id !== undefined) this.#host.events.alive(this.id);
+      if (kind === 'sse') this.#reader = new EventReader(limits);
+      else if (Number(headerOf(headers, 'content-length')) > limits.answerBytes)
+        this.#fail(largeFault(this.#host.server, this.#host.limits.answerBytes));
+      else this.#body = new BodyCollector(limits.answerBytes);
+      if (this.#settled) this.#cut();
+    } else if (kind === 'error') {
+      this.#headers = headers;
+      this.#body = new BodyCollector(limits.errorBytes);
+    } else if (kind === 'done') this.#settle();
+    else if (kind === 'auth') this.#fail(authFault(server, this.#status));
+    else if (kind === 'redirect') this.#fail(redirectFault(server, this.#status, headers));
+    else if (kind === 'lost') this.#lost();
+    else
+      this.#fail(
+        protocolFault(
+          this.#host.server,
+          this.#status,
+          kind === 'coded' ? 'it is compressed though nobody asked' : wrongType(headers, this.#status),
+        ),
+      );
+  }
+
+  #finishJson(): void {
+    const messages = messagesIn(this.#takeBody(), this.#host.limits);
+    if (isRefusal(messages)) {
+      this.#fail(protocolFault(this.#host.server, this.#status, messages.message));
+      return;
+    }
+    for (const message of messages) this.#deliver(message);
+    if (!this.#settled)
+      this.#fail(protocolFault(this.#host.server, this.#status, 'it has another id than the request'));
+  }
+
+  /** An HTTP error may carry a JSON-RPC error for this request: that is the server's answer and goes on untouched. */
+  #finishError(): void {
+    const body = this.#takeBody();
+    if (this.id !== undefined && mediaType(this.#headers) === 'application/json') {
+      const messages = messagesIn(body, this.#host.limits);
+      const message = isRefusal(messages) ? undefined : messages[0];
+      if (message?.kind === 'reply' && isReplyTo(message, this.id)) {
+        this.#deliver(message);
+        return;
+      }
+      if (message && this.#status === 400 && this.session !== undefined && lostSessionError(message)) {
+        this.#lost();
+        return;
+      }
+    }
+    this.#fail(httpFault(this.#host.server, this.#status, this.#headers, body));
+  }
+
+  #readEvents(chunk: Buffer): void {
+    const messages = this.#reader?.read(chunk);
+    if (messages === undefined) return;
+    if (isRefusal(messages)) {
+      this.#fail(
+        messages.code === 'upstream-too-large'
+          ? largeFault(this.#host.server, this.#host.limits.answerBytes)
+          : protocolFault(this.#host.server, this.#status, messages.message),
+      );
+      this.#cut();
+      return;
+    }
+    for (const message of messages) this.#deliver(message);
+    // At the end of an event nothing is kept.
+    if (chunk[chunk.length - 1] === 0x0a && chunk[chunk.length - 2] === 0x0a) this.#giveBytes();
+  }
+
+  #giveBytes(): void {
+    this.#host.buffered.give(this.#heldBytes);
+    this.#heldBytes = 0;
+  }
+
+  /** A reply with another id, or a second one, belongs to nobody: it must not reach the call that has that id. */
+  #deliver(message: Envelope): void {
+    if (this.#aborted || this.id === undefined) return;
+    if (message.kind === 'reply') {
+      if (this.#settled || !isReplyTo(message, this.id)) return;
+      this.#settle();
+    }
+    this.#host.events.message(message, this.id);
+  }
+
+  #lost(): void {
+    if (this.#settled) return;
+    this.#settle();
+    this.#host.sessionMissing(this);
+  }
+
+  #fail(fault: HubError): void {
+    if (this.#settled) return;
+    this.#settle();
+    if (this.dispatching) this.refused = fault;
+    else if (this.id !== undefined) this.#host.events.failed(this.id, fault);
+  }
+
+  /** From here on what comes is only read to keep the connection, for a second at most. */
+  #settle(): void {
+    this.#settled = true;
+    if (this.#ended) return;
+    const { clock, wheel } = this.#host.kernel;
+    this.#linger = wheel.add(clock.nowMs() + LINGER_MS, () => this.#cut());
+  }
+
+  #cut(): void {
+    this.#controller?.abort(this.#host.abortReason);
+  }
+
+  #release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#giveBytes();
+    if (this.#linger) this.#host.kernel.wheel.remove(this.#linger);
+    this.#linger = undefined;
+    this.#controller = undefined;
+    if (this.#gone) this.#gone();
+    else this.#host.released(this);
+  }
+
+  #takeBody(): Buffer {
+    return this.#body?.take() ?? Buffer.alloc(0);
+  }
+
+  #phase(): string {
+    if (this.#kind !== undefined) return 'answer';
+    return this.#controller === undefined ? 'connect' : 'request';
+  }
+
+  #context(phase: string): { server: string; phase: string; sent: boolean; waitedMs: number } {
+    const waitedMs = this.#host.kernel.clock.nowMs() - this.#sinceMs;
+    return { server: this.#host.server, phase, sent: this.#controller !== undefined, waitedMs };
+  }
+}

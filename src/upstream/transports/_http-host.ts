@@ -1,0 +1,50 @@
+/**
+ * What the transport and its exchanges know of each other.
+ */
+import type { Limits } from '../../config/limits.ts';
+import type { CappedCount } from '../../kernel/capped.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import type { TransportEvents } from '../transport.ts';
+
+/** An exchange, as the transport sees it. */
+export interface SentExchange {
+  /** Request id; undefined for a notification or a reply of ours. */
+  readonly id: number | undefined;
+  readonly frame: Buffer;
+  /** Session it was sent in. */
+  readonly session: string | undefined;
+  /** Sent a second time already, or not to be. */
+  readonly again: boolean;
+  /** Place in the transport's slots; −1 = none. */
+  slot: number;
+}
+
+/** The transport, as its exchanges see it. */
+export interface ExchangeHost {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  /** Name of the server, for people. */
+  readonly server: string;
+  readonly events: TransportEvents;
+  /** What aborted requests are told; made once. */
+  readonly abortReason: Error;
+  /** Bytes of unfinished answers of this server. */
+  readonly buffered: CappedCount;
+  /** The answer to a request without a session gave one. */
+  sessionGiven(id: string): void;
+  /** The server does not know the session that this exchange was sent in. */
+  sessionMissing(exchange: SentExchange): void;
+  /** Sends the same frame once more in place of this exchange. False = it cannot. */
+  resend(exchange: SentExchange): boolean;
+  /** The exchange is over at the wire; its slot is free. */
+  released(exchange: SentExchange): void;
+}
+
+export interface ExchangeOrigin {
+  /** Session it is sent in. */
+  readonly session: string | undefined;
+  /** True = not to be sent once more. */
+  readonly again: boolean;
+  /** Hears of its end at the wire instead of the transport's slots. */
+  readonly gone: (() => void) | undefined;
+}

@@ -1,0 +1,124 @@
+/**
+ * JSON-RPC messages out of the bodies and event streams of HTTP answers.
+ * Promises: a single message stays the bytes that came; limits hold before anything is parsed; what is not a message is a refusal, never a throw.
+ * Does not: know exchanges. The scanner and the SSE decoder are `protocol/`'s.
+ */
+import type { Limits } from '../../config/limits.ts';
+import { HubError } from '../../kernel/errors.ts';
+import { isRefusal, type Outcome, Refusal } from '../../kernel/outcome.ts';
+import type { Envelope, Span } from '../../protocol/message.ts';
+import { isBatch, scanEnvelope, splitBatch } from '../../protocol/scan.ts';
+import { SseDecoder, type SseEvent } from '../../protocol/sse.ts';
+
+const HARMLESS_TWICE = new Set([
+  'initialize',
+  'ping',
+  'tools/list',
+  'prompts/list',
+  'resources/list',
+  'resources/templates/list',
+]); // bounded by: this literal
+
+type ScanLimits = Pick<Limits, 'bodyDepth' | 'idBytes' | 'batch'>;
+
+/** The message in `bytes`, or the messages of an array (servers of 2025-03-26 may send one). */
+export function messagesIn(bytes: Buffer, limits: ScanLimits): Outcome<readonly Envelope[]> {
+  if (isBatch(bytes)) return messagesInBatch(bytes, limits);
+  const message = scanEnvelope(bytes, scanOptions(limits));
+  return isRefusal(message) ? message : [message];
+}
+
+function messagesInBatch(bytes: Buffer, limits: ScanLimits): Outcome<readonly Envelope[]> {
+  const pieces = splitBatch(bytes, limits.batch, scanOptions(limits));
+  if (isRefusal(pieces)) return pieces;
+  const messages: Envelope[] = []; // bounded by: limits.batch
+  for (const piece of pieces) {
+    if (isRefusal(piece)) return piece;
+    messages.push(piece);
+  }
+  return messages;
+}
+
+function scanOptions(limits: ScanLimits): { maxDepth: number; maxIdBytes: number; strict: boolean } {
+  return { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: false };
+}
+
+/** The messages on one event stream. */
+export class EventReader {
+  readonly #decoder: SseDecoder;
+  readonly #limits: ScanLimits;
+  #messages: Envelope[] = []; // bounded by: the events of one chunk
+  #refusal: Refusal | undefined;
+  #retryMs: number | undefined;
+  #lastEventId: string | undefined;
+
+  constructor(limits: ScanLimits & Pick<Limits, 'answerBytes'>) {
+    this.#limits = limits;
+    this.#decoder = new SseDecoder(limits.answerBytes, (event) => this.#take(event));
+  }
+
+  /** ms of the last `retry:`; undefined = none yet. */
+  get retryMs(): number | undefined {
+    return this.#retryMs;
+  }
+
+  get lastEventId(): string | undefined {
+    return this.#lastEventId;
+  }
+
+  /** Refuses with `upstream-too-large` (one event above answerBytes) or `upstream-protocol`; the stream is of no use after that. */
+  read(chunk: Buffer): Outcome<readonly Envelope[]> {
+    this.#messages = [];
+    try {
+      this.#decoder.push(chunk);
+    } catch (fault) {
+      this.#refusal ??= new Refusal(fault instanceof HubError ? fault.code : 'upstream-protocol');
+    }
+    return this.#refusal ?? this.#messages;
+  }
+
+  #take(event: SseEvent): void {
+    this.#retryMs = event.retryMs ?? this.#retryMs;
+    this.#lastEventId = event.id ?? this.#lastEventId;
+    // Priming events (2025-11-25) have an id and no data; other event names are not ours.
+    if (this.#refusal || event.data.length === 0 || event.event !== 'message') return;
+    const found = messagesIn(event.data, this.#limits);
+    if (isRefusal(found)) this.#refusal = new Refusal('upstream-protocol', found.message);
+    else this.#messages.push(...found);
+  }
+}
+
+/** True when the reply carries exactly this number as its id. */
+export function isReplyTo(message: Envelope, id: number): boolean {
+  const { bytes, id: span } = message;
+  if (span.at < 0 || span.end - span.at > 16) return false;
+  let value = 0;
+  for (let at = span.at; at < span.end; at += 1) {
+    const digit = (bytes[at] ?? 0) - 0x30;
+    if (digit < 0 || digit > 9) return false;
+    value = value * 10 + digit;
+  }
+  return value === id;
+}
+
+/** True for a frame that a server may execute twice without harm. */
+export function isHarmlessTwice(frame: Buffer): boolean {
+  const message = scanEnvelope(frame, { maxDepth: 512, maxIdBytes: 64, strict: false });
+  return !isRefusal(message) && HARMLESS_TWICE.has(message.method);
+}
+
+/** −32000 for no request in particular: what servers made after the SDK's example answer (with 400) when they do not know a session. */
+export function lostSessionError(message: Envelope): boolean {
+  if (message.kind !== 'reply' || message.error.at < 0) return false;
+  if (message.id.at >= 0 && textOf(message.bytes, message.id) !== 'null') return false;
+  try {
+    const error: unknown = JSON.parse(textOf(message.bytes, message.error));
+    return typeof error === 'object' && error !== null && 'code' in error && error.code === -32000;
+  } catch {
+    return false;
+  }
+}
+
+function textOf(bytes: Buffer, span: Span): string {
+  return bytes.toString('utf8', span.at, span.end);
+}

@@ -1,0 +1,172 @@
+/**
+ * The GET stream on which an HTTP server sends what belongs to no request (list_changed, logs). It comes and goes; the link does not live by it.
+ * Promises: a server that has none is asked once; one that ends it is asked again with rests that grow to minutes (at most ten times in the
+ * first minute, then once a minute), later if its `retry` says so; silence for 15 min opens it anew; `close` ends everything at once.
+ * Does not: count as a sign of life of a call, or as loss of the server when it ends.
+ */
+import type { Limits } from '../../config/limits.ts';
+import { backoffMs } from '../../kernel/backoff.ts';
+import { IdleWatch } from '../../kernel/deadline.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import { isRefusal } from '../../kernel/outcome.ts';
+import type { EgressPool, ResponseController, ResponseHandler, ResponseHeaders } from '../../net/egress.ts';
+import type { Envelope } from '../../protocol/message.ts';
+import { mediaType } from './_http-answer.ts';
+import { EventReader } from './_http-messages.ts';
+
+const REST = { baseMs: 1000, capMs: 120_000 } as const;
+/** A stream that lived this long has earned a quick return (proxies cut idle streams at 60 s). */
+const LONG_LIFE_MS = 60_000;
+const IDLE_MS = 15 * 60_000;
+const MAX_RETRY_MS = 10 * 60_000;
+
+export interface ServerStreamOptions {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly pool: EgressPool;
+  readonly path: string;
+  readonly abortReason: Error;
+  readonly headers: (lastEventId: string | undefined) => string[];
+  readonly message: (envelope: Envelope) => void;
+  /** A stream that had been open before now answers 404: the session is gone. */
+  readonly sessionLost: () => void;
+}
+
+export class ServerStream {
+  readonly #options: ServerStreamOptions;
+  #opening: StreamExchange | undefined;
+  #rest: Disposable | undefined;
+  #attempt = 0;
+  #retryMs = 0;
+  #lastEventId: string | undefined;
+  #everOpen = false;
+  #closed = false;
+
+  constructor(options: ServerStreamOptions) {
+    this.#options = options;
+  }
+
+  open(): void {
+    if (this.#closed || this.#opening) return;
+    const { pool, path, headers } = this.#options;
+    const exchange = new StreamExchange(this.#options, (end) => this.#ended(exchange, end));
+    this.#opening = exchange;
+    pool.dispatch({ method: 'GET', path, headers: headers(this.#lastEventId), body: null }, exchange);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#rest?.[Symbol.dispose]();
+    this.#opening?.abort();
+  }
+
+  #ended(exchange: StreamExchange, end: StreamEnd): void {
+    if (this.#opening === exchange) this.#opening = undefined;
+    this.#lastEventId = end.lastEventId ?? this.#lastEventId;
+    if (end.retryMs !== undefined) this.#retryMs = Math.min(end.retryMs, MAX_RETRY_MS);
+    const hadBeenOpen = this.#everOpen;
+    if (end.livedMs !== undefined) this.#everOpen = true;
+    if (this.#closed) return;
+    if (end.status === 404 && hadBeenOpen) {
+      this.#closed = true;
+      this.#options.sessionLost();
+      return;
+    }
+    // 405 and the like: this server has no such stream. Overload and broken proxies pass.
+    if (end.status >= 300 && end.status < 500 && end.status !== 429 && end.status !== 408) return;
+    if (end.foreign) return;
+    if ((end.livedMs ?? 0) >= LONG_LIFE_MS) this.#attempt = 0;
+    this.#attempt += 1;
+    const { kernel } = this.#options;
+    const restMs = Math.max(backoffMs(this.#attempt, REST, kernel.random), this.#retryMs);
+    this.#rest = kernel.timers.after(restMs, () => this.open());
+  }
+}
+
+interface StreamEnd {
+  /** 0 = no answer. */
+  readonly status: number;
+  /** Answered 200 with something that is no event stream. */
+  readonly foreign: boolean;
+  /** undefined = was never open. */
+  readonly livedMs: number | undefined;
+  readonly retryMs: number | undefined;
+  readonly lastEventId: string | undefined;
+}
+
+class StreamExchange implements ResponseHandler {
+  readonly #options: ServerStreamOptions;
+  readonly #ended: (end: StreamEnd) => void;
+  #controller: ResponseController | undefined;
+  #reader: EventReader | undefined;
+  #watch: IdleWatch | undefined;
+  #openedMs: number | undefined;
+  #status = 0;
+  #foreign = false;
+  #aborted = false;
+  #over = false;
+
+  constructor(options: ServerStreamOptions, ended: (end: StreamEnd) => void) {
+    this.#options = options;
+    this.#ended = ended;
+  }
+
+  abort(): void {
+    this.#aborted = true;
+    this.#cut();
+  }
+
+  onRequestStart(controller: ResponseController): void {
+    this.#controller = controller;
+    if (this.#aborted) this.#cut();
+    else this.#watch = new IdleWatch(IDLE_MS, this.#options.kernel.wheel, () => this.#cut());
+  }
+
+  onResponseStart(_controller: ResponseController, status: number, headers: ResponseHeaders): void {
+    if (status < 200) return;
+    this.#status = status;
+    this.#foreign = status < 300 && mediaType(headers) !== 'text/event-stream';
+    if (status >= 300 || this.#foreign) {
+      this.#cut();
+      return;
+    }
+    this.#reader = new EventReader(this.#options.limits);
+    this.#openedMs = this.#options.kernel.clock.nowMs();
+  }
+
+  onResponseData(_controller: ResponseController, chunk: Buffer): void {
+    if (this.#aborted) return;
+    this.#watch?.touch();
+    const messages = this.#reader?.read(chunk);
+    if (messages === undefined) return;
+    if (isRefusal(messages)) this.#cut();
+    else for (const message of messages) if (!this.#aborted) this.#options.message(message);
+  }
+
+  onResponseEnd(): void {
+    this.#finish();
+  }
+
+  onResponseError(): void {
+    this.#finish();
+  }
+
+  #cut(): void {
+    this.#controller?.abort(this.#options.abortReason);
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#watch?.[Symbol.dispose]();
+    this.#controller = undefined;
+    const nowMs = this.#options.kernel.clock.nowMs();
+    this.#ended({
+      status: this.#status,
+      foreign: this.#foreign,
+      livedMs: this.#openedMs === undefined ? undefined : nowMs - this.#openedMs,
+      retryMs: this.#reader?.retryMs,
+      lastEventId: this.#reader?.lastEventId,
+    });
+  }
+}

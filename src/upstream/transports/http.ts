@@ -1,0 +1,299 @@
+/**
+ * Streamable HTTP towards one server, as a client of the 2025 era: a POST per message, answers as JSON or SSE, a GET stream beside them,
+ * the session id and version header that the wire demands.
+ * Promises: see `transport.ts`; never more than serverConnections + 8 sockets; `abort` closes the request at the wire; requests that follow
+ * notifications/initialized wait up to a second for its answer, so that no server sees them in the wrong order; redirects are refused;
+ * no header of a client is ever seen here.
+ * Owns: the sockets of its egress pool, its exchanges, the GET stream, the launched program (through `launched`).
+ * Does not: correlate, time or repeat calls (the link does). Files beside it that begin with `_http-` are its parts.
+ */
+import type { Limits } from '../../config/limits.ts';
+import { CappedCount, CappedSlots } from '../../kernel/capped.ts';
+import type { Deadline } from '../../kernel/deadline.ts';
+import { HubError } from '../../kernel/errors.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import { isRefusal, type Outcome, Refusal } from '../../kernel/outcome.ts';
+import type { HttpSpec, ServerSpec } from '../../kernel/snapshot.ts';
+import type { Egress, EgressPool } from '../../net/egress.ts';
+import { basicLogin } from '../../net/header-value.ts';
+import type { Transport, TransportEvents } from '../transport.ts';
+import { guardedEvents } from './_http-events.ts';
+import { HttpExchange } from './_http-exchange.ts';
+import { RequestHeaders } from './_http-headers.ts';
+import type { ExchangeHost, SentExchange } from './_http-host.ts';
+import { OPEN_AT_ONCE, Outbox } from './_http-outbox.ts';
+import { endSession, stopLaunched, untilListening } from './_http-session.ts';
+import { ServerStream } from './_http-stream.ts';
+
+/** A program that the hub runs and that listens at the URL (`launch` in the configuration). Its maker reports its exit to `events.closed`. */
+export interface LaunchedServer {
+  /** Starts it; resolves with the port that it was given. */
+  start(deadline: Deadline): Promise<{ readonly port: number }>;
+  /** Never rejects; ends by the deadline. */
+  stop(deadline: Deadline): Promise<void>;
+  cpuMs(): number | undefined;
+  stderrTail(): readonly string[];
+}
+
+export interface HttpTransportOptions {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly spec: ServerSpec;
+  readonly http: HttpSpec;
+  readonly egress: Egress;
+  readonly events: TransportEvents;
+  readonly launched: LaunchedServer | undefined;
+}
+
+/** Sockets beside those of calls: pings and lists, notifications, the GET stream, DELETE. Hung calls must not keep the liveness question from going out. */
+const SIDE_SOCKETS = 8;
+const SIDE_REQUESTS = SIDE_SOCKETS - OPEN_AT_ONCE - 1;
+/** Answers of the largest size that may be arriving from one server at once. */
+const LARGE_ANSWERS = 4;
+/** Where the port of a launched program goes in its URL. */
+const PORT_IN_URL = /\$\{PORT\}/g;
+/** Requests wait this long for the answer to notifications/initialized. */
+const HOLD_MS = 1000;
+
+export function createHttpTransport(options: HttpTransportOptions): Transport {
+  return new HttpTransport(options);
+}
+
+/** Everything that exists once the address is known. */
+interface Wire {
+  readonly pool: EgressPool;
+  readonly path: string;
+  readonly headers: RequestHeaders;
+}
+
+class HttpTransport implements Transport, ExchangeHost {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly server: string;
+  readonly events: TransportEvents;
+  readonly abortReason = new Error('The hub does not wait for this request any more.');
+  readonly buffered: CappedCount;
+  readonly #options: HttpTransportOptions;
+  readonly #exchanges: CappedSlots<HttpExchange>;
+  readonly #outbox: Outbox;
+  #wire: Wire | undefined;
+  #stream: ServerStream | undefined;
+  #session: string | undefined;
+  #version: string | undefined;
+  /** `armed`: the next notification is notifications/initialized; `holding`: its answer is awaited. */
+  #order: 'free' | 'armed' | 'holding' = 'free';
+  #hold: Disposable | undefined;
+  #stopped = false;
+
+  constructor(options: HttpTransportOptions) {
+    const { kernel, limits, spec } = options;
+    this.#options = options;
+    this.kernel = kernel;
+    this.limits = limits;
+    this.server = spec.name;
+    this.events = guardedEvents(options.events, kernel, spec.name, () => this.#stopped);
+    const requests = limits.serverConnections + SIDE_REQUESTS;
+    this.#exchanges = new CappedSlots('upstream.http.exchanges', requests, kernel.ceilings);
+    const bytes = limits.answerBytes * LARGE_ANSWERS;
+    this.buffered = new CappedCount('upstream.http.buffered', bytes, 'refuse', kernel.ceilings);
+    this.#outbox = new Outbox({
+      kernel,
+      server: spec.name,
+      lifeMs: limits.handshakeMs,
+      post: (frame, gone) => this.#postLetter(frame, gone),
+    });
+  }
+
+  async start(deadline: Deadline): Promise<void> {
+    const { http, launched, egress } = this.#options;
+    let address = http.url;
+    if (launched) {
+      this.events.phase('start');
+      const owner = this.server;
+      const { port } = await this.kernel.waits.for(launched.start(deadline), {
+        label: 'upstream-start',
+        owner,
+        deadline,
+      });
+      address = address.replace(PORT_IN_URL, String(port));
+    }
+    this.events.phase('connect');
+    if (!URL.canParse(address))
+      throw new HubError('config-invalid', {
+        message: 'The server’s address is not a URL.',
+        detail: { server: this.server },
+      });
+    const url = new URL(address);
+    const connections = this.limits.serverConnections + SIDE_SOCKETS;
+    const pool = egress.open(url, { owner: this.server, connections, addresses: 'any' });
+    this.#wire = {
+      pool,
+      path: pool.pathOf(url),
+      headers: new RequestHeaders(http.headers, basicLogin(url), pool.headers),
+    };
+    if (launched) await untilListening(this.kernel, pool, this.server, deadline);
+  }
+
+  send(frame: Buffer, id: number | undefined, deadline: Deadline): Outcome<void> {
+    if (this.#stopped || !this.#wire) return new Refusal('server-down', undefined, { server: this.server });
+    if (id === undefined) return this.#sendLetter(frame, deadline);
+    const exchange = new HttpExchange(this, frame, id, { session: this.#session, again: false, gone: undefined });
+    if (!this.#admit(exchange))
+      return new Refusal('server-busy', undefined, {
+        server: this.server,
+        setting: 'serverConnections',
+        outcome: 'not-executed',
+      });
+    if (this.#order === 'holding') {
+      exchange.held = true;
+      return undefined;
+    }
+    exchange.dispatching = true;
+    this.#dispatch(exchange);
+    exchange.dispatching = false;
+    const { refused } = exchange;
+    return refused && new Refusal(refused.code, refused.message, refused.detail);
+  }
+
+  abort(id: number): void {
+    for (const exchange of this.#exchanges.values()) if (exchange.id === id) exchange.abort();
+  }
+
+  negotiated(version: string): void {
+    this.#version = version;
+    this.#wire?.headers.set(this.#session, version);
+    this.#order = 'armed';
+    this.#hold?.[Symbol.dispose]();
+    this.#hold = this.kernel.timers.after(HOLD_MS, () => this.#letGo());
+  }
+
+  cpuMs(): number | undefined {
+    return this.#options.launched?.cpuMs();
+  }
+
+  stderrTail(): readonly string[] {
+    return this.#options.launched?.stderrTail() ?? [];
+  }
+
+  async stop(deadline: Deadline): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#hold?.[Symbol.dispose]();
+    this.#stream?.close();
+    this.#outbox.close();
+    for (const exchange of [...this.#exchanges.values()]) exchange.abort();
+    const { launched } = this.#options;
+    const wire = this.#wire;
+    if (wire) {
+      // A launched program takes its sessions with it.
+      if (this.#session !== undefined && !launched) await endSession({ host: this, ...wire, deadline });
+      await wire.pool.close(deadline);
+    }
+    this.#exchanges[Symbol.dispose]();
+    this.buffered[Symbol.dispose]();
+    if (launched) await stopLaunched(this.kernel, this.server, launched, deadline);
+  }
+
+  sessionGiven(id: string): void {
+    if (this.#session !== undefined || this.#stopped) return;
+    this.#session = id;
+    this.#wire?.headers.set(id, this.#version);
+  }
+
+  sessionMissing(exchange: SentExchange): void {
+    if (exchange.session !== this.#session) {
+      // It was sent in a session that has been replaced since: not executed, so it goes again in the new one, once.
+      if (this.#version !== undefined && this.resend(exchange)) return;
+      if (exchange.id !== undefined) this.events.sessionLost(exchange.id);
+      return;
+    }
+    this.#forgetSession();
+    this.events.sessionLost(exchange.id);
+  }
+
+  resend(exchange: SentExchange): boolean {
+    if (this.#stopped || exchange.again || exchange.id === undefined) return false;
+    const next = new HttpExchange(this, exchange.frame, exchange.id, {
+      session: this.#session,
+      again: true,
+      gone: undefined,
+    });
+    if (!this.#admit(next)) return false;
+    this.#dispatch(next);
+    return true;
+  }
+
+  released(exchange: SentExchange): void {
+    if (exchange.slot >= 0) this.#exchanges.free(exchange.slot);
+    exchange.slot = -1;
+  }
+
+  #admit(exchange: HttpExchange): boolean {
+    exchange.slot = this.#exchanges.add(exchange);
+    return exchange.slot >= 0;
+  }
+
+  #dispatch(exchange: HttpExchange): void {
+    if (!this.#wire) return;
+    const { pool, path, headers } = this.#wire;
+    pool.dispatch({ method: 'POST', path, headers: headers.post, body: exchange.frame }, exchange);
+  }
+
+  #sendLetter(frame: Buffer, deadline: Deadline): Outcome<void> {
+    if (this.#order !== 'armed') return this.#outbox.send(frame, deadline);
+    this.#order = 'holding';
+    const sent = this.#outbox.send(frame, deadline, () => this.#letGo());
+    if (isRefusal(sent)) this.#letGo();
+    return sent;
+  }
+
+  #postLetter(frame: Buffer, gone: () => void): HttpExchange | undefined {
+    if (!this.#wire || this.#stopped) return undefined;
+    const letter = new HttpExchange(this, frame, undefined, { session: this.#session, again: true, gone });
+    this.#dispatch(letter);
+    return letter;
+  }
+
+  /** notifications/initialized has been answered, or has had its second. */
+  #letGo(): void {
+    if (this.#order === 'free' || this.#stopped) return;
+    this.#order = 'free';
+    this.#hold?.[Symbol.dispose]();
+    this.#hold = undefined;
+    for (const exchange of [...this.#exchanges.values()]) {
+      if (!exchange.held) continue;
+      exchange.held = false;
+      this.#dispatch(exchange);
+    }
+    this.#openStream();
+  }
+
+  #openStream(): void {
+    if (!this.#wire) return;
+    this.#stream?.close();
+    this.#stream = new ServerStream({
+      kernel: this.kernel,
+      limits: this.limits,
+      pool: this.#wire.pool,
+      path: this.#wire.path,
+      abortReason: this.abortReason,
+      headers: (lastEventId) => this.#wire?.headers.stream(lastEventId) ?? [],
+      message: (envelope) => this.events.message(envelope, undefined),
+      sessionLost: () => {
+        this.#forgetSession();
+        this.events.sessionLost(undefined);
+      },
+    });
+    this.#stream.open();
+  }
+
+  #forgetSession(): void {
+    this.#session = undefined;
+    this.#version = undefined;
+    this.#order = 'free';
+    this.#hold?.[Symbol.dispose]();
+    this.#stream?.close();
+    this.#stream = undefined;
+    this.#wire?.headers.set(undefined, undefined);
+  }
+}

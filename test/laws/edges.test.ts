@@ -1,0 +1,92 @@
+/**
+ * Laws 1 and 5: timers, outside I/O and blocking calls live in the files of this table and nowhere else.
+ * covers: L1, L5
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Edge, edgeUses, idleEdges, unlistedUses } from './_edges.ts';
+import { readTree, snippet } from './_tree.ts';
+
+function edge(path: string, kinds: Edge['kinds'], why: string): Edge {
+  return { path, kinds, why };
+}
+
+/** The edges of the house. A new row is a decision: it says why the file cannot go through an older one. */
+const EDGES: readonly Edge[] = [
+  edge('kernel/clock.ts', ['timers'], 'the one door to the runtime’s timers'),
+  edge('cli/ask.ts', ['outside'], 'asks the running hub over its private socket'),
+  edge('cli/servers-commands.ts', ['timers'], 'a command looks again until a server has settled, within its --timeout'),
+  edge('cli/status-commands.ts', ['outside'], 'finds the private sockets of the hubs'),
+  edge('cli/version.ts', ['outside', 'sync'], 'reads package.json once at start'),
+  edge('config/config-file.ts', ['outside'], 'reads the configuration file'),
+  edge('config/write-atomically.ts', ['outside'], 'writes the configuration file whole or not at all'),
+  edge('downstream/listener.ts', ['outside'], 'the HTTP server that clients reach'),
+  edge('downstream/forward.ts', ['outside'], 'hands /api and / to control'),
+  edge('net/_ask-dns.ts', ['outside'], 'asks name servers under a deadline'),
+  edge('net/_connector.ts', ['outside'], 'opens TCP and TLS to servers'),
+  edge('net/_name-files.ts', ['outside'], 'reads /etc/hosts and resolv.conf'),
+  edge('net/egress.ts', ['outside', 'sync'], 'undici pools; reads an extra CA file at boot'),
+  edge('relay/relay-client.ts', ['outside'], 'a hub’s end of the relay socket'),
+  edge('relay/relay-server.ts', ['outside'], 'control’s end of the relay socket'),
+  edge('relay/snapshot-file.ts', ['outside'], 'the last snapshot on disk'),
+  edge('seal/secret-file.ts', ['outside'], 'makes or reads the sealing secret at boot'),
+  edge('store/_migrate.ts', ['outside'], 'backs the file up before a migration'),
+  edge('store/_sqlite.ts', ['outside', 'sync'], 'SQLite is synchronous; control alone opens it'),
+  edge('upstream/child/command.ts', ['outside'], 'finds a program before it is spawned'),
+  edge('upstream/child/frames.ts', ['timers'], 'goes on in another turn of the loop; not a wait'),
+  edge('upstream/child/group.ts', ['outside'], 'spawns stdio servers in their own process group'),
+  edge('upstream/child/install.ts', ['outside'], 'looks whether a package is installed'),
+  edge('upstream/child/launch.ts', ['outside'], 'finds a free port and waits for a launched server to listen'),
+  edge('upstream/child/proc.ts', ['outside'], 'reads /proc for CPU time and descendants'),
+];
+
+const tree = readTree();
+
+test('only the files of the table touch timers, the outside or blocking calls', () => {
+  assert.deepEqual(unlistedUses(tree, EDGES), []);
+});
+
+test('every row of the table is in use and says why', () => {
+  assert.deepEqual(idleEdges(tree, EDGES), []);
+  assert.ok(EDGES.every(({ why }) => why.length > 10));
+});
+
+test('each kind of use is seen', () => {
+  const bad: Readonly<Record<string, string>> = {
+    'setTimeout(() => {}, 5);': 'timers',
+    'globalThis.setInterval(f, 5);': 'timers',
+    'const later = setImmediate;': 'timers',
+    "import { setTimeout as sleep } from 'node:timers/promises';": 'timers',
+    'fetchIt({ signal: AbortSignal.timeout(5) });': 'timers',
+    "import { connect } from 'node:net';": 'outside',
+    "import { isIP, connect } from 'node:net';": 'outside',
+    "import * as fs from 'node:fs';": 'outside',
+    "import undici from 'undici';": 'outside',
+    "export { readFile } from 'node:fs/promises';": 'outside',
+    "const { readFile } = await import('node:fs/promises');": 'outside',
+    "await fetch('http://x');": 'outside',
+    'const text = readFileSync(path);': 'sync',
+    'child.execFileSync(x);': 'sync',
+    'scryptSync(password);': 'sync',
+  };
+  for (const [text, kind] of Object.entries(bad)) {
+    assert.deepEqual([...new Set(edgeUses(snippet(text)).map((use) => use.kind))], [kind], text);
+  }
+  const fine = [
+    "import type { Socket } from 'node:net';",
+    "import { isIP, type Socket } from 'node:net';",
+    'socket.setTimeout(5);',
+    '// setTimeout(() => {}, 5);',
+    "const text = 'readFileSync(';",
+    'cache.fetch(key);',
+    'hkdfSync(hash);',
+    'interface Timers { setTimeoutMs: number }',
+  ];
+  for (const text of fine) assert.deepEqual(edgeUses(snippet(text)), [], text);
+});
+
+test('a row that nobody uses is seen', () => {
+  assert.deepEqual(idleEdges([snippet('', 'net/a.ts')], [edge('net/a.ts', ['outside'], 'because of reasons')]), [
+    'net/a.ts outside',
+  ]);
+});

@@ -1,0 +1,64 @@
+/**
+ * Small worlds for tests of the catalog: servers, listings and groups with the defaults filled in.
+ */
+
+import type { CatalogWorld } from '../../src/catalog/catalog.ts';
+import { listingFrom } from '../../src/catalog/listing.ts';
+import { giveNames } from '../../src/catalog/names.ts';
+import { limitsFrom } from '../../src/config/limits.ts';
+import type { GroupSpec, Listing, ServerSpec } from '../../src/kernel/snapshot.ts';
+
+export function serverSpec(slug: string, more: Partial<ServerSpec> = {}): ServerSpec {
+  return {
+    name: slug,
+    slug,
+    enabled: true,
+    transport: { kind: 'http', url: 'http://127.0.0.1:1/mcp', headers: {}, launch: undefined },
+    interactive: false,
+    times: { silenceMs: undefined, totalMs: undefined, callTimeoutMs: undefined },
+    inFlight: undefined,
+    startMs: undefined,
+    installMs: undefined,
+    tools: {},
+    homeHub: 0,
+    hash: slug,
+    ...more,
+  };
+}
+
+export function listingOf(server: string, natives: readonly string[]): Listing {
+  return {
+    server,
+    atMs: 0,
+    digest: natives.join(),
+    tools: natives.map((native) => ({
+      native,
+      json: JSON.stringify({ name: native, inputSchema: { type: 'object' } }),
+      title: native,
+      repaired: undefined,
+      dropStructured: false,
+    })),
+    hidden: [],
+    instructions: '',
+  };
+}
+
+/** A listing as a server's answer makes it. */
+export function listingWith(server: string, tools: readonly unknown[]): Listing {
+  const bytes = tools.map((tool) => Buffer.from(JSON.stringify(tool)));
+  return listingFrom({ server, atMs: 0, tools: bytes, instructions: '' }, limitsFrom({}));
+}
+
+export function groupSpec(slug: string, servers: GroupSpec['servers'], more: Partial<GroupSpec> = {}): GroupSpec {
+  return { name: slug, slug, access: 'key', servers, tools: {}, ...more };
+}
+
+/** Gives names on top of those of the world before. */
+export function worldOf(
+  servers: readonly ServerSpec[],
+  listings: readonly Listing[],
+  groups: readonly GroupSpec[] = [],
+  before?: CatalogWorld,
+): CatalogWorld {
+  return { servers, listings, groups, names: giveNames({ servers, listings, given: before?.names ?? [] }) };
+}

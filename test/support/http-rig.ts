@@ -1,0 +1,150 @@
+/**
+ * A transport towards a fault server, with everything it says kept in order: for tests of `upstream/transports/http.ts`.
+ * Promises: `ask` resolves with the reply's text or rejects with the HubError that came instead; `close` leaves nothing behind.
+ */
+import { limitsFrom } from '../../src/config/limits.ts';
+import type { HubError } from '../../src/kernel/errors.ts';
+import type { Fact } from '../../src/kernel/facts.ts';
+import { createKernel, type Kernel } from '../../src/kernel/kernel.ts';
+import { isRefusal } from '../../src/kernel/outcome.ts';
+import type { HttpSpec, ServerSpec } from '../../src/kernel/snapshot.ts';
+import { createEgress, type Egress } from '../../src/net/egress.ts';
+import type { Transport } from '../../src/upstream/transport.ts';
+import { createHttpTransport, type LaunchedServer } from '../../src/upstream/transports/http.ts';
+
+export interface Told {
+  readonly kind: 'message' | 'failed' | 'alive' | 'phase' | 'lost' | 'closed';
+  readonly id: number | undefined;
+  readonly text: string;
+  readonly fault?: HubError;
+}
+
+export interface HttpRig {
+  readonly kernel: Kernel;
+  readonly egress: Egress;
+  readonly transport: Transport;
+  readonly told: Told[];
+  readonly facts: Fact[];
+  /** Sends a request and waits for what becomes of it. */
+  ask(method: string, params?: object): Promise<string>;
+  /** Sends a request without waiting; the id. */
+  begin(method: string, params?: object): number;
+  notify(method: string, params?: object): void;
+  /** initialize, negotiated, notifications/initialized. */
+  shakeHands(): Promise<void>;
+  /** Resolves when `test` holds; rejects after 8 s. */
+  until(test: () => boolean, what: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface HttpRigOptions {
+  readonly limits?: Readonly<Record<string, number>>;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly launched?: LaunchedServer;
+  /** Deadline of start; default 8 s. */
+  readonly startMs?: number;
+}
+
+export async function httpRig(url: string, options: HttpRigOptions = {}): Promise<HttpRig> {
+  const kernel = createKernel();
+  const limits = limitsFrom(options.limits ?? {});
+  const facts: Fact[] = [];
+  kernel.bus.listen((fact) => facts.push(fact));
+  const egress = createEgress({ kernel, limits, env: options.env ?? {} });
+  const http: HttpSpec = { kind: 'http', url, headers: options.headers ?? {}, launch: undefined };
+  const told: Told[] = [];
+  const waiting = new Map<number, { resolve(text: string): void; reject(fault: HubError | Told): void }>();
+  const transport = createHttpTransport({
+    kernel,
+    limits,
+    spec: { name: 'fault', slug: 'fault', transport: http } as ServerSpec,
+    http,
+    egress,
+    launched: options.launched,
+    events: {
+      message(envelope, exchange) {
+        const text = envelope.bytes.toString('utf8');
+        told.push({ kind: 'message', id: exchange, text: text.length > 10_000 ? `${text.length} bytes` : text });
+        if (envelope.kind === 'reply' && exchange !== undefined) take(exchange)?.resolve(text);
+      },
+      failed(id, fault) {
+        told.push({ kind: 'failed', id, text: fault.code, fault });
+        take(id)?.reject(fault);
+      },
+      alive: (id) => told.push({ kind: 'alive', id, text: '' }),
+      phase: (phase) => told.push({ kind: 'phase', id: undefined, text: phase }),
+      sessionLost(id) {
+        const entry: Told = { kind: 'lost', id, text: '' };
+        told.push(entry);
+        if (id !== undefined) take(id)?.reject(entry);
+      },
+      closed: (fault) => told.push({ kind: 'closed', id: undefined, text: fault.code, fault }),
+      said: () => {},
+    },
+  });
+  let next = 1;
+  function take(id: number) {
+    const found = waiting.get(id);
+    waiting.delete(id);
+    return found;
+  }
+  function frame(method: string, params: object | undefined, id: number | undefined): Buffer {
+    return Buffer.from(JSON.stringify({ jsonrpc: '2.0', id, method, params }));
+  }
+  const begin = (method: string, params?: object): number => {
+    const id = next;
+    next += 1;
+    const sent = transport.send(frame(method, params, id), id, kernel.deadline(30_000));
+    if (isRefusal(sent)) throw sent;
+    return id;
+  };
+  const ask = async (method: string, params?: object): Promise<string> => {
+    const id = begin(method, params);
+    return new Promise((resolve, reject) => waiting.set(id, { resolve, reject }));
+  };
+  const notify = (method: string, params?: object): void => {
+    const sent = transport.send(frame(method, params, undefined), undefined, kernel.deadline(5000));
+    if (isRefusal(sent)) throw sent;
+  };
+  try {
+    await transport.start(kernel.deadline(options.startMs ?? 8000));
+  } catch (fault) {
+    await transport.stop(kernel.deadline(1000));
+    throw fault;
+  }
+  return {
+    kernel,
+    egress,
+    transport,
+    told,
+    facts,
+    ask,
+    begin,
+    notify,
+    async shakeHands() {
+      await ask('initialize', {
+        protocolVersion: '2025-06-18',
+        capabilities: {},
+        clientInfo: { name: 'rig', version: '1' },
+      });
+      transport.negotiated('2025-06-18');
+      notify('notifications/initialized');
+    },
+    async until(test, what) {
+      const endMs = Date.now() + 8000;
+      while (!test()) {
+        if (Date.now() > endMs) throw new Error(`never: ${what}`);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    },
+    async close() {
+      await transport.stop(kernel.deadline(1000));
+      await egress.close(kernel.deadline(1000));
+    },
+  };
+}
+
+export function callParams(name: string, given: object): object {
+  return { name, arguments: given };
+}
