@@ -92,9 +92,8 @@ function exchange(socketPath: string, question: HubQuestion, deadline: Deadline)
 function bodyOf(response: IncomingMessage, bytes: Buffer): unknown {
   const body: unknown = JSON.parse(bytes.toString('utf8'));
   if ((response.statusCode ?? 500) < 400) return body;
-  const error = (body as { error?: { message?: unknown } } | null)?.error;
-  const words = typeof error?.message === 'string' ? error.message : `status ${response.statusCode}`;
-  throw new HubError('server-down', { message: words });
+  const words = (body as { error?: { message?: unknown } } | null)?.error?.message ?? `status ${response.statusCode}`;
+  throw new HubError('server-down', { message: String(words) });
 }
 
 function wordsFor(fault: unknown, askMs: number): string {

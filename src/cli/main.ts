@@ -4,9 +4,9 @@
  * Promises: data on stdout, messages on stderr; exit codes of `exit.ts`; no stack trace for an expected failure.
  */
 import { Command, CommanderError } from 'commander';
+import { VERSION } from '../process/version.ts';
 import { CliFailure, EXIT } from './exit.ts';
 import { say } from './output.ts';
-import { VERSION } from './version.ts';
 
 const program = new Command('mcphub')
   .description('One endpoint for many MCP servers, that nothing can hang.')

@@ -132,7 +132,7 @@ function syntaxProblems(
 
 interface Walk {
   readonly place: (offset: number) => Position;
-  readonly keys: SyntaxProblem[];
+  readonly keys: SyntaxProblem[]; // bounded by: the file
 }
 
 function plainValue(node: Node, path: ConfigPath, walk: Walk): unknown {

@@ -7,7 +7,8 @@ import { explain } from './explain.ts';
 import { parseConfig } from './parse.ts';
 import { formatProblems } from './problems.ts';
 
-const SECRET = 'open-sesame';
+/** With signs that no host name has: a cut can make a secret the host of an address, and hosts are shown. */
+const SECRET = 'open~sesame!';
 const ENV = { TOKEN: SECRET, MCPHUB_CALLS: '100' };
 
 const GOOD = `{

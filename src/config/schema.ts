@@ -63,7 +63,7 @@ const times = {
   callTimeoutMs: quantity.optional().meta({ description: 'Strict cut of a call, without regard to signs of life.' }),
 };
 
-const process = {
+const programKeys = {
   args: z.array(plain).optional().meta({ description: 'Arguments. ${VARIABLE} and ${VARIABLE:-default} are put in.' }),
   env: z.record(z.string(), plain).optional().meta({
     description: 'Environment of the program, on top of a small list of inherited variables. ${VARIABLE} is put in.',
@@ -74,7 +74,7 @@ const process = {
 };
 
 const launchSchema = z
-  .strictObject({ command: z.string().meta({ description: 'Program that listens at the url.' }), ...process })
+  .strictObject({ command: z.string().meta({ description: 'Program that listens at the url.' }), ...programKeys })
   .meta({
     description:
       'The hub also runs the program that listens at `url`. ${PORT} in url, args and env is a free port given at start.',
@@ -117,7 +117,7 @@ export const serverSchema = z.strictObject({
         'stdio when there is a command; with a url streamable-http, or sse when its path ends in /sse. The other names are aliases.',
     }),
   command: z.string().optional().meta({ description: 'Program of a stdio server. No shell is involved.' }),
-  ...process,
+  ...programKeys,
   url: z.string().optional().meta({ description: 'Address of a remote server. ${VARIABLE} is put in.' }),
   headers: z.record(z.string(), plain).optional().meta({
     description: 'Sent with every request to a remote server. ${VARIABLE} is put in.',

@@ -129,8 +129,9 @@ function expectedText(issue: Issue): string | undefined {
   return issue.code === 'invalid_union' ? issue.message : undefined;
 }
 
+/** A short plain word may be told; anything else may be a secret in the wrong place. */
 function shown(value: unknown): string {
-  return typeof value === 'string' ? quoted(value) : kindOf(value);
+  return typeof value === 'string' && /^[\w-]{1,24}$/.test(value) ? quoted(value) : kindOf(value);
 }
 
 function kindOf(value: unknown): string {

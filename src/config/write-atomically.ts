@@ -38,10 +38,9 @@ async function replaceFile(named: string, content: string | Uint8Array, deadline
   const directory = dirname(file);
   const temporary = join(directory, `${prefixOf(file)}${process.pid}-${randomBytes(6).toString('hex')}.tmp`);
   try {
+    refuseWhenLate(file, deadline);
     await writeFlushed(temporary, content);
-    if (deadline.ended !== undefined) {
-      throw new HubError('wait-expired', { message: `${basename(file)}: written too late, left as it was` });
-    }
+    refuseWhenLate(file, deadline);
     await rename(temporary, file);
   } catch (fault) {
     await unlink(temporary).catch(() => {});
@@ -49,6 +48,11 @@ async function replaceFile(named: string, content: string | Uint8Array, deadline
   }
   await flushDirectory(directory);
   await removeStale(directory, prefixOf(file), deadline.clock.wallMs());
+}
+
+function refuseWhenLate(file: string, deadline: Deadline): void {
+  if (deadline.ended === undefined) return;
+  throw new HubError('wait-expired', { message: `${basename(file)}: too late, left as it was` });
 }
 
 function prefixOf(file: string): string {

@@ -116,6 +116,15 @@ test('rotation keeps family, role and user, and the old key ends with it', async
   assert.ok(isRefusal(await control.keys.rotate(old.key.id, 'test', soon())));
 });
 
+test('a key is refused at once when the disk cannot keep its end, and the caller hears that it is not kept', async (t) => {
+  const { control, published, advance, soon, store } = await bench(t);
+  const { key } = got(await control.keys.create(WISH, 'test', soon()));
+  await store.close(soon());
+  await assert.rejects(control.keys.revoke(key.id, 'test', soon()), { code: 'store-failed' });
+  advance(100);
+  assert.deepEqual(published.at(-1)?.keys, []);
+});
+
 test('a wish that cannot be granted is refused in words', async (t) => {
   const { control, soon } = await bench(t);
   const refusals = [

@@ -3,8 +3,8 @@
  * Promises: there is no default secret; the key is told at a terminal, or kept in `first-key` (0600) of the data directory, and is in no
  * log; a given key of the wrong form is a `config-invalid`, never ignored.
  */
-import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readConfigText } from '../config/config-file.ts';
 import type { Limits } from '../config/limits.ts';
 import { writeAtomically } from '../config/write-atomically.ts';
 import type { Deadline } from '../kernel/deadline.ts';
@@ -15,7 +15,6 @@ import { KEY_PATTERN, type Keys, newSecret } from './keys.ts';
 
 export const FIRST_KEY_FILE = 'first-key';
 const GIVEN = 'MCPHUB_BOOTSTRAP_KEY';
-const FILE_BYTES = 1024;
 
 export interface FirstKeyParts {
   readonly kernel: Kernel;
@@ -57,18 +56,9 @@ async function givenKey(kernel: Kernel, env: FirstKeyParts['env'], deadline: Dea
 }
 
 async function textOf(kernel: Kernel, file: string, deadline: Deadline): Promise<string> {
-  try {
-    return await kernel.waits.for(startOf(file), { label: 'config-read', owner: `${GIVEN}_FILE`, deadline });
-  } catch (cause) {
-    const words = cause instanceof Error ? cause.message : String(cause);
-    throw new HubError('config-invalid', { message: `${GIVEN}_FILE cannot be read: ${words}`, cause });
-  }
-}
-
-async function startOf(path: string): Promise<string> {
-  await using file = await open(path, 'r');
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(FILE_BYTES), 0, FILE_BYTES, 0);
-  return buffer.toString('utf8', 0, bytesRead);
+  const read = await readConfigText(file, kernel.waits, deadline);
+  if ('text' in read) return read.text;
+  throw new HubError('config-invalid', { message: `${GIVEN}_FILE (${file}) ${read.fault}` });
 }
 
 function linesFor(secret: string, port: number): string[] {

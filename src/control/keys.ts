@@ -6,6 +6,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import type { Deadline } from '../kernel/deadline.ts';
+import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Role } from '../kernel/snapshot.ts';
@@ -126,6 +127,22 @@ export function createKeys(parts: {
     return slugs;
   }
 
+  /** A key that must go goes from memory whatever the disk does; the caller hears that it is not kept. */
+  async function revokeOnDisk(old: StoredKey, who: string, deadline: Deadline): Promise<StoredKey | undefined> {
+    const atMs = kernel.clock.wallMs();
+    try {
+      return await revokeKey(store, { id: old.id, atMs, who }, deadline);
+    } catch (cause) {
+      world.putKey({ ...old, revokedAtMs: old.revokedAtMs ?? atMs });
+      changed();
+      throw new HubError('store-failed', {
+        message:
+          'The key is refused from now on, but that could not be written: after a restart it works again. Try once more.',
+        cause,
+      });
+    }
+  }
+
   return {
     list: () => world.keys,
     async create(wish, who, deadline) {
@@ -154,7 +171,7 @@ export function createKeys(parts: {
     async revoke(id, who, deadline) {
       const old = find(id);
       if (isRefusal(old)) return old;
-      const revoked = await revokeKey(store, { id: old.id, atMs: kernel.clock.wallMs(), who }, deadline);
+      const revoked = await revokeOnDisk(old, who, deadline);
       if (!revoked) return new Refusal('not-found', 'There is no such key.');
       world.putKey(revoked);
       changed();

@@ -4,7 +4,6 @@
  * hubs serve from the worlds they have); ends within `STOP_MS` of being asked, also when a room hangs.
  * Does not: load downstream, call or upstream (law 7), or see a single call.
  */
-import { readFileSync } from 'node:fs';
 import { chmod, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -24,6 +23,7 @@ import { type Service, startAll, stopAll } from '../kernel/service.ts';
 import { createRelayServer } from '../relay/relay-server.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { createGuardLink, type GuardLink } from './guard-link.ts';
+import { VERSION } from './version.ts';
 
 const START_MS = 30_000;
 const STOP_MS = 5000;
@@ -51,7 +51,6 @@ export async function runControl(env: Env): Promise<void> {
     const bornMs = kernel.clock.nowMs();
     using deadline = kernel.deadline(STOP_MS);
     const stuck = await stopAll(running, kernel, deadline);
-    await kernel.scope.close(deadline);
     const ms = Math.round(kernel.clock.nowMs() - bornMs);
     kernel.bus.publish({ type: 'process-stopped', role: 'control', reason, ms, stuck });
     process.exit(code);
@@ -79,7 +78,7 @@ export async function runControl(env: Env): Promise<void> {
       const { errors } = fault.detail;
       const lines = Array.isArray(errors) ? errors.map(String) : [fault.message];
       guard.say({ t: 'hopeless', lines });
-      if (!guard.attached) process.stderr.write(`${lines.join('\n')}\n`);
+      kernel.bus.publish({ type: 'config-refused', file: env[GUARD_ENV.configFile] ?? '', errors: lines });
       await end(EXIT_CONFIG, 'the configuration cannot work');
     }
     kernel.bus.publish({ type: 'task-faulted', task: 'start control', fault });
@@ -92,7 +91,7 @@ interface Start {
   readonly env: Env;
   readonly guard: GuardLink;
   /** What has started, in order; filled here. */
-  readonly running: Service[];
+  readonly running: Service[]; // bounded by: the rooms below
 }
 
 /** Returns how to read the configuration again. */
@@ -103,7 +102,9 @@ async function start({ kernel, env, guard, running }: Start, deadline: Deadline)
   // Log sink and loop witness: run({ kernel, role: 'control', slot: 0, limits, env }) of telemetry comes here, first to start, last to stop.
   const places = await makePlaces(env);
   const store = await openStore({ kernel, limits, dir: places.dataDir }, deadline);
-  running.push(serviceOf(store));
+  // Stopped in reverse: what rooms have begun may still write, then the store closes.
+  running.push(serviceOf('store', (until) => store.close(until)));
+  running.push(serviceOf('background', async (until) => void (await kernel.scope.close(until))));
   const control = createControl({
     kernel,
     limits,
@@ -148,7 +149,7 @@ function adminOf(parts: {
     kernel,
     control,
     store,
-    version: versionOfPackage(),
+    version: VERSION,
     port: limits.port,
     startedAtMs: kernel.clock.wallMs(),
     bornMs: kernel.clock.nowMs(),
@@ -193,11 +194,7 @@ async function makePlaces(env: Env): Promise<Places> {
   return { dataDir, runDir };
 }
 
-function serviceOf(store: Store): Service {
-  return { name: 'store', start: async () => {}, stop: (deadline) => store.close(deadline) };
-}
-
-function versionOfPackage(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
+/** Something that is there already and only has to be stopped. */
+function serviceOf(name: string, stop: (deadline: Deadline) => Promise<void>): Service {
+  return { name, stop, start: async () => {} };
 }

@@ -1,24 +1,237 @@
 /**
  * The rooms of one hub, made in start order and handed to each other: the data plane's composition, without a process around it.
- * Promises: nothing runs before `start`; `stop` ends everything in reverse by its deadline; a test can have one with `await using`.
+ * Promises: nothing runs before `start`; `stop` drains and ends everything by its budgets; a test can have a hub with `await using`.
  * Does not: load store, control or admin (law 7), read the command line, or end the process (`hub-process.ts`).
  */
-
-import { randomBytes } from 'node:crypto';
-import type { Socket } from 'node:net';
+import { join } from 'node:path';
+import type { Admission } from '../admission/gate.ts';
 import { createAdmission } from '../admission/gate.ts';
 import { createKeyDoor } from '../auth/keys.ts';
 import { createLine } from '../call/line.ts';
 import { createCatalog } from '../catalog/catalog.ts';
-import type { LimitName, Limits } from '../config/limits.ts';
+import { listingInTurns } from '../catalog/listing.ts';
+import { giveNames } from '../catalog/names.ts';
+import type { Limits } from '../config/limits.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createEndpoint } from '../downstream/endpoint.ts';
 import { createForward } from '../downstream/forward.ts';
 import { createListener, type Listener } from '../downstream/listener.ts';
 import { createPrivateDoor } from '../downstream/private-door.ts';
 import { createRouter } from '../downstream/router.ts';
-import { createStreams } from '../downstream/streams.ts';
+import { createStreams, type Streams } from '../downstream/streams.ts';
 import { createHealth, type Health } from '../health/health.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import { createKernel, type Kernel } from '../kernel/kernel.ts';
-import { SnapshotHolder } from '../kernel/snapshot.ts';
+import { type Beat, socketName } from '../kernel/guard-wire.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { Listing, RawListing, Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
+import { notificationFrame } from '../protocol/write.ts';
+import { createKeyRing } from '../seal/key-ring.ts';
+import { createSessions, type Sessions, type Tombstone } from '../session/sessions.ts';
+import { createFleet, type Fleet } from '../upstream/fleet.ts';
+import { createPeerDoor } from '../upstream/peer-door.ts';
+import type { TransportMaker } from './transports.ts';
+
+export interface HubPartsOptions {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly slot: number;
+  readonly version: string;
+  readonly runDir: string;
+  readonly snapshots: SnapshotHolder;
+  readonly secrets: readonly Buffer[];
+  readonly makeTransport: TransportMaker;
+  readonly gauges: () => {
+    readonly rssBytes: number;
+    readonly heapBytes: number;
+    readonly loopP99Ms: number;
+    readonly loopMaxMs: number;
+  };
+  readonly counts: () => Readonly<Record<string, number>>;
+  readonly controlConnected: () => boolean;
+  /** A server was listed: for control, and for the file. */
+  readonly listed: (listing: Listing) => void;
+  readonly lastFacts: () => string;
+}
+
+export interface HubParts {
+  readonly snapshots: SnapshotHolder;
+  readonly fleet: Fleet;
+  readonly sessions: Sessions;
+  readonly health: Health;
+  readonly admission: Admission;
+  readonly streams: Streams;
+  /** Connections of clients. */
+  readonly front: Listener;
+  /** The private socket. */
+  readonly privateFront: Listener;
+  /** Takes a newer world. */
+  take(snapshot: Snapshot, source: 'control' | 'disk'): void;
+  bury(tombstones: readonly Tombstone[]): void;
+  takeUsedKeys(): string[];
+  /** Somebody asked /readyz lately: a balancer looks at this hub. */
+  balancerAsksAtMs(): number;
+  /** The world with the newest lists of this hub in it: what goes to disk. */
+  world(): Snapshot;
+}
+
+const LIST_CHANGED = notificationFrame('notifications/tools/list_changed', undefined);
+const LISTING_MS = 10_000;
+
+export function createHubParts(options: HubPartsOptions): HubParts {
+  const { kernel, limits, slot, version, runDir, snapshots } = options;
+  const sessions = createSessions({ kernel, limits, keyRing: createKeyRing(options.secrets) });
+  const admission = createAdmission({ kernel, limits });
+  const keys = createKeyDoor({ kernel, limits, snapshots });
+  const catalog = createCatalog({ kernel, limits });
+  const peerSocket = (peer: number) => join(runDir, socketName('hub', peer));
+  const fleet = createFleet({ kernel, limits, version, slot, peerSocket, makeTransport: options.makeTransport });
+  const own = new Map<string, Listing>(); // bounded by: servers
+  let askedAtMs = -Infinity;
+
+  /** Control's world, with lists of ours that are newer than control's; new tools are named at once, the same way control will. */
+  function world(): Snapshot {
+    const { current } = snapshots;
+    const known = new Map(current.listings.map((listing) => [listing.server, listing])); // bounded by: servers
+    for (const [server, listing] of own) if ((known.get(server)?.atMs ?? 0) <= listing.atMs) known.set(server, listing);
+    const listings = current.servers.flatMap((server) => known.get(server.slug) ?? []);
+    return { ...current, listings, names: giveNames({ listings, servers: current.servers, given: current.names }) };
+  }
+
+  function rebuild(): void {
+    catalog.rebuild(world());
+  }
+
+  function take(snapshot: Snapshot, source: 'control' | 'disk'): void {
+    if (!snapshots.swap(snapshot)) return;
+    Object.assign(limits, limitsFrom(snapshot.limits));
+    for (const server of own.keys()) if (!snapshot.servers.some((spec) => spec.slug === server)) own.delete(server);
+    fleet.apply(snapshot.servers);
+    rebuild();
+    kernel.bus.publish({
+      type: 'snapshot-swapped',
+      revision: snapshot.revision,
+      servers: snapshot.servers.length,
+      keys: snapshot.keys.length,
+      source,
+    });
+  }
+
+  async function listed(raw: RawListing): Promise<void> {
+    using deadline = kernel.deadline(LISTING_MS);
+    const listing = await listingInTurns(raw, limits, kernel, deadline);
+    const before = own.get(raw.server) ?? snapshots.current.listings.find((one) => one.server === raw.server);
+    const changed = before?.digest !== listing.digest;
+    own.set(raw.server, listing);
+    if (changed || before === undefined) rebuild();
+    const repaired = [
+      ...listing.tools.flatMap((tool) => (tool.repaired ? [`${tool.native}: ${tool.repaired}`] : [])),
+      ...listing.hidden.map((tool) => `${tool.native} is hidden: ${tool.why}`),
+    ];
+    kernel.bus.publish({
+      type: 'server-listed',
+      server: raw.server,
+      tools: listing.tools.length,
+      changed,
+      repaired: repaired.slice(0, 20),
+    });
+    if (changed) options.listed(listing);
+  }
+
+  fleet.onListed((raw) => kernel.scope.run(`listing ${raw.server}`, () => listed(raw)));
+  catalog.onChange((changed) => {
+    const keys = new Set(changed); // bounded by: views
+    sessions.broadcast((session) => keys.has(session.path), LIST_CHANGED);
+  });
+
+  const line = createLine({
+    kernel,
+    limits,
+    snapshots,
+    keys,
+    sessions,
+    admission,
+    catalog,
+    fleet,
+    version,
+    requestIdPrefix: `${slot}-${Math.floor(kernel.clock.wallMs() / 1000).toString(36)}-`,
+  });
+  const streams = createStreams({ kernel, limits });
+  const endpoint = createEndpoint({ kernel, limits, line, catalog, sessions, streams });
+  const health = createHealth({
+    kernel,
+    slot,
+    version,
+    sources: {
+      servers: () => fleet.statuses(),
+      controlConnected: options.controlConnected,
+      snapshotRevision: () => snapshots.current.revision,
+      gauges: options.gauges,
+      counts: () => ({
+        ...options.counts(),
+        sessions: sessions.size,
+        streams: streams.size,
+        connections: front.connections,
+        calls: admission.inside,
+      }),
+    },
+  });
+  const forward = createForward({
+    kernel,
+    limits,
+    socketPath: join(runDir, socketName('control', 0)),
+    status: () => health.state(),
+  });
+  const router = createRouter({
+    kernel,
+    line,
+    endpoint,
+    health,
+    forward,
+    originRules: () => snapshots.current.settings,
+    readinessAsked: () => {
+      askedAtMs = kernel.clock.nowMs();
+    },
+  });
+  const front = createListener({ kernel, limits, name: 'front', handler: router });
+  const privateDoor = createPrivateDoor({
+    kernel,
+    limits,
+    endpoint,
+    health,
+    fleet,
+    beat,
+    peerDoor: createPeerDoor({ kernel, limits, fleet }),
+  });
+  const privateFront = createListener({ kernel, limits, name: 'private', handler: privateDoor });
+
+  function beat(): Beat {
+    const { rssBytes, heapBytes, loopMaxMs } = options.gauges();
+    return {
+      pid: process.pid,
+      rssBytes,
+      heapBytes,
+      loopMaxMs,
+      calls: admission.inside,
+      connections: front.connections,
+      streams: streams.size,
+      last: options.lastFacts(),
+    };
+  }
+
+  return {
+    snapshots,
+    fleet,
+    sessions,
+    health,
+    admission,
+    streams,
+    front,
+    privateFront,
+    take,
+    bury: (tombstones) => {
+      for (const tombstone of tombstones) sessions.bury(tombstone);
+    },
+    takeUsedKeys: () => keys.takeUsed(),
+    balancerAsksAtMs: () => askedAtMs,
+    world,
+  };
+}

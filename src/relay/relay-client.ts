@@ -15,6 +15,7 @@ import type { Listing, Snapshot } from '../kernel/snapshot.ts';
 import { Lines } from './_lines.ts';
 import {
   type ControlWord,
+  factText,
   type HubWord,
   lineFrom,
   type ReportedStatus,
@@ -25,6 +26,7 @@ import {
 const FACTS_EVERY_MS = 250;
 /** About 2 ms of JSON a turn. */
 const FACTS_A_TURN = 2000;
+const FACTS_BYTES = 512 * 1024;
 const USED_EVERY_MS = 60_000;
 const USED_KEYS = 20_000;
 /** Unread bytes towards control above which facts wait in their queue. */
@@ -102,13 +104,16 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
       kernel.bus.publish({ type: 'facts-dropped', count });
     }
     if (facts.size === 0 || !connected || !socket || socket.writableLength > BACKED_UP_BYTES) return;
-    const batch: Fact[] = [];
-    while (batch.length < FACTS_A_TURN) {
+    const texts: string[] = []; // bounded by: FACTS_A_TURN and FACTS_BYTES
+    for (let length = 0; texts.length < FACTS_A_TURN && length < FACTS_BYTES; ) {
       const fact = facts.shift();
       if (!fact) break;
-      batch.push(fact);
+      const text = factText(fact);
+      if (text === undefined) dropped += 1;
+      else texts.push(text);
+      length += text?.length ?? 0;
     }
-    say({ t: 'facts', facts: batch });
+    if (texts.length > 0) socket.write(`{"t":"facts","facts":[${texts.join(',')}]}\n`);
   }
 
   function flushUsed(): void {

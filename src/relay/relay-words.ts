@@ -51,12 +51,21 @@ export type ControlWord =
 
 /** A word as its line on the wire. */
 export function lineFrom(word: HubWord | ControlWord): string {
-  return `${JSON.stringify(word, faultsAsWords)}\n`;
+  return `${JSON.stringify(word)}\n`;
 }
 
-/** An Error becomes its message: JSON would make `{}` of it, and stacks and causes stay in their process. */
-function faultsAsWords(_key: string, value: unknown): unknown {
-  return value instanceof Error ? value.message : value;
+/** A fact as JSON; undefined when it cannot be told. A fault becomes its message: stacks and causes stay in their process. */
+export function factText(fact: Fact): string | undefined {
+  try {
+    return JSON.stringify(fact, faultAsWords);
+  } catch {
+    return undefined;
+  }
+}
+
+function faultAsWords(key: string, value: unknown): unknown {
+  if (value instanceof Error) return value.message;
+  return key === 'fault' && typeof value === 'object' ? String(value) : value;
 }
 
 /** A line's word, or undefined when it is none. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
-import { connect, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -124,9 +124,15 @@ test('what a hub tells arrives, faults as their message only', async (t) => {
   hub.client.sendListing(listing('s', 'd'));
   hub.client.sendTombstone({ id: 'x', atMs: 5 });
   hub.client.sendFact({ type: 'task-faulted', task: 'a', fault: new Error('it broke', { cause: 'secret' }) });
+  const circle: { self?: unknown } = {};
+  circle.self = circle;
+  hub.client.sendFact({ type: 'task-faulted', task: 'b', fault: circle });
   await until(() => countOf(heard, 'facts') > 0, 'facts');
   const told = heard.words.find(([name]) => name === 'facts')?.[2];
-  assert.deepEqual(told, [{ type: 'task-faulted', task: 'a', fault: 'it broke' }]);
+  assert.deepEqual(told, [
+    { type: 'task-faulted', task: 'a', fault: 'it broke' },
+    { type: 'task-faulted', task: 'b', fault: '[object Object]' },
+  ]);
   assert.deepEqual([countOf(heard, 'statuses'), countOf(heard, 'listing'), countOf(heard, 'tombstone')], [1, 1, 1]);
   hub.client.sendUsed(['k1', 'k2']);
   hub.client.sendUsed(['k1']);
@@ -203,6 +209,26 @@ test('facts that nobody takes are dropped oldest first, and counted', async (t) 
   await until(() => countOf(heard, 'facts') > 0, 'the rest');
   const facts = heard.words.filter(([name]) => name === 'facts').flatMap((word) => word[2] as { task: string }[]);
   assert.deepEqual([facts.length, facts[0]?.task, facts.at(-1)?.task], [100, '30', '129']);
+});
+
+test('a control that takes connections and reads nothing costs a hub a bounded queue', async (t) => {
+  const path = await folder(t);
+  const deaf = createServer((socket) => void socket.pause()).listen(path);
+  await once(deaf, 'listening');
+  const hub = hubOn(t, path, { factsQueue: 200 });
+  t.after(() => deaf.close());
+  await hub.client.start(hub.kernel.deadline(1000));
+  await until(() => hub.client.connected, 'the connection');
+  const line = 'x'.repeat(20_000);
+  const dropped = () => hub.facts.reduce((sum, fact) => (fact.type === 'facts-dropped' ? sum + fact.count : sum), 0);
+  let sent = 0;
+  await until(() => {
+    for (let at = 0; at < 20; at += 1) hub.client.sendFact({ type: 'server-said', server: 's', line });
+    sent += 20;
+    return dropped() > 1000;
+  }, 'the count');
+  // What left the queue went into the socket: one batch above the mark at which facts wait, and what the kernel took.
+  assert.ok((sent - dropped() - 200) * 20_000 < 4_000_000, `${sent - dropped()} of ${sent} were kept`);
 });
 
 async function raw(t: TestContext, path: string): Promise<Socket> {

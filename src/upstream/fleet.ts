@@ -13,7 +13,7 @@ import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Service } from '../kernel/service.ts';
 import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import { Bulkhead } from '../resilience/bulkhead.ts';
-import type { UpstreamCall, UpstreamReply } from './call.ts';
+import type { ResolvedTimes, UpstreamCall, UpstreamReply } from './call.ts';
 import { isLocal } from './connection.ts';
 import { Link } from './link.ts';
 import { Stack } from './stack.ts';
@@ -47,6 +47,8 @@ export interface Fleet extends Service {
   stderrTail(slug: string): readonly string[];
   onListed(listener: (raw: RawListing) => void): void;
   rawListing(slug: string): RawListing | undefined;
+  /** Times of a call to this tool: the tool's, else the server's, else the hub's. */
+  timesOf(slug: string, native: string): ResolvedTimes;
 }
 
 interface Member {
@@ -181,5 +183,14 @@ export function createFleet(parts: FleetParts): Fleet {
       listeners = [...listeners, listener];
     },
     rawListing: (slug) => members.get(slug)?.link.rawListing,
+    timesOf(slug, native) {
+      const spec = members.get(slug)?.spec;
+      const tool = spec && Object.hasOwn(spec.tools, native) ? spec.tools[native] : undefined;
+      return {
+        silenceMs: tool?.silenceMs ?? spec?.times.silenceMs ?? limits.silenceMs,
+        totalMs: tool?.totalMs ?? spec?.times.totalMs ?? limits.totalMs,
+        callTimeoutMs: tool?.callTimeoutMs ?? spec?.times.callTimeoutMs,
+      };
+    },
   };
 }

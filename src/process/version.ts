@@ -3,10 +3,6 @@
  */
 import { readFileSync } from 'node:fs';
 
-interface PackageFile {
-  readonly version: string;
-}
-
 export const VERSION: string = (
-  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as PackageFile
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 ).version;

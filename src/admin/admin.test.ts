@@ -1,0 +1,325 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { connect, createServer as createSocketServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { type Loaded, parseConfig } from '../config/load.ts';
+import { createControl } from '../control/control.ts';
+import { createKernel } from '../kernel/kernel.ts';
+import type { ReportedStatus } from '../relay/relay-words.ts';
+import { openStore } from '../store/store.ts';
+import { createAdmin } from './admin-server.ts';
+import { createHubAsker } from './ask-hub.ts';
+import type {
+  CeilingsAnswer,
+  KeyMade,
+  KeysAnswer,
+  LogsAnswer,
+  RestartAnswer,
+  StatusAnswer,
+  WaitsAnswer,
+} from './contract.ts';
+import { originFrom } from './page.ts';
+import { createRoutes } from './routes.ts';
+
+const CONFIG = {
+  mcpServers: { 'Über <b>': { url: 'http://127.0.0.1:1/mcp' }, child: { command: 'x' } },
+  limits: { askMs: 200, forwardMs: 1500 },
+};
+
+async function bench(t: TestContext, more: { hubs?: number } = {}) {
+  const kernel = createKernel();
+  const dir = await mkdtemp(join(tmpdir(), 'mcphub-admin-'));
+  const loaded: { next: Loaded } = { next: parseConfig(JSON.stringify(CONFIG), '/x/mcp_settings.json', {}) };
+  const { config } = loaded.next;
+  assert.ok(config, JSON.stringify(loaded.next.problems));
+  const { limits } = config;
+  const store = await openStore({ kernel, limits, dir }, kernel.deadline(5000));
+  const broadcast = { publish: () => {}, tellTombstones: () => {} };
+  const hubs = more.hubs ?? 1;
+  const control = createControl({ kernel, limits, store, config, load: async () => loaded.next, hubs, broadcast });
+  await control.start(kernel.deadline(5000));
+  const sources = {
+    kernel,
+    control,
+    store,
+    version: '1.2.3',
+    port: 3000,
+    startedAtMs: 1,
+    bornMs: kernel.clock.nowMs(),
+  };
+  const routes = createRoutes({ ...sources, asker: createHubAsker({ kernel, limits, runDir: dir }) });
+  const socketPath = join(dir, 'control.sock');
+  const beat = (connections: number) => ({
+    pid: 1,
+    rssBytes: 2,
+    heapBytes: 3,
+    loopMaxMs: 4,
+    calls: 0,
+    connections,
+    streams: 0,
+    last: '',
+  });
+  const admin = createAdmin({ kernel, limits, socketPath, routes, sources, beat });
+  await admin.start(kernel.deadline(1000));
+  t.after(async () => {
+    await admin.stop(kernel.deadline(1000));
+    await control.stop(kernel.deadline(1000));
+    await store.close(kernel.deadline(1000));
+    await rm(dir, { recursive: true, force: true });
+  });
+  return { kernel, control, dir, socketPath, admin, loaded, ask: askerOn(socketPath) };
+}
+
+interface Answered {
+  readonly status: number;
+  readonly headers: IncomingMessage['headers'];
+  readonly text: string;
+}
+
+function askerOn(socketPath: string) {
+  return async <T>(method: string, path: string, more: { body?: unknown; role?: string } = {}) => {
+    const payload = typeof more.body === 'string' ? more.body : JSON.stringify(more.body);
+    const headers = { host: 'hub.test:3000', ...(more.role ? { 'x-mcphub-role': more.role } : {}) };
+    const sent = request({ socketPath, method, path, headers, agent: false });
+    sent.end(payload);
+    const [response] = (await once(sent, 'response')) as [IncomingMessage];
+    let text = '';
+    for await (const chunk of response) text += chunk;
+    const answered: Answered = { status: response.statusCode ?? 0, headers: response.headers, text };
+    const isJson = response.headers['content-type'] === 'application/json';
+    return { ...answered, body: (isJson ? JSON.parse(text) : undefined) as T };
+  };
+}
+
+type Failed = { error: { code: string; message: string; errors?: string[] } };
+
+/** A hub's private socket with the given answers. */
+async function fakeHub(
+  t: TestContext,
+  dir: string,
+  slot: number,
+  serve: (path: string) => [number, object] | undefined,
+) {
+  const asked: string[] = [];
+  const server = createServer((ask: IncomingMessage, answer: ServerResponse) => {
+    asked.push(`${ask.method} ${ask.url}`);
+    const found = serve(ask.url ?? '');
+    if (found) answer.writeHead(found[0]).end(JSON.stringify(found[1]));
+  });
+  server.listen(join(dir, `hub-${slot}.sock`));
+  await once(server, 'listening');
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return asked;
+}
+
+const status = (server: string, state: string, cause?: string): ReportedStatus => ({
+  server,
+  name: server,
+  transport: 'http',
+  state,
+  cause,
+  sinceMs: 10,
+  tools: 1,
+  inFlight: 0,
+  queued: 0,
+  calls: 3,
+  failures: 0,
+  restarts: 0,
+  silenceMs: 5000,
+});
+
+test('probe and beat answer on a socket of its owner alone', async (t) => {
+  const { socketPath, ask } = await bench(t);
+  assert.equal((await stat(socketPath)).mode & 0o777, 0o600);
+  for (const path of ['/probe', '/livez']) {
+    const { status: code, body } = await ask('GET', path);
+    assert.deepEqual([code, body], [200, { status: 'ok', role: 'control', pid: process.pid }]);
+  }
+  const stream = request({ socketPath, path: '/beat', agent: false });
+  stream.end();
+  const [response] = (await once(stream, 'response')) as [IncomingMessage];
+  const [first] = (await once(response, 'data')) as [Buffer];
+  const [second] = (await once(response, 'data')) as [Buffer];
+  for (const line of [first, second]) assert.equal(JSON.parse(line.toString()).rssBytes, 2);
+  stream.destroy();
+});
+
+test('a key is made, listed without its secret, replaced and ended', async (t) => {
+  const { ask } = await bench(t);
+  const made = await ask<KeyMade>('POST', '/api/keys', { body: { user: 'ann', name: 'laptop' } });
+  assert.equal(made.status, 201);
+  assert.match(made.body.secret, /^mcphub_[0-9a-f]{64}$/);
+  const listed = await ask<KeysAnswer>('GET', '/api/keys');
+  assert.deepEqual([listed.body.keys[0]?.user, listed.body.keys[0]?.role], ['ann', 'member']);
+  assert.ok(!listed.text.includes(made.body.secret) && !listed.text.includes('hash'));
+  const rotated = await ask<KeyMade>('POST', `/api/keys/${made.body.key.prefix}/rotate`);
+  assert.equal(rotated.status, 200);
+  const ended = await ask('DELETE', `/api/keys/${rotated.body.key.id}`);
+  assert.equal(ended.status, 200);
+  const left = await ask<KeysAnswer>('GET', '/api/keys');
+  assert.ok(left.body.keys.length === 2 && left.body.keys.every(({ revokedAtMs }) => revokedAtMs !== undefined));
+});
+
+test('bad requests are told in words and with the right status', async (t) => {
+  const { ask } = await bench(t);
+  const expected: [string, string, unknown, number, string][] = [
+    ['POST', '/api/keys', '{', 400, 'parse-error'],
+    ['POST', '/api/keys', { user: 'a' }, 400, 'invalid-request'],
+    ['POST', '/api/keys', { user: 'a', name: 'b', role: 'root' }, 400, 'invalid-request'],
+    ['POST', '/api/keys', 'x'.repeat(70_000), 413, 'body-too-large'],
+    ['DELETE', '/api/keys/none', undefined, 404, 'not-found'],
+    ['PUT', '/api/keys', {}, 405, 'method-not-allowed'],
+    ['POST', '/api/status', {}, 405, 'method-not-allowed'],
+    ['GET', '/api/none', undefined, 404, 'not-found'],
+    ['GET', '/api/__proto__', undefined, 404, 'not-found'],
+    ['POST', '/api/servers/none/restart', undefined, 404, 'not-found'],
+    ['POST', '/api/servers/%E0%A4%A/restart', undefined, 404, 'not-found'],
+  ];
+  for (const [method, path, body, code, word] of expected) {
+    const answer = await ask<Failed>(method, path, { body });
+    assert.deepEqual([answer.status, answer.body.error.code], [code, word], `${method} ${path}`);
+  }
+});
+
+test('through the port only an owner gets past the page', async (t) => {
+  const { ask } = await bench(t);
+  for (const role of ['member', 'none', 'OWNER']) {
+    for (const path of ['/api/status', '/api/keys', '/beat', '/probe']) {
+      const answer = await ask<Failed>('GET', path, { role });
+      assert.deepEqual([answer.status, answer.body.error.code], [403, 'forbidden'], `${role} ${path}`);
+    }
+  }
+  assert.equal((await ask('GET', '/api/status', { role: 'owner' })).status, 200);
+});
+
+test('the page says how to connect; names and figures are for the operator, and everything is escaped', async (t) => {
+  const { ask, control } = await bench(t);
+  control.ears.hello(1, 99, 0);
+  const slug = control.world.servers[0]?.slug ?? '';
+  control.ears.statuses(1, [status(slug, 'waiting', 'no <script>alert(1)</script>')]);
+  const mine = await ask('GET', '/');
+  assert.match(mine.headers['content-type'] ?? '', /text\/html/);
+  assert.match(String(mine.headers['content-security-policy']), /default-src 'none'/);
+  assert.ok(mine.text.includes('Über &lt;b&gt;') && mine.text.includes('no &lt;script&gt;'));
+  assert.ok(!mine.text.includes('<script') && !mine.text.includes('<b>'));
+  const theirs = await ask('GET', '/?x=1', { role: 'none' });
+  assert.ok(!theirs.text.includes('Über') && !theirs.text.includes('Revision') && !theirs.text.includes('1.2.3'));
+  for (const { text } of [mine, theirs])
+    assert.ok(text.includes('http://hub.test:3000/mcp') && text.includes('mcp.json'));
+});
+
+test('the page’s address is the reader’s own, never one with anything else in it', () => {
+  assert.equal(originFrom('hub.example.com', 'https', 1), 'https://hub.example.com');
+  assert.equal(originFrom('[::1]:3000', undefined, 1), 'http://[::1]:3000');
+  for (const host of [undefined, 'localhost', 'a"><b>', 'a b', 'x'.repeat(300), 'a/b']) {
+    assert.equal(originFrom(host, undefined, 3001), 'http://localhost:3001');
+  }
+});
+
+test('status tells of hubs, servers and what went wrong with the configuration', async (t) => {
+  const { ask, control, loaded } = await bench(t);
+  const slug = control.world.servers[0]?.slug ?? '';
+  control.ears.hello(1, 99, 0);
+  control.ears.hello(2, 98, 0);
+  control.ears.statuses(1, [status(slug, 'waiting', 'refused')]);
+  control.ears.statuses(2, [status(slug, 'ready')]);
+  control.ears.gone(3);
+  loaded.next = parseConfig('{ "mcpServers": 5 }', '/x/mcp_settings.json', {});
+  const reload = await ask<Failed>('POST', '/api/config/reload');
+  assert.deepEqual([reload.status, reload.body.error.code], [422, 'config-invalid']);
+  assert.ok((reload.body.error.errors?.length ?? 0) > 0);
+  const { body } = await ask<StatusAnswer>('GET', '/api/status');
+  assert.equal(body.version, '1.2.3');
+  assert.deepEqual(
+    body.hubs.map(({ slot, connected, pid }) => [slot, connected, pid]),
+    [
+      [1, true, 99],
+      [2, true, 98],
+      [3, false, undefined],
+    ],
+  );
+  assert.deepEqual(
+    body.servers.map(({ name, state, hubs }) => [name, state, hubs.length]),
+    [
+      ['Über <b>', 'ready', 2],
+      ['child', 'unknown', 0],
+    ],
+  );
+  assert.deepEqual(body.config.refused?.errors, reload.body.error.errors);
+  assert.equal(body.store.state, 'ok');
+});
+
+test('a remote server is restarted on every hub, a child on its own; who does not answer is named in time', async (t) => {
+  const { ask, control, dir } = await bench(t, { hubs: 3 });
+  const remote = control.world.servers[0]?.slug ?? '';
+  const home = control.world.servers[1]?.homeHub ?? 0;
+  const well = (path: string): [number, object] =>
+    path.endsWith('/logs') ? [200, { server: 'x', lines: ['one', 'two'] }] : [202, { restarting: true }];
+  const others = [1, 2, 3].filter((slot) => slot !== home);
+  const asked = await fakeHub(t, dir, home, well);
+  // One that takes connections and never answers, and one that is not there.
+  const deaf = createSocketServer(() => {}).listen(join(dir, `hub-${others[0]}.sock`));
+  t.after(() => deaf.close());
+  const born = performance.now();
+  const restart = await ask<RestartAnswer>('POST', `/api/servers/${encodeURIComponent('Über <b>')}/restart`);
+  assert.ok(performance.now() - born < 1000);
+  assert.equal(restart.status, 202);
+  assert.deepEqual(restart.body.restarting, [home]);
+  assert.deepEqual(
+    restart.body.failed.map(({ hub }) => hub),
+    others,
+  );
+  assert.ok(restart.body.failed.some(({ message }) => message.includes('within 200 ms')));
+  assert.ok(restart.body.failed.some(({ message }) => message === 'is not running'));
+  const logs = await ask<LogsAnswer>('GET', '/api/servers/child/logs');
+  assert.deepEqual(logs.body, { server: 'child', hubs: [{ hub: home, lines: ['one', 'two'] }], failed: [] });
+  assert.deepEqual(asked, [`POST /servers/${remote}/restart`, 'GET /servers/child/logs']);
+});
+
+test('a hub’s refusal comes through in its own words', async (t) => {
+  const { ask, dir } = await bench(t);
+  await fakeHub(t, dir, 1, () => [400, { error: { code: 'server-disabled', message: 'The server is switched off.' } }]);
+  const answer = await ask<Failed>('POST', '/api/servers/child/restart');
+  assert.deepEqual([answer.status, answer.body.error.code], [503, 'server-down']);
+  assert.match(answer.body.error.message, /hub 1: The server is switched off\./);
+});
+
+test('waits and ceilings are those of every process, and silent ones are named', async (t) => {
+  const { ask, dir, kernel } = await bench(t, { hubs: 2 });
+  const row = { label: 'upstream-call', owner: 'r1', ageMs: 5, remainingMs: 10 };
+  const ceiling = { name: 'x', size: 1, max: 2, peak: 1, rule: 'refuse', overflowed: 0 };
+  await fakeHub(t, dir, 1, (path) =>
+    path === '/api/waits' ? [200, { waits: [row] }] : [200, { ceilings: [ceiling] }],
+  );
+  const held = kernel.waits.open('background', 'test', kernel.deadline(5000));
+  const waits = (await ask<WaitsAnswer>('GET', '/api/waits')).body;
+  held.leave();
+  assert.deepEqual(waits.processes[1], { process: 'hub-1', waits: [row] });
+  assert.ok(waits.processes[0]?.waits.some(({ owner }) => owner === 'test'));
+  assert.deepEqual(waits.silent, [{ hub: 2, message: 'is not running' }]);
+  const ceilings = (await ask<CeilingsAnswer>('GET', '/api/ceilings')).body;
+  assert.deepEqual(ceilings.processes[1]?.ceilings, [ceiling]);
+  assert.ok(ceilings.processes[0]?.ceilings.some(({ name }) => name === 'store.requests'));
+});
+
+test('a body that never ends is answered by the deadline, and stopping does not wait for anybody', async (t) => {
+  const { socketPath, admin, kernel } = await bench(t);
+  const slow = connect(socketPath);
+  slow.on('error', () => {});
+  slow.write('POST /api/keys HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{');
+  const [said] = (await once(slow, 'data')) as [Buffer];
+  assert.match(said.toString(), /^HTTP\/1\.1 (408|400|503|500)/);
+  const idle = connect(socketPath);
+  idle.on('error', () => {});
+  await once(idle, 'connect');
+  const born = performance.now();
+  await admin.stop(kernel.deadline(1000));
+  assert.ok(performance.now() - born < 500);
+});

@@ -1,0 +1,170 @@
+/**
+ * The control process as a real child with a guard's channel, on a directory of its own.
+ */
+import assert from 'node:assert/strict';
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { type IncomingMessage, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { limitsFrom } from '../config/limits.ts';
+import type { ProcessWord } from '../kernel/guard-wire.ts';
+import { createKernel } from '../kernel/kernel.ts';
+import type { Snapshot } from '../kernel/snapshot.ts';
+import { createRelayClient } from '../relay/relay-client.ts';
+
+const MAIN = join(import.meta.dirname, 'main.ts');
+const GOOD = { mcpServers: { one: { url: 'http://127.0.0.1:9/mcp' } } };
+
+interface Child {
+  readonly child: ChildProcess;
+  readonly dir: string;
+  readonly runDir: string;
+  readonly words: ProcessWord[];
+  readonly exited: Promise<[number | null, NodeJS.Signals | null]>;
+  word<T extends ProcessWord['t']>(t: T): Promise<ProcessWord & { t: T }>;
+}
+
+async function controlOn(t: TestContext, config: unknown, more: Record<string, string> = {}): Promise<Child> {
+  const dir = more.MCPHUB_DATA_DIR ?? (await mkdtemp(join(tmpdir(), 'mcphub-process-')));
+  const runDir = join(dir, 'run');
+  const file = join(dir, 'mcp_settings.json');
+  await writeFile(file, typeof config === 'string' ? config : JSON.stringify(config));
+  const env = {
+    PATH: process.env.PATH ?? '',
+    HOME: dir,
+    MCPHUB_PROCESS: 'control',
+    MCPHUB_SLOT: '0',
+    MCPHUB_DATA_DIR: dir,
+    MCPHUB_RUN_DIR: runDir,
+    MCPHUB_CONFIG: file,
+    ...more,
+  };
+  const child = fork(MAIN, [], { env, execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+  const words: ProcessWord[] = [];
+  child.on('message', (word) => words.push(word as ProcessWord));
+  const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
+  t.after(async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+    await exited;
+    await rm(dir, { recursive: true, force: true });
+  });
+  return {
+    child,
+    dir,
+    runDir,
+    words,
+    exited,
+    async word(wanted) {
+      for (;;) {
+        const found = words.find((word) => word.t === wanted);
+        if (found) return found as never;
+        const next = await Promise.race([once(child, 'message').then(() => undefined), exited]);
+        if (next && !words.some((word) => word.t === wanted))
+          assert.fail(`it ended (${next.join()}) without ${wanted}`);
+      }
+    },
+  };
+}
+
+async function get(
+  socketPath: string,
+  path: string,
+  method = 'GET',
+  body = '',
+): Promise<{ status: number; body: never }> {
+  const sent = request({ socketPath, path, method, agent: false });
+  sent.end(body);
+  const [response] = (await once(sent, 'response')) as [IncomingMessage];
+  let text = '';
+  for await (const chunk of response) text += chunk;
+  return { status: response.statusCode ?? 0, body: JSON.parse(text) as never };
+}
+
+test('it is ready soon, answers, gives a hub its world, and ends when asked', async (t) => {
+  const control = await controlOn(t, GOOD);
+  const { ms } = await control.word('ready');
+  // One second on a machine that does nothing else; twice that where tests share it.
+  assert.ok(ms < 2020, `ready after ${ms} ms`);
+  const socket = join(control.runDir, 'control.sock');
+  assert.equal((await get(socket, '/probe')).status, 200);
+  assert.equal((await stat(control.runDir)).mode & 0o777, 0o700);
+  assert.match(await readFile(join(control.dir, 'first-key'), 'utf8'), /^mcphub_[0-9a-f]{64}\n$/);
+
+  const kernel = createKernel();
+  const snapshots: Snapshot[] = [];
+  let heard = () => {};
+  const client = createRelayClient({
+    kernel,
+    limits: limitsFrom({}),
+    socketPath: join(control.runDir, 'relay.sock'),
+    slot: 1,
+    onSnapshot: (snapshot) => {
+      snapshots.push(snapshot);
+      heard();
+    },
+    onTombstones: () => {},
+  });
+  await client.start(kernel.deadline(1000));
+  const until = async (check: (snapshot: Snapshot) => boolean) => {
+    while (!snapshots.some(check)) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      heard = resolve;
+      await promise;
+    }
+  };
+  await until(({ servers, keys }) => servers[0]?.slug === 'one' && keys.length === 1);
+  const born = performance.now();
+  await get(socket, '/api/keys', 'POST', JSON.stringify({ user: 'ann', name: 'laptop' }));
+  await until(({ keys }) => keys.length === 2);
+  assert.ok(performance.now() - born < 1000, 'a key is with the hub within a second');
+
+  await writeFile(join(control.dir, 'mcp_settings.json'), JSON.stringify({ mcpServers: { two: { command: 'x' } } }));
+  control.child.send({ t: 'reload' });
+  await until(({ servers }) => servers[0]?.slug === 'two');
+  await client.stop(kernel.deadline(1000));
+  control.child.send({ t: 'drain' });
+  assert.deepEqual(await control.exited, [0, null]);
+});
+
+test('a configuration that cannot work is told whole, and the exit code says not to try again', async (t) => {
+  const control = await controlOn(t, { mcpServers: { a: { url: 5 }, b: { comand: 'x' } } });
+  const { lines } = await control.word('hopeless');
+  assert.ok(lines.length >= 2 && lines.every((line) => line.includes('mcp_settings.json')), lines.join('\n'));
+  assert.deepEqual(await control.exited, [78, null]);
+});
+
+test('a first key that is no key, and a database of a newer program, are hopeless too', async (t) => {
+  const weak = await controlOn(t, GOOD, { MCPHUB_BOOTSTRAP_KEY: 'admin123' });
+  assert.match((await weak.word('hopeless')).lines.join(), /MCPHUB_BOOTSTRAP_KEY is not a key/);
+  assert.deepEqual(await weak.exited, [78, null]);
+  const { DatabaseSync } = await import('node:sqlite');
+  const newer = new DatabaseSync(join(weak.dir, 'mcphub.db'));
+  newer.exec('pragma user_version = 99');
+  newer.close();
+  const old = await controlOn(t, GOOD, { MCPHUB_DATA_DIR: weak.dir });
+  assert.match((await old.word('hopeless')).lines.join(), /newer mcphub/);
+  assert.deepEqual(await old.exited, [78, null]);
+});
+
+test('a damaged database is no reason to give up for ever: exit 1', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'mcphub-process-'));
+  await writeFile(join(dir, 'mcphub.db'), Buffer.alloc(8192, 0xaa));
+  const control = await controlOn(t, GOOD, { MCPHUB_DATA_DIR: dir });
+  assert.deepEqual(await control.exited, [1, null]);
+  assert.deepEqual(control.words, []);
+});
+
+test('at a terminal the first key is told through the guard; SIGTERM and a guard that dies end it', async (t) => {
+  const told = await controlOn(t, GOOD, { MCPHUB_TERMINAL: '1', PORT: '3999' });
+  assert.match((await told.word('tell')).lines.join('\n'), /http:\/\/localhost:3999\/mcp/);
+  await told.word('ready');
+  told.child.kill('SIGTERM');
+  assert.deepEqual(await told.exited, [0, null]);
+  const orphan = await controlOn(t, GOOD);
+  await orphan.word('ready');
+  orphan.child.disconnect();
+  assert.deepEqual(await orphan.exited, [0, null]);
+});

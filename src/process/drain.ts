@@ -1,0 +1,104 @@
+/**
+ * How a hub ends, in order: readiness off, no new work, calls in progress finish, streams are closed, servers are stopped, the process ends.
+ * Promises: over by `stopMs` whatever does not cooperate; an idle hub ends at once; a second `begin` changes nothing, `abandon` skips the waiting.
+ */
+import type { Limits } from '../config/limits.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { Egress } from '../net/egress.ts';
+import type { HubParts } from './hub-parts.ts';
+
+export interface DrainParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly parts: HubParts;
+  /** Ended after the servers. */
+  readonly closers: readonly (() => Promise<void>)[];
+  readonly egress: Egress;
+  readonly end: (code: number) => Promise<never>;
+}
+
+export interface Drain {
+  begin(reason: string): void;
+  /** Nobody is left to answer to: servers' processes are ended, and so is this. */
+  abandon(reason: string): void;
+}
+
+const LOOK_MS = 50;
+/** A balancer that asked this lately is still sending. */
+const BALANCER_MS = 30_000;
+const ABANDON_MS = 3000;
+
+export function createDrain({ kernel, limits, parts, closers, egress, end }: DrainParts): Drain {
+  let began = false;
+
+  async function run(reason: string): Promise<void> {
+    const startMs = kernel.clock.nowMs();
+    const stop = kernel.deadline(limits.stopMs);
+    parts.health.draining();
+    kernel.bus.publish({ type: 'drain-started', calls: parts.admission.inside, streams: parts.streams.size });
+    const waitsForBalancer = startMs - parts.balancerAsksAtMs() < BALANCER_MS;
+    if (waitsForBalancer) await until(() => false, stop.sooner(limits.balancerMs));
+    parts.admission.close();
+    parts.front.close();
+    await until(() => parts.admission.inside === 0, stop.sooner(limits.drainMs));
+    parts.streams.closeAll('draining');
+    await Promise.all([parts.fleet.stop(stop.sooner(limits.childTermMs * 4)), parts.front.stop(stop.sooner(1000))]);
+    await settled([
+      ...closers.map((close) => close()),
+      egress.close(stop.sooner(1000)),
+      parts.privateFront.stop(stop.sooner(300)),
+    ]);
+    const stuck = await kernel.scope.close(stop.sooner(500));
+    parts.sessions.stop();
+    parts.streams.stop();
+    kernel.bus.publish({
+      type: 'process-stopped',
+      role: 'hub',
+      reason,
+      ms: Math.round(kernel.clock.nowMs() - startMs),
+      stuck,
+    });
+    await end(0);
+  }
+
+  function until(done: () => boolean, deadline: Deadline): Promise<void> {
+    return new Promise((resolve) => {
+      if (done()) return resolve();
+      const look = kernel.timers.every(LOOK_MS, () => {
+        if (done()) over();
+      });
+      const forget = deadline.onEnd(() => over());
+      function over(): void {
+        look[Symbol.dispose]();
+        forget?.();
+        resolve();
+      }
+    });
+  }
+
+  return {
+    begin(reason) {
+      if (began) return;
+      began = true;
+      // Not in the process's scope: closing that one is a step of this.
+      void run(reason).catch((fault: unknown) => {
+        kernel.bus.publish({ type: 'task-faulted', task: 'drain', fault });
+        return end(1);
+      });
+    },
+    abandon(reason) {
+      if (began) return;
+      began = true;
+      kernel.bus.publish({ type: 'process-stopped', role: 'hub', reason, ms: 0, stuck: [] });
+      void parts.fleet
+        .stop(kernel.deadline(ABANDON_MS))
+        .catch(() => {})
+        .then(() => end(1));
+    },
+  };
+}
+
+async function settled(work: readonly Promise<unknown>[]): Promise<void> {
+  await Promise.allSettled(work);
+}

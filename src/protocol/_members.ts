@@ -1,0 +1,156 @@
+/**
+ * The members of one message's envelope, as the walk gives them, and what is wrong with them.
+ * Promises: a control key counts however it is spelled with escapes; it stands once; a key that a careless reader would take for one is refused.
+ * Does not: look inside params, result or error.
+ */
+import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { decodeString, foldedKey, QUOTE, spells } from './_scalar.ts';
+import type { MemberVisitor } from './_value.ts';
+import { ABSENT, type Envelope, type MessageKind, type Span } from './message.ts';
+
+const OPEN_OBJECT = 0x7b;
+const NULL = 0x6e;
+const MINUS = 0x2d;
+/** Members of the envelope that mean nothing to us; a message has none or one. */
+const MAX_OTHERS = 64;
+
+/** The order in which `Members` numbers them. */
+const CONTROL_KEYS: readonly string[] = ['jsonrpc', 'id', 'method', 'params', 'result', 'error'];
+const JSONRPC = 0;
+const ID = 1;
+const METHOD = 2;
+const PARAMS = 3;
+const RESULT = 4;
+const ERROR = 5;
+const POISON_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
+
+/** Collects the envelope's members and says what is wrong with them. */
+export class Members implements MemberVisitor {
+  readonly #bytes: Buffer;
+  readonly #maxIdBytes: number;
+  /** Two numbers for each control key: where its value begins and ends; −1 = absent. */
+  readonly #spans = [-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1]; // bounded by: CONTROL_KEYS
+  #others: string[] | undefined; // bounded by: MAX_OTHERS; almost always absent
+  refusal: Refusal | undefined;
+
+  constructor(bytes: Buffer, maxIdBytes: number) {
+    this.#bytes = bytes;
+    this.#maxIdBytes = maxIdBytes;
+  }
+
+  member(keyAt: number, keyEnd: number, at: number, end: number): boolean {
+    const plain = controlKeyAt(this.#bytes, keyAt, keyEnd);
+    if (plain >= 0) return this.#control(plain, at, end);
+    const key = decodeString(this.#bytes, keyAt, keyEnd);
+    if (key === undefined) return this.#refuse('A member’s name is not a JSON string.');
+    const escaped = CONTROL_KEYS.indexOf(key);
+    return escaped >= 0 ? this.#control(escaped, at, end) : this.#other(key);
+  }
+
+  #control(which: number, at: number, end: number): boolean {
+    if ((this.#spans[2 * which] as number) >= 0)
+      return this.#refuse(`"${CONTROL_KEYS[which]}" stands in the message twice.`);
+    this.#spans[2 * which] = at;
+    this.#spans[2 * which + 1] = end;
+    return true;
+  }
+
+  #other(key: string): boolean {
+    if (POISON_KEYS.has(key) || CONTROL_KEYS.includes(foldedKey(key)))
+      return this.#refuse(`The member ${JSON.stringify(key.slice(0, 40))} is not allowed in a message.`);
+    this.#others ??= [];
+    if (this.#others.includes(key))
+      return this.#refuse(`${JSON.stringify(key.slice(0, 40))} stands in the message twice.`);
+    if (this.#others.length >= MAX_OTHERS) return this.#refuse('The message has too many members.');
+    this.#others.push(key);
+    return true;
+  }
+
+  #refuse(why: string): false {
+    this.refusal = new Refusal('invalid-request', why);
+    return false;
+  }
+
+  #at(which: number): number {
+    return this.#spans[2 * which] as number;
+  }
+
+  #end(which: number): number {
+    return this.#spans[2 * which + 1] as number;
+  }
+
+  #span(which: number, from: number): Span {
+    return this.#at(which) < 0 ? ABSENT : { at: this.#at(which) - from, end: this.#end(which) - from };
+  }
+
+  /** The message, once its last member has been taken; `at` and `end` enclose the object. */
+  envelope(at: number, end: number): Outcome<Envelope> {
+    const bytes = this.#bytes;
+    if (this.#end(JSONRPC) - this.#at(JSONRPC) !== 5 || !spells(bytes, this.#at(JSONRPC), '"2.0"'))
+      return new Refusal('invalid-request', 'The member jsonrpc must be "2.0".');
+    const isError = this.#at(METHOD) < 0 && this.#at(ERROR) >= 0;
+    const idFault = this.#idFault(isError);
+    if (idFault) return new Refusal('invalid-request', idFault);
+    const params = this.#params(at);
+    if (params === undefined) return new Refusal('invalid-request', 'The member params must be an object.');
+    const kind = this.#kind(isError);
+    if (kind instanceof Refusal) return kind;
+    const method = kind === 'reply' ? '' : this.#method();
+    if (method === undefined) return new Refusal('invalid-request', 'The member method must be a string.');
+    return {
+      bytes: at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end),
+      kind,
+      method,
+      id: this.#span(ID, at),
+      params,
+      result: this.#span(RESULT, at),
+      error: this.#span(ERROR, at),
+    };
+  }
+
+  /** An error needs no id: its sender may not have been able to read one. */
+  #kind(isError: boolean): Outcome<MessageKind> {
+    const hasResult = this.#at(RESULT) >= 0;
+    if (this.#at(METHOD) >= 0) {
+      if (hasResult || this.#at(ERROR) >= 0)
+        return new Refusal('invalid-request', 'A request has no result and no error.');
+      return this.#at(ID) < 0 ? 'notification' : 'request';
+    }
+    if (hasResult === isError || (hasResult && this.#at(ID) < 0))
+      return new Refusal('invalid-request', 'The message has neither a method nor an id with one of result and error.');
+    return 'reply';
+  }
+
+  #method(): string | undefined {
+    const at = this.#at(METHOD);
+    return this.#bytes[at] === QUOTE ? decodeString(this.#bytes, at, this.#end(METHOD)) : undefined;
+  }
+
+  #idFault(nullAllowed: boolean): string | undefined {
+    const at = this.#at(ID);
+    if (at < 0) return undefined;
+    if (this.#end(ID) - at > this.#maxIdBytes) return `The id is longer than ${this.#maxIdBytes} bytes.`;
+    const first = this.#bytes[at] as number;
+    if (first === QUOTE || first === MINUS || (first >= 0x30 && first <= 0x39)) return undefined;
+    return first === NULL && nullAllowed ? undefined : 'The id must be a string or a number.';
+  }
+
+  /** Some clients write `"params":null`; that is none. */
+  #params(from: number): Span | undefined {
+    const at = this.#at(PARAMS);
+    if (at < 0 || this.#bytes[at] === NULL) return ABSENT;
+    return this.#bytes[at] === OPEN_OBJECT ? this.#span(PARAMS, from) : undefined;
+  }
+}
+
+/** Number of the control key that is spelled plainly in the quotes, or −1. */
+function controlKeyAt(b: Buffer, at: number, end: number): number {
+  const length = end - at - 2;
+  const first = b[at + 1];
+  let which = -1;
+  if (length === 2) which = ID;
+  else if (length === 5) which = ERROR;
+  else if (length === 6) which = first === 0x6d ? METHOD : first === 0x70 ? PARAMS : RESULT;
+  else if (length === 7) which = JSONRPC;
+  return which >= 0 && spells(b, at + 1, CONTROL_KEYS[which] as string) ? which : -1;
+}

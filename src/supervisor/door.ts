@@ -1,0 +1,182 @@
+/**
+ * The port, and the handing over of each accepted connection to a hub.
+ * Promises: the port stays open while no hub is up; a connection waits at most `handoverMs` (then 503) and at most `handoverQueue` of them;
+ * the guard keeps its copy of a socket until the hub has said that it took it, so that a hub's death between loses nobody; a hub that does not
+ * take is passed over while others are there.
+ * Does not: read a byte of what is accepted. ADR 0004.
+ */
+import { createServer, type Server, type Socket } from 'node:net';
+import type { GuardWord } from '../kernel/guard-wire.ts';
+
+export interface DoorOptions {
+  readonly port: number;
+  /** Undefined = 127.0.0.1 and ::1. */
+  readonly host: string | undefined;
+  readonly handoverMs: number;
+  readonly handoverQueue: number;
+}
+
+/** A hub that can be handed connections. `send` as ChildProcess.send. */
+export interface Taker {
+  readonly slot: number;
+  send(word: GuardWord, socket: Socket, sent: (fault: Error | null) => void): void;
+}
+
+interface Waiting {
+  readonly socket: Socket;
+  readonly n: number;
+  readonly sinceMs: number;
+}
+
+interface Counter {
+  readonly taker: Taker;
+  /** On its way to this hub. One at a time: Node queues a second handle behind an unacknowledged first. */
+  busy: Waiting | undefined;
+}
+
+const BACKLOG = 4096;
+const LOOK_MS = 250;
+const BODY =
+  '{"error":{"code":"starting","message":"No hub is ready to answer; try again in a moment.","retryable":true}}';
+const NO_HUB = `HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: ${BODY.length}\r\n\r\n${BODY}`;
+
+export class Door {
+  readonly #options: DoorOptions;
+  readonly #servers: Server[] = []; // bounded by: two addresses
+  #queue: Waiting[] = []; // bounded by: handoverQueue
+  readonly #counters = new Map<number, Counter>(); // bounded by: hubs
+  #order: number[] = []; // bounded by: hubs
+  #accepted = 0;
+  #look: NodeJS.Timeout | undefined;
+  port = 0;
+  /** Connections that got 503 from the guard. */
+  turnedAway = 0;
+
+  constructor(options: DoorOptions) {
+    this.#options = options;
+  }
+
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
+  /** Opens the port. Rejects with the system's error when it cannot. */
+  async listen(): Promise<void> {
+    const { host, port } = this.#options;
+    if (host !== undefined) this.port = await this.#listenOn(host, port);
+    else {
+      this.port = await this.#listenOn('127.0.0.1', port);
+      // A machine without IPv6 is fine.
+      await this.#listenOn('::1', this.port).catch((fault: NodeJS.ErrnoException) => {
+        if (fault.code === 'EADDRINUSE') throw fault;
+      });
+    }
+    this.#look = setInterval(() => this.#expire(), LOOK_MS);
+  }
+
+  /** This hub can take connections from now on. */
+  opened(taker: Taker): void {
+    this.#counters.set(taker.slot, { taker, busy: undefined });
+    this.#order = [...this.#counters.keys()];
+    this.#pump();
+  }
+
+  /** This hub is gone or ends: what it had not taken goes to another. */
+  closed(slot: number): void {
+    const counter = this.#counters.get(slot);
+    this.#counters.delete(slot);
+    this.#order = [...this.#counters.keys()];
+    if (counter?.busy) this.#queue.unshift(counter.busy);
+    this.#pump();
+  }
+
+  /** The hub has taken connection `n`. */
+  taken(slot: number, n: number): void {
+    const counter = this.#counters.get(slot);
+    if (counter?.busy?.n !== n) return;
+    // Closes this process's descriptor only; the connection lives on in the hub.
+    counter.busy.socket.destroy();
+    counter.busy = undefined;
+    this.#pump();
+  }
+
+  /** No new connections; those that still wait get 503. */
+  close(): void {
+    clearInterval(this.#look);
+    for (const server of this.#servers) server.close();
+    for (const waiting of this.#queue.splice(0)) this.#turnAway(waiting.socket);
+  }
+
+  #listenOn(host: string, port: number): Promise<number> {
+    const server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => this.#accept(socket));
+    this.#servers.push(server);
+    return new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host, port, backlog: BACKLOG }, () => {
+        server.off('error', reject);
+        // EMFILE and the like: this connection is lost, the port is not.
+        server.on('error', () => {});
+        const address = server.address();
+        resolve(typeof address === 'object' && address ? address.port : port);
+      });
+    });
+  }
+
+  #accept(socket: Socket): void {
+    socket.on('error', () => {});
+    // Node would otherwise count the connection across processes, with messages of its own for each close.
+    Object.assign(socket, { server: null });
+    if (this.#queue.length >= this.#options.handoverQueue) {
+      this.#turnAway(socket);
+      return;
+    }
+    this.#accepted += 1;
+    this.#queue.push({ socket, n: this.#accepted, sinceMs: performance.now() });
+    this.#pump();
+  }
+
+  #pump(): void {
+    while (this.#queue.length > 0) {
+      const counter = this.#nextFree();
+      if (!counter) return;
+      const waiting = this.#queue.shift();
+      if (waiting && !waiting.socket.destroyed) this.#hand(counter, waiting);
+    }
+  }
+
+  /** Round robin over hubs that have nothing on its way to them. */
+  #nextFree(): Counter | undefined {
+    for (let tries = 0; tries < this.#order.length; tries += 1) {
+      const slot = this.#order.shift() as number;
+      this.#order.push(slot);
+      const counter = this.#counters.get(slot);
+      if (counter && !counter.busy) return counter;
+    }
+    return undefined;
+  }
+
+  #hand(counter: Counter, waiting: Waiting): void {
+    counter.busy = waiting;
+    counter.taker.send({ t: 'connection', n: waiting.n }, waiting.socket, (fault) => {
+      // The channel is closed; `closed(slot)` follows and finds it here.
+      if (fault && this.#counters.get(counter.taker.slot) !== counter && counter.busy) {
+        this.#queue.unshift(counter.busy);
+        counter.busy = undefined;
+        this.#pump();
+      }
+    });
+  }
+
+  #expire(): void {
+    const beforeMs = performance.now() - this.#options.handoverMs;
+    while (this.#queue[0] && this.#queue[0].sinceMs < beforeMs) this.#turnAway((this.#queue.shift() as Waiting).socket);
+    this.#pump();
+  }
+
+  #turnAway(socket: Socket): void {
+    this.turnedAway += 1;
+    socket.end(NO_HUB);
+    socket.resume();
+    setTimeout(() => socket.destroy(), 1000).unref();
+  }
+}

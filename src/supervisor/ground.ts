@@ -1,0 +1,128 @@
+/**
+ * What the guard stands on: the lock of the data directory, the private run directory, and the evidence it writes.
+ * Promises: one guard per data directory; a lock whose holder is gone is taken over, one whose holder lives is respected and named; the run
+ * directory is ours and closed to others.
+ */
+import {
+  chmodSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isAlive, processFacts } from './proc.ts';
+
+const LOCK = 'lock';
+const EVIDENCE = 'evidence';
+const KEPT = 20;
+
+/** Starting is pointless; `lines` say why. */
+export class Hopeless extends Error {
+  readonly lines: readonly string[];
+
+  constructor(lines: readonly string[]) {
+    super(lines.join('\n'));
+    this.lines = lines;
+  }
+}
+
+interface Holder {
+  readonly pid: number;
+  readonly startTicks: string;
+}
+
+/** Takes the lock or throws `Hopeless` naming the holder. Runs once at boot, before anything else exists. */
+export function lockDataDir(dataDir: string): { release(): void } {
+  const path = join(dataDir, LOCK);
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  } catch (fault) {
+    throw new Hopeless([`The data directory ${dataDir} cannot be made: ${(fault as Error).message}`]);
+  }
+  const aside = `${path}.${process.pid}`;
+  const own: Holder = { pid: process.pid, startTicks: processFacts(process.pid)?.startTicks ?? '' };
+  try {
+    writeFileSync(aside, JSON.stringify(own), { mode: 0o600 });
+  } catch (fault) {
+    throw new Hopeless([`The data directory ${dataDir} cannot be written: ${(fault as Error).message}`]);
+  }
+  try {
+    for (let tries = 0; tries < 5; tries += 1) {
+      if (tryLink(aside, path)) return { release: () => release(path, own) };
+      const holder = holderOf(path);
+      if (holder && isAlive(holder.pid, holder.startTicks)) {
+        throw new Hopeless([
+          `Another hub (pid ${holder.pid}) runs on the data directory ${dataDir}. Stop it, or give this one another with --data-dir.`,
+        ]);
+      }
+      rmSync(path, { force: true });
+    }
+    throw new Hopeless([`The lock ${path} cannot be taken.`]);
+  } finally {
+    rmSync(aside, { force: true });
+  }
+}
+
+function tryLink(from: string, to: string): boolean {
+  try {
+    linkSync(from, to);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function holderOf(path: string): Holder | undefined {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Holder;
+  } catch {
+    return undefined;
+  }
+}
+
+function release(path: string, own: Holder): void {
+  if (holderOf(path)?.pid === own.pid) rmSync(path, { force: true });
+}
+
+/** Makes the run directory 0700 and removes sockets of a previous run. The lock must be held. */
+export function prepareRunDir(runDir: string): void {
+  mkdirSync(runDir, { recursive: true, mode: 0o700 });
+  const facts = lstatSync(runDir);
+  if (!facts.isDirectory() || (process.getuid && facts.uid !== process.getuid())) {
+    throw new Hopeless([`The run directory ${runDir} is not a directory of this user.`]);
+  }
+  if ((facts.mode & 0o077) !== 0) chmodSync(runDir, 0o700);
+  for (const name of readdirSync(runDir)) {
+    const path = join(runDir, name);
+    if (name.endsWith('.sock') && statSync(path, { throwIfNoEntry: false })?.isSocket()) unlinkSync(path);
+    if (name.startsWith('stall-')) unlinkSync(path);
+  }
+}
+
+/** What the stall witness of a process left behind, if it speaks of this pid. */
+export async function guiltyStack(runDir: string, who: string, pid: number): Promise<string | undefined> {
+  const text = await readFile(join(runDir, `stall-${who}.txt`), 'utf8').catch(() => '');
+  return text.includes(`pid ${pid} `) ? text : undefined;
+}
+
+/** Writes one piece of evidence; keeps the newest twenty. Answers with its path, or undefined when the disk does not take it. */
+export async function writeEvidence(dataDir: string, who: string, evidence: object): Promise<string | undefined> {
+  const dir = join(dataDir, EVIDENCE);
+  const path = join(dir, `${new Date().toISOString().replaceAll(':', '-')}-${who}.json`);
+  try {
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    await writeFile(path, JSON.stringify(evidence, null, 2), { mode: 0o600 });
+    const names = (await readdir(dir)).sort();
+    for (const name of names.slice(0, Math.max(0, names.length - KEPT))) await rm(join(dir, name), { force: true });
+    return path;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * Where sibling hubs come in for the servers that live in this one: POST /peer/<slug> on the private socket, one JSON-RPC request a time.
+ * Promises: looks like a session-less Streamable HTTP server; a call takes the same way as one of this hub's own clients (breaker, queue, link);
+ * ids and progress tokens of the sibling come back unchanged; a sibling that goes away ends its call here, at the server too.
+ * Does not: check who asks (the directory of the socket does), nor list more than this hub's own link has read.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Limits } from '../config/limits.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { initializeResult, readInitialize } from '../protocol/era-2025/initialize.ts';
+import type { Envelope } from '../protocol/message.ts';
+import { scanCallParams, scanEnvelope } from '../protocol/scan.ts';
+import { callParamsFor } from '../protocol/write.ts';
+import { readPeerBody } from './_peer-body.ts';
+import { PeerReply } from './_peer-reply.ts';
+import type { UpstreamReply } from './call.ts';
+import type { Fleet } from './fleet.ts';
+
+export interface PeerDoorParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly fleet: Pick<Fleet, 'call' | 'whenReady' | 'status' | 'rawListing' | 'timesOf'>;
+}
+
+const EMPTY = Buffer.from('{}');
+const PREFIX = '/peer/';
+/** A sibling waits this share of its own handshake for the first list, so that the answer comes before it gives up. */
+const SHARE = 0.8;
+/** Calls of siblings share one turn in the queue: each sibling has already been fair to its own callers. */
+const FAIR_KEY = 'peer';
+
+export function createPeerDoor(parts: PeerDoorParts): (request: IncomingMessage, response: ServerResponse) => void {
+  const { kernel } = parts;
+  return (request, response) => {
+    const slug = (request.url ?? '').slice(PREFIX.length).replace(/\?.*$/, '');
+    const reply = new PeerReply(kernel, parts.limits, response, slug);
+    if (request.method !== 'POST') {
+      reply.status(405);
+      return;
+    }
+    kernel.scope.run(`peer ${slug}`, async () => {
+      try {
+        await serve(parts, slug, request, reply);
+      } catch (fault) {
+        kernel.bus.publish({ type: 'task-faulted', task: `peer ${slug}`, fault });
+        reply.refuse(new Refusal('internal', undefined, { server: slug }));
+      }
+    });
+  };
+}
+
+async function serve(parts: PeerDoorParts, slug: string, request: IncomingMessage, reply: PeerReply): Promise<void> {
+  const { limits, kernel } = parts;
+  const body = await readPeerBody(request, kernel, limits);
+  if (isRefusal(body)) {
+    reply.status(body.code === 'body-too-large' ? 413 : 408);
+    return;
+  }
+  // It has been checked by the hub that it comes from.
+  const envelope = scanEnvelope(body, { maxDepth: limits.bodyDepth + 2, maxIdBytes: limits.idBytes, strict: false });
+  if (isRefusal(envelope)) {
+    reply.status(400);
+    return;
+  }
+  if (envelope.kind !== 'request') {
+    reply.status(202);
+    return;
+  }
+  reply.idRaw = envelope.bytes.subarray(envelope.id.at, envelope.id.end);
+  const answer = await answerTo(parts, slug, envelope, reply);
+  if (isRefusal(answer)) reply.refuse(answer);
+  else reply.answer(answer);
+}
+
+function answerTo(
+  parts: PeerDoorParts,
+  slug: string,
+  envelope: Envelope,
+  reply: PeerReply,
+): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
+  switch (envelope.method) {
+    case 'initialize':
+      return hello(parts, slug, envelope);
+    case 'ping':
+      return ping(parts, slug);
+    case 'tools/list':
+      return list(parts, slug);
+    case 'tools/call':
+      return callTool(parts, slug, envelope, reply);
+    default:
+      return new Refusal('method-not-found', undefined, { server: slug });
+  }
+}
+
+async function hello(parts: PeerDoorParts, slug: string, envelope: Envelope): Promise<Outcome<UpstreamReply>> {
+  const { kernel, limits, fleet } = parts;
+  const asked = readInitialize(envelope.bytes.subarray(envelope.params.at, envelope.params.end));
+  if (isRefusal(asked)) return asked;
+  if (!fleet.status(slug)) return missing(slug);
+  if (!fleet.rawListing(slug)) {
+    using deadline = kernel.deadline(limits.handshakeMs * SHARE);
+    await fleet.whenReady(slug, deadline, `peer ${slug}`);
+  }
+  const status = fleet.status(slug);
+  return result(
+    initializeResult({
+      version: asked.version,
+      capabilities: { tools: {} },
+      instructions: fleet.rawListing(slug)?.instructions ?? '',
+      serverName: status?.serverInfo ?? status?.name ?? slug,
+      serverVersion: '',
+    }),
+  );
+}
+
+function ping({ fleet }: PeerDoorParts, slug: string): Outcome<UpstreamReply> {
+  const status = fleet.status(slug);
+  if (!status) return missing(slug);
+  if (status.state === 'ready') return result(EMPTY);
+  return new Refusal(status.state === 'connecting' ? 'server-starting' : 'server-down', status.cause, {
+    server: slug,
+    ...(status.phase ? { phase: status.phase } : {}),
+    ...(status.retryMs === undefined ? {} : { retryAfterMs: status.retryMs }),
+  });
+}
+
+function list(parts: PeerDoorParts, slug: string): Outcome<UpstreamReply> {
+  const raw = parts.fleet.rawListing(slug);
+  if (!raw) {
+    const why = ping(parts, slug);
+    return isRefusal(why) ? why : new Refusal('server-starting', undefined, { server: slug, phase: 'list' });
+  }
+  const pieces: Buffer[] = [Buffer.from('{"tools":[')]; // bounded by: serverTools
+  for (const [at, tool] of raw.tools.entries()) pieces.push(...(at === 0 ? [tool] : [COMMA, tool]));
+  pieces.push(Buffer.from(']}'));
+  return result(Buffer.concat(pieces));
+}
+const COMMA = Buffer.from(',');
+
+async function callTool(
+  parts: PeerDoorParts,
+  slug: string,
+  envelope: Envelope,
+  reply: PeerReply,
+): Promise<Outcome<UpstreamReply>> {
+  const { kernel, fleet } = parts;
+  if (envelope.params.at < 0) return new Refusal('invalid-params', 'tools/call needs params with a name.');
+  const params = scanCallParams(envelope.bytes, envelope.params);
+  if (isRefusal(params)) return params;
+  const times = fleet.timesOf(slug, params.name);
+  const { progressToken, nameSpan } = params;
+  const name = envelope.bytes.subarray(nameSpan.at, nameSpan.end);
+  using deadline = kernel.deadline(times.totalMs);
+  reply.onGone(() => deadline.end('client-gone'));
+  return fleet.call(slug, {
+    method: 'tools/call',
+    params: (token) =>
+      callParamsFor(envelope.bytes, envelope.params, params, name, progressToken === undefined ? undefined : token),
+    times,
+    deadline,
+    back: { progressToken, notify: (method, text) => reply.notify(method, text) },
+    fairKey: FAIR_KEY,
+    owner: `peer ${slug}`,
+  });
+}
+
+function missing(slug: string): Refusal {
+  return new Refusal('server-down', `There is no server ${slug} in this hub.`, { server: slug });
+}
+
+function result(json: Buffer): UpstreamReply {
+  return { kind: 'result', json };
+}

@@ -1,0 +1,168 @@
+/**
+ * To a server that lives in a sibling hub: a POST per message over that hub's private unix socket, answered like a session-less Streamable
+ * HTTP server (JSON, or SSE when progress comes first). The other end is `peer-door.ts`.
+ * Promises: see `transport.ts`; no session, never `closed` (the home hub comes back by itself); `abort` destroys the request, which ends the
+ * call there; nothing is sent twice; a hub that is away is named.
+ * Owns: the sockets of its agent, at most one per place inside the server and a few beside them.
+ */
+import { Agent, type IncomingMessage, request } from 'node:http';
+import type { Limits } from '../../config/limits.ts';
+import { CappedSlots } from '../../kernel/capped.ts';
+import { HubError } from '../../kernel/errors.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import { type Outcome, Refusal } from '../../kernel/outcome.ts';
+import type { ServerSpec } from '../../kernel/snapshot.ts';
+import type { Transport, TransportEvents } from '../transport.ts';
+import { ForwardAnswer } from './_forward-answer.ts';
+import { guardedEvents } from './_http-events.ts';
+
+export interface ForwardTransportOptions {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly spec: ServerSpec;
+  /** Private socket of the home hub. */
+  readonly socketPath: string;
+  readonly events: TransportEvents;
+}
+
+/** Pings, lists and the handshake find a socket even when every place inside is taken. */
+const SIDE_SOCKETS = 8;
+/** Idle sockets are closed here before the other side may close them, so that no request meets a closing one. */
+const IDLE_MS = 4000;
+
+export function createForwardTransport(options: ForwardTransportOptions): Transport {
+  return new ForwardTransport(options);
+}
+
+interface Exchange {
+  readonly id: number;
+  /** Destroys the request; nothing is told of it any more. */
+  readonly end: () => void;
+}
+
+class ForwardTransport implements Transport {
+  readonly #options: ForwardTransportOptions;
+  readonly #events: TransportEvents;
+  readonly #agent: Agent;
+  readonly #exchanges: CappedSlots<Exchange>;
+  #stopped = false;
+
+  constructor(options: ForwardTransportOptions) {
+    const { kernel, limits, spec } = options;
+    this.#options = options;
+    this.#events = guardedEvents(options.events, kernel, spec.name, () => this.#stopped);
+    const sockets = (spec.inFlight ?? Math.max(limits.stdioInFlight, limits.serverInFlight)) + SIDE_SOCKETS;
+    this.#agent = new Agent({ keepAlive: true, keepAliveMsecs: IDLE_MS, timeout: 0, maxSockets: sockets });
+    this.#exchanges = new CappedSlots('upstream.forward.exchanges', sockets, kernel.ceilings);
+  }
+
+  async start(): Promise<void> {
+    // Whether the home hub is there shows in the handshake, which comes at once.
+    this.#events.phase('connect');
+  }
+
+  send(frame: Buffer, id: number | undefined): Outcome<void> {
+    const server = this.#options.spec.slug;
+    if (this.#stopped) return new Refusal('server-down', undefined, { server });
+    // The home hub speaks to the server itself: it needs no notice of ours, and a closed request is its cancel.
+    if (id === undefined) return undefined;
+    if (this.#exchanges.size >= this.#exchanges.max)
+      return new Refusal('server-busy', undefined, { server, setting: 'inFlight', outcome: 'not-executed' });
+    this.#post(frame, id);
+    return undefined;
+  }
+
+  abort(id: number): void {
+    for (const exchange of this.#exchanges.values()) if (exchange.id === id) exchange.end();
+  }
+
+  negotiated(): void {}
+
+  cpuMs(): undefined {
+    return undefined;
+  }
+
+  stderrTail(): readonly string[] {
+    return [];
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    for (const exchange of [...this.#exchanges.values()]) exchange.end();
+    this.#agent.destroy();
+    this.#exchanges[Symbol.dispose]();
+  }
+
+  #post(frame: Buffer, id: number): void {
+    const { spec, limits, socketPath } = this.#options;
+    const call = request({
+      agent: this.#agent,
+      socketPath,
+      method: 'POST',
+      path: `/peer/${spec.slug}`,
+      headers: {
+        host: 'peer',
+        'content-type': 'application/json',
+        'content-length': frame.length,
+        accept: 'application/json, text/event-stream',
+      },
+    });
+    const slot = this.#exchanges.add({ id, end: () => finish(undefined) });
+    let over = false;
+    let answered = false;
+    /** The first end counts. `read` = the answer was read to its end, so that the socket can be used again. */
+    const finish = (fault: HubError | undefined, read = false): void => {
+      if (over) return;
+      over = true;
+      this.#exchanges.free(slot);
+      if (!read) call.destroy();
+      if (fault) this.#events.failed(id, fault);
+    };
+    call.on('error', (cause) => finish(answered ? this.#gone(cause) : this.#unreachable(cause, call.reusedSocket)));
+    call.on('response', (response: IncomingMessage) => {
+      answered = true;
+      const answer = new ForwardAnswer({ id, server: spec.slug, limits, events: this.#events, response });
+      response.on('data', (chunk: Buffer) => {
+        if (over) return;
+        const fault = answer.take(chunk);
+        if (fault) finish(fault);
+      });
+      response.on('end', () => {
+        if (over) return;
+        const fault = answer.end();
+        finish(fault, true);
+      });
+      response.on('error', (cause) => finish(this.#gone(cause)));
+    });
+    call.end(frame);
+  }
+
+  /** No answer has begun. On a fresh socket that could not be opened nothing was executed; on any other nobody knows. */
+  #unreachable(cause: unknown, reused: boolean): HubError {
+    const { spec } = this.#options;
+    const code = codeOf(cause);
+    if (reused || !NO_CONNECTION.has(code)) return this.#gone(cause);
+    return new HubError('upstream-connect', {
+      message: `${spec.slug} lives in hub ${spec.homeHub}, which is not reachable (${code}).`,
+      detail: { server: spec.slug, phase: 'connect', homeHub: spec.homeHub, outcome: 'not-executed' },
+      cause,
+    });
+  }
+
+  #gone(cause: unknown): HubError {
+    const { spec } = this.#options;
+    return new HubError('upstream-gone', {
+      message: `The connection to hub ${spec.homeHub}, where ${spec.slug} lives, broke.`,
+      detail: { server: spec.slug, phase: 'call', homeHub: spec.homeHub, outcome: 'unknown' },
+      cause,
+    });
+  }
+}
+
+/** System errors of opening a unix socket. */
+const NO_CONNECTION = new Set(['ECONNREFUSED', 'ENOENT', 'EACCES', 'EAGAIN', 'ENOTSOCK', 'EMFILE', 'ENFILE']); // bounded by: this literal
+
+function codeOf(cause: unknown): string {
+  return typeof cause === 'object' && cause !== null && 'code' in cause ? String(cause.code) : 'unknown';
+}

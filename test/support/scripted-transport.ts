@@ -1,0 +1,139 @@
+/**
+ * A transport without a wire: a test plays the server. Everything sent is kept in order; what is not scripted stays unanswered.
+ * Promises: `hello`, `lists` and `pongs` answer by themselves until a test switches them off; no timer, socket or process is involved.
+ */
+import { HubError } from '../../src/kernel/errors.ts';
+import type { LinkPhase } from '../../src/kernel/facts.ts';
+import { isRefusal, type Outcome, Refusal } from '../../src/kernel/outcome.ts';
+import type { ServerSpec } from '../../src/kernel/snapshot.ts';
+import { scanEnvelope } from '../../src/protocol/scan.ts';
+import type { Transport, TransportEvents } from '../../src/upstream/transport.ts';
+
+export interface Sent {
+  readonly id: number | undefined;
+  readonly method: string;
+  readonly params: Record<string, unknown>;
+  readonly text: string;
+}
+
+/** What every life of a scripted server does by itself; tests change it as they go. */
+export interface Script {
+  hello: boolean;
+  version: string;
+  capabilities: object;
+  lists: boolean;
+  tools: readonly object[];
+  pongs: boolean;
+  /** A start that never settles, or fails. */
+  start: 'ok' | 'hangs' | HubError;
+  phases: readonly LinkPhase[];
+  cpuMs: number | undefined;
+  stopHangs: boolean;
+}
+
+export function script(more: Partial<Script> = {}): Script {
+  return {
+    ...{ hello: true, version: '2025-11-25', capabilities: { tools: { listChanged: true } }, lists: true },
+    ...{ tools: [{ name: 'echo', inputSchema: { type: 'object' } }], pongs: true, start: 'ok', phases: [] },
+    ...{ cpuMs: undefined, stopHangs: false },
+    ...more,
+  };
+}
+
+export class ScriptedTransport implements Transport {
+  readonly script: Script;
+  readonly events: TransportEvents;
+  readonly sent: Sent[] = []; // bounded by: one test
+  readonly aborted: number[] = []; // bounded by: one test
+  started = false;
+  stopped = false;
+  refuse: Refusal | undefined;
+
+  constructor(plan: Script, events: TransportEvents) {
+    this.script = plan;
+    this.events = events;
+  }
+
+  async start(): Promise<void> {
+    this.started = true;
+    for (const phase of this.script.phases) this.events.phase(phase);
+    if (this.script.start === 'hangs') await new Promise<void>(() => {});
+    if (this.script.start instanceof HubError) throw this.script.start;
+  }
+
+  send(frame: Buffer, id: number | undefined): Outcome<void> {
+    if (this.refuse) return this.refuse;
+    if (this.stopped) return new Refusal('server-down');
+    const text = frame.toString('utf8');
+    const message = JSON.parse(text) as { method?: string; params?: Record<string, unknown> };
+    this.sent.push({ id, method: message.method ?? '', params: message.params ?? {}, text });
+    if (id === undefined) return undefined;
+    const { script } = this;
+    if (message.method === 'initialize' && script.hello) this.reply(id, this.helloResult());
+    else if (message.method === 'tools/list' && script.lists) this.reply(id, { tools: script.tools });
+    else if (message.method === 'ping' && script.pongs) this.reply(id, {});
+    return undefined;
+  }
+
+  helloResult(): object {
+    const { version, capabilities } = this.script;
+    return { protocolVersion: version, capabilities, serverInfo: { name: 'scripted', version: '1' }, instructions: 'hi' };
+  }
+
+  abort(id: number): void {
+    this.aborted.push(id);
+  }
+
+  negotiated(): void {}
+
+  cpuMs(): number | undefined {
+    return this.script.cpuMs;
+  }
+
+  stderrTail(): readonly string[] {
+    return ['last words'];
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    if (this.script.stopHangs) await new Promise<void>(() => {});
+  }
+
+  /** The server says this. */
+  say(message: object | string, exchange?: number): void {
+    const bytes = Buffer.from(typeof message === 'string' ? message : JSON.stringify({ jsonrpc: '2.0', ...message }));
+    const envelope = scanEnvelope(bytes, { maxDepth: 64, maxIdBytes: 256, strict: true });
+    if (isRefusal(envelope)) throw new Error(envelope.message);
+    this.events.message(envelope, exchange);
+  }
+
+  reply(id: number | undefined, result: object): void {
+    this.say({ id, result });
+  }
+
+  /** Requests and notifications of this method, oldest first. */
+  of(method: string): Sent[] {
+    return this.sent.filter((one) => one.method === method);
+  }
+
+  last(method: string): Sent {
+    const found = this.of(method).at(-1);
+    if (!found) throw new Error(`no ${method} was sent`);
+    return found;
+  }
+}
+
+export function scriptedSpec(more: Partial<ServerSpec> = {}): ServerSpec {
+  const times = { silenceMs: undefined, totalMs: undefined, callTimeoutMs: undefined };
+  return {
+    ...{ name: 'Scripted', slug: 'scripted', enabled: true, interactive: false, times, inFlight: undefined, tools: {} },
+    ...{ startMs: undefined, installMs: undefined, homeHub: 1, hash: 'h1' },
+    transport: { kind: 'stdio', command: 'x', args: [], env: {}, cwd: undefined },
+    ...more,
+  };
+}
+
+/** Lets promises settle. */
+export async function settle(turns = 3): Promise<void> {
+  for (let i = 0; i < turns; i += 1) await new Promise<void>((resolve) => setImmediate(resolve));
+}
