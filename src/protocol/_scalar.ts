@@ -133,6 +133,20 @@ export function decodeString(b: Buffer, at: number, end: number): string | undef
   }
 }
 
+/** The beginning of that string, from at most `maxBytes` of its text: what is longer is never built whole. */
+export function decodeStart(b: Buffer, at: number, end: number, maxBytes: number): string | undefined {
+  if (end - at - 2 <= maxBytes) return decodeString(b, at, end);
+  const stop = at + 1 + maxBytes;
+  let i = at + 1;
+  // Whole escapes only, and whole UTF-8 sequences.
+  for (let next = i; next <= stop; ) {
+    i = next;
+    if (b[i] === BACKSLASH) next += b[i + 1] === 0x75 ? 6 : 2;
+    else for (next += 1; ((b[next] as number) & 0xc0) === 0x80; ) next += 1;
+  }
+  return decodeString(Buffer.concat([b.subarray(at, i), Buffer.from('"')]), 0, i - at + 1);
+}
+
 function hasEscape(b: Buffer, at: number, end: number): boolean {
   // A view, so that the search ends where the string does: behind it may lie megabytes.
   if (end - at > NEAR) return b.subarray(at, end).includes(BACKSLASH);

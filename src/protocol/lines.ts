@@ -1,17 +1,21 @@
 /**
  * Cuts a byte stream into newline-framed messages (stdio).
  * Promises: linear time whatever the chunks are (a 9 MB line in 64 KiB pieces is copied once); a line in one chunk is not copied at all;
- * nothing beyond `maxBytes` of one line is held. Pull interface, so that the reader decides how many lines it takes in one turn.
+ * no line longer than `maxBytes` is held or given out. Pull interface, so that the reader decides how many lines it takes in one turn.
  */
+import { Pieces } from './_pieces.ts';
+
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 
 export class LineSplitter {
   readonly #maxBytes: number;
-  #chunks: Buffer[] = []; // bounded by: maxBytes of an unfinished line plus what was pushed and not yet pulled
+  #chunks: Buffer[] = []; // bounded by: what was pushed and not yet pulled; the reader pushes only when it has pulled
+  /** First byte of the first chunk that has not been looked at. */
+  #at = 0;
   #heldBytes = 0;
-  /** Bytes from the start of the first chunk that are known to hold no newline. */
-  #searched = 0;
+  readonly #unfinished = new Pieces();
+  #overlong = false;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
@@ -22,50 +26,46 @@ export class LineSplitter {
     return this.#heldBytes;
   }
 
-  /** True when an unfinished line is longer than allowed: the stream cannot be saved. */
+  /** True once a line is longer than allowed: nothing more comes, the stream cannot be saved. */
   get overlong(): boolean {
-    return this.#searched > this.#maxBytes;
+    return this.#overlong;
   }
 
+  /** The chunk must not be written into afterwards. */
   push(chunk: Buffer): void {
-    if (chunk.length === 0) return;
+    if (chunk.length === 0 || this.#overlong) return;
     this.#chunks.push(chunk);
     this.#heldBytes += chunk.length;
   }
 
   /** The next whole line without its line end; empty lines are left out. Undefined = none yet. */
   next(): Buffer | undefined {
-    for (;;) {
-      const line = this.#cut();
-      if (line === undefined) return undefined;
-      if (line.length > 0) return line;
-    }
-  }
-
-  #cut(): Buffer | undefined {
-    let before = 0;
-    for (let at = 0; at < this.#chunks.length; at += 1) {
-      const chunk = this.#chunks[at] as Buffer;
-      if (before + chunk.length > this.#searched) {
-        const newline = chunk.indexOf(NEWLINE, Math.max(0, this.#searched - before));
-        if (newline >= 0) return this.#take(at, newline, before + newline);
-        this.#searched = before + chunk.length;
+    for (let chunk = this.#chunks[0]; chunk !== undefined; chunk = this.#chunks[0]) {
+      const newline = chunk.indexOf(NEWLINE, this.#at);
+      const piece = chunk.subarray(this.#at, newline < 0 ? chunk.length : newline);
+      if (this.#unfinished.length + piece.length > this.#maxBytes) return this.#giveUp();
+      this.#at = newline < 0 ? chunk.length : newline + 1;
+      if (this.#at === chunk.length) {
+        this.#chunks.shift();
+        this.#at = 0;
       }
-      before += chunk.length;
+      if (newline < 0) {
+        this.#unfinished.add(piece);
+        continue;
+      }
+      const line = this.#unfinished.take(piece);
+      this.#heldBytes -= line.length + 1;
+      const text = line[line.length - 1] === RETURN ? line.subarray(0, -1) : line;
+      if (text.length > 0) return text;
     }
     return undefined;
   }
 
-  #take(at: number, newline: number, length: number): Buffer {
-    const chunk = this.#chunks[at] as Buffer;
-    const rest = chunk.subarray(newline + 1);
-    const line =
-      at === 0
-        ? chunk.subarray(0, newline)
-        : Buffer.concat([...this.#chunks.slice(0, at), chunk.subarray(0, newline)], length);
-    this.#chunks = rest.length > 0 ? [rest, ...this.#chunks.slice(at + 1)] : this.#chunks.slice(at + 1);
-    this.#heldBytes -= length + 1;
-    this.#searched = 0;
-    return line[line.length - 1] === RETURN ? line.subarray(0, -1) : line;
+  #giveUp(): undefined {
+    this.#overlong = true;
+    this.#chunks = [];
+    this.#unfinished.take();
+    this.#heldBytes = 0;
+    return undefined;
   }
 }

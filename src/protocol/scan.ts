@@ -8,7 +8,7 @@
 import { isUtf8 } from 'node:buffer';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import { Members } from './_members.ts';
-import { BAD, DEEP, decodeString, foldedKey, keyIs, QUOTE, skipSpace } from './_scalar.ts';
+import { BAD, DEEP, decodeStart, decodeString, foldedKey, keyIs, QUOTE, skipSpace } from './_scalar.ts';
 import { eachElement, eachMember, skipValue } from './_value.ts';
 import { ABSENT, type CallParams, type Envelope, type Span } from './message.ts';
 
@@ -109,9 +109,9 @@ export function elementSpans(bytes: Buffer, array: Span, max: number): Span[] {
   return spans;
 }
 
-/** The decoded string at `span`, or undefined when something else stands there. */
-export function stringAt(bytes: Buffer, span: Span): string | undefined {
-  return span.at >= 0 && bytes[span.at] === QUOTE ? decodeString(bytes, span.at, span.end) : undefined;
+/** The decoded string at `span`, or undefined when something else stands there. Of a longer text only about `maxBytes` are read. */
+export function stringAt(bytes: Buffer, span: Span, maxBytes = Number.MAX_SAFE_INTEGER): string | undefined {
+  return span.at >= 0 && bytes[span.at] === QUOTE ? decodeStart(bytes, span.at, span.end, maxBytes) : undefined;
 }
 
 /**
@@ -171,5 +171,7 @@ function refuseLookAlike(bytes: Buffer, key: Span, keys: readonly string[]): Ref
   if (key.end - key.at > LONGEST_SPELLING) return undefined;
   const folded = foldedKey(decodeString(bytes, key.at, key.end) ?? '');
   const meant = keys.find((one) => foldedKey(one) === folded);
-  return meant && new Refusal('invalid-params', `A member looks like "${meant}" and is not spelled so.`);
+  return meant === undefined
+    ? undefined
+    : new Refusal('invalid-params', `A member looks like "${meant}" and is not spelled so.`);
 }

@@ -5,14 +5,19 @@
  * Source: WHATWG HTML, server-sent events.
  */
 import { HubError } from '../kernel/errors.ts';
+import { Pieces } from './_pieces.ts';
 
 const LF = 0x0a;
 const CR = 0x0d;
 const COLON = 0x3a;
 const SPACE = 0x20;
+const END = Buffer.from('\n\n');
+const DATA = Buffer.from('data: ');
+const NEWLINE = Buffer.from('\n');
 
 export interface SseEvent {
   readonly event: string;
+  /** The last id that the stream has named, with this event or before. */
   readonly id: string | undefined;
   readonly data: Buffer;
   /** ms, when the event carried `retry`. */
@@ -29,72 +34,85 @@ export function sseEvent(event: {
   if (event.event !== undefined) head += `event: ${event.event}\n`;
   if (event.id !== undefined) head += `id: ${event.id}\n`;
   if (event.retryMs !== undefined) head += `retry: ${event.retryMs}\n`;
-  const data =
-    event.data.includes(LF) || event.data.includes(CR)
-      ? Buffer.from(event.data.toString('utf8').replace(/\r\n|\r|\n/g, '\ndata: '))
-      : event.data;
-  return Buffer.concat([Buffer.from(`${head}data: `), data, END]);
+  return Buffer.concat([Buffer.from(`${head}data: `), asDataLines(event.data), END]);
 }
-const END = Buffer.from('\n\n');
+
+/** A line that every client skips: keeps proxies from cutting a quiet stream. */
+export function sseComment(text = ''): Buffer {
+  return Buffer.from(`:${text.replace(/[\r\n]+/g, ' ')}\n\n`);
+}
+
+/** Each line end of the data becomes the start of another data line. No list of lines: pretty-printed JSON has a million. */
+function asDataLines(data: Buffer): Buffer {
+  if (!data.includes(LF) && !data.includes(CR)) return data;
+  let ends = 0;
+  for (const byte of data) if (byte === LF || byte === CR) ends += 1;
+  const out = Buffer.allocUnsafe(data.length + ends * DATA.length);
+  let to = 0;
+  for (let at = 0; at < data.length; at += 1) {
+    const byte = data[at] as number;
+    if (byte !== LF && byte !== CR) {
+      out[to] = byte;
+      to += 1;
+      continue;
+    }
+    if (byte === CR && data[at + 1] === LF) at += 1;
+    out[to] = LF;
+    to += 1 + DATA.copy(out, to + 1);
+  }
+  return out.subarray(0, to);
+}
 
 export class SseDecoder {
   readonly #maxBytes: number;
   readonly #sink: (event: SseEvent) => void;
-  #held: Buffer[] = []; // bounded by: maxBytes
-  #heldBytes = 0;
-  #data: Buffer[] = []; // bounded by: maxBytes
-  #dataBytes = 0;
+  readonly #unfinished = new Pieces();
+  readonly #data = new Pieces();
+  #dataLines = 0;
   #event = '';
   #id: string | undefined;
+  #hasId = false;
   #retryMs: number | undefined;
   #skipLf = false;
   #first = true;
 
-  /** Throws HubError('upstream-too-large') from `push` when one event passes `maxBytes`. */
+  /** Throws HubError('upstream-too-large') from `push` when one event passes `maxBytes`; the decoder is of no use after that. */
   constructor(maxBytes: number, sink: (event: SseEvent) => void) {
     this.#maxBytes = maxBytes;
     this.#sink = sink;
   }
 
-  push(input: Buffer): void {
-    let chunk = input;
-    if (this.#skipLf && chunk[0] === LF) chunk = chunk.subarray(1);
-    if (chunk.length > 0) this.#skipLf = false;
-    let at = 0;
+  /** The chunk must not be written into afterwards. */
+  push(chunk: Buffer): void {
+    if (chunk.length === 0) return;
+    let at = this.#skipLf && chunk[0] === LF ? 1 : 0;
+    this.#skipLf = false;
+    // Each kind of line end is searched on from where it was last found, never twice over the same bytes.
+    let lf = -1;
+    let cr = -1;
     while (at < chunk.length) {
-      const end = lineEnd(chunk, at);
-      if (end < 0) break;
-      this.#line(this.#joined(chunk.subarray(at, end)));
+      if (lf < at) lf = placeOf(chunk, LF, at);
+      if (cr < at) cr = placeOf(chunk, CR, at);
+      const end = Math.min(lf, cr);
+      if (end === chunk.length) break;
+      this.#check(end - at);
+      this.#line(this.#unfinished.take(chunk.subarray(at, end)));
       at = end + 1;
-      if (chunk[end] === CR) {
-        if (at < chunk.length && chunk[at] === LF) at += 1;
-        else if (at === chunk.length) this.#skipLf = true;
-      }
+      if (end !== cr) continue;
+      if (at === chunk.length) this.#skipLf = true;
+      else if (chunk[at] === LF) at += 1;
     }
-    if (at < chunk.length) this.#hold(chunk.subarray(at));
+    if (at === chunk.length) return;
+    this.#check(chunk.length - at);
+    this.#unfinished.add(chunk.subarray(at));
   }
 
-  #hold(piece: Buffer): void {
-    this.#heldBytes += piece.length;
-    this.#check();
-    this.#held.push(piece);
-  }
-
-  #check(): void {
-    if (this.#heldBytes + this.#dataBytes > this.#maxBytes) {
-      throw new HubError('upstream-too-large', {
-        message: `an event is larger than ${this.#maxBytes} bytes`,
-        detail: { setting: 'answerBytes' },
-      });
-    }
-  }
-
-  #joined(last: Buffer): Buffer {
-    if (this.#held.length === 0) return last;
-    const line = Buffer.concat([...this.#held, last]);
-    this.#held = [];
-    this.#heldBytes = 0;
-    return line;
+  #check(moreBytes: number): void {
+    if (this.#unfinished.length + this.#data.length + this.#dataLines + moreBytes <= this.#maxBytes) return;
+    throw new HubError('upstream-too-large', {
+      message: `an event is larger than ${this.#maxBytes} bytes`,
+      detail: { setting: 'answerBytes' },
+    });
   }
 
   #line(raw: Buffer): void {
@@ -103,10 +121,7 @@ export class SseDecoder {
       this.#first = false;
       if (line[0] === 0xef && line[1] === 0xbb && line[2] === 0xbf) line = line.subarray(3);
     }
-    if (line.length === 0) {
-      this.#dispatch();
-      return;
-    }
+    if (line.length === 0) return this.#dispatch();
     const colon = line.indexOf(COLON);
     if (colon === 0) return;
     const name = line.toString('latin1', 0, colon < 0 ? line.length : colon);
@@ -117,44 +132,40 @@ export class SseDecoder {
 
   #field(name: string, value: Buffer): void {
     if (name === 'data') {
-      this.#data.push(value);
-      this.#dataBytes += value.length + 1;
-      this.#check();
+      if (this.#dataLines > 0) this.#data.add(NEWLINE);
+      this.#data.add(value);
+      this.#dataLines += 1;
     } else if (name === 'event') this.#event = value.toString('utf8');
     else if (name === 'id') {
-      if (!value.includes(0)) this.#id = value.toString('utf8');
+      if (value.includes(0)) return;
+      this.#id = value.toString('utf8');
+      this.#hasId = true;
     } else if (name === 'retry' && /^\d{1,9}$/.test(value.toString('latin1')))
       this.#retryMs = Number(value.toString('latin1'));
   }
 
+  /** Also without data where the event named an id or a retry: whoever resumes the stream needs them. */
   #dispatch(): void {
-    const data = this.#data;
+    if (this.#dataLines === 0 && !this.#hasId && this.#retryMs === undefined) {
+      this.#event = '';
+      return;
+    }
     const event: SseEvent = {
       event: this.#event === '' ? 'message' : this.#event,
       id: this.#id,
-      data: joinData(data),
+      data: this.#data.take(),
       retryMs: this.#retryMs,
     };
-    const hasNews = data.length > 0 || this.#retryMs !== undefined;
-    this.#data = [];
-    this.#dataBytes = 0;
+    this.#dataLines = 0;
     this.#event = '';
+    this.#hasId = false;
     this.#retryMs = undefined;
-    if (hasNews) this.#sink(event);
+    this.#sink(event);
   }
 }
 
-function joinData(lines: readonly Buffer[]): Buffer {
-  if (lines.length === 1) return lines[0] as Buffer;
-  const pieces: Buffer[] = []; // bounded by: lines
-  for (const line of lines) pieces.push(...(pieces.length > 0 ? [NEWLINE, line] : [line]));
-  return Buffer.concat(pieces);
-}
-const NEWLINE = Buffer.from('\n');
-
-/** The next CR or LF from `at` on, or −1. */
-function lineEnd(bytes: Buffer, at: number): number {
-  const lf = bytes.indexOf(LF, at);
-  const cr = bytes.subarray(at, lf < 0 ? bytes.length : lf).indexOf(CR);
-  return cr < 0 ? lf : at + cr;
+/** The next such byte from `at` on, or the chunk's length. */
+function placeOf(chunk: Buffer, byte: number, at: number): number {
+  const found = chunk.indexOf(byte, at);
+  return found < 0 ? chunk.length : found;
 }

@@ -50,7 +50,13 @@ export class Bulkhead {
   enter(deadline: Deadline, key: string): Outcome<Permit> | Promise<Outcome<Permit>> {
     if (this.#inside < this.#options.inside && this.#waiting === 0) return this.#permit();
     if (this.#waiting >= this.#options.waiting) return this.#options.refusal('full', this.#inside, this.#waiting);
+    if (deadline.ended !== undefined) return this.#options.refusal('waited', this.#inside, this.#waiting);
     return new Promise((resolve) => this.#queue(deadline, key, resolve));
+  }
+
+  /** A permit if there is room now; never waits. */
+  tryEnter(): Permit | undefined {
+    return this.#inside < this.#options.inside && this.#waiting === 0 ? this.#permit() : undefined;
   }
 
   #queue(deadline: Deadline, key: string, resolve: (outcome: Outcome<Permit>) => void): void {

@@ -52,23 +52,46 @@ async function read(path: string): Promise<string> {
   }
 }
 
-/** Written aside and linked into place: whoever comes second reads what the first one wrote. */
 async function make(path: string, dataDir: string): Promise<string> {
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  const aside = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`;
-  await writeFile(aside, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flush: true });
   try {
-    await link(aside, path);
-  } catch (fault) {
-    if ((fault as NodeJS.ErrnoException).code !== 'EEXIST') throw fault;
-  } finally {
-    await unlink(aside);
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    await place(path, `${randomBytes(32).toString('hex')}\n`);
+  } catch (cause) {
+    throw new HubError('config-invalid', {
+      message: `The sealing secret cannot be written to ${path}: ${(cause as Error).message}`,
+      detail: { setting: 'MCPHUB_SECRET_FILE' },
+      cause,
+    });
   }
   return read(path);
 }
 
+/** Written aside and linked into place, whole: whoever comes second reads what the first one wrote. */
+async function place(path: string, text: string): Promise<void> {
+  const aside = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`;
+  await writeFile(aside, text, { mode: 0o600, flag: 'wx', flush: true });
+  try {
+    await link(aside, path);
+  } catch (fault) {
+    const { code } = fault as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    // Some file systems (exFAT, many shares) have no links; there a short write that excludes others is the best there is.
+    if (!NO_LINKS.has(code ?? '')) throw fault;
+    await writeFile(path, text, { mode: 0o600, flag: 'wx', flush: true }).catch((second: NodeJS.ErrnoException) => {
+      if (second.code !== 'EEXIST') throw second;
+    });
+  } finally {
+    await unlink(aside);
+  }
+}
+const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EXDEV']);
+
 function checked(text: string, from: string): Buffer[] {
-  const lines = text.split(/\s+/).filter((line) => line !== '');
+  // One per line, so that a pass phrase may have spaces in it.
+  const lines = text
+    .split(/\r?\n/)
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
   if (lines.length === 0) throw new HubError('config-invalid', { message: `The sealing secret in ${from} is empty.` });
   for (const line of lines) {
     if (line.length < MIN_LENGTH)

@@ -2,16 +2,18 @@
  * Requests in flight on one connection, and whose message is whose.
  * Promises: ids are the hub's own and never come again, so that late, doubled and foreign answers find nobody; progress reaches only the call
  * that it belongs to, with the client's own token; the server's questions are answered, never passed on (a shared link declares no
- * capabilities); every place is free when its call has settled.
+ * capabilities), and a flood of them is dropped; every place is free when its call has settled.
  * Does not: connect, restart or judge the server (`link.ts`).
  */
 import { CappedSlots } from '../kernel/capped.ts';
-import type { HubError } from '../kernel/errors.ts';
+import type { EndReason } from '../kernel/deadline.ts';
+import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { memberSpan } from '../protocol/scan.ts';
 import { errorFrame, notificationFrame, replaceSpans, requestFrame, resultFrame } from '../protocol/write.ts';
+import { TokenBucket } from '../resilience/token-bucket.ts';
 import type { UpstreamReply } from './call.ts';
 import { Flight, type FlightEars, type FlightPlan } from './flight.ts';
 import type { Transport } from './transport.ts';
@@ -20,6 +22,8 @@ import type { Transport } from './transport.ts';
 const SLOTS = 8192;
 /** Notifications and answers of ours to a server may wait this long to be written. */
 const ASIDE_MS = 5000;
+/** Questions of one server that are answered a second; what is more is dropped. */
+const QUESTIONS_PER_SECOND = 50;
 const EMPTY = Buffer.from('{}');
 
 export interface CorrelatorEars {
@@ -27,24 +31,35 @@ export interface CorrelatorEars {
   silent(flight: Flight): void;
   tooSilent(flight: Flight, silentMs: number): void;
   ended(flight: Flight): void;
-  /** The answer to a request that has been given up. */
-  lateReply(id: number): void;
   listChanged(): void;
+}
+
+interface Place {
+  readonly flight: Flight;
+  /** Makes the params again, for a request that is sent once more. */
+  readonly params: (id: number) => Buffer | undefined;
 }
 
 export class Correlator {
   readonly #kernel: Kernel;
   readonly #transport: Transport;
-  readonly #slots: CappedSlots<Flight>;
+  readonly #slots: CappedSlots<Place>;
   readonly #ears: CorrelatorEars;
   readonly #flightEars: FlightEars;
+  readonly #questions: TokenBucket;
   #uses = 0;
+  #strangers = 0;
 
   constructor(parts: { kernel: Kernel; transport: Transport; ears: CorrelatorEars }) {
     this.#kernel = parts.kernel;
     this.#transport = parts.transport;
     this.#ears = parts.ears;
     this.#slots = new CappedSlots('upstream.in-flight', SLOTS, parts.kernel.ceilings);
+    this.#questions = new TokenBucket({
+      perSecond: QUESTIONS_PER_SECOND,
+      burst: QUESTIONS_PER_SECOND,
+      nowMs: parts.kernel.clock.nowMs(),
+    });
     this.#flightEars = {
       silent: (flight) => this.#ears.silent(flight),
       tooSilent: (flight, silentMs) => this.#ears.tooSilent(flight, silentMs),
@@ -57,35 +72,44 @@ export class Correlator {
     return this.#slots.size;
   }
 
-  flights(): IterableIterator<Flight> {
-    return this.#slots.values();
+  /** Messages that nobody waited for: late, doubled or foreign answers and progress, and questions beyond the rate. */
+  get strangers(): number {
+    return this.#strangers;
   }
 
-  /** Sends a request. `params` gets the id, which is also its progress token. A refusal = it was not sent. `started` hears the id. */
+  /** Sends a request. `params` gets the id, which is also its progress token. A refusal that is not a promise = it was not sent. */
   ask(
     plan: FlightPlan,
     params: (id: number) => Buffer | undefined,
-    started?: (flight: Flight) => void,
   ): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
-    if (this.#slots.size >= SLOTS) return new Refusal('server-busy');
-    return new Promise((resolve) => {
-      const slot = this.#slots.add(PLACE);
-      this.#uses += 1;
-      const id = this.#uses * SLOTS + slot;
-      const flight = new Flight(id, plan, this.#kernel, this.#flightEars, resolve);
-      this.#slots.replace(slot, flight);
-      // A deadline that had ended already has settled it.
-      if (flight.over) return;
-      started?.(flight);
-      flight.frame = requestFrame(id, plan.method, params(id));
-      this.#send(flight, flight.frame);
+    const ended = plan.deadline.ended;
+    if (ended !== undefined) return notSent(plan, ended);
+    // The place is taken before its number, and with it the id, is known.
+    const slot = this.#slots.add(NOBODY);
+    if (slot < 0) return new Refusal('server-busy', undefined, { phase: 'call', outcome: 'not-executed' });
+    this.#uses += 1;
+    const flight = new Flight(this.#uses * SLOTS + slot, plan, this.#flightEars, this.#kernel.clock.nowMs());
+    this.#slots.replace(slot, { flight, params });
+    return new Promise((resolve, reject) => {
+      try {
+        flight.begin(this.#kernel, resolve);
+        this.#send(flight, requestFrame(flight.id, plan.method, params(flight.id)));
+      } catch (fault) {
+        if (!(fault instanceof HubError)) reject(fault);
+        flight.settle(fault instanceof HubError ? new Refusal(fault.code, fault.message) : new Refusal('internal'));
+        this.#slots.free(slot);
+        resolve(fault instanceof HubError ? new Refusal(fault.code, fault.message) : new Refusal('internal'));
+      }
     });
   }
 
   /** Sends a request again that was not executed. */
   again(flight: Flight): void {
+    const place = this.#slots.at(flight.id % SLOTS);
+    if (flight.over || place?.flight !== flight) return;
     flight.resent = true;
-    if (flight.frame && !flight.over) this.#send(flight, flight.frame);
+    flight.touch();
+    this.#send(flight, requestFrame(flight.id, flight.plan.method, place.params(flight.id)));
   }
 
   #send(flight: Flight, frame: Buffer): void {
@@ -119,18 +143,19 @@ export class Correlator {
 
   /** Everything that is still in flight ends with this. */
   failAll(refusal: (flight: Flight) => Refusal): void {
-    for (const flight of [...this.#slots.values()]) flight.settle(refusal(flight));
+    for (const { flight } of [...this.#slots.values()]) flight.settle(refusal(flight));
   }
 
   /** A sign of life of one call, or of the server as a whole. */
   alive(id: number | undefined): void {
-    if (id === undefined) for (const flight of this.#slots.values()) flight.touch();
+    if (id === undefined) for (const { flight } of this.#slots.values()) flight.touch();
     else this.at(id)?.touch();
   }
 
+  /** The request with this id, while it is in flight. */
   at(id: number): Flight | undefined {
-    const flight = this.#slots.at(id % SLOTS);
-    return flight?.id === id ? flight : undefined;
+    const place = this.#slots.at(id % SLOTS);
+    return place !== undefined && place !== NOBODY && place.flight.id === id ? place.flight : undefined;
   }
 
   [Symbol.dispose](): void {
@@ -139,14 +164,18 @@ export class Correlator {
 
   #reply(envelope: Envelope): void {
     const { bytes, id, result, error } = envelope;
-    const number = Number(bytes.toString('latin1', id.at, id.end));
-    const flight = Number.isSafeInteger(number) ? this.at(number) : undefined;
-    if (!flight) {
-      if (Number.isSafeInteger(number)) this.#ears.lateReply(number);
-      return;
-    }
+    const flight = this.#owner(bytes, id.at, id.end);
+    if (!flight) return;
     const span = result.at >= 0 ? result : error;
     flight.settle({ kind: result.at >= 0 ? 'result' : 'error', json: bytes.subarray(span.at, span.end) });
+  }
+
+  #owner(bytes: Buffer, at: number, end: number): Flight | undefined {
+    // Ours are plain numbers; a string that looks like one is not ours.
+    const number = Number(bytes.toString('latin1', at, end));
+    const flight = Number.isSafeInteger(number) ? this.at(number) : undefined;
+    if (!flight) this.#strangers += 1;
+    return flight;
   }
 
   #notification(envelope: Envelope): void {
@@ -155,9 +184,9 @@ export class Correlator {
   }
 
   #progress({ bytes, params }: Envelope): void {
-    const token = memberSpan(bytes, params, 'progressToken');
+    const token = params.at < 0 ? params : memberSpan(bytes, params, 'progressToken');
     if (token.at < 0) return;
-    const flight = this.at(Number(bytes.toString('latin1', token.at, token.end)));
+    const flight = this.#owner(bytes, token.at, token.end);
     if (!flight) return;
     flight.touch();
     const client = flight.plan.back.progressToken;
@@ -171,6 +200,10 @@ export class Correlator {
   }
 
   #question({ bytes, id, method }: Envelope): void {
+    if (!this.#questions.take(this.#kernel.clock.nowMs())) {
+      this.#strangers += 1;
+      return;
+    }
     const idRaw = bytes.subarray(id.at, id.end);
     if (method === 'ping') this.#aside(resultFrame(idRaw, EMPTY));
     else
@@ -182,9 +215,15 @@ export class Correlator {
   /** A message of ours that nobody waits for. What cannot be written is dropped: the server is in trouble already. */
   #aside(frame: Buffer): void {
     const deadline = this.#kernel.deadline(ASIDE_MS);
-    this.#transport.send(frame, undefined, deadline);
+    if (isRefusal(this.#transport.send(frame, undefined, deadline))) deadline[Symbol.dispose]();
   }
 }
 
 /** Holds a slot until its flight exists; never asked anything. */
-const PLACE = Object.freeze({}) as Flight;
+const NOBODY = Object.freeze({}) as Place;
+
+function notSent(plan: FlightPlan, ended: EndReason): Refusal {
+  const detail = { phase: 'call', outcome: 'not-executed' } as const;
+  if (ended === 'time-up') return new Refusal('wait-expired', `${plan.method}: no time was left to send it.`, detail);
+  return new Refusal(ended === 'draining' || ended === 'stopped' ? 'draining' : 'client-gone', undefined, detail);
+}

@@ -7,7 +7,7 @@
 import { type Deadline, IdleWatch } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Outcome } from '../kernel/outcome.ts';
-import type { Wait, WaitLabel } from '../kernel/waits.ts';
+import type { WaitLabel } from '../kernel/waits.ts';
 import type { BackChannel } from '../protocol/back-channel.ts';
 import type { UpstreamReply } from './call.ts';
 
@@ -16,16 +16,17 @@ export interface FlightPlan {
   readonly label: WaitLabel;
   readonly owner: string;
   readonly deadline: Deadline;
+  /** The setting that allows more when the deadline's time is up. */
+  readonly setting: string;
   readonly back: BackChannel;
-  /** Silence after which the server is asked whether it lives; and after which the call ends. */
-  readonly questionMs: number;
-  readonly silenceMs: number;
+  /** Silence after which the server is asked whether it lives, and after which the request ends; undefined = the deadline alone decides. */
+  readonly silence: { readonly questionMs: number; readonly silenceMs: number } | undefined;
 }
 
 export interface FlightEars {
-  /** Silent for `questionMs`: ask. */
+  /** Silent for a while: ask. */
   silent(flight: Flight): void;
-  /** Silent for `silenceMs`: end it. */
+  /** Silent for `silenceMs`: end it, or `touch` it when the server has shown life in another way. */
   tooSilent(flight: Flight, silentMs: number): void;
   /** Its deadline has ended. */
   ended(flight: Flight): void;
@@ -39,71 +40,67 @@ export class Flight {
   readonly sentMs: number;
   /** CPU time of the server when it was last looked at, ms. */
   cpuMs: number | undefined;
-  /** What was sent, to send it once more when the server says that it was not executed (a forgotten session). */
-  frame: Buffer | undefined;
+  /** It was sent once more after the server had forgotten the session. */
   resent = false;
   #resolve: ((outcome: Outcome<UpstreamReply>) => void) | undefined;
   readonly #ears: FlightEars;
-  readonly #watch: IdleWatch;
-  readonly #wait: Wait;
-  readonly #forget: (() => void) | undefined;
+  readonly #questionMs: number;
+  #leave: (() => void) | undefined;
+  #watch: IdleWatch | undefined;
+  #forget: (() => void) | undefined;
   #asked = false;
 
-  constructor(
-    id: number,
-    plan: FlightPlan,
-    kernel: Kernel,
-    ears: FlightEars,
-    resolve: (outcome: Outcome<UpstreamReply>) => void,
-  ) {
+  constructor(id: number, plan: FlightPlan, ears: FlightEars, nowMs: number) {
     this.id = id;
     this.plan = plan;
+    this.sentMs = nowMs;
     this.#ears = ears;
+    const { silence } = plan;
+    // The question must be out for a while before the cut, however short the silence that is allowed.
+    this.#questionMs = silence ? Math.min(silence.questionMs, silence.silenceMs / 2) : 0;
+  }
+
+  /** Enters the ledger and arms the watch. Throws HubError `overloaded` when the ledger is full; nothing is held then. */
+  begin(kernel: Kernel, resolve: (outcome: Outcome<UpstreamReply>) => void): void {
+    const wait = kernel.waits.open(this.plan.label, this.plan.owner, this.plan.deadline);
+    this.#leave = () => wait.leave();
     this.#resolve = resolve;
-    this.sentMs = kernel.clock.nowMs();
-    this.#watch = new IdleWatch(Math.min(plan.questionMs, plan.silenceMs), kernel.wheel, (silentMs) =>
-      this.#idle(silentMs),
-    );
-    this.#wait = kernel.waits.open(plan.label, plan.owner, plan.deadline);
-    this.#forget = plan.deadline.onEnd(() => this.#ears.ended(this));
+    if (this.plan.silence)
+      this.#watch = new IdleWatch(this.#questionMs, kernel.wheel, (silentMs) => this.#idle(silentMs));
+    this.#forget = this.plan.deadline.onEnd(() => this.#ears.ended(this));
   }
 
   get over(): boolean {
     return this.#resolve === undefined;
   }
 
-  /** Silent since, ms. */
-  get silentMs(): number {
-    return this.#watch.silentMs;
-  }
-
   /** A sign of life. */
   touch(): void {
-    this.#watch.touch();
+    this.#watch?.touch();
     if (!this.#asked) return;
     this.#asked = false;
-    this.#watch.rearm(this.plan.questionMs);
-  }
-
-  #idle(silentMs: number): void {
-    if (silentMs >= this.plan.silenceMs) {
-      this.#ears.tooSilent(this, silentMs);
-      return;
-    }
-    this.#asked = true;
-    this.#watch.rearm(this.plan.silenceMs);
-    this.#ears.silent(this);
+    this.#watch?.rearm(this.#questionMs);
   }
 
   settle(outcome: Outcome<UpstreamReply>): void {
     const resolve = this.#resolve;
     if (!resolve) return;
     this.#resolve = undefined;
-    this.#watch[Symbol.dispose]();
-    this.#wait.leave();
-    // Undefined when the deadline had ended before the flight began.
+    this.#watch?.[Symbol.dispose]();
+    this.#leave?.();
     this.#forget?.();
     this.#ears.settled(this);
     resolve(outcome);
+  }
+
+  #idle(silentMs: number): void {
+    const silenceMs = this.plan.silence?.silenceMs ?? 0;
+    if (silentMs >= silenceMs) {
+      this.#ears.tooSilent(this, silentMs);
+      return;
+    }
+    this.#asked = true;
+    this.#watch?.rearm(silenceMs);
+    this.#ears.silent(this);
   }
 }

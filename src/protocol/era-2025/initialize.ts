@@ -1,12 +1,23 @@
 /**
  * The initialize request and answer, on both sides of the hub.
- * Promises: reading is lenient (clients leave things out); writing is complete.
+ * Promises: reading is lenient (clients leave things out) and takes only what it needs off the text, so that megabytes of icons or instructions
+ * cost no parse; names and instructions are cut to a length that is kept in memory without harm; writing is complete.
  */
 import { type Outcome, Refusal } from '../../kernel/outcome.ts';
+import type { Span } from '../message.ts';
+import { memberSpan, stringAt } from '../scan.ts';
 import { LATEST_2025, negotiate } from './versions.ts';
 
 /** What a client declared, as bits of a sealed session. */
 export const CAPABILITY = { roots: 1, sampling: 2, elicitation: 4, elicitationUrl: 8 } as const;
+
+/** Longest name or version of the other side, in bytes. */
+const NAME_BYTES = 200;
+/** Longest instructions of a server, in bytes; `call/hello.ts` shows less. */
+const INSTRUCTIONS_BYTES = 16_384;
+/** A larger capabilities object is not a declaration; it counts as empty. */
+const CAPABILITIES_BYTES = 65_536;
+const OPEN_OBJECT = 0x7b;
 
 export interface ClientHello {
   /** The date that is spoken from now on. */
@@ -16,25 +27,27 @@ export interface ClientHello {
   readonly capabilityBits: number;
 }
 
-/** `json` = text of the params object. */
+/** `json` = text of the params object, which has been scanned. */
 export function readInitialize(json: Buffer): Outcome<ClientHello> {
-  const params = objectFrom(json);
-  if (!params) return new Refusal('invalid-params', 'initialize needs params.');
-  const info = recordFrom(params.clientInfo);
+  if (json[0] !== OPEN_OBJECT) return new Refusal('invalid-params', 'initialize needs params.');
+  const params = whole(json);
+  const client = memberSpan(json, params, 'clientInfo');
   return {
-    version: negotiate(params.protocolVersion),
-    clientName: textFrom(info.name),
-    clientVersion: textFrom(info.version),
-    capabilityBits: bitsFrom(recordFrom(params.capabilities)),
+    version: negotiate(stringAt(json, memberSpan(json, params, 'protocolVersion'))),
+    clientName: textIn(json, client, 'name', NAME_BYTES),
+    clientVersion: textIn(json, client, 'version', NAME_BYTES),
+    capabilityBits: bitsFrom(json, memberSpan(json, params, 'capabilities')),
   };
 }
 
-function bitsFrom(capabilities: Record<string, unknown>): number {
+function bitsFrom(json: Buffer, capabilities: Span): number {
+  const has = (span: Span) => span.at >= 0 && json[span.at] === OPEN_OBJECT;
+  const elicitation = memberSpan(json, capabilities, 'elicitation');
   let bits = 0;
-  if (capabilities.roots !== undefined) bits |= CAPABILITY.roots;
-  if (capabilities.sampling !== undefined) bits |= CAPABILITY.sampling;
-  if (capabilities.elicitation !== undefined) bits |= CAPABILITY.elicitation;
-  if (recordFrom(capabilities.elicitation).url !== undefined) bits |= CAPABILITY.elicitationUrl;
+  if (has(memberSpan(json, capabilities, 'roots'))) bits |= CAPABILITY.roots;
+  if (has(memberSpan(json, capabilities, 'sampling'))) bits |= CAPABILITY.sampling;
+  if (has(elicitation)) bits |= CAPABILITY.elicitation;
+  if (has(memberSpan(json, elicitation, 'url'))) bits |= CAPABILITY.elicitationUrl;
   return bits;
 }
 
@@ -70,36 +83,36 @@ export interface ServerHello {
   readonly capabilities: Readonly<Record<string, unknown>>;
 }
 
-/** Refuses with `upstream-protocol` what is not an initialize result. */
+/** `json` = text of the result, which has been scanned. Refuses with `upstream-protocol` what is not an initialize result. */
 export function readInitializeResult(json: Buffer): Outcome<ServerHello> {
-  const result = objectFrom(json);
-  if (!result || typeof result.protocolVersion !== 'string')
+  const result = whole(json);
+  const version = stringAt(json, memberSpan(json, result, 'protocolVersion'), NAME_BYTES);
+  if (version === undefined)
     return new Refusal('upstream-protocol', 'The answer to initialize has no protocolVersion.');
-  const info = recordFrom(result.serverInfo);
+  const server = memberSpan(json, result, 'serverInfo');
   return {
-    version: result.protocolVersion,
-    name: textFrom(info.name),
-    serverVersion: textFrom(info.version),
-    instructions: textFrom(result.instructions),
-    capabilities: recordFrom(result.capabilities),
+    version,
+    name: textIn(json, server, 'name', NAME_BYTES),
+    serverVersion: textIn(json, server, 'version', NAME_BYTES),
+    instructions: textIn(json, result, 'instructions', INSTRUCTIONS_BYTES),
+    capabilities: capabilitiesIn(json, memberSpan(json, result, 'capabilities')),
   };
 }
 
-function objectFrom(json: Buffer): Record<string, unknown> | undefined {
+function capabilitiesIn(json: Buffer, span: Span): Record<string, unknown> {
+  if (span.at < 0 || json[span.at] !== OPEN_OBJECT || span.end - span.at > CAPABILITIES_BYTES) return {};
   try {
-    const value: unknown = JSON.parse(json.toString('utf8'));
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : undefined;
+    return JSON.parse(json.toString('utf8', span.at, span.end)) as Record<string, unknown>;
   } catch {
-    return undefined;
+    return {};
   }
 }
 
-function recordFrom(value: unknown): Record<string, unknown> {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+function whole(json: Buffer): Span {
+  return { at: 0, end: json.length };
 }
 
-function textFrom(value: unknown): string {
-  return typeof value === 'string' ? value : '';
+/** The text of a member, cut to `maxBytes` of its text; empty when it is missing or something else. */
+function textIn(json: Buffer, object: Span, key: string, maxBytes: number): string {
+  return stringAt(json, memberSpan(json, object, key), maxBytes) ?? '';
 }

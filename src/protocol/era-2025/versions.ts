@@ -2,6 +2,8 @@
  * The dates of the initialize era, and what is answered to a date that is not one of them.
  * Source: protocol.md §1.1, §4 (some clients send "1.0"; an unknown date is answered, never refused).
  */
+import { type Outcome, Refusal } from '../../kernel/outcome.ts';
+
 export const VERSIONS_2025: readonly string[] = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'];
 export const LATEST_2025 = '2025-11-25';
 
@@ -12,4 +14,19 @@ export function negotiate(requested: unknown): string {
 
 export function isVersion2025(version: string): boolean {
   return VERSIONS_2025.includes(version);
+}
+
+/**
+ * The header MCP-Protocol-Version of a request after initialize. Absent or empty: undefined (VS Code sends none). Any date of ours is taken, also
+ * another one than the session's (Claude Code sends 2025-11-25 in sessions of 2024-11-05). Refuses the rest with `invalid-request` (HTTP 400).
+ */
+export function versionFromHeader(value: string | undefined): Outcome<string | undefined> {
+  const version = value?.trim();
+  if (version === undefined || version === '') return undefined;
+  if (isVersion2025(version)) return version;
+  return new Refusal(
+    'invalid-request',
+    `MCP-Protocol-Version ${JSON.stringify(version.slice(0, 40))} is not spoken here.`,
+    { supported: VERSIONS_2025 },
+  );
 }

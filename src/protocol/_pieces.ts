@@ -1,0 +1,59 @@
+/**
+ * The bytes of something unfinished: a line or an event whose end has not come yet.
+ * Promises: linear time whatever the pieces are; memory in proportion to the bytes, also when they come one at a time (an object of its own for
+ * each byte costs 200 times its size, measured); what came in one piece is given back uncopied.
+ * Does not: know a ceiling; its owner looks at `length`. Large pieces are kept by reference: a caller must not write into them again.
+ */
+
+/** Pieces from this size on are kept as they are; smaller ones are copied together. */
+const LARGE_BYTES = 16 * 1024;
+const MIN_PAGE_BYTES = 4 * 1024;
+const MAX_PAGE_BYTES = 64 * 1024;
+const NOTHING = Buffer.alloc(0);
+
+export class Pieces {
+  #pieces: Buffer[] = []; // bounded by: length / MIN_PAGE_BYTES
+  #page: Buffer | undefined;
+  #used = 0;
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  add(piece: Buffer): void {
+    const isFirst = this.#length === 0 && this.#pieces.length === 0;
+    this.#length += piece.length;
+    if (isFirst || piece.length >= LARGE_BYTES) {
+      this.#closePage();
+      this.#pieces.push(piece);
+      return;
+    }
+    if (!this.#page || this.#page.length - this.#used < piece.length) {
+      this.#closePage();
+      this.#page = Buffer.allocUnsafeSlow(Math.min(MAX_PAGE_BYTES, Math.max(MIN_PAGE_BYTES, this.#length)));
+    }
+    this.#used += piece.copy(this.#page, this.#used);
+  }
+
+  /** All of it and `last` in one buffer; empty afterwards. */
+  take(last: Buffer = NOTHING): Buffer {
+    if (this.#pieces.length === 0) return last;
+    this.#closePage();
+    const pieces = this.#pieces;
+    const length = this.#length;
+    this.#pieces = [];
+    this.#length = 0;
+    if (pieces.length === 1 && last.length === 0) return pieces[0] as Buffer;
+    return Buffer.concat([...pieces, last], length + last.length);
+  }
+
+  #closePage(): void {
+    if (!this.#page) return;
+    const full = this.#page.subarray(0, this.#used);
+    // A page that stayed mostly empty is not kept for its few bytes.
+    this.#pieces.push(this.#used * 2 < this.#page.length ? Buffer.from(full) : full);
+    this.#page = undefined;
+    this.#used = 0;
+  }
+}

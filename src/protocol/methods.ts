@@ -1,0 +1,81 @@
+/**
+ * The methods of the 2025 dates and what this hub does with each: one page to look up instead of a list in every room.
+ * Promises: every method of the specification's legacy revisions stands here once, and the few that real clients send beside it.
+ * Does not: answer them (`call/`).
+ * Source: specification 2024-11-05 … 2025-11-25; protocol.md §1.4 and §4 (offerings/list, capabilities).
+ */
+export type MethodFamily =
+  | 'life'
+  | 'tools'
+  | 'prompts'
+  | 'resources'
+  | 'completion'
+  | 'logging'
+  | 'roots'
+  | 'sampling'
+  | 'elicitation'
+  | 'tasks';
+
+export interface MethodRow {
+  readonly family: MethodFamily;
+  readonly kind: 'request' | 'notification';
+  /** Who may send it. */
+  readonly from: 'client' | 'server' | 'both';
+  /** `here` = from memory; `upstream` = by a server; `not-yet` = known, and refused with `not-served-yet` (a notification: taken and dropped). */
+  readonly served: 'here' | 'upstream' | 'not-yet';
+}
+
+function request(family: MethodFamily, served: MethodRow['served'], from: MethodRow['from'] = 'client'): MethodRow {
+  return { family, kind: 'request', from, served };
+}
+
+function notice(family: MethodFamily, served: MethodRow['served'], from: MethodRow['from']): MethodRow {
+  return { family, kind: 'notification', from, served };
+}
+
+const METHODS: ReadonlyMap<string, MethodRow> = new Map([
+  // Opening and keeping the relation
+  ['initialize', request('life', 'here')],
+  ['ping', request('life', 'here', 'both')],
+  ['offerings/list', request('life', 'here')],
+  ['capabilities', request('life', 'here')],
+  ['capabilities/list', request('life', 'here')],
+  ['notifications/initialized', notice('life', 'here', 'client')],
+  ['notifications/cancelled', notice('life', 'here', 'both')],
+  ['notifications/progress', notice('life', 'here', 'both')],
+  // Tools
+  ['tools/list', request('tools', 'here')],
+  ['tools/call', request('tools', 'upstream')],
+  ['notifications/tools/list_changed', notice('tools', 'here', 'server')],
+  // Prompts and resources: lists are answered, empty for now, because clients ask for all four
+  ['prompts/list', request('prompts', 'here')],
+  ['prompts/get', request('prompts', 'not-yet')],
+  ['notifications/prompts/list_changed', notice('prompts', 'not-yet', 'server')],
+  ['resources/list', request('resources', 'here')],
+  ['resources/templates/list', request('resources', 'here')],
+  ['resources/read', request('resources', 'not-yet')],
+  ['resources/subscribe', request('resources', 'not-yet')],
+  ['resources/unsubscribe', request('resources', 'not-yet')],
+  ['notifications/resources/list_changed', notice('resources', 'not-yet', 'server')],
+  ['notifications/resources/updated', notice('resources', 'not-yet', 'server')],
+  ['completion/complete', request('completion', 'not-yet')],
+  ['logging/setLevel', request('logging', 'not-yet')],
+  ['notifications/message', notice('logging', 'not-yet', 'server')],
+  // Questions of servers: a shared link declares no capability, so that none may ask
+  ['roots/list', request('roots', 'not-yet', 'server')],
+  ['notifications/roots/list_changed', notice('roots', 'here', 'client')],
+  ['sampling/createMessage', request('sampling', 'not-yet', 'server')],
+  ['elicitation/create', request('elicitation', 'not-yet', 'server')],
+  ['notifications/elicitation/complete', notice('elicitation', 'not-yet', 'server')],
+  // Experimental in 2025-11-25; never advertised
+  ['tasks/list', request('tasks', 'not-yet', 'both')],
+  ['tasks/get', request('tasks', 'not-yet', 'both')],
+  ['tasks/result', request('tasks', 'not-yet', 'both')],
+  ['tasks/cancel', request('tasks', 'not-yet', 'both')],
+  ['notifications/tasks/status', notice('tasks', 'not-yet', 'both')],
+]);
+
+/** Undefined = no method of these dates. */
+export function methodRow(method: string): MethodRow | undefined {
+  return METHODS.get(method);
+}
