@@ -1,12 +1,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import {
+  ClientNotificationSchema,
+  ClientRequestSchema,
+  ServerNotificationSchema,
+  ServerRequestSchema,
+} from '@modelcontextprotocol/sdk/types.js';
 import fc from 'fast-check';
 import { HubError } from '../kernel/errors.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
 import { initializeResult, readInitialize, readInitializeResult } from './era-2025/initialize.ts';
+import { versionFromHeader } from './era-2025/versions.ts';
 import { LineSplitter } from './lines.ts';
+import { methodRow } from './methods.ts';
 import { scanCallParams } from './scan.ts';
-import { SseDecoder, type SseEvent, sseEvent } from './sse.ts';
+import { SseDecoder, type SseEvent, sseComment, sseEvent } from './sse.ts';
 import { callParamsFor, refusalFrame, replaceSpans, requestFrame, resultFrame } from './write.ts';
 
 /** Cuts bytes at the given places, as a socket might. */
@@ -17,16 +25,24 @@ function chunked(bytes: Buffer, cuts: readonly number[]): Buffer[] {
 
 test('lines come out whole whatever the chunks are', () => {
   fc.assert(
-    fc.property(fc.array(fc.string({ maxLength: 50 }).map((text) => text.replace(/[\r\n]/g, ''))), fc.array(fc.nat(500)), fc.boolean(), (lines, cuts, crlf) => {
-      const splitter = new LineSplitter(1000);
-      const out: string[] = [];
-      for (const chunk of chunked(Buffer.from(lines.map((line) => line + (crlf ? '\r\n' : '\n')).join('')), cuts)) {
-        splitter.push(chunk);
-        for (let line = splitter.next(); line; line = splitter.next()) out.push(line.toString());
-      }
-      assert.deepEqual(out, lines.filter((line) => line !== ''));
-      assert.equal(splitter.heldBytes, 0);
-    }),
+    fc.property(
+      fc.array(fc.string({ maxLength: 50 }).map((text) => text.replace(/[\r\n]/g, ''))),
+      fc.array(fc.nat(500)),
+      fc.boolean(),
+      (lines, cuts, crlf) => {
+        const splitter = new LineSplitter(1000);
+        const out: string[] = [];
+        for (const chunk of chunked(Buffer.from(lines.map((line) => line + (crlf ? '\r\n' : '\n')).join('')), cuts)) {
+          splitter.push(chunk);
+          for (let line = splitter.next(); line; line = splitter.next()) out.push(line.toString());
+        }
+        assert.deepEqual(
+          out,
+          lines.filter((line) => line !== ''),
+        );
+        assert.equal(splitter.heldBytes, 0);
+      },
+    ),
   );
 });
 
@@ -53,19 +69,33 @@ test('an endless line is noticed at its ceiling', () => {
 test('events survive encoding, any chunking and any line end', () => {
   const line = fc.string({ maxLength: 30 }).map((text) => text.replace(/[\r\n]/g, ''));
   fc.assert(
-    fc.property(fc.array(fc.array(line, { minLength: 1, maxLength: 3 }), { maxLength: 6 }), fc.constantFrom('\n', '\r\n', '\r'), fc.array(fc.nat(600)), (events, lineEnd, cuts) => {
-      const text = events.map((data, at) => `: note\nid: ${at}\n${sseEvent({ event: 'message', data: Buffer.from(data.join('\n')) })}`).join('').replace(/\n/g, lineEnd);
-      const out: SseEvent[] = [];
-      const decoder = new SseDecoder(10_000, (event) => out.push(event));
-      for (const chunk of chunked(Buffer.from(text), cuts)) decoder.push(chunk);
-      assert.deepEqual(out.map((event) => [event.id, event.data.toString()]), events.map((data, at) => [String(at), data.join('\n')]));
-    }),
+    fc.property(
+      fc.array(fc.array(line, { minLength: 1, maxLength: 3 }), { maxLength: 6 }),
+      fc.constantFrom('\n', '\r\n', '\r'),
+      fc.array(fc.nat(600)),
+      (events, lineEnd, cuts) => {
+        const text = events
+          .map((data, at) => `: note\nid: ${at}\n${sseEvent({ event: 'message', data: Buffer.from(data.join('\n')) })}`)
+          .join('')
+          .replace(/\n/g, lineEnd);
+        const out: SseEvent[] = [];
+        const decoder = new SseDecoder(10_000, (event) => out.push(event));
+        for (const chunk of chunked(Buffer.from(text), cuts)) decoder.push(chunk);
+        assert.deepEqual(
+          out.map((event) => [event.id, event.data.toString()]),
+          events.map((data, at) => [String(at), data.join('\n')]),
+        );
+      },
+    ),
   );
 });
 
 test('one event beyond its ceiling ends the stream with a name', () => {
   const decoder = new SseDecoder(100, () => {});
-  assert.throws(() => decoder.push(Buffer.from(`data: ${'x'.repeat(200)}`)), (fault) => fault instanceof HubError && fault.code === 'upstream-too-large');
+  assert.throws(
+    () => decoder.push(Buffer.from(`data: ${'x'.repeat(200)}`)),
+    (fault) => fault instanceof HubError && fault.code === 'upstream-too-large',
+  );
   const drip = new SseDecoder(100, () => {});
   assert.throws(() => {
     for (let i = 0; i < 50; i += 1) drip.push(Buffer.from('data: xxxxx\n'));
@@ -75,30 +105,54 @@ test('one event beyond its ceiling ends the stream with a name', () => {
 });
 
 test('frames keep ids and payloads to the byte', () => {
-  assert.equal(resultFrame(Buffer.from('-0.50'), Buffer.from('{ "a" : 1 }')).toString(), '{"jsonrpc":"2.0","id":-0.50,"result":{ "a" : 1 }}');
+  assert.equal(
+    resultFrame(Buffer.from('-0.50'), Buffer.from('{ "a" : 1 }')).toString(),
+    '{"jsonrpc":"2.0","id":-0.50,"result":{ "a" : 1 }}',
+  );
   assert.equal(requestFrame(7, 'tools/list', undefined).toString(), '{"jsonrpc":"2.0","id":7,"method":"tools/list"}');
-  const frame = JSON.parse(refusalFrame(Buffer.from('"x"'), new Refusal('server-down', 'gone', { server: 's', phase: 'connect' })).toString());
-  assert.deepEqual(frame, { jsonrpc: '2.0', id: 'x', error: { code: -32010, message: 'gone', data: { code: 'server-down', retryable: true, server: 's', phase: 'connect' } } });
+  const frame = JSON.parse(
+    refusalFrame(Buffer.from('"x"'), new Refusal('server-down', 'gone', { server: 's', phase: 'connect' })).toString(),
+  );
+  assert.deepEqual(frame, {
+    jsonrpc: '2.0',
+    id: 'x',
+    error: {
+      code: -32010,
+      message: 'gone',
+      data: { code: 'server-down', retryable: true, server: 's', phase: 'connect' },
+    },
+  });
 });
 
 test('splicing changes the spans and nothing else', () => {
   fc.assert(
     fc.property(fc.string(), fc.string(), fc.string(), fc.string(), (before, inside, after, put) => {
       const [a, b, c] = [Buffer.from(before), Buffer.from(inside), Buffer.from(after)];
-      const out = replaceSpans(Buffer.concat([a, b, c]), [{ at: a.length, end: a.length + b.length, with: Buffer.from(put) }]);
+      const out = replaceSpans(Buffer.concat([a, b, c]), [
+        { at: a.length, end: a.length + b.length, with: Buffer.from(put) },
+      ]);
       assert.equal(out.toString(), Buffer.concat([a, Buffer.from(put), c]).toString());
     }),
   );
 });
 
 test('a call goes up with the server’s own name and the hub’s token, in either order, all else untouched', () => {
-  for (const params of ['{"name":"srv_echo","arguments":{"big":12345678901234567890,"b":1,"b":2},"_meta":{"progressToken":"mine","k":[1]}}', '{"_meta":{"progressToken":"mine","k":[1]},"arguments":{"big":12345678901234567890,"b":1,"b":2},"name":"srv_echo"}']) {
+  for (const params of [
+    '{"name":"srv_echo","arguments":{"big":12345678901234567890,"b":1,"b":2},"_meta":{"progressToken":"mine","k":[1]}}',
+    '{"_meta":{"progressToken":"mine","k":[1]},"arguments":{"big":12345678901234567890,"b":1,"b":2},"name":"srv_echo"}',
+  ]) {
     const bytes = Buffer.from(`xx${params}yy`);
     const span = { at: 2, end: 2 + params.length };
     const call = scanCallParams(bytes, span);
     assert.ok(!isRefusal(call));
-    assert.equal(callParamsFor(bytes, span, call, Buffer.from('"echo"'), 42).toString(), params.replace('"srv_echo"', '"echo"').replace('"mine"', '42'));
-    assert.equal(callParamsFor(bytes, span, call, Buffer.from('"echo"'), undefined).toString(), params.replace('"srv_echo"', '"echo"'));
+    assert.equal(
+      callParamsFor(bytes, span, call, Buffer.from('"echo"'), 42).toString(),
+      params.replace('"srv_echo"', '"echo"').replace('"mine"', '42'),
+    );
+    assert.equal(
+      callParamsFor(bytes, span, call, Buffer.from('"echo"'), undefined).toString(),
+      params.replace('"srv_echo"', '"echo"'),
+    );
   }
 });
 
@@ -109,10 +163,195 @@ test('initialize is read leniently and answered with a date that we speak', () =
     assert.ok(!isRefusal(read) && read.version === date);
   }
   for (const date of ['2026-07-28', '1.0', '9999-01-01', undefined, 7]) {
-    const read = hello({ protocolVersion: date, clientInfo: null, capabilities: { elicitation: { url: {} }, roots: {} } });
-    assert.ok(!isRefusal(read) && read.version === '2025-11-25' && read.clientName === '' && read.capabilityBits === 13);
+    const read = hello({
+      protocolVersion: date,
+      clientInfo: null,
+      capabilities: { elicitation: { url: {} }, roots: {} },
+    });
+    assert.ok(
+      !isRefusal(read) && read.version === '2025-11-25' && read.clientName === '' && read.capabilityBits === 13,
+    );
   }
-  const answer = readInitializeResult(initializeResult({ version: '2025-06-18', capabilities: { tools: {} }, instructions: 'do', serverName: 's', serverVersion: '1' }));
+  const answer = readInitializeResult(
+    initializeResult({
+      version: '2025-06-18',
+      capabilities: { tools: {} },
+      instructions: 'do',
+      serverName: 's',
+      serverVersion: '1',
+    }),
+  );
   assert.ok(!isRefusal(answer) && answer.instructions === 'do' && answer.version === '2025-06-18');
   assert.ok(isRefusal(readInitializeResult(Buffer.from('[]'))));
+});
+
+/** Server-sent events as the standard describes them, without regard to speed. */
+function eventsIn(text: string): [event: string, id: string | undefined, data: string][] {
+  const out: [string, string | undefined, string][] = [];
+  let [event, data, hasId, id] = ['', [] as string[], false, undefined as string | undefined];
+  const lines = text.split(/\r\n|\r|\n/);
+  for (const line of lines.slice(0, -1)) {
+    if (line === '') {
+      if (data.length > 0 || hasId) out.push([event || 'message', id, data.join('\n')]);
+      [event, data, hasId] = ['', [], false];
+      continue;
+    }
+    const [, name, value = ''] = /^([^:]*):? ?(.*)$/s.exec(line) ?? [];
+    if (name === 'data') data.push(value);
+    else if (name === 'event') event = value;
+    else if (name === 'id') [id, hasId] = [value, true];
+  }
+  return out;
+}
+
+test('a stream is read as the standard says, however its lines end and wherever it is cut', () => {
+  const line = fc.constantFrom(
+    'data: a',
+    'data:b',
+    'data',
+    'data: ',
+    'id: 7',
+    'event: e',
+    ': c',
+    '',
+    '',
+    'x: y',
+    `data: ${'z'.repeat(30)}`,
+  );
+  const end = fc.constantFrom('\n', '\r', '\r\n');
+  fc.assert(
+    fc.property(fc.array(fc.tuple(line, end)), fc.array(fc.nat(400)), fc.boolean(), (lines, cuts, eachByte) => {
+      const text = lines.flat().join('');
+      const bytes = Buffer.from(text);
+      const out: [string, string | undefined, string][] = [];
+      const decoder = new SseDecoder(10_000, (event) => out.push([event.event, event.id, event.data.toString()]));
+      const pieces = eachByte ? [...bytes].map((byte) => Buffer.from([byte])) : chunked(bytes, cuts);
+      for (const piece of pieces) decoder.push(piece);
+      // A CR at the very end ends its line at once; the reference waits for what may follow.
+      assert.deepEqual(out, eventsIn(text));
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('streams made to be slow are read in linear time: a million line ends, a million pieces', () => {
+  const born = performance.now();
+  new SseDecoder(1000, () => {}).push(Buffer.alloc(1_000_000, 0x0d));
+  const decoder = new SseDecoder(2_000_000, () => {});
+  const splitter = new LineSplitter(2_000_000);
+  const letter = Buffer.from('x');
+  for (let i = 0; i < 1_000_000; i += 1) {
+    decoder.push(letter);
+    splitter.push(letter);
+    splitter.next();
+  }
+  splitter.push(Buffer.from('\n'));
+  assert.equal(splitter.next()?.length, 1_000_000);
+  assert.ok(performance.now() - born < 5000, `${performance.now() - born} ms`);
+});
+
+test('the data lines of one event count together against its ceiling, and are joined by newlines', () => {
+  const out: string[] = [];
+  const decoder = new SseDecoder(200_000, (event) => out.push(event.data.toString()));
+  const long = 'y'.repeat(20_000);
+  decoder.push(Buffer.from(`data: ${long}\ndata:\ndata: b\ndata: ${long}\n\n`));
+  assert.deepEqual(out, [`${long}\n\nb\n${long}`]);
+  assert.throws(() => {
+    for (let i = 0; i < 200_000; i += 1) decoder.push(Buffer.from('data:\n'));
+  }, HubError);
+});
+
+test('a comment cannot become an event', () => {
+  const out: SseEvent[] = [];
+  new SseDecoder(100, (event) => out.push(event)).push(sseComment('x\n\ndata: y'));
+  assert.deepEqual([out.length, sseComment().toString()], [0, ':\n\n']);
+});
+
+test('a line beyond the ceiling is not given out, also when it comes whole', () => {
+  const splitter = new LineSplitter(10);
+  splitter.push(Buffer.from(`short\n${'x'.repeat(11)}\nnext\n`));
+  assert.equal(splitter.next()?.toString(), 'short');
+  assert.equal(splitter.next(), undefined);
+  assert.deepEqual([splitter.overlong, splitter.heldBytes], [true, 0]);
+  splitter.push(Buffer.from('again\n'));
+  assert.equal(splitter.next(), undefined);
+});
+
+test('a line that lies in one chunk is that chunk’s memory', () => {
+  const chunk = Buffer.from('one\ntwo\n');
+  const splitter = new LineSplitter(100);
+  splitter.push(chunk);
+  assert.equal(splitter.next()?.buffer, chunk.buffer);
+  assert.equal(splitter.next()?.buffer, chunk.buffer);
+});
+
+test('several spans are replaced in one pass and all between them stays', () => {
+  const words = fc.array(fc.tuple(fc.string(), fc.string(), fc.string()), { maxLength: 8 });
+  fc.assert(
+    fc.property(words, (triples) => {
+      let [text, expected] = ['', ''];
+      const spans = triples.map(([before, inside, put]) => {
+        const at = Buffer.byteLength(text + before);
+        text += before + inside;
+        expected += before + put;
+        return { at, end: Buffer.byteLength(text), with: Buffer.from(put) };
+      });
+      assert.equal(replaceSpans(Buffer.from(`${text}.`), spans).toString(), `${expected}.`);
+    }),
+  );
+});
+
+test('initialize is read from its text: long names are cut between letters, wrong kinds are empty, megabytes are no work', () => {
+  const read = (params: unknown) => {
+    const hello = readInitialize(Buffer.from(JSON.stringify(params)));
+    assert.ok(!isRefusal(hello));
+    return hello;
+  };
+  fc.assert(
+    fc.property(fc.string({ unit: 'grapheme', minLength: 150, maxLength: 400 }), (name) => {
+      const { clientName } = read({ clientInfo: { name } });
+      assert.ok(name.startsWith(clientName) && Buffer.byteLength(clientName) <= 200);
+      assert.ok(clientName.length > 30);
+    }),
+  );
+  const strange = read({ protocolVersion: [], clientInfo: { name: 5, version: null }, capabilities: { roots: true } });
+  assert.deepEqual(strange, { version: '2025-11-25', clientName: '', clientVersion: '', capabilityBits: 0 });
+  const born = performance.now();
+  read({ clientInfo: { icons: ['x'.repeat(4_000_000)], name: 'y'.repeat(4_000_000) } });
+  assert.ok(performance.now() - born < 300);
+  const long = readInitializeResult(
+    Buffer.from(
+      JSON.stringify({ protocolVersion: '2025-06-18', instructions: '\n'.repeat(100_000), capabilities: [] }),
+    ),
+  );
+  assert.ok(!isRefusal(long) && long.instructions.length <= 16_384 && long.instructions.length > 8000);
+  assert.deepEqual(!isRefusal(long) && long.capabilities, {});
+});
+
+test('the version header may be absent or any date that we speak; the rest is refused with the dates', () => {
+  for (const date of ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25', ' 2025-11-25 '])
+    assert.equal(versionFromHeader(date), date.trim());
+  for (const nothing of [undefined, '']) assert.equal(versionFromHeader(nothing), undefined);
+  for (const other of ['2026-07-28', '1.0', 'x'.repeat(10_000)]) {
+    const refusal = versionFromHeader(other);
+    assert.ok(isRefusal(refusal) && refusal.code === 'invalid-request' && refusal.message.length < 200);
+  }
+});
+
+test('every method of the legacy revisions stands in the table with its kind and its sender', () => {
+  const schemas = [
+    [ClientRequestSchema, 'request', 'client'],
+    [ServerRequestSchema, 'request', 'server'],
+    [ClientNotificationSchema, 'notification', 'client'],
+    [ServerNotificationSchema, 'notification', 'server'],
+  ] as const;
+  for (const [schema, kind, from] of schemas) {
+    for (const option of schema.options) {
+      const method = option.shape.method.value;
+      const row = methodRow(method);
+      assert.ok(row && row.kind === kind && (row.from === from || row.from === 'both'), `${from} ${kind} ${method}`);
+    }
+  }
+  assert.equal(methodRow('offerings/list')?.served, 'here');
+  assert.equal(methodRow('toString'), undefined);
 });

@@ -49,22 +49,37 @@ test('every span of a message is what JSON.parse sees there', () => {
   const value = fc.jsonValue({ maxDepth: 6 });
   const id = fc.oneof(fc.integer(), fc.string({ maxLength: 20 }));
   fc.assert(
-    fc.property(id, fc.dictionary(fc.string(), value), fc.string(), fc.shuffledSubarray(['jsonrpc', 'id', 'method', 'params'], { minLength: 4 }), fc.boolean(), (idValue, params, method, order, pretty) => {
-      const parts: Record<string, unknown> = { jsonrpc: '2.0', id: idValue, method, params };
-      const text = JSON.stringify(Object.fromEntries(order.map((key) => [key, parts[key]])), null, pretty ? 2 : 0);
-      for (const options of [STRICT, LOOSE]) {
-        const envelope = scan(text, options);
-        assert.equal(envelope.method, method);
-        assert.deepEqual(JSON.parse(at(envelope, envelope.id) ?? ''), idValue);
-        assert.deepEqual(JSON.parse(at(envelope, envelope.params) ?? ''), JSON.parse(JSON.stringify(params)));
-      }
-    }),
+    fc.property(
+      id,
+      fc.dictionary(fc.string(), value),
+      fc.string(),
+      fc.shuffledSubarray(['jsonrpc', 'id', 'method', 'params'], { minLength: 4 }),
+      fc.boolean(),
+      (idValue, params, method, order, pretty) => {
+        const parts: Record<string, unknown> = { jsonrpc: '2.0', id: idValue, method, params };
+        const text = JSON.stringify(Object.fromEntries(order.map((key) => [key, parts[key]])), null, pretty ? 2 : 0);
+        for (const options of [STRICT, LOOSE]) {
+          const envelope = scan(text, options);
+          assert.equal(envelope.method, method);
+          assert.deepEqual(JSON.parse(at(envelope, envelope.id) ?? ''), idValue);
+          assert.deepEqual(JSON.parse(at(envelope, envelope.params) ?? ''), JSON.parse(JSON.stringify(params)));
+        }
+      },
+    ),
     { numRuns: 300 },
   );
 });
 
 test('in strict mode exactly the texts that JSON.parse accepts are accepted', () => {
-  const base = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'a\n\u2028é😀', arguments: { n: -1.5e-7, t: true, f: false, z: null, s: '\\"', a: [1, [2, { b: '' }]] } } });
+  const base = JSON.stringify({
+    jsonrpc: '2.0',
+    id: 1,
+    method: 'tools/call',
+    params: {
+      name: 'a\n\u2028é😀',
+      arguments: { n: -1.5e-7, t: true, f: false, z: null, s: '\\"', a: [1, [2, { b: '' }]] },
+    },
+  });
   const accepts = (text: string): boolean => {
     try {
       JSON.parse(text);
@@ -74,12 +89,17 @@ test('in strict mode exactly the texts that JSON.parse accepts are accepted', ()
     }
   };
   fc.assert(
-    fc.property(fc.nat(base.length), fc.nat(3), fc.constantFrom(...'{}[]",:0123.eE+-\\u tfn\t\u0001xé'.split('')), (where, cut, letter) => {
-      const text = base.slice(0, where) + letter + base.slice(where + cut);
-      const outcome = scanEnvelope(Buffer.from(text), STRICT);
-      const isJson = !isRefusal(outcome) || outcome.code !== 'parse-error';
-      assert.equal(isJson, accepts(text), text);
-    }),
+    fc.property(
+      fc.nat(base.length),
+      fc.nat(3),
+      fc.constantFrom(...'{}[]",:0123.eE+-\\u tfn\t\u0001xé'.split('')),
+      (where, cut, letter) => {
+        const text = base.slice(0, where) + letter + base.slice(where + cut);
+        const outcome = scanEnvelope(Buffer.from(text), STRICT);
+        const isJson = !isRefusal(outcome) || outcome.code !== 'parse-error';
+        assert.equal(isJson, accepts(text), text);
+      },
+    ),
     { numRuns: 3000 },
   );
   for (let cut = 0; cut < base.length; cut += 1) assert.equal(codeOf(base.slice(0, cut)), 'parse-error');
@@ -95,28 +115,57 @@ test('a hundred thousand brackets are refused at once, without a stack', () => {
 });
 
 test('control keys that are doubled, look alike or poison prototypes are refused', () => {
-  for (const member of ['"method":"b"', '"m\\u0065thod":"b"', '"Method":"b"', '"ID":2', '"__proto__":{}', '"constructor":1', '"x":1,"x":2']) {
+  for (const member of [
+    '"method":"b"',
+    '"m\\u0065thod":"b"',
+    '"Method":"b"',
+    '"ID":2',
+    '"__proto__":{}',
+    '"constructor":1',
+    '"x":1,"x":2',
+  ]) {
     assert.equal(codeOf(`{"jsonrpc":"2.0","id":1,"method":"a",${member}}`), 'invalid-request', member);
   }
   assert.equal(scan('{"jsonrpc":"2.0","id":1,"method":"a","extra":{"method":"b"}}').method, 'a');
 });
 
 test('what is JSON but no message is refused by name', () => {
-  for (const text of ['{}', '{"jsonrpc":"1.0","id":1,"method":"m"}', '{"jsonrpc":"2.0","id":null,"method":"m"}', '{"jsonrpc":"2.0","id":{},"method":"m"}', '{"jsonrpc":"2.0","id":1,"method":5}', '{"jsonrpc":"2.0","id":1,"method":"m","params":[1]}', '{"jsonrpc":"2.0","id":1}', '{"jsonrpc":"2.0","id":1,"result":1,"error":{}}', `{"jsonrpc":"2.0","id":"${'x'.repeat(300)}","method":"m"}`]) {
+  for (const text of [
+    '{}',
+    '{"jsonrpc":"1.0","id":1,"method":"m"}',
+    '{"jsonrpc":"2.0","id":null,"method":"m"}',
+    '{"jsonrpc":"2.0","id":{},"method":"m"}',
+    '{"jsonrpc":"2.0","id":1,"method":5}',
+    '{"jsonrpc":"2.0","id":1,"method":"m","params":[1]}',
+    '{"jsonrpc":"2.0","id":1}',
+    '{"jsonrpc":"2.0","id":1,"result":1,"error":{}}',
+    `{"jsonrpc":"2.0","id":"${'x'.repeat(300)}","method":"m"}`,
+  ]) {
     assert.equal(codeOf(text), 'invalid-request', text);
   }
   assert.equal(codeOf('{"jsonrpc":"2.0","id":1,"method":"m"} x'), 'parse-error');
   assert.equal(codeOf(''), 'parse-error');
   assert.equal(codeOf(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])), 'parse-error');
-  assert.equal(at(scan('{"jsonrpc":"2.0","id":1,"method":"m","params":null}'), scan('{"jsonrpc":"2.0","id":1,"method":"m","params":null}').params), undefined);
+  assert.equal(
+    at(
+      scan('{"jsonrpc":"2.0","id":1,"method":"m","params":null}'),
+      scan('{"jsonrpc":"2.0","id":1,"method":"m","params":null}').params,
+    ),
+    undefined,
+  );
 });
 
 test('a batch is cut into messages, each for itself', () => {
-  const text = Buffer.from('[{"jsonrpc":"2.0","id":1,"method":"a"}, {"jsonrpc":"2.0"} ,{"jsonrpc":"2.0","method":"b"}]');
+  const text = Buffer.from(
+    '[{"jsonrpc":"2.0","id":1,"method":"a"}, {"jsonrpc":"2.0"} ,{"jsonrpc":"2.0","method":"b"}]',
+  );
   assert.equal(isBatch(text), true);
   const batch = splitBatch(text, 100, STRICT);
   assert.ok(!isRefusal(batch));
-  assert.deepEqual(batch.map((one) => (isRefusal(one) ? one.code : one.method)), ['a', 'invalid-request', 'b']);
+  assert.deepEqual(
+    batch.map((one) => (isRefusal(one) ? one.code : one.method)),
+    ['a', 'invalid-request', 'b'],
+  );
   assert.ok(isRefusal(splitBatch(text, 2, STRICT)));
   assert.ok(isRefusal(splitBatch(Buffer.from('[]'), 2, STRICT)));
 });
@@ -125,7 +174,10 @@ test('members and elements are found inside scanned text', () => {
   const text = Buffer.from('{"a":{"b":[1,"x",{"c":2}]},"b":3}');
   const whole = { at: 0, end: text.length };
   const list = memberSpan(text, memberSpan(text, whole, 'a'), 'b');
-  assert.deepEqual(elementSpans(text, list, 10).map((span) => text.toString('utf8', span.at, span.end)), ['1', '"x"', '{"c":2}']);
+  assert.deepEqual(
+    elementSpans(text, list, 10).map((span) => text.toString('utf8', span.at, span.end)),
+    ['1', '"x"', '{"c":2}'],
+  );
   assert.equal(memberSpan(text, whole, 'zz').at, -1);
 });
 
@@ -137,8 +189,109 @@ test('a call’s name, arguments and progress token are found; doubled or missin
   assert.equal(call.name, 'echo');
   assert.equal(call.progressToken, '"t\\u0031"');
   assert.equal(bytes.toString('utf8', call.argumentsSpan.at, call.argumentsSpan.end), '{"name":"inner"}');
-  for (const bad of ['{"name":"a","name":"b"}', '{"arguments":{}}', '{"name":5}', '{"name":"a","arguments":{},"arguments":{}}']) {
+  for (const bad of [
+    '{"name":"a","name":"b"}',
+    '{"arguments":{}}',
+    '{"name":5}',
+    '{"name":"a","arguments":{},"arguments":{}}',
+  ]) {
     const outcome = scanCallParams(Buffer.from(bad), { at: 0, end: bad.length });
     assert.ok(isRefusal(outcome) && outcome.code === 'invalid-params', bad);
+  }
+});
+
+test('text that is JSON but no object is no message; text that is neither is no JSON', () => {
+  for (const text of ['5', '"x"', 'null', '[]', '[{"jsonrpc":"2.0","id":1,"method":"m"}]'])
+    assert.equal(codeOf(text), 'invalid-request', text);
+  for (const text of ['[', '[{"jsonrpc":"2.0"', 'nul', '-', '5 5', '"x', '\ufeff']) {
+    assert.equal(codeOf(text), 'parse-error', text);
+  }
+});
+
+test('an error reply needs no id, a result does', () => {
+  const envelope = scan('{"jsonrpc":"2.0","error":{"code":-32000,"message":"x"}}');
+  assert.deepEqual([envelope.kind, envelope.id.at], ['reply', -1]);
+  assert.equal(codeOf('{"jsonrpc":"2.0","result":{}}'), 'invalid-request');
+  assert.equal(codeOf('{"jsonrpc":"2.0","id":null,"result":{}}'), 'invalid-request');
+});
+
+test('keys that a reader without regard to case would take for ours are refused, also by letters that only fold into them', () => {
+  for (const key of ['METHOD', 'paramſ', 'reſult', 'jsonRPC', 'Error', '\\u0049d'])
+    assert.equal(codeOf(`{"jsonrpc":"2.0","id":1,"method":"a","${key}":{}}`), 'invalid-request', key);
+  assert.equal(scan('{"jsonrpc":"2.0","id":1,"method":"a","ids":1,"methods":2}').method, 'a');
+});
+
+test('no two readers of a call can see two names or two progress tokens', () => {
+  const call = (params: string) => scanCallParams(Buffer.from(params), { at: 0, end: Buffer.byteLength(params) });
+  for (const params of [
+    '{"name":"a","Name":"b"}',
+    '{"name":"a","n\\u0061me":"b"}',
+    '{"name":"a","argumentſ":{}}',
+    '{"name":"a","_META":{}}',
+    '{"name":"a","_meta":{"progressToken":1,"progressToken":2}}',
+    '{"name":"a","_meta":{"progressToken":1,"progresstoken":2}}',
+    '{"name":"a","_meta":{"progressTo\u212aen":2}}',
+    '{"name":"a","_meta":{"progressToken":{}}}',
+    `{"name":"a","_meta":{"progressToken":"${'x'.repeat(2000)}"}}`,
+  ]) {
+    const outcome = call(params);
+    assert.ok(isRefusal(outcome) && outcome.code === 'invalid-params', params);
+  }
+  const none = call('{"name":"a","names":1,"_meta":{"progressToken":null,"progress":1}}');
+  assert.ok(!isRefusal(none) && none.progressToken === undefined && none.progressTokenSpan.at === -1);
+  assert.ok(isRefusal(scanCallParams(Buffer.alloc(0), { at: -1, end: -1 })));
+});
+
+test('members of any object and the parts of any call are where JSON.parse sees them', () => {
+  const value = fc.jsonValue({ maxDepth: 4 });
+  fc.assert(
+    fc.property(fc.dictionary(fc.string({ unit: 'grapheme-ascii' }), value), fc.boolean(), (object, pretty) => {
+      const bytes = Buffer.from(`[${JSON.stringify(object, null, pretty ? 1 : 0)}]`);
+      const span = { at: 1, end: bytes.length - 1 };
+      for (const [key, expected] of Object.entries(object)) {
+        const found = memberSpan(bytes, span, key);
+        assert.deepEqual(JSON.parse(bytes.toString('utf8', found.at, found.end)), JSON.parse(JSON.stringify(expected)));
+      }
+    }),
+  );
+  const token = fc.oneof(fc.integer(), fc.string({ maxLength: 20 }));
+  fc.assert(
+    fc.property(fc.string(), value, token, (name, args, progressToken) => {
+      const bytes = Buffer.from(JSON.stringify({ _meta: { x: [name], progressToken }, arguments: args, name }));
+      const call = scanCallParams(bytes, { at: 0, end: bytes.length });
+      assert.ok(!isRefusal(call));
+      assert.equal(call.name, name);
+      assert.deepEqual(JSON.parse(call.progressToken ?? ''), progressToken);
+      const { at: from, end } = call.argumentsSpan;
+      assert.deepEqual(JSON.parse(bytes.toString('utf8', from, end)), JSON.parse(JSON.stringify(args)));
+    }),
+  );
+});
+
+test('a server’s answer is checked in its structure at least: every cut and every wrong bracket is refused', () => {
+  const text = JSON.stringify({
+    jsonrpc: '2.0',
+    id: 7,
+    result: { a: [1, { b: `${'\\'.repeat(7)}"${'x'.repeat(200)}` }] },
+  });
+  for (let cut = 0; cut < text.length; cut += 1) codeOf(text.slice(0, cut), LOOSE);
+  for (const [from, to] of [
+    ['}]', ']}'],
+    ['[1,', '[1'],
+    [':7', '7'],
+    ['[1,', '[01,'],
+    ['{"b"', '{b'],
+  ] as const)
+    assert.equal(codeOf(text.replace(from, to), LOOSE), 'parse-error', from);
+});
+
+test('strings of nothing but escapes cost linear time, strict and not', () => {
+  const text = Buffer.from(
+    JSON.stringify({ jsonrpc: '2.0', id: 1, result: '"'.repeat(2_000_000) + '\\'.repeat(2_000_000) }),
+  );
+  for (const options of [STRICT, LOOSE]) {
+    const born = performance.now();
+    assert.ok(!isRefusal(scanEnvelope(text, options)));
+    assert.ok(performance.now() - born < 500, `${performance.now() - born} ms`);
   }
 });

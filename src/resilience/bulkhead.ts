@@ -38,10 +38,6 @@ export class Bulkhead {
     return this.#inside;
   }
 
-  get maxInside(): number {
-    return this.#options.inside;
-  }
-
   get waiting(): number {
     return this.#waiting;
   }

@@ -36,7 +36,7 @@ export interface SecretSources {
 export async function readOrMakeSecrets(sources: SecretSources, deadline: Deadline): Promise<Buffer[]> {
   const { waits } = sources;
   if (sources.secret) return checked(sources.secret, 'MCPHUB_SECRET');
-  const path = sources.secretFile ?? join(sources.dataDir, SECRET_FILE);
+  const path = sources.secretFile || join(sources.dataDir, SECRET_FILE);
   const reading = sources.secretFile ? read(path) : read(path).catch(() => make(path, sources.dataDir));
   return checked(await waits.for(reading, { label: 'config-read', owner: 'sealing secret', deadline }), path);
 }

@@ -1,7 +1,8 @@
 /**
  * Legacy sessions: sealed statements that any hub can open, kept in memory only to be quick.
  * Promises: an id that this product sealed is revived by any hub, also after a kill, until it is too old or was ended by DELETE; a foreign or
- * altered id, and an id of another user or key family, is unknown; the newest GET stream of a session wins; idle ones cost nothing.
+ * altered id, and an id of another user or key family, is unknown; the newest GET stream of a session wins; idle ones cost nothing; opening
+ * sessions by the thousand closes nobody's stream; no sweep and no broadcast holds the loop.
  * Does not: know HTTP, or carry tombstones to other hubs (`relay/` does, through `onEnded` and `bury`).
  */
 import { randomBytes } from 'node:crypto';
@@ -11,12 +12,9 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Principal } from '../kernel/principal.ts';
 import type { KeyRing } from '../seal/key-ring.ts';
-import { decodeStatement, encodeStatement, type Statement } from './statement.ts';
-
-export interface SessionStream {
-  send(message: Buffer): boolean;
-  close(reason: string): void;
-}
+import { OpenStreams, type SessionStream } from './_open-streams.ts';
+import { sweepEveryMinute } from './_sweep.ts';
+import { decodeStatement, encodeStatement, type Statement, sealedOwner } from './statement.ts';
 
 export interface Session extends Statement {
   /** The sealed text: what the client sends as Mcp-Session-Id. */
@@ -25,11 +23,42 @@ export interface Session extends Statement {
   readonly shortId: string;
 }
 
-interface Held {
-  readonly session: Session;
-  stream: SessionStream | undefined;
+/** A session in memory, one object each: with its strings shared about 450 bytes, of which 200 are the id (measured). */
+class Held implements Session {
+  readonly id: string;
+  readonly random: string;
+  readonly userId: string;
+  readonly family: string;
+  readonly path: string;
+  readonly version: string;
+  readonly clientName: string;
+  readonly clientVersion: string;
+  readonly capabilityBits: number;
+  readonly issuedMs: number;
+  /** Monotonic; whole ms, which are kept without an object of their own. */
   usedMs: number;
+
+  constructor(id: string, statement: Statement, share: (text: string) => string) {
+    this.id = id;
+    this.random = statement.random;
+    this.userId = share(statement.userId);
+    this.family = share(statement.family);
+    this.path = share(statement.path);
+    this.version = share(statement.version);
+    this.clientName = share(statement.clientName);
+    this.clientVersion = share(statement.clientVersion);
+    this.capabilityBits = statement.capabilityBits;
+    this.issuedMs = statement.issuedMs;
+    this.usedMs = 0;
+  }
+
+  get shortId(): string {
+    return this.random.slice(0, 8);
+  }
 }
+
+/** Different names of users, clients and views worth sharing. */
+const SHARED_TEXTS = 4096;
 
 export interface SessionWish {
   readonly principal: Principal;
@@ -54,45 +83,42 @@ export interface Sessions {
   onEnded(listener: (tombstone: Tombstone) => void): void;
   /** A tombstone from another hub or from the store. */
   bury(tombstone: Tombstone): void;
+  /** The newest stream wins: an older one is closed with `replaced`. Beyond the limit `streams` the new one is closed. */
   attach(session: Session, stream: SessionStream): void;
   detach(session: Session, stream: SessionStream): void;
   /** False = no stream is open, or it is gone. */
   send(session: Session, message: Buffer): boolean;
-  /** Sends to the open streams of all sessions that fit; the answer is how many. */
+  /** Sends to the open streams of all sessions that fit, some of them in later turns of the loop; the answer is how many. */
   broadcast(fits: (session: Session) => boolean, message: Buffer): number;
   /** Sessions in memory. */
   readonly size: number;
+  /** Sessions with an open stream. */
+  readonly streams: number;
+  /** Idempotent. */
   stop(): void;
 }
 
-const SWEEP_MS = 60_000;
-
 export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing: KeyRing }): Sessions {
   const { kernel, limits, keyRing } = parts;
-  const held = new CappedMap<string, Held>(
-    'session.sessions',
-    limits.sessions,
-    'drop-oldest',
-    kernel.ceilings,
-    (_, gone) => gone.stream?.close('too-many-sessions'),
-  );
+  // Only a memory of what was opened: an entry that is pushed out comes back from its id.
+  const held = new CappedMap<string, Held>('session.sessions', limits.sessions, 'drop-oldest', kernel.ceilings);
+  const streams = new OpenStreams<Session>(kernel, limits.streams);
   const tombstones = new CappedMap<string, number>(
     'session.tombstones',
     limits.tombstones,
     'drop-oldest',
     kernel.ceilings,
   );
+  const texts = new CappedMap<string, string>('session.texts', SHARED_TEXTS, 'drop-oldest', kernel.ceilings);
   const endListeners: ((tombstone: Tombstone) => void)[] = []; // bounded by: the rooms that listen
-  const sweep = kernel.timers.every(SWEEP_MS, sweepIdle, 0.1);
-
-  function sweepIdle(): void {
+  const sweep = sweepEveryMinute(kernel.timers, (swept) => {
     const idleBefore = kernel.clock.nowMs() - limits.sessionIdleMs;
-    for (const [id, one] of held.entries()) if (one.stream === undefined && one.usedMs < idleBefore) held.delete(id);
     const oldBefore = kernel.clock.wallMs() - limits.sessionMs;
-    for (const [id, atMs] of tombstones.entries()) if (atMs < oldBefore) tombstones.delete(id);
-  }
+    swept.drop(held, (one) => one.usedMs < idleBefore && !streams.has(one.random));
+    swept.drop(tombstones, (atMs) => atMs < oldBefore);
+  });
 
-  function open(id: string): Held | undefined {
+  function opened(id: string): Held | undefined {
     const known = held.get(id);
     if (known) return known;
     const bytes = keyRing.open('session', id);
@@ -101,24 +127,25 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
   }
 
   function hold(id: string, statement: Statement): Held {
-    const one: Held = {
-      session: { ...statement, id, shortId: statement.random.slice(0, 8) },
-      stream: undefined,
-      usedMs: kernel.clock.nowMs(),
-    };
+    const one = new Held(id, statement, share);
+    touch(one);
     held.set(id, one);
     return one;
   }
 
-  function closeStream(one: Held, reason: string): void {
-    const stream = one.stream;
-    one.stream = undefined;
-    stream?.close(reason);
+  function touch(one: Held): void {
+    one.usedMs = Math.floor(kernel.clock.nowMs());
+  }
+
+  function share(text: string): string {
+    const known = texts.get(text);
+    if (known === undefined) texts.set(text, text);
+    return known ?? text;
   }
 
   return {
     mint(wish) {
-      const statement: Statement = {
+      const bytes = encodeStatement({
         random: randomBytes(16).toString('hex'),
         userId: wish.principal.userId,
         family: wish.principal.family,
@@ -128,29 +155,31 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
         clientVersion: wish.clientVersion,
         capabilityBits: wish.capabilityBits,
         issuedMs: kernel.clock.wallMs(),
-      };
-      return hold(keyRing.seal('session', encodeStatement(statement)), statement).session;
+      });
+      // Read back, so that the session is the same here as on a hub that revives it, and holds no long name.
+      return hold(keyRing.seal('session', bytes), decodeStatement(bytes) as Statement);
     },
     find(id, principal) {
-      const one = open(id);
-      if (!one) return new Refusal('session-unknown');
-      const { session } = one;
-      if (session.userId !== principal.userId || session.family !== principal.family)
+      const session = opened(id);
+      if (!session) return new Refusal('session-unknown');
+      if (session.userId !== sealedOwner(principal.userId) || session.family !== sealedOwner(principal.family))
         return new Refusal('session-unknown');
       if (tombstones.has(session.random)) return new Refusal('session-ended');
       if (kernel.clock.wallMs() - session.issuedMs > limits.sessionMs)
         return new Refusal('session-unknown', 'Session is too old. Start a new one with initialize.');
-      one.usedMs = kernel.clock.nowMs();
+      touch(session);
       return session;
     },
     end(id) {
-      const one = open(id);
+      const one = opened(id);
       if (!one) return;
-      const tombstone: Tombstone = { id: one.session.random, atMs: kernel.clock.wallMs() };
-      tombstones.set(tombstone.id, tombstone.atMs);
       held.delete(id);
-      closeStream(one, 'session-ended');
-      kernel.bus.publish({ type: 'session-ended', session: one.session.shortId, reason: 'DELETE' });
+      const { random, shortId } = one;
+      if (tombstones.has(random)) return;
+      const tombstone: Tombstone = { id: random, atMs: kernel.clock.wallMs() };
+      tombstones.set(tombstone.id, tombstone.atMs);
+      streams.close(random, 'session-ended');
+      kernel.bus.publish({ type: 'session-ended', session: shortId, reason: 'DELETE' });
       for (const listener of endListeners) listener(tombstone);
     },
     onEnded(listener) {
@@ -159,36 +188,27 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
     bury(tombstone) {
       if (tombstones.has(tombstone.id)) return;
       tombstones.set(tombstone.id, tombstone.atMs);
-      for (const [id, one] of held.entries()) {
-        if (one.session.random !== tombstone.id) continue;
-        held.delete(id);
-        closeStream(one, 'session-ended');
-      }
+      streams.close(tombstone.id, 'session-ended');
     },
     attach(session, stream) {
-      const one = open(session.id);
-      if (!one) return stream.close('session-unknown');
-      closeStream(one, 'replaced');
-      one.stream = stream;
+      if (tombstones.has(session.random)) return stream.close('session-ended');
+      streams.attach(session, stream);
     },
     detach(session, stream) {
+      if (!streams.detach(session, stream)) return;
       const one = held.get(session.id);
-      if (one?.stream !== stream) return;
-      one.stream = undefined;
-      one.usedMs = kernel.clock.nowMs();
+      if (one) touch(one);
     },
-    send(session, message) {
-      return held.get(session.id)?.stream?.send(message) ?? false;
-    },
-    broadcast(fits, message) {
-      let sent = 0;
-      for (const one of held.values()) if (one.stream && fits(one.session) && one.stream.send(message)) sent += 1;
-      return sent;
-    },
+    send: (session, message) => streams.send(session.random, message),
+    broadcast: (fits, message) => streams.broadcast(fits, message),
     get size() {
       return held.size;
     },
+    get streams() {
+      return streams.size;
+    },
     stop() {
+      streams.stop();
       sweep[Symbol.dispose]();
     },
   };

@@ -1,6 +1,7 @@
 /**
  * One life of a link: a transport that has been opened, the handshake, the requests in flight on it, until it is lost.
- * Promises: `open` ends by its budgets; `lost` settles once; after `close` nothing of it is left: no request, no socket, no process.
+ * Promises: `open` ends by its budgets; the first `lose` ends everything in flight at once; after `close` nothing of it is left: no request,
+ * no socket, no process.
  * Does not: try again or keep state beyond its life (`link.ts`).
  */
 import type { Limits } from '../config/limits.ts';
@@ -11,6 +12,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
+import { endedRefusal, gonePart, phaseSetting, timeUpFault } from './_endings.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
 import { Correlator } from './correlate.ts';
 import type { Flight } from './flight.ts';
@@ -28,6 +30,15 @@ export interface ConnectionParts {
   readonly phase: (phase: LinkPhase) => void;
   readonly raise: (silenceMs: number) => void;
   readonly listChanged: () => void;
+  /** The server had forgotten us and has been initialized again. */
+  readonly renewed: (hello: ServerHello) => void;
+}
+
+/** How a call is sent besides what it says: its own silence, and the deadline with the setting that allows more. */
+export interface SendTimes {
+  readonly silenceMs: number;
+  readonly deadline: Deadline;
+  readonly setting: string;
 }
 
 export class Connection {
@@ -37,7 +48,9 @@ export class Connection {
   readonly liveness: Liveness;
   readonly #lost = Promise.withResolvers<HubError>();
   #fault: HubError | undefined;
-  #again: Promise<ServerHello> | undefined;
+  #phase: LinkPhase = 'connect';
+  #opening: Deadline | undefined;
+  #renewal: Promise<void> | undefined;
 
   constructor(parts: ConnectionParts) {
     this.#parts = parts;
@@ -50,7 +63,6 @@ export class Connection {
         silent: (flight) => this.liveness.silent(flight),
         tooSilent: (flight, silentMs) => this.liveness.tooSilent(flight, silentMs),
         ended: (flight) => this.#ended(flight),
-        lateReply: () => {},
         listChanged: () => parts.listChanged(),
       },
     });
@@ -69,57 +81,56 @@ export class Connection {
     return this.#lost.promise;
   }
 
-  /** Opens the transport and shakes hands. Rejects with a HubError that names the phase. */
-  async open(deadline: Deadline): Promise<ServerHello> {
+  /** Opens the transport, shakes hands and reads the list. Rejects with a HubError that names the phase. */
+  async open(deadline: Deadline): Promise<{ readonly hello: ServerHello; readonly tools: Buffer[] }> {
     const { kernel, spec, limits } = this.#parts;
-    await this.#unlessLost(
-      kernel.waits.for(this.transport.start(deadline), { label: 'upstream-start', owner: spec.slug, deadline }),
-    );
-    using own = deadline.sooner(isLocal(spec) ? (spec.startMs ?? limits.startMs) : limits.handshakeMs);
-    return this.#shakeHands(own);
+    using own = deadline.sooner(deadline.remainingMs());
+    this.#opening = own;
+    const startMs = kernel.clock.nowMs();
+    try {
+      if (this.#fault) throw this.#fault;
+      const label = 'upstream-start';
+      await kernel.waits.for(this.transport.start(own), { label, owner: spec.slug, deadline: own });
+      using shake = own.sooner(isLocal(spec) ? (spec.startMs ?? limits.startMs) : limits.handshakeMs);
+      const hello = await this.#shakeHands(shake);
+      this.#enter('list');
+      using list = kernel.deadline(limits.listMs * limits.listPages);
+      this.#opening = list;
+      return { hello, tools: await this.list(hello, list) };
+    } catch (thrown) {
+      if (this.#fault) throw this.#fault;
+      if (!(thrown instanceof HubError) || thrown.code !== 'wait-expired') throw thrown;
+      throw timeUpFault(spec.slug, this.#phase, kernel.clock.nowMs() - startMs);
+    } finally {
+      this.#opening = undefined;
+    }
   }
 
-  async list(deadline: Deadline): Promise<Buffer[]> {
-    const { kernel, limits, spec } = this.#parts;
-    return this.#unlessLost(listTools({ kernel, limits, server: spec.slug, correlator: this.correlator }, deadline));
+  /** A server without the tools capability is not asked. */
+  async list(hello: ServerHello, deadline: Deadline): Promise<Buffer[]> {
+    if (hello.capabilities.tools === undefined) return [];
+    const { limits, spec } = this.#parts;
+    return listTools({ limits, server: spec.slug, correlator: this.correlator }, deadline);
   }
 
-  send(call: UpstreamCall, silenceMs: number): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
-    const { limits } = this.#parts;
-    return this.correlator.ask(
-      {
-        method: call.method,
-        label: 'upstream-call',
-        owner: call.owner,
-        deadline: call.deadline,
-        back: call.back,
-        questionMs: limits.questionMs,
-        silenceMs,
-      },
-      (id) => call.params(id),
-    );
+  send(call: UpstreamCall, times: SendTimes): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
+    if (this.#fault) return goneRefusal(this.#parts.spec.slug, this.#fault, 'not-executed');
+    return this.#renewal ? this.#sendRenewed(this.#renewal, call, times) : this.#ask(call, times);
   }
 
-  /** Ends this life for a reason; the first one counts. */
+  /** Ends this life for a reason; the first one counts. Whatever is in flight ends with it. */
   lose(fault: HubError): void {
     if (this.#fault) return;
     this.#fault = fault;
+    this.#opening?.end('stopped');
+    this.correlator.failAll(() => goneRefusal(this.#parts.spec.slug, fault, 'unknown'));
     this.#lost.resolve(fault);
   }
 
-  /** Everything in flight ends with what happened; then the transport is stopped. Never rejects. */
+  /** Stops the transport. Never rejects. */
   async close(deadline: Deadline): Promise<void> {
     const { kernel, spec } = this.#parts;
-    const fault = this.#fault ?? new HubError('server-down', { message: `${spec.slug} was stopped.` });
-    this.lose(fault);
-    this.correlator.failAll(
-      (flight) =>
-        new Refusal(
-          fault.code === 'server-down' ? 'upstream-gone' : fault.code,
-          `${spec.slug}: the connection ended during ${flight.plan.method}: ${fault.message}`,
-          { ...fault.detail, server: spec.slug, phase: 'call', outcome: 'unknown' },
-        ),
-    );
+    this.lose(new HubError('server-down', { message: `${spec.slug} was stopped.` }));
     try {
       await kernel.waits.for(this.transport.stop(deadline), { label: 'upstream-stop', owner: spec.slug, deadline });
     } catch {
@@ -128,93 +139,103 @@ export class Connection {
     this.correlator[Symbol.dispose]();
   }
 
-  async #shakeHands(deadline: Deadline): Promise<ServerHello> {
-    this.#parts.phase('handshake');
-    const parts = {
-      server: this.#parts.spec.slug,
-      correlator: this.correlator,
-      transport: this.transport,
-      version: this.#parts.version,
-    };
-    return this.#unlessLost(shakeHands(parts, deadline));
+  #ask(call: UpstreamCall, times: SendTimes): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
+    const { questionMs } = this.#parts.limits;
+    return this.correlator.ask(
+      {
+        method: call.method,
+        label: 'upstream-call',
+        owner: call.owner,
+        deadline: times.deadline,
+        setting: times.setting,
+        back: call.back,
+        silence: { questionMs, silenceMs: times.silenceMs },
+      },
+      (id) => call.params(id),
+    );
   }
 
-  async #unlessLost<T>(work: Promise<T>): Promise<T> {
-    const lost = this.lost.then((fault) => {
-      throw fault;
-    });
-    // Whoever comes second has nobody to tell.
-    lost.catch(() => {});
-    work.catch(() => {});
-    return Promise.race([work, lost]);
+  /** While the session is being renewed a request would only meet the same 404. */
+  async #sendRenewed(renewal: Promise<void>, call: UpstreamCall, times: SendTimes): Promise<Outcome<UpstreamReply>> {
+    const { kernel, spec } = this.#parts;
+    try {
+      await kernel.waits.for(renewal, { label: 'link-ready', owner: call.owner, deadline: times.deadline });
+    } catch {
+      if (!this.#fault) return new Refusal('client-gone', undefined, { server: spec.slug, outcome: 'not-executed' });
+    }
+    return this.#fault ? goneRefusal(spec.slug, this.#fault, 'not-executed') : this.#ask(call, times);
+  }
+
+  async #shakeHands(deadline: Deadline): Promise<ServerHello> {
+    this.#enter('handshake');
+    const { spec, version } = this.#parts;
+    const { correlator, transport } = this;
+    const setting = phaseSetting('handshake', isLocal(spec));
+    return shakeHands({ server: spec.slug, correlator, transport, version, setting }, deadline);
+  }
+
+  #enter(phase: LinkPhase): void {
+    this.#phase = phase;
+    this.#parts.phase(phase);
   }
 
   #events(): TransportEvents {
+    const { spec, kernel } = this.#parts;
     return {
-      message: (envelope, exchange) => this.correlator.message(envelope, exchange),
+      message: (envelope, exchange) => {
+        this.liveness.seen();
+        this.correlator.message(envelope, exchange);
+      },
       failed: (id, fault) => this.correlator.failed(id, fault),
-      alive: (id) => this.correlator.alive(id),
-      phase: (phase) => this.#parts.phase(phase),
+      alive: (id) => {
+        this.liveness.seen();
+        this.correlator.alive(id);
+      },
+      phase: (phase) => this.#enter(phase),
       sessionLost: (id) => this.#sessionLost(id),
       closed: (fault) => this.lose(fault),
-      said: (line) => this.#parts.kernel.bus.publish({ type: 'server-said', server: this.#parts.spec.slug, line }),
+      said: (line) => kernel.bus.publish({ type: 'server-said', server: spec.slug, line }),
     };
   }
 
   /** The server forgot us: initialize once more, and send once more what it did not execute. */
   #sessionLost(id: number | undefined): void {
-    const { kernel, limits, spec } = this.#parts;
+    const server = this.#parts.spec.slug;
+    if (this.#fault) return;
     const flight = id === undefined ? undefined : this.correlator.at(id);
-    if (flight?.resent) {
-      flight.settle(
-        new Refusal('upstream-session', undefined, { server: spec.slug, phase: 'call', outcome: 'not-executed' }),
-      );
+    if (flight?.resent || flight?.plan.method === 'initialize') {
+      flight.settle(new Refusal('upstream-session', undefined, { server, phase: 'call', outcome: 'not-executed' }));
       return;
     }
-    if (!this.#again) {
-      const deadline = kernel.deadline(limits.handshakeMs);
-      this.#again = this.#shakeHands(deadline).finally(() => {
-        deadline[Symbol.dispose]();
-        this.#again = undefined;
-      });
+    this.#renewal ??= this.#renew();
+    void this.#renewal.then(() => flight && this.correlator.again(flight));
+  }
+
+  /** Never rejects: what fails here ends this life, and with it all that wait. */
+  async #renew(): Promise<void> {
+    const { kernel, limits } = this.#parts;
+    using deadline = kernel.deadline(limits.handshakeMs);
+    try {
+      const hello = await this.#shakeHands(deadline);
+      this.#renewal = undefined;
+      this.#parts.renewed(hello);
+    } catch (thrown) {
+      this.#renewal = undefined;
+      this.lose(thrown instanceof HubError ? thrown : new HubError('internal', { cause: thrown }));
     }
-    this.#again.then(
-      () => flight && this.correlator.again(flight),
-      (fault: HubError) => this.lose(fault),
-    );
   }
 
   #ended(flight: Flight): void {
-    const reason = flight.plan.deadline.ended;
-    const server = this.#parts.spec.slug;
-    this.correlator.cancel(flight, reason === 'time-up' ? 'timeout' : 'cancelled by the client');
+    const reason = flight.plan.deadline.ended ?? 'cancelled';
+    if (!this.#fault) this.correlator.cancel(flight, reason === 'time-up' ? 'timeout' : 'cancelled by the client');
     const waitedMs = Math.round(this.#parts.kernel.clock.nowMs() - flight.sentMs);
-    const detail = { server, phase: phaseOf(flight), waitedMs, outcome: 'unknown' } as const;
-    if (reason !== 'time-up') {
-      flight.settle(
-        new Refusal(reason === 'draining' || reason === 'stopped' ? 'draining' : 'client-gone', undefined, detail),
-      );
-      return;
-    }
-    const setting = SETTINGS[flight.plan.method] ?? 'totalMs';
-    flight.settle(
-      new Refusal(
-        'upstream-timeout',
-        `${server} did not finish ${flight.plan.method} within ${waitedMs} ms; the setting ${setting} allows more.`,
-        { ...detail, setting },
-      ),
-    );
+    flight.settle(endedRefusal(this.#parts.spec.slug, flight.plan, reason, waitedMs));
   }
 }
 
-const SETTINGS: Readonly<Record<string, string>> = {
-  initialize: 'handshakeMs',
-  'tools/list': 'listMs',
-  ping: 'pingMs',
-};
-
-function phaseOf(flight: Flight): string {
-  return flight.plan.method === 'initialize' ? 'handshake' : flight.plan.method === 'tools/list' ? 'list' : 'call';
+function goneRefusal(server: string, fault: HubError, outcome: 'unknown' | 'not-executed'): Refusal {
+  const part = gonePart(server, fault);
+  return new Refusal(part.code, part.message, { ...fault.detail, server, phase: 'call', outcome });
 }
 
 /** A server whose process the hub runs. */

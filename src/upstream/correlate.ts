@@ -90,17 +90,25 @@ export class Correlator {
     this.#uses += 1;
     const flight = new Flight(this.#uses * SLOTS + slot, plan, this.#flightEars, this.#kernel.clock.nowMs());
     this.#slots.replace(slot, { flight, params });
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       try {
         flight.begin(this.#kernel, resolve);
         this.#send(flight, requestFrame(flight.id, plan.method, params(flight.id)));
       } catch (fault) {
-        if (!(fault instanceof HubError)) reject(fault);
-        flight.settle(fault instanceof HubError ? new Refusal(fault.code, fault.message) : new Refusal('internal'));
+        const refusal = this.#broken(fault);
+        flight.settle(refusal);
+        // When it had not begun there was nothing to settle.
         this.#slots.free(slot);
-        resolve(fault instanceof HubError ? new Refusal(fault.code, fault.message) : new Refusal('internal'));
+        resolve(refusal);
       }
     });
+  }
+
+  /** The table of waits is full, or a defect of ours. */
+  #broken(fault: unknown): Refusal {
+    if (fault instanceof HubError) return new Refusal(fault.code, fault.message, fault.detail);
+    this.#kernel.bus.publish({ type: 'task-faulted', task: 'upstream request', fault });
+    return new Refusal('internal');
   }
 
   /** Sends a request again that was not executed. */

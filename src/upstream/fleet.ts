@@ -13,6 +13,7 @@ import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Service } from '../kernel/service.ts';
 import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import { Bulkhead } from '../resilience/bulkhead.ts';
+import type { LinkKind } from './_rest.ts';
 import type { ResolvedTimes, UpstreamCall, UpstreamReply } from './call.ts';
 import { isLocal } from './connection.ts';
 import { Link } from './link.ts';
@@ -57,10 +58,18 @@ interface Member {
   readonly stack: Stack;
 }
 
+/** A server that is on its way out; `hurry` ends its calls now. */
+interface Leaving {
+  readonly slug: string;
+  readonly gone: Promise<void>;
+  readonly hurry: () => void;
+}
+
 export function createFleet(parts: FleetParts): Fleet {
   const { kernel, limits } = parts;
   const members = new CappedMap<string, Member>('upstream.servers', limits.servers, 'refuse', kernel.ceilings);
-  let disabled: readonly ServerSpec[] = [];
+  const leaving = new Set<Leaving>(); // bounded by: servers that were there; each leaves within drainMs and a stop
+  let disabled: readonly ServerSpec[] = []; // bounded by: the configuration's servers
   let listeners: readonly ((raw: RawListing) => void)[] = []; // bounded by: the rooms that listen
   let stopped = false;
   const startGate = new Bulkhead({
@@ -69,47 +78,65 @@ export function createFleet(parts: FleetParts): Fleet {
     refusal: () => new Refusal('server-starting'),
   });
 
+  function kindOf(spec: ServerSpec): LinkKind {
+    if (!isLocal(spec)) return 'remote';
+    return spec.homeHub === parts.slot || spec.homeHub === 0 ? 'local' : 'forward';
+  }
+
   function makeTransport(spec: ServerSpec, events: TransportEvents): Transport {
-    if (isLocal(spec) && spec.homeHub !== parts.slot && spec.homeHub > 0) {
-      return createForwardTransport({ kernel, limits, spec, socketPath: parts.peerSocket(spec.homeHub), events });
-    }
-    return parts.makeTransport(spec, events);
+    if (kindOf(spec) !== 'forward') return parts.makeTransport(spec, events);
+    return createForwardTransport({ kernel, limits, spec, socketPath: parts.peerSocket(spec.homeHub), events });
   }
 
   function add(spec: ServerSpec): void {
+    const kind = kindOf(spec);
     const link: Link = new Link({
-      kernel,
-      limits,
-      spec,
-      version: parts.version,
-      makeTransport,
-      startGate,
+      ...{ kernel, limits, spec, kind, makeTransport, startGate, version: parts.version },
       listed: (raw) => {
-        for (const listener of listeners) listener(raw);
+        // A replaced link may still be reading.
+        if (members.get(spec.slug)?.link === link) for (const listener of listeners) listener(raw);
       },
       ready: () => stack.becameReady(),
     });
     const stack: Stack = new Stack({ kernel, limits, spec, link });
     if (!members.set(spec.slug, { spec, link, stack })) {
-      kernel.bus.publish({
-        type: 'task-faulted',
-        task: `server ${spec.slug}`,
-        fault: `more than ${limits.servers} servers; raise the limit servers`,
-      });
+      const fault = `more than ${limits.servers} servers; raise the limit servers`;
+      kernel.bus.publish({ type: 'task-faulted', task: `server ${spec.slug}`, fault });
       return;
     }
-    link.start();
+    const before = [...leaving].filter((one) => one.slug === spec.slug && kind === 'local');
+    if (before.length === 0) {
+      link.start();
+      return;
+    }
+    // Two processes of one server could fight for its port or its files.
+    kernel.scope.run(`replace ${spec.slug}`, async () => {
+      await Promise.all(before.map((one) => one.gone));
+      if (!stopped && members.get(spec.slug)?.link === link) link.start();
+    });
   }
 
   function remove(slug: string): void {
     const member = members.get(slug);
     if (!member) return;
     members.delete(slug);
-    member.stack.close();
+    const drain = kernel.deadline(limits.drainMs);
+    const gone = retire(member, drain);
+    const entry: Leaving = { slug, gone, hurry: () => drain.end('stopped') };
+    leaving.add(entry);
     kernel.scope.run(`stop ${slug}`, async () => {
-      using deadline = kernel.deadline(limits.childTermMs * 4);
-      await member.link.stop(deadline);
+      await gone;
+      leaving.delete(entry);
     });
+  }
+
+  /** Calls may finish, then everything of it ends. Never rejects; ends by the drain's deadline and a stop. */
+  async function retire(member: Member, drain: Deadline): Promise<void> {
+    await member.stack.drain(drain);
+    drain[Symbol.dispose]();
+    member.stack.close();
+    using deadline = kernel.deadline(limits.childTermMs * 4);
+    await member.link.stop(deadline);
   }
 
   function apply(servers: readonly ServerSpec[]): void {
@@ -119,13 +146,9 @@ export function createFleet(parts: FleetParts): Fleet {
     for (const slug of [...members.keys()]) if (!wanted.has(slug)) remove(slug);
     for (const spec of wanted.values()) {
       const member = members.get(spec.slug);
-      if (
-        member &&
-        member.spec.hash === spec.hash &&
-        member.spec.homeHub === spec.homeHub &&
-        member.spec.inFlight === spec.inFlight
-      ) {
+      if (member && isSame(member.spec, spec)) {
         member.link.update(spec);
+        members.set(spec.slug, { ...member, spec });
         continue;
       }
       if (member) remove(spec.slug);
@@ -142,21 +165,26 @@ export function createFleet(parts: FleetParts): Fleet {
     });
   }
 
+  async function stop(deadline: Deadline): Promise<void> {
+    if (stopped) return;
+    stopped = true;
+    const all = [...members.values()];
+    members.clear();
+    for (const one of leaving) one.hurry();
+    await Promise.all([
+      ...[...leaving].map((one) => one.gone),
+      ...all.map((member) => {
+        member.stack.close();
+        return member.link.stop(deadline);
+      }),
+    ]);
+  }
+
   return {
     name: 'fleet',
     apply,
     async start() {},
-    async stop(deadline) {
-      stopped = true;
-      const all = [...members.values()];
-      members.clear();
-      await Promise.all(
-        all.map((member) => {
-          member.stack.close();
-          return member.link.stop(deadline);
-        }),
-      );
-    },
+    stop,
     call(slug, call) {
       return members.get(slug)?.stack.call(call) ?? missing(slug);
     },
@@ -193,4 +221,9 @@ export function createFleet(parts: FleetParts): Fleet {
       };
     },
   };
+}
+
+/** Nothing has changed that a connection depends on. */
+function isSame(a: ServerSpec, b: ServerSpec): boolean {
+  return a.hash === b.hash && a.homeHub === b.homeHub && a.inFlight === b.inFlight;
 }

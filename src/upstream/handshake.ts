@@ -17,20 +17,21 @@ export interface HandshakeParts {
   readonly correlator: Correlator;
   readonly transport: Transport;
   readonly version: string;
+  /** The setting that gives the handshake more time. */
+  readonly setting: string;
 }
 
 export async function shakeHands(parts: HandshakeParts, deadline: Deadline): Promise<ServerHello> {
   const { server, correlator, transport } = parts;
-  const leftMs = Math.max(1, deadline.remainingMs());
   const answer = await correlator.ask(
     {
       method: 'initialize',
       label: 'upstream-handshake',
       owner: server,
       deadline,
+      setting: parts.setting,
       back: SILENT_BACK_CHANNEL,
-      questionMs: leftMs,
-      silenceMs: leftMs,
+      silence: undefined,
     },
     () => initializeParams({ name: 'mcphub', version: parts.version }),
   );

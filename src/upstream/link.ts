@@ -5,16 +5,21 @@
  * Does not: limit or queue calls (`stack.ts`).
  */
 import type { Limits } from '../config/limits.ts';
-import { backoffMs } from '../kernel/backoff.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
-import type { LinkPhase, LinkState } from '../kernel/facts.ts';
+import type { LinkPhase } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { Outcome, Refusal } from '../kernel/outcome.ts';
 import { Scope } from '../kernel/scope.ts';
 import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import type { Bulkhead } from '../resilience/bulkhead.ts';
+import { downRefusal, startingRefusal } from './_not-ready.ts';
+import { Pulse } from './_pulse.ts';
+import { Relist } from './_relist.ts';
+import { type LinkKind, restMs } from './_rest.ts';
+import { type LinkView, Standing } from './_standing.ts';
+import { StartTurn } from './_turn.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
 import { Connection, isLocal } from './connection.ts';
 import type { Transport, TransportEvents } from './transport.ts';
@@ -23,6 +28,7 @@ export interface LinkParts {
   readonly kernel: Kernel;
   readonly limits: Limits;
   readonly spec: ServerSpec;
+  readonly kind: LinkKind;
   readonly version: string;
   readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
   /** At most so many children start at once. */
@@ -31,51 +37,30 @@ export interface LinkParts {
   readonly ready: () => void;
 }
 
-/** What is visible from outside. */
-export interface LinkView {
-  readonly state: LinkState;
-  readonly phase: LinkPhase | undefined;
-  readonly fault: HubError | undefined;
-  readonly sinceMs: number;
-  readonly retryMs: number | undefined;
-  readonly restarts: number;
-  readonly hello: ServerHello | undefined;
-  readonly raisedMs: number | undefined;
-  readonly inFlight: number;
-}
-
 /** A life that lasted this long was a good one: the next failure starts counting anew. */
 const STABLE_MS = 60_000;
-/** A child that dies at once is given longer rests: at most 8 starts in 5 minutes. */
-const CRASH_LOOP = { factor: 4, capMs: 120_000 };
-const QUEUE_MS = 600_000;
-const RELIST = { firstMs: 250, againMs: 2000 };
-const MISSES = 3;
 
 export class Link {
   readonly #parts: LinkParts;
   readonly #scope: Scope;
+  readonly #standing: Standing;
   #spec: ServerSpec;
-  #state: LinkState = 'idle';
-  #phase: LinkPhase | undefined;
-  #fault: HubError | undefined;
-  #changedMs: number;
-  #retryAtMs: number | undefined;
-  #restarts = 0;
-  #hello: ServerHello | undefined;
-  #raisedMs: number | undefined;
+  /** Lives in a row that failed or ended early. */
+  #failures = 0;
+  /** A person wants it now. */
+  #asked = false;
   #connection: Connection | undefined;
+  #turn: StartTurn | undefined;
+  #pulse: Pulse | undefined;
+  #relist: Relist | undefined;
   #rawListing: RawListing | undefined;
-  /** Settles when `connecting` is over, one way or the other. */
-  #settled = Promise.withResolvers<void>();
+  #lastTail: readonly string[] = []; // bounded by: stderrTailBytes
   #wake: (() => void) | undefined;
-  #relisting = false;
-  #listedMs = -Infinity;
 
   constructor(parts: LinkParts) {
     this.#parts = parts;
     this.#spec = parts.spec;
-    this.#changedMs = parts.kernel.clock.nowMs();
+    this.#standing = new Standing(parts.kernel.clock);
     this.#scope = new Scope(`link ${parts.spec.slug}`, {
       faulted: (task, fault) => parts.kernel.bus.publish({ type: 'task-faulted', task, fault }),
       stuck: (task) => parts.kernel.bus.publish({ type: 'task-stuck', task }),
@@ -88,24 +73,13 @@ export class Link {
   }
 
   get view(): LinkView {
-    const nowMs = this.#parts.kernel.clock.nowMs();
-    return {
-      state: this.#state,
-      phase: this.#phase,
-      fault: this.#fault,
-      sinceMs: nowMs - this.#changedMs,
-      retryMs: this.#retryAtMs === undefined ? undefined : Math.max(0, this.#retryAtMs - nowMs),
-      restarts: this.#restarts,
-      hello: this.#hello,
-      raisedMs: this.#raisedMs,
-      inFlight: this.#connection?.correlator.inFlight ?? 0,
-    };
+    return this.#standing.view;
   }
 
   get stderrTail(): readonly string[] {
-    return this.#connection?.transport.stderrTail() ?? this.#lastTail;
+    const tail = this.#connection?.transport.stderrTail() ?? [];
+    return tail.length > 0 ? tail : this.#lastTail;
   }
-  #lastTail: readonly string[] = []; // bounded by: stderrTailBytes
 
   get pid(): number | undefined {
     return (this.#connection?.transport as { pid?: number } | undefined)?.pid;
@@ -117,42 +91,54 @@ export class Link {
   }
 
   start(): void {
-    if (this.#state !== 'idle') return;
-    this.#enter('connecting');
+    if (this.#standing.state !== 'idle' || this.#scope.closed) return;
+    this.#standing.enter('connecting');
     this.#scope.run('life', () => this.#live());
   }
 
   /** At once, whatever the rest; a running connection is given up. */
   restart(): void {
-    this.#restarts = 0;
+    this.#asked = true;
+    this.#failures = 0;
     this.#connection?.lose(new HubError('server-down', { message: `${this.#spec.slug} is being restarted.` }));
     this.#wake?.();
   }
 
   async stop(deadline: Deadline): Promise<void> {
-    if (this.#state === 'stopped') return;
-    this.#enter('stopped');
+    if (this.#standing.state === 'stopped') return;
+    this.#standing.enter('stopped');
+    this.#turn?.[Symbol.dispose]();
     this.#connection?.lose(new HubError('server-down', { message: `${this.#spec.slug} was stopped.` }));
     this.#wake?.();
     await this.#scope.close(deadline);
   }
 
-  /** Whether the server lives, asked on the side; for a breaker that wants to close. */
+  /** Whether the server lives, asked on the side; for a breaker that wants to close. Never rejects; ends within `pingMs`. */
   async isAlive(): Promise<boolean> {
-    return this.#state === 'ready' && this.#connection ? this.#connection.liveness.isAlive() : false;
+    return this.#standing.state === 'ready' && this.#connection !== undefined && this.#connection.liveness.isAlive();
   }
 
-  /** Ready now (undefined), or soon (a promise), or why not. */
+  /** Ready now (undefined), or within `handshakeMs` (a promise), or why not. */
   whenReady(deadline: Deadline, owner: string): Outcome<undefined> | Promise<Outcome<undefined>> {
-    if (this.#state === 'ready') return undefined;
-    if (this.#state !== 'connecting' && this.#state !== 'idle') return this.#down();
+    if (this.#standing.state === 'ready') return undefined;
+    if (this.#standing.state !== 'connecting' && this.#standing.state !== 'idle') return this.#down();
     return this.#waitReady(deadline, owner);
   }
 
-  send(call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
+  /** `cut` = a deadline sooner than the call's own, with the setting it comes from. */
+  send(
+    call: UpstreamCall,
+    cut?: { readonly deadline: Deadline; readonly setting: string },
+  ): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     const connection = this.#connection;
-    if (this.#state !== 'ready' || !connection) return this.#down();
-    return connection.send(call, Math.max(call.times.silenceMs, this.#raisedMs ?? 0));
+    if (this.#standing.state !== 'ready' || !connection) return this.#down();
+    const silenceMs = Math.max(call.times.silenceMs, this.#standing.raisedMs ?? 0);
+    return connection.send(call, { silenceMs, ...(cut ?? { deadline: call.deadline, setting: 'totalMs' }) });
+  }
+
+  /** A call has failed in a way that may mean that the server is gone: it is asked soon. */
+  suspect(): void {
+    this.#pulse?.suspect();
   }
 
   async #waitReady(deadline: Deadline, owner: string): Promise<Outcome<undefined>> {
@@ -160,71 +146,22 @@ export class Link {
     const startMs = kernel.clock.nowMs();
     using own = deadline.sooner(limits.handshakeMs);
     try {
-      await kernel.waits.for(this.#settled.promise, { label: 'link-ready', owner, deadline: own });
+      await kernel.waits.for(this.#standing.settled, { label: 'link-ready', owner, deadline: own });
     } catch {
-      const waitedMs = Math.round(kernel.clock.nowMs() - startMs);
-      const { slug } = this.#spec;
-      const phase = this.#phase ?? 'connect';
-      const setting = PHASE_SETTING[phase];
-      const message = `${slug} is still in phase ${phase} after ${waitedMs} ms of waiting; it gets ${setting} for that.`;
-      return new Refusal('server-starting', message, {
-        server: slug,
-        phase,
-        waitedMs,
-        setting,
-        outcome: 'not-executed',
-        retryAfterMs: 2000,
-      });
+      const { phase = 'connect', sinceMs } = this.view;
+      const waitedMs = kernel.clock.nowMs() - startMs;
+      return startingRefusal({ server: this.#spec.slug, phase, sinceMs, waitedMs, isLocal: isLocal(this.#spec) });
     }
-    return this.#now() === 'ready' ? undefined : this.#down();
-  }
-
-  /** The state after an await, which the compiler cannot see changing. */
-  #now(): LinkState {
-    return this.#state;
+    return this.#standing.state === 'ready' ? undefined : this.#down();
   }
 
   #down(): Refusal {
-    const { slug } = this.#spec;
-    const fault = this.#fault;
-    const retryMs = this.view.retryMs;
-    const next = retryMs === undefined ? '' : ` It is tried again in ${Math.ceil(retryMs / 1000)} s.`;
-    const phase = String(fault?.detail.phase ?? this.#phase ?? 'connect');
-    return new Refusal('server-down', `${slug} is not reachable: ${fault?.message ?? this.#state}.${next}`, {
-      ...fault?.detail,
-      server: slug,
-      phase,
-      outcome: 'not-executed',
-      ...(fault ? { cause: fault.code } : {}),
-      ...(retryMs === undefined ? {} : { retryAfterMs: Math.round(retryMs) }),
-    });
-  }
-
-  #enter(state: LinkState, phase?: LinkPhase): void {
-    if (this.#state !== state) this.#changedMs = this.#parts.kernel.clock.nowMs();
-    const wasConnecting = this.#state === 'connecting' || this.#state === 'idle';
-    this.#state = state;
-    this.#phase = phase;
-    if (state !== 'waiting') this.#retryAtMs = undefined;
-    if (state === 'connecting' && !wasConnecting) this.#settled = Promise.withResolvers<void>();
-    if (wasConnecting && state !== 'connecting') this.#settled.resolve();
+    return downRefusal(this.#spec.slug, this.view);
   }
 
   async #live(): Promise<void> {
     while (!this.#scope.closed) {
-      const connection = new Connection({
-        kernel: this.#parts.kernel,
-        limits: this.#parts.limits,
-        spec: this.#spec,
-        version: this.#parts.version,
-        makeTransport: this.#parts.makeTransport,
-        phase: (phase) => this.#phaseEntered(phase),
-        raise: (silenceMs) => this.#raise(silenceMs),
-        listChanged: () => this.#relistSoon(),
-      });
-      this.#connection = connection;
-      this.#enter('connecting', 'connect');
-      const fault = await this.#oneLife(connection);
+      const fault = await this.#oneLife();
       if (this.#scope.closed) break;
       await this.#rest(fault);
     }
@@ -232,150 +169,136 @@ export class Link {
   }
 
   /** From opening to loss. Never rejects; the answer is why it ended. */
-  async #oneLife(connection: Connection): Promise<HubError> {
-    let readyMs: number | undefined;
-    let fault: HubError;
-    try {
-      await this.#open(connection);
-      readyMs = this.#parts.kernel.clock.nowMs();
-      using watch = this.#watchIdle(connection);
-      fault = await connection.lost;
-      void watch;
-    } catch (thrown) {
-      fault = thrown instanceof HubError ? thrown : new HubError('internal', { cause: thrown });
-      if (fault.code === 'internal')
-        this.#parts.kernel.bus.publish({ type: 'task-faulted', task: `link ${this.#spec.slug}`, fault: thrown });
-    }
+  async #oneLife(): Promise<HubError> {
+    const { kernel, limits, version, makeTransport } = this.#parts;
+    this.#asked = false;
+    this.#standing.enter('connecting', this.#parts.kind === 'local' ? 'start' : 'connect');
+    const connection = new Connection({
+      kernel,
+      limits,
+      spec: this.#spec,
+      version,
+      makeTransport,
+      phase: (phase) => this.#phaseEntered(phase),
+      raise: (silenceMs) => this.#raise(silenceMs),
+      listChanged: () => this.#relist?.soon(),
+      renewed: (hello) => {
+        this.#standing.hello = hello;
+        this.#relist?.soon();
+      },
+    });
+    this.#connection = connection;
+    const fault = await this.#untilLost(connection);
     connection.lose(fault);
     this.#lastTail = connection.transport.stderrTail();
-    const livedMs = readyMs === undefined ? 0 : this.#parts.kernel.clock.nowMs() - readyMs;
-    this.#restarts = livedMs >= STABLE_MS ? 1 : this.#restarts + 1;
-    this.#fault = fault;
-    this.#enter(this.#scope.closed ? 'stopped' : 'waiting');
-    using deadline = this.#parts.kernel.deadline(this.#parts.limits.childTermMs * 3);
+    this.#standing.fault = fault;
+    this.#standing.enter(this.#scope.closed ? 'stopped' : 'waiting');
+    using deadline = kernel.deadline(limits.childTermMs * 3);
     await connection.close(deadline);
+    this.#connection = undefined;
     return fault;
   }
 
+  async #untilLost(connection: Connection): Promise<HubError> {
+    const { kernel } = this.#parts;
+    let readyMs = kernel.clock.nowMs();
+    try {
+      await this.#open(connection);
+      readyMs = kernel.clock.nowMs();
+      using pulse = this.#watch(connection);
+      using relist = new Relist(kernel, this.#scope, () => this.#listAgain(connection));
+      this.#pulse = pulse;
+      this.#relist = relist;
+      return await connection.lost;
+    } catch (thrown) {
+      if (thrown instanceof HubError) return thrown;
+      kernel.bus.publish({ type: 'task-faulted', task: `link ${this.#spec.slug}`, fault: thrown });
+      return new HubError('internal', { cause: thrown });
+    } finally {
+      this.#pulse = undefined;
+      this.#relist = undefined;
+      this.#standing.restarts += 1;
+      const wasGood = this.#standing.phase === undefined && kernel.clock.nowMs() - readyMs >= STABLE_MS;
+      this.#failures = wasGood ? 1 : this.#failures + 1;
+    }
+  }
+
   async #open(connection: Connection): Promise<void> {
-    const { kernel, limits, startGate } = this.#parts;
+    const { kernel, limits, kind, startGate } = this.#parts;
     const spec = this.#spec;
     const startMs = kernel.clock.nowMs();
-    using turn = kernel.deadline(QUEUE_MS);
-    const permit = isLocal(spec) ? await startGate.enter(turn, spec.slug) : undefined;
-    if (isRefusal(permit)) throw new HubError('server-starting', { message: 'too many servers wait to be started' });
-    this.#startPermit = permit;
-    try {
-      const budgetMs = isLocal(spec)
-        ? (spec.installMs ?? limits.installMs) + (spec.startMs ?? limits.startMs)
-        : limits.connectMs + limits.handshakeMs;
-      using deadline = kernel.deadline(budgetMs);
-      const hello = await connection.open(deadline);
-      this.#hello = hello;
-      this.#phaseEntered('list');
-      await this.#list(connection, hello);
-    } finally {
-      permit?.[Symbol.dispose]();
-    }
-    this.#fault = undefined;
-    this.#enter('ready');
-    const version = `${hello(this.#hello)} ${this.#hello?.version ?? ''}`.trim();
+    using turn = new StartTurn(startGate);
+    this.#turn = turn;
+    if (kind === 'local') await turn.come(kernel, spec.slug);
+    const budgetMs = isLocal(spec)
+      ? (spec.installMs ?? limits.installMs) + (spec.startMs ?? limits.startMs)
+      : limits.connectMs + limits.handshakeMs;
+    using deadline = kernel.deadline(budgetMs);
+    const { hello, tools } = await connection.open(deadline);
+    this.#turn = undefined;
+    this.#standing.hello = hello;
+    this.#keep(hello, tools);
+    this.#standing.fault = undefined;
+    this.#standing.enter('ready');
     kernel.bus.publish({
       type: 'server-became-ready',
       server: spec.slug,
-      tools: this.#rawListing?.tools.length ?? 0,
+      tools: tools.length,
       ms: Math.round(kernel.clock.nowMs() - startMs),
-      version,
+      version: `${hello.name} ${hello.serverVersion} ${hello.version}`.trim(),
     });
     this.#parts.ready();
   }
-  #startPermit: Disposable | undefined;
 
   #phaseEntered(phase: LinkPhase): void {
-    // An install takes minutes and has its own queue; others may start meanwhile.
-    if (phase === 'install') this.#startPermit?.[Symbol.dispose]();
-    if (this.#state === 'connecting') this.#phase = phase;
+    if (this.#parts.kind === 'local') this.#turn?.step(phase);
+    this.#standing.step(phase);
     this.#parts.kernel.bus.publish({ type: 'server-phase-entered', server: this.#spec.slug, phase });
   }
 
-  async #list(connection: Connection, hello: ServerHello): Promise<void> {
+  async #listAgain(connection: Connection): Promise<void> {
     const { kernel, limits } = this.#parts;
+    const hello = this.#standing.hello;
+    if (this.#standing.state !== 'ready' || !hello) return;
     using deadline = kernel.deadline(limits.listMs * limits.listPages);
-    const tools = hello.capabilities.tools === undefined ? [] : await connection.list(deadline);
-    this.#listedMs = kernel.clock.nowMs();
-    this.#rawListing = {
-      server: this.#spec.slug,
-      atMs: kernel.clock.wallMs(),
-      tools,
-      instructions: hello.instructions,
-    };
-    this.#parts.listed(this.#rawListing);
+    this.#keep(hello, await connection.list(hello, deadline));
   }
 
-  /** A changed list is read again, once for many notices, and never more often than every two seconds. */
-  #relistSoon(): void {
-    if (this.#relisting || this.#state !== 'ready') return;
-    this.#relisting = true;
-    const { kernel } = this.#parts;
-    const restMs = Math.max(RELIST.firstMs, this.#listedMs + RELIST.againMs - kernel.clock.nowMs());
-    kernel.timers.after(restMs, () => {
-      this.#relisting = false;
-      const [connection, hello] = [this.#connection, this.#hello];
-      if (this.#state !== 'ready' || !connection || !hello) return;
-      // A list that fails keeps the last good one; the next ping decides about the server.
-      this.#scope.run('relist', () => this.#list(connection, hello).catch(() => {}));
-    });
+  #keep(hello: ServerHello, tools: readonly Buffer[]): void {
+    const { kernel, listed } = this.#parts;
+    const { instructions } = hello;
+    this.#rawListing = { server: this.#spec.slug, atMs: kernel.clock.wallMs(), tools, instructions };
+    listed(this.#rawListing);
   }
 
-  /** Asks now and then; three misses in a row and the connection is given up. One miss changes nothing. */
-  #watchIdle(connection: Connection): Disposable {
+  #watch(connection: Connection): Pulse {
     const { kernel, limits } = this.#parts;
-    let misses = 0;
-    return kernel.timers.every(
-      limits.pingEveryMs,
-      () =>
-        this.#scope.run('ping', async () => {
-          misses = (await connection.liveness.isAlive()) ? 0 : misses + 1;
-          if (misses < MISSES) return;
-          connection.lose(
-            new HubError('upstream-silent', {
-              message: `${this.#spec.slug} missed ${MISSES} pings.`,
-              detail: { server: this.#spec.slug, phase: 'ping', setting: 'pingMs' },
-            }),
-          );
-        }),
-      0.1,
-    );
+    const { liveness } = connection;
+    const dead = (misses: number): void => {
+      const message = `${this.#spec.slug} missed ${misses} pings in a row.`;
+      const detail = { server: this.#spec.slug, phase: 'ping', setting: 'pingMs' };
+      connection.lose(new HubError('upstream-silent', { message, detail }));
+    };
+    return new Pulse({ kernel, limits, scope: this.#scope, liveness, dead });
   }
 
   #raise(silenceMs: number): void {
-    if (this.#raisedMs !== undefined && this.#raisedMs >= silenceMs) return;
-    this.#raisedMs = silenceMs;
+    if (this.#standing.raisedMs !== undefined && this.#standing.raisedMs >= silenceMs) return;
+    this.#standing.raisedMs = silenceMs;
     this.#parts.kernel.bus.publish({ type: 'server-silence-raised', server: this.#spec.slug, silenceMs });
   }
 
   /** Waits until it is time to try again, or somebody asks for it. */
   async #rest(fault: HubError): Promise<void> {
-    const { kernel, limits } = this.#parts;
-    const crashes = isLocal(this.#spec) && this.#restarts > 1;
-    const rule = {
-      baseMs: limits.restartBaseMs * (crashes ? CRASH_LOOP.factor : 1),
-      capMs: crashes ? Math.max(CRASH_LOOP.capMs, limits.restartCapMs) : limits.restartCapMs,
-    };
-    const restMs =
-      this.#restarts === 0 ? 0 : backoffMs(crashes ? this.#restarts - 1 : this.#restarts, rule, kernel.random);
-    this.#retryAtMs = kernel.clock.nowMs() + restMs;
-    const { code, message } = fault;
-    kernel.bus.publish({
-      type: 'server-was-lost',
-      server: this.#spec.slug,
-      code,
-      message,
-      retryMs: restMs,
-      phase: String(fault.detail.phase ?? ''),
-    });
+    const { kernel, limits, kind } = this.#parts;
+    const ms = this.#asked ? 0 : restMs(kind, this.#failures, limits, kernel.random);
+    this.#standing.retryAtMs = kernel.clock.nowMs() + ms;
+    const { code, message, detail } = fault;
+    const phase = String(detail.phase ?? '');
+    kernel.bus.publish({ type: 'server-was-lost', server: this.#spec.slug, code, message, retryMs: ms, phase });
+    if (ms === 0) return;
     await new Promise<void>((resolve) => {
-      const timer = kernel.timers.after(restMs, resolve);
+      const timer = kernel.timers.after(ms, resolve);
       this.#wake = () => {
         timer[Symbol.dispose]();
         resolve();
@@ -383,16 +306,4 @@ export class Link {
     });
     this.#wake = undefined;
   }
-}
-
-const PHASE_SETTING: Readonly<Record<LinkPhase, string>> = {
-  install: 'installMs',
-  start: 'startMs',
-  connect: 'connectMs',
-  handshake: 'handshakeMs',
-  list: 'listMs',
-};
-
-function hello(from: ServerHello | undefined): string {
-  return from ? `${from.name} ${from.serverVersion}` : '';
 }

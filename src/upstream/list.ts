@@ -6,14 +6,12 @@
 import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import { elementSpans, memberSpan, stringAt } from '../protocol/scan.ts';
 import type { Correlator } from './correlate.ts';
 
 export interface ListParts {
-  readonly kernel: Kernel;
   readonly limits: Limits;
   readonly server: string;
   readonly correlator: Correlator;
@@ -60,9 +58,9 @@ async function askPage(
       label: 'upstream-list',
       owner: server,
       deadline: own,
+      setting: 'listMs',
       back: SILENT_BACK_CHANNEL,
-      questionMs: limits.listMs,
-      silenceMs: limits.listMs,
+      silence: undefined,
     },
     () => params,
   );

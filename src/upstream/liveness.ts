@@ -1,8 +1,8 @@
 /**
  * Five seconds of silence: whether a server that does not answer is at work or gone.
- * Promises: at `questionMs` of silence one shared question goes out; bytes, progress, its answer, stderr or CPU time of a child are signs of
- * life and re-arm the watch; at `silenceMs` without any the call ends, its request is closed and cancelled upstream; an answer that comes
- * after such a cut raises this server's limit once, visibly, so that a busy single-threaded server is wronged once at most.
+ * Promises: half-way to the cut (at most `questionMs`) one question goes out, shared by all calls; bytes, progress, its answer, stderr or CPU
+ * time of a child are signs of life and re-arm the watch; a call without any ends at `silenceMs`, its request is closed and cancelled upstream;
+ * an answer to a question from before such a cut raises this server's limit, visibly, so that a busy server is wronged once at most.
  * Source: architecture.md §3.
  */
 import type { Limits } from '../config/limits.ts';
@@ -29,13 +29,22 @@ export interface LivenessParts {
 
 export class Liveness {
   readonly #parts: LivenessParts;
-  /** The question that is out; there is never a second. */
-  #question: Promise<boolean> | undefined;
-  /** A call was cut while a question was out. */
-  #cut = false;
+  /** The question that is out. An answer may come late, so that a few old ones can be out beside it. */
+  #question: { readonly answer: Promise<boolean>; readonly askedMs: number } | undefined;
+  /** When a call was last cut for silence. */
+  #cutMs = -1;
+  /** When anything last came from the server. */
+  #seenMs: number;
+  #cpuMs: number | undefined;
 
   constructor(parts: LivenessParts) {
     this.#parts = parts;
+    this.#seenMs = parts.kernel.clock.nowMs();
+  }
+
+  /** Something came: a message, bytes, a line of stderr. */
+  seen(): void {
+    this.#seenMs = this.#parts.kernel.clock.nowMs();
   }
 
   silent(flight: Flight): void {
@@ -44,66 +53,84 @@ export class Liveness {
   }
 
   tooSilent(flight: Flight, silentMs: number): void {
-    const { correlator, server } = this.#parts;
-    if (this.#works(flight)) {
+    const { correlator, server, kernel } = this.#parts;
+    if (this.#hasWorked(flight)) {
       flight.touch();
       return;
     }
-    this.#cut = true;
+    const nowMs = kernel.clock.nowMs();
+    this.#cutMs = nowMs;
     correlator.cancel(flight, 'no sign of life');
-    const waitedMs = Math.round(silentMs);
+    const waitedMs = Math.round(nowMs - flight.sentMs);
+    const silence = Math.round(silentMs);
     flight.settle(
       new Refusal(
         'upstream-silent',
-        `${server} gave no sign of life for ${waitedMs} ms in ${flight.plan.method}; the setting silenceMs of the server or tool allows more.`,
-        {
-          server,
-          phase: 'call',
-          waitedMs,
-          setting: 'silenceMs',
-          outcome: 'unknown',
-        },
+        `${server} gave no sign of life for ${silence} ms in phase call (${flight.plan.method}, ${waitedMs} ms after it was sent); the setting silenceMs of the server or tool allows more.`,
+        { server, phase: 'call', waitedMs, silentMs: silence, setting: 'silenceMs', outcome: 'unknown' },
       ),
     );
   }
 
-  /** Asks once and says within `pingMs` whether an answer came. */
+  /** Asks and says within `pingMs` whether an answer came. Never rejects. */
   async isAlive(): Promise<boolean> {
-    const { kernel, limits } = this.#parts;
+    const { kernel, limits, server } = this.#parts;
     using deadline = kernel.deadline(limits.pingMs);
-    const late = new Promise<boolean>((resolve) => {
-      deadline.onEnd(() => resolve(false));
-    });
-    return Promise.race([this.#ask(), late]);
+    try {
+      return await kernel.waits.for(this.#ask(), { label: 'upstream-ping', owner: server, deadline });
+    } catch {
+      return false;
+    }
   }
 
-  /** The child has used CPU since it was last looked at. */
-  #works(flight: Flight): boolean {
+  /** Whether it did anything within the last `withinMs`, or used CPU since this was last asked. */
+  showsLife(withinMs: number): boolean {
+    const cpuMs = this.#parts.transport.cpuMs();
+    const grown = cpuMs !== undefined && this.#cpuMs !== undefined && cpuMs - this.#cpuMs >= CPU_SIGN_MS;
+    this.#cpuMs = cpuMs;
+    return grown || this.#parts.kernel.clock.nowMs() - this.#seenMs < withinMs;
+  }
+
+  /** The child has used CPU since it was last looked at for this call. */
+  #hasWorked(flight: Flight): boolean {
     const nowMs = this.#parts.transport.cpuMs();
     const beforeMs = flight.cpuMs;
     flight.cpuMs = nowMs;
     return nowMs !== undefined && beforeMs !== undefined && nowMs - beforeMs >= CPU_SIGN_MS;
   }
 
+  /** One question for everybody. One that is older than `pingMs` may be lost (a dead socket): another goes out beside it. */
   #ask(): Promise<boolean> {
-    this.#question ??= this.#askOnce().finally(() => {
-      this.#question = undefined;
-      this.#cut = false;
+    const { kernel, limits } = this.#parts;
+    const nowMs = kernel.clock.nowMs();
+    if (this.#question && nowMs - this.#question.askedMs < limits.pingMs) return this.#question.answer;
+    const question = { answer: this.#askOnce(nowMs), askedMs: nowMs };
+    this.#question = question;
+    void question.answer.then(() => {
+      if (this.#question === question) this.#question = undefined;
     });
-    return this.#question;
+    return question.answer;
   }
 
-  async #askOnce(): Promise<boolean> {
+  /** Never rejects. */
+  async #askOnce(askedMs: number): Promise<boolean> {
     const { kernel, limits, server, correlator } = this.#parts;
     // It may be answered late, when a busy server gets round to it; that too is news.
     using deadline = kernel.deadline(limits.silenceRaisedMs);
-    const patience = { questionMs: limits.silenceRaisedMs, silenceMs: limits.silenceRaisedMs };
     const answer = await correlator.ask(
-      { method: 'ping', label: 'upstream-ping', owner: server, deadline, back: SILENT_BACK_CHANNEL, ...patience },
+      {
+        method: 'ping',
+        label: 'upstream-ping',
+        owner: server,
+        deadline,
+        setting: 'pingMs',
+        back: SILENT_BACK_CHANNEL,
+        silence: undefined,
+      },
       () => EMPTY,
     );
     if (isRefusal(answer)) return false;
-    if (this.#cut) this.#parts.raise(limits.silenceRaisedMs);
+    if (this.#cutMs >= askedMs) this.#parts.raise(limits.silenceRaisedMs);
     correlator.alive(undefined);
     return true;
   }

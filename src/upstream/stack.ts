@@ -5,7 +5,8 @@
  * a user's call.
  */
 import type { Limits } from '../config/limits.ts';
-import { errorRow } from '../kernel/errors.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import { type ErrorCode, errorRow } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
@@ -22,6 +23,9 @@ export interface StackParts {
   readonly link: Link;
 }
 
+/** Failures after which the server may be gone altogether. */
+const BROKEN: ReadonlySet<ErrorCode> = new Set(['upstream-connect', 'upstream-gone', 'upstream-dns', 'upstream-tls']);
+
 export class Stack {
   readonly #parts: StackParts;
   readonly #bulkhead: Bulkhead;
@@ -29,6 +33,8 @@ export class Stack {
   calls = 0;
   failures = 0;
   #probing: Disposable | undefined;
+  #idle: (() => void) | undefined;
+  #closed = false;
 
   constructor(parts: StackParts) {
     this.#parts = parts;
@@ -84,19 +90,29 @@ export class Stack {
     this.#parts.kernel.bus.publish({ type: 'breaker-closed', server: this.#parts.spec.slug });
   }
 
+  /** Waits until nothing is inside or queued, or the deadline ends. Never rejects. */
+  async drain(deadline: Deadline): Promise<void> {
+    const { kernel, spec } = this.#parts;
+    if (this.#bulkhead.inside === 0 && this.#bulkhead.waiting === 0) return;
+    const idle = new Promise<void>((resolve) => {
+      this.#idle = resolve;
+    });
+    try {
+      await kernel.waits.for(idle, { label: 'upstream-stop', owner: spec.slug, deadline });
+    } catch {
+      // What is still in flight ends with the link.
+    }
+  }
+
   close(): void {
+    this.#closed = true;
     this.#stopProbing();
   }
 
   #enter(ready: Outcome<undefined>, call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     if (isRefusal(ready)) return ready;
-    const direct = this.#bulkhead.inside < this.#maxInside && this.#bulkhead.waiting === 0;
-    if (direct) return this.#inside(this.#bulkhead.enter(call.deadline, call.fairKey) as Outcome<Permit>, call);
-    return this.#queue(call);
-  }
-
-  get #maxInside(): number {
-    return this.#bulkhead.maxInside;
+    const permit = this.#bulkhead.tryEnter();
+    return permit ? this.#inside(permit, call) : this.#queue(call);
   }
 
   async #queue(call: UpstreamCall): Promise<Outcome<UpstreamReply>> {
@@ -115,40 +131,27 @@ export class Stack {
   #inside(permit: Outcome<Permit>, call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     if (isRefusal(permit)) return permit;
     if (!this.#breaker.allows()) {
-      permit[Symbol.dispose]();
+      this.#leave(permit);
       return this.#open();
     }
-    const answer = this.#send(call);
-    if (!(answer instanceof Promise)) {
-      permit[Symbol.dispose]();
+    const { callTimeoutMs } = call.times;
+    // Strict mode: a shorter deadline of the call's own.
+    const cut =
+      callTimeoutMs === undefined
+        ? undefined
+        : { deadline: call.deadline.sooner(callTimeoutMs), setting: 'callTimeoutMs' };
+    const finish = (answer: Outcome<UpstreamReply>): Outcome<UpstreamReply> => {
+      cut?.deadline[Symbol.dispose]();
+      this.#leave(permit);
       return this.#judged(answer);
-    }
-    return answer.then((late) => {
-      permit[Symbol.dispose]();
-      return this.#judged(late);
-    });
+    };
+    const answer = this.#parts.link.send(call, cut);
+    return answer instanceof Promise ? answer.then(finish) : finish(answer);
   }
 
-  /** In strict mode the call has a shorter deadline of its own. */
-  #send(call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
-    const strictMs = call.times.callTimeoutMs;
-    if (strictMs === undefined) return this.#parts.link.send(call);
-    const deadline = call.deadline.sooner(strictMs);
-    const answer = this.#parts.link.send({ ...call, deadline });
-    if (!(answer instanceof Promise)) {
-      deadline[Symbol.dispose]();
-      return answer;
-    }
-    return answer.then((late) => {
-      const cut = deadline.ended === 'time-up' && call.deadline.ended === undefined;
-      deadline[Symbol.dispose]();
-      return cut && isRefusal(late)
-        ? new Refusal(late.code, late.message.replace('totalMs', 'callTimeoutMs'), {
-            ...late.detail,
-            setting: 'callTimeoutMs',
-          })
-        : late;
-    });
+  #leave(permit: Permit): void {
+    permit[Symbol.dispose]();
+    if (this.#bulkhead.inside === 0 && this.#bulkhead.waiting === 0) this.#idle?.();
   }
 
   #judged(answer: Outcome<UpstreamReply>): Outcome<UpstreamReply> {
@@ -156,6 +159,7 @@ export class Stack {
     if (!isRefusal(answer)) this.#breaker.succeeded(nowMs);
     else if (errorRow(answer.code).breaker) {
       this.failures += 1;
+      if (BROKEN.has(answer.code)) this.#parts.link.suspect();
       if (this.#breaker.failed(nowMs)) this.#opened();
     }
     return answer;
@@ -190,6 +194,7 @@ export class Stack {
   #probeLater(): void {
     const { kernel } = this.#parts;
     this.#stopProbing();
+    if (this.#closed) return;
     this.#probing = kernel.timers.after(Math.max(50, this.#breaker.restMs(kernel.clock.nowMs())), () => {
       kernel.scope.run(`breaker ${this.#parts.spec.slug}`, () => this.#probe());
     });

@@ -77,7 +77,12 @@ export class ScriptedTransport implements Transport {
 
   helloResult(): object {
     const { version, capabilities } = this.script;
-    return { protocolVersion: version, capabilities, serverInfo: { name: 'scripted', version: '1' }, instructions: 'hi' };
+    return {
+      protocolVersion: version,
+      capabilities,
+      serverInfo: { name: 'scripted', version: '1' },
+      instructions: 'hi',
+    };
   }
 
   abort(id: number): void {

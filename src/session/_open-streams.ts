@@ -1,0 +1,90 @@
+/**
+ * The open GET streams, one a session: how a message that nobody asked for reaches its client.
+ * Promises: the newest stream of a session wins; a full registry closes the newcomer and nobody else; a broadcast to thousands is spread over
+ * several turns of the loop.
+ * Does not: know HTTP or SSE (`downstream/` brings the streams), or which sessions exist.
+ */
+import { CappedMap } from '../kernel/capped.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+
+/** What the registry needs of a session. */
+export interface StreamOwner {
+  /** Random part of its id. */
+  readonly random: string;
+}
+
+export interface SessionStream {
+  /** False = it is gone. */
+  send(message: Buffer): boolean;
+  close(reason: string): void;
+}
+
+interface Open<S> {
+  readonly owner: S;
+  readonly stream: SessionStream;
+}
+
+/** Written to in one turn: a write costs up to 20 µs. */
+const BROADCAST_SLICE = 250;
+const NEXT_SLICE_MS = 5;
+
+export class OpenStreams<S extends StreamOwner> {
+  readonly #kernel: Kernel;
+  readonly #open: CappedMap<string, Open<S>>;
+  #stopped = false;
+
+  constructor(kernel: Kernel, max: number) {
+    this.#kernel = kernel;
+    this.#open = new CappedMap<string, Open<S>>('session.streams', max, 'refuse', kernel.ceilings);
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  has(random: string): boolean {
+    return this.#open.has(random);
+  }
+
+  attach(owner: S, stream: SessionStream): void {
+    this.close(owner.random, 'replaced');
+    if (!this.#open.set(owner.random, { owner, stream })) stream.close('too-many-streams');
+  }
+
+  /** False = it is not the session's stream (any more). */
+  detach(owner: S, stream: SessionStream): boolean {
+    return this.#open.get(owner.random)?.stream === stream && this.#open.delete(owner.random);
+  }
+
+  close(random: string, reason: string): void {
+    const one = this.#open.get(random);
+    // Away first: closing may call back into `detach`.
+    this.#open.delete(random);
+    one?.stream.close(reason);
+  }
+
+  send(random: string, message: Buffer): boolean {
+    return this.#open.get(random)?.stream.send(message) ?? false;
+  }
+
+  broadcast(fits: (owner: S) => boolean, message: Buffer): number {
+    const targets: string[] = []; // bounded by: the registry
+    for (const { owner } of this.#open.values()) if (fits(owner)) targets.push(owner.random);
+    this.#sendSome(targets, 0, message);
+    return targets.length;
+  }
+
+  /** Each is looked up when its turn comes: it may have gone, or a newer one may have come. */
+  #sendSome(targets: readonly string[], from: number, message: Buffer): void {
+    const to = Math.min(from + BROADCAST_SLICE, targets.length);
+    for (const random of targets.slice(from, to)) this.send(random, message);
+    if (to === targets.length) return;
+    this.#kernel.timers.after(NEXT_SLICE_MS, () => {
+      if (!this.#stopped) this.#sendSome(targets, to, message);
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+}

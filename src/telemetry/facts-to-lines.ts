@@ -1,0 +1,296 @@
+/**
+ * One table: what each fact looks like in the log. The fact's name is the line's `event` and stays stable; the sentence is for people.
+ * Promises: every fact has a row (the compiler sees to it); texts of outside origin are masked and cut; no row reads a secret, for no fact holds one.
+ * Does not: decide whether a line is written (`log.ts`: level; `repeats.ts`: too often).
+ */
+import { errorRow } from '../kernel/errors.ts';
+import type { Fact } from '../kernel/facts.ts';
+import { faultText, masked } from './mask.ts';
+
+export type Level = 'debug' | 'info' | 'warn' | 'error';
+export type Fields = Readonly<Record<string, unknown>>;
+type FactType = Fact['type'];
+type Of<T extends FactType> = Extract<Fact, { type: T }>;
+
+interface Row<F> {
+  readonly level: Level | ((fact: F) => Level);
+  readonly msg: (fact: F) => string;
+  readonly fields?: (fact: F) => Fields;
+  /** Facts that say the same again and again share this; undefined = server or nothing. */
+  readonly same?: (fact: F) => string;
+}
+
+export interface Line {
+  readonly level: Level;
+  readonly msg: string;
+  readonly fields: Fields;
+}
+
+const MiB = 1024 * 1024;
+const mib = (bytes: number): string => `${Math.round(bytes / MiB)} MiB`;
+const seconds = (ms: number): string => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+
+const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
+  // process
+  'process-started': {
+    level: 'info',
+    msg: (f) => `${f.role} started in ${seconds(f.ms)}`,
+    fields: (f) => ({ pid: f.pid, duration_ms: Math.round(f.ms) }),
+  },
+  'process-stopped': {
+    level: (f) => (f.stuck.length > 0 ? 'warn' : 'info'),
+    msg: (f) => `${f.role} stopped (${f.reason})${f.stuck.length > 0 ? `; would not stop: ${f.stuck.join(', ')}` : ''}`,
+    fields: (f) => ({ reason: f.reason, duration_ms: Math.round(f.ms), stuck: f.stuck }),
+  },
+  'listening-started': { level: 'info', msg: (f) => `listening on ${f.where}`, fields: (f) => ({ where: f.where }) },
+  'drain-started': {
+    level: 'info',
+    msg: (f) => `draining: ${f.calls} calls, ${f.streams} streams`,
+    fields: (f) => ({ calls: f.calls, streams: f.streams }),
+  },
+  'loop-stalled': {
+    level: 'error',
+    msg: (f) => `the event loop stood still for ${seconds(f.ms)}`,
+    fields: (f) => ({ duration_ms: Math.round(f.ms), stack: masked(f.stack) }),
+  },
+  'memory-measured': {
+    level: 'info',
+    msg: (f) => `memory ${mib(f.rssBytes)}, heap ${mib(f.heapBytes)}, loop delay p99 ${f.loopP99Ms} ms`,
+    fields: (f) => ({
+      rss_bytes: f.rssBytes,
+      heap_bytes: f.heapBytes,
+      external_bytes: f.externalBytes,
+      loop_p99_ms: f.loopP99Ms,
+    }),
+  },
+  'task-faulted': {
+    level: 'error',
+    msg: (f) => `${f.task} failed: ${faultText(f.fault).message}`,
+    fields: (f) => ({ task: f.task, err: faultText(f.fault) }),
+    same: (f) => f.task,
+  },
+  'task-stuck': {
+    level: 'warn',
+    msg: (f) => `${f.task} would not stop in time`,
+    fields: (f) => ({ task: f.task }),
+    same: (f) => f.task,
+  },
+  'wait-expired': {
+    level: 'warn',
+    msg: (f) => `waited too long: ${f.label} of ${masked(f.owner)}`,
+    fields: (f) => ({ label: f.label, owner: masked(f.owner) }),
+    same: (f) => f.label,
+  },
+  'log-dropped': {
+    level: 'warn',
+    msg: (f) => `${f.lines} log lines were dropped because nobody read them`,
+    fields: (f) => ({ lines: f.lines }),
+  },
+  // clients
+  'session-created': {
+    level: 'info',
+    msg: (f) => `session created ${f.session} for ${f.user} (${masked(f.client)})`,
+    fields: (f) => ({
+      session: f.session,
+      user: f.user,
+      client: masked(f.client),
+      protocol: masked(f.version),
+      path: masked(f.path),
+    }),
+  },
+  'session-ended': {
+    level: 'info',
+    msg: (f) => `session ended ${f.session} (${f.reason})`,
+    fields: (f) => ({ session: f.session, reason: f.reason }),
+  },
+  'stream-opened': { level: 'debug', msg: () => 'stream opened', fields: (f) => ({ session: f.session }) },
+  'stream-closed': {
+    level: 'debug',
+    msg: (f) => `stream closed after ${seconds(f.ms)} (${f.reason})`,
+    fields: (f) => ({ session: f.session, reason: f.reason, duration_ms: Math.round(f.ms) }),
+  },
+  'key-accepted': {
+    level: 'info',
+    msg: (f) => `key accepted: ${f.user}, ${f.keyName}`,
+    fields: (f) => ({ user: f.user, key: f.keyName, key_prefix: f.keyPrefix }),
+  },
+  'key-refused': {
+    level: 'warn',
+    msg: (f) => `key refused: ${f.reason}, from ${f.address}`,
+    fields: (f) => ({ code: f.reason, address: f.address }),
+    same: (f) => f.reason,
+  },
+  'call-answered': {
+    level: (f) => levelOfCall(f.code),
+    msg: messageOfCall,
+    fields: (f) => ({
+      req_id: f.requestId,
+      method: masked(f.method),
+      user: f.user,
+      upstream: f.server,
+      tool: f.tool === undefined ? undefined : masked(f.tool),
+      duration_ms: Math.round(f.ms),
+      bytes: f.bytes,
+      outcome: f.outcome,
+      code: f.code,
+    }),
+  },
+  'request-refused': {
+    level: (f) => levelOfCall(f.code),
+    msg: (f) => `request refused: ${f.code} at ${masked(f.path)}`,
+    fields: (f) => ({ code: f.code, path: masked(f.path) }),
+    same: (f) => f.code,
+  },
+  // servers
+  'server-phase-entered': {
+    level: 'debug',
+    msg: (f) => `${f.server}: ${f.phase}`,
+    fields: (f) => ({ upstream: f.server, phase: f.phase }),
+  },
+  'server-became-ready': {
+    level: 'info',
+    msg: (f) => `${f.server} is ready after ${seconds(f.ms)}: ${f.tools} tools`,
+    fields: (f) => ({
+      upstream: f.server,
+      tools: f.tools,
+      duration_ms: Math.round(f.ms),
+      server_version: masked(f.version),
+    }),
+  },
+  'server-was-lost': {
+    level: 'warn',
+    msg: (f) => `${f.server} was lost in ${f.phase}: ${masked(f.message)}; next try in ${seconds(f.retryMs)}`,
+    fields: (f) => ({ upstream: f.server, code: f.code, phase: f.phase, retry_ms: Math.round(f.retryMs) }),
+  },
+  'server-stopped': {
+    level: 'info',
+    msg: (f) => `${f.server} stopped (${f.reason})`,
+    fields: (f) => ({ upstream: f.server, reason: f.reason }),
+  },
+  'server-said': { level: 'debug', msg: (f) => masked(f.line), fields: (f) => ({ upstream: f.server }) },
+  'server-listed': {
+    level: (f) => (f.changed ? 'info' : 'debug'),
+    msg: (f) =>
+      `${f.server} lists ${f.tools} tools${f.repaired.length > 0 ? `, repaired: ${masked(f.repaired.join(', '))}` : ''}`,
+    fields: (f) => ({ upstream: f.server, tools: f.tools, changed: f.changed, repaired: f.repaired.length }),
+  },
+  'server-silence-raised': {
+    level: 'info',
+    msg: (f) => `${f.server} lives but is slow: its silence limit is ${seconds(f.silenceMs)} now`,
+    fields: (f) => ({ upstream: f.server, silence_ms: f.silenceMs }),
+  },
+  'child-started': {
+    level: 'debug',
+    msg: (f) => `${f.server}: child ${f.pid} started`,
+    fields: (f) => ({ upstream: f.server, pid: f.pid }),
+  },
+  'child-exited': {
+    level: (f) => (f.code === 0 ? 'info' : 'warn'),
+    msg: (f) => `${f.server}: child ${f.pid} ended (${f.signal ?? `code ${f.code}`})`,
+    fields: (f) => ({
+      upstream: f.server,
+      pid: f.pid,
+      exit_code: f.code,
+      signal: f.signal,
+      stderr: masked(f.stderrTail),
+    }),
+  },
+  'children-swept': {
+    level: 'warn',
+    msg: (f) => `${f.pids.length} processes without an owner were ended`,
+    fields: (f) => ({ pids: f.pids }),
+  },
+  'breaker-opened': {
+    level: 'warn',
+    msg: (f) => `${f.server} is cut off for ${seconds(f.ms)}`,
+    fields: (f) => ({ upstream: f.server, rest_ms: Math.round(f.ms) }),
+  },
+  'breaker-closed': {
+    level: 'info',
+    msg: (f) => `${f.server} is trusted again`,
+    fields: (f) => ({ upstream: f.server }),
+  },
+  // planes
+  'snapshot-published': {
+    level: 'debug',
+    msg: (f) => `revision ${f.revision} published`,
+    fields: (f) => ({ revision: f.revision, servers: f.servers, keys: f.keys }),
+  },
+  'snapshot-swapped': {
+    level: 'info',
+    msg: (f) => `revision ${f.revision} from ${f.source}: ${f.servers} servers, ${f.keys} keys`,
+    fields: (f) => ({ revision: f.revision, servers: f.servers, keys: f.keys, source: f.source }),
+  },
+  'control-lost': {
+    level: 'warn',
+    msg: (f) => `control is away (${masked(f.reason)}); calls go on`,
+    fields: (f) => ({ reason: masked(f.reason) }),
+  },
+  'control-found': { level: 'info', msg: () => 'control is back' },
+  'facts-dropped': {
+    level: 'warn',
+    msg: (f) => `${f.count} facts did not reach control`,
+    fields: (f) => ({ count: f.count }),
+  },
+  'config-applied': {
+    level: 'info',
+    msg: (f) => `${f.file} applied: ${f.servers} servers, revision ${f.revision}`,
+    fields: (f) => ({ file: f.file, servers: f.servers, revision: f.revision }),
+  },
+  'config-refused': {
+    level: 'error',
+    msg: (f) => `${f.file} refused: ${masked(f.errors.join('; '))}`,
+    fields: (f) => ({ file: f.file, errors: f.errors.slice(0, 20).map(masked) }),
+  },
+  'first-key-kept': {
+    level: 'info',
+    msg: (f) => `the first key is in ${f.file}`,
+    fields: (f) => ({ file: f.file }),
+  },
+  'key-created': {
+    level: 'info',
+    msg: (f) => `key created: ${f.user}, ${f.keyName}`,
+    fields: (f) => ({ user: f.user, key: f.keyName, key_prefix: f.keyPrefix }),
+  },
+  'key-revoked': {
+    level: 'info',
+    msg: (f) => `key revoked: ${f.user}, ${f.keyName}`,
+    fields: (f) => ({ user: f.user, key: f.keyName, key_prefix: f.keyPrefix }),
+  },
+  'store-migrated': {
+    level: 'info',
+    msg: (f) => `store migrated from ${f.from} to ${f.to}; backup ${f.backup}`,
+    fields: (f) => ({ from: f.from, to: f.to, backup: f.backup }),
+  },
+};
+
+/** A refused or failed call is as loud as its code in `errors.ts`, and never silent. */
+export function levelOfCall(code: Of<'call-answered'>['code']): Level {
+  if (code === undefined) return 'info';
+  const { level } = errorRow(code);
+  return level === 'debug' ? 'info' : level;
+}
+
+export function messageOfCall(fact: Of<'call-answered'>): string {
+  if (fact.method === 'tools/list' && fact.outcome === 'ok') return 'tools/list answered';
+  return fact.outcome === 'ok' ? 'request completed' : `request completed: ${fact.code ?? fact.outcome}`;
+}
+
+function rowOf(fact: Fact): Row<Fact> {
+  return ROWS[fact.type] as Row<Fact>;
+}
+
+export function levelOf(fact: Fact): Level {
+  const { level } = rowOf(fact);
+  return typeof level === 'function' ? level(fact) : level;
+}
+
+export function lineOf(fact: Fact): Line {
+  const row = rowOf(fact);
+  return { level: levelOf(fact), msg: row.msg(fact), fields: row.fields?.(fact) ?? {} };
+}
+
+/** Equal for facts that repeat each other: event and server, or what the row says. */
+export function sameness(fact: Fact): string {
+  return `${fact.type} ${rowOf(fact).same?.(fact) ?? ('server' in fact ? fact.server : '')}`;
+}

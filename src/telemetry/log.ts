@@ -1,0 +1,85 @@
+/**
+ * Facts become lines: JSON by pino for machines, short lines for people at a terminal.
+ * Promises: one line a fact, one JSON object a line; the line of an answered call is built by hand, for it is the hot path; warnings that repeat
+ * are counted instead of written; control characters never reach a terminal.
+ * Does not: write to a descriptor (`sink.ts`) or choose words (`facts-to-lines.ts`).
+ */
+import { type Logger, pino } from 'pino';
+import type { Fact } from '../kernel/facts.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { callLine } from './call-line.ts';
+import { type Level, type Line, levelOf, levelOfCall, lineOf, sameness } from './facts-to-lines.ts';
+import { personLine } from './person-line.ts';
+import { Repeats } from './repeats.ts';
+
+const RANK: Readonly<Record<Level, number>> = { debug: 20, info: 30, warn: 40, error: 50 };
+
+export interface LogOptions {
+  readonly kernel: Pick<Kernel, 'clock' | 'ceilings'>;
+  readonly write: (line: string) => void;
+  readonly level: Level;
+  /** Lines for people instead of JSON. */
+  readonly person: { readonly colour: boolean } | undefined;
+  readonly base: { readonly version: string; readonly role: string; readonly slot: number };
+  /** Hears of lines at warn and above, before repeats are left out. */
+  readonly noted?: (level: Level, event: string, msg: string) => void;
+}
+
+export interface Log {
+  fact(fact: Fact): void;
+  /** Once a second: tells how many repeats were left out. */
+  sweep(): void;
+}
+
+/** Level by name (LOG_LEVEL), info when it is missing or unknown. */
+export function levelFrom(text: string | undefined): Level {
+  const name = text?.trim().toLowerCase() ?? '';
+  if (name === 'trace') return 'debug';
+  if (name === 'fatal') return 'error';
+  return name === 'debug' || name === 'warn' || name === 'error' ? name : 'info';
+}
+
+export function createLog(options: LogOptions): Log {
+  const { kernel, write, person, base } = options;
+  const least = RANK[options.level];
+  const repeats = new Repeats<Fact>(kernel.clock, kernel.ceilings);
+  const logger = pinoOver(options);
+  const fast = callLine(kernel.clock, { service: 'mcphub', ...base });
+
+  function say(fact: Fact, line: Line, leftOut: number): void {
+    const fields = leftOut > 0 ? { ...line.fields, left_out: leftOut } : line.fields;
+    const { level, msg } = line;
+    if (person) write(personLine({ level, msg, fields, role: base.role, atMs: kernel.clock.wallMs() }, person.colour));
+    else logger[level]({ event: fact.type, ...fields }, msg);
+  }
+
+  return {
+    fact(fact) {
+      if (fact.type === 'call-answered' && !person) {
+        const level = levelOfCall(fact.code);
+        if (RANK[level] >= least) write(fast(fact, level));
+        return;
+      }
+      const level = levelOf(fact);
+      if (RANK[level] < least) return;
+      if (RANK[level] >= RANK.warn && fact.type !== 'call-answered' && !repeats.allows(sameness(fact), fact)) return;
+      const line = lineOf(fact);
+      say(fact, line, 0);
+    },
+    sweep() {
+      repeats.sweep((last, count) => say(last, lineOf(last), count));
+    },
+  };
+}
+
+function pinoOver({ kernel, write, level, base }: LogOptions): Logger {
+  return pino(
+    {
+      level,
+      base: { service: 'mcphub', ...base },
+      timestamp: () => `,"time":"${new Date(kernel.clock.wallMs()).toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    { write },
+  );
+}

@@ -1,0 +1,55 @@
+/**
+ * Why a request or a start ended without an answer, in words: server, phase, time waited, and the setting that allows more.
+ */
+import type { EndReason } from '../kernel/deadline.ts';
+import { type ErrorCode, HubError } from '../kernel/errors.ts';
+import type { LinkPhase } from '../kernel/facts.ts';
+import { Refusal } from '../kernel/outcome.ts';
+import type { FlightPlan } from './flight.ts';
+
+const PHASE_SETTING: Readonly<Record<LinkPhase, string>> = {
+  install: 'installMs',
+  start: 'startMs',
+  connect: 'connectMs',
+  handshake: 'handshakeMs',
+  list: 'listMs',
+};
+
+/** The setting that gives a phase of starting more time. */
+export function phaseSetting(phase: LinkPhase, isLocal: boolean): string {
+  return phase === 'handshake' && isLocal ? 'startMs' : PHASE_SETTING[phase];
+}
+
+/** A start that did not get through a phase in time. */
+export function timeUpFault(server: string, phase: LinkPhase, ms: number): HubError {
+  const waitedMs = Math.round(ms);
+  const setting = PHASE_SETTING[phase];
+  return new HubError('upstream-timeout', {
+    message: `${server} did not get through phase ${phase} within ${waitedMs} ms; the setting ${setting} allows more.`,
+    detail: { server, phase, waitedMs, setting },
+  });
+}
+
+/** A request whose deadline has ended. */
+export function endedRefusal(server: string, plan: FlightPlan, reason: EndReason, waitedMs: number): Refusal {
+  const { method, setting } = plan;
+  const phase = PHASES[method] ?? 'call';
+  const detail = { server, phase, waitedMs, outcome: 'unknown' } as const;
+  if (reason === 'time-up')
+    return new Refusal(
+      'upstream-timeout',
+      `${server} did not finish ${method} within ${waitedMs} ms; the setting ${setting} allows more.`,
+      { ...detail, setting },
+    );
+  return new Refusal(reason === 'draining' || reason === 'stopped' ? 'draining' : 'client-gone', undefined, detail);
+}
+
+const PHASES: Readonly<Record<string, string>> = { initialize: 'handshake', 'tools/list': 'list', ping: 'ping' };
+
+/** What a lost connection means for the calls on it. */
+export function gonePart(server: string, fault: HubError): { readonly code: ErrorCode; readonly message: string } {
+  return {
+    code: fault.code === 'server-down' ? 'upstream-gone' : fault.code,
+    message: `The connection to ${server} ended during the call: ${fault.message}`,
+  };
+}

@@ -1,0 +1,63 @@
+/**
+ * When a changed list is read again: once for many notices, and never more often than every two seconds, so that a server that announces a
+ * change with every list cannot make a loop of it.
+ * Source: protocol.md §1.4; reliability.md A17.
+ */
+import type { Kernel } from '../kernel/kernel.ts';
+import type { Scope } from '../kernel/scope.ts';
+
+/** Notices within this time are one, ms. */
+const TOGETHER_MS = 250;
+/** From the start of one list to the next, ms. */
+const APART_MS = 2000;
+
+export class Relist implements Disposable {
+  readonly #kernel: Kernel;
+  readonly #scope: Scope;
+  readonly #list: () => Promise<void>;
+  #timer: Disposable | undefined;
+  #startedMs: number;
+  #running = false;
+  #again = false;
+  #over = false;
+
+  /** `list` may reject: the last good list stays. The first list has just been read. */
+  constructor(kernel: Kernel, scope: Scope, list: () => Promise<void>) {
+    this.#kernel = kernel;
+    this.#scope = scope;
+    this.#list = list;
+    this.#startedMs = kernel.clock.nowMs();
+  }
+
+  soon(): void {
+    if (this.#over || this.#timer) return;
+    if (this.#running) {
+      this.#again = true;
+      return;
+    }
+    const restMs = Math.max(TOGETHER_MS, this.#startedMs + APART_MS - this.#kernel.clock.nowMs());
+    this.#timer = this.#kernel.timers.after(restMs, () => {
+      this.#timer = undefined;
+      this.#scope.run('relist', () => this.#run());
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#over = true;
+    this.#timer?.[Symbol.dispose]();
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    this.#startedMs = this.#kernel.clock.nowMs();
+    try {
+      await this.#list();
+    } catch {
+      // The last good list stays; the pulse decides about the server.
+    }
+    this.#running = false;
+    if (!this.#again) return;
+    this.#again = false;
+    this.soon();
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * How a link stands: its state, since when, why, and who waits for it to settle.
+ * Promises: `settled` ends with every end of connecting, good or bad.
+ * Does not: decide (`link.ts`).
+ */
+import type { Clock } from '../kernel/clock.ts';
+import type { HubError } from '../kernel/errors.ts';
+import type { LinkPhase, LinkState } from '../kernel/facts.ts';
+import type { ServerHello } from '../protocol/era-2025/initialize.ts';
+
+/** What is visible from outside. */
+export interface LinkView {
+  readonly state: LinkState;
+  readonly phase: LinkPhase | undefined;
+  readonly fault: HubError | undefined;
+  readonly sinceMs: number;
+  readonly retryMs: number | undefined;
+  /** Lives that have ended. */
+  readonly restarts: number;
+  readonly hello: ServerHello | undefined;
+  readonly raisedMs: number | undefined;
+}
+
+export class Standing {
+  readonly #clock: Clock;
+  #state: LinkState = 'idle';
+  #phase: LinkPhase | undefined;
+  #changedMs: number;
+  #settled = Promise.withResolvers<void>();
+  /** Why the last life ended; undefined while all is well. */
+  fault: HubError | undefined;
+  retryAtMs: number | undefined;
+  restarts = 0;
+  hello: ServerHello | undefined;
+  raisedMs: number | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#changedMs = clock.nowMs();
+  }
+
+  get state(): LinkState {
+    return this.#state;
+  }
+
+  get phase(): LinkPhase | undefined {
+    return this.#phase;
+  }
+
+  /** Settles when `connecting` is over, one way or the other. */
+  get settled(): Promise<void> {
+    return this.#settled.promise;
+  }
+
+  get view(): LinkView {
+    const nowMs = this.#clock.nowMs();
+    const { fault, restarts, hello, raisedMs, retryAtMs } = this;
+    return {
+      ...{ state: this.#state, phase: this.#phase, sinceMs: nowMs - this.#changedMs, fault, restarts, hello, raisedMs },
+      retryMs: retryAtMs === undefined ? undefined : Math.max(0, retryAtMs - nowMs),
+    };
+  }
+
+  enter(state: LinkState, phase?: LinkPhase): void {
+    const was = this.#state;
+    if (was !== state) this.#changedMs = this.#clock.nowMs();
+    const wasComing = was === 'connecting' || was === 'idle';
+    this.#state = state;
+    this.#phase = phase;
+    if (state !== 'waiting') this.retryAtMs = undefined;
+    if (state === 'connecting' && !wasComing) this.#settled = Promise.withResolvers<void>();
+    if (wasComing && state !== 'connecting') this.#settled.resolve();
+  }
+
+  /** The next step of connecting. */
+  step(phase: LinkPhase): void {
+    if (this.#state === 'connecting') this.#phase = phase;
+  }
+}

@@ -1,0 +1,187 @@
+// covers: B21, B25
+/**
+ * Two hubs on one machine: the server lives in the first, calls come to the second and travel over the first one's unix socket.
+ */
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { startFaultHttp } from '../../test/support/fault-http.ts';
+import { FleetRig, httpSpec, stdioSpec } from '../../test/support/fleet-rig.ts';
+import { until } from '../../test/support/hub.ts';
+import { isRefusal } from '../kernel/outcome.ts';
+import type { ServerSpec } from '../kernel/snapshot.ts';
+
+async function twoHubs(limits: Readonly<Record<string, number>> = {}) {
+  const directory = await mkdtemp(join(tmpdir(), 'peer-'));
+  const socketPath = join(directory, 'hub-1.sock');
+  const home = new FleetRig({ slot: 1, socketPath, limits });
+  const other = new FleetRig({ slot: 2, socketPath, limits });
+  await home.openDoor();
+  return {
+    home,
+    other,
+    socketPath,
+    apply(spec: ServerSpec) {
+      home.fleet.apply([spec]);
+      other.fleet.apply([spec]);
+    },
+    async [Symbol.asyncDispose]() {
+      await other[Symbol.asyncDispose]();
+      await home[Symbol.asyncDispose]();
+      await rm(directory, { recursive: true });
+    },
+  };
+}
+
+/** One raw POST to the door. */
+function post(
+  socketPath: string,
+  path: string,
+  body: string,
+  method = 'POST',
+): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const call = request({ socketPath, path, method, agent: false }, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (piece: string) => {
+        text += piece;
+      });
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+    });
+    call.on('error', reject);
+    call.end(body);
+  });
+}
+
+test('a call to a child of another hub is answered, and the child runs once', async () => {
+  await using hubs = await twoHubs();
+  hubs.apply(stdioSpec('s', ['normal']));
+  await hubs.other.ready('s');
+  assert.equal(await hubs.other.text('s', 'echo', { text: 'grüße' }), 'grüße');
+  assert.equal(await hubs.other.text('s', 'pid'), await hubs.home.text('s', 'pid'));
+  assert.equal(hubs.other.fleet.status('s')?.transport, 'forward');
+  const names = (rig: FleetRig) => rig.fleet.rawListing('s')?.tools.map((tool) => tool.toString());
+  assert.deepEqual(names(hubs.other), names(hubs.home));
+  assert.equal(hubs.other.fleet.rawListing('s')?.instructions, 'fault server: normal');
+});
+
+test('an error of the server and a refusal of the home hub come through as they are', async () => {
+  await using hubs = await twoHubs({ silenceMs: 400, questionMs: 200, pingMs: 300 });
+  hubs.apply(stdioSpec('s', ['normal']));
+  await hubs.other.ready('s');
+  const unknown = await hubs.other.call('s', 'no-such-tool');
+  assert.ok(!isRefusal(unknown) && unknown.kind === 'error');
+  assert.equal(JSON.parse(unknown.json.toString()).message, 'Unknown tool: no-such-tool');
+  const crash = await hubs.other.call('s', 'crash', { code: 3 });
+  assert.ok(!isRefusal(crash) && crash.kind === 'error');
+  const { code, data } = JSON.parse(crash.json.toString());
+  assert.equal(code, -32010);
+  assert.deepEqual([data.server, data.code, data.outcome], ['s', 'upstream-exit', 'unknown']);
+  await hubs.home.ready('s');
+  assert.equal(await hubs.other.text('s', 'echo', { text: 'again' }), 'again');
+});
+
+test('progress travels with the caller’s own token and stops at the result', async () => {
+  await using server = await (async () => {
+    const fault = await startFaultHttp({ answer: 'sse' });
+    return { ...fault, [Symbol.asyncDispose]: () => fault.close() };
+  })();
+  await using hubs = await twoHubs();
+  // Declared as launched elsewhere, so that it has a home; the transport itself is plain HTTP.
+  const spec = httpSpec('s', server.url, { homeHub: 1 });
+  const launch = { command: 'x', args: [], env: {}, cwd: undefined };
+  hubs.apply({ ...spec, transport: { kind: 'http', url: server.url, headers: {}, launch } });
+  await hubs.other.ready('s');
+  const heard: { progress: number; progressToken: unknown }[] = [];
+  const back = {
+    progressToken: '"my-token"',
+    notify: (method: string, params: Buffer) => {
+      assert.equal(method, 'notifications/progress');
+      heard.push(JSON.parse(params.toString()));
+    },
+  };
+  await hubs.other.text('s', 'progress', { steps: 3, ms: 5 }, { back });
+  const atResult = heard.length;
+  assert.equal(atResult, 3);
+  assert.ok(heard.every((one) => one.progressToken === 'my-token'));
+  assert.equal(server.seen.executions, 1);
+});
+
+test('a caller that goes away ends its call in the home hub and at the server, once', async () => {
+  const server = await startFaultHttp({});
+  {
+    await using hubs = await twoHubs();
+    const launch = { command: 'x', args: [], env: {}, cwd: undefined };
+    const spec = httpSpec('s', server.url, { homeHub: 1 });
+    hubs.apply({ ...spec, transport: { kind: 'http', url: server.url, headers: {}, launch } });
+    await hubs.other.ready('s');
+    server.flags.silent = true;
+    const deadline = hubs.other.kernel.deadline(20_000);
+    const refused = hubs.other.refusal('s', 'echo', { text: 'x' }, { deadline });
+    await until(() => hubs.home.fleet.status('s')?.inFlight === 1, 3000, 'the call is at home');
+    await until(() => server.seen.byMethod['tools/call'] === 1, 3000, 'the call is at the server');
+    deadline.end('client-gone');
+    assert.equal((await refused).code, 'client-gone');
+    await until(() => hubs.home.fleet.status('s')?.inFlight === 0, 2000, 'its place at home is free');
+    await until(() => server.seen.byMethod['notifications/cancelled'] === 1, 2000, 'cancelled at the server');
+    await until(() => server.seen.closes >= 1, 2000, 'its request is closed');
+    assert.equal(server.seen.byMethod['notifications/cancelled'], 1);
+  }
+  await server.close();
+});
+
+test('a home hub that is away is named, and the server is back when the hub is', async () => {
+  await using hubs = await twoHubs({ restartCapMs: 1000 });
+  hubs.apply(stdioSpec('s', ['normal']));
+  await hubs.other.ready('s');
+  await hubs.home.closeDoor();
+  const refused = await hubs.other.refusal('s', 'echo', { text: 'x' });
+  assert.equal(refused.code, 'upstream-connect');
+  assert.equal(refused.detail.outcome, 'not-executed');
+  assert.match(refused.message, /hub 1/);
+  await hubs.home.openDoor();
+  assert.equal(await hubs.other.text('s', 'echo', { text: 'back' }), 'back');
+});
+
+test('a silent server is cut by its home hub, which the other hub’s watch leaves to it', async () => {
+  await using hubs = await twoHubs({ silenceMs: 600, questionMs: 300, pingMs: 300 });
+  const server = await startFaultHttp({});
+  const launch = { command: 'x', args: [], env: {}, cwd: undefined };
+  const spec = httpSpec('s', server.url, { homeHub: 1 });
+  hubs.apply({ ...spec, transport: { kind: 'http', url: server.url, headers: {}, launch } });
+  await hubs.other.ready('s');
+  server.flags.silent = true;
+  server.flags.faultMethods = ['tools/call', 'ping'];
+  const bornMs = performance.now();
+  const answer = await hubs.other.call('s', 'echo', { text: 'x' });
+  const tookMs = performance.now() - bornMs;
+  assert.ok(tookMs >= 550 && tookMs < 2000, `${tookMs} ms`);
+  assert.ok(!isRefusal(answer) && answer.kind === 'error');
+  const { data } = JSON.parse(answer.json.toString());
+  assert.deepEqual([data.code, data.server, data.phase, data.setting], ['upstream-silent', 's', 'call', 'silenceMs']);
+  await server.close();
+});
+
+test('the door refuses what is no message, takes notifications, and says what it does not know', async () => {
+  await using hubs = await twoHubs();
+  hubs.apply(stdioSpec('s', ['normal']));
+  await hubs.home.ready('s');
+  const { socketPath } = hubs;
+  assert.equal((await post(socketPath, '/peer/s', 'nonsense')).status, 400);
+  assert.equal((await post(socketPath, '/peer/s', '', 'GET')).status, 405);
+  assert.equal(
+    (await post(socketPath, '/peer/s', '{"jsonrpc":"2.0","method":"notifications/initialized"}')).status,
+    202,
+  );
+  assert.equal((await post(socketPath, '/peer/s', ' '.repeat(5 * 1024 * 1024))).status, 413);
+  const ping = await post(socketPath, '/peer/s', '{"jsonrpc":"2.0","id":"a","method":"ping"}');
+  assert.deepEqual(JSON.parse(ping.text), { jsonrpc: '2.0', id: 'a', result: {} });
+  const nobody = await post(socketPath, '/peer/nobody', '{"jsonrpc":"2.0","id":2,"method":"tools/list"}');
+  assert.equal(JSON.parse(nobody.text).error.data.code, 'server-down');
+  const method = await post(socketPath, '/peer/s', '{"jsonrpc":"2.0","id":3,"method":"prompts/list"}');
+  assert.equal(JSON.parse(method.text).error.code, -32601);
+});
