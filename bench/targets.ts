@@ -3,7 +3,17 @@
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { cleanEnv, delay, freePort, statusOf, until } from '../test/support/hub.ts';
@@ -18,6 +28,8 @@ export interface Tools {
   readonly load: string;
   readonly upstream: string;
   readonly nginx: string | undefined;
+  /** The hub's command, compiled as it is published. */
+  readonly cli: string;
 }
 
 export interface Target {
@@ -41,7 +53,18 @@ export function makeTools(): Tools {
     return out;
   };
   const nginx = ['/usr/sbin/nginx', '/usr/local/sbin/nginx', '/usr/bin/nginx'].find((path) => existsSync(path));
-  return { dir, load: compile('load'), upstream: compile('upstream'), nginx };
+  return { dir, load: compile('load'), upstream: compile('upstream'), nginx, cli: buildHub(dir) };
+}
+
+/** The published form: plain JavaScript beside package.json and the dependencies. */
+function buildHub(dir: string): string {
+  const tsc = join(ROOT, 'node_modules/.bin/tsc');
+  execFileSync(tsc, ['-p', join(ROOT, 'tsconfig.build.json'), '--outDir', join(dir, 'hub/dist')], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  copyFileSync(join(ROOT, 'package.json'), join(dir, 'hub/package.json'));
+  symlinkSync(join(ROOT, 'node_modules'), join(dir, 'hub/node_modules'));
+  return join(dir, 'hub/dist/cli/main.js');
 }
 
 export function pinned(core: string, command: string, args: readonly string[]): [string, string[]] {
@@ -139,7 +162,7 @@ export async function startBenchHub(tools: Tools, options: BenchHubOptions): Pro
   const config = join(dataDir, 'mcp_settings.json');
   writeFileSync(config, JSON.stringify({ mcpServers: options.servers }));
   const [command, args] = pinned(TARGET_CORE, process.execPath, [
-    join(ROOT, 'src/cli/main.ts'),
+    tools.cli,
     'start',
     '--config',
     config,
@@ -166,6 +189,14 @@ export async function startBenchHub(tools: Tools, options: BenchHubOptions): Pro
     stop: () => stopChild(child),
   };
 }
+
+/** 5,000 sessions of one key, all calling at once, are beyond the defaults on purpose; these are raised for the comparison and printed. */
+export const RAISED: Readonly<Record<string, string>> = {
+  MCPHUB_CALLS: '16384',
+  MCPHUB_KEY_IN_FLIGHT: '16384',
+  MCPHUB_SERVER_QUEUE: '16384',
+  MCPHUB_SERVER_QUEUE_MS: '10000',
+};
 
 export async function startHubTarget(tools: Tools): Promise<Target> {
   const upstreamPort = await freePort();

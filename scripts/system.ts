@@ -18,6 +18,7 @@ const NEEDS: readonly Need[] = [
   { command: 'cc', package: 'gcc', why: 'the load generator of the bench' },
   { command: 'nginx', package: 'nginx-light', why: 'what the bench compares with' },
   { command: 'curl', package: 'curl', why: 'the lines of the README' },
+  { command: 'jq', package: 'jq', why: 'the lines of the README' },
 ];
 
 function isThere(command: string): boolean {

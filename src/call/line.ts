@@ -62,6 +62,8 @@ export function createLine(rooms: LineRooms): Line {
 
   function identify(visit: Visit): Outcome<Caller> {
     const world = snapshots.current;
+    // Before the first world no key is known; a 401 now would send clients looking for OAuth.
+    if (world.revision === 0 && !visit.local) return new Refusal('starting', undefined, { retryAfterMs: 1000 });
     const principal = visit.local
       ? LOCAL_PRINCIPAL
       : admit({

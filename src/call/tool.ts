@@ -9,11 +9,12 @@ import type { Route } from '../catalog/view.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { BackChannel } from '../protocol/back-channel.ts';
-import { memberSpan, scanCallParams } from '../protocol/scan.ts';
+import { type CallParams, memberSpan, scanCallParams } from '../protocol/scan.ts';
 import { callParamsFor, replaceSpans } from '../protocol/write.ts';
 import type { ResolvedTimes, UpstreamReply } from '../upstream/call.ts';
 import type { Call, Reply } from './call.ts';
 import type { Cancels } from './cancel.ts';
+import { createFirstListing } from './first-listing.ts';
 import type { LineRooms } from './line.ts';
 
 export function createToolCall(
@@ -21,6 +22,7 @@ export function createToolCall(
   cancels: Cancels,
 ): (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>> {
   const { kernel, limits, fleet } = rooms;
+  const firstListing = createFirstListing(rooms);
 
   function timesOf(spec: ServerSpec | undefined, native: string): ResolvedTimes {
     const tool = spec?.tools[native];
@@ -31,13 +33,8 @@ export function createToolCall(
     };
   }
 
-  return function callTool(call) {
+  function callRoute(call: Call, params: CallParams, route: Route): Outcome<Reply> | Promise<Outcome<Reply>> {
     const { envelope, incoming, session, principal } = call;
-    if (envelope.params.at < 0) return new Refusal('invalid-params', 'tools/call needs params with a name.');
-    const params = scanCallParams(envelope.bytes, envelope.params);
-    if (isRefusal(params)) return params;
-    const route = call.view.route(params.name);
-    if (!route) return new Refusal('unknown-tool', `Unknown tool: ${params.name.slice(0, 100)}`);
     const spec = call.world.servers.find((server) => server.slug === route.server);
     const times = timesOf(spec, route.native);
     const deadline = kernel.deadline(times.totalMs);
@@ -66,6 +63,18 @@ export function createToolCall(
       return isRefusal(answer) ? answer : replyFrom(answer, route);
     };
     return outcome instanceof Promise ? outcome.then(finish) : finish(outcome);
+  }
+
+  return function callTool(call) {
+    const { envelope } = call;
+    if (envelope.params.at < 0) return new Refusal('invalid-params', 'tools/call needs params with a name.');
+    const params = scanCallParams(envelope.bytes, envelope.params);
+    if (isRefusal(params)) return params;
+    const route = call.view.route(params.name);
+    if (route) return callRoute(call, params, route);
+    const late = firstListing.routeTo(params.name, call);
+    if (!late) return new Refusal('unknown-tool', `Unknown tool: ${params.name.slice(0, 100)}`);
+    return late.then((found) => (isRefusal(found) ? found : callRoute(call, params, found)));
   };
 }
 

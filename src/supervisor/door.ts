@@ -2,7 +2,7 @@
  * The port, and the handing over of each accepted connection to a hub.
  * Promises: the port stays open while no hub is up; a connection waits at most `handoverMs` (then 503) and at most `handoverQueue` of them;
  * the guard keeps its copy of a socket until the hub has said that it took it, so that a hub's death between loses nobody; a hub that does not
- * take is passed over while others are there.
+ * take is passed over while others are there, and `untakenMs` says for how long.
  * Does not: read a byte of what is accepted. ADR 0004.
  */
 import { createServer, type Server, type Socket } from 'node:net';
@@ -19,6 +19,8 @@ export interface DoorOptions {
 /** A hub that can be handed connections. `send` as ChildProcess.send. */
 export interface Taker {
   readonly slot: number;
+  /** Its channel is open. */
+  readonly isOpen: boolean;
   send(word: GuardWord, socket: Socket, sent: (fault: Error | null) => void): void;
 }
 
@@ -32,6 +34,7 @@ interface Counter {
   readonly taker: Taker;
   /** On its way to this hub. One at a time: Node queues a second handle behind an unacknowledged first. */
   busy: Waiting | undefined;
+  handedMs: number;
 }
 
 const BACKLOG = 4096;
@@ -48,6 +51,7 @@ export class Door {
   #order: number[] = []; // bounded by: hubs
   #accepted = 0;
   #look: NodeJS.Timeout | undefined;
+  #isClosed = false;
   port = 0;
   /** Connections that got 503 from the guard. */
   turnedAway = 0;
@@ -76,18 +80,32 @@ export class Door {
 
   /** This hub can take connections from now on. */
   opened(taker: Taker): void {
-    this.#counters.set(taker.slot, { taker, busy: undefined });
-    this.#order = [...this.#counters.keys()];
+    this.#counters.set(taker.slot, { taker, busy: undefined, handedMs: 0 });
+    this.#order = [...this.#order.filter((slot) => slot !== taker.slot), taker.slot];
     this.#pump();
   }
 
-  /** This hub is gone or ends: what it had not taken goes to another. */
+  /** This hub ends but still lives: nothing new for it; what is on its way to it, it may still take. */
+  left(slot: number): void {
+    this.#order = this.#order.filter((other) => other !== slot);
+  }
+
+  /** This hub is gone: what it had not taken goes to another. */
   closed(slot: number): void {
     const counter = this.#counters.get(slot);
     this.#counters.delete(slot);
-    this.#order = [...this.#counters.keys()];
-    if (counter?.busy) this.#queue.unshift(counter.busy);
+    this.#order = this.#order.filter((other) => other !== slot);
+    const untaken = counter?.busy;
+    // Its send may still fail later and must not give the connection away a second time.
+    if (counter) counter.busy = undefined;
+    if (untaken) this.#again(untaken);
     this.#pump();
+  }
+
+  /** ms for which this hub has not taken what it was handed; 0 = nothing is on its way. */
+  untakenMs(slot: number): number {
+    const counter = this.#counters.get(slot);
+    return counter?.busy ? performance.now() - counter.handedMs : 0;
   }
 
   /** The hub has taken connection `n`. */
@@ -102,6 +120,7 @@ export class Door {
 
   /** No new connections; those that still wait get 503. */
   close(): void {
+    this.#isClosed = true;
     clearInterval(this.#look);
     for (const server of this.#servers) server.close();
     for (const waiting of this.#queue.splice(0)) this.#turnAway(waiting.socket);
@@ -157,14 +176,25 @@ export class Door {
 
   #hand(counter: Counter, waiting: Waiting): void {
     counter.busy = waiting;
+    counter.handedMs = performance.now();
     counter.taker.send({ t: 'connection', n: waiting.n }, waiting.socket, (fault) => {
-      // The channel is closed; `closed(slot)` follows and finds it here.
-      if (fault && this.#counters.get(counter.taker.slot) !== counter && counter.busy) {
-        this.#queue.unshift(counter.busy);
-        counter.busy = undefined;
-        this.#pump();
+      if (!fault || counter.busy !== waiting) return;
+      counter.busy = undefined;
+      if (counter.taker.isOpen) {
+        // This connection cannot travel (its client is gone, its handle is closed); the hub is fine.
+        this.#turnAway(waiting.socket);
+      } else {
+        // The channel is closed: no more for this hub, and another takes it over.
+        this.left(counter.taker.slot);
+        this.#again(waiting);
       }
+      this.#pump();
     });
+  }
+
+  #again(waiting: Waiting): void {
+    if (this.#isClosed) this.#turnAway(waiting.socket);
+    else this.#queue.unshift(waiting);
   }
 
   #expire(): void {
@@ -176,6 +206,7 @@ export class Door {
   #turnAway(socket: Socket): void {
     this.turnedAway += 1;
     socket.end(NO_HUB);
+    // Unread bytes would make the kernel answer with a reset instead.
     socket.resume();
     setTimeout(() => socket.destroy(), 1000).unref();
   }

@@ -10,9 +10,8 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
-  statSync,
-  unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -47,22 +46,17 @@ export function lockDataDir(dataDir: string): { release(): void } {
     throw new Hopeless([`The data directory ${dataDir} cannot be made: ${(fault as Error).message}`]);
   }
   const aside = `${path}.${process.pid}`;
-  const own: Holder = { pid: process.pid, startTicks: processFacts(process.pid)?.startTicks ?? '' };
+  const own = JSON.stringify({ pid: process.pid, startTicks: processFacts(process.pid)?.startTicks ?? '' });
   try {
-    writeFileSync(aside, JSON.stringify(own), { mode: 0o600 });
+    writeFileSync(aside, own, { mode: 0o600 });
   } catch (fault) {
     throw new Hopeless([`The data directory ${dataDir} cannot be written: ${(fault as Error).message}`]);
   }
   try {
     for (let tries = 0; tries < 5; tries += 1) {
-      if (tryLink(aside, path)) return { release: () => release(path, own) };
-      const holder = holderOf(path);
-      if (holder && isAlive(holder.pid, holder.startTicks)) {
-        throw new Hopeless([
-          `Another hub (pid ${holder.pid}) runs on the data directory ${dataDir}. Stop it, or give this one another with --data-dir.`,
-        ]);
-      }
-      rmSync(path, { force: true });
+      if (tryTake(aside, path, own)) return { release: () => release(path, own) };
+      refuseLiving(path, dataDir);
+      moveStaleAway(path, dataDir);
     }
     throw new Hopeless([`The lock ${path} cannot be taken.`]);
   } finally {
@@ -70,25 +64,83 @@ export function lockDataDir(dataDir: string): { release(): void } {
   }
 }
 
-function tryLink(from: string, to: string): boolean {
+/** The lock appears whole or not at all. */
+function tryTake(aside: string, path: string, own: string): boolean {
   try {
-    linkSync(from, to);
+    linkSync(aside, path);
+    return true;
+  } catch (fault) {
+    if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP'].includes((fault as NodeJS.ErrnoException).code ?? ''))
+      return false;
+  }
+  // A file system without hard links.
+  try {
+    writeFileSync(path, own, { mode: 0o600, flag: 'wx' });
     return true;
   } catch {
     return false;
   }
 }
 
+function refuseLiving(path: string, dataDir: string): void {
+  const holder = holderOf(path);
+  if (!holder || holder.pid === process.pid || !isAlive(holder.pid, holder.startTicks)) return;
+  throw new Hopeless([
+    `Another hub (pid ${holder.pid}) runs on the data directory ${dataDir}. Stop it, or give this one another with --data-dir.`,
+  ]);
+}
+
+/**
+ * Two that find the same stale lock must not both remove it: the slower one would remove the lock that the faster has just taken. So it is
+ * moved away, looked at again, and put back if it turns out to be a living one's.
+ */
+function moveStaleAway(path: string, dataDir: string): void {
+  const moved = `${path}.stale.${process.pid}`;
+  try {
+    renameSync(path, moved);
+  } catch {
+    // Another was faster.
+    return;
+  }
+  try {
+    refuseLiving(moved, dataDir);
+  } catch (fault) {
+    try {
+      linkSync(moved, path);
+    } catch {
+      // A third one holds it now.
+    }
+    throw fault;
+  } finally {
+    rmSync(moved, { force: true });
+  }
+}
+
 function holderOf(path: string): Holder | undefined {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Holder;
+    const { pid, startTicks } = JSON.parse(readFileSync(path, 'utf8')) as Partial<Holder>;
+    return typeof pid === 'number' ? { pid, startTicks: startTicks ?? '' } : undefined;
   } catch {
     return undefined;
   }
 }
 
-function release(path: string, own: Holder): void {
-  if (holderOf(path)?.pid === own.pid) rmSync(path, { force: true });
+function release(path: string, own: string): void {
+  try {
+    if (readFileSync(path, 'utf8') === own) rmSync(path, { force: true });
+  } catch {
+    // Gone already.
+  }
+}
+
+/** A new life of one process: the run directory is there (a cleaner of temporary files may have taken it) and its old sockets are not. */
+export function clearSockets(runDir: string, names: readonly string[]): void {
+  try {
+    mkdirSync(runDir, { recursive: true, mode: 0o700 });
+    for (const name of names) rmSync(join(runDir, name), { force: true });
+  } catch {
+    // The process itself will say what is wrong.
+  }
 }
 
 /** Makes the run directory 0700 and removes sockets of a previous run. The lock must be held. */
@@ -101,8 +153,8 @@ export function prepareRunDir(runDir: string): void {
   if ((facts.mode & 0o077) !== 0) chmodSync(runDir, 0o700);
   for (const name of readdirSync(runDir)) {
     const path = join(runDir, name);
-    if (name.endsWith('.sock') && statSync(path, { throwIfNoEntry: false })?.isSocket()) unlinkSync(path);
-    if (name.startsWith('stall-')) unlinkSync(path);
+    const isSocket = name.endsWith('.sock') && lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true;
+    if (isSocket || name.startsWith('stall-')) rmSync(path, { force: true });
   }
 }
 

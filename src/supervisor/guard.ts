@@ -6,11 +6,11 @@
  * Does not: serve a request, read configuration, or wait for anybody without a bound. node:* and pure files only.
  */
 import { createHash } from 'node:crypto';
-import { realpathSync } from 'node:fs';
+import { closeSync, constants, openSync, realpathSync } from 'node:fs';
 import type { Limits } from '../config/limits.ts';
 import { DESCENDANT_MARK, GUARD_ENV, type ProcessWord } from '../kernel/guard-wire.ts';
 import { openSink } from '../telemetry/sink.ts';
-import { Door } from './door.ts';
+import { Door, type Taker } from './door.ts';
 import { Hopeless, lockDataDir, prepareRunDir } from './ground.ts';
 import { Member } from './member.ts';
 import { portHolder, sweepMarked } from './proc.ts';
@@ -55,6 +55,7 @@ class Guard {
   #stopping = false;
   #lookedMs = 0;
   #exitCode = 0;
+  #finishing = false;
   #rolling = false;
 
   constructor(options: GuardOptions) {
@@ -139,27 +140,36 @@ class Guard {
       markRoot: this.#markRoot,
       limits,
       log: (level, event, msg, more) => this.#log(level, event, msg, more),
-      heard: (word) => this.#hear(member, word),
+      heard: (word) => this.#hear(member, slot, word),
       ready: () => {
-        if (role === 'hub') this.#door.opened({ slot, send: (word, socket, sent) => member.say(word, socket, sent) });
+        if (role === 'hub') this.#door.opened(takerOf(member, slot));
       },
-      gone: (code) => this.#gone(member, role, code),
+      untakenMs: () => (role === 'hub' ? this.#door.untakenMs(slot) : 0),
+      leaving: () => {
+        if (role === 'hub') this.#door.left(slot);
+      },
+      gone: (code) => this.#gone(member, role, slot, code),
     });
     return member;
   }
 
-  #hear(member: Member, word: ProcessWord): void {
-    if (word.t === 'taken') this.#door.taken(Number(member.who.split('-')[1]), word.n);
-    else if (word.t === 'tell') for (const line of word.lines) process.stdout.write(`${line}\n`);
-    else if (word.t === 'hopeless') {
-      for (const line of word.lines) process.stderr.write(`${line}\n`);
-      this.#stop(EXIT_HOPELESS);
-    }
+  #hear(member: Member, slot: number, word: ProcessWord): void {
+    if (word.t === 'taken') this.#door.taken(slot, word.n);
+    // Through the sink: a terminal that nobody reads must not stop the guard.
+    else if (word.t === 'tell') for (const line of word.lines) this.#sink.write(`${line}\n`);
+    else if (word.t === 'hopeless') this.#hopeless(member, word.lines);
   }
 
-  #gone(member: Member, role: 'hub' | 'control', code: number | null): void {
-    if (role === 'hub') this.#door.closed(Number(member.who.split('-')[1]));
-    if (!this.#stopping && code === EXIT_HOPELESS) this.#stop(EXIT_HOPELESS);
+  /** Before anything served: the end. Later (a configuration that was broken meanwhile) the hubs go on from the world they have. */
+  #hopeless(member: Member, lines: readonly string[]): void {
+    if (member.wasReady) return this.#log('error', 'restart-hopeless', `${member.who}: ${lines.join('; ')}`);
+    for (const line of lines) process.stderr.write(`${line}\n`);
+    this.#stop(EXIT_HOPELESS);
+  }
+
+  #gone(member: Member, role: 'hub' | 'control', slot: number, code: number | null): void {
+    if (role === 'hub') this.#door.closed(slot);
+    if (!this.#stopping && code === EXIT_HOPELESS && !member.wasReady) this.#stop(EXIT_HOPELESS);
     if (this.#stopping) this.#finishIfEmpty();
   }
 
@@ -182,7 +192,11 @@ class Guard {
         this.#stop(0);
       });
     }
-    process.on('SIGHUP', () => this.#control?.say({ t: 'reload' }));
+    process.on('SIGHUP', () => {
+      if (!isTerminalGone()) return this.#control?.say({ t: 'reload' });
+      this.#log('info', 'drain-started', 'the terminal is gone: stopping');
+      this.#stop(0);
+    });
     process.on('SIGUSR2', () => void this.#roll());
   }
 
@@ -202,13 +216,10 @@ class Guard {
   #finishIfEmpty(): void {
     if (this.#hubs.some((hub) => hub.alive)) return;
     this.#door.close();
-    if (this.#control?.alive) {
-      const control = this.#control;
-      control.end();
-      setTimeout(() => control.kill('SIGKILL'), CONTROL_MS).unref();
-      return;
-    }
-    void this.#finish(this.#exitCode);
+    const control = this.#control;
+    if (!control?.alive) return void this.#finish(this.#exitCode);
+    control.end();
+    setTimeout(() => control.kill('SIGKILL'), CONTROL_MS).unref();
   }
 
   #killAll(why: string, code: number): void {
@@ -218,6 +229,9 @@ class Guard {
   }
 
   async #finish(code: number): Promise<void> {
+    if (this.#finishing) return;
+    this.#finishing = true;
+    this.#door.close();
     await sweepMarked(DESCENDANT_MARK, this.#markRoot);
     try {
       prepareRunDir(this.#options.runDir);
@@ -259,6 +273,27 @@ class Guard {
 }
 
 const CONTROL_MS = 3000;
+
+function takerOf(member: Member, slot: number): Taker {
+  return {
+    slot,
+    get isOpen() {
+      return member.isOpen;
+    },
+    send: (word, socket, sent) => member.say(word, socket, sent),
+  };
+}
+
+/** A hang-up is told by the same signal as "reload"; after one the terminal cannot be opened any more. */
+function isTerminalGone(): boolean {
+  if (!process.stdout.isTTY) return false;
+  try {
+    closeSync(openSync('/dev/tty', constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY));
+    return false;
+  } catch {
+    return true;
+  }
+}
 
 function restFor(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));

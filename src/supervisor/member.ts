@@ -1,24 +1,17 @@
 /**
- * One process under the guard: forked, watched by beat and probe, judged by `verdict.ts`, replaced when it is gone.
+ * One process under the guard: forked, judged by `verdict.ts` from what `watch.ts` sees, replaced when it is gone.
  * Promises: a dead one is forked again at once, with growing rests after too many deaths in a minute, for ever; before a kill the evidence is on
- * disk; its descendants are swept after its death; nothing here waits for it without a bound.
+ * disk (or 300 ms have passed); its descendants are swept after its death; nothing here waits for it without a bound.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { type ClientRequest, get } from 'node:http';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Limits } from '../config/limits.ts';
-import {
-  type Beat,
-  DESCENDANT_MARK,
-  GUARD_ENV,
-  type GuardWord,
-  type ProcessWord,
-  socketName,
-} from '../kernel/guard-wire.ts';
-import { guiltyStack, writeEvidence } from './ground.ts';
-import { processFacts, sleepsIn, sweepMarked, waitedForCpuMs } from './proc.ts';
-import { verdictOn } from './verdict.ts';
+import { DESCENDANT_MARK, GUARD_ENV, type GuardWord, type ProcessWord, socketName } from '../kernel/guard-wire.ts';
+import { clearSockets, guiltyStack, writeEvidence } from './ground.ts';
+import { processFacts, sleepsIn, sweepMarked } from './proc.ts';
+import { type Verdict, verdictOn } from './verdict.ts';
+import { Watch } from './watch.ts';
 
 export interface MemberOptions {
   readonly role: 'hub' | 'control';
@@ -34,30 +27,31 @@ export interface MemberOptions {
   readonly log: (level: 'info' | 'warn' | 'error', event: string, msg: string, more?: object) => void;
   readonly heard: (word: ProcessWord) => void;
   readonly ready: () => void;
+  /** ms for which it has not taken a connection. */
+  readonly untakenMs: () => number;
+  /** It will end; no new work for it. */
+  readonly leaving: () => void;
   readonly gone: (code: number | null) => void;
 }
 
-const BOOT_MS = 15_000;
+/** Longest boot without a beat: reading the world, opening the store (control may wait for it for 30 s). */
+const BOOT_MS = { hub: 20_000, control: 40_000 } as const;
 const RESTART_WINDOW_MS = 60_000;
 const BACKOFF_CAP_MS = 30_000;
+/** Budget of a process that beats but does not work. */
 const END_GRACE_MS = 5000;
 /** Stack and kernel state are gathered for at most this long before a kill. */
 const EVIDENCE_MS = 300;
-const BEAT_BYTES = 65_536;
+/** sysexits.h EX_CONFIG: starting again does not help. */
+const EXIT_HOPELESS = 78;
 
 export class Member {
   readonly #options: MemberOptions;
   readonly who: string;
   #child: ChildProcess | undefined;
+  #watch: Watch | undefined;
   #mark = '';
   #instances = 0;
-  #bornMs = 0;
-  #beatMs = -1;
-  #lastBeat: Beat | undefined;
-  #atBeat = { cpuMs: 0, waitedMs: 0 };
-  #beats: ClientRequest | undefined;
-  #probe: ClientRequest | undefined;
-  #failedProbes = 0;
   #deaths: number[] = []; // bounded by: restarts within a minute
   #rests = 0;
   #condemned: string | undefined;
@@ -65,6 +59,8 @@ export class Member {
   #replacing = false;
   #respawn: NodeJS.Timeout | undefined;
   isReady = false;
+  /** Some instance of it has been ready: what it is told to do can work. */
+  wasReady = false;
 
   constructor(options: MemberOptions) {
     this.#options = options;
@@ -79,25 +75,39 @@ export class Member {
     return this.#child !== undefined;
   }
 
+  /** Its channel is open. */
+  get isOpen(): boolean {
+    return this.#child?.connected === true;
+  }
+
   fork(): void {
-    const { role, slot, entry, env, execArgv, markRoot } = this.#options;
+    const { role, slot, entry, env, execArgv, markRoot, runDir, limits } = this.#options;
     this.#instances += 1;
     this.#mark = `${markRoot}${this.who}.${process.pid}.${String(this.#instances).padStart(6, '0')}`;
-    this.#bornMs = performance.now();
-    this.#beatMs = -1;
-    this.#failedProbes = 0;
     this.#condemned = undefined;
-    this.#atBeat = { cpuMs: 0, waitedMs: 0 };
-    const child = spawn(process.execPath, [...execArgv, entry], {
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      env: { ...env, [GUARD_ENV.role]: role, [GUARD_ENV.slot]: String(slot), [DESCENDANT_MARK]: this.#mark },
-    });
+    const socket = socketName(role, slot);
+    clearSockets(runDir, role === 'hub' ? [socket, `front-${slot}.sock`] : [socket]);
+    let child: ChildProcess;
+    try {
+      child = spawn(process.execPath, [...execArgv, entry], {
+        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+        env: { ...env, [GUARD_ENV.role]: role, [GUARD_ENV.slot]: String(slot), [DESCENDANT_MARK]: this.#mark },
+      });
+    } catch (fault) {
+      this.#died(undefined, `it cannot be started: ${(fault as Error).message}`, {});
+      return;
+    }
     this.#child = child;
-    child.on('message', (word: ProcessWord) => this.#hear(word));
-    child.on('error', (fault) =>
-      this.#options.log('error', 'process-spawn-failed', `${this.who} cannot be started: ${fault.message}`),
+    if (child.pid !== undefined)
+      this.#watch = new Watch(child.pid, { socketPath: join(runDir, socket), probeMs: limits.probeMs });
+    child.on('message', (word: ProcessWord) => this.#hear(child, word));
+    child.on('error', (fault) => {
+      // Never born: no exit will be told. (A living one's error is a signal that could not be sent.)
+      if (child.pid === undefined) this.#exited(child, `it cannot be started: ${fault.message}`, {});
+    });
+    child.once('exit', (code, signal) =>
+      this.#exited(child, `it ended with ${signal ?? `code ${code}`}`, { code, signal }),
     );
-    child.once('exit', (code, signal) => this.#exited(child, code, signal));
   }
 
   say(word: GuardWord, socket?: Socket, sent: (fault: Error | null) => void = () => {}): void {
@@ -111,65 +121,66 @@ export class Member {
     this.#child?.kill(signal);
   }
 
-  /** It shall end and not come back. */
+  /** It shall end and not come back. Asked once; again changes nothing. */
   end(): void {
+    if (this.#stopping) return;
     this.#stopping = true;
     clearTimeout(this.#respawn);
-    if (!this.#child) return this.#options.gone(0);
-    this.say({ t: 'drain' });
-    this.kill('SIGTERM');
+    if (this.#child) this.#askToEnd();
+    else this.#options.gone(0);
   }
 
-  /** It shall drain, and a new one take its place. */
+  /** It shall drain, and a new one take its place; killed when it takes longer than `killMs`. */
   replace(): void {
+    const child = this.#child;
+    if (!child || this.#replacing || this.#condemned !== undefined) return;
     this.#replacing = true;
-    this.say({ t: 'drain' });
+    this.#options.leaving();
+    this.#askToEnd();
+    this.#strikeLater(child, this.#options.limits.killMs);
+  }
+
+  /** A signal and not a word: the channel may be full, and both would be two requests. Windows has no such signals. */
+  #askToEnd(): void {
+    if (process.platform === 'win32') this.say({ t: 'drain' });
+    else this.kill('SIGTERM');
   }
 
   /** Called once a second. `lateMs` = how late the guard itself is. */
   look(lateMs: number): void {
     const child = this.#child;
-    const pid = child?.pid;
-    if (!child || pid === undefined || this.#stopping) return;
-    this.#connectBeat();
-    this.#sendProbe();
-    if (this.#condemned) return;
-    const facts = processFacts(pid);
-    const sinceMs = performance.now() - (this.#beatMs < 0 ? this.#bornMs : this.#beatMs);
-    const { beatMs, beatCpuMs } = this.#options.limits;
-    const verdict = verdictOn(
-      {
-        sinceBeatMs: sinceMs,
-        booting: this.#beatMs < 0,
-        cpuMs: facts && facts.cpuMs - this.#atBeat.cpuMs,
-        waitedForCpuMs: waitedForCpuMs(pid) - this.#atBeat.waitedMs,
-        state: facts?.state,
-        sleepsIn: sinceMs > beatMs ? sleepsIn(pid) : '',
-        failedProbes: this.#failedProbes,
-        guardLateMs: lateMs,
-      },
-      { beatMs, beatCpuMs, bootMs: BOOT_MS },
-    );
-    if (verdict.act !== 'none') this.#condemn(child, verdict.act, verdict.why);
+    if (!child || !this.#watch) return;
+    if (this.isReady) this.#watch.look();
+    if (this.#condemned !== undefined) return;
+    const { role, limits, untakenMs } = this.#options;
+    const { beatMs, beatCpuMs, handoverMs } = limits;
+    const seen = this.#watch.observe(lateMs, untakenMs());
+    const verdict = verdictOn(seen, { beatMs, beatCpuMs, handoverMs, bootMs: BOOT_MS[role] });
+    if (verdict.act === 'none') return;
+    // One that ends anyway may be slow; one that cannot hear is killed then too.
+    if (verdict.act === 'end' && (this.#stopping || this.#replacing)) return;
+    this.#condemn(child, verdict);
   }
 
-  #condemn(child: ChildProcess, act: 'kill' | 'end', why: string): void {
+  #condemn(child: ChildProcess, verdict: Exclude<Verdict, { act: 'none' }>): void {
+    const { act, why } = verdict;
     this.#condemned = why;
+    this.#options.leaving();
     const pid = child.pid ?? -1;
-    const strike = () => {
-      if (this.#child === child) child.kill('SIGKILL');
-    };
     void Promise.race([this.#evidence(pid, why), later(EVIDENCE_MS)]).then((evidence) => {
-      this.#options.log(
-        'error',
-        'process-condemned',
-        `${this.who} (pid ${pid}) is ${act === 'kill' ? 'killed' : 'ended'}: ${why}`,
-        { evidence, pid },
-      );
-      if (act === 'kill') return strike();
-      this.say({ t: 'drain' });
-      setTimeout(strike, END_GRACE_MS).unref();
+      if (this.#child !== child) return;
+      const what = `${this.who} (pid ${pid}) is ${act === 'kill' ? 'killed' : 'ended'}: ${why}`;
+      this.#options.log('error', 'process-condemned', what, { evidence, pid });
+      if (act === 'kill') return void child.kill('SIGKILL');
+      this.#askToEnd();
+      this.#strikeLater(child, END_GRACE_MS);
     });
+  }
+
+  #strikeLater(child: ChildProcess, ms: number): void {
+    setTimeout(() => {
+      if (this.#child === child) child.kill('SIGKILL');
+    }, ms).unref();
   }
 
   async #evidence(pid: number, why: string): Promise<string | undefined> {
@@ -182,59 +193,52 @@ export class Member {
       why,
       facts: processFacts(pid),
       sleepsIn: sleepsIn(pid),
-      lastBeat: this.#lastBeat,
-      sinceBeatMs: Math.round(performance.now() - this.#beatMs),
+      lastBeat: this.#watch?.lastBeat,
+      sinceBeatMs: Math.round(this.#watch?.sinceBeatMs ?? 0),
       guiltyStack: stack?.split('\n'),
     };
     return writeEvidence(dataDir, this.who, found);
   }
 
-  #hear(word: ProcessWord): void {
+  #hear(child: ChildProcess, word: ProcessWord): void {
+    if (this.#child !== child) return;
     if (word.t === 'ready') {
       this.isReady = true;
-      this.#options.ready();
+      this.wasReady = true;
+      if (!this.#stopping) this.#options.ready();
     }
     this.#options.heard(word);
   }
 
-  #exited(child: ChildProcess, code: number | null, signal: string | null): void {
+  #exited(child: ChildProcess, how: string, ending: { code?: number | null; signal?: string | null }): void {
     if (this.#child !== child) return;
-    const { log, gone, dataDir } = this.#options;
+    const { log, gone } = this.#options;
     this.#child = undefined;
     this.isReady = false;
-    this.#beats?.destroy();
-    this.#beats = undefined;
-    this.#probe?.destroy();
-    this.#probe = undefined;
-    const mark = this.#mark;
-    void sweepMarked(DESCENDANT_MARK, mark).then((pids) => {
+    this.#watch?.close();
+    const { lastBeat } = this.#watch ?? {};
+    this.#watch = undefined;
+    void sweepMarked(DESCENDANT_MARK, this.#mark).then((pids) => {
       if (pids.length > 0)
         log('warn', 'children-swept', `${pids.length} processes of the late ${this.who} were ended`, { pids });
     });
-    gone(code);
-    if (this.#stopping || code === 78) return;
+    const hopeless = ending.code === EXIT_HOPELESS && !this.wasReady;
+    gone(ending.code ?? null);
+    if (this.#stopping || hopeless) return;
     const asked = this.#replacing;
     this.#replacing = false;
-    const restMs = asked ? 0 : this.#restMs();
-    if (!asked) {
-      const why = this.#condemned ?? `it ended with ${signal ?? `code ${code}`}`;
-      log(
-        'error',
-        'process-died',
-        `${this.who} (pid ${child.pid}) is gone: ${why}; ${restMs > 0 ? `the next one comes in ${restMs} ms` : 'the next one is started'}`,
-        { code, signal },
-      );
-      if (!this.#condemned)
-        void writeEvidence(dataDir, this.who, {
-          at: new Date().toISOString(),
-          process: this.who,
-          pid: child.pid,
-          why,
-          code,
-          signal,
-          lastBeat: this.#lastBeat,
-        });
-    }
+    if (asked) this.#respawn = setTimeout(() => this.fork(), 0);
+    else this.#died(child.pid, this.#condemned ?? how, { ...ending, lastBeat });
+  }
+
+  /** Not asked for: told, put on record, and tried again. */
+  #died(pid: number | undefined, why: string, more: object): void {
+    const { log, dataDir } = this.#options;
+    const restMs = this.#restMs();
+    const next = restMs > 0 ? `the next one comes in ${restMs} ms` : 'the next one is started';
+    log('error', 'process-died', `${this.who} (pid ${pid ?? 'none'}) is gone: ${why}; ${next}`, { pid, restMs });
+    if (this.#condemned === undefined)
+      void writeEvidence(dataDir, this.who, { at: new Date().toISOString(), process: this.who, pid, why, ...more });
     this.#respawn = setTimeout(() => this.fork(), restMs);
   }
 
@@ -251,64 +255,6 @@ export class Member {
     this.#deaths = this.#deaths.slice(-restarts - 1);
     const stepMs = Math.min(BACKOFF_CAP_MS, guardBackoffMs * 2 ** (this.#rests - 1));
     return Math.round(stepMs * (0.75 + Math.random() * 0.25));
-  }
-
-  #socketPath(): string {
-    return join(this.#options.runDir, socketName(this.#options.role, this.#options.slot));
-  }
-
-  #connectBeat(): void {
-    if (this.#beats || !this.isReady) return;
-    const request = get({ socketPath: this.#socketPath(), path: '/beat', agent: false });
-    this.#beats = request;
-    const over = () => {
-      if (this.#beats === request) this.#beats = undefined;
-    };
-    request.on('error', over);
-    request.on('close', over);
-    request.on('response', (answer) => {
-      let held = '';
-      answer.setEncoding('utf8');
-      answer.on('error', over);
-      answer.on('data', (chunk: string) => {
-        held = (held + chunk).slice(-BEAT_BYTES);
-        const lines = held.split('\n');
-        held = lines.pop() ?? '';
-        const last = lines.at(-1);
-        if (last) this.#beat(last);
-      });
-    });
-  }
-
-  #beat(line: string): void {
-    const pid = this.#child?.pid;
-    if (pid === undefined) return;
-    this.#beatMs = performance.now();
-    this.#atBeat = { cpuMs: processFacts(pid)?.cpuMs ?? 0, waitedMs: waitedForCpuMs(pid) };
-    try {
-      this.#lastBeat = JSON.parse(line) as Beat;
-    } catch {
-      // Half a line; the next one comes in a second.
-    }
-  }
-
-  #sendProbe(): void {
-    if (this.#probe || !this.isReady) return;
-    const request = get({ socketPath: this.#socketPath(), path: '/probe', agent: false });
-    this.#probe = request;
-    let answered = false;
-    const timer = setTimeout(() => request.destroy(), this.#options.limits.probeMs);
-    request.on('response', (answer) => {
-      answered = answer.statusCode === 200;
-      answer.resume();
-    });
-    request.on('error', () => {});
-    request.on('close', () => {
-      clearTimeout(timer);
-      if (this.#probe !== request) return;
-      this.#probe = undefined;
-      this.#failedProbes = answered ? 0 : this.#failedProbes + 1;
-    });
   }
 }
 

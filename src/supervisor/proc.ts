@@ -3,11 +3,12 @@
  * Promises: never throws; a process that is gone reads as undefined; the sweep kills by a mark in the environment, so that double forks and
  * `setsid` hide nobody.
  */
-
 import { readFileSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 
 const TICK_MS = 10;
+const ROUNDS = 20;
+const ROUND_MS = 20;
 
 export interface ProcessFacts {
   readonly state: string;
@@ -62,22 +63,24 @@ export function isAlive(pid: number, startTicks?: string): boolean {
   }
 }
 
-/** Kills every process whose environment holds `NAME=<prefix>…`; answers with their pids. Repeats until none is left, at most five times. */
+/** Kills every process whose environment holds `NAME=<prefix>…`; answers with their pids. Repeats until none is left, at most `ROUNDS` times. */
 export async function sweepMarked(name: string, prefix: string): Promise<number[]> {
-  const swept: number[] = []; // bounded by: processes of this machine
-  for (let round = 0; round < 5; round += 1) {
+  const swept = new Set<number>(); // bounded by: processes of this machine
+  for (let round = 0; round < ROUNDS; round += 1) {
     const found = await markedPids(name, prefix);
     if (found.length === 0) break;
     for (const pid of found) {
       try {
         process.kill(pid, 'SIGKILL');
-        swept.push(pid);
+        swept.add(pid);
       } catch {
         // It ended by itself.
       }
     }
+    // The killed need a moment to be gone; meanwhile one of them may have had a child.
+    await new Promise((resolve) => setTimeout(resolve, ROUND_MS));
   }
-  return swept;
+  return [...swept];
 }
 
 async function markedPids(name: string, prefix: string): Promise<number[]> {
@@ -125,7 +128,6 @@ export async function portHolder(port: number): Promise<string | undefined> {
 }
 
 async function holdsSocket(pid: string, inodes: ReadonlySet<string>): Promise<boolean> {
-  const { readlink } = await import('node:fs/promises');
   for (const fd of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
     const target = await readlink(`/proc/${pid}/fd/${fd}`).catch(() => '');
     const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];

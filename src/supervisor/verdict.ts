@@ -1,7 +1,8 @@
 /**
  * The guard's decision table: what is seen of a process → what is done to it. Pure; the whole judgement stands on this page.
  * Promises: a process that is stalled, stopped or stuck in a terminal is killed at once (it could not hear SIGTERM); one that turns but does not
- * answer is asked to end; one that merely gets no CPU, or looks silent because the guard itself slept, is left alone.
+ * answer is asked to end; silence counts only as far as neither a lack of CPU nor the guard's own sleep explains it, so that a starved host or
+ * a suspended laptop costs nobody.
  * Source: defaults.md, row Guard; reliability.md F9, F10, P10.
  */
 export interface Observation {
@@ -11,7 +12,7 @@ export interface Observation {
   readonly booting: boolean;
   /** CPU used since the last beat, ms; undefined = cannot be known on this system. */
   readonly cpuMs: number | undefined;
-  /** Time it was ready to run since the last beat but had no CPU, ms. */
+  /** Time it was ready to run since the last beat but had no CPU, ms. A wait that still lasts is not in it: then the state is R. */
   readonly waitedForCpuMs: number;
   /** Letter of its state (R S D T Z …), or undefined. */
   readonly state: string | undefined;
@@ -19,6 +20,8 @@ export interface Observation {
   readonly sleepsIn: string;
   /** Probes without an answer in a row. */
   readonly failedProbes: number;
+  /** ms for which it has not taken a connection that it was handed. */
+  readonly untakenMs: number;
   /** ms by which the guard's own look came late (suspend, starvation of the guard). */
   readonly guardLateMs: number;
 }
@@ -26,6 +29,7 @@ export interface Observation {
 export interface VerdictLimits {
   readonly beatMs: number;
   readonly beatCpuMs: number;
+  readonly handoverMs: number;
   /** A process that has not beaten once by then failed to boot. */
   readonly bootMs: number;
 }
@@ -41,32 +45,41 @@ const NONE: Verdict = { act: 'none' };
 const PROBES = 3;
 /** The guard's own sleep that makes all it sees stale. */
 const GUARD_LATE_MS = 1500;
-/** Share of the silence that a process spent waiting for CPU and that explains it. */
-const STARVED = 0.5;
+/** Multiples of the allowed silence after which silence alone is enough. */
+const BLIND = 3;
+const DEADLOCKED = 5;
 /** Functions of the kernel in which a write to a terminal or pipe blocks. */
-const WRITES = /^(wait_woken|n_tty_write|tty_write|pipe_write|do_tty_write)/;
+const WRITES = /^(wait_woken|n_tty_write|tty_write|pipe_write|anon_pipe_write|do_tty_write)/;
 
 export function verdictOn(seen: Observation, limits: VerdictLimits): Verdict {
   if (seen.guardLateMs > GUARD_LATE_MS) return NONE;
   const allowedMs = seen.booting ? limits.bootMs : limits.beatMs;
-  if (seen.sinceBeatMs < allowedMs)
-    return seen.failedProbes >= PROBES
-      ? { act: 'end', why: `it beats but has not answered ${seen.failedProbes} probes` }
-      : NONE;
+  const silentMs = seen.sinceBeatMs - seen.waitedForCpuMs - Math.max(0, seen.guardLateMs);
+  if (silentMs < allowedMs) return seen.sinceBeatMs < allowedMs ? onBeating(seen, limits) : NONE;
   const silent = `no beat for ${Math.round(seen.sinceBeatMs)} ms`;
   if (seen.state === 'T' || seen.state === 't')
     return { act: 'kill', why: `${silent}; it is stopped (state ${seen.state})` };
   if (seen.state === 'D') return { act: 'kill', why: `${silent}; it is stuck in the kernel (state D)` };
   if (WRITES.test(seen.sleepsIn)) return { act: 'kill', why: `${silent}; it is stuck in a write (${seen.sleepsIn})` };
   if (seen.cpuMs === undefined)
-    return seen.sinceBeatMs >= limits.beatMs * 3
+    return silentMs >= allowedMs * BLIND
       ? { act: 'kill', why: `${silent}; nothing else can be seen on this system` }
       : NONE;
   if (seen.cpuMs >= limits.beatCpuMs)
     return { act: 'kill', why: `${silent} while it used ${Math.round(seen.cpuMs)} ms of CPU: its loop is stalled` };
-  if (seen.waitedForCpuMs >= seen.sinceBeatMs * STARVED) return NONE;
+  // Ready to run and hardly ran: the wait for a CPU that has not ended yet is counted nowhere.
+  if (seen.state === 'R') return NONE;
   // It has the CPU for the asking, uses none, and is not stopped: a deadlock that only time shows.
-  return seen.sinceBeatMs >= allowedMs * 5
+  return silentMs >= allowedMs * DEADLOCKED
     ? { act: 'kill', why: `${silent}; it uses no CPU and does not answer` }
     : NONE;
+}
+
+/** Its loop turns; does it do its work? */
+function onBeating(seen: Observation, limits: VerdictLimits): Verdict {
+  if (seen.failedProbes >= PROBES)
+    return { act: 'end', why: `it beats but has not answered ${seen.failedProbes} probes` };
+  if (seen.untakenMs >= limits.handoverMs)
+    return { act: 'end', why: `it beats but has not taken a connection for ${Math.round(seen.untakenMs)} ms` };
+  return NONE;
 }

@@ -21,12 +21,12 @@ export interface LogOptions {
   /** Lines for people instead of JSON. */
   readonly person: { readonly colour: boolean } | undefined;
   readonly base: { readonly version: string; readonly role: string; readonly slot: number };
-  /** Hears of lines at warn and above, before repeats are left out. */
-  readonly noted?: (level: Level, event: string, msg: string) => void;
 }
 
 export interface Log {
   fact(fact: Fact): void;
+  /** The fact's line as text with its newline, whatever the level, for who writes it by himself. */
+  render(fact: Fact): string;
   /** Once a second: tells how many repeats were left out. */
   sweep(): void;
 }
@@ -43,7 +43,7 @@ export function createLog(options: LogOptions): Log {
   const { kernel, write, person, base } = options;
   const least = RANK[options.level];
   const repeats = new Repeats<Fact>(kernel.clock, kernel.ceilings);
-  const logger = pinoOver(options);
+  const logger = pinoOver(options, write);
   const fast = callLine(kernel.clock, { service: 'mcphub', ...base });
 
   function say(fact: Fact, line: Line, leftOut: number): void {
@@ -55,6 +55,8 @@ export function createLog(options: LogOptions): Log {
 
   return {
     fact(fact) {
+      // The sink tells of lost lines itself, at the place where they are missing.
+      if (fact.type === 'log-dropped') return;
       if (fact.type === 'call-answered' && !person) {
         const level = levelOfCall(fact.code);
         if (RANK[level] >= least) write(fast(fact, level));
@@ -66,18 +68,30 @@ export function createLog(options: LogOptions): Log {
       const line = lineOf(fact);
       say(fact, line, 0);
     },
+    render(fact) {
+      let text = '';
+      const { level, msg, fields } = lineOf(fact);
+      if (person)
+        return personLine({ level, msg, fields, role: base.role, atMs: kernel.clock.wallMs() }, person.colour);
+      pinoOver({ ...options, level: 'debug' }, (line) => {
+        text = line;
+      })[level]({ event: fact.type, ...fields }, msg);
+      return text;
+    },
     sweep() {
       repeats.sweep((last, count) => say(last, lineOf(last), count));
     },
   };
 }
 
-function pinoOver({ kernel, write, level, base }: LogOptions): Logger {
+function pinoOver({ kernel, level, base }: LogOptions, write: (line: string) => void): Logger {
   return pino(
     {
       level,
       base: { service: 'mcphub', ...base },
       timestamp: () => `,"time":"${new Date(kernel.clock.wallMs()).toISOString()}"`,
+      // Already text, masked and cut.
+      serializers: { err: (err: unknown) => err },
       formatters: { level: (label) => ({ level: label }) },
     },
     { write },

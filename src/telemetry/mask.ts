@@ -1,7 +1,7 @@
 /**
  * The one place where texts of outside origin are made fit for a log: keys and tokens masked, length cut.
  * Promises: never throws, whatever the value is; linear in the text; the result is at most MAX_TEXT long.
- * Does not: escape control characters; JSON does, and `log.ts` does for people.
+ * Does not: know which lines are for people; `person-line.ts` and `last-facts.ts` make theirs `visible`, JSON escapes by itself.
  */
 const MAX_TEXT = 4096;
 /** Cut before masking so that the patterns never see more. */
@@ -14,6 +14,14 @@ const CREDENTIAL = /\b(bearer|basic)\s+[\w+/=.~-]{6,}/gi;
 export function masked(text: string): string {
   const clean = text.slice(0, MAX_RAW).replace(KEY, 'mcphub_***').replace(CREDENTIAL, '$1 ***');
   return clean.length > MAX_TEXT ? `${clean.slice(0, MAX_TEXT)}…` : clean;
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+
+/** Control characters as text, so that no server can move a cursor or forge a line. */
+export function visible(text: string): string {
+  return text.replace(CONTROL, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
 export interface FaultText {

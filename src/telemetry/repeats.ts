@@ -4,7 +4,7 @@
  * a second while `sweep` is called.
  * Does not: touch lines at info or below.
  */
-import { type Ceilings, CappedMap } from '../kernel/capped.ts';
+import { CappedMap, type Ceilings } from '../kernel/capped.ts';
 import type { Clock } from '../kernel/clock.ts';
 
 const WINDOW_MS = 1000;

@@ -1,248 +1,235 @@
 /**
- * Where log lines leave the process. The reader of a log is an outside system: it may stop reading, vanish, or fill its disk.
- * Promises: `write` never blocks and never throws; at most `maxBytes` wait in memory, more is dropped in whole lines and counted; order is
- * kept; when the reader comes back one line tells how many were lost; nothing here keeps the process alive, except `flush` for its own time.
- * Does not: format (`log.ts`) or know how each kind of reader is reached (`sink-outlets.ts`). node:* only: the guard uses it too.
+ * The one door to stdout: an outside system like any other. Lines are queued, written without blocking, and dropped when the reader is slow.
+ * Promises: `write` never blocks and never throws; at most `maxBytes` wait; whole lines are dropped and counted, and the count is told once
+ * when the reader is back; order is kept; nothing here keeps the process alive or from exiting. node:* only: the guard uses it too.
+ * Does not: format lines (`log.ts`) or know what fd it writes to (`_sink-ends.ts`).
+ * Source: reliability.md F1: a terminal that nobody reads stops a process that writes to it in the plain way.
  */
-import { BUSY, GONE, type Outlet, openOutlet, REFUSED, type SinkKind } from './sink-outlets.ts';
+import { type End, type EndKind, openEnd } from './_sink-ends.ts';
+
+export interface SinkOptions {
+  /** 1 or 2. */
+  readonly fd: number;
+  /** Bytes that may wait for the reader. */
+  readonly maxBytes: number;
+  /** The line that tells how many were dropped; with its newline. Default: a JSON line. */
+  readonly droppedLine?: (lines: number) => string;
+}
 
 export interface Sink {
-  /** What stands behind the descriptor. */
-  readonly kind: SinkKind;
-  /** Queues one line; a missing line end is added. False = it was dropped and counted. */
+  /** Takes a line with its newline. False = dropped. */
   write(line: string): boolean;
-  /** Lines lost since the start. */
+  /** Lines dropped since the start. */
   dropped(): number;
-  /** Resolves when all is written, or after `ms`. Keeps the process alive until then. */
+  /** Bytes that wait now. */
+  waiting(): number;
+  readonly kind: EndKind;
+  /** Waits at most `ms` for the reader to take what is queued. Never rejects. */
   flush(ms: number): Promise<void>;
-  /** Writes what the reader takes at once, counts the rest as lost, and lets go. Idempotent. */
+  /** Writes what can be written at once, and drops the rest. */
   close(): void;
 }
 
-export interface SinkOptions {
-  readonly fd: number;
-  /** Most bytes that wait for the reader. */
-  readonly maxBytes: number;
-  /** Hears how many lines were lost once there is room again, and writes a line about it. Without it the sink writes its own. */
-  readonly onDropped?: (lines: number) => void;
-}
+/** Retries of a reader that is full. */
+const RETRY_MS = 5;
+const RETRY_CAP_MS = 250;
+/** Rest after a write that failed (disk full, reader gone). */
+const LOST_MS = 1000;
+/** Bytes written in one turn of the loop. */
+const TURN_BYTES = 262_144;
 
-const LINE_END = 10;
-/** Pipes take pieces of this size whole or not at all, so that lines of several processes do not mix. */
-const PIECE_BYTES = 4096;
-const FIRST_QUEUE_BYTES = 64 * 1024;
-/** Longest time for writing in one turn of the loop. */
-const TURN_MS = 3;
-/** Waiting lines that are written at once instead of in the next turn. */
-const EAGER_BYTES = 32 * 1024;
-const FIRST_REST_MS = 4;
-const LONGEST_REST_MS = 64;
-
-/** Opens a sink on a descriptor, mostly 1. Never fails: a descriptor that cannot be written counts every line as lost. */
 export function openSink(options: SinkOptions): Sink {
-  return new QueuedSink(options);
+  return new QueuedSink(options, openEnd(options.fd));
 }
 
-class QueuedSink implements Sink {
-  readonly #maxBytes: number;
-  readonly #onDropped: ((lines: number) => void) | undefined;
-  readonly #outlet: Outlet;
-  readonly #atExit = (): void => this.close();
-  #queue: Buffer;
-  #head = 0;
-  #tail = 0;
-  #dropped = 0;
-  /** Lost lines that no line has told of yet. */
-  #untold = 0;
-  /** Full once: everything is dropped until half is free, so that one line can tell of one gap. */
-  #full = false;
-  #closed = false;
-  #soon: NodeJS.Immediate | undefined;
-  #rest: NodeJS.Timeout | undefined;
-  #restMs = FIRST_REST_MS;
-  #triedMs = 0;
-  #flushing: (() => void)[] = []; // bounded by: callers of flush, each for its own time
+function plainDroppedLine(lines: number): string {
+  const msg = `${lines} log lines were dropped: the reader was too slow`;
+  return `${JSON.stringify({ time: new Date().toISOString(), level: 'warn', msg, event: 'log-dropped', lines })}\n`;
+}
 
-  constructor({ fd, maxBytes, onDropped }: SinkOptions) {
-    this.#maxBytes = maxBytes;
-    this.#onDropped = onDropped;
-    this.#queue = Buffer.allocUnsafeSlow(Math.min(FIRST_QUEUE_BYTES, maxBytes));
-    this.#outlet = openOutlet(fd, {
-      ready: () => this.#pump(),
-      lost: (lines) => this.#lose(lines),
-    });
-    process.once('exit', this.#atExit);
+export class QueuedSink implements Sink {
+  readonly #end: End;
+  readonly #maxBytes: number;
+  readonly #droppedLine: (lines: number) => string;
+  #lines: string[] = []; // bounded by: maxBytes
+  #head = 0;
+  #bytes = 0;
+  /** The chunk on its way, as far as it is not taken. */
+  #chunk: Buffer | undefined;
+  #chunkLines = 0;
+  #isOffered = false;
+  #scheduled: NodeJS.Immediate | NodeJS.Timeout | undefined;
+  #retryMs = RETRY_MS;
+  #isStuck = false;
+  #dropped = 0;
+  #untold = 0;
+  #closed = false;
+  readonly #atExit = (): void => this.#writeNow();
+
+  constructor(options: SinkOptions, end: End) {
+    this.#end = end;
+    this.#maxBytes = options.maxBytes;
+    this.#droppedLine = options.droppedLine ?? plainDroppedLine;
+    process.on('exit', this.#atExit);
   }
 
-  get kind(): SinkKind {
-    return this.#outlet.kind;
+  get kind(): EndKind {
+    return this.#end.kind;
+  }
+
+  write(line: string): boolean {
+    if (this.#closed) return this.#drop(1);
+    const bytes = Buffer.byteLength(line);
+    if (this.#bytes + bytes > this.#maxBytes) return this.#drop(1);
+    if (this.#untold > 0 && !this.#tellDropped(bytes)) return this.#drop(1);
+    this.#push(line, bytes);
+    return true;
   }
 
   dropped(): number {
     return this.#dropped;
   }
 
-  write(line: string): boolean {
-    if (this.#closed || this.#full) {
-      this.#lose(1);
-      return false;
-    }
-    const ended = line.endsWith('\n');
-    const bytes = Buffer.byteLength(line) + (ended ? 0 : 1);
-    if (!this.#makeRoom(bytes)) {
-      this.#full = true;
-      this.#lose(1);
-      this.#schedule();
-      return false;
-    }
-    this.#tail += this.#queue.write(line, this.#tail);
-    if (!ended) this.#queue[this.#tail++] = LINE_END;
-    if (this.#tail - this.#head >= EAGER_BYTES && performance.now() - this.#triedMs > 1) this.#pump();
-    else this.#schedule();
-    return true;
+  waiting(): number {
+    return this.#bytes;
   }
 
   flush(ms: number): Promise<void> {
-    this.#pump();
-    if (this.#idle) return Promise.resolve();
+    const untilMs = performance.now() + ms;
     return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        clearInterval(look);
-        this.#flushing = this.#flushing.filter((other) => other !== done);
-        resolve();
+      const look = (): void => {
+        if (this.#bytes === 0 || this.#closed || performance.now() >= untilMs) resolve();
+        // Holds the process for as long as it is waited for, and no longer.
+        else setTimeout(look, 5);
       };
-      const timer = setTimeout(done, ms);
-      // The retry timer is unref'ed; this one keeps the loop turning, and asks sooner.
-      const look = setInterval(() => this.#pump(), FIRST_REST_MS);
-      this.#flushing = [...this.#flushing, done];
+      look();
     });
   }
 
   close(): void {
     if (this.#closed) return;
-    this.#pump();
+    this.#writeNow();
     this.#closed = true;
-    process.removeListener('exit', this.#atExit);
-    clearImmediate(this.#soon);
-    clearTimeout(this.#rest);
-    if (this.#tail > this.#head) {
-      this.#outlet.last(this.#queue.subarray(this.#head, this.#tail));
-      this.#head = this.#tail;
-    }
-    this.#outlet.close();
-    for (const done of this.#flushing) done();
-  }
-
-  get #idle(): boolean {
-    return this.#closed || (this.#head === this.#tail && this.#outlet.pending() === 0);
-  }
-
-  /** True = `bytes` fit behind the tail now. Moves or doubles the queue when that helps. */
-  #makeRoom(bytes: number): boolean {
-    const used = this.#tail - this.#head;
-    if (used + bytes > this.#maxBytes) return false;
-    if (this.#tail + bytes <= this.#queue.length) return true;
-    let length = this.#queue.length;
-    while (length < used + bytes || (length < this.#maxBytes && length < used * 2)) length *= 2;
-    const next = length > this.#queue.length ? Buffer.allocUnsafeSlow(Math.min(length, this.#maxBytes)) : this.#queue;
-    this.#queue.copy(next, 0, this.#head, this.#tail);
-    this.#queue = next;
+    process.off('exit', this.#atExit);
+    this.#unschedule();
+    this.#dropped += this.#lines.length - this.#head + this.#chunkLines;
+    this.#lines = [];
     this.#head = 0;
-    this.#tail = used;
+    this.#bytes = 0;
+    this.#end.close();
+  }
+
+  #drop(lines: number): false {
+    this.#dropped += lines;
+    this.#untold += lines;
+    return false;
+  }
+
+  /** Puts the notice where the lines are missing. False = no room yet for it and a line of `bytes`. */
+  #tellDropped(bytes: number): boolean {
+    const notice = this.#droppedLine(this.#untold);
+    const noticeBytes = Buffer.byteLength(notice);
+    // Half of the queue must be free again: one notice a stall, not one for each gap of a line.
+    if (this.#bytes + bytes + noticeBytes > this.#maxBytes / 2) return false;
+    this.#untold = 0;
+    this.#push(notice, noticeBytes);
     return true;
   }
 
-  #schedule(): void {
-    if (this.#soon || this.#rest || this.#closed) return;
-    this.#soon = setImmediate(() => {
-      this.#soon = undefined;
-      this.#pump();
-    }).unref();
+  #push(line: string, bytes: number): void {
+    this.#lines.push(line);
+    this.#bytes += bytes;
+    // One write a turn for all lines of the turn; a reader that is full is asked again by the timer only.
+    if (this.#scheduled === undefined && !this.#isOffered) this.#scheduled = setImmediate(() => this.#turn());
   }
 
-  /** Hands the outlet what it takes, for at most TURN_MS. */
-  #pump(): void {
-    if (this.#closed) return;
-    const startMs = performance.now();
-    this.#triedMs = startMs;
-    while (this.#head < this.#tail) {
-      const took = this.#outlet.offer(this.#nextPiece());
-      if (took === BUSY) return this.#restAWhile();
-      this.#restMs = FIRST_REST_MS;
-      if (took === GONE) this.#forgetAll();
-      else if (took === REFUSED) this.#refusePiece();
-      else this.#head += took;
-      if (performance.now() - startMs > TURN_MS) break;
+  #unschedule(): void {
+    clearImmediate(this.#scheduled as NodeJS.Immediate);
+    clearTimeout(this.#scheduled as NodeJS.Timeout);
+    this.#scheduled = undefined;
+  }
+
+  #turn(): void {
+    this.#scheduled = undefined;
+    let budget = TURN_BYTES;
+    while (budget > 0 && !this.#isOffered && !this.#closed && this.#load()) {
+      const chunk = this.#chunk as Buffer;
+      budget -= chunk.length;
+      this.#isOffered = true;
+      this.#end.offer(chunk, (taken) => this.#answered(taken));
+      if (this.#scheduled !== undefined) return;
     }
-    if (this.#head < this.#tail) return this.#schedule();
-    this.#head = 0;
-    this.#tail = 0;
-    this.#tell();
-    if (this.#idle) for (const done of this.#flushing) done();
+    if (!this.#isOffered && this.#bytes > 0 && !this.#closed && this.#scheduled === undefined)
+      this.#scheduled = setImmediate(() => this.#turn());
   }
 
-  /** Whole lines up to the outlet's piece; a longer line goes alone in several pieces. */
-  #nextPiece(): Buffer {
-    const limit = this.#outlet.pieceBytes ?? PIECE_BYTES;
-    if (this.#tail - this.#head <= limit) return this.#queue.subarray(this.#head, this.#tail);
-    const end = this.#queue.subarray(this.#head, this.#head + limit).lastIndexOf(LINE_END);
-    return this.#queue.subarray(this.#head, this.#head + (end < 0 ? limit : end + 1));
+  #answered(taken: number | 'full' | 'lost'): void {
+    this.#isOffered = false;
+    if (this.#closed) return;
+    if (taken === 'full') return this.#later(this.#retryMs);
+    if (taken === 'lost') {
+      this.#bytes -= this.#chunk?.length ?? 0;
+      this.#drop(this.#chunkLines);
+      this.#unload();
+      return this.#later(LOST_MS);
+    }
+    this.#retryMs = RETRY_MS;
+    this.#isStuck = false;
+    this.#bytes -= taken;
+    if (this.#chunk && taken < this.#chunk.length) this.#chunk = this.#chunk.subarray(taken);
+    else this.#unload();
+    if (this.#bytes === 0 && this.#untold > 0) this.#tellDropped(0);
+    // An asynchronous end comes back here in a turn of its own.
+    if (this.#bytes > 0 && this.#scheduled === undefined && this.#end.isAsync)
+      this.#scheduled = setImmediate(() => this.#turn());
   }
 
-  #restAWhile(): void {
-    this.#tell();
-    if (this.#outlet.wakes || this.#rest) return;
-    this.#rest = setTimeout(() => {
-      this.#rest = undefined;
-      this.#pump();
-    }, this.#restMs).unref();
-    this.#restMs = Math.min(this.#restMs * 2, LONGEST_REST_MS);
+  #later(ms: number): void {
+    this.#isStuck = true;
+    this.#unschedule();
+    this.#scheduled = setTimeout(() => this.#turn(), ms);
+    this.#scheduled.unref();
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_CAP_MS);
   }
 
-  /** The reader takes nothing of this piece and never will (disk full): its lines are lost. */
-  #refusePiece(): void {
-    const piece = this.#nextPiece();
-    this.#lose(countLines(piece));
-    this.#head += piece.length;
+  /** Makes the next chunk of whole lines. False = nothing waits. */
+  #load(): boolean {
+    if (this.#chunk) return true;
+    const some: string[] = [];
+    let chars = 0;
+    for (let line = this.#lines[this.#head]; line !== undefined; line = this.#lines[this.#head]) {
+      if (some.length > 0 && chars + line.length > this.#end.chunkBytes) break;
+      some.push(line);
+      chars += line.length;
+      this.#lines[this.#head] = '';
+      this.#head += 1;
+    }
+    if (this.#head > 1024 || this.#head === this.#lines.length) {
+      this.#lines = this.#lines.slice(this.#head);
+      this.#head = 0;
+    }
+    if (some.length === 0) return false;
+    this.#chunk = Buffer.from(some.join(''));
+    this.#chunkLines = some.length;
+    return true;
   }
 
-  #forgetAll(): void {
-    this.#lose(countLines(this.#queue.subarray(this.#head, this.#tail)));
-    this.#head = this.#tail;
+  #unload(): void {
+    this.#chunk = undefined;
+    this.#chunkLines = 0;
   }
 
-  #lose(lines: number): void {
-    this.#dropped += lines;
-    this.#untold += lines;
+  /** The process ends in this turn: what the reader takes at once is written, without waiting. */
+  #writeNow(): void {
+    if (this.#closed || this.#isStuck) return;
+    // What is on its way asynchronously is the system's already.
+    if (this.#isOffered) this.#unload();
+    while (this.#load()) {
+      const taken = this.#end.writeNow(this.#chunk as Buffer);
+      if (taken <= 0) return;
+      this.#bytes -= taken;
+      if (this.#chunk && taken < this.#chunk.length) this.#chunk = this.#chunk.subarray(taken);
+      else this.#unload();
+    }
   }
-
-  /** Tells of a gap once half of the queue is free, unless nobody would hear it. */
-  #tell(): void {
-    if (this.#tail - this.#head > this.#maxBytes / 2) return;
-    this.#full = false;
-    if (this.#untold === 0 || !this.#outlet.hears()) return;
-    const lines = this.#untold;
-    this.#untold = 0;
-    if (this.#onDropped) this.#onDropped(lines);
-    else this.write(gapLine(lines));
-  }
-}
-
-function gapLine(lines: number): string {
-  return JSON.stringify({
-    level: 'warn',
-    time: new Date().toISOString(),
-    service: 'mcphub',
-    event: 'log-dropped',
-    lines,
-    msg: `${lines} log lines were dropped because nobody read them`,
-  });
-}
-
-/** Lines that end in `bytes`; an unfinished one counts too. */
-export function countLines(bytes: Uint8Array): number {
-  let lines = 0;
-  for (let at = bytes.indexOf(LINE_END); at >= 0; at = bytes.indexOf(LINE_END, at + 1)) lines += 1;
-  return bytes.length > 0 && bytes[bytes.length - 1] !== LINE_END ? lines + 1 : lines;
 }

@@ -1,9 +1,101 @@
+/**
+ * The room as a service: opens the sink, listens to the bus, measures the process, keeps the witness.
+ * Promises: nothing here waits for a reader, a disk or a thread; a fact costs microseconds; `stop` flushes within its deadline.
+ * Does not: make facts of what others do, or decide anything.
+ */
 import type { Limits } from '../config/limits.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import type { Fact } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
-import { openSink } from './sink.ts';
-export interface Telemetry extends Service { gauges(): { rssBytes: number; heapBytes: number; loopP99Ms: number; loopMaxMs: number }; counts(): Readonly<Record<string, number>>; lastFacts(): string }
-export function createTelemetry(parts: { kernel: Kernel; role: 'hub' | 'control'; slot: number; limits: Limits; env: NodeJS.ProcessEnv; runDir: string; version: string }): Telemetry {
-  const sink = openSink({ fd: 1, maxBytes: 1048576 });
-  return { name: 'telemetry', start: async () => { parts.kernel.bus.listen((f) => sink.write(`${JSON.stringify({ role: parts.role, slot: parts.slot, ...f, ...('fault' in f ? { fault: String((f.fault as Error)?.stack ?? f.fault) } : {}) })}\n`)); }, stop: async () => {}, gauges: () => { const m = process.memoryUsage(); return { rssBytes: m.rss, heapBytes: m.heapUsed, loopP99Ms: 0, loopMaxMs: 0 }; }, counts: () => ({}), lastFacts: () => '' };
+import { levelOf, lineOf } from './facts-to-lines.ts';
+import { Figures } from './figures.ts';
+import { LastFacts } from './last-facts.ts';
+import { createLog, type Log, levelFrom } from './log.ts';
+import { type Gauges, LoopGauge } from './loop-gauge.ts';
+import { openSink, type Sink } from './sink.ts';
+import { StallWitness } from './stall-witness.ts';
+
+export interface Telemetry extends Service {
+  gauges(): Gauges;
+  /** Counts by fact, outcome, code, server. */
+  counts(): Readonly<Record<string, number>>;
+  /** The last ten or so facts that matter, at most 1 KiB of text, for the guard's evidence. */
+  lastFacts(): string;
+}
+
+export interface TelemetryOptions {
+  readonly kernel: Kernel;
+  readonly role: 'hub' | 'control';
+  readonly slot: number;
+  readonly limits: Pick<Limits, 'logBytes'>;
+  /** LOG_LEVEL, NO_COLOR, CI, MCPHUB_STALL_WITNESS. */
+  readonly env: NodeJS.ProcessEnv;
+  readonly runDir: string;
+  readonly version: string;
+}
+
+const STDOUT = 1;
+/** Longest time for the reader to take what is left when the process ends. */
+const FLUSH_MS = 300;
+
+export function createTelemetry(options: TelemetryOptions): Telemetry {
+  const { kernel } = options;
+  const figures = new Figures(kernel.ceilings);
+  const last = new LastFacts(kernel.clock, kernel.ceilings);
+  const gauge = new LoopGauge(kernel);
+  const witness = new StallWitness({ ...options, execArgv: process.execArgv });
+  let open: { readonly sink: Sink; readonly deaf: () => void } | undefined;
+
+  return {
+    name: 'telemetry',
+    async start() {
+      if (open) return;
+      const sink: Sink = openSink({
+        fd: STDOUT,
+        maxBytes: options.limits.logBytes,
+        droppedLine: (lines) => log.render({ type: 'log-dropped', lines }),
+      });
+      const log = logOver(sink, options);
+      let told = 0;
+      const eachSecond = (): void => {
+        log.sweep();
+        const lines = sink.dropped() - told;
+        told += lines;
+        if (lines > 0) kernel.bus.publish({ type: 'log-dropped', lines });
+      };
+      const deaf = kernel.bus.listen((fact: Fact) => {
+        figures.note(fact);
+        last.note(fact, levelOf, lineOf);
+        log.fact(fact);
+      });
+      open = { sink, deaf };
+      gauge.start(eachSecond);
+      witness.start();
+    },
+    async stop(deadline: Deadline) {
+      const closing = open;
+      open = undefined;
+      if (!closing) return;
+      gauge.stop();
+      await witness.stop(deadline);
+      await closing.sink.flush(Math.min(FLUSH_MS, deadline.remainingMs()));
+      closing.deaf();
+      closing.sink.close();
+    },
+    gauges: () => gauge.read(),
+    counts: () => figures.table(),
+    lastFacts: () => last.text(),
+  };
+}
+
+function logOver(sink: Sink, { kernel, env, version, role, slot }: TelemetryOptions): Log {
+  const isPerson = sink.kind === 'terminal' && !env.CI;
+  return createLog({
+    kernel,
+    write: (line) => sink.write(line),
+    level: levelFrom(env.LOG_LEVEL),
+    person: isPerson ? { colour: !env.NO_COLOR && env.TERM !== 'dumb' } : undefined,
+    base: { version, role, slot },
+  });
 }

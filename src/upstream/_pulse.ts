@@ -14,6 +14,8 @@ export interface PulseParts {
   readonly limits: Limits;
   readonly scope: Scope;
   readonly liveness: Liveness;
+  /** True while calls are in flight: each has its own silence limit, which may be minutes, and that decides. */
+  readonly hasCalls: () => boolean;
   /** So many questions in a row went unanswered. */
   readonly dead: (misses: number) => void;
 }
@@ -58,13 +60,14 @@ export class Pulse implements Disposable {
   }
 
   async #ask(): Promise<void> {
-    const { limits, liveness } = this.#parts;
+    const { limits, liveness, hasCalls } = this.#parts;
     this.#asking = true;
     const isAlive = await liveness.isAlive();
     this.#asking = false;
     if (this.#over) return;
     // A busy single-threaded server answers no ping while it works.
-    this.#misses = isAlive || liveness.showsLife(limits.pingMs) ? 0 : this.#misses + 1;
+    const excused = liveness.showsLife(limits.pingMs) || hasCalls();
+    this.#misses = isAlive || excused ? 0 : this.#misses + 1;
     if (this.#misses >= MISSES) this.#parts.dead(this.#misses);
     else this.#next(this.#misses === 0 ? this.#usualMs() : Math.min(SOON_MS, limits.pingEveryMs));
   }

@@ -5,6 +5,7 @@
  */
 import type { Limits } from '../config/limits.ts';
 import { backoffMs } from '../kernel/backoff.ts';
+import type { Timers } from '../kernel/clock.ts';
 
 export type LinkKind = 'local' | 'remote' | 'forward';
 
@@ -14,8 +15,60 @@ const QUICK_TRIES = 2;
 const FORWARD_CAP_MS = 2000;
 
 /** `failures` = lives in a row that failed or ended early, from 1. */
-export function restMs(kind: LinkKind, failures: number, limits: Limits, random: () => number): number {
+function restMs(kind: LinkKind, failures: number, limits: Limits, random: () => number): number {
   const { restartBaseMs: baseMs, restartCapMs: capMs } = limits;
   if (kind === 'local' && failures > QUICK_TRIES) return Math.round(capMs * (0.9 + 0.1 * random()));
   return backoffMs(failures, { baseMs, capMs: kind === 'forward' ? Math.min(capMs, FORWARD_CAP_MS) : capMs }, random);
+}
+
+/** The rests of one link. */
+export class Rest {
+  readonly #kind: LinkKind;
+  #failures = 0;
+  #asked = false;
+  #wake: (() => void) | undefined;
+
+  constructor(kind: LinkKind) {
+    this.#kind = kind;
+  }
+
+  /** A life begins. */
+  begin(): void {
+    this.#asked = false;
+  }
+
+  /** The life that ends now was a good one: counting starts anew. */
+  forgive(): void {
+    this.#failures = 0;
+  }
+
+  /** A person wants it now, whatever went before. */
+  hurry(): void {
+    this.#asked = true;
+    this.#failures = 0;
+    this.#wake?.();
+  }
+
+  /** A life is over: how long to rest, ms. */
+  next(limits: Limits, random: () => number): number {
+    this.#failures += 1;
+    return this.#asked ? 0 : restMs(this.#kind, this.#failures, limits, random);
+  }
+
+  /** Settles after `ms`, or when woken. */
+  async sleep(ms: number, timers: Timers): Promise<void> {
+    if (ms === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = timers.after(ms, resolve);
+      this.#wake = () => {
+        timer[Symbol.dispose]();
+        resolve();
+      };
+    });
+    this.#wake = undefined;
+  }
+
+  wake(): void {
+    this.#wake?.();
+  }
 }

@@ -41,6 +41,9 @@ export interface SendTimes {
   readonly setting: string;
 }
 
+/** Renewals of the session without an answered request between them; one more ends the connection. */
+const RENEWALS = 3;
+
 export class Connection {
   readonly #parts: ConnectionParts;
   readonly transport: Transport;
@@ -51,6 +54,8 @@ export class Connection {
   #phase: LinkPhase = 'connect';
   #opening: Deadline | undefined;
   #renewal: Promise<void> | undefined;
+  /** Renewals since the last answer to anything but initialize. */
+  #renewals = 0;
 
   constructor(parts: ConnectionParts) {
     this.#parts = parts;
@@ -81,17 +86,20 @@ export class Connection {
     return this.#lost.promise;
   }
 
-  /** Opens the transport, shakes hands and reads the list. Rejects with a HubError that names the phase. */
-  async open(deadline: Deadline): Promise<{ readonly hello: ServerHello; readonly tools: Buffer[] }> {
+  /** Opens the transport, shakes hands and reads the list, each within its budget. Rejects with a HubError that names the phase. */
+  async open(): Promise<{ readonly hello: ServerHello; readonly tools: Buffer[] }> {
     const { kernel, spec, limits } = this.#parts;
-    using own = deadline.sooner(deadline.remainingMs());
+    const startBudgetMs = spec.startMs ?? limits.startMs;
+    using own = kernel.deadline(
+      isLocal(spec) ? (spec.installMs ?? limits.installMs) + startBudgetMs : limits.connectMs + limits.handshakeMs,
+    );
     this.#opening = own;
     const startMs = kernel.clock.nowMs();
     try {
       if (this.#fault) throw this.#fault;
       const label = 'upstream-start';
       await kernel.waits.for(this.transport.start(own), { label, owner: spec.slug, deadline: own });
-      using shake = own.sooner(isLocal(spec) ? (spec.startMs ?? limits.startMs) : limits.handshakeMs);
+      using shake = own.sooner(isLocal(spec) ? startBudgetMs : limits.handshakeMs);
       const hello = await this.#shakeHands(shake);
       this.#enter('list');
       using list = kernel.deadline(limits.listMs * limits.listPages);
@@ -115,7 +123,8 @@ export class Connection {
 
   send(call: UpstreamCall, times: SendTimes): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     if (this.#fault) return goneRefusal(this.#parts.spec.slug, this.#fault, 'not-executed');
-    return this.#renewal ? this.#sendRenewed(this.#renewal, call, times) : this.#ask(call, times);
+    if (this.#renewal !== undefined) return this.#sendRenewed(this.#renewal, call, times);
+    return this.#ask(call, times);
   }
 
   /** Ends this life for a reason; the first one counts. Whatever is in flight ends with it. */
@@ -184,6 +193,7 @@ export class Connection {
     return {
       message: (envelope, exchange) => {
         this.liveness.seen();
+        if (this.#renewals > 0 && envelope.kind === 'reply' && this.#isServed(exchange)) this.#renewals = 0;
         this.correlator.message(envelope, exchange);
       },
       failed: (id, fault) => this.correlator.failed(id, fault),
@@ -198,6 +208,12 @@ export class Connection {
     };
   }
 
+  /** The reply belongs to a request that the session was good for. */
+  #isServed(exchange: number | undefined): boolean {
+    const flight = exchange === undefined ? undefined : this.correlator.at(exchange);
+    return flight !== undefined && flight.plan.method !== 'initialize';
+  }
+
   /** The server forgot us: initialize once more, and send once more what it did not execute. */
   #sessionLost(id: number | undefined): void {
     const server = this.#parts.spec.slug;
@@ -207,8 +223,19 @@ export class Connection {
       flight.settle(new Refusal('upstream-session', undefined, { server, phase: 'call', outcome: 'not-executed' }));
       return;
     }
+    if (this.#renewal === undefined && !this.#mayRenew()) {
+      const message = `${server} forgets every session at once.`;
+      this.lose(new HubError('upstream-session', { message, detail: { server, phase: 'handshake' } }));
+      return;
+    }
     this.#renewal ??= this.#renew();
     void this.#renewal.then(() => flight && this.correlator.again(flight));
+  }
+
+  /** Without an answer in between, renewing would go round as fast as the server answers; the link's rests are for that. */
+  #mayRenew(): boolean {
+    this.#renewals += 1;
+    return this.#renewals <= RENEWALS;
   }
 
   /** Never rejects: what fails here ends this life, and with it all that wait. */

@@ -72,6 +72,12 @@ export class Correlator {
     return this.#slots.size;
   }
 
+  /** True while a call is in flight; each has its own watch (lists, pings and handshakes have none). */
+  get hasCalls(): boolean {
+    for (const place of this.#slots.values()) if (place !== NOBODY && place.flight.plan.silence) return true;
+    return false;
+  }
+
   /** Messages that nobody waited for: late, doubled or foreign answers and progress, and questions beyond the rate. */
   get strangers(): number {
     return this.#strangers;

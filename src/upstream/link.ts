@@ -15,11 +15,10 @@ import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import type { Bulkhead } from '../resilience/bulkhead.ts';
 import { downRefusal, startingRefusal } from './_not-ready.ts';
-import { Pulse } from './_pulse.ts';
-import { Relist } from './_relist.ts';
-import { type LinkKind, restMs } from './_rest.ts';
+import { type LinkKind, Rest } from './_rest.ts';
 import { type LinkView, Standing } from './_standing.ts';
 import { StartTurn } from './_turn.ts';
+import { Watch } from './_watch.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
 import { Connection, isLocal } from './connection.ts';
 import type { Transport, TransportEvents } from './transport.ts';
@@ -39,28 +38,29 @@ export interface LinkParts {
 
 /** A life that lasted this long was a good one: the next failure starts counting anew. */
 const STABLE_MS = 60_000;
+/** Of the time to stop: the transport's part, so that the link is done before its own time is up. */
+const CLOSE_SHARE = 0.9;
 
 export class Link {
   readonly #parts: LinkParts;
   readonly #scope: Scope;
   readonly #standing: Standing;
+  readonly #rest: Rest;
   #spec: ServerSpec;
-  /** Lives in a row that failed or ended early. */
-  #failures = 0;
-  /** A person wants it now. */
-  #asked = false;
   #connection: Connection | undefined;
   #turn: StartTurn | undefined;
-  #pulse: Pulse | undefined;
-  #relist: Relist | undefined;
+  #watch: Watch | undefined;
+  /** The list changed while the first one of this life was being read. */
+  #isListStale = false;
   #rawListing: RawListing | undefined;
   #lastTail: readonly string[] = []; // bounded by: stderrTailBytes
-  #wake: (() => void) | undefined;
+  #stopping: Deadline | undefined;
 
   constructor(parts: LinkParts) {
     this.#parts = parts;
     this.#spec = parts.spec;
     this.#standing = new Standing(parts.kernel.clock);
+    this.#rest = new Rest(parts.kind);
     this.#scope = new Scope(`link ${parts.spec.slug}`, {
       faulted: (task, fault) => parts.kernel.bus.publish({ type: 'task-faulted', task, fault }),
       stuck: (task) => parts.kernel.bus.publish({ type: 'task-stuck', task }),
@@ -98,18 +98,17 @@ export class Link {
 
   /** At once, whatever the rest; a running connection is given up. */
   restart(): void {
-    this.#asked = true;
-    this.#failures = 0;
     this.#connection?.lose(new HubError('server-down', { message: `${this.#spec.slug} is being restarted.` }));
-    this.#wake?.();
+    this.#rest.hurry();
   }
 
   async stop(deadline: Deadline): Promise<void> {
     if (this.#standing.state === 'stopped') return;
     this.#standing.enter('stopped');
+    this.#stopping = deadline;
     this.#turn?.[Symbol.dispose]();
     this.#connection?.lose(new HubError('server-down', { message: `${this.#spec.slug} was stopped.` }));
-    this.#wake?.();
+    this.#rest.wake();
     await this.#scope.close(deadline);
   }
 
@@ -130,15 +129,14 @@ export class Link {
     call: UpstreamCall,
     cut?: { readonly deadline: Deadline; readonly setting: string },
   ): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
-    const connection = this.#connection;
-    if (this.#standing.state !== 'ready' || !connection) return this.#down();
+    if (this.#standing.state !== 'ready' || !this.#connection) return this.#down();
     const silenceMs = Math.max(call.times.silenceMs, this.#standing.raisedMs ?? 0);
-    return connection.send(call, { silenceMs, ...(cut ?? { deadline: call.deadline, setting: 'totalMs' }) });
+    return this.#connection.send(call, { silenceMs, ...(cut ?? { deadline: call.deadline, setting: 'totalMs' }) });
   }
 
   /** A call has failed in a way that may mean that the server is gone: it is asked soon. */
   suspect(): void {
-    this.#pulse?.suspect();
+    this.#watch?.suspect();
   }
 
   async #waitReady(deadline: Deadline, owner: string): Promise<Outcome<undefined>> {
@@ -155,94 +153,108 @@ export class Link {
     return this.#standing.state === 'ready' ? undefined : this.#down();
   }
 
-  #down(): Refusal {
-    return downRefusal(this.#spec.slug, this.view);
-  }
+  readonly #down = (): Refusal => downRefusal(this.#spec.slug, this.view);
 
   async #live(): Promise<void> {
     while (!this.#scope.closed) {
-      const fault = await this.#oneLife();
+      const fault = await this.#oneLife().catch((thrown: unknown) => this.#broken(thrown));
       if (this.#scope.closed) break;
-      await this.#rest(fault);
+      await this.#restAfter(fault);
     }
     this.#parts.kernel.bus.publish({ type: 'server-stopped', server: this.#spec.slug, reason: 'asked' });
   }
 
-  /** From opening to loss. Never rejects; the answer is why it ended. */
+  /** From opening to loss; the answer is why it ended. */
   async #oneLife(): Promise<HubError> {
-    const { kernel, limits, version, makeTransport } = this.#parts;
-    this.#asked = false;
+    this.#rest.begin();
+    this.#isListStale = false;
     this.#standing.enter('connecting', this.#parts.kind === 'local' ? 'start' : 'connect');
-    const connection = new Connection({
-      kernel,
-      limits,
-      spec: this.#spec,
-      version,
-      makeTransport,
-      phase: (phase) => this.#phaseEntered(phase),
-      raise: (silenceMs) => this.#raise(silenceMs),
-      listChanged: () => this.#relist?.soon(),
-      renewed: (hello) => {
-        this.#standing.hello = hello;
-        this.#relist?.soon();
-      },
-    });
+    const connection = this.#connect();
     this.#connection = connection;
     const fault = await this.#untilLost(connection);
     connection.lose(fault);
-    this.#lastTail = connection.transport.stderrTail();
     this.#standing.fault = fault;
     this.#standing.enter(this.#scope.closed ? 'stopped' : 'waiting');
-    using deadline = kernel.deadline(limits.childTermMs * 3);
+    using deadline = this.#closing();
     await connection.close(deadline);
+    this.#lastTail = connection.transport.stderrTail();
     this.#connection = undefined;
     return fault;
   }
 
+  /** The transport's time to stop. */
+  #closing(): Deadline {
+    const { kernel, limits } = this.#parts;
+    const stopping = this.#stopping;
+    return stopping?.sooner(stopping.remainingMs() * CLOSE_SHARE) ?? kernel.deadline(limits.childTermMs * 3);
+  }
+
+  #connect(): Connection {
+    const { kernel, limits, version, makeTransport } = this.#parts;
+    return new Connection({
+      ...{ kernel, limits, spec: this.#spec, version, makeTransport },
+      phase: (phase) => this.#phaseEntered(phase),
+      raise: (silenceMs) => this.#raise(silenceMs),
+      listChanged: () => this.#listChanged(),
+      renewed: (hello) => {
+        this.#standing.hello = hello;
+        this.#listChanged();
+      },
+    });
+  }
+
+  #listChanged(): void {
+    if (this.#watch) this.#watch.listChanged();
+    else this.#isListStale = true;
+  }
+
   async #untilLost(connection: Connection): Promise<HubError> {
-    const { kernel } = this.#parts;
+    const { kernel, limits } = this.#parts;
     let readyMs = kernel.clock.nowMs();
     try {
       await this.#open(connection);
       readyMs = kernel.clock.nowMs();
-      using pulse = this.#watch(connection);
-      using relist = new Relist(kernel, this.#scope, () => this.#listAgain(connection));
-      this.#pulse = pulse;
-      this.#relist = relist;
+      const list = () => this.#listAgain(connection);
+      using watch = new Watch({ kernel, limits, scope: this.#scope, server: this.#spec.slug, connection, list });
+      this.#watch = watch;
+      if (this.#isListStale) watch.listChanged();
       return await connection.lost;
     } catch (thrown) {
-      if (thrown instanceof HubError) return thrown;
-      kernel.bus.publish({ type: 'task-faulted', task: `link ${this.#spec.slug}`, fault: thrown });
-      return new HubError('internal', { cause: thrown });
+      return this.#named(thrown);
     } finally {
-      this.#pulse = undefined;
-      this.#relist = undefined;
-      this.#standing.restarts += 1;
-      const wasGood = this.#standing.phase === undefined && kernel.clock.nowMs() - readyMs >= STABLE_MS;
-      this.#failures = wasGood ? 1 : this.#failures + 1;
+      this.#watch = undefined;
+      if (this.#standing.state === 'ready' && kernel.clock.nowMs() - readyMs >= STABLE_MS) this.#rest.forgive();
     }
   }
 
+  /** A defect of ours, which must not end the link's life. */
+  #broken(thrown: unknown): HubError {
+    this.#standing.fault = this.#named(thrown);
+    this.#standing.enter('waiting');
+    return this.#standing.fault;
+  }
+
+  #named(thrown: unknown): HubError {
+    if (thrown instanceof HubError) return thrown;
+    this.#parts.kernel.bus.publish({ type: 'task-faulted', task: `link ${this.#spec.slug}`, fault: thrown });
+    return new HubError('internal', { cause: thrown });
+  }
+
   async #open(connection: Connection): Promise<void> {
-    const { kernel, limits, kind, startGate } = this.#parts;
-    const spec = this.#spec;
+    const { kernel, kind, startGate } = this.#parts;
+    const { slug: server } = this.#spec;
     const startMs = kernel.clock.nowMs();
     using turn = new StartTurn(startGate);
     this.#turn = turn;
-    if (kind === 'local') await turn.come(kernel, spec.slug);
-    const budgetMs = isLocal(spec)
-      ? (spec.installMs ?? limits.installMs) + (spec.startMs ?? limits.startMs)
-      : limits.connectMs + limits.handshakeMs;
-    using deadline = kernel.deadline(budgetMs);
-    const { hello, tools } = await connection.open(deadline);
+    if (kind === 'local') await turn.come(kernel, server);
+    const { hello, tools } = await connection.open();
     this.#turn = undefined;
     this.#standing.hello = hello;
     this.#keep(hello, tools);
     this.#standing.fault = undefined;
     this.#standing.enter('ready');
     kernel.bus.publish({
-      type: 'server-became-ready',
-      server: spec.slug,
+      ...{ type: 'server-became-ready', server },
       tools: tools.length,
       ms: Math.round(kernel.clock.nowMs() - startMs),
       version: `${hello.name} ${hello.serverVersion} ${hello.version}`.trim(),
@@ -266,44 +278,25 @@ export class Link {
 
   #keep(hello: ServerHello, tools: readonly Buffer[]): void {
     const { kernel, listed } = this.#parts;
-    const { instructions } = hello;
-    this.#rawListing = { server: this.#spec.slug, atMs: kernel.clock.wallMs(), tools, instructions };
+    const { slug: server } = this.#spec;
+    this.#rawListing = { server, atMs: kernel.clock.wallMs(), tools, instructions: hello.instructions };
     listed(this.#rawListing);
   }
 
-  #watch(connection: Connection): Pulse {
-    const { kernel, limits } = this.#parts;
-    const { liveness } = connection;
-    const dead = (misses: number): void => {
-      const message = `${this.#spec.slug} missed ${misses} pings in a row.`;
-      const detail = { server: this.#spec.slug, phase: 'ping', setting: 'pingMs' };
-      connection.lose(new HubError('upstream-silent', { message, detail }));
-    };
-    return new Pulse({ kernel, limits, scope: this.#scope, liveness, dead });
-  }
-
   #raise(silenceMs: number): void {
-    if (this.#standing.raisedMs !== undefined && this.#standing.raisedMs >= silenceMs) return;
+    if ((this.#standing.raisedMs ?? 0) >= silenceMs) return;
     this.#standing.raisedMs = silenceMs;
     this.#parts.kernel.bus.publish({ type: 'server-silence-raised', server: this.#spec.slug, silenceMs });
   }
 
   /** Waits until it is time to try again, or somebody asks for it. */
-  async #rest(fault: HubError): Promise<void> {
-    const { kernel, limits, kind } = this.#parts;
-    const ms = this.#asked ? 0 : restMs(kind, this.#failures, limits, kernel.random);
-    this.#standing.retryAtMs = kernel.clock.nowMs() + ms;
-    const { code, message, detail } = fault;
-    const phase = String(detail.phase ?? '');
-    kernel.bus.publish({ type: 'server-was-lost', server: this.#spec.slug, code, message, retryMs: ms, phase });
-    if (ms === 0) return;
-    await new Promise<void>((resolve) => {
-      const timer = kernel.timers.after(ms, resolve);
-      this.#wake = () => {
-        timer[Symbol.dispose]();
-        resolve();
-      };
-    });
-    this.#wake = undefined;
+  async #restAfter({ code, message, detail }: HubError): Promise<void> {
+    const { kernel, limits } = this.#parts;
+    const retryMs = this.#rest.next(limits, kernel.random);
+    this.#standing.restarts += 1;
+    this.#standing.retryAtMs = kernel.clock.nowMs() + retryMs;
+    const about = { server: this.#spec.slug, phase: String(detail.phase ?? '') };
+    kernel.bus.publish({ type: 'server-was-lost', ...about, code, message, retryMs });
+    await this.#rest.sleep(retryMs, kernel.timers);
   }
 }

@@ -9,16 +9,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { startFaultHttp } from '../../test/support/fault-http.ts';
-import { FleetRig, httpSpec, stdioSpec } from '../../test/support/fleet-rig.ts';
-import { until } from '../../test/support/hub.ts';
+import type { FaultHttpFlags } from '../../test/support/fault-http-flags.ts';
+import { delay, until } from '../../test/support/hub.ts';
+import { httpSpec, LiveFleet, stdioSpec } from '../../test/support/live-fleet.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 
 async function twoHubs(limits: Readonly<Record<string, number>> = {}) {
   const directory = await mkdtemp(join(tmpdir(), 'peer-'));
   const socketPath = join(directory, 'hub-1.sock');
-  const home = new FleetRig({ slot: 1, socketPath, limits });
-  const other = new FleetRig({ slot: 2, socketPath, limits });
+  const home = new LiveFleet({ slot: 1, socketPath, limits });
+  const other = new LiveFleet({ slot: 2, socketPath, limits });
   await home.openDoor();
   return {
     home,
@@ -34,6 +35,17 @@ async function twoHubs(limits: Readonly<Record<string, number>> = {}) {
       await rm(directory, { recursive: true });
     },
   };
+}
+
+async function faultServer(flags: FaultHttpFlags = {}) {
+  const server = await startFaultHttp(flags);
+  return { ...server, [Symbol.asyncDispose]: () => server.close() };
+}
+
+/** Declared as launched, so that it has a home; the rig only connects to it. */
+function launchedSpec(url: string): ServerSpec {
+  const launch = { command: 'x', args: [], env: {}, cwd: undefined };
+  return httpSpec('s', url, { homeHub: 1, transport: { kind: 'http', url, headers: {}, launch } });
 }
 
 /** One raw POST to the door. */
@@ -64,7 +76,7 @@ test('a call to a child of another hub is answered, and the child runs once', as
   assert.equal(await hubs.other.text('s', 'echo', { text: 'grüße' }), 'grüße');
   assert.equal(await hubs.other.text('s', 'pid'), await hubs.home.text('s', 'pid'));
   assert.equal(hubs.other.fleet.status('s')?.transport, 'forward');
-  const names = (rig: FleetRig) => rig.fleet.rawListing('s')?.tools.map((tool) => tool.toString());
+  const names = (rig: LiveFleet) => rig.fleet.rawListing('s')?.tools.map((tool) => tool.toString());
   assert.deepEqual(names(hubs.other), names(hubs.home));
   assert.equal(hubs.other.fleet.rawListing('s')?.instructions, 'fault server: normal');
 });
@@ -86,15 +98,10 @@ test('an error of the server and a refusal of the home hub come through as they 
 });
 
 test('progress travels with the caller’s own token and stops at the result', async () => {
-  await using server = await (async () => {
-    const fault = await startFaultHttp({ answer: 'sse' });
-    return { ...fault, [Symbol.asyncDispose]: () => fault.close() };
-  })();
+  await using server = await faultServer({ answer: 'sse' });
   await using hubs = await twoHubs();
   // Declared as launched elsewhere, so that it has a home; the transport itself is plain HTTP.
-  const spec = httpSpec('s', server.url, { homeHub: 1 });
-  const launch = { command: 'x', args: [], env: {}, cwd: undefined };
-  hubs.apply({ ...spec, transport: { kind: 'http', url: server.url, headers: {}, launch } });
+  hubs.apply(launchedSpec(server.url));
   await hubs.other.ready('s');
   const heard: { progress: number; progressToken: unknown }[] = [];
   const back = {
@@ -112,12 +119,10 @@ test('progress travels with the caller’s own token and stops at the result', a
 });
 
 test('a caller that goes away ends its call in the home hub and at the server, once', async () => {
-  const server = await startFaultHttp({});
+  await using server = await faultServer();
   {
     await using hubs = await twoHubs();
-    const launch = { command: 'x', args: [], env: {}, cwd: undefined };
-    const spec = httpSpec('s', server.url, { homeHub: 1 });
-    hubs.apply({ ...spec, transport: { kind: 'http', url: server.url, headers: {}, launch } });
+    hubs.apply(launchedSpec(server.url));
     await hubs.other.ready('s');
     server.flags.silent = true;
     const deadline = hubs.other.kernel.deadline(20_000);
@@ -131,7 +136,6 @@ test('a caller that goes away ends its call in the home hub and at the server, o
     await until(() => server.seen.closes >= 1, 2000, 'its request is closed');
     assert.equal(server.seen.byMethod['notifications/cancelled'], 1);
   }
-  await server.close();
 });
 
 test('a home hub that is away is named, and the server is back when the hub is', async () => {
@@ -139,6 +143,7 @@ test('a home hub that is away is named, and the server is back when the hub is',
   hubs.apply(stdioSpec('s', ['normal']));
   await hubs.other.ready('s');
   await hubs.home.closeDoor();
+  await delay(50); // the sockets at rest are seen to be closed
   const refused = await hubs.other.refusal('s', 'echo', { text: 'x' });
   assert.equal(refused.code, 'upstream-connect');
   assert.equal(refused.detail.outcome, 'not-executed');
@@ -148,11 +153,9 @@ test('a home hub that is away is named, and the server is back when the hub is',
 });
 
 test('a silent server is cut by its home hub, which the other hub’s watch leaves to it', async () => {
+  await using server = await faultServer();
   await using hubs = await twoHubs({ silenceMs: 600, questionMs: 300, pingMs: 300 });
-  const server = await startFaultHttp({});
-  const launch = { command: 'x', args: [], env: {}, cwd: undefined };
-  const spec = httpSpec('s', server.url, { homeHub: 1 });
-  hubs.apply({ ...spec, transport: { kind: 'http', url: server.url, headers: {}, launch } });
+  hubs.apply(launchedSpec(server.url));
   await hubs.other.ready('s');
   server.flags.silent = true;
   server.flags.faultMethods = ['tools/call', 'ping'];
@@ -163,7 +166,6 @@ test('a silent server is cut by its home hub, which the other hub’s watch leav
   assert.ok(!isRefusal(answer) && answer.kind === 'error');
   const { data } = JSON.parse(answer.json.toString());
   assert.deepEqual([data.code, data.server, data.phase, data.setting], ['upstream-silent', 's', 'call', 'silenceMs']);
-  await server.close();
 });
 
 test('the door refuses what is no message, takes notifications, and says what it does not know', async () => {

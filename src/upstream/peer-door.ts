@@ -153,7 +153,8 @@ async function callTool(
   const name = envelope.bytes.subarray(nameSpan.at, nameSpan.end);
   using deadline = kernel.deadline(times.totalMs);
   reply.onGone(() => deadline.end('client-gone'));
-  return fleet.call(slug, {
+  // Awaited here: the deadline is put away when this function ends.
+  return await fleet.call(slug, {
     method: 'tools/call',
     params: (token) =>
       callParamsFor(envelope.bytes, envelope.params, params, name, progressToken === undefined ? undefined : token),

@@ -112,7 +112,8 @@ export class Stack {
   #enter(ready: Outcome<undefined>, call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     if (isRefusal(ready)) return ready;
     const permit = this.#bulkhead.tryEnter();
-    return permit ? this.#inside(permit, call) : this.#queue(call);
+    if (permit) return this.#inside(permit, call);
+    return this.#bulkhead.isFull ? this.#bulkhead.refuse() : this.#queue(call);
   }
 
   async #queue(call: UpstreamCall): Promise<Outcome<UpstreamReply>> {

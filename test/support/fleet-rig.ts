@@ -1,158 +1,160 @@
 /**
- * A fleet with real transports in real time (sockets, children), and calls to it: for tests of what only shows with the outside in it.
- * Promises: disposing stops the fleet, its egress and its sockets, and fails when a wait or a descendant is left.
+ * A fleet on a frozen clock whose servers are played by tests (`scripted-transport.ts`).
+ * Promises: `close` stops it and asserts that nothing is left: no wait, no place in flight, no entry in the wheel.
  */
 import assert from 'node:assert/strict';
-import { createServer, type Server } from 'node:http';
-import { limitsFrom } from '../../src/config/limits.ts';
-import type { Fact } from '../../src/kernel/facts.ts';
-import { createKernel, type Kernel } from '../../src/kernel/kernel.ts';
+import { type Limits, limitsFrom } from '../../src/config/limits.ts';
+import type { Deadline } from '../../src/kernel/deadline.ts';
 import { isRefusal, type Outcome, type Refusal } from '../../src/kernel/outcome.ts';
 import type { ServerSpec } from '../../src/kernel/snapshot.ts';
-import { createEgress, type Egress } from '../../src/net/egress.ts';
-import type { UpstreamCall, UpstreamReply } from '../../src/upstream/call.ts';
-import { createInstallLock } from '../../src/upstream/child/install-lock.ts';
-import { createSearchPath } from '../../src/upstream/child/search-path.ts';
-import { livingMarked } from '../../src/upstream/child/sweep.ts';
+import type { ResolvedTimes, UpstreamReply } from '../../src/upstream/call.ts';
 import { createFleet, type Fleet } from '../../src/upstream/fleet.ts';
-import { createPeerDoor } from '../../src/upstream/peer-door.ts';
-import type { Transport, TransportEvents } from '../../src/upstream/transport.ts';
-import { createHttpTransport } from '../../src/upstream/transports/http.ts';
-import { createStdioTransport } from '../../src/upstream/transports/stdio.ts';
-import { delay, until } from './hub.ts';
-import { FAULT, serverSpec } from './stdio-rig.ts';
+import { type FrozenKernel, frozenKernel } from './frozen-kernel.ts';
+import { type Script, ScriptedTransport, script, scriptedSpec, settle } from './scripted-transport.ts';
 
-export interface FleetRigOptions {
-  readonly limits?: Readonly<Record<string, number>>;
-  readonly slot?: number;
-  /** Private socket of hub 1. */
-  readonly socketPath?: string;
+export interface RigOptions {
+  readonly limits?: Partial<Limits>;
+  readonly script?: Partial<Script>;
+  readonly specs?: readonly ServerSpec[];
+  readonly random?: () => number;
 }
 
-let rigs = 0;
+export interface Running {
+  readonly deadline: Deadline;
+  readonly progress: string[];
+  outcome: Outcome<UpstreamReply> | undefined;
+}
+
+export interface CallOptions {
+  readonly server?: string;
+  readonly tool?: string;
+  readonly times?: Partial<ResolvedTimes>;
+  /** Raw JSON text of the client's token. */
+  readonly progressToken?: string;
+  readonly fairKey?: string;
+}
 
 export class FleetRig {
-  readonly kernel: Kernel = createKernel();
-  readonly facts: Fact[] = [];
+  readonly frozen: FrozenKernel;
+  readonly limits: Limits;
+  readonly script: Script;
   readonly fleet: Fleet;
-  readonly mark: string;
-  readonly #limits: ReturnType<typeof limitsFrom>;
-  readonly #egress: Egress;
-  readonly #options: FleetRigOptions;
-  #door: Server | undefined;
+  /** Every life of every server, oldest first. */
+  readonly lives: ScriptedTransport[] = []; // bounded by: one test
+  readonly listed: string[] = []; // bounded by: one test
 
-  constructor(options: FleetRigOptions = {}) {
-    const { kernel } = this;
-    this.#options = options;
-    kernel.bus.listen((fact) => this.facts.push(fact));
-    rigs += 1;
-    this.mark = `test${process.pid}.fleet-1.${rigs}`;
-    const limits = { ...limitsFrom({}), childTermMs: 300, restartBaseMs: 100, ...options.limits };
-    this.#limits = limits;
-    this.#egress = createEgress({ kernel, limits, env: {} });
-    const { mark } = this;
-    const shared = { kernel, limits, mark, configDir: import.meta.dirname };
-    const installLock = createInstallLock({ kernel, limits });
-    const searchPath = createSearchPath({ kernel, env: process.env });
-    const makeTransport = (spec: ServerSpec, events: TransportEvents): Transport => {
-      const { transport } = spec;
-      if (transport.kind === 'stdio')
-        return createStdioTransport({ ...shared, spec, process: transport, installLock, searchPath, events });
-      if (transport.kind === 'sse') throw new Error('not here');
-      return createHttpTransport({
-        ...shared,
-        spec,
-        http: transport,
-        egress: this.#egress,
-        events,
-        launched: undefined,
-      });
+  constructor(options: RigOptions = {}) {
+    this.frozen = frozenKernel(options.random);
+    this.limits = { ...limitsFrom({}), ...options.limits };
+    this.script = script(options.script);
+    this.fleet = createFleet({
+      kernel: this.frozen.kernel,
+      limits: this.limits,
+      version: '0',
+      slot: 1,
+      peerSocket: (slot) => `/nowhere/${slot}`,
+      makeTransport: (_spec, events) => {
+        const life = new ScriptedTransport(this.script, events);
+        this.lives.push(life);
+        return life;
+      },
+    });
+    this.fleet.onListed((raw) => this.listed.push(raw.tools.map((tool) => tool.toString('utf8')).join()));
+    if (options.specs) this.fleet.apply(options.specs);
+  }
+
+  /** Applied, and settled as far as no time is needed. */
+  static async ready(options: RigOptions = {}): Promise<FleetRig> {
+    const rig = new FleetRig({ specs: [scriptedSpec()], ...options });
+    await settle();
+    return rig;
+  }
+
+  get life(): ScriptedTransport {
+    const last = this.lives.at(-1);
+    if (!last) throw new Error('no life yet');
+    return last;
+  }
+
+  get nowMs(): number {
+    return this.frozen.kernel.clock.nowMs();
+  }
+
+  state(slug = 'scripted'): string | undefined {
+    return this.fleet.status(slug)?.state;
+  }
+
+  async pass(ms: number): Promise<void> {
+    await this.frozen.advanceAsync(ms);
+  }
+
+  call(options: CallOptions = {}): Running {
+    const { kernel } = this.frozen;
+    const { silenceMs, totalMs } = this.limits;
+    const times = { silenceMs, totalMs, callTimeoutMs: undefined, ...options.times };
+    const deadline = kernel.deadline(times.totalMs);
+    const running: Running = { deadline, progress: [], outcome: undefined };
+    const token = options.progressToken;
+    const finish = (outcome: Outcome<UpstreamReply>): void => {
+      running.outcome = outcome;
+      deadline[Symbol.dispose]();
     };
-    const peerSocket = () => options.socketPath ?? '/nowhere';
-    this.fleet = createFleet({ kernel, limits, version: '0', slot: options.slot ?? 1, peerSocket, makeTransport });
+    const outcome = this.fleet.call(options.server ?? 'scripted', {
+      method: 'tools/call',
+      params: (id) =>
+        Buffer.from(
+          JSON.stringify({
+            ...(token === undefined ? {} : { _meta: { progressToken: id } }),
+            name: options.tool ?? 'echo',
+            arguments: {},
+          }),
+        ),
+      times,
+      deadline,
+      back: {
+        progressToken: token,
+        notify: (_method, params) => running.progress.push(params.toString('utf8')),
+      },
+      fairKey: options.fairKey ?? 'somebody',
+      owner: 'a test',
+    });
+    if (outcome instanceof Promise) void outcome.then(finish);
+    else finish(outcome);
+    return running;
   }
 
-  /** Serves this fleet to sibling hubs on its socket. */
-  async openDoor(): Promise<void> {
-    const door = createPeerDoor({ kernel: this.kernel, limits: this.#limits, fleet: this.fleet });
-    this.#door = createServer(door);
-    await new Promise<void>((resolve) => this.#door?.listen(this.#options.socketPath, resolve));
+  facts(type: string): Record<string, unknown>[] {
+    return this.frozen.facts.filter((fact) => fact.type === type) as unknown as Record<string, unknown>[];
   }
 
-  async closeDoor(): Promise<void> {
-    const door = this.#door;
-    this.#door = undefined;
-    if (!door) return;
-    const closed = new Promise<void>((resolve) => door.close(() => resolve()));
-    door.closeAllConnections();
-    await closed;
-  }
-
-  async ready(slug: string): Promise<void> {
-    await until(() => this.fleet.status(slug)?.state === 'ready', 8000, `${slug} ready`);
-  }
-
-  call(
-    slug: string,
-    tool: string,
-    args: object = {},
-    more: Partial<UpstreamCall> = {},
-  ): Promise<Outcome<UpstreamReply>> {
-    const deadline = more.deadline ?? this.kernel.deadline(30_000);
-    const token = more.back?.progressToken;
-    return Promise.resolve(
-      this.fleet.call(slug, {
-        method: 'tools/call',
-        params: (id) =>
-          Buffer.from(
-            JSON.stringify({ name: tool, arguments: args, ...(token ? { _meta: { progressToken: id } } : {}) }),
-          ),
-        times: this.fleet.timesOf(slug, tool),
-        back: { progressToken: undefined, notify: () => {} },
-        fairKey: 'key',
-        owner: 'r-1',
-        ...more,
-        deadline,
-      }),
-    ).finally(() => deadline[Symbol.dispose]());
-  }
-
-  /** The text of a result; fails for anything else. */
-  async text(slug: string, tool: string, args: object = {}, more: Partial<UpstreamCall> = {}): Promise<string> {
-    const answer = await this.call(slug, tool, args, more);
-    if (isRefusal(answer)) throw new assert.AssertionError({ message: `${answer.code}: ${answer.message}` });
-    const value = JSON.parse(answer.json.toString()) as { content?: { text?: string }[] };
-    return value.content?.[0]?.text ?? answer.json.toString();
-  }
-
-  async refusal(slug: string, tool: string, args: object = {}, more: Partial<UpstreamCall> = {}): Promise<Refusal> {
-    const answer = await this.call(slug, tool, args, more);
-    assert.ok(isRefusal(answer), 'a refusal was expected');
-    return answer;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.closeDoor();
-    using deadline = this.kernel.deadline(8000);
-    await this.fleet.stop(deadline);
-    await this.#egress.close(deadline);
-    await this.kernel.scope.close(deadline);
-    await delay(20);
-    assert.deepEqual(this.kernel.waits.table(), [], 'no wait is left');
-    await until(async () => (await livingMarked(this.mark)).length === 0, 3000, 'no descendant left');
+  async close(): Promise<void> {
+    const { kernel } = this.frozen;
+    const stopping = kernel.deadline(5000);
+    let isStopped = false;
+    void this.fleet.stop(stopping).then(() => {
+      isStopped = true;
+    });
+    for (let ms = 0; ms <= 5000 && !isStopped; ms += 50) await this.pass(50);
+    assert.ok(isStopped, 'the fleet stops by its deadline');
+    stopping[Symbol.dispose]();
+    // Frames that nobody waits for keep their deadline for five seconds.
+    await this.pass(6000);
+    assert.deepEqual(kernel.waits.table(), []);
+    const inFlight = kernel.ceilings.table().find((row) => row.name === 'upstream.in-flight');
+    assert.equal(inFlight?.size ?? 0, 0);
+    assert.equal(kernel.wheel.size, 0);
+    assert.deepEqual([...this.facts('task-faulted'), ...this.facts('task-stuck')], []);
   }
 }
 
-export function httpSpec(slug: string, url: string, more: Partial<ServerSpec> = {}): ServerSpec {
-  const child = { command: '', args: [], env: {}, cwd: undefined };
-  return serverSpec(child, {
-    ...{ name: slug, slug, homeHub: 0, transport: { kind: 'http', url, headers: {}, launch: undefined } },
-    ...more,
-  });
+export function refusalOf(running: Running): Refusal {
+  const { outcome } = running;
+  assert.ok(outcome !== undefined && isRefusal(outcome), `refused: ${JSON.stringify(outcome)}`);
+  return outcome;
 }
 
-/** `fault-stdio.ts` in one of its modes. */
-export function stdioSpec(slug: string, mode: readonly string[], more: Partial<ServerSpec> = {}): ServerSpec {
-  const child = { command: process.execPath, args: [FAULT, ...mode], env: {}, cwd: undefined };
-  return serverSpec(child, { name: slug, slug, ...more });
+export function textOf(running: Running): string {
+  const { outcome } = running;
+  assert.ok(outcome !== undefined && !isRefusal(outcome), `answered: ${JSON.stringify(outcome)}`);
+  return outcome.json.toString('utf8');
 }

@@ -12,7 +12,7 @@ import { join, resolve } from 'node:path';
 
 export const ROOT = resolve(import.meta.dirname, '../..');
 export const CLI = join(ROOT, 'src/cli/main.ts');
-const START_MS = 20_000;
+const START_MS = 60_000;
 const STOP_MS = 40_000;
 
 export interface HubOptions {

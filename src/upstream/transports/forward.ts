@@ -52,7 +52,7 @@ class ForwardTransport implements Transport {
     this.#options = options;
     this.#events = guardedEvents(options.events, kernel, spec.name, () => this.#stopped);
     const sockets = (spec.inFlight ?? Math.max(limits.stdioInFlight, limits.serverInFlight)) + SIDE_SOCKETS;
-    this.#agent = new Agent({ keepAlive: true, keepAliveMsecs: IDLE_MS, timeout: 0, maxSockets: sockets });
+    this.#agent = new Agent({ keepAlive: true, timeout: IDLE_MS, maxSockets: sockets });
     this.#exchanges = new CappedSlots('upstream.forward.exchanges', sockets, kernel.ceilings);
   }
 

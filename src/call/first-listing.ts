@@ -1,0 +1,83 @@
+/**
+ * The named wait `first-catalog`, for calls: a tool may be called by name before its server has ever been listed; such a name is not unknown yet.
+ * Promises: only a name that begins with the slug of a server in the view that has no list yet is waited for, at most `handshakeMs`; then it leads
+ * somewhere, or the answer says which server, which phase, how long and which setting.
+ * Does not: wait for a server whose list is known; there an unknown name is unknown.
+ */
+import { normalName } from '../catalog/names.ts';
+import type { Route } from '../catalog/route.ts';
+import { CappedMap } from '../kernel/capped.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { Call } from './call.ts';
+import type { LineRooms } from './line.ts';
+import { viewIn } from './view-in.ts';
+
+export interface FirstListing {
+  /** Where a name leads that the view does not know (yet); undefined = nowhere, and nothing to wait for. */
+  routeTo(name: string, call: Call): Promise<Outcome<Route>> | undefined;
+}
+
+export function createFirstListing(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'fleet' | 'catalog'>): FirstListing {
+  const { kernel, limits, fleet, catalog } = rooms;
+  const listed = new CappedMap<string, true>('call.listed', limits.servers, 'drop-oldest', kernel.ceilings);
+  kernel.bus.listen((fact) => {
+    if (fact.type === 'server-listed') listed.set(fact.server, true);
+  });
+
+  /** The server with the longest slug that the name begins with, if it has never been listed. */
+  function unlistedServer(name: string, call: Call): string | undefined {
+    const normal = normalName(name).toLowerCase();
+    const [server] = call.view.servers
+      .filter((slug) => normal.startsWith(`${normalName(slug).toLowerCase()}_`))
+      .sort((a, b) => b.length - a.length);
+    if (server === undefined || listed.get(server)) return undefined;
+    return call.world.listings.some((listing) => listing.server === server) ? undefined : server;
+  }
+
+  /** Ready means that the list is here; the catalog has it some turns later. */
+  async function untilListed(server: string, owner: string, deadline: Deadline): Promise<void> {
+    let forget = () => {};
+    const arrived = new Promise<void>((resolve) => {
+      forget = kernel.bus.listen((fact) => {
+        if (fact.type === 'server-listed' && fact.server === server) resolve();
+      });
+      if (listed.get(server)) resolve();
+    });
+    try {
+      await kernel.waits.for(arrived, { label: 'first-catalog', owner, deadline });
+    } catch {
+      // The name is looked up all the same.
+    } finally {
+      forget();
+    }
+  }
+
+  async function wait(server: string, name: string, call: Call): Promise<Outcome<Route>> {
+    const startMs = kernel.clock.nowMs();
+    using deadline = kernel.deadline(limits.handshakeMs);
+    const ready = await fleet.whenReady(server, deadline, call.requestId);
+    const waitedMs = Math.round(kernel.clock.nowMs() - startMs);
+    if (isRefusal(ready)) return withFigures(ready, { server, waitedMs });
+    await untilListed(server, call.requestId, deadline);
+    const route = viewIn(catalog, call.viewName)?.route(name);
+    return route ?? new Refusal('unknown-tool', `Unknown tool: ${name.slice(0, 100)}`);
+  }
+
+  /** A refusal that came at once (the server rests after a failure) says so with the same members. */
+  function withFigures(refusal: Refusal, figures: { server: string; waitedMs: number }): Refusal {
+    return new Refusal(refusal.code, refusal.message, {
+      setting: 'handshakeMs',
+      outcome: 'not-executed',
+      ...figures,
+      ...refusal.detail,
+    });
+  }
+
+  return {
+    routeTo(name, call) {
+      const server = unlistedServer(name, call);
+      return server === undefined ? undefined : wait(server, name, call);
+    },
+  };
+}

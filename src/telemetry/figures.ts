@@ -1,0 +1,71 @@
+/**
+ * Plain counts since the start, for /api/health: facts by type, calls by outcome, failures by code, calls by server.
+ * Promises: types, outcomes and codes come from closed lists; servers are capped, the rest is counted together; counting costs a field write.
+ * Does not: measure times (the metrics' part, later) or reset.
+ */
+import { CappedMap, type Ceilings } from '../kernel/capped.ts';
+import type { Fact } from '../kernel/facts.ts';
+
+/** Servers that have a row of their own. */
+const MAX_SERVERS = 512;
+const OTHERS = 'others';
+
+interface ServerCounts {
+  calls: number;
+  failed: number;
+}
+
+export class Figures {
+  // bounded by: the types of facts, outcomes and error codes in the code
+  readonly #counts: Record<string, number> = {};
+  readonly #servers: CappedMap<string, ServerCounts>;
+
+  constructor(ceilings: Ceilings) {
+    this.#servers = new CappedMap<string, ServerCounts>('telemetry.figures', MAX_SERVERS, 'refuse', ceilings);
+  }
+
+  note(fact: Fact): void {
+    this.#add(fact.type, amountOf(fact));
+    if (fact.type === 'request-refused') this.#add(`code.${fact.code}`, 1);
+    if (fact.type !== 'call-answered') return;
+    this.#add(`calls.${fact.outcome}`, 1);
+    if (fact.code !== undefined) this.#add(`code.${fact.code}`, 1);
+    if (fact.server !== undefined) this.#addCall(fact.server, fact.outcome !== 'ok');
+  }
+
+  table(): Readonly<Record<string, number>> {
+    const table: Record<string, number> = { ...this.#counts };
+    for (const [server, { calls, failed }] of this.#servers.entries()) {
+      table[`server.${server}.calls`] = calls;
+      table[`server.${server}.failed`] = failed;
+    }
+    return table;
+  }
+
+  #add(name: string, amount: number): void {
+    this.#counts[name] = (this.#counts[name] ?? 0) + amount;
+  }
+
+  #addCall(server: string, hasFailed: boolean): void {
+    const counts = this.#servers.get(server) ?? this.#born(server);
+    counts.calls += 1;
+    if (hasFailed) counts.failed += 1;
+  }
+
+  #born(server: string): ServerCounts {
+    const fresh: ServerCounts = { calls: 0, failed: 0 };
+    const fits = this.#servers.size < MAX_SERVERS - 1 || server === OTHERS;
+    if (fits) {
+      this.#servers.set(server, fresh);
+      return fresh;
+    }
+    return this.#servers.get(OTHERS) ?? this.#born(OTHERS);
+  }
+}
+
+/** Facts that stand for several things. */
+function amountOf(fact: Fact): number {
+  if (fact.type === 'log-dropped') return fact.lines;
+  if (fact.type === 'facts-dropped') return fact.count;
+  return fact.type === 'children-swept' ? fact.pids.length : 1;
+}

@@ -1,0 +1,124 @@
+/**
+ * Watches from a thread of its own whether the main loop turns, and writes down the stack that holds it when it does not.
+ * Promises: the stack of a stall of a second or more is in `<runDir>/stall-<role>-<slot>.txt` while the stall lasts, so that the guard finds
+ * it before it kills; a loop that comes back states the fact `loop-stalled`; nothing here keeps the process alive.
+ * Does not: end anything; run when a debugger is attached or MCPHUB_STALL_WITNESS=0. A process stuck in the kernel has no stack to give.
+ * Source: measured: the guilty stack 25–35 ms after asking, in a busy loop and in a backtracking regular expression.
+ */
+import { url as debuggerUrl } from 'node:inspector';
+import { extname, join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import type { Deadline } from '../kernel/deadline.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+
+export interface WitnessOptions {
+  readonly kernel: Kernel;
+  readonly role: string;
+  readonly slot: number;
+  readonly runDir: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly execArgv: readonly string[];
+}
+
+/** What the thread is given. */
+export interface WitnessOrders {
+  readonly cells: SharedArrayBuffer;
+  readonly file: string;
+  readonly beatMs: number;
+  readonly stallMs: number;
+}
+
+/** What the thread says when the loop turns again. */
+export interface Stall {
+  readonly ms: number;
+  readonly stack: string;
+}
+
+/** Cells that both threads see: a count that moves, and the word to end. */
+export const BEAT_CELL = 0;
+export const STOP_CELL = 1;
+
+const BEAT_MS = 100;
+const STALL_MS = 1000;
+/** The thread is born when the process has started: that must not slow down. */
+const BIRTH_MS = 1000;
+/** Seen in `ps -L` and /proc. */
+const THREAD = 'stall-witness';
+const STACK_CHARS = 4000;
+const STOP_MS = 200;
+/** The smallest heap in which the thread runs. */
+const RESOURCES = { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2, stackSizeMb: 1 } as const;
+
+export class StallWitness {
+  readonly #options: WitnessOptions;
+  readonly #cells = new SharedArrayBuffer(8);
+  readonly #view: Int32Array = new Int32Array(this.#cells);
+  #timers: readonly Disposable[] = []; // bounded by: two timers
+  #worker: Worker | undefined;
+
+  constructor(options: WitnessOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    const { kernel, env, execArgv } = this.#options;
+    if (this.#timers.length > 0 || env.MCPHUB_STALL_WITNESS === '0' || isDebugged(execArgv)) return;
+    this.#timers = [
+      kernel.timers.every(BEAT_MS, () => void Atomics.add(this.#view, BEAT_CELL, 1)),
+      kernel.timers.after(BIRTH_MS, () => this.#born()),
+    ];
+  }
+
+  async stop(deadline: Deadline): Promise<void> {
+    for (const timer of this.#timers) timer[Symbol.dispose]();
+    this.#timers = [];
+    Atomics.store(this.#view, STOP_CELL, 1);
+    const worker = this.#worker;
+    this.#worker = undefined;
+    if (!worker) return;
+    using soon = deadline.sooner(STOP_MS);
+    const { waits } = this.#options.kernel;
+    await waits
+      .for(worker.terminate(), { label: 'service-stop', owner: 'stall witness', deadline: soon })
+      .catch(() => {});
+  }
+
+  #born(): void {
+    const { kernel, role, slot, runDir } = this.#options;
+    const orders: WitnessOrders = {
+      cells: this.#cells,
+      file: join(runDir, `stall-${role}-${slot}.txt`),
+      beatMs: BEAT_MS,
+      stallMs: STALL_MS,
+    };
+    const faulted = (fault: unknown): void =>
+      // Without a witness a stall is still found and ended; only its stack is missing.
+      kernel.bus.publish({ type: 'task-faulted', task: 'stall witness', fault });
+    try {
+      const file = new URL(`./stall-witness-worker${extname(import.meta.filename)}`, import.meta.url);
+      const worker = new Worker(file, {
+        name: THREAD,
+        workerData: orders,
+        resourceLimits: RESOURCES,
+        execArgv: [],
+        env: {},
+        // Otherwise the runtime opens process.stdout for the thread, beside the sink and in its own way.
+        stdout: true,
+        stderr: true,
+      });
+      worker.unref();
+      worker.on('error', faulted);
+      worker.on('message', ({ ms, stack }: Stall) =>
+        kernel.bus.publish({ type: 'loop-stalled', ms, stack: stack.slice(0, STACK_CHARS) }),
+      );
+      this.#worker = worker;
+    } catch (fault) {
+      faulted(fault);
+    }
+  }
+}
+
+/** A person who stands at a breakpoint stalls the loop on purpose. */
+function isDebugged(execArgv: readonly string[]): boolean {
+  return debuggerUrl() !== undefined || execArgv.some((flag) => flag.startsWith('--inspect'));
+}

@@ -1,0 +1,190 @@
+// covers: L1, L2
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { FleetRig, textOf } from '../../test/support/fleet-rig.ts';
+import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { ScriptedTransport, script, settle } from '../../test/support/scripted-transport.ts';
+import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
+import { Correlator } from './correlate.ts';
+import type { FlightPlan } from './flight.ts';
+
+const NO_EVENTS = {
+  message() {},
+  failed() {},
+  alive() {},
+  phase() {},
+  sessionLost() {},
+  closed() {},
+  said() {},
+};
+
+function bare() {
+  const frozen = frozenKernel();
+  const { kernel } = frozen;
+  const transport = new ScriptedTransport(script({ hello: false, lists: false, pongs: false }), NO_EVENTS);
+  const changed: number[] = [];
+  const correlator: Correlator = new Correlator({
+    kernel,
+    transport,
+    ears: {
+      silent() {},
+      tooSilent() {},
+      ended: (flight) => flight.settle({ kind: 'error', json: Buffer.from('"ended"') }),
+      listChanged: () => changed.push(1),
+    },
+  });
+  transport.events.message = (envelope, exchange) => correlator.message(envelope, exchange);
+  const plan = (ms = 1000): FlightPlan => ({
+    method: 'tools/call',
+    label: 'upstream-call',
+    owner: 'a test',
+    deadline: kernel.deadline(ms),
+    setting: 'totalMs',
+    back: SILENT_BACK_CHANNEL,
+    silence: undefined,
+  });
+  return { ...frozen, transport, correlator, changed, plan };
+}
+
+test('a late, a doubled and a foreign answer find nobody and are counted', async () => {
+  const { transport, correlator, plan, kernel } = bare();
+  const first = correlator.ask(plan(), () => Buffer.from('{}'));
+  const firstId = transport.sent.at(-1)?.id;
+  transport.reply(firstId, { n: 1 });
+  transport.reply(firstId, { n: 2 });
+  const second = correlator.ask(plan(), () => Buffer.from('{}'));
+  const secondId = transport.sent.at(-1)?.id;
+  assert.notEqual(firstId, secondId);
+  transport.reply(firstId, { n: 3 });
+  transport.say({ id: String(secondId), result: { n: 4 } });
+  transport.say({ id: 987_654_321, result: {} });
+  transport.say({ id: 1.5, result: {} });
+  transport.say({ id: null, error: { code: -32700, message: 'what?' } });
+  transport.reply(secondId, { n: 5 });
+  const answers = await Promise.all([first, second]);
+  assert.deepEqual(
+    answers.map((answer) => (isRefusal(answer) ? answer.code : answer.json.toString())),
+    ['{"n":1}', '{"n":5}'],
+  );
+  assert.equal(correlator.strangers, 6);
+  assert.equal(correlator.inFlight, 0);
+  assert.equal(kernel.waits.size, 0);
+});
+
+test('an answer keeps every byte, and a server’s own error is an answer', async () => {
+  const { transport, correlator, plan } = bare();
+  const result = correlator.ask(plan(), () => Buffer.from('{}'));
+  const id = transport.sent.at(-1)?.id;
+  transport.say(`{"jsonrpc":"2.0","result":{"big":12345678901234567890 , "b":"\\u00e4"},"id":${id}}`);
+  const answer = await result;
+  assert.ok(!isRefusal(answer));
+  assert.equal(answer.json.toString(), '{"big":12345678901234567890 , "b":"\\u00e4"}');
+  const failing = correlator.ask(plan(), () => Buffer.from('{}'));
+  transport.say({ id: transport.sent.at(-1)?.id, error: { code: -32602, message: 'no such tool' } });
+  const error = await failing;
+  assert.ok(!isRefusal(error) && error.kind === 'error' && error.json.toString().includes('-32602'));
+});
+
+test('a call whose deadline has ended already is not sent', () => {
+  const { transport, correlator, plan, kernel } = bare();
+  const ended = plan();
+  ended.deadline.end('client-gone');
+  const outcome = correlator.ask(ended, () => Buffer.from('{}'));
+  assert.ok(isRefusal(outcome as never));
+  assert.equal(transport.sent.length, 0);
+  assert.equal(correlator.inFlight, 0);
+  assert.equal(kernel.waits.size, 0);
+});
+
+test('a transport that refuses, and params that cannot be made, leave nothing behind', async () => {
+  const { transport, correlator, plan, kernel, facts } = bare();
+  transport.refuse = new Refusal('upstream-stuck');
+  const stuck = await correlator.ask(plan(), () => Buffer.from('{}'));
+  assert.ok(isRefusal(stuck) && stuck.code === 'upstream-stuck');
+  transport.refuse = undefined;
+  const broken = await correlator.ask(plan(), () => {
+    throw new TypeError('a defect');
+  });
+  assert.ok(isRefusal(broken) && broken.code === 'internal');
+  assert.equal(facts.filter((fact) => fact.type === 'task-faulted').length, 1);
+  assert.equal(correlator.inFlight, 0);
+  assert.equal(kernel.waits.size, 0);
+});
+
+test('ping is answered, every other question is declined, and a flood of them is dropped', () => {
+  const { transport, correlator } = bare();
+  transport.say({ id: 'p-1', method: 'ping' });
+  assert.equal(transport.sent.at(-1)?.text, '{"jsonrpc":"2.0","id":"p-1","result":{}}');
+  transport.say({ id: 7, method: 'sampling/createMessage', params: {} });
+  assert.match(transport.sent.at(-1)?.text ?? '', /^\{"jsonrpc":"2.0","id":7,"error":\{"code":-32601/);
+  for (let i = 0; i < 1000; i += 1) transport.say({ id: i, method: 'ping' });
+  assert.ok(transport.sent.length <= 50, `${transport.sent.length} answers`);
+  assert.ok(correlator.strangers >= 950);
+});
+
+test('progress reaches its own call with the client’s token as it was, and nobody when it is late', async () => {
+  const rig = await FleetRig.ready();
+  const texty = rig.call({ progressToken: '"tok\\u00e9n 1"' });
+  const textyId = rig.life.last('tools/call').id as number;
+  const number = rig.call({ progressToken: '1' });
+  const numberId = rig.life.last('tools/call').id as number;
+  const silent = rig.call();
+  const silentId = rig.life.last('tools/call').id as number;
+  rig.life.say(
+    `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":1.50, "progressToken":${textyId}}}`,
+  );
+  rig.life.say({ method: 'notifications/progress', params: { progressToken: numberId, progress: 2 } });
+  rig.life.say({ method: 'notifications/progress', params: { progressToken: silentId, progress: 3 } });
+  rig.life.say({ method: 'notifications/progress', params: { progressToken: 12, progress: 4 } });
+  rig.life.say({ method: 'notifications/progress' });
+  assert.deepEqual(texty.progress, ['{"progress":1.50, "progressToken":"tok\\u00e9n 1"}']);
+  assert.deepEqual(number.progress, ['{"progressToken":1,"progress":2}']);
+  assert.deepEqual(silent.progress, []);
+  for (const id of [textyId, numberId, silentId]) rig.life.reply(id, {});
+  rig.life.say({ method: 'notifications/progress', params: { progressToken: textyId, progress: 9 } });
+  await settle();
+  assert.equal(texty.progress.length, 1);
+  assert.equal(textOf(texty), '{}');
+  await rig.close();
+});
+
+test('whatever order answers, silence, cancels and a lost connection come in, each call settles once and its place is free', async () => {
+  const steps = fc.array(
+    fc.tuple(fc.constantFrom('ask', 'answer', 'again', 'late', 'cancel', 'time', 'fail'), fc.nat(20)),
+    { maxLength: 60 },
+  );
+  await fc.assert(
+    fc.asyncProperty(steps, async (history) => {
+      const { transport, correlator, plan, kernel, advance } = bare();
+      const asked: { id: number; settled: number; plan: FlightPlan }[] = [];
+      for (const [what, pick] of history) {
+        const one = asked[pick % Math.max(asked.length, 1)];
+        if (what === 'ask') {
+          const own = plan(50 + pick * 10);
+          const outcome = correlator.ask(own, () => Buffer.from('{}'));
+          const entry = { id: transport.sent.at(-1)?.id as number, settled: 0, plan: own };
+          asked.push(entry);
+          void Promise.resolve(outcome).then(() => {
+            entry.settled += 1;
+          });
+        } else if (what === 'time') advance(pick * 5);
+        else if (!one) continue;
+        else if (what === 'answer' || what === 'late') transport.reply(one.id, {});
+        else if (what === 'cancel') one.plan.deadline.end('client-gone');
+        else if (what === 'again') {
+          const flight = correlator.at(one.id);
+          if (flight) correlator.again(flight);
+        } else correlator.failAll(() => new Refusal('upstream-gone'));
+      }
+      advance(1000);
+      await settle(1);
+      assert.ok(asked.every((entry) => entry.settled === 1));
+      assert.equal(correlator.inFlight, 0);
+      assert.equal(kernel.waits.size, 0);
+      assert.equal(kernel.wheel.size, 0);
+    }),
+    { numRuns: 100 },
+  );
+});

@@ -1,0 +1,124 @@
+// covers: A4, A16, P2
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { FleetRig, refusalOf, textOf } from '../../test/support/fleet-rig.ts';
+import { scriptedSpec, settle } from '../../test/support/scripted-transport.ts';
+import { HubError } from '../kernel/errors.ts';
+
+const REMOTE = scriptedSpec({
+  homeHub: 0,
+  transport: { kind: 'http', url: 'http://127.0.0.1:1/mcp', headers: {}, launch: undefined },
+});
+const GONE = new HubError('upstream-gone', { message: 'reset' });
+
+/** Fails the call that was sent last. */
+async function fail(rig: FleetRig, fault: HubError = GONE): Promise<void> {
+  const call = rig.call();
+  rig.life.events.failed(rig.life.last('tools/call').id as number, fault);
+  await settle(1);
+  assert.equal(refusalOf(call).code, fault.code);
+}
+
+test('a full server refuses its own calls only, at once when the queue is full and at its time when it is not', async () => {
+  const other = scriptedSpec({ slug: 'other', name: 'Other' });
+  const rig = await FleetRig.ready({ specs: [scriptedSpec({ inFlight: 2 }), other], limits: { serverQueue: 3 } });
+  const first = rig.lives[0];
+  const inside = [rig.call(), rig.call()];
+  const queued = [rig.call(), rig.call(), rig.call()];
+  const refused = rig.call();
+  const { code, detail } = refusalOf(refused);
+  assert.equal(code, 'server-busy');
+  assert.equal(detail.outcome, 'not-executed');
+  assert.equal(first?.of('tools/call').length, 2);
+  const healthy = rig.call({ server: 'other' });
+  rig.life.reply(rig.life.last('tools/call').id, {});
+  await settle();
+  assert.equal(textOf(healthy), '{}');
+  first?.reply(first.of('tools/call')[0]?.id, {});
+  await settle();
+  assert.equal(first?.of('tools/call').length, 3);
+  await rig.pass(2050);
+  assert.deepEqual(
+    queued.map((call) => (call.outcome ? refusalOf(call).detail.setting : 'inside')),
+    ['inside', 'serverQueueMs', 'serverQueueMs'],
+  );
+  assert.equal(rig.fleet.status('scripted')?.queued, 0);
+  assert.equal(textOf(inside[0] as never), '{}');
+  await rig.close();
+});
+
+test('one key’s flood leaves the other keys their turn', async () => {
+  const rig = await FleetRig.ready({ specs: [scriptedSpec({ inFlight: 1 })] });
+  for (let i = 0; i < 100; i += 1) rig.call({ fairKey: 'flood' });
+  const quiet = rig.call({ fairKey: 'quiet' });
+  for (let i = 0; i < 3; i += 1) {
+    rig.life.reply(rig.life.last('tools/call').id, {});
+    await settle();
+  }
+  assert.equal(textOf(quiet), '{}');
+  await rig.close();
+});
+
+test('five failures in a row open the breaker: calls are refused at once until a background question is answered', async () => {
+  const rig = await FleetRig.ready({ specs: [REMOTE] });
+  rig.script.pongs = false;
+  for (let i = 0; i < 5; i += 1) await fail(rig);
+  const sent = rig.life.of('tools/call').length;
+  const refusal = refusalOf(rig.call());
+  assert.equal(refusal.code, 'breaker-open');
+  assert.ok(Number(refusal.detail.retryAfterMs) > 0);
+  assert.equal(rig.life.of('tools/call').length, sent);
+  assert.equal(rig.facts('breaker-opened').length, 1);
+  rig.script.pongs = true;
+  await rig.pass(2500);
+  assert.equal(rig.facts('breaker-closed').length, 1);
+  assert.equal(rig.life.of('tools/call').length, sent, 'no user call was the guinea pig');
+  const call = rig.call();
+  rig.life.reply(rig.life.last('tools/call').id, {});
+  await settle();
+  assert.equal(textOf(call), '{}');
+  await rig.close();
+});
+
+test('an open breaker closes at most 65 s after the server is well, whatever became of earlier questions', async () => {
+  const rig = await FleetRig.ready({ specs: [REMOTE], random: () => 0.999, limits: { pingEveryMs: 3_600_000 } });
+  rig.script.pongs = false;
+  for (let i = 0; i < 5; i += 1) await fail(rig, new HubError('upstream-http'));
+  // Questions go unanswered for minutes.
+  await rig.pass(400_000);
+  assert.equal(refusalOf(rig.call()).code, 'breaker-open');
+  assert.equal(rig.lives.length, 1);
+  rig.script.pongs = true;
+  await rig.pass(65_000);
+  assert.equal(rig.facts('breaker-closed').length, 1);
+  await rig.close();
+});
+
+test('what is not the server’s fault does not count: its own errors, refusals of ours, clients that leave', async () => {
+  const rig = await FleetRig.ready();
+  for (let i = 0; i < 30; i += 1) {
+    const call = rig.call();
+    const id = rig.life.last('tools/call').id;
+    if (i % 2 === 0) rig.life.say({ id, error: { code: -32603, message: 'tool broke' } });
+    else call.deadline.end('client-gone');
+    await settle(1);
+  }
+  await fail(rig, new HubError('upstream-too-large'));
+  assert.equal(rig.facts('breaker-opened').length, 0);
+  assert.equal(rig.fleet.status('scripted')?.failures, 0);
+  await rig.close();
+});
+
+test('a new connection closes the breaker', async () => {
+  const rig = await FleetRig.ready({ specs: [REMOTE] });
+  rig.script.pongs = false;
+  for (let i = 0; i < 5; i += 1) await fail(rig);
+  rig.fleet.restart('scripted');
+  await settle();
+  assert.equal(rig.facts('breaker-closed').length, 1);
+  const call = rig.call();
+  rig.life.reply(rig.life.last('tools/call').id, {});
+  await settle();
+  assert.equal(textOf(call), '{}');
+  await rig.close();
+});

@@ -1,0 +1,30 @@
+/**
+ * A guard over fake parts, as a process of its own: options come as JSON in the first argument.
+ */
+import { join } from 'node:path';
+import { type LimitName, limitsFrom } from '../../src/config/limits.ts';
+import { runGuard } from '../../src/supervisor/guard.ts';
+
+export interface FakeGuardOptions {
+  readonly dataDir: string;
+  readonly port: number;
+  readonly hubs: number;
+  readonly limits: Partial<Record<LimitName, number>>;
+}
+
+const { dataDir, port, hubs, limits } = JSON.parse(process.argv[2] ?? '{}') as FakeGuardOptions;
+process.exit(
+  await runGuard({
+    port,
+    host: '127.0.0.1',
+    hubs,
+    dataDir,
+    runDir: join(dataDir, 'run'),
+    configFile: undefined,
+    entry: join(import.meta.dirname, 'fake-part.ts'),
+    limits: limitsFrom({ ...limits }),
+    env: process.env,
+    terminal: false,
+    version: '0.0.0',
+  }),
+);
