@@ -14,6 +14,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { LOCAL_PRINCIPAL, type Principal } from '../kernel/principal.ts';
 import type { Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
+import { methodRow } from '../protocol/methods.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
 import type { Fleet } from '../upstream/fleet.ts';
 import type { Call, Incoming, Reply, Visit } from './call.ts';
@@ -37,6 +38,14 @@ export interface LineRooms {
   readonly version: string;
   /** Start of every request id: unique per process start. */
   readonly requestIdPrefix: string;
+}
+
+/** A method of the protocol that comes with a later version, or none at all. */
+function unknown(method: string): Refusal {
+  const name = method.slice(0, 100);
+  if (methodRow(method)?.served === 'not-yet')
+    return new Refusal('not-served-yet', `${name} is not served by this version of the hub.`);
+  return new Refusal('method-not-found', `Unknown method: ${name}`);
 }
 
 export interface Caller {
@@ -88,11 +97,7 @@ export function createLine(rooms: LineRooms): Line {
       return { kind: 'accepted' };
     }
     if (method === 'tools/call') return callTool(call);
-    return (
-      answerList(call, firstCatalog, rooms) ??
-      answerHello(call, rooms) ??
-      new Refusal('method-not-found', `Unknown method: ${method.slice(0, 100)}`)
-    );
+    return answerList(call, firstCatalog, rooms) ?? answerHello(call, rooms) ?? unknown(method);
   }
 
   function answer(incoming: Incoming): Outcome<Reply> | Promise<Outcome<Reply>> {

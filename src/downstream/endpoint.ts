@@ -13,6 +13,7 @@ import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
+import { versionFromHeader } from '../protocol/era-2025/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { isBatch, scanEnvelope, splitBatch } from '../protocol/scan.ts';
 import { refusalFrame } from '../protocol/write.ts';
@@ -73,6 +74,13 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     if (isRefusal(envelope)) {
       const caller = line.identify(visit);
       writeRefusal(response, isRefusal(caller) ? caller : envelope, NULL_ID, request);
+      return;
+    }
+    // Any date of ours is fine, whatever was negotiated; initialize may name a date that is to be negotiated.
+    const version =
+      envelope.method === 'initialize' ? undefined : versionFromHeader(headerText(request, 'mcp-protocol-version'));
+    if (isRefusal(version)) {
+      writeRefusal(response, version, NULL_ID, request);
       return;
     }
     const exchange = new Exchange(request, response, { envelope, streams });
@@ -184,4 +192,9 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       else writeRefusal(response, new Refusal('method-not-allowed'), NULL_ID, request);
     },
   };
+}
+
+function headerText(request: IncomingMessage, name: string): string | undefined {
+  const value = request.headers[name];
+  return typeof value === 'string' ? value : undefined;
 }

@@ -26,6 +26,7 @@ import type { Listing, RawListing, Snapshot, SnapshotHolder } from '../kernel/sn
 import { notificationFrame } from '../protocol/write.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
 import { createSessions, type Sessions, type Tombstone } from '../session/sessions.ts';
+import { sealedPath } from '../session/statement.ts';
 import { createFleet, type Fleet } from '../upstream/fleet.ts';
 import { createPeerDoor } from '../upstream/peer-door.ts';
 import type { TransportMaker } from './transports.ts';
@@ -138,7 +139,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
 
   fleet.onListed((raw) => kernel.scope.run(`listing ${raw.server}`, () => listed(raw)));
   catalog.onChange((changed) => {
-    const keys = new Set(changed); // bounded by: views
+    const keys = new Set(changed.map(sealedPath)); // bounded by: views
     sessions.broadcast((session) => keys.has(session.path), LIST_CHANGED);
   });
 

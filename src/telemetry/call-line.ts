@@ -9,14 +9,13 @@ import { masked } from './mask.ts';
 
 type CallAnswered = Extract<Fact, { type: 'call-answered' }>;
 
-/** Printable ASCII without quote and backslash needs no escaping, and no masking when it is short. */
-const PLAIN = /^[ !#-[\]-~]*$/;
+/** Printable ASCII without quote and backslash needs no escaping, and without a space it holds no `Bearer …`. */
+const PLAIN = /^[!#-[\]-~]*$/;
+const KEY_START = /mcphub_/i;
 const SHORT = 128;
 
 function quoted(text: string): string {
-  return text.length <= SHORT && PLAIN.test(text) && !text.includes('mcphub_')
-    ? `"${text}"`
-    : JSON.stringify(masked(text));
+  return text.length <= SHORT && PLAIN.test(text) && !KEY_START.test(text) ? `"${text}"` : JSON.stringify(masked(text));
 }
 
 /** Returns the writer of such lines; `base` goes into each. */

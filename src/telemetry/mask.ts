@@ -6,6 +6,8 @@
 const MAX_TEXT = 4096;
 /** Cut before masking so that the patterns never see more. */
 const MAX_RAW = 16 * 1024;
+const MAX_CAUSES = 3;
+const MAX_STACK = 1500;
 
 const KEY = /mcphub_[0-9a-f]{8,}/gi;
 const CREDENTIAL = /\b(bearer|basic)\s+[\w+/=.~-]{6,}/gi;
@@ -27,6 +29,7 @@ export function visible(text: string): string {
 export interface FaultText {
   readonly type: string;
   readonly message: string;
+  /** With those of its causes. */
   readonly stack?: string;
   readonly code?: string;
 }
@@ -39,10 +42,17 @@ export function faultText(fault: unknown): FaultText {
     return {
       type: fault.name,
       message: masked(fault.message),
-      ...(typeof fault.stack === 'string' ? { stack: masked(fault.stack) } : {}),
+      stack: masked(stackOf(fault)),
       ...(typeof code === 'string' ? { code: masked(code) } : {}),
     };
   } catch {
     return { type: 'unknown', message: 'a fault that cannot be read' };
   }
+}
+
+function stackOf(fault: Error): string {
+  const stacks: string[] = [];
+  for (let one: unknown = fault; one instanceof Error && stacks.length < MAX_CAUSES; one = one.cause)
+    stacks.push(one.stack?.slice(0, MAX_STACK) ?? one.message);
+  return stacks.join('\ncaused by: ');
 }

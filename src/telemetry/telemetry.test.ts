@@ -12,6 +12,8 @@ import { test } from 'node:test';
 import { type RigOptions, startChild, type TelemetryChild, tempDir } from '../../test/support/telemetry-rig.ts';
 
 const LINES = 20_000;
+/** A second would be a stall; a loaded machine takes some of it. */
+const MAX_GAP_MS = 800;
 const MiB = 1024 * 1024;
 /** Queue of 1 MiB, its copy on the way, and what the engine leaves lying about; all lines together are 6 MB of text. */
 const GROWTH_BYTES = 64 * MiB;
@@ -20,7 +22,7 @@ async function survives(t: Parameters<typeof startChild>[0], stdout: RigOptions[
   const child = await startChild(t, { stdout });
   child.order({ t: 'say', lines: LINES, aTurn: 100 });
   const { gapMs, rssBytes } = await child.word('said');
-  assert.ok(gapMs < 500, `the loop stood still for ${gapMs} ms`);
+  assert.ok(gapMs < MAX_GAP_MS, `the loop stood still for ${gapMs} ms`);
   assert.ok(rssBytes - child.rssBytes < GROWTH_BYTES, `memory grew by ${(rssBytes - child.rssBytes) / MiB} MiB`);
   return child;
 }
@@ -68,12 +70,17 @@ function assertComplete(log: string): void {
 }
 
 /** What a stream has given so far. */
-function listen(stream: Socket): { text(): string; ended: Promise<unknown> } {
+function listen(stream: Socket): { text(): string; ended(): Promise<void> } {
   let text = '';
   stream.setEncoding('utf8').on('data', (part: string) => {
     text += part;
   });
-  return { text: () => text, ended: once(stream, 'end', { signal: AbortSignal.timeout(5000) }) };
+  return {
+    text: () => text,
+    ended: async () => {
+      if (!stream.readableEnded) await once(stream, 'end', { signal: AbortSignal.timeout(3000) });
+    },
+  };
 }
 
 test('[A8] a pipe that nobody reads holds up nothing', async (t) => {
@@ -100,7 +107,7 @@ test('a pipe whose reader is gone holds up nothing', async (t) => {
   closeSync(forChild);
   closeSync(own);
   child.order({ t: 'say', lines: LINES, aTurn: 100 });
-  assert.ok((await child.word('said')).gapMs < 500);
+  assert.ok((await child.word('said')).gapMs < MAX_GAP_MS);
   await endsAtOnce(child);
 });
 
@@ -128,7 +135,7 @@ test('a pipe with a reader gets every line in order', async (t) => {
   closeSync(forChild);
   await sayInRounds(child, log.text);
   await endsAtOnce(child);
-  await log.ended;
+  await log.ended();
   assertComplete(log.text());
 });
 
@@ -137,7 +144,7 @@ test('a socket with a reader gets every line in order', async (t) => {
   const log = listen(child.process.stdout as Socket);
   await sayInRounds(child, log.text);
   await endsAtOnce(child);
-  await log.ended;
+  await log.ended();
   assertComplete(log.text());
 });
 
@@ -149,7 +156,7 @@ test('a reader that comes back is told how many lines it missed, at their place'
   child.order({ t: 'counts' });
   const { counts } = await child.word('counted');
   await endsAtOnce(child);
-  await log.ended;
+  await log.ended();
   const lines = log
     .text()
     .trimEnd()

@@ -72,6 +72,12 @@ export class Standing {
     if (wasComing && state !== 'connecting') this.#settled.resolve();
   }
 
+  becomeReady(hello: ServerHello): void {
+    this.hello = hello;
+    this.fault = undefined;
+    this.enter('ready');
+  }
+
   /** The next step of connecting. */
   step(phase: LinkPhase): void {
     if (this.#state === 'connecting') this.#phase = phase;

@@ -81,6 +81,12 @@ export class Connection {
     });
   }
 
+  /** Of a child; undefined for others. */
+  get pid(): number | undefined {
+    const transport: Transport & { readonly pid?: number | undefined } = this.transport;
+    return transport.pid;
+  }
+
   /** Settles with the reason when this life is over. */
   get lost(): Promise<HubError> {
     return this.#lost.promise;

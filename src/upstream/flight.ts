@@ -94,13 +94,13 @@ export class Flight {
   }
 
   #idle(silentMs: number): void {
-    const silenceMs = this.plan.silence?.silenceMs ?? 0;
-    if (silentMs >= silenceMs) {
+    const { silence } = this.plan;
+    if (!silence || silentMs >= silence.silenceMs) {
       this.#ears.tooSilent(this, silentMs);
       return;
     }
     this.#asked = true;
-    this.#watch?.rearm(silenceMs);
+    this.#watch?.rearm(silence.silenceMs);
     this.#ears.silent(this);
   }
 }

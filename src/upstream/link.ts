@@ -82,7 +82,7 @@ export class Link {
   }
 
   get pid(): number | undefined {
-    return (this.#connection?.transport as { pid?: number } | undefined)?.pid;
+    return this.#connection?.pid;
   }
 
   /** Settings that need no reconnect have changed. */
@@ -249,10 +249,8 @@ export class Link {
     if (kind === 'local') await turn.come(kernel, server);
     const { hello, tools } = await connection.open();
     this.#turn = undefined;
-    this.#standing.hello = hello;
     this.#keep(hello, tools);
-    this.#standing.fault = undefined;
-    this.#standing.enter('ready');
+    this.#standing.becomeReady(hello);
     kernel.bus.publish({
       ...{ type: 'server-became-ready', server },
       tools: tools.length,
@@ -295,8 +293,8 @@ export class Link {
     const retryMs = this.#rest.next(limits, kernel.random);
     this.#standing.restarts += 1;
     this.#standing.retryAtMs = kernel.clock.nowMs() + retryMs;
-    const about = { server: this.#spec.slug, phase: String(detail.phase ?? '') };
-    kernel.bus.publish({ type: 'server-was-lost', ...about, code, message, retryMs });
+    const about = { server: this.#spec.slug, phase: String(detail.phase ?? ''), code, message, retryMs };
+    kernel.bus.publish({ type: 'server-was-lost', ...about });
     await this.#rest.sleep(retryMs, kernel.timers);
   }
 }

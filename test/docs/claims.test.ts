@@ -34,8 +34,8 @@ const NOT_YET = [
 const DENIAL = /\b(not|no|never|without|later|until|yet|absent|instead of|404|cannot|none)\b|n’t\b|없|않|아직/i;
 const ABSENT = /\bnot\b|absent|아직|안 되는/i;
 
-/** Decisions and the configuration page speak of what was weighed or of words of a file; they are held to the first list only. */
-const HISTORICAL = /^docs\/(adr\/|config\.md|limits\.md|errors\.md)/;
+/** Decisions speak of what was weighed; they are held to the first list only. */
+const HISTORICAL = /^docs\/adr\//;
 
 function claims(document: Document): string[] {
   const words = HISTORICAL.test(document.path) ? NEVER : [...NEVER, ...NOT_YET];

@@ -32,6 +32,18 @@ const EDGES: readonly Edge[] = [
   edge('seal/secret-file.ts', ['outside'], 'makes or reads the sealing secret at boot'),
   edge('store/_migrate.ts', ['outside'], 'backs the file up before a migration'),
   edge('store/_sqlite.ts', ['outside', 'sync'], 'SQLite is synchronous; control alone opens it'),
+  edge(
+    'telemetry/_sink-ends.ts',
+    ['outside', 'sync'],
+    'stdout, opened again without blocking; writes that return at once',
+  ),
+  edge('telemetry/sink.ts', ['timers'], 'the guard writes through it too, and it has no kernel'),
+  edge('telemetry/stall-witness.ts', ['outside'], 'starts the thread that watches the loop'),
+  edge(
+    'telemetry/stall-witness-worker.ts',
+    ['outside', 'timers', 'sync'],
+    'a thread of its own: it must not depend on the loop that it watches',
+  ),
   edge('upstream/child/command.ts', ['outside'], 'finds a program before it is spawned'),
   edge('upstream/child/frames.ts', ['timers'], 'goes on in another turn of the loop; not a wait'),
   edge('upstream/child/group.ts', ['outside'], 'spawns stdio servers in their own process group'),

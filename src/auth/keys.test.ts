@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type FrozenKernel, frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { holderOf, keyRecord, secretOf, snapshotOf } from '../../test/support/small-worlds.ts';
+import { limitsFrom } from '../config/limits.ts';
+import type { ErrorCode } from '../kernel/errors.ts';
+import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import type { Principal } from '../kernel/principal.ts';
+import type { KeyRecord, SnapshotHolder } from '../kernel/snapshot.ts';
+import { createKeyDoor, type KeyDoor } from './keys.ts';
+
+const HERE = '10.0.0.1';
+
+function doorWith(...keys: KeyRecord[]): { door: KeyDoor; frozen: FrozenKernel; snapshots: SnapshotHolder } {
+  const frozen = frozenKernel();
+  const snapshots = holderOf({ keys });
+  return { door: createKeyDoor({ kernel: frozen.kernel, limits: limitsFrom({}), snapshots }), frozen, snapshots };
+}
+
+function codeOf(outcome: Outcome<Principal>): ErrorCode | 'accepted' {
+  return isRefusal(outcome) ? outcome.code : 'accepted';
+}
+
+const bearer = (digit: string): string => `Bearer ${secretOf(digit)}`;
+
+test('a known key is its owner, whatever the case of the scheme and the digits', () => {
+  const { door } = doorWith(keyRecord('a', { role: 'owner', groups: ['g'] }));
+  for (const header of [
+    bearer('a'),
+    bearer('a').toUpperCase().replace('MCPHUB', 'mcphub'),
+    `bearer   ${secretOf('a')}`,
+  ]) {
+    const who = door.check(header, HERE);
+    assert.ok(!isRefusal(who), header);
+    assert.deepEqual([who.userId, who.family, who.keyId, who.role], ['user-a', 'family-a', 'key-a', 'owner']);
+    assert.deepEqual(who.groups, ['g']);
+  }
+});
+
+test('no header, another scheme, another form and an unknown key are unauthorized, and no refusal repeats a whole key', () => {
+  const { door } = doorWith(keyRecord('a'));
+  const wrong = [
+    undefined,
+    '',
+    'Basic eDp5',
+    secretOf('a'),
+    'Bearer mcphub_12',
+    bearer('b'),
+    `${bearer('a')}0`,
+    `${bearer('a')} x`,
+  ];
+  for (const header of wrong) {
+    const refused = door.check(header, HERE);
+    assert.equal(codeOf(refused), 'unauthorized', String(header));
+    assert.equal(isRefusal(refused) && refused.message.includes('b'.repeat(20)), false);
+  }
+});
+
+test('a revoked key is refused from the next snapshot on, though it was seen before', () => {
+  const { door, snapshots } = doorWith(keyRecord('a'), keyRecord('b'));
+  assert.equal(codeOf(door.check(bearer('a'), HERE)), 'accepted');
+  snapshots.swap(snapshotOf(2, { keys: [keyRecord('b')] }));
+  assert.equal(codeOf(door.check(bearer('a'), HERE)), 'unauthorized');
+  assert.equal(codeOf(door.check(bearer('b'), HERE)), 'accepted');
+});
+
+test('a key expires at its instant, though it was accepted before', () => {
+  const { door, frozen } = doorWith(keyRecord('a', { expiresAtMs: 1_800_000_010_000 }));
+  frozen.setWall(1_800_000_009_999);
+  assert.equal(codeOf(door.check(bearer('a'), HERE)), 'accepted');
+  frozen.setWall(1_800_000_010_000);
+  assert.equal(codeOf(door.check(bearer('a'), HERE)), 'key-expired');
+});
+
+test('wrong keys from one address are slowed down; right keys and other addresses are not', () => {
+  const { door, frozen } = doorWith(keyRecord('a'));
+  const { failedKeysPerMinute } = limitsFrom({});
+  for (let tries = 0; tries < failedKeysPerMinute; tries += 1)
+    assert.equal(codeOf(door.check(bearer('f'), HERE)), 'unauthorized');
+  assert.equal(codeOf(door.check(bearer('f'), HERE)), 'rate-limited');
+  assert.equal(codeOf(door.check(bearer('a'), HERE)), 'accepted');
+  assert.equal(codeOf(door.check(bearer('f'), '10.0.0.2')), 'unauthorized');
+  frozen.advance(60_000 / failedKeysPerMinute + 5);
+  assert.equal(codeOf(door.check(bearer('f'), HERE)), 'unauthorized');
+  assert.equal(codeOf(door.check(bearer('f'), HERE)), 'rate-limited');
+});
+
+test('requests without a key have an allowance of their own', () => {
+  const { door } = doorWith(keyRecord('a'));
+  const { addressPerSecond } = limitsFrom({});
+  for (let tries = 0; tries < addressPerSecond; tries += 1) door.check(undefined, HERE);
+  assert.equal(codeOf(door.check(undefined, HERE)), 'rate-limited');
+  assert.equal(codeOf(door.check(bearer('f'), HERE)), 'unauthorized');
+});
+
+test('used keys are told once', () => {
+  const { door } = doorWith(keyRecord('a'), keyRecord('b'));
+  door.check(bearer('a'), HERE);
+  door.check(bearer('a'), HERE);
+  door.check(bearer('f'), HERE);
+  assert.deepEqual(door.takeUsed(), ['key-a']);
+  assert.deepEqual(door.takeUsed(), []);
+  door.check(bearer('b'), HERE);
+  assert.deepEqual(door.takeUsed(), ['key-b']);
+});
+
+test('a key is announced when it is first seen, with its prefix and never with itself', () => {
+  const { door, frozen } = doorWith(keyRecord('a'));
+  door.check(bearer('a'), HERE);
+  door.check(bearer('a'), HERE);
+  door.check(bearer('f'), HERE);
+  assert.deepEqual(
+    frozen.facts.map(({ type }) => type),
+    ['key-accepted', 'key-refused'],
+  );
+  assert.equal(JSON.stringify(frozen.facts).includes(secretOf('a')), false);
+  assert.equal(JSON.stringify(frozen.facts).includes(secretOf('f')), false);
+});

@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { isRefusal } from '../kernel/outcome.ts';
+import { checkOrigin, type OriginRules } from './origin.ts';
+
+const NONE: OriginRules = { allowedHosts: [], allowedOrigins: [] };
+
+function verdict(host: string | undefined, origin?: string, rules: OriginRules = NONE): string {
+  const outcome = checkOrigin(host, origin, rules);
+  return isRefusal(outcome) ? outcome.code : 'fine';
+}
+
+test('names of the own machine and literal addresses are fine as Host, with and without a port', () => {
+  const fine = [
+    'localhost',
+    'LOCALHOST:3000',
+    'app.localhost:1',
+    '127.0.0.1:3000',
+    '[::1]:3000',
+    '192.168.1.5',
+    'host.docker.internal:3000',
+  ];
+  for (const host of fine) assert.equal(verdict(host), 'fine', host);
+});
+
+test('a Host by any other name is refused, also one that only begins or ends like a local one', () => {
+  const evil = [
+    'evil.example',
+    'localhost.evil.example:3000',
+    'notlocalhost',
+    '127.0.0.1.evil.example',
+    '',
+    ':3000',
+    '[::1',
+    '[evil]:80',
+  ];
+  for (const host of evil) assert.equal(verdict(host), 'host-refused', host);
+  assert.equal(verdict(undefined), 'host-refused');
+});
+
+test('allowed hosts and the star open it', () => {
+  assert.equal(verdict('hub.example.com:443', undefined, { ...NONE, allowedHosts: ['hub.example.com'] }), 'fine');
+  assert.equal(verdict('x.hub.example.com', undefined, { ...NONE, allowedHosts: ['hub.example.com'] }), 'host-refused');
+  assert.equal(verdict('anything', undefined, { ...NONE, allowedHosts: ['*'] }), 'fine');
+});
+
+test('a page of the own machine is fine, a page of a foreign site is not', () => {
+  for (const origin of ['http://localhost:6274', 'https://127.0.0.1', 'http://[::1]:5173', 'http://a.localhost'])
+    assert.equal(verdict('localhost', origin), 'fine', origin);
+  const foreign = [
+    'https://evil.example',
+    'null',
+    'http://localhost.evil.example',
+    'file://localhost',
+    'http://192.168.1.5',
+    '',
+  ];
+  for (const origin of foreign) assert.equal(verdict('localhost', origin), 'origin-refused', origin);
+});
+
+test('allowed origins are whole origins; allowed hosts are fine as origin too', () => {
+  const rules = { allowedHosts: ['hub.example.com'], allowedOrigins: ['https://ui.example.com'] };
+  assert.equal(verdict('hub.example.com', 'https://ui.example.com', rules), 'fine');
+  assert.equal(verdict('hub.example.com', 'https://hub.example.com', rules), 'fine');
+  assert.equal(verdict('hub.example.com', 'http://ui.example.com', rules), 'origin-refused');
+  assert.equal(verdict('hub.example.com', 'https://anything', { ...rules, allowedOrigins: ['*'] }), 'fine');
+});

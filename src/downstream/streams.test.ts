@@ -1,0 +1,141 @@
+// covers: B7, P13
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { FakeResponse } from '../../test/support/fake-response.ts';
+import { type FrozenKernel, frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { type Limits, limitsFrom } from '../config/limits.ts';
+import { isRefusal } from '../kernel/outcome.ts';
+import { createStreams, type SseStream, type Streams } from './streams.ts';
+
+interface Opened {
+  readonly stream: SseStream;
+  readonly response: FakeResponse;
+  readonly reasons: string[];
+}
+
+function rigWith(more: Partial<Limits> = {}): { frozen: FrozenKernel; limits: Limits; streams: Streams } {
+  const frozen = frozenKernel();
+  const limits = { ...limitsFrom({}), ...more };
+  return { frozen, limits, streams: createStreams({ kernel: frozen.kernel, limits }) };
+}
+
+function open(streams: Streams): Opened {
+  const response = new FakeResponse();
+  const reasons: string[] = []; // bounded by: one test
+  const stream = streams.open(response.asResponse(), { 'mcp-session-id': 's' }, (reason) => reasons.push(reason));
+  assert.ok(!isRefusal(stream));
+  return { stream, response, reasons };
+}
+
+test('a stream speaks at once, and no proxy may hold it back', () => {
+  const { streams } = rigWith();
+  const { response } = open(streams);
+  assert.equal(response.status, 200);
+  assert.equal(response.headers['content-type'], 'text/event-stream');
+  assert.equal(response.headers['x-accel-buffering'], 'no');
+  assert.equal(response.headers['mcp-session-id'], 's');
+  assert.equal(response.text, ':\n\n');
+});
+
+test('a quiet stream gets a comment at least every 15 s, a talking one does not', () => {
+  const { frozen, limits, streams } = rigWith();
+  assert.equal(limits.streamKeepAliveMs, 15_000);
+  const quiet = open(streams);
+  const talking = open(streams);
+  for (let second = 0; second < 60; second += 1) {
+    frozen.advance(1000);
+    if (second % 5 === 0) talking.stream.send(Buffer.from('{}'));
+  }
+  const comments = (response: FakeResponse): number => response.writes.filter((text) => text === ':\n\n').length - 1;
+  assert.ok(comments(quiet.response) >= 4, `${comments(quiet.response)} comments in a minute`);
+  assert.ok(comments(quiet.response) <= 6);
+  assert.equal(comments(talking.response), 0);
+});
+
+test('a message is one event', () => {
+  const { streams } = rigWith();
+  const { stream, response } = open(streams);
+  assert.equal(stream.send(Buffer.from('{"a":1}')), true);
+  assert.equal(response.writes[1], 'event: message\ndata: {"a":1}\n\n');
+});
+
+test('a reader that takes nothing for streamSlowMs is cut, and honest ones do not notice', () => {
+  const { frozen, limits, streams } = rigWith();
+  const slow = open(streams);
+  const honest = open(streams);
+  slow.response.takes = false;
+  slow.stream.send(Buffer.from('{}'));
+  frozen.advance(limits.streamSlowMs - 1500);
+  assert.deepEqual(slow.reasons, []);
+  frozen.advance(3000);
+  assert.deepEqual(slow.reasons, ['slow-reader']);
+  assert.equal(slow.response.destroyed, true);
+  assert.equal(slow.stream.send(Buffer.from('{}')), false);
+  assert.deepEqual(honest.reasons, []);
+  assert.equal(honest.stream.send(Buffer.from('{}')), true);
+  assert.equal(streams.size, 1);
+});
+
+test('a reader that takes everything in time is kept, however often it was full', () => {
+  const { frozen, limits, streams } = rigWith();
+  const { stream, response, reasons } = open(streams);
+  for (let round = 0; round < 5; round += 1) {
+    response.takes = false;
+    stream.send(Buffer.from('{}'));
+    frozen.advance(limits.streamSlowMs - 2000);
+    response.takes = true;
+    response.emit('drain');
+  }
+  assert.deepEqual(reasons, []);
+});
+
+test('a reader that leaves more than streamBytes unread is cut within a second', () => {
+  const { frozen, limits, streams } = rigWith();
+  const { response, reasons } = open(streams);
+  response.writableLength = limits.streamBytes;
+  frozen.advance(1100);
+  assert.deepEqual(reasons, []);
+  response.writableLength += 1;
+  frozen.advance(1100);
+  assert.deepEqual(reasons, ['slow-reader']);
+});
+
+test('no stream is older than streamMs', () => {
+  const { frozen, streams } = rigWith({ streamMs: 60_000 });
+  const { stream, response, reasons } = open(streams);
+  for (let second = 0; second < 62; second += 1) {
+    frozen.advance(1000);
+    stream.send(Buffer.from('{}'));
+  }
+  assert.deepEqual(reasons, ['too-old']);
+  assert.equal(response.ended, true);
+  assert.equal(response.destroyed, false, 'what is queued still goes out');
+});
+
+test('when all places are taken a stream is refused and nothing is written; a place that is free again is given', () => {
+  const { streams } = rigWith({ streams: 1 });
+  const first = open(streams);
+  const second = new FakeResponse();
+  const refused = streams.open(second.asResponse(), {}, () => {});
+  assert.ok(isRefusal(refused));
+  assert.equal(refused.code, 'overloaded');
+  assert.equal(second.headersSent, false);
+  first.response.emit('close');
+  assert.deepEqual(first.reasons, ['client-gone']);
+  open(streams);
+  assert.equal(streams.size, 1);
+});
+
+test('closing tells once why, whatever happens afterwards', () => {
+  const { streams } = rigWith();
+  const { stream, response, reasons } = open(streams);
+  stream.close('session-ended');
+  stream.close('again');
+  response.emit('close');
+  response.emit('error', new Error('late'));
+  assert.deepEqual(reasons, ['session-ended']);
+  const [a, b] = [open(streams), open(streams)];
+  streams.closeAll('draining');
+  assert.deepEqual([a.reasons, b.reasons], [['draining'], ['draining']]);
+  assert.equal(streams.size, 0);
+});

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { createHealth, type Health, type HealthSources } from './health.ts';
+
+function healthWith(more: Partial<HealthSources> = {}): Health {
+  const sources: HealthSources = {
+    servers: () => [{ server: 'a', state: 'ready' }],
+    controlConnected: () => true,
+    snapshotRevision: () => 3,
+    gauges: () => ({ rssBytes: 1, heapBytes: 2, loopP99Ms: 3 }),
+    counts: () => ({ calls: 4 }),
+    ...more,
+  };
+  return createHealth({ kernel: frozenKernel().kernel, slot: 1, version: '9', sources });
+}
+
+const statuses = (health: Health): number[] =>
+  [health.summary(), health.live(), health.ready(), health.startup()].map(({ httpStatus }) => httpStatus);
+
+test('starting: alive, and nothing else yet', () => {
+  const health = healthWith();
+  assert.equal(health.state(), 'starting');
+  assert.deepEqual(statuses(health), [503, 200, 503, 503]);
+});
+
+test('started: everything is 200', () => {
+  const health = healthWith();
+  health.started();
+  assert.equal(health.state(), 'ok');
+  assert.deepEqual(statuses(health), [200, 200, 200, 200]);
+});
+
+test('draining: alive and started, not ready, and there is no way back', () => {
+  const health = healthWith();
+  health.started();
+  health.draining();
+  health.started();
+  assert.equal(health.state(), 'draining');
+  assert.deepEqual(statuses(health), [503, 200, 503, 200]);
+});
+
+test('a sick server or a missing control process degrades the hub and never makes it unready', () => {
+  for (const state of ['connecting', 'waiting', 'stopped', 'idle']) {
+    const health = healthWith({
+      servers: () => [
+        { server: 'a', state },
+        { server: 'b', state: 'ready' },
+      ],
+    });
+    health.started();
+    assert.equal(health.state(), 'degraded', state);
+    assert.deepEqual(statuses(health), [200, 200, 200, 200]);
+  }
+  const alone = healthWith({ controlConnected: () => false });
+  alone.started();
+  assert.equal(alone.state(), 'degraded');
+  assert.deepEqual(statuses(alone), [200, 200, 200, 200]);
+  assert.deepEqual(alone.detail().database.state, 'away');
+});
+
+test('a disabled server and no server at all are fine', () => {
+  for (const servers of [[], [{ server: 'a', state: 'disabled' }]]) {
+    const health = healthWith({ servers: () => servers });
+    health.started();
+    assert.equal(health.state(), 'ok');
+  }
+});
+
+test('what anybody may read is one word; names and figures are in the detail only', () => {
+  const health = healthWith();
+  health.started();
+  assert.deepEqual(health.summary().body, { status: 'ok' });
+  const detail = health.detail();
+  assert.equal(detail.version, '9');
+  assert.deepEqual(detail.process, { rssBytes: 1, heapBytes: 2, loopP99Ms: 3 });
+  assert.deepEqual(detail.counts, { calls: 4 });
+  assert.equal(detail.waits, 0);
+});

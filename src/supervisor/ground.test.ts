@@ -1,0 +1,138 @@
+/**
+ * The lock, the run directory and the evidence on a real disk.
+ */
+// covers: A9
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { clearSockets, guiltyStack, Hopeless, lockDataDir, prepareRunDir, writeEvidence } from './ground.ts';
+import { processFacts } from './proc.ts';
+
+function freshDir(): { readonly path: string } & Disposable {
+  const path = mkdtempSync(join(tmpdir(), 'mcphub-ground-'));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+test('the lock is taken in a directory that did not exist, and given back', () => {
+  using dir = freshDir();
+  const dataDir = join(dir.path, 'a/b');
+  const lock = lockDataDir(dataDir);
+  assert.equal((JSON.parse(readFileSync(join(dataDir, 'lock'), 'utf8')) as { pid: number }).pid, process.pid);
+  assert.deepEqual(readdirSync(dataDir), ['lock']);
+  lock.release();
+  assert.deepEqual(readdirSync(dataDir), []);
+});
+
+test('a living holder is respected and named', async () => {
+  using dir = freshDir();
+  const holder = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 20000)'], { stdio: 'ignore' });
+  try {
+    const pid = holder.pid ?? -1;
+    const text = JSON.stringify({ pid, startTicks: processFacts(pid)?.startTicks });
+    writeFileSync(join(dir.path, 'lock'), text);
+    assert.throws(
+      () => lockDataDir(dir.path),
+      (fault) => fault instanceof Hopeless && fault.message.includes(`pid ${pid}`),
+    );
+    assert.equal(readFileSync(join(dir.path, 'lock'), 'utf8'), text);
+    assert.deepEqual(readdirSync(dir.path), ['lock']);
+  } finally {
+    holder.kill('SIGKILL');
+    await once(holder, 'exit');
+  }
+});
+
+for (const [what, text] of [
+  ['of a process that is gone', JSON.stringify({ pid: 2 ** 22 + 1, startTicks: '1' })],
+  ['of a process whose pid another one has now', JSON.stringify({ pid: process.ppid, startTicks: '1' })],
+  ['that is empty', ''],
+  ['that is damaged', '{"pid":'],
+] as const)
+  test(`a lock ${what} is taken over`, () => {
+    using dir = freshDir();
+    writeFileSync(join(dir.path, 'lock'), text);
+    const lock = lockDataDir(dir.path);
+    assert.equal((JSON.parse(readFileSync(join(dir.path, 'lock'), 'utf8')) as { pid: number }).pid, process.pid);
+    assert.deepEqual(readdirSync(dir.path), ['lock'], 'nothing is left beside it');
+    lock.release();
+  });
+
+test('a lock that another one holds by now is not given away by release', () => {
+  using dir = freshDir();
+  const lock = lockDataDir(dir.path);
+  writeFileSync(join(dir.path, 'lock'), JSON.stringify({ pid: 1, startTicks: '1' }));
+  lock.release();
+  assert.ok(existsSync(join(dir.path, 'lock')));
+});
+
+test('a data directory that cannot be made is told', () => {
+  using dir = freshDir();
+  writeFileSync(join(dir.path, 'file'), '');
+  assert.throws(() => lockDataDir(join(dir.path, 'file/data')), Hopeless);
+});
+
+test('the run directory is closed to others and free of old sockets; other files stay', async () => {
+  using dir = freshDir();
+  const runDir = join(dir.path, 'run');
+  mkdirSync(runDir, { mode: 0o755 });
+  const server = createServer().listen(join(runDir, 'live.sock'));
+  await once(server, 'listening');
+  writeFileSync(join(runDir, 'not-a-socket.sock'), '');
+  writeFileSync(join(runDir, 'stall-hub-1.txt'), 'pid 1 stood still');
+  symlinkSync('/nowhere', join(runDir, 'link.sock'));
+  prepareRunDir(runDir);
+  assert.equal(statSync(runDir).mode & 0o777, 0o700);
+  assert.deepEqual(readdirSync(runDir).sort(), ['link.sock', 'not-a-socket.sock']);
+  server.close();
+});
+
+test('a run directory that is a link to somewhere else is refused', () => {
+  using dir = freshDir();
+  symlinkSync(dir.path, join(dir.path, 'run'));
+  assert.throws(() => prepareRunDir(join(dir.path, 'run')), Hopeless);
+});
+
+test('the run directory comes back when a cleaner took it, and a dead process’s sockets go', () => {
+  using dir = freshDir();
+  const runDir = join(dir.path, 'run');
+  clearSockets(runDir, ['hub-1.sock']);
+  assert.equal(statSync(runDir).mode & 0o777, 0o700);
+  writeFileSync(join(runDir, 'hub-1.sock'), '');
+  writeFileSync(join(runDir, 'hub-2.sock'), '');
+  clearSockets(runDir, ['hub-1.sock']);
+  assert.deepEqual(readdirSync(runDir), ['hub-2.sock']);
+});
+
+test('a witness’s stack counts only for the process that it speaks of', async () => {
+  using dir = freshDir();
+  writeFileSync(join(dir.path, 'stall-hub-1.txt'), 'pid 41 stood still at noon in:\nblockTheLoop\n');
+  assert.match((await guiltyStack(dir.path, 'hub-1', 41)) ?? '', /blockTheLoop/);
+  assert.equal(await guiltyStack(dir.path, 'hub-1', 4), undefined);
+  assert.equal(await guiltyStack(dir.path, 'hub-2', 41), undefined);
+});
+
+test('evidence is private, the newest twenty are kept, and a disk that does not take it stops nothing', async () => {
+  using dir = freshDir();
+  for (let at = 0; at < 23; at += 1) {
+    const path = await writeEvidence(dir.path, `hub-${at}`, { at });
+    assert.equal(statSync(path ?? '').mode & 0o777, 0o600);
+  }
+  assert.equal(readdirSync(join(dir.path, 'evidence')).length, 20);
+  writeFileSync(join(dir.path, 'full'), '');
+  assert.equal(await writeEvidence(join(dir.path, 'full'), 'hub-1', {}), undefined);
+});

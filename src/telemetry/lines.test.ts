@@ -1,0 +1,234 @@
+/**
+ * What lines look like, what they never hold, and how often they are said.
+ * covers: P20
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { Ceilings } from '../kernel/capped.ts';
+import { HubError } from '../kernel/errors.ts';
+import type { Fact } from '../kernel/facts.ts';
+import { levelOf, lineOf } from './facts-to-lines.ts';
+import { Figures } from './figures.ts';
+import { LastFacts } from './last-facts.ts';
+import { createLog, type Log, levelFrom } from './log.ts';
+import { faultText, masked } from './mask.ts';
+import { personLine } from './person-line.ts';
+import { Repeats } from './repeats.ts';
+
+const KEY = `mcphub_${'0123456789abcdef'.repeat(4)}`;
+const WALL_MS = Date.UTC(2026, 0, 2, 3, 4, 5, 6);
+
+interface Desk {
+  readonly log: Log;
+  readonly lines: string[];
+  nowMs: number;
+}
+
+function desk(options: { level?: string; person?: { colour: boolean } } = {}): Desk {
+  const lines: string[] = [];
+  const made: { log?: Log; lines: string[]; nowMs: number } = { lines, nowMs: 0 };
+  made.log = createLog({
+    kernel: { clock: { nowMs: () => made.nowMs, wallMs: () => WALL_MS }, ceilings: new Ceilings() },
+    write: (line) => lines.push(line),
+    level: levelFrom(options.level),
+    person: options.person,
+    base: { version: '1.2.3', role: 'hub', slot: 2 },
+  });
+  return made as Desk;
+}
+
+function call(more: Partial<Extract<Fact, { type: 'call-answered' }>> = {}): Extract<Fact, { type: 'call-answered' }> {
+  return {
+    type: 'call-answered',
+    requestId: 'r-1',
+    method: 'tools/call',
+    user: 'ada',
+    ms: 12.6,
+    bytes: 7,
+    outcome: 'ok',
+    ...more,
+  };
+}
+
+test('an answered call is one JSON object with the fields of the convention', () => {
+  const { log, lines } = desk();
+  log.fact(call({ server: 'files', tool: 'read' }));
+  assert.equal(lines.length, 1);
+  assert.ok(lines[0]?.endsWith('}\n'));
+  assert.deepEqual(JSON.parse(lines[0] ?? ''), {
+    level: 'info',
+    time: '2026-01-02T03:04:05.006Z',
+    service: 'mcphub',
+    version: '1.2.3',
+    role: 'hub',
+    slot: 2,
+    event: 'call-answered',
+    req_id: 'r-1',
+    method: 'tools/call',
+    user: 'ada',
+    upstream: 'files',
+    tool: 'read',
+    duration_ms: 13,
+    bytes: 7,
+    outcome: 'ok',
+    msg: 'request completed',
+  });
+});
+
+test('the line built by hand says what the table says, whatever the texts are', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), fc.nat(5000), (user, tool, ms) => {
+      const { log, lines } = desk();
+      const fact = call({ user: masked(user), tool, ms });
+      log.fact(fact);
+      assert.equal(lines[0]?.indexOf('\n'), (lines[0]?.length ?? 0) - 1);
+      const { fields, msg } = lineOf(fact);
+      const { level, time, service, version, role, slot, event, ...said } = JSON.parse(lines[0] ?? '');
+      assert.deepEqual(
+        [level, time, service, version, role, slot, event],
+        ['info', '2026-01-02T03:04:05.006Z', 'mcphub', '1.2.3', 'hub', 2, 'call-answered'],
+      );
+      assert.deepEqual(said, { ...JSON.parse(JSON.stringify(fields)), msg });
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test('what an operator follows is at info', () => {
+  const { log, lines } = desk();
+  log.fact({
+    type: 'session-created',
+    session: 's1',
+    user: 'ada',
+    client: 'cursor',
+    version: '2025-06-18',
+    path: '/mcp',
+  });
+  log.fact({ type: 'key-accepted', user: 'ada', keyName: 'laptop', keyPrefix: 'mcphub_1a2b3c4d' });
+  log.fact(call({ method: 'tools/list' }));
+  log.fact(call());
+  const said = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  assert.deepEqual(
+    said.map(({ level }) => level),
+    ['info', 'info', 'info', 'info'],
+  );
+  assert.match(String(said[0]?.msg), /^session created s1/);
+  assert.equal(said[1]?.key_prefix, 'mcphub_1a2b3c4d');
+  assert.equal(said[2]?.msg, 'tools/list answered');
+  assert.equal(said[3]?.req_id, 'r-1');
+});
+
+test('levels leave lines out', () => {
+  const said: Fact = { type: 'server-said', server: 's', line: 'hello' };
+  for (const [level, count] of [
+    ['debug', 1],
+    ['info', 0],
+    [undefined, 0],
+    ['nonsense', 0],
+  ] as const) {
+    const { log, lines } = desk(level ? { level } : {});
+    log.fact(said);
+    assert.equal(lines.length, count, level);
+  }
+  const { log, lines } = desk({ level: 'warn' });
+  log.fact(call());
+  log.fact(call({ outcome: 'error', code: 'internal' }));
+  assert.equal(lines.length, 1);
+});
+
+test('keys and tokens of any text are masked', () => {
+  const fault = new HubError('internal', {
+    message: `no ${KEY}`,
+    cause: new Error('Authorization: Bearer abc.def-ghi'),
+  });
+  const { log, lines } = desk({ level: 'debug' });
+  log.fact({ type: 'task-faulted', task: 't', fault });
+  log.fact({ type: 'server-said', server: 's', line: `got Bearer ${KEY} and basic dXNlcjpwYXNz` });
+  log.fact({ type: 'wait-expired', label: 'dns', owner: KEY.toUpperCase() });
+  log.fact(call({ tool: KEY, method: 'Bearer abcdefghijkl' }));
+  const all = lines.join('');
+  assert.doesNotMatch(all, /mcphub_[0-9a-f]{8}/i);
+  assert.doesNotMatch(all, /abc\.def|dXNlcjpwYXNz|abcdefghijkl/);
+  assert.match(all, /"stack":"/);
+});
+
+test('a fault of any kind becomes text', () => {
+  const hostile = new Proxy(new Error('x'), {
+    get() {
+      throw new Error('no');
+    },
+  });
+  assert.equal(faultText(hostile).message, 'a fault that cannot be read');
+  assert.equal(faultText(Object.create(null)).message, 'a fault that cannot be read');
+  assert.equal(faultText(undefined).message, 'undefined');
+  assert.ok(masked('x'.repeat(1e6)).length < 5000);
+});
+
+test('a warning that repeats is said once a second with the number left out', () => {
+  const d = desk();
+  const lost: Fact = { type: 'breaker-opened', server: 'a', ms: 10 };
+  for (let n = 0; n < 100; n += 1) d.log.fact(lost);
+  d.log.fact({ ...lost, server: 'b' });
+  assert.equal(d.lines.length, 2);
+  d.nowMs = 1000;
+  d.log.sweep();
+  assert.equal(d.lines.length, 3);
+  assert.equal(JSON.parse(d.lines[2] ?? '').left_out, 99);
+  d.nowMs = 2100;
+  d.log.sweep();
+  d.log.fact(lost);
+  assert.equal(d.lines.length, 4);
+  assert.equal(JSON.parse(d.lines[3] ?? '').left_out, undefined);
+});
+
+test('repeats of more kinds than fit are forgotten, not kept', () => {
+  const ceilings = new Ceilings();
+  const repeats = new Repeats<number>({ nowMs: () => 0, wallMs: () => 0 }, ceilings);
+  for (let n = 0; n < 10_000; n += 1) repeats.allows(`kind ${n}`, n);
+  const [row] = ceilings.table();
+  assert.ok(row && row.size <= row.max && row.max < 1000);
+});
+
+test('lines for people are short, and no foreign text moves the cursor', () => {
+  const { log, lines } = desk({ level: 'debug', person: { colour: false } });
+  log.fact({ type: 'server-said', server: 's', line: '\u001b[2J\r\nforged\u202e' });
+  log.fact(call({ tool: 'read', server: 'files' }));
+  const [said, called] = lines;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these must not be there
+  assert.doesNotMatch((said ?? '').trimEnd(), /[\u0000-\u001f\u202e]/);
+  assert.match(called ?? '', /^\d\d:\d\d:\d\d info {2}hub {5}request completed .*upstream=files.*\n$/);
+  const coloured = personLine({ level: 'warn', msg: 'x', fields: {}, role: 'hub', atMs: 0 }, true);
+  assert.ok(coloured.includes('\u001b[33m'));
+});
+
+test('figures count by outcome, code and server, in a table that cannot grow', () => {
+  const figures = new Figures(new Ceilings());
+  figures.note(call());
+  figures.note(call({ outcome: 'refused', code: 'overloaded' }));
+  for (let n = 0; n < 5000; n += 1) figures.note(call({ server: `s${n}` }));
+  const table = figures.table();
+  assert.equal(table['calls.ok'], 5001);
+  assert.equal(table['calls.refused'], 1);
+  assert.equal(table['code.overloaded'], 1);
+  assert.ok(Object.keys(table).length < 2000);
+});
+
+test('the last facts are few, short, and not crowded out by a storm', () => {
+  let wallMs = WALL_MS;
+  const last = new LastFacts({ nowMs: () => 0, wallMs: () => wallMs }, new Ceilings());
+  last.note({ type: 'control-lost', reason: 'gone' }, levelOf, lineOf);
+  for (let n = 0; n < 1000; n += 1) last.note({ type: 'wait-expired', label: 'dns', owner: 'x' }, levelOf, lineOf);
+  assert.match(last.text(), /control-lost/);
+  for (let n = 0; n < 50; n += 1) {
+    wallMs += 2000;
+    last.note(
+      { type: 'server-was-lost', server: 's', code: 'internal', message: '⚡'.repeat(500), retryMs: 5, phase: 'start' },
+      levelOf,
+      lineOf,
+    );
+    last.note(call(), levelOf, lineOf);
+  }
+  assert.ok(Buffer.byteLength(last.text()) <= 1024);
+  assert.ok(last.text().split('\n').length <= 10);
+});
