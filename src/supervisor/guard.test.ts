@@ -93,8 +93,7 @@ for (const [misdeed, why] of [
     await using rig = await guardRig({ hubs: 2 });
     await serving(rig, 2);
     const { body } = await untilSlot(rig, 1);
-    // Beats have been read.
-    await until(() => rig.parts().length === 3, READY_MS);
+    await until(async () => (await rig.beats('hub', 1)) > 3, READY_MS, 'the guard hears its beat');
     await rig.bid('hub', 1, misdeed);
     const ms = await until(() => !isAlive(body.pid), READY_MS, 'the old one is gone');
     const fresh = await untilSlot(rig, 1, body.pid);

@@ -7,15 +7,12 @@
  */
 import { writeFileSync } from 'node:fs';
 import { type Debugger, Session } from 'node:inspector';
-import { parentPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { BEAT_CELL, STOP_CELL, type Stall, type WitnessOrders } from './stall-witness.ts';
 
 const MAX_FRAMES = 30;
 /** A main thread inside native code cannot be asked; give up then. */
 const ANSWER_MS = 2000;
-
-const orders = workerData as WitnessOrders;
-const cells = new Int32Array(orders.cells);
 
 interface Watch {
   beat: number;
@@ -23,45 +20,44 @@ interface Watch {
   sinceMs: number;
   /** Looks without a change: a machine that slept counts one, not an hour. */
   looks: number;
+  /** Undefined = not asked yet. */
   stack: string | undefined;
 }
 
-const watch: Watch = { beat: Atomics.load(cells, BEAT_CELL), sinceMs: performance.now(), looks: 0, stack: undefined };
+function watchOver(main: MessagePort, orders: WitnessOrders): void {
+  const cells = new Int32Array(orders.cells);
+  const watch: Watch = { beat: 0, sinceMs: performance.now(), looks: 0, stack: undefined };
+  const timer = setInterval(() => {
+    if (Atomics.load(cells, STOP_CELL) === 0) look(watch, Atomics.load(cells, BEAT_CELL), main, orders);
+    else clearInterval(timer);
+  }, orders.beatMs);
+}
 
-const timer = setInterval(() => {
-  if (Atomics.load(cells, STOP_CELL) !== 0) return clearInterval(timer);
-  look();
-}, orders.beatMs);
-
-function look(): void {
-  const beat = Atomics.load(cells, BEAT_CELL);
+function look(watch: Watch, beat: number, main: MessagePort, orders: WitnessOrders): void {
   const nowMs = performance.now();
   if (beat !== watch.beat) {
-    if (watch.stack !== undefined) tell({ ms: Math.round(nowMs - watch.sinceMs), stack: watch.stack });
+    const { stack } = watch;
+    if (stack !== undefined) main.postMessage({ ms: Math.round(nowMs - watch.sinceMs), stack } satisfies Stall);
     Object.assign(watch, { beat, sinceMs: nowMs, looks: 0, stack: undefined });
     return;
   }
   watch.looks += 1;
   const silentMs = nowMs - watch.sinceMs;
   if (watch.stack !== undefined || beat === 0 || silentMs < orders.stallMs) return;
-  if (watch.looks < Math.floor(orders.stallMs / orders.beatMs)) return;
+  if (watch.looks < Math.floor(orders.stallMs / orders.beatMs) - 1) return;
   watch.stack = '';
+  const { sinceMs } = watch;
   askWhere((stack) => {
-    watch.stack = stack;
-    write(Math.round(performance.now() - watch.sinceMs), stack);
+    // The loop may turn again by now; what was found belongs to the stall that was asked about.
+    if (watch.beat === beat) watch.stack = stack;
+    write(orders.file, Math.round(performance.now() - sinceMs), stack);
   });
 }
 
-function tell(stall: Stall): void {
-  parentPort?.postMessage(stall);
-}
-
-function write(ms: number, stack: string): void {
+function write(file: string, ms: number, stack: string): void {
   try {
     const head = `${new Date().toISOString()} pid ${process.pid} stalled for ${ms} ms`;
-    writeFileSync(orders.file, `${head}\n${stack || '(no stack: the main thread is in native code)'}\n`, {
-      mode: 0o600,
-    });
+    writeFileSync(file, `${head}\n${stack || '(no stack: the main thread is in native code)'}\n`, { mode: 0o600 });
   } catch {
     // Without a run directory the fact at the end is all there is.
   }
@@ -105,3 +101,5 @@ function stackOf(frames: readonly Debugger.CallFrame[], urls: ReadonlyMap<string
     })
     .join('\n');
 }
+
+if (parentPort) watchOver(parentPort, workerData as WitnessOrders);

@@ -14,6 +14,8 @@ const slot = Number(env[GUARD_ENV.slot]);
 const isDeaf = env.FAKE_DEAF === role;
 let answersProbes = true;
 let inside = 0;
+/** Beats that were written to somebody. */
+let beats = 0;
 let ending = false;
 
 function endWhenIdle(): void {
@@ -34,7 +36,10 @@ const misdeeds: Readonly<Record<string, () => void>> = {
 };
 
 function beat(response: ServerResponse): void {
-  const line = () => response.write(`${JSON.stringify({ pid: process.pid, last: 'as always' })}\n`);
+  const line = () => {
+    beats += 1;
+    response.write(`${JSON.stringify({ pid: process.pid, last: 'as always' })}\n`);
+  };
   response.writeHead(200);
   line();
   const timer = setInterval(line, 250);
@@ -47,7 +52,7 @@ const door = createServer((request, response) => {
   if (url === '/probe' && !answersProbes) return;
   const what = url.replace('/do/', '');
   if (what === 'answer-no-probe') answersProbes = false;
-  response.end('{}');
+  response.end(JSON.stringify({ beats }));
   const misdeed = misdeeds[what];
   // The answer shall be out before.
   if (misdeed) setTimeout(misdeed, 20);

@@ -14,7 +14,12 @@ import { cleanEnv, environOf, freePort, isAlive, tryKill } from './hub.ts';
 export interface Answer {
   readonly status: number;
   readonly headers: IncomingMessage['headers'];
-  readonly body: { readonly slot: number; readonly pid: number; readonly error?: { readonly code: string } };
+  readonly body: {
+    readonly slot: number;
+    readonly pid: number;
+    readonly beats: number;
+    readonly error?: { readonly code: string };
+  };
 }
 
 export interface GuardRigOptions {
@@ -40,6 +45,8 @@ export interface GuardRig extends AsyncDisposable {
   ask(path?: string): Promise<Answer>;
   /** A misdeed of a part, asked for on its private socket. */
   bid(role: 'hub' | 'control', slot: number, what: string): Promise<void>;
+  /** Beats that a part has sent to the guard. */
+  beats(role: 'hub' | 'control', slot: number): Promise<number>;
   /** Pids of processes that carry this data directory, without the guard. */
   parts(): number[];
   evidence(): Record<string, unknown>[];
@@ -60,6 +67,8 @@ export async function guardRig(options: GuardRigOptions = {}): Promise<GuardRig>
   child.stdout?.on('data', collect);
   child.stderr?.on('data', collect);
   const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
+  const askPart = (role: 'hub' | 'control', slot: number, path: string) =>
+    answerOf({ socketPath: join(dataDir, 'run', socketName(role, slot)), path, agent: false });
   const parts = () => marked(dataDir, child.pid ?? -1);
   return {
     pid: child.pid ?? -1,
@@ -70,9 +79,8 @@ export async function guardRig(options: GuardRigOptions = {}): Promise<GuardRig>
     log: () => text,
     events: (event) => linesOf(text).filter((line) => line.event === event),
     ask: (path = '/') => answerOf({ port, host: '127.0.0.1', path, agent: false }),
-    bid: async (role, slot, what) => {
-      await answerOf({ socketPath: join(dataDir, 'run', socketName(role, slot)), path: `/do/${what}`, agent: false });
-    },
+    bid: async (role, slot, what) => void (await askPart(role, slot, `/do/${what}`)),
+    beats: async (role, slot) => (await askPart(role, slot, '/beats')).body.beats,
     parts,
     evidence: () => evidenceIn(join(dataDir, 'evidence')),
     async [Symbol.asyncDispose]() {
