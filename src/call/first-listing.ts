@@ -25,14 +25,14 @@ export function createFirstListing(rooms: Pick<LineRooms, 'kernel' | 'limits' | 
     if (fact.type === 'server-listed') listed.set(fact.server, true);
   });
 
-  /** The server with the longest slug that the name begins with, if it has never been listed. */
+  /** Of the servers that have never been listed, the one with the longest slug that the name begins with. */
   function unlistedServer(name: string, call: Call): string | undefined {
     const normal = normalName(name).toLowerCase();
     const [server] = call.view.servers
       .filter((slug) => normal.startsWith(`${normalName(slug).toLowerCase()}_`))
+      .filter((slug) => !listed.get(slug) && !call.world.listings.some((listing) => listing.server === slug))
       .sort((a, b) => b.length - a.length);
-    if (server === undefined || listed.get(server)) return undefined;
-    return call.world.listings.some((listing) => listing.server === server) ? undefined : server;
+    return server;
   }
 
   /** Ready means that the list is here; the catalog has it some turns later. */

@@ -9,13 +9,15 @@ import type { Route } from '../catalog/view.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { BackChannel } from '../protocol/back-channel.ts';
-import { type CallParams, memberSpan, scanCallParams } from '../protocol/scan.ts';
+import { memberSpan, scanCallParams } from '../protocol/scan.ts';
 import { callParamsFor, replaceSpans } from '../protocol/write.ts';
 import type { ResolvedTimes, UpstreamReply } from '../upstream/call.ts';
 import type { Call, Reply } from './call.ts';
 import type { Cancels } from './cancel.ts';
 import { createFirstListing } from './first-listing.ts';
 import type { LineRooms } from './line.ts';
+
+type CallParams = Exclude<ReturnType<typeof scanCallParams>, Refusal>;
 
 export function createToolCall(
   rooms: LineRooms,

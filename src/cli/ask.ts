@@ -4,6 +4,7 @@
  */
 import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
+import type { ErrorAnswer } from '../admin/contract.ts';
 import { dataDirFrom, runDirFor } from '../config/paths.ts';
 import { HubError } from '../kernel/errors.ts';
 import { socketName } from '../kernel/guard-wire.ts';
@@ -47,7 +48,7 @@ export function askHub(address: HubAddress, slot: number, question: Question): P
 /** The answer's body, or a failure with the hub's own words. */
 export function bodyOf<T>(asked: Asked): T {
   if (asked.status < 400) return asked.body as T;
-  const error = (asked.body as { error?: { message?: string; code?: string } } | undefined)?.error;
+  const error = (asked.body as Partial<ErrorAnswer> | undefined)?.error;
   const code =
     asked.status === 404 ? EXIT.notFound : asked.status === 401 || asked.status === 403 ? EXIT.auth : EXIT.error;
   throw new CliFailure(code, error?.message ?? `the hub answered with status ${asked.status}`);

@@ -28,8 +28,7 @@ export async function loadForCli(
 
 export async function validate(file: string | undefined, options: { json?: boolean }): Promise<void> {
   const loaded = await loadForCli(file);
-  const errors = loaded.problems.filter((problem) => problem.severity === 'error');
-  if (options.json) printJson({ file: loaded.file, valid: errors.length === 0, problems: loaded.problems });
+  if (options.json) printJson({ file: loaded.file, valid: !hasErrors(loaded), problems: loaded.problems });
   else {
     if (loaded.problems.length > 0) say(formatProblems(loaded.problems));
     if (loaded.config)
@@ -37,8 +36,16 @@ export async function validate(file: string | undefined, options: { json?: boole
         `${loaded.config.file ?? 'no configuration file found'}: ${loaded.config.servers.length} servers, ${loaded.config.groups.length} groups, no errors`,
       );
   }
-  if (errors.length > 0)
-    throw new CliFailure(EXIT.badConfig, `${errors.length} error${errors.length === 1 ? '' : 's'}`);
+  failOnErrors(loaded);
+}
+
+function hasErrors(loaded: Loaded): boolean {
+  return loaded.problems.some((problem) => problem.severity === 'error');
+}
+
+function failOnErrors(loaded: Loaded): void {
+  const errors = loaded.problems.filter((problem) => problem.severity === 'error').length;
+  if (errors > 0) throw new CliFailure(EXIT.badConfig, `${errors} error${errors === 1 ? '' : 's'}`);
 }
 
 export async function explainConfig(
@@ -46,12 +53,11 @@ export async function explainConfig(
   options: { json?: boolean; all?: boolean },
 ): Promise<void> {
   const loaded = await loadForCli(file);
+  // A file that start would refuse must not look as if it were in force.
+  if (loaded.problems.length > 0) say(formatProblems(loaded.problems));
   const rows = explain(loaded).filter((row) => options.all === true || row.source !== 'default');
-  if (options.json) {
-    printJson({ settings: rows });
-    return;
-  }
-  if (rows.length === 0) print('Everything is at its default; --all shows all settings.');
+  if (options.json) printJson({ settings: rows });
+  else if (rows.length === 0) print('Everything is at its default; --all shows all settings.');
   else
     print(
       table(
@@ -63,6 +69,7 @@ export async function explainConfig(
         ]),
       ),
     );
+  failOnErrors(loaded);
 }
 
 export function schema(): void {

@@ -1,10 +1,6 @@
 /**
  * What the command shows: data on stdout, messages on stderr; tables for people, JSON with --json; colour only at a terminal.
  */
-export interface Shown {
-  readonly json: boolean;
-}
-
 export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }

@@ -18,7 +18,7 @@ export interface Explained {
   readonly variable: string | undefined;
 }
 
-export const HIDDEN = '***';
+const HIDDEN = '***';
 
 /** The rows of one configuration. */
 export function explain(loaded: { readonly sources: readonly Explained[] }): readonly Explained[] {

@@ -15,7 +15,7 @@ import type { ConfigProblem } from './problems.ts';
 import type { Environment } from './variables.ts';
 
 export type { FoundFile } from './config-file.ts';
-export { type Explained, explain } from './explain.ts';
+export { explain } from './explain.ts';
 export type { GroupConfig } from './groups.ts';
 export type { LimitFlags } from './limit-values.ts';
 export { type Config, type Loaded, parseConfig } from './parse.ts';

@@ -5,7 +5,7 @@
  */
 import type { Clock, Timers } from './clock.ts';
 
-export const WHEEL_TICK_MS = 25;
+const WHEEL_TICK_MS = 25;
 const SLOTS = 512;
 
 /** A place in the wheel. `fire` is called once at `atMs` (monotonic) unless removed before. */

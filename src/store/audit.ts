@@ -3,7 +3,7 @@
  * Promises: no secret is in a row; at most `KEPT` rows stay.
  */
 import type { Deadline } from '../kernel/deadline.ts';
-import type { Store } from './store.ts';
+import type { Db, Store } from './store.ts';
 
 const KEPT = 100_000;
 
@@ -15,18 +15,13 @@ export interface AuditEntry {
   readonly subject: string;
 }
 
-export function addAudit(store: Store, entry: AuditEntry, deadline: Deadline): Promise<void> {
+/** Inside the transaction of the change that it tells of; the oldest rows make room. */
+export async function noteAudit(db: Db, entry: AuditEntry): Promise<void> {
   const { atMs, who, action, subject } = entry;
-  return store.run(
-    'add audit',
-    async (db) => {
-      await db.insertInto('audit').values({ at: atMs, who, action, subject }).execute();
-      const oldest = await db.selectFrom('audit').select('at').orderBy('at', 'desc').offset(KEPT).limit(1).execute();
-      const before = oldest[0]?.at;
-      if (before !== undefined) await db.deleteFrom('audit').where('at', '<=', before).execute();
-    },
-    deadline,
-  );
+  await db.insertInto('audit').values({ at: atMs, who, action, subject }).execute();
+  const oldest = await db.selectFrom('audit').select('at').orderBy('at', 'desc').offset(KEPT).limit(1).execute();
+  const before = oldest[0]?.at;
+  if (before !== undefined) await db.deleteFrom('audit').where('at', '<=', before).execute();
 }
 
 /** Newest first. */

@@ -6,6 +6,7 @@
 import type { Selectable } from 'kysely';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { KeyRecord, Role } from '../kernel/snapshot.ts';
+import { noteAudit } from './audit.ts';
 import type { KeysTable } from './schema.ts';
 import type { Db, Store } from './store.ts';
 
@@ -72,7 +73,7 @@ export function addKey(store: Store, key: NewKey, write: KeyWrite, deadline: Dea
         .execute();
       if (write.replaces !== undefined) await markRevoked(db, write.replaces, key.createdAtMs);
       const action = write.replaces === undefined ? 'key-create' : 'key-rotate';
-      await db.insertInto('audit').values({ at: key.createdAtMs, who: write.who, action, subject: key.id }).execute();
+      await noteAudit(db, { atMs: key.createdAtMs, who: write.who, action, subject: key.id });
       return oneKey(db, key.id);
     },
     deadline,
@@ -90,8 +91,7 @@ export function revokeKey(
     async (db) => {
       const changed = await markRevoked(db, revoke.id, revoke.atMs);
       if (changed) {
-        const row = { at: revoke.atMs, who: revoke.who, action: 'key-revoke', subject: revoke.id };
-        await db.insertInto('audit').values(row).execute();
+        await noteAudit(db, { atMs: revoke.atMs, who: revoke.who, action: 'key-revoke', subject: revoke.id });
       }
       return (await readKeys(db, revoke.id))[0];
     },

@@ -5,9 +5,12 @@
  */
 import {
   chmodSync,
+  closeSync,
+  constants,
   linkSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -176,5 +179,16 @@ export async function writeEvidence(dataDir: string, who: string, evidence: obje
     return path;
   } catch {
     return undefined;
+  }
+}
+
+/** A hang-up is told by the same signal as "reload"; after one the terminal cannot be opened any more. */
+export function isTerminalGone(): boolean {
+  if (!process.stdout.isTTY) return false;
+  try {
+    closeSync(openSync('/dev/tty', constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY));
+    return false;
+  } catch {
+    return true;
   }
 }

@@ -106,6 +106,14 @@ for (const [misdeed, why] of [
   });
 }
 
+test('a hub that is stopped before its first beat was heard is not taken for one that boots', async () => {
+  await using rig = await guardRig({ env: { FAKE_STOP_WHEN_READY: 'hub' } });
+  await until(() => rig.evidence().length > 0, READY_MS, 'it was found');
+  const [found] = rig.evidence();
+  assert.match(String(found?.why), /state T/);
+  if (!isCrowded()) assert.ok(Number(found?.sinceBeatMs) < 6000, `found after ${found?.sinceBeatMs} ms`);
+});
+
 test('a hub that beats but answers no probe is asked to end and replaced', async () => {
   await using rig = await guardRig({ limits: { probeMs: 500 } });
   await serving(rig);

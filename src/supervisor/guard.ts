@@ -6,12 +6,12 @@
  * Does not: serve a request, read configuration, or wait for anybody without a bound. node:* and pure files only.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, constants, openSync, realpathSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import type { Limits } from '../config/limits.ts';
 import { DESCENDANT_MARK, GUARD_ENV, type ProcessWord } from '../kernel/guard-wire.ts';
 import { openSink } from '../telemetry/sink.ts';
-import { Door, type Taker } from './door.ts';
-import { Hopeless, lockDataDir, prepareRunDir } from './ground.ts';
+import { Door } from './door.ts';
+import { Hopeless, isTerminalGone, lockDataDir, prepareRunDir } from './ground.ts';
 import { Member } from './member.ts';
 import { portHolder, sweepMarked } from './proc.ts';
 
@@ -47,6 +47,7 @@ class Guard {
   readonly #options: GuardOptions;
   readonly #door: Door;
   readonly #sink: ReturnType<typeof openSink>;
+  readonly #errors: ReturnType<typeof openSink>;
   readonly #done = Promise.withResolvers<number>();
   #hubs: Member[] = []; // bounded by: hubs
   #control: Member | undefined;
@@ -63,6 +64,7 @@ class Guard {
     const { port, host, limits } = options;
     this.#door = new Door({ port, host, handoverMs: limits.handoverMs, handoverQueue: limits.handoverQueue });
     this.#sink = openSink({ fd: 1, maxBytes: limits.logBytes });
+    this.#errors = openSink({ fd: 2, maxBytes: limits.logBytes });
   }
 
   async run(): Promise<number> {
@@ -71,11 +73,12 @@ class Guard {
     } catch (fault) {
       this.#lock?.release();
       if (!(fault instanceof Hopeless)) throw fault;
-      for (const line of fault.lines) process.stderr.write(`${line}\n`);
+      this.#complain(fault.lines);
+      await this.#errors.flush(FLUSH_MS);
       return EXIT_HOPELESS;
     }
     const code = await this.#done.promise;
-    await this.#sink.flush(FLUSH_MS);
+    await Promise.all([this.#sink.flush(FLUSH_MS), this.#errors.flush(FLUSH_MS)]);
     return code;
   }
 
@@ -142,7 +145,7 @@ class Guard {
       log: (level, event, msg, more) => this.#log(level, event, msg, more),
       heard: (word) => this.#hear(member, slot, word),
       ready: () => {
-        if (role === 'hub') this.#door.opened(takerOf(member, slot));
+        if (role === 'hub') this.#door.opened(member);
       },
       untakenMs: () => (role === 'hub' ? this.#door.untakenMs(slot) : 0),
       leaving: () => {
@@ -163,8 +166,13 @@ class Guard {
   /** Before anything served: the end. Later (a configuration that was broken meanwhile) the hubs go on from the world they have. */
   #hopeless(member: Member, lines: readonly string[]): void {
     if (member.wasReady) return this.#log('error', 'restart-hopeless', `${member.who}: ${lines.join('; ')}`);
-    for (const line of lines) process.stderr.write(`${line}\n`);
+    this.#complain(lines);
     this.#stop(EXIT_HOPELESS);
+  }
+
+  /** Through a sink too: the terminal behind stderr is the same. */
+  #complain(lines: readonly string[]): void {
+    for (const line of lines) this.#errors.write(`${line}\n`);
   }
 
   #gone(member: Member, role: 'hub' | 'control', slot: number, code: number | null): void {
@@ -185,6 +193,14 @@ class Guard {
   }
 
   #listenToSignals(): void {
+    let faults: number[] = []; // bounded by: OWN_FAULTS
+    const own = (fault: unknown) => {
+      this.#log('error', 'guard-faulted', fault instanceof Error ? (fault.stack ?? fault.message) : String(fault));
+      faults = [...faults.filter((atMs) => performance.now() - atMs < 60_000), performance.now()].slice(-OWN_FAULTS);
+      if (faults.length === OWN_FAULTS) this.#stop(1);
+    };
+    process.on('uncaughtException', own);
+    process.on('unhandledRejection', own);
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.on(signal, () => {
         if (this.#stopping) return this.#killAll(`a second ${signal}`, 1);
@@ -232,7 +248,8 @@ class Guard {
     if (this.#finishing) return;
     this.#finishing = true;
     this.#door.close();
-    await sweepMarked(DESCENDANT_MARK, this.#markRoot);
+    // Reading another process's environment can block in the kernel.
+    await Promise.race([sweepMarked(DESCENDANT_MARK, this.#markRoot), restFor(SWEEP_MS)]);
     try {
       prepareRunDir(this.#options.runDir);
     } catch {
@@ -272,28 +289,11 @@ class Guard {
   }
 }
 
-const CONTROL_MS = 3000;
-
-function takerOf(member: Member, slot: number): Taker {
-  return {
-    slot,
-    get isOpen() {
-      return member.isOpen;
-    },
-    send: (word, socket, sent) => member.say(word, socket, sent),
-  };
-}
-
-/** A hang-up is told by the same signal as "reload"; after one the terminal cannot be opened any more. */
-function isTerminalGone(): boolean {
-  if (!process.stdout.isTTY) return false;
-  try {
-    closeSync(openSync('/dev/tty', constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY));
-    return false;
-  } catch {
-    return true;
-  }
-}
+/** More than control's own budget. */
+const CONTROL_MS = 6000;
+const SWEEP_MS = 3000;
+/** Faults of the guard's own within a minute after which it gives up in order. */
+const OWN_FAULTS = 5;
 
 function restFor(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));

@@ -8,6 +8,7 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Limits } from '../config/limits.ts';
 import { DESCENDANT_MARK, GUARD_ENV, type GuardWord, type ProcessWord, socketName } from '../kernel/guard-wire.ts';
+import type { Taker } from './door.ts';
 import { clearSockets, guiltyStack, writeEvidence } from './ground.ts';
 import { processFacts, sleepsIn, sweepMarked } from './proc.ts';
 import { type Verdict, verdictOn } from './verdict.ts';
@@ -42,12 +43,15 @@ const BACKOFF_CAP_MS = 30_000;
 const END_GRACE_MS = 5000;
 /** Stack and kernel state are gathered for at most this long before a kill. */
 const EVIDENCE_MS = 300;
+/** A dead process's channel is read to its end for at most this long. */
+const LAST_WORDS_MS = 100;
 /** sysexits.h EX_CONFIG: starting again does not help. */
 const EXIT_HOPELESS = 78;
 
-export class Member {
+export class Member implements Taker {
   readonly #options: MemberOptions;
   readonly who: string;
+  readonly slot: number;
   #child: ChildProcess | undefined;
   #watch: Watch | undefined;
   #mark = '';
@@ -64,6 +68,7 @@ export class Member {
 
   constructor(options: MemberOptions) {
     this.#options = options;
+    this.slot = options.slot;
     this.who = `${options.role}-${options.slot}`;
   }
 
@@ -106,11 +111,15 @@ export class Member {
       if (child.pid === undefined) this.#exited(child, `it cannot be started: ${fault.message}`, {});
     });
     child.once('exit', (code, signal) =>
-      this.#exited(child, `it ended with ${signal ?? `code ${code}`}`, { code, signal }),
+      whenHeardOut(child, () => this.#exited(child, `it ended with ${signal ?? `code ${code}`}`, { code, signal })),
     );
   }
 
-  say(word: GuardWord, socket?: Socket, sent: (fault: Error | null) => void = () => {}): void {
+  say(word: GuardWord): void {
+    this.send(word, undefined, () => {});
+  }
+
+  send(word: GuardWord, socket: Socket | undefined, sent: (fault: Error | null) => void): void {
     const child = this.#child;
     if (!child?.connected) return sent(new Error('not connected'));
     // keepOpen: the copy here is closed when the hub says that it has the connection.
@@ -205,6 +214,7 @@ export class Member {
     if (word.t === 'ready') {
       this.isReady = true;
       this.wasReady = true;
+      this.#watch?.readied();
       if (!this.#stopping) this.#options.ready();
     }
     this.#options.heard(word);
@@ -255,6 +265,18 @@ export class Member {
     this.#deaths = this.#deaths.slice(-restarts - 1);
     const stepMs = Math.min(BACKOFF_CAP_MS, guardBackoffMs * 2 ** (this.#rests - 1));
     return Math.round(stepMs * (0.75 + Math.random() * 0.25));
+  }
+}
+
+/** What the dead one said last (`taken`) may still be in its channel; a connection that it took must not be handed out again. */
+function whenHeardOut(child: ChildProcess, then: () => void): void {
+  if (!child.connected) return then();
+  const limit = setTimeout(over, LAST_WORDS_MS);
+  child.once('disconnect', over);
+  function over(): void {
+    clearTimeout(limit);
+    child.off('disconnect', over);
+    then();
   }
 }
 

@@ -39,6 +39,12 @@ export class Watch {
     return performance.now() - (this.#beatMs < 0 ? this.#bornMs : this.#beatMs);
   }
 
+  /** It has said that it serves: from now on silence counts, also when it stalls before its first beat is read. */
+  readied(): void {
+    this.#mark();
+    this.look();
+  }
+
   /** Once a second, when it has said that it is ready: listens to its beat, asks it. */
   look(): void {
     this.#listen();
@@ -95,13 +101,17 @@ export class Watch {
 
   #beat(line: string): void {
     if (this.#closed) return;
-    this.#beatMs = performance.now();
-    this.#atBeat = { cpuMs: processFacts(this.#pid)?.cpuMs ?? 0, waitedMs: waitedForCpuMs(this.#pid) };
+    this.#mark();
     try {
       this.lastBeat = JSON.parse(line) as Beat;
     } catch {
       // Not a line of ours; that one came is what counts.
     }
+  }
+
+  #mark(): void {
+    this.#beatMs = performance.now();
+    this.#atBeat = { cpuMs: processFacts(this.#pid)?.cpuMs ?? 0, waitedMs: waitedForCpuMs(this.#pid) };
   }
 
   #ask(): void {

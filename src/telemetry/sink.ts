@@ -47,7 +47,7 @@ function plainDroppedLine(lines: number): string {
   return `${JSON.stringify({ time: new Date().toISOString(), level: 'warn', msg, event: 'log-dropped', lines })}\n`;
 }
 
-export class QueuedSink implements Sink {
+class QueuedSink implements Sink {
   readonly #end: End;
   readonly #maxBytes: number;
   readonly #droppedLine: (lines: number) => string;
@@ -60,7 +60,6 @@ export class QueuedSink implements Sink {
   #isOffered = false;
   #scheduled: NodeJS.Immediate | NodeJS.Timeout | undefined;
   #retryMs = RETRY_MS;
-  #isStuck = false;
   #dropped = 0;
   #untold = 0;
   #closed = false;
@@ -174,7 +173,6 @@ export class QueuedSink implements Sink {
       return this.#later(LOST_MS);
     }
     this.#retryMs = RETRY_MS;
-    this.#isStuck = false;
     this.#bytes -= taken;
     if (this.#chunk && taken < this.#chunk.length) this.#chunk = this.#chunk.subarray(taken);
     else this.#unload();
@@ -185,7 +183,6 @@ export class QueuedSink implements Sink {
   }
 
   #later(ms: number): void {
-    this.#isStuck = true;
     this.#unschedule();
     this.#scheduled = setTimeout(() => this.#turn(), ms);
     this.#scheduled.unref();
@@ -196,11 +193,11 @@ export class QueuedSink implements Sink {
   #load(): boolean {
     if (this.#chunk) return true;
     const some: string[] = [];
-    let chars = 0;
+    let bytes = 0;
     for (let line = this.#lines[this.#head]; line !== undefined; line = this.#lines[this.#head]) {
-      if (some.length > 0 && chars + line.length > this.#end.chunkBytes) break;
+      bytes += Buffer.byteLength(line);
+      if (some.length > 0 && bytes > this.#end.chunkBytes) break;
       some.push(line);
-      chars += line.length;
       this.#lines[this.#head] = '';
       this.#head += 1;
     }
@@ -221,7 +218,7 @@ export class QueuedSink implements Sink {
 
   /** The process ends in this turn: what the reader takes at once is written, without waiting. */
   #writeNow(): void {
-    if (this.#closed || this.#isStuck) return;
+    if (this.#closed) return;
     // What is on its way asynchronously is the system's already.
     if (this.#isOffered) this.#unload();
     while (this.#load()) {

@@ -8,7 +8,6 @@
 import { url as debuggerUrl } from 'node:inspector';
 import { extname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 
 export interface WitnessOptions {
@@ -45,7 +44,6 @@ const BIRTH_MS = 1000;
 /** Seen in `ps -L` and /proc. */
 const THREAD = 'stall-witness';
 const STACK_CHARS = 4000;
-const STOP_MS = 200;
 /** The smallest heap in which the thread runs. */
 const RESOURCES = { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2, stackSizeMb: 1 } as const;
 
@@ -54,7 +52,6 @@ export class StallWitness {
   readonly #cells = new SharedArrayBuffer(8);
   readonly #view: Int32Array = new Int32Array(this.#cells);
   #timers: readonly Disposable[] = []; // bounded by: two timers
-  #worker: Worker | undefined;
 
   constructor(options: WitnessOptions) {
     this.#options = options;
@@ -63,24 +60,18 @@ export class StallWitness {
   start(): void {
     const { kernel, env, execArgv } = this.#options;
     if (this.#timers.length > 0 || env.MCPHUB_STALL_WITNESS === '0' || isDebugged(execArgv)) return;
+    Atomics.store(this.#view, STOP_CELL, 0);
     this.#timers = [
       kernel.timers.every(BEAT_MS, () => void Atomics.add(this.#view, BEAT_CELL, 1)),
       kernel.timers.after(BIRTH_MS, () => this.#born()),
     ];
   }
 
-  async stop(deadline: Deadline): Promise<void> {
+  /** Waits for nothing: the thread sees the word at its next look and ends by itself, or with the process. */
+  stop(): void {
     for (const timer of this.#timers) timer[Symbol.dispose]();
     this.#timers = [];
     Atomics.store(this.#view, STOP_CELL, 1);
-    const worker = this.#worker;
-    this.#worker = undefined;
-    if (!worker) return;
-    using soon = deadline.sooner(STOP_MS);
-    const { waits } = this.#options.kernel;
-    await waits
-      .for(worker.terminate(), { label: 'service-stop', owner: 'stall witness', deadline: soon })
-      .catch(() => {});
   }
 
   #born(): void {
@@ -111,7 +102,6 @@ export class StallWitness {
       worker.on('message', ({ ms, stack }: Stall) =>
         kernel.bus.publish({ type: 'loop-stalled', ms, stack: stack.slice(0, STACK_CHARS) }),
       );
-      this.#worker = worker;
     } catch (fault) {
       faulted(fault);
     }

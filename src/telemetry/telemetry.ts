@@ -78,7 +78,7 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
       open = undefined;
       if (!closing) return;
       gauge.stop();
-      await witness.stop(deadline);
+      witness.stop();
       await closing.sink.flush(Math.min(FLUSH_MS, deadline.remainingMs()));
       closing.deaf();
       closing.sink.close();

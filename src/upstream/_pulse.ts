@@ -20,7 +20,7 @@ export interface PulseParts {
   readonly dead: (misses: number) => void;
 }
 
-export const MISSES = 3;
+const MISSES = 3;
 /** Rest after a miss, and between a call's trouble and the question, ms. */
 const SOON_MS = 2000;
 const JITTER = 0.1;

@@ -108,7 +108,7 @@ describe('without a hub', { timeout: 300_000 }, () => {
       [['tools', 'call', 'x', 'novalue'], /name=value/],
       [['tools', 'call', 'x', '--args-json', '[1]'], /one JSON object/],
       [['tools', 'call', 'x', '--args-json', '{'], /not JSON/],
-      [['server', 'list'], /Did you mean servers\?/],
+      [['server', 'list'], /Did you mean .*servers\?/],
       [['servers', 'lst'], /Did you mean list\?/],
     ];
     const all = await inTurns(wrong, ([command]) => mcphub(command, { env: { MCPHUB_DATA_DIR: dir } }));
@@ -141,14 +141,19 @@ describe('without a hub', { timeout: 300_000 }, () => {
 
   test('config explain names value and source of each setting; schema is a JSON Schema', async () => {
     const file = join(dir, 'explained.json');
-    writeFileSync(file, '{\n  "mcpServers": {},\n  "settings": { "silenceMs": 7000 }\n}\n');
+    writeFileSync(file, '{\n  "mcpServers": {},\n  "limits": { "silenceMs": 7000 }\n}\n');
     const said = await mcphub(['config', 'explain', file]);
     assert.equal(said.code, 0, said.stderr);
-    assert.match(said.stdout, /silenceMs\s+7000 ms\s+\S*explained\.json:3/);
+    assert.match(said.stdout, /limits\.silenceMs\s+7000 ms\s+\S*explained\.json:3/);
     const env = jsonOf(await mcphub(['config', 'explain', file, '--json'], { env: { PORT: '4321' } }));
-    const port = env.settings.find(({ name }: { name: string }) => name === 'port');
+    const port = env.settings.find(({ name }: { name: string }) => name === 'limits.port');
     assert.equal(port.value, 4321);
     assert.match(port.source, /env/);
+    const wrong = join(dir, 'unknown.json');
+    writeFileSync(wrong, '{\n  "mcpServers": {},\n  "settings": { "silenceMs": 7000 }\n}\n');
+    const refused = await mcphub(['config', 'explain', wrong]);
+    assert.equal(refused.code, 78);
+    assert.match(refused.stderr, /unknown\.json:3.+settings\.silenceMs/);
     const all = jsonOf(await mcphub(['config', 'explain', file, '--all', '--json']));
     assert.ok(all.settings.length > 30);
     const schema = jsonOf(await mcphub(['config', 'schema']));

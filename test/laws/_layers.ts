@@ -29,7 +29,8 @@ export const LAYERS: Readonly<Record<string, number>> = {
   admin: 4,
   process: 5,
   supervisor: 6,
-  cli: 6,
+  // Above the guard: `mcphub start` checks the configuration and then becomes it.
+  cli: 7,
 };
 
 /** Only here may rooms of one layer import each other (without a cycle of rooms). */

@@ -1,6 +1,6 @@
 /**
  * A hub or control for tests of the guard: beats, answers probes, takes connections, and misbehaves when asked on its private socket
- * (`GET /do/<what>`) or by its environment (FAKE_READY_MS, FAKE_HOPELESS, FAKE_DEAF).
+ * (`GET /do/<what>`) or by its environment (FAKE_READY_MS, FAKE_STOP_WHEN_READY, FAKE_HOPELESS, FAKE_DEAF).
  */
 import { spawn } from 'node:child_process';
 import { createServer, type ServerResponse } from 'node:http';
@@ -82,10 +82,15 @@ process.on('SIGTERM', () => (isDeaf ? undefined : endWhenIdle()));
 process.on('SIGINT', () => {});
 process.on('disconnect', () => process.exit(1));
 
+/** No beat was heard by then. */
+function stopIfTold(): void {
+  if (env.FAKE_STOP_WHEN_READY === role) process.kill(process.pid, 'SIGSTOP');
+}
+
 if (role === 'control' && env.FAKE_HOPELESS) {
   process.send?.({ t: 'hopeless', lines: [env.FAKE_HOPELESS] }, () => process.exit(78));
 } else {
   door.listen(join(env[GUARD_ENV.runDir] ?? '.', socketName(role, slot)), () => {
-    setTimeout(() => process.send?.({ t: 'ready', ms: 1 }), Number(env.FAKE_READY_MS ?? 0));
+    setTimeout(() => process.send?.({ t: 'ready', ms: 1 }, stopIfTold), Number(env.FAKE_READY_MS ?? 0));
   });
 }

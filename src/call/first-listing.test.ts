@@ -1,0 +1,100 @@
+/**
+ * A call by name to a server that has never been listed, over a fleet and a catalog that do as the test says.
+ */
+// covers: A4, L8
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Route } from '../catalog/route.ts';
+import { type Limits, limitsFrom } from '../config/limits.ts';
+import { createKernel, type Kernel } from '../kernel/kernel.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { Fleet } from '../upstream/fleet.ts';
+import type { Call } from './call.ts';
+import { createFirstListing, type FirstListing } from './first-listing.ts';
+
+const ROUTE = { exposed: 'my_files_read', server: 'my-files', native: 'read' } as unknown as Route;
+
+interface World {
+  readonly kernel: Kernel;
+  readonly first: FirstListing;
+  readonly call: Call;
+  /** The catalog has the server's list from now on. */
+  list(): void;
+  readonly asked: string[];
+}
+
+function world(options: {
+  ready: () => Outcome<undefined> | Promise<Outcome<undefined>>;
+  listed?: string[];
+  limits?: Partial<Limits>;
+}): World {
+  const kernel = createKernel();
+  const asked: string[] = [];
+  let isListed = false;
+  const view = {
+    servers: ['my', 'my-files', 'other'],
+    route: (name: string) => (isListed && name === ROUTE.exposed ? ROUTE : undefined),
+  };
+  const fleet = {
+    whenReady: (server: string) => {
+      asked.push(server);
+      return options.ready();
+    },
+  } as unknown as Fleet;
+  const catalog = { viewAll: () => view } as unknown as Catalog;
+  const listings = (options.listed ?? []).map((server) => ({ server }));
+  return {
+    kernel,
+    asked,
+    first: createFirstListing({ kernel, limits: { ...limitsFrom({}), ...options.limits }, fleet, catalog }),
+    call: { requestId: 'r1', view, viewName: { kind: 'all' }, world: { listings } } as unknown as Call,
+    list() {
+      isListed = true;
+      kernel.bus.publish({ type: 'server-listed', server: 'my-files', tools: 1, changed: true, repaired: [] });
+    },
+  };
+}
+
+test('a name that no unlisted server can own is not waited for', () => {
+  const { first, call, asked } = world({ ready: () => undefined, listed: ['my', 'my-files'] });
+  for (const name of ['read', 'nobody_read', 'myfiles_read', 'my_files_read', 'my-files'])
+    assert.equal(first.routeTo(name, call), undefined, name);
+  assert.deepEqual(asked, []);
+});
+
+test('the server with the longest fitting slug is asked, in any spelling, and the name leads somewhere when its list is there', async () => {
+  const made = world({ ready: () => undefined });
+  const found = made.first.routeTo('my_files_read', made.call);
+  made.list();
+  assert.equal(await found, ROUTE);
+  assert.deepEqual(made.asked, ['my-files']);
+  assert.equal(made.kernel.waits.size, 0);
+  assert.equal(made.first.routeTo('other2_x', made.call), undefined);
+});
+
+test('a listed server without that tool: the name is unknown', async () => {
+  const made = world({ ready: () => undefined });
+  const found = made.first.routeTo('my_files_write', made.call);
+  made.list();
+  const answer = await found;
+  assert.ok(isRefusal(answer) && answer.code === 'unknown-tool');
+});
+
+test('a server that does not come up is named with phase, waited time and setting', async () => {
+  const down = new Refusal('server-down', 'my-files is not reachable', { server: 'my-files', phase: 'connect' });
+  const made = world({ ready: async () => down });
+  const answer = await made.first.routeTo('my_files_read', made.call);
+  assert.ok(isRefusal(answer) && answer.code === 'server-down');
+  assert.equal(answer.detail.server, 'my-files');
+  assert.equal(answer.detail.phase, 'connect');
+  assert.equal(typeof answer.detail.waitedMs, 'number');
+  assert.equal(answer.detail.setting, 'handshakeMs');
+});
+
+test('a list that is never told of ends the wait at its limit', async () => {
+  const made = world({ ready: () => undefined, limits: { handshakeMs: 50 } });
+  const answer = await made.first.routeTo('my_files_read', made.call);
+  assert.ok(isRefusal(answer) && answer.code === 'unknown-tool');
+  assert.equal(made.kernel.waits.size, 0);
+});

@@ -1,0 +1,118 @@
+// covers: P1, B2
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { serverSpec } from '../../test/support/catalog-worlds.ts';
+import { LineRig, shown } from '../../test/support/line-rig.ts';
+import { isRefusal } from '../kernel/outcome.ts';
+
+test('tools/list shows every tool under its exposed name, and how each server stands', async () => {
+  const rig = new LineRig();
+  rig.statuses.set('files', { state: 'waiting', cause: 'it crashed', tools: 2 });
+  const { tools, _meta } = shown(await rig.ask('tools/list'));
+  assert.deepEqual(
+    tools.map(({ name }: { name: string }) => name),
+    ['git_log', 'git_show', 'files_read', 'files_write'],
+  );
+  assert.deepEqual(_meta['mcphub/servers'], {
+    git: { state: 'ready', tools: 2 },
+    files: { state: 'waiting', tools: 2, stale: true, cause: 'it crashed' },
+  });
+});
+
+test('a list of a hung server’s tools is answered in the same turn, without asking anybody', () => {
+  const rig = new LineRig();
+  rig.statuses.set('git', { state: 'waiting', cause: 'silent', tools: 2 });
+  const message = { jsonrpc: '2.0', id: 1, method: 'tools/list' };
+  assert.equal(rig.line.answer(rig.incoming(message)) instanceof Promise, false);
+  assert.equal(rig.asked.length, 0);
+});
+
+test('the other lists are answered, empty, with and without params', async () => {
+  const rig = new LineRig();
+  assert.deepEqual(shown(await rig.ask('prompts/list')), { prompts: [] });
+  assert.deepEqual(shown(await rig.ask('resources/list', {})), { resources: [] });
+  assert.deepEqual(shown(await rig.ask('resources/templates/list')), { resourceTemplates: [] });
+});
+
+test('any cursor is a foreign one, also the empty one; null is none', async () => {
+  const rig = new LineRig();
+  for (const method of ['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list']) {
+    assert.equal(shown(await rig.ask(method, { cursor: 'x' })), 'invalid-params');
+    assert.equal(shown(await rig.ask(method, { cursor: '' })), 'invalid-params');
+    assert.equal(isRefusal(await rig.ask(method, { cursor: null })), false);
+  }
+});
+
+test('a list that is asked for before a server was ever listed waits for it, and ends when it is lost or its time is up', async () => {
+  for (const ending of ['listed', 'lost', 'time'] as const) {
+    const world = new LineRig().snapshots.current;
+    const rig = new LineRig({ world: { servers: [...world.servers, serverSpec('new')] } });
+    rig.statuses.set('new', { state: 'connecting', tools: 0 });
+    let isOver = false;
+    const list = rig.ask('tools/list').then((reply) => {
+      isOver = true;
+      return reply;
+    });
+    await rig.frozen.advanceAsync(1000);
+    assert.equal(isOver, false);
+    assert.deepEqual(
+      rig.frozen.kernel.waits.table().map(({ label }) => label),
+      ['first-catalog'],
+    );
+    if (ending === 'time') await rig.frozen.advanceAsync(rig.limits.firstCatalogMs);
+    else {
+      rig.statuses.set('new', { state: ending === 'listed' ? 'ready' : 'waiting', tools: 0 });
+      if (ending === 'listed')
+        rig.frozen.kernel.bus.publish({ type: 'server-listed', server: 'new', tools: 1, changed: true, repaired: [] });
+      else rig.frozen.kernel.bus.publish({ type: 'server-stopped', server: 'new', reason: 'broken' });
+    }
+    assert.equal(shown(await list).tools.length, 4, ending);
+    assert.equal(rig.frozen.kernel.waits.size, 0);
+    assert.equal(rig.frozen.kernel.wheel.size, 0);
+  }
+});
+
+test('nobody waits for a server that is known, that failed before, or that comes long after the start', async () => {
+  const world = new LineRig().snapshots.current;
+  const servers = [...world.servers, serverSpec('new')];
+  const now = (rig: LineRig): boolean =>
+    !(rig.line.answer(rig.incoming({ jsonrpc: '2.0', id: 1, method: 'tools/list' })) instanceof Promise);
+  const known = new LineRig();
+  known.statuses.set('git', { state: 'connecting' });
+  assert.equal(now(known), true);
+  const failed = new LineRig({ world: { servers } });
+  failed.statuses.set('new', { state: 'connecting', restarts: 1 });
+  assert.equal(now(failed), true);
+  const late = new LineRig({ world: { servers } });
+  late.statuses.set('new', { state: 'connecting' });
+  late.frozen.advance(late.limits.firstCatalogMs + 100);
+  assert.equal(now(late), true);
+});
+
+test('offerings say what the caller’s group really has, without a session', async () => {
+  const rig = new LineRig();
+  const none = { tools: false, prompts: false, resources: false, logging: false };
+  assert.deepEqual(shown(await rig.ask('offerings/list')), { offerings: { ...none, tools: true } });
+  const empty = new LineRig({ world: { servers: [], listings: [], names: [] } });
+  assert.deepEqual(shown(await empty.ask('offerings/list', {})), { offerings: none });
+});
+
+test('initialize echoes each supported version and answers any other with the newest', async () => {
+  const rig = new LineRig();
+  for (const version of ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'])
+    assert.equal(shown(await rig.ask('initialize', { protocolVersion: version })).protocolVersion, version);
+  for (const version of ['2026-07-28', '1.0', '9999-01-01', 5, null])
+    assert.equal(shown(await rig.ask('initialize', { protocolVersion: version })).protocolVersion, '2025-11-25');
+});
+
+test('initialize declares all lists and carries the instructions of the servers that the caller sees', async () => {
+  const world = new LineRig().snapshots.current;
+  const listings = world.listings.map((listing) => ({ ...listing, instructions: `how to use ${listing.server}` }));
+  const rig = new LineRig({ world: { listings } });
+  const hello = shown(await rig.ask('initialize', { protocolVersion: '2025-11-25' }));
+  assert.deepEqual(hello.capabilities, { tools: { listChanged: true }, prompts: {}, resources: {} });
+  assert.match(hello.instructions, /how to use git[\s\S]+how to use files/);
+  const limited = shown(await rig.ask('initialize', { protocolVersion: '2025-11-25' }, rig.visit({ key: 'c' })));
+  assert.match(limited.instructions, /how to use git/);
+  assert.equal(limited.instructions.includes('files'), false);
+});

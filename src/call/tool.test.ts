@@ -1,0 +1,155 @@
+// covers: B21, B25, P18
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { serverSpec } from '../../test/support/catalog-worlds.ts';
+import { LineRig, shown } from '../../test/support/line-rig.ts';
+import type { Outcome } from '../kernel/outcome.ts';
+import type { UpstreamReply } from '../upstream/call.ts';
+import type { Reply } from './call.ts';
+
+/** The fleet keeps the call until the test lets it go, and ends it with its deadline. */
+function hold(rig: LineRig): void {
+  rig.reply = (_server, call) =>
+    new Promise<Outcome<UpstreamReply>>((done) => {
+      call.deadline.onEnd((reason) => done({ kind: 'result', json: Buffer.from(JSON.stringify({ ended: reason })) }));
+    });
+}
+
+function lastAsked(rig: LineRig) {
+  const asked = rig.asked.at(-1);
+  assert.ok(asked, 'the fleet was asked');
+  return asked;
+}
+
+test('the name decides the server, becomes the server’s own, and every other byte of the params stays', async () => {
+  const rig = new LineRig();
+  const text =
+    '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{ "arguments":{"n":1.50, "ü":"\\u00fc"},"name" : "git_log" }}';
+  await rig.line.answer(rig.incoming(text));
+  const { server, call } = lastAsked(rig);
+  assert.equal(server, 'git');
+  assert.equal(call.params(7).toString(), '{ "arguments":{"n":1.50, "ü":"\\u00fc"},"name" : "log" }');
+});
+
+test('a mangled spelling of the name reaches the same tool', async () => {
+  const rig = new LineRig();
+  for (const name of ['git.log', 'git-log', 'git__log']) {
+    await rig.ask('tools/call', { name });
+    assert.deepEqual(JSON.parse(lastAsked(rig).call.params(0).toString()), { name: 'log' });
+  }
+  assert.equal(rig.asked.length, 3);
+});
+
+test('no params, no name, a name of another kind and an unknown name are refused, and no server is asked', async () => {
+  const rig = new LineRig();
+  assert.equal(shown(await rig.ask('tools/call')), 'invalid-params');
+  assert.equal(shown(await rig.ask('tools/call', {})), 'invalid-params');
+  assert.equal(shown(await rig.ask('tools/call', { name: 5 })), 'invalid-params');
+  assert.equal(shown(await rig.ask('tools/call', { name: 'git_push' })), 'unknown-tool');
+  assert.equal(rig.asked.length, 0);
+  assert.equal(rig.frozen.kernel.wheel.size, 0, 'no deadline is left');
+});
+
+test('a tool outside the group is unknown there', async () => {
+  const rig = new LineRig();
+  const visitor = rig.visit({ target: { kind: 'group', slug: 'dev' } });
+  assert.equal(shown(await rig.ask('tools/call', { name: 'files_read' }, visitor)), 'unknown-tool');
+  await rig.ask('tools/call', { name: 'git_log' }, visitor);
+  assert.equal(rig.asked.length, 1);
+});
+
+test('a progress token is given to the server as the hub’s own, and the back channel keeps the client’s', async () => {
+  const rig = new LineRig();
+  for (const token of ['0', '-1', '"a \\"b"', '9007199254740993']) {
+    const params = `{"name":"git_log","_meta":{"progressToken":${token}}}`;
+    await rig.line.answer(rig.incoming(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${params}}`));
+    const { call } = lastAsked(rig);
+    assert.equal(call.back.progressToken, token);
+    assert.equal(call.params(42).toString(), '{"name":"log","_meta":{"progressToken":42}}');
+  }
+  await rig.ask('tools/call', { name: 'git_log' });
+  assert.equal(lastAsked(rig).call.back.progressToken, undefined);
+});
+
+test('times come from the tool, else the server, else the hub', async () => {
+  const none = { silenceMs: undefined, totalMs: undefined, callTimeoutMs: undefined };
+  const git = serverSpec('git', {
+    times: { ...none, silenceMs: 7000 },
+    tools: { show: { ...none, enabled: true, silenceMs: 9000, callTimeoutMs: 100 } },
+  });
+  const rig = new LineRig({ world: { servers: [git, serverSpec('files')] } });
+  await rig.ask('tools/call', { name: 'git_show' });
+  const { totalMs, silenceMs } = rig.limits;
+  assert.deepEqual(lastAsked(rig).call.times, { silenceMs: 9000, totalMs, callTimeoutMs: 100 });
+  await rig.ask('tools/call', { name: 'git_log' });
+  assert.deepEqual(lastAsked(rig).call.times, { silenceMs: 7000, totalMs, callTimeoutMs: undefined });
+  await rig.ask('tools/call', { name: 'files_read' });
+  assert.deepEqual(lastAsked(rig).call.times, { silenceMs, totalMs, callTimeoutMs: undefined });
+});
+
+test('a cancel ends the call of its own session with exactly that id, and nobody else’s', async () => {
+  const rig = new LineRig();
+  hold(rig);
+  const [one, two] = [await rig.open('a'), await rig.open('b')];
+  const start = (key: string, sessionId: string, id: string): Promise<Outcome<Reply>> => {
+    const text = `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"git_log"}}`;
+    return Promise.resolve(rig.line.answer(rig.incoming(text, { visitor: rig.visit({ key, sessionId }) })));
+  };
+  const cancel = async (key: string, sessionId: string | undefined, id: string): Promise<void> => {
+    const text = `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":${id}}}`;
+    assert.equal(
+      shown(await rig.line.answer(rig.incoming(text, { visitor: rig.visit({ key, sessionId }) }))),
+      'accepted',
+    );
+  };
+  const [mine, mineText, others] = [start('a', one.id, '1'), start('a', one.id, '"1"'), start('b', two.id, '1')];
+  const ended = () => rig.asked.map(({ call }) => call.deadline.ended);
+  await cancel('a', undefined, '1');
+  await cancel('a', one.id, '2');
+  assert.deepEqual(ended(), [undefined, undefined, undefined]);
+  await cancel('a', one.id, '1');
+  assert.deepEqual(ended(), ['cancelled', undefined, undefined]);
+  assert.deepEqual(shown(await mine), { ended: 'cancelled' });
+  await cancel('a', one.id, '"1"');
+  await cancel('b', two.id, '1');
+  assert.deepEqual([shown(await mineText), shown(await others)], [{ ended: 'cancelled' }, { ended: 'cancelled' }]);
+  assert.equal(rig.frozen.kernel.ceilings.table().find(({ name }) => name === 'call.in-flight')?.size, 0);
+});
+
+test('without a session a client that goes away ends its call; with one the call goes on', async () => {
+  const rig = new LineRig();
+  hold(rig);
+  let gone: () => void = () => {};
+  const message = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'git_log' } };
+  const onGone = (listener: () => void): void => {
+    gone = listener;
+  };
+  const bare = rig.line.answer(rig.incoming(message, { onGone }));
+  gone();
+  assert.deepEqual(shown(await bare), { ended: 'client-gone' });
+
+  const { id: sessionId } = await rig.open();
+  gone = () => {};
+  void rig.line.answer(rig.incoming(message, { onGone, visitor: rig.visit({ sessionId }) }));
+  gone();
+  assert.equal(lastAsked(rig).call.deadline.ended, undefined);
+});
+
+test('a call ends at its total at the latest', async () => {
+  const rig = new LineRig({ limits: { totalMs: 3000 } });
+  hold(rig);
+  const running = rig.ask('tools/call', { name: 'git_log' });
+  rig.frozen.advance(3100);
+  assert.deepEqual(shown(await running), { ended: 'time-up' });
+});
+
+test('a tool whose output schema was dropped sends no structured content that a client would check', async () => {
+  const world = new LineRig().snapshots.current;
+  const [git, files] = world.listings;
+  assert.ok(git && files);
+  const odd = { ...git, tools: git.tools.map((tool) => ({ ...tool, dropStructured: true })) };
+  const rig = new LineRig({ world: { listings: [odd, files] } });
+  rig.reply = () => ({ kind: 'result', json: Buffer.from('{"content":[],"structuredContent":[1,2]}') });
+  assert.deepEqual(shown(await rig.ask('tools/call', { name: 'git_log' })).structuredContent, {});
+  assert.deepEqual(shown(await rig.ask('tools/call', { name: 'files_read' })).structuredContent, [1, 2]);
+});

@@ -1,0 +1,132 @@
+/**
+ * The line of a call with its real rooms on a frozen clock, and a fleet that a test plays: what it was asked, and what it answers.
+ */
+import { type Admission, createAdmission } from '../../src/admission/gate.ts';
+import { createKeyDoor } from '../../src/auth/keys.ts';
+import type { Incoming, Reply, Visit } from '../../src/call/call.ts';
+import { createLine, type Line } from '../../src/call/line.ts';
+import { type Catalog, createCatalog } from '../../src/catalog/catalog.ts';
+import { type Limits, limitsFrom } from '../../src/config/limits.ts';
+import { isRefusal, type Outcome, Refusal } from '../../src/kernel/outcome.ts';
+import type { Snapshot, SnapshotHolder } from '../../src/kernel/snapshot.ts';
+import { SILENT_BACK_CHANNEL } from '../../src/protocol/back-channel.ts';
+import type { Envelope } from '../../src/protocol/message.ts';
+import { scanEnvelope } from '../../src/protocol/scan.ts';
+import { createKeyRing } from '../../src/seal/key-ring.ts';
+import { createSessions, type Session, type Sessions } from '../../src/session/sessions.ts';
+import type { UpstreamCall, UpstreamReply } from '../../src/upstream/call.ts';
+import type { Fleet } from '../../src/upstream/fleet.ts';
+import type { ServerStatus } from '../../src/upstream/status.ts';
+import { groupSpec, listingOf, serverSpec, worldOf } from './catalog-worlds.ts';
+import { type FrozenKernel, frozenKernel } from './frozen-kernel.ts';
+import { holderOf, keyRecord, secretOf } from './small-worlds.ts';
+
+export const ENOUGH = { maxDepth: 64, maxIdBytes: 256, strict: true } as const;
+
+export interface Asked {
+  readonly server: string;
+  readonly call: UpstreamCall;
+}
+
+export class LineRig {
+  readonly frozen: FrozenKernel = frozenKernel();
+  readonly limits: Limits;
+  readonly snapshots: SnapshotHolder;
+  readonly sessions: Sessions;
+  readonly admission: Admission;
+  readonly catalog: Catalog;
+  readonly line: Line;
+  readonly asked: Asked[] = []; // bounded by: one test
+  /** What the fleet answers; may throw. */
+  reply: (server: string, call: UpstreamCall) => Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> = () => ({
+    kind: 'result',
+    json: Buffer.from('{"content":[]}'),
+  });
+  /** By slug; a server that is not here is ready with 2 tools. */
+  readonly statuses = new Map<string, Partial<ServerStatus>>(); // bounded by: one test
+
+  constructor(more: { limits?: Partial<Limits>; world?: Partial<Snapshot> } = {}) {
+    const { kernel } = this.frozen;
+    this.limits = { ...limitsFrom({}), ...more.limits };
+    const world = worldOf(
+      [serverSpec('git'), serverSpec('files', { tools: {} })],
+      [listingOf('git', ['log', 'show']), listingOf('files', ['read', 'write'])],
+      [groupSpec('dev', ['git']), groupSpec('open', ['git'], { access: 'anonymous' })],
+    );
+    const keys = [keyRecord('a'), keyRecord('b'), keyRecord('c', { groups: ['dev'] })];
+    this.snapshots = holderOf({ ...world, keys, ...more.world });
+    this.sessions = createSessions({ kernel, limits: this.limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
+    this.admission = createAdmission({ kernel, limits: this.limits });
+    this.catalog = createCatalog({ kernel, limits: this.limits });
+    this.catalog.rebuild(this.snapshots.current);
+    this.line = createLine({
+      kernel,
+      limits: this.limits,
+      snapshots: this.snapshots,
+      keys: createKeyDoor({ kernel, limits: this.limits, snapshots: this.snapshots }),
+      sessions: this.sessions,
+      admission: this.admission,
+      catalog: this.catalog,
+      fleet: this.#fleet(),
+      version: '9.9.9',
+      requestIdPrefix: 'r-',
+    });
+  }
+
+  #fleet(): Fleet {
+    const played: Pick<Fleet, 'call' | 'status' | 'rawListing'> = {
+      call: (server, call) => {
+        this.asked.push({ server, call });
+        return this.reply(server, call);
+      },
+      status: (server) =>
+        ({ server, state: 'ready', tools: 2, restarts: 0, ...this.statuses.get(server) }) as ServerStatus,
+      rawListing: () => undefined,
+    };
+    return played as Fleet;
+  }
+
+  visit(more: Partial<Visit> & { key?: string } = {}): Visit {
+    const { key = 'a', ...rest } = more;
+    return {
+      local: false,
+      authorization: key === '' ? undefined : `Bearer ${secretOf(key)}`,
+      address: '10.0.0.1',
+      visitor: { loopback: false, proxied: false },
+      target: { kind: 'all' },
+      sessionId: undefined,
+      ...rest,
+    };
+  }
+
+  incoming(message: object | string, more: Partial<Incoming> & { visitor?: Visit } = {}): Incoming {
+    const { visitor = this.visit(), ...rest } = more;
+    return { envelope: envelopeOf(message), visit: visitor, back: SILENT_BACK_CHANNEL, onGone: () => {}, ...rest };
+  }
+
+  /** One request with `id` 1 and its answer. */
+  async ask(method: string, params?: unknown, visitor = this.visit()): Promise<Outcome<Reply>> {
+    return this.line.answer(this.incoming({ jsonrpc: '2.0', id: 1, method, params }, { visitor }));
+  }
+
+  async open(key = 'a'): Promise<Session> {
+    const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } };
+    const reply = await this.ask('initialize', params, this.visit({ key }));
+    if (isRefusal(reply) || reply.kind !== 'result' || !reply.session) throw new Error('initialize was refused');
+    return reply.session;
+  }
+}
+
+export function envelopeOf(message: object | string): Envelope {
+  const text = typeof message === 'string' ? message : JSON.stringify(message);
+  const envelope = scanEnvelope(Buffer.from(text), ENOUGH);
+  if (envelope instanceof Refusal) throw new Error(`${envelope.message}: ${text}`);
+  return envelope;
+}
+
+/** The code of a refusal, or the JSON of a reply. */
+// biome-ignore lint/suspicious/noExplicitAny: answers are looked into by the tests
+export function shown(outcome: Outcome<Reply>): any {
+  if (isRefusal(outcome)) return outcome.code;
+  return outcome.kind === 'accepted' ? 'accepted' : JSON.parse(outcome.json.toString());
+}
