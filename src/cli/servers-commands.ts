@@ -61,14 +61,20 @@ export async function restartServer(name: string, options: HubOptions): Promise<
   else print(`${name} is ${state}.`);
 }
 
-/** Looks until the server has left `connecting`, or the time is up. */
+/** Looks until a hub reports a state that is younger than the request and not on the way, or the time is up. */
 async function untilSettled(name: string, talk: Talk): Promise<string> {
-  const until = Date.now() + talk.timeoutMs;
+  const bornMs = performance.now();
   for (;;) {
     await new Promise<void>((done) => setTimeout(done, LOOK_MS));
     const server = (await servers(talk)).servers.find((one) => one.name === name || one.slug === name);
-    const state = server?.state ?? 'unknown';
-    if (state !== 'connecting' || Date.now() > until) return server?.cause ? `${state} (${server.cause})` : state;
+    const elapsedMs = performance.now() - bornMs;
+    const settled = server?.hubs.some(
+      (hub) => hub.sinceMs <= elapsedMs && (hub.state === 'ready' || (hub.state === 'waiting' && hub.restarts > 0)),
+    );
+    if (settled || elapsedMs > talk.timeoutMs) {
+      const state = server?.state ?? 'unknown';
+      return server?.cause ? `${state} (${server.cause})` : state;
+    }
   }
 }
 

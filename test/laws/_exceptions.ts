@@ -23,11 +23,6 @@ export const EXCEPTIONS: readonly Exception[] = [
     why: 'tells a person who started a part by hand, before there is a sink',
   },
   {
-    rule: 'only cli and telemetry print',
-    path: 'supervisor/guard.ts',
-    why: 'tells the person at the terminal the first key and why it did not start',
-  },
-  {
     rule: 'no race instead of a wait',
     path: 'supervisor/member.ts',
     why: 'the guard has no ledger of waits; gathering evidence is bounded by a timer beside it',
