@@ -22,6 +22,7 @@ import { createKernel, type Kernel } from '../kernel/kernel.ts';
 import { type Service, startAll, stopAll } from '../kernel/service.ts';
 import { createRelayServer } from '../relay/relay-server.ts';
 import { openStore, type Store } from '../store/store.ts';
+import { createTelemetry } from '../telemetry/telemetry.ts';
 import { createGuardLink, type GuardLink } from './guard-link.ts';
 import { VERSION } from './version.ts';
 
@@ -41,6 +42,7 @@ interface Places {
 export async function runControl(env: Env): Promise<void> {
   const kernel = createKernel();
   const running: Service[] = []; // bounded by: the rooms below
+  const voice: Service[] = []; // bounded by: telemetry alone
   let isEnding = false;
   let reload: (() => void) | undefined;
 
@@ -53,6 +55,8 @@ export async function runControl(env: Env): Promise<void> {
     const stuck = await stopAll(running, kernel, deadline);
     const ms = Math.round(kernel.clock.nowMs() - bornMs);
     kernel.bus.publish({ type: 'process-stopped', role: 'control', reason, ms, stuck });
+    // The log goes last: it tells of all the others.
+    await stopAll(voice, kernel, deadline);
     process.exit(code);
   }
 
@@ -69,7 +73,7 @@ export async function runControl(env: Env): Promise<void> {
 
   try {
     using deadline = kernel.deadline(START_MS);
-    reload = await start({ kernel, env, guard, running }, deadline);
+    reload = await start({ kernel, env, guard, running, voice }, deadline);
     const ms = Math.round(performance.now());
     kernel.bus.publish({ type: 'process-started', role: 'control', pid: process.pid, ms });
     guard.say({ t: 'ready', ms });
@@ -92,15 +96,27 @@ interface Start {
   readonly guard: GuardLink;
   /** What has started, in order; filled here. */
   readonly running: Service[]; // bounded by: the rooms below
+  /** The log, once it is open. */
+  readonly voice: Service[]; // bounded by: telemetry alone
 }
 
 /** Returns how to read the configuration again. */
-async function start({ kernel, env, guard, running }: Start, deadline: Deadline): Promise<() => void> {
+async function start({ kernel, env, guard, running, voice }: Start, deadline: Deadline): Promise<() => void> {
   const load = (until: Deadline) => loadFor(kernel, env, until);
   const config = configOf(await load(deadline));
   const { limits } = config;
-  // Log sink and loop witness: run({ kernel, role: 'control', slot: 0, limits, env }) of telemetry comes here, first to start, last to stop.
   const places = await makePlaces(env);
+  const telemetry = createTelemetry({
+    kernel,
+    role: 'control',
+    slot: 0,
+    limits,
+    env,
+    runDir: places.runDir,
+    version: VERSION,
+  });
+  await startAll([telemetry], kernel, deadline);
+  voice.push(telemetry);
   const store = await openStore({ kernel, limits, dir: places.dataDir }, deadline);
   // Stopped in reverse: what rooms have begun may still write, then the store closes.
   running.push(serviceOf('store', (until) => store.close(until)));
