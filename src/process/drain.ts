@@ -28,6 +28,8 @@ const LOOK_MS = 50;
 /** A balancer that asked this lately is still sending. */
 const BALANCER_MS = 30_000;
 const ABANDON_MS = 3000;
+/** New calls on connections that are there are still taken for this long while others run. */
+const LAST_CALLS_MS = 1000;
 
 export function createDrain({ kernel, limits, parts, closers, egress, end }: DrainParts): Drain {
   let began = false;
@@ -39,8 +41,10 @@ export function createDrain({ kernel, limits, parts, closers, egress, end }: Dra
     kernel.bus.publish({ type: 'drain-started', calls: parts.admission.inside, streams: parts.streams.size });
     const waitsForBalancer = startMs - parts.balancerAsksAtMs() < BALANCER_MS;
     if (waitsForBalancer) await until(() => false, stop.sooner(limits.balancerMs));
-    parts.admission.close();
+    // A kept-alive connection may bring one more call before it is closed: that one is answered too, not refused.
     parts.front.close();
+    await until(() => parts.admission.inside === 0, stop.sooner(LAST_CALLS_MS));
+    parts.admission.close();
     await until(() => parts.admission.inside === 0, stop.sooner(limits.drainMs));
     parts.streams.closeAll('draining');
     await Promise.all([parts.fleet.stop(stop.sooner(limits.childTermMs * 4)), parts.front.stop(stop.sooner(1000))]);

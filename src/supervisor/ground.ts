@@ -19,8 +19,10 @@ import {
 } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isatty } from 'node:tty';
 import { isAlive, processFacts } from './proc.ts';
 
+const STDOUT = 1;
 const LOCK = 'lock';
 const EVIDENCE = 'evidence';
 const KEPT = 20;
@@ -184,7 +186,7 @@ export async function writeEvidence(dataDir: string, who: string, evidence: obje
 
 /** A hang-up is told by the same signal as "reload"; after one the terminal cannot be opened any more. */
 export function isTerminalGone(): boolean {
-  if (!process.stdout.isTTY) return false;
+  if (!isatty(STDOUT)) return false;
   try {
     closeSync(openSync('/dev/tty', constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY));
     return false;
