@@ -92,7 +92,10 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     },
   });
   parts.sessions.onEnded((tombstone) => relay.sendTombstone(tombstone));
-  kernel.bus.listen((fact) => relay.sendFact(fact));
+  kernel.bus.listen((fact) => {
+    // One a call; control keeps no activity yet, and the log has them.
+    if (fact.type !== 'call-answered' && fact.type !== 'server-said') relay.sendFact(fact);
+  });
 
   const drain = createDrain({
     kernel,

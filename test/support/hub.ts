@@ -4,8 +4,8 @@
  * fails with its own log.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -240,14 +240,22 @@ export function childrenOf(pid: number): number[] {
 
 /** Living processes that carry the data directory in their environment, without the guard itself. */
 export function markedProcesses(dataDir: string, guardPid: number): number[] {
+  const mark = markOf(dataDir);
   return processIds().filter(
-    (pid) => pid !== guardPid && pid !== process.pid && isAlive(pid) && belongsTo(pid, dataDir),
+    (pid) => pid !== guardPid && pid !== process.pid && isAlive(pid) && belongsTo(pid, dataDir, mark),
   );
 }
 
-function belongsTo(pid: number, dataDir: string): boolean {
+/** Servers' processes carry the mark only. */
+function belongsTo(pid: number, dataDir: string, mark: string): boolean {
   const env = environOf(pid);
-  return env.MCPHUB_DATA_DIR === dataDir || (env.MCPHUB_MARK !== undefined && env.MCPHUB_TEST_DIR === dataDir);
+  return env.MCPHUB_DATA_DIR === dataDir || env.MCPHUB_MARK?.startsWith(mark) === true;
+}
+
+/** Start of the mark of everything that descends from the guard of this data directory. */
+function markOf(dataDir: string): string {
+  const path = existsSync(dataDir) ? realpathSync(dataDir) : dataDir;
+  return `${createHash('sha256').update(path).digest('hex').slice(0, 12)}.`;
 }
 
 function processIds(): number[] {
