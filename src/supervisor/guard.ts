@@ -225,6 +225,8 @@ class Guard {
     if (terminal || code !== 0) this.#door.close();
     else setTimeout(() => this.#door.close(), limits.balancerMs).unref();
     setTimeout(() => this.#killAll('its time is over', code), limits.killMs);
+    // A signal to the whole group ends control early; that is no reason for another one.
+    this.#control?.retire();
     for (const hub of this.#hubs) hub.end();
     this.#finishIfEmpty();
   }

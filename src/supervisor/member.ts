@@ -60,6 +60,7 @@ export class Member implements Taker {
   #rests = 0;
   #condemned: string | undefined;
   #stopping = false;
+  #retired = false;
   #replacing = false;
   #respawn: NodeJS.Timeout | undefined;
   isReady = false;
@@ -128,6 +129,12 @@ export class Member implements Taker {
 
   kill(signal: NodeJS.Signals): void {
     this.#child?.kill(signal);
+  }
+
+  /** It goes on, but its death is the last: the guard is stopping. */
+  retire(): void {
+    this.#retired = true;
+    clearTimeout(this.#respawn);
   }
 
   /** It shall end and not come back. Asked once; again changes nothing. */
@@ -234,7 +241,7 @@ export class Member implements Taker {
     });
     const hopeless = ending.code === EXIT_HOPELESS && !this.wasReady;
     gone(ending.code ?? null);
-    if (this.#stopping || hopeless) return;
+    if (this.#stopping || this.#retired || hopeless) return;
     const asked = this.#replacing;
     this.#replacing = false;
     if (asked) this.#respawn = setTimeout(() => this.fork(), 0);
