@@ -34,6 +34,11 @@ const LAST_CALLS_MS = 1000;
 export function createDrain({ kernel, limits, parts, closers, egress, end }: DrainParts): Drain {
   let began = false;
 
+  /** No call of a client here, and none that a sibling hub forwarded to a server that lives here. */
+  function isIdle(): boolean {
+    return parts.admission.inside === 0 && parts.fleet.statuses().every((server) => server.inFlight === 0);
+  }
+
   async function run(reason: string): Promise<void> {
     const startMs = kernel.clock.nowMs();
     const stop = kernel.deadline(limits.stopMs);
@@ -43,9 +48,9 @@ export function createDrain({ kernel, limits, parts, closers, egress, end }: Dra
     if (waitsForBalancer) await until(() => false, stop.sooner(limits.balancerMs));
     // A kept-alive connection may bring one more call before it is closed: that one is answered too, not refused.
     parts.front.close();
-    await until(() => parts.admission.inside === 0, stop.sooner(LAST_CALLS_MS));
+    await until(isIdle, stop.sooner(LAST_CALLS_MS));
     parts.admission.close();
-    await until(() => parts.admission.inside === 0, stop.sooner(limits.drainMs));
+    await until(isIdle, stop.sooner(limits.drainMs));
     parts.streams.closeAll('draining');
     await Promise.all([parts.fleet.stop(stop.sooner(limits.childTermMs * 4)), parts.front.stop(stop.sooner(1000))]);
     await settled([

@@ -39,8 +39,7 @@ const FLUSH_MS = 300;
 
 /** Runs until it has been told to stop; the answer is the exit code. */
 export async function runGuard(options: GuardOptions): Promise<number> {
-  const guard = new Guard(options);
-  return guard.run();
+  return new Guard(options).run();
 }
 
 class Guard {
@@ -282,17 +281,16 @@ class Guard {
   }
 
   #log(level: string, event: string, msg: string, more: object = {}): void {
-    if (this.#options.terminal)
-      this.#sink.write(`${new Date().toISOString().slice(11, 19)} ${level.padEnd(5)} guard ${msg}\n`);
-    else
-      this.#sink.write(
-        `${JSON.stringify({ time: new Date().toISOString(), level, msg, service: 'mcphub', version: this.#options.version, role: 'guard', event, ...more })}\n`,
-      );
+    const time = new Date().toISOString();
+    const { terminal, version } = this.#options;
+    const line = terminal
+      ? `${time.slice(11, 19)} ${level.padEnd(5)} guard ${msg}`
+      : JSON.stringify({ time, level, msg, service: 'mcphub', version, role: 'guard', event, ...more });
+    this.#sink.write(`${line}\n`);
   }
 }
 
-/** More than control's own budget. */
-const CONTROL_MS = 6000;
+const CONTROL_MS = 6000; // more than control's own budget
 const SWEEP_MS = 3000;
 /** Faults of the guard's own within a minute after which it gives up in order. */
 const OWN_FAULTS = 5;
