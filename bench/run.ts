@@ -10,7 +10,16 @@ import { LIMITS, limitsFrom } from '../src/config/limits.ts';
 import { extraFigures } from './extra.ts';
 import { GOALS, verdictOf } from './goals.ts';
 import { type Load, type Measured, measure, median } from './measure.ts';
-import { cleanUp, makeTools, startDirect, startHubTarget, startNginx, type Target, type Tools } from './targets.ts';
+import {
+  cleanUp,
+  makeTools,
+  RAISED,
+  startDirect,
+  startHubTarget,
+  startNginx,
+  type Target,
+  type Tools,
+} from './targets.ts';
 
 const { values: flags } = parseArgs({
   options: {
@@ -150,8 +159,9 @@ try {
   });
   const figures = { ...ratios(table), ...extra };
   const limits = limitsFrom({});
+  const raised = Object.entries(RAISED).map((pair) => pair.join('='));
   console.log(
-    `limits in force: calls ${limits.calls}, key in flight ${limits.keyInFlight}, key per second ${limits.keyPerSecond}, server in flight ${limits.serverInFlight}, server queue ${limits.serverQueue}, connections per server ${limits.serverConnections} (all at their defaults of ${Object.keys(LIMITS).length} limits)`,
+    `limits: all ${Object.keys(LIMITS).length} at their defaults (calls ${limits.calls}, key in flight ${limits.keyInFlight}, key per second ${limits.keyPerSecond}, server in flight ${limits.serverInFlight}, connections per server ${limits.serverConnections}), but for the comparison with nginx: ${raised.join(' ')}`,
   );
   printTable(table);
   const gaps = printGoals(figures);

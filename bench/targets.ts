@@ -203,6 +203,7 @@ export async function startHubTarget(tools: Tools): Promise<Target> {
   const upstream = await startUpstream(tools, upstreamPort);
   const hub = await startBenchHub(tools, {
     servers: { bench: { type: 'streamable-http', url: `http://127.0.0.1:${upstreamPort}/mcp` } },
+    env: RAISED,
   });
   await untilToolsListed(hub, 54);
   return {

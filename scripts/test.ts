@@ -14,7 +14,9 @@ interface Phase {
   readonly isTests: boolean;
 }
 
-const NODE_TEST = [process.execPath, '--test', '--test-reporter=spec'];
+/** No test may hang its phase; journeys that need longer say so themselves. */
+const TEST_MS = 180_000;
+const NODE_TEST = [process.execPath, '--test', '--test-reporter=spec', `--test-timeout=${TEST_MS}`];
 
 const PHASES: readonly Phase[] = [
   { name: 'check', budgetMinutes: 2, command: [process.execPath, 'scripts/check.ts'], isTests: false },

@@ -62,7 +62,7 @@ export function viewFor(target: PathTarget, principal: Principal, groups: readon
     (group) =>
       allowed.includes(group.slug) &&
       (group.servers === '*' || group.servers.includes(target.slug)) &&
-      group.tools[target.slug] === undefined,
+      !Object.hasOwn(group.tools, target.slug),
   );
   return covering
     ? target

@@ -1,7 +1,6 @@
 // covers: B21, B25, P18
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { serverSpec } from '../../test/support/catalog-worlds.ts';
 import { LineRig, shown } from '../../test/support/line-rig.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import type { UpstreamReply } from '../upstream/call.ts';
@@ -69,22 +68,6 @@ test('a progress token is given to the server as the hub’s own, and the back c
   }
   await rig.ask('tools/call', { name: 'git_log' });
   assert.equal(lastAsked(rig).call.back.progressToken, undefined);
-});
-
-test('times come from the tool, else the server, else the hub', async () => {
-  const none = { silenceMs: undefined, totalMs: undefined, callTimeoutMs: undefined };
-  const git = serverSpec('git', {
-    times: { ...none, silenceMs: 7000 },
-    tools: { show: { ...none, enabled: true, silenceMs: 9000, callTimeoutMs: 100 } },
-  });
-  const rig = new LineRig({ world: { servers: [git, serverSpec('files')] } });
-  await rig.ask('tools/call', { name: 'git_show' });
-  const { totalMs, silenceMs } = rig.limits;
-  assert.deepEqual(lastAsked(rig).call.times, { silenceMs: 9000, totalMs, callTimeoutMs: 100 });
-  await rig.ask('tools/call', { name: 'git_log' });
-  assert.deepEqual(lastAsked(rig).call.times, { silenceMs: 7000, totalMs, callTimeoutMs: undefined });
-  await rig.ask('tools/call', { name: 'files_read' });
-  assert.deepEqual(lastAsked(rig).call.times, { silenceMs, totalMs, callTimeoutMs: undefined });
 });
 
 test('a cancel ends the call of its own session with exactly that id, and nobody else’s', async () => {

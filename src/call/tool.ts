@@ -7,11 +7,10 @@
 
 import type { Route } from '../catalog/view.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
-import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { BackChannel } from '../protocol/back-channel.ts';
 import { memberSpan, scanCallParams } from '../protocol/scan.ts';
 import { callParamsFor, replaceSpans } from '../protocol/write.ts';
-import type { ResolvedTimes, UpstreamReply } from '../upstream/call.ts';
+import type { UpstreamReply } from '../upstream/call.ts';
 import type { Call, Reply } from './call.ts';
 import type { Cancels } from './cancel.ts';
 import { createFirstListing } from './first-listing.ts';
@@ -23,22 +22,12 @@ export function createToolCall(
   rooms: LineRooms,
   cancels: Cancels,
 ): (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>> {
-  const { kernel, limits, fleet } = rooms;
+  const { kernel, fleet } = rooms;
   const firstListing = createFirstListing(rooms);
-
-  function timesOf(spec: ServerSpec | undefined, native: string): ResolvedTimes {
-    const tool = spec?.tools[native];
-    return {
-      silenceMs: tool?.silenceMs ?? spec?.times.silenceMs ?? limits.silenceMs,
-      totalMs: tool?.totalMs ?? spec?.times.totalMs ?? limits.totalMs,
-      callTimeoutMs: tool?.callTimeoutMs ?? spec?.times.callTimeoutMs,
-    };
-  }
 
   function callRoute(call: Call, params: CallParams, route: Route): Outcome<Reply> | Promise<Outcome<Reply>> {
     const { envelope, incoming, session, principal } = call;
-    const spec = call.world.servers.find((server) => server.slug === route.server);
-    const times = timesOf(spec, route.native);
+    const times = fleet.timesOf(route.server, route.native);
     const deadline = kernel.deadline(times.totalMs);
     const slot = session ? cancels.remember({ owner: session.id, rawId: rawIdOf(call), deadline }) : -1;
     if (!session) incoming.onGone(() => deadline.end('client-gone'));

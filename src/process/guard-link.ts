@@ -36,6 +36,8 @@ export function createGuardLink(ears: GuardEars): GuardLink {
     else ears.reload?.();
   });
   process.on('disconnect', () => ears.guardGone());
+  // It may have died while this process was booting, when nobody listened yet.
+  if (attached && !process.connected) queueMicrotask(() => ears.guardGone());
   process.on('SIGTERM', () => ears.drain('SIGTERM'));
   // At a terminal the whole group gets SIGINT; the guard decides and sends `drain`.
   process.on('SIGINT', () => {

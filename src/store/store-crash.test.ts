@@ -2,6 +2,7 @@
  * kill -9 at random moments. This file is its own victim: started with `write`, it writes keys as fast as it can and says on stdout which
  * ones were acknowledged.
  */
+// covers: P19
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,4 +1,4 @@
-// covers: B13, B16, P15
+// covers: P15
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FleetRig, refusalOf, textOf } from '../../test/support/fleet-rig.ts';

@@ -1,4 +1,4 @@
-// covers: A9, A14, A15, A17, B7, P15, P16
+// covers: P15, P16
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FleetRig, refusalOf, textOf } from '../../test/support/fleet-rig.ts';

@@ -1,4 +1,4 @@
-// covers: A4, A16, P2
+// covers: A4, P2, P16
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FleetRig, refusalOf, textOf } from '../../test/support/fleet-rig.ts';

@@ -2,7 +2,7 @@
  * What a hub's, control's and the guard's sudden end costs. The dead are killed with SIGKILL or stopped with SIGSTOP, under load.
  * The full minute without control belongs to the long tier; here it is 15 s.
  */
-// covers: A5, B8, P9
+// covers: A5, B8, P6, P9
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
@@ -82,7 +82,11 @@ async function killRounds(hub: RunningHub, rounds: number): Promise<number[]> {
       .filter((pid) => !(hub.processes().hub ?? []).includes(pid) && !(hub.processes().control ?? []).includes(pid));
     const bornMs = performance.now();
     tryKill(victim);
-    await until(async () => (await statusOf(`${hub.url}/health`)) === 200, 60_000, 'an answer after the kill');
+    await until(
+      async () => (await statusOf(`${hub.url}/health`)) === 200,
+      30_000,
+      `an answer after the kill of ${victim}`,
+    ).catch((fault: Error) => assert.fail(`${fault.message} (guard: ${hub.child.exitCode ?? hub.child.signalCode})\n${hub.log.slice(-6000)}`));
     took.push(performance.now() - bornMs);
     const again = new Client(hub);
     again.session = session;

@@ -1,7 +1,7 @@
 /**
  * The load of the incident: 70 clients, each with its session and its GET stream, calling for a minute, with a burst in the middle.
  */
-// covers: A3
+// covers: A3, P3
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { delay, type RunningHub, startHub, tryKill, until } from '../support/hub.ts';

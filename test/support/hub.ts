@@ -227,6 +227,8 @@ export function isAlive(pid: number): boolean {
 }
 
 export function tryKill(pid: number, signal: NodeJS.Signals = 'SIGKILL'): void {
+  // -1 and 0 are no process but many.
+  if (pid <= 1) throw new Error(`there is no process ${pid} to be killed`);
   try {
     process.kill(pid, signal);
   } catch {

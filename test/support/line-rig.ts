@@ -74,7 +74,8 @@ export class LineRig {
   }
 
   #fleet(): Fleet {
-    const played: Pick<Fleet, 'call' | 'status' | 'rawListing'> = {
+    const played: Pick<Fleet, 'call' | 'status' | 'rawListing' | 'timesOf'> = {
+      timesOf: () => ({ silenceMs: this.limits.silenceMs, totalMs: this.limits.totalMs, callTimeoutMs: undefined }),
       call: (server, call) => {
         this.asked.push({ server, call });
         return this.reply(server, call);
