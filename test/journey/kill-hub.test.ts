@@ -86,7 +86,9 @@ async function killRounds(hub: RunningHub, rounds: number): Promise<number[]> {
       async () => (await statusOf(`${hub.url}/health`)) === 200,
       30_000,
       `an answer after the kill of ${victim}`,
-    ).catch((fault: Error) => assert.fail(`${fault.message} (guard: ${hub.child.exitCode ?? hub.child.signalCode})\n${hub.log.slice(-6000)}`));
+    ).catch((fault: Error) =>
+      assert.fail(`${fault.message} (guard: ${hub.child.exitCode ?? hub.child.signalCode})\n${hub.log.slice(-6000)}`),
+    );
     took.push(performance.now() - bornMs);
     const again = new Client(hub);
     again.session = session;
