@@ -6,7 +6,7 @@
 import { CappedSlots } from '../kernel/capped.ts';
 import { memberSpan } from '../protocol/scan.ts';
 import type { Call, InFlight } from './call.ts';
-import type { LineRooms } from './line.ts';
+import type { LineRooms } from './rooms.ts';
 
 export interface Cancels {
   /** Remembers a call until `forget`. −1 = the table is full; the call goes on but cannot be cancelled. */

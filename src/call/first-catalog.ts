@@ -4,7 +4,7 @@
  */
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Call } from './call.ts';
-import type { LineRooms } from './line.ts';
+import type { LineRooms } from './rooms.ts';
 
 export interface FirstCatalog {
   /** Undefined = nothing to wait for. */

@@ -10,7 +10,7 @@ import { CappedMap } from '../kernel/capped.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Call } from './call.ts';
-import type { LineRooms } from './line.ts';
+import type { LineRooms } from './rooms.ts';
 import { viewIn } from './view-in.ts';
 
 export interface FirstListing {

