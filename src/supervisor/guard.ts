@@ -11,7 +11,7 @@ import type { Limits } from '../config/limits.ts';
 import { DESCENDANT_MARK, GUARD_ENV, type ProcessWord } from '../kernel/guard-wire.ts';
 import { openSink } from '../telemetry/sink.ts';
 import { Door } from './door.ts';
-import { Hopeless, isTerminalGone, lockDataDir, prepareRunDir } from './ground.ts';
+import { Hopeless, isTerminalGone, lockDataDir, prepareRunDir, surviveBrokenPipes } from './ground.ts';
 import { Member } from './member.ts';
 import { portHolder, sweepMarked } from './proc.ts';
 
@@ -67,6 +67,7 @@ class Guard {
   }
 
   async run(): Promise<number> {
+    surviveBrokenPipes();
     try {
       await this.#start();
     } catch (fault) {
@@ -181,9 +182,8 @@ class Guard {
   }
 
   #look(): void {
-    const nowMs = performance.now();
-    const lateMs = nowMs - this.#lookedMs - LOOK_MS;
-    this.#lookedMs = nowMs;
+    const lateMs = performance.now() - this.#lookedMs - LOOK_MS;
+    this.#lookedMs += lateMs + LOOK_MS;
     for (const member of this.#all()) member.look(lateMs);
   }
 

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -83,6 +83,18 @@ describe('10,000 requests at debug level with stdout', { timeout: 300_000 }, () 
     } finally {
       holder.kill('SIGKILL');
     }
+  });
+
+  test('a pipe whose reader goes away: the guard goes on, and an orderly stop leaves nothing', async () => {
+    await using hub = await startHub({ config: CONFIG, env: ENV });
+    hub.child.stdout?.destroy();
+    assert.deepEqual(await ask(hub, WARM), []);
+    // What a write to that pipe, or to the channel of a hub that has just died, does to the guard.
+    hub.child.kill('SIGPIPE');
+    assert.deepEqual(await ask(hub, AT_ONCE), []);
+    assert.equal(await hub.stop(), 0);
+    assert.deepEqual(hub.descendants(), []);
+    assert.equal(existsSync(join(hub.dataDir, 'lock')), false, 'the lock is gone');
   });
 
   test('a file', async () => {
