@@ -69,12 +69,20 @@ test('a thousand calls to a hung server settle in time over its few sockets', as
   await using rig = new LiveFleet({ limits: { silenceMs: 600, questionMs: 300, serverQueueMs: 300 } });
   rig.fleet.apply([httpSpec('hung', server.url)]);
   await rig.ready('hung');
-  const { value, ms } = await timed(Promise.all(Array.from({ length: 1000 }, () => rig.refusal('hung', 'echo'))));
+  const asked = timed(Promise.all(Array.from({ length: 1000 }, () => rig.refusal('hung', 'echo'))));
+  await until(
+    () => Number(server.seen.byMethod['tools/call'] ?? 0) >= 64,
+    2000,
+    'the calls that are inside have arrived',
+  );
+  assert.ok(server.seen.socketsOpen <= 72, `${server.seen.socketsOpen} sockets at once`);
+  const { value, ms } = await asked;
   assert.ok(ms < 2500, `${ms} ms`);
   const codes = Map.groupBy(value, (refusal) => refusal.code);
   assert.equal(codes.get('upstream-silent')?.length, 64);
   assert.equal(codes.get('server-busy')?.length, 936);
-  assert.ok(server.seen.sockets <= 72, `${server.seen.sockets} sockets`);
+  // Each cut call closes its socket, and its cancel may need a new one; a thousand calls must not mean hundreds of sockets.
+  assert.ok(server.seen.sockets <= 72 + 64, `${server.seen.sockets} sockets in all`);
   assert.equal(rig.fleet.status('hung')?.queued, 0);
 });
 
