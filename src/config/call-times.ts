@@ -4,7 +4,8 @@
  */
 import type { CallTimes, ToolSetting } from '../kernel/snapshot.ts';
 import { LIMITS } from './limits.ts';
-import type { ConfigPath, Problems } from './problems.ts';
+import type { ConfigPath } from './locate.ts';
+import type { Problems } from './problems.ts';
 import { parseQuantity, type QuantityRule } from './quantity.ts';
 import type { RawTool } from './schema.ts';
 

@@ -4,7 +4,8 @@
  * variables stay as they are written, so that none is shown in the clear.
  */
 import type { Unit } from './limits.ts';
-import { type ConfigPath, pathText } from './problems.ts';
+import type { ConfigPath } from './locate.ts';
+import { pathText } from './problems.ts';
 
 export interface Explained {
   /** Such as `limits.silenceMs` or `mcpServers.github.url`. */

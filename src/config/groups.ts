@@ -4,7 +4,8 @@
  * Does not: turn names into short names (`control/`).
  */
 import { closestOf } from './closest.ts';
-import { type ConfigPath, type Problems, quoted } from './problems.ts';
+import type { ConfigPath } from './locate.ts';
+import { type Problems, quoted } from './problems.ts';
 import type { RawGroup, RawOriginalGroup } from './schema.ts';
 import { checkName } from './servers.ts';
 

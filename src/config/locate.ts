@@ -5,9 +5,11 @@
  * Does not: know what a configuration is.
  */
 import { createScanner, type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser';
-import type { ConfigPath } from './problems.ts';
 
 /** 1-based, as editors count. */
+/** Names and indexes from the root of the file to a value. */
+export type ConfigPath = readonly (string | number)[];
+
 export interface Position {
   readonly line: number;
   readonly column: number;

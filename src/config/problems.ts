@@ -4,7 +4,7 @@
  * without control characters.
  * Does not: find problems; the files that read a part of the configuration do, and add them here.
  */
-import type { At, Position } from './locate.ts';
+import type { At, ConfigPath, Position } from './locate.ts';
 
 export interface ConfigProblem {
   readonly severity: 'error' | 'warning';
@@ -18,8 +18,6 @@ export interface ConfigProblem {
   readonly message: string;
   readonly expected: string | undefined;
 }
-
-export type ConfigPath = readonly (string | number)[];
 
 /** Of each severity. More are counted, not kept: a file of a million mistakes needs no million lines. */
 const MAX_PROBLEMS = 200;

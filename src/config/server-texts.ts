@@ -4,7 +4,8 @@
  * variables (a warning), for nobody starts it.
  */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the notation of the file is meant
-import type { ConfigPath, Problems } from './problems.ts';
+import type { ConfigPath } from './locate.ts';
+import type { Problems } from './problems.ts';
 import { type Environment, expandVariables } from './variables.ts';
 
 export type Plain = string | number | boolean;

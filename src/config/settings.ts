@@ -4,7 +4,8 @@
  */
 import type { Snapshot } from '../kernel/snapshot.ts';
 import type { Explained } from './explain.ts';
-import { type ConfigPath, type Problems, quoted } from './problems.ts';
+import type { ConfigPath } from './locate.ts';
+import { type Problems, quoted } from './problems.ts';
 import type { Environment } from './variables.ts';
 
 export interface SettingsInput {

@@ -5,7 +5,8 @@
  */
 import type { z } from 'zod';
 import { closestOf } from './closest.ts';
-import { type ConfigPath, type Problems, pathText, quoted } from './problems.ts';
+import type { ConfigPath } from './locate.ts';
+import { type Problems, pathText, quoted } from './problems.ts';
 import { FOREIGN_SERVER_KEYS, FOREIGN_TOP_KEYS, fileSchema, keysAt, originalFileSchema } from './schema.ts';
 
 export interface Shape {

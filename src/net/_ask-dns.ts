@@ -6,8 +6,8 @@
  */
 import { promises as dns } from 'node:dns';
 import type { Timers } from '../kernel/clock.ts';
+import type { Address } from './address-class.ts';
 import { faultCode } from './errors.ts';
-import type { Address } from './resolver.ts';
 
 export interface DnsAnswer extends Address {
   readonly ttlS: number;

@@ -7,7 +7,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import type { Kernel } from '../kernel/kernel.ts';
-import type { Address } from './resolver.ts';
+import type { Address } from './address-class.ts';
 
 const LOOK_EVERY_MS = 30_000;
 const READ_MS = 1000;

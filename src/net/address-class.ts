@@ -6,6 +6,12 @@
  */
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
 
+/** What a name was resolved to. */
+export interface Address {
+  readonly address: string;
+  readonly family: 4 | 6;
+}
+
 /** `link-local` holds the metadata services of clouds; nobody serves MCP there. */
 export type AddressClass =
   | 'public'

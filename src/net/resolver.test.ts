@@ -8,7 +8,8 @@ import { HubError } from '../kernel/errors.ts';
 import { createKernel } from '../kernel/kernel.ts';
 import { bothFamilies, type DnsAnswer, type DnsAsker } from './_ask-dns.ts';
 import { candidatesFor, createNameFiles, hostsFrom, type NameFiles, searchFrom } from './_name-files.ts';
-import { type Address, createResolver, type Resolver } from './resolver.ts';
+import type { Address } from './address-class.ts';
+import { createResolver, type Resolver } from './resolver.ts';
 
 const missing = (code = 'ENOTFOUND'): Error => Object.assign(new Error('dns'), { code });
 const answer = (address: string, ttlS = 60): DnsAnswer[] => [{ address, family: 4, ttlS }];

@@ -11,12 +11,8 @@ import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type DnsAnswer, type DnsAsker, isNoSuchName } from './_ask-dns.ts';
 import type { NameFiles } from './_name-files.ts';
+import type { Address } from './address-class.ts';
 import { faultCode } from './errors.ts';
-
-export interface Address {
-  readonly address: string;
-  readonly family: 4 | 6;
-}
 
 export interface Resolver {
   /** At least one address. Throws `upstream-dns`, or `overloaded` when too many questions are open. */
