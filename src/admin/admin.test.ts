@@ -38,7 +38,7 @@ async function bench(t: TestContext, more: { hubs?: number } = {}) {
   assert.ok(config, JSON.stringify(loaded.next.problems));
   const { limits } = config;
   const store = await openStore({ kernel, limits, dir }, kernel.deadline(5000));
-  const broadcast = { publish: () => {}, tellTombstones: () => {} };
+  const broadcast = { publish: () => {}, tellMarks: () => {} };
   const hubs = more.hubs ?? 1;
   const control = createControl({ kernel, limits, store, config, load: async () => loaded.next, hubs, broadcast });
   await control.start(kernel.deadline(5000));

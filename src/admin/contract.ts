@@ -72,6 +72,9 @@ export interface ServerAnswer {
   readonly cause: string | undefined;
   /** Tools of the last known good listing. */
   readonly tools: number;
+  readonly prompts: number;
+  /** Templates included. */
+  readonly resources: number;
   /** When they were listed; undefined = never. */
   readonly listedAtMs: number | undefined;
   readonly hubs: readonly ServerOnHub[];
@@ -109,6 +112,9 @@ export interface StatusAnswer {
   readonly keys: number;
   readonly groups: number;
   readonly tools: number;
+  readonly prompts: number;
+  /** Templates included. */
+  readonly resources: number;
 }
 
 /** POST /api/servers/:name/restart. */

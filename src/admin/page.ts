@@ -89,6 +89,8 @@ function figures(status: StatusAnswer): string {
     ['Hub processes', String(connected)],
     ['Servers', String(status.servers.length)],
     ['Tools', String(status.tools)],
+    ['Prompts', String(status.prompts)],
+    ['Resources', String(status.resources)],
     ['Keys', String(status.keys)],
     ['Configuration', status.config.file],
   ];

@@ -46,6 +46,8 @@ export function statusFrom(sources: StatusSources): StatusAnswer {
     keys: control.world.keys.filter(({ revokedAtMs }) => revokedAtMs === undefined).length,
     groups: control.world.groups.length,
     tools: servers.reduce((sum, { tools }) => sum + tools, 0),
+    prompts: servers.reduce((sum, { prompts }) => sum + prompts, 0),
+    resources: servers.reduce((sum, { resources }) => sum + resources, 0),
   };
 }
 
@@ -64,6 +66,8 @@ export function serversFrom({ kernel, control }: StatusSources): ServerAnswer[] 
       state: spec.enabled ? (told?.state ?? 'unknown') : 'disabled',
       cause: spec.enabled ? told?.cause : undefined,
       tools: listing?.tools.length ?? 0,
+      prompts: listing?.prompts.length ?? 0,
+      resources: (listing?.resources.length ?? 0) + (listing?.templates.length ?? 0),
       listedAtMs: listing?.atMs,
       hubs,
     };

@@ -28,8 +28,12 @@ export interface Incoming {
   readonly envelope: Envelope;
   readonly visit: Visit;
   readonly back: BackChannel;
+  /** The session of this message has been found, before anything is done with it. */
+  onSession?(session: Session): void;
   /** Calls `listener` once if the client's connection goes away before the answer. */
   onGone(listener: () => void): void;
+  /** A client that has gone away cannot come back for the answer, session or not (2024-11-05); default false. */
+  readonly isLostWhenGone?: boolean;
 }
 
 export interface Call {
@@ -52,10 +56,10 @@ export type Reply =
   /** A notification or a reply was taken: 202 without a body. */
   | { readonly kind: 'accepted' };
 
-/** For the access record: which server and tool, and whether the tool said `isError`. */
+/** For the access record: which server, and which tool, that may have said `isError`; undefined = no tool was called. */
 export interface ReplyNote {
   readonly server: string;
-  readonly tool: string;
+  readonly tool: string | undefined;
 }
 
 export interface InFlight {

@@ -56,26 +56,30 @@ function world(options: {
   };
 }
 
+function routeTo({ first, call }: World, name: string): Promise<Outcome<Route>> | undefined {
+  return first.routeTo(name, call, (view) => view.route(name), new Refusal('unknown-tool'));
+}
+
 test('a name that no unlisted server can own is not waited for', () => {
-  const { first, call, asked } = world({ ready: () => undefined, listed: ['my', 'my-files'] });
+  const made = world({ ready: () => undefined, listed: ['my', 'my-files'] });
   for (const name of ['read', 'nobody_read', 'myfiles_read', 'my_files_read', 'my-files'])
-    assert.equal(first.routeTo(name, call), undefined, name);
-  assert.deepEqual(asked, []);
+    assert.equal(routeTo(made, name), undefined, name);
+  assert.deepEqual(made.asked, []);
 });
 
 test('the server with the longest fitting slug is asked, in any spelling, and the name leads somewhere when its list is there', async () => {
   const made = world({ ready: () => undefined });
-  const found = made.first.routeTo('my_files_read', made.call);
+  const found = routeTo(made, 'my_files_read');
   made.list();
   assert.equal(await found, ROUTE);
   assert.deepEqual(made.asked, ['my-files']);
   assert.equal(made.kernel.waits.size, 0);
-  assert.equal(made.first.routeTo('other2_x', made.call), undefined);
+  assert.equal(routeTo(made, 'other2_x'), undefined);
 });
 
 test('a listed server without that tool: the name is unknown', async () => {
   const made = world({ ready: () => undefined });
-  const found = made.first.routeTo('my_files_write', made.call);
+  const found = routeTo(made, 'my_files_write');
   made.list();
   const answer = await found;
   assert.ok(isRefusal(answer) && answer.code === 'unknown-tool');
@@ -84,7 +88,7 @@ test('a listed server without that tool: the name is unknown', async () => {
 test('a server that does not come up is named with phase, waited time and setting', async () => {
   const down = new Refusal('server-down', 'my-files is not reachable', { server: 'my-files', phase: 'connect' });
   const made = world({ ready: async () => down });
-  const answer = await made.first.routeTo('my_files_read', made.call);
+  const answer = await routeTo(made, 'my_files_read');
   assert.ok(isRefusal(answer) && answer.code === 'server-down');
   assert.equal(answer.detail.server, 'my-files');
   assert.equal(answer.detail.phase, 'connect');
@@ -94,7 +98,7 @@ test('a server that does not come up is named with phase, waited time and settin
 
 test('a list that is never told of ends the wait at its limit', async () => {
   const made = world({ ready: () => undefined, limits: { handshakeMs: 50 } });
-  const answer = await made.first.routeTo('my_files_read', made.call);
+  const answer = await routeTo(made, 'my_files_read');
   assert.ok(isRefusal(answer) && answer.code === 'unknown-tool');
   assert.equal(made.kernel.waits.size, 0);
 });

@@ -1,11 +1,12 @@
 /**
- * The named wait `first-catalog`, for calls: a tool may be called by name before its server has ever been listed; such a name is not unknown yet.
+ * The named wait `first-catalog`, for calls: a tool or prompt may be called by name before its server has ever been listed; such a name is not unknown yet.
  * Promises: only a name that begins with the slug of a server in the view that has no list yet is waited for, at most `handshakeMs`; then it leads
  * somewhere, or the answer says which server, which phase, how long and which setting.
  * Does not: wait for a server whose list is known; there an unknown name is unknown.
  */
 import { normalName } from '../catalog/names.ts';
 import type { Route } from '../catalog/route.ts';
+import type { View } from '../catalog/view.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
@@ -14,8 +15,16 @@ import type { LineRooms } from './rooms.ts';
 import { viewIn } from './view-in.ts';
 
 export interface FirstListing {
-  /** Where a name leads that the view does not know (yet); undefined = nowhere, and nothing to wait for. */
-  routeTo(name: string, call: Call): Promise<Outcome<Route>> | undefined;
+  /**
+   * Where a name leads that the view does not know (yet); undefined = nowhere, and nothing to wait for. `find` looks in the newer view, `unknown`
+   * is the answer when that does not know it either.
+   */
+  routeTo(
+    name: string,
+    call: Call,
+    find: (view: View) => Route | undefined,
+    unknown: Refusal,
+  ): Promise<Outcome<Route>> | undefined;
 }
 
 export function createFirstListing(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'fleet' | 'catalog'>): FirstListing {
@@ -53,15 +62,20 @@ export function createFirstListing(rooms: Pick<LineRooms, 'kernel' | 'limits' | 
     }
   }
 
-  async function wait(server: string, name: string, call: Call): Promise<Outcome<Route>> {
+  async function wait(
+    server: string,
+    call: Call,
+    find: (view: View) => Route | undefined,
+    unknown: Refusal,
+  ): Promise<Outcome<Route>> {
     const startMs = kernel.clock.nowMs();
     using deadline = kernel.deadline(limits.handshakeMs);
     const ready = await fleet.whenReady(server, deadline, call.requestId);
     const waitedMs = Math.round(kernel.clock.nowMs() - startMs);
     if (isRefusal(ready)) return withFigures(ready, { server, waitedMs });
     await untilListed(server, call.requestId, deadline);
-    const route = viewIn(catalog, call.viewName)?.route(name);
-    return route ?? new Refusal('unknown-tool', `Unknown tool: ${name.slice(0, 100)}`);
+    const view = viewIn(catalog, call.viewName);
+    return (view && find(view)) ?? unknown;
   }
 
   /** A refusal that came at once (the server rests after a failure) says so with the same members. */
@@ -75,9 +89,9 @@ export function createFirstListing(rooms: Pick<LineRooms, 'kernel' | 'limits' | 
   }
 
   return {
-    routeTo(name, call) {
+    routeTo(name, call, find, unknown) {
       const server = unlistedServer(name, call);
-      return server === undefined ? undefined : wait(server, name, call);
+      return server === undefined ? undefined : wait(server, call, find, unknown);
     },
   };
 }

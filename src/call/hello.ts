@@ -32,10 +32,18 @@ export function answerHello(call: Call, rooms: LineRooms): Outcome<Reply> | unde
 }
 
 /** All lists are answered, so all are declared: a client that lists what was not declared fails (Cursor, Cline, opencode). */
-const CAPABILITIES = { tools: { listChanged: true }, prompts: {}, resources: {} } as const;
+const CAPABILITIES = {
+  tools: { listChanged: true },
+  prompts: { listChanged: true },
+  resources: { listChanged: true, subscribe: true },
+  completions: {},
+  logging: {},
+} as const;
 
 function offerings(call: Call): Record<'tools' | 'prompts' | 'resources' | 'logging', boolean> {
-  return { tools: call.view.toolCount > 0, prompts: false, resources: false, logging: false };
+  const { toolCount, promptCount, resourceCount, templateCount } = call.view;
+  const resources = resourceCount + templateCount > 0;
+  return { tools: toolCount > 0, prompts: promptCount > 0, resources, logging: true };
 }
 
 function initialize(call: Call, rooms: LineRooms): Outcome<Reply> {

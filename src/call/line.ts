@@ -13,11 +13,18 @@ import { methodRow } from '../protocol/methods.ts';
 import type { Session } from '../session/sessions.ts';
 import type { Call, Incoming, Reply, Visit } from './call.ts';
 import { createCancels } from './cancel.ts';
+import { createCompletion } from './completion.ts';
 import { createFirstCatalog } from './first-catalog.ts';
+import { createFirstListing } from './first-listing.ts';
 import { answerHello } from './hello.ts';
 import { answerList } from './lists.ts';
+import { createPromptGet } from './prompt.ts';
 import { record } from './record.ts';
+import { createResourceRead } from './resource.ts';
 import type { LineRooms } from './rooms.ts';
+import { createRoutedCall } from './routed.ts';
+import { setLevel } from './set-level.ts';
+import { createSubscribe } from './subscribe.ts';
 import { createToolCall } from './tool.ts';
 import { viewIn } from './view-in.ts';
 
@@ -46,8 +53,19 @@ export interface Line {
 export function createLine(rooms: LineRooms): Line {
   const { kernel, snapshots, sessions } = rooms;
   const cancels = createCancels(rooms);
-  const callTool = createToolCall(rooms, cancels);
   const firstCatalog = createFirstCatalog(rooms);
+  const firstListing = createFirstListing(rooms);
+  const send = createRoutedCall(rooms, cancels);
+  const subscribe = createSubscribe(send, rooms);
+  const routed: ReadonlyMap<string, (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>>> = new Map([
+    ['tools/call', createToolCall(send, firstListing)],
+    ['prompts/get', createPromptGet(send, firstListing)],
+    ['resources/read', createResourceRead(send, firstCatalog, rooms)],
+    ['completion/complete', createCompletion(send)],
+    ['resources/subscribe', subscribe],
+    ['resources/unsubscribe', subscribe],
+    ['logging/setLevel', (call: Call) => setLevel(call, rooms)],
+  ]);
   let calls = 0;
 
   function identify(visit: Visit): Outcome<Caller> {
@@ -72,12 +90,18 @@ export function createLine(rooms: LineRooms): Line {
 
   function dispatch(call: Call): Outcome<Reply> | Promise<Outcome<Reply>> {
     const { method, kind } = call.envelope;
-    if (kind === 'reply') return { kind: 'accepted' };
-    if (kind === 'notification') {
-      if (method === 'notifications/cancelled') cancels.cancel(call);
+    if (kind === 'reply') {
+      if (call.session) rooms.questions.answered(call.session, call.envelope);
       return { kind: 'accepted' };
     }
-    if (method === 'tools/call') return callTool(call);
+    if (kind === 'notification') {
+      if (method === 'notifications/cancelled') cancels.cancel(call);
+      else if (method === 'notifications/roots/list_changed' && call.session)
+        rooms.fleet.rootsChanged(call.session.random);
+      return { kind: 'accepted' };
+    }
+    const way = routed.get(method);
+    if (way) return way(call);
     return answerList(call, firstCatalog, rooms) ?? answerHello(call, rooms) ?? unknown(method);
   }
 
@@ -88,6 +112,7 @@ export function createLine(rooms: LineRooms): Line {
     // An initialize with an old id starts anew: clients do that after a restart.
     const session = incoming.envelope.method === 'initialize' ? undefined : findSession(incoming.visit, caller);
     if (isRefusal(session)) return session;
+    if (session) incoming.onSession?.(session);
     const permit = rooms.admission.enter(caller.principal);
     if (isRefusal(permit)) return permit;
     const view = viewIn(rooms.catalog, caller.viewName);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { serverSpec } from '../../test/support/catalog-worlds.ts';
-import { LineRig, shown } from '../../test/support/line-rig.ts';
+import { LineRig, richRig, shown } from '../../test/support/line-rig.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 
 test('tools/list shows every tool under its exposed name, and how each server stands', async () => {
@@ -27,11 +27,27 @@ test('a list of a hung server’s tools is answered in the same turn, without as
   assert.equal(rig.asked.length, 0);
 });
 
-test('the other lists are answered, empty, with and without params', async () => {
+test('the other lists are answered in the same way, also when they are empty, with and without params', async () => {
   const rig = new LineRig();
-  assert.deepEqual(shown(await rig.ask('prompts/list')), { prompts: [] });
-  assert.deepEqual(shown(await rig.ask('resources/list', {})), { resources: [] });
-  assert.deepEqual(shown(await rig.ask('resources/templates/list')), { resourceTemplates: [] });
+  const rows = async (method: string, member: string, params?: object) => {
+    const { [member]: list, _meta } = shown(await rig.ask(method, params));
+    return [list, _meta['mcphub/servers'].git];
+  };
+  assert.deepEqual(await rows('prompts/list', 'prompts'), [[], { state: 'ready', prompts: 1 }]);
+  assert.deepEqual(await rows('resources/list', 'resources', {}), [[], { state: 'ready', resources: 1 }]);
+  assert.deepEqual(await rows('resources/templates/list', 'resourceTemplates'), [[], { state: 'ready', templates: 1 }]);
+  const full = richRig();
+  assert.deepEqual(await full.ask('prompts/list').then((reply) => shown(reply).prompts), [
+    { name: 'git_review', title: 'review' },
+  ]);
+  const { resources } = shown(await full.ask('resources/list'));
+  assert.deepEqual(
+    resources.map(({ uri }: { uri: string }) => uri),
+    ['git://head', 'files://x', 'mcphub://files/git%3A%2F%2Fhead'],
+  );
+  const { resourceTemplates } = shown(await full.ask('resources/templates/list'));
+  assert.deepEqual(resourceTemplates, [{ uriTemplate: 'git://{commit}', name: 't' }]);
+  assert.equal(full.asked.length, 0);
 });
 
 test('any cursor is a foreign one, also the empty one; null is none', async () => {
@@ -91,8 +107,10 @@ test('nobody waits for a server that is known, that failed before, or that comes
 
 test('offerings say what the caller’s group really has, without a session', async () => {
   const rig = new LineRig();
-  const none = { tools: false, prompts: false, resources: false, logging: false };
+  const none = { tools: false, prompts: false, resources: false, logging: true };
   assert.deepEqual(shown(await rig.ask('offerings/list')), { offerings: { ...none, tools: true } });
+  const all = { tools: true, prompts: true, resources: true, logging: true };
+  assert.deepEqual(shown(await richRig().ask('offerings/list')), { offerings: all });
   const empty = new LineRig({ world: { servers: [], listings: [], names: [] } });
   assert.deepEqual(shown(await empty.ask('offerings/list', {})), { offerings: none });
 });
@@ -110,7 +128,10 @@ test('initialize declares all lists and carries the instructions of the servers 
   const listings = world.listings.map((listing) => ({ ...listing, instructions: `how to use ${listing.server}` }));
   const rig = new LineRig({ world: { listings } });
   const hello = shown(await rig.ask('initialize', { protocolVersion: '2025-11-25' }));
-  assert.deepEqual(hello.capabilities, { tools: { listChanged: true }, prompts: {}, resources: {} });
+  const changes = { listChanged: true };
+  const { tools, prompts, resources, completions } = hello.capabilities;
+  assert.deepEqual([tools, prompts, completions], [changes, changes, {}]);
+  assert.equal(resources.listChanged, true);
   assert.match(hello.instructions, /how to use git[\s\S]+how to use files/);
   const limited = shown(await rig.ask('initialize', { protocolVersion: '2025-11-25' }, rig.visit({ key: 'c' })));
   assert.match(limited.instructions, /how to use git/);

@@ -1,8 +1,9 @@
 /**
- * The four lists. tools/list is bytes of the catalog; nothing is asked of any server.
+ * The four lists: bytes of the catalog; nothing is asked of any server.
  * Promises: every list is answered, empty if need be (clients ask for all four); `_meta` says per server how it stands, so that "empty" is
  * never mistaken for "all well".
  */
+import type { View } from '../catalog/view.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { memberSpan } from '../protocol/scan.ts';
 import type { ServerStatus } from '../upstream/status.ts';
@@ -11,10 +12,23 @@ import type { FirstCatalog } from './first-catalog.ts';
 import type { LineRooms } from './rooms.ts';
 import { viewIn } from './view-in.ts';
 
-const EMPTY_LISTS: Readonly<Record<string, Buffer>> = {
-  'prompts/list': Buffer.from('{"prompts":[]}'),
-  'resources/list': Buffer.from('{"resources":[]}'),
-  'resources/templates/list': Buffer.from('{"resourceTemplates":[]}'),
+interface List {
+  /** Where the rows stand in the result. */
+  readonly open: Buffer;
+  /** The word for them in `_meta`. */
+  readonly noun: 'tools' | 'prompts' | 'resources' | 'templates';
+  readonly json: (view: View) => Buffer;
+}
+
+const LISTS: Readonly<Record<string, List>> = {
+  'tools/list': { open: Buffer.from('{"tools":'), noun: 'tools', json: (view) => view.toolsJson() },
+  'prompts/list': { open: Buffer.from('{"prompts":'), noun: 'prompts', json: (view) => view.promptsJson() },
+  'resources/list': { open: Buffer.from('{"resources":'), noun: 'resources', json: (view) => view.resourcesJson() },
+  'resources/templates/list': {
+    open: Buffer.from('{"resourceTemplates":'),
+    noun: 'templates',
+    json: (view) => view.templatesJson(),
+  },
 };
 
 /** Undefined = the method is not a list. */
@@ -24,13 +38,12 @@ export function answerList(
   rooms: LineRooms,
 ): Outcome<Reply> | Promise<Outcome<Reply>> | undefined {
   const { method } = call.envelope;
-  const empty = EMPTY_LISTS[method];
-  if (!empty && method !== 'tools/list') return undefined;
+  const list = Object.hasOwn(LISTS, method) ? LISTS[method] : undefined;
+  if (!list) return undefined;
   const cursor = refuseCursor(call);
   if (isRefusal(cursor)) return cursor;
-  if (empty) return { kind: 'result', json: empty };
   const waiting = firstCatalog.wait(call);
-  return waiting === undefined ? toolsList(call, rooms) : waiting.then(() => toolsList(call, rooms));
+  return waiting === undefined ? replyOf(list, call, rooms) : waiting.then(() => replyOf(list, call, rooms));
 }
 
 /** Lists come in one page, so that any cursor is a foreign one. */
@@ -42,36 +55,34 @@ function refuseCursor(call: Call): Outcome<undefined> {
   return new Refusal('invalid-params', 'Unknown cursor: this list has one page.');
 }
 
-function toolsList(call: Call, rooms: LineRooms): Reply {
+function replyOf({ open, noun, json }: List, call: Call, rooms: LineRooms): Reply {
   const view = viewIn(rooms.catalog, call.viewName) ?? call.view;
-  const meta = Buffer.from(`,"_meta":{"mcphub/servers":${JSON.stringify(outcomes(view.servers, rooms))}}}`);
-  return { kind: 'result', json: Buffer.concat([TOOLS_OPEN, view.toolsJson(), meta]) };
-}
-const TOOLS_OPEN = Buffer.from('{"tools":');
-
-interface ServerOutcome {
-  readonly state: string;
-  readonly tools: number;
-  /** The tools are the last known ones; the server does not answer now. */
-  readonly stale?: true;
-  readonly cause?: string;
+  const meta = Buffer.from(`,"_meta":{"mcphub/servers":${JSON.stringify(outcomes(view.servers, noun, rooms))}}}`);
+  return { kind: 'result', json: Buffer.concat([open, json(view), meta]) };
 }
 
-function outcomes(servers: readonly string[], rooms: LineRooms): Record<string, ServerOutcome> {
+/** How one server stands, and how many rows of this list it has. */
+type ServerOutcome = { readonly state: string; readonly stale?: true; readonly cause?: string } & {
+  readonly [noun in List['noun']]?: number;
+};
+
+function outcomes(servers: readonly string[], noun: List['noun'], rooms: LineRooms): Record<string, ServerOutcome> {
   const result: Record<string, ServerOutcome> = {};
   for (const server of servers) {
     const status = rooms.fleet.status(server);
-    result[server] = status ? outcomeOf(status) : { state: 'idle', tools: 0 };
+    result[server] = status ? outcomeOf(status, noun) : { state: 'idle', [noun]: 0 };
   }
   return result;
 }
 
-function outcomeOf(status: ServerStatus): ServerOutcome {
-  if (status.state === 'ready') return { state: 'ready', tools: status.tools };
+function outcomeOf(status: ServerStatus, noun: List['noun']): ServerOutcome {
+  const { state, cause, [noun]: count } = status;
+  if (state === 'ready') return { state, [noun]: count };
   return {
-    state: status.state,
-    tools: status.tools,
-    ...(status.tools > 0 ? { stale: true as const } : {}),
-    ...(status.cause ? { cause: status.cause } : {}),
+    state,
+    [noun]: count,
+    // They are the last known ones; the server does not answer now.
+    ...(count > 0 ? { stale: true as const } : {}),
+    ...(cause ? { cause } : {}),
   };
 }

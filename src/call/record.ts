@@ -24,7 +24,8 @@ export function record(kernel: Kernel, call: Call, outcome: Outcome<Reply>, star
     bytes: refused || outcome.kind === 'accepted' ? 0 : outcome.json.length,
     outcome: refused ? 'refused' : outcomeOf(outcome),
     ...(refused ? { code: outcome.code, ...serverOf(outcome.detail) } : {}),
-    ...(note ? { server: note.server, tool: note.tool } : {}),
+    ...(note ? { server: note.server } : {}),
+    ...(note?.tool === undefined ? {} : { tool: note.tool }),
   };
   kernel.bus.publish(fact);
 }
@@ -35,6 +36,6 @@ function serverOf(detail: { readonly server?: string }): { server?: string } {
 
 function outcomeOf(reply: Reply): 'ok' | 'tool-error' | 'error' {
   if (reply.kind !== 'result') return reply.kind === 'error' ? 'error' : 'ok';
-  if (!reply.note) return 'ok';
+  if (reply.note?.tool === undefined) return 'ok';
   return reply.json.subarray(Math.max(0, reply.json.length - TAIL_BYTES)).includes(IS_ERROR) ? 'tool-error' : 'ok';
 }

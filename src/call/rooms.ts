@@ -8,8 +8,10 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { SnapshotHolder } from '../kernel/snapshot.ts';
+import type { Notes } from '../session/notes.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { Fleet } from '../upstream/fleet.ts';
+import type { Questions } from './questions.ts';
 
 export interface LineRooms {
   readonly kernel: Kernel;
@@ -20,6 +22,8 @@ export interface LineRooms {
   readonly admission: Admission;
   readonly catalog: Catalog;
   readonly fleet: Fleet;
+  readonly questions: Questions;
+  readonly notes: Notes;
   readonly version: string;
   /** Start of every request id: unique per process start. */
   readonly requestIdPrefix: string;

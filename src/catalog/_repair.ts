@@ -13,7 +13,10 @@ export interface Repair {
   dropStructured: boolean;
 }
 
-type Json = Readonly<Record<string, unknown>>;
+export type Json = Readonly<Record<string, unknown>>;
+
+/** A member that may be absent, and what it must be when it is there. */
+export type MemberRule = readonly [key: string, fits: (value: unknown) => boolean];
 
 export function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -102,17 +105,18 @@ function rebuildPiece(piece: Piece, changes: ReadonlyMap<string, string | undefi
 const isListOfStrings = (value: unknown): boolean =>
   Array.isArray(value) && value.every((item) => typeof item === 'string');
 
-const optional = (value: unknown, kind: 'string' | 'boolean'): boolean => value === undefined || typeof value === kind;
+export const isOptional = (value: unknown, kind: 'string' | 'boolean'): boolean =>
+  value === undefined || typeof value === kind;
 
 const isAnnotations = (value: unknown): boolean =>
-  isObject(value) && optional(value.title, 'string') && HINTS.every((hint) => optional(value[hint], 'boolean'));
+  isObject(value) && isOptional(value.title, 'string') && HINTS.every((hint) => isOptional(value[hint], 'boolean'));
 
 const HINTS = ['readOnlyHint', 'destructiveHint', 'idempotentHint', 'openWorldHint'] as const;
 
 const isIcon = (value: unknown): boolean =>
   isObject(value) &&
   typeof value.src === 'string' &&
-  optional(value.mimeType, 'string') &&
+  isOptional(value.mimeType, 'string') &&
   (value.sizes === undefined || isListOfStrings(value.sizes)) &&
   (value.theme === undefined || value.theme === 'light' || value.theme === 'dark');
 
@@ -121,12 +125,16 @@ const isExecution = (value: unknown): boolean =>
 
 const TASK_SUPPORT: readonly unknown[] = ['required', 'optional', 'forbidden'];
 
-/** Members that may be absent, and what they must be when they are there. */
-const OPTIONAL_MEMBERS: readonly (readonly [key: string, fits: (value: unknown) => boolean])[] = [
+/** Of tools, prompts, resources and templates alike. */
+export const SHARED_MEMBERS: readonly MemberRule[] = [
   ['title', (value) => typeof value === 'string'],
   ['description', (value) => typeof value === 'string'],
-  ['annotations', isAnnotations],
   ['icons', (value) => Array.isArray(value) && value.every(isIcon)],
+];
+
+const OPTIONAL_MEMBERS: readonly MemberRule[] = [
+  ...SHARED_MEMBERS,
+  ['annotations', isAnnotations],
   ['execution', isExecution],
   ['_meta', isObject],
 ];

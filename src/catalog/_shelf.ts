@@ -1,81 +1,118 @@
 /**
- * The tools of one server as they stand in every view: enabled, named, with their exposed JSON.
+ * What one server gives to every view: its tools and prompts, enabled and named, with their exposed JSON, and its resources as it listed them.
  * Promises: a shelf whose digest is unchanged is the same object, so that what was serialised stays; exposed JSON is made at first use.
  */
 import { createHash } from 'node:crypto';
-import type { ListedTool, Listing, ServerSpec } from '../kernel/snapshot.ts';
+import type { Declared, GivenName, Listed, ListedTool, Listing, ServerSpec } from '../kernel/snapshot.ts';
+import { edited } from './_json-list.ts';
 import { SCANNED_BEFORE, scanMembers } from './_members.ts';
+import { fillResourceShelf, type ResourceShelf } from './_resource-shelf.ts';
 import type { Route } from './route.ts';
 
 export class Item {
   readonly route: Route;
-  readonly #tool: ListedTool;
+  readonly #listed: Listed;
   readonly #label: string | undefined;
   #json: Buffer | undefined;
 
   /** `label` goes before the title; undefined = none. */
-  constructor(route: Route, tool: ListedTool, label: string | undefined) {
+  constructor(route: Route, listed: Listed, label: string | undefined) {
     this.route = route;
-    this.#tool = tool;
+    this.#listed = listed;
     this.#label = label;
   }
 
-  /** The tool's JSON with its exposed name in it. */
+  /** The object's JSON with its exposed name in it. */
   get json(): Buffer {
-    this.#json ??= exposedJson(this.#tool, this.route, this.#label);
+    this.#json ??= exposedJson(this.#listed, this.route, this.#label);
     return this.#json;
   }
 }
 
+/** One server's tools, or its prompts. */
 export interface Shelf {
-  readonly server: string;
   readonly digest: string;
   readonly items: readonly Item[];
 }
 
-/** `exposedOf` gives a tool's name, undefined = not named yet (then it is not shown yet). */
-export function fillShelf(
+export interface ServerShelf {
+  readonly server: string;
+  readonly tools: Shelf;
+  readonly prompts: Shelf;
+  readonly resources: ResourceShelf;
+  readonly declared: readonly Declared[];
+}
+
+/** A native name's exposed one; undefined = not named yet (then it is not shown yet). */
+export type ExposedOf = (kind: GivenName['kind'], native: string) => string | undefined;
+
+export function fillShelves(
   spec: ServerSpec,
   listing: Listing | undefined,
+  exposedOf: ExposedOf,
+  before: ServerShelf | undefined,
+): ServerShelf {
+  const tools = fillShelf(
+    { spec, listed: listing?.tools ?? [], digest: listing?.digests.tool },
+    (native) => (spec.tools[native]?.enabled === false ? undefined : exposedOf('tool', native)),
+    before?.tools,
+  );
+  const prompts = fillShelf(
+    { spec, listed: listing?.prompts ?? [], digest: listing?.digests.prompt },
+    (native) => exposedOf('prompt', native),
+    before?.prompts,
+  );
+  const resources = fillResourceShelf(spec.slug, listing, before?.resources);
+  return { server: spec.slug, tools, prompts, resources, declared: listing?.declared ?? [] };
+}
+
+interface Filling {
+  readonly spec: ServerSpec;
+  readonly listed: readonly (Listed & Partial<ListedTool>)[];
+  readonly digest: string | undefined;
+}
+
+function fillShelf(
+  { spec, listed, digest: listDigest }: Filling,
   exposedOf: (native: string) => string | undefined,
   before: Shelf | undefined,
 ): Shelf {
-  const shown: { tool: ListedTool; exposed: string }[] = [];
+  const shown: { listed: Listed & Partial<ListedTool>; exposed: string }[] = []; // bounded by: serverTools
   const label = labelOf(spec);
-  const hash = createHash('sha256').update(`${spec.slug}\n${label ?? ''}\n${listing?.digest ?? ''}`);
-  for (const tool of listing?.tools ?? []) {
-    const exposed = exposedOf(tool.native);
-    if (exposed === undefined || spec.tools[tool.native]?.enabled === false) hash.update('-');
+  const hash = createHash('sha256').update(`${spec.slug}\n${label ?? ''}\n${listDigest ?? ''}`);
+  for (const one of listed) {
+    const exposed = exposedOf(one.native);
+    if (exposed === undefined) hash.update('-');
     else {
-      shown.push({ tool, exposed });
+      shown.push({ listed: one, exposed });
       hash.update(`\n${exposed}`);
     }
   }
   const digest = hash.digest('hex');
   if (before?.digest === digest) return before;
   const items = shown.map(
-    ({ tool, exposed }) =>
+    ({ listed: one, exposed }) =>
       new Item(
         {
           server: spec.slug,
-          native: tool.native,
-          nativeJson: Buffer.from(JSON.stringify(tool.native)),
+          native: one.native,
+          nativeJson: Buffer.from(JSON.stringify(one.native)),
           exposed,
-          dropStructured: tool.dropStructured,
+          dropStructured: one.dropStructured ?? false,
         },
-        tool,
+        one,
         label,
       ),
   );
-  return { server: spec.slug, digest, items };
+  return { digest, items };
 }
 
-/** A name in letters that no exposed name can show stays visible in the titles of its tools (defaults.md, exposed names). */
+/** A name in letters that no exposed name can show stays visible in the titles of its tools and prompts (defaults.md, exposed names). */
 function labelOf({ name }: ServerSpec): string | undefined {
   return /\P{ASCII}/u.test(name) ? name : undefined;
 }
 
-function exposedJson(tool: ListedTool, { exposed, native, nativeJson }: Route, label: string | undefined): Buffer {
+function exposedJson(tool: Listed, { exposed, native, nativeJson }: Route, label: string | undefined): Buffer {
   // Most servers write the name first, and most tools have no title anywhere: then nothing needs to be scanned.
   const head = `{"name":${nativeJson.toString()}`;
   if (label === undefined && exposed !== native && tool.json.startsWith(head) && !tool.json.includes('"title"')) {
@@ -84,7 +121,7 @@ function exposedJson(tool: ListedTool, { exposed, native, nativeJson }: Route, l
   const bytes = Buffer.from(tool.json);
   const { members, fault } = scanMembers({ bytes, at: 0, end: bytes.length }, SCANNED_BEFORE);
   const name = members.find(({ key }) => key === 'name');
-  // Only a damaged snapshot comes here: the tool stays callable, without its schema.
+  // Only a damaged snapshot comes here: a tool stays callable, without its schema.
   if (fault !== undefined || !name) {
     return Buffer.from(JSON.stringify({ name: exposed, title: native, inputSchema: { type: 'object' } }));
   }
@@ -94,15 +131,4 @@ function exposedJson(tool: ListedTool, { exposed, native, nativeJson }: Route, l
   const edits = [{ ...name, text: `"${exposed}"${isNew ? `,"title":${JSON.stringify(wanted)}` : ''}` }];
   if (title && label !== undefined) edits.push({ ...title, text: JSON.stringify(wanted) });
   return edited(bytes, edits);
-}
-
-/** The bytes with each span replaced by its text. */
-function edited(bytes: Buffer, edits: readonly { at: number; end: number; text: string }[]): Buffer {
-  const parts: Buffer[] = []; // bounded by: edits
-  let at = 0;
-  for (const edit of edits.toSorted((a, b) => a.at - b.at)) {
-    parts.push(bytes.subarray(at, edit.at), Buffer.from(edit.text));
-    at = edit.end;
-  }
-  return Buffer.concat([...parts, bytes.subarray(at)]);
 }

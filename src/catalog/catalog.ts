@@ -2,15 +2,16 @@
  * Everything callable, as each group sees it. Rebuilt from the snapshot off the path, swapped as one reference; a list is never a live
  * fan-out, and a server that is down keeps its last known tools.
  * Promises: views are immutable and synchronous to get; a view whose digest is unchanged is the same object with its bytes; listeners
- * hear of exactly the views that changed.
+ * hear of exactly the views, and the lists of them, that changed.
  * Does not: ask servers, keep listings or give names (`control/` does, with `listing.ts` and `names.ts`).
  */
 import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { GivenName, GroupSpec, ServerSpec, Snapshot } from '../kernel/snapshot.ts';
-import { fillShelf, type Shelf } from './_shelf.ts';
-import { digestOf, type OwnerOf, type Pick as Picked, ShelfView, type View } from './view.ts';
+import type { OwnerOf } from './_names-of-view.ts';
+import { fillShelves, type ServerShelf } from './_shelf.ts';
+import { type ListKind, type Pick as Picked, type ShelfView, type View, viewOf } from './view.ts';
 
 /** The part of the snapshot that the catalog is made of. */
 export type CatalogWorld = Pick<Snapshot, 'servers' | 'groups' | 'listings' | 'names'>;
@@ -18,6 +19,12 @@ export type CatalogWorld = Pick<Snapshot, 'servers' | 'groups' | 'listings' | 'n
 export interface PathTarget {
   readonly kind: 'group' | 'server';
   readonly slug: string;
+}
+
+/** Which lists of a view have changed; of one that came or went, all. */
+export interface ViewChange {
+  readonly view: string;
+  readonly kinds: readonly ListKind[];
 }
 
 export interface Catalog {
@@ -30,8 +37,8 @@ export interface Catalog {
   viewOfServer(slug: string): View | undefined;
   /** The union of groups, for keys that are limited to some. Groups that are gone add nothing. */
   viewOfGroups(slugs: readonly string[]): View;
-  /** Called after a rebuild with the keys of the views that changed, came or went; not when none did. Must not throw. Returns how to stop. */
-  onChange(listener: (changed: readonly string[]) => void): () => void;
+  /** Called after a rebuild with the views that changed, came or went; not when none did. Must not throw. Returns how to stop. */
+  onChange(listener: (changed: readonly ViewChange[]) => void): () => void;
   /** What a path segment (already percent-decoded) names, by slug or by configured name; a group wins over a server. */
   pathOf(segment: string): PathTarget | undefined;
 }
@@ -43,29 +50,31 @@ export interface CatalogParts {
 
 /** Everything derived from one world. */
 interface Built {
-  readonly shelves: ReadonlyMap<string, Shelf>;
+  readonly shelves: ReadonlyMap<string, ServerShelf>;
   readonly groups: ReadonlyMap<string, GroupSpec>;
-  readonly views: ReadonlyMap<string, View>;
+  readonly views: ReadonlyMap<string, ShelfView>;
   readonly paths: ReadonlyMap<string, PathTarget>;
 }
 
 export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
-  const unions = new CappedMap<string, View>('catalog.unions', limits.servers, 'drop-oldest', kernel.ceilings);
-  let listeners: readonly ((changed: readonly string[]) => void)[] = []; // bounded by: the rooms that listen
-  let owners: ReadonlyMap<string, GivenName> = new Map();
+  const unions = new CappedMap<string, ShelfView>('catalog.unions', limits.servers, 'drop-oldest', kernel.ceilings);
+  let listeners: readonly ((changed: readonly ViewChange[]) => void)[] = []; // bounded by: the rooms that listen
+  let owners = ownersOf([]);
   let built: Built = { shelves: new Map(), groups: new Map(), views: new Map(), paths: new Map() };
-  const ownerOf: OwnerOf = (exposed) => owners.get(exposed);
+  const ownerOf: Record<GivenName['kind'], OwnerOf> = {
+    tool: (exposed) => owners.tool.get(exposed),
+    prompt: (exposed) => owners.prompt.get(exposed),
+  };
 
-  function view(key: string, picks: readonly Picked[], before: View | undefined): View {
-    const digest = digestOf(picks);
-    return before?.digest === digest ? before : new ShelfView(key, digest, picks, ownerOf);
+  function view(key: string, picks: readonly Picked[], before: ShelfView | undefined): ShelfView {
+    return viewOf(key, picks, ownerOf, before);
   }
 
   function rebuild(world: CatalogWorld): void {
     const before = built;
-    owners = new Map(world.names.map((name) => [name.exposed, name]));
+    owners = ownersOf(world.names);
     const shelves = shelvesOf(world, before.shelves);
-    const views = new Map<string, View>();
+    const views = new Map<string, ShelfView>();
     const add = (key: string, picks: readonly Picked[]): void => {
       views.set(key, view(key, picks, before.views.get(key)));
     };
@@ -77,22 +86,23 @@ export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
     for (const group of world.groups) add(`group:${group.slug}`, picksOf([group], shelves));
     const groups = new Map(world.groups.map((group) => [group.slug, group]));
     built = { shelves, groups, views, paths: pathsOf(world) };
-    const changed = [...changedKeys(before.views, views), ...rebuildUnions()];
+    const changed = [...changesOf(before.views, views), ...rebuildUnions()];
     if (changed.length > 0) for (const listener of listeners) listener(changed);
   }
 
-  function rebuildUnions(): string[] {
-    const changed: string[] = [];
+  function rebuildUnions(): ViewChange[] {
+    const changed: ViewChange[] = []; // bounded by: catalog.unions
     for (const [key, before] of [...unions.entries()]) {
       const next = union(key, before);
       if (next === before) continue;
       unions.set(key, next);
-      changed.push(key);
+      const kinds = changedKinds(before, next);
+      if (kinds.length > 0) changed.push({ view: key, kinds });
     }
     return changed;
   }
 
-  function union(key: string, before: View | undefined): View {
+  function union(key: string, before: ShelfView | undefined): ShelfView {
     const slugs = key.slice(UNION.length).split(',');
     const groups = slugs.map((slug) => built.groups.get(slug)).filter((group) => group !== undefined);
     return view(key, picksOf(groups, built.shelves), before);
@@ -122,26 +132,37 @@ export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
 }
 const UNION = 'groups:';
 
-function shelvesOf(world: CatalogWorld, before: ReadonlyMap<string, Shelf>): ReadonlyMap<string, Shelf> {
+type Owners = Readonly<Record<GivenName['kind'], ReadonlyMap<string, GivenName>>>;
+
+function ownersOf(names: readonly GivenName[]): Owners {
+  const ofKind = (kind: GivenName['kind']) =>
+    new Map(names.filter((name) => name.kind === kind).map((name) => [name.exposed, name]));
+  return { tool: ofKind('tool'), prompt: ofKind('prompt') };
+}
+
+function shelvesOf(world: CatalogWorld, before: ReadonlyMap<string, ServerShelf>): ReadonlyMap<string, ServerShelf> {
   const listings = new Map(world.listings.map((listing) => [listing.server, listing]));
   const names = new Map<string, Map<string, string>>();
-  for (const { exposed, server, native } of world.names) {
-    const ofServer = names.get(server);
+  for (const { kind, exposed, server, native } of world.names) {
+    const key = `${kind} ${server}`;
+    const ofServer = names.get(key);
     if (ofServer) ofServer.set(native, exposed);
-    else names.set(server, new Map([[native, exposed]]));
+    else names.set(key, new Map([[native, exposed]]));
   }
-  const shelves = new Map<string, Shelf>();
+  const shelves = new Map<string, ServerShelf>();
   for (const spec of world.servers) {
     if (!spec.enabled) continue;
-    const ofServer = names.get(spec.slug);
-    const exposedOf = (native: string): string | undefined => ofServer?.get(native);
-    shelves.set(spec.slug, fillShelf(spec, listings.get(spec.slug), exposedOf, before.get(spec.slug)));
+    const exposed = { tool: names.get(`tool ${spec.slug}`), prompt: names.get(`prompt ${spec.slug}`) };
+    shelves.set(
+      spec.slug,
+      fillShelves(spec, listings.get(spec.slug), (kind, native) => exposed[kind]?.get(native), before.get(spec.slug)),
+    );
   }
   return shelves;
 }
 
 /** What groups show together: a server that one of them shows whole is shown whole. In configuration order. */
-function picksOf(groups: readonly GroupSpec[], shelves: ReadonlyMap<string, Shelf>): Picked[] {
+function picksOf(groups: readonly GroupSpec[], shelves: ReadonlyMap<string, ServerShelf>): Picked[] {
   const picks: Picked[] = [];
   const withSlugs = groups.map((group) => ({
     tools: group.tools,
@@ -157,10 +178,18 @@ function picksOf(groups: readonly GroupSpec[], shelves: ReadonlyMap<string, Shel
   return picks;
 }
 
-function changedKeys(before: ReadonlyMap<string, View>, now: ReadonlyMap<string, View>): string[] {
-  const changed = [...now].filter(([key, view]) => before.get(key)?.digest !== view.digest).map(([key]) => key);
+const KINDS: readonly ListKind[] = ['tools', 'prompts', 'resources'];
+
+function changedKinds(before: View | undefined, now: View): readonly ListKind[] {
+  return KINDS.filter((kind) => before?.digests[kind] !== now.digests[kind]);
+}
+
+function changesOf(before: ReadonlyMap<string, View>, now: ReadonlyMap<string, View>): ViewChange[] {
+  const changed = [...now]
+    .map(([key, view]) => ({ view: key, kinds: changedKinds(before.get(key), view) }))
+    .filter(({ kinds }) => kinds.length > 0);
   const gone = [...before.keys()].filter((key) => !now.has(key));
-  return [...changed, ...gone];
+  return [...changed, ...gone.map((key) => ({ view: key, kinds: KINDS }))];
 }
 
 /** Later entries win, so the strongest claim comes last: server name, server slug, group name, group slug. */

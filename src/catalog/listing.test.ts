@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { ListToolsResultSchema as SecondSdkList } from '@modelcontextprotocol/core';
 import { ListToolsResultSchema as FirstSdkList } from '@modelcontextprotocol/sdk/types.js';
 import fc from 'fast-check';
+import { bytesOf, rawListing } from '../../test/support/catalog-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createKernel, systemKernelOptions } from '../kernel/kernel.ts';
 import type { Listing } from '../kernel/snapshot.ts';
@@ -16,7 +17,7 @@ const limits = limitsFrom({});
 
 function list(...tools: readonly unknown[]): Listing {
   const buffers = tools.map((tool) => Buffer.from(typeof tool === 'string' ? tool : JSON.stringify(tool)));
-  return listingFrom({ server: 's', atMs: 7, tools: buffers, instructions: 'be kind' }, limits);
+  return listingFrom(rawListing('s', { atMs: 7, tools: buffers, instructions: 'be kind' }), limits);
 }
 
 const schema = { type: 'object' } as const;
@@ -167,7 +168,7 @@ test('what is not JSON hides only itself', () => {
 test('more tools than allowed are hidden, named up to a hundred and then counted', () => {
   const few = { ...limits, serverTools: 3 };
   const tools = Array.from({ length: 500 }, (_, i) => Buffer.from(JSON.stringify({ ...good, name: `t${i}` })));
-  const listing = listingFrom({ server: 's', atMs: 0, tools, instructions: '' }, few);
+  const listing = listingFrom(rawListing('s', { tools }), few);
   assert.equal(listing.tools.length, 3);
   assert.equal(listing.hidden.length, 101);
   assert.equal(listing.hidden.at(-1)?.native, 'and 397 more');
@@ -177,10 +178,7 @@ test('the digest changes with the tools and with nothing else', () => {
   const one = list(good);
   assert.equal(list(good).digest, one.digest);
   assert.equal(
-    listingFrom(
-      { server: 'other', atMs: 99, tools: [Buffer.from(JSON.stringify(good))], instructions: 'be kind' },
-      limits,
-    ).digest,
+    listingFrom(rawListing('other', { atMs: 99, tools: [bytesOf(good)], instructions: 'be kind' }), limits).digest,
     one.digest,
   );
   assert.notEqual(list({ ...good, description: 'new' }).digest, one.digest);
@@ -239,8 +237,7 @@ test('no bytes make it throw', () => {
     fc.property(fc.uint8Array({ maxLength: 60 }), fc.nat(70), (noise, at) => {
       const text = Buffer.from(JSON.stringify({ ...good, description: 'a\\"b', x: [{}, [1, 'y']] }));
       const bytes = Buffer.concat([text.subarray(0, at), noise, text.subarray(at + noise.length)]);
-      for (const { json } of listingFrom({ server: 's', atMs: 0, tools: [bytes], instructions: '' }, limits).tools)
-        JSON.parse(json);
+      for (const { json } of listingFrom(rawListing('s', { tools: [bytes] }), limits).tools) JSON.parse(json);
     }),
     { numRuns: 2000 },
   );
@@ -251,13 +248,16 @@ test('in turns the listing is the same and the loop turns in between', async () 
   const tools = Array.from({ length: 2000 }, (_, i) =>
     Buffer.from(JSON.stringify({ ...good, name: `t${i}`, description: 'd'.repeat(300) })),
   );
-  const raw = { server: 's', atMs: 0, tools, instructions: '' };
+  const raw = rawListing('s', { tools });
   let turns = 0;
   using _counting = kernel.timers.every(0, () => {
     turns += 1;
   });
   const deadline = kernel.deadline(5000);
-  assert.deepEqual(await listingInTurns(raw, limits, kernel, deadline), listingFrom(raw, limits));
+  assert.deepEqual(
+    await listingInTurns(raw, { kernel, limits, before: undefined }, deadline),
+    listingFrom(raw, limits),
+  );
   assert.ok(turns >= 3, `${turns} turns`);
 });
 
@@ -266,7 +266,7 @@ test('a description of 10 MiB, also one of escapes, costs less than a beat', () 
     const text = `{"name":"a","description":"${unit.repeat((10 << 20) / unit.length)}","inputSchema":{"type":"object"}}`;
     const bytes = Buffer.from(text);
     const startMs = performance.now();
-    const listing = listingFrom({ server: 's', atMs: 0, tools: [bytes], instructions: '' }, limits);
+    const listing = listingFrom(rawListing('s', { tools: [bytes] }), limits);
     const ms = performance.now() - startMs;
     assert.match(listing.tools[0]?.repaired ?? '', /cut/);
     assert.ok(ms < 100, `${ms} ms`);

@@ -1,51 +1,43 @@
 /**
- * From what a server listed to what the hub shows: each tool on its own, so that one bad tool hides or repairs only itself.
- * Promises: an untouched tool keeps its exact text (key order, unknown keys, $defs, annotations); sizes and depth are checked on the
- * bytes before anything parses them; what was changed or left out is said in words.
- * Does not: give exposed names (`names.ts`) or know groups (`view.ts`).
+ * From what a server listed to what the hub shows: each tool, prompt, resource and template on its own, so that a bad one hides or repairs
+ * only itself; a list that could not be read keeps what was last known.
+ * Promises: an untouched object keeps its exact text (key order, unknown keys, $defs, annotations); what was changed or left out is said in
+ * words; each list has a digest of its own.
+ * Does not: give exposed names (`names.ts`), know groups (`view.ts`), or judge one object (`_item.ts`).
  */
 import { createHash } from 'node:crypto';
-import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import type { ListedTool, Listing, RawListing } from '../kernel/snapshot.ts';
-import { cutJsonString, cutText } from './_cut.ts';
-import { decodeString, type Member, rebuild, scanMembers } from './_members.ts';
-import { isObject, type Repair, repairTool } from './_repair.ts';
+import type { Hidden, ItemKind, Listed, ListedTool, Listing, RawListing } from '../kernel/snapshot.ts';
+import { cutText } from './_cut.ts';
+import { type CatalogLimits, readItem } from './_item.ts';
 
-type CatalogLimits = Pick<Limits, 'bodyDepth' | 'serverTools' | 'descriptionBytes' | 'schemaBytes'>;
-
-/** Longest native name, bytes; MCP 2025-11-25 asks for 128 at most. */
-const NAME_BYTES = 512;
-/** Members of a tool object; the protocol knows nine. */
-const TOOL_MEMBERS = 256;
-/** Hidden tools named one by one; the rest is one row with their number. */
+/** Hidden rows named one by one; the rest is one row with their number. */
 const HIDDEN_ROWS = 100;
 /** Bytes looked at in one step: 1 to 3 ms of work (measured). */
 const STEP_BYTES = 128 * 1024;
 
-interface Hidden {
-  readonly native: string;
-  readonly why: string;
-}
-
 /** The whole listing in one turn of the loop: 1,000 ordinary tools cost about 10 ms. A hub uses `listingInTurns`. */
-export function listingFrom(raw: RawListing, limits: CatalogLimits): Listing {
-  const steps = listingSteps(raw, limits);
+export function listingFrom(raw: RawListing, limits: CatalogLimits, before?: Listing): Listing {
+  const steps = listingSteps(raw, limits, before);
   for (;;) {
     const step = steps.next();
     if (step.done) return step.value;
   }
 }
 
-/** The same, letting the loop turn every few milliseconds. Rejects with `wait-expired` at the deadline. */
+/** The same, letting the loop turn every few milliseconds. `before` = the last known one. Rejects with `wait-expired` at the deadline. */
 export async function listingInTurns(
   raw: RawListing,
-  limits: CatalogLimits,
-  { timers, waits }: Pick<Kernel, 'timers' | 'waits'>,
+  parts: {
+    readonly kernel: Pick<Kernel, 'timers' | 'waits'>;
+    readonly limits: CatalogLimits;
+    readonly before: Listing | undefined;
+  },
   deadline: Deadline,
 ): Promise<Listing> {
-  const steps = listingSteps(raw, limits);
+  const { timers, waits } = parts.kernel;
+  const steps = listingSteps(raw, parts.limits, parts.before);
   for (;;) {
     const step = steps.next();
     if (step.done) return step.value;
@@ -54,126 +46,84 @@ export async function listingInTurns(
   }
 }
 
-function* listingSteps(raw: RawListing, limits: CatalogLimits): Generator<void, Listing> {
-  const tools: ListedTool[] = [];
-  const hidden: Hidden[] = [];
+interface OneList {
+  readonly items: readonly ListedTool[];
+  readonly digest: string;
+}
+
+function* listingSteps(raw: RawListing, limits: CatalogLimits, before: Listing | undefined): Generator<void, Listing> {
+  const hidden: Hidden[] = raw.unread.map(({ kind, why }) => ({ kind, native: '', why }));
+  const tools = yield* listSteps('tool', raw.tools, limits, hidden, raw.instructions);
+  const prompts = yield* listSteps('prompt', raw.prompts, limits, hidden);
+  const resources = yield* listSteps('resource', raw.resources, limits, hidden);
+  const templates = yield* listSteps('template', raw.templates, limits, hidden);
+  const digests = {
+    tool: tools?.digest ?? '',
+    prompt: prompts?.digest ?? before?.digests.prompt ?? '',
+    resource: resources?.digest ?? before?.digests.resource ?? '',
+    template: templates?.digest ?? before?.digests.template ?? '',
+  };
+  return {
+    server: raw.server,
+    atMs: raw.atMs,
+    digest: createHash('sha256')
+      .update([...Object.values(digests), ...raw.declared].join('\n'))
+      .digest('hex'),
+    digests,
+    tools: tools?.items ?? [],
+    prompts: prompts?.items.map(plain) ?? before?.prompts ?? [],
+    resources: resources?.items.map(plain) ?? before?.resources ?? [],
+    templates: templates?.items.map(plain) ?? before?.templates ?? [],
+    hidden: shortened(hidden),
+    declared: raw.declared,
+    instructions: cutText(raw.instructions, limits.descriptionBytes),
+  };
+}
+
+function plain({ native, json, title, repaired }: ListedTool): Listed {
+  return { native, json, title, repaired };
+}
+
+/** Undefined = the list was not read. `beside` goes into the digest too. */
+function* listSteps(
+  kind: ItemKind,
+  list: readonly Buffer[] | undefined,
+  limits: CatalogLimits,
+  hidden: Hidden[],
+  beside = '',
+): Generator<void, OneList | undefined> {
+  if (list === undefined) return undefined;
+  const items: ListedTool[] = [];
   const seen = new Set<string>();
-  const hash = createHash('sha256').update(raw.instructions);
+  const hash = createHash('sha256').update(beside);
   let stepBytes = 0;
-  for (const [index, bytes] of raw.tools.entries()) {
+  for (const [index, bytes] of list.entries()) {
     stepBytes += bytes.length;
     if (stepBytes > STEP_BYTES) {
       stepBytes = bytes.length;
       yield;
     }
     const read =
-      tools.length < limits.serverTools ? readTool(bytes, limits) : hide('', 'more tools than serverTools allows');
-    if ('why' in read) hidden.push({ native: read.native || `#${index + 1}`, why: read.why });
+      items.length < limits.serverTools
+        ? readItem(kind, bytes, limits)
+        : { kind, native: '', why: `more ${kind}s than serverTools allows` };
+    if ('why' in read) hidden.push({ ...read, native: read.native || `#${index + 1}` });
     else if (seen.has(read.native))
-      hidden.push({ native: read.native, why: 'another tool of this server has the same name' });
+      hidden.push({ kind, native: read.native, why: `another ${kind} of this server has the same name` });
     else {
       seen.add(read.native);
-      tools.push(read);
+      items.push(read);
       hash.update(read.dropStructured ? '\n-' : '\n+').update(read.json);
     }
   }
-  return {
-    server: raw.server,
-    atMs: raw.atMs,
-    digest: hash.digest('hex'),
-    tools,
-    hidden: shortened(hidden),
-    instructions: cutText(raw.instructions, limits.descriptionBytes),
-  };
+  return { items, digest: items.length === 0 && beside === '' ? '' : hash.digest('hex') };
 }
 
 function shortened(hidden: readonly Hidden[]): readonly Hidden[] {
   if (hidden.length <= HIDDEN_ROWS) return hidden;
   const rest = hidden.length - HIDDEN_ROWS;
-  return [...hidden.slice(0, HIDDEN_ROWS), { native: `and ${rest} more`, why: hidden.at(-1)?.why ?? '' }];
-}
-
-function hide(native: string, why: string): Hidden {
-  return { native, why };
-}
-
-function readTool(bytes: Buffer, limits: CatalogLimits): ListedTool | Hidden {
-  const ceilings = { depth: limits.bodyDepth, valueBytes: limits.schemaBytes, members: TOOL_MEMBERS };
-  const { members, fault } = scanMembers({ bytes, at: 0, end: bytes.length }, ceilings);
-  const native = nameIn(bytes, members);
-  if (fault !== undefined) return hide(typeof native === 'string' ? native : '', `the tool ${fault}`);
-  if (typeof native !== 'string') return native;
-  const large = tooLarge(members, limits);
-  if (large !== undefined) return hide(native, large);
-  const repair: Repair = { changes: new Map(), words: [], dropStructured: false };
-  cutDescription(bytes, members, limits.descriptionBytes, repair);
-  const text = repair.changes.size === 0 ? bytes.toString('utf8') : rebuild(bytes, members, repair.changes);
-  const tool = parsed(text);
-  if (!isObject(tool)) return hide(native, 'the tool is not JSON');
-  const why = repairTool(tool, bytes, members, repair);
-  if (why !== undefined) return hide(native, why);
-  return {
-    native,
-    json: repair.changes.size === 0 ? text : rebuild(bytes, members, repair.changes),
-    title: titleOf(tool, native),
-    repaired: repair.words.length === 0 ? undefined : repair.words.join('; '),
-    dropStructured: repair.dropStructured,
-  };
-}
-
-function nameIn(bytes: Buffer, members: readonly Member[]): string | Hidden {
-  const member = members.find(({ key }) => key === 'name');
-  if (!member) return hide('', 'the tool has no name');
-  if (bytes[member.at] !== 0x22) return hide('', 'the name is not a string');
-  if (member.end - member.at - 2 > NAME_BYTES) return hide('', `the name is longer than ${NAME_BYTES} bytes`);
-  const native = decodeString(bytes, member.at, member.end);
-  if (native === undefined) return hide('', 'the name is not JSON');
-  if (native.trim() === '') return hide('', 'the name is empty');
-  if (UNSEEN.test(native)) return hide(native.replaceAll(UNSEEN_ALL, '?'), 'the name has control characters');
-  return native;
-}
-/** Control and format characters, halves of characters, line separators: a name must be what it looks like. */
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/u;
-const UNSEEN_ALL = new RegExp(UNSEEN.source, 'gu');
-
-function tooLarge(members: readonly Member[], { schemaBytes }: CatalogLimits): string | undefined {
-  let rest = 0;
-  for (const { key, at, end } of members) {
-    if (key === 'description') continue;
-    if (end - at > schemaBytes) return `${key.slice(0, 40)} is larger than schemaBytes (${schemaBytes})`;
-    if (key !== 'inputSchema' && key !== 'outputSchema') rest += end - at + key.length;
-  }
-  return rest > schemaBytes ? `the tool is larger than schemaBytes (${schemaBytes}) without its schemas` : undefined;
-}
-
-function cutDescription(bytes: Buffer, members: readonly Member[], maxBytes: number, repair: Repair): void {
-  const member = members.find(({ key }) => key === 'description');
-  if (!member) return;
-  // A description of another kind goes as a whole (here, so that a large one is never parsed).
-  if (bytes[member.at] !== 0x22) {
-    repair.changes.set('description', undefined);
-    repair.words.push('description removed: not a string');
-    return;
-  }
-  const cut = cutJsonString(bytes.subarray(member.at, member.end), maxBytes);
-  if (cut === undefined) return;
-  repair.changes.set('description', cut);
-  repair.words.push(`description cut at ${maxBytes} bytes`);
-}
-
-function titleOf(tool: Readonly<Record<string, unknown>>, native: string): string {
-  if (typeof tool.title === 'string' && tool.title !== '') return cutText(tool.title, NAME_BYTES);
-  const { annotations } = tool;
-  if (isObject(annotations) && typeof annotations.title === 'string' && annotations.title !== '') {
-    return cutText(annotations.title, NAME_BYTES);
-  }
-  return native;
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+  return [
+    ...hidden.slice(0, HIDDEN_ROWS),
+    { kind: hidden.at(-1)?.kind ?? 'tool', native: `and ${rest} more`, why: hidden.at(-1)?.why ?? '' },
+  ];
 }

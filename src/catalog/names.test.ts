@@ -56,9 +56,9 @@ test('a server whose tools change name at each list does not grow the names with
 
 test('given names that are illegal or doubled are given anew', () => {
   const names = nameAll({ a: ['x', 'y', 'z'] }, [
-    { exposed: 'has space', server: 'a', native: 'x' },
-    { exposed: 'same', server: 'a', native: 'y' },
-    { exposed: 'same', server: 'a', native: 'z' },
+    { kind: 'tool', exposed: 'has space', server: 'a', native: 'x' },
+    { kind: 'tool', exposed: 'same', server: 'a', native: 'y' },
+    { kind: 'tool', exposed: 'same', server: 'a', native: 'z' },
   ]);
   assert.deepEqual(exposed(names), ['same', 'a_x', 'a_z']);
 });

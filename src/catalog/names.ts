@@ -1,6 +1,7 @@
 /**
  * The names that clients see: `server_tool`, letters, digits and underscores, 48 at most (Cursor hides longer ones and calls `docs_find`
  * for `docs.find`; Claude refuses a whole request for one bad name).
+ * Prompts get theirs by the same rules, in a space of their own. Resources have none: they keep their URI (`_resources.ts`).
  * Promises: pure; a name once given stays, whatever comes later; names are unique and legal; the same input gives the same names.
  * Does not: keep the names; control persists what it gets back.
  */
@@ -10,44 +11,63 @@ import type { GivenName, Listing, ServerSpec } from '../kernel/snapshot.ts';
 export const EXPOSED_NAME = /^[A-Za-z0-9_]{1,48}$/;
 const MAX_LENGTH = 48;
 const HASH_LENGTH = 6;
-/** Names kept for tools that a configured server no longer lists; the ones given longest ago go first. */
+/** Names of each kind kept for what a configured server no longer lists; the ones given longest ago go first. */
 const RETIRED_PER_SERVER = 1000;
 
 export interface NamesInput {
   readonly listings: readonly Listing[];
-  /** In configuration order, which decides who gets the plain name when two tools come at the same time. */
+  /** In configuration order, which decides who gets the plain name when two things come at the same time. */
   readonly servers: readonly ServerSpec[];
   /** What was given before. */
   readonly given: readonly GivenName[];
 }
 
-/** All names: those given before (less those of servers that are gone), then one for each listed tool that has none yet. */
+type Kind = GivenName['kind'];
+
+/** One kind's part of the input. */
+interface KindInput {
+  readonly kind: Kind;
+  readonly servers: readonly ServerSpec[];
+  /** Oldest first. */
+  readonly given: readonly GivenName[];
+  readonly nativesOf: (server: string) => readonly string[];
+}
+
+/** All names: those given before (less those of servers that are gone), then one for each listed tool and prompt that has none yet. */
 export function giveNames({ listings, servers, given }: NamesInput): GivenName[] {
   const listingOf = new Map(listings.map((listing) => [listing.server, listing]));
-  const names = keptNames(given, servers, listingOf);
+  const ofKind = (kind: Kind): GivenName[] =>
+    giveKind({
+      kind,
+      servers,
+      given: given.filter((name) => name.kind === kind),
+      nativesOf: (server) => {
+        const listing = listingOf.get(server);
+        return ((kind === 'tool' ? listing?.tools : listing?.prompts) ?? []).map(({ native }) => native);
+      },
+    });
+  return [...ofKind('tool'), ...ofKind('prompt')];
+}
+
+function giveKind(input: KindInput): GivenName[] {
+  const names = keptNames(input);
   const taken = new Set(names.map(({ exposed }) => exposed));
   const named = new Set(names.map(({ server, native }) => pairKey(server, native)));
-  for (const { slug } of servers) {
-    for (const { native } of listingOf.get(slug)?.tools ?? []) {
+  for (const { slug } of input.servers) {
+    for (const native of input.nativesOf(slug)) {
       const key = pairKey(slug, native);
       if (named.has(key)) continue;
       named.add(key);
       const exposed = freeName(slug, native, taken);
       taken.add(exposed);
-      names.push({ exposed, server: slug, native });
+      names.push({ kind: input.kind, exposed, server: slug, native });
     }
   }
   return names;
 }
 
-function keptNames(
-  given: readonly GivenName[],
-  servers: readonly ServerSpec[],
-  listingOf: ReadonlyMap<string, Listing>,
-): GivenName[] {
-  const listed = new Map(
-    servers.map(({ slug }) => [slug, new Set(listingOf.get(slug)?.tools.map(({ native }) => native))]),
-  );
+function keptNames({ given, servers, nativesOf }: KindInput): GivenName[] {
+  const listed = new Map(servers.map(({ slug }) => [slug, new Set(nativesOf(slug))]));
   const taken = new Set<string>();
   const named = new Set<string>();
   const legal = given.filter(({ exposed, server, native }) => {

@@ -1,13 +1,24 @@
 /**
- * Where an exposed name leads.
+ * Where an exposed name or a URI leads.
  */
-export interface Route {
+export interface Target {
   /** Slug. */
   readonly server: string;
+  /** What the server calls it. */
   readonly native: string;
-  /** JSON string of the native name, for splicing into params. */
+  /** JSON string of it, for splicing into params. */
   readonly nativeJson: Buffer;
+}
+
+/** To a tool or a prompt. */
+export interface Route extends Target {
   readonly exposed: string;
   /** True = structuredContent must be taken out of results. */
   readonly dropStructured: boolean;
+}
+
+/** To a resource, or to the server that can say whether there is one. */
+export interface ResourceRoute extends Target {
+  /** True = clients know it by another URI than its server does. */
+  readonly renamed: boolean;
 }

@@ -1,15 +1,18 @@
 /**
- * What one group, one server or everybody sees: where each name leads, and the bytes of its tools/list.
- * Promises: immutable; the list is serialised once; a name leads to the tool that is shown under it, or by another spelling to the one
- * tool that it can mean; a spelling that two tools share, or that is another tool's given name, leads nowhere.
+ * What one group, one server or everybody sees: where each name and URI leads, and the bytes of its four lists.
+ * Promises: immutable; each list is serialised once, and stays the same bytes from view to view while nothing in it has changed.
  * Does not: know who is calling; `auth/` decides which view that is.
  */
-import { createHash } from 'node:crypto';
-import type { Item, Shelf } from './_shelf.ts';
-import { nameAliases, normalName } from './names.ts';
-import type { Route } from './route.ts';
+import type { Declared } from '../kernel/snapshot.ts';
+import { type NamesOfView, namesOfView, type OwnerOf } from './_names-of-view.ts';
+import { type ResourcesOfView, resourcesOfView } from './_resources-of-view.ts';
+import type { ServerShelf } from './_shelf.ts';
+import type { ResourceRoute, Route } from './route.ts';
 
 export type { Route };
+
+/** What clients are told of when it changes; templates are resources there. */
+export type ListKind = 'tools' | 'prompts' | 'resources';
 
 export interface View {
   /** `all`, `group:<slug>`, `server:<slug>` or `groups:<slug>,<slug>…`. */
@@ -17,110 +20,148 @@ export interface View {
   /** Slugs of the enabled servers in it, in configuration order, also of those that have no tools (yet). */
   readonly servers: readonly string[];
   readonly toolCount: number;
-  /** Changes exactly when the list does. */
-  readonly digest: string;
-  /** By exact exposed name, then by an unambiguous other spelling (`docs.find`, `docs-find`, the native name). */
+  readonly promptCount: number;
+  readonly resourceCount: number;
+  readonly templateCount: number;
+  /** Each changes exactly when that list does. */
+  readonly digests: Readonly<Record<ListKind, string>>;
+  /** To a tool: by exact exposed name, then by an unambiguous other spelling (`docs.find`, `docs-find`, the native name). */
   route(name: string): Route | undefined;
-  /** JSON array text with exposed names; the same buffer every time. Not to be written to. */
+  /** To a prompt, by the same rules. */
+  promptRoute(name: string): Route | undefined;
+  /** To the server that has this resource, or can say whether it has. */
+  resourceRoute(uri: string): ResourceRoute | undefined;
+  /** The same for a template's text, or a URI. */
+  templateRoute(text: string): ResourceRoute | undefined;
+  /** Whether a server in it declared this of itself. */
+  declares(server: string, what: Declared): boolean;
+  /** JSON array texts with exposed names; the same buffers every time. Not to be written to. */
   toolsJson(): Buffer;
+  promptsJson(): Buffer;
+  resourcesJson(): Buffer;
+  templatesJson(): Buffer;
 }
 
-/** One server in a view; `allowed` = native names, undefined = all. */
+/** One server in a view; `allowed` = native names of tools, undefined = all. Its prompts and resources are always shown. */
 export interface Pick {
-  readonly shelf: Shelf;
+  readonly shelf: ServerShelf;
   readonly allowed: ReadonlySet<string> | undefined;
 }
 
-/** The server to which an exposed name was given, in or outside the view. */
-export type OwnerOf = (exposed: string) => { readonly server: string; readonly native: string } | undefined;
-
-export function digestOf(picks: readonly Pick[]): string {
-  const hash = createHash('sha256');
-  for (const { shelf, allowed } of picks) {
-    hash.update(shelf.digest);
-    if (!allowed) hash.update('*');
-    else for (const item of shelf.items) hash.update(allowed.has(item.route.native) ? '+' : '-');
-  }
-  return hash.digest('hex');
-}
-
-const AMBIGUOUS = Symbol('two tools share this spelling');
-
-interface Spellings {
-  readonly exposed: ReadonlyMap<string, Route>;
-  readonly native: ReadonlyMap<string, Route | typeof AMBIGUOUS>;
-  readonly normal: ReadonlyMap<string, Route | typeof AMBIGUOUS>;
+interface Parts {
+  readonly tools: NamesOfView;
+  readonly prompts: NamesOfView;
+  readonly resources: ResourcesOfView;
+  readonly declared: ReadonlyMap<string, readonly Declared[]>;
 }
 
 export class ShelfView implements View {
   readonly key: string;
-  readonly digest: string;
   readonly servers: readonly string[];
-  readonly #items: readonly Item[]; // bounded by: servers × serverTools
-  readonly #ownerOf: OwnerOf;
-  #spellings: Spellings | undefined;
-  #json: Buffer | undefined;
+  readonly parts: Parts;
 
-  constructor(key: string, digest: string, picks: readonly Pick[], ownerOf: OwnerOf) {
+  constructor(key: string, servers: readonly string[], parts: Parts) {
     this.key = key;
-    this.digest = digest;
-    this.servers = picks.map(({ shelf }) => shelf.server);
-    this.#items = picks.flatMap(({ shelf, allowed }) =>
-      allowed ? shelf.items.filter(({ route }) => allowed.has(route.native)) : shelf.items,
-    );
-    this.#ownerOf = ownerOf;
+    this.servers = servers;
+    this.parts = parts;
   }
 
   get toolCount(): number {
-    return this.#items.length;
+    return this.parts.tools.count;
+  }
+
+  get promptCount(): number {
+    return this.parts.prompts.count;
+  }
+
+  get resourceCount(): number {
+    return this.parts.resources.resourceCount;
+  }
+
+  get templateCount(): number {
+    return this.parts.resources.templateCount;
+  }
+
+  get digests(): Record<ListKind, string> {
+    const { tools, prompts, resources } = this.parts;
+    return { tools: tools.digest, prompts: prompts.digest, resources: resources.digest };
   }
 
   route(name: string): Route | undefined {
-    this.#spellings ??= spellingsOf(this.#items);
-    const exact = this.#spellings.exposed.get(name);
-    if (exact) return exact;
-    const normal = normalName(name);
-    const found = this.#spellings.native.get(name) ?? this.#spellings.normal.get(normal);
-    if (found === undefined || found === AMBIGUOUS) return undefined;
-    return this.#isOthers(name, found) || this.#isOthers(normal, found) ? undefined : found;
+    return this.parts.tools.route(name);
   }
 
-  /** A client that remembers the name of a tool it may no longer see must not reach another one by it. */
-  #isOthers(spelling: string, { server, native }: Route): boolean {
-    const owner = this.#ownerOf(spelling);
-    return owner !== undefined && (owner.server !== server || owner.native !== native);
+  promptRoute(name: string): Route | undefined {
+    return this.parts.prompts.route(name);
+  }
+
+  resourceRoute(uri: string): ResourceRoute | undefined {
+    return this.parts.resources.route(uri);
+  }
+
+  templateRoute(text: string): ResourceRoute | undefined {
+    return this.parts.resources.templateRoute(text);
+  }
+
+  declares(server: string, what: Declared): boolean {
+    return this.parts.declared.get(server)?.includes(what) ?? false;
   }
 
   toolsJson(): Buffer {
-    this.#json ??= joined(this.#items);
-    return this.#json;
+    return this.parts.tools.json();
+  }
+
+  promptsJson(): Buffer {
+    return this.parts.prompts.json();
+  }
+
+  resourcesJson(): Buffer {
+    return this.parts.resources.resourcesJson();
+  }
+
+  templatesJson(): Buffer {
+    return this.parts.resources.templatesJson();
   }
 }
 
-function spellingsOf(items: readonly Item[]): Spellings {
-  const exposed = new Map<string, Route>();
-  const native = new Map<string, Route | typeof AMBIGUOUS>();
-  const normal = new Map<string, Route | typeof AMBIGUOUS>();
-  for (const { route } of items) {
-    exposed.set(route.exposed, route);
-    native.set(route.native, native.has(route.native) ? AMBIGUOUS : route);
-    for (const alias of new Set([...nameAliases(route.server, route.native), normalName(route.exposed)])) {
-      normal.set(alias, normal.has(alias) ? AMBIGUOUS : route);
-    }
-  }
-  return { exposed, native, normal };
-}
-
-const OPEN = Buffer.from('[');
-const COMMA = Buffer.from(',');
-const CLOSE = Buffer.from(']');
-
-function joined(items: readonly Item[]): Buffer {
-  const parts: Buffer[] = [OPEN];
-  for (const [index, item] of items.entries()) {
-    if (index > 0) parts.push(COMMA);
-    parts.push(item.json);
-  }
-  parts.push(CLOSE);
-  return Buffer.concat(parts);
+/** The same view when nothing has changed; else a new one with the parts that have not. */
+export function viewOf(
+  key: string,
+  picks: readonly Pick[],
+  ownerOf: { readonly tool: OwnerOf; readonly prompt: OwnerOf },
+  before: ShelfView | undefined,
+): ShelfView {
+  const was = before?.parts;
+  // A server that shows no tool (yet) changes nothing in the list of tools, so that nobody is told of it.
+  const withTools = picks.filter(({ shelf, allowed }) =>
+    shelf.tools.items.some(({ route }) => !allowed || allowed.has(route.native)),
+  );
+  const tools = namesOfView(
+    withTools.map(({ shelf, allowed }) => ({ shelf: shelf.tools, allowed })),
+    ownerOf.tool,
+    was?.tools,
+  );
+  // A server without prompts changes nothing in the list of prompts, nor does one without resources.
+  const withPrompts = picks.filter(({ shelf }) => shelf.prompts.items.length > 0);
+  const prompts = namesOfView(
+    withPrompts.map(({ shelf }) => ({ shelf: shelf.prompts, allowed: undefined })),
+    ownerOf.prompt,
+    was?.prompts,
+  );
+  const shelves = picks.map(({ shelf }) => shelf.resources);
+  const resources = resourcesOfView(
+    shelves.filter(({ declares, digest }) => declares || digest !== ''),
+    was?.resources,
+  );
+  const isSame =
+    before !== undefined &&
+    before.parts.tools === tools &&
+    before.parts.prompts === prompts &&
+    before.parts.resources === resources &&
+    before.servers.length === picks.length &&
+    picks.every(({ shelf }) => before.parts.declared.get(shelf.server)?.join() === shelf.declared.join());
+  if (isSame) return before;
+  const declared = new Map(picks.map(({ shelf }) => [shelf.server, shelf.declared]));
+  const servers = picks.map(({ shelf }) => shelf.server);
+  return new ShelfView(key, servers, { tools, prompts, resources, declared });
 }

@@ -42,6 +42,15 @@ program
   )
   .action(async (options) => (await import('./start.ts')).start(options));
 
+program
+  .command('bridge')
+  .description('a hub for clients that can only start a program: messages on stdin and stdout')
+  .argument('[path]', 'group or server (default: everything)')
+  .option('--url <url>', 'endpoint of the hub (MCPHUB_URL; default: the hub of this machine, without a key)')
+  .option('--key-file <file>', 'file that holds the key (default: the key in MCPHUB_KEY)')
+  .option('--data-dir <dir>', 'data directory of the hub of this machine (MCPHUB_DATA_DIR)')
+  .action(async (path, options) => (await import('./bridge.ts')).bridge(path, options));
+
 const config = program.command('config').description('look at the configuration without starting anything');
 config
   .command('validate')

@@ -19,7 +19,7 @@ export async function status(options: HubOptions): Promise<void> {
     return;
   }
   print(
-    `mcphub ${answer.version}, up ${ago(answer.process.uptimeMs)}, port ${answer.port}, ${answer.tools} tools, ${answer.keys} keys, ${answer.groups} groups`,
+    `mcphub ${answer.version}, up ${ago(answer.process.uptimeMs)}, port ${answer.port}, ${answer.tools} tools, ${answer.prompts} prompts, ${answer.resources} resources, ${answer.keys} keys, ${answer.groups} groups`,
   );
   print(
     `configuration ${answer.config.file}${answer.config.refused ? `; a newer version of it was REFUSED:\n  ${answer.config.refused.errors.join('\n  ')}` : ''}`,

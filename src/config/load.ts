@@ -10,7 +10,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { Waits } from '../kernel/waits.ts';
 import { type FileSearch, type FoundFile, findConfigFile as find, placesOf, readConfigText } from './config-file.ts';
 import type { LimitFlags } from './limit-values.ts';
-import { configWithoutFile, type Loaded, parseConfig } from './parse.ts';
+import { configWithoutFile, contentDigest, type Loaded, parseConfig } from './parse.ts';
 import type { ConfigProblem } from './problems.ts';
 import type { Environment } from './variables.ts';
 
@@ -54,7 +54,8 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
   const { file } = found;
   const read = await readConfigText(file, waits, deadline);
   if ('text' in read) return parseConfig(read.text, file, env, flags);
-  return { config: undefined, problems: [atFile('error', file, read.fault)], sources: [], file };
+  const digest = contentDigest(`${file} ${read.fault}`, undefined);
+  return { config: undefined, problems: [atFile('error', file, read.fault)], sources: [], file, digest };
 }
 
 /** Which file `loadConfig` would read, and why that one. */

@@ -67,6 +67,10 @@ test('every alias of a type leads to its transport', () => {
   assert.equal(kindOf({ url: 'http://x/sse?k=1' }), 'sse');
   assert.equal(kindOf({ type: 'http', url: 'http://x/sse' }), 'http');
   assert.equal(server({ url: '${U}' }, { U: 'http://x/sse' }).transport.kind, 'sse');
+  const isUntyped = (raw: object): boolean => Object.hasOwn(server(raw).transport, 'untyped');
+  assert.equal(isUntyped({ url: 'http://x/mcp' }), true, 'nobody has said what it is');
+  assert.equal(isUntyped({ type: 'remote', url: 'http://x/mcp' }), true);
+  assert.equal(isUntyped({ type: 'streamable-http', url: 'http://x/mcp' }), false);
 });
 
 test('headers take variables; those the hub sets itself are left out with a warning', () => {
@@ -76,6 +80,7 @@ test('headers take variables; those the hub sets itself are left out with a warn
     url: 'https://x/mcp',
     headers: { Authorization: 'Bearer sesame' },
     launch: undefined,
+    untyped: true,
   });
   assert.deepEqual(warnings({ mcpServers: { a: raw } }, { T: 'sesame' }), [
     'warning mcpServers.a.headers.content-type is left out: the hub sets it itself',
@@ -246,7 +251,13 @@ test('hosts and origins come out as requests have them, and the environment wins
   assert.deepEqual(good(file).settings, {
     allowedHosts: ['hub.example.com', '::2', '*'],
     allowedOrigins: ['https://a.example'],
+    legacySse: true,
+    keyInQuery: false,
   });
+  const switched = { mcpServers: {}, settings: { legacySse: false, keyInQuery: true } };
+  assert.equal(good(switched).settings.legacySse, false);
+  assert.equal(good(switched).settings.keyInQuery, true);
+  assert.equal(good(switched, { MCPHUB_KEY_IN_QUERY: '0' }).settings.keyInQuery, false);
   const env = { MCPHUB_ALLOWED_HOSTS: 'one, two ,', MCPHUB_ALLOWED_ORIGINS: 'nonsense' };
   const loaded = load(file, env);
   assert.deepEqual(

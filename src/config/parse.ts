@@ -4,6 +4,7 @@
  * taken for a whole one; nothing secret is in what it says.
  * Does not: read files (`load.ts`).
  */
+import { createHash } from 'node:crypto';
 import type { Snapshot } from '../kernel/snapshot.ts';
 import { type Explained, explainPart } from './explain.ts';
 import { type GroupConfig, readGroup, readOriginalGroups } from './groups.ts';
@@ -28,6 +29,8 @@ export interface Config {
   /** Limits that differ from their defaults; what a snapshot carries. */
   readonly limitOverrides: Readonly<Record<string, number>>;
   readonly settings: Snapshot['settings'];
+  /** The file is looked at again and again, and applied when its content has changed. */
+  readonly watchConfig: boolean;
 }
 
 export interface Loaded {
@@ -37,6 +40,8 @@ export interface Loaded {
   readonly sources: readonly Explained[];
   /** The file that was looked at, or undefined when there is none. */
   readonly file: string | undefined;
+  /** Equal = the same file with the same content, or lacking in the same way. */
+  readonly digest: string;
 }
 
 /** `file` is the name shown in problems and the base of relative directories; `flags` are limits from the command line. */
@@ -49,7 +54,8 @@ export function parseConfig(text: string, file: string, env: Environment, flags:
   const lineOf = (path: ConfigPath): number => source.positionOf(path, 'value').line;
   const readable = source.syntax.length === 0;
   const shape = readable ? checkShape(source.value, problems) : { isSound: () => false };
-  return read({ root: rootOf(source.value), shape, problems, env, flags, file, lineOf });
+  const digest = contentDigest(file, text);
+  return read({ root: rootOf(source.value), shape, problems, env, flags, file, lineOf, digest });
 }
 
 /** What there is without a file: no servers, and the limits of environment and flags. */
@@ -57,7 +63,17 @@ export function configWithoutFile(env: Environment, flags: LimitFlags, missing: 
   const problems = new Problems('', () => ({ line: 0, column: 0 }));
   problems.add(missing);
   const shape = { isSound: () => true };
-  return read({ root: {}, shape, problems, env, flags, file: undefined, lineOf: () => 0 });
+  const digest = contentDigest('', undefined);
+  return read({ root: {}, shape, problems, env, flags, file: undefined, lineOf: () => 0, digest });
+}
+
+/** `text` undefined = there is none to be had. */
+export function contentDigest(file: string, text: string | undefined): string {
+  const hash = createHash('sha256').update(JSON.stringify([file, text === undefined]));
+  return hash
+    .update(text ?? '')
+    .digest('hex')
+    .slice(0, 32);
 }
 
 interface Reading {
@@ -68,6 +84,7 @@ interface Reading {
   readonly flags: LimitFlags;
   readonly file: string | undefined;
   readonly lineOf: (path: ConfigPath) => number;
+  readonly digest: string;
 }
 
 function read(reading: Reading): Loaded {
@@ -82,8 +99,8 @@ function read(reading: Reading): Loaded {
     problems,
     lineOf: (name: LimitName) => reading.lineOf(['limits', name]),
   });
-  const { settings, sources } = readSettings({
-    file: soundEntries<string[]>(reading, 'settings'),
+  const { settings, watchConfig, sources } = readSettings({
+    file: soundEntries(reading, 'settings'),
     env: reading.env,
     problems,
     lineOf: reading.lineOf,
@@ -91,12 +108,13 @@ function read(reading: Reading): Loaded {
   const servers = readServers(reading, limitsRead.limits);
   const groups = readGroups(reading, servers.leftOut);
   const { limits, overrides: limitOverrides } = limitsRead;
-  const config = { file, servers: servers.list, groups, limits, limitOverrides, settings };
+  const config = { file, servers: servers.list, groups, limits, limitOverrides, settings, watchConfig };
   return deepFreeze({
     config: problems.errors === 0 ? config : undefined,
     problems: problems.list(),
     sources: [...limitsRead.sources, ...sources, ...explainParts(reading)],
     file,
+    digest: reading.digest,
   });
 }
 

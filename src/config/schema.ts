@@ -203,6 +203,18 @@ export const fileSchema = z
         allowedOrigins: texts.meta({
           description: 'Origins accepted besides loopback; environment MCPHUB_ALLOWED_ORIGINS.',
         }),
+        watchConfig: z.boolean().optional().meta({
+          description:
+            'false: this file is read at start and upon `mcphub reload` or SIGHUP only. Default true; environment MCPHUB_WATCH_CONFIG (1 or 0).',
+        }),
+        legacySse: z.boolean().optional().meta({
+          description:
+            'Clients of 2024-11-05 are served at /sse and /messages. Default true; environment MCPHUB_LEGACY_SSE (1 or 0).',
+        }),
+        keyInQuery: z.boolean().optional().meta({
+          description:
+            'A key may also come as ?key=…, for clients that cannot send headers; addresses end up in logs and histories. Default false; environment MCPHUB_KEY_IN_QUERY (1 or 0).',
+        }),
       })
       .optional(),
     ...ignoredKeys(FOREIGN_TOP_KEYS),
@@ -226,7 +238,7 @@ export function keysAt(path: readonly (string | number)[]): readonly string[] {
   const [top, , third] = path;
   if (path.length === 0) return Object.keys(fileSchema.shape);
   if (top === 'limits') return LIMIT_NAMES;
-  if (top === 'settings') return ['allowedHosts', 'allowedOrigins'];
+  if (top === 'settings') return ['allowedHosts', 'allowedOrigins', 'watchConfig', 'legacySse', 'keyInQuery'];
   if (top === 'groups') return Object.keys(groupSchema.shape);
   if (path.length === 2) return Object.keys(serverSchema.shape);
   return Object.keys(third === 'launch' ? launchSchema.shape : toolSchema.shape);

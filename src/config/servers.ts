@@ -134,7 +134,10 @@ function readTransport(
   }
   const launchReading = { ...reading, path: [...path, 'launch'] };
   const launch = raw.launch === undefined ? undefined : readProcess(raw.launch, launchReading);
-  return url === undefined ? undefined : { kind, url, headers, launch };
+  if (url === undefined) return undefined;
+  return given === 'remote' && launch === undefined
+    ? { kind, url, headers, launch, untyped: true }
+    : { kind, url, headers, launch };
 }
 
 /** The usual path of the old transport. The original took every address without a type for one. */

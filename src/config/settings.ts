@@ -1,5 +1,5 @@
 /**
- * Which Host names and Origins are accepted besides loopback: environment over file.
+ * The few settings that are no figures: Host names and Origins accepted besides loopback, and a few switches. Environment over file.
  * Promises: host names come out in lower case and without a port, as `auth/` compares them; origins as browsers send them.
  */
 import type { Snapshot } from '../kernel/snapshot.ts';
@@ -12,13 +12,17 @@ export interface SettingsInput {
   readonly file: {
     readonly allowedHosts?: readonly string[] | undefined;
     readonly allowedOrigins?: readonly string[] | undefined;
+    readonly watchConfig?: boolean | undefined;
+    readonly legacySse?: boolean | undefined;
+    readonly keyInQuery?: boolean | undefined;
   };
   readonly env: Environment;
   readonly problems: Problems;
   readonly lineOf: (path: ConfigPath) => number;
 }
 
-type SettingName = keyof Snapshot['settings'];
+type SettingName = 'allowedHosts' | 'allowedOrigins';
+type SwitchName = 'watchConfig' | 'legacySse' | 'keyInQuery';
 
 interface SettingRule {
   readonly name: SettingName;
@@ -42,8 +46,14 @@ const RULES: readonly SettingRule[] = [
   },
 ];
 
-export function readSettings(input: SettingsInput): { settings: Snapshot['settings']; sources: readonly Explained[] } {
-  const settings: Record<SettingName, readonly string[]> = { allowedHosts: [], allowedOrigins: [] };
+export interface SettingsRead {
+  readonly settings: Snapshot['settings'];
+  readonly watchConfig: boolean;
+  readonly sources: readonly Explained[];
+}
+
+export function readSettings(input: SettingsInput): SettingsRead {
+  const lists: Record<SettingName, readonly string[]> = { allowedHosts: [], allowedOrigins: [] };
   const sources: Explained[] = [];
   for (const rule of RULES) {
     const { name, variable } = rule;
@@ -53,11 +63,11 @@ export function readSettings(input: SettingsInput): { settings: Snapshot['settin
       return value;
     });
     const fromEnv = listFromVariable(rule, input);
-    settings[name] = (fromEnv ?? fromFile ?? []).filter((value) => value !== undefined);
+    lists[name] = (fromEnv ?? fromFile ?? []).filter((value) => value !== undefined);
     const source = fromEnv ? 'env' : fromFile ? 'file' : 'default';
     sources.push({
       name: `settings.${name}`,
-      value: settings[name].join(', '),
+      value: lists[name].join(', '),
       source,
       unit: undefined,
       file: source === 'file' ? input.problems.file : undefined,
@@ -65,7 +75,48 @@ export function readSettings(input: SettingsInput): { settings: Snapshot['settin
       variable: source === 'env' ? variable : undefined,
     });
   }
-  return { settings, sources };
+  const on = (name: SwitchName): boolean => {
+    const { value, source } = readSwitch(name, input);
+    sources.push(source);
+    return value;
+  };
+  const watchConfig = on('watchConfig');
+  const settings = { ...lists, legacySse: on('legacySse'), keyInQuery: on('keyInQuery') };
+  return { settings, watchConfig, sources };
+}
+
+const SWITCHES: Readonly<Record<SwitchName, { readonly variable: string; readonly standard: boolean }>> = {
+  watchConfig: { variable: 'MCPHUB_WATCH_CONFIG', standard: true },
+  legacySse: { variable: 'MCPHUB_LEGACY_SSE', standard: true },
+  keyInQuery: { variable: 'MCPHUB_KEY_IN_QUERY', standard: false },
+};
+const SWITCH: Readonly<Record<string, boolean>> = { '1': true, true: true, '0': false, false: false };
+
+function readSwitch(
+  name: SwitchName,
+  { file, env, problems, lineOf }: SettingsInput,
+): { value: boolean; source: Explained } {
+  const { variable, standard } = SWITCHES[name];
+  const text = Object.hasOwn(env, variable) ? (env[variable]?.trim() ?? '') : '';
+  const fromEnv = text !== '' && Object.hasOwn(SWITCH, text) ? SWITCH[text] : undefined;
+  if (text !== '' && fromEnv === undefined) {
+    const place = { file: 'environment', line: 0, column: 0, path: variable };
+    problems.add({ severity: 'error', ...place, message: `holds ${quoted(text)}`, expected: '1 or 0' });
+  }
+  const value = fromEnv ?? file[name] ?? standard;
+  const source = fromEnv !== undefined ? 'env' : file[name] !== undefined ? 'file' : 'default';
+  return {
+    value,
+    source: {
+      name: `settings.${name}`,
+      value: String(value),
+      source,
+      unit: undefined,
+      file: source === 'file' ? problems.file : undefined,
+      line: source === 'file' ? lineOf(['settings', name]) : undefined,
+      variable: source === 'env' ? variable : undefined,
+    },
+  };
 }
 
 function listFromVariable(rule: SettingRule, { env, problems }: SettingsInput): (string | undefined)[] | undefined {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { GroupConfig, ServerConfig } from '../config/load.ts';
-import type { Listing } from '../kernel/snapshot.ts';
+import { type Listing, wholeListing } from '../kernel/snapshot.ts';
 import type { StoredKey } from '../store/keys.ts';
 import { type BuildInput, buildSnapshot, digestOf } from './build.ts';
 import { newSlugs } from './slugs.ts';
@@ -23,17 +23,23 @@ function server(name: string, transport: Partial<ServerConfig['transport']> = {}
 }
 
 const stdio = (name: string) => server(name, { kind: 'stdio', command: 'x', args: [], env: {}, cwd: undefined });
-const listing = (slug: string): Listing => ({
-  server: slug,
-  atMs: 1,
-  digest: 'd',
-  tools: [],
-  hidden: [],
-  instructions: '',
-});
+const listing = (slug: string): Listing =>
+  wholeListing({
+    server: slug,
+    atMs: 1,
+    digest: 'd',
+    tools: [],
+    hidden: [],
+    instructions: '',
+  });
 
 function input(servers: readonly ServerConfig[], groups: readonly GroupConfig[] = [], more: Partial<BuildInput> = {}) {
-  const config = { servers, groups, limitOverrides: { calls: 7 }, settings: { allowedHosts: [], allowedOrigins: [] } };
+  const config = {
+    servers,
+    groups,
+    limitOverrides: { calls: 7 },
+    settings: { allowedHosts: [], allowedOrigins: [], legacySse: true, keyInQuery: false },
+  };
   const slugs = newSlugs(config, []);
   return { config, slugs, keys: [], names: [], listings: [], hubs: 1, revision: 1, ...more };
 }
@@ -75,8 +81,8 @@ test('the digest follows the content of the transport, not the order of its keys
 test('revoked keys, and names and listings of servers that are gone, are not in the world', () => {
   const key = { id: 'k', hash: 'h', last4: 'ffff', createdAtMs: 1, revokedAtMs: undefined } as StoredKey;
   const names = [
-    { exposed: 's_a', server: 's', native: 'a' },
-    { exposed: 'g_a', server: 'gone', native: 'a' },
+    { kind: 'tool' as const, exposed: 's_a', server: 's', native: 'a' },
+    { kind: 'tool' as const, exposed: 'g_a', server: 'gone', native: 'a' },
   ];
   const snapshot = buildSnapshot(
     input([server('s')], [], {

@@ -8,8 +8,8 @@ import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { type Loaded, parseConfig } from '../config/load.ts';
 import type { HubError } from '../kernel/errors.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
-import type { Listing, Snapshot } from '../kernel/snapshot.ts';
-import type { Tombstone } from '../relay/relay-words.ts';
+import { type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
+import type { SessionMark } from '../relay/relay-words.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { type Control, createControl } from './control.ts';
 import { ensureFirstKey, FIRST_KEY_FILE } from './first-key.ts';
@@ -22,7 +22,7 @@ async function bench(t: TestContext, options: { dir?: string; config?: unknown }
   const { kernel } = frozen;
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'mcphub-control-')));
   const published: Snapshot[] = [];
-  const told: Tombstone[] = [];
+  const told: SessionMark[] = [];
   const loaded = { next: parsed(options.config ?? TWO) };
   const { config } = loaded.next;
   assert.ok(config, 'the configuration of the bench is good');
@@ -37,7 +37,7 @@ async function bench(t: TestContext, options: { dir?: string; config?: unknown }
     hubs: 2,
     broadcast: {
       publish: (snapshot) => void published.push(snapshot),
-      tellTombstones: (tombstones) => void told.push(...tombstones),
+      tellMarks: (tombstones) => void told.push(...tombstones),
     },
   });
   await control.start(kernel.deadline(5000));
@@ -59,20 +59,21 @@ function got<T>(outcome: Outcome<T>): T {
   return outcome;
 }
 
-const listing = (server: string, digest: string, natives: readonly string[], atMs = 1): Listing => ({
-  server,
-  atMs,
-  digest,
-  tools: natives.map((native) => ({
-    native,
-    json: '{}',
-    title: native,
-    repaired: undefined,
-    dropStructured: false,
-  })),
-  hidden: [],
-  instructions: '',
-});
+const listing = (server: string, digest: string, natives: readonly string[], atMs = 1): Listing =>
+  wholeListing({
+    server,
+    atMs,
+    digest,
+    tools: natives.map((native) => ({
+      native,
+      json: '{}',
+      title: native,
+      repaired: undefined,
+      dropStructured: false,
+    })),
+    hidden: [],
+    instructions: '',
+  });
 const WISH = { user: 'ann', name: 'laptop', role: 'member', groups: undefined, expiresAtMs: undefined } as const;
 
 test('a revoked key is out of the published world within 100 ms, and a restart does not bring it back', async (t) => {
@@ -214,11 +215,31 @@ test('a reload that is good is published with its difference; a bad one changes 
   assert.ok(facts.some((fact) => fact.type === 'config-refused' && fact.errors.length === errors.length));
 });
 
+test('content that was seen is not taken twice, a refused one is named once, and other words for the same are not published', async (t) => {
+  const { control, published, loaded, soon, facts } = await bench(t);
+  const { next: first } = loaded;
+  await control.reload.again(soon());
+  const before = published.length;
+  const told = () => facts.filter(({ type }) => type === 'config-applied' || type === 'config-refused').length;
+  const toldBefore = told();
+  assert.equal(await control.reload.ifChanged(soon()), undefined);
+  assert.equal(told(), toldBefore);
+  loaded.next = parsed({ mcpServers: { a: { comand: 'x' } } });
+  assert.ok(isRefusal(await control.reload.ifChanged(soon())));
+  assert.equal(await control.reload.ifChanged(soon()), undefined, 'still as broken');
+  assert.equal(told(), toldBefore + 1);
+  loaded.next = { ...first, digest: 'the same with a comment' };
+  assert.ok(await control.reload.ifChanged(soon()), 'mended');
+  assert.equal(control.reload.state.refused, undefined);
+  assert.equal(told(), toldBefore + 2);
+  assert.equal(published.length, before, 'the world is the same');
+});
+
 test('ended sessions are kept, told to all, told again to a hub that comes, and forgotten after a day', async (t) => {
   const { control, told, advanceAsync, settle, dir, kernel, limits } = await bench(t);
   const atMs = kernel.clock.wallMs();
-  control.ears.tombstone({ id: 'x', atMs });
-  control.ears.tombstone({ id: 'old', atMs: atMs - limits.sessionMs - 1000 });
+  control.ears.mark({ id: 'x', atMs, wishes: undefined });
+  control.ears.mark({ id: 'old', atMs: atMs - limits.sessionMs - 1000, wishes: undefined });
   assert.deepEqual(told, []);
   await advanceAsync(60);
   await settle();
@@ -228,7 +249,32 @@ test('ended sessions are kept, told to all, told again to a hub that comes, and 
   );
   const again = await bench(t, { dir });
   again.setWall(atMs);
-  assert.deepEqual(again.control.ears.tombstones(), [{ id: 'x', atMs }]);
+  assert.deepEqual(again.control.ears.marks(), [{ id: 'x', atMs, wishes: undefined }]);
+});
+
+test('what a session wants to hear is kept too: the newest wish counts, and an end is the end', async (t) => {
+  const { control, told, advanceAsync, settle, dir, kernel } = await bench(t);
+  const atMs = kernel.clock.wallMs();
+  const say = (id: string, wishes: string | undefined, ms: number) =>
+    control.ears.mark({ id, atMs: atMs + ms, wishes });
+  say('a', 'first', 1);
+  say('a', 'second', 2);
+  say('a', 'late and old', 1);
+  say('b', undefined, 1);
+  say('b', 'after the end', 9);
+  await advanceAsync(60);
+  await settle();
+  const kept = [
+    { id: 'a', atMs: atMs + 2, wishes: 'second' },
+    { id: 'b', atMs: atMs + 1, wishes: undefined },
+  ];
+  assert.deepEqual(told.slice(-2), kept);
+  const again = await bench(t, { dir });
+  again.setWall(atMs);
+  assert.deepEqual(
+    [...again.control.ears.marks()].sort((x, y) => x.id.localeCompare(y.id)),
+    kept,
+  );
 });
 
 test('a hub with a higher revision (the store was put back) gets a world above it', async (t) => {

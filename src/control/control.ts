@@ -11,14 +11,14 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
 import type { Snapshot } from '../kernel/snapshot.ts';
 import type { RelayEars } from '../relay/relay-server.ts';
-import type { Tombstone } from '../relay/relay-words.ts';
+import type { SessionMark } from '../relay/relay-words.ts';
 import type { Store } from '../store/store.ts';
 import { createHubReports, type HubReports } from './hub-reports.ts';
 import { createKeys, type Keys } from './keys.ts';
 import { createListings } from './listings.ts';
 import { createPublisher, type Publisher } from './publisher.ts';
 import { createReload, type Reload } from './reload.ts';
-import { createTombstones } from './tombstones.ts';
+import { createSessionMarks } from './session-marks.ts';
 import { World } from './world.ts';
 
 export interface ControlParts {
@@ -27,6 +27,8 @@ export interface ControlParts {
   readonly store: Store;
   /** The configuration of the start. */
   readonly config: Config;
+  /** Of its content; undefined = not known. */
+  readonly digest?: string | undefined;
   /** Reads it again. */
   readonly load: (deadline: Deadline) => Promise<Loaded>;
   /** Number of hub processes. */
@@ -34,7 +36,7 @@ export interface ControlParts {
   /** Called after `start` only. */
   readonly broadcast: {
     publish(snapshot: Snapshot): void;
-    tellTombstones(tombstones: readonly Tombstone[]): void;
+    tellMarks(marks: readonly SessionMark[]): void;
   };
 }
 
@@ -63,8 +65,8 @@ export function createControl(parts: ControlParts): Control {
   });
   const keys = createKeys({ kernel, store, world, changed: () => publisher.soon('keys') });
   const listings = createListings({ kernel, limits, store, world, changed: () => publisher.soon('listings') });
-  const tombstones = createTombstones({ kernel, limits, store, tell: (list) => broadcast.tellTombstones(list) });
-  const reload = createReload({ kernel, store, world, publisher, listings, load });
+  const marks = createSessionMarks({ kernel, limits, store, tell: (list) => broadcast.tellMarks(list) });
+  const reload = createReload({ kernel, store, world, publisher, listings, load, digest: parts.digest });
   let isStarted = false;
 
   return {
@@ -82,16 +84,16 @@ export function createControl(parts: ControlParts): Control {
       gone: (slot) => reports.gone(slot),
       listing: (_slot, listing) => listings.take(listing),
       facts: (slot, facts) => reports.facts(slot, facts),
-      tombstone: (tombstone) => tombstones.add(tombstone),
+      mark: (mark) => marks.add(mark),
       statuses: (slot, servers) => reports.statuses(slot, servers),
       used: (ids) => keys.used(ids),
-      tombstones: () => tombstones.all(),
+      marks: () => marks.all(),
     },
     async start(deadline) {
       if (isStarted) return;
       await world.read(store, deadline);
       await publisher.start(deadline);
-      await tombstones.start(deadline);
+      await marks.start(deadline);
       await reload.first(deadline);
       isStarted = true;
       publisher.now();
@@ -101,7 +103,7 @@ export function createControl(parts: ControlParts): Control {
     },
     async stop() {
       publisher.stop();
-      tombstones.stop();
+      marks.stop();
     },
   };
 }

@@ -5,8 +5,19 @@ import { changeOfNames } from './names.ts';
 
 const spec = (slug: string) => ({ slug, name: slug }) as ServerSpec;
 const listing = (server: string, ...natives: string[]) =>
-  ({ server, atMs: 1, digest: natives.join(), tools: natives.map((native) => ({ native })) }) as unknown as Listing;
-const name = (exposed: string, server: string, native: string): GivenName => ({ exposed, server, native });
+  ({
+    server,
+    atMs: 1,
+    digest: natives.join(),
+    tools: natives.map((native) => ({ native })),
+    prompts: [],
+  }) as unknown as Listing;
+const name = (exposed: string, server: string, native: string): GivenName => ({
+  kind: 'tool',
+  exposed,
+  server,
+  native,
+});
 
 test('new tools get names, old ones keep theirs', () => {
   const given = [name('odd_name', 's', 'a')];
@@ -36,6 +47,9 @@ test('the name of a server that is away goes to a tool that is here', () => {
 test('of tools that a server no longer lists, the names given longest ago are let go', () => {
   const given = Array.from({ length: 1003 }, (_, at) => name(`s_t${at}`, 's', `t${at}`));
   const change = changeOfNames({ listings: [listing('s')], servers: [spec('s')], given });
-  assert.deepEqual(change.drop, ['s_t0', 's_t1', 's_t2']);
+  assert.deepEqual(
+    change.drop.map(({ exposed }) => exposed),
+    ['s_t0', 's_t1', 's_t2'],
+  );
   assert.equal(change.given.length, 1000);
 });

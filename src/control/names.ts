@@ -1,6 +1,6 @@
 /**
  * Exposed names across time: what a new listing adds, and what may be forgotten.
- * Promises: pure; names of servers that are not configured now are kept until another tool needs them.
+ * Promises: pure; names of servers that are not configured now are kept until another tool or prompt needs them.
  * Does not: know how a name is made (`catalog/names.ts`).
  */
 import { giveNames, pairKey } from '../catalog/names.ts';
@@ -10,8 +10,8 @@ export interface NamesChange {
   /** All names from now on, oldest first, those of servers that are away too. */
   readonly given: readonly GivenName[];
   readonly add: readonly GivenName[];
-  /** Exposed names to forget. */
-  readonly drop: readonly string[];
+  /** To forget. */
+  readonly drop: readonly GivenName[];
 }
 
 export function changeOfNames(input: {
@@ -22,10 +22,13 @@ export function changeOfNames(input: {
   const { servers, given } = input;
   const configured = new Set(servers.map(({ slug }) => slug));
   const live = giveNames(input);
-  const liveByExposed = new Map(live.map((name) => [name.exposed, name]));
-  const before = new Set(given.map((name) => `${name.exposed}\n${pairKey(name.server, name.native)}`));
-  const away = given.filter(({ server, exposed }) => !configured.has(server) && !liveByExposed.has(exposed));
-  const add = live.filter((name) => !before.has(`${name.exposed}\n${pairKey(name.server, name.native)}`));
-  const drop = given.filter(({ server, exposed }) => configured.has(server) && !liveByExposed.has(exposed));
-  return { given: [...away, ...live], add, drop: drop.map(({ exposed }) => exposed) };
+  const isLive = new Set(live.map(exposedKey));
+  const before = new Set(given.map(wholeKey));
+  const away = given.filter((name) => !configured.has(name.server) && !isLive.has(exposedKey(name)));
+  const add = live.filter((name) => !before.has(wholeKey(name)));
+  const drop = given.filter((name) => configured.has(name.server) && !isLive.has(exposedKey(name)));
+  return { given: [...away, ...live], add, drop };
 }
+
+const exposedKey = ({ kind, exposed }: GivenName): string => `${kind}\n${exposed}`;
+const wholeKey = (name: GivenName): string => `${exposedKey(name)}\n${pairKey(name.server, name.native)}`;

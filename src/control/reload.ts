@@ -1,8 +1,9 @@
 /**
  * Applies a configuration again while everything runs.
  * Promises: a file with any error changes nothing and all its errors are stated; a good one is published whole; reloads asked for while one
- * runs become one more after it.
- * Does not: watch files.
+ * runs become one more after it; a content that has been seen already is not looked at twice, whatever happened to the file; a file that
+ * says the same in other words is not published again.
+ * Does not: watch files (`config-watch.ts`).
  */
 import type { Config, ConfigProblem, Loaded } from '../config/load.ts';
 import type { Deadline } from '../kernel/deadline.ts';
@@ -39,6 +40,8 @@ export interface Reload {
   first(deadline: Deadline): Promise<void>;
   /** Reads and applies. A refusal `config-invalid` has `errors` in its detail. */
   again(deadline: Deadline): Promise<Outcome<Reloaded>>;
+  /** Reads, and applies what it has not seen before. Undefined = nothing new. */
+  ifChanged(deadline: Deadline): Promise<Outcome<Reloaded> | undefined>;
 }
 
 export function createReload(parts: {
@@ -48,8 +51,11 @@ export function createReload(parts: {
   readonly publisher: Publisher;
   readonly listings: Listings;
   readonly load: (deadline: Deadline) => Promise<Loaded>;
+  /** Of the configuration of the start; undefined = not known. */
+  readonly digest: string | undefined;
 }): Reload {
   const { kernel, store, world, publisher, listings, load } = parts;
+  let seen = parts.digest;
   let state: ConfigState = { file: nameOf(world.config), appliedAtMs: kernel.clock.wallMs(), refused: undefined };
   let last: Promise<unknown> = Promise.resolve();
 
@@ -69,21 +75,34 @@ export function createReload(parts: {
     });
   }
 
-  async function readAndApply(deadline: Deadline): Promise<Outcome<Reloaded>> {
-    const { config, problems, file } = await load(deadline);
+  async function apply({ config, problems, file, digest }: Loaded, deadline: Deadline): Promise<Outcome<Reloaded>> {
     // Without a file there are no servers: right for a first start, a slip of the hand for a reload.
     const isLost = config !== undefined && config.file === undefined && world.config.file !== undefined;
-    if (!config || isLost) return refuse(file ?? nameOf(world.config), errorLines(problems, isLost));
+    if (!config || isLost) {
+      seen = digest;
+      return refuse(file ?? nameOf(world.config), errorLines(problems, isLost));
+    }
     await giveSlugs(config, deadline);
     const difference = differenceOf(world.config, config);
+    const isOther = isOtherWorld(world.config, config);
     world.config = config;
-    listings.nameAll();
-    publisher.now();
+    if (isOther) {
+      listings.nameAll();
+      publisher.now();
+    }
+    seen = digest;
     state = { file: nameOf(config), appliedAtMs: kernel.clock.wallMs(), refused: undefined };
     const revision = publisher.current?.revision ?? 0;
     const servers = config.servers.length;
     kernel.bus.publish({ type: 'config-applied', file: state.file, servers, revision });
     return { file: state.file, revision, servers, ...difference };
+  }
+
+  /** After those that were asked for before. */
+  function inTurn<T>(work: () => Promise<T>, deadline: Deadline): Promise<T> {
+    const turn = last.then(work);
+    last = turn.catch(() => {});
+    return kernel.waits.for(turn, { label: 'config-read', owner: 'reload', deadline });
   }
 
   return {
@@ -94,11 +113,12 @@ export function createReload(parts: {
       await giveSlugs(world.config, deadline);
       listings.nameAll();
     },
-    again(deadline) {
-      const turn = last.then(() => readAndApply(deadline));
-      last = turn.catch(() => {});
-      return kernel.waits.for(turn, { label: 'config-read', owner: 'reload', deadline });
-    },
+    again: (deadline) => inTurn(async () => apply(await load(deadline), deadline), deadline),
+    ifChanged: (deadline) =>
+      inTurn(async () => {
+        const loaded = await load(deadline);
+        return loaded.digest === seen ? undefined : apply(loaded, deadline);
+      }, deadline),
   };
 }
 
@@ -115,6 +135,13 @@ export function errorLines(problems: readonly ConfigProblem[], includesWarnings 
       const end = expected === undefined ? '' : ` (expected ${expected})`;
       return `${[place, path].filter((part) => part !== '').join(' ')}: ${message}${end}`;
     });
+}
+
+/** Hubs would see another world. */
+function isOtherWorld(before: Config, after: Config): boolean {
+  const visible = ({ servers, groups, limitOverrides, settings }: Config) =>
+    digestOf([servers, groups, limitOverrides, settings]);
+  return visible(before) !== visible(after);
 }
 
 function differenceOf(before: Config, after: Config): Pick<Reloaded, 'added' | 'removed' | 'changed'> {

@@ -8,6 +8,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { PathTarget } from '../auth/access.ts';
 import type { Visit } from '../call/call.ts';
 import type { Line } from '../call/line.ts';
+import type { Questions } from '../call/questions.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -18,9 +19,12 @@ import type { Envelope } from '../protocol/message.ts';
 import { isBatch, scanEnvelope, splitBatch } from '../protocol/scan.ts';
 import { refusalFrame } from '../protocol/write.ts';
 import type { Sessions } from '../session/sessions.ts';
+import type { Tracks } from '../session/tracks.ts';
 import { readBody } from './body.ts';
 import { batchPiece, Exchange } from './exchange.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
+import type { Siblings } from './siblings.ts';
+import { createStanding } from './standing.ts';
 import type { Streams } from './streams.ts';
 import { visitFrom } from './visit.ts';
 
@@ -30,7 +34,12 @@ export interface EndpointParts {
   readonly line: Line;
   readonly catalog: Catalog;
   readonly sessions: Sessions;
+  readonly tracks: Tracks;
+  readonly questions: Questions;
   readonly streams: Streams;
+  readonly siblings: Siblings;
+  /** Slot of this hub. */
+  readonly slot: number;
 }
 
 export interface Endpoint {
@@ -42,7 +51,8 @@ const JSON_TYPE = /^application\/(json|[\w.+-]+\+json)\b/i;
 const NULL_ID = Buffer.from('null');
 
 export function createEndpoint(parts: EndpointParts): Endpoint {
-  const { kernel, limits, line, sessions, streams } = parts;
+  const { kernel, limits, line, sessions, questions, siblings } = parts;
+  const openStream = createStanding(parts);
   const scanOptions = () => ({ maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: true });
 
   function targetOf(segment: string): PathTarget | undefined {
@@ -83,12 +93,14 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       writeRefusal(response, version, NULL_ID, request);
       return;
     }
-    const exchange = new Exchange(request, response, { envelope, streams });
+    if (envelope.kind === 'reply' && passedOn(request, response, envelope)) return;
+    const exchange = new Exchange(request, response, envelope, parts);
     let answered = false;
     const outcome = line.answer({
       envelope,
       visit,
       back: exchange,
+      onSession: (session) => exchange.inSession(session),
       onGone: (listener) => {
         response.once('close', () => {
           if (!answered) listener();
@@ -100,13 +112,27 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       exchange.answer(outcome);
       return;
     }
-    // A long silence would be cut by proxies; with SSE the wait is filled with comments.
-    const patience = kernel.wheel.add(kernel.clock.nowMs() + limits.streamKeepAliveMs, () => exchange.becomeStream());
+    // A long silence would be cut by proxies; with SSE the wait is filled with comments, and a client that is cut off can come back.
+    const afterMs = visit.sessionId === undefined ? limits.streamKeepAliveMs : limits.streamAfterMs;
+    const patience = kernel.wheel.add(kernel.clock.nowMs() + afterMs, () => exchange.becomeStream());
     void outcome.then((late) => {
       answered = true;
       kernel.wheel.remove(patience);
       exchange.answer(late);
     });
+  }
+
+  /** The answer to a question that another hub of this machine has asked. */
+  function passedOn(request: IncomingMessage, response: ServerResponse, envelope: Envelope): boolean {
+    const slot = questions.ownerOf(envelope);
+    if (slot === undefined || slot === parts.slot) return false;
+    siblings.pass(request, response, {
+      slot,
+      body: envelope.bytes,
+      // The hub that asked is gone, and its call with it: the answer is taken and dropped.
+      away: () => void response.writeHead(202, { 'content-length': 0 }).end(),
+    });
+    return true;
   }
 
   function answerBatch(response: ServerResponse, body: Buffer, visit: Visit): void {
@@ -130,32 +156,6 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       if (texts.length === 0) response.writeHead(202, { 'content-length': 0 }).end();
       else writeJson(response, 200, `[${texts.map((text) => text.toString('utf8')).join(',')}]`);
     });
-  }
-
-  function openStream(response: ServerResponse, visit: Visit): void {
-    const caller = line.identify(visit);
-    if (isRefusal(caller)) return writeRefusal(response, caller);
-    if (visit.sessionId === undefined)
-      return writeRefusal(
-        response,
-        new Refusal('method-not-allowed', 'GET needs a session: send initialize by POST first.'),
-      );
-    const session = line.findSession(visit, caller);
-    if (isRefusal(session) || session === undefined)
-      return writeRefusal(response, session ?? new Refusal('session-unknown'));
-    const openedMs = kernel.clock.nowMs();
-    const stream = streams.open(response, { 'mcp-session-id': session.id }, (reason) => {
-      if (!isRefusal(stream)) sessions.detach(session, stream);
-      kernel.bus.publish({
-        type: 'stream-closed',
-        session: session.shortId,
-        reason,
-        ms: Math.round(kernel.clock.nowMs() - openedMs),
-      });
-    });
-    if (isRefusal(stream)) return writeRefusal(response, stream);
-    sessions.attach(session, stream);
-    kernel.bus.publish({ type: 'stream-opened', session: session.shortId });
   }
 
   function endSession(response: ServerResponse, visit: Visit): void {
@@ -187,7 +187,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       }
       const visit = visitFrom(request, target, local);
       if (request.method === 'POST') post(request, response, visit);
-      else if (request.method === 'GET') openStream(response, visit);
+      else if (request.method === 'GET') openStream(request, response, visit);
       else if (request.method === 'DELETE') endSession(response, visit);
       else writeRefusal(response, new Refusal('method-not-allowed'), NULL_ID, request);
     },

@@ -3,11 +3,15 @@ import { test } from 'node:test';
 import { FakeResponse, fakeRequest } from '../../test/support/fake-response.ts';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import type { Reply } from '../call/call.ts';
+import { createQuestions } from '../call/questions.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import { LOCAL_PRINCIPAL } from '../kernel/principal.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { scanEnvelope } from '../protocol/scan.ts';
-import type { Session } from '../session/sessions.ts';
+import { createKeyRing } from '../seal/key-ring.ts';
+import { createSessions, type Session, type Sessions } from '../session/sessions.ts';
+import { createTracks } from '../session/tracks.ts';
 import { batchPiece, Exchange } from './exchange.ts';
 import { createStreams } from './streams.ts';
 
@@ -19,12 +23,25 @@ function envelopeOf(text: string): Envelope {
   return envelope;
 }
 
-function exchangeWith(accept: string | undefined, id = '"k 1"'): { exchange: Exchange; response: FakeResponse } {
+function exchangeWith(accept: string | undefined, id = '"k 1"') {
   const response = new FakeResponse();
   const envelope = envelopeOf(`{"jsonrpc":"2.0","id":${id},"method":"tools/call"}`);
-  const streams = createStreams({ kernel: frozenKernel().kernel, limits: limitsFrom({}) });
+  const { kernel } = frozenKernel();
+  const limits = limitsFrom({});
+  const sessions = createSessions({ kernel, limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
+  const rooms = {
+    sessions,
+    streams: createStreams({ kernel, limits }),
+    tracks: createTracks({ kernel, limits, slot: 1 }),
+    questions: createQuestions({ kernel, limits, slot: 1 }),
+  };
   const request = fakeRequest(accept === undefined ? {} : { accept });
-  return { exchange: new Exchange(request, response.asResponse(), { envelope, streams }), response };
+  return { exchange: new Exchange(request, response.asResponse(), envelope, rooms), response, kernel, ...rooms };
+}
+
+function sessionOf(sessions: Sessions, version = '2025-11-25'): Session {
+  const wish = { path: 'all', version, clientName: 'c', clientVersion: '1', capabilityBits: 4 };
+  return sessions.mint({ ...wish, principal: LOCAL_PRINCIPAL });
 }
 
 const result = (json: string): Reply => ({ kind: 'result', json: Buffer.from(json) });
@@ -89,6 +106,72 @@ test('a long silence becomes a stream; a refusal then is an error event, since t
   exchange.answer(new Refusal('upstream-silent', undefined, { server: 'x' }));
   assert.match(eventsOf(response)[0] ?? '', /"id":"k 1","error":\{"code":-32012/);
   assert.equal(response.status, 200);
+});
+
+test('a stream of a session carries ids, primes clients of 2025-11-25, and goes on without its client', () => {
+  const { exchange, response, sessions, tracks } = exchangeWith(BOTH);
+  const session = sessionOf(sessions);
+  exchange.inSession(session);
+  exchange.notify('notifications/progress', Buffer.from('{"progress":1}'));
+  const firstId = /^id: (\S+)\ndata: \n\n$/.exec(response.writes[1] ?? '')?.[1] ?? '';
+  const secondId = /\nid: (\S+)\n/.exec(response.writes[2] ?? '')?.[1] ?? '';
+  assert.match(firstId, /^1\./);
+  assert.match(secondId, /^1\./);
+  response.emit('close');
+  exchange.notify('notifications/progress', Buffer.from('{"progress":2}'));
+  exchange.answer(result('{"a":1}'));
+  const resumed = tracks.resume(session.random, secondId);
+  assert.ok(resumed.kind === 'track');
+  const got: string[] = [];
+  resumed.track.attach(
+    { send: (message) => got.push(String(message)) > 0, close: (why) => got.push(why) },
+    resumed.after,
+  );
+  assert.match(got[0] ?? '', /"progress":2/);
+  assert.match(got[1] ?? '', /"id":"k 1","result":\{"a":1\}/);
+  assert.deepEqual(got.slice(2), ['answered']);
+});
+
+test('clients of earlier dates are not primed: they take an empty event for broken JSON', () => {
+  const { exchange, response, sessions } = exchangeWith(BOTH);
+  exchange.inSession(sessionOf(sessions, '2025-06-18'));
+  exchange.becomeStream();
+  assert.deepEqual(response.writes, [':\n\n']);
+});
+
+test('a question goes out on the call’s stream, and only its own session answers it', async () => {
+  const { exchange, response, sessions, questions, kernel } = exchangeWith(BOTH);
+  const [alice, bob] = [sessionOf(sessions), sessionOf(sessions)];
+  exchange.inSession(alice);
+  const params = Buffer.from('{"message":"sure?"}');
+  const deadline = kernel.deadline(1000);
+  const answer = exchange.ask({ method: 'elicitation/create', params, deadline, owner: 'r1' });
+  const asked = JSON.parse(/data: (.*)\n/.exec(response.writes.at(-1) ?? '')?.[1] ?? '{}');
+  assert.deepEqual([asked.method, asked.params], ['elicitation/create', { message: 'sure?' }]);
+  const reply = envelopeOf(`{"jsonrpc":"2.0","id":${JSON.stringify(asked.id)},"result":{"action":"accept"}}`);
+  assert.equal(questions.ownerOf(reply), 1);
+  questions.answered(bob, reply);
+  questions.answered(alice, reply);
+  questions.answered(alice, reply);
+  assert.deepEqual(await answer, { kind: 'result', json: Buffer.from('{"action":"accept"}') });
+});
+
+test('a question ends with its deadline, and the client hears that nobody waits', async () => {
+  const { exchange, response, sessions, kernel } = exchangeWith(BOTH);
+  exchange.inSession(sessionOf(sessions));
+  const deadline = kernel.deadline(1000);
+  const answer = exchange.ask({ method: 'roots/list', params: undefined, deadline, owner: 'r1' });
+  deadline.end('client-gone');
+  const outcome = await answer;
+  assert.ok(isRefusal(outcome) && outcome.code === 'client-silent');
+  assert.match(response.writes.at(-1) ?? '', /notifications\/cancelled.*"requestId":"mcphub-1-/);
+  const nobody = await exchangeWith(BOTH).exchange.ask({
+    method: 'roots/list',
+    params: undefined,
+    deadline,
+    owner: 'r2',
+  });
+  assert.ok(isRefusal(nobody) && nobody.code === 'client-cannot-be-asked');
 });
 
 test('a refusal is an error with its status, its headers and the id', () => {

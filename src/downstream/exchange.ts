@@ -1,15 +1,20 @@
 /**
  * One POST and its answer: plain JSON, or SSE as soon as something has to go out before the result.
- * Promises: exactly one answer; JSON unless the client accepts SSE and there is a reason for it (a notification for this call, or a
- * long silence that proxies would cut); nothing is sent after the answer.
+ * Promises: exactly one answer; JSON unless the client accepts SSE and there is a reason for it (a notification or a question for this
+ * call, or a wait that is long enough to be lost); a stream of a session can be resumed, and its call goes on without its client; nothing is
+ * sent after the answer.
  * Source: protocol.md §0.5.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Reply } from '../call/call.ts';
-import { isRefusal, type Outcome } from '../kernel/outcome.ts';
-import type { BackChannel } from '../protocol/back-channel.ts';
+import type { Questions } from '../call/questions.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { Answer, Asking, BackChannel } from '../protocol/back-channel.ts';
+import { primesStreams } from '../protocol/era-2025/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { notificationFrame, refusalFrame } from '../protocol/write.ts';
+import type { Session, Sessions } from '../session/sessions.ts';
+import type { Track, Tracks } from '../session/tracks.ts';
 import { writeFrame, writeRefusal } from './http-answer.ts';
 import type { SseStream, Streams } from './streams.ts';
 
@@ -18,36 +23,72 @@ const RESULT_MEMBER = Buffer.from(',"result":');
 const ERROR_MEMBER = Buffer.from(',"error":');
 const TAIL = Buffer.from('}');
 
+export interface ExchangeRooms {
+  readonly streams: Streams;
+  readonly tracks: Tracks;
+  readonly sessions: Sessions;
+  readonly questions: Questions;
+}
+
 export class Exchange implements BackChannel {
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
-  readonly #streams: Streams;
+  readonly #rooms: ExchangeRooms;
   readonly #idRaw: Buffer;
   readonly #acceptsSse: boolean;
+  #session: Session | undefined;
   #stream: SseStream | undefined;
+  #track: Track | undefined;
   #answered = false;
   readonly progressToken = undefined;
 
-  constructor(request: IncomingMessage, response: ServerResponse, parts: { envelope: Envelope; streams: Streams }) {
+  constructor(request: IncomingMessage, response: ServerResponse, envelope: Envelope, rooms: ExchangeRooms) {
     this.#request = request;
     this.#response = response;
-    this.#streams = parts.streams;
-    const { bytes, id } = parts.envelope;
+    this.#rooms = rooms;
+    const { bytes, id } = envelope;
     this.#idRaw = id.at < 0 ? NULL_ID : bytes.subarray(id.at, id.end);
     this.#acceptsSse = request.headers.accept?.includes('text/event-stream') ?? false;
   }
 
-  /** Opens the stream early, so that keep-alives can flow. No effect when the client does not accept SSE. */
+  /** From now on a stream of this exchange can be resumed, and its client be asked. */
+  inSession(session: Session): void {
+    this.#session = session;
+  }
+
+  /** Opens the stream early, so that keep-alives can flow and the client can come back. No effect when the client does not accept SSE. */
   becomeStream(): void {
-    if (this.#answered || this.#stream || !this.#acceptsSse || this.#response.headersSent) return;
-    const stream = this.#streams.open(this.#response, {}, () => {});
-    if (!isRefusal(stream)) this.#stream = stream;
+    if (this.#answered || this.#stream || !this.#acceptsSse) return;
+    if (this.#response.headersSent || this.#response.destroyed) return;
+    const { streams, tracks } = this.#rooms;
+    const session = this.#session;
+    const track = session && tracks.open(session.random, this.#idRaw);
+    const stream = streams.open(this.#response, {}, () => {
+      if (!isRefusal(stream)) track?.detach(stream);
+    });
+    if (isRefusal(stream)) return track?.close('too-many-streams');
+    this.#stream = stream;
+    this.#track = track;
+    if (!session || !track) return;
+    if (primesStreams(session.version)) stream.prime(track.firstId);
+    track.attach(stream, 0);
   }
 
   notify(method: string, params: Buffer): void {
     if (this.#answered) return;
     this.becomeStream();
-    this.#stream?.send(notificationFrame(method, params));
+    this.#send(notificationFrame(method, params));
+  }
+
+  /** On this call's own stream; on the session's standing one where this call cannot have a stream. */
+  async ask(asking: Asking): Promise<Outcome<Answer>> {
+    const session = this.#session;
+    if (!session || this.#answered) return new Refusal('client-cannot-be-asked');
+    this.becomeStream();
+    const { questions, sessions } = this.#rooms;
+    const send = (frame: Buffer) =>
+      this.#track && !this.#answered ? this.#track.send(frame) : sessions.send(session, frame);
+    return questions.ask({ ...asking, session, send });
   }
 
   answer(outcome: Outcome<Reply>): void {
@@ -55,6 +96,11 @@ export class Exchange implements BackChannel {
     this.#answered = true;
     if (this.#stream) this.#answerOnStream(this.#stream, outcome);
     else this.#answerAsJson(outcome);
+  }
+
+  #send(frame: Buffer): void {
+    if (this.#track) this.#track.send(frame);
+    else this.#stream?.send(frame);
   }
 
   #answerAsJson(outcome: Outcome<Reply>): void {
@@ -70,12 +116,18 @@ export class Exchange implements BackChannel {
   }
 
   #answerOnStream(stream: SseStream, outcome: Outcome<Reply>): void {
-    if (isRefusal(outcome)) stream.send(refusalFrame(this.#idRaw, outcome));
-    else if (outcome.kind !== 'accepted') {
-      const { head, middle, tail } = this.#pieces(outcome);
-      stream.send(Buffer.concat([head, middle, tail]));
-    }
+    const frame = this.#frameOf(outcome);
+    if (this.#track && frame) return this.#track.finish(frame);
+    if (frame) stream.send(frame);
+    this.#track?.close('answered');
     stream.close('answered');
+  }
+
+  #frameOf(outcome: Outcome<Reply>): Buffer | undefined {
+    if (isRefusal(outcome)) return refusalFrame(this.#idRaw, outcome);
+    if (outcome.kind === 'accepted') return undefined;
+    const { head, middle, tail } = this.#pieces(outcome);
+    return Buffer.concat([head, middle, tail]);
   }
 
   #pieces(reply: Reply & { json: Buffer }): { head: Buffer; middle: Buffer; tail: Buffer } {

@@ -13,6 +13,7 @@ import type { Principal } from '../kernel/principal.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Forward } from './forward.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
+import type { OldSse } from './old-sse.ts';
 import { visitFrom } from './visit.ts';
 
 export interface RouterParts {
@@ -21,7 +22,8 @@ export interface RouterParts {
   readonly endpoint: Endpoint;
   readonly health: Health;
   readonly forward: Forward;
-  readonly originRules: () => OriginRules;
+  readonly oldSse: OldSse;
+  readonly settings: () => OriginRules & { readonly legacySse: boolean; readonly keyInQuery: boolean };
   /** Somebody (a balancer) asks for readiness. */
   readonly readinessAsked: () => void;
 }
@@ -31,7 +33,7 @@ export type Handler = (request: IncomingMessage, response: ServerResponse) => vo
 const NO_STORE = { 'cache-control': 'no-store' } as const;
 
 export function createRouter(parts: RouterParts): Handler {
-  const { kernel, line, endpoint, health, forward } = parts;
+  const { kernel, line, endpoint, health, forward, oldSse } = parts;
 
   function pages(path: string, response: ServerResponse): boolean {
     switch (path) {
@@ -94,15 +96,18 @@ export function createRouter(parts: RouterParts): Handler {
     const query = url.indexOf('?');
     const path = query < 0 ? url : url.slice(0, query);
     if (pages(path, response)) return;
-    const refusal = checkOrigin(request.headers.host, request.headers.origin, parts.originRules());
+    const settings = parts.settings();
+    const refusal = checkOrigin(request.headers.host, request.headers.origin, settings);
     if (isRefusal(refusal)) return writeRefusal(response, refusal, undefined, request);
     if (request.headers.origin !== undefined && cors(request, response)) return;
+    if (settings.keyInQuery && query >= 0) takeKeyFrom(url.slice(query), request);
     if (path === '/mcp' || path === '/mcp/') return endpoint.handle(request, response, { segment: '', local: false });
     if (path.startsWith('/mcp/')) {
       const segment = segmentFrom(path);
       if (segment === undefined) return writeRefusal(response, new Refusal('not-found'), undefined, request);
       return endpoint.handle(request, response, { segment, local: false });
     }
+    if (settings.legacySse && oldClient(path, request, response)) return;
     if (path.startsWith('/api/')) return api(path, request, response);
     if (path === '/') return forward.pipe(request, response, 'none');
     // Not the envelope of MCP: /.well-known/* must read as "there is no OAuth here".
@@ -111,6 +116,23 @@ export function createRouter(parts: RouterParts): Handler {
       404,
       '{"error":"not_found","message":"Nothing is served here. The endpoint is /mcp; the hub’s health is at /health."}',
     );
+  }
+
+  /** False = not one of the paths of 2024-11-05. */
+  function oldClient(path: string, request: IncomingMessage, response: ServerResponse): boolean {
+    const [, verb = '', ...rest] = path.split('/');
+    if (verb !== 'sse' && verb !== 'messages') return false;
+    const segment = rest.length === 0 ? '' : segmentFrom(path.slice(verb.length + 1), '');
+    if (segment === undefined) writeRefusal(response, new Refusal('not-found'), undefined, request);
+    else if (verb === 'sse' && request.method === 'GET') oldSse.open(request, response, segment);
+    else if (verb === 'messages' && request.method === 'POST') oldSse.post(request, response, segment);
+    // A client that tries Streamable HTTP here first goes on to GET upon a 405.
+    else
+      writeRefusal(
+        response,
+        new Refusal('method-not-allowed', `${path} is for clients of 2024-11-05; the endpoint is /mcp.`),
+      );
+    return true;
   }
 
   return (request, response) => {
@@ -123,15 +145,21 @@ export function createRouter(parts: RouterParts): Handler {
   };
 }
 
-/** What follows `/mcp/`, decoded; undefined = not one clean segment. */
-export function segmentFrom(path: string): string | undefined {
-  const raw = path.slice('/mcp/'.length).replace(/\/$/, '');
+/** What follows `/mcp/` (or another prefix), decoded; undefined = not one clean segment. */
+export function segmentFrom(path: string, prefix = '/mcp'): string | undefined {
+  const raw = path.slice(prefix.length + 1).replace(/\/$/, '');
   if (raw.includes('/')) return undefined;
   try {
     return decodeURIComponent(raw);
   } catch {
     return undefined;
   }
+}
+
+/** `?key=` stands for the header, where there is none. */
+function takeKeyFrom(query: string, request: IncomingMessage): void {
+  const key = new URLSearchParams(query).get('key');
+  if (key && request.headers.authorization === undefined) request.headers.authorization = `Bearer ${key}`;
 }
 
 /** An allowed page of the browser (the Inspector, the dashboard in development). True = a preflight that has been answered. */

@@ -13,6 +13,7 @@ import { sseEvent } from '../protocol/sse.ts';
 
 const SWEEP_MS = 1000;
 const COMMENT = Buffer.from(':\n\n');
+const EMPTY = Buffer.alloc(0);
 const HEADERS = {
   'content-type': 'text/event-stream',
   'cache-control': 'no-cache, no-transform',
@@ -51,9 +52,21 @@ export class SseStream {
     return this.#over;
   }
 
-  /** One JSON-RPC message as an event. False = the stream is over. */
-  send(message: Buffer): boolean {
-    return this.#write(sseEvent({ event: 'message', data: message }));
+  /** One JSON-RPC message as an event, with the id by which the client goes on after it. False = the stream is over. */
+  send(message: Buffer, eventId?: string): boolean {
+    return this.#write(
+      sseEvent({ event: 'message', data: message, ...(eventId === undefined ? {} : { id: eventId }) }),
+    );
+  }
+
+  /** Any other event. */
+  event(name: string, data: Buffer): void {
+    this.#write(sseEvent({ event: name, data }));
+  }
+
+  /** An event without data, which gives the client an id to come back with before anything has been said (2025-11-25). */
+  prime(eventId: string): void {
+    this.#write(sseEvent({ id: eventId, data: EMPTY }));
   }
 
   /** Ends it from our side, after what is queued. */

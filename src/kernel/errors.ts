@@ -81,6 +81,20 @@ export const ERRORS = {
     'Unknown tool.',
     'The tool is not in the lists of the caller’s group: see `mcphub tools list`.',
   ),
+  'unknown-prompt': row(
+    -32602,
+    200,
+    'debug',
+    'Unknown prompt.',
+    'The prompt is not in the lists of the caller’s group: see prompts/list.',
+  ),
+  'resource-not-found': row(
+    -32002,
+    200,
+    'debug',
+    'Resource not found.',
+    'No server of the caller’s group lists this URI or a template that it fits: see resources/list.',
+  ),
   'too-deep': row(
     -32600,
     400,
@@ -342,6 +356,27 @@ export const ERRORS = {
   ),
   // Ours
   'wait-expired': row(-32012, 200, 'warn', 'A wait ended at its deadline.', 'See /api/waits for what is slow.', RETRY),
+  'client-silent': row(
+    -32000,
+    200,
+    'info',
+    'The client did not answer the question in time.',
+    'The user was away; nothing to do.',
+  ),
+  'client-cannot-be-asked': row(
+    -32601,
+    200,
+    'info',
+    'This client cannot be asked: it has no session, or no stream is open to it.',
+    'The client must initialize with the capability and accept text/event-stream.',
+  ),
+  'call-lost': row(
+    -32000,
+    200,
+    'warn',
+    'The call was lost with the hub that carried it; whether the tool ran is not known.',
+    'The hub was restarted or replaced in mid-call, or the answer came too long ago.',
+  ),
   'client-gone': row(-32000, 200, 'debug', 'The client went away.', 'Nothing to do.'),
   'not-served-yet': row(
     -32601,

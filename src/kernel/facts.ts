@@ -83,6 +83,9 @@ export type Fact =
       readonly type: 'server-listed';
       readonly server: string;
       readonly tools: number;
+      readonly prompts?: number;
+      /** Templates included. */
+      readonly resources?: number;
       readonly changed: boolean;
       readonly repaired: readonly string[];
     }
@@ -113,6 +116,8 @@ export type Fact =
   | { readonly type: 'facts-dropped'; readonly count: number }
   | { readonly type: 'config-applied'; readonly file: string; readonly servers: number; readonly revision: number }
   | { readonly type: 'config-refused'; readonly file: string; readonly errors: readonly string[] }
+  /** The system tells of changes of the configuration's directory no more; the file is looked at all the same. */
+  | { readonly type: 'config-hints-ended'; readonly dir: string; readonly reason: string }
   /** The first key was written to this file (0600); nothing else holds it. */
   | { readonly type: 'first-key-kept'; readonly file: string }
   | { readonly type: 'key-created'; readonly user: string; readonly keyName: string; readonly keyPrefix: string }

@@ -24,6 +24,8 @@ export interface HttpSpec {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly launch: ProcessSpec | undefined;
+  /** Nobody has said the type: when it refuses the first POST as servers of HTTP+SSE do, it is taken for one. */
+  readonly untyped?: true;
 }
 
 /** HTTP+SSE of 2024-11-05. */
@@ -99,17 +101,32 @@ export interface KeyRecord {
   readonly expiresAtMs: number | undefined;
 }
 
-/** One tool as its server listed it, repaired where a legacy client would choke. */
-export interface ListedTool {
+export type ItemKind = 'tool' | 'prompt' | 'resource' | 'template';
+
+/** One thing as its server listed it, repaired where a legacy client would choke. */
+export interface Listed {
+  /** What its server calls it: the name of a tool or prompt, a resource's URI, a template's text. */
   readonly native: string;
-  /** The tool's whole JSON object as text, with its native name in it. */
+  /** The whole JSON object as text, with the native name in it. */
   readonly json: string;
   /** Name for people to search by. */
   readonly title: string;
   /** What was changed, in words; undefined = nothing. */
   readonly repaired: string | undefined;
+}
+
+export interface ListedTool extends Listed {
   /** True = results' structuredContent must be dropped (its outputSchema was not legal for legacy clients). */
   readonly dropStructured: boolean;
+}
+
+/** What a server declared of itself, as far as the hub acts on it. */
+export type Declared = 'tools' | 'prompts' | 'resources' | 'subscribe' | 'completions' | 'logging';
+
+export interface Hidden {
+  readonly kind: ItemKind;
+  readonly native: string;
+  readonly why: string;
 }
 
 /** Last known good lists of one server. */
@@ -117,11 +134,17 @@ export interface Listing {
   readonly server: string;
   /** Wall clock ms of the answer. */
   readonly atMs: number;
-  /** Digest of the tools' JSON: equal digest = nothing changed. */
+  /** Digest of all lists together: equal digest = nothing changed. */
   readonly digest: string;
+  /** Digest of each list alone; empty = an empty list. */
+  readonly digests: Readonly<Record<ItemKind, string>>;
   readonly tools: readonly ListedTool[];
-  /** Tools left out and why. */
-  readonly hidden: readonly { readonly native: string; readonly why: string }[];
+  readonly prompts: readonly Listed[];
+  readonly resources: readonly Listed[];
+  readonly templates: readonly Listed[];
+  /** What was left out and why; a row without a name is a whole list that could not be read. */
+  readonly hidden: readonly Hidden[];
+  readonly declared: readonly Declared[];
   /** From the server's initialize answer. */
   readonly instructions: string;
 }
@@ -134,14 +157,39 @@ export interface RawListing {
   readonly atMs: number;
   /** Complete JSON text of each tool object, as the server sent it. */
   readonly tools: readonly Buffer[];
+  /** The same of the other kinds; undefined = could not be read, and never was in this process. */
+  readonly prompts: readonly Buffer[] | undefined;
+  readonly resources: readonly Buffer[] | undefined;
+  readonly templates: readonly Buffer[] | undefined;
+  /** Lists that could not be read this time; their last good ones stand above. `late` = more time might have helped. */
+  readonly unread: readonly { readonly kind: ItemKind; readonly why: string; readonly late: boolean }[];
+  readonly declared: readonly Declared[];
   readonly instructions: string;
 }
 
-/** Names given once: exposed name → server slug and native tool name. */
+/** Names given once: exposed name → server slug and native name. Tools and prompts do not share one space. */
 export interface GivenName {
+  readonly kind: 'tool' | 'prompt';
   readonly exposed: string;
   readonly server: string;
   readonly native: string;
+}
+
+/** A listing as an older version may have kept it. */
+export type OlderListing = Pick<Listing, 'server' | 'atMs' | 'digest' | 'tools' | 'instructions'> &
+  Partial<Omit<Listing, 'hidden'>> & { readonly hidden: readonly (Omit<Hidden, 'kind'> & Partial<Hidden>)[] };
+
+/** What an older version did not know is empty. */
+export function wholeListing(older: OlderListing): Listing {
+  return {
+    digests: { tool: older.digest, prompt: '', resource: '', template: '' },
+    prompts: [],
+    resources: [],
+    templates: [],
+    declared: [],
+    ...older,
+    hidden: older.hidden.map((row) => ({ kind: 'tool', ...row })),
+  };
 }
 
 export interface Snapshot {
@@ -158,6 +206,19 @@ export interface Snapshot {
     /** Extra Host names and Origins accepted besides loopback. */
     readonly allowedHosts: readonly string[];
     readonly allowedOrigins: readonly string[];
+    /** `/sse` and `/messages` of 2024-11-05 are served. */
+    readonly legacySse: boolean;
+    /** A key may come as `?key=`. */
+    readonly keyInQuery: boolean;
+  };
+}
+
+/** The same for a whole world, as an older version wrote or sent it. */
+export function wholeSnapshot(older: Snapshot): Snapshot {
+  return {
+    ...older,
+    listings: older.listings.map(wholeListing),
+    names: older.names.map((name) => ({ ...name, kind: name.kind ?? 'tool' })),
   };
 }
 
@@ -170,7 +231,7 @@ export const EMPTY_SNAPSHOT: Snapshot = {
   listings: [],
   names: [],
   limits: {},
-  settings: { allowedHosts: [], allowedOrigins: [] },
+  settings: { allowedHosts: [], allowedOrigins: [], legacySse: true, keyInQuery: false },
 };
 
 /** The one reference. `swap` is the only write. */

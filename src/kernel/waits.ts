@@ -13,6 +13,7 @@ import { HubError } from './errors.ts';
 export type WaitLabel =
   | 'body'
   | 'drain'
+  | 'client-answer'
   | 'upstream-queue'
   | 'upstream-call'
   | 'upstream-connect'

@@ -1,11 +1,10 @@
 /**
  * One socket to one server: look-up, TCP, proxy tunnel and TLS as one act under one deadline. Edge file: owns the sockets of this room until they are handed over.
  * Promises: ends within `connectMs` whatever the other side does; a socket that is not handed over is destroyed; the fault is always a
- * HubError (undici would retry for ever on some of its own codes); certificates are always checked, TLS is 1.2 or newer; the address
- * that was judged is the one that is connected to.
- * Does not: pool sockets or send requests (undici does, see `egress.ts`).
+ * HubError; certificates are always checked, TLS is 1.2 or newer; the address that was judged is the one that is connected to.
+ * Does not: pool sockets or send requests (`_http-pool.ts` does).
  */
-import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net';
+import { connect as connectTcp, isIP, type LookupFunction, type OnReadOpts, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls, type SecureContext } from 'node:tls';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
@@ -45,13 +44,21 @@ export class Connector {
     this.#options = options;
   }
 
-  /** `done` is called once, never before this returns. `servername` = a Host header that differs from the URL's host. */
-  connect(servername: string | undefined, done: Connected): void {
+  /** No TLS at any hop: the bytes that the kernel reads are those of HTTP, and `onread` gets them. */
+  get isPlain(): boolean {
+    return !this.#options.secure && this.#options.proxy?.secure !== true;
+  }
+
+  /**
+   * `done` is called once, never before this returns. `servername` = a Host header that differs from the URL's host. `onread` = where
+   * what is read goes instead of `data` events; only where `isPlain`, since node:net takes it at birth or not at all.
+   */
+  connect(servername: string | undefined, onread: OnReadOpts | undefined, done: Connected): void {
     if (this.#closed) {
       queueMicrotask(() => done(new HubError('server-down', { detail: { server: this.#options.owner } }), null));
       return;
     }
-    const attempt = new Attempt(this.#options, servername, this.#session, {
+    const attempt = new Attempt(this.#options, servername, this.isPlain ? onread : undefined, this.#session, {
       ended: (fault, socket) => {
         this.#attempts.delete(attempt);
         done(fault, socket);
@@ -79,6 +86,7 @@ interface AttemptEvents {
 class Attempt {
   readonly #options: ConnectorOptions;
   readonly #servername: string | undefined;
+  readonly #onread: OnReadOpts | undefined;
   readonly #session: Buffer | undefined;
   readonly #events: AttemptEvents;
   readonly #deadline: Deadline;
@@ -90,11 +98,13 @@ class Attempt {
   constructor(
     options: ConnectorOptions,
     servername: string | undefined,
+    onread: OnReadOpts | undefined,
     session: Buffer | undefined,
     events: AttemptEvents,
   ) {
     this.#options = options;
     this.#servername = servername;
+    this.#onread = onread;
     this.#session = session;
     this.#events = events;
     this.#deadline = options.kernel.deadline(options.connectMs);
@@ -123,6 +133,7 @@ class Attempt {
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
+      ...(this.#onread ? { onread: this.#onread } : {}),
     });
     this.#adopt(socket);
     socket.once('connect', () => this.#connected(socket));

@@ -1,33 +1,59 @@
 /**
  * The way out: one pool of kept-alive connections per server, direct or through the proxy that the environment names.
  * Promises: own look-up, connect and TLS bounded by `connectMs`; idle sockets are put away before servers close theirs; no redirects, no
- * HTTP/2, headers ≤ 16 KiB; a pool belongs to one server, so that a hung server takes no socket from another; `close` always ends.
+ * HTTP/2, no codings; headers ≤ 16 KiB; a pool belongs to one server, so that a hung server takes no socket from another; `close` always ends.
  * Does not: time requests (the link's silence watch does) or know what they carry.
  */
 import { readFileSync } from 'node:fs';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
-import { type Dispatcher, Pool } from 'undici';
 import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { createDnsAsker } from './_ask-dns.ts';
 import { Connector } from './_connector.ts';
+import { HttpPool } from './_http-pool.ts';
 import { createNameFiles, SYSTEM_NAME_FILES } from './_name-files.ts';
 import { bareHost, type HttpProxy, portOf, proxyRuleFrom } from './_proxy.ts';
 import type { AddressRule } from './address-class.ts';
 import { createResolver, type Resolver } from './resolver.ts';
 
-export type ResponseHandler = Dispatcher.DispatchHandler;
-export type ResponseController = Dispatcher.DispatchController;
-export type ResponseHeaders = Parameters<NonNullable<ResponseHandler['onResponseStart']>>[2];
+/** Names in lower case; a field that came several times is a list. */
+export type ResponseHeaders = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+/** One request that was dispatched. */
+export interface ResponseController {
+  readonly aborted: boolean;
+  readonly paused: boolean;
+  /**
+   * Ends it at once, also while it waits for a connection: its place is free when this returns, a connection that carries it is destroyed,
+   * and `onResponseError` has been called with `reason`. Nothing happens once it is over.
+   */
+  abort(reason: Error): void;
+  /** The server is not read on (one read, 64 KiB at most, may be held); nothing is handed on until `resume`. */
+  pause(): void;
+  resume(): void;
+}
+
+/** Hears what becomes of a request: one of `onResponseEnd` and `onResponseError`, once, and nothing after it. */
+export interface ResponseHandler {
+  /** It is about to be written: from here on the server may have got it. */
+  onRequestStart(controller: ResponseController): void;
+  /** Status line and headers of the answer; interim answers (1xx) are not told. */
+  onResponseStart(controller: ResponseController, status: number, headers: ResponseHeaders): void;
+  /** A piece of the body, the handler's to keep. */
+  onResponseData(controller: ResponseController, chunk: Buffer): void;
+  onResponseEnd(controller: ResponseController): void;
+  /** `fault` = the reason of `abort`, a HubError, what the socket reported, or what a method above threw. */
+  onResponseError(controller: ResponseController, fault: Error): void;
+}
 
 export interface EgressRequest {
-  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'DELETE' | 'HEAD';
   /** From `EgressPool.pathOf`. */
   readonly path: string;
-  /** Name, value, name, value …; legal values only (`header-value.ts`). */
-  readonly headers: string[]; // bounded by: the configuration of one server
+  /** Name, value, name, value …; legal values only (`header-value.ts`), no framing. The array does not change once it was given. */
+  readonly headers: readonly string[];
   readonly body: Buffer | null;
 }
 
@@ -38,9 +64,9 @@ export interface EgressPool {
   readonly headers: readonly string[];
   /**
    * Sends a request; never throws. A fault before anything was written comes to `onResponseError` and may come before this returns.
-   * More requests than `connections` wait inside undici, which cannot be aborted there: callers bound themselves.
+   * Requests without a connection wait, twice as many as `connections` at most (then `server-busy`). Nothing is timed here: callers abort.
    */
-  dispatch(request: EgressRequest, handler: ResponseHandler): void;
+  dispatch(request: EgressRequest, handler: ResponseHandler): ResponseController;
   /** Connects once and hangs up. Throws the HubError of the attempt. */
   probe(deadline: Deadline): Promise<void>;
   /** Destroys all sockets at once; open requests fail. Never rejects; ends by the deadline. */
@@ -69,11 +95,6 @@ export interface EgressOptions {
   /** Reads HTTP_PROXY, HTTPS_PROXY, NO_PROXY and MCPHUB_CA_FILE; read once, at boot. */
   readonly env: Readonly<Record<string, string | undefined>>;
 }
-
-/** Servers close idle sockets at 5 s (Node) or later; ours go first. A server's own hint is honoured when it is shorter. */
-const IDLE_SOCKET_MS = 4000;
-const HINT_MARGIN_MS = 2000;
-const MAX_HEADER_BYTES = 16 * 1024;
 
 /** For boot: reads the CA file at once. Throws `config-invalid`. */
 export function createEgress(options: EgressOptions): Egress {
@@ -135,31 +156,16 @@ interface ServerPoolOptions {
 class ServerPool implements EgressPool {
   readonly headers: readonly string[];
   readonly #options: ServerPoolOptions;
-  readonly #pool: Pool;
+  readonly #pool: HttpPool;
   readonly #absolutePaths: boolean;
 
   constructor(options: ServerPoolOptions) {
     this.#options = options;
-    const { url, proxy, connector, connections } = options;
+    const { kernel, owner, url, proxy, connector, connections } = options;
     this.#absolutePaths = proxy !== undefined && url.protocol === 'http:';
     this.headers =
       this.#absolutePaths && proxy?.authorization !== undefined ? ['proxy-authorization', proxy.authorization] : [];
-    this.#pool = new Pool(url.origin, {
-      connections,
-      pipelining: 1,
-      allowH2: false,
-      keepAliveTimeout: IDLE_SOCKET_MS,
-      keepAliveMaxTimeout: IDLE_SOCKET_MS,
-      keepAliveTimeoutThreshold: HINT_MARGIN_MS,
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      maxHeaderSize: MAX_HEADER_BYTES,
-      connect: ({ servername }, callback) =>
-        connector.connect(servername, (fault, socket) => {
-          if (socket) callback(null, socket);
-          else callback(fault ?? new HubError('upstream-connect'), null);
-        }),
-    });
+    this.#pool = new HttpPool({ kernel, owner, connections, host: url.host, connector });
   }
 
   pathOf(url: URL): string {
@@ -167,14 +173,14 @@ class ServerPool implements EgressPool {
     return this.#absolutePaths ? `${url.origin}${path}` : path;
   }
 
-  dispatch(request: EgressRequest, handler: ResponseHandler): void {
-    this.#pool.dispatch(request, handler);
+  dispatch(request: EgressRequest, handler: ResponseHandler): ResponseController {
+    return this.#pool.dispatch(request, handler);
   }
 
   async probe(deadline: Deadline): Promise<void> {
     const { kernel, owner, connector } = this.#options;
     const attempt = new Promise<void>((resolve, reject) => {
-      connector.connect(undefined, (fault, socket) => {
+      connector.connect(undefined, undefined, (fault, socket) => {
         socket?.destroy();
         if (fault) reject(fault);
         else resolve();
@@ -183,15 +189,9 @@ class ServerPool implements EgressPool {
     await kernel.waits.for(attempt, { label: 'upstream-connect', owner, deadline });
   }
 
-  async close(deadline: Deadline): Promise<void> {
-    const { kernel, owner, connector, closed } = this.#options;
-    closed(this);
-    connector.close();
-    try {
-      await kernel.waits.for(this.#pool.destroy(), { label: 'upstream-stop', owner, deadline });
-    } catch (fault) {
-      kernel.bus.publish({ type: 'task-faulted', task: `close the connections of ${owner}`, fault });
-    }
+  async close(): Promise<void> {
+    this.#options.closed(this);
+    this.#pool.close();
   }
 }
 

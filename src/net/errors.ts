@@ -1,6 +1,6 @@
 /**
- * Names of the table in `kernel/errors.ts` for what undici, TLS, DNS and the kernel report. Decided by error codes and classes, never by messages.
- * Promises: every fault becomes a HubError that says whether the server may have done the work; the other library's error stays as `cause`.
+ * Names of the table in `kernel/errors.ts` for what sockets, TLS, DNS and the kernel report. Decided by error codes and classes, never by messages.
+ * Promises: every fault becomes a HubError that says whether the server may have done the work; the runtime's error stays as `cause`.
  * Does not: know MCP. `upstream/` adds what the exchange was about.
  */
 import { type ErrorCode, type ErrorDetail, HubError } from '../kernel/errors.ts';
@@ -34,7 +34,6 @@ const CONNECT = new Set([
   'EADDRNOTAVAIL',
   'EACCES',
   'EPERM',
-  'UND_ERR_CONNECT_TIMEOUT',
 ]); // bounded by: this literal
 const TLS = new Set([
   'EPROTO',
@@ -55,10 +54,16 @@ const TLS = new Set([
   'PATH_LENGTH_EXCEEDED',
   'HOSTNAME_MISMATCH',
 ]); // bounded by: this literal
-const BAD_HTTP = new Set(['UND_ERR_HEADERS_OVERFLOW']); // bounded by: this literal
 const OURS = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']); // bounded by: this literal
 
-/** Code of a Node or undici error; of an AggregateError (happy eyeballs) that of its last attempt. '' = none. */
+const PEER_CLOSED = 'PEER_CLOSED';
+
+/** The server has ended the connection before its answer was whole, without an error of the socket. */
+export function peerClosed(): Error {
+  return Object.assign(new Error('The server closed the connection.'), { code: PEER_CLOSED });
+}
+
+/** Code of a Node error; of an AggregateError (happy eyeballs) that of its last attempt. '' = none. */
 export function faultCode(fault: unknown): string {
   if (fault instanceof AggregateError && fault.errors.length > 0) return faultCode(fault.errors.at(-1));
   const code = typeof fault === 'object' && fault !== null && 'code' in fault ? fault.code : undefined;
@@ -68,7 +73,7 @@ export function faultCode(fault: unknown): string {
 /** True for faults that a socket shows when its peer closed it: a request on a kept-alive connection may have met a closing door. */
 export function isConnectionLoss(fault: unknown): boolean {
   const code = faultCode(fault);
-  return code === 'ECONNRESET' || code === 'EPIPE' || code === 'ECONNABORTED' || code === 'UND_ERR_SOCKET';
+  return code === 'ECONNRESET' || code === 'EPIPE' || code === 'ECONNABORTED' || code === PEER_CLOSED;
 }
 
 /** The HubError for a fault of the network. A HubError stays what it is and gains the context. */
@@ -97,8 +102,5 @@ function codeFor(code: string, sent: boolean): ErrorCode {
   if (TLS.has(code) || code.startsWith('ERR_TLS') || code.startsWith('ERR_SSL')) return 'upstream-tls';
   if (CONNECT.has(code)) return 'upstream-connect';
   if (OURS.has(code)) return 'overloaded';
-  if (BAD_HTTP.has(code) || code.startsWith('HPE_')) return 'upstream-protocol';
-  if (code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') return 'upstream-too-large';
-  if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED') return 'internal';
   return sent ? 'upstream-gone' : 'upstream-connect';
 }

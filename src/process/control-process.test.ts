@@ -105,7 +105,7 @@ test('it is ready soon, answers, gives a hub its world, and ends when asked', as
       snapshots.push(snapshot);
       heard();
     },
-    onTombstones: () => {},
+    onMarks: () => {},
   });
   await client.start(kernel.deadline(1000));
   const until = async (check: (snapshot: Snapshot) => boolean) => {

@@ -10,8 +10,9 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createAdmin } from '../admin/admin-server.ts';
 import { createHubAsker } from '../admin/ask-hub.ts';
 import { createRoutes } from '../admin/routes.ts';
-import { type Config, type Loaded, loadConfig } from '../config/load.ts';
+import { type Config, findConfigFile, type Loaded, type LoadOptions, loadConfig } from '../config/load.ts';
 import { dataDirFrom, relaySocketPath, runDirFor, socketPath } from '../config/paths.ts';
+import { createConfigWatch } from '../control/config-watch.ts';
 import { createControl } from '../control/control.ts';
 import { ensureFirstKey } from '../control/first-key.ts';
 import { errorLines } from '../control/reload.ts';
@@ -103,7 +104,8 @@ interface Start {
 /** Returns how to read the configuration again. */
 async function start({ kernel, env, guard, running, voice }: Start, deadline: Deadline): Promise<() => void> {
   const load = (until: Deadline) => loadFor(kernel, env, until);
-  const config = configOf(await load(deadline));
+  const loaded = await load(deadline);
+  const config = configOf(loaded);
   const { limits } = config;
   const places = await makePlaces(env);
   const telemetry = createTelemetry({
@@ -126,11 +128,12 @@ async function start({ kernel, env, guard, running, voice }: Start, deadline: De
     limits,
     store,
     config,
+    digest: loaded.digest,
     load,
     hubs: limits.hubs,
     broadcast: {
       publish: (snapshot) => void relay.publish(snapshot),
-      tellTombstones: (tombstones) => relay.tellTombstones(tombstones),
+      tellMarks: (marks) => relay.tellMarks(marks),
     },
   });
   const relay = createRelayServer({ kernel, limits, socketPath: relaySocketPath(places.runDir), ears: control.ears });
@@ -142,7 +145,13 @@ async function start({ kernel, env, guard, running, voice }: Start, deadline: De
     stop: async () => {},
   };
   // The relay opens when the world is whole, so that hubs get it in one piece.
-  const services = [control, firstKey, relay, adminOf({ kernel, config, store, control, places })];
+  const watch = createConfigWatch({
+    kernel,
+    reload: control.reload,
+    find: async (until) => (await findConfigFile(searchFor(kernel, env, until)))?.file,
+    isOn: () => control.world.config.watchConfig,
+  });
+  const services = [control, firstKey, relay, adminOf({ kernel, config, store, control, places }), watch];
   await startAll(services, kernel, deadline);
   running.push(...services);
   return () =>
@@ -193,7 +202,11 @@ function beatOf(kernel: Kernel): (connections: number) => Beat {
 }
 
 function loadFor(kernel: Kernel, env: Env, deadline: Deadline): Promise<Loaded> {
-  return loadConfig({ env, cwd: process.cwd(), home: env.HOME ?? homedir(), kernel, deadline });
+  return loadConfig(searchFor(kernel, env, deadline));
+}
+
+function searchFor(kernel: Kernel, env: Env, deadline: Deadline): LoadOptions {
+  return { env, cwd: process.cwd(), home: env.HOME ?? homedir(), kernel, deadline };
 }
 
 function configOf({ config, problems }: Loaded): Config {

@@ -8,16 +8,21 @@ import type { Admission } from '../admission/gate.ts';
 import { createAdmission } from '../admission/gate.ts';
 import { createKeyDoor } from '../auth/keys.ts';
 import { createLine } from '../call/line.ts';
+import { createQuestions } from '../call/questions.ts';
+import { tellSubscribers } from '../call/updates.ts';
 import { createCatalog } from '../catalog/catalog.ts';
 import { listingInTurns } from '../catalog/listing.ts';
 import { giveNames } from '../catalog/names.ts';
+import type { ListKind } from '../catalog/view.ts';
 import type { Limits } from '../config/limits.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createEndpoint } from '../downstream/endpoint.ts';
 import { createForward } from '../downstream/forward.ts';
 import { createListener, type Listener } from '../downstream/listener.ts';
+import { createOldSse } from '../downstream/old-sse.ts';
 import { createPrivateDoor } from '../downstream/private-door.ts';
 import { createRouter } from '../downstream/router.ts';
+import { createSiblings } from '../downstream/siblings.ts';
 import { createStreams, type Streams } from '../downstream/streams.ts';
 import { createHealth, type Health } from '../health/health.ts';
 import { type Beat, socketName } from '../kernel/guard-wire.ts';
@@ -25,10 +30,13 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { Listing, RawListing, Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
 import { notificationFrame } from '../protocol/write.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
-import { createSessions, type Sessions, type Tombstone } from '../session/sessions.ts';
+import { createNotes } from '../session/notes.ts';
+import { createSessions, type Sessions } from '../session/sessions.ts';
 import { sealedPath } from '../session/statement.ts';
-import { createFleet, type Fleet } from '../upstream/fleet.ts';
+import { createTracks } from '../session/tracks.ts';
+import { createFleet, type Everybody, type Fleet } from '../upstream/fleet.ts';
 import { createPeerDoor } from '../upstream/peer-door.ts';
+import { createSessionMarks, type SessionMarks } from './session-marks.ts';
 import type { TransportMaker } from './transports.ts';
 
 export interface HubPartsOptions {
@@ -66,7 +74,7 @@ export interface HubParts {
   readonly privateFront: Listener;
   /** Takes a newer world. */
   take(snapshot: Snapshot, source: 'control' | 'disk'): void;
-  bury(tombstones: readonly Tombstone[]): void;
+  readonly marks: SessionMarks;
   takeUsedKeys(): string[];
   /** Somebody asked /readyz lately: a balancer looks at this hub. */
   balancerAsksAtMs(): number;
@@ -74,7 +82,11 @@ export interface HubParts {
   world(): Snapshot;
 }
 
-const LIST_CHANGED = notificationFrame('notifications/tools/list_changed', undefined);
+const LIST_CHANGED: Readonly<Record<ListKind, Buffer>> = {
+  tools: notificationFrame('notifications/tools/list_changed', undefined),
+  prompts: notificationFrame('notifications/prompts/list_changed', undefined),
+  resources: notificationFrame('notifications/resources/list_changed', undefined),
+};
 const LISTING_MS = 10_000;
 
 export function createHubParts(options: HubPartsOptions): HubParts {
@@ -83,8 +95,26 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   const admission = createAdmission({ kernel, limits });
   const keys = createKeyDoor({ kernel, limits, snapshots });
   const catalog = createCatalog({ kernel, limits });
+  const notes = createNotes({ kernel, limits });
+  const everybody: Everybody = {
+    logLevel: () => notes.mostVerbose(),
+    subscriptions: (server) => notes.urisOf(server),
+    notice: (server, method, params) => tellSubscribers({ sessions, notes }, server, method, params),
+  };
   const peerSocket = (peer: number) => join(runDir, socketName('hub', peer));
-  const fleet = createFleet({ kernel, limits, version, slot, peerSocket, makeTransport: options.makeTransport });
+  const fleet = createFleet({
+    kernel,
+    limits,
+    version,
+    slot,
+    peerSocket,
+    makeTransport: options.makeTransport,
+    everybody,
+  });
+  sessions.onOver((id) => {
+    notes.forget(id);
+    fleet.sessionEnded(id);
+  });
   const own = new Map<string, Listing>(); // bounded by: servers
   let askedAtMs = -Infinity;
 
@@ -118,19 +148,26 @@ export function createHubParts(options: HubPartsOptions): HubParts {
 
   async function listed(raw: RawListing): Promise<void> {
     using deadline = kernel.deadline(LISTING_MS);
-    const listing = await listingInTurns(raw, limits, kernel, deadline);
     const before = own.get(raw.server) ?? snapshots.current.listings.find((one) => one.server === raw.server);
+    const listing = await listingInTurns(raw, { kernel, limits, before }, deadline);
     const changed = before?.digest !== listing.digest;
     own.set(raw.server, listing);
     if (changed || before === undefined) rebuild();
+    const { tools, prompts, resources, templates } = listing;
     const repaired = [
-      ...listing.tools.flatMap((tool) => (tool.repaired ? [`${tool.native}: ${tool.repaired}`] : [])),
-      ...listing.hidden.map((tool) => `${tool.native} is hidden: ${tool.why}`),
+      ...[...tools, ...prompts, ...resources, ...templates].flatMap((item) =>
+        item.repaired ? [`${item.native}: ${item.repaired}`] : [],
+      ),
+      ...listing.hidden.map(({ kind, native, why }) =>
+        native === '' ? `${kind}s: ${why}` : `${native} is hidden: ${why}`,
+      ),
     ];
     kernel.bus.publish({
       type: 'server-listed',
       server: raw.server,
-      tools: listing.tools.length,
+      tools: tools.length,
+      prompts: prompts.length,
+      resources: resources.length + templates.length,
       changed,
       repaired: repaired.slice(0, 20),
     });
@@ -139,10 +176,14 @@ export function createHubParts(options: HubPartsOptions): HubParts {
 
   fleet.onListed((raw) => kernel.scope.run(`listing ${raw.server}`, () => listed(raw)));
   catalog.onChange((changed) => {
-    const keys = new Set(changed.map(sealedPath)); // bounded by: views
-    sessions.broadcast((session) => keys.has(session.path), LIST_CHANGED);
+    for (const kind of ['tools', 'prompts', 'resources'] as const) {
+      const views = changed.filter(({ kinds }) => kinds.includes(kind));
+      const paths = new Set(views.map(({ view }) => sealedPath(view))); // bounded by: views
+      if (paths.size > 0) sessions.broadcast((session) => paths.has(session.path), LIST_CHANGED[kind]);
+    }
   });
 
+  const questions = createQuestions({ kernel, limits, slot });
   const line = createLine({
     kernel,
     limits,
@@ -152,11 +193,18 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     admission,
     catalog,
     fleet,
+    questions,
+    notes,
     version,
     requestIdPrefix: `${slot}-${Math.floor(kernel.clock.wallMs() / 1000).toString(36)}-`,
   });
   const streams = createStreams({ kernel, limits });
-  const endpoint = createEndpoint({ kernel, limits, line, catalog, sessions, streams });
+  const tracks = createTracks({ kernel, limits, slot });
+  const siblings = createSiblings({ kernel, limits, frontSocket: (peer) => join(runDir, `front-${peer}.sock`) });
+  const endpoint = createEndpoint({
+    ...{ kernel, limits, slot, line, catalog },
+    ...{ sessions, tracks, questions, streams, siblings },
+  });
   const health = createHealth({
     kernel,
     slot,
@@ -187,7 +235,11 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     endpoint,
     health,
     forward,
-    originRules: () => snapshots.current.settings,
+    oldSse: createOldSse({
+      ...{ kernel, limits, slot, line, catalog },
+      ...{ sessions, questions, streams, siblings },
+    }),
+    settings: () => snapshots.current.settings,
     readinessAsked: () => {
       askedAtMs = kernel.clock.nowMs();
     },
@@ -228,9 +280,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     front,
     privateFront,
     take,
-    bury: (tombstones) => {
-      for (const tombstone of tombstones) sessions.bury(tombstone);
-    },
+    marks: createSessionMarks({ sessions, notes, fleet }),
     takeUsedKeys: () => keys.takeUsed(),
     balancerAsksAtMs: () => askedAtMs,
     world,

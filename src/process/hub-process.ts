@@ -67,7 +67,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
       parts.health.started();
       file.write(parts.world());
     },
-    onTombstones: (tombstones) => parts.bury(tombstones),
+    onMarks: (marks) => parts.marks.take(marks),
     revision: () => snapshots.current.revision,
   });
   const parts: HubParts = createHubParts({
@@ -91,7 +91,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
       file.write(parts.world());
     },
   });
-  parts.sessions.onEnded((tombstone) => relay.sendTombstone(tombstone));
+  parts.marks.onMark((mark) => relay.sendMark(mark));
   kernel.bus.listen((fact) => {
     // One a call; control keeps no activity yet, and the log has them.
     if (fact.type !== 'call-answered' && fact.type !== 'server-said') relay.sendFact(fact);

@@ -1,8 +1,7 @@
 /**
- * Which transport a server gets: the one place that knows both kinds.
+ * Which transport a server gets: the one place that knows all kinds.
  */
 import type { Limits } from '../config/limits.ts';
-import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { Egress } from '../net/egress.ts';
@@ -11,7 +10,9 @@ import { createLaunched } from '../upstream/child/launch.ts';
 import type { SearchPath } from '../upstream/child/search-path.ts';
 import type { Transport, TransportEvents } from '../upstream/transport.ts';
 import { createHttpTransport } from '../upstream/transports/http.ts';
+import { createSseTransport } from '../upstream/transports/sse.ts';
 import { createStdioTransport } from '../upstream/transports/stdio.ts';
+import { createUntypedTransport } from '../upstream/transports/untyped.ts';
 
 export type TransportMaker = (spec: ServerSpec, events: TransportEvents) => Transport;
 
@@ -30,7 +31,16 @@ export function transportMaker(ground: TransportGround): TransportMaker {
   return (spec, events) => {
     const { transport } = spec;
     if (transport.kind === 'stdio') return createStdioTransport({ ...ground, spec, process: transport, events });
-    if (transport.kind === 'sse') return new NotServedYet(spec);
+    if (transport.kind === 'sse') return createSseTransport({ ...ground, spec, sse: transport, events });
+    if (transport.untyped) {
+      return createUntypedTransport({
+        kernel: ground.kernel,
+        server: spec.name,
+        events,
+        makeHttp: (own) => createHttpTransport({ ...ground, spec, http: transport, events: own, launched: undefined }),
+        makeSse: (own) => createSseTransport({ ...ground, spec, sse: transport, events: own }),
+      });
+    }
     const launched = transport.launch
       ? createLaunched({
           ...ground,
@@ -46,28 +56,4 @@ export function transportMaker(ground: TransportGround): TransportMaker {
       : undefined;
     return createHttpTransport({ ...ground, spec, http: transport, events, launched });
   };
-}
-
-/** HTTP+SSE of 2024-11-05: configured servers of this kind are named as such instead of failing strangely. */
-class NotServedYet implements Transport {
-  readonly #spec: ServerSpec;
-
-  constructor(spec: ServerSpec) {
-    this.#spec = spec;
-  }
-
-  async start(): Promise<void> {
-    throw new HubError('not-served-yet', {
-      message: `${this.#spec.slug} is of type sse (HTTP+SSE of 2024-11-05), which this version does not speak; most such servers also offer streamable-http.`,
-      detail: { server: this.#spec.slug, phase: 'connect', setting: 'type' },
-    });
-  }
-  send(): undefined {}
-  abort(): void {}
-  negotiated(): void {}
-  cpuMs(): undefined {}
-  stderrTail(): readonly string[] {
-    return [];
-  }
-  async stop(): Promise<void> {}
 }

@@ -13,7 +13,7 @@ import { CAPABILITY, initializeResult, readInitialize, readInitializeResult } fr
 import { VERSIONS_2025, versionFromHeader } from './era-2025/versions.ts';
 import { LineSplitter } from './lines.ts';
 import { methodRow } from './methods.ts';
-import { scanCallParams } from './scan.ts';
+import { scanCallParams, scanProgress, scanRefParams } from './scan.ts';
 import { SseDecoder, type SseEvent, sseComment, sseEvent } from './sse.ts';
 import { callParamsFor, refusalFrame, replaceSpans, requestFrame, resultFrame } from './write.ts';
 
@@ -159,6 +159,26 @@ test('a call goes up with the server’s own name and the hub’s token, in eith
       params.replace('"srv_echo"', '"echo"'),
     );
   }
+});
+
+test('where the name stays, only the token is another, and a reference’s name is found where it stands', () => {
+  const text = '{"uri":"a://b","_meta":{"progressToken":"mine"}}';
+  const bytes = Buffer.from(text);
+  const span = { at: 0, end: bytes.length };
+  const progress = scanProgress(bytes, span);
+  assert.ok(!isRefusal(progress));
+  assert.equal(callParamsFor(bytes, span, progress, undefined, 42).toString(), text.replace('"mine"', '42'));
+  const completion = Buffer.from(
+    '{"_meta":{"progressToken":1},"ref":{"uri":"a://b","type":"ref/resource"},"argument":{}}',
+  );
+  const whole = { at: 0, end: completion.length };
+  const call = scanRefParams(completion, whole);
+  assert.ok(!isRefusal(call));
+  assert.deepEqual([call.of, call.name, call.progressToken], ['resource', 'a://b', '1']);
+  assert.equal(
+    callParamsFor(completion, whole, call, Buffer.from('"c://d"'), 7).toString(),
+    '{"_meta":{"progressToken":7},"ref":{"uri":"c://d","type":"ref/resource"},"argument":{}}',
+  );
 });
 
 const BITS = CAPABILITY.roots | CAPABILITY.elicitation | CAPABILITY.elicitationUrl;

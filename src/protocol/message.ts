@@ -28,16 +28,20 @@ export interface Envelope {
   readonly error: Span;
 }
 
-/** What tools/call (and later prompts/get …) carries in its params. Absent members have `ABSENT`. */
-export interface CallParams {
-  /** Decoded name. */
+/** What a caller that wants to hear of progress says in `_meta`. */
+export interface Progress {
+  /** Raw JSON text of `_meta.progressToken`, or undefined. */
+  readonly progressToken: string | undefined;
+  /** Span of that value, or `ABSENT`. */
+  readonly progressTokenSpan: Span;
+}
+
+/** What tools/call, prompts/get, resources/read and completion/complete carry in their params. Absent members have `ABSENT`. */
+export interface CallParams extends Progress {
+  /** Decoded name, or URI. */
   readonly name: string;
-  /** Span of the name's JSON string, quotes included. */
+  /** Span of its JSON string, quotes included. */
   readonly nameSpan: Span;
   readonly argumentsSpan: Span;
   readonly metaSpan: Span;
-  /** Raw JSON text of `_meta.progressToken`, or undefined. */
-  readonly progressToken: string | undefined;
-  /** Span of that value inside the same buffer. */
-  readonly progressTokenSpan: Span;
 }

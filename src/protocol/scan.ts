@@ -10,7 +10,7 @@ import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import { Members } from './_members.ts';
 import { BAD, DEEP, decodeStart, decodeString, foldedKey, keyIs, QUOTE, skipSpace } from './_scalar.ts';
 import { eachElement, eachMember, skipValue } from './_value.ts';
-import { ABSENT, type CallParams, type Envelope, type Span } from './message.ts';
+import { ABSENT, type CallParams, type Envelope, type Progress, type Span } from './message.ts';
 
 export interface ScanOptions {
   readonly maxDepth: number;
@@ -115,22 +115,63 @@ export function stringAt(bytes: Buffer, span: Span, maxBytes = Number.MAX_SAFE_I
 }
 
 /**
- * Name, arguments and progress token of a call. Refuses with `invalid-params` a missing name, and the doubled and look-alike members by which a
- * server that reads keys without regard to case (or takes the last of two) would see another name or token than the hub.
+ * What a call is for and its progress token: `params.name`, or `params.uri` of resources/read. Refuses with `invalid-params` a missing one, and
+ * the doubled and look-alike members by which a server that reads keys without regard to case (or takes the last of two) would see another
+ * name or token than the hub.
  */
-export function scanCallParams(bytes: Buffer, params: Span): Outcome<CallParams> {
-  if (params.at < 0) return new Refusal('invalid-params', 'params.name must be a string.');
-  const call = uniqueMembers(bytes, params, CALL_KEYS);
+export function scanCallParams(bytes: Buffer, params: Span, key: 'name' | 'uri' = 'name'): Outcome<CallParams> {
+  if (params.at < 0) return new Refusal('invalid-params', `params.${key} must be a string.`);
+  const call = uniqueMembers(bytes, params, [key, 'arguments', '_meta']);
   if (call instanceof Refusal) return call;
   const [nameSpan, argumentsSpan, metaSpan] = call as [Span, Span, Span];
-  const name = stringAt(bytes, nameSpan);
-  if (name === undefined) return new Refusal('invalid-params', 'params.name must be a string.');
-  const token = tokenIn(bytes, metaSpan);
+  return callParams(bytes, { nameSpan, argumentsSpan, metaSpan }, `params.${key}`);
+}
+
+/** The same of completion/complete, where it stands in `ref`; `of` says what kind of thing that is. */
+export function scanRefParams(
+  bytes: Buffer,
+  params: Span,
+): Outcome<CallParams & { readonly of: 'prompt' | 'resource' }> {
+  const outer = params.at < 0 ? [ABSENT, ABSENT] : uniqueMembers(bytes, params, ['ref', '_meta']);
+  if (outer instanceof Refusal) return outer;
+  const [ref, metaSpan] = outer as [Span, Span];
+  if (ref.at < 0 || bytes[ref.at] !== OPEN_OBJECT)
+    return new Refusal('invalid-params', 'params.ref must be an object.');
+  const inner = uniqueMembers(bytes, ref, ['type', 'name', 'uri']);
+  if (inner instanceof Refusal) return inner;
+  const [typeSpan, nameSpan, uriSpan] = inner as [Span, Span, Span];
+  const type = stringAt(bytes, typeSpan);
+  if (type !== 'ref/prompt' && type !== 'ref/resource')
+    return new Refusal('invalid-params', 'params.ref.type must be "ref/prompt" or "ref/resource".');
+  const of = type === 'ref/prompt' ? 'prompt' : 'resource';
+  const [span, key] = of === 'prompt' ? [nameSpan, 'name'] : [uriSpan, 'uri'];
+  const call = callParams(bytes, { nameSpan: span, argumentsSpan: ABSENT, metaSpan }, `params.ref.${key}`);
+  return call instanceof Refusal ? call : { ...call, of };
+}
+
+/** Progress token alone, for a call whose name need not be known. */
+export function scanProgress(bytes: Buffer, params: Span): Outcome<Progress> {
+  const found = params.at < 0 || bytes[params.at] !== OPEN_OBJECT ? [ABSENT] : uniqueMembers(bytes, params, ['_meta']);
+  return found instanceof Refusal ? found : progressIn(bytes, found[0] as Span);
+}
+
+function callParams(
+  bytes: Buffer,
+  spans: Pick<CallParams, 'nameSpan' | 'argumentsSpan' | 'metaSpan'>,
+  what: string,
+): Outcome<CallParams> {
+  const name = stringAt(bytes, spans.nameSpan);
+  if (name === undefined) return new Refusal('invalid-params', `${what} must be a string.`);
+  const progress = progressIn(bytes, spans.metaSpan);
+  return progress instanceof Refusal ? progress : { name, ...spans, ...progress };
+}
+
+function progressIn(bytes: Buffer, meta: Span): Outcome<Progress> {
+  const token = tokenIn(bytes, meta);
   if (token instanceof Refusal) return token;
   const progressToken = token.at < 0 ? undefined : bytes.toString('utf8', token.at, token.end);
-  return { name, nameSpan, argumentsSpan, metaSpan, progressToken, progressTokenSpan: token };
+  return { progressToken, progressTokenSpan: token };
 }
-const CALL_KEYS = ['name', 'arguments', '_meta'] as const;
 const META_KEYS = ['progressToken'] as const;
 
 function tokenIn(bytes: Buffer, meta: Span): Outcome<Span> {

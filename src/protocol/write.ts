@@ -4,7 +4,7 @@
  */
 import { type ErrorDetail, errorRow } from '../kernel/errors.ts';
 import type { Refusal } from '../kernel/outcome.ts';
-import type { CallParams, Span } from './message.ts';
+import type { CallParams, Progress, Span } from './message.ts';
 
 const RESULT_HEAD = Buffer.from('{"jsonrpc":"2.0","id":');
 const RESULT_MEMBER = Buffer.from(',"result":');
@@ -42,8 +42,8 @@ export function refusalFrame(idRaw: Buffer, refusal: Refusal, requestId?: string
   return errorFrame(idRaw, { code: rpc, message: refusal.message, data });
 }
 
-/** `id` = undefined makes a notification. */
-export function requestFrame(id: number, method: string, params: Buffer | undefined): Buffer {
+/** `id` = a number, or the raw JSON text of an id. */
+export function requestFrame(id: number | string, method: string, params: Buffer | undefined): Buffer {
   const head = `{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)}`;
   return params === undefined
     ? Buffer.from(`${head}}`)
@@ -74,27 +74,26 @@ export function replaceSpans(bytes: Buffer, replacements: readonly Replacement[]
 }
 
 /**
- * The client's params for the server: its own tool name, and the hub's progress token where the client's stood. `token` undefined = the client
- * wanted no progress. All other bytes stay.
+ * The client's params for the server: its own name (or URI) where the client's stood, and the hub's progress token. `nativeJson` undefined = the
+ * name stays; `token` undefined = the client wanted no progress. All other bytes stay.
  */
 export function callParamsFor(
   bytes: Buffer,
   params: Span,
-  call: CallParams,
-  nativeNameJson: Buffer,
+  call: Progress & Partial<CallParams>,
+  nativeJson: Buffer | undefined,
   token: number | undefined,
 ): Buffer {
-  const text = bytes.subarray(params.at, params.end);
-  const name: Replacement = {
-    at: call.nameSpan.at - params.at,
-    end: call.nameSpan.end - params.at,
-    with: nativeNameJson,
-  };
-  if (token === undefined || call.progressTokenSpan.at < 0) return replaceSpans(text, [name]);
-  const progress: Replacement = {
-    at: call.progressTokenSpan.at - params.at,
-    end: call.progressTokenSpan.end - params.at,
-    with: Buffer.from(String(token)),
-  };
-  return replaceSpans(text, name.at < progress.at ? [name, progress] : [progress, name]);
+  const shifted = ({ at, end }: Span, text: Buffer): Replacement => ({
+    at: at - params.at,
+    end: end - params.at,
+    with: text,
+  });
+  const name = nativeJson && call.nameSpan ? [shifted(call.nameSpan, nativeJson)] : [];
+  const hasToken = token !== undefined && call.progressTokenSpan.at >= 0;
+  const progress = hasToken ? [shifted(call.progressTokenSpan, Buffer.from(String(token)))] : [];
+  return replaceSpans(
+    bytes.subarray(params.at, params.end),
+    [...name, ...progress].sort((a, b) => a.at - b.at),
+  );
 }

@@ -1,6 +1,6 @@
 /**
  * A hub's end of the relay: the world comes in, what happened goes out, and control may be away for as long as it likes.
- * Promises: no `send…` waits, throws or grows without a ceiling; connects again for ever with backoff; what must not be lost (ended
+ * Promises: no `send…` waits, throws or grows without a ceiling; connects again for ever with backoff; what must not be lost (marks of
  * sessions, listings) is told again after each connect until control is known to have it; facts are dropped oldest first and counted.
  * Does not: keep the snapshot (`SnapshotHolder`) or its file (`snapshot-file.ts`).
  */
@@ -11,7 +11,7 @@ import { CappedMap, CappedQueue } from '../kernel/capped.ts';
 import type { Fact } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
-import type { Listing, Snapshot } from '../kernel/snapshot.ts';
+import { type Listing, type Snapshot, wholeSnapshot } from '../kernel/snapshot.ts';
 import { Lines } from './_lines.ts';
 import {
   type ControlWord,
@@ -19,7 +19,7 @@ import {
   type HubWord,
   lineFrom,
   type ReportedStatus,
-  type Tombstone,
+  type SessionMark,
   wordFrom,
 } from './relay-words.ts';
 
@@ -39,7 +39,7 @@ export interface RelayClient extends Service {
   readonly connected: boolean;
   sendListing(listing: Listing): void;
   sendFact(fact: Fact): void;
-  sendTombstone(tombstone: Tombstone): void;
+  sendMark(mark: SessionMark): void;
   /** All servers of this hub, at each change; only the last list counts. */
   sendStatuses(servers: readonly ReportedStatus[]): void;
   /** Keys used lately; told once a minute. */
@@ -52,7 +52,7 @@ export interface RelayClientParts {
   readonly socketPath: string;
   readonly slot: number;
   readonly onSnapshot: (snapshot: Snapshot) => void;
-  readonly onTombstones: (tombstones: readonly Tombstone[]) => void;
+  readonly onMarks: (marks: readonly SessionMark[]) => void;
   /** Revision of the world that this hub has (it may come from disk); absent = the last one received here. */
   readonly revision?: () => number;
 }
@@ -61,11 +61,11 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
   const { kernel, limits } = parts;
   const facts = new CappedQueue<Fact>('relay.facts', limits.factsQueue, 'drop-oldest', kernel.ceilings);
   const listings = new CappedMap<string, Listing>('relay.listings', limits.servers, 'drop-oldest', kernel.ceilings);
-  const ended = new CappedMap<string, number>('relay.tombstones', limits.tombstones, 'drop-oldest', kernel.ceilings);
+  const marks = new CappedMap<string, SessionMark>('relay.marks', limits.tombstones, 'drop-oldest', kernel.ceilings);
   const used = new CappedMap<string, true>('relay.used', USED_KEYS, 'drop-oldest', kernel.ceilings);
   const timers: Disposable[] = []; // bounded by: the three of start()
   const unsentListings = new Set<string>(); // bounded by: limits.servers, as `listings`
-  const unsentEnded = new CappedMap<string, true>('relay.unsent', limits.tombstones, 'drop-oldest', kernel.ceilings);
+  const unsentMarks = new CappedMap<string, true>('relay.unsent', limits.tombstones, 'drop-oldest', kernel.ceilings);
   let statuses: readonly ReportedStatus[] | undefined; // bounded by: the servers of this hub
   let hasUnsentStatuses = false;
   let socket: Socket | undefined;
@@ -90,10 +90,10 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
       if (listing && !say({ t: 'listing', listing })) return;
       unsentListings.delete(server);
     }
-    for (const id of unsentEnded.keys()) {
-      const atMs = ended.get(id);
-      if (atMs !== undefined && !say({ t: 'tombstone', id, atMs })) return;
-      unsentEnded.delete(id);
+    for (const id of unsentMarks.keys()) {
+      const mark = marks.get(id);
+      if (mark && !say({ t: 'mark', ...mark })) return;
+      unsentMarks.delete(id);
     }
   }
 
@@ -125,20 +125,23 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     failures = 0;
     say({ t: 'hello', slot: parts.slot, pid: process.pid, revision: parts.revision?.() ?? receivedRevision });
     for (const server of listings.keys()) unsentListings.add(server);
-    for (const id of ended.keys()) unsentEnded.set(id, true);
+    for (const id of marks.keys()) unsentMarks.set(id, true);
     hasUnsentStatuses = statuses !== undefined;
     pump();
     kernel.bus.publish({ type: 'control-found' });
   }
 
   function hear(word: ControlWord): void {
-    if (word.t === 'tombstones') {
-      for (const { id } of word.tombstones) ended.delete(id);
-      parts.onTombstones(word.tombstones);
+    if (word.t === 'marks') {
+      // One that has changed since is not the one that control knows.
+      for (const { id, atMs, wishes } of word.marks)
+        if (wishes === undefined || atMs >= (marks.get(id)?.atMs ?? 0)) marks.delete(id);
+      parts.onMarks(word.marks);
     } else if (word.t === 'snapshot' && word.snapshot.format === 1) {
-      receivedRevision = word.snapshot.revision;
-      forgetKnownListings(word.snapshot);
-      parts.onSnapshot(word.snapshot);
+      const snapshot = wholeSnapshot(word.snapshot);
+      receivedRevision = snapshot.revision;
+      forgetKnownListings(snapshot);
+      parts.onSnapshot(snapshot);
     }
   }
 
@@ -234,9 +237,12 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
       if (fact.type === 'facts-dropped' && facts.size >= facts.max) return;
       if (!facts.push(fact)) dropped += 1;
     },
-    sendTombstone({ id, atMs }) {
-      ended.set(id, atMs);
-      unsentEnded.set(id, true);
+    sendMark(mark) {
+      const known = marks.get(mark.id);
+      // An end stays an end.
+      if (known && known.wishes === undefined) return;
+      marks.set(mark.id, mark);
+      unsentMarks.set(mark.id, true);
       pump();
     },
     sendStatuses(servers) {

@@ -13,9 +13,9 @@ import { HubError } from '../kernel/errors.ts';
 import type { Fact } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
-import type { Listing, Snapshot } from '../kernel/snapshot.ts';
+import { type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
 import { Lines } from './_lines.ts';
-import { type HubWord, lineFrom, type ReportedStatus, type Tombstone, wordFrom } from './relay-words.ts';
+import { type HubWord, lineFrom, type ReportedStatus, type SessionMark, wordFrom } from './relay-words.ts';
 
 const HUBS = 128;
 const HELLO_MS = 5000;
@@ -28,17 +28,17 @@ export interface RelayEars {
   gone(slot: number): void;
   listing(slot: number, listing: Listing): void;
   facts(slot: number, facts: readonly Fact[]): void;
-  tombstone(tombstone: Tombstone): void;
+  mark(mark: SessionMark): void;
   statuses(slot: number, servers: readonly ReportedStatus[]): void;
   used(keyIds: readonly string[]): void;
   /** Told to a hub that says hello. */
-  tombstones(): readonly Tombstone[];
+  marks(): readonly SessionMark[];
 }
 
 export interface RelayServer extends Service {
   /** To all hubs, and to each that comes later. Returns the bytes of its line. Throws `store-failed` when it is above snapshotBytes. */
   publish(snapshot: Snapshot): number;
-  tellTombstones(tombstones: readonly Tombstone[]): void;
+  tellMarks(marks: readonly SessionMark[]): void;
 }
 
 interface HubLine {
@@ -72,9 +72,9 @@ export function createRelayServer(parts: {
   function hear(hub: HubLine, word: HubWord): void {
     if (word.t === 'hello') return welcome(hub, word);
     if (hub.slot === undefined) return cut(hub, 'did not say hello first');
-    if (word.t === 'listing') ears.listing(hub.slot, word.listing);
+    if (word.t === 'listing') ears.listing(hub.slot, wholeListing(word.listing));
     else if (word.t === 'facts') ears.facts(hub.slot, word.facts);
-    else if (word.t === 'tombstone') ears.tombstone({ id: word.id, atMs: word.atMs });
+    else if (word.t === 'mark') ears.mark({ id: word.id, atMs: word.atMs, wishes: word.wishes });
     else if (word.t === 'statuses') ears.statuses(hub.slot, word.servers);
     else if (word.t === 'used') ears.used(word.keyIds);
   }
@@ -84,8 +84,8 @@ export function createRelayServer(parts: {
     for (const other of hubs.values()) if (other !== hub && other.slot === word.slot) other.socket.destroy();
     hub.slot = word.slot;
     ears.hello(word.slot, word.pid, word.revision);
-    const tombstones = ears.tombstones();
-    if (tombstones.length > 0) send(hub, Buffer.from(lineFrom({ t: 'tombstones', tombstones })));
+    const marks = ears.marks();
+    if (marks.length > 0) send(hub, Buffer.from(lineFrom({ t: 'marks', marks })));
     if (frame) send(hub, frame);
   }
 
@@ -154,8 +154,8 @@ export function createRelayServer(parts: {
       broadcast(next);
       return next.length;
     },
-    tellTombstones(tombstones) {
-      broadcast(Buffer.from(lineFrom({ t: 'tombstones', tombstones })));
+    tellMarks(marks) {
+      broadcast(Buffer.from(lineFrom({ t: 'marks', marks })));
     },
   };
 }

@@ -29,25 +29,28 @@ export interface ReportedStatus {
   readonly silenceMs: number;
 }
 
-/** The id of a session that its client ended. */
-export interface Tombstone {
+/** What is known of a session beyond its statement. */
+export interface SessionMark {
+  /** Random part of the session's id. */
   readonly id: string;
   /** Wall clock ms. */
   readonly atMs: number;
+  /** JSON text; undefined = its client has ended it. */
+  readonly wishes: string | undefined;
 }
 
 export type HubWord =
   | { readonly t: 'hello'; readonly slot: number; readonly pid: number; readonly revision: number }
   | { readonly t: 'listing'; readonly listing: Listing }
   | { readonly t: 'facts'; readonly facts: readonly Fact[] }
-  | ({ readonly t: 'tombstone' } & Tombstone)
+  | ({ readonly t: 'mark' } & SessionMark)
   | { readonly t: 'statuses'; readonly servers: readonly ReportedStatus[] }
   | { readonly t: 'used'; readonly keyIds: readonly string[] };
 
 export type ControlWord =
   | { readonly t: 'snapshot'; readonly snapshot: Snapshot }
   /** To every hub, the one that told of them too: that is how it knows they are kept. */
-  | { readonly t: 'tombstones'; readonly tombstones: readonly Tombstone[] };
+  | { readonly t: 'marks'; readonly marks: readonly SessionMark[] };
 
 /** A word as its line on the wire. */
 export function lineFrom(word: HubWord | ControlWord): string {

@@ -8,16 +8,16 @@ import { type TestContext, test } from 'node:test';
 import { limitsFrom } from '../config/limits.ts';
 import type { Fact } from '../kernel/facts.ts';
 import { createKernel, type Kernel } from '../kernel/kernel.ts';
-import { EMPTY_SNAPSHOT, type Listing, type ServerSpec, type Snapshot } from '../kernel/snapshot.ts';
+import { EMPTY_SNAPSHOT, type Listing, type ServerSpec, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
 import { createRelayClient, type RelayClient } from './relay-client.ts';
 import { createRelayServer, type RelayServer } from './relay-server.ts';
-import type { Tombstone } from './relay-words.ts';
+import type { SessionMark } from './relay-words.ts';
 
 const limits = limitsFrom({});
 
 interface Heard {
   readonly words: unknown[][];
-  readonly kept: Tombstone[];
+  readonly kept: SessionMark[];
 }
 
 async function folder(t: TestContext): Promise<string> {
@@ -36,10 +36,10 @@ function serverOn(t: TestContext, socketPath: string, heard: Heard, kernel: Kern
     gone: note('gone'),
     listing: note('listing'),
     facts: note('facts'),
-    tombstone: note('tombstone'),
+    mark: note('mark'),
     statuses: note('statuses'),
     used: note('used'),
-    tombstones: () => heard.kept,
+    marks: () => heard.kept,
   };
   const server = createRelayServer({ kernel, limits, socketPath, ears });
   t.after(() => server.stop(kernel.deadline(500)));
@@ -50,13 +50,13 @@ interface HubSide {
   readonly kernel: Kernel;
   readonly client: RelayClient;
   readonly snapshots: Snapshot[];
-  readonly tombstones: Tombstone[];
+  readonly marks: SessionMark[];
   readonly facts: Fact[];
 }
 
 function hubOn(t: TestContext, socketPath: string, values: Record<string, number> = {}): HubSide {
   const kernel = createKernel();
-  const side = { kernel, snapshots: [] as Snapshot[], tombstones: [] as Tombstone[], facts: [] as Fact[] };
+  const side = { kernel, snapshots: [] as Snapshot[], marks: [] as SessionMark[], facts: [] as Fact[] };
   kernel.bus.listen((fact) => side.facts.push(fact));
   const client = createRelayClient({
     kernel,
@@ -64,7 +64,7 @@ function hubOn(t: TestContext, socketPath: string, values: Record<string, number
     socketPath,
     slot: 1,
     onSnapshot: (snapshot) => side.snapshots.push(snapshot),
-    onTombstones: (tombstones) => side.tombstones.push(...tombstones),
+    onMarks: (marks) => side.marks.push(...marks),
   });
   t.after(() => client.stop(kernel.deadline(500)));
   return { ...side, client };
@@ -82,19 +82,20 @@ async function until(check: () => boolean, what: string, ms = 4000): Promise<voi
 const heardNothing = (): Heard => ({ words: [], kept: [] });
 const spec = (slug: string) => ({ slug, name: slug }) as ServerSpec;
 const world = (revision: number, more: Partial<Snapshot> = {}): Snapshot => ({ ...EMPTY_SNAPSHOT, revision, ...more });
-const listing = (server: string, digest: string): Listing => ({
-  server,
-  atMs: 1,
-  digest,
-  tools: [],
-  hidden: [],
-  instructions: '',
-});
+const listing = (server: string, digest: string): Listing =>
+  wholeListing({
+    server,
+    atMs: 1,
+    digest,
+    tools: [],
+    hidden: [],
+    instructions: '',
+  });
 const countOf = (heard: Heard, word: string) => heard.words.filter(([name]) => name === word).length;
 
 test('a hub gets the world and the tombstones when it connects, and each change after that', async (t) => {
   const path = await folder(t);
-  const heard: Heard = { words: [], kept: [{ id: 'old', atMs: 1 }] };
+  const heard: Heard = { words: [], kept: [{ id: 'old', atMs: 1, wishes: undefined }] };
   const server = serverOn(t, path, heard);
   const hub = hubOn(t, path);
   await server.start(hub.kernel.deadline(1000));
@@ -103,8 +104,8 @@ test('a hub gets the world and the tombstones when it connects, and each change 
   await hub.client.start(hub.kernel.deadline(1000));
   await until(() => hub.snapshots.length === 1, 'the first world');
   server.publish(world(4));
-  server.tellTombstones([{ id: 'new', atMs: 2 }]);
-  await until(() => hub.snapshots.length === 2 && hub.tombstones.length === 2, 'the change');
+  server.tellMarks([{ id: 'new', atMs: 2, wishes: undefined }]);
+  await until(() => hub.snapshots.length === 2 && hub.marks.length === 2, 'the change');
   assert.deepEqual(
     hub.snapshots.map(({ revision }) => revision),
     [3, 4],
@@ -122,7 +123,7 @@ test('what a hub tells arrives, faults as their message only', async (t) => {
   await hub.client.start(hub.kernel.deadline(1000));
   hub.client.sendStatuses([]);
   hub.client.sendListing(listing('s', 'd'));
-  hub.client.sendTombstone({ id: 'x', atMs: 5 });
+  hub.client.sendMark({ id: 'x', atMs: 5, wishes: undefined });
   hub.client.sendFact({ type: 'task-faulted', task: 'a', fault: new Error('it broke', { cause: 'secret' }) });
   const circle: { self?: unknown } = {};
   circle.self = circle;
@@ -133,7 +134,7 @@ test('what a hub tells arrives, faults as their message only', async (t) => {
     { type: 'task-faulted', task: 'a', fault: 'it broke' },
     { type: 'task-faulted', task: 'b', fault: '[object Object]' },
   ]);
-  assert.deepEqual([countOf(heard, 'statuses'), countOf(heard, 'listing'), countOf(heard, 'tombstone')], [1, 1, 1]);
+  assert.deepEqual([countOf(heard, 'statuses'), countOf(heard, 'listing'), countOf(heard, 'mark')], [1, 1, 1]);
   hub.client.sendUsed(['k1', 'k2']);
   hub.client.sendUsed(['k1']);
   await hub.client.stop(hub.kernel.deadline(1000));
@@ -149,15 +150,15 @@ test('a hub finds control again, and tells again what control is not known to ha
   const hub = hubOn(t, path);
   await hub.client.start(hub.kernel.deadline(1000));
   for (const name of ['kept', 'lost', 'gone']) hub.client.sendListing(listing(name, 'd1'));
-  hub.client.sendTombstone({ id: 'kept', atMs: 1 });
-  hub.client.sendTombstone({ id: 'lost', atMs: 1 });
+  hub.client.sendMark({ id: 'kept', atMs: 1, wishes: undefined });
+  hub.client.sendMark({ id: 'lost', atMs: 1, wishes: undefined });
   hub.client.sendStatuses([]);
 
   const first = heardNothing();
   const before = serverOn(t, path, first);
   await before.start(hub.kernel.deadline(1000));
-  await until(() => countOf(first, 'tombstone') === 2 && countOf(first, 'listing') === 3, 'what waited');
-  before.tellTombstones([{ id: 'kept', atMs: 1 }]);
+  await until(() => countOf(first, 'mark') === 2 && countOf(first, 'listing') === 3, 'what waited');
+  before.tellMarks([{ id: 'kept', atMs: 1, wishes: undefined }]);
   before.publish(world(1, { servers: [spec('kept'), spec('lost')], listings: [listing('kept', 'd1')] }));
   await until(() => hub.snapshots.length === 1, 'the world');
   await before.stop(hub.kernel.deadline(1000));
@@ -165,14 +166,14 @@ test('a hub finds control again, and tells again what control is not known to ha
 
   const second = heardNothing();
   await serverOn(t, path, second).start(hub.kernel.deadline(1000));
-  await until(() => countOf(second, 'tombstone') === 1 && countOf(second, 'statuses') === 1, 'what was lost');
+  await until(() => countOf(second, 'mark') === 1 && countOf(second, 'statuses') === 1, 'what was lost');
   assert.deepEqual(
     second.words.filter(([name]) => name === 'listing').map((word) => (word[2] as Listing).server),
     ['lost'],
   );
   assert.deepEqual(
-    second.words.find(([name]) => name === 'tombstone'),
-    ['tombstone', { id: 'lost', atMs: 1 }],
+    second.words.find(([name]) => name === 'mark'),
+    ['mark', { id: 'lost', atMs: 1, wishes: undefined }],
   );
   assert.deepEqual(second.words[0], ['hello', 1, process.pid, 1]);
   const planes = hub.facts.filter((fact) => fact.type === 'control-lost' || fact.type === 'control-found');
@@ -187,12 +188,12 @@ test('a backlog larger than the socket takes is told in full', async (t) => {
   const hub = hubOn(t, path);
   for (let at = 0; at < 300; at += 1) {
     hub.client.sendListing({ ...listing(`s${at}`, 'd'), instructions: 'x'.repeat(20_000) });
-    for (let more = 0; more < 50; more += 1) hub.client.sendTombstone({ id: `t${at}-${more}`, atMs: 1 });
+    for (let more = 0; more < 50; more += 1) hub.client.sendMark({ id: `t${at}-${more}`, atMs: 1, wishes: undefined });
   }
   await hub.client.start(hub.kernel.deadline(1000));
   const heard = heardNothing();
   await serverOn(t, path, heard).start(hub.kernel.deadline(1000));
-  await until(() => countOf(heard, 'tombstone') === 15_000, 'the backlog');
+  await until(() => countOf(heard, 'mark') === 15_000, 'the backlog');
   assert.equal(countOf(heard, 'listing'), 300);
 });
 

@@ -9,7 +9,7 @@ import { LIMITS } from '../config/limits.ts';
 import { writeAtomically } from '../config/write-atomically.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import type { Snapshot } from '../kernel/snapshot.ts';
+import { type Snapshot, wholeSnapshot } from '../kernel/snapshot.ts';
 
 const WRITE_EVERY_MS = 1000;
 const WRITE_MS = 10_000;
@@ -115,7 +115,7 @@ async function snapshotIn(path: string, maxBytes: number): Promise<Snapshot | un
       [snapshot.servers, snapshot.groups, snapshot.keys, snapshot.listings, snapshot.names].every(Array.isArray) &&
       typeof snapshot.limits === 'object' &&
       typeof snapshot.settings === 'object';
-    return isWhole ? (snapshot as Snapshot) : undefined;
+    return isWhole ? wholeSnapshot(snapshot as Snapshot) : undefined;
   } catch {
     return undefined;
   }

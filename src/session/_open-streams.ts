@@ -1,7 +1,7 @@
 /**
  * The open GET streams, one a session: how a message that nobody asked for reaches its client.
- * Promises: the newest stream of a session wins; a full registry closes the newcomer and nobody else; a broadcast to thousands is spread over
- * several turns of the loop.
+ * Promises: the newest stream of a session wins; a full registry closes the newcomer and nobody else; a stream whose client is away for a
+ * moment is parked and hears everything, but takes no newcomer's place; a broadcast to thousands is spread over several turns of the loop.
  * Does not: know HTTP or SSE (`downstream/` brings the streams), or which sessions exist.
  */
 import { CappedMap } from '../kernel/capped.ts';
@@ -31,11 +31,13 @@ const NEXT_SLICE_MS = 5;
 export class OpenStreams<S extends StreamOwner> {
   readonly #kernel: Kernel;
   readonly #open: CappedMap<string, Open<S>>;
+  readonly #parked: CappedMap<string, Open<S>>;
   #stopped = false;
 
   constructor(kernel: Kernel, max: number) {
     this.#kernel = kernel;
     this.#open = new CappedMap<string, Open<S>>('session.streams', max, 'refuse', kernel.ceilings);
+    this.#parked = new CappedMap<string, Open<S>>('session.parked', max, 'drop-oldest', kernel.ceilings);
   }
 
   get size(): number {
@@ -47,29 +49,47 @@ export class OpenStreams<S extends StreamOwner> {
   }
 
   attach(owner: S, stream: SessionStream): void {
-    this.close(owner.random, 'replaced');
+    const before = this.#at(owner.random);
+    this.#open.delete(owner.random);
+    this.#parked.delete(owner.random);
+    if (before && before.stream !== stream) before.stream.close('replaced');
     if (!this.#open.set(owner.random, { owner, stream })) stream.close('too-many-streams');
+  }
+
+  /** Its client is gone and may come back; until `detach` it hears what is sent. False = it is not the session's stream (any more). */
+  park(owner: S, stream: SessionStream): boolean {
+    if (this.#open.get(owner.random)?.stream !== stream) return false;
+    this.#open.delete(owner.random);
+    this.#parked.set(owner.random, { owner, stream });
+    return true;
   }
 
   /** False = it is not the session's stream (any more). */
   detach(owner: S, stream: SessionStream): boolean {
-    return this.#open.get(owner.random)?.stream === stream && this.#open.delete(owner.random);
+    if (this.#at(owner.random)?.stream !== stream) return false;
+    return this.#open.delete(owner.random) || this.#parked.delete(owner.random);
   }
 
   close(random: string, reason: string): void {
-    const one = this.#open.get(random);
+    const one = this.#at(random);
     // Away first: closing may call back into `detach`.
     this.#open.delete(random);
+    this.#parked.delete(random);
     one?.stream.close(reason);
   }
 
   send(random: string, message: Buffer): boolean {
-    return this.#open.get(random)?.stream.send(message) ?? false;
+    return this.#at(random)?.stream.send(message) ?? false;
+  }
+
+  #at(random: string): Open<S> | undefined {
+    return this.#open.get(random) ?? this.#parked.get(random);
   }
 
   broadcast(fits: (owner: S) => boolean, message: Buffer): number {
     const targets: string[] = []; // bounded by: the registry
     for (const { owner } of this.#open.values()) if (fits(owner)) targets.push(owner.random);
+    for (const { owner } of this.#parked.values()) if (fits(owner)) targets.push(owner.random);
     this.#sendSome(targets, 0, message);
     return targets.length;
   }

@@ -78,16 +78,22 @@ export interface Tombstone {
 export interface Sessions {
   mint(wish: SessionWish): Session;
   find(id: string, principal: Principal): Outcome<Session>;
-  /** DELETE: from now on the id is answered 404 here, and everywhere once the tombstone has travelled. */
-  end(id: string): void;
+  /** From now on the id is answered 404 here, and everywhere once the tombstone has travelled. `reason` for the log; default DELETE. */
+  end(id: string, reason?: string): void;
   onEnded(listener: (tombstone: Tombstone) => void): void;
+  /** A session is over, ended here or elsewhere: its random part. */
+  onOver(listener: (random: string) => void): void;
   /** A tombstone from another hub or from the store. */
   bury(tombstone: Tombstone): void;
   /** The newest stream wins: an older one is closed with `replaced`. Beyond the limit `streams` the new one is closed. */
   attach(session: Session, stream: SessionStream): void;
+  /** The client is gone for now: the stream goes on hearing what is sent, until it is detached, replaced or pushed out. */
+  park(session: Session, stream: SessionStream): void;
   detach(session: Session, stream: SessionStream): void;
   /** False = no stream is open, or it is gone. */
   send(session: Session, message: Buffer): boolean;
+  /** The same by the random part of its id. */
+  sendTo(random: string, message: Buffer): boolean;
   /** Sends to the open streams of all sessions that fit, some of them in later turns of the loop; the answer is how many. */
   broadcast(fits: (session: Session) => boolean, message: Buffer): number;
   /** Sessions in memory. */
@@ -110,6 +116,7 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
     kernel.ceilings,
   );
   const texts = new CappedMap<string, string>('session.texts', SHARED_TEXTS, 'drop-oldest', kernel.ceilings);
+  const overListeners: ((random: string) => void)[] = []; // bounded by: the rooms that listen
   const endListeners: ((tombstone: Tombstone) => void)[] = []; // bounded by: the rooms that listen
   const sweep = sweepEveryMinute(kernel.timers, (swept) => {
     const idleBefore = kernel.clock.nowMs() - limits.sessionIdleMs;
@@ -135,6 +142,11 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
 
   function touch(one: Held): void {
     one.usedMs = Math.floor(kernel.clock.nowMs());
+  }
+
+  function used(session: Session): void {
+    const one = held.get(session.id);
+    if (one) touch(one);
   }
 
   function share(text: string): string {
@@ -170,7 +182,7 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
       touch(session);
       return session;
     },
-    end(id) {
+    end(id, reason = 'DELETE') {
       const one = opened(id);
       if (!one) return;
       held.delete(id);
@@ -179,8 +191,12 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
       const tombstone: Tombstone = { id: random, atMs: kernel.clock.wallMs() };
       tombstones.set(tombstone.id, tombstone.atMs);
       streams.close(random, 'session-ended');
-      kernel.bus.publish({ type: 'session-ended', session: shortId, reason: 'DELETE' });
+      kernel.bus.publish({ type: 'session-ended', session: shortId, reason });
       for (const listener of endListeners) listener(tombstone);
+      for (const listener of overListeners) listener(random);
+    },
+    onOver(listener) {
+      overListeners.push(listener);
     },
     onEnded(listener) {
       endListeners.push(listener);
@@ -189,17 +205,20 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
       if (tombstones.has(tombstone.id)) return;
       tombstones.set(tombstone.id, tombstone.atMs);
       streams.close(tombstone.id, 'session-ended');
+      for (const listener of overListeners) listener(tombstone.id);
     },
     attach(session, stream) {
       if (tombstones.has(session.random)) return stream.close('session-ended');
       streams.attach(session, stream);
     },
+    park(session, stream) {
+      if (streams.park(session, stream)) used(session);
+    },
     detach(session, stream) {
-      if (!streams.detach(session, stream)) return;
-      const one = held.get(session.id);
-      if (one) touch(one);
+      if (streams.detach(session, stream)) used(session);
     },
     send: (session, message) => streams.send(session.random, message),
+    sendTo: (random, message) => streams.send(random, message),
     broadcast: (fits, message) => streams.broadcast(fits, message),
     get size() {
       return held.size;

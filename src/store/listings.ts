@@ -1,9 +1,9 @@
 /**
  * The last known good lists of each server, so that a restarted hub serves at once.
- * Promises: a row that cannot be read is left out, never a failure of the others.
+ * Promises: a row that cannot be read is left out, never a failure of the others; one that an older version kept is made whole.
  */
 import type { Deadline } from '../kernel/deadline.ts';
-import type { Listing } from '../kernel/snapshot.ts';
+import { type Listing, type OlderListing, wholeListing } from '../kernel/snapshot.ts';
 import type { Store } from './store.ts';
 
 export function listListings(store: Store, deadline: Deadline): Promise<Listing[]> {
@@ -31,7 +31,7 @@ export function putListing(store: Store, listing: Listing, deadline: Deadline): 
 
 function listingFrom(json: string): Listing | undefined {
   try {
-    return JSON.parse(json) as Listing;
+    return wholeListing(JSON.parse(json) as OlderListing);
   } catch {
     return undefined;
   }

@@ -45,4 +45,41 @@ export const MIGRATIONS: readonly Migration[] = [
     `,
     down: 'drop table audit; drop table tombstones;',
   },
+  {
+    // Prompts have names too, in a space of their own. The order of rows is the order of giving, both ways.
+    version: 3,
+    up: `
+      create table named (
+        exposed text not null, server text not null, native text not null, kind text not null default 'tool',
+        primary key (kind, exposed), unique (kind, server, native)
+      ) strict;
+      insert into named (exposed, server, native) select exposed, server, native from names order by rowid;
+      drop table names;
+      alter table named rename to names;
+    `,
+    down: `
+      create table named (
+        exposed text primary key, server text not null, native text not null, unique (server, native)
+      ) strict;
+      insert into named select exposed, server, native from names where kind = 'tool' order by rowid;
+      drop table names;
+      alter table named rename to names;
+    `,
+  },
+  {
+    // Beside ended sessions (wishes null) also what living ones want to hear.
+    version: 4,
+    up: `
+      create table session_marks (id text primary key, at integer not null, wishes text) strict, without rowid;
+      insert into session_marks (id, at) select id, at from tombstones;
+      create index session_marks_at on session_marks (at);
+      drop table tombstones;
+    `,
+    down: `
+      create table tombstones (id text primary key, at integer not null) strict, without rowid;
+      insert into tombstones select id, at from session_marks where wishes is null;
+      create index tombstones_at on tombstones (at);
+      drop table session_marks;
+    `,
+  },
 ];

@@ -1,5 +1,5 @@
 /**
- * Exposed tool names, given once. They are kept in the order in which they were given, which matters when old ones are let go.
+ * Exposed names of tools and prompts, given once. They are kept in the order in which they were given, which matters when old ones are let go.
  * Does not: give names (`catalog/names.ts`).
  */
 import type { Deadline } from '../kernel/deadline.ts';
@@ -16,7 +16,7 @@ export function listNames(store: Store, deadline: Deadline): Promise<GivenName[]
         .selectAll()
         .orderBy('rowid' as 'exposed')
         .execute();
-      return rows.map(({ exposed, server, native }) => ({ exposed, server, native }));
+      return rows.map(({ kind, exposed, server, native }) => ({ kind, exposed, server, native }));
     },
     deadline,
   );
@@ -25,13 +25,14 @@ export function listNames(store: Store, deadline: Deadline): Promise<GivenName[]
 /** Adds names and lets go of others, all or nothing. A name that was another tool's (its server is gone) changes hands. */
 export function changeNames(
   store: Store,
-  change: { readonly add: readonly GivenName[]; readonly drop: readonly string[] },
+  change: { readonly add: readonly GivenName[]; readonly drop: readonly GivenName[] },
   deadline: Deadline,
 ): Promise<void> {
   return store.run(
     'change names',
     async (db) => {
-      for (const exposed of change.drop) await db.deleteFrom('names').where('exposed', '=', exposed).execute();
+      for (const { kind, exposed } of change.drop)
+        await db.deleteFrom('names').where('kind', '=', kind).where('exposed', '=', exposed).execute();
       for (const name of change.add) await db.replaceInto('names').values(name).execute();
     },
     deadline,

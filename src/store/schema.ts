@@ -35,6 +35,7 @@ export interface SlugsTable {
 }
 
 export interface NamesTable {
+  kind: 'tool' | 'prompt';
   exposed: string;
   server: string;
   native: string;
@@ -47,9 +48,11 @@ export interface ListingsTable {
   json: string;
 }
 
-export interface TombstonesTable {
+export interface SessionMarksTable {
   id: string;
   at: number;
+  /** JSON; null = the session has ended. */
+  wishes: string | null;
 }
 
 export interface AuditTable {
@@ -70,7 +73,7 @@ export interface Tables {
   slugs: SlugsTable;
   names: NamesTable;
   listings: ListingsTable;
-  tombstones: TombstonesTable;
+  session_marks: SessionMarksTable;
   audit: AuditTable;
   meta: MetaTable;
 }

@@ -8,16 +8,18 @@ import { sql } from 'kysely';
 import { limitsFrom } from '../config/limits.ts';
 import type { Fact } from '../kernel/facts.ts';
 import { createKernel } from '../kernel/kernel.ts';
-import type { Listing } from '../kernel/snapshot.ts';
+import { wholeListing } from '../kernel/snapshot.ts';
 import { listAudit } from './audit.ts';
 import { addKey, listKeys, markUsed, type NewKey, revokeKey } from './keys.ts';
 import { listListings, putListing } from './listings.ts';
 import { raiseRevision, readRevision } from './meta.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { changeNames, listNames } from './names.ts';
+import { addSessionMarks, dropSessionMarks, listSessionMarks } from './session-marks.ts';
 import { addSlugs, listSlugs } from './slugs.ts';
 import { openStore, STORE_FILE, type Store } from './store.ts';
-import { addTombstones, dropTombstones, listTombstones } from './tombstones.ts';
+
+const NEWEST = MIGRATIONS.at(-1)?.version ?? 0;
 
 const limits = limitsFrom({});
 
@@ -106,29 +108,70 @@ test('requests that come together are done one after the other', async (t) => {
 
 test('names keep the order of giving, change hands and are let go', async (t) => {
   const { store, soon } = await bench(t);
-  const name = (exposed: string, server = 's', native = exposed) => ({ exposed, server, native });
+  const name = (exposed: string, server = 's', native = exposed) => ({
+    kind: 'tool' as const,
+    exposed,
+    server,
+    native,
+  });
   await changeNames(store, { add: [name('z'), name('b'), name('a')], drop: [] }, soon());
-  await changeNames(store, { add: [name('b', 'other'), name('c')], drop: ['z'] }, soon());
+  await changeNames(store, { add: [name('b', 'other'), name('c')], drop: [name('z')] }, soon());
   assert.deepEqual(await listNames(store, soon()), [name('a'), name('b', 'other'), name('c')]);
 });
 
-test('slugs, listings, tombstones and the revision survive closing and opening', async (t) => {
+test('tools and prompts have names in spaces of their own', async (t) => {
+  const { store, soon } = await bench(t);
+  const tool = { kind: 'tool', exposed: 'a_b', server: 'a', native: 'b' } as const;
+  const prompt = { ...tool, kind: 'prompt' } as const;
+  await changeNames(store, { add: [tool, prompt], drop: [] }, soon());
+  assert.deepEqual(await listNames(store, soon()), [tool, prompt]);
+  await changeNames(store, { add: [], drop: [prompt] }, soon());
+  assert.deepEqual(await listNames(store, soon()), [tool]);
+});
+
+test('names given before prompts had any are tools’, and going back keeps those in their order', async (t) => {
+  const { dir, store, soon } = await bench(t);
+  await store.migrateTo(2, soon());
+  await store.close(soon());
+  const old = new DatabaseSync(join(dir, STORE_FILE));
+  for (const exposed of ['z', 'a', 'm'])
+    old.prepare('insert into names (exposed, server, native) values (?, ?, ?)').run(exposed, 's', exposed);
+  const older = { server: 's', atMs: 3, digest: 'd', tools: [], hidden: [], instructions: 'hi' };
+  old.prepare('insert into listings values (?, ?, ?, ?)').run('s', 3, 'd', JSON.stringify(older));
+  old.close();
+  const { store: newer } = await bench(t, dir);
+  const name = (exposed: string) => ({ kind: 'tool' as const, exposed, server: 's', native: exposed });
+  assert.deepEqual(await listNames(newer, soon()), [name('z'), name('a'), name('m')]);
+  assert.deepEqual(await listListings(newer, soon()), [wholeListing(older)]);
+  await changeNames(newer, { add: [{ ...name('z'), kind: 'prompt' }, name('b')], drop: [] }, soon());
+  await newer.migrateTo(2, soon());
+  const backup = new DatabaseSync(join(dir, `${STORE_FILE}.backup-v${NEWEST}`), { readOnly: true });
+  assert.equal(backup.prepare("select count(*) as n from names where kind = 'prompt'").get()?.n, 1);
+  backup.close();
+  await newer.migrateTo(NEWEST, soon());
+  assert.deepEqual(await listNames(newer, soon()), [name('z'), name('a'), name('m'), name('b')]);
+});
+
+test('slugs, listings, marks of sessions and the revision survive closing and opening', async (t) => {
   const first = await bench(t);
   const { dir, store, soon } = first;
-  const listing: Listing = { server: 's', atMs: 3, digest: 'd', tools: [], hidden: [], instructions: 'hi' };
+  const listing = wholeListing({ server: 's', atMs: 3, digest: 'd', tools: [], hidden: [], instructions: 'hi' });
   await addSlugs(store, [{ kind: 'server', name: 'S é', slug: 's' }], soon());
   await putListing(store, { ...listing, digest: 'old' }, soon());
   await putListing(store, listing, soon());
-  await addTombstones(
+  await addSessionMarks(
     store,
     [
-      { id: 'a', atMs: 10 },
-      { id: 'b', atMs: 20 },
-      { id: 'c', atMs: 30 },
+      { id: 'a', atMs: 10, wishes: undefined },
+      { id: 'b', atMs: 20, wishes: undefined },
+      { id: 'c', atMs: 30, wishes: undefined },
     ],
     soon(),
   );
-  await dropTombstones(store, 15, soon());
+  const wishes = '{"level":"debug"}';
+  await addSessionMarks(store, [{ id: 'w', atMs: 40, wishes }], soon());
+  await addSessionMarks(store, [{ id: 'c', atMs: 50, wishes }], soon());
+  await dropSessionMarks(store, 15, soon());
   await raiseRevision(store, 9, soon());
   await raiseRevision(store, 4, soon());
   await store.close(soon());
@@ -136,10 +179,14 @@ test('slugs, listings, tombstones and the revision survive closing and opening',
   assert.deepEqual(await listSlugs(again, soon()), [{ kind: 'server', name: 'S é', slug: 's' }]);
   assert.deepEqual(await listListings(again, soon()), [listing]);
   assert.deepEqual(
-    (await listTombstones(again, { sinceMs: 0, max: 1 }, soon())).map(({ id }) => id),
-    ['c'],
+    await listSessionMarks(again, { sinceMs: 0, max: 2 }, soon()),
+    [
+      { id: 'w', atMs: 40, wishes },
+      { id: 'c', atMs: 30, wishes: undefined },
+    ],
+    'an end is not undone by a wish',
   );
-  assert.equal((await listTombstones(again, { sinceMs: 0, max: 9 }, soon())).length, 2);
+  assert.equal((await listSessionMarks(again, { sinceMs: 0, max: 9 }, soon())).length, 3);
   assert.equal(await readRevision(again, soon()), 9);
   assert.equal(first.facts.filter((fact) => fact.type === 'store-migrated').length, 1);
 });
@@ -149,17 +196,17 @@ test('there is a way back and forward again, with a copy made before each', asyn
   await addKey(store, newKey('k1'), { who: 'test', newUserId: 'u1' }, soon());
   await store.migrateTo(1, soon());
   assert.equal(store.version, 1);
-  const copy = new DatabaseSync(join(dir, `${STORE_FILE}.backup-v2`), { readOnly: true });
+  const copy = new DatabaseSync(join(dir, `${STORE_FILE}.backup-v${NEWEST}`), { readOnly: true });
   assert.equal(copy.prepare('select count(*) as n from audit').get()?.n, 1);
   copy.close();
-  assert.equal((await stat(join(dir, `${STORE_FILE}.backup-v2`))).mode & 0o777, 0o600);
+  assert.equal((await stat(join(dir, `${STORE_FILE}.backup-v${NEWEST}`))).mode & 0o777, 0o600);
   assert.equal((await listKeys(store, soon())).length, 1);
   await assert.rejects(listAudit(store, 1, soon()), { code: 'store-failed' });
   await store.migrateTo(2, soon());
   assert.deepEqual(await listAudit(store, 1, soon()), []);
   assert.equal((await stat(join(dir, `${STORE_FILE}.backup-v1`))).isFile(), true);
   await store.migrateTo(0, soon());
-  await store.migrateTo(2, soon());
+  await store.migrateTo(NEWEST, soon());
   assert.deepEqual(await listKeys(store, soon()), []);
 });
 
@@ -168,16 +215,19 @@ test('a step that fails leaves the version before it and the copy', async (t) =>
   await addKey(store, newKey('k1'), { who: 'test', newUserId: 'u1' }, soon());
   await store.close(soon());
   const kernel = createKernel();
-  const broken = [...MIGRATIONS, { version: 3, up: 'create table half (a); create table keys (a);', down: '' }];
+  const broken = [
+    ...MIGRATIONS,
+    { version: NEWEST + 1, up: 'create table half (a); create table keys (a);', down: '' },
+  ];
   await assert.rejects(openStore({ kernel, limits, dir, migrations: broken }, soon()), { code: 'store-failed' });
   const again = (await bench(t, dir)).store;
-  assert.deepEqual([again.version, (await listKeys(again, soon())).length], [2, 1]);
+  assert.deepEqual([again.version, (await listKeys(again, soon())).length], [NEWEST, 1]);
   const tables = await again.run('tables', (db) => db.introspection.getTables(), soon());
   assert.equal(
     tables.some((table) => table.name === 'half'),
     false,
   );
-  assert.ok((await stat(join(dir, `${STORE_FILE}.backup-v2`))).isFile());
+  assert.ok((await stat(join(dir, `${STORE_FILE}.backup-v${NEWEST}`))).isFile());
 });
 
 test('a database of a newer program is refused and left as it is', async (t) => {
@@ -198,7 +248,7 @@ test('a full disk is a store-failed for that request; reading goes on and so doe
   const limitPages = (max: number) =>
     store.run('limit pages', (db) => sql.raw(`pragma max_page_count = ${max}`).execute(db), soon());
   const instructions = 'x'.repeat(400_000);
-  const listing: Listing = { server: 's', atMs: 3, digest: 'd', tools: [], hidden: [], instructions };
+  const listing = wholeListing({ server: 's', atMs: 3, digest: 'd', tools: [], hidden: [], instructions });
   await limitPages(40);
   await assert.rejects(putListing(store, listing, soon()), { code: 'store-failed' });
   assert.equal(store.failing?.code, 'store-failed');

@@ -1,5 +1,5 @@
 /**
- * The one handle on what must survive: keys, names, slugs, last known lists, tombstones, audit. SQLite in `mcphub.db` of the data
+ * The one handle on what must survive: keys, names, slugs, last known lists, sessions’ marks, audit. SQLite in `mcphub.db` of the data
  * directory; the control process is its only user.
  * Promises: requests run one after the other, each bounded by `storeMs` and its caller's deadline; a request that resolved is on the
  * disk; every failure of disk or file is a `HubError('store-failed')` to the caller and nothing worse.

@@ -29,6 +29,10 @@ export interface Line {
 const MiB = 1024 * 1024;
 const mib = (bytes: number): string => `${Math.round(bytes / MiB)} MiB`;
 const seconds = (ms: number): string => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+type OfKey = Of<'key-created' | 'key-revoked'>;
+const keyFields = (f: OfKey): Fields => ({ user: f.user, key: f.keyName, key_prefix: f.keyPrefix });
+const countsIn = ({ tools, prompts, resources }: Of<'server-listed'>): string =>
+  `${tools} tools${prompts ? `, ${prompts} prompts` : ''}${resources ? `, ${resources} resources` : ''}`;
 
 const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   // process
@@ -171,7 +175,7 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   'server-listed': {
     level: (f) => (f.changed ? 'info' : 'debug'),
     msg: (f) =>
-      `${f.server} lists ${f.tools} tools${f.repaired.length > 0 ? `, repaired: ${masked(f.repaired.join(', '))}` : ''}`,
+      `${f.server} lists ${countsIn(f)}${f.repaired.length > 0 ? `, repaired: ${masked(f.repaired.join(', '))}` : ''}`,
     fields: (f) => ({ upstream: f.server, tools: f.tools, changed: f.changed, repaired: f.repaired.length }),
   },
   'server-silence-raised': {
@@ -242,21 +246,19 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
     msg: (f) => `${f.file} refused: ${masked(f.errors.join('; '))}`,
     fields: (f) => ({ file: f.file, errors: f.errors.slice(0, 20).map(masked) }),
   },
+  'config-hints-ended': {
+    level: 'info',
+    msg: (f) =>
+      `no hints about changes in ${f.dir} (${f.reason}); the configuration is looked at every 2 s all the same`,
+    fields: (f) => ({ dir: f.dir, reason: f.reason }),
+  },
   'first-key-kept': {
     level: 'info',
     msg: (f) => `the first key is in ${f.file}`,
     fields: (f) => ({ file: f.file }),
   },
-  'key-created': {
-    level: 'info',
-    msg: (f) => `key created: ${f.user}, ${f.keyName}`,
-    fields: (f) => ({ user: f.user, key: f.keyName, key_prefix: f.keyPrefix }),
-  },
-  'key-revoked': {
-    level: 'info',
-    msg: (f) => `key revoked: ${f.user}, ${f.keyName}`,
-    fields: (f) => ({ user: f.user, key: f.keyName, key_prefix: f.keyPrefix }),
-  },
+  'key-created': { level: 'info', msg: (f) => `key created: ${f.user}, ${f.keyName}`, fields: keyFields },
+  'key-revoked': { level: 'info', msg: (f) => `key revoked: ${f.user}, ${f.keyName}`, fields: keyFields },
   'store-migrated': {
     level: 'info',
     msg: (f) => `store migrated from ${f.from} to ${f.to}; backup ${f.backup}`,

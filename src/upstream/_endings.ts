@@ -4,7 +4,9 @@
 import type { EndReason } from '../kernel/deadline.ts';
 import { type ErrorCode, HubError } from '../kernel/errors.ts';
 import type { LinkPhase } from '../kernel/facts.ts';
+import type { Kernel } from '../kernel/kernel.ts';
 import { Refusal } from '../kernel/outcome.ts';
+import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { FlightPlan } from './flight.ts';
 
 const PHASE_SETTING: Readonly<Record<LinkPhase, string>> = {
@@ -52,4 +54,16 @@ export function gonePart(server: string, fault: HubError): { readonly code: Erro
     code: fault.code === 'server-down' ? 'upstream-gone' : fault.code,
     message: `The connection to ${server} ended during the call: ${fault.message}`,
   };
+}
+
+/** A server whose process the hub runs. */
+export function isLocal(spec: ServerSpec): boolean {
+  return spec.transport.kind === 'stdio' || (spec.transport.kind === 'http' && spec.transport.launch !== undefined);
+}
+
+/** What was thrown, as a fault with a name; a defect of ours is told. */
+export function faultOf(thrown: unknown, kernel: Kernel, server: string): HubError {
+  if (thrown instanceof HubError) return thrown;
+  kernel.bus.publish({ type: 'task-faulted', task: `link ${server}`, fault: thrown });
+  return new HubError('internal', { cause: thrown });
 }

@@ -1,16 +1,39 @@
 /**
  * What a call is told about a server that is not ready: how it stands, since when, and when it is tried again.
  */
+import type { Limits } from '../config/limits.ts';
+import type { Deadline } from '../kernel/deadline.ts';
 import type { LinkPhase } from '../kernel/facts.ts';
-import { Refusal } from '../kernel/outcome.ts';
-import { phaseSetting } from './_endings.ts';
-import type { LinkView } from './_standing.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { ServerSpec } from '../kernel/snapshot.ts';
+import { isLocal, phaseSetting } from './_endings.ts';
+import type { LinkView, Standing } from './_standing.ts';
 
 /** When a client may look again, ms. */
 const LOOK_AGAIN_MS = 2000;
 
+/** Waits a little (`handshakeMs`) for a link that is coming up. Undefined = it is ready. */
+export async function untilReady(
+  link: { readonly kernel: Kernel; readonly limits: Limits; readonly standing: Standing; readonly spec: ServerSpec },
+  deadline: Deadline,
+  owner: string,
+): Promise<Outcome<undefined>> {
+  const { kernel, limits, standing, spec } = link;
+  const startMs = kernel.clock.nowMs();
+  using own = deadline.sooner(limits.handshakeMs);
+  try {
+    await kernel.waits.for(standing.settled, { label: 'link-ready', owner, deadline: own });
+  } catch {
+    const { phase = 'connect', sinceMs } = standing.view;
+    const waitedMs = kernel.clock.nowMs() - startMs;
+    return startingRefusal({ server: spec.slug, phase, sinceMs, waitedMs, isLocal: isLocal(spec) });
+  }
+  return standing.state === 'ready' ? undefined : downRefusal(spec.slug, standing.view);
+}
+
 /** Still coming up after a short wait. */
-export function startingRefusal(how: {
+function startingRefusal(how: {
   readonly server: string;
   readonly phase: LinkPhase;
   readonly sinceMs: number;

@@ -3,6 +3,7 @@
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import type { BackChannel } from '../protocol/back-channel.ts';
+import type { LaneOwner } from './talk.ts';
 
 export interface ResolvedTimes {
   /** Longest silence of a server in a call, ms. */
@@ -21,6 +22,8 @@ export interface UpstreamCall {
   /** Ends when the client goes away, the hub drains, or the total is over. */
   readonly deadline: Deadline;
   readonly back: BackChannel;
+  /** The session behind it; undefined = there is none. Asked for only when the server has lanes. */
+  readonly lane?: (() => LaneOwner) | undefined;
   /** Key family: the unit of fairness in the queue. */
   readonly fairKey: string;
   /** Request id, for the table of waits. */

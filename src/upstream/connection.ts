@@ -12,13 +12,15 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
-import { endedRefusal, gonePart, phaseSetting, timeUpFault } from './_endings.ts';
+import { ClientSide } from './_client-side.ts';
+import { endedRefusal, gonePart, isLocal, phaseSetting, timeUpFault } from './_endings.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
 import { Correlator } from './correlate.ts';
 import type { Flight } from './flight.ts';
 import { shakeHands } from './handshake.ts';
-import { listTools } from './list.ts';
+import { listAll, type ServerLists } from './list.ts';
 import { Liveness } from './liveness.ts';
+import type { Talk } from './talk.ts';
 import type { Transport, TransportEvents } from './transport.ts';
 
 export interface ConnectionParts {
@@ -30,6 +32,8 @@ export interface ConnectionParts {
   readonly phase: (phase: LinkPhase) => void;
   readonly raise: (silenceMs: number) => void;
   readonly listChanged: () => void;
+  /** Who is on the client side. */
+  readonly talk: Talk;
   /** The server had forgotten us and has been initialized again. */
   readonly renewed: (hello: ServerHello) => void;
 }
@@ -41,6 +45,9 @@ export interface SendTimes {
   readonly setting: string;
 }
 
+/** The lists beside the tools may keep a server from being ready for so long, ms; after that they are read in the background. */
+const BESIDE_MS = 2000;
+const NO_LISTS: ServerLists = { tools: [], prompts: [], resources: [], templates: [], unread: [] };
 /** Renewals of the session without an answered request between them; one more ends the connection. */
 const RENEWALS = 3;
 
@@ -49,6 +56,7 @@ export class Connection {
   readonly transport: Transport;
   readonly correlator: Correlator;
   readonly liveness: Liveness;
+  readonly clientSide: ClientSide;
   readonly #lost = Promise.withResolvers<HubError>();
   #fault: HubError | undefined;
   #phase: LinkPhase = 'connect';
@@ -60,6 +68,8 @@ export class Connection {
   constructor(parts: ConnectionParts) {
     this.#parts = parts;
     const { kernel, limits, spec } = parts;
+    const { talk } = parts;
+    this.clientSide = new ClientSide({ kernel, limits, server: spec.slug, talk, correlator: () => this.correlator });
     this.transport = parts.makeTransport(spec, this.#events());
     this.correlator = new Correlator({
       kernel,
@@ -69,6 +79,9 @@ export class Connection {
         tooSilent: (flight, silentMs) => this.liveness.tooSilent(flight, silentMs),
         ended: (flight) => this.#ended(flight),
         listChanged: () => parts.listChanged(),
+        notice: (envelope, exchange) => this.clientSide.notice(envelope, exchange),
+        question: (envelope, exchange) => this.clientSide.question(envelope, exchange),
+        takenBack: (envelope) => this.clientSide.takenBack(envelope),
       },
     });
     this.liveness = new Liveness({
@@ -92,8 +105,8 @@ export class Connection {
     return this.#lost.promise;
   }
 
-  /** Opens the transport, shakes hands and reads the list, each within its budget. Rejects with a HubError that names the phase. */
-  async open(): Promise<{ readonly hello: ServerHello; readonly tools: Buffer[] }> {
+  /** Opens the transport, shakes hands and reads the lists, each within its budget. Rejects with a HubError that names the phase. */
+  async open(): Promise<{ readonly hello: ServerHello; readonly lists: ServerLists }> {
     const { kernel, spec, limits } = this.#parts;
     const startBudgetMs = spec.startMs ?? limits.startMs;
     using own = kernel.deadline(
@@ -110,7 +123,7 @@ export class Connection {
       this.#enter('list');
       using list = kernel.deadline(limits.listMs * limits.listPages);
       this.#opening = list;
-      return { hello, tools: await this.list(hello, list) };
+      return { hello, lists: await this.list(hello, list, BESIDE_MS) };
     } catch (thrown) {
       if (this.#fault) throw this.#fault;
       if (!(thrown instanceof HubError) || thrown.code !== 'wait-expired') throw thrown;
@@ -120,11 +133,14 @@ export class Connection {
     }
   }
 
-  /** A server without the tools capability is not asked. */
-  async list(hello: ServerHello, deadline: Deadline): Promise<Buffer[]> {
-    if (hello.capabilities.tools === undefined) return [];
+  /** Only what the server declares is asked for. `besideMs`: see `listAll`. */
+  async list(hello: ServerHello, deadline: Deadline, besideMs?: number): Promise<ServerLists> {
+    if (!this.#parts.talk.lists) return NO_LISTS;
     const { limits, spec } = this.#parts;
-    return listTools({ limits, server: spec.slug, correlator: this.correlator }, deadline);
+    const lists = await listAll({ limits, server: spec.slug, correlator: this.correlator }, hello, deadline, besideMs);
+    // What a connection's end has cut short is no list.
+    if (this.#fault) throw this.#fault;
+    return lists;
   }
 
   send(call: UpstreamCall, times: SendTimes): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
@@ -151,6 +167,7 @@ export class Connection {
     } catch {
       // It did not stop in time; the sweep of marked descendants ends what is left.
     }
+    this.clientSide[Symbol.dispose]();
     this.correlator[Symbol.dispose]();
   }
 
@@ -186,7 +203,8 @@ export class Connection {
     const { spec, version } = this.#parts;
     const { correlator, transport } = this;
     const setting = phaseSetting('handshake', isLocal(spec));
-    return shakeHands({ server: spec.slug, correlator, transport, version, setting }, deadline);
+    const { capabilityBits } = this.#parts.talk;
+    return shakeHands({ server: spec.slug, correlator, transport, version, setting, capabilityBits }, deadline);
   }
 
   #enter(phase: LinkPhase): void {
@@ -269,9 +287,4 @@ export class Connection {
 function goneRefusal(server: string, fault: HubError, outcome: 'unknown' | 'not-executed'): Refusal {
   const part = gonePart(server, fault);
   return new Refusal(part.code, part.message, { ...fault.detail, server, phase: 'call', outcome });
-}
-
-/** A server whose process the hub runs. */
-export function isLocal(spec: ServerSpec): boolean {
-  return spec.transport.kind === 'stdio' || (spec.transport.kind === 'http' && spec.transport.launch !== undefined);
 }

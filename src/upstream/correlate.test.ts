@@ -32,6 +32,9 @@ function bare() {
       silent() {},
       tooSilent() {},
       ended: (flight) => flight.settle({ kind: 'error', json: Buffer.from('"ended"') }),
+      notice: () => {},
+      question: () => false,
+      takenBack: () => {},
       listChanged: () => changed.push(1),
     },
   });

@@ -1,9 +1,8 @@
 /**
  * Requests in flight on one connection, and whose message is whose.
  * Promises: ids are the hub's own and never come again, so that late, doubled and foreign answers find nobody; progress reaches only the call
- * that it belongs to, with the client's own token; the server's questions are answered, never passed on (a shared link declares no
- * capabilities), and a flood of them is dropped; every place is free when its call has settled.
- * Does not: connect, restart or judge the server (`link.ts`).
+ * that it belongs to, with the client's own token; a flood of questions is dropped; every place is free when its call has settled.
+ * Does not: connect, restart or judge the server (`link.ts`), or ask users (`_asked.ts`).
  */
 import { CappedSlots } from '../kernel/capped.ts';
 import type { EndReason } from '../kernel/deadline.ts';
@@ -25,6 +24,9 @@ const ASIDE_MS = 5000;
 /** Questions of one server that are answered a second; what is more is dropped. */
 const QUESTIONS_PER_SECOND = 50;
 const EMPTY = Buffer.from('{}');
+const LISTS_CHANGED: ReadonlySet<string> = new Set(
+  ['tools', 'prompts', 'resources'].map((kind) => `notifications/${kind}/list_changed`),
+);
 
 export interface CorrelatorEars {
   /** Nobody has shown life in this call for a while. */
@@ -32,6 +34,12 @@ export interface CorrelatorEars {
   tooSilent(flight: Flight, silentMs: number): void;
   ended(flight: Flight): void;
   listChanged(): void;
+  /** What the server says beside its answers and their progress. */
+  notice(envelope: Envelope, exchange: number | undefined): void;
+  /** A question of the server; false = nobody can be asked. */
+  question(envelope: Envelope, exchange: number | undefined): boolean;
+  /** The server has taken a question back. */
+  takenBack(envelope: Envelope): void;
 }
 
 interface Place {
@@ -76,6 +84,16 @@ export class Correlator {
   get hasCalls(): boolean {
     for (const place of this.#slots.values()) if (place !== NOBODY && place.flight.plan.silence) return true;
     return false;
+  }
+
+  /** The newest call whose user can be asked or told. */
+  newestHeard(): Flight | undefined {
+    let newest: Flight | undefined;
+    for (const place of this.#slots.values()) {
+      if (place === NOBODY || !place.flight.plan.back.ask) continue;
+      if (newest === undefined || place.flight.id > newest.id) newest = place.flight;
+    }
+    return newest;
   }
 
   /** Messages that nobody waited for: late, doubled or foreign answers and progress, and questions beyond the rate. */
@@ -132,7 +150,7 @@ export class Correlator {
   }
 
   notify(method: string, params: Buffer | undefined): void {
-    this.#aside(notificationFrame(method, params));
+    this.aside(notificationFrame(method, params));
   }
 
   /** Tells the server that nobody waits for this one any more, and closes its request at the wire. */
@@ -146,8 +164,8 @@ export class Correlator {
   message(envelope: Envelope, exchange: number | undefined): void {
     if (exchange !== undefined) this.at(exchange)?.touch();
     if (envelope.kind === 'reply') this.#reply(envelope);
-    else if (envelope.kind === 'notification') this.#notification(envelope);
-    else this.#question(envelope);
+    else if (envelope.kind === 'notification') this.#notification(envelope, exchange);
+    else this.#question(envelope, exchange);
   }
 
   /** The exchange of this request is over without an answer. */
@@ -192,9 +210,11 @@ export class Correlator {
     return flight;
   }
 
-  #notification(envelope: Envelope): void {
+  #notification(envelope: Envelope, exchange: number | undefined): void {
     if (envelope.method === 'notifications/progress') this.#progress(envelope);
-    else if (envelope.method === 'notifications/tools/list_changed') this.#ears.listChanged();
+    else if (envelope.method === 'notifications/cancelled') this.#ears.takenBack(envelope);
+    else if (LISTS_CHANGED.has(envelope.method)) this.#ears.listChanged();
+    else this.#ears.notice(envelope, exchange);
   }
 
   #progress({ bytes, params }: Envelope): void {
@@ -213,21 +233,22 @@ export class Correlator {
     );
   }
 
-  #question({ bytes, id, method }: Envelope): void {
+  #question(envelope: Envelope, exchange: number | undefined): void {
+    const { bytes, id, method } = envelope;
     if (!this.#questions.take(this.#kernel.clock.nowMs())) {
       this.#strangers += 1;
       return;
     }
     const idRaw = bytes.subarray(id.at, id.end);
-    if (method === 'ping') this.#aside(resultFrame(idRaw, EMPTY));
-    else
-      this.#aside(
+    if (method === 'ping') this.aside(resultFrame(idRaw, EMPTY));
+    else if (!this.#ears.question(envelope, exchange))
+      this.aside(
         errorFrame(idRaw, { code: -32601, message: `Not served on a shared connection: ${method.slice(0, 60)}` }),
       );
   }
 
   /** A message of ours that nobody waits for. What cannot be written is dropped: the server is in trouble already. */
-  #aside(frame: Buffer): void {
+  aside(frame: Buffer): void {
     const deadline = this.#kernel.deadline(ASIDE_MS);
     if (isRefusal(this.#transport.send(frame, undefined, deadline))) deadline[Symbol.dispose]();
   }

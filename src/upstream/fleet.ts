@@ -13,13 +13,15 @@ import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Service } from '../kernel/service.ts';
 import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import { Bulkhead } from '../resilience/bulkhead.ts';
+import { isLocal } from './_endings.ts';
 import type { LinkKind } from './_rest.ts';
 import type { ResolvedTimes, UpstreamCall, UpstreamReply } from './call.ts';
-import { isLocal } from './connection.ts';
+import { Lanes } from './lanes.ts';
 import { Link } from './link.ts';
 import { Stack } from './stack.ts';
 import type { ServerStatus } from './status.ts';
 import { statusOf } from './status-of.ts';
+import { LISTER, type Talk } from './talk.ts';
 import type { Transport, TransportEvents } from './transport.ts';
 import { createForwardTransport } from './transports/forward.ts';
 
@@ -31,14 +33,35 @@ export interface FleetParts {
   readonly slot: number;
   /** Private socket of a sibling hub. */
   readonly peerSocket: (slot: number) => string;
+  /** Who is on the client side of all shared links. */
+  readonly everybody: Everybody;
   /** Makes the transport of a server that lives here or is remote. */
   readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
+}
+
+/** All sessions of this hub together, as the servers' shared links see them. */
+export interface Everybody {
+  /** The most verbose level that any session wants; undefined = none. */
+  logLevel(): string | undefined;
+  /** URIs of a server that any session is subscribed to. */
+  subscriptions(server: string): readonly string[];
+  /** What a server says outside of any call. */
+  notice(server: string, method: string, params: Buffer): void;
 }
 
 export interface Fleet extends Service {
   /** The servers there should be from now on. */
   apply(servers: readonly ServerSpec[]): void;
+  /** A call with a `lane` goes through that session's own connection, when the server is one that asks its users. */
   call(slug: string, call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>>;
+  /** A session's or everybody's log level has changed. */
+  logLevelChanged(slug: string, laneId: string | undefined): void;
+  /** What sessions want of a server has changed elsewhere: its shared link is told what it does not know yet. */
+  wishesChanged(slug: string): void;
+  /** The client of a session has other roots: servers that have asked for them ask again. */
+  rootsChanged(id: string): void;
+  /** A session has ended: its lanes close. */
+  sessionEnded(id: string): void;
   /** Undefined = ready; else why not. Waits a little for a server that is coming up. */
   whenReady(slug: string, deadline: Deadline, owner: string): Outcome<undefined> | Promise<Outcome<undefined>>;
   statuses(): readonly ServerStatus[];
@@ -48,14 +71,16 @@ export interface Fleet extends Service {
   stderrTail(slug: string): readonly string[];
   onListed(listener: (raw: RawListing) => void): void;
   rawListing(slug: string): RawListing | undefined;
-  /** Times of a call to this tool: the tool's, else the server's, else the hub's. */
-  timesOf(slug: string, native: string): ResolvedTimes;
+  /** Times of a call to this tool: the tool's, else the server's, else the hub's. Undefined = not a tool. */
+  timesOf(slug: string, native: string | undefined): ResolvedTimes;
 }
 
 interface Member {
   readonly spec: ServerSpec;
   readonly link: Link;
   readonly stack: Stack;
+  /** Of a server that asks its users. */
+  readonly lanes: Lanes | undefined;
 }
 
 /** A server that is on its way out; `hurry` ends its calls now. */
@@ -88,10 +113,41 @@ export function createFleet(parts: FleetParts): Fleet {
     return createForwardTransport({ kernel, limits, spec, socketPath: parts.peerSocket(spec.homeHub), events });
   }
 
+  /** What sessions want of a server that asks its users goes by their lanes. */
+  function talkOf({ slug: server, interactive }: ServerSpec): Talk {
+    const { everybody } = parts;
+    return {
+      ...(interactive ? LISTER : { capabilityBits: 0 }),
+      lists: true,
+      logLevel: () => (interactive ? undefined : everybody.logLevel()),
+      subscriptions: () => (interactive ? [] : everybody.subscriptions(server)),
+      notice: (method, params) => everybody.notice(server, method, params),
+    };
+  }
+
+  /** A lane lives in the hub where its session calls, also when the server's home is another one. */
+  function lanesOf(spec: ServerSpec): Lanes {
+    const kind = isLocal(spec) ? 'local' : 'remote';
+    return new Lanes({
+      ...{ kernel, limits, spec },
+      make(talk) {
+        const link: Link = new Link({
+          ...{ kernel, limits, spec, kind, startGate, talk, version: parts.version },
+          makeTransport: parts.makeTransport,
+          listed: () => {},
+          ready: () => stack.becameReady(),
+        });
+        const stack: Stack = new Stack({ kernel, limits, spec, link });
+        return { link, stack };
+      },
+    });
+  }
+
   function add(spec: ServerSpec): void {
     const kind = kindOf(spec);
     const link: Link = new Link({
       ...{ kernel, limits, spec, kind, makeTransport, startGate, version: parts.version },
+      talk: talkOf(spec),
       listed: (raw) => {
         // A replaced link may still be reading.
         if (members.get(spec.slug)?.link === link) for (const listener of listeners) listener(raw);
@@ -99,7 +155,8 @@ export function createFleet(parts: FleetParts): Fleet {
       ready: () => stack.becameReady(),
     });
     const stack: Stack = new Stack({ kernel, limits, spec, link });
-    if (!members.set(spec.slug, { spec, link, stack })) {
+    const lanes = spec.interactive ? lanesOf(spec) : undefined;
+    if (!members.set(spec.slug, { spec, link, stack, lanes })) {
       const fault = `more than ${limits.servers} servers; raise the limit servers`;
       kernel.bus.publish({ type: 'task-faulted', task: `server ${spec.slug}`, fault });
       return;
@@ -132,11 +189,11 @@ export function createFleet(parts: FleetParts): Fleet {
 
   /** Calls may finish, then everything of it ends. Never rejects; ends by the drain's deadline and a stop. */
   async function retire(member: Member, drain: Deadline): Promise<void> {
-    await member.stack.drain(drain);
+    await Promise.all([member.stack.drain(drain), member.lanes?.drain(drain)]);
     drain[Symbol.dispose]();
     member.stack.close();
     using deadline = kernel.deadline(limits.childTermMs * 4);
-    await member.link.stop(deadline);
+    await Promise.all([member.link.stop(deadline), member.lanes?.stop(deadline)]);
   }
 
   function apply(servers: readonly ServerSpec[]): void {
@@ -175,7 +232,7 @@ export function createFleet(parts: FleetParts): Fleet {
       ...[...leaving].map((one) => one.gone),
       ...all.map((member) => {
         member.stack.close();
-        return member.link.stop(deadline);
+        return Promise.all([member.link.stop(deadline), member.lanes?.stop(deadline)]);
       }),
     ]);
   }
@@ -186,7 +243,9 @@ export function createFleet(parts: FleetParts): Fleet {
     async start() {},
     stop,
     call(slug, call) {
-      return members.get(slug)?.stack.call(call) ?? missing(slug);
+      const member = members.get(slug);
+      if (!member) return missing(slug);
+      return member.lanes && call.lane ? member.lanes.call(call, call.lane()) : member.stack.call(call);
     },
     whenReady(slug, deadline, owner) {
       const member = members.get(slug);
@@ -199,6 +258,18 @@ export function createFleet(parts: FleetParts): Fleet {
     status(slug) {
       const member = members.get(slug) ?? disabled.filter((spec) => spec.slug === slug).map((spec) => ({ spec }))[0];
       return member && statusOf(member, limits, parts.slot);
+    },
+    logLevelChanged(slug, laneId) {
+      const member = members.get(slug);
+      if (laneId === undefined) member?.link.clientSide?.logLevelChanged();
+      else member?.lanes?.logLevelChanged(laneId);
+    },
+    wishesChanged: (slug) => members.get(slug)?.link.clientSide?.wishesChanged(),
+    rootsChanged(id) {
+      for (const { lanes } of members.values()) lanes?.rootsChanged(id);
+    },
+    sessionEnded(id) {
+      for (const { lanes } of members.values()) lanes?.end(id);
     },
     restart(slug) {
       const member = members.get(slug);
@@ -213,7 +284,7 @@ export function createFleet(parts: FleetParts): Fleet {
     rawListing: (slug) => members.get(slug)?.link.rawListing,
     timesOf(slug, native) {
       const spec = members.get(slug)?.spec;
-      const tool = spec && Object.hasOwn(spec.tools, native) ? spec.tools[native] : undefined;
+      const tool = spec && native !== undefined && Object.hasOwn(spec.tools, native) ? spec.tools[native] : undefined;
       return {
         silenceMs: tool?.silenceMs ?? spec?.times.silenceMs ?? limits.silenceMs,
         totalMs: tool?.totalMs ?? spec?.times.totalMs ?? limits.totalMs,

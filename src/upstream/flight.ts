@@ -49,6 +49,9 @@ export class Flight {
   #watch: IdleWatch | undefined;
   #forget: (() => void) | undefined;
   #asked = false;
+  /** Questions to the user that are open, and what was left of the total when the first one came. */
+  #held = 0;
+  #leftMs = 0;
 
   constructor(id: number, plan: FlightPlan, ears: FlightEars, nowMs: number) {
     this.id = id;
@@ -82,6 +85,22 @@ export class Flight {
     this.#watch?.rearm(this.#questionMs);
   }
 
+  /**
+   * The user is being asked, for `longestMs` at most: neither silence nor the total counts until the answer, which the caller tells by calling
+   * what this returns, once.
+   */
+  hold(longestMs: number): () => void {
+    const { deadline } = this.plan;
+    if (this.#held === 0) this.#leftMs = deadline.remainingMs();
+    this.#held += 1;
+    deadline.extendTo(deadline.clock.nowMs() + this.#leftMs + longestMs);
+    return () => {
+      this.#held -= 1;
+      this.touch();
+      if (this.#held === 0) deadline.extendTo(deadline.clock.nowMs() + this.#leftMs);
+    };
+  }
+
   settle(outcome: Outcome<UpstreamReply>): void {
     const resolve = this.#resolve;
     if (!resolve) return;
@@ -95,6 +114,11 @@ export class Flight {
 
   #idle(silentMs: number): void {
     const { silence } = this.plan;
+    if (this.#held > 0) {
+      this.#watch?.touch();
+      this.#watch?.rearm(this.#questionMs);
+      return;
+    }
     if (!silence || silentMs >= silence.silenceMs) {
       this.#ears.tooSilent(this, silentMs);
       return;

@@ -1,7 +1,7 @@
 /**
  * The opening of a legacy connection: initialize, and initialized.
  * Promises: ends by its deadline; the initialized notification is sent and never waited for; a server that speaks no date of ours is named.
- * Does not: declare any client capability: nobody could be asked on a shared link (protocol.md §1.7 A).
+ * Does not: decide what is declared: nothing on a shared link, where nobody could be asked (protocol.md §1.7 A).
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
@@ -19,6 +19,8 @@ export interface HandshakeParts {
   readonly version: string;
   /** The setting that gives the handshake more time. */
   readonly setting: string;
+  /** What the client side can do; 0 = nothing. */
+  readonly capabilityBits: number;
 }
 
 export async function shakeHands(parts: HandshakeParts, deadline: Deadline): Promise<ServerHello> {
@@ -33,7 +35,7 @@ export async function shakeHands(parts: HandshakeParts, deadline: Deadline): Pro
       back: SILENT_BACK_CHANNEL,
       silence: undefined,
     },
-    () => initializeParams({ name: 'mcphub', version: parts.version }),
+    () => initializeParams({ name: 'mcphub', version: parts.version }, parts.capabilityBits),
   );
   if (isRefusal(answer))
     throw new HubError(answer.code, {

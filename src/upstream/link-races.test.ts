@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FleetRig, textOf } from '../../test/support/fleet-rig.ts';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { NOBODY } from '../../test/support/nobody.ts';
 import { ScriptedTransport, script, scriptedSpec, settle } from '../../test/support/scripted-transport.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { HubError } from '../kernel/errors.ts';
@@ -63,7 +64,7 @@ test('a transport that cannot be made is an outage like any other', async () => 
   const { kernel, facts, advanceAsync } = frozenKernel();
   let made = 0;
   const fleet = createFleet({
-    ...{ kernel, limits: limitsFrom({}), version: '0', slot: 1, peerSocket: () => '/nowhere' },
+    ...{ kernel, limits: limitsFrom({}), version: '0', slot: 1, peerSocket: () => '/nowhere', everybody: NOBODY },
     makeTransport(_spec, events) {
       made += 1;
       if (made === 1) throw new HubError('config-invalid', { message: 'no such kind' });

@@ -46,7 +46,7 @@ test('every date of the era is accepted and every other named', async () => {
 });
 
 test('a server without tools is not asked for a list', async () => {
-  const rig = await FleetRig.ready({ script: { capabilities: { prompts: {} } } });
+  const rig = await FleetRig.ready({ script: { capabilities: { logging: {} } } });
   assert.equal(rig.state(), 'ready');
   assert.equal(rig.life.of('tools/list').length, 0);
   assert.deepEqual(rig.listed, ['']);

@@ -1,6 +1,6 @@
 /**
  * The hub's lasting relation to one server: `idle connecting ready waiting stopped`. It connects, lists, watches, and connects again, for ever.
- * Promises: `ready` comes from a finished handshake and list only; the last good list outlives every outage; rests grow with jitter up to a
+ * Promises: `ready` comes from a finished handshake and list only; the last good lists outlive every outage; rests grow with jitter up to a
  * cap, a person's `restart` ends them; never two connections at once; `stop` leaves nothing.
  * Does not: limit or queue calls (`stack.ts`).
  */
@@ -14,13 +14,18 @@ import { Scope } from '../kernel/scope.ts';
 import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import type { Bulkhead } from '../resilience/bulkhead.ts';
-import { downRefusal, startingRefusal } from './_not-ready.ts';
+import type { ClientSide } from './_client-side.ts';
+import { faultOf } from './_endings.ts';
+import { downRefusal, untilReady } from './_not-ready.ts';
+import { rawListingOf } from './_raw-listing.ts';
 import { type LinkKind, Rest } from './_rest.ts';
 import { type LinkView, Standing } from './_standing.ts';
 import { StartTurn } from './_turn.ts';
 import { Watch } from './_watch.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
-import { Connection, isLocal } from './connection.ts';
+import { Connection } from './connection.ts';
+import type { ServerLists } from './list.ts';
+import type { Talk } from './talk.ts';
 import type { Transport, TransportEvents } from './transport.ts';
 
 export interface LinkParts {
@@ -32,6 +37,8 @@ export interface LinkParts {
   readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
   /** At most so many children start at once. */
   readonly startGate: Bulkhead;
+  /** Who is on the client side: everybody, or one session (a lane). */
+  readonly talk: Talk;
   readonly listed: (raw: RawListing) => void;
   readonly ready: () => void;
 }
@@ -67,7 +74,7 @@ export class Link {
     });
   }
 
-  /** The last good list of this process's life. */
+  /** The last good lists of this process's life. */
   get rawListing(): RawListing | undefined {
     return this.#rawListing;
   }
@@ -75,7 +82,6 @@ export class Link {
   get view(): LinkView {
     return this.#standing.view;
   }
-
   get stderrTail(): readonly string[] {
     const tail = this.#connection?.transport.stderrTail() ?? [];
     return tail.length > 0 ? tail : this.#lastTail;
@@ -121,7 +127,9 @@ export class Link {
   whenReady(deadline: Deadline, owner: string): Outcome<undefined> | Promise<Outcome<undefined>> {
     if (this.#standing.state === 'ready') return undefined;
     if (this.#standing.state !== 'connecting' && this.#standing.state !== 'idle') return this.#down();
-    return this.#waitReady(deadline, owner);
+    const { kernel, limits } = this.#parts;
+    const about = { kernel, limits, standing: this.#standing, spec: this.#spec };
+    return untilReady(about, deadline, owner);
   }
 
   /** `cut` = a deadline sooner than the call's own, with the setting it comes from. */
@@ -134,23 +142,14 @@ export class Link {
     return this.#connection.send(call, { silenceMs, ...(cut ?? { deadline: call.deadline, setting: 'totalMs' }) });
   }
 
+  /** To be told what has changed on the client side; undefined = the server is not there, and is told when it is. */
+  get clientSide(): ClientSide | undefined {
+    return this.#standing.state === 'ready' ? this.#connection?.clientSide : undefined;
+  }
+
   /** A call has failed in a way that may mean that the server is gone: it is asked soon. */
   suspect(): void {
     this.#watch?.suspect();
-  }
-
-  async #waitReady(deadline: Deadline, owner: string): Promise<Outcome<undefined>> {
-    const { kernel, limits } = this.#parts;
-    const startMs = kernel.clock.nowMs();
-    using own = deadline.sooner(limits.handshakeMs);
-    try {
-      await kernel.waits.for(this.#standing.settled, { label: 'link-ready', owner, deadline: own });
-    } catch {
-      const { phase = 'connect', sinceMs } = this.view;
-      const waitedMs = kernel.clock.nowMs() - startMs;
-      return startingRefusal({ server: this.#spec.slug, phase, sinceMs, waitedMs, isLocal: isLocal(this.#spec) });
-    }
-    return this.#standing.state === 'ready' ? undefined : this.#down();
   }
 
   readonly #down = (): Refusal => downRefusal(this.#spec.slug, this.view);
@@ -190,14 +189,15 @@ export class Link {
   }
 
   #connect(): Connection {
-    const { kernel, limits, version, makeTransport } = this.#parts;
+    const { kernel, limits, version, makeTransport, talk } = this.#parts;
     return new Connection({
-      ...{ kernel, limits, spec: this.#spec, version, makeTransport },
+      ...{ kernel, limits, spec: this.#spec, version, makeTransport, talk },
       phase: (phase) => this.#phaseEntered(phase),
       raise: (silenceMs) => this.#raise(silenceMs),
       listChanged: () => this.#listChanged(),
       renewed: (hello) => {
         this.#standing.hello = hello;
+        this.#connection?.clientSide.met(hello);
         this.#listChanged();
       },
     });
@@ -220,7 +220,7 @@ export class Link {
       if (this.#isListStale) watch.listChanged();
       return await connection.lost;
     } catch (thrown) {
-      return this.#named(thrown);
+      return faultOf(thrown, this.#parts.kernel, this.#spec.slug);
     } finally {
       this.#watch = undefined;
       if (this.#standing.state === 'ready' && kernel.clock.nowMs() - readyMs >= STABLE_MS) this.#rest.forgive();
@@ -229,15 +229,9 @@ export class Link {
 
   /** A defect of ours, which must not end the link's life. */
   #broken(thrown: unknown): HubError {
-    this.#standing.fault = this.#named(thrown);
+    this.#standing.fault = faultOf(thrown, this.#parts.kernel, this.#spec.slug);
     this.#standing.enter('waiting');
     return this.#standing.fault;
-  }
-
-  #named(thrown: unknown): HubError {
-    if (thrown instanceof HubError) return thrown;
-    this.#parts.kernel.bus.publish({ type: 'task-faulted', task: `link ${this.#spec.slug}`, fault: thrown });
-    return new HubError('internal', { cause: thrown });
   }
 
   async #open(connection: Connection): Promise<void> {
@@ -247,16 +241,19 @@ export class Link {
     using turn = new StartTurn(startGate);
     this.#turn = turn;
     if (kind === 'local') await turn.come(kernel, server);
-    const { hello, tools } = await connection.open();
+    const { hello, lists } = await connection.open();
     this.#turn = undefined;
-    this.#keep(hello, tools);
+    this.#keep(hello, lists);
+    // Read again in the background, with more time.
+    if (lists.unread.some(({ late }) => late)) this.#isListStale = true;
     this.#standing.becomeReady(hello);
     kernel.bus.publish({
       ...{ type: 'server-became-ready', server },
-      tools: tools.length,
+      tools: lists.tools.length,
       ms: Math.round(kernel.clock.nowMs() - startMs),
       version: `${hello.name} ${hello.serverVersion} ${hello.version}`.trim(),
     });
+    connection.clientSide.met(hello);
     this.#parts.ready();
   }
 
@@ -268,17 +265,16 @@ export class Link {
 
   async #listAgain(connection: Connection): Promise<void> {
     const { kernel, limits } = this.#parts;
-    const hello = this.#standing.hello;
-    if (this.#standing.state !== 'ready' || !hello) return;
+    const { hello, state } = this.#standing;
+    if (state !== 'ready' || !hello) return;
     using deadline = kernel.deadline(limits.listMs * limits.listPages);
     this.#keep(hello, await connection.list(hello, deadline));
   }
 
-  #keep(hello: ServerHello, tools: readonly Buffer[]): void {
-    const { kernel, listed } = this.#parts;
-    const { slug: server } = this.#spec;
-    this.#rawListing = { server, atMs: kernel.clock.wallMs(), tools, instructions: hello.instructions };
-    listed(this.#rawListing);
+  #keep(hello: ServerHello, lists: ServerLists): void {
+    const about = { server: this.#spec.slug, atMs: this.#parts.kernel.clock.wallMs() };
+    this.#rawListing = rawListingOf({ ...about, hello, lists, before: this.#rawListing });
+    this.#parts.listed(this.#rawListing);
   }
 
   #raise(silenceMs: number): void {

@@ -1,13 +1,15 @@
 /**
- * Reads a server's tools, page by page, as the bytes they are.
- * Promises: ends after `listPages` pages, `serverTools` tools, `answerBytes` in all, or a cursor that comes again; each page has its own
- * `listMs`; nothing is parsed.
+ * Reads a server's lists, page by page, as the bytes they are.
+ * Promises: a list ends after `listPages` pages, `serverTools` rows, `answerBytes` in all, or a cursor that comes again; each page has its own
+ * `listMs`; nothing is parsed; a list of prompts, resources or templates that cannot be read fails alone, and only tools fail the reading.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import { isRefusal } from '../kernel/outcome.ts';
+import type { ItemKind, RawListing } from '../kernel/snapshot.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
+import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import { elementSpans, memberSpan, stringAt } from '../protocol/scan.ts';
 import type { Correlator } from './correlate.ts';
 
@@ -17,36 +19,88 @@ export interface ListParts {
   readonly correlator: Correlator;
 }
 
-export async function listTools(parts: ListParts, deadline: Deadline): Promise<Buffer[]> {
+/** What was read; undefined = that list could not be, and `unread` says why. */
+export type ServerLists = Pick<RawListing, 'tools' | 'prompts' | 'resources' | 'templates' | 'unread'>;
+
+interface ListMethod {
+  readonly kind: ItemKind;
+  readonly method: string;
+  /** Where the rows are in the result. */
+  readonly member: string;
+}
+
+const TOOLS: ListMethod = { kind: 'tool', method: 'tools/list', member: 'tools' };
+const PROMPTS: ListMethod = { kind: 'prompt', method: 'prompts/list', member: 'prompts' };
+const RESOURCES: ListMethod = { kind: 'resource', method: 'resources/list', member: 'resources' };
+const TEMPLATES: ListMethod = {
+  kind: 'template',
+  method: 'resources/templates/list',
+  member: 'resourceTemplates',
+};
+
+/**
+ * All lists that the server declares, side by side; of the others there is nothing to read. `besideMs` = the lists beside the tools end after
+ * this time at the latest. Rejects when the tools cannot be read.
+ */
+export async function listAll(
+  parts: ListParts,
+  { capabilities }: ServerHello,
+  deadline: Deadline,
+  besideMs?: number,
+): Promise<ServerLists> {
+  using beside = besideMs === undefined ? deadline.sooner(deadline.remainingMs()) : deadline.sooner(besideMs);
+  const unread: { kind: ItemKind; why: string; late: boolean }[] = []; // bounded by: the kinds
+  const optional = async (list: ListMethod, capability: unknown): Promise<Buffer[] | undefined> => {
+    if (capability === undefined) return [];
+    try {
+      return await listOne(parts, list, beside);
+    } catch (fault) {
+      const why = fault instanceof HubError ? fault.message : 'could not be read';
+      unread.push({ kind: list.kind, why, late: beside.ended !== undefined });
+      return undefined;
+    }
+  };
+  const others = [
+    optional(PROMPTS, capabilities.prompts),
+    optional(RESOURCES, capabilities.resources),
+    optional(TEMPLATES, capabilities.resources),
+  ] as const;
+  const tools = capabilities.tools === undefined ? [] : await listOne(parts, TOOLS, deadline);
+  const [prompts, resources, templates] = await Promise.all(others);
+  return { tools, prompts, resources, templates, unread };
+}
+
+async function listOne(parts: ListParts, { kind, method, member }: ListMethod, deadline: Deadline): Promise<Buffer[]> {
   const { limits, server } = parts;
-  const tools: Buffer[] = []; // bounded by: serverTools
+  const rows: Buffer[] = []; // bounded by: serverTools
   const seen = new Set<string>(); // bounded by: listPages
   let bytes = 0;
   let cursor: string | undefined;
   for (let page = 0; page < limits.listPages; page += 1) {
-    const json = await askPage(parts, cursor, deadline);
+    const json = await askPage(parts, method, cursor, deadline);
     const whole = { at: 0, end: json.length };
-    const list = memberSpan(json, whole, 'tools');
+    const list = memberSpan(json, whole, member);
     if (list.at < 0 || json[list.at] !== OPEN_ARRAY)
       throw new HubError('upstream-protocol', {
-        message: `${server}: tools/list has no array of tools`,
+        message: `${server}: ${method} has no array of ${kind}s`,
         detail: { server, phase: 'list' },
       });
-    for (const span of elementSpans(json, list, limits.serverTools - tools.length + 1))
-      tools.push(json.subarray(span.at, span.end));
+    for (const span of elementSpans(json, list, limits.serverTools - rows.length + 1))
+      rows.push(json.subarray(span.at, span.end));
     bytes += json.length;
     cursor = stringAt(json, memberSpan(json, whole, 'nextCursor'));
-    if (cursor === undefined || seen.has(cursor) || tools.length > limits.serverTools || bytes > limits.answerBytes)
+    if (cursor === undefined || seen.has(cursor) || rows.length > limits.serverTools || bytes > limits.answerBytes)
       break;
     seen.add(cursor);
   }
-  return tools;
+  return rows;
 }
 
 const OPEN_ARRAY = 0x5b;
 
 async function askPage(
   { limits, server, correlator }: ListParts,
+  method: string,
   cursor: string | undefined,
   deadline: Deadline,
 ): Promise<Buffer> {
@@ -54,7 +108,7 @@ async function askPage(
   const params = Buffer.from(cursor === undefined ? '{}' : JSON.stringify({ cursor }));
   const answer = await correlator.ask(
     {
-      method: 'tools/list',
+      method,
       label: 'upstream-list',
       owner: server,
       deadline: own,
@@ -68,7 +122,7 @@ async function askPage(
     throw new HubError(answer.code, { message: answer.message, detail: { server, phase: 'list', ...answer.detail } });
   if (answer.kind === 'error')
     throw new HubError('upstream-protocol', {
-      message: `${server} refused tools/list: ${answer.json.toString('utf8', 0, 300)}`,
+      message: `${server} refused ${method}: ${answer.json.toString('utf8', 0, 300)}`,
       detail: { server, phase: 'list' },
     });
   return answer.json;

@@ -12,6 +12,7 @@ import { startFaultHttp } from '../../test/support/fault-http.ts';
 import type { FaultHttpFlags } from '../../test/support/fault-http-flags.ts';
 import { delay, until } from '../../test/support/hub.ts';
 import { httpSpec, LiveFleet, stdioSpec } from '../../test/support/live-fleet.ts';
+import { EVERYTHING } from '../../test/support/real-servers.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 
@@ -184,6 +185,42 @@ test('the door refuses what is no message, takes notifications, and says what it
   assert.deepEqual(JSON.parse(ping.text), { jsonrpc: '2.0', id: 'a', result: {} });
   const nobody = await post(socketPath, '/peer/nobody', '{"jsonrpc":"2.0","id":2,"method":"tools/list"}');
   assert.equal(JSON.parse(nobody.text).error.data.code, 'server-down');
-  const method = await post(socketPath, '/peer/s', '{"jsonrpc":"2.0","id":3,"method":"prompts/list"}');
-  assert.equal(JSON.parse(method.text).error.code, -32601);
+  const prompts = await post(socketPath, '/peer/s', '{"jsonrpc":"2.0","id":3,"method":"prompts/list"}');
+  assert.deepEqual(JSON.parse(prompts.text).result, { prompts: [] });
+  const method = await post(socketPath, '/peer/s', '{"jsonrpc":"2.0","id":4,"method":"nothing/such"}');
+  const { error } = JSON.parse(method.text);
+  assert.deepEqual(
+    [error.code, error.message],
+    [-32601, 'Method not found: nothing/such'],
+    'the server says so itself',
+  );
+});
+
+test('prompts, resources and completions of a child of another hub come through as they are', async () => {
+  await using hubs = await twoHubs();
+  const transport = { kind: 'stdio', ...EVERYTHING, env: {}, cwd: undefined } as const;
+  hubs.apply(stdioSpec('s', [], { transport }));
+  await hubs.home.ready('s');
+  await hubs.other.ready('s');
+  const [here, there] = [hubs.home.fleet.rawListing('s'), hubs.other.fleet.rawListing('s')];
+  for (const kind of ['prompts', 'resources', 'templates'] as const) {
+    assert.ok((here?.[kind]?.length ?? 0) > 0, kind);
+    assert.deepEqual(there?.[kind]?.map(String), here?.[kind]?.map(String), kind);
+  }
+  assert.deepEqual(there?.declared, here?.declared);
+  const ask = async (rig: LiveFleet, method: string, params: object) => {
+    const answer = await rig.call('s', '', {}, { method, params: () => Buffer.from(JSON.stringify(params)) });
+    assert.ok(!isRefusal(answer) && answer.kind === 'result', JSON.stringify(answer));
+    return answer.json.toString();
+  };
+  const uri = JSON.parse(String(here?.resources?.[0])).uri;
+  for (const [method, params] of [
+    ['prompts/get', { name: 'simple-prompt' }],
+    ['resources/read', { uri }],
+    [
+      'completion/complete',
+      { ref: { type: 'ref/prompt', name: 'completable-prompt' }, argument: { name: 'department', value: '' } },
+    ],
+  ] as const)
+    assert.equal(await ask(hubs.other, method, params), await ask(hubs.home, method, params), method);
 });

@@ -9,11 +9,12 @@ import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { initializeResult, readInitialize } from '../protocol/era-2025/initialize.ts';
-import type { Envelope } from '../protocol/message.ts';
-import { scanCallParams, scanEnvelope } from '../protocol/scan.ts';
+import type { CallParams, Envelope, Progress } from '../protocol/message.ts';
+import { scanCallParams, scanEnvelope, scanProgress } from '../protocol/scan.ts';
 import { callParamsFor } from '../protocol/write.ts';
 import { readPeerBody } from './_peer-body.ts';
 import { PeerReply } from './_peer-reply.ts';
+import { capabilitiesOf } from './_raw-listing.ts';
 import type { UpstreamReply } from './call.ts';
 import type { Fleet } from './fleet.ts';
 
@@ -85,11 +86,15 @@ function answerTo(
     case 'ping':
       return ping(parts, slug);
     case 'tools/list':
-      return list(parts, slug);
-    case 'tools/call':
-      return callTool(parts, slug, envelope, reply);
+      return list(parts, slug, 'tools', 'tools');
+    case 'prompts/list':
+      return list(parts, slug, 'prompts', 'prompts');
+    case 'resources/list':
+      return list(parts, slug, 'resources', 'resources');
+    case 'resources/templates/list':
+      return list(parts, slug, 'templates', 'resourceTemplates');
     default:
-      return new Refusal('method-not-found', undefined, { server: slug });
+      return passOn(parts, slug, envelope, reply);
   }
 }
 
@@ -106,7 +111,7 @@ async function hello(parts: PeerDoorParts, slug: string, envelope: Envelope): Pr
   return result(
     initializeResult({
       version: asked.version,
-      capabilities: { tools: {} },
+      capabilities: capabilitiesOf(fleet.rawListing(slug)?.declared ?? ['tools']),
       instructions: fleet.rawListing(slug)?.instructions ?? '',
       serverName: status?.serverInfo ?? status?.name ?? slug,
       serverVersion: '',
@@ -125,42 +130,51 @@ function ping({ fleet }: PeerDoorParts, slug: string): Outcome<UpstreamReply> {
   });
 }
 
-function list(parts: PeerDoorParts, slug: string): Outcome<UpstreamReply> {
-  const raw = parts.fleet.rawListing(slug);
-  if (!raw) {
+function list(
+  parts: PeerDoorParts,
+  slug: string,
+  kind: 'tools' | 'prompts' | 'resources' | 'templates',
+  member: string,
+): Outcome<UpstreamReply> {
+  const rows = parts.fleet.rawListing(slug)?.[kind];
+  if (!rows) {
     const why = ping(parts, slug);
     return isRefusal(why) ? why : new Refusal('server-starting', undefined, { server: slug, phase: 'list' });
   }
-  const pieces: Buffer[] = [Buffer.from('{"tools":[')]; // bounded by: serverTools
-  for (const [at, tool] of raw.tools.entries()) pieces.push(...(at === 0 ? [tool] : [COMMA, tool]));
+  const pieces: Buffer[] = [Buffer.from(`{"${member}":[`)]; // bounded by: serverTools
+  for (const [at, row] of rows.entries()) pieces.push(...(at === 0 ? [row] : [COMMA, row]));
   pieces.push(Buffer.from(']}'));
   return result(Buffer.concat(pieces));
 }
 const COMMA = Buffer.from(',');
+const NO_PARAMS = Buffer.from('{}');
 
-async function callTool(
+/** Any other method goes to the server as it is, but for the progress token. */
+async function passOn(
   parts: PeerDoorParts,
   slug: string,
   envelope: Envelope,
   reply: PeerReply,
 ): Promise<Outcome<UpstreamReply>> {
   const { kernel, fleet } = parts;
-  if (envelope.params.at < 0) return new Refusal('invalid-params', 'tools/call needs params with a name.');
-  const params = scanCallParams(envelope.bytes, envelope.params);
-  if (isRefusal(params)) return params;
-  const times = fleet.timesOf(slug, params.name);
-  const { progressToken, nameSpan } = params;
-  const name = envelope.bytes.subarray(nameSpan.at, nameSpan.end);
+  const { bytes, params, method } = envelope;
+  const call: Outcome<Progress & Partial<CallParams>> =
+    method === 'tools/call' ? scanCallParams(bytes, params) : scanProgress(bytes, params);
+  if (isRefusal(call)) return call;
+  const times = fleet.timesOf(slug, call.name);
+  const { progressToken } = call;
   using deadline = kernel.deadline(times.totalMs);
   reply.onGone(() => deadline.end('client-gone'));
   // Awaited here: the deadline is put away when this function ends.
   return await fleet.call(slug, {
-    method: 'tools/call',
+    method,
     params: (token) =>
-      callParamsFor(envelope.bytes, envelope.params, params, name, progressToken === undefined ? undefined : token),
+      params.at < 0
+        ? NO_PARAMS
+        : callParamsFor(bytes, params, call, undefined, progressToken === undefined ? undefined : token),
     times,
     deadline,
-    back: { progressToken, notify: (method, text) => reply.notify(method, text) },
+    back: { progressToken, notify: (name, text) => reply.notify(name, text) },
     fairKey: FAIR_KEY,
     owner: `peer ${slug}`,
   });

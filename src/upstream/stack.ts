@@ -12,8 +12,8 @@ import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import { Breaker } from '../resilience/breaker.ts';
 import { Bulkhead, type Permit } from '../resilience/bulkhead.ts';
+import { isLocal } from './_endings.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
-import { isLocal } from './connection.ts';
 import type { Link } from './link.ts';
 
 export interface StackParts {

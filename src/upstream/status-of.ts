@@ -3,7 +3,7 @@
  */
 import type { Limits } from '../config/limits.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
-import { isLocal } from './connection.ts';
+import { isLocal } from './_endings.ts';
 import type { Link } from './link.ts';
 import type { Stack } from './stack.ts';
 import type { ServerStatus } from './status.ts';
@@ -28,6 +28,9 @@ export function statusOf(
     sinceMs: Math.round(view?.sinceMs ?? 0),
     retryMs: view?.retryMs === undefined ? undefined : Math.round(view.retryMs),
     tools: link?.rawListing?.tools.length ?? 0,
+    prompts: link?.rawListing?.prompts?.length ?? 0,
+    resources: link?.rawListing?.resources?.length ?? 0,
+    templates: link?.rawListing?.templates?.length ?? 0,
     inFlight: stack?.inFlight ?? 0,
     queued: stack?.queued ?? 0,
     calls: stack?.calls ?? 0,

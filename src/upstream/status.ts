@@ -18,6 +18,9 @@ export interface ServerStatus {
   /** ms until the next try, when waiting. */
   readonly retryMs: number | undefined;
   readonly tools: number;
+  readonly prompts: number;
+  readonly resources: number;
+  readonly templates: number;
   readonly inFlight: number;
   readonly queued: number;
   readonly calls: number;

@@ -167,10 +167,11 @@ describe('with a hub', { timeout: 300_000 }, () => {
   before(async () => {
     const servers = { fault: faultServer('normal'), loud: faultServer('stderr-flood', '40') };
     const groups = { small: { servers: ['fault'], tools: { fault: ['echo', 'add'] } } };
-    hub = await startHub({ config: { mcpServers: servers, groups } });
+    // Otherwise the watch is quicker than the command.
+    hub = await startHub({ config: { mcpServers: servers, groups }, env: { MCPHUB_WATCH_CONFIG: '0' } });
     mcp = `${hub.url}/mcp`;
     await until(
-      async () => (await rpc(mcp, 'tools/list', {}, { key: hub.key })).json.result.tools.length === 20,
+      async () => (await rpc(mcp, 'tools/list', {}, { key: hub.key })).json.result.tools.length === 22,
       30_000,
       'both servers listed',
     );
@@ -231,7 +232,7 @@ describe('with a hub', { timeout: 300_000 }, () => {
   test('servers: list, logs and restart', async () => {
     const listed = await on('servers', 'list');
     assert.equal(listed.code, 0, listed.stderr);
-    assert.match(listed.stdout, /^fault\s+ready\s.*stdio\s+10\s/m);
+    assert.match(listed.stdout, /^fault\s+ready\s.*stdio\s+11\s/m);
     const { servers } = jsonOf(await on('servers', 'list', '--json'));
     assert.deepEqual(servers.map(({ name }: { name: string }) => name).sort(), ['fault', 'loud']);
     const logs = await on('servers', 'logs', 'loud');
@@ -259,7 +260,7 @@ describe('with a hub', { timeout: 300_000 }, () => {
     const listed = await on('tools', 'list');
     assert.equal(listed.code, 0, listed.stderr);
     assert.match(listed.stdout, /^fault_echo\s+fault tool echo/m);
-    assert.match(listed.stderr, /20 tools/);
+    assert.match(listed.stderr, /22 tools/);
     assert.equal(jsonOf(await on('tools', 'list', 'small', '--json')).tools.length, 2);
     assert.equal((await on('tools', 'list', 'nobody')).code, 3);
     const echo = await on('tools', 'call', 'fault_echo', 'text=hello world');

@@ -13,11 +13,6 @@ export const EXCEPTIONS: readonly Exception[] = [
   { rule: 'a file has at most 300 lines', path: 'config/limits.ts', why: 'one table: the page of limits' },
   { rule: 'a file has at most 300 lines', path: 'kernel/errors.ts', why: 'one table: the page of errors' },
   {
-    rule: 'no time limit of 0 or for ever',
-    path: 'net/egress.ts',
-    why: 'undici’s own limits are off because ours (deadline, idle watch) end every request',
-  },
-  {
     rule: 'only cli and telemetry print',
     path: 'process/main.ts',
     why: 'tells a person who started a part by hand, before there is a sink',

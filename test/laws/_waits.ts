@@ -13,7 +13,8 @@ export const MAY_WAIT: Readonly<Record<string, readonly string[]>> = {
   session: ['replay-fetch'],
   // Off the path: long lists are read in turns.
   catalog: ['background'],
-  call: ['first-catalog', 'link-ready', 'owner-forward', 'cache-lookup'],
+  // A person who is asked is the client's side of the call.
+  call: ['first-catalog', 'link-ready', 'owner-forward', 'cache-lookup', 'client-answer'],
 };
 
 const LABEL = /\blabel:\s*'([\w-]+)'|\bwaits\s*\.\s*open\(\s*'([\w-]+)'/g;

@@ -6,7 +6,13 @@ import type { CatalogWorld } from '../../src/catalog/catalog.ts';
 import { listingFrom } from '../../src/catalog/listing.ts';
 import { giveNames } from '../../src/catalog/names.ts';
 import { limitsFrom } from '../../src/config/limits.ts';
-import type { GroupSpec, Listing, ServerSpec } from '../../src/kernel/snapshot.ts';
+import {
+  type GroupSpec,
+  type Listing,
+  type RawListing,
+  type ServerSpec,
+  wholeListing,
+} from '../../src/kernel/snapshot.ts';
 
 export function serverSpec(slug: string, more: Partial<ServerSpec> = {}): ServerSpec {
   return {
@@ -27,7 +33,7 @@ export function serverSpec(slug: string, more: Partial<ServerSpec> = {}): Server
 }
 
 export function listingOf(server: string, natives: readonly string[]): Listing {
-  return {
+  return wholeListing({
     server,
     atMs: 0,
     digest: natives.join(),
@@ -40,13 +46,34 @@ export function listingOf(server: string, natives: readonly string[]): Listing {
     })),
     hidden: [],
     instructions: '',
-  };
+  });
 }
 
 /** A listing as a server's answer makes it. */
-export function listingWith(server: string, tools: readonly unknown[]): Listing {
-  const bytes = tools.map((tool) => Buffer.from(JSON.stringify(tool)));
-  return listingFrom({ server, atMs: 0, tools: bytes, instructions: '' }, limitsFrom({}));
+export function listingWith(server: string, tools: readonly unknown[], more: Partial<RawListing> = {}): Listing {
+  return listingFrom(rawListing(server, { tools: tools.map(bytesOf), ...more }), limitsFrom({}));
+}
+
+export function bytesOf(item: unknown): Buffer {
+  return Buffer.from(JSON.stringify(item));
+}
+
+/** What a link read; nothing, if nothing else is said. */
+export function rawListing(server: string, more: Partial<RawListing> = {}): RawListing {
+  return {
+    ...{
+      server,
+      atMs: 0,
+      tools: [],
+      prompts: [],
+      resources: [],
+      templates: [],
+      unread: [],
+      declared: [],
+      instructions: '',
+    },
+    ...more,
+  };
 }
 
 export function groupSpec(slug: string, servers: GroupSpec['servers'], more: Partial<GroupSpec> = {}): GroupSpec {

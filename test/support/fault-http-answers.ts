@@ -1,10 +1,10 @@
 /**
- * The answers of the fault server: the five tools as they should be, and every way of spoiling them. Its owner is `fault-http.ts`.
+ * The answers of the fault server: the tools as they should be, and every way of spoiling them. Its owner is `fault-http.ts`.
  */
 import type { ServerResponse } from 'node:http';
 import type { Message, State } from './fault-http-flags.ts';
 
-const TOOLS = ['echo', 'add', 'sleep', 'big', 'progress'];
+const TOOLS = ['echo', 'add', 'sleep', 'big', 'progress', 'report'];
 
 export function later(state: State, ms: number, run: () => void): void {
   const timer = setTimeout(() => {
@@ -119,6 +119,7 @@ function callTool(state: State, response: ServerResponse, message: Message): voi
   else if (name === 'sleep') later(state, Number(given.ms ?? 0), () => text('slept'));
   else if (name === 'big') text('x'.repeat(Number(given.bytes ?? 0)));
   else if (name === 'progress') progress(state, response, message, Number(given.steps ?? 3), Number(given.ms ?? 10));
+  else if (name === 'report') report(state, response, message);
   else reply(state, response, message, { isError: true, content: [{ type: 'text', text: 'unknown tool' }] });
 }
 
@@ -138,6 +139,43 @@ function progress(state: State, response: ServerResponse, message: Message, step
       const result = { content: [{ type: 'text', text: 'done' }] };
       response.end(event({ jsonrpc: '2.0', id: message.id, result }));
     }
+  };
+  next();
+}
+
+/** What belongs to one caller and must reach no other; see `fault-stdio.ts`. */
+function report(state: State, response: ServerResponse, message: Message): void {
+  const { arguments: given = {}, _meta } = message.params ?? {};
+  const [steps = 0, ms = 0, late = 0] = [given.steps, given.ms, given.late].map((value) => Number(value ?? 0));
+  const progressToken = _meta?.progressToken;
+  const raw = message.raw ?? '';
+  response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+  const say = (progress: number): void => {
+    const params = { progressToken, progress, total: steps, message: given.text };
+    const line = event({
+      jsonrpc: '2.0',
+      method: 'notifications/message',
+      params: { level: 'warning', data: given.text },
+    });
+    if (progressToken !== undefined)
+      response.write(event({ jsonrpc: '2.0', method: 'notifications/progress', params }));
+    response.write(line);
+    for (const stream of state.streams) stream.write(line);
+  };
+  let step = 0;
+  const next = (): void => {
+    step += 1;
+    if (response.destroyed) return;
+    if (step <= steps) {
+      say(step);
+      if (ms === 0) setImmediate(next);
+      else later(state, ms, next);
+      return;
+    }
+    const text = raw.slice(raw.indexOf('"arguments":') + '"arguments":'.length, -'}}'.length);
+    response.write(event({ jsonrpc: '2.0', id: message.id, result: { content: [{ type: 'text', text }] } }));
+    for (let more = step; more < step + late; more += 1) say(more);
+    response.end();
   };
   next();
 }

@@ -1,6 +1,7 @@
 /**
  * What the fault server (`fault-http.ts`) can be told to do, what it has seen, and the state its parts share.
  */
+import type { ServerResponse } from 'node:http';
 
 export interface FaultHttpFlags {
   /** 0 or absent = a free port. */
@@ -97,6 +98,8 @@ export interface FaultHttpSeen {
 }
 
 export interface Message {
+  /** The whole message as it came. */
+  readonly raw?: string;
   readonly id?: number | string | null;
   readonly method?: string;
   readonly params?: {
@@ -111,6 +114,8 @@ export interface State {
   readonly seen: FaultHttpSeen;
   readonly sessions: Map<string, number>;
   readonly timers: Set<NodeJS.Timeout>;
+  /** GET streams that are open. */
+  readonly streams: Set<ServerResponse>;
   next: number;
 }
 

@@ -3,7 +3,8 @@
  * As a module: `const server = await startFaultHttp({ answer: 'sse' })` → { url, port, seen, flags, close() }; flags may be changed while it runs.
  * As a program: `node test/support/fault-http.ts '{"silent":true}'`; listens on PORT (or a free port), prints {"url":…} as one line.
  *
- * Tools: echo {text} · add {a,b} · sleep {ms} · big {bytes} · progress {steps,ms}.
+ * Tools: echo {text} · add {a,b} · sleep {ms} · big {bytes} · progress {steps,ms} · report {text,steps,ms} as in `fault-stdio.ts`, whose log
+ * lines are said on the GET streams too.
  * Normal behaviour (no flag): JSON answers, a session id at initialize, GET stream, DELETE ends the session, unknown session = 404.
  * Faults that spoil answers apply to the methods in `faultMethods` (default: tools/call only); all flags, each with its line, are in `fault-http-flags.ts`.
  */
@@ -22,7 +23,14 @@ export interface FaultHttp {
 }
 
 export async function startFaultHttp(flags: FaultHttpFlags = {}): Promise<FaultHttp> {
-  const state: State = { flags, seen: emptySeen(), sessions: new Map(), timers: new Set(), next: 1 };
+  const state: State = {
+    flags,
+    seen: emptySeen(),
+    sessions: new Map(),
+    timers: new Set(),
+    streams: new Set(),
+    next: 1,
+  };
   const sockets = new Set<Socket>();
   const server = createServer((request, response) => serve(state, request, response));
   server.keepAliveTimeout = flags.idleCloseMs ?? 5000;
@@ -100,7 +108,9 @@ function serveGet(state: State, request: IncomingMessage, response: ServerRespon
   response.write(flags.retryMs === undefined ? ': hello\n\n' : `retry: ${flags.retryMs}\n\n`);
   seen.getOpened += 1;
   seen.getStreams += 1;
+  state.streams.add(response);
   response.on('close', () => {
+    state.streams.delete(response);
     seen.getStreams -= 1;
   });
   if (flags.get === 'ends') response.end();
@@ -140,7 +150,7 @@ function sessionFits(state: State, request: IncomingMessage, response: ServerRes
 
 function servePost(state: State, request: IncomingMessage, response: ServerResponse, text: string): void {
   const { flags, seen } = state;
-  const message = JSON.parse(text) as Message;
+  const message = { ...(JSON.parse(text) as Message), raw: text };
   const method = message.method ?? 'reply';
   count(state, method);
   seen.lastHeaders = request.headers;

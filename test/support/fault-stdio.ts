@@ -2,7 +2,9 @@
  * A small MCP server over stdin and stdout, in plain node and without an SDK, that misbehaves in one chosen way. Run it with node; the first
  * argument names the way, the second (where given) is a number. It answers initialize, ping, tools/list and tools/call, anything else with "Method not found".
  *
- *   normal               tools echo{text}, add{a,b}, sleep{ms}, big{bytes}, env, crash{code}, log{bytes} (to stderr), stuck (never answers), pid
+ *   normal               tools echo{text}, add{a,b}, sleep{ms}, big{bytes}, env, crash{code}, log{bytes} (to stderr), stuck (never answers), pid,
+ *                        report{text,steps,ms,late,fails} (each step is a progress and a log line that carry the text, `late` more progress follow the
+ *                        answer; the answer is its own arguments as the bytes that came, for which they must stand last; or an error, `fails`)
  *   silent               reads and never answers
  *   never-reads-stdin    answers nothing because it reads nothing
  *   closes-stdin         closes its stdin after the initialize answer and lives on
@@ -27,7 +29,6 @@
  */
 import { spawn } from 'node:child_process';
 import { closeSync, writeSync } from 'node:fs';
-import { createInterface } from 'node:readline';
 
 interface Request {
   readonly id?: number | string;
@@ -36,6 +37,7 @@ interface Request {
     readonly name?: string;
     readonly arguments?: Record<string, unknown>;
     readonly protocolVersion?: string;
+    readonly _meta?: { readonly progressToken?: number | string };
   };
 }
 
@@ -69,6 +71,12 @@ function tools(): unknown[] {
     tool('big', { bytes: { type: 'number' } }),
     tool('log', { bytes: { type: 'number' } }),
     tool('crash', { code: { type: 'number' } }),
+    tool('report', {
+      text: { type: 'string' },
+      steps: { type: 'number' },
+      ms: { type: 'number' },
+      late: { type: 'number' },
+    }),
     ...['env', 'stuck', 'pid', 'family'].map((name) => tool(name)),
   ];
 }
@@ -142,6 +150,32 @@ function run(id: Request['id'], name: string, args: Record<string, unknown>): vo
   }
 }
 
+/** What belongs to one caller and must reach no other: progress, log lines, and an answer with every byte that came. */
+function report({ id, params = {} }: Request, line: string): void {
+  const given = params.arguments ?? {};
+  const [steps = 0, ms = 0, late = 0] = [given.steps, given.ms, given.late].map((value) => Number(value ?? 0));
+  const progressToken = params._meta?.progressToken;
+  const say = (progress: number): void => {
+    const params = { progressToken, progress, total: steps, message: given.text };
+    if (progressToken !== undefined) send({ jsonrpc: '2.0', method: 'notifications/progress', params });
+    send({ jsonrpc: '2.0', method: 'notifications/message', params: { level: 'warning', data: given.text } });
+  };
+  let step = 0;
+  const next = (): void => {
+    step += 1;
+    if (step <= steps) {
+      say(step);
+      if (ms === 0) setImmediate(next);
+      else setTimeout(next, ms);
+      return;
+    }
+    if (given.fails === true) send({ jsonrpc: '2.0', id, error: { code: -32050, message: 'failed as asked' } });
+    else answer(id, text(line.slice(line.indexOf('"arguments":') + '"arguments":'.length, -'}}'.length)));
+    for (let more = step; more < step + late; more += 1) say(more);
+  };
+  next();
+}
+
 function initialize(request: Request): void {
   const result = {
     protocolVersion: request.params?.protocolVersion ?? '2025-11-25',
@@ -174,6 +208,7 @@ function handle(line: string): void {
   if (mode === 'stderr-flood') process.stderr.write(`${'e'.repeat(size(1024) - 1)}\n`);
   if (request.method === 'initialize') initialize(request);
   else if (request.method === 'tools/list') answer(request.id, { tools: tools() });
+  else if (request.method === 'tools/call' && request.params?.name === 'report') report(request, line);
   else if (request.method === 'tools/call')
     call(request.id, request.params?.name ?? '', request.params?.arguments ?? {});
   else if (request.method === 'ping') answer(request.id, {});
@@ -216,10 +251,17 @@ function prepare(): void {
 
 prepare();
 if (mode !== 'never-reads-stdin') {
-  const lines = createInterface({ input: process.stdin });
-  lines.on('line', handle);
+  let rest = '';
+  // Not node's readline, which also ends a line at U+2028.
+  process.stdin.setEncoding('utf8');
+  process.stdin.on('data', (chunk: string) => {
+    const lines = chunk.split('\n');
+    lines[0] = rest + lines[0];
+    rest = lines.pop() ?? '';
+    for (const line of lines) handle(line);
+  });
   // Also what holds the loop open ends with the input, unless that is the fault itself.
-  lines.on('close', () => {
+  process.stdin.on('end', () => {
     if (!['ignores-sigterm', 'closes-stdin'].includes(mode)) process.exit(0);
   });
 }

@@ -9,7 +9,9 @@ import { isRefusal, type Outcome, type Refusal } from '../../src/kernel/outcome.
 import type { ServerSpec } from '../../src/kernel/snapshot.ts';
 import type { ResolvedTimes, UpstreamReply } from '../../src/upstream/call.ts';
 import { createFleet, type Fleet } from '../../src/upstream/fleet.ts';
+import type { LaneOwner } from '../../src/upstream/talk.ts';
 import { type FrozenKernel, frozenKernel } from './frozen-kernel.ts';
+import { NOBODY } from './nobody.ts';
 import { type Script, ScriptedTransport, script, scriptedSpec, settle } from './scripted-transport.ts';
 
 export interface RigOptions {
@@ -32,6 +34,8 @@ export interface CallOptions {
   /** Raw JSON text of the client's token. */
   readonly progressToken?: string;
   readonly fairKey?: string;
+  /** The session behind the call. */
+  readonly owner?: LaneOwner;
 }
 
 export class FleetRig {
@@ -48,6 +52,7 @@ export class FleetRig {
     this.limits = { ...limitsFrom({}), ...options.limits };
     this.script = script(options.script);
     this.fleet = createFleet({
+      everybody: NOBODY,
       kernel: this.frozen.kernel,
       limits: this.limits,
       version: '0',
@@ -114,7 +119,9 @@ export class FleetRig {
       back: {
         progressToken: token,
         notify: (_method, params) => running.progress.push(params.toString('utf8')),
+        ask: options.owner && ((asking) => (options.owner as LaneOwner).ask(asking)),
       },
+      lane: options.owner && (() => options.owner as LaneOwner),
       fairKey: options.fairKey ?? 'somebody',
       owner: 'a test',
     });

@@ -5,6 +5,7 @@ import { type Admission, createAdmission } from '../../src/admission/gate.ts';
 import { createKeyDoor } from '../../src/auth/keys.ts';
 import type { Incoming, Reply, Visit } from '../../src/call/call.ts';
 import { createLine, type Line } from '../../src/call/line.ts';
+import { createQuestions } from '../../src/call/questions.ts';
 import { type Catalog, createCatalog } from '../../src/catalog/catalog.ts';
 import { type Limits, limitsFrom } from '../../src/config/limits.ts';
 import { isRefusal, type Outcome, Refusal } from '../../src/kernel/outcome.ts';
@@ -13,15 +14,18 @@ import { SILENT_BACK_CHANNEL } from '../../src/protocol/back-channel.ts';
 import type { Envelope } from '../../src/protocol/message.ts';
 import { scanEnvelope } from '../../src/protocol/scan.ts';
 import { createKeyRing } from '../../src/seal/key-ring.ts';
+import { createNotes } from '../../src/session/notes.ts';
 import { createSessions, type Session, type Sessions } from '../../src/session/sessions.ts';
 import type { UpstreamCall, UpstreamReply } from '../../src/upstream/call.ts';
 import type { Fleet } from '../../src/upstream/fleet.ts';
 import type { ServerStatus } from '../../src/upstream/status.ts';
-import { groupSpec, listingOf, serverSpec, worldOf } from './catalog-worlds.ts';
+import { bytesOf, groupSpec, listingOf, listingWith, serverSpec, worldOf } from './catalog-worlds.ts';
 import { type FrozenKernel, frozenKernel } from './frozen-kernel.ts';
 import { holderOf, keyRecord, secretOf } from './small-worlds.ts';
 
 export const ENOUGH = { maxDepth: 64, maxIdBytes: 256, strict: true } as const;
+
+const READY = { state: 'ready', tools: 2, prompts: 1, resources: 1, templates: 1, restarts: 0 } as const;
 
 export interface Asked {
   readonly server: string;
@@ -68,6 +72,8 @@ export class LineRig {
       admission: this.admission,
       catalog: this.catalog,
       fleet: this.#fleet(),
+      notes: createNotes({ kernel, limits: this.limits }),
+      questions: createQuestions({ kernel, limits: this.limits, slot: 1 }),
       version: '9.9.9',
       requestIdPrefix: 'r-',
     });
@@ -80,8 +86,7 @@ export class LineRig {
         this.asked.push({ server, call });
         return this.reply(server, call);
       },
-      status: (server) =>
-        ({ server, state: 'ready', tools: 2, restarts: 0, ...this.statuses.get(server) }) as ServerStatus,
+      status: (server) => ({ ...READY, server, ...this.statuses.get(server) }) as ServerStatus,
       rawListing: () => undefined,
     };
     return played as Fleet;
@@ -116,6 +121,23 @@ export class LineRig {
     if (isRefusal(reply) || reply.kind !== 'result' || !reply.session) throw new Error('initialize was refused');
     return reply.session;
   }
+}
+
+/** Servers with prompts, resources and a template; `files` has one URI that `git` has too, and completes nothing. */
+export function richRig(): LineRig {
+  const row = (member: string, value: string) => bytesOf({ [member]: value, name: member === 'uri' ? 'n' : 't' });
+  const git = listingWith('git', [{ name: 'log', inputSchema: { type: 'object' } }], {
+    prompts: [bytesOf({ name: 'review' })],
+    resources: [row('uri', 'git://head')],
+    templates: [row('uriTemplate', 'git://{commit}')],
+    declared: ['tools', 'prompts', 'resources', 'completions'],
+  });
+  const files = listingWith('files', [], {
+    resources: [row('uri', 'files://x'), row('uri', 'git://head')],
+    declared: ['resources'],
+  });
+  const world = worldOf([serverSpec('git'), serverSpec('files')], [git, files], [groupSpec('dev', ['git'])]);
+  return new LineRig({ world });
 }
 
 export function envelopeOf(message: object | string): Envelope {

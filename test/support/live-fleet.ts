@@ -19,8 +19,11 @@ import { createFleet, type Fleet } from '../../src/upstream/fleet.ts';
 import { createPeerDoor } from '../../src/upstream/peer-door.ts';
 import type { Transport, TransportEvents } from '../../src/upstream/transport.ts';
 import { createHttpTransport } from '../../src/upstream/transports/http.ts';
+import { createSseTransport } from '../../src/upstream/transports/sse.ts';
 import { createStdioTransport } from '../../src/upstream/transports/stdio.ts';
+import { createUntypedTransport } from '../../src/upstream/transports/untyped.ts';
 import { delay, until } from './hub.ts';
+import { NOBODY } from './nobody.ts';
 import { FAULT, serverSpec } from './stdio-rig.ts';
 
 export interface LiveFleetOptions {
@@ -62,11 +65,24 @@ export class LiveFleet {
       const { transport } = spec;
       if (transport.kind === 'stdio')
         return createStdioTransport({ ...shared, spec, process: transport, installLock, searchPath, events });
-      if (transport.kind === 'sse') throw new Error('not here');
-      return createHttpTransport({ ...shared, spec, http: transport, egress, events, launched: undefined });
+      if (transport.kind === 'sse') return createSseTransport({ ...shared, spec, sse: transport, egress, events });
+      const makeHttp = (own: TransportEvents) =>
+        createHttpTransport({ ...shared, spec, http: transport, egress, events: own, launched: undefined });
+      if (!transport.untyped) return makeHttp(events);
+      const makeSse = (own: TransportEvents) =>
+        createSseTransport({ ...shared, spec, sse: transport, egress, events: own });
+      return createUntypedTransport({ kernel, server: spec.name, events, makeHttp, makeSse });
     };
     const peerSocket = () => options.socketPath ?? '/nowhere';
-    this.fleet = createFleet({ kernel, limits, version: '0', slot: options.slot ?? 1, peerSocket, makeTransport });
+    this.fleet = createFleet({
+      kernel,
+      limits,
+      version: '0',
+      slot: options.slot ?? 1,
+      peerSocket,
+      makeTransport,
+      everybody: NOBODY,
+    });
   }
 
   /** Serves this fleet to sibling hubs on its socket. */
@@ -152,6 +168,10 @@ export function httpSpec(slug: string, url: string, more: Partial<ServerSpec> = 
     ...{ name: slug, slug, homeHub: 0, transport: { kind: 'http', url, headers: {}, launch: undefined } },
     ...more,
   });
+}
+
+export function sseSpec(slug: string, url: string, headers: Readonly<Record<string, string>> = {}): ServerSpec {
+  return httpSpec(slug, url, { transport: { kind: 'sse', url, headers } });
 }
 
 /** `fault-stdio.ts` in one of its modes. */

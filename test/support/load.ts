@@ -27,7 +27,7 @@ export class Client {
   readonly #agent: Agent;
   readonly #streams: ClientRequest[] = [];
   session: string | undefined;
-  /** Comments and events seen on its GET streams. */
+  /** Comments and events with a message seen on its GET streams. */
   comments = 0;
   events = 0;
   /** GET streams that ended. */
@@ -101,7 +101,7 @@ export class Client {
           answer.setEncoding('utf8');
           answer.on('data', (chunk: string) => {
             this.comments += chunk.split('\n').filter((line) => line.startsWith(':')).length;
-            this.events += chunk.split('\n').filter((line) => line.startsWith('data:')).length;
+            this.events += chunk.split('\n').filter((line) => /^data: *\{/.test(line)).length;
           });
           answer.on('error', () => {});
           answer.on('close', () => {

@@ -12,3 +12,12 @@ export const EVERYTHING = { command: 'node', args: [`${SCOPE}/server-everything/
 export function faultServer(...flags: readonly string[]) {
   return { command: 'node', args: [`${ROOT}/test/support/fault-stdio.ts`, ...flags] };
 }
+
+/** server-filesystem over the example files. */
+export const FILESYSTEM = {
+  command: 'node',
+  args: [`${SCOPE}/server-filesystem/dist/index.js`, `${ROOT}/examples/files`],
+} as const;
+
+/** server-memory; for reading only, because what it remembers would stay in its own directory. */
+export const MEMORY = { command: 'node', args: [`${SCOPE}/server-memory/dist/index.js`] } as const;

@@ -9,7 +9,7 @@ import { memberSpan, stringAt } from '../scan.ts';
 import { LATEST_2025, negotiate } from './versions.ts';
 
 /** What a client declared, as bits of a sealed session. */
-export const CAPABILITY = { roots: 1, sampling: 2, elicitation: 4, elicitationUrl: 8 } as const;
+export const CAPABILITY = { roots: 1, sampling: 2, elicitation: 4, elicitationUrl: 8, samplingTools: 16 } as const;
 
 /** Longest name or version of the other side, in bytes. */
 const NAME_BYTES = 200;
@@ -43,9 +43,11 @@ export function readInitialize(json: Buffer): Outcome<ClientHello> {
 function bitsFrom(json: Buffer, capabilities: Span): number {
   const has = (span: Span) => span.at >= 0 && json[span.at] === OPEN_OBJECT;
   const elicitation = memberSpan(json, capabilities, 'elicitation');
+  const sampling = memberSpan(json, capabilities, 'sampling');
   let bits = 0;
   if (has(memberSpan(json, capabilities, 'roots'))) bits |= CAPABILITY.roots;
-  if (has(memberSpan(json, capabilities, 'sampling'))) bits |= CAPABILITY.sampling;
+  if (has(sampling)) bits |= CAPABILITY.sampling;
+  if (has(memberSpan(json, sampling, 'tools'))) bits |= CAPABILITY.samplingTools;
   if (has(elicitation)) bits |= CAPABILITY.elicitation;
   if (has(memberSpan(json, elicitation, 'url'))) bits |= CAPABILITY.elicitationUrl;
   return bits;
@@ -70,9 +72,23 @@ export function initializeResult(hello: HubHello): Buffer {
   );
 }
 
-/** The hub's own initialize towards a server: no client capabilities, so that a shared link is never asked anything. */
-export function initializeParams(client: { readonly name: string; readonly version: string }): Buffer {
-  return Buffer.from(JSON.stringify({ protocolVersion: LATEST_2025, capabilities: {}, clientInfo: client }));
+/** The hub's own initialize towards a server. `capabilityBits` = what its client side declared: 0 on a shared link, which is never asked anything. */
+export function initializeParams(
+  client: { readonly name: string; readonly version: string },
+  capabilityBits: number,
+): Buffer {
+  const capabilities = capabilitiesFrom(capabilityBits);
+  return Buffer.from(JSON.stringify({ protocolVersion: LATEST_2025, capabilities, clientInfo: client }));
+}
+
+function capabilitiesFrom(bits: number): object {
+  const has = (bit: number) => (bits & bit) !== 0;
+  const url = has(CAPABILITY.elicitationUrl) ? { form: {}, url: {} } : {};
+  return {
+    ...(has(CAPABILITY.roots) ? { roots: { listChanged: true } } : {}),
+    ...(has(CAPABILITY.sampling) ? { sampling: has(CAPABILITY.samplingTools) ? { tools: {} } : {} } : {}),
+    ...(has(CAPABILITY.elicitation) ? { elicitation: url } : {}),
+  };
 }
 
 export interface ServerHello {

@@ -16,6 +16,11 @@ export function isVersion2025(version: string): boolean {
   return VERSIONS_2025.includes(version);
 }
 
+/** Clients before 2025-11-25 take an event without data for broken JSON. */
+export function primesStreams(version: string): boolean {
+  return version >= '2025-11-25';
+}
+
 /**
  * The header MCP-Protocol-Version of a request after initialize. Absent or empty: undefined (VS Code sends none). Any date of ours is taken, also
  * another one than the session's (Claude Code sends 2025-11-25 in sessions of 2024-11-05). Refuses the rest with `invalid-request` (HTTP 400).

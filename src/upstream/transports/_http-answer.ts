@@ -3,7 +3,9 @@
  * Promises: pure; decides by status and media type, never by texts; what is quoted of a server's page is short and has no control characters.
  * Does not: read bodies (`_http-exchange.ts`).
  */
+import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../kernel/errors.ts';
+import type { Refusal } from '../../kernel/outcome.ts';
 import type { ResponseHeaders } from '../../net/egress.ts';
 
 /** `error` = an HTTP error whose body may say why; `auth`, `redirect` and `done` need no body. */
@@ -126,4 +128,26 @@ function quoted(body: Buffer, maxBytes: number): string {
     .toString('utf8', 0, maxBytes)
     .replace(/[\p{Cc}\ufffd]+/gu, ' ')
     .trim();
+}
+
+/** What an answer of a kind that can be no reply means for its request. */
+export function faultOf(kind: AnswerKind, server: string, status: number, headers: ResponseHeaders): HubError {
+  if (kind === 'auth') return authFault(server, status);
+  if (kind === 'redirect') return redirectFault(server, status, headers);
+  return protocolFault(
+    server,
+    status,
+    kind === 'coded' ? 'it is compressed though nobody asked' : wrongType(headers, status),
+  );
+}
+
+/** Events that are no messages, or too large. */
+export function eventFault(
+  { code, message }: Refusal,
+  { server, limits }: { readonly server: string; readonly limits: Pick<Limits, 'answerBytes'> },
+  status: number,
+): HubError {
+  return code === 'upstream-too-large'
+    ? largeFault(server, limits.answerBytes)
+    : protocolFault(server, status, message);
 }

@@ -1,6 +1,6 @@
 /**
  * Stands between the transport's parts and the link: silent once stopped, and a listener that throws is reported instead of thrown into
- * undici (which would fail the exchange, or end the process from an error handler).
+ * the pool (which would fail the exchange).
  * Does not: change or keep events.
  */
 import type { Kernel } from '../../kernel/kernel.ts';

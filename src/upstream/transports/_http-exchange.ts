@@ -1,7 +1,7 @@
 /**
- * One POST to an HTTP server and all that comes of it, as a handler of undici's `dispatch` (no promise, no signal, no timer per call).
+ * One POST to an HTTP server and all that comes of it, as a handler of the egress pool (no promise, no signal, no timer per call).
  * Promises: `failed` or the reply comes at most once; the body is always read to its end or the socket destroyed; a server that goes on
- * after its reply is cut after a second; nothing thrown by a listener reaches undici.
+ * after its reply is cut after a second; nothing thrown by a listener reaches the pool.
  * Does not: watch silence or totals (the link does, and calls `abort`), or choose sockets (egress does).
  */
 import type { HubError } from '../../kernel/errors.ts';
@@ -13,21 +13,21 @@ import type { Envelope } from '../../protocol/message.ts';
 import {
   type AnswerKind,
   answerKind,
-  authFault,
   crowdedFault,
   endedFault,
+  eventFault,
+  faultOf,
   headerOf,
   httpFault,
   largeFault,
   mediaType,
   protocolFault,
-  redirectFault,
   sessionIdIn,
-  wrongType,
 } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
 import type { ExchangeHost, ExchangeOrigin, SentExchange } from './_http-host.ts';
 import { EventReader, isHarmlessTwice, isReplyTo, lostSessionError, messagesIn } from './_http-messages.ts';
+import type { StreamPlace } from './_http-resume.ts';
 
 /** Read of what comes after an exchange is settled, so that its connection can be used again. */
 const DRAIN_BYTES = 64 * 1024;
@@ -41,12 +41,18 @@ export class HttpExchange implements ResponseHandler, SentExchange {
   slot = -1;
   /** Waits for the answer to notifications/initialized. */
   held = false;
+  /** Waits until the rest of its answer may be fetched. */
+  resting = false;
+  readonly place: StreamPlace | undefined;
   /** While `dispatch` runs: a fault then is kept here for `send` to refuse with, instead of an event before `send` returns. */
   refused: HubError | undefined;
   dispatching = false;
   readonly #host: ExchangeHost;
   readonly #sinceMs: number;
   readonly #gone: (() => void) | undefined;
+  /** From `dispatch`: by it a request that still waits for a connection is aborted. */
+  #dispatched: ResponseController | undefined;
+  /** The same once the request was about to be written: its server may have got it. */
   #controller: ResponseController | undefined;
   #kind: AnswerKind | undefined;
   #status = 0;
@@ -68,6 +74,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     this.session = origin.session;
     this.again = origin.again;
     this.#gone = origin.gone;
+    this.place = origin.place;
     this.#sinceMs = host.kernel.clock.nowMs();
   }
 
@@ -75,13 +82,20 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     return this.#aborted;
   }
 
-  /** Nobody waits for it any more: its socket is destroyed at once, or as soon as it gets one. */
+  dispatched(controller: ResponseController): void {
+    this.#dispatched = controller;
+    if (this.#aborted) this.#cut();
+  }
+
+  /** Nobody waits for it any more: it leaves the pool at once, with the connection that carries it. */
   abort(): void {
     if (this.#aborted) return;
     this.#aborted = true;
     this.#settled = true;
-    if (this.held) this.#release();
-    else this.#cut();
+    if (this.held || this.resting) {
+      this.resting = false;
+      this.#release();
+    } else this.#cut();
   }
 
   onRequestStart(controller: ResponseController): void {
@@ -115,8 +129,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     if (this.id !== undefined) this.#host.events.alive(this.id);
     if (!this.#host.buffered.take(chunk.length)) {
       this.#fail(crowdedFault(this.#host.server));
-      this.#cut();
-      return;
+      return this.#cut();
     }
     this.#heldBytes += chunk.length;
     if (this.#kind === 'sse') this.#readEvents(chunk);
@@ -132,7 +145,8 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     if (!this.#settled) {
       if (this.#kind === 'json') this.#finishJson();
       else if (this.#kind === 'error') this.#finishError();
-      else if (this.id !== undefined) this.#fail(endedFault(this.#host.server, this.#context('answer').waitedMs));
+      else if (this.id !== undefined && !this.#goOn())
+        this.#fail(endedFault(this.#host.server, this.#context('answer').waitedMs));
     }
     this.#release();
   }
@@ -144,13 +158,29 @@ export class HttpExchange implements ResponseHandler, SentExchange {
       // A kept-alive connection may be closed by its server while we write to it. Whether the request was read cannot be known, so only
       // what may safely happen twice is sent again, once, on another connection.
       if (unanswered && !this.again && isHarmlessTwice(this.frame) && this.#host.resend(this)) this.#settled = true;
-      else this.#fail(hubErrorFromNet(fault, this.#context(this.#phase())));
+      else if (!this.#goOn()) this.#fail(hubErrorFromNet(fault, this.#context(this.#phase())));
     }
     this.#release();
   }
 
+  /** The stream has ended without the answer, at a place where it can be taken up again. */
+  #goOn(): boolean {
+    const seen = this.#reader?.lastEventId;
+    const lastEventId = seen ?? this.place?.lastEventId;
+    if (this.#aborted || this.id === undefined || this.#kind !== 'sse' || lastEventId === undefined) return false;
+    const tries = seen === undefined ? (this.place?.tries ?? 0) + 1 : 1;
+    const goesOn = this.#host.goOn(this, { lastEventId, retryMs: this.#reader?.retryMs ?? this.place?.retryMs, tries });
+    if (goesOn) this.#settled = true;
+    return goesOn;
+  }
+
   #begin(kind: AnswerKind, headers: ResponseHeaders): void {
     const { limits, server } = this.#host;
+    // The call must not be sent again: it has been read.
+    if (this.place && kind !== 'sse') {
+      this.#fail(endedFault(server, this.#context('answer').waitedMs));
+      return this.#cut();
+    }
     if (kind === 'json' || kind === 'sse') {
       if (this.id !== undefined) this.#host.events.alive(this.id);
       if (kind === 'sse') this.#reader = new EventReader(limits);
@@ -162,25 +192,13 @@ export class HttpExchange implements ResponseHandler, SentExchange {
       this.#headers = headers;
       this.#body = new BodyCollector(limits.errorBytes);
     } else if (kind === 'done') this.#settle();
-    else if (kind === 'auth') this.#fail(authFault(server, this.#status));
-    else if (kind === 'redirect') this.#fail(redirectFault(server, this.#status, headers));
     else if (kind === 'lost') this.#lost();
-    else
-      this.#fail(
-        protocolFault(
-          this.#host.server,
-          this.#status,
-          kind === 'coded' ? 'it is compressed though nobody asked' : wrongType(headers, this.#status),
-        ),
-      );
+    else this.#fail(faultOf(kind, server, this.#status, headers));
   }
 
   #finishJson(): void {
     const messages = messagesIn(this.#takeBody(), this.#host.limits);
-    if (isRefusal(messages)) {
-      this.#fail(protocolFault(this.#host.server, this.#status, messages.message));
-      return;
-    }
+    if (isRefusal(messages)) return this.#fail(protocolFault(this.#host.server, this.#status, messages.message));
     for (const message of messages) this.#deliver(message);
     if (!this.#settled)
       this.#fail(protocolFault(this.#host.server, this.#status, 'it has another id than the request'));
@@ -193,12 +211,10 @@ export class HttpExchange implements ResponseHandler, SentExchange {
       const messages = messagesIn(body, this.#host.limits);
       const message = isRefusal(messages) ? undefined : messages[0];
       if (message?.kind === 'reply' && isReplyTo(message, this.id)) {
-        this.#deliver(message);
-        return;
+        return this.#deliver(message);
       }
       if (message && this.#status === 400 && this.session !== undefined && lostSessionError(message)) {
-        this.#lost();
-        return;
+        return this.#lost();
       }
     }
     this.#fail(httpFault(this.#host.server, this.#status, this.#headers, body));
@@ -208,13 +224,8 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     const messages = this.#reader?.read(chunk);
     if (messages === undefined) return;
     if (isRefusal(messages)) {
-      this.#fail(
-        messages.code === 'upstream-too-large'
-          ? largeFault(this.#host.server, this.#host.limits.answerBytes)
-          : protocolFault(this.#host.server, this.#status, messages.message),
-      );
-      this.#cut();
-      return;
+      this.#fail(eventFault(messages, this.#host, this.#status));
+      return this.#cut();
     }
     for (const message of messages) this.#deliver(message);
     // At the end of an event nothing is kept.
@@ -258,7 +269,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
   }
 
   #cut(): void {
-    this.#controller?.abort(this.#host.abortReason);
+    (this.#controller ?? this.#dispatched)?.abort(this.#host.abortReason);
   }
 
   #release(): void {
@@ -268,6 +279,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     if (this.#linger) this.#host.kernel.wheel.remove(this.#linger);
     this.#linger = undefined;
     this.#controller = undefined;
+    this.#dispatched = undefined;
     if (this.#gone) this.#gone();
     else this.#host.released(this);
   }

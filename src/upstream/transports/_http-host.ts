@@ -5,6 +5,7 @@ import type { Limits } from '../../config/limits.ts';
 import type { CappedCount } from '../../kernel/capped.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { TransportEvents } from '../transport.ts';
+import type { StreamPlace } from './_http-resume.ts';
 
 /** An exchange, as the transport sees it. */
 export interface SentExchange {
@@ -15,6 +16,8 @@ export interface SentExchange {
   readonly session: string | undefined;
   /** Sent a second time already, or not to be. */
   readonly again: boolean;
+  /** It fetches the rest of an answer from here on; undefined = it sends the frame. */
+  readonly place: StreamPlace | undefined;
   /** Place in the transport's slots; −1 = none. */
   slot: number;
 }
@@ -34,6 +37,8 @@ export interface ExchangeHost {
   sessionGiven(id: string): void;
   /** The server does not know the session that this exchange was sent in. */
   sessionMissing(exchange: SentExchange): void;
+  /** Fetches the rest of an answer whose stream has ended. False = it cannot. */
+  goOn(exchange: SentExchange, place: StreamPlace): boolean;
   /** Sends the same frame once more in place of this exchange. False = it cannot. */
   resend(exchange: SentExchange): boolean;
   /** The exchange is over at the wire; its slot is free. */
@@ -47,4 +52,5 @@ export interface ExchangeOrigin {
   readonly again: boolean;
   /** Hears of its end at the wire instead of the transport's slots. */
   readonly gone: (() => void) | undefined;
+  readonly place?: StreamPlace;
 }

@@ -88,7 +88,7 @@ export async function endSession({ host, pool, path, headers, deadline }: EndSes
   }
 }
 
-/** Wants the status line only. undici insists on the full set of methods. */
+/** Wants the status line only. */
 class EndHandler implements ResponseHandler {
   readonly #reason: Error;
   readonly #done: () => void;

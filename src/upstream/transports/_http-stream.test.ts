@@ -27,17 +27,17 @@ function rig(random = () => 0) {
           return aborted;
         },
         paused: false,
-        reason: null,
         abort(reason) {
           if (aborted) return;
           aborted = true;
-          handler.onResponseError?.(controller, reason);
+          handler.onResponseError(controller, reason);
         },
         pause: () => {},
         resume: () => {},
       };
       opened.push({ atMs: frozen.kernel.clock.nowMs(), request, handler, controller });
-      handler.onRequestStart?.(controller, null);
+      handler.onRequestStart(controller);
+      return controller;
     },
     probe: () => Promise.resolve(),
     close: () => Promise.resolve(),
@@ -56,11 +56,11 @@ function rig(random = () => 0) {
   });
   const answer = (status: number, text = '', type = 'text/event-stream'): Opened => {
     const last = opened.at(-1)!;
-    last.handler.onResponseStart?.(last.controller, status, { 'content-type': type });
-    if (text !== '' && !last.controller.aborted) last.handler.onResponseData?.(last.controller, Buffer.from(text));
+    last.handler.onResponseStart(last.controller, status, { 'content-type': type });
+    if (text !== '' && !last.controller.aborted) last.handler.onResponseData(last.controller, Buffer.from(text));
     return last;
   };
-  const end = (last: Opened): void => last.handler.onResponseEnd?.(last.controller, {});
+  const end = (last: Opened): void => last.handler.onResponseEnd(last.controller);
   return { ...frozen, stream, opened, messages, answer, end, lost: () => lost };
 }
 

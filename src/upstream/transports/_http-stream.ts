@@ -51,7 +51,9 @@ export class ServerStream {
     const { pool, path, headers } = this.#options;
     const exchange = new StreamExchange(this.#options, (end) => this.#ended(exchange, end));
     this.#opening = exchange;
-    pool.dispatch({ method: 'GET', path, headers: headers(this.#lastEventId), body: null }, exchange);
+    exchange.dispatched(
+      pool.dispatch({ method: 'GET', path, headers: headers(this.#lastEventId), body: null }, exchange),
+    );
   }
 
   close(): void {
@@ -114,6 +116,12 @@ class StreamExchange implements ResponseHandler {
   abort(): void {
     this.#aborted = true;
     this.#cut();
+  }
+
+  dispatched(controller: ResponseController): void {
+    if (this.#over) return;
+    this.#controller = controller;
+    if (this.#aborted) this.#cut();
   }
 
   onRequestStart(controller: ResponseController): void {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { type FaultHttp, startFaultHttp } from '../../../test/support/fault-http.ts';
 import type { FaultHttpFlags } from '../../../test/support/fault-http-flags.ts';
@@ -238,4 +239,32 @@ test('a server that is not there is refused at once, with nothing executed', asy
     return true;
   });
   await rig.close();
+});
+
+test('requests that still wait for their connection are aborted at once, and their places are free', async () => {
+  const mute = createServer((socket) => socket.on('error', () => {}).resume());
+  await new Promise<void>((resolve) => mute.listen(0, '127.0.0.1', resolve));
+  const { port } = mute.address() as AddressInfo;
+  const rig = await httpRig(`https://127.0.0.1:${port}/mcp`, { limits: { serverConnections: 2, connectMs: 60_000 } });
+  const fill = (): number[] => {
+    const ids: number[] = [];
+    for (;;) {
+      try {
+        ids.push(rig.begin('ping'));
+      } catch {
+        return ids;
+      }
+    }
+  };
+  const first = fill();
+  assert.equal(first.length > 2, true);
+  for (const id of first) rig.transport.abort(id);
+  assert.equal(fill().length, first.length, 'as many as before');
+  await rig.close();
+  assert.equal(rig.kernel.waits.size, 0);
+  assert.equal(
+    rig.told.some((entry) => entry.kind === 'failed' && first.includes(entry.id ?? -1)),
+    false,
+  );
+  await new Promise((resolve) => mute.close(resolve));
 });

@@ -10,20 +10,19 @@
 import type { Limits } from '../../config/limits.ts';
 import { CappedCount, CappedSlots } from '../../kernel/capped.ts';
 import type { Deadline } from '../../kernel/deadline.ts';
-import { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../../kernel/outcome.ts';
 import type { HttpSpec, ServerSpec } from '../../kernel/snapshot.ts';
-import type { Egress, EgressPool } from '../../net/egress.ts';
-import { basicLogin } from '../../net/header-value.ts';
+import type { Egress } from '../../net/egress.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { guardedEvents } from './_http-events.ts';
 import { HttpExchange } from './_http-exchange.ts';
-import { RequestHeaders } from './_http-headers.ts';
 import type { ExchangeHost, SentExchange } from './_http-host.ts';
-import { OPEN_AT_ONCE, Outbox } from './_http-outbox.ts';
+import { Outbox } from './_http-outbox.ts';
+import { dispatchLater, RESUMES, type StreamPlace } from './_http-resume.ts';
 import { endSession, stopLaunched, untilListening } from './_http-session.ts';
 import { ServerStream } from './_http-stream.ts';
+import { openWire, requestOf, SIDE_REQUESTS, type Wire } from './_http-wire.ts';
 
 /** A program that the hub runs and that listens at the URL (`launch` in the configuration). Its maker reports its exit to `events.closed`. */
 export interface LaunchedServer {
@@ -45,9 +44,6 @@ export interface HttpTransportOptions {
   readonly launched: LaunchedServer | undefined;
 }
 
-/** Sockets beside those of calls: pings and lists, notifications, the GET stream, DELETE. Hung calls must not keep the liveness question from going out. */
-const SIDE_SOCKETS = 8;
-const SIDE_REQUESTS = SIDE_SOCKETS - OPEN_AT_ONCE - 1;
 /** Answers of the largest size that may be arriving from one server at once. */
 const LARGE_ANSWERS = 4;
 /** Where the port of a launched program goes in its URL. */
@@ -57,13 +53,6 @@ const HOLD_MS = 1000;
 
 export function createHttpTransport(options: HttpTransportOptions): Transport {
   return new HttpTransport(options);
-}
-
-/** Everything that exists once the address is known. */
-interface Wire {
-  readonly pool: EgressPool;
-  readonly path: string;
-  readonly headers: RequestHeaders;
 }
 
 class HttpTransport implements Transport, ExchangeHost {
@@ -118,20 +107,8 @@ class HttpTransport implements Transport, ExchangeHost {
       address = address.replace(PORT_IN_URL, String(port));
     }
     this.events.phase('connect');
-    if (!URL.canParse(address))
-      throw new HubError('config-invalid', {
-        message: 'The server’s address is not a URL.',
-        detail: { server: this.server },
-      });
-    const url = new URL(address);
-    const connections = this.limits.serverConnections + SIDE_SOCKETS;
-    const pool = egress.open(url, { owner: this.server, connections, addresses: 'any' });
-    this.#wire = {
-      pool,
-      path: pool.pathOf(url),
-      headers: new RequestHeaders(http.headers, basicLogin(url), pool.headers),
-    };
-    if (launched) await untilListening(this.kernel, pool, this.server, deadline);
+    this.#wire = openWire(egress, this.limits, { server: this.server, http, address });
+    if (launched) await untilListening(this.kernel, this.#wire.pool, this.server, deadline);
   }
 
   send(frame: Buffer, id: number | undefined, deadline: Deadline): Outcome<void> {
@@ -223,6 +200,14 @@ class HttpTransport implements Transport, ExchangeHost {
     return true;
   }
 
+  goOn({ frame, id, session }: SentExchange, place: StreamPlace): boolean {
+    if (this.#stopped || place.tries > RESUMES) return false;
+    const next = new HttpExchange(this, frame, id, { session, again: true, gone: undefined, place });
+    if (!this.#admit(next)) return false;
+    dispatchLater(this.kernel.timers, next, place.retryMs, () => this.#dispatch(next));
+    return true;
+  }
+
   released(exchange: SentExchange): void {
     if (exchange.slot >= 0) this.#exchanges.free(exchange.slot);
     exchange.slot = -1;
@@ -235,8 +220,7 @@ class HttpTransport implements Transport, ExchangeHost {
 
   #dispatch(exchange: HttpExchange): void {
     if (!this.#wire) return;
-    const { pool, path, headers } = this.#wire;
-    pool.dispatch({ method: 'POST', path, headers: headers.post, body: exchange.frame }, exchange);
+    exchange.dispatched(this.#wire.pool.dispatch(requestOf(exchange, this.#wire), exchange));
   }
 
   #sendLetter(frame: Buffer, deadline: Deadline): Outcome<void> {

@@ -1,0 +1,26 @@
+/**
+ * completion/complete: to the server of the prompt or template that an argument belongs to.
+ * Promises: a server that does not complete is not asked; its completion is empty.
+ */
+import type { Target } from '../catalog/route.ts';
+import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import { scanRefParams } from '../protocol/scan.ts';
+import type { Call, Reply } from './call.ts';
+import { unknownPrompt } from './prompt.ts';
+import { notFound } from './resource.ts';
+import type { RoutedCall } from './routed.ts';
+
+const NOTHING = Buffer.from('{"completion":{"values":[],"hasMore":false}}');
+
+export function createCompletion(send: RoutedCall): (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>> {
+  return function complete(call) {
+    const { envelope, view } = call;
+    const params = scanRefParams(envelope.bytes, envelope.params);
+    if (isRefusal(params)) return params;
+    const { name, of } = params;
+    const target: Target | undefined = of === 'prompt' ? view.promptRoute(name) : view.templateRoute(name);
+    if (!target) return of === 'prompt' ? unknownPrompt(name) : notFound(name);
+    if (!view.declares(target.server, 'completions')) return { kind: 'result', json: NOTHING };
+    return send(call, { params, target });
+  };
+}

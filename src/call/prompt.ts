@@ -1,0 +1,28 @@
+/**
+ * prompts/get: from the exposed name to the server's own prompt and back, as tools/call does it.
+ */
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { scanCallParams } from '../protocol/scan.ts';
+import type { Call, Reply } from './call.ts';
+import type { FirstListing } from './first-listing.ts';
+import type { RoutedCall } from './routed.ts';
+
+export function createPromptGet(
+  send: RoutedCall,
+  firstListing: FirstListing,
+): (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>> {
+  return function getPrompt(call) {
+    const { bytes, params: span } = call.envelope;
+    const params = scanCallParams(bytes, span);
+    if (isRefusal(params)) return params;
+    const target = call.view.promptRoute(params.name);
+    if (target) return send(call, { params, target });
+    const unknown = unknownPrompt(params.name);
+    const late = firstListing.routeTo(params.name, call, (view) => view.promptRoute(params.name), unknown);
+    return late?.then((found) => (isRefusal(found) ? found : send(call, { params, target: found }))) ?? unknown;
+  };
+}
+
+export function unknownPrompt(name: string): Refusal {
+  return new Refusal('unknown-prompt', `Unknown prompt: ${name.slice(0, 100)}`);
+}

@@ -1,0 +1,92 @@
+/**
+ * What a server asks the user of a client (sampling, elicitation, roots), and the client's answer, which comes by a request of its own.
+ * Promises: a question has exactly one session that may answer it, and is answered at most once; its id is the hub's own and names the hub
+ * that waits; it ends by its deadline, and the client is told that nobody waits any more.
+ * Does not: choose the stream (`downstream/`) or know which server asks (`upstream/`).
+ */
+import { randomBytes } from 'node:crypto';
+import type { Limits } from '../config/limits.ts';
+import { CappedMap } from '../kernel/capped.ts';
+import type { EndReason } from '../kernel/deadline.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { Answer, Asking } from '../protocol/back-channel.ts';
+import type { Envelope } from '../protocol/message.ts';
+import { notificationFrame, requestFrame } from '../protocol/write.ts';
+import type { Session } from '../session/sessions.ts';
+
+export interface SessionAsking extends Asking {
+  readonly session: Session;
+  /** False = there is no way to the client now. */
+  send(frame: Buffer): boolean;
+}
+
+export interface Questions {
+  /** Never rejects. */
+  ask(asking: SessionAsking): Promise<Outcome<Answer>>;
+  /** A reply from a client of this session. What nobody asked for is dropped. */
+  answered(session: Session, envelope: Envelope): void;
+  /** Slot of the hub that waits for this reply; undefined = it is no reply to a question of a hub. */
+  ownerOf(envelope: Envelope): number | undefined;
+}
+
+interface Open {
+  readonly random: string;
+  readonly settle: (outcome: Outcome<Answer>) => void;
+}
+
+const QUESTION_ID = /^"mcphub-(\d{1,3})-[\w-]{4,16}-\d{1,15}"$/;
+const LONGEST_ID = 64;
+
+export interface QuestionsParts {
+  readonly kernel: Kernel;
+  readonly limits: Pick<Limits, 'questions'>;
+  /** Slot of this hub. */
+  readonly slot: number;
+}
+
+export function createQuestions({ kernel, limits, slot }: QuestionsParts): Questions {
+  const life = randomBytes(6).toString('base64url');
+  const open = new CappedMap<string, Open>('call.questions', limits.questions, 'refuse', kernel.ceilings);
+  let asked = 0;
+
+  return {
+    ask({ session, send, method, params, deadline, owner }) {
+      asked += 1;
+      const id = `"mcphub-${slot}-${life}-${asked}"`;
+      return new Promise((resolve) => {
+        const settle = (outcome: Outcome<Answer>): void => {
+          if (!open.delete(id)) return;
+          wait.leave();
+          forget();
+          resolve(outcome);
+        };
+        if (!open.set(id, { random: session.random, settle }))
+          return resolve(new Refusal('overloaded', 'Too many questions to users are open.', { setting: 'questions' }));
+        const wait = kernel.waits.open('client-answer', owner, deadline);
+        let forget = () => {};
+        forget = deadline.onEnd((reason) => {
+          send(notificationFrame('notifications/cancelled', cancelParams(id, reason)));
+          settle(new Refusal('client-silent', undefined, { phase: 'question' }));
+        });
+        if (!send(requestFrame(id, method, params))) settle(new Refusal('client-cannot-be-asked'));
+      });
+    },
+    answered(session, { bytes, id, result, error }) {
+      const question = id.end - id.at > LONGEST_ID ? undefined : open.get(bytes.toString('latin1', id.at, id.end));
+      if (question?.random !== session.random) return;
+      const span = result.at >= 0 ? result : error;
+      const json = Buffer.from(bytes.subarray(span.at, span.end));
+      question.settle({ kind: result.at >= 0 ? 'result' : 'error', json });
+    },
+    ownerOf({ bytes, id }) {
+      if (id.at < 0 || id.end - id.at > LONGEST_ID) return undefined;
+      const parts = QUESTION_ID.exec(bytes.toString('latin1', id.at, id.end));
+      return parts ? Number(parts[1]) : undefined;
+    },
+  };
+}
+
+function cancelParams(id: string, reason: EndReason): Buffer {
+  return Buffer.from(`{"requestId":${id},"reason":${JSON.stringify(reason)}}`);
+}

@@ -1,0 +1,55 @@
+/**
+ * resources/read: from a URI to the server that has it, and back.
+ * Promises: a result is passed as the bytes it was; only where clients know a resource by another URI than its server does (two servers had the
+ * same) is `contents[].uri` what clients know; nobody is asked for a URI that fits nothing.
+ */
+import { exposedUri } from '../catalog/exposed-uri.ts';
+import type { ResourceRoute } from '../catalog/route.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { elementSpans, memberSpan, scanCallParams, stringAt } from '../protocol/scan.ts';
+import { replaceSpans } from '../protocol/write.ts';
+import type { Call, Reply } from './call.ts';
+import type { FirstCatalog } from './first-catalog.ts';
+import type { LineRooms } from './rooms.ts';
+import type { RoutedCall } from './routed.ts';
+import { viewIn } from './view-in.ts';
+
+/** Contents of one result whose URIs are looked at. */
+const CONTENTS = 10_000;
+
+export function createResourceRead(
+  send: RoutedCall,
+  firstCatalog: FirstCatalog,
+  { catalog }: Pick<LineRooms, 'catalog'>,
+): (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>> {
+  return function readResource(call) {
+    const { bytes, params: span } = call.envelope;
+    const params = scanCallParams(bytes, span, 'uri');
+    if (isRefusal(params)) return params;
+    const { name: uri } = params;
+    const go = (target: ResourceRoute | undefined): Outcome<Reply> | Promise<Outcome<Reply>> => {
+      if (!target) return notFound(uri);
+      return send(call, { params, target, shape: target.renamed ? (json) => withUri(json, target, uri) : undefined });
+    };
+    const target = call.view.resourceRoute(uri);
+    const waiting = target ? undefined : firstCatalog.wait(call);
+    if (waiting === undefined) return go(target);
+    return waiting.then(() => go((viewIn(catalog, call.viewName) ?? call.view).resourceRoute(uri)));
+  };
+}
+
+export function notFound(uri: string): Refusal {
+  return new Refusal('resource-not-found', undefined, { uri: uri.slice(0, 2000) });
+}
+
+/** The resource itself has the URI that was asked for; what comes with it, one that leads to the same server. */
+function withUri(json: Buffer, { server, native }: ResourceRoute, asked: string): Buffer {
+  const contents = memberSpan(json, { at: 0, end: json.length }, 'contents');
+  const edits = elementSpans(json, contents, CONTENTS).flatMap((content) => {
+    const span = memberSpan(json, content, 'uri');
+    const uri = stringAt(json, span);
+    if (uri === undefined) return [];
+    return [{ ...span, with: Buffer.from(JSON.stringify(uri === native ? asked : exposedUri(server, uri))) }];
+  });
+  return edits.length === 0 ? json : replaceSpans(json, edits);
+}

@@ -1,0 +1,97 @@
+/**
+ * One client request on its way to one server and back, whatever its method: deadline, cancel, progress, and the bytes as they were.
+ * Promises: the client's progress token and id come back unchanged; a call without a session ends upstream when its client goes away, one with
+ * a session goes on (2025 era: a disconnect is not a cancel); a server's own error passes untouched.
+ * Does not: find the server (`tool.ts`, `prompt.ts`, `resource.ts`, `completion.ts`), or wait by itself; `fleet.call` holds every budget.
+ */
+import type { Target } from '../catalog/route.ts';
+import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import type { BackChannel } from '../protocol/back-channel.ts';
+import { passesLevel } from '../protocol/log-level.ts';
+import type { CallParams } from '../protocol/message.ts';
+import { callParamsFor } from '../protocol/write.ts';
+import type { UpstreamReply } from '../upstream/call.ts';
+import type { Call, Reply } from './call.ts';
+import type { Cancels } from './cancel.ts';
+import type { LineRooms } from './rooms.ts';
+import { laneOwnerOf } from './updates.ts';
+
+export interface Routed {
+  readonly params: CallParams;
+  readonly target: Target;
+  /** The native name of the tool that is called, for its own times and the record; undefined = something else is asked for. */
+  readonly tool?: string;
+  /** Makes the client's result from the server's; undefined = it is the same. */
+  readonly shape?: ((json: Buffer) => Buffer) | undefined;
+}
+
+export type RoutedCall = (call: Call, routed: Routed) => Outcome<Reply> | Promise<Outcome<Reply>>;
+
+export function createRoutedCall(
+  rooms: Pick<LineRooms, 'kernel' | 'fleet' | 'notes' | 'sessions' | 'questions'>,
+  cancels: Cancels,
+): RoutedCall {
+  const { kernel, fleet } = rooms;
+
+  return function send(call, { params, target, tool, shape }) {
+    const { envelope, incoming, session, principal } = call;
+    const times = fleet.timesOf(target.server, tool);
+    const deadline = kernel.deadline(times.totalMs);
+    const slot = session ? cancels.remember({ owner: session.id, rawId: rawIdOf(call), deadline }) : -1;
+    if (!session || incoming.isLostWhenGone) incoming.onGone(() => deadline.end('client-gone'));
+    const back = new CallBack(incoming.back, params.progressToken, () => session && rooms.notes.level(session.random));
+    // A name that is the same on both sides keeps its spelling.
+    const nativeJson = params.name === target.native ? undefined : target.nativeJson;
+    const outcome = fleet.call(target.server, {
+      method: envelope.method,
+      params: (token) =>
+        callParamsFor(
+          envelope.bytes,
+          envelope.params,
+          params,
+          nativeJson,
+          back.progressToken === undefined ? undefined : token,
+        ),
+      times,
+      deadline,
+      back,
+      lane: session && (() => laneOwnerOf(session, rooms)),
+      fairKey: principal.family,
+      owner: call.requestId,
+    });
+    const finish = (answer: Outcome<UpstreamReply>): Outcome<Reply> => {
+      deadline[Symbol.dispose]();
+      cancels.forget(slot);
+      if (isRefusal(answer)) return answer;
+      const note = { server: target.server, tool };
+      if (answer.kind === 'error') return { kind: 'error', json: answer.json, note };
+      return { kind: 'result', json: shape ? shape(answer.json) : answer.json, note };
+    };
+    return outcome instanceof Promise ? outcome.then(finish) : finish(outcome);
+  };
+}
+
+function rawIdOf(call: Call): string {
+  const { bytes, id } = call.envelope;
+  return bytes.toString('utf8', id.at, id.end);
+}
+
+/** The exchange's channel with this call's own token, and what its session wants to hear. */
+class CallBack implements BackChannel {
+  readonly progressToken: string | undefined;
+  readonly #back: BackChannel;
+  readonly #level: () => string | undefined;
+  readonly ask: BackChannel['ask'];
+
+  constructor(back: BackChannel, progressToken: string | undefined, level: () => string | undefined) {
+    this.#back = back;
+    this.progressToken = progressToken;
+    this.#level = level;
+    this.ask = back.ask?.bind(back);
+  }
+
+  notify(method: string, params: Buffer): void {
+    if (method === 'notifications/message' && !passesLevel(params, this.#level())) return;
+    this.#back.notify(method, params);
+  }
+}

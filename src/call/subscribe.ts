@@ -1,0 +1,66 @@
+/**
+ * resources/subscribe and resources/unsubscribe: what a session wants to hear about.
+ * Promises: a server that all share is subscribed to once, however many sessions listen, and let go when the last one leaves; what the server
+ * refuses is not noted; the session's own note outlives the hub.
+ * Does not: carry updates (`updates.ts`).
+ * Source: protocol.md §1.4, resources.
+ */
+import type { ResourceRoute } from '../catalog/route.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { CallParams } from '../protocol/message.ts';
+import { scanCallParams } from '../protocol/scan.ts';
+import type { Session } from '../session/sessions.ts';
+import type { Call, Reply } from './call.ts';
+import { notFound } from './resource.ts';
+import type { LineRooms } from './rooms.ts';
+import type { RoutedCall } from './routed.ts';
+
+const DONE: Reply = { kind: 'result', json: Buffer.from('{}') };
+
+export type Subscribe = (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>>;
+
+export function createSubscribe(send: RoutedCall, rooms: Pick<LineRooms, 'notes'>): Subscribe {
+  const { notes } = rooms;
+
+  /** One that asks its users has a connection for each session, and each subscribes for itself. */
+  const isShared = (call: Call, server: string): boolean =>
+    !call.world.servers.some(({ slug, interactive }) => slug === server && interactive);
+
+  function subscribe(call: Call, session: Session, params: CallParams, route: ResourceRoute): ReturnType<Subscribe> {
+    const { server, native: uri } = route;
+    const { name: named } = params;
+    const note = (): Outcome<Reply> =>
+      notes.subscribe(session.random, { server, uri, named })
+        ? DONE
+        : new Refusal('overloaded', 'This session is subscribed to too many resources.');
+    if (isShared(call, server) && notes.urisOf(server).includes(uri)) return note();
+    return after(send(call, { params, target: route }), note);
+  }
+
+  function unsubscribe(call: Call, session: Session, params: CallParams, route: ResourceRoute): ReturnType<Subscribe> {
+    const { server, native: uri } = route;
+    notes.unsubscribe(session.random, server, uri);
+    if (isShared(call, server) && notes.urisOf(server).includes(uri)) return DONE;
+    return send(call, { params, target: route });
+  }
+
+  return function answer(call) {
+    const { envelope, session, view } = call;
+    const params = scanCallParams(envelope.bytes, envelope.params, 'uri');
+    if (isRefusal(params)) return params;
+    if (!session) return new Refusal('invalid-request', `${envelope.method} needs a session: send initialize first.`);
+    const route = view.resourceRoute(params.name);
+    if (!route) return notFound(params.name);
+    return envelope.method === 'resources/subscribe'
+      ? subscribe(call, session, params, route)
+      : unsubscribe(call, session, params, route);
+  };
+}
+
+function after(
+  outcome: Outcome<Reply> | Promise<Outcome<Reply>>,
+  then: () => Outcome<Reply>,
+): Outcome<Reply> | Promise<Outcome<Reply>> {
+  const good = (reply: Outcome<Reply>) => (!isRefusal(reply) && reply.kind === 'result' ? then() : reply);
+  return outcome instanceof Promise ? outcome.then(good) : good(outcome);
+}

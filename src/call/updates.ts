@@ -1,0 +1,57 @@
+/**
+ * What servers say outside of any call, on its way to the sessions that want to hear it: changed resources, log lines, finished elicitations.
+ * Promises: an update of a resource reaches the sessions that are subscribed to it and no other, under the name by which each knows it; a log
+ * line passes the session's level; nothing of a shared server goes to everybody.
+ * Does not: follow servers' lists (`catalog/`) or keep subscriptions (`session/notes.ts`).
+ */
+
+import { passesLevel } from '../protocol/log-level.ts';
+import { memberSpan, stringAt } from '../protocol/scan.ts';
+import { notificationFrame, replaceSpans } from '../protocol/write.ts';
+import type { Session } from '../session/sessions.ts';
+import type { LaneOwner } from '../upstream/talk.ts';
+import type { LineRooms } from './rooms.ts';
+
+const UPDATED = 'notifications/resources/updated';
+const MESSAGE = 'notifications/message';
+const MAX_URI_BYTES = 8192;
+
+type UpdateRooms = Pick<LineRooms, 'sessions' | 'notes'>;
+
+/** Of a server that all share: an update goes to whoever is subscribed; anything else belongs to nobody for certain, and is dropped. */
+export function tellSubscribers(rooms: UpdateRooms, server: string, method: string, params: Buffer): void {
+  const uri = method === UPDATED ? uriIn(params) : undefined;
+  if (uri === undefined) return;
+  for (const { id, named } of rooms.notes.subscribers(server, uri))
+    rooms.sessions.sendTo(id, notificationFrame(method, renamed(params, uri, named)));
+}
+
+/** The session as the lanes of servers that ask their users see it. */
+export function laneOwnerOf(session: Session, rooms: UpdateRooms & Pick<LineRooms, 'questions'>): LaneOwner {
+  const { sessions, notes, questions } = rooms;
+  const { random: id, capabilityBits } = session;
+  return {
+    id,
+    capabilityBits,
+    logLevel: () => notes.level(id),
+    subscriptions: (server) => notes.subscriptions(id).flatMap((one) => (one.server === server ? [one.uri] : [])),
+    notify(method, params) {
+      if (method === MESSAGE && !passesLevel(params, notes.level(id))) return false;
+      const uri = method === UPDATED ? uriIn(params) : undefined;
+      const wish = uri === undefined ? undefined : notes.subscriptions(id).find((one) => one.uri === uri);
+      const text = uri === undefined || wish === undefined ? params : renamed(params, uri, wish.named);
+      return sessions.sendTo(id, notificationFrame(method, text));
+    },
+    ask: (asking) => questions.ask({ ...asking, session, send: (frame) => sessions.sendTo(id, frame) }),
+  };
+}
+
+function uriIn(params: Buffer): string | undefined {
+  return stringAt(params, memberSpan(params, { at: 0, end: params.length }, 'uri'), MAX_URI_BYTES);
+}
+
+function renamed(params: Buffer, uri: string, named: string): Buffer {
+  if (named === uri) return params;
+  const span = memberSpan(params, { at: 0, end: params.length }, 'uri');
+  return replaceSpans(params, [{ ...span, with: Buffer.from(JSON.stringify(named)) }]);
+}

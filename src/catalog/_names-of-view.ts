@@ -1,0 +1,103 @@
+/**
+ * The tools or the prompts of one view: where each name leads, and the bytes of the list.
+ * Promises: immutable; the list is serialised once; a name leads to what is shown under it, or by another spelling to the one thing that it can
+ * mean; a spelling that two share, or that is another's given name, leads nowhere.
+ */
+import { createHash } from 'node:crypto';
+import { joinedJson } from './_json-list.ts';
+import type { Item, Shelf } from './_shelf.ts';
+import { nameAliases, normalName } from './names.ts';
+import type { Route } from './route.ts';
+
+/** One server's shelf in a view; `allowed` = native names, undefined = all. */
+export interface ShelfPick {
+  readonly shelf: Shelf;
+  readonly allowed: ReadonlySet<string> | undefined;
+}
+
+/** The server to which an exposed name was given, in or outside the view. */
+export type OwnerOf = (exposed: string) => { readonly server: string; readonly native: string } | undefined;
+
+const AMBIGUOUS = Symbol('two share this spelling');
+
+interface Spellings {
+  readonly exposed: ReadonlyMap<string, Route>;
+  readonly native: ReadonlyMap<string, Route | typeof AMBIGUOUS>;
+  readonly normal: ReadonlyMap<string, Route | typeof AMBIGUOUS>;
+}
+
+export class NamesOfView {
+  /** Changes exactly when the list does. */
+  readonly digest: string;
+  readonly #items: readonly Item[]; // bounded by: servers × serverTools
+  readonly #ownerOf: OwnerOf;
+  #spellings: Spellings | undefined;
+  #json: Buffer | undefined;
+
+  constructor(digest: string, picks: readonly ShelfPick[], ownerOf: OwnerOf) {
+    this.digest = digest;
+    this.#items = picks.flatMap(({ shelf, allowed }) =>
+      allowed ? shelf.items.filter(({ route }) => allowed.has(route.native)) : shelf.items,
+    );
+    this.#ownerOf = ownerOf;
+  }
+
+  get count(): number {
+    return this.#items.length;
+  }
+
+  route(name: string): Route | undefined {
+    this.#spellings ??= spellingsOf(this.#items);
+    const exact = this.#spellings.exposed.get(name);
+    if (exact) return exact;
+    const normal = normalName(name);
+    const found = this.#spellings.native.get(name) ?? this.#spellings.normal.get(normal);
+    if (found === undefined || found === AMBIGUOUS) return undefined;
+    return this.#isOthers(name, found) || this.#isOthers(normal, found) ? undefined : found;
+  }
+
+  /** A client that remembers the name of something it may no longer see must not reach another by it. */
+  #isOthers(spelling: string, { server, native }: Route): boolean {
+    const owner = this.#ownerOf(spelling);
+    return owner !== undefined && (owner.server !== server || owner.native !== native);
+  }
+
+  json(): Buffer {
+    this.#json ??= joinedJson(this.#items.map(({ json }) => json));
+    return this.#json;
+  }
+}
+
+/** The same object when nothing has changed. */
+export function namesOfView(
+  picks: readonly ShelfPick[],
+  ownerOf: OwnerOf,
+  before: NamesOfView | undefined,
+): NamesOfView {
+  const digest = digestOf(picks);
+  return before?.digest === digest ? before : new NamesOfView(digest, picks, ownerOf);
+}
+
+function digestOf(picks: readonly ShelfPick[]): string {
+  const hash = createHash('sha256');
+  for (const { shelf, allowed } of picks) {
+    hash.update(shelf.digest);
+    if (!allowed) hash.update('*');
+    else for (const item of shelf.items) hash.update(allowed.has(item.route.native) ? '+' : '-');
+  }
+  return hash.digest('hex');
+}
+
+function spellingsOf(items: readonly Item[]): Spellings {
+  const exposed = new Map<string, Route>();
+  const native = new Map<string, Route | typeof AMBIGUOUS>();
+  const normal = new Map<string, Route | typeof AMBIGUOUS>();
+  for (const { route } of items) {
+    exposed.set(route.exposed, route);
+    native.set(route.native, native.has(route.native) ? AMBIGUOUS : route);
+    for (const alias of new Set([...nameAliases(route.server, route.native), normalName(route.exposed)])) {
+      normal.set(alias, normal.has(alias) ? AMBIGUOUS : route);
+    }
+  }
+  return { exposed, native, normal };
+}

@@ -1,0 +1,256 @@
+/**
+ * The hub's side of `mcphub bridge`: one POST a message, the session, its standing stream, and streams that break off.
+ * Promises: each request gets exactly one answer, also when the hub goes away in mid-call (the stream is resumed, else the client is told);
+ * the session is opened anew, once, when the hub does not know it any more; nothing waits for ever for a hub that does not answer its
+ * connection.
+ * Does not: read or write stdio (`bridge.ts`).
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Kernel } from '../kernel/kernel.ts';
+import { SseDecoder } from '../protocol/sse.ts';
+import { type BridgeRequest, type BridgeTarget, type RequestEars, sendRequest } from './bridge-request.ts';
+
+/** What came back for one message. */
+export interface BridgeEars {
+  /** One JSON-RPC message for the client. */
+  message(text: Buffer): void;
+  /** The request `idRaw` has ended without an answer. */
+  failed(idRaw: Buffer, why: string): void;
+  say(words: string): void;
+}
+
+const TRIES = 8;
+const TRY_AGAIN_MS = 500;
+const MAX_BYTES = 64 * 1024 * 1024;
+
+interface Post {
+  readonly body: Buffer;
+  readonly idRaw: Buffer | undefined;
+  readonly isInitialize: boolean;
+  readonly tries: number;
+}
+
+export class BridgeLink {
+  readonly #kernel: Kernel;
+  readonly #target: BridgeTarget;
+  readonly #ears: BridgeEars;
+  #session: string | undefined;
+  /** The client's own, to open the session anew with. */
+  #hello: Buffer | undefined;
+  #renewing: Promise<boolean> | undefined;
+  #standing: { lastId: string | undefined } | undefined;
+  #stopped = false;
+  #open = 0;
+
+  constructor(kernel: Kernel, target: BridgeTarget, ears: BridgeEars) {
+    this.#kernel = kernel;
+    this.#target = target;
+    this.#ears = ears;
+  }
+
+  /** Requests that wait for their answer. */
+  get open(): number {
+    return this.#open;
+  }
+
+  send(body: Buffer, about: { idRaw: Buffer | undefined; method: string }): void {
+    const isInitialize = about.method === 'initialize';
+    if (isInitialize) this.#hello = body;
+    if (about.idRaw) this.#open += 1;
+    this.#post({ body, idRaw: about.idRaw, isInitialize, tries: 0 });
+    if (about.method === 'notifications/initialized') this.#stand(undefined, 0);
+  }
+
+  /** Ends the session; settles when the hub has heard it, or after a second. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    if (this.#session === undefined) return;
+    await new Promise<void>((resolve) => {
+      const timer = this.#kernel.timers.after(1000, resolve);
+      const done = (): void => {
+        timer[Symbol.dispose]();
+        resolve();
+      };
+      this.#request('DELETE', {}, undefined, {
+        answer: (answer) => void answer.resume().on('end', done),
+        failed: done,
+      });
+    });
+  }
+
+  #post(post: Post): void {
+    const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+    this.#request('POST', headers, post.body, {
+      answer: (answer) => this.#answered(post, answer),
+      failed: (why, wasConnected) => {
+        // What never reached the hub may be sent again: it is being started or replaced.
+        if (!wasConnected && post.tries < TRIES && !this.#stopped)
+          this.#kernel.timers.after(TRY_AGAIN_MS, () => this.#post({ ...post, tries: post.tries + 1 }));
+        else this.#fail(post.idRaw, why);
+      },
+    });
+  }
+
+  #answered(post: Post, answer: IncomingMessage): void {
+    const { statusCode: status = 0, headers } = answer;
+    const session = headers['mcp-session-id'];
+    if (post.isInitialize && typeof session === 'string') this.#session = session;
+    if (status === 404 && this.#session !== undefined && !post.isInitialize && post.tries < TRIES) {
+      answer.resume();
+      void this.#renew().then((renewed) => {
+        if (renewed) this.#post({ ...post, tries: TRIES });
+        else this.#fail(post.idRaw, 'the hub does not know this session any more');
+      });
+      return;
+    }
+    if (headers['content-type']?.startsWith('text/event-stream')) this.#stream(post.idRaw, answer, 0);
+    else this.#whole(post.idRaw, answer, status);
+  }
+
+  #whole(idRaw: Buffer | undefined, answer: IncomingMessage, status: number): void {
+    const chunks: Buffer[] = []; // bounded by: MAX_BYTES
+    let bytes = 0;
+    answer.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > MAX_BYTES) answer.destroy(new Error('the answer is too large'));
+      else chunks.push(chunk);
+    });
+    answer.on('error', (fault) => this.#fail(idRaw, fault.message));
+    answer.on('end', () => {
+      if (!idRaw) return;
+      const text = Buffer.concat(chunks);
+      if (text.length === 0 || !answer.headers['content-type']?.includes('json'))
+        return this.#fail(idRaw, `the hub answered with status ${status}`);
+      this.#settled(text);
+    });
+  }
+
+  /** An answer that comes as a stream; when it breaks off, the client's place in it is taken up again. */
+  #stream(idRaw: Buffer | undefined, answer: IncomingMessage, tries: number, from?: string): void {
+    let lastId = from;
+    let over = false;
+    const decoder = new SseDecoder(MAX_BYTES, (event) => {
+      lastId = event.id ?? lastId;
+      if (event.data.length === 0) return;
+      if (idRaw && isReplyTo(event.data)) {
+        over = true;
+        this.#settled(event.data);
+      } else this.#ears.message(event.data);
+    });
+    answer.on('data', (chunk: Buffer) => decoder.push(Buffer.from(chunk)));
+    answer.on('error', () => {});
+    answer.on('close', () => {
+      if (over || !idRaw) return;
+      if (lastId === undefined || tries >= TRIES || this.#stopped)
+        return this.#fail(idRaw, 'the hub went away in mid-call');
+      this.#kernel.timers.after(TRY_AGAIN_MS, () => this.#resume(idRaw, lastId ?? '', tries + 1));
+    });
+  }
+
+  #resume(idRaw: Buffer, lastId: string, tries: number): void {
+    const again = (why: string): void => {
+      if (tries >= TRIES || this.#stopped) this.#fail(idRaw, why);
+      else this.#kernel.timers.after(TRY_AGAIN_MS, () => this.#resume(idRaw, lastId, tries + 1));
+    };
+    this.#request('GET', { accept: 'text/event-stream', 'last-event-id': lastId }, undefined, {
+      answer: (answer) => {
+        if (answer.statusCode === 200) return this.#stream(idRaw, answer, tries, lastId);
+        answer.resume();
+        again(`the hub answered with status ${answer.statusCode}`);
+      },
+      failed: again,
+    });
+  }
+
+  /** The standing stream, for what nobody asked for. It comes back for as long as the session lives. */
+  #stand(lastId: string | undefined, tries: number): void {
+    const mine = { lastId };
+    this.#standing = mine;
+    const again = (): void => {
+      if (this.#stopped || this.#standing !== mine) return;
+      const restMs = Math.min(TRY_AGAIN_MS * 2 ** Math.min(tries, 6), 30_000);
+      this.#kernel.timers.after(restMs, () => {
+        if (this.#standing === mine) this.#stand(mine.lastId, tries + 1);
+      });
+    };
+    const headers: Record<string, string> = { accept: 'text/event-stream' };
+    if (lastId !== undefined) headers['last-event-id'] = lastId;
+    this.#request('GET', headers, undefined, {
+      answer: (answer) => {
+        if (answer.statusCode !== 200) {
+          answer.resume();
+          return again();
+        }
+        const decoder = new SseDecoder(MAX_BYTES, (event) => {
+          mine.lastId = event.id ?? mine.lastId;
+          if (event.data.length > 0) this.#ears.message(event.data);
+        });
+        answer.on('data', (chunk: Buffer) => decoder.push(Buffer.from(chunk)));
+        answer.on('error', () => {});
+        answer.on('close', () => {
+          if (this.#standing === mine && !this.#stopped) this.#stand(mine.lastId, 0);
+        });
+      },
+      failed: again,
+    });
+  }
+
+  /** One renewal for all that met the same 404. */
+  #renew(): Promise<boolean> {
+    this.#renewing ??= this.#renewOnce().finally(() => {
+      this.#renewing = undefined;
+    });
+    return this.#renewing;
+  }
+
+  #renewOnce(): Promise<boolean> {
+    const hello = this.#hello;
+    this.#session = undefined;
+    if (!hello) return Promise.resolve(false);
+    this.#ears.say('the session was lost; it is opened anew');
+    return new Promise((resolve) => {
+      const headers = { 'content-type': 'application/json', accept: 'application/json' };
+      this.#request('POST', headers, hello, {
+        answer: (answer) => {
+          const session = answer.headers['mcp-session-id'];
+          answer.resume();
+          if (typeof session !== 'string') return resolve(false);
+          this.#session = session;
+          this.#stand(undefined, 0);
+          resolve(true);
+        },
+        failed: () => resolve(false),
+      });
+    });
+  }
+
+  #settled(text: Buffer): void {
+    this.#open -= 1;
+    this.#ears.message(text);
+  }
+
+  #fail(idRaw: Buffer | undefined, why: string): void {
+    if (!idRaw) return this.#ears.say(why);
+    this.#open -= 1;
+    this.#ears.failed(idRaw, why);
+  }
+
+  #request(
+    method: BridgeRequest['method'],
+    headers: Readonly<Record<string, string>>,
+    body: Buffer | undefined,
+    ears: RequestEars,
+  ): void {
+    sendRequest(this.#target, this.#kernel.timers, { method, headers, body, session: this.#session }, ears);
+  }
+}
+
+/** A message with a result or an error and no method. Looked at once per event of a call's own stream. */
+function isReplyTo(data: Buffer): boolean {
+  try {
+    const message = JSON.parse(data.toString('utf8')) as { method?: unknown; id?: unknown };
+    return message.method === undefined && message.id !== undefined;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * `mcphub bridge`: a hub for clients that can only start a program. Messages come on stdin and go out on stdout, one a line.
+ * Promises: stdout carries messages and nothing else; the end of stdin ends it, after the answers that are on their way (at most 5 s); a hub
+ * that is not there is said in the answer to each request, and on stderr once.
+ * Does not: look at messages beyond their id and method.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { socketName } from '../kernel/guard-wire.ts';
+import { createKernel } from '../kernel/kernel.ts';
+import { isRefusal } from '../kernel/outcome.ts';
+import { LineSplitter } from '../protocol/lines.ts';
+import { scanEnvelope } from '../protocol/scan.ts';
+import { errorFrame } from '../protocol/write.ts';
+import { hubAddress } from './ask.ts';
+import { BridgeLink } from './bridge-link.ts';
+import type { BridgeTarget } from './bridge-request.ts';
+import { CliFailure, EXIT } from './exit.ts';
+import { say } from './output.ts';
+
+export interface BridgeOptions {
+  readonly url?: string;
+  readonly keyFile?: string;
+  readonly dataDir?: string;
+}
+
+const LINE_BYTES = 16 * 1024 * 1024;
+const LAST_ANSWERS_MS = 5000;
+const NULL_ID = Buffer.from('null');
+const NEWLINE = Buffer.from('\n');
+
+/** `path` = a group or a server; undefined = everything. */
+export async function bridge(path: string | undefined, options: BridgeOptions): Promise<void> {
+  const target = targetFrom(path, options);
+  const kernel = createKernel();
+  let said = '';
+  const tell = (words: string): void => {
+    if (words !== said) say(`mcphub bridge: ${words}`);
+    said = words;
+  };
+  const write = (text: Buffer): void => {
+    const isOneLine = !text.includes(0x0a) && !text.includes(0x0d);
+    // A pretty-printed message is put on one line; JSON has no raw line ends inside strings.
+    const line = isOneLine ? text : Buffer.from(text.toString('utf8').replace(/[\r\n]+/g, ' '));
+    process.stdout.write(Buffer.concat([line, NEWLINE]));
+  };
+  const link = new BridgeLink(kernel, target, {
+    message: write,
+    failed(idRaw, why) {
+      tell(why);
+      const message = `The hub at ${placeOf(target)} did not answer: ${why}. Is it running? \`mcphub start\` starts one.`;
+      write(errorFrame(idRaw, { code: -32000, message }));
+    },
+    say: tell,
+  });
+  await readLines((line) => {
+    const envelope = scanEnvelope(line, { maxDepth: 512, maxIdBytes: 1024, strict: false });
+    if (isRefusal(envelope)) return write(errorFrame(NULL_ID, { code: -32700, message: envelope.message }));
+    const { kind, id, method, bytes } = envelope;
+    const idRaw = kind === 'request' ? Buffer.from(bytes.subarray(id.at, id.end)) : undefined;
+    link.send(Buffer.from(line), { idRaw, method });
+  });
+  const untilMs = kernel.clock.nowMs() + LAST_ANSWERS_MS;
+  // The kernel's timers hold no process; these answers do.
+  const hold = setInterval(() => {}, LAST_ANSWERS_MS);
+  while (link.open > 0 && kernel.clock.nowMs() < untilMs)
+    await new Promise<void>((resolve) => kernel.timers.after(25, resolve));
+  await link.stop();
+  clearInterval(hold);
+  process.exit(EXIT.ok);
+}
+
+function targetFrom(path: string | undefined, options: BridgeOptions): BridgeTarget {
+  const segment = path === undefined ? '' : `/${encodeURIComponent(path)}`;
+  const address = options.url ?? process.env.MCPHUB_URL;
+  const key = options.keyFile === undefined ? process.env.MCPHUB_KEY : readKey(options.keyFile);
+  if (address === undefined || address === '') {
+    const socketPath = join(hubAddress(options.dataDir).runDir, socketName('hub', 1));
+    return { url: undefined, socketPath, path: `/mcp${segment}`, key: undefined };
+  }
+  const url = URL.parse(address);
+  if (url === null || !/^https?:$/.test(url.protocol))
+    throw new CliFailure(
+      EXIT.usage,
+      `--url takes an address such as http://localhost:3000/mcp, not ${JSON.stringify(address)}`,
+    );
+  if (!key)
+    throw new CliFailure(
+      EXIT.auth,
+      'A hub at a URL needs a key: put it in MCPHUB_KEY, or name a file with --key-file.',
+    );
+  const base = url.pathname === '/' ? '/mcp' : url.pathname.replace(/\/$/, '');
+  return { url, socketPath: undefined, path: `${base}${segment}`, key };
+}
+
+function readKey(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch {
+    throw new CliFailure(EXIT.usage, `--key-file ${file} cannot be read.`);
+  }
+}
+
+function placeOf({ url, socketPath }: BridgeTarget): string {
+  return url ? url.origin : (socketPath ?? 'its socket');
+}
+
+/** Settles at the end of stdin, or when the client has closed stdout. */
+function readLines(take: (line: Buffer) => void): Promise<void> {
+  const lines = new LineSplitter(LINE_BYTES);
+  return new Promise((resolve, reject) => {
+    process.stdout.on('error', () => resolve());
+    process.stdin.on('data', (chunk: Buffer) => {
+      lines.push(Buffer.from(chunk));
+      for (let line = lines.next(); line !== undefined; line = lines.next()) take(line);
+      if (lines.overlong) reject(new CliFailure(EXIT.error, `a line on stdin is longer than ${LINE_BYTES} bytes`));
+    });
+    process.stdin.on('end', () => resolve());
+    process.stdin.on('error', () => resolve());
+  });
+}

@@ -1,0 +1,193 @@
+/**
+ * Clients of 2024-11-05: one long GET /sse on which everything comes, and POST /messages for what the client says.
+ * Promises: the first event names where to post; a post is answered 202 and its reply comes on the stream, once; only the key that opened the
+ * stream may post to it; when the stream ends its calls and its session end, for nobody can be told any more; a post that lands on another
+ * hub of this machine reaches the one that holds the stream.
+ * Does not: resume (the date has no word for it).
+ * Source: specification 2024-11-05, transports; protocol.md §1.1.
+ */
+import { randomBytes } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { PathTarget } from '../auth/access.ts';
+import type { Reply, Visit } from '../call/call.ts';
+import type { Line } from '../call/line.ts';
+import type { Questions } from '../call/questions.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Limits } from '../config/limits.ts';
+import { CappedMap } from '../kernel/capped.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { Answer, Asking, BackChannel } from '../protocol/back-channel.ts';
+import type { Envelope } from '../protocol/message.ts';
+import { scanEnvelope } from '../protocol/scan.ts';
+import { notificationFrame } from '../protocol/write.ts';
+import type { Session, Sessions } from '../session/sessions.ts';
+import { readBody } from './body.ts';
+import { batchPiece } from './exchange.ts';
+import { writeRefusal } from './http-answer.ts';
+import type { Siblings } from './siblings.ts';
+import type { SseStream, Streams } from './streams.ts';
+import { visitFrom } from './visit.ts';
+
+export interface OldSseParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly slot: number;
+  readonly line: Line;
+  readonly catalog: Catalog;
+  readonly sessions: Sessions;
+  readonly questions: Questions;
+  readonly streams: Streams;
+  readonly siblings: Siblings;
+}
+
+export interface OldSse {
+  /** `segment` = the group or server after `/sse/` or `/messages/`, decoded; empty for none. */
+  open(request: IncomingMessage, response: ServerResponse, segment: string): void;
+  post(request: IncomingMessage, response: ServerResponse, segment: string): void;
+}
+
+interface Open {
+  readonly id: string;
+  readonly stream: SseStream;
+  /** Who opened it. */
+  readonly owner: string;
+  /** Made by the client's initialize. */
+  session: Session | undefined;
+  /** What ends with the stream. */
+  readonly goners: Set<() => void>; // bounded by: the calls of this stream, which admission counts
+}
+
+const OPEN_ID = /^(\d{1,3})-[\w-]{22}$/;
+const ANSWERED = Buffer.from('Accepted');
+
+export function createOldSse(parts: OldSseParts): OldSse {
+  const { kernel, limits, slot, line, catalog, sessions, questions, streams, siblings } = parts;
+  const open = new CappedMap<string, Open>('downstream.old-sse', limits.streams, 'refuse', kernel.ceilings);
+
+  function targetOf(segment: string): PathTarget | undefined {
+    return segment === '' ? { kind: 'all' } : catalog.pathOf(segment);
+  }
+
+  /** Who comes; undefined = the refusal has been written. */
+  function callerOf(request: IncomingMessage, response: ServerResponse, segment: string) {
+    const target = targetOf(segment);
+    const visit = visitFrom(request, target ?? { kind: 'all' }, false);
+    const caller = line.identify(visit);
+    const refusal = isRefusal(caller) ? caller : target === undefined ? new Refusal('not-found') : undefined;
+    if (refusal) writeRefusal(response, refusal, undefined, request);
+    if (refusal || isRefusal(caller)) return undefined;
+    return { visit, owner: `${caller.principal.userId}\n${caller.principal.family}` };
+  }
+
+  function close(one: Open, reason: string): void {
+    if (!open.delete(one.id)) return;
+    for (const gone of [...one.goners]) gone();
+    one.goners.clear();
+    // Nobody else knows its id: what it subscribed to, and its own connections to servers, would stay for nobody.
+    if (one.session) sessions.end(one.session.id, 'stream-closed');
+    kernel.bus.publish({
+      type: 'stream-closed',
+      session: one.session?.shortId ?? one.id.slice(0, 8),
+      reason,
+      ms: Math.round(kernel.clock.nowMs() - one.stream.openedMs),
+    });
+  }
+
+  function take(one: Open, envelope: Envelope, visit: Visit): void {
+    const back = new OldBack(one, questions);
+    const gone = new Set<() => void>(); // bounded by: one call
+    const outcome = line.answer({
+      envelope,
+      visit: { ...visit, sessionId: one.session?.id },
+      back,
+      isLostWhenGone: true,
+      onGone(listener) {
+        gone.add(listener);
+        one.goners.add(listener);
+      },
+    });
+    const finish = (late: Outcome<Reply>): void => {
+      back.over = true;
+      for (const listener of gone) one.goners.delete(listener);
+      if (!isRefusal(late) && late.kind === 'result' && late.session) {
+        one.session = late.session;
+        sessions.attach(late.session, one.stream);
+      }
+      const piece = batchPiece(envelope, late);
+      if (piece) one.stream.send(piece);
+    };
+    if (outcome instanceof Promise) void outcome.then(finish);
+    else finish(outcome);
+  }
+
+  return {
+    open(request, response, segment) {
+      const caller = callerOf(request, response, segment);
+      if (!caller) return;
+      const id = `${slot}-${randomBytes(16).toString('base64url')}`;
+      const stream = streams.open(response, {}, (reason) => close(one, reason));
+      if (isRefusal(stream)) return writeRefusal(response, stream);
+      const one: Open = { id, stream, owner: caller.owner, session: undefined, goners: new Set() };
+      if (!open.set(id, one)) return stream.close('too-many-streams');
+      const path = segment === '' ? '/messages' : `/messages/${encodeURIComponent(segment)}`;
+      stream.event('endpoint', Buffer.from(`${path}?sessionId=${id}${keyGiven(request)}`));
+      kernel.bus.publish({ type: 'stream-opened', session: id.slice(0, 8) });
+    },
+
+    post(request, response, segment) {
+      const id = inQuery(request.url, 'sessionId');
+      const owner = id === undefined ? undefined : OPEN_ID.exec(id)?.[1];
+      const elsewhere = owner !== undefined && Number(owner) !== slot;
+      const caller = elsewhere ? undefined : callerOf(request, response, segment);
+      if (!elsewhere && !caller) return;
+      readBody(request, { kernel, limits }, (body) => {
+        if (isRefusal(body))
+          return body.code === 'client-gone' ? undefined : writeRefusal(response, body, undefined, request);
+        const unknown = () =>
+          writeRefusal(response, new Refusal('session-unknown', 'No stream of this id is open: GET /sse first.'));
+        if (elsewhere) return siblings.pass(request, response, { slot: Number(owner), body, away: unknown });
+        const one = id === undefined ? undefined : open.get(id);
+        if (!one || !caller || one.owner !== caller.owner) return unknown();
+        const envelope = scanEnvelope(body, { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: true });
+        if (isRefusal(envelope)) return writeRefusal(response, envelope);
+        response.writeHead(202, { 'content-type': 'text/plain', 'content-length': ANSWERED.length }).end(ANSWERED);
+        take(one, envelope, caller.visit);
+      });
+    },
+  };
+}
+
+/** A call's way back: all on the one stream. */
+class OldBack implements BackChannel {
+  readonly progressToken = undefined;
+  over = false;
+  readonly #open: Open;
+  readonly #questions: Questions;
+
+  constructor(open: Open, questions: Questions) {
+    this.#open = open;
+    this.#questions = questions;
+  }
+
+  notify(method: string, params: Buffer): void {
+    if (!this.over) this.#open.stream.send(notificationFrame(method, params));
+  }
+
+  async ask(asking: Asking): Promise<Outcome<Answer>> {
+    const { session, stream } = this.#open;
+    if (!session || this.over) return new Refusal('client-cannot-be-asked');
+    return this.#questions.ask({ ...asking, session, send: (frame) => stream.send(frame) });
+  }
+}
+
+/** A client that came in by a key in the address (`settings.keyInQuery`) posts to the address that it is told, and has no header there either. */
+function keyGiven({ url, headers }: IncomingMessage): string {
+  const key = inQuery(url, 'key');
+  return key !== undefined && headers.authorization === `Bearer ${key}` ? `&key=${encodeURIComponent(key)}` : '';
+}
+
+function inQuery(url: string | undefined, name: string): string | undefined {
+  const at = url?.indexOf('?') ?? -1;
+  return at < 0 ? undefined : (new URLSearchParams(url?.slice(at)).get(name) ?? undefined);
+}

@@ -1,0 +1,125 @@
+/**
+ * GET: the session's standing stream, and the way back to a stream that was lost (`Last-Event-ID`).
+ * Promises: the newest standing stream of a session wins; a resumed stream gets what it missed, once, and then what follows, and can be lost
+ * and resumed again before it has said anything; a call whose hub is gone is answered with an error that says so, under its own id; without
+ * a session GET is 405, and so it is when nothing is left to be said: clients that come back after every end stop at that.
+ * Does not: keep events (`session/tracks.ts`) or pace readers (`streams.ts`).
+ * Source: specification 2025-11-25, transports; protocol.md §4 (200 or 405, nothing else).
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Visit } from '../call/call.ts';
+import type { Line } from '../call/line.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import { primesStreams } from '../protocol/era-2025/versions.ts';
+import { refusalFrame } from '../protocol/write.ts';
+import type { Session, Sessions } from '../session/sessions.ts';
+import { lostEventId, type Track, type Tracks } from '../session/tracks.ts';
+import { writeRefusal } from './http-answer.ts';
+import type { Siblings } from './siblings.ts';
+import type { SseStream, Streams } from './streams.ts';
+
+export interface StandingParts {
+  readonly kernel: Kernel;
+  readonly line: Line;
+  readonly sessions: Sessions;
+  readonly tracks: Tracks;
+  readonly streams: Streams;
+  readonly siblings: Siblings;
+}
+
+/** A stream that the client has lost, and the event after which it goes on. */
+interface Lost {
+  readonly track: Track;
+  readonly after: number;
+  readonly lastEventId: string;
+}
+
+/** What a client needs to come back, before anything has been said: some forget the id they came with. */
+function prime(session: Session, stream: SseStream, eventId: string): void {
+  if (primesStreams(session.version)) stream.prime(eventId);
+}
+
+/** Ends of a stream after which its client may come back. */
+const MAY_RETURN: ReadonlySet<string> = new Set(['client-gone', 'slow-reader', 'too-old']);
+
+export function createStanding(
+  parts: StandingParts,
+): (request: IncomingMessage, response: ServerResponse, visit: Visit) => void {
+  const { kernel, line, sessions, tracks, streams, siblings } = parts;
+
+  function openSse(session: Session, response: ServerResponse, closed: (reason: string) => void) {
+    const openedMs = kernel.clock.nowMs();
+    const stream = streams.open(response, { 'mcp-session-id': session.id }, (reason) => {
+      closed(reason);
+      const ms = Math.round(kernel.clock.nowMs() - openedMs);
+      kernel.bus.publish({ type: 'stream-closed', session: session.shortId, reason, ms });
+    });
+    if (isRefusal(stream)) writeRefusal(response, stream);
+    else kernel.bus.publish({ type: 'stream-opened', session: session.shortId });
+    return stream;
+  }
+
+  /** The stream for what nobody asked for. `known` = the one that the client has lost. */
+  function stand(session: Session, response: ServerResponse, known?: Lost): void {
+    let stream: ReturnType<typeof openSse>;
+    const track = known?.track ?? tracks.open(session.random, undefined, () => sessions.detach(session, track));
+    stream = openSse(session, response, (reason) => {
+      track.detach(stream as SseStream);
+      if (MAY_RETURN.has(reason)) sessions.park(session, track);
+    });
+    if (isRefusal(stream)) return;
+    sessions.attach(session, track);
+    prime(session, stream, known?.lastEventId ?? track.firstId);
+    track.attach(stream, known?.after ?? 0);
+  }
+
+  function goOn(session: Session, response: ServerResponse, { track, after, lastEventId }: Lost): void {
+    const stream = openSse(session, response, () => {
+      if (!isRefusal(stream)) track.detach(stream);
+    });
+    if (isRefusal(stream)) return;
+    prime(session, stream, lastEventId);
+    track.attach(stream, after);
+  }
+
+  /** Told plainly instead of a stream that stays silent for ever. */
+  function tellLost(session: Session, response: ServerResponse, idRaw: Buffer | undefined): void {
+    if (!idRaw) return stand(session, response);
+    const stream = openSse(session, response, () => {});
+    if (isRefusal(stream)) return;
+    stream.send(refusalFrame(idRaw, new Refusal('call-lost', undefined, { outcome: 'unknown' })), lostEventId(idRaw));
+    stream.close('answered');
+  }
+
+  return function openStream(request, response, visit) {
+    const caller = line.identify(visit);
+    if (isRefusal(caller)) return writeRefusal(response, caller);
+    if (visit.sessionId === undefined) {
+      const why = 'GET needs a session: send initialize by POST first.';
+      return writeRefusal(response, new Refusal('method-not-allowed', why));
+    }
+    const session = line.findSession(visit, caller);
+    if (isRefusal(session) || session === undefined)
+      return writeRefusal(response, session ?? new Refusal('session-unknown'));
+    const lastEventId = request.headers['last-event-id'];
+    if (typeof lastEventId !== 'string') return stand(session, response);
+    const resumed = tracks.resume(session.random, lastEventId);
+    if (resumed.kind === 'none') return stand(session, response);
+    if (resumed.kind === 'lost') return tellLost(session, response, resumed.idRaw);
+    if (resumed.kind === 'over')
+      return writeRefusal(
+        response,
+        new Refusal('method-not-allowed', 'Nothing follows this event: the call was answered.'),
+      );
+    if (resumed.kind === 'track') {
+      const lost: Lost = { ...resumed, lastEventId };
+      return resumed.isCall ? goOn(session, response, lost) : stand(session, response, lost);
+    }
+    siblings.pass(request, response, {
+      slot: resumed.slot,
+      body: undefined,
+      away: () => tellLost(session, response, resumed.idRaw),
+    });
+  };
+}

@@ -1,0 +1,158 @@
+/**
+ * One request on its way through a pool, and the line in which requests wait for a connection.
+ * Promises: its handler hears the end exactly once, and nothing after it; `abort` ends it wherever it is, and frees its place at once;
+ * what a handler throws is reported and reaches nobody else; the line has a ceiling, and leaving it is O(1).
+ * Does not: read or write (`_http-socket.ts`).
+ */
+import { CappedCount, type Ceilings } from '../kernel/capped.ts';
+import type { RequestHead } from './_http-request.ts';
+import type { ResponseController, ResponseHandler } from './egress.ts';
+
+/** Who holds an exchange at present. */
+export interface ExchangeHolder {
+  /** Nobody wants it any more; it has left already when this returns. */
+  release(exchange: Exchange): void;
+  /** Reading stops or goes on. */
+  pace(exchange: Exchange): void;
+}
+
+export class Exchange implements ResponseController {
+  readonly head: RequestHead;
+  readonly body: Buffer | null;
+  readonly handler: ResponseHandler;
+  holder: ExchangeHolder | undefined;
+  /** Neighbours in the line. */
+  previous: Exchange | undefined;
+  next: Exchange | undefined;
+  #aborted = false;
+  #paused = false;
+  #over = false;
+  readonly #report: (fault: unknown) => void;
+
+  /** `report` is told what the handler threw where nothing could be done about it. */
+  constructor(head: RequestHead, body: Buffer | null, handler: ResponseHandler, report: (fault: unknown) => void) {
+    this.head = head;
+    this.body = body;
+    this.handler = handler;
+    this.#report = report;
+  }
+
+  get aborted(): boolean {
+    return this.#aborted;
+  }
+
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  /** Its handler has heard the end. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  abort(reason: Error): void {
+    if (this.#over) return;
+    this.#aborted = true;
+    this.holder?.release(this);
+    this.fail(reason);
+  }
+
+  pause(): void {
+    if (this.#over || this.#paused) return;
+    this.#paused = true;
+    this.holder?.pace(this);
+  }
+
+  resume(): void {
+    if (this.#over || !this.#paused) return;
+    this.#paused = false;
+    this.holder?.pace(this);
+  }
+
+  /** It is about to be written. False = its handler has ended it. */
+  start(): boolean {
+    try {
+      this.handler.onRequestStart(this);
+    } catch (fault) {
+      this.fail(faultFrom(fault));
+    }
+    return !this.#over;
+  }
+
+  end(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.holder = undefined;
+    try {
+      this.handler.onResponseEnd(this);
+    } catch (fault) {
+      this.#report(fault);
+    }
+  }
+
+  fail(fault: Error): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.holder = undefined;
+    try {
+      this.handler.onResponseError(this, fault);
+    } catch (thrown) {
+      this.#report(thrown);
+    }
+  }
+}
+
+/** First come, first served. */
+export class WaitingLine implements ExchangeHolder {
+  readonly #count: CappedCount;
+  #first: Exchange | undefined;
+  #last: Exchange | undefined;
+
+  constructor(max: number, ceilings: Ceilings) {
+    this.#count = new CappedCount('net.waiting', max, 'refuse', ceilings);
+  }
+
+  get size(): number {
+    return this.#count.size;
+  }
+
+  /** False = full. */
+  push(exchange: Exchange): boolean {
+    if (!this.#count.take()) return false;
+    exchange.holder = this;
+    exchange.previous = this.#last;
+    if (this.#last) this.#last.next = exchange;
+    else this.#first = exchange;
+    this.#last = exchange;
+    return true;
+  }
+
+  shift(): Exchange | undefined {
+    const first = this.#first;
+    if (first) this.release(first);
+    return first;
+  }
+
+  release(exchange: Exchange): void {
+    const { previous, next } = exchange;
+    if (previous) previous.next = next;
+    else this.#first = next;
+    if (next) next.previous = previous;
+    else this.#last = previous;
+    exchange.previous = undefined;
+    exchange.next = undefined;
+    exchange.holder = undefined;
+    this.#count.give();
+  }
+
+  pace(): void {}
+
+  /** Takes it off the ceilings page. */
+  [Symbol.dispose](): void {
+    this.#count[Symbol.dispose]();
+  }
+}
+
+export function faultFrom(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error('A handler threw something that is no error.', { cause: thrown });
+}

@@ -1,0 +1,213 @@
+/**
+ * The head of an HTTP/1.1 answer, read as its bytes come: status line, fields, and what they say about body and connection. RFC 9112.
+ * Promises: pure; what comes out, faults included, does not depend on how the bytes were cut; at most 16 KiB and 128 fields; folded
+ * lines, bare LF, spaces before a colon and control characters are refused; lengths that contradict each other are refused.
+ * Does not: read bodies (`_http-wire.ts`). Trailers are read by the same rules and dropped there.
+ */
+import { HubError } from '../kernel/errors.ts';
+import type { ResponseHeaders } from './egress.ts';
+
+const MAX_HEAD_BYTES = 16 * 1024;
+const MAX_FIELDS = 128;
+const HEAD_END = Buffer.from('\r\n\r\n');
+const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
+const LENGTH = /^\d{1,15}$/;
+const PROTOCOL = 'HTTP/1.';
+/** tchar of RFC 9110, section 5.6.2. */
+const TOKEN = Uint8Array.from({ length: 256 }, (_, code) =>
+  /[!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(String.fromCharCode(code)) ? 1 : 0,
+);
+const TAB = 9;
+const SPACE = 32;
+const COLON = 58;
+const DELETE = 127;
+
+export type BodyKind = 'none' | 'length' | 'chunked' | 'close';
+
+export interface Framing {
+  readonly kind: BodyKind;
+  /** Bytes of a body of kind `length`. */
+  readonly length: number;
+  /** The connection may carry another request once this answer has ended. */
+  readonly reusable: boolean;
+}
+
+/** For answers that are no HTTP. `reason` is a word for the log; the sentence is for people. */
+export function malformed(reason: string, why: string): HubError {
+  return new HubError('upstream-protocol', {
+    message: `The server’s answer is not valid HTTP: ${why}.`,
+    detail: { reason },
+  });
+}
+
+/** Reads one head after another; `begin` before each. */
+export class HeadReader {
+  #isTrailer = false;
+  #complete = false;
+  #status = 0;
+  #minor = 1;
+  #headers: Record<string, string | string[]> = Object.create(null);
+  #fields = 0;
+  /** Bytes of this head that were taken. */
+  #bytes = 0;
+  /** The line that has no end yet. */
+  #rest = '';
+
+  begin(isTrailer: boolean): void {
+    this.#isTrailer = isTrailer;
+    this.#complete = false;
+    this.#status = 0;
+    this.#headers = Object.create(null);
+    this.#fields = 0;
+    this.#bytes = 0;
+    this.#rest = '';
+  }
+
+  get complete(): boolean {
+    return this.#complete;
+  }
+
+  get status(): number {
+    return this.#status;
+  }
+
+  get headers(): ResponseHeaders {
+    return this.#headers;
+  }
+
+  /** Takes what belongs to the head; the offset behind it. Throws `upstream-protocol`. */
+  read(buffer: Buffer, from: number, to: number): number {
+    const most = Math.min(to, from + MAX_HEAD_BYTES + 1 - this.#bytes);
+    // Only to copy less: where a head ends is decided line by line below.
+    const found = this.#rest === '' ? buffer.indexOf(HEAD_END, from) : -1;
+    const end = found < 0 ? most : Math.min(most, found + HEAD_END.length);
+    const text = this.#rest + buffer.toString('latin1', from, end);
+    const before = this.#bytes - this.#rest.length;
+    let at = 0;
+    while (!this.#complete) {
+      const lf = text.indexOf('\n', at);
+      if (lf < 0) {
+        this.#unfinished(text, at, before + text.length);
+        return end;
+      }
+      this.#mayBegin(text, at, lf + 1);
+      this.#bytes = before + lf + 1;
+      if (this.#bytes > MAX_HEAD_BYTES) throw tooLarge();
+      if (text.charCodeAt(lf - 1) !== 13) throw malformed('http-line', 'a line does not end with CR LF');
+      this.#line(text, at, lf - 1);
+      at = lf + 1;
+    }
+    this.#rest = '';
+    return end - (text.length - at);
+  }
+
+  #unfinished(text: string, at: number, bytes: number): void {
+    this.#rest = at === 0 ? text : text.slice(at);
+    this.#bytes = bytes;
+    this.#mayBegin(text, at, text.length);
+    if (bytes > MAX_HEAD_BYTES) throw tooLarge();
+  }
+
+  /** Other protocols say hello without ever ending a line as HTTP does. */
+  #mayBegin(text: string, from: number, to: number): void {
+    if (this.#status !== 0 || this.#isTrailer) return;
+    if (!PROTOCOL.startsWith(text.slice(from, Math.min(to, from + PROTOCOL.length)))) throw noHttp();
+  }
+
+  #line(text: string, from: number, to: number): void {
+    if (this.#status === 0 && !this.#isTrailer) this.#statusLine(text.slice(from, to));
+    else if (from === to) this.#complete = true;
+    else this.#field(text, from, to);
+  }
+
+  #statusLine(line: string): void {
+    const match = STATUS_LINE.exec(line);
+    if (!match) throw noHttp();
+    this.#minor = Number(match[1]);
+    this.#status = Number(match[2]);
+  }
+
+  #field(text: string, from: number, to: number): void {
+    this.#fields += 1;
+    if (this.#fields > MAX_FIELDS) throw malformed('http-headers-many', `it has more than ${MAX_FIELDS} header fields`);
+    let at = from;
+    while (at < to && TOKEN[text.charCodeAt(at)] === 1) at += 1;
+    if (at === from || text.charCodeAt(at) !== COLON || at >= to) throw badField();
+    const name = text.slice(from, at).toLowerCase();
+    at += 1;
+    let end = to;
+    while (at < end && isBlank(text.charCodeAt(at))) at += 1;
+    while (end > at && isBlank(text.charCodeAt(end - 1))) end -= 1;
+    for (let look = at; look < end; look += 1) {
+      const code = text.charCodeAt(look);
+      if ((code < SPACE && code !== TAB) || code === DELETE) throw badField();
+    }
+    this.#put(name, text.slice(at, end));
+  }
+
+  #put(name: string, value: string): void {
+    const held = this.#headers[name];
+    if (held === undefined) this.#headers[name] = value;
+    else if (typeof held === 'string') this.#headers[name] = [held, value];
+    else held.push(value);
+  }
+
+  /** What follows this head. Throws `upstream-protocol` where the head contradicts itself. */
+  framing(bodiless: boolean): Framing {
+    const reusable = this.#staysOpen();
+    const length = lengthIn(listOf(this.#headers['content-length']));
+    const coding = listOf(this.#headers['transfer-encoding']);
+    if (bodiless || this.#status < 200 || this.#status === 204 || this.#status === 304)
+      return { kind: 'none', length: 0, reusable };
+    if (coding !== '') {
+      // Any other coding, or one of HTTP/1.0, leaves the end of the body in doubt.
+      if (coding.toLowerCase() !== 'chunked' || this.#minor === 0)
+        throw malformed('http-coding', 'its transfer coding is not chunked');
+      return { kind: 'chunked', length: 0, reusable: reusable && length < 0 };
+    }
+    if (length >= 0) return { kind: 'length', length, reusable };
+    return { kind: 'close', length: 0, reusable: false };
+  }
+
+  #staysOpen(): boolean {
+    const held = this.#headers.connection;
+    if (held === undefined) return this.#minor === 1;
+    if (held === 'keep-alive') return true;
+    const words = listOf(held)
+      .toLowerCase()
+      .split(',')
+      .map((word) => word.trim());
+    return !words.includes('close') && (this.#minor === 1 || words.includes('keep-alive'));
+  }
+}
+
+function isBlank(code: number): boolean {
+  return code === SPACE || code === TAB;
+}
+
+function listOf(held: string | readonly string[] | undefined): string {
+  if (held === undefined) return '';
+  return typeof held === 'string' ? held : held.join(',');
+}
+
+/** −1 = none. The same length several times is one length (RFC 9110, section 8.6). */
+function lengthIn(list: string): number {
+  if (list === '') return -1;
+  if (LENGTH.test(list)) return Number(list);
+  const [first = '', ...others] = list.split(',').map((text) => text.trim());
+  if (!LENGTH.test(first) || others.some((other) => other !== first))
+    throw malformed('http-length', 'its length is malformed or contradicts itself');
+  return Number(first);
+}
+
+function noHttp(): HubError {
+  return malformed('http-status-line', 'it does not begin with an HTTP/1 status line');
+}
+
+function badField(): HubError {
+  return malformed('http-header', 'a header field is malformed');
+}
+
+function tooLarge(): HubError {
+  return malformed('http-headers-too-large', `its headers are larger than ${MAX_HEAD_BYTES / 1024} KiB`);
+}

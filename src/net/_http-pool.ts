@@ -1,0 +1,186 @@
+/**
+ * The connections to one server: which of them carries the next request, when a new one is made, when an idle one is put away.
+ * Promises: never more than `connections`, and twice as many requests waiting (for one that is being made, or gets free); the one used last is used next, so that the others can be
+ * put away; none is used that its server may be about to close; a request that finds none waits first come, first served, and can be
+ * aborted there; an attempt to connect that fails takes the request with it that has waited longest, so that none waits for ever;
+ * `close` destroys everything at once.
+ * Owns: its connections. Does not: pipeline, send anything twice, follow redirects, or time requests.
+ */
+import { CappedSlots } from '../kernel/capped.ts';
+import { HubError } from '../kernel/errors.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { WheelEntry } from '../kernel/wheel.ts';
+import type { Connector } from './_connector.ts';
+import { Exchange, faultFrom, WaitingLine } from './_http-exchange.ts';
+import { type RequestHead, requestHead } from './_http-request.ts';
+import { HttpSocket, type SocketOwner } from './_http-socket.ts';
+import type { EgressRequest, ResponseController, ResponseHandler } from './egress.ts';
+
+export interface HttpPoolOptions {
+  readonly kernel: Kernel;
+  /** Name of the server, for people. */
+  readonly owner: string;
+  readonly connections: number;
+  /** Host header of requests that have none. */
+  readonly host: string;
+  readonly connector: Connector;
+}
+
+/** Servers close idle sockets at 5 s (Node) or later; ours go first. A server's own hint is honoured when it is shorter. */
+const IDLE_SOCKET_MS = 4000;
+const HINT_MARGIN_MS = 2000;
+const EMPTY = Buffer.alloc(0);
+const NO_HEAD: RequestHead = { text: '', servername: undefined, bodiless: false };
+
+export class HttpPool implements SocketOwner {
+  readonly #options: HttpPoolOptions;
+  readonly #sockets: CappedSlots<HttpSocket>;
+  readonly #idle: HttpSocket[] = []; // bounded by: the sockets; the one used last is at the end
+  readonly #waiting: WaitingLine;
+  readonly #report: (fault: unknown) => void;
+  #connecting = 0;
+  #sweep: WheelEntry | undefined;
+  #lastRequest: EgressRequest | undefined;
+  #lastHead: RequestHead | undefined;
+  #closed = false;
+
+  constructor(options: HttpPoolOptions) {
+    this.#options = options;
+    const { kernel, owner, connections } = options;
+    this.#sockets = new CappedSlots('net.sockets', connections, kernel.ceilings);
+    this.#waiting = new WaitingLine(2 * connections, kernel.ceilings);
+    this.#report = (fault) => kernel.bus.publish({ type: 'task-faulted', task: `an answer of ${owner}`, fault });
+  }
+
+  dispatch(request: EgressRequest, handler: ResponseHandler): ResponseController {
+    let head: RequestHead;
+    try {
+      head = this.#headOf(request);
+    } catch (fault) {
+      const stillborn = new Exchange(NO_HEAD, null, handler, this.#report);
+      stillborn.fail(faultFrom(fault));
+      return stillborn;
+    }
+    const body = request.body ?? (request.method === 'POST' ? EMPTY : null);
+    const exchange = new Exchange(head, body, handler, this.#report);
+    if (this.#closed) exchange.fail(this.#stopped());
+    else this.#place(exchange);
+    return exchange;
+  }
+
+  /** Destroys all connections; what they carry and what waits fails. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    const { kernel, connector } = this.#options;
+    if (this.#sweep) kernel.wheel.remove(this.#sweep);
+    connector.close();
+    for (const socket of [...this.#sockets.values()]) socket.drop(this.#stopped());
+    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) next.fail(this.#stopped());
+    this.#sockets[Symbol.dispose]();
+    this.#waiting[Symbol.dispose]();
+  }
+
+  connected(socket: HttpSocket): void {
+    this.#connecting -= 1;
+    this.free(socket, undefined);
+  }
+
+  refused(socket: HttpSocket, fault: HubError): void {
+    this.#connecting -= 1;
+    this.#sockets.free(socket.slot);
+    const unlucky = this.#waiting.shift();
+    this.#connectMore();
+    unlucky?.fail(fault);
+  }
+
+  free(socket: HttpSocket, hintSeconds: number | undefined): void {
+    const hintMs = hintSeconds === undefined ? IDLE_SOCKET_MS : hintSeconds * 1000 - HINT_MARGIN_MS;
+    if (hintMs <= 0 || this.#closed) {
+      socket.drop();
+      return;
+    }
+    socket.idleUntilMs = this.#options.kernel.clock.nowMs() + Math.min(hintMs, IDLE_SOCKET_MS);
+    this.#offer(socket);
+  }
+
+  gone(socket: HttpSocket): void {
+    this.#sockets.free(socket.slot);
+    const at = this.#idle.indexOf(socket);
+    if (at >= 0) this.#idle.splice(at, 1);
+    this.#connectMore();
+  }
+
+  #place(exchange: Exchange): void {
+    const socket = this.#takeIdle();
+    if (socket) {
+      if (!socket.send(exchange)) this.#offer(socket);
+    } else if (this.#waiting.push(exchange)) this.#connectMore();
+    else
+      exchange.fail(new HubError('server-busy', { detail: { setting: 'serverConnections', outcome: 'not-executed' } }));
+  }
+
+  /** The one used last, unless its time is over (a loop that stood still looks here before it sweeps). */
+  #takeIdle(): HttpSocket | undefined {
+    let socket = this.#idle.pop();
+    if (!socket) return undefined;
+    const nowMs = this.#options.kernel.clock.nowMs();
+    while (socket && socket.idleUntilMs <= nowMs) {
+      socket.drop();
+      socket = this.#idle.pop();
+    }
+    return socket;
+  }
+
+  #offer(socket: HttpSocket): void {
+    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) if (socket.send(next)) return;
+    this.#idle.push(socket);
+    const { wheel } = this.#options.kernel;
+    const untilMs = socket.idleUntilMs;
+    if (!this.#sweep) this.#sweep = wheel.add(untilMs, () => this.#putAway());
+    else if (this.#sweep.slot < 0 || untilMs < this.#sweep.atMs) wheel.move(this.#sweep, untilMs);
+  }
+
+  /** One entry in the wheel for all: it looks again when the next one is due, however often they were used meanwhile. */
+  #putAway(): void {
+    const { clock, wheel } = this.#options.kernel;
+    const nowMs = clock.nowMs();
+    for (const socket of [...this.#idle]) if (socket.idleUntilMs <= nowMs) socket.drop();
+    if (this.#sweep && this.#idle.length > 0)
+      wheel.move(this.#sweep, Math.min(...this.#idle.map((socket) => socket.idleUntilMs)));
+  }
+
+  /** One attempt for each request that waits and has none. */
+  #connectMore(): void {
+    const { connector, connections } = this.#options;
+    while (!this.#closed && this.#connecting < this.#waiting.size && this.#sockets.size < connections) {
+      const socket = new HttpSocket(this, connector.isPlain);
+      socket.slot = this.#sockets.add(socket);
+      this.#connecting += 1;
+      socket.connect(connector, this.#lastHead?.servername);
+    }
+  }
+
+  /** The requests of a server differ in their bodies only, nearly always. */
+  #headOf(request: EgressRequest): RequestHead {
+    const last = this.#lastRequest;
+    if (
+      this.#lastHead &&
+      last?.headers === request.headers &&
+      last.path === request.path &&
+      last.method === request.method
+    )
+      return this.#lastHead;
+    const head = requestHead(request, this.#options.host);
+    this.#lastRequest = request;
+    this.#lastHead = head;
+    return head;
+  }
+
+  #stopped(): HubError {
+    return new HubError('server-down', {
+      message: 'The hub has closed its connections to this server.',
+      detail: { server: this.#options.owner },
+    });
+  }
+}

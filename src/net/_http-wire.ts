@@ -1,0 +1,221 @@
+/**
+ * HTTP/1.1 answers out of the bytes of a connection (RFC 9112): one head, then a body by length, in chunks or until the connection ends.
+ * Promises: pure and strict; the same bytes give the same answer however they were cut; it stops behind the end of an answer, at the offset
+ * that it returns, so that surplus bytes are seen; interim answers (1xx) are skipped, a few at most, 101 is refused; extensions of chunks
+ * and trailers are bounded and dropped; nothing is collected: the body goes on piece by piece.
+ * Does not: own sockets, bound the body's size (receivers do) or undo codings (none is asked for).
+ */
+import { HeadReader, malformed } from './_http-head.ts';
+import type { ResponseHeaders } from './egress.ts';
+
+export interface WireSink {
+  /** Status and fields of the final answer. */
+  head(status: number, headers: ResponseHeaders): void;
+  /** A piece of the body, the receiver's to keep. */
+  body(chunk: Buffer): void;
+}
+
+type State =
+  | 'head'
+  | 'length'
+  | 'close'
+  | 'size'
+  | 'extension'
+  | 'size-end'
+  | 'chunk'
+  | 'chunk-cr'
+  | 'chunk-lf'
+  | 'trailers'
+  | 'done';
+
+const CR = 13;
+const LF = 10;
+const TAB = 9;
+const SPACE = 32;
+const SEMICOLON = 59;
+/** Interim answers before the final one. */
+const MAX_INTERIM = 100;
+/** Hexadecimal digits of a chunk's size: up to 4 GiB. Leading zeros count. */
+const MAX_SIZE_DIGITS = 8;
+/** Bytes of chunk extensions that no byte of body has paid for. */
+const MAX_EXTENSION_BYTES = 4096;
+
+export class ResponseParser {
+  readonly #sink: WireSink;
+  readonly #copies: boolean;
+  readonly #head = new HeadReader();
+  #state: State = 'done';
+  #bodiless = false;
+  #reusable = false;
+  #halted = false;
+  #interim = 0;
+  /** Bytes left of the body or of this chunk. */
+  #left = 0;
+  #digits = 0;
+  #extension = 0;
+
+  /** `copies` = buffers given to `execute` are overwritten later, so that pieces of the body must be copied out of them. */
+  constructor(sink: WireSink, copies: boolean) {
+    this.#sink = sink;
+    this.#copies = copies;
+  }
+
+  /** Before each answer. `bodiless` = it answers a HEAD. */
+  begin(bodiless: boolean): void {
+    this.#head.begin(false);
+    this.#state = 'head';
+    this.#bodiless = bodiless;
+    this.#reusable = false;
+    this.#halted = false;
+    this.#interim = 0;
+    this.#extension = 0;
+  }
+
+  /** The answer has ended. */
+  get done(): boolean {
+    return this.#state === 'done';
+  }
+
+  /** True after an answer behind which the connection may carry another request. */
+  get reusable(): boolean {
+    return this.#reusable;
+  }
+
+  /** Stops `execute` after the piece that it is handing on. */
+  halt(): void {
+    this.#halted = true;
+  }
+
+  resume(): void {
+    this.#halted = false;
+  }
+
+  /** Reads from `from` to `to`, not further than the answer's end or the piece that halted it; how far. Throws `upstream-protocol`. */
+  execute(buffer: Buffer, from: number, to: number): number {
+    let at = from;
+    while (at < to && !this.#halted && this.#state !== 'done') at = this.#step(buffer, at, to);
+    return at;
+  }
+
+  /** The connection has ended. True = so has the answer, as it should. */
+  finish(): boolean {
+    if (this.#state === 'close') this.#state = 'done';
+    return this.#state === 'done';
+  }
+
+  #step(buffer: Buffer, at: number, to: number): number {
+    switch (this.#state) {
+      case 'head':
+        return this.#readHead(buffer, at, to);
+      case 'length':
+      case 'chunk':
+      case 'close':
+        return this.#readBody(buffer, at, to);
+      case 'trailers': {
+        const end = this.#head.read(buffer, at, to);
+        if (this.#head.complete) this.#state = 'done';
+        return end;
+      }
+      default:
+        this.#readByte(buffer[at] ?? 0);
+        return at + 1;
+    }
+  }
+
+  #readHead(buffer: Buffer, at: number, to: number): number {
+    const head = this.#head;
+    const end = head.read(buffer, at, to);
+    if (!head.complete) return end;
+    const { status, headers } = head;
+    if (status < 200) {
+      this.#interim += 1;
+      if (status === 101) throw malformed('http-upgrade', 'it changes the protocol though nobody asked');
+      if (this.#interim > MAX_INTERIM) throw malformed('http-interim', 'too many interim answers come before it');
+      head.begin(false);
+      return end;
+    }
+    const { kind, length, reusable } = head.framing(this.#bodiless);
+    this.#reusable = reusable;
+    this.#left = length;
+    if (kind === 'chunked') this.#nextChunk();
+    else this.#state = kind === 'none' || (kind === 'length' && length === 0) ? 'done' : kind;
+    this.#sink.head(status, headers);
+    return end;
+  }
+
+  #readBody(buffer: Buffer, at: number, to: number): number {
+    let end = to;
+    if (this.#state !== 'close') {
+      end = Math.min(to, at + this.#left);
+      this.#left -= end - at;
+      if (this.#left === 0) this.#state = this.#state === 'chunk' ? 'chunk-cr' : 'done';
+    }
+    this.#extension = Math.max(0, this.#extension - (end - at));
+    this.#sink.body(this.#copies ? copyOf(buffer, at, end) : buffer.subarray(at, end));
+    return end;
+  }
+
+  #nextChunk(): void {
+    this.#state = 'size';
+    this.#left = 0;
+    this.#digits = 0;
+  }
+
+  #readByte(byte: number): void {
+    switch (this.#state) {
+      case 'size':
+        this.#readSize(byte);
+        return;
+      case 'extension':
+        if (byte === CR) this.#state = 'size-end';
+        else if ((byte < SPACE && byte !== TAB) || byte === 127) throw badChunk();
+        else this.#extension += 1;
+        if (this.#extension > MAX_EXTENSION_BYTES) throw badChunk();
+        return;
+      case 'size-end':
+        if (byte !== LF) throw badChunk();
+        if (this.#left === 0) {
+          this.#head.begin(true);
+          this.#state = 'trailers';
+        } else this.#state = 'chunk';
+        return;
+      case 'chunk-cr':
+        if (byte !== CR) throw badChunk();
+        this.#state = 'chunk-lf';
+        return;
+      default:
+        if (byte !== LF) throw badChunk();
+        this.#nextChunk();
+    }
+  }
+
+  #readSize(byte: number): void {
+    const digit = hexDigit(byte);
+    if (digit >= 0) {
+      this.#digits += 1;
+      if (this.#digits > MAX_SIZE_DIGITS) throw badChunk();
+      this.#left = this.#left * 16 + digit;
+      return;
+    }
+    if (this.#digits === 0) throw badChunk();
+    if (byte === CR) this.#state = 'size-end';
+    else if (byte === SEMICOLON || byte === SPACE || byte === TAB) this.#state = 'extension';
+    else throw badChunk();
+  }
+}
+
+function hexDigit(byte: number): number {
+  if (byte >= 48 && byte <= 57) return byte - 48;
+  const letter = byte | 32;
+  return letter >= 97 && letter <= 102 ? letter - 87 : -1;
+}
+
+function copyOf(buffer: Buffer, from: number, to: number): Buffer {
+  const copy = Buffer.allocUnsafe(to - from);
+  buffer.copy(copy, 0, from, to);
+  return copy;
+}
+
+function badChunk(): Error {
+  return malformed('http-chunk', 'a chunk of its body is malformed');
+}

@@ -1,0 +1,37 @@
+/**
+ * What is known of sessions beyond their statements, between this hub and control: ended ones, and what living ones want to hear.
+ * Promises: what control tells is taken in one turn; servers are told of wishes that are new here.
+ * Does not: travel (`relay/`) or keep (`control/`).
+ */
+import type { SessionMark } from '../relay/relay-words.ts';
+import type { Notes } from '../session/notes.ts';
+import type { Sessions } from '../session/sessions.ts';
+import type { Fleet } from '../upstream/fleet.ts';
+
+export interface SessionMarks {
+  take(marks: readonly SessionMark[]): void;
+  /** Something came up in this hub. */
+  onMark(listener: (mark: SessionMark) => void): void;
+}
+
+export function createSessionMarks(rooms: {
+  readonly sessions: Sessions;
+  readonly notes: Notes;
+  readonly fleet: Fleet;
+}): SessionMarks {
+  const { sessions, notes, fleet } = rooms;
+  return {
+    take(marks) {
+      let hasNews = false;
+      for (const { id, atMs, wishes } of marks) {
+        if (wishes === undefined) sessions.bury({ id, atMs });
+        else if (notes.take({ id, atMs, wishes })) hasNews = true;
+      }
+      if (hasNews) for (const { server } of fleet.statuses()) fleet.wishesChanged(server);
+    },
+    onMark(listener) {
+      sessions.onEnded((tombstone) => listener({ ...tombstone, wishes: undefined }));
+      notes.onChanged(listener);
+    },
+  };
+}

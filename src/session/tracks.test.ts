@@ -1,0 +1,154 @@
+// covers: B10
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { limitsFrom } from '../config/limits.ts';
+import { createTracks, lostEventId, type Resumed, type TrackStream } from './tracks.ts';
+
+const ID = Buffer.from('"call 7"');
+
+class Reader implements TrackStream {
+  readonly got: string[] = []; // bounded by: one test
+  readonly ids: string[] = []; // bounded by: one test
+  closed = '';
+  send(message: Buffer, eventId = ''): boolean {
+    this.got.push(message.toString());
+    this.ids.push(eventId);
+    return true;
+  }
+  close(reason: string): void {
+    this.closed ||= reason;
+  }
+}
+
+function rig(overrides: Record<string, number> = {}, slot = 1) {
+  const frozen = frozenKernel();
+  return { ...frozen, tracks: createTracks({ kernel: frozen.kernel, limits: limitsFrom(overrides), slot }) };
+}
+
+function trackOf(resumed: Resumed) {
+  assert.equal(resumed.kind, 'track');
+  return resumed as Extract<Resumed, { kind: 'track' }>;
+}
+
+const say = (text: string | number): Buffer => Buffer.from(String(text));
+
+test('a client that lost its stream in mid-call gets what it missed and the result, once', () => {
+  const { tracks } = rig();
+  const track = tracks.open('alice', ID);
+  const first = new Reader();
+  track.attach(first, 0);
+  track.send(say('1'));
+  track.detach(first);
+  track.send(say('2'));
+  const { track: same, after, isCall } = trackOf(tracks.resume('alice', first.ids[0] ?? ''));
+  assert.deepEqual([after, isCall], [1, true]);
+  const second = new Reader();
+  same.attach(second, after);
+  track.finish(say('result'));
+  assert.deepEqual(first.got, ['1']);
+  assert.deepEqual(second.got, ['2', 'result']);
+  assert.equal(second.closed, 'answered');
+  assert.equal(track.send(say('late progress')), false);
+});
+
+test('a result that came while nobody listened waits for its client, and goes after replayMs', () => {
+  const { tracks, advance, kernel } = rig({ replayMs: 5000 });
+  const track = tracks.open('alice', ID);
+  track.finish(say('result'));
+  const late = new Reader();
+  trackOf(tracks.resume('alice', track.firstId)).track.attach(late, 0);
+  assert.deepEqual([late.got, late.closed], [['result'], 'answered']);
+  advance(6000);
+  assert.deepEqual(tracks.resume('alice', track.firstId), { kind: 'lost', idRaw: ID });
+  assert.equal(kernel.ceilings.table().find(({ name }) => name === 'session.replay-bytes')?.size, 0);
+});
+
+test('who has had the last message, or was told that there is none, is told that nothing follows', () => {
+  const { tracks } = rig();
+  const track = tracks.open('alice', ID);
+  const reader = new Reader();
+  track.attach(reader, 0);
+  track.send(say('progress'));
+  assert.equal(tracks.resume('alice', reader.ids[0] ?? '').kind, 'track', 'it is not finished');
+  track.finish(say('result'));
+  assert.equal(tracks.resume('alice', reader.ids[0] ?? '').kind, 'track', 'the result is missing');
+  assert.deepEqual(tracks.resume('alice', reader.ids[1] ?? ''), { kind: 'over' });
+  assert.equal(tracks.resume('bob', reader.ids[1] ?? '').kind, 'lost');
+  const told = lostEventId(ID);
+  for (const slot of [1, 2]) assert.deepEqual(rig({}, slot).tracks.resume('alice', told), { kind: 'over' });
+});
+
+test('a call whose result could not be kept is lost to who comes back for it', () => {
+  const { tracks } = rig({ replayAllBytes: 1024 * 1024 });
+  const track = tracks.open('alice', ID);
+  track.send(say('progress'));
+  track.finish(Buffer.alloc(2 * 1024 * 1024));
+  assert.deepEqual(tracks.resume('alice', track.firstId), { kind: 'lost', idRaw: ID });
+});
+
+test('an event id of another session, of nobody, of another life or of another hub leads to no events', () => {
+  const { tracks } = rig();
+  const standing = tracks.open('alice', undefined).firstId;
+  const call = tracks.open('alice', ID).firstId;
+  assert.deepEqual(tracks.resume('bob', call), { kind: 'lost', idRaw: ID });
+  assert.deepEqual(tracks.resume('bob', standing), { kind: 'none' });
+  for (const text of ['', 'x', '1.2', '1.abcd.1.1.%%', `${call}\n`, `${'9'.repeat(400)}.a.1.1`, '1.abcd.1.1.e30'])
+    assert.equal(tracks.resume('alice', text).kind, 'none', text);
+  const other = rig();
+  assert.deepEqual(other.tracks.resume('alice', call), { kind: 'lost', idRaw: ID });
+  assert.deepEqual(rig({}, 2).tracks.resume('alice', call), { kind: 'elsewhere', slot: 1, idRaw: ID });
+});
+
+test('the newest response of a track wins; one that is not its own any more changes nothing', () => {
+  const { tracks } = rig();
+  const track = tracks.open('alice', ID);
+  const [old, young] = [new Reader(), new Reader()];
+  track.attach(old, 0);
+  track.attach(young, 0);
+  assert.equal(old.closed, 'replaced');
+  track.detach(old);
+  track.send(say('x'));
+  assert.deepEqual([old.got, young.got], [[], ['x']]);
+});
+
+test('what is kept is bounded: by number, by bytes, in all; the newest is kept however large it is', () => {
+  const { tracks, kernel } = rig({ replayEvents: 3, replayBytes: 1024, replayAllBytes: 1024 * 1024 });
+  const track = tracks.open('alice', ID);
+  for (let at = 1; at <= 10; at += 1) track.send(say(at));
+  const few = new Reader();
+  track.attach(few, 0);
+  assert.deepEqual(few.got, ['8', '9', '10']);
+  track.send(Buffer.alloc(5000, 0x61));
+  const one = new Reader();
+  track.attach(one, 0);
+  assert.deepEqual(
+    one.got.map((text) => text.length),
+    [5000],
+  );
+  const row = () => kernel.ceilings.table().find(({ name }) => name === 'session.replay-bytes');
+  assert.equal(row()?.size, 5000);
+  const huge = tracks.open('alice', ID);
+  const live = new Reader();
+  huge.attach(live, 0);
+  huge.send(Buffer.alloc(2 * 1024 * 1024));
+  assert.equal(live.got.length, 1, 'what cannot be kept is sent all the same');
+  assert.equal(row()?.size, 5000);
+  track.close('session-ended');
+  assert.equal(row()?.size, 0);
+});
+
+test('closing ends the live stream with its reason, tells once, and a later one is closed at once', () => {
+  const { tracks } = rig();
+  let told = 0;
+  const track = tracks.open('alice', undefined, () => {
+    told += 1;
+  });
+  const reader = new Reader();
+  track.attach(reader, 0);
+  track.close('session-ended');
+  track.close('again');
+  const late = new Reader();
+  track.attach(late, 0);
+  assert.deepEqual([reader.closed, late.closed, told], ['session-ended', 'session-ended', 1]);
+});

@@ -1,0 +1,89 @@
+/**
+ * The client side of one connection as its server meets it: whom a question, a log line or an update reaches.
+ * Promises: a log line or a question goes to the call that it came with, where that is certain (its exchange, or a lane of one session); nothing
+ * of one user's call reaches another's.
+ * Does not: carry requests and answers (`correlate.ts`).
+ * Source: protocol.md §1.7 A.
+ */
+import type { Limits } from '../config/limits.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { ServerHello } from '../protocol/era-2025/initialize.ts';
+import type { Envelope } from '../protocol/message.ts';
+import { Asked } from './_asked.ts';
+import { Wishes } from './_wishes.ts';
+import type { Correlator } from './correlate.ts';
+import type { Flight } from './flight.ts';
+import type { Talk } from './talk.ts';
+
+export interface ClientSideParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly server: string;
+  readonly talk: Talk;
+  readonly correlator: () => Correlator;
+}
+
+const EMPTY = Buffer.from('{}');
+
+export class ClientSide {
+  readonly #parts: ClientSideParts;
+  readonly #asked: Asked;
+  readonly #wishes: Wishes;
+
+  constructor(parts: ClientSideParts) {
+    this.#parts = parts;
+    const { kernel, limits, server, talk, correlator } = parts;
+    this.#asked = new Asked({
+      ...{ kernel, server, talk, askUserMs: limits.askUserMs },
+      flightOf: (exchange) => this.#flightOf(exchange),
+      reply: (frame) => correlator().aside(frame),
+    });
+    this.#wishes = new Wishes({ kernel, limits, server, talk, correlator });
+  }
+
+  /** The server is there (again): it is told what the client side wants to hear. */
+  met(hello: ServerHello): void {
+    this.#wishes.tell(hello);
+  }
+
+  logLevelChanged(): void {
+    this.#wishes.levelChanged();
+  }
+
+  wishesChanged(): void {
+    this.#wishes.tellMore();
+  }
+
+  /** What the client declared as roots is another list now; a server that cares asks for it. */
+  rootsChanged(): void {
+    this.#parts.correlator().notify('notifications/roots/list_changed', undefined);
+  }
+
+  notice({ bytes, method, params }: Envelope, exchange: number | undefined): void {
+    const text = params.at < 0 ? EMPTY : Buffer.from(bytes.subarray(params.at, params.end));
+    const flight = method === 'notifications/message' ? this.#flightOf(exchange) : undefined;
+    if (flight) flight.plan.back.notify(method, text);
+    else this.#parts.talk.notice(method, text);
+  }
+
+  /** False = nobody can be asked. */
+  question(envelope: Envelope, exchange: number | undefined): boolean {
+    return this.#asked.take(envelope, exchange);
+  }
+
+  takenBack(envelope: Envelope): void {
+    this.#asked.takenBack(envelope);
+  }
+
+  [Symbol.dispose](): void {
+    this.#asked[Symbol.dispose]();
+  }
+
+  /** The call of the exchange; on a lane, where every call is the same user's, else the newest one. */
+  #flightOf(exchange: number | undefined): Flight | undefined {
+    const correlator = this.#parts.correlator();
+    const own = exchange === undefined ? undefined : correlator.at(exchange);
+    if (own?.plan.back.ask) return own;
+    return this.#parts.talk.lists ? own : correlator.newestHeard();
+  }
+}

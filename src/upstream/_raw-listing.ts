@@ -1,0 +1,45 @@
+/**
+ * What a link knows of its server's lists: what was just read, and for a list that could not be read the last good one.
+ */
+import type { Declared, RawListing } from '../kernel/snapshot.ts';
+import type { ServerHello } from '../protocol/era-2025/initialize.ts';
+import type { ServerLists } from './list.ts';
+
+export function rawListingOf(parts: {
+  readonly server: string;
+  /** Wall clock. */
+  readonly atMs: number;
+  readonly hello: ServerHello;
+  readonly lists: ServerLists;
+  readonly before: RawListing | undefined;
+}): RawListing {
+  const { server, atMs, hello, lists, before } = parts;
+  return {
+    server,
+    atMs,
+    tools: lists.tools,
+    prompts: lists.prompts ?? before?.prompts,
+    resources: lists.resources ?? before?.resources,
+    templates: lists.templates ?? before?.templates,
+    unread: lists.unread,
+    declared: declaredBy(hello.capabilities),
+    instructions: hello.instructions,
+  };
+}
+
+const DECLARABLE: readonly Declared[] = ['tools', 'prompts', 'resources', 'completions', 'logging'];
+
+function declaredBy(capabilities: ServerHello['capabilities']): readonly Declared[] {
+  const { resources } = capabilities;
+  const subscribes =
+    typeof resources === 'object' && resources !== null && 'subscribe' in resources && resources.subscribe;
+  const declared = DECLARABLE.filter((name) => capabilities[name] !== undefined);
+  return subscribes === true ? [...declared, 'subscribe'] : declared;
+}
+
+/** The same the other way round, for a sibling hub. */
+export function capabilitiesOf(declared: readonly Declared[]): object {
+  const names = declared.filter((name) => name !== 'subscribe');
+  const capabilities: Record<string, object> = Object.fromEntries(names.map((name) => [name, {}]));
+  return declared.includes('subscribe') ? { ...capabilities, resources: { subscribe: true } } : capabilities;
+}

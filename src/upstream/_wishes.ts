@@ -1,0 +1,72 @@
+/**
+ * What the client side wants to hear from a server on one connection: a log level, and updates of resources. Told after each handshake, so
+ * that a reconnect loses nothing, and again when it changes.
+ * Promises: nobody waits for it; each request ends by `handshakeMs`; a server without the capability is not asked.
+ * Source: protocol.md §1.4, logging and resources.
+ */
+import type { Limits } from '../config/limits.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
+import type { ServerHello } from '../protocol/era-2025/initialize.ts';
+import type { Correlator } from './correlate.ts';
+import type { Talk } from './talk.ts';
+
+export interface WishesParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly server: string;
+  readonly correlator: () => Correlator;
+  readonly talk: Talk;
+}
+
+export class Wishes {
+  readonly #parts: WishesParts;
+  #hello: ServerHello | undefined;
+  #level: string | undefined;
+  #told: ReadonlySet<string> = new Set(); // bounded by: the client side's subscriptions
+
+  constructor(parts: WishesParts) {
+    this.#parts = parts;
+  }
+
+  /** The server is there (again). */
+  tell(hello: ServerHello): void {
+    this.#hello = hello;
+    this.#level = undefined;
+    this.#told = new Set();
+    this.tellMore();
+  }
+
+  /** What the server has not been told yet. */
+  tellMore(): void {
+    this.levelChanged();
+    const resources = this.#hello?.capabilities.resources;
+    if (typeof resources !== 'object' || resources === null || !('subscribe' in resources)) return;
+    const uris = this.#parts.talk.subscriptions();
+    for (const uri of uris) if (!this.#told.has(uri)) this.#ask('resources/subscribe', { uri });
+    this.#told = new Set(uris);
+  }
+
+  levelChanged(): void {
+    const level = this.#parts.talk.logLevel();
+    if (level === undefined || level === this.#level || this.#hello?.capabilities.logging === undefined) return;
+    this.#level = level;
+    this.#ask('logging/setLevel', { level });
+  }
+
+  #ask(method: string, params: object): void {
+    const { kernel, limits, server, correlator } = this.#parts;
+    const deadline = kernel.deadline(limits.handshakeMs);
+    const text = Buffer.from(JSON.stringify(params));
+    const asked = correlator().ask(
+      {
+        ...{ method, owner: server, deadline, setting: 'handshakeMs' },
+        ...{ label: 'upstream-call', back: SILENT_BACK_CHANNEL, silence: undefined },
+      },
+      () => text,
+    );
+    // Whatever the answer: the server is as it was.
+    if (asked instanceof Promise) void asked.then(() => deadline[Symbol.dispose]());
+    else deadline[Symbol.dispose]();
+  }
+}

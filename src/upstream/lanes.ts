@@ -1,0 +1,157 @@
+/**
+ * The lanes of one server that asks its users: a connection of its own for each client session, so that a question has exactly one addressee.
+ * Promises: a lane is opened by its session's first call, declares what that client declared, and is closed when it has been idle for
+ * `laneIdleMs`, when the session ends, or with the server; at most `lanes` at once, and then the one that has been idle longest makes place;
+ * an idle lane that is lost is not opened again until it is needed.
+ * Does not: read lists (the shared link does) or know sessions (`call/` does).
+ * Source: architecture.md §3, lanes.
+ */
+import type { Limits } from '../config/limits.ts';
+import { CappedMap } from '../kernel/capped.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { ServerSpec } from '../kernel/snapshot.ts';
+import type { UpstreamCall, UpstreamReply } from './call.ts';
+import type { Link } from './link.ts';
+import type { Stack } from './stack.ts';
+import type { LaneOwner, Talk } from './talk.ts';
+
+export interface LanesParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly spec: ServerSpec;
+  /** Makes the link and what stands before it; not started yet. */
+  readonly make: (talk: Talk) => { readonly link: Link; readonly stack: Stack };
+}
+
+interface Lane {
+  readonly link: Link;
+  readonly stack: Stack;
+  usedMs: number;
+  /** As the newest call brought it. */
+  owner: LaneOwner;
+}
+
+const SWEEP_MS = 15_000;
+
+export class Lanes {
+  readonly #parts: LanesParts;
+  readonly #lanes: CappedMap<string, Lane>;
+  readonly #sweep: Disposable;
+  #stopped = false;
+
+  constructor(parts: LanesParts) {
+    this.#parts = parts;
+    const { kernel, limits } = parts;
+    this.#lanes = new CappedMap<string, Lane>('upstream.lanes', limits.lanes, 'refuse', kernel.ceilings);
+    this.#sweep = kernel.timers.every(SWEEP_MS, () => this.#reap());
+  }
+
+  get size(): number {
+    return this.#lanes.size;
+  }
+
+  call(call: UpstreamCall, owner: LaneOwner): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
+    const lane = this.#lanes.get(owner.id) ?? this.#open(owner);
+    if (lane === undefined) return this.#full();
+    lane.usedMs = this.#parts.kernel.clock.nowMs();
+    lane.owner = owner;
+    return lane.stack.call(call);
+  }
+
+  logLevelChanged(id: string): void {
+    this.#lanes.get(id)?.link.clientSide?.logLevelChanged();
+  }
+
+  rootsChanged(id: string): void {
+    this.#lanes.get(id)?.link.clientSide?.rootsChanged();
+  }
+
+  /** The session has ended. */
+  end(id: string): void {
+    const lane = this.#lanes.get(id);
+    if (lane) this.#close(id, lane);
+  }
+
+  /** Waits until no call is inside, or the deadline ends. Never rejects. */
+  async drain(deadline: Deadline): Promise<void> {
+    await Promise.all([...this.#lanes.values()].map((lane) => lane.stack.drain(deadline)));
+  }
+
+  /** Ends all lanes. Never rejects; ends by the deadline. */
+  async stop(deadline: Deadline): Promise<void> {
+    this.#stopped = true;
+    this.#sweep[Symbol.dispose]();
+    const all = [...this.#lanes.values()];
+    this.#lanes.clear();
+    await Promise.all(
+      all.map((lane) => {
+        lane.stack.close();
+        return lane.link.stop(deadline);
+      }),
+    );
+    this.#lanes[Symbol.dispose]();
+  }
+
+  #open(owner: LaneOwner): Lane | undefined {
+    if (this.#stopped || (this.#lanes.size >= this.#parts.limits.lanes && !this.#makePlace())) return undefined;
+    const { kernel, make } = this.#parts;
+    const ref: { lane: Lane | undefined } = { lane: undefined };
+    const now = (): LaneOwner => ref.lane?.owner ?? owner;
+    const talk: Talk = {
+      capabilityBits: owner.capabilityBits,
+      lists: false,
+      logLevel: () => now().logLevel(),
+      subscriptions: () => now().subscriptions(this.#parts.spec.slug),
+      notice: (method, params) => void now().notify(method, params),
+      ask: (asking) => now().ask(asking),
+    };
+    const lane: Lane = { ...make(talk), usedMs: kernel.clock.nowMs(), owner };
+    ref.lane = lane;
+    this.#lanes.set(owner.id, lane);
+    lane.link.start();
+    return lane;
+  }
+
+  #makePlace(): boolean {
+    let idlest: [string, Lane] | undefined;
+    for (const entry of this.#lanes.entries())
+      if (isIdle(entry[1]) && (idlest === undefined || entry[1].usedMs < idlest[1].usedMs)) idlest = entry;
+    if (idlest) this.#close(...idlest);
+    return idlest !== undefined;
+  }
+
+  #reap(): void {
+    const { kernel, limits, spec } = this.#parts;
+    const nowMs = kernel.clock.nowMs();
+    for (const [id, lane] of [...this.#lanes.entries()]) {
+      // A session that listens to updates is at work too.
+      if (!isIdle(lane) || lane.owner.subscriptions(spec.slug).length > 0) lane.usedMs = nowMs;
+      else if (nowMs - lane.usedMs > limits.laneIdleMs || lane.link.view.state === 'waiting') this.#close(id, lane);
+    }
+  }
+
+  #close(id: string, lane: Lane): void {
+    const { kernel, limits, spec } = this.#parts;
+    this.#lanes.delete(id);
+    lane.stack.close();
+    kernel.scope.run(`stop lane of ${spec.slug}`, async () => {
+      using deadline = kernel.deadline(limits.childTermMs * 4);
+      await lane.link.stop(deadline);
+    });
+  }
+
+  #full(): Refusal {
+    const { spec, limits } = this.#parts;
+    return new Refusal(
+      'server-busy',
+      `${spec.slug} serves ${limits.lanes} sessions at once, and each has a call inside.`,
+      { server: spec.slug, phase: 'queue', setting: 'lanes', outcome: 'not-executed', retryAfterMs: 1000 },
+    );
+  }
+}
+
+function isIdle(lane: Lane): boolean {
+  return lane.stack.inFlight === 0 && lane.stack.queued === 0;
+}

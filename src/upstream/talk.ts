@@ -1,0 +1,47 @@
+/**
+ * Who is on the client side of a connection to a server: everybody (a shared link, on which nobody can be asked), or one session (a lane of a
+ * server that asks its users).
+ * Source: protocol.md §0.3 and §1.7 A.
+ */
+import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { Answer, Asking } from '../protocol/back-channel.ts';
+import { CAPABILITY } from '../protocol/era-2025/initialize.ts';
+
+export interface Talk {
+  /** What is declared to the server: by the client of a lane (bits of a sealed session), or see `LISTER`; 0 = nothing. */
+  readonly capabilityBits: number;
+  /** A shared link: the catalog is read from these only, and calls on it are of different users. */
+  readonly lists: boolean;
+  /** The log level that the server is asked for once it is there; undefined = none. */
+  logLevel(): string | undefined;
+  /** URIs, as the server knows them, that the client side wants to hear about. */
+  subscriptions(): readonly string[];
+  /** What the server says outside of any call. `params` = complete JSON text. */
+  notice(method: string, params: Buffer): void;
+  /** Asks the user while no call of theirs is in flight. Undefined = the server may not ask on this connection. */
+  ask?(asking: Asking): Promise<Outcome<Answer>>;
+}
+
+/** The client session behind a call: what a lane belongs to. */
+export interface LaneOwner {
+  /** Random part of the session's id. */
+  readonly id: string;
+  readonly capabilityBits: number;
+  logLevel(): string | undefined;
+  /** URIs of this server that the session is subscribed to, as the server knows them. */
+  subscriptions(server: string): readonly string[];
+  /** Sends to the session's standing stream; false = there is none. */
+  notify(method: string, params: Buffer): boolean;
+  ask(asking: Asking): Promise<Outcome<Answer>>;
+}
+
+const NO_ROOTS: Answer = { kind: 'result', json: Buffer.from('{"roots":[]}') };
+
+/**
+ * The shared link of a server that asks its users. Such a server may show a tool only to a client that declares what the tool asks for, so the
+ * link that reads its lists declares everything; the lanes declare what their clients do. Asked all the same, it has no roots and no user.
+ */
+export const LISTER: Pick<Talk, 'capabilityBits'> & Required<Pick<Talk, 'ask'>> = {
+  capabilityBits: Object.values(CAPABILITY).reduce((all, bit) => all | bit, 0),
+  ask: async ({ method }) => (method === 'roots/list' ? NO_ROOTS : new Refusal('client-cannot-be-asked')),
+};

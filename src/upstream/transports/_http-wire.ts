@@ -1,0 +1,44 @@
+/**
+ * The way to one HTTP server once its address is known: its pool, its path, its headers.
+ * Does not: send (`http.ts`).
+ */
+import type { Limits } from '../../config/limits.ts';
+import { HubError } from '../../kernel/errors.ts';
+import type { HttpSpec } from '../../kernel/snapshot.ts';
+import type { Egress, EgressPool, EgressRequest } from '../../net/egress.ts';
+import { basicLogin } from '../../net/header-value.ts';
+import { RequestHeaders } from './_http-headers.ts';
+import type { SentExchange } from './_http-host.ts';
+import { OPEN_AT_ONCE } from './_http-outbox.ts';
+
+export interface Wire {
+  readonly pool: EgressPool;
+  readonly path: string;
+  readonly headers: RequestHeaders;
+}
+
+/** Sockets beside those of calls: pings and lists, notifications, the GET stream, DELETE. Hung calls must not keep the liveness question from going out. */
+const SIDE_SOCKETS = 8;
+export const SIDE_REQUESTS = SIDE_SOCKETS - OPEN_AT_ONCE - 1;
+
+/** Opens no socket yet. Throws `config-invalid`. */
+export function openWire(
+  egress: Egress,
+  limits: Limits,
+  to: { readonly server: string; readonly http: HttpSpec; readonly address: string },
+): Wire {
+  const { server, http, address } = to;
+  if (!URL.canParse(address))
+    throw new HubError('config-invalid', { message: 'The server’s address is not a URL.', detail: { server } });
+  const url = new URL(address);
+  const connections = limits.serverConnections + SIDE_SOCKETS;
+  const pool = egress.open(url, { owner: server, connections, addresses: 'any' });
+  return { pool, path: pool.pathOf(url), headers: new RequestHeaders(http.headers, basicLogin(url), pool.headers) };
+}
+
+/** A POST of its frame, or the GET that fetches the rest of its answer. */
+export function requestOf({ frame, place }: SentExchange, { path, headers }: Wire): EgressRequest {
+  return place
+    ? { method: 'GET', path, headers: headers.stream(place.lastEventId), body: null }
+    : { method: 'POST', path, headers: headers.post, body: frame };
+}

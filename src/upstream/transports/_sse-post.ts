@@ -1,0 +1,184 @@
+/**
+ * One POST to the endpoint of an HTTP+SSE server. It only delivers; the reply comes on the long stream.
+ * Promises: a failed delivery is told once, with the code that fits; what a server writes into the answer is read and thrown away, up to a bound;
+ * a POST whose reply has come already is cut after a second; nothing is delivered twice except what may be.
+ * Does not: wait for the reply or time anything (the link does, and calls `abort`): some servers answer the POST only when the tool has finished.
+ */
+import type { Limits } from '../../config/limits.ts';
+import type { HubError } from '../../kernel/errors.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import type { WheelEntry } from '../../kernel/wheel.ts';
+import type { ResponseController, ResponseHandler, ResponseHeaders } from '../../net/egress.ts';
+import { hubErrorFromNet, isConnectionLoss } from '../../net/errors.ts';
+import type { TransportEvents } from '../transport.ts';
+import { answerKind, authFault, httpFault, redirectFault } from './_http-answer.ts';
+import { BodyCollector } from './_http-body.ts';
+import { isHarmlessTwice } from './_http-messages.ts';
+
+/** The transport, as its POSTs see it. */
+export interface SsePostHost {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  /** Name of the server, for people. */
+  readonly server: string;
+  readonly events: TransportEvents;
+  readonly abortReason: Error;
+  /** Delivers the same frame once more, in place of this one. False = it cannot. */
+  resend(post: SsePost): boolean;
+  /** It needs its slot no longer. May come twice. */
+  released(post: SsePost): void;
+}
+
+export interface SsePostOrigin {
+  /** Request id; undefined for a notification or a reply of ours. */
+  readonly id: number | undefined;
+  /** True = not to be sent once more. */
+  readonly again: boolean;
+  /** Hears of its end at the wire instead of the transport's slots. */
+  readonly gone: (() => void) | undefined;
+}
+
+/** Read of a body that nobody wants, so that its connection can be used again. */
+const DRAIN_BYTES = 64 * 1024;
+const LINGER_MS = 1000;
+
+export class SsePost implements ResponseHandler {
+  readonly frame: Buffer;
+  readonly id: number | undefined;
+  readonly again: boolean;
+  readonly gone: (() => void) | undefined;
+  /** Place in the transport's slots; −1 = none. */
+  slot = -1;
+  /** Waits for the answer to notifications/initialized. */
+  held = false;
+  /** While `dispatch` runs: a fault then is kept here for `send` to refuse with, instead of an event before `send` returns. */
+  refused: HubError | undefined;
+  dispatching = false;
+  readonly #host: SsePostHost;
+  readonly #sinceMs: number;
+  #controller: ResponseController | undefined;
+  #status = 0;
+  #headers: ResponseHeaders = {};
+  #page: BodyCollector | undefined;
+  #drained = 0;
+  #aborted = false;
+  #settled = false;
+  #released = false;
+  #linger: WheelEntry | undefined;
+
+  constructor(host: SsePostHost, frame: Buffer, origin: SsePostOrigin) {
+    this.#host = host;
+    this.frame = frame;
+    this.id = origin.id;
+    this.again = origin.again;
+    this.gone = origin.gone;
+    this.#sinceMs = host.kernel.clock.nowMs();
+  }
+
+  /** Nobody waits for it any more: its socket is destroyed at once, or as soon as it gets one. */
+  abort(): void {
+    if (this.#aborted) return;
+    this.#aborted = true;
+    this.#settled = true;
+    if (this.held) this.#release();
+    else this.#cut();
+  }
+
+  /** The reply has come on the stream: the call's place is free, also while the POST is still being answered. */
+  replied(): void {
+    this.#settle();
+    this.#host.released(this);
+  }
+
+  onRequestStart(controller: ResponseController): void {
+    this.#controller = controller;
+    if (this.#aborted) this.#cut();
+  }
+
+  onResponseStart(_controller: ResponseController, status: number, headers: ResponseHeaders): void {
+    if (status < 200) return;
+    this.#status = status;
+    if (this.#settled) return;
+    const { server, limits, events } = this.#host;
+    const kind = answerKind(status, headers, false, false);
+    if (kind === 'auth') this.#fail(authFault(server, status));
+    else if (kind === 'redirect') this.#fail(redirectFault(server, status, headers));
+    else if (kind === 'error') {
+      this.#headers = headers;
+      this.#page = new BodyCollector(limits.errorBytes);
+    } else {
+      if (this.id !== undefined) events.alive(this.id);
+      this.#settle();
+    }
+  }
+
+  onResponseData(_controller: ResponseController, chunk: Buffer): void {
+    if (!this.#settled && this.#page) {
+      if (this.#page.add(chunk)) return;
+      this.#failWithPage();
+      this.#cut();
+      return;
+    }
+    this.#drained += chunk.length;
+    if (this.#drained > DRAIN_BYTES) this.#cut();
+  }
+
+  onResponseEnd(): void {
+    if (!this.#settled && this.#page) this.#failWithPage();
+    this.#release();
+  }
+
+  onResponseError(_controller: ResponseController, fault: Error): void {
+    if (!this.#settled) {
+      const mayGoAgain = this.#status === 0 && this.id !== undefined && !this.again && isConnectionLoss(fault);
+      // A kept-alive connection may be closed by its server while we write to it (see _http-exchange.ts).
+      if (mayGoAgain && isHarmlessTwice(this.frame) && this.#host.resend(this)) this.#settled = true;
+      else this.#failFromNet(fault);
+    }
+    this.#release();
+  }
+
+  #failFromNet(fault: Error): void {
+    const { server, kernel } = this.#host;
+    const sent = this.#controller !== undefined;
+    const phase = sent ? 'request' : 'connect';
+    this.#fail(hubErrorFromNet(fault, { server, phase, sent, waitedMs: kernel.clock.nowMs() - this.#sinceMs }));
+  }
+
+  #failWithPage(): void {
+    const page = this.#page?.take() ?? Buffer.alloc(0);
+    this.#fail(httpFault(this.#host.server, this.#status, this.#headers, page));
+  }
+
+  #fail(fault: HubError): void {
+    if (this.#settled) return;
+    this.#settle();
+    if (this.dispatching) this.refused = fault;
+    else if (this.id !== undefined) this.#host.events.failed(this.id, fault);
+  }
+
+  /** What still comes is only read to keep the connection, for a second at most. */
+  #settle(): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    if (this.#released) return;
+    const { clock, wheel } = this.#host.kernel;
+    this.#linger = wheel.add(clock.nowMs() + LINGER_MS, () => this.#cut());
+  }
+
+  #cut(): void {
+    // Not with a socket yet: as soon as it gets one.
+    this.#aborted = true;
+    this.#controller?.abort(this.#host.abortReason);
+  }
+
+  #release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    if (this.#linger) this.#host.kernel.wheel.remove(this.#linger);
+    this.#linger = undefined;
+    this.#controller = undefined;
+    if (this.gone) this.gone();
+    else this.#host.released(this);
+  }
+}

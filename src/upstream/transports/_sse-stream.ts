@@ -1,0 +1,183 @@
+/**
+ * The one long GET of an HTTP+SSE server: its first event names where messages are posted, everything else that comes is a message.
+ * Promises: `lost` comes once, whatever ends it, unless it was aborted; nothing follows it; an endpoint on another origin is refused; an event
+ * above answerBytes ends the stream; a message that is no MCP is told and passed over, because all calls share this stream.
+ * Does not: time anything (the start has a deadline, the link's pulse watches the rest) or open itself again (the link does).
+ */
+import type { Limits } from '../../config/limits.ts';
+import { HubError } from '../../kernel/errors.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import { isRefusal } from '../../kernel/outcome.ts';
+import type { ResponseController, ResponseHandler, ResponseHeaders } from '../../net/egress.ts';
+import { hubErrorFromNet } from '../../net/errors.ts';
+import type { Envelope } from '../../protocol/message.ts';
+import { SseDecoder, type SseEvent } from '../../protocol/sse.ts';
+import {
+  answerKind,
+  authFault,
+  endedFault,
+  httpFault,
+  largeFault,
+  protocolFault,
+  redirectFault,
+  wrongType,
+} from './_http-answer.ts';
+import { BodyCollector } from './_http-body.ts';
+import { messagesIn } from './_http-messages.ts';
+
+export interface SseStreamOptions {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  /** Name of the server, for people. */
+  readonly server: string;
+  /** The address as configured. */
+  readonly url: URL;
+  readonly abortReason: Error;
+  /** Once: where messages are posted. */
+  readonly opened: (endpoint: URL) => void;
+  readonly alive: () => void;
+  readonly message: (envelope: Envelope) => void;
+  /** Something is wrong with one message; at most once a second. */
+  readonly said: (line: string) => void;
+  readonly lost: (fault: HubError) => void;
+}
+
+/** A longer address is none. */
+const ENDPOINT_BYTES = 8192;
+const SAY_AGAIN_MS = 1000;
+
+export class SseStream implements ResponseHandler {
+  readonly #options: SseStreamOptions;
+  readonly #decoder: SseDecoder;
+  readonly #sinceMs: number;
+  #controller: ResponseController | undefined;
+  #status = 0;
+  #headers: ResponseHeaders = {};
+  #page: BodyCollector | undefined;
+  #isOpen = false;
+  #over = false;
+  #aborted = false;
+  #saidMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: SseStreamOptions) {
+    this.#options = options;
+    this.#decoder = new SseDecoder(options.limits.answerBytes, (event) => this.#take(event));
+    this.#sinceMs = options.kernel.clock.nowMs();
+  }
+
+  /** Nobody wants it any more; `lost` does not come. */
+  abort(): void {
+    this.#over = true;
+    this.#cut();
+  }
+
+  onRequestStart(controller: ResponseController): void {
+    this.#controller = controller;
+    if (this.#aborted) this.#cut();
+  }
+
+  onResponseStart(_controller: ResponseController, status: number, headers: ResponseHeaders): void {
+    if (status < 200 || this.#over) return;
+    this.#status = status;
+    const { server, limits } = this.#options;
+    const kind = answerKind(status, headers, true, false);
+    if (kind === 'sse') this.#options.alive();
+    else if (kind === 'error') {
+      this.#headers = headers;
+      this.#page = new BodyCollector(limits.errorBytes);
+    } else if (kind === 'auth') this.#lose(authFault(server, status));
+    else if (kind === 'redirect') this.#lose(redirectFault(server, status, headers));
+    else if (kind === 'coded') this.#lose(protocolFault(server, status, 'it is compressed though nobody asked'));
+    else this.#lose(protocolFault(server, status, wrongType(headers, status)));
+  }
+
+  onResponseData(_controller: ResponseController, chunk: Buffer): void {
+    if (this.#over) return;
+    if (this.#page) {
+      if (!this.#page.add(chunk)) this.#loseWithPage();
+      return;
+    }
+    this.#options.alive();
+    try {
+      this.#decoder.push(chunk);
+    } catch {
+      // The decoder throws for one reason only.
+      this.#lose(largeFault(this.#options.server, this.#options.limits.answerBytes));
+    }
+  }
+
+  onResponseEnd(): void {
+    if (this.#page) this.#loseWithPage();
+    else this.#lose(endedFault(this.#options.server, this.#ageMs()));
+  }
+
+  onResponseError(_controller: ResponseController, fault: Error): void {
+    const phase = this.#status > 0 ? 'answer' : this.#controller ? 'request' : 'connect';
+    const sent = this.#controller !== undefined;
+    this.#lose(hubErrorFromNet(fault, { server: this.#options.server, phase, sent, waitedMs: this.#ageMs() }));
+  }
+
+  #take(event: SseEvent): void {
+    // Without data it only names an id or a retry, which this transport has no use for.
+    if (this.#over || event.data.length === 0) return;
+    if (!this.#isOpen) this.#open(event);
+    else if (event.event === 'message') this.#hand(event.data);
+  }
+
+  #open({ event, data }: SseEvent): void {
+    const { server, url, opened } = this.#options;
+    if (event !== 'endpoint') {
+      this.#lose(protocolFault(server, this.#status, 'its first event is not endpoint, as HTTP+SSE wants it'));
+      return;
+    }
+    const text = data.length > ENDPOINT_BYTES ? '' : data.toString('utf8').trim();
+    const endpoint = text === '' ? null : URL.parse(text, url.href);
+    if (endpoint === null) this.#lose(protocolFault(server, this.#status, 'its endpoint is not an address'));
+    else if (endpoint.origin !== url.origin) this.#lose(foreignFault(server, url, endpoint));
+    else {
+      this.#isOpen = true;
+      opened(endpoint);
+    }
+  }
+
+  #hand(data: Buffer): void {
+    const messages = messagesIn(data, this.#options.limits);
+    if (!isRefusal(messages)) {
+      for (const message of messages) if (!this.#over) this.#options.message(message);
+      return;
+    }
+    const nowMs = this.#options.kernel.clock.nowMs();
+    if (nowMs - this.#saidMs < SAY_AGAIN_MS) return;
+    this.#saidMs = nowMs;
+    this.#options.said(`sent an event of ${data.length} bytes that is not valid MCP: ${messages.message}`);
+  }
+
+  #loseWithPage(): void {
+    const page = this.#page?.take() ?? Buffer.alloc(0);
+    this.#lose(httpFault(this.#options.server, this.#status, this.#headers, page));
+  }
+
+  #lose(fault: HubError): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#cut();
+    this.#options.lost(fault);
+  }
+
+  #cut(): void {
+    this.#aborted = true;
+    this.#controller?.abort(this.#options.abortReason);
+  }
+
+  #ageMs(): number {
+    return this.#options.kernel.clock.nowMs() - this.#sinceMs;
+  }
+}
+
+function foreignFault(server: string, own: URL, { origin }: URL): HubError {
+  const to = origin === 'null' ? 'something that is no web address' : origin.slice(0, 200);
+  return new HubError('upstream-protocol', {
+    message: `The server names an endpoint at ${to} instead of ${own.origin}; messages go to its own origin only.`,
+    detail: { server, phase: 'answer', reason: 'foreign-endpoint', outcome: 'not-executed' },
+  });
+}

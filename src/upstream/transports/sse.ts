@@ -1,0 +1,270 @@
+/**
+ * HTTP+SSE of 2024-11-05 towards one server: one long GET stream that names an endpoint, messages POSTed there, every answer on the stream.
+ * Promises: see `transport.ts`; never more than serverConnections + 8 sockets; `start` ends with the endpoint named, or a fault that says what
+ * came instead; the stream is the session: its end is `closed`, and nothing is left to delete; requests that follow notifications/initialized
+ * wait up to a second for its answer, so that no server sees them in the wrong order; no header of a client is ever seen here.
+ * Owns: the sockets of its egress pool: the stream and its POSTs.
+ * Does not: correlate, time or repeat calls, or connect again (the link does). Files beside it that begin with `_sse-` are its parts.
+ * Source: specification 2024-11-05, transports; protocol.md §1.1, §1.3.
+ */
+import type { Limits } from '../../config/limits.ts';
+import { CappedSlots } from '../../kernel/capped.ts';
+import type { Deadline } from '../../kernel/deadline.ts';
+import { HubError } from '../../kernel/errors.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import { isRefusal, type Outcome, Refusal } from '../../kernel/outcome.ts';
+import type { ServerSpec, SseSpec } from '../../kernel/snapshot.ts';
+import type { Egress, EgressPool } from '../../net/egress.ts';
+import { basicLogin } from '../../net/header-value.ts';
+import type { Envelope } from '../../protocol/message.ts';
+import type { Transport, TransportEvents } from '../transport.ts';
+import { guardedEvents } from './_http-events.ts';
+import { RequestHeaders } from './_http-headers.ts';
+import { isReplyTo } from './_http-messages.ts';
+import { OPEN_AT_ONCE, Outbox } from './_http-outbox.ts';
+import { SsePost, type SsePostHost } from './_sse-post.ts';
+import { SseStream } from './_sse-stream.ts';
+
+export interface SseTransportOptions {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly spec: ServerSpec;
+  readonly sse: Pick<SseSpec, 'url' | 'headers'>;
+  readonly egress: Egress;
+  readonly events: TransportEvents;
+}
+
+/** Sockets beside those of calls: pings and lists, notifications, the stream. Hung POSTs must not keep the liveness question from going out. */
+const SIDE_SOCKETS = 8;
+const SIDE_REQUESTS = SIDE_SOCKETS - OPEN_AT_ONCE - 1;
+/** Requests wait this long for the answer to notifications/initialized. */
+const HOLD_MS = 1000;
+
+export function createSseTransport(options: SseTransportOptions): Transport {
+  return new SseTransport(options);
+}
+
+/** Everything that exists once the endpoint is known. */
+interface Wire {
+  readonly path: string;
+  readonly headers: RequestHeaders;
+}
+
+class SseTransport implements Transport, SsePostHost {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly server: string;
+  readonly events: TransportEvents;
+  readonly abortReason = new Error('The hub does not wait for this request any more.');
+  readonly #options: SseTransportOptions;
+  readonly #posts: CappedSlots<SsePost>;
+  readonly #outbox: Outbox;
+  #pool: EgressPool | undefined;
+  #stream: SseStream | undefined;
+  /** Ends the wait for the endpoint. */
+  #giveUp: ((fault: HubError) => void) | undefined;
+  #wire: Wire | undefined;
+  /** `armed`: the next notification is notifications/initialized; `holding`: its answer is awaited. */
+  #order: 'free' | 'armed' | 'holding' = 'free';
+  #hold: Disposable | undefined;
+  /** Stopped, or the stream has ended. */
+  #over = false;
+  #stopped = false;
+
+  constructor(options: SseTransportOptions) {
+    const { kernel, limits, spec } = options;
+    this.#options = options;
+    this.kernel = kernel;
+    this.limits = limits;
+    this.server = spec.name;
+    this.events = guardedEvents(options.events, kernel, spec.name, () => this.#over);
+    this.#posts = new CappedSlots('upstream.sse.posts', limits.serverConnections + SIDE_REQUESTS, kernel.ceilings);
+    this.#outbox = new Outbox({
+      kernel,
+      server: spec.name,
+      lifeMs: limits.handshakeMs,
+      post: (frame, gone) => this.#postLetter(frame, gone),
+    });
+  }
+
+  async start(deadline: Deadline): Promise<void> {
+    const { sse, egress } = this.#options;
+    this.events.phase('connect');
+    const url = URL.parse(sse.url);
+    if (url === null)
+      throw new HubError('config-invalid', {
+        message: 'The server’s address is not a URL.',
+        detail: { server: this.server },
+      });
+    const connections = this.limits.serverConnections + SIDE_SOCKETS;
+    const pool = egress.open(url, { owner: this.server, connections, addresses: 'any' });
+    this.#pool = pool;
+    const headers = new RequestHeaders(sse.headers, basicLogin(url), pool.headers);
+    const endpoint = await this.#openStream({ url, pool, headers }, deadline);
+    this.#wire = { path: pool.pathOf(endpoint), headers };
+  }
+
+  send(frame: Buffer, id: number | undefined, deadline: Deadline): Outcome<void> {
+    if (this.#over || !this.#wire) return new Refusal('server-down', undefined, { server: this.server });
+    if (id === undefined) return this.#sendLetter(frame, deadline);
+    const post = new SsePost(this, frame, { id, again: false, gone: undefined });
+    if (!this.#admit(post))
+      return new Refusal('server-busy', undefined, {
+        server: this.server,
+        setting: 'serverConnections',
+        outcome: 'not-executed',
+      });
+    if (this.#order === 'holding') {
+      post.held = true;
+      return undefined;
+    }
+    post.dispatching = true;
+    this.#dispatch(post);
+    post.dispatching = false;
+    const { refused } = post;
+    return refused && new Refusal(refused.code, refused.message, refused.detail);
+  }
+
+  abort(id: number): void {
+    for (const post of this.#posts.values()) if (post.id === id) post.abort();
+  }
+
+  /** This transport has no version header; only the order of what follows matters. */
+  negotiated(): void {
+    this.#order = 'armed';
+    this.#hold?.[Symbol.dispose]();
+    this.#hold = this.kernel.timers.after(HOLD_MS, () => this.#letGo());
+  }
+
+  cpuMs(): undefined {
+    return undefined;
+  }
+
+  stderrTail(): readonly string[] {
+    return [];
+  }
+
+  async stop(deadline: Deadline): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#over = true;
+    this.#giveUp?.(new HubError('server-down', { message: `${this.server} was stopped.` }));
+    this.#endAll();
+    await this.#pool?.close(deadline);
+    this.#posts[Symbol.dispose]();
+  }
+
+  resend(post: SsePost): boolean {
+    if (this.#over) return false;
+    const next = new SsePost(this, post.frame, { id: post.id, again: true, gone: undefined });
+    if (!this.#admit(next)) return false;
+    this.#dispatch(next);
+    return true;
+  }
+
+  released(post: SsePost): void {
+    if (post.slot >= 0) this.#posts.free(post.slot);
+    post.slot = -1;
+  }
+
+  /** The endpoint that the stream names. Throws what came instead. */
+  async #openStream(
+    { url, pool, headers }: { url: URL; pool: EgressPool; headers: RequestHeaders },
+    deadline: Deadline,
+  ): Promise<URL> {
+    const { kernel, limits, server, abortReason } = this;
+    const named = Promise.withResolvers<URL>();
+    this.#giveUp = named.reject;
+    let isOpen = false;
+    const stream = new SseStream({
+      ...{ kernel, limits, server, url, abortReason },
+      opened(endpoint) {
+        isOpen = true;
+        named.resolve(endpoint);
+      },
+      alive: () => this.events.alive(undefined),
+      message: (envelope) => this.#message(envelope),
+      said: (line) => this.events.said(line),
+      lost: (fault) => (isOpen ? this.#lost(fault) : named.reject(fault)),
+    });
+    this.#stream = stream;
+    pool.dispatch({ method: 'GET', path: pool.pathOf(url), headers: headers.stream(undefined), body: null }, stream);
+    // Not the whole budget: the handshake that follows needs its part.
+    using soon = deadline.sooner(limits.handshakeMs);
+    try {
+      return await kernel.waits.for(named.promise, { label: 'upstream-connect', owner: server, deadline: soon });
+    } catch (fault) {
+      stream.abort();
+      const isLate = fault instanceof HubError && fault.code === 'wait-expired' && soon.ended === 'time-up';
+      throw isLate ? unnamedFault(server, limits.handshakeMs) : fault;
+    }
+  }
+
+  #message(envelope: Envelope): void {
+    if (envelope.kind === 'reply')
+      for (const post of [...this.#posts.values()])
+        if (post.id !== undefined && isReplyTo(envelope, post.id)) post.replied();
+    this.events.message(envelope, undefined);
+  }
+
+  /** The stream is the session: with it everything is over. */
+  #lost(fault: HubError): void {
+    if (this.#over) return;
+    this.events.closed(fault);
+    this.#over = true;
+    this.#endAll();
+  }
+
+  #endAll(): void {
+    this.#hold?.[Symbol.dispose]();
+    this.#stream?.abort();
+    this.#outbox.close();
+    for (const post of [...this.#posts.values()]) post.abort();
+  }
+
+  #admit(post: SsePost): boolean {
+    post.slot = this.#posts.add(post);
+    return post.slot >= 0;
+  }
+
+  #dispatch(post: SsePost): void {
+    if (!this.#wire || !this.#pool) return;
+    const { path, headers } = this.#wire;
+    this.#pool.dispatch({ method: 'POST', path, headers: headers.post, body: post.frame }, post);
+  }
+
+  #sendLetter(frame: Buffer, deadline: Deadline): Outcome<void> {
+    if (this.#order !== 'armed') return this.#outbox.send(frame, deadline);
+    this.#order = 'holding';
+    const sent = this.#outbox.send(frame, deadline, () => this.#letGo());
+    if (isRefusal(sent)) this.#letGo();
+    return sent;
+  }
+
+  #postLetter(frame: Buffer, gone: () => void): SsePost | undefined {
+    if (this.#over) return undefined;
+    const letter = new SsePost(this, frame, { id: undefined, again: true, gone });
+    this.#dispatch(letter);
+    return letter;
+  }
+
+  /** notifications/initialized has been answered, or has had its second. */
+  #letGo(): void {
+    if (this.#order === 'free' || this.#over) return;
+    this.#order = 'free';
+    this.#hold?.[Symbol.dispose]();
+    this.#hold = undefined;
+    for (const post of [...this.#posts.values()]) {
+      if (!post.held) continue;
+      post.held = false;
+      this.#dispatch(post);
+    }
+  }
+}
+
+function unnamedFault(server: string, waitedMs: number): HubError {
+  return new HubError('upstream-timeout', {
+    message: `The server named no endpoint on its event stream within ${waitedMs} ms; the setting handshakeMs allows more.`,
+    detail: { server, phase: 'connect', waitedMs, setting: 'handshakeMs' },
+  });
+}

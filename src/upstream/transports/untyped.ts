@@ -1,0 +1,125 @@
+/**
+ * A remote server whose type nobody has said: Streamable HTTP first, and HTTP+SSE of 2024-11-05 when it refuses the first POST as such servers do.
+ * Promises: see `transport.ts`; tried anew in each life, so that a server that learns Streamable HTTP is met there; the second try has what is left
+ * of the handshake's time; when it fails too, the first fault is told.
+ * Owns: nothing; the two transports do.
+ * Source: specification 2025-03-26, transports, backwards compatibility: 400, 404 or 405 to the POST of initialize.
+ */
+import type { Deadline } from '../../kernel/deadline.ts';
+import type { HubError } from '../../kernel/errors.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import { isRefusal, type Outcome } from '../../kernel/outcome.ts';
+import type { Transport, TransportEvents } from '../transport.ts';
+
+export interface UntypedTransportOptions {
+  readonly kernel: Kernel;
+  /** Name of the server, for people. */
+  readonly server: string;
+  readonly events: TransportEvents;
+  readonly makeHttp: (events: TransportEvents) => Transport;
+  readonly makeSse: (events: TransportEvents) => Transport;
+}
+
+const OLD_STATUSES: ReadonlySet<unknown> = new Set([400, 404, 405]);
+const CLOSE_MS = 1000;
+
+export function createUntypedTransport(options: UntypedTransportOptions): Transport {
+  return new UntypedTransport(options);
+}
+
+interface Opening {
+  readonly frame: Buffer;
+  readonly id: number;
+  readonly deadline: Deadline;
+}
+
+class UntypedTransport implements Transport {
+  readonly #options: UntypedTransportOptions;
+  readonly #http: Transport;
+  #sse: Transport | undefined;
+  /** The initialize that decides; gone once it is decided. */
+  #opening: Opening | undefined;
+  #isDecided = false;
+  #stopped = false;
+
+  constructor(options: UntypedTransportOptions) {
+    this.#options = options;
+    const { events } = options;
+    this.#http = options.makeHttp({
+      ...events,
+      message: (envelope, exchange) => {
+        this.#decide();
+        events.message(envelope, exchange);
+      },
+      failed: (id, fault) => {
+        if (!this.#isDecided && this.#opening?.id === id && isOldAnswer(fault)) this.#tryOld(this.#opening, fault);
+        else events.failed(id, fault);
+      },
+    });
+  }
+
+  start(deadline: Deadline): Promise<void> {
+    return this.#http.start(deadline);
+  }
+
+  send(frame: Buffer, id: number | undefined, deadline: Deadline): Outcome<void> {
+    if (id !== undefined && !this.#isDecided) this.#opening ??= { frame, id, deadline };
+    return this.#current.send(frame, id, deadline);
+  }
+
+  abort(id: number): void {
+    this.#current.abort(id);
+  }
+
+  negotiated(version: string): void {
+    this.#decide();
+    this.#current.negotiated(version);
+  }
+
+  cpuMs(): number | undefined {
+    return this.#current.cpuMs();
+  }
+
+  stderrTail(): readonly string[] {
+    return this.#current.stderrTail();
+  }
+
+  async stop(deadline: Deadline): Promise<void> {
+    this.#stopped = true;
+    await Promise.all([this.#http.stop(deadline), this.#sse?.stop(deadline)]);
+  }
+
+  get #current(): Transport {
+    return this.#sse ?? this.#http;
+  }
+
+  #decide(): void {
+    this.#isDecided = true;
+    this.#opening = undefined;
+  }
+
+  #tryOld(opening: Opening, first: HubError): void {
+    this.#decide();
+    const { kernel, server, events, makeSse } = this.#options;
+    // It stays in the phase of the handshake.
+    const sse = makeSse({ ...events, phase: () => {} });
+    this.#sse = sse;
+    kernel.scope.run(`HTTP+SSE of ${server}`, async () => {
+      try {
+        await sse.start(opening.deadline);
+      } catch {
+        if (!this.#stopped) events.failed(opening.id, first);
+        return;
+      }
+      const sent = this.#stopped ? undefined : sse.send(opening.frame, opening.id, opening.deadline);
+      if (isRefusal(sent)) events.failed(opening.id, first);
+      using deadline = kernel.deadline(CLOSE_MS);
+      await this.#http.stop(deadline);
+    });
+  }
+}
+
+/** How a server that knows only GET refuses a POST. */
+function isOldAnswer({ code, detail }: HubError): boolean {
+  return code === 'upstream-http' && OLD_STATUSES.has(detail.status);
+}

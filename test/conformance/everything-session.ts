@@ -1,0 +1,80 @@
+/**
+ * One session of the everything server: an SDK server of the 2025 era with all its handlers.
+ * Promises: what a session has subscribed to or set does not touch another; it leaves the world when its transport closes.
+ */
+import { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import {
+  CallToolRequestSchema,
+  CompleteRequestSchema,
+  ErrorCode,
+  GetPromptRequestSchema,
+  ListPromptsRequestSchema,
+  ListResourcesRequestSchema,
+  ListResourceTemplatesRequestSchema,
+  ListToolsRequestSchema,
+  McpError,
+  ReadResourceRequestSchema,
+  SetLevelRequestSchema,
+  SubscribeRequestSchema,
+  UnsubscribeRequestSchema,
+} from '@modelcontextprotocol/sdk/types.js';
+import { complete, getPrompt, PROMPTS, RESOURCES, readResource, TEMPLATES } from './everything-contents.ts';
+import { callTool, TOOLS } from './everything-tools.ts';
+import { MAX_SUBSCRIPTIONS, type Session, type World } from './everything-world.ts';
+
+/** A server that is ready to be connected to one transport. */
+export function createSession(world: World): Server {
+  const server = new Server(
+    { name: 'everything', version: '1.0.0' },
+    {
+      capabilities: {
+        tools: { listChanged: true },
+        prompts: { listChanged: true },
+        resources: { subscribe: true, listChanged: true },
+        completions: {},
+        logging: {},
+      },
+    },
+  );
+  const session: Session = { server, level: 'info', subscriptions: new Set() };
+  world.sessions.add(session);
+  server.onclose = () => world.sessions.delete(session);
+  serveTools(session, world);
+  serveContents(session, world);
+  serveSettings(session);
+  return server;
+}
+
+function serveTools(session: Session, world: World): void {
+  const { server } = session;
+  server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: TOOLS.map(({ tool }) => tool) }));
+  server.setRequestHandler(CallToolRequestSchema, ({ params }, extra) =>
+    callTool(params.name, { args: params.arguments ?? {}, extra, session, world }),
+  );
+}
+
+function serveContents({ server }: Session, world: World): void {
+  server.setRequestHandler(ListPromptsRequestSchema, () => ({ prompts: [...PROMPTS] }));
+  server.setRequestHandler(GetPromptRequestSchema, ({ params }) => getPrompt(params.name, params.arguments));
+  server.setRequestHandler(ListResourcesRequestSchema, () => ({ resources: [...RESOURCES] }));
+  server.setRequestHandler(ListResourceTemplatesRequestSchema, () => ({ resourceTemplates: [...TEMPLATES] }));
+  server.setRequestHandler(ReadResourceRequestSchema, ({ params }) => readResource(params.uri, world));
+  server.setRequestHandler(CompleteRequestSchema, ({ params }) => complete(params));
+}
+
+function serveSettings(session: Session): void {
+  const { server, subscriptions } = session;
+  server.setRequestHandler(SetLevelRequestSchema, ({ params }) => {
+    session.level = params.level;
+    return {};
+  });
+  server.setRequestHandler(SubscribeRequestSchema, ({ params }) => {
+    if (subscriptions.size >= MAX_SUBSCRIPTIONS) throw new McpError(ErrorCode.InvalidRequest, 'Too many subscriptions');
+    subscriptions.add(params.uri);
+    return {};
+  });
+  server.setRequestHandler(UnsubscribeRequestSchema, ({ params }) => {
+    subscriptions.delete(params.uri);
+    return {};
+  });
+}

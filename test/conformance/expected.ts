@@ -1,0 +1,51 @@
+/**
+ * The expected failures: `expected-failures.yml` holds what the hub cannot do yet, and the suites judge by it.
+ * Promises: what is handed to a suite is a file of its own format that holds the entries of one path; a line that is not understood is an
+ * error, so that no entry is lost by a slip.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { PathName } from './paths.ts';
+
+const FILE = join(import.meta.dirname, 'expected-failures.yml');
+
+/** Entries by key. The part of YAML that the file needs: `key:`, `key: []` and `- entry`. */
+export function parseExpected(text: string): Map<string, string[]> {
+  // bounded by: the lines of the file
+  const byKey = new Map<string, string[]>();
+  let entries: string[] | undefined;
+  for (const line of text.split('\n').map((whole) => whole.replace(/(^|\s)#.*$/, '').trimEnd())) {
+    const key = /^([a-z-]+):(?: \[\])?$/.exec(line)?.[1];
+    const entry = /^ {2}- (\S+)$/.exec(line)?.[1];
+    if (key !== undefined) {
+      entries = [];
+      byKey.set(key, entries);
+    } else if (entry !== undefined && entries) entries.push(entry);
+    else if (line !== '') throw new Error(`expected-failures.yml: what is "${line}"?`);
+  }
+  return byKey;
+}
+
+/** What may fail on a path; nothing without the hub. */
+export function expectedOn(path: PathName): string[] {
+  return path === 'direct' ? [] : entriesUnder('server', `server-${path}`);
+}
+
+/** What may pass on a path though it saw nothing; nothing without the hub. */
+export function voidOn(path: PathName): string[] {
+  return path === 'direct' ? [] : entriesUnder('void');
+}
+
+const KEYS: readonly string[] = ['server', 'server-http', 'server-stdio', 'void'];
+
+function entriesUnder(...keys: readonly string[]): string[] {
+  const byKey = parseExpected(readFileSync(FILE, 'utf8'));
+  const strange = [...byKey.keys()].find((key) => !KEYS.includes(key));
+  if (strange !== undefined) throw new Error(`expected-failures.yml: what is "${strange}"?`);
+  return keys.flatMap((key) => byKey.get(key) ?? []);
+}
+
+/** Writes them as a suite reads them. */
+export function writeExpected(file: string, entries: readonly string[]): void {
+  writeFileSync(file, ['server:', ...entries.map((entry) => `  - ${entry}`), ''].join('\n').replace(/:\n$/, ': []\n'));
+}

@@ -1,0 +1,76 @@
+/**
+ * The ways on which a suite meets the everything server: directly, or through a whole hub that reaches it over HTTP or over stdio.
+ * Promises: when a path is open its tools are listed; closing it ends all that it started.
+ * The address says `localhost`, for the suites test a local server's guard against rebinding of names.
+ */
+import { join } from 'node:path';
+import { ROOT, type RunningHub, startHub, until } from '../support/hub.ts';
+import { type EverythingHttp, startEverythingHttp } from './everything-http.ts';
+
+export type PathName = 'direct' | 'http' | 'stdio';
+
+export const PATHS: readonly PathName[] = ['direct', 'http', 'stdio'];
+
+export interface OpenPath extends AsyncDisposable {
+  readonly name: PathName;
+  readonly url: string;
+  /** What the hub has printed, for a run that fails in a way that the suite cannot explain. */
+  log(): string;
+}
+
+const GROUP = 'conformance';
+const LIST_MS = 30_000;
+/** One question for the list. */
+const ASK_MS = 2000;
+const STDIO_SERVER = { command: 'node', args: [join(ROOT, 'test/conformance/everything-server.ts'), '--stdio'] };
+
+export function openPath(name: PathName): Promise<OpenPath> {
+  return name === 'direct' ? openDirect() : openHub(name);
+}
+
+async function openDirect(): Promise<OpenPath> {
+  const server = await startEverythingHttp();
+  return { name: 'direct', url: server.url, log: () => '', [Symbol.asyncDispose]: () => server.close() };
+}
+
+async function openHub(name: 'http' | 'stdio'): Promise<OpenPath> {
+  const server = name === 'http' ? await startEverythingHttp() : undefined;
+  const close = async (hub?: RunningHub) => {
+    await hub?.[Symbol.asyncDispose]();
+    await server?.close();
+  };
+  let hub: RunningHub | undefined;
+  try {
+    hub = await startHub({ config: configFor(server) });
+    const url = `http://localhost:${hub.port}/mcp/${GROUP}`;
+    await until(() => isListed(url), LIST_MS, 'the list of tools');
+    const running = hub;
+    return { name, url, log: () => running.log, [Symbol.asyncDispose]: () => close(running) };
+  } catch (fault) {
+    await close(hub);
+    throw new Error(`${(fault as Error).message}\n${hub?.log.slice(-4000) ?? ''}`);
+  }
+}
+
+/** One server that asks its users questions, in a group that needs no key. */
+function configFor(server: EverythingHttp | undefined): unknown {
+  const way = server ? { url: `http://127.0.0.1:${server.port}/mcp` } : STDIO_SERVER;
+  return {
+    mcpServers: { everything: { ...way, interactive: true } },
+    groups: { [GROUP]: { servers: ['everything'], access: 'anonymous' } },
+  };
+}
+
+async function isListed(url: string): Promise<boolean> {
+  try {
+    const answer = await fetch(url, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' }),
+      signal: AbortSignal.timeout(ASK_MS),
+    });
+    return (await answer.text()).includes('test_simple_text');
+  } catch {
+    return false;
+  }
+}
