@@ -1,8 +1,7 @@
 /**
  * What a session has asked for beyond its statement: a log level, and the resources that it wants to hear about.
  * Promises: bounded for a session and in all; what changes is told to whoever writes it behind, so that it outlives a kill; a note that comes
- * back from there never replaces a newer one; nothing comes back for a session that
- * has ended.
+ * back from there never replaces a newer one, and wakes no session that has ended.
  * Does not: ask servers or send anything (`call/` does).
  * Source: defaults.md, session id.
  */
