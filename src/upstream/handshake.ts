@@ -1,7 +1,7 @@
 /**
  * The opening of a legacy connection: initialize, and initialized.
  * Promises: ends by its deadline; the initialized notification is sent and never waited for; a server that speaks no date of ours is named.
- * Does not: decide what is declared: nothing on a shared link, where nobody could be asked (protocol.md §1.7 A).
+ * Does not: decide what is declared (`talk.ts` says it).
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';

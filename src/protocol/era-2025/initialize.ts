@@ -72,7 +72,7 @@ export function initializeResult(hello: HubHello): Buffer {
   );
 }
 
-/** The hub's own initialize towards a server. `capabilityBits` = what its client side declared: 0 on a shared link, which is never asked anything. */
+/** The hub's own initialize towards a server. `capabilityBits` = what the client side declares (`upstream/talk.ts`). */
 export function initializeParams(
   client: { readonly name: string; readonly version: string },
   capabilityBits: number,

@@ -56,6 +56,9 @@ export class SsePost implements ResponseHandler {
   dispatching = false;
   readonly #host: SsePostHost;
   readonly #sinceMs: number;
+  /** From `dispatch`: by it a request that still waits for a connection is aborted. */
+  #dispatched: ResponseController | undefined;
+  /** The same once the request was about to be written. */
   #controller: ResponseController | undefined;
   #status = 0;
   #headers: ResponseHeaders = {};
@@ -75,7 +78,13 @@ export class SsePost implements ResponseHandler {
     this.#sinceMs = host.kernel.clock.nowMs();
   }
 
-  /** Nobody waits for it any more: its socket is destroyed at once, or as soon as it gets one. */
+  dispatched(controller: ResponseController): void {
+    if (this.#released) return;
+    this.#dispatched = controller;
+    if (this.#aborted) this.#cut();
+  }
+
+  /** Nobody waits for it any more: it leaves the pool at once, with the connection that carries it. */
   abort(): void {
     if (this.#aborted) return;
     this.#aborted = true;
@@ -167,9 +176,8 @@ export class SsePost implements ResponseHandler {
   }
 
   #cut(): void {
-    // Not with a socket yet: as soon as it gets one.
     this.#aborted = true;
-    this.#controller?.abort(this.#host.abortReason);
+    (this.#controller ?? this.#dispatched)?.abort(this.#host.abortReason);
   }
 
   #release(): void {
@@ -178,6 +186,7 @@ export class SsePost implements ResponseHandler {
     if (this.#linger) this.#host.kernel.wheel.remove(this.#linger);
     this.#linger = undefined;
     this.#controller = undefined;
+    this.#dispatched = undefined;
     if (this.gone) this.gone();
     else this.#host.released(this);
   }

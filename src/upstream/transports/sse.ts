@@ -230,7 +230,7 @@ class SseTransport implements Transport, SsePostHost {
   #dispatch(post: SsePost): void {
     if (!this.#wire || !this.#pool) return;
     const { path, headers } = this.#wire;
-    this.#pool.dispatch({ method: 'POST', path, headers: headers.post, body: post.frame }, post);
+    post.dispatched(this.#pool.dispatch({ method: 'POST', path, headers: headers.post, body: post.frame }, post));
   }
 
   #sendLetter(frame: Buffer, deadline: Deadline): Outcome<void> {
