@@ -19,8 +19,8 @@ const DONE: Reply = { kind: 'result', json: Buffer.from('{}') };
 
 export type Subscribe = (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>>;
 
-export function createSubscribe(send: RoutedCall, rooms: Pick<LineRooms, 'notes'>): Subscribe {
-  const { notes } = rooms;
+export function createSubscribe(send: RoutedCall, rooms: Pick<LineRooms, 'notes' | 'fleet'>): Subscribe {
+  const { notes, fleet } = rooms;
 
   /** One that asks its users has a connection for each session, and each subscribes for itself. */
   const isShared = (call: Call, server: string): boolean =>
@@ -33,14 +33,20 @@ export function createSubscribe(send: RoutedCall, rooms: Pick<LineRooms, 'notes'
       notes.subscribe(session.random, { server, uri, named })
         ? DONE
         : new Refusal('overloaded', 'This session is subscribed to too many resources.');
-    if (isShared(call, server) && notes.urisOf(server).includes(uri)) return note();
-    return after(send(call, { params, target: route }), note);
+    const shared = isShared(call, server);
+    if (shared && notes.urisOf(server).includes(uri)) return note();
+    return after(send(call, { params, target: route }), () => {
+      if (shared) fleet.subscribed(server, uri, true);
+      return note();
+    });
   }
 
   function unsubscribe(call: Call, session: Session, params: CallParams, route: ResourceRoute): ReturnType<Subscribe> {
     const { server, native: uri } = route;
     notes.unsubscribe(session.random, server, uri);
-    if (isShared(call, server) && notes.urisOf(server).includes(uri)) return DONE;
+    const shared = isShared(call, server);
+    if (shared && notes.urisOf(server).includes(uri)) return DONE;
+    if (shared) fleet.subscribed(server, uri, false);
     return send(call, { params, target: route });
   }
 

@@ -35,6 +35,7 @@ export function laneOwnerOf(session: Session, rooms: UpdateRooms & Pick<LineRoom
     capabilityBits,
     logLevel: () => notes.level(id),
     subscriptions: (server) => notes.subscriptions(id).flatMap((one) => (one.server === server ? [one.uri] : [])),
+    isHeard: () => sessions.hears(id),
     notify(method, params) {
       if (method === MESSAGE && !passesLevel(params, notes.level(id))) return false;
       const uri = method === UPDATED ? uriIn(params) : undefined;

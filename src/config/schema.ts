@@ -125,7 +125,9 @@ export const serverSchema = z.strictObject({
   launch: launchSchema.optional(),
   enabled: z.boolean().optional().meta({ description: 'false switches the server off.' }),
   disabled: z.boolean().optional().meta({ description: 'true switches the server off; the same as enabled: false.' }),
-  interactive: z.boolean().optional().meta({ description: 'The server asks its users questions.' }),
+  interactive: z.boolean().optional().meta({
+    description: 'The server asks its users questions: each client session gets a connection of its own to it.',
+  }),
   ...times,
   inFlight: z.number().optional().meta({ description: 'Most calls inside the server at once.' }),
   startMs: quantity.optional().meta({ description: 'From the start of the program to its first answer.' }),

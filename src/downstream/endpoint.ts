@@ -22,6 +22,7 @@ import type { Sessions } from '../session/sessions.ts';
 import type { Tracks } from '../session/tracks.ts';
 import { readBody } from './body.ts';
 import { batchPiece, Exchange } from './exchange.ts';
+import type { Home } from './home.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
 import type { Siblings } from './siblings.ts';
 import { createStanding } from './standing.ts';
@@ -38,6 +39,7 @@ export interface EndpointParts {
   readonly questions: Questions;
   readonly streams: Streams;
   readonly siblings: Siblings;
+  readonly home: Home;
   /** Slot of this hub. */
   readonly slot: number;
 }
@@ -51,7 +53,7 @@ const JSON_TYPE = /^application\/(json|[\w.+-]+\+json)\b/i;
 const NULL_ID = Buffer.from('null');
 
 export function createEndpoint(parts: EndpointParts): Endpoint {
-  const { kernel, limits, line, sessions, questions, siblings } = parts;
+  const { kernel, limits, line, sessions, questions, siblings, home } = parts;
   const openStream = createStanding(parts);
   const scanOptions = () => ({ maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: true });
 
@@ -94,6 +96,11 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       return;
     }
     if (envelope.kind === 'reply' && passedOn(request, response, envelope)) return;
+    const here = (): void => answerHere(request, response, envelope, visit);
+    if (!home.passesMessage(request, response, { sessionId: visit.sessionId, envelope, here })) here();
+  }
+
+  function answerHere(request: IncomingMessage, response: ServerResponse, envelope: Envelope, visit: Visit): void {
     const exchange = new Exchange(request, response, envelope, parts);
     let answered = false;
     const outcome = line.answer({

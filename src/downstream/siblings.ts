@@ -1,23 +1,28 @@
 /**
  * What belongs to another hub of this machine is handed to it as it came: its front listens on a unix socket too, and checks key and session
  * itself. A connection of a client lands on any hub; a stream to be resumed and an answer to a question belong to one.
- * Promises: a hub that does not answer within `connectMs` counts as gone; at most a few at once; an answer's bytes are passed on with the
- * client's own pace; whoever leaves first ends the other.
- * Does not: know what is asked (`standing.ts`, `endpoint.ts`).
+ * Promises: a hub that does not take the connection within `connectMs` counts as gone; at most a few at once; an answer's bytes are passed on at
+ * the client's own pace; whoever leaves first ends the other; nothing is handed on twice.
+ * Does not: know what is asked (`home.ts`, `standing.ts`, `endpoint.ts`).
  */
 import { type ClientRequest, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
 import { CappedCount } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 
-const AT_ONCE = 1024;
+/** Says that a request comes from a sibling. A client that sends it is served where it landed. */
+export const HOP_HEADER = 'x-mcphub-hop';
+
+const AT_ONCE = 4096;
 const HOP_HEADERS: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
   'transfer-encoding',
+  'content-length',
   'upgrade',
   'te',
   'trailer',
+  'expect',
 ]);
 
 export interface Siblings {
@@ -27,6 +32,8 @@ export interface Siblings {
     response: ServerResponse,
     to: { readonly slot: number; readonly body: Buffer | undefined; readonly away: () => void },
   ): void;
+  /** The same without an answer for anybody. */
+  tell(request: IncomingMessage, slot: number, body: Buffer): void;
 }
 
 export interface SiblingsParts {
@@ -35,52 +42,85 @@ export interface SiblingsParts {
   readonly frontSocket: (slot: number) => string;
 }
 
+interface Onward {
+  readonly sent: ClientRequest;
+  /** True once the other hub has the connection. */
+  readonly reached: () => boolean;
+}
+
 export function createSiblings({ kernel, limits, frontSocket }: SiblingsParts): Siblings {
   const inside = new CappedCount('downstream.siblings', AT_ONCE, 'refuse', kernel.ceilings);
+
+  /** Undefined = too many are on their way. */
+  function reach(request: IncomingMessage, slot: number, body: Buffer | undefined): Onward | undefined {
+    if (!inside.take()) return undefined;
+    const deadline = kernel.deadline(limits.connectMs);
+    const wait = kernel.waits.open('owner-forward', `hub-${slot}`, deadline);
+    const sent = httpRequest({
+      socketPath: frontSocket(slot),
+      method: request.method,
+      path: request.url,
+      headers: headersOf(request, body),
+      agent: false,
+    });
+    let reached = false;
+    deadline.onEnd(() => sent.destroy());
+    sent.on('socket', (socket) => {
+      socket.once('connect', () => {
+        reached = true;
+        // From here on the other hub's own limits hold, and the guard holds the hub to them; this is what they can come to.
+        deadline.extendTo(kernel.clock.nowMs() + limits.totalMs + limits.askUserMs);
+      });
+    });
+    const over = (): void => {
+      wait.leave();
+      deadline[Symbol.dispose]();
+    };
+    sent.on('response', over);
+    sent.on('close', () => {
+      over();
+      inside.give();
+    });
+    sent.end(body);
+    return { sent, reached: () => reached };
+  }
+
   return {
     pass(request, response, { slot, body, away }) {
-      if (!inside.take()) return away();
-      const deadline = kernel.deadline(limits.connectMs);
-      const wait = kernel.waits.open('owner-forward', `hub-${slot}`, deadline);
-      const onward = httpRequest({
-        socketPath: frontSocket(slot),
-        method: request.method,
-        path: request.url,
-        headers: headersOf(request),
-        agent: false,
-      });
-      deadline.onEnd(() => onward.destroy());
-      const answered = (): void => {
-        wait.leave();
-        deadline[Symbol.dispose]();
-      };
-      onward.on('response', (answer) => {
-        answered();
-        passOn(answer, response, onward);
-      });
-      onward.on('error', () => {
-        if (response.headersSent) response.destroy();
+      const onward = reach(request, slot, body);
+      if (!onward) return away();
+      const { sent, reached } = onward;
+      sent.on('response', (answer) => passOn(answer, response, sent));
+      sent.on('error', () => {
+        // What reached the other hub may have been done: only the client can know whether to ask again.
+        if (response.headersSent || reached()) response.destroy();
         else if (!response.destroyed) away();
       });
-      onward.on('close', () => {
-        answered();
-        inside.give();
-      });
-      response.on('close', () => onward.destroy());
-      onward.end(body);
+      response.on('close', () => sent.destroy());
+    },
+    tell(request, slot, body) {
+      const sent = reach(request, slot, body)?.sent;
+      sent?.on('response', (answer) => answer.resume());
+      sent?.on('error', () => {});
     },
   };
 }
 
 function passOn(answer: IncomingMessage, response: ServerResponse, onward: ClientRequest): void {
   if (response.destroyed) return void onward.destroy();
-  const headers = Object.entries(answer.headers).filter(([name]) => !HOP_HEADERS.has(name));
+  const headers = Object.entries(answer.headers).filter(
+    ([name]) => !HOP_HEADERS.has(name) || name === 'content-length',
+  );
   response.writeHead(answer.statusCode ?? 502, Object.fromEntries(headers));
   answer.on('error', () => response.destroy());
   answer.pipe(response);
 }
 
-function headersOf(request: IncomingMessage): Record<string, string | string[]> {
+function headersOf(request: IncomingMessage, body: Buffer | undefined): Record<string, string | string[]> {
   const headers = Object.entries(request.headers).filter(([name]) => !HOP_HEADERS.has(name));
-  return Object.fromEntries(headers) as Record<string, string | string[]>;
+  return {
+    ...(Object.fromEntries(headers) as Record<string, string | string[]>),
+    ...(body ? { 'content-length': String(body.length) } : {}),
+    [HOP_HEADER]: '1',
+  };
 }

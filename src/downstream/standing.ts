@@ -15,6 +15,7 @@ import { primesStreams } from '../protocol/era-2025/versions.ts';
 import { refusalFrame } from '../protocol/write.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
 import { lostEventId, type Track, type Tracks } from '../session/tracks.ts';
+import type { Home } from './home.ts';
 import { writeRefusal } from './http-answer.ts';
 import type { Siblings } from './siblings.ts';
 import type { SseStream, Streams } from './streams.ts';
@@ -26,6 +27,7 @@ export interface StandingParts {
   readonly tracks: Tracks;
   readonly streams: Streams;
   readonly siblings: Siblings;
+  readonly home: Home;
 }
 
 /** A stream that the client has lost, and the event after which it goes on. */
@@ -46,7 +48,7 @@ const MAY_RETURN: ReadonlySet<string> = new Set(['client-gone', 'slow-reader', '
 export function createStanding(
   parts: StandingParts,
 ): (request: IncomingMessage, response: ServerResponse, visit: Visit) => void {
-  const { kernel, line, sessions, tracks, streams, siblings } = parts;
+  const { kernel, line, sessions, tracks, streams, siblings, home } = parts;
 
   function openSse(session: Session, response: ServerResponse, closed: (reason: string) => void) {
     const openedMs = kernel.clock.nowMs();
@@ -103,9 +105,13 @@ export function createStanding(
     if (isRefusal(session) || session === undefined)
       return writeRefusal(response, session ?? new Refusal('session-unknown'));
     const lastEventId = request.headers['last-event-id'];
-    if (typeof lastEventId !== 'string') return stand(session, response);
+    const standAtHome = (): void => {
+      const here = () => stand(session, response);
+      if (!home.passesStream(request, response, session.random, here)) here();
+    };
+    if (typeof lastEventId !== 'string') return standAtHome();
     const resumed = tracks.resume(session.random, lastEventId);
-    if (resumed.kind === 'none') return stand(session, response);
+    if (resumed.kind === 'none') return standAtHome();
     if (resumed.kind === 'lost') return tellLost(session, response, resumed.idRaw);
     if (resumed.kind === 'over')
       return writeRefusal(

@@ -18,6 +18,7 @@ import type { Limits } from '../config/limits.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createEndpoint } from '../downstream/endpoint.ts';
 import { createForward } from '../downstream/forward.ts';
+import { createHome } from '../downstream/home.ts';
 import { createListener, type Listener } from '../downstream/listener.ts';
 import { createOldSse } from '../downstream/old-sse.ts';
 import { createPrivateDoor } from '../downstream/private-door.ts';
@@ -34,8 +35,9 @@ import { createNotes } from '../session/notes.ts';
 import { createSessions, type Sessions } from '../session/sessions.ts';
 import { sealedPath } from '../session/statement.ts';
 import { createTracks } from '../session/tracks.ts';
-import { createFleet, type Everybody, type Fleet } from '../upstream/fleet.ts';
+import { createFleet, type Fleet } from '../upstream/fleet.ts';
 import { createPeerDoor } from '../upstream/peer-door.ts';
+import type { Everybody } from '../upstream/talk.ts';
 import { createSessionMarks, type SessionMarks } from './session-marks.ts';
 import type { TransportMaker } from './transports.ts';
 
@@ -112,8 +114,10 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     everybody,
   });
   sessions.onOver((id) => {
+    const servers = new Set(notes.subscriptions(id).map(({ server }) => server)); // bounded by: one session's wishes
     notes.forget(id);
     fleet.sessionEnded(id);
+    for (const server of servers) fleet.wishesChanged(server);
   });
   const own = new Map<string, Listing>(); // bounded by: servers
   let askedAtMs = -Infinity;
@@ -204,6 +208,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   const endpoint = createEndpoint({
     ...{ kernel, limits, slot, line, catalog },
     ...{ sessions, tracks, questions, streams, siblings },
+    home: createHome({ limits, slot, sessions, snapshots, siblings }),
   });
   const health = createHealth({
     kernel,

@@ -82,6 +82,11 @@ export class OpenStreams<S extends StreamOwner> {
     return this.#at(random)?.stream.send(message) ?? false;
   }
 
+  /** Open or parked. */
+  hears(random: string): boolean {
+    return this.#at(random) !== undefined;
+  }
+
   #at(random: string): Open<S> | undefined {
     return this.#open.get(random) ?? this.#parked.get(random);
   }

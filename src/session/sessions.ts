@@ -78,6 +78,8 @@ export interface Tombstone {
 export interface Sessions {
   mint(wish: SessionWish): Session;
   find(id: string, principal: Principal): Outcome<Session>;
+  /** Random part of an id that this product sealed, whoever it belongs to; undefined = it is none. */
+  randomOf(id: string): string | undefined;
   /** From now on the id is answered 404 here, and everywhere once the tombstone has travelled. `reason` for the log; default DELETE. */
   end(id: string, reason?: string): void;
   onEnded(listener: (tombstone: Tombstone) => void): void;
@@ -94,6 +96,8 @@ export interface Sessions {
   send(session: Session, message: Buffer): boolean;
   /** The same by the random part of its id. */
   sendTo(random: string, message: Buffer): boolean;
+  /** Whether a session has a stream, or one that its client may come back to. */
+  hears(random: string): boolean;
   /** Sends to the open streams of all sessions that fit, some of them in later turns of the loop; the answer is how many. */
   broadcast(fits: (session: Session) => boolean, message: Buffer): number;
   /** Sessions in memory. */
@@ -182,6 +186,7 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
       touch(session);
       return session;
     },
+    randomOf: (id) => opened(id)?.random,
     end(id, reason = 'DELETE') {
       const one = opened(id);
       if (!one) return;
@@ -219,6 +224,7 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
     },
     send: (session, message) => streams.send(session.random, message),
     sendTo: (random, message) => streams.send(random, message),
+    hears: (random) => streams.hears(random),
     broadcast: (fits, message) => streams.broadcast(fits, message),
     get size() {
       return held.size;

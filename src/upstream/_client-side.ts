@@ -50,6 +50,11 @@ export class ClientSide {
     this.#wishes.levelChanged();
   }
 
+  /** A call of a session has (un)subscribed the connection to this resource. */
+  subscribed(uri: string, isWanted: boolean): void {
+    this.#wishes.told(uri, isWanted);
+  }
+
   wishesChanged(): void {
     this.#wishes.tellMore();
   }

@@ -37,14 +37,24 @@ export class Wishes {
     this.tellMore();
   }
 
+  /** A call of a session has told the server already. */
+  told(uri: string, isWanted: boolean): void {
+    const told = new Set(this.#told); // bounded by: the client side's subscriptions
+    if (isWanted) told.add(uri);
+    else told.delete(uri);
+    this.#told = told;
+  }
+
   /** What the server has not been told yet. */
   tellMore(): void {
     this.levelChanged();
     const resources = this.#hello?.capabilities.resources;
     if (typeof resources !== 'object' || resources === null || !('subscribe' in resources)) return;
     const uris = this.#parts.talk.subscriptions();
-    for (const uri of uris) if (!this.#told.has(uri)) this.#ask('resources/subscribe', { uri });
-    this.#told = new Set(uris);
+    const wanted = new Set(uris); // bounded by: the client side's subscriptions
+    for (const uri of wanted) if (!this.#told.has(uri)) this.#ask('resources/subscribe', { uri });
+    for (const uri of this.#told) if (!wanted.has(uri)) this.#ask('resources/unsubscribe', { uri });
+    this.#told = wanted;
   }
 
   levelChanged(): void {

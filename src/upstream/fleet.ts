@@ -21,7 +21,7 @@ import { Link } from './link.ts';
 import { Stack } from './stack.ts';
 import type { ServerStatus } from './status.ts';
 import { statusOf } from './status-of.ts';
-import { LISTER, type Talk } from './talk.ts';
+import { type Everybody, LISTER, type Talk } from './talk.ts';
 import type { Transport, TransportEvents } from './transport.ts';
 import { createForwardTransport } from './transports/forward.ts';
 
@@ -39,16 +39,6 @@ export interface FleetParts {
   readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
 }
 
-/** All sessions of this hub together, as the servers' shared links see them. */
-export interface Everybody {
-  /** The most verbose level that any session wants; undefined = none. */
-  logLevel(): string | undefined;
-  /** URIs of a server that any session is subscribed to. */
-  subscriptions(server: string): readonly string[];
-  /** What a server says outside of any call. */
-  notice(server: string, method: string, params: Buffer): void;
-}
-
 export interface Fleet extends Service {
   /** The servers there should be from now on. */
   apply(servers: readonly ServerSpec[]): void;
@@ -56,6 +46,8 @@ export interface Fleet extends Service {
   call(slug: string, call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>>;
   /** A session's or everybody's log level has changed. */
   logLevelChanged(slug: string, laneId: string | undefined): void;
+  /** A session's call has (un)subscribed the shared link of a server to a resource. */
+  subscribed(slug: string, uri: string, isWanted: boolean): void;
   /** What sessions want of a server has changed elsewhere: its shared link is told what it does not know yet. */
   wishesChanged(slug: string): void;
   /** The client of a session has other roots: servers that have asked for them ask again. */
@@ -264,6 +256,7 @@ export function createFleet(parts: FleetParts): Fleet {
       if (laneId === undefined) member?.link.clientSide?.logLevelChanged();
       else member?.lanes?.logLevelChanged(laneId);
     },
+    subscribed: (slug, uri, isWanted) => members.get(slug)?.link.clientSide?.subscribed(uri, isWanted),
     wishesChanged: (slug) => members.get(slug)?.link.clientSide?.wishesChanged(),
     rootsChanged(id) {
       for (const { lanes } of members.values()) lanes?.rootsChanged(id);

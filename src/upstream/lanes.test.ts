@@ -19,6 +19,7 @@ class Owner implements LaneOwner {
   readonly asked: Asking[] = []; // bounded by: one test
   readonly told: string[] = []; // bounded by: one test
   level: string | undefined;
+  heard = true;
   uris: string[] = []; // bounded by: one test
 
   constructor(id: string) {
@@ -26,6 +27,9 @@ class Owner implements LaneOwner {
   }
   logLevel(): string | undefined {
     return this.level;
+  }
+  isHeard(): boolean {
+    return this.heard;
   }
   subscriptions(): readonly string[] {
     return this.uris;
@@ -153,6 +157,9 @@ test('a lane goes with its session, after its idle time, and with its server; wh
   carol.uris = ['file:///watched'];
   await rig.pass(90_000);
   assert.deepEqual(stopped(rig), [false, true, true, false]);
+  carol.heard = false;
+  await rig.pass(90_000);
+  assert.deepEqual(stopped(rig), [false, true, true, true], 'it listens to nobody’s updates any more');
   await callAs(rig, bob);
   assert.equal(rig.lives.length, 5);
   rig.fleet.apply([]);

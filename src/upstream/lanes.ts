@@ -126,8 +126,9 @@ export class Lanes {
     const { kernel, limits, spec } = this.#parts;
     const nowMs = kernel.clock.nowMs();
     for (const [id, lane] of [...this.#lanes.entries()]) {
-      // A session that listens to updates is at work too.
-      if (!isIdle(lane) || lane.owner.subscriptions(spec.slug).length > 0) lane.usedMs = nowMs;
+      // A session that listens to updates is at work too, for as long as it can hear them.
+      const listens = lane.owner.isHeard() && lane.owner.subscriptions(spec.slug).length > 0;
+      if (!isIdle(lane) || listens) lane.usedMs = nowMs;
       else if (nowMs - lane.usedMs > limits.laneIdleMs || lane.link.view.state === 'waiting') this.#close(id, lane);
     }
   }

@@ -30,6 +30,8 @@ export interface LaneOwner {
   logLevel(): string | undefined;
   /** URIs of this server that the session is subscribed to, as the server knows them. */
   subscriptions(server: string): readonly string[];
+  /** Its standing stream is there, or may come back: it can be told something. */
+  isHeard(): boolean;
   /** Sends to the session's standing stream; false = there is none. */
   notify(method: string, params: Buffer): boolean;
   ask(asking: Asking): Promise<Outcome<Answer>>;
@@ -45,3 +47,13 @@ export const LISTER: Pick<Talk, 'capabilityBits'> & Required<Pick<Talk, 'ask'>> 
   capabilityBits: Object.values(CAPABILITY).reduce((all, bit) => all | bit, 0),
   ask: async ({ method }) => (method === 'roots/list' ? NO_ROOTS : new Refusal('client-cannot-be-asked')),
 };
+
+/** All sessions of this hub together, as the servers' shared links see them. */
+export interface Everybody {
+  /** The most verbose level that any session wants; undefined = none. */
+  logLevel(): string | undefined;
+  /** URIs of a server that any session is subscribed to. */
+  subscriptions(server: string): readonly string[];
+  /** What a server says outside of any call. */
+  notice(server: string, method: string, params: Buffer): void;
+}

@@ -19,13 +19,13 @@ const TOOLS = [
 /** What the server sends every 5 s has come by then, also on a loaded machine. */
 const SOON_MS = 20_000;
 
-export function walkEverything(sdk: string, connect: Connect): void {
+export function walkEverything(sdk: string, connect: Connect, args: readonly string[] = []): void {
   let hub: RunningHub;
   let http: HttpServer;
 
   before(async () => {
     http = await startEverythingHttp();
-    hub = await startHub({ config: everythingConfig(http.url) });
+    hub = await startHub({ config: everythingConfig(http.url), args });
   });
   after(async () => {
     await hub?.[Symbol.asyncDispose]();

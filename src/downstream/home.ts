@@ -1,0 +1,85 @@
+/**
+ * Which hub of this machine looks after a session, where it matters: servers that ask their users keep one lane a session, and what is said to
+ * a session outside of calls goes to one standing stream. Connections of one client land on any hub.
+ * Promises: the home follows from the session's id alone, so that every hub knows it; a hub whose sibling is away does the work itself; a request is
+ * handed on once at most; with one hub nothing of this happens.
+ * Does not: hand on what any hub can do (lists, calls to other servers).
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Limits } from '../config/limits.ts';
+import type { Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
+import type { Envelope } from '../protocol/message.ts';
+import { methodRow } from '../protocol/methods.ts';
+import type { Sessions } from '../session/sessions.ts';
+import { HOP_HEADER, type Siblings } from './siblings.ts';
+
+export interface HomeParts {
+  readonly limits: Limits;
+  /** Slot of this hub. */
+  readonly slot: number;
+  readonly sessions: Sessions;
+  readonly snapshots: SnapshotHolder;
+  readonly siblings: Siblings;
+}
+
+export interface Home {
+  /** Hands a message on to its session's home; `here` = what to do when that hub is away. False = it belongs here. */
+  passesMessage(
+    request: IncomingMessage,
+    response: ServerResponse,
+    message: { readonly sessionId: string | undefined; readonly envelope: Envelope; readonly here: () => void },
+  ): boolean;
+  /** The same for the standing stream. */
+  passesStream(request: IncomingMessage, response: ServerResponse, random: string, here: () => void): boolean;
+}
+
+export function createHome({ limits, slot, sessions, snapshots, siblings }: HomeParts): Home {
+  let seen: Snapshot | undefined;
+  let asks = false;
+
+  /** Whether any server asks its users; looked up once a world. */
+  function isAsking(): boolean {
+    if (seen !== snapshots.current) {
+      seen = snapshots.current;
+      asks = seen.servers.some(({ enabled, interactive }) => enabled && interactive);
+    }
+    return asks;
+  }
+
+  function isAlone(request: IncomingMessage): boolean {
+    return limits.hubs <= 1 || request.headers[HOP_HEADER] !== undefined;
+  }
+
+  /** 1 … hubs. */
+  function homeOf(random: string): number {
+    return (Number.parseInt(random.slice(0, 8), 16) % limits.hubs) + 1;
+  }
+
+  function needsHome({ kind, method }: Envelope): boolean {
+    if (kind === 'notification') return method === 'notifications/roots/list_changed';
+    return kind === 'request' && isAsking() && methodRow(method)?.served === 'upstream';
+  }
+
+  return {
+    passesMessage(request, response, { sessionId, envelope, here }) {
+      if (isAlone(request) || sessionId === undefined) return false;
+      const body = envelope.bytes;
+      if (envelope.method === 'notifications/cancelled') {
+        // The call may be at any hub; cancelling nothing does no harm.
+        for (let other = 1; other <= limits.hubs; other += 1) if (other !== slot) siblings.tell(request, other, body);
+        return false;
+      }
+      const random = needsHome(envelope) ? sessions.randomOf(sessionId) : undefined;
+      const home = random === undefined ? slot : homeOf(random);
+      if (home === slot) return false;
+      siblings.pass(request, response, { slot: home, body, away: here });
+      return true;
+    },
+    passesStream(request, response, random, here) {
+      const home = isAlone(request) ? slot : homeOf(random);
+      if (home === slot) return false;
+      siblings.pass(request, response, { slot: home, body: undefined, away: here });
+      return true;
+    },
+  };
+}
