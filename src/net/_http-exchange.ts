@@ -6,7 +6,7 @@
  */
 import { CappedCount, type Ceilings } from '../kernel/capped.ts';
 import type { RequestHead } from './_http-request.ts';
-import type { ResponseController, ResponseHandler } from './egress.ts';
+import type { ResponseController, ResponseHandler } from './_http-types.ts';
 
 /** Who holds an exchange at present. */
 export interface ExchangeHolder {

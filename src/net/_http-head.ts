@@ -5,7 +5,7 @@
  * Does not: read bodies (`_http-wire.ts`). Trailers are read by the same rules and dropped there.
  */
 import { HubError } from '../kernel/errors.ts';
-import type { ResponseHeaders } from './egress.ts';
+import type { ResponseHeaders } from './_http-types.ts';
 
 const MAX_HEAD_BYTES = 16 * 1024;
 const MAX_FIELDS = 128;

@@ -1,9 +1,9 @@
 /**
  * The connections to one server: which of them carries the next request, when a new one is made, when an idle one is put away.
- * Promises: never more than `connections`, and twice as many requests waiting (for one that is being made, or gets free); the one used last is used next, so that the others can be
- * put away; none is used that its server may be about to close; a request that finds none waits first come, first served, and can be
- * aborted there; an attempt to connect that fails takes the request with it that has waited longest, so that none waits for ever;
- * `close` destroys everything at once.
+ * Promises: never more than `connections`, and three times as many requests waiting, first come, first served, each of which can be aborted;
+ * the connection used last is used next, so that the others can be put away; none is used that its server may be about to close, or has
+ * closed as far as can be seen; an attempt to connect that fails takes the request with it that has waited longest, so that none waits for
+ * ever; `close` destroys everything at once.
  * Owns: its connections. Does not: pipeline, send anything twice, follow redirects, or time requests.
  */
 import { CappedSlots } from '../kernel/capped.ts';
@@ -14,7 +14,7 @@ import type { Connector } from './_connector.ts';
 import { Exchange, faultFrom, WaitingLine } from './_http-exchange.ts';
 import { type RequestHead, requestHead } from './_http-request.ts';
 import { HttpSocket, type SocketOwner } from './_http-socket.ts';
-import type { EgressRequest, ResponseController, ResponseHandler } from './egress.ts';
+import type { EgressRequest, ResponseController, ResponseHandler } from './_http-types.ts';
 
 export interface HttpPoolOptions {
   readonly kernel: Kernel;
@@ -29,6 +29,8 @@ export interface HttpPoolOptions {
 /** Servers close idle sockets at 5 s (Node) or later; ours go first. A server's own hint is honoured when it is shorter. */
 const IDLE_SOCKET_MS = 4000;
 const HINT_MARGIN_MS = 2000;
+/** Requests that may wait, for each connection: all of them come by here, if only for a turn of the loop. */
+const WAITING_EACH = 3;
 const EMPTY = Buffer.alloc(0);
 const NO_HEAD: RequestHead = { text: '', servername: undefined, bodiless: false };
 
@@ -39,6 +41,9 @@ export class HttpPool implements SocketOwner {
   readonly #waiting: WaitingLine;
   readonly #report: (fault: unknown) => void;
   #connecting = 0;
+  /** Turns of the loop in which idle connections were looked at; counted only while there is something to do. */
+  #turn = 0;
+  #looksAgain = false;
   #sweep: WheelEntry | undefined;
   #lastRequest: EgressRequest | undefined;
   #lastHead: RequestHead | undefined;
@@ -48,7 +53,7 @@ export class HttpPool implements SocketOwner {
     this.#options = options;
     const { kernel, owner, connections } = options;
     this.#sockets = new CappedSlots('net.sockets', connections, kernel.ceilings);
-    this.#waiting = new WaitingLine(2 * connections, kernel.ceilings);
+    this.#waiting = new WaitingLine(WAITING_EACH * connections, kernel.ceilings);
     this.#report = (fault) => kernel.bus.publish({ type: 'task-faulted', task: `an answer of ${owner}`, fault });
   }
 
@@ -83,7 +88,9 @@ export class HttpPool implements SocketOwner {
 
   connected(socket: HttpSocket): void {
     this.#connecting -= 1;
-    this.free(socket, undefined);
+    socket.freedInTurn = -1;
+    socket.idleUntilMs = this.#options.kernel.clock.nowMs() + IDLE_SOCKET_MS;
+    if (!this.#carryNext(socket)) this.#keep(socket);
   }
 
   refused(socket: HttpSocket, fault: HubError): void {
@@ -101,7 +108,9 @@ export class HttpPool implements SocketOwner {
       return;
     }
     socket.idleUntilMs = this.#options.kernel.clock.nowMs() + Math.min(hintMs, IDLE_SOCKET_MS);
-    this.#offer(socket);
+    socket.freedInTurn = this.#turn;
+    this.#keep(socket);
+    this.#lookAgain();
   }
 
   gone(socket: HttpSocket): void {
@@ -112,28 +121,54 @@ export class HttpPool implements SocketOwner {
   }
 
   #place(exchange: Exchange): void {
-    const socket = this.#takeIdle();
-    if (socket) {
-      if (!socket.send(exchange)) this.#offer(socket);
-    } else if (this.#waiting.push(exchange)) this.#connectMore();
-    else
+    if (!this.#waiting.push(exchange))
       exchange.fail(new HubError('server-busy', { detail: { setting: 'serverConnections', outcome: 'not-executed' } }));
+    else if (this.#idle.length > 0) this.#lookAgain();
+    else this.#connectMore();
   }
 
-  /** The one used last, unless its time is over (a loop that stood still looks here before it sweeps). */
-  #takeIdle(): HttpSocket | undefined {
-    let socket = this.#idle.pop();
-    if (!socket) return undefined;
+  /**
+   * An idle connection is used only after the loop has polled once more: what its server has sent or ended meanwhile, be it together with
+   * the last answer, is seen before a request is written that would be lost.
+   */
+  #lookAgain(): void {
+    if (this.#looksAgain) return;
+    this.#looksAgain = true;
+    setImmediate(this.#turned);
+  }
+
+  readonly #turned = (): void => {
+    this.#looksAgain = false;
+    this.#turn += 1;
+    if (this.#waiting.size === 0) return;
     const nowMs = this.#options.kernel.clock.nowMs();
-    while (socket && socket.idleUntilMs <= nowMs) {
+    for (let socket = this.#takeIdle(nowMs); socket; socket = this.#takeIdle(nowMs))
+      if (!this.#carryNext(socket)) {
+        this.#keep(socket);
+        return;
+      }
+    if (this.#idle.length > 0) this.#lookAgain();
+    this.#connectMore();
+  };
+
+  /** The one used last that has been looked at since, unless its time is over (a loop that stood still comes here before it sweeps). */
+  #takeIdle(nowMs: number): HttpSocket | undefined {
+    for (let at = this.#idle.length - 1; at >= 0; at -= 1) {
+      const socket = this.#idle[at];
+      if (!socket || this.#turn - socket.freedInTurn < 2) continue;
+      this.#idle.splice(at, 1);
+      if (socket.idleUntilMs > nowMs) return socket;
       socket.drop();
-      socket = this.#idle.pop();
     }
-    return socket;
+    return undefined;
   }
 
-  #offer(socket: HttpSocket): void {
-    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) if (socket.send(next)) return;
+  /** Gives it the longest waiting request. False = none waits. */
+  #carryNext(socket: HttpSocket): boolean {
+    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) if (socket.send(next)) return true;
+    return false;
+  }
+  #keep(socket: HttpSocket): void {
     this.#idle.push(socket);
     const { wheel } = this.#options.kernel;
     const untilMs = socket.idleUntilMs;
@@ -150,10 +185,14 @@ export class HttpPool implements SocketOwner {
       wheel.move(this.#sweep, Math.min(...this.#idle.map((socket) => socket.idleUntilMs)));
   }
 
-  /** One attempt for each request that waits and has none. */
+  /** One attempt for each request that waits and has neither an attempt nor an idle connection. */
   #connectMore(): void {
     const { connector, connections } = this.#options;
-    while (!this.#closed && this.#connecting < this.#waiting.size && this.#sockets.size < connections) {
+    while (
+      !this.#closed &&
+      this.#connecting + this.#idle.length < this.#waiting.size &&
+      this.#sockets.size < connections
+    ) {
       const socket = new HttpSocket(this, connector.isPlain);
       socket.slot = this.#sockets.add(socket);
       this.#connecting += 1;

@@ -4,7 +4,7 @@
  * Does not: know the body (`_http-socket.ts` adds its length).
  */
 import { HubError } from '../kernel/errors.ts';
-import type { EgressRequest } from './egress.ts';
+import type { EgressRequest } from './_http-types.ts';
 import { isHeaderName } from './header-value.ts';
 
 const PATH = /^[\x21-\x7e\x80-\xff]+$/;

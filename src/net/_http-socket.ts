@@ -9,8 +9,8 @@ import type { OnReadOpts, Socket } from 'node:net';
 import { HubError } from '../kernel/errors.ts';
 import type { Connector } from './_connector.ts';
 import { type Exchange, type ExchangeHolder, faultFrom } from './_http-exchange.ts';
+import type { ResponseHeaders } from './_http-types.ts';
 import { ResponseParser, type WireSink } from './_http-wire.ts';
-import type { ResponseHeaders } from './egress.ts';
 import { peerClosed } from './errors.ts';
 
 /** The pool, as its connections see it. */
@@ -36,6 +36,8 @@ export class HttpSocket implements WireSink, ExchangeHolder {
   slot = -1;
   /** When it is put away, if it is idle. */
   idleUntilMs = 0;
+  /** The pool's turn in which it became free; −1 = never used. */
+  freedInTurn = -1;
   readonly #owner: SocketOwner;
   readonly #parser: ResponseParser;
   readonly #onread: OnReadOpts | undefined;

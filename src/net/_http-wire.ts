@@ -6,7 +6,7 @@
  * Does not: own sockets, bound the body's size (receivers do) or undo codings (none is asked for).
  */
 import { HeadReader, malformed } from './_http-head.ts';
-import type { ResponseHeaders } from './egress.ts';
+import type { ResponseHeaders } from './_http-types.ts';
 
 export interface WireSink {
   /** Status and fields of the final answer. */

@@ -44,6 +44,11 @@ async function until(holds: () => boolean, what: string): Promise<void> {
   }
 }
 
+/** Long enough for a connection to be used again. */
+async function turnsOfTheLoop(): Promise<void> {
+  for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
 async function withPool(
   answer: (request: RawRequest) => void,
   run: (rig: Rig) => Promise<void>,
@@ -126,6 +131,7 @@ test('the connection used last is used next; the others are put away at 4 s by o
     const entries = kernel.wheel.size;
     advance(3000);
     for (let turn = 0; turn < 5; turn += 1) {
+      await turnsOfTheLoop();
       await ask(pool).body;
       assert.equal(server.requests.at(-1)?.connection, held[2]?.connection);
     }
@@ -195,7 +201,7 @@ test('A18: a loop that stood still uses no connection whose time is over', async
   await withPool(echo, run, { kernel });
 });
 
-test('no more connections than allowed; then twice as many wait, in order; then requests are refused', async () => {
+test('no more connections than allowed; then three times as many wait, in order; then requests are refused', async () => {
   const held: RawRequest[] = [];
   const answer = (request: RawRequest): void => {
     held.push(request);
@@ -203,17 +209,17 @@ test('no more connections than allowed; then twice as many wait, in order; then 
   const run = async ({ pool, server, size }: Rig): Promise<void> => {
     const asked = ['/1', '/2'].map((path) => ask(pool, { path }));
     await until(() => held.length === 2, 'two at the server');
-    asked.push(...['/3', '/4', '/5', '/6'].map((path) => ask(pool, { path })));
-    assert.deepEqual([size('net.sockets'), size('net.waiting')], [2, 4]);
+    asked.push(...['/3', '/4', '/5', '/6', '/7', '/8'].map((path) => ask(pool, { path })));
+    assert.deepEqual([size('net.sockets'), size('net.waiting')], [2, 6]);
     const refused = ask(pool);
     assert.deepEqual(refused.heard, ['error']);
     await assert.rejects(refused.body, { code: 'server-busy' });
-    for (let at = 0; at < 6; at += 1) {
+    for (let at = 0; at < 8; at += 1) {
       await until(() => held.length > at, `${at}`);
       echo(held[at]!);
     }
     await Promise.all(asked.map(({ body }) => body));
-    assert.deepEqual(held.map(({ line }) => line.split(' ')[1]).slice(2), ['/3', '/4', '/5', '/6']);
+    assert.deepEqual(held.map(({ line }) => line.split(' ')[1]).slice(2), ['/3', '/4', '/5', '/6', '/7', '/8']);
     assert.deepEqual([server.connections, size('net.waiting')], [2, 0]);
   };
   await withPool(answer, run, { connections: 2 });
@@ -324,6 +330,23 @@ test('A18: idle connections that the server closes, ends or writes to are not us
   };
   // Time stands still: it is not the sweep that puts them away.
   await withPool(echo, run, { allowHalfOpen: true, kernel: frozenKernel().kernel });
+});
+
+test('A18: a server that ends each connection behind its answer, without a word, loses no request', async () => {
+  const answer = ({ socket, body }: RawRequest): unknown => socket.end(reply(body));
+  for (const connections of [1, 4]) {
+    const run = async ({ pool, server }: Rig): Promise<void> => {
+      const body = Buffer.from('x');
+      const post = { method: 'POST', body } as const;
+      for (let turn = 0; turn < 100; turn += 1) {
+        const both = [ask(pool, post).body, ask(pool, post).body];
+        assert.deepEqual(await Promise.all(both), [body, body]);
+        if (turn % 2 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+      assert.equal(server.requests.length, 200, 'and none is sent twice');
+    };
+    await withPool((request) => void answer(request), run, { connections });
+  }
 });
 
 test('a connection that ends before its answer is whole is a loss, whoever ends it and how', async () => {
@@ -475,7 +498,9 @@ test('a handler that pauses is given nothing more, holds its server back, and ge
 
 test('a pause holds in the middle of a read, over the end of the connection, and before the answer', async () => {
   const answer = ({ socket }: RawRequest): unknown =>
-    socket.end('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n');
+    socket.end(
+      'HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n',
+    );
   await withPool(
     (request) => void answer(request),
     async ({ pool, server }) => {
