@@ -5,6 +5,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -62,9 +63,10 @@ function buildHub(dir: string): string {
   execFileSync(tsc, ['-p', join(ROOT, 'tsconfig.build.json'), '--outDir', join(dir, 'hub/dist')], {
     stdio: ['ignore', 'inherit', 'inherit'],
   });
+  cpSync(join(ROOT, 'bin'), join(dir, 'hub/bin'), { recursive: true });
   copyFileSync(join(ROOT, 'package.json'), join(dir, 'hub/package.json'));
   symlinkSync(join(ROOT, 'node_modules'), join(dir, 'hub/node_modules'));
-  return join(dir, 'hub/dist/cli/main.js');
+  return join(dir, 'hub/bin/mcphub.js');
 }
 
 export function pinned(core: string, command: string, args: readonly string[]): [string, string[]] {

@@ -8,7 +8,7 @@ import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { EXIT } from '../src/cli/exit.ts';
 
-const CLI = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url));
+const CLI = fileURLToPath(new URL('../bin/mcphub.js', import.meta.url));
 const PAGE = new URL('../docs/cli.md', import.meta.url);
 
 const EXIT_MEANS: Readonly<Record<keyof typeof EXIT, string>> = {

@@ -1,61 +1,59 @@
 /**
- * `mcphub start`: checks the configuration, then becomes the guard.
+ * `mcphub start`: finds the configuration file, then becomes the guard.
+ * Does not: read the file; control does, while the first hub loads, and the guard ends with 78 and all errors when it cannot work.
  */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { LimitName } from '../config/limits.ts';
-import { formatProblems } from '../config/load.ts';
+import { findConfigFile } from '../config/config-file.ts';
+import { type LimitName, limitsFrom } from '../config/limits.ts';
 import { dataDirFrom, runDirFor } from '../config/paths.ts';
+import { createKernel } from '../kernel/kernel.ts';
+import { envLimits } from '../process/env-limits.ts';
 import { VERSION } from '../process/version.ts';
-import { loadForCli } from './config-commands.ts';
+import { runGuard } from '../supervisor/guard.ts';
 import { CliFailure, EXIT } from './exit.ts';
 import { say } from './output.ts';
-
-export interface StartOptions {
-  readonly config?: string;
-  readonly port?: string;
-  readonly host?: string;
-  readonly hubs?: string;
-  readonly dataDir?: string;
-  readonly example?: boolean;
-}
+import type { StartOptions } from './start-options.ts';
 
 const EXAMPLE = fileURLToPath(new URL('../../examples/mcp_settings.json', import.meta.url));
+const FIND_MS = 5000;
 
 export async function start(options: StartOptions): Promise<void> {
+  const { env } = process;
   const flags: Partial<Record<LimitName, number>> = {
     ...(options.port === undefined ? {} : { port: wholeNumber('--port', options.port) }),
     ...(options.hubs === undefined ? {} : { hubs: wholeNumber('--hubs', options.hubs) }),
   };
-  const loaded = await loadForCli(options.config, { flags, ...(options.example ? { fallback: EXAMPLE } : {}) });
-  if (loaded.problems.length > 0) say(formatProblems(loaded.problems));
-  if (!loaded.config)
-    throw new CliFailure(
-      EXIT.badConfig,
-      'Not started: the configuration has errors. `mcphub config validate` checks it again.',
-    );
-  const { limits, file } = loaded.config;
-  if (file === undefined)
+  const configFile = await findFile(options);
+  if (configFile === undefined)
     say('No configuration file was found; the hub starts without servers. `mcphub start --help` says where it looks.');
-  const dataDir = dataDirFrom(process.env, process.env.HOME ?? '', options.dataDir);
-  const { runGuard } = await import('../supervisor/guard.ts');
+  const dataDir = dataDirFrom(env, env.HOME ?? '', options.dataDir);
   process.exitCode = await runGuard({
-    port: limits.port,
-    host: options.host ?? (process.env.HOST || undefined),
-    hubs: limits.hubs,
+    flags,
+    host: options.host ?? (env.HOST || undefined),
     dataDir,
     runDir: runDirFor(dataDir),
-    configFile: file,
+    configFile,
     entry: join(
       import.meta.dirname,
       '../process/main.ts'.replace('.ts', import.meta.filename.endsWith('.ts') ? '.ts' : '.js'),
     ),
-    limits,
-    env: process.env,
+    limits: limitsFrom({ ...envLimits(env), ...flags }),
+    env,
     terminal: process.stdout.isTTY === true,
     version: VERSION,
   });
   process.exit();
+}
+
+/** Absolute path, or undefined when there is none anywhere. */
+async function findFile({ config: path, example }: StartOptions): Promise<string | undefined> {
+  const kernel = createKernel();
+  using deadline = kernel.deadline(FIND_MS);
+  const home = process.env.HOME ?? '';
+  const fallback = example ? EXAMPLE : undefined;
+  const search = { path, env: process.env, cwd: process.cwd(), home, fallback, waits: kernel.waits, deadline };
+  return (await findConfigFile(search))?.file;
 }
 
 function wholeNumber(flag: string, text: string): number {

@@ -146,6 +146,7 @@ const OTHER_VARIABLES: ReadonlySet<string> = new Set([
   'MCPHUB_DATA_DIR',
   'MCPHUB_RUN_DIR',
   'MCPHUB_PROCESS',
+  'MCPHUB_FLAGS',
   'MCPHUB_SLOT',
   'MCPHUB_MARK',
   'MCPHUB_SECRET',

@@ -127,7 +127,7 @@ function nameOf(config: Config): string {
 }
 
 /** One line an error: `file:line:column path: message (expected …)`. No values of secrets are in them. */
-export function errorLines(problems: readonly ConfigProblem[], includesWarnings = false): string[] {
+function errorLines(problems: readonly ConfigProblem[], includesWarnings = false): string[] {
   return problems
     .filter(({ severity }) => severity === 'error' || includesWarnings)
     .map(({ file, line, column, path, message, expected }) => {

@@ -10,14 +10,18 @@ export const GUARD_ENV = {
   role: 'MCPHUB_PROCESS',
   /** 1…N for hubs, 0 for control. */
   slot: 'MCPHUB_SLOT',
-  hubs: 'MCPHUB_HUBS',
   dataDir: 'MCPHUB_DATA_DIR',
   /** Directory 0700 with the private sockets. */
   runDir: 'MCPHUB_RUN_DIR',
   configFile: 'MCPHUB_CONFIG',
-  /** Mark of this process's descendants in their environment: `<data directory hash>.<role>-<slot>.<guard pid>`. */
+  /** JSON: limits that the command line gives (`--port`, `--hubs`); for control, which reads the configuration. */
+  flags: 'MCPHUB_FLAGS',
+  /** Mark of this process and its descendants in their environment: `<data directory hash>.<guard pid>.<role>-<slot>.<life>`. */
   mark: 'MCPHUB_MARK',
 } as const;
+
+/** V8 flags of a hub: a regular expression that goes astray changes its engine instead of holding the loop. */
+export const HUB_FLAGS: readonly string[] = ['--enable-experimental-regexp-engine-on-excessive-backtracks'];
 
 /** Set in the environment of every child of a hub; value = the hub's mark. The guard finds orphans by it. */
 export const DESCENDANT_MARK = 'MCPHUB_MARK';
@@ -25,11 +29,17 @@ export const DESCENDANT_MARK = 'MCPHUB_MARK';
 /** Guard → process. With `connection` travels the accepted socket. */
 export type GuardWord =
   | { readonly t: 'connection'; readonly n: number }
+  /** To control, after `configured`: the port is open, so that a start which cannot work leaves nothing behind. */
+  | { readonly t: 'go'; readonly port: number }
+  /** To hubs: control is there (again). */
+  | { readonly t: 'control-ready' }
   | { readonly t: 'drain' }
   | { readonly t: 'reload' };
 
 /** Process → guard. */
 export type ProcessWord =
+  /** From control, before it does anything else: what the configuration says. `lines` are warnings for people. */
+  | { readonly t: 'configured'; readonly limits: Readonly<Record<string, number>>; readonly lines: readonly string[] }
   /** Serves; `ms` since it started. */
   | { readonly t: 'ready'; readonly ms: number }
   /** Connection `n` was taken over; the guard may close its copy. */

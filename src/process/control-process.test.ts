@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,7 +27,12 @@ interface Child {
   word<T extends ProcessWord['t']>(t: T): Promise<ProcessWord & { t: T }>;
 }
 
-async function controlOn(t: TestContext, config: unknown, more: Record<string, string> = {}): Promise<Child> {
+async function controlOn(
+  t: TestContext,
+  config: unknown,
+  more: Record<string, string> = {},
+  guard = { go: true },
+): Promise<Child> {
   const dir = more.MCPHUB_DATA_DIR ?? (await mkdtemp(join(tmpdir(), 'mcphub-process-')));
   const runDir = join(dir, 'run');
   const file = join(dir, 'mcp_settings.json');
@@ -44,7 +49,10 @@ async function controlOn(t: TestContext, config: unknown, more: Record<string, s
   };
   const child = fork(MAIN, [], { env, execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
   const words: ProcessWord[] = [];
-  child.on('message', (word) => words.push(word as ProcessWord));
+  child.on('message', (word: ProcessWord) => {
+    words.push(word);
+    if (word.t === 'configured' && guard.go) child.send({ t: 'go', port: word.limits.port });
+  });
   const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
   t.after(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
@@ -132,7 +140,9 @@ test('it is ready soon, answers, gives a hub its world, and ends when asked', as
 test('a configuration that cannot work is told whole, and the exit code says not to try again', async (t) => {
   const control = await controlOn(t, { mcpServers: { a: { url: 5 }, b: { comand: 'x' } } });
   const { lines } = await control.word('hopeless');
-  assert.ok(lines.length >= 2 && lines.every((line) => line.includes('mcp_settings.json')), lines.join('\n'));
+  const named = lines.filter((line) => line.includes('mcp_settings.json'));
+  assert.ok(named.length >= 2 && named.length === lines.length - 1, lines.join('\n'));
+  assert.match(lines.at(-1) ?? '', /^Not started: /);
   assert.deepEqual(await control.exited, [78, null]);
 });
 
@@ -154,7 +164,26 @@ test('a damaged database is no reason to give up for ever: exit 1', async (t) =>
   await writeFile(join(dir, 'mcphub.db'), Buffer.alloc(8192, 0xaa));
   const control = await controlOn(t, GOOD, { MCPHUB_DATA_DIR: dir });
   assert.deepEqual(await control.exited, [1, null]);
-  assert.deepEqual(control.words, []);
+  assert.deepEqual(
+    control.words.map(({ t }) => t),
+    ['configured'],
+  );
+});
+
+test('the configuration is told before anything leaves a trace, and nothing is begun until the guard has the port', async (t) => {
+  const control = await controlOn(t, GOOD, { MCPHUB_FLAGS: '{"port":4999,"hubs":3}' }, { go: false });
+  const { limits, lines } = await control.word('configured');
+  assert.deepEqual([limits.port, limits.hubs, lines], [4999, 3, []]);
+  // It has been told to end before it was told to go on.
+  control.child.send({ t: 'drain' });
+  assert.deepEqual(await control.exited, [0, null]);
+  assert.deepEqual(await readdir(control.dir), ['mcp_settings.json']);
+});
+
+test('flags of the command line that cannot be are told like any other error', async (t) => {
+  const control = await controlOn(t, GOOD, { MCPHUB_FLAGS: '{"port":70000}' });
+  assert.match((await control.word('hopeless')).lines.join('\n'), /command line {2}error {2}port {2}is 70000/);
+  assert.deepEqual(await control.exited, [78, null]);
 });
 
 test('at a terminal the first key is told through the guard; SIGTERM and a guard that dies end it', async (t) => {

@@ -15,6 +15,10 @@ export interface GuardEars {
   connection?(socket: Socket): void;
   drain(reason: string): void;
   reload?(): void;
+  /** The port is open: what leaves traces may begin. */
+  go?(port: number): void;
+  /** Control is there, for the first time or again. */
+  controlReady?(): void;
   /** The guard died: nobody restarts or sweeps any more, so this process ends itself. */
   guardGone(): void;
 }
@@ -33,6 +37,8 @@ export function createGuardLink(ears: GuardEars): GuardLink {
       if (handle && ears.connection) ears.connection(handle as Socket);
       say({ t: 'taken', n: word.n });
     } else if (word.t === 'drain') ears.drain('the guard asked');
+    else if (word.t === 'go') ears.go?.(word.port);
+    else if (word.t === 'control-ready') ears.controlReady?.();
     else ears.reload?.();
   });
   process.on('disconnect', () => ears.guardGone());

@@ -4,6 +4,7 @@
  * is over by `stopMs`; if the guard dies, its servers' processes are ended and so is it.
  * Does not: load store, control or admin (law 7).
  */
+import { chmod } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { limitsFrom } from '../config/limits.ts';
 import { DESCENDANT_MARK, GUARD_ENV, RELAY_SOCKET, socketName } from '../kernel/guard-wire.ts';
@@ -22,10 +23,14 @@ import { envLimits } from './env-limits.ts';
 import { faultHooks } from './fault-hooks.ts';
 import { createGuardLink } from './guard-link.ts';
 import { createHubParts, type HubParts } from './hub-parts.ts';
+import { keepCompiledCode } from './keep-code.ts';
+import { endControlLeft } from './left-behind.ts';
 import { transportMaker } from './transports.ts';
 import { VERSION } from './version.ts';
 
 const BOOT_MS = 10_000;
+/** Until the configuration is read and the port is open; control's part of a start. */
+const GO_MS = 30_000;
 const TELL_EVERY_MS = 1000;
 const SWEEP_MS = 3000;
 
@@ -97,25 +102,46 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     if (fact.type !== 'call-answered' && fact.type !== 'server-said') relay.sendFact(fact);
   });
 
+  let isAlone = false;
   const drain = createDrain({
     kernel,
     limits,
     parts,
     closers: [() => relay.stop(kernel.deadline(1000))],
     egress,
-    end: (code) => end(kernel, { file, telemetry, mark }, code),
+    end: async (code) => {
+      if (isAlone) await endControlLeft({ kernel, mark }, () => !relay.connected);
+      return end(kernel, { file, telemetry, mark }, code);
+    },
   });
+  const go = Promise.withResolvers<void>();
   const guard = createGuardLink({
+    go: () => go.resolve(),
+    controlReady: () => relay.again(),
     connection: (socket) => parts.front.accept(socket),
     drain: (reason) => drain.begin(reason),
-    guardGone: () => drain.abandon('the guard is gone'),
+    guardGone: () => {
+      isAlone = true;
+      drain.abandon('the guard is gone');
+    },
   });
+  if (!guard.attached) go.resolve();
   faultHooks(env, kernel);
 
   await searchPath.start(boot);
   // The front listens on a private socket too: the runtime arms its watch over slow clients only on a server that listens.
-  await parts.front.listen({ path: join(runDir, `front-${slot}.sock`) }, boot);
-  await parts.privateFront.listen({ path: join(runDir, socketName('hub', slot)) }, boot);
+  for (const [listener, name] of [
+    [parts.front, `front-${slot}.sock`],
+    [parts.privateFront, socketName('hub', slot)],
+  ] as const) {
+    const path = join(runDir, name);
+    await listener.listen({ path }, boot);
+    // The directory is closed to others already; twice holds better.
+    await kernel.waits.for(chmod(path, 0o600), { label: 'service-start', owner: name, deadline: boot });
+  }
+  // Before it nothing of this hub may be seen: no server is started for a configuration that is refused.
+  using patience = kernel.deadline(GO_MS);
+  await kernel.waits.for(go.promise, { label: 'service-start', owner: 'the port', deadline: patience });
   if (fromDisk) {
     parts.take(fromDisk, 'disk');
     parts.health.started();
@@ -125,6 +151,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
   const ms = Math.round(performance.now() - bornMs);
   kernel.bus.publish({ type: 'process-started', role: `hub-${slot}`, pid: process.pid, ms });
   guard.say({ t: 'ready', ms });
+  keepCompiledCode(kernel);
 }
 
 /** Servers' states and used keys, told to control once a second when they changed. */

@@ -3,7 +3,9 @@
  * Does not: fork (the guard does) or read the command line (the CLI does).
  */
 import { GUARD_ENV } from '../kernel/guard-wire.ts';
+import { lightenHttp } from './light-http.ts';
 
+lightenHttp();
 const role = process.env[GUARD_ENV.role];
 if (role === 'hub') {
   const { runHub } = await import('./hub-process.ts');

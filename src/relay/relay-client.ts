@@ -37,6 +37,8 @@ const REST = { baseMs: 50, capMs: 1000 } as const;
 
 export interface RelayClient extends Service {
   readonly connected: boolean;
+  /** Control is there: connects now, if it is not connected, instead of after its rest. */
+  again(): void;
   sendListing(listing: Listing): void;
   sendFact(fact: Fact): void;
   sendMark(mark: SessionMark): void;
@@ -204,6 +206,9 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     name: 'relay',
     get connected() {
       return connected;
+    },
+    again() {
+      if (!socket) reach();
     },
     async start() {
       if (running) return;

@@ -41,12 +41,10 @@ interface Rig extends AsyncDisposable {
 
 async function rig(options: { handoverMs?: number; handoverQueue?: number } = {}): Promise<Rig> {
   const door = new Door({
-    port: await freePort(),
-    host: '127.0.0.1',
     handoverMs: options.handoverMs ?? 5000,
     handoverQueue: options.handoverQueue ?? 10,
   });
-  await door.listen();
+  await door.listen(await freePort(), '127.0.0.1');
   const clients: Socket[] = [];
   return {
     door,

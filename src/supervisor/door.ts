@@ -6,15 +6,10 @@
  * Does not: read a byte of what is accepted. ADR 0004.
  */
 import { createServer, type Server, type Socket } from 'node:net';
+import type { Limits } from '../config/limits.ts';
 import type { GuardWord } from '../kernel/guard-wire.ts';
-
-export interface DoorOptions {
-  readonly port: number;
-  /** Undefined = 127.0.0.1 and ::1. */
-  readonly host: string | undefined;
-  readonly handoverMs: number;
-  readonly handoverQueue: number;
-}
+import { Hopeless } from './ground.ts';
+import { portHolder } from './sight.ts';
 
 /** A hub that can be handed connections. `send` as ChildProcess.send. */
 export interface Taker {
@@ -44,7 +39,7 @@ const BODY =
 const NO_HUB = `HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: ${BODY.length}\r\n\r\n${BODY}`;
 
 export class Door {
-  readonly #options: DoorOptions;
+  readonly #limits: Pick<Limits, 'handoverMs' | 'handoverQueue'>;
   readonly #servers: Server[] = []; // bounded by: two addresses
   #queue: Waiting[] = []; // bounded by: handoverQueue
   readonly #counters = new Map<number, Counter>(); // bounded by: hubs
@@ -56,17 +51,31 @@ export class Door {
   /** Connections that got 503 from the guard. */
   turnedAway = 0;
 
-  constructor(options: DoorOptions) {
-    this.#options = options;
+  /** `limits` are read when they are needed: the configuration may come later than the first hub. */
+  constructor(limits: Pick<Limits, 'handoverMs' | 'handoverQueue'>) {
+    this.#limits = limits;
   }
 
   get waiting(): number {
     return this.#queue.length;
   }
 
-  /** Opens the port. Rejects with the system's error when it cannot. */
-  async listen(): Promise<void> {
-    const { host, port } = this.#options;
+  /** Opens the port; `host` undefined = 127.0.0.1 and ::1. Rejects with `Hopeless`, which names who holds it. */
+  async listen(port: number, host: string | undefined): Promise<void> {
+    try {
+      await this.#open(port, host);
+    } catch (thrown) {
+      const fault = thrown as NodeJS.ErrnoException;
+      if (fault.code !== 'EADDRINUSE')
+        throw new Hopeless([`Cannot listen on ${host ?? 'loopback'} port ${port}: ${fault.message}`]);
+      const holder = await portHolder(port);
+      throw new Hopeless([
+        `Port ${port} is in use${holder ? ` by ${holder}` : ''}. Choose another with --port or PORT.`,
+      ]);
+    }
+  }
+
+  async #open(port: number, host: string | undefined): Promise<void> {
     if (host !== undefined) this.port = await this.#listenOn(host, port);
     else {
       this.port = await this.#listenOn('127.0.0.1', port);
@@ -145,7 +154,7 @@ export class Door {
     socket.on('error', () => {});
     // Node would otherwise count the connection across processes, with messages of its own for each close.
     Object.assign(socket, { server: null });
-    if (this.#queue.length >= this.#options.handoverQueue) {
+    if (this.#queue.length >= this.#limits.handoverQueue) {
       this.#turnAway(socket);
       return;
     }
@@ -198,7 +207,7 @@ export class Door {
   }
 
   #expire(): void {
-    const beforeMs = performance.now() - this.#options.handoverMs;
+    const beforeMs = performance.now() - this.#limits.handoverMs;
     while (this.#queue[0] && this.#queue[0].sinceMs < beforeMs) this.#turnAway((this.#queue.shift() as Waiting).socket);
     this.#pump();
   }

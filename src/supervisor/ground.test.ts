@@ -21,7 +21,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { clearSockets, guiltyStack, Hopeless, lockDataDir, prepareRunDir, writeEvidence } from './ground.ts';
-import { processFacts } from './proc.ts';
+import { processFacts } from './sight.ts';
 
 function freshDir(): { readonly path: string } & Disposable {
   const path = mkdtempSync(join(tmpdir(), 'mcphub-ground-'));

@@ -1,5 +1,5 @@
 /**
- * What the guard stands on: the lock of the data directory, the private run directory, and the evidence it writes.
+ * What the guard stands on: the lock of the data directory, the private run directory, the evidence it writes, the system's signals.
  * Promises: one guard per data directory; a lock whose holder is gone is taken over, one whose holder lives is respected and named; the run
  * directory is ours and closed to others.
  */
@@ -20,12 +20,17 @@ import {
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isatty } from 'node:tty';
-import { isAlive, processFacts } from './proc.ts';
+import { isAlive, processFacts } from './sight.ts';
 
 const STDOUT = 1;
 const LOCK = 'lock';
 const EVIDENCE = 'evidence';
 const KEPT = 20;
+/** Faults of the guard's own within a minute after which it gives up. */
+const OWN_FAULTS = 5;
+
+/** sysexits.h EX_CONFIG: starting again does not help. */
+export const EXIT_HOPELESS = 78;
 
 /** Starting is pointless; `lines` say why. */
 export class Hopeless extends Error {
@@ -42,8 +47,14 @@ interface Holder {
   readonly startTicks: string;
 }
 
+export interface Lock {
+  /** A guard before this one did not end in order: what it had may still live. */
+  readonly wasStale: boolean;
+  release(): void;
+}
+
 /** Takes the lock or throws `Hopeless` naming the holder. Runs once at boot, before anything else exists. */
-export function lockDataDir(dataDir: string): { release(): void } {
+export function lockDataDir(dataDir: string): Lock {
   const path = join(dataDir, LOCK);
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
@@ -59,7 +70,7 @@ export function lockDataDir(dataDir: string): { release(): void } {
   }
   try {
     for (let tries = 0; tries < 5; tries += 1) {
-      if (tryTake(aside, path, own)) return { release: () => release(path, own) };
+      if (tryTake(aside, path, own)) return { wasStale: tries > 0, release: () => release(path, own) };
       refuseLiving(path, dataDir);
       moveStaleAway(path, dataDir);
     }
@@ -184,8 +195,35 @@ export async function writeEvidence(dataDir: string, who: string, evidence: obje
   }
 }
 
+export interface SystemEars {
+  /** SIGTERM or SIGINT: it shall end. */
+  asked(signal: string): void;
+  /** The terminal was closed. */
+  hungUp(): void;
+  reload(): void;
+  /** SIGUSR2: the hubs shall be replaced one by one. */
+  roll(): void;
+  /** The guard's own code failed; `isLast` = so often within a minute that it must give up, in order. */
+  faulted(words: string, isLast: boolean): void;
+}
+
+/** What the system tells the guard from now on. */
+export function listenToSystem(ears: SystemEars): void {
+  let faults: number[] = []; // bounded by: OWN_FAULTS
+  const faulted = (fault: unknown) => {
+    faults = [...faults.filter((atMs) => performance.now() - atMs < 60_000), performance.now()].slice(-OWN_FAULTS);
+    ears.faulted(fault instanceof Error ? (fault.stack ?? fault.message) : String(fault), faults.length === OWN_FAULTS);
+  };
+  process.on('uncaughtException', faulted);
+  process.on('unhandledRejection', faulted);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => ears.asked(signal));
+  process.on('SIGHUP', () => (isTerminalGone() ? ears.hungUp() : ears.reload()));
+  process.on('SIGUSR2', () => ears.roll());
+  surviveBrokenPipes();
+}
+
 /** A hang-up is told by the same signal as "reload"; after one the terminal cannot be opened any more. */
-export function isTerminalGone(): boolean {
+function isTerminalGone(): boolean {
   if (!isatty(STDOUT)) return false;
   try {
     closeSync(openSync('/dev/tty', constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY));
@@ -199,7 +237,7 @@ export function isTerminalGone(): boolean {
  * A log reader that is gone, or a hub that died while a connection was on its way to it, is told as SIGPIPE too. Commands that print end then;
  * the guard must not, so it listens itself and to nobody else. (With no listener at all the system's own answer is death.)
  */
-export function surviveBrokenPipes(): void {
+function surviveBrokenPipes(): void {
   const others = process.listeners('SIGPIPE');
   process.on('SIGPIPE', () => {});
   for (const other of others) process.off('SIGPIPE', other);

@@ -246,6 +246,33 @@ test('a configuration that cannot work is told and ends everything with 78 [A9]'
   assert.deepEqual(rig.parts(), []);
 });
 
+test('a hub that cannot live gets growing rests and one alarm, while the others serve [A5]', async () => {
+  await using rig = await guardRig({
+    hubs: 2,
+    env: { FAKE_DIE: 'hub-2' },
+    limits: { restarts: 2, guardBackoffMs: 50 },
+  });
+  await serving(rig);
+  const rests = () => rig.events('process-died').map(({ restMs }) => Number(restMs));
+  await until(() => rests().length >= 7, READY_MS, 'seven deaths');
+  const seen = rests().slice(0, 7);
+  assert.deepEqual(seen.slice(0, 2), [0, 0]);
+  for (const [at, step] of [50, 100, 200, 400, 800].entries()) {
+    const restMs = seen[at + 2] ?? 0;
+    assert.ok(restMs >= step * 0.75 && restMs <= step, `rests of ${seen} ms`);
+  }
+  assert.equal(rig.events('crash-loop-found').length, 1);
+  assert.equal((await rig.ask()).body.slot, 1);
+});
+
+test('a control that ends before it has read the configuration is no reason to try for ever', async () => {
+  await using rig = await guardRig({ env: { FAKE_DIE: 'control-0' } });
+  assert.deepEqual(await rig.exited, [1, null]);
+  assert.match(rig.log(), /Not started: control ended 3 times/);
+  assert.deepEqual(rig.parts(), []);
+  assert.equal(existsSync(join(rig.dataDir, 'lock')), false);
+});
+
 test('SIGUSR2 replaces the hubs one by one while every request is answered', async () => {
   await using rig = await guardRig({ hubs: 2 });
   await serving(rig, 2);

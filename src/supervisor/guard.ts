@@ -1,30 +1,32 @@
 /**
  * Process 1: owns the port, forks control and the hubs, watches them, replaces them, and ends everything in order.
- * Promises: the port is open before the first fork and stays open; hubs and control come back independently; an orderly stop is over by
- * `killMs` and leaves no process, no lock, no socket; a second signal ends at once; a bad configuration, a second hub and a port in use end with
- * code 78 and a sentence.
+ * Promises: control and the first hub load while control reads the configuration; the port opens when that is good, and stays open; hubs and
+ * control come back independently; an orderly stop is over by `killMs` and leaves no process, no lock, no socket; a second signal ends at
+ * once; a bad configuration, a second hub and a port in use end with code 78 and a sentence.
  * Does not: serve a request, read configuration, or wait for anybody without a bound. node:* and pure files only.
  */
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
-import type { Limits } from '../config/limits.ts';
-import { DESCENDANT_MARK, GUARD_ENV, type ProcessWord } from '../kernel/guard-wire.ts';
-import { openSink } from '../telemetry/sink.ts';
+import { setTimeout as restFor } from 'node:timers/promises';
+import type { LimitName, Limits } from '../config/limits.ts';
+import { GUARD_ENV, HUB_FLAGS, type ProcessWord } from '../kernel/guard-wire.ts';
+import { sweepMarked } from '../kernel/sweep.ts';
+import { openSink, type Sink } from '../telemetry/sink.ts';
 import { Door } from './door.ts';
-import { Hopeless, isTerminalGone, lockDataDir, prepareRunDir, surviveBrokenPipes } from './ground.ts';
+import { EXIT_HOPELESS, Hopeless, listenToSystem, lockDataDir, prepareRunDir } from './ground.ts';
 import { Member } from './member.ts';
-import { portHolder, sweepMarked } from './proc.ts';
 
 export interface GuardOptions {
-  readonly port: number;
+  /** What the command line gives; wins over environment and file. */
+  readonly flags: Partial<Record<LimitName, number>>;
   /** Undefined = 127.0.0.1 and ::1. */
   readonly host: string | undefined;
-  readonly hubs: number;
   readonly dataDir: string;
   readonly runDir: string;
   readonly configFile: string | undefined;
   /** Path of process/main.ts. */
   readonly entry: string;
+  /** What is known before the configuration is read. */
   readonly limits: Limits;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** A person is watching stdout. */
@@ -33,9 +35,9 @@ export interface GuardOptions {
 }
 
 const LOOK_MS = 1000;
-const HUB_FLAGS = ['--enable-experimental-regexp-engine-on-excessive-backtracks'];
-const EXIT_HOPELESS = 78;
 const FLUSH_MS = 300;
+/** Deaths of control before it has read the configuration after which the start is given up. */
+const EARLY_DEATHS = 3;
 
 /** Runs until it has been told to stop; the answer is the exit code. */
 export async function runGuard(options: GuardOptions): Promise<number> {
@@ -44,86 +46,96 @@ export async function runGuard(options: GuardOptions): Promise<number> {
 
 class Guard {
   readonly #options: GuardOptions;
+  /** Changed once, when control has read the configuration. */
+  readonly #limits: Limits;
   readonly #door: Door;
-  readonly #sink: ReturnType<typeof openSink>;
-  readonly #errors: ReturnType<typeof openSink>;
   readonly #done = Promise.withResolvers<number>();
   #hubs: Member[] = []; // bounded by: hubs
   #control: Member | undefined;
+  /** By descriptor. */
+  readonly #sinks: { 1?: Sink; 2?: Sink } = {};
   #lock: { release(): void } | undefined;
   #markRoot = '';
+  #opening: Promise<void> | undefined;
+  #isOpen = false;
+  #earlyDeaths = 0;
   #stopping = false;
-  #lookedMs = 0;
+  #lookedMs = performance.now();
   #exitCode = 0;
   #finishing = false;
   #rolling = false;
 
   constructor(options: GuardOptions) {
     this.#options = options;
-    const { port, host, limits } = options;
-    this.#door = new Door({ port, host, handoverMs: limits.handoverMs, handoverQueue: limits.handoverQueue });
-    this.#sink = openSink({ fd: 1, maxBytes: limits.logBytes });
-    this.#errors = openSink({ fd: 2, maxBytes: limits.logBytes });
+    this.#limits = { ...options.limits };
+    this.#door = new Door(this.#limits);
   }
 
   async run(): Promise<number> {
-    surviveBrokenPipes();
+    let code: number;
     try {
       await this.#start();
+      code = await this.#done.promise;
     } catch (fault) {
       this.#lock?.release();
       if (!(fault instanceof Hopeless)) throw fault;
-      this.#complain(fault.lines);
-      await this.#errors.flush(FLUSH_MS);
-      return EXIT_HOPELESS;
+      this.#print(2, fault.lines);
+      code = EXIT_HOPELESS;
     }
-    const code = await this.#done.promise;
-    await Promise.all([this.#sink.flush(FLUSH_MS), this.#errors.flush(FLUSH_MS)]);
+    await Promise.all(Object.values(this.#sinks).map((sink) => sink.flush(FLUSH_MS)));
     return code;
   }
 
   async #start(): Promise<void> {
     const { dataDir, runDir } = this.#options;
-    this.#lock = lockDataDir(dataDir);
+    this.#listen();
+    const lock = lockDataDir(dataDir);
+    this.#lock = lock;
     prepareRunDir(runDir);
-    await this.#openDoor();
     this.#markRoot = `${createHash('sha256').update(realpathSync(dataDir)).digest('hex').slice(0, 12)}.`;
-    const swept = await sweepMarked(DESCENDANT_MARK, this.#markRoot);
-    if (swept.length > 0)
-      this.#log('warn', 'children-swept', `${swept.length} processes of an earlier run were ended`, { pids: swept });
-    this.#listenToSignals();
+    // A guard that ends in order sweeps itself.
+    const pids = lock.wasStale ? await sweepMarked(this.#markRoot) : [];
+    if (pids.length > 0)
+      this.#log('warn', 'children-swept', `${pids.length} processes of an earlier run were ended`, { pids });
+    if (this.#stopping) return;
     this.#control = this.#member('control', 0);
-    this.#hubs = Array.from({ length: this.#options.hubs }, (_, at) => this.#member('hub', at + 1));
-    for (const hub of this.#hubs) hub.fork();
     this.#control.fork();
-    this.#lookedMs = performance.now();
+    this.#addHub();
     setInterval(() => this.#look(), LOOK_MS);
-    this.#log('info', 'listening-started', `listening on port ${this.#door.port}`, {
-      port: this.#door.port,
-      host: this.#options.host ?? 'loopback',
-      hubs: this.#options.hubs,
-      pid: process.pid,
-    });
   }
 
-  async #openDoor(): Promise<void> {
+  #addHub(): void {
+    const hub = this.#member('hub', this.#hubs.length + 1);
+    this.#hubs.push(hub);
+    hub.fork();
+  }
+
+  /** The configuration is good: the port opens, and everybody may begin what leaves traces. */
+  async #open({ limits, lines }: ProcessWord & { t: 'configured' }): Promise<void> {
+    Object.assign(this.#limits, limits);
+    this.#print(2, lines);
+    const { host } = this.#options;
     try {
-      await this.#door.listen();
-    } catch (thrown) {
-      const fault = thrown as NodeJS.ErrnoException;
-      const { port, host } = this.#options;
-      if (fault.code === 'EADDRINUSE') {
-        const holder = await portHolder(port);
-        throw new Hopeless([
-          `Port ${port} is in use${holder ? ` by ${holder}` : ''}. Choose another with --port or PORT.`,
-        ]);
-      }
-      throw new Hopeless([`Cannot listen on ${host ?? 'loopback'} port ${port}: ${fault.message}`]);
+      await this.#door.listen(this.#limits.port, host);
+    } catch (fault) {
+      if (!(fault instanceof Hopeless)) throw fault;
+      return this.#hopeless(fault.lines);
     }
+    if (this.#stopping) return;
+    this.#isOpen = true;
+    for (const member of this.#all()) this.#letGo(member);
+    const [{ port }, { hubs }] = [this.#door, this.#limits];
+    while (this.#hubs.length < hubs) this.#addHub();
+    const more = { port, host: host ?? 'loopback', hubs, pid: process.pid };
+    this.#log('info', 'listening-started', `listening on port ${port}`, more);
+  }
+
+  #letGo(member: Member): void {
+    if (this.#isOpen) member.say({ t: 'go', port: this.#door.port });
   }
 
   #member(role: 'hub' | 'control', slot: number): Member {
-    const { entry, env, dataDir, runDir, limits, configFile, hubs, terminal } = this.#options;
+    const { entry, env, dataDir, runDir, configFile, terminal, flags } = this.#options;
     const member: Member = new Member({
       role,
       slot,
@@ -131,54 +143,56 @@ class Guard {
       execArgv: role === 'hub' ? HUB_FLAGS : [],
       env: {
         ...env,
-        [GUARD_ENV.hubs]: String(hubs),
         [GUARD_ENV.dataDir]: dataDir,
         [GUARD_ENV.runDir]: runDir,
         ...(configFile === undefined ? {} : { [GUARD_ENV.configFile]: configFile }),
-        PORT: String(this.#door.port),
+        [GUARD_ENV.flags]: JSON.stringify(flags),
         MCPHUB_TERMINAL: terminal ? '1' : '0',
       },
       dataDir,
       runDir,
       markRoot: this.#markRoot,
-      limits,
+      limits: this.#limits,
+      door: role === 'hub' ? this.#door : undefined,
       log: (level, event, msg, more) => this.#log(level, event, msg, more),
-      heard: (word) => this.#hear(member, slot, word),
+      forked: () => this.#letGo(member),
+      heard: (word) => this.#hear(member, word),
       ready: () => {
-        if (role === 'hub') this.#door.opened(member);
+        if (role === 'control') for (const hub of this.#hubs) hub.say({ t: 'control-ready' });
       },
-      untakenMs: () => (role === 'hub' ? this.#door.untakenMs(slot) : 0),
-      leaving: () => {
-        if (role === 'hub') this.#door.left(slot);
-      },
-      gone: (code) => this.#gone(member, role, slot, code),
+      gone: (code) => this.#gone(member, role, code),
     });
     return member;
   }
 
-  #hear(member: Member, slot: number, word: ProcessWord): void {
-    if (word.t === 'taken') this.#door.taken(slot, word.n);
-    // Through the sink: a terminal that nobody reads must not stop the guard.
-    else if (word.t === 'tell') for (const line of word.lines) this.#sink.write(`${line}\n`);
-    else if (word.t === 'hopeless') this.#hopeless(member, word.lines);
+  #hear(member: Member, word: ProcessWord): void {
+    if (word.t === 'tell') this.#print(1, word.lines);
+    else if (word.t === 'configured') this.#opening ??= this.#open(word);
+    else if (word.t !== 'hopeless') return;
+    // Before anything served: the end. Later (a configuration that was broken meanwhile) the hubs go on from the world they have.
+    else if (member.wasReady) this.#log('error', 'restart-hopeless', `${member.who}: ${word.lines.join('; ')}`);
+    else this.#hopeless(word.lines);
   }
 
-  /** Before anything served: the end. Later (a configuration that was broken meanwhile) the hubs go on from the world they have. */
-  #hopeless(member: Member, lines: readonly string[]): void {
-    if (member.wasReady) return this.#log('error', 'restart-hopeless', `${member.who}: ${lines.join('; ')}`);
-    this.#complain(lines);
+  #hopeless(lines: readonly string[]): void {
+    this.#print(2, lines);
     this.#stop(EXIT_HOPELESS);
   }
 
-  /** Through a sink too: the terminal behind stderr is the same. */
-  #complain(lines: readonly string[]): void {
-    for (const line of lines) this.#errors.write(`${line}\n`);
+  /** Through sinks: a terminal that nobody reads must not stop the guard. */
+  #print(fd: 1 | 2, lines: readonly string[]): void {
+    this.#sinks[fd] ??= openSink({ fd, maxBytes: this.#limits.logBytes });
+    for (const line of lines) this.#sinks[fd]?.write(`${line}\n`);
   }
 
-  #gone(member: Member, role: 'hub' | 'control', slot: number, code: number | null): void {
-    if (role === 'hub') this.#door.closed(slot);
-    if (!this.#stopping && code === EXIT_HOPELESS && !member.wasReady) this.#stop(EXIT_HOPELESS);
-    if (this.#stopping) this.#finishIfEmpty();
+  #gone(member: Member, role: 'hub' | 'control', code: number | null): void {
+    if (this.#stopping) return this.#finishIfEmpty();
+    if (code === EXIT_HOPELESS && !member.wasReady) return this.#stop(EXIT_HOPELESS);
+    if (role === 'hub' || this.#isOpen) return;
+    this.#earlyDeaths += 1;
+    if (this.#earlyDeaths < EARLY_DEATHS) return;
+    this.#print(2, [`Not started: control ended ${EARLY_DEATHS} times before it had read the configuration.`]);
+    this.#stop(1);
   }
 
   #look(): void {
@@ -191,28 +205,24 @@ class Guard {
     return this.#control ? [...this.#hubs, this.#control] : this.#hubs;
   }
 
-  #listenToSignals(): void {
-    let faults: number[] = []; // bounded by: OWN_FAULTS
-    const own = (fault: unknown) => {
-      this.#log('error', 'guard-faulted', fault instanceof Error ? (fault.stack ?? fault.message) : String(fault));
-      faults = [...faults.filter((atMs) => performance.now() - atMs < 60_000), performance.now()].slice(-OWN_FAULTS);
-      if (faults.length === OWN_FAULTS) this.#stop(1);
-    };
-    process.on('uncaughtException', own);
-    process.on('unhandledRejection', own);
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      process.on(signal, () => {
+  #listen(): void {
+    listenToSystem({
+      asked: (signal) => {
         if (this.#stopping) return this.#killAll(`a second ${signal}`, 1);
         this.#log('info', 'drain-started', `${signal}: stopping`);
         this.#stop(0);
-      });
-    }
-    process.on('SIGHUP', () => {
-      if (!isTerminalGone()) return this.#control?.say({ t: 'reload' });
-      this.#log('info', 'drain-started', 'the terminal is gone: stopping');
-      this.#stop(0);
+      },
+      hungUp: () => {
+        this.#log('info', 'drain-started', 'the terminal is gone: stopping');
+        this.#stop(0);
+      },
+      reload: () => this.#control?.say({ t: 'reload' }),
+      roll: () => void this.#roll(),
+      faulted: (words, isLast) => {
+        this.#log('error', 'guard-faulted', words);
+        if (isLast) this.#stop(1);
+      },
     });
-    process.on('SIGUSR2', () => void this.#roll());
   }
 
   /** Hubs first, so that control can note what they report; then control; then everything that is left. */
@@ -220,13 +230,13 @@ class Guard {
     if (this.#stopping) return;
     this.#stopping = true;
     this.#exitCode = code;
-    const { limits, terminal } = this.#options;
-    if (terminal || code !== 0) this.#door.close();
-    else setTimeout(() => this.#door.close(), limits.balancerMs).unref();
-    setTimeout(() => this.#killAll('its time is over', code), limits.killMs);
+    const { balancerMs, killMs } = this.#limits;
+    if (this.#options.terminal || code !== 0) this.#door.close();
+    else setTimeout(() => this.#door.close(), balancerMs).unref();
+    setTimeout(() => this.#killAll('its time is over', code), killMs);
     // A signal to the whole group ends control early; that is no reason for another one.
     this.#control?.retire();
-    for (const hub of this.#hubs) hub.end();
+    for (const hub of this.#hubs) hub.end(this.#isOpen ? 'drain' : 'kill');
     this.#finishIfEmpty();
   }
 
@@ -250,7 +260,7 @@ class Guard {
     this.#finishing = true;
     this.#door.close();
     // Reading another process's environment can block in the kernel.
-    await Promise.race([sweepMarked(DESCENDANT_MARK, this.#markRoot), restFor(SWEEP_MS)]);
+    await Promise.race([sweepMarked(this.#markRoot), restFor(SWEEP_MS)]);
     try {
       prepareRunDir(this.#options.runDir);
     } catch {
@@ -269,12 +279,8 @@ class Guard {
     for (const hub of this.#hubs) {
       const old = hub.pid;
       hub.replace();
-      for (
-        let waitedMs = 0;
-        waitedMs < this.#options.limits.killMs && !(hub.isReady && hub.pid !== old) && !this.#stopping;
-        waitedMs += 100
-      )
-        await restFor(100);
+      const untilMs = performance.now() + this.#limits.killMs;
+      while (performance.now() < untilMs && !this.#stopping && !(hub.isReady && hub.pid !== old)) await restFor(100);
     }
     this.#rolling = false;
     this.#log('info', 'rolling-ended', 'all hubs are replaced');
@@ -286,15 +292,9 @@ class Guard {
     const line = terminal
       ? `${time.slice(11, 19)} ${level.padEnd(5)} guard ${msg}`
       : JSON.stringify({ time, level, msg, service: 'mcphub', version, role: 'guard', event, ...more });
-    this.#sink.write(`${line}\n`);
+    this.#print(1, [line]);
   }
 }
 
 const CONTROL_MS = 6000; // more than control's own budget
 const SWEEP_MS = 3000;
-/** Faults of the guard's own within a minute after which it gives up in order. */
-const OWN_FAULTS = 5;
-
-function restFor(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}

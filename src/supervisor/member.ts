@@ -1,5 +1,5 @@
 /**
- * One process under the guard: forked, judged by `verdict.ts` from what `watch.ts` sees, replaced when it is gone.
+ * One process under the guard: forked, judged by `verdict.ts` from what `sight.ts` sees, replaced when it is gone.
  * Promises: a dead one is forked again at once, with growing rests after too many deaths in a minute, for ever; before a kill the evidence is on
  * disk (or 300 ms have passed); its descendants are swept after its death; nothing here waits for it without a bound.
  */
@@ -8,11 +8,11 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Limits } from '../config/limits.ts';
 import { DESCENDANT_MARK, GUARD_ENV, type GuardWord, type ProcessWord, socketName } from '../kernel/guard-wire.ts';
-import type { Taker } from './door.ts';
-import { clearSockets, guiltyStack, writeEvidence } from './ground.ts';
-import { processFacts, sleepsIn, sweepMarked } from './proc.ts';
-import { type Verdict, verdictOn } from './verdict.ts';
-import { Watch } from './watch.ts';
+import { sweepMarked } from '../kernel/sweep.ts';
+import type { Door, Taker } from './door.ts';
+import { clearSockets, EXIT_HOPELESS, guiltyStack, writeEvidence } from './ground.ts';
+import { processFacts, sleepsIn, Watch } from './sight.ts';
+import { Rests, type Verdict, verdictOn } from './verdict.ts';
 
 export interface MemberOptions {
   readonly role: 'hub' | 'control';
@@ -25,28 +25,24 @@ export interface MemberOptions {
   /** Start of the mark of all descendants of this data directory. */
   readonly markRoot: string;
   readonly limits: Limits;
+  /** Where a hub's connections come from. */
+  readonly door: Door | undefined;
   readonly log: (level: 'info' | 'warn' | 'error', event: string, msg: string, more?: object) => void;
+  /** A new life of it has begun. */
+  readonly forked: () => void;
   readonly heard: (word: ProcessWord) => void;
   readonly ready: () => void;
-  /** ms for which it has not taken a connection. */
-  readonly untakenMs: () => number;
-  /** It will end; no new work for it. */
-  readonly leaving: () => void;
   readonly gone: (code: number | null) => void;
 }
 
 /** Longest boot without a beat: reading the world, opening the store (control may wait for it for 30 s). */
 const BOOT_MS = { hub: 20_000, control: 40_000 } as const;
-const RESTART_WINDOW_MS = 60_000;
-const BACKOFF_CAP_MS = 30_000;
 /** Budget of a process that beats but does not work. */
 const END_GRACE_MS = 5000;
 /** Stack and kernel state are gathered for at most this long before a kill. */
 const EVIDENCE_MS = 300;
 /** A dead process's channel is read to its end for at most this long. */
 const LAST_WORDS_MS = 100;
-/** sysexits.h EX_CONFIG: starting again does not help. */
-const EXIT_HOPELESS = 78;
 
 export class Member implements Taker {
   readonly #options: MemberOptions;
@@ -56,8 +52,8 @@ export class Member implements Taker {
   #watch: Watch | undefined;
   #mark = '';
   #instances = 0;
-  #deaths: number[] = []; // bounded by: restarts within a minute
-  #rests = 0;
+  #bornMs = 0;
+  readonly #rests: Rests;
   #condemned: string | undefined;
   #stopping = false;
   #retired = false;
@@ -69,6 +65,7 @@ export class Member implements Taker {
 
   constructor(options: MemberOptions) {
     this.#options = options;
+    this.#rests = new Rests(options.limits);
     this.slot = options.slot;
     this.who = `${options.role}-${options.slot}`;
   }
@@ -89,7 +86,8 @@ export class Member implements Taker {
   fork(): void {
     const { role, slot, entry, env, execArgv, markRoot, runDir, limits } = this.#options;
     this.#instances += 1;
-    this.#mark = `${markRoot}${this.who}.${process.pid}.${String(this.#instances).padStart(6, '0')}`;
+    this.#bornMs = performance.now();
+    this.#mark = `${markRoot}${process.pid}.${this.who}.${String(this.#instances).padStart(6, '0')}`;
     this.#condemned = undefined;
     const socket = socketName(role, slot);
     clearSockets(runDir, role === 'hub' ? [socket, `front-${slot}.sock`] : [socket]);
@@ -104,8 +102,7 @@ export class Member implements Taker {
       return;
     }
     this.#child = child;
-    if (child.pid !== undefined)
-      this.#watch = new Watch(child.pid, { socketPath: join(runDir, socket), probeMs: limits.probeMs });
+    if (child.pid !== undefined) this.#watch = new Watch(child.pid, { socketPath: join(runDir, socket), limits });
     child.on('message', (word: ProcessWord) => this.#hear(child, word));
     child.on('error', (fault) => {
       // Never born: no exit will be told. (A living one's error is a signal that could not be sent.)
@@ -114,6 +111,7 @@ export class Member implements Taker {
     child.once('exit', (code, signal) =>
       whenHeardOut(child, () => this.#exited(child, `it ended with ${signal ?? `code ${code}`}`, { code, signal })),
     );
+    this.#options.forked();
   }
 
   say(word: GuardWord): void {
@@ -137,12 +135,13 @@ export class Member implements Taker {
     clearTimeout(this.#respawn);
   }
 
-  /** It shall end and not come back. Asked once; again changes nothing. */
-  end(): void {
+  /** It shall end and not come back; `kill` = at once, for it has nothing to drain yet. Asked once; again changes nothing. */
+  end(how: 'drain' | 'kill' = 'drain'): void {
     if (this.#stopping) return;
     this.#stopping = true;
     clearTimeout(this.#respawn);
-    if (this.#child) this.#askToEnd();
+    if (this.#child && how === 'kill') this.kill('SIGKILL');
+    else if (this.#child) this.#askToEnd();
     else this.#options.gone(0);
   }
 
@@ -151,7 +150,7 @@ export class Member implements Taker {
     const child = this.#child;
     if (!child || this.#replacing || this.#condemned !== undefined) return;
     this.#replacing = true;
-    this.#options.leaving();
+    this.#options.door?.left(this.slot);
     this.#askToEnd();
     this.#strikeLater(child, this.#options.limits.killMs);
   }
@@ -168,9 +167,9 @@ export class Member implements Taker {
     if (!child || !this.#watch) return;
     if (this.isReady) this.#watch.look();
     if (this.#condemned !== undefined) return;
-    const { role, limits, untakenMs } = this.#options;
+    const { role, limits, door } = this.#options;
     const { beatMs, beatCpuMs, handoverMs } = limits;
-    const seen = this.#watch.observe(lateMs, untakenMs());
+    const seen = this.#watch.observe(lateMs, door?.untakenMs(this.slot) ?? 0);
     const verdict = verdictOn(seen, { beatMs, beatCpuMs, handoverMs, bootMs: BOOT_MS[role] });
     if (verdict.act === 'none') return;
     // One that ends anyway may be slow; one that cannot hear is killed then too.
@@ -181,7 +180,7 @@ export class Member implements Taker {
   #condemn(child: ChildProcess, verdict: Exclude<Verdict, { act: 'none' }>): void {
     const { act, why } = verdict;
     this.#condemned = why;
-    this.#options.leaving();
+    this.#options.door?.left(this.slot);
     const pid = child.pid ?? -1;
     void Promise.race([this.#evidence(pid, why), later(EVIDENCE_MS)]).then((evidence) => {
       if (this.#child !== child) return;
@@ -218,28 +217,31 @@ export class Member implements Taker {
 
   #hear(child: ChildProcess, word: ProcessWord): void {
     if (this.#child !== child) return;
-    if (word.t === 'ready') {
-      this.isReady = true;
-      this.wasReady = true;
-      this.#watch?.readied();
-      if (!this.#stopping) this.#options.ready();
-    }
-    this.#options.heard(word);
+    const { door, ready, heard } = this.#options;
+    if (word.t === 'taken') return door?.taken(this.slot, word.n);
+    if (word.t !== 'ready') return heard(word);
+    this.isReady = true;
+    this.wasReady = true;
+    this.#watch?.readied();
+    if (this.#stopping) return;
+    door?.opened(this);
+    ready();
   }
 
   #exited(child: ChildProcess, how: string, ending: { code?: number | null; signal?: string | null }): void {
     if (this.#child !== child) return;
-    const { log, gone } = this.#options;
+    const { log, gone, door } = this.#options;
     this.#child = undefined;
     this.isReady = false;
     this.#watch?.close();
     const { lastBeat } = this.#watch ?? {};
     this.#watch = undefined;
-    void sweepMarked(DESCENDANT_MARK, this.#mark).then((pids) => {
+    void sweepMarked(this.#mark).then((pids) => {
       if (pids.length > 0)
         log('warn', 'children-swept', `${pids.length} processes of the late ${this.who} were ended`, { pids });
     });
     const hopeless = ending.code === EXIT_HOPELESS && !this.wasReady;
+    door?.closed(this.slot);
     gone(ending.code ?? null);
     if (this.#stopping || this.#retired || hopeless) return;
     const asked = this.#replacing;
@@ -250,28 +252,18 @@ export class Member implements Taker {
 
   /** Not asked for: told, put on record, and tried again. */
   #died(pid: number | undefined, why: string, more: object): void {
-    const { log, dataDir } = this.#options;
-    const restMs = this.#restMs();
+    const { log, dataDir, limits } = this.#options;
+    const nowMs = performance.now();
+    const restMs = this.#rests.next(nowMs, nowMs - this.#bornMs, Math.random());
     const next = restMs > 0 ? `the next one comes in ${restMs} ms` : 'the next one is started';
     log('error', 'process-died', `${this.who} (pid ${pid ?? 'none'}) is gone: ${why}; ${next}`, { pid, restMs });
+    if (this.#rests.row === 1) {
+      const loop = `${this.who} dies again and again (more than ${limits.restarts} times within a minute)`;
+      log('error', 'crash-loop-found', `${loop}: there are rests of up to 30 s now until one life lasts a minute`);
+    }
     if (this.#condemned === undefined)
       void writeEvidence(dataDir, this.who, { at: new Date().toISOString(), process: this.who, pid, why, ...more });
     this.#respawn = setTimeout(() => this.fork(), restMs);
-  }
-
-  /** At once, unless it died too often within a minute. */
-  #restMs(): number {
-    const nowMs = performance.now();
-    this.#deaths = [...this.#deaths.filter((atMs) => nowMs - atMs < RESTART_WINDOW_MS), nowMs];
-    const { restarts, guardBackoffMs } = this.#options.limits;
-    if (this.#deaths.length <= restarts) {
-      this.#rests = 0;
-      return 0;
-    }
-    this.#rests += 1;
-    this.#deaths = this.#deaths.slice(-restarts - 1);
-    const stepMs = Math.min(BACKOFF_CAP_MS, guardBackoffMs * 2 ** (this.#rests - 1));
-    return Math.round(stepMs * (0.75 + Math.random() * 0.25));
   }
 }
 

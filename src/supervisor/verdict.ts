@@ -3,6 +3,7 @@
  * Promises: a process that is stalled, stopped or stuck in a terminal is killed at once (it could not hear SIGTERM); one that turns but does not
  * answer is asked to end; silence counts only as far as neither a lack of CPU nor the guard's own sleep explains it, so that a starved host or
  * a suspended laptop costs nobody.
+ * And how soon a dead one is tried again (`Rests`).
  * Source: defaults.md, row Guard; reliability.md F9, F10, P10.
  */
 export interface Observation {
@@ -82,4 +83,41 @@ function onBeating(seen: Observation, limits: VerdictLimits): Verdict {
   if (seen.untakenMs >= limits.handoverMs)
     return { act: 'end', why: `it beats but has not taken a connection for ${Math.round(seen.untakenMs)} ms` };
   return NONE;
+}
+
+/** A process that has lived this long works; also the window in which deaths are counted. */
+const STEADY_MS = 60_000;
+const REST_CAP_MS = 30_000;
+
+export interface RestLimits {
+  /** Deaths within a minute that are answered at once. */
+  readonly restarts: number;
+  /** First rest then. */
+  readonly guardBackoffMs: number;
+}
+
+/** How long to rest before the next life of one process: not at all, or growing up to 30 s and then for ever so, until one life lasts a minute. */
+export class Rests {
+  readonly #limits: RestLimits;
+  #deaths: number[] = []; // bounded by: limits.restarts and one
+  /** Rests since a life lasted; 0 = no crash loop. */
+  row = 0;
+
+  constructor(limits: RestLimits) {
+    this.#limits = limits;
+  }
+
+  /** ms to rest after a death at `nowMs` that ended a life of `livedMs`. `chance` in [0, 1) spreads it by a quarter, downwards. */
+  next(nowMs: number, livedMs: number, chance: number): number {
+    const { restarts, guardBackoffMs } = this.#limits;
+    if (livedMs >= STEADY_MS) {
+      this.row = 0;
+      this.#deaths = [];
+    }
+    this.#deaths = [...this.#deaths.filter((atMs) => nowMs - atMs < STEADY_MS), nowMs].slice(-restarts - 1);
+    if (this.row === 0 && this.#deaths.length <= restarts) return 0;
+    this.row += 1;
+    const stepMs = Math.min(REST_CAP_MS, guardBackoffMs * 2 ** (this.row - 1));
+    return Math.round(stepMs * (1 - chance / 4));
+  }
 }

@@ -26,7 +26,7 @@ test('the READMEs give the two commands, and nothing else to set up', () => {
       ['npm ci && npm start', 'npm ci && npm test'],
     );
   }
-  assert.equal(scripts.start, 'node src/cli/main.ts start --example');
+  assert.equal(scripts.start, 'node bin/mcphub.js start --example');
   assert.equal(scripts.test, 'node scripts/test.ts');
 });
 

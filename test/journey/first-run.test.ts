@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -15,10 +15,11 @@ import { CLI, cleanEnv, freePort, ROOT, RunningHub, statusOf, until } from '../s
 import { callTool, rpc } from '../support/mcp.ts';
 import { EVERYTHING } from '../support/real-servers.ts';
 
-/** The acceptance. The gate on a shared machine is ×2 + 20 ms. */
+/** The acceptance. */
 const HEALTH_MS = 1000;
-/** What a second is worth where other work takes the processors: as many starts of a bare node (45 ms on a free machine). */
-const BARE_STARTS = 22;
+/** What a second is worth where other work takes the processors: as many starts of a bare node (40 ms on a free machine; a start is worth 12 to 15). */
+const BARE_STARTS = 25;
+const ROUNDS = 5;
 const SERVERS = ['everything', 'everything-http', 'filesystem', 'memory', 'sequential-thinking'];
 
 interface Wish {
@@ -70,26 +71,32 @@ function newKey(): string {
   return `mcphub_${randomBytes(32).toString('hex')}`;
 }
 
-function median(figures: readonly number[]): number {
-  return figures.toSorted((a, b) => a - b)[Math.floor(figures.length / 2)] ?? Number.NaN;
-}
-
-test('[A1] /health says 200 within a second of the start, by the median of three', { timeout: 120_000 }, async (t) => {
+test('[A1] /health says 200 within a second of the start, after npm ci has kept the compiled code', {
+  timeout: 180_000,
+}, async (t) => {
   const starts: number[] = [];
   const bare: number[] = [];
-  const caches = mkdtempSync(join(tmpdir(), 'mcphub-caches-'));
-  for (let round = 0; round < 3; round += 1) {
+  const cache = mkdtempSync(join(tmpdir(), 'mcphub-cache-'));
+  const files = () => readdirSync(cache, { recursive: true }).length;
+  assert.equal((await run(process.execPath, ['scripts/warm.ts', cache])).code, 0);
+  const kept = files();
+  for (let round = 0; round < ROUNDS; round += 1) {
     bare.push((await run(process.execPath, ['-e', '0'])).ms);
-    await using hub = await begin({ key: newKey(), env: { XDG_CACHE_HOME: caches } });
+    await using hub = await begin({ key: newKey(), env: { NODE_COMPILE_CACHE: cache } });
     starts.push(hub.startedMs);
     assert.equal(await hub.stop(), 0);
   }
-  rmSync(caches, { recursive: true, force: true });
-  const gateMs = 2 * Math.max(HEALTH_MS, BARE_STARTS * median(bare)) + 20;
+  const added = files() - kept;
+  rmSync(cache, { recursive: true, force: true });
+  // Other work on the machine only adds: the quickest of the rounds is what the program takes.
+  const [best, bareMs] = [Math.min(...starts), Math.min(...bare)];
+  const gateMs = Math.max(HEALTH_MS, BARE_STARTS * bareMs) + 20;
   t.diagnostic(
-    `starts ${starts.map(Math.round)} ms, a bare node ${bare.map(Math.round)} ms, gate ${Math.round(gateMs)} ms`,
+    `starts ${starts.map(Math.round)} ms, a bare node ${bare.map(Math.round)} ms, gate ${Math.round(gateMs)} ms; ${kept} files kept, ${added} added`,
   );
-  assert.ok(median(starts) <= gateMs, `median of ${starts.map(Math.round)} ms is above ${Math.round(gateMs)} ms`);
+  assert.ok(best <= gateMs, `the best of ${starts.map(Math.round)} ms is above ${Math.round(gateMs)} ms`);
+  // What is loaded at a start and is not among the kept must be compiled by the first one.
+  assert.ok(kept > 300 && added <= kept / 20, `${kept} files were kept, starts added ${added}`);
 });
 
 describe('the example servers', () => {
@@ -201,6 +208,14 @@ describe('the example servers', () => {
       names.some((name) => name.startsWith('memory_')),
       false,
     );
+  });
+
+  test('its private sockets are closed to others, each by itself', () => {
+    const dir = join(hub.dataDir, 'run');
+    const sockets = readdirSync(dir).filter((name) => name.endsWith('.sock'));
+    assert.deepEqual(sockets.sort(), ['control.sock', 'front-1.sock', 'hub-1.sock', 'relay.sock']);
+    assert.equal(statSync(dir).mode & 0o777, 0o700);
+    for (const name of sockets) assert.equal(statSync(join(dir, name)).mode & 0o777, 0o600, name);
   });
 
   test('it ends with code 0 and leaves nothing behind', { timeout: 60_000 }, async () => {

@@ -182,4 +182,19 @@ describe('kill -9 under load', { timeout: 600_000 }, () => {
       assert.equal(await next.stop(), 0);
     }
   });
+
+  for (const role of ['hub', 'control'] as const) {
+    test(`of the guard while the ${role} is stopped: it is ended by who can still act`, async () => {
+      await using hub = await startHub({ config: CONFIG });
+      await warm(hub);
+      const [stopped = -1] = hub.processes()[role] ?? [];
+      const left = hub.descendants();
+      const slow = await slowness();
+      tryKill(stopped, 'SIGSTOP');
+      hub.child.kill('SIGKILL');
+      const ms = await until(() => !isAlive(stopped), 60_000, `the end of the ${role} (pid ${stopped})`);
+      assert.ok(ms <= MOST_MS * slow, `gone after ${ms} ms`);
+      await until(() => !left.some(isAlive), 60_000, `the end of ${left}`);
+    });
+  }
 });

@@ -15,9 +15,8 @@ export interface FakeGuardOptions {
 const { dataDir, port, hubs, limits } = JSON.parse(process.argv[2] ?? '{}') as FakeGuardOptions;
 process.exit(
   await runGuard({
-    port,
+    flags: { ...limits, port, hubs },
     host: '127.0.0.1',
-    hubs,
     dataDir,
     runDir: join(dataDir, 'run'),
     configFile: undefined,

@@ -1,11 +1,13 @@
 /**
- * A hub or control for tests of the guard: beats, answers probes, takes connections, and misbehaves when asked on its private socket
- * (`GET /do/<what>`) or by its environment (FAKE_READY_MS, FAKE_STOP_WHEN_READY, FAKE_HOPELESS, FAKE_DEAF).
+ * A hub or control for tests of the guard: control says what the configuration says (the rig's own limits); both beat, answer probes, take
+ * connections, and misbehave when asked on their private socket (`GET /do/<what>`) or by their environment (FAKE_READY_MS,
+ * FAKE_STOP_WHEN_READY, FAKE_HOPELESS, FAKE_DEAF, FAKE_DIE=hub-1).
  */
 import { spawn } from 'node:child_process';
 import { createServer, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
+import { limitsFrom } from '../../src/config/limits.ts';
 import { GUARD_ENV, type GuardWord, socketName } from '../../src/kernel/guard-wire.ts';
 
 const { env } = process;
@@ -87,9 +89,12 @@ function stopIfTold(): void {
   if (env.FAKE_STOP_WHEN_READY === role) process.kill(process.pid, 'SIGSTOP');
 }
 
+if (env.FAKE_DIE === `${role}-${slot}`) process.exit(3);
 if (role === 'control' && env.FAKE_HOPELESS) {
   process.send?.({ t: 'hopeless', lines: [env.FAKE_HOPELESS] }, () => process.exit(78));
 } else {
+  const limits = limitsFrom(JSON.parse(env[GUARD_ENV.flags] ?? '{}'));
+  if (role === 'control') process.send?.({ t: 'configured', limits, lines: [] });
   door.listen(join(env[GUARD_ENV.runDir] ?? '.', socketName(role, slot)), () => {
     setTimeout(() => process.send?.({ t: 'ready', ms: 1 }, stopIfTold), Number(env.FAKE_READY_MS ?? 0));
   });

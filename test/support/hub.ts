@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
 export const ROOT = resolve(import.meta.dirname, '../..');
-export const CLI = join(ROOT, 'src/cli/main.ts');
+export const CLI = join(ROOT, 'bin/mcphub.js');
 const START_MS = 60_000;
 const STOP_MS = 40_000;
 

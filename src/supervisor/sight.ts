@@ -1,11 +1,14 @@
 /**
- * What the guard sees of one living process: its beat and its probe over its private socket, and what /proc tells. Eyes only; `verdict.ts` judges.
- * Promises: nothing here waits for the process; a stream of beats that breaks is opened again with the next look; one probe at a time, each
- * bounded by `probeMs`.
+ * What the guard sees: a living process's beat and its probe over its private socket, what /proc tells of it (elsewhere than on Linux:
+ * nothing), and who holds a port. Eyes only; `verdict.ts` judges.
+ * Promises: nothing here waits for a process or throws; one that is gone reads as undefined; a stream of beats that breaks is opened again
+ * with the next look; one probe at a time, each bounded by `probeMs`.
  */
+import { readFileSync } from 'node:fs';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { type ClientRequest, get } from 'node:http';
+import type { Limits } from '../config/limits.ts';
 import type { Beat } from '../kernel/guard-wire.ts';
-import { processFacts, sleepsIn, waitedForCpuMs } from './proc.ts';
 import type { Observation } from './verdict.ts';
 
 /** More than one beat's line never waits. */
@@ -15,7 +18,8 @@ const BEGIN_MS = 3000;
 
 export interface WatchOptions {
   readonly socketPath: string;
-  readonly probeMs: number;
+  /** Read anew at each probe: the configuration may come later than the process. */
+  readonly limits: Pick<Limits, 'probeMs'>;
 }
 
 export class Watch {
@@ -119,7 +123,7 @@ export class Watch {
     const request = get({ socketPath: this.#options.socketPath, path: '/probe', agent: false });
     this.#probe = request;
     let answered = false;
-    const timer = setTimeout(() => request.destroy(), this.#options.probeMs);
+    const timer = setTimeout(() => request.destroy(), this.#options.limits.probeMs);
     request.on('response', (answer) => {
       answered = answer.statusCode === 200;
       answer.on('error', () => {});
@@ -132,4 +136,90 @@ export class Watch {
       this.#failedProbes = answered ? 0 : this.#failedProbes + 1;
     });
   }
+}
+
+const TICK_MS = 10;
+
+export interface ProcessFacts {
+  readonly state: string;
+  readonly cpuMs: number;
+  /** Ticks since boot at which it started: with the pid, its identity. */
+  readonly startTicks: string;
+  readonly rssBytes: number;
+}
+
+export function processFacts(pid: number): ProcessFacts | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return {
+      state: fields[0] ?? '?',
+      cpuMs: (Number(fields[11]) + Number(fields[12])) * TICK_MS,
+      startTicks: fields[19] ?? '',
+      rssBytes: Number(fields[21]) * 4096,
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+export function sleepsIn(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/wchan`, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** Time it was runnable without a CPU, ms since its start. */
+function waitedForCpuMs(pid: number): number {
+  try {
+    return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[1]) / 1e6;
+  } catch {
+    return 0;
+  }
+}
+
+export function isAlive(pid: number, startTicks?: string): boolean {
+  const facts = processFacts(pid);
+  if (facts)
+    return facts.state !== 'Z' && (startTicks === undefined || startTicks === '' || facts.startTicks === startTicks);
+  if (process.platform === 'linux') return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Who listens on a TCP port of this machine: pid and command, or undefined where it cannot be seen. */
+export async function portHolder(port: number): Promise<string | undefined> {
+  const hex = port.toString(16).toUpperCase().padStart(4, '0');
+  const inodes = new Set<string>(); // bounded by: sockets of this machine
+  for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
+    const text = await readFile(table, 'utf8').catch(() => '');
+    for (const line of text.split('\n')) {
+      const fields = line.trim().split(/\s+/);
+      if (fields[1]?.endsWith(`:${hex}`) && fields[3] === '0A' && fields[9]) inodes.add(fields[9]);
+    }
+  }
+  if (inodes.size === 0) return undefined;
+  for (const entry of await readdir('/proc').catch(() => [])) {
+    if (!/^\d+$/.test(entry)) continue;
+    if (await holdsSocket(entry, inodes)) {
+      const command = await readFile(`/proc/${entry}/cmdline`, 'utf8').catch(() => '');
+      return `pid ${entry} (${command.replaceAll('\0', ' ').trim().slice(0, 120)})`;
+    }
+  }
+  return undefined;
+}
+
+async function holdsSocket(pid: string, inodes: ReadonlySet<string>): Promise<boolean> {
+  for (const fd of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
+    const target = await readlink(`/proc/${pid}/fd/${fd}`).catch(() => '');
+    const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];
+    if (inode && inodes.has(inode)) return true;
+  }
+  return false;
 }

@@ -1,0 +1,152 @@
+/**
+ * The rooms of the control plane, made and started in order.
+ * Promises: the relay opens when the world is whole, so that hubs get it in one piece; what has started stands in `running`, also when a
+ * later room fails.
+ * Does not: read the configuration for the first time, or end the process (`control-process.ts`); load downstream, call or upstream (law 7).
+ */
+import { chmod, mkdir } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { createAdmin } from '../admin/admin-server.ts';
+import { createHubAsker } from '../admin/ask-hub.ts';
+import { createRoutes } from '../admin/routes.ts';
+import { type Config, findConfigFile, type LoadOptions, loadConfig } from '../config/load.ts';
+import { dataDirFrom, relaySocketPath, runDirFor, socketPath } from '../config/paths.ts';
+import { createConfigWatch } from '../control/config-watch.ts';
+import { createControl } from '../control/control.ts';
+import { ensureFirstKey } from '../control/first-key.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import { type Beat, GUARD_ENV } from '../kernel/guard-wire.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { type Service, startAll } from '../kernel/service.ts';
+import { createRelayServer } from '../relay/relay-server.ts';
+import { openStore, type Store } from '../store/store.ts';
+import { createTelemetry } from '../telemetry/telemetry.ts';
+import type { GuardLink } from './guard-link.ts';
+import { VERSION } from './version.ts';
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+export interface ControlStart {
+  readonly kernel: Kernel;
+  readonly env: Env;
+  readonly guard: GuardLink;
+  readonly config: Config;
+  /** Of its content. */
+  readonly digest: string | undefined;
+  /** Where it is looked for again. */
+  readonly search: (deadline: Deadline) => LoadOptions;
+  /** What has started, in order; filled here. */
+  readonly running: Service[]; // bounded by: the rooms below
+  /** The log, once it is open. */
+  readonly voice: Service[]; // bounded by: telemetry alone
+}
+
+interface Places {
+  readonly dataDir: string;
+  readonly runDir: string;
+}
+
+/** Returns how to read the configuration again. Throws what a room throws. */
+export async function startControl(start: ControlStart, deadline: Deadline): Promise<() => void> {
+  const { kernel, env, guard, config, digest, search, running, voice } = start;
+  const { limits } = config;
+  const places = await makePlaces(env);
+  const { runDir } = places;
+  const telemetry = createTelemetry({ kernel, role: 'control', slot: 0, limits, env, runDir, version: VERSION });
+  await startAll([telemetry], kernel, deadline);
+  voice.push(telemetry);
+  const store = await openStore({ kernel, limits, dir: places.dataDir }, deadline);
+  // Stopped in reverse: what rooms have begun may still write, then the store closes.
+  running.push(serviceOf('store', (until) => store.close(until)));
+  running.push(serviceOf('background', async (until) => void (await kernel.scope.close(until))));
+  const control = createControl({
+    kernel,
+    limits,
+    store,
+    config,
+    digest,
+    load: (until) => loadConfig(search(until)),
+    hubs: limits.hubs,
+    broadcast: {
+      publish: (snapshot) => void relay.publish(snapshot),
+      tellMarks: (marks) => relay.tellMarks(marks),
+    },
+  });
+  const relay = createRelayServer({ kernel, limits, socketPath: relaySocketPath(places.runDir), ears: control.ears });
+  const isTerminal = env.MCPHUB_TERMINAL === '1';
+  const tell = isTerminal ? (lines: readonly string[]) => guard.say({ t: 'tell', lines }) : undefined;
+  const firstKey: Service = {
+    name: 'first key',
+    start: (until) => ensureFirstKey({ kernel, limits, env, tell, keys: control.keys, dataDir: places.dataDir }, until),
+    stop: async () => {},
+  };
+  const watch = createConfigWatch({
+    kernel,
+    reload: control.reload,
+    find: async (until) => (await findConfigFile(search(until)))?.file,
+    isOn: () => control.world.config.watchConfig,
+  });
+  const services = [control, firstKey, relay, adminOf({ kernel, config, store, control, places }), watch];
+  await startAll(services, kernel, deadline);
+  running.push(...services);
+  return () =>
+    kernel.scope.run('reload', async () => {
+      using until = kernel.deadline(limits.forwardMs);
+      await control.reload.again(until);
+    });
+}
+
+function adminOf(parts: {
+  readonly kernel: Kernel;
+  readonly config: Config;
+  readonly store: Store;
+  readonly control: ReturnType<typeof createControl>;
+  readonly places: Places;
+}): Service {
+  const { kernel, config, store, control, places } = parts;
+  const { limits } = config;
+  const sources = {
+    kernel,
+    control,
+    store,
+    version: VERSION,
+    port: limits.port,
+    startedAtMs: kernel.clock.wallMs(),
+    bornMs: kernel.clock.nowMs(),
+  };
+  const asker = createHubAsker({ kernel, limits, runDir: places.runDir });
+  const routes = createRoutes({ ...sources, asker });
+  const path = socketPath(places.runDir, 'control', 0);
+  return createAdmin({ kernel, limits, socketPath: path, routes, sources, beat: beatOf(kernel) });
+}
+
+/** What the guard reads once a second. */
+function beatOf(kernel: Kernel): (connections: number) => Beat {
+  const loop = monitorEventLoopDelay({ resolution: 20 });
+  loop.enable();
+  let last = '';
+  kernel.bus.listen((fact) => {
+    last = fact.type;
+  });
+  return (connections) => {
+    const { rss, heapUsed } = process.memoryUsage();
+    const loopMaxMs = Math.round(loop.max / 1e6);
+    loop.reset();
+    return { pid: process.pid, rssBytes: rss, heapBytes: heapUsed, loopMaxMs, calls: 0, connections, streams: 0, last };
+  };
+}
+
+/** The guard has made them; a process that is run by itself makes its own. */
+async function makePlaces(env: Env): Promise<Places> {
+  const dataDir = dataDirFrom(env, env.HOME ?? homedir());
+  const runDir = env[GUARD_ENV.runDir] ?? runDirFor(dataDir);
+  for (const dir of [dataDir, runDir]) await mkdir(dir, { recursive: true, mode: 0o700 });
+  await chmod(runDir, 0o700);
+  return { dataDir, runDir };
+}
+
+/** Something that is there already and only has to be stopped. */
+function serviceOf(name: string, stop: (deadline: Deadline) => Promise<void>): Service {
+  return { name, stop, start: async () => {} };
+}
