@@ -198,6 +198,8 @@ export const RAISED: Readonly<Record<string, string>> = {
   MCPHUB_KEY_IN_FLIGHT: '16384',
   MCPHUB_SERVER_QUEUE: '16384',
   MCPHUB_SERVER_QUEUE_MS: '10000',
+  // 5,000 callers at once wait longer than a second; the generator reads plain JSON.
+  MCPHUB_STREAM_AFTER_MS: '60000',
 };
 
 export async function startHubTarget(tools: Tools): Promise<Target> {

@@ -33,6 +33,9 @@ export interface Home {
   passesStream(request: IncomingMessage, response: ServerResponse, random: string, here: () => void): boolean;
 }
 
+/** Answered from memory, but heard by the session's lanes. */
+const HOMELY: ReadonlySet<string> = new Set(['logging/setLevel']);
+
 export function createHome({ limits, slot, sessions, snapshots, siblings }: HomeParts): Home {
   let seen: Snapshot | undefined;
   let asks = false;
@@ -57,7 +60,7 @@ export function createHome({ limits, slot, sessions, snapshots, siblings }: Home
 
   function needsHome({ kind, method }: Envelope): boolean {
     if (kind === 'notification') return method === 'notifications/roots/list_changed';
-    return kind === 'request' && isAsking() && methodRow(method)?.served === 'upstream';
+    return kind === 'request' && isAsking() && (HOMELY.has(method) || methodRow(method)?.served === 'upstream');
   }
 
   return {

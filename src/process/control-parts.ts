@@ -78,7 +78,11 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
   const tell = isTerminal ? (lines: readonly string[]) => guard.say({ t: 'tell', lines }) : undefined;
   const firstKey: Service = {
     name: 'first key',
-    start: (until) => ensureFirstKey({ kernel, limits, env, tell, keys: control.keys, dataDir: places.dataDir }, until),
+    async start(until) {
+      await ensureFirstKey({ kernel, limits, env, tell, keys: control.keys, dataDir: places.dataDir }, until);
+      // Before the relay opens: a hub that serves its first world must know the first key.
+      control.publisher.now();
+    },
     stop: async () => {},
   };
   const watch = createConfigWatch({
