@@ -36,7 +36,7 @@ const PHASES: readonly Phase[] = [
   },
   {
     name: 'journey',
-    budgetMinutes: 16,
+    budgetMinutes: 24,
     command: [...NODE_TEST, '--test-concurrency=1', 'test/journey/*.test.ts'],
     isTests: true,
   },
