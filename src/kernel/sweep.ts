@@ -1,8 +1,8 @@
 /**
  * Ends what is left of a process that is gone: everything that carries a mark in its environment, so that double forks and `setsid` hide
  * nobody. The guard does it after each death, and control after the guard's own.
- * Promises: never this process; a prefix ends where a name ends (give it with its dot); looks again until nobody is found, at most `ROUNDS`
- * times; never rejects; does nothing where there is no /proc. Node's own modules only: the guard has no kernel.
+ * Promises: never this process; a prefix ends where a name ends (give it with its dot); looks again until nobody is found twice in a row (one
+ * that is just being executed shows no environment), at most `ROUNDS` times; never rejects; does nothing where there is no /proc. Node's own modules only: the guard has no kernel.
  * Does not: wait with a deadline (reading another process's environment can block in the kernel); whoever calls it does.
  */
 import { readdir, readFile } from 'node:fs/promises';
@@ -16,9 +16,10 @@ export async function sweepMarked(prefix: string): Promise<number[]> {
   // It would fit everybody's.
   if (prefix === '') return [];
   const swept = new Set<number>(); // bounded by: processes of this machine
-  for (let round = 0; round < ROUNDS; round += 1) {
+  let empty = 0;
+  for (let round = 0; round < ROUNDS && empty < 2; round += 1) {
     const found = await livingMarked(prefix);
-    if (found.length === 0) break;
+    empty = found.length === 0 ? empty + 1 : 0;
     for (const pid of found) {
       try {
         process.kill(pid, 'SIGKILL');

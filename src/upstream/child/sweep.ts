@@ -1,7 +1,7 @@
 /**
  * Kills the descendants that escaped a group kill (`setsid`, double fork): they still carry the mark in their environment.
- * Promises: touches only processes whose mark is `prefix` or begins with `prefix.`; never this process; looks again until a pass finds
- * nothing (a dying parent may have forked meanwhile); ends by the deadline; never rejects; does nothing where there is no /proc.
+ * Promises: touches only processes whose mark is `prefix` or begins with `prefix.`; never this process; looks again until two passes in a row
+ * find nothing (a dying parent may have forked meanwhile, and a process that is just being executed shows no environment); ends by the deadline; never rejects; does nothing where there is no /proc.
  * Does not: find processes that cleaned their environment; those die with their group.
  */
 import type { Deadline } from '../../kernel/deadline.ts';
@@ -9,6 +9,8 @@ import { DESCENDANT_MARK } from '../../kernel/guard-wire.ts';
 import { pidsWithVariable, processIds, readRows } from './proc.ts';
 
 const PASSES = 10;
+/** Between two passes, ms: longer than a program takes to be executed. */
+const APART_MS = 30;
 
 /** Returns the pids it killed. A hub calls it with its own mark at its exit; a child's end calls it with the child's mark. */
 export function sweepMarked(prefix: string, deadline: Deadline): Promise<number[]> {
@@ -23,11 +25,22 @@ export function sweepMarked(prefix: string, deadline: Deadline): Promise<number[
 }
 
 async function sweep(prefix: string, deadline: Deadline, killed: Set<number>): Promise<void> {
+  let empty = 0;
   for (let pass = 0; pass < PASSES && deadline.ended === undefined; pass += 1) {
     const living = await livingMarked(prefix);
-    if (living.length === 0 || deadline.ended !== undefined) return;
+    if (deadline.ended !== undefined) return;
     for (const pid of living) if (kill(pid)) killed.add(pid);
+    empty = living.length === 0 ? empty + 1 : 0;
+    if (empty === 2) return;
+    await rest(deadline);
   }
+}
+
+function rest(deadline: Deadline): Promise<void> {
+  const step = deadline.sooner(APART_MS);
+  return new Promise((resolve) => {
+    step.onEnd(() => resolve());
+  });
 }
 
 /** Living processes that carry the mark, this one left out. */
