@@ -16,7 +16,7 @@ import { rpc } from '../support/mcp.ts';
 import { type Block, DOCUMENTS, documentFrom, readDocument } from './_documents.ts';
 
 const READY_MS = 60_000;
-const EXAMPLE_TOOLS = 50;
+const EXAMPLE_TOOLS = 54;
 const RUN_DOCUMENTS = DOCUMENTS.filter((path) => path !== 'README.ko.md' && !path.startsWith('docs/adr/'));
 
 interface Step {
