@@ -11,7 +11,7 @@ import type { Limits } from '../../config/limits.ts';
 import { CappedCount, CappedSlots } from '../../kernel/capped.ts';
 import type { Deadline } from '../../kernel/deadline.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
-import { isRefusal, type Outcome, Refusal } from '../../kernel/outcome.ts';
+import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import type { HttpSpec, ServerSpec } from '../../kernel/snapshot.ts';
 import type { Egress } from '../../net/egress.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
@@ -23,6 +23,7 @@ import { dispatchLater, RESUMES, type StreamPlace } from './_http-resume.ts';
 import { endSession, stopLaunched, untilListening } from './_http-session.ts';
 import { ServerStream } from './_http-stream.ts';
 import { openWire, requestOf, SIDE_REQUESTS, type Wire } from './_http-wire.ts';
+import { fullRefusal, PostOrder } from './_post-order.ts';
 
 /** A program that the hub runs and that listens at the URL (`launch` in the configuration). Its maker reports its exit to `events.closed`. */
 export interface LaunchedServer {
@@ -48,8 +49,6 @@ export interface HttpTransportOptions {
 const LARGE_ANSWERS = 4;
 /** Where the port of a launched program goes in its URL. */
 const PORT_IN_URL = /\$\{PORT\}/g;
-/** Requests wait this long for the answer to notifications/initialized. */
-const HOLD_MS = 1000;
 
 export function createHttpTransport(options: HttpTransportOptions): Transport {
   return new HttpTransport(options);
@@ -69,9 +68,7 @@ class HttpTransport implements Transport, ExchangeHost {
   #stream: ServerStream | undefined;
   #session: string | undefined;
   #version: string | undefined;
-  /** `armed`: the next notification is notifications/initialized; `holding`: its answer is awaited. */
-  #order: 'free' | 'armed' | 'holding' = 'free';
-  #hold: Disposable | undefined;
+  readonly #order: PostOrder<HttpExchange>;
   #stopped = false;
 
   constructor(options: HttpTransportOptions) {
@@ -85,6 +82,12 @@ class HttpTransport implements Transport, ExchangeHost {
     this.#exchanges = new CappedSlots('upstream.http.exchanges', requests, kernel.ceilings);
     const bytes = limits.answerBytes * LARGE_ANSWERS;
     this.buffered = new CappedCount('upstream.http.buffered', bytes, 'refuse', kernel.ceilings);
+    this.#order = new PostOrder({
+      timers: kernel.timers,
+      posts: () => this.#exchanges.values(),
+      dispatch: (exchange) => this.#dispatch(exchange),
+      opened: () => this.#openStream(),
+    });
     this.#outbox = new Outbox({
       kernel,
       server: spec.name,
@@ -113,23 +116,9 @@ class HttpTransport implements Transport, ExchangeHost {
 
   send(frame: Buffer, id: number | undefined, deadline: Deadline): Outcome<void> {
     if (this.#stopped || !this.#wire) return new Refusal('server-down', undefined, { server: this.server });
-    if (id === undefined) return this.#sendLetter(frame, deadline);
+    if (id === undefined) return this.#order.letter((gone) => this.#outbox.send(frame, deadline, gone));
     const exchange = new HttpExchange(this, frame, id, { session: this.#session, again: false, gone: undefined });
-    if (!this.#admit(exchange))
-      return new Refusal('server-busy', undefined, {
-        server: this.server,
-        setting: 'serverConnections',
-        outcome: 'not-executed',
-      });
-    if (this.#order === 'holding') {
-      exchange.held = true;
-      return undefined;
-    }
-    exchange.dispatching = true;
-    this.#dispatch(exchange);
-    exchange.dispatching = false;
-    const { refused } = exchange;
-    return refused && new Refusal(refused.code, refused.message, refused.detail);
+    return this.#admit(exchange) ? this.#order.post(exchange) : fullRefusal(this.server);
   }
 
   abort(id: number): void {
@@ -139,9 +128,7 @@ class HttpTransport implements Transport, ExchangeHost {
   negotiated(version: string): void {
     this.#version = version;
     this.#wire?.headers.set(this.#session, version);
-    this.#order = 'armed';
-    this.#hold?.[Symbol.dispose]();
-    this.#hold = this.kernel.timers.after(HOLD_MS, () => this.#letGo());
+    this.#order.arm();
   }
 
   cpuMs(): number | undefined {
@@ -155,7 +142,7 @@ class HttpTransport implements Transport, ExchangeHost {
   async stop(deadline: Deadline): Promise<void> {
     if (this.#stopped) return;
     this.#stopped = true;
-    this.#hold?.[Symbol.dispose]();
+    this.#order.reset();
     this.#stream?.close();
     this.#outbox.close();
     for (const exchange of [...this.#exchanges.values()]) exchange.abort();
@@ -223,33 +210,11 @@ class HttpTransport implements Transport, ExchangeHost {
     exchange.dispatched(this.#wire.pool.dispatch(requestOf(exchange, this.#wire), exchange));
   }
 
-  #sendLetter(frame: Buffer, deadline: Deadline): Outcome<void> {
-    if (this.#order !== 'armed') return this.#outbox.send(frame, deadline);
-    this.#order = 'holding';
-    const sent = this.#outbox.send(frame, deadline, () => this.#letGo());
-    if (isRefusal(sent)) this.#letGo();
-    return sent;
-  }
-
   #postLetter(frame: Buffer, gone: () => void): HttpExchange | undefined {
     if (!this.#wire || this.#stopped) return undefined;
     const letter = new HttpExchange(this, frame, undefined, { session: this.#session, again: true, gone });
     this.#dispatch(letter);
     return letter;
-  }
-
-  /** notifications/initialized has been answered, or has had its second. */
-  #letGo(): void {
-    if (this.#order === 'free' || this.#stopped) return;
-    this.#order = 'free';
-    this.#hold?.[Symbol.dispose]();
-    this.#hold = undefined;
-    for (const exchange of [...this.#exchanges.values()]) {
-      if (!exchange.held) continue;
-      exchange.held = false;
-      this.#dispatch(exchange);
-    }
-    this.#openStream();
   }
 
   #openStream(): void {
@@ -274,8 +239,7 @@ class HttpTransport implements Transport, ExchangeHost {
   #forgetSession(): void {
     this.#session = undefined;
     this.#version = undefined;
-    this.#order = 'free';
-    this.#hold?.[Symbol.dispose]();
+    this.#order.reset();
     this.#stream?.close();
     this.#stream = undefined;
     this.#wire?.headers.set(undefined, undefined);

@@ -12,7 +12,7 @@ import { CappedSlots } from '../../kernel/capped.ts';
 import type { Deadline } from '../../kernel/deadline.ts';
 import { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
-import { isRefusal, type Outcome, Refusal } from '../../kernel/outcome.ts';
+import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import type { ServerSpec, SseSpec } from '../../kernel/snapshot.ts';
 import type { Egress, EgressPool } from '../../net/egress.ts';
 import { basicLogin } from '../../net/header-value.ts';
@@ -22,6 +22,7 @@ import { guardedEvents } from './_http-events.ts';
 import { RequestHeaders } from './_http-headers.ts';
 import { isReplyTo } from './_http-messages.ts';
 import { OPEN_AT_ONCE, Outbox } from './_http-outbox.ts';
+import { fullRefusal, PostOrder } from './_post-order.ts';
 import { SsePost, type SsePostHost } from './_sse-post.ts';
 import { SseStream } from './_sse-stream.ts';
 
@@ -37,8 +38,6 @@ export interface SseTransportOptions {
 /** Sockets beside those of calls: pings and lists, notifications, the stream. Hung POSTs must not keep the liveness question from going out. */
 const SIDE_SOCKETS = 8;
 const SIDE_REQUESTS = SIDE_SOCKETS - OPEN_AT_ONCE - 1;
-/** Requests wait this long for the answer to notifications/initialized. */
-const HOLD_MS = 1000;
 
 export function createSseTransport(options: SseTransportOptions): Transport {
   return new SseTransport(options);
@@ -64,9 +63,7 @@ class SseTransport implements Transport, SsePostHost {
   /** Ends the wait for the endpoint. */
   #giveUp: ((fault: HubError) => void) | undefined;
   #wire: Wire | undefined;
-  /** `armed`: the next notification is notifications/initialized; `holding`: its answer is awaited. */
-  #order: 'free' | 'armed' | 'holding' = 'free';
-  #hold: Disposable | undefined;
+  readonly #order: PostOrder<SsePost>;
   /** Stopped, or the stream has ended. */
   #over = false;
   #stopped = false;
@@ -79,6 +76,12 @@ class SseTransport implements Transport, SsePostHost {
     this.server = spec.name;
     this.events = guardedEvents(options.events, kernel, spec.name, () => this.#over);
     this.#posts = new CappedSlots('upstream.sse.posts', limits.serverConnections + SIDE_REQUESTS, kernel.ceilings);
+    this.#order = new PostOrder({
+      timers: kernel.timers,
+      posts: () => this.#posts.values(),
+      dispatch: (post) => this.#dispatch(post),
+      opened: () => {},
+    });
     this.#outbox = new Outbox({
       kernel,
       server: spec.name,
@@ -106,23 +109,9 @@ class SseTransport implements Transport, SsePostHost {
 
   send(frame: Buffer, id: number | undefined, deadline: Deadline): Outcome<void> {
     if (this.#over || !this.#wire) return new Refusal('server-down', undefined, { server: this.server });
-    if (id === undefined) return this.#sendLetter(frame, deadline);
+    if (id === undefined) return this.#order.letter((gone) => this.#outbox.send(frame, deadline, gone));
     const post = new SsePost(this, frame, { id, again: false, gone: undefined });
-    if (!this.#admit(post))
-      return new Refusal('server-busy', undefined, {
-        server: this.server,
-        setting: 'serverConnections',
-        outcome: 'not-executed',
-      });
-    if (this.#order === 'holding') {
-      post.held = true;
-      return undefined;
-    }
-    post.dispatching = true;
-    this.#dispatch(post);
-    post.dispatching = false;
-    const { refused } = post;
-    return refused && new Refusal(refused.code, refused.message, refused.detail);
+    return this.#admit(post) ? this.#order.post(post) : fullRefusal(this.server);
   }
 
   abort(id: number): void {
@@ -131,9 +120,7 @@ class SseTransport implements Transport, SsePostHost {
 
   /** This transport has no version header; only the order of what follows matters. */
   negotiated(): void {
-    this.#order = 'armed';
-    this.#hold?.[Symbol.dispose]();
-    this.#hold = this.kernel.timers.after(HOLD_MS, () => this.#letGo());
+    this.#order.arm();
   }
 
   cpuMs(): undefined {
@@ -216,7 +203,7 @@ class SseTransport implements Transport, SsePostHost {
   }
 
   #endAll(): void {
-    this.#hold?.[Symbol.dispose]();
+    this.#order.reset();
     this.#stream?.abort();
     this.#outbox.close();
     for (const post of [...this.#posts.values()]) post.abort();
@@ -233,32 +220,11 @@ class SseTransport implements Transport, SsePostHost {
     post.dispatched(this.#pool.dispatch({ method: 'POST', path, headers: headers.post, body: post.frame }, post));
   }
 
-  #sendLetter(frame: Buffer, deadline: Deadline): Outcome<void> {
-    if (this.#order !== 'armed') return this.#outbox.send(frame, deadline);
-    this.#order = 'holding';
-    const sent = this.#outbox.send(frame, deadline, () => this.#letGo());
-    if (isRefusal(sent)) this.#letGo();
-    return sent;
-  }
-
   #postLetter(frame: Buffer, gone: () => void): SsePost | undefined {
     if (this.#over) return undefined;
     const letter = new SsePost(this, frame, { id: undefined, again: true, gone });
     this.#dispatch(letter);
     return letter;
-  }
-
-  /** notifications/initialized has been answered, or has had its second. */
-  #letGo(): void {
-    if (this.#order === 'free' || this.#over) return;
-    this.#order = 'free';
-    this.#hold?.[Symbol.dispose]();
-    this.#hold = undefined;
-    for (const post of [...this.#posts.values()]) {
-      if (!post.held) continue;
-      post.held = false;
-      this.#dispatch(post);
-    }
   }
 }
 

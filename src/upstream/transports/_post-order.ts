@@ -1,0 +1,93 @@
+/**
+ * In which order posts leave for a server, over both HTTP transports: what follows notifications/initialized waits until that one is answered.
+ * Promises: nothing overtakes it; the wait ends after a second, answer or not; a post that fails while it is handed over is a refusal of the
+ * sender, not an event.
+ * Does not: hold posts (its transport does) or choose sockets.
+ */
+import type { Timers } from '../../kernel/clock.ts';
+import type { HubError } from '../../kernel/errors.ts';
+import { isRefusal, type Outcome, Refusal } from '../../kernel/outcome.ts';
+
+export interface OrderedPost {
+  /** Waits for the answer to notifications/initialized. */
+  held: boolean;
+  /** While it is handed over: a fault then is kept in `refused` instead of becoming an event before `send` returns. */
+  dispatching: boolean;
+  readonly refused: HubError | undefined;
+}
+
+export interface PostOrderParts<P extends OrderedPost> {
+  readonly timers: Timers;
+  /** All that are under way. */
+  readonly posts: () => Iterable<P>;
+  readonly dispatch: (post: P) => void;
+  /** What was held has left. */
+  readonly opened: () => void;
+}
+
+/** Requests wait this long for the answer to notifications/initialized. */
+const HOLD_MS = 1000;
+
+export class PostOrder<P extends OrderedPost> {
+  readonly #parts: PostOrderParts<P>;
+  /** `armed`: the next notification is notifications/initialized; `holding`: its answer is awaited. */
+  #state: 'free' | 'armed' | 'holding' = 'free';
+  #hold: Disposable | undefined;
+
+  constructor(parts: PostOrderParts<P>) {
+    this.#parts = parts;
+  }
+
+  /** The handshake is over but for notifications/initialized. */
+  arm(): void {
+    this.reset();
+    this.#state = 'armed';
+    this.#hold = this.#parts.timers.after(HOLD_MS, () => this.#letGo());
+  }
+
+  /** Forgets what it waits for; what is held stays held until the next handshake. */
+  reset(): void {
+    this.#state = 'free';
+    this.#hold?.[Symbol.dispose]();
+    this.#hold = undefined;
+  }
+
+  /** A request, now or later. */
+  post(post: P): Outcome<void> {
+    if (this.#state === 'holding') {
+      post.held = true;
+      return undefined;
+    }
+    post.dispatching = true;
+    this.#parts.dispatch(post);
+    post.dispatching = false;
+    const { refused } = post;
+    return refused && new Refusal(refused.code, refused.message, refused.detail);
+  }
+
+  /** A notification or a reply. `send` is given what must hear of its end. */
+  letter(send: (gone?: () => void) => Outcome<void>): Outcome<void> {
+    if (this.#state !== 'armed') return send();
+    this.#state = 'holding';
+    const sent = send(() => this.#letGo());
+    if (isRefusal(sent)) this.#letGo();
+    return sent;
+  }
+
+  /** notifications/initialized has been answered, or has had its second. */
+  #letGo(): void {
+    if (this.#state === 'free') return;
+    this.reset();
+    for (const post of [...this.#parts.posts()]) {
+      if (!post.held) continue;
+      post.held = false;
+      this.#parts.dispatch(post);
+    }
+    this.#parts.opened();
+  }
+}
+
+/** As many are under way as the server's connections carry. */
+export function fullRefusal(server: string): Refusal {
+  return new Refusal('server-busy', undefined, { server, setting: 'serverConnections', outcome: 'not-executed' });
+}
