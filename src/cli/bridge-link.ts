@@ -20,6 +20,8 @@ export interface BridgeEars {
 }
 
 const TRIES = 8;
+/** A hub that takes this long to open a session is away. */
+const RENEW_MS = 10_000;
 const TRY_AGAIN_MS = 500;
 const MAX_BYTES = 64 * 1024 * 1024;
 
@@ -208,7 +210,12 @@ export class BridgeLink {
     this.#session = undefined;
     if (!hello) return Promise.resolve(false);
     this.#ears.say('the session was lost; it is opened anew');
-    return new Promise((resolve) => {
+    return new Promise((settle) => {
+      const timer = this.#kernel.timers.after(RENEW_MS, () => settle(false));
+      const resolve = (renewed: boolean): void => {
+        timer[Symbol.dispose]();
+        settle(renewed);
+      };
       const headers = { 'content-type': 'application/json', accept: 'application/json' };
       this.#request('POST', headers, hello, {
         answer: (answer) => {
