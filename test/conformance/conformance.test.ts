@@ -3,6 +3,7 @@
  * hub that reaches it over HTTP and over stdio. What the hub cannot do yet stands in `expected-failures.yml`; a new failure and an entry
  * that has come to pass both fail here. `node test/conformance/run.ts` prints the same as tables.
  */
+// covers: E1
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { expectedOn, parseExpected, voidOn } from './expected.ts';

@@ -3,7 +3,7 @@
  * its tools, prompts and resources, subscriptions, logging, sampling, elicitation, roots and cancelling. The walk is in
  * `test/support/everything-walk.ts`.
  */
-// covers: A2, B20, B21, B25
+// covers: E2, A2, B20, B21, B25
 import { walkEverything } from '../support/everything-walk.ts';
 import { connectV2 } from '../support/users.ts';
 

@@ -2,7 +2,7 @@
  * The official SDKs’ clients behind a connection that is cut in mid-call: they come back by themselves, and the call's promise settles with
  * the result, or says that the call was lost; after that they are quiet.
  */
-// covers: A2, B10
+// covers: E5, A2, B10
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Client as ClientV2, StreamableHTTPClientTransport as HttpV2 } from '@modelcontextprotocol/client';

@@ -2,7 +2,7 @@
  * Several users of one server at once, over stdio and over Streamable HTTP: what belongs to one of them reaches only him, what is for all
  * reaches exactly those who may see it, once.
  */
-// covers: B14, B18, B20, B21, B23, B25
+// covers: E2, B14, B18, B20, B21, B23, B25
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { HttpServer } from '../support/everything.ts';
