@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -159,6 +159,13 @@ const MINI_HUB = `
   setInterval(() => {}, 1000);
 `;
 
+/** Its command is executed: what stands before it (setpriv) has done its work. */
+function runsProgram(pid: number): boolean {
+  const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  return command.includes(FAULT) && !command.includes('--pdeathsig');
+}
+
+// row B5 · guards src/upstream/child/search-path.ts
 test('children die with a hub that is killed (B5)', { skip: process.platform !== 'linux' }, async () => {
   const rigFile = new URL('../../../test/support/stdio-rig.ts', import.meta.url).href;
   const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
@@ -170,6 +177,8 @@ test('children die with a hub that is killed (B5)', { skip: process.platform !==
   try {
     await until(() => printed.includes('\n'), 8000, 'the pids');
     const pids = JSON.parse(printed) as number[];
+    // The parent-death signal is asked for by the program that then becomes the server: a hub killed before that leaves it to the guard's sweep.
+    await until(() => pids.every((pid) => runsProgram(pid)), 8000, 'the servers run');
     assert.ok(pids.length === 4 && pids.every(isAlive));
     hub.kill('SIGKILL');
     await until(() => !pids.some(isAlive), 3000, 'all children dead');
