@@ -30,6 +30,7 @@ const PHASES: readonly Phase[] = [
       'test/laws/*.test.ts',
       'test/docs/*.test.ts',
       'test/requirements.test.ts',
+      'test/failures.test.ts',
       'scripts/**/*.test.ts',
     ],
     isTests: true,

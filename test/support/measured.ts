@@ -1,0 +1,39 @@
+/**
+ * A promise's figure: measured, held against its gate, and put on record for the report of the long tier.
+ * Promises: in CI the gate has room (`ci`), in the long tier it is the strict figure of the promise (`strict`); the record is written before
+ * the gate is judged, so that a missed figure is in the report too.
+ */
+import assert from 'node:assert/strict';
+import { appendFileSync } from 'node:fs';
+
+export const IS_LONG = process.env.MCPHUB_TIER === 'long';
+
+export interface Figure {
+  /** P1 … P20. */
+  readonly promise: string;
+  /** What was measured, in words. */
+  readonly what: string;
+  readonly value: number;
+  readonly unit: string;
+  /** Largest value that keeps the promise. */
+  readonly strict: number;
+  /** Largest value that passes in CI, on a noisy machine; default = `strict`. */
+  readonly ci?: number;
+}
+
+/** Where the records go, one JSON line each; unset = nowhere. */
+const FILE_VARIABLE = 'MCPHUB_MEASURED';
+
+export function measured(figure: Figure): void {
+  const max = IS_LONG ? figure.strict : (figure.ci ?? figure.strict);
+  const passed = figure.value <= max;
+  const file = process.env[FILE_VARIABLE];
+  if (file) appendFileSync(file, `${JSON.stringify({ ...figure, passed, at: new Date().toISOString() })}\n`);
+  const value = Number.isInteger(figure.value) ? figure.value : Number(figure.value.toPrecision(4));
+  assert.ok(passed, `${figure.promise}: ${figure.what} is ${value} ${figure.unit}; the gate is ${max} ${figure.unit}`);
+}
+
+/** The count of the tier: many in the long one, few in CI. */
+export function scaled(counts: { ci: number; long: number }): number {
+  return IS_LONG ? counts.long : counts.ci;
+}
