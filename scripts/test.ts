@@ -1,7 +1,7 @@
 /**
  * `npm test`: everything, in phases with a printed budget. Closes with a line `N passed, N failed`.
  * Promises: no phase outlives its budget; what a phase prints is passed through; a phase that ran no test is a failure.
- * Usage: node scripts/test.ts [check] [unit] [journey] [conformance]   (none = all)
+ * Usage: node scripts/test.ts [check] [unit] [journey] [chaos] [conformance]   (none = all)
  */
 import { spawn } from 'node:child_process';
 import { ensureSystem } from './system.ts';
@@ -37,8 +37,15 @@ const PHASES: readonly Phase[] = [
   },
   {
     name: 'journey',
-    budgetMinutes: 24,
+    budgetMinutes: 18,
     command: [...NODE_TEST, '--test-concurrency=1', 'test/journey/*.test.ts'],
+    isTests: true,
+  },
+  {
+    // What nobody may hang; the long tier and the proof of the protections: `npm run chaos`.
+    name: 'chaos',
+    budgetMinutes: 12,
+    command: [...NODE_TEST, '--test-concurrency=1', 'test/chaos/*.test.ts', 'test/soak/*.test.ts'],
     isTests: true,
   },
   {

@@ -24,13 +24,20 @@ export interface Figure {
 /** Where the records go, one JSON line each; unset = nowhere. */
 const FILE_VARIABLE = 'MCPHUB_MEASURED';
 
+/** Measured, recorded and judged. */
 export function measured(figure: Figure): void {
+  const { max, passed } = recorded(figure);
+  const value = Number.isInteger(figure.value) ? figure.value : Number(figure.value.toPrecision(4));
+  assert.ok(passed, `${figure.promise}: ${figure.what} is ${value} ${figure.unit}; the gate is ${max} ${figure.unit}`);
+}
+
+/** Measured and recorded; judging is the caller's. */
+export function recorded(figure: Figure): { max: number; passed: boolean } {
   const max = IS_LONG ? figure.strict : (figure.ci ?? figure.strict);
   const passed = figure.value <= max;
   const file = process.env[FILE_VARIABLE];
   if (file) appendFileSync(file, `${JSON.stringify({ ...figure, passed, at: new Date().toISOString() })}\n`);
-  const value = Number.isInteger(figure.value) ? figure.value : Number(figure.value.toPrecision(4));
-  assert.ok(passed, `${figure.promise}: ${figure.what} is ${value} ${figure.unit}; the gate is ${max} ${figure.unit}`);
+  return { max, passed };
 }
 
 /** The count of the tier: many in the long one, few in CI. */

@@ -1,0 +1,41 @@
+/**
+ * `npm run chaos`: the proof that nothing hangs the hub.
+ * Usage: npm run chaos                    all tests that prove a row of the catalogue, and the short soak
+ *        npm run chaos -- --tier ci       what CI runs as its phase `chaos`
+ *        npm run chaos -- --tier long     with the strict figures; goes on where it was stopped (--fresh: from the beginning); writes a report
+ *        npm run chaos -- --prove [name]  takes protections away one by one, in a copy, and shows that their tests turn red
+ * Promises: ends by itself; exit code 1 when something failed.
+ */
+import { spawnSync } from 'node:child_process';
+import { globSync, readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { longTier } from './chaos/long.ts';
+import { prove } from './chaos/prove.ts';
+import { ensureSystem } from './system.ts';
+
+const TEST_MS = 180_000;
+
+function filesWithRows(): string[] {
+  const all = globSync('src/**/*.test.ts');
+  return all.filter((path) => /^\s*\/\/ row [A-G]\d/m.test(readFileSync(path, 'utf8'))).sort();
+}
+
+function runTests(files: readonly string[]): number {
+  const args = ['--test', '--test-reporter=spec', `--test-timeout=${TEST_MS}`, '--test-concurrency=1', ...files];
+  return spawnSync(process.execPath, args, { stdio: 'inherit' }).status ?? 1;
+}
+
+const { values, positionals } = parseArgs({
+  options: { tier: { type: 'string', default: 'all' }, prove: { type: 'boolean' }, fresh: { type: 'boolean' } },
+  allowPositionals: true,
+});
+const CHAOS = [...globSync('test/chaos/*.test.ts').sort(), 'test/soak/soak.test.ts'];
+ensureSystem();
+if (values.prove) process.exitCode = await prove(positionals);
+else if (values.tier === 'ci') process.exitCode = runTests(CHAOS);
+else if (values.tier === 'all') process.exitCode = runTests([...filesWithRows(), ...CHAOS]);
+else if (values.tier === 'long') process.exitCode = longTier(CHAOS, values.fresh === true);
+else {
+  console.error(`There is no tier "${values.tier}"; there are: ci, all (the default), long.`);
+  process.exitCode = 2;
+}

@@ -1,0 +1,100 @@
+/**
+ * The long tier: every chaos test with the strict figures, one file after the other, and a dated report of what was measured.
+ * Promises: what passed is not run again after a stop (state in `.chaos/`, per commit); a file that failed is; the report tells every figure,
+ * also those that missed, and which files have not run.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { Figure } from '../../test/support/measured.ts';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const STATE_DIR = join(ROOT, '.chaos');
+const FILE_MINUTES = 75;
+
+interface Ran {
+  readonly ok: boolean;
+  readonly seconds: number;
+  readonly figures: readonly Measured[];
+}
+
+type Measured = Figure & { readonly passed: boolean };
+
+interface State {
+  readonly commit: string;
+  readonly files: Record<string, Ran>;
+}
+
+export function longTier(files: readonly string[], fresh: boolean): number {
+  mkdirSync(STATE_DIR, { recursive: true });
+  const commit = git('rev-parse', '--short=12', 'HEAD');
+  const path = join(STATE_DIR, `long-${commit}.json`);
+  if (fresh) rmSync(path, { force: true });
+  const state: State = existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as State) : { commit, files: {} };
+  for (const file of files) {
+    if (state.files[file]?.ok) {
+      console.log(`done before: ${file}`);
+      continue;
+    }
+    state.files[file] = runOne(file);
+    writeFileSync(path, JSON.stringify(state, null, 2));
+    writeReport(state, files);
+  }
+  writeReport(state, files);
+  return files.every((file) => state.files[file]?.ok) ? 0 : 1;
+}
+
+function runOne(file: string): Ran {
+  const record = join(STATE_DIR, 'measured.jsonl');
+  rmSync(record, { force: true });
+  const born = performance.now();
+  const timeout = FILE_MINUTES * 60_000;
+  const args = ['--test', '--test-reporter=spec', `--test-timeout=${timeout}`, '--test-concurrency=1', file];
+  const env = { ...process.env, MCPHUB_TIER: 'long', MCPHUB_MEASURED: record };
+  const { status } = spawnSync(process.execPath, args, { cwd: ROOT, env, stdio: 'inherit', timeout });
+  const lines = existsSync(record) ? readFileSync(record, 'utf8').trim().split('\n') : [];
+  const figures = lines.filter((line) => line !== '').map((line) => JSON.parse(line) as Measured);
+  return { ok: status === 0, seconds: Math.round((performance.now() - born) / 1000), figures };
+}
+
+function writeReport(state: State, files: readonly string[]): void {
+  const dir = join(ROOT, 'docs/reports');
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dir, `chaos-${new Date().toISOString().slice(0, 10)}.md`), reportOf(state, files));
+}
+
+/** Markdown: figures by promise, then the files with their times. */
+export function reportOf(state: State, files: readonly string[]): string {
+  const figures = files.flatMap((file) => state.files[file]?.figures ?? []);
+  const rows = figures
+    .toSorted((a, b) => Number(a.promise.slice(1)) - Number(b.promise.slice(1)))
+    .map(({ promise, what, value, unit, strict, passed }) => {
+      const shown = Number.isInteger(value) ? value : Number(value.toPrecision(4));
+      return `| ${promise} | ${what} | ${shown} ${unit} | ${strict} ${unit} | ${passed ? 'pass' : '**missed**'} |`;
+    });
+  const ran = files.map((file) => {
+    const one = state.files[file];
+    const how = one === undefined ? 'not run' : one.ok ? 'passed' : '**failed**';
+    return `| ${file.replace(/^test\//, '')} | ${how} | ${one === undefined ? '' : `${one.seconds} s`} |`;
+  });
+  return [
+    `# Long tier, ${new Date().toISOString().slice(0, 10)}`,
+    '',
+    `Commit ${state.commit}, Node ${process.version}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB. Written by`,
+    '`npm run chaos -- --tier long`. The gate is the strict figure of the promise.',
+    '',
+    '| promise | what | measured | gate | |',
+    '|---|---|---|---|---|',
+    ...rows,
+    '',
+    '| file | outcome | took |',
+    '|---|---|---|',
+    ...ran,
+    '',
+  ].join('\n');
+}
+
+function git(...args: string[]): string {
+  return spawnSync('git', args, { cwd: ROOT, encoding: 'utf8' }).stdout.trim();
+}
