@@ -7,7 +7,6 @@
  * Source: specification 2025-11-25, transports, resumability and SSE polling.
  */
 import type { Timers } from '../../kernel/clock.ts';
-import type { HttpExchange } from './_http-exchange.ts';
 
 /** Where a stream was when it ended. */
 export interface StreamPlace {
@@ -22,10 +21,15 @@ const REST_MS = 1000;
 const LEAST_MS = 50;
 const MOST_MS = 30_000;
 
+/** What rests until it is dispatched again; an abort ends the rest by setting it to false. */
+interface Resting {
+  resting: boolean;
+}
+
 /** Dispatches the exchange when it is time, unless it was aborted meanwhile. */
 export function dispatchLater(
   timers: Timers,
-  exchange: HttpExchange,
+  exchange: Resting,
   retryMs: number | undefined,
   dispatch: () => void,
 ): void {
