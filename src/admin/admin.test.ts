@@ -62,6 +62,7 @@ async function bench(t: TestContext, more: { hubs?: number } = {}) {
     connections,
     streams: 0,
     last: '',
+    waits: '',
   });
   const admin = createAdmin({ kernel, limits, socketPath, routes, sources, beat });
   await admin.start(kernel.deadline(1000));

@@ -11,6 +11,7 @@ import { createKernel } from '../kernel/kernel.ts';
 import { envLimits } from '../process/env-limits.ts';
 import { VERSION } from '../process/version.ts';
 import { runGuard } from '../supervisor/guard.ts';
+import { becomeInit } from './as-init.ts';
 import { CliFailure, EXIT } from './exit.ts';
 import { say } from './output.ts';
 import type { StartOptions } from './start-options.ts';
@@ -19,6 +20,7 @@ const EXAMPLE = fileURLToPath(new URL('../../examples/mcp_settings.json', import
 const FIND_MS = 5000;
 
 export async function start(options: StartOptions): Promise<void> {
+  becomeInit();
   const { env } = process;
   const flags: Partial<Record<LimitName, number>> = {
     ...(options.port === undefined ? {} : { port: wholeNumber('--port', options.port) }),

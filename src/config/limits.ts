@@ -35,6 +35,13 @@ export const LIMITS = {
     'MCPHUB_HUBS',
     'Hub processes; one serves hundreds of people, more than the cores helps nobody.',
   ),
+  hubMemoryBytes: row(
+    1024 * MiB,
+    'bytes',
+    [96 * MiB, 65_536 * MiB],
+    'MCPHUB_HUB_MEMORY_BYTES',
+    'Resident memory above which a hub is replaced; at most its part of 60 % of the container or machine.',
+  ),
   connections: row(
     10_000,
     'count',

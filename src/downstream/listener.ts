@@ -25,6 +25,8 @@ export interface Listener {
   /** Listens by itself; returns the port (0 for a unix socket). */
   listen(where: Where, deadline: Deadline): Promise<number>;
   readonly connections: number;
+  /** Each connection ends with its next answer; those that bring nothing stay, for a client may be sending just now. */
+  retire(): void;
   /** No new connections; ends idle ones. */
   close(): void;
   /** Ends all. */
@@ -100,6 +102,9 @@ export function createListener(parts: { kernel: Kernel; limits: Limits; name: st
     },
     get connections() {
       return connections.size;
+    },
+    retire() {
+      closing = true;
     },
     close() {
       closing = true;

@@ -18,6 +18,8 @@ export const GUARD_ENV = {
   flags: 'MCPHUB_FLAGS',
   /** Mark of this process and its descendants in their environment: `<data directory hash>.<guard pid>.<role>-<slot>.<life>`. */
   mark: 'MCPHUB_MARK',
+  /** `1` = it takes the place of a hub that still serves. */
+  heir: 'MCPHUB_HEIR',
 } as const;
 
 /** V8 flags of a hub: a regular expression that goes astray changes its engine instead of holding the loop. */
@@ -34,6 +36,8 @@ export type GuardWord =
   /** To hubs: control is there (again). */
   | { readonly t: 'control-ready' }
   | { readonly t: 'drain' }
+  /** To a hub whose heir serves already: it finishes what it has and ends. */
+  | { readonly t: 'leave' }
   | { readonly t: 'reload' };
 
 /** Process → guard. */
@@ -60,10 +64,23 @@ export interface Beat {
   readonly streams: number;
   /** Last facts worth keeping as evidence. */
   readonly last: string;
+  /** What it waits for, on one line. */
+  readonly waits: string;
 }
 
 /** Private sockets in the run directory. */
 export function socketName(role: 'hub' | 'control', slot: number): string {
   return role === 'hub' ? `hub-${slot}.sock` : 'control.sock';
 }
+
+/** Under these it listens until the names above may lead to it: at once, and an heir's when it serves. */
+export function bootSocketNames(pid: number): readonly [front: string, door: string] {
+  return [`f-${pid}.sock`, `d-${pid}.sock`];
+}
+
+/** The front's own socket: siblings pass requests on to it. */
+export function frontSocketName(slot: number): string {
+  return `front-${slot}.sock`;
+}
+
 export const RELAY_SOCKET = 'relay.sock';

@@ -19,6 +19,7 @@ import type { Deadline } from '../kernel/deadline.ts';
 import { type Beat, GUARD_ENV } from '../kernel/guard-wire.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Service, startAll } from '../kernel/service.ts';
+import { waitsInWords } from '../kernel/waits-in-words.ts';
 import { createRelayServer } from '../relay/relay-server.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { createTelemetry } from '../telemetry/telemetry.ts';
@@ -137,7 +138,10 @@ function beatOf(kernel: Kernel): (connections: number) => Beat {
     const { rss, heapUsed } = process.memoryUsage();
     const loopMaxMs = Math.round(loop.max / 1e6);
     loop.reset();
-    return { pid: process.pid, rssBytes: rss, heapBytes: heapUsed, loopMaxMs, calls: 0, connections, streams: 0, last };
+    return {
+      ...{ pid: process.pid, rssBytes: rss, heapBytes: heapUsed, loopMaxMs },
+      ...{ calls: 0, connections, streams: 0, last, waits: waitsInWords(kernel.waits.table()) },
+    };
   };
 }
 

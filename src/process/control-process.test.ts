@@ -109,6 +109,7 @@ test('it is ready soon, answers, gives a hub its world, and ends when asked', as
     limits: limitsFrom({}),
     socketPath: join(control.runDir, 'relay.sock'),
     slot: 1,
+    life: 1,
     onSnapshot: (snapshot) => {
       snapshots.push(snapshot);
       heard();

@@ -20,6 +20,8 @@ export interface DrainParts {
 
 export interface Drain {
   begin(reason: string): void;
+  /** Another hub has taken over: connections move there as their answers go out, before the drain begins. */
+  leave(): void;
   /** Nobody is left to answer to: servers' processes are ended, and so is this. */
   abandon(reason: string): void;
 }
@@ -30,6 +32,11 @@ const BALANCER_MS = 30_000;
 const ABANDON_MS = 3000;
 /** New calls on connections that are there are still taken for this long while others run. */
 const LAST_CALLS_MS = 1000;
+/**
+ * So long a client that has left this hub may still think that its connection is good. An idle connection that is closed in the moment in which
+ * its client sends costs a call; most clients close an idle one after 4 or 5 s by themselves.
+ */
+const MOVE_MS = 6000;
 
 export function createDrain({ kernel, limits, parts, closers, egress, end }: DrainParts): Drain {
   let began = false;
@@ -39,18 +46,25 @@ export function createDrain({ kernel, limits, parts, closers, egress, end }: Dra
     return parts.admission.inside === 0 && parts.fleet.statuses().every((server) => server.inFlight === 0);
   }
 
-  async function run(reason: string): Promise<void> {
+  async function run(reason: string, isReplaced: boolean): Promise<void> {
     const startMs = kernel.clock.nowMs();
     const stop = kernel.deadline(limits.stopMs);
+    const calls = stop.sooner(limits.drainMs);
+    if (isReplaced) {
+      parts.front.retire();
+      // Siblings' calls to servers of this hub move too.
+      parts.privateFront.retire();
+      await until(() => parts.front.connections === 0, calls.sooner(MOVE_MS));
+    }
     parts.health.draining();
     kernel.bus.publish({ type: 'drain-started', calls: parts.admission.inside, streams: parts.streams.size });
-    const waitsForBalancer = startMs - parts.balancerAsksAtMs() < BALANCER_MS;
+    const waitsForBalancer = !isReplaced && startMs - parts.balancerAsksAtMs() < BALANCER_MS;
     if (waitsForBalancer) await until(() => false, stop.sooner(limits.balancerMs));
     // A kept-alive connection may bring one more call before it is closed: that one is answered too, not refused.
     parts.front.close();
-    await until(isIdle, stop.sooner(LAST_CALLS_MS));
+    await until(isIdle, calls.sooner(LAST_CALLS_MS));
     parts.admission.close();
-    await until(isIdle, stop.sooner(limits.drainMs));
+    await until(isIdle, calls);
     parts.streams.closeAll('draining');
     await Promise.all([parts.fleet.stop(stop.sooner(limits.childTermMs * 4)), parts.front.stop(stop.sooner(1000))]);
     await settled([
@@ -86,16 +100,19 @@ export function createDrain({ kernel, limits, parts, closers, egress, end }: Dra
     });
   }
 
+  function begin(reason: string, isReplaced: boolean): void {
+    if (began) return;
+    began = true;
+    // Not in the process's scope: closing that one is a step of this.
+    void run(reason, isReplaced).catch((fault: unknown) => {
+      kernel.bus.publish({ type: 'task-faulted', task: 'drain', fault });
+      return end(1);
+    });
+  }
+
   return {
-    begin(reason) {
-      if (began) return;
-      began = true;
-      // Not in the process's scope: closing that one is a step of this.
-      void run(reason).catch((fault: unknown) => {
-        kernel.bus.publish({ type: 'task-faulted', task: 'drain', fault });
-        return end(1);
-      });
-    },
+    begin: (reason) => begin(reason, false),
+    leave: () => begin('another hub serves in its place', true),
     abandon(reason) {
       if (began) return;
       began = true;

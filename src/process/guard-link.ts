@@ -14,6 +14,8 @@ export interface GuardLink {
 export interface GuardEars {
   connection?(socket: Socket): void;
   drain(reason: string): void;
+  /** Another hub serves in this one's place already. */
+  leave?(): void;
   reload?(): void;
   /** The port is open: what leaves traces may begin. */
   go?(port: number): void;
@@ -37,6 +39,7 @@ export function createGuardLink(ears: GuardEars): GuardLink {
       if (handle && ears.connection) ears.connection(handle as Socket);
       say({ t: 'taken', n: word.n });
     } else if (word.t === 'drain') ears.drain('the guard asked');
+    else if (word.t === 'leave') ears.leave?.();
     else if (word.t === 'go') ears.go?.(word.port);
     else if (word.t === 'control-ready') ears.controlReady?.();
     else ears.reload?.();

@@ -26,9 +26,10 @@ import { createRouter } from '../downstream/router.ts';
 import { createSiblings } from '../downstream/siblings.ts';
 import { createStreams, type Streams } from '../downstream/streams.ts';
 import { createHealth, type Health } from '../health/health.ts';
-import { type Beat, socketName } from '../kernel/guard-wire.ts';
+import { type Beat, frontSocketName, socketName } from '../kernel/guard-wire.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Listing, RawListing, Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
+import { waitsInWords } from '../kernel/waits-in-words.ts';
 import { notificationFrame } from '../protocol/write.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
 import { createNotes } from '../session/notes.ts';
@@ -204,7 +205,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   });
   const streams = createStreams({ kernel, limits });
   const tracks = createTracks({ kernel, limits, slot });
-  const siblings = createSiblings({ kernel, limits, frontSocket: (peer) => join(runDir, `front-${peer}.sock`) });
+  const siblings = createSiblings({ kernel, limits, frontSocket: (peer) => join(runDir, frontSocketName(peer)) });
   const endpoint = createEndpoint({
     ...{ kernel, limits, slot, line, catalog },
     ...{ sessions, tracks, questions, streams, siblings },
@@ -272,6 +273,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
       connections: front.connections,
       streams: streams.size,
       last: options.lastFacts(),
+      waits: waitsInWords(kernel.waits.table()),
     };
   }
 

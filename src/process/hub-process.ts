@@ -4,10 +4,18 @@
  * is over by `stopMs`; if the guard dies, its servers' processes are ended and so is it.
  * Does not: load store, control or admin (law 7).
  */
-import { chmod } from 'node:fs/promises';
+import { chmod, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { limitsFrom } from '../config/limits.ts';
-import { DESCENDANT_MARK, GUARD_ENV, RELAY_SOCKET, socketName } from '../kernel/guard-wire.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import {
+  bootSocketNames,
+  DESCENDANT_MARK,
+  frontSocketName,
+  GUARD_ENV,
+  RELAY_SOCKET,
+  socketName,
+} from '../kernel/guard-wire.ts';
 import { createKernel, type Kernel } from '../kernel/kernel.ts';
 import { SnapshotHolder } from '../kernel/snapshot.ts';
 import { createEgress } from '../net/egress.ts';
@@ -32,7 +40,11 @@ const BOOT_MS = 10_000;
 /** Until the configuration is read and the port is open; control's part of a start. */
 const GO_MS = 30_000;
 const TELL_EVERY_MS = 1000;
+/** An heir takes over when its servers are up, or after this. */
+const WARM_MS = 10_000;
+const WARM_LOOK_MS = 50;
 const SWEEP_MS = 3000;
+const LAST_LINES_MS = 300;
 
 export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
   const bornMs = performance.now();
@@ -67,6 +79,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     limits,
     socketPath: join(runDir, RELAY_SOCKET),
     slot,
+    life: Number(mark.split('.').at(-1)) || 0,
     onSnapshot: (snapshot) => {
       parts.take(snapshot, 'control');
       parts.health.started();
@@ -120,25 +133,48 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     controlReady: () => relay.again(),
     connection: (socket) => parts.front.accept(socket),
     drain: (reason) => drain.begin(reason),
+    leave: () => drain.leave(),
     guardGone: () => {
       isAlone = true;
       drain.abandon('the guard is gone');
     },
   });
   if (!guard.attached) go.resolve();
+  process.on('unhandledRejection', (fault) => kernel.bus.publish({ type: 'task-faulted', task: 'unhandled', fault }));
+  process.on('uncaughtException', (fault) => {
+    kernel.bus.publish({ type: 'task-faulted', task: 'uncaught', fault });
+    // Its state is unknown from here on: said, and ended; the guard starts the next one at once.
+    void telemetry
+      .stop(kernel.deadline(LAST_LINES_MS))
+      .catch(() => {})
+      .then(() => process.exit(1));
+  });
   faultHooks(env, kernel);
 
   await searchPath.start(boot);
   // The front listens on a private socket too: the runtime arms its watch over slow clients only on a server that listens.
+  const isHeir = env[GUARD_ENV.heir] === '1';
+  const [bootFront, bootDoor] = bootSocketNames(process.pid);
   for (const [listener, name] of [
-    [parts.front, `front-${slot}.sock`],
-    [parts.privateFront, socketName('hub', slot)],
+    [parts.front, bootFront],
+    [parts.privateFront, bootDoor],
   ] as const) {
     const path = join(runDir, name);
     await listener.listen({ path }, boot);
     // The directory is closed to others already; twice holds better.
     await kernel.waits.for(chmod(path, 0o600), { label: 'service-start', owner: name, deadline: boot });
   }
+  // A name that is moved leads to this hub from then on; connections of the one that had it before are not touched.
+  const takeNames = async (deadline: Deadline): Promise<void> => {
+    for (const [from, to] of [
+      [bootFront, frontSocketName(slot)],
+      [bootDoor, socketName('hub', slot)],
+    ] as const) {
+      const moved = rename(join(runDir, from), join(runDir, to));
+      await kernel.waits.for(moved, { label: 'service-start', owner: to, deadline });
+    }
+  };
+  if (!isHeir) await takeNames(boot);
   // Before it nothing of this hub may be seen: no server is started for a configuration that is refused.
   using patience = kernel.deadline(GO_MS);
   await kernel.waits.for(go.promise, { label: 'service-start', owner: 'the port', deadline: patience });
@@ -148,10 +184,31 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
   }
   await relay.start(boot);
   tellControl(kernel, relay, parts);
+  if (isHeir) {
+    await warm(kernel, parts);
+    using last = kernel.deadline(BOOT_MS);
+    await takeNames(last);
+  }
   const ms = Math.round(performance.now() - bornMs);
   kernel.bus.publish({ type: 'process-started', role: `hub-${slot}`, pid: process.pid, ms });
   guard.say({ t: 'ready', ms });
   keepCompiledCode(kernel);
+}
+
+/** Until no server is on its way up any more; what stays down does not hold an heir. */
+function warm(kernel: Kernel, parts: HubParts): Promise<void> {
+  const isUp = (): boolean =>
+    parts.fleet
+      .statuses()
+      .every(({ state, restarts }) => state !== 'connecting' && !(state === 'idle' && restarts === 0));
+  return new Promise((resolve) => {
+    const untilMs = kernel.clock.nowMs() + WARM_MS;
+    const look = kernel.timers.every(WARM_LOOK_MS, () => {
+      if (!isUp() && kernel.clock.nowMs() < untilMs) return;
+      look[Symbol.dispose]();
+      resolve();
+    });
+  });
 }
 
 /** Servers' states and used keys, told to control once a second when they changed. */

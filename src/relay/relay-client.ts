@@ -53,6 +53,8 @@ export interface RelayClientParts {
   readonly limits: Limits;
   readonly socketPath: string;
   readonly slot: number;
+  /** Which process of its slot this is, counted by the guard. */
+  readonly life: number;
   readonly onSnapshot: (snapshot: Snapshot) => void;
   readonly onMarks: (marks: readonly SessionMark[]) => void;
   /** Revision of the world that this hub has (it may come from disk); absent = the last one received here. */
@@ -125,7 +127,8 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
   function opened(): void {
     connected = true;
     failures = 0;
-    say({ t: 'hello', slot: parts.slot, pid: process.pid, revision: parts.revision?.() ?? receivedRevision });
+    const revision = parts.revision?.() ?? receivedRevision;
+    say({ t: 'hello', slot: parts.slot, pid: process.pid, revision, life: parts.life });
     for (const server of listings.keys()) unsentListings.add(server);
     for (const id of marks.keys()) unsentMarks.set(id, true);
     hasUnsentStatuses = statuses !== undefined;

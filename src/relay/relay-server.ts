@@ -44,6 +44,8 @@ export interface RelayServer extends Service {
 interface HubLine {
   readonly socket: Socket;
   slot: number | undefined;
+  /** Set with the slot. */
+  hello: (HubWord & { t: 'hello' }) | undefined;
 }
 
 export function createRelayServer(parts: {
@@ -75,22 +77,40 @@ export function createRelayServer(parts: {
     if (word.t === 'listing') ears.listing(hub.slot, wholeListing(word.listing));
     else if (word.t === 'facts') ears.facts(hub.slot, word.facts);
     else if (word.t === 'mark') ears.mark({ id: word.id, atMs: word.atMs, wishes: word.wishes });
-    else if (word.t === 'statuses') ears.statuses(hub.slot, word.servers);
-    else if (word.t === 'used') ears.used(word.keyIds);
+    else if (word.t === 'statuses') {
+      // A hub that leaves still has servers; how its slot stands is its heir's to say.
+      if (speakerOf(hub.slot) === hub) ears.statuses(hub.slot, word.servers);
+    } else if (word.t === 'used') ears.used(word.keyIds);
   }
 
   function welcome(hub: HubLine, word: HubWord & { t: 'hello' }): void {
-    // A hub that was replaced may still have its old connection open.
-    for (const other of hubs.values()) if (other !== hub && other.slot === word.slot) other.socket.destroy();
+    // A process that connects again may still have its old connection open.
+    for (const other of hubs.values())
+      if (other !== hub && other.slot === word.slot && other.hello?.pid === word.pid) other.socket.destroy();
     hub.slot = word.slot;
-    ears.hello(word.slot, word.pid, word.revision);
+    hub.hello = word;
+    if (speakerOf(word.slot) === hub) ears.hello(word.slot, word.pid, word.revision);
     const marks = ears.marks();
     if (marks.length > 0) send(hub, Buffer.from(lineFrom({ t: 'marks', marks })));
     if (frame) send(hub, frame);
   }
 
+  /** The newest of the processes that hold a slot. */
+  function speakerOf(slot: number): HubLine | undefined {
+    let speaker: HubLine | undefined;
+    for (const hub of hubs.values())
+      if (hub.slot === slot && hub.hello && hub.hello.life >= (speaker?.hello?.life ?? 0)) speaker = hub;
+    return speaker;
+  }
+
+  function speakerGone(slot: number): void {
+    const next = speakerOf(slot)?.hello;
+    if (next) ears.hello(slot, next.pid, next.revision);
+    else ears.gone(slot);
+  }
+
   function accept(socket: Socket): void {
-    const hub: HubLine = { socket, slot: undefined };
+    const hub: HubLine = { socket, slot: undefined, hello: undefined };
     if (!hubs.set(socket, hub)) return void socket.destroy();
     const lines = new Lines(limits.snapshotBytes);
     const patience = kernel.timers.after(HELLO_MS, () => {
@@ -107,10 +127,10 @@ export function createRelayServer(parts: {
     socket.on('error', () => {});
     socket.on('close', () => {
       patience[Symbol.dispose]();
-      hubs.delete(socket);
       const { slot } = hub;
-      const isReplaced = [...hubs.values()].some((other) => other.slot === slot);
-      if (slot !== undefined && !isReplaced) guarded(() => ears.gone(slot));
+      const wasSpeaker = slot !== undefined && speakerOf(slot) === hub;
+      hubs.delete(socket);
+      if (wasSpeaker) guarded(() => speakerGone(slot));
     });
   }
 

@@ -40,7 +40,14 @@ export interface SessionMark {
 }
 
 export type HubWord =
-  | { readonly t: 'hello'; readonly slot: number; readonly pid: number; readonly revision: number }
+  /** `life`: of two processes of one slot (a hub and its heir) the one with the greater number speaks for it. */
+  | {
+      readonly t: 'hello';
+      readonly slot: number;
+      readonly pid: number;
+      readonly revision: number;
+      readonly life: number;
+    }
   | { readonly t: 'listing'; readonly listing: Listing }
   | { readonly t: 'facts'; readonly facts: readonly Fact[] }
   | ({ readonly t: 'mark' } & SessionMark)

@@ -63,6 +63,7 @@ function hubOn(t: TestContext, socketPath: string, values: Record<string, number
     limits: limitsFrom(values),
     socketPath,
     slot: 1,
+    life: 1,
     onSnapshot: (snapshot) => side.snapshots.push(snapshot),
     onMarks: (marks) => side.marks.push(...marks),
   });
@@ -249,7 +250,7 @@ test('a hub that does not read is cut when two worlds are queued, and the others
   await hub.client.start(hub.kernel.deadline(1000));
   const deaf = await raw(t, path);
   deaf.pause();
-  deaf.write(`${JSON.stringify({ t: 'hello', slot: 2, pid: 1, revision: 0 })}\n`);
+  deaf.write(`${JSON.stringify({ t: 'hello', slot: 2, pid: 1, revision: 0, life: 1 })}\n`);
   await until(() => countOf(heard, 'hello') === 2, 'two hubs');
   const big = { listings: [{ ...listing('s', 'd'), instructions: 'x'.repeat(3_000_000) }] };
   for (let revision = 1; revision <= 5; revision += 1) {

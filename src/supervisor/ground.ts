@@ -7,6 +7,7 @@ import {
   chmodSync,
   closeSync,
   constants,
+  existsSync,
   linkSync,
   lstatSync,
   mkdirSync,
@@ -26,6 +27,9 @@ const STDOUT = 1;
 const LOCK = 'lock';
 const EVIDENCE = 'evidence';
 const KEPT = 20;
+/** Name of the newest evidence that a start has told of. */
+const TOLD = 'told';
+const MOST_TOLD = 5;
 /** Faults of the guard's own within a minute after which it gives up. */
 const OWN_FAULTS = 5;
 
@@ -187,12 +191,46 @@ export async function writeEvidence(dataDir: string, who: string, evidence: obje
   try {
     await mkdir(dir, { recursive: true, mode: 0o700 });
     await writeFile(path, JSON.stringify(evidence, null, 2), { mode: 0o600 });
-    const names = (await readdir(dir)).sort();
+    const names = (await readdir(dir)).filter((name) => name.endsWith('.json')).sort();
     for (const name of names.slice(0, Math.max(0, names.length - KEPT))) await rm(join(dir, name), { force: true });
     return path;
   } catch {
     return undefined;
   }
+}
+
+/** What was not told yet when the guard starts: how processes ended in an earlier run, newest last, a sentence each. */
+export function untoldEvidence(dataDir: string): string[] {
+  const dir = join(dataDir, EVIDENCE);
+  const marker = join(dir, TOLD);
+  try {
+    const names = readdirSync(dir)
+      .filter((name) => name.endsWith('.json'))
+      .sort();
+    const told = existsSync(marker) ? readFileSync(marker, 'utf8') : '';
+    const untold = names.filter((name) => name > told).slice(-MOST_TOLD);
+    const last = names.at(-1);
+    if (last !== undefined) writeFileSync(marker, last, { mode: 0o600 });
+    return untold.map((name) => sentenceOf(join(dir, name)));
+  } catch {
+    // No evidence, or none that can be read.
+    return [];
+  }
+}
+
+function sentenceOf(path: string): string {
+  const { at, process: who, why, guiltyStack } = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+  const stack = Array.isArray(guiltyStack) ? guiltyStack.map(String).filter((line) => /^ +at /.test(line)) : [];
+  // What the runtime does there, somebody's code has asked for.
+  const frames = [...stack.filter((line) => !line.includes('(node:')), ...stack].slice(0, 3);
+  const guilty = frames.length === 0 ? '' : `; it was in ${frames.map(placeOf).join(' ← ')}`;
+  return `${who} ended at ${at}: ${why}${guilty} (${path})`;
+}
+
+/** `    at name (file:///…/room/file.ts:1:2)` → `name (room/file.ts:1)`. */
+function placeOf(frame: string): string {
+  const [, name = '', place = ''] = /^ +at (.*) \((.*?):\d+\)$/.exec(frame) ?? [];
+  return `${name} (${place.split('/').slice(-2).join('/')})`;
 }
 
 export interface SystemEars {

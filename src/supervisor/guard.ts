@@ -9,12 +9,14 @@ import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { setTimeout as restFor } from 'node:timers/promises';
 import type { LimitName, Limits } from '../config/limits.ts';
+import { memoryShare } from '../config/memory-share.ts';
 import { GUARD_ENV, HUB_FLAGS, type ProcessWord } from '../kernel/guard-wire.ts';
 import { sweepMarked } from '../kernel/sweep.ts';
-import { openSink, type Sink } from '../telemetry/sink.ts';
 import { Door } from './door.ts';
-import { EXIT_HOPELESS, Hopeless, listenToSystem, lockDataDir, prepareRunDir } from './ground.ts';
+import { EXIT_HOPELESS, Hopeless, listenToSystem, lockDataDir, prepareRunDir, untoldEvidence } from './ground.ts';
 import { Member } from './member.ts';
+import { Notify } from './notify.ts';
+import { Voice } from './voice.ts';
 
 export interface GuardOptions {
   /** What the command line gives; wins over environment and file. */
@@ -35,7 +37,6 @@ export interface GuardOptions {
 }
 
 const LOOK_MS = 1000;
-const FLUSH_MS = 300;
 /** Deaths of control before it has read the configuration after which the start is given up. */
 const EARLY_DEATHS = 3;
 
@@ -52,8 +53,7 @@ class Guard {
   readonly #done = Promise.withResolvers<number>();
   #hubs: Member[] = []; // bounded by: hubs
   #control: Member | undefined;
-  /** By descriptor. */
-  readonly #sinks: { 1?: Sink; 2?: Sink } = {};
+  readonly #voice: Voice;
   #lock: { release(): void } | undefined;
   #markRoot = '';
   #opening: Promise<void> | undefined;
@@ -64,11 +64,17 @@ class Guard {
   #exitCode = 0;
   #finishing = false;
   #rolling = false;
+  readonly #notify: Notify;
 
   constructor(options: GuardOptions) {
     this.#options = options;
     this.#limits = { ...options.limits };
     this.#door = new Door(this.#limits);
+    const { terminal, version } = options;
+    this.#voice = new Voice({ terminal, version, limits: this.#limits });
+    this.#notify = new Notify(options.env, (why) =>
+      this.#voice.log('warn', 'notify-failed', `systemd cannot be told: ${why}`),
+    );
   }
 
   async run(): Promise<number> {
@@ -79,10 +85,10 @@ class Guard {
     } catch (fault) {
       this.#lock?.release();
       if (!(fault instanceof Hopeless)) throw fault;
-      this.#print(2, fault.lines);
+      this.#voice.print(2, fault.lines);
       code = EXIT_HOPELESS;
     }
-    await Promise.all(Object.values(this.#sinks).map((sink) => sink.flush(FLUSH_MS)));
+    await this.#voice.flush();
     return code;
   }
 
@@ -96,7 +102,8 @@ class Guard {
     // A guard that ends in order sweeps itself.
     const pids = lock.wasStale ? await sweepMarked(this.#markRoot) : [];
     if (pids.length > 0)
-      this.#log('warn', 'children-swept', `${pids.length} processes of an earlier run were ended`, { pids });
+      this.#voice.log('warn', 'children-swept', `${pids.length} processes of an earlier run were ended`, { pids });
+    for (const sentence of untoldEvidence(dataDir)) this.#voice.log('warn', 'earlier-death', `last time: ${sentence}`);
     if (this.#stopping) return;
     this.#control = this.#member('control', 0);
     this.#control.fork();
@@ -113,7 +120,7 @@ class Guard {
   /** The configuration is good: the port opens, and everybody may begin what leaves traces. */
   async #open({ limits, lines }: ProcessWord & { t: 'configured' }): Promise<void> {
     Object.assign(this.#limits, limits);
-    this.#print(2, lines);
+    this.#voice.print(2, lines);
     const { host } = this.#options;
     try {
       await this.#door.listen(this.#limits.port, host);
@@ -127,7 +134,7 @@ class Guard {
     const [{ port }, { hubs }] = [this.#door, this.#limits];
     while (this.#hubs.length < hubs) this.#addHub();
     const more = { port, host: host ?? 'loopback', hubs, pid: process.pid };
-    this.#log('info', 'listening-started', `listening on port ${port}`, more);
+    this.#voice.log('info', 'listening-started', `listening on port ${port}`, more);
   }
 
   #letGo(member: Member): void {
@@ -140,7 +147,9 @@ class Guard {
       role,
       slot,
       entry,
-      execArgv: role === 'hub' ? HUB_FLAGS : [],
+      execArgv: () =>
+        role === 'hub' ? [...HUB_FLAGS, `--max-old-space-size=${memoryShare(this.#limits).heapMb}`] : [],
+      ceilingBytes: () => memoryShare(this.#limits).ceilingBytes,
       env: {
         ...env,
         [GUARD_ENV.dataDir]: dataDir,
@@ -154,11 +163,12 @@ class Guard {
       markRoot: this.#markRoot,
       limits: this.#limits,
       door: role === 'hub' ? this.#door : undefined,
-      log: (level, event, msg, more) => this.#log(level, event, msg, more),
+      log: (level, event, msg, more) => this.#voice.log(level, event, msg, more),
       forked: () => this.#letGo(member),
       heard: (word) => this.#hear(member, word),
       ready: () => {
         if (role === 'control') for (const hub of this.#hubs) hub.say({ t: 'control-ready' });
+        else if (this.#isOpen) this.#notify.ready(`serving on port ${this.#door.port}`);
       },
       gone: (code) => this.#gone(member, role, code),
     });
@@ -166,23 +176,17 @@ class Guard {
   }
 
   #hear(member: Member, word: ProcessWord): void {
-    if (word.t === 'tell') this.#print(1, word.lines);
+    if (word.t === 'tell') this.#voice.print(1, word.lines);
     else if (word.t === 'configured') this.#opening ??= this.#open(word);
     else if (word.t !== 'hopeless') return;
     // Before anything served: the end. Later (a configuration that was broken meanwhile) the hubs go on from the world they have.
-    else if (member.wasReady) this.#log('error', 'restart-hopeless', `${member.who}: ${word.lines.join('; ')}`);
+    else if (member.wasReady) this.#voice.log('error', 'restart-hopeless', `${member.who}: ${word.lines.join('; ')}`);
     else this.#hopeless(word.lines);
   }
 
   #hopeless(lines: readonly string[]): void {
-    this.#print(2, lines);
+    this.#voice.print(2, lines);
     this.#stop(EXIT_HOPELESS);
-  }
-
-  /** Through sinks: a terminal that nobody reads must not stop the guard. */
-  #print(fd: 1 | 2, lines: readonly string[]): void {
-    this.#sinks[fd] ??= openSink({ fd, maxBytes: this.#limits.logBytes });
-    for (const line of lines) this.#sinks[fd]?.write(`${line}\n`);
   }
 
   #gone(member: Member, role: 'hub' | 'control', code: number | null): void {
@@ -191,7 +195,7 @@ class Guard {
     if (role === 'hub' || this.#isOpen) return;
     this.#earlyDeaths += 1;
     if (this.#earlyDeaths < EARLY_DEATHS) return;
-    this.#print(2, [`Not started: control ended ${EARLY_DEATHS} times before it had read the configuration.`]);
+    this.#voice.print(2, [`Not started: control ended ${EARLY_DEATHS} times before it had read the configuration.`]);
     this.#stop(1);
   }
 
@@ -199,6 +203,7 @@ class Guard {
     const lateMs = performance.now() - this.#lookedMs - LOOK_MS;
     this.#lookedMs += lateMs + LOOK_MS;
     for (const member of this.#all()) member.look(lateMs);
+    this.#notify.feed(this.#lookedMs);
   }
 
   #all(): Member[] {
@@ -209,17 +214,17 @@ class Guard {
     listenToSystem({
       asked: (signal) => {
         if (this.#stopping) return this.#killAll(`a second ${signal}`, 1);
-        this.#log('info', 'drain-started', `${signal}: stopping`);
+        this.#voice.log('info', 'drain-started', `${signal}: stopping`);
         this.#stop(0);
       },
       hungUp: () => {
-        this.#log('info', 'drain-started', 'the terminal is gone: stopping');
+        this.#voice.log('info', 'drain-started', 'the terminal is gone: stopping');
         this.#stop(0);
       },
       reload: () => this.#control?.say({ t: 'reload' }),
       roll: () => void this.#roll(),
       faulted: (words, isLast) => {
-        this.#log('error', 'guard-faulted', words);
+        this.#voice.log('error', 'guard-faulted', words);
         if (isLast) this.#stop(1);
       },
     });
@@ -230,6 +235,7 @@ class Guard {
     if (this.#stopping) return;
     this.#stopping = true;
     this.#exitCode = code;
+    this.#notify.stopping();
     const { balancerMs, killMs } = this.#limits;
     if (this.#options.terminal || code !== 0) this.#door.close();
     else setTimeout(() => this.#door.close(), balancerMs).unref();
@@ -250,7 +256,7 @@ class Guard {
   }
 
   #killAll(why: string, code: number): void {
-    this.#log('warn', 'kill-all', `ending everything that is left: ${why}`);
+    this.#voice.log('warn', 'kill-all', `ending everything that is left: ${why}`);
     for (const member of this.#all()) member.kill('SIGKILL');
     void this.#finish(code);
   }
@@ -267,32 +273,20 @@ class Guard {
       // The next start cleans up.
     }
     this.#lock?.release();
-    this.#log('info', 'process-stopped', 'stopped');
+    this.#voice.log('info', 'process-stopped', 'stopped');
     this.#done.resolve(code);
   }
 
-  /** SIGUSR2: one hub after the other drains and is replaced. */
+  /** SIGUSR2: one hub after the other is replaced; each serves until its heir does. */
   async #roll(): Promise<void> {
     if (this.#rolling || this.#stopping) return;
     this.#rolling = true;
-    this.#log('info', 'rolling-started', `replacing ${this.#hubs.length} hubs one after the other`);
-    for (const hub of this.#hubs) {
-      const old = hub.pid;
-      hub.replace();
-      const untilMs = performance.now() + this.#limits.killMs;
-      while (performance.now() < untilMs && !this.#stopping && !(hub.isReady && hub.pid !== old)) await restFor(100);
-    }
+    this.#voice.log('info', 'rolling-started', `replacing ${this.#hubs.length} hubs one after the other`);
+    let replaced = 0;
+    for (const hub of this.#hubs) if (!this.#stopping && (await hub.replace())) replaced += 1;
     this.#rolling = false;
-    this.#log('info', 'rolling-ended', 'all hubs are replaced');
-  }
-
-  #log(level: string, event: string, msg: string, more: object = {}): void {
-    const time = new Date().toISOString();
-    const { terminal, version } = this.#options;
-    const line = terminal
-      ? `${time.slice(11, 19)} ${level.padEnd(5)} guard ${msg}`
-      : JSON.stringify({ time, level, msg, service: 'mcphub', version, role: 'guard', event, ...more });
-    this.#print(1, [line]);
+    const level = replaced === this.#hubs.length ? 'info' : 'error';
+    this.#voice.log(level, 'rolling-ended', `${replaced} of ${this.#hubs.length} hubs are replaced`);
   }
 }
 

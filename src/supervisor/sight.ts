@@ -105,12 +105,16 @@ export class Watch {
 
   #beat(line: string): void {
     if (this.#closed) return;
-    this.#mark();
+    let beat: Beat | undefined;
     try {
-      this.lastBeat = JSON.parse(line) as Beat;
+      beat = JSON.parse(line) as Beat;
     } catch {
       // Not a line of ours; that one came is what counts.
     }
+    // The name leads to the one that serves: of an heir and its forerunner, only one is heard there.
+    if (beat && beat.pid !== this.#pid) return void this.#beats?.destroy();
+    this.#mark();
+    if (beat) this.lastBeat = beat;
   }
 
   #mark(): void {

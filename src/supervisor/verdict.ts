@@ -85,6 +85,30 @@ function onBeating(seen: Observation, limits: VerdictLimits): Verdict {
   return NONE;
 }
 
+/** Looks in a row above the ceiling: one may be a collection that is about to come. */
+const LOOKS_ABOVE = 3;
+/** A replacement that did not come about, or leaks too, is followed by the next only after this. */
+const NEXT_WEIGHING_MS = 60_000;
+
+/** Is a process above its memory ceiling for good? Asked once a look; says yes once, and again after a minute. */
+export class MemoryCeiling {
+  #above = 0;
+  #quietUntilMs = 0;
+
+  isExceeded(rssBytes: number, ceilingBytes: number, nowMs: number): boolean {
+    this.#above = rssBytes > ceilingBytes ? this.#above + 1 : 0;
+    if (this.#above < LOOKS_ABOVE || nowMs < this.#quietUntilMs) return false;
+    this.#quietUntilMs = nowMs + NEXT_WEIGHING_MS;
+    return true;
+  }
+
+  /** Another process holds the place now. */
+  reset(): void {
+    this.#above = 0;
+    this.#quietUntilMs = 0;
+  }
+}
+
 /** A process that has lived this long works; also the window in which deaths are counted. */
 const STEADY_MS = 60_000;
 const REST_CAP_MS = 30_000;

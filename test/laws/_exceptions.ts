@@ -19,7 +19,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   },
   {
     rule: 'no race instead of a wait',
-    path: 'supervisor/member.ts',
+    path: 'supervisor/life.ts',
     why: 'the guard has no ledger of waits; gathering evidence is bounded by a timer beside it',
   },
   {

@@ -58,9 +58,9 @@ test('a circle is seen, and an erased type makes none between modules', () => {
 });
 
 /** A reader holds it in his head; more would be a second program. */
-const GUARD_FILES = 6;
+const GUARD_FILES = 9;
 
-test('the guard loads node’s own modules only, and is at most six files', () => {
+test('the guard loads node’s own modules only, and is at most nine files', () => {
   const roots = tree.filter((file) => file.room === 'supervisor').map((file) => file.path);
   assert.ok(roots.length > 0, 'there is no supervisor');
   assert.ok(roots.length <= GUARD_FILES, roots.join(', '));

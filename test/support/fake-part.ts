@@ -1,14 +1,15 @@
 /**
  * A hub or control for tests of the guard: control says what the configuration says (the rig's own limits); both beat, answer probes, take
  * connections, and misbehave when asked on their private socket (`GET /do/<what>`) or by their environment (FAKE_READY_MS,
- * FAKE_STOP_WHEN_READY, FAKE_HOPELESS, FAKE_DEAF, FAKE_DIE=hub-1).
+ * FAKE_STOP_WHEN_READY, FAKE_HOPELESS, FAKE_DEAF, FAKE_DIE=hub-1, FAKE_HEIR=dies).
  */
 import { spawn } from 'node:child_process';
+import { renameSync } from 'node:fs';
 import { createServer, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { limitsFrom } from '../../src/config/limits.ts';
-import { GUARD_ENV, type GuardWord, socketName } from '../../src/kernel/guard-wire.ts';
+import { bootSocketNames, GUARD_ENV, type GuardWord, socketName } from '../../src/kernel/guard-wire.ts';
 
 const { env } = process;
 const role = env[GUARD_ENV.role] === 'control' ? 'control' : 'hub';
@@ -72,7 +73,7 @@ const front = createServer((request, response) => {
 });
 
 process.on('message', (word: GuardWord, socket: unknown) => {
-  if (word.t === 'drain') return isDeaf ? undefined : endWhenIdle();
+  if (word.t === 'drain' || word.t === 'leave') return isDeaf ? undefined : endWhenIdle();
   if (word.t !== 'connection') return;
   if (socket) {
     front.emit('connection', socket);
@@ -95,7 +96,20 @@ if (role === 'control' && env.FAKE_HOPELESS) {
 } else {
   const limits = limitsFrom(JSON.parse(env[GUARD_ENV.flags] ?? '{}'));
   if (role === 'control') process.send?.({ t: 'configured', limits, lines: [] });
-  door.listen(join(env[GUARD_ENV.runDir] ?? '.', socketName(role, slot)), () => {
-    setTimeout(() => process.send?.({ t: 'ready', ms: 1 }, stopIfTold), Number(env.FAKE_READY_MS ?? 0));
+  const runDir = env[GUARD_ENV.runDir] ?? '.';
+  const isHeir = env[GUARD_ENV.heir] === '1';
+  const [, name] = bootSocketNames(process.pid);
+  // As a hub does: the name leads to an heir when it serves.
+  const takeName = (): void => renameSync(join(runDir, name), join(runDir, socketName(role, slot)));
+  door.listen(join(runDir, name), () => {
+    if (!isHeir) takeName();
+    if (isHeir && env.FAKE_HEIR === 'dies') process.exit(3);
+    setTimeout(
+      () => {
+        if (isHeir) takeName();
+        process.send?.({ t: 'ready', ms: 1 }, stopIfTold);
+      },
+      Number(env.FAKE_READY_MS ?? 0),
+    );
   });
 }
