@@ -136,6 +136,15 @@ function addHub(program: Command): void {
   withHub(program.command('waits').description('what each process is waiting for, right now')).action(async (options) =>
     (await import('./status-commands.ts')).waits(options),
   );
+  program
+    .command('doctor')
+    .description('what is wrong with the hub, without its help')
+    .argument('[pid]', 'of the guard or one of its processes (default: the guard of the data directory)')
+    .option('--json', 'print as JSON')
+    .option('--data-dir <dir>', 'data directory of the hub to look at (MCPHUB_DATA_DIR)')
+    .option('--report', 'write everything into a file of the data directory, to be sent to whoever helps')
+    .addHelpText('after', '\nExit code 0 = all is well, 1 = something is wrong.')
+    .action(async (pid, options) => (await import('./doctor.ts')).doctor(pid, options));
   withHub(program.command('reload').description('read the configuration again')).action(async (options) =>
     (await import('./status-commands.ts')).reload(options),
   );

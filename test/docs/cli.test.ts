@@ -35,7 +35,7 @@ test('no document names a command that does not exist', async () => {
   const known = new Set((await help()).map(({ words }) => words.join(' ')).filter((words) => words !== ''));
   known.add('serve');
   for (const path of DOCUMENTS) assert.deepEqual(unknownCommands(readDocument(path), known), [], path);
-  const bad = documentFrom('x.md', '`mcphub doctor` `npx mcphub keys delete x`\n\n```sh\nmcphub servers add\n```\n');
+  const bad = documentFrom('x.md', '`mcphub surgeon` `npx mcphub keys delete x`\n\n```sh\nmcphub servers add\n```\n');
   assert.equal(unknownCommands(bad, known).length, 3);
   assert.deepEqual(
     unknownCommands(documentFrom('x.md', '`mcphub keys` `mcphub tools call a_b` `mcphub_…`'), known),

@@ -17,7 +17,12 @@ import { type Block, DOCUMENTS, documentFrom, readDocument } from './_documents.
 
 const READY_MS = 60_000;
 const EXAMPLE_TOOLS = 54;
-const RUN_DOCUMENTS = DOCUMENTS.filter((path) => path !== 'README.ko.md' && !path.startsWith('docs/adr/'));
+/** Its last commands take the data directory away and bring it back. */
+const LAST = 'docs/operate.md';
+const RUN_DOCUMENTS = [
+  ...DOCUMENTS.filter((path) => path !== 'README.ko.md' && path !== LAST && !path.startsWith('docs/adr/')),
+  LAST,
+];
 
 interface Step {
   readonly block: Block;

@@ -1,0 +1,90 @@
+/**
+ * /proc as the doctor reads it: who holds a data directory, whose child is whose, who listens where.
+ * Promises: nothing here waits or throws; what cannot be read (another user's process, no /proc) is empty.
+ */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { GUARD_ENV } from '../kernel/guard-wire.ts';
+import { processFacts } from '../supervisor/sight.ts';
+
+export function holderOf(dataDir: string): number | undefined {
+  const { pid, startTicks } = parsed(textOf(join(dataDir, 'lock'))) as { pid?: number; startTicks?: string };
+  const facts = pid === undefined ? undefined : processFacts(pid);
+  return facts && facts.state !== 'Z' && (!startTicks || facts.startTicks === startTicks) ? pid : undefined;
+}
+
+/** The guard of a process that may be the guard itself, or one of its parts. */
+export function guardOf(pid: number): number | undefined {
+  if (childrenOf(pid).some((child) => environOf(child)[GUARD_ENV.role] !== undefined)) return pid;
+  if (environOf(pid)[GUARD_ENV.role] === undefined) return undefined;
+  return parentOf(pid);
+}
+
+export function childrenOf(pid: number): number[] {
+  return (namesIn('/proc') ?? [])
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((one) => parentOf(one) === pid);
+}
+
+function parentOf(pid: number): number {
+  const stat = textOf(`/proc/${pid}/stat`);
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] ?? -1);
+}
+
+export function environOf(pid: number): Record<string, string> {
+  const pairs = textOf(`/proc/${pid}/environ`)
+    .split('\0')
+    .map((pair) => [pair.replace(/=.*$/s, ''), pair.replace(/^[^=]*=/s, '')]);
+  return Object.fromEntries(pairs) as Record<string, string>;
+}
+
+/** TCP ports on which a process listens, and how long the kernel's queue of each is. */
+export function listenersOf(pid: number): { port: number; queue: number }[] {
+  const inodes = new Set(
+    (namesIn(`/proc/${pid}/fd`) ?? []).map((fd) => /socket:\[(\d+)\]/.exec(linkOf(`/proc/${pid}/fd/${fd}`))?.[1]),
+  );
+  const ports = new Map<number, number>();
+  for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
+    for (const line of textOf(table).split('\n')) {
+      const fields = line.trim().split(/\s+/);
+      if (fields[3] !== '0A' || !inodes.has(fields[9])) continue;
+      const port = Number.parseInt(fields[1]?.split(':').at(-1) ?? '', 16);
+      ports.set(port, (ports.get(port) ?? 0) + Number.parseInt(fields[4]?.split(':').at(-1) ?? '0', 16));
+    }
+  }
+  return [...ports].map(([port, queue]) => ({ port, queue }));
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
+
+export function namesIn(dir: string): string[] | undefined {
+  try {
+    return readdirSync(dir);
+  } catch {
+    return undefined;
+  }
+}
+
+export function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** JSON, or an empty object for what is none. */
+export function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
+}
