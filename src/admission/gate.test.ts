@@ -5,6 +5,7 @@ import { principalOf } from '../../test/support/small-worlds.ts';
 import { type Limits, limitsFrom } from '../config/limits.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import { type Admission, createAdmission, type Permit } from './gate.ts';
+import type { PressureLevel } from './pressure.ts';
 
 function gateWith(limits: Partial<Limits>): { gate: Admission; frozen: FrozenKernel } {
   const frozen = frozenKernel();
@@ -24,53 +25,57 @@ function refused(outcome: Outcome<Permit>): { code: string; setting: unknown; re
 test('one key cannot take more than its share, and another is served meanwhile', () => {
   const { gate } = gateWith({ keyInFlight: 2 });
   const [a, b] = [principalOf('a'), principalOf('b')];
-  const first = permit(gate.enter(a));
-  permit(gate.enter(a));
-  assert.deepEqual(refused(gate.enter(a)), { code: 'key-busy', setting: 'keyInFlight', retryAfterMs: 1000 });
-  permit(gate.enter(b));
+  const first = permit(gate.enter(a, 'tools/call'));
+  permit(gate.enter(a, 'tools/call'));
+  assert.deepEqual(refused(gate.enter(a, 'tools/call')), {
+    code: 'key-busy',
+    setting: 'keyInFlight',
+    retryAfterMs: 1000,
+  });
+  permit(gate.enter(b, 'tools/call'));
   assert.equal(gate.inside, 3);
   first[Symbol.dispose]();
-  permit(gate.enter(a));
+  permit(gate.enter(a, 'tools/call'));
 });
 
 test('the keys of one family share one allowance', () => {
   const { gate } = gateWith({ keyInFlight: 1 });
-  permit(gate.enter(principalOf('a', { keyId: 'old' })));
-  assert.equal(refused(gate.enter(principalOf('a', { keyId: 'rotated' }))).code, 'key-busy');
+  permit(gate.enter(principalOf('a', { keyId: 'old' }), 'tools/call'));
+  assert.equal(refused(gate.enter(principalOf('a', { keyId: 'rotated' }), 'tools/call')).code, 'key-busy');
 });
 
 test('a permit is given back once, however often it is disposed of', () => {
   const { gate } = gateWith({ keyInFlight: 1 });
-  const one = permit(gate.enter(principalOf('a')));
-  const two = permit(gate.enter(principalOf('b')));
+  const one = permit(gate.enter(principalOf('a'), 'tools/call'));
+  const two = permit(gate.enter(principalOf('b'), 'tools/call'));
   one[Symbol.dispose]();
   one[Symbol.dispose]();
   assert.equal(gate.inside, 1);
   two[Symbol.dispose]();
   assert.equal(gate.inside, 0);
-  permit(gate.enter(principalOf('a')));
-  assert.equal(refused(gate.enter(principalOf('a'))).code, 'key-busy');
+  permit(gate.enter(principalOf('a'), 'tools/call'));
+  assert.equal(refused(gate.enter(principalOf('a'), 'tools/call')).code, 'key-busy');
 });
 
 test('when the hub is full everybody is refused, and a refusal takes no place', () => {
   const { gate } = gateWith({ calls: 2 });
-  const first = permit(gate.enter(principalOf('a')));
-  permit(gate.enter(principalOf('b')));
+  const first = permit(gate.enter(principalOf('a'), 'tools/call'));
+  permit(gate.enter(principalOf('b'), 'tools/call'));
   for (let tries = 0; tries < 10; tries += 1)
-    assert.deepEqual(refused(gate.enter(principalOf('c'))), {
+    assert.deepEqual(refused(gate.enter(principalOf('c'), 'tools/call')), {
       code: 'overloaded',
       setting: 'calls',
       retryAfterMs: 1000,
     });
   assert.equal(gate.inside, 2);
   first[Symbol.dispose]();
-  permit(gate.enter(principalOf('c')));
+  permit(gate.enter(principalOf('c'), 'tools/call'));
 });
 
 test('a key comes as fast as its rate allows, and again when time has passed', () => {
   const { gate, frozen } = gateWith({ keyPerSecond: 2 });
   const come = (): Outcome<Permit> => {
-    const outcome = gate.enter(principalOf('a'));
+    const outcome = gate.enter(principalOf('a'), 'tools/call');
     if (!isRefusal(outcome)) outcome[Symbol.dispose]();
     return outcome;
   };
@@ -84,10 +89,49 @@ test('a key comes as fast as its rate allows, and again when time has passed', (
 
 test('a closed gate refuses everything new and keeps what is inside', () => {
   const { gate } = gateWith({});
-  const inside = permit(gate.enter(principalOf('a')));
+  const inside = permit(gate.enter(principalOf('a'), 'tools/call'));
   gate.close();
-  assert.equal(refused(gate.enter(principalOf('a'))).code, 'draining');
+  assert.equal(refused(gate.enter(principalOf('a'), 'tools/call')).code, 'draining');
   assert.equal(gate.inside, 1);
   inside[Symbol.dispose]();
   assert.equal(gate.inside, 0);
+});
+
+test('a hub that is nearly full gives each key its fair share, and no flood locks others out', () => {
+  const { gate } = gateWith({ calls: 100, keyInFlight: 1000 });
+  const [flood, other] = [principalOf('flood'), principalOf('other')];
+  let inside = 0;
+  while (!isRefusal(gate.enter(flood, 'tools/call'))) inside += 1;
+  assert.equal(inside, 100, 'alone it may have all');
+  const second = gateWith({ calls: 100, keyInFlight: 1000 }).gate;
+  const others = Array.from({ length: 10 }, () => permit(second.enter(other, 'tools/call')));
+  let taken = 0;
+  while (!isRefusal(second.enter(flood, 'tools/call'))) taken += 1;
+  assert.equal(taken, 65, 'up to three quarters in all, for its fair half is 50');
+  assert.equal(refused(second.enter(flood, 'tools/call')).code, 'overloaded');
+  permit(second.enter(other, 'tools/call'));
+  for (const one of others) one[Symbol.dispose]();
+});
+
+test('under pressure new sessions of unknown people go first, then all new work, and what ends work never', () => {
+  let level: PressureLevel = 'calm';
+  const gate = createAdmission({ kernel: frozenKernel().kernel, limits: limitsFrom({}), pressure: () => level });
+  const known = principalOf('a');
+  const unknown = { ...principalOf('anonymous'), role: 'anonymous' as const };
+  const table = (): string =>
+    [
+      gate.enter(unknown, 'initialize'),
+      gate.enter(known, 'initialize'),
+      gate.enter(known, 'tools/list'),
+      gate.enter(known, 'tools/call'),
+      gate.enter(known, 'notifications/cancelled'),
+      gate.enter(known, undefined),
+    ]
+      .map((outcome) => (isRefusal(outcome) ? outcome.code : 'in'))
+      .join(' ');
+  assert.equal(table(), 'in in in in in in');
+  level = 'high';
+  assert.equal(table(), 'overloaded in in in in in');
+  level = 'shedding';
+  assert.equal(table(), 'overloaded overloaded overloaded overloaded in in');
 });

@@ -1,6 +1,7 @@
 /**
- * The door before any work: how many calls are inside, in all and for each key, and how fast each key may come.
- * Promises: answers at once; one key cannot take more than its share; refusing costs less than serving; every permit is given back exactly once.
+ * The door before any work: how many calls are inside, in all and for each key, how fast each key may come, and what is shed under pressure.
+ * Promises: answers at once; one key cannot take more than its limit, nor, when the hub is nearly full, more than its fair share; refusing costs
+ * less than serving; every permit is given back exactly once.
  * Does not: queue. Waiting for a busy server happens at that server's own bulkhead (`upstream/`).
  */
 import type { Limits } from '../config/limits.ts';
@@ -9,14 +10,16 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Principal } from '../kernel/principal.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
+import type { PressureLevel } from './pressure.ts';
 
 /** A place inside; `dispose` gives it back (safe to call twice). */
 export class Permit implements Disposable {
   #share: KeyShare | undefined;
-  readonly #inside: CappedCount;
+  readonly #given: (inFlight: number) => void;
 
-  constructor(inside: CappedCount, share: KeyShare) {
-    this.#inside = inside;
+  /** `given` hears that it was given back, and how many calls of the key are inside yet. */
+  constructor(share: KeyShare, given: (inFlight: number) => void) {
+    this.#given = given;
     this.#share = share;
     share.inFlight += 1;
   }
@@ -24,8 +27,9 @@ export class Permit implements Disposable {
   [Symbol.dispose](): void {
     if (!this.#share) return;
     this.#share.inFlight -= 1;
+    const { inFlight } = this.#share;
     this.#share = undefined;
-    this.#inside.give();
+    this.#given(inFlight);
   }
 }
 
@@ -35,7 +39,8 @@ interface KeyShare {
 }
 
 export interface Admission {
-  enter(principal: Principal): Outcome<Permit>;
+  /** `method` as the client sent it; undefined = a reply. */
+  enter(principal: Principal, method: string | undefined): Outcome<Permit>;
   /** Calls inside now. */
   readonly inside: number;
   /** From now on everything new is refused as `draining`. */
@@ -43,12 +48,42 @@ export interface Admission {
 }
 
 const KEYS_REMEMBERED = 20_000;
+/** From this part of `calls` on a key gets its fair share only. */
+const NEARLY_FULL = 0.75;
+const OVERLOADED_MS = 1000;
+/** What ends work or costs none is never shed. */
+const NEVER_SHED: ReadonlySet<string> = new Set(['notifications/cancelled', 'notifications/initialized', 'ping']);
 
-export function createAdmission(parts: { kernel: Kernel; limits: Limits }): Admission {
-  const { kernel, limits } = parts;
+export function createAdmission(parts: {
+  kernel: Kernel;
+  limits: Limits;
+  /** How hard the hub is pressed, read anew for each call; absent = never. */
+  pressure?: () => PressureLevel;
+}): Admission {
+  const { kernel, limits, pressure = () => 'calm' } = parts;
   const inside = new CappedCount('admission.calls', limits.calls, 'refuse', kernel.ceilings);
   const shares = new CappedMap<string, KeyShare>('admission.keys', KEYS_REMEMBERED, 'drop-oldest', kernel.ceilings);
   let closed = false;
+  /** Keys with a call inside. */
+  let active = 0;
+
+  function given(inFlight: number): void {
+    if (inFlight === 0) active -= 1;
+    inside.give();
+  }
+
+  /** An initialize of somebody unknown goes first: it brings all the rest with it. */
+  function isShed(principal: Principal, method: string | undefined): boolean {
+    const level = pressure();
+    if (level === 'calm' || method === undefined || NEVER_SHED.has(method)) return false;
+    return level === 'shedding' || (method === 'initialize' && principal.role === 'anonymous');
+  }
+
+  function isGreedy(share: KeyShare): boolean {
+    if (inside.size < inside.max * NEARLY_FULL) return false;
+    const others = share.inFlight > 0 ? active : active + 1;
+    return share.inFlight >= Math.max(1, Math.floor(inside.max / Math.max(1, others)));
+  }
 
   function shareOf(family: string): KeyShare {
     let share = shares.get(family);
@@ -67,8 +102,12 @@ export function createAdmission(parts: { kernel: Kernel; limits: Limits }): Admi
   }
 
   return {
-    enter(principal) {
+    enter(principal, method) {
       if (closed) return new Refusal('draining', undefined, { retryAfterMs: 1000 });
+      if (isShed(principal, method))
+        return new Refusal('overloaded', 'This hub is short of memory or late; it takes new work again soon.', {
+          retryAfterMs: OVERLOADED_MS,
+        });
       const share = shareOf(principal.family);
       if (share.inFlight >= limits.keyInFlight) {
         return new Refusal(
@@ -79,12 +118,18 @@ export function createAdmission(parts: { kernel: Kernel; limits: Limits }): Admi
       }
       if (!share.bucket.take(kernel.clock.nowMs()))
         return new Refusal('rate-limited', undefined, { setting: 'keyPerSecond', retryAfterMs: 1000 });
+      if (isGreedy(share))
+        return new Refusal('overloaded', `This hub is nearly full; this key has ${share.inFlight} calls inside.`, {
+          setting: 'calls',
+          retryAfterMs: OVERLOADED_MS,
+        });
       if (!inside.take())
         return new Refusal('overloaded', `${inside.max} calls are inside this hub.`, {
           setting: 'calls',
           retryAfterMs: 1000,
         });
-      return new Permit(inside, share);
+      if (share.inFlight === 0) active += 1;
+      return new Permit(share, given);
     },
     get inside() {
       return inside.size;

@@ -113,7 +113,7 @@ export function createLine(rooms: LineRooms): Line {
     const session = incoming.envelope.method === 'initialize' ? undefined : findSession(incoming.visit, caller);
     if (isRefusal(session)) return session;
     if (session) incoming.onSession?.(session);
-    const permit = rooms.admission.enter(caller.principal);
+    const permit = rooms.admission.enter(caller.principal, incoming.envelope.method);
     if (isRefusal(permit)) return permit;
     const view = viewIn(rooms.catalog, caller.viewName);
     if (view === undefined) {

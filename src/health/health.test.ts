@@ -8,7 +8,11 @@ function healthWith(more: Partial<HealthSources> = {}): Health {
     servers: () => [{ server: 'a', state: 'ready' }],
     controlConnected: () => true,
     snapshotRevision: () => 3,
-    gauges: () => ({ rssBytes: 1, heapBytes: 2, loopP99Ms: 3 }),
+    gauges: () => ({
+      ...{ rssBytes: 1, heapBytes: 2, loopP99Ms: 3, peakRssBytes: 4 },
+      ...{ slopeMbPerHour: undefined, active: 5, pressure: 'calm' },
+    }),
+    overloaded: () => false,
     counts: () => ({ calls: 4 }),
     ...more,
   };
@@ -28,6 +32,16 @@ test('started: everything is 200', () => {
   const health = healthWith();
   health.started();
   assert.equal(health.state(), 'ok');
+  assert.deepEqual(statuses(health), [200, 200, 200, 200]);
+});
+
+test('overloaded: alive and started, not ready, and back by itself', () => {
+  let isOverloaded = true;
+  const health = healthWith({ overloaded: () => isOverloaded });
+  health.started();
+  assert.equal(health.state(), 'overloaded');
+  assert.deepEqual(statuses(health), [503, 200, 503, 200]);
+  isOverloaded = false;
   assert.deepEqual(statuses(health), [200, 200, 200, 200]);
 });
 
@@ -73,7 +87,15 @@ test('what anybody may read is one word; names and figures are in the detail onl
   assert.deepEqual(health.summary().body, { status: 'ok' });
   const detail = health.detail();
   assert.equal(detail.version, '9');
-  assert.deepEqual(detail.process, { rssBytes: 1, heapBytes: 2, loopP99Ms: 3 });
+  assert.deepEqual(detail.process, {
+    rssBytes: 1,
+    heapBytes: 2,
+    loopP99Ms: 3,
+    peakRssBytes: 4,
+    slopeMbPerHour: undefined,
+    active: 5,
+    pressure: 'calm',
+  });
   assert.deepEqual(detail.counts, { calls: 4 });
   assert.equal(detail.waits, 0);
 });

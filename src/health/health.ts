@@ -7,7 +7,7 @@ import type { CeilingRow } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { WaitRow } from '../kernel/waits.ts';
 
-export type HealthState = 'starting' | 'ok' | 'degraded' | 'draining';
+export type HealthState = 'starting' | 'ok' | 'degraded' | 'overloaded' | 'draining';
 
 /** What health reads; plain functions over memory, given by `process/`. */
 export interface HealthSources {
@@ -15,8 +15,23 @@ export interface HealthSources {
   servers(): readonly { readonly server: string; readonly state: string }[];
   controlConnected(): boolean;
   snapshotRevision(): number;
-  gauges(): { readonly rssBytes: number; readonly heapBytes: number; readonly loopP99Ms: number };
+  gauges(): ProcessFigures;
+  /** New work is refused, for want of memory or because the loop is late. */
+  overloaded(): boolean;
   counts(): Readonly<Record<string, number>>;
+}
+
+export interface ProcessFigures {
+  readonly rssBytes: number;
+  readonly heapBytes: number;
+  readonly loopP99Ms: number;
+  /** Highest since the start. */
+  readonly peakRssBytes: number;
+  /** Resident memory, MB an hour over the last quarter of an hour. */
+  readonly slopeMbPerHour: number | undefined;
+  /** Timers and handles that the loop holds. */
+  readonly active: number;
+  readonly pressure: string;
 }
 
 export interface HealthAnswer {
@@ -31,7 +46,7 @@ export interface HealthDetail {
   readonly pid: number;
   readonly uptimeMs: number;
   readonly snapshot: { readonly revision: number };
-  readonly process: { readonly rssBytes: number; readonly heapBytes: number; readonly loopP99Ms: number };
+  readonly process: ProcessFigures;
   readonly redis: { readonly state: 'not-configured' };
   readonly database: { readonly state: 'ok' | 'away'; readonly note: string };
   readonly servers: readonly object[];
@@ -44,7 +59,7 @@ export interface Health {
   started(): void;
   draining(): void;
   state(): HealthState;
-  /** /health: 503 only while starting or draining. */
+  /** /health: 503 only while starting, draining or overloaded. */
   summary(): HealthAnswer;
   live(): HealthAnswer;
   ready(): HealthAnswer;
@@ -62,6 +77,7 @@ export function createHealth(parts: { kernel: Kernel; slot: number; version: str
 
   function state(): HealthState {
     if (stage !== 'serving') return stage;
+    if (sources.overloaded()) return 'overloaded';
     if (!sources.controlConnected()) return 'degraded';
     return sources.servers().every((server) => server.state === 'ready' || server.state === 'disabled')
       ? 'ok'
@@ -72,6 +88,10 @@ export function createHealth(parts: { kernel: Kernel; slot: number; version: str
     return { httpStatus: up ? 200 : 503, body: { status: state() } };
   }
 
+  function serves(): boolean {
+    return stage === 'serving' && !sources.overloaded();
+  }
+
   return {
     started() {
       if (stage === 'starting') stage = 'serving';
@@ -80,9 +100,9 @@ export function createHealth(parts: { kernel: Kernel; slot: number; version: str
       stage = 'draining';
     },
     state,
-    summary: () => answer(stage === 'serving'),
+    summary: () => answer(serves()),
     live: () => answer(true),
-    ready: () => answer(stage === 'serving'),
+    ready: () => answer(serves()),
     startup: () => answer(stage !== 'starting'),
     detail: () => ({
       status: state(),

@@ -28,7 +28,11 @@ export type Fact =
       readonly heapBytes: number;
       readonly externalBytes: number;
       readonly loopP99Ms: number;
+      readonly peakRssBytes: number;
+      /** MB an hour over the last quarter of an hour; absent in the first minutes. */
+      readonly slope?: number;
     }
+  | { readonly type: 'pressure-changed'; readonly level: 'calm' | 'high' | 'shedding'; readonly cause: string }
   | { readonly type: 'task-faulted'; readonly task: string; readonly fault: unknown }
   | { readonly type: 'task-stuck'; readonly task: string }
   | { readonly type: 'wait-expired'; readonly label: string; readonly owner: string }

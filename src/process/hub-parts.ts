@@ -36,9 +36,11 @@ import { createNotes } from '../session/notes.ts';
 import { createSessions, type Sessions } from '../session/sessions.ts';
 import { sealedPath } from '../session/statement.ts';
 import { createTracks } from '../session/tracks.ts';
+import type { Gauges } from '../telemetry/loop-gauge.ts';
 import { createFleet, type Fleet } from '../upstream/fleet.ts';
 import { createPeerDoor } from '../upstream/peer-door.ts';
 import type { Everybody } from '../upstream/talk.ts';
+import { watchPressure } from './hub-pressure.ts';
 import { createSessionMarks, type SessionMarks } from './session-marks.ts';
 import type { TransportMaker } from './transports.ts';
 
@@ -51,12 +53,7 @@ export interface HubPartsOptions {
   readonly snapshots: SnapshotHolder;
   readonly secrets: readonly Buffer[];
   readonly makeTransport: TransportMaker;
-  readonly gauges: () => {
-    readonly rssBytes: number;
-    readonly heapBytes: number;
-    readonly loopP99Ms: number;
-    readonly loopMaxMs: number;
-  };
+  readonly gauges: () => Gauges;
   readonly counts: () => Readonly<Record<string, number>>;
   readonly controlConnected: () => boolean;
   /** A server was listed: for control, and for the file. */
@@ -95,7 +92,8 @@ const LISTING_MS = 10_000;
 export function createHubParts(options: HubPartsOptions): HubParts {
   const { kernel, limits, slot, version, runDir, snapshots } = options;
   const sessions = createSessions({ kernel, limits, keyRing: createKeyRing(options.secrets) });
-  const admission = createAdmission({ kernel, limits });
+  const pressure = watchPressure(kernel, options.gauges);
+  const admission = createAdmission({ kernel, limits, pressure });
   const keys = createKeyDoor({ kernel, limits, snapshots });
   const catalog = createCatalog({ kernel, limits });
   const notes = createNotes({ kernel, limits });
@@ -219,7 +217,12 @@ export function createHubParts(options: HubPartsOptions): HubParts {
       servers: () => fleet.statuses(),
       controlConnected: options.controlConnected,
       snapshotRevision: () => snapshots.current.revision,
-      gauges: options.gauges,
+      gauges: () => ({
+        ...options.gauges(),
+        active: process.getActiveResourcesInfo().length,
+        pressure: pressure(),
+      }),
+      overloaded: () => pressure() === 'shedding',
       counts: () => ({
         ...options.counts(),
         sessions: sessions.size,

@@ -59,13 +59,21 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'memory-measured': {
     level: 'info',
-    msg: (f) => `memory ${mib(f.rssBytes)}, heap ${mib(f.heapBytes)}, loop delay p99 ${f.loopP99Ms} ms`,
+    msg: (f) =>
+      `memory ${mib(f.rssBytes)} (at most ${mib(f.peakRssBytes)}${f.slope === undefined ? '' : `, ${f.slope} MB/h`}), heap ${mib(f.heapBytes)}, loop delay p99 ${f.loopP99Ms} ms`,
     fields: (f) => ({
       rss_bytes: f.rssBytes,
       heap_bytes: f.heapBytes,
       external_bytes: f.externalBytes,
       loop_p99_ms: f.loopP99Ms,
+      peak_rss_bytes: f.peakRssBytes,
+      slope_mb_per_hour: f.slope,
     }),
+  },
+  'pressure-changed': {
+    level: (f) => (f.level === 'calm' ? 'info' : f.level === 'high' ? 'warn' : 'error'),
+    msg: (f) => (f.level === 'calm' ? 'the hub is calm again' : `the hub is pressed (${f.level}): ${f.cause}`),
+    fields: (f) => ({ pressure: f.level, cause: f.cause }),
   },
   'task-faulted': {
     level: 'error',

@@ -6,6 +6,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
 import type { Kernel } from '../kernel/kernel.ts';
+import { MemoryTrend } from './memory-trend.ts';
 
 export interface Gauges {
   readonly rssBytes: number;
@@ -14,6 +15,10 @@ export interface Gauges {
   readonly loopP99Ms: number;
   /** Of the last five seconds. */
   readonly loopMaxMs: number;
+  /** Since the start. */
+  readonly peakRssBytes: number;
+  /** MB an hour over the last quarter of an hour; undefined in the first minutes. */
+  readonly slopeMbPerHour: number | undefined;
 }
 
 /** The runtime's sampling step; it is part of each value it gives. */
@@ -27,7 +32,11 @@ const TICKS_OF_MAX = 5;
 export class LoopGauge {
   readonly #kernel: Pick<Kernel, 'clock' | 'timers' | 'bus'>;
   readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
-  #known: Gauges = { rssBytes: 0, heapBytes: 0, loopP99Ms: 0, loopMaxMs: 0 };
+  readonly #trend = new MemoryTrend();
+  #known: Gauges = {
+    ...{ rssBytes: 0, heapBytes: 0, loopP99Ms: 0, loopMaxMs: 0 },
+    ...{ peakRssBytes: 0, slopeMbPerHour: undefined },
+  };
   #knownAtMs = Number.NEGATIVE_INFINITY;
   #maxima: readonly number[] = []; // bounded by: TICKS_OF_MAX
   #ticks = 0;
@@ -63,11 +72,15 @@ export class LoopGauge {
   #measure(): void {
     this.#knownAtMs = this.#kernel.clock.nowMs();
     this.#maxima = [...this.#maxima.slice(1 - TICKS_OF_MAX), this.#lateMs(this.#delay.max)];
+    const rssBytes = process.memoryUsage.rss();
+    this.#trend.peakBytes = Math.max(this.#trend.peakBytes, rssBytes);
     this.#known = {
-      rssBytes: process.memoryUsage.rss(),
+      rssBytes,
       heapBytes: getHeapStatistics().used_heap_size,
       loopP99Ms: this.#lateMs(this.#delay.percentile(99)),
       loopMaxMs: Math.max(...this.#maxima),
+      peakRssBytes: this.#trend.peakBytes,
+      slopeMbPerHour: this.#trend.slope,
     };
     this.#delay.reset();
   }
@@ -81,6 +94,11 @@ export class LoopGauge {
   #publish(): void {
     const { rssBytes, heapBytes, loopP99Ms } = this.#known;
     const externalBytes = getHeapStatistics().external_memory;
-    this.#kernel.bus.publish({ type: 'memory-measured', rssBytes, heapBytes, externalBytes, loopP99Ms });
+    this.#trend.note(this.#knownAtMs, rssBytes);
+    const { peakBytes: peakRssBytes, slope } = this.#trend;
+    this.#kernel.bus.publish({
+      ...{ type: 'memory-measured', rssBytes, heapBytes, externalBytes, loopP99Ms, peakRssBytes },
+      ...(slope === undefined ? {} : { slope }),
+    });
   }
 }
