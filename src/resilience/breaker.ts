@@ -5,6 +5,7 @@
  * Does not: ask. Its owner calls `mayProbe`, asks, and says what came of it.
  */
 import { backoffMs } from '../kernel/backoff.ts';
+import { CallWindow } from './call-window.ts';
 
 export interface BreakerOptions {
   /** Failures in a row that open it. */
@@ -20,10 +21,10 @@ export interface BreakerOptions {
 
 export type BreakerState = 'closed' | 'open' | 'half-open';
 
-/** The rate rule: this share of at least so many calls within the window. */
+/** The rate rules: this share of at least so many calls of the last half minute failed, or took far longer than usual. */
 const RATE = 0.5;
+const SLOW_RATE = 0.8;
 const RATE_CALLS = 20;
-const RATE_WINDOW_MS = 30_000;
 
 export class Breaker {
   readonly #options: BreakerOptions;
@@ -32,9 +33,7 @@ export class Breaker {
   #trips = 0;
   #until = 0;
   #lease = 0;
-  #windowAt = 0;
-  #windowCalls = 0;
-  #windowFailures = 0;
+  readonly #window = new CallWindow();
 
   constructor(options: BreakerOptions) {
     this.#options = options;
@@ -54,18 +53,29 @@ export class Breaker {
     return this.#state === 'closed' ? 0 : Math.max(0, this.#until - nowMs);
   }
 
-  /** A call went well. Says nothing about an open breaker: it was sent before that. */
-  succeeded(nowMs: number): void {
-    if (this.#state !== 'closed') return;
+  /**
+   * A call went well, in `tookMs`; undefined = its length says nothing (a person was asked). Says nothing about an open breaker: it was sent
+   * before that. True = this opened the breaker, for nearly all calls have become far too slow.
+   */
+  succeeded(nowMs: number, tookMs: number | undefined): boolean {
+    if (this.#state !== 'closed') return false;
     this.#row = 0;
-    this.#count(nowMs, false);
+    this.#window.note(nowMs, false, tookMs);
+    const { slowMs } = this.#window;
+    if (tookMs === undefined || slowMs === undefined || tookMs <= slowMs) return false;
+    const { calls, slow } = this.#window.shares(nowMs);
+    if (calls < RATE_CALLS || slow < SLOW_RATE) return false;
+    this.#open(nowMs);
+    return true;
   }
 
   /** A call failed for a reason that speaks against the server. True = this opened the breaker. */
   failed(nowMs: number): boolean {
     if (this.#state !== 'closed') return false;
     this.#row += 1;
-    const tooMany = this.#count(nowMs, true);
+    this.#window.note(nowMs, true, undefined);
+    const { calls, failed } = this.#window.shares(nowMs);
+    const tooMany = calls >= RATE_CALLS && failed >= RATE;
     if (this.#row < this.#options.failures && !tooMany) return false;
     this.#open(nowMs);
     return true;
@@ -96,8 +106,7 @@ export class Breaker {
     this.#state = 'closed';
     this.#row = 0;
     this.#trips = 0;
-    this.#windowCalls = 0;
-    this.#windowFailures = 0;
+    this.#window.clear();
   }
 
   #open(nowMs: number): void {
@@ -107,18 +116,6 @@ export class Breaker {
       nowMs +
       backoffMs(this.#trips, { baseMs: this.#options.openMs, capMs: this.#options.capMs }, this.#options.random);
     this.#row = 0;
-    this.#windowCalls = 0;
-    this.#windowFailures = 0;
-  }
-
-  #count(nowMs: number, failed: boolean): boolean {
-    if (nowMs - this.#windowAt > RATE_WINDOW_MS) {
-      this.#windowAt = nowMs;
-      this.#windowCalls = 0;
-      this.#windowFailures = 0;
-    }
-    this.#windowCalls += 1;
-    if (failed) this.#windowFailures += 1;
-    return this.#windowCalls >= RATE_CALLS && this.#windowFailures / this.#windowCalls >= RATE;
+    this.#window.clear();
   }
 }

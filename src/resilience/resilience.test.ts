@@ -126,7 +126,7 @@ const OPTIONS = { failures: 5, openMs: 2000, capMs: 60_000, leaseMs: 5000, rando
 test('five failures in a row open the breaker; a success in between does not count them together', () => {
   const breaker = new Breaker(OPTIONS);
   for (let i = 0; i < 4; i += 1) breaker.failed(i);
-  breaker.succeeded(4);
+  breaker.succeeded(4, 5);
   for (let i = 0; i < 4; i += 1) assert.equal(breaker.failed(5 + i), false);
   assert.equal(breaker.failed(10), true);
   assert.equal(breaker.allows(), false);
@@ -136,7 +136,7 @@ test('half of twenty calls failing opens it too', () => {
   const breaker = new Breaker(OPTIONS);
   let opened = false;
   for (let i = 0; i < 20; i += 1) {
-    if (i % 2 === 0) breaker.succeeded(i);
+    if (i % 2 === 0) breaker.succeeded(i, 5);
     else opened ||= breaker.failed(i);
   }
   assert.equal(opened, true);
@@ -154,7 +154,7 @@ test('for every order of answers, failures, late answers and silence, it is clos
       let stale = 0;
       for (const [what, gapMs] of history) {
         nowMs += gapMs;
-        if (what === 'ok') breaker.succeeded(nowMs);
+        if (what === 'ok') breaker.succeeded(nowMs, 5);
         else if (what === 'fail') for (let i = 0; i < 5; i += 1) breaker.failed(nowMs);
         else if (what === 'late-fail') breaker.probed(stale, false, nowMs);
         else {
@@ -180,4 +180,25 @@ test('a bucket gives its burst at once and its rate in the long run', () => {
   let taken = 0;
   for (let nowMs = 0; nowMs <= 10_000; nowMs += 10) if (bucket.take(nowMs)) taken += 1;
   assert.ok(taken >= 104 && taken <= 106, `${taken}`);
+});
+
+test('waiters that leave by the thousand, before and after others, cost nobody a place and leave nothing behind', async () => {
+  const { kernel } = frozenKernel();
+  const room = bulkhead(1, 2048);
+  const first = permitOf(room.enter(kernel.deadline(60_000), 'a'));
+  for (let round = 0; round < 20; round += 1) {
+    const deadlines = Array.from({ length: 2048 }, () => kernel.deadline(60_000));
+    const outcomes = deadlines.map((deadline, at) => room.enter(deadline, `k${at % 7}`));
+    for (const deadline of deadlines) if (deadline !== deadlines[1000]) deadline.end('client-gone');
+    assert.equal(room.waiting, 1);
+    deadlines[1000]?.end('client-gone');
+    for (const outcome of outcomes) assert.ok(isRefusal(await outcome));
+  }
+  assert.equal(room.waiting, 0);
+  const last = room.enter(kernel.deadline(1000), 'z');
+  first[Symbol.dispose]();
+  const permit = await last;
+  assert.ok(!isRefusal(permit));
+  permit[Symbol.dispose]();
+  assert.deepEqual([room.inside, room.waiting], [0, 0]);
 });

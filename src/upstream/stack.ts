@@ -144,8 +144,9 @@ export class Stack {
     const finish = (answer: Outcome<UpstreamReply>): Outcome<UpstreamReply> => {
       cut?.deadline[Symbol.dispose]();
       this.#leave(permit);
-      return this.#judged(answer);
+      return this.#judged(answer, sentMs);
     };
+    const sentMs = this.#parts.kernel.clock.nowMs();
     const answer = this.#parts.link.send(call, cut);
     return answer instanceof Promise ? answer.then(finish) : finish(answer);
   }
@@ -155,10 +156,14 @@ export class Stack {
     if (this.#bulkhead.inside === 0 && this.#bulkhead.waiting === 0) this.#idle?.();
   }
 
-  #judged(answer: Outcome<UpstreamReply>): Outcome<UpstreamReply> {
-    const nowMs = this.#parts.kernel.clock.nowMs();
-    if (!isRefusal(answer)) this.#breaker.succeeded(nowMs);
-    else if (errorRow(answer.code).breaker) {
+  #judged(answer: Outcome<UpstreamReply>, sentMs: number): Outcome<UpstreamReply> {
+    const { kernel, spec } = this.#parts;
+    const nowMs = kernel.clock.nowMs();
+    // A server that asks people takes as long as they do.
+    const tookMs = spec.interactive ? undefined : nowMs - sentMs;
+    if (!isRefusal(answer)) {
+      if (this.#breaker.succeeded(nowMs, tookMs)) this.#opened();
+    } else if (errorRow(answer.code).breaker) {
       this.failures += 1;
       if (BROKEN.has(answer.code)) this.#parts.link.suspect();
       if (this.#breaker.failed(nowMs)) this.#opened();

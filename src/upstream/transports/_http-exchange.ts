@@ -155,9 +155,9 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     this.#ended = true;
     if (!this.#settled) {
       const unanswered = this.#kind === undefined && isConnectionLoss(fault);
-      // A kept-alive connection may be closed by its server while we write to it. Whether the request was read cannot be known, so only
-      // what may safely happen twice is sent again, once, on another connection.
-      if (unanswered && !this.again && isHarmlessTwice(this.frame) && this.#host.resend(this)) this.#settled = true;
+      // A kept connection may be closed while we write to it, and whether the request was read nobody knows: only what may happen twice goes again.
+      const isRepeatable = unanswered && !this.again && isHarmlessTwice(this.frame);
+      if (isRepeatable && this.#host.retries.take() && this.#host.resend(this)) this.#settled = true;
       else if (!this.#goOn()) this.#fail(hubErrorFromNet(fault, this.#context(this.#phase())));
     }
     this.#release();

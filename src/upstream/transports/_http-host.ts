@@ -4,6 +4,7 @@
 import type { Limits } from '../../config/limits.ts';
 import type { CappedCount } from '../../kernel/capped.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
+import type { RetryBudget } from '../../resilience/retry-budget.ts';
 import type { TransportEvents } from '../transport.ts';
 import type { StreamPlace } from './_http-resume.ts';
 
@@ -39,6 +40,8 @@ export interface ExchangeHost {
   sessionMissing(exchange: SentExchange): void;
   /** Fetches the rest of an answer whose stream has ended. False = it cannot. */
   goOn(exchange: SentExchange, place: StreamPlace): boolean;
+  /** For what is sent once more because a connection broke; what was surely not read costs nothing. */
+  readonly retries: RetryBudget;
   /** Sends the same frame once more in place of this exchange. False = it cannot. */
   resend(exchange: SentExchange): boolean;
   /** The exchange is over at the wire; its slot is free. */

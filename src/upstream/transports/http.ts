@@ -14,6 +14,7 @@ import type { Kernel } from '../../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import type { HttpSpec, ServerSpec } from '../../kernel/snapshot.ts';
 import type { Egress } from '../../net/egress.ts';
+import { RetryBudget } from '../../resilience/retry-budget.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { guardedEvents } from './_http-events.ts';
 import { HttpExchange } from './_http-exchange.ts';
@@ -62,6 +63,7 @@ class HttpTransport implements Transport, ExchangeHost {
   readonly abortReason = new Error('The hub does not wait for this request any more.');
   readonly buffered: CappedCount;
   readonly #options: HttpTransportOptions;
+  readonly retries = new RetryBudget();
   readonly #exchanges: CappedSlots<HttpExchange>;
   readonly #outbox: Outbox;
   #wire: Wire | undefined;
@@ -118,6 +120,7 @@ class HttpTransport implements Transport, ExchangeHost {
     if (this.#stopped || !this.#wire) return new Refusal('server-down', undefined, { server: this.server });
     if (id === undefined) return this.#order.letter((gone) => this.#outbox.send(frame, deadline, gone));
     const exchange = new HttpExchange(this, frame, id, { session: this.#session, again: false, gone: undefined });
+    this.retries.sent();
     return this.#admit(exchange) ? this.#order.post(exchange) : fullRefusal(this.server);
   }
 

@@ -1,0 +1,82 @@
+/**
+ * The calls of the last half minute as a breaker sees them: how many, how many failed, how many took far longer than this server's calls do.
+ * Promises: pure; time is a parameter; six buckets of numbers, however many calls; what is usual is learned from the last 128 good calls, and
+ * a long call does not make long calls usual while others are quick.
+ * Source: reliability.md §3 (resilience4j's slow-call rate; Envoy's outlier detection). ADR 0012.
+ */
+const BUCKET_MS = 5000;
+const BUCKETS = 6;
+const KEPT = 128;
+/** Known well enough to call something slow. */
+const LEARNED = 32;
+const SLOW_FACTOR = 5;
+/** Nothing shorter is slow, whatever is usual. */
+const SLOW_FLOOR_MS = 1000;
+
+interface Bucket {
+  at: number;
+  calls: number;
+  failed: number;
+  slow: number;
+}
+
+export class CallWindow {
+  // bounded by: BUCKETS
+  readonly #buckets: Bucket[] = Array.from({ length: BUCKETS }, () => ({ at: -1, calls: 0, failed: 0, slow: 0 }));
+  // bounded by: KEPT
+  readonly #took = new Float64Array(KEPT);
+  #known = 0;
+  #slowMs: number | undefined;
+
+  /** `tookMs` of a call that went well; undefined = it failed, or its length says nothing. */
+  note(nowMs: number, failed: boolean, tookMs: number | undefined): void {
+    const bucket = this.#bucket(nowMs);
+    bucket.calls += 1;
+    if (failed) bucket.failed += 1;
+    if (tookMs === undefined) return;
+    if (this.#slowMs !== undefined && tookMs > this.#slowMs) bucket.slow += 1;
+    else this.#learn(tookMs);
+  }
+
+  /** Shares of the last half minute. */
+  shares(nowMs: number): { calls: number; failed: number; slow: number } {
+    const oldest = Math.floor(nowMs / BUCKET_MS) - BUCKETS;
+    let [calls, failed, slow] = [0, 0, 0];
+    for (const bucket of this.#buckets) {
+      if (bucket.at <= oldest) continue;
+      calls += bucket.calls;
+      failed += bucket.failed;
+      slow += bucket.slow;
+    }
+    return { calls, failed: calls === 0 ? 0 : failed / calls, slow: calls === 0 ? 0 : slow / calls };
+  }
+
+  /** ms from which a call counts as slow; undefined = not known yet. */
+  get slowMs(): number | undefined {
+    return this.#slowMs;
+  }
+
+  /** Begins anew, also with learning: what this server takes may have changed. */
+  clear(): void {
+    for (const bucket of this.#buckets) Object.assign(bucket, { at: -1, calls: 0, failed: 0, slow: 0 });
+    this.#known = 0;
+    this.#slowMs = undefined;
+  }
+
+  #bucket(nowMs: number): Bucket {
+    const at = Math.floor(nowMs / BUCKET_MS);
+    const bucket = this.#buckets[((at % BUCKETS) + BUCKETS) % BUCKETS] as Bucket;
+    if (bucket.at !== at) Object.assign(bucket, { at, calls: 0, failed: 0, slow: 0 });
+    return bucket;
+  }
+
+  #learn(tookMs: number): void {
+    this.#took[this.#known % KEPT] = tookMs;
+    this.#known += 1;
+    // 32, then 64, then each 128: sorting costs four microseconds.
+    if (this.#known % KEPT !== 0 && this.#known !== LEARNED && this.#known !== 2 * LEARNED) return;
+    const known = this.#took.slice(0, Math.min(this.#known, KEPT)).sort();
+    const p99 = known[Math.min(known.length - 1, Math.floor(known.length * 0.99))] ?? 0;
+    this.#slowMs = Math.max(SLOW_FLOOR_MS, p99 * SLOW_FACTOR);
+  }
+}
