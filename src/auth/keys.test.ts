@@ -72,6 +72,7 @@ test('a key expires at its instant, though it was accepted before', () => {
   assert.equal(codeOf(door.check(bearer('a'), HERE)), 'key-expired');
 });
 
+// row F4 · guards src/auth/keys.ts
 test('wrong keys from one address are slowed down; right keys and other addresses are not', () => {
   const { door, frozen } = doorWith(keyRecord('a'));
   const { failedKeysPerMinute } = limitsFrom({});

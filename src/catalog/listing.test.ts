@@ -105,6 +105,7 @@ test('a description whose escapes only look long stays as it is', () => {
   assert.match(longer?.repaired ?? '', /cut/);
 });
 
+// row F3 · guards src/catalog/listing.ts
 test('sizes and depth are checked before anything is parsed', () => {
   const { tools, hidden } = list(
     { name: 'wide', inputSchema: { type: 'object', x: 'x'.repeat(limits.schemaBytes) } },

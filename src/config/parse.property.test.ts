@@ -46,6 +46,7 @@ test('the file as it is is good, and explains itself without a secret', () => {
   check(GOOD);
 });
 
+// row E2 · guards src/config/parse.ts
 test('any beginning of a file is refused: a cut file is never taken for a whole one', () => {
   for (let end = 0; end < GOOD.length; end += 1) {
     const text = GOOD.slice(0, end);

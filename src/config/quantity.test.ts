@@ -26,6 +26,7 @@ test('lengths and sizes are read with their units', () => {
   assert.equal(read('1.5KiB', BYTES), 1536);
 });
 
+// row F14 · guards src/config/quantity.ts
 test('a bad figure is refused, whatever it looks like', () => {
   for (const bad of [0, -1, 1e12, Number.NaN, Number.POSITIVE_INFINITY, 250.5, 2 ** 31]) {
     assert.equal(read(bad, MS), undefined, String(bad));

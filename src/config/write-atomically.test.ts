@@ -86,6 +86,7 @@ test('writers at the same time leave one whole text', async () => {
   assert.ok(texts.includes(await readFile(file, 'utf8')));
 });
 
+// row E1 · guards src/config/write-atomically.ts
 test('a writer killed at any moment leaves the old text or the new one', async () => {
   const directory = await mkdtemp(join(root, 'e-'));
   const file = join(directory, 'x.json');

@@ -80,6 +80,7 @@ test('a body beyond that is refused without its end, or by its length alone', as
   assert.deepEqual(shown(reading(401)), ['body-too-large']);
 });
 
+// row C18 · guards src/downstream/body.ts
 test('a body that trickles ends at bodyMs and is visible among the waits until then', async () => {
   const rig = reading(50);
   rig.request.write('x');

@@ -86,6 +86,7 @@ test('a client that does not accept a stream gets JSON, and its notifications ar
   assert.equal(response.text, '{"jsonrpc":"2.0","id":"k 1","result":{}}');
 });
 
+// row C13 · guards src/downstream/exchange.ts
 test('nothing follows the answer, and a second answer is none', () => {
   for (const isStream of [false, true]) {
     const { exchange, response } = exchangeWith(BOTH);
@@ -206,6 +207,7 @@ test('a server’s own error is passed on untouched, a notification gets 202 and
   assert.equal(opened.response.headers['mcp-session-id'], 'sealed');
 });
 
+// row F11 · guards src/downstream/exchange.ts
 test('a large result is written in pieces whose sum is the length that was promised', () => {
   const { exchange, response } = exchangeWith(undefined);
   exchange.answer(result(`"${'é'.repeat(40_000)}"`));

@@ -59,6 +59,7 @@ test('a message is one event', () => {
   assert.equal(response.writes[1], 'event: message\ndata: {"a":1}\n\n');
 });
 
+// row C2, C8 · guards src/downstream/streams.ts
 test('a reader that takes nothing for streamSlowMs is cut, and honest ones do not notice', () => {
   const { frozen, limits, streams } = rigWith();
   const slow = open(streams);
@@ -76,6 +77,7 @@ test('a reader that takes nothing for streamSlowMs is cut, and honest ones do no
   assert.equal(streams.size, 1);
 });
 
+// row C9 · guards src/downstream/streams.ts
 test('a reader that takes everything in time is kept, however often it was full', () => {
   const { frozen, limits, streams } = rigWith();
   const { stream, response, reasons } = open(streams);
@@ -89,6 +91,7 @@ test('a reader that takes everything in time is kept, however often it was full'
   assert.deepEqual(reasons, []);
 });
 
+// row C8 · guards src/downstream/streams.ts
 test('a reader that leaves more than streamBytes unread is cut within a second', () => {
   const { frozen, limits, streams } = rigWith();
   const { response, reasons } = open(streams);

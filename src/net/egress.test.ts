@@ -83,6 +83,7 @@ function secureServer(): Server {
   return createHttpsServer(options, (_request, response) => response.end('safe'));
 }
 
+// row A7 · guards src/net/_connector.ts
 test('A7: a server that never says hello fails by name within connectMs, and the pool serves others meanwhile', async () => {
   const sockets: Socket[] = [];
   const silent = createTcpServer((socket) => sockets.push(socket.on('error', () => {})));

@@ -313,6 +313,7 @@ test('a handler that throws is reported and harms nobody else', async () => {
   });
 });
 
+// row A18 · guards src/net/_http-pool.ts
 test('A18: idle connections that the server closes, ends or writes to are not used again', async () => {
   const ends: readonly ((socket: Socket) => void)[] = [
     (socket) => socket.destroy(),

@@ -67,6 +67,7 @@ test('addresses, localhost and the hosts file need no question', async () => {
   assert.deepEqual(one.asked, []);
 });
 
+// row A8 · guards src/net/resolver.ts
 test('A8: names that never answer end at dnsMs and keep nobody else waiting', async () => {
   const one = rig();
   one.zone = (name) => (name === 'good.example' ? Promise.resolve(answer('192.0.2.5')) : new Promise(() => {}));

@@ -4,8 +4,9 @@
  * is over by `stopMs`; if the guard dies, its servers' processes are ended and so is it.
  * Does not: load store, control or admin (law 7).
  */
-import { chmod, rename } from 'node:fs/promises';
+import { chmod, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { connectionsWithin } from '../config/descriptors.ts';
 import { limitsFrom } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import {
@@ -40,6 +41,8 @@ const BOOT_MS = 10_000;
 /** Until the configuration is read and the port is open; control's part of a start. */
 const GO_MS = 30_000;
 const TELL_EVERY_MS = 1000;
+/** What a hub with a handful of servers has open besides connections (48, measured). */
+const OWN_DESCRIPTORS = 56;
 /** An heir takes over when its servers are up, or after this. */
 const WARM_MS = 10_000;
 const WARM_LOOK_MS = 50;
@@ -57,7 +60,9 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
 
   const file = createSnapshotFile({ kernel, dir: dataDir, slot });
   const fromDisk = await file.read(boot);
-  const limits = { ...limitsFrom({ ...envLimits(env), ...fromDisk?.limits }) };
+  const configured = limitsFrom({ ...envLimits(env), ...fromDisk?.limits });
+  const connections = connectionsWithin(configured.connections, await limitsText(kernel, boot), OWN_DESCRIPTORS);
+  const limits = { ...configured, connections };
   const telemetry = createTelemetry({ kernel, role: 'hub', slot, limits, env, runDir, version: VERSION });
   await telemetry.start(boot);
 
@@ -193,6 +198,12 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
   kernel.bus.publish({ type: 'process-started', role: `hub-${slot}`, pid: process.pid, ms });
   guard.say({ t: 'ready', ms });
   keepCompiledCode(kernel);
+}
+
+/** Empty on a system without /proc. */
+async function limitsText(kernel: Kernel, deadline: Deadline): Promise<string> {
+  const read = readFile('/proc/self/limits', 'utf8').catch(() => '');
+  return kernel.waits.for(read, { label: 'service-start', owner: 'descriptors', deadline });
 }
 
 /** Until no server is on its way up any more; what stays down does not hold an heir. */

@@ -110,6 +110,7 @@ test('in strict mode exactly the texts that JSON.parse accepts are accepted', ()
   for (let cut = 0; cut < base.length; cut += 1) assert.equal(codeOf(base.slice(0, cut)), 'parse-error');
 });
 
+// row C19 · guards src/protocol/scan.ts
 test('a hundred thousand brackets are refused at once, without a stack', () => {
   const deep = `{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":${'['.repeat(100_000)}`;
   const born = cpuMs();
@@ -119,6 +120,7 @@ test('a hundred thousand brackets are refused at once, without a stack', () => {
   assert.ok(cpuMs() - born < 300, `${cpuMs() - born} ms`);
 });
 
+// row C19 · guards src/protocol/scan.ts
 test('control keys that are doubled, look alike or poison prototypes are refused', () => {
   for (const member of [
     '"method":"b"',

@@ -51,6 +51,7 @@ test('writes come at most once a second and the newest counts', async (t) => {
   assert.equal((await file.read(kernel.deadline(1000)))?.revision, 3);
 });
 
+// row E2 · guards src/relay/snapshot-file.ts
 test('a damaged own file gives way to the newest whole one of another hub', async (t) => {
   const dir = await folder(t);
   const kernel = createKernel();

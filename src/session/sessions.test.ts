@@ -103,6 +103,7 @@ test('rotating the key keeps the session; another user or key family does not se
   assert.equal(code(sessions.find(id, { ...alice, userId: 'u-bob' })), 'session-unknown');
 });
 
+// row C7 · guards src/session/statement.ts
 test('any altered character makes an id unknown', () => {
   const { sessions } = hub();
   const { id } = sessions.mint(WISH);
@@ -125,6 +126,7 @@ test('after DELETE the id has ended here, and elsewhere once the tombstone arriv
   assert.equal(code(second.sessions.find(id, alice)), 'session-ended');
 });
 
+// row C3 · guards src/session/sessions.ts
 test('idle sessions leave memory and come back; those with an open stream stay', () => {
   const { sessions, advance } = hub([SECRET], { sessionIdleMs: 120_000 });
   const { id } = sessions.mint(WISH);
@@ -142,6 +144,7 @@ test('a session that is too old is unknown', () => {
   assert.equal(code(sessions.find(id, alice)), 'session-unknown');
 });
 
+// row C5 · guards src/session/_open-streams.ts
 test('the newest stream wins, and only its own end detaches it', () => {
   const { sessions } = hub();
   const session = sessions.mint(WISH);
@@ -172,6 +175,7 @@ test('a message goes to the streams that it is for, and to no other', () => {
   assert.deepEqual(heard, ['g:dev']);
 });
 
+// row C1 · guards src/session/sessions.ts
 test('however many sessions are opened and abandoned, memory holds at most its ceiling', () => {
   const { sessions } = hub([SECRET], { sessions: 1000 });
   for (let i = 0; i < 5000; i += 1) sessions.mint(WISH);

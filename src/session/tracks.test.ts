@@ -112,6 +112,7 @@ test('the newest response of a track wins; one that is not its own any more chan
   assert.deepEqual([old.got, young.got], [[], ['x']]);
 });
 
+// row C21 · guards src/session/tracks.ts
 test('what is kept is bounded: by number, by bytes, in all; the newest is kept however large it is', () => {
   const { tracks, kernel } = rig({ replayEvents: 3, replayBytes: 1024, replayAllBytes: 1024 * 1024 });
   const track = tracks.open('alice', ID);

@@ -58,6 +58,7 @@ async function acknowledgedUntilKilled(folder: string, number: number): Promise<
 if (mode === 'write') await writeForEver();
 else {
   // Two tests of about half a second a kill.
+  // row E9 · guards src/store/_sqlite.ts
   test('kill -9 at random moments loses no acknowledged key', () => surviveKills(8));
   test('the database opens after each kill -9 and takes new keys', () => surviveKills(7));
 }

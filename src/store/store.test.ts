@@ -242,6 +242,7 @@ test('a database of a newer program is refused and left as it is', async (t) => 
   assert.deepEqual(await readFile(join(dir, STORE_FILE)), before);
 });
 
+// row E8 · guards src/store/store.ts
 test('a full disk is a store-failed for that request; reading goes on and so does writing when there is room', async (t) => {
   const { store, soon } = await bench(t);
   await addKey(store, newKey('k1'), { who: 'test', newUserId: 'u1' }, soon());

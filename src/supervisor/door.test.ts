@@ -39,11 +39,9 @@ interface Rig extends AsyncDisposable {
   client(): { readonly heard: () => string; readonly ended: () => boolean };
 }
 
-async function rig(options: { handoverMs?: number; handoverQueue?: number } = {}): Promise<Rig> {
-  const door = new Door({
-    handoverMs: options.handoverMs ?? 5000,
-    handoverQueue: options.handoverQueue ?? 10,
-  });
+async function rig(options: { handoverMs?: number; handoverQueue?: number; room?: number } = {}): Promise<Rig> {
+  const limits = { handoverMs: options.handoverMs ?? 5000, handoverQueue: options.handoverQueue ?? 10 };
+  const door = new Door(limits, options.room ?? 1000);
   await door.listen(await freePort(), '127.0.0.1');
   const clients: Socket[] = [];
   return {
@@ -178,6 +176,12 @@ test('a connection that waited for handoverMs is told 503 and closed', async () 
   const [head = '', body = ''] = client.heard().split('\r\n\r\n');
   assert.equal(Number(/content-length: (\d+)/.exec(head)?.[1]), Buffer.byteLength(body));
   assert.equal(made.door.turnedAway, 1);
+});
+
+test('more than the descriptors allow do not wait either', async () => {
+  await using made = await rig({ room: 2 });
+  const clients = Array.from({ length: 4 }, () => made.client());
+  await until(() => clients.filter(({ ended }) => ended()).length === 2, 2000, 'two are turned away');
 });
 
 test('more than handoverQueue do not wait: the others are told at once', async () => {

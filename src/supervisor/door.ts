@@ -41,6 +41,7 @@ const NO_HUB = `HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/js
 export class Door {
   readonly #limits: Pick<Limits, 'handoverMs' | 'handoverQueue'>;
   readonly #servers: Server[] = []; // bounded by: two addresses
+  readonly #room: number;
   #queue: Waiting[] = []; // bounded by: handoverQueue
   readonly #counters = new Map<number, Counter>(); // bounded by: hubs
   #order: number[] = []; // bounded by: hubs
@@ -51,9 +52,13 @@ export class Door {
   /** Connections that got 503 from the guard. */
   turnedAway = 0;
 
-  /** `limits` are read when they are needed: the configuration may come later than the first hub. */
-  constructor(limits: Pick<Limits, 'handoverMs' | 'handoverQueue'>) {
+  /**
+   * `limits` are read when they are needed: the configuration may come later than the first hub. `room` = connections that this process's
+   * descriptors allow; more than that do not wait, whatever the limit says.
+   */
+  constructor(limits: Pick<Limits, 'handoverMs' | 'handoverQueue'>, room: number) {
     this.#limits = limits;
+    this.#room = room;
   }
 
   get waiting(): number {
@@ -154,7 +159,7 @@ export class Door {
     socket.on('error', () => {});
     // Node would otherwise count the connection across processes, with messages of its own for each close.
     Object.assign(socket, { server: null });
-    if (this.#queue.length >= this.#limits.handoverQueue) {
+    if (this.#queue.length >= Math.min(this.#limits.handoverQueue, this.#room)) {
       this.#turnAway(socket);
       return;
     }

@@ -21,12 +21,15 @@ import {
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isatty } from 'node:tty';
+import { connectionsWithin } from '../config/descriptors.ts';
 import { isAlive, processFacts } from './sight.ts';
 
 const STDOUT = 1;
 const LOCK = 'lock';
 const EVIDENCE = 'evidence';
 const KEPT = 20;
+/** What a guard has open besides connections. */
+const OWN_DESCRIPTORS = 40;
 /** Name of the newest evidence that a start has told of. */
 const TOLD = 'told';
 const MOST_TOLD = 5;
@@ -231,6 +234,15 @@ function sentenceOf(path: string): string {
 function placeOf(frame: string): string {
   const [, name = '', place = ''] = /^ +at (.*) \((.*?):\d+\)$/.exec(frame) ?? [];
   return `${name} (${place.split('/').slice(-2).join('/')})`;
+}
+
+/** Connections that this process's descriptors allow, at most `wanted`. */
+export function connectionRoom(wanted: number): number {
+  try {
+    return connectionsWithin(wanted, readFileSync('/proc/self/limits', 'utf8'), OWN_DESCRIPTORS);
+  } catch {
+    return wanted;
+  }
 }
 
 export interface SystemEars {

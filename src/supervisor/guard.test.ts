@@ -202,6 +202,7 @@ test('the guard is killed: its parts end by themselves, and the next one takes p
   await serving(second);
 });
 
+// row G8 · guards src/supervisor/ground.ts
 test('a second guard on the data directory ends with 78 and names the first, which does not notice [A9]', async () => {
   await using first = await guardRig();
   await serving(first);
@@ -246,6 +247,7 @@ test('a configuration that cannot work is told and ends everything with 78 [A9]'
   assert.deepEqual(rig.parts(), []);
 });
 
+// row G7 · guards src/supervisor/verdict.ts
 test('a hub that cannot live gets growing rests and one alarm, while the others serve [A5]', async () => {
   await using rig = await guardRig({
     hubs: 2,

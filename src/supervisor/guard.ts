@@ -13,7 +13,15 @@ import { memoryShare } from '../config/memory-share.ts';
 import { GUARD_ENV, HUB_FLAGS, type ProcessWord } from '../kernel/guard-wire.ts';
 import { sweepMarked } from '../kernel/sweep.ts';
 import { Door } from './door.ts';
-import { EXIT_HOPELESS, Hopeless, listenToSystem, lockDataDir, prepareRunDir, untoldEvidence } from './ground.ts';
+import {
+  connectionRoom,
+  EXIT_HOPELESS,
+  Hopeless,
+  listenToSystem,
+  lockDataDir,
+  prepareRunDir,
+  untoldEvidence,
+} from './ground.ts';
 import { Member } from './member.ts';
 import { Notify } from './notify.ts';
 import { Voice } from './voice.ts';
@@ -69,12 +77,10 @@ class Guard {
   constructor(options: GuardOptions) {
     this.#options = options;
     this.#limits = { ...options.limits };
-    this.#door = new Door(this.#limits);
-    const { terminal, version } = options;
-    this.#voice = new Voice({ terminal, version, limits: this.#limits });
-    this.#notify = new Notify(options.env, (why) =>
-      this.#voice.log('warn', 'notify-failed', `systemd cannot be told: ${why}`),
-    );
+    this.#door = new Door(this.#limits, connectionRoom(this.#limits.connections));
+    this.#voice = new Voice({ ...options, limits: this.#limits });
+    const deaf = (why: string) => this.#voice.log('warn', 'notify-failed', `systemd cannot be told: ${why}`);
+    this.#notify = new Notify(options.env, deaf);
   }
 
   async run(): Promise<number> {

@@ -48,6 +48,7 @@ test('nothing is killed or ended while a lack of CPU or the guard’s own sleep 
   );
 });
 
+// row F10 · guards src/supervisor/verdict.ts
 test('a process that is ready to run and got no CPU is left alone, however long that lasts', () => {
   fc.assert(
     fc.property(observation, ms(1499), (seen, cpuMs) => {

@@ -111,6 +111,7 @@ test('a pipe whose reader is gone holds up nothing', async (t) => {
   await endsAtOnce(child);
 });
 
+// row E8 · guards src/telemetry/sink.ts
 test('a full disk holds up nothing', async (t) => {
   const full = openSync('/dev/full', 'w');
   const child = await survives(t, full);

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { FleetRig, refusalOf, textOf } from '../../test/support/fleet-rig.ts';
 import { scriptedSpec, settle } from '../../test/support/scripted-transport.ts';
 
+// row B16 · guards src/upstream/link.ts
 test('a hundred calls that come before the first connection start exactly one child and are all answered', async () => {
   const rig = new FleetRig({ script: { hello: false } });
   rig.fleet.apply([scriptedSpec({ inFlight: 100 })]);
@@ -19,6 +20,7 @@ test('a hundred calls that come before the first connection start exactly one ch
   await rig.close();
 });
 
+// row B13 · guards src/upstream/_turn.ts
 test('children start at most four at a time, in order; remote servers do not stand in that row', async () => {
   const remote = { kind: 'http', url: 'http://127.0.0.1:1/', headers: {}, launch: undefined } as const;
   const specs = Array.from({ length: 20 }, (_, i) =>

@@ -104,6 +104,7 @@ test('calls to a server that is away are refused at once, with cause and next tr
   await rig.close();
 });
 
+// row A14 · guards src/upstream/_rest.ts
 test('an outage of ten minutes ends at most 65 s after the server is well again, without anybody’s help', async () => {
   for (const spec of [REMOTE, scriptedSpec()]) {
     const rig = await FleetRig.ready({
@@ -120,6 +121,7 @@ test('an outage of ten minutes ends at most 65 s after the server is well again,
   }
 });
 
+// row B7 · guards src/upstream/_rest.ts
 test('a child that dies at once is started at most eight times in any five minutes', async () => {
   // Chance at its worst: the shortest rests.
   const rig = await FleetRig.ready({ random: () => 0, script: { start: new HubError('upstream-exit') } });
@@ -168,6 +170,7 @@ test('a person’s restart is at once, whatever the rest, and forgets the backof
   await rig.close();
 });
 
+// row A15 · guards src/upstream/_pulse.ts
 test('one missed ping changes nothing, three in a row reconnect, and the list never shrinks', async () => {
   const rig = await FleetRig.ready();
   await rig.pass(28_000);
@@ -212,6 +215,7 @@ test('calls that meet a dead server bring the question forward', async () => {
   await rig.close();
 });
 
+// row A17 · guards src/upstream/_relist.ts
 test('a storm of list_changed is one list each two seconds, also when every list announces the next', async () => {
   const rig = await FleetRig.ready();
   await rig.pass(5000);
@@ -235,6 +239,7 @@ test('a list that fails keeps the last good one', async () => {
   await rig.close();
 });
 
+// row A9 · guards src/upstream/connection.ts
 test('a forgotten session is renewed once and what was not executed is sent again once', async () => {
   const rig = await FleetRig.ready({ specs: [REMOTE] });
   const calls = [rig.call(), rig.call()];

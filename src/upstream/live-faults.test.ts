@@ -44,6 +44,7 @@ test('a frozen HTTP server ends its own calls at the silence limit and slows nob
   await until(() => server.seen.byMethod['notifications/cancelled'] === 1, 2000, 'cancelled at the server, once');
 });
 
+// row A3 · guards src/upstream/transports/_http-exchange.ts
 test('a thousand calls that time out leave no open request at their servers', async () => {
   const silent: FaultHttpFlags = { silent: true };
   await using one = await faultServer(silent);
@@ -64,6 +65,7 @@ test('a thousand calls that time out leave no open request at their servers', as
   assert.equal(rig.fleet.status('one')?.inFlight, 0);
 });
 
+// row A4 · guards src/resilience/bulkhead.ts
 test('a thousand calls to a hung server settle in time over its few sockets', async () => {
   await using server = await faultServer(HUNG);
   await using rig = new LiveFleet({ limits: { silenceMs: 600, questionMs: 300, serverQueueMs: 300 } });

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { FleetRig, refusalOf, textOf } from '../../test/support/fleet-rig.ts';
 import { settle } from '../../test/support/scripted-transport.ts';
 
+// row A23 · guards src/upstream/_watch.ts
 test('a server that shows no sign of life is declared hung at five seconds, with server, phase, time and setting', async () => {
   const rig = await FleetRig.ready({ script: { pongs: false } });
   const call = rig.call();
@@ -41,6 +42,7 @@ test('one question is shared by all silent calls, and its answer counts for all 
   await rig.close();
 });
 
+// row C14 · guards src/upstream/liveness.ts
 test('bytes, progress, stderr and CPU time keep a call alive; without them it ends', async () => {
   for (const sign of ['bytes', 'progress', 'stderr', 'cpu'] as const) {
     const rig = await FleetRig.ready({ script: { pongs: false, cpuMs: sign === 'cpu' ? 0 : undefined } });
@@ -110,6 +112,7 @@ test('a tool whose silence limit is short is asked half-way', async () => {
   await rig.close();
 });
 
+// row A2, C14 · guards src/upstream/_watch.ts
 test('the strict cut and the total end a call whatever signs it shows, each naming its setting', async () => {
   for (const [times, setting] of [
     [{ callTimeoutMs: 7000 }, 'callTimeoutMs'],

@@ -177,6 +177,7 @@ test(
 
 test(`the same at two hubs, ${CALLS_TWO_HUBS} calls`, { timeout: 180_000 }, () => run(2, CALLS_TWO_HUBS));
 
+// row C12 · guards src/call/cancel.ts
 test('a cancel of an id ends the call of its own session and no other’s', { timeout: 60_000 }, async () => {
   await using hub = await startHub({
     config: { mcpServers: { child: stdioServer(), remote: stdioServer() } },

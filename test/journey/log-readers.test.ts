@@ -69,6 +69,7 @@ async function survive(stdout: 'unread' | number): Promise<void> {
 describe('10,000 requests at debug level with stdout', { timeout: 300_000 }, () => {
   test('a pipe that nobody reads', () => survive('unread'));
 
+  // row F1 · guards src/telemetry/sink.ts
   test('a terminal that nobody reads', async () => {
     // The master's end is held open and never read.
     const script = 'import os, time\nm, s = os.openpty()\nprint(os.ttyname(s), flush=True)\ntime.sleep(600)';

@@ -179,6 +179,7 @@ describe('a hub with real servers', { timeout: 120_000 }, () => {
   });
 });
 
+// row G3 · guards src/relay/snapshot-file.ts
 test('[B13] after a restart the lists are there at once, from disk, though the server does not answer', {
   timeout: 120_000,
 }, async () => {

@@ -26,6 +26,8 @@ export interface HubOptions {
   readonly key?: string;
   /** Do not wait until it is ready. */
   readonly noWait?: boolean;
+  /** Its soft and hard limit of descriptors. */
+  readonly descriptors?: number;
   /** What its stdout is: default a pipe that is read. */
   readonly stdout?: 'pipe' | 'unread' | number;
 }
@@ -131,15 +133,18 @@ export async function startHub(options: HubOptions): Promise<RunningHub> {
   const key = options.key ?? `mcphub_${randomBytes(32).toString('hex')}`;
   const stdout = options.stdout ?? 'pipe';
   const born = performance.now();
-  const child = spawn(
-    process.execPath,
-    [CLI, 'start', '--config', configFile, '--data-dir', dataDir, '--port', String(port), ...(options.args ?? [])],
-    {
-      cwd: ROOT,
-      stdio: ['ignore', typeof stdout === 'number' ? stdout : 'pipe', 'pipe'],
-      env: { ...cleanEnv(), MCPHUB_BOOTSTRAP_KEY: key, ...options.env },
-    },
-  );
+  const words = [
+    ...[process.execPath, CLI, 'start', '--config', configFile, '--data-dir', dataDir, '--port', String(port)],
+    ...(options.args ?? []),
+  ];
+  // `exec`: the pid stays that of the guard.
+  const limited = ['sh', '-c', `ulimit -n ${options.descriptors}; exec "$@"`, 'sh', ...words];
+  const [program = '', ...args] = options.descriptors === undefined ? words : limited;
+  const child = spawn(program, args, {
+    cwd: ROOT,
+    stdio: ['ignore', typeof stdout === 'number' ? stdout : 'pipe', 'pipe'],
+    env: { ...cleanEnv(), MCPHUB_BOOTSTRAP_KEY: key, ...options.env },
+  });
   const hub = new RunningHub(child, { port, key, dataDir, configFile, keepDir: options.dataDir !== undefined });
   if (stdout === 'pipe') hub.readStdout();
   if (options.noWait) return hub;

@@ -39,6 +39,7 @@ esac
   }
 }
 
+// row B15 · guards src/upstream/child/install-lock.ts
 test('ten servers of one package install it once, in a phase of its own (B15, B16)', async () => {
   using npx = new FakeNpx('sleep 0.4');
   await using first = npx.rig();
@@ -53,6 +54,7 @@ test('ten servers of one package install it once, in a phase of its own (B15, B1
   assert.deepEqual(again.phases, ['start']);
 });
 
+// row B14 · guards src/upstream/child/install.ts
 test('a start that gives up does not end the install; the next one finds it done (B14)', async () => {
   using npx = new FakeNpx('sleep 1.2');
   await using first = npx.rig();

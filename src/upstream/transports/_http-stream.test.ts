@@ -64,6 +64,7 @@ function rig(random = () => 0) {
   return { ...frozen, stream, opened, messages, answer, end, lost: () => lost };
 }
 
+// row A11 · guards src/upstream/transports/_http-stream.ts
 test('A11: a stream that ends at once is opened at most ten times in the first minute, then at most once a minute', () => {
   const one = rig();
   one.stream.open();

@@ -39,6 +39,7 @@ async function faultOf(rig: HttpRig): Promise<HubError> {
   return fault;
 }
 
+// row A2 · guards src/upstream/transports/_http-exchange.ts
 test('A2: a body that trickles shows life but is ended at the wire by abort', async () => {
   await withFault({ trickleMs: 20 }, async (rig, server) => {
     const id = rig.begin('tools/call', callParams('echo', { text: 'x' }));
@@ -68,6 +69,7 @@ test('a stream of comments shows life and gives no message', async () => {
   });
 });
 
+// row A19 · guards src/upstream/transports/_http-answer.ts
 test('A19: redirects are refused by name and never followed', async () => {
   await withFault({ redirectLoop: true }, async (rig, server) => {
     const fault = await faultOf(rig);
@@ -81,6 +83,7 @@ test('A19: redirects are refused by name and never followed', async () => {
   });
 });
 
+// row A20 · guards src/upstream/transports/_http-exchange.ts
 test('A20: of a 50 MB error page 64 KiB are read and 2 KB are quoted', async () => {
   await withFault({ badGatewayBytes: 50 * MiB }, async (rig, server) => {
     const fault = await faultOf(rig);
@@ -180,6 +183,7 @@ test('a JSON-RPC error for this request is the server’s answer, whatever the H
   });
 });
 
+// row A22 · guards src/upstream/transports/_http-exchange.ts
 test('A22: a thousand error answers leave no sockets behind', async () => {
   await withFault({ status: 500 }, async (rig, server) => {
     for (let round = 0; round < 50; round += 1) {
@@ -192,6 +196,7 @@ test('A22: a thousand error answers leave no sockets behind', async () => {
   });
 });
 
+// row A18 · guards src/upstream/transports/_http-exchange.ts
 test('A18: a request that meets a closing socket is sent again only if it may happen twice', async () => {
   await withFault({ resets: 1, faultMethods: ['tools/list', 'tools/call'] }, async (rig, server) => {
     assert.match(await rig.ask('tools/list'), /echo/);

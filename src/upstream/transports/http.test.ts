@@ -22,6 +22,7 @@ async function withServer(
   }
 }
 
+// row A13 · guards src/upstream/transports/http.ts
 test('a handshake gives session and version, a call its reply, and stop ends the session (A13)', async () => {
   await withServer({}, async (rig, server) => {
     await rig.shakeHands();
@@ -109,6 +110,7 @@ test('requests wait for the answer to notifications/initialized, but no longer t
   });
 });
 
+// row A3 · guards src/upstream/transports/_http-exchange.ts
 test('A3: aborted requests are closed at the wire at once and leave nothing open', async () => {
   await withServer({ silent: true }, async (rig, server) => {
     await rig.shakeHands();
@@ -125,6 +127,7 @@ test('A3: aborted requests are closed at the wire at once and leave nothing open
   });
 });
 
+// row A1, A4 · guards src/upstream/transports/http.ts
 test('A1, A4: a hung server takes a bounded number of sockets, refuses what is above, and pings still pass', async () => {
   await withServer(
     { silent: true },
@@ -163,6 +166,7 @@ test('notifications to a server that never answers them are bounded and end by t
   );
 });
 
+// row A21 · guards src/upstream/transports/_http-session.ts
 test('A21: a server that swallows DELETE does not hold up stop', async () => {
   await withServer(
     { swallowDelete: true },
@@ -180,6 +184,7 @@ test('A21: a server that swallows DELETE does not hold up stop', async () => {
   );
 });
 
+// row A9 · guards src/upstream/transports/http.ts
 test('A9: a forgotten session is told once, and after a new handshake calls go on in the new session', async () => {
   for (const forgetWith400 of [false, true]) {
     await withServer({ forgetAfter: 3, forgetWith400, get: 'none' }, async (rig, server) => {

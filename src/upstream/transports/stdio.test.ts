@@ -72,6 +72,7 @@ test('the child sees the allow-list, its own variables and its mark, and none of
   }
 });
 
+// row B1 · guards src/upstream/child/said-lines.ts
 test('a child that floods stderr is never blocked, and what is shown is capped (B1)', async () => {
   await using rig = await started(['stderr-flood', '1024']);
   for (let id = 10; id < 2010; id += 1) {
@@ -95,6 +96,7 @@ test('endless stderr leaves the loop free', async () => {
   assert.ok(pauseMs < 150, `loop stood still for ${pauseMs} ms`);
 });
 
+// row B2 · guards src/upstream/child/stdin-queue.ts
 test('a child that reads nothing is refused more than stdinBytes, then ended and reported once (B2)', async () => {
   await using rig = new Rig(['never-reads-stdin'], { limits: { stdinStuckMs: 1000 } });
   await rig.start();
@@ -123,6 +125,7 @@ test('a child that takes a message larger than stdinBytes piece by piece is not 
   assert.ok(reply.length > 3_000_000);
 });
 
+// row B3 · guards src/upstream/child/child.ts
 test('the exit counts at once although a grandchild holds the pipes (B3)', async () => {
   await using rig = await started(['grandchild']);
   const sleeper = Number(/"text":"(\d+)"/.exec(await rig.tool(2, 'family'))?.[1]);
@@ -137,6 +140,7 @@ test('the exit counts at once although a grandchild holds the pipes (B3)', async
   await until(() => !isAlive(sleeper), 3000, 'the grandchild is dead');
 });
 
+// row B4, B6 · guards src/upstream/child/group.ts, src/upstream/child/sweep.ts
 test('wrappers, group members that ignore SIGTERM and double forks are gone after a stop (B4, B6)', async () => {
   const run = `"${process.execPath}" "${FAULT}"`;
   const wrapped = ['-c', `${run} ignores-sigterm & ${run} family; wait`];
@@ -231,6 +235,7 @@ test('a listener that throws is a fact, not a crash', async () => {
   assert.match(await rig.tool(3, 'echo', { text: 'alive' }), /alive/);
 });
 
+// row B8 · guards src/upstream/child/command.ts
 test('bad commands are told apart and never crash the hub (B8)', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'mcphub-stdio-'));
   try {
@@ -279,6 +284,7 @@ test('a child that closes its stdout and lives on is ended and reported', async 
   assert.match(rig.closed[0]?.message ?? '', /closed its stdout/);
 });
 
+// row B9 · guards src/upstream/child/frames.ts
 test('lines that are no messages are skipped and told once a second (B9)', async () => {
   await using rig = await started(['garbage', '10000000']);
   const pauseMs = await loopPauseMs(async () => {
@@ -291,6 +297,7 @@ test('lines that are no messages are skipped and told once a second (B9)', async
   assert.match(told[0] ?? '', /^stdout: ~~ banner 0\.\d+ no json x+$/);
 });
 
+// row B10 · guards src/upstream/child/frames.ts
 test('a line without end is cut quickly, in bounded memory (B10)', async () => {
   for (const kind of ['zero', 'json']) {
     await using rig = await started(['endless-line', kind]);
@@ -304,6 +311,7 @@ test('a line without end is cut quickly, in bounded memory (B10)', async () => {
   }
 });
 
+// row B11 · guards src/upstream/child/frames.ts
 test('a valid huge line arrives without stopping the loop (B11)', async () => {
   await using rig = await started(['bigline', '9000000']);
   const pauseMs = await loopPauseMs(async () => {
@@ -313,6 +321,7 @@ test('a valid huge line arrives without stopping the loop (B11)', async () => {
   assert.ok(pauseMs < 200, `loop stood still for ${pauseMs} ms`);
 });
 
+// row B12 · guards src/upstream/child/frames.ts
 test('a flood of notifications is taken in small turns (B12)', async () => {
   await using rig = await started(['notifications', '100000']);
   const pauseMs = await loopPauseMs(async () => {
@@ -356,6 +365,7 @@ test('a stop while it starts ends the start', async () => {
   assert.deepEqual(rig.closed, []);
 });
 
+// row B19 · guards src/upstream/child/child.ts
 test('twenty children leave no zombies (B19)', { skip: process.platform !== 'linux' }, async () => {
   const base = new Rig([], { process: { command: 'true', args: [] } });
   const rigs = Array.from({ length: 20 }, () => new Rig([], { share: base, process: { command: 'true', args: [] } }));
