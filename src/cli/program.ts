@@ -17,7 +17,7 @@ export async function runProgram(words: readonly string[]): Promise<number | und
     .showHelpAfterError('(run with --help for what is possible)')
     .showSuggestionAfterError(true)
     .exitOverride();
-  for (const add of [addStart, addBridge, addConfig, addKeys, addServers, addTools, addHub]) add(program);
+  for (const add of [addStart, addBridge, addConfig, addKeys, addServers, addTools, addHub, addChaos]) add(program);
   try {
     await program.parseAsync(words, { from: 'user' });
     return process.exitCode === undefined ? undefined : Number(process.exitCode);
@@ -148,6 +148,19 @@ function addHub(program: Command): void {
   withHub(program.command('reload').description('read the configuration again')).action(async (options) =>
     (await import('./status-commands.ts')).reload(options),
   );
+}
+
+function addChaos(program: Command): void {
+  program
+    .command('chaos')
+    .description('make trouble in a sandbox of your configuration, and see what still answers')
+    .option('-c, --config <file>', 'configuration to copy (default: the one that start would use)')
+    .option('--only <trouble...>', 'only these: hung slow dead garbage huge crash deaf flood stopped log loop')
+    .option('--seconds <n>', 'how long each lasts, at least', '4')
+    .option('--without-servers', 'do not start the servers of the configuration')
+    .option('--json', 'print as JSON')
+    .addHelpText('after', '\nThe hub that you run is not touched. Exit code 1 = a promise was broken.')
+    .action(async (options) => (await import('./chaos/chaos.ts')).chaos(options));
 }
 
 /** Options of every command that talks to a running hub. */
