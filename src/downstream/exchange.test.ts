@@ -30,13 +30,15 @@ function exchangeWith(accept: string | undefined, id = '"k 1"') {
   const limits = limitsFrom({});
   const sessions = createSessions({ kernel, limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
   const rooms = {
+    kernel,
+    limits,
     sessions,
     streams: createStreams({ kernel, limits }),
     tracks: createTracks({ kernel, limits, slot: 1 }),
     questions: createQuestions({ kernel, limits, slot: 1 }),
   };
   const request = fakeRequest(accept === undefined ? {} : { accept });
-  return { exchange: new Exchange(request, response.asResponse(), envelope, rooms), response, kernel, ...rooms };
+  return { exchange: new Exchange(request, response.asResponse(), envelope, rooms), response, ...rooms };
 }
 
 function sessionOf(sessions: Sessions, version = '2025-11-25'): Session {

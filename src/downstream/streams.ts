@@ -10,6 +10,7 @@ import { CappedSlots } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import { sseEvent } from '../protocol/sse.ts';
+import { cutWhenSlow, type SlowReaderParts } from './slow-reader.ts';
 
 const SWEEP_MS = 1000;
 const COMMENT = Buffer.from(':\n\n');
@@ -22,7 +23,7 @@ const HEADERS = {
 
 export class SseStream {
   readonly #response: ServerResponse;
-  readonly #kernel: Kernel;
+  readonly #parts: SlowReaderParts;
   readonly #closed: (reason: string) => void;
   readonly openedMs: number;
   readonly #keepAliveMs: number;
@@ -32,11 +33,11 @@ export class SseStream {
 
   constructor(
     response: ServerResponse,
-    parts: { kernel: Kernel; keepAliveMs: number },
+    parts: SlowReaderParts & { keepAliveMs: number },
     closed: (reason: string) => void,
   ) {
     this.#response = response;
-    this.#kernel = parts.kernel;
+    this.#parts = parts;
     this.#closed = closed;
     this.openedMs = parts.kernel.clock.nowMs();
     this.#writtenMs = this.openedMs;
@@ -73,6 +74,8 @@ export class SseStream {
   close(reason: string): void {
     if (this.#over) return;
     this.#response.end();
+    // It leaves the sweep now; what is queued must leave too.
+    cutWhenSlow(this.#response, this.#parts);
     this.#end(reason);
   }
 
@@ -87,7 +90,7 @@ export class SseStream {
 
   #write(bytes: Buffer): boolean {
     if (this.#over) return false;
-    this.#writtenMs = this.#kernel.clock.nowMs();
+    this.#writtenMs = this.#parts.kernel.clock.nowMs();
     if (!this.#response.write(bytes) && this.#blockedMs < 0) this.#blockedMs = this.#writtenMs;
     return true;
   }
@@ -128,7 +131,7 @@ export function createStreams(parts: { kernel: Kernel; limits: Limits }): Stream
   return {
     open(response, headers, closed) {
       let slot = -1;
-      const stream = new SseStream(response, { kernel, keepAliveMs: limits.streamKeepAliveMs }, (reason) => {
+      const stream = new SseStream(response, { kernel, limits, keepAliveMs: limits.streamKeepAliveMs }, (reason) => {
         streams.free(slot);
         closed(reason);
       });

@@ -49,6 +49,8 @@ export type Fact =
   | { readonly type: 'session-ended'; readonly session: string; readonly reason: string }
   | { readonly type: 'stream-opened'; readonly session: string }
   | { readonly type: 'stream-closed'; readonly session: string; readonly reason: string; readonly ms: number }
+  /** A reader that took nothing of a complete answer; `bytes` were left. */
+  | { readonly type: 'reader-cut'; readonly bytes: number }
   | { readonly type: 'key-accepted'; readonly user: string; readonly keyName: string; readonly keyPrefix: string }
   | { readonly type: 'key-refused'; readonly reason: ErrorCode; readonly address: string }
   | {

@@ -121,6 +121,11 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
     msg: (f) => `stream closed after ${seconds(f.ms)} (${f.reason})`,
     fields: (f) => ({ session: f.session, reason: f.reason, duration_ms: Math.round(f.ms) }),
   },
+  'reader-cut': {
+    level: 'info',
+    msg: (f) => `a client that did not read its answer was cut; ${f.bytes} bytes were left`,
+    fields: (f) => ({ bytes: f.bytes }),
+  },
   'key-accepted': {
     level: 'info',
     msg: (f) => `key accepted: ${f.user}, ${f.keyName}`,

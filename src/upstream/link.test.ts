@@ -121,6 +121,27 @@ test('an outage of ten minutes ends at most 65 s after the server is well again,
   }
 });
 
+// row B17 · guards src/upstream/link.ts
+test('a child that fails its pings fifty times over leaves no life behind but its own', async () => {
+  const rig = await FleetRig.ready({ specs: [scriptedSpec()], random: () => 0.5 });
+  rig.script.pongs = false;
+  for (let minute = 0; minute < 90 && rig.lives.length < 51; minute += 1) await rig.pass(60_000);
+  assert.ok(rig.lives.length >= 51, `${rig.lives.length} lives`);
+  assert.ok(
+    rig.lives.slice(0, -1).every((life) => life.stopped),
+    'every earlier one was stopped',
+  );
+  await rig.close();
+});
+
+// row B18 · guards src/upstream/_rest.ts
+test('an installation that fails is tried again with rests that grow, so that ten minutes hold few of them', async () => {
+  const rig = await FleetRig.ready({ random: () => 0, script: { start: new HubError('upstream-spawn') } });
+  await rig.pass(600_000);
+  assert.ok(rig.lives.length <= 16, `${rig.lives.length} tries`);
+  await rig.close();
+});
+
 // row B7 · guards src/upstream/_rest.ts
 test('a child that dies at once is started at most eight times in any five minutes', async () => {
   // Chance at its worst: the shortest rests.

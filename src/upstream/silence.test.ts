@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { FleetRig, refusalOf, textOf } from '../../test/support/fleet-rig.ts';
 import { settle } from '../../test/support/scripted-transport.ts';
 
-// row A23 · guards src/upstream/_watch.ts
+// row A23 · guards src/upstream/flight.ts
 test('a server that shows no sign of life is declared hung at five seconds, with server, phase, time and setting', async () => {
   const rig = await FleetRig.ready({ script: { pongs: false } });
   const call = rig.call();
@@ -112,7 +112,7 @@ test('a tool whose silence limit is short is asked half-way', async () => {
   await rig.close();
 });
 
-// row A2, C14 · guards src/upstream/_watch.ts
+// row A2, C14 · guards src/upstream/flight.ts
 test('the strict cut and the total end a call whatever signs it shows, each naming its setting', async () => {
   for (const [times, setting] of [
     [{ callTimeoutMs: 7000 }, 'callTimeoutMs'],

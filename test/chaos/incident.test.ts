@@ -80,7 +80,7 @@ describe('70 users, and', { timeout: 300_000 }, () => {
     world.hub.child.stdout?.resume();
   });
 
-  // row A1 · guards src/upstream/_watch.ts
+  // row A1 · guards src/upstream/flight.ts
   test('a remote server freezes', async () => {
     world.web.flags.silent = true;
     await goesOn('remote server frozen', async () => {
@@ -97,7 +97,10 @@ describe('70 users, and', { timeout: 300_000 }, () => {
     const pid = Number(/"text":"(\d+)"/.exec((await someCalls('hung_pid', {}))[0]?.text ?? '')?.[1]);
     tryKill(pid, 'SIGSTOP');
     await goesOn('child hung', async () => {
-      for (const { text } of await someCalls('hung_echo', { text: 'x' })) assert.match(text, /"error"|"isError":true/);
+      const answers = await someCalls('hung_echo', { text: 'x' });
+      for (const { text } of answers) assert.match(text, /"error"|"isError":true/);
+      const value = Math.max(...answers.map(({ ms }) => ms));
+      measured({ promise: 'P3', what: 'a call to a hung child ends after', value, unit: 'ms', strict: 5250, ci: 8000 });
     });
     tryKill(pid, 'SIGCONT');
   });

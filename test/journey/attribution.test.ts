@@ -167,6 +167,7 @@ async function run(hubs: number, calls: number): Promise<void> {
   }
 }
 
+// row C16 · guards src/upstream/correlate.ts
 test(
   `five clients with the same ids and tokens, ${CALLS} calls to shared servers: each gets its own bytes`,
   {

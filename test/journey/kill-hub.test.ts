@@ -141,6 +141,8 @@ describe('kill -9 under load', { timeout: 600_000 }, () => {
     ['SIGKILL', 'dead'],
     ['SIGSTOP', 'stopped'],
   ] as const) {
+    // What a slow statement or a locked store would be to a hub that waited for it.
+    // row E7 · guards src/relay/relay-client.ts
     test(`control ${what}: no call fails`, async () => {
       await using hub = await startHub({ config: CONFIG, env: ENV });
       await warm(hub);

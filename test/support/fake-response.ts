@@ -13,6 +13,7 @@ export class FakeResponse extends EventEmitter {
   /** False = `write` says that the buffer is full. */
   takes = true;
   writableLength = 0;
+  writableFinished = false;
   readonly writes: string[] = []; // bounded by: one test
 
   get text(): string {

@@ -80,9 +80,11 @@ function spoilShape(state: State, response: ServerResponse, message: Message): b
 function pour(state: State, response: ServerResponse, head: string, fill: string, bytes: number, tail: string): void {
   const chunk = Buffer.from(fill.repeat(64 * 1024));
   let left = bytes;
+  const stallAt = bytes - (state.flags.stallAfterBytes ?? bytes);
   response.write(head);
   const more = (): void => {
     while (left > 0 && !response.destroyed) {
+      if (left <= stallAt) return;
       const part = left >= chunk.length ? chunk : chunk.subarray(0, left);
       left -= part.length;
       state.seen.bytes += part.length;

@@ -6,6 +6,8 @@ import type { ServerResponse } from 'node:http';
 export interface FaultHttpFlags {
   /** 0 or absent = a free port. */
   port?: number;
+  /** Default 127.0.0.1. */
+  host?: string;
   /** How requests are answered; default json. */
   answer?: 'json' | 'sse';
   /** false = never gives a session id. */
@@ -32,6 +34,8 @@ export interface FaultHttpFlags {
   rpcErrorStatus?: number;
   /** A result of so many bytes (300 MiB: 314572800), written as fast as it is read. */
   hugeBytes?: number;
+  /** Of `hugeBytes`: after so many it goes silent and keeps the connection. */
+  stallAfterBytes?: number;
   /** 200 application/json that is not JSON. */
   garbage?: boolean;
   /** 200 text/html. */

@@ -46,7 +46,7 @@ export async function startFaultHttp(flags: FaultHttpFlags = {}): Promise<FaultH
       state.seen.socketsOpen -= 1;
     });
   });
-  await listen(server, flags.port ?? 0);
+  await listen(server, flags.port ?? 0, flags.host ?? '127.0.0.1');
   const port = (server.address() as AddressInfo).port;
   return {
     url: `http://127.0.0.1:${port}/mcp`,
@@ -62,10 +62,10 @@ export async function startFaultHttp(flags: FaultHttpFlags = {}): Promise<FaultH
   };
 }
 
-function listen(server: Server, port: number): Promise<void> {
+function listen(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, '127.0.0.1', () => resolve());
+    server.listen(port, host, () => resolve());
   });
 }
 
