@@ -48,6 +48,14 @@ export class Pieces {
     return Buffer.concat([...pieces, last], length + last.length);
   }
 
+  /** Empty afterwards, without putting anything together: what is too large must not be copied once more. */
+  drop(): void {
+    this.#pieces = [];
+    this.#page = undefined;
+    this.#used = 0;
+    this.#length = 0;
+  }
+
   #closePage(): void {
     if (!this.#page) return;
     const full = this.#page.subarray(0, this.#used);

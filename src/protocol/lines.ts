@@ -64,7 +64,7 @@ export class LineSplitter {
   #giveUp(): undefined {
     this.#overlong = true;
     this.#chunks = [];
-    this.#unfinished.take();
+    this.#unfinished.drop();
     this.#heldBytes = 0;
     return undefined;
   }

@@ -1,6 +1,7 @@
 /**
  * A child's turn to start: at most so many start at once, in the order in which they came.
- * Promises: given back when the start is over, whatever came of it; a child whose package is being installed lets others go first.
+ * Promises: given back when the start is over, whatever came of it; a child whose package is being installed lets others go first,
+ * and stands in the row again when it is installed.
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
@@ -16,7 +17,8 @@ export class StartTurn implements Disposable {
   readonly #gate: Bulkhead;
   #waiting: Deadline | undefined;
   #permit: Disposable | undefined;
-  #installing = false;
+  #isInstalling = false;
+  #comeAgain: (() => Promise<void>) | undefined;
   #over = false;
 
   constructor(gate: Bulkhead) {
@@ -25,6 +27,7 @@ export class StartTurn implements Disposable {
 
   /** Settles when it is this one's turn. Rejects with HubError `server-starting` when it never is, or when the turn was given up. */
   async come(kernel: Kernel, owner: string): Promise<void> {
+    this.#comeAgain = () => this.come(kernel, owner);
     using deadline = kernel.deadline(TURN_MS);
     this.#waiting = deadline;
     const permit = await this.#gate.enter(deadline, owner);
@@ -35,15 +38,16 @@ export class StartTurn implements Disposable {
     else this.#permit = permit;
   }
 
-  /** An install takes minutes and has a row of its own; what comes after it takes a place if there is one. */
-  step(phase: LinkPhase): void {
+  /** An install takes minutes and has a row of its own; the promise settles when the start that follows has its turn. */
+  step(phase: LinkPhase): Promise<void> | undefined {
     if (phase === 'install') {
-      this.#installing = true;
+      this.#isInstalling = true;
       this.#permit?.[Symbol.dispose]();
-    } else if (this.#installing && !this.#over) {
-      this.#installing = false;
-      this.#permit = this.#gate.tryEnter();
+      return undefined;
     }
+    if (!this.#isInstalling || this.#over) return undefined;
+    this.#isInstalling = false;
+    return this.#comeAgain?.();
   }
 
   /** Leaves the row, or gives the turn back. */

@@ -29,7 +29,7 @@ export interface ConnectionParts {
   readonly spec: ServerSpec;
   readonly version: string;
   readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
-  readonly phase: (phase: LinkPhase) => void;
+  readonly phase: (phase: LinkPhase) => void | Promise<void>;
   readonly raise: (silenceMs: number) => void;
   readonly listChanged: () => void;
   /** Who is on the client side. */
@@ -120,7 +120,7 @@ export class Connection {
       await kernel.waits.for(this.transport.start(own), { label, owner: spec.slug, deadline: own });
       using shake = own.sooner(isLocal(spec) ? startBudgetMs : limits.handshakeMs);
       const hello = await this.#shakeHands(shake);
-      this.#enter('list');
+      void this.#enter('list');
       using list = kernel.deadline(limits.listMs * limits.listPages);
       this.#opening = list;
       return { hello, lists: await this.list(hello, list, BESIDE_MS) };
@@ -199,7 +199,7 @@ export class Connection {
   }
 
   async #shakeHands(deadline: Deadline): Promise<ServerHello> {
-    this.#enter('handshake');
+    void this.#enter('handshake');
     const { spec, version } = this.#parts;
     const { correlator, transport } = this;
     const setting = phaseSetting('handshake', isLocal(spec));
@@ -207,9 +207,9 @@ export class Connection {
     return shakeHands({ server: spec.slug, correlator, transport, version, setting, capabilityBits }, deadline);
   }
 
-  #enter(phase: LinkPhase): void {
+  #enter(phase: LinkPhase): void | Promise<void> {
     this.#phase = phase;
-    this.#parts.phase(phase);
+    return this.#parts.phase(phase);
   }
 
   #events(): TransportEvents {

@@ -108,15 +108,22 @@ test('at most so many children start at once; one that installs lets the next go
   await settle();
   const started = () => rig.lives.filter((life) => life.started).length;
   assert.equal(started(), 4);
-  rig.lives[0]?.events.phase('install');
+  void rig.lives[0]?.events.phase('install');
   await settle();
   assert.equal(started(), 5);
-  // Its install is done: there is no place, and it starts all the same.
-  rig.lives[0]?.events.phase('start');
-  rig.lives[1]?.reply(rig.lives[1]?.last('initialize').id, rig.lives[1]?.helloResult() ?? {});
+  // Its install is done: it stands in the row again, behind the sixth.
+  let hasTurn = false;
+  const turn = Promise.resolve(rig.lives[0]?.events.phase('start')).then(() => {
+    hasTurn = true;
+  });
+  const answered = (at: number) =>
+    rig.lives[at]?.reply(rig.lives[at]?.last('initialize').id, rig.lives[at]?.helloResult() ?? {});
+  answered(1);
   await settle();
-  assert.equal(started(), 6);
-  for (const life of rig.lives) if (life !== rig.lives[1]) life.reply(life.last('initialize').id, life.helloResult());
+  assert.deepEqual([started(), hasTurn], [6, false]);
+  answered(2);
+  await turn;
+  for (const at of [0, 3, 4, 5]) answered(at);
   await settle();
   assert.deepEqual(
     specs.map(({ slug }) => rig.state(slug)),

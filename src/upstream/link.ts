@@ -257,10 +257,11 @@ export class Link {
     this.#parts.ready();
   }
 
-  #phaseEntered(phase: LinkPhase): void {
-    if (this.#parts.kind === 'local') this.#turn?.step(phase);
+  #phaseEntered(phase: LinkPhase): Promise<void> | undefined {
+    const turn = this.#parts.kind === 'local' ? this.#turn?.step(phase) : undefined;
     this.#standing.step(phase);
     this.#parts.kernel.bus.publish({ type: 'server-phase-entered', server: this.#spec.slug, phase });
+    return turn;
   }
 
   async #listAgain(connection: Connection): Promise<void> {

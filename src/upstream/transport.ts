@@ -18,8 +18,8 @@ export interface TransportEvents {
   failed(id: number, fault: HubError): void;
   /** A sign of life: bytes for exchange `id`, or of the server as a whole (stderr, CPU) when undefined. */
   alive(id: number | undefined): void;
-  /** Start has entered a phase (install, start, connect). */
-  phase(phase: LinkPhase): void;
+  /** Start has entered a phase (install, start, connect); a promise = wait for it before you go on: others have their turn first. */
+  phase(phase: LinkPhase): void | Promise<void>;
   /** The server forgot our session (HTTP 404 to a session id): the link initializes once more. `id` = the request that met it, not executed. */
   sessionLost(id: number | undefined): void;
   /** The whole transport is gone (process exit, stream end). Comes once. */

@@ -73,7 +73,7 @@ export async function httpRig(url: string, options: HttpRigOptions = {}): Promis
         take(id)?.reject(fault);
       },
       alive: (id) => told.push({ kind: 'alive', id, text: '' }),
-      phase: (phase) => told.push({ kind: 'phase', id: undefined, text: phase }),
+      phase: (phase) => void told.push({ kind: 'phase', id: undefined, text: phase }),
       sessionLost(id) {
         const entry: Told = { kind: 'lost', id, text: '' };
         told.push(entry);

@@ -56,7 +56,7 @@ export class ScriptedTransport implements Transport {
 
   async start(): Promise<void> {
     this.started = true;
-    for (const phase of this.script.phases) this.events.phase(phase);
+    for (const phase of this.script.phases) void this.events.phase(phase);
     if (this.script.start === 'hangs') await new Promise<void>(() => {});
     if (this.script.start instanceof HubError) throw this.script.start;
   }

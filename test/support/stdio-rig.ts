@@ -81,7 +81,7 @@ export class Rig {
         alive: () => {
           this.lifeSigns += 1;
         },
-        phase: (phase) => this.phases.push(phase),
+        phase: (phase) => void this.phases.push(phase),
         sessionLost: () => {},
         closed: (fault) => this.closed.push(fault),
         said: (line) => this.said.push(line),

@@ -16,7 +16,7 @@ export interface LaunchedEvents {
   said(line: string): void;
   /** It wrote something. */
   alive(): void;
-  phase(phase: LinkPhase): void;
+  phase(phase: LinkPhase): void | Promise<void>;
   /** Its process ended after `start` had succeeded. Once; not after `stop`. */
   exited(fault: HubError): void;
 }

@@ -36,7 +36,7 @@ export interface ChildGround {
 export interface PrepareSteps {
   readonly stdin: 'pipe' | 'ignore';
   readonly stdout: 'frames' | 'text';
-  readonly phase: (phase: LinkPhase) => void;
+  readonly phase: (phase: LinkPhase) => void | Promise<void>;
   readonly said: (line: string) => void;
 }
 
@@ -62,13 +62,15 @@ export async function prepareChild(
     await installFirst(
       {
         ...{ kernel, owner, plan: install, file, cwd, env, lifeline, budgetMs, lock: ground.installLock },
-        begun: () => steps.phase('install'),
+        begun: () => void steps.phase('install'),
         said: steps.said,
       },
       deadline,
     );
   }
-  steps.phase('start');
+  // After an install the others' starts come first: packages that install at once would start as a herd (B13).
+  const turn = steps.phase('start');
+  if (turn instanceof Promise) await kernel.waits.for(turn, { label: 'upstream-start', owner, deadline });
   const plan: ChildPlan = {
     ...{ kernel, limits, owner, mark, file, cwd, env, lifeline, label: 'upstream-start', args: ground.process.args },
     ...{ stdin: steps.stdin, stdout: steps.stdout },

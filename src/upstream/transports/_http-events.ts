@@ -12,12 +12,13 @@ export function guardedEvents(
   server: string,
   isStopped: () => boolean,
 ): TransportEvents {
-  const guard = (run: () => void): void => {
-    if (isStopped()) return;
+  const guard = <T>(run: () => T): T | undefined => {
+    if (isStopped()) return undefined;
     try {
-      run();
+      return run();
     } catch (fault) {
       kernel.bus.publish({ type: 'task-faulted', task: `events of ${server}`, fault });
+      return undefined;
     }
   };
   return {

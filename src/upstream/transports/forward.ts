@@ -58,7 +58,7 @@ class ForwardTransport implements Transport {
 
   async start(): Promise<void> {
     // Whether the home hub is there shows in the handshake, which comes at once.
-    this.#events.phase('connect');
+    void this.#events.phase('connect');
   }
 
   send(frame: Buffer, id: number | undefined): Outcome<void> {

@@ -102,7 +102,7 @@ class HttpTransport implements Transport, ExchangeHost {
     const { http, launched, egress } = this.#options;
     let address = http.url;
     if (launched) {
-      this.events.phase('start');
+      void this.events.phase('start');
       const owner = this.server;
       const { port } = await this.kernel.waits.for(launched.start(deadline), {
         label: 'upstream-start',
@@ -111,7 +111,7 @@ class HttpTransport implements Transport, ExchangeHost {
       });
       address = address.replace(PORT_IN_URL, String(port));
     }
-    this.events.phase('connect');
+    void this.events.phase('connect');
     this.#wire = openWire(egress, this.limits, { server: this.server, http, address });
     if (launched) await untilListening(this.kernel, this.#wire.pool, this.server, deadline);
   }

@@ -92,7 +92,7 @@ class SseTransport implements Transport, SsePostHost {
 
   async start(deadline: Deadline): Promise<void> {
     const { sse, egress } = this.#options;
-    this.events.phase('connect');
+    void this.events.phase('connect');
     const url = URL.parse(sse.url);
     if (url === null)
       throw new HubError('config-invalid', {

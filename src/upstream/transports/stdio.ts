@@ -59,7 +59,12 @@ class StdioTransport implements Transport {
     this.#starting = own;
     const { plan, installKey } = await prepareChild(
       this.#options,
-      { stdin: 'pipe', stdout: 'frames', phase: (phase) => this.#over || events.phase(phase), said: events.said },
+      {
+        stdin: 'pipe',
+        stdout: 'frames',
+        phase: (phase) => (this.#over ? undefined : events.phase(phase)),
+        said: events.said,
+      },
       own,
     );
     this.#installKey = installKey;
