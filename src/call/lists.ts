@@ -61,6 +61,13 @@ function replyOf({ open, noun, json }: List, call: Call, rooms: LineRooms): Repl
   return { kind: 'result', json: Buffer.concat([open, json(view), meta]) };
 }
 
+const SHOWN = {
+  tools: 'toolCount',
+  prompts: 'promptCount',
+  resources: 'resourceCount',
+  templates: 'templateCount',
+} as const;
+
 /** How one server stands, and how many rows of this list it has. */
 type ServerOutcome = { readonly state: string; readonly stale?: true; readonly cause?: string } & {
   readonly [noun in List['noun']]?: number;
@@ -70,14 +77,17 @@ function outcomes(servers: readonly string[], noun: List['noun'], rooms: LineRoo
   const result: Record<string, ServerOutcome> = {};
   for (const server of servers) {
     const status = rooms.fleet.status(server);
-    result[server] = status ? outcomeOf(status, noun) : { state: 'idle', [noun]: 0 };
+    // A hub that has just started knows them from disk, while the link has not read any.
+    const known = rooms.catalog.viewOfServer(server)?.[SHOWN[noun]] ?? 0;
+    result[server] = status ? outcomeOf(status, noun, known) : { state: 'idle', [noun]: known };
   }
   return result;
 }
 
-function outcomeOf(status: ServerStatus, noun: List['noun']): ServerOutcome {
-  const { state, cause, [noun]: count } = status;
-  if (state === 'ready') return { state, [noun]: count };
+function outcomeOf(status: ServerStatus, noun: List['noun'], known: number): ServerOutcome {
+  const { state, cause } = status;
+  if (state === 'ready') return { state, [noun]: status[noun] };
+  const count = Math.max(status[noun], known);
   return {
     state,
     [noun]: count,
