@@ -11,6 +11,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { scaled } from '../../test/support/measured.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createKernel } from '../kernel/kernel.ts';
 import { addKey, listKeys } from './keys.ts';
@@ -59,7 +60,7 @@ if (mode === 'write') await writeForEver();
 else {
   // Two tests of about half a second a kill.
   // row E9 · guards src/store/_sqlite.ts
-  test('kill -9 at random moments loses no acknowledged key', () => surviveKills(8));
+  test('kill -9 at random moments loses no acknowledged key', () => surviveKills(scaled({ ci: 18, long: 200 })));
   test('the database opens after each kill -9 and takes new keys', () => surviveKills(7));
 }
 
