@@ -3,6 +3,7 @@
  * Does not: read the file; control does, while the first hub loads, and the guard ends with 78 and all errors when it cannot work.
  */
 import { join } from 'node:path';
+import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
 import { findConfigFile } from '../config/config-file.ts';
 import { type LimitName, limitsFrom } from '../config/limits.ts';
@@ -42,7 +43,8 @@ export async function start(options: StartOptions): Promise<void> {
     ),
     limits: limitsFrom({ ...envLimits(env), ...flags }),
     env,
-    terminal: process.stdout.isTTY === true,
+    // Not process.stdout: to look at it sets the flags of a pipe that others share.
+    terminal: isatty(1),
     version: VERSION,
   });
   process.exit();

@@ -8,6 +8,7 @@ import type { Limits } from '../config/limits.ts';
 import { CappedCount } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { Refusal } from '../kernel/outcome.ts';
+import { pour } from './_pour.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
 
 const AT_ONCE = 64;
@@ -86,7 +87,7 @@ export function createForward(parts: {
           answer.statusCode ?? 502,
           Object.fromEntries(Object.entries(answer.headers).filter(([name]) => !HOP_HEADERS.has(name))),
         );
-        answer.pipe(response);
+        pour(answer, response);
         answer.on('error', () => response.destroy());
       });
       upstream.on('error', () => {
@@ -97,7 +98,7 @@ export function createForward(parts: {
       upstream.on('close', finish);
       response.on('close', () => upstream.destroy());
       deadline.onEnd(() => upstream.destroy(new Error('control did not answer in time')));
-      request.pipe(upstream);
+      pour(request, upstream);
     },
   };
 }

@@ -9,6 +9,7 @@ import { type ClientRequest, request as httpRequest, type IncomingMessage, type 
 import type { Limits } from '../config/limits.ts';
 import { CappedCount } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { pour } from './_pour.ts';
 
 /** Says that a request comes from a sibling. A client that sends it is served where it landed. */
 export const HOP_HEADER = 'x-mcphub-hop';
@@ -113,7 +114,7 @@ function passOn(answer: IncomingMessage, response: ServerResponse, onward: Clien
   );
   response.writeHead(answer.statusCode ?? 502, Object.fromEntries(headers));
   answer.on('error', () => response.destroy());
-  answer.pipe(response);
+  pour(answer, response);
 }
 
 function headersOf(request: IncomingMessage, body: Buffer | undefined): Record<string, string | string[]> {

@@ -312,7 +312,7 @@ describe('servers of one hub', { timeout: 400_000 }, () => {
 
 // row F2 · guards src/kernel/guard-wire.ts
 test('a regular expression that backtracks for ever takes milliseconds in a hub', () => {
-  const evil = 'console.log(/^(([a-z])+.)+[A-Z]([a-z])+$/.test("a".repeat(34)))';
+  const evil = 'console.log(/^(a+)+$/.test("a".repeat(40) + "!"))';
   const bornMs = performance.now();
   const { stdout } = spawnSync(process.execPath, [...HUB_FLAGS, '-e', evil], { encoding: 'utf8', timeout: 20_000 });
   assert.equal(stdout.trim(), 'false');

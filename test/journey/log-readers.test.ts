@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { type RunningHub, startHub, until } from '../support/hub.ts';
 import { Client, isResult, slowness, stdioServer } from '../support/load.ts';
+import { LogPipe } from '../support/log-pipe.ts';
 
 const REQUESTS = 10_000;
 const AT_ONCE = 20;
@@ -45,7 +46,7 @@ function rssBytes(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024;
 }
 
-async function survive(stdout: 'unread' | number): Promise<void> {
+async function survive(stdout: number): Promise<void> {
   await using hub = await startHub({ config: CONFIG, stdout, env: ENV });
   const warm = new Client(hub);
   await until(async () => isResult(await warm.call('one_echo')), 60_000, 'the server');
@@ -67,9 +68,12 @@ async function survive(stdout: 'unread' | number): Promise<void> {
 }
 
 describe('10,000 requests at debug level with stdout', { timeout: 300_000 }, () => {
-  test('a pipe that nobody reads', () => survive('unread'));
+  // row F1 · guards src/telemetry/_sink-ends.ts
+  test('a pipe that nobody reads', async () => {
+    using pipe = new LogPipe();
+    await survive(pipe.fd);
+  });
 
-  // row F1 · guards src/telemetry/sink.ts
   test('a terminal that nobody reads', async () => {
     // The master's end is held open and never read.
     const script = 'import os, time\nm, s = os.openpty()\nprint(os.ttyname(s), flush=True)\ntime.sleep(600)';

@@ -29,7 +29,7 @@ export interface HubOptions {
   /** Its soft and hard limit of descriptors. */
   readonly descriptors?: number;
   /** What its stdout is: default a pipe that is read. */
-  readonly stdout?: 'pipe' | 'unread' | number;
+  readonly stdout?: 'pipe' | number;
 }
 
 export class RunningHub implements AsyncDisposable {
