@@ -2,7 +2,8 @@
  * `npm run chaos`: the proof that nothing hangs the hub.
  * Usage: npm run chaos                    all tests that prove a row of the catalogue, and the short soak
  *        npm run chaos -- --tier ci       what CI runs as its phase `chaos`
- *        npm run chaos -- --tier long     with the strict figures; goes on where it was stopped (--fresh: from the beginning); writes a report
+ *        npm run chaos -- --tier long     with the strict figures; goes on where it was stopped (--fresh: from the beginning; --keep: what
+ *                                         passed at earlier commits counts too; names: only these files); writes a report
  *        npm run chaos -- --prove [name]  takes protections away one by one, in a copy, and shows that their tests turn red
  * Promises: ends by itself; exit code 1 when something failed.
  */
@@ -26,7 +27,10 @@ function runTests(files: readonly string[]): number {
 }
 
 const { values, positionals } = parseArgs({
-  options: { tier: { type: 'string', default: 'all' }, prove: { type: 'boolean' }, fresh: { type: 'boolean' } },
+  options: {
+    ...{ tier: { type: 'string', default: 'all' }, prove: { type: 'boolean', default: false } },
+    ...{ fresh: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false } },
+  },
   allowPositionals: true,
 });
 const CHAOS = [...globSync('test/chaos/*.test.ts').sort(), 'test/soak/soak.test.ts'];
@@ -34,7 +38,8 @@ ensureSystem();
 if (values.prove) process.exitCode = await prove(positionals);
 else if (values.tier === 'ci') process.exitCode = runTests(CHAOS);
 else if (values.tier === 'all') process.exitCode = runTests([...filesWithRows(), ...CHAOS]);
-else if (values.tier === 'long') process.exitCode = longTier(CHAOS, values.fresh === true);
+else if (values.tier === 'long')
+  process.exitCode = longTier(CHAOS, { fresh: values.fresh, keep: values.keep, only: positionals });
 else {
   console.error(`There is no tier "${values.tier}"; there are: ci, all (the default), long.`);
   process.exitCode = 2;

@@ -1,7 +1,7 @@
 /**
  * The long tier: every chaos test with the strict figures, one file after the other, and a dated report of what was measured.
- * Promises: what passed is not run again after a stop (state in `.chaos/`, per commit); a file that failed is; the report tells every figure,
- * also those that missed, and which files have not run.
+ * Promises: what passed at this commit is not run again after a stop (state in `.chaos/`); a file that failed is; the report tells every
+ * figure, also those that missed, which files have not run, and at which commit each has.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,6 +14,7 @@ const STATE_DIR = join(ROOT, '.chaos');
 const FILE_MINUTES = 75;
 
 interface Ran {
+  readonly commit: string;
   readonly ok: boolean;
   readonly seconds: number;
   readonly figures: readonly Measured[];
@@ -21,31 +22,39 @@ interface Ran {
 
 type Measured = Figure & { readonly passed: boolean };
 
-interface State {
-  readonly commit: string;
-  readonly files: Record<string, Ran>;
+type State = Record<string, Ran>;
+
+export interface LongOptions {
+  /** Nothing that ran before counts. */
+  readonly fresh: boolean;
+  /** What passed at earlier commits counts too. */
+  readonly keep: boolean;
+  /** Parts of names of the files to run now; none = all. */
+  readonly only: readonly string[];
 }
 
-export function longTier(files: readonly string[], fresh: boolean): number {
+export function longTier(files: readonly string[], { fresh, keep, only }: LongOptions): number {
   mkdirSync(STATE_DIR, { recursive: true });
   const commit = git('rev-parse', '--short=12', 'HEAD');
-  const path = join(STATE_DIR, `long-${commit}.json`);
+  const path = join(STATE_DIR, 'long.json');
   if (fresh) rmSync(path, { force: true });
-  const state: State = existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as State) : { commit, files: {} };
-  for (const file of files) {
-    if (state.files[file]?.ok) {
+  const state: State = existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as State) : {};
+  const wanted = files.filter((file) => only.length === 0 || only.some((part) => file.includes(part)));
+  for (const file of wanted) {
+    const before = state[file];
+    if (before?.ok && (keep || before.commit === commit)) {
       console.log(`done before: ${file}`);
       continue;
     }
-    state.files[file] = runOne(file);
+    state[file] = runOne(file, commit);
     writeFileSync(path, JSON.stringify(state, null, 2));
     writeReport(state, files);
   }
   writeReport(state, files);
-  return files.every((file) => state.files[file]?.ok) ? 0 : 1;
+  return wanted.every((file) => state[file]?.ok) ? 0 : 1;
 }
 
-function runOne(file: string): Ran {
+function runOne(file: string, commit: string): Ran {
   const record = join(STATE_DIR, 'measured.jsonl');
   rmSync(record, { force: true });
   const born = performance.now();
@@ -55,7 +64,7 @@ function runOne(file: string): Ran {
   const { status } = spawnSync(process.execPath, args, { cwd: ROOT, env, stdio: 'inherit', timeout });
   const lines = existsSync(record) ? readFileSync(record, 'utf8').trim().split('\n') : [];
   const figures = lines.filter((line) => line !== '').map((line) => JSON.parse(line) as Measured);
-  return { ok: status === 0, seconds: Math.round((performance.now() - born) / 1000), figures };
+  return { commit, ok: status === 0, seconds: Math.round((performance.now() - born) / 1000), figures };
 }
 
 function writeReport(state: State, files: readonly string[]): void {
@@ -66,7 +75,7 @@ function writeReport(state: State, files: readonly string[]): void {
 
 /** Markdown: figures by promise, then the files with their times. */
 export function reportOf(state: State, files: readonly string[]): string {
-  const figures = files.flatMap((file) => state.files[file]?.figures ?? []);
+  const figures = files.flatMap((file) => state[file]?.figures ?? []);
   const rows = figures
     .toSorted((a, b) => Number(a.promise.slice(1)) - Number(b.promise.slice(1)))
     .map(({ promise, what, value, unit, strict, passed }) => {
@@ -74,22 +83,23 @@ export function reportOf(state: State, files: readonly string[]): string {
       return `| ${promise} | ${what} | ${shown} ${unit} | ${strict} ${unit} | ${passed ? 'pass' : '**missed**'} |`;
     });
   const ran = files.map((file) => {
-    const one = state.files[file];
+    const one = state[file];
     const how = one === undefined ? 'not run' : one.ok ? 'passed' : '**failed**';
-    return `| ${file.replace(/^test\//, '')} | ${how} | ${one === undefined ? '' : `${one.seconds} s`} |`;
+    const [took, commit] = one === undefined ? ['', ''] : [`${one.seconds} s`, one.commit];
+    return `| ${file.replace(/^test\//, '')} | ${how} | ${took} | ${commit} |`;
   });
   return [
     `# Long tier, ${new Date().toISOString().slice(0, 10)}`,
     '',
-    `Commit ${state.commit}, Node ${process.version}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB. Written by`,
+    `Node ${process.version}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB. Written by`,
     '`npm run chaos -- --tier long`. The gate is the strict figure of the promise.',
     '',
     '| promise | what | measured | gate | |',
     '|---|---|---|---|---|',
     ...rows,
     '',
-    '| file | outcome | took |',
-    '|---|---|---|',
+    '| file | outcome | took | commit |',
+    '|---|---|---|---|',
     ...ran,
     '',
   ].join('\n');
