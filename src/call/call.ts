@@ -9,6 +9,7 @@ import type { Deadline } from '../kernel/deadline.ts';
 import type { Principal } from '../kernel/principal.ts';
 import type { Snapshot } from '../kernel/snapshot.ts';
 import type { BackChannel } from '../protocol/back-channel.ts';
+import type { Claim } from '../protocol/era-2026/claim.ts';
 import type { Envelope } from '../protocol/message.ts';
 import type { Session } from '../session/sessions.ts';
 
@@ -28,6 +29,8 @@ export interface Incoming {
   readonly envelope: Envelope;
   readonly visit: Visit;
   readonly back: BackChannel;
+  /** What a message of the stateless era says about its client; undefined = one of the 2025 dates. */
+  readonly claim?: Claim | undefined;
   /** The session of this message has been found, before anything is done with it. */
   onSession?(session: Session): void;
   /** Calls `listener` once if the client's connection goes away before the answer. */

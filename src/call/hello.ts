@@ -5,6 +5,7 @@
 import { viewKey } from '../auth/access.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import { initializeResult, readInitialize } from '../protocol/era-2025/initialize.ts';
+import { discoverResult } from '../protocol/era-2026/results.ts';
 import type { Call, Reply } from './call.ts';
 import type { LineRooms } from './rooms.ts';
 
@@ -19,6 +20,8 @@ export function answerHello(call: Call, rooms: LineRooms): Outcome<Reply> | unde
   switch (call.envelope.method) {
     case 'initialize':
       return initialize(call, rooms);
+    case 'server/discover':
+      return discover(call, rooms);
     case 'ping':
       return { kind: 'result', json: EMPTY };
     case 'offerings/list':
@@ -74,6 +77,18 @@ function initialize(call: Call, rooms: LineRooms): Outcome<Reply> {
     serverVersion: rooms.version,
   });
   return { kind: 'result', json, session };
+}
+
+/** The stateless era's greeting. A client of the 2025 dates that asks for it is told that there is no such method, as it expects. */
+function discover(call: Call, rooms: LineRooms): Outcome<Reply> | undefined {
+  if (!call.incoming.claim) return undefined;
+  const json = discoverResult({
+    capabilities: CAPABILITIES,
+    instructions: instructionsOf(call),
+    serverName: 'mcphub',
+    serverVersion: rooms.version,
+  });
+  return { kind: 'result', json };
 }
 
 /** The servers' own instructions, each under its name. */

@@ -9,6 +9,8 @@ import { HubError } from '../kernel/errors.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { LOCAL_PRINCIPAL, type Principal } from '../kernel/principal.ts';
 import type { Snapshot } from '../kernel/snapshot.ts';
+import type { Claim } from '../protocol/era-2026/claim.ts';
+import type { Envelope } from '../protocol/message.ts';
 import { methodRow } from '../protocol/methods.ts';
 import type { Session } from '../session/sessions.ts';
 import type { Call, Incoming, Reply, Visit } from './call.ts';
@@ -17,6 +19,7 @@ import { createCompletion } from './completion.ts';
 import { createFirstCatalog } from './first-catalog.ts';
 import { createFirstListing } from './first-listing.ts';
 import { answerHello } from './hello.ts';
+import { type Listening, listen } from './listen.ts';
 import { answerList } from './lists.ts';
 import { createPromptGet } from './prompt.ts';
 import { record } from './record.ts';
@@ -24,6 +27,7 @@ import { createResourceRead } from './resource.ts';
 import type { LineRooms } from './rooms.ts';
 import { createRoutedCall } from './routed.ts';
 import { setLevel } from './set-level.ts';
+import { answerStateless } from './stateless.ts';
 import { createSubscribe } from './subscribe.ts';
 import { createToolCall } from './tool.ts';
 import { viewIn } from './view-in.ts';
@@ -48,6 +52,8 @@ export interface Line {
   /** Who this is and what they may see: for streams and DELETE, which are not calls. */
   identify(visit: Visit): Outcome<Caller>;
   findSession(visit: Visit, caller: Caller): Outcome<Session | undefined>;
+  /** subscriptions/listen: no call, but a stream. */
+  listen(envelope: Envelope, claim: Claim, caller: Caller): Outcome<Listening>;
 }
 
 export function createLine(rooms: LineRooms): Line {
@@ -109,8 +115,9 @@ export function createLine(rooms: LineRooms): Line {
     const startMs = kernel.clock.nowMs();
     const caller = identify(incoming.visit);
     if (isRefusal(caller)) return caller;
-    // An initialize with an old id starts anew: clients do that after a restart.
-    const session = incoming.envelope.method === 'initialize' ? undefined : findSession(incoming.visit, caller);
+    // An initialize with an old id starts anew: clients do that after a restart. The stateless era has no sessions, whatever is sent.
+    const isSessionless = incoming.claim !== undefined || incoming.envelope.method === 'initialize';
+    const session = isSessionless ? undefined : findSession(incoming.visit, caller);
     if (isRefusal(session)) return session;
     if (session) incoming.onSession?.(session);
     const permit = rooms.admission.enter(caller.principal, incoming.envelope.method);
@@ -129,7 +136,7 @@ export function createLine(rooms: LineRooms): Line {
       incoming,
       ...caller,
     };
-    const outcome = attempt(() => dispatch(call));
+    const outcome = attempt(() => (incoming.claim ? answerStateless(call, dispatch) : dispatch(call)));
     if (!(outcome instanceof Promise)) {
       permit[Symbol.dispose]();
       record(kernel, call, outcome, startMs);
@@ -157,5 +164,10 @@ export function createLine(rooms: LineRooms): Line {
     return new Refusal('internal');
   }
 
-  return { answer, identify, findSession };
+  return {
+    answer,
+    identify,
+    findSession,
+    listen: (envelope, claim, caller) => listen(envelope, claim, caller, rooms),
+  };
 }

@@ -39,7 +39,7 @@ export function createRoutedCall(
     const deadline = kernel.deadline(times.totalMs);
     const slot = session ? cancels.remember({ owner: session.id, rawId: rawIdOf(call), deadline }) : -1;
     if (!session || incoming.isLostWhenGone) incoming.onGone(() => deadline.end('client-gone'));
-    const back = new CallBack(incoming.back, params.progressToken, () => session && rooms.notes.level(session.random));
+    const back = new CallBack(incoming.back, params.progressToken, levelOf(call, rooms));
     // A name that is the same on both sides keeps its spelling.
     const nativeJson = params.name === target.native ? undefined : target.nativeJson;
     const outcome = fleet.call(target.server, {
@@ -71,6 +71,13 @@ export function createRoutedCall(
   };
 }
 
+/** From which level on the caller wants log lines; `none` = not at all. */
+function levelOf({ session, incoming }: Call, { notes }: Pick<LineRooms, 'notes'>): () => string | undefined {
+  const { claim } = incoming;
+  if (claim) return () => claim.logLevel ?? 'none';
+  return () => session && notes.level(session.random);
+}
+
 function rawIdOf(call: Call): string {
   const { bytes, id } = call.envelope;
   return bytes.toString('utf8', id.at, id.end);
@@ -91,7 +98,10 @@ class CallBack implements BackChannel {
   }
 
   notify(method: string, params: Buffer): void {
-    if (method === 'notifications/message' && !passesLevel(params, this.#level())) return;
+    if (method === 'notifications/message') {
+      const level = this.#level();
+      if (level === 'none' || !passesLevel(params, level)) return;
+    }
     this.#back.notify(method, params);
   }
 }

@@ -8,8 +8,9 @@
 import { passesLevel } from '../protocol/log-level.ts';
 import { memberSpan, stringAt } from '../protocol/scan.ts';
 import { notificationFrame, replaceSpans } from '../protocol/write.ts';
+import { isFleeting } from '../session/fleeting.ts';
 import type { Session } from '../session/sessions.ts';
-import type { LaneOwner } from '../upstream/talk.ts';
+import type { Everybody, LaneOwner } from '../upstream/talk.ts';
 import type { LineRooms } from './rooms.ts';
 
 const UPDATED = 'notifications/resources/updated';
@@ -18,12 +19,26 @@ const MAX_URI_BYTES = 8192;
 
 type UpdateRooms = Pick<LineRooms, 'sessions' | 'notes'>;
 
-/** Of a server that all share: an update goes to whoever is subscribed; anything else belongs to nobody for certain, and is dropped. */
-export function tellSubscribers(rooms: UpdateRooms, server: string, method: string, params: Buffer): void {
-  const uri = method === UPDATED ? uriIn(params) : undefined;
-  if (uri === undefined) return;
-  for (const { id, named } of rooms.notes.subscribers(server, uri))
-    rooms.sessions.sendTo(id, notificationFrame(method, renamed(params, uri, named)));
+/**
+ * All sessions together, as the servers' shared links see them. Of a server that asks its users each session's lane says what the session
+ * wants; only who listens without a session has no lane.
+ */
+export function everybodyOf(rooms: UpdateRooms & Pick<LineRooms, 'snapshots'>): Everybody {
+  const { sessions, notes, snapshots } = rooms;
+  const fitting = (server: string) =>
+    snapshots.current.servers.some(({ slug, interactive }) => slug === server && interactive) ? isFleeting : undefined;
+  return {
+    logLevel: () => notes.mostVerbose(),
+    subscriptions: (server) => notes.urisOf(server, fitting(server)),
+    // An update goes to whoever is subscribed; anything else belongs to nobody for certain, and is dropped.
+    notice(server, method, params) {
+      const uri = method === UPDATED ? uriIn(params) : undefined;
+      if (uri === undefined) return;
+      const fits = fitting(server);
+      for (const { id, named } of notes.subscribers(server, uri))
+        if (!fits || fits(id)) sessions.sendTo(id, notificationFrame(method, renamed(params, uri, named)));
+    },
+  };
 }
 
 /** The session as the lanes of servers that ask their users see it. */

@@ -15,6 +15,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import { versionFromHeader } from '../protocol/era-2025/versions.ts';
+import { readClaim } from '../protocol/era-2026/claim.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { isBatch, scanEnvelope, splitBatch } from '../protocol/scan.ts';
 import { refusalFrame } from '../protocol/write.ts';
@@ -26,6 +27,7 @@ import type { Home } from './home.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
 import type { Siblings } from './siblings.ts';
 import { createStanding } from './standing.ts';
+import { claimHeaders, createStateless, headerText } from './stateless.ts';
 import type { Streams } from './streams.ts';
 import { visitFrom } from './visit.ts';
 
@@ -55,6 +57,7 @@ const NULL_ID = Buffer.from('null');
 export function createEndpoint(parts: EndpointParts): Endpoint {
   const { kernel, limits, line, sessions, questions, siblings, home } = parts;
   const openStream = createStanding(parts);
+  const stateless = createStateless(parts);
   const scanOptions = () => ({ maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: true });
 
   function targetOf(segment: string): PathTarget | undefined {
@@ -86,6 +89,11 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     if (isRefusal(envelope)) {
       const caller = line.identify(visit);
       writeRefusal(response, isRefusal(caller) ? caller : envelope, NULL_ID, request);
+      return;
+    }
+    const claim = readClaim(envelope, claimHeaders(request));
+    if (claim !== undefined) {
+      stateless.answer(request, response, { envelope, visit, claim });
       return;
     }
     // Any date of ours is fine, whatever was negotiated; initialize may name a date that is to be negotiated.
@@ -199,9 +207,4 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       else writeRefusal(response, new Refusal('method-not-allowed'), NULL_ID, request);
     },
   };
-}
-
-function headerText(request: IncomingMessage, name: string): string | undefined {
-  const value = request.headers[name];
-  return typeof value === 'string' ? value : undefined;
 }

@@ -30,6 +30,7 @@ export class SseStream {
   #writtenMs: number;
   #blockedMs = -1;
   #over = false;
+  #lastWord: Buffer | undefined;
 
   constructor(
     response: ServerResponse,
@@ -70,9 +71,15 @@ export class SseStream {
     this.#write(sseEvent({ id: eventId, data: EMPTY }));
   }
 
+  /** A message that goes out when the stream is ended from our side, and only then. */
+  sayAtEnd(message: Buffer): void {
+    this.#lastWord = message;
+  }
+
   /** Ends it from our side, after what is queued. */
   close(reason: string): void {
     if (this.#over) return;
+    if (this.#lastWord) this.send(this.#lastWord);
     this.#response.end();
     // It leaves the sweep now; what is queued must leave too.
     cutWhenSlow(this.#response, this.#parts);

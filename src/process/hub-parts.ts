@@ -9,7 +9,7 @@ import { createAdmission } from '../admission/gate.ts';
 import { createKeyDoor } from '../auth/keys.ts';
 import { createLine } from '../call/line.ts';
 import { createQuestions } from '../call/questions.ts';
-import { tellSubscribers } from '../call/updates.ts';
+import { everybodyOf } from '../call/updates.ts';
 import { createCatalog } from '../catalog/catalog.ts';
 import { listingInTurns } from '../catalog/listing.ts';
 import { giveNames } from '../catalog/names.ts';
@@ -39,7 +39,6 @@ import { createTracks } from '../session/tracks.ts';
 import type { Gauges } from '../telemetry/loop-gauge.ts';
 import { createFleet, type Fleet } from '../upstream/fleet.ts';
 import { createPeerDoor } from '../upstream/peer-door.ts';
-import type { Everybody } from '../upstream/talk.ts';
 import { watchPressure } from './hub-pressure.ts';
 import { createSessionMarks, type SessionMarks } from './session-marks.ts';
 import type { TransportMaker } from './transports.ts';
@@ -97,11 +96,6 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   const keys = createKeyDoor({ kernel, limits, snapshots });
   const catalog = createCatalog({ kernel, limits });
   const notes = createNotes({ kernel, limits });
-  const everybody: Everybody = {
-    logLevel: () => notes.mostVerbose(),
-    subscriptions: (server) => notes.urisOf(server),
-    notice: (server, method, params) => tellSubscribers({ sessions, notes }, server, method, params),
-  };
   const peerSocket = (peer: number) => join(runDir, socketName('hub', peer));
   const fleet = createFleet({
     kernel,
@@ -110,7 +104,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     slot,
     peerSocket,
     makeTransport: options.makeTransport,
-    everybody,
+    everybody: everybodyOf({ sessions, notes, snapshots }),
   });
   sessions.onOver((id) => {
     const servers = new Set(notes.subscriptions(id).map(({ server }) => server)); // bounded by: one session's wishes

@@ -9,6 +9,7 @@ import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { LOG_LEVELS } from '../protocol/log-level.ts';
+import { isFleeting } from './fleeting.ts';
 
 export interface Subscription {
   readonly server: string;
@@ -45,8 +46,8 @@ export interface Notes {
   subscriptions(id: string): readonly Subscription[];
   /** Sessions that want to hear of this resource, or of one that holds it. */
   subscribers(server: string, uri: string): readonly { readonly id: string; readonly named: string }[];
-  /** URIs of a server that any session wants to hear of. */
-  urisOf(server: string): readonly string[];
+  /** URIs of a server that any session wants to hear of, or any that `fits`. */
+  urisOf(server: string, fits?: (id: string) => boolean): readonly string[];
   forget(id: string): void;
   /** From the store. False = it says nothing new. */
   take(note: KeptNote): boolean;
@@ -72,6 +73,7 @@ export function createNotes({ kernel, limits }: { kernel: Kernel; limits: Limits
   function keep(id: string, { level, subscriptions }: Pick<Note, 'level' | 'subscriptions'>): void {
     const atMs = newerThan(notes.get(id));
     notes.set(id, { level, subscriptions, atMs });
+    if (isFleeting(id)) return;
     const wishes = JSON.stringify({ level, subscriptions });
     for (const listener of listeners) listener({ id, atMs, wishes });
   }
@@ -105,15 +107,16 @@ export function createNotes({ kernel, limits }: { kernel: Kernel; limits: Limits
       }
       return found;
     },
-    urisOf(server) {
+    urisOf(server, fits = () => true) {
       const uris = new Set<string>(); // bounded by: notes
-      for (const { subscriptions } of notes.values())
-        for (const one of subscriptions) if (one.server === server) uris.add(one.uri);
+      for (const [id, { subscriptions }] of notes.entries())
+        for (const one of subscriptions) if (one.server === server && fits(id)) uris.add(one.uri);
       return [...uris];
     },
     forget(id) {
       const note = notes.get(id);
-      if (note) notes.set(id, { level: undefined, subscriptions: [], atMs: newerThan(note) });
+      if (isFleeting(id)) notes.delete(id);
+      else if (note) notes.set(id, { level: undefined, subscriptions: [], atMs: newerThan(note) });
     },
     take({ id, atMs, wishes }) {
       const known = notes.get(id);

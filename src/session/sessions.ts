@@ -82,6 +82,8 @@ export interface Sessions {
   randomOf(id: string): string | undefined;
   /** From now on the id is answered 404 here, and everywhere once the tombstone has travelled. `reason` for the log; default DELETE. */
   end(id: string, reason?: string): void;
+  /** A fleeting session (`fleeting.ts`) is over: nobody elsewhere has heard of it. */
+  over(session: Session): void;
   onEnded(listener: (tombstone: Tombstone) => void): void;
   /** A session is over, ended here or elsewhere: its random part. */
   onOver(listener: (random: string) => void): void;
@@ -198,6 +200,10 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
       streams.close(random, 'session-ended');
       kernel.bus.publish({ type: 'session-ended', session: shortId, reason });
       for (const listener of endListeners) listener(tombstone);
+      for (const listener of overListeners) listener(random);
+    },
+    over({ random }) {
+      streams.close(random, 'session-ended');
       for (const listener of overListeners) listener(random);
     },
     onOver(listener) {

@@ -112,7 +112,7 @@ export function createFleet(parts: FleetParts): Fleet {
       ...(interactive ? LISTER : { capabilityBits: 0 }),
       lists: true,
       logLevel: () => (interactive ? undefined : everybody.logLevel()),
-      subscriptions: () => (interactive ? [] : everybody.subscriptions(server)),
+      subscriptions: () => everybody.subscriptions(server),
       notice: (method, params) => everybody.notice(server, method, params),
     };
   }

@@ -36,11 +36,12 @@ export function readInitialize(json: Buffer): Outcome<ClientHello> {
     version: negotiate(stringAt(json, memberSpan(json, params, 'protocolVersion'))),
     clientName: textIn(json, client, 'name', NAME_BYTES),
     clientVersion: textIn(json, client, 'version', NAME_BYTES),
-    capabilityBits: bitsFrom(json, memberSpan(json, params, 'capabilities')),
+    capabilityBits: declaredBits(json, memberSpan(json, params, 'capabilities')),
   };
 }
 
-function bitsFrom(json: Buffer, capabilities: Span): number {
+/** What the object at `capabilities` declares; `initialize` and the stateless era write it the same way. */
+export function declaredBits(json: Buffer, capabilities: Span): number {
   const has = (span: Span) => span.at >= 0 && json[span.at] === OPEN_OBJECT;
   const elicitation = memberSpan(json, capabilities, 'elicitation');
   const sampling = memberSpan(json, capabilities, 'sampling');

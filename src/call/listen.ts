@@ -1,0 +1,78 @@
+/**
+ * subscriptions/listen: what a client of the stateless era wants to hear about, for as long as its request is open.
+ * Promises: answered from memory, whatever servers do: what is honoured follows from what they have declared before; only what was asked for
+ * and can be kept is honoured; nothing of it outlives the request.
+ * Does not: hold the stream (`downstream/listen.ts`) or carry updates (`updates.ts`).
+ * Source: specification 2026-07-28, subscriptions; protocol.md §1.7 E.
+ */
+import { viewKey } from '../auth/access.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { Claim } from '../protocol/era-2026/claim.ts';
+import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
+import type { Envelope } from '../protocol/message.ts';
+import { memberSpan } from '../protocol/scan.ts';
+import { fleetingSession } from '../session/fleeting.ts';
+import type { Session } from '../session/sessions.ts';
+import { sealedPath } from '../session/statement.ts';
+import type { Caller } from './line.ts';
+import type { LineRooms } from './rooms.ts';
+import { viewIn } from './view-in.ts';
+
+/** A filter is a few flags and at most some hundred URIs. */
+const FILTER_BYTES = 262_144;
+const OPEN_OBJECT = 0x7b;
+const FLAGS = ['toolsListChanged', 'promptsListChanged', 'resourcesListChanged'] as const;
+
+/** What was asked for, as far as it is kept; the text of the acknowledgement. */
+export type Honoured = { [flag in (typeof FLAGS)[number]]?: true } & { resourceSubscriptions?: string[] };
+
+export interface Listening {
+  readonly session: Session;
+  readonly honoured: Honoured;
+}
+
+export function listen(
+  envelope: Envelope,
+  claim: Claim,
+  caller: Caller,
+  rooms: Pick<LineRooms, 'kernel' | 'admission' | 'catalog' | 'notes' | 'fleet'>,
+): Outcome<Listening> {
+  const wanted = filterIn(envelope);
+  if (isRefusal(wanted)) return wanted;
+  const permit = rooms.admission.enter(caller.principal, envelope.method);
+  if (isRefusal(permit)) return permit;
+  // It comes in as a call does; a stream that stays is counted with the streams.
+  permit[Symbol.dispose]();
+  const view = viewIn(rooms.catalog, caller.viewName);
+  if (view === undefined) return new Refusal('not-found');
+  const session = fleetingSession(
+    {
+      ...{ principal: caller.principal, path: sealedPath(viewKey(caller.viewName)), version: VERSION_2026 },
+      ...{ clientName: claim.clientName, clientVersion: claim.clientVersion, capabilityBits: claim.capabilityBits },
+    },
+    rooms.kernel.clock.wallMs(),
+  );
+  const honoured: Honoured = {};
+  for (const flag of FLAGS) if (wanted[flag] === true) honoured[flag] = true;
+  const servers = new Set<string>(); // bounded by: servers
+  const uris = Array.isArray(wanted.resourceSubscriptions) ? wanted.resourceSubscriptions : [];
+  for (const named of uris) {
+    if (typeof named !== 'string') return new Refusal('invalid-params', 'resourceSubscriptions must be strings.');
+    const route = view.resourceRoute(named);
+    if (!route || !view.declares(route.server, 'subscribe')) continue;
+    const { server, native: uri } = route;
+    if (!rooms.notes.subscribe(session.random, { server, uri, named })) break;
+    servers.add(server);
+    honoured.resourceSubscriptions = [...(honoured.resourceSubscriptions ?? []), named];
+  }
+  for (const server of servers) rooms.fleet.wishesChanged(server);
+  return { session, honoured };
+}
+
+function filterIn({ bytes, params }: Envelope): Outcome<Record<string, unknown>> {
+  const span = memberSpan(bytes, params, 'notifications');
+  if (span.at < 0 || bytes[span.at] !== OPEN_OBJECT)
+    return new Refusal('invalid-params', 'params.notifications must be an object that says what to listen to.');
+  if (span.end - span.at > FILTER_BYTES) return new Refusal('invalid-params', 'params.notifications is too large.');
+  return JSON.parse(bytes.toString('utf8', span.at, span.end)) as Record<string, unknown>;
+}

@@ -1,0 +1,86 @@
+/**
+ * The stream of a subscriptions/listen: an acknowledgement at once, then what was asked for, each frame with the id of its subscription.
+ * Promises: the acknowledgement is the first message; nothing that was not asked for is sent; ended from our side it ends with a result, so
+ * that the client knows that it was not a broken connection.
+ * Does not: decide what is honoured (`call/listen.ts`), or resume: this era has no such thing.
+ * Source: specification 2026-07-28, subscriptions.
+ */
+import type { ServerResponse } from 'node:http';
+import type { Honoured, Listening } from '../call/listen.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { isRefusal } from '../kernel/outcome.ts';
+import { completeResult, subscriptionParams } from '../protocol/era-2026/results.ts';
+import { memberSpan, stringAt } from '../protocol/scan.ts';
+import { notificationFrame, replaceSpans, resultFrame } from '../protocol/write.ts';
+import type { Sessions } from '../session/sessions.ts';
+import { writeRefusal } from './http-answer.ts';
+import type { Streams } from './streams.ts';
+
+export interface ListenParts {
+  readonly kernel: Kernel;
+  readonly sessions: Sessions;
+  readonly streams: Streams;
+}
+
+const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
+const UPDATED = 'notifications/resources/updated';
+const FLAG_OF: Readonly<Record<string, keyof Honoured>> = {
+  'notifications/tools/list_changed': 'toolsListChanged',
+  'notifications/prompts/list_changed': 'promptsListChanged',
+  'notifications/resources/list_changed': 'resourcesListChanged',
+  [UPDATED]: 'resourceSubscriptions',
+};
+const METHOD_BYTES = 100;
+
+export function openListen(
+  response: ServerResponse,
+  idRaw: Buffer,
+  { session, honoured }: Listening,
+  { kernel, sessions, streams }: ListenParts,
+): void {
+  const openedMs = kernel.clock.nowMs();
+  const { shortId } = session;
+  const stream = streams.open(response, {}, (reason) => {
+    sessions.over(session);
+    const ms = Math.round(kernel.clock.nowMs() - openedMs);
+    kernel.bus.publish({ type: 'stream-closed', session: shortId, reason, ms });
+  });
+  if (isRefusal(stream)) {
+    sessions.over(session);
+    return writeRefusal(response, stream, idRaw);
+  }
+  kernel.bus.publish({ type: 'stream-opened', session: shortId });
+  stream.send(notificationFrame(ACKNOWLEDGED, subscriptionParams(idRaw, { notifications: honoured })));
+  const result = completeResult('subscriptions/listen', subscriptionParams(idRaw));
+  stream.sayAtEnd(resultFrame(idRaw, result));
+  if (Object.keys(honoured).length === 0) return stream.close('nothing-to-hear');
+  sessions.attach(session, {
+    send(message) {
+      if (stream.over) return false;
+      const frame = frameFor(message, idRaw, honoured);
+      return frame === undefined || stream.send(frame);
+    },
+    close: (reason) => stream.close(reason),
+  });
+}
+
+/** Undefined = it was not asked for. */
+function frameFor(message: Buffer, idRaw: Buffer, honoured: Honoured): Buffer | undefined {
+  const whole = { at: 0, end: message.length };
+  const method = stringAt(message, memberSpan(message, whole, 'method'), METHOD_BYTES) ?? '';
+  const flag = Object.hasOwn(FLAG_OF, method) ? FLAG_OF[method] : undefined;
+  if (flag === undefined || honoured[flag] === undefined) return undefined;
+  const params = memberSpan(message, whole, 'params');
+  const meta = subscriptionParams(idRaw);
+  if (params.at < 0) return notificationFrame(method, meta);
+  const rest = message.subarray(params.at + 1, params.end);
+  // A server's own `_meta` gives way: what it says is about another hop.
+  const own = memberSpan(message, params, '_meta');
+  const text =
+    own.at < 0
+      ? Buffer.concat([meta.subarray(0, -1), Buffer.from(','), rest])
+      : replaceSpans(message.subarray(params.at, params.end), [
+          { at: own.at - params.at, end: own.end - params.at, with: meta.subarray('{"_meta":'.length, -1) },
+        ]);
+  return notificationFrame(method, text);
+}

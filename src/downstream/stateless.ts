@@ -1,0 +1,130 @@
+/**
+ * POSTs of the stateless era (2026-07-28): no session, no GET, no DELETE; closing the request is the cancel.
+ * Promises: the same address and key serve both eras, message by message; a refusal has the request's own id and the status of the
+ * specification; what belongs to this hop (`io.modelcontextprotocol/*`) goes no further.
+ * Does not: know methods (`call/stateless.ts`).
+ * Source: protocol.md §1.2.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Visit } from '../call/call.ts';
+import type { Line } from '../call/line.ts';
+import type { Limits } from '../config/limits.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import type { Claim, ClaimHeaders } from '../protocol/era-2026/claim.ts';
+import { HOP_PREFIX } from '../protocol/era-2026/versions.ts';
+import type { Envelope } from '../protocol/message.ts';
+import { withoutPrefix } from '../protocol/meta.ts';
+import { memberSpan, scanEnvelope } from '../protocol/scan.ts';
+import { replaceSpans } from '../protocol/write.ts';
+import { Exchange, type ExchangeRooms } from './exchange.ts';
+import { writeRefusal } from './http-answer.ts';
+import { openListen } from './listen.ts';
+
+export interface StatelessParts extends ExchangeRooms {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly line: Line;
+}
+
+export interface Claimed {
+  readonly envelope: Envelope;
+  readonly visit: Visit;
+  readonly claim: Outcome<Claim>;
+}
+
+export interface Stateless {
+  answer(request: IncomingMessage, response: ServerResponse, claimed: Claimed): void;
+}
+
+const NULL_ID = Buffer.from('null');
+const LISTEN = 'subscriptions/listen';
+
+export function createStateless(parts: StatelessParts): Stateless {
+  const { kernel, limits, line } = parts;
+
+  function call(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { envelope, visit, claim }: Claimed & { readonly claim: Claim },
+  ): void {
+    const exchange = new Exchange(request, response, envelope, parts);
+    let answered = false;
+    const outcome = line.answer({
+      envelope,
+      visit,
+      claim,
+      back: exchange,
+      onGone: (listener) => {
+        response.once('close', () => {
+          if (!answered) listener();
+        });
+      },
+    });
+    if (!(outcome instanceof Promise)) {
+      answered = true;
+      exchange.answer(outcome);
+      return;
+    }
+    // A long silence would be cut by proxies: with SSE it is filled with comments.
+    const patience = kernel.wheel.add(kernel.clock.nowMs() + limits.streamKeepAliveMs, () => exchange.becomeStream());
+    void outcome.then((late) => {
+      answered = true;
+      kernel.wheel.remove(patience);
+      exchange.answer(late);
+    });
+  }
+
+  function listen(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { envelope, visit, claim }: Claimed & { readonly claim: Claim },
+  ): void {
+    const idRaw = idOf(envelope);
+    const caller = line.identify(visit);
+    const listening = isRefusal(caller) ? caller : line.listen(envelope, claim, caller);
+    if (isRefusal(listening)) writeRefusal(response, listening, idRaw, request);
+    else openListen(response, idRaw, listening, parts);
+  }
+
+  /** What servers get to see of it. */
+  function forServers(envelope: Envelope): Outcome<Envelope> {
+    const { bytes, params } = envelope;
+    const meta = memberSpan(bytes, params, '_meta');
+    const clean = replaceSpans(bytes, [{ ...meta, with: withoutPrefix(bytes, meta, HOP_PREFIX) }]);
+    return scanEnvelope(clean, { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: false });
+  }
+
+  return {
+    answer(request, response, { envelope, visit, claim }) {
+      const idRaw = idOf(envelope);
+      if (isRefusal(claim)) {
+        // Who has no key is told that, and nothing about his headers.
+        const caller = line.identify(visit);
+        return writeRefusal(response, isRefusal(caller) ? caller : claim, idRaw, request);
+      }
+      const clean = forServers(envelope);
+      if (isRefusal(clean)) return writeRefusal(response, clean, idRaw, request);
+      if (envelope.kind === 'request' && envelope.method === LISTEN)
+        listen(request, response, { envelope: clean, visit, claim });
+      else call(request, response, { envelope: clean, visit, claim });
+    },
+  };
+}
+
+function idOf({ bytes, id }: Envelope): Buffer {
+  return id.at < 0 ? NULL_ID : bytes.subarray(id.at, id.end);
+}
+
+export function claimHeaders(request: IncomingMessage): ClaimHeaders {
+  return {
+    version: headerText(request, 'mcp-protocol-version'),
+    method: headerText(request, 'mcp-method'),
+    name: headerText(request, 'mcp-name'),
+  };
+}
+
+export function headerText(request: IncomingMessage, name: string): string | undefined {
+  const value = request.headers[name];
+  return typeof value === 'string' ? value : undefined;
+}

@@ -1,0 +1,121 @@
+/**
+ * What a request of the stateless era says about itself: its date, what its client can do, and the headers that must say the same as the body.
+ * Promises: the claim in the body decides the era, and nothing else does; who contradicts himself is refused with the code of the
+ * specification, under his own id, before anything is done; the first rung of the ladder that fails answers.
+ * Does not: know which methods are served (`call/`), or check `Mcp-Param-*`, for which the tool must be known.
+ * Source: specification 2026-07-28, transports and versioning; protocol.md §1.2.
+ */
+import { type Outcome, Refusal } from '../../kernel/outcome.ts';
+import { declaredBits } from '../era-2025/initialize.ts';
+import { LOG_LEVELS } from '../log-level.ts';
+import type { Envelope, Span } from '../message.ts';
+import { memberSpan, stringAt } from '../scan.ts';
+import { decodeHeader } from './header-value.ts';
+import { HOP_PREFIX, SUPPORTED, VERSION_2026 } from './versions.ts';
+
+export interface Claim {
+  /** Bits of `CAPABILITY`. */
+  readonly capabilityBits: number;
+  readonly clientName: string;
+  readonly clientVersion: string;
+  /** The request wants the server's log lines from this level on; undefined = none. */
+  readonly logLevel: string | undefined;
+}
+
+/** The headers that matter here, as HTTP gave them. */
+export interface ClaimHeaders {
+  readonly version: string | undefined;
+  readonly method: string | undefined;
+  readonly name: string | undefined;
+}
+
+const OPEN_OBJECT = 0x7b;
+const NAME_BYTES = 200;
+const VALUE_BYTES = 8192;
+const KEYS = {
+  version: `${HOP_PREFIX}protocolVersion`,
+  capabilities: `${HOP_PREFIX}clientCapabilities`,
+  client: `${HOP_PREFIX}clientInfo`,
+  logLevel: `${HOP_PREFIX}logLevel`,
+} as const;
+/** Which member of params the header Mcp-Name repeats. */
+const NAMED_BY: Readonly<Record<string, 'name' | 'uri'>> = {
+  'tools/call': 'name',
+  'prompts/get': 'name',
+  'resources/read': 'uri',
+};
+
+/** Undefined = a message of the 2025 dates. */
+export function readClaim(envelope: Envelope, headers: ClaimHeaders): Outcome<Claim | undefined> {
+  if (envelope.kind === 'reply') return undefined;
+  const { bytes } = envelope;
+  const meta = memberSpan(bytes, envelope.params, '_meta');
+  const version = memberSpan(bytes, meta, KEYS.version);
+  const header = headers.version?.trim();
+  if (version.at < 0) {
+    if (header !== VERSION_2026) return undefined;
+    return new Refusal('envelope-invalid', `params._meta lacks "${KEYS.version}", which ${VERSION_2026} demands.`);
+  }
+  const claimed = stringAt(bytes, version, NAME_BYTES);
+  if (claimed === undefined) return new Refusal('envelope-invalid', `"${KEYS.version}" must be a string.`);
+  if (header !== undefined && header !== claimed)
+    return new Refusal(
+      'header-mismatch',
+      `MCP-Protocol-Version is ${shown(header)}, and the body says ${shown(claimed)}.`,
+    );
+  if (claimed !== VERSION_2026)
+    return new Refusal('version-unsupported', `Protocol version ${shown(claimed)} is not spoken here.`, {
+      supported: SUPPORTED,
+      requested: claimed.slice(0, NAME_BYTES),
+    });
+  const claim = readMeta(bytes, meta);
+  if (claim instanceof Refusal || envelope.kind === 'notification') return claim;
+  return refuseHeaders(envelope, headers) ?? claim;
+}
+
+function readMeta(bytes: Buffer, meta: Span): Outcome<Claim> {
+  const capabilities = memberSpan(bytes, meta, KEYS.capabilities);
+  if (capabilities.at < 0 || bytes[capabilities.at] !== OPEN_OBJECT)
+    return new Refusal('envelope-invalid', `params._meta lacks "${KEYS.capabilities}", an object.`);
+  const client = memberSpan(bytes, meta, KEYS.client);
+  if (client.at >= 0 && bytes[client.at] !== OPEN_OBJECT)
+    return new Refusal('envelope-invalid', `"${KEYS.client}" must be an object.`);
+  const levelSpan = memberSpan(bytes, meta, KEYS.logLevel);
+  const logLevel = stringAt(bytes, levelSpan, 40);
+  if (levelSpan.at >= 0 && (logLevel === undefined || !LOG_LEVELS.includes(logLevel)))
+    return new Refusal('envelope-invalid', `"${KEYS.logLevel}" must be one of ${LOG_LEVELS.join(', ')}.`);
+  return {
+    capabilityBits: declaredBits(bytes, capabilities),
+    clientName: stringAt(bytes, memberSpan(bytes, client, 'name'), NAME_BYTES) ?? '',
+    clientVersion: stringAt(bytes, memberSpan(bytes, client, 'version'), NAME_BYTES) ?? '',
+    logLevel,
+  };
+}
+
+/** A proxy on the way routes by the headers: they must be there, and mean what the body means. */
+function refuseHeaders(envelope: Envelope, headers: ClaimHeaders): Refusal | undefined {
+  const { bytes, method, params } = envelope;
+  if (headers.version === undefined) return missing('MCP-Protocol-Version');
+  if (headers.method === undefined) return missing('Mcp-Method');
+  if (decodeHeader(headers.method.trim()) !== method) return differs('Mcp-Method', headers.method, 'method');
+  const key = Object.hasOwn(NAMED_BY, method) ? NAMED_BY[method] : undefined;
+  const name = key === undefined ? undefined : stringAt(bytes, memberSpan(bytes, params, key), VALUE_BYTES);
+  // A body without a name is refused for that, further on.
+  if (key === undefined || name === undefined) return undefined;
+  if (headers.name === undefined) return missing('Mcp-Name');
+  return decodeHeader(headers.name.trim()) === name ? undefined : differs('Mcp-Name', headers.name, `params.${key}`);
+}
+
+function missing(header: string): Refusal {
+  return new Refusal('header-mismatch', `The header ${header} is missing.`, { header });
+}
+
+function differs(header: string, value: string, member: string): Refusal {
+  return new Refusal('header-mismatch', `The header ${header} is ${shown(value)}, and ${member} is something else.`, {
+    header,
+  });
+}
+
+function shown(text: string): string {
+  return JSON.stringify(text.slice(0, 60));
+}

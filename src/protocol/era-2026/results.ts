@@ -1,0 +1,73 @@
+/**
+ * Results as the stateless era wants them: each says what kind it is, and those that may be kept say how long and by whom.
+ * Promises: what a server sent stays as it was; members that are there already are not doubled.
+ * Source: specification 2026-07-28, results and caching; protocol.md §1.4 (ttlMs, cacheScope).
+ */
+import { ABSENT } from '../message.ts';
+import { memberSpan } from '../scan.ts';
+import { type Replacement, replaceSpans } from '../write.ts';
+import { SERVER_INFO, SUBSCRIPTION_ID, SUPPORTED } from './versions.ts';
+
+/** Results that a client may keep. */
+const CACHEABLE: ReadonlySet<string> = new Set([
+  'server/discover',
+  'tools/list',
+  'prompts/list',
+  'resources/list',
+  'resources/templates/list',
+  'resources/read',
+]);
+/** Not to be kept without asking: a list changes when a server says so. And private: keys and groups shape what each caller sees. */
+const MEMBERS = { resultType: '"complete"', ttlMs: '0', cacheScope: '"private"' } as const;
+type Member = keyof typeof MEMBERS;
+const ALL: readonly Member[] = ['resultType', 'ttlMs', 'cacheScope'];
+const EMPTY_OBJECT = /^\{\s*\}$/;
+
+/** `json` = complete text of a result object of the 2025 dates. */
+export function completeResult(method: string, json: Buffer): Buffer {
+  const wanted = CACHEABLE.has(method) ? ALL : ALL.slice(0, 1);
+  const head: string[] = []; // bounded by: wanted
+  const edits: Replacement[] = []; // bounded by: wanted
+  for (const name of wanted) {
+    // A server of the 2025 dates has no such members; one that has them all the same keeps its other bytes.
+    const span = json.includes(`"${name}"`) ? memberSpan(json, { at: 0, end: json.length }, name) : ABSENT;
+    if (span.at < 0) head.push(`"${name}":${MEMBERS[name]}`);
+    else edits.push({ ...span, with: Buffer.from(MEMBERS[name]) });
+  }
+  const rest =
+    edits.length === 0
+      ? json
+      : replaceSpans(
+          json,
+          edits.sort((a, b) => a.at - b.at),
+        );
+  if (head.length === 0) return rest;
+  const isEmpty = rest.length < 64 && EMPTY_OBJECT.test(rest.toString('latin1'));
+  return Buffer.concat([Buffer.from(`{${head.join(',')}${isEmpty ? '' : ','}`), rest.subarray(1)]);
+}
+
+export interface Discovered {
+  readonly capabilities: object;
+  readonly instructions: string;
+  readonly serverName: string;
+  readonly serverVersion: string;
+}
+
+/** The answer to server/discover, but for what `completeResult` adds. */
+export function discoverResult(hub: Discovered): Buffer {
+  return Buffer.from(
+    JSON.stringify({
+      supportedVersions: SUPPORTED,
+      capabilities: hub.capabilities,
+      ...(hub.instructions === '' ? {} : { instructions: hub.instructions }),
+      _meta: { [SERVER_INFO]: { name: hub.serverName, version: hub.serverVersion } },
+    }),
+  );
+}
+
+/** `{"_meta":{…subscriptionId}}` and what else a frame of a subscription says. `idRaw` = raw JSON text of the id of its request. */
+export function subscriptionParams(idRaw: Buffer, rest: object = {}): Buffer {
+  const text = JSON.stringify(rest).slice(1, -1);
+  const meta = `{"_meta":{"${SUBSCRIPTION_ID}":${idRaw.toString('utf8')}}`;
+  return Buffer.from(`${meta}${text === '' ? '' : `,${text}`}}`);
+}
