@@ -12,6 +12,7 @@ import type { BackChannel } from '../protocol/back-channel.ts';
 import type { Claim } from '../protocol/era-2026/claim.ts';
 import type { Envelope } from '../protocol/message.ts';
 import type { Session } from '../session/sessions.ts';
+import type { LaneOwner } from '../upstream/talk.ts';
 
 /** Who comes, from where, to what path: made once per exchange by `downstream/`. */
 export interface Visit {
@@ -49,6 +50,8 @@ export interface Call {
   /** The world as it was when the call came in. */
   readonly world: Snapshot;
   readonly incoming: Incoming;
+  /** Who is asked by a server that asks its users, where no session is; undefined = nobody. */
+  readonly laneOwner?: (server: string) => LaneOwner;
 }
 
 export type Reply =

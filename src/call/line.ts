@@ -21,6 +21,7 @@ import { createFirstListing } from './first-listing.ts';
 import { answerHello } from './hello.ts';
 import { type Listening, listen } from './listen.ts';
 import { answerList } from './lists.ts';
+import { createParking } from './parked.ts';
 import { createPromptGet } from './prompt.ts';
 import { record } from './record.ts';
 import { createResourceRead } from './resource.ts';
@@ -54,6 +55,8 @@ export interface Line {
   findSession(visit: Visit, caller: Caller): Outcome<Session | undefined>;
   /** subscriptions/listen: no call, but a stream. */
   listen(envelope: Envelope, claim: Claim, caller: Caller): Outcome<Listening>;
+  /** Slot of the hub that holds the call which this message goes on with; undefined = it is no such message. */
+  ownerOf(envelope: Envelope): number | undefined;
 }
 
 export function createLine(rooms: LineRooms): Line {
@@ -72,6 +75,7 @@ export function createLine(rooms: LineRooms): Line {
     ['resources/unsubscribe', subscribe],
     ['logging/setLevel', (call: Call) => setLevel(call, rooms)],
   ]);
+  const parking = createParking(rooms);
   let calls = 0;
 
   function identify(visit: Visit): Outcome<Caller> {
@@ -136,7 +140,7 @@ export function createLine(rooms: LineRooms): Line {
       incoming,
       ...caller,
     };
-    const outcome = attempt(() => (incoming.claim ? answerStateless(call, dispatch) : dispatch(call)));
+    const outcome = attempt(() => (incoming.claim ? answerStateless(call, dispatch, parking) : dispatch(call)));
     if (!(outcome instanceof Promise)) {
       permit[Symbol.dispose]();
       record(kernel, call, outcome, startMs);
@@ -169,5 +173,6 @@ export function createLine(rooms: LineRooms): Line {
     identify,
     findSession,
     listen: (envelope, claim, caller) => listen(envelope, claim, caller, rooms),
+    ownerOf: (envelope) => parking.ownerOf(envelope),
   };
 }

@@ -8,6 +8,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { SnapshotHolder } from '../kernel/snapshot.ts';
+import type { KeyRing } from '../seal/key-ring.ts';
 import type { Notes } from '../session/notes.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { Fleet } from '../upstream/fleet.ts';
@@ -24,6 +25,9 @@ export interface LineRooms {
   readonly fleet: Fleet;
   readonly questions: Questions;
   readonly notes: Notes;
+  readonly seals: KeyRing;
+  /** Slot of this hub. */
+  readonly slot: number;
   readonly version: string;
   /** Start of every request id: unique per process start. */
   readonly requestIdPrefix: string;

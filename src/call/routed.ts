@@ -34,7 +34,7 @@ export function createRoutedCall(
   const { kernel, fleet } = rooms;
 
   return function send(call, { params, target, tool, shape }) {
-    const { envelope, incoming, session, principal } = call;
+    const { envelope, incoming, session, principal, laneOwner } = call;
     const times = fleet.timesOf(target.server, tool);
     const deadline = kernel.deadline(times.totalMs);
     const slot = session ? cancels.remember({ owner: session.id, rawId: rawIdOf(call), deadline }) : -1;
@@ -55,7 +55,7 @@ export function createRoutedCall(
       times,
       deadline,
       back,
-      lane: session && (() => laneOwnerOf(session, rooms)),
+      lane: session ? () => laneOwnerOf(session, rooms) : laneOwner && (() => laneOwner(target.server)),
       fairKey: principal.family,
       owner: call.requestId,
     });

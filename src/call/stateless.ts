@@ -10,6 +10,7 @@ import { completeResult } from '../protocol/era-2026/results.ts';
 import { memberSpan } from '../protocol/scan.ts';
 import { replaceSpans } from '../protocol/write.ts';
 import type { Call, Reply } from './call.ts';
+import { mayAsk, type Parking } from './parked.ts';
 
 const SERVED: ReadonlySet<string> = new Set([
   'server/discover',
@@ -36,13 +37,16 @@ const INTERNAL = Buffer.from('-32603');
 type Answered = Outcome<Reply> | Promise<Outcome<Reply>>;
 
 /** `dispatch` does the work, as for any other era. */
-export function answerStateless(call: Call, dispatch: (call: Call) => Answered): Answered {
+export function answerStateless(call: Call, dispatch: (call: Call) => Answered, parking: Parking): Answered {
   const { method, kind } = call.envelope;
   // A client cancels by closing its request; there is nothing else that it could tell.
   if (kind !== 'request') return { kind: 'accepted' };
   if (!SERVED.has(method)) return new Refusal('method-not-in-era', `Unknown method: ${method.slice(0, 100)}`);
-  const outcome = dispatch(call);
-  return outcome instanceof Promise ? outcome.then((late) => shaped(method, late)) : shaped(method, outcome);
+  const work = (one: Call): Answered => {
+    const outcome = dispatch(one);
+    return outcome instanceof Promise ? outcome.then((late) => shaped(method, late)) : shaped(method, outcome);
+  };
+  return mayAsk(method) ? parking.answer(call, work) : work(call);
 }
 
 function shaped(method: string, outcome: Outcome<Reply>): Outcome<Reply> {

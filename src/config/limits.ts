@@ -199,6 +199,14 @@ export const LIMITS = {
     'MCPHUB_QUESTIONS',
     'Questions of servers to users that are open at once.',
   ),
+  parked: row(
+    256,
+    'count',
+    [1, 10_000],
+    'MCPHUB_PARKED',
+    'Calls of clients without sessions (2026-07-28) that wait for their users at once.',
+  ),
+  parkedPerKey: row(16, 'count', [1, 10_000], 'MCPHUB_PARKED_PER_KEY', 'The same, of one key.'),
   replayEvents: row(100, 'count', [1, 10_000], 'MCPHUB_REPLAY_EVENTS', 'Events of one stream kept for Last-Event-ID.'),
   replayBytes: row(
     256 * KiB,

@@ -10,7 +10,7 @@ import type { Visit } from '../call/call.ts';
 import type { Line } from '../call/line.ts';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Claim, ClaimHeaders } from '../protocol/era-2026/claim.ts';
 import { HOP_PREFIX } from '../protocol/era-2026/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
@@ -20,11 +20,15 @@ import { replaceSpans } from '../protocol/write.ts';
 import { Exchange, type ExchangeRooms } from './exchange.ts';
 import { writeRefusal } from './http-answer.ts';
 import { openListen } from './listen.ts';
+import { HOP_HEADER, type Siblings } from './siblings.ts';
 
 export interface StatelessParts extends ExchangeRooms {
   readonly kernel: Kernel;
   readonly limits: Limits;
   readonly line: Line;
+  readonly siblings: Siblings;
+  /** Slot of this hub. */
+  readonly slot: number;
 }
 
 export interface Claimed {
@@ -41,7 +45,7 @@ const NULL_ID = Buffer.from('null');
 const LISTEN = 'subscriptions/listen';
 
 export function createStateless(parts: StatelessParts): Stateless {
-  const { kernel, limits, line } = parts;
+  const { kernel, limits, line, siblings, slot } = parts;
 
   function call(
     request: IncomingMessage,
@@ -87,6 +91,20 @@ export function createStateless(parts: StatelessParts): Stateless {
     else openListen(response, idRaw, listening, parts);
   }
 
+  /** A call that another hub of this machine holds open for its user. */
+  function passedOn(request: IncomingMessage, response: ServerResponse, envelope: Envelope, idRaw: Buffer): boolean {
+    if (limits.hubs <= 1 || request.headers[HOP_HEADER] !== undefined) return false;
+    const owner = line.ownerOf(envelope);
+    if (owner === undefined || owner === slot) return false;
+    const gone = new Refusal('request-state-invalid', 'The hub that held this call is gone. Start it again.');
+    siblings.pass(request, response, {
+      slot: owner,
+      body: envelope.bytes,
+      away: () => writeRefusal(response, gone, idRaw, request),
+    });
+    return true;
+  }
+
   /** What servers get to see of it. */
   function forServers(envelope: Envelope): Outcome<Envelope> {
     const { bytes, params } = envelope;
@@ -105,6 +123,7 @@ export function createStateless(parts: StatelessParts): Stateless {
       }
       const clean = forServers(envelope);
       if (isRefusal(clean)) return writeRefusal(response, clean, idRaw, request);
+      if (passedOn(request, response, envelope, idRaw)) return;
       if (envelope.kind === 'request' && envelope.method === LISTEN)
         listen(request, response, { envelope: clean, visit, claim });
       else call(request, response, { envelope: clean, visit, claim });

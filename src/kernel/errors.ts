@@ -67,6 +67,13 @@ export const ERRORS = {
     'Unknown method.',
     'The client asked for a method that this hub does not serve.',
   ),
+  'request-state-invalid': row(
+    -32602,
+    200,
+    'info',
+    'This requestState was not made by this hub for this request.',
+    'It was altered, has expired, was used already, or belongs to another user or request.',
+  ),
   'method-not-in-era': row(
     -32601,
     404,

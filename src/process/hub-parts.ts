@@ -90,7 +90,8 @@ const LISTING_MS = 10_000;
 
 export function createHubParts(options: HubPartsOptions): HubParts {
   const { kernel, limits, slot, version, runDir, snapshots } = options;
-  const sessions = createSessions({ kernel, limits, keyRing: createKeyRing(options.secrets) });
+  const seals = createKeyRing(options.secrets);
+  const sessions = createSessions({ kernel, limits, keyRing: seals });
   const pressure = watchPressure(kernel, options.gauges);
   const admission = createAdmission({ kernel, limits, pressure });
   const keys = createKeyDoor({ kernel, limits, snapshots });
@@ -192,7 +193,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     fleet,
     questions,
     notes,
-    version,
+    ...{ seals, slot, version },
     requestIdPrefix: `${slot}-${Math.floor(kernel.clock.wallMs() / 1000).toString(36)}-`,
   });
   const streams = createStreams({ kernel, limits });

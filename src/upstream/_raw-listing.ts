@@ -27,6 +27,14 @@ export function rawListingOf(parts: {
   };
 }
 
+/** The same rows in the same order. */
+export function isSameListing(a: RawListing | undefined, b: RawListing): boolean {
+  return (['tools', 'prompts', 'resources', 'templates'] as const).every((kind) => {
+    const [before, now] = [a?.[kind], b[kind]];
+    return before?.length === now?.length && (now ?? []).every((row, at) => before?.[at]?.equals(row) === true);
+  });
+}
+
 const DECLARABLE: readonly Declared[] = ['tools', 'prompts', 'resources', 'completions', 'logging'];
 
 function declaredBy(capabilities: ServerHello['capabilities']): readonly Declared[] {

@@ -1,28 +1,29 @@
 /**
- * When a changed list is read again: once for many notices, and never more often than every two seconds, so that a server that announces a
- * change with every list cannot make a loop of it.
- * Source: protocol.md §1.4; reliability.md A17.
+ * When a changed list is read again: once for many notices, soon where lists do change, and every two seconds at most where they turn out to be
+ * the same, so that a server that announces a change with every list cannot make a loop of it.
+ * Source: protocol.md §1.4, §6.18 (a change is told within a second); reliability.md A17.
  */
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Scope } from '../kernel/scope.ts';
 
 /** Notices within this time are one, ms. */
 const TOGETHER_MS = 250;
-/** From the start of one list to the next, ms. */
-const APART_MS = 2000;
+/** From the start of one list to the next, ms: after one that had changed, and after one that was the same as before. */
+const APART_MS = { changed: 500, same: 2000 } as const;
 
 export class Relist implements Disposable {
   readonly #kernel: Kernel;
   readonly #scope: Scope;
-  readonly #list: () => Promise<void>;
+  readonly #list: () => Promise<boolean>;
   #timer: Disposable | undefined;
+  #last: keyof typeof APART_MS = 'changed';
   #startedMs: number;
   #running = false;
   #again = false;
   #over = false;
 
-  /** `list` may reject: the last good list stays. The first list has just been read. */
-  constructor(kernel: Kernel, scope: Scope, list: () => Promise<void>) {
+  /** `list` says whether anything had changed, and may reject: the last good list stays. The first list has just been read. */
+  constructor(kernel: Kernel, scope: Scope, list: () => Promise<boolean>) {
     this.#kernel = kernel;
     this.#scope = scope;
     this.#list = list;
@@ -35,7 +36,8 @@ export class Relist implements Disposable {
       this.#again = true;
       return;
     }
-    const restMs = Math.max(TOGETHER_MS, this.#startedMs + APART_MS - this.#kernel.clock.nowMs());
+    const nowMs = this.#kernel.clock.nowMs();
+    const restMs = Math.max(TOGETHER_MS, this.#startedMs + APART_MS[this.#last] - nowMs);
     this.#timer = this.#kernel.timers.after(restMs, () => {
       this.#timer = undefined;
       this.#scope.run('relist', () => this.#run());
@@ -50,8 +52,9 @@ export class Relist implements Disposable {
   async #run(): Promise<void> {
     this.#running = true;
     this.#startedMs = this.#kernel.clock.nowMs();
+    this.#last = 'same';
     try {
-      await this.#list();
+      if (await this.#list()) this.#last = 'changed';
     } catch {
       // The last good list stays; the pulse decides about the server.
     }

@@ -16,8 +16,8 @@ export interface WatchParts {
   readonly scope: Scope;
   readonly server: string;
   readonly connection: Connection;
-  /** Reads the list again. May reject: the last good one stays. */
-  readonly list: () => Promise<void>;
+  /** Reads the lists again; true = something had changed. May reject: the last good one stays. */
+  readonly list: () => Promise<boolean>;
 }
 
 export class Watch implements Disposable {

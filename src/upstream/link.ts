@@ -17,7 +17,7 @@ import type { Bulkhead } from '../resilience/bulkhead.ts';
 import type { ClientSide } from './_client-side.ts';
 import { faultOf } from './_endings.ts';
 import { downRefusal, untilReady } from './_not-ready.ts';
-import { rawListingOf } from './_raw-listing.ts';
+import { isSameListing, rawListingOf } from './_raw-listing.ts';
 import { type LinkKind, Rest } from './_rest.ts';
 import { type LinkView, Standing } from './_standing.ts';
 import { StartTurn } from './_turn.ts';
@@ -264,18 +264,21 @@ export class Link {
     return turn;
   }
 
-  async #listAgain(connection: Connection): Promise<void> {
+  /** True = something had changed. */
+  async #listAgain(connection: Connection): Promise<boolean> {
     const { kernel, limits } = this.#parts;
     const { hello, state } = this.#standing;
-    if (state !== 'ready' || !hello) return;
+    if (state !== 'ready' || !hello) return false;
+    const before = this.#rawListing;
     using deadline = kernel.deadline(limits.listMs * limits.listPages);
-    this.#keep(hello, await connection.list(hello, deadline));
+    return !isSameListing(before, this.#keep(hello, await connection.list(hello, deadline)));
   }
 
-  #keep(hello: ServerHello, lists: ServerLists): void {
+  #keep(hello: ServerHello, lists: ServerLists): RawListing {
     const about = { server: this.#spec.slug, atMs: this.#parts.kernel.clock.wallMs() };
     this.#rawListing = rawListingOf({ ...about, hello, lists, before: this.#rawListing });
     this.#parts.listed(this.#rawListing);
+    return this.#rawListing;
   }
 
   #raise(silenceMs: number): void {

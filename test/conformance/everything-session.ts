@@ -19,6 +19,7 @@ import {
   UnsubscribeRequestSchema,
 } from '@modelcontextprotocol/sdk/types.js';
 import { complete, getPrompt, PROMPTS, RESOURCES, readResource, TEMPLATES } from './everything-contents.ts';
+import { ASKING_PROMPT, askForContext } from './everything-rounds.ts';
 import { callTool, TOOLS } from './everything-tools.ts';
 import { MAX_SUBSCRIPTIONS, type Session, type World } from './everything-world.ts';
 
@@ -47,15 +48,26 @@ export function createSession(world: World): Server {
 
 function serveTools(session: Session, world: World): void {
   const { server } = session;
-  server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: TOOLS.map(({ tool }) => tool) }));
+  server.setRequestHandler(ListToolsRequestSchema, () => {
+    const more =
+      world.more.tool === undefined
+        ? []
+        : [{ name: world.more.tool, description: 'For a while.', inputSchema: { type: 'object' as const } }];
+    return { tools: [...TOOLS.map(({ tool }) => tool), ...more] };
+  });
   server.setRequestHandler(CallToolRequestSchema, ({ params }, extra) =>
     callTool(params.name, { args: params.arguments ?? {}, extra, session, world }),
   );
 }
 
 function serveContents({ server }: Session, world: World): void {
-  server.setRequestHandler(ListPromptsRequestSchema, () => ({ prompts: [...PROMPTS] }));
-  server.setRequestHandler(GetPromptRequestSchema, ({ params }) => getPrompt(params.name, params.arguments));
+  server.setRequestHandler(ListPromptsRequestSchema, () => {
+    const more = world.more.prompt === undefined ? [] : [{ name: world.more.prompt, description: 'For a while.' }];
+    return { prompts: [...PROMPTS, ASKING_PROMPT, ...more] };
+  });
+  server.setRequestHandler(GetPromptRequestSchema, ({ params }, extra) =>
+    params.name === ASKING_PROMPT.name ? askForContext(extra) : getPrompt(params.name, params.arguments),
+  );
   server.setRequestHandler(ListResourcesRequestSchema, () => ({ resources: [...RESOURCES] }));
   server.setRequestHandler(ListResourceTemplatesRequestSchema, () => ({ resourceTemplates: [...TEMPLATES] }));
   server.setRequestHandler(ReadResourceRequestSchema, ({ params }) => readResource(params.uri, world));

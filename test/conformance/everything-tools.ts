@@ -5,6 +5,7 @@
  */
 import { type CallToolResult, ErrorCode, McpError, type Tool } from '@modelcontextprotocol/sdk/types.js';
 import { QUESTION_TOOLS } from './everything-questions.ts';
+import { ROUND_TOOLS } from './everything-rounds.ts';
 import { changeWatched, type Extra, log, PNG, pause, type Session, type World } from './everything-world.ts';
 
 export interface ToolCall {
@@ -146,6 +147,7 @@ export const TOOLS: readonly EverythingTool[] = [
   }),
   SCHEMA_TOOL,
   ...QUESTION_TOOLS,
+  ...ROUND_TOOLS,
 ];
 
 /** Runs the tool of that name; unknown names are invalid parameters. */

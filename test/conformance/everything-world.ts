@@ -24,6 +24,8 @@ export interface World {
   readonly sessions: Set<Session>;
   /** How often the watched resource has changed. */
   changes: number;
+  /** Names that stand in the lists for a while. */
+  readonly more: { tool?: string | undefined; prompt?: string | undefined };
 }
 
 export const MAX_SUBSCRIPTIONS = 100;
@@ -44,7 +46,7 @@ const LEVELS: readonly LoggingLevel[] = [
 ];
 
 export function createWorld(): World {
-  return { sessions: new Set(), changes: 0 };
+  return { sessions: new Set(), changes: 0, more: {} };
 }
 
 /** Says `data` on the stream of the request that `extra` belongs to, if the session's level lets it through. */

@@ -6,6 +6,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PathName } from './paths.ts';
+import type { Suite } from './suites.ts';
 
 const FILE = join(import.meta.dirname, 'expected-failures.yml');
 
@@ -27,8 +28,9 @@ export function parseExpected(text: string): Map<string, string[]> {
 }
 
 /** What may fail on a path; nothing without the hub. */
-export function expectedOn(path: PathName): string[] {
-  return path === 'direct' ? [] : entriesUnder('server', `server-${path}`);
+export function expectedOn(path: PathName, { isBridged }: Pick<Suite, 'isBridged'>): string[] {
+  if (path === 'direct') return [];
+  return isBridged ? entriesUnder('bridged', `bridged-${path}`) : entriesUnder('server', `server-${path}`);
 }
 
 /** What may pass on a path though it saw nothing; nothing without the hub. */
@@ -36,7 +38,15 @@ export function voidOn(path: PathName): string[] {
   return path === 'direct' ? [] : entriesUnder('void');
 }
 
-const KEYS: readonly string[] = ['server', 'server-http', 'server-stdio', 'void'];
+const KEYS: readonly string[] = [
+  'server',
+  'server-http',
+  'server-stdio',
+  'bridged',
+  'bridged-http',
+  'bridged-stdio',
+  'void',
+];
 
 function entriesUnder(...keys: readonly string[]): string[] {
   const byKey = parseExpected(readFileSync(FILE, 'utf8'));

@@ -10,7 +10,7 @@ import { basename, dirname, join } from 'node:path';
 import { cleanEnv, ROOT } from '../support/hub.ts';
 import { writeExpected } from './expected.ts';
 
-export type SuiteName = '0.1.16' | 'alpha.12';
+export type SuiteName = '0.1.16' | 'alpha.12' | '2026-07-28';
 
 export interface Suite {
   readonly name: SuiteName;
@@ -21,6 +21,8 @@ export interface Suite {
   readonly one: readonly string[];
   /** How many scenarios are required of a server. */
   readonly required: number;
+  /** It is about the stateless era, which the everything server does not speak: the hub bridges. */
+  readonly isBridged: boolean;
 }
 
 export interface Check {
@@ -55,13 +57,22 @@ export interface SuiteOptions {
 }
 
 export const SUITES: readonly Suite[] = [
-  { name: '0.1.16', folder: 'conformance-0-1-16', all: ['--suite', 'active'], one: [], required: 30 },
+  { name: '0.1.16', folder: 'conformance-0-1-16', all: ['--suite', 'active'], one: [], required: 30, isBridged: false },
   {
     name: 'alpha.12',
     folder: 'conformance-0-2-alpha',
     all: ['--requirements', '2025-11-25', '--timeout', '15000'],
     one: ['--spec-version', '2025-11-25'],
     required: 30,
+    isBridged: false,
+  },
+  {
+    name: '2026-07-28',
+    folder: 'conformance-0-2-alpha',
+    all: ['--requirements', '2026-07-28', '--timeout', '15000'],
+    one: ['--spec-version', '2026-07-28'],
+    required: 37,
+    isBridged: true,
   },
 ];
 

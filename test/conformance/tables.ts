@@ -9,7 +9,7 @@ const MESSAGE_CHARS = 300;
 
 /** How many passed, and the scenarios that did not, with their failed checks. */
 export function runTable(path: PathName, run: SuiteRun): string {
-  const expected = expectedOn(path);
+  const expected = expectedOn(path, run.suite);
   const failed = run.scenarios.filter((one) => one.scored && hasFailed(one));
   const scored = run.scenarios.filter((one) => one.scored);
   const empty = scored.filter(isVoid).map(({ name }) => name);

@@ -59,7 +59,8 @@ export class LineRig {
     );
     const keys = [keyRecord('a'), keyRecord('b'), keyRecord('c', { groups: ['dev'] })];
     this.snapshots = holderOf({ ...world, keys, ...more.world });
-    this.sessions = createSessions({ kernel, limits: this.limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
+    const seals = createKeyRing([Buffer.alloc(32, 7)]);
+    this.sessions = createSessions({ kernel, limits: this.limits, keyRing: seals });
     this.admission = createAdmission({ kernel, limits: this.limits });
     this.catalog = createCatalog({ kernel, limits: this.limits });
     this.catalog.rebuild(this.snapshots.current);
@@ -74,6 +75,7 @@ export class LineRig {
       fleet: this.#fleet(),
       notes: createNotes({ kernel, limits: this.limits }),
       questions: createQuestions({ kernel, limits: this.limits, slot: 1 }),
+      ...{ seals, slot: 1 },
       version: '9.9.9',
       requestIdPrefix: 'r-',
     });

@@ -1,0 +1,180 @@
+/**
+ * Calls of the stateless era to servers that ask their users: the client gets the questions as the answer to its request, with a sealed state,
+ * and comes back with what the user said by a request of its own.
+ * Promises: the state opens for the same user, key, path, method, name and arguments only, once, and until it expires; whoever else comes with it
+ * is refused and no server hears of it; so many calls wait for a client, in all and of one key; each has a connection to its server that no
+ * other call uses meanwhile.
+ * Source: protocol.md §1.5 (M→L), §1.7 A, B and D.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { viewKey } from '../auth/access.ts';
+import { CappedMap } from '../kernel/capped.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { inputRequiredResult, type Retry, readRetry } from '../protocol/era-2026/input-required.ts';
+import type { Envelope } from '../protocol/message.ts';
+import { memberSpan } from '../protocol/scan.ts';
+import type { LaneOwner } from '../upstream/talk.ts';
+import { Park } from './_park.ts';
+import type { Call, Reply } from './call.ts';
+import type { LineRooms } from './rooms.ts';
+
+/** What a state says, sealed. */
+interface State {
+  readonly park: string;
+  /** Slot of the hub that holds the call. */
+  readonly slot: number;
+  readonly round: number;
+  /** Wall clock ms. */
+  readonly untilMs: number;
+  /** Digest of who asks for what. */
+  readonly about: string;
+}
+
+interface Waiting {
+  readonly park: Park;
+  readonly family: string;
+}
+
+type Answered = Outcome<Reply> | Promise<Outcome<Reply>>;
+
+export interface Parking {
+  /** A call of one of the methods that may ask back. `work` does it, and may answer later. */
+  answer(call: Call, work: (call: Call) => Answered): Answered;
+  /** Slot of the hub that holds the call of this message; undefined = it is no answer to a question, or this hub cannot read it. */
+  ownerOf(envelope: Envelope): number | undefined;
+}
+
+const MAY_ASK: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read']);
+const EXPIRED = 'This call does not wait any more: it has expired, or its hub has restarted. Start it again.';
+
+export function mayAsk(method: string): boolean {
+  return MAY_ASK.has(method);
+}
+
+export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seals' | 'slot'>): Parking {
+  const { kernel, limits, seals, slot } = rooms;
+  const waiting = new CappedMap<string, Waiting>('call.parked', limits.parked, 'refuse', kernel.ceilings);
+  const lanes = new Set<string>(); // bounded by: calls in flight and parked ones
+
+  function ofKey(family: string): number {
+    let count = 0;
+    for (const one of waiting.values()) if (one.family === family) count += 1;
+    return count;
+  }
+
+  /** The lowest free one of this user's connections to the server, so that few are opened. */
+  function laneFor(call: Call, server: string, bits: number): string {
+    const who = digest([call.principal.userId, call.principal.family, viewKey(call.viewName)]).slice(0, 16);
+    for (let number = 0; ; number += 1) {
+      const id = `~${who}-${bits.toString(36)}-${number}`;
+      if (lanes.has(`${server}\n${id}`)) continue;
+      lanes.add(`${server}\n${id}`);
+      return id;
+    }
+  }
+
+  function begin(call: Call, work: (call: Call) => Answered): Answered {
+    const id = randomBytes(12).toString('base64url');
+    const about = aboutOf(call);
+    const { family } = call.principal;
+    let lane: string | undefined;
+    const free = (): void => {
+      if (lane !== undefined) lanes.delete(lane);
+      lane = undefined;
+    };
+    const park = new Park({
+      ...{ kernel, askUserMs: limits.askUserMs },
+      ask(questions, round) {
+        if (!waiting.has(id)) {
+          if (ofKey(family) >= limits.parkedPerKey)
+            return new Refusal('overloaded', 'Too many calls of this key wait for their user.', {
+              setting: 'parkedPerKey',
+            });
+          if (!waiting.set(id, { park, family }))
+            return new Refusal('overloaded', 'Too many calls wait for their users.', { setting: 'parked' });
+        }
+        const untilMs = kernel.clock.wallMs() + limits.askUserMs;
+        const state: State = { park: id, slot, round, untilMs, about };
+        return inputRequiredResult(questions, seals.seal('request-state', Buffer.from(JSON.stringify(state))));
+      },
+      over: () => {
+        waiting.delete(id);
+      },
+    });
+    const bits = call.incoming.claim?.capabilityBits ?? 0;
+    const laneOwner = (server: string): LaneOwner => {
+      const mine = laneFor(call, server, bits);
+      lane = `${server}\n${mine}`;
+      return {
+        ...{ id: mine, capabilityBits: bits },
+        logLevel: () => call.incoming.claim?.logLevel,
+        subscriptions: () => [],
+        isHeard: () => false,
+        notify: () => false,
+        ask: (asking) => park.ask(asking),
+      };
+    };
+    const { incoming } = call;
+    const outcome = work({
+      ...call,
+      laneOwner,
+      incoming: { ...incoming, back: park, onGone: (listener) => park.onGone(listener) },
+    });
+    if (!(outcome instanceof Promise)) {
+      free();
+      return outcome;
+    }
+    const over = outcome.then((late) => {
+      free();
+      return late;
+    });
+    return park.first(incoming, over);
+  }
+
+  function again(call: Call, retry: Retry): Answered {
+    const state = stateIn(retry.requestState);
+    if (!state) return new Refusal('request-state-invalid');
+    if (state.about !== aboutOf(call))
+      return new Refusal('request-state-invalid', 'This requestState belongs to another request.');
+    const park = state.untilMs > kernel.clock.wallMs() ? waiting.get(state.park)?.park : undefined;
+    if (!park || state.slot !== slot) return new Refusal('request-state-invalid', EXPIRED);
+    if (park.round !== state.round)
+      return new Refusal('request-state-invalid', 'This requestState has been used already.');
+    return park.again(call.incoming, retry);
+  }
+
+  function stateIn(text: string): State | undefined {
+    const bytes = seals.open('request-state', text);
+    return bytes && (JSON.parse(bytes.toString('utf8')) as State);
+  }
+
+  return {
+    answer(call, work) {
+      const retry = readRetry(call.envelope);
+      if (isRefusal(retry)) return retry;
+      return retry ? again(call, retry) : begin(call, work);
+    },
+    ownerOf(envelope) {
+      if (!mayAsk(envelope.method)) return undefined;
+      const retry = readRetry(envelope);
+      return isRefusal(retry) || !retry ? undefined : stateIn(retry.requestState)?.slot;
+    },
+  };
+}
+
+/** Who asks, where, and for what: the arguments byte by byte, for a client sends the same request again. */
+function aboutOf({ principal, viewName, envelope }: Call): string {
+  const { bytes, method, params } = envelope;
+  const text = (key: string): string => {
+    const { at, end } = memberSpan(bytes, params, key);
+    return at < 0 ? '' : bytes.toString('latin1', at, end);
+  };
+  const { userId, family } = principal;
+  return digest([userId, family, viewKey(viewName), method, text('name'), text('uri'), text('arguments')]);
+}
+
+function digest(texts: readonly string[]): string {
+  const hash = createHash('sha256');
+  for (const text of texts) hash.update(`${text.length}:${text}`);
+  return hash.digest('base64url');
+}

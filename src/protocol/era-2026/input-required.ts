@@ -1,0 +1,72 @@
+/**
+ * A result that asks back: what a server wants of its user, in the answer to the client's request, and the client's second request with
+ * what the user said.
+ * Promises: what the server asks and what the user answers keep their bytes.
+ * Does not: remember what was asked (`call/parked.ts`).
+ * Source: specification 2026-07-28, multi round-trip requests.
+ */
+import { type Outcome, Refusal } from '../../kernel/outcome.ts';
+import type { Envelope, Span } from '../message.ts';
+import { memberSpan, stringAt } from '../scan.ts';
+import { replaceSpans } from '../write.ts';
+
+export interface InputRequest {
+  readonly method: string;
+  /** Complete JSON text; undefined = none. */
+  readonly params: Buffer | undefined;
+}
+
+const EMPTY = Buffer.from('{}');
+const OPEN_OBJECT = 0x7b;
+const COMMA = 0x2c;
+const STATE_BYTES = 65_536;
+
+/** `requests` by their keys. */
+export function inputRequiredResult(requests: ReadonlyMap<string, InputRequest>, requestState: string): Buffer {
+  const pieces = [...requests].flatMap(([key, { method, params }], at) => [
+    Buffer.from(`${at === 0 ? '' : ','}${JSON.stringify(key)}:{"method":${JSON.stringify(method)},"params":`),
+    params === undefined ? EMPTY : withoutMember(params, 'elicitationId'),
+    Buffer.from('}'),
+  ]);
+  return Buffer.concat([
+    Buffer.from(`{"resultType":"input_required","requestState":${JSON.stringify(requestState)},"inputRequests":{`),
+    ...pieces,
+    Buffer.from('}}'),
+  ]);
+}
+
+/** This era has no word for it: the answer to the question is the answer. */
+function withoutMember(params: Buffer, key: string): Buffer {
+  if (!params.includes(`"${key}"`)) return params;
+  const span = memberSpan(params, { at: 0, end: params.length }, key);
+  if (span.at < 0) return params;
+  let at = params.lastIndexOf(`"${key}"`, span.at);
+  let { end } = span;
+  // One of the commas beside it goes too.
+  const before = params.subarray(0, at).toString('latin1').trimEnd();
+  if (before.endsWith(',')) at = before.length - 1;
+  else while (params[end] === COMMA || (params[end] as number) <= 0x20) end += 1;
+  return replaceSpans(params, [{ at, end, with: Buffer.alloc(0) }]);
+}
+
+export interface Retry {
+  readonly requestState: string;
+  /** JSON text of the answer to a question; undefined = there is none. */
+  response(key: string): Buffer | undefined;
+}
+
+/** Undefined = a first request. What stands in it besides, without a state, belongs to nothing. Refuses with `invalid-params`. */
+export function readRetry({ bytes, params }: Envelope): Outcome<Retry | undefined> {
+  const state = memberSpan(bytes, params, 'requestState');
+  if (state.at < 0) return undefined;
+  const requestState = stringAt(bytes, state, STATE_BYTES);
+  if (requestState === undefined) return new Refusal('invalid-params', 'params.requestState must be a string.');
+  const responses = memberSpan(bytes, params, 'inputResponses');
+  if (responses.at >= 0 && bytes[responses.at] !== OPEN_OBJECT)
+    return new Refusal('invalid-params', 'params.inputResponses must be an object.');
+  return { requestState, response: (key) => objectAt(bytes, memberSpan(bytes, responses, key)) };
+}
+
+function objectAt(bytes: Buffer, span: Span): Buffer | undefined {
+  return span.at >= 0 && bytes[span.at] === OPEN_OBJECT ? Buffer.from(bytes.subarray(span.at, span.end)) : undefined;
+}
