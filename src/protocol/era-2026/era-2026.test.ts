@@ -1,0 +1,168 @@
+/** The stateless era on the wire: who claims it, what is refused, and the shape of results. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { isRefusal, type Outcome, Refusal } from '../../kernel/outcome.ts';
+import type { Envelope } from '../message.ts';
+import { withoutPrefix } from '../meta.ts';
+import { memberSpan, scanEnvelope } from '../scan.ts';
+import { type ClaimHeaders, readClaim } from './claim.ts';
+import { decodeHeader } from './header-value.ts';
+import { type InputRequest, inputRequiredResult, readRetry } from './input-required.ts';
+import { completeResult, subscriptionParams } from './results.ts';
+import { HOP_PREFIX, VERSION_2026 } from './versions.ts';
+
+const OPTIONS = { maxDepth: 64, maxIdBytes: 256, strict: true } as const;
+
+function scanned(message: object): Envelope {
+  const envelope = scanEnvelope(Buffer.from(JSON.stringify(message)), OPTIONS);
+  assert.ok(!isRefusal(envelope));
+  return envelope;
+}
+
+function envelopeOf(meta: object | undefined, more: { method?: string; params?: object; id?: number } = {}): Envelope {
+  const { method = 'tools/call', params = { name: 'a' }, id } = more;
+  return scanned({
+    jsonrpc: '2.0',
+    ...(id === -1 ? {} : { id: id ?? 1 }),
+    method,
+    params: { ...params, ...(meta ? { _meta: meta } : {}) },
+  });
+}
+
+const META = {
+  [`${HOP_PREFIX}protocolVersion`]: VERSION_2026,
+  [`${HOP_PREFIX}clientCapabilities`]: { elicitation: { form: {}, url: {} } },
+};
+const HEADERS: ClaimHeaders = { version: VERSION_2026, method: 'tools/call', name: 'a' };
+
+function codeOf(outcome: Outcome<unknown>): string | undefined {
+  return isRefusal(outcome) ? outcome.code : undefined;
+}
+
+test('the body decides the era; a header alone, or one that says something else, is refused', () => {
+  const none: ClaimHeaders = { version: undefined, method: undefined, name: undefined };
+  assert.equal(readClaim(envelopeOf(undefined), none), undefined);
+  assert.equal(readClaim(envelopeOf({ progressToken: 1 }), { ...none, version: '2025-11-25' }), undefined);
+  assert.equal(codeOf(readClaim(envelopeOf(undefined), HEADERS)), 'envelope-invalid');
+  assert.equal(codeOf(readClaim(envelopeOf(META), { ...HEADERS, version: '2025-11-25' })), 'header-mismatch');
+  assert.equal(codeOf(readClaim(envelopeOf(META), { ...HEADERS, version: undefined })), 'header-mismatch');
+  const future = { ...META, [`${HOP_PREFIX}protocolVersion`]: '2099-01-01' };
+  const unknown = readClaim(envelopeOf(future), { ...HEADERS, version: '2099-01-01' });
+  assert.ok(unknown instanceof Refusal && unknown.code === 'version-unsupported');
+  assert.equal(unknown.detail.requested, '2099-01-01');
+  // A notification needs no headers.
+  assert.equal(codeOf(readClaim(envelopeOf(META, { id: -1 }), none)), undefined);
+  assert.notEqual(readClaim(envelopeOf(META, { id: -1 }), none), undefined);
+});
+
+test('a claim says what its client can do; what is malformed is named', () => {
+  const claim = readClaim(envelopeOf({ ...META, [`${HOP_PREFIX}logLevel`]: 'notice' }), HEADERS);
+  assert.deepEqual(claim, { capabilityBits: 12, clientName: '', clientVersion: '', logLevel: 'notice' });
+  const { [`${HOP_PREFIX}clientCapabilities`]: _, ...bare } = META;
+  for (const meta of [
+    bare,
+    { ...META, [`${HOP_PREFIX}clientCapabilities`]: [] },
+    { ...META, [`${HOP_PREFIX}clientInfo`]: 'x' },
+    { ...META, [`${HOP_PREFIX}logLevel`]: 'loud' },
+    { ...META, [`${HOP_PREFIX}protocolVersion`]: 20260728 },
+  ])
+    assert.equal(codeOf(readClaim(envelopeOf(meta), HEADERS)), 'envelope-invalid', JSON.stringify(meta));
+});
+
+test('Mcp-Name repeats the name or the URI, in plain text or Base64, and is asked of the three methods only', () => {
+  const named = (method: string, params: object, name: string | undefined) =>
+    codeOf(readClaim(envelopeOf(META, { method, params }), { ...HEADERS, method, name }));
+  assert.equal(named('tools/call', { name: 'größe' }, '=?base64?Z3LDtsOfZQ==?='), undefined);
+  assert.equal(named('tools/call', { name: 'größe' }, 'größe'), 'header-mismatch');
+  assert.equal(named('tools/call', { name: 'a' }, undefined), 'header-mismatch');
+  assert.equal(named('resources/read', { uri: 'x://y' }, 'x://y'), undefined);
+  assert.equal(named('resources/read', { uri: 'x://y' }, 'X://y'), 'header-mismatch');
+  assert.equal(named('tools/list', {}, undefined), undefined);
+  assert.equal(named('constructor', { name: 'a' }, undefined), undefined);
+});
+
+test('a header value is read back, or not at all', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'grapheme' }), (text) => {
+      const wrapped = `=?base64?${Buffer.from(text, 'utf8').toString('base64')}?=`;
+      assert.equal(decodeHeader(wrapped), Buffer.from(text, 'utf8').toString('utf8'));
+    }),
+  );
+  for (const bad of ['=?base64?a?=', '=?base64?%%%%?=', '=?base64?/w==?=', 'a\u0001b'])
+    assert.equal(decodeHeader(bad), undefined, bad);
+  assert.equal(decodeHeader('=?base64?abc'), '=?base64?abc');
+});
+
+test('a result gets its kind, and one that may be kept says how long; all else stays as it was', () => {
+  fc.assert(
+    fc.property(
+      fc.dictionary(
+        fc.constantFrom('a', 'resultType', 'ttlMs', 'cacheScope', 'tools', '_meta'),
+        fc.jsonValue({ maxDepth: 2 }),
+      ),
+      fc.constantFrom('tools/list', 'tools/call'),
+      (result, method) => {
+        const out = JSON.parse(completeResult(method, Buffer.from(JSON.stringify(result))).toString('utf8'));
+        const cached = method === 'tools/list' ? { ttlMs: 0, cacheScope: 'private' } : {};
+        assert.deepEqual(out, { ...JSON.parse(JSON.stringify(result)), resultType: 'complete', ...cached });
+      },
+    ),
+  );
+  assert.equal(completeResult('tools/call', Buffer.from('{ }')).toString(), '{"resultType":"complete" }');
+});
+
+test('what belongs to one hop is taken out of _meta, however it is spelled', () => {
+  const text = '{"a":1,"io.modelcontextprotocol/x":2,"\\u0069o.modelcontextprotocol/y":{"z":3},"b":[4]}';
+  const bytes = Buffer.from(`xx${text}yy`);
+  const span = { at: 2, end: 2 + text.length };
+  assert.equal(withoutPrefix(bytes, span, HOP_PREFIX).toString(), '{"a":1,"b":[4]}');
+  assert.equal(withoutPrefix(Buffer.from('{}'), { at: 0, end: 2 }, HOP_PREFIX).toString(), '{}');
+});
+
+test('questions keep their bytes but for the id that this era has no word for', () => {
+  const params = (text: string) => ({ method: 'elicitation/create', params: Buffer.from(text) });
+  const text = inputRequiredResult(
+    new Map<string, InputRequest>([
+      ['q1', params('{"mode":"url","elicitationId":"e1","url":"https://a.b"}')],
+      ['q2', params('{"elicitationId" : "e2" , "url":"u"}')],
+      ['q3', params('{"mode":"url", "elicitationId":"e3"}')],
+      ['q4', { method: 'roots/list', params: undefined }],
+    ]),
+    'state',
+  ).toString('utf8');
+  assert.deepEqual(JSON.parse(text), {
+    resultType: 'input_required',
+    requestState: 'state',
+    inputRequests: {
+      q1: { method: 'elicitation/create', params: { mode: 'url', url: 'https://a.b' } },
+      q2: { method: 'elicitation/create', params: { url: 'u' } },
+      q3: { method: 'elicitation/create', params: { mode: 'url' } },
+      q4: { method: 'roots/list', params: {} },
+    },
+  });
+});
+
+test('a second request has its state and its answers; one without a state is a first', () => {
+  const retry = readRetry(envelopeOf(META, { params: { requestState: 's', inputResponses: { q1: { a: 1 }, q2: 3 } } }));
+  assert.ok(retry !== undefined && !isRefusal(retry));
+  assert.equal(retry.requestState, 's');
+  assert.equal(retry.response('q1')?.toString(), '{"a":1}');
+  assert.deepEqual([retry.response('q2'), retry.response('q3')], [undefined, undefined]);
+  assert.equal(readRetry(envelopeOf(META, { params: { inputResponses: { q1: {} } } })), undefined);
+  for (const params of [{ requestState: 1 }, { requestState: 's', inputResponses: [] }])
+    assert.equal(codeOf(readRetry(envelopeOf(META, { params }))), 'invalid-params');
+});
+
+test('a frame of a subscription has the id of its request, whatever it is', () => {
+  for (const id of ['"x"', '0', '-1', '1e3']) {
+    const bytes = subscriptionParams(Buffer.from(id), { uri: 'a' });
+    const meta = memberSpan(
+      bytes,
+      memberSpan(bytes, { at: 0, end: bytes.length }, '_meta'),
+      `${HOP_PREFIX}subscriptionId`,
+    );
+    assert.equal(bytes.toString('utf8', meta.at, meta.end), id);
+    assert.equal(JSON.parse(bytes.toString('utf8')).uri, 'a');
+  }
+});
