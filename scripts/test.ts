@@ -31,6 +31,7 @@ const PHASES: readonly Phase[] = [
       'test/docs/*.test.ts',
       'test/requirements.test.ts',
       'test/failures.test.ts',
+      'test/support/*.test.ts',
       'scripts/**/*.test.ts',
     ],
     isTests: true,

@@ -60,6 +60,8 @@ export interface FaultHttpFlags {
   endlessCursor?: boolean;
   /** Tools listed besides the five. */
   extraTools?: number;
+  /** Hears every message that comes. */
+  heard?: (message: Message) => void;
   /** Closes idle sockets after so many ms (Node's own: 5000). */
   idleCloseMs?: number;
   /** Sends the Keep-Alive hint; default true. */

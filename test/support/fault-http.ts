@@ -153,6 +153,7 @@ function servePost(state: State, request: IncomingMessage, response: ServerRespo
   const message = { ...(JSON.parse(text) as Message), raw: text };
   const method = message.method ?? 'reply';
   count(state, method);
+  flags.heard?.(message);
   seen.lastHeaders = request.headers;
   if ((flags.resets ?? 0) > 0 && isHit(flags, method)) {
     flags.resets = (flags.resets ?? 0) - 1;

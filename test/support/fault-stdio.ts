@@ -28,7 +28,7 @@
  * Every answer to tools/call of `pid` is the process id; a sleeper's id is in the answer to the tool `family`.
  */
 import { spawn } from 'node:child_process';
-import { closeSync, writeSync } from 'node:fs';
+import { appendFileSync, closeSync, writeSync } from 'node:fs';
 
 interface Request {
   readonly id?: number | string;
@@ -43,6 +43,8 @@ interface Request {
 
 const [mode = 'normal', extra = ''] = process.argv.slice(2);
 const size = (standard: number): number => (extra === '' ? standard : Number(extra));
+/** Where the `text` of each call that is carried out is written down. */
+const LEDGER = process.env.FAULT_LEDGER;
 const SLEEPER = 'setTimeout(() => {}, 600000)';
 let sleeper: number | undefined;
 
@@ -103,6 +105,7 @@ function garbage(bytes: number): string {
 }
 
 function call(id: Request['id'], name: string, args: Record<string, unknown>): void {
+  if (LEDGER !== undefined && typeof args.text === 'string') appendFileSync(LEDGER, `${args.text}\n`);
   if (mode === 'busy') burn(size(8000));
   if (mode === 'notifications') {
     const line = '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}\n';
