@@ -185,6 +185,13 @@ export const LIMITS = {
     'MCPHUB_STREAM_SLOW_MS',
     'A reader that takes nothing for this long is cut.',
   ),
+  vanishedLookMs: row(
+    30 * SECOND,
+    'ms',
+    [1 * SECOND, 10 * MINUTE],
+    'MCPHUB_VANISHED_LOOK_MS',
+    'Between two looks for clients that are gone without a word; who has been silent at two of them is let go (Linux).',
+  ),
   streamAfterMs: row(
     1 * SECOND,
     'ms',

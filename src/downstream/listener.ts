@@ -1,7 +1,7 @@
 /**
  * The hub's HTTP front: connections come from the guard (`accept`) or, in tests and on the private socket, from `listen`.
- * Promises: never more than `connections` at once (a reserve of descriptors stays); slow headers and bodies are cut by the runtime's own
- * watch; `stop` lets answers in progress finish, ends idle connections at once, and always ends by the deadline.
+ * Promises: never more than `connections` at once (a reserve of descriptors stays); when they are all taken, the one that has brought nothing for
+ * longest makes place; slow headers and bodies are cut by the runtime's own watch; clients that vanished are noticed; `stop` lets answers in progress finish, ends idle connections at once, and always ends by the deadline.
  */
 import { createServer, type Server } from 'node:http';
 import type { Socket } from 'node:net';
@@ -11,6 +11,7 @@ import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Handler } from './router.ts';
+import { watchVanished } from './vanished.ts';
 
 const CHECK_MS = 1000;
 const MAX_HEADER_BYTES = 16_384;
@@ -53,14 +54,33 @@ export function createListener(parts: { kernel: Kernel; limits: Limits; name: st
     handler,
   );
   let closing = false;
+  const open = new Set<Socket>(); // bounded by: connections
+  /** Kept by clients that wait for nothing; the one that has waited longest is first. */
+  const idle = new Set<Socket>(); // bounded by: connections
+  const vanished = watchVanished({ kernel, limits, sockets: () => open });
+
+  function leave(socket: Socket): void {
+    idle.delete(socket);
+    if (open.delete(socket)) connections.give();
+  }
+
+  /** A client that finds its kept connection closed opens another; one that gets 503 has to wait. */
+  function makePlace(): boolean {
+    const [oldest] = idle;
+    if (oldest === undefined) return false;
+    leave(oldest);
+    oldest.destroy();
+    return connections.take();
+  }
 
   server.on('connection', (socket: Socket) => {
-    if (!connections.take()) {
+    if (!connections.take() && !makePlace()) {
       socket.end(BUSY);
       socket.destroySoon();
       return;
     }
-    socket.on('close', () => connections.give());
+    open.add(socket);
+    socket.on('close', () => leave(socket));
   });
   server.on('clientError', (fault: NodeJS.ErrnoException, socket) => {
     if (fault.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
@@ -73,8 +93,12 @@ export function createListener(parts: { kernel: Kernel; limits: Limits; name: st
     socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
   });
   // While draining, a kept-alive connection must not bring new work.
-  server.on('request', (_request, response) => {
+  server.on('request', ({ socket }, response) => {
     if (closing && !response.headersSent) response.setHeader('connection', 'close');
+    idle.delete(socket);
+    response.on('close', () => {
+      if (open.has(socket)) idle.add(socket);
+    });
   });
 
   return {
@@ -113,6 +137,7 @@ export function createListener(parts: { kernel: Kernel; limits: Limits; name: st
     },
     async stop(deadline) {
       closing = true;
+      vanished[Symbol.dispose]();
       if (server.listening) server.close();
       const ended = new Promise<void>((resolve) => {
         const look = kernel.timers.every(50, () => {

@@ -51,6 +51,8 @@ export type Fact =
   | { readonly type: 'stream-closed'; readonly session: string; readonly reason: string; readonly ms: number }
   /** A reader that took nothing of a complete answer; `bytes` were left. */
   | { readonly type: 'reader-cut'; readonly bytes: number }
+  /** Nothing that was sent to them has been acknowledged for long. */
+  | { readonly type: 'clients-vanished'; readonly connections: number }
   | { readonly type: 'key-accepted'; readonly user: string; readonly keyName: string; readonly keyPrefix: string }
   | { readonly type: 'key-refused'; readonly reason: ErrorCode; readonly address: string }
   | {

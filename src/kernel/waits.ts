@@ -12,6 +12,7 @@ import { HubError } from './errors.ts';
 /** The closed list of places where this product waits. A new one is a decision: add it here. */
 export type WaitLabel =
   | 'body'
+  | 'kernel-table'
   | 'drain'
   | 'client-answer'
   | 'upstream-queue'

@@ -126,6 +126,11 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
     msg: (f) => `a client that did not read its answer was cut; ${f.bytes} bytes were left`,
     fields: (f) => ({ bytes: f.bytes }),
   },
+  'clients-vanished': {
+    level: 'info',
+    msg: (f) => `${f.connections} connections were ended: their clients have vanished`,
+    fields: (f) => ({ connections: f.connections }),
+  },
   'key-accepted': {
     level: 'info',
     msg: (f) => `key accepted: ${f.user}, ${f.keyName}`,

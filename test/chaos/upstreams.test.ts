@@ -3,14 +3,15 @@
  */
 // covers: P1, P2, P11, P15
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { HUB_FLAGS } from '../../src/kernel/guard-wire.ts';
+import { startFarPlace } from '../support/far-place.ts';
 import { startFaultHttp } from '../support/fault-http.ts';
-import { cleanEnv, delay, freePort, ROOT, type RunningHub, startHub, until } from '../support/hub.ts';
+import { delay, freePort, ROOT, type RunningHub, startHub, until } from '../support/hub.ts';
 import { askHub, Client, isResult, median, stdioServer } from '../support/load.ts';
 import { measured, scaled } from '../support/measured.ts';
 import { isUnharmed } from '../support/unharmed.ts';
@@ -55,48 +56,6 @@ async function silentPort(): Promise<{ port: number; server: Server }> {
   const port = await freePort();
   await new Promise<void>((done) => server.listen(port, '127.0.0.1', done));
   return { port, server };
-}
-
-/** A server in a network of its own, whose cable can be cut: no FIN, no reset, nothing. */
-async function farServer(subnet: number): Promise<{ url: string; cut(): void; close(): void }> {
-  const port = 20_000 + subnet;
-  const flags = JSON.stringify({ host: '0.0.0.0', port });
-  const words = [
-    '-n',
-    'sh',
-    '-c',
-    'ip link set lo up; exec "$@"',
-    'sh',
-    process.execPath,
-    join(ROOT, 'test/support/fault-http.ts'),
-    flags,
-  ];
-  const child: ChildProcess = spawn('unshare', words, { stdio: ['ignore', 'pipe', 'inherit'], env: cleanEnv() });
-  const [near, far] = [`mh${subnet}a`, `mh${subnet}b`];
-  const ip = (...args: string[]): void => {
-    const { status, stderr } = spawnSync('ip', args, { encoding: 'utf8' });
-    assert.equal(status, 0, `ip ${args.join(' ')}: ${stderr}`);
-  };
-  await new Promise((done) => child.stdout?.once('data', done));
-  const there = (...args: string[]): void => {
-    const { status, stderr } = spawnSync('nsenter', ['-t', String(child.pid), '-n', 'ip', ...args], {
-      encoding: 'utf8',
-    });
-    assert.equal(status, 0, stderr);
-  };
-  ip('link', 'add', near, 'type', 'veth', 'peer', 'name', far, 'netns', String(child.pid));
-  ip('addr', 'add', `10.213.${subnet}.1/30`, 'dev', near);
-  ip('link', 'set', near, 'up');
-  there('addr', 'add', `10.213.${subnet}.2/30`, 'dev', far);
-  there('link', 'set', far, 'up');
-  return {
-    url: `http://10.213.${subnet}.2:${port}/mcp`,
-    cut: () => there('addr', 'flush', 'dev', far),
-    close: () => {
-      child.kill('SIGKILL');
-      spawnSync('ip', ['link', 'del', near]);
-    },
-  };
 }
 
 describe('servers of one hub', { timeout: 400_000 }, () => {
@@ -179,11 +138,11 @@ describe('servers of one hub', { timeout: 400_000 }, () => {
 
   // row A6 · guards src/upstream/flight.ts
   test('a server whose cable is cut in a call: the call ends at the silence limit, and its socket is gone', async () => {
-    const far = await farServer(61);
+    const [server, port] = [join(ROOT, 'test/support/fault-http.ts'), 20_061];
+    const far = await startFarPlace(61, [server, JSON.stringify({ host: '0.0.0.0', port })]);
     try {
-      await using hub = await startHub({
-        config: { mcpServers: { far: { type: 'http', url: far.url }, one: stdioServer() } },
-      });
+      const url = `http://${far.far}:${port}/mcp`;
+      await using hub = await startHub({ config: { mcpServers: { far: { type: 'http', url }, one: stdioServer() } } });
       await serves(hub, 'far_echo');
       const [pid = 0] = hub.processes().hub ?? [];
       const client = new Client(hub);

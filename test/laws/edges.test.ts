@@ -36,6 +36,7 @@ const EDGES: readonly Edge[] = [
   edge('cli/doctor-proc.ts', ['outside', 'sync'], 'reads /proc, which does not block'),
   edge('cli/bridge-request.ts', ['outside'], 'reaches a hub for a client that cannot'),
   edge('cli/bridge.ts', ['outside', 'timers', 'sync'], 'reads a key file at boot; stays for the last answers'),
+  edge('downstream/vanished.ts', ['outside'], 'reads the kernel’s table of connections'),
   edge('downstream/siblings.ts', ['outside'], 'hands a request on to a sibling hub’s socket'),
   edge('net/_ask-dns.ts', ['outside'], 'asks name servers under a deadline'),
   edge('net/_connector.ts', ['outside'], 'opens TCP and TLS to servers'),
