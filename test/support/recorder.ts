@@ -158,6 +158,8 @@ export class Recorder {
       const line = this.#held.indexOf('\r\n', at);
       if (line < 0) return;
       const size = Number.parseInt(this.#held.toString('latin1', at, line), 16);
+      // What a spoilt connection says may be no HTTP at all.
+      if (!(size >= 0)) return this.cut();
       const end = line + 2 + size + 2;
       if (this.#held.length < end) return;
       if (size === 0) {
