@@ -52,6 +52,8 @@ export interface ServerOnHub {
   readonly calls: number;
   readonly failures: number;
   readonly restarts: number;
+  /** How often in a row its child has died early; absent = it is in no crash loop. */
+  readonly crashLoop?: number | undefined;
   readonly pid: number | undefined;
   readonly serverInfo: string | undefined;
   readonly protocolVersion: string | undefined;

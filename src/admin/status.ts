@@ -86,7 +86,7 @@ function onHub({ slug }: ServerSpec, report: HubReport, nowMs: number): ServerOn
 }
 
 function agedBy(ageMs: number, hub: number, status: ReportedStatus): ServerOnHub {
-  const { state, phase, cause, code, tools, inFlight, queued, calls, failures, restarts, pid } = status;
+  const { state, phase, cause, code, tools, inFlight, queued, calls, failures, restarts, crashLoop, pid } = status;
   const { serverInfo, protocolVersion, silenceMs, retryMs } = status;
   return {
     hub,
@@ -102,6 +102,7 @@ function agedBy(ageMs: number, hub: number, status: ReportedStatus): ServerOnHub
     calls,
     failures,
     restarts,
+    crashLoop,
     pid,
     serverInfo,
     protocolVersion,

@@ -69,7 +69,13 @@ const SHOWN = {
 } as const;
 
 /** How one server stands, and how many rows of this list it has. */
-type ServerOutcome = { readonly state: string; readonly stale?: true; readonly cause?: string } & {
+type ServerOutcome = {
+  readonly state: string;
+  readonly stale?: true;
+  readonly cause?: string;
+  /** How often in a row its child has died. */
+  readonly crashLoop?: number;
+} & {
   readonly [noun in List['noun']]?: number;
 };
 
@@ -85,7 +91,7 @@ function outcomes(servers: readonly string[], noun: List['noun'], rooms: LineRoo
 }
 
 function outcomeOf(status: ServerStatus, noun: List['noun'], known: number): ServerOutcome {
-  const { state, cause } = status;
+  const { state, cause, crashLoop } = status;
   if (state === 'ready') return { state, [noun]: status[noun] };
   const count = Math.max(status[noun], known);
   return {
@@ -94,5 +100,6 @@ function outcomeOf(status: ServerStatus, noun: List['noun'], known: number): Ser
     // They are the last known ones; the server does not answer now.
     ...(count > 0 ? { stale: true as const } : {}),
     ...(cause ? { cause } : {}),
+    ...(crashLoop === undefined ? {} : { crashLoop }),
   };
 }

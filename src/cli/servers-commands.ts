@@ -31,6 +31,7 @@ function rowOf(server: ServerAnswer): string[] {
   const hub = server.hubs.find((one) => one.hub === server.homeHub) ?? server.hubs[0];
   const sum = (pick: 'calls' | 'failures') => String(server.hubs.reduce((total, one) => total + one[pick], 0));
   const phase = hub?.phase && server.state === 'connecting' ? ` (${hub.phase})` : '';
+  const loop = hub?.crashLoop === undefined ? '' : `crash loop, ${hub.crashLoop} deaths in a row: `;
   const retry = hub?.retryMs !== undefined && server.state === 'waiting' ? `, next try in ${ago(hub.retryMs)}` : '';
   return [
     server.name,
@@ -40,7 +41,7 @@ function rowOf(server: ServerAnswer): string[] {
     String(server.tools),
     sum('calls'),
     sum('failures'),
-    `${server.cause ?? ''}${retry}`,
+    `${loop}${server.cause ?? ''}${retry}`.replaceAll('\n', ' '),
   ];
 }
 

@@ -23,6 +23,7 @@ export interface ReportedStatus {
   readonly calls: number;
   readonly failures: number;
   readonly restarts: number;
+  readonly crashLoop?: number | undefined;
   readonly pid?: number | undefined;
   readonly serverInfo?: string | undefined;
   readonly protocolVersion?: string | undefined;

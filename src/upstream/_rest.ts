@@ -10,7 +10,7 @@ import type { Timers } from '../kernel/clock.ts';
 export type LinkKind = 'local' | 'remote' | 'forward';
 
 /** Quick tries of a child before it gets the longest rest each time. */
-const QUICK_TRIES = 2;
+export const QUICK_TRIES = 2;
 /** A sibling hub is asked over a local socket: cheap, and back within a second or two after a restart. */
 const FORWARD_CAP_MS = 2000;
 
@@ -30,6 +30,11 @@ export class Rest {
 
   constructor(kind: LinkKind) {
     this.#kind = kind;
+  }
+
+  /** Lives in a row that failed or ended early. */
+  get failures(): number {
+    return this.#failures;
   }
 
   /** A life begins. */

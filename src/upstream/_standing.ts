@@ -17,6 +17,8 @@ export interface LinkView {
   readonly retryMs: number | undefined;
   /** Lives that have ended. */
   readonly restarts: number;
+  /** Of these, how many in a row ended early; 0 = the last was a good one, or none has ended. */
+  readonly deaths: number;
   readonly hello: ServerHello | undefined;
   readonly raisedMs: number | undefined;
 }
@@ -31,6 +33,7 @@ export class Standing {
   fault: HubError | undefined;
   retryAtMs: number | undefined;
   restarts = 0;
+  #deaths = 0;
   hello: ServerHello | undefined;
   raisedMs: number | undefined;
 
@@ -56,6 +59,7 @@ export class Standing {
     const nowMs = this.#clock.nowMs();
     const { fault, restarts, hello, raisedMs, retryAtMs } = this;
     return {
+      deaths: this.#deaths,
       ...{ state: this.#state, phase: this.#phase, sinceMs: nowMs - this.#changedMs, fault, restarts, hello, raisedMs },
       retryMs: retryAtMs === undefined ? undefined : Math.max(0, retryAtMs - nowMs),
     };
@@ -70,6 +74,13 @@ export class Standing {
     if (state !== 'waiting') this.retryAtMs = undefined;
     if (state === 'connecting' && !wasComing) this.#settled = Promise.withResolvers<void>();
     if (wasComing && state !== 'connecting') this.#settled.resolve();
+  }
+
+  /** A life is over, the last of `deaths` in a row that ended early; the next begins after `retryMs`. */
+  rests(retryMs: number, deaths: number): void {
+    this.restarts += 1;
+    this.#deaths = deaths;
+    this.retryAtMs = this.#clock.nowMs() + retryMs;
   }
 
   becomeReady(hello: ServerHello): void {

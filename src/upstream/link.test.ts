@@ -154,6 +154,7 @@ test('a child that dies at once is started at most eight times in any five minut
     assert.ok(rig.lives.length - before <= 8, `${rig.lives.length - before} starts by second ${second}`);
   }
   assert.ok(rig.lives.length >= 10, 'it never gives up');
+  assert.equal(rig.fleet.status('scripted')?.crashLoop, rig.lives.length, 'and it is told');
   await rig.close();
 });
 

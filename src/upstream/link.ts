@@ -291,8 +291,7 @@ export class Link {
   async #restAfter({ code, message, detail }: HubError): Promise<void> {
     const { kernel, limits } = this.#parts;
     const retryMs = this.#rest.next(limits, kernel.random);
-    this.#standing.restarts += 1;
-    this.#standing.retryAtMs = kernel.clock.nowMs() + retryMs;
+    this.#standing.rests(retryMs, this.#rest.failures);
     const about = { server: this.#spec.slug, phase: String(detail.phase ?? ''), code, message, retryMs };
     kernel.bus.publish({ type: 'server-was-lost', ...about });
     await this.#rest.sleep(retryMs, kernel.timers);

@@ -4,6 +4,7 @@
 import type { Limits } from '../config/limits.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import { isLocal } from './_endings.ts';
+import { QUICK_TRIES } from './_rest.ts';
 import type { Link } from './link.ts';
 import type { Stack } from './stack.ts';
 import type { ServerStatus } from './status.ts';
@@ -36,6 +37,7 @@ export function statusOf(
     calls: stack?.calls ?? 0,
     failures: stack?.failures ?? 0,
     restarts: view?.restarts ?? 0,
+    crashLoop: isLocal(spec) && view && view.state !== 'ready' && view.deaths > QUICK_TRIES ? view.deaths : undefined,
     pid: link?.pid,
     serverInfo: view?.hello ? `${view.hello.name} ${view.hello.serverVersion}`.trim() : undefined,
     protocolVersion: view?.hello?.version,

@@ -26,6 +26,8 @@ export interface ServerStatus {
   readonly calls: number;
   readonly failures: number;
   readonly restarts: number;
+  /** A child that dies again and again: how often in a row; undefined = it does not. */
+  readonly crashLoop: number | undefined;
   readonly pid: number | undefined;
   readonly serverInfo: string | undefined;
   readonly protocolVersion: string | undefined;
