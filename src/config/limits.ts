@@ -185,6 +185,13 @@ export const LIMITS = {
     'MCPHUB_STREAM_SLOW_MS',
     'A reader that takes nothing for this long is cut.',
   ),
+  unreadBytes: row(
+    128 * MiB,
+    'bytes',
+    [1 * MiB, 4096 * MiB],
+    'MCPHUB_UNREAD_BYTES',
+    'Complete answers that their readers have not taken, of all clients together; beyond it the one that waits longest is cut.',
+  ),
   vanishedLookMs: row(
     30 * SECOND,
     'ms',

@@ -26,6 +26,7 @@ import { batchPiece, Exchange } from './exchange.ts';
 import type { Home } from './home.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
 import type { Siblings } from './siblings.ts';
+import type { SlowReaders } from './slow-reader.ts';
 import { createStanding } from './standing.ts';
 import { claimHeaders, createStateless, headerText } from './stateless.ts';
 import type { Streams } from './streams.ts';
@@ -40,6 +41,7 @@ export interface EndpointParts {
   readonly tracks: Tracks;
   readonly questions: Questions;
   readonly streams: Streams;
+  readonly slowReaders: SlowReaders;
   readonly siblings: Siblings;
   readonly home: Home;
   /** Slot of this hub. */

@@ -13,6 +13,7 @@ import { createKeyRing } from '../seal/key-ring.ts';
 import { createSessions, type Session, type Sessions } from '../session/sessions.ts';
 import { createTracks } from '../session/tracks.ts';
 import { batchPiece, Exchange } from './exchange.ts';
+import { createSlowReaders } from './slow-reader.ts';
 import { createStreams } from './streams.ts';
 
 const BOTH = 'application/json, text/event-stream';
@@ -29,11 +30,13 @@ function exchangeWith(accept: string | undefined, id = '"k 1"') {
   const { kernel } = frozenKernel();
   const limits = limitsFrom({});
   const sessions = createSessions({ kernel, limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
+  const slowReaders = createSlowReaders({ kernel, limits });
   const rooms = {
     kernel,
     limits,
     sessions,
-    streams: createStreams({ kernel, limits }),
+    slowReaders,
+    streams: createStreams({ kernel, limits, slowReaders }),
     tracks: createTracks({ kernel, limits, slot: 1 }),
     questions: createQuestions({ kernel, limits, slot: 1 }),
   };

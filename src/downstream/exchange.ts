@@ -16,7 +16,7 @@ import { notificationFrame, refusalFrame } from '../protocol/write.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
 import type { Track, Tracks } from '../session/tracks.ts';
 import { writeFrame, writeRefusal } from './http-answer.ts';
-import { cutWhenSlow, type SlowReaderParts } from './slow-reader.ts';
+import type { SlowReaders } from './slow-reader.ts';
 import type { SseStream, Streams } from './streams.ts';
 
 const RESULT_HEAD = Buffer.from('{"jsonrpc":"2.0","id":');
@@ -24,7 +24,8 @@ const RESULT_MEMBER = Buffer.from(',"result":');
 const ERROR_MEMBER = Buffer.from(',"error":');
 const TAIL = Buffer.from('}');
 
-export interface ExchangeRooms extends SlowReaderParts {
+export interface ExchangeRooms {
+  readonly slowReaders: SlowReaders;
   readonly streams: Streams;
   readonly tracks: Tracks;
   readonly sessions: Sessions;
@@ -114,7 +115,7 @@ export class Exchange implements BackChannel {
       return;
     }
     writeFrame(this.#response, this.#pieces(outcome), sessionHeader(outcome));
-    cutWhenSlow(this.#response, this.#rooms);
+    this.#rooms.slowReaders.watch(this.#response);
   }
 
   #answerOnStream(stream: SseStream, outcome: Outcome<Reply>): void {

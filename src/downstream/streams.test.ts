@@ -5,6 +5,7 @@ import { FakeResponse } from '../../test/support/fake-response.ts';
 import { type FrozenKernel, frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { type Limits, limitsFrom } from '../config/limits.ts';
 import { isRefusal } from '../kernel/outcome.ts';
+import { createSlowReaders } from './slow-reader.ts';
 import { createStreams, type SseStream, type Streams } from './streams.ts';
 
 interface Opened {
@@ -16,7 +17,8 @@ interface Opened {
 function rigWith(more: Partial<Limits> = {}): { frozen: FrozenKernel; limits: Limits; streams: Streams } {
   const frozen = frozenKernel();
   const limits = { ...limitsFrom({}), ...more };
-  return { frozen, limits, streams: createStreams({ kernel: frozen.kernel, limits }) };
+  const slowReaders = createSlowReaders({ kernel: frozen.kernel, limits });
+  return { frozen, limits, streams: createStreams({ kernel: frozen.kernel, limits, slowReaders }) };
 }
 
 function open(streams: Streams): Opened {

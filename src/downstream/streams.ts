@@ -10,7 +10,7 @@ import { CappedSlots } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import { sseEvent } from '../protocol/sse.ts';
-import { cutWhenSlow, type SlowReaderParts } from './slow-reader.ts';
+import type { SlowReaders } from './slow-reader.ts';
 
 const SWEEP_MS = 1000;
 const COMMENT = Buffer.from(':\n\n');
@@ -21,9 +21,14 @@ const HEADERS = {
   'x-accel-buffering': 'no',
 } as const;
 
+interface StreamParts {
+  readonly kernel: Kernel;
+  readonly slowReaders: SlowReaders;
+}
+
 export class SseStream {
   readonly #response: ServerResponse;
-  readonly #parts: SlowReaderParts;
+  readonly #parts: StreamParts;
   readonly #closed: (reason: string) => void;
   readonly openedMs: number;
   readonly #keepAliveMs: number;
@@ -34,7 +39,7 @@ export class SseStream {
 
   constructor(
     response: ServerResponse,
-    parts: SlowReaderParts & { keepAliveMs: number },
+    parts: StreamParts & { keepAliveMs: number },
     closed: (reason: string) => void,
   ) {
     this.#response = response;
@@ -82,7 +87,7 @@ export class SseStream {
     if (this.#lastWord) this.send(this.#lastWord);
     this.#response.end();
     // It leaves the sweep now; what is queued must leave too.
-    cutWhenSlow(this.#response, this.#parts);
+    this.#parts.slowReaders.watch(this.#response);
     this.#end(reason);
   }
 
@@ -127,8 +132,8 @@ export interface Streams {
   stop(): void;
 }
 
-export function createStreams(parts: { kernel: Kernel; limits: Limits }): Streams {
-  const { kernel, limits } = parts;
+export function createStreams(parts: { kernel: Kernel; limits: Limits; slowReaders: SlowReaders }): Streams {
+  const { kernel, limits, slowReaders } = parts;
   const streams = new CappedSlots<SseStream>('downstream.streams', limits.streams, kernel.ceilings);
   const sweep = kernel.timers.every(SWEEP_MS, () => {
     const nowMs = kernel.clock.nowMs();
@@ -138,10 +143,14 @@ export function createStreams(parts: { kernel: Kernel; limits: Limits }): Stream
   return {
     open(response, headers, closed) {
       let slot = -1;
-      const stream = new SseStream(response, { kernel, limits, keepAliveMs: limits.streamKeepAliveMs }, (reason) => {
-        streams.free(slot);
-        closed(reason);
-      });
+      const stream = new SseStream(
+        response,
+        { kernel, slowReaders, keepAliveMs: limits.streamKeepAliveMs },
+        (reason) => {
+          streams.free(slot);
+          closed(reason);
+        },
+      );
       slot = streams.add(stream);
       if (slot < 0) return new Refusal('overloaded', `${streams.max} streams are open.`, { setting: 'streams' });
       response.writeHead(200, { ...HEADERS, ...headers });

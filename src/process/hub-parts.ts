@@ -24,6 +24,7 @@ import { createOldSse } from '../downstream/old-sse.ts';
 import { createPrivateDoor } from '../downstream/private-door.ts';
 import { createRouter } from '../downstream/router.ts';
 import { createSiblings } from '../downstream/siblings.ts';
+import { createSlowReaders } from '../downstream/slow-reader.ts';
 import { createStreams, type Streams } from '../downstream/streams.ts';
 import { createHealth, type Health } from '../health/health.ts';
 import { type Beat, frontSocketName, socketName } from '../kernel/guard-wire.ts';
@@ -196,12 +197,13 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     ...{ seals, slot, version },
     requestIdPrefix: `${slot}-${Math.floor(kernel.clock.wallMs() / 1000).toString(36)}-`,
   });
-  const streams = createStreams({ kernel, limits });
+  const slowReaders = createSlowReaders({ kernel, limits });
+  const streams = createStreams({ kernel, limits, slowReaders });
   const tracks = createTracks({ kernel, limits, slot });
   const siblings = createSiblings({ kernel, limits, frontSocket: (peer) => join(runDir, frontSocketName(peer)) });
   const endpoint = createEndpoint({
     ...{ kernel, limits, slot, line, catalog },
-    ...{ sessions, tracks, questions, streams, siblings },
+    ...{ sessions, tracks, questions, streams, slowReaders, siblings },
     home: createHome({ limits, slot, sessions, snapshots, siblings }),
   });
   const health = createHealth({

@@ -1,7 +1,7 @@
 /**
- * Connections that bring nothing: a client that is gone without a word, and idle ones when all places are taken.
+ * Connections that bring nothing: a client that is gone without a word, idle ones when all places are taken, and many that take no answer.
  */
-// covers: P12
+// covers: P12, P13
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { test } from 'node:test';
@@ -77,5 +77,47 @@ test('when all connections are taken, one that waits for nothing makes place', {
   assert.ok((await Promise.all(busy)).every(isResult), 'nobody who waits is sent away');
   for (const socket of sockets) socket.destroy();
   for (const client of [...kept, keeper]) client.close();
+  await isUnharmed(hub, 'one_echo');
+});
+
+// row C8 · guards src/downstream/slow-reader.ts
+test('answers that nobody takes have a budget together: who waits longest goes first', {
+  timeout: 120_000,
+}, async () => {
+  const bytes = 14_000_000;
+  const env = { MCPHUB_UNREAD_BYTES: '40000000' };
+  await using hub = await startHub({ config: { mcpServers: { one: stdioServer() } }, env });
+  const client = new Client(hub);
+  await until(async () => isResult(await client.call('one_echo', { text: 'up' })), 60_000, 'one');
+  const before = (await askHub(hub, '/api/health')).process.rssBytes;
+  const body = JSON.stringify({
+    ...{ jsonrpc: '2.0', id: 1, method: 'tools/call' },
+    params: { name: 'one_big', arguments: { bytes } },
+  });
+  const head = `POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${hub.key}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
+  const sockets = [];
+  for (let at = 0; at < 20; at += 1) {
+    const socket = connect(hub.port, '127.0.0.1').on('error', () => {});
+    socket.pause();
+    socket.write(head + body);
+    sockets.push(socket);
+    await delay(150);
+    assert.ok(isResult(await client.call('one_echo', { text: 'honest' })));
+  }
+  const reader = new Client(hub);
+  assert.ok(isResult(await reader.call('one_big', { bytes })), 'who reads gets all of it meanwhile');
+  const { process: now, counts } = await askHub(hub, '/api/health');
+  assert.ok(counts.connections <= 8, `${counts.connections} connections`);
+  const value = (now.rssBytes - before) / 2 ** 20;
+  measured({
+    promise: 'P13',
+    what: '20 readers of 14 MB that take nothing hold',
+    value,
+    unit: 'MB',
+    strict: 150,
+    ci: 300,
+  });
+  for (const socket of sockets) socket.destroy();
+  for (const one of [client, reader]) one.close();
   await isUnharmed(hub, 'one_echo');
 });
