@@ -5,7 +5,7 @@
  * failure (another user's processes, a system without /proc).
  */
 
-import { statfs } from 'node:fs/promises';
+import { access, constants, statfs } from 'node:fs/promises';
 import { get } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as restFor } from 'node:timers/promises';
@@ -13,7 +13,17 @@ import { runDirFor } from '../config/paths.ts';
 import { GUARD_ENV, socketName } from '../kernel/guard-wire.ts';
 import type { WaitRow } from '../kernel/waits.ts';
 import { processFacts, sleepsIn } from '../supervisor/sight.ts';
-import { childrenOf, environOf, guardOf, holderOf, listenersOf, namesIn, parsed, textOf } from './doctor-proc.ts';
+import {
+  childrenOf,
+  environOf,
+  guardOf,
+  holderOf,
+  holderOfPort,
+  listenersOf,
+  namesIn,
+  parsed,
+  textOf,
+} from './doctor-proc.ts';
 
 const ASK_MS = 1000;
 /** CPU is measured over this. */
@@ -49,7 +59,17 @@ export interface SeenPort {
 export interface HubWords {
   readonly hub: string;
   readonly status?: string;
-  readonly process?: { readonly rssBytes: number; readonly heapBytes: number; readonly loopP99Ms: number };
+  readonly process?: {
+    readonly rssBytes: number;
+    readonly heapBytes: number;
+    readonly loopP99Ms: number;
+    readonly peakRssBytes?: number;
+    /** MB an hour. */
+    readonly slope?: number;
+    readonly pressure?: string;
+  };
+  /** Facts since it started, by their names, and what is inside. */
+  readonly counts?: Readonly<Record<string, number>>;
   readonly servers: readonly { readonly server: string; readonly state: string; readonly cause?: string | undefined }[];
   readonly waits: readonly WaitRow[];
   readonly ceilings: readonly { readonly name: string; readonly size: number; readonly max: number }[];
@@ -58,6 +78,10 @@ export interface HubWords {
 export interface Seen {
   readonly dataDir: string;
   readonly guard: number | undefined;
+  /** Why the data directory cannot be read: the system's code. */
+  readonly dataDirFault: string | undefined;
+  /** Who listens where a hub would, when none runs. */
+  readonly portTakenBy: { readonly port: number; readonly pid: number; readonly command: string } | undefined;
   readonly processes: readonly SeenProcess[];
   readonly ports: readonly SeenPort[];
   readonly hubs: readonly HubWords[];
@@ -72,8 +96,8 @@ export interface Seen {
   readonly isBlind: boolean;
 }
 
-/** `pid` = of a guard or one of its processes; undefined = the guard that holds the data directory. */
-export async function lookAt(dataDirGiven: string, pid: number | undefined): Promise<Seen> {
+/** `pid` = of a guard or one of its processes; undefined = the guard that holds the data directory. `port` = where a hub would listen. */
+export async function lookAt(dataDirGiven: string, pid: number | undefined, port: number): Promise<Seen> {
   const guard = pid === undefined ? holderOf(dataDirGiven) : guardOf(pid);
   const children = guard === undefined ? [] : childrenOf(guard);
   const parts = children.filter((child) => environOf(child)[GUARD_ENV.role] !== undefined);
@@ -98,9 +122,16 @@ export async function lookAt(dataDirGiven: string, pid: number | undefined): Pro
     const seen = seenProcess(one, guard, { cpuMs: before.get(one) ?? 0, overMs, answer: answered.get(one) });
     return seen ? [seen] : [];
   });
+  const taken = guard === undefined ? holderOfPort(port) : undefined;
+  const fault = await access(dataDir, constants.R_OK | constants.X_OK).then(
+    () => undefined,
+    ({ code }: NodeJS.ErrnoException) => code,
+  );
   return {
     dataDir,
     guard,
+    dataDirFault: fault,
+    portTakenBy: taken && { port, ...taken },
     processes,
     ports,
     hubs: hubs.filter((hub) => hub !== undefined),

@@ -39,6 +39,25 @@ export function environOf(pid: number): Record<string, string> {
   return Object.fromEntries(pairs) as Record<string, string>;
 }
 
+/** Who listens on a TCP port: the process, as far as this user may see it. */
+export function holderOfPort(port: number): { pid: number; command: string } | undefined {
+  const wanted = port.toString(16).toUpperCase().padStart(4, '0');
+  const rows = ['/proc/net/tcp', '/proc/net/tcp6'].flatMap((table) => textOf(table).split('\n'));
+  const inodes = new Set(
+    rows.flatMap((row) => {
+      const fields = row.trim().split(/\s+/);
+      return fields[3] === '0A' && fields[1]?.endsWith(`:${wanted}`) ? [`socket:[${fields[9]}]`] : [];
+    }),
+  );
+  if (inodes.size === 0) return undefined;
+  for (const name of namesIn('/proc') ?? []) {
+    if (!/^\d+$/.test(name)) continue;
+    if (!(namesIn(`/proc/${name}/fd`) ?? []).some((fd) => inodes.has(linkOf(`/proc/${name}/fd/${fd}`)))) continue;
+    return { pid: Number(name), command: textOf(`/proc/${name}/comm`).trim() };
+  }
+  return { pid: 0, command: 'a process that this user may not see' };
+}
+
 /** TCP ports on which a process listens, and how long the kernel's queue of each is. */
 export function listenersOf(pid: number): { port: number; queue: number }[] {
   const inodes = new Set(

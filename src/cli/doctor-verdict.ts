@@ -20,7 +20,7 @@ const WRITES = /tty|pipe_write|wait_woken/;
 
 /** Nothing = all is well. */
 export function findingsOf(seen: Seen): Finding[] {
-  if (seen.guard === undefined) return [nobody(seen)];
+  if (seen.guard === undefined) return [nobody(seen), ...ofTakenPort(seen)];
   return [
     ...seen.processes.flatMap((one) => ofProcess(one)),
     ...missing(seen),
@@ -31,8 +31,13 @@ export function findingsOf(seen: Seen): Finding[] {
   ].sort((a, b) => Number(b.level === 'bad') - Number(a.level === 'bad'));
 }
 
-function nobody({ dataDir, processes, evidence, isBlind }: Seen): Finding {
+function nobody({ dataDir, dataDirFault, processes, evidence, isBlind }: Seen): Finding {
   const [other] = processes;
+  if (!other && dataDirFault === 'EACCES')
+    return bad(
+      `The data directory ${dataDir} belongs to somebody else: this user may not read it.`,
+      'Ask as the user that runs the hub (`sudo -u <user> mcphub doctor`), or name its pid.',
+    );
   if (other) {
     const says = `pid ${other.pid} (${other.role}) is no part of a hub; it is in state ${other.state}${other.sleepsIn ? `, asleep in ${other.sleepsIn}` : ''}, ${other.cpuPercent} % CPU.`;
     return { level: 'bad', says, todo: 'Name the guard, or leave the pid away: the data directory knows it.' };
@@ -42,8 +47,23 @@ function nobody({ dataDir, processes, evidence, isBlind }: Seen): Finding {
   return {
     level: 'bad',
     says: `No hub runs on the data directory ${dataDir}.${isBlind ? ' (On this system processes cannot be seen from outside.)' : ''}${before}`,
-    todo: 'Start it with `mcphub start`; name another directory with --data-dir.',
+    todo:
+      dataDirFault === 'ENOENT'
+        ? 'There is no such directory: name the one of your hub with --data-dir, or start one with `mcphub start`.'
+        : 'Start it with `mcphub start`; name another directory with --data-dir.',
   };
+}
+
+function ofTakenPort({ portTakenBy: taken }: Seen): Finding[] {
+  if (!taken) return [];
+  const who = taken.pid === 0 ? taken.command : `${taken.command} (pid ${taken.pid})`;
+  return [
+    {
+      level: 'note',
+      says: `Port ${taken.port} is taken by ${who}: a hub could not start there.`,
+      todo: `End it, or start the hub on another port: \`mcphub start --port <port>\`.`,
+    },
+  ];
 }
 
 function ofProcess(one: SeenProcess): Finding[] {

@@ -4,6 +4,7 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { masked } from '../telemetry/mask.ts';
 import { hubAddress } from './ask.ts';
 import { lookAt, type Seen, type SeenProcess } from './doctor-look.ts';
 import { type Finding, findingsOf } from './doctor-verdict.ts';
@@ -28,7 +29,7 @@ const OLDEST_WAITS = 8;
 
 export async function doctor(pid: string | undefined, options: DoctorOptions): Promise<void> {
   const { dataDir } = hubAddress(options.dataDir);
-  const seen = await lookAt(dataDir, pid === undefined ? undefined : pidFrom(pid));
+  const seen = await lookAt(dataDir, pid === undefined ? undefined : pidFrom(pid), Number(process.env.PORT) || 3000);
   const findings = findingsOf(seen);
   const isBad = findings.some(({ level }) => level === 'bad');
   process.exitCode = isBad ? EXIT.error : EXIT.ok;
@@ -43,14 +44,33 @@ function pidFrom(text: string): number {
   throw new CliFailure(EXIT.usage, `A pid is a whole number, not ${JSON.stringify(text)}.`);
 }
 
-/** One file to send to whoever helps; it holds no key, argument or result. */
+/** One file to send to whoever helps; it holds no key, token, argument or result. */
 async function written(seen: Seen, findings: readonly Finding[]): Promise<string> {
   const dir = join(seen.dataDir, 'evidence');
   const path = join(dir, `doctor-${new Date().toISOString().replaceAll(':', '-')}.txt`);
-  await mkdir(dir, { recursive: true, mode: 0o700 });
   const text = `${pageOf(seen, findings, (words) => words)}\n\n${JSON.stringify(seen, null, 2)}\n`;
-  await writeFile(path, text, { mode: 0o600 });
+  try {
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    await writeFile(path, withoutSecrets(text), { mode: 0o600 });
+  } catch (fault) {
+    const { code, message } = fault as NodeJS.ErrnoException;
+    const why = `The report cannot be written to ${dir} (${code ?? message}).`;
+    throw new CliFailure(EXIT.error, `${why} Without --report it goes to the screen.`);
+  }
   return path;
+}
+
+/** Causes and last lines are other people's words. */
+function withoutSecrets(text: string): string {
+  return text
+    .split('\n')
+    .map((line) =>
+      masked(line)
+        .replace(/(\w:\/\/)[^\s/@"]+@/g, '$1***@')
+        .replace(/([?&][\w.-]+=)[^&\s"']+/g, '$1***')
+        .replace(/((?:token|secret|password|api_?key)["']?\s*[:=]\s*["']?)[^\s"',]+/gi, '$1***'),
+    )
+    .join('\n');
 }
 
 function pageOf(seen: Seen, findings: readonly Finding[], paint: (text: string, code: string) => string): string {
@@ -95,9 +115,31 @@ function portLine({ port, queue, health }: Seen['ports'][number]): string {
   return `port ${port}: GET /health ${said}; ${queue} connections wait for the guard`;
 }
 
-function hubLines({ hub, status, process: figures, servers, waits }: Seen['hubs'][number]): string {
+/** Facts that are worth a look at 3 a.m. */
+const TROUBLES: Readonly<Record<string, string>> = {
+  'loop-stalled': 'stalls of the loop',
+  'server-was-lost': 'times a server was lost',
+  'breaker-opened': 'breakers opened',
+  'reader-cut': 'readers cut',
+  'clients-vanished': 'times clients vanished',
+  'control-lost': 'times control was lost',
+  'task-faulted': 'faults of our own',
+  'log-dropped': 'times log lines were dropped',
+  'request-refused': 'requests refused',
+};
+
+function hubLines({ hub, status, process: figures, servers, waits, counts = {} }: Seen['hubs'][number]): string {
   const ready = servers.filter(({ state }) => state === 'ready').length;
-  const memory = figures ? `, heap ${megabytes(figures.heapBytes)}, loop p99 ${figures.loopP99Ms} ms` : '';
+  const slope = figures?.slope === undefined ? '' : `, ${figures.slope} MB an hour`;
+  const peak = figures?.peakRssBytes === undefined ? '' : ` (peak ${megabytes(figures.peakRssBytes)}${slope})`;
+  const pressure = figures?.pressure && figures.pressure !== 'calm' ? `, UNDER PRESSURE (${figures.pressure})` : '';
+  const memory = figures
+    ? `, memory ${megabytes(figures.rssBytes)}${peak}, heap ${megabytes(figures.heapBytes)}, loop p99 ${figures.loopP99Ms} ms${pressure}`
+    : '';
+  const troubles = Object.entries(TROUBLES).flatMap(([fact, words]) =>
+    counts[fact] ? [`${counts[fact]} ${words}`] : [],
+  );
+  const since = troubles.length === 0 ? '' : `\n  since its start: ${troubles.join(', ')}`;
   const oldest = [...waits].sort((a, b) => b.ageMs - a.ageMs).slice(0, OLDEST_WAITS);
   const rows = oldest.map(({ label, owner, ageMs, remainingMs }) => [
     `  ${label}`,
@@ -106,7 +148,7 @@ function hubLines({ hub, status, process: figures, servers, waits }: Seen['hubs'
     ago(remainingMs),
   ]);
   const waiting = rows.length === 0 ? '' : `\n${table(['  WAITS FOR', 'OWNER', 'SINCE', 'ENDS IN'], rows)}`;
-  return `${hub}: ${status ?? 'unknown'}, ${ready} of ${servers.length} servers ready, ${waits.length} waits${memory}${waiting}`;
+  return `${hub}: ${status ?? 'unknown'}, ${ready} of ${servers.length} servers ready, ${waits.length} waits${memory}${since}${waiting}`;
 }
 
 function megabytes(bytes: number): string {

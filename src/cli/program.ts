@@ -143,7 +143,10 @@ function addHub(program: Command): void {
     .option('--json', 'print as JSON')
     .option('--data-dir <dir>', 'data directory of the hub to look at (MCPHUB_DATA_DIR)')
     .option('--report', 'write everything into a file of the data directory, to be sent to whoever helps')
-    .addHelpText('after', '\nExit code 0 = all is well, 1 = something is wrong.')
+    .addHelpText(
+      'after',
+      '\nExit code 0 = the hub answers (what else is worth knowing, a server that is down for one, is told first), 1 = something is wrong.',
+    )
     .action(async (pid, options) => (await import('./doctor.ts')).doctor(pid, options));
   withHub(program.command('reload').description('read the configuration again')).action(async (options) =>
     (await import('./status-commands.ts')).reload(options),

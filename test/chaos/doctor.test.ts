@@ -3,7 +3,9 @@
  */
 // covers: P10
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -89,4 +91,50 @@ test('where no hub runs the doctor says so, and what ended the last', async () =
   } finally {
     rmSync(dataDir, { recursive: true, force: true });
   }
+});
+
+test('what does not belong to the hub is named: a port, a directory, a pid, a report that cannot be written', {
+  timeout: 60_000,
+}, async () => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'mcphub-doctor-'));
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  try {
+    const env = { PORT: String(port) };
+    const taken = await run(process.execPath, [CLI, 'doctor', '--data-dir', dataDir], { env });
+    assert.match(taken.stdout, new RegExp(`^Port ${port} is taken by \\S+ \\(pid ${process.pid}\\)`, 'm'));
+    assert.match((await doctor(join(dataDir, 'none'))).stdout, /There is no such directory/);
+    writeFileSync(join(dataDir, 'evidence'), 'a file in the way');
+    const report = await run(process.execPath, [CLI, 'doctor', '--data-dir', dataDir, '--report']);
+    assert.equal(report.code, 1);
+    assert.match(report.stderr, /cannot be written to .*evidence/);
+    assert.doesNotMatch(report.stderr, /\n\s+at /);
+    if (process.getuid?.() === 0) {
+      chmodSync(dataDir, 0o700);
+      const stranger = await run('setpriv', [
+        ...['--reuid', '65534', '--clear-groups', process.execPath, CLI, 'doctor', '--data-dir', dataDir],
+      ]);
+      assert.match(stranger.stdout, /belongs to somebody else/);
+    }
+  } finally {
+    server.close();
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+});
+
+test('a report masks what servers say, and the page tells of crash loops and of what went wrong since the start', {
+  timeout: 60_000,
+}, async () => {
+  const secret = `mcphub_${'ab'.repeat(32)}`;
+  const says = `console.error('https://ann:pw1@host/x?token=t0ken key ${secret} password: hunter2'); process.exit(3)`;
+  const config = { mcpServers: { one: stdioServer(), loop: { command: process.execPath, args: ['-e', says] } } };
+  await using hub = await startHub({ config });
+  await ready(hub);
+  await until(async () => /loop is not ready/.test((await doctor(hub.dataDir)).stdout), 20_000, 'the loop');
+  const page = await doctor(hub.dataDir);
+  assert.equal(page.code, 0);
+  assert.match(page.stdout, /since its start: .*times a server was lost/);
+  const report = readFileSync((await doctor(hub.dataDir, '--report')).says, 'utf8');
+  for (const word of [secret, 'ann:pw1', 't0ken', 'hunter2']) assert.ok(!report.includes(word), word);
 });
