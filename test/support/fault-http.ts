@@ -148,9 +148,23 @@ function sessionFits(state: State, request: IncomingMessage, response: ServerRes
   return false;
 }
 
+function messageFrom(text: string): Message | undefined {
+  try {
+    return JSON.parse(text) as Message;
+  } catch {
+    return undefined;
+  }
+}
+
 function servePost(state: State, request: IncomingMessage, response: ServerResponse, text: string): void {
   const { flags, seen } = state;
-  const message = { ...(JSON.parse(text) as Message), raw: text };
+  const parsed = messageFrom(text);
+  // A network that spoils bytes may have spoilt these.
+  if (parsed === undefined) {
+    response.writeHead(400).end();
+    return;
+  }
+  const message = { ...parsed, raw: text };
   const method = message.method ?? 'reply';
   count(state, method);
   flags.heard?.(message);
