@@ -90,7 +90,7 @@ function serversOf(hub: RunningHub): number[] {
 test('a herd of packages that start cold: four at a time, the hub ready at once, and all are connected', {
   timeout: 600_000,
 }, async () => {
-  const herd = scaled({ ci: 30, long: 100 });
+  const herd = scaled({ ci: 16, long: 100 });
   using packages = new ColdPackages(scaled({ ci: 300, long: 2000 }));
   const slow = await slowness();
   const servers = Object.fromEntries(Array.from({ length: herd }, (_, at) => [`cold${at}`, packages.server(at)]));
