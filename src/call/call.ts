@@ -32,6 +32,8 @@ export interface Incoming {
   readonly back: BackChannel;
   /** What a message of the stateless era says about its client; undefined = one of the 2025 dates. */
   readonly claim?: Claim | undefined;
+  /** A header of the request, by its name in small letters. */
+  header?(name: string): string | undefined;
   /** The session of this message has been found, before anything is done with it. */
   onSession?(session: Session): void;
   /** Calls `listener` once if the client's connection goes away before the answer. */

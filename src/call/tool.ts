@@ -5,6 +5,7 @@
 
 import type { Route } from '../catalog/view.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { refuseParamHeaders } from '../protocol/era-2026/param-headers.ts';
 import type { CallParams } from '../protocol/message.ts';
 import { memberSpan, scanCallParams } from '../protocol/scan.ts';
 import { replaceSpans } from '../protocol/write.ts';
@@ -17,6 +18,8 @@ export function createToolCall(
   firstListing: FirstListing,
 ): (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>> {
   function callRoute(call: Call, params: CallParams, route: Route): Outcome<Reply> | Promise<Outcome<Reply>> {
+    const refusal = refuseHeaders(call, params, route);
+    if (refusal) return refusal;
     const shape = route.dropStructured ? withoutStructured : undefined;
     return send(call, { params, target: route, tool: route.native, shape });
   }
@@ -32,6 +35,14 @@ export function createToolCall(
     const late = firstListing.routeTo(params.name, call, (view) => view.route(params.name), unknown);
     return late?.then((found) => (isRefusal(found) ? found : callRoute(call, params, found))) ?? unknown;
   };
+}
+
+/** What lies on the way may have decided by them. */
+function refuseHeaders({ envelope, incoming }: Call, { argumentsSpan }: CallParams, route: Route): Refusal | undefined {
+  if (!incoming.claim || route.paramHeaders.length === 0) return undefined;
+  const { at, end } = argumentsSpan;
+  const args: unknown = at < 0 ? {} : JSON.parse(envelope.bytes.toString('utf8', at, end));
+  return refuseParamHeaders(route.paramHeaders, args, (name) => incoming.header?.(name));
 }
 
 /** A tool whose outputSchema was not legal for these clients must not send structuredContent either: they would reject the call. */

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Declared, GivenName, Listed, ListedTool, Listing, ServerSpec } from '../kernel/snapshot.ts';
+import { paramHeadersOf } from '../protocol/era-2026/param-headers.ts';
 import { edited } from './_json-list.ts';
 import { SCANNED_BEFORE, scanMembers } from './_members.ts';
 import { fillResourceShelf, type ResourceShelf } from './_resource-shelf.ts';
@@ -99,6 +100,7 @@ function fillShelf(
           nativeJson: Buffer.from(JSON.stringify(one.native)),
           exposed,
           dropStructured: one.dropStructured ?? false,
+          paramHeaders: paramHeadersOf(one.json),
         },
         one,
         label,

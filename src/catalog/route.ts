@@ -1,6 +1,9 @@
 /**
  * Where an exposed name or a URI leads.
  */
+
+import type { ParamHeader } from '../protocol/era-2026/param-headers.ts';
+
 export interface Target {
   /** Slug. */
   readonly server: string;
@@ -15,6 +18,8 @@ export interface Route extends Target {
   readonly exposed: string;
   /** True = structuredContent must be taken out of results. */
   readonly dropStructured: boolean;
+  /** Arguments that clients of the stateless era repeat in headers; almost always none. */
+  readonly paramHeaders: readonly ParamHeader[];
 }
 
 /** To a resource, or to the server that can say whether there is one. */

@@ -59,6 +59,7 @@ export function createStateless(parts: StatelessParts): Stateless {
       visit,
       claim,
       back: exchange,
+      header: (name) => headerText(request, name),
       onGone: (listener) => {
         response.once('close', () => {
           if (!answered) listener();

@@ -106,6 +106,21 @@ export const ROUND_TOOLS: readonly EverythingTool[] = [
       ? said(await sample(extra, 'Are you there?'))
       : { ...said('The client does not support sampling.'), isError: true },
   ),
+  {
+    tool: {
+      name: 'test_custom_headers',
+      description: 'Wants its arguments in headers too.',
+      inputSchema: {
+        type: 'object',
+        properties: {
+          region: { type: 'string', 'x-mcp-header': 'Region' },
+          priority: { type: 'integer', 'x-mcp-header': 'Priority' },
+          verbose: { type: 'boolean', 'x-mcp-header': 'Verbose' },
+        },
+      },
+    },
+    run: ({ args }) => said(`Called with ${JSON.stringify(args)}`),
+  },
   plain('trigger_tool_change', 'Shows one tool more, or hides it again.', async ({ world }) => {
     world.more.tool = world.more.tool === undefined ? CHANGE.toolList : undefined;
     await Promise.all([...world.sessions].map(({ server }) => server.sendToolListChanged()));

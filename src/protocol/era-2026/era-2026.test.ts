@@ -9,6 +9,7 @@ import { memberSpan, scanEnvelope } from '../scan.ts';
 import { type ClaimHeaders, readClaim } from './claim.ts';
 import { decodeHeader } from './header-value.ts';
 import { type InputRequest, inputRequiredResult, readRetry } from './input-required.ts';
+import { paramHeadersOf, refuseParamHeaders } from './param-headers.ts';
 import { completeResult, subscriptionParams } from './results.ts';
 import { HOP_PREFIX, VERSION_2026 } from './versions.ts';
 
@@ -165,4 +166,47 @@ test('a frame of a subscription has the id of its request, whatever it is', () =
     assert.equal(bytes.toString('utf8', meta.at, meta.end), id);
     assert.equal(JSON.parse(bytes.toString('utf8')).uri, 'a');
   }
+});
+
+test('arguments that a tool wants in headers are said there, in any spelling of a number, or the call is refused', () => {
+  const tool = (properties: object) => JSON.stringify({ name: 't', inputSchema: { type: 'object', properties } });
+  const declared = paramHeadersOf(
+    tool({
+      region: { type: 'string', 'x-mcp-header': 'Region' },
+      count: { type: 'integer', 'x-mcp-header': 'Count' },
+      deep: { type: 'object', properties: { yes: { type: 'boolean', 'x-mcp-header': 'Yes' } } },
+      many: { type: 'array', items: { type: 'string', 'x-mcp-header': 'Item' } },
+      number: { type: 'number', 'x-mcp-header': 'Number' },
+      odd: { type: 'string', 'x-mcp-header': 'not a token' },
+      one: { type: 'string', 'x-mcp-header': 'Same' },
+      two: { type: 'string', 'x-mcp-header': 'same' },
+    }),
+  );
+  assert.deepEqual(
+    declared.map(({ name }) => name),
+    ['Region', 'Count', 'Yes'],
+  );
+  assert.deepEqual(paramHeadersOf(tool({ a: { type: 'string' } })), []);
+  const good = { region: 'größe', count: 42, deep: { yes: true } };
+  const headers: Record<string, string> = {
+    'mcp-param-region': '=?base64?Z3LDtsOfZQ==?=',
+    'mcp-param-count': '42.0',
+    'mcp-param-yes': 'true',
+  };
+  const refused = (args: object, more: Record<string, string | undefined> = {}) =>
+    codeOf(refuseParamHeaders(declared, args, (name) => ({ ...headers, ...more })[name]));
+  assert.equal(refused(good), undefined);
+  assert.equal(
+    refused({}, { 'mcp-param-region': undefined, 'mcp-param-count': undefined, 'mcp-param-yes': undefined }),
+    undefined,
+  );
+  for (const more of [
+    { 'mcp-param-count': undefined },
+    { 'mcp-param-count': '43' },
+    { 'mcp-param-count': '' },
+    { 'mcp-param-yes': 'True' },
+    { 'mcp-param-region': '=?base64?%%?=' },
+  ])
+    assert.equal(refused(good, more), 'header-mismatch', JSON.stringify(more));
+  assert.equal(refused({ ...good, region: null }), 'header-mismatch');
 });
