@@ -16,6 +16,17 @@ import type { Verdict } from './verdict.ts';
 
 export type GuardLog = (level: 'info' | 'warn' | 'error', event: string, msg: string, more?: object) => void;
 
+/**
+ * For glibc's allocator: large buffers go back to the system when they are freed. By itself it raises that bound to what was freed last (up to
+ * 32 MB), and from then on such buffers leave holes; and each thread gets an arena of its own. Measured in two soaks of eight minutes side by
+ * side: 42 and 26 MB more resident memory at the end, with the same heap. Whoever sets these variables wins.
+ */
+const ALLOCATOR_ENV = {
+  MALLOC_ARENA_MAX: '2',
+  MALLOC_MMAP_THRESHOLD_: '131072',
+  MALLOC_TRIM_THRESHOLD_: '131072',
+} as const;
+
 export interface LifeOptions {
   readonly role: 'hub' | 'control';
   readonly slot: number;
@@ -68,6 +79,7 @@ export class Life {
       child = spawn(process.execPath, [...execArgv, entry], {
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
         env: {
+          ...ALLOCATOR_ENV,
           ...env,
           [GUARD_ENV.role]: role,
           [GUARD_ENV.slot]: String(slot),
