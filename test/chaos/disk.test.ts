@@ -163,7 +163,8 @@ test('the disk is full, for data and log: calls go on, writing is refused in wor
 
 // row E9 · guards src/store/_sqlite.ts
 test('control is killed while keys are made: each that was acknowledged is there, and calls do not notice', {
-  timeout: 600_000,
+  // The rests between deaths in a row are part of it.
+  timeout: scaled({ ci: 600_000, long: 4_000_000 }),
 }, async () => {
   await using hub = await startHub({ config: ONE });
   await serves(hub);
