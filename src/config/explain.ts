@@ -50,6 +50,7 @@ const SHOWN_KEYS: ReadonlySet<string> = new Set([
   'enabled',
   'disabled',
   'interactive',
+  'era',
   'silenceMs',
   'totalMs',
   'callTimeoutMs',

@@ -125,6 +125,10 @@ export const serverSchema = z.strictObject({
   launch: launchSchema.optional(),
   enabled: z.boolean().optional().meta({ description: 'false switches the server off.' }),
   disabled: z.boolean().optional().meta({ description: 'true switches the server off; the same as enabled: false.' }),
+  era: z.enum(['auto', '2025', '2026']).optional().meta({
+    description:
+      'Protocol of the server: 2025 = initialize (dates up to 2025-11-25), 2026 = stateless (2026-07-28), auto (default) = initialize, and the other where that is refused.',
+  }),
   interactive: z.boolean().optional().meta({
     description: 'The server asks its users questions: each client session gets a connection of its own to it.',
   }),

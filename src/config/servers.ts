@@ -51,6 +51,7 @@ export function readServer(name: string, raw: RawServer, context: ServerContext)
     name,
     enabled: isEnabled,
     interactive: raw.interactive ?? false,
+    era: raw.era ?? 'auto',
     times: readCallTimes(withOriginalTimes(raw, path, problems), path, problems),
     inFlight: readFigure(raw.inFlight, [...path, 'inFlight'], { rule: LIMITS.serverInFlight, problems }),
     startMs: readFigure(raw.startMs, [...path, 'startMs'], { rule: LIMITS.startMs, problems }),

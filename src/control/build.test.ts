@@ -14,6 +14,7 @@ function server(name: string, transport: Partial<ServerConfig['transport']> = {}
     enabled: true,
     transport: { ...http, ...transport } as ServerConfig['transport'],
     interactive: false,
+    era: 'auto',
     times,
     inFlight: undefined,
     startMs: undefined,

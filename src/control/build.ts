@@ -46,8 +46,13 @@ export function serverSpecs(input: Pick<BuildInput, 'config' | 'slugs' | 'hubs'>
   return input.config.servers.flatMap((server) => {
     const slug = slugOf.get(server.name);
     if (slug === undefined) return [];
-    return { ...server, slug, homeHub: homeHubOf(server, slug, input.hubs), hash: digestOf(server.transport) };
+    return { ...server, slug, homeHub: homeHubOf(server, slug, input.hubs), hash: digestOf(dependsOn(server)) };
   });
+}
+
+/** What a connection depends on. */
+function dependsOn({ transport, era }: ServerConfig): unknown {
+  return era === 'auto' ? transport : { transport, era };
 }
 
 /** Children are dealt over the hubs by their slug, so that a server that is added moves none of the others. */

@@ -56,6 +56,8 @@ export interface ServerSpec {
   readonly transport: StdioSpec | HttpSpec | SseSpec;
   /** Asks users questions: gets lanes (step 2). */
   readonly interactive: boolean;
+  /** `2025` = initialize, `2026` = stateless; `auto` = initialize first, and the other where that is refused. */
+  readonly era: 'auto' | '2025' | '2026';
   readonly times: CallTimes;
   /** Most calls inside at once; undefined = default of its kind. */
   readonly inFlight: number | undefined;

@@ -13,6 +13,7 @@ import { HubError } from './errors.ts';
 export type WaitLabel =
   | 'body'
   | 'kernel-table'
+  | 'upstream-listen'
   | 'drain'
   | 'client-answer'
   | 'upstream-queue'

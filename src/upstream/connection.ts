@@ -16,6 +16,7 @@ import { ClientSide } from './_client-side.ts';
 import { endedRefusal, gonePart, isLocal, phaseSetting, timeUpFault } from './_endings.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
 import { Correlator } from './correlate.ts';
+import { inEras } from './era-transport.ts';
 import type { Flight } from './flight.ts';
 import { shakeHands } from './handshake.ts';
 import { listAll, type ServerLists } from './list.ts';
@@ -34,6 +35,10 @@ export interface ConnectionParts {
   readonly listChanged: () => void;
   /** Who is on the client side. */
   readonly talk: Talk;
+  /** It is another hub that speaks for the server. */
+  readonly isForward: boolean;
+  /** What was spoken with the server in an earlier life; undefined = nothing yet. */
+  readonly versionBefore: () => string | undefined;
   /** The server had forgotten us and has been initialized again. */
   readonly renewed: (hello: ServerHello) => void;
 }
@@ -60,6 +65,8 @@ export class Connection {
   readonly #lost = Promise.withResolvers<HubError>();
   #fault: HubError | undefined;
   #phase: LinkPhase = 'connect';
+  /** What the server said of itself; undefined = it has not, yet. */
+  hello: ServerHello | undefined;
   #opening: Deadline | undefined;
   #renewal: Promise<void> | undefined;
   /** Renewals since the last answer to anything but initialize. */
@@ -67,10 +74,9 @@ export class Connection {
 
   constructor(parts: ConnectionParts) {
     this.#parts = parts;
-    const { kernel, limits, spec } = parts;
-    const { talk } = parts;
+    const { kernel, limits, spec, talk } = parts;
     this.clientSide = new ClientSide({ kernel, limits, server: spec.slug, talk, correlator: () => this.correlator });
-    this.transport = parts.makeTransport(spec, this.#events());
+    this.transport = inEras(parts, this.#events());
     this.correlator = new Correlator({
       kernel,
       transport: this.transport,
@@ -120,6 +126,7 @@ export class Connection {
       await kernel.waits.for(this.transport.start(own), { label, owner: spec.slug, deadline: own });
       using shake = own.sooner(isLocal(spec) ? startBudgetMs : limits.handshakeMs);
       const hello = await this.#shakeHands(shake);
+      this.hello = hello;
       void this.#enter('list');
       using list = kernel.deadline(limits.listMs * limits.listPages);
       this.#opening = list;
@@ -200,11 +207,12 @@ export class Connection {
 
   async #shakeHands(deadline: Deadline): Promise<ServerHello> {
     void this.#enter('handshake');
-    const { spec, version } = this.#parts;
+    const { spec, version, talk, isForward, versionBefore } = this.#parts;
     const { correlator, transport } = this;
     const setting = phaseSetting('handshake', isLocal(spec));
-    const { capabilityBits } = this.#parts.talk;
-    return shakeHands({ server: spec.slug, correlator, transport, version, setting, capabilityBits }, deadline);
+    const { capabilityBits } = talk;
+    const about = { spec, correlator, transport, version, setting, capabilityBits, isForward };
+    return shakeHands({ ...about, before: versionBefore() }, deadline);
   }
 
   #enter(phase: LinkPhase): void | Promise<void> {

@@ -1,19 +1,26 @@
 /**
- * The opening of a legacy connection: initialize, and initialized.
- * Promises: ends by its deadline; the initialized notification is sent and never waited for; a server that speaks no date of ours is named.
+ * The opening of a connection, in either era: initialize and initialized, or server/discover.
+ * Promises: ends by its deadline; the initialized notification is sent and never waited for; a server that speaks no date of ours is named; only
+ * what a server answers decides its era: no answer, and an answer that is not about the protocol, is an outage and no verdict.
+ * Why initialize first: it is what nearly all servers speak, a server that speaks both loses nothing, and some end when they are asked anything
+ * before it (ADR 0015).
  * Does not: decide what is declared (`talk.ts` says it).
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
-import { isRefusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import type { ServerSpec } from '../kernel/snapshot.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import { initializeParams, readInitializeResult, type ServerHello } from '../protocol/era-2025/initialize.ts';
 import { isVersion2025 } from '../protocol/era-2025/versions.ts';
+import { readDiscoverResult } from '../protocol/era-2026/outgoing.ts';
+import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
+import type { UpstreamReply } from './call.ts';
 import type { Correlator } from './correlate.ts';
 import type { Transport } from './transport.ts';
 
 export interface HandshakeParts {
-  readonly server: string;
+  readonly spec: ServerSpec;
   readonly correlator: Correlator;
   readonly transport: Transport;
   readonly version: string;
@@ -21,43 +28,102 @@ export interface HandshakeParts {
   readonly setting: string;
   /** What the client side can do; 0 = nothing. */
   readonly capabilityBits: number;
+  /** Another hub speaks for the server. */
+  readonly isForward: boolean;
+  /** What was spoken with it before; undefined = nothing yet. */
+  readonly before: string | undefined;
 }
 
+type Way = 'initialize' | 'server/discover';
+
+/** The server was reached, and does not know this opening: the other may be its own. */
+class OtherEra extends HubError {}
+
 export async function shakeHands(parts: HandshakeParts, deadline: Deadline): Promise<ServerHello> {
-  const { server, correlator, transport } = parts;
-  const answer = await correlator.ask(
-    {
-      method: 'initialize',
-      label: 'upstream-handshake',
-      owner: server,
-      deadline,
-      setting: parts.setting,
-      back: SILENT_BACK_CHANNEL,
-      silence: undefined,
-    },
-    () => initializeParams({ name: 'mcphub', version: parts.version }, parts.capabilityBits),
+  let refused: OtherEra | undefined;
+  for (const way of ways(parts)) {
+    try {
+      return way === 'initialize' ? await initialize(parts, deadline) : await discover(parts, deadline);
+    } catch (fault) {
+      // The first one's words are about the protocol that was expected.
+      if (!(fault instanceof OtherEra)) throw refused ?? fault;
+      refused ??= fault;
+    }
+  }
+  throw refused ?? new HubError('internal');
+}
+
+function ways({ spec, before, isForward }: HandshakeParts): Way[] {
+  const { era = 'auto', transport } = spec;
+  if (era === '2025' || isForward || transport.kind === 'sse') return ['initialize'];
+  if (era === '2026') return ['server/discover'];
+  return before === VERSION_2026 ? ['server/discover', 'initialize'] : ['initialize', 'server/discover'];
+}
+
+async function initialize(parts: HandshakeParts, deadline: Deadline): Promise<ServerHello> {
+  const { spec, correlator, transport } = parts;
+  const server = spec.slug;
+  transport.negotiated(undefined);
+  const answer = await asked(parts, 'initialize', deadline, () =>
+    initializeParams({ name: 'mcphub', version: parts.version }, parts.capabilityBits),
   );
-  if (isRefusal(answer))
-    throw new HubError(answer.code, {
-      message: answer.message,
-      detail: { server, phase: 'handshake', ...answer.detail },
-    });
-  if (answer.kind === 'error') {
-    throw new HubError('upstream-protocol', {
-      message: `${server} refused initialize: ${answer.json.toString('utf8', 0, 300)}`,
-      detail: { server, phase: 'handshake' },
-    });
-  }
-  const hello = readInitializeResult(answer.json);
-  if (isRefusal(hello))
-    throw new HubError(hello.code, { message: `${server}: ${hello.message}`, detail: { server, phase: 'handshake' } });
-  if (!isVersion2025(hello.version)) {
-    throw new HubError('upstream-protocol', {
-      message: `${server} speaks protocol ${hello.version.slice(0, 40)}, which this hub does not.`,
-      detail: { server, phase: 'handshake' },
-    });
-  }
+  const hello = readInitializeResult(answer);
+  if (isRefusal(hello)) throw faultOf(server, `: ${hello.message}`);
+  if (!isVersion2025(hello.version))
+    throw faultOf(server, ` speaks protocol ${hello.version.slice(0, 40)}, which this hub does not.`);
   transport.negotiated(hello.version);
   correlator.notify('notifications/initialized', undefined);
   return hello;
+}
+
+async function discover(parts: HandshakeParts, deadline: Deadline): Promise<ServerHello> {
+  const { spec, transport } = parts;
+  const server = spec.slug;
+  // From here on the transport says with each request who we are.
+  transport.negotiated(VERSION_2026);
+  const hello = readDiscoverResult(await asked(parts, 'server/discover', deadline, () => undefined));
+  if (isRefusal(hello)) throw otherEra(server, `: ${hello.message}`);
+  return hello;
+}
+
+async function asked(
+  { spec, correlator, setting }: HandshakeParts,
+  method: Way,
+  deadline: Deadline,
+  params: () => Buffer | undefined,
+): Promise<Buffer> {
+  const server = spec.slug;
+  const answer = await correlator.ask(
+    {
+      ...{ method, label: 'upstream-handshake', owner: server, deadline, setting },
+      ...{ back: SILENT_BACK_CHANNEL, silence: undefined },
+    },
+    params,
+  );
+  if (!isRefusal(answer)) return resultOf(server, method, answer);
+  const { code, message, detail } = answer;
+  const about = { message, detail: { server, phase: 'handshake', ...detail } };
+  throw isAboutProtocol(answer) ? new OtherEra(code, about) : new HubError(code, about);
+}
+
+/** An HTTP error that a server gives to what it does not understand; 401, 403, 408 and 429 are about something else. */
+function isAboutProtocol(answer: Outcome<UpstreamReply>): boolean {
+  if (!isRefusal(answer) || answer.code !== 'upstream-http') return false;
+  return [400, 404, 405, 406, 415, 422].includes(Number(answer.detail.status));
+}
+
+function resultOf(server: string, method: Way, { kind, json }: UpstreamReply): Buffer {
+  if (kind !== 'error') return json;
+  throw otherEra(server, ` refused ${method}: ${json.toString('utf8', 0, 300)}`);
+}
+
+function otherEra(server: string, how: string): OtherEra {
+  return new OtherEra('upstream-protocol', {
+    message: `${server}${how}`,
+    detail: { server, phase: 'handshake' },
+  });
+}
+
+function faultOf(server: string, how: string): HubError {
+  return new HubError('upstream-protocol', { message: `${server}${how}`, detail: { server, phase: 'handshake' } });
 }

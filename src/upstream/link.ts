@@ -194,6 +194,7 @@ export class Link {
       ...{ kernel, limits, spec: this.#spec, version, makeTransport, talk },
       phase: (phase) => this.#phaseEntered(phase),
       raise: (silenceMs) => this.#raise(silenceMs),
+      ...{ isForward: this.#parts.kind === 'forward', versionBefore: () => this.#standing.hello?.version },
       listChanged: () => this.#listChanged(),
       renewed: (hello) => {
         this.#standing.hello = hello;

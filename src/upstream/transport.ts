@@ -38,8 +38,8 @@ export interface Transport {
   send(frame: Buffer, id: number | undefined, deadline: Deadline): Outcome<void>;
   /** Closes the exchange of request `id` at the wire (HTTP: destroys its request; stdio: nothing to do). */
   abort(id: number): void;
-  /** After initialize: what the wire needs to know (HTTP: version header; the session id it has seen itself). */
-  negotiated(version: string): void;
+  /** After initialize: what the wire needs to know (HTTP: version header; the session id it has seen itself). Undefined = nothing is, yet. */
+  negotiated(version: string | undefined): void;
   /** CPU time used so far by the server's process group in ms, or undefined where it cannot be known. Synchronous and cheap is not required: called at most once in 2.5 s per silent call. */
   cpuMs(): number | undefined;
   /** Last lines of stderr, oldest first. */

@@ -21,6 +21,7 @@ export function serverSpec(slug: string, more: Partial<ServerSpec> = {}): Server
     enabled: true,
     transport: { kind: 'http', url: 'http://127.0.0.1:1/mcp', headers: {}, launch: undefined },
     interactive: false,
+    era: 'auto',
     times: { silenceMs: undefined, totalMs: undefined, callTimeoutMs: undefined },
     inFlight: undefined,
     startMs: undefined,

@@ -131,7 +131,16 @@ export class ScriptedTransport implements Transport {
 export function scriptedSpec(more: Partial<ServerSpec> = {}): ServerSpec {
   const times = { silenceMs: undefined, totalMs: undefined, callTimeoutMs: undefined };
   return {
-    ...{ name: 'Scripted', slug: 'scripted', enabled: true, interactive: false, times, inFlight: undefined, tools: {} },
+    ...{
+      name: 'Scripted',
+      slug: 'scripted',
+      enabled: true,
+      interactive: false,
+      era: 'auto',
+      times,
+      inFlight: undefined,
+      tools: {},
+    },
     ...{ startMs: undefined, installMs: undefined, homeHub: 1, hash: 'h1' },
     transport: { kind: 'stdio', command: 'x', args: [], env: {}, cwd: undefined },
     ...more,

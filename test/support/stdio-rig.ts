@@ -24,7 +24,16 @@ let tests = 0;
 export function serverSpec(process: ProcessSpec, more: Partial<ServerSpec> = {}): ServerSpec {
   const times = { silenceMs: undefined, totalMs: undefined, callTimeoutMs: undefined };
   return {
-    ...{ name: 'fault', slug: 'fault', enabled: true, interactive: false, times, inFlight: undefined, tools: {} },
+    ...{
+      name: 'fault',
+      slug: 'fault',
+      enabled: true,
+      interactive: false,
+      era: 'auto',
+      times,
+      inFlight: undefined,
+      tools: {},
+    },
     ...{ startMs: undefined, installMs: undefined, homeHub: 1, hash: 'h', transport: { kind: 'stdio', ...process } },
     ...more,
   };

@@ -82,7 +82,8 @@ export function initializeParams(
   return Buffer.from(JSON.stringify({ protocolVersion: LATEST_2025, capabilities, clientInfo: client }));
 }
 
-function capabilitiesFrom(bits: number): object {
+/** Bits of `CAPABILITY` as they are declared, in either era. */
+export function capabilitiesFrom(bits: number): object {
   const has = (bit: number) => (bits & bit) !== 0;
   const url = has(CAPABILITY.elicitationUrl) ? { form: {}, url: {} } : {};
   return {

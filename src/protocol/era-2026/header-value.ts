@@ -1,6 +1,6 @@
 /**
  * Values of the `Mcp-*` headers: plain where HTTP can carry them, else Base64 of UTF-8 between `=?base64?` and `?=`.
- * Promises: a value that only looks like Base64 is undefined, never guessed at.
+ * Promises: whatever `encodeHeader` writes `decodeHeader` reads back; a value that only looks like Base64 is undefined, never guessed at.
  * Source: specification 2026-07-28, transports, value encoding.
  */
 const HEAD = '=?base64?';
@@ -17,4 +17,12 @@ export function decodeHeader(value: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Visible ASCII, spaces and tabs inside. */
+const PLAIN = /^[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?$/;
+
+export function encodeHeader(text: string): string {
+  if (PLAIN.test(text) && !(text.startsWith(HEAD) && text.endsWith(TAIL))) return text;
+  return HEAD + Buffer.from(text, 'utf8').toString('base64') + TAIL;
 }

@@ -7,8 +7,8 @@
  */
 import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import type { Envelope, Span } from '../message.ts';
+import { withoutMember } from '../meta.ts';
 import { memberSpan, stringAt } from '../scan.ts';
-import { replaceSpans } from '../write.ts';
 
 export interface InputRequest {
   readonly method: string;
@@ -18,13 +18,13 @@ export interface InputRequest {
 
 const EMPTY = Buffer.from('{}');
 const OPEN_OBJECT = 0x7b;
-const COMMA = 0x2c;
 const STATE_BYTES = 65_536;
 
 /** `requests` by their keys. */
 export function inputRequiredResult(requests: ReadonlyMap<string, InputRequest>, requestState: string): Buffer {
   const pieces = [...requests].flatMap(([key, { method, params }], at) => [
     Buffer.from(`${at === 0 ? '' : ','}${JSON.stringify(key)}:{"method":${JSON.stringify(method)},"params":`),
+    // This era has no word for it: the answer to the question is the answer.
     params === undefined ? EMPTY : withoutMember(params, 'elicitationId'),
     Buffer.from('}'),
   ]);
@@ -33,20 +33,6 @@ export function inputRequiredResult(requests: ReadonlyMap<string, InputRequest>,
     ...pieces,
     Buffer.from('}}'),
   ]);
-}
-
-/** This era has no word for it: the answer to the question is the answer. */
-function withoutMember(params: Buffer, key: string): Buffer {
-  if (!params.includes(`"${key}"`)) return params;
-  const span = memberSpan(params, { at: 0, end: params.length }, key);
-  if (span.at < 0) return params;
-  let at = params.lastIndexOf(`"${key}"`, span.at);
-  let { end } = span;
-  // One of the commas beside it goes too.
-  const before = params.subarray(0, at).toString('latin1').trimEnd();
-  if (before.endsWith(',')) at = before.length - 1;
-  else while (params[end] === COMMA || (params[end] as number) <= 0x20) end += 1;
-  return replaceSpans(params, [{ at, end, with: Buffer.alloc(0) }]);
 }
 
 export interface Retry {

@@ -17,6 +17,8 @@ const OURS = new Set([
   'expect',
   'keep-alive',
   'last-event-id',
+  'mcp-method',
+  'mcp-name',
   'mcp-protocol-version',
   'mcp-session-id',
   'proxy-authorization',

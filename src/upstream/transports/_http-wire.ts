@@ -4,9 +4,12 @@
  */
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../kernel/errors.ts';
+import { isRefusal } from '../../kernel/outcome.ts';
 import type { HttpSpec } from '../../kernel/snapshot.ts';
 import type { Egress, EgressPool, EgressRequest } from '../../net/egress.ts';
 import { basicLogin } from '../../net/header-value.ts';
+import { requestHeaders } from '../../protocol/era-2026/outgoing.ts';
+import { scanEnvelope } from '../../protocol/scan.ts';
 import { RequestHeaders } from './_http-headers.ts';
 import type { SentExchange } from './_http-host.ts';
 import { OPEN_AT_ONCE } from './_http-outbox.ts';
@@ -36,9 +39,17 @@ export function openWire(
   return { pool, path: pool.pathOf(url), headers: new RequestHeaders(http.headers, basicLogin(url), pool.headers) };
 }
 
-/** A POST of its frame, or the GET that fetches the rest of its answer. */
-export function requestOf({ frame, place }: SentExchange, { path, headers }: Wire): EgressRequest {
-  return place
-    ? { method: 'GET', path, headers: headers.stream(place.lastEventId), body: null }
-    : { method: 'POST', path, headers: headers.post, body: frame };
+/** A POST of its frame, or the GET that fetches the rest of its answer. A stateless request repeats in headers what its body says. */
+export function requestOf(
+  { frame, place }: SentExchange,
+  { path, headers }: Wire,
+  isStateless: boolean,
+): EgressRequest {
+  if (place) return { method: 'GET', path, headers: headers.stream(place.lastEventId), body: null };
+  if (!isStateless) return { method: 'POST', path, headers: headers.post, body: frame };
+  const envelope = scanEnvelope(frame, SCAN);
+  const own = isRefusal(envelope) ? [] : requestHeaders(envelope);
+  return { method: 'POST', path, headers: [...headers.post, ...own], body: frame };
 }
+
+const SCAN = { maxDepth: 4096, maxIdBytes: 256, strict: false } as const;

@@ -14,6 +14,7 @@ import type { Kernel } from '../../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import type { HttpSpec, ServerSpec } from '../../kernel/snapshot.ts';
 import type { Egress } from '../../net/egress.ts';
+import { VERSION_2026 } from '../../protocol/era-2026/versions.ts';
 import { RetryBudget } from '../../resilience/retry-budget.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { guardedEvents } from './_http-events.ts';
@@ -128,10 +129,11 @@ class HttpTransport implements Transport, ExchangeHost {
     for (const exchange of this.#exchanges.values()) if (exchange.id === id) exchange.abort();
   }
 
-  negotiated(version: string): void {
+  negotiated(version: string | undefined): void {
     this.#version = version;
     this.#wire?.headers.set(this.#session, version);
-    this.#order.arm();
+    // The stateless era has neither a notification that must come first nor a stream beside the calls.
+    if (version !== undefined && version !== VERSION_2026) this.#order.arm();
   }
 
   cpuMs(): number | undefined {
@@ -162,7 +164,7 @@ class HttpTransport implements Transport, ExchangeHost {
   }
 
   sessionGiven(id: string): void {
-    if (this.#session !== undefined || this.#stopped) return;
+    if (this.#session !== undefined || this.#stopped || this.#version === VERSION_2026) return;
     this.#session = id;
     this.#wire?.headers.set(id, this.#version);
   }
@@ -210,7 +212,8 @@ class HttpTransport implements Transport, ExchangeHost {
 
   #dispatch(exchange: HttpExchange): void {
     if (!this.#wire) return;
-    exchange.dispatched(this.#wire.pool.dispatch(requestOf(exchange, this.#wire), exchange));
+    const isStateless = this.#version === VERSION_2026;
+    exchange.dispatched(this.#wire.pool.dispatch(requestOf(exchange, this.#wire, isStateless), exchange));
   }
 
   #postLetter(frame: Buffer, gone: () => void): HttpExchange | undefined {

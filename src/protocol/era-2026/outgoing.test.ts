@@ -1,0 +1,93 @@
+/** Requests to stateless servers, and their answers in words that both eras know. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { isRefusal } from '../../kernel/outcome.ts';
+import { scanEnvelope } from '../scan.ts';
+import { decodeHeader } from './header-value.ts';
+import {
+  neutralError,
+  neutralResult,
+  readDiscoverResult,
+  requestHeaders,
+  requestMeta,
+  resultType,
+  withRequestMeta,
+} from './outgoing.ts';
+import { HOP_PREFIX, VERSION_2026 } from './versions.ts';
+
+const META = requestMeta({ name: 'mcphub', version: '1' }, { elicitation: {} }, 'info');
+
+test('each request says who we are; what a client said of itself goes no further, and all else stays', () => {
+  fc.assert(
+    fc.property(
+      fc.dictionary(fc.constantFrom('a', 'name', 'arguments'), fc.jsonValue({ maxDepth: 2 })),
+      fc.option(fc.dictionary(fc.constantFrom('x', 'progressToken', `${HOP_PREFIX}clientInfo`), fc.integer())),
+      (params, meta) => {
+        const sent = JSON.parse(JSON.stringify(meta === null ? params : { ...params, _meta: meta }));
+        const { _meta, ...rest } = JSON.parse(withRequestMeta(Buffer.from(JSON.stringify(sent)), META).toString());
+        const { _meta: kept = {}, ...before } = sent;
+        delete kept[`${HOP_PREFIX}clientInfo`];
+        assert.deepEqual(rest, before);
+        assert.deepEqual(_meta, { ...kept, ...JSON.parse(`{${META}}`) });
+      },
+    ),
+  );
+  assert.equal(
+    JSON.parse(withRequestMeta(undefined, META).toString())._meta[`${HOP_PREFIX}protocolVersion`],
+    VERSION_2026,
+  );
+});
+
+test('headers repeat the method and the name', () => {
+  const headersOf = (method: string, params: object) => {
+    const envelope = scanEnvelope(Buffer.from(JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })), {
+      ...{ maxDepth: 64, maxIdBytes: 256, strict: true },
+    });
+    assert.ok(!isRefusal(envelope));
+    return requestHeaders(envelope);
+  };
+  assert.deepEqual(headersOf('tools/call', { name: 'a b' }), ['mcp-method', 'tools/call', 'mcp-name', 'a b']);
+  assert.deepEqual(headersOf('resources/read', { uri: 'x://y', name: 'z' }).at(-1), 'x://y');
+  assert.equal(decodeHeader(headersOf('prompts/get', { name: ' größe ' }).at(-1) ?? ''), ' größe ');
+  assert.deepEqual(headersOf('tools/list', { name: 'a' }), ['mcp-method', 'tools/list']);
+});
+
+test('results and errors lose what only one era knows', () => {
+  fc.assert(
+    fc.property(
+      fc.dictionary(
+        fc.constantFrom('resultType', 'ttlMs', 'cacheScope', 'content', '_meta'),
+        fc.jsonValue({ maxDepth: 2 }),
+      ),
+      (result) => {
+        const { resultType: _, ttlMs: __, cacheScope: ___, ...rest } = JSON.parse(JSON.stringify(result));
+        assert.deepEqual(JSON.parse(neutralResult(Buffer.from(JSON.stringify(result))).toString()), rest);
+      },
+    ),
+  );
+  assert.equal(resultType(Buffer.from('{"content":[{"resultType":"x"}]}')), 'complete');
+  assert.equal(resultType(Buffer.from('{"resultType":"input_required"}')), 'input_required');
+  const code = (method: string, from: number) =>
+    JSON.parse(neutralError(method, Buffer.from(JSON.stringify({ code: from, message: 'm' }))).toString()).code;
+  assert.deepEqual(
+    [code('resources/read', -32602), code('tools/call', -32602), code('tools/call', -32021), code('tools/call', -1)],
+    [-32002, -32602, -32603, -1],
+  );
+});
+
+test('a discovery is read leniently, and refused where the date is not spoken', () => {
+  const read = (result: object) => readDiscoverResult(Buffer.from(JSON.stringify(result)));
+  const hello = read({
+    supportedVersions: ['2099-01-01', VERSION_2026],
+    capabilities: { tools: { listChanged: true }, logging: {}, resources: { subscribe: true, listChanged: true } },
+    instructions: 'Do.',
+    _meta: { [`${HOP_PREFIX}serverInfo`]: { name: 'n', version: '2' } },
+  });
+  assert.deepEqual(hello, {
+    ...{ version: VERSION_2026, name: 'n', serverVersion: '2', instructions: 'Do.' },
+    capabilities: { tools: { listChanged: true }, resources: { listChanged: true } },
+  });
+  for (const bad of [{}, { supportedVersions: 'x' }, { supportedVersions: ['2025-11-25'] }])
+    assert.ok(isRefusal(read(bad)));
+});

@@ -1,0 +1,130 @@
+/**
+ * What the hub says to a server of the stateless era, and what it makes of the answers so that they mean the same in either era.
+ * Promises: only what must be added or taken away is; what a client said of itself to the hub goes no further.
+ * Source: specification 2026-07-28; protocol.md §1.3, §1.5 (column L→M).
+ */
+import { type Outcome, Refusal } from '../../kernel/outcome.ts';
+import type { ServerHello } from '../era-2025/initialize.ts';
+import { ABSENT, type Envelope, type Span } from '../message.ts';
+import { withoutMember, withoutPrefix } from '../meta.ts';
+import { memberSpan, stringAt } from '../scan.ts';
+import { replaceSpans } from '../write.ts';
+import { encodeHeader } from './header-value.ts';
+import { HOP_PREFIX, SERVER_INFO, VERSION_2026 } from './versions.ts';
+
+const OPEN_OBJECT = 0x7b;
+const NAME_BYTES = 8192;
+const SHORT_BYTES = 200;
+const INSTRUCTIONS_BYTES = 16_384;
+const CAPABILITIES_BYTES = 65_536;
+/** Members of a result that the other era does not know. */
+const ERA_MEMBERS = ['resultType', 'ttlMs', 'cacheScope'] as const;
+
+/** Members that each request's `_meta` has, without braces. */
+export function requestMeta(
+  client: { readonly name: string; readonly version: string },
+  capabilities: object,
+  logLevel: string | undefined,
+): string {
+  const all = {
+    [`${HOP_PREFIX}protocolVersion`]: VERSION_2026,
+    [`${HOP_PREFIX}clientInfo`]: client,
+    [`${HOP_PREFIX}clientCapabilities`]: capabilities,
+    ...(logLevel === undefined ? {} : { [`${HOP_PREFIX}logLevel`]: logLevel }),
+  };
+  return JSON.stringify(all).slice(1, -1);
+}
+
+/** `params` = complete JSON text, or undefined; `meta` = from `requestMeta`. */
+export function withRequestMeta(params: Buffer | undefined, meta: string): Buffer {
+  if (params === undefined) return Buffer.from(`{"_meta":{${meta}}}`);
+  const own = memberSpan(params, { at: 0, end: params.length }, '_meta');
+  if (own.at < 0 || params[own.at] !== OPEN_OBJECT) {
+    const rest = params.subarray(1);
+    const comma = isEmptyRest(rest) ? '' : ',';
+    return Buffer.concat([Buffer.from(`{"_meta":{${meta}}${comma}`), rest]);
+  }
+  const kept = withoutPrefix(params, own, HOP_PREFIX).subarray(1);
+  const text = Buffer.concat([Buffer.from(`{${meta}${isEmptyRest(kept) ? '' : ','}`), kept]);
+  return replaceSpans(params, [{ ...own, with: text }]);
+}
+
+/** What follows an opening brace holds no member. */
+function isEmptyRest(rest: Buffer): boolean {
+  return /^\s*\}/.test(rest.toString('latin1', 0, 16));
+}
+
+/** Headers that repeat what a request's body says: name, value, name, value … */
+export function requestHeaders({ bytes, method, params }: Envelope): string[] {
+  const key = method === 'resources/read' ? 'uri' : method === 'tools/call' || method === 'prompts/get' ? 'name' : '';
+  const name = key === '' ? undefined : stringAt(bytes, memberSpan(bytes, params, key), NAME_BYTES);
+  return ['mcp-method', encodeHeader(method), ...(name === undefined ? [] : ['mcp-name', encodeHeader(name)])];
+}
+
+/** The kind of a result; `complete` where it does not say. */
+export function resultType(json: Buffer): string {
+  if (!json.includes('"resultType"')) return 'complete';
+  return stringAt(json, memberSpan(json, { at: 0, end: json.length }, 'resultType'), SHORT_BYTES) ?? 'complete';
+}
+
+/** A result without what only this era knows. */
+export function neutralResult(json: Buffer): Buffer {
+  const there = ERA_MEMBERS.filter((name) => json.includes(`"${name}"`));
+  return there.reduce((text, name) => withoutMember(text, name), json);
+}
+
+/** Codes about what the hub said of itself (−3202x), which mean nothing to its client. */
+const OF_THE_HOP = { from: -32029, to: -32020 } as const;
+const INVALID_PARAMS = -32602;
+const NOT_FOUND = Buffer.from('-32002');
+const INTERNAL = Buffer.from('-32603');
+
+/** A server's error as one of the 2025 dates would say it. `json` = an error object. */
+export function neutralError(method: string, json: Buffer): Buffer {
+  const span = memberSpan(json, { at: 0, end: json.length }, 'code');
+  const code = span.at < 0 ? Number.NaN : Number(json.toString('utf8', span.at, span.end));
+  if (code >= OF_THE_HOP.from && code <= OF_THE_HOP.to) return replaceSpans(json, [{ ...span, with: INTERNAL }]);
+  const isMissing = code === INVALID_PARAMS && method === 'resources/read';
+  return isMissing ? replaceSpans(json, [{ ...span, with: NOT_FOUND }]) : json;
+}
+
+/** `json` = text of a server/discover result. Refuses with `upstream-protocol` what is none, or does not speak the date. */
+export function readDiscoverResult(json: Buffer): Outcome<ServerHello> {
+  const whole = { at: 0, end: json.length };
+  const versions = memberSpan(json, whole, 'supportedVersions');
+  const spoken: unknown = versions.at < 0 ? undefined : parsed(json, versions);
+  if (!Array.isArray(spoken))
+    return new Refusal('upstream-protocol', 'The answer to server/discover has no supportedVersions.');
+  if (!spoken.includes(VERSION_2026))
+    return new Refusal(
+      'upstream-protocol',
+      `It speaks ${spoken.map(String).join(', ').slice(0, 200)} and not ${VERSION_2026}.`,
+    );
+  const meta = memberSpan(json, whole, '_meta');
+  const info = meta.at < 0 ? ABSENT : memberSpan(json, meta, SERVER_INFO);
+  const text = (object: Span, key: string, most: number) => stringAt(json, memberSpan(json, object, key), most) ?? '';
+  return {
+    version: VERSION_2026,
+    name: text(info, 'name', SHORT_BYTES),
+    serverVersion: text(info, 'version', SHORT_BYTES),
+    instructions: text(whole, 'instructions', INSTRUCTIONS_BYTES),
+    capabilities: capabilitiesIn(json, memberSpan(json, whole, 'capabilities')),
+  };
+}
+
+/** What this hub can use of them: levels are set with each request, and resources are listened to elsewhere. */
+function capabilitiesIn(json: Buffer, span: Span): Record<string, unknown> {
+  if (span.at < 0 || json[span.at] !== OPEN_OBJECT || span.end - span.at > CAPABILITIES_BYTES) return {};
+  const { logging: _, resources, ...others } = parsed(json, span) as Record<string, unknown>;
+  if (typeof resources !== 'object' || resources === null) return others;
+  const { subscribe: __, ...rest } = resources as Record<string, unknown>;
+  return { ...others, resources: rest };
+}
+
+function parsed(json: Buffer, { at, end }: Span): unknown {
+  try {
+    return JSON.parse(json.toString('utf8', at, end));
+  } catch {
+    return {};
+  }
+}

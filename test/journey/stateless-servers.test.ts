@@ -1,0 +1,120 @@
+/**
+ * Servers that speak 2026-07-28 only, or both eras, behind a whole hub: clients of either era use them, and the servers have nothing to complain of.
+ */
+// covers: P2, P17
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { ROOT, type RunningHub, startHub, until } from '../support/hub.ts';
+import { slowness } from '../support/load.ts';
+import { openSession, post, type RpcAnswer, rpc } from '../support/mcp.ts';
+import { type ModernServer, startModernServer } from '../support/modern-server.ts';
+import { stateless } from '../support/stateless.ts';
+
+const SERVER = join(ROOT, 'test/support/modern-server.ts');
+const NAMES = ['web', 'child'] as const;
+
+function callsOf({ methods }: ModernServer): number {
+  return methods.filter((method) => method === 'tools/call').length;
+}
+
+describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
+  let hub: RunningHub;
+  let web: ModernServer;
+  let dual: ModernServer;
+  let pinned: ModernServer;
+  let url = '';
+  let session = '';
+  const old = (method: string, params: object): Promise<RpcAnswer> =>
+    rpc(url, method, params, { key: hub.key, session });
+  const call = (name: string, args: object = {}) => old('tools/call', { name, arguments: args });
+
+  before(async () => {
+    [web, dual, pinned] = [await startModernServer(), await startModernServer(true), await startModernServer()];
+    const config = {
+      mcpServers: {
+        web: { url: web.url },
+        dual: { url: dual.url },
+        pinned: { url: pinned.url, era: '2026' },
+        child: { command: process.execPath, args: [SERVER] },
+        both: { command: process.execPath, args: [SERVER, 'dual'] },
+      },
+    };
+    hub = await startHub({ config });
+    url = `${hub.url}/mcp`;
+    session = await openSession(url, hub.key);
+    for (const name of [...NAMES, 'pinned', 'dual', 'both'])
+      await until(async () => /"x"/.test((await call(`${name}_echo`, { text: 'x' })).text), 30_000, name);
+  });
+  after(async () => {
+    await hub[Symbol.asyncDispose]();
+    await Promise.all([web, dual, pinned].map((server) => server[Symbol.asyncDispose]()));
+  });
+
+  test('a client of the 2025 dates lists, calls and reads, and sees nothing of the other era', async () => {
+    const { tools } = (await old('tools/list', {})).json.result;
+    for (const name of NAMES) {
+      const own = tools.filter((tool: { name: string }) => tool.name.startsWith(`${name}_`));
+      assert.equal(own.length, 5, name);
+      // An array is no outputSchema that clients of these dates accept: it is repaired, and only it.
+      assert.notEqual(own.find((tool: { name: string }) => tool.name === `${name}_list`).outputSchema?.type, 'array');
+      const echoed = (await call(`${name}_echo`, { text: 'größe' })).json.result;
+      assert.deepEqual(echoed, { content: [{ type: 'text', text: 'größe' }] });
+      const listed = (await call(`${name}_list`)).json.result;
+      assert.ok(!Array.isArray(listed.structuredContent), JSON.stringify(listed));
+      const asked = (await call(`${name}_ask`)).json.result;
+      assert.equal(asked.isError, true);
+      assert.match(asked.content[0].text, /asks its user/);
+    }
+    const read = (await old('resources/read', { uri: 'x://1' })).json.result;
+    assert.deepEqual([read.contents[0].text, read.ttlMs, read.resultType], ['one', undefined, undefined]);
+    const hello = await rpc(url, 'initialize', { protocolVersion: '2025-11-25', capabilities: {} }, { key: hub.key });
+    assert.match(hello.json.result.instructions, /Be modern/);
+  });
+
+  test('a client of 2026-07-28 uses the same servers', async () => {
+    for (const name of [...NAMES, 'dual']) {
+      const params = { name: `${name}_echo`, arguments: { text: 'x' } };
+      const { result } = (await stateless(url, 'tools/call', params, { key: hub.key })).json;
+      assert.deepEqual(result, { resultType: 'complete', content: [{ type: 'text', text: 'x' }] });
+    }
+  });
+
+  test('a tool that is added is listed soon, though nobody has a session with its server', async () => {
+    await until(() => web.listening() === 1, 10_000, 'the hub listens');
+    for (const name of NAMES) {
+      assert.match((await call(`${name}_grow`)).text, /grown/);
+      const slow = await slowness();
+      await until(async () => (await old('tools/list', {})).text.includes(`"${name}_extra_0"`), 2020 * slow, name);
+    }
+  });
+
+  test('a call that is cancelled closes its request', async () => {
+    const [before, calls] = [web.closed(), callsOf(web)];
+    const params = { name: 'web_sleep', arguments: { ms: 20_000 } };
+    const running = rpc(url, 'tools/call', params, { key: hub.key, session, id: 77 });
+    await until(() => callsOf(web) > calls, 5000, 'the call');
+    const cancel = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 77 } };
+    await post(url, cancel, { key: hub.key, session });
+    await until(() => web.closed() > before, 2000, 'the end of the request');
+    assert.ok((await running).json.error);
+  });
+
+  test('the servers have nothing to complain of, and were asked in their own era', () => {
+    assert.deepEqual([web.complaints, pinned.complaints, dual.complaints], [[], [], []]);
+    assert.ok(!pinned.methods.includes('initialize'), 'what is configured is not tried out');
+    assert.deepEqual(web.methods.slice(0, 2), ['initialize', 'server/discover']);
+    assert.ok(!dual.methods.includes('server/discover'), 'who speaks both is met as before');
+  });
+
+  test('what was found out is known when the server comes back', async () => {
+    const before = web.methods.length;
+    const restarted = await fetch(`${hub.url}/api/servers/web/restart`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${hub.key}` },
+    });
+    assert.ok(restarted.ok);
+    await until(async () => /"x"/.test((await call('web_echo', { text: 'x' })).text), 30_000, 'web again');
+    assert.ok(!web.methods.slice(before).includes('initialize'));
+  });
+});

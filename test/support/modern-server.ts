@@ -1,0 +1,240 @@
+/**
+ * A server of the stateless era (2026-07-28) in plain node, strict about what the specification demands of a client: what is missing or says
+ * something else than the body is refused, and noted in `complaints`. Over HTTP as a module, over stdio as a program:
+ * `node test/support/modern-server.ts [dual]` (`dual` = it answers initialize too).
+ * Tools: echo{text}, sleep{ms}, list (structured content that is an array), ask (asks back), grow (one tool more, told to who listens).
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createInterface } from 'node:readline';
+
+const VERSION = '2026-07-28';
+const PREFIX = 'io.modelcontextprotocol/';
+
+interface Message {
+  readonly id?: number | string;
+  readonly method: string;
+  readonly params?: {
+    readonly name?: string;
+    readonly uri?: string;
+    readonly arguments?: { readonly text?: string; readonly ms?: number };
+    readonly _meta?: Record<string, unknown>;
+    readonly notifications?: Record<string, boolean>;
+  };
+}
+
+interface World {
+  readonly isDual: boolean;
+  readonly complaints: string[];
+  readonly methods: string[];
+  extra: number;
+  /** Whoever listens. */
+  readonly ears: Set<(message: object) => void>;
+  /** Requests that were closed before their answer. */
+  closed: number;
+}
+
+type Answer =
+  | { readonly result: object }
+  | { readonly error: { readonly code: number; readonly message: string; readonly data?: object } };
+
+function worldOf(isDual: boolean): World {
+  return { isDual, complaints: [], methods: [], extra: 0, ears: new Set(), closed: 0 };
+}
+
+function toolsOf({ extra }: World): object[] {
+  const names = ['echo', 'sleep', 'list', 'ask', 'grow', ...Array.from({ length: extra }, (_, at) => `extra_${at}`)];
+  return names.map((name) => ({
+    name,
+    description: name,
+    inputSchema: { type: 'object' },
+    ...(name === 'list' ? { outputSchema: { type: 'array', items: { type: 'number' } } } : {}),
+  }));
+}
+
+function complete(result: object, isKept = false): Answer {
+  return { result: { resultType: 'complete', ...(isKept ? { ttlMs: 60_000, cacheScope: 'public' } : {}), ...result } };
+}
+
+function text(words: string): Answer {
+  return complete({ content: [{ type: 'text', text: words }] });
+}
+
+function wrong(world: World, what: string, code: number): Answer {
+  world.complaints.push(what);
+  return { error: { code, message: what } };
+}
+
+/** Undefined = the claim is as it should be. */
+function judged(world: World, { method, params }: Message): Answer | undefined {
+  const meta = params?._meta ?? {};
+  // In the other era nothing is claimed.
+  if (world.isDual && meta[`${PREFIX}protocolVersion`] === undefined) return undefined;
+  if (method === 'initialize') return { error: { code: -32601, message: 'There is no initialize in this era.' } };
+  if (meta[`${PREFIX}protocolVersion`] !== VERSION) return wrong(world, `${method} without its version`, -32602);
+  if (typeof meta[`${PREFIX}clientCapabilities`] !== 'object')
+    return wrong(world, `${method} without capabilities`, -32602);
+  if (['ping', 'logging/setLevel', 'resources/subscribe'].includes(method))
+    return wrong(world, `${method} is gone`, -32601);
+  return undefined;
+}
+
+async function answer(world: World, message: Message): Promise<Answer> {
+  const bad = judged(world, message);
+  if (bad) return bad;
+  const { method, params } = message;
+  if (method === 'initialize')
+    return {
+      result: {
+        protocolVersion: '2025-11-25',
+        capabilities: { tools: {} },
+        serverInfo: { name: 'dual', version: '1' },
+      },
+    };
+  if (method === 'server/discover')
+    return complete(
+      {
+        supportedVersions: [VERSION],
+        capabilities: { tools: { listChanged: true }, resources: { subscribe: true }, logging: {} },
+        instructions: 'Be modern.',
+        _meta: { [`${PREFIX}serverInfo`]: { name: 'modern', version: '7' } },
+      },
+      true,
+    );
+  if (method === 'tools/list') return complete({ tools: toolsOf(world) }, true);
+  if (method === 'resources/list') return complete({ resources: [{ uri: 'x://1', name: 'one' }] }, true);
+  if (method === 'resources/templates/list') return complete({ resourceTemplates: [] }, true);
+  if (method === 'resources/read')
+    return params?.uri === 'x://1'
+      ? complete({ contents: [{ uri: 'x://1', text: 'one' }] }, true)
+      : { error: { code: -32602, message: 'Resource not found' } };
+  if (method !== 'tools/call') return { error: { code: -32601, message: `Unknown method: ${method}` } };
+  const { name, arguments: args = {} } = params ?? {};
+  if (name === 'echo') return text(String(args.text));
+  if (name === 'sleep') return new Promise((done) => setTimeout(() => done(text('slept')), args.ms ?? 0));
+  if (name === 'list') return complete({ content: [], structuredContent: [1, 2, 3] });
+  if (name === 'ask')
+    return {
+      result: {
+        resultType: 'input_required',
+        requestState: 's',
+        inputRequests: { q: { method: 'roots/list', params: {} } },
+      },
+    };
+  if (name === 'grow') {
+    world.extra += 1;
+    for (const tell of world.ears) tell({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' });
+    return text('grown');
+  }
+  return { error: { code: -32602, message: `Unknown tool: ${name}` } };
+}
+
+/** Headers must say what the body says. */
+function headerFault({ headers }: IncomingMessage, { method, params }: Message): string | undefined {
+  if (method === 'initialize') return undefined;
+  if (headers['mcp-session-id'] !== undefined) return 'a session id';
+  if (headers['mcp-protocol-version'] !== VERSION)
+    return `${method}: version header ${headers['mcp-protocol-version']}`;
+  if (headers['mcp-method'] !== method) return `${method}: method header ${headers['mcp-method']}`;
+  const name = method === 'resources/read' ? params?.uri : params?.name;
+  return name !== undefined && headers['mcp-name'] !== name
+    ? `${method}: name header ${headers['mcp-name']}`
+    : undefined;
+}
+
+export interface ModernServer extends AsyncDisposable {
+  readonly url: string;
+  readonly complaints: readonly string[];
+  readonly methods: readonly string[];
+  readonly listening: () => number;
+  readonly closed: () => number;
+}
+
+export async function startModernServer(isDual = false): Promise<ModernServer> {
+  const world = worldOf(isDual);
+  const server = createServer((request, response) => {
+    if (request.method !== 'POST') {
+      if (!isDual) world.complaints.push(`HTTP ${request.method}`);
+      response.writeHead(405).end();
+      return;
+    }
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => void serve(world, request, response, JSON.parse(Buffer.concat(chunks).toString('utf8'))));
+  });
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`,
+    complaints: world.complaints,
+    methods: world.methods,
+    listening: () => world.ears.size,
+    closed: () => world.closed,
+    async [Symbol.asyncDispose]() {
+      const closed = new Promise<void>((done) => server.close(() => done()));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+async function serve(
+  world: World,
+  request: IncomingMessage,
+  response: ServerResponse,
+  message: Message,
+): Promise<void> {
+  world.methods.push(message.method);
+  response.on('close', () => {
+    if (!response.writableFinished) world.closed += 1;
+  });
+  if (message.id === undefined) {
+    if (!world.isDual) world.complaints.push(`a notification: ${message.method}`);
+    response.writeHead(202).end();
+    return;
+  }
+  const isOld = world.isDual && message.params?._meta?.[`${PREFIX}protocolVersion`] === undefined;
+  const fault = isOld ? undefined : headerFault(request, message);
+  const send = (status: number, said: object): void => {
+    response.writeHead(status, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ jsonrpc: '2.0', id: message.id, ...said }));
+  };
+  if (fault !== undefined) return send(400, wrong(world, fault, -32020));
+  const bad = judged(world, message);
+  if (bad) return send(400, bad);
+  if (message.method !== 'subscriptions/listen') {
+    const said = await answer(world, message);
+    if (!response.destroyed) send('error' in said && said.error.code === -32601 ? 404 : 200, said);
+    return;
+  }
+  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  listen(world, message, (said) => response.write(`data: ${JSON.stringify(said)}\n\n`), response);
+}
+
+function listen(
+  world: World,
+  { id, params }: Message,
+  say: (message: object) => void,
+  response?: ServerResponse,
+): void {
+  const tag = { _meta: { [`${PREFIX}subscriptionId`]: id } };
+  const tell = (message: object): void => say({ ...message, params: tag });
+  say({
+    ...{ jsonrpc: '2.0', method: 'notifications/subscriptions/acknowledged' },
+    params: { ...tag, notifications: params?.notifications },
+  });
+  world.ears.add(tell);
+  response?.on('close', () => world.ears.delete(tell));
+}
+
+function serveStdio(): void {
+  const world = worldOf(process.argv[2] === 'dual');
+  const say = (message: object): void => void process.stdout.write(`${JSON.stringify(message)}\n`);
+  createInterface({ input: process.stdin }).on('line', async (line) => {
+    const message = JSON.parse(line) as Message;
+    if (message.id === undefined) return;
+    if (message.method === 'subscriptions/listen') return listen(world, message, say);
+    say({ jsonrpc: '2.0', id: message.id, ...(await answer(world, message)) });
+  });
+}
+
+if (process.argv[1] === import.meta.filename) serveStdio();
