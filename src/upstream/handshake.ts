@@ -48,6 +48,7 @@ export async function shakeHands(parts: HandshakeParts, deadline: Deadline): Pro
       // The first one's words are about the protocol that was expected.
       if (!(fault instanceof OtherEra)) throw refused ?? fault;
       refused ??= fault;
+      if (way === 'server/discover') parts.transport.negotiated(undefined);
     }
   }
   throw refused ?? new HubError('internal');
@@ -63,7 +64,6 @@ function ways({ spec, before, isForward }: HandshakeParts): Way[] {
 async function initialize(parts: HandshakeParts, deadline: Deadline): Promise<ServerHello> {
   const { spec, correlator, transport } = parts;
   const server = spec.slug;
-  transport.negotiated(undefined);
   const answer = await asked(parts, 'initialize', deadline, () =>
     initializeParams({ name: 'mcphub', version: parts.version }, parts.capabilityBits),
   );

@@ -130,7 +130,7 @@ class StdioTransport implements Transport {
     // Nothing at the wire: requests of stdio share one pipe.
   }
 
-  negotiated(_version: string): void {
+  negotiated(): void {
     // The wire is the same in every version.
   }
 

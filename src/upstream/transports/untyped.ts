@@ -71,8 +71,8 @@ class UntypedTransport implements Transport {
     this.#current.abort(id);
   }
 
-  negotiated(version: string): void {
-    this.#decide();
+  negotiated(version: string | undefined): void {
+    if (version !== undefined) this.#decide();
     this.#current.negotiated(version);
   }
 
