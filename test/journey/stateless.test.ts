@@ -10,7 +10,7 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { type EverythingHttp, startEverythingHttp } from '../conformance/everything-http.ts';
 import { type FaultHttp, startFaultHttp } from '../support/fault-http.ts';
 import { type RunningHub, startHub, until } from '../support/hub.ts';
-import { askHub, slowness, stdioServer } from '../support/load.ts';
+import { askHub, median, slowness, stdioServer } from '../support/load.ts';
 import { openSession, type RpcAnswer, rpc } from '../support/mcp.ts';
 import { EVERYTHING } from '../support/real-servers.ts';
 import { Reading } from '../support/sse-client.ts';
@@ -157,7 +157,7 @@ for (const hubs of [1, 2]) {
     test('behaviours 3, 4 and 5: discover at once; who contradicts himself is refused, and no server hears of it', async () => {
       const discovered = await ask('server/discover', {});
       const slow = await slowness();
-      assert.ok(discovered.ms < 120 * slow, `${discovered.ms} ms with a server that hangs`);
+      assert.ok(discovered.ms < 220 * slow, `${discovered.ms} ms with a server that hangs`);
       assert.ok(discovered.json.result.supportedVersions.includes(MODERN));
       const before = world.web.seen.byMethod['tools/call'] ?? 0;
       const name = 'web_echo';
@@ -306,15 +306,22 @@ for (const hubs of [1, 2]) {
     });
 
     test('behaviours 18 and 19: listen is acknowledged at once with a server that hangs, tagged, filtered, and ends with a result', async () => {
-      const bornMs = performance.now();
+      const took: number[] = [];
+      for (let at = 0; at < 5; at += 1) {
+        const bornMs = performance.now();
+        const one = openStream(world.hub, 'subscriptions/listen', { notifications: { toolsListChanged: true } });
+        await one.hasMessages(1);
+        took.push(performance.now() - bornMs);
+        one.drop();
+      }
+      const slow = await slowness();
+      assert.ok(median(took) < 220 * slow, `${took.map(Math.round)} ms`);
       const all = openStream(world.hub, 'subscriptions/listen', {
         notifications: { toolsListChanged: true, resourceSubscriptions: ['test://watched-resource', 'no://such'] },
       });
       const none = openStream(world.hub, 'subscriptions/listen', { notifications: {} });
       const prompts = openStream(world.hub, 'subscriptions/listen', { notifications: { promptsListChanged: true } });
       await all.hasMessages(1);
-      const slow = await slowness();
-      assert.ok(performance.now() - bornMs < 220 * slow, `${performance.now() - bornMs} ms`);
       const [ack = ''] = all.messages;
       const tag = { 'io.modelcontextprotocol/subscriptionId': 'sub-1' };
       assert.deepEqual(JSON.parse(ack), {
