@@ -9,6 +9,9 @@ import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { WheelEntry } from '../kernel/wheel.ts';
 import type { Answer, Asking, BackChannel } from '../protocol/back-channel.ts';
 import type { InputRequest, Retry } from '../protocol/era-2026/input-required.ts';
+import { ABSENT } from '../protocol/message.ts';
+import { memberSpan, scanProgress } from '../protocol/scan.ts';
+import { replaceSpans } from '../protocol/write.ts';
 import type { Incoming, Reply } from './call.ts';
 
 /** Questions that a server asks one after another at once make one round. */
@@ -16,6 +19,7 @@ const TOGETHER_MS = 15;
 const AT_ONCE = 16;
 /** A larger result is not kept for a client that is away. */
 const KEPT_BYTES = 1_048_576;
+const PROGRESS = 'notifications/progress';
 
 interface Question extends InputRequest {
   readonly settle: (answer: Outcome<Answer>) => void;
@@ -38,6 +42,8 @@ export class Park implements BackChannel {
   #round = 0;
   #outcome: Outcome<Reply> | undefined;
   #exchange: Incoming | undefined;
+  /** Raw JSON text of the progress token of the exchange; undefined = it wants no progress. */
+  #token: string | undefined;
   #deliver: ((answer: Outcome<Reply>) => void) | undefined;
   #gone: (() => void) | undefined;
   #together: Disposable | undefined;
@@ -58,7 +64,13 @@ export class Park implements BackChannel {
   }
 
   notify(method: string, params: Buffer): void {
-    this.#exchange?.back.notify(method, params);
+    const exchange = this.#exchange;
+    if (!exchange) return;
+    const token = method === PROGRESS ? memberSpan(params, { at: 0, end: params.length }, 'progressToken') : ABSENT;
+    if (token.at < 0) return exchange.back.notify(method, params);
+    // Whoever is back has a request with a token of its own.
+    if (this.#token === undefined) return;
+    exchange.back.notify(method, replaceSpans(params, [{ ...token, with: Buffer.from(this.#token) }]));
   }
 
   ask({ method, params, deadline, owner }: Asking): Promise<Outcome<Answer>> {
@@ -121,6 +133,8 @@ export class Park implements BackChannel {
     // A second client with the same state takes the place of the first.
     this.#deliver?.(new Refusal('request-state-invalid', 'This state has been used by another request.'));
     this.#exchange = incoming;
+    const progress = scanProgress(incoming.envelope.bytes, incoming.envelope.params);
+    this.#token = isRefusal(progress) ? undefined : progress.progressToken;
     incoming.onGone(() => {
       if (this.#exchange === incoming) this.end();
     });
