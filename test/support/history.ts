@@ -54,8 +54,9 @@ export function judge(history: readonly Recorded[], executions: Executions): Ver
     if (one.outcome === 'unasked' || one.answers > 1) blame('twiceAnswered', text);
     if (one.outcome === 'unasked') continue;
     if (one.afterAnswer > 0) blame('after', text);
-    if (one.outcome === 'result' && !one.isOwn) blame('notOwn', text);
+    // A connection that is spoilt may spoil the words too.
     if (one.isExcused) continue;
+    if (one.outcome === 'result' && !one.isOwn) blame('notOwn', text);
     if (one.outcome === 'cut' || one.outcome === 'none') blame('unanswered', text);
     latestMs = Math.max(latestMs, one.endMs - one.sentMs - one.limitMs);
   }
