@@ -115,11 +115,18 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
       };
     };
     const { incoming } = call;
-    const outcome = work({
+    const asking: Call = {
       ...call,
       laneOwner,
       incoming: { ...incoming, back: park, onGone: (listener) => park.onGone(listener) },
-    });
+    };
+    let outcome: Answered;
+    try {
+      outcome = work(asking);
+    } catch (fault) {
+      free();
+      throw fault;
+    }
     if (!(outcome instanceof Promise)) {
       free();
       return outcome;

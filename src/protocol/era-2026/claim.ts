@@ -38,6 +38,7 @@ const KEYS = {
   client: `${HOP_PREFIX}clientInfo`,
   logLevel: `${HOP_PREFIX}logLevel`,
 } as const;
+const VERSION_KEY = Buffer.from(KEYS.version);
 /** Which member of params the header Mcp-Name repeats. */
 const NAMED_BY: Readonly<Record<string, 'name' | 'uri'>> = {
   'tools/call': 'name',
@@ -49,9 +50,11 @@ const NAMED_BY: Readonly<Record<string, 'name' | 'uri'>> = {
 export function readClaim(envelope: Envelope, headers: ClaimHeaders): Outcome<Claim | undefined> {
   if (envelope.kind === 'reply') return undefined;
   const { bytes } = envelope;
+  const header = headers.version?.trim();
+  // Nearly every request: nothing in it can be a claim, and its params need no walk.
+  if (header !== VERSION_2026 && !bytes.includes(VERSION_KEY)) return undefined;
   const meta = memberSpan(bytes, envelope.params, '_meta');
   const version = memberSpan(bytes, meta, KEYS.version);
-  const header = headers.version?.trim();
   if (version.at < 0) {
     if (header !== VERSION_2026) return undefined;
     return new Refusal('envelope-invalid', `params._meta lacks "${KEYS.version}", which ${VERSION_2026} demands.`);
