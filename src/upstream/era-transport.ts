@@ -1,8 +1,8 @@
 /**
  * A transport whose server may speak the stateless era (2026-07-28): from then on each request says who the hub is, and answers lose what only
  * that era knows, so that the rest of this room speaks one language.
- * Promises: as long as the server speaks the 2025 dates every call goes through untouched; a result that asks back ends as a clear error, never as
- * an empty success; cancelling is closing the request where there is one to close (HTTP), and a notification where there is none (stdio).
+ * Promises: as long as the server speaks the 2025 dates every call goes through untouched; what a result asks back is asked of the user where
+ * there is one, and ends as a clear error where there is none, never as an empty success; cancelling is closing the request where there is one to close (HTTP), and a notification where there is none (stdio).
  * Does not: decide which era is spoken (`handshake.ts`), or build headers (`transports/http.ts`).
  */
 import type { Deadline } from '../kernel/deadline.ts';
@@ -17,9 +17,10 @@ import {
   withRequestMeta,
 } from '../protocol/era-2026/outgoing.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
-import type { Envelope } from '../protocol/message.ts';
+import type { Envelope, Span } from '../protocol/message.ts';
 import { scanEnvelope } from '../protocol/scan.ts';
 import { errorFrame, notificationFrame, rawErrorFrame, requestFrame, resultFrame } from '../protocol/write.ts';
+import { type FirstRequest, Rounds } from './_rounds.ts';
 import type { Talk } from './talk.ts';
 import type { Transport, TransportEvents } from './transport.ts';
 
@@ -37,7 +38,7 @@ interface EraParts {
 
 const SCAN = { maxDepth: 4096, maxIdBytes: 256, strict: false } as const;
 const ASKS =
-  'The server asks its user before it goes on, which this hub does not bridge from servers of 2026-07-28 yet.';
+  'The server asks its user before it goes on, and nobody can be asked: mark it "interactive", and use a client that declares what it asks for.';
 
 /** The transport of one connection, in whichever era its server turns out to speak. */
 export function inEras(
@@ -67,17 +68,21 @@ class EraTransport implements Transport {
   readonly #parts: EraParts;
   readonly #inner: Transport & { readonly pid?: number | undefined };
   #stateless = false;
-  /** Methods by id: what was asked for decides how some answers are told. */
-  readonly #asked = new Map<number, string>(); // bounded by: the requests in flight
+  /** What was asked for, by id: it decides how some answers are told, and may have to be asked again. */
+  readonly #asked = new Map<number, FirstRequest>(); // bounded by: the requests in flight
+  readonly #rounds = new Rounds();
 
   constructor(parts: EraParts) {
     this.#parts = parts;
     const { events } = parts;
     this.#inner = parts.make({
       ...events,
-      message: (envelope, exchange) => events.message(this.#stateless ? this.#heard(envelope) : envelope, exchange),
+      message: (envelope, exchange) => {
+        const heard = this.#stateless ? this.#heard(envelope) : envelope;
+        if (heard) events.message(heard, exchange);
+      },
       failed: (id, fault) => {
-        this.#asked.delete(id);
+        this.#forget(id);
         events.failed(id, fault);
       },
     });
@@ -93,14 +98,14 @@ class EraTransport implements Transport {
 
   send(frame: Buffer, id: number | undefined, deadline: Deadline): Outcome<void> {
     if (!this.#stateless) return this.#inner.send(frame, id, deadline);
-    const dressed = this.#dressed(frame, id);
+    const dressed = this.#dressed(frame, id, deadline);
     if (dressed !== undefined) return this.#inner.send(dressed, id, deadline);
     deadline[Symbol.dispose]();
     return undefined;
   }
 
   abort(id: number): void {
-    this.#asked.delete(id);
+    this.#forget(id);
     this.#inner.abort(id);
   }
 
@@ -121,51 +126,97 @@ class EraTransport implements Transport {
     return this.#inner.stop(deadline);
   }
 
-  /** Undefined = this era has no such message. */
-  #dressed(frame: Buffer, id: number | undefined): Buffer | undefined {
+  #forget(id: number): void {
+    this.#asked.delete(id);
+    this.#rounds.forget(id);
+  }
+
+  /** Undefined = this era has no such message, or it is an answer that waits for others. */
+  #dressed(frame: Buffer, id: number | undefined, deadline: Deadline): Buffer | undefined {
     const envelope = scanEnvelope(frame, SCAN);
     if (isRefusal(envelope)) return frame;
-    const { bytes, params: span, method } = envelope;
+    const { bytes, params: span, method, kind } = envelope;
     const params = span.at < 0 ? undefined : bytes.subarray(span.at, span.end);
+    if (kind === 'reply') this.#answered(envelope);
     if (id === undefined) {
       const isCancel = method === 'notifications/cancelled' && !this.#parts.closes;
       return isCancel ? notificationFrame(method, params) : undefined;
     }
-    this.#asked.set(id, method);
+    this.#asked.set(id, { method, params, deadline });
+    return this.#request(id, method, params);
+  }
+
+  #request(id: number, method: string, params: Buffer | undefined): Buffer {
     const { version, capabilities, logLevel } = this.#parts;
     const meta = requestMeta({ name: 'mcphub', version }, capabilities, logLevel());
     return requestFrame(id, method === 'ping' ? 'server/discover' : method, withRequestMeta(params, meta));
   }
 
-  #heard(envelope: Envelope): Envelope {
+  /** What a user has answered: with the last of a round the call goes on. */
+  #answered({ bytes, id, result, error }: Envelope): void {
+    const text = (span: Span) => (span.at < 0 ? undefined : bytes.toString('utf8', span.at, span.end));
+    const step = this.#rounds.answered(text(id) ?? '', text(result), text(error) ?? '');
+    if (step === undefined || step.kind === 'wait') return;
+    const { id: number, first } = step;
+    if (step.kind === 'refused') return this.#tell(number, first.method, `${ASKS} (${step.why.slice(0, 200)})`);
+    const rest = (first.params ?? Buffer.from('{}')).subarray(1);
+    const comma = /^\s*\}/.test(rest.toString('latin1', 0, 16)) ? '' : ',';
+    const params = Buffer.concat([Buffer.from(`{${step.members}${comma}`), rest]);
+    this.#asked.set(number, first);
+    const sent = this.#inner.send(this.#request(number, first.method, params), number, first.deadline);
+    if (isRefusal(sent)) this.#tell(number, first.method, sent.message);
+  }
+
+  /** A call that cannot go on ends in the words of its method. */
+  #tell(id: number, method: string, why: string): void {
+    this.#forget(id);
+    const envelope = scanEnvelope(endFrame(Buffer.from(String(id)), method, why), SCAN);
+    if (!isRefusal(envelope)) this.#parts.events.message(envelope, id);
+  }
+
+  /** Undefined = the answer is a question, and goes another way. */
+  #heard(envelope: Envelope): Envelope | undefined {
     const { bytes, id, kind, result, error } = envelope;
     if (kind !== 'reply') return envelope;
     const idRaw = bytes.subarray(id.at, id.end);
     const number = Number(idRaw.toString('latin1'));
-    const method = this.#asked.get(number) ?? '';
+    const first = this.#asked.get(number);
+    const method = first?.method ?? '';
     this.#asked.delete(number);
+    const json = result.at < 0 ? undefined : bytes.subarray(result.at, result.end);
+    const type = json === undefined ? 'complete' : resultType(json);
+    const why = json && first && type === 'input_required' ? this.#ask(number, first, json) : asksBack(type);
+    if (why === undefined) return undefined;
+    this.#rounds.forget(number);
     const text =
-      result.at < 0
+      json === undefined
         ? rawErrorFrame(idRaw, neutralError(method, bytes.subarray(error.at, error.end)))
-        : this.#result(idRaw, method, bytes.subarray(result.at, result.end));
+        : type === 'complete'
+          ? resultFrame(idRaw, neutralResult(json))
+          : endFrame(idRaw, method, why);
     const neutral = scanEnvelope(text, SCAN);
     return isRefusal(neutral) ? envelope : neutral;
   }
 
-  #result(idRaw: Buffer, method: string, json: Buffer): Buffer {
-    const type = resultType(json);
-    if (type === 'complete') return resultFrame(idRaw, neutralResult(json));
-    if (method === 'tools/call') return resultFrame(idRaw, toolError(type));
-    return errorFrame(idRaw, { code: -32603, message: asksBack(type) });
+  /** Undefined = it is asked; else why not. */
+  #ask(id: number, first: FirstRequest, json: Buffer): string | undefined {
+    const questions = this.#rounds.begin(id, this.#rounds.first(id) ?? first, json);
+    if (typeof questions === 'string') return `${ASKS} (${questions})`;
+    for (const { idRaw, method, params } of questions) {
+      const question = scanEnvelope(requestFrame(idRaw, method, params), SCAN);
+      if (!isRefusal(question)) this.#parts.events.message(question, id);
+    }
+    return undefined;
   }
+}
+
+function endFrame(idRaw: Buffer, method: string, why: string): Buffer {
+  if (method !== 'tools/call') return errorFrame(idRaw, { code: -32603, message: why });
+  return resultFrame(idRaw, Buffer.from(JSON.stringify({ content: [{ type: 'text', text: why }], isError: true })));
 }
 
 function asksBack(type: string): string {
   return type === 'input_required'
     ? ASKS
     : `The server’s answer is of a kind that this hub does not know: ${type.slice(0, 60)}.`;
-}
-
-function toolError(type: string): Buffer {
-  return Buffer.from(JSON.stringify({ content: [{ type: 'text', text: asksBack(type) }], isError: true }));
 }

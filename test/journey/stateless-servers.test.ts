@@ -5,11 +5,13 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { ROOT, type RunningHub, startHub, until } from '../support/hub.ts';
 import { slowness } from '../support/load.ts';
 import { openSession, post, type RpcAnswer, rpc } from '../support/mcp.ts';
 import { type ModernServer, startModernServer } from '../support/modern-server.ts';
-import { stateless } from '../support/stateless.ts';
+import { MODERN, stateless } from '../support/stateless.ts';
+import { connectV1, connectV2 } from '../support/users.ts';
 
 const SERVER = join(ROOT, 'test/support/modern-server.ts');
 const NAMES = ['web', 'child'] as const;
@@ -23,6 +25,7 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
   let web: ModernServer;
   let dual: ModernServer;
   let pinned: ModernServer;
+  let asking: ModernServer;
   let url = '';
   let session = '';
   const old = (method: string, params: object): Promise<RpcAnswer> =>
@@ -31,6 +34,7 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
 
   before(async () => {
     [web, dual, pinned] = [await startModernServer(), await startModernServer(true), await startModernServer()];
+    asking = await startModernServer();
     const config = {
       mcpServers: {
         web: { url: web.url },
@@ -38,6 +42,8 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
         pinned: { url: pinned.url, era: '2026' },
         child: { command: process.execPath, args: [SERVER] },
         both: { command: process.execPath, args: [SERVER, 'dual'] },
+        asks: { url: asking.url, interactive: true },
+        child2: { command: process.execPath, args: [SERVER], interactive: true },
       },
     };
     hub = await startHub({ config });
@@ -48,7 +54,7 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
   });
   after(async () => {
     await hub[Symbol.asyncDispose]();
-    await Promise.all([web, dual, pinned].map((server) => server[Symbol.asyncDispose]()));
+    await Promise.all([web, dual, pinned, asking].map((server) => server[Symbol.asyncDispose]()));
   });
 
   test('a client of the 2025 dates lists, calls and reads, and sees nothing of the other era', async () => {
@@ -63,8 +69,8 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
       const listed = (await call(`${name}_list`)).json.result;
       assert.ok(!Array.isArray(listed.structuredContent), JSON.stringify(listed));
       const asked = (await call(`${name}_ask`)).json.result;
-      assert.equal(asked.isError, true);
-      assert.match(asked.content[0].text, /asks its user/);
+      // It is not marked as one that asks, so that it is told that nobody can be asked.
+      assert.deepEqual(asked, { content: [{ type: 'text', text: 'Nobody can be asked.' }], isError: true });
     }
     const read = (await old('resources/read', { uri: 'x://1' })).json.result;
     assert.deepEqual([read.contents[0].text, read.ttlMs, read.resultType], ['one', undefined, undefined]);
@@ -77,6 +83,37 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
       const params = { name: `${name}_echo`, arguments: { text: 'x' } };
       const { result } = (await stateless(url, 'tools/call', params, { key: hub.key })).json;
       assert.deepEqual(result, { resultType: 'complete', content: [{ type: 'text', text: 'x' }] });
+    }
+  });
+
+  test('behaviour 16: what such a server asks reaches users of either era, over several rounds', async () => {
+    for (const server of ['asks', 'child2']) {
+      for (const connect of [connectV1, connectV2]) {
+        await using user = await connect({ url, key: hub.key });
+        user.mind.roots = [{ uri: 'file:///one', name: 'one' }];
+        user.mind.elicit = ({ message }) =>
+          message === 'Who?' ? { action: 'accept', content: { name: 'Ada' } } : { action: 'decline' };
+        const said = await user.can.call(`${server}_ask`);
+        assert.equal(said.content[0].text, 'Ada at file:///one likes decline');
+        assert.deepEqual([user.mind.elicitations.length, user.mind.rootsAsked >= 1], [2, true]);
+      }
+      const modern = new Client(
+        { name: 'sdk-v2', version: '1' },
+        { capabilities: { elicitation: {}, roots: {} }, versionNegotiation: { mode: { pin: MODERN } } },
+      );
+      modern.setRequestHandler('elicitation/create', ({ params }) => ({
+        action: 'accept',
+        content: params.message === 'Who?' ? { name: 'Bea' } : { colour: 'blue' },
+      }));
+      modern.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///two', name: 'two' }] }));
+      const headers = { Authorization: `Bearer ${hub.key}` };
+      await modern.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } }));
+      const told = (await modern.callTool({ name: `${server}_ask`, arguments: {} })) as { content: { text: string }[] };
+      assert.equal(told.content[0]?.text, 'Bea at file:///two likes blue');
+      await modern.close();
+      // A client that can be asked nothing: the server knows, and says so.
+      const answer = (await call(`${server}_ask`)).json.result;
+      assert.match(answer.content[0].text, /Nobody can be asked/);
     }
   });
 
@@ -101,7 +138,7 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
   });
 
   test('the servers have nothing to complain of, and were asked in their own era', () => {
-    assert.deepEqual([web.complaints, pinned.complaints, dual.complaints], [[], [], []]);
+    for (const { complaints } of [web, pinned, dual, asking]) assert.deepEqual(complaints, []);
     assert.ok(!pinned.methods.includes('initialize'), 'what is configured is not tried out');
     assert.deepEqual(web.methods.slice(0, 2), ['initialize', 'server/discover']);
     assert.ok(!dual.methods.includes('server/discover'), 'who speaks both is met as before');

@@ -2,7 +2,7 @@
  * A server of the stateless era (2026-07-28) in plain node, strict about what the specification demands of a client: what is missing or says
  * something else than the body is refused, and noted in `complaints`. Over HTTP as a module, over stdio as a program:
  * `node test/support/modern-server.ts [dual]` (`dual` = it answers initialize too).
- * Tools: echo{text}, sleep{ms}, list (structured content that is an array), ask (asks back), grow (one tool more, told to who listens).
+ * Tools: echo{text}, sleep{ms}, list (structured content that is an array), ask (asks for roots and a name, then for a colour), grow (one tool more, told to who listens).
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -20,6 +20,11 @@ interface Message {
     readonly arguments?: { readonly text?: string; readonly ms?: number };
     readonly _meta?: Record<string, unknown>;
     readonly notifications?: Record<string, boolean>;
+    readonly requestState?: string;
+    readonly inputResponses?: Record<
+      string,
+      { roots?: { uri: string }[]; content?: Record<string, string>; action?: string }
+    >;
   };
 }
 
@@ -113,20 +118,38 @@ async function answer(world: World, message: Message): Promise<Answer> {
   if (name === 'echo') return text(String(args.text));
   if (name === 'sleep') return new Promise((done) => setTimeout(() => done(text('slept')), args.ms ?? 0));
   if (name === 'list') return complete({ content: [], structuredContent: [1, 2, 3] });
-  if (name === 'ask')
-    return {
-      result: {
-        resultType: 'input_required',
-        requestState: 's',
-        inputRequests: { q: { method: 'roots/list', params: {} } },
-      },
-    };
+  if (name === 'ask') return ask(world, message);
   if (name === 'grow') {
     world.extra += 1;
     for (const tell of world.ears) tell({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' });
     return text('grown');
   }
   return { error: { code: -32602, message: `Unknown tool: ${name}` } };
+}
+
+/** Two rounds, stateless: what is known so far travels in the state. */
+function ask(world: World, { params }: Message): Answer {
+  const { requestState, inputResponses = {} } = params ?? {};
+  const can = params?._meta?.[`${PREFIX}clientCapabilities`] as Record<string, unknown>;
+  if (!can.roots || !can.elicitation)
+    return complete({ content: [{ type: 'text', text: 'Nobody can be asked.' }], isError: true });
+  const asks = (inputRequests: object, state: string): Answer => ({
+    result: { resultType: 'input_required', inputRequests, requestState: state },
+  });
+  const elicit = (message: string, field: string) => ({
+    method: 'elicitation/create',
+    params: { mode: 'form', message, requestedSchema: { type: 'object', properties: { [field]: { type: 'string' } } } },
+  });
+  if (requestState === undefined)
+    return asks({ where: { method: 'roots/list', params: {} }, who: elicit('Who?', 'name') }, 'first');
+  if (requestState === 'first') {
+    const { where, who } = inputResponses;
+    const known = `${who?.content?.name ?? who?.action} at ${where?.roots?.map(({ uri }) => uri).join()}`;
+    return asks({ colour: elicit('Which?', 'colour') }, `second:${known}`);
+  }
+  if (!requestState.startsWith('second:')) return wrong(world, `state ${requestState}`, -32602);
+  const { colour } = inputResponses;
+  return text(`${requestState.slice(7)} likes ${colour?.content?.colour ?? colour?.action}`);
 }
 
 /** Headers must say what the body says. */

@@ -1,0 +1,111 @@
+/**
+ * Calls whose stateless server asks its user before it goes on (`input_required`): what it asks becomes questions as a server of the 2025 dates
+ * would ask them, and the answers go back in a second request.
+ * Promises: at most so many rounds of a call, questions of a round and bytes of either; an answer belongs to one question of one call; what is
+ * called off is forgotten.
+ * Does not: send, or reach the user (`era-transport.ts`, `_asked.ts`).
+ * Source: specification 2026-07-28, multi round-trip requests; protocol.md §1.7 C.
+ */
+import type { Deadline } from '../kernel/deadline.ts';
+
+export interface FirstRequest {
+  readonly method: string;
+  /** As the hub's own rooms made it; undefined = none. */
+  readonly params: Buffer | undefined;
+  readonly deadline: Deadline;
+}
+
+/** One question, in the words of the 2025 dates. */
+export interface RoundQuestion {
+  /** Raw JSON text of its id. */
+  readonly idRaw: string;
+  readonly method: string;
+  readonly params: Buffer;
+}
+
+/** What an answer leads to. */
+export type RoundStep =
+  | { readonly kind: 'wait' }
+  /** All are there: members for the params of the next request, without braces. */
+  | { readonly kind: 'again'; readonly id: number; readonly first: FirstRequest; readonly members: string }
+  | { readonly kind: 'refused'; readonly id: number; readonly first: FirstRequest; readonly why: string };
+
+interface Round {
+  readonly first: FirstRequest;
+  count: number;
+  requestState: unknown;
+  /** Keys of the server by the ids of our questions; what is left is not answered yet. */
+  readonly open: Map<string, string>; // bounded by: MOST_QUESTIONS
+  readonly answers: Map<string, unknown>; // bounded by: MOST_QUESTIONS
+}
+
+const MOST_ROUNDS = 8;
+const MOST_QUESTIONS = 16;
+const MOST_BYTES = 1_048_576;
+
+export class Rounds {
+  readonly #rounds = new Map<number, Round>(); // bounded by: the requests in flight
+  #asked = 0;
+
+  /** `json` = the result that asks. A string = why it cannot be asked. */
+  begin(id: number, first: FirstRequest, json: Buffer): readonly RoundQuestion[] | string {
+    if (json.length > MOST_BYTES) return 'what it asks is too much';
+    const { inputRequests = {}, requestState } = JSON.parse(json.toString('utf8')) as {
+      inputRequests?: Readonly<Record<string, { readonly method?: unknown; readonly params?: object }>>;
+      requestState?: unknown;
+    };
+    const round: Round = this.#rounds.get(id) ?? { first, count: 0, requestState, open: new Map(), answers: new Map() };
+    round.count += 1;
+    round.requestState = requestState;
+    round.open.clear();
+    round.answers.clear();
+    const requests = Object.entries(inputRequests);
+    if (round.count > MOST_ROUNDS || requests.length > MOST_QUESTIONS || requests.length === 0) {
+      this.#rounds.delete(id);
+      return requests.length === 0 ? 'it asks for nothing' : 'it asks too often';
+    }
+    this.#rounds.set(id, round);
+    return requests.map(([key, { method, params = {} }]) => {
+      this.#asked += 1;
+      const idRaw = `"mcphub-round-${id}-${this.#asked}"`;
+      round.open.set(idRaw, key);
+      return { idRaw, method: String(method), params: Buffer.from(JSON.stringify(oldParams(params, this.#asked))) };
+    });
+  }
+
+  /** Undefined = it is no answer to a question of ours. `result` = JSON text; undefined = an error, and `why` says which. */
+  answered(idRaw: string, result: string | undefined, why: string): RoundStep | undefined {
+    for (const [id, round] of this.#rounds) {
+      const key = round.open.get(idRaw);
+      if (key === undefined) continue;
+      const { first } = round;
+      if (result === undefined) {
+        this.#rounds.delete(id);
+        return { kind: 'refused', id, first, why };
+      }
+      round.open.delete(idRaw);
+      round.answers.set(key, JSON.parse(result));
+      if (round.open.size > 0) return { kind: 'wait' };
+      const { requestState } = round;
+      const state = requestState === undefined ? '' : `,"requestState":${JSON.stringify(requestState)}`;
+      const inputResponses = JSON.stringify(Object.fromEntries(round.answers));
+      return { kind: 'again', id, first, members: `"inputResponses":${inputResponses}${state}` };
+    }
+    return undefined;
+  }
+
+  /** How often this call has asked already. */
+  first(id: number): FirstRequest | undefined {
+    return this.#rounds.get(id)?.first;
+  }
+
+  forget(id: number): void {
+    this.#rounds.delete(id);
+  }
+}
+
+/** A page that is to be visited has an id in the 2025 dates. */
+function oldParams(params: object, serial: number): object {
+  const isVisit = 'mode' in params && params.mode === 'url' && !('elicitationId' in params);
+  return isVisit ? { ...params, elicitationId: `mcphub-${serial}` } : params;
+}
