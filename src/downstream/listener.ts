@@ -57,17 +57,23 @@ export function createListener(parts: { kernel: Kernel; limits: Limits; name: st
   const open = new Set<Socket>(); // bounded by: connections
   /** Kept by clients that wait for nothing; the one that has waited longest is first. */
   const idle = new Set<Socket>(); // bounded by: connections
+  /** Have not brought anything yet. */
+  const fresh = new Set<Socket>(); // bounded by: connections
   const vanished = watchVanished({ kernel, limits, sockets: () => open });
 
   function leave(socket: Socket): void {
     idle.delete(socket);
+    fresh.delete(socket);
     if (open.delete(socket)) connections.give();
   }
 
-  /** A client that finds its kept connection closed opens another; one that gets 503 has to wait. */
+  /**
+   * A client that finds its kept connection closed opens another; one that gets 503 has to wait. Not where it is strangers who fill the hub: they
+   * would push out those who have a use for it.
+   */
   function makePlace(): boolean {
     const [oldest] = idle;
-    if (oldest === undefined) return false;
+    if (oldest === undefined || idle.size <= fresh.size) return false;
     leave(oldest);
     oldest.destroy();
     return connections.take();
@@ -80,6 +86,7 @@ export function createListener(parts: { kernel: Kernel; limits: Limits; name: st
       return;
     }
     open.add(socket);
+    fresh.add(socket);
     socket.on('close', () => leave(socket));
   });
   server.on('clientError', (fault: NodeJS.ErrnoException, socket) => {
@@ -96,6 +103,7 @@ export function createListener(parts: { kernel: Kernel; limits: Limits; name: st
   server.on('request', ({ socket }, response) => {
     if (closing && !response.headersSent) response.setHeader('connection', 'close');
     idle.delete(socket);
+    fresh.delete(socket);
     response.on('close', () => {
       if (open.has(socket)) idle.add(socket);
     });
