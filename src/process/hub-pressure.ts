@@ -11,14 +11,24 @@ const LOOK_MS = 250;
 
 export function watchPressure(kernel: Kernel, gauges: () => Gauges): () => PressureLevel {
   const pressure = new Pressure();
+  const oldBytes = oldSpaceBytes(process.execArgv);
   kernel.timers.every(LOOK_MS, () => {
     const { used_heap_size: heapBytes, heap_size_limit: limitBytes } = getHeapStatistics();
+    const heapShare = heapBytes / (oldBytes ?? limitBytes);
     const changed = pressure.take({
       nowMs: kernel.clock.nowMs(),
       loopP99Ms: gauges().loopP99Ms,
-      memoryShare: Math.max(heapBytes, process.memoryUsage.rss()) / limitBytes,
+      memoryShare: Math.max(heapShare, process.memoryUsage.rss() / limitBytes),
     });
     if (changed) kernel.bus.publish({ type: 'pressure-changed', level: pressure.level, cause: pressure.cause });
   });
   return () => pressure.level;
+}
+
+/** What outlives the young has a bound of its own, below that of the whole heap; beyond it the process dies. Undefined = the runtime's own. */
+function oldSpaceBytes(flags: readonly string[]): number | undefined {
+  const megabytes = flags
+    .map((flag) => /^--max-old-space-size=(\d+)$/.exec(flag)?.[1])
+    .find((text) => text !== undefined);
+  return megabytes === undefined ? undefined : Number(megabytes) * 2 ** 20;
 }
