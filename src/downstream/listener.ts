@@ -13,7 +13,8 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { Handler } from './router.ts';
 import { watchVanished } from './vanished.ts';
 
-const CHECK_MS = 1000;
+/** Headers and bodies that drip are looked at this often; a look costs nothing where none is late. */
+const CHECK_MS = 500;
 const MAX_HEADER_BYTES = 16_384;
 const BUSY =
   'HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 65\r\n\r\n{"error":{"code":"overloaded","message":"Too many connections."}}';
