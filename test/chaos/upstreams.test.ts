@@ -105,7 +105,7 @@ describe('servers of one hub', { timeout: 400_000 }, () => {
               });
         if (round % 2 === 1) await delay(300);
         into.calls.push(...(await timesOf(250, () => client.call(`good${round}_echo`, { text: 'x' }))));
-        into.lists.push(...(await timesOf(50, () => client.list())));
+        into.lists.push(...(await timesOf(scaled({ ci: 50, long: 400 }), () => client.list())));
         isOver = true;
         await Promise.all(callers);
       }
