@@ -336,7 +336,7 @@ export const LIMITS = {
     'bytes',
     [64 * KiB, 64 * MiB],
     'MCPHUB_STDIN_BYTES',
-    'Unread bytes towards a child before calls are refused.',
+    'Bytes that wait behind what a child is reading, before calls are refused.',
   ),
   stdinStuckMs: row(
     10 * SECOND,

@@ -1,7 +1,7 @@
 /**
  * The bytes on their way into a child: bounded, coalesced, watched.
- * Promises: `push` never waits; at most `maxBytes` unread bytes are held, or one single message if that is larger; a child that takes
- * nothing for `stuckMs` while bytes wait is reported once; a broken pipe is never an exception, `broken` tells of it once.
+ * Promises: `push` never waits; at most `maxBytes` wait behind what is being written, or one single message if that is larger, so that a large
+ * message on its way is no reason to refuse a small one; a child that takes nothing for `stuckMs` while bytes wait is reported once; a broken pipe is never an exception, `broken` tells of it once.
  * Does not: end the child; `stuck` leads to whoever does.
  */
 import type { Writable } from 'node:stream';
@@ -29,7 +29,7 @@ export class StdinQueue implements Disposable {
   readonly #options: StdinOptions;
   #waiting: Buffer[] = []; // bounded by: maxBytes
   #waitingBytes = 0;
-  /** Handed to the stream, not yet taken by the kernel. */
+  /** Handed to the stream piece by piece; what had waited once, so that the same bound holds. */
   #writing: Buffer | undefined;
   #writtenAt = 0;
   #pieceBytes = 0;
@@ -56,9 +56,10 @@ export class StdinQueue implements Disposable {
 
   /** Takes one complete message without its line end. False = it does not fit now. */
   push(frame: Buffer): boolean {
-    const unread = this.unreadBytes;
-    if (unread > 0 && unread + frame.length + 1 > this.#options.maxBytes) return false;
-    if (unread === 0) this.#watchFromNow();
+    if (this.unreadBytes === 0) this.#watchFromNow();
+    const isFull = this.#waitingBytes > 0 && this.#waitingBytes + frame.length + 1 > this.#options.maxBytes;
+    if (isFull && this.#writing) return false;
+    if (isFull) this.#write();
     this.#waiting.push(withoutLineEnds(frame), LINE_END);
     this.#waitingBytes += frame.length + 1;
     if (!this.#turnAsked && !this.#writing) {
