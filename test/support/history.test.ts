@@ -4,10 +4,10 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { startFaultProxy, type Toxics } from './fault-proxy.ts';
-import { judge, type Recorded } from './history.ts';
+import { canariesIn, canaryOf, judge, type Recorded } from './history.ts';
 
 const GOOD: Recorded = {
-  ...{ user: 1, canary: 'canary-1-1-', tool: 'a_echo', sentMs: 0, endMs: 10, limitMs: 100 },
+  ...{ user: 1, canary: canaryOf(1, 1), tool: 'a_echo', sentMs: 0, endMs: 10, limitMs: 100 },
   ...{ isExcused: false, answers: 1, outcome: 'result', isOwn: true, foreign: 0, afterAnswer: 0 },
 };
 
@@ -30,6 +30,16 @@ test('a good history is good, and each wrong one is wrong in its own way', () =>
   assert.deepEqual(of({ isExcused: true, outcome: 'cut', answers: 0, endMs: 9000 }).wrong, []);
   assert.equal(of({ isExcused: true, foreign: 1 }).counts.foreign, 1);
   assert.equal(judge([GOOD], new Map([[GOOD.canary, 2]])).counts.twiceDone, 1);
+});
+
+test('a canary that was spoilt on its way is nobody’s', () => {
+  const canary = canaryOf(3, 659_608);
+  assert.deepEqual(canariesIn(`a ${canary} b`), [canary]);
+  for (let at = 'canary-'.length; at < canary.length - 1; at += 1)
+    for (const letter of '0123456789-x') {
+      if (canary[at] === letter) continue;
+      assert.deepEqual(canariesIn(`${canary.slice(0, at)}${letter}${canary.slice(at + 1)}`), [], `${letter} at ${at}`);
+    }
 });
 
 interface Ends extends AsyncDisposable {

@@ -24,6 +24,18 @@ export interface Recorded {
   readonly afterAnswer: number;
 }
 
+/** By what it says of itself one that was spoilt on its way is known, and not taken for another call's. */
+export function canaryOf(user: number, serial: number): string {
+  return `canary-${user}-${serial}-${(user * 31 + serial * 17) % 97}-`;
+}
+
+/** Whole ones in a text. */
+export function canariesIn(text: string): string[] {
+  return [...text.matchAll(/canary-(\d+)-(\d+)-\d+-/g)].flatMap(([found, user, serial]) =>
+    found === canaryOf(Number(user), Number(serial)) ? [found] : [],
+  );
+}
+
 export interface Verdict {
   readonly requests: number;
   /** In words, the first hundred. */
@@ -60,6 +72,7 @@ export function judge(history: readonly Recorded[], executions: Executions): Ver
     if (one.outcome === 'cut' || one.outcome === 'none') blame('unanswered', text);
     latestMs = Math.max(latestMs, one.endMs - one.sentMs - one.limitMs);
   }
-  for (const [canary, times] of executions) if (times > 1) blame('twiceDone', `${canary} ${times} times`);
+  for (const [canary, times] of executions)
+    if (times > 1 && canariesIn(canary).length > 0) blame('twiceDone', `${canary} ${times} times`);
   return { requests: history.filter(({ outcome }) => outcome !== 'unasked').length, wrong, counts, latestMs };
 }

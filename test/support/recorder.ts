@@ -4,7 +4,7 @@
  * Promises: each request has an end in the history (an answer, or the connection's); bytes that nobody asked for are counted.
  */
 import { connect, type Socket } from 'node:net';
-import type { Recorded } from './history.ts';
+import { canariesIn, canaryOf, type Recorded } from './history.ts';
 
 export interface RecorderOptions {
   readonly port: number;
@@ -25,7 +25,6 @@ interface Came {
 }
 
 const ANSWER_MS = 30_000;
-const CANARY = /canary-\d+-\d+-/g;
 
 export class Recorder {
   readonly #options: RecorderOptions;
@@ -53,7 +52,7 @@ export class Recorder {
     const { user, isSpoilt = false, history, serial } = this.#options;
     this.#ids += 1;
     const id = this.#ids;
-    const canary = `canary-${user}-${serial()}-`;
+    const canary = canaryOf(user, serial());
     const sentMs = performance.now();
     let isGone = false;
     const leave = (): void => {
@@ -75,7 +74,7 @@ export class Recorder {
       answers: messages.filter((one) => one.id !== undefined && !('method' in one)).length,
       outcome: came === undefined ? 'cut' : at < 0 ? 'none' : 'result' in (messages[at] ?? {}) ? 'result' : 'error',
       isOwn: text.includes(canary),
-      foreign: (text.match(CANARY) ?? []).filter((found) => found !== canary).length,
+      foreign: canariesIn(text).filter((found) => found !== canary).length,
       afterAnswer: at < 0 ? 0 : messages.length - 1 - at,
     };
     history.push(recorded);
