@@ -9,6 +9,8 @@ import { createHash } from 'node:crypto';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Hidden, ItemKind, Listed, ListedTool, Listing, RawListing } from '../kernel/snapshot.ts';
+import { paramHeaderFault } from '../protocol/era-2026/param-headers.ts';
+import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import { cutText } from './_cut.ts';
 import { type CatalogLimits, readItem } from './_item.ts';
 
@@ -16,6 +18,7 @@ import { type CatalogLimits, readItem } from './_item.ts';
 const HIDDEN_ROWS = 100;
 /** Bytes looked at in one step: 1 to 3 ms of work (measured). */
 const STEP_BYTES = 128 * 1024;
+const HEADER_MARK = '"x-mcp-header"';
 
 /** The whole listing in one turn of the loop: 1,000 ordinary tools cost about 10 ms. A hub uses `listingInTurns`. */
 export function listingFrom(raw: RawListing, limits: CatalogLimits, before?: Listing): Listing {
@@ -53,7 +56,8 @@ interface OneList {
 
 function* listingSteps(raw: RawListing, limits: CatalogLimits, before: Listing | undefined): Generator<void, Listing> {
   const hidden: Hidden[] = raw.unread.map(({ kind, why }) => ({ kind, native: '', why }));
-  const tools = yield* listSteps('tool', raw.tools, limits, hidden, raw.instructions);
+  const listed = raw.repeats ? withoutBadHeaders(raw.tools, hidden) : raw.tools;
+  const tools = yield* listSteps('tool', listed, limits, hidden, raw.instructions);
   const prompts = yield* listSteps('prompt', raw.prompts, limits, hidden);
   const resources = yield* listSteps('resource', raw.resources, limits, hidden);
   const templates = yield* listSteps('template', raw.templates, limits, hidden);
@@ -67,7 +71,9 @@ function* listingSteps(raw: RawListing, limits: CatalogLimits, before: Listing |
     server: raw.server,
     atMs: raw.atMs,
     digest: createHash('sha256')
-      .update([...Object.values(digests), ...raw.declared].join('\n'))
+      .update(
+        [...Object.values(digests), ...raw.declared, ...(raw.spoken === VERSION_2026 ? [raw.spoken] : [])].join('\n'),
+      )
       .digest('hex'),
     digests,
     tools: tools?.items ?? [],
@@ -76,8 +82,22 @@ function* listingSteps(raw: RawListing, limits: CatalogLimits, before: Listing |
     templates: templates?.items.map(plain) ?? before?.templates ?? [],
     hidden: shortened(hidden),
     declared: raw.declared,
+    spoken: raw.spoken,
     instructions: cutText(raw.instructions, limits.descriptionBytes),
   };
+}
+
+/** A tool whose headers cannot be sent as it declares them cannot be called. */
+function withoutBadHeaders(tools: readonly Buffer[], hidden: Hidden[]): readonly Buffer[] {
+  return tools.filter((bytes, index) => {
+    if (!bytes.includes(HEADER_MARK)) return true;
+    const json = bytes.toString('utf8');
+    const why = paramHeaderFault(json);
+    if (why === undefined) return true;
+    const { name } = JSON.parse(json) as { name?: unknown };
+    hidden.push({ kind: 'tool', native: typeof name === 'string' && name !== '' ? name : `#${index + 1}`, why });
+    return false;
+  });
 }
 
 function plain({ native, json, title, repaired }: ListedTool): Listed {

@@ -149,6 +149,8 @@ export interface Listing {
   readonly declared: readonly Declared[];
   /** From the server's initialize answer. */
   readonly instructions: string;
+  /** The protocol version that was spoken; absent in listings of older hubs. */
+  readonly spoken?: string;
 }
 
 /** What a link read from its server, before the catalog looks at it. */
@@ -167,6 +169,9 @@ export interface RawListing {
   readonly unread: readonly { readonly kind: ItemKind; readonly why: string; readonly late: boolean }[];
   readonly declared: readonly Declared[];
   readonly instructions: string;
+  readonly spoken: string;
+  /** Its tools' declarations of headers must be legal (HTTP, 2026-07-28). */
+  readonly repeats?: boolean;
 }
 
 /** Names given once: exposed name → server slug and native name. Tools and prompts do not share one space. */

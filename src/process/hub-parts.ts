@@ -105,6 +105,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     version,
     slot,
     peerSocket,
+    spokenBefore: (slug) => snapshots.current.listings.find(({ server }) => server === slug)?.spoken,
     makeTransport: options.makeTransport,
     everybody: everybodyOf({ sessions, notes, snapshots }),
   });

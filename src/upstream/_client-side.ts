@@ -8,8 +8,10 @@
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
+import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { Asked } from './_asked.ts';
+import { Listen } from './_listen.ts';
 import { Wishes } from './_wishes.ts';
 import type { Correlator } from './correlate.ts';
 import type { Flight } from './flight.ts';
@@ -21,14 +23,19 @@ export interface ClientSideParts {
   readonly server: string;
   readonly talk: Talk;
   readonly correlator: () => Correlator;
+  /** A list may have changed unheard. */
+  readonly listChanged: () => void;
 }
 
 const EMPTY = Buffer.from('{}');
+const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
 
 export class ClientSide {
   readonly #parts: ClientSideParts;
   readonly #asked: Asked;
   readonly #wishes: Wishes;
+  /** Of a stateless server, in place of wishes. */
+  #listen: Listen | undefined;
 
   constructor(parts: ClientSideParts) {
     this.#parts = parts;
@@ -43,7 +50,9 @@ export class ClientSide {
 
   /** The server is there (again): it is told what the client side wants to hear. */
   met(hello: ServerHello): void {
-    this.#wishes.tell(hello);
+    if (hello.version !== VERSION_2026) return this.#wishes.tell(hello);
+    this.#listen?.[Symbol.dispose]();
+    this.#listen = new Listen(this.#parts, hello.capabilities);
   }
 
   logLevelChanged(): void {
@@ -52,11 +61,13 @@ export class ClientSide {
 
   /** A call of a session has (un)subscribed the connection to this resource. */
   subscribed(uri: string, isWanted: boolean): void {
-    this.#wishes.told(uri, isWanted);
+    if (this.#listen) this.#listen.wishesChanged();
+    else this.#wishes.told(uri, isWanted);
   }
 
   wishesChanged(): void {
-    this.#wishes.tellMore();
+    if (this.#listen) this.#listen.wishesChanged();
+    else this.#wishes.tellMore();
   }
 
   /** What the client declared as roots is another list now; a server that cares asks for it. */
@@ -65,6 +76,7 @@ export class ClientSide {
   }
 
   notice({ bytes, method, params }: Envelope, exchange: number | undefined): void {
+    if (method === ACKNOWLEDGED) return this.#listen?.acknowledged();
     const text = params.at < 0 ? EMPTY : Buffer.from(bytes.subarray(params.at, params.end));
     const flight = method === 'notifications/message' ? this.#flightOf(exchange) : undefined;
     if (flight) flight.plan.back.notify(method, text);
@@ -82,6 +94,7 @@ export class ClientSide {
 
   [Symbol.dispose](): void {
     this.#asked[Symbol.dispose]();
+    this.#listen?.[Symbol.dispose]();
   }
 
   /** The call of the exchange; on a lane, where every call is the same user's, else the newest one. */

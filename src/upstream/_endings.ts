@@ -2,7 +2,7 @@
  * Why a request or a start ended without an answer, in words: server, phase, time waited, and the setting that allows more.
  */
 import type { EndReason } from '../kernel/deadline.ts';
-import { type ErrorCode, HubError } from '../kernel/errors.ts';
+import { HubError } from '../kernel/errors.ts';
 import type { LinkPhase } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { Refusal } from '../kernel/outcome.ts';
@@ -49,11 +49,10 @@ export function endedRefusal(server: string, plan: FlightPlan, reason: EndReason
 const PHASES: Readonly<Record<string, string>> = { initialize: 'handshake', 'tools/list': 'list', ping: 'ping' };
 
 /** What a lost connection means for the calls on it. */
-export function gonePart(server: string, fault: HubError): { readonly code: ErrorCode; readonly message: string } {
-  return {
-    code: fault.code === 'server-down' ? 'upstream-gone' : fault.code,
-    message: `The connection to ${server} ended during the call: ${fault.message}`,
-  };
+export function goneRefusal(server: string, fault: HubError, outcome: 'unknown' | 'not-executed'): Refusal {
+  const code = fault.code === 'server-down' ? 'upstream-gone' : fault.code;
+  const message = `The connection to ${server} ended during the call: ${fault.message}`;
+  return new Refusal(code, message, { ...fault.detail, server, phase: 'call', outcome });
 }
 
 /** A server whose process the hub runs. */

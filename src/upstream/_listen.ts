@@ -1,85 +1,154 @@
 /**
- * What a stateless server says outside of calls: one open request of ours, on which it tells that its lists have changed.
- * Promises: asks only for what the server declares; a request that ends is made again after a rest with chance in it, and then the lists are
- * read again, for something may have been missed; a server that does not know the method is left alone; ends with its connection.
+ * What a stateless server says outside of calls: one open request of ours on which it tells of changed lists, and of the resources that the client
+ * side wants to hear about.
+ * Promises: asks only for what the server declares; with another wish a new request is open before the old one is ended, so that nothing is missed
+ * between them; one that ends is made again after a rest with chance in it, and then the lists are read again, for something may have been missed; a
+ * server that does not know the method is left alone; ends with its connection.
+ * Does not: carry what comes on it (`correlate.ts`).
  * Source: specification 2026-07-28, subscriptions; protocol.md §1.4.
  */
 import { backoffMs } from '../kernel/backoff.ts';
+import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal } from '../kernel/outcome.ts';
-import type { Scope } from '../kernel/scope.ts';
+import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
+import type { UpstreamReply } from './call.ts';
 import type { Correlator } from './correlate.ts';
+import type { Talk } from './talk.ts';
 
 /** One request is open for so long at most; servers and proxies end it sooner. */
 const OPEN_MS = 12 * 60 * 60 * 1000;
+/** Wishes within this time are one. */
+const TOGETHER_MS = 50;
+/** A server that never acknowledges has two requests open for so long at most. */
+const BOTH_MS = 10_000;
 const REST = { baseMs: 1000, capMs: 30_000 } as const;
 /** One that was open for so long was a good one: the rests begin anew. */
 const STEADY_MS = 60_000;
+const NOTHING = '{}';
 
 export interface ListenParts {
   readonly kernel: Kernel;
-  readonly scope: Scope;
   readonly server: string;
-  readonly correlator: Correlator;
-  readonly capabilities: ServerHello['capabilities'];
+  readonly correlator: () => Correlator;
+  readonly talk: Pick<Talk, 'lists' | 'subscriptions'>;
+  /** Something may have been missed. */
   readonly listChanged: () => void;
+}
+
+interface Stream {
+  readonly deadline: Deadline;
+  readonly bornMs: number;
 }
 
 export class Listen implements Disposable {
   readonly #parts: ListenParts;
-  #rest: Disposable | undefined;
-  #over = false;
+  readonly #capabilities: ServerHello['capabilities'];
+  #current: Stream | undefined;
+  /** Ended when the current one is acknowledged. */
+  #former: Stream | undefined;
+  /** What the current one asks for, JSON text. */
+  #wanted = NOTHING;
   #failures = 0;
+  /** There was a time without a request. */
+  #isGap = false;
+  #timer: Disposable | undefined;
+  #over = false;
 
-  constructor(parts: ListenParts) {
+  constructor(parts: ListenParts, capabilities: ServerHello['capabilities']) {
     this.#parts = parts;
-    const wanted = wantedOf(parts.capabilities);
-    if (wanted !== undefined) parts.scope.run('listen', () => this.#listen(wanted));
+    this.#capabilities = capabilities;
+    this.#open();
+  }
+
+  /** What the client side wants to hear may be another thing now. */
+  wishesChanged(): void {
+    if (!this.#isResting) this.#later(TOGETHER_MS);
+  }
+
+  /** The server has begun to tell. */
+  acknowledged(): void {
+    this.#endFormer();
+    if (this.#isGap) this.#parts.listChanged();
+    this.#isGap = false;
   }
 
   [Symbol.dispose](): void {
     this.#over = true;
-    this.#rest?.[Symbol.dispose]();
+    this.#timer?.[Symbol.dispose]();
+    this.#endFormer();
+    this.#current?.deadline.end('stopped');
   }
 
-  async #listen(wanted: Buffer): Promise<void> {
+  /** The rest ends with the newest wishes anyway. */
+  get #isResting(): boolean {
+    return this.#current === undefined && this.#timer !== undefined;
+  }
+
+  #later(ms: number): void {
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = this.#parts.kernel.timers.after(ms, () => {
+      this.#timer = undefined;
+      this.#open();
+    });
+  }
+
+  #open(): void {
+    const wanted = this.#filter();
+    if (this.#over || (this.#current && wanted === this.#wanted)) return;
+    this.#wanted = wanted;
+    this.#endFormer();
+    this.#former = this.#current;
+    this.#current = undefined;
+    if (wanted === NOTHING) return this.#endFormer();
     const { kernel, server, correlator } = this.#parts;
-    const startMs = kernel.clock.nowMs();
-    using deadline = kernel.deadline(OPEN_MS);
-    const answer = await correlator.ask(
+    const stream: Stream = { deadline: kernel.deadline(OPEN_MS), bornMs: kernel.clock.nowMs() };
+    this.#current = stream;
+    if (this.#former) kernel.timers.after(BOTH_MS, () => this.#current === stream && this.#endFormer());
+    const asked = correlator().ask(
       {
-        ...{ method: 'subscriptions/listen', label: 'upstream-listen', owner: server, deadline, setting: 'listMs' },
-        ...{ back: SILENT_BACK_CHANNEL, silence: undefined },
+        ...{ method: 'subscriptions/listen', label: 'upstream-listen', owner: server, setting: 'listMs' },
+        ...{ deadline: stream.deadline, back: SILENT_BACK_CHANNEL, silence: undefined },
       },
-      () => wanted,
+      () => Buffer.from(`{"notifications":${wanted}}`),
     );
-    if (this.#over || (!isRefusal(answer) && answer.kind === 'error')) return;
-    this.#failures = kernel.clock.nowMs() - startMs >= STEADY_MS ? 1 : this.#failures + 1;
-    this.#rest = kernel.timers.after(backoffMs(this.#failures, REST, kernel.random), () => {
-      if (this.#over) return;
-      this.#parts.listChanged();
-      this.#parts.scope.run('listen', () => this.#listen(wanted));
+    if (asked instanceof Promise) void asked.then((answer) => this.#ended(stream, answer));
+    else this.#ended(stream, asked);
+  }
+
+  #ended(stream: Stream, answer: Outcome<UpstreamReply>): void {
+    stream.deadline[Symbol.dispose]();
+    if (this.#former === stream) this.#former = undefined;
+    if (this.#current !== stream || this.#over) return;
+    this.#current = undefined;
+    if (!isRefusal(answer) && answer.kind === 'error') return;
+    this.#isGap = true;
+    const { kernel } = this.#parts;
+    this.#failures = kernel.clock.nowMs() - stream.bornMs >= STEADY_MS ? 1 : this.#failures + 1;
+    this.#later(backoffMs(this.#failures, REST, kernel.random));
+  }
+
+  #endFormer(): void {
+    const former = this.#former;
+    this.#former = undefined;
+    former?.deadline.end('cancelled');
+  }
+
+  /** Lists are read for everybody on the shared link only. */
+  #filter(): string {
+    const { talk } = this.#parts;
+    const { tools, prompts, resources } = this.#capabilities;
+    const uris = can(resources, 'subscribe') ? [...talk.subscriptions()].sort() : [];
+    return JSON.stringify({
+      ...(talk.lists && can(tools, 'listChanged') ? { toolsListChanged: true } : {}),
+      ...(talk.lists && can(prompts, 'listChanged') ? { promptsListChanged: true } : {}),
+      ...(talk.lists && can(resources, 'listChanged') ? { resourcesListChanged: true } : {}),
+      ...(uris.length > 0 ? { resourceSubscriptions: uris } : {}),
     });
   }
 }
 
-/** Undefined = it declares nothing that changes. */
-function wantedOf(capabilities: ServerHello['capabilities']): Buffer | undefined {
-  const changes = (name: string): boolean => {
-    const capability = capabilities[name];
-    return (
-      typeof capability === 'object' &&
-      capability !== null &&
-      'listChanged' in capability &&
-      capability.listChanged === true
-    );
-  };
-  const notifications = {
-    ...(changes('tools') ? { toolsListChanged: true } : {}),
-    ...(changes('prompts') ? { promptsListChanged: true } : {}),
-    ...(changes('resources') ? { resourcesListChanged: true } : {}),
-  };
-  return Object.keys(notifications).length === 0 ? undefined : Buffer.from(JSON.stringify({ notifications }));
+function can(capability: unknown, what: string): boolean {
+  return typeof capability === 'object' && capability !== null && Reflect.get(capability, what) === true;
 }

@@ -1,29 +1,33 @@
 /**
  * What a link knows of its server's lists: what was just read, and for a list that could not be read the last good one.
  */
-import type { Declared, RawListing } from '../kernel/snapshot.ts';
+import type { Declared, RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
+import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import type { ServerLists } from './list.ts';
 
 export function rawListingOf(parts: {
-  readonly server: string;
+  readonly spec: ServerSpec;
   /** Wall clock. */
   readonly atMs: number;
   readonly hello: ServerHello;
   readonly lists: ServerLists;
   readonly before: RawListing | undefined;
 }): RawListing {
-  const { server, atMs, hello, lists, before } = parts;
+  const { spec, atMs, hello, lists, before } = parts;
+  const repeats = hello.version === VERSION_2026 && spec.transport.kind !== 'stdio';
   return {
-    server,
+    server: spec.slug,
     atMs,
     tools: lists.tools,
     prompts: lists.prompts ?? before?.prompts,
     resources: lists.resources ?? before?.resources,
     templates: lists.templates ?? before?.templates,
     unread: lists.unread,
+    ...(repeats ? { repeats } : {}),
     declared: declaredBy(hello.capabilities),
     instructions: hello.instructions,
+    spoken: hello.version,
   };
 }
 

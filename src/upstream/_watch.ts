@@ -6,8 +6,6 @@ import type { Limits } from '../config/limits.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Scope } from '../kernel/scope.ts';
-import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
-import { Listen } from './_listen.ts';
 import { Pulse } from './_pulse.ts';
 import { Relist } from './_relist.ts';
 import type { Connection } from './connection.ts';
@@ -25,17 +23,10 @@ export interface WatchParts {
 export class Watch implements Disposable {
   readonly #pulse: Pulse;
   readonly #relist: Relist;
-  readonly #listen: Listen | undefined;
 
   constructor(parts: WatchParts) {
     const { kernel, limits, scope, server, connection } = parts;
     this.#relist = new Relist(kernel, scope, parts.list);
-    const { correlator, hello } = connection;
-    if (hello?.version === VERSION_2026)
-      this.#listen = new Listen({
-        ...{ kernel, scope, server, correlator, capabilities: hello.capabilities },
-        listChanged: () => this.listChanged(),
-      });
     this.#pulse = new Pulse({
       ...{ kernel, limits, scope, liveness: connection.liveness },
       hasCalls: () => connection.correlator.hasCalls,
@@ -59,6 +50,5 @@ export class Watch implements Disposable {
   [Symbol.dispose](): void {
     this.#pulse[Symbol.dispose]();
     this.#relist[Symbol.dispose]();
-    this.#listen?.[Symbol.dispose]();
   }
 }

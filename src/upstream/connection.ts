@@ -13,7 +13,8 @@ import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import { ClientSide } from './_client-side.ts';
-import { endedRefusal, gonePart, isLocal, phaseSetting, timeUpFault } from './_endings.ts';
+import { endedRefusal, goneRefusal, isLocal, phaseSetting, timeUpFault } from './_endings.ts';
+import type { ToolHeaders } from './_tool-headers.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
 import { Correlator } from './correlate.ts';
 import { inEras } from './era-transport.ts';
@@ -37,6 +38,8 @@ export interface ConnectionParts {
   readonly talk: Talk;
   /** It is another hub that speaks for the server. */
   readonly isForward: boolean;
+  /** What the server's tools want repeated in headers. */
+  readonly toolHeaders: ToolHeaders;
   /** What was spoken with the server in an earlier life; undefined = nothing yet. */
   readonly versionBefore: () => string | undefined;
   /** The server had forgotten us and has been initialized again. */
@@ -75,8 +78,12 @@ export class Connection {
   constructor(parts: ConnectionParts) {
     this.#parts = parts;
     const { kernel, limits, spec, talk } = parts;
-    this.clientSide = new ClientSide({ kernel, limits, server: spec.slug, talk, correlator: () => this.correlator });
-    this.transport = inEras(parts, this.#events());
+    this.clientSide = new ClientSide({
+      ...{ kernel, limits, server: spec.slug, talk },
+      correlator: () => this.correlator,
+      listChanged: () => parts.listChanged(),
+    });
+    this.transport = inEras({ ...parts, wishesChanged: () => this.clientSide.wishesChanged() }, this.#events());
     this.correlator = new Correlator({
       kernel,
       transport: this.transport,
@@ -290,9 +297,4 @@ export class Connection {
     const waitedMs = Math.round(this.#parts.kernel.clock.nowMs() - flight.sentMs);
     flight.settle(endedRefusal(this.#parts.spec.slug, flight.plan, reason, waitedMs));
   }
-}
-
-function goneRefusal(server: string, fault: HubError, outcome: 'unknown' | 'not-executed'): Refusal {
-  const part = gonePart(server, fault);
-  return new Refusal(part.code, part.message, { ...fault.detail, server, phase: 'call', outcome });
 }

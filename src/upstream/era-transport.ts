@@ -10,7 +10,10 @@ import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import { capabilitiesFrom } from '../protocol/era-2025/initialize.ts';
 import {
+  declaresSubscribe,
+  errorCode,
   neutralError,
+  neutralParams,
   neutralResult,
   requestMeta,
   resultType,
@@ -21,8 +24,9 @@ import type { Envelope, Span } from '../protocol/message.ts';
 import { scanEnvelope } from '../protocol/scan.ts';
 import { errorFrame, notificationFrame, rawErrorFrame, requestFrame, resultFrame } from '../protocol/write.ts';
 import { type FirstRequest, Rounds } from './_rounds.ts';
+import type { ToolHeaders } from './_tool-headers.ts';
 import type { Talk } from './talk.ts';
-import type { Transport, TransportEvents } from './transport.ts';
+import type { DeclaredHeaders, Transport, TransportEvents } from './transport.ts';
 
 interface EraParts {
   readonly make: (events: TransportEvents) => Transport;
@@ -32,10 +36,17 @@ interface EraParts {
   /** What the client side declares, in the words of either era. */
   readonly capabilities: object;
   readonly logLevel: () => string | undefined;
+  readonly declared: DeclaredHeaders;
+  /** What the client side wants to hear may be another thing now. */
+  readonly wishesChanged: () => void;
   /** A request can be closed at the wire. */
   readonly closes: boolean;
 }
 
+/** Which are no requests of this era. */
+const SUBSCRIPTIONS: ReadonlySet<string> = new Set(['resources/subscribe', 'resources/unsubscribe']);
+const EMPTY = Buffer.from('{}');
+const HEADER_MISMATCH = -32020;
 const SCAN = { maxDepth: 4096, maxIdBytes: 256, strict: false } as const;
 const ASKS =
   'The server asks its user before it goes on, and nobody can be asked: mark it "interactive", and use a client that declares what it asks for.';
@@ -47,11 +58,15 @@ export function inEras(
     version,
     talk,
     makeTransport,
+    toolHeaders,
+    wishesChanged,
   }: {
     readonly spec: ServerSpec;
     readonly version: string;
     readonly talk: Pick<Talk, 'capabilityBits' | 'logLevel'>;
     readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
+    readonly toolHeaders: ToolHeaders;
+    readonly wishesChanged: () => void;
   },
   events: TransportEvents,
 ): Transport {
@@ -59,6 +74,8 @@ export function inEras(
     ...{ make: (own) => makeTransport(spec, own), events, version },
     capabilities: capabilitiesFrom(talk.capabilityBits),
     logLevel: () => talk.logLevel(),
+    declared: (tool) => toolHeaders.of(tool),
+    wishesChanged,
     closes: spec.transport.kind !== 'stdio',
   });
 }
@@ -71,6 +88,8 @@ class EraTransport implements Transport {
   /** What was asked for, by id: it decides how some answers are told, and may have to be asked again. */
   readonly #asked = new Map<number, FirstRequest>(); // bounded by: the requests in flight
   readonly #rounds = new Rounds();
+  /** It tells of changed resources. */
+  #subscribes = false;
 
   constructor(parts: EraParts) {
     this.#parts = parts;
@@ -100,7 +119,7 @@ class EraTransport implements Transport {
     if (!this.#stateless) return this.#inner.send(frame, id, deadline);
     const dressed = this.#dressed(frame, id, deadline);
     if (dressed !== undefined) return this.#inner.send(dressed, id, deadline);
-    deadline[Symbol.dispose]();
+    if (id === undefined) deadline[Symbol.dispose]();
     return undefined;
   }
 
@@ -111,7 +130,7 @@ class EraTransport implements Transport {
 
   negotiated(version: string | undefined): void {
     this.#stateless = version === VERSION_2026;
-    this.#inner.negotiated(version);
+    this.#inner.negotiated(version, this.#parts.declared);
   }
 
   cpuMs(): number | undefined {
@@ -131,7 +150,7 @@ class EraTransport implements Transport {
     this.#rounds.forget(id);
   }
 
-  /** Undefined = this era has no such message, or it is an answer that waits for others. */
+  /** Undefined = this era has no such message, or it is an answer that waits for others. A subscription is a wish, told by listening. */
   #dressed(frame: Buffer, id: number | undefined, deadline: Deadline): Buffer | undefined {
     const envelope = scanEnvelope(frame, SCAN);
     if (isRefusal(envelope)) return frame;
@@ -142,8 +161,19 @@ class EraTransport implements Transport {
       const isCancel = method === 'notifications/cancelled' && !this.#parts.closes;
       return isCancel ? notificationFrame(method, params) : undefined;
     }
+    if (SUBSCRIPTIONS.has(method)) {
+      this.#wished(id, method);
+      return undefined;
+    }
     this.#asked.set(id, { method, params, deadline });
     return this.#request(id, method, params);
+  }
+
+  #wished(id: number, method: string): void {
+    const idRaw = Buffer.from(String(id));
+    this.#parts.wishesChanged();
+    const message = `The server tells of no changed resources: ${method}`;
+    this.#hear(id, this.#subscribes ? resultFrame(idRaw, EMPTY) : errorFrame(idRaw, { code: -32601, message }));
   }
 
   #request(id: number, method: string, params: Buffer | undefined): Buffer {
@@ -170,14 +200,19 @@ class EraTransport implements Transport {
   /** A call that cannot go on ends in the words of its method. */
   #tell(id: number, method: string, why: string): void {
     this.#forget(id);
-    const envelope = scanEnvelope(endFrame(Buffer.from(String(id)), method, why), SCAN);
+    this.#hear(id, endFrame(Buffer.from(String(id)), method, why));
+  }
+
+  /** As if the server had said it. */
+  #hear(id: number | undefined, frame: Buffer): void {
+    const envelope = scanEnvelope(frame, SCAN);
     if (!isRefusal(envelope)) this.#parts.events.message(envelope, id);
   }
 
   /** Undefined = the answer is a question, and goes another way. */
   #heard(envelope: Envelope): Envelope | undefined {
     const { bytes, id, kind, result, error } = envelope;
-    if (kind !== 'reply') return envelope;
+    if (kind !== 'reply') return heardNotice(envelope);
     const idRaw = bytes.subarray(id.at, id.end);
     const number = Number(idRaw.toString('latin1'));
     const first = this.#asked.get(number);
@@ -188,6 +223,10 @@ class EraTransport implements Transport {
     const why = json && first && type === 'input_required' ? this.#ask(number, first, json) : asksBack(type);
     if (why === undefined) return undefined;
     this.#rounds.forget(number);
+    if (json && method === 'server/discover') this.#subscribes = declaresSubscribe(json);
+    // The tools declare other headers than the hub has read: the next call knows better.
+    if (json === undefined && errorCode(bytes.subarray(error.at, error.end)) === HEADER_MISMATCH)
+      this.#hear(undefined, notificationFrame('notifications/tools/list_changed', undefined));
     const text =
       json === undefined
         ? rawErrorFrame(idRaw, neutralError(method, bytes.subarray(error.at, error.end)))
@@ -202,12 +241,19 @@ class EraTransport implements Transport {
   #ask(id: number, first: FirstRequest, json: Buffer): string | undefined {
     const questions = this.#rounds.begin(id, this.#rounds.first(id) ?? first, json);
     if (typeof questions === 'string') return `${ASKS} (${questions})`;
-    for (const { idRaw, method, params } of questions) {
-      const question = scanEnvelope(requestFrame(idRaw, method, params), SCAN);
-      if (!isRefusal(question)) this.#parts.events.message(question, id);
-    }
+    for (const { idRaw, method, params } of questions) this.#hear(id, requestFrame(idRaw, method, params));
     return undefined;
   }
+}
+
+function heardNotice(envelope: Envelope): Envelope {
+  const { bytes, params, method } = envelope;
+  if (params.at < 0) return envelope;
+  const text = bytes.subarray(params.at, params.end);
+  const neutral = neutralParams(text);
+  if (neutral === text) return envelope;
+  const notice = scanEnvelope(notificationFrame(method, neutral), SCAN);
+  return isRefusal(notice) ? envelope : notice;
 }
 
 function endFrame(idRaw: Buffer, method: string, why: string): Buffer {

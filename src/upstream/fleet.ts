@@ -15,6 +15,7 @@ import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import { Bulkhead } from '../resilience/bulkhead.ts';
 import { isLocal } from './_endings.ts';
 import type { LinkKind } from './_rest.ts';
+import { ToolHeaders } from './_tool-headers.ts';
 import type { ResolvedTimes, UpstreamCall, UpstreamReply } from './call.ts';
 import { Lanes } from './lanes.ts';
 import { Link } from './link.ts';
@@ -35,6 +36,8 @@ export interface FleetParts {
   readonly peerSocket: (slot: number) => string;
   /** Who is on the client side of all shared links. */
   readonly everybody: Everybody;
+  /** The protocol version that a hub spoke with a server when it last read its lists; undefined = not known. */
+  readonly spokenBefore: (slug: string) => string | undefined;
   /** Makes the transport of a server that lives here or is remote. */
   readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
 }
@@ -118,14 +121,15 @@ export function createFleet(parts: FleetParts): Fleet {
   }
 
   /** A lane lives in the hub where its session calls, also when the server's home is another one. */
-  function lanesOf(spec: ServerSpec): Lanes {
+  function lanesOf(spec: ServerSpec, toolHeaders: ToolHeaders): Lanes {
     const kind = isLocal(spec) ? 'local' : 'remote';
     return new Lanes({
       ...{ kernel, limits, spec },
       make(talk) {
         const link: Link = new Link({
-          ...{ kernel, limits, spec, kind, startGate, talk, version: parts.version },
+          ...{ kernel, limits, spec, kind, startGate, talk, toolHeaders, version: parts.version },
           makeTransport: parts.makeTransport,
+          spokenBefore: () => members.get(spec.slug)?.link.view.hello?.version ?? parts.spokenBefore(spec.slug),
           listed: () => {},
           ready: () => stack.becameReady(),
         });
@@ -137,17 +141,20 @@ export function createFleet(parts: FleetParts): Fleet {
 
   function add(spec: ServerSpec): void {
     const kind = kindOf(spec);
+    const toolHeaders = new ToolHeaders();
+    const spokenBefore = () => parts.spokenBefore(spec.slug);
     const link: Link = new Link({
-      ...{ kernel, limits, spec, kind, makeTransport, startGate, version: parts.version },
+      ...{ kernel, limits, spec, kind, makeTransport, startGate, toolHeaders, spokenBefore, version: parts.version },
       talk: talkOf(spec),
       listed: (raw) => {
+        if (raw.repeats) toolHeaders.learn(raw.tools);
         // A replaced link may still be reading.
         if (members.get(spec.slug)?.link === link) for (const listener of listeners) listener(raw);
       },
       ready: () => stack.becameReady(),
     });
     const stack: Stack = new Stack({ kernel, limits, spec, link });
-    const lanes = spec.interactive ? lanesOf(spec) : undefined;
+    const lanes = spec.interactive ? lanesOf(spec, toolHeaders) : undefined;
     if (!members.set(spec.slug, { spec, link, stack, lanes })) {
       const fault = `more than ${limits.servers} servers; raise the limit servers`;
       kernel.bus.publish({ type: 'task-faulted', task: `server ${spec.slug}`, fault });

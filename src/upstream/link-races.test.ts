@@ -65,6 +65,7 @@ test('a transport that cannot be made is an outage like any other', async () => 
   let made = 0;
   const fleet = createFleet({
     ...{ kernel, limits: limitsFrom({}), version: '0', slot: 1, peerSocket: () => '/nowhere', everybody: NOBODY },
+    spokenBefore: () => undefined,
     makeTransport(_spec, events) {
       made += 1;
       if (made === 1) throw new HubError('config-invalid', { message: 'no such kind' });

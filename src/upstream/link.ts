@@ -4,11 +4,9 @@
  * cap, a person's `restart` ends them; never two connections at once; `stop` leaves nothing.
  * Does not: limit or queue calls (`stack.ts`).
  */
-import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { LinkPhase } from '../kernel/facts.ts';
-import type { Kernel } from '../kernel/kernel.ts';
 import type { Outcome, Refusal } from '../kernel/outcome.ts';
 import { Scope } from '../kernel/scope.ts';
 import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
@@ -23,22 +21,17 @@ import { type LinkView, Standing } from './_standing.ts';
 import { StartTurn } from './_turn.ts';
 import { Watch } from './_watch.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
-import { Connection } from './connection.ts';
+import { Connection, type ConnectionParts } from './connection.ts';
 import type { ServerLists } from './list.ts';
-import type { Talk } from './talk.ts';
-import type { Transport, TransportEvents } from './transport.ts';
 
-export interface LinkParts {
-  readonly kernel: Kernel;
-  readonly limits: Limits;
-  readonly spec: ServerSpec;
+/** `talk` = everybody, or one session (a lane). */
+export interface LinkParts
+  extends Pick<ConnectionParts, 'kernel' | 'limits' | 'spec' | 'version' | 'makeTransport' | 'talk' | 'toolHeaders'> {
   readonly kind: LinkKind;
-  readonly version: string;
-  readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
   /** At most so many children start at once. */
   readonly startGate: Bulkhead;
-  /** Who is on the client side: everybody, or one session (a lane). */
-  readonly talk: Talk;
+  /** The protocol version of an earlier process's life with the server; undefined = none is known. */
+  readonly spokenBefore: () => string | undefined;
   readonly listed: (raw: RawListing) => void;
   readonly ready: () => void;
 }
@@ -189,12 +182,15 @@ export class Link {
   }
 
   #connect(): Connection {
-    const { kernel, limits, version, makeTransport, talk } = this.#parts;
+    const { kernel, limits, version, makeTransport, talk, toolHeaders } = this.#parts;
     return new Connection({
-      ...{ kernel, limits, spec: this.#spec, version, makeTransport, talk },
+      ...{ kernel, limits, spec: this.#spec, version, makeTransport, talk, toolHeaders },
       phase: (phase) => this.#phaseEntered(phase),
       raise: (silenceMs) => this.#raise(silenceMs),
-      ...{ isForward: this.#parts.kind === 'forward', versionBefore: () => this.#standing.hello?.version },
+      ...{
+        isForward: this.#parts.kind === 'forward',
+        versionBefore: () => this.#standing.hello?.version ?? this.#parts.spokenBefore(),
+      },
       listChanged: () => this.#listChanged(),
       renewed: (hello) => {
         this.#standing.hello = hello;
@@ -276,7 +272,7 @@ export class Link {
   }
 
   #keep(hello: ServerHello, lists: ServerLists): RawListing {
-    const about = { server: this.#spec.slug, atMs: this.#parts.kernel.clock.wallMs() };
+    const about = { spec: this.#spec, atMs: this.#parts.kernel.clock.wallMs() };
     this.#rawListing = rawListingOf({ ...about, hello, lists, before: this.#rawListing });
     this.#parts.listed(this.#rawListing);
     return this.#rawListing;

@@ -9,6 +9,7 @@ import type { Deadline } from '../kernel/deadline.ts';
 import type { HubError } from '../kernel/errors.ts';
 import type { LinkPhase } from '../kernel/facts.ts';
 import type { Outcome } from '../kernel/outcome.ts';
+import type { ParamHeader } from '../protocol/era-2026/param-headers.ts';
 import type { Envelope } from '../protocol/message.ts';
 
 export interface TransportEvents {
@@ -28,6 +29,9 @@ export interface TransportEvents {
   said(line: string): void;
 }
 
+/** What a tool wants repeated in headers. */
+export type DeclaredHeaders = (tool: string) => readonly ParamHeader[];
+
 export interface Transport {
   /** Opens it: spawns the process, resolves the name. Rejects with a HubError that names the phase. */
   start(deadline: Deadline): Promise<void>;
@@ -38,8 +42,11 @@ export interface Transport {
   send(frame: Buffer, id: number | undefined, deadline: Deadline): Outcome<void>;
   /** Closes the exchange of request `id` at the wire (HTTP: destroys its request; stdio: nothing to do). */
   abort(id: number): void;
-  /** After initialize: what the wire needs to know (HTTP: version header; the session id it has seen itself). Undefined = nothing is, yet. */
-  negotiated(version: string | undefined): void;
+  /**
+   * After initialize: what the wire needs to know (HTTP: version header; the session id it has seen itself). Undefined = nothing is, yet.
+   * `declared` = of the tools of a stateless server.
+   */
+  negotiated(version: string | undefined, declared?: DeclaredHeaders): void;
   /** CPU time used so far by the server's process group in ms, or undefined where it cannot be known. Synchronous and cheap is not required: called at most once in 2.5 s per silent call. */
   cpuMs(): number | undefined;
   /** Last lines of stderr, oldest first. */

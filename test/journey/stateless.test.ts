@@ -16,6 +16,7 @@ import { EVERYTHING } from '../support/real-servers.ts';
 import { Reading } from '../support/sse-client.ts';
 import {
   MODERN,
+  openStateless,
   type StatelessOptions,
   type StatelessParams,
   stateless,
@@ -32,20 +33,6 @@ interface World {
   readonly everything: EverythingHttp;
   readonly config: { mcpServers: Record<string, object> };
   readonly url: string;
-}
-
-function openStream(hub: RunningHub, method: string, params: StatelessParams): Reading {
-  const sent = request({
-    ...{ host: '127.0.0.1', port: hub.port, path: '/mcp', method: 'POST', agent: false },
-    headers: {
-      'content-type': 'application/json',
-      authorization: `Bearer ${hub.key}`,
-      ...statelessHeaders(method, params),
-    },
-  });
-  const reading = new Reading(sent);
-  sent.end(JSON.stringify(statelessBody(method, params, { id: 'sub-1' })));
-  return reading;
 }
 
 for (const hubs of [1, 2]) {
@@ -297,7 +284,7 @@ for (const hubs of [1, 2]) {
 
     test('behaviour 10: closing the request cancels the call at its server within a second', async () => {
       const before = world.web.seen.byMethod['notifications/cancelled'] ?? 0;
-      const gone = openStream(world.hub, 'tools/call', { name: 'web_sleep', arguments: { ms: 20_000 } });
+      const gone = openStateless(world.hub, 'tools/call', { name: 'web_sleep', arguments: { ms: 20_000 } });
       await until(() => world.web.seen.open > 0, 5000, 'the call');
       await new Promise((done) => setTimeout(done, 300));
       gone.drop();
@@ -309,18 +296,18 @@ for (const hubs of [1, 2]) {
       const took: number[] = [];
       for (let at = 0; at < 5; at += 1) {
         const bornMs = performance.now();
-        const one = openStream(world.hub, 'subscriptions/listen', { notifications: { toolsListChanged: true } });
+        const one = openStateless(world.hub, 'subscriptions/listen', { notifications: { toolsListChanged: true } });
         await one.hasMessages(1);
         took.push(performance.now() - bornMs);
         one.drop();
       }
       const slow = await slowness();
       assert.ok(median(took) < 220 * slow, `${took.map(Math.round)} ms`);
-      const all = openStream(world.hub, 'subscriptions/listen', {
+      const all = openStateless(world.hub, 'subscriptions/listen', {
         notifications: { toolsListChanged: true, resourceSubscriptions: ['test://watched-resource', 'no://such'] },
       });
-      const none = openStream(world.hub, 'subscriptions/listen', { notifications: {} });
-      const prompts = openStream(world.hub, 'subscriptions/listen', { notifications: { promptsListChanged: true } });
+      const none = openStateless(world.hub, 'subscriptions/listen', { notifications: {} });
+      const prompts = openStateless(world.hub, 'subscriptions/listen', { notifications: { promptsListChanged: true } });
       await all.hasMessages(1);
       const [ack = ''] = all.messages;
       const tag = { 'io.modelcontextprotocol/subscriptionId': 'sub-1' };

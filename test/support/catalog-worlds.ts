@@ -72,6 +72,7 @@ export function rawListing(server: string, more: Partial<RawListing> = {}): RawL
       unread: [],
       declared: [],
       instructions: '',
+      spoken: '2025-11-25',
     },
     ...more,
   };

@@ -52,6 +52,7 @@ export class FleetRig {
     this.limits = { ...limitsFrom({}), ...options.limits };
     this.script = script(options.script);
     this.fleet = createFleet({
+      spokenBefore: () => undefined,
       everybody: NOBODY,
       kernel: this.frozen.kernel,
       limits: this.limits,

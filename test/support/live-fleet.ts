@@ -81,6 +81,7 @@ export class LiveFleet {
       slot: options.slot ?? 1,
       peerSocket,
       makeTransport,
+      spokenBefore: () => undefined,
       everybody: NOBODY,
     });
   }

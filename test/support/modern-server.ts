@@ -2,7 +2,9 @@
  * A server of the stateless era (2026-07-28) in plain node, strict about what the specification demands of a client: what is missing or says
  * something else than the body is refused, and noted in `complaints`. Over HTTP as a module, over stdio as a program:
  * `node test/support/modern-server.ts [dual]` (`dual` = it answers initialize too).
- * Tools: echo{text}, sleep{ms}, list (structured content that is an array), ask (asks for roots and a name, then for a colour), grow (one tool more, told to who listens).
+ * Tools: echo{text}, sleep{ms}, list (structured content that is an array), ask (asks for roots and a name, then for a colour), grow (one tool more,
+ * told to who listens), touch{text} (the resource of that address has changed, told to who listens to it), place{region, deep: {count}} (declares
+ * headers), and misplaced, whose declaration is against the rules.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -17,9 +19,15 @@ interface Message {
   readonly params?: {
     readonly name?: string;
     readonly uri?: string;
-    readonly arguments?: { readonly text?: string; readonly ms?: number };
+    readonly requestId?: number | string;
+    readonly arguments?: {
+      readonly text?: string;
+      readonly ms?: number;
+      readonly region?: string;
+      readonly deep?: { readonly count?: number };
+    };
     readonly _meta?: Record<string, unknown>;
-    readonly notifications?: Record<string, boolean>;
+    readonly notifications?: { readonly resourceSubscriptions?: readonly string[] };
     readonly requestState?: string;
     readonly inputResponses?: Record<
       string,
@@ -33,8 +41,8 @@ interface World {
   readonly complaints: string[];
   readonly methods: string[];
   extra: number;
-  /** Whoever listens. */
-  readonly ears: Set<(message: object) => void>;
+  /** Whoever listens, and to what. */
+  readonly ears: Map<(message: { readonly method: string; readonly params?: object }) => void, readonly string[]>;
   /** Requests that were closed before their answer. */
   closed: number;
 }
@@ -44,15 +52,24 @@ type Answer =
   | { readonly error: { readonly code: number; readonly message: string; readonly data?: object } };
 
 function worldOf(isDual: boolean): World {
-  return { isDual, complaints: [], methods: [], extra: 0, ears: new Set(), closed: 0 };
+  return { isDual, complaints: [], methods: [], extra: 0, ears: new Map(), closed: 0 };
 }
 
+const TOOLS = ['echo', 'sleep', 'list', 'ask', 'grow', 'touch', 'place', 'misplaced'];
+const PROPERTIES: Record<string, object> = {
+  place: {
+    region: { type: 'string', 'x-mcp-header': 'Region' },
+    deep: { type: 'object', properties: { count: { type: 'integer', 'x-mcp-header': 'Count' } } },
+  },
+  misplaced: { many: { type: 'array', items: { type: 'string', 'x-mcp-header': 'Item' } } },
+};
+
 function toolsOf({ extra }: World): object[] {
-  const names = ['echo', 'sleep', 'list', 'ask', 'grow', ...Array.from({ length: extra }, (_, at) => `extra_${at}`)];
+  const names = [...TOOLS, ...Array.from({ length: extra }, (_, at) => `extra_${at}`)];
   return names.map((name) => ({
     name,
     description: name,
-    inputSchema: { type: 'object' },
+    inputSchema: { type: 'object', ...(PROPERTIES[name] === undefined ? {} : { properties: PROPERTIES[name] }) },
     ...(name === 'list' ? { outputSchema: { type: 'array', items: { type: 'number' } } } : {}),
   }));
 }
@@ -121,9 +138,16 @@ async function answer(world: World, message: Message): Promise<Answer> {
   if (name === 'ask') return ask(world, message);
   if (name === 'grow') {
     world.extra += 1;
-    for (const tell of world.ears) tell({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' });
+    for (const tell of world.ears.keys()) tell({ method: 'notifications/tools/list_changed' });
     return text('grown');
   }
+  if (name === 'touch') {
+    const uri = String(args.text);
+    for (const [tell, uris] of world.ears)
+      if (uris.includes(uri)) tell({ method: 'notifications/resources/updated', params: { uri } });
+    return text(JSON.stringify([...world.ears.values()].flat()));
+  }
+  if (name === 'place' || name === 'misplaced') return text(JSON.stringify(args));
   return { error: { code: -32602, message: `Unknown tool: ${name}` } };
 }
 
@@ -160,6 +184,12 @@ function headerFault({ headers }: IncomingMessage, { method, params }: Message):
     return `${method}: version header ${headers['mcp-protocol-version']}`;
   if (headers['mcp-method'] !== method) return `${method}: method header ${headers['mcp-method']}`;
   const name = method === 'resources/read' ? params?.uri : params?.name;
+  if (method === 'tools/call' && name === 'place') {
+    const { region, deep } = params?.arguments ?? {};
+    const wanted = region === undefined ? undefined : `=?base64?${Buffer.from(region).toString('base64')}?=`;
+    const said = [headers['mcp-param-region'], headers['mcp-param-count']].join();
+    if (said !== [wanted, deep?.count].join()) return `${method}: parameter headers ${said}`;
+  }
   return name !== undefined && headers['mcp-name'] !== name
     ? `${method}: name header ${headers['mcp-name']}`
     : undefined;
@@ -238,24 +268,29 @@ function listen(
   { id, params }: Message,
   say: (message: object) => void,
   response?: ServerResponse,
-): void {
+): () => void {
   const tag = { _meta: { [`${PREFIX}subscriptionId`]: id } };
-  const tell = (message: object): void => say({ ...message, params: tag });
+  const tell = ({ method, params: more }: { readonly method: string; readonly params?: object }): void =>
+    say({ jsonrpc: '2.0', method, params: { ...more, ...tag } });
   say({
     ...{ jsonrpc: '2.0', method: 'notifications/subscriptions/acknowledged' },
     params: { ...tag, notifications: params?.notifications },
   });
-  world.ears.add(tell);
-  response?.on('close', () => world.ears.delete(tell));
+  world.ears.set(tell, params?.notifications?.resourceSubscriptions ?? []);
+  const end = (): void => void world.ears.delete(tell);
+  response?.on('close', end);
+  return end;
 }
 
 function serveStdio(): void {
   const world = worldOf(process.argv[2] === 'dual');
+  const open = new Map<unknown, () => void>();
   const say = (message: object): void => void process.stdout.write(`${JSON.stringify(message)}\n`);
   createInterface({ input: process.stdin }).on('line', async (line) => {
     const message = JSON.parse(line) as Message;
+    if (message.method === 'notifications/cancelled') open.get(message.params?.requestId)?.();
     if (message.id === undefined) return;
-    if (message.method === 'subscriptions/listen') return listen(world, message, say);
+    if (message.method === 'subscriptions/listen') return void open.set(message.id, listen(world, message, say));
     say({ jsonrpc: '2.0', id: message.id, ...(await answer(world, message)) });
   });
 }

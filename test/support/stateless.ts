@@ -1,7 +1,9 @@
 /**
  * Requests of the stateless era (2026-07-28) as they lie on the wire, without an SDK: each says who its client is and what it can do.
  */
+import { request } from 'node:http';
 import { post, type RpcAnswer } from './mcp.ts';
+import { Reading } from './sse-client.ts';
 
 export const MODERN = '2026-07-28';
 const PREFIX = 'io.modelcontextprotocol/';
@@ -64,4 +66,24 @@ export function stateless(
     ...{ key, headers: statelessHeaders(method, params, headers) },
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   });
+}
+
+/** A request whose answer is a stream, with the id `sub-1`; `path` = where it is sent. */
+export function openStateless(
+  hub: { readonly port: number; readonly key: string },
+  method: string,
+  params: StatelessParams,
+  path = '/mcp',
+): Reading {
+  const sent = request({
+    ...{ host: '127.0.0.1', port: hub.port, path, method: 'POST', agent: false },
+    headers: {
+      'content-type': 'application/json',
+      authorization: `Bearer ${hub.key}`,
+      ...statelessHeaders(method, params),
+    },
+  });
+  const reading = new Reading(sent);
+  sent.end(JSON.stringify(statelessBody(method, params, { id: 'sub-1' })));
+  return reading;
 }

@@ -9,7 +9,7 @@ import { memberSpan, scanEnvelope } from '../scan.ts';
 import { type ClaimHeaders, readClaim } from './claim.ts';
 import { decodeHeader } from './header-value.ts';
 import { type InputRequest, inputRequiredResult, readRetry } from './input-required.ts';
-import { paramHeadersOf, refuseParamHeaders } from './param-headers.ts';
+import { paramHeaderFault, paramHeadersOf, refuseParamHeaders } from './param-headers.ts';
 import { completeResult, subscriptionParams } from './results.ts';
 import { HOP_PREFIX, VERSION_2026 } from './versions.ts';
 
@@ -187,6 +187,14 @@ test('arguments that a tool wants in headers are said there, in any spelling of 
     ['Region', 'Count', 'Yes'],
   );
   assert.deepEqual(paramHeadersOf(tool({ a: { type: 'string' } })), []);
+  const fault = (properties: object) => paramHeaderFault(tool(properties)) ?? '';
+  assert.equal(fault({ region: { type: 'string', 'x-mcp-header': 'Region' } }), '');
+  const header = { type: 'string', 'x-mcp-header': 'A' };
+  assert.match(fault({ many: { type: 'array', items: header } }), /many\.items is not at a plain property/);
+  assert.match(fault({ one: { anyOf: [header] } }), /one\.anyOf is not at a plain property/);
+  assert.match(fault({ number: { ...header, type: 'number' } }), /number is not at a string/);
+  assert.match(fault({ odd: { ...header, 'x-mcp-header': 'not a token' } }), /odd is no header name/);
+  assert.match(fault({ one: header, two: { ...header, 'x-mcp-header': 'a' } }), /names the header a twice/);
   const good = { region: 'größe', count: 42, deep: { yes: true } };
   const headers: Record<string, string> = {
     'mcp-param-region': '=?base64?Z3LDtsOfZQ==?=',

@@ -7,6 +7,7 @@ import { scanEnvelope } from '../scan.ts';
 import { decodeHeader } from './header-value.ts';
 import {
   neutralError,
+  neutralParams,
   neutralResult,
   readDiscoverResult,
   requestHeaders,
@@ -39,18 +40,40 @@ test('each request says who we are; what a client said of itself goes no further
   );
 });
 
+const DECLARED = [
+  { name: 'Region', path: ['region'] },
+  { name: 'Count', path: ['deep', 'count'] },
+  { name: 'Yes', path: ['deep', 'yes'] },
+];
+
 test('headers repeat the method and the name', () => {
   const headersOf = (method: string, params: object) => {
     const envelope = scanEnvelope(Buffer.from(JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })), {
       ...{ maxDepth: 64, maxIdBytes: 256, strict: true },
     });
     assert.ok(!isRefusal(envelope));
-    return requestHeaders(envelope);
+    return requestHeaders(envelope, (tool) => (tool === 'place' ? DECLARED : []));
   };
   assert.deepEqual(headersOf('tools/call', { name: 'a b' }), ['mcp-method', 'tools/call', 'mcp-name', 'a b']);
   assert.deepEqual(headersOf('resources/read', { uri: 'x://y', name: 'z' }).at(-1), 'x://y');
   assert.equal(decodeHeader(headersOf('prompts/get', { name: ' größe ' }).at(-1) ?? ''), ' größe ');
   assert.deepEqual(headersOf('tools/list', { name: 'a' }), ['mcp-method', 'tools/list']);
+  const args = { region: 'süd', deep: { yes: true, count: 42.0 }, other: 'x'.repeat(10_000) };
+  assert.deepEqual(headersOf('tools/call', { name: 'place', arguments: args }).slice(4), [
+    ...['mcp-param-region', '=?base64?c8O8ZA==?='],
+    ...['mcp-param-count', '42', 'mcp-param-yes', 'true'],
+  ]);
+  // Absent, null, of another kind than declared, or too large for a header: none.
+  for (const args of [undefined, {}, { region: null, deep: 7 }, { region: 'x'.repeat(5000) }, { region: { a: 1 } }])
+    assert.equal(headersOf('tools/call', { name: 'place', arguments: args }).length, 4, JSON.stringify(args));
+});
+
+test('notifications lose what only one era knows', () => {
+  const neutral = (params: object) => JSON.parse(neutralParams(Buffer.from(JSON.stringify(params))).toString());
+  const own = { [`${HOP_PREFIX}subscriptionId`]: 7 };
+  assert.deepEqual(neutral({ uri: 'x://1', _meta: own }), { uri: 'x://1' });
+  assert.deepEqual(neutral({ _meta: { ...own, kept: 1 }, uri: 'x://1' }), { uri: 'x://1', _meta: { kept: 1 } });
+  assert.deepEqual(neutral({ uri: 'x://1' }), { uri: 'x://1' });
 });
 
 test('results and errors lose what only one era knows', () => {
@@ -86,7 +109,7 @@ test('a discovery is read leniently, and refused where the date is not spoken', 
   });
   assert.deepEqual(hello, {
     ...{ version: VERSION_2026, name: 'n', serverVersion: '2', instructions: 'Do.' },
-    capabilities: { tools: { listChanged: true }, resources: { listChanged: true } },
+    capabilities: { tools: { listChanged: true }, resources: { subscribe: true, listChanged: true } },
   });
   for (const bad of [{}, { supportedVersions: 'x' }, { supportedVersions: ['2025-11-25'] }])
     assert.ok(isRefusal(read(bad)));

@@ -10,6 +10,7 @@ import { withoutMember, withoutPrefix } from '../meta.ts';
 import { memberSpan, stringAt } from '../scan.ts';
 import { replaceSpans } from '../write.ts';
 import { encodeHeader } from './header-value.ts';
+import { type ParamHeader, paramHeaderLines } from './param-headers.ts';
 import { HOP_PREFIX, SERVER_INFO, VERSION_2026 } from './versions.ts';
 
 const OPEN_OBJECT = 0x7b;
@@ -54,11 +55,20 @@ function isEmptyRest(rest: Buffer): boolean {
   return /^\s*\}/.test(rest.toString('latin1', 0, 16));
 }
 
-/** Headers that repeat what a request's body says: name, value, name, value … */
-export function requestHeaders({ bytes, method, params }: Envelope): string[] {
+/** Headers that repeat what a request's body says: name, value, name, value … `declared` = what a tool wants repeated. */
+export function requestHeaders(
+  { bytes, method, params }: Envelope,
+  declared: (tool: string) => readonly ParamHeader[],
+): string[] {
   const key = method === 'resources/read' ? 'uri' : method === 'tools/call' || method === 'prompts/get' ? 'name' : '';
   const name = key === '' ? undefined : stringAt(bytes, memberSpan(bytes, params, key), NAME_BYTES);
-  return ['mcp-method', encodeHeader(method), ...(name === undefined ? [] : ['mcp-name', encodeHeader(name)])];
+  const standard = ['mcp-method', encodeHeader(method)];
+  if (name === undefined) return standard;
+  standard.push('mcp-name', encodeHeader(name));
+  const own = method === 'tools/call' ? declared(name) : [];
+  return own.length === 0
+    ? standard
+    : [...standard, ...paramHeaderLines(own, bytes, memberSpan(bytes, params, 'arguments'))];
 }
 
 /** The kind of a result; `complete` where it does not say. */
@@ -78,6 +88,22 @@ const OF_THE_HOP = { from: -32029, to: -32020 } as const;
 const INVALID_PARAMS = -32602;
 const NOT_FOUND = Buffer.from('-32002');
 const INTERNAL = Buffer.from('-32603');
+
+/** Params of a notification without what only this era knows. */
+export function neutralParams(params: Buffer): Buffer {
+  const meta = memberSpan(params, { at: 0, end: params.length }, '_meta');
+  if (meta.at < 0 || params[meta.at] !== OPEN_OBJECT) return params;
+  const kept = withoutPrefix(params, meta, HOP_PREFIX);
+  return isEmptyRest(kept.subarray(1))
+    ? withoutMember(params, '_meta')
+    : replaceSpans(params, [{ ...meta, with: kept }]);
+}
+
+/** The code of an error object; NaN = it has none. */
+export function errorCode(json: Buffer): number {
+  const { at, end } = memberSpan(json, { at: 0, end: json.length }, 'code');
+  return at < 0 ? Number.NaN : Number(json.toString('latin1', at, end));
+}
 
 /** A server's error as one of the 2025 dates would say it. `json` = an error object. */
 export function neutralError(method: string, json: Buffer): Buffer {
@@ -112,13 +138,21 @@ export function readDiscoverResult(json: Buffer): Outcome<ServerHello> {
   };
 }
 
-/** What this hub can use of them: levels are set with each request, and resources are listened to elsewhere. */
+/** Of a server/discover result: the server tells of changed resources to whom listens. */
+export function declaresSubscribe(json: Buffer): boolean {
+  const path = ['capabilities', 'resources', 'subscribe'];
+  const { at, end } = path.reduce<Span>((span, key) => (span.at < 0 ? ABSENT : memberSpan(json, span, key)), {
+    at: 0,
+    end: json.length,
+  });
+  return at >= 0 && json.toString('latin1', at, end).trim() === 'true';
+}
+
+/** What this hub can use of them: levels are set with each request. */
 function capabilitiesIn(json: Buffer, span: Span): Record<string, unknown> {
   if (span.at < 0 || json[span.at] !== OPEN_OBJECT || span.end - span.at > CAPABILITIES_BYTES) return {};
-  const { logging: _, resources, ...others } = parsed(json, span) as Record<string, unknown>;
-  if (typeof resources !== 'object' || resources === null) return others;
-  const { subscribe: __, ...rest } = resources as Record<string, unknown>;
-  return { ...others, resources: rest };
+  const { logging: _, ...others } = parsed(json, span) as Record<string, unknown>;
+  return others;
 }
 
 function parsed(json: Buffer, { at, end }: Span): unknown {

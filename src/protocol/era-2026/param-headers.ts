@@ -1,11 +1,14 @@
 /**
  * Arguments that a tool wants repeated in headers (`x-mcp-header` in its input schema), so that what lies between can route by them.
  * Promises: only what may be declared counts (a text, an integer or a yes-no, reached by properties alone, under a name that HTTP allows, once);
- * a header must say what the argument says, and nothing where there is no argument.
+ * a header must say what the argument says, and nothing where there is no argument; arguments on their way to a server are not parsed, only
+ * what is declared is read off them.
  * Source: specification 2026-07-28, custom headers from tool parameters.
  */
 import { Refusal } from '../../kernel/outcome.ts';
-import { decodeHeader } from './header-value.ts';
+import { ABSENT, type Span } from '../message.ts';
+import { memberSpan, stringAt } from '../scan.ts';
+import { decodeHeader, encodeHeader } from './header-value.ts';
 
 export interface ParamHeader {
   /** Without `Mcp-Param-`. */
@@ -17,36 +20,108 @@ export interface ParamHeader {
 const KEY = 'x-mcp-header';
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const TYPES: ReadonlySet<unknown> = new Set(['string', 'integer', 'boolean']);
-const DEEPEST = 16;
+const DEEPEST = 64;
 const MOST = 64;
 const PREFIX = 'mcp-param-';
+/** A header is for a router on the way, not for a payload. */
+const VALUE_BYTES = 4096;
+/** Parts of a schema where a declaration must not stand, and those of them that are maps from names to schemas. */
+const ELSEWHERE = [
+  ...['items', 'prefixItems', 'contains', 'additionalProperties', 'unevaluatedProperties', 'unevaluatedItems'],
+  ...['propertyNames', 'oneOf', 'anyOf', 'allOf', 'not', 'if', 'then', 'else'],
+  ...['patternProperties', 'dependentSchemas', '$defs', 'definitions'],
+] as const;
+const MAPS: ReadonlySet<string> = new Set(['patternProperties', 'dependentSchemas', '$defs', 'definitions']);
 
 type Schema = Readonly<Record<string, unknown>>;
 
 /** `toolJson` = a tool object; almost none has such headers, and those cost no parse. */
 export function paramHeadersOf(toolJson: string): readonly ParamHeader[] {
-  if (!toolJson.includes(`"${KEY}"`)) return NONE;
+  const found = declarationsIn(toolJson);
+  const legal = found.filter((one) => faultOf(one) === undefined).slice(0, MOST);
+  // Declared twice it means two things, and nothing can be demanded.
+  return legal.filter((one) => legal.every((other) => other === one || !isSameName(one, other)));
+}
+
+/** Why a tool's declarations are against the rules, in words; undefined = they are not, or there are none. */
+export function paramHeaderFault(toolJson: string): string | undefined {
+  const found = declarationsIn(toolJson);
+  if (found.length > MOST) return `${KEY} stands there more than ${MOST} times`;
+  for (const [at, one] of found.entries()) {
+    const fault = faultOf(one);
+    if (fault !== undefined) return fault;
+    if (found.slice(0, at).some((other) => isSameName(one, other))) return `${KEY} names the header ${one.name} twice`;
+  }
+  return undefined;
+}
+
+interface Declaration extends ParamHeader {
+  readonly type: unknown;
+  /** Reached by properties alone. */
+  readonly isPlain: boolean;
+}
+
+function declarationsIn(toolJson: string): readonly Declaration[] {
+  if (!toolJson.includes(`"${KEY}"`)) return [];
   try {
+    const found: Declaration[] = []; // bounded by: MOST
     const { inputSchema } = JSON.parse(toolJson) as { inputSchema?: unknown };
-    const found: ParamHeader[] = []; // bounded by: MOST
-    collect(inputSchema, [], found);
-    const names = found.map(({ name }) => name.toLowerCase());
-    // Declared twice it means two things, and nothing can be demanded.
-    return found.filter((_, at) => names.indexOf(names[at] ?? '') === names.lastIndexOf(names[at] ?? ''));
+    collect(inputSchema, [], true, found);
+    return found;
   } catch {
-    return NONE;
+    return [];
   }
 }
 
-const NONE: readonly ParamHeader[] = [];
+function collect(schema: unknown, path: readonly string[], isPlain: boolean, found: Declaration[]): void {
+  if (!isObject(schema) || path.length > DEEPEST || found.length > MOST) return;
+  if (Object.hasOwn(schema, KEY)) {
+    const name = schema[KEY];
+    found.push({ name: typeof name === 'string' ? name : '', path, type: schema.type, isPlain });
+  }
+  if (isObject(schema.properties))
+    for (const [key, child] of Object.entries(schema.properties)) collect(child, [...path, key], isPlain, found);
+  for (const key of ELSEWHERE) {
+    const part = schema[key];
+    const branches = Array.isArray(part) || (MAPS.has(key) && isObject(part)) ? Object.values(part) : [part];
+    for (const branch of branches) collect(branch, [...path, key], false, found);
+  }
+}
 
-function collect(schema: unknown, path: readonly string[], found: ParamHeader[]): void {
-  if (!isObject(schema) || path.length > DEEPEST || found.length >= MOST) return;
-  const name = schema[KEY];
-  if (path.length > 0 && typeof name === 'string' && TOKEN.test(name) && TYPES.has(schema.type))
-    found.push({ name, path });
-  if (!isObject(schema.properties)) return;
-  for (const [key, child] of Object.entries(schema.properties)) collect(child, [...path, key], found);
+function faultOf({ name, path, type, isPlain }: Declaration): string | undefined {
+  const where = path.join('.').slice(0, 100) || 'the schema itself';
+  if (!isPlain || path.length === 0) return `${KEY} at ${where} is not at a plain property`;
+  if (!TOKEN.test(name)) return `${KEY} at ${where} is no header name`;
+  return TYPES.has(type) ? undefined : `${KEY} at ${where} is not at a string, an integer or a boolean`;
+}
+
+function isSameName(one: ParamHeader, other: ParamHeader): boolean {
+  return one.name.toLowerCase() === other.name.toLowerCase();
+}
+
+/** The headers of a call: name, value, name, value … `args` = its arguments in `bytes`; ABSENT = it has none. */
+export function paramHeaderLines(declared: readonly ParamHeader[], bytes: Buffer, args: Span): string[] {
+  return declared.flatMap(({ name, path }) => {
+    const value = scalarAt(
+      bytes,
+      path.reduce<Span>((at, key) => inside(bytes, at, key), args),
+    );
+    return value === undefined ? [] : [PREFIX + name.toLowerCase(), encodeHeader(value)];
+  });
+}
+
+function inside(bytes: Buffer, object: Span, key: string): Span {
+  return object.at >= 0 && bytes[object.at] === 0x7b ? memberSpan(bytes, object, key) : ABSENT;
+}
+
+/** Undefined = absent, null, or nothing that a header can say. */
+function scalarAt(bytes: Buffer, { at, end }: Span): string | undefined {
+  if (at < 0 || end - at > VALUE_BYTES) return undefined;
+  if (bytes[at] === 0x22) return stringAt(bytes, { at, end });
+  const text = bytes.toString('latin1', at, end).trim();
+  if (text === 'true' || text === 'false') return text;
+  const value = /^-?\d/.test(text) ? Number(text) : Number.NaN;
+  return Number.isSafeInteger(value) ? String(value) : undefined;
 }
 
 /** `args` = the call's arguments; `header` reads one of the request by its name in small letters. */

@@ -10,6 +10,7 @@ import type { Egress, EgressPool, EgressRequest } from '../../net/egress.ts';
 import { basicLogin } from '../../net/header-value.ts';
 import { requestHeaders } from '../../protocol/era-2026/outgoing.ts';
 import { scanEnvelope } from '../../protocol/scan.ts';
+import type { DeclaredHeaders } from '../transport.ts';
 import { RequestHeaders } from './_http-headers.ts';
 import type { SentExchange } from './_http-host.ts';
 import { OPEN_AT_ONCE } from './_http-outbox.ts';
@@ -39,16 +40,19 @@ export function openWire(
   return { pool, path: pool.pathOf(url), headers: new RequestHeaders(http.headers, basicLogin(url), pool.headers) };
 }
 
-/** A POST of its frame, or the GET that fetches the rest of its answer. A stateless request repeats in headers what its body says. */
+/**
+ * A POST of its frame, or the GET that fetches the rest of its answer. A stateless request repeats in headers what its body says, and what its tool
+ * has declared; `stateless` undefined = it is none.
+ */
 export function requestOf(
   { frame, place }: SentExchange,
   { path, headers }: Wire,
-  isStateless: boolean,
+  stateless: DeclaredHeaders | undefined,
 ): EgressRequest {
   if (place) return { method: 'GET', path, headers: headers.stream(place.lastEventId), body: null };
-  if (!isStateless) return { method: 'POST', path, headers: headers.post, body: frame };
+  if (!stateless) return { method: 'POST', path, headers: headers.post, body: frame };
   const envelope = scanEnvelope(frame, SCAN);
-  const own = isRefusal(envelope) ? [] : requestHeaders(envelope);
+  const own = isRefusal(envelope) ? [] : requestHeaders(envelope, stateless);
   return { method: 'POST', path, headers: [...headers.post, ...own], body: frame };
 }
 

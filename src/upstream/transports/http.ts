@@ -16,7 +16,7 @@ import type { HttpSpec, ServerSpec } from '../../kernel/snapshot.ts';
 import type { Egress } from '../../net/egress.ts';
 import { VERSION_2026 } from '../../protocol/era-2026/versions.ts';
 import { RetryBudget } from '../../resilience/retry-budget.ts';
-import type { Transport, TransportEvents } from '../transport.ts';
+import type { DeclaredHeaders, Transport, TransportEvents } from '../transport.ts';
 import { guardedEvents } from './_http-events.ts';
 import { HttpExchange } from './_http-exchange.ts';
 import type { ExchangeHost, SentExchange } from './_http-host.ts';
@@ -49,6 +49,7 @@ export interface HttpTransportOptions {
 
 /** Answers of the largest size that may be arriving from one server at once. */
 const LARGE_ANSWERS = 4;
+const NOTHING_DECLARED: DeclaredHeaders = () => [];
 /** Where the port of a launched program goes in its URL. */
 const PORT_IN_URL = /\$\{PORT\}/g;
 
@@ -71,6 +72,7 @@ class HttpTransport implements Transport, ExchangeHost {
   #stream: ServerStream | undefined;
   #session: string | undefined;
   #version: string | undefined;
+  #declared: DeclaredHeaders = NOTHING_DECLARED;
   readonly #order: PostOrder<HttpExchange>;
   #stopped = false;
 
@@ -129,8 +131,9 @@ class HttpTransport implements Transport, ExchangeHost {
     for (const exchange of this.#exchanges.values()) if (exchange.id === id) exchange.abort();
   }
 
-  negotiated(version: string | undefined): void {
+  negotiated(version: string | undefined, declared: DeclaredHeaders = NOTHING_DECLARED): void {
     this.#version = version;
+    this.#declared = declared;
     this.#wire?.headers.set(this.#session, version);
     // The stateless era has neither a notification that must come first nor a stream beside the calls.
     if (version !== undefined && version !== VERSION_2026) this.#order.arm();
@@ -212,8 +215,8 @@ class HttpTransport implements Transport, ExchangeHost {
 
   #dispatch(exchange: HttpExchange): void {
     if (!this.#wire) return;
-    const isStateless = this.#version === VERSION_2026;
-    exchange.dispatched(this.#wire.pool.dispatch(requestOf(exchange, this.#wire, isStateless), exchange));
+    const stateless = this.#version === VERSION_2026 ? this.#declared : undefined;
+    exchange.dispatched(this.#wire.pool.dispatch(requestOf(exchange, this.#wire, stateless), exchange));
   }
 
   #postLetter(frame: Buffer, gone: () => void): HttpExchange | undefined {

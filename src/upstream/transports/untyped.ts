@@ -9,7 +9,7 @@ import type { Deadline } from '../../kernel/deadline.ts';
 import type { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { isRefusal, type Outcome } from '../../kernel/outcome.ts';
-import type { Transport, TransportEvents } from '../transport.ts';
+import type { DeclaredHeaders, Transport, TransportEvents } from '../transport.ts';
 
 export interface UntypedTransportOptions {
   readonly kernel: Kernel;
@@ -71,9 +71,9 @@ class UntypedTransport implements Transport {
     this.#current.abort(id);
   }
 
-  negotiated(version: string | undefined): void {
+  negotiated(version: string | undefined, declared?: DeclaredHeaders): void {
     if (version !== undefined) this.#decide();
-    this.#current.negotiated(version);
+    this.#current.negotiated(version, declared);
   }
 
   cpuMs(): number | undefined {
@@ -108,6 +108,10 @@ class UntypedTransport implements Transport {
       try {
         await sse.start(opening.deadline);
       } catch {
+        // What follows is for the one that was there first: a server that knows neither opening may know another.
+        this.#sse = undefined;
+        using deadline = kernel.deadline(CLOSE_MS);
+        await sse.stop(deadline);
         if (!this.#stopped) events.failed(opening.id, first);
         return;
       }
