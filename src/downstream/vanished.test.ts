@@ -5,8 +5,8 @@ import { unheard } from './vanished.ts';
 
 const HEAD = '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode';
 
-function row(peer: string, state: string, queues: string, timer: string, again: string): string {
-  return `   1: 0100007F:0BB8 ${peer} ${state} ${queues} ${timer}:000003F1 ${again}     0        0 81237 1 0000000000000000 20 4 30 10 -1`;
+function row(peer: string, state: string, queues: string, timer: string, again: string, asked = 0): string {
+  return `   1: 0100007F:0BB8 ${peer} ${state} ${queues} ${timer}:000003F1 ${again}     0        ${asked} 81237 1 0000000000000000 20 4 30 10 -1`;
 }
 
 test('only connections whose bytes are sent again and again are named', () => {
@@ -16,11 +16,13 @@ test('only connections whose bytes are sent again and again are named', () => {
     row('0200000A:0050', '01', '0000002A:00000000', '01', '00000002'), // not long yet
     row('0300000A:0050', '01', '00000000:00000000', '01', '00000009'), // nothing is left
     row('0400000A:0050', '01', '0000002A:00000000', '04', '00000009'), // there, and does not read
+    row('0600000A:0050', '01', '0000002A:00000000', '04', '00000000', 11), // its machine is not found
+    row('0700000A:0050', '01', '0000002A:00000000', '04', '00000009', 5), // not long yet
     row('0500000A:0050', '06', '0000002A:00000000', '01', '00000009'), // over
     row('B80D0120000000000000000001000000:01BB', '01', '00000001:00000000', '01', '00000006'),
     row('0000000000000000FFFF00000A01A8C0:C350', '01', '00000001:00000000', '01', '0000000F'),
   ].join('\n');
-  assert.deepEqual(unheard(text), ['127.0.0.1:54321', '2001:db8:0:0:0:0:0:1:443', '192.168.1.10:50000']);
+  assert.deepEqual(unheard(text), ['127.0.0.1:54321', '10.0.0.6:80', '2001:db8:0:0:0:0:0:1:443', '192.168.1.10:50000']);
   assert.deepEqual(unheard(''), []);
 });
 

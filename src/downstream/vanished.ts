@@ -14,9 +14,13 @@ const READ_MS = 5000;
 /** Times that the kernel has sent the same again: with its doubling pauses six are 12 s at least. */
 const AGAIN = 6;
 const TABLES = ['/proc/self/net/tcp', '/proc/self/net/tcp6'] as const;
-/** Established (01), something unacknowledged, and the timer that sends again (01) running: the peer's address and how often. */
+/**
+ * Established (01), something unacknowledged, and the timer that sends again (01) or asks for room (04) running: the peer's address, which timer, and
+ * how often either was in vain. The second runs for who is there and does not read, who answers each time, and for a neighbour whose machine
+ * is not found any more, so that nothing could be sent at all.
+ */
 const ROW =
-  /^ *\d+: [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]+:[0-9A-F]{4}) 01 (?!00000000)[0-9A-F]{8}:[0-9A-F]{8} 01:[0-9A-F]{8} ([0-9A-F]{8}) /gm;
+  /^ *\d+: [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]+:[0-9A-F]{4}) 01 (?!00000000)[0-9A-F]{8}:[0-9A-F]{8} 0([14]):[0-9A-F]{8} ([0-9A-F]{8}) +\d+ +(\d+) /gm;
 
 export interface VanishedParts {
   readonly kernel: Kernel;
@@ -67,8 +71,8 @@ export function watchVanished({ kernel, limits, sockets }: VanishedParts): Dispo
 
 /** Peers, as `address:port`, to whom the kernel sends the same again and again. `text` = a table of the kernel's. */
 export function unheard(text: string): string[] {
-  return [...text.matchAll(ROW)].flatMap(([, peer = '', again = '']) =>
-    Number.parseInt(again, 16) >= AGAIN ? [peerFrom(peer)] : [],
+  return [...text.matchAll(ROW)].flatMap(([, peer = '', timer, again = '', asked]) =>
+    (timer === '1' ? Number.parseInt(again, 16) : Number(asked)) >= AGAIN ? [peerFrom(peer)] : [],
   );
 }
 
