@@ -133,7 +133,7 @@ export class Park implements BackChannel {
     // A second client with the same state takes the place of the first.
     this.#deliver?.(new Refusal('request-state-invalid', 'This state has been used by another request.'));
     this.#exchange = incoming;
-    const progress = scanProgress(incoming.envelope.bytes, incoming.envelope.params);
+    const progress = scanProgress(incoming.envelope);
     this.#token = isRefusal(progress) ? undefined : progress.progressToken;
     incoming.onGone(() => {
       if (this.#exchange === incoming) this.end();

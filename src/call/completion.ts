@@ -15,7 +15,7 @@ const NOTHING = Buffer.from('{"completion":{"values":[],"hasMore":false}}');
 export function createCompletion(send: RoutedCall): (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>> {
   return function complete(call) {
     const { envelope, view } = call;
-    const params = scanRefParams(envelope.bytes, envelope.params);
+    const params = scanRefParams(envelope);
     if (isRefusal(params)) return params;
     const { name, of } = params;
     const target: Target | undefined = of === 'prompt' ? view.promptRoute(name) : view.templateRoute(name);

@@ -12,7 +12,7 @@ import { CappedMap } from '../kernel/capped.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { inputRequiredResult, type Retry, readRetry } from '../protocol/era-2026/input-required.ts';
 import type { Envelope } from '../protocol/message.ts';
-import { memberSpan } from '../protocol/scan.ts';
+import { paramSpan } from '../protocol/scan.ts';
 import type { LaneOwner } from '../upstream/talk.ts';
 import { Park } from './_park.ts';
 import type { Call, Reply } from './call.ts';
@@ -171,9 +171,9 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
 
 /** Who asks, where, and for what: the arguments byte by byte, for a client sends the same request again. */
 function aboutOf({ principal, viewName, envelope }: Call): string {
-  const { bytes, method, params } = envelope;
+  const { bytes, method } = envelope;
   const text = (key: string): string => {
-    const { at, end } = memberSpan(bytes, params, key);
+    const { at, end } = paramSpan(envelope, key);
     return at < 0 ? '' : bytes.toString('latin1', at, end);
   };
   const { userId, family } = principal;

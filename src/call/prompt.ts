@@ -12,8 +12,7 @@ export function createPromptGet(
   firstListing: FirstListing,
 ): (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>> {
   return function getPrompt(call) {
-    const { bytes, params: span } = call.envelope;
-    const params = scanCallParams(bytes, span);
+    const params = scanCallParams(call.envelope);
     if (isRefusal(params)) return params;
     const target = call.view.promptRoute(params.name);
     if (target) return send(call, { params, target });

@@ -23,8 +23,7 @@ export function createResourceRead(
   { catalog }: Pick<LineRooms, 'catalog'>,
 ): (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>> {
   return function readResource(call) {
-    const { bytes, params: span } = call.envelope;
-    const params = scanCallParams(bytes, span, 'uri');
+    const params = scanCallParams(call.envelope, 'uri');
     if (isRefusal(params)) return params;
     const { name: uri } = params;
     const go = (target: ResourceRoute | undefined): Outcome<Reply> | Promise<Outcome<Reply>> => {

@@ -52,7 +52,7 @@ export function createSubscribe(send: RoutedCall, rooms: Pick<LineRooms, 'notes'
 
   return function answer(call) {
     const { envelope, session, view } = call;
-    const params = scanCallParams(envelope.bytes, envelope.params, 'uri');
+    const params = scanCallParams(envelope, 'uri');
     if (isRefusal(params)) return params;
     if (!session) return new Refusal('invalid-request', `${envelope.method} needs a session: send initialize first.`);
     const route = view.resourceRoute(params.name);

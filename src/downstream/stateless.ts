@@ -15,7 +15,7 @@ import type { Claim, ClaimHeaders } from '../protocol/era-2026/claim.ts';
 import { HOP_PREFIX } from '../protocol/era-2026/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { withoutPrefix } from '../protocol/meta.ts';
-import { memberSpan, scanEnvelope } from '../protocol/scan.ts';
+import { paramSpan, scanEnvelope } from '../protocol/scan.ts';
 import { replaceSpans } from '../protocol/write.ts';
 import { Exchange, type ExchangeRooms } from './exchange.ts';
 import { writeRefusal } from './http-answer.ts';
@@ -108,8 +108,8 @@ export function createStateless(parts: StatelessParts): Stateless {
 
   /** What servers get to see of it. */
   function forServers(envelope: Envelope): Outcome<Envelope> {
-    const { bytes, params } = envelope;
-    const meta = memberSpan(bytes, params, '_meta');
+    const { bytes } = envelope;
+    const meta = paramSpan(envelope, '_meta');
     const clean = replaceSpans(bytes, [{ ...meta, with: withoutPrefix(bytes, meta, HOP_PREFIX) }]);
     return scanEnvelope(clean, { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: false });
   }

@@ -13,6 +13,8 @@ const NULL = 0x6e;
 const MINUS = 0x2d;
 /** Members of the envelope that mean nothing to us; a message has none or one. */
 const MAX_OTHERS = 64;
+/** Members of params whose places are kept; a call has three. */
+const MAX_IN_PARAMS = 16;
 
 /** The order in which `Members` numbers them. */
 const CONTROL_KEYS: readonly string[] = ['jsonrpc', 'id', 'method', 'params', 'result', 'error'];
@@ -31,6 +33,7 @@ export class Members implements MemberVisitor {
   /** Two numbers for each control key: where its value begins and ends; −1 = absent. */
   readonly #spans = [-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1]; // bounded by: CONTROL_KEYS
   #others: string[] | undefined; // bounded by: MAX_OTHERS; almost always absent
+  #inParams: ParamsMembers | undefined;
   refusal: Refusal | undefined;
 
   constructor(bytes: Buffer, maxIdBytes: number) {
@@ -45,6 +48,13 @@ export class Members implements MemberVisitor {
     if (key === undefined) return this.#refuse('A member’s name is not a JSON string.');
     const escaped = CONTROL_KEYS.indexOf(key);
     return escaped >= 0 ? this.#control(escaped, at, end) : this.#other(key);
+  }
+
+  /** Params are looked into on the way, for a second walk over megabytes of arguments would take as long as the first. */
+  innerOf(keyAt: number, keyEnd: number): MemberVisitor | undefined {
+    if (controlKeyAt(this.#bytes, keyAt, keyEnd) !== PARAMS) return undefined;
+    this.#inParams = new ParamsMembers();
+    return this.#inParams;
   }
 
   #control(which: number, at: number, end: number): boolean {
@@ -105,6 +115,7 @@ export class Members implements MemberVisitor {
       params,
       result: this.#span(RESULT, at),
       error: this.#span(ERROR, at),
+      inParams: this.#inParams?.from(at),
     };
   }
 
@@ -140,6 +151,22 @@ export class Members implements MemberVisitor {
     const at = this.#at(PARAMS);
     if (at < 0 || this.#bytes[at] === NULL) return ABSENT;
     return this.#bytes[at] === OPEN_OBJECT ? this.#span(PARAMS, from) : undefined;
+  }
+}
+
+/** Where the members of params lie. */
+class ParamsMembers implements MemberVisitor {
+  readonly #spans: number[] = []; // bounded by: MAX_IN_PARAMS
+
+  member(keyAt: number, keyEnd: number, at: number, end: number): boolean {
+    if (this.#spans.length <= 4 * MAX_IN_PARAMS) this.#spans.push(keyAt, keyEnd, at, end);
+    return true;
+  }
+
+  /** Counted from there; undefined = there are too many to be kept. */
+  from(at: number): readonly number[] | undefined {
+    if (this.#spans.length > 4 * MAX_IN_PARAMS) return undefined;
+    return at === 0 ? this.#spans : this.#spans.map((place) => place - at);
   }
 }
 

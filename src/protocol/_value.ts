@@ -92,9 +92,16 @@ export interface MemberVisitor {
 
 /**
  * Gives the members of the object at `at` one by one to `visitor`, until it returns false. The answer is behind the object (or where
- * it stopped), or BAD or DEEP.
+ * it stopped), or BAD or DEEP. `innerOf` may name who hears of the members of a member, in the same pass.
  */
-export function eachMember(b: Buffer, at: number, end: number, options: WalkOptions, visitor: MemberVisitor): number {
+export function eachMember(
+  b: Buffer,
+  at: number,
+  end: number,
+  options: WalkOptions,
+  visitor: MemberVisitor,
+  innerOf?: (keyAt: number, keyEnd: number) => MemberVisitor | undefined,
+): number {
   if (at >= end || b[at] !== OPEN_OBJECT) return BAD;
   if (options.maxDepth < 1) return DEEP;
   const inside = { maxDepth: options.maxDepth - 1, strict: options.strict };
@@ -105,7 +112,8 @@ export function eachMember(b: Buffer, at: number, end: number, options: WalkOpti
     if (keyEnd < 0) return BAD;
     const valueAt = skipColon(b, keyEnd, end);
     if (valueAt < 0) return BAD;
-    const behind = skipValue(b, valueAt, end, inside);
+    const inner = innerOf && b[valueAt] === OPEN_OBJECT ? innerOf(i, keyEnd) : undefined;
+    const behind = inner ? eachMember(b, valueAt, end, inside, inner) : skipValue(b, valueAt, end, inside);
     if (behind < 0) return behind;
     if (!visitor.member(i, keyEnd, valueAt, behind)) return behind;
     i = skipSpace(b, behind, end);

@@ -148,7 +148,7 @@ test('a call goes up with the server’s own name and the hub’s token, in eith
   ]) {
     const bytes = Buffer.from(`xx${params}yy`);
     const span = { at: 2, end: 2 + params.length };
-    const call = scanCallParams(bytes, span);
+    const call = scanCallParams({ bytes, params: span, inParams: undefined });
     assert.ok(!isRefusal(call));
     assert.equal(
       callParamsFor(bytes, span, call, Buffer.from('"echo"'), 42).toString(),
@@ -165,14 +165,14 @@ test('where the name stays, only the token is another, and a reference’s name 
   const text = '{"uri":"a://b","_meta":{"progressToken":"mine"}}';
   const bytes = Buffer.from(text);
   const span = { at: 0, end: bytes.length };
-  const progress = scanProgress(bytes, span);
+  const progress = scanProgress({ bytes, params: span, inParams: undefined });
   assert.ok(!isRefusal(progress));
   assert.equal(callParamsFor(bytes, span, progress, undefined, 42).toString(), text.replace('"mine"', '42'));
   const completion = Buffer.from(
     '{"_meta":{"progressToken":1},"ref":{"uri":"a://b","type":"ref/resource"},"argument":{}}',
   );
   const whole = { at: 0, end: completion.length };
-  const call = scanRefParams(completion, whole);
+  const call = scanRefParams({ bytes: completion, params: whole, inParams: undefined });
   assert.ok(!isRefusal(call));
   assert.deepEqual([call.of, call.name, call.progressToken], ['resource', 'a://b', '1']);
   assert.equal(

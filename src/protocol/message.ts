@@ -26,7 +26,12 @@ export interface Envelope {
   readonly params: Span;
   readonly result: Span;
   readonly error: Span;
+  /** Where the members of params lie, four numbers each: key from and to, value from and to. Undefined = not looked at; walk over them. */
+  readonly inParams: readonly number[] | undefined;
 }
+
+/** The params of a message, and what is known of their members. */
+export type Params = Pick<Envelope, 'bytes' | 'params' | 'inParams'>;
 
 /** What a caller that wants to hear of progress says in `_meta`. */
 export interface Progress {

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { isRefusal, type Refusal } from '../kernel/outcome.ts';
-import type { Envelope, Span } from './message.ts';
-import { elementSpans, isBatch, memberSpan, scanCallParams, scanEnvelope, splitBatch } from './scan.ts';
+import { isRefusal, type Outcome, type Refusal } from '../kernel/outcome.ts';
+import { ABSENT, type CallParams, type Envelope, type Span } from './message.ts';
+import { elementSpans, isBatch, memberSpan, paramSpan, scanCallParams, scanEnvelope, splitBatch } from './scan.ts';
 
 const STRICT = { maxDepth: 64, maxIdBytes: 256, strict: true };
 const LOOSE = { ...STRICT, strict: false };
@@ -28,6 +28,33 @@ function codeOf(text: string | Buffer, options = STRICT): string {
 
 function at(envelope: Envelope, span: Span): string | undefined {
   return span.at < 0 ? undefined : envelope.bytes.toString('utf8', span.at, span.end);
+}
+
+/** Params walked over, and as they are known from the walk over their message: the same is found. */
+function bothCalls(params: Buffer): Outcome<CallParams> {
+  const walked = scanCallParams({ bytes: params, params: { at: 0, end: params.length }, inParams: undefined });
+  const envelope = scan(
+    Buffer.concat([Buffer.from(' {"jsonrpc":"2.0","method":"m","params":'), params, Buffer.from('}')]),
+  );
+  assert.ok(envelope.inParams);
+  const known = scanCallParams(envelope);
+  if (isRefusal(walked) || isRefusal(known)) {
+    assert.deepEqual(known, walked);
+    return walked;
+  }
+  const from = envelope.params.at;
+  const back = (span: Span) => (span.at < 0 ? span : { at: span.at - from, end: span.end - from });
+  assert.deepEqual(
+    {
+      ...known,
+      nameSpan: back(known.nameSpan),
+      argumentsSpan: back(known.argumentsSpan),
+      metaSpan: back(known.metaSpan),
+      progressTokenSpan: back(known.progressTokenSpan),
+    },
+    walked,
+  );
+  return walked;
 }
 
 test('a request, a notification and the two kinds of reply are told apart', () => {
@@ -191,7 +218,7 @@ test('members and elements are found inside scanned text', () => {
 test('a call’s name, arguments and progress token are found; doubled or missing ones are refused', () => {
   const params = '{"_meta":{"x":1,"progressToken":"t\\u0031"},"arguments":{"name":"inner"},"name":"echo"}';
   const bytes = Buffer.from(params);
-  const call = scanCallParams(bytes, { at: 0, end: bytes.length });
+  const call = bothCalls(bytes);
   assert.ok(!isRefusal(call));
   assert.equal(call.name, 'echo');
   assert.equal(call.progressToken, '"t\\u0031"');
@@ -202,8 +229,30 @@ test('a call’s name, arguments and progress token are found; doubled or missin
     '{"name":5}',
     '{"name":"a","arguments":{},"arguments":{}}',
   ]) {
-    const outcome = scanCallParams(Buffer.from(bad), { at: 0, end: bad.length });
+    const outcome = bothCalls(Buffer.from(bad));
     assert.ok(isRefusal(outcome) && outcome.code === 'invalid-params', bad);
+  }
+});
+
+test('params with many members are walked over, and the same is found', () => {
+  const text = `{"jsonrpc":"2.0","method":"m","params":{${Array.from({ length: 40 }, (_, at) => `"k${at}":${at}`).join()},"name":"n"}}`;
+  const envelope = scan(text);
+  assert.equal(envelope.inParams, undefined);
+  assert.equal(at(envelope, paramSpan(envelope, 'k39')), '39');
+  const call = scanCallParams(envelope);
+  assert.ok(!isRefusal(call) && call.name === 'n');
+});
+
+test('long strings hold what short ones may, wherever it stands', () => {
+  const message = (text: string) => `{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":"${text}"}}`;
+  for (const length of [0, 63, 64, 65, 200, 16_383, 16_384, 16_385, 40_000]) {
+    const plain = 'x'.repeat(length);
+    for (const good of ['', '\\\\', '\\"', '\\u0041', 'é', '\u007f', '\\n'])
+      for (const text of [plain + good, good + plain, plain + good + plain])
+        assert.equal(at(scan(message(text)), scan(message(text)).params), `{"a":"${text}"}`);
+    for (const bad of ['\u0000', '\u001f', '\n', '\\x', '\\u00g0', '"'])
+      for (const text of [plain + bad, bad + plain, plain + bad + plain])
+        assert.equal(codeOf(message(text)), 'parse-error', JSON.stringify(text.slice(-20)));
   }
 });
 
@@ -229,7 +278,7 @@ test('keys that a reader without regard to case would take for ours are refused,
 });
 
 test('no two readers of a call can see two names or two progress tokens', () => {
-  const call = (params: string) => scanCallParams(Buffer.from(params), { at: 0, end: Buffer.byteLength(params) });
+  const call = (params: string) => bothCalls(Buffer.from(params));
   for (const params of [
     '{"name":"a","Name":"b"}',
     '{"name":"a","n\\u0061me":"b"}',
@@ -246,7 +295,7 @@ test('no two readers of a call can see two names or two progress tokens', () => 
   }
   const none = call('{"name":"a","names":1,"_meta":{"progressToken":null,"progress":1}}');
   assert.ok(!isRefusal(none) && none.progressToken === undefined && none.progressTokenSpan.at === -1);
-  assert.ok(isRefusal(scanCallParams(Buffer.alloc(0), { at: -1, end: -1 })));
+  assert.ok(isRefusal(scanCallParams({ bytes: Buffer.alloc(0), params: ABSENT, inParams: undefined })));
 });
 
 test('members of any object and the parts of any call are where JSON.parse sees them', () => {
@@ -265,7 +314,7 @@ test('members of any object and the parts of any call are where JSON.parse sees 
   fc.assert(
     fc.property(fc.string(), value, token, (name, args, progressToken) => {
       const bytes = Buffer.from(JSON.stringify({ _meta: { x: [name], progressToken }, arguments: args, name }));
-      const call = scanCallParams(bytes, { at: 0, end: bytes.length });
+      const call = bothCalls(bytes);
       assert.ok(!isRefusal(call));
       assert.equal(call.name, name);
       assert.deepEqual(JSON.parse(call.progressToken ?? ''), progressToken);

@@ -9,8 +9,8 @@ import { isUtf8 } from 'node:buffer';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import { Members } from './_members.ts';
 import { BAD, DEEP, decodeStart, decodeString, foldedKey, keyIs, QUOTE, skipSpace } from './_scalar.ts';
-import { eachElement, eachMember, skipValue } from './_value.ts';
-import { ABSENT, type CallParams, type Envelope, type Progress, type Span } from './message.ts';
+import { eachElement, eachMember, type MemberVisitor, skipValue } from './_value.ts';
+import { ABSENT, type CallParams, type Envelope, type Params, type Progress, type Span } from './message.ts';
 
 export interface ScanOptions {
   readonly maxDepth: number;
@@ -33,7 +33,7 @@ export function scanEnvelope(bytes: Buffer, options: ScanOptions): Outcome<Envel
   if (options.strict && !isUtf8(bytes)) return new Refusal('parse-error', 'The body is not valid UTF-8.');
   if (bytes[at] !== OPEN_OBJECT) return notAnObject(bytes, at, options);
   const members = new Members(bytes, options.maxIdBytes);
-  const end = eachMember(bytes, at, bytes.length, options, members);
+  const end = eachMember(bytes, at, bytes.length, options, members, (from, to) => members.innerOf(from, to));
   if (members.refusal) return members.refusal;
   if (end < 0) return refusalOf(end, options);
   if (skipSpace(bytes, end, bytes.length) !== bytes.length)
@@ -98,6 +98,18 @@ export function memberSpan(bytes: Buffer, object: Span, key: string): Span {
   return found;
 }
 
+/** The same of the params of a message, which are known from the first walk. */
+export function paramSpan({ bytes, params, inParams }: Params, key: string): Span {
+  if (inParams === undefined) return memberSpan(bytes, params, key);
+  for (let i = 0; i < inParams.length; i += 4)
+    if (keyIs(bytes, inParams[i] as number, inParams[i + 1] as number, key)) return spanAt(inParams, i + 2);
+  return ABSENT;
+}
+
+function spanAt(places: readonly number[], i: number): Span {
+  return { at: places[i] as number, end: places[i + 1] as number };
+}
+
 /** The elements of the array at `array` (text that has been scanned before). Not an array: none. */
 export function elementSpans(bytes: Buffer, array: Span, max: number): Span[] {
   const spans: Span[] = []; // bounded by: max
@@ -119,20 +131,19 @@ export function stringAt(bytes: Buffer, span: Span, maxBytes = Number.MAX_SAFE_I
  * the doubled and look-alike members by which a server that reads keys without regard to case (or takes the last of two) would see another
  * name or token than the hub.
  */
-export function scanCallParams(bytes: Buffer, params: Span, key: 'name' | 'uri' = 'name'): Outcome<CallParams> {
-  if (params.at < 0) return new Refusal('invalid-params', `params.${key} must be a string.`);
-  const call = uniqueMembers(bytes, params, [key, 'arguments', '_meta']);
+export function scanCallParams(from: Params, key: 'name' | 'uri' = 'name'): Outcome<CallParams> {
+  const { bytes } = from;
+  if (from.params.at < 0) return new Refusal('invalid-params', `params.${key} must be a string.`);
+  const call = uniqueParams(from, [key, 'arguments', '_meta']);
   if (call instanceof Refusal) return call;
   const [nameSpan, argumentsSpan, metaSpan] = call as [Span, Span, Span];
   return callParams(bytes, { nameSpan, argumentsSpan, metaSpan }, `params.${key}`);
 }
 
 /** The same of completion/complete, where it stands in `ref`; `of` says what kind of thing that is. */
-export function scanRefParams(
-  bytes: Buffer,
-  params: Span,
-): Outcome<CallParams & { readonly of: 'prompt' | 'resource' }> {
-  const outer = params.at < 0 ? [ABSENT, ABSENT] : uniqueMembers(bytes, params, ['ref', '_meta']);
+export function scanRefParams(from: Params): Outcome<CallParams & { readonly of: 'prompt' | 'resource' }> {
+  const { bytes } = from;
+  const outer = from.params.at < 0 ? [ABSENT, ABSENT] : uniqueParams(from, ['ref', '_meta']);
   if (outer instanceof Refusal) return outer;
   const [ref, metaSpan] = outer as [Span, Span];
   if (ref.at < 0 || bytes[ref.at] !== OPEN_OBJECT)
@@ -150,8 +161,9 @@ export function scanRefParams(
 }
 
 /** Progress token alone, for a call whose name need not be known. */
-export function scanProgress(bytes: Buffer, params: Span): Outcome<Progress> {
-  const found = params.at < 0 || bytes[params.at] !== OPEN_OBJECT ? [ABSENT] : uniqueMembers(bytes, params, ['_meta']);
+export function scanProgress(from: Params): Outcome<Progress> {
+  const { bytes, params } = from;
+  const found = params.at < 0 || bytes[params.at] !== OPEN_OBJECT ? [ABSENT] : uniqueParams(from, ['_meta']);
   return found instanceof Refusal ? found : progressIn(bytes, found[0] as Span);
 }
 
@@ -190,19 +202,40 @@ function tokenIn(bytes: Buffer, meta: Span): Outcome<Span> {
 
 /** Where the values of `keys` lie, in that order. Refuses what stands there twice or looks like one of them. */
 function uniqueMembers(bytes: Buffer, object: Span, keys: readonly string[]): Outcome<Span[]> {
-  const spans: Span[] = keys.map(() => ABSENT); // bounded by: keys
-  let fault: Refusal | undefined;
-  const end = eachMember(bytes, object.at, object.end, LOOSE, {
-    member(keyAt, keyEnd, at, to) {
-      const which = keys.findIndex((key) => keyIs(bytes, keyAt, keyEnd, key));
-      if (which < 0) fault = refuseLookAlike(bytes, { at: keyAt, end: keyEnd }, keys);
-      else if ((spans[which] as Span).at >= 0)
-        fault = new Refusal('invalid-params', `"${keys[which]}" stands there twice.`);
-      else spans[which] = { at, end: to };
-      return fault === undefined;
-    },
-  });
-  return fault ?? (end === BAD ? new Refusal('invalid-params') : spans);
+  const seen = new UniqueKeys(bytes, keys);
+  const end = eachMember(bytes, object.at, object.end, LOOSE, seen);
+  return seen.fault ?? (end === BAD ? new Refusal('invalid-params') : seen.spans);
+}
+
+/** The same in the params of a message. */
+function uniqueParams({ bytes, params, inParams }: Params, keys: readonly string[]): Outcome<Span[]> {
+  if (inParams === undefined) return uniqueMembers(bytes, params, keys);
+  const seen = new UniqueKeys(bytes, keys);
+  for (let i = 0; i < inParams.length; i += 4)
+    if (!seen.member(...(inParams.slice(i, i + 4) as [number, number, number, number]))) break;
+  return seen.fault ?? seen.spans;
+}
+
+class UniqueKeys implements MemberVisitor {
+  readonly #bytes: Buffer;
+  readonly #keys: readonly string[];
+  readonly spans: Span[]; // bounded by: keys
+  fault: Refusal | undefined;
+
+  constructor(bytes: Buffer, keys: readonly string[]) {
+    this.#bytes = bytes;
+    this.#keys = keys;
+    this.spans = keys.map(() => ABSENT);
+  }
+
+  member(keyAt: number, keyEnd: number, at: number, end: number): boolean {
+    const which = this.#keys.findIndex((key) => keyIs(this.#bytes, keyAt, keyEnd, key));
+    if (which < 0) this.fault = refuseLookAlike(this.#bytes, { at: keyAt, end: keyEnd }, this.#keys);
+    else if ((this.spans[which] as Span).at >= 0)
+      this.fault = new Refusal('invalid-params', `"${this.#keys[which]}" stands there twice.`);
+    else this.spans[which] = { at, end };
+    return this.fault === undefined;
+  }
 }
 
 /** Longer spellings than this (every letter escaped) cannot mean one of our keys. */

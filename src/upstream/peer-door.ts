@@ -159,7 +159,7 @@ async function passOn(
   const { kernel, fleet } = parts;
   const { bytes, params, method } = envelope;
   const call: Outcome<Progress & Partial<CallParams>> =
-    method === 'tools/call' ? scanCallParams(bytes, params) : scanProgress(bytes, params);
+    method === 'tools/call' ? scanCallParams(envelope) : scanProgress(envelope);
   if (isRefusal(call)) return call;
   const times = fleet.timesOf(slug, call.name);
   const { progressToken } = call;

@@ -9,7 +9,7 @@ import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import { declaredBits } from '../era-2025/initialize.ts';
 import { LOG_LEVELS } from '../log-level.ts';
 import type { Envelope, Span } from '../message.ts';
-import { memberSpan, stringAt } from '../scan.ts';
+import { memberSpan, paramSpan, stringAt } from '../scan.ts';
 import { decodeHeader } from './header-value.ts';
 import { HOP_PREFIX, SUPPORTED, VERSION_2026 } from './versions.ts';
 
@@ -53,7 +53,7 @@ export function readClaim(envelope: Envelope, headers: ClaimHeaders): Outcome<Cl
   const header = headers.version?.trim();
   // Nearly every request: nothing in it can be a claim, and its params need no walk.
   if (header !== VERSION_2026 && !bytes.includes(VERSION_KEY)) return undefined;
-  const meta = memberSpan(bytes, envelope.params, '_meta');
+  const meta = paramSpan(envelope, '_meta');
   const version = memberSpan(bytes, meta, KEYS.version);
   if (version.at < 0) {
     if (header !== VERSION_2026) return undefined;
@@ -97,12 +97,12 @@ function readMeta(bytes: Buffer, meta: Span): Outcome<Claim> {
 
 /** A proxy on the way routes by the headers: they must be there, and mean what the body means. */
 function refuseHeaders(envelope: Envelope, headers: ClaimHeaders): Refusal | undefined {
-  const { bytes, method, params } = envelope;
+  const { bytes, method } = envelope;
   if (headers.version === undefined) return missing('MCP-Protocol-Version');
   if (headers.method === undefined) return missing('Mcp-Method');
   if (decodeHeader(headers.method.trim()) !== method) return differs('Mcp-Method', headers.method, 'method');
   const key = Object.hasOwn(NAMED_BY, method) ? NAMED_BY[method] : undefined;
-  const name = key === undefined ? undefined : stringAt(bytes, memberSpan(bytes, params, key), VALUE_BYTES);
+  const name = key === undefined ? undefined : stringAt(bytes, paramSpan(envelope, key), VALUE_BYTES);
   // A body without a name is refused for that, further on.
   if (key === undefined || name === undefined) return undefined;
   if (headers.name === undefined) return missing('Mcp-Name');

@@ -8,7 +8,7 @@
 import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import type { Envelope, Span } from '../message.ts';
 import { withoutMember } from '../meta.ts';
-import { memberSpan, stringAt } from '../scan.ts';
+import { memberSpan, paramSpan, stringAt } from '../scan.ts';
 
 export interface InputRequest {
   readonly method: string;
@@ -42,12 +42,13 @@ export interface Retry {
 }
 
 /** Undefined = a first request. What stands in it besides, without a state, belongs to nothing. Refuses with `invalid-params`. */
-export function readRetry({ bytes, params }: Envelope): Outcome<Retry | undefined> {
-  const state = memberSpan(bytes, params, 'requestState');
+export function readRetry(envelope: Envelope): Outcome<Retry | undefined> {
+  const { bytes } = envelope;
+  const state = paramSpan(envelope, 'requestState');
   if (state.at < 0) return undefined;
   const requestState = stringAt(bytes, state, STATE_BYTES);
   if (requestState === undefined) return new Refusal('invalid-params', 'params.requestState must be a string.');
-  const responses = memberSpan(bytes, params, 'inputResponses');
+  const responses = paramSpan(envelope, 'inputResponses');
   if (responses.at >= 0 && bytes[responses.at] !== OPEN_OBJECT)
     return new Refusal('invalid-params', 'params.inputResponses must be an object.');
   return { requestState, response: (key) => objectAt(bytes, memberSpan(bytes, responses, key)) };

@@ -57,7 +57,8 @@ export class StdinQueue implements Disposable {
   /** Takes one complete message without its line end. False = it does not fit now. */
   push(frame: Buffer): boolean {
     if (this.unreadBytes === 0) this.#watchFromNow();
-    const isFull = this.#waitingBytes > 0 && this.#waitingBytes + frame.length + 1 > this.#options.maxBytes;
+    // The line end of what is being written is no message that waits.
+    const isFull = this.#waitingBytes > 1 && this.#waitingBytes + frame.length + 1 > this.#options.maxBytes;
     if (isFull && this.#writing) return false;
     if (isFull) this.#write();
     this.#waiting.push(withoutLineEnds(frame), LINE_END);
@@ -82,11 +83,18 @@ export class StdinQueue implements Disposable {
 
   #write(): void {
     if (this.#over || this.#writing || this.#waiting.length === 0) return;
-    this.#writing = Buffer.concat(this.#waiting);
-    this.#waiting = [];
-    this.#waitingBytes = 0;
+    this.#writing = this.#take();
+    this.#waitingBytes -= this.#writing.length;
     this.#writtenAt = 0;
     this.#piece();
+  }
+
+  /** A large message as it is, for copying megabytes takes milliseconds; small ones together. */
+  #take(): Buffer {
+    const [first] = this.#waiting;
+    if (first !== undefined && first.length >= PIECE_BYTES) return this.#waiting.shift() as Buffer;
+    const large = this.#waiting.findIndex(({ length }) => length >= PIECE_BYTES);
+    return Buffer.concat(this.#waiting.splice(0, large < 0 ? this.#waiting.length : large));
   }
 
   #piece(): void {
