@@ -25,6 +25,7 @@ import { readBody } from './body.ts';
 import { batchPiece, Exchange } from './exchange.ts';
 import type { Home } from './home.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
+import { createLargeBodies } from './large-bodies.ts';
 import type { Siblings } from './siblings.ts';
 import type { SlowReaders } from './slow-reader.ts';
 import { createStanding } from './standing.ts';
@@ -60,6 +61,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
   const { kernel, limits, line, sessions, questions, siblings, home } = parts;
   const openStream = createStanding(parts);
   const stateless = createStateless(parts);
+  const largeBodies = createLargeBodies(kernel);
   const scanOptions = () => ({ maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: true });
 
   function targetOf(segment: string): PathTarget | undefined {
@@ -77,8 +79,10 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
         if (body.code !== 'client-gone') writeRefusal(response, body, NULL_ID, request);
         return;
       }
-      if (isBatch(body)) answerBatch(response, body, visit);
-      else answerOne(request, response, scanEnvelope(body, scanOptions()), visit);
+      largeBodies.take(body.length, response, () => {
+        if (isBatch(body)) answerBatch(response, body, visit);
+        else answerOne(request, response, scanEnvelope(body, scanOptions()), visit);
+      });
     });
   }
 

@@ -1,0 +1,50 @@
+/** Large bodies have their turn one by one, and small ones do not wait. */
+// covers: P11
+import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
+import { test } from 'node:test';
+import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { createLargeBodies } from './large-bodies.ts';
+
+const LARGE = 1024 * 1024;
+const there = { destroyed: false } as ServerResponse;
+
+test('one large body in each turn of the loop, in order; small ones at once; none of a client that has gone', () => {
+  const frozen = frozenKernel();
+  const bodies = createLargeBodies(frozen.kernel);
+  const looked: string[] = [];
+  const take = (name: string, bytes = LARGE, response = there) => bodies.take(bytes, response, () => looked.push(name));
+  take('a');
+  take('b');
+  const gone = { destroyed: false };
+  take('gone', LARGE, gone as ServerResponse);
+  take('c');
+  take('small', 1000);
+  assert.deepEqual(looked, ['small']);
+  gone.destroyed = true;
+  const seen: number[] = [];
+  for (let turn = 0; turn < 4; turn += 1) {
+    frozen.advance(1);
+    seen.push(looked.length);
+  }
+  assert.deepEqual(
+    [looked, seen],
+    [
+      ['small', 'a', 'b', 'c'],
+      [2, 3, 3, 4],
+    ],
+  );
+});
+
+test('a fault of one does not keep the others', () => {
+  const frozen = frozenKernel();
+  const bodies = createLargeBodies(frozen.kernel);
+  const looked: string[] = [];
+  bodies.take(LARGE, there, () => {
+    throw new Error('a defect');
+  });
+  bodies.take(LARGE, there, () => looked.push('b'));
+  assert.throws(() => frozen.advance(1), /a defect/);
+  frozen.advance(1);
+  assert.deepEqual(looked, ['b']);
+});
