@@ -35,8 +35,14 @@ export function everybodyOf(rooms: UpdateRooms & Pick<LineRooms, 'snapshots'>): 
       const uri = method === UPDATED ? uriIn(params) : undefined;
       if (uri === undefined) return;
       const fits = fitting(server);
-      for (const { id, named } of notes.subscribers(server, uri))
-        if (!fits || fits(id)) sessions.sendTo(id, notificationFrame(method, renamed(params, uri, named)));
+      // The same bytes for all who know it by the same name: queues of readers that do not read share them.
+      const frames = new Map<string, Buffer>(); // bounded by: the names of one resource
+      for (const { id, named } of notes.subscribers(server, uri)) {
+        if (fits && !fits(id)) continue;
+        const frame = frames.get(named) ?? notificationFrame(method, renamed(params, uri, named));
+        frames.set(named, frame);
+        sessions.sendTo(id, frame);
+      }
     },
   };
 }

@@ -178,6 +178,13 @@ export const LIMITS = {
     'MCPHUB_STREAM_BYTES',
     'Unread bytes of one stream before its reader is cut.',
   ),
+  streamsBytes: row(
+    64 * MiB,
+    'bytes',
+    [1 * MiB, 4096 * MiB],
+    'MCPHUB_STREAMS_BYTES',
+    'Unread bytes of all streams together; beyond it those that have taken nothing for longest are cut.',
+  ),
   streamSlowMs: row(
     10 * SECOND,
     'ms',

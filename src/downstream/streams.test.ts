@@ -59,6 +59,9 @@ test('a message is one event', () => {
   const { stream, response } = open(streams);
   assert.equal(stream.send(Buffer.from('{"a":1}')), true);
   assert.equal(response.writes[1], 'event: message\ndata: {"a":1}\n\n');
+  const large = `{"a":"${'x'.repeat(10_000)}"}`;
+  assert.equal(stream.send(Buffer.from(large), '7'), true);
+  assert.equal(response.writes.slice(2).join(''), `event: message\nid: 7\ndata: ${large}\n\n`);
 });
 
 // row C2, C8 · guards src/downstream/streams.ts
@@ -103,6 +106,22 @@ test('a reader that leaves more than streamBytes unread is cut within a second',
   response.writableLength += 1;
   frozen.advance(1100);
   assert.deepEqual(reasons, ['slow-reader']);
+});
+
+// row C8 · guards src/downstream/streams.ts
+test('all streams together leave no more than streamsBytes unread: who has been blocked longest is cut first', () => {
+  const { frozen, streams } = rigWith({ streamsBytes: 1_000_000 });
+  const [first, second, third, honest] = [open(streams), open(streams), open(streams), open(streams)];
+  for (const one of [second, first, third]) {
+    one.response.takes = false;
+    one.stream.send(Buffer.from('{}'));
+    one.response.writableLength = 400_000;
+    frozen.advance(1);
+  }
+  honest.response.writableLength = 100_000;
+  frozen.advance(1000);
+  const cut = [first, second, third, honest].map(({ reasons }) => reasons.join());
+  assert.deepEqual(cut, ['', 'slow-reader', '', '']);
 });
 
 test('no stream is older than streamMs', () => {

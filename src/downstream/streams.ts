@@ -1,7 +1,8 @@
 /**
  * Long SSE responses: GET streams and answers that became streams.
  * Promises: a comment at least every `streamKeepAliveMs`; a reader that takes nothing for `streamSlowMs` or leaves more than `streamBytes`
- * unread is cut; none is older than `streamMs`; one sweep a second looks after all of them.
+ * unread is cut, and when all together leave more than `streamsBytes` those that have been blocked longest; none is older than `streamMs`; one
+ * sweep a second looks after all of them.
  * Does not: know sessions (`session/`) or what is sent.
  */
 import type { ServerResponse } from 'node:http';
@@ -9,12 +10,14 @@ import type { Limits } from '../config/limits.ts';
 import { CappedSlots } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import { sseEvent } from '../protocol/sse.ts';
+import { sseEvent, sseEventPieces } from '../protocol/sse.ts';
 import type { SlowReaders } from './slow-reader.ts';
 
 const SWEEP_MS = 1000;
 const COMMENT = Buffer.from(':\n\n');
 const EMPTY = Buffer.alloc(0);
+/** From here on a message is not copied into the queue of each stream: a thousand subscribers may be told the same. */
+const SHARED_BYTES = 4096;
 const HEADERS = {
   'content-type': 'text/event-stream',
   'cache-control': 'no-cache, no-transform',
@@ -59,11 +62,23 @@ export class SseStream {
     return this.#over;
   }
 
+  get unreadBytes(): number {
+    return this.#response.writableLength;
+  }
+
+  /** Since when its reader has taken nothing, ms of the clock; −1 = it takes. */
+  get blockedMs(): number {
+    return this.#blockedMs;
+  }
+
   /** One JSON-RPC message as an event, with the id by which the client goes on after it. False = the stream is over. */
   send(message: Buffer, eventId?: string): boolean {
-    return this.#write(
-      sseEvent({ event: 'message', data: message, ...(eventId === undefined ? {} : { id: eventId }) }),
-    );
+    const event = { event: 'message', data: message, ...(eventId === undefined ? {} : { id: eventId }) };
+    if (message.length < SHARED_BYTES || this.#over) return this.#write(sseEvent(event));
+    this.#response.cork();
+    for (const piece of sseEventPieces(event)) this.#write(piece);
+    this.#response.uncork();
+    return true;
   }
 
   /** Any other event. */
@@ -95,7 +110,7 @@ export class SseStream {
   look(nowMs: number, limits: Limits): void {
     if (this.#over) return;
     const slow = this.#blockedMs >= 0 && nowMs - this.#blockedMs > limits.streamSlowMs;
-    if (slow || this.#response.writableLength > limits.streamBytes) this.#cut('slow-reader');
+    if (slow || this.#response.writableLength > limits.streamBytes) this.cut('slow-reader');
     else if (nowMs - this.openedMs > limits.streamMs) this.close('too-old');
     else if (nowMs - this.#writtenMs >= this.#keepAliveMs && this.#blockedMs < 0) this.#write(COMMENT);
   }
@@ -107,7 +122,8 @@ export class SseStream {
     return true;
   }
 
-  #cut(reason: string): void {
+  /** Ends it at once, with all that is queued. */
+  cut(reason: string): void {
     this.#end(reason);
     this.#response.destroy();
   }
@@ -138,7 +154,21 @@ export function createStreams(parts: { kernel: Kernel; limits: Limits; slowReade
   const sweep = kernel.timers.every(SWEEP_MS, () => {
     const nowMs = kernel.clock.nowMs();
     for (const stream of streams.values()) stream.look(nowMs, limits);
+    makeRoom();
   });
+
+  /** Each may keep what its reader has not taken, while all together do not keep too much. */
+  function makeRoom(): void {
+    let bytes = 0;
+    for (const stream of streams.values()) bytes += stream.unreadBytes;
+    if (bytes <= limits.streamsBytes) return;
+    const blocked = [...streams.values()].filter(({ blockedMs }) => blockedMs >= 0);
+    for (const stream of blocked.sort((a, b) => a.blockedMs - b.blockedMs)) {
+      if (bytes <= limits.streamsBytes) return;
+      bytes -= stream.unreadBytes;
+      stream.cut('slow-reader');
+    }
+  }
 
   return {
     open(response, headers, closed) {

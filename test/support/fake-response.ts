@@ -43,6 +43,8 @@ export class FakeResponse extends EventEmitter {
 
   cork(): void {}
 
+  uncork(): void {}
+
   destroy(): this {
     this.destroyed = true;
     this.emit('close');
