@@ -4,6 +4,7 @@
 // covers: P1, P2, P11, P15
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import { readdirSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
@@ -11,7 +12,8 @@ import { describe, test } from 'node:test';
 import { HUB_FLAGS } from '../../src/kernel/guard-wire.ts';
 import { startFarPlace } from '../support/far-place.ts';
 import { startFaultHttp } from '../support/fault-http.ts';
-import { delay, freePort, ROOT, type RunningHub, startHub, until } from '../support/hub.ts';
+import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
+import { delay, freePort, ROOT, type RunningHub, startHub, tryKill, until } from '../support/hub.ts';
 import { askHub, Client, isResult, median, stdioServer } from '../support/load.ts';
 import { measured, scaled } from '../support/measured.ts';
 import { isUnharmed } from '../support/unharmed.ts';
@@ -58,33 +60,96 @@ async function silentPort(): Promise<{ port: number; server: Server }> {
   return { port, server };
 }
 
+/** A name server that takes questions and answers none. */
+async function deafNameserver(): Promise<{ address: string; close: () => void }> {
+  const address = '127.77.0.53';
+  const socket = createSocket('udp4');
+  await new Promise<void>((done, fail) => {
+    socket.once('error', fail);
+    socket.bind(53, address, done);
+  });
+  return { address, close: () => socket.close() };
+}
+
+/**
+ * Ten servers, hung in five ways: packets that go nowhere, bytes that drip, children that stand still, a handshake of TLS that is never
+ * answered, a name that is never resolved. Eight of them are well until `hang`.
+ */
+class HungServers implements AsyncDisposable {
+  readonly config: Record<string, object>;
+  readonly nameserver: string;
+  readonly #proxies: readonly FaultProxy[];
+  readonly #ends: (() => unknown)[];
+
+  private constructor(parts: {
+    proxies: readonly FaultProxy[];
+    silent: number;
+    nameserver: string;
+    ends: (() => unknown)[];
+  }) {
+    this.#proxies = parts.proxies;
+    this.#ends = parts.ends;
+    this.nameserver = parts.nameserver;
+    const remote = ({ port }: FaultProxy) => ({ type: 'http', url: `http://127.0.0.1:${port}/mcp`, totalMs: 6000 });
+    const all = [
+      ...parts.proxies.map(remote),
+      ...[stdioServer(), stdioServer()],
+      { type: 'http', url: `https://127.0.0.1:${parts.silent}/mcp` },
+      { type: 'http', url: 'http://nobody.example/mcp' },
+    ];
+    this.config = Object.fromEntries(all.map((server, at) => [`hung${at}`, server]));
+  }
+
+  static async start(behind: number): Promise<HungServers> {
+    const proxies = await Promise.all(Array.from({ length: 6 }, (_, at) => startFaultProxy(behind, {}, at)));
+    const silent = await silentPort();
+    const nameserver = await deafNameserver();
+    const ends = [
+      ...proxies.map((proxy) => () => proxy[Symbol.asyncDispose]()),
+      () => silent.server.close(),
+      nameserver.close,
+    ];
+    return new HungServers({ proxies, silent: silent.port, nameserver: nameserver.address, ends });
+  }
+
+  async hang(hub: RunningHub): Promise<void> {
+    const client = new Client(hub);
+    const pids: number[] = [];
+    for (const name of ['hung6', 'hung7']) {
+      await serves(hub, `${name}_echo`);
+      pids.push(Number(JSON.parse((await client.call(`${name}_pid`)).text).result.content[0].text));
+    }
+    client.close();
+    for (const pid of pids) tryKill(pid, 'SIGSTOP');
+    this.#proxies.forEach((proxy, at) => {
+      proxy.toxics = at < 4 ? { blackhole: true } : { bytesPerSecond: 20 };
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#ends.map((end) => end()));
+  }
+}
+
 describe('servers of one hub', { timeout: 400_000 }, () => {
   // row A1 · guards src/catalog/catalog.ts, src/upstream/stack.ts
   test('ten of fifty are hung and called: lists are whole and quick, and calls to the others are what they were', async () => {
-    const silent = await silentPort();
     const web = await startFaultHttp({});
     const good = Object.fromEntries(
       Array.from({ length: 40 }, (_, at) => [`good${at}`, { type: 'http', url: web.url }]),
     );
-    const hung = Object.fromEntries(
-      Array.from({ length: 10 }, (_, at) => [
-        `hung${at}`,
-        { type: 'http', url: `http://127.0.0.1:${silent.port}/mcp` },
-      ]),
-    );
     try {
-      await using hub = await startHub({ config: { mcpServers: { ...good, ...hung } } });
+      await using hung = await HungServers.start(web.port);
+      const { nameserver } = hung;
+      await using hub = await startHub({ config: { mcpServers: { ...good, ...hung.config } }, nameserver });
       const client = new Client(hub);
-      await until(
-        async () => JSON.parse((await client.list()).text).result.tools.length >= 40 * 5,
-        60_000,
-        'the lists of forty',
-      );
       const tools = async (): Promise<string> => JSON.stringify(JSON.parse((await client.list()).text).result.tools);
+      await until(async () => JSON.parse(await tools()).length >= 48 * 5, 60_000, 'the lists of forty-eight');
+      await hung.hang(hub);
       const whole = await tools();
       const angry = Array.from({ length: 10 }, () => new Client(hub));
       let isOver = false;
-      let told = 0;
+      const told = new Set<string>();
       const [quiet, loud] = [
         { calls: [] as number[], lists: [] as number[] },
         { calls: [] as number[], lists: [] as number[] },
@@ -97,19 +162,25 @@ describe('servers of one hub', { timeout: 400_000 }, () => {
             ? []
             : angry.map(async (one, at) => {
                 while (!isOver) {
-                  const answer = await one.call(`hung${at}_echo`, { text: 'x' }, 20_000);
-                  assert.match(answer.text, /"error"/);
-                  told += 1;
+                  const { text, fault } = await one.call(`hung${at}_echo`, { text: 'x' }, 20_000);
+                  assert.match(text, /"error"/, `hung${at}: ${fault}`);
+                  for (const [, code] of text.matchAll(/"((?:upstream|breaker|server)-[a-z]+)"/g)) told.add(`${code}`);
                   await delay(100);
                 }
               });
         if (round % 2 === 1) await delay(300);
-        into.calls.push(...(await timesOf(250, () => client.call(`good${round}_echo`, { text: 'x' }))));
+        into.calls.push(
+          ...(await timesOf(250, async () => {
+            const answer = await client.call(`good${round}_echo`, { text: 'x' });
+            assert.ok(isResult(answer), answer.text);
+            return answer;
+          })),
+        );
         into.lists.push(...(await timesOf(scaled({ ci: 50, long: 400 }), () => client.list())));
         isOver = true;
         await Promise.all(callers);
       }
-      assert.ok(told > 10, `${told} errors of the hung`);
+      assert.ok(told.has('upstream-silent') && told.has('breaker-open'), `the hung say ${[...told]}`);
       assert.equal(await tools(), whole, 'the list is the same');
       measured({
         promise: 'P2',
@@ -131,7 +202,6 @@ describe('servers of one hub', { timeout: 400_000 }, () => {
       for (const one of angry) one.close();
       await isUnharmed(hub, 'good0_echo');
     } finally {
-      silent.server.close();
       await web.close();
     }
   });

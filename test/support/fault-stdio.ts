@@ -23,6 +23,8 @@
  *   setsid               as normal; has made a child in a session of its own whose parent is gone (double fork)
  *   family               as normal; has a child in its own group that ignores SIGTERM
  *   ignores-sigterm      as normal; does not end at the end of its input nor at SIGTERM
+ *   updates [n]          as normal, and has a resource, fault://clock; who subscribes hears ten times a second that it has changed, with n bytes
+ *                        (default 0) beside the time (`_meta.sentMs`, ms since 1970)
  *   bad-tools            tools/list with an array as outputSchema, an inputSchema without type, a 10 MiB description, dotted names
  *
  * Every answer to tools/call of `pid` is the process id; a sleeper's id is in the answer to the tool `family`.
@@ -182,7 +184,7 @@ function report({ id, params = {} }: Request, line: string): void {
 function initialize(request: Request): void {
   const result = {
     protocolVersion: request.params?.protocolVersion ?? '2025-11-25',
-    capabilities: { tools: { listChanged: true } },
+    capabilities: { tools: { listChanged: true }, ...(mode === 'updates' ? { resources: { subscribe: true } } : {}) },
     serverInfo: { name: `fault-${mode}`, version: '1.0.0' },
     instructions: `fault server: ${mode}`,
   };
@@ -204,6 +206,24 @@ function endless(): void {
   more();
 }
 
+let ticking: NodeJS.Timeout | undefined;
+
+/** The resource of `updates`; false = this is none of its methods. */
+function clock({ id, method }: Request): boolean {
+  const uri = 'fault://clock';
+  if (method === 'resources/list') answer(id, { resources: [{ uri, name: 'clock' }] });
+  else if (method === 'resources/subscribe') {
+    const pad = 'x'.repeat(size(0));
+    if (ticking === undefined)
+      ticking = setInterval(() => {
+        const params = { uri, _meta: { sentMs: Date.now(), pad } };
+        send({ jsonrpc: '2.0', method: 'notifications/resources/updated', params });
+      }, 100);
+    answer(id, {});
+  } else return false;
+  return true;
+}
+
 function handle(line: string): void {
   if (line.trim() === '') return;
   const request = JSON.parse(line) as Request;
@@ -215,6 +235,7 @@ function handle(line: string): void {
   else if (request.method === 'tools/call')
     call(request.id, request.params?.name ?? '', request.params?.arguments ?? {});
   else if (request.method === 'ping') answer(request.id, {});
+  else if (mode === 'updates' && clock(request)) return;
   else if (request.id !== undefined) {
     send({ jsonrpc: '2.0', id: request.id, error: { code: -32601, message: `Method not found: ${request.method}` } });
   }

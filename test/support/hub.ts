@@ -28,6 +28,8 @@ export interface HubOptions {
   readonly noWait?: boolean;
   /** Its soft and hard limit of descriptors. */
   readonly descriptors?: number;
+  /** Where it asks for names (port 53), instead of where this machine does; needs root. */
+  readonly nameserver?: string;
   /** What its stdout is: default a pipe that is read. */
   readonly stdout?: 'pipe' | number;
 }
@@ -137,9 +139,7 @@ export async function startHub(options: HubOptions): Promise<RunningHub> {
     ...[process.execPath, CLI, 'start', '--config', configFile, '--data-dir', dataDir, '--port', String(port)],
     ...(options.args ?? []),
   ];
-  // `exec`: the pid stays that of the guard.
-  const limited = ['sh', '-c', `ulimit -n ${options.descriptors}; exec "$@"`, 'sh', ...words];
-  const [program = '', ...args] = options.descriptors === undefined ? words : limited;
+  const [program = '', ...args] = around(words, options, dataDir);
   const child = spawn(program, args, {
     cwd: ROOT,
     stdio: ['ignore', typeof stdout === 'number' ? stdout : 'pipe', 'pipe'],
@@ -159,6 +159,17 @@ export async function startHub(options: HubOptions): Promise<RunningHub> {
   }
   hub.startedMs = performance.now() - born;
   return hub;
+}
+
+/** The command with what it shall find changed. `exec`: the pid stays that of the guard. */
+function around(words: readonly string[], options: HubOptions, dataDir: string): readonly string[] {
+  const { descriptors, nameserver } = options;
+  if (descriptors !== undefined) return ['sh', '-c', `ulimit -n ${descriptors}; exec "$@"`, 'sh', ...words];
+  if (nameserver === undefined) return words;
+  const file = join(dataDir, 'resolv.conf');
+  writeFileSync(file, `nameserver ${nameserver}\n`);
+  const script = `mount --bind '${file}' /etc/resolv.conf && exec "$@"`;
+  return ['unshare', '-m', 'sh', '-c', script, 'sh', ...words];
 }
 
 /** This process's environment without anything that steers a hub. */
