@@ -266,9 +266,11 @@ test('a description of 10 MiB, also one of escapes, costs less than a beat', () 
   for (const unit of ['x', '\\"', '\\\\']) {
     const text = `{"name":"a","description":"${unit.repeat((10 << 20) / unit.length)}","inputSchema":{"type":"object"}}`;
     const bytes = Buffer.from(text);
-    const startMs = performance.now();
+    // By this thread's work: a busy machine takes the time away without the code being to blame.
+    const before = process.threadCpuUsage();
     const listing = listingFrom(rawListing('s', { tools: [bytes] }), limits);
-    const ms = performance.now() - startMs;
+    const { user, system } = process.threadCpuUsage(before);
+    const ms = (user + system) / 1000;
     assert.match(listing.tools[0]?.repaired ?? '', /cut/);
     assert.ok(ms < 100, `${ms} ms`);
   }
