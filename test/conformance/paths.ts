@@ -1,15 +1,44 @@
 /**
- * The ways on which a suite meets the everything server: directly, or through a whole hub that reaches it over HTTP or over stdio.
+ * The ways on which a suite meets the everything server: directly, or through a whole hub that reaches it over HTTP or over stdio, in the one
+ * era, the other, or both.
  * Promises: when a path is open its tools are listed; closing it ends all that it started.
  * The address says `localhost`, for the suites test a local server's guard against rebinding of names.
  */
 import { join } from 'node:path';
 import { ROOT, type RunningHub, startHub, until } from '../support/hub.ts';
-import { type EverythingHttp, startEverythingHttp } from './everything-http.ts';
+import { type Eras, type EverythingHttp, startEverythingHttp } from './everything-http.ts';
 
-export type PathName = 'direct' | 'http' | 'stdio';
+/** Of a suite, or of what is spoken with a server. */
+export type Era = '2025' | '2026';
 
-export const PATHS: readonly PathName[] = ['direct', 'http', 'stdio'];
+export type PathName = 'direct' | 'direct-modern' | 'http' | 'stdio' | 'modern' | 'dual';
+
+export interface PathKind {
+  readonly means: string;
+  /** What the everything server speaks. */
+  readonly eras: Eras;
+  /** What is spoken with it: one that speaks both is met in the older way (ADR 0015). */
+  readonly era: Era;
+  readonly isHub: boolean;
+  readonly isStdio?: boolean;
+}
+
+export const PATHS: Readonly<Record<PathName, PathKind>> = {
+  direct: { means: 'the everything server of the 2025 dates itself', eras: '2025', era: '2025', isHub: false },
+  'direct-modern': { means: 'the everything server of 2026-07-28 itself', eras: '2026', era: '2026', isHub: false },
+  http: { means: 'the hub, its server of the 2025 dates over HTTP', eras: '2025', era: '2025', isHub: true },
+  stdio: {
+    means: 'the hub, its server of the 2025 dates over stdio',
+    eras: '2025',
+    era: '2025',
+    isHub: true,
+    isStdio: true,
+  },
+  modern: { means: 'the hub, its server of 2026-07-28 over HTTP', eras: '2026', era: '2026', isHub: true },
+  dual: { means: 'the hub, its server of both eras over HTTP', eras: 'both', era: '2025', isHub: true },
+};
+
+export const PATH_NAMES = Object.keys(PATHS) as readonly PathName[];
 
 export interface OpenPath extends AsyncDisposable {
   readonly name: PathName;
@@ -25,16 +54,17 @@ const ASK_MS = 2000;
 const STDIO_SERVER = { command: 'node', args: [join(ROOT, 'test/conformance/everything-server.ts'), '--stdio'] };
 
 export function openPath(name: PathName): Promise<OpenPath> {
-  return name === 'direct' ? openDirect() : openHub(name);
+  return PATHS[name].isHub ? openHub(name) : openDirect(name);
 }
 
-async function openDirect(): Promise<OpenPath> {
-  const server = await startEverythingHttp();
-  return { name: 'direct', url: server.url, log: () => '', [Symbol.asyncDispose]: () => server.close() };
+async function openDirect(name: PathName): Promise<OpenPath> {
+  const server = await startEverythingHttp(PATHS[name].eras);
+  return { name, url: server.url, log: () => '', [Symbol.asyncDispose]: () => server.close() };
 }
 
-async function openHub(name: 'http' | 'stdio'): Promise<OpenPath> {
-  const server = name === 'http' ? await startEverythingHttp() : undefined;
+async function openHub(name: PathName): Promise<OpenPath> {
+  const { eras, isStdio } = PATHS[name];
+  const server = isStdio ? undefined : await startEverythingHttp(eras);
   const close = async (hub?: RunningHub) => {
     await hub?.[Symbol.asyncDispose]();
     await server?.close();
