@@ -15,8 +15,10 @@ import { createWorld, type World } from './everything-world.ts';
 import { isClaimed, type ModernMessage } from './modern-claim.ts';
 import { serveModern } from './modern-http.ts';
 
-/** Which dates it speaks: those of 2025, 2026-07-28, or all. */
-export type Eras = '2025' | '2026' | 'both';
+/** The dates of 2025, or 2026-07-28. */
+export type Era = '2025' | '2026';
+/** What a server speaks. */
+export type Eras = Era | 'both';
 
 export interface EverythingHttp {
   readonly url: string;

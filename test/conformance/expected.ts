@@ -29,9 +29,10 @@ export function parseExpected(text: string): Map<string, string[]> {
 
 /** What may fail in a suite on a path; nothing without the hub. */
 export function expectedOn(path: PathName, { era }: Pick<Suite, 'era'>): string[] {
-  const { isHub, era: spoken } = PATHS[path];
+  const { isHub, eras } = PATHS[path];
   if (!isHub) return [];
-  return entriesUnder(`${era}-${path}`, ...(era === spoken ? [] : [`${era}-over-${spoken}`]));
+  const isStraight = eras === era || eras === 'both';
+  return entriesUnder(`${era}-${path}`, ...(isStraight ? [] : [`${era}-over-${eras}`]));
 }
 
 /** What may pass on a path though it saw nothing; nothing without the hub. */

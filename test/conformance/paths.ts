@@ -9,34 +9,28 @@ import { ROOT, type RunningHub, startHub, until } from '../support/hub.ts';
 import { stateless } from '../support/stateless.ts';
 import { type Eras, type EverythingHttp, startEverythingHttp } from './everything-http.ts';
 
-/** Of a suite, or of what is spoken with a server. */
-export type Era = '2025' | '2026';
-
 export type PathName = 'direct' | 'direct-modern' | 'http' | 'stdio' | 'modern' | 'dual';
 
 export interface PathKind {
   readonly means: string;
   /** What the everything server speaks. */
   readonly eras: Eras;
-  /** What is spoken with it: one that speaks both is met in the older way (ADR 0015). */
-  readonly era: Era;
   readonly isHub: boolean;
   readonly isStdio?: boolean;
 }
 
 export const PATHS: Readonly<Record<PathName, PathKind>> = {
-  direct: { means: 'the everything server of the 2025 dates itself', eras: '2025', era: '2025', isHub: false },
-  'direct-modern': { means: 'the everything server of 2026-07-28 itself', eras: '2026', era: '2026', isHub: false },
-  http: { means: 'the hub, its server of the 2025 dates over HTTP', eras: '2025', era: '2025', isHub: true },
+  direct: { means: 'the everything server of the 2025 dates itself', eras: '2025', isHub: false },
+  'direct-modern': { means: 'the everything server of 2026-07-28 itself', eras: '2026', isHub: false },
+  http: { means: 'the hub, its server of the 2025 dates over HTTP', eras: '2025', isHub: true },
   stdio: {
     means: 'the hub, its server of the 2025 dates over stdio',
     eras: '2025',
-    era: '2025',
     isHub: true,
     isStdio: true,
   },
-  modern: { means: 'the hub, its server of 2026-07-28 over HTTP', eras: '2026', era: '2026', isHub: true },
-  dual: { means: 'the hub, its server of both eras over HTTP', eras: 'both', era: '2025', isHub: true },
+  modern: { means: 'the hub, its server of 2026-07-28 over HTTP', eras: '2026', isHub: true },
+  dual: { means: 'the hub, its server of both eras over HTTP', eras: 'both', isHub: true },
 };
 
 export const PATH_NAMES = Object.keys(PATHS) as readonly PathName[];

@@ -8,8 +8,9 @@ import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { cleanEnv, ROOT } from '../support/hub.ts';
+import type { Era } from './everything-http.ts';
 import { writeExpected } from './expected.ts';
-import { type Era, PATHS, type PathName } from './paths.ts';
+import { PATHS, type PathName } from './paths.ts';
 
 export type SuiteName = '0.1.16' | 'alpha.12' | '2026-07-28';
 
@@ -79,8 +80,8 @@ export const SUITES: readonly Suite[] = [
 
 /** Which of them run on a path: a hub is met in either era, a server in its own. */
 export function suitesOn(path: PathName): readonly Suite[] {
-  const { isHub, era } = PATHS[path];
-  return SUITES.filter((suite) => isHub || suite.era === era);
+  const { isHub, eras } = PATHS[path];
+  return SUITES.filter(({ era }) => isHub || era === eras);
 }
 
 const RUN_MS = 120_000;

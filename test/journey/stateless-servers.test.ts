@@ -29,6 +29,7 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
   let dual: ModernServer;
   let pinned: ModernServer;
   let asking: ModernServer;
+  let dualAsking: ModernServer;
   let url = '';
   let session = '';
   const old = (method: string, params: object): Promise<RpcAnswer> =>
@@ -37,7 +38,7 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
 
   before(async () => {
     [web, dual, pinned] = [await startModernServer(), await startModernServer(true), await startModernServer()];
-    asking = await startModernServer();
+    [asking, dualAsking] = [await startModernServer(), await startModernServer(true)];
     const config = {
       mcpServers: {
         web: { url: web.url },
@@ -46,6 +47,7 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
         child: { command: process.execPath, args: [SERVER] },
         both: { command: process.execPath, args: [SERVER, 'dual'] },
         asks: { url: asking.url, interactive: true },
+        asks2: { url: dualAsking.url, interactive: true },
         child2: { command: process.execPath, args: [SERVER], interactive: true },
       },
     };
@@ -57,7 +59,7 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
   });
   after(async () => {
     await hub[Symbol.asyncDispose]();
-    await Promise.all([web, dual, pinned, asking].map((server) => server[Symbol.asyncDispose]()));
+    await Promise.all([web, dual, pinned, asking, dualAsking].map((server) => server[Symbol.asyncDispose]()));
   });
 
   test('a client of the 2025 dates lists, calls and reads, and sees nothing of the other era', async () => {
@@ -125,7 +127,8 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
   });
 
   test('the keys of its questions reach a client of its own era as they are, and one that asks nothing is asked again', async () => {
-    for (const server of ['asks', 'child2']) {
+    // The first of these is met in the older way by everybody else.
+    for (const server of ['asks2', 'asks', 'child2']) {
       const params = { name: `${server}_ask`, arguments: {} };
       const ask = async (more: object) =>
         (await stateless(url, 'tools/call', { ...params, ...more }, { key: hub.key })).json.result;
@@ -238,10 +241,13 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
   });
 
   test('the servers have nothing to complain of, and were asked in their own era', () => {
-    for (const { complaints } of [web, pinned, dual, asking]) assert.deepEqual(complaints, []);
+    for (const { complaints } of [web, pinned, dual, asking, dualAsking]) assert.deepEqual(complaints, []);
     assert.ok(!pinned.methods.includes('initialize'), 'what is configured is not tried out');
     assert.deepEqual(web.methods.slice(0, 2), ['initialize', 'server/discover']);
     assert.ok(!dual.methods.includes('server/discover'), 'who speaks both is met as before');
+    const openings = dualAsking.methods.filter((method) => ['initialize', 'server/discover'].includes(method));
+    assert.equal(openings[0], 'initialize');
+    assert.equal(openings.filter((method) => method === 'server/discover').length, 1, 'but for who speaks the newer');
   });
 
   test('what was found out is known when the server comes back', async () => {
