@@ -1,6 +1,7 @@
 /**
  * One call whose server may ask the user while it is at work: the call stays open upstream while the client comes and goes.
- * Promises: a question is answered once or ends by its deadline; questions that come together are asked together; whoever comes back finds the
+ * Promises: a question is answered once or ends by its deadline, and is called what its server calls it, else by a name of ours; questions that
+ * come together are asked together; whoever comes back finds the
  * result or the next questions; without a client for `askUserMs` the call ends upstream.
  * Does not: know who may come back (`parked.ts`).
  */
@@ -73,10 +74,11 @@ export class Park implements BackChannel {
     exchange.back.notify(method, replaceSpans(params, [{ ...token, with: Buffer.from(this.#token) }]));
   }
 
-  ask({ method, params, deadline, owner }: Asking): Promise<Outcome<Answer>> {
+  ask({ method, params, key: named, deadline, owner }: Asking): Promise<Outcome<Answer>> {
     if (this.#isOver || this.#questions.size >= AT_ONCE) return Promise.resolve(new Refusal('client-cannot-be-asked'));
     this.#asked += 1;
-    const key = `q${this.#asked}`;
+    // Two of the same name would be one question for the client.
+    const key = named === undefined || this.#questions.has(named) ? `q${this.#asked}` : named;
     return new Promise((resolve) => {
       const wait = this.#parts.kernel.waits.open('client-answer', owner, deadline);
       const forget = deadline.onEnd(() => settle(new Refusal('client-silent', undefined, { phase: 'question' })));

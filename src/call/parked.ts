@@ -106,7 +106,7 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
       const mine = laneFor(call, server, bits);
       lane = `${server}\n${mine}`;
       return {
-        ...{ id: mine, capabilityBits: bits },
+        ...{ id: mine, isStateless: true, capabilityBits: bits },
         logLevel: () => call.incoming.claim?.logLevel,
         subscriptions: () => [],
         isHeard: () => false,

@@ -1,7 +1,8 @@
 /**
  * One client request on its way to one server and back, whatever its method: deadline, cancel, progress, and the bytes as they were.
  * Promises: the client's progress token and id come back unchanged; a call without a session ends upstream when its client goes away, one with
- * a session goes on (2025 era: a disconnect is not a cancel); a server's own error passes untouched.
+ * a session goes on (2025 era: a disconnect is not a cancel); a server's own error passes untouched, but for one about
+ * what its client lacks (`lack.ts`).
  * Does not: find the server (`tool.ts`, `prompt.ts`, `resource.ts`, `completion.ts`), or wait by itself; `fleet.call` holds every budget.
  */
 import type { Target } from '../catalog/route.ts';
@@ -13,6 +14,7 @@ import { callParamsFor } from '../protocol/write.ts';
 import type { UpstreamReply } from '../upstream/call.ts';
 import type { Call, Reply } from './call.ts';
 import type { Cancels } from './cancel.ts';
+import { answerLack } from './lack.ts';
 import type { LineRooms } from './rooms.ts';
 import { laneOwnerOf } from './updates.ts';
 
@@ -64,7 +66,8 @@ export function createRoutedCall(
       cancels.forget(slot);
       if (isRefusal(answer)) return answer;
       const note = { server: target.server, tool };
-      if (answer.kind === 'error') return { kind: 'error', json: answer.json, note };
+      if (answer.kind === 'error')
+        return answerLack(answer.json, incoming.claim, note) ?? { kind: 'error', json: answer.json, note };
       return { kind: 'result', json: shape ? shape(answer.json) : answer.json, note };
     };
     return outcome instanceof Promise ? outcome.then(finish) : finish(outcome);

@@ -11,6 +11,8 @@ export interface Asking {
   readonly method: string;
   /** Complete JSON text; undefined = none. */
   readonly params: Buffer | undefined;
+  /** What its server calls it (2026-07-28); undefined = servers of the 2025 dates give questions no names. */
+  readonly key?: string | undefined;
   readonly deadline: Deadline;
   /** Who waits, for the table of waits. */
   readonly owner: string;

@@ -26,6 +26,8 @@ export interface AskedParts {
   readonly talk: Talk;
   /** The call that a question came with: of this exchange, else the newest one whose user can be asked. */
   readonly flightOf: (exchange: number | undefined) => Flight | undefined;
+  /** What the server calls its question with this id. */
+  readonly keyOf: (idRaw: string) => string | undefined;
   readonly reply: (frame: Buffer) => void;
 }
 
@@ -40,14 +42,14 @@ export class Asked {
 
   /** False = nobody can be asked this here. */
   take({ bytes, id, method, params }: Envelope, exchange: number | undefined): boolean {
-    const { talk, kernel, server, flightOf } = this.#parts;
+    const { talk, kernel, server, flightOf, keyOf } = this.#parts;
     if (!QUESTIONS.has(method) || !talk.ask) return false;
     const flight = flightOf(exchange);
     const own: Asking['params'] = params.at < 0 ? undefined : Buffer.from(bytes.subarray(params.at, params.end));
     const idRaw = Buffer.from(bytes.subarray(id.at, id.end));
     const deadline = kernel.deadline(this.#parts.askUserMs);
-    const key = idRaw.toString('latin1');
-    if (this.#open.has(key) || !this.#open.set(key, deadline)) {
+    const rawId = idRaw.toString('latin1');
+    if (this.#open.has(rawId) || !this.#open.set(rawId, deadline)) {
       deadline[Symbol.dispose]();
       this.#parts.reply(
         errorFrame(idRaw, { code: -32000, message: 'Too many questions are open on this connection.' }),
@@ -56,10 +58,13 @@ export class Asked {
     }
     const release = flight?.hold(this.#parts.askUserMs);
     const forget = flight?.plan.deadline.onEnd((reason) => deadline.end(reason));
-    const asking: Asking = { method, params: own, deadline, owner: flight?.plan.owner ?? server };
+    const asking: Asking = {
+      ...{ method, params: own, key: keyOf(rawId) },
+      ...{ deadline, owner: flight?.plan.owner ?? server },
+    };
     const ask = flight?.plan.back.ask?.bind(flight.plan.back) ?? talk.ask.bind(talk);
     void ask(asking).then((answer) => {
-      this.#open.delete(key);
+      this.#open.delete(rawId);
       deadline[Symbol.dispose]();
       forget?.();
       release?.();

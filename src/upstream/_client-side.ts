@@ -43,6 +43,7 @@ export class ClientSide {
     this.#asked = new Asked({
       ...{ kernel, server, talk, askUserMs: limits.askUserMs },
       flightOf: (exchange) => this.#flightOf(exchange),
+      keyOf: (idRaw) => correlator().questionKey(idRaw),
       reply: (frame) => correlator().aside(frame),
     });
     this.#wishes = new Wishes({ kernel, limits, server, talk, correlator });

@@ -23,11 +23,19 @@ export interface RoundQuestion {
   readonly params: Buffer;
 }
 
+export interface RoundAgain {
+  readonly kind: 'again';
+  readonly id: number;
+  readonly first: FirstRequest;
+  /** For the params of the next request, without braces. */
+  readonly members: string;
+}
+
 /** What an answer leads to. */
 export type RoundStep =
   | { readonly kind: 'wait' }
-  /** All are there: members for the params of the next request, without braces. */
-  | { readonly kind: 'again'; readonly id: number; readonly first: FirstRequest; readonly members: string }
+  /** All are there. */
+  | RoundAgain
   | { readonly kind: 'refused'; readonly id: number; readonly first: FirstRequest; readonly why: string };
 
 interface Round {
@@ -47,7 +55,7 @@ export class Rounds {
   readonly #rounds = new Map<number, Round>(); // bounded by: the requests in flight
   #asked = 0;
 
-  /** `json` = the result that asks. A string = why it cannot be asked. */
+  /** `json` = the result that asks. No questions = it only wants to be asked again (`again`). A string = why it cannot be asked. */
   begin(id: number, first: FirstRequest, json: Buffer): readonly RoundQuestion[] | string {
     if (json.length > MOST_BYTES) return 'what it asks is too much';
     const { inputRequests = {}, requestState } = JSON.parse(json.toString('utf8')) as {
@@ -60,9 +68,10 @@ export class Rounds {
     round.open.clear();
     round.answers.clear();
     const requests = Object.entries(inputRequests);
-    if (round.count > MOST_ROUNDS || requests.length > MOST_QUESTIONS || requests.length === 0) {
+    const isNothing = requests.length === 0 && requestState === undefined;
+    if (round.count > MOST_ROUNDS || requests.length > MOST_QUESTIONS || isNothing) {
       this.#rounds.delete(id);
-      return requests.length === 0 ? 'it asks for nothing' : 'it asks too often';
+      return isNothing ? 'it asks for nothing' : 'it asks too often';
     }
     this.#rounds.set(id, round);
     return requests.map(([key, { method, params = {} }]) => {
@@ -85,16 +94,31 @@ export class Rounds {
       }
       round.open.delete(idRaw);
       round.answers.set(key, JSON.parse(result));
-      if (round.open.size > 0) return { kind: 'wait' };
-      const { requestState } = round;
-      const state = requestState === undefined ? '' : `,"requestState":${JSON.stringify(requestState)}`;
-      const inputResponses = JSON.stringify(Object.fromEntries(round.answers));
-      return { kind: 'again', id, first, members: `"inputResponses":${inputResponses}${state}` };
+      return round.open.size > 0 ? { kind: 'wait' } : this.again(id);
     }
     return undefined;
   }
 
-  /** How often this call has asked already. */
+  /** How the call goes on. */
+  again(id: number): RoundAgain | undefined {
+    const round = this.#rounds.get(id);
+    if (!round) return undefined;
+    const { first, answers, requestState } = round;
+    const said = answers.size === 0 ? {} : { inputResponses: Object.fromEntries(answers) };
+    const state = requestState === undefined ? {} : { requestState };
+    return { kind: 'again', id, first, members: JSON.stringify({ ...said, ...state }).slice(1, -1) };
+  }
+
+  /** What the server calls the question with this id. */
+  keyOf(idRaw: string): string | undefined {
+    for (const { open } of this.#rounds.values()) {
+      const key = open.get(idRaw);
+      if (key !== undefined) return key;
+    }
+    return undefined;
+  }
+
+  /** What the call asked for before any round. */
   first(id: number): FirstRequest | undefined {
     return this.#rounds.get(id)?.first;
   }

@@ -184,6 +184,11 @@ export class Correlator {
     else this.at(id)?.touch();
   }
 
+  /** What the server calls its question with this id. */
+  questionKey(idRaw: string): string | undefined {
+    return this.#transport.questionKey?.(idRaw);
+  }
+
   /** The request with this id, while it is in flight. */
   at(id: number): Flight | undefined {
     const place = this.#slots.at(id % SLOTS);

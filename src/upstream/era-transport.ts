@@ -23,7 +23,7 @@ import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import type { Envelope, Span } from '../protocol/message.ts';
 import { scanEnvelope } from '../protocol/scan.ts';
 import { errorFrame, notificationFrame, rawErrorFrame, requestFrame, resultFrame } from '../protocol/write.ts';
-import { type FirstRequest, Rounds } from './_rounds.ts';
+import { type FirstRequest, type RoundAgain, Rounds } from './_rounds.ts';
 import type { ToolHeaders } from './_tool-headers.ts';
 import type { Talk } from './talk.ts';
 import type { DeclaredHeaders, Transport, TransportEvents } from './transport.ts';
@@ -133,6 +133,10 @@ class EraTransport implements Transport {
     this.#inner.negotiated(version, this.#parts.declared);
   }
 
+  questionKey(idRaw: string): string | undefined {
+    return this.#rounds.keyOf(idRaw);
+  }
+
   cpuMs(): number | undefined {
     return this.#inner.cpuMs();
   }
@@ -186,15 +190,17 @@ class EraTransport implements Transport {
   #answered({ bytes, id, result, error }: Envelope): void {
     const text = (span: Span) => (span.at < 0 ? undefined : bytes.toString('utf8', span.at, span.end));
     const step = this.#rounds.answered(text(id) ?? '', text(result), text(error) ?? '');
-    if (step === undefined || step.kind === 'wait') return;
-    const { id: number, first } = step;
-    if (step.kind === 'refused') return this.#tell(number, first.method, `${ASKS} (${step.why.slice(0, 200)})`);
-    const rest = (first.params ?? Buffer.from('{}')).subarray(1);
+    if (step?.kind === 'again') this.#goOn(step);
+    else if (step?.kind === 'refused') this.#tell(step.id, step.first.method, `${ASKS} (${step.why.slice(0, 200)})`);
+  }
+
+  #goOn({ id, first, members }: RoundAgain): void {
+    const rest = (first.params ?? EMPTY).subarray(1);
     const comma = /^\s*\}/.test(rest.toString('latin1', 0, 16)) ? '' : ',';
-    const params = Buffer.concat([Buffer.from(`{${step.members}${comma}`), rest]);
-    this.#asked.set(number, first);
-    const sent = this.#inner.send(this.#request(number, first.method, params), number, first.deadline);
-    if (isRefusal(sent)) this.#tell(number, first.method, sent.message);
+    const params = Buffer.concat([Buffer.from(`{${members}${comma}`), rest]);
+    this.#asked.set(id, first);
+    const sent = this.#inner.send(this.#request(id, first.method, params), id, first.deadline);
+    if (isRefusal(sent)) this.#tell(id, first.method, sent.message);
   }
 
   /** A call that cannot go on ends in the words of its method. */
@@ -242,6 +248,8 @@ class EraTransport implements Transport {
     const questions = this.#rounds.begin(id, this.#rounds.first(id) ?? first, json);
     if (typeof questions === 'string') return `${ASKS} (${questions})`;
     for (const { idRaw, method, params } of questions) this.#hear(id, requestFrame(idRaw, method, params));
+    const next = questions.length === 0 ? this.#rounds.again(id) : undefined;
+    if (next) this.#goOn(next);
     return undefined;
   }
 }

@@ -14,6 +14,7 @@ import type { Service } from '../kernel/service.ts';
 import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import { Bulkhead } from '../resilience/bulkhead.ts';
 import { isLocal } from './_endings.ts';
+import { laneMaker } from './_lane-maker.ts';
 import type { LinkKind } from './_rest.ts';
 import { ToolHeaders } from './_tool-headers.ts';
 import type { ResolvedTimes, UpstreamCall, UpstreamReply } from './call.ts';
@@ -120,23 +121,11 @@ export function createFleet(parts: FleetParts): Fleet {
     };
   }
 
-  /** A lane lives in the hub where its session calls, also when the server's home is another one. */
   function lanesOf(spec: ServerSpec, toolHeaders: ToolHeaders): Lanes {
-    const kind = isLocal(spec) ? 'local' : 'remote';
-    return new Lanes({
-      ...{ kernel, limits, spec },
-      make(talk) {
-        const link: Link = new Link({
-          ...{ kernel, limits, spec, kind, startGate, talk, toolHeaders, version: parts.version },
-          makeTransport: parts.makeTransport,
-          spokenBefore: () => members.get(spec.slug)?.link.view.hello?.version ?? parts.spokenBefore(spec.slug),
-          listed: () => {},
-          ready: () => stack.becameReady(),
-        });
-        const stack: Stack = new Stack({ kernel, limits, spec, link });
-        return { link, stack };
-      },
-    });
+    const { version, makeTransport } = parts;
+    const spoken = () => members.get(spec.slug)?.link.view.hello?.version ?? parts.spokenBefore(spec.slug);
+    const make = laneMaker({ kernel, limits, spec, version, startGate, toolHeaders, makeTransport, spoken });
+    return new Lanes({ kernel, limits, spec, make });
   }
 
   function add(spec: ServerSpec): void {

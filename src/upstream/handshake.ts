@@ -2,7 +2,7 @@
  * The opening of a connection, in either era: initialize and initialized, or server/discover.
  * Promises: ends by its deadline; the initialized notification is sent and never waited for; a server that speaks no date of ours is named; only
  * what a server answers decides its era: no answer, and an answer that is not about the protocol, is an outage and no verdict.
- * Why initialize first: it is what nearly all servers speak, a server that speaks both loses nothing, and some end when they are asked anything
+ * Why initialize first: it is what nearly all servers speak, a server that speaks both loses little, and some end when they are asked anything
  * before it (ADR 0015).
  * Does not: decide what is declared (`talk.ts` says it).
  */

@@ -100,7 +100,7 @@ export class Lanes {
     const ref: { lane: Lane | undefined } = { lane: undefined };
     const now = (): LaneOwner => ref.lane?.owner ?? owner;
     const talk: Talk = {
-      capabilityBits: owner.capabilityBits,
+      ...{ capabilityBits: owner.capabilityBits, isStateless: owner.isStateless },
       lists: false,
       logLevel: () => now().logLevel(),
       subscriptions: () => now().subscriptions(this.#parts.spec.slug),

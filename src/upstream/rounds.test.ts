@@ -23,6 +23,11 @@ test('all questions of a round are answered before the call goes on, with the ke
   assert.deepEqual([where?.method, where?.params.toString()], ['roots/list', '{}']);
   // The 2025 dates want an id for a page that is to be visited.
   assert.match(who?.params.toString() ?? '', /"elicitationId":"mcphub-\d+"/);
+  assert.deepEqual(
+    [where, who].map((question) => rounds.keyOf(question?.idRaw ?? '')),
+    ['where', 'who'],
+  );
+  assert.equal(rounds.keyOf('"stranger"'), undefined);
   assert.equal(rounds.answered('"stranger"', '{}', ''), undefined);
   assert.deepEqual(rounds.answered(where?.idRaw ?? '', '{"roots":[]}', ''), { kind: 'wait' });
   assert.equal(rounds.answered(where?.idRaw ?? '', '{"roots":[]}', ''), undefined, 'each once');
@@ -44,6 +49,13 @@ test('a question that cannot be asked ends the call; one that is called off is f
   rounds.forget(2);
   assert.equal(rounds.answered(idRaw, '{}', ''), undefined);
   assert.equal(rounds.first(2), undefined);
+});
+
+test('a server that asks nothing and only wants to be asked again gets its state back', () => {
+  const [rounds, first] = [new Rounds(), firstRequest()];
+  assert.deepEqual(rounds.begin(7, first, asking({}, 'later')), []);
+  assert.deepEqual(rounds.again(7), { kind: 'again', id: 7, first, members: '"requestState":"later"' });
+  assert.equal(rounds.again(8), undefined);
 });
 
 test('rounds, questions and bytes have an end', () => {

@@ -10,6 +10,8 @@ import { CAPABILITY } from '../protocol/era-2025/initialize.ts';
 export interface Talk {
   /** What is declared to the server: by the client of a lane (bits of a sealed session), or see `LISTER`; 0 = nothing. */
   readonly capabilityBits: number;
+  /** A lane whose client speaks 2026-07-28. */
+  readonly isStateless?: boolean | undefined;
   /** A shared link: the catalog is read from these only, and calls on it are of different users. */
   readonly lists: boolean;
   /** The log level that the server is asked for once it is there; undefined = none. */
@@ -26,6 +28,8 @@ export interface Talk {
 export interface LaneOwner {
   /** Random part of the session's id. */
   readonly id: string;
+  /** Its client speaks 2026-07-28, and there is no session. */
+  readonly isStateless?: boolean | undefined;
   readonly capabilityBits: number;
   logLevel(): string | undefined;
   /** URIs of this server that the session is subscribed to, as the server knows them. */

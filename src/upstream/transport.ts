@@ -47,6 +47,8 @@ export interface Transport {
    * `declared` = of the tools of a stateless server.
    */
   negotiated(version: string | undefined, declared?: DeclaredHeaders): void;
+  /** What the server calls its question with this id (raw JSON text); absent = it gives them no names. */
+  questionKey?(idRaw: string): string | undefined;
   /** CPU time used so far by the server's process group in ms, or undefined where it cannot be known. Synchronous and cheap is not required: called at most once in 2.5 s per silent call. */
   cpuMs(): number | undefined;
   /** Last lines of stderr, oldest first. */

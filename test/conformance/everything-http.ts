@@ -1,7 +1,8 @@
 /**
- * The everything server over Streamable HTTP: sessions, GET streams, resumption, on a loopback port.
+ * The everything server over HTTP, on a loopback port: in the 2025 dates with sessions, GET streams and resumption; in 2026-07-28 by POST alone;
+ * or in both at the same address, where the body decides.
  * Promises: only local names may ask (`Host` and `Origin`); at most `MAX_SESSIONS`, the oldest ends first; `close` ends all of it.
- * Does not: know what is served (`everything-session.ts`).
+ * Does not: know what is served (`everything-session.ts`, `modern-answers.ts`).
  */
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -11,6 +12,13 @@ import { isInitializeRequest } from '@modelcontextprotocol/sdk/types.js';
 import { createEventStore } from './everything-events.ts';
 import { createSession } from './everything-session.ts';
 import { createWorld, type World } from './everything-world.ts';
+import { isClaimed, type ModernMessage } from './modern-claim.ts';
+import { serveModern } from './modern-http.ts';
+
+/** The dates of 2025, or 2026-07-28. */
+export type Era = '2025' | '2026';
+/** What a server speaks. */
+export type Eras = Era | 'both';
 
 export interface EverythingHttp {
   readonly url: string;
@@ -25,14 +33,15 @@ const RETRY_MS = 200;
 const LOCAL = new Set(['localhost', '127.0.0.1', '[::1]']);
 
 interface Served {
+  readonly eras: Eras;
   readonly world: World;
   /** bounded by: MAX_SESSIONS */
   readonly transports: Map<string, StreamableHTTPServerTransport>;
 }
 
 /** Listens on `port` of the loopback address, or on a free one. */
-export async function startEverythingHttp(port = 0): Promise<EverythingHttp> {
-  const served: Served = { world: createWorld(), transports: new Map() };
+export async function startEverythingHttp(eras: Eras = '2025', port = 0): Promise<EverythingHttp> {
+  const served: Served = { eras, world: createWorld(), transports: new Map() };
   const server = createServer((request, response) => {
     serve(served, request, response).catch((fault: unknown) => {
       if (!response.headersSent) refuse(response, 500, -32603, String(fault));
@@ -59,10 +68,13 @@ export async function startEverythingHttp(port = 0): Promise<EverythingHttp> {
 async function serve(served: Served, request: IncomingMessage, response: ServerResponse): Promise<void> {
   if (!isLocal(request)) return refuse(response, 403, -32000, 'Only local names may ask');
   if (request.url?.split('?')[0] !== '/mcp') return refuse(response, 404, -32000, 'Not found');
+  const body = request.method === 'POST' ? await readBody(request) : undefined;
+  const isModern = served.eras === '2026' || (served.eras === 'both' && isClaimed(body));
+  if (isModern && body !== undefined) return serveModern(served.world, request, response, body as ModernMessage);
+  if (isModern) return refuse(response, 405, -32000, 'Method not allowed');
   const id = request.headers['mcp-session-id'];
   const known = typeof id === 'string' ? served.transports.get(id) : undefined;
   if (id !== undefined && !known) return refuse(response, 404, -32001, 'Session not found');
-  const body = request.method === 'POST' ? await readBody(request) : undefined;
   if (known) return known.handleRequest(request, response, body);
   if (request.method !== 'POST') return refuse(response, 405, -32000, 'Method not allowed');
   if (!isInitializeRequest(body)) return refuse(response, 400, -32000, 'A session begins with initialize');

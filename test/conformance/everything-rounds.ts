@@ -8,9 +8,11 @@ import {
   ElicitResultSchema,
   type GetPromptResult,
   ListRootsResultSchema,
+  type Prompt,
 } from '@modelcontextprotocol/sdk/types.js';
+import { PROMPTS } from './everything-contents.ts';
 import type { EverythingTool, ToolCall } from './everything-tools.ts';
-import { type Extra, log } from './everything-world.ts';
+import { type Extra, log, type World } from './everything-world.ts';
 
 /** A person or model answers; nobody waits longer for them, ms. */
 const ANSWER_MS = 60_000;
@@ -137,6 +139,12 @@ export const ASKING_PROMPT = {
   name: 'test_input_required_result_prompt',
   description: 'Asks for its context.',
 } as const;
+
+/** The prompts, and the one that stands there for a while. */
+export function listPrompts({ more }: World): Prompt[] {
+  const extra = more.prompt === undefined ? [] : [{ name: more.prompt, description: 'For a while.' }];
+  return [...PROMPTS, ASKING_PROMPT, ...extra];
+}
 
 export async function askForContext(extra: Extra): Promise<GetPromptResult> {
   const text = await elicit(extra, 'What context should the prompt use?', 'context');

@@ -18,9 +18,9 @@ import {
   SubscribeRequestSchema,
   UnsubscribeRequestSchema,
 } from '@modelcontextprotocol/sdk/types.js';
-import { complete, getPrompt, PROMPTS, RESOURCES, readResource, TEMPLATES } from './everything-contents.ts';
-import { ASKING_PROMPT, askForContext } from './everything-rounds.ts';
-import { callTool, TOOLS } from './everything-tools.ts';
+import { complete, getPrompt, RESOURCES, readResource, TEMPLATES } from './everything-contents.ts';
+import { ASKING_PROMPT, askForContext, listPrompts } from './everything-rounds.ts';
+import { callTool, listTools } from './everything-tools.ts';
 import { MAX_SUBSCRIPTIONS, type Session, type World } from './everything-world.ts';
 
 /** A server that is ready to be connected to one transport. */
@@ -40,31 +40,21 @@ export function createSession(world: World): Server {
   const session: Session = { server, level: 'info', subscriptions: new Set() };
   world.sessions.add(session);
   server.onclose = () => world.sessions.delete(session);
-  serveTools(session, world);
-  serveContents(session, world);
-  serveSettings(session);
+  serveTools(server, session, world);
+  serveContents(server, world);
+  serveSettings(server, session);
   return server;
 }
 
-function serveTools(session: Session, world: World): void {
-  const { server } = session;
-  server.setRequestHandler(ListToolsRequestSchema, () => {
-    const more =
-      world.more.tool === undefined
-        ? []
-        : [{ name: world.more.tool, description: 'For a while.', inputSchema: { type: 'object' as const } }];
-    return { tools: [...TOOLS.map(({ tool }) => tool), ...more] };
-  });
+function serveTools(server: Server, session: Session, world: World): void {
+  server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: listTools(world) }));
   server.setRequestHandler(CallToolRequestSchema, ({ params }, extra) =>
     callTool(params.name, { args: params.arguments ?? {}, extra, session, world }),
   );
 }
 
-function serveContents({ server }: Session, world: World): void {
-  server.setRequestHandler(ListPromptsRequestSchema, () => {
-    const more = world.more.prompt === undefined ? [] : [{ name: world.more.prompt, description: 'For a while.' }];
-    return { prompts: [...PROMPTS, ASKING_PROMPT, ...more] };
-  });
+function serveContents(server: Server, world: World): void {
+  server.setRequestHandler(ListPromptsRequestSchema, () => ({ prompts: listPrompts(world) }));
   server.setRequestHandler(GetPromptRequestSchema, ({ params }, extra) =>
     params.name === ASKING_PROMPT.name ? askForContext(extra) : getPrompt(params.name, params.arguments),
   );
@@ -74,8 +64,8 @@ function serveContents({ server }: Session, world: World): void {
   server.setRequestHandler(CompleteRequestSchema, ({ params }) => complete(params));
 }
 
-function serveSettings(session: Session): void {
-  const { server, subscriptions } = session;
+function serveSettings(server: Server, session: Session): void {
+  const { subscriptions } = session;
   server.setRequestHandler(SetLevelRequestSchema, ({ params }) => {
     session.level = params.level;
     return {};

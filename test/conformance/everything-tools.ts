@@ -150,6 +150,14 @@ export const TOOLS: readonly EverythingTool[] = [
   ...ROUND_TOOLS,
 ];
 
+/** The tools, and the one that stands there for a while. */
+export function listTools({ more }: World): Tool[] {
+  const tools = TOOLS.map(({ tool }) => tool);
+  if (more.tool !== undefined)
+    tools.push({ name: more.tool, description: 'For a while.', inputSchema: { type: 'object' } });
+  return tools;
+}
+
 /** Runs the tool of that name; unknown names are invalid parameters. */
 export async function callTool(name: string, call: ToolCall): Promise<CallToolResult> {
   const found = TOOLS.find(({ tool }) => tool.name === name);

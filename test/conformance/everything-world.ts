@@ -1,17 +1,24 @@
 /**
  * What the everything server's parts share: who is connected, and what the parts may use of one request.
  * Owns: the set of connected sessions of one process, so that a change of the watched resource reaches every subscriber.
- * Does not: speak any transport (`everything-http.ts`, `everything-server.ts`).
+ * Does not: speak any transport (`everything-http.ts`, `everything-server.ts`, `modern-http.ts`).
  */
 import type { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import type { RequestHandlerExtra } from '@modelcontextprotocol/sdk/shared/protocol.js';
 import type { LoggingLevel, ServerNotification, ServerRequest } from '@modelcontextprotocol/sdk/types.js';
 
-export type Extra = RequestHandlerExtra<ServerRequest, ServerNotification>;
+/** Of one request: what the parts use of the SDK's, so that the server of the other era can give the same. */
+export type Extra = Pick<
+  RequestHandlerExtra<ServerRequest, ServerNotification>,
+  'signal' | '_meta' | 'sendRequest' | 'sendNotification' | 'closeSSEStream'
+>;
 
-/** One client's relation to the server. */
+/** One client's relation to the server; in the stateless era one request, or one stream that listens. */
 export interface Session {
-  readonly server: Server;
+  readonly server: Pick<
+    Server,
+    'getClientCapabilities' | 'sendToolListChanged' | 'sendPromptListChanged' | 'sendResourceUpdated'
+  >;
   /** Least severe level that its client wants; `info` until it says otherwise. */
   level: LoggingLevel;
   /** URIs that its client has subscribed to; bounded by: `MAX_SUBSCRIPTIONS`. */

@@ -5,7 +5,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { PathName } from './paths.ts';
+import { PATH_NAMES, PATHS, type PathName } from './paths.ts';
 import type { Suite } from './suites.ts';
 
 const FILE = join(import.meta.dirname, 'expected-failures.yml');
@@ -16,7 +16,7 @@ export function parseExpected(text: string): Map<string, string[]> {
   const byKey = new Map<string, string[]>();
   let entries: string[] | undefined;
   for (const line of text.split('\n').map((whole) => whole.replace(/(^|\s)#.*$/, '').trimEnd())) {
-    const key = /^([a-z-]+):(?: \[\])?$/.exec(line)?.[1];
+    const key = /^([a-z0-9-]+):(?: \[\])?$/.exec(line)?.[1];
     const entry = /^ {2}- (\S+)$/.exec(line)?.[1];
     if (key !== undefined) {
       entries = [];
@@ -27,30 +27,29 @@ export function parseExpected(text: string): Map<string, string[]> {
   return byKey;
 }
 
-/** What may fail on a path; nothing without the hub. */
-export function expectedOn(path: PathName, { isBridged }: Pick<Suite, 'isBridged'>): string[] {
-  if (path === 'direct') return [];
-  return isBridged ? entriesUnder('bridged', `bridged-${path}`) : entriesUnder('server', `server-${path}`);
+/** What may fail in a suite on a path; nothing without the hub. */
+export function expectedOn(path: PathName, { era }: Pick<Suite, 'era'>): string[] {
+  const { isHub, eras } = PATHS[path];
+  if (!isHub) return [];
+  const isStraight = eras === era || eras === 'both';
+  return entriesUnder(`${era}-${path}`, ...(isStraight ? [] : [`${era}-over-${eras}`]));
 }
 
 /** What may pass on a path though it saw nothing; nothing without the hub. */
 export function voidOn(path: PathName): string[] {
-  return path === 'direct' ? [] : entriesUnder('void');
+  return PATHS[path].isHub ? entriesUnder('void') : [];
 }
 
-const KEYS: readonly string[] = [
-  'server',
-  'server-http',
-  'server-stdio',
-  'bridged',
-  'bridged-http',
-  'bridged-stdio',
+const KEYS: ReadonlySet<string> = new Set([
+  ...PATH_NAMES.filter((name) => PATHS[name].isHub).flatMap((name) => [`2025-${name}`, `2026-${name}`]),
+  '2025-over-2026',
+  '2026-over-2025',
   'void',
-];
+]);
 
 function entriesUnder(...keys: readonly string[]): string[] {
   const byKey = parseExpected(readFileSync(FILE, 'utf8'));
-  const strange = [...byKey.keys()].find((key) => !KEYS.includes(key));
+  const strange = [...byKey.keys()].find((key) => !KEYS.has(key));
   if (strange !== undefined) throw new Error(`expected-failures.yml: what is "${strange}"?`);
   return keys.flatMap((key) => byKey.get(key) ?? []);
 }

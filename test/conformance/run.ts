@@ -1,5 +1,5 @@
 /**
- * `node test/conformance/run.ts [--direct|--http|--stdio] [--suite 0.1.16|alpha.12|2026-07-28] [--scenario NAME] [--details]`
+ * `node test/conformance/run.ts [--direct|--direct-modern|--http|--stdio|--modern|--dual] [--suite 0.1.16|alpha.12|2026-07-28] [--scenario NAME] [--details]`
  * Runs the suites and prints what passes and why the rest does not. Without a choice: every path, every suite.
  * In the overview `*` means not scored, `void` that it passes though there was nothing to see. `--details` adds all that the suite has
  * kept of a scenario that failed, or of the one that was named.
@@ -7,23 +7,26 @@
  */
 import { parseArgs } from 'node:util';
 import { expectedOn } from './expected.ts';
-import { openPath, PATHS, type PathName } from './paths.ts';
-import { hasFailed, runSuite, SUITES, type Suite } from './suites.ts';
+import { openPath, PATH_NAMES, type PathName } from './paths.ts';
+import { hasFailed, runSuite, SUITES, type Suite, suitesOn } from './suites.ts';
 import { type Column, overview, runTable } from './tables.ts';
 
 const { values } = parseArgs({
   options: {
     direct: { type: 'boolean', default: false },
+    'direct-modern': { type: 'boolean', default: false },
     http: { type: 'boolean', default: false },
     stdio: { type: 'boolean', default: false },
+    modern: { type: 'boolean', default: false },
+    dual: { type: 'boolean', default: false },
     suite: { type: 'string' },
     scenario: { type: 'string' },
     details: { type: 'boolean', default: false },
   },
 });
 
-const chosen = PATHS.filter((path) => values[path]);
-const paths = chosen.length > 0 ? chosen : PATHS;
+const chosen = PATH_NAMES.filter((path) => values[path]);
+const paths = chosen.length > 0 ? chosen : PATH_NAMES;
 const suites = SUITES.filter(({ name }) => values.suite === undefined || name === values.suite);
 if (suites.length === 0) throw new Error(`--suite is one of ${SUITES.map(({ name }) => name).join(', ')}`);
 
@@ -45,7 +48,7 @@ async function runOn(path: PathName, url: string, suite: Suite): Promise<Column>
 const columns: Column[] = [];
 for (const name of paths) {
   await using path = await openPath(name);
-  for (const suite of suites.filter(({ isBridged }) => name !== 'direct' || !isBridged))
+  for (const suite of suitesOn(name).filter((one) => suites.includes(one)))
     columns.push(await runOn(name, path.url, suite));
 }
 console.log(`\n${overview(columns)}`);

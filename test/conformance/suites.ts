@@ -8,7 +8,9 @@ import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { cleanEnv, ROOT } from '../support/hub.ts';
+import type { Era } from './everything-http.ts';
 import { writeExpected } from './expected.ts';
+import { PATHS, type PathName } from './paths.ts';
 
 export type SuiteName = '0.1.16' | 'alpha.12' | '2026-07-28';
 
@@ -21,8 +23,8 @@ export interface Suite {
   readonly one: readonly string[];
   /** How many scenarios are required of a server. */
   readonly required: number;
-  /** It is about the stateless era, which the everything server does not speak: the hub bridges. */
-  readonly isBridged: boolean;
+  /** What its client speaks. */
+  readonly era: Era;
 }
 
 export interface Check {
@@ -57,14 +59,14 @@ export interface SuiteOptions {
 }
 
 export const SUITES: readonly Suite[] = [
-  { name: '0.1.16', folder: 'conformance-0-1-16', all: ['--suite', 'active'], one: [], required: 30, isBridged: false },
+  { name: '0.1.16', folder: 'conformance-0-1-16', all: ['--suite', 'active'], one: [], required: 30, era: '2025' },
   {
     name: 'alpha.12',
     folder: 'conformance-0-2-alpha',
     all: ['--requirements', '2025-11-25', '--timeout', '15000'],
     one: ['--spec-version', '2025-11-25'],
     required: 30,
-    isBridged: false,
+    era: '2025',
   },
   {
     name: '2026-07-28',
@@ -72,9 +74,15 @@ export const SUITES: readonly Suite[] = [
     all: ['--requirements', '2026-07-28', '--timeout', '15000'],
     one: ['--spec-version', '2026-07-28'],
     required: 37,
-    isBridged: true,
+    era: '2026',
   },
 ];
+
+/** Which of them run on a path: a hub is met in either era, a server in its own. */
+export function suitesOn(path: PathName): readonly Suite[] {
+  const { isHub, eras } = PATHS[path];
+  return SUITES.filter(({ era }) => isHub || era === eras);
+}
 
 const RUN_MS = 120_000;
 const OUTPUT_CHARS = 1_000_000;

@@ -29,6 +29,7 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
   let dual: ModernServer;
   let pinned: ModernServer;
   let asking: ModernServer;
+  let dualAsking: ModernServer;
   let url = '';
   let session = '';
   const old = (method: string, params: object): Promise<RpcAnswer> =>
@@ -37,7 +38,7 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
 
   before(async () => {
     [web, dual, pinned] = [await startModernServer(), await startModernServer(true), await startModernServer()];
-    asking = await startModernServer();
+    [asking, dualAsking] = [await startModernServer(), await startModernServer(true)];
     const config = {
       mcpServers: {
         web: { url: web.url },
@@ -46,6 +47,7 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
         child: { command: process.execPath, args: [SERVER] },
         both: { command: process.execPath, args: [SERVER, 'dual'] },
         asks: { url: asking.url, interactive: true },
+        asks2: { url: dualAsking.url, interactive: true },
         child2: { command: process.execPath, args: [SERVER], interactive: true },
       },
     };
@@ -57,7 +59,7 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
   });
   after(async () => {
     await hub[Symbol.asyncDispose]();
-    await Promise.all([web, dual, pinned, asking].map((server) => server[Symbol.asyncDispose]()));
+    await Promise.all([web, dual, pinned, asking, dualAsking].map((server) => server[Symbol.asyncDispose]()));
   });
 
   test('a client of the 2025 dates lists, calls and reads, and sees nothing of the other era', async () => {
@@ -67,7 +69,8 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
       // The one whose headers are against the rules cannot be called over HTTP; over stdio they mean nothing.
       const names = own.map((tool: { name: string }) => tool.name.slice(name.length + 1));
       const misplaced = name === 'web' ? [] : ['misplaced'];
-      assert.deepEqual(names.sort(), ['ask', 'echo', 'grow', 'list', ...misplaced, 'place', 'sleep', 'touch']);
+      const expected = ['ask', 'busy', 'echo', 'grow', 'list', ...misplaced, 'need', 'place', 'sleep', 'touch'];
+      assert.deepEqual(names.sort(), expected);
       // An array is no outputSchema that clients of these dates accept: it is repaired, and only it.
       assert.notEqual(own.find((tool: { name: string }) => tool.name === `${name}_list`).outputSchema?.type, 'array');
       const echoed = (await call(`${name}_echo`, { text: 'größe' })).json.result;
@@ -120,6 +123,51 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
       // A client that can be asked nothing: the server knows, and says so.
       const answer = (await call(`${server}_ask`)).json.result;
       assert.match(answer.content[0].text, /Nobody can be asked/);
+    }
+  });
+
+  test('the keys of its questions reach a client of its own era as they are, and one that asks nothing is asked again', async () => {
+    // The first of these is met in the older way by everybody else.
+    for (const server of ['asks2', 'asks', 'child2']) {
+      const params = { name: `${server}_ask`, arguments: {} };
+      const ask = async (more: object) =>
+        (await stateless(url, 'tools/call', { ...params, ...more }, { key: hub.key })).json.result;
+      const first = await ask({});
+      assert.deepEqual(Object.keys(first.inputRequests).sort(), ['where', 'who'], server);
+      const answers = { where: { roots: [{ uri: 'file:///a' }] }, who: { action: 'accept', content: { name: 'Ada' } } };
+      const second = await ask({ requestState: first.requestState, inputResponses: answers });
+      assert.deepEqual(Object.keys(second.inputRequests), ['colour']);
+      const last = { colour: { action: 'accept', content: { colour: 'red' } } };
+      const done = await ask({ requestState: second.requestState, inputResponses: last });
+      assert.equal(done.content[0].text, 'Ada at file:///a likes red');
+    }
+    for (const server of ['web', 'child', 'asks']) {
+      const params = { name: `${server}_busy`, arguments: {} };
+      const { result } = (await stateless(url, 'tools/call', params, { key: hub.key })).json;
+      assert.deepEqual(
+        [result.content[0].text, (await call(params.name)).json.result.content[0].text],
+        ['done', 'done'],
+      );
+    }
+  });
+
+  test('a capability that the client lacks is named to it in the words of its era; one that the hub lacks is no fault of the client', async () => {
+    for (const server of ['asks', 'child2', 'web', 'child']) {
+      const params = { name: `${server}_need`, arguments: {} };
+      const need = (capabilities: object) => stateless(url, 'tools/call', params, { key: hub.key, capabilities });
+      const lacking = await need({ elicitation: {} });
+      const { code, message, data } = lacking.json.error;
+      assert.deepEqual([lacking.status, code, message], [400, -32021, 'Nobody thinks here.'], server);
+      assert.deepEqual(data.requiredCapabilities, { sampling: {} });
+      const able = (await need({ sampling: {} })).json.result;
+      if (server === 'asks' || server === 'child2') assert.equal(able.content[0].text, 'thought');
+      else
+        assert.match(`${able.isError} ${able.content[0].text}`, /^true Nobody thinks here\. .*mark it "interactive"/);
+      const old = (await call(params.name)).json.result;
+      assert.deepEqual(
+        [old.isError, old.content[0].text],
+        [true, 'Nobody thinks here. It needs a client that declares {"sampling":{}}.'],
+      );
     }
   });
 
@@ -193,10 +241,13 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
   });
 
   test('the servers have nothing to complain of, and were asked in their own era', () => {
-    for (const { complaints } of [web, pinned, dual, asking]) assert.deepEqual(complaints, []);
+    for (const { complaints } of [web, pinned, dual, asking, dualAsking]) assert.deepEqual(complaints, []);
     assert.ok(!pinned.methods.includes('initialize'), 'what is configured is not tried out');
     assert.deepEqual(web.methods.slice(0, 2), ['initialize', 'server/discover']);
     assert.ok(!dual.methods.includes('server/discover'), 'who speaks both is met as before');
+    const openings = dualAsking.methods.filter((method) => ['initialize', 'server/discover'].includes(method));
+    assert.equal(openings[0], 'initialize');
+    assert.equal(openings.filter((method) => method === 'server/discover').length, 1, 'but for who speaks the newer');
   });
 
   test('what was found out is known when the server comes back', async () => {

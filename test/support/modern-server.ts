@@ -4,7 +4,7 @@
  * `node test/support/modern-server.ts [dual]` (`dual` = it answers initialize too).
  * Tools: echo{text}, sleep{ms}, list (structured content that is an array), ask (asks for roots and a name, then for a colour), grow (one tool more,
  * told to who listens), touch{text} (the resource of that address has changed, told to who listens to it), place{region, deep: {count}} (declares
- * headers), and misplaced, whose declaration is against the rules.
+ * headers), misplaced, whose declaration is against the rules, need (a client with a model), and busy (asks nothing, but to be asked again).
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -55,7 +55,7 @@ function worldOf(isDual: boolean): World {
   return { isDual, complaints: [], methods: [], extra: 0, ears: new Map(), closed: 0 };
 }
 
-const TOOLS = ['echo', 'sleep', 'list', 'ask', 'grow', 'touch', 'place', 'misplaced'];
+const TOOLS = ['echo', 'sleep', 'list', 'ask', 'grow', 'touch', 'place', 'misplaced', 'need', 'busy'];
 const PROPERTIES: Record<string, object> = {
   place: {
     region: { type: 'string', 'x-mcp-header': 'Region' },
@@ -147,8 +147,20 @@ async function answer(world: World, message: Message): Promise<Answer> {
       if (uris.includes(uri)) tell({ method: 'notifications/resources/updated', params: { uri } });
     return text(JSON.stringify([...world.ears.values()].flat()));
   }
+  if (name === 'need') return need(message);
+  if (name === 'busy')
+    return params?.requestState === 'later'
+      ? text('done')
+      : { result: { resultType: 'input_required', requestState: 'later' } };
   if (name === 'place' || name === 'misplaced') return text(JSON.stringify(args));
   return { error: { code: -32602, message: `Unknown tool: ${name}` } };
+}
+
+function need({ params }: Message): Answer {
+  const can = params?._meta?.[`${PREFIX}clientCapabilities`] as { sampling?: object } | undefined;
+  if (can?.sampling) return text('thought');
+  const data = { requiredCapabilities: { sampling: {} } };
+  return { error: { code: -32021, message: 'Nobody thinks here.', data } };
 }
 
 /** Two rounds, stateless: what is known so far travels in the state. */
@@ -256,7 +268,8 @@ async function serve(
   if (bad) return send(400, bad);
   if (message.method !== 'subscriptions/listen') {
     const said = await answer(world, message);
-    if (!response.destroyed) send('error' in said && said.error.code === -32601 ? 404 : 200, said);
+    const status = 'error' in said ? ({ [-32601]: 404, [-32021]: 400 }[said.error.code] ?? 200) : 200;
+    if (!response.destroyed) send(status, said);
     return;
   }
   response.writeHead(200, { 'content-type': 'text/event-stream' });

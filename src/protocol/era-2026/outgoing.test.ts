@@ -97,6 +97,8 @@ test('results and errors lose what only one era knows', () => {
     [code('resources/read', -32602), code('tools/call', -32602), code('tools/call', -32021), code('tools/call', -1)],
     [-32002, -32602, -32603, -1],
   );
+  const lack = Buffer.from('{"code":-32021,"message":"m","data":{"requiredCapabilities":{"roots":{}}}}');
+  assert.equal(neutralError('tools/call', lack), lack, 'whose lack it is the call knows');
 });
 
 test('a discovery is read leniently, and refused where the date is not spoken', () => {

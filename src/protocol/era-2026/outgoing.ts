@@ -10,6 +10,7 @@ import { withoutMember, withoutPrefix } from '../meta.ts';
 import { memberSpan, stringAt } from '../scan.ts';
 import { replaceSpans } from '../write.ts';
 import { encodeHeader } from './header-value.ts';
+import { missingCapability } from './missing-capability.ts';
 import { type ParamHeader, paramHeaderLines } from './param-headers.ts';
 import { HOP_PREFIX, SERVER_INFO, VERSION_2026 } from './versions.ts';
 
@@ -105,10 +106,14 @@ export function errorCode(json: Buffer): number {
   return at < 0 ? Number.NaN : Number(json.toString('latin1', at, end));
 }
 
-/** A server's error as one of the 2025 dates would say it. `json` = an error object. */
+/**
+ * A server's error as one of the 2025 dates would say it. `json` = an error object. One that names the capability which its client lacks stays: a
+ * hub declares what the caller did, and whose lack it is only the call knows (`missing-capability.ts`).
+ */
 export function neutralError(method: string, json: Buffer): Buffer {
   const span = memberSpan(json, { at: 0, end: json.length }, 'code');
   const code = span.at < 0 ? Number.NaN : Number(json.toString('utf8', span.at, span.end));
+  if (missingCapability(json)) return json;
   if (code >= OF_THE_HOP.from && code <= OF_THE_HOP.to) return replaceSpans(json, [{ ...span, with: INTERNAL }]);
   const isMissing = code === INVALID_PARAMS && method === 'resources/read';
   return isMissing ? replaceSpans(json, [{ ...span, with: NOT_FOUND }]) : json;
