@@ -43,6 +43,7 @@ function look(watch: Watch, beat: number, main: MessagePort, orders: WitnessOrde
   }
   watch.looks += 1;
   const silentMs = nowMs - watch.sinceMs;
+  if (beat !== 0) endOrphan(silentMs, watch.looks, orders);
   if (watch.stack !== undefined || beat === 0 || silentMs < orders.stallMs) return;
   if (watch.looks < Math.floor(orders.stallMs / orders.beatMs) - 1) return;
   watch.stack = '';
@@ -52,6 +53,12 @@ function look(watch: Watch, beat: number, main: MessagePort, orders: WitnessOrde
     if (watch.beat === beat) watch.stack = stack;
     write(orders.file, Math.round(performance.now() - sinceMs), stack);
   });
+}
+
+/** A loop that does not turn cannot see that the guard is gone, and with the guard is gone whoever would have ended it. */
+function endOrphan(silentMs: number, looks: number, { guardPid, orphanMs, beatMs }: WitnessOrders): void {
+  if (silentMs < orphanMs || looks < Math.floor(orphanMs / beatMs) - 1) return;
+  if (process.ppid !== guardPid) process.kill(process.pid, 'SIGKILL');
 }
 
 function write(file: string, ms: number, stack: string): void {

@@ -1,8 +1,9 @@
 /**
  * Watches from a thread of its own whether the main loop turns, and writes down the stack that holds it when it does not.
  * Promises: the stack of a stall of a second or more is in `<runDir>/stall-<role>-<slot>.txt` while the stall lasts, so that the guard finds
- * it before it kills; a loop that comes back states the fact `loop-stalled`; nothing here keeps the process alive.
- * Does not: end anything; run when a debugger is attached or MCPHUB_STALL_WITNESS=0. A process stuck in the kernel has no stack to give.
+ * it before it kills; a loop that comes back states the fact `loop-stalled`; nothing here keeps the process alive; where the guard is gone, so
+ * that nobody else can, a process that has stalled for `ORPHAN_MS` is ended.
+ * Does not: end anything else; run when a debugger is attached or MCPHUB_STALL_WITNESS=0. A process stuck in the kernel has no stack to give.
  * Source: measured: the guilty stack 25–35 ms after asking, in a busy loop and in a backtracking regular expression.
  */
 import { url as debuggerUrl } from 'node:inspector';
@@ -25,6 +26,10 @@ export interface WitnessOrders {
   readonly file: string;
   readonly beatMs: number;
   readonly stallMs: number;
+  /** Whose child this process is as long as its guard lives. */
+  readonly guardPid: number;
+  /** A stall of this length without a guard is the end. */
+  readonly orphanMs: number;
 }
 
 /** What the thread says when the loop turns again. */
@@ -39,6 +44,8 @@ export const STOP_CELL = 1;
 
 const BEAT_MS = 100;
 const STALL_MS = 1000;
+/** Longer than what the guard waits before it kills (3 s), for it has the better judgement. */
+const ORPHAN_MS = 5000;
 /** The thread is born when the process has started: that must not slow down. */
 const BIRTH_MS = 1000;
 /** Seen in `ps -L` and /proc. */
@@ -81,6 +88,8 @@ export class StallWitness {
       file: join(runDir, `stall-${role}-${slot}.txt`),
       beatMs: BEAT_MS,
       stallMs: STALL_MS,
+      guardPid: process.ppid,
+      orphanMs: ORPHAN_MS,
     };
     const faulted = (fault: unknown): void =>
       // Without a witness a stall is still found and ended; only its stack is missing.

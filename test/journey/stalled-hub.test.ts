@@ -63,6 +63,24 @@ async function strike(
 }
 
 describe('a hub that does not turn', { timeout: 400_000 }, () => {
+  test('a blocked loop whose guard is killed: the hub and its children end all the same', async () => {
+    await using hub = await startHub({
+      config: { mcpServers: { one: stdioServer(), deaf: stdioServer('ignores-sigterm') } },
+      env: ENV,
+    });
+    const client = new Client(hub);
+    for (const name of ['one_echo', 'deaf_echo'])
+      await until(async () => isResult(await client.call(name)), 60_000, name);
+    client.close();
+    await delay(1500);
+    const family = hub.descendants();
+    for (const pid of hub.processes().hub ?? []) tryKill(pid, 'SIGUSR2');
+    await delay(200);
+    const slow = await slowness();
+    await hub.stop('SIGKILL');
+    await until(() => !family.some(isAlive), 10_000 * slow, `the end of ${family.filter(isAlive)}`);
+  });
+
   test('a blocked loop: its stack is on record, and the pages answer', async () => {
     await using hub = await startHub({ config: CONFIG, env: ENV });
     const { victim, tookMs, slow } = await strike(hub, 'SIGUSR2');
