@@ -65,6 +65,8 @@ const STATES: readonly State[] = [
     name: 'the loop stands still',
     child: 'normal',
     disturb: async (hub) => {
+      // The witness, who ends a hub that has stalled without a guard, is awake a second after its start.
+      await delay(1200);
       for (const pid of hub.processes().hub ?? []) tryKill(pid, 'SIGUSR2');
       await delay(200);
     },
