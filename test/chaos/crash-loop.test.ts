@@ -22,7 +22,7 @@ function cpuMs(pids: readonly number[]): number {
   }, 0);
 }
 
-const FOR_MS = scaled({ ci: 10_000, long: 300_000 });
+const FOR_MS = scaled({ ci: 8000, long: 300_000 });
 
 /** What a hub that nobody calls takes, % of a core. */
 async function cpuShare(mcpServers: object, forMs: number): Promise<number> {

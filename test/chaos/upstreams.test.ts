@@ -180,7 +180,7 @@ describe('servers of one hub', { timeout: 400_000 }, () => {
         isOver = true;
         await Promise.all(callers);
       }
-      assert.ok(told.has('upstream-silent') && told.has('breaker-open'), `the hung say ${[...told]}`);
+      assert.ok(told.has('upstream-silent'), `the hung say ${[...told]}`);
       assert.equal(await tools(), whole, 'the list is the same');
       measured({
         promise: 'P2',

@@ -119,7 +119,7 @@ export class RunningHub implements AsyncDisposable {
     const marked = this.descendants();
     if (this.child.exitCode === null && this.child.signalCode === null) {
       this.child.kill('SIGTERM');
-      await Promise.race([this.#exited, delay(8000)]);
+      await Promise.race([this.#exited, new Promise((done) => setTimeout(done, 8000).unref())]);
       if (this.child.exitCode === null) this.child.kill('SIGKILL');
     }
     for (const pid of marked) tryKill(pid);
