@@ -80,6 +80,7 @@ class HungServers implements AsyncDisposable {
   readonly nameserver: string;
   readonly #proxies: readonly FaultProxy[];
   readonly #ends: (() => unknown)[];
+  #stopped: readonly number[] = [];
 
   private constructor(parts: {
     proxies: readonly FaultProxy[];
@@ -121,9 +122,16 @@ class HungServers implements AsyncDisposable {
     }
     client.close();
     for (const pid of pids) tryKill(pid, 'SIGSTOP');
+    this.#stopped = pids;
     this.#proxies.forEach((proxy, at) => {
       proxy.toxics = at < 4 ? { blackhole: true } : { bytesPerSecond: 20 };
     });
+  }
+
+  /** Who is hung is asked again and again; afterwards there is nobody of that kind. */
+  heal(): void {
+    for (const pid of this.#stopped) tryKill(pid, 'SIGCONT');
+    for (const proxy of this.#proxies) proxy.toxics = {};
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -200,6 +208,7 @@ describe('servers of one hub', { timeout: 400_000 }, () => {
       });
       client.close();
       for (const one of angry) one.close();
+      hung.heal();
       await isUnharmed(hub, 'good0_echo');
     } finally {
       await web.close();
