@@ -117,7 +117,7 @@ test('offerings say what the caller’s group really has, without a session', as
 
 test('initialize echoes each supported version and answers any other with the newest', async () => {
   const rig = new LineRig();
-  for (const version of ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'])
+  for (const version of ['2024-10-07', '2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'])
     assert.equal(shown(await rig.ask('initialize', { protocolVersion: version })).protocolVersion, version);
   for (const version of ['2026-07-28', '1.0', '9999-01-01', 5, null])
     assert.equal(shown(await rig.ask('initialize', { protocolVersion: version })).protocolVersion, '2025-11-25');

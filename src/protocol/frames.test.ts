@@ -185,7 +185,7 @@ const BITS = CAPABILITY.roots | CAPABILITY.elicitation | CAPABILITY.elicitationU
 
 test('initialize is read leniently and answered with a date that we speak', () => {
   const hello = (params: unknown) => readInitialize(Buffer.from(JSON.stringify(params)));
-  for (const date of ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']) {
+  for (const date of ['2024-10-07', '2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']) {
     const read = hello({ protocolVersion: date });
     assert.ok(!isRefusal(read) && read.version === date);
   }
@@ -356,7 +356,7 @@ test('initialize is read from its text: long names are cut between letters, wron
 });
 
 test('the version header may be absent or any date that we speak; the rest is refused with the dates', () => {
-  assert.deepEqual(VERSIONS_2025, ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']);
+  assert.deepEqual(VERSIONS_2025, ['2024-10-07', '2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']);
   for (const date of [...VERSIONS_2025, ' 2025-11-25 ']) assert.equal(versionFromHeader(date), date.trim());
   for (const nothing of [undefined, '']) assert.equal(versionFromHeader(nothing), undefined);
   for (const other of ['2026-07-28', '1.0', 'x'.repeat(10_000)]) {

@@ -6,14 +6,7 @@
  * Does not: send, or reach the user (`era-transport.ts`, `_asked.ts`).
  * Source: specification 2026-07-28, multi round-trip requests; protocol.md §1.7 C.
  */
-import type { Deadline } from '../kernel/deadline.ts';
-
-export interface FirstRequest {
-  readonly method: string;
-  /** As the hub's own rooms made it; undefined = none. */
-  readonly params: Buffer | undefined;
-  readonly deadline: Deadline;
-}
+import type { SentRequest } from './_sent.ts';
 
 /** One question, in the words of the 2025 dates. */
 export interface RoundQuestion {
@@ -26,7 +19,7 @@ export interface RoundQuestion {
 export interface RoundAgain {
   readonly kind: 'again';
   readonly id: number;
-  readonly first: FirstRequest;
+  readonly first: SentRequest;
   /** For the params of the next request, without braces. */
   readonly members: string;
 }
@@ -36,10 +29,10 @@ export type RoundStep =
   | { readonly kind: 'wait' }
   /** All are there. */
   | RoundAgain
-  | { readonly kind: 'refused'; readonly id: number; readonly first: FirstRequest; readonly why: string };
+  | { readonly kind: 'refused'; readonly id: number; readonly first: SentRequest; readonly why: string };
 
 interface Round {
-  readonly first: FirstRequest;
+  readonly first: SentRequest;
   count: number;
   requestState: unknown;
   /** Keys of the server by the ids of our questions; what is left is not answered yet. */
@@ -56,7 +49,7 @@ export class Rounds {
   #asked = 0;
 
   /** `json` = the result that asks. No questions = it only wants to be asked again (`again`). A string = why it cannot be asked. */
-  begin(id: number, first: FirstRequest, json: Buffer): readonly RoundQuestion[] | string {
+  begin(id: number, first: SentRequest, json: Buffer): readonly RoundQuestion[] | string {
     if (json.length > MOST_BYTES) return 'what it asks is too much';
     const { inputRequests = {}, requestState } = JSON.parse(json.toString('utf8')) as {
       inputRequests?: Readonly<Record<string, { readonly method?: unknown; readonly params?: object }>>;
@@ -119,7 +112,7 @@ export class Rounds {
   }
 
   /** What the call asked for before any round. */
-  first(id: number): FirstRequest | undefined {
+  first(id: number): SentRequest | undefined {
     return this.#rounds.get(id)?.first;
   }
 

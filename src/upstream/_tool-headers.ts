@@ -9,6 +9,7 @@ const MARK = '"x-mcp-header"';
 
 export class ToolHeaders {
   #declared: ReadonlyMap<string, readonly ParamHeader[]> = new Map(); // bounded by: serverTools
+  readonly #waiting = new Set<() => void>(); // bounded by: the calls in flight
 
   /** `tools` = complete JSON text of each. */
   learn(tools: readonly Buffer[]): void {
@@ -21,6 +22,15 @@ export class ToolHeaders {
       if (typeof name === 'string' && headers.length > 0) declared.set(name, headers);
     }
     this.#declared = declared;
+    for (const tell of [...this.#waiting]) tell();
+  }
+
+  /** Told whenever a list has been read, until the function that comes back is called. */
+  onLearned(listener: () => void): () => void {
+    // Each is an entry of its own, also when two give the same function.
+    const entry = (): void => listener();
+    this.#waiting.add(entry);
+    return () => this.#waiting.delete(entry);
   }
 
   of(tool: string): readonly ParamHeader[] {

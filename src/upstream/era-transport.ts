@@ -2,10 +2,12 @@
  * A transport whose server may speak the stateless era (2026-07-28): from then on each request says who the hub is, and answers lose what only
  * that era knows, so that the rest of this room speaks one language.
  * Promises: as long as the server speaks the 2025 dates every call goes through untouched; what a result asks back is asked of the user where
- * there is one, and ends as a clear error where there is none, never as an empty success; cancelling is closing the request where there is one to close (HTTP), and a notification where there is none (stdio).
+ * there is one, and ends as a clear error where there is none, never as an empty success; cancelling is closing the request where there is one to
+ * close (HTTP), and a notification where there is none (stdio); a call that is refused because its tool declares other headers by now is sent once more.
  * Does not: decide which era is spoken (`handshake.ts`), or build headers (`transports/http.ts`).
  */
 import type { Deadline } from '../kernel/deadline.ts';
+import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import { capabilitiesFrom } from '../protocol/era-2025/initialize.ts';
@@ -13,7 +15,6 @@ import {
   declaresSubscribe,
   errorCode,
   neutralError,
-  neutralParams,
   neutralResult,
   requestMeta,
   resultType,
@@ -23,7 +24,10 @@ import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import type { Envelope, Span } from '../protocol/message.ts';
 import { scanEnvelope } from '../protocol/scan.ts';
 import { errorFrame, notificationFrame, rawErrorFrame, requestFrame, resultFrame } from '../protocol/write.ts';
-import { type FirstRequest, type RoundAgain, Rounds } from './_rounds.ts';
+import { ASKS, asksBack, endFrame, heardNotice, SCAN } from './_era-words.ts';
+import { Repeats } from './_repeats.ts';
+import { type RoundAgain, Rounds } from './_rounds.ts';
+import { idOf, type SentRequest, SentRequests } from './_sent.ts';
 import type { ToolHeaders } from './_tool-headers.ts';
 import type { Talk } from './talk.ts';
 import type { DeclaredHeaders, Transport, TransportEvents } from './transport.ts';
@@ -37,6 +41,7 @@ interface EraParts {
   readonly capabilities: object;
   readonly logLevel: () => string | undefined;
   readonly declared: DeclaredHeaders;
+  readonly repeats: Repeats;
   /** What the client side wants to hear may be another thing now. */
   readonly wishesChanged: () => void;
   /** A request can be closed at the wire. */
@@ -47,13 +52,11 @@ interface EraParts {
 const SUBSCRIPTIONS: ReadonlySet<string> = new Set(['resources/subscribe', 'resources/unsubscribe']);
 const EMPTY = Buffer.from('{}');
 const HEADER_MISMATCH = -32020;
-const SCAN = { maxDepth: 4096, maxIdBytes: 256, strict: false } as const;
-const ASKS =
-  'The server asks its user before it goes on, and nobody can be asked: mark it "interactive", and use a client that declares what it asks for.';
 
 /** The transport of one connection, in whichever era its server turns out to speak. */
 export function inEras(
   {
+    kernel,
     spec,
     version,
     talk,
@@ -61,6 +64,7 @@ export function inEras(
     toolHeaders,
     wishesChanged,
   }: {
+    readonly kernel: Kernel;
     readonly spec: ServerSpec;
     readonly version: string;
     readonly talk: Pick<Talk, 'capabilityBits' | 'logLevel'>;
@@ -75,6 +79,7 @@ export function inEras(
     capabilities: capabilitiesFrom(talk.capabilityBits),
     logLevel: () => talk.logLevel(),
     declared: (tool) => toolHeaders.of(tool),
+    repeats: new Repeats(kernel.timers, toolHeaders),
     wishesChanged,
     closes: spec.transport.kind !== 'stdio',
   });
@@ -85,8 +90,7 @@ class EraTransport implements Transport {
   readonly #parts: EraParts;
   readonly #inner: Transport & { readonly pid?: number | undefined };
   #stateless = false;
-  /** What was asked for, by id: it decides how some answers are told, and may have to be asked again. */
-  readonly #asked = new Map<number, FirstRequest>(); // bounded by: the requests in flight
+  readonly #sent = new SentRequests();
   readonly #rounds = new Rounds();
   /** It tells of changed resources. */
   #subscribes = false;
@@ -98,12 +102,13 @@ class EraTransport implements Transport {
       ...events,
       message: (envelope, exchange) => {
         const heard = this.#stateless ? this.#heard(envelope) : envelope;
-        if (heard) events.message(heard, exchange);
+        if (heard) events.message(heard, exchange === undefined ? undefined : idOf(exchange));
       },
-      failed: (id, fault) => {
-        this.#forget(id);
-        events.failed(id, fault);
+      failed: (wire, fault) => {
+        this.#forget(idOf(wire));
+        events.failed(idOf(wire), fault);
       },
+      alive: (wire) => events.alive(wire === undefined ? undefined : idOf(wire)),
     });
   }
 
@@ -118,14 +123,17 @@ class EraTransport implements Transport {
   send(frame: Buffer, id: number | undefined, deadline: Deadline): Outcome<void> {
     if (!this.#stateless) return this.#inner.send(frame, id, deadline);
     const dressed = this.#dressed(frame, id, deadline);
-    if (dressed !== undefined) return this.#inner.send(dressed, id, deadline);
+    if (dressed !== undefined) return this.#inner.send(dressed, id && this.#sent.wireOf(id), deadline);
     if (id === undefined) deadline[Symbol.dispose]();
     return undefined;
   }
 
   abort(id: number): void {
-    this.#forget(id);
-    this.#inner.abort(id);
+    const wire = this.#sent.wireOf(id);
+    // What cannot be closed is cancelled by that number next.
+    if (this.#parts.closes) this.#forget(id);
+    else this.#drop(id);
+    this.#inner.abort(wire);
   }
 
   negotiated(version: string | undefined): void {
@@ -150,7 +158,13 @@ class EraTransport implements Transport {
   }
 
   #forget(id: number): void {
-    this.#asked.delete(id);
+    this.#sent.forget(id);
+    this.#drop(id);
+  }
+
+  /** It goes on in no way. */
+  #drop(id: number): void {
+    this.#parts.repeats.forget(id);
     this.#rounds.forget(id);
   }
 
@@ -163,14 +177,22 @@ class EraTransport implements Transport {
     if (kind === 'reply') this.#answered(envelope);
     if (id === undefined) {
       const isCancel = method === 'notifications/cancelled' && !this.#parts.closes;
-      return isCancel ? notificationFrame(method, params) : undefined;
+      return isCancel ? this.#cancelled(method, params) : undefined;
     }
     if (SUBSCRIPTIONS.has(method)) {
       this.#wished(id, method);
       return undefined;
     }
-    this.#asked.set(id, { method, params, deadline });
-    return this.#request(id, method, params);
+    const request = { method, params, deadline };
+    return this.#request(this.#sent.add(id, request), request);
+  }
+
+  #cancelled(method: string, params: Buffer = EMPTY): Buffer {
+    const { requestId, ...rest } = JSON.parse(params.toString('utf8')) as { readonly requestId?: unknown };
+    const id = Number(requestId);
+    const told = { ...rest, requestId: this.#sent.wireOf(id) };
+    this.#sent.forget(id);
+    return notificationFrame(method, Buffer.from(JSON.stringify(told)));
   }
 
   #wished(id: number, method: string): void {
@@ -180,10 +202,10 @@ class EraTransport implements Transport {
     this.#hear(id, this.#subscribes ? resultFrame(idRaw, EMPTY) : errorFrame(idRaw, { code: -32601, message }));
   }
 
-  #request(id: number, method: string, params: Buffer | undefined): Buffer {
+  #request(wire: number, { method, params }: SentRequest): Buffer {
     const { version, capabilities, logLevel } = this.#parts;
     const meta = requestMeta({ name: 'mcphub', version }, capabilities, logLevel());
-    return requestFrame(id, method === 'ping' ? 'server/discover' : method, withRequestMeta(params, meta));
+    return requestFrame(wire, method === 'ping' ? 'server/discover' : method, withRequestMeta(params, meta));
   }
 
   /** What a user has answered: with the last of a round the call goes on. */
@@ -197,13 +219,15 @@ class EraTransport implements Transport {
   #goOn({ id, first, members }: RoundAgain): void {
     const rest = (first.params ?? EMPTY).subarray(1);
     const comma = /^\s*\}/.test(rest.toString('latin1', 0, 16)) ? '' : ',';
-    const params = Buffer.concat([Buffer.from(`{${members}${comma}`), rest]);
-    this.#asked.set(id, first);
-    const sent = this.#inner.send(this.#request(id, first.method, params), id, first.deadline);
-    if (isRefusal(sent)) this.#tell(id, first.method, sent.message);
+    this.#again(id, { ...first, params: Buffer.concat([Buffer.from(`{${members}${comma}`), rest]) });
   }
 
-  /** A call that cannot go on ends in the words of its method. */
+  #again(id: number, request: SentRequest): void {
+    const wire = this.#sent.add(id, request);
+    const sent = this.#inner.send(this.#request(wire, request), wire, request.deadline);
+    if (isRefusal(sent)) this.#tell(id, request.method, sent.message);
+  }
+
   #tell(id: number, method: string, why: string): void {
     this.#forget(id);
     this.#hear(id, endFrame(Buffer.from(String(id)), method, why));
@@ -211,40 +235,49 @@ class EraTransport implements Transport {
 
   /** As if the server had said it. */
   #hear(id: number | undefined, frame: Buffer): void {
-    const envelope = scanEnvelope(frame, SCAN);
-    if (!isRefusal(envelope)) this.#parts.events.message(envelope, id);
+    const envelope = envelopeOf(frame);
+    if (envelope) this.#parts.events.message(envelope, id);
   }
 
-  /** Undefined = the answer is a question, and goes another way. */
+  /** Undefined = the answer is a question, or nobody's, or the call is sent once more. */
   #heard(envelope: Envelope): Envelope | undefined {
-    const { bytes, id, kind, result, error } = envelope;
+    const { bytes, id: span, kind, result, error } = envelope;
     if (kind !== 'reply') return heardNotice(envelope);
-    const idRaw = bytes.subarray(id.at, id.end);
-    const number = Number(idRaw.toString('latin1'));
-    const first = this.#asked.get(number);
-    const method = first?.method ?? '';
-    this.#asked.delete(number);
-    const json = result.at < 0 ? undefined : bytes.subarray(result.at, result.end);
-    const type = json === undefined ? 'complete' : resultType(json);
-    const why = json && first && type === 'input_required' ? this.#ask(number, first, json) : asksBack(type);
+    const wire = Number(bytes.toString('latin1', span.at, span.end));
+    const sent = this.#sent.answered(wire);
+    if (!sent) return undefined;
+    const id = idOf(wire);
+    if (result.at < 0) return this.#refused(id, sent, bytes.subarray(error.at, error.end));
+    const json = bytes.subarray(result.at, result.end);
+    const type = resultType(json);
+    const why = type === 'input_required' ? this.#ask(id, sent, json) : asksBack(type);
     if (why === undefined) return undefined;
-    this.#rounds.forget(number);
-    if (json && method === 'server/discover') this.#subscribes = declaresSubscribe(json);
-    // The tools declare other headers than the hub has read: the next call knows better.
-    if (json === undefined && errorCode(bytes.subarray(error.at, error.end)) === HEADER_MISMATCH)
-      this.#hear(undefined, notificationFrame('notifications/tools/list_changed', undefined));
-    const text =
-      json === undefined
-        ? rawErrorFrame(idRaw, neutralError(method, bytes.subarray(error.at, error.end)))
-        : type === 'complete'
-          ? resultFrame(idRaw, neutralResult(json))
-          : endFrame(idRaw, method, why);
-    const neutral = scanEnvelope(text, SCAN);
-    return isRefusal(neutral) ? envelope : neutral;
+    this.#forget(id);
+    if (sent.method === 'server/discover') this.#subscribes = declaresSubscribe(json);
+    const idRaw = Buffer.from(String(id));
+    return envelopeOf(
+      type === 'complete' ? resultFrame(idRaw, neutralResult(json)) : endFrame(idRaw, sent.method, why),
+    );
+  }
+
+  #refused(id: number, sent: SentRequest, error: Buffer): Envelope | undefined {
+    const told = () => {
+      this.#forget(id);
+      return rawErrorFrame(Buffer.from(String(id)), neutralError(sent.method, error));
+    };
+    const isMismatch = errorCode(error) === HEADER_MISMATCH && sent.method === 'tools/call';
+    if (!isMismatch || sent.isRepeated) return envelopeOf(told());
+    // The tools declare other headers than the hub has read, and the server has done nothing.
+    this.#parts.repeats.hold(id, (isLearned) => {
+      if (isLearned) this.#again(id, { ...sent, isRepeated: true });
+      else this.#hear(id, told());
+    });
+    this.#hear(undefined, notificationFrame('notifications/tools/list_changed', undefined));
+    return undefined;
   }
 
   /** Undefined = it is asked; else why not. */
-  #ask(id: number, first: FirstRequest, json: Buffer): string | undefined {
+  #ask(id: number, first: SentRequest, json: Buffer): string | undefined {
     const questions = this.#rounds.begin(id, this.#rounds.first(id) ?? first, json);
     if (typeof questions === 'string') return `${ASKS} (${questions})`;
     for (const { idRaw, method, params } of questions) this.#hear(id, requestFrame(idRaw, method, params));
@@ -254,23 +287,7 @@ class EraTransport implements Transport {
   }
 }
 
-function heardNotice(envelope: Envelope): Envelope {
-  const { bytes, params, method } = envelope;
-  if (params.at < 0) return envelope;
-  const text = bytes.subarray(params.at, params.end);
-  const neutral = neutralParams(text);
-  if (neutral === text) return envelope;
-  const notice = scanEnvelope(notificationFrame(method, neutral), SCAN);
-  return isRefusal(notice) ? envelope : notice;
-}
-
-function endFrame(idRaw: Buffer, method: string, why: string): Buffer {
-  if (method !== 'tools/call') return errorFrame(idRaw, { code: -32603, message: why });
-  return resultFrame(idRaw, Buffer.from(JSON.stringify({ content: [{ type: 'text', text: why }], isError: true })));
-}
-
-function asksBack(type: string): string {
-  return type === 'input_required'
-    ? ASKS
-    : `The server’s answer is of a kind that this hub does not know: ${type.slice(0, 60)}.`;
+function envelopeOf(frame: Buffer): Envelope | undefined {
+  const envelope = scanEnvelope(frame, SCAN);
+  return isRefusal(envelope) ? undefined : envelope;
 }

@@ -124,7 +124,10 @@ export function createFleet(parts: FleetParts): Fleet {
   function lanesOf(spec: ServerSpec, toolHeaders: ToolHeaders): Lanes {
     const { version, makeTransport } = parts;
     const spoken = () => members.get(spec.slug)?.link.view.hello?.version ?? parts.spokenBefore(spec.slug);
-    const make = laneMaker({ kernel, limits, spec, version, startGate, toolHeaders, makeTransport, spoken });
+    const listChanged = () => members.get(spec.slug)?.link.listChanged();
+    const make = laneMaker({
+      ...{ kernel, limits, spec, version, startGate, toolHeaders, makeTransport, spoken, listChanged },
+    });
     return new Lanes({ kernel, limits, spec, make });
   }
 
@@ -136,7 +139,8 @@ export function createFleet(parts: FleetParts): Fleet {
       ...{ kernel, limits, spec, kind, makeTransport, startGate, toolHeaders, spokenBefore, version: parts.version },
       talk: talkOf(spec),
       listed: (raw) => {
-        if (raw.repeats) toolHeaders.learn(raw.tools);
+        // Also where this link speaks the 2025 dates: the lanes of a server of both eras may speak the newer.
+        if (spec.transport.kind !== 'stdio') toolHeaders.learn(raw.tools);
         // A replaced link may still be reading.
         if (members.get(spec.slug)?.link === link) for (const listener of listeners) listener(raw);
       },

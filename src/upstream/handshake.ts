@@ -13,7 +13,7 @@ import type { ServerSpec } from '../kernel/snapshot.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import { initializeParams, readInitializeResult, type ServerHello } from '../protocol/era-2025/initialize.ts';
 import { isVersion2025 } from '../protocol/era-2025/versions.ts';
-import { readDiscoverResult } from '../protocol/era-2026/outgoing.ts';
+import { errorCode, readDiscoverResult } from '../protocol/era-2026/outgoing.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import type { UpstreamReply } from './call.ts';
 import type { Correlator } from './correlate.ts';
@@ -37,7 +37,12 @@ export interface HandshakeParts {
 type Way = 'initialize' | 'server/discover';
 
 /** The server was reached, and does not know this opening: the other may be its own. */
-class OtherEra extends HubError {}
+class OtherEra extends HubError {
+  /** It refused the version that it says it speaks: asked once more it has to know (specification, −32022). */
+  isOffered = false;
+}
+
+const UNSUPPORTED_VERSION = -32022;
 
 export async function shakeHands(parts: HandshakeParts, deadline: Deadline): Promise<ServerHello> {
   let refused: OtherEra | undefined;
@@ -69,6 +74,7 @@ async function initialize(parts: HandshakeParts, deadline: Deadline): Promise<Se
   );
   const hello = readInitializeResult(answer);
   if (isRefusal(hello)) throw faultOf(server, `: ${hello.message}`);
+  if (hello.version === VERSION_2026) throw otherEra(server, ` answered initialize in protocol ${VERSION_2026}.`);
   if (!isVersion2025(hello.version))
     throw faultOf(server, ` speaks protocol ${hello.version.slice(0, 40)}, which this hub does not.`);
   transport.negotiated(hello.version);
@@ -81,7 +87,12 @@ async function discover(parts: HandshakeParts, deadline: Deadline): Promise<Serv
   const server = spec.slug;
   // From here on the transport says with each request who we are.
   transport.negotiated(VERSION_2026);
-  const hello = readDiscoverResult(await asked(parts, 'server/discover', deadline, () => undefined));
+  const ask = () => asked(parts, 'server/discover', deadline, () => undefined);
+  const answer = await ask().catch((fault: unknown) => {
+    if (fault instanceof OtherEra && fault.isOffered) return ask();
+    throw fault;
+  });
+  const hello = readDiscoverResult(answer);
   if (isRefusal(hello)) throw otherEra(server, `: ${hello.message}`);
   return hello;
 }
@@ -114,7 +125,15 @@ function isAboutProtocol(answer: Outcome<UpstreamReply>): boolean {
 
 function resultOf(server: string, method: Way, { kind, json }: UpstreamReply): Buffer {
   if (kind !== 'error') return json;
-  throw otherEra(server, ` refused ${method}: ${json.toString('utf8', 0, 300)}`);
+  const refused = otherEra(server, ` refused ${method}: ${json.toString('utf8', 0, 300)}`);
+  refused.isOffered = errorCode(json) === UNSUPPORTED_VERSION && supportedIn(json).includes(VERSION_2026);
+  throw refused;
+}
+
+/** What the error of an unsupported version says that the server supports. */
+function supportedIn(json: Buffer): readonly unknown[] {
+  const { data } = JSON.parse(json.toString('utf8')) as { readonly data?: { readonly supported?: unknown } };
+  return Array.isArray(data?.supported) ? data.supported : [];
 }
 
 function otherEra(server: string, how: string): OtherEra {

@@ -33,7 +33,7 @@ test('ready comes from a finished handshake and list, and the order on the wire 
 });
 
 test('every date of the era is accepted and every other named', async () => {
-  for (const version of ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']) {
+  for (const version of ['2024-10-07', '2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']) {
     const rig = await FleetRig.ready({ script: { version } });
     assert.equal(rig.fleet.status('scripted')?.protocolVersion, version);
     await rig.close();

@@ -191,16 +191,17 @@ export class Link {
         isForward: this.#parts.kind === 'forward',
         versionBefore: () => this.#standing.hello?.version ?? this.#parts.spokenBefore(),
       },
-      listChanged: () => this.#listChanged(),
+      listChanged: () => this.listChanged(),
       renewed: (hello) => {
         this.#standing.hello = hello;
         this.#connection?.clientSide.met(hello);
-        this.#listChanged();
+        this.listChanged();
       },
     });
   }
 
-  #listChanged(): void {
+  /** The lists are read again, soon. */
+  listChanged(): void {
     if (this.#watch) this.#watch.listChanged();
     else this.#isListStale = true;
   }

@@ -69,7 +69,20 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
       // The one whose headers are against the rules cannot be called over HTTP; over stdio they mean nothing.
       const names = own.map((tool: { name: string }) => tool.name.slice(name.length + 1));
       const misplaced = name === 'web' ? [] : ['misplaced'];
-      const expected = ['ask', 'busy', 'echo', 'grow', 'list', ...misplaced, 'need', 'place', 'sleep', 'touch'];
+      const expected = [
+        'ask',
+        'busy',
+        'echo',
+        'grow',
+        'list',
+        ...misplaced,
+        'move',
+        'need',
+        'place',
+        'report',
+        'sleep',
+        'touch',
+      ];
       assert.deepEqual(names.sort(), expected);
       // An array is no outputSchema that clients of these dates accept: it is repaired, and only it.
       assert.notEqual(own.find((tool: { name: string }) => tool.name === `${name}_list`).outputSchema?.type, 'array');
@@ -95,7 +108,7 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
     }
   });
 
-  test('behaviour 16: what such a server asks reaches users of either era, over several rounds', async () => {
+  test('behaviour 16 [B16, F3]: what such a server asks reaches users of either era, over several rounds', async () => {
     for (const server of ['asks', 'child2']) {
       for (const connect of [connectV1, connectV2]) {
         await using user = await connect({ url, key: hub.key });
@@ -187,7 +200,32 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
       assert.deepEqual(JSON.parse(result.content[0].text), args, server);
       assert.equal((await call(`${server}_place`)).json.result.content[0].text, '{}', server);
     }
+    // Its list is read in the older way, and a user of 2026-07-28 meets it in the newer.
+    const params = { name: 'asks2_place', arguments: { region: 'süd', deep: { count: 42 } } };
+    const before = dualAsking.methods.length;
+    const region = `=?base64?${Buffer.from('süd').toString('base64')}?=`;
+    const headers = { 'mcp-param-region': region, 'mcp-param-count': '42' };
+    const answer = (await stateless(url, 'tools/call', params, { key: hub.key, headers })).json;
+    assert.deepEqual(JSON.parse(answer.result?.content[0].text ?? 'null'), params.arguments, JSON.stringify(answer));
+    const calls = dualAsking.methods.slice(before).filter((method) => method === 'tools/call');
+    assert.equal(calls.length, 1, 'at the first try');
     assert.match(hub.log, /misplaced is hidden: x-mcp-header at many\.items is not at a plain property/);
+  });
+
+  test('a tool that declares another header by now, and has told nobody, is called all the same', async () => {
+    for (const [server, { methods }] of [
+      ['pinned', pinned],
+      ['asks', asking],
+    ] as const) {
+      const args = { region: 'süd', deep: { count: 7 } };
+      assert.match((await call(`${server}_move`)).text, /moved/);
+      const callsBefore = methods.filter((method) => method === 'tools/call').length;
+      const { result } = (await call(`${server}_place`, args)).json;
+      assert.deepEqual(JSON.parse(result.content[0].text), args, server);
+      assert.equal(methods.filter((method) => method === 'tools/call').length, callsBefore + 2, 'once refused');
+      assert.match((await call(`${server}_place`, args)).text, /süd/);
+      assert.equal(methods.filter((method) => method === 'tools/call').length, callsBefore + 3, 'and then known');
+    }
   });
 
   test('changed resources reach whoever is subscribed, of either era, and the server is asked for no more than that', async () => {

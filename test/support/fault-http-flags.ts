@@ -71,8 +71,10 @@ export interface FaultHttpFlags {
   /** Answers notifications only after so many ms. */
   notificationMs?: number;
   swallowDelete?: boolean;
-  /** What GET does: a stream (default), 405, a stream that ends at once, 503. */
-  get?: 'stream' | 'none' | 'ends' | 'fails';
+  /** What GET does: a stream (default), 405, a stream that ends at once, 503, nothing. */
+  get?: 'stream' | 'none' | 'ends' | 'fails' | 'silent';
+  /** Answers GET only after so many ms. */
+  getMs?: number;
   /** `retry:` sent on the GET stream, ms. */
   retryMs?: number;
   /** notifications/tools/list_changed per second on each GET stream. */

@@ -97,9 +97,14 @@ function readBody(request: IncomingMessage, done: (text: string) => void): void 
 }
 
 function serveGet(state: State, request: IncomingMessage, response: ServerResponse): void {
-  const { flags, seen } = state;
+  const { flags } = state;
   count(state, 'GET');
-  if (!sessionFits(state, request, response)) return;
+  if (!sessionFits(state, request, response) || flags.get === 'silent') return;
+  later(state, flags.getMs ?? 0, () => answerGet(state, response));
+}
+
+function answerGet(state: State, response: ServerResponse): void {
+  const { flags, seen } = state;
   if (flags.get === 'none' || flags.get === 'fails') {
     response.writeHead(flags.get === 'none' ? 405 : 503).end();
     return;

@@ -42,6 +42,8 @@ export interface HttpRigOptions {
   readonly headers?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly launched?: LaunchedServer;
+  /** The server asks its users. */
+  readonly interactive?: boolean;
   /** Deadline of start; default 8 s. */
   readonly startMs?: number;
 }
@@ -58,7 +60,7 @@ export async function httpRig(url: string, options: HttpRigOptions = {}): Promis
   const transport = createHttpTransport({
     kernel,
     limits,
-    spec: { name: 'fault', slug: 'fault', transport: http } as ServerSpec,
+    spec: { name: 'fault', slug: 'fault', transport: http, interactive: options.interactive ?? false } as ServerSpec,
     http,
     egress,
     launched: options.launched,

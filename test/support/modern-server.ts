@@ -2,9 +2,10 @@
  * A server of the stateless era (2026-07-28) in plain node, strict about what the specification demands of a client: what is missing or says
  * something else than the body is refused, and noted in `complaints`. Over HTTP as a module, over stdio as a program:
  * `node test/support/modern-server.ts [dual]` (`dual` = it answers initialize too).
- * Tools: echo{text}, sleep{ms}, list (structured content that is an array), ask (asks for roots and a name, then for a colour), grow (one tool more,
+ * Tools: echo{text}, report{text, steps} (each step is progress that says the text), sleep{ms}, list (structured content that is an array), ask (asks for roots and a name, then for a colour), grow (one tool more,
  * told to who listens), touch{text} (the resource of that address has changed, told to who listens to it), place{region, deep: {count}} (declares
- * headers), misplaced, whose declaration is against the rules, need (a client with a model), and busy (asks nothing, but to be asked again).
+ * headers), move (place declares another header from now on, and nobody is told), misplaced, whose declaration is against the rules, need (a client
+ * with a model), and busy (asks nothing, but to be asked again).
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -23,6 +24,7 @@ interface Message {
     readonly arguments?: {
       readonly text?: string;
       readonly ms?: number;
+      readonly steps?: number;
       readonly region?: string;
       readonly deep?: { readonly count?: number };
     };
@@ -41,10 +43,14 @@ interface World {
   readonly complaints: string[];
   readonly methods: string[];
   extra: number;
+  /** The header of place's region. */
+  region: string;
   /** Whoever listens, and to what. */
   readonly ears: Map<(message: { readonly method: string; readonly params?: object }) => void, readonly string[]>;
   /** Requests that were closed before their answer. */
   closed: number;
+  /** Requests that are not over, but for those that listen. */
+  open: number;
 }
 
 type Answer =
@@ -52,24 +58,24 @@ type Answer =
   | { readonly error: { readonly code: number; readonly message: string; readonly data?: object } };
 
 function worldOf(isDual: boolean): World {
-  return { isDual, complaints: [], methods: [], extra: 0, ears: new Map(), closed: 0 };
+  return { isDual, complaints: [], methods: [], extra: 0, region: 'Region', ears: new Map(), closed: 0, open: 0 };
 }
 
-const TOOLS = ['echo', 'sleep', 'list', 'ask', 'grow', 'touch', 'place', 'misplaced', 'need', 'busy'];
-const PROPERTIES: Record<string, object> = {
-  place: {
-    region: { type: 'string', 'x-mcp-header': 'Region' },
-    deep: { type: 'object', properties: { count: { type: 'integer', 'x-mcp-header': 'Count' } } },
-  },
-  misplaced: { many: { type: 'array', items: { type: 'string', 'x-mcp-header': 'Item' } } },
-};
+const TOOLS = ['echo', 'report', 'sleep', 'list', 'ask', 'grow', 'touch', 'place', 'move', 'misplaced', 'need', 'busy'];
 
-function toolsOf({ extra }: World): object[] {
+function toolsOf({ extra, region }: World): object[] {
+  const properties: Record<string, object> = {
+    place: {
+      region: { type: 'string', 'x-mcp-header': region },
+      deep: { type: 'object', properties: { count: { type: 'integer', 'x-mcp-header': 'Count' } } },
+    },
+    misplaced: { many: { type: 'array', items: { type: 'string', 'x-mcp-header': 'Item' } } },
+  };
   const names = [...TOOLS, ...Array.from({ length: extra }, (_, at) => `extra_${at}`)];
   return names.map((name) => ({
     name,
     description: name,
-    inputSchema: { type: 'object', ...(PROPERTIES[name] === undefined ? {} : { properties: PROPERTIES[name] }) },
+    inputSchema: { type: 'object', ...(properties[name] === undefined ? {} : { properties: properties[name] }) },
     ...(name === 'list' ? { outputSchema: { type: 'array', items: { type: 'number' } } } : {}),
   }));
 }
@@ -101,7 +107,10 @@ function judged(world: World, { method, params }: Message): Answer | undefined {
   return undefined;
 }
 
-async function answer(world: World, message: Message): Promise<Answer> {
+/** What belongs to a request and comes before its answer. */
+type Aside = (notice: { readonly method: string; readonly params: object }) => void;
+
+async function answer(world: World, message: Message, aside: Aside): Promise<Answer> {
   const bad = judged(world, message);
   if (bad) return bad;
   const { method, params } = message;
@@ -133,7 +142,15 @@ async function answer(world: World, message: Message): Promise<Answer> {
   if (method !== 'tools/call') return { error: { code: -32601, message: `Unknown method: ${method}` } };
   const { name, arguments: args = {} } = params ?? {};
   if (name === 'echo') return text(String(args.text));
-  if (name === 'sleep') return new Promise((done) => setTimeout(() => done(text('slept')), args.ms ?? 0));
+  if (name === 'report') {
+    for (let progress = 1; progress <= (args.steps ?? 0); progress += 1)
+      aside({
+        method: 'notifications/progress',
+        params: { progressToken: params?._meta?.progressToken, progress, message: args.text },
+      });
+    return text(String(args.text));
+  }
+  if (name === 'sleep') return new Promise((done) => setTimeout(() => done(text('slept')), args.ms ?? 0).unref());
   if (name === 'list') return complete({ content: [], structuredContent: [1, 2, 3] });
   if (name === 'ask') return ask(world, message);
   if (name === 'grow') {
@@ -148,10 +165,14 @@ async function answer(world: World, message: Message): Promise<Answer> {
     return text(JSON.stringify([...world.ears.values()].flat()));
   }
   if (name === 'need') return need(message);
+  if (name === 'move') {
+    world.region = 'Zone';
+    return text('moved');
+  }
   if (name === 'busy')
-    return params?.requestState === 'later'
-      ? text('done')
-      : { result: { resultType: 'input_required', requestState: 'later' } };
+    return params?.requestState === undefined
+      ? { result: { resultType: 'input_required', requestState: stateOf(message, 'later') } }
+      : (reused(world, message) ?? text('done'));
   if (name === 'place' || name === 'misplaced') return text(JSON.stringify(args));
   return { error: { code: -32602, message: `Unknown tool: ${name}` } };
 }
@@ -163,15 +184,29 @@ function need({ params }: Message): Answer {
   return { error: { code: -32021, message: 'Nobody thinks here.', data } };
 }
 
+/** A state that remembers which request it is an answer to. */
+function stateOf({ id }: Message, words: string): string {
+  return `${id}|${words}`;
+}
+
+/** A retry is a request of its own, with an id of its own. */
+function reused(world: World, { id, params }: Message): Answer | undefined {
+  return params?.requestState?.startsWith(`${id}|`) ? wrong(world, `id ${id} again`, -32600) : undefined;
+}
+
 /** Two rounds, stateless: what is known so far travels in the state. */
-function ask(world: World, { params }: Message): Answer {
-  const { requestState, inputResponses = {} } = params ?? {};
+function ask(world: World, message: Message): Answer {
+  const { params } = message;
+  const { inputResponses = {} } = params ?? {};
+  const requestState = params?.requestState?.replace(/^\d+\|/, '');
   const can = params?._meta?.[`${PREFIX}clientCapabilities`] as Record<string, unknown>;
   if (!can.roots || !can.elicitation)
     return complete({ content: [{ type: 'text', text: 'Nobody can be asked.' }], isError: true });
   const asks = (inputRequests: object, state: string): Answer => ({
-    result: { resultType: 'input_required', inputRequests, requestState: state },
+    result: { resultType: 'input_required', inputRequests, requestState: stateOf(message, state) },
   });
+  const again = reused(world, message);
+  if (again) return again;
   const elicit = (message: string, field: string) => ({
     method: 'elicitation/create',
     params: { mode: 'form', message, requestedSchema: { type: 'object', properties: { [field]: { type: 'string' } } } },
@@ -189,7 +224,8 @@ function ask(world: World, { params }: Message): Answer {
 }
 
 /** Headers must say what the body says. */
-function headerFault({ headers }: IncomingMessage, { method, params }: Message): string | undefined {
+function headerFault(world: World, { headers }: IncomingMessage, { method, params }: Message): string | undefined {
+  if (/mcphub_/.test(String(headers.authorization))) return 'the key of a user';
   if (method === 'initialize') return undefined;
   if (headers['mcp-session-id'] !== undefined) return 'a session id';
   if (headers['mcp-protocol-version'] !== VERSION)
@@ -199,7 +235,7 @@ function headerFault({ headers }: IncomingMessage, { method, params }: Message):
   if (method === 'tools/call' && name === 'place') {
     const { region, deep } = params?.arguments ?? {};
     const wanted = region === undefined ? undefined : `=?base64?${Buffer.from(region).toString('base64')}?=`;
-    const said = [headers['mcp-param-region'], headers['mcp-param-count']].join();
+    const said = [headers[`mcp-param-${world.region.toLowerCase()}`], headers['mcp-param-count']].join();
     if (said !== [wanted, deep?.count].join()) return `${method}: parameter headers ${said}`;
   }
   return name !== undefined && headers['mcp-name'] !== name
@@ -213,6 +249,7 @@ export interface ModernServer extends AsyncDisposable {
   readonly methods: readonly string[];
   readonly listening: () => number;
   readonly closed: () => number;
+  readonly open: () => number;
 }
 
 export async function startModernServer(isDual = false): Promise<ModernServer> {
@@ -234,6 +271,7 @@ export async function startModernServer(isDual = false): Promise<ModernServer> {
     methods: world.methods,
     listening: () => world.ears.size,
     closed: () => world.closed,
+    open: () => world.open,
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((done) => server.close(() => done()));
       server.closeAllConnections();
@@ -249,7 +287,10 @@ async function serve(
   message: Message,
 ): Promise<void> {
   world.methods.push(message.method);
+  const isCounted = message.method !== 'subscriptions/listen';
+  if (isCounted) world.open += 1;
   response.on('close', () => {
+    if (isCounted) world.open -= 1;
     if (!response.writableFinished) world.closed += 1;
   });
   if (message.id === undefined) {
@@ -258,19 +299,33 @@ async function serve(
     return;
   }
   const isOld = world.isDual && message.params?._meta?.[`${PREFIX}protocolVersion`] === undefined;
-  const fault = isOld ? undefined : headerFault(request, message);
+  const fault = isOld ? undefined : headerFault(world, request, message);
   const send = (status: number, said: object): void => {
     response.writeHead(status, { 'content-type': 'application/json' });
     response.end(JSON.stringify({ jsonrpc: '2.0', id: message.id, ...said }));
   };
+  // Who could not know of the move is not to blame.
+  const isBlamed = world.region === 'Region' || !/parameter headers/.test(fault ?? '');
+  if (fault !== undefined && !isBlamed) return send(400, { error: { code: -32020, message: fault } });
   if (fault !== undefined) return send(400, wrong(world, fault, -32020));
   const bad = judged(world, message);
   if (bad) return send(400, bad);
   if (message.method !== 'subscriptions/listen') {
-    const said = await answer(world, message);
+    let isStream = false;
+    const event = (frame: object): void => {
+      if (!isStream) response.writeHead(200, { 'content-type': 'text/event-stream' });
+      isStream = true;
+      response.write(`data: ${JSON.stringify({ jsonrpc: '2.0', ...frame })}\n\n`);
+    };
+    const said = await answer(world, message, event);
+    if (response.destroyed) return;
+    if (isStream) {
+      event({ id: message.id, ...said });
+      response.end();
+      return;
+    }
     const status = 'error' in said ? ({ [-32601]: 404, [-32021]: 400 }[said.error.code] ?? 200) : 200;
-    if (!response.destroyed) send(status, said);
-    return;
+    return send(status, said);
   }
   response.writeHead(200, { 'content-type': 'text/event-stream' });
   listen(world, message, (said) => response.write(`data: ${JSON.stringify(said)}\n\n`), response);
@@ -304,7 +359,8 @@ function serveStdio(): void {
     if (message.method === 'notifications/cancelled') open.get(message.params?.requestId)?.();
     if (message.id === undefined) return;
     if (message.method === 'subscriptions/listen') return void open.set(message.id, listen(world, message, say));
-    say({ jsonrpc: '2.0', id: message.id, ...(await answer(world, message)) });
+    const aside: Aside = (notice) => say({ jsonrpc: '2.0', ...notice });
+    say({ jsonrpc: '2.0', id: message.id, ...(await answer(world, message, aside)) });
   });
 }
 

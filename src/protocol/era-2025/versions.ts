@@ -4,7 +4,8 @@
  */
 import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 
-export const VERSIONS_2025: readonly string[] = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'];
+/** The first is older than any that was published, and known to the official SDKs. */
+export const VERSIONS_2025: readonly string[] = ['2024-10-07', '2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'];
 export const LATEST_2025 = '2025-11-25';
 
 /** The date that the hub speaks with a client that asked for `requested`. */

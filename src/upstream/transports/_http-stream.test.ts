@@ -49,6 +49,7 @@ function rig(random = () => 0) {
     path: '/mcp',
     abortReason: new Error('over'),
     headers: (lastEventId) => ['accept', 'text/event-stream', ...(lastEventId ? ['last-event-id', lastEventId] : [])],
+    answered: () => {},
     message: (envelope) => messages.push(envelope.method),
     sessionLost: () => {
       lost += 1;

@@ -27,6 +27,8 @@ export interface ServerStreamOptions {
   readonly path: string;
   readonly abortReason: Error;
   readonly headers: (lastEventId: string | undefined) => string[];
+  /** The server has answered a request for the stream, or that has failed; told each time. */
+  readonly answered: () => void;
   readonly message: (envelope: Envelope) => void;
   /** A stream that had been open before now answers 404: the session is gone. */
   readonly sessionLost: () => void;
@@ -138,6 +140,7 @@ class StreamExchange implements ResponseHandler {
       this.#cut();
       return;
     }
+    this.#options.answered();
     this.#reader = new EventReader(this.#options.limits);
     this.#openedMs = this.#options.kernel.clock.nowMs();
   }
@@ -168,6 +171,7 @@ class StreamExchange implements ResponseHandler {
     this.#over = true;
     this.#watch?.[Symbol.dispose]();
     this.#controller = undefined;
+    this.#options.answered();
     const nowMs = this.#options.kernel.clock.nowMs();
     this.#ended({
       status: this.#status,

@@ -1,6 +1,7 @@
 /**
- * In which order posts leave for a server, over both HTTP transports: what follows notifications/initialized waits until that one is answered.
- * Promises: nothing overtakes it; the wait ends after a second, answer or not; a post that fails while it is handed over is a refusal of the
+ * In which order posts leave for a server, over both HTTP transports: what follows notifications/initialized waits until that one is answered, and,
+ * where the server asks its users, until the stream is there on which it may ask outside of any call.
+ * Promises: nothing overtakes it; each wait ends after a second, answer or not; a post that fails while it is handed over is a refusal of the
  * sender, not an event.
  * Does not: hold posts (its transport does) or choose sockets.
  */
@@ -21,17 +22,19 @@ export interface PostOrderParts<P extends OrderedPost> {
   /** All that are under way. */
   readonly posts: () => Iterable<P>;
   readonly dispatch: (post: P) => void;
-  /** What was held has left. */
-  readonly opened: () => void;
+  /** notifications/initialized has been answered: opens the stream, and says `there` when the server has answered that, in any way. */
+  readonly open: (there: () => void) => void;
+  /** What is held waits for the stream too. */
+  readonly isStreamFirst: boolean;
 }
 
-/** Requests wait this long for the answer to notifications/initialized. */
+/** Requests wait this long for the answer to notifications/initialized, and this long for the stream. */
 const HOLD_MS = 1000;
 
 export class PostOrder<P extends OrderedPost> {
   readonly #parts: PostOrderParts<P>;
-  /** `armed`: the next notification is notifications/initialized; `holding`: its answer is awaited. */
-  #state: 'free' | 'armed' | 'holding' = 'free';
+  /** `armed`: the next notification is notifications/initialized; `holding`: its answer is awaited; `opening`: the stream's. */
+  #state: 'free' | 'armed' | 'holding' | 'opening' = 'free';
   #hold: Disposable | undefined;
 
   constructor(parts: PostOrderParts<P>) {
@@ -42,7 +45,7 @@ export class PostOrder<P extends OrderedPost> {
   arm(): void {
     this.reset();
     this.#state = 'armed';
-    this.#hold = this.#parts.timers.after(HOLD_MS, () => this.#letGo());
+    this.#hold = this.#parts.timers.after(HOLD_MS, () => this.#initialized());
   }
 
   /** Forgets what it waits for; what is held stays held until the next handshake. */
@@ -54,7 +57,7 @@ export class PostOrder<P extends OrderedPost> {
 
   /** A request, now or later. */
   post(post: P): Outcome<void> {
-    if (this.#state === 'holding') {
+    if (this.#state === 'holding' || this.#state === 'opening') {
       post.held = true;
       return undefined;
     }
@@ -69,21 +72,38 @@ export class PostOrder<P extends OrderedPost> {
   letter(send: (gone?: () => void) => Outcome<void>): Outcome<void> {
     if (this.#state !== 'armed') return send();
     this.#state = 'holding';
-    const sent = send(() => this.#letGo());
-    if (isRefusal(sent)) this.#letGo();
+    const sent = send(() => this.#initialized());
+    if (isRefusal(sent)) this.#initialized();
     return sent;
   }
 
   /** notifications/initialized has been answered, or has had its second. */
-  #letGo(): void {
-    if (this.#state === 'free') return;
+  #initialized(): void {
+    if (this.#state !== 'armed' && this.#state !== 'holding') return;
     this.reset();
+    const { open, isStreamFirst, timers } = this.#parts;
+    if (!isStreamFirst) {
+      this.#letGo();
+      open(() => {});
+      return;
+    }
+    this.#state = 'opening';
+    this.#hold = timers.after(HOLD_MS, () => this.#there());
+    open(() => this.#there());
+  }
+
+  #there(): void {
+    if (this.#state !== 'opening') return;
+    this.reset();
+    this.#letGo();
+  }
+
+  #letGo(): void {
     for (const post of [...this.#parts.posts()]) {
       if (!post.held) continue;
       post.held = false;
       this.#parts.dispatch(post);
     }
-    this.#parts.opened();
   }
 }
 

@@ -110,6 +110,38 @@ test('requests wait for the answer to notifications/initialized, but no longer t
   });
 });
 
+test('a server that asks its users has its stream before the first request; one that gives none keeps nobody for more than a second', async () => {
+  const orderWith = async (flags: FaultHttpFlags, interactive: boolean): Promise<{ order: string[]; ms: number }> => {
+    let found = { order: [] as string[], ms: 0 };
+    await withServer(
+      flags,
+      async (rig, server) => {
+        let streamsAtCall = 0;
+        flags.heard = ({ method }) => {
+          if (method === 'tools/list') streamsAtCall = server.seen.getStreams;
+        };
+        await rig.shakeHands();
+        const startedMs = performance.now();
+        await rig.ask('tools/list');
+        found = { order: [...server.seen.order, `${streamsAtCall} open`], ms: performance.now() - startedMs };
+      },
+      { interactive },
+    );
+    return found;
+  };
+  const slow = await orderWith({ getMs: 150 }, true);
+  assert.deepEqual(slow.order.slice(2), ['GET', 'tools/list', '1 open']);
+  assert.ok(slow.ms >= 140 && slow.ms < 900, `${slow.ms} ms`);
+  for (const get of ['none', 'fails', 'ends'] as const) {
+    const { order, ms } = await orderWith({ get }, true);
+    assert.equal(order[3], 'tools/list', get);
+    assert.ok(ms < 900, `${get}: ${ms} ms`);
+  }
+  const never = await orderWith({ get: 'silent' }, true);
+  assert.ok(never.ms > 900 && never.ms < 1500, `${never.ms} ms`);
+  assert.ok((await orderWith({ getMs: 700 }, false)).ms < 500, 'others have nothing to wait for');
+});
+
 // row A3 · guards src/upstream/transports/_http-exchange.ts
 test('A3: aborted requests are closed at the wire at once and leave nothing open', async () => {
   await withServer({ silent: true }, async (rig, server) => {

@@ -2,8 +2,8 @@
  * Streamable HTTP towards one server, as a client of the 2025 era: a POST per message, answers as JSON or SSE, a GET stream beside them,
  * the session id and version header that the wire demands.
  * Promises: see `transport.ts`; never more than serverConnections + 8 sockets; `abort` closes the request at the wire; requests that follow
- * notifications/initialized wait up to a second for its answer, so that no server sees them in the wrong order; redirects are refused;
- * no header of a client is ever seen here.
+ * notifications/initialized wait up to a second for its answer, so that no server sees them in the wrong order, and up to another for the GET
+ * stream of a server that asks its users; redirects are refused; no header of a client is ever seen here.
  * Owns: the sockets of its egress pool, its exchanges, the GET stream, the launched program (through `launched`).
  * Does not: correlate, time or repeat calls (the link does). Files beside it that begin with `_http-` are its parts.
  */
@@ -91,7 +91,9 @@ class HttpTransport implements Transport, ExchangeHost {
       timers: kernel.timers,
       posts: () => this.#exchanges.values(),
       dispatch: (exchange) => this.#dispatch(exchange),
-      opened: () => this.#openStream(),
+      open: (there) => this.#openStream(there),
+      // Such a server may ask while it works, and not every one does so on the call's own stream.
+      isStreamFirst: spec.interactive,
     });
     this.#outbox = new Outbox({
       kernel,
@@ -134,7 +136,8 @@ class HttpTransport implements Transport, ExchangeHost {
   negotiated(version: string | undefined, declared: DeclaredHeaders = NOTHING_DECLARED): void {
     this.#version = version;
     this.#declared = declared;
-    this.#wire?.headers.set(this.#session, version);
+    // A server that gave a session and turned out to speak the stateless era wants no word of it.
+    this.#wire?.headers.set(version === VERSION_2026 ? undefined : this.#session, version);
     // The stateless era has neither a notification that must come first nor a stream beside the calls.
     if (version !== undefined && version !== VERSION_2026) this.#order.arm();
   }
@@ -226,8 +229,8 @@ class HttpTransport implements Transport, ExchangeHost {
     return letter;
   }
 
-  #openStream(): void {
-    if (!this.#wire) return;
+  #openStream(there: () => void): void {
+    if (!this.#wire) return there();
     this.#stream?.close();
     this.#stream = new ServerStream({
       kernel: this.kernel,
@@ -236,6 +239,7 @@ class HttpTransport implements Transport, ExchangeHost {
       path: this.#wire.path,
       abortReason: this.abortReason,
       headers: (lastEventId) => this.#wire?.headers.stream(lastEventId) ?? [],
+      answered: there,
       message: (envelope) => this.events.message(envelope, undefined),
       sessionLost: () => {
         this.#forgetSession();

@@ -80,7 +80,8 @@ class SseTransport implements Transport, SsePostHost {
       timers: kernel.timers,
       posts: () => this.#posts.values(),
       dispatch: (post) => this.#dispatch(post),
-      opened: () => {},
+      open: (there) => there(),
+      isStreamFirst: false,
     });
     this.#outbox = new Outbox({
       kernel,

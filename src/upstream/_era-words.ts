@@ -1,0 +1,34 @@
+/**
+ * What a stateless server says, in the words of the 2025 dates, where it is more than a change of shape: notices, and answers that cannot go on.
+ */
+import { isRefusal } from '../kernel/outcome.ts';
+import { neutralParams } from '../protocol/era-2026/outgoing.ts';
+import type { Envelope } from '../protocol/message.ts';
+import { scanEnvelope } from '../protocol/scan.ts';
+import { errorFrame, notificationFrame, resultFrame } from '../protocol/write.ts';
+
+export const SCAN = { maxDepth: 4096, maxIdBytes: 256, strict: false } as const;
+export const ASKS =
+  'The server asks its user before it goes on, and nobody can be asked: mark it "interactive", and use a client that declares what it asks for.';
+
+export function heardNotice(envelope: Envelope): Envelope {
+  const { bytes, params, method } = envelope;
+  if (params.at < 0) return envelope;
+  const text = bytes.subarray(params.at, params.end);
+  const neutral = neutralParams(text);
+  if (neutral === text) return envelope;
+  const notice = scanEnvelope(notificationFrame(method, neutral), SCAN);
+  return isRefusal(notice) ? envelope : notice;
+}
+
+/** A call that cannot go on ends in the words of its method. */
+export function endFrame(idRaw: Buffer, method: string, why: string): Buffer {
+  if (method !== 'tools/call') return errorFrame(idRaw, { code: -32603, message: why });
+  return resultFrame(idRaw, Buffer.from(JSON.stringify({ content: [{ type: 'text', text: why }], isError: true })));
+}
+
+export function asksBack(type: string): string {
+  return type === 'input_required'
+    ? ASKS
+    : `The server’s answer is of a kind that this hub does not know: ${type.slice(0, 60)}.`;
+}
