@@ -38,7 +38,7 @@ const PHASES: readonly Phase[] = [
   },
   {
     name: 'journey',
-    budgetMinutes: 21,
+    budgetMinutes: 20,
     command: [...NODE_TEST, '--test-concurrency=1', 'test/journey/*.test.ts'],
     isTests: true,
   },
@@ -52,7 +52,7 @@ const PHASES: readonly Phase[] = [
   {
     // What is in test/conformance/expected-failures.yml may fail here; anything else may not, nor may an entry pass.
     name: 'conformance',
-    budgetMinutes: 3,
+    budgetMinutes: 4,
     command: [...NODE_TEST, '--test-concurrency=1', 'test/conformance/*.test.ts'],
     isTests: true,
   },

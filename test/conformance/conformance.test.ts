@@ -3,7 +3,7 @@
  * speaks the 2025 dates (over HTTP, over stdio), 2026-07-28, or both; there the suites of both eras, so that the hub passes on or bridges. What is
  * lost in any bridge stands in `expected-failures.yml`; a new failure and an entry that has come to pass both fail here. `node test/conformance/run.ts` prints the same as tables.
  */
-// covers: E1
+// covers: E1, F1
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { expectedOn, parseExpected, voidOn } from './expected.ts';

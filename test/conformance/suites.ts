@@ -110,7 +110,8 @@ export async function runSuite(suite: Suite, options: SuiteOptions): Promise<Sui
   }
 }
 
-function runProgram(program: string, args: readonly string[]): Promise<{ exitCode: number; output: string }> {
+/** One run of a suite's program; what it printed is kept to its last million characters. */
+export function runProgram(program: string, args: readonly string[]): Promise<{ exitCode: number; output: string }> {
   return new Promise((done, fail) => {
     const child = spawn(process.execPath, [program, ...args], {
       cwd: ROOT,
