@@ -73,7 +73,8 @@ async function play(cast: Cast, user: number, key: string, which: number, isOver
     const streams = luck < 0.1 && server !== 'hung';
     const args = streams ? { steps: 3, ms: 5, late: 2 } : {};
     const abortMs = luck > 0.97 ? 1 + chance() * 20 : undefined;
-    const one = await recorder.call(`${server}_${streams ? 'report' : 'echo'}`, args, TOTAL_MS, abortMs);
+    const tool = `${server}_${streams ? 'report' : 'echo'}`;
+    const one = await recorder.call(tool, args, TOTAL_MS, { abortMs, mayBeSpoilt: server === 'far' });
     // A spoilt connection may have spoilt the greeting too.
     if (isSpoilt && one.outcome !== 'result') recorder.session = undefined;
   }

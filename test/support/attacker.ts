@@ -1,11 +1,18 @@
 /**
- * A client that sends what is made to hurt, in a process of its own so that who measures is not slowed by it.
- * Usage: node attacker.ts <port> <key> <small|large> <requests per second>; ends with its input. Prints what it was answered, by status, when it ends.
+ * A client that sends what is made to hurt, and calls servers that answer in kind once a second, in a process of its own so that who measures is not
+ * slowed by it.
+ * Usage: node attacker.ts <port> <key> <small|large> <requests per second> [tool …]; ends with its input. Prints what it was answered, by status, when
+ * it ends.
  * Promises: at most so many at once that a slow hub slows it.
  */
 import { Agent, request } from 'node:http';
+import { setPriority } from 'node:os';
+import { Client } from './load.ts';
 
-const [port = '', key = '', size = 'small', perSecond = '100'] = process.argv.slice(2);
+const [port = '', key = '', size = 'small', perSecond = '100', ...tools] = process.argv.slice(2);
+const EVIL_EVERY_MS = 1000;
+// Who attacks has a machine of their own; here they take what the others leave.
+setPriority(19);
 const LARGE_BYTES = 4_000_000;
 const AT_ONCE = 40;
 const agent = new Agent({ keepAlive: true, maxSockets: AT_ONCE });
@@ -88,6 +95,10 @@ function send(): void {
 }
 
 setInterval(send, 1000 / Number(perSecond));
+const callers = tools.map((tool) => ({ tool, client: new Client({ port: Number(port), key }) }));
+setInterval(() => {
+  for (const { tool, client } of callers) void client.call(tool, { text: 'x' });
+}, EVIL_EVERY_MS);
 console.log('attacking');
 process.stdin.resume().on('end', () => {
   console.log(JSON.stringify(answered));

@@ -8,7 +8,7 @@ import { canariesIn, canaryOf, judge, type Recorded } from './history.ts';
 
 const GOOD: Recorded = {
   ...{ user: 1, canary: canaryOf(1, 1), tool: 'a_echo', sentMs: 0, endMs: 10, limitMs: 100 },
-  ...{ isExcused: false, answers: 1, outcome: 'result', isOwn: true, foreign: 0, afterAnswer: 0 },
+  ...{ isExcused: false, mayBeSpoilt: false, answers: 1, outcome: 'result', isOwn: true, foreign: 0, afterAnswer: 0 },
 };
 
 test('a good history is good, and each wrong one is wrong in its own way', () => {
@@ -29,6 +29,10 @@ test('a good history is good, and each wrong one is wrong in its own way', () =>
   // Who was cut on purpose may be without an answer, and never with another’s.
   assert.deepEqual(of({ isExcused: true, outcome: 'cut', answers: 0, endMs: 9000 }).wrong, []);
   assert.equal(of({ isExcused: true, foreign: 1 }).counts.foreign, 1);
+  // Words that the network behind the hub has spoilt are nobody’s fault, but an answer there must be.
+  assert.deepEqual(of({ mayBeSpoilt: true, isOwn: false }).wrong, []);
+  assert.equal(of({ mayBeSpoilt: true, isOwn: false, foreign: 1 }).counts.foreign, 1);
+  assert.equal(of({ mayBeSpoilt: true, outcome: 'none', answers: 0 }).counts.unanswered, 1);
   assert.equal(judge([GOOD], new Map([[GOOD.canary, 2]])).counts.twiceDone, 1);
 });
 

@@ -5,6 +5,7 @@
  */
 import { connect, type Socket } from 'node:net';
 import { canariesIn, canaryOf, type Recorded } from './history.ts';
+import { statelessBody, statelessHeaders } from './stateless.ts';
 
 export interface RecorderOptions {
   readonly port: number;
@@ -13,6 +14,8 @@ export interface RecorderOptions {
   readonly user: number;
   /** Something is done to its connection on purpose: it may be cut, and answers may come late. */
   readonly isSpoilt?: boolean;
+  /** It speaks 2026-07-28. */
+  readonly isStateless?: boolean;
   readonly history: Recorded[];
   /** Another number for each call of all recorders. */
   readonly serial: () => number;
@@ -25,6 +28,7 @@ interface Came {
 }
 
 const ANSWER_MS = 30_000;
+const STRANGE_CHARS = 1000;
 
 export class Recorder {
   readonly #options: RecorderOptions;
@@ -48,8 +52,13 @@ export class Recorder {
   }
 
   /** Calls a tool whose answer holds its own text. `abortMs` = the client goes away then. */
-  async call(tool: string, args: object, limitMs: number, abortMs?: number): Promise<Recorded> {
-    const { user, isSpoilt = false, history, serial } = this.#options;
+  async call(
+    tool: string,
+    args: object,
+    limitMs: number,
+    { abortMs, mayBeSpoilt = false }: { readonly abortMs?: number | undefined; readonly mayBeSpoilt?: boolean } = {},
+  ): Promise<Recorded> {
+    const { user, isSpoilt = false, isStateless = false, history, serial } = this.#options;
     this.#ids += 1;
     const id = this.#ids;
     const canary = canaryOf(user, serial());
@@ -60,21 +69,27 @@ export class Recorder {
       this.cut();
     };
     const abort = abortMs === undefined ? undefined : setTimeout(leave, abortMs);
-    const came = await this.#exchange({
-      ...{ jsonrpc: '2.0', id, method: 'tools/call' },
-      params: { name: tool, arguments: { ...args, text: canary }, _meta: { progressToken: id } },
-    });
+    const [method, params] = [
+      'tools/call',
+      { name: tool, arguments: { ...args, text: canary }, _meta: { progressToken: id } },
+    ];
+    const came = isStateless
+      ? await this.#exchange(statelessBody(method, params, { id }), statelessHeaders(method, params))
+      : await this.#exchange({ jsonrpc: '2.0', id, method, params });
     clearTimeout(abort);
     const text = came?.text ?? '';
     const messages = messagesIn(text);
     const at = messages.findIndex((one) => one.id === id && ('result' in one || 'error' in one));
+    const outcome =
+      came === undefined ? 'cut' : at < 0 ? 'none' : 'result' in (messages[at] ?? {}) ? 'result' : 'error';
+    const isOwn = text.includes(canary);
     const recorded: Recorded = {
-      ...{ user, canary, tool, sentMs, limitMs, endMs: performance.now() },
+      ...{ user, canary, tool, sentMs, limitMs, endMs: performance.now(), mayBeSpoilt },
       isExcused: isSpoilt || isGone,
       answers: messages.filter((one) => one.id !== undefined && !('method' in one)).length,
-      outcome: came === undefined ? 'cut' : at < 0 ? 'none' : 'result' in (messages[at] ?? {}) ? 'result' : 'error',
-      isOwn: text.includes(canary),
-      foreign: canariesIn(text).filter((found) => found !== canary).length,
+      ...{ outcome, isOwn },
+      ...(outcome === 'result' && !isOwn ? { strange: text.slice(0, STRANGE_CHARS) } : {}),
+      foreign: canariesIn(text).filter((found) => found !== canary).length + strangeTokens(messages, id),
       afterAnswer: at < 0 ? 0 : messages.length - 1 - at,
     };
     history.push(recorded);
@@ -100,7 +115,7 @@ export class Recorder {
     this.#socket?.destroy();
   }
 
-  #exchange(message: object): Promise<Came | undefined> {
+  #exchange(message: object, more: Readonly<Record<string, string>> = {}): Promise<Came | undefined> {
     const { port, key, history, user } = this.#options;
     return new Promise((done) => {
       const limit = setTimeout(() => this.#socket?.destroy(), ANSWER_MS);
@@ -131,6 +146,7 @@ export class Recorder {
         `authorization: Bearer ${key}`,
         'content-type: application/json',
         'accept: application/json, text/event-stream',
+        ...Object.entries(more).flatMap(([name, value]) => (name === 'accept' ? [] : [`${name}: ${value}`])),
         ...(this.session === undefined ? [] : [`mcp-session-id: ${this.session}`]),
         `content-length: ${body.length}`,
       ];
@@ -180,12 +196,19 @@ export class Recorder {
 
 const UNASKED: Recorded = {
   ...{ user: 0, canary: '', tool: '', sentMs: 0, endMs: 0, limitMs: 0 },
-  ...{ isExcused: false, answers: 0, outcome: 'unasked', isOwn: false, foreign: 0, afterAnswer: 0 },
+  ...{ isExcused: false, mayBeSpoilt: false, answers: 0, outcome: 'unasked', isOwn: false, foreign: 0, afterAnswer: 0 },
 };
 
 interface Message {
   readonly id?: unknown;
   readonly method?: string;
+  readonly params?: { readonly progressToken?: unknown };
+}
+
+/** Progress of another call than this. */
+function strangeTokens(messages: readonly Message[], id: number): number {
+  const progress = messages.filter(({ method }) => method === 'notifications/progress');
+  return progress.filter(({ params }) => params?.progressToken !== id).length;
 }
 
 function messagesIn(text: string): Message[] {
