@@ -12,7 +12,7 @@ export interface Requirement {
 }
 
 /** The step that is being built. */
-export const CURRENT_STEP = 3;
+export const CURRENT_STEP = 4;
 
 function group(
   source: string,
@@ -179,9 +179,22 @@ const SECOND_STEP = group('issue of step 2, acceptance', [
   ['E6', 2, 'Reconfiguration under load fails no call of untouched servers, and each changed list is told once.'],
 ]);
 
+/** Its second line is the behaviours. */
+const FOURTH_STEP = group('issue of step 4, acceptance', [
+  [
+    'F1',
+    4,
+    'The conformance suites of both eras pass against servers of either, of both and over stdio, and with the hub as their client, but for what any bridge loses.',
+  ],
+  ['F3', 4, 'Questions of a server of either era reach a user of the other and are answered, over several rounds.'],
+  ['F4', 4, 'Interleaved calls of two users in both eras, with colliding ids and tokens, bring no foreign byte.'],
+  ['F5', 4, 'A hung server delays no greeting, list, subscription or call to another server, in either era.'],
+]);
+
 export const REQUIREMENTS: readonly Requirement[] = [
   ...ACCEPTANCE,
   ...SECOND_STEP,
+  ...FOURTH_STEP,
   ...LAWS,
   ...PROMISES,
   ...BEHAVIOURS,

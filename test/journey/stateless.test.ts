@@ -73,7 +73,7 @@ for (const hubs of [1, 2]) {
       await Promise.all([world.web.close(), world.hung.close(), world.everything.close()]);
     });
 
-    test('the official client, pinned to the date, lists, calls, hears progress and answers questions', async () => {
+    test('[F3]: the official client, pinned to the date, lists, calls, hears progress and answers questions', async () => {
       const client = new Client(
         { name: 'sdk-v2', version: '1' },
         { capabilities: { elicitation: {}, sampling: {}, roots: {} }, versionNegotiation: { mode: { pin: MODERN } } },
@@ -119,7 +119,7 @@ for (const hubs of [1, 2]) {
       }
     });
 
-    test('behaviour 1: both eras alternate on one address and one key, each in its own shape', async () => {
+    test('behaviours 1 and 11 [B1, B11]: both eras alternate on one address and one key, each in its own shape', async () => {
       const session = await openSession(world.url, world.hub.key);
       for (let round = 0; round < 5; round += 1) {
         const modern = (await ask('tools/list', {})).json.result;
@@ -142,7 +142,7 @@ for (const hubs of [1, 2]) {
       }
     });
 
-    test('behaviours 3, 4 and 5: discover at once; who contradicts himself is refused, and no server hears of it', async () => {
+    test('behaviours 3, 4 and 5 [B4, B5]: discover at once; who contradicts himself is refused, and no server hears of it', async () => {
       const discovered = await ask('server/discover', {});
       const slow = await slowness();
       assert.ok(discovered.ms < 220 * slow, `${discovered.ms} ms with a server that hangs`);
@@ -202,7 +202,7 @@ for (const hubs of [1, 2]) {
       assert.equal(stranger.status, 401);
     });
 
-    test('behaviour 17: a state that is altered, used, or another’s is refused, and the right one still works', async () => {
+    test('behaviour 17 [B17]: a state that is altered, used, or another’s is refused, and the right one still works', async () => {
       const tool = 'asking_test_input_required_result_elicitation';
       const other = await fetch(`${world.hub.url}/api/keys`, {
         method: 'POST',
@@ -232,7 +232,7 @@ for (const hubs of [1, 2]) {
       await refused(retry(requestState), 'used');
     });
 
-    test('behaviour 15: what one connection was asked another answers, also at another hub', async () => {
+    test('behaviour 15 [B15]: what one connection was asked another answers, also at another hub', async () => {
       for (let round = 0; round < 4; round += 1) {
         const first = (await call('asking_test_input_required_result_multi_round')).json.result;
         let { requestState, inputRequests } = first;
@@ -283,7 +283,8 @@ for (const hubs of [1, 2]) {
       assert.equal(late.json.error.code, -32602);
     });
 
-    test('behaviour 10: closing the request cancels the call at its server within a second', async () => {
+    // row C11 · guards src/downstream/stateless.ts
+    test('behaviour 10 [D10]: closing the request cancels the call at its server within a second', async () => {
       const before = world.web.seen.byMethod['notifications/cancelled'] ?? 0;
       const gone = openStateless(world.hub, 'tools/call', { name: 'web_sleep', arguments: { ms: 20_000 } });
       await until(() => world.web.seen.open > 0, 5000, 'the call');
@@ -293,7 +294,7 @@ for (const hubs of [1, 2]) {
       await until(() => (world.web.seen.byMethod['notifications/cancelled'] ?? 0) > before, 2020 * slow, 'the cancel');
     });
 
-    test('behaviours 18 and 19: listen is acknowledged at once with a server that hangs, tagged, filtered, and ends with a result', async () => {
+    test('behaviours 18 and 19 [B19]: listen is acknowledged at once with a server that hangs, tagged, filtered, and ends with a result', async () => {
       const took: number[] = [];
       for (let at = 0; at < 5; at += 1) {
         const bornMs = performance.now();
