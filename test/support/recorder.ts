@@ -89,7 +89,9 @@ export class Recorder {
       answers: messages.filter((one) => one.id !== undefined && !('method' in one)).length,
       ...{ outcome, isOwn },
       ...(outcome === 'result' && !isOwn ? { strange: text.slice(0, STRANGE_CHARS) } : {}),
-      foreign: canariesIn(text).filter((found) => found !== canary).length + strangeTokens(messages, id),
+      // On a connection that is spoilt a token may have become another; a canary knows that of itself.
+      foreign:
+        canariesIn(text).filter((found) => found !== canary).length + (isSpoilt ? 0 : strangeTokens(messages, id)),
       afterAnswer: at < 0 ? 0 : messages.length - 1 - at,
     };
     history.push(recorded);

@@ -1,6 +1,6 @@
 /**
  * A child's stdout cut into JSON-RPC messages, a little at a time.
- * Promises: a turn of the loop takes at most 256 messages or 5 ms (B12); while messages wait, nothing more is read, so that the pipe slows the
+ * Promises: a turn of the loop takes at most 256 messages or a millisecond (B12); while messages wait, nothing more is read, so that the pipe slows the
  * child down; what is no JSON-RPC is counted, reported once a second and skipped (B9), and more than 32 MiB or 250,000 lines of it a second
  * are not read; a line longer than `maxLineBytes` ends the stream (B10).
  * Does not: know what a message means.
@@ -30,7 +30,7 @@ export interface FramesOptions {
   readonly ended: () => void;
 }
 
-const TURN_MS = 5;
+const TURN_MS = 1;
 const TURN_FRAMES = 256;
 const SECOND_MS = 1000;
 const GARBAGE_BYTES = 32 * 1024 * 1024;
@@ -53,7 +53,7 @@ export class Frames {
   #secondMs = Number.NEGATIVE_INFINITY;
   #garbageLines = 0;
   #garbageBytes = 0;
-  #garbageSeen = '';
+  #garbageSeen = Buffer.alloc(0);
   #reporting: Disposable | undefined;
 
   constructor(stream: Readable, options: FramesOptions) {
@@ -141,8 +141,7 @@ export class Frames {
   }
 
   #garbage(line: Buffer): void {
-    const text = plainLine(line.toString('utf8', 0, SHOWN_BYTES)).trim();
-    if (text === '') return; // blank lines between messages are common
+    if (isBlank(line)) return; // common between messages
     const nowMs = this.#options.kernel.clock.nowMs();
     if (nowMs - this.#secondMs >= SECOND_MS) {
       this.#secondMs = nowMs;
@@ -150,7 +149,8 @@ export class Frames {
     }
     this.#garbageBytes += line.length + GARBAGE_LINE_BYTES;
     this.#garbageLines += 1;
-    this.#garbageSeen = text.slice(0, SHOWN_CHARS);
+    // Made readable when it is shown, which is once a second: there may be 20,000 of them.
+    this.#garbageSeen = Buffer.from(line.subarray(0, SHOWN_BYTES));
     if (this.#reporting) return;
     this.#report();
     this.#reporting = this.#options.kernel.timers.after(SECOND_MS, () => {
@@ -162,11 +162,19 @@ export class Frames {
   #report(): void {
     const more = this.#garbageLines > 1 ? ` (and ${this.#garbageLines - 1} more lines that are no message)` : '';
     this.#garbageLines = 0;
-    this.#options.said(`stdout: ${this.#garbageSeen}${more}`);
+    const text = plainLine(this.#garbageSeen.toString('utf8')).trim().slice(0, SHOWN_CHARS);
+    if (text !== '' || more !== '') this.#options.said(`stdout: ${text}${more}`);
   }
 
   #cut(): void {
     this.mute();
     this.#options.tooLong();
   }
+}
+
+/** Nothing but spaces and line ends. Looks at as much as would be shown. */
+function isBlank(line: Buffer): boolean {
+  const end = Math.min(line.length, SHOWN_BYTES);
+  for (let at = 0; at < end; at += 1) if ((line[at] as number) > 0x20) return false;
+  return true;
 }
