@@ -13,6 +13,10 @@ import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { inputRequiredResult, type Retry, readRetry } from '../protocol/era-2026/input-required.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { paramSpan } from '../protocol/scan.ts';
+import { notificationFrame } from '../protocol/write.ts';
+import { isFleeting } from '../session/fleeting.ts';
+import type { Session } from '../session/sessions.ts';
+import { sealedPath } from '../session/statement.ts';
 import type { LaneOwner } from '../upstream/talk.ts';
 import { Park } from './_park.ts';
 import type { Call, Reply } from './call.ts';
@@ -45,14 +49,15 @@ export interface Parking {
 }
 
 const MAY_ASK: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read']);
+const LISTS = /^notifications\/(tools|prompts|resources)\/list_changed$/;
 const EXPIRED = 'This call does not wait any more: it has expired, or its hub has restarted. Start it again.';
 
 export function mayAsk(method: string): boolean {
   return MAY_ASK.has(method);
 }
 
-export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seals' | 'slot'>): Parking {
-  const { kernel, limits, seals, slot } = rooms;
+export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seals' | 'slot' | 'sessions'>): Parking {
+  const { kernel, limits, seals, slot, sessions } = rooms;
   const waiting = new CappedMap<string, Waiting>('call.parked', limits.parked, 'refuse', kernel.ceilings);
   const lanes = new Set<string>(); // bounded by: calls in flight and parked ones
 
@@ -71,6 +76,14 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
       lanes.add(`${server}\n${id}`);
       return id;
     }
+  }
+
+  /** Who listens as this user, with this key and at this address, in this hub. */
+  function tellListeners({ principal, viewName }: Call, frame: Buffer): boolean {
+    const { userId, family } = principal;
+    const path = sealedPath(viewKey(viewName));
+    const isTheirs = (one: Session) => one.userId === userId && one.family === family && one.path === path;
+    return sessions.broadcast((one) => isFleeting(one.random) && isTheirs(one), frame) > 0;
   }
 
   function begin(call: Call, work: (call: Call) => Answered): Answered {
@@ -110,7 +123,7 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
         logLevel: () => call.incoming.claim?.logLevel,
         subscriptions: () => [],
         isHeard: () => false,
-        notify: () => false,
+        notify: (method, params) => LISTS.test(method) && tellListeners(call, notificationFrame(method, params)),
         ask: (asking) => park.ask(asking),
       };
     };

@@ -31,6 +31,8 @@ const FLAG_OF: Readonly<Record<string, keyof Honoured>> = {
   [UPDATED]: 'resourceSubscriptions',
 };
 const METHOD_BYTES = 100;
+/** Longer params are not empty. */
+const EMPTY_CHARS = 16;
 
 export function openListen(
   response: ServerResponse,
@@ -72,7 +74,10 @@ function frameFor(message: Buffer, idRaw: Buffer, honoured: Honoured): Buffer | 
   if (flag === undefined || honoured[flag] === undefined) return undefined;
   const params = memberSpan(message, whole, 'params');
   const meta = subscriptionParams(idRaw);
-  if (params.at < 0) return notificationFrame(method, meta);
+  const isEmpty =
+    params.at < 0 ||
+    /^\{\s*\}$/.test(message.toString('latin1', params.at, Math.min(params.end, params.at + EMPTY_CHARS)));
+  if (isEmpty) return notificationFrame(method, meta);
   const rest = message.subarray(params.at + 1, params.end);
   // A server's own `_meta` gives way: what it says is about another hop.
   const own = memberSpan(message, params, '_meta');

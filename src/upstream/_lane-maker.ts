@@ -24,13 +24,11 @@ interface LaneMakerParts {
   readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
   /** What is spoken with the server on its shared link. */
   readonly spoken: () => string | undefined;
-  /** The server has said on a lane that a list is another now; lists are read on the shared link. */
-  readonly listChanged: () => void;
 }
 
 /** A lane lives in the hub where its session calls, also when the server's home is another one. */
 export function laneMaker(parts: LaneMakerParts): LanesParts['make'] {
-  const { kernel, limits, spec, version, startGate, toolHeaders, makeTransport, spoken, listChanged } = parts;
+  const { kernel, limits, spec, version, startGate, toolHeaders, makeTransport, spoken } = parts;
   const kind = isLocal(spec) ? 'local' : 'remote';
   const openings = new LaneOpenings(kernel.clock, spec);
   return (talk) => {
@@ -38,8 +36,7 @@ export function laneMaker(parts: LaneMakerParts): LanesParts['make'] {
     const link: Link = new Link({
       ...{ kernel, limits, spec, version, kind, startGate, talk, toolHeaders, makeTransport },
       spokenBefore: opening.before,
-      // A lane has nothing to read when it opens; after that it is asked to read when the server says so.
-      listed: () => link.view.state === 'ready' && listChanged(),
+      listed: () => {},
       ready() {
         opening.met(link.view.hello?.version);
         stack.becameReady();

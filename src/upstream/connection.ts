@@ -91,7 +91,7 @@ export class Connection {
         silent: (flight) => this.liveness.silent(flight),
         tooSilent: (flight, silentMs) => this.liveness.tooSilent(flight, silentMs),
         ended: (flight) => this.#ended(flight),
-        listChanged: () => parts.listChanged(),
+        listChanged: (method) => (talk.listChanged ?? parts.listChanged)(method),
         notice: (envelope, exchange) => this.clientSide.notice(envelope, exchange),
         question: (envelope, exchange) => this.clientSide.question(envelope, exchange),
         takenBack: (envelope) => this.clientSide.takenBack(envelope),

@@ -33,7 +33,7 @@ export interface CorrelatorEars {
   silent(flight: Flight): void;
   tooSilent(flight: Flight, silentMs: number): void;
   ended(flight: Flight): void;
-  listChanged(): void;
+  listChanged(method: string): void;
   /** What the server says beside its answers and their progress. */
   notice(envelope: Envelope, exchange: number | undefined): void;
   /** A question of the server; false = nobody can be asked. */
@@ -218,7 +218,7 @@ export class Correlator {
   #notification(envelope: Envelope, exchange: number | undefined): void {
     if (envelope.method === 'notifications/progress') this.#progress(envelope);
     else if (envelope.method === 'notifications/cancelled') this.#ears.takenBack(envelope);
-    else if (LISTS_CHANGED.has(envelope.method)) this.#ears.listChanged();
+    else if (LISTS_CHANGED.has(envelope.method)) this.#ears.listChanged(envelope.method);
     else this.#ears.notice(envelope, exchange);
   }
 

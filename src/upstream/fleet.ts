@@ -124,11 +124,9 @@ export function createFleet(parts: FleetParts): Fleet {
   function lanesOf(spec: ServerSpec, toolHeaders: ToolHeaders): Lanes {
     const { version, makeTransport } = parts;
     const spoken = () => members.get(spec.slug)?.link.view.hello?.version ?? parts.spokenBefore(spec.slug);
+    const make = laneMaker({ kernel, limits, spec, version, startGate, toolHeaders, makeTransport, spoken });
     const listChanged = () => members.get(spec.slug)?.link.listChanged();
-    const make = laneMaker({
-      ...{ kernel, limits, spec, version, startGate, toolHeaders, makeTransport, spoken, listChanged },
-    });
-    return new Lanes({ kernel, limits, spec, make });
+    return new Lanes({ kernel, limits, spec, make, listChanged });
   }
 
   function add(spec: ServerSpec): void {

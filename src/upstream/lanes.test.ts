@@ -168,6 +168,32 @@ test('a lane goes with its session, after its idle time, and with its server; wh
   await rig.close();
 });
 
+test('a list that changes on a lane is read again on the shared link; whose process said it is told, soon and once', async () => {
+  const remote = scriptedSpec({
+    interactive: true,
+    transport: { kind: 'http', url: 'http://h/', headers: {}, launch: undefined },
+  });
+  for (const [spec, isTold] of [
+    [SPEC, true],
+    [remote, false],
+  ] as const) {
+    const rig = await FleetRig.ready({ specs: [spec] });
+    const [alice, bob] = [new Owner('alice'), new Owner('bob')];
+    for (const owner of [alice, bob]) await callAs(rig, owner);
+    const [shared, first] = rig.lives;
+    for (const kind of ['tools', 'tools', 'prompts', 'tools'])
+      first?.say({ method: `notifications/${kind}/list_changed` });
+    assert.deepEqual(alice.told, [], 'together');
+    await rig.pass(150);
+    const words = ['notifications/tools/list_changed {}', 'notifications/prompts/list_changed {}'];
+    assert.deepEqual([alice.told, bob.told], [isTold ? words : [], []]);
+    await rig.pass(3000);
+    assert.equal(shared?.of('tools/list').length, 2);
+    assert.equal(first?.of('tools/list').length, 0);
+    await rig.close();
+  }
+});
+
 test('more sessions than lanes: the idlest makes place, and where each is at work the newcomer is told', async () => {
   const rig = await rigOf({ lanes: 2 });
   const [alice, bob, carol] = [new Owner('alice'), new Owner('bob'), new Owner('carol')];

@@ -2,7 +2,8 @@
  * The lanes of one server that asks its users: a connection of its own for each client session, so that a question has exactly one addressee.
  * Promises: a lane is opened by its session's first call, declares what that client declared, and is closed when it has been idle for
  * `laneIdleMs`, when the session ends, or with the server; at most `lanes` at once, and then the one that has been idle longest makes place;
- * an idle lane that is lost is not opened again until it is needed.
+ * an idle lane that is lost is not opened again until it is needed; that a list has changed on a lane is told to the shared link, which reads it, and,
+ * where each lane is a process of its own, to its session.
  * Does not: read lists (the shared link does) or know sessions (`call/` does).
  * Source: architecture.md §3, lanes.
  */
@@ -12,6 +13,7 @@ import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
+import { isLocal } from './_endings.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
 import type { Link } from './link.ts';
 import type { Stack } from './stack.ts';
@@ -23,6 +25,8 @@ export interface LanesParts {
   readonly spec: ServerSpec;
   /** Makes the link and what stands before it; not started yet. */
   readonly make: (talk: Talk) => { readonly link: Link; readonly stack: Stack };
+  /** The shared link is to read its lists again. */
+  readonly listChanged: () => void;
 }
 
 interface Lane {
@@ -31,8 +35,13 @@ interface Lane {
   usedMs: number;
   /** As the newest call brought it. */
   owner: LaneOwner;
+  /** Changed lists that the session is told of next. */
+  readonly changed: Set<string>; // bounded by: the kinds of lists
 }
 
+/** Notices of one list within this time are one, ms. */
+const TOGETHER_MS = 100;
+const EMPTY = Buffer.from('{}');
 const SWEEP_MS = 15_000;
 
 export class Lanes {
@@ -105,13 +114,28 @@ export class Lanes {
       logLevel: () => now().logLevel(),
       subscriptions: () => now().subscriptions(this.#parts.spec.slug),
       notice: (method, params) => void now().notify(method, params),
+      listChanged: (method) => ref.lane && this.#listChanged(ref.lane, method),
       ask: (asking) => now().ask(asking),
     };
-    const lane: Lane = { ...make(talk), usedMs: kernel.clock.nowMs(), owner };
+    const lane: Lane = { ...make(talk), usedMs: kernel.clock.nowMs(), owner, changed: new Set() };
     ref.lane = lane;
     this.#lanes.set(owner.id, lane);
     lane.link.start();
     return lane;
+  }
+
+  #listChanged(lane: Lane, method: string): void {
+    const { kernel, spec, listChanged } = this.#parts;
+    const { changed } = lane;
+    listChanged();
+    // A remote server says it to the shared link too, and everybody is told from there.
+    if (!isLocal(spec)) return;
+    if (changed.size === 0)
+      kernel.timers.after(TOGETHER_MS, () => {
+        for (const one of changed) lane.owner.notify(one, EMPTY);
+        changed.clear();
+      });
+    changed.add(method);
   }
 
   #makePlace(): boolean {

@@ -20,6 +20,8 @@ export interface Talk {
   subscriptions(): readonly string[];
   /** What the server says outside of any call. `params` = complete JSON text. */
   notice(method: string, params: Buffer): void;
+  /** The server says that a list is another now; absent = it is read again here. */
+  listChanged?(method: string): void;
   /** Asks the user while no call of theirs is in flight. Undefined = the server may not ask on this connection. */
   ask?(asking: Asking): Promise<Outcome<Answer>>;
 }

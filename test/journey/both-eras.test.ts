@@ -7,6 +7,7 @@ import { get } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { type FaultHttp, startFaultHttp } from '../support/fault-http.ts';
 import { delay, type RunningHub, startHub, until } from '../support/hub.ts';
+import { Journal, makeKey } from '../support/journal.ts';
 import { median, slowness, stdioServer } from '../support/load.ts';
 import { openSession, post, type RpcAnswer, rpc } from '../support/mcp.ts';
 import { type ModernServer, startModernServer } from '../support/modern-server.ts';
@@ -26,6 +27,7 @@ describe('both eras in one hub', { timeout: 170_000 }, () => {
   let web: FaultHttp;
   let hung: FaultHttp;
   let modern: ModernServer;
+  let journal: Journal;
   let url = '';
   let session = '';
   const old: Ask = (method, params, id = 1) => rpc(url, method, params, { key: hub.key, session, id, accept: BOTH });
@@ -42,11 +44,13 @@ describe('both eras in one hub', { timeout: 170_000 }, () => {
       await startFaultHttp({ silent: true, faultMethods: ['*'] }),
       await startModernServer(),
     ];
+    journal = new Journal();
     const config = {
       mcpServers: {
         web: { url: web.url },
         modern: { url: modern.url },
         child: stdioServer(),
+        own: journal.stdio({ interactive: true }),
         hungOld: { url: hung.url, era: '2025' },
         hungNew: { url: hung.url, era: '2026' },
       },
@@ -64,6 +68,7 @@ describe('both eras in one hub', { timeout: 170_000 }, () => {
   after(async () => {
     await hub[Symbol.asyncDispose]();
     await Promise.all([web.close(), hung.close(), modern[Symbol.asyncDispose]()]);
+    journal[Symbol.dispose]();
   });
 
   test('behaviour 2 [B2]: initialize is answered in the dates of 2025, whatever version it names', async () => {
@@ -142,6 +147,27 @@ describe('both eras in one hub', { timeout: 170_000 }, () => {
     await delay(1000);
     assert.deepEqual([told(standing), told(wants), told(other)], [1, 1, 0]);
     for (const one of [standing, wants, other]) one.drop();
+  });
+
+  test('what changes in one user’s child is told to that user, in either era, and to nobody else', async () => {
+    const bea = { port: hub.port, key: await makeKey(hub, 'bea') };
+    const ears = [hub, bea].map((user) =>
+      openStateless(user, 'subscriptions/listen', { notifications: { toolsListChanged: true } }),
+    );
+    const headers = { authorization: `Bearer ${hub.key}`, 'mcp-session-id': session, accept: 'text/event-stream' };
+    const standing = new Reading(get({ host: '127.0.0.1', port: hub.port, path: '/mcp', agent: false, headers }));
+    await Promise.all([standing.head(), ...ears.map((one) => one.hasMessages(1))]);
+    const [mine, theirs] = ears;
+    const grow = { name: 'own_grow', arguments: { name: 'more' } };
+    await until(async () => !('error' in (await fresh('tools/call', grow)).json), 30_000, 'a child of her own');
+    await until(() => mine?.messages.length === 2, 5000, 'she is told');
+    assert.equal(JSON.parse(mine?.messages[1] ?? '').method, 'notifications/tools/list_changed');
+    assert.equal(standing.messages.length, 0, 'the session has another child');
+    await old('tools/call', grow);
+    await until(() => standing.messages.length === 1, 5000, 'the session is told');
+    await delay(1000);
+    assert.deepEqual([mine?.messages.length, theirs?.messages.length], [2, 1]);
+    for (const one of [standing, ...ears]) one.drop();
   });
 
   test('behaviour 20 [B20]: log lines come with requests that name a level, and with no others', async () => {
