@@ -9,7 +9,7 @@ import type { ToolHeaders } from './_tool-headers.ts';
 /** Reading a list again takes up to two seconds to begin; a call without a sign of life is ended after five. */
 const WAIT_MS = 4000;
 
-export class Repeats {
+export class Repeats implements Disposable {
   readonly #timers: Timers;
   readonly #toolHeaders: ToolHeaders;
   readonly #held = new Map<number, Disposable>(); // bounded by: the requests in flight
@@ -39,5 +39,9 @@ export class Repeats {
   forget(id: number): void {
     this.#held.get(id)?.[Symbol.dispose]();
     this.#held.delete(id);
+  }
+
+  [Symbol.dispose](): void {
+    for (const id of [...this.#held.keys()]) this.forget(id);
   }
 }

@@ -154,6 +154,7 @@ class EraTransport implements Transport {
   }
 
   stop(deadline: Deadline): Promise<void> {
+    this.#parts.repeats[Symbol.dispose]();
     return this.#inner.stop(deadline);
   }
 

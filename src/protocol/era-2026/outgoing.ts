@@ -107,13 +107,14 @@ export function errorCode(json: Buffer): number {
 }
 
 /**
- * A server's error as one of the 2025 dates would say it. `json` = an error object. One that names the capability which its client lacks stays: a
+ * A server's error as one of the 2025 dates would say it. `json` = an error object. What server/discover is answered is for the handshake, which
+ * knows the codes. One that names the capability which its client lacks stays: a
  * hub declares what the caller did, and whose lack it is only the call knows (`missing-capability.ts`).
  */
 export function neutralError(method: string, json: Buffer): Buffer {
   const span = memberSpan(json, { at: 0, end: json.length }, 'code');
   const code = span.at < 0 ? Number.NaN : Number(json.toString('utf8', span.at, span.end));
-  if (missingCapability(json)) return json;
+  if (method === 'server/discover' || missingCapability(json)) return json;
   if (code >= OF_THE_HOP.from && code <= OF_THE_HOP.to) return replaceSpans(json, [{ ...span, with: INTERNAL }]);
   const isMissing = code === INVALID_PARAMS && method === 'resources/read';
   return isMissing ? replaceSpans(json, [{ ...span, with: NOT_FOUND }]) : json;

@@ -137,7 +137,8 @@ class HttpTransport implements Transport, ExchangeHost {
     this.#version = version;
     this.#declared = declared;
     // A server that gave a session and turned out to speak the stateless era wants no word of it.
-    this.#wire?.headers.set(version === VERSION_2026 ? undefined : this.#session, version);
+    if (version === VERSION_2026) this.#session = undefined;
+    this.#wire?.headers.set(this.#session, version);
     // The stateless era has neither a notification that must come first nor a stream beside the calls.
     if (version !== undefined && version !== VERSION_2026) this.#order.arm();
   }
