@@ -109,12 +109,10 @@ test('each request of many has one answer, in time and its own, and nothing is d
   const carriedOut = (text: unknown): void => {
     if (typeof text === 'string') executions.set(text, (executions.get(text) ?? 0) + 1);
   };
-  const heard: FaultHttp['flags']['heard'] = ({ method, params }) => {
-    if (method === 'tools/call') carriedOut(params?.arguments?.text);
-  };
+  const executed: FaultHttp['flags']['executed'] = ({ params }) => carriedOut(params?.arguments?.text);
   const [web, behind, hung] = await Promise.all([
-    startFaultHttp({ heard }),
-    startFaultHttp({ heard }),
+    startFaultHttp({ executed }),
+    startFaultHttp({ executed }),
     startFaultHttp({ silent: true }),
   ]);
   const far = await startFaultProxy(behind.port, {}, seed);

@@ -116,6 +116,7 @@ function callTool(state: State, response: ServerResponse, message: Message): voi
   const { name, arguments: given = {} } = message.params ?? {};
   const text = (value: string): void => reply(state, response, message, { content: [{ type: 'text', text: value }] });
   state.seen.executions += 1;
+  state.flags.executed?.(message);
   if (name === 'echo') text(String(given.text ?? ''));
   else if (name === 'add') text(String(Number(given.a) + Number(given.b)));
   else if (name === 'sleep') later(state, Number(given.ms ?? 0), () => text('slept'));

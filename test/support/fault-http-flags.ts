@@ -62,6 +62,8 @@ export interface FaultHttpFlags {
   extraTools?: number;
   /** Hears every message that comes. */
   heard?: (message: Message) => void;
+  /** Hears every tool run that is carried out: a call in a session that is unknown is heard, and is none. */
+  executed?: (message: Message) => void;
   /** Closes idle sockets after so many ms (Node's own: 5000). */
   idleCloseMs?: number;
   /** Sends the Keep-Alive hint; default true. */
