@@ -26,7 +26,9 @@ describe('both eras in one hub', { timeout: 170_000 }, () => {
   let hub: RunningHub;
   let web: FaultHttp;
   let hung: FaultHttp;
+  let deaf: FaultHttp;
   let modern: ModernServer;
+  let sleepy: ModernServer;
   let journal: Journal;
   let url = '';
   let session = '';
@@ -39,11 +41,12 @@ describe('both eras in one hub', { timeout: 170_000 }, () => {
   ];
 
   before(async () => {
-    [web, hung, modern] = [
+    [web, hung, deaf] = [
       await startFaultHttp(),
       await startFaultHttp({ silent: true, faultMethods: ['*'] }),
-      await startModernServer(),
+      await startFaultHttp({ silent: true }),
     ];
+    [modern, sleepy] = [await startModernServer(), await startModernServer()];
     journal = new Journal();
     const config = {
       mcpServers: {
@@ -51,8 +54,11 @@ describe('both eras in one hub', { timeout: 170_000 }, () => {
         modern: { url: modern.url },
         child: stdioServer(),
         own: journal.stdio({ interactive: true }),
-        hungOld: { url: hung.url, era: '2025' },
-        hungNew: { url: hung.url, era: '2026' },
+        // These answer nothing at all, and these no call.
+        hungold: { url: hung.url, era: '2025' },
+        hungnew: { url: hung.url, era: '2026' },
+        deafold: { url: deaf.url },
+        deafnew: { url: sleepy.url },
       },
     };
     hub = await startHub({ config });
@@ -67,7 +73,8 @@ describe('both eras in one hub', { timeout: 170_000 }, () => {
   });
   after(async () => {
     await hub[Symbol.asyncDispose]();
-    await Promise.all([web.close(), hung.close(), modern[Symbol.asyncDispose]()]);
+    await Promise.all([web, hung, deaf].map((server) => server.close()));
+    await Promise.all([modern, sleepy].map((server) => server[Symbol.asyncDispose]()));
     journal[Symbol.dispose]();
   });
 
@@ -83,11 +90,24 @@ describe('both eras in one hub', { timeout: 170_000 }, () => {
 
   test('behaviours 3 and 19 [B3, B19, F5]: servers that hang delay no list, no greeting, no subscription and nobody else’s calls, in either era', async () => {
     const stop = new AbortController();
-    const burden = async (ask: Ask, name: string): Promise<void> => {
-      while (!stop.signal.aborted) await ask('tools/call', { name, arguments: { text: 'x' } });
+    let inHand = 0;
+    const burden = async (name: string, isFresh: boolean): Promise<void> => {
+      const params = { name, arguments: { text: 'x', ms: 60_000 } };
+      const [key, timeoutMs] = [hub.key, 2000];
+      while (!stop.signal.aborted) {
+        inHand += 1;
+        // Who waits too long goes away, and comes back.
+        const asked = isFresh
+          ? fresh('tools/call', params, { timeoutMs })
+          : rpc(url, 'tools/call', params, { key, session, timeoutMs });
+        await asked.catch(() => {});
+        inHand -= 1;
+        await delay(50);
+      }
     };
-    const burdens = eras.flatMap(([, ask]) => [burden(ask, 'hungold_echo'), burden(ask, 'hungnew_echo')]);
-    await delay(300);
+    const hanging = ['hungold_echo', 'hungnew_echo', 'deafold_echo', 'deafnew_sleep'];
+    const burdens = [true, false].flatMap((isFresh) => hanging.map((name) => burden(name, isFresh)));
+    await until(() => deaf.seen.open - deaf.seen.getStreams >= 2 && sleepy.open() >= 2, 10_000, 'calls hang');
     const took = new Map<string, number[]>();
     const time = async (what: string, work: () => Promise<unknown>): Promise<void> => {
       const bornMs = performance.now();
@@ -112,6 +132,7 @@ describe('both eras in one hub', { timeout: 170_000 }, () => {
           });
       }
     }
+    assert.ok(inHand >= 4, `${inHand} calls hang`);
     stop.abort();
     const slow = await slowness();
     const medians = [...took].map(([what, times]) => [what, median(times)] as const);
