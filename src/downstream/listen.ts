@@ -31,8 +31,8 @@ const FLAG_OF: Readonly<Record<string, keyof Honoured>> = {
   [UPDATED]: 'resourceSubscriptions',
 };
 const METHOD_BYTES = 100;
-/** Longer params are not empty. */
-const EMPTY_CHARS = 16;
+const SPACE = 0x20;
+const CLOSE = 0x7d;
 
 export function openListen(
   response: ServerResponse,
@@ -74,10 +74,7 @@ function frameFor(message: Buffer, idRaw: Buffer, honoured: Honoured): Buffer | 
   if (flag === undefined || honoured[flag] === undefined) return undefined;
   const params = memberSpan(message, whole, 'params');
   const meta = subscriptionParams(idRaw);
-  const isEmpty =
-    params.at < 0 ||
-    /^\{\s*\}$/.test(message.toString('latin1', params.at, Math.min(params.end, params.at + EMPTY_CHARS)));
-  if (isEmpty) return notificationFrame(method, meta);
+  if (params.at < 0 || isEmptyObject(message, params.at)) return notificationFrame(method, meta);
   const rest = message.subarray(params.at + 1, params.end);
   // A server's own `_meta` gives way: what it says is about another hop.
   const own = memberSpan(message, params, '_meta');
@@ -88,4 +85,10 @@ function frameFor(message: Buffer, idRaw: Buffer, honoured: Honoured): Buffer | 
           { at: own.at - params.at, end: own.end - params.at, with: meta.subarray('{"_meta":'.length, -1) },
         ]);
   return notificationFrame(method, text);
+}
+
+function isEmptyObject(json: Buffer, at: number): boolean {
+  let next = at + 1;
+  while ((json[next] ?? CLOSE) <= SPACE) next += 1;
+  return json[next] === CLOSE;
 }

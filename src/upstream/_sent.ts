@@ -21,7 +21,7 @@ interface Entry {
   readonly request: SentRequest | undefined;
 }
 
-/** The hub's ids are smaller, for decades of calls without a pause; sixteen rounds stay exact numbers. */
+/** The hub's ids are smaller for 6.9 × 10¹⁰ requests on one connection; sixteen rounds stay exact numbers. */
 const ROUND = 2 ** 49;
 
 /** The hub's id of a request on the wire. */
