@@ -25,6 +25,13 @@ export interface Visit {
   readonly sessionId: string | undefined;
 }
 
+/** Who this is, and what they may see. */
+export interface Caller {
+  readonly principal: Principal;
+  readonly viewName: ViewName;
+  readonly world: Snapshot;
+}
+
 /** One message of an exchange. */
 export interface Incoming {
   readonly envelope: Envelope;

@@ -4,16 +4,15 @@
  * The snapshot is read once, so that the whole call sees one world. Faults become error replies at the bottom, once.
  * Does not: read or write bytes of the exchange (`downstream/`), or know how servers are reached (`upstream/`).
  */
-import { admit, isOpenTo, type ViewName, viewFor } from '../auth/access.ts';
+import { admit, isOpenTo, viewFor } from '../auth/access.ts';
 import { HubError } from '../kernel/errors.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
-import { LOCAL_PRINCIPAL, type Principal } from '../kernel/principal.ts';
-import type { Snapshot } from '../kernel/snapshot.ts';
+import { LOCAL_PRINCIPAL } from '../kernel/principal.ts';
 import type { Claim } from '../protocol/era-2026/claim.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { methodRow } from '../protocol/methods.ts';
 import type { Session } from '../session/sessions.ts';
-import type { Call, Incoming, Reply, Visit } from './call.ts';
+import type { Call, Caller, Incoming, Reply, Visit } from './call.ts';
 import { createCancels } from './cancel.ts';
 import { createCompletion } from './completion.ts';
 import { createFirstCatalog } from './first-catalog.ts';
@@ -39,12 +38,6 @@ function unknown(method: string): Refusal {
   if (methodRow(method)?.served === 'not-yet')
     return new Refusal('not-served-yet', `${name} is not served by this version of the hub.`);
   return new Refusal('method-not-found', `Unknown method: ${name}`);
-}
-
-export interface Caller {
-  readonly principal: Principal;
-  readonly viewName: ViewName;
-  readonly world: Snapshot;
 }
 
 export interface Line {

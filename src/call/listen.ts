@@ -14,7 +14,7 @@ import { memberSpan } from '../protocol/scan.ts';
 import { fleetingSession } from '../session/fleeting.ts';
 import type { Session } from '../session/sessions.ts';
 import { sealedPath } from '../session/statement.ts';
-import type { Caller } from './line.ts';
+import type { Caller } from './call.ts';
 import type { LineRooms } from './rooms.ts';
 import { viewIn } from './view-in.ts';
 
