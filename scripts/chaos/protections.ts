@@ -250,4 +250,22 @@ export const PROTECTIONS: readonly Protection[] = [
     test: 'src/config/write-atomically.test.ts',
     name: 'a writer killed at any moment',
   },
+  {
+    row: 'C16',
+    what: 'an answer to an earlier round is nobody’s',
+    file: 'src/upstream/_sent.ts',
+    find: '    if (entry?.wire !== wire) return undefined;',
+    replace: '    if (!entry) return undefined;',
+    test: 'src/upstream/eras.test.ts',
+    name: 'each round has an id of its own',
+  },
+  {
+    row: 'C11',
+    what: 'a client of 2026-07-28 that goes away cancels its call',
+    file: 'src/downstream/stateless.ts',
+    find: '          if (!answered) listener();',
+    replace: '          void listener;',
+    test: 'test/journey/stateless.test.ts',
+    name: 'closing the request cancels the call',
+  },
 ];

@@ -76,7 +76,7 @@ test('a machine that slept, and one that is starved: nobody is killed', { timeou
     spawn(process.execPath, ['-e', 'for (;;) Math.sqrt(2)'], { stdio: 'ignore' }),
   );
   try {
-    await delay(scaled({ ci: 15_000, long: 1_800_000 }));
+    await delay(scaled({ ci: 10_000, long: 1_800_000 }));
   } finally {
     for (const one of busy) one.kill('SIGKILL');
   }

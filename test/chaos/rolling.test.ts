@@ -11,7 +11,7 @@ import { type Answer, askHub, Client, isResult, stdioServer } from '../support/l
 import { measured, scaled } from '../support/measured.ts';
 
 const CLIENTS = 30;
-const ROUNDS = scaled({ ci: 2, long: 10 });
+const ROUNDS = scaled({ ci: 1, long: 10 });
 const GONE_MS = 40_000;
 const HOOKS = { NODE_ENV: 'test', MCPHUB_FAULT_HOOKS: '1' };
 /** What an idle hub holds on this machine, and room for a leak to be seen. */

@@ -162,7 +162,7 @@ describe('servers of one hub', { timeout: 400_000 }, () => {
         { calls: [] as number[], lists: [] as number[] },
         { calls: [] as number[], lists: [] as number[] },
       ];
-      for (let round = 0; round < scaled({ ci: 4, long: 20 }); round += 1) {
+      for (let round = 0; round < scaled({ ci: 3, long: 20 }); round += 1) {
         const into = round % 2 === 0 ? quiet : loud;
         isOver = false;
         const callers =

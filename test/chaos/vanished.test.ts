@@ -17,7 +17,7 @@ test('a client that is gone without a word, its stream open, is let go', { timeo
   const env = {
     MCPHUB_ALLOWED_HOSTS: '10.213.62.1',
     // What takes two minutes as it is takes half of one here.
-    ...(IS_LONG ? {} : { MCPHUB_VANISHED_LOOK_MS: '5000', MCPHUB_STREAM_KEEP_ALIVE_MS: '1000' }),
+    ...(IS_LONG ? {} : { MCPHUB_VANISHED_LOOK_MS: '2000', MCPHUB_STREAM_KEEP_ALIVE_MS: '1000' }),
   };
   await using hub = await startHub({
     config: { mcpServers: { one: stdioServer() } },

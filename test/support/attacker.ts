@@ -96,9 +96,12 @@ function send(): void {
 
 setInterval(send, 1000 / Number(perSecond));
 const callers = tools.map((tool) => ({ tool, client: new Client({ port: Number(port), key }) }));
-setInterval(() => {
+function callTools(): void {
   for (const { tool, client } of callers) void client.call(tool, { text: 'x' });
-}, EVIL_EVERY_MS);
+}
+
+callTools();
+setInterval(callTools, EVIL_EVERY_MS);
 console.log('attacking');
 process.stdin.resume().on('end', () => {
   console.log(JSON.stringify(answered));
