@@ -14,13 +14,11 @@ import { inputRequiredResult, type Retry, readRetry } from '../protocol/era-2026
 import type { Envelope } from '../protocol/message.ts';
 import { paramSpan } from '../protocol/scan.ts';
 import { notificationFrame } from '../protocol/write.ts';
-import { isFleeting } from '../session/fleeting.ts';
-import type { Session } from '../session/sessions.ts';
-import { sealedPath } from '../session/statement.ts';
 import type { LaneOwner } from '../upstream/talk.ts';
 import { Park } from './_park.ts';
 import type { Call, Reply } from './call.ts';
 import type { LineRooms } from './rooms.ts';
+import { tellListening } from './updates.ts';
 
 /** What a state says, sealed. */
 interface State {
@@ -78,14 +76,6 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
     }
   }
 
-  /** Who listens as this user, with this key and at this address, in this hub. */
-  function tellListeners({ principal, viewName }: Call, frame: Buffer): boolean {
-    const { userId, family } = principal;
-    const path = sealedPath(viewKey(viewName));
-    const isTheirs = (one: Session) => one.userId === userId && one.family === family && one.path === path;
-    return sessions.broadcast((one) => isFleeting(one.random) && isTheirs(one), frame) > 0;
-  }
-
   function begin(call: Call, work: (call: Call) => Answered): Answered {
     const id = randomBytes(12).toString('base64url');
     const about = aboutOf(call);
@@ -123,7 +113,8 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
         logLevel: () => call.incoming.claim?.logLevel,
         subscriptions: () => [],
         isHeard: () => false,
-        notify: (method, params) => LISTS.test(method) && tellListeners(call, notificationFrame(method, params)),
+        notify: (method, params) =>
+          LISTS.test(method) && tellListening(call, sessions, notificationFrame(method, params)),
         ask: (asking) => park.ask(asking),
       };
     };

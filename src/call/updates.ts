@@ -4,13 +4,15 @@
  * line passes the session's level; nothing of a shared server goes to everybody.
  * Does not: follow servers' lists (`catalog/`) or keep subscriptions (`session/notes.ts`).
  */
-
+import { viewKey } from '../auth/access.ts';
 import { passesLevel } from '../protocol/log-level.ts';
 import { memberSpan, stringAt } from '../protocol/scan.ts';
 import { notificationFrame, replaceSpans } from '../protocol/write.ts';
 import { isFleeting } from '../session/fleeting.ts';
 import type { Session } from '../session/sessions.ts';
+import { sealedPath } from '../session/statement.ts';
 import type { Everybody, LaneOwner } from '../upstream/talk.ts';
+import type { Caller } from './call.ts';
 import type { LineRooms } from './rooms.ts';
 
 const UPDATED = 'notifications/resources/updated';
@@ -66,6 +68,18 @@ export function laneOwnerOf(session: Session, rooms: UpdateRooms & Pick<LineRoom
     },
     ask: (asking) => questions.ask({ ...asking, session, send: (frame) => sessions.sendTo(id, frame) }),
   };
+}
+
+/** To whoever listens in the stateless era as this user, with this key and at this address, in this hub. False = nobody does. */
+export function tellListening(
+  { principal, viewName }: Pick<Caller, 'principal' | 'viewName'>,
+  sessions: LineRooms['sessions'],
+  frame: Buffer,
+): boolean {
+  const { userId, family } = principal;
+  const path = sealedPath(viewKey(viewName));
+  const isTheirs = (one: Session) => one.userId === userId && one.family === family && one.path === path;
+  return sessions.broadcast((one) => isFleeting(one.random) && isTheirs(one), frame) > 0;
 }
 
 function uriIn(params: Buffer): string | undefined {

@@ -233,21 +233,23 @@ class HttpTransport implements Transport, ExchangeHost {
   #openStream(there: () => void): void {
     if (!this.#wire) return there();
     this.#stream?.close();
-    this.#stream = new ServerStream({
+    const stream: ServerStream = new ServerStream({
       kernel: this.kernel,
       limits: this.limits,
       pool: this.#wire.pool,
       path: this.#wire.path,
       abortReason: this.abortReason,
       headers: (lastEventId) => this.#wire?.headers.stream(lastEventId) ?? [],
-      answered: there,
+      // One that has been replaced says nothing about the new one.
+      answered: () => this.#stream === stream && there(),
       message: (envelope) => this.events.message(envelope, undefined),
       sessionLost: () => {
         this.#forgetSession();
         this.events.sessionLost(undefined);
       },
     });
-    this.#stream.open();
+    this.#stream = stream;
+    stream.open();
   }
 
   #forgetSession(): void {
