@@ -3,10 +3,9 @@
  * that hub who does what the scenario wants done, with the suites' own environment (`MCP_CONFORMANCE_SCENARIO`, `MCP_CONFORMANCE_CONTEXT`).
  * Exit code 0 when the user has got what there was to get.
  */
-import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { startHub, until } from '../support/hub.ts';
 import { MODERN } from '../support/stateless.ts';
-import { type Actions, connectV1, type Loose } from '../support/users.ts';
+import { type Actions, connectPinned, connectV1, type Place, type User } from '../support/users.ts';
 
 interface Scenario {
   /** The era of the user's own client; the hub finds out what the server speaks, unless `isPinned`. */
@@ -19,7 +18,7 @@ interface Scenario {
 }
 
 interface ActingUser {
-  readonly can: Pick<Actions, 'listTools' | 'listResources' | 'listPrompts' | 'call' | 'getPrompt' | 'readResource'>;
+  readonly can: Actions;
   /** Calls a tool by the name that the server gave it. */
   call(native: string, args?: object): Promise<void>;
 }
@@ -81,32 +80,13 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'json-schema-ref-no-deref': { era: '2026', isPinned: true, act: list },
 };
 
-interface ConnectedUser extends AsyncDisposable {
-  readonly can: ActingUser['can'];
-}
-
-/** Says yes to whatever it is asked, and leaves every field to its default. */
-async function connectOld(url: string, key: string): Promise<ConnectedUser> {
-  const user = await connectV1({ url, key, capabilities: { elicitation: { form: { applyDefaults: true } } } });
-  user.mind.elicit = () => ({ action: 'accept', content: {} });
+/** Says yes to whatever it is asked; in the older era each field is left to its default. */
+async function connect(era: Scenario['era'], place: Place): Promise<User> {
+  const [join, elicitation, content] =
+    era === '2025' ? [connectV1, { form: { applyDefaults: true } }, {}] : [connectPinned, {}, { confirmed: true }];
+  const user = await join({ ...place, capabilities: { elicitation } });
+  user.mind.elicit = () => ({ action: 'accept', content });
   return user;
-}
-
-async function connectNew(url: string, key: string): Promise<ConnectedUser> {
-  const client: Loose = new Client(
-    { name: 'user', version: '1.0.0' },
-    { capabilities: { elicitation: {} }, versionNegotiation: { mode: { pin: MODERN } } },
-  );
-  client.setRequestHandler('elicitation/create', () => ({ action: 'accept', content: { confirmed: true } }));
-  const headers = { Authorization: `Bearer ${key}` };
-  await client.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } }));
-  const call = (name: string, args: object = {}) => client.callTool({ name, arguments: { ...args } });
-  const can = {
-    ...{ call, listTools: () => client.listTools(), listResources: () => client.listResources() },
-    ...{ listPrompts: () => client.listPrompts(), getPrompt: (params: Loose) => client.getPrompt(params) },
-    readResource: (params: Loose) => client.readResource(params),
-  };
-  return { can, [Symbol.asyncDispose]: () => client.close() };
 }
 
 /** Names of the hub end in what the server calls the tool, with the characters that all clients take. */
@@ -124,7 +104,7 @@ async function run(scenario: Scenario, address: string): Promise<void> {
   await using hub = await startHub({ config: { mcpServers: { it: server } } });
   const url = `${hub.url}/mcp`;
   await until(() => isReady(hub), LISTED_MS, 'the server');
-  await using client = await (era === '2025' ? connectOld : connectNew)(url, hub.key);
+  await using client = await connect(era, { url, key: hub.key });
   const { can } = client;
   const { tools } = await can.listTools();
   const call = async (native: string, args: object = {}): Promise<void> => {

@@ -7,14 +7,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { startFaultHttp } from '../support/fault-http.ts';
 import { delay, ROOT, type RunningHub, startHub, until } from '../support/hub.ts';
 import { slowness } from '../support/load.ts';
 import { openSession, post, type RpcAnswer, rpc } from '../support/mcp.ts';
 import { type ModernServer, startModernServer } from '../support/modern-server.ts';
-import { MODERN, openStateless, stateless } from '../support/stateless.ts';
-import { connectV1, connectV2 } from '../support/users.ts';
+import { openStateless, stateless } from '../support/stateless.ts';
+import { ASKED, connectV1, connectV2 } from '../support/users.ts';
 
 const SERVER = join(ROOT, 'test/support/modern-server.ts');
 const NAMES = ['web', 'child'] as const;
@@ -110,29 +109,12 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
 
   test('behaviour 16 [B16, F3]: what such a server asks reaches users of either era, over several rounds', async () => {
     for (const server of ['asks', 'child2']) {
-      for (const connect of [connectV1, connectV2]) {
+      for (const { connect, answer, said } of ASKED) {
         await using user = await connect({ url, key: hub.key });
-        user.mind.roots = [{ uri: 'file:///one', name: 'one' }];
-        user.mind.elicit = ({ message }) =>
-          message === 'Who?' ? { action: 'accept', content: { name: 'Ada' } } : { action: 'decline' };
-        const said = await user.can.call(`${server}_ask`);
-        assert.equal(said.content[0].text, 'Ada at file:///one likes decline');
+        answer(user.mind);
+        assert.equal((await user.can.call(`${server}_ask`)).content[0].text, said);
         assert.deepEqual([user.mind.elicitations.length, user.mind.rootsAsked >= 1], [2, true]);
       }
-      const modern = new Client(
-        { name: 'sdk-v2', version: '1' },
-        { capabilities: { elicitation: {}, roots: {} }, versionNegotiation: { mode: { pin: MODERN } } },
-      );
-      modern.setRequestHandler('elicitation/create', ({ params }) => ({
-        action: 'accept',
-        content: params.message === 'Who?' ? { name: 'Bea' } : { colour: 'blue' },
-      }));
-      modern.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///two', name: 'two' }] }));
-      const headers = { Authorization: `Bearer ${hub.key}` };
-      await modern.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } }));
-      const told = (await modern.callTool({ name: `${server}_ask`, arguments: {} })) as { content: { text: string }[] };
-      assert.equal(told.content[0]?.text, 'Bea at file:///two likes blue');
-      await modern.close();
       // A client that can be asked nothing: the server knows, and says so.
       const answer = (await call(`${server}_ask`)).json.result;
       assert.match(answer.content[0].text, /Nobody can be asked/);

@@ -16,6 +16,7 @@ import {
   ResourceUpdatedNotificationSchema,
   ToolListChangedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js';
+import { MODERN } from './stateless.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are looked into by the tests
 export type Loose = any;
@@ -121,8 +122,13 @@ export const connectV1: Connect = async ({ url, key, capabilities }) => {
 };
 
 /** SDK v2 as it is out of the box: it speaks the 2025 era. */
-export const connectV2: Connect = async ({ url, key, capabilities = EVERY_CAPABILITY }) => {
-  const client = new ClientV2({ name: 'user-v2', version: '1.0.0' }, { capabilities });
+export const connectV2: Connect = (place) => joinV2(place, {});
+
+/** SDK v2 that speaks 2026-07-28 and nothing else. */
+export const connectPinned: Connect = (place) => joinV2(place, { versionNegotiation: { mode: { pin: MODERN } } });
+
+async function joinV2({ url, key, capabilities = EVERY_CAPABILITY }: Place, options: Loose): Promise<User> {
+  const client = new ClientV2({ name: 'user-v2', version: '1.0.0' }, { capabilities, ...options });
   const mind = new Mind();
   if (capabilities.elicitation)
     client.setRequestHandler('elicitation/create', async ({ params }: Loose) => {
@@ -156,7 +162,30 @@ export const connectV2: Connect = async ({ url, key, capabilities = EVERY_CAPABI
     ...{ mind, end, sessionId: transport.sessionId ?? '', can: { ...actionsOf(client), call } },
     [Symbol.asyncDispose]: () => client.close(),
   };
-};
+}
+
+/** Users of every client with the tool `ask` of the test servers of 2026-07-28 (roots and a name, then a colour), and what it says to each. */
+export const ASKED: readonly {
+  readonly connect: Connect;
+  readonly answer: (mind: Mind) => void;
+  readonly said: string;
+}[] = [
+  ...[connectV1, connectV2].map((connect) => ({
+    connect,
+    answer: (mind: Mind) => inRounds(mind, 'Ada', 'file:///one', { action: 'decline' }),
+    said: 'Ada at file:///one likes decline',
+  })),
+  {
+    connect: connectPinned,
+    answer: (mind) => inRounds(mind, 'Bea', 'file:///two', { action: 'accept', content: { colour: 'blue' } }),
+    said: 'Bea at file:///two likes blue',
+  },
+];
+
+function inRounds(mind: Mind, name: string, uri: string, colour: Loose): void {
+  mind.roots = [{ uri, name }];
+  mind.elicit = ({ message }) => (message === 'Who?' ? { action: 'accept', content: { name } } : colour);
+}
 
 const SHARED = [
   ...(['listTools', 'listPrompts', 'listResources', 'listResourceTemplates', 'getPrompt', 'readResource'] as const),
