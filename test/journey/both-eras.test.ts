@@ -70,6 +70,10 @@ describe('both eras in one hub', { timeout: 170_000 }, () => {
         30_000,
         name,
       );
+    // A server that comes later changes everybody's list.
+    for (const name of ['own_pid', 'deafold_echo', 'deafnew_echo'])
+      await until(async () => (await old('tools/list', {})).text.includes(`"${name}"`), 30_000, name);
+    await delay(1000);
   });
   after(async () => {
     await hub[Symbol.asyncDispose]();
