@@ -250,7 +250,7 @@ test('status tells of hubs, servers and what went wrong with the configuration',
     body.servers.map(({ name, state, hubs }) => [name, state, hubs.length]),
     [
       ['Über <b>', 'ready', 2],
-      ['child', 'unknown', 0],
+      ['child', 'starting', 0],
     ],
   );
   assert.deepEqual(body.config.refused?.errors, reload.body.error.errors);

@@ -68,7 +68,7 @@ export interface ServerAnswer {
   readonly enabled: boolean;
   /** Slot of the hub that runs it; 0 = every hub has its own link. */
   readonly homeHub: number;
-  /** `ready` when any hub reports it so, else the home hub's word; `unknown` = no hub has reported yet. */
+  /** `ready` when any worker reports it so, else the state its own worker reports; `starting`: no report yet; `unknown`: no worker is connected. */
   readonly state: string;
   /** Why it is not ready, one sentence. */
   readonly cause: string | undefined;

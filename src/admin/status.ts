@@ -63,7 +63,7 @@ export function serversFrom({ kernel, control }: StatusSources): ServerAnswer[] 
       transport: spec.transport.kind,
       enabled: spec.enabled,
       homeHub: spec.homeHub,
-      state: spec.enabled ? (told?.state ?? 'unknown') : 'disabled',
+      state: spec.enabled ? (told?.state ?? (reports.length > 0 ? 'starting' : 'unknown')) : 'disabled',
       cause: spec.enabled ? told?.cause : undefined,
       tools: listing?.tools.length ?? 0,
       prompts: listing?.prompts.length ?? 0,

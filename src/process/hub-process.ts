@@ -34,13 +34,13 @@ import { createGuardLink } from './guard-link.ts';
 import { createHubParts, type HubParts } from './hub-parts.ts';
 import { keepCompiledCode } from './keep-code.ts';
 import { endControlLeft } from './left-behind.ts';
+import { reportStates } from './state-reports.ts';
 import { transportMaker } from './transports.ts';
 import { VERSION } from './version.ts';
 
 const BOOT_MS = 10_000;
 /** Until the configuration is read and the port is open; control's part of a start. */
 const GO_MS = 30_000;
-const TELL_EVERY_MS = 1000;
 /** What a hub with a handful of servers has open besides connections (48, measured). */
 const OWN_DESCRIPTORS = 56;
 /** An heir takes over when its servers are up, or after this. */
@@ -188,7 +188,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     parts.health.started();
   }
   await relay.start(boot);
-  tellControl(kernel, relay, parts);
+  reportStates({ kernel, relay, statuses: () => parts.fleet.statuses(), takeUsedKeys: () => parts.takeUsedKeys() });
   if (isHeir) {
     await warm(kernel, parts);
     using last = kernel.deadline(BOOT_MS);
@@ -219,15 +219,6 @@ function warm(kernel: Kernel, parts: HubParts): Promise<void> {
       look[Symbol.dispose]();
       resolve();
     });
-  });
-}
-
-/** Servers' states and used keys, told to control once a second when they changed. */
-function tellControl(kernel: Kernel, relay: RelayClient, parts: HubParts): void {
-  kernel.timers.every(TELL_EVERY_MS, () => {
-    relay.sendStatuses(parts.fleet.statuses());
-    const used = parts.takeUsedKeys();
-    if (used.length > 0) relay.sendUsed(used);
   });
 }
 

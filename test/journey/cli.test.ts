@@ -161,6 +161,21 @@ describe('without a hub', { timeout: 300_000 }, () => {
   });
 });
 
+test('a server whose tools are visible is reported as ready, also right after a start', {
+  timeout: 120_000,
+}, async () => {
+  await using hub = await startHub({ config: { mcpServers: { fault: faultServer('normal') } } });
+  const visible = async () =>
+    (await rpc(`${hub.url}/mcp`, 'tools/list', {}, { key: hub.key })).json.result.tools.length > 0;
+  await until(visible, 30_000, 'the tools');
+  const answer = await fetch(`${hub.url}/api/servers`, { headers: { authorization: `Bearer ${hub.key}` } });
+  const { servers } = (await answer.json()) as { servers: { name: string; state: string }[] };
+  assert.deepEqual(
+    servers.map(({ name, state }) => [name, state]),
+    [['fault', 'ready']],
+  );
+});
+
 describe('with a hub', { timeout: 300_000 }, () => {
   let hub: RunningHub;
   let mcp: string;

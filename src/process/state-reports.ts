@@ -1,0 +1,49 @@
+/**
+ * Reports server states and used keys from a worker to control: every second, and in the turn after a state has changed, so that `servers list`
+ * agrees with what clients of this worker already see.
+ */
+import type { Fact } from '../kernel/facts.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { RelayClient } from '../relay/relay-client.ts';
+import type { ServerStatus } from '../upstream/status.ts';
+
+const REPORT_EVERY_MS = 1000;
+
+/** Events after which a server may differ from its last report. */
+const STATE_CHANGES: ReadonlySet<Fact['type']> = new Set<Fact['type']>([
+  'server-phase-entered',
+  'server-became-ready',
+  'server-was-lost',
+  'server-stopped',
+  'server-listed',
+  'breaker-opened',
+  'breaker-closed',
+  'snapshot-swapped',
+]);
+
+/** Starts reporting; several changes within one turn of the loop make one report. */
+export function reportStates(parts: {
+  readonly kernel: Kernel;
+  readonly relay: Pick<RelayClient, 'sendStatuses' | 'sendUsed'>;
+  readonly statuses: () => readonly ServerStatus[];
+  readonly takeUsedKeys: () => readonly string[];
+}): void {
+  const { kernel, relay } = parts;
+  let pending: Disposable | undefined;
+
+  function report(): void {
+    pending?.[Symbol.dispose]();
+    pending = undefined;
+    relay.sendStatuses(parts.statuses());
+  }
+
+  kernel.bus.listen((event) => {
+    if (STATE_CHANGES.has(event.type)) pending ??= kernel.timers.after(0, report);
+  });
+  kernel.timers.every(REPORT_EVERY_MS, () => {
+    report();
+    const used = parts.takeUsedKeys();
+    if (used.length > 0) relay.sendUsed(used);
+  });
+  report();
+}
