@@ -158,6 +158,8 @@ export interface CeilingAnswer {
   readonly name: string;
   readonly size: number;
   readonly max: number;
+  /** Most that one key may hold; absent = the container does not count keys. */
+  readonly share?: number;
   readonly peak: number;
   readonly rule: string;
   readonly overflowed: number;

@@ -36,3 +36,23 @@ export const ANONYMOUS_PRINCIPAL: Principal = {
   role: 'anonymous',
   groups: undefined,
 };
+
+/** Digits of an IPv6 address that name its network (/64): a host may choose the others freely. */
+const NETWORK_GROUPS = 4;
+
+/** Returns who shares of containers are counted for: the key's family, or the caller's address (IPv6: its /64) without a key. */
+export function shareOf(principal: Principal, address: string): string {
+  return principal.role === 'anonymous' ? `address:${networkOf(address)}` : principal.family;
+}
+
+function networkOf(address: string): string {
+  const [plain = ''] = address.toLowerCase().split('%');
+  if (plain.startsWith('::ffff:') && plain.includes('.')) return plain.slice('::ffff:'.length);
+  if (!plain.includes(':')) return plain;
+  const [head = '', tail] = plain.split('::');
+  const before = head === '' ? [] : head.split(':');
+  const after = tail === undefined || tail === '' ? [] : tail.split(':');
+  const zeros = tail === undefined ? 0 : Math.max(0, 8 - before.length - after.length);
+  const groups = [...before, ...Array<string>(zeros).fill('0'), ...after].slice(0, NETWORK_GROUPS);
+  return `${groups.map((group) => group.replace(/^0+(?=.)/, '')).join(':')}::/64`;
+}
