@@ -434,7 +434,21 @@ export const LIMITS = {
     'ms',
     [100, 1 * MINUTE],
     'MCPHUB_FORWARD_MS',
-    '/api and / are handed to control for this long.',
+    'A worker waits this long for the control process to answer a request to /api.',
+  ),
+  adminRequests: row(
+    64,
+    'count',
+    [4, 4096],
+    'MCPHUB_ADMIN_REQUESTS',
+    'Requests to /api that one worker sends to the control process at once.',
+  ),
+  adminBodyBytes: row(
+    64 * KiB,
+    'bytes',
+    [1 * KiB, 4 * MiB],
+    'MCPHUB_ADMIN_BODY_BYTES',
+    'Body of a request to /api; the longest that is sent, a key with its groups, is far below.',
   ),
   askUserMs: row(
     10 * MINUTE,

@@ -1,123 +1,131 @@
 /**
- * `/` and `/api/*` are control's: handed over its private socket, and a plain word when control is away.
- * Promises: ends by `forwardMs`; at most a few at once; what the client claims about its role is stripped and replaced.
- * Does not: decide who may (the router has).
+ * Sends an owner's `/api/*` request to the control process over its private socket, and the answer back.
+ * The onward request is built here from method, path, key id and a body of known length; no header of the client is copied.
+ * Ends by `forwardMs`, and answers 503 `control-away` when control does not. The caller has checked that the key is an owner's.
  */
-import { Agent, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import {
+  Agent,
+  type ClientRequest,
+  request as httpRequest,
+  type IncomingMessage,
+  type ServerResponse,
+} from 'node:http';
 import type { Limits } from '../config/limits.ts';
 import { CappedCount } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { Refusal } from '../kernel/outcome.ts';
+import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import type { Principal } from '../kernel/principal.ts';
 import { pour } from './_pour.ts';
+import { readBody } from './body.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
+import { declaresBody, refuseBody, refuseMethod } from './read-only.ts';
 
-const AT_ONCE = 64;
 const KEPT = 4;
-const HOP_HEADERS: ReadonlySet<string> = new Set([
-  'connection',
-  'keep-alive',
-  'transfer-encoding',
-  'upgrade',
-  'te',
-  'trailer',
-  'proxy-authorization',
-  'authorization',
-  'x-mcphub-role',
-]);
+const METHODS: ReadonlySet<string> = new Set(['GET', 'POST', 'DELETE']);
+/** Printable ASCII without spaces: what a request line can carry unchanged. */
+const PATH = /^\/api\/[\x21-\x7e]*$/;
+/** Headers of control's answer that the client gets. */
+const ANSWER_HEADERS = ['content-type', 'content-length', 'cache-control', 'allow', 'retry-after'] as const;
 
 export interface Forward {
-  pipe(request: IncomingMessage, response: ServerResponse, role: 'owner' | 'none'): void;
+  /** `path` is without the query, which may hold a key. */
+  send(request: IncomingMessage, response: ServerResponse, to: { readonly path: string; readonly by: Principal }): void;
 }
 
-/** `status` gives the word for the page that the hub shows by itself. */
 export function createForward(parts: {
-  kernel: Kernel;
-  limits: Limits;
-  socketPath: string;
-  status: () => string;
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly socketPath: string;
 }): Forward {
   const { kernel, limits, socketPath } = parts;
   // Kept connections: where control closes after its answer, the runtime's last, empty write of a request can meet a closed end, and then the
   // answer is lost (measured: once in some thousand requests on a busy machine).
-  const agent = new Agent({ keepAlive: true, maxSockets: AT_ONCE, maxFreeSockets: KEPT });
-  const inside = new CappedCount('downstream.forwards', AT_ONCE, 'refuse', kernel.ceilings);
-
-  function away(request: IncomingMessage, response: ServerResponse): void {
-    if (request.url === '/' && !response.headersSent && !response.destroyed) {
-      const page = awayPage(parts.status());
-      response.writeHead(200, {
-        'content-type': 'text/html; charset=utf-8',
-        'content-length': Buffer.byteLength(page),
-        'cache-control': 'no-store',
-        'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'",
-      });
-      response.end(page);
-      return;
-    }
-    writeRefusal(response, new Refusal('control-away', undefined, { retryAfterMs: 2000 }), undefined, request);
-  }
+  const agent = new Agent({ keepAlive: true, maxSockets: limits.adminRequests, maxFreeSockets: KEPT });
+  const inside = new CappedCount('downstream.forwards', limits.adminRequests, 'refuse', kernel.ceilings);
 
   return {
-    pipe(request, response, role) {
-      if (!inside.take()) {
-        writeJson(
-          response,
-          503,
-          '{"error":{"code":"overloaded","message":"Too many requests to the control process at once."}}',
-          { 'retry-after': '1' },
-        );
-        return;
-      }
+    send(request, response, { path, by }) {
+      const method = request.method ?? '';
+      if (!METHODS.has(method)) return refuseMethod(request, response, [...METHODS].join(', '));
+      if (method !== 'POST' && declaresBody(request)) return refuseBody(response);
+      if (!PATH.test(path)) return writeRefusal(response, new Refusal('not-found'), undefined, request);
+      if (!inside.take()) return refuseBusy(response);
       const deadline = kernel.deadline(limits.forwardMs);
-      const wait = kernel.waits.open('control-forward', request.url?.slice(0, 60) ?? '/', deadline);
-      const upstream = httpRequest({
-        socketPath,
-        method: request.method,
-        path: request.url,
-        headers: headersFor(request, role),
-        agent,
-      });
+      const wait = kernel.waits.open('control-forward', routeName(path), deadline);
+      let sent: ClientRequest | undefined;
       let over = false;
-      const finish = () => {
+      const finish = (): void => {
         if (over) return;
         over = true;
         inside.give();
         wait.leave();
         deadline[Symbol.dispose]();
       };
-      upstream.on('response', (answer) => {
-        if (response.destroyed) return upstream.destroy();
-        response.writeHead(
-          answer.statusCode ?? 502,
-          Object.fromEntries(Object.entries(answer.headers).filter(([name]) => !HOP_HEADERS.has(name))),
-        );
-        pour(answer, response);
-        answer.on('error', () => response.destroy());
-      });
-      upstream.on('error', () => {
+      const away = (): void => {
         if (response.headersSent) response.destroy();
-        else away(request, response);
+        else writeRefusal(response, new Refusal('control-away', undefined, { retryAfterMs: 2000 }), undefined, request);
+        finish();
+      };
+      const onward = (body: Buffer): void => {
+        if (over) return;
+        sent = httpRequest({ socketPath, method, path, headers: headersFor(by, body), agent });
+        sent.on('response', (answer) => passBack(answer, response));
+        sent.on('error', away);
+        sent.on('close', finish);
+        sent.end(body);
+      };
+      deadline.onEnd(() => {
+        if (sent) sent.destroy(new Error('control did not answer in time'));
+        else away();
+      });
+      response.on('close', () => {
+        sent?.destroy();
         finish();
       });
-      upstream.on('close', finish);
-      response.on('close', () => upstream.destroy());
-      deadline.onEnd(() => upstream.destroy(new Error('control did not answer in time')));
-      pour(request, upstream);
+      if (method !== 'POST') return onward(EMPTY);
+      readBody(request, { kernel, limits: { ...limits, bodyBytes: limits.adminBodyBytes } }, (body) => {
+        if (!isRefusal(body)) return onward(body);
+        writeRefusal(response, adminWords(body, limits), undefined, request);
+        finish();
+      });
     },
   };
 }
 
-function headersFor(request: IncomingMessage, role: string): Record<string, string | string[]> {
-  const headers: Record<string, string | string[]> = {};
-  for (const [name, value] of Object.entries(request.headers))
-    if (value !== undefined && !HOP_HEADERS.has(name)) headers[name] = value;
-  headers['x-mcphub-role'] = role;
-  return headers;
+const EMPTY = Buffer.alloc(0);
+
+function headersFor({ keyId }: Principal, body: Buffer): Record<string, string | number> {
+  return {
+    host: 'control',
+    'content-length': body.length,
+    ...(body.length > 0 ? { 'content-type': 'application/json' } : {}),
+    'x-mcphub-role': 'owner',
+    'x-mcphub-key-id': keyId,
+  };
 }
 
-function awayPage(status: string): string {
-  return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>MCPHub</title>
-<style>:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:4rem auto;padding:0 1rem}code{font-family:ui-monospace,monospace}</style>
-<h1>MCPHub</h1><p>The hub is <strong>${status}</strong> and answers calls at <code>/mcp</code>.</p>
-<p>Its control process does not answer at the moment, so that this page cannot show more. The guard restarts it; calls are not affected.</p></html>`;
+function passBack(answer: IncomingMessage, response: ServerResponse): void {
+  if (response.destroyed) return void answer.destroy();
+  const headers = ANSWER_HEADERS.flatMap((name) => {
+    const value = answer.headers[name];
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  response.writeHead(answer.statusCode ?? 502, Object.fromEntries(headers));
+  answer.on('error', () => response.destroy());
+  pour(answer, response);
+}
+
+/** `/api/keys/mcphub_…` becomes `/api/keys`: what follows may be a key, and waits are shown to operators and kept in crash reports. */
+function routeName(path: string): string {
+  return /^\/api\/[a-z-]{1,40}/.exec(path)?.[0] ?? '/api';
+}
+
+function adminWords(refusal: Refusal, { adminBodyBytes }: Limits): Refusal {
+  if (refusal.code !== 'body-too-large') return refusal;
+  return new Refusal(refusal.code, `The body is larger than ${adminBodyBytes} bytes.`, { setting: 'adminBodyBytes' });
+}
+
+function refuseBusy(response: ServerResponse): void {
+  const error = { code: 'overloaded', message: 'Too many requests to the control process at once.' };
+  writeJson(response, 503, JSON.stringify({ error }), { 'retry-after': '1' });
 }

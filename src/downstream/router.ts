@@ -13,11 +13,15 @@ import type { Principal } from '../kernel/principal.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Forward } from './forward.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
+import { writeLandingPage } from './landing-page.ts';
 import type { OldSse } from './old-sse.ts';
+import { acceptsRead } from './read-only.ts';
 import { visitFrom } from './visit.ts';
 
 export interface RouterParts {
   readonly kernel: Kernel;
+  /** Port that clients reach; shown on the page at `/` when the Host header does not say. */
+  readonly port: () => number;
   readonly line: Line;
   readonly endpoint: Endpoint;
   readonly health: Health;
@@ -33,44 +37,42 @@ export type Handler = (request: IncomingMessage, response: ServerResponse) => vo
 const NO_STORE = { 'cache-control': 'no-store' } as const;
 
 export function createRouter(parts: RouterParts): Handler {
-  const { kernel, line, endpoint, health, forward, oldSse } = parts;
+  const { kernel, port, line, endpoint, health, forward, oldSse } = parts;
+  const ready = (): HealthAnswer => {
+    parts.readinessAsked();
+    return health.ready();
+  };
+  const healthPages: ReadonlyMap<string, () => HealthAnswer> = new Map([
+    ['/health', () => health.summary()],
+    ['/healthz', () => health.summary()],
+    ['/livez', () => health.live()],
+    ['/health/live', () => health.live()],
+    ['/readyz', ready],
+    ['/health/ready', ready],
+    ['/startupz', () => health.startup()],
+    ['/health/startup', () => health.startup()],
+  ]);
 
-  function pages(path: string, response: ServerResponse): boolean {
-    switch (path) {
-      case '/health':
-      case '/healthz':
-        writeHealth(response, health.summary());
-        return true;
-      case '/livez':
-      case '/health/live':
-        writeHealth(response, health.live());
-        return true;
-      case '/readyz':
-      case '/health/ready':
-        parts.readinessAsked();
-        writeHealth(response, health.ready());
-        return true;
-      case '/startupz':
-      case '/health/startup':
-        writeHealth(response, health.startup());
-        return true;
-      default:
-        return false;
-    }
+  /** Returns false when `path` is no health page. Health pages are answered from memory, and take no body. */
+  function pages(path: string, request: IncomingMessage, response: ServerResponse): boolean {
+    const answer = healthPages.get(path);
+    if (answer === undefined) return false;
+    if (acceptsRead(request, response)) writeHealth(response, answer());
+    return true;
   }
 
   /** Undefined = not an owner; the refusal has been written. */
   function owner(request: IncomingMessage, response: ServerResponse): Principal | undefined {
     const caller = line.identify(visitFrom(request, { kind: 'all' }, false));
     if (isRefusal(caller)) {
-      writeRefusal(response, caller);
+      writeRefusal(response, caller, undefined, request);
       return undefined;
     }
-    if (caller.principal.role === 'owner') return caller.principal;
+    if (caller.principal.role === 'owner' && caller.principal.groups === undefined) return caller.principal;
     writeJson(
       response,
       403,
-      JSON.stringify({ error: { code: 'forbidden', message: 'This needs a key of an owner.' } }),
+      JSON.stringify({ error: { code: 'forbidden', message: 'This needs an owner key without groups.' } }),
       NO_STORE,
     );
     return undefined;
@@ -78,24 +80,27 @@ export function createRouter(parts: RouterParts): Handler {
 
   function api(path: string, request: IncomingMessage, response: ServerResponse): void {
     if (path === '/api/health') {
+      if (!acceptsRead(request, response)) return;
       const known =
         request.headers.authorization !== undefined &&
         !isRefusal(line.identify(visitFrom(request, { kind: 'all' }, false)));
       writeJson(response, 200, JSON.stringify(known ? health.detail() : { status: health.state() }), NO_STORE);
       return;
     }
-    if (!owner(request, response)) return;
-    if (path === '/api/waits') writeJson(response, 200, JSON.stringify({ waits: health.waits() }), NO_STORE);
-    else if (path === '/api/ceilings')
-      writeJson(response, 200, JSON.stringify({ ceilings: health.ceilings() }), NO_STORE);
-    else forward.pipe(request, response, 'owner');
+    const by = owner(request, response);
+    if (!by) return;
+    const read = path === '/api/waits' ? memoryWaits : path === '/api/ceilings' ? memoryCeilings : undefined;
+    if (read === undefined) return forward.send(request, response, { path, by });
+    if (acceptsRead(request, response)) writeJson(response, 200, JSON.stringify(read()), NO_STORE);
   }
+  const memoryWaits = (): object => ({ waits: health.waits() });
+  const memoryCeilings = (): object => ({ ceilings: health.ceilings() });
 
   function route(request: IncomingMessage, response: ServerResponse): void {
     const url = request.url ?? '/';
     const query = url.indexOf('?');
     const path = query < 0 ? url : url.slice(0, query);
-    if (pages(path, response)) return;
+    if (pages(path, request, response)) return;
     const settings = parts.settings();
     const refusal = checkOrigin(request.headers.host, request.headers.origin, settings);
     if (isRefusal(refusal)) return writeRefusal(response, refusal, undefined, request);
@@ -109,7 +114,10 @@ export function createRouter(parts: RouterParts): Handler {
     }
     if (settings.legacySse && oldClient(path, request, response)) return;
     if (path.startsWith('/api/')) return api(path, request, response);
-    if (path === '/') return forward.pipe(request, response, 'none');
+    if (path === '/') {
+      if (acceptsRead(request, response)) writeLandingPage(request, response, { state: health.state(), port: port() });
+      return;
+    }
     // Not the envelope of MCP: /.well-known/* must read as "there is no OAuth here".
     writeJson(
       response,

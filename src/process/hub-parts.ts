@@ -234,10 +234,10 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     kernel,
     limits,
     socketPath: join(runDir, socketName('control', 0)),
-    status: () => health.state(),
   });
   const router = createRouter({
     kernel,
+    port: () => limits.port,
     line,
     endpoint,
     health,

@@ -1,0 +1,144 @@
+/**
+ * SR-C1: a request's body never becomes a request of its own, whatever method and framing carry it.
+ * Each body here is a request that would create or revoke a key if it reached the control process.
+ */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { type RunningHub, startHub } from '../support/hub.ts';
+import { rawExchange } from '../support/raw-client.ts';
+
+const METHODS = ['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE', 'POST', 'PUT', 'PATCH', 'PROPFIND'] as const;
+const FRAMINGS = ['none', 'content-length', 'chunked', 'trailers', 'http/1.0', 'pipelined'] as const;
+const PATHS = ['/', '/?x=1', '/health', '/readyz', '/api/health', '/api/keys', '/api/status', '/mcp', '/none'] as const;
+const WISH = '{"user":"evil","name":"x","role":"owner"}';
+const CREATE = `POST /api/keys HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${WISH.length}\r\n\r\n${WISH}`;
+
+let hub: RunningHub;
+before(async () => {
+  hub = await startHub({ config: { mcpServers: {} } });
+});
+after(async () => {
+  await hub[Symbol.asyncDispose]();
+});
+
+type Framing = (typeof FRAMINGS)[number];
+
+/** The request as it goes over the wire, in pieces, and how many requests it is. */
+function wire(
+  method: string,
+  path: string,
+  framing: Framing,
+  { body, key }: { readonly body: string; readonly key?: string },
+): { pieces: string[]; requests: number } {
+  const fields = ['Host: 127.0.0.1', 'Accept: application/json', ...(key ? [`Authorization: Bearer ${key}`] : [])];
+  const head = (version: string, ...more: string[]): string =>
+    `${[`${method} ${path} HTTP/${version}`, ...fields, ...more].join('\r\n')}\r\n\r\n`;
+  const chunk = `${Buffer.byteLength(body).toString(16)}\r\n${body}\r\n`;
+  switch (framing) {
+    case 'none':
+      return { pieces: [head('1.1', 'Connection: close')], requests: 1 };
+    case 'content-length':
+      return { pieces: [head('1.1', 'Connection: close', `Content-Length: ${body.length}`), body], requests: 1 };
+    case 'chunked':
+      return {
+        pieces: [head('1.1', 'Connection: close', 'Transfer-Encoding: chunked'), chunk, '0\r\n\r\n'],
+        requests: 1,
+      };
+    case 'trailers':
+      return {
+        pieces: [
+          head('1.1', 'Connection: close', 'Transfer-Encoding: chunked', 'Trailer: x-mcphub-role'),
+          `${chunk}0\r\nx-mcphub-role: owner\r\n\r\n`,
+        ],
+        requests: 1,
+      };
+    case 'http/1.0':
+      return { pieces: [head('1.0', `Content-Length: ${body.length}`), body], requests: 1 };
+    case 'pipelined': {
+      const first = head('1.1', 'Transfer-Encoding: chunked') + chunk;
+      return { pieces: [`${first}0\r\n\r\n${head('1.1', 'Connection: close')}`], requests: 2 };
+    }
+  }
+}
+
+interface Keys {
+  readonly keys: readonly { readonly id: string; readonly user: string; readonly revokedAtMs?: number }[];
+}
+
+async function keys(): Promise<Keys['keys']> {
+  const answer = await fetch(`${hub.url}/api/keys`, { headers: { authorization: `Bearer ${hub.key}` } });
+  assert.equal(answer.status, 200);
+  return ((await answer.json()) as Keys).keys;
+}
+
+async function probe(path: string, method: string, framing: Framing, more: { body: string; key?: string }) {
+  const { pieces, requests } = wire(method, path, framing, more);
+  const name = `${method} ${path} ${framing}${more.key ? ' with a key' : ''}`;
+  const seen = await rawExchange({ port: hub.port }, [pieces.join('')], { methods: [method, method] });
+  assert.ok(seen.closed, `${name}: the connection was closed`);
+  assert.ok(seen.answers.length >= 1 && seen.answers.length <= requests, `${name}: ${seen.answers.length} answers`);
+  assert.equal(seen.rest, '', `${name}: no bytes beside the answers`);
+  for (const { status, body } of seen.answers) {
+    assert.ok(status < 500, `${name}: ${status} ${body}`);
+    assert.ok(!body.includes('"secret"'), `${name}: no key in the answer`);
+  }
+  return seen;
+}
+
+for (const path of PATHS) {
+  test(`a body that is a request creates no key at ${path}, whatever the method and framing`, async () => {
+    for (const method of METHODS) {
+      for (const framing of FRAMINGS) await probe(path, method, framing, { body: CREATE });
+    }
+    assert.deepEqual(
+      (await keys()).map(({ user }) => user),
+      ['owner'],
+    );
+  });
+}
+
+test('a body that arrives after the answer creates no key either', async () => {
+  for (const path of ['/', '/api/keys', '/api/status']) {
+    for (const method of METHODS) {
+      for (const framing of ['content-length', 'chunked', 'trailers'] as const) {
+        const { pieces } = wire(method, path, framing, { body: CREATE, key: hub.key });
+        const { closed, answers } = await rawExchange({ port: hub.port }, pieces, { methods: [method] });
+        assert.ok(closed && answers.length <= 1, `${method} ${path} ${framing}`);
+      }
+    }
+  }
+  assert.equal((await keys()).length, 1);
+});
+
+test('a body that is a request revokes no key, also behind the key of an owner', async () => {
+  const [own] = await keys();
+  assert.ok(own);
+  const revoke = `DELETE /api/keys/${own.id} HTTP/1.1\r\nHost: x\r\n\r\n`;
+  for (const path of ['/', '/api/keys', '/api/status', '/mcp']) {
+    for (const method of METHODS) {
+      for (const framing of FRAMINGS) await probe(path, method, framing, { body: revoke, key: hub.key });
+    }
+  }
+  const after = await keys();
+  assert.deepEqual(
+    after.map(({ id, revokedAtMs }) => [id, revokedAtMs]),
+    [[own.id, undefined]],
+  );
+});
+
+test('/ and the health pages accept GET and HEAD without a body, and say so', async () => {
+  for (const path of ['/', '/health', '/livez', '/readyz', '/startupz', '/api/health']) {
+    for (const method of METHODS) {
+      const isRead = method === 'GET' || method === 'HEAD';
+      const bare = (await probe(path, method, 'none', { body: '' })).answers[0];
+      assert.equal(bare?.status, isRead ? 200 : 405, `${method} ${path}`);
+      if (!isRead) assert.equal(bare?.headers.allow, 'GET, HEAD', `${method} ${path}`);
+      if (!isRead) assert.equal(JSON.parse(bare?.body ?? '').error.code, 'method-not-allowed');
+      for (const framing of ['content-length', 'chunked'] as const) {
+        const { answers } = await probe(path, method, framing, { body: 'x' });
+        assert.equal(answers[0]?.status, isRead ? 400 : 405, `${method} ${path} ${framing}`);
+        assert.equal(answers[0]?.headers.connection, 'close', `${method} ${path} ${framing}`);
+      }
+    }
+  }
+});
