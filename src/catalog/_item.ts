@@ -87,7 +87,7 @@ function nameIn(bytes: Buffer, members: readonly Member[], kind: ItemKind): stri
 }
 /** Control and format characters, halves of characters, line separators: a name must be what it looks like. */
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/u;
-const UNSEEN_ALL = new RegExp(UNSEEN.source, 'gu');
+const UNSEEN_ALL = /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu;
 
 function tooLarge(members: readonly Member[], { schemaBytes }: CatalogLimits, kind: ItemKind): string | undefined {
   let rest = 0;

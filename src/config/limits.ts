@@ -359,6 +359,27 @@ export const LIMITS = {
     'MCPHUB_STDERR_TAIL_BYTES',
     'Kept of a child’s stderr for `servers logs`.',
   ),
+  stderrShownBytes: row(
+    64 * KiB,
+    'bytes',
+    [1 * KiB, 4 * MiB],
+    'MCPHUB_STDERR_SHOWN_BYTES',
+    'Bytes of a child’s stderr a second that are split into lines and logged; the rest is counted.',
+  ),
+  stderrShownLines: row(
+    500,
+    'count',
+    [10, 10_000],
+    'MCPHUB_STDERR_SHOWN_LINES',
+    'Lines of a child’s stderr a second that are logged; 64 KiB can hold 32,000 of them, and each costs about 10 µs.',
+  ),
+  stderrReadBytes: row(
+    4 * MiB,
+    'bytes',
+    [64 * KiB, 256 * MiB],
+    'MCPHUB_STDERR_READ_BYTES',
+    'Bytes of a child’s stderr a second that are read at all; a child that writes more waits.',
+  ),
   childTermMs: row(
     2 * SECOND,
     'ms',

@@ -61,7 +61,7 @@ export function createPrivateDoor(parts: PrivateDoorParts): Handler {
   }
 
   function route(request: IncomingMessage, response: ServerResponse): void {
-    const path = (request.url ?? '/').replace(/\?.*$/, '');
+    const path = (request.url ?? '/').replace(/\?.*/s, '');
     if (path === '/beat') return streamBeats(response);
     if (path === '/probe' || path === '/livez') return writeHealth(response, health.live());
     if (path === '/readyz') return writeHealth(response, health.ready());

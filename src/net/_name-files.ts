@@ -112,7 +112,7 @@ async function readIfChanged(
 export function hostsFrom(text: string): ReadonlyMap<string, readonly Address[]> {
   const hosts = new Map<string, Address[]>(); // bounded by: MAX_HOSTS
   for (const line of text.split('\n')) {
-    const [address = '', ...names] = line.replace(/#.*$/, '').trim().split(/\s+/);
+    const [address = '', ...names] = line.replace(/#.*/s, '').trim().split(/\s+/);
     const family = isIP(address);
     if (family !== 4 && family !== 6) continue;
     for (const name of names) {
@@ -130,7 +130,7 @@ export function searchFrom(text: string): Search {
   let ndots = 1;
   for (const line of text.split('\n')) {
     const [word, ...rest] = line
-      .replace(/[#;].*$/, '')
+      .replace(/[#;].*/s, '')
       .trim()
       .split(/\s+/);
     if (word === 'search' || word === 'domain') domains = rest.filter((domain) => domain !== '.').slice(0, MAX_SEARCH);

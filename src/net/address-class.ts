@@ -88,7 +88,7 @@ export function addressClass(address: string): AddressClass {
   if (isIPv4(address)) return classIn(address, 'ipv4');
   if (!isIPv6(address)) return 'not-an-address';
   const inner = embeddedIpv4(address);
-  return inner === undefined ? classIn(address.replace(/%.*$/, ''), 'ipv6') : classIn(inner, 'ipv4');
+  return inner === undefined ? classIn(address.replace(/%.*/s, ''), 'ipv6') : classIn(inner, 'ipv4');
 }
 
 /** True when the hub may connect there under `rule`. */
@@ -121,8 +121,8 @@ function dotted(high: number, low: number): string {
 /** The eight 16-bit groups of a valid IPv6 address. */
 function groupsOf(address: string): number[] {
   const plain = address
-    .replace(/%.*$/, '')
-    .replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, a, b, c, d) =>
+    .replace(/%.*/s, '')
+    .replace(/(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/, (_, a, b, c, d) =>
       [(Number(a) << 8) | Number(b), (Number(c) << 8) | Number(d)].map((group) => group.toString(16)).join(':'),
     );
   const [head = '', tail] = plain.split('::');

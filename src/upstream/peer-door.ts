@@ -34,7 +34,7 @@ const FAIR_KEY = 'peer';
 export function createPeerDoor(parts: PeerDoorParts): (request: IncomingMessage, response: ServerResponse) => void {
   const { kernel } = parts;
   return (request, response) => {
-    const slug = (request.url ?? '').slice(PREFIX.length).replace(/\?.*$/, '');
+    const slug = (request.url ?? '').slice(PREFIX.length).replace(/\?.*/s, '');
     const reply = new PeerReply(kernel, parts.limits, response, slug);
     if (request.method !== 'POST') {
       reply.status(405);

@@ -54,7 +54,7 @@ export class Child {
     this.#process = process;
     this.#events = events;
     this.pid = process.pid ?? -1;
-    this.#said = new SaidLines(plan.kernel, plan.limits.stderrTailBytes, events);
+    this.#said = new SaidLines(plan.kernel, plan.limits, events);
     if (process.stderr) this.#said.drain(process.stderr);
     if (process.stdout && plan.stdout === 'text') this.#said.drain(process.stdout);
     this.#cpu = new GroupCpu(plan.kernel, this.pid, plan.owner);

@@ -22,3 +22,19 @@ test('no control character and no endless line survives', () => {
   );
   assert.ok(plainLine('x'.repeat(1_000_000)).length <= LINE_CHARS + 1);
 });
+
+test('takes linear time on escape sequences and carriage returns without end', () => {
+  for (const hostile of [
+    '\u001b[' + '!'.repeat(8100),
+    `${'\r'.repeat(8190)}x`,
+    '\u001b]'.repeat(4096),
+    '\u001b['.repeat(4096),
+  ]) {
+    const before = process.cpuUsage();
+    for (let line = 0; line < 8; line += 1) plainLine(hostile);
+    const { user } = process.cpuUsage(before);
+    assert.ok(user < 100_000, `${user} µs for 8 lines of ${JSON.stringify(hostile.slice(0, 4))}`);
+  }
+  assert.equal(plainLine('10 %\r20 %\r\r'), '20 %');
+  assert.equal(plainLine('\r\r'), '');
+});

@@ -4,22 +4,25 @@
  */
 export const LINE_CHARS = 4096;
 
-const ESC = String.fromCharCode(0x1b);
-const BEL = String.fromCharCode(0x07);
-/** CSI (colours, cursor), OSC (titles, links; ended by BEL or ST) and two-character escapes. */
-const ESCAPES = new RegExp(
-  `${ESC}(?:\\[[0-9;?<=>!]*[ -/]*[@-~]|\\][^${BEL}${ESC}]{0,512}(?:${BEL}|${ESC}\\\\)?|[@-Z\\\\^_()#][0-9A-Za-z]?)`,
-  'g',
-);
+/**
+ * CSI (colours, cursor), OSC (titles, links; ended by BEL or ST) and two-character escapes. Parameter bytes (0x30–0x3f) and intermediate bytes
+ * (0x20–0x2f) must not share a character: with one in common a long run of it takes quadratic time (ECMA-48 §5.4 keeps them apart).
+ */
+const ESCAPES =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are looked for
+  /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]{0,512}(?:\u0007|\u001b\\)?|[@-Z\\^_()#][0-9A-Za-z]?)/g;
 /** Control characters, line and paragraph separators, and the marks that turn the direction of text. */
 const CONTROLS = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 
 /** One line without its line end. Of a line rewritten with carriage returns (progress bars) the last state is kept. */
 export function plainLine(raw: string): string {
   const cut = raw.length > LINE_CHARS * 2 ? raw.slice(0, LINE_CHARS * 2) : raw;
-  const plain = cut.replace(ESCAPES, '').replace(/\r+$/, '');
+  const plain = cut.replace(ESCAPES, '');
+  // Not /\r+$/: on a run of carriage returns that does not end the text it takes quadratic time.
+  let end = plain.length;
+  while (plain[end - 1] === '\r') end -= 1;
   const last = plain
-    .slice(plain.lastIndexOf('\r') + 1)
+    .slice(end === 0 ? 0 : plain.lastIndexOf('\r', end - 1) + 1, end)
     .replaceAll('\t', '  ')
     .replace(CONTROLS, '');
   return last.length > LINE_CHARS ? `${last.slice(0, LINE_CHARS)}…` : last;

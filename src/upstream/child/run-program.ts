@@ -3,9 +3,10 @@
  * Promises: ends by the deadline, with its whole process group killed; keeps at most 64 KiB of stdout and the tail of everything.
  * Does not: interpret the exit code.
  */
+import { limitsFrom } from '../../config/limits.ts';
 import type { Deadline } from '../../kernel/deadline.ts';
 import { type GroupPlan, killGroup, spawnGroup, untilDrained } from './group.ts';
-import { SaidLines } from './said-lines.ts';
+import { type SaidLimits, SaidLines } from './said-lines.ts';
 
 export interface ProgramEnd {
   readonly code: number | null;
@@ -16,7 +17,7 @@ export interface ProgramEnd {
 }
 
 const STDOUT_BYTES = 64 * 1024;
-const TAIL_BYTES = 16 * 1024;
+const SAID: SaidLimits = { ...limitsFrom({}), stderrTailBytes: 16 * 1024 };
 
 /** Throws HubError `upstream-spawn` when it cannot be started, `wait-expired` at the deadline. */
 export async function runProgram(
@@ -26,7 +27,7 @@ export async function runProgram(
 ): Promise<ProgramEnd> {
   const { kernel, label, owner } = plan;
   const child = await spawnGroup({ ...plan, stdin: 'ignore' }, deadline);
-  const lines = new SaidLines(kernel, TAIL_BYTES, { said, alive: () => {} });
+  const lines = new SaidLines(kernel, SAID, { said, alive: () => {} });
   const kept: Buffer[] = []; // bounded by: STDOUT_BYTES
   let keptBytes = 0;
   child.stdout?.on('data', (chunk: Buffer) => {

@@ -1,15 +1,14 @@
 /**
  * What a child says beside the protocol (stderr, stray stdout): always read, shown at a capped rate, its end kept.
- * Promises: the stream is drained whatever comes (a full pipe would block the child, reliability B1); at most 64 KiB a second are split into
- * lines and shown, the rest is counted and kept raw in the tail; more than 4 MiB a second slow the child down instead of the hub.
+ * Promises: the stream is drained whatever comes (a full pipe would block the child, reliability B1); at most `stderrShownBytes` a second are split
+ * into lines and at most `stderrShownLines` of them shown, the rest is counted and kept raw in the tail; more than `stderrReadBytes` a second slow the child down.
  * Does not: log. Lines go to `said`, the tail to whoever asks.
  */
 import type { Readable } from 'node:stream';
+import type { Limits } from '../../config/limits.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { LINE_CHARS, plainLine } from './plain-text.ts';
 
-const SHOWN_BYTES = 64 * 1024;
-const READ_BYTES = 4 * 1024 * 1024;
 const SECOND_MS = 1000;
 const CHUNKS = 128;
 
@@ -18,22 +17,26 @@ export interface SaidSink {
   readonly alive: () => void;
 }
 
+export type SaidLimits = Pick<Limits, 'stderrTailBytes' | 'stderrShownBytes' | 'stderrShownLines' | 'stderrReadBytes'>;
+
 export class SaidLines {
   readonly #kernel: Kernel;
-  readonly #tailBytes: number;
+  readonly #limits: SaidLimits;
   readonly #sink: SaidSink;
   #tail: Buffer[] = []; // bounded by: tailBytes in at most CHUNKS pieces
   #tailHeld = 0;
   #rest = '';
   #secondMs = Number.NEGATIVE_INFINITY;
   #shownBytes = 0;
+  #shownLines = 0;
+  #hiddenLines = 0;
   #readBytes = 0;
   #hiddenBytes = 0;
   #over = false;
 
-  constructor(kernel: Kernel, tailBytes: number, sink: SaidSink) {
+  constructor(kernel: Kernel, limits: SaidLimits, sink: SaidSink) {
     this.#kernel = kernel;
-    this.#tailBytes = tailBytes;
+    this.#limits = limits;
     this.#sink = sink;
   }
 
@@ -45,7 +48,7 @@ export class SaidLines {
 
   /** The last lines, oldest first, without control characters. */
   lines(): string[] {
-    const held = Buffer.concat(this.#tail).subarray(-this.#tailBytes).toString('utf8');
+    const held = Buffer.concat(this.#tail).subarray(-this.#limits.stderrTailBytes).toString('utf8');
     return held
       .split('\n')
       .map(plainLine)
@@ -66,8 +69,8 @@ export class SaidLines {
     this.#keep(chunk);
     this.#turnSecond();
     this.#readBytes += chunk.length;
-    if (this.#readBytes > READ_BYTES) this.#slow(stream);
-    if (this.#shownBytes + chunk.length > SHOWN_BYTES) {
+    if (this.#readBytes > this.#limits.stderrReadBytes) this.#slow(stream);
+    if (this.#shownBytes + chunk.length > this.#limits.stderrShownBytes) {
       this.#hiddenBytes += chunk.length;
       this.#rest = '';
       return;
@@ -79,6 +82,11 @@ export class SaidLines {
   }
 
   #show(raw: string, prefix: string): void {
+    if (this.#shownLines >= this.#limits.stderrShownLines) {
+      this.#hiddenLines += 1;
+      return;
+    }
+    this.#shownLines += 1;
     const line = plainLine(raw);
     if (line !== '') this.#tell(() => this.#sink.said(prefix + line));
   }
@@ -95,12 +103,19 @@ export class SaidLines {
   #turnSecond(): void {
     const nowMs = this.#kernel.clock.nowMs();
     if (nowMs - this.#secondMs < SECOND_MS) return;
-    const hidden = `(${this.#hiddenBytes} bytes of output not shown: more than 64 KiB/s)`;
-    if (this.#hiddenBytes > 0) this.#tell(() => this.#sink.said(hidden));
+    const { stderrShownBytes, stderrShownLines } = this.#limits;
+    const hidden: string[] = []; // bounded by: two
+    if (this.#hiddenBytes > 0)
+      hidden.push(`${this.#hiddenBytes} bytes (more than stderrShownBytes, ${stderrShownBytes}/s)`);
+    if (this.#hiddenLines > 0)
+      hidden.push(`${this.#hiddenLines} lines (more than stderrShownLines, ${stderrShownLines}/s)`);
+    if (hidden.length > 0) this.#tell(() => this.#sink.said(`(output not shown: ${hidden.join(', ')})`));
     this.#secondMs = nowMs;
     this.#shownBytes = 0;
+    this.#shownLines = 0;
     this.#readBytes = 0;
     this.#hiddenBytes = 0;
+    this.#hiddenLines = 0;
   }
 
   #slow(stream: Readable): void {
@@ -111,15 +126,15 @@ export class SaidLines {
   }
 
   #keep(chunk: Buffer): void {
-    if (chunk.length >= this.#tailBytes) {
-      this.#tail = [Buffer.from(chunk.subarray(-this.#tailBytes))];
-      this.#tailHeld = this.#tailBytes;
+    if (chunk.length >= this.#limits.stderrTailBytes) {
+      this.#tail = [Buffer.from(chunk.subarray(-this.#limits.stderrTailBytes))];
+      this.#tailHeld = this.#limits.stderrTailBytes;
       return;
     }
     this.#tail.push(chunk);
     this.#tailHeld += chunk.length;
-    if (this.#tail.length > CHUNKS || this.#tailHeld > this.#tailBytes * 2) {
-      this.#tail = [Buffer.from(Buffer.concat(this.#tail).subarray(-this.#tailBytes))];
+    if (this.#tail.length > CHUNKS || this.#tailHeld > this.#limits.stderrTailBytes * 2) {
+      this.#tail = [Buffer.from(Buffer.concat(this.#tail).subarray(-this.#limits.stderrTailBytes))];
       this.#tailHeld = this.#tail[0]?.length ?? 0;
     }
   }

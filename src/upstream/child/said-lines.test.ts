@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { PassThrough } from 'node:stream';
+import { test } from 'node:test';
+import { frozenKernel } from '../../../test/support/frozen-kernel.ts';
+import { limitsFrom } from '../../config/limits.ts';
+import { SaidLines } from './said-lines.ts';
+
+function reading(): { write: (text: string) => Promise<void>; advance: (ms: number) => void; shown: string[] } {
+  const frozen = frozenKernel();
+  const shown: string[] = [];
+  const lines = new SaidLines(frozen.kernel, limitsFrom({}), { said: (line) => shown.push(line), alive: () => {} });
+  const stream = new PassThrough();
+  lines.drain(stream);
+  const write = (text: string) => new Promise<void>((resolve) => stream.write(text, () => setImmediate(resolve)));
+  return { write, advance: (ms) => frozen.advance(ms), shown };
+}
+
+test('logs at most 500 lines of stderr a second and says how many it left out', async () => {
+  const child = reading();
+  await child.write('a\n'.repeat(30_000));
+  assert.equal(child.shown.length, 500);
+  child.advance(1000);
+  await child.write('b\n');
+  assert.deepEqual(child.shown.slice(500), [
+    '(output not shown: 29500 lines (more than stderrShownLines, 500/s))',
+    'b',
+  ]);
+});
+
+test('logs at most 64 KiB of stderr a second and says how many bytes it left out', async () => {
+  const child = reading();
+  await child.write(`${'x'.repeat(1000)}\n`);
+  await child.write('y'.repeat(64 * 1024));
+  assert.equal(child.shown.length, 1);
+  child.advance(1000);
+  await child.write('b\n');
+  assert.match(child.shown[1] ?? '', /65536 bytes \(more than stderrShownBytes, 65536\/s\)/);
+  assert.equal(child.shown[2], 'b');
+});
