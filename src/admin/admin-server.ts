@@ -187,9 +187,13 @@ function refusalFrom(fault: unknown): Refusal {
 }
 
 function refuse(response: ServerResponse, refusal: Refusal): void {
-  const { code, message, detail } = refusal;
+  const {
+    code,
+    message,
+    detail: { operator, ...detail },
+  } = refusal;
   const headers = code === 'body-too-large' ? { connection: 'close' } : {};
-  send(response, statusOf(refusal), { error: { ...detail, code, message } }, headers);
+  send(response, statusOf(refusal), { error: { ...detail, ...operator, code, message } }, headers);
 }
 
 /** The table's status is for the MCP endpoint, where many faults travel in a 200. */

@@ -43,6 +43,8 @@ export interface ServerOnHub {
   /** Why it is not ready, one sentence. */
   readonly cause: string | undefined;
   readonly code: string | undefined;
+  /** What clients read instead of the cause; the same in the log. */
+  readonly reference?: string | undefined;
   /** ms in this state, now. */
   readonly sinceMs: number;
   readonly retryMs: number | undefined;
@@ -72,6 +74,8 @@ export interface ServerAnswer {
   readonly state: string;
   /** Why it is not ready, one sentence. */
   readonly cause: string | undefined;
+  /** What clients read instead of the cause; the same in the log. */
+  readonly reference?: string | undefined;
   /** Tools of the last known good listing. */
   readonly tools: number;
   readonly prompts: number;

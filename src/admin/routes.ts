@@ -188,7 +188,10 @@ function createKeyRoutes({ control }: RoutesParts): (asked: Asked, deadline: Dea
 
 function nobodyTook(spec: ServerSpec, failed: readonly HubFailure[]): HubError {
   const words = failed.map(({ hub, message }) => `hub ${hub}: ${message}`).join('; ');
-  return new HubError('server-down', { message: `No hub answered for ${spec.name}: ${words}`, detail: { failed } });
+  return new HubError('server-down', {
+    message: `No hub answered for ${spec.name}: ${words}`,
+    detail: { operator: { failed } },
+  });
 }
 
 function faultsText(error: z.ZodError): string {

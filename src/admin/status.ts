@@ -65,6 +65,7 @@ export function serversFrom({ kernel, control }: StatusSources): ServerAnswer[] 
       homeHub: spec.homeHub,
       state: spec.enabled ? (told?.state ?? (reports.length > 0 ? 'starting' : 'unknown')) : 'disabled',
       cause: spec.enabled ? told?.cause : undefined,
+      reference: spec.enabled ? told?.reference : undefined,
       tools: listing?.tools.length ?? 0,
       prompts: listing?.prompts.length ?? 0,
       resources: (listing?.resources.length ?? 0) + (listing?.templates.length ?? 0),
@@ -87,13 +88,14 @@ function onHub({ slug }: ServerSpec, report: HubReport, nowMs: number): ServerOn
 
 function agedBy(ageMs: number, hub: number, status: ReportedStatus): ServerOnHub {
   const { state, phase, cause, code, tools, inFlight, queued, calls, failures, restarts, crashLoop, pid } = status;
-  const { serverInfo, protocolVersion, silenceMs, retryMs } = status;
+  const { serverInfo, protocolVersion, silenceMs, retryMs, reference } = status;
   return {
     hub,
     state,
     phase,
     cause,
     code,
+    reference,
     sinceMs: status.sinceMs + ageMs,
     retryMs: retryMs === undefined ? undefined : Math.max(0, retryMs - ageMs),
     tools,

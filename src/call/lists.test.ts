@@ -7,7 +7,9 @@ import { isRefusal } from '../kernel/outcome.ts';
 
 test('tools/list shows every tool under its exposed name, and how each server stands', async () => {
   const rig = new LineRig();
-  rig.statuses.set('files', { state: 'waiting', cause: 'it crashed', tools: 2 });
+  rig.statuses.set('files', {
+    ...{ state: 'waiting', cause: 'stderr of it', publicCause: 'it crashed', reference: '1a2b3c4d', tools: 2 },
+  });
   const { tools, _meta } = shown(await rig.ask('tools/list'));
   assert.deepEqual(
     tools.map(({ name }: { name: string }) => name),
@@ -15,7 +17,7 @@ test('tools/list shows every tool under its exposed name, and how each server st
   );
   assert.deepEqual(_meta['mcphub/servers'], {
     git: { state: 'ready', tools: 2 },
-    files: { state: 'waiting', tools: 2, stale: true, cause: 'it crashed' },
+    files: { state: 'waiting', tools: 2, stale: true, cause: 'it crashed', reference: '1a2b3c4d' },
   });
 });
 

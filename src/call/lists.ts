@@ -6,7 +6,7 @@
 import type { View } from '../catalog/view.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { memberSpan } from '../protocol/scan.ts';
-import type { ServerStatus } from '../upstream/status.ts';
+import { publicStatus, type ServerStatus } from '../upstream/status.ts';
 import type { Call, Reply } from './call.ts';
 import type { FirstCatalog } from './first-catalog.ts';
 import type { LineRooms } from './rooms.ts';
@@ -73,6 +73,8 @@ type ServerOutcome = {
   readonly state: string;
   readonly stale?: true;
   readonly cause?: string;
+  /** Names the failure in the operator's log. */
+  readonly reference?: string;
   /** How often in a row its child has died. */
   readonly crashLoop?: number;
 } & {
@@ -91,7 +93,7 @@ function outcomes(servers: readonly string[], noun: List['noun'], rooms: LineRoo
 }
 
 function outcomeOf(status: ServerStatus, noun: List['noun'], known: number): ServerOutcome {
-  const { state, cause, crashLoop } = status;
+  const { state, cause, reference, crashLoop } = publicStatus(status);
   if (state === 'ready') return { state, [noun]: status[noun] };
   const count = Math.max(status[noun], known);
   return {
@@ -100,6 +102,7 @@ function outcomeOf(status: ServerStatus, noun: List['noun'], known: number): Ser
     // They are the last known ones; the server does not answer now.
     ...(count > 0 ? { stale: true as const } : {}),
     ...(cause ? { cause } : {}),
+    ...(reference ? { reference } : {}),
     ...(crashLoop === undefined ? {} : { crashLoop }),
   };
 }

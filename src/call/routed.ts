@@ -1,8 +1,8 @@
 /**
  * One client request on its way to one server and back, whatever its method: deadline, cancel, progress, and the bytes as they were.
  * Promises: the client's progress token and id come back unchanged; a call without a session ends upstream when its client goes away, one with
- * a session goes on (2025 era: a disconnect is not a cancel); a server's own error passes untouched, but for one about
- * what its client lacks (`lack.ts`).
+ * a session goes on (2025 era: a disconnect is not a cancel); a server's own error passes as it is up to `ERROR_BYTES`,
+ * but for one about what its client lacks (`lack.ts`).
  * Does not: find the server (`tool.ts`, `prompt.ts`, `resource.ts`, `completion.ts`), or wait by itself; `fleet.call` holds every budget.
  */
 import type { Target } from '../catalog/route.ts';
@@ -10,6 +10,7 @@ import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import type { BackChannel } from '../protocol/back-channel.ts';
 import { passesLevel } from '../protocol/log-level.ts';
 import type { CallParams } from '../protocol/message.ts';
+import { memberSpan, stringAt } from '../protocol/scan.ts';
 import { callParamsFor } from '../protocol/write.ts';
 import type { UpstreamReply } from '../upstream/call.ts';
 import type { Call, Reply } from './call.ts';
@@ -67,11 +68,31 @@ export function createRoutedCall(
       if (isRefusal(answer)) return answer;
       const note = { server: target.server, tool };
       if (answer.kind === 'error')
-        return answerLack(answer.json, incoming.claim, note) ?? { kind: 'error', json: answer.json, note };
+        return (
+          answerLack(answer.json, incoming.claim, note) ?? { kind: 'error', json: boundedError(answer.json), note }
+        );
       return { kind: 'result', json: shape ? shape(answer.json) : answer.json, note };
     };
     return outcome instanceof Promise ? outcome.then(finish) : finish(outcome);
   };
+}
+
+/** Most bytes of a server's own JSON-RPC error that its caller gets. */
+const ERROR_BYTES = 65_536;
+const ERROR_CHARS = 4096;
+
+/** Returns the error as it is, or, above `ERROR_BYTES`, its code and the beginning of its message. */
+function boundedError(json: Buffer): Buffer {
+  if (json.length <= ERROR_BYTES) return json;
+  const code = Number(memberText(json, 'code'));
+  const message = stringAt(json, memberSpan(json, { at: 0, end: json.length }, 'message'), ERROR_BYTES) ?? '';
+  const shown = { code: Number.isInteger(code) ? code : -32603, message: `${message.slice(0, ERROR_CHARS)}…` };
+  return Buffer.from(JSON.stringify({ ...shown, data: { cut: true, bytes: json.length } }));
+}
+
+function memberText(json: Buffer, key: string): string {
+  const span = memberSpan(json, { at: 0, end: json.length }, key);
+  return span.at < 0 ? '' : json.toString('latin1', span.at, span.end);
 }
 
 /** From which level on the caller wants log lines; `none` = not at all. */

@@ -41,7 +41,7 @@ function rowOf(server: ServerAnswer): string[] {
     String(server.tools),
     sum('calls'),
     sum('failures'),
-    `${loop}${server.cause ?? ''}${retry}`.replaceAll('\n', ' '),
+    `${loop}${server.cause ?? ''}${retry}${server.reference ? ` [${server.reference}]` : ''}`.replaceAll('\n', ' '),
   ];
 }
 

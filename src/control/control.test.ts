@@ -208,7 +208,7 @@ test('a reload that is good is published with its difference; a bad one changes 
   loaded.next = parsed({ mcpServers: { a: { url: 5 }, c: { comand: 'x' } } });
   const refused = await control.reload.again(soon());
   assert.ok(isRefusal(refused) && refused.code === 'config-invalid');
-  const errors = refused.detail.errors as string[];
+  const errors = refused.detail.operator?.errors as string[];
   assert.ok(errors.length >= 2 && errors.some((line) => line.includes('mcpServers.a.url')), errors.join('\n'));
   assert.equal(published.length, before);
   assert.deepEqual(control.reload.state.refused?.errors, errors);

@@ -70,8 +70,7 @@ export function createReload(parts: {
     state = { ...state, refused: { atMs: kernel.clock.wallMs(), errors } };
     kernel.bus.publish({ type: 'config-refused', file, errors });
     return new Refusal('config-invalid', `The configuration has ${errors.length} errors; the last good one stays.`, {
-      file,
-      errors,
+      operator: { file, errors },
     });
   }
 

@@ -9,6 +9,7 @@ import { CappedCount } from '../kernel/capped.ts';
 import type { Beat } from '../kernel/guard-wire.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import type { FailureLog } from '../telemetry/failure-log.ts';
 import type { Fleet } from '../upstream/fleet.ts';
 import type { Endpoint } from './endpoint.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
@@ -24,6 +25,7 @@ export interface PrivateDoorParts {
   readonly health: Health;
   readonly fleet: Fleet;
   readonly beat: () => Beat;
+  readonly failures: FailureLog;
   /** Serves `/peer/<slug>` to sibling hubs. */
   readonly peerDoor: Handler;
 }
@@ -51,7 +53,11 @@ export function createPrivateDoor(parts: PrivateDoorParts): Handler {
     const [, , slug = '', verb = ''] = path.split('/');
     if (path === '/servers') return writeJson(response, 200, JSON.stringify({ servers: fleet.statuses() }));
     if (verb === 'logs')
-      return writeJson(response, 200, JSON.stringify({ server: slug, lines: fleet.stderrTail(slug) }));
+      return writeJson(
+        response,
+        200,
+        JSON.stringify({ server: slug, lines: [...parts.failures.lines(slug), ...fleet.stderrTail(slug)] }),
+      );
     if (verb === 'restart' && request.method === 'POST') {
       const outcome = fleet.restart(slug);
       if (isRefusal(outcome)) return writeRefusal(response, outcome);

@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { checkOrigin, type OriginRules } from '../auth/origin.ts';
+import type { Caller } from '../call/call.ts';
 import type { Line } from '../call/line.ts';
 import type { Health, HealthAnswer } from '../health/health.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -28,6 +29,8 @@ export interface RouterParts {
   readonly forward: Forward;
   readonly oldSse: OldSse;
   readonly settings: () => OriginRules & { readonly legacySse: boolean; readonly keyInQuery: boolean };
+  /** Slugs of the servers in a caller's view. */
+  readonly serversOf: (caller: Caller) => readonly string[];
   /** Somebody (a balancer) asks for readiness. */
   readonly readinessAsked: () => void;
 }
@@ -78,13 +81,20 @@ export function createRouter(parts: RouterParts): Handler {
     return undefined;
   }
 
+  /** A stranger reads the state only, a member the servers of its view, an owner everything. */
+  function healthFor(request: IncomingMessage): object {
+    const caller =
+      request.headers.authorization === undefined
+        ? undefined
+        : line.identify(visitFrom(request, { kind: 'all' }, false));
+    if (caller === undefined || isRefusal(caller)) return { status: health.state() };
+    return caller.principal.role === 'owner' ? health.detail() : health.memberDetail(parts.serversOf(caller));
+  }
+
   function api(path: string, request: IncomingMessage, response: ServerResponse): void {
     if (path === '/api/health') {
       if (!acceptsRead(request, response)) return;
-      const known =
-        request.headers.authorization !== undefined &&
-        !isRefusal(line.identify(visitFrom(request, { kind: 'all' }, false)));
-      writeJson(response, 200, JSON.stringify(known ? health.detail() : { status: health.state() }), NO_STORE);
+      writeJson(response, 200, JSON.stringify(healthFor(request)), NO_STORE);
       return;
     }
     const by = owner(request, response);

@@ -5,6 +5,7 @@ import { createHealth, type Health, type HealthSources } from './health.ts';
 
 function healthWith(more: Partial<HealthSources> = {}): Health {
   const sources: HealthSources = {
+    publicServers: () => [],
     servers: () => [{ server: 'a', state: 'ready' }],
     controlConnected: () => true,
     snapshotRevision: () => 3,

@@ -13,6 +13,8 @@ export type HealthState = 'starting' | 'ok' | 'degraded' | 'overloaded' | 'drain
 export interface HealthSources {
   /** Servers by state; `ready` and `disabled` are fine, the others make the hub degraded. */
   servers(): readonly { readonly server: string; readonly state: string }[];
+  /** The same servers without what only the operator may read. */
+  publicServers(): readonly { readonly server: string }[];
   controlConnected(): boolean;
   snapshotRevision(): number;
   gauges(): ProcessFigures;
@@ -54,6 +56,13 @@ export interface HealthDetail {
   readonly waits: number;
 }
 
+/** What a key that is not an owner's may read: the servers of its own view, and nothing of the process. */
+export interface MemberHealth {
+  readonly status: HealthState;
+  readonly version: string;
+  readonly servers: readonly object[];
+}
+
 export interface Health {
   /** The hub has its rooms and a world; from now on it is ready. */
   started(): void;
@@ -64,8 +73,10 @@ export interface Health {
   live(): HealthAnswer;
   ready(): HealthAnswer;
   startup(): HealthAnswer;
-  /** /api/health for a caller with a key. */
+  /** /api/health for owners and the operator of this machine. */
   detail(): HealthDetail;
+  /** /api/health for any other key; `servers` = slugs of its view. */
+  memberDetail(servers: readonly string[]): MemberHealth;
   waits(): readonly WaitRow[];
   ceilings(): readonly CeilingRow[];
 }
@@ -119,6 +130,11 @@ export function createHealth(parts: { kernel: Kernel; slot: number; version: str
       servers: sources.servers(),
       counts: sources.counts(),
       waits: kernel.waits.size,
+    }),
+    memberDetail: (servers) => ({
+      status: state(),
+      version,
+      servers: sources.publicServers().filter(({ server }) => servers.includes(server)),
     }),
     waits: () => kernel.waits.table(),
     ceilings: () => kernel.ceilings.table(),

@@ -1,8 +1,10 @@
 /**
  * Every failure has a name here: JSON-RPC code, HTTP status, whether trying again helps, whether it counts against a server's
  * breaker, how loud it is logged, and what the operator should do. `docs/errors.md` is generated from this table.
- * Promises: a code is never renamed; causes and stacks never reach clients (only `message` and `detail` do).
+ * Promises: a code is never renamed; what clients read of a failure is built by `client-error.ts` alone.
  */
+import { randomUUID } from 'node:crypto';
+
 export interface ErrorRow {
   /** JSON-RPC 2.0 error code on the wire. */
   readonly rpc: number;
@@ -19,15 +21,40 @@ export interface ErrorRow {
   readonly hint: string;
 }
 
-/** What a client may read beside the sentence. `outcome: unknown` = the server may have done the work. */
-export interface ErrorDetail {
+/** What a client may read beside the sentence: a closed list, checked again at run time by `client-error.ts`. `outcome: unknown` = the server may have done the work. */
+export interface PublicDetail {
   readonly server?: string;
   readonly phase?: string;
   readonly waitedMs?: number;
+  readonly silentMs?: number;
+  readonly sinceMs?: number;
   readonly setting?: string;
   readonly outcome?: 'unknown' | 'not-executed';
   readonly retryAfterMs?: number;
-  readonly [key: string]: unknown;
+  /** HTTP status of the server's answer. */
+  readonly status?: number;
+  /** One word: of the hub, or a code of the system. */
+  readonly reason?: string;
+  /** Code of the failure behind this one. */
+  readonly cause?: string;
+  readonly exitCode?: number | null;
+  readonly signal?: string | null;
+  readonly limitBytes?: number;
+  readonly unreadBytes?: number;
+  readonly homeHub?: number;
+  /** Names this failure in the log, `servers logs` and the owner API. */
+  readonly reference?: string;
+  /** What the caller sent, or must send. */
+  readonly uri?: string;
+  readonly header?: string;
+  readonly supported?: readonly string[];
+  readonly requested?: string;
+  readonly requiredCapabilities?: object;
+}
+
+/** `operator` = what only the operator reads: addresses, paths, commands, pages of servers. */
+export interface ErrorDetail extends PublicDetail {
+  readonly operator?: Readonly<Record<string, unknown>>;
 }
 
 function row(
@@ -451,7 +478,25 @@ export function errorRow(code: ErrorCode): ErrorRow {
   return ERRORS[code];
 }
 
-/** A fault. `message` and `detail` may reach a client; `cause` goes to the log only. */
+const OPERATOR_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'breaker-open',
+  'wait-expired',
+  'config-invalid',
+  'store-failed',
+  'internal',
+]);
+
+/** Whether messages under this code may quote a server, a path or an address, so that only the operator reads them. */
+export function isOperatorOnly(code: ErrorCode): boolean {
+  return code.startsWith('upstream-') || code.startsWith('server-') || OPERATOR_CODES.has(code);
+}
+
+/** Returns a short random id (8 hex digits) that names one failure. */
+export function newReference(): string {
+  return randomUUID().slice(0, 8);
+}
+
+/** A fault. `message` is for the operator; a client reads what `client-error.ts` makes of it. A fault of a server gets a reference. */
 export class HubError extends Error {
   readonly code: ErrorCode;
   readonly detail: ErrorDetail;
@@ -460,6 +505,8 @@ export class HubError extends Error {
     super(options.message ?? ERRORS[code].message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'HubError';
     this.code = code;
-    this.detail = options.detail ?? {};
+    this.detail = code.startsWith('upstream-')
+      ? { reference: newReference(), ...options.detail }
+      : (options.detail ?? {});
   }
 }

@@ -84,6 +84,18 @@ export type Fact =
       readonly message: string;
       readonly retryMs: number;
       readonly phase: string;
+      /** What clients are given instead of the message. */
+      readonly reference?: string;
+    }
+  /** A call failed at its server. `message` is for the operator; clients get the reference. */
+  | {
+      readonly type: 'server-call-failed';
+      readonly server: string;
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly reference: string;
+      /** Beginning of the server's HTTP error page; empty = none. */
+      readonly page: string;
     }
   | { readonly type: 'server-stopped'; readonly server: string; readonly reason: string }
   | { readonly type: 'server-said'; readonly server: string; readonly line: string }

@@ -4,7 +4,7 @@
  */
 import { type ErrorCode, type ErrorDetail, errorRow } from './errors.ts';
 
-/** An expected no. `code` leads to status, JSON-RPC code and hint in the errors table; `detail` is what a client may read. */
+/** An expected no. `code` leads to status, JSON-RPC code and hint in the errors table; `client-error.ts` builds what a client reads of it. */
 export class Refusal {
   readonly code: ErrorCode;
   readonly message: string;

@@ -48,6 +48,6 @@ function nameIn(host: string): string {
 function illegal(what: string): HubError {
   return new HubError('internal', {
     message: 'The hub has built a request that is not legal HTTP.',
-    detail: { reason: 'http-request', what: what.replace(/[^\x20-\x7e]/g, '?').slice(0, 100) },
+    detail: { reason: 'http-request', operator: { what: what.replace(/[^\x20-\x7e]/g, '?').slice(0, 100) } },
   });
 }

@@ -21,7 +21,9 @@ test('faults are named by their codes, whatever their messages say', () => {
   for (const [code, expected] of Object.entries(cases)) {
     const fault = hubErrorFromNet(coded(code), context);
     assert.equal(fault.code, expected, code);
-    assert.deepEqual(fault.detail, { server: 'docs', phase: 'connect', outcome: 'not-executed', reason: code });
+    const { reference, ...detail } = fault.detail;
+    assert.equal(reference !== undefined, expected.startsWith('upstream-'));
+    assert.deepEqual(detail, { server: 'docs', phase: 'connect', outcome: 'not-executed', reason: code });
   }
 });
 

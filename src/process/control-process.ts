@@ -82,7 +82,7 @@ export async function runControl(env: Env): Promise<void> {
     keepCompiledCode(kernel);
   } catch (fault) {
     if (fault instanceof HubError && fault.code === 'config-invalid') {
-      const { errors } = fault.detail;
+      const errors = fault.detail.operator?.errors;
       const lines = Array.isArray(errors) ? errors.map(String) : [fault.message];
       guard.say({ t: 'hopeless', lines });
       kernel.bus.publish({ type: 'config-refused', file: env[GUARD_ENV.configFile] ?? '', errors: lines });
@@ -105,7 +105,7 @@ async function configured(
   const lines = problems.length > 0 ? formatProblems(problems).split('\n') : [];
   if (!config) {
     const hint = 'Not started: the configuration has errors. `mcphub config validate` checks it again.';
-    throw new HubError('config-invalid', { detail: { errors: [...lines, hint] } });
+    throw new HubError('config-invalid', { detail: { operator: { errors: [...lines, hint] } } });
   }
   guard.say({ t: 'configured', limits: config.limits, lines });
   return { ...loaded, config };

@@ -10,6 +10,7 @@ import { createKeyDoor } from '../auth/keys.ts';
 import { createLine } from '../call/line.ts';
 import { createQuestions } from '../call/questions.ts';
 import { everybodyOf } from '../call/updates.ts';
+import { viewIn } from '../call/view-in.ts';
 import { createCatalog } from '../catalog/catalog.ts';
 import { listingInTurns } from '../catalog/listing.ts';
 import { giveNames } from '../catalog/names.ts';
@@ -37,9 +38,11 @@ import { createNotes } from '../session/notes.ts';
 import { createSessions, type Sessions } from '../session/sessions.ts';
 import { sealedPath } from '../session/statement.ts';
 import { createTracks } from '../session/tracks.ts';
+import { createFailureLog } from '../telemetry/failure-log.ts';
 import type { Gauges } from '../telemetry/loop-gauge.ts';
 import { createFleet, type Fleet } from '../upstream/fleet.ts';
 import { createPeerDoor } from '../upstream/peer-door.ts';
+import { publicStatus } from '../upstream/status.ts';
 import { watchPressure } from './hub-pressure.ts';
 import { createSessionMarks, type SessionMarks } from './session-marks.ts';
 import type { TransportMaker } from './transports.ts';
@@ -95,6 +98,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   const sessions = createSessions({ kernel, limits, keyRing: seals });
   const pressure = watchPressure(kernel, options.gauges);
   const admission = createAdmission({ kernel, limits, pressure });
+  const failures = createFailureLog(kernel, limits.servers);
   const keys = createKeyDoor({ kernel, limits, snapshots });
   const catalog = createCatalog({ kernel, limits });
   const notes = createNotes({ kernel, limits });
@@ -213,6 +217,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     version,
     sources: {
       servers: () => fleet.statuses(),
+      publicServers: () => fleet.statuses().map(publicStatus),
       controlConnected: options.controlConnected,
       snapshotRevision: () => snapshots.current.revision,
       gauges: () => ({
@@ -242,6 +247,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     endpoint,
     health,
     forward,
+    serversOf: ({ viewName }) => viewIn(catalog, viewName)?.servers ?? [],
     oldSse: createOldSse({
       ...{ kernel, limits, slot, line, catalog },
       ...{ sessions, questions, streams, siblings },
@@ -253,12 +259,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   });
   const front = createListener({ kernel, limits, name: 'front', handler: router });
   const privateDoor = createPrivateDoor({
-    kernel,
-    limits,
-    endpoint,
-    health,
-    fleet,
-    beat,
+    ...{ kernel, limits, endpoint, health, fleet, beat, failures },
     peerDoor: createPeerDoor({ kernel, limits, fleet }),
   });
   const privateFront = createListener({ kernel, limits, name: 'private', handler: privateDoor });

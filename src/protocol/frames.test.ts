@@ -116,15 +116,15 @@ test('frames keep ids and payloads to the byte', () => {
   );
   assert.equal(requestFrame(7, 'tools/list', undefined).toString(), '{"jsonrpc":"2.0","id":7,"method":"tools/list"}');
   const frame = JSON.parse(
-    refusalFrame(Buffer.from('"x"'), new Refusal('server-down', 'gone', { server: 's', phase: 'connect' })).toString(),
+    refusalFrame(Buffer.from('"x"'), new Refusal('overloaded', 'gone', { server: 's', phase: 'connect' })).toString(),
   );
   assert.deepEqual(frame, {
     jsonrpc: '2.0',
     id: 'x',
     error: {
-      code: -32010,
+      code: -32005,
       message: 'gone',
-      data: { code: 'server-down', retryable: true, server: 's', phase: 'connect' },
+      data: { code: 'overloaded', retryable: true, server: 's', phase: 'connect' },
     },
   });
 });

@@ -2,7 +2,7 @@
  * Writes JSON-RPC messages by bytes: a frame around text that is passed on as it came.
  * Promises: ids, params and results keep every byte; what is spliced in is the only difference.
  */
-import { type ErrorDetail, errorRow } from '../kernel/errors.ts';
+import { clientError } from '../kernel/client-error.ts';
 import type { Refusal } from '../kernel/outcome.ts';
 import type { CallParams, Progress, Span } from './message.ts';
 
@@ -32,14 +32,7 @@ export function errorFrame(idRaw: Buffer, error: RpcError): Buffer {
 
 /** A refusal of ours as a JSON-RPC error: the sentence, and in `data` the code's name, whether trying again helps, and the detail. */
 export function refusalFrame(idRaw: Buffer, refusal: Refusal, requestId?: string): Buffer {
-  const { rpc, retryable } = errorRow(refusal.code);
-  const data: ErrorDetail = {
-    code: refusal.code,
-    retryable,
-    ...refusal.detail,
-    ...(requestId === undefined ? {} : { requestId }),
-  };
-  return errorFrame(idRaw, { code: rpc, message: refusal.message, data });
+  return errorFrame(idRaw, clientError(refusal, requestId));
 }
 
 /** `id` = a number, or the raw JSON text of an id. */

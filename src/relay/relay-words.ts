@@ -15,6 +15,7 @@ export interface ReportedStatus {
   readonly phase?: string | undefined;
   readonly cause?: string | undefined;
   readonly code?: string | undefined;
+  readonly reference?: string | undefined;
   readonly sinceMs: number;
   readonly retryMs?: number | undefined;
   readonly tools: number;

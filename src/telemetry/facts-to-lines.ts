@@ -182,7 +182,23 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   'server-was-lost': {
     level: 'warn',
     msg: (f) => `${f.server} was lost in ${f.phase}: ${masked(f.message)}; next try in ${seconds(f.retryMs)}`,
-    fields: (f) => ({ upstream: f.server, code: f.code, phase: f.phase, retry_ms: Math.round(f.retryMs) }),
+    fields: (f) => ({
+      upstream: f.server,
+      code: f.code,
+      phase: f.phase,
+      retry_ms: Math.round(f.retryMs),
+      reference: f.reference,
+    }),
+  },
+  'server-call-failed': {
+    level: (f) => levelOfCall(f.code),
+    msg: (f) => `${f.server}: call failed (${f.code}, reference ${f.reference}): ${masked(f.message)}`,
+    fields: (f) => ({
+      upstream: f.server,
+      code: f.code,
+      reference: f.reference,
+      page: f.page === '' ? undefined : masked(f.page),
+    }),
   },
   'server-stopped': {
     level: 'info',

@@ -290,8 +290,9 @@ export class Link {
     const { kernel, limits } = this.#parts;
     const retryMs = this.#rest.next(limits, kernel.random);
     this.#standing.rests(retryMs, this.#rest.failures);
-    const about = { server: this.#spec.slug, phase: String(detail.phase ?? ''), code, message, retryMs };
-    kernel.bus.publish({ type: 'server-was-lost', ...about });
+    const { phase = '', reference } = detail;
+    const about = { server: this.#spec.slug, phase, code, message, retryMs };
+    kernel.bus.publish({ type: 'server-was-lost', ...about, ...(reference === undefined ? {} : { reference }) });
     await this.#rest.sleep(retryMs, kernel.timers);
   }
 }

@@ -6,7 +6,7 @@
  */
 import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
-import { type ErrorCode, errorRow } from '../kernel/errors.ts';
+import { type ErrorCode, errorRow, newReference } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
@@ -167,8 +167,18 @@ export class Stack {
       this.failures += 1;
       if (BROKEN.has(answer.code)) this.#parts.link.suspect();
       if (this.#breaker.failed(nowMs)) this.#opened();
+      return this.#reported(answer);
     }
     return answer;
+  }
+
+  /** Tells the operator what clients only get a reference to. */
+  #reported({ code, message, detail }: Refusal): Refusal {
+    const { kernel, spec } = this.#parts;
+    const { reference = newReference(), operator } = detail;
+    const page = String(operator?.body ?? '');
+    kernel.bus.publish({ type: 'server-call-failed', server: spec.slug, code, message, reference, page });
+    return new Refusal(code, message, { ...detail, server: spec.slug, reference });
   }
 
   #open(): Refusal {

@@ -2,6 +2,7 @@
  * One link as plain data.
  */
 import type { Limits } from '../config/limits.ts';
+import { publicSentence } from '../kernel/client-error.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import { isLocal } from './_endings.ts';
 import { QUICK_TRIES } from './_rest.ts';
@@ -25,6 +26,8 @@ export function statusOf(
     state: view?.state ?? 'disabled',
     phase: view?.phase,
     cause: fault?.message,
+    publicCause: fault && publicSentence(fault.code, { ...fault.detail, server: spec.slug }),
+    reference: fault?.detail.reference,
     code: fault?.code,
     sinceMs: Math.round(view?.sinceMs ?? 0),
     retryMs: view?.retryMs === undefined ? undefined : Math.round(view.retryMs),

@@ -10,8 +10,12 @@ export interface ServerStatus {
   readonly transport: 'stdio' | 'http' | 'sse' | 'forward';
   readonly state: LinkState | 'disabled';
   readonly phase: LinkPhase | undefined;
-  /** Why it is not ready, in one sentence for people. */
+  /** Why it is not ready, in one sentence for the operator: may quote stderr, paths and addresses. */
   readonly cause: string | undefined;
+  /** The same for clients, in the hub's own words. */
+  readonly publicCause: string | undefined;
+  /** Names the failure in the log and in `servers logs`. */
+  readonly reference: string | undefined;
   readonly code: ErrorCode | undefined;
   /** ms in this state. */
   readonly sinceMs: number;
@@ -32,4 +36,30 @@ export interface ServerStatus {
   readonly serverInfo: string | undefined;
   readonly protocolVersion: string | undefined;
   readonly silenceMs: number;
+}
+
+/** What a client may read of a server in its view. */
+export type PublicStatus = Pick<ServerStatus, (typeof PUBLIC_MEMBERS)[number]> & { readonly cause: string | undefined };
+
+const PUBLIC_MEMBERS = [
+  'server',
+  'name',
+  'state',
+  'phase',
+  'code',
+  'reference',
+  'sinceMs',
+  'retryMs',
+  'tools',
+  'prompts',
+  'resources',
+  'templates',
+  'crashLoop',
+  'silenceMs',
+] as const;
+
+/** Returns the members that a client may read; `cause` is in the hub's own words. */
+export function publicStatus(status: ServerStatus): PublicStatus {
+  const shown = Object.fromEntries(PUBLIC_MEMBERS.map((member) => [member, status[member]]));
+  return { ...shown, cause: status.publicCause } as PublicStatus;
 }

@@ -17,7 +17,7 @@ export interface CommandQuestion {
   readonly path: string;
 }
 
-/** Absolute path of the program. Throws HubError `upstream-spawn` (detail: reason, command, path). */
+/** Absolute path of the program. Throws HubError `upstream-spawn` (detail: reason; for the operator command, cwd, path). */
 export async function findCommand(question: CommandQuestion): Promise<string> {
   const { command, cwd, path } = question;
   if (!(await isDirectory(cwd))) {
@@ -38,7 +38,10 @@ export async function findCommand(question: CommandQuestion): Promise<string> {
 }
 
 function spawnFault(reason: string, { command, cwd, path }: CommandQuestion, message: string): HubError {
-  return new HubError('upstream-spawn', { message, detail: { phase: 'start', reason, command, cwd, path } });
+  return new HubError('upstream-spawn', {
+    message,
+    detail: { phase: 'start', reason, operator: { command, cwd, path } },
+  });
 }
 
 function candidates(command: string, cwd: string, path: string): string[] {

@@ -90,7 +90,7 @@ function spawnFault(plan: GroupPlan, fault: unknown): HubError {
   const reason = fault instanceof Error ? fault.message : String(fault);
   return new HubError('upstream-spawn', {
     message: `${plan.file} could not be started (${code}): ${reason}`,
-    detail: { phase: 'start', reason: code, command: plan.file, cwd: plan.cwd },
+    detail: { phase: 'start', reason: code, operator: { command: plan.file, cwd: plan.cwd } },
     cause: fault,
   });
 }

@@ -61,7 +61,7 @@ async function install(parts: InstallParts, deadline: Deadline): Promise<void> {
   const fault = (why: string, cause?: unknown) =>
     new HubError('upstream-spawn', {
       message: `Installing ${what} with ${plan.runner} failed: ${why}`,
-      detail: { server: owner, phase: 'install', command: file },
+      detail: { server: owner, phase: 'install', setting: 'installMs', operator: { command: file } },
       cause,
     });
   let end: Awaited<ReturnType<typeof runProgram>>;

@@ -76,7 +76,7 @@ export function createLaunched(options: ChildGround & { readonly events: Launche
     if (over) throw new HubError('server-down', { message: `${spec.slug} was stopped while it started.` });
     throw new HubError('upstream-connect', {
       message: `${spec.slug} runs but does not listen on ${HOST}:${port}. It must listen on the port in PORT.`,
-      detail: { server: spec.slug, phase: 'start', port, setting: 'startMs' },
+      detail: { server: spec.slug, phase: 'start', setting: 'startMs', operator: { port } },
     });
   }
 

@@ -79,7 +79,7 @@ export function httpFault(server: string, status: number, headers: ResponseHeade
       phase: 'answer',
       status,
       outcome: status === 429 || status === 503 ? 'not-executed' : 'unknown',
-      body: quoted(body, QUOTE_BYTES),
+      operator: { body: quoted(body, QUOTE_BYTES) },
       ...retryAfter,
     },
   });

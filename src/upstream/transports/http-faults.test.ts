@@ -88,7 +88,7 @@ test('A20: of a 50 MB error page 64 KiB are read and 2 KB are quoted', async () 
   await withFault({ badGatewayBytes: 50 * MiB }, async (rig, server) => {
     const fault = await faultOf(rig);
     assert.deepEqual([fault.code, fault.detail.status], ['upstream-http', 502]);
-    assert.equal(String(fault.detail.body).length <= 2048, true);
+    assert.equal(String(fault.detail.operator?.body).length <= 2048, true);
     await rig.until(() => server.seen.open === 0, 'the page is not read on');
     assert.equal(server.seen.bytes < 16 * MiB, true, `${server.seen.bytes} bytes`);
   });

@@ -125,5 +125,5 @@ class UntypedTransport implements Transport {
 
 /** How a server that knows only GET refuses a POST. */
 function isOldAnswer({ code, detail }: HubError): boolean {
-  return code === 'upstream-http' && OLD_STATUSES.has(detail.status);
+  return code === 'upstream-http' && OLD_STATUSES.has(detail.status ?? 0);
 }

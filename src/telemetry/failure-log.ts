@@ -1,0 +1,39 @@
+/**
+ * The last failures of each server as the operator reads them: reference, code, message and error page. Part of `mcphub servers logs`.
+ * Bounded: `PER_SERVER` entries of at most 4 KiB for each server that the hub has ever had, at most `limits.servers`.
+ */
+import { CappedMap } from '../kernel/capped.ts';
+import type { Fact } from '../kernel/facts.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { masked } from './mask.ts';
+
+const PER_SERVER = 20;
+
+export interface FailureLog {
+  /** Returns the newest failures of a server, oldest first, one string each. */
+  lines(server: string): readonly string[];
+}
+
+type Failed = Extract<Fact, { type: 'server-was-lost' | 'server-call-failed' }>;
+
+export function createFailureLog(kernel: Kernel, maxServers: number): FailureLog {
+  const failures = new CappedMap<string, readonly string[]>(
+    'telemetry.failures',
+    maxServers,
+    'drop-oldest',
+    kernel.ceilings,
+  );
+
+  function note(fact: Failed): void {
+    const time = new Date(kernel.clock.wallMs()).toISOString();
+    const page = fact.type === 'server-call-failed' && fact.page !== '' ? `\n${fact.page}` : '';
+    const line = masked(`${time} [${fact.reference ?? '-'}] ${fact.code}: ${fact.message}${page}`);
+    failures.set(fact.server, [...(failures.get(fact.server) ?? []), line].slice(-PER_SERVER));
+  }
+
+  kernel.bus.listen((fact) => {
+    if (fact.type === 'server-was-lost' || fact.type === 'server-call-failed') note(fact);
+  });
+
+  return { lines: (server) => failures.get(server) ?? [] };
+}
