@@ -553,6 +553,20 @@ export const LIMITS = {
     'MCPHUB_PROBE_MS',
     'A probe without an answer for this long fails; three in a row end the process.',
   ),
+  busyProbeMs: row(
+    2 * SECOND,
+    'ms',
+    [100, 1 * MINUTE],
+    'MCPHUB_BUSY_PROBE_MS',
+    'A process without a heartbeat counts as busy, not as stalled, while its loop advances and a probe is answered within this time.',
+  ),
+  heartbeatEndMs: row(
+    15 * SECOND,
+    'ms',
+    [1 * SECOND, 10 * MINUTE],
+    'MCPHUB_HEARTBEAT_END_MS',
+    'A process without a heartbeat for this long is replaced even when it is busy. Suspension and a measured lack of CPU do not count.',
+  ),
   restarts: row(
     5,
     'count',

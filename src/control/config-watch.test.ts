@@ -18,7 +18,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { delay, until } from '../../test/support/hub.ts';
-import { type Clock, systemClock, systemTimers, type Timers } from '../kernel/clock.ts';
+import { type Clock, createSystemTimers, systemClock, type Timers } from '../kernel/clock.ts';
 import type { Fact } from '../kernel/facts.ts';
 import { createKernel, systemKernelOptions } from '../kernel/kernel.ts';
 import { createConfigWatch } from './config-watch.ts';
@@ -28,9 +28,11 @@ const FASTER = 5;
 const LOOK_MS = 2000 / FASTER;
 /** The calendar is that of the files. */
 const clock: Clock = { nowMs: () => systemClock.nowMs() * FASTER, wallMs: systemClock.wallMs };
+const system = createSystemTimers();
 const timers: Timers = {
-  after: (ms, run) => systemTimers.after(ms / FASTER, run),
-  every: (ms, run) => systemTimers.every(ms / FASTER, run),
+  ...system,
+  after: (ms, run) => system.after(ms / FASTER, run),
+  every: (ms, run) => system.every(ms / FASTER, run),
 };
 
 /** The contents that were read one after the other, each new one once, as `reload.ts` sees them. */

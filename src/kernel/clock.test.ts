@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { Breaker } from '../resilience/breaker.ts';
-import { createKernel } from './kernel.ts';
+import { createSystemTimers } from './clock.ts';
+import { createKernel, systemKernelOptions } from './kernel.ts';
 
 const HOUR_MS = 3_600_000;
 
@@ -24,4 +25,37 @@ test('a wall clock that jumps an hour ahead or back ends no wait early, keeps no
     }
     await kernel.scope.close(kernel.deadline(100));
   }
+});
+
+/** Holds the loop as input does that never ends: each step may run what is late. */
+function handleInput(ms: number, step: () => void): void {
+  const endMs = performance.now() + ms;
+  while (performance.now() < endMs) step();
+}
+
+test('periodic timers and deadlines run on time from the input path while the runtime runs none', () => {
+  const timers = createSystemTimers();
+  const kernel = createKernel({ ...systemKernelOptions, timers });
+  let heartbeats = 0;
+  const heartbeat = timers.every(100, () => {
+    heartbeats += 1;
+  });
+  const bornMs = performance.now();
+  let endedMs = 0;
+  using deadline = kernel.deadline(200);
+  deadline.onEnd(() => {
+    endedMs = performance.now() - bornMs;
+  });
+  handleInput(320, () => {});
+  assert.deepEqual([heartbeats, endedMs], [0, 0], 'the runtime itself runs nothing meanwhile');
+  heartbeat[Symbol.dispose]();
+  using again = timers.every(100, () => {
+    heartbeats += 1;
+  });
+  const atMs = performance.now();
+  handleInput(1000, () => timers.runLate(performance.now()));
+  again[Symbol.dispose]();
+  // Each may be late by twice the lateness from which it is run.
+  assert.ok(heartbeats >= 4 && heartbeats <= 10, `${heartbeats} heartbeats in a second`);
+  assert.ok(endedMs > 0 && endedMs < atMs - bornMs + 200, `the deadline ended at ${endedMs} ms`);
 });

@@ -78,6 +78,11 @@ export function bootSocketNames(pid: number): readonly [front: string, door: str
   return [`f-${pid}.sock`, `d-${pid}.sock`];
 }
 
+/** Socket of the stall-watching thread of process `pid`: answers with `<ms since the loop advanced>\n` and closes. */
+export function loopSocketName(pid: number): string {
+  return `l-${pid}.sock`;
+}
+
 /** The front's own socket: siblings pass requests on to it. */
 export function frontSocketName(slot: number): string {
   return `front-${slot}.sock`;

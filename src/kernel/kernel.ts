@@ -5,7 +5,7 @@
  */
 import { Bus } from './bus.ts';
 import { Ceilings } from './capped.ts';
-import { type Clock, systemClock, systemTimers, type Timers } from './clock.ts';
+import { type Clock, createSystemTimers, systemClock, type Timers } from './clock.ts';
 import { Deadline } from './deadline.ts';
 import { Scope } from './scope.ts';
 import { Waits } from './waits.ts';
@@ -27,7 +27,8 @@ export interface Kernel {
 
 export interface KernelOptions {
   readonly clock: Clock;
-  readonly timers: Timers;
+  /** Absent = timers of the runtime, made for this kernel. */
+  readonly timers?: Timers;
   readonly random: () => number;
   /** Most waits open at once. */
   readonly maxWaits: number;
@@ -35,7 +36,6 @@ export interface KernelOptions {
 
 export const systemKernelOptions: KernelOptions = {
   clock: systemClock,
-  timers: systemTimers,
   random: Math.random,
   maxWaits: 200_000,
 };
@@ -43,7 +43,8 @@ export const systemKernelOptions: KernelOptions = {
 export function createKernel(options: KernelOptions = systemKernelOptions): Kernel {
   const bus = new Bus();
   const ceilings = new Ceilings();
-  const wheel = new Wheel(options.clock, options.timers);
+  const timers = options.timers ?? createSystemTimers();
+  const wheel = new Wheel(options.clock, timers);
   const waits = new Waits(options.clock, ceilings, options.maxWaits, (row) => {
     bus.publish({ type: 'wait-expired', label: row.label, owner: row.owner });
   });
@@ -53,7 +54,7 @@ export function createKernel(options: KernelOptions = systemKernelOptions): Kern
   });
   return {
     clock: options.clock,
-    timers: options.timers,
+    timers,
     wheel,
     waits,
     ceilings,

@@ -12,7 +12,7 @@ import {
   startRawServer,
 } from '../../test/support/raw-http.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { systemTimers } from '../kernel/clock.ts';
+import { createSystemTimers } from '../kernel/clock.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Fact } from '../kernel/facts.ts';
 import { createKernel, type Kernel, systemKernelOptions } from '../kernel/kernel.ts';
@@ -191,7 +191,7 @@ test('A18: a connection that is not to be kept is not given to a request that wa
 test('A18: a loop that stood still uses no connection whose time is over', async () => {
   let nowMs = 1000;
   const clock = { nowMs: () => nowMs, wallMs: () => nowMs };
-  const kernel = createKernel({ ...systemKernelOptions, clock, timers: systemTimers });
+  const kernel = createKernel({ ...systemKernelOptions, clock, timers: createSystemTimers() });
   const run = async ({ pool, server }: Rig): Promise<void> => {
     await ask(pool).body;
     nowMs += 4001;

@@ -8,9 +8,16 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Limits } from '../config/limits.ts';
-import { DESCENDANT_MARK, GUARD_ENV, type GuardWord, type ProcessWord, socketName } from '../kernel/guard-wire.ts';
+import {
+  DESCENDANT_MARK,
+  GUARD_ENV,
+  type GuardWord,
+  loopSocketName,
+  type ProcessWord,
+  socketName,
+} from '../kernel/guard-wire.ts';
 import { sweepMarked } from '../kernel/sweep.ts';
-import { guiltyStack, writeEvidence } from './ground.ts';
+import { clearSockets, guiltyStack, writeEvidence } from './ground.ts';
 import { processFacts, sleepsIn, Watch } from './sight.ts';
 import type { Verdict } from './verdict.ts';
 
@@ -97,7 +104,11 @@ export class Life {
     this.watch =
       child.pid === undefined
         ? undefined
-        : new Watch(child.pid, { socketPath: join(runDir, socketName(role, slot)), limits });
+        : new Watch(child.pid, {
+            socketPath: join(runDir, socketName(role, slot)),
+            loopSocketPath: join(runDir, loopSocketName(child.pid)),
+            limits,
+          });
     child.on('message', (word: ProcessWord) => {
       if (!this.#isOver) options.heard(this, word);
     });
@@ -183,7 +194,8 @@ export class Life {
     this.#isOver = true;
     this.isReady = false;
     this.watch?.close();
-    const { mark, who, log, ended } = this.#options;
+    const { mark, who, log, ended, runDir } = this.#options;
+    if (this.pid !== undefined) clearSockets(runDir, [loopSocketName(this.pid)]);
     void sweepMarked(mark).then((pids) => {
       if (pids.length > 0)
         log('warn', 'children-swept', `${pids.length} processes of the late ${who} were ended`, { pids });

@@ -148,9 +148,8 @@ export class Member implements Taker {
     if (life.isReady) life.watch.look();
     if (life.condemned !== undefined) return;
     const { role, limits, door } = this.#options;
-    const { beatMs, beatCpuMs, handoverMs } = limits;
     const seen = life.watch.observe(lateMs, door?.untakenMs(this.slot) ?? 0);
-    const verdict = verdictOn(seen, { beatMs, beatCpuMs, handoverMs, bootMs: BOOT_MS[role] });
+    const verdict = verdictOn(seen, { ...limits, bootMs: BOOT_MS[role] });
     // One that ends anyway may be slow; one that cannot hear is killed then too.
     if (verdict.act === 'none' || (verdict.act === 'end' && this.#stopping)) return this.#weigh(life);
     door?.left(this.slot);

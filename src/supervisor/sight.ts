@@ -2,11 +2,12 @@
  * What the guard sees: a living process's beat and its probe over its private socket, what /proc tells of it (elsewhere than on Linux:
  * nothing), and who holds a port. Eyes only; `verdict.ts` judges.
  * Promises: nothing here waits for a process or throws; one that is gone reads as undefined; a stream of beats that breaks is opened again
- * with the next look; one probe at a time, each bounded by `probeMs`.
+ * with the next look; one probe and one question to the stall-watching thread at a time, each bounded.
  */
 import { readFileSync } from 'node:fs';
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { type ClientRequest, get } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
 import type { Beat } from '../kernel/guard-wire.ts';
 import type { Observation } from './verdict.ts';
@@ -15,9 +16,17 @@ import type { Observation } from './verdict.ts';
 const BEAT_CHARS = 65_536;
 /** A stream of beats that has not begun after this is tried anew. */
 const BEGIN_MS = 3000;
+/** From this lateness of a heartbeat on, the stall-watching thread is asked as well. */
+const LATE_BEAT_MS = 1250;
+/** The thread answers at once or not at all. */
+const LOOP_ANSWER_MS = 500;
+/** One line with a number. */
+const LOOP_ANSWER_CHARS = 64;
 
 export interface WatchOptions {
   readonly socketPath: string;
+  /** Socket of its stall-watching thread. */
+  readonly loopSocketPath: string;
   /** Read anew at each probe: the configuration may come later than the process. */
   readonly limits: Pick<Limits, 'probeMs'>;
 }
@@ -30,7 +39,13 @@ export class Watch {
   #atBeat = { cpuMs: 0, waitedMs: 0 };
   #beats: ClientRequest | undefined;
   #probe: ClientRequest | undefined;
+  #probeSentMs = 0;
+  /** Duration of the last probe that ended; undefined = it failed. */
+  #probeTook: number | undefined;
   #failedProbes = 0;
+  #loopQuestion: Socket | undefined;
+  /** When the loop was last seen to advance, on this process's clock. */
+  #loopAdvancedAtMs = Number.NEGATIVE_INFINITY;
   #closed = false;
   lastBeat: Beat | undefined;
 
@@ -53,6 +68,7 @@ export class Watch {
   look(): void {
     this.#listen();
     this.#ask();
+    if (this.sinceBeatMs >= LATE_BEAT_MS) this.#askThread();
   }
 
   /** `lateMs` = how late the guard itself is. */
@@ -67,6 +83,8 @@ export class Watch {
       state: facts?.state,
       sleepsIn: sleepsIn(this.#pid),
       failedProbes: this.#failedProbes,
+      probeMs: this.#probeMs,
+      loopAdvancedMs: performance.now() - this.#loopAdvancedAtMs,
       untakenMs,
       guardLateMs: lateMs,
     };
@@ -76,6 +94,13 @@ export class Watch {
     this.#closed = true;
     this.#beats?.destroy();
     this.#probe?.destroy();
+    this.#loopQuestion?.destroy();
+  }
+
+  /** One that waits counts as soon as it has waited for longer than the last one took. */
+  get #probeMs(): number {
+    const pendingMs = this.#probe ? performance.now() - this.#probeSentMs : 0;
+    return Math.max(pendingMs, this.#probeTook ?? Number.POSITIVE_INFINITY);
   }
 
   #listen(): void {
@@ -126,10 +151,12 @@ export class Watch {
     if (this.#probe) return;
     const request = get({ socketPath: this.#options.socketPath, path: '/probe', agent: false });
     this.#probe = request;
+    this.#probeSentMs = performance.now();
     let answered = false;
     const timer = setTimeout(() => request.destroy(), this.#options.limits.probeMs);
     request.on('response', (answer) => {
       answered = answer.statusCode === 200;
+      if (answered) this.#probeTook = performance.now() - this.#probeSentMs;
       answer.on('error', () => {});
       answer.resume();
     });
@@ -138,6 +165,27 @@ export class Watch {
       clearTimeout(timer);
       this.#probe = undefined;
       this.#failedProbes = answered ? 0 : this.#failedProbes + 1;
+      if (!answered) this.#probeTook = undefined;
+    });
+  }
+
+  /** Asks the thread how long ago it saw the loop advance. A thread that is not there leaves the last answer, which grows old. */
+  #askThread(): void {
+    if (this.#loopQuestion) return;
+    const socket = connect(this.#options.loopSocketPath);
+    this.#loopQuestion = socket;
+    const timer = setTimeout(() => socket.destroy(), LOOP_ANSWER_MS);
+    let text = '';
+    socket.setEncoding('latin1');
+    socket.on('data', (chunk: string) => {
+      text = (text + chunk).slice(0, LOOP_ANSWER_CHARS);
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      clearTimeout(timer);
+      this.#loopQuestion = undefined;
+      const [, agoMs] = /^(\d{1,9})\n$/.exec(text) ?? [];
+      if (agoMs !== undefined) this.#loopAdvancedAtMs = performance.now() - Number(agoMs);
     });
   }
 }

@@ -7,7 +7,14 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Observation, verdictOn } from './verdict.ts';
 
-const LIMITS = { beatMs: 3000, beatCpuMs: 1500, handoverMs: 10_000, bootMs: 20_000 };
+const LIMITS = {
+  beatMs: 3000,
+  beatCpuMs: 1500,
+  handoverMs: 10_000,
+  bootMs: 20_000,
+  busyProbeMs: 2000,
+  heartbeatEndMs: 15_000,
+};
 
 const ms = (max: number) => fc.double({ min: 0, max, noNaN: true });
 const observation: fc.Arbitrary<Observation> = fc.record({
@@ -18,6 +25,8 @@ const observation: fc.Arbitrary<Observation> = fc.record({
   state: fc.option(fc.constantFrom('R', 'S', 'D', 'T', 't', 'Z', 'I'), { nil: undefined }),
   sleepsIn: fc.constantFrom('', '0', 'ep_poll', 'futex_wait_queue', 'wait_woken', 'pipe_write', 'anon_pipe_write'),
   failedProbes: fc.nat(10),
+  probeMs: fc.oneof(ms(10_000), fc.constant(Infinity)),
+  loopAdvancedMs: fc.oneof(ms(10_000), fc.constant(Infinity)),
   untakenMs: ms(60_000),
   guardLateMs: fc.double({ min: -500, max: 60_000, noNaN: true }),
 });
@@ -31,6 +40,8 @@ const FINE: Observation = {
   state: 'S',
   sleepsIn: 'ep_poll',
   failedProbes: 0,
+  probeMs: 5,
+  loopAdvancedMs: Infinity,
   untakenMs: 0,
   guardLateMs: 0,
 };
@@ -85,7 +96,30 @@ test('a stall is killed at its first sight on a free machine, and on a busy one 
   );
 });
 
+test('a process is busy only while its loop advances and a probe is answered, and never for 15 s without a heartbeat', () => {
+  fc.assert(
+    fc.property(observation, (any) => {
+      const seen = {
+        ...any,
+        booting: false,
+        guardLateMs: 0,
+        waitedForCpuMs: 0,
+        state: 'R',
+        sleepsIn: '',
+        cpuMs: any.sinceBeatMs,
+      };
+      fc.pre(seen.sinceBeatMs >= LIMITS.beatMs);
+      const isBusy = seen.loopAdvancedMs <= 2000 && seen.probeMs <= LIMITS.busyProbeMs;
+      const isLeftAlone = isBusy && seen.sinceBeatMs < LIMITS.heartbeatEndMs;
+      assert.equal(verdictOn(seen, LIMITS).act, isLeftAlone ? 'none' : 'kill');
+    }),
+    { numRuns: 5000 },
+  );
+});
+
 const SILENT = { ...FINE, sinceBeatMs: 3100 };
+/** As in a crowd: no timer has run for four seconds, and the CPU is all used. */
+const BUSY = { ...FINE, state: 'R', sleepsIn: '', sinceBeatMs: 4100, cpuMs: 4000, loopAdvancedMs: 300, probeMs: 800 };
 const TABLE: readonly (readonly [what: string, seen: Observation, act: string, why: RegExp])[] = [
   ['a process that beats and works', FINE, 'none', /^$/],
   ['one that boots and has not beaten yet', { ...SILENT, booting: true, cpuMs: 3000 }, 'none', /^$/],
@@ -96,6 +130,29 @@ const TABLE: readonly (readonly [what: string, seen: Observation, act: string, w
     /stalled/,
   ],
   ['a loop that does not turn', { ...SILENT, state: 'R', sleepsIn: '', cpuMs: 3000 }, 'kill', /loop is stalled/],
+  ['a busy one: its loop advances and a probe was answered', BUSY, 'none', /^$/],
+  ['a busy one just before its last second', { ...BUSY, sinceBeatMs: 14_900, cpuMs: 14_000 }, 'none', /^$/],
+  ['a busy one after 15 s', { ...BUSY, sinceBeatMs: 15_100, cpuMs: 15_000 }, 'kill', /its timers do not run/],
+  ['one whose loop advances, but whose probe takes too long', { ...BUSY, probeMs: 2100 }, 'kill', /loop is stalled/],
+  ['one whose loop advances, but whose probe failed', { ...BUSY, probeMs: Infinity }, 'kill', /loop is stalled/],
+  [
+    'one that answered a probe, but whose loop stands still',
+    { ...BUSY, loopAdvancedMs: 2500 },
+    'kill',
+    /loop is stalled/,
+  ],
+  [
+    'one that answered a probe, and has no stall-watching thread',
+    { ...BUSY, loopAdvancedMs: Infinity },
+    'kill',
+    /loop is stalled/,
+  ],
+  [
+    'a busy one on a system that shows no CPU time',
+    { ...BUSY, cpuMs: undefined, state: undefined, sinceBeatMs: 9100 },
+    'none',
+    /^$/,
+  ],
   ['a stopped one', { ...SILENT, state: 'T', cpuMs: 0 }, 'kill', /state T/],
   ['one that a debugger holds', { ...SILENT, state: 't', cpuMs: 0 }, 'kill', /state t/],
   ['one stuck in the kernel', { ...SILENT, state: 'D', cpuMs: 0 }, 'kill', /state D/],

@@ -2,7 +2,7 @@
  * The guard's decision table: what is seen of a process → what is done to it. Pure; the whole judgement stands on this page.
  * Promises: a process that is stalled, stopped or stuck in a terminal is killed at once (it could not hear SIGTERM); one that turns but does not
  * answer is asked to end; silence counts only as far as neither a lack of CPU nor the guard's own sleep explains it, so that a starved host or
- * a suspended laptop costs nobody.
+ * a suspended laptop costs nobody. A process whose loop advances and that answers probes is busy, and is left alone until `heartbeatEndMs`.
  * And how soon a dead one is tried again (`Rests`).
  * Source: defaults.md, row Guard; reliability.md F9, F10, P10.
  */
@@ -21,6 +21,10 @@ export interface Observation {
   readonly sleepsIn: string;
   /** Probes without an answer in a row. */
   readonly failedProbes: number;
+  /** ms that the newest probe took, or that it has been waiting for; Infinity = it failed, or none was sent. */
+  readonly probeMs: number;
+  /** ms since its stall-watching thread last saw the loop advance; Infinity = unknown. Known only while heartbeats are late. */
+  readonly loopAdvancedMs: number;
   /** ms for which it has not taken a connection that it was handed. */
   readonly untakenMs: number;
   /** ms by which the guard's own look came late (suspend, starvation of the guard). */
@@ -31,6 +35,10 @@ export interface VerdictLimits {
   readonly beatMs: number;
   readonly beatCpuMs: number;
   readonly handoverMs: number;
+  /** A probe that takes longer is no sign of a busy process. */
+  readonly busyProbeMs: number;
+  /** Silence after which a process is replaced even when it is busy. */
+  readonly heartbeatEndMs: number;
   /** A process that has not beaten once by then failed to boot. */
   readonly bootMs: number;
 }
@@ -48,7 +56,10 @@ const PROBES = 3;
 const GUARD_LATE_MS = 1500;
 /** Multiples of the allowed silence after which silence alone is enough. */
 const BLIND = 3;
-const DEADLOCKED = 5;
+/** The same for one that is booting. */
+const BOOT_DEADLOCKED = 5;
+/** The supervisor asks the thread once a second; an older sign says nothing about now. */
+const LOOP_ADVANCED_MS = 2000;
 /** Functions of the kernel in which a write to a terminal or pipe blocks. */
 const WRITES = /^(wait_woken|n_tty_write|tty_write|pipe_write|anon_pipe_write|do_tty_write)/;
 
@@ -58,6 +69,9 @@ export function verdictOn(seen: Observation, limits: VerdictLimits): Verdict {
   const silentMs = seen.sinceBeatMs - seen.waitedForCpuMs - Math.max(0, seen.guardLateMs);
   if (silentMs < allowedMs) return seen.sinceBeatMs < allowedMs ? onBeating(seen, limits) : NONE;
   const silent = `no beat for ${Math.round(seen.sinceBeatMs)} ms`;
+  const endMs = seen.booting ? allowedMs * BOOT_DEADLOCKED : limits.heartbeatEndMs;
+  const busy = isBusy(seen, limits);
+  if (busy && silentMs < endMs) return NONE;
   if (seen.state === 'T' || seen.state === 't')
     return { act: 'kill', why: `${silent}; it is stopped (state ${seen.state})` };
   if (seen.state === 'D') return { act: 'kill', why: `${silent}; it is stuck in the kernel (state D)` };
@@ -67,13 +81,19 @@ export function verdictOn(seen: Observation, limits: VerdictLimits): Verdict {
       ? { act: 'kill', why: `${silent}; nothing else can be seen on this system` }
       : NONE;
   if (seen.cpuMs >= limits.beatCpuMs)
-    return { act: 'kill', why: `${silent} while it used ${Math.round(seen.cpuMs)} ms of CPU: its loop is stalled` };
+    return {
+      act: 'kill',
+      why: `${silent} while it used ${Math.round(seen.cpuMs)} ms of CPU: its loop ${busy ? 'advances, but its timers do not run' : 'is stalled'}`,
+    };
   // Ready to run and hardly ran: the wait for a CPU that has not ended yet is counted nowhere.
   if (seen.state === 'R') return NONE;
   // It has the CPU for the asking, uses none, and is not stopped: a deadlock that only time shows.
-  return silentMs >= allowedMs * DEADLOCKED
-    ? { act: 'kill', why: `${silent}; it uses no CPU and does not answer` }
-    : NONE;
+  return silentMs >= endMs ? { act: 'kill', why: `${silent}; it uses no CPU and does not answer` } : NONE;
+}
+
+/** Late, but at work: two signs that do not depend on its timers. Neither alone is enough. */
+function isBusy(seen: Observation, limits: VerdictLimits): boolean {
+  return seen.loopAdvancedMs <= LOOP_ADVANCED_MS && seen.probeMs <= limits.busyProbeMs;
 }
 
 /** Its loop turns; does it do its work? */

@@ -1,18 +1,32 @@
 /**
  * The witness itself, in its own thread: looks at the main loop's beat, and when there was none for a second asks the debugger of the same
  * process where the main thread is, writes it down, and lets it go on.
+ * Tells the supervisor on a unix socket how long ago the loop advanced: its timers ran, or it answered a question that came as input.
  * Promises: the main thread is paused for some tens of milliseconds at most and always resumed; one file, overwritten; sync disk access hurts
  * nobody here.
  * Does not: talk while all is well.
  */
-import { writeFileSync } from 'node:fs';
+import { chmodSync, writeFileSync } from 'node:fs';
 import { type Debugger, Session } from 'node:inspector';
+import { createServer, type Server } from 'node:net';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { BEAT_CELL, STOP_CELL, type Stall, type WitnessOrders } from './stall-witness.ts';
+import {
+  ADVANCE_CELL,
+  ADVANCE_QUESTION,
+  BEAT_CELL,
+  STOP_CELL,
+  type Stall,
+  type WitnessOrders,
+} from './stall-witness.ts';
 
 const MAX_FRAMES = 30;
 /** A main thread inside native code cannot be asked; give up then. */
 const ANSWER_MS = 2000;
+/** Looks without a heartbeat after which the loop is asked whether it advances. */
+const LATE_LOOKS = 3;
+/** The supervisor has one question at a time; a second connection is its retry. */
+const CONNECTIONS = 4;
+const CONNECTION_MS = 1000;
 
 interface Watch {
   beat: number;
@@ -22,26 +36,64 @@ interface Watch {
   looks: number;
   /** Undefined = not asked yet. */
   stack: string | undefined;
+  /** Questions sent to the loop, and answered; at most one is open. */
+  asked: number;
+  answered: number;
 }
 
 function watchOver(main: MessagePort, orders: WitnessOrders): void {
   const cells = new Int32Array(orders.cells);
-  const watch: Watch = { beat: 0, sinceMs: performance.now(), looks: 0, stack: undefined };
+  const watch: Watch = { beat: 0, sinceMs: performance.now(), looks: 0, stack: undefined, asked: 0, answered: 0 };
+  const server = answerSupervisor(watch, orders.socketPath);
   const timer = setInterval(() => {
-    if (Atomics.load(cells, STOP_CELL) === 0) look(watch, Atomics.load(cells, BEAT_CELL), main, orders);
-    else clearInterval(timer);
+    if (Atomics.load(cells, STOP_CELL) === 0) return look(watch, cells, main, orders);
+    clearInterval(timer);
+    server.close();
   }, orders.beatMs);
 }
 
-function look(watch: Watch, beat: number, main: MessagePort, orders: WitnessOrders): void {
+/** Each connection gets one line and is closed; nothing is read. */
+function answerSupervisor(watch: Watch, path: string): Server {
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.setTimeout(CONNECTION_MS, () => socket.destroy());
+    socket.resume();
+    socket.end(`${Math.round(performance.now() - watch.sinceMs)}\n`);
+  });
+  server.maxConnections = CONNECTIONS;
+  // Without it a late process is judged by its CPU time alone.
+  server.on('error', () => {});
+  server.listen(path, () => {
+    try {
+      chmodSync(path, 0o600);
+    } catch {
+      // The directory is closed to others already.
+    }
+  });
+  return server;
+}
+
+function look(watch: Watch, cells: Int32Array, main: MessagePort, orders: WitnessOrders): void {
   const nowMs = performance.now();
-  if (beat !== watch.beat) {
+  const beat = Atomics.load(cells, BEAT_CELL);
+  const answered = Atomics.load(cells, ADVANCE_CELL);
+  if (beat !== watch.beat || answered !== watch.answered) {
     const { stack } = watch;
     if (stack !== undefined) main.postMessage({ ms: Math.round(nowMs - watch.sinceMs), stack } satisfies Stall);
-    Object.assign(watch, { beat, sinceMs: nowMs, looks: 0, stack: undefined });
+    Object.assign(watch, {
+      sinceMs: nowMs,
+      looks: beat === watch.beat ? LATE_LOOKS - 1 : 0,
+      stack: undefined,
+      beat,
+      answered,
+    });
     return;
   }
   watch.looks += 1;
+  if (beat !== 0 && watch.looks >= LATE_LOOKS && watch.asked === answered) {
+    watch.asked += 1;
+    main.postMessage(ADVANCE_QUESTION);
+  }
   const silentMs = nowMs - watch.sinceMs;
   if (beat !== 0) endOrphan(silentMs, watch.looks, orders);
   if (watch.stack !== undefined || beat === 0 || silentMs < orders.stallMs) return;
@@ -50,7 +102,7 @@ function look(watch: Watch, beat: number, main: MessagePort, orders: WitnessOrde
   const { sinceMs } = watch;
   askWhere((stack) => {
     // The loop may turn again by now; what was found belongs to the stall that was asked about.
-    if (watch.beat === beat) watch.stack = stack;
+    if (watch.sinceMs === sinceMs) watch.stack = stack;
     write(orders.file, Math.round(performance.now() - sinceMs), stack);
   });
 }

@@ -4,9 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { connect } from 'node:net';
+import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { startChild, type TelemetryChild, tempDir } from '../../test/support/telemetry-rig.ts';
+import { loopSocketName } from '../kernel/guard-wire.ts';
 
 const FILE = 'stall-hub-1.txt';
 const PATIENCE_MS = 8000;
@@ -67,6 +69,36 @@ test('a pattern that backtracks for ever is named', async (t) => {
   await until('a witness', () => isWatched(child.pid));
   child.order({ t: 'stall', how: 'pattern', ms: 0 });
   assert.match(await written(path), /at guiltyPattern \(file:.*telemetry-child\.ts/);
+});
+
+/** What the thread answers on its socket: ms since the loop advanced; undefined = no answer. */
+function loopAdvancedMs(dir: string, pid: number): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect(join(dir, loopSocketName(pid)));
+    let text = '';
+    socket.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => resolve(/^\d+\n$/.test(text) ? Number(text) : undefined));
+  });
+}
+
+test('the thread tells late timers from a loop that is stuck', async (t) => {
+  const { child, path } = await childIn(t);
+  const dir = dirname(path);
+  await until('a witness', () => isWatched(child.pid));
+  await until('its socket', () => existsSync(join(dir, loopSocketName(child.pid))));
+  assert.ok(((await loopAdvancedMs(dir, child.pid)) ?? Infinity) < 1000);
+  child.order({ t: 'stall', how: 'timers', ms: 0 });
+  await later(2500);
+  const late = await loopAdvancedMs(dir, child.pid);
+  assert.ok((late ?? Infinity) < 1000, `the loop advances without timers: ${late} ms`);
+  assert.equal(existsSync(path), false, 'late timers are not reported as a stall');
+  child.order({ t: 'stall', how: 'loop', ms: 3000 });
+  await later(2000);
+  const stuck = await loopAdvancedMs(dir, child.pid);
+  assert.ok(stuck !== undefined && stuck > 1000, `the loop is stuck: ${stuck} ms`);
 });
 
 test('MCPHUB_STALL_WITNESS=0 switches it off', async (t) => {

@@ -3,12 +3,14 @@
  * Promises: the stack of a stall of a second or more is in `<runDir>/stall-<role>-<slot>.txt` while the stall lasts, so that the guard finds
  * it before it kills; a loop that comes back states the fact `loop-stalled`; nothing here keeps the process alive; where the guard is gone, so
  * that nobody else can, a process that has stalled for `ORPHAN_MS` is ended.
+ * The thread also answers on a unix socket how long ago the loop advanced: timers that are late and a loop that is stuck are two things.
  * Does not: end anything else; run when a debugger is attached or MCPHUB_STALL_WITNESS=0. A process stuck in the kernel has no stack to give.
  * Source: measured: the guilty stack 25–35 ms after asking, in a busy loop and in a backtracking regular expression.
  */
 import { url as debuggerUrl } from 'node:inspector';
 import { extname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { loopSocketName } from '../kernel/guard-wire.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 
 export interface WitnessOptions {
@@ -24,6 +26,8 @@ export interface WitnessOptions {
 export interface WitnessOrders {
   readonly cells: SharedArrayBuffer;
   readonly file: string;
+  /** Unix socket on which the thread answers the supervisor. */
+  readonly socketPath: string;
   readonly beatMs: number;
   readonly stallMs: number;
   /** Whose child this process is as long as its guard lives. */
@@ -38,9 +42,12 @@ export interface Stall {
   readonly stack: string;
 }
 
-/** Cells that both threads see: a count that moves, and the word to end. */
+/** Cells that both threads see: a count that moves, the word to end, and how many of the thread's questions the loop has answered. */
 export const BEAT_CELL = 0;
 export const STOP_CELL = 1;
+export const ADVANCE_CELL = 2;
+/** The thread's question: has the loop reached its next event? It is answered among other input, so it needs no timer. */
+export const ADVANCE_QUESTION = 'advance';
 
 const BEAT_MS = 100;
 const STALL_MS = 1000;
@@ -56,7 +63,7 @@ const RESOURCES = { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2, sta
 
 export class StallWitness {
   readonly #options: WitnessOptions;
-  readonly #cells = new SharedArrayBuffer(8);
+  readonly #cells = new SharedArrayBuffer(12);
   readonly #view: Int32Array = new Int32Array(this.#cells);
   #timers: readonly Disposable[] = []; // bounded by: two timers
 
@@ -86,6 +93,7 @@ export class StallWitness {
     const orders: WitnessOrders = {
       cells: this.#cells,
       file: join(runDir, `stall-${role}-${slot}.txt`),
+      socketPath: join(runDir, loopSocketName(process.pid)),
       beatMs: BEAT_MS,
       stallMs: STALL_MS,
       guardPid: process.ppid,
@@ -108,9 +116,10 @@ export class StallWitness {
       });
       worker.unref();
       worker.on('error', faulted);
-      worker.on('message', ({ ms, stack }: Stall) =>
-        kernel.bus.publish({ type: 'loop-stalled', ms, stack: stack.slice(0, STACK_CHARS) }),
-      );
+      worker.on('message', (word: Stall | typeof ADVANCE_QUESTION) => {
+        if (word === ADVANCE_QUESTION) Atomics.add(this.#view, ADVANCE_CELL, 1);
+        else kernel.bus.publish({ type: 'loop-stalled', ms: word.ms, stack: word.stack.slice(0, STACK_CHARS) });
+      });
     } catch (fault) {
       faulted(fault);
     }

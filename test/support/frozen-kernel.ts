@@ -41,7 +41,12 @@ export function frozenKernel(random: () => number = () => 0.5): FrozenKernel {
       },
     };
   };
-  const timers: Timers = { after: (ms, fn) => add(ms, 0, fn), every: (ms, fn) => add(ms, ms, fn) };
+  const timers: Timers = {
+    after: (ms, fn) => add(ms, 0, fn),
+    every: (ms, fn) => add(ms, ms, fn),
+    afterInput: (fn) => void add(0, 0, fn),
+    runLate: () => {},
+  };
   const kernel = createKernel({ clock, timers, random, maxWaits: 100_000 });
   const facts: Fact[] = [];
   kernel.bus.listen((fact) => facts.push(fact));

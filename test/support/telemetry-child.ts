@@ -4,12 +4,13 @@
  * Does not: serve anything.
  */
 import { LIMITS } from '../../src/config/limits.ts';
-import { createKernel } from '../../src/kernel/kernel.ts';
+import { createSystemTimers, type Timers } from '../../src/kernel/clock.ts';
+import { createKernel, systemKernelOptions } from '../../src/kernel/kernel.ts';
 import { createTelemetry } from '../../src/telemetry/telemetry.ts';
 
 export type ChildOrder =
   | { readonly t: 'say'; readonly lines: number; readonly aTurn: number }
-  | { readonly t: 'stall'; readonly how: 'loop' | 'pattern'; readonly ms: number }
+  | { readonly t: 'stall'; readonly how: 'loop' | 'pattern' | 'timers'; readonly ms: number }
   | { readonly t: 'counts' };
 
 export type ChildWord =
@@ -20,7 +21,11 @@ export type ChildWord =
 const GRACE_MS = 900;
 const BEAT_MS = 10;
 
-const kernel = createKernel();
+const system = createSystemTimers();
+/** As under a flood of ready sockets: input is handled, but no timer runs. */
+let areTimersLate = false;
+const every: Timers['every'] = (ms, fn, jitter) => system.every(ms, () => (areTimersLate ? undefined : fn()), jitter);
+const kernel = createKernel({ ...systemKernelOptions, timers: { ...system, every } });
 const telemetry = createTelemetry({
   kernel,
   role: 'hub',
@@ -78,6 +83,7 @@ function guiltyPattern(): boolean {
 process.on('message', (order: ChildOrder) => {
   if (order.t === 'say') say(order.lines, order.aTurn);
   else if (order.t === 'counts') send({ t: 'counted', counts: telemetry.counts(), last: telemetry.lastFacts() });
+  else if (order.how === 'timers') areTimersLate = true;
   else if (order.how === 'loop') guiltyLoop(order.ms);
   else guiltyPattern();
 });
