@@ -1,8 +1,8 @@
 /**
- * HTTP on control's private unix socket: the guard's probe and beat, the admin API, the page at `/`.
- * Promises: whoever reaches the socket without a role header is this machine's operator (directory 0700); a request that a hub hands on
- * carries `x-mcphub-role`, and only an owner gets past `/`; every answer ends by `forwardMs`; bodies are at most 64 KiB.
- * Does not: check keys; hubs do, and they strip the header from clients.
+ * HTTP on the control process's two unix sockets. The operator's (CLI, supervisor; directory 0700) serves the heartbeat, the probe, the API and
+ * the page at `/`. The workers' serves the API to a worker that proves itself, in the name of the owner key that it names (`worker-auth.ts`).
+ * A request without proof has no right on the workers' socket, and one that claims to be a worker's has none on the operator's.
+ * Every answer ends by `forwardMs`; bodies are at most `adminBodyBytes`.
  */
 import { chmod, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -12,41 +12,48 @@ import type { Deadline } from '../kernel/deadline.ts';
 import { errorRow, HubError } from '../kernel/errors.ts';
 import type { Beat } from '../kernel/guard-wire.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Service } from '../kernel/service.ts';
 import type { LiveAnswer } from './contract.ts';
-import { originFrom, PAGE_HEADERS, pageFrom } from './page.ts';
+import { PAGE_HEADERS, pageFrom } from './page.ts';
 import type { Asked, Routes } from './routes.ts';
 import { type StatusSources, statusFrom } from './status.ts';
+import { claimsWorker, workerCaller } from './worker-auth.ts';
 
-const BODY_BYTES = 64 * 1024;
-const CONNECTIONS = 256;
 const BEATS = 8;
 const BEAT_EVERY_MS = 1000;
-const ROLE_HEADER = 'x-mcphub-role';
+
+type Side = 'operator' | 'workers';
 
 export interface AdminParts {
   readonly kernel: Kernel;
   readonly limits: Limits;
-  readonly socketPath: string;
+  readonly sockets: Readonly<Record<Side, string>>;
+  /** Undefined = none has come over the fork channel; the workers' socket then refuses everything. */
+  readonly workerToken: () => string | undefined;
   readonly routes: Routes;
   readonly sources: StatusSources;
-  /** `connections` = open ones on this socket. */
+  /** `connections` = open ones on both sockets. */
   readonly beat: (connections: number) => Beat;
 }
 
 export function createAdmin(parts: AdminParts): Service {
-  const { kernel, limits, socketPath, routes, sources } = parts;
-  const open = new CappedCount('admin.connections', CONNECTIONS, 'disconnect', kernel.ceilings);
+  const { kernel, limits, sockets, routes, sources } = parts;
+  const most = limits.adminConnections;
+  const open: Readonly<Record<Side, CappedCount>> = {
+    operator: new CappedCount('admin.connections', most, 'disconnect', kernel.ceilings),
+    workers: new CappedCount('admin.worker-connections', most, 'disconnect', kernel.ceilings),
+  };
   const beats = new CappedCount('admin.beats', BEATS, 'refuse', kernel.ceilings);
-  let server: Server | undefined;
+  let servers: Server[] = []; // bounded by: the two sockets
 
   function streamBeats(response: ServerResponse): void {
     if (!beats.take()) return refuse(response, new Refusal('overloaded'));
     response.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
     const write = () => {
       // A guard that does not read gets the next one when it does.
-      if (!response.writableNeedDrain) response.write(`${JSON.stringify(parts.beat(open.size))}\n`);
+      if (!response.writableNeedDrain)
+        response.write(`${JSON.stringify(parts.beat(open.operator.size + open.workers.size))}\n`);
     };
     write();
     const timer = kernel.timers.every(BEAT_EVERY_MS, write);
@@ -56,10 +63,8 @@ export function createAdmin(parts: AdminParts): Service {
     });
   }
 
-  function page(request: IncomingMessage, response: ServerResponse, isForOperator: boolean): void {
-    const proto = request.headers['x-forwarded-proto'];
-    const origin = originFrom(request.headers.host, typeof proto === 'string' ? proto : undefined, sources.port);
-    const html = pageFrom({ origin, status: statusFrom(sources), isForOperator });
+  function page(response: ServerResponse): void {
+    const html = pageFrom(statusFrom(sources));
     response.writeHead(200, { ...PAGE_HEADERS, 'content-length': Buffer.byteLength(html) });
     response.end(html);
   }
@@ -70,7 +75,7 @@ export function createAdmin(parts: AdminParts): Service {
       if (!response.writableFinished) deadline.end('client-gone');
     });
     try {
-      const body = await bodyOf(request, kernel, deadline);
+      const body = await bodyOf(request, { kernel, limits }, deadline);
       const answer = isRefusal(body) ? body : await routes.answer({ ...asked, body }, deadline);
       if (isRefusal(answer)) refuse(response, answer);
       else send(response, answer.status, answer.body);
@@ -80,33 +85,51 @@ export function createAdmin(parts: AdminParts): Service {
     }
   }
 
-  function serve(request: IncomingMessage, response: ServerResponse): void {
-    const path = (request.url ?? '/').replace(/[?#].*$/s, '');
-    const role = request.headers[ROLE_HEADER];
-    const isOperator = role === undefined || role === 'owner';
-    if (path === '/') return page(request, response, isOperator);
-    if (!isOperator) return refuse(response, new Refusal('forbidden', 'This needs a key of an owner.'));
+  function apiFor(who: Outcome<string>, request: IncomingMessage, response: ServerResponse, path: string): void {
+    if (isRefusal(who)) {
+      sources.arrivals.refused += 1;
+      return refuse(response, who);
+    }
+    const asked = { method: request.method ?? 'GET', path, who };
+    kernel.scope.run('admin request', () => api(request, asked, response));
+  }
+
+  function serveWorker(request: IncomingMessage, response: ServerResponse, path: string): void {
+    const who = workerCaller(request, {
+      token: parts.workerToken,
+      keys: () => sources.control.keys.list(),
+      wallMs: () => kernel.clock.wallMs(),
+    });
+    if (!isRefusal(who)) sources.arrivals.workers += 1;
+    apiFor(who, request, response, path);
+  }
+
+  function serveOperator(request: IncomingMessage, response: ServerResponse, path: string): void {
+    if (claimsWorker(request))
+      return apiFor(new Refusal('forbidden', 'This socket is for the operator.'), request, response, path);
+    if (path === '/') return page(response);
     if (path === '/beat') return streamBeats(response);
     if (path === '/probe' || path === '/livez') {
       const body: LiveAnswer = { status: 'ok', role: 'control', pid: process.pid };
       return send(response, 200, body);
     }
-    const asked = { method: request.method ?? 'GET', path, who: role === 'owner' ? 'owner' : 'local' };
-    kernel.scope.run('admin request', () => api(request, asked, response));
+    sources.arrivals.operator += 1;
+    apiFor('local', request, response, path);
   }
 
-  function made(): Server {
+  function made(side: Side): Server {
+    const serve = side === 'operator' ? serveOperator : serveWorker;
     const http = createServer({ requestTimeout: limits.forwardMs, headersTimeout: limits.forwardMs }, (ask, answer) => {
       try {
-        serve(ask, answer);
+        serve(ask, answer, (ask.url ?? '/').replace(/[?#].*$/s, ''));
       } catch (fault) {
         kernel.bus.publish({ type: 'task-faulted', task: 'admin request', fault });
         refuse(answer, new Refusal('internal'));
       }
     });
     http.on('connection', (socket) => {
-      if (!open.take()) return socket.destroy();
-      socket.on('close', () => open.give());
+      if (!open[side].take()) return socket.destroy();
+      socket.on('close', () => open[side].give());
       return socket;
     });
     return http;
@@ -115,20 +138,27 @@ export function createAdmin(parts: AdminParts): Service {
   return {
     name: 'admin',
     async start(deadline) {
-      if (server) return;
-      const next = made();
-      await kernel.waits.for(listenOn(next, socketPath), { label: 'service-start', owner: 'admin', deadline });
-      server = next;
+      if (servers.length > 0) return;
+      const next: Server[] = []; // bounded by: the two sockets
+      for (const side of ['workers', 'operator'] as const) {
+        const server = made(side);
+        const listening = listenOn(server, sockets[side]);
+        await kernel.waits.for(listening, { label: 'service-start', owner: `admin ${side}`, deadline });
+        next.push(server);
+      }
+      servers = next;
     },
     async stop(deadline) {
-      const stopping = server;
-      server = undefined;
-      if (!stopping) return;
-      const closed = new Promise<void>((resolve) => stopping.close(() => resolve()));
-      // The guard's beat never ends by itself; what is in progress has had its chance before this.
-      stopping.closeAllConnections();
+      const stopping = servers;
+      servers = [];
+      const closed = stopping.map((server) => {
+        const over = new Promise<void>((resolve) => server.close(() => resolve()));
+        // The supervisor's heartbeat never ends by itself; what is in progress has had its chance before this.
+        server.closeAllConnections();
+        return over;
+      });
       try {
-        await kernel.waits.for(closed, { label: 'service-stop', owner: 'admin', deadline });
+        await kernel.waits.for(Promise.all(closed), { label: 'service-stop', owner: 'admin', deadline });
       } catch {
         // Stopping may not fail; the process ends anyway.
       }
@@ -150,9 +180,13 @@ async function listenOn(server: Server, socketPath: string): Promise<void> {
   await chmod(socketPath, 0o600);
 }
 
-async function bodyOf(request: IncomingMessage, kernel: Kernel, deadline: Deadline): Promise<unknown> {
+async function bodyOf(
+  request: IncomingMessage,
+  { kernel, limits }: { readonly kernel: Kernel; readonly limits: Limits },
+  deadline: Deadline,
+): Promise<unknown> {
   if (request.method === 'GET' || request.method === 'DELETE') return undefined;
-  const reading = textOf(request);
+  const reading = textOf(request, limits.adminBodyBytes);
   const text = await kernel.waits.for(reading, { label: 'body', owner: 'admin request', deadline });
   if (text === undefined) return new Refusal('body-too-large');
   if (text.trim() === '') return undefined;
@@ -164,13 +198,13 @@ async function bodyOf(request: IncomingMessage, kernel: Kernel, deadline: Deadli
 }
 
 /** Undefined = too large. Never settles for a client that stops in the middle; the wait's deadline ends that. */
-function textOf(request: IncomingMessage): Promise<string | undefined> {
+function textOf(request: IncomingMessage, maxBytes: number): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = []; // bounded by: BODY_BYTES
+    const chunks: Buffer[] = []; // bounded by: maxBytes
     let bytes = 0;
     request.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes <= BODY_BYTES) chunks.push(chunk);
+      if (bytes <= maxBytes) chunks.push(chunk);
       else {
         request.pause();
         resolve(undefined);

@@ -10,6 +10,7 @@ import { type Loaded, parseConfig } from '../config/load.ts';
 import { createControl } from '../control/control.ts';
 import { createKernel } from '../kernel/kernel.ts';
 import type { ReportedStatus } from '../relay/relay-words.ts';
+import { listAudit } from '../store/audit.ts';
 import { openStore } from '../store/store.ts';
 import { createAdmin } from './admin-server.ts';
 import { createHubAsker } from './ask-hub.ts';
@@ -22,9 +23,9 @@ import type {
   StatusAnswer,
   WaitsAnswer,
 } from './contract.ts';
-import { originFrom } from './page.ts';
 import { createRoutes } from './routes.ts';
 
+const TOKEN = 'a'.repeat(64);
 const CONFIG = {
   mcpServers: { 'Über <b>': { url: 'http://127.0.0.1:1/mcp' }, child: { command: 'x' } },
   limits: { askMs: 200, forwardMs: 1500 },
@@ -50,9 +51,12 @@ async function bench(t: TestContext, more: { hubs?: number } = {}) {
     port: 3000,
     startedAtMs: 1,
     bornMs: kernel.clock.nowMs(),
+    arrivals: { operator: 0, workers: 0, refused: 0 },
   };
   const routes = createRoutes({ ...sources, asker: createHubAsker({ kernel, limits, runDir: dir }) });
   const socketPath = join(dir, 'control.sock');
+  const sockets = { operator: socketPath, workers: join(dir, 'workers.sock') };
+  const token: { now: string | undefined } = { now: TOKEN };
   const beat = (connections: number) => ({
     pid: 1,
     rssBytes: 2,
@@ -64,7 +68,7 @@ async function bench(t: TestContext, more: { hubs?: number } = {}) {
     last: '',
     waits: '',
   });
-  const admin = createAdmin({ kernel, limits, socketPath, routes, sources, beat });
+  const admin = createAdmin({ kernel, limits, sockets, workerToken: () => token.now, routes, sources, beat });
   await admin.start(kernel.deadline(1000));
   t.after(async () => {
     await admin.stop(kernel.deadline(1000));
@@ -72,7 +76,8 @@ async function bench(t: TestContext, more: { hubs?: number } = {}) {
     await store.close(kernel.deadline(1000));
     await rm(dir, { recursive: true, force: true });
   });
-  return { kernel, control, dir, socketPath, admin, loaded, ask: askerOn(socketPath) };
+  const { arrivals } = sources;
+  return { kernel, control, store, dir, socketPath, token, arrivals, admin, loaded, ask: askerOn(sockets) };
 }
 
 interface Answered {
@@ -81,10 +86,18 @@ interface Answered {
   readonly text: string;
 }
 
-function askerOn(socketPath: string) {
-  return async <T>(method: string, path: string, more: { body?: unknown; role?: string } = {}) => {
+interface AskMore {
+  readonly body?: unknown;
+  /** Headers of a worker's request, over the workers' socket. */
+  readonly worker?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+function askerOn(sockets: { readonly operator: string; readonly workers: string }) {
+  return async <T>(method: string, path: string, more: AskMore = {}) => {
     const payload = typeof more.body === 'string' ? more.body : JSON.stringify(more.body);
-    const headers = { host: 'hub.test:3000', ...(more.role ? { 'x-mcphub-role': more.role } : {}) };
+    const headers = { host: 'hub.test:3000', ...more.headers, ...more.worker };
+    const socketPath = more.worker ? sockets.workers : sockets.operator;
     const sent = request({ socketPath, method, path, headers, agent: false });
     sent.end(payload);
     const [response] = (await once(sent, 'response')) as [IncomingMessage];
@@ -189,39 +202,81 @@ test('bad requests are told in words and with the right status', async (t) => {
   }
 });
 
-test('through the port only an owner gets past the page', async (t) => {
-  const { ask } = await bench(t);
-  for (const role of ['member', 'none', 'OWNER']) {
-    for (const path of ['/api/status', '/api/keys', '/beat', '/probe']) {
-      const answer = await ask<Failed>('GET', path, { role });
-      assert.deepEqual([answer.status, answer.body.error.code], [403, 'forbidden'], `${role} ${path}`);
-    }
+test('the workers’ socket acts only with the token, the role of an owner and the id of a live owner key', async (t) => {
+  const { ask, token, arrivals, control } = await bench(t);
+  const made = async (body: object): Promise<KeyMade> => (await ask<KeyMade>('POST', '/api/keys', { body })).body;
+  const owner = (await made({ user: 'ann', name: 'laptop', role: 'owner' })).key;
+  const member = (await made({ user: 'bob', name: 'phone' })).key;
+  const revoked = (await made({ user: 'eve', name: 'old', role: 'owner' })).key;
+  await ask('DELETE', `/api/keys/${revoked.id}`);
+  const right = { 'x-mcphub-worker': TOKEN, 'x-mcphub-role': 'owner', 'x-mcphub-key-id': owner.id };
+  assert.equal((await ask('GET', '/api/status', { worker: right })).status, 200);
+  assert.equal(arrivals.workers, 1);
+  const wrong: [string, Record<string, string>, number][] = [
+    ['no headers', {}, 401],
+    ['no token', { 'x-mcphub-role': 'owner', 'x-mcphub-key-id': owner.id }, 401],
+    ['a wrong token', { ...right, 'x-mcphub-worker': 'b'.repeat(64) }, 401],
+    ['a longer token', { ...right, 'x-mcphub-worker': `${TOKEN}a` }, 401],
+    ['no role', { 'x-mcphub-worker': TOKEN, 'x-mcphub-key-id': owner.id }, 403],
+    ['another role', { ...right, 'x-mcphub-role': 'OWNER' }, 403],
+    ['no key', { 'x-mcphub-worker': TOKEN, 'x-mcphub-role': 'owner' }, 403],
+    ['an unknown key', { ...right, 'x-mcphub-key-id': 'k_none' }, 403],
+    ['a member’s key', { ...right, 'x-mcphub-key-id': member.id }, 403],
+    ['a revoked key', { ...right, 'x-mcphub-key-id': revoked.id }, 403],
+  ];
+  for (const path of ['/', '/beat', '/probe', '/api/status', '/api/keys', '/none']) {
+    for (const [name, worker, code] of wrong)
+      for (const method of ['GET', 'POST', 'DELETE'])
+        assert.equal((await ask(method, path, { worker })).status, code, `${name}: ${method} ${path}`);
   }
-  assert.equal((await ask('GET', '/api/status', { role: 'owner' })).status, 200);
+  for (const path of ['/', '/beat', '/probe'])
+    assert.equal((await ask('GET', path, { worker: right })).status, 404, `${path} is the operator’s`);
+  token.now = undefined;
+  assert.equal((await ask('GET', '/api/status', { worker: right })).status, 401, 'without a token nobody is a worker');
+  assert.equal(control.keys.list().length, 3);
 });
 
-test('the page says how to connect; names and figures are for the operator, and everything is escaped', async (t) => {
+test('a request with headers of a worker has no right on the operator’s socket', async (t) => {
+  const { ask, arrivals } = await bench(t);
+  for (const name of ['x-mcphub-worker', 'x-mcphub-role', 'x-mcphub-key-id']) {
+    for (const path of ['/', '/beat', '/probe', '/api/status']) {
+      const answer = await ask<Failed>('GET', path, { headers: { [name]: 'owner' } });
+      assert.deepEqual([answer.status, answer.body.error.code], [403, 'forbidden'], `${name} ${path}`);
+    }
+  }
+  assert.deepEqual(arrivals, { operator: 0, workers: 0, refused: 12 });
+});
+
+test('the audit names the user and the key that acted through a worker', async (t) => {
+  const { ask, store, kernel } = await bench(t);
+  const body = { user: 'ann', name: 'laptop', role: 'owner' };
+  const { key } = (await ask<KeyMade>('POST', '/api/keys', { body })).body;
+  const worker = { 'x-mcphub-worker': TOKEN, 'x-mcphub-role': 'owner', 'x-mcphub-key-id': key.id };
+  const made = await ask<KeyMade>('POST', '/api/keys', { worker, body: { user: 'bob', name: 'phone' } });
+  assert.equal(made.status, 201);
+  const [last, first] = await listAudit(store, 2, kernel.deadline(1000));
+  assert.equal(last?.who, `ann, key "laptop" (${key.prefix})`);
+  assert.equal(first?.who, 'local');
+});
+
+test('an owner key cannot be limited to groups', async (t) => {
+  const { ask } = await bench(t);
+  const body = { user: 'a', name: 'b', role: 'owner', groups: ['any'] };
+  const answer = await ask<Failed>('POST', '/api/keys', { body });
+  assert.deepEqual([answer.status, answer.body.error.code], [400, 'invalid-request']);
+  assert.match(answer.body.error.message, /owner key .* cannot be limited to groups/);
+});
+
+test('the operator’s page shows names and figures, and escapes everything', async (t) => {
   const { ask, control } = await bench(t);
   control.ears.hello(1, 99, 0);
   const slug = control.world.servers[0]?.slug ?? '';
   control.ears.statuses(1, [status(slug, 'waiting', 'no <script>alert(1)</script>')]);
-  const mine = await ask('GET', '/');
+  const mine = await ask('GET', '/?x=1');
   assert.match(mine.headers['content-type'] ?? '', /text\/html/);
   assert.match(String(mine.headers['content-security-policy']), /default-src 'none'/);
   assert.ok(mine.text.includes('Über &lt;b&gt;') && mine.text.includes('no &lt;script&gt;'));
   assert.ok(!mine.text.includes('<script') && !mine.text.includes('<b>'));
-  const theirs = await ask('GET', '/?x=1', { role: 'none' });
-  assert.ok(!theirs.text.includes('Über') && !theirs.text.includes('Revision') && !theirs.text.includes('1.2.3'));
-  for (const { text } of [mine, theirs])
-    assert.ok(text.includes('http://hub.test:3000/mcp') && text.includes('mcp.json'));
-});
-
-test('the page’s address is the reader’s own, never one with anything else in it', () => {
-  assert.equal(originFrom('hub.example.com', 'https', 1), 'https://hub.example.com');
-  assert.equal(originFrom('[::1]:3000', undefined, 1), 'http://[::1]:3000');
-  for (const host of [undefined, 'localhost', 'a"><b>', 'a b', 'x'.repeat(300), 'a/b']) {
-    assert.equal(originFrom(host, undefined, 3001), 'http://localhost:3001');
-  }
 });
 
 test('status tells of hubs, servers and what went wrong with the configuration', async (t) => {

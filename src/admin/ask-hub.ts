@@ -65,7 +65,12 @@ export function createHubAsker(parts: {
 
 function exchange(socketPath: string, question: HubQuestion, deadline: Deadline): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const sent = httpRequest({ socketPath, ...question, headers: { host: 'localhost' }, agent: false });
+    const sent = httpRequest({
+      socketPath,
+      ...question,
+      headers: { host: 'localhost', 'content-length': 0 },
+      agent: false,
+    });
     deadline.onEnd(() => void sent.destroy());
     sent.on('error', reject);
     sent.on('response', (response) => {

@@ -115,6 +115,8 @@ export interface StatusAnswer {
   readonly store: { readonly state: 'ok' | 'failing'; readonly cause: string | undefined };
   readonly hubs: readonly HubAnswer[];
   readonly servers: readonly ServerAnswer[];
+  /** API requests since this process started, by the socket they came on; `refused` = those without a right. */
+  readonly requests: { readonly operator: number; readonly workers: number; readonly refused: number };
   readonly keys: number;
   readonly groups: number;
   readonly tools: number;

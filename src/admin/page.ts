@@ -1,6 +1,6 @@
 /**
- * The page at `/`: how the hub is and how to connect, without scripts and without anything loaded from elsewhere.
- * Promises: everything that is not ours is escaped; a caller who is not the owner or the local operator sees no name and no figure.
+ * The page at `/` of the operator's socket: status, figures and servers, without scripts and without anything loaded from elsewhere.
+ * Escapes everything that comes from outside. What strangers may see is `downstream/landing-page.ts`.
  */
 import type { ServerAnswer, StatusAnswer } from './contract.ts';
 
@@ -30,20 +30,10 @@ table{border-collapse:collapse;width:100%;font-size:.95rem}
 th,td{text-align:left;padding:.5rem .75rem .5rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 th{color:var(--soft);font-weight:500;font-size:.85rem}
 td.number{font-variant-numeric:tabular-nums}
-pre{background:var(--box);border:1px solid var(--line);border-radius:8px;padding:.9rem 1rem;overflow-x:auto;margin:.5rem 0}
-code{font:.9rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 `;
 
-export interface PageInput {
-  /** Where clients reach this hub, without a path: `http://localhost:3000`. */
-  readonly origin: string;
-  readonly status: StatusAnswer;
-  /** False = no names, no figures. */
-  readonly isForOperator: boolean;
-}
-
-export function pageFrom({ origin, status, isForOperator }: PageInput): string {
-  const detail = isForOperator ? `${figures(status)}${serverTable(status.servers)}` : '';
+/** Returns the HTML. */
+export function pageFrom(status: StatusAnswer): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -55,20 +45,17 @@ export function pageFrom({ origin, status, isForOperator }: PageInput): string {
 <body>
 <main>
 <h1>MCPHub</h1>
-<p>One endpoint for many MCP servers. ${verdict(status, isForOperator)}</p>
-${detail}
-${howToConnect(origin)}
-<p class="soft">Health for monitors: <code>/health</code>, <code>/livez</code>, <code>/readyz</code>.</p>
+<p>${verdict(status)}</p>
+${figures(status)}
+${serverTable(status.servers)}
 </main>
 </body>
 </html>
 `;
 }
 
-function verdict(status: StatusAnswer, isForOperator: boolean): string {
+function verdict(status: StatusAnswer): string {
   const isConnected = status.hubs.some(({ connected }) => connected);
-  // Whoever reads this through the port has been served by a hub.
-  if (!isForOperator) return '<span class="state good">It is running.</span>';
   if (!isConnected) return '<span class="state bad">No hub process is connected.</span>';
   const sick = status.servers.filter(({ state }) => state !== 'ready' && state !== 'disabled').length;
   const notes = [
@@ -111,19 +98,6 @@ function colourOf(state: string): string {
   return state === 'disabled' || state === 'idle' ? 'soft' : 'mid';
 }
 
-function howToConnect(origin: string): string {
-  const url = `${origin}/mcp`;
-  const entry = { mcphub: { url, headers: { Authorization: 'Bearer mcphub_…' } } };
-  const body = '{"jsonrpc":"2.0","id":1,"method":"tools/list"}';
-  const curl = `curl -sS ${url} -H 'Authorization: Bearer mcphub_…' -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' -d '${body}'`;
-  return `<h2>Connect</h2>
-<p>Cursor: put this into <code>~/.cursor/mcp.json</code>, with your own key.</p>
-<pre><code>${escaped(JSON.stringify({ mcpServers: entry }, null, 2))}</code></pre>
-<p>Or look from a shell:</p>
-<pre><code>${escaped(curl)}</code></pre>
-<p class="soft">A key is made with <code>mcphub keys create --user &lt;name&gt; --name &lt;client&gt;</code> on the machine that runs the hub.</p>`;
-}
-
 /** `3 d 4 h`, `4 h 12 min`, `12 min`, `8 s`. */
 function lengthText(ms: number): string {
   const minutes = Math.floor(ms / 60_000);
@@ -143,12 +117,4 @@ const ENTITIES: Readonly<Record<string, string>> = {
 
 function escaped(text: string): string {
   return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
-}
-
-const HOST = /^(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?$/;
-
-/** The origin that the reader of the page used, if its Host header is sane; else localhost. */
-export function originFrom(host: string | undefined, forwardedProto: string | undefined, port: number): string {
-  if (host === undefined || host === 'localhost' || !HOST.test(host)) return `http://localhost:${port}`;
-  return `${forwardedProto === 'https' ? 'https' : 'http'}://${host}`;
 }

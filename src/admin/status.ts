@@ -19,6 +19,15 @@ export interface StatusSources {
   /** Wall clock and monotonic ms of the process's start. */
   readonly startedAtMs: number;
   readonly bornMs: number;
+  /** Counted by `admin-server.ts`. */
+  readonly arrivals: Arrivals;
+}
+
+/** API requests since the start of the control process. */
+export interface Arrivals {
+  operator: number;
+  workers: number;
+  refused: number;
 }
 
 export function statusFrom(sources: StatusSources): StatusAnswer {
@@ -43,6 +52,7 @@ export function statusFrom(sources: StatusSources): StatusAnswer {
     store: { state: failing ? 'failing' : 'ok', cause: failing?.message },
     hubs: control.reports.list().map(hubAnswer),
     servers,
+    requests: { ...sources.arrivals },
     keys: control.world.keys.filter(({ revokedAtMs }) => revokedAtMs === undefined).length,
     groups: control.world.groups.length,
     tools: servers.reduce((sum, { tools }) => sum + tools, 0),

@@ -74,9 +74,8 @@ function exchange(
   onEnd: (stop: () => void) => void,
 ): Promise<Asked> {
   return new Promise((resolve, reject) => {
-    const payload = question.body === undefined ? undefined : JSON.stringify(question.body);
-    const headers =
-      payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) };
+    const payload = question.body === undefined ? '' : JSON.stringify(question.body);
+    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) };
     const sent = httpRequest({
       socketPath,
       path: question.path,

@@ -22,6 +22,8 @@ export async function createKey(options: CreateOptions): Promise<void> {
   if (options.role !== 'owner' && options.role !== 'member') {
     throw new CliFailure(EXIT.usage, `--role is owner or member, not ${JSON.stringify(options.role)}`);
   }
+  if (options.role === 'owner' && options.group)
+    throw new CliFailure(EXIT.usage, '--role owner cannot be combined with --group; use --role member');
   const wish: KeyWish = {
     user: options.user,
     name: options.name,

@@ -464,6 +464,20 @@ export const LIMITS = {
     'MCPHUB_ADMIN_REQUESTS',
     'Requests to /api that one worker sends to the control process at once.',
   ),
+  adminRequestsPerKey: row(
+    16,
+    'count',
+    [1, 4096],
+    'MCPHUB_ADMIN_REQUESTS_PER_KEY',
+    'Of these, those of one key, so that one owner cannot keep the others out.',
+  ),
+  adminConnections: row(
+    256,
+    'count',
+    [16, 10_000],
+    'MCPHUB_ADMIN_CONNECTIONS',
+    'Connections on each of the two sockets of the control process; workers cannot use up those of the operator.',
+  ),
   adminBodyBytes: row(
     64 * KiB,
     'bytes',

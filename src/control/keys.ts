@@ -21,6 +21,8 @@ const PREFIX_LENGTH = 15;
 const SHORTEST_PREFIX = 11;
 const NAME_LENGTH = 100;
 const USED_MS = 5000;
+const OWNER_WITH_GROUPS =
+  'An owner key reaches everything and cannot be limited to groups. Leave the groups out, or use role member.';
 
 export interface NewKeyWish {
   readonly user: string;
@@ -156,6 +158,7 @@ export function createKeys(parts: {
       if (wish.expiresAtMs !== undefined && wish.expiresAtMs <= kernel.clock.wallMs()) {
         return new Refusal('invalid-request', 'expiresAtMs is in the past.');
       }
+      if (wish.role === 'owner' && wish.groups !== undefined) return new Refusal('invalid-request', OWNER_WITH_GROUPS);
       const groups = groupsFrom(wish.groups);
       if (isRefusal(groups)) return groups;
       return make({ ...wish, groups }, { family: newId('f'), who }, deadline);

@@ -11,10 +11,11 @@ import {
   type ServerResponse,
 } from 'node:http';
 import type { Limits } from '../config/limits.ts';
-import { CappedCount } from '../kernel/capped.ts';
+import { KEY_ID_HEADER, ROLE_HEADER, WORKER_TOKEN_HEADER } from '../kernel/control-headers.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
 import type { Principal } from '../kernel/principal.ts';
+import { FairCount } from '../kernel/shares.ts';
 import { pour } from './_pour.ts';
 import { readBody } from './body.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
@@ -35,13 +36,22 @@ export interface Forward {
 export function createForward(parts: {
   readonly kernel: Kernel;
   readonly limits: Limits;
+  /** The control process's socket for workers. */
   readonly socketPath: string;
+  /** Undefined = none has come over the fork channel yet; then control counts as away. */
+  readonly token: () => string | undefined;
 }): Forward {
   const { kernel, limits, socketPath } = parts;
   // Kept connections: where control closes after its answer, the runtime's last, empty write of a request can meet a closed end, and then the
   // answer is lost (measured: once in some thousand requests on a busy machine).
   const agent = new Agent({ keepAlive: true, maxSockets: limits.adminRequests, maxFreeSockets: KEPT });
-  const inside = new CappedCount('downstream.forwards', limits.adminRequests, 'refuse', kernel.ceilings);
+  const inside = new FairCount(
+    'downstream.forwards',
+    limits.adminRequests,
+    limits.adminRequestsPerKey,
+    'refuse',
+    kernel.ceilings,
+  );
 
   return {
     send(request, response, { path, by }) {
@@ -49,7 +59,8 @@ export function createForward(parts: {
       if (!METHODS.has(method)) return refuseMethod(request, response, [...METHODS].join(', '));
       if (method !== 'POST' && declaresBody(request)) return refuseBody(response);
       if (!PATH.test(path)) return writeRefusal(response, new Refusal('not-found'), undefined, request);
-      if (!inside.take()) return refuseBusy(response);
+      const taken = inside.take(by.family);
+      if (taken !== 'taken') return refuseBusy(response, taken, limits);
       const deadline = kernel.deadline(limits.forwardMs);
       const wait = kernel.waits.open('control-forward', routeName(path), deadline);
       let sent: ClientRequest | undefined;
@@ -57,7 +68,7 @@ export function createForward(parts: {
       const finish = (): void => {
         if (over) return;
         over = true;
-        inside.give();
+        inside.give(by.family);
         wait.leave();
         deadline[Symbol.dispose]();
       };
@@ -68,8 +79,15 @@ export function createForward(parts: {
       };
       const onward = (body: Buffer): void => {
         if (over) return;
-        sent = httpRequest({ socketPath, method, path, headers: headersFor(by, body), agent });
-        sent.on('response', (answer) => passBack(answer, response));
+        const token = parts.token();
+        if (token === undefined) return away();
+        sent = httpRequest({ socketPath, method, path, headers: headersFor(token, by, body), agent });
+        sent.on('response', (answer) => {
+          // Control has a newer token than this worker: it restarted a moment ago.
+          if (answer.statusCode !== 401) return passBack(answer, response);
+          answer.resume();
+          away();
+        });
         sent.on('error', away);
         sent.on('close', finish);
         sent.end(body);
@@ -94,13 +112,14 @@ export function createForward(parts: {
 
 const EMPTY = Buffer.alloc(0);
 
-function headersFor({ keyId }: Principal, body: Buffer): Record<string, string | number> {
+function headersFor(token: string, { keyId, role }: Principal, body: Buffer): Record<string, string | number> {
   return {
     host: 'control',
     'content-length': body.length,
     ...(body.length > 0 ? { 'content-type': 'application/json' } : {}),
-    'x-mcphub-role': 'owner',
-    'x-mcphub-key-id': keyId,
+    [WORKER_TOKEN_HEADER]: token,
+    [ROLE_HEADER]: role,
+    [KEY_ID_HEADER]: keyId,
   };
 }
 
@@ -125,7 +144,14 @@ function adminWords(refusal: Refusal, { adminBodyBytes }: Limits): Refusal {
   return new Refusal(refusal.code, `The body is larger than ${adminBodyBytes} bytes.`, { setting: 'adminBodyBytes' });
 }
 
-function refuseBusy(response: ServerResponse): void {
-  const error = { code: 'overloaded', message: 'Too many requests to the control process at once.' };
-  writeJson(response, 503, JSON.stringify({ error }), { 'retry-after': '1' });
+function refuseBusy(response: ServerResponse, reason: 'share' | 'full', limits: Limits): void {
+  const isShare = reason === 'share';
+  const error = {
+    code: isShare ? 'rate-limited' : 'overloaded',
+    message: isShare
+      ? `This key has ${limits.adminRequestsPerKey} requests to /api under way.`
+      : `${limits.adminRequests} requests to /api are under way.`,
+    setting: isShare ? 'adminRequestsPerKey' : 'adminRequests',
+  };
+  writeJson(response, isShare ? 429 : 503, JSON.stringify({ error }), { 'retry-after': '1' });
 }

@@ -35,6 +35,8 @@ export type GuardWord =
   | { readonly t: 'go'; readonly port: number }
   /** To hubs: control is there (again). */
   | { readonly t: 'control-ready' }
+  /** To control and workers: what workers show on the workers' socket of the control process. */
+  | { readonly t: 'worker-token'; readonly token: string }
   | { readonly t: 'drain' }
   /** To a hub whose heir serves already: it finishes what it has and ends. */
   | { readonly t: 'leave' }
@@ -87,5 +89,8 @@ export function loopSocketName(pid: number): string {
 export function frontSocketName(slot: number): string {
   return `front-${slot}.sock`;
 }
+
+/** The control process's socket for workers. The operator's one is `socketName('control', 0)`. */
+export const WORKERS_SOCKET = 'workers.sock';
 
 export const RELAY_SOCKET = 'relay.sock';

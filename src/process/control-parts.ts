@@ -6,6 +6,7 @@
  */
 import { chmod, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createAdmin } from '../admin/admin-server.ts';
 import { createHubAsker } from '../admin/ask-hub.ts';
@@ -16,7 +17,7 @@ import { createConfigWatch } from '../control/config-watch.ts';
 import { createControl } from '../control/control.ts';
 import { ensureFirstKey } from '../control/first-key.ts';
 import type { Deadline } from '../kernel/deadline.ts';
-import { type Beat, GUARD_ENV } from '../kernel/guard-wire.ts';
+import { type Beat, GUARD_ENV, WORKERS_SOCKET } from '../kernel/guard-wire.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Service, startAll } from '../kernel/service.ts';
 import { waitsInWords } from '../kernel/waits-in-words.ts';
@@ -32,6 +33,8 @@ export interface ControlStart {
   readonly kernel: Kernel;
   readonly env: Env;
   readonly guard: GuardLink;
+  /** Undefined = the supervisor has sent none. */
+  readonly workerToken: () => string | undefined;
   readonly config: Config;
   /** Of its content. */
   readonly digest: string | undefined;
@@ -92,7 +95,7 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
     find: async (until) => (await findConfigFile(search(until)))?.file,
     isOn: () => control.world.config.watchConfig,
   });
-  const services = [control, firstKey, relay, adminOf({ kernel, config, store, control, places }), watch];
+  const services = [control, firstKey, relay, adminOf({ ...start, store, control, places }), watch];
   await startAll(services, kernel, deadline);
   running.push(...services);
   return () =>
@@ -108,10 +111,12 @@ function adminOf(parts: {
   readonly store: Store;
   readonly control: ReturnType<typeof createControl>;
   readonly places: Places;
+  readonly workerToken: () => string | undefined;
 }): Service {
-  const { kernel, config, store, control, places } = parts;
+  const { kernel, config, store, control, places, workerToken } = parts;
   const { limits } = config;
   const sources = {
+    arrivals: { operator: 0, workers: 0, refused: 0 },
     kernel,
     control,
     store,
@@ -122,8 +127,11 @@ function adminOf(parts: {
   };
   const asker = createHubAsker({ kernel, limits, runDir: places.runDir });
   const routes = createRoutes({ ...sources, asker });
-  const path = socketPath(places.runDir, 'control', 0);
-  return createAdmin({ kernel, limits, socketPath: path, routes, sources, beat: beatOf(kernel) });
+  const sockets = {
+    operator: socketPath(places.runDir, 'control', 0),
+    workers: join(places.runDir, WORKERS_SOCKET),
+  };
+  return createAdmin({ kernel, limits, sockets, workerToken, routes, sources, beat: beatOf(kernel) });
 }
 
 /** What the guard reads once a second. */

@@ -35,6 +35,7 @@ export async function runControl(env: Env): Promise<void> {
   let isEnding = false;
   let isAlone = false;
   let reload: (() => void) | undefined;
+  let workerToken: string | undefined;
 
   async function end(code: number, reason: string): Promise<never> {
     // Asked twice: at once.
@@ -55,6 +56,9 @@ export async function runControl(env: Env): Promise<void> {
     drain: (reason) => void end(0, reason),
     reload: () => reload?.(),
     go: (port) => go.resolve(port),
+    workerToken: (token) => {
+      workerToken = token;
+    },
     guardGone: () => {
       isAlone = true;
       void end(0, 'the guard is gone');
@@ -75,7 +79,18 @@ export async function runControl(env: Env): Promise<void> {
     const { startControl } = await import('./control-parts.ts');
     const port = await kernel.waits.for(go.promise, { label: 'service-start', owner: 'the port', deadline });
     const onPort = port === undefined ? config : { ...config, limits: { ...config.limits, port } };
-    reload = await startControl({ kernel, env, guard, search, config: onPort, digest, running, voice }, deadline);
+    const start = {
+      kernel,
+      env,
+      guard,
+      search,
+      config: onPort,
+      digest,
+      running,
+      voice,
+      workerToken: () => workerToken,
+    };
+    reload = await startControl(start, deadline);
     const ms = Math.round(performance.now());
     kernel.bus.publish({ type: 'process-started', role: 'control', pid: process.pid, ms });
     guard.say({ t: 'ready', ms });

@@ -21,6 +21,8 @@ export interface GuardEars {
   go?(port: number): void;
   /** Control is there, for the first time or again. */
   controlReady?(): void;
+  /** The token for the workers' socket of the control process; a new one replaces it. */
+  workerToken?(token: string): void;
   /** The guard died: nobody restarts or sweeps any more, so this process ends itself. */
   guardGone(): void;
 }
@@ -42,6 +44,7 @@ export function createGuardLink(ears: GuardEars): GuardLink {
     else if (word.t === 'leave') ears.leave?.();
     else if (word.t === 'go') ears.go?.(word.port);
     else if (word.t === 'control-ready') ears.controlReady?.();
+    else if (word.t === 'worker-token') ears.workerToken?.(word.token);
     else ears.reload?.();
   });
   process.on('disconnect', () => ears.guardGone());

@@ -28,7 +28,7 @@ import { createSiblings } from '../downstream/siblings.ts';
 import { createSlowReaders } from '../downstream/slow-reader.ts';
 import { createStreams, type Streams } from '../downstream/streams.ts';
 import { createHealth, type Health } from '../health/health.ts';
-import { type Beat, frontSocketName, socketName } from '../kernel/guard-wire.ts';
+import { type Beat, frontSocketName, socketName, WORKERS_SOCKET } from '../kernel/guard-wire.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Listing, RawListing, Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
 import { waitsInWords } from '../kernel/waits-in-words.ts';
@@ -59,6 +59,8 @@ export interface HubPartsOptions {
   readonly gauges: () => Gauges;
   readonly counts: () => Readonly<Record<string, number>>;
   readonly controlConnected: () => boolean;
+  /** What this worker shows on the control process's socket; undefined = it has got none. */
+  readonly workerToken: () => string | undefined;
   /** A server was listed: for control, and for the file. */
   readonly listed: (listing: Listing) => void;
   readonly lastFacts: () => string;
@@ -238,7 +240,8 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   const forward = createForward({
     kernel,
     limits,
-    socketPath: join(runDir, socketName('control', 0)),
+    socketPath: join(runDir, WORKERS_SOCKET),
+    token: options.workerToken,
   });
   const router = createRouter({
     kernel,

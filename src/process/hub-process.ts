@@ -79,6 +79,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     mark,
   });
   const snapshots = new SnapshotHolder();
+  let workerToken: string | undefined;
   const relay: RelayClient = createRelayClient({
     kernel,
     limits,
@@ -108,6 +109,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     gauges: () => telemetry.gauges(),
     counts: () => telemetry.counts(),
     controlConnected: () => relay.connected,
+    workerToken: () => workerToken,
     lastFacts: () => telemetry.lastFacts(),
     listed: (listing) => {
       relay.sendListing(listing);
@@ -136,6 +138,9 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
   const guard = createGuardLink({
     go: () => go.resolve(),
     controlReady: () => relay.again(),
+    workerToken: (token) => {
+      workerToken = token;
+    },
     connection: (socket) => parts.front.accept(socket),
     drain: (reason) => drain.begin(reason),
     leave: () => drain.leave(),

@@ -1,9 +1,6 @@
 /**
- * Process 1: owns the port, forks control and the hubs, watches them, replaces them, and ends everything in order.
- * Promises: control and the first hub load while control reads the configuration; the port opens when that is good, and stays open; hubs and
- * control come back independently; an orderly stop is over by `killMs` and leaves no process, no lock, no socket; a second signal ends at
- * once; a bad configuration, a second hub and a port in use end with code 78 and a sentence.
- * Does not: serve a request, read configuration, or wait for anybody without a bound. node:* and pure files only.
+ * Process 1: owns the port, forks, watches and replaces the control process and the workers, and ends everything in order by `killMs`.
+ * The port opens when the configuration is good; a bad one, a second hub and a port in use end with code 78. Serves no request.
  */
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
@@ -12,6 +9,7 @@ import type { LimitName, Limits } from '../config/limits.ts';
 import { memoryShare } from '../config/memory-share.ts';
 import { GUARD_ENV, HUB_FLAGS, type ProcessWord } from '../kernel/guard-wire.ts';
 import { sweepMarked } from '../kernel/sweep.ts';
+import { WorkerToken } from '../kernel/worker-token.ts';
 import { Door } from './door.ts';
 import {
   connectionRoom,
@@ -49,9 +47,7 @@ const LOOK_MS = 1000;
 const EARLY_DEATHS = 3;
 
 /** Runs until it has been told to stop; the answer is the exit code. */
-export async function runGuard(options: GuardOptions): Promise<number> {
-  return new Guard(options).run();
-}
+export const runGuard = (options: GuardOptions): Promise<number> => new Guard(options).run();
 
 class Guard {
   readonly #options: GuardOptions;
@@ -73,6 +69,7 @@ class Guard {
   #finishing = false;
   #rolling = false;
   readonly #notify: Notify;
+  readonly #workerToken = new WorkerToken();
 
   constructor(options: GuardOptions) {
     this.#options = options;
@@ -170,7 +167,10 @@ class Guard {
       limits: this.#limits,
       door: role === 'hub' ? this.#door : undefined,
       log: (level, event, msg, more) => this.#voice.log(level, event, msg, more),
-      forked: () => this.#letGo(member),
+      forked: () => {
+        this.#workerToken.forked(role, member, this.#hubs);
+        this.#letGo(member);
+      },
       heard: (word) => this.#hear(member, word),
       ready: () => {
         if (role === 'control') for (const hub of this.#hubs) hub.say({ t: 'control-ready' });

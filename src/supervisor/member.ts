@@ -94,10 +94,9 @@ export class Member implements Taker {
     this.#options.forked();
   }
 
-  /** To whoever holds the place or will. */
+  /** Sends `word` to every process of this place: the one that serves, its replacement, and the one that drains. */
   say(word: GuardWord): void {
-    this.#life?.say(word);
-    this.#heir?.say(word);
+    for (const life of this.#lives()) life.say(word);
   }
 
   send(word: GuardWord, socket: Socket, sent: (fault: Error | null) => void): void {

@@ -5,6 +5,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type RunningHub, startHub } from '../support/hub.ts';
+import { startNginx } from '../support/nginx.ts';
+import { askOperator } from '../support/operator.ts';
 import { rawExchange } from '../support/raw-client.ts';
 
 const METHODS = ['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE', 'POST', 'PUT', 'PATCH', 'PROPFIND'] as const;
@@ -71,6 +73,18 @@ async function keys(): Promise<Keys['keys']> {
   return ((await answer.json()) as Keys).keys;
 }
 
+interface Requests {
+  readonly operator: number;
+  readonly workers: number;
+  readonly refused: number;
+}
+
+/** What the control process has counted, over the operator's socket. */
+async function arrivals(): Promise<Requests> {
+  const { requests } = await askOperator<{ requests: Requests }>(hub, 'GET', '/api/status');
+  return requests;
+}
+
 async function probe(path: string, method: string, framing: Framing, more: { body: string; key?: string }) {
   const { pieces, requests } = wire(method, path, framing, more);
   const name = `${method} ${path} ${framing}${more.key ? ' with a key' : ''}`;
@@ -105,6 +119,37 @@ test('a body that arrives after the answer creates no key either', async () => {
         const { closed, answers } = await rawExchange({ port: hub.port }, pieces, { methods: [method] });
         assert.ok(closed && answers.length <= 1, `${method} ${path} ${framing}`);
       }
+    }
+  }
+  assert.equal((await keys()).length, 1);
+});
+
+test('the control process gets one request for each API request of an owner, and none for any other', async () => {
+  let expected = 0;
+  const before = await arrivals();
+  for (const path of ['/', '/health', '/api/health', '/api/waits', '/api/keys', '/api/status', '/mcp', '/none']) {
+    for (const method of METHODS) {
+      for (const framing of FRAMINGS) {
+        if (framing === 'pipelined') continue;
+        await probe(path, method, framing, { body: CREATE });
+        await probe(path, method, framing, { body: CREATE, key: hub.key });
+        const isSent = method === 'POST' || (framing === 'none' && (method === 'GET' || method === 'DELETE'));
+        if ((path === '/api/keys' || path === '/api/status') && isSent) expected += 1;
+      }
+    }
+  }
+  const after = await arrivals();
+  assert.deepEqual([after.workers - before.workers, after.refused, after.operator - before.operator], [expected, 0, 1]);
+  assert.equal((await keys()).length, 1);
+});
+
+test('a proxy that passes bodies on unbuffered does not help', async () => {
+  await using nginx = await startNginx(hub.port, 'proxy_request_buffering off; proxy_http_version 1.1;');
+  for (const path of ['/', '/health', '/api/keys', '/mcp']) {
+    for (const method of METHODS) {
+      const { pieces } = wire(method, path, 'chunked', { body: CREATE });
+      const { answers } = await rawExchange({ port: nginx.port }, pieces, { methods: [method], gapMs: 20 });
+      for (const { body } of answers) assert.ok(!body.includes('"secret"'), `${method} ${path}`);
     }
   }
   assert.equal((await keys()).length, 1);

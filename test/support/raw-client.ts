@@ -19,11 +19,18 @@ export interface RawExchange {
   readonly closed: boolean;
 }
 
-/** Writes `pieces` one after the other, with a turn of the loop between them, and reads until the server closes. */
+export interface RawOptions {
+  readonly timeoutMs?: number;
+  readonly gapMs?: number;
+  /** Of the requests, in order: an answer to HEAD has no body. */
+  readonly methods?: readonly string[];
+}
+
+/** Writes `pieces` one after the other, `gapMs` apart, and reads until the server closes. */
 export function rawExchange(
   to: { readonly port: number } | { readonly path: string },
   pieces: readonly string[],
-  { timeoutMs = 5000, methods = ['GET'] }: { timeoutMs?: number; methods?: readonly string[] } = {},
+  { timeoutMs = 5000, gapMs = 0, methods = ['GET'] }: RawOptions = {},
 ): Promise<RawExchange> {
   return new Promise((resolve) => {
     const socket = 'port' in to ? connect({ port: to.port, host: '127.0.0.1' }) : connect(to.path);
@@ -34,16 +41,17 @@ export function rawExchange(
       socket.destroy();
       resolve({ ...answersIn(text, methods), closed });
     }
+    function writeAll([piece, ...more]: readonly string[]): void {
+      if (piece === undefined || !socket.writable) return;
+      socket.write(piece, 'latin1', () => setTimeout(() => writeAll(more), gapMs));
+    }
     socket.on('data', (chunk) => {
       text += chunk.toString('latin1');
     });
     socket.on('error', () => {});
     socket.on('close', () => finish(true));
     socket.on('connect', () => {
-      const [first = '', ...more] = pieces;
-      socket.write(first, 'latin1', () => {
-        for (const piece of more) if (!socket.destroyed) socket.write(piece, 'latin1');
-      });
+      writeAll(pieces);
     });
   });
 }

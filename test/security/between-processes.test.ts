@@ -1,0 +1,145 @@
+/**
+ * SR-C1, SR-H4, SR-L2, SR-L11: what the processes of a hub may ask of each other, and in whose name.
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import type { KeyMade, KeysAnswer } from '../../src/admin/contract.ts';
+import { mcphub } from '../support/cli.ts';
+import { environOf, type RunningHub, startHub, statusOf, tryKill, until } from '../support/hub.ts';
+import { askOperator, askSocket } from '../support/operator.ts';
+
+let hub: RunningHub;
+before(async () => {
+  hub = await startHub({
+    config: { mcpServers: {} },
+    env: { MCPHUB_HUBS: '2', MCPHUB_ADMIN_REQUESTS: '4', MCPHUB_ADMIN_REQUESTS_PER_KEY: '2' },
+  });
+});
+after(async () => {
+  await hub[Symbol.asyncDispose]();
+});
+
+/** Status of the owner's API through the port; a connection of its own, so that any worker may get it. */
+async function apiStatus(key = hub.key, path = '/api/keys'): Promise<number> {
+  return statusOf(`${hub.url}${path}`, { authorization: `Bearer ${key}`, connection: 'close' });
+}
+
+/** Every worker serves the API: as many requests in a row as make it sure that each got some. */
+async function everyWorkerServes(): Promise<boolean> {
+  for (let n = 0; n < 6; n += 1) if ((await apiStatus()) !== 200) return false;
+  return true;
+}
+
+test('a request without the token has no right on the workers’ socket', async () => {
+  const headers = { 'x-mcphub-role': 'owner', 'x-mcphub-key-id': 'k_1' };
+  for (const more of [{}, headers, { ...headers, 'x-mcphub-worker': 'f'.repeat(64) }]) {
+    for (const [method, path] of [
+      ['GET', '/api/status'],
+      ['POST', '/api/keys'],
+      ['DELETE', '/api/keys/k_1'],
+      ['GET', '/'],
+      ['GET', '/beat'],
+    ] as const) {
+      const { status } = await askSocket(hub, 'workers.sock', { method, path, headers: more });
+      assert.equal(status, 401, `${method} ${path} ${JSON.stringify(more)}`);
+    }
+  }
+});
+
+test('the token of workers stands in no environment, argument or file', () => {
+  const pids = Object.values(hub.processes()).flat();
+  assert.ok(pids.length >= 3);
+  for (const pid of [hub.pid, ...pids]) {
+    const named = Object.entries(environOf(pid)).filter(([name]) => name !== 'MCPHUB_BOOTSTRAP_KEY');
+    const words = [...named.map(([, value]) => value), readFileSync(`/proc/${pid}/cmdline`, 'latin1')];
+    assert.ok(!words.some((word) => /(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])/.test(word)), `process ${pid}`);
+  }
+  // A hash of the key and the sealing secret are kept; nothing is named for a worker.
+  const files = readdirSync(hub.dataDir, { recursive: true }).map(String);
+  assert.deepEqual(
+    files.filter((name) => /token|worker/i.test(name)),
+    [join('run', 'workers.sock')],
+  );
+});
+
+test('the API works through every worker after each of them was replaced', async () => {
+  const old = hub.processes().hub ?? [];
+  process.kill(hub.pid, 'SIGUSR2');
+  await until(() => hub.lines.some(({ event }) => event === 'rolling-ended'), 60_000, 'the end of the replacement');
+  assert.ok((hub.processes().hub ?? []).some((pid) => !old.includes(pid)));
+  assert.ok(await everyWorkerServes());
+});
+
+test('after a crash of the control process the API works again, and / never stopped', async () => {
+  const [control] = hub.processes().control ?? [];
+  assert.ok(control !== undefined);
+  tryKill(control);
+  let pages = 0;
+  await until(
+    async () => {
+      assert.equal(await statusOf(`${hub.url}/`), 200);
+      pages += 1;
+      const status = await apiStatus();
+      assert.ok(status === 200 || status === 503, `the API answers ${status}`);
+      return status === 200;
+    },
+    30_000,
+    'the API',
+  );
+  assert.ok(pages > 0 && (await everyWorkerServes()));
+});
+
+test('an owner who fills its places leaves places to the other owners', async () => {
+  const made = await askOperator<KeyMade>(hub, 'POST', '/api/keys', { user: 'bob', name: 'b', role: 'owner' });
+  await until(async () => (await apiStatus(made.secret)) === 200, 5000, 'the key on the worker');
+  const [control] = hub.processes().control ?? [];
+  assert.ok(control !== undefined);
+  process.kill(control, 'SIGSTOP');
+  try {
+    const greedy = Array.from({ length: 8 }, () => apiStatus());
+    await until(async () => (await apiStatus()) === 429, 2000, 'the refusal of the greedy owner');
+    const other = apiStatus(made.secret);
+    process.kill(control, 'SIGCONT');
+    assert.equal(await other, 200);
+    const seen = new Set(await Promise.all(greedy));
+    assert.ok(seen.has(429) && seen.has(200), [...seen].join());
+  } finally {
+    tryKill(control, 'SIGCONT');
+  }
+});
+
+test('an owner key cannot be limited to groups, by the command or the API', async () => {
+  const args = ['keys', 'create', '--user', 'a', '--name', 'b', '--role', 'owner', '--group', 'x'];
+  const { code, stderr } = await mcphub([...args, '--data-dir', hub.dataDir]);
+  assert.equal(code, 2);
+  assert.match(stderr, /--role owner cannot be combined with --group/);
+  const answer = await fetch(`${hub.url}/api/keys`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${hub.key}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ user: 'a', name: 'b', role: 'owner', groups: ['x'] }),
+  });
+  assert.equal(answer.status, 400);
+  assert.match(await answer.text(), /cannot be limited to groups/);
+});
+
+test('a program of the same user can act as the operator (known limit, documented in docs/security.md)', async () => {
+  const script = `
+    const { request } = require('node:http');
+    const body = JSON.stringify({ user: 'child', name: 'x', role: 'owner' });
+    const sent = request({ socketPath: process.argv[1], method: 'POST', path: '/api/keys', headers: { 'content-length': body.length } });
+    sent.on('response', (answer) => { console.log(answer.statusCode); answer.resume(); });
+    sent.end(body);`;
+  const child = spawn(process.execPath, ['-e', script, join(hub.dataDir, 'run', 'control.sock')], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let said = '';
+  for await (const chunk of child.stdout) said += chunk;
+  assert.equal(said.trim(), '201');
+  const { keys } = await askOperator<KeysAnswer>(hub, 'GET', '/api/keys');
+  assert.ok(keys.some(({ user, role }) => user === 'child' && role === 'owner'));
+  const page = readFileSync(join(import.meta.dirname, '../../docs/security.md'), 'utf8');
+  assert.match(page, /## Between processes/);
+});
