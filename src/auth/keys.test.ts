@@ -37,6 +37,17 @@ test('a known key is its owner, whatever the case of the scheme and the digits',
   }
 });
 
+test('remembers a key once, however its header is spelled, and refuses a long header unread', () => {
+  const { door, frozen } = doorWith(keyRecord('a'));
+  for (let spaces = 1; spaces <= 50; spaces += 1) {
+    const header = `Bearer${' '.repeat(spaces)}${spaces % 2 ? secretOf('a') : secretOf('a').toUpperCase()}`;
+    assert.equal(codeOf(door.check(header, HERE)), 'accepted', header);
+  }
+  const remembered = frozen.kernel.ceilings.table().find(({ name }) => name === 'auth.headers');
+  assert.equal(remembered?.size, 1);
+  assert.equal(codeOf(door.check(`Bearer${' '.repeat(16_000)}${secretOf('a')}`, HERE)), 'unauthorized');
+});
+
 test('no header, another scheme, another form and an unknown key are unauthorized, and no refusal repeats a whole key', () => {
   const { door } = doorWith(keyRecord('a'));
   const wrong = [
