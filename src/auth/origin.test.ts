@@ -33,6 +33,11 @@ test('a Host by any other name is refused, also one that only begins or ends lik
     ':3000',
     '[::1',
     '[evil]:80',
+    '[::1]anything',
+    '[::1]:80:80',
+    '127.0.0.1:anything',
+    '127.0.0.1:80@evil.example',
+    'localhost:123456',
   ];
   for (const host of evil) assert.equal(verdict(host), 'host-refused', host);
   assert.equal(verdict(undefined), 'host-refused');
@@ -58,10 +63,31 @@ test('a page of the own machine is fine, a page of a foreign site is not', () =>
   for (const origin of foreign) assert.equal(verdict('localhost', origin), 'origin-refused', origin);
 });
 
+test('an allowed host is fine as Origin over TLS and at its own address, and at no other port', () => {
+  const rules = { ...NONE, allowedHosts: ['hub.example.com'] };
+  const fine = [
+    ['hub.example.com', 'https://hub.example.com'],
+    ['hub.example.com', 'http://hub.example.com'],
+    ['hub.example.com:3000', 'http://hub.example.com:3000'],
+    ['hub.example.com:8443', 'https://hub.example.com:8443'],
+    ['127.0.0.1:3000', 'https://hub.example.com'],
+  ];
+  for (const [host, origin] of fine) assert.equal(verdict(host, origin, rules), 'fine', `${host} ${origin}`);
+  const refused = [
+    ['hub.example.com:3000', 'http://hub.example.com'],
+    ['hub.example.com', 'http://hub.example.com:1234'],
+    ['hub.example.com', 'https://hub.example.com:9999'],
+    ['127.0.0.1:3000', 'http://hub.example.com:3000'],
+  ];
+  for (const [host, origin] of refused)
+    assert.equal(verdict(host, origin, rules), 'origin-refused', `${host} ${origin}`);
+});
+
 test('allowed origins are whole origins; allowed hosts are fine as origin too', () => {
   const rules = { allowedHosts: ['hub.example.com'], allowedOrigins: ['https://ui.example.com'] };
   assert.equal(verdict('hub.example.com', 'https://ui.example.com', rules), 'fine');
   assert.equal(verdict('hub.example.com', 'https://hub.example.com', rules), 'fine');
   assert.equal(verdict('hub.example.com', 'http://ui.example.com', rules), 'origin-refused');
+  assert.equal(verdict('hub.example.com', 'https://ui.example.com:8443', rules), 'origin-refused');
   assert.equal(verdict('hub.example.com', 'https://anything', { ...rules, allowedOrigins: ['*'] }), 'fine');
 });
