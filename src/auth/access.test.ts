@@ -11,7 +11,7 @@ const GROUPS = [
   groupSpec('all', '*'),
   groupSpec('open', ['git'], { access: 'anonymous' }),
 ];
-const AT_HOME = { loopback: true, proxied: false };
+const AT_HOME = { visitor: { loopback: true, proxied: false } };
 
 function viewOf(target: PathTarget, groups: readonly string[] | undefined): string {
   const view = viewFor(target, principalOf('a', { groups }), GROUPS);
@@ -46,8 +46,8 @@ test('a server of which a group shows only some tools is not open as a whole', (
 test('an anonymous group is open from the own machine only, and not through a proxy', () => {
   const open: PathTarget = { kind: 'group', slug: 'open' };
   assert.equal(isOpenTo(open, GROUPS, AT_HOME), true);
-  assert.equal(isOpenTo(open, GROUPS, { loopback: false, proxied: false }), false);
-  assert.equal(isOpenTo(open, GROUPS, { loopback: true, proxied: true }), false);
+  assert.equal(isOpenTo(open, GROUPS, { visitor: { loopback: false, proxied: false } }), false);
+  assert.equal(isOpenTo(open, GROUPS, { visitor: { loopback: true, proxied: true } }), false);
   assert.equal(isOpenTo({ kind: 'group', slug: 'dev' }, GROUPS, AT_HOME), false);
   assert.equal(isOpenTo({ kind: 'all' }, GROUPS, AT_HOME), false);
   assert.equal(isOpenTo({ kind: 'server', slug: 'open' }, GROUPS, AT_HOME), false);

@@ -33,14 +33,20 @@ export function viewKey(view: ViewName): string {
 
 export interface Visitor {
   readonly loopback: boolean;
-  /** A forwarding header was present: somebody else's request came through a proxy. */
+  /** The request may have come through a proxy on this machine, from anybody. */
   readonly proxied: boolean;
 }
 
-/** True when this path needs no key from this visitor. */
-export function isOpenTo(target: PathTarget, groups: readonly GroupSpec[], visitor: Visitor): boolean {
-  if (target.kind !== 'group' || !visitor.loopback || visitor.proxied) return false;
-  return groups.some((group) => group.slug === target.slug && group.access === 'anonymous');
+/** Returns true when this path needs no key from the sender, whom it looks at only where the path is that of an anonymous group. */
+export function isOpenTo(
+  target: PathTarget,
+  groups: readonly GroupSpec[],
+  sender: { readonly visitor: Visitor },
+): boolean {
+  if (target.kind !== 'group') return false;
+  if (!groups.some((group) => group.slug === target.slug && group.access === 'anonymous')) return false;
+  const { loopback, proxied } = sender.visitor;
+  return loopback && !proxied;
 }
 
 /** Who calls at a path: the key's owner, or nobody in particular where the path is open. A key that is sent must be right even there. */

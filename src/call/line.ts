@@ -78,7 +78,7 @@ export function createLine(rooms: LineRooms): Line {
     const principal = visit.local
       ? LOCAL_PRINCIPAL
       : admit({
-          open: isOpenTo(visit.target, world.groups, visit.visitor),
+          open: isOpenTo(visit.target, world.groups, visit),
           hasKey: visit.authorization !== undefined,
           check: () => rooms.keys.check(visit.authorization, visit.address),
         });

@@ -3,6 +3,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { PathTarget } from '../auth/access.ts';
+import { isLoopbackHost } from '../auth/origin.ts';
 import type { Visit } from '../call/call.ts';
 
 export function visitFrom(request: IncomingMessage, target: PathTarget, local: boolean): Visit {
@@ -13,13 +14,42 @@ export function visitFrom(request: IncomingMessage, target: PathTarget, local: b
     local,
     authorization: headers.authorization,
     address,
-    visitor: {
-      loopback: isLoopback(address),
-      proxied: headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined,
+    // Rarely asked for: only by groups that need no key.
+    get visitor() {
+      return { loopback: isLoopback(address), proxied: isProxied(request) };
     },
     target,
     sessionId: typeof sessionId === 'string' && sessionId !== '' ? sessionId : undefined,
   };
+}
+
+/** Headers that proxies add, beside all that begin with one of the prefixes below. */
+const PROXY_HEADERS: ReadonlySet<string> = new Set([
+  'via',
+  'forwarded',
+  'x-real-ip',
+  'x-client-ip',
+  'x-cluster-client-ip',
+  'x-original-host',
+  'x-original-url',
+  'x-original-forwarded-for',
+  'true-client-ip',
+  'fastly-client-ip',
+  'client-ip',
+  'cdn-loop',
+]);
+const PROXY_PREFIXES = ['x-forwarded-', 'cf-', 'x-envoy-', 'x-azure-', 'x-amzn-', 'fly-', 'x-vercel-', 'x-arr-'];
+
+/**
+ * True when the request may have come through a proxy: it has a header that proxies add, it is HTTP/1.0 (the default of nginx and others), or its
+ * Host is not this machine. A proxy that rewrites Host to loopback, adds nothing and speaks HTTP/1.1 cannot be told from a local client.
+ */
+export function isProxied({ headers, httpVersionMajor, httpVersionMinor }: IncomingMessage): boolean {
+  if (httpVersionMajor === 1 && httpVersionMinor === 0) return true;
+  if (headers.host === undefined || !isLoopbackHost(headers.host)) return true;
+  for (const name in headers)
+    if (PROXY_HEADERS.has(name) || PROXY_PREFIXES.some((prefix) => name.startsWith(prefix))) return true;
+  return false;
 }
 
 function isLoopback(address: string): boolean {
