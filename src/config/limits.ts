@@ -94,6 +94,20 @@ export const LIMITS = {
   ),
   bodyDepth: row(64, 'depth', [8, 512], 'MCPHUB_BODY_DEPTH', 'Deep nesting blocks a parser for most of a second.'),
   bodyMs: row(30 * SECOND, 'ms', [1 * SECOND, 10 * MINUTE], 'MCPHUB_BODY_MS', 'A body that trickles is cut.'),
+  discardBytes: row(
+    64 * KiB,
+    'bytes',
+    [1 * KiB, 4 * MiB],
+    'MCPHUB_DISCARD_BYTES',
+    'Bytes of a refused request’s body that are read and dropped, so that its sender sees the answer and not a reset.',
+  ),
+  discardMs: row(
+    1 * SECOND,
+    'ms',
+    [50, 30 * SECOND],
+    'MCPHUB_DISCARD_MS',
+    'Time for that before the connection is closed.',
+  ),
   idBytes: row(256, 'bytes', [16, 4 * KiB], 'MCPHUB_ID_BYTES', 'A JSON-RPC id is echoed; it must not be a payload.'),
   batch: row(100, 'count', [1, 1000], 'MCPHUB_BATCH', 'Messages in one batch (2025-03-26 only).'),
   // Admission

@@ -1,32 +1,48 @@
 import assert from 'node:assert/strict';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { type FrozenKernel, frozenKernel } from '../../test/support/frozen-kernel.ts';
+import type { Caller, Visit } from '../call/call.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import { Authorized } from './authorized.ts';
 import { readBody } from './body.ts';
 
 const LIMITS = { ...limitsFrom({}), bodyBytes: 100, bodyMs: 2000 };
+
+const AUTHORIZED = Authorized.from({ identify: () => ({}) as Caller }, {} as Visit) as Authorized;
 
 interface Rig {
   readonly frozen: FrozenKernel;
   readonly request: PassThrough;
   readonly outcomes: Outcome<Buffer>[];
+  /** How often `100 Continue` was sent. */
+  readonly continues: number;
 }
 
-function reading(contentLength?: number): Rig {
+function reading(contentLength?: number, more: Record<string, string> = {}): Rig {
   const frozen = frozenKernel();
   const request = new PassThrough();
   request.on('error', () => {});
-  const headers = contentLength === undefined ? {} : { 'content-length': String(contentLength) };
+  const headers = { ...(contentLength === undefined ? {} : { 'content-length': String(contentLength) }), ...more };
+  let continues = 0;
   const outcomes: Outcome<Buffer>[] = []; // bounded by: one test
   readBody(
-    Object.assign(request, { headers }) as unknown as IncomingMessage,
+    {
+      request: Object.assign(request, { headers, httpVersion: '1.1' }) as unknown as IncomingMessage,
+      response: { writeContinue: () => (continues += 1) } as unknown as ServerResponse,
+      authorized: AUTHORIZED,
+    },
     { kernel: frozen.kernel, limits: LIMITS },
     (body) => outcomes.push(body),
   );
-  return { frozen, request, outcomes };
+  return {
+    ...{ frozen, request, outcomes },
+    get continues() {
+      return continues;
+    },
+  };
 }
 
 function turns(): Promise<void> {
@@ -59,25 +75,24 @@ test('a body of exactly the limit is read, one byte more is too large', async ()
   assert.deepEqual(shown(over), ['body-too-large']);
 });
 
-test('a body up to four times too large is read off first, so that its sender gets to see the refusal', async () => {
+test('refuses a body as soon as it is known to be too large, by its length before a byte is read', async () => {
   const rig = reading();
-  rig.request.write('x'.repeat(300));
-  await turns();
-  assert.deepEqual(shown(rig), []);
-  rig.request.end('x'.repeat(100));
-  await turns();
-  assert.deepEqual(shown(rig), ['body-too-large']);
-});
-
-test('a body beyond that is refused without its end, or by its length alone', async () => {
-  const rig = reading();
-  rig.request.write('x'.repeat(401));
+  rig.request.write('x'.repeat(101));
   await turns();
   assert.deepEqual(shown(rig), ['body-too-large']);
   rig.request.end();
   await turns();
   assert.deepEqual(shown(rig), ['body-too-large']);
-  assert.deepEqual(shown(reading(401)), ['body-too-large']);
+  const declared = reading(101);
+  assert.deepEqual(shown(declared), ['body-too-large']);
+  assert.equal(declared.request.listenerCount('data'), 0);
+});
+
+test('asks for the body only where the client waits to be asked, and not for one that is too large', async () => {
+  const asked = reading(5, { expect: '100-continue' });
+  const large = reading(101, { expect: '100-Continue' });
+  const plain = reading(5);
+  assert.deepEqual([asked.continues, large.continues, plain.continues], [1, 0, 0]);
 });
 
 // row C18 · guards src/downstream/body.ts

@@ -1,18 +1,23 @@
 /**
- * Reads a request's body up to a ceiling, before anything is parsed.
- * Promises: never holds more than `maxBytes`; a body that is too large is read off and dropped up to four times that, so that its sender
- * gets to see the 413, and is cut beyond; a body that trickles ends at `bodyMs`; `done` is called exactly once.
- * Does not: look at the bytes.
+ * Reads a request's body up to a limit, before anything is parsed, for a caller that has been identified.
+ * Guarantees: sends `100 Continue` only here; never holds more than `bodyBytes`; refuses a larger body as soon as it is known; a slow body ends
+ * at `bodyMs`; calls `done` exactly once. What a refused sender goes on sending is discarded by `http-response.ts`.
  */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { Authorized } from './authorized.ts';
 
-const DROP_FACTOR = 4;
+export interface BodyRequest {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** The type is the proof that the sender has been identified. */
+  readonly authorized: Authorized;
+}
 
 export function readBody(
-  request: IncomingMessage,
+  { request, response }: BodyRequest,
   parts: { kernel: Kernel; limits: Limits },
   done: (body: Outcome<Buffer>) => void,
 ): void {
@@ -30,12 +35,7 @@ export function readBody(
   }
   function onData(chunk: Buffer): void {
     size += chunk.length;
-    if (size > maxBytes) {
-      first = undefined;
-      chunks = undefined;
-      if (size > maxBytes * DROP_FACTOR) finish(tooLarge(maxBytes));
-      return;
-    }
+    if (size > maxBytes) return finish(tooLarge(maxBytes));
     if (!first) first = chunk;
     else if (chunks) chunks.push(chunk);
     else chunks = [first, chunk];
@@ -43,18 +43,22 @@ export function readBody(
     if (size !== expected && !watch) watch = watchBody(parts, () => finish(new Refusal('body-slow')));
   }
   function onEnd(): void {
-    if (size > maxBytes) finish(tooLarge(maxBytes));
-    else finish(chunks ? Buffer.concat(chunks, size) : (first ?? EMPTY));
+    finish(chunks ? Buffer.concat(chunks, size) : (first ?? EMPTY));
   }
   function onGone(): void {
     finish(new Refusal('client-gone'));
   }
 
-  if (expected > maxBytes * DROP_FACTOR) done(tooLarge(maxBytes));
-  else request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
+  if (expected > maxBytes) return done(tooLarge(maxBytes));
+  if (expectsContinue(request)) response.writeContinue();
+  request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
 }
 
 const EMPTY = Buffer.alloc(0);
+
+function expectsContinue({ headers, httpVersion }: IncomingMessage): boolean {
+  return headers.expect !== undefined && httpVersion === '1.1' && /^100-continue$/i.test(headers.expect);
+}
 
 function tooLarge(maxBytes: number): Refusal {
   return new Refusal('body-too-large', `The body is larger than ${maxBytes} bytes.`, { setting: 'bodyBytes' });

@@ -1,12 +1,11 @@
 /**
  * `/mcp`, `/mcp/:group`, `/mcp/:server`: POST, GET and DELETE of the 2025 dates.
  * Promises: no Accept header and no session is needed for a POST; never 406; GET is a stream or 405; an unknown session is 404, never 400;
- * bytes, depth and ids are limited before anything is parsed.
+ * the sender is identified by its headers before a body byte is read; bytes, depth and ids are limited before anything is parsed.
  * Source: protocol.md §1.2 and §4 (what real clients do).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { PathTarget } from '../auth/access.ts';
-import type { Visit } from '../call/call.ts';
 import type { Line } from '../call/line.ts';
 import type { Questions } from '../call/questions.ts';
 import type { Catalog } from '../catalog/catalog.ts';
@@ -21,12 +20,14 @@ import { isBatch, scanEnvelope, splitBatch } from '../protocol/scan.ts';
 import { refusalFrame } from '../protocol/write.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { Tracks } from '../session/tracks.ts';
+import { Authorized } from './authorized.ts';
 import { readBody } from './body.ts';
 import { batchPiece, Exchange } from './exchange.ts';
 import type { Home } from './home.ts';
-import { writeJson, writeRefusal } from './http-answer.ts';
+import { refuseRequest, writeJson, writeRefusal } from './http-answer.ts';
 import { createLargeBodies } from './large-bodies.ts';
-import type { Siblings } from './siblings.ts';
+import { declaresBody } from './read-only.ts';
+import { isHop, type Siblings } from './siblings.ts';
 import type { SlowReaders } from './slow-reader.ts';
 import { createStanding } from './standing.ts';
 import { claimHeaders, createStateless, headerText } from './stateless.ts';
@@ -68,20 +69,20 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     return segment === '' ? { kind: 'all' } : parts.catalog.pathOf(segment);
   }
 
-  function post(request: IncomingMessage, response: ServerResponse, visit: Visit): void {
+  function post(request: IncomingMessage, response: ServerResponse, authorized: Authorized): void {
     const type = request.headers['content-type'];
     if (type === undefined || !JSON_TYPE.test(type)) {
       writeRefusal(response, new Refusal('media-type'), NULL_ID, request);
       return;
     }
-    readBody(request, { kernel, limits }, (body) => {
+    readBody({ request, response, authorized }, { kernel, limits }, (body) => {
       if (isRefusal(body)) {
         if (body.code !== 'client-gone') writeRefusal(response, body, NULL_ID, request);
         return;
       }
       largeBodies.take(body.length, response, () => {
-        if (isBatch(body)) answerBatch(response, body, visit);
-        else answerOne(request, response, scanEnvelope(body, scanOptions()), visit);
+        if (isBatch(body)) answerBatch(response, body, authorized);
+        else answerOne(request, response, scanEnvelope(body, scanOptions()), authorized);
       });
     });
   }
@@ -90,16 +91,15 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     request: IncomingMessage,
     response: ServerResponse,
     envelope: Outcome<Envelope>,
-    visit: Visit,
+    authorized: Authorized,
   ): void {
     if (isRefusal(envelope)) {
-      const caller = line.identify(visit);
-      writeRefusal(response, isRefusal(caller) ? caller : envelope, NULL_ID, request);
+      writeRefusal(response, envelope, NULL_ID, request);
       return;
     }
     const claim = readClaim(envelope, claimHeaders(request));
     if (claim !== undefined) {
-      stateless.answer(request, response, { envelope, visit, claim });
+      stateless.answer(request, response, { envelope, authorized, claim });
       return;
     }
     // Any date of ours is fine, whatever was negotiated; initialize may name a date that is to be negotiated.
@@ -109,12 +109,17 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       writeRefusal(response, version, NULL_ID, request);
       return;
     }
-    if (envelope.kind === 'reply' && passedOn(request, response, envelope)) return;
-    const here = (): void => answerHere(request, response, envelope, visit);
-    if (!home.passesMessage(request, response, { sessionId: visit.sessionId, envelope, here })) here();
+    if (envelope.kind === 'reply' && passedOn(request, response, envelope, authorized)) return;
+    const here = (): void => answerHere(request, response, envelope, authorized);
+    if (!home.passesMessage(request, response, { authorized, envelope, here })) here();
   }
 
-  function answerHere(request: IncomingMessage, response: ServerResponse, envelope: Envelope, visit: Visit): void {
+  function answerHere(
+    request: IncomingMessage,
+    response: ServerResponse,
+    envelope: Envelope,
+    { visit }: Authorized,
+  ): void {
     const exchange = new Exchange(request, response, envelope, parts);
     let answered = false;
     const outcome = line.answer({
@@ -143,10 +148,17 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     });
   }
 
-  /** The answer to a question that another hub of this machine has asked. */
-  function passedOn(request: IncomingMessage, response: ServerResponse, envelope: Envelope): boolean {
+  /** Passes on the answer to a question that another hub of this machine has asked in a session of the caller's own. */
+  function passedOn(
+    request: IncomingMessage,
+    response: ServerResponse,
+    envelope: Envelope,
+    { visit, caller }: Authorized,
+  ): boolean {
     const slot = questions.ownerOf(envelope);
-    if (slot === undefined || slot === parts.slot) return false;
+    if (slot === undefined || slot === parts.slot || slot > limits.hubs || isHop(request)) return false;
+    const session = line.findSession(visit, caller);
+    if (session === undefined || isRefusal(session)) return false;
     siblings.pass(request, response, {
       slot,
       body: envelope.bytes,
@@ -156,7 +168,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     return true;
   }
 
-  function answerBatch(response: ServerResponse, body: Buffer, visit: Visit): void {
+  function answerBatch(response: ServerResponse, body: Buffer, { visit }: Authorized): void {
     const messages = splitBatch(body, limits.batch, scanOptions());
     if (isRefusal(messages)) {
       writeRefusal(response, messages);
@@ -179,9 +191,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     });
   }
 
-  function endSession(response: ServerResponse, visit: Visit): void {
-    const caller = line.identify(visit);
-    if (isRefusal(caller)) return writeRefusal(response, caller);
+  function endSession(response: ServerResponse, { visit, caller }: Authorized): void {
     if (visit.sessionId === undefined)
       return writeRefusal(response, new Refusal('invalid-request', 'DELETE needs the Mcp-Session-Id header.'));
     const session = line.findSession(visit, caller);
@@ -194,23 +204,20 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
   return {
     handle(request, response, { segment, local }) {
       const target = targetOf(segment);
+      const authorized = Authorized.from(line, visitFrom(request, target ?? { kind: 'all' }, local));
+      if (isRefusal(authorized)) return refuseRequest(request, response, authorized);
       if (target === undefined) {
-        const caller = line.identify(visitFrom(request, { kind: 'all' }, local));
-        writeRefusal(
-          response,
-          isRefusal(caller)
-            ? caller
-            : new Refusal('not-found', `No group or server is called ${JSON.stringify(segment.slice(0, 64))}.`),
-          NULL_ID,
-          request,
-        );
-        return;
+        const why = `No group or server is called ${JSON.stringify(segment.slice(0, 64))}.`;
+        return refuseRequest(request, response, new Refusal('not-found', why));
       }
-      const visit = visitFrom(request, target, local);
-      if (request.method === 'POST') post(request, response, visit);
-      else if (request.method === 'GET') openStream(request, response, visit);
-      else if (request.method === 'DELETE') endSession(response, visit);
-      else writeRefusal(response, new Refusal('method-not-allowed'), NULL_ID, request);
+      const { method } = request;
+      if (method === 'POST') return post(request, response, authorized);
+      if (method !== 'GET' && method !== 'DELETE')
+        return refuseRequest(request, response, new Refusal('method-not-allowed'));
+      if (declaresBody(request))
+        return refuseRequest(request, response, new Refusal('invalid-request', `${method} takes no body here.`));
+      if (method === 'GET') openStream(request, response, authorized);
+      else endSession(response, authorized);
     },
   };
 }

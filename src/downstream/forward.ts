@@ -17,6 +17,7 @@ import { isRefusal, Refusal } from '../kernel/outcome.ts';
 import type { Principal } from '../kernel/principal.ts';
 import { FairCount } from '../kernel/shares.ts';
 import { pour } from './_pour.ts';
+import type { Authorized } from './authorized.ts';
 import { readBody } from './body.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
 import { declaresBody, refuseBody, refuseMethod } from './read-only.ts';
@@ -30,7 +31,11 @@ const ANSWER_HEADERS = ['content-type', 'content-length', 'cache-control', 'allo
 
 export interface Forward {
   /** `path` is without the query, which may hold a key. */
-  send(request: IncomingMessage, response: ServerResponse, to: { readonly path: string; readonly by: Principal }): void;
+  send(
+    request: IncomingMessage,
+    response: ServerResponse,
+    to: { readonly path: string; readonly authorized: Authorized },
+  ): void;
 }
 
 export function createForward(parts: {
@@ -54,8 +59,9 @@ export function createForward(parts: {
   );
 
   return {
-    send(request, response, { path, by }) {
+    send(request, response, { path, authorized }) {
       const method = request.method ?? '';
+      const by = authorized.caller.principal;
       if (!METHODS.has(method)) return refuseMethod(request, response, [...METHODS].join(', '));
       if (method !== 'POST' && declaresBody(request)) return refuseBody(response);
       if (!PATH.test(path)) return writeRefusal(response, new Refusal('not-found'), undefined, request);
@@ -101,7 +107,8 @@ export function createForward(parts: {
         finish();
       });
       if (method !== 'POST') return onward(EMPTY);
-      readBody(request, { kernel, limits: { ...limits, bodyBytes: limits.adminBodyBytes } }, (body) => {
+      const bounds = { ...limits, bodyBytes: limits.adminBodyBytes };
+      readBody({ request, response, authorized }, { kernel, limits: bounds }, (body) => {
         if (!isRefusal(body)) return onward(body);
         writeRefusal(response, adminWords(body, limits), undefined, request);
         finish();

@@ -2,16 +2,20 @@
  * Which hub of this machine looks after a session, where it matters: servers that ask their users keep one lane a session, and what is said to
  * a session outside of calls goes to one standing stream. Connections of one client land on any hub.
  * Promises: the home follows from the session's id alone, so that every hub knows it; a hub whose sibling is away does the work itself; a request is
- * handed on once at most; with one hub nothing of this happens.
+ * handed on once at most, and only for a session of the caller's own; with one hub nothing of this happens.
  * Does not: hand on what any hub can do (lists, calls to other servers).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
+import { isRefusal } from '../kernel/outcome.ts';
 import type { Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { methodRow } from '../protocol/methods.ts';
+import { memberSpan } from '../protocol/scan.ts';
+import { notificationFrame } from '../protocol/write.ts';
 import type { Sessions } from '../session/sessions.ts';
-import { HOP_HEADER, type Siblings } from './siblings.ts';
+import type { Authorized } from './authorized.ts';
+import { isHop, type Siblings } from './siblings.ts';
 
 export interface HomeParts {
   readonly limits: Limits;
@@ -27,7 +31,7 @@ export interface Home {
   passesMessage(
     request: IncomingMessage,
     response: ServerResponse,
-    message: { readonly sessionId: string | undefined; readonly envelope: Envelope; readonly here: () => void },
+    message: { readonly authorized: Authorized; readonly envelope: Envelope; readonly here: () => void },
   ): boolean;
   /** The same for the standing stream. */
   passesStream(request: IncomingMessage, response: ServerResponse, random: string, here: () => void): boolean;
@@ -50,7 +54,7 @@ export function createHome({ limits, slot, sessions, snapshots, siblings }: Home
   }
 
   function isAlone(request: IncomingMessage): boolean {
-    return limits.hubs <= 1 || request.headers[HOP_HEADER] !== undefined;
+    return limits.hubs <= 1 || isHop(request);
   }
 
   /** 1 … hubs. */
@@ -64,18 +68,23 @@ export function createHome({ limits, slot, sessions, snapshots, siblings }: Home
   }
 
   return {
-    passesMessage(request, response, { sessionId, envelope, here }) {
+    passesMessage(request, response, { authorized, envelope, here }) {
+      const { sessionId } = authorized.visit;
       if (isAlone(request) || sessionId === undefined) return false;
-      const body = envelope.bytes;
-      if (envelope.method === 'notifications/cancelled') {
+      const isCancel = envelope.method === 'notifications/cancelled';
+      if (!isCancel && !needsHome(envelope)) return false;
+      const session = sessions.find(sessionId, authorized.caller.principal);
+      if (isRefusal(session)) return false;
+      if (isCancel) {
         // The call may be at any hub; cancelling nothing does no harm.
-        for (let other = 1; other <= limits.hubs; other += 1) if (other !== slot) siblings.tell(request, other, body);
+        const body = cancelOf(envelope, limits.idBytes);
+        for (let other = 1; body && other <= limits.hubs; other += 1)
+          if (other !== slot) siblings.tell(request, other, body);
         return false;
       }
-      const random = needsHome(envelope) ? sessions.randomOf(sessionId) : undefined;
-      const home = random === undefined ? slot : homeOf(random);
+      const home = homeOf(session.random);
       if (home === slot) return false;
-      siblings.pass(request, response, { slot: home, body, away: here });
+      siblings.pass(request, response, { slot: home, body: envelope.bytes, away: here });
       return true;
     },
     passesStream(request, response, random, here) {
@@ -85,4 +94,12 @@ export function createHome({ limits, slot, sessions, snapshots, siblings }: Home
       return true;
     },
   };
+}
+
+/** The cancellation with nothing but the id of its call; undefined = it names none. */
+function cancelOf({ bytes, params }: Envelope, maxIdBytes: number): Buffer | undefined {
+  const id = params.at < 0 ? params : memberSpan(bytes, params, 'requestId');
+  if (id.at < 0 || id.end - id.at > maxIdBytes) return undefined;
+  const cancel = Buffer.from(`{"requestId":${bytes.toString('utf8', id.at, id.end)}}`);
+  return notificationFrame('notifications/cancelled', cancel);
 }

@@ -74,6 +74,13 @@ export function writeRefusal(
   writeJson(response, status, refusalFrame(idRaw, refusal), refusalHeaders(refusal, status, request));
 }
 
+/** Refuses a request as a whole, by its headers: an HTTP error status always, and `id: null`. */
+export function refuseRequest(request: IncomingMessage, response: ServerResponse, refusal: Refusal): void {
+  const { http } = errorRow(refusal.code);
+  const status = http < 400 ? 403 : http;
+  writeJson(response, status, refusalFrame(NULL_ID, refusal), refusalHeaders(refusal, status, request));
+}
+
 function refusalHeaders(refusal: Refusal, status: number, request: IncomingMessage | undefined): AnswerHeaders {
   const headers: Record<string, string> = {};
   // No resource_metadata: clients that find OAuth metadata drop their static key (stack-and-ux §3.1).

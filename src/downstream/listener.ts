@@ -10,14 +10,21 @@ import { CappedCount } from '../kernel/capped.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { Refusal } from '../kernel/outcome.ts';
+import { refusalFrame } from '../protocol/write.ts';
+import { refuseRequest } from './http-answer.ts';
+import { createResponseClass } from './http-response.ts';
 import type { Handler } from './router.ts';
 import { watchVanished } from './vanished.ts';
 
 /** Headers and bodies that drip are looked at this often; a look costs nothing where none is late. */
 const CHECK_MS = 500;
 const MAX_HEADER_BYTES = 16_384;
-const BUSY =
-  'HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 65\r\n\r\n{"error":{"code":"overloaded","message":"Too many connections."}}';
+const NULL_ID = Buffer.from('null');
+const BUSY = rawAnswer('503 Service Unavailable', new Refusal('overloaded', 'Too many connections.'));
+const MALFORMED = rawAnswer('400 Bad Request', new Refusal('http-malformed'));
+const TOO_SLOW = rawAnswer('408 Request Timeout', new Refusal('body-slow', 'The request did not arrive in time.'));
+const LARGE_HEADERS = rawAnswer('431 Request Header Fields Too Large', new Refusal('headers-too-large'));
 
 export type Where = { readonly port: number; readonly host: string } | { readonly path: string };
 
@@ -51,6 +58,7 @@ export function createListener(parts: { kernel: Kernel; limits: Limits; name: st
       keepAliveTimeout: limits.keepAliveMs,
       maxHeaderSize: MAX_HEADER_BYTES,
       noDelay: true,
+      ServerResponse: createResponseClass({ kernel, limits }),
     },
     handler,
   );
@@ -92,14 +100,14 @@ export function createListener(parts: { kernel: Kernel; limits: Limits; name: st
   });
   server.on('clientError', (fault: NodeJS.ErrnoException, socket) => {
     if (fault.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
-    const status =
-      fault.code === 'HPE_HEADER_OVERFLOW'
-        ? '431 Request Header Fields Too Large'
-        : fault.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-          ? '408 Request Timeout'
-          : '400 Bad Request';
-    socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+    if (fault.code === 'HPE_HEADER_OVERFLOW') socket.end(LARGE_HEADERS);
+    else socket.end(fault.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? TOO_SLOW : MALFORMED);
   });
+  // The body is asked for by whoever reads it (`body.ts`), once the sender has been identified.
+  server.on('checkContinue', (request, response) => server.emit('request', request, response));
+  server.on('checkExpectation', (request, response) =>
+    refuseRequest(request, response, new Refusal('expectation-failed')),
+  );
   // While draining, a kept-alive connection must not bring new work.
   server.on('request', ({ socket }, response) => {
     if (closing && !response.headersSent) response.setHeader('connection', 'close');
@@ -164,4 +172,19 @@ export function createListener(parts: { kernel: Kernel; limits: Limits; name: st
       server.closeAllConnections();
     },
   };
+}
+
+/** A refusal for a connection whose request the runtime has not taken: the same JSON-RPC error as elsewhere. */
+function rawAnswer(status: string, refusal: Refusal): string {
+  const body = refusalFrame(NULL_ID, refusal).toString('latin1');
+  const head = [
+    `HTTP/1.1 ${status}`,
+    'content-type: application/json',
+    'x-content-type-options: nosniff',
+    'cache-control: no-store',
+    ...(status.startsWith('503') ? ['retry-after: 1'] : []),
+    'connection: close',
+    `content-length: ${body.length}`,
+  ];
+  return `${head.join('\r\n')}\r\n\r\n${body}`;
 }

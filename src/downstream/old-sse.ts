@@ -22,10 +22,11 @@ import type { Envelope } from '../protocol/message.ts';
 import { scanEnvelope } from '../protocol/scan.ts';
 import { notificationFrame } from '../protocol/write.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
+import { Authorized } from './authorized.ts';
 import { readBody } from './body.ts';
 import { batchPiece } from './exchange.ts';
-import { writeRefusal } from './http-answer.ts';
-import type { Siblings } from './siblings.ts';
+import { refuseRequest, writeRefusal } from './http-answer.ts';
+import { isHop, type Siblings } from './siblings.ts';
 import type { SseStream, Streams } from './streams.ts';
 import { visitFrom } from './visit.ts';
 
@@ -72,12 +73,12 @@ export function createOldSse(parts: OldSseParts): OldSse {
   /** Who comes; undefined = the refusal has been written. */
   function callerOf(request: IncomingMessage, response: ServerResponse, segment: string) {
     const target = targetOf(segment);
-    const visit = visitFrom(request, target ?? { kind: 'all' }, false);
-    const caller = line.identify(visit);
-    const refusal = isRefusal(caller) ? caller : target === undefined ? new Refusal('not-found') : undefined;
-    if (refusal) writeRefusal(response, refusal, undefined, request);
-    if (refusal || isRefusal(caller)) return undefined;
-    return { visit, owner: `${caller.principal.userId}\n${caller.principal.family}` };
+    const authorized = Authorized.from(line, visitFrom(request, target ?? { kind: 'all' }, false));
+    const refused = isRefusal(authorized) ? authorized : target === undefined ? new Refusal('not-found') : undefined;
+    if (refused) refuseRequest(request, response, refused);
+    if (refused || isRefusal(authorized)) return undefined;
+    const { principal } = authorized.caller;
+    return { authorized, owner: `${principal.userId}\n${principal.family}` };
   }
 
   function close(one: Open, reason: string): void {
@@ -138,21 +139,23 @@ export function createOldSse(parts: OldSseParts): OldSse {
     post(request, response, segment) {
       const id = inQuery(request.url, 'sessionId');
       const owner = id === undefined ? undefined : OPEN_ID.exec(id)?.[1];
-      const elsewhere = owner !== undefined && Number(owner) !== slot;
-      const caller = elsewhere ? undefined : callerOf(request, response, segment);
-      if (!elsewhere && !caller) return;
-      readBody(request, { kernel, limits }, (body) => {
+      const caller = callerOf(request, response, segment);
+      if (!caller) return;
+      const { authorized } = caller;
+      const isElsewhere =
+        owner !== undefined && Number(owner) !== slot && Number(owner) <= limits.hubs && !isHop(request);
+      readBody({ request, response, authorized }, { kernel, limits }, (body) => {
         if (isRefusal(body))
           return body.code === 'client-gone' ? undefined : writeRefusal(response, body, undefined, request);
         const unknown = () =>
           writeRefusal(response, new Refusal('session-unknown', 'No stream of this id is open: GET /sse first.'));
-        if (elsewhere) return siblings.pass(request, response, { slot: Number(owner), body, away: unknown });
+        if (isElsewhere) return siblings.pass(request, response, { slot: Number(owner), body, away: unknown });
         const one = id === undefined ? undefined : open.get(id);
-        if (!one || !caller || one.owner !== caller.owner) return unknown();
+        if (!one || one.owner !== caller.owner) return unknown();
         const envelope = scanEnvelope(body, { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: true });
         if (isRefusal(envelope)) return writeRefusal(response, envelope);
         response.writeHead(202, { 'content-type': 'text/plain', 'content-length': ANSWERED.length }).end(ANSWERED);
-        take(one, envelope, caller.visit);
+        take(one, envelope, authorized.visit);
       });
     },
   };

@@ -10,7 +10,7 @@ import type { Line } from '../call/line.ts';
 import type { Health, HealthAnswer } from '../health/health.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
-import type { Principal } from '../kernel/principal.ts';
+import { Authorized } from './authorized.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Forward } from './forward.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
@@ -65,13 +65,14 @@ export function createRouter(parts: RouterParts): Handler {
   }
 
   /** Undefined = not an owner; the refusal has been written. */
-  function owner(request: IncomingMessage, response: ServerResponse): Principal | undefined {
-    const caller = line.identify(visitFrom(request, { kind: 'all' }, false));
-    if (isRefusal(caller)) {
-      writeRefusal(response, caller, undefined, request);
+  function owner(request: IncomingMessage, response: ServerResponse): Authorized | undefined {
+    const authorized = Authorized.from(line, visitFrom(request, { kind: 'all' }, false));
+    if (isRefusal(authorized)) {
+      writeRefusal(response, authorized, undefined, request);
       return undefined;
     }
-    if (caller.principal.role === 'owner' && caller.principal.groups === undefined) return caller.principal;
+    const { role, groups } = authorized.caller.principal;
+    if (role === 'owner' && groups === undefined) return authorized;
     writeJson(
       response,
       403,
@@ -97,10 +98,10 @@ export function createRouter(parts: RouterParts): Handler {
       writeJson(response, 200, JSON.stringify(healthFor(request)), NO_STORE);
       return;
     }
-    const by = owner(request, response);
-    if (!by) return;
+    const authorized = owner(request, response);
+    if (!authorized) return;
     const read = path === '/api/waits' ? memoryWaits : path === '/api/ceilings' ? memoryCeilings : undefined;
-    if (read === undefined) return forward.send(request, response, { path, by });
+    if (read === undefined) return forward.send(request, response, { path, authorized });
     if (acceptsRead(request, response)) writeJson(response, 200, JSON.stringify(read()), NO_STORE);
   }
   const memoryWaits = (): object => ({ waits: health.waits() });

@@ -12,7 +12,12 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { pour } from './_pour.ts';
 
 /** Says that a request comes from a sibling. A client that sends it is served where it landed. */
-export const HOP_HEADER = 'x-mcphub-hop';
+const HOP_HEADER = 'x-mcphub-hop';
+
+/** True when a sibling has passed the request on already. */
+export function isHop({ headers }: IncomingMessage): boolean {
+  return headers[HOP_HEADER] !== undefined;
+}
 
 const AT_ONCE = 4096;
 const HOP_HEADERS: ReadonlySet<string> = new Set([

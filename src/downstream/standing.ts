@@ -7,7 +7,6 @@
  * Source: specification 2025-11-25, transports; protocol.md §4 (200 or 405, nothing else).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Visit } from '../call/call.ts';
 import type { Line } from '../call/line.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
@@ -15,6 +14,7 @@ import { primesStreams } from '../protocol/era-2025/versions.ts';
 import { refusalFrame } from '../protocol/write.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
 import { lostEventId, type Track, type Tracks } from '../session/tracks.ts';
+import type { Authorized } from './authorized.ts';
 import type { Home } from './home.ts';
 import { writeRefusal } from './http-answer.ts';
 import type { Siblings } from './siblings.ts';
@@ -47,7 +47,7 @@ const MAY_RETURN: ReadonlySet<string> = new Set(['client-gone', 'slow-reader', '
 
 export function createStanding(
   parts: StandingParts,
-): (request: IncomingMessage, response: ServerResponse, visit: Visit) => void {
+): (request: IncomingMessage, response: ServerResponse, authorized: Authorized) => void {
   const { kernel, line, sessions, tracks, streams, siblings, home } = parts;
 
   function openSse(session: Session, response: ServerResponse, closed: (reason: string) => void) {
@@ -94,9 +94,7 @@ export function createStanding(
     stream.close('answered');
   }
 
-  return function openStream(request, response, visit) {
-    const caller = line.identify(visit);
-    if (isRefusal(caller)) return writeRefusal(response, caller);
+  return function openStream(request, response, { visit, caller }) {
     if (visit.sessionId === undefined) {
       const why = 'GET needs a session: send initialize by POST first.';
       return writeRefusal(response, new Refusal('method-not-allowed', why));

@@ -6,7 +6,6 @@
  * Source: protocol.md §1.2.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Visit } from '../call/call.ts';
 import type { Line } from '../call/line.ts';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -17,10 +16,11 @@ import type { Envelope } from '../protocol/message.ts';
 import { withoutPrefix } from '../protocol/meta.ts';
 import { paramSpan, scanEnvelope } from '../protocol/scan.ts';
 import { replaceSpans } from '../protocol/write.ts';
+import type { Authorized } from './authorized.ts';
 import { Exchange, type ExchangeRooms } from './exchange.ts';
 import { writeRefusal } from './http-answer.ts';
 import { openListen } from './listen.ts';
-import { HOP_HEADER, type Siblings } from './siblings.ts';
+import { isHop, type Siblings } from './siblings.ts';
 
 export interface StatelessParts extends ExchangeRooms {
   readonly kernel: Kernel;
@@ -33,7 +33,7 @@ export interface StatelessParts extends ExchangeRooms {
 
 export interface Claimed {
   readonly envelope: Envelope;
-  readonly visit: Visit;
+  readonly authorized: Authorized;
   readonly claim: Outcome<Claim>;
 }
 
@@ -50,8 +50,9 @@ export function createStateless(parts: StatelessParts): Stateless {
   function call(
     request: IncomingMessage,
     response: ServerResponse,
-    { envelope, visit, claim }: Claimed & { readonly claim: Claim },
+    { envelope, authorized, claim }: Claimed & { readonly claim: Claim },
   ): void {
+    const { visit } = authorized;
     const exchange = new Exchange(request, response, envelope, parts);
     let answered = false;
     const outcome = line.answer({
@@ -83,20 +84,19 @@ export function createStateless(parts: StatelessParts): Stateless {
   function listen(
     request: IncomingMessage,
     response: ServerResponse,
-    { envelope, visit, claim }: Claimed & { readonly claim: Claim },
+    { envelope, authorized, claim }: Claimed & { readonly claim: Claim },
   ): void {
     const idRaw = idOf(envelope);
-    const caller = line.identify(visit);
-    const listening = isRefusal(caller) ? caller : line.listen(envelope, claim, caller);
+    const listening = line.listen(envelope, claim, authorized.caller);
     if (isRefusal(listening)) writeRefusal(response, listening, idRaw, request);
     else openListen(response, idRaw, listening, parts);
   }
 
   /** A call that another hub of this machine holds open for its user. */
   function passedOn(request: IncomingMessage, response: ServerResponse, envelope: Envelope, idRaw: Buffer): boolean {
-    if (limits.hubs <= 1 || request.headers[HOP_HEADER] !== undefined) return false;
+    if (limits.hubs <= 1 || isHop(request)) return false;
     const owner = line.ownerOf(envelope);
-    if (owner === undefined || owner === slot) return false;
+    if (owner === undefined || owner === slot || owner > limits.hubs) return false;
     const gone = new Refusal('request-state-invalid', 'The hub that held this call is gone. Start it again.');
     siblings.pass(request, response, {
       slot: owner,
@@ -115,19 +115,15 @@ export function createStateless(parts: StatelessParts): Stateless {
   }
 
   return {
-    answer(request, response, { envelope, visit, claim }) {
+    answer(request, response, { envelope, authorized, claim }) {
       const idRaw = idOf(envelope);
-      if (isRefusal(claim)) {
-        // Who has no key is told that, and nothing about his headers.
-        const caller = line.identify(visit);
-        return writeRefusal(response, isRefusal(caller) ? caller : claim, idRaw, request);
-      }
+      if (isRefusal(claim)) return writeRefusal(response, claim, idRaw, request);
       const clean = forServers(envelope);
       if (isRefusal(clean)) return writeRefusal(response, clean, idRaw, request);
       if (passedOn(request, response, envelope, idRaw)) return;
       if (envelope.kind === 'request' && envelope.method === LISTEN)
-        listen(request, response, { envelope: clean, visit, claim });
-      else call(request, response, { envelope: clean, visit, claim });
+        listen(request, response, { envelope: clean, authorized, claim });
+      else call(request, response, { envelope: clean, authorized, claim });
     },
   };
 }

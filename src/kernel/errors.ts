@@ -186,6 +186,27 @@ export const ERRORS = {
     'Content-Type must be application/json.',
     'Look at the client’s request headers.',
   ),
+  'expectation-failed': row(
+    -32600,
+    417,
+    'debug',
+    'Only "Expect: 100-continue" is known here.',
+    'Look at the client’s request headers.',
+  ),
+  'headers-too-large': row(
+    -32600,
+    431,
+    'info',
+    'The headers of the request are larger than this hub accepts.',
+    'Look at the client: it sends more than 16 KiB of headers, often cookies.',
+  ),
+  'http-malformed': row(
+    -32700,
+    400,
+    'debug',
+    'The HTTP request is malformed.',
+    'Look at the client, or at what stands between it and the hub.',
+  ),
   'method-not-allowed': row(
     -32600,
     405,

@@ -34,9 +34,10 @@ interface Counter {
 
 const BACKLOG = 4096;
 const LOOK_MS = 250;
+/** As `refusalFrame` writes a refusal with the code `starting`; this process does not load that module. */
 const BODY =
-  '{"error":{"code":"starting","message":"No hub is ready to answer; try again in a moment.","retryable":true}}';
-const NO_HUB = `HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: ${BODY.length}\r\n\r\n${BODY}`;
+  '{"jsonrpc":"2.0","id":null,"error":{"code":-32005,"message":"No hub is ready to answer; try again in a moment.","data":{"code":"starting","retryable":true}}}';
+const NO_HUB = `HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: ${BODY.length}\r\n\r\n${BODY}`;
 
 export class Door {
   readonly #limits: Pick<Limits, 'handoverMs' | 'handoverQueue'>;
