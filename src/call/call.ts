@@ -28,6 +28,8 @@ export interface Visit {
 /** Who this is, and what they may see. */
 export interface Caller {
   readonly principal: Principal;
+  /** Whose share of containers this is counted for (`kernel/principal.ts`). */
+  readonly owner: string;
   readonly viewName: ViewName;
   readonly world: Snapshot;
 }
@@ -53,6 +55,8 @@ export interface Call {
   readonly requestId: string;
   readonly envelope: Envelope;
   readonly principal: Principal;
+  /** Whose share of containers this is counted for. */
+  readonly owner: string;
   readonly session: Session | undefined;
   readonly viewName: ViewName;
   readonly view: View;

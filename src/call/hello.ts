@@ -55,6 +55,7 @@ function initialize(call: Call, rooms: LineRooms): Outcome<Reply> {
   if (isRefusal(hello)) return hello;
   const session = rooms.sessions.mint({
     principal: call.principal,
+    owner: call.owner,
     path: viewKey(call.viewName),
     version: hello.version,
     clientName: hello.clientName,

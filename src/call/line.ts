@@ -7,10 +7,11 @@
 import { admit, isOpenTo, viewFor } from '../auth/access.ts';
 import { HubError } from '../kernel/errors.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
-import { LOCAL_PRINCIPAL } from '../kernel/principal.ts';
+import { LOCAL_PRINCIPAL, shareOf } from '../kernel/principal.ts';
 import type { Claim } from '../protocol/era-2026/claim.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { methodRow } from '../protocol/methods.ts';
+import { refuseLongParams } from '../protocol/sizes.ts';
 import type { Session } from '../session/sessions.ts';
 import type { Call, Caller, Incoming, Reply, Visit } from './call.ts';
 import { createCancels } from './cancel.ts';
@@ -84,11 +85,12 @@ export function createLine(rooms: LineRooms): Line {
         });
     if (isRefusal(principal)) return principal;
     const viewName = viewFor(visit.target, principal, world.groups);
-    return isRefusal(viewName) ? viewName : { principal, viewName, world };
+    if (isRefusal(viewName)) return viewName;
+    return { principal, owner: shareOf(principal, visit.address), viewName, world };
   }
 
   function findSession(visit: Visit, caller: Caller): Outcome<Session | undefined> {
-    return visit.sessionId === undefined ? undefined : sessions.find(visit.sessionId, caller.principal);
+    return visit.sessionId === undefined ? undefined : sessions.find(visit.sessionId, caller.principal, caller.owner);
   }
 
   function dispatch(call: Call): Outcome<Reply> | Promise<Outcome<Reply>> {
@@ -112,6 +114,8 @@ export function createLine(rooms: LineRooms): Line {
     const startMs = kernel.clock.nowMs();
     const caller = identify(incoming.visit);
     if (isRefusal(caller)) return caller;
+    const tooLong = refuseLongParams(incoming.envelope, rooms.limits);
+    if (tooLong) return tooLong;
     // An initialize with an old id starts anew: clients do that after a restart. The stateless era has no sessions, whatever is sent.
     const isSessionless = incoming.claim !== undefined || incoming.envelope.method === 'initialize';
     const session = isSessionless ? undefined : findSession(incoming.visit, caller);

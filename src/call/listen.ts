@@ -1,7 +1,7 @@
 /**
  * subscriptions/listen: what a client of the stateless era wants to hear about, for as long as its request is open.
  * Promises: answered from memory, whatever servers do: what is honoured follows from what they have declared before; only what was asked for
- * and can be kept is honoured; nothing of it outlives the request.
+ * and can be kept is honoured; a refused request leaves nothing behind, and nothing of it outlives the request.
  * Does not: hold the stream (`downstream/listen.ts`) or carry updates (`updates.ts`).
  * Source: specification 2026-07-28, subscriptions; protocol.md §1.7 E.
  */
@@ -11,11 +11,13 @@ import type { Claim } from '../protocol/era-2026/claim.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { memberSpan } from '../protocol/scan.ts';
+import { refuseLongUri } from '../protocol/sizes.ts';
 import { fleetingSession } from '../session/fleeting.ts';
 import type { Session } from '../session/sessions.ts';
 import { sealedPath } from '../session/statement.ts';
 import type { Caller } from './call.ts';
 import type { LineRooms } from './rooms.ts';
+import { tooMuch } from './subscribe.ts';
 import { viewIn } from './view-in.ts';
 
 /** A filter is a few flags and at most some hundred URIs. */
@@ -35,10 +37,12 @@ export function listen(
   envelope: Envelope,
   claim: Claim,
   caller: Caller,
-  rooms: Pick<LineRooms, 'kernel' | 'admission' | 'catalog' | 'notes' | 'fleet'>,
+  rooms: Pick<LineRooms, 'kernel' | 'limits' | 'admission' | 'catalog' | 'notes' | 'fleet'>,
 ): Outcome<Listening> {
   const wanted = filterIn(envelope);
   if (isRefusal(wanted)) return wanted;
+  const uris = urisIn(wanted, rooms.limits);
+  if (isRefusal(uris)) return uris;
   const permit = rooms.admission.enter(caller.principal, envelope.method);
   if (isRefusal(permit)) return permit;
   // It comes in as a call does; a stream that stays is counted with the streams.
@@ -47,26 +51,45 @@ export function listen(
   if (view === undefined) return new Refusal('not-found');
   const session = fleetingSession(
     {
-      ...{ principal: caller.principal, path: sealedPath(viewKey(caller.viewName)), version: VERSION_2026 },
+      ...{
+        principal: caller.principal,
+        owner: caller.owner,
+        path: sealedPath(viewKey(caller.viewName)),
+        version: VERSION_2026,
+      },
       ...{ clientName: claim.clientName, clientVersion: claim.clientVersion, capabilityBits: claim.capabilityBits },
     },
     rooms.kernel.clock.wallMs(),
   );
   const honoured: Honoured = {};
   for (const flag of FLAGS) if (wanted[flag] === true) honoured[flag] = true;
-  const servers = new Set<string>(); // bounded by: servers
-  const uris = Array.isArray(wanted.resourceSubscriptions) ? wanted.resourceSubscriptions : [];
-  for (const named of uris) {
-    if (typeof named !== 'string') return new Refusal('invalid-params', 'resourceSubscriptions must be strings.');
+  const subscriptions = uris.flatMap((named) => {
     const route = view.resourceRoute(named);
-    if (!route || !view.declares(route.server, 'subscribe')) continue;
-    const { server, native: uri } = route;
-    if (!rooms.notes.subscribe(session.random, { server, uri, named })) break;
-    servers.add(server);
-    honoured.resourceSubscriptions = [...(honoured.resourceSubscriptions ?? []), named];
-  }
-  for (const server of servers) rooms.fleet.wishesChanged(server);
+    return route && view.declares(route.server, 'subscribe')
+      ? [{ server: route.server, uri: route.native, named }]
+      : [];
+  });
+  if (subscriptions.length === 0) return { session, honoured };
+  const kept = rooms.notes.subscribeAll(session, subscriptions);
+  if (typeof kept === 'string') return tooMuch(kept);
+  honoured.resourceSubscriptions = kept.map(({ named }) => named);
+  for (const server of new Set(kept.map((one) => one.server))) rooms.fleet.wishesChanged(server);
   return { session, honoured };
+}
+
+/** The URIs of a filter, each once. All are looked at before the first is kept. */
+function urisIn({ resourceSubscriptions }: Record<string, unknown>, limits: LineRooms['limits']): Outcome<string[]> {
+  if (!Array.isArray(resourceSubscriptions)) return [];
+  if (resourceSubscriptions.length > limits.sessionSubscriptions)
+    return new Refusal('invalid-params', `More than ${limits.sessionSubscriptions} resourceSubscriptions.`, {
+      setting: 'sessionSubscriptions',
+    });
+  for (const uri of resourceSubscriptions) {
+    if (typeof uri !== 'string') return new Refusal('invalid-params', 'resourceSubscriptions must be strings.');
+    const tooLong = refuseLongUri(uri, 'A URI of resourceSubscriptions', limits);
+    if (tooLong) return tooLong;
+  }
+  return [...new Set(resourceSubscriptions as string[])];
 }
 
 function filterIn({ bytes, params }: Envelope): Outcome<Record<string, unknown>> {

@@ -1,7 +1,7 @@
 /**
  * resources/subscribe and resources/unsubscribe: what a session wants to hear about.
  * Promises: a server that all share is subscribed to once, however many sessions listen, and let go when the last one leaves; what the server
- * refuses is not noted; the session's own note outlives the hub.
+ * refuses is not noted; a session at its limits is refused before the server is asked; the session's own note outlives the hub.
  * Does not: carry updates (`updates.ts`).
  * Source: protocol.md §1.4, resources.
  */
@@ -9,6 +9,7 @@ import type { ResourceRoute } from '../catalog/route.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { CallParams } from '../protocol/message.ts';
 import { scanCallParams } from '../protocol/scan.ts';
+import type { PreferencesLimit } from '../session/notes.ts';
 import type { Session } from '../session/sessions.ts';
 import type { Call, Reply } from './call.ts';
 import { notFound } from './resource.ts';
@@ -19,8 +20,8 @@ const DONE: Reply = { kind: 'result', json: Buffer.from('{}') };
 
 export type Subscribe = (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>>;
 
-export function createSubscribe(send: RoutedCall, rooms: Pick<LineRooms, 'notes' | 'fleet'>): Subscribe {
-  const { notes, fleet } = rooms;
+export function createSubscribe(send: RoutedCall, rooms: Pick<LineRooms, 'notes' | 'fleet' | 'sessions'>): Subscribe {
+  const { notes, fleet, sessions } = rooms;
 
   /** One that asks its users has a connection for each session, and each subscribes for itself. */
   const isShared = (call: Call, server: string): boolean =>
@@ -28,13 +29,19 @@ export function createSubscribe(send: RoutedCall, rooms: Pick<LineRooms, 'notes'
 
   function subscribe(call: Call, session: Session, params: CallParams, route: ResourceRoute): ReturnType<Subscribe> {
     const { server, native: uri } = route;
-    const { name: named } = params;
-    const note = (): Outcome<Reply> =>
-      notes.subscribe(session.random, { server, uri, named })
-        ? DONE
-        : new Refusal('overloaded', 'This session is subscribed to too many resources.');
+    const subscription = { server, uri, named: params.name };
+    // Before the server is asked, so that a refusal leaves nothing there.
+    const tooMany = notes.limitOf(session, subscription);
+    if (tooMany) return tooMuch(tooMany);
     const shared = isShared(call, server);
-    if (shared && notes.urisOf(server).includes(uri)) return note();
+    const note = (): Outcome<Reply> => {
+      const limit = sessions.hasEnded(session.random) ? 'ended' : notes.subscribe(session, subscription);
+      if (limit === undefined) return DONE;
+      // The server has subscribed somebody who may not be, or is not there any more.
+      if (shared) fleet.wishesChanged(server);
+      return limit === 'ended' ? new Refusal('session-ended') : tooMuch(limit);
+    };
+    if (shared && notes.isSubscribed(server, uri)) return note();
     return after(send(call, { params, target: route }), () => {
       if (shared) fleet.subscribed(server, uri, true);
       return note();
@@ -45,7 +52,7 @@ export function createSubscribe(send: RoutedCall, rooms: Pick<LineRooms, 'notes'
     const { server, native: uri } = route;
     notes.unsubscribe(session.random, server, uri);
     const shared = isShared(call, server);
-    if (shared && notes.urisOf(server).includes(uri)) return DONE;
+    if (shared && notes.isSubscribed(server, uri)) return DONE;
     if (shared) fleet.subscribed(server, uri, false);
     return send(call, { params, target: route });
   }
@@ -69,4 +76,10 @@ function after(
 ): Outcome<Reply> | Promise<Outcome<Reply>> {
   const good = (reply: Outcome<Reply>) => (!isRefusal(reply) && reply.kind === 'result' ? then() : reply);
   return outcome instanceof Promise ? outcome.then(good) : good(outcome);
+}
+
+/** The refusal of a session or key that has as many subscriptions as `limit` allows. */
+export function tooMuch(limit: PreferencesLimit): Refusal {
+  const whose = limit === 'preferencesBytesPerKey' ? 'The sessions of this key have' : 'This session has';
+  return new Refusal('overloaded', `${whose} as many subscriptions as ${limit} allows.`, { setting: limit });
 }

@@ -9,6 +9,7 @@ import { passesLevel } from '../protocol/log-level.ts';
 import { memberSpan, stringAt } from '../protocol/scan.ts';
 import { notificationFrame, replaceSpans } from '../protocol/write.ts';
 import { isFleeting } from '../session/fleeting.ts';
+import type { Whose } from '../session/notes.ts';
 import type { Session } from '../session/sessions.ts';
 import { sealedPath } from '../session/statement.ts';
 import type { Everybody, LaneOwner } from '../upstream/talk.ts';
@@ -17,6 +18,7 @@ import type { LineRooms } from './rooms.ts';
 
 const UPDATED = 'notifications/resources/updated';
 const MESSAGE = 'notifications/message';
+/** A longer URI is nobody's subscription (`uriBytes`). */
 const MAX_URI_BYTES = 8192;
 
 type UpdateRooms = Pick<LineRooms, 'sessions' | 'notes'>;
@@ -27,20 +29,18 @@ type UpdateRooms = Pick<LineRooms, 'sessions' | 'notes'>;
  */
 export function everybodyOf(rooms: UpdateRooms & Pick<LineRooms, 'snapshots'>): Everybody {
   const { sessions, notes, snapshots } = rooms;
-  const fitting = (server: string) =>
-    snapshots.current.servers.some(({ slug, interactive }) => slug === server && interactive) ? isFleeting : undefined;
+  const whose = (server: string): Whose =>
+    snapshots.current.servers.some(({ slug, interactive }) => slug === server && interactive) ? 'fleeting' : 'all';
   return {
     logLevel: () => notes.mostVerbose(),
-    subscriptions: (server) => notes.urisOf(server, fitting(server)),
+    subscriptions: (server) => notes.urisOf(server, whose(server)),
     // An update goes to whoever is subscribed; anything else belongs to nobody for certain, and is dropped.
     notice(server, method, params) {
       const uri = method === UPDATED ? uriIn(params) : undefined;
       if (uri === undefined) return;
-      const fits = fitting(server);
       // The same bytes for all who know it by the same name: queues of readers that do not read share them.
       const frames = new Map<string, Buffer>(); // bounded by: the names of one resource
-      for (const { id, named } of notes.subscribers(server, uri)) {
-        if (fits && !fits(id)) continue;
+      for (const { id, named } of notes.subscribers(server, uri, whose(server))) {
         const frame = frames.get(named) ?? notificationFrame(method, renamed(params, uri, named));
         frames.set(named, frame);
         sessions.sendTo(id, frame);

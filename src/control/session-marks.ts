@@ -1,14 +1,21 @@
 /**
- * What is known of sessions beyond their statements (ended, or what they want to hear): from the hub where it came up to the disk and to every
+ * Replicated state of sessions beyond their sealed ids (ended, or their preferences): from the hub where it changed to the disk and to every
  * hub.
- * Promises: a hub hears its own back once it is on the disk (until then it keeps telling it); while the store fails the other hubs hear it
- * all the same, and keeping is tried again; an end is never undone by an older or a later wish; none is kept longer than a session can live.
+ * Guarantees: a hub gets its own back once it is on the disk (until then it keeps sending it); while the store fails the other hubs get it all
+ * the same, and keeping is tried again; an end is never undone by an older or a later preference; none is kept longer than a session can live;
+ * memory and table are bounded in all and for each key, by number and by bytes, and a key that sends too much loses its own.
  */
 import type { Limits } from '../config/limits.ts';
-import { CappedMap } from '../kernel/capped.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { addSessionMarks, dropSessionMarks, listSessionMarks, type SessionMark } from '../store/session-marks.ts';
+import { FairCount, FairMap } from '../kernel/shares.ts';
+import {
+  addSessionMarks,
+  dropLongSessionMarks,
+  dropSessionMarks,
+  listSessionMarks,
+  type SessionMark,
+} from '../store/session-marks.ts';
 import type { Store } from '../store/store.ts';
 
 const GATHER_MS = 50;
@@ -17,6 +24,9 @@ const KEEP_MS = 5000;
 const SWEEP_EVERY_MS = 60 * 60_000;
 /** Rows of one transaction; about 10 ms. */
 const AT_ONCE = 2000;
+const AT_ONCE_BYTES = 1024 * 1024;
+/** Preferences without a subscription are shorter. */
+const LEVEL_BYTES = 64;
 
 export interface SessionMarks {
   start(deadline: Deadline): Promise<void>;
@@ -34,11 +44,40 @@ export function createSessionMarks(parts: {
 }): SessionMarks {
   const { kernel, limits, store, tell } = parts;
   const { ceilings } = kernel;
-  const kept = new CappedMap<string, SessionMark>('control.session-marks', limits.tombstones, 'drop-oldest', ceilings);
-  const waiting = new CappedMap<string, SessionMark>('control.unkept', limits.tombstones, 'drop-oldest', ceilings);
+  const bounds = { max: limits.tombstones, share: limits.tombstonesPerKey };
+  const bytes = new FairCount(
+    'control.mark-bytes',
+    limits.preferencesBytes,
+    limits.preferencesBytesPerKey,
+    'refuse',
+    ceilings,
+  );
+  const evicts = 'evict-greediest';
+  const kept = new FairMap<string, SessionMark>('control.session-marks', bounds, evicts, ceilings, pushedOut);
+  const waiting = new FairMap<string, SessionMark>('control.unkept', bounds, evicts, ceilings);
+  /** Pushed out of memory, and still in the table. */
+  const stale = new Set<string>(); // bounded by: marks kept; a batch of `keep` drops them all
   let timer: Disposable | undefined;
   let sweep: Disposable | undefined;
   let isKeeping = false;
+
+  function pushedOut(id: string, mark: SessionMark): void {
+    bytes.give(ownerOf(mark), bytesOf(mark));
+    stale.add(id);
+  }
+
+  /** False = its key has used up its bytes; nothing is kept of it. */
+  function hold(mark: SessionMark): boolean {
+    const before = kept.get(mark.id);
+    if (before) bytes.give(ownerOf(before), bytesOf(before));
+    const size = bytesOf(mark);
+    const fits = size === 0 || bytes.take(ownerOf(mark), size) === 'taken';
+    if (fits) kept.set(ownerOf(mark), mark.id, mark);
+    else if (before) kept.delete(mark.id);
+    if (fits) stale.delete(mark.id);
+    else stale.add(mark.id);
+    return fits;
+  }
 
   function schedule(ms: number): void {
     timer ??= kernel.timers.after(ms, () => {
@@ -47,18 +86,31 @@ export function createSessionMarks(parts: {
     });
   }
 
+  /** The oldest of those that wait, up to a bound of number and bytes; at least one. */
+  function nextBatch(): SessionMark[] {
+    const batch: SessionMark[] = []; // bounded by: AT_ONCE
+    let size = 0;
+    for (const mark of waiting.values()) {
+      size += bytesOf(mark);
+      if (batch.length >= AT_ONCE || (batch.length > 0 && size > AT_ONCE_BYTES)) break;
+      batch.push(mark);
+    }
+    return batch;
+  }
+
   async function keep(): Promise<void> {
     isKeeping = true;
-    const batch = [...waiting.values()].slice(0, AT_ONCE);
+    const batch = nextBatch();
+    for (const mark of batch) hold(mark);
+    const dropped = [...stale];
     using deadline = kernel.deadline(KEEP_MS);
     let restMs = GATHER_MS;
     try {
-      await addSessionMarks(store, batch, deadline);
-      for (const mark of batch) {
-        // A newer one may have come meanwhile.
-        if (waiting.get(mark.id) === mark) waiting.delete(mark.id);
-        kept.set(mark.id, mark);
-      }
+      const fitting = batch.filter(({ id }) => !stale.has(id));
+      await addSessionMarks(store, fitting, deadline, dropped);
+      for (const id of dropped) stale.delete(id);
+      // A newer one may have come meanwhile.
+      for (const mark of batch) if (waiting.get(mark.id) === mark) waiting.delete(mark.id);
     } catch (fault) {
       restMs = AGAIN_MS;
       kernel.bus.publish({ type: 'task-faulted', task: 'keep session marks', fault });
@@ -71,7 +123,8 @@ export function createSessionMarks(parts: {
 
   function forgetOld(): void {
     const beforeMs = kernel.clock.wallMs() - limits.sessionMs;
-    for (const [id, { atMs }] of [...kept.entries()]) if (atMs < beforeMs) kept.delete(id);
+    for (const [id, mark] of [...kept.entries()])
+      if (mark.atMs < beforeMs && kept.delete(id)) bytes.give(ownerOf(mark), bytesOf(mark));
     kernel.scope.run('drop session marks', async () => {
       using deadline = kernel.deadline(KEEP_MS);
       await dropSessionMarks(store, beforeMs, deadline);
@@ -81,14 +134,25 @@ export function createSessionMarks(parts: {
   return {
     async start(deadline) {
       const sinceMs = kernel.clock.wallMs() - limits.sessionMs;
-      const rows = await listSessionMarks(store, { sinceMs, max: limits.tombstones }, deadline);
-      for (const mark of rows.reverse()) kept.set(mark.id, mark);
+      const markBytes = limits.sessionPreferencesBytes;
+      const dropped = await dropLongSessionMarks(store, markBytes, deadline);
+      if (dropped > 0) {
+        const fault = `${dropped} session marks of more than ${markBytes} bytes were dropped from the store`;
+        kernel.bus.publish({ type: 'task-faulted', task: 'load session marks', fault });
+      }
+      const range = { sinceMs, max: limits.tombstones, markBytes, allBytes: limits.preferencesBytes };
+      const rows = await listSessionMarks(store, range, deadline);
+      for (const mark of rows.reverse()) hold(mark);
       sweep = kernel.timers.every(SWEEP_EVERY_MS, forgetOld, 0.1);
     },
     add(mark) {
+      if (textBytes(mark) > limits.sessionPreferencesBytes) {
+        const fault = `a session mark of ${textBytes(mark)} bytes was dropped; sessionPreferencesBytes allows ${limits.sessionPreferencesBytes}`;
+        return kernel.bus.publish({ type: 'task-faulted', task: 'keep session marks', fault });
+      }
       const known = waiting.get(mark.id) ?? kept.get(mark.id);
       if (known && outranks(known, mark)) return tell([kept.get(mark.id) ?? known]);
-      waiting.set(mark.id, mark);
+      waiting.set(ownerOf(mark), mark.id, mark);
       schedule(GATHER_MS);
     },
     all: () => [...kept.values()],
@@ -97,6 +161,20 @@ export function createSessionMarks(parts: {
       sweep?.[Symbol.dispose]();
     },
   };
+}
+
+function ownerOf({ owner = '' }: SessionMark): string {
+  return owner;
+}
+
+function textBytes({ wishes }: SessionMark): number {
+  return wishes === undefined ? 0 : Buffer.byteLength(wishes);
+}
+
+/** What counts for the bytes of its key: subscriptions, and not a log level alone, which a share of the number bounds. */
+function bytesOf(mark: SessionMark): number {
+  const size = textBytes(mark);
+  return size <= LEVEL_BYTES ? 0 : size;
 }
 
 /** Whether what is known makes what came needless. */

@@ -3,6 +3,7 @@
  * Guarantees: an owner above its share loses or is refused its own entries; a full container takes from the owner that holds most, never from
  * another; one owner alone fills three quarters of what refuses at most, so that a newcomer finds a place; every operation is O(1), also when full.
  */
+import { Holdings, powerOfTwo } from './_holdings.ts';
 import { Capped, type Ceilings } from './ceilings.ts';
 
 export interface Bounds {
@@ -15,60 +16,6 @@ export type Taken = 'taken' | 'share' | 'full';
 
 /** Above this part of `max` an owner gets an equal part only; its first one is always let in while there is room. */
 const NEARLY_FULL = 0.75;
-
-/** Owners by how much they hold. A holding that changes moves between two buckets; the highest one names who holds most. */
-class Holdings {
-  readonly #sizes = new Map<string, number>(); // bounded by: the container's max; every owner holds something
-  readonly #buckets = new Map<number, Set<string>>(); // bounded by: the owners
-  readonly #bucketOf: (size: number) => number;
-  #top = 0;
-
-  constructor(bucketOf: (size: number) => number) {
-    this.#bucketOf = bucketOf;
-  }
-
-  get owners(): number {
-    return this.#sizes.size;
-  }
-
-  of(owner: string): number {
-    return this.#sizes.get(owner) ?? 0;
-  }
-
-  /** Holds at least as much as the others, to the precision of the buckets; undefined = nobody holds anything. */
-  get greediest(): string | undefined {
-    return this.#buckets.get(this.#top)?.values().next().value;
-  }
-
-  set(owner: string, size: number): void {
-    const before = this.#bucketOf(this.of(owner));
-    const after = this.#bucketOf(size);
-    if (size <= 0) this.#sizes.delete(owner);
-    else this.#sizes.set(owner, size);
-    if (before === after) return;
-    const left = this.#buckets.get(before);
-    left?.delete(owner);
-    if (left?.size === 0) this.#buckets.delete(before);
-    if (after > 0) {
-      const joined = this.#buckets.get(after);
-      if (joined) joined.add(owner);
-      else this.#buckets.set(after, new Set([owner]));
-      this.#top = Math.max(this.#top, after);
-    }
-    // One step for a count; at most 53 for bytes, whose buckets are powers of two.
-    while (this.#top > 0 && !this.#buckets.has(this.#top)) this.#top -= 1;
-  }
-
-  clear(): void {
-    this.#sizes.clear();
-    this.#buckets.clear();
-    this.#top = 0;
-  }
-}
-
-function powerOfTwo(size: number): number {
-  return size <= 0 ? 0 : Math.floor(Math.log2(size)) + 1;
-}
 
 /** Most that an owner may hold after taking `amount`: its share, or an equal part with one more owner when little room would be left. */
 function allowance({ max, share }: Bounds, holdings: Holdings, held: number, sizeAfter: number): number {
@@ -197,6 +144,17 @@ export class FairMap<K, V> extends Capped {
 
   has(key: K): boolean {
     return this.#entries.has(key);
+  }
+
+  /** The entry that `owner` has used least recently. */
+  oldestOf(owner: string): [K, V] | undefined {
+    const entry = this.#chains.get(owner)?.oldest;
+    return entry && [entry.key, entry.value];
+  }
+
+  /** The owner that holds most; undefined = the map is empty. */
+  get greediest(): string | undefined {
+    return this.#holdings.greediest;
   }
 
   ownerOf(key: K): string | undefined {

@@ -23,9 +23,9 @@ export function createSessionMarks(rooms: {
   return {
     take(marks) {
       let hasNews = false;
-      for (const { id, atMs, wishes } of marks) {
-        if (wishes === undefined) sessions.bury({ id, atMs });
-        else if (notes.take({ id, atMs, wishes })) hasNews = true;
+      for (const { id, atMs, wishes, owner } of marks) {
+        if (wishes === undefined) sessions.bury({ id, atMs, owner });
+        else if (!sessions.hasEnded(id) && notes.take({ id, atMs, wishes, owner })) hasNews = true;
       }
       if (hasNews) for (const { server } of fleet.statuses()) fleet.wishesChanged(server);
     },

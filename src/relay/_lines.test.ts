@@ -12,7 +12,10 @@ test('lines come out whole and in order, however the bytes are cut', () => {
       const seen: string[] = [];
       let at = 0;
       for (const cut of [...cuts, bytes.length]) {
-        assert.ok(lines.take(bytes.subarray(at, at + cut), (one) => seen.push(one.toString())));
+        assert.equal(
+          lines.take(bytes.subarray(at, at + cut), (one) => seen.push(one.toString())),
+          0,
+        );
         at += cut;
       }
       lines.take(bytes.subarray(at), (one) => seen.push(one.toString()));
@@ -24,23 +27,14 @@ test('lines come out whole and in order, however the bytes are cut', () => {
   );
 });
 
-test('a line longer than allowed is refused, with its end in sight or not', () => {
-  const whole = new Lines(4);
-  assert.equal(
-    whole.take(Buffer.from('abcd\n'), () => {}),
-    true,
-  );
-  assert.equal(
-    whole.take(Buffer.from('abcde\n'), () => {}),
-    false,
-  );
-  const open = new Lines(4);
-  assert.equal(
-    open.take(Buffer.from('ab'), () => {}),
-    true,
-  );
-  assert.equal(
-    open.take(Buffer.from('cde'), () => {}),
-    false,
-  );
+test('a line longer than allowed is left out and reported once, and the next one is read', () => {
+  for (const size of [1, 2, 3, 100]) {
+    const lines = new Lines(4);
+    const seen: string[] = [];
+    const bytes = Buffer.from('abcd\nabcde\nxy\nabcdefghijkl\n\nz\n');
+    let tooLong = 0;
+    for (let at = 0; at < bytes.length; at += size)
+      tooLong += lines.take(bytes.subarray(at, at + size), (line) => seen.push(line.toString()));
+    assert.deepEqual([seen, tooLong], [['abcd', 'xy', 'z'], 2]);
+  }
 });

@@ -1,6 +1,6 @@
 /**
  * Bytes to lines.
- * Promises: a line longer than `maxBytes` is reported once, before it is held; joining is linear in the bytes.
+ * Guarantees: a line longer than `maxBytes` is never held: it is skipped, and reported once; joining is linear in the bytes.
  */
 const NEWLINE = 0x0a;
 
@@ -8,28 +8,41 @@ export class Lines {
   readonly #maxBytes: number;
   #parts: Buffer[] = []; // bounded by: maxBytes
   #bytes = 0;
+  /** Inside a line that is too long, until its end. */
+  #skips = false;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
-  /** Complete lines in `chunk`, handed to `each`. False = a line is too long; the source must be cut. */
-  take(chunk: Buffer, each: (line: Buffer) => void): boolean {
+  /** Hands complete lines in `chunk` to `each`. Returns how many lines became too long; they are left out. */
+  take(chunk: Buffer, each: (line: Buffer) => void): number {
+    let tooLong = 0;
     let from = 0;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, from)) {
-      if (this.#bytes + end - from > this.#maxBytes) return false;
       const piece = chunk.subarray(from, end);
-      const line = this.#parts.length === 0 ? piece : Buffer.concat([...this.#parts, piece]);
-      this.#parts = [];
-      this.#bytes = 0;
       from = end + 1;
-      if (line.length > 0) each(line);
+      if (this.#skips) {
+        this.#skips = false;
+        continue;
+      }
+      if (this.#bytes + piece.length > this.#maxBytes) tooLong += 1;
+      else if (this.#bytes + piece.length > 0)
+        each(this.#parts.length === 0 ? piece : Buffer.concat([...this.#parts.splice(0), piece]));
+      this.#drop();
     }
     const rest = chunk.subarray(from);
-    if (rest.length > 0) {
-      this.#parts.push(rest);
-      this.#bytes += rest.length;
-    }
-    return this.#bytes <= this.#maxBytes;
+    if (rest.length === 0 || this.#skips) return tooLong;
+    this.#parts.push(rest);
+    this.#bytes += rest.length;
+    if (this.#bytes <= this.#maxBytes) return tooLong;
+    this.#drop();
+    this.#skips = true;
+    return tooLong + 1;
+  }
+
+  #drop(): void {
+    this.#parts = [];
+    this.#bytes = 0;
   }
 }

@@ -11,6 +11,7 @@ import { CappedMap, CappedQueue } from '../kernel/capped.ts';
 import type { Fact } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
+import { FairMap } from '../kernel/shares.ts';
 import { type Listing, type Snapshot, wholeSnapshot } from '../kernel/snapshot.ts';
 import { Lines } from './_lines.ts';
 import {
@@ -65,11 +66,13 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
   const { kernel, limits } = parts;
   const facts = new CappedQueue<Fact>('relay.facts', limits.factsQueue, 'drop-oldest', kernel.ceilings);
   const listings = new CappedMap<string, Listing>('relay.listings', limits.servers, 'drop-oldest', kernel.ceilings);
-  const marks = new CappedMap<string, SessionMark>('relay.marks', limits.tombstones, 'drop-oldest', kernel.ceilings);
+  const markBounds = { max: limits.tombstones, share: limits.tombstonesPerKey };
+  const evicts = 'evict-greediest';
+  const marks = new FairMap<string, SessionMark>('relay.marks', markBounds, evicts, kernel.ceilings);
   const used = new CappedMap<string, true>('relay.used', USED_KEYS, 'drop-oldest', kernel.ceilings);
   const timers: Disposable[] = []; // bounded by: the three of start()
   const unsentListings = new Set<string>(); // bounded by: limits.servers, as `listings`
-  const unsentMarks = new CappedMap<string, true>('relay.unsent', limits.tombstones, 'drop-oldest', kernel.ceilings);
+  const unsentMarks = new FairMap<string, true>('relay.unsent', markBounds, evicts, kernel.ceilings);
   let statuses: readonly ReportedStatus[] | undefined; // bounded by: the servers of this hub
   let hasUnsentStatuses = false;
   let socket: Socket | undefined;
@@ -130,7 +133,7 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     const revision = parts.revision?.() ?? receivedRevision;
     say({ t: 'hello', slot: parts.slot, pid: process.pid, revision, life: parts.life });
     for (const server of listings.keys()) unsentListings.add(server);
-    for (const id of marks.keys()) unsentMarks.set(id, true);
+    for (const [id, { owner = '' }] of marks.entries()) unsentMarks.set(owner, id, true);
     hasUnsentStatuses = statuses !== undefined;
     pump();
     kernel.bus.publish({ type: 'control-found' });
@@ -171,11 +174,13 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     attempt.on('connect', opened);
     attempt.on('drain', pump);
     attempt.on('data', (chunk) => {
-      const fits = lines.take(chunk, (line) => {
+      const tooLong = lines.take(chunk, (line) => {
         const word = wordFrom<ControlWord>(line);
         if (word) guarded(() => hear(word));
       });
-      if (!fits) attempt.destroy();
+      // A snapshot that cannot be read keeps the one before; a new connection would bring the same line.
+      if (tooLong > 0)
+        kernel.bus.publish({ type: 'task-faulted', task: 'relay', fault: 'control sent a line above snapshotBytes' });
     });
     attempt.on('error', () => {});
     attempt.on('close', () => {
@@ -249,8 +254,10 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
       const known = marks.get(mark.id);
       // An end stays an end.
       if (known && known.wishes === undefined) return;
-      marks.set(mark.id, mark);
-      unsentMarks.set(mark.id, true);
+      if ((mark.wishes?.length ?? 0) > limits.sessionPreferencesBytes) return;
+      const { owner = '' } = mark;
+      marks.set(owner, mark.id, mark);
+      unsentMarks.set(owner, mark.id, true);
       pump();
     },
     sendStatuses(servers) {

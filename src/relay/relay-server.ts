@@ -1,7 +1,8 @@
 /**
  * Control's end of the relay: hubs connect to a unix socket, get the world at once and at each change, and tell what happened.
  * Promises: `publish` never waits; a hub that does not read is cut when two snapshots would be queued for it (it connects again and
- * gets the newest); a hub that says too much or nothing sensible is cut and the others notice nothing.
+ * gets the newest); a line that is too long is skipped and reported, a hub that says nothing sensible is cut, and the others notice nothing; marks
+ * of sessions wait while a hub is behind, and delay no snapshot.
  * Does not: keep what hubs tell; `ears` do.
  */
 import { chmod, rm } from 'node:fs/promises';
@@ -15,6 +16,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
 import { type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
 import { Lines } from './_lines.ts';
+import { MarkOutbox } from './_mark-outbox.ts';
 import { type HubWord, lineFrom, type ReportedStatus, type SessionMark, wordFrom } from './relay-words.ts';
 
 const HUBS = 128;
@@ -43,6 +45,7 @@ export interface RelayServer extends Service {
 
 interface HubLine {
   readonly socket: Socket;
+  readonly marks: MarkOutbox;
   slot: number | undefined;
   /** Set with the slot. */
   hello: (HubWord & { t: 'hello' }) | undefined;
@@ -65,9 +68,20 @@ export function createRelayServer(parts: {
     else hub.socket.write(bytes);
   }
 
+  function sendMarks({ socket, marks }: HubLine): void {
+    if (!socket.destroyed)
+      marks.flush(
+        () => socket.writableLength,
+        (line) => socket.write(line),
+      );
+  }
+
+  function report(message: string): void {
+    kernel.bus.publish({ type: 'task-faulted', task: 'relay', fault: new HubError('overloaded', { message }) });
+  }
+
   function cut(hub: HubLine, why: string): void {
-    const fault = new HubError('overloaded', { message: `hub ${hub.slot ?? '?'} ${why}; it was disconnected` });
-    kernel.bus.publish({ type: 'task-faulted', task: 'relay', fault });
+    report(`hub ${hub.slot ?? '?'} ${why}; it was disconnected`);
     hub.socket.destroy();
   }
 
@@ -76,7 +90,7 @@ export function createRelayServer(parts: {
     if (hub.slot === undefined) return cut(hub, 'did not say hello first');
     if (word.t === 'listing') ears.listing(hub.slot, wholeListing(word.listing));
     else if (word.t === 'facts') ears.facts(hub.slot, word.facts);
-    else if (word.t === 'mark') ears.mark({ id: word.id, atMs: word.atMs, wishes: word.wishes });
+    else if (word.t === 'mark') ears.mark(markIn(word));
     else if (word.t === 'statuses') {
       // A hub that leaves still has servers; how its slot stands is its heir's to say.
       if (speakerOf(hub.slot) === hub) ears.statuses(hub.slot, word.servers);
@@ -90,8 +104,8 @@ export function createRelayServer(parts: {
     hub.slot = word.slot;
     hub.hello = word;
     if (speakerOf(word.slot) === hub) ears.hello(word.slot, word.pid, word.revision);
-    const marks = ears.marks();
-    if (marks.length > 0) send(hub, Buffer.from(lineFrom({ t: 'marks', marks })));
+    hub.marks.add(ears.marks());
+    sendMarks(hub);
     if (frame) send(hub, frame);
   }
 
@@ -110,26 +124,34 @@ export function createRelayServer(parts: {
   }
 
   function accept(socket: Socket): void {
-    const hub: HubLine = { socket, slot: undefined, hello: undefined };
-    if (!hubs.set(socket, hub)) return void socket.destroy();
+    if (hubs.size >= hubs.max) return void socket.destroy();
+    const hub: HubLine = {
+      socket,
+      marks: new MarkOutbox(limits.tombstones, kernel.ceilings),
+      slot: undefined,
+      hello: undefined,
+    };
+    hubs.set(socket, hub);
     const lines = new Lines(limits.snapshotBytes);
     const patience = kernel.timers.after(HELLO_MS, () => {
       if (hub.slot === undefined) cut(hub, 'did not say hello');
     });
     socket.on('data', (chunk) => {
-      const fits = lines.take(chunk, (line) => {
+      const tooLong = lines.take(chunk, (line) => {
         const word = wordFrom<HubWord>(line);
         if (!word) cut(hub, 'said something that is no word');
         else if (!socket.destroyed) guarded(() => hear(hub, word));
       });
-      if (!fits) cut(hub, 'said too much at once');
+      if (tooLong > 0) report(`hub ${hub.slot ?? '?'} sent a line above snapshotBytes; it was ignored`);
     });
+    socket.on('drain', () => sendMarks(hub));
     socket.on('error', () => {});
     socket.on('close', () => {
       patience[Symbol.dispose]();
       const { slot } = hub;
       const wasSpeaker = slot !== undefined && speakerOf(slot) === hub;
       hubs.delete(socket);
+      hub.marks[Symbol.dispose]();
       if (wasSpeaker) guarded(() => speakerGone(slot));
     });
   }
@@ -175,9 +197,17 @@ export function createRelayServer(parts: {
       return next.length;
     },
     tellMarks(marks) {
-      broadcast(Buffer.from(lineFrom({ t: 'marks', marks })));
+      for (const hub of [...hubs.values()]) {
+        if (hub.slot === undefined) continue;
+        hub.marks.add(marks);
+        sendMarks(hub);
+      }
     },
   };
+}
+
+function markIn({ id, atMs, wishes, owner }: SessionMark): SessionMark {
+  return { id, atMs, wishes, ...(owner === undefined ? {} : { owner }) };
 }
 
 async function listenOn(server: Server, socketPath: string): Promise<void> {

@@ -39,6 +39,8 @@ export interface SessionMark {
   readonly atMs: number;
   /** JSON text; undefined = its client has ended it. */
   readonly wishes: string | undefined;
+  /** Whose share it is counted for; absent = stored by a version that did not say. */
+  readonly owner?: string | undefined;
 }
 
 export type HubWord =

@@ -2,7 +2,6 @@
  * Drops what is over from large maps, now and then.
  * Promises: a turn of the loop looks at 10,000 entries at most (about 1 ms); a sweep ends, also while entries come and go under it.
  */
-import type { CappedMap } from '../kernel/capped.ts';
 import type { Timers } from '../kernel/clock.ts';
 
 const SWEEP_MS = 60_000;
@@ -10,16 +9,22 @@ const JITTER = 0.1;
 const SLICE = 10_000;
 const NEXT_SLICE_MS = 5;
 
+export interface Sweepable<V> {
+  readonly size: number;
+  entries(): IterableIterator<[string, V]>;
+  delete(key: string): boolean;
+}
+
 export interface Swept {
   /** Starts a round over this map. */
-  drop<V>(map: CappedMap<string, V>, isOver: (value: V) => boolean): void;
+  drop<V>(map: Sweepable<V>, isOver: (value: V) => boolean): void;
 }
 
 /** Calls `round` about once a minute. Disposing stops it, also in the middle of a round. */
 export function sweepEveryMinute(timers: Timers, round: (swept: Swept) => void): Disposable {
   let stopped = false;
 
-  function drop<V>(map: CappedMap<string, V>, isOver: (value: V) => boolean): void {
+  function drop<V>(map: Sweepable<V>, isOver: (value: V) => boolean): void {
     const entries = map.entries();
     const slice = (left: number): void => {
       for (let some = Math.min(left, SLICE); some > 0; some -= 1) {

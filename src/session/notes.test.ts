@@ -5,21 +5,22 @@ import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createNotes, type KeptNote } from './notes.ts';
 
-function rig() {
+function rig(overrides: Record<string, number> = {}) {
   const frozen = frozenKernel();
-  const notes = createNotes({ kernel: frozen.kernel, limits: limitsFrom({}) });
+  const notes = createNotes({ kernel: frozen.kernel, limits: limitsFrom(overrides) });
   const told: KeptNote[] = [];
   notes.onChanged((note) => told.push(note));
   return { ...frozen, notes, told };
 }
 
+const as = (random: string, owner = 'k') => ({ random, owner });
 const wish = (uri: string, server = 's') => ({ server, uri, named: `as-${uri}` });
 
 test('the most verbose level that any session wants counts, and goes with its session', () => {
   const { notes } = rig();
   assert.equal(notes.mostVerbose(), undefined);
-  notes.setLevel('a', 'error');
-  notes.setLevel('b', 'debug');
+  notes.setLevel(as('a'), 'error');
+  notes.setLevel(as('b'), 'debug');
   assert.deepEqual([notes.level('a'), notes.mostVerbose()], ['error', 'debug']);
   notes.forget('b');
   assert.deepEqual([notes.level('b'), notes.mostVerbose()], [undefined, 'error']);
@@ -27,10 +28,10 @@ test('the most verbose level that any session wants counts, and goes with its se
 
 test('an update reaches the sessions that wished for the resource or for what holds it, under their own name for it', () => {
   const { notes } = rig();
-  notes.subscribe('a', wish('file:///x'));
-  notes.subscribe('b', wish('file:///x/'));
-  notes.subscribe('c', wish('file:///xy'));
-  notes.subscribe('d', wish('file:///x', 'other'));
+  notes.subscribe(as('a'), wish('file:///x'));
+  notes.subscribe(as('b'), wish('file:///x/'));
+  notes.subscribe(as('c'), wish('file:///xy'));
+  notes.subscribe(as('d'), wish('file:///x', 'other'));
   assert.deepEqual(notes.subscribers('s', 'file:///x'), [{ id: 'a', named: 'as-file:///x' }]);
   assert.deepEqual(
     notes.subscribers('s', 'file:///x/part').map(({ id, named }) => [id, named]),
@@ -46,19 +47,19 @@ test('an update reaches the sessions that wished for the resource or for what ho
 
 test('subscribing twice is one subscription, and a session has a ceiling', () => {
   const { notes } = rig();
-  notes.subscribe('a', wish('u'));
-  notes.subscribe('a', wish('u'));
+  notes.subscribe(as('a'), wish('u'));
+  notes.subscribe(as('a'), wish('u'));
   assert.equal(notes.subscriptions('a').length, 1);
-  for (let at = 1; at < 256; at += 1) assert.equal(notes.subscribe('a', wish(`u${at}`)), true);
-  assert.equal(notes.subscribe('a', wish('one more')), false);
-  assert.equal(notes.subscribe('b', wish('one more')), true);
+  for (let at = 1; at < 256; at += 1) assert.equal(notes.subscribe(as('a'), wish(`u${at}`)), undefined);
+  assert.equal(notes.subscribe(as('a'), wish('one more')), 'sessionSubscriptions');
+  assert.equal(notes.subscribe(as('b'), wish('one more')), undefined);
 });
 
 test('what is written behind comes back the same; an older note, and one that is none, change nothing', () => {
   const { notes, told, setWall, kernel } = rig();
   setWall(kernel.clock.wallMs() + 1000);
-  notes.setLevel('a', 'debug');
-  notes.subscribe('a', wish('u'));
+  notes.setLevel(as('a'), 'debug');
+  notes.subscribe(as('a'), wish('u'));
   const newest = told.at(-1);
   assert.ok(newest);
   const other = rig().notes;
@@ -72,9 +73,9 @@ test('what is written behind comes back the same; an older note, and one that is
 
 test('what comes back late wakes no subscription that was ended meanwhile, nor a session that is over', () => {
   const { notes, told } = rig();
-  notes.subscribe('a', wish('u'));
+  notes.subscribe(as('a'), wish('u'));
   notes.unsubscribe('a', 's', 'u');
-  notes.subscribe('b', wish('u'));
+  notes.subscribe(as('b'), wish('u'));
   notes.forget('b');
   for (const note of told.slice()) assert.equal(notes.take(note), false);
   assert.deepEqual(notes.urisOf('s'), []);
@@ -82,4 +83,61 @@ test('what comes back late wakes no subscription that was ended meanwhile, nor a
   const other = rig().notes;
   for (const note of told.filter(({ id }) => id === 'a')) assert.equal(other.take(note), true);
   assert.deepEqual(other.urisOf('s'), []);
+});
+
+test('a session is refused subscriptions beyond its bytes, and a key beyond its own', () => {
+  const { notes, told } = rig({
+    sessionPreferencesBytes: 1024,
+    preferencesBytesPerKey: 4096,
+    preferencesBytes: 65_536,
+  });
+  const long = (n: number) => wish(`${n}${'x'.repeat(300)}`);
+  assert.equal(notes.subscribe(as('a'), long(1)), undefined);
+  assert.equal(notes.limitOf(as('a'), long(2)), 'sessionPreferencesBytes');
+  assert.equal(notes.subscribe(as('a'), long(2)), 'sessionPreferencesBytes');
+  assert.equal(told.length, 1);
+  const kept = Array.from({ length: 9 }, (_, n) => notes.subscribe(as(`a${n}`), long(n)));
+  assert.equal(kept.at(-1), 'preferencesBytesPerKey');
+  assert.equal(notes.subscribe(as('b', 'other'), long(1)), undefined);
+  for (let n = 0; n < 9; n += 1) notes.forget(`a${n}`);
+  assert.equal(notes.subscribe(as('a10'), long(1)), undefined);
+});
+
+test('a stored preference larger than a session may have is dropped', () => {
+  const { notes } = rig({ sessionPreferencesBytes: 1024 });
+  const wishes = JSON.stringify({ subscriptions: [wish('x'.repeat(2000))] });
+  assert.equal(notes.take({ id: 'a', atMs: 1, wishes }), false);
+  assert.deepEqual(notes.urisOf('s'), []);
+});
+
+test('a key that opens sessions without end loses its own preferences and never those of another key', () => {
+  const { notes } = rig({ sessions: 100, sessionsPerKey: 100 });
+  notes.setLevel(as('b', 'B'), 'warning');
+  notes.subscribe(as('b', 'B'), wish('u'));
+  for (let n = 0; n < 1000; n += 1) notes.subscribe(as(`a${n}`, 'A'), wish(`u${n}`));
+  for (let n = 0; n < 1000; n += 1) notes.setLevel(as(`a${n}`, 'A'), 'debug');
+  assert.deepEqual(notes.subscribers('s', 'u'), [{ id: 'b', named: 'as-u' }]);
+  assert.equal(notes.level('b'), 'warning');
+  assert.equal(notes.subscribers('s', 'u1').length, 0);
+});
+
+test('what a refused session or one that was pushed out wanted leaves nothing behind', () => {
+  const { notes } = rig({ sessions: 100, sessionsPerKey: 2 });
+  for (const id of ['a', 'b', 'c']) {
+    notes.subscribe(as(id), wish(id));
+    notes.setLevel(as(id), 'debug');
+  }
+  assert.deepEqual(notes.urisOf('s'), ['b', 'c']);
+  for (const id of ['b', 'c']) notes.forget(id);
+  assert.deepEqual([notes.urisOf('s'), notes.mostVerbose(), notes.isSubscribed('s', 'c')], [[], undefined, false]);
+});
+
+test('an update costs the same however many other resources are subscribed to', () => {
+  const { notes } = rig();
+  for (let n = 0; n < 5000; n += 1) notes.subscribe(as(`s${n}`), wish(`file:///dir/${n}`));
+  notes.subscribe(as('parent'), wish('file:///dir'));
+  const startMs = performance.now();
+  for (let n = 0; n < 1000; n += 1) assert.equal(notes.subscribers('s', `file:///dir/${n}/part`).length, 2);
+  const ms = performance.now() - startMs;
+  assert.ok(ms < 500, `1,000 updates took ${ms} ms; a walk over all sessions takes several seconds`);
 });

@@ -1,23 +1,18 @@
 /**
- * What a session has asked for beyond its statement: a log level, and the resources that it wants to hear about.
- * Promises: bounded for a session and in all; what changes is told to whoever writes it behind, so that it outlives a kill; a note that comes
- * back from there never replaces a newer one, and wakes no session that has ended.
+ * Preferences of a session beyond its sealed id: a log level, and the resources that it is subscribed to.
+ * Guarantees: bounded for a session, for a key and in all, by number and by bytes; a key that holds too much loses its own; every change goes
+ * to the listeners, so that it outlives a crash; a stored preference never replaces a newer one nor revives a session that has ended.
  * Does not: ask servers or send anything (`call/` does).
  * Source: defaults.md, session id.
  */
 import type { Limits } from '../config/limits.ts';
-import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { FairCount, FairMap } from '../kernel/shares.ts';
 import { LOG_LEVELS } from '../protocol/log-level.ts';
+import { type Subscriber, type Subscription, SubscriptionIndex } from './_subscription-index.ts';
 import { isFleeting } from './fleeting.ts';
 
-export interface Subscription {
-  readonly server: string;
-  /** As the server knows it. */
-  readonly uri: string;
-  /** As the client named it, where that is another one. */
-  readonly named: string;
-}
+export type { Subscription } from './_subscription-index.ts';
 
 /** A note as it is written behind. */
 export interface KeptNote {
@@ -27,41 +22,90 @@ export interface KeptNote {
   readonly atMs: number;
   /** JSON text. */
   readonly wishes: string;
+  /** Whose share it is counted for; absent = stored by a version that did not say. */
+  readonly owner?: string | undefined;
+}
+
+/** What is needed of a session: the random part of its id, and who its shares are counted for. */
+export interface NoteHolder {
+  readonly random: string;
+  readonly owner: string;
 }
 
 interface Note {
+  readonly owner: string;
   readonly level: string | undefined;
   readonly subscriptions: readonly Subscription[];
   readonly atMs: number;
+  /** Counted for its owner. */
+  readonly bytes: number;
 }
+
+/** Which sessions an answer is about: all, or only those of the stateless era (`fleeting.ts`). */
+export type Whose = 'all' | 'fleeting';
 
 export interface Notes {
   level(id: string): string | undefined;
   /** The most verbose level of all sessions; undefined = no session has set one. */
   mostVerbose(): string | undefined;
-  setLevel(id: string, level: string): void;
-  /** False = this session has as many as it may. */
-  subscribe(id: string, subscription: Subscription): boolean;
+  /** Returns the name of the limit that forbids it; undefined = done. */
+  setLevel(session: NoteHolder, level: string): PreferencesLimit | undefined;
+  /** What `subscribe` would return. */
+  limitOf(session: NoteHolder, subscription: Subscription): PreferencesLimit | undefined;
+  /** The same. */
+  subscribe(session: NoteHolder, subscription: Subscription): PreferencesLimit | undefined;
+  /** Those of a session without any that fit, in their order, or the limit that leaves no room for them. */
+  subscribeAll(session: NoteHolder, subscriptions: readonly Subscription[]): readonly Subscription[] | PreferencesLimit;
   unsubscribe(id: string, server: string, uri: string): void;
   subscriptions(id: string): readonly Subscription[];
-  /** Sessions that want to hear of this resource, or of one that holds it. */
-  subscribers(server: string, uri: string): readonly { readonly id: string; readonly named: string }[];
-  /** URIs of a server that any session wants to hear of, or any that `fits`. */
-  urisOf(server: string, fits?: (id: string) => boolean): readonly string[];
+  /** Sessions that are subscribed to this resource, or to a path that contains it. */
+  subscribers(server: string, uri: string, whose?: Whose): readonly Subscriber[];
+  isSubscribed(server: string, uri: string): boolean;
+  /** URIs of a server that any session is subscribed to. */
+  urisOf(server: string, whose?: Whose): readonly string[];
   forget(id: string): void;
-  /** From the store. False = it says nothing new. */
+  /** From the store. False = it says nothing new, or is larger than the limits allow. */
   take(note: KeptNote): boolean;
   onChanged(listener: (note: KeptNote) => void): void;
 }
 
-const PER_SESSION = 256;
+export type PreferencesLimit = 'sessionSubscriptions' | 'sessionPreferencesBytes' | 'preferencesBytesPerKey';
+
+/** Memory that a subscription takes beside its text, in the index and as an object; measured about 250 bytes. */
+const ENTRY_BYTES = 256;
+/** JSON text of preferences around their subscriptions. */
+const FRAME_BYTES = 64;
+/** Owner of preferences that were stored without one. */
+const UNKNOWN_OWNER = '';
 
 export function createNotes({ kernel, limits }: { kernel: Kernel; limits: Limits }): Notes {
-  const notes = new CappedMap<string, Note>('session.notes', limits.sessions, 'drop-oldest', kernel.ceilings);
+  const bounds = { max: limits.sessions, share: limits.sessionsPerKey };
+  const notes = new FairMap<string, Note>('session.notes', bounds, 'evict-greediest', kernel.ceilings, left);
+  const bytes = new FairCount(
+    'session.preferences-bytes',
+    limits.preferencesBytes,
+    limits.preferencesBytesPerKey,
+    'refuse',
+    kernel.ceilings,
+  );
+  const index = { all: new SubscriptionIndex(), fleeting: new SubscriptionIndex() };
+  /** How many sessions want each level. */
+  const levels = LOG_LEVELS.map(() => 0); // bounded by: LOG_LEVELS
   let listeners: readonly ((note: KeptNote) => void)[] = []; // bounded by: the rooms that listen
 
-  function noteOf(id: string): Note {
-    return notes.get(id) ?? { level: undefined, subscriptions: [], atMs: 0 };
+  /** Takes a note out of everything that is derived from it. */
+  function left(id: string, note: Note): void {
+    bytes.give(note.owner, note.bytes);
+    if (note.level !== undefined) addLevel(note.level, -1);
+    for (const one of note.subscriptions) {
+      index.all.delete(id, one);
+      if (isFleeting(id)) index.fleeting.delete(id, one);
+    }
+  }
+
+  function addLevel(level: string, count: number): void {
+    const at = LOG_LEVELS.indexOf(level);
+    levels[at] = (levels[at] ?? 0) + count;
   }
 
   /** Two changes within one ms are told apart too. */
@@ -69,60 +113,103 @@ export function createNotes({ kernel, limits }: { kernel: Kernel; limits: Limits
     return Math.max(kernel.clock.wallMs(), (note?.atMs ?? 0) + 1);
   }
 
+  /** Puts `note` in the place of the session's former one. False = its owner's bytes are used up; the former one stays. */
+  function put(id: string, note: Note): boolean {
+    const before = notes.get(id);
+    const owner = note.owner === UNKNOWN_OWNER ? (before?.owner ?? note.owner) : note.owner;
+    if (before) bytes.give(before.owner, before.bytes);
+    if (note.bytes > 0 && bytes.take(owner, note.bytes) !== 'taken') {
+      if (before && before.bytes > 0) bytes.take(before.owner, before.bytes);
+      return false;
+    }
+    if (before) left(id, { ...before, bytes: 0 });
+    if (note.level !== undefined) addLevel(note.level, 1);
+    for (const one of note.subscriptions) {
+      index.all.add(id, one);
+      if (isFleeting(id)) index.fleeting.add(id, one);
+    }
+    notes.set(owner, id, { ...note, owner });
+    return true;
+  }
+
+  /** The session's wishes with one subscription more. */
+  function withOne(id: string, subscription: Subscription): Pick<Note, 'level' | 'subscriptions'> {
+    const note = notes.get(id);
+    const { server, uri } = subscription;
+    const others = (note?.subscriptions ?? []).filter((one) => !isOf(one, server, uri));
+    return { level: note?.level, subscriptions: [...others, subscription] };
+  }
+
+  /** Of these wishes as JSON text; undefined = they fit. */
+  function sessionLimit({ subscriptions }: Pick<Note, 'subscriptions'>, size: number): PreferencesLimit | undefined {
+    if (subscriptions.length > limits.sessionSubscriptions) return 'sessionSubscriptions';
+    return subscriptions.length > 0 && size > limits.sessionPreferencesBytes ? 'sessionPreferencesBytes' : undefined;
+  }
+
   /** An empty note stays: what is written behind comes back late, and must not be taken for news. */
-  function keep(id: string, { level, subscriptions }: Pick<Note, 'level' | 'subscriptions'>): void {
-    const atMs = newerThan(notes.get(id));
-    notes.set(id, { level, subscriptions, atMs });
-    if (isFleeting(id)) return;
+  function keep(
+    { random: id, owner }: NoteHolder,
+    { level, subscriptions }: Pick<Note, 'level' | 'subscriptions'>,
+  ): PreferencesLimit | undefined {
     const wishes = JSON.stringify({ level, subscriptions });
-    for (const listener of listeners) listener({ id, atMs, wishes });
+    const size = Buffer.byteLength(wishes);
+    const limit = sessionLimit({ subscriptions }, size);
+    if (limit) return limit;
+    const atMs = newerThan(notes.get(id));
+    const isKept = put(id, { owner, level, subscriptions, atMs, bytes: costOf(size, subscriptions.length) });
+    if (!isKept) return 'preferencesBytesPerKey';
+    if (!isFleeting(id)) for (const listener of listeners) listener({ id, atMs, wishes, owner });
+    return undefined;
   }
 
   return {
     level: (id) => notes.get(id)?.level,
-    mostVerbose() {
-      let best = LOG_LEVELS.length;
-      for (const { level } of notes.values()) if (level !== undefined) best = Math.min(best, LOG_LEVELS.indexOf(level));
-      return LOG_LEVELS[best];
+    mostVerbose: () => LOG_LEVELS[levels.findIndex((count) => count > 0)],
+    setLevel: (session, level) =>
+      keep(session, { subscriptions: notes.get(session.random)?.subscriptions ?? [], level }),
+    limitOf({ random, owner }, subscription) {
+      const wanted = withOne(random, subscription);
+      const size = Buffer.byteLength(JSON.stringify(wanted));
+      const more = costOf(size, wanted.subscriptions.length) - (notes.get(random)?.bytes ?? 0);
+      const fits = more <= 0 || bytes.take(owner, more) === 'taken';
+      if (fits && more > 0) bytes.give(owner, more);
+      return sessionLimit(wanted, size) ?? (fits ? undefined : 'preferencesBytesPerKey');
     },
-    setLevel: (id, level) => keep(id, { ...noteOf(id), level }),
-    subscribe(id, subscription) {
-      const note = noteOf(id);
-      const others = note.subscriptions.filter((one) => !isOf(one, subscription.server, subscription.uri));
-      if (others.length >= PER_SESSION) return false;
-      keep(id, { ...note, subscriptions: [...others, subscription] });
-      return true;
+    subscribe: (session, subscription) => keep(session, withOne(session.random, subscription)),
+    subscribeAll(session, wanted) {
+      let size = FRAME_BYTES;
+      const fitting = wanted.slice(0, limits.sessionSubscriptions).filter((one) => {
+        size += Buffer.byteLength(JSON.stringify(one)) + 1;
+        return size <= limits.sessionPreferencesBytes;
+      });
+      return keep(session, { level: undefined, subscriptions: fitting }) ?? fitting;
     },
     unsubscribe(id, server, uri) {
       const note = notes.get(id);
-      if (note?.subscriptions.some((one) => isOf(one, server, uri)))
-        keep(id, { ...note, subscriptions: note.subscriptions.filter((one) => !isOf(one, server, uri)) });
+      if (!note?.subscriptions.some((one) => isOf(one, server, uri))) return;
+      const subscriptions = note.subscriptions.filter((one) => !isOf(one, server, uri));
+      keep({ random: id, owner: note.owner }, { level: note.level, subscriptions });
     },
     subscriptions: (id) => notes.get(id)?.subscriptions ?? [],
-    subscribers(server, uri) {
-      const found: { id: string; named: string }[] = []; // bounded by: notes
-      for (const [id, { subscriptions }] of notes.entries()) {
-        const one = subscriptions.find((wish) => wish.server === server && holds(wish.uri, uri));
-        if (one) found.push({ id, named: one.uri === uri ? one.named : uri });
-      }
-      return found;
-    },
-    urisOf(server, fits = () => true) {
-      const uris = new Set<string>(); // bounded by: notes
-      for (const [id, { subscriptions }] of notes.entries())
-        for (const one of subscriptions) if (one.server === server && fits(id)) uris.add(one.uri);
-      return [...uris];
-    },
+    subscribers: (server, uri, whose = 'all') => index[whose].subscribers(server, uri),
+    isSubscribed: (server, uri) => index.all.has(server, uri),
+    urisOf: (server, whose = 'all') => [...index[whose].urisOf(server)],
     forget(id) {
       const note = notes.get(id);
-      if (isFleeting(id)) notes.delete(id);
-      else if (note) notes.set(id, { level: undefined, subscriptions: [], atMs: newerThan(note) });
+      if (!note) return;
+      if (isFleeting(id)) {
+        left(id, note);
+        notes.delete(id);
+      } else put(id, { ...note, level: undefined, subscriptions: [], bytes: 0, atMs: newerThan(note) });
     },
-    take({ id, atMs, wishes }) {
+    take({ id, atMs, wishes, owner = UNKNOWN_OWNER }) {
       const known = notes.get(id);
-      const note = known && known.atMs >= atMs ? undefined : noteFrom(wishes, atMs);
-      if (note) notes.set(id, note);
-      return note !== undefined;
+      if (known && known.atMs >= atMs) return false;
+      const size = Buffer.byteLength(wishes);
+      if (size > limits.sessionPreferencesBytes) return false;
+      const wanted = wishedIn(wishes, limits.sessionSubscriptions);
+      if (!wanted) return false;
+      return put(id, { ...wanted, owner, atMs, bytes: costOf(size, wanted.subscriptions.length) });
     },
     onChanged(listener) {
       listeners = [...listeners, listener];
@@ -130,23 +217,22 @@ export function createNotes({ kernel, limits }: { kernel: Kernel; limits: Limits
   };
 }
 
+/** A log level alone costs nothing but its place. */
+function costOf(size: number, subscriptions: number): number {
+  return subscriptions === 0 ? 0 : size + subscriptions * ENTRY_BYTES;
+}
+
 function isOf(one: Subscription, server: string, uri: string): boolean {
   return one.server === server && one.uri === uri;
 }
 
-/** A change may be told of a part of what was subscribed to (specification, resources, subscriptions). */
-function holds(wished: string, uri: string): boolean {
-  if (wished === uri) return true;
-  return uri.startsWith(wished.endsWith('/') ? wished : `${wished}/`);
-}
-
 /** Undefined = not what this version writes. */
-function noteFrom(text: string, atMs: number): Note | undefined {
+function wishedIn(text: string, max: number): Pick<Note, 'level' | 'subscriptions'> | undefined {
   try {
     const { level, subscriptions } = JSON.parse(text) as { level?: unknown; subscriptions?: unknown };
     const isLevel = typeof level === 'string' && LOG_LEVELS.includes(level);
-    const list = Array.isArray(subscriptions) ? subscriptions.filter(isSubscription).slice(0, PER_SESSION) : [];
-    return { level: isLevel ? level : undefined, subscriptions: list, atMs };
+    const list = Array.isArray(subscriptions) ? subscriptions.filter(isSubscription).slice(0, max) : [];
+    return { level: isLevel ? level : undefined, subscriptions: list };
   } catch {
     return undefined;
   }

@@ -10,7 +10,8 @@ import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import type { Principal } from '../kernel/principal.ts';
+import { type Principal, shareOf } from '../kernel/principal.ts';
+import { FairMap } from '../kernel/shares.ts';
 import type { KeyRing } from '../seal/key-ring.ts';
 import { OpenStreams, type SessionStream } from './_open-streams.ts';
 import { sweepEveryMinute } from './_sweep.ts';
@@ -21,6 +22,8 @@ export interface Session extends Statement {
   readonly id: string;
   /** For logs. */
   readonly shortId: string;
+  /** Whose share of containers it is counted for (`kernel/principal.ts`). */
+  readonly owner: string;
 }
 
 /** A session in memory, one object each: with its strings shared about 450 bytes, of which 200 are the id (measured). */
@@ -35,10 +38,11 @@ class Held implements Session {
   readonly clientVersion: string;
   readonly capabilityBits: number;
   readonly issuedMs: number;
+  readonly owner: string;
   /** Monotonic; whole ms, which are kept without an object of their own. */
   usedMs: number;
 
-  constructor(id: string, statement: Statement, share: (text: string) => string) {
+  constructor(id: string, statement: Statement, owner: string, share: (text: string) => string) {
     this.id = id;
     this.random = statement.random;
     this.userId = share(statement.userId);
@@ -49,6 +53,7 @@ class Held implements Session {
     this.clientVersion = share(statement.clientVersion);
     this.capabilityBits = statement.capabilityBits;
     this.issuedMs = statement.issuedMs;
+    this.owner = share(owner);
     this.usedMs = 0;
   }
 
@@ -57,11 +62,15 @@ class Held implements Session {
   }
 }
 
+/** A sealed id has at most 512 characters (`statement.ts`). */
+const MAX_ID_LENGTH = 512;
 /** Different names of users, clients and views worth sharing. */
 const SHARED_TEXTS = 4096;
 
 export interface SessionWish {
   readonly principal: Principal;
+  /** Whose share it is counted for; default: the principal's without an address. */
+  readonly owner?: string | undefined;
   readonly path: string;
   readonly version: string;
   readonly clientName: string;
@@ -73,11 +82,14 @@ export interface SessionWish {
 export interface Tombstone {
   readonly id: string;
   readonly atMs: number;
+  /** Whose share it is counted for; absent = stored by a version that did not say. */
+  readonly owner?: string | undefined;
 }
 
 export interface Sessions {
   mint(wish: SessionWish): Session;
-  find(id: string, principal: Principal): Outcome<Session>;
+  /** `owner` as in `SessionWish`. */
+  find(id: string, principal: Principal, owner?: string): Outcome<Session>;
   /** Random part of an id that this product sealed, whoever it belongs to; undefined = it is none. */
   randomOf(id: string): string | undefined;
   /** From now on the id is answered 404 here, and everywhere once the tombstone has travelled. `reason` for the log; default DELETE. */
@@ -85,6 +97,8 @@ export interface Sessions {
   /** A fleeting session (`fleeting.ts`) is over: nobody elsewhere has heard of it. */
   over(session: Session): void;
   onEnded(listener: (tombstone: Tombstone) => void): void;
+  /** It was ended here or elsewhere, as far as this hub knows. */
+  hasEnded(random: string): boolean;
   /** A session is over, ended here or elsewhere: its random part. */
   onOver(listener: (random: string) => void): void;
   /** A tombstone from another hub or from the store. */
@@ -113,12 +127,17 @@ export interface Sessions {
 export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing: KeyRing }): Sessions {
   const { kernel, limits, keyRing } = parts;
   // Only a memory of what was opened: an entry that is pushed out comes back from its id.
-  const held = new CappedMap<string, Held>('session.sessions', limits.sessions, 'drop-oldest', kernel.ceilings);
+  const held = new FairMap<string, Held>(
+    'session.sessions',
+    { max: limits.sessions, share: limits.sessionsPerKey },
+    'evict-greediest',
+    kernel.ceilings,
+  );
   const streams = new OpenStreams<Session>(kernel, limits.streams);
-  const tombstones = new CappedMap<string, number>(
+  const tombstones = new FairMap<string, number>(
     'session.tombstones',
-    limits.tombstones,
-    'drop-oldest',
+    { max: limits.tombstones, share: limits.tombstonesPerKey },
+    'evict-greediest',
     kernel.ceilings,
   );
   const texts = new CappedMap<string, string>('session.texts', SHARED_TEXTS, 'drop-oldest', kernel.ceilings);
@@ -131,18 +150,20 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
     swept.drop(tombstones, (atMs) => atMs < oldBefore);
   });
 
-  function opened(id: string): Held | undefined {
+  /** `owner` is known to the caller when the session is not in memory; a session of a key needs none. */
+  function opened(id: string, owner?: string): Held | undefined {
     const known = held.get(id);
     if (known) return known;
+    if (id.length > MAX_ID_LENGTH) return undefined;
     const bytes = keyRing.open('session', id);
     const statement = bytes && decodeStatement(bytes);
-    return statement && hold(id, statement);
+    return statement && hold(id, statement, owner ?? statement.family);
   }
 
-  function hold(id: string, statement: Statement): Held {
-    const one = new Held(id, statement, share);
+  function hold(id: string, statement: Statement, owner: string): Held {
+    const one = new Held(id, statement, owner, share);
     touch(one);
-    held.set(id, one);
+    held.set(owner, id, one);
     return one;
   }
 
@@ -175,10 +196,11 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
         issuedMs: kernel.clock.wallMs(),
       });
       // Read back, so that the session is the same here as on a hub that revives it, and holds no long name.
-      return hold(keyRing.seal('session', bytes), decodeStatement(bytes) as Statement);
+      const owner = wish.owner ?? shareOf(wish.principal, '');
+      return hold(keyRing.seal('session', bytes), decodeStatement(bytes) as Statement, owner);
     },
-    find(id, principal) {
-      const session = opened(id);
+    find(id, principal, owner) {
+      const session = opened(id, owner);
       if (!session) return new Refusal('session-unknown');
       if (session.userId !== sealedOwner(principal.userId) || session.family !== sealedOwner(principal.family))
         return new Refusal('session-unknown');
@@ -193,10 +215,10 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
       const one = opened(id);
       if (!one) return;
       held.delete(id);
-      const { random, shortId } = one;
+      const { random, shortId, owner } = one;
       if (tombstones.has(random)) return;
-      const tombstone: Tombstone = { id: random, atMs: kernel.clock.wallMs() };
-      tombstones.set(tombstone.id, tombstone.atMs);
+      const tombstone: Tombstone = { id: random, atMs: kernel.clock.wallMs(), owner };
+      tombstones.set(owner, tombstone.id, tombstone.atMs);
       streams.close(random, 'session-ended');
       kernel.bus.publish({ type: 'session-ended', session: shortId, reason });
       for (const listener of endListeners) listener(tombstone);
@@ -206,6 +228,7 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
       streams.close(random, 'session-ended');
       for (const listener of overListeners) listener(random);
     },
+    hasEnded: (random) => tombstones.has(random),
     onOver(listener) {
       overListeners.push(listener);
     },
@@ -214,7 +237,7 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
     },
     bury(tombstone) {
       if (tombstones.has(tombstone.id)) return;
-      tombstones.set(tombstone.id, tombstone.atMs);
+      tombstones.set(tombstone.owner ?? '', tombstone.id, tombstone.atMs);
       streams.close(tombstone.id, 'session-ended');
       for (const listener of overListeners) listener(tombstone.id);
     },

@@ -82,4 +82,10 @@ export const MIGRATIONS: readonly Migration[] = [
       drop table session_marks;
     `,
   },
+  {
+    // Whose share a mark is counted for; null = written by an older version.
+    version: 5,
+    up: 'alter table session_marks add column owner text;',
+    down: 'alter table session_marks drop column owner;',
+  },
 ];

@@ -53,6 +53,7 @@ export interface SessionMarksTable {
   at: number;
   /** JSON; null = the session has ended. */
   wishes: string | null;
+  owner: string | null;
 }
 
 export interface AuditTable {

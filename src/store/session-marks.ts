@@ -1,7 +1,9 @@
 /**
  * What is known of sessions beyond their sealed statements: that a client has ended one, or what it wants to hear. They outlive a crash.
- * Promises: at most `max` are kept, and none older than asked for; adding one twice changes nothing; an end stays an end.
+ * Promises: at most `max` are kept, and none older than asked for; reading is bounded by bytes; adding one twice changes nothing; an end stays
+ * an end.
  */
+import { sql } from 'kysely';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Store } from './store.ts';
 
@@ -12,36 +14,95 @@ export interface SessionMark {
   readonly atMs: number;
   /** JSON text; undefined = the session has ended. */
   readonly wishes: string | undefined;
+  /** Whose share it is counted for; absent = stored by a version that did not say. */
+  readonly owner?: string | undefined;
 }
 
-/** Those at or after `sinceMs`, newest first, at most `max`. */
-export function listSessionMarks(
-  store: Store,
-  range: { readonly sinceMs: number; readonly max: number },
-  deadline: Deadline,
-): Promise<SessionMark[]> {
+export interface MarksRange {
+  /** Wall clock ms. */
+  readonly sinceMs: number;
+  readonly max: number;
+  /** Longest text of one mark that is read. */
+  readonly markBytes: number;
+  /** Texts of all that are read, newest first; ended sessions have none. */
+  readonly allBytes: number;
+}
+
+/** Reads the newest marks, newest first. What is larger than the range allows is never read into memory. */
+export function listSessionMarks(store: Store, range: MarksRange, deadline: Deadline): Promise<SessionMark[]> {
   return store.run(
     'list session marks',
     async (db) => {
+      // A length is read from the row's head; the texts stay where they are.
+      const bytes = sql<number>`octet_length(wishes)`;
+      const sizes = await db
+        .selectFrom('session_marks')
+        .select(['at', bytes.as('bytes')])
+        .where('at', '>=', range.sinceMs)
+        .where('wishes', 'is not', null)
+        .where(bytes, '<=', range.markBytes)
+        .orderBy('at', 'desc')
+        .limit(range.max)
+        .execute();
+      let sum = 0;
+      let tooOld = -1;
+      for (const row of sizes) {
+        sum += row.bytes;
+        if (sum > range.allBytes) {
+          tooOld = row.at;
+          break;
+        }
+      }
       const rows = await db
         .selectFrom('session_marks')
         .selectAll()
         .where('at', '>=', range.sinceMs)
+        .where((where) =>
+          where.or([
+            where('wishes', 'is', null),
+            where.and([where('at', '>', tooOld), where(bytes, '<=', range.markBytes)]),
+          ]),
+        )
         .orderBy('at', 'desc')
         .limit(range.max)
         .execute();
-      return rows.map(({ id, at, wishes }) => ({ id, atMs: at, wishes: wishes ?? undefined }));
+      return rows.map(({ id, at, wishes, owner }) => ({
+        ...{ id, atMs: at, wishes: wishes ?? undefined },
+        ...(owner === null ? {} : { owner }),
+      }));
     },
     deadline,
   );
 }
 
-export function addSessionMarks(store: Store, marks: readonly SessionMark[], deadline: Deadline): Promise<void> {
+/** Drops marks whose text is longer than `markBytes`. */
+export function dropLongSessionMarks(store: Store, markBytes: number, deadline: Deadline): Promise<number> {
+  return store.run(
+    'drop long session marks',
+    async (db) => {
+      const { numDeletedRows } = await db
+        .deleteFrom('session_marks')
+        .where(sql<number>`octet_length(wishes)`, '>', markBytes)
+        .executeTakeFirst();
+      return Number(numDeletedRows);
+    },
+    deadline,
+  );
+}
+
+/** Adds marks and drops those of `pushedOut`, in one transaction. */
+export function addSessionMarks(
+  store: Store,
+  marks: readonly SessionMark[],
+  deadline: Deadline,
+  pushedOut: readonly string[] = [],
+): Promise<void> {
   return store.run(
     'add session marks',
     async (db) => {
-      for (const { id, atMs, wishes = null } of marks) {
-        const row = { id, at: atMs, wishes };
+      for (const id of pushedOut) await db.deleteFrom('session_marks').where('id', '=', id).execute();
+      for (const { id, atMs, wishes = null, owner = null } of marks) {
+        const row = { id, at: atMs, wishes, owner };
         await db
           .insertInto('session_marks')
           .values(row)

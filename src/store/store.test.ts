@@ -15,7 +15,7 @@ import { listListings, putListing } from './listings.ts';
 import { raiseRevision, readRevision } from './meta.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { changeNames, listNames } from './names.ts';
-import { addSessionMarks, dropSessionMarks, listSessionMarks } from './session-marks.ts';
+import { addSessionMarks, dropLongSessionMarks, dropSessionMarks, listSessionMarks } from './session-marks.ts';
 import { addSlugs, listSlugs } from './slugs.ts';
 import { openStore, STORE_FILE, type Store } from './store.ts';
 
@@ -47,6 +47,8 @@ function newKey(id: string, more: Partial<NewKey> = {}): NewKey {
   const rest = { prefix: 'mcphub_00000000', last4: 'ffff', groups: undefined, createdAtMs: 5, expiresAtMs: undefined };
   return { id, hash: `h-${id}`, family: `f-${id}`, userName: 'ann', role: 'owner', name: 'laptop', ...rest, ...more };
 }
+
+const ANY = { sinceMs: 0, markBytes: 10_000, allBytes: 1_000_000 } as const;
 
 test('a key comes back as it was stored, with its user, and is readable by its owner only', async (t) => {
   const { dir, store, soon } = await bench(t);
@@ -179,14 +181,14 @@ test('slugs, listings, marks of sessions and the revision survive closing and op
   assert.deepEqual(await listSlugs(again, soon()), [{ kind: 'server', name: 'S é', slug: 's' }]);
   assert.deepEqual(await listListings(again, soon()), [listing]);
   assert.deepEqual(
-    await listSessionMarks(again, { sinceMs: 0, max: 2 }, soon()),
+    await listSessionMarks(again, { ...ANY, max: 2 }, soon()),
     [
       { id: 'w', atMs: 40, wishes },
       { id: 'c', atMs: 30, wishes: undefined },
     ],
     'an end is not undone by a wish',
   );
-  assert.equal((await listSessionMarks(again, { sinceMs: 0, max: 9 }, soon())).length, 3);
+  assert.equal((await listSessionMarks(again, { ...ANY, max: 9 }, soon())).length, 3);
   assert.equal(await readRevision(again, soon()), 9);
   assert.equal(first.facts.filter((fact) => fact.type === 'store-migrated').length, 1);
 });
@@ -279,4 +281,22 @@ test('a request whose deadline is over is not begun, and a closed store says so'
   await store.close(soon());
   await store.close(soon());
   await assert.rejects(listKeys(store, soon()), { code: 'store-failed' });
+});
+
+test('marks of sessions are read newest first up to a bound of bytes, and long ones not at all', async (t) => {
+  const { store, soon } = await bench(t);
+  const text = (length: number) => 'x'.repeat(length);
+  const marks = [
+    { id: 'ended', atMs: 1, wishes: undefined, owner: 'k' },
+    ...[2, 3, 4, 5].map((atMs) => ({ id: `m${atMs}`, atMs, wishes: text(400), owner: 'k' })),
+    { id: 'long', atMs: 6, wishes: text(5000) },
+  ];
+  await addSessionMarks(store, marks, soon());
+  const range = { ...ANY, max: 100, markBytes: 1000, allBytes: 1000 };
+  const read = async () => (await listSessionMarks(store, range, soon())).map(({ id }) => id);
+  assert.deepEqual(await read(), ['m5', 'm4', 'ended']);
+  assert.equal((await listSessionMarks(store, range, soon())).at(-1)?.owner, 'k');
+  assert.equal(await dropLongSessionMarks(store, 1000, soon()), 1);
+  await addSessionMarks(store, [{ id: 'm6', atMs: 7, wishes: text(10) }], soon(), ['m5', 'm4']);
+  assert.deepEqual(await read(), ['m6', 'm3', 'm2', 'ended']);
 });

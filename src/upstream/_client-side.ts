@@ -68,7 +68,7 @@ export class ClientSide {
 
   wishesChanged(): void {
     if (this.#listen) this.#listen.wishesChanged();
-    else this.#wishes.tellMore();
+    else this.#wishes.tellSoon();
   }
 
   /** What the client declared as roots is another list now; a server that cares asks for it. */
@@ -95,6 +95,7 @@ export class ClientSide {
 
   [Symbol.dispose](): void {
     this.#asked[Symbol.dispose]();
+    this.#wishes[Symbol.dispose]();
     this.#listen?.[Symbol.dispose]();
   }
 

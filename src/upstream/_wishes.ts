@@ -19,11 +19,15 @@ export interface WishesParts {
   readonly talk: Talk;
 }
 
-export class Wishes {
+/** Changes within this time are sent together, ms. */
+const TOGETHER_MS = 50;
+
+export class Wishes implements Disposable {
   readonly #parts: WishesParts;
   #hello: ServerHello | undefined;
   #level: string | undefined;
-  #told: ReadonlySet<string> = new Set(); // bounded by: the client side's subscriptions
+  #soon: Disposable | undefined;
+  #told = new Set<string>(); // bounded by: the client side's subscriptions
 
   constructor(parts: WishesParts) {
     this.#parts = parts;
@@ -39,10 +43,21 @@ export class Wishes {
 
   /** A call of a session has told the server already. */
   told(uri: string, isWanted: boolean): void {
-    const told = new Set(this.#told); // bounded by: the client side's subscriptions
-    if (isWanted) told.add(uri);
-    else told.delete(uri);
-    this.#told = told;
+    if (isWanted) this.#told.add(uri);
+    else this.#told.delete(uri);
+  }
+
+  /** Sends what has changed, with what else changes within a moment: sessions come and go by the hundred. */
+  tellSoon(): void {
+    this.#soon ??= this.#parts.kernel.timers.after(TOGETHER_MS, () => {
+      this.#soon = undefined;
+      this.tellMore();
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#soon?.[Symbol.dispose]();
+    this.#soon = undefined;
   }
 
   /** What the server has not been told yet. */

@@ -1,0 +1,89 @@
+/**
+ * Limits of the texts that a client chooses in params: URIs, names, cursors, levels. They are kept, sent on or compared, so none may be a payload.
+ * Guarantees: one look at the length of each member, before anything is decoded; nested ones where the method has any.
+ */
+import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { keyIs } from './_scalar.ts';
+import { eachMember } from './_value.ts';
+import { ABSENT, type Envelope, type Span } from './message.ts';
+import { memberSpan, paramSpan } from './scan.ts';
+
+export interface SizeLimits {
+  readonly uriBytes: number;
+  readonly nameBytes: number;
+  readonly cursorBytes: number;
+  readonly idBytes: number;
+  readonly initializeBytes: number;
+}
+
+type SizeLimit = keyof SizeLimits;
+
+/** Members of params, and the limit of each. */
+const LIMITED: readonly (readonly [key: string, limit: SizeLimit])[] = [
+  ['uri', 'uriBytes'],
+  ['name', 'nameBytes'],
+  ['cursor', 'cursorBytes'],
+  ['level', 'nameBytes'],
+  ['protocolVersion', 'nameBytes'],
+  ['requestId', 'idBytes'],
+];
+/** Members of members, by method. */
+const NESTED: Readonly<Record<string, readonly (readonly [outer: string, key: string, limit: SizeLimit])[]>> = {
+  'completion/complete': [
+    ['ref', 'uri', 'uriBytes'],
+    ['ref', 'name', 'nameBytes'],
+    ['ref', 'type', 'nameBytes'],
+    ['argument', 'name', 'nameBytes'],
+  ],
+};
+const QUOTES = 2;
+
+/** Refuses with `invalid-params` the first member that is too long, and names its limit. Undefined = none is. */
+export function refuseLongParams(envelope: Envelope, limits: SizeLimits): Refusal | undefined {
+  const { bytes, params, inParams, method } = envelope;
+  if (params.at < 0) return undefined;
+  if (method === 'initialize' && params.end - params.at > limits.initializeBytes)
+    return tooLong('params', 'initializeBytes', limits);
+  const least = Math.min(limits.nameBytes, limits.idBytes, limits.uriBytes, limits.cursorBytes) + QUOTES;
+  let refusal: Refusal | undefined;
+  const look = (keyAt: number, keyEnd: number, at: number, end: number): boolean => {
+    // Nearly every member: short enough for any limit.
+    if (end - at > least) refusal = refuseMember(bytes, { at: keyAt, end: keyEnd }, end - at, limits);
+    return refusal === undefined;
+  };
+  if (inParams === undefined) eachMember(bytes, params.at, params.end, LOOSE, { member: look });
+  else
+    for (let i = 0; i < inParams.length && refusal === undefined; i += 4)
+      look(inParams[i] as number, inParams[i + 1] as number, inParams[i + 2] as number, inParams[i + 3] as number);
+  return refusal ?? (Object.hasOwn(NESTED, method) ? refuseNested(envelope, limits) : undefined);
+}
+
+/** The same of a URI that stands elsewhere, decoded. */
+export function refuseLongUri(uri: string, what: string, limits: Pick<SizeLimits, 'uriBytes'>): Outcome<undefined> {
+  if (uri.length * 3 <= limits.uriBytes || Buffer.byteLength(uri) <= limits.uriBytes) return undefined;
+  return new Refusal('invalid-params', `${what} is longer than ${limits.uriBytes} bytes.`, { setting: 'uriBytes' });
+}
+
+/** Enough for any walk inside text that has been scanned already. */
+const LOOSE = { maxDepth: 4096, strict: false } as const;
+
+function refuseMember(bytes: Buffer, key: Span, length: number, limits: SizeLimits): Refusal | undefined {
+  for (const [name, limit] of LIMITED)
+    if (length > limits[limit] + QUOTES && keyIs(bytes, key.at, key.end, name))
+      return tooLong(`params.${name}`, limit, limits);
+  return undefined;
+}
+
+function refuseNested(envelope: Envelope, limits: SizeLimits): Refusal | undefined {
+  const { bytes, method } = envelope;
+  for (const [outer, key, limit] of NESTED[method] ?? []) {
+    const object = paramSpan(envelope, outer);
+    const { at, end } = object.at < 0 ? ABSENT : memberSpan(bytes, object, key);
+    if (at >= 0 && end - at > limits[limit] + QUOTES) return tooLong(`params.${outer}.${key}`, limit, limits);
+  }
+  return undefined;
+}
+
+function tooLong(what: string, limit: SizeLimit, limits: SizeLimits): Refusal {
+  return new Refusal('invalid-params', `${what} is longer than ${limits[limit]} bytes.`, { setting: limit });
+}
