@@ -154,16 +154,20 @@ export class HeadReader {
 
   /** What follows this head. Throws `upstream-protocol` where the head contradicts itself. */
   framing(bodiless: boolean): Framing {
-    const reusable = this.#staysOpen();
-    const length = lengthIn(listOf(this.#headers['content-length']));
-    const coding = listOf(this.#headers['transfer-encoding']);
+    const length = lengthIn(this.#headers['content-length']);
+    const coding = this.#headers['transfer-encoding'];
+    // A sender that states both may be followed by something that reads the other one (RFC 9112, section 6.3).
+    const reusable = this.#staysOpen() && (coding === undefined || length < 0);
+    // It has none (RFC 9110, section 15.2); a claimed one would be read as the next answer.
+    if (this.#status < 200 && (coding !== undefined || length > 0))
+      throw malformed('http-interim', 'an interim answer claims a body');
     if (bodiless || this.#status < 200 || this.#status === 204 || this.#status === 304)
       return { kind: 'none', length: 0, reusable };
-    if (coding !== '') {
-      // Any other coding, or one of HTTP/1.0, leaves the end of the body in doubt.
-      if (coding.toLowerCase() !== 'chunked' || this.#minor === 0)
+    if (coding !== undefined) {
+      // Any other coding, an empty one, or one of HTTP/1.0, leaves the end of the body in doubt.
+      if (listOf(coding).toLowerCase() !== 'chunked' || this.#minor === 0)
         throw malformed('http-coding', 'its transfer coding is not chunked');
-      return { kind: 'chunked', length: 0, reusable: reusable && length < 0 };
+      return { kind: 'chunked', length: 0, reusable };
     }
     if (length >= 0) return { kind: 'length', length, reusable };
     return { kind: 'close', length: 0, reusable: false };
@@ -185,14 +189,14 @@ function isBlank(code: number): boolean {
   return code === SPACE || code === TAB;
 }
 
-function listOf(held: string | readonly string[] | undefined): string {
-  if (held === undefined) return '';
+function listOf(held: string | readonly string[]): string {
   return typeof held === 'string' ? held : held.join(',');
 }
 
-/** −1 = none. The same length several times is one length (RFC 9110, section 8.6). */
-function lengthIn(list: string): number {
-  if (list === '') return -1;
+/** Returns −1 for no such field. The same length several times is one length (RFC 9110, section 8.6); an empty one is none, and refused. */
+function lengthIn(held: string | readonly string[] | undefined): number {
+  if (held === undefined) return -1;
+  const list = listOf(held);
   if (LENGTH.test(list)) return Number(list);
   const [first = '', ...others] = list.split(',').map((text) => text.trim());
   if (!LENGTH.test(first) || others.some((other) => other !== first))

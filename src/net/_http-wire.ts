@@ -20,6 +20,7 @@ type State =
   | 'length'
   | 'close'
   | 'size'
+  | 'padding'
   | 'extension'
   | 'size-end'
   | 'chunk'
@@ -127,6 +128,7 @@ export class ResponseParser {
     const end = head.read(buffer, at, to);
     if (!head.complete) return end;
     const { status, headers } = head;
+    const { kind, length, reusable } = head.framing(this.#bodiless);
     if (status < 200) {
       this.#interim += 1;
       if (status === 101) throw malformed('http-upgrade', 'it changes the protocol though nobody asked');
@@ -134,7 +136,6 @@ export class ResponseParser {
       head.begin(false);
       return end;
     }
-    const { kind, length, reusable } = head.framing(this.#bodiless);
     this.#reusable = reusable;
     this.#left = length;
     if (kind === 'chunked') this.#nextChunk();
@@ -165,6 +166,13 @@ export class ResponseParser {
     switch (this.#state) {
       case 'size':
         this.#readSize(byte);
+        return;
+      case 'padding':
+        if (byte === CR) this.#state = 'size-end';
+        else if (byte === SEMICOLON) this.#state = 'extension';
+        else if (byte !== SPACE && byte !== TAB) throw badChunk();
+        else this.#extension += 1;
+        if (this.#extension > MAX_EXTENSION_BYTES) throw badChunk();
         return;
       case 'extension':
         if (byte === CR) this.#state = 'size-end';
@@ -199,7 +207,8 @@ export class ResponseParser {
     }
     if (this.#digits === 0) throw badChunk();
     if (byte === CR) this.#state = 'size-end';
-    else if (byte === SEMICOLON || byte === SPACE || byte === TAB) this.#state = 'extension';
+    else if (byte === SEMICOLON) this.#state = 'extension';
+    else if (byte === SPACE || byte === TAB) this.#state = 'padding';
     else throw badChunk();
   }
 }
