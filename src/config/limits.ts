@@ -138,6 +138,13 @@ export const LIMITS = {
     'The params of initialize; they are read several times, and 256 KiB take 5 ms.',
   ),
   batch: row(100, 'count', [1, 1000], 'MCPHUB_BATCH', 'Messages in one batch (2025-03-26 only).'),
+  batchAnswerBytes: row(
+    32 * MiB,
+    'bytes',
+    [64 * KiB, 256 * MiB],
+    'MCPHUB_BATCH_ANSWER_BYTES',
+    'All answers of one batch together, as large as one answer may be; the calls beyond it are cancelled and get an error each.',
+  ),
   // Admission
   calls: row(4096, 'count', [1, 65_536], 'MCPHUB_CALLS', 'Calls inside one hub process at once.'),
   keyInFlight: row(

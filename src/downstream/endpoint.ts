@@ -12,19 +12,18 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
-import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import { versionFromHeader } from '../protocol/era-2025/versions.ts';
 import { readClaim } from '../protocol/era-2026/claim.ts';
 import type { Envelope } from '../protocol/message.ts';
-import { isBatch, scanEnvelope, splitBatch } from '../protocol/scan.ts';
-import { refusalFrame } from '../protocol/write.ts';
+import { isBatch, scanEnvelope } from '../protocol/scan.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { Tracks } from '../session/tracks.ts';
 import { Authorized } from './authorized.ts';
+import { createBatch } from './batch.ts';
 import { readBody } from './body.ts';
-import { batchPiece, Exchange } from './exchange.ts';
+import { Exchange } from './exchange.ts';
 import type { Home } from './home.ts';
-import { refuseRequest, writeJson, writeRefusal } from './http-answer.ts';
+import { refuseRequest, writeRefusal } from './http-answer.ts';
 import { createLargeBodies } from './large-bodies.ts';
 import { declaresBody } from './read-only.ts';
 import { isHop, type Siblings } from './siblings.ts';
@@ -62,6 +61,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
   const { kernel, limits, line, sessions, questions, siblings, home } = parts;
   const openStream = createStanding(parts);
   const stateless = createStateless(parts);
+  const answerBatch = createBatch(parts);
   const largeBodies = createLargeBodies(kernel);
   const scanOptions = () => ({ maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: true });
 
@@ -81,7 +81,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
         return;
       }
       largeBodies.take(body.length, response, () => {
-        if (isBatch(body)) answerBatch(response, body, authorized);
+        if (isBatch(body)) void answerBatch(response, body, authorized.visit);
         else answerOne(request, response, scanEnvelope(body, scanOptions()), authorized);
       });
     });
@@ -166,29 +166,6 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       away: () => void response.writeHead(202, { 'content-length': 0 }).end(),
     });
     return true;
-  }
-
-  function answerBatch(response: ServerResponse, body: Buffer, { visit }: Authorized): void {
-    const messages = splitBatch(body, limits.batch, scanOptions());
-    if (isRefusal(messages)) {
-      writeRefusal(response, messages);
-      return;
-    }
-    const pieces = messages.map(async (message) => {
-      if (isRefusal(message)) return refusalFrame(NULL_ID, message);
-      const outcome = await line.answer({
-        envelope: message,
-        visit,
-        back: SILENT_BACK_CHANNEL,
-        onGone: (listener) => response.once('close', listener),
-      });
-      return batchPiece(message, outcome);
-    });
-    void Promise.all(pieces).then((answers) => {
-      const texts = answers.filter((answer) => answer !== undefined);
-      if (texts.length === 0) response.writeHead(202, { 'content-length': 0 }).end();
-      else writeJson(response, 200, `[${texts.map((text) => text.toString('utf8')).join(',')}]`);
-    });
   }
 
   function endSession(response: ServerResponse, { visit, caller }: Authorized): void {

@@ -436,6 +436,13 @@ export const ERRORS = {
     'The server’s answer is larger than allowed.',
     'Raise answerBytes (HTTP) or stdioLineBytes (stdio).',
   ),
+  'batch-too-large': row(
+    -32013,
+    200,
+    'info',
+    'The answers of this batch are larger than allowed.',
+    'Send smaller batches, or raise batchAnswerBytes.',
+  ),
   'upstream-stuck': row(
     -32012,
     200,

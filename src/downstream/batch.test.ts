@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { FakeResponse } from '../../test/support/fake-response.ts';
+import type { Incoming, Reply, Visit } from '../call/call.ts';
+import type { Line } from '../call/line.ts';
+import { limitsFrom } from '../config/limits.ts';
+import type { Outcome } from '../kernel/outcome.ts';
+import { createBatch } from './batch.ts';
+
+const VISIT = {} as Visit;
+
+function batchOf(ids: readonly number[]): Buffer {
+  return Buffer.from(JSON.stringify(ids.map((id) => ({ jsonrpc: '2.0', id, method: 'tools/call' }))));
+}
+
+/** A pipeline whose calls the test answers, by id. */
+function scriptedLine() {
+  const calls = new Map<string, { answer(outcome: Outcome<Reply>): void; cancelled: boolean }>();
+  const line = {
+    answer({ envelope, onGone }: Incoming) {
+      const id = envelope.bytes.subarray(envelope.id.at, envelope.id.end).toString();
+      const { promise, resolve } = Promise.withResolvers<Outcome<Reply>>();
+      const call = { answer: resolve, cancelled: false };
+      calls.set(id, call);
+      onGone(() => {
+        call.cancelled = true;
+        resolve({ kind: 'result', json: Buffer.from('"cancelled"') });
+      });
+      return promise;
+    },
+  } as unknown as Line;
+  return { line, calls };
+}
+
+const result = (json: string): Reply => ({ kind: 'result', json: Buffer.from(json) });
+
+test('a batch is answered by one array in the order of its messages', async () => {
+  const { line, calls } = scriptedLine();
+  const response = new FakeResponse();
+  const done = createBatch({ limits: limitsFrom({}), line })(response.asResponse(), batchOf([1, 2]), VISIT);
+  calls.get('2')?.answer(result('"b"'));
+  calls.get('1')?.answer(result('"a"'));
+  await done;
+  const answers = JSON.parse(response.text) as { id: number; result: string }[];
+  assert.deepEqual(
+    answers.map(({ id, result: text }) => [id, text]),
+    [
+      [1, 'a'],
+      [2, 'b'],
+    ],
+  );
+  assert.equal(response.headers['content-length'], Buffer.byteLength(response.text));
+});
+
+test('a batch whose answers exceed batchAnswerBytes cancels the remaining calls and answers each with an error', async () => {
+  const { line, calls } = scriptedLine();
+  const response = new FakeResponse();
+  const limits = limitsFrom({ batchAnswerBytes: 65_536 });
+  const done = createBatch({ limits, line })(response.asResponse(), batchOf([1, 2, 3, 4]), VISIT);
+  calls.get('1')?.answer(result(JSON.stringify('x'.repeat(40_000))));
+  calls.get('2')?.answer(result(JSON.stringify('y'.repeat(40_000))));
+  await done;
+  const answers = JSON.parse(response.text) as { id: number; result?: string; error?: { data: { code: string } } }[];
+  assert.equal(answers[0]?.result?.length, 40_000);
+  assert.deepEqual(
+    answers.slice(1).map(({ id, error }) => [id, error?.data.code]),
+    [2, 3, 4].map((id) => [id, 'batch-too-large']),
+  );
+  assert.equal(calls.get('3')?.cancelled, true);
+  assert.equal(calls.get('4')?.cancelled, true);
+});
+
+test('a client that leaves cancels every call of its batch', async () => {
+  const { line, calls } = scriptedLine();
+  const response = new FakeResponse();
+  const done = createBatch({ limits: limitsFrom({}), line })(response.asResponse(), batchOf([1, 2]), VISIT);
+  response.destroy();
+  await done;
+  assert.deepEqual(
+    [...calls.values()].map(({ cancelled }) => cancelled),
+    [true, true],
+  );
+});

@@ -1,0 +1,106 @@
+/**
+ * Answers a JSON-RPC batch (2025-03-26): the messages run side by side, and their answers are one JSON array.
+ * Guarantees: the answers together hold at most `batchAnswerBytes`; once they would exceed it, the remaining calls are cancelled and each gets
+ * an error of its own; answers are written as the bytes they are, never joined as text.
+ */
+import type { ServerResponse } from 'node:http';
+import type { Visit } from '../call/call.ts';
+import type { Line } from '../call/line.ts';
+import type { Limits } from '../config/limits.ts';
+import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
+import type { Envelope } from '../protocol/message.ts';
+import { splitBatch } from '../protocol/scan.ts';
+import { refusalFrame } from '../protocol/write.ts';
+import { batchPiece } from './exchange.ts';
+import { writePieces, writeRefusal } from './http-answer.ts';
+
+export interface BatchParts {
+  readonly limits: Limits;
+  readonly line: Line;
+}
+
+const NULL_ID = Buffer.from('null');
+
+/** The answers of one batch as they come in, and what they hold together. */
+class BatchAnswers {
+  readonly #maxBytes: number;
+  /** Cancels calls that still run. */
+  readonly #cancels = new Set<() => void>(); // bounded by: messages of one batch
+  #bytes = 0;
+  #isFull = false;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+
+  onCancel(cancel: () => void): void {
+    this.#cancels.add(cancel);
+  }
+
+  cancelAll(): void {
+    const running = [...this.#cancels];
+    this.#cancels.clear();
+    for (const cancel of running) cancel();
+  }
+
+  /** Counts an answer; returns an error in its place when it does not fit any more. */
+  take(message: Envelope, piece: Buffer | undefined): Buffer | undefined {
+    if (piece === undefined) return undefined;
+    if (!this.#isFull && this.#bytes + piece.length <= this.#maxBytes) {
+      this.#bytes += piece.length;
+      return piece;
+    }
+    const isFirst = !this.#isFull;
+    this.#isFull = true;
+    if (isFirst) this.cancelAll();
+    const { bytes, id } = message;
+    return refusalFrame(bytes.subarray(id.at, id.end), tooLarge(this.#maxBytes));
+  }
+}
+
+function tooLarge(maxBytes: number): Refusal {
+  return new Refusal('batch-too-large', `The answers of this batch are larger than ${maxBytes} bytes.`, {
+    setting: 'batchAnswerBytes',
+  });
+}
+
+/** Returns how the messages of a batch are answered; the answer is written when the last one is there, and nothing when the client has left. */
+export function createBatch({ limits, line }: BatchParts) {
+  return async function answerBatch(response: ServerResponse, body: Buffer, visit: Visit): Promise<void> {
+    const scanOptions = { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: true };
+    const messages = splitBatch(body, limits.batch, scanOptions);
+    if (isRefusal(messages)) return writeRefusal(response, messages);
+    const answers = new BatchAnswers(limits.batchAnswerBytes);
+    let isOver = false;
+    response.once('close', () => {
+      if (!isOver) answers.cancelAll();
+    });
+    const pieces = messages.map(async (message) => {
+      if (isRefusal(message)) return refusalFrame(NULL_ID, message);
+      const outcome = await line.answer({
+        envelope: message,
+        visit,
+        back: SILENT_BACK_CHANNEL,
+        onGone: (cancel) => answers.onCancel(cancel),
+      });
+      return answers.take(message, batchPiece(message, outcome));
+    });
+    const written = (await Promise.all(pieces)).filter((piece) => piece !== undefined);
+    isOver = true;
+    if (written.length === 0) response.writeHead(202, { 'content-length': 0 }).end();
+    else writePieces(response, arrayOf(written));
+  };
+}
+
+const OPEN = Buffer.from('[');
+const COMMA = Buffer.from(',');
+const CLOSE = Buffer.from(']');
+
+function arrayOf(items: readonly Buffer[]): Buffer[] {
+  return [OPEN, ...items.flatMap((item, index) => (index === 0 ? [item] : [COMMA, item])), CLOSE];
+}
