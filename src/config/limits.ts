@@ -49,6 +49,13 @@ export const LIMITS = {
     'MCPHUB_CONNECTIONS',
     'Sockets cost about 10 kB each; 64 descriptors stay in reserve.',
   ),
+  pipelined: row(
+    16,
+    'count',
+    [1, 1024],
+    'MCPHUB_PIPELINED',
+    'Requests of one connection that wait for the response before them; a connection that brings more is closed.',
+  ),
   headersMs: row(
     10 * SECOND,
     'ms',

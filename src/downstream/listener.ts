@@ -1,9 +1,9 @@
 /**
  * The hub's HTTP front: connections come from the guard (`accept`) or, in tests and on the private socket, from `listen`.
  * Promises: never more than `connections` at once (a reserve of descriptors stays); when they are all taken, the one that has brought nothing for
- * longest makes place; slow headers and bodies are cut by the runtime's own watch; clients that vanished are noticed; `stop` lets answers in progress finish, ends idle connections at once, and always ends by the deadline.
+ * longest makes place; one response at a time on each; slow headers and bodies are cut by the runtime's own watch; clients that vanished are noticed; `stop` lets answers in progress finish, ends idle connections at once, and always ends by the deadline.
  */
-import { createServer, type Server } from 'node:http';
+import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
 import { CappedCount } from '../kernel/capped.ts';
@@ -12,6 +12,8 @@ import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { Refusal } from '../kernel/outcome.ts';
 import { refusalFrame } from '../protocol/write.ts';
+import { Connection, type ConnectionParts } from './connection.ts';
+import { guardCallback, guardedClasses } from './guarded-http.ts';
 import { refuseRequest } from './http-answer.ts';
 import { createResponseClass } from './http-response.ts';
 import type { Handler } from './router.ts';
@@ -50,29 +52,41 @@ export function createListener(parts: { kernel: Kernel; limits: Limits; name: st
     'refuse',
     kernel.ceilings,
   );
-  const server: Server = createServer(
-    {
-      connectionsCheckingInterval: CHECK_MS,
-      headersTimeout: limits.headersMs,
-      requestTimeout: Math.max(limits.requestMs, limits.headersMs),
-      keepAliveTimeout: limits.keepAliveMs,
-      maxHeaderSize: MAX_HEADER_BYTES,
-      noDelay: true,
-      ServerResponse: createResponseClass({ kernel, limits }),
-    },
-    handler,
-  );
+  const server = createServer({
+    connectionsCheckingInterval: CHECK_MS,
+    headersTimeout: limits.headersMs,
+    requestTimeout: Math.max(limits.requestMs, limits.headersMs),
+    keepAliveTimeout: limits.keepAliveMs,
+    maxHeaderSize: MAX_HEADER_BYTES,
+    noDelay: true,
+    ...guardedClasses(kernel, createResponseClass({ kernel, limits })),
+  });
   let closing = false;
-  const open = new Set<Socket>(); // bounded by: connections
+  const open = new Map<Socket, Connection>(); // bounded by: connections
   /** Kept by clients that wait for nothing; the one that has waited longest is first. */
   const idle = new Set<Socket>(); // bounded by: connections
   /** Have not brought anything yet. */
   const fresh = new Set<Socket>(); // bounded by: connections
-  const vanished = watchVanished({ kernel, limits, sockets: () => open });
+  const vanished = watchVanished({ kernel, limits, sockets: () => open.keys() });
+
+  const requests: ConnectionParts = {
+    maxWaiting: () => limits.pipelined,
+    start({ request, response, handle }) {
+      // While draining, a kept-alive connection must not bring new work.
+      if (closing && !response.headersSent) response.setHeader('connection', 'close');
+      idle.delete(request.socket);
+      fresh.delete(request.socket);
+      handle(request, response);
+    },
+    idle(socket) {
+      if (open.has(socket)) idle.add(socket);
+    },
+  };
 
   function leave(socket: Socket): void {
     idle.delete(socket);
     fresh.delete(socket);
+    open.get(socket)?.close();
     if (open.delete(socket)) connections.give();
   }
 
@@ -94,29 +108,32 @@ export function createListener(parts: { kernel: Kernel; limits: Limits; name: st
       socket.destroySoon();
       return;
     }
-    open.add(socket);
+    open.set(socket, new Connection(socket, requests));
     fresh.add(socket);
-    socket.on('close', () => leave(socket));
+    socket.on(
+      'close',
+      guardCallback(kernel, socket, () => leave(socket)),
+    );
   });
   server.on('clientError', (fault: NodeJS.ErrnoException, socket) => {
+    const response = open.get(socket as Socket)?.open;
+    // Nothing may be written into a response that is under way, nor in the place of one that is still to come.
+    if (response && (response.headersSent || response.req.complete)) return socket.destroy();
     if (fault.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
     if (fault.code === 'HPE_HEADER_OVERFLOW') socket.end(LARGE_HEADERS);
     else socket.end(fault.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? TOO_SLOW : MALFORMED);
   });
+  const take =
+    (handle: Handler): Handler =>
+    (request, response) =>
+      open.get(request.socket)?.take({ request, response, handle });
+  server.on('request', take(handler));
   // The body is asked for by whoever reads it (`body.ts`), once the sender has been identified.
-  server.on('checkContinue', (request, response) => server.emit('request', request, response));
-  server.on('checkExpectation', (request, response) =>
-    refuseRequest(request, response, new Refusal('expectation-failed')),
+  server.on('checkContinue', take(handler));
+  server.on(
+    'checkExpectation',
+    take((request, response) => refuseRequest(request, response, new Refusal('expectation-failed'))),
   );
-  // While draining, a kept-alive connection must not bring new work.
-  server.on('request', ({ socket }, response) => {
-    if (closing && !response.headersSent) response.setHeader('connection', 'close');
-    idle.delete(socket);
-    fresh.delete(socket);
-    response.on('close', () => {
-      if (open.has(socket)) idle.add(socket);
-    });
-  });
 
   return {
     accept(socket) {

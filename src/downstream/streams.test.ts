@@ -163,3 +163,19 @@ test('closing tells once why, whatever happens afterwards', () => {
   assert.deepEqual([a.reasons, b.reasons], [['draining'], ['draining']]);
   assert.equal(streams.size, 0);
 });
+
+test('a refused stream leaves no listener, no place and no bytes behind', () => {
+  const { streams } = rigWith({ streams: 1 });
+  const first = open(streams);
+  const response = new FakeResponse();
+  const reasons: string[] = []; // bounded by: one test
+  const refused = streams.open(response.asResponse(), {}, (reason) => reasons.push(reason));
+  assert.ok(isRefusal(refused) && refused.code === 'overloaded');
+  assert.deepEqual(response.eventNames(), []);
+  assert.equal(response.headersSent, false);
+  response.destroy();
+  assert.deepEqual(reasons, []);
+  first.response.destroy();
+  assert.equal(streams.size, 0);
+  open(streams);
+});

@@ -7,10 +7,11 @@
  */
 import type { ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
-import { CappedSlots } from '../kernel/capped.ts';
+import { CappedCount } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import { sseEvent, sseEventPieces } from '../protocol/sse.ts';
+import { markStream } from './connection.ts';
 import type { SlowReaders } from './slow-reader.ts';
 
 const SWEEP_MS = 1000;
@@ -150,19 +151,20 @@ export interface Streams {
 
 export function createStreams(parts: { kernel: Kernel; limits: Limits; slowReaders: SlowReaders }): Streams {
   const { kernel, limits, slowReaders } = parts;
-  const streams = new CappedSlots<SseStream>('downstream.streams', limits.streams, kernel.ceilings);
+  const count = new CappedCount('downstream.streams', limits.streams, 'refuse', kernel.ceilings);
+  const streams = new Set<SseStream>(); // bounded by: count
   const sweep = kernel.timers.every(SWEEP_MS, () => {
     const nowMs = kernel.clock.nowMs();
-    for (const stream of streams.values()) stream.look(nowMs, limits);
+    for (const stream of [...streams]) stream.look(nowMs, limits);
     makeRoom();
   });
 
   /** Each may keep what its reader has not taken, while all together do not keep too much. */
   function makeRoom(): void {
     let bytes = 0;
-    for (const stream of streams.values()) bytes += stream.unreadBytes;
+    for (const stream of streams) bytes += stream.unreadBytes;
     if (bytes <= limits.streamsBytes) return;
-    const blocked = [...streams.values()].filter(({ blockedMs }) => blockedMs >= 0);
+    const blocked = [...streams].filter(({ blockedMs }) => blockedMs >= 0);
     for (const stream of blocked.sort((a, b) => a.blockedMs - b.blockedMs)) {
       if (bytes <= limits.streamsBytes) return;
       bytes -= stream.unreadBytes;
@@ -172,24 +174,26 @@ export function createStreams(parts: { kernel: Kernel; limits: Limits; slowReade
 
   return {
     open(response, headers, closed) {
-      let slot = -1;
+      if (response.destroyed) return new Refusal('client-gone');
+      // Counted first: a stream object listens to its response, and a refused one must leave nothing behind.
+      if (!count.take()) return new Refusal('overloaded', `${count.max} streams are open.`, { setting: 'streams' });
       const stream = new SseStream(
         response,
         { kernel, slowReaders, keepAliveMs: limits.streamKeepAliveMs },
         (reason) => {
-          streams.free(slot);
+          if (streams.delete(stream)) count.give();
           closed(reason);
         },
       );
-      slot = streams.add(stream);
-      if (slot < 0) return new Refusal('overloaded', `${streams.max} streams are open.`, { setting: 'streams' });
+      streams.add(stream);
+      markStream(response);
       response.writeHead(200, { ...HEADERS, ...headers });
       // Something must go out at once: proxies and clients wait for the first byte.
       response.write(COMMENT);
       return stream;
     },
     closeAll(reason) {
-      for (const stream of [...streams.values()]) stream.close(reason);
+      for (const stream of [...streams]) stream.close(reason);
     },
     get size() {
       return streams.size;

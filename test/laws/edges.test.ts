@@ -31,6 +31,7 @@ const EDGES: readonly Edge[] = [
   edge('config/write-atomically.ts', ['outside'], 'writes the configuration file whole or not at all'),
   edge('downstream/listener.ts', ['outside'], 'the HTTP server that clients reach'),
   edge('downstream/http-response.ts', ['outside'], 'the class of the responses that the HTTP server writes'),
+  edge('downstream/guarded-http.ts', ['outside'], 'the classes of the server’s requests and responses'),
   edge('downstream/forward.ts', ['outside'], 'sends /api requests of owners to control'),
   edge('cli/doctor.ts', ['outside'], 'writes a report into the data directory'),
   edge('cli/doctor-look.ts', ['outside', 'timers'], 'short questions to a hub that may not answer, each bounded'),

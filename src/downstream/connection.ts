@@ -1,0 +1,86 @@
+/**
+ * The requests of one connection, one at a time: a pipelined request waits until the response before it is finished.
+ * Guarantees: no handler runs while a response on its connection is open; a connection on which more than `pipelined` requests wait, or one
+ * behind a stream, is closed.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Handler } from './router.ts';
+
+export interface ConnectionParts {
+  /** Most requests that wait on one connection. */
+  readonly maxWaiting: () => number;
+  /** Starts a request. */
+  readonly start: (arrived: Arrived) => void;
+  /** No response is open and no request waits. */
+  readonly idle: (socket: Socket) => void;
+}
+
+/** A request and what is done with it. */
+export interface Arrived {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly handle: Handler;
+}
+
+export class Connection {
+  readonly #socket: Socket;
+  readonly #parts: ConnectionParts;
+  #open: ServerResponse | undefined;
+  #waiting: Arrived[] | undefined; // bounded by: pipelined
+  readonly #finished = (): void => this.#next();
+
+  constructor(socket: Socket, parts: ConnectionParts) {
+    this.#socket = socket;
+    this.#parts = parts;
+  }
+
+  /** The response that is under way. */
+  get open(): ServerResponse | undefined {
+    return this.#open;
+  }
+
+  /** Starts the request, or keeps it until the response before it is finished. */
+  take(arrived: Arrived): void {
+    // The answer before it was the connection's last one: this one could not be answered.
+    if (this.#socket.writableEnded) return;
+    if (this.#open === undefined) this.#begin(arrived);
+    else if (isStream(this.#open) || (this.#waiting?.length ?? 0) >= this.#parts.maxWaiting()) {
+      this.close();
+      this.#socket.destroy();
+    } else {
+      this.#waiting ??= [];
+      this.#waiting.push(arrived);
+    }
+  }
+
+  /** Forgets the requests that wait; the connection has closed. */
+  close(): void {
+    this.#waiting = undefined;
+  }
+
+  #begin(arrived: Arrived): void {
+    this.#open = arrived.response;
+    arrived.response.on('close', this.#finished);
+    this.#parts.start(arrived);
+  }
+
+  #next(): void {
+    this.#open = undefined;
+    const next = this.#waiting?.shift();
+    if (next === undefined || this.#socket.destroyed || this.#socket.writableEnded) this.#parts.idle(this.#socket);
+    else this.#begin(next);
+  }
+}
+
+/** Its end is not near: what comes behind it would wait for hours. */
+function isStream(response: ServerResponse): boolean {
+  return STREAM in response;
+}
+
+const STREAM = Symbol('stream');
+
+/** Marks a response as a stream that may last for hours. */
+export function markStream(response: ServerResponse): void {
+  Object.assign(response, { [STREAM]: true });
+}

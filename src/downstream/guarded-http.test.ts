@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
+import { connect } from 'node:net';
+import { test } from 'node:test';
+import { limitsFrom } from '../config/limits.ts';
+import type { Fact } from '../kernel/facts.ts';
+import { createKernel } from '../kernel/kernel.ts';
+import { guardCallback, whenSettled } from './guarded-http.ts';
+import { createListener } from './listener.ts';
+import type { Handler } from './router.ts';
+
+/** Sends bytes to a listener with this handler; returns what came back until the connection closed or `enough` matched. */
+async function exchange(handler: Handler, bytes: string, enough = /$^/): Promise<{ text: string; facts: Fact[] }> {
+  const kernel = createKernel();
+  const facts: Fact[] = [];
+  kernel.bus.listen((fact) => facts.push(fact));
+  const listener = createListener({ kernel, limits: limitsFrom({}), name: 'test', handler });
+  const port = await listener.listen({ port: 0, host: '127.0.0.1' }, kernel.deadline(5000));
+  const socket = connect(port, '127.0.0.1');
+  socket.write(bytes);
+  let text = '';
+  await new Promise<void>((resolve) => {
+    socket.on('data', (chunk) => {
+      text += chunk.toString('latin1');
+      if (enough.test(text)) resolve();
+    });
+    socket.on('close', () => resolve());
+  });
+  socket.destroy();
+  await listener.stop(kernel.deadline(1000));
+  return { text, facts };
+}
+
+const GET = 'GET / HTTP/1.1\r\nhost: x\r\n\r\n';
+const faults = (facts: readonly Fact[]) => facts.filter(({ type }) => type === 'task-faulted').length;
+const broken = (): never => {
+  throw new Error('broken');
+};
+
+test('answers 500 when a listener of the request fails before the response has begun', async () => {
+  const { text, facts } = await exchange(
+    (request) => void request.on('end', broken).resume(),
+    'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}',
+    /internal/,
+  );
+  assert.match(text, /^HTTP\/1\.1 500 /);
+  assert.equal(faults(facts), 1);
+});
+
+test('closes the connection when a listener of the response fails after its head is out', async () => {
+  const { text, facts } = await exchange((_, response) => {
+    response.on('drain', broken);
+    response.writeHead(200).write('x'.repeat(4_000_000));
+  }, GET);
+  assert.match(text, /^HTTP\/1\.1 200 /);
+  assert.equal(faults(facts), 1);
+});
+
+test('a close listener that fails ends nothing else', async () => {
+  const { text, facts } = await exchange(
+    (_, response) => {
+      response.on('close', broken);
+      response.end('done');
+    },
+    GET + GET,
+    /done.*done/s,
+  );
+  assert.equal(text.match(/200 OK/g)?.length, 2);
+  assert.equal(faults(facts), 2);
+});
+
+test('a timer or a promise that fails ends its own request', async () => {
+  for (const fail of [
+    (kernel: ReturnType<typeof createKernel>, response: ServerResponse) =>
+      void kernel.timers.after(1, guardCallback(kernel, response, broken)),
+    (kernel: ReturnType<typeof createKernel>, response: ServerResponse) =>
+      whenSettled(kernel, response, Promise.reject(new Error('broken')), () => {}),
+    (kernel: ReturnType<typeof createKernel>, response: ServerResponse) =>
+      whenSettled(kernel, response, Promise.resolve(1), broken),
+  ]) {
+    const kernel = createKernel();
+    const { text } = await exchange((_, response) => fail(kernel, response), GET, /internal/);
+    assert.match(text, /^HTTP\/1\.1 500 /);
+  }
+});
+
+test('no handler runs while a response on its connection is open', async () => {
+  let [open, most] = [0, 0];
+  const kernel = createKernel();
+  const { text } = await exchange(
+    (_, response) => {
+      open += 1;
+      most = Math.max(most, open);
+      response.on('finish', () => {
+        open -= 1;
+      });
+      kernel.timers.after(2, () => response.end('done'));
+    },
+    GET.repeat(8),
+    /(done.*){8}/s,
+  );
+  assert.equal(text.match(/200 OK/g)?.length, 8);
+  assert.equal(most, 1);
+});
+
+test('closes a connection on which more requests wait than `pipelined`', async () => {
+  let started = 0;
+  const { text } = await exchange(
+    () => {
+      started += 1;
+    },
+    GET.repeat(limitsFrom({}).pipelined + 2),
+  );
+  assert.equal(text, '');
+  assert.equal(started, 1);
+});
+
+test('starts no request behind one whose answer is the last of its connection', async () => {
+  let started = 0;
+  const { text } = await exchange((_, response) => {
+    started += 1;
+    response.end('done');
+  }, `GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n${GET}`);
+  assert.equal(text.match(/200 OK/g)?.length, 1);
+  assert.equal(started, 1);
+});

@@ -1,0 +1,85 @@
+/**
+ * Requests and responses whose callbacks cannot end the process: a fault in a listener, timer or promise ends its own request, with 500 or by
+ * closing the connection, and is published as an event.
+ * Guarantees: every listener on a request or response of a listener made with these classes is covered; others go through `guardCallback` and
+ * `whenSettled`.
+ */
+import { IncomingMessage, ServerResponse } from 'node:http';
+import type { Kernel } from '../kernel/kernel.ts';
+import { Refusal } from '../kernel/outcome.ts';
+import { writeRefusal } from './http-answer.ts';
+
+/** What ends when its callback fails. */
+interface Ending {
+  destroy(): unknown;
+}
+
+/** Publishes a fault and ends what it belongs to: 500 for a response that has not begun, else its connection is closed. */
+function failRequest(kernel: Kernel, owner: Ending | undefined, fault: unknown): void {
+  kernel.bus.publish({ type: 'task-faulted', task: 'request', fault });
+  try {
+    if (!(owner instanceof ServerResponse)) owner?.destroy();
+    else if (!owner.headersSent && !owner.destroyed) writeRefusal(owner, new Refusal('internal'), undefined, owner.req);
+    else if (!owner.writableEnded) owner.destroy();
+  } catch (second) {
+    kernel.bus.publish({ type: 'task-faulted', task: 'request', fault: second });
+  }
+}
+
+/** Returns `callback` with its faults ending `owner`: for listeners on sockets and for timers. */
+export function guardCallback<A extends unknown[]>(
+  kernel: Kernel,
+  owner: Ending | undefined,
+  callback: (...args: A) => void,
+): (...args: A) => void {
+  return (...args) => {
+    try {
+      callback(...args);
+    } catch (fault) {
+      failRequest(kernel, owner, fault);
+    }
+  };
+}
+
+/** Calls `callback` with the value of `promise`; a rejection, or a fault of the callback, ends `owner`. */
+export function whenSettled<T>(
+  kernel: Kernel,
+  owner: Ending | undefined,
+  promise: Promise<T>,
+  callback: (value: T) => void,
+): void {
+  promise.then(callback).catch((fault: unknown) => failRequest(kernel, owner, fault));
+}
+
+/** Returns the classes that `createServer` makes requests and responses of; responses extend `Response`. */
+export function guardedClasses(kernel: Kernel, Response: typeof ServerResponse) {
+  class GuardedRequest extends IncomingMessage {
+    response: ServerResponse | undefined;
+
+    override emit(event: string | symbol, ...args: unknown[]): boolean {
+      try {
+        return super.emit(event as 'data', ...args);
+      } catch (fault) {
+        failRequest(kernel, this.response, fault);
+        return true;
+      }
+    }
+  }
+  class GuardedResponse extends Response<GuardedRequest> {
+    /** The runtime gives options too, which its types do not name. */
+    constructor(...given: [request: GuardedRequest, ...options: unknown[]]) {
+      super(...(given as [GuardedRequest]));
+      given[0].response = this;
+    }
+
+    override emit(event: string | symbol, ...args: unknown[]): boolean {
+      try {
+        return super.emit(event as 'close', ...args);
+      } catch (fault) {
+        failRequest(kernel, this, fault);
+        return true;
+      }
+    }
+  }
+  return { IncomingMessage: GuardedRequest, ServerResponse: GuardedResponse };
+}
