@@ -1,7 +1,6 @@
 /**
- * The environment of a child: a short list of inherited variables, what its specification adds, and the mark. Nothing else of the hub's
- * own environment reaches a server (reliability S4: secrets of the hub and of other servers stay here).
- * Promises: pure; NODE_OPTIONS and MCPHUB_* are never inherited; the specification wins over what is inherited, the mark over both.
+ * The environment of a child: a short list of inherited variables, what its specification adds, and the mark. Nothing else of the hub's own
+ * environment reaches a server; NODE_OPTIONS and MCPHUB_* never do. Credentials inside inherited addresses are removed.
  */
 import { DESCENDANT_MARK } from '../../kernel/guard-wire.ts';
 
@@ -32,16 +31,44 @@ export interface EnvironmentParts {
   readonly mark: string;
 }
 
-export function childEnvironment({ inherited, own, path, mark }: EnvironmentParts): Record<string, string> {
+export interface ChildEnvironment {
+  readonly env: Record<string, string>;
+  /** Inherited variables from whose address a user name or password was removed, sorted. */
+  readonly stripped: readonly string[];
+}
+
+/** Builds the environment of one child. The specification wins over what is inherited, the mark over both. Pure. */
+export function childEnvironment({ inherited, own, path, mark }: EnvironmentParts): ChildEnvironment {
   const env: Record<string, string> = {};
+  const stripped: string[] = []; // bounded by: INHERITED
   for (const [name, value] of Object.entries(inherited)) {
     // Exported shell functions (`() {…`) are code, not values.
-    if (value !== undefined && isInherited(name) && !value.startsWith('()')) env[name] = value;
+    if (value === undefined || !isInherited(name) || value.startsWith('()')) continue;
+    const clean = withoutCredentials(name, value);
+    if (clean !== value && own[name] === undefined) stripped.push(name);
+    env[name] = clean;
   }
   env.PATH = path;
   Object.assign(env, own);
   env[DESCENDANT_MARK] = mark;
-  return env;
+  return { env, stripped: stripped.sort() };
+}
+
+/** Says what to do when an install or a start may have failed for removed credentials; empty when none were removed. */
+export function strippedHint(stripped: readonly string[]): string {
+  if (stripped.length === 0) return '';
+  return ` Credentials in ${stripped.join(', ')} are not passed on to servers; if this one needs them, set the variable in "env" of the server.`;
+}
+
+/** Addresses of proxies and registries: the only inherited values that commonly hold a password. */
+const ADDRESSES = /^(https?|all)_proxy$|registry$|index(_url)?$/i;
+/** The part before the last `@` of the authority; the scheme may be missing, as in `user:password@proxy:3128`. */
+const USER_INFO = /^([a-z][a-z0-9+.-]*:\/\/)?[^/?#\s]*@/i;
+
+function withoutCredentials(name: string, value: string): string {
+  if (ADDRESSES.test(name)) return value.replace(USER_INFO, '$1');
+  // Elsewhere (DOCKER_HOST=ssh://user@host) a user name without a password is an address, not a secret.
+  return value.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#\s:@]*:[^/?#\s]*@/i, '$1');
 }
 
 function isInherited(name: string): boolean {

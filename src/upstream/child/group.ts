@@ -9,6 +9,7 @@ import type { Deadline } from '../../kernel/deadline.ts';
 import { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { WaitLabel } from '../../kernel/waits.ts';
+import type { Isolation } from './isolation.ts';
 
 export interface GroupPlan {
   readonly kernel: Kernel;
@@ -21,12 +22,11 @@ export interface GroupPlan {
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
   readonly stdin: 'pipe' | 'ignore';
-  /** Program and arguments that go before, so that the child dies with this process; empty = none. */
-  readonly lifeline: readonly string[];
+  readonly isolation: Isolation;
 }
 
 export async function spawnGroup(plan: GroupPlan, deadline: Deadline): Promise<ChildProcess> {
-  const [file = plan.file, ...args] = [...plan.lifeline, plan.file, ...plan.args];
+  const [file = plan.file, ...args] = [...plan.isolation.wrapper, plan.file, ...plan.args];
   let child: ChildProcess;
   try {
     child = spawn(file, args, {

@@ -10,8 +10,10 @@ import { dirname, join } from 'node:path';
 import type { Deadline } from '../../kernel/deadline.ts';
 import { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
+import { strippedHint } from './environment.ts';
 import type { InstallLock } from './install-lock.ts';
 import type { InstallPlan } from './install-plan.ts';
+import type { Isolation } from './isolation.ts';
 import { runProgram } from './run-program.ts';
 
 export interface InstallParts {
@@ -22,7 +24,9 @@ export interface InstallParts {
   readonly file: string;
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
-  readonly lifeline: readonly string[];
+  /** Variables whose credentials were removed. */
+  readonly stripped: readonly string[];
+  readonly isolation: Isolation;
   readonly budgetMs: number;
   readonly lock: InstallLock;
   /** Called when something has to be installed. */
@@ -56,18 +60,19 @@ export async function installFirst(parts: InstallParts, deadline: Deadline): Pro
 }
 
 async function install(parts: InstallParts, deadline: Deadline): Promise<void> {
-  const { kernel, owner, plan, file, cwd, env, lifeline, budgetMs } = parts;
+  const { kernel, owner, plan, file, cwd, env, isolation, budgetMs } = parts;
+  const hint = strippedHint(parts.stripped);
   const what = plan.packages.join(', ');
   const fault = (why: string, cause?: unknown) =>
     new HubError('upstream-spawn', {
-      message: `Installing ${what} with ${plan.runner} failed: ${why}`,
+      message: `Installing ${what} with ${plan.runner} failed: ${why}${hint}`,
       detail: { server: owner, phase: 'install', setting: 'installMs', operator: { command: file } },
       cause,
     });
   let end: Awaited<ReturnType<typeof runProgram>>;
   try {
     end = await runProgram(
-      { kernel, owner, label: 'upstream-install', file, args: plan.args, cwd, env, lifeline },
+      { kernel, owner, label: 'upstream-install', file, args: plan.args, cwd, env, isolation },
       parts.said,
       deadline,
     );
@@ -77,7 +82,10 @@ async function install(parts: InstallParts, deadline: Deadline): Promise<void> {
   }
   if (end.code === 0) return;
   // Of uvx and pnpm this is a guess about their caches: where it fails, the start itself tells the truth.
-  if (plan.runner !== 'npx') return;
+  if (plan.runner !== 'npx') {
+    if (hint !== '') parts.said(`${plan.runner} ended with ${end.signal ?? `exit code ${end.code}`}.${hint}`);
+    return;
+  }
   throw fault(`${end.signal ?? `exit code ${end.code}`}\n${end.tail.slice(-TAIL_LINES).join('\n')}`);
 }
 

@@ -17,6 +17,7 @@ import { childEnvironment } from './environment.ts';
 import { installFirst } from './install.ts';
 import type { InstallLock } from './install-lock.ts';
 import { installPlan } from './install-plan.ts';
+import { sameUser } from './isolation.ts';
 import type { SearchPath } from './search-path.ts';
 
 /** What every kind of child is made from. */
@@ -54,14 +55,14 @@ export async function prepareChild(
   const file = await findFile(ground, cwd, deadline);
   const mark = `${ground.mark}.${owner}.${serial(kernel)}`;
   const path = ground.process.env.PATH ?? searchPath.current();
-  const env = childEnvironment({ inherited: process.env, own: ground.process.env, path, mark });
-  const lifeline = await searchPath.lifeline(deadline);
+  const { env, stripped } = childEnvironment({ inherited: process.env, own: ground.process.env, path, mark });
+  const isolation = sameUser(await searchPath.lifeline(deadline));
   const install = installPlan(ground.process);
   if (install) {
     const budgetMs = spec.installMs ?? limits.installMs;
     await installFirst(
       {
-        ...{ kernel, owner, plan: install, file, cwd, env, lifeline, budgetMs, lock: ground.installLock },
+        ...{ kernel, owner, plan: install, file, cwd, env, stripped, isolation, budgetMs, lock: ground.installLock },
         begun: () => void steps.phase('install'),
         said: steps.said,
       },
@@ -72,7 +73,7 @@ export async function prepareChild(
   const turn = steps.phase('start');
   if (turn instanceof Promise) await kernel.waits.for(turn, { label: 'upstream-start', owner, deadline });
   const plan: ChildPlan = {
-    ...{ kernel, limits, owner, mark, file, cwd, env, lifeline, label: 'upstream-start', args: ground.process.args },
+    ...{ kernel, limits, owner, mark, file, cwd, env, isolation, label: 'upstream-start', args: ground.process.args },
     ...{ stdin: steps.stdin, stdout: steps.stdout },
   };
   return { plan, installKey: install?.key };

@@ -10,6 +10,7 @@ import { DESCENDANT_MARK } from '../../kernel/guard-wire.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { findCommand } from './command.ts';
 import { childEnvironment } from './environment.ts';
+import { sameUser } from './isolation.ts';
 import { runProgram } from './run-program.ts';
 
 export interface SearchPath {
@@ -41,8 +42,8 @@ export function createSearchPath({ kernel, env }: SearchPathOptions): SearchPath
   let tried: Promise<readonly string[]> | undefined;
 
   const plan = (label: 'login-shell' | 'upstream-start', file: string, args: readonly string[]) => ({
-    ...{ kernel, label, owner: file, file, args, cwd: '/', lifeline: [] },
-    env: childEnvironment({ inherited: env, own: {}, path: given, mark: env[DESCENDANT_MARK] ?? 'mcphub' }),
+    ...{ kernel, label, owner: file, file, args, cwd: '/', isolation: sameUser([]) },
+    env: childEnvironment({ inherited: env, own: {}, path: given, mark: env[DESCENDANT_MARK] ?? 'mcphub' }).env,
   });
 
   async function askShell(shell: string): Promise<void> {
