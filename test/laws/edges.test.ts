@@ -81,6 +81,7 @@ const EDGES: readonly Edge[] = [
   edge('upstream/child/group.ts', ['outside'], 'spawns stdio servers in their own process group'),
   edge('upstream/child/install.ts', ['outside'], 'looks whether a package is installed'),
   edge('upstream/child/launch.ts', ['outside'], 'finds a free port and waits for a launched server to listen'),
+  edge('upstream/child/port-owner.ts', ['outside'], 'reads which user listens on a port'),
   edge('upstream/child/proc.ts', ['outside'], 'reads /proc for CPU time and descendants'),
 ];
 

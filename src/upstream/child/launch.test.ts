@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 import { isAlive, until } from '../../../test/support/hub.ts';
 import { serverSpec } from '../../../test/support/stdio-rig.ts';
@@ -9,6 +10,8 @@ import { createInstallLock } from './install-lock.ts';
 import { createLaunched } from './launch.ts';
 import { createSearchPath } from './search-path.ts';
 import { livingMarked } from './sweep.ts';
+
+const NOBODY = 65_534;
 
 function launched(script: string, args: string[] = []) {
   const kernel = createKernel();
@@ -73,4 +76,27 @@ test('a death after the start is reported once', async () => {
   await rig.start(8000);
   await until(() => rig.exits.length > 0, 4000, 'the exit');
   assert.equal(rig.exits[0]?.detail.exitCode, 5);
+});
+
+test('a port that another user has taken is refused', { skip: process.getuid?.() !== 0 && 'needs root' }, async () => {
+  // The launched program listens nowhere; a process of another user takes its port.
+  const script = 'process.stdout.write("port " + process.env.PORT + "\\n"); setInterval(() => {}, 1000)';
+  const taker = 'import socket,sys,time; s=socket.create_server(("127.0.0.1", int(sys.argv[1]))); time.sleep(60)';
+  await using rig = launched(script);
+  const started = rig.start(8000);
+  const refused = assert.rejects(started, (fault: HubError) => {
+    assert.match(fault.message, /A process of another user listens/);
+    return fault.code === 'upstream-connect';
+  });
+  await until(() => rig.said.length > 0, 8000, 'the port');
+  const other = spawn('python3', ['-c', taker, rig.said[0]?.slice(5) ?? ''], {
+    uid: NOBODY,
+    cwd: '/',
+    stdio: 'ignore',
+  });
+  try {
+    await refused;
+  } finally {
+    other.kill('SIGKILL');
+  }
 });

@@ -10,6 +10,7 @@ import { HubError } from '../../kernel/errors.ts';
 import type { LinkPhase } from '../../kernel/facts.ts';
 import type { ProcessSpec } from '../../kernel/snapshot.ts';
 import { type Child, startChild } from './child.ts';
+import { isPortTaken } from './port-owner.ts';
 import { type ChildGround, exitFault, prepareChild } from './prepare.ts';
 
 export interface LaunchedEvents {
@@ -56,6 +57,7 @@ export function createLaunched(options: ChildGround & { readonly events: Launche
     child = started;
     if (over) started.kill('SIGKILL');
     await untilListening(port, own);
+    await assertOwnPort(port, own);
     listens = true;
     return { port };
 
@@ -77,6 +79,20 @@ export function createLaunched(options: ChildGround & { readonly events: Launche
     throw new HubError('upstream-connect', {
       message: `${spec.slug} runs but does not listen on ${HOST}:${port}. It must listen on the port in PORT.`,
       detail: { server: spec.slug, phase: 'start', setting: 'startMs', operator: { port } },
+    });
+  }
+
+  /** Another local user may have taken the port between the look for a free one and the start; that process must not get the server's headers. */
+  async function assertOwnPort(port: number, deadline: Deadline): Promise<void> {
+    const uid = process.getuid?.();
+    if (uid === undefined) return;
+    const looking = isPortTaken(port, uid);
+    const isTaken = await kernel.waits.for(looking, { label: 'upstream-start', owner: spec.slug, deadline });
+    if (ended) throw ended;
+    if (!isTaken) return;
+    throw new HubError('upstream-connect', {
+      message: `A process of another user listens on ${HOST}:${port}, the port that ${spec.slug} was given. The next start uses another port.`,
+      detail: { server: spec.slug, phase: 'start', operator: { port } },
     });
   }
 
@@ -118,7 +134,7 @@ function withPort(process: ProcessSpec, port: number): ProcessSpec {
   return { ...process, args: process.args.map(put), env: { ...env, PORT: String(port) } };
 }
 
-/** A port that was free a moment ago; that is as good as it gets, a clash is met by the next start. */
+/** A port that was free a moment ago; who listens on it later is checked before anything is sent there. */
 function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
