@@ -4,6 +4,7 @@ import { type FrozenKernel, frozenKernel } from '../../test/support/frozen-kerne
 import { principalOf } from '../../test/support/small-worlds.ts';
 import { type Limits, limitsFrom } from '../config/limits.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import { ANONYMOUS_PRINCIPAL } from '../kernel/principal.ts';
 import { type Admission, createAdmission, type Permit } from './gate.ts';
 import type { PressureLevel } from './pressure.ts';
 
@@ -134,4 +135,19 @@ test('under pressure new sessions of unknown people go first, then all new work,
   assert.equal(table(), 'overloaded in in in in in');
   level = 'shedding';
   assert.equal(table(), 'overloaded overloaded overloaded overloaded in in');
+});
+
+test('an address that calls without a key has a share of its own, and one that is busy is not forgotten', () => {
+  const frozen = frozenKernel();
+  const limits = { ...limitsFrom({}), keyInFlight: 2, calls: 100 };
+  const gate = createAdmission({ kernel: frozen.kernel, limits });
+  const enter = (owner: string) => gate.enter(ANONYMOUS_PRINCIPAL, 'tools/call', owner);
+  assert.deepEqual([enter('address:1'), enter('address:1')].map(isRefusal), [false, false]);
+  assert.ok(isRefusal(enter('address:1')));
+  assert.ok(!isRefusal(enter('address:2')));
+  for (let n = 0; n < 30_000; n += 1) {
+    const permit = enter(`address:x${n}`);
+    if (!isRefusal(permit)) permit[Symbol.dispose]();
+  }
+  assert.ok(isRefusal(enter('address:1')), 'its two calls are still inside');
 });

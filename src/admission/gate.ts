@@ -39,8 +39,8 @@ interface KeyShare {
 }
 
 export interface Admission {
-  /** `method` as the client sent it; undefined = a reply. */
-  enter(principal: Principal, method: string | undefined): Outcome<Permit>;
+  /** `method` as the client sent it; undefined = a reply. `owner` = whose share it is counted for; default: the key's family. */
+  enter(principal: Principal, method: string | undefined, owner?: string): Outcome<Permit>;
   /** Calls inside now. */
   readonly inside: number;
   /** From now on everything new is refused as `draining`. */
@@ -62,7 +62,18 @@ export function createAdmission(parts: {
 }): Admission {
   const { kernel, limits, pressure = () => 'calm' } = parts;
   const inside = new CappedCount('admission.calls', limits.calls, 'refuse', kernel.ceilings);
-  const shares = new CappedMap<string, KeyShare>('admission.keys', KEYS_REMEMBERED, 'drop-oldest', kernel.ceilings);
+  // Owners with a call inside stay, so that nobody gets a second share by being forgotten.
+  const remembered = Math.max(KEYS_REMEMBERED, 2 * limits.calls);
+  const busy: [string, KeyShare][] = []; // bounded by: one, the owner just pushed out
+  const shares = new CappedMap<string, KeyShare>(
+    'admission.keys',
+    remembered,
+    'drop-oldest',
+    kernel.ceilings,
+    (owner, one) => {
+      if (one.inFlight > 0) busy.push([owner, one]);
+    },
+  );
   let closed = false;
   /** Keys with a call inside. */
   let active = 0;
@@ -85,8 +96,13 @@ export function createAdmission(parts: {
     return share.inFlight >= Math.max(1, Math.floor(inside.max / Math.max(1, others)));
   }
 
-  function shareOf(family: string): KeyShare {
-    let share = shares.get(family);
+  function remember(owner: string, share: KeyShare): void {
+    shares.set(owner, share);
+    for (let pushed = busy.pop(); pushed; pushed = busy.pop()) shares.set(...pushed);
+  }
+
+  function shareOf(owner: string): KeyShare {
+    let share = shares.get(owner);
     if (!share) {
       share = {
         inFlight: 0,
@@ -96,19 +112,19 @@ export function createAdmission(parts: {
           nowMs: kernel.clock.nowMs(),
         }),
       };
-      shares.set(family, share);
+      remember(owner, share);
     }
     return share;
   }
 
   return {
-    enter(principal, method) {
+    enter(principal, method, owner = principal.family) {
       if (closed) return new Refusal('draining', undefined, { retryAfterMs: 1000 });
       if (isShed(principal, method))
         return new Refusal('overloaded', 'This hub is short of memory or late; it takes new work again soon.', {
           retryAfterMs: OVERLOADED_MS,
         });
-      const share = shareOf(principal.family);
+      const share = shareOf(owner);
       if (share.inFlight >= limits.keyInFlight) {
         return new Refusal(
           'key-busy',

@@ -17,8 +17,12 @@ export interface Cancels {
 }
 
 export function createCancels(rooms: Pick<LineRooms, 'kernel' | 'limits'>): Cancels {
-  // Looked through from end to end on a cancel, which is rare; a map would cost every call (measured: p99 3 → 17 ms).
-  const slots = new CappedSlots<InFlight>('call.in-flight', rooms.limits.calls, rooms.kernel.ceilings);
+  // Calls inside, and suspended ones, which admission has let go. Looked through from end to end on a cancel, which is rare; a map would cost every call (measured: p99 3 → 17 ms).
+  const slots = new CappedSlots<InFlight>(
+    'call.in-flight',
+    rooms.limits.calls + rooms.limits.parked,
+    rooms.kernel.ceilings,
+  );
   return {
     remember: (call) => slots.add(call),
     forget(slot) {

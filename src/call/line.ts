@@ -121,7 +121,7 @@ export function createLine(rooms: LineRooms): Line {
     const session = isSessionless ? undefined : findSession(incoming.visit, caller);
     if (isRefusal(session)) return session;
     if (session) incoming.onSession?.(session);
-    const permit = rooms.admission.enter(caller.principal, incoming.envelope.method);
+    const permit = rooms.admission.enter(caller.principal, incoming.envelope.method, caller.owner);
     if (isRefusal(permit)) return permit;
     const view = viewIn(rooms.catalog, caller.viewName);
     if (view === undefined) {

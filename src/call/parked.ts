@@ -8,8 +8,8 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { viewKey } from '../auth/access.ts';
-import { CappedMap } from '../kernel/capped.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { FairMap } from '../kernel/shares.ts';
 import { inputRequiredResult, type Retry, readRetry } from '../protocol/era-2026/input-required.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { paramSpan } from '../protocol/scan.ts';
@@ -32,11 +32,6 @@ interface State {
   readonly about: string;
 }
 
-interface Waiting {
-  readonly park: Park;
-  readonly family: string;
-}
-
 type Answered = Outcome<Reply> | Promise<Outcome<Reply>>;
 
 export interface Parking {
@@ -56,14 +51,9 @@ export function mayAsk(method: string): boolean {
 
 export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seals' | 'slot' | 'sessions'>): Parking {
   const { kernel, limits, seals, slot, sessions } = rooms;
-  const waiting = new CappedMap<string, Waiting>('call.parked', limits.parked, 'refuse', kernel.ceilings);
+  const bounds = { max: limits.parked, share: limits.parkedPerKey };
+  const waiting = new FairMap<string, Park>('call.parked', bounds, 'refuse', kernel.ceilings);
   const lanes = new Set<string>(); // bounded by: calls in flight and parked ones
-
-  function ofKey(family: string): number {
-    let count = 0;
-    for (const one of waiting.values()) if (one.family === family) count += 1;
-    return count;
-  }
 
   /** The lowest free one of this user's connections to the server, so that few are opened. */
   function laneFor(call: Call, server: string, bits: number): string {
@@ -79,7 +69,6 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
   function begin(call: Call, work: (call: Call) => Answered): Answered {
     const id = randomBytes(12).toString('base64url');
     const about = aboutOf(call);
-    const { family } = call.principal;
     let lane: string | undefined;
     const free = (): void => {
       if (lane !== undefined) lanes.delete(lane);
@@ -88,14 +77,10 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
     const park = new Park({
       ...{ kernel, askUserMs: limits.askUserMs },
       ask(questions, round) {
-        if (!waiting.has(id)) {
-          if (ofKey(family) >= limits.parkedPerKey)
-            return new Refusal('overloaded', 'Too many calls of this key wait for their user.', {
-              setting: 'parkedPerKey',
-            });
-          if (!waiting.set(id, { park, family }))
-            return new Refusal('overloaded', 'Too many calls wait for their users.', { setting: 'parked' });
-        }
+        if (!waiting.has(id) && !waiting.set(call.owner, id, park))
+          return waiting.size < waiting.max
+            ? new Refusal('overloaded', 'Too many calls of this key wait for their user.', { setting: 'parkedPerKey' })
+            : new Refusal('overloaded', 'Too many calls wait for their users.', { setting: 'parked' });
         const untilMs = kernel.clock.wallMs() + limits.askUserMs;
         const state: State = { park: id, slot, round, untilMs, about };
         return inputRequiredResult(questions, seals.seal('request-state', Buffer.from(JSON.stringify(state))));
@@ -109,7 +94,7 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
       const mine = laneFor(call, server, bits);
       lane = `${server}\n${mine}`;
       return {
-        ...{ id: mine, isStateless: true, capabilityBits: bits },
+        ...{ id: mine, share: call.owner, isStateless: true, capabilityBits: bits },
         logLevel: () => call.incoming.claim?.logLevel,
         subscriptions: () => [],
         isHeard: () => false,
@@ -147,7 +132,7 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
     if (!state) return new Refusal('request-state-invalid');
     if (state.about !== aboutOf(call))
       return new Refusal('request-state-invalid', 'This requestState belongs to another request.');
-    const park = state.untilMs > kernel.clock.wallMs() ? waiting.get(state.park)?.park : undefined;
+    const park = state.untilMs > kernel.clock.wallMs() ? waiting.get(state.park) : undefined;
     if (!park || state.slot !== slot) return new Refusal('request-state-invalid', EXPIRED);
     if (park.round !== state.round)
       return new Refusal('request-state-invalid', 'This requestState has been used already.');

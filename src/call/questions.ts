@@ -6,10 +6,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Limits } from '../config/limits.ts';
-import { CappedMap } from '../kernel/capped.ts';
 import type { EndReason } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { FairMap } from '../kernel/shares.ts';
 import type { Answer, Asking } from '../protocol/back-channel.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { notificationFrame, requestFrame } from '../protocol/write.ts';
@@ -40,14 +40,15 @@ const LONGEST_ID = 64;
 
 export interface QuestionsParts {
   readonly kernel: Kernel;
-  readonly limits: Pick<Limits, 'questions'>;
+  readonly limits: Pick<Limits, 'questions' | 'questionsPerKey'>;
   /** Slot of this hub. */
   readonly slot: number;
 }
 
 export function createQuestions({ kernel, limits, slot }: QuestionsParts): Questions {
   const life = randomBytes(6).toString('base64url');
-  const open = new CappedMap<string, Open>('call.questions', limits.questions, 'refuse', kernel.ceilings);
+  const bounds = { max: limits.questions, share: limits.questionsPerKey };
+  const open = new FairMap<string, Open>('call.questions', bounds, 'refuse', kernel.ceilings);
   let asked = 0;
 
   return {
@@ -61,8 +62,7 @@ export function createQuestions({ kernel, limits, slot }: QuestionsParts): Quest
           forget();
           resolve(outcome);
         };
-        if (!open.set(id, { random: session.random, settle }))
-          return resolve(new Refusal('overloaded', 'Too many questions to users are open.', { setting: 'questions' }));
+        if (!open.set(session.owner, id, { random: session.random, settle })) return resolve(tooMany());
         const wait = kernel.waits.open('client-answer', owner, deadline);
         let forget = () => {};
         forget = deadline.onEnd((reason) => {
@@ -85,6 +85,10 @@ export function createQuestions({ kernel, limits, slot }: QuestionsParts): Quest
       return parts ? Number(parts[1]) : undefined;
     },
   };
+}
+
+function tooMany(): Refusal {
+  return new Refusal('overloaded', 'Too many questions to users of this key are open.', { setting: 'questionsPerKey' });
 }
 
 function cancelParams(id: string, reason: EndReason): Buffer {

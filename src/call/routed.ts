@@ -37,7 +37,7 @@ export function createRoutedCall(
   const { kernel, fleet } = rooms;
 
   return function send(call, { params, target, tool, shape }) {
-    const { envelope, incoming, session, principal, laneOwner } = call;
+    const { envelope, incoming, session, laneOwner } = call;
     const times = fleet.timesOf(target.server, tool);
     const deadline = kernel.deadline(times.totalMs);
     const slot = session ? cancels.remember({ owner: session.id, rawId: rawIdOf(call), deadline }) : -1;
@@ -45,26 +45,12 @@ export function createRoutedCall(
     const back = new CallBack(incoming.back, params.progressToken, levelOf(call, rooms));
     // A name that is the same on both sides keeps its spelling.
     const nativeJson = params.name === target.native ? undefined : target.nativeJson;
-    const outcome = fleet.call(target.server, {
-      method: envelope.method,
-      params: (token) =>
-        callParamsFor(
-          envelope.bytes,
-          envelope.params,
-          params,
-          nativeJson,
-          back.progressToken === undefined ? undefined : token,
-        ),
-      times,
-      deadline,
-      back,
-      lane: session ? () => laneOwnerOf(session, rooms) : laneOwner && (() => laneOwner(target.server)),
-      fairKey: principal.family,
-      owner: call.requestId,
-    });
-    const finish = (answer: Outcome<UpstreamReply>): Outcome<Reply> => {
+    const over = (): void => {
       deadline[Symbol.dispose]();
       cancels.forget(slot);
+    };
+    const finish = (answer: Outcome<UpstreamReply>): Outcome<Reply> => {
+      over();
       if (isRefusal(answer)) return answer;
       const note = { server: target.server, tool };
       if (answer.kind === 'error')
@@ -73,7 +59,34 @@ export function createRoutedCall(
         );
       return { kind: 'result', json: shape ? shape(answer.json) : answer.json, note };
     };
-    return outcome instanceof Promise ? outcome.then(finish) : finish(outcome);
+    let outcome: Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>>;
+    try {
+      outcome = fleet.call(target.server, {
+        method: envelope.method,
+        params: (token) =>
+          callParamsFor(
+            envelope.bytes,
+            envelope.params,
+            params,
+            nativeJson,
+            back.progressToken === undefined ? undefined : token,
+          ),
+        times,
+        deadline,
+        back,
+        lane: session ? () => laneOwnerOf(session, rooms) : laneOwner && (() => laneOwner(target.server)),
+        fairKey: call.owner,
+        owner: call.requestId,
+      });
+    } catch (fault) {
+      over();
+      throw fault;
+    }
+    if (!(outcome instanceof Promise)) return finish(outcome);
+    return outcome.then(finish, (fault) => {
+      over();
+      throw fault;
+    });
   };
 }
 

@@ -54,7 +54,7 @@ export function laneOwnerOf(session: Session, rooms: UpdateRooms & Pick<LineRoom
   const { sessions, notes, questions } = rooms;
   const { random: id, capabilityBits } = session;
   return {
-    id,
+    ...{ id, share: session.owner },
     capabilityBits,
     logLevel: () => notes.level(id),
     subscriptions: (server) => notes.subscriptions(id).flatMap((one) => (one.server === server ? [one.uri] : [])),

@@ -326,6 +326,28 @@ export const LIMITS = {
     'Calls of clients without sessions (2026-07-28) that wait for their users at once.',
   ),
   parkedPerKey: row(16, 'count', [1, 10_000], 'MCPHUB_PARKED_PER_KEY', 'The same, of one key.'),
+  questionsPerKey: row(1024, 'count', [1, 100_000], 'MCPHUB_QUESTIONS_PER_KEY', 'Open questions to users of one key.'),
+  resumableStreamsPerKey: row(
+    5000,
+    'count',
+    [1, 100_000],
+    'MCPHUB_RESUMABLE_STREAMS_PER_KEY',
+    'Streams of one key that can be resumed, half of `streams`; beyond it the key’s own oldest cannot be any more.',
+  ),
+  retainedStreamsPerKey: row(
+    2500,
+    'count',
+    [1, 100_000],
+    'MCPHUB_RETAINED_STREAMS_PER_KEY',
+    'GET streams of one key whose client is away for a moment; beyond it the key’s own oldest is given up.',
+  ),
+  replayBytesPerKey: row(
+    16 * MiB,
+    'bytes',
+    [64 * KiB, 4 * 1024 * MiB],
+    'MCPHUB_REPLAY_BYTES_PER_KEY',
+    'Events of one key kept for Last-Event-ID, a quarter of replayAllBytes.',
+  ),
   replayEvents: row(100, 'count', [1, 10_000], 'MCPHUB_REPLAY_EVENTS', 'Events of one stream kept for Last-Event-ID.'),
   replayBytes: row(
     256 * KiB,
@@ -596,6 +618,13 @@ export const LIMITS = {
     [1, 10_000],
     'MCPHUB_LANES',
     'Sessions that one interactive server serves at once, each on a connection or child of its own.',
+  ),
+  lanesPerKey: row(
+    32,
+    'count',
+    [1, 10_000],
+    'MCPHUB_LANES_PER_KEY',
+    'The same of one key; each may be a process of its own.',
   ),
   laneIdleMs: row(
     5 * MINUTE,

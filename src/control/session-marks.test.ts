@@ -37,7 +37,7 @@ async function rig(t: TestContext, more: { dir?: string; limits?: Record<string,
 }
 
 function isWaiting({ name, size }: { name: string; size: number }): boolean {
-  return name === 'control.unkept' && size > 0;
+  return name === 'control.marks-unkept' && size > 0;
 }
 
 test('a store with six marks of 4 MiB starts at once, without them, and with the others', async (t) => {

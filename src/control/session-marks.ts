@@ -54,7 +54,7 @@ export function createSessionMarks(parts: {
   );
   const evicts = 'evict-greediest';
   const kept = new FairMap<string, SessionMark>('control.session-marks', bounds, evicts, ceilings, pushedOut);
-  const waiting = new FairMap<string, SessionMark>('control.unkept', bounds, evicts, ceilings);
+  const waiting = new FairMap<string, SessionMark>('control.marks-unkept', bounds, evicts, ceilings);
   /** Pushed out of memory, and still in the table. */
   const stale = new Set<string>(); // bounded by: marks kept; a batch of `keep` drops them all
   let timer: Disposable | undefined;

@@ -64,7 +64,7 @@ export class Exchange implements BackChannel {
     if (this.#response.headersSent || this.#response.destroyed) return;
     const { streams, tracks } = this.#rooms;
     const session = this.#session;
-    const track = session && tracks.open(session.random, this.#idRaw);
+    const track = session && tracks.open(session, this.#idRaw);
     const stream = streams.open(this.#response, {}, () => {
       if (!isRefusal(stream)) track?.detach(stream);
     });

@@ -65,7 +65,7 @@ export function createStanding(
   /** The stream for what nobody asked for. `known` = the one that the client has lost. */
   function stand(session: Session, response: ServerResponse, known?: Lost): void {
     let stream: ReturnType<typeof openSse>;
-    const track = known?.track ?? tracks.open(session.random, undefined, () => sessions.detach(session, track));
+    const track = known?.track ?? tracks.open(session, undefined, () => sessions.detach(session, track));
     stream = openSse(session, response, (reason) => {
       track.detach(stream as SseStream);
       if (MAY_RETURN.has(reason)) sessions.park(session, track);

@@ -3,8 +3,9 @@
  * Guarantees: an owner above its share loses or is refused its own entries; a full container takes from the owner that holds most, never from
  * another; one owner alone fills three quarters of what refuses at most, so that a newcomer finds a place; every operation is O(1), also when full.
  */
-import { Holdings, powerOfTwo } from './_holdings.ts';
+
 import { Capped, type Ceilings } from './ceilings.ts';
+import { Holdings, powerOfTwo } from './holdings.ts';
 
 export interface Bounds {
   readonly max: number;
@@ -146,6 +147,12 @@ export class FairMap<K, V> extends Capped {
     return this.#entries.has(key);
   }
 
+  /** Of a map that refuses: whether a new key of this owner would be taken. */
+  hasRoom(owner: string): boolean {
+    const held = this.sizeOf(owner);
+    return this.size < this.max && held < allowance(this.#bounds, this.#holdings, held, this.size + 1);
+  }
+
   /** The entry that `owner` has used least recently. */
   oldestOf(owner: string): [K, V] | undefined {
     const entry = this.#chains.get(owner)?.oldest;
@@ -215,7 +222,7 @@ export class FairMap<K, V> extends Capped {
   #makeRoom(owner: string): boolean {
     const held = this.sizeOf(owner);
     const { max, share } = this.#bounds;
-    if (!this.#evicts) return this.size < max && held < allowance(this.#bounds, this.#holdings, held, this.size + 1);
+    if (!this.#evicts) return this.hasRoom(owner);
     if (held >= share) return this.#evictFrom(owner);
     if (this.size < max) return true;
     const top = this.#holdings.greediest;

@@ -90,6 +90,29 @@ test('a flood by one key leaves another its turn', async () => {
   assert.ok(order.includes('quiet'), order.join());
 });
 
+test('a key that fills the queue loses its newest places to keys that have fewer, and those are served', async () => {
+  const { kernel } = frozenKernel();
+  const room = bulkhead(1, 8);
+  const inside = permitOf(room.enter(kernel.deadline(100), 'greedy'));
+  const greedy = Array.from({ length: 20 }, () => room.enter(kernel.deadline(100), 'greedy'));
+  assert.equal(greedy.filter((one) => !(one instanceof Promise)).length, 12);
+  const others = ['b', 'b', 'c'].map((key) => room.enter(kernel.deadline(100), key));
+  assert.ok(others.every((one) => one instanceof Promise));
+  assert.equal(room.waiting, 8);
+  const refused = greedy.slice(5, 8).map((one) => one as Promise<Outcome<Permit>>);
+  for (const outcome of await Promise.all(refused)) assert.ok(isRefusal(outcome) && outcome.message === 'full');
+  let served = 0;
+  for (const one of [...greedy.slice(0, 5), ...others])
+    void Promise.resolve(one).then((permit) => {
+      if (isRefusal(permit)) return;
+      served += 1;
+      permit[Symbol.dispose]();
+    });
+  inside[Symbol.dispose]();
+  for (let turn = 0; turn < 10; turn += 1) await settle();
+  assert.deepEqual([served, room.inside, room.waiting], [8, 0, 0]);
+});
+
 test('whatever happens, never more than `inside` are inside, nobody is lost, and all places come back', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.tuple(fc.nat(3), fc.nat(4)), { maxLength: 80 }), async (steps) => {

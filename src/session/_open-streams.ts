@@ -6,11 +6,14 @@
  */
 import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { FairMap } from '../kernel/shares.ts';
 
 /** What the registry needs of a session. */
 export interface StreamOwner {
   /** Random part of its id. */
   readonly random: string;
+  /** Whose share it is counted for (`kernel/principal.ts`). */
+  readonly owner: string;
 }
 
 export interface SessionStream {
@@ -31,13 +34,20 @@ const NEXT_SLICE_MS = 5;
 export class OpenStreams<S extends StreamOwner> {
   readonly #kernel: Kernel;
   readonly #open: CappedMap<string, Open<S>>;
-  readonly #parked: CappedMap<string, Open<S>>;
+  readonly #parked: FairMap<string, Open<S>>;
   #stopped = false;
 
-  constructor(kernel: Kernel, max: number) {
+  constructor(kernel: Kernel, max: number, retainedShare: number) {
     this.#kernel = kernel;
     this.#open = new CappedMap<string, Open<S>>('session.streams', max, 'refuse', kernel.ceilings);
-    this.#parked = new CappedMap<string, Open<S>>('session.parked', max, 'drop-oldest', kernel.ceilings);
+    const bounds = { max, share: retainedShare };
+    this.#parked = new FairMap<string, Open<S>>(
+      'session.parked',
+      bounds,
+      'evict-greediest',
+      kernel.ceilings,
+      (_, { stream }) => stream.close('too-many-streams'),
+    );
   }
 
   get size(): number {
@@ -60,7 +70,7 @@ export class OpenStreams<S extends StreamOwner> {
   park(owner: S, stream: SessionStream): boolean {
     if (this.#open.get(owner.random)?.stream !== stream) return false;
     this.#open.delete(owner.random);
-    this.#parked.set(owner.random, { owner, stream });
+    this.#parked.set(owner.owner, owner.random, { owner, stream });
     return true;
   }
 

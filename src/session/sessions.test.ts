@@ -325,3 +325,20 @@ test('a session in memory costs at most 600 bytes, and nothing once it is swept'
   assert.ok(each > 100 && each < 600, `${each} bytes`);
   assert.ok(left < each * 600, `${left} bytes left`);
 });
+
+test('a key that ends sessions without end never revives an ended session of another key', () => {
+  const { sessions } = hub([SECRET], { tombstones: 100, tombstonesPerKey: 100, sessions: 100, sessionsPerKey: 100 });
+  const bob: Principal = { ...alice, userId: 'u-bob', family: 'f-2' };
+  const ended = sessions.mint({ ...WISH, principal: bob });
+  sessions.end(ended.id);
+  for (let n = 0; n < 1000; n += 1) sessions.end(sessions.mint(WISH).id);
+  assert.equal(code(sessions.find(ended.id, bob)), 'session-ended');
+});
+
+test('a session without a key is counted for the address that opened it', () => {
+  const { sessions, kernel } = hub([SECRET], { sessions: 100, sessionsPerKey: 10 });
+  for (let n = 0; n < 50; n += 1) sessions.mint({ ...WISH, owner: 'address:10.0.0.1' });
+  const other = sessions.mint({ ...WISH, owner: 'address:10.0.0.2' });
+  assert.deepEqual([sessions.size, other.owner], [11, 'address:10.0.0.2']);
+  assert.equal(kernel.ceilings.table().find(({ name }) => name === 'session.sessions')?.share, 10);
+});

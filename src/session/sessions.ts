@@ -133,7 +133,7 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
     'evict-greediest',
     kernel.ceilings,
   );
-  const streams = new OpenStreams<Session>(kernel, limits.streams);
+  const streams = new OpenStreams<Session>(kernel, limits.streams, limits.retainedStreamsPerKey);
   const tombstones = new FairMap<string, number>(
     'session.tombstones',
     { max: limits.tombstones, share: limits.tombstonesPerKey },

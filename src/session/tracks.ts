@@ -8,19 +8,14 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Limits } from '../config/limits.ts';
-import { CappedCount, CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import type { WheelEntry } from '../kernel/wheel.ts';
+import { FairCount, FairMap } from '../kernel/shares.ts';
+import { KeptTrack } from './_kept-track.ts';
 import type { SessionStream } from './_open-streams.ts';
 
 /** The live end of a track. */
 export interface TrackStream extends SessionStream {
   send(message: Buffer, eventId?: string): boolean;
-}
-
-interface Kept {
-  readonly seq: number;
-  readonly bytes: Buffer;
 }
 
 export interface Track extends SessionStream {
@@ -46,13 +41,19 @@ export type Resumed =
   | { readonly kind: 'none' };
 
 export interface Tracks {
-  /** A track of a session. `idRaw` = raw JSON text of the request's id; undefined = the session's standing stream. `closed` hears of its end. */
-  open(random: string, idRaw: Buffer | undefined, closed?: () => void): Track;
+  /** A track of a session, of which it needs the random part of the id and the owner of its share. `idRaw` = raw JSON text of the request's id; undefined = the session's standing stream. `closed` hears of its end. */
+  open(
+    session: { readonly random: string; readonly owner: string },
+    idRaw: Buffer | undefined,
+    closed?: () => void,
+  ): Track;
   /** What `Last-Event-ID` of this session means. */
   resume(random: string, lastEventId: string): Resumed;
 }
 
 const MAX_ID_BYTES = 128;
+/** Tracks that one event may push out. */
+const MOST_GIVEN_UP = 64;
 /** Stands for the life of a hub in the id of the news that a call is lost; a real one is longer. */
 const LOST = 'lost';
 const EVENT_ID = /^(\d{1,3})\.([\w-]{4,16})\.([0-9a-z]{1,10})\.([0-9a-z]{1,8})(?:\.([\w-]{1,172}))?$/;
@@ -71,18 +72,44 @@ export interface TracksParts {
 
 export function createTracks({ kernel, limits, slot }: TracksParts): Tracks {
   const life = randomBytes(6).toString('base64url');
-  const byNumber = new CappedMap<string, KeptTrack>('session.tracks', limits.streams, 'drop-oldest', kernel.ceilings);
-  const bytes = new CappedCount('session.replay-bytes', limits.replayAllBytes, 'refuse', kernel.ceilings);
+  const byNumber = new FairMap<string, KeptTrack>(
+    'session.tracks',
+    { max: limits.streams, share: limits.resumableStreamsPerKey },
+    'evict-greediest',
+    kernel.ceilings,
+    (_, track) => track.giveUp(),
+  );
+  const bytes = new FairCount(
+    'session.replay-bytes',
+    limits.replayAllBytes,
+    limits.replayBytesPerKey,
+    'refuse',
+    kernel.ceilings,
+  );
   let opened = 0;
+
+  /** When all bytes are taken, tracks of the key that holds most are given up. */
+  function take(owner: string, amount: number): boolean {
+    for (let tries = 0; ; tries += 1) {
+      const taken = bytes.take(owner, amount);
+      if (taken !== 'full') return taken === 'taken';
+      const { greediest } = bytes;
+      const oldest = greediest === undefined || greediest === owner ? undefined : byNumber.oldestOf(greediest);
+      if (!oldest || tries >= MOST_GIVEN_UP) return false;
+      byNumber.delete(oldest[0]);
+      oldest[1].giveUp();
+    }
+  }
+
   return {
-    open(random, idRaw, closed) {
+    open({ random, owner }, idRaw, closed) {
       opened += 1;
       const number = opened.toString(36);
       const tail = idRaw && idRaw.length <= MAX_ID_BYTES ? `.${idRaw.toString('base64url')}` : '';
       const track = new KeptTrack({
         kernel,
         limits,
-        bytes,
+        ...{ take: (amount: number) => take(owner, amount), give: (amount: number) => bytes.give(owner, amount) },
         random,
         isCall: idRaw !== undefined,
         head: `${slot}.${life}.${number}.`,
@@ -92,7 +119,7 @@ export function createTracks({ kernel, limits, slot }: TracksParts): Tracks {
           closed?.();
         },
       });
-      byNumber.set(number, track);
+      byNumber.set(owner, number, track);
       return track;
     },
     resume(random, lastEventId) {
@@ -120,135 +147,5 @@ function requestId(text: string): Buffer | undefined {
     return typeof value === 'string' || typeof value === 'number' ? raw : undefined;
   } catch {
     return undefined;
-  }
-}
-
-interface KeptTrackParts {
-  readonly kernel: Kernel;
-  readonly limits: Limits;
-  readonly bytes: CappedCount;
-  readonly random: string;
-  readonly isCall: boolean;
-  readonly head: string;
-  readonly tail: string;
-  readonly over: () => void;
-}
-
-class KeptTrack implements Track {
-  readonly random: string;
-  readonly isCall: boolean;
-  readonly #parts: KeptTrackParts;
-  #kept: Kept[] = []; // bounded by: replayEvents, replayBytes
-  #bytes = 0;
-  #seq = 0;
-  #live: TrackStream | undefined;
-  #finished = false;
-  /** Why it is over. */
-  #over: string | undefined;
-  #expiry: WheelEntry | undefined;
-
-  constructor(parts: KeptTrackParts) {
-    this.#parts = parts;
-    this.random = parts.random;
-    this.isCall = parts.isCall;
-  }
-
-  get firstId(): string {
-    return this.#idOf(0);
-  }
-
-  /** The event of this number was the last there will be. */
-  isSaid(seq: number): boolean {
-    return this.#finished && seq >= this.#seq;
-  }
-
-  /** The last message was too much to be kept. */
-  get hasLostItsEnd(): boolean {
-    return this.#finished && this.#kept.at(-1)?.seq !== this.#seq;
-  }
-
-  send(message: Buffer): boolean {
-    if (this.#finished || this.#over !== undefined) return false;
-    this.#seq += 1;
-    this.#keep({ seq: this.#seq, bytes: message });
-    this.#live?.send(message, this.#idOf(this.#seq));
-    return true;
-  }
-
-  finish(message: Buffer): void {
-    if (!this.send(message)) return;
-    this.#finished = true;
-    const live = this.#live;
-    this.#live = undefined;
-    live?.close('answered');
-    this.#expire();
-  }
-
-  attach(stream: TrackStream, after: number): void {
-    if (this.#over !== undefined) return stream.close(this.#over);
-    const before = this.#live;
-    this.#live = stream;
-    before?.close('replaced');
-    this.#stay();
-    for (const { seq, bytes } of this.#kept) if (seq > after) stream.send(bytes, this.#idOf(seq));
-    if (!this.#finished) return;
-    this.#live = undefined;
-    stream.close('answered');
-    this.#expire();
-  }
-
-  detach(stream: TrackStream): void {
-    if (this.#live !== stream) return;
-    this.#live = undefined;
-    this.#expire();
-  }
-
-  close(reason: string): void {
-    if (this.#over !== undefined) return;
-    this.#over = reason;
-    this.#stay();
-    const live = this.#live;
-    this.#live = undefined;
-    this.#parts.bytes.give(this.#bytes);
-    this.#bytes = 0;
-    this.#kept = [];
-    this.#parts.over();
-    live?.close(reason);
-  }
-
-  #idOf(seq: number): string {
-    return `${this.#parts.head}${seq.toString(36)}${this.#parts.tail}`;
-  }
-
-  /** The newest event may be larger than a track's share: it is the answer, and there is only one. */
-  #keep(event: Kept): void {
-    const { limits, bytes } = this.#parts;
-    while (
-      this.#kept.length > 0 &&
-      (this.#kept.length >= limits.replayEvents || this.#bytes + event.bytes.length > limits.replayBytes)
-    )
-      this.#drop();
-    if (!bytes.take(event.bytes.length)) return;
-    this.#kept.push(event);
-    this.#bytes += event.bytes.length;
-  }
-
-  #drop(): void {
-    const oldest = this.#kept.shift();
-    if (!oldest) return;
-    this.#bytes -= oldest.bytes.length;
-    this.#parts.bytes.give(oldest.bytes.length);
-  }
-
-  #stay(): void {
-    if (this.#expiry) this.#parts.kernel.wheel.remove(this.#expiry);
-    this.#expiry = undefined;
-  }
-
-  #expire(): void {
-    const { kernel, limits } = this.#parts;
-    if (this.#over !== undefined) return;
-    this.#stay();
-    this.#expiry = kernel.wheel.add(kernel.clock.nowMs() + limits.replayMs, () => this.close('too-old'));
   }
 }

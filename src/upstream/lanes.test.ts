@@ -15,6 +15,7 @@ const SPEC = scriptedSpec({ interactive: true });
 
 class Owner implements LaneOwner {
   readonly id: string;
+  readonly share: string;
   readonly capabilityBits = 4;
   readonly asked: Asking[] = []; // bounded by: one test
   readonly told: string[] = []; // bounded by: one test
@@ -22,8 +23,9 @@ class Owner implements LaneOwner {
   heard = true;
   uris: string[] = []; // bounded by: one test
 
-  constructor(id: string) {
+  constructor(id: string, share = id) {
     this.id = id;
+    this.share = share;
   }
   logLevel(): string | undefined {
     return this.level;
@@ -205,5 +207,20 @@ test('more sessions than lanes: the idlest makes place, and where each is at wor
   for (const owner of [bob, carol]) rig.call({ owner });
   const refused = refusalOf(rig.call({ owner: alice }));
   assert.deepEqual([refused.code, refused.detail.setting], ['server-busy', 'lanes']);
+  await rig.close();
+});
+
+test('one key with every lane busy leaves another key its lane, and never closes an idle lane of a key that holds less', async () => {
+  const rig = await rigOf({ lanes: 4, lanesPerKey: 3 });
+  const bob = new Owner('bob', 'B');
+  await callAs(rig, bob);
+  const before = rig.lives.length;
+  const running = Array.from({ length: 6 }, (_, n) => rig.call({ owner: new Owner(`alice${n}`, 'A') }));
+  await settle();
+  const refused = running.filter(({ outcome }) => outcome !== undefined);
+  assert.equal(refused.length, 4);
+  for (const one of refused) assert.equal(refusalOf(one).detail.setting, 'lanesPerKey');
+  await callAs(rig, bob);
+  assert.equal(rig.lives.length, before + 2, 'the lane of the other key is still open');
   await rig.close();
 });

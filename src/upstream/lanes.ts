@@ -1,17 +1,18 @@
 /**
  * The lanes of one server that asks its users: a connection of its own for each client session, so that a question has exactly one addressee.
  * Promises: a lane is opened by its session's first call, declares what that client declared, and is closed when it has been idle for
- * `laneIdleMs`, when the session ends, or with the server; at most `lanes` at once, and then the one that has been idle longest makes place;
+ * `laneIdleMs`, when the session ends, or with the server; at most `lanes` at once and `lanesPerKey` of one key, and then the one that has been
+ * idle longest makes place: one of the same key, or of a key that holds more;
  * an idle lane that is lost is not opened again until it is needed; that a list has changed on a lane is told to the shared link, which reads it, and,
  * where each lane is a process of its own, to its session.
  * Does not: read lists (the shared link does) or know sessions (`call/` does).
  * Source: architecture.md §3, lanes.
  */
 import type { Limits } from '../config/limits.ts';
-import { CappedMap } from '../kernel/capped.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { FairMap } from '../kernel/shares.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import { isLocal } from './_endings.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
@@ -33,6 +34,8 @@ interface Lane {
   readonly link: Link;
   readonly stack: Stack;
   usedMs: number;
+  /** Calls on it, also those that wait until it is ready. */
+  calls: number;
   /** As the newest call brought it. */
   owner: LaneOwner;
   /** Changed lists that the session is told of next. */
@@ -46,14 +49,15 @@ const SWEEP_MS = 15_000;
 
 export class Lanes {
   readonly #parts: LanesParts;
-  readonly #lanes: CappedMap<string, Lane>;
+  readonly #lanes: FairMap<string, Lane>;
   readonly #sweep: Disposable;
   #stopped = false;
 
   constructor(parts: LanesParts) {
     this.#parts = parts;
     const { kernel, limits } = parts;
-    this.#lanes = new CappedMap<string, Lane>('upstream.lanes', limits.lanes, 'refuse', kernel.ceilings);
+    const bounds = { max: limits.lanes, share: limits.lanesPerKey };
+    this.#lanes = new FairMap<string, Lane>('upstream.lanes', bounds, 'refuse', kernel.ceilings);
     this.#sweep = kernel.timers.every(SWEEP_MS, () => this.#reap());
   }
 
@@ -63,10 +67,15 @@ export class Lanes {
 
   call(call: UpstreamCall, owner: LaneOwner): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     const lane = this.#lanes.get(owner.id) ?? this.#open(owner);
-    if (lane === undefined) return this.#full();
+    if (lane === undefined) return this.#full(owner);
     lane.usedMs = this.#parts.kernel.clock.nowMs();
     lane.owner = owner;
-    return lane.stack.call(call);
+    const outcome = lane.stack.call(call);
+    if (!(outcome instanceof Promise)) return outcome;
+    lane.calls += 1;
+    return outcome.finally(() => {
+      lane.calls -= 1;
+    });
   }
 
   logLevelChanged(id: string): void {
@@ -104,7 +113,7 @@ export class Lanes {
   }
 
   #open(owner: LaneOwner): Lane | undefined {
-    if (this.#stopped || (this.#lanes.size >= this.#parts.limits.lanes && !this.#makePlace())) return undefined;
+    if (this.#stopped || !this.#makePlace(owner.share)) return undefined;
     const { kernel, make } = this.#parts;
     const ref: { lane: Lane | undefined } = { lane: undefined };
     const now = (): LaneOwner => ref.lane?.owner ?? owner;
@@ -117,9 +126,9 @@ export class Lanes {
       listChanged: (method) => ref.lane && this.#listChanged(ref.lane, method),
       ask: (asking) => now().ask(asking),
     };
-    const lane: Lane = { ...make(talk), usedMs: kernel.clock.nowMs(), owner, changed: new Set() };
+    const lane: Lane = { ...make(talk), usedMs: kernel.clock.nowMs(), calls: 0, owner, changed: new Set() };
     ref.lane = lane;
-    this.#lanes.set(owner.id, lane);
+    this.#lanes.set(owner.share, owner.id, lane);
     lane.link.start();
     return lane;
   }
@@ -138,12 +147,18 @@ export class Lanes {
     changed.add(method);
   }
 
-  #makePlace(): boolean {
+  /** True = a lane of this owner may be opened; an idle one may have been closed for it. */
+  #makePlace(share: string): boolean {
+    if (this.#lanes.hasRoom(share)) return true;
+    const mine = this.#lanes.sizeOf(share);
     let idlest: [string, Lane] | undefined;
-    for (const entry of this.#lanes.entries())
-      if (isIdle(entry[1]) && (idlest === undefined || entry[1].usedMs < idlest[1].usedMs)) idlest = entry;
+    for (const entry of this.#lanes.entries()) {
+      const [, { owner, usedMs }] = entry;
+      const mayGo = owner.share === share || this.#lanes.sizeOf(owner.share) > mine;
+      if (mayGo && isIdle(entry[1]) && (idlest === undefined || usedMs < idlest[1].usedMs)) idlest = entry;
+    }
     if (idlest) this.#close(...idlest);
-    return idlest !== undefined;
+    return this.#lanes.hasRoom(share);
   }
 
   #reap(): void {
@@ -167,8 +182,14 @@ export class Lanes {
     });
   }
 
-  #full(): Refusal {
+  #full({ share }: LaneOwner): Refusal {
     const { spec, limits } = this.#parts;
+    if (this.#lanes.size < limits.lanes)
+      return new Refusal(
+        'server-busy',
+        `${spec.slug} serves ${this.#lanes.sizeOf(share)} sessions of this key at once, and each has a call inside.`,
+        { server: spec.slug, phase: 'queue', setting: 'lanesPerKey', outcome: 'not-executed', retryAfterMs: 1000 },
+      );
     return new Refusal(
       'server-busy',
       `${spec.slug} serves ${limits.lanes} sessions at once, and each has a call inside.`,
@@ -178,5 +199,5 @@ export class Lanes {
 }
 
 function isIdle(lane: Lane): boolean {
-  return lane.stack.inFlight === 0 && lane.stack.queued === 0;
+  return lane.calls === 0;
 }

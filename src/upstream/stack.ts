@@ -113,7 +113,7 @@ export class Stack {
     if (isRefusal(ready)) return ready;
     const permit = this.#bulkhead.tryEnter();
     if (permit) return this.#inside(permit, call);
-    return this.#bulkhead.isFull ? this.#bulkhead.refuse() : this.#queue(call);
+    return this.#bulkhead.hasPlace(call.fairKey) ? this.#queue(call) : this.#bulkhead.refuse();
   }
 
   async #queue(call: UpstreamCall): Promise<Outcome<UpstreamReply>> {

@@ -30,6 +30,8 @@ export interface Talk {
 export interface LaneOwner {
   /** Random part of the session's id. */
   readonly id: string;
+  /** Whose share it is counted for (`kernel/principal.ts`). */
+  readonly share: string;
   /** Its client speaks 2026-07-28, and there is no session. */
   readonly isStateless?: boolean | undefined;
   readonly capabilityBits: number;

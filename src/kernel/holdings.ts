@@ -26,6 +26,12 @@ export class Holdings {
     return this.#buckets.get(this.#top)?.values().next().value;
   }
 
+  /** What that owner holds. */
+  get most(): number {
+    const owner = this.greediest;
+    return owner === undefined ? 0 : this.of(owner);
+  }
+
   set(owner: string, size: number): void {
     const before = this.#bucketOf(this.of(owner));
     const after = this.#bucketOf(size);
