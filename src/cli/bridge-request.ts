@@ -65,7 +65,7 @@ function optionsFrom({ url, socketPath, path, key }: BridgeTarget, wish: BridgeR
     headers: {
       ...headers,
       host: url?.host ?? 'localhost',
-      ...(body ? { 'content-length': String(body.length) } : {}),
+      'content-length': String(body?.length ?? 0),
       ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
       ...(session === undefined ? {} : { 'mcp-session-id': session }),
     },

@@ -13,6 +13,7 @@ import type { FailureLog } from '../telemetry/failure-log.ts';
 import type { Fleet } from '../upstream/fleet.ts';
 import type { Endpoint } from './endpoint.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
+import { acceptsRead } from './read-only.ts';
 import { type Handler, segmentFrom, writeHealth } from './router.ts';
 
 const BEAT_EVERY_MS = 1000;
@@ -49,9 +50,22 @@ export function createPrivateDoor(parts: PrivateDoorParts): Handler {
     });
   }
 
+  const writeAs = (answer: () => object) => (response: ServerResponse) =>
+    writeJson(response, 200, JSON.stringify(answer()));
+  const reads: ReadonlyMap<string, (response: ServerResponse) => void> = new Map([
+    ['/beat', streamBeats],
+    ['/probe', (response) => writeHealth(response, health.live())],
+    ['/livez', (response) => writeHealth(response, health.live())],
+    ['/readyz', (response) => writeHealth(response, health.ready())],
+    ['/health', (response) => writeHealth(response, health.summary())],
+    ['/api/health', writeAs(() => health.detail())],
+    ['/api/waits', writeAs(() => ({ waits: health.waits() }))],
+    ['/api/ceilings', writeAs(() => ({ ceilings: health.ceilings() }))],
+    ['/servers', writeAs(() => ({ servers: fleet.statuses() }))],
+  ]);
+
   function servers(request: IncomingMessage, response: ServerResponse, path: string): void {
     const [, , slug = '', verb = ''] = path.split('/');
-    if (path === '/servers') return writeJson(response, 200, JSON.stringify({ servers: fleet.statuses() }));
     if (verb === 'logs')
       return writeJson(
         response,
@@ -68,15 +82,10 @@ export function createPrivateDoor(parts: PrivateDoorParts): Handler {
 
   function route(request: IncomingMessage, response: ServerResponse): void {
     const path = (request.url ?? '/').replace(/\?.*/s, '');
-    if (path === '/beat') return streamBeats(response);
-    if (path === '/probe' || path === '/livez') return writeHealth(response, health.live());
-    if (path === '/readyz') return writeHealth(response, health.ready());
-    if (path === '/health') return writeHealth(response, health.summary());
-    if (path === '/api/health') return writeJson(response, 200, JSON.stringify(health.detail()));
-    if (path === '/api/waits') return writeJson(response, 200, JSON.stringify({ waits: health.waits() }));
-    if (path === '/api/ceilings') return writeJson(response, 200, JSON.stringify({ ceilings: health.ceilings() }));
+    const read = reads.get(path);
+    if (read) return acceptsRead(request, response) ? read(response) : undefined;
     if (path.startsWith('/peer/')) return parts.peerDoor(request, response);
-    if (path === '/servers' || path.startsWith('/servers/')) return servers(request, response, path);
+    if (path.startsWith('/servers/')) return servers(request, response, path);
     if (path === '/mcp') return endpoint.handle(request, response, { segment: '', local: true });
     const segment = path.startsWith('/mcp/') ? segmentFrom(path) : undefined;
     if (segment !== undefined) return endpoint.handle(request, response, { segment, local: true });

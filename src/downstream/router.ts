@@ -89,7 +89,9 @@ export function createRouter(parts: RouterParts): Handler {
         ? undefined
         : line.identify(visitFrom(request, { kind: 'all' }, false));
     if (caller === undefined || isRefusal(caller)) return { status: health.state() };
-    return caller.principal.role === 'owner' ? health.detail() : health.memberDetail(parts.serversOf(caller));
+    const { role, groups } = caller.principal;
+    const isOwner = role === 'owner' && groups === undefined;
+    return isOwner ? health.detail() : health.memberDetail(parts.serversOf(caller));
   }
 
   function api(path: string, request: IncomingMessage, response: ServerResponse): void {

@@ -1,9 +1,7 @@
 /**
- * What belongs to another hub of this machine is handed to it as it came: its front listens on a unix socket too, and checks key and session
- * itself. A connection of a client lands on any hub; a stream to be resumed and an answer to a question belong to one.
- * Promises: a hub that does not take the connection within `connectMs` counts as gone; at most a few at once; an answer's bytes are passed on at
- * the client's own pace; whoever leaves first ends the other; nothing is handed on twice.
- * Does not: know what is asked (`home.ts`, `standing.ts`, `endpoint.ts`).
+ * Passes a request on to another worker's front socket, which checks key and session itself: a stream to be resumed and an answer to a question
+ * belong to one worker. The onward request is built here from lists of methods and headers, the path, and a body that was read whole.
+ * A worker that does not take the connection within `connectMs` counts as gone; whoever leaves first ends the other; nothing is passed on twice.
  */
 import { type ClientRequest, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
@@ -20,15 +18,28 @@ export function isHop({ headers }: IncomingMessage): boolean {
 }
 
 const AT_ONCE = 4096;
+const METHODS: ReadonlySet<string> = new Set(['GET', 'POST', 'DELETE']);
+/** Headers that workers read, beside those whose name begins with `mcp-`. */
+const HEADERS: ReadonlySet<string> = new Set([
+  'accept',
+  'authorization',
+  'content-type',
+  'host',
+  'last-event-id',
+  'origin',
+]);
+const MCP_HEADERS = 'mcp-';
+/** Printable ASCII without spaces: what a request line can carry unchanged. */
+const PATH = /^\/[\x21-\x7e]*$/;
+/** Headers of an answer that belong to one connection. */
 const HOP_HEADERS: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
   'transfer-encoding',
-  'content-length',
   'upgrade',
   'te',
   'trailer',
-  'expect',
+  'proxy-authenticate',
 ]);
 
 export interface Siblings {
@@ -57,15 +68,17 @@ interface Onward {
 export function createSiblings({ kernel, limits, frontSocket }: SiblingsParts): Siblings {
   const inside = new CappedCount('downstream.siblings', AT_ONCE, 'refuse', kernel.ceilings);
 
-  /** Undefined = too many are on their way. */
+  /** Undefined = it cannot be passed on, or too many are on their way. */
   function reach(request: IncomingMessage, slot: number, body: Buffer | undefined): Onward | undefined {
-    if (!inside.take()) return undefined;
+    const { method = '' } = request;
+    const path = onwardPath(request.url ?? '/');
+    if (!METHODS.has(method) || !PATH.test(path) || !inside.take()) return undefined;
     const deadline = kernel.deadline(limits.connectMs);
     const wait = kernel.waits.open('owner-forward', `hub-${slot}`, deadline);
     const sent = httpRequest({
       socketPath: frontSocket(slot),
-      method: request.method,
-      path: request.url,
+      method,
+      path,
       headers: headersOf(request, body),
       agent: false,
     });
@@ -114,19 +127,24 @@ export function createSiblings({ kernel, limits, frontSocket }: SiblingsParts): 
 
 function passOn(answer: IncomingMessage, response: ServerResponse, onward: ClientRequest): void {
   if (response.destroyed) return void onward.destroy();
-  const headers = Object.entries(answer.headers).filter(
-    ([name]) => !HOP_HEADERS.has(name) || name === 'content-length',
-  );
+  const headers = Object.entries(answer.headers).filter(([name]) => !HOP_HEADERS.has(name));
   response.writeHead(answer.statusCode ?? 502, Object.fromEntries(headers));
   answer.on('error', () => response.destroy());
   pour(answer, response);
 }
 
-function headersOf(request: IncomingMessage, body: Buffer | undefined): Record<string, string | string[]> {
-  const headers = Object.entries(request.headers).filter(([name]) => !HOP_HEADERS.has(name));
-  return {
-    ...(Object.fromEntries(headers) as Record<string, string | string[]>),
-    ...(body ? { 'content-length': String(body.length) } : {}),
-    [HOP_HEADER]: '1',
-  };
+function headersOf({ headers }: IncomingMessage, body: Buffer | undefined): Record<string, string> {
+  const passed: Record<string, string> = { 'content-length': String(body?.length ?? 0), [HOP_HEADER]: '1' };
+  for (const [name, value] of Object.entries(headers))
+    if (typeof value === 'string' && (HEADERS.has(name) || name.startsWith(MCP_HEADERS))) passed[name] = value;
+  return passed;
+}
+
+/** Drops the query, which may hold a key (it stands in `authorization` by now), except for the session of a 2024-11-05 client. */
+function onwardPath(url: string): string {
+  const at = url.indexOf('?');
+  if (at < 0) return url;
+  const path = url.slice(0, at);
+  const session = path.startsWith('/messages') ? new URLSearchParams(url.slice(at)).get('sessionId') : null;
+  return session === null ? path : `${path}?sessionId=${encodeURIComponent(session)}`;
 }

@@ -12,7 +12,8 @@ const ENVELOPE_BYTES = 64 * 1024;
 
 export async function readPeerBody(request: IncomingMessage, kernel: Kernel, limits: Limits): Promise<Outcome<Buffer>> {
   using deadline = kernel.deadline(limits.bodyMs);
-  const wait = kernel.waits.open('body', `peer ${request.url ?? ''}`.slice(0, 80), deadline);
+  const path = (request.url ?? '').replace(/\?.*$/s, '');
+  const wait = kernel.waits.open('body', `peer ${path}`.slice(0, 80), deadline);
   try {
     return await new Promise<Outcome<Buffer>>((resolve) => {
       const pieces: Buffer[] = []; // bounded by: bodyBytes

@@ -88,7 +88,7 @@ async function arrivals(): Promise<Requests> {
 async function probe(path: string, method: string, framing: Framing, more: { body: string; key?: string }) {
   const { pieces, requests } = wire(method, path, framing, more);
   const name = `${method} ${path} ${framing}${more.key ? ' with a key' : ''}`;
-  const seen = await rawExchange({ port: hub.port }, [pieces.join('')], { methods: [method, method] });
+  const seen = await rawExchange({ port: hub.port }, pieces, { methods: [method, method] });
   assert.ok(seen.closed, `${name}: the connection was closed`);
   assert.ok(seen.answers.length >= 1 && seen.answers.length <= requests, `${name}: ${seen.answers.length} answers`);
   assert.equal(seen.rest, '', `${name}: no bytes beside the answers`);

@@ -156,7 +156,9 @@ function send(
 ): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {
     const { port, key } = target;
-    const headers = body === undefined ? {} : { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+    const length = { 'content-length': Buffer.byteLength(body ?? '') };
+    const typed = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+    const headers = body === undefined ? length : { ...length, ...typed };
     const method = body === undefined ? 'GET' : 'POST';
     const sent = httpRequest({ host: '127.0.0.1', port, path, method, headers, agent }, (answer) => {
       let text = '';

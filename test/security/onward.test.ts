@@ -1,0 +1,236 @@
+/**
+ * SR-C1: every file that sends a request onward frames it by a length, whatever body it was given and whatever the client sent.
+ * `test/laws/senders.test.ts` holds the list of these files and demands a test here for each.
+ */
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { createHubAsker } from '../../src/admin/ask-hub.ts';
+import type { Caller, Visit } from '../../src/call/call.ts';
+import { askControl } from '../../src/cli/ask.ts';
+import { sendRequest } from '../../src/cli/bridge-request.ts';
+import { hasTool } from '../../src/cli/chaos/_load.ts';
+import { limitsFrom } from '../../src/config/limits.ts';
+import { Authorized } from '../../src/downstream/authorized.ts';
+import { readBody } from '../../src/downstream/body.ts';
+import { createForward } from '../../src/downstream/forward.ts';
+import { createSiblings } from '../../src/downstream/siblings.ts';
+import { createKernel } from '../../src/kernel/kernel.ts';
+import { isRefusal } from '../../src/kernel/outcome.ts';
+import { LOCAL_PRINCIPAL } from '../../src/kernel/principal.ts';
+import type { ServerSpec } from '../../src/kernel/snapshot.ts';
+import { createEgress } from '../../src/net/egress.ts';
+import { Watch } from '../../src/supervisor/sight.ts';
+import { createForwardTransport } from '../../src/upstream/transports/forward.ts';
+import { until } from '../support/hub.ts';
+import { type OnwardRequest, startRecorder } from '../support/onward.ts';
+import { rawExchange } from '../support/raw-client.ts';
+
+const METHODS = ['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE', 'POST', 'PUT', 'PATCH', 'PROPFIND'] as const;
+const SMUGGLED = 'POST /api/keys HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}';
+const KEY = `mcphub_${'0'.repeat(64)}`;
+const kernel = createKernel();
+const limits = limitsFrom({});
+const authorized = Authorized.from(
+  { identify: () => ({ principal: { ...LOCAL_PRINCIPAL, keyId: 'k_1' } }) as unknown as Caller },
+  {} as Visit,
+) as Authorized;
+
+let dir = '';
+before(() => {
+  dir = mkdtempSync(join(tmpdir(), 'mcphub-on-'));
+  mkdirSync(join(dir, 'run'));
+});
+after(() => {
+  rmSync(dir, { recursive: true, force: true });
+});
+
+/** Each is framed by a length or has no body, and none of them is what a body said. */
+function assertFramed(requests: readonly OnwardRequest[], expected: number): void {
+  assert.equal(requests.length, expected);
+  for (const { method, path, headers } of requests) {
+    assert.notEqual(path, '/api/keys', `${method} ${path}`);
+    assert.equal(headers['transfer-encoding'], undefined, `${method} ${path}`);
+  }
+}
+
+/** Sends every method with the body in both framings, and headers that must not travel on, to `listener`. */
+async function everyMethod(listener: RequestListener, path: string): Promise<number> {
+  const server = createServer(listener);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  let answered = 0;
+  for (const method of METHODS) {
+    for (const framing of ['none', 'content-length', 'chunked'] as const) {
+      const head = [
+        `${method} ${path}?key=${KEY}&sessionId=a%20b HTTP/1.1`,
+        'Host: 127.0.0.1',
+        'Connection: close, x-named',
+        'X-Named: 1',
+        'Cookie: a=b',
+        'TE: trailers',
+        'X-Mcphub-Role: owner',
+        'X-Mcphub-Worker: guessed',
+        'X-Mcphub-Key-Id: k_2',
+        'X-Forwarded-For: 10.0.0.1',
+        'Mcp-Session-Id: s1',
+        'Mcp-Param-Zone: z',
+      ];
+      const length = Buffer.byteLength(SMUGGLED);
+      const more = framing === 'content-length' ? [`Content-Length: ${length}`] : ['Transfer-Encoding: chunked'];
+      const chunked = `${length.toString(16)}\r\n${SMUGGLED}\r\n0\r\n\r\n`;
+      const body = framing === 'none' ? '' : framing === 'chunked' ? chunked : SMUGGLED;
+      const text = `${[...head, ...(framing === 'none' ? [] : more)].join('\r\n')}\r\n\r\n${body}`;
+      const { answers } = await rawExchange({ port }, [text], { methods: [method] });
+      answered += answers.filter(({ status }) => status === 200).length;
+    }
+  }
+  server.closeAllConnections();
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  return answered;
+}
+
+test('downstream/forward.ts sends on GET, POST and DELETE, with its own headers and a length', async () => {
+  const socketPath = join(dir, 'workers.sock');
+  await using control = await startRecorder(socketPath);
+  const forward = createForward({ kernel, limits, socketPath, token: () => 'token' });
+  const path = '/api/status';
+  const answered = await everyMethod((ask, answer) => forward.send(ask, answer, { path, authorized }), path);
+  const requests = control.requests();
+  assertFramed(requests, answered);
+  // POST in three framings; GET and DELETE without a body.
+  assert.equal(answered, 5);
+  for (const { headers, method, body, path: sent } of requests) {
+    assert.equal(sent, '/api/status');
+    assert.ok(method === 'POST' || body === '');
+    const type = body === '' ? [] : ['content-type'];
+    const own = ['connection', 'content-length', 'host', 'x-mcphub-key-id', 'x-mcphub-role', 'x-mcphub-worker'];
+    assert.deepEqual(Object.keys(headers).sort(), [...own, ...type].sort());
+    assert.deepEqual([headers['x-mcphub-worker'], headers['x-mcphub-key-id']], ['token', 'k_1']);
+  }
+});
+
+test('downstream/siblings.ts sends on GET, POST and DELETE, with listed headers, without the query, and a length', async () => {
+  await using sibling = await startRecorder(join(dir, 'front-2.sock'));
+  const siblings = createSiblings({ kernel, limits, frontSocket: (slot) => join(dir, `front-${slot}.sock`) });
+  const listener: RequestListener = (request, response) => {
+    const away = (): void => void response.writeHead(404, { connection: 'close' }).end();
+    if (request.method !== 'POST') return siblings.pass(request, response, { slot: 2, body: undefined, away });
+    readBody({ request, response, authorized }, { kernel, limits }, (body) => {
+      if (isRefusal(body)) return away();
+      siblings.tell(request, 2, body);
+      siblings.pass(request, response, { slot: 2, body, away });
+    });
+  };
+  for (const path of ['/mcp', '/messages']) {
+    const answered = await everyMethod(listener, path);
+    assert.equal(answered, 9);
+  }
+  // A message that nobody waits for goes beside each POST.
+  await until(() => sibling.requests().length === 24, 5000, 'the last message');
+  const requests = sibling.requests();
+  assertFramed(requests, 24);
+  for (const { method, path, headers, body } of requests) {
+    assert.ok(path === '/mcp' || path === '/messages?sessionId=a%20b', path);
+    assert.ok(method === 'POST' || body === '');
+    const passed = ['connection', 'content-length', 'host', 'mcp-param-zone', 'mcp-session-id', 'x-mcphub-hop'];
+    assert.deepEqual(Object.keys(headers).sort(), passed);
+    assert.equal(headers.connection, 'close');
+  }
+});
+
+test('upstream/transports/forward.ts sends each message as one POST with a length', async () => {
+  const socketPath = join(dir, 'hub-1.sock');
+  await using owner = await startRecorder(socketPath);
+  const events = { message() {}, failed() {}, alive() {}, phase() {}, sessionLost() {}, closed() {}, said() {} };
+  const spec = { slug: 'one', name: 'one', homeHub: 1 } as ServerSpec;
+  const transport = createForwardTransport({ kernel, limits, spec, socketPath, events });
+  await transport.start(kernel.deadline(1000));
+  for (const [at, frame] of [SMUGGLED, '', '0\r\n\r\n', '{}'].entries())
+    assert.equal(transport.send(Buffer.from(frame), at + 1, kernel.deadline(1000)), undefined);
+  await until(() => owner.requests().length === 4, 5000, 'four requests');
+  assertFramed(owner.requests(), 4);
+  assert.ok(owner.requests().every(({ method, path }) => `${method} ${path}` === 'POST /peer/one'));
+  await transport.stop(kernel.deadline(1000));
+});
+
+test('admin/ask-hub.ts sends GET and POST without a body', async () => {
+  const runDir = mkdtempSync(join(dir, 'ask-'));
+  await using hub = await startRecorder(join(runDir, 'hub-1.sock'));
+  const asker = createHubAsker({ kernel, limits, runDir });
+  for (const method of ['GET', 'POST'] as const)
+    await asker.ask([1], { method, path: '/servers/one/restart' }, kernel.deadline(1000));
+  assertFramed(hub.requests(), 2);
+  assert.ok(hub.requests().every(({ body, headers }) => body === '' && headers['content-length'] === '0'));
+});
+
+test('cli/ask.ts sends every method with a length', async () => {
+  await using control = await startRecorder(join(dir, 'run', 'control.sock'));
+  const address = { dataDir: dir, runDir: join(dir, 'run') };
+  for (const method of ['GET', 'POST', 'DELETE'] as const)
+    for (const body of [undefined, { SMUGGLED }])
+      await askControl(address, { method, path: '/x', body, timeoutMs: 2000 });
+  assertFramed(control.requests(), 6);
+});
+
+test('cli/bridge-request.ts sends every method with a length', async () => {
+  const socketPath = join(dir, 'bridge.sock');
+  await using hub = await startRecorder(socketPath);
+  const target = { url: undefined, socketPath, path: '/mcp', key: undefined };
+  for (const method of ['GET', 'POST', 'DELETE'] as const) {
+    for (const body of [undefined, Buffer.from(SMUGGLED)]) {
+      await new Promise<void>((resolve, reject) => {
+        const ears = { answer: () => resolve(), failed: (why: string) => reject(new Error(why)) };
+        sendRequest(target, kernel.timers, { method, headers: {}, body, session: undefined }, ears);
+      });
+    }
+  }
+  assertFramed(hub.requests(), 6);
+});
+
+test('cli/chaos/_load.ts sends its calls with a length', async () => {
+  await using hub = await startRecorder();
+  await hasTool(kernel, { port: hub.port, key: KEY, echo: 'x' }, 'x', new AbortController().signal);
+  assertFramed(hub.requests(), 1);
+});
+
+test('supervisor/sight.ts sends GET requests without a body', async () => {
+  const socketPath = join(dir, 'seen.sock');
+  await using seen = await startRecorder(socketPath);
+  const watch = new Watch(process.pid, { socketPath, loopSocketPath: join(dir, 'none.sock'), limits });
+  watch.look();
+  await until(() => seen.requests().length === 2, 5000, 'heartbeat and probe');
+  watch.close();
+  assertFramed(seen.requests(), 2);
+  assert.ok(seen.requests().every(({ method, body }) => method === 'GET' && body === ''));
+});
+
+test('net/_connector.ts carries requests to servers, each with a length', async () => {
+  await using server = await startRecorder();
+  const egress = createEgress({ kernel, limits, env: {} });
+  const pool = egress.open(new URL(`http://127.0.0.1:${server.port}/`), {
+    owner: 'one',
+    connections: 12,
+    addresses: 'any',
+  });
+  const bodies = [null, Buffer.alloc(0), Buffer.from(SMUGGLED)];
+  for (const method of ['GET', 'HEAD', 'POST', 'DELETE'] as const)
+    for (const body of bodies) pool.dispatch({ method, path: '/x', headers: [], body }, IGNORED);
+  await until(() => server.requests().length === 12, 5000, 'twelve requests');
+  assertFramed(server.requests(), 12);
+  for (const { method, body, headers } of server.requests())
+    assert.ok(body === '' || headers['content-length'] !== undefined, method);
+  await egress.close(kernel.deadline(1000));
+});
+
+const IGNORED = {
+  onRequestStart() {},
+  onResponseStart() {},
+  onResponseData() {},
+  onResponseEnd() {},
+  onResponseError() {},
+};
