@@ -92,6 +92,28 @@ test('after a crash of the control process the API works again, and / never stop
   assert.ok(pages > 0 && (await everyWorkerServes()));
 });
 
+test('while the control process stands still, / answers and no wait shows a key', async () => {
+  const [control] = hub.processes().control ?? [];
+  assert.ok(control !== undefined);
+  process.kill(control, 'SIGSTOP');
+  try {
+    const asked = [`/api/status?key=${hub.key}`, `/api/keys/${hub.key}?x=1`].map((path) => apiStatus(hub.key, path));
+    const waits = async (): Promise<string> => {
+      const seen = [1, 2].map((slot) => askSocket(hub, `hub-${slot}.sock`, { method: 'GET', path: '/api/waits' }));
+      return JSON.stringify((await Promise.all(seen)).map(({ body }) => body));
+    };
+    await until(async () => (await waits()).split('control-forward').length === 3, 2000, 'two waits');
+    const digits = hub.key.slice('mcphub_'.length, 'mcphub_'.length + 8);
+    assert.ok(!(await waits()).includes(digits));
+    const pages = await Promise.all(Array.from({ length: 64 }, () => statusOf(`${hub.url}/`)));
+    assert.ok(pages.every((status) => status === 200));
+    process.kill(control, 'SIGCONT');
+    assert.deepEqual(await Promise.all(asked), [200, 405]);
+  } finally {
+    tryKill(control, 'SIGCONT');
+  }
+});
+
 test('an owner who fills its places leaves places to the other owners', async () => {
   const made = await askOperator<KeyMade>(hub, 'POST', '/api/keys', { user: 'bob', name: 'b', role: 'owner' });
   await until(async () => (await apiStatus(made.secret)) === 200, 5000, 'the key on the worker');
