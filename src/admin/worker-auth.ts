@@ -2,10 +2,10 @@
  * Decides whether a request on the workers' socket may act, and in whose name.
  * A missing or wrong header is a refusal, never another role. Holds the token in memory only.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { KEY_ID_HEADER, ROLE_HEADER, WORKER_TOKEN_HEADER } from '../kernel/control-headers.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { isSameToken } from '../kernel/worker-token.ts';
 import type { StoredKey } from '../store/keys.ts';
 
 export interface WorkerAuthParts {
@@ -18,7 +18,7 @@ export interface WorkerAuthParts {
 /** Returns the caller's name for the audit, or `unauthorized` (not a worker) or `forbidden` (no live owner key). */
 export function workerCaller(request: IncomingMessage, parts: WorkerAuthParts): Outcome<string> {
   const { [WORKER_TOKEN_HEADER]: token, [ROLE_HEADER]: role, [KEY_ID_HEADER]: keyId } = request.headers;
-  if (!isSame(token, parts.token())) return new Refusal('unauthorized', 'This socket is for worker processes.');
+  if (!isSameToken(token, parts.token())) return new Refusal('unauthorized', 'This socket is for worker processes.');
   const key = role === 'owner' ? parts.keys().find(({ id }) => id === keyId) : undefined;
   if (key === undefined || !mayAdminister(key, parts.wallMs()))
     return new Refusal('forbidden', 'This needs an owner key without groups that is neither revoked nor expired.');
@@ -38,14 +38,4 @@ function mayAdminister({ role, groups, revokedAtMs, expiresAtMs }: StoredKey, no
 /** Returns `ann, key "laptop" (mcphub_1a2b3c4d)`. */
 function auditName({ userName, name, prefix }: StoredKey): string {
   return `${userName}, key ${JSON.stringify(name)} (${prefix})`;
-}
-
-/** Takes the same time for any two texts. */
-function isSame(given: string | string[] | undefined, own: string | undefined): boolean {
-  if (typeof given !== 'string' || own === undefined) return false;
-  return timingSafeEqual(digestOf(given), digestOf(own));
-}
-
-function digestOf(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
 }

@@ -11,6 +11,7 @@ import type { Health, HealthAnswer } from '../health/health.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
 import { Authorized } from './authorized.ts';
+import { dropUnprovenAddress } from './client-address.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Forward } from './forward.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
@@ -23,6 +24,7 @@ export interface RouterParts {
   readonly kernel: Kernel;
   /** Port that clients reach; shown on the page at `/` when the Host header does not say. */
   readonly port: () => number;
+  readonly workerToken: () => string | undefined;
   readonly line: Line;
   readonly endpoint: Endpoint;
   readonly health: Health;
@@ -110,6 +112,7 @@ export function createRouter(parts: RouterParts): Handler {
   const memoryCeilings = (): object => ({ ceilings: health.ceilings() });
 
   function route(request: IncomingMessage, response: ServerResponse): void {
+    dropUnprovenAddress(request, parts.workerToken);
     const url = request.url ?? '/';
     const query = url.indexOf('?');
     const path = query < 0 ? url : url.slice(0, query);

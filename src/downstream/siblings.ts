@@ -6,8 +6,11 @@
 import { type ClientRequest, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
 import { CappedCount } from '../kernel/capped.ts';
+import { WORKER_TOKEN_HEADER } from '../kernel/control-headers.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { pour } from './_pour.ts';
+import { CLIENT_ADDRESS_HEADER, clientAddress } from './client-address.ts';
+import { isProxied } from './visit.ts';
 
 /** Says that a request comes from a sibling. A client that sends it is served where it landed. */
 const HOP_HEADER = 'x-mcphub-hop';
@@ -57,6 +60,8 @@ export interface SiblingsParts {
   readonly kernel: Kernel;
   readonly limits: Limits;
   readonly frontSocket: (slot: number) => string;
+  /** What this worker shows to the others; undefined = it has got none, and they do not learn the client's address. */
+  readonly token: () => string | undefined;
 }
 
 interface Onward {
@@ -65,7 +70,7 @@ interface Onward {
   readonly reached: () => boolean;
 }
 
-export function createSiblings({ kernel, limits, frontSocket }: SiblingsParts): Siblings {
+export function createSiblings({ kernel, limits, frontSocket, token }: SiblingsParts): Siblings {
   const inside = new CappedCount('downstream.siblings', AT_ONCE, 'refuse', kernel.ceilings);
 
   /** Undefined = it cannot be passed on, or too many are on their way. */
@@ -79,7 +84,7 @@ export function createSiblings({ kernel, limits, frontSocket }: SiblingsParts): 
       socketPath: frontSocket(slot),
       method,
       path,
-      headers: headersOf(request, body),
+      headers: headersOf(request, body, token()),
       agent: false,
     });
     let reached = false;
@@ -133,8 +138,19 @@ function passOn(answer: IncomingMessage, response: ServerResponse, onward: Clien
   pour(answer, response);
 }
 
-function headersOf({ headers }: IncomingMessage, body: Buffer | undefined): Record<string, string> {
+function headersOf(
+  request: IncomingMessage,
+  body: Buffer | undefined,
+  token: string | undefined,
+): Record<string, string> {
+  const { headers } = request;
   const passed: Record<string, string> = { 'content-length': String(body?.length ?? 0), [HOP_HEADER]: '1' };
+  if (token !== undefined) {
+    passed[WORKER_TOKEN_HEADER] = token;
+    passed[CLIENT_ADDRESS_HEADER] = clientAddress(request);
+  }
+  // The headers by which the other worker would know are not passed on.
+  if (isProxied(request)) passed.via = '1.1 mcphub';
   for (const [name, value] of Object.entries(headers))
     if (typeof value === 'string' && (HEADERS.has(name) || name.startsWith(MCP_HEADERS))) passed[name] = value;
   return passed;

@@ -5,10 +5,11 @@ import type { IncomingMessage } from 'node:http';
 import type { PathTarget } from '../auth/access.ts';
 import { isLoopbackHost } from '../auth/origin.ts';
 import type { Visit } from '../call/call.ts';
+import { clientAddress } from './client-address.ts';
 
 export function visitFrom(request: IncomingMessage, target: PathTarget, local: boolean): Visit {
-  const { headers, socket } = request;
-  const address = socket.remoteAddress ?? '';
+  const { headers } = request;
+  const address = clientAddress(request);
   const sessionId = headers['mcp-session-id'];
   return {
     local,

@@ -2,7 +2,7 @@
  * The right of workers to send requests to the control process: a random token, sent over the fork channels and kept in memory only.
  * Each start of the control process gets a new token; workers that run get it too, and later ones at their start.
  */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { GuardWord } from './guard-wire.ts';
 
 const TOKEN_BYTES = 32;
@@ -20,4 +20,14 @@ export class WorkerToken {
     for (const to of role === 'control' ? [process, ...workers] : [process])
       if (this.#token !== '') to.say({ t: 'worker-token', token: this.#token });
   }
+}
+
+/** Compares a token that was shown with the own one, in the same time for any two texts. Undefined never matches. */
+export function isSameToken(shown: string | string[] | undefined, own: string | undefined): boolean {
+  if (typeof shown !== 'string' || own === undefined) return false;
+  return timingSafeEqual(digestOf(shown), digestOf(own));
+}
+
+function digestOf(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
 }

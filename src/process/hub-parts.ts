@@ -95,7 +95,7 @@ const LIST_CHANGED: Readonly<Record<ListKind, Buffer>> = {
 const LISTING_MS = 10_000;
 
 export function createHubParts(options: HubPartsOptions): HubParts {
-  const { kernel, limits, slot, version, runDir, snapshots } = options;
+  const { kernel, limits, slot, version, runDir, snapshots, workerToken } = options;
   const seals = createKeyRing(options.secrets);
   const sessions = createSessions({ kernel, limits, keyRing: seals });
   const pressure = watchPressure(kernel, options.gauges);
@@ -207,7 +207,8 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   const slowReaders = createSlowReaders({ kernel, limits });
   const streams = createStreams({ kernel, limits, slowReaders });
   const tracks = createTracks({ kernel, limits, slot });
-  const siblings = createSiblings({ kernel, limits, frontSocket: (peer) => join(runDir, frontSocketName(peer)) });
+  const frontSocket = (peer: number) => join(runDir, frontSocketName(peer));
+  const siblings = createSiblings({ kernel, limits, frontSocket, token: workerToken });
   const endpoint = createEndpoint({
     ...{ kernel, limits, slot, line, catalog },
     ...{ sessions, tracks, questions, streams, slowReaders, siblings },
@@ -241,11 +242,10 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     kernel,
     limits,
     socketPath: join(runDir, WORKERS_SOCKET),
-    token: options.workerToken,
+    token: workerToken,
   });
   const router = createRouter({
-    kernel,
-    port: () => limits.port,
+    ...{ kernel, workerToken, port: () => limits.port },
     line,
     endpoint,
     health,

@@ -14,7 +14,7 @@ import { askOperator, askSocket } from '../support/operator.ts';
 let hub: RunningHub;
 before(async () => {
   hub = await startHub({
-    config: { mcpServers: {} },
+    config: { mcpServers: {}, groups: { open: { servers: '*', access: 'anonymous' } } },
     env: { MCPHUB_HUBS: '2', MCPHUB_ADMIN_REQUESTS: '4', MCPHUB_ADMIN_REQUESTS_PER_KEY: '2' },
   });
 });
@@ -132,6 +132,39 @@ test('an owner who fills its places leaves places to the other owners', async ()
     tryKill(control, 'SIGCONT');
   }
 });
+
+test('another worker knows whether a client without a key is local, and believes no client that says so', async () => {
+  const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+  const initialize = {
+    method: 'initialize',
+    params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'x', version: '1' } },
+  };
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, ...initialize });
+  for (let round = 0; round < 4; round += 1) {
+    const met = await fetch(`${hub.url}/mcp/open`, { method: 'POST', headers, body });
+    assert.equal(met.status, 200, await met.text());
+    const session = met.headers.get('mcp-session-id') ?? '';
+    // Connections of their own: half of them meet the worker that does not own the session's stream.
+    for (let stream = 0; stream < 3; stream += 1)
+      assert.equal(await openedStream({ 'mcp-session-id': session }), 200, `stream ${stream} of session ${round}`);
+    const claims = { 'x-mcphub-client-address': '127.0.0.1', 'x-mcphub-worker': 'guessed', 'x-mcphub-hop': '1' };
+    for (const more of [{ via: '1.1 x' }, { 'x-forwarded-for': '10.0.0.1' }])
+      assert.equal(await openedStream({ 'mcp-session-id': session, ...claims, ...more }), 401);
+    for (const slot of [1, 2]) {
+      const asked = { method: 'GET', path: '/mcp/open', headers: { 'mcp-session-id': session, ...claims } };
+      assert.equal((await askSocket(hub, `front-${slot}.sock`, asked)).status, 401);
+    }
+  }
+});
+
+/** Status of a GET stream of the open group on a connection of its own. */
+async function openedStream(headers: Readonly<Record<string, string>>): Promise<number> {
+  const off = new AbortController();
+  const all = { accept: 'text/event-stream', connection: 'close', ...headers };
+  const answer = await fetch(`${hub.url}/mcp/open`, { headers: all, signal: off.signal });
+  off.abort();
+  return answer.status;
+}
 
 test('an owner key cannot be limited to groups, by the command or the API', async () => {
   const args = ['keys', 'create', '--user', 'a', '--name', 'b', '--role', 'owner', '--group', 'x'];

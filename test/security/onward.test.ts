@@ -76,6 +76,7 @@ async function everyMethod(listener: RequestListener, path: string): Promise<num
         'X-Mcphub-Role: owner',
         'X-Mcphub-Worker: guessed',
         'X-Mcphub-Key-Id: k_2',
+        'X-Mcphub-Hop: 1',
         'X-Forwarded-For: 10.0.0.1',
         'Mcp-Session-Id: s1',
         'Mcp-Param-Zone: z',
@@ -116,7 +117,11 @@ test('downstream/forward.ts sends on GET, POST and DELETE, with its own headers 
 
 test('downstream/siblings.ts sends on GET, POST and DELETE, with listed headers, without the query, and a length', async () => {
   await using sibling = await startRecorder(join(dir, 'front-2.sock'));
-  const siblings = createSiblings({ kernel, limits, frontSocket: (slot) => join(dir, `front-${slot}.sock`) });
+  const siblings = createSiblings({
+    ...{ kernel, limits },
+    frontSocket: (slot) => join(dir, `front-${slot}.sock`),
+    token: () => 'token',
+  });
   const listener: RequestListener = (request, response) => {
     const away = (): void => void response.writeHead(404, { connection: 'close' }).end();
     if (request.method !== 'POST') return siblings.pass(request, response, { slot: 2, body: undefined, away });
@@ -137,8 +142,10 @@ test('downstream/siblings.ts sends on GET, POST and DELETE, with listed headers,
   for (const { method, path, headers, body } of requests) {
     assert.ok(path === '/mcp' || path === '/messages?sessionId=a%20b', path);
     assert.ok(method === 'POST' || body === '');
-    const passed = ['connection', 'content-length', 'host', 'mcp-param-zone', 'mcp-session-id', 'x-mcphub-hop'];
-    assert.deepEqual(Object.keys(headers).sort(), passed);
+    const passed = ['connection', 'content-length', 'host', 'mcp-param-zone', 'mcp-session-id', 'via'];
+    const own = ['x-mcphub-client-address', 'x-mcphub-hop', 'x-mcphub-worker'];
+    assert.deepEqual(Object.keys(headers).sort(), [...passed, ...own]);
+    assert.deepEqual([headers['x-mcphub-client-address'], headers['x-mcphub-worker']], ['127.0.0.1', 'token']);
     assert.equal(headers.connection, 'close');
   }
 });
