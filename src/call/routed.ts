@@ -13,6 +13,7 @@ import type { CallParams } from '../protocol/message.ts';
 import { memberSpan, stringAt } from '../protocol/scan.ts';
 import { callParamsFor } from '../protocol/write.ts';
 import type { UpstreamReply } from '../upstream/call.ts';
+import { labelUrlError } from '../upstream/question.ts';
 import type { Call, Reply } from './call.ts';
 import type { Cancels } from './cancel.ts';
 import { answerLack } from './lack.ts';
@@ -31,10 +32,10 @@ export interface Routed {
 export type RoutedCall = (call: Call, routed: Routed) => Outcome<Reply> | Promise<Outcome<Reply>>;
 
 export function createRoutedCall(
-  rooms: Pick<LineRooms, 'kernel' | 'fleet' | 'notes' | 'sessions' | 'questions'>,
+  rooms: Pick<LineRooms, 'kernel' | 'limits' | 'fleet' | 'notes' | 'sessions' | 'questions'>,
   cancels: Cancels,
 ): RoutedCall {
-  const { kernel, fleet } = rooms;
+  const { kernel, limits, fleet } = rooms;
 
   return function send(call, { params, target, tool, shape }) {
     const { envelope, incoming, session, laneOwner } = call;
@@ -53,10 +54,13 @@ export function createRoutedCall(
       over();
       if (isRefusal(answer)) return answer;
       const note = { server: target.server, tool };
-      if (answer.kind === 'error')
-        return (
-          answerLack(answer.json, incoming.claim, note) ?? { kind: 'error', json: boundedError(answer.json), note }
-        );
+      if (answer.kind === 'error') {
+        const name = fleet.status(target.server)?.name ?? target.server;
+        const about = { server: target.server, name, maxBytes: limits.questionBytes };
+        const error = labelUrlError(boundedError(answer.json), about);
+        if (isRefusal(error)) return error;
+        return answerLack(error, incoming.claim, note) ?? { kind: 'error', json: error, note };
+      }
       return { kind: 'result', json: shape ? shape(answer.json) : answer.json, note };
     };
     let outcome: Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>>;

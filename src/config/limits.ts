@@ -458,6 +458,13 @@ export const LIMITS = {
     'MCPHUB_STDIO_LINE_BYTES',
     'Largest message of a stdio server.',
   ),
+  questionBytes: row(
+    1 * MiB,
+    'bytes',
+    [4 * KiB, 16 * MiB],
+    'MCPHUB_QUESTION_BYTES',
+    'Largest question of a server to a user (elicitation, sampling); it is parsed to put the server’s name in front.',
+  ),
   stdinBytes: row(
     1 * MiB,
     'bytes',

@@ -109,6 +109,8 @@ export type Fact =
       readonly changed: boolean;
       readonly repaired: readonly string[];
     }
+  /** A question to a user was answered by the hub with an error, because it is not allowed. */
+  | { readonly type: 'question-refused'; readonly server: string; readonly method: string; readonly reason: string }
   | { readonly type: 'server-silence-raised'; readonly server: string; readonly silenceMs: number }
   | { readonly type: 'child-started'; readonly server: string; readonly pid: number }
   | {

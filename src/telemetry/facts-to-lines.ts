@@ -212,6 +212,11 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
       `${f.server} lists ${countsIn(f)}${f.repaired.length > 0 ? `, repaired: ${masked(f.repaired.join(', '))}` : ''}`,
     fields: (f) => ({ upstream: f.server, tools: f.tools, changed: f.changed, repaired: f.repaired.length }),
   },
+  'question-refused': {
+    level: 'warn',
+    msg: (f) => `${f.server}: question refused: ${masked(f.reason)}`,
+    fields: (f) => ({ upstream: f.server, method: f.method }),
+  },
   'server-silence-raised': {
     level: 'info',
     msg: (f) => `${f.server} lives but is slow: its silence limit is ${seconds(f.silenceMs)} now`,

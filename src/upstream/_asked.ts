@@ -5,6 +5,8 @@
  * stand still; at most a few are open at once; on a shared link no user is asked.
  * Does not: reach the client (the call's back channel does).
  */
+
+import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -14,6 +16,7 @@ import type { Envelope } from '../protocol/message.ts';
 import { memberSpan } from '../protocol/scan.ts';
 import { errorFrame, rawErrorFrame, resultFrame } from '../protocol/write.ts';
 import type { Flight } from './flight.ts';
+import { labelQuestion } from './question.ts';
 import type { Talk } from './talk.ts';
 
 const AT_ONCE = 64;
@@ -21,8 +24,10 @@ const QUESTIONS: ReadonlySet<string> = new Set(['roots/list', 'sampling/createMe
 
 export interface AskedParts {
   readonly kernel: Kernel;
-  readonly askUserMs: number;
+  readonly limits: Limits;
   readonly server: string;
+  /** As configured; stands in front of the question. */
+  readonly name: string;
   readonly talk: Talk;
   /** The call that a question came with: of this exchange, else the newest one whose user can be asked. */
   readonly flightOf: (exchange: number | undefined) => Flight | undefined;
@@ -42,12 +47,18 @@ export class Asked {
 
   /** False = nobody can be asked this here. */
   take({ bytes, id, method, params }: Envelope, exchange: number | undefined): boolean {
-    const { talk, kernel, server, flightOf, keyOf } = this.#parts;
+    const { talk, kernel, limits, server, name, flightOf, keyOf } = this.#parts;
     if (!QUESTIONS.has(method) || !talk.ask) return false;
-    const flight = flightOf(exchange);
-    const own: Asking['params'] = params.at < 0 ? undefined : Buffer.from(bytes.subarray(params.at, params.end));
+    const own = params.at < 0 ? undefined : bytes.subarray(params.at, params.end);
+    const shown = labelQuestion(method, own, { server, name, maxBytes: limits.questionBytes });
     const idRaw = Buffer.from(bytes.subarray(id.at, id.end));
-    const deadline = kernel.deadline(this.#parts.askUserMs);
+    if (isRefusal(shown)) {
+      kernel.bus.publish({ type: 'question-refused', server, method, reason: shown.message });
+      this.#parts.reply(errorFrame(idRaw, { code: -32602, message: shown.message }));
+      return true;
+    }
+    const flight = flightOf(exchange);
+    const deadline = kernel.deadline(limits.askUserMs);
     const rawId = idRaw.toString('latin1');
     if (this.#open.has(rawId) || !this.#open.set(rawId, deadline)) {
       deadline[Symbol.dispose]();
@@ -56,10 +67,10 @@ export class Asked {
       );
       return true;
     }
-    const release = flight?.hold(this.#parts.askUserMs);
+    const release = flight?.hold(limits.askUserMs);
     const forget = flight?.plan.deadline.onEnd((reason) => deadline.end(reason));
     const asking: Asking = {
-      ...{ method, params: own, key: keyOf(rawId) },
+      ...{ method, params: shown, key: keyOf(rawId) },
       ...{ deadline, owner: flight?.plan.owner ?? server },
     };
     const ask = flight?.plan.back.ask?.bind(flight.plan.back) ?? talk.ask.bind(talk);

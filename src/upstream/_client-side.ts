@@ -21,6 +21,8 @@ export interface ClientSideParts {
   readonly kernel: Kernel;
   readonly limits: Limits;
   readonly server: string;
+  /** As configured; users read it in front of questions. */
+  readonly name: string;
   readonly talk: Talk;
   readonly correlator: () => Correlator;
   /** A list may have changed unheard. */
@@ -39,9 +41,9 @@ export class ClientSide {
 
   constructor(parts: ClientSideParts) {
     this.#parts = parts;
-    const { kernel, limits, server, talk, correlator } = parts;
+    const { kernel, limits, server, name, talk, correlator } = parts;
     this.#asked = new Asked({
-      ...{ kernel, server, talk, askUserMs: limits.askUserMs },
+      ...{ kernel, limits, server, name, talk },
       flightOf: (exchange) => this.#flightOf(exchange),
       keyOf: (idRaw) => correlator().questionKey(idRaw),
       reply: (frame) => correlator().aside(frame),

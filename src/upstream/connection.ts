@@ -79,7 +79,7 @@ export class Connection {
     this.#parts = parts;
     const { kernel, limits, spec, talk } = parts;
     this.clientSide = new ClientSide({
-      ...{ kernel, limits, server: spec.slug, talk },
+      ...{ kernel, limits, server: spec.slug, name: spec.name, talk },
       correlator: () => this.correlator,
       listChanged: () => parts.listChanged(),
     });

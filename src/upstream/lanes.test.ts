@@ -101,7 +101,10 @@ test('a question reaches the session of its lane only, its answer goes back unde
   lane.say({ id: 'q1', method: 'elicitation/create', params: { message: 'sure?' } });
   await rig.pass(300_000);
   assert.deepEqual([alice.asked.length, bob.asked.length, running.outcome], [1, 0, undefined]);
-  assert.equal(String(alice.asked[0]?.params), '{"message":"sure?"}');
+  assert.deepEqual(JSON.parse(String(alice.asked[0]?.params)), {
+    message: '[mcphub server "Scripted"] sure?',
+    _meta: { 'mcphub/server': 'Scripted' },
+  });
   answer({ kind: 'result', json: Buffer.from('{"action":"accept"}') });
   await settle();
   assert.equal(lane.sent.at(-1)?.text, '{"jsonrpc":"2.0","id":"q1","result":{"action":"accept"}}');

@@ -52,18 +52,21 @@ async function join(who: { key: string }, path = '', connect = connectV1): Promi
   return user;
 }
 
+/** A question without the name of its server, which the hub puts in front. */
+const own = (message: string) => message.replace(/^\[mcphub server "[^"]+"\] /, '');
+
 /** One piece of work; all that the user heard meanwhile. */
 async function work(user: User, tool: string, name: string, ask: boolean) {
   const progress: string[] = [];
   const onprogress = ({ message }: { message?: string }) => void progress.push(message ?? '');
   const { mind } = user;
-  mind.elicit = ({ message }) => ({ action: 'accept', content: { who: `${message}, answered by ${name}` } });
+  mind.elicit = ({ message }) => ({ action: 'accept', content: { who: `${own(message)}, answered by ${name}` } });
   const result = JSON.parse(textOf(await user.can.call(tool, { name, ask, ms: 600 }, { onprogress })));
   return {
     result,
     progress,
     logs: mind.logs.map(({ data }) => data),
-    asked: mind.elicitations.map((one) => one.message),
+    asked: mind.elicitations.map((one) => own(one.message)),
   };
 }
 

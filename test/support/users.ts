@@ -184,7 +184,7 @@ export const ASKED: readonly {
 
 function inRounds(mind: Mind, name: string, uri: string, colour: Loose): void {
   mind.roots = [{ uri, name }];
-  mind.elicit = ({ message }) => (message === 'Who?' ? { action: 'accept', content: { name } } : colour);
+  mind.elicit = ({ message }) => (message.endsWith('] Who?') ? { action: 'accept', content: { name } } : colour);
 }
 
 const SHARED = [
