@@ -254,7 +254,20 @@ export const LIMITS = {
     'MCPHUB_PREFERENCES_BYTES_PER_KEY',
     'The same of one key: about 26,000 subscriptions.',
   ),
-  streams: row(10_000, 'count', [16, 100_000], 'MCPHUB_STREAMS', 'Long SSE responses at once.'),
+  streams: row(
+    10_000,
+    'count',
+    [16, 100_000],
+    'MCPHUB_STREAMS',
+    'Long SSE responses at once; when all are open, the oldest of the key that has most is closed for a new one.',
+  ),
+  streamsPerKey: row(
+    5000,
+    'count',
+    [1, 100_000],
+    'MCPHUB_STREAMS_PER_KEY',
+    'The same, of one key, or of one address in a group that is open without a key.',
+  ),
   streamMs: row(
     24 * HOUR,
     'ms',
@@ -295,7 +308,14 @@ export const LIMITS = {
     'bytes',
     [1 * MiB, 4096 * MiB],
     'MCPHUB_UNREAD_BYTES',
-    'Complete answers that their readers have not taken, of all clients together; beyond it the one that waits longest is cut.',
+    'Complete answers that their readers have not taken, of all clients together; beyond it the key that holds most loses the one that has waited longest.',
+  ),
+  unreadBytesPerKey: row(
+    64 * MiB,
+    'bytes',
+    [1 * MiB, 4096 * MiB],
+    'MCPHUB_UNREAD_BYTES_PER_KEY',
+    'The same, of one key, or of one address without a key; beyond it the key’s own oldest is cut.',
   ),
   vanishedLookMs: row(
     30 * SECOND,

@@ -27,7 +27,7 @@ import { refuseRequest, writeRefusal } from './http-answer.ts';
 import { createLargeBodies } from './large-bodies.ts';
 import { declaresBody } from './read-only.ts';
 import { isHop, type Siblings } from './siblings.ts';
-import type { SlowReaders } from './slow-reader.ts';
+import { countFor } from './slow-reader.ts';
 import { createStanding } from './standing.ts';
 import { claimHeaders, createStateless, headerText } from './stateless.ts';
 import type { Streams } from './streams.ts';
@@ -42,7 +42,6 @@ export interface EndpointParts {
   readonly tracks: Tracks;
   readonly questions: Questions;
   readonly streams: Streams;
-  readonly slowReaders: SlowReaders;
   readonly siblings: Siblings;
   readonly home: Home;
   /** Slot of this hub. */
@@ -118,9 +117,9 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     request: IncomingMessage,
     response: ServerResponse,
     envelope: Envelope,
-    { visit }: Authorized,
+    { visit, caller }: Authorized,
   ): void {
-    const exchange = new Exchange(request, response, envelope, parts);
+    const exchange = new Exchange({ request, response, owner: caller.owner }, envelope, parts);
     let answered = false;
     const outcome = line.answer({
       envelope,
@@ -183,6 +182,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       const target = targetOf(segment);
       const authorized = Authorized.from(line, visitFrom(request, target ?? { kind: 'all' }, local));
       if (isRefusal(authorized)) return refuseRequest(request, response, authorized);
+      countFor(response, authorized.caller.owner);
       if (target === undefined) {
         const why = `No group or server is called ${JSON.stringify(segment.slice(0, 64))}.`;
         return refuseRequest(request, response, new Refusal('not-found', why));

@@ -13,7 +13,6 @@ import { createKeyRing } from '../seal/key-ring.ts';
 import { createSessions, type Session, type Sessions } from '../session/sessions.ts';
 import { createTracks } from '../session/tracks.ts';
 import { batchPiece, Exchange } from './exchange.ts';
-import { createSlowReaders } from './slow-reader.ts';
 import { createStreams } from './streams.ts';
 
 const BOTH = 'application/json, text/event-stream';
@@ -30,18 +29,20 @@ function exchangeWith(accept: string | undefined, id = '"k 1"') {
   const { kernel } = frozenKernel();
   const limits = limitsFrom({});
   const sessions = createSessions({ kernel, limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
-  const slowReaders = createSlowReaders({ kernel, limits });
   const rooms = {
     kernel,
     limits,
     sessions,
-    slowReaders,
-    streams: createStreams({ kernel, limits, slowReaders }),
+    streams: createStreams({ kernel, limits }),
     tracks: createTracks({ kernel, limits, slot: 1 }),
     questions: createQuestions({ kernel, limits, slot: 1 }),
   };
   const request = fakeRequest(accept === undefined ? {} : { accept });
-  return { exchange: new Exchange(request, response.asResponse(), envelope, rooms), response, ...rooms };
+  return {
+    exchange: new Exchange({ request, response: response.asResponse(), owner: 'k' }, envelope, rooms),
+    response,
+    ...rooms,
+  };
 }
 
 function sessionOf(sessions: Sessions, version = '2025-11-25'): Session {

@@ -16,7 +16,6 @@ import { notificationFrame, refusalFrame } from '../protocol/write.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
 import type { Track, Tracks } from '../session/tracks.ts';
 import { writeFrame, writeRefusal } from './http-answer.ts';
-import type { SlowReaders } from './slow-reader.ts';
 import type { SseStream, Streams } from './streams.ts';
 
 const RESULT_HEAD = Buffer.from('{"jsonrpc":"2.0","id":');
@@ -25,16 +24,23 @@ const ERROR_MEMBER = Buffer.from(',"error":');
 const TAIL = Buffer.from('}');
 
 export interface ExchangeRooms {
-  readonly slowReaders: SlowReaders;
   readonly streams: Streams;
   readonly tracks: Tracks;
   readonly sessions: Sessions;
   readonly questions: Questions;
 }
 
+export interface ExchangeOf {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Whose share a stream of it is counted for. */
+  readonly owner: string;
+}
+
 export class Exchange implements BackChannel {
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
+  readonly #owner: string;
   readonly #rooms: ExchangeRooms;
   readonly #idRaw: Buffer;
   readonly #acceptsSse: boolean;
@@ -44,9 +50,10 @@ export class Exchange implements BackChannel {
   #answered = false;
   readonly progressToken = undefined;
 
-  constructor(request: IncomingMessage, response: ServerResponse, envelope: Envelope, rooms: ExchangeRooms) {
+  constructor({ request, response, owner }: ExchangeOf, envelope: Envelope, rooms: ExchangeRooms) {
     this.#request = request;
     this.#response = response;
+    this.#owner = owner;
     this.#rooms = rooms;
     const { bytes, id } = envelope;
     this.#idRaw = id.at < 0 ? NULL_ID : bytes.subarray(id.at, id.end);
@@ -65,7 +72,7 @@ export class Exchange implements BackChannel {
     const { streams, tracks } = this.#rooms;
     const session = this.#session;
     const track = session && tracks.open(session, this.#idRaw);
-    const stream = streams.open(this.#response, {}, () => {
+    const stream = streams.open(this.#response, { owner: this.#owner }, () => {
       if (!isRefusal(stream)) track?.detach(stream);
     });
     if (isRefusal(stream)) return track?.close('too-many-streams');
@@ -115,7 +122,6 @@ export class Exchange implements BackChannel {
       return;
     }
     writeFrame(this.#response, this.#pieces(outcome), sessionHeader(outcome));
-    this.#rooms.slowReaders.watch(this.#response);
   }
 
   #answerOnStream(stream: SseStream, outcome: Outcome<Reply>): void {

@@ -8,13 +8,16 @@ import { createKernel } from '../kernel/kernel.ts';
 import { guardCallback, whenSettled } from './guarded-http.ts';
 import { createListener } from './listener.ts';
 import type { Handler } from './router.ts';
+import { createSlowReaders } from './slow-reader.ts';
 
 /** Sends bytes to a listener with this handler; returns what came back until the connection closed or `enough` matched. */
 async function exchange(handler: Handler, bytes: string, enough = /$^/): Promise<{ text: string; facts: Fact[] }> {
   const kernel = createKernel();
   const facts: Fact[] = [];
   kernel.bus.listen((fact) => facts.push(fact));
-  const listener = createListener({ kernel, limits: limitsFrom({}), name: 'test', handler });
+  const limits = limitsFrom({});
+  const slowReaders = createSlowReaders({ kernel, limits });
+  const listener = createListener({ kernel, limits, name: 'test', handler, slowReaders });
   const port = await listener.listen({ port: 0, host: '127.0.0.1' }, kernel.deadline(5000));
   const socket = connect(port, '127.0.0.1');
   socket.write(bytes);

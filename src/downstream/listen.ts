@@ -35,14 +35,14 @@ const SPACE = 0x20;
 const CLOSE = 0x7d;
 
 export function openListen(
-  response: ServerResponse,
+  { response, owner }: { readonly response: ServerResponse; readonly owner: string },
   idRaw: Buffer,
   { session, honoured }: Listening,
   { kernel, sessions, streams }: ListenParts,
 ): void {
   const openedMs = kernel.clock.nowMs();
   const { shortId } = session;
-  const stream = streams.open(response, {}, (reason) => {
+  const stream = streams.open(response, { owner }, (reason) => {
     sessions.over(session);
     const ms = Math.round(kernel.clock.nowMs() - openedMs);
     kernel.bus.publish({ type: 'stream-closed', session: shortId, reason, ms });

@@ -3,7 +3,7 @@
  * Promises: never more than `connections` at once (a reserve of descriptors stays); when they are all taken, the one that has brought nothing for
  * longest makes place; one response at a time on each; slow headers and bodies are cut by the runtime's own watch; clients that vanished are noticed; `stop` lets answers in progress finish, ends idle connections at once, and always ends by the deadline.
  */
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
 import { CappedCount } from '../kernel/capped.ts';
@@ -17,6 +17,7 @@ import { guardCallback, guardedClasses } from './guarded-http.ts';
 import { refuseRequest } from './http-answer.ts';
 import { createResponseClass } from './http-response.ts';
 import type { Handler } from './router.ts';
+import type { SlowReaders } from './slow-reader.ts';
 import { watchVanished } from './vanished.ts';
 
 /** Headers and bodies that drip are looked at this often; a look costs nothing where none is late. */
@@ -44,8 +45,16 @@ export interface Listener {
   stop(deadline: Deadline): Promise<void>;
 }
 
-export function createListener(parts: { kernel: Kernel; limits: Limits; name: string; handler: Handler }): Listener {
-  const { kernel, limits, handler } = parts;
+export interface ListenerParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly name: string;
+  readonly handler: Handler;
+  readonly slowReaders: SlowReaders;
+}
+
+export function createListener(parts: ListenerParts): Listener {
+  const { kernel, limits, handler, slowReaders } = parts;
   const connections = new CappedCount(
     `downstream.connections.${parts.name}`,
     limits.connections,
@@ -69,6 +78,10 @@ export function createListener(parts: { kernel: Kernel; limits: Limits; name: st
   const fresh = new Set<Socket>(); // bounded by: connections
   const vanished = watchVanished({ kernel, limits, sockets: () => open.keys() });
 
+  function watchReader(this: ServerResponse): void {
+    slowReaders.watch(this);
+  }
+
   const requests: ConnectionParts = {
     maxWaiting: () => limits.pipelined,
     start({ request, response, handle }) {
@@ -76,6 +89,8 @@ export function createListener(parts: { kernel: Kernel; limits: Limits; name: st
       if (closing && !response.headersSent) response.setHeader('connection', 'close');
       idle.delete(request.socket);
       fresh.delete(request.socket);
+      // Emitted when the last byte has been handed over, whoever wrote it.
+      response.on('prefinish', watchReader);
       handle(request, response);
     },
     idle(socket) {

@@ -27,6 +27,7 @@ import { readBody } from './body.ts';
 import { batchPiece } from './exchange.ts';
 import { refuseRequest, writeRefusal } from './http-answer.ts';
 import { isHop, type Siblings } from './siblings.ts';
+import { countFor } from './slow-reader.ts';
 import type { SseStream, Streams } from './streams.ts';
 import { visitFrom } from './visit.ts';
 
@@ -51,8 +52,10 @@ export interface OldSse {
 interface Open {
   readonly id: string;
   readonly stream: SseStream;
-  /** Who opened it. */
-  readonly owner: string;
+  /** Who opened it: the only one who may post to it. */
+  readonly sender: string;
+  /** An initialize has been accepted; another one is refused, for it would take a place for each. */
+  isInitialized: boolean;
   /** Made by the client's initialize. */
   session: Session | undefined;
   /** What ends with the stream. */
@@ -77,8 +80,9 @@ export function createOldSse(parts: OldSseParts): OldSse {
     const refused = isRefusal(authorized) ? authorized : target === undefined ? new Refusal('not-found') : undefined;
     if (refused) refuseRequest(request, response, refused);
     if (refused || isRefusal(authorized)) return undefined;
+    countFor(response, authorized.caller.owner);
     const { principal } = authorized.caller;
-    return { authorized, owner: `${principal.userId}\n${principal.family}` };
+    return { authorized, sender: `${principal.userId}\n${principal.family}` };
   }
 
   function close(one: Open, reason: string): void {
@@ -95,7 +99,17 @@ export function createOldSse(parts: OldSseParts): OldSse {
     });
   }
 
+  function refuse(one: Open, envelope: Envelope, why: string): void {
+    const piece = batchPiece(envelope, new Refusal('invalid-request', why));
+    if (piece) one.stream.send(piece);
+  }
+
   function take(one: Open, envelope: Envelope, visit: Visit): void {
+    if (envelope.method === 'initialize') {
+      if (one.isInitialized)
+        return refuse(one, envelope, 'This stream has been initialized already: open another one.');
+      one.isInitialized = true;
+    }
     const back = new OldBack(one, questions);
     const gone = new Set<() => void>(); // bounded by: one call
     const outcome = line.answer({
@@ -111,9 +125,13 @@ export function createOldSse(parts: OldSseParts): OldSse {
     const finish = (late: Outcome<Reply>): void => {
       back.over = true;
       for (const listener of gone) one.goners.delete(listener);
-      if (!isRefusal(late) && late.kind === 'result' && late.session) {
-        one.session = late.session;
-        sessions.attach(late.session, one.stream);
+      const session = !isRefusal(late) && late.kind === 'result' ? late.session : undefined;
+      if (envelope.method === 'initialize' && !session) one.isInitialized = false;
+      // The client left before its session was made: nobody else knows it.
+      if (session && one.stream.over) return void sessions.end(session.id, 'stream-closed');
+      if (session) {
+        one.session = session;
+        sessions.attach(session, one.stream);
       }
       const piece = batchPiece(envelope, late);
       if (piece) one.stream.send(piece);
@@ -127,9 +145,17 @@ export function createOldSse(parts: OldSseParts): OldSse {
       const caller = callerOf(request, response, segment);
       if (!caller) return;
       const id = `${slot}-${randomBytes(16).toString('base64url')}`;
-      const stream = streams.open(response, {}, (reason) => close(one, reason));
+      const { owner } = caller.authorized.caller;
+      const stream = streams.open(response, { owner }, (reason) => close(one, reason));
       if (isRefusal(stream)) return writeRefusal(response, stream);
-      const one: Open = { id, stream, owner: caller.owner, session: undefined, goners: new Set() };
+      const one: Open = {
+        id,
+        stream,
+        sender: caller.sender,
+        isInitialized: false,
+        session: undefined,
+        goners: new Set(),
+      };
       if (!open.set(id, one)) return stream.close('too-many-streams');
       const path = segment === '' ? '/messages' : `/messages/${encodeURIComponent(segment)}`;
       stream.event('endpoint', Buffer.from(`${path}?sessionId=${id}${keyGiven(request)}`));
@@ -151,7 +177,7 @@ export function createOldSse(parts: OldSseParts): OldSse {
           writeRefusal(response, new Refusal('session-unknown', 'No stream of this id is open: GET /sse first.'));
         if (isElsewhere) return siblings.pass(request, response, { slot: Number(owner), body, away: unknown });
         const one = id === undefined ? undefined : open.get(id);
-        if (!one || one.owner !== caller.owner) return unknown();
+        if (!one || one.sender !== caller.sender) return unknown();
         const envelope = scanEnvelope(body, { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: true });
         if (isRefusal(envelope)) return writeRefusal(response, envelope);
         response.writeHead(202, { 'content-type': 'text/plain', 'content-length': ANSWERED.length }).end(ANSWERED);

@@ -1,8 +1,9 @@
 /**
- * Readers of answers that are complete and not taken: cut when nothing leaves for `streamSlowMs` (noticed a tenth sooner at most); and when all
- * unread answers together are more than `unreadBytes`, the one that has been waiting longest goes first.
- * Promises: who takes it slowly gets all of it, while there is room (the runtime looks whether the socket's queue has become shorter); after the
- * last byte the connection has its usual limit again; a cut is a fact.
+ * Readers of answers that are complete and not taken: cut when nothing leaves for `streamSlowMs` (noticed a tenth sooner at most). When one key
+ * leaves more than `unreadBytesPerKey` unread, or all together more than `unreadBytes`, the answers that have waited longest go first, those of
+ * the key that holds most before others'.
+ * Guarantees: the listener has every response watched from its last byte on, whoever wrote it; a reader that takes it slowly gets all of it while
+ * there is room (the runtime looks whether the socket's queue has become shorter); a cut is an event.
  * Does not: watch streams that are still written to (`streams.ts`).
  */
 import type { ServerResponse } from 'node:http';
@@ -11,6 +12,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 
 /** Looks at a queue within `streamSlowMs`. */
 const LOOKS = 10;
+const OWNER = Symbol('owner');
 
 export interface SlowReaders {
   /** Called when an answer's last bytes have been handed over. */
@@ -19,18 +21,35 @@ export interface SlowReaders {
   readonly bytes: number;
 }
 
+/** Says whose share (`shareOf`) the unread bytes of a response are counted for; without it, for the client's address. */
+export function countFor(response: ServerResponse, owner: string): void {
+  Object.assign(response, { [OWNER]: owner });
+}
+
+function ownerOf(response: ServerResponse & { readonly [OWNER]?: string }): string {
+  return response[OWNER] ?? `address:${response.socket?.remoteAddress ?? ''}`;
+}
+
 export function createSlowReaders(parts: {
   readonly kernel: Kernel;
-  readonly limits: Pick<Limits, 'streamSlowMs' | 'unreadBytes'>;
+  readonly limits: Pick<Limits, 'streamSlowMs' | 'unreadBytes' | 'unreadBytesPerKey'>;
 }): SlowReaders {
   const { kernel, limits } = parts;
-  /** The one that has been waiting longest is first. */
-  const unread = new Set<ServerResponse>(); // bounded by: connections
+  /** With its owner; the one that has been waiting longest is first. */
+  const unread = new Map<ServerResponse, string>(); // bounded by: connections
+  /** What they held when they were counted last; queues of complete answers only become shorter. */
+  let held = { bytes: 0, byOwner: new Map<string, number>() }; // bounded by: unread
 
-  function total(): number {
+  /** Counts what they hold now. */
+  function count(): typeof held {
+    const byOwner = new Map<string, number>(); // bounded by: unread
     let bytes = 0;
-    for (const response of unread) bytes += response.writableLength;
-    return bytes;
+    for (const [response, owner] of unread) {
+      bytes += response.writableLength;
+      byOwner.set(owner, (byOwner.get(owner) ?? 0) + response.writableLength);
+    }
+    held = { bytes, byOwner };
+    return held;
   }
 
   function cut(response: ServerResponse): void {
@@ -39,9 +58,35 @@ export function createSlowReaders(parts: {
     response.destroy();
   }
 
+  /** Cuts the answers of `owner`, the one that has waited longest first, while `isOver` holds. */
+  function shrink(owner: string, isOver: () => boolean): void {
+    for (const [response, whose] of unread) {
+      if (!isOver()) return;
+      if (whose !== owner) continue;
+      const bytes = response.writableLength;
+      held.bytes -= bytes;
+      held.byOwner.set(owner, (held.byOwner.get(owner) ?? 0) - bytes);
+      cut(response);
+    }
+    held.byOwner.delete(owner);
+  }
+
+  function makeRoom(owner: string): void {
+    const ownIsOver = () => (held.byOwner.get(owner) ?? 0) > limits.unreadBytesPerKey;
+    const allAreOver = () => held.bytes > limits.unreadBytes;
+    if (!ownIsOver() && !allAreOver()) return;
+    count();
+    shrink(owner, ownIsOver);
+    while (allAreOver() && held.byOwner.size > 0) {
+      const [greediest] = [...held.byOwner].reduce((most, one) => (one[1] > most[1] ? one : most));
+      shrink(greediest, allAreOver);
+    }
+  }
+
   return {
     watch(response) {
-      if (response.destroyed || response.writableFinished || response.writableLength === 0) return;
+      const bytes = response.writableLength;
+      if (bytes === 0 || response.destroyed || response.writableFinished || unread.has(response)) return;
       // The runtime's timer notes the queue's length when it fires, and tells of it only when that is the same the next time. One look alone proves
       // nothing: the kernel takes more only when a third of its own buffer, megabytes perhaps, is free, which takes a slow reader seconds.
       const everyMs = limits.streamSlowMs / LOOKS;
@@ -54,17 +99,15 @@ export function createSlowReaders(parts: {
         if (looks >= LOOKS - 1) cut(response);
         else response.setTimeout(everyMs);
       });
-      unread.add(response);
+      const owner = ownerOf(response);
+      unread.set(response, owner);
       response.on('close', () => unread.delete(response));
-      let bytes = total();
-      for (const oldest of unread) {
-        if (bytes <= limits.unreadBytes) break;
-        bytes -= oldest.writableLength;
-        cut(oldest);
-      }
+      held.bytes += bytes;
+      held.byOwner.set(owner, (held.byOwner.get(owner) ?? 0) + bytes);
+      makeRoom(owner);
     },
     get bytes() {
-      return total();
+      return count().bytes;
     },
   };
 }

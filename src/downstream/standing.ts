@@ -52,11 +52,15 @@ export function createStanding(
 
   function openSse(session: Session, response: ServerResponse, closed: (reason: string) => void) {
     const openedMs = kernel.clock.nowMs();
-    const stream = streams.open(response, { 'mcp-session-id': session.id }, (reason) => {
-      closed(reason);
-      const ms = Math.round(kernel.clock.nowMs() - openedMs);
-      kernel.bus.publish({ type: 'stream-closed', session: session.shortId, reason, ms });
-    });
+    const stream = streams.open(
+      response,
+      { owner: session.owner, headers: { 'mcp-session-id': session.id } },
+      (reason) => {
+        closed(reason);
+        const ms = Math.round(kernel.clock.nowMs() - openedMs);
+        kernel.bus.publish({ type: 'stream-closed', session: session.shortId, reason, ms });
+      },
+    );
     if (isRefusal(stream)) writeRefusal(response, stream);
     else kernel.bus.publish({ type: 'stream-opened', session: session.shortId });
     return stream;
@@ -70,7 +74,10 @@ export function createStanding(
       track.detach(stream as SseStream);
       if (MAY_RETURN.has(reason)) sessions.park(session, track);
     });
-    if (isRefusal(stream)) return;
+    if (isRefusal(stream)) {
+      if (!known) track.close('too-many-streams');
+      return;
+    }
     sessions.attach(session, track);
     prime(session, stream, known?.lastEventId ?? track.firstId);
     track.attach(stream, known?.after ?? 0);

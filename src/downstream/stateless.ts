@@ -52,8 +52,8 @@ export function createStateless(parts: StatelessParts): Stateless {
     response: ServerResponse,
     { envelope, authorized, claim }: Claimed & { readonly claim: Claim },
   ): void {
-    const { visit } = authorized;
-    const exchange = new Exchange(request, response, envelope, parts);
+    const { visit, caller } = authorized;
+    const exchange = new Exchange({ request, response, owner: caller.owner }, envelope, parts);
     let answered = false;
     const outcome = line.answer({
       envelope,
@@ -89,7 +89,7 @@ export function createStateless(parts: StatelessParts): Stateless {
     const idRaw = idOf(envelope);
     const listening = line.listen(envelope, claim, authorized.caller);
     if (isRefusal(listening)) writeRefusal(response, listening, idRaw, request);
-    else openListen(response, idRaw, listening, parts);
+    else openListen({ response, owner: authorized.caller.owner }, idRaw, listening, parts);
   }
 
   /** A call that another hub of this machine holds open for its user. */

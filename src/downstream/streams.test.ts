@@ -5,7 +5,6 @@ import { FakeResponse } from '../../test/support/fake-response.ts';
 import { type FrozenKernel, frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { type Limits, limitsFrom } from '../config/limits.ts';
 import { isRefusal } from '../kernel/outcome.ts';
-import { createSlowReaders } from './slow-reader.ts';
 import { createStreams, type SseStream, type Streams } from './streams.ts';
 
 interface Opened {
@@ -17,14 +16,15 @@ interface Opened {
 function rigWith(more: Partial<Limits> = {}): { frozen: FrozenKernel; limits: Limits; streams: Streams } {
   const frozen = frozenKernel();
   const limits = { ...limitsFrom({}), ...more };
-  const slowReaders = createSlowReaders({ kernel: frozen.kernel, limits });
-  return { frozen, limits, streams: createStreams({ kernel: frozen.kernel, limits, slowReaders }) };
+  return { frozen, limits, streams: createStreams({ kernel: frozen.kernel, limits }) };
 }
 
-function open(streams: Streams): Opened {
+function open(streams: Streams, owner = 'a'): Opened {
   const response = new FakeResponse();
   const reasons: string[] = []; // bounded by: one test
-  const stream = streams.open(response.asResponse(), { 'mcp-session-id': 's' }, (reason) => reasons.push(reason));
+  const stream = streams.open(response.asResponse(), { owner, headers: { 'mcp-session-id': 's' } }, (reason) =>
+    reasons.push(reason),
+  );
   assert.ok(!isRefusal(stream));
   return { stream, response, reasons };
 }
@@ -140,7 +140,7 @@ test('when all places are taken a stream is refused and nothing is written; a pl
   const { streams } = rigWith({ streams: 1 });
   const first = open(streams);
   const second = new FakeResponse();
-  const refused = streams.open(second.asResponse(), {}, () => {});
+  const refused = streams.open(second.asResponse(), { owner: 'a' }, () => {});
   assert.ok(isRefusal(refused));
   assert.equal(refused.code, 'overloaded');
   assert.equal(second.headersSent, false);
@@ -169,7 +169,7 @@ test('a refused stream leaves no listener, no place and no bytes behind', () => 
   const first = open(streams);
   const response = new FakeResponse();
   const reasons: string[] = []; // bounded by: one test
-  const refused = streams.open(response.asResponse(), {}, (reason) => reasons.push(reason));
+  const refused = streams.open(response.asResponse(), { owner: 'a' }, (reason) => reasons.push(reason));
   assert.ok(isRefusal(refused) && refused.code === 'overloaded');
   assert.deepEqual(response.eventNames(), []);
   assert.equal(response.headersSent, false);
@@ -178,4 +178,27 @@ test('a refused stream leaves no listener, no place and no bytes behind', () => 
   first.response.destroy();
   assert.equal(streams.size, 0);
   open(streams);
+});
+
+test('a key at its share of streams is refused, and another key still gets one', () => {
+  const { streams } = rigWith({ streams: 16, streamsPerKey: 4 });
+  const own = Array.from({ length: 4 }, () => open(streams, 'a'));
+  const refused = streams.open(new FakeResponse().asResponse(), { owner: 'a' }, () => {});
+  assert.ok(isRefusal(refused) && refused.code === 'key-busy' && refused.detail.setting === 'streamsPerKey');
+  open(streams, 'b');
+  own[0]?.response.destroy();
+  open(streams, 'a');
+});
+
+test('when all places are taken the key that holds most loses its oldest stream to a new key', () => {
+  const { streams } = rigWith({ streams: 16, streamsPerKey: 16 });
+  const greedy = Array.from({ length: 11 }, () => open(streams, 'a'));
+  const others = Array.from({ length: 5 }, (_, at) => open(streams, `b${at}`));
+  open(streams, 'c');
+  assert.equal(streams.size, 16);
+  assert.deepEqual(
+    greedy.map(({ reasons }) => reasons),
+    greedy.map((_, at) => (at === 0 ? ['too-many-streams'] : [])),
+  );
+  assert.ok(others.every(({ reasons }) => reasons.length === 0));
 });

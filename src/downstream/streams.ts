@@ -2,17 +2,16 @@
  * Long SSE responses: GET streams and answers that became streams.
  * Promises: a comment at least every `streamKeepAliveMs`; a reader that takes nothing for `streamSlowMs` or leaves more than `streamBytes`
  * unread is cut, and when all together leave more than `streamsBytes` those that have been blocked longest; none is older than `streamMs`; one
- * sweep a second looks after all of them.
+ * sweep a second looks after all of them; no key has more than `streamsPerKey`, nor pushes out the streams of another that holds less.
  * Does not: know sessions (`session/`) or what is sent.
  */
 import type { ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
-import { CappedCount } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { FairMap } from '../kernel/shares.ts';
 import { sseEvent, sseEventPieces } from '../protocol/sse.ts';
 import { markStream } from './connection.ts';
-import type { SlowReaders } from './slow-reader.ts';
 
 const SWEEP_MS = 1000;
 const COMMENT = Buffer.from(':\n\n');
@@ -27,7 +26,6 @@ const HEADERS = {
 
 interface StreamParts {
   readonly kernel: Kernel;
-  readonly slowReaders: SlowReaders;
 }
 
 export class SseStream {
@@ -52,11 +50,15 @@ export class SseStream {
     this.openedMs = parts.kernel.clock.nowMs();
     this.#writtenMs = this.openedMs;
     this.#keepAliveMs = parts.keepAliveMs * (0.8 + 0.2 * parts.kernel.random());
-    response.on('drain', () => {
+  }
+
+  /** Starts to watch its reader. */
+  begin(): void {
+    this.#response.on('drain', () => {
       this.#blockedMs = -1;
     });
-    response.on('close', () => this.#end('client-gone'));
-    response.on('error', () => this.#end('client-gone'));
+    this.#response.on('close', () => this.#end('client-gone'));
+    this.#response.on('error', () => this.#end('client-gone'));
   }
 
   get over(): boolean {
@@ -102,8 +104,6 @@ export class SseStream {
     if (this.#over) return;
     if (this.#lastWord) this.send(this.#lastWord);
     this.#response.end();
-    // It leaves the sweep now; what is queued must leave too.
-    this.#parts.slowReaders.watch(this.#response);
     this.#end(reason);
   }
 
@@ -137,10 +137,13 @@ export class SseStream {
 }
 
 export interface Streams {
-  /** Turns a response into a stream. `closed` hears once why it ended. */
+  /**
+   * Turns a response into a stream of `owner` (`shareOf`). `closed` is called once with why it ended. An owner at its share is refused; when all
+   * places are taken, the oldest stream of the owner that holds most is closed.
+   */
   open(
     response: ServerResponse,
-    headers: Readonly<Record<string, string>>,
+    as: { readonly owner: string; readonly headers?: Readonly<Record<string, string>> },
     closed: (reason: string) => void,
   ): Outcome<SseStream>;
   /** Ends all of them (drain). */
@@ -149,22 +152,37 @@ export interface Streams {
   stop(): void;
 }
 
-export function createStreams(parts: { kernel: Kernel; limits: Limits; slowReaders: SlowReaders }): Streams {
-  const { kernel, limits, slowReaders } = parts;
-  const count = new CappedCount('downstream.streams', limits.streams, 'refuse', kernel.ceilings);
-  const streams = new Set<SseStream>(); // bounded by: count
+export function createStreams(parts: { kernel: Kernel; limits: Limits }): Streams {
+  const { kernel, limits } = parts;
+  const bounds = { max: limits.streams, share: limits.streamsPerKey };
+  // An evicted stream was the oldest one of the owner that holds most.
+  const streams = new FairMap<SseStream, SseStream>(
+    'downstream.streams',
+    bounds,
+    'evict-greediest',
+    kernel.ceilings,
+    (stream) => stream.close('too-many-streams'),
+  );
+
+  function refusal(): Refusal {
+    if (limits.streams <= limits.streamsPerKey)
+      return new Refusal('overloaded', `${limits.streams} streams are open.`, { setting: 'streams' });
+    const why = `This key has ${limits.streamsPerKey} streams open.`;
+    return new Refusal('key-busy', why, { setting: 'streamsPerKey' });
+  }
+
   const sweep = kernel.timers.every(SWEEP_MS, () => {
     const nowMs = kernel.clock.nowMs();
-    for (const stream of [...streams]) stream.look(nowMs, limits);
+    for (const stream of [...streams.values()]) stream.look(nowMs, limits);
     makeRoom();
   });
 
   /** Each may keep what its reader has not taken, while all together do not keep too much. */
   function makeRoom(): void {
     let bytes = 0;
-    for (const stream of streams) bytes += stream.unreadBytes;
+    for (const stream of streams.values()) bytes += stream.unreadBytes;
     if (bytes <= limits.streamsBytes) return;
-    const blocked = [...streams].filter(({ blockedMs }) => blockedMs >= 0);
+    const blocked = [...streams.values()].filter(({ blockedMs }) => blockedMs >= 0);
     for (const stream of blocked.sort((a, b) => a.blockedMs - b.blockedMs)) {
       if (bytes <= limits.streamsBytes) return;
       bytes -= stream.unreadBytes;
@@ -173,19 +191,16 @@ export function createStreams(parts: { kernel: Kernel; limits: Limits; slowReade
   }
 
   return {
-    open(response, headers, closed) {
+    open(response, { owner, headers }, closed) {
       if (response.destroyed) return new Refusal('client-gone');
-      // Counted first: a stream object listens to its response, and a refused one must leave nothing behind.
-      if (!count.take()) return new Refusal('overloaded', `${count.max} streams are open.`, { setting: 'streams' });
-      const stream = new SseStream(
-        response,
-        { kernel, slowReaders, keepAliveMs: limits.streamKeepAliveMs },
-        (reason) => {
-          if (streams.delete(stream)) count.give();
-          closed(reason);
-        },
-      );
-      streams.add(stream);
+      if (streams.sizeOf(owner) >= Math.min(limits.streamsPerKey, limits.streams)) return refusal();
+      const stream = new SseStream(response, { kernel, keepAliveMs: limits.streamKeepAliveMs }, (reason) => {
+        streams.delete(stream);
+        closed(reason);
+      });
+      // Counted before it listens to its response: a refused one leaves nothing behind.
+      if (!streams.set(owner, stream, stream)) return refusal();
+      stream.begin();
       markStream(response);
       response.writeHead(200, { ...HEADERS, ...headers });
       // Something must go out at once: proxies and clients wait for the first byte.
@@ -193,7 +208,7 @@ export function createStreams(parts: { kernel: Kernel; limits: Limits; slowReade
       return stream;
     },
     closeAll(reason) {
-      for (const stream of [...streams]) stream.close(reason);
+      for (const stream of [...streams.values()]) stream.close(reason);
     },
     get size() {
       return streams.size;

@@ -205,13 +205,13 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     requestIdPrefix: `${slot}-${Math.floor(kernel.clock.wallMs() / 1000).toString(36)}-`,
   });
   const slowReaders = createSlowReaders({ kernel, limits });
-  const streams = createStreams({ kernel, limits, slowReaders });
+  const streams = createStreams({ kernel, limits });
   const tracks = createTracks({ kernel, limits, slot });
   const frontSocket = (peer: number) => join(runDir, frontSocketName(peer));
   const siblings = createSiblings({ kernel, limits, frontSocket, token: workerToken });
   const endpoint = createEndpoint({
     ...{ kernel, limits, slot, line, catalog },
-    ...{ sessions, tracks, questions, streams, slowReaders, siblings },
+    ...{ sessions, tracks, questions, streams, siblings },
     home: createHome({ limits, slot, sessions, snapshots, siblings }),
   });
   const health = createHealth({
@@ -260,12 +260,12 @@ export function createHubParts(options: HubPartsOptions): HubParts {
       askedAtMs = kernel.clock.nowMs();
     },
   });
-  const front = createListener({ kernel, limits, name: 'front', handler: router });
+  const front = createListener({ kernel, limits, name: 'front', handler: router, slowReaders });
   const privateDoor = createPrivateDoor({
     ...{ kernel, limits, endpoint, health, fleet, beat, failures },
     peerDoor: createPeerDoor({ kernel, limits, fleet }),
   });
-  const privateFront = createListener({ kernel, limits, name: 'private', handler: privateDoor });
+  const privateFront = createListener({ kernel, limits, name: 'private', handler: privateDoor, slowReaders });
 
   function beat(): Beat {
     const { rssBytes, heapBytes, loopMaxMs } = options.gauges();

@@ -7,14 +7,29 @@ import { type RunningHub, startHub, statusOf, until } from '../support/hub.ts';
 import { RawConnection, requestBytes } from '../support/raw-connection.ts';
 
 const STREAMS = 16;
+const SHARE = 12;
 let hub: RunningHub;
 
 before(async () => {
-  hub = await startHub({ config: { mcpServers: {} }, env: { MCPHUB_STREAMS: String(STREAMS) } });
+  hub = await startHub({
+    config: { mcpServers: {} },
+    env: { MCPHUB_STREAMS: String(STREAMS), MCPHUB_STREAMS_PER_KEY: String(SHARE) },
+  });
 });
 after(async () => {
   await hub[Symbol.asyncDispose]();
 });
+
+/** Creates another key; returns its Authorization header. */
+async function anotherKey(name: string): Promise<{ authorization: string }> {
+  const made = await fetch(`${hub.url}/api/keys`, {
+    method: 'POST',
+    headers: { ...auth(), 'content-type': 'application/json' },
+    body: JSON.stringify({ user: name, name }),
+  });
+  assert.equal(made.status, 201);
+  return { authorization: `Bearer ${((await made.json()) as { secret: string }).secret}` };
+}
 
 const auth = () => ({ authorization: `Bearer ${hub.key}` });
 const workers = () => hub.processes().hub?.join(' ');
@@ -31,8 +46,8 @@ test('refuses the stream that does not fit, and the worker goes on when its clie
   const before = workers();
   const clients = Array.from({ length: STREAMS + 4 }, () => new RawConnection(hub.port));
   for (const client of clients) client.send(requestBytes('GET /sse', auth()));
-  for (const client of clients) await client.has(/^HTTP\/1\.1 (200|503) /m);
-  assert.equal(clients.filter(({ statuses }) => statuses[0] === 503).length, 4);
+  for (const client of clients) await client.has(/^HTTP\/1\.1 (200|429) /);
+  assert.equal(clients.filter(({ statuses }) => statuses[0] === 429).length, STREAMS + 4 - SHARE);
   for (const client of clients) client.close();
   await until(async () => (await placesTaken('downstream.streams')) === 0, 5000, 'the places to be free again');
   assert.equal(workers(), before);
@@ -74,4 +89,39 @@ test('writes nothing into a stream when its client sends what is not HTTP', asyn
   client.send('not http at all\r\n\r\n');
   await client.closed();
   assert.deepEqual(client.statuses, [200]);
+});
+
+test('a key that has taken its share of streams leaves places for another key', async () => {
+  const member = await anotherKey('member');
+  const greedy = Array.from({ length: SHARE + 1 }, () => new RawConnection(hub.port));
+  for (const client of greedy) client.send(requestBytes('GET /sse', auth()));
+  for (const client of greedy) await client.has(/^HTTP/);
+  using client = new RawConnection(hub.port);
+  client.send(requestBytes('GET /sse', member));
+  await client.has(/event: endpoint/);
+  for (const one of greedy) one.close();
+  await until(async () => (await placesTaken('downstream.streams')) <= 1, 5000, 'the places to be free again');
+});
+
+// SR-N2: each initialize on one stream took a place for it, and only the last one was given back.
+test('refuses a second initialize on one /sse stream, and every place is free after its client has left', async () => {
+  using client = new RawConnection(hub.port);
+  client.send(requestBytes('GET /sse', auth()));
+  await client.has(/data: \S+/);
+  const path = /data: (\S+)/.exec(client.text)?.[1] ?? '';
+  for (let id = 1; id <= 20; id += 1) {
+    const params = { protocolVersion: '2024-11-05', capabilities: {}, clientInfo: { name: 'c', version: '1' } };
+    const posted = await fetch(`${hub.url}${path}`, {
+      method: 'POST',
+      headers: { ...auth(), 'content-type': 'application/json' },
+      body: JSON.stringify({ jsonrpc: '2.0', id, method: 'initialize', params }),
+    });
+    assert.equal(posted.status, 202);
+  }
+  await client.has(/"id":20/);
+  assert.equal(client.text.match(/"result":/g)?.length, 1);
+  assert.equal(client.text.match(/"error":/g)?.length, 19);
+  assert.equal(await placesTaken('session.streams'), 1);
+  client.close();
+  await until(async () => (await placesTaken('session.streams')) === 0, 5000, 'the place to be free again');
 });

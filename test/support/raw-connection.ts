@@ -41,8 +41,10 @@ export class RawConnection implements Disposable {
     this.socket.write(requests.join(''), 'latin1');
   }
 
+  /** Waits until what has come matches; fails when it does not, or the connection closes. */
   async has(pattern: RegExp, timeoutMs = CONNECT_MS): Promise<void> {
-    await until(() => pattern.test(this.#text), timeoutMs, `${pattern} in ${JSON.stringify(this.#text.slice(-400))}`);
+    await until(() => pattern.test(this.#text) || this.#isClosed, timeoutMs).catch(() => {});
+    if (!pattern.test(this.#text)) throw new Error(`no ${pattern} in ${JSON.stringify(this.#text.slice(-400))}`);
   }
 
   async closed(timeoutMs = CONNECT_MS): Promise<void> {

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { connect, type Socket } from 'node:net';
+import { test } from 'node:test';
+import { limitsFrom } from '../config/limits.ts';
+import { createKernel } from '../kernel/kernel.ts';
+import { writeFrame, writeJson, writePieces } from './http-answer.ts';
+import { createListener } from './listener.ts';
+import type { Handler } from './router.ts';
+import { createSlowReaders } from './slow-reader.ts';
+
+const EMPTY = Buffer.alloc(0);
+/** More than the kernel buffers of a connection take. */
+const LARGE = Buffer.alloc(24 * 1024 * 1024, 'x');
+const WRITERS: Readonly<Record<string, Handler>> = {
+  writeJson: (_, response) => writeJson(response, 200, LARGE),
+  writeFrame: (_, response) => writeFrame(response, { head: EMPTY, middle: LARGE, tail: EMPTY }),
+  writePieces: (_, response) => writePieces(response, [LARGE, EMPTY]),
+  'response.end': (_, response) => response.end(LARGE),
+};
+
+for (const [name, handler] of Object.entries(WRITERS)) {
+  test(`an answer of ${name} that its reader does not take is cut after streamSlowMs`, async () => {
+    const kernel = createKernel();
+    const limits = limitsFrom({ streamSlowMs: 1000 });
+    const slowReaders = createSlowReaders({ kernel, limits });
+    const listener = createListener({ kernel, limits, name: 'test', handler, slowReaders });
+    const port = await listener.listen({ port: 0, host: '127.0.0.1' }, kernel.deadline(5000));
+    const cut = Promise.withResolvers<void>();
+    kernel.bus.listen(({ type }) => type === 'reader-cut' && cut.resolve());
+    const socket: Socket = connect(port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.pause();
+    socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
+    await cut.promise;
+    assert.equal(slowReaders.bytes, 0);
+    socket.destroy();
+    await listener.stop(kernel.deadline(1000));
+  });
+}
