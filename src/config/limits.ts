@@ -611,6 +611,13 @@ export const LIMITS = {
     'MCPHUB_ADMIN_REQUESTS',
     'Requests to /api that one worker sends to the control process at once.',
   ),
+  forwardedPerKey: row(
+    2048,
+    'count',
+    [1, 4096],
+    'MCPHUB_FORWARDED_PER_KEY',
+    'Requests and streams of one key on their way to another hub process, of 4,096 in all.',
+  ),
   adminRequestsPerKey: row(
     16,
     'count',

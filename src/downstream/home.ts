@@ -13,7 +13,7 @@ import type { Envelope } from '../protocol/message.ts';
 import { methodRow } from '../protocol/methods.ts';
 import { memberSpan } from '../protocol/scan.ts';
 import { notificationFrame } from '../protocol/write.ts';
-import type { Sessions } from '../session/sessions.ts';
+import type { Session, Sessions } from '../session/sessions.ts';
 import type { Authorized } from './authorized.ts';
 import { isHop, type Siblings } from './siblings.ts';
 
@@ -34,7 +34,12 @@ export interface Home {
     message: { readonly authorized: Authorized; readonly envelope: Envelope; readonly here: () => void },
   ): boolean;
   /** The same for the standing stream. */
-  passesStream(request: IncomingMessage, response: ServerResponse, random: string, here: () => void): boolean;
+  passesStream(
+    request: IncomingMessage,
+    response: ServerResponse,
+    session: Pick<Session, 'random' | 'owner'>,
+    here: () => void,
+  ): boolean;
 }
 
 /** Answered from memory, but heard by the session's lanes. */
@@ -73,24 +78,25 @@ export function createHome({ limits, slot, sessions, snapshots, siblings }: Home
       if (isAlone(request) || sessionId === undefined) return false;
       const isCancel = envelope.method === 'notifications/cancelled';
       if (!isCancel && !needsHome(envelope)) return false;
-      const session = sessions.find(sessionId, authorized.caller.principal);
+      const { principal, owner } = authorized.caller;
+      const session = sessions.find(sessionId, principal, owner);
       if (isRefusal(session)) return false;
       if (isCancel) {
         // The call may be at any hub; cancelling nothing does no harm.
         const body = cancelOf(envelope, limits.idBytes);
         for (let other = 1; body && other <= limits.hubs; other += 1)
-          if (other !== slot) siblings.tell(request, other, body);
+          if (other !== slot) siblings.tell(request, { slot: other, owner, body });
         return false;
       }
       const home = homeOf(session.random);
       if (home === slot) return false;
-      siblings.pass(request, response, { slot: home, body: envelope.bytes, away: here });
+      siblings.pass(request, response, { slot: home, owner, body: envelope.bytes, away: here });
       return true;
     },
-    passesStream(request, response, random, here) {
+    passesStream(request, response, { random, owner }, here) {
       const home = isAlone(request) ? slot : homeOf(random);
       if (home === slot) return false;
-      siblings.pass(request, response, { slot: home, body: undefined, away: here });
+      siblings.pass(request, response, { slot: home, owner, body: undefined, away: here });
       return true;
     },
   };

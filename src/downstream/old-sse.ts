@@ -175,7 +175,12 @@ export function createOldSse(parts: OldSseParts): OldSse {
           return body.code === 'client-gone' ? undefined : writeRefusal(response, body, undefined, request);
         const unknown = () =>
           writeRefusal(response, new Refusal('session-unknown', 'No stream of this id is open: GET /sse first.'));
-        if (isElsewhere) return siblings.pass(request, response, { slot: Number(owner), body, away: unknown });
+        if (isElsewhere)
+          return siblings.pass(request, response, {
+            ...{ slot: Number(owner), owner: authorized.caller.owner },
+            body,
+            away: unknown,
+          });
         const one = id === undefined ? undefined : open.get(id);
         if (!one || one.sender !== caller.sender) return unknown();
         const envelope = scanEnvelope(body, { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: true });

@@ -5,9 +5,9 @@
  */
 import { type ClientRequest, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
-import { CappedCount } from '../kernel/capped.ts';
 import { WORKER_TOKEN_HEADER } from '../kernel/control-headers.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { FairCount } from '../kernel/shares.ts';
 import { pour } from './_pour.ts';
 import { CLIENT_ADDRESS_HEADER, clientAddress } from './client-address.ts';
 import { isProxied } from './visit.ts';
@@ -47,13 +47,16 @@ const HOP_HEADERS: ReadonlySet<string> = new Set([
 
 export interface Siblings {
   /** `body` = what was read of the request; `away` runs when that hub cannot be reached, and nothing has been written then. */
-  pass(
-    request: IncomingMessage,
-    response: ServerResponse,
-    to: { readonly slot: number; readonly body: Buffer | undefined; readonly away: () => void },
-  ): void;
+  pass(request: IncomingMessage, response: ServerResponse, to: Onto & { readonly away: () => void }): void;
   /** The same without an answer for anybody. */
-  tell(request: IncomingMessage, slot: number, body: Buffer): void;
+  tell(request: IncomingMessage, to: Onto): void;
+}
+
+/** The hub that a request goes to, and whose share it is counted for. */
+export interface Onto {
+  readonly slot: number;
+  readonly owner: string;
+  readonly body: Buffer | undefined;
 }
 
 export interface SiblingsParts {
@@ -71,13 +74,13 @@ interface Onward {
 }
 
 export function createSiblings({ kernel, limits, frontSocket, token }: SiblingsParts): Siblings {
-  const inside = new CappedCount('downstream.siblings', AT_ONCE, 'refuse', kernel.ceilings);
+  const inside = new FairCount('downstream.siblings', AT_ONCE, limits.forwardedPerKey, 'refuse', kernel.ceilings);
 
   /** Undefined = it cannot be passed on, or too many are on their way. */
-  function reach(request: IncomingMessage, slot: number, body: Buffer | undefined): Onward | undefined {
+  function reach(request: IncomingMessage, { slot, owner, body }: Onto): Onward | undefined {
     const { method = '' } = request;
     const path = onwardPath(request.url ?? '/');
-    if (!METHODS.has(method) || !PATH.test(path) || !inside.take()) return undefined;
+    if (!METHODS.has(method) || !PATH.test(path) || inside.take(owner) !== 'taken') return undefined;
     const deadline = kernel.deadline(limits.connectMs);
     const wait = kernel.waits.open('owner-forward', `hub-${slot}`, deadline);
     const sent = httpRequest({
@@ -103,15 +106,15 @@ export function createSiblings({ kernel, limits, frontSocket, token }: SiblingsP
     sent.on('response', over);
     sent.on('close', () => {
       over();
-      inside.give();
+      inside.give(owner);
     });
     sent.end(body);
     return { sent, reached: () => reached };
   }
 
   return {
-    pass(request, response, { slot, body, away }) {
-      const onward = reach(request, slot, body);
+    pass(request, response, { away, ...to }) {
+      const onward = reach(request, to);
       if (!onward) return away();
       const { sent, reached } = onward;
       sent.on('response', (answer) => passOn(answer, response, sent));
@@ -122,8 +125,8 @@ export function createSiblings({ kernel, limits, frontSocket, token }: SiblingsP
       });
       response.on('close', () => sent.destroy());
     },
-    tell(request, slot, body) {
-      const sent = reach(request, slot, body)?.sent;
+    tell(request, to) {
+      const sent = reach(request, to)?.sent;
       sent?.on('response', (answer) => answer.resume());
       sent?.on('error', () => {});
     },

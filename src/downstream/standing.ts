@@ -112,7 +112,7 @@ export function createStanding(
     const lastEventId = request.headers['last-event-id'];
     const standAtHome = (): void => {
       const here = () => stand(session, response);
-      if (!home.passesStream(request, response, session.random, here)) here();
+      if (!home.passesStream(request, response, session, here)) here();
     };
     if (typeof lastEventId !== 'string') return standAtHome();
     const resumed = tracks.resume(session.random, lastEventId);
@@ -128,7 +128,7 @@ export function createStanding(
       return resumed.isCall ? goOn(session, response, lost) : stand(session, response, lost);
     }
     siblings.pass(request, response, {
-      slot: resumed.slot,
+      ...{ slot: resumed.slot, owner: session.owner },
       body: undefined,
       away: () => tellLost(session, response, resumed.idRaw),
     });

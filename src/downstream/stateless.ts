@@ -93,13 +93,18 @@ export function createStateless(parts: StatelessParts): Stateless {
   }
 
   /** A call that another hub of this machine holds open for its user. */
-  function passedOn(request: IncomingMessage, response: ServerResponse, envelope: Envelope, idRaw: Buffer): boolean {
+  function passedOn(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { envelope, authorized }: Omit<Claimed, 'claim'>,
+    idRaw: Buffer,
+  ): boolean {
     if (limits.hubs <= 1 || isHop(request)) return false;
-    const owner = line.ownerOf(envelope);
-    if (owner === undefined || owner === slot || owner > limits.hubs) return false;
+    const holder = line.ownerOf(envelope);
+    if (holder === undefined || holder === slot || holder > limits.hubs) return false;
     const gone = new Refusal('request-state-invalid', 'The hub that held this call is gone. Start it again.');
     siblings.pass(request, response, {
-      slot: owner,
+      ...{ slot: holder, owner: authorized.caller.owner },
       body: envelope.bytes,
       away: () => writeRefusal(response, gone, idRaw, request),
     });
@@ -120,7 +125,7 @@ export function createStateless(parts: StatelessParts): Stateless {
       if (isRefusal(claim)) return writeRefusal(response, claim, idRaw, request);
       const clean = forServers(envelope);
       if (isRefusal(clean)) return writeRefusal(response, clean, idRaw, request);
-      if (passedOn(request, response, envelope, idRaw)) return;
+      if (passedOn(request, response, { envelope, authorized }, idRaw)) return;
       if (envelope.kind === 'request' && envelope.method === LISTEN)
         listen(request, response, { envelope: clean, authorized, claim });
       else call(request, response, { envelope: clean, authorized, claim });

@@ -42,7 +42,7 @@ const CONTAINERS: Readonly<Record<string, Row>> = {
   'downstream.connections': { own: 'an idle connection, or one that has sent nothing yet, gives way to a new one' },
   'downstream.forwards': { shared: 'adminRequestsPerKey' },
   'downstream.old-sse': { own: 'one entry for each open stream, and `downstream.streams` bounds those of a key' },
-  'downstream.siblings': { own: 'one entry for each request of a connection that is open' },
+  'downstream.siblings': { shared: 'forwardedPerKey' },
   'downstream.streams': { own: 'one entry for each response of a connection that is open' },
   'kernel.waits': { own: 'each wait belongs to a call, body, connection or server that is bounded elsewhere' },
   'net.names': { own: CACHE },

@@ -122,13 +122,14 @@ test('downstream/siblings.ts sends on GET, POST and DELETE, with listed headers,
     frontSocket: (slot) => join(dir, `front-${slot}.sock`),
     token: () => 'token',
   });
+  const to = { slot: 2, owner: 'a key' };
   const listener: RequestListener = (request, response) => {
     const away = (): void => void response.writeHead(404, { connection: 'close' }).end();
-    if (request.method !== 'POST') return siblings.pass(request, response, { slot: 2, body: undefined, away });
+    if (request.method !== 'POST') return siblings.pass(request, response, { ...to, body: undefined, away });
     readBody({ request, response, authorized }, { kernel, limits }, (body) => {
       if (isRefusal(body)) return away();
-      siblings.tell(request, 2, body);
-      siblings.pass(request, response, { slot: 2, body, away });
+      siblings.tell(request, { ...to, body });
+      siblings.pass(request, response, { ...to, body, away });
     });
   };
   for (const path of ['/mcp', '/messages']) {
