@@ -4,7 +4,7 @@
  * Does not: answer. The call that was ended answers for itself.
  */
 import { CappedSlots } from '../kernel/capped.ts';
-import { memberSpan } from '../protocol/scan.ts';
+import { paramSpan } from '../protocol/scan.ts';
 import type { Call, InFlight } from './call.ts';
 import type { LineRooms } from './rooms.ts';
 
@@ -31,7 +31,7 @@ export function createCancels(rooms: Pick<LineRooms, 'kernel' | 'limits'>): Canc
     cancel(call) {
       const { envelope, session } = call;
       if (!session || envelope.params.at < 0) return;
-      const id = memberSpan(envelope.bytes, envelope.params, 'requestId');
+      const id = paramSpan(envelope, 'requestId');
       if (id.at < 0) return;
       const rawId = envelope.bytes.toString('utf8', id.at, id.end);
       for (const flying of slots.values()) {

@@ -61,7 +61,7 @@ export function createLine(rooms: LineRooms): Line {
   const send = createRoutedCall(rooms, cancels);
   const subscribe = createSubscribe(send, rooms);
   const routed: ReadonlyMap<string, (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>>> = new Map([
-    ['tools/call', createToolCall(send, firstListing)],
+    ['tools/call', createToolCall(send, firstListing, rooms.limits)],
     ['prompts/get', createPromptGet(send, firstListing)],
     ['resources/read', createResourceRead(send, firstCatalog, rooms)],
     ['completion/complete', createCompletion(send)],

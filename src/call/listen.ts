@@ -10,7 +10,7 @@ import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Claim } from '../protocol/era-2026/claim.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
-import { memberSpan } from '../protocol/scan.ts';
+import { paramSpan } from '../protocol/scan.ts';
 import { refuseLongUri } from '../protocol/sizes.ts';
 import { fleetingSession } from '../session/fleeting.ts';
 import type { Session } from '../session/sessions.ts';
@@ -92,8 +92,9 @@ function urisIn({ resourceSubscriptions }: Record<string, unknown>, limits: Line
   return [...new Set(resourceSubscriptions as string[])];
 }
 
-function filterIn({ bytes, params }: Envelope): Outcome<Record<string, unknown>> {
-  const span = memberSpan(bytes, params, 'notifications');
+function filterIn(envelope: Envelope): Outcome<Record<string, unknown>> {
+  const { bytes } = envelope;
+  const span = paramSpan(envelope, 'notifications');
   if (span.at < 0 || bytes[span.at] !== OPEN_OBJECT)
     return new Refusal('invalid-params', 'params.notifications must be an object that says what to listen to.');
   if (span.end - span.at > FILTER_BYTES) return new Refusal('invalid-params', 'params.notifications is too large.');

@@ -5,7 +5,7 @@
  */
 import type { View } from '../catalog/view.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
-import { memberSpan } from '../protocol/scan.ts';
+import { paramSpan } from '../protocol/scan.ts';
 import { publicStatus, type ServerStatus } from '../upstream/status.ts';
 import type { Call, Reply } from './call.ts';
 import type { FirstCatalog } from './first-catalog.ts';
@@ -50,7 +50,7 @@ export function answerList(
 function refuseCursor(call: Call): Outcome<undefined> {
   const { bytes, params } = call.envelope;
   if (params.at < 0) return undefined;
-  const cursor = memberSpan(bytes, params, 'cursor');
+  const cursor = paramSpan(call.envelope, 'cursor');
   if (cursor.at < 0 || bytes.toString('utf8', cursor.at, cursor.end) === 'null') return undefined;
   return new Refusal('invalid-params', 'Unknown cursor: this list has one page.');
 }

@@ -6,7 +6,7 @@
  */
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import { LOG_LEVELS } from '../protocol/log-level.ts';
-import { memberSpan, stringAt } from '../protocol/scan.ts';
+import { paramSpan, stringAt } from '../protocol/scan.ts';
 import type { Call, Reply } from './call.ts';
 import type { LineRooms } from './rooms.ts';
 import { tooMuch } from './subscribe.ts';
@@ -16,7 +16,7 @@ const DONE: Reply = { kind: 'result', json: Buffer.from('{}') };
 export function setLevel(call: Call, { notes, fleet }: Pick<LineRooms, 'notes' | 'fleet'>): Outcome<Reply> {
   const { envelope, session, view } = call;
   const { bytes, params } = envelope;
-  const level = params.at < 0 ? undefined : stringAt(bytes, memberSpan(bytes, params, 'level'), 40);
+  const level = params.at < 0 ? undefined : stringAt(bytes, paramSpan(envelope, 'level'), 40);
   if (level === undefined || !LOG_LEVELS.includes(level))
     return new Refusal('invalid-params', `params.level must be one of ${LOG_LEVELS.join(', ')}.`);
   // Without a session there is nobody to send lines to later; the wish is fulfilled all the same.

@@ -4,6 +4,7 @@
  */
 
 import type { Route } from '../catalog/view.ts';
+import type { Limits } from '../config/limits.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { refuseParamHeaders } from '../protocol/era-2026/param-headers.ts';
 import type { CallParams } from '../protocol/message.ts';
@@ -16,9 +17,10 @@ import type { RoutedCall } from './routed.ts';
 export function createToolCall(
   send: RoutedCall,
   firstListing: FirstListing,
+  limits: Pick<Limits, 'paramsBytes'>,
 ): (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>> {
   function callRoute(call: Call, params: CallParams, route: Route): Outcome<Reply> | Promise<Outcome<Reply>> {
-    const refusal = refuseHeaders(call, params, route);
+    const refusal = refuseSize(params, route, limits) ?? refuseHeaders(call, params, route);
     if (refusal) return refusal;
     const shape = route.dropStructured ? withoutStructured : undefined;
     return send(call, { params, target: route, tool: route.native, shape });
@@ -35,6 +37,17 @@ export function createToolCall(
     const late = firstListing.routeTo(params.name, call, (view) => view.route(params.name), unknown);
     return late?.then((found) => (isRefusal(found) ? found : callRoute(call, params, found))) ?? unknown;
   };
+}
+
+/** Arguments that are repeated in headers are read through for each header, and must be small. */
+function refuseSize(
+  { argumentsSpan }: CallParams,
+  { paramHeaders }: Route,
+  { paramsBytes }: Pick<Limits, 'paramsBytes'>,
+): Refusal | undefined {
+  if (paramHeaders.length === 0 || argumentsSpan.end - argumentsSpan.at <= paramsBytes) return undefined;
+  const why = `The arguments of a tool that repeats some of them in headers have at most ${paramsBytes} bytes.`;
+  return new Refusal('invalid-params', why, { setting: 'paramsBytes' });
 }
 
 /** What lies on the way may have decided by them. */

@@ -10,7 +10,7 @@ import type { Limits } from '../config/limits.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import type { Envelope } from '../protocol/message.ts';
-import { splitBatch } from '../protocol/scan.ts';
+import { clientScan, splitBatch } from '../protocol/scan.ts';
 import { refusalFrame } from '../protocol/write.ts';
 import { batchPiece } from './exchange.ts';
 import { writePieces, writeRefusal } from './http-answer.ts';
@@ -72,8 +72,7 @@ function tooLarge(maxBytes: number): Refusal {
 /** Returns how the messages of a batch are answered; the answer is written when the last one is there, and nothing when the client has left. */
 export function createBatch({ limits, line }: BatchParts) {
   return async function answerBatch(response: ServerResponse, body: Buffer, visit: Visit): Promise<void> {
-    const scanOptions = { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: true };
-    const messages = splitBatch(body, limits.batch, scanOptions);
+    const messages = splitBatch(body, limits.batch, clientScan(limits));
     if (isRefusal(messages)) return writeRefusal(response, messages);
     const answers = new BatchAnswers(limits.batchAnswerBytes);
     let isOver = false;

@@ -15,7 +15,7 @@ import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { versionFromHeader } from '../protocol/era-2025/versions.ts';
 import { readClaim } from '../protocol/era-2026/claim.ts';
 import type { Envelope } from '../protocol/message.ts';
-import { isBatch, scanEnvelope } from '../protocol/scan.ts';
+import { clientScan, isBatch, scanEnvelope } from '../protocol/scan.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { Tracks } from '../session/tracks.ts';
 import { Authorized } from './authorized.ts';
@@ -62,7 +62,6 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
   const stateless = createStateless(parts);
   const answerBatch = createBatch(parts);
   const largeBodies = createLargeBodies(kernel);
-  const scanOptions = () => ({ maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: true });
 
   function targetOf(segment: string): PathTarget | undefined {
     return segment === '' ? { kind: 'all' } : parts.catalog.pathOf(segment);
@@ -80,8 +79,10 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
         return;
       }
       largeBodies.take(body.length, response, () => {
-        if (isBatch(body)) void answerBatch(response, body, authorized.visit);
-        else answerOne(request, response, scanEnvelope(body, scanOptions()), authorized);
+        if (isBatch(body)) return void answerBatch(response, body, authorized.visit);
+        const envelope = scanEnvelope(body, clientScan(limits));
+        // What is sent on is walked over again: in another turn, so that none takes long.
+        largeBodies.take(body.length, response, () => answerOne(request, response, envelope, authorized));
       });
     });
   }

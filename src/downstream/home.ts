@@ -11,7 +11,7 @@ import { isRefusal } from '../kernel/outcome.ts';
 import type { Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { methodRow } from '../protocol/methods.ts';
-import { memberSpan } from '../protocol/scan.ts';
+import { paramSpan } from '../protocol/scan.ts';
 import { notificationFrame } from '../protocol/write.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
 import type { Authorized } from './authorized.ts';
@@ -103,8 +103,9 @@ export function createHome({ limits, slot, sessions, snapshots, siblings }: Home
 }
 
 /** The cancellation with nothing but the id of its call; undefined = it names none. */
-function cancelOf({ bytes, params }: Envelope, maxIdBytes: number): Buffer | undefined {
-  const id = params.at < 0 ? params : memberSpan(bytes, params, 'requestId');
+function cancelOf(envelope: Envelope, maxIdBytes: number): Buffer | undefined {
+  const { bytes } = envelope;
+  const id = paramSpan(envelope, 'requestId');
   if (id.at < 0 || id.end - id.at > maxIdBytes) return undefined;
   const cancel = Buffer.from(`{"requestId":${bytes.toString('utf8', id.at, id.end)}}`);
   return notificationFrame('notifications/cancelled', cancel);

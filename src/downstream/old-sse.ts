@@ -19,7 +19,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Answer, Asking, BackChannel } from '../protocol/back-channel.ts';
 import type { Envelope } from '../protocol/message.ts';
-import { scanEnvelope } from '../protocol/scan.ts';
+import { clientScan, scanEnvelope } from '../protocol/scan.ts';
 import { notificationFrame } from '../protocol/write.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
 import { Authorized } from './authorized.ts';
@@ -183,7 +183,7 @@ export function createOldSse(parts: OldSseParts): OldSse {
           });
         const one = id === undefined ? undefined : open.get(id);
         if (!one || one.sender !== caller.sender) return unknown();
-        const envelope = scanEnvelope(body, { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: true });
+        const envelope = scanEnvelope(body, clientScan(limits));
         if (isRefusal(envelope)) return writeRefusal(response, envelope);
         response.writeHead(202, { 'content-type': 'text/plain', 'content-length': ANSWERED.length }).end(ANSWERED);
         take(one, envelope, authorized.visit);

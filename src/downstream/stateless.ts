@@ -14,8 +14,8 @@ import type { Claim, ClaimHeaders } from '../protocol/era-2026/claim.ts';
 import { HOP_PREFIX } from '../protocol/era-2026/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { withoutPrefix } from '../protocol/meta.ts';
-import { paramSpan, scanEnvelope } from '../protocol/scan.ts';
-import { replaceSpans } from '../protocol/write.ts';
+import { paramSpan } from '../protocol/scan.ts';
+import { withValue } from '../protocol/write.ts';
 import type { Authorized } from './authorized.ts';
 import { Exchange, type ExchangeRooms } from './exchange.ts';
 import { writeRefusal } from './http-answer.ts';
@@ -112,20 +112,17 @@ export function createStateless(parts: StatelessParts): Stateless {
   }
 
   /** What servers get to see of it. */
-  function forServers(envelope: Envelope): Outcome<Envelope> {
-    const { bytes } = envelope;
+  function forServers(envelope: Envelope): Envelope {
     const meta = paramSpan(envelope, '_meta');
-    const clean = replaceSpans(bytes, [{ ...meta, with: withoutPrefix(bytes, meta, HOP_PREFIX) }]);
-    return scanEnvelope(clean, { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: false });
+    return withValue(envelope, meta, withoutPrefix(envelope.bytes, meta, HOP_PREFIX));
   }
 
   return {
     answer(request, response, { envelope, authorized, claim }) {
       const idRaw = idOf(envelope);
       if (isRefusal(claim)) return writeRefusal(response, claim, idRaw, request);
-      const clean = forServers(envelope);
-      if (isRefusal(clean)) return writeRefusal(response, clean, idRaw, request);
       if (passedOn(request, response, { envelope, authorized }, idRaw)) return;
+      const clean = forServers(envelope);
       if (envelope.kind === 'request' && envelope.method === LISTEN)
         listen(request, response, { envelope: clean, authorized, claim });
       else call(request, response, { envelope: clean, authorized, claim });

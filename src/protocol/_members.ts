@@ -4,8 +4,8 @@
  * Does not: look inside params, result or error.
  */
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import { decodeString, foldedKey, QUOTE, spells } from './_scalar.ts';
-import type { MemberVisitor } from './_value.ts';
+import { decodeString, foldedKey, keyIs, QUOTE, spells } from './_scalar.ts';
+import type { Budget, MemberVisitor } from './_value.ts';
 import { ABSENT, type Envelope, type MessageKind, type Span } from './message.ts';
 
 const OPEN_OBJECT = 0x7b;
@@ -13,8 +13,16 @@ const NULL = 0x6e;
 const MINUS = 0x2d;
 /** Members of the envelope that mean nothing to us; a message has none or one. */
 const MAX_OTHERS = 64;
-/** Members of params whose places are kept; a call has three. */
+/** Members of params whose places are kept where nothing else bounds them; a call has three. */
 const MAX_IN_PARAMS = 16;
+/** Members of params that carry what servers want, and that the hub does not look through. */
+const PAYLOADS = ['arguments', 'inputResponses'] as const;
+
+/** Bounds of params, and the values that the walk over the body may still meet. */
+export interface ParamsBounds {
+  readonly bounds: { readonly paramsMembers: number; readonly paramsValues: number; readonly paramsBytes: number };
+  readonly budget: Budget;
+}
 
 /** The order in which `Members` numbers them. */
 const CONTROL_KEYS: readonly string[] = ['jsonrpc', 'id', 'method', 'params', 'result', 'error'];
@@ -30,15 +38,17 @@ const POISON_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'p
 export class Members implements MemberVisitor {
   readonly #bytes: Buffer;
   readonly #maxIdBytes: number;
+  readonly #bounds: ParamsBounds | undefined;
   /** Two numbers for each control key: where its value begins and ends; −1 = absent. */
   readonly #spans = [-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1]; // bounded by: CONTROL_KEYS
   #others: string[] | undefined; // bounded by: MAX_OTHERS; almost always absent
   #inParams: ParamsMembers | undefined;
   refusal: Refusal | undefined;
 
-  constructor(bytes: Buffer, maxIdBytes: number) {
+  constructor(bytes: Buffer, maxIdBytes: number, bounds: ParamsBounds | undefined) {
     this.#bytes = bytes;
     this.#maxIdBytes = maxIdBytes;
+    this.#bounds = bounds;
   }
 
   member(keyAt: number, keyEnd: number, at: number, end: number): boolean {
@@ -53,11 +63,15 @@ export class Members implements MemberVisitor {
   /** Params are looked into on the way, for a second walk over megabytes of arguments would take as long as the first. */
   innerOf(keyAt: number, keyEnd: number): MemberVisitor | undefined {
     if (controlKeyAt(this.#bytes, keyAt, keyEnd) !== PARAMS) return undefined;
-    this.#inParams = new ParamsMembers();
+    this.#inParams = new ParamsMembers(this.#bytes, this.#bounds);
     return this.#inParams;
   }
 
   #control(which: number, at: number, end: number): boolean {
+    if (which === PARAMS && this.#inParams?.refusal) {
+      this.refusal = this.#inParams.refusal;
+      return false;
+    }
     if ((this.#spans[2 * which] as number) >= 0)
       return this.#refuse(`"${CONTROL_KEYS[which]}" stands in the message twice.`);
     this.#spans[2 * which] = at;
@@ -154,18 +168,50 @@ export class Members implements MemberVisitor {
   }
 }
 
-/** Where the members of params lie. */
+/** Where the members of params lie, and what is too much of them. */
 class ParamsMembers implements MemberVisitor {
-  readonly #spans: number[] = []; // bounded by: MAX_IN_PARAMS
+  readonly #bytes: Buffer;
+  readonly #bounds: ParamsBounds | undefined;
+  readonly #spans: number[] = []; // bounded by: paramsMembers, or MAX_IN_PARAMS
+  #valuesBefore: number;
+  #values = 0;
+  #size = 0;
+  refusal: Refusal | undefined;
+
+  constructor(bytes: Buffer, bounds: ParamsBounds | undefined) {
+    this.#bytes = bytes;
+    this.#bounds = bounds;
+    this.#valuesBefore = bounds?.budget.values ?? 0;
+  }
 
   member(keyAt: number, keyEnd: number, at: number, end: number): boolean {
+    if (this.#bounds) return this.#bounded(this.#bounds, keyAt, keyEnd, at, end);
     if (this.#spans.length <= 4 * MAX_IN_PARAMS) this.#spans.push(keyAt, keyEnd, at, end);
     return true;
   }
 
+  /** What is walked over again and again must be small: all but the payload. */
+  #bounded({ bounds, budget }: ParamsBounds, keyAt: number, keyEnd: number, at: number, end: number): boolean {
+    const values = this.#valuesBefore - budget.values;
+    this.#valuesBefore = budget.values;
+    if (this.#spans.length >= 4 * bounds.paramsMembers) return this.#refuse('paramsMembers', 'members', bounds);
+    this.#spans.push(keyAt, keyEnd, at, end);
+    if (PAYLOADS.some((name) => keyIs(this.#bytes, keyAt, keyEnd, name))) return true;
+    this.#values += values;
+    this.#size += end - keyAt;
+    if (this.#values > bounds.paramsValues) return this.#refuse('paramsValues', 'values outside of arguments', bounds);
+    if (this.#size > bounds.paramsBytes) return this.#refuse('paramsBytes', 'bytes outside of arguments', bounds);
+    return true;
+  }
+
+  #refuse(setting: keyof ParamsBounds['bounds'], what: string, bounds: ParamsBounds['bounds']): false {
+    this.refusal = new Refusal('invalid-request', `The params have more than ${bounds[setting]} ${what}.`, { setting });
+    return false;
+  }
+
   /** Counted from there; undefined = there are too many to be kept. */
   from(at: number): readonly number[] | undefined {
-    if (this.#spans.length > 4 * MAX_IN_PARAMS) return undefined;
+    if (!this.#bounds && this.#spans.length > 4 * MAX_IN_PARAMS) return undefined;
     return at === 0 ? this.#spans : this.#spans.map((place) => place - at);
   }
 }

@@ -1,6 +1,6 @@
 /**
  * The leaves of JSON text: strings, numbers, literals, white space. The byte loops under `_value.ts`.
- * Promises: linear; strict mode accepts exactly RFC 8259; both modes jump over long string contents natively, for messages of many megabytes.
+ * Promises: linear; strict mode accepts exactly RFC 8259; the other jumps over long string contents natively, for messages of many megabytes.
  * Does not: build anything but the one string that `decodeString` is asked for.
  */
 
@@ -8,6 +8,8 @@
 export const BAD = -1;
 /** Nested deeper than allowed. */
 export const DEEP = -2;
+/** More values than allowed. */
+export const MANY = -3;
 
 export const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -16,12 +18,6 @@ const ZERO = 0x30;
 const NINE = 0x39;
 /** This many bytes are looked at one by one before the native search: it costs 25 ns a call, as much as 30 bytes. */
 const NEAR = 64;
-/** Of a long string in strict mode as much is searched at once: little at first, for text full of escapes is not to be copied again and again. */
-const FAR = { from: 256, to: 16_384 } as const;
-/** What a string does not hold as it is: its end, an escape, a control character. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: those are looked for
-const SPECIAL = /["\\\u0000-\u001f]/;
-
 export function skipSpace(b: Buffer, at: number, end: number): number {
   let i = at;
   while (i < end) {
@@ -37,58 +33,46 @@ export function skipString(b: Buffer, at: number, end: number, strict: boolean):
   return strict ? skipStrictString(b, at, end) : skipLooseString(b, at, end);
 }
 
-/** Byte by byte and natively in turns, as below. */
+/** What each byte means inside a string: plain text, its end, an escape, or a control character. */
+const PLAIN_TEXT = 0;
+const END = 1;
+const ESCAPE = 2;
+const CONTROL = 3;
+const TEXT = Uint8Array.from({ length: 256 }, (_, c) =>
+  c === QUOTE ? END : c === BACKSLASH ? ESCAPE : c < 0x20 ? CONTROL : PLAIN_TEXT,
+);
+/** 1 for the letters that stand behind a backslash alone, 2 for `u`. */
+const ESCAPES = Uint8Array.from({ length: 256 }, (_, c) =>
+  c === 0x75 ? 2 : '"\\/bfnrt'.includes(String.fromCharCode(c)) ? 1 : 0,
+);
+const HEX = Uint8Array.from({ length: 256 }, (_, c) => Number(/[0-9a-f]/i.test(String.fromCharCode(c))));
+
+/** Byte by byte: the table takes 1 ns a byte, less than a native search for four kinds of bytes (measured: 3.7 ms against 9 for 4 MiB). */
 function skipStrictString(b: Buffer, at: number, end: number): number {
   let i = at + 1;
   while (i < end) {
-    const near = Math.min(end, i + NEAR);
-    while (i < near) {
-      const c = b[i] as number;
-      if (c === QUOTE) return i + 1;
-      if (c < 0x20) return BAD;
-      if (c === BACKSLASH) {
-        i = skipEscape(b, i, end);
-        if (i < 0) return BAD;
-      } else i += 1;
+    const kind = TEXT[b[i] as number];
+    if (kind === PLAIN_TEXT) i += 1;
+    else if (kind === END) return i + 1;
+    else {
+      i = kind === ESCAPE ? skipEscape(b, i, end) : BAD;
+      if (i < 0) return BAD;
     }
-    if (i < end) i = toSpecial(b, i, end);
   }
   return BAD;
 }
 
-/** To the next byte that is not plain text, or the end. */
-function toSpecial(b: Buffer, at: number, end: number): number {
-  let i = at;
-  for (let bytes: number = FAR.from; i < end; bytes = Math.min(2 * bytes, FAR.to)) {
-    const to = Math.min(end, i + bytes);
-    const found = b.toString('latin1', i, to).search(SPECIAL);
-    if (found >= 0) return i + found;
-    i = to;
-  }
-  return end;
-}
-
 function skipEscape(b: Buffer, at: number, end: number): number {
-  switch (b[at + 1]) {
-    case QUOTE:
-    case BACKSLASH:
-    case 0x2f: // solidus
-    case 0x62: // b
-    case 0x66: // f
-    case 0x6e: // n
-    case 0x72: // r
-    case 0x74: // t
-      return at + 2;
-    case 0x75: // u
-      for (let h = at + 2; h < at + 6; h += 1) if (h >= end || !isHex(b[h] as number)) return BAD;
-      return at + 6;
-    default:
-      return BAD;
-  }
-}
-
-function isHex(c: number): boolean {
-  return (c >= ZERO && c <= NINE) || (c >= 0x41 && c <= 0x46) || (c >= 0x61 && c <= 0x66);
+  if (at + 1 >= end) return BAD;
+  const kind = ESCAPES[b[at + 1] as number];
+  if (kind === 1) return at + 2;
+  if (kind !== 2 || at + 6 > end) return BAD;
+  const hex =
+    (HEX[b[at + 2] as number] as number) &
+    (HEX[b[at + 3] as number] as number) &
+    (HEX[b[at + 4] as number] as number) &
+    (HEX[b[at + 5] as number] as number);
+  return hex === 1 ? at + 6 : BAD;
 }
 
 /** Text with many escaped quotes is cheaper byte by byte, long plain text natively: the two take turns. */
@@ -180,7 +164,30 @@ function hasEscape(b: Buffer, at: number, end: number): boolean {
 export function keyIs(b: Buffer, at: number, end: number, key: string): boolean {
   if (end - at - 2 === key.length) return spells(b, at + 1, key);
   // An escape takes at least two bytes for one letter, so that only a longer spelling can mean the same.
-  return end - at - 2 > key.length && hasEscape(b, at, end) && decodeString(b, at, end) === key;
+  return end - at - 2 > key.length && keyBegins(b, at, end, key) === end - 1;
+}
+
+/**
+ * Where the JSON string at the span goes on behind `word` (ASCII), or −1 when it does not begin with it, spelled plainly or with escapes. The
+ * string must be well-formed; nothing is built.
+ */
+export function keyBegins(b: Buffer, at: number, end: number, word: string): number {
+  let i = at + 1;
+  for (let w = 0; w < word.length; w += 1) {
+    if (i >= end - 1) return -1;
+    let code = b[i] as number;
+    if (code !== BACKSLASH) i += 1;
+    else if (b[i + 1] === 0x75) {
+      code = Number.parseInt(b.toString('latin1', i + 2, i + 6), 16);
+      i += 6;
+    } else {
+      // Of the others only these stand for printable ASCII.
+      code = b[i + 1] === QUOTE || b[i + 1] === BACKSLASH || b[i + 1] === 0x2f ? (b[i + 1] as number) : -1;
+      i += 2;
+    }
+    if (code !== word.charCodeAt(w)) return -1;
+  }
+  return i;
 }
 
 /** True when `word` (ASCII) stands at `at`, byte by byte. */

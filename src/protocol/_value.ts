@@ -3,7 +3,7 @@
  * Promises: iterative (nesting costs no stack), linear, stops at the first fault.
  * Does not: look into strings and numbers (`_scalar.ts`) or know what a message is (`scan.ts`).
  */
-import { BAD, DEEP, QUOTE, skipPlain, skipSpace, skipString } from './_scalar.ts';
+import { BAD, DEEP, MANY, QUOTE, skipPlain, skipSpace, skipString } from './_scalar.ts';
 
 const COMMA = 0x2c;
 const COLON = 0x3a;
@@ -12,10 +12,19 @@ const CLOSE_OBJECT = 0x7d;
 const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 
+/** Values that a walk may still meet; shared by all walks over one body. */
+export interface Budget {
+  values: number;
+}
+
 export interface WalkOptions {
   readonly maxDepth: number;
   readonly strict: boolean;
+  /** Absent = no limit but that of the bytes. */
+  readonly budget?: Budget | undefined;
 }
+
+const UNBOUNDED = 0x3fffffff;
 
 /** From the opening quote of a key to behind its closing one, or BAD. */
 function skipKey(b: Buffer, at: number, end: number, strict: boolean): number {
@@ -28,7 +37,7 @@ function skipColon(b: Buffer, at: number, end: number): number {
   return colon < end && b[colon] === COLON ? skipSpace(b, colon + 1, end) : BAD;
 }
 
-/** `at` is on the first byte of a value; the answer is behind its last one, or BAD or DEEP. */
+/** `at` is on the first byte of a value; the answer is behind its last one, or BAD, DEEP or MANY. */
 export function skipValue(b: Buffer, at: number, end: number, options: WalkOptions): number {
   if (at >= end) return BAD;
   const c = b[at];
@@ -37,13 +46,17 @@ export function skipValue(b: Buffer, at: number, end: number, options: WalkOptio
   return skipPlain(b, at, end);
 }
 
-function skipNested(b: Buffer, at: number, end: number, { maxDepth, strict }: WalkOptions): number {
+function skipNested(b: Buffer, at: number, end: number, { maxDepth, strict, budget }: WalkOptions): number {
+  const before = budget ? budget.values : UNBOUNDED;
+  let left = before;
   /** The bracket that closes each level. */
   const closers: number[] = []; // bounded by: maxDepth
   let depth = 0;
   let i = at;
   for (;;) {
     if (i >= end) return BAD;
+    if (left <= 0) return MANY;
+    left -= 1;
     const c = b[i] as number;
     if (c === OPEN_OBJECT || c === OPEN_ARRAY) {
       if (depth >= maxDepth) return DEEP;
@@ -62,7 +75,10 @@ function skipNested(b: Buffer, at: number, end: number, { maxDepth, strict }: Wa
     if (i < 0 || i > end) return BAD;
     // A value is over: close what it was the last of, or go on to the next member.
     for (;;) {
-      if (depth === 0) return i;
+      if (depth === 0) {
+        if (budget) budget.values = left;
+        return i;
+      }
       i = skipSpace(b, i, end);
       if (i >= end) return BAD;
       const closer = closers[depth - 1] as number;
@@ -92,7 +108,7 @@ export interface MemberVisitor {
 
 /**
  * Gives the members of the object at `at` one by one to `visitor`, until it returns false. The answer is behind the object (or where
- * it stopped), or BAD or DEEP. `innerOf` may name who hears of the members of a member, in the same pass.
+ * it stopped), or BAD, DEEP or MANY. `innerOf` may name who hears of the members of a member, in the same pass.
  */
 export function eachMember(
   b: Buffer,
@@ -104,10 +120,15 @@ export function eachMember(
 ): number {
   if (at >= end || b[at] !== OPEN_OBJECT) return BAD;
   if (options.maxDepth < 1) return DEEP;
-  const inside = { maxDepth: options.maxDepth - 1, strict: options.strict };
+  const { budget } = options;
+  const inside = { maxDepth: options.maxDepth - 1, strict: options.strict, budget };
   let i = skipSpace(b, at + 1, end);
   if (i < end && b[i] === CLOSE_OBJECT) return i + 1;
   for (;;) {
+    if (budget) {
+      if (budget.values <= 0) return MANY;
+      budget.values -= 1;
+    }
     const keyEnd = skipKey(b, i, end, options.strict);
     if (keyEnd < 0) return BAD;
     const valueAt = skipColon(b, keyEnd, end);
@@ -134,7 +155,7 @@ export function eachElement(
 ): number {
   if (at >= end || b[at] !== OPEN_ARRAY) return BAD;
   if (options.maxDepth < 1) return DEEP;
-  const inside = { maxDepth: options.maxDepth - 1, strict: options.strict };
+  const inside = { maxDepth: options.maxDepth - 1, strict: options.strict, budget: options.budget };
   let i = skipSpace(b, at + 1, end);
   if (i < end && b[i] === CLOSE_ARRAY) return i + 1;
   for (;;) {

@@ -2,26 +2,45 @@
  * An object without some of its members.
  * Promises: what stays keeps its bytes and its order.
  */
-import { decodeString } from './_scalar.ts';
+import { keyBegins } from './_scalar.ts';
 import { eachMember } from './_value.ts';
 import type { Span } from './message.ts';
 import { memberSpan } from './scan.ts';
 import { replaceSpans } from './write.ts';
 
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
 const LOOSE = { maxDepth: 4096, strict: false } as const;
 
-/** The object at `meta` (text that has been scanned) without the members whose name begins with `prefix`. */
+/**
+ * The object at `meta` (text that has been scanned) without the members whose name begins with `prefix` (ASCII), however that is spelled: an
+ * escaped letter means the same to whoever reads it. Allocates one buffer, whatever the number of members.
+ */
 export function withoutPrefix(bytes: Buffer, meta: Span, prefix: string): Buffer {
-  const kept: Buffer[] = []; // bounded by: the members of one message
+  const text = Buffer.allocUnsafe(Math.max(2, meta.end - meta.at));
+  let size = 0;
+  let from = -1;
+  let to = -1;
+  const keep = (): void => {
+    if (from < 0) return;
+    text[size] = size === 0 ? OPEN_OBJECT : COMMA;
+    size += 1 + bytes.copy(text, size + 1, from, to);
+    from = -1;
+  };
   eachMember(bytes, meta.at, meta.end, LOOSE, {
     member(keyAt, keyEnd, _at, end) {
-      // However it is spelled: an escaped letter means the same to whoever reads it.
-      if (!decodeString(bytes, keyAt, keyEnd)?.startsWith(prefix))
-        kept.push(Buffer.from(kept.length === 0 ? '{' : ','), bytes.subarray(keyAt, end));
+      if (keyBegins(bytes, keyAt, keyEnd, prefix) >= 0) keep();
+      else {
+        if (from < 0) from = keyAt;
+        to = end;
+      }
       return true;
     },
   });
-  return Buffer.concat([...(kept.length === 0 ? [Buffer.from('{')] : kept), Buffer.from('}')]);
+  keep();
+  if (size === 0) return Buffer.from('{}');
+  text[size] = CLOSE_OBJECT;
+  return text.subarray(0, size + 1);
 }
 
 const COMMA = 0x2c;

@@ -8,8 +8,8 @@
 import { isUtf8 } from 'node:buffer';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import { Members } from './_members.ts';
-import { BAD, DEEP, decodeStart, decodeString, foldedKey, keyIs, QUOTE, skipSpace } from './_scalar.ts';
-import { eachElement, eachMember, type MemberVisitor, skipValue } from './_value.ts';
+import { BAD, DEEP, decodeStart, decodeString, foldedKey, keyIs, MANY, QUOTE, skipSpace } from './_scalar.ts';
+import { type Budget, eachElement, eachMember, type MemberVisitor, skipValue } from './_value.ts';
 import { ABSENT, type CallParams, type Envelope, type Params, type Progress, type Span } from './message.ts';
 
 export interface ScanOptions {
@@ -17,6 +17,22 @@ export interface ScanOptions {
   readonly maxIdBytes: number;
   /** True for what clients send; false for servers' answers, which may be large. */
   readonly strict: boolean;
+  /** Bounds of the structure of what clients send; without them only bytes and depth are bounded. */
+  readonly bounds?: BodyBounds;
+}
+
+/** Limits of what a walk over a client's body may meet, so that its time is bounded whatever the bytes are. */
+export interface BodyBounds {
+  readonly bodyValues: number;
+  readonly paramsMembers: number;
+  readonly paramsValues: number;
+  readonly paramsBytes: number;
+  readonly batchBytes: number;
+}
+
+/** The options for bodies of clients. */
+export function clientScan(limits: BodyBounds & { readonly bodyDepth: number; readonly idBytes: number }): ScanOptions {
+  return { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: true, bounds: limits };
 }
 
 const OPEN_OBJECT = 0x7b;
@@ -28,12 +44,22 @@ const LOOSE = { maxDepth: 4096, strict: false } as const;
 const MAX_TOKEN_BYTES = 1024;
 /** One message. Refuses with `parse-error`, `too-deep` or `invalid-request`. */
 export function scanEnvelope(bytes: Buffer, options: ScanOptions): Outcome<Envelope> {
+  return scanMessage(bytes, options, budgetOf(options));
+}
+
+function budgetOf({ bounds }: ScanOptions): Budget | undefined {
+  return bounds && { values: bounds.bodyValues };
+}
+
+function scanMessage(bytes: Buffer, options: ScanOptions, budget: Budget | undefined): Outcome<Envelope> {
   const at = firstByte(bytes);
   if (at === bytes.length) return new Refusal('parse-error', 'The body is empty.');
   if (options.strict && !isUtf8(bytes)) return new Refusal('parse-error', 'The body is not valid UTF-8.');
-  if (bytes[at] !== OPEN_OBJECT) return notAnObject(bytes, at, options);
-  const members = new Members(bytes, options.maxIdBytes);
-  const end = eachMember(bytes, at, bytes.length, options, members, (from, to) => members.innerOf(from, to));
+  const { maxDepth, strict, bounds } = options;
+  const walk = { maxDepth, strict, budget };
+  if (bytes[at] !== OPEN_OBJECT) return notAnObject(bytes, at, options, budget);
+  const members = new Members(bytes, options.maxIdBytes, bounds && budget && { bounds, budget });
+  const end = eachMember(bytes, at, bytes.length, walk, members, (from, to) => members.innerOf(from, to));
   if (members.refusal) return members.refusal;
   if (end < 0) return refusalOf(end, options);
   if (skipSpace(bytes, end, bytes.length) !== bytes.length)
@@ -41,14 +67,18 @@ export function scanEnvelope(bytes: Buffer, options: ScanOptions): Outcome<Envel
   return members.envelope(at, end);
 }
 
-function notAnObject(bytes: Buffer, at: number, options: ScanOptions): Refusal {
-  const end = skipValue(bytes, at, bytes.length, options);
+function notAnObject(bytes: Buffer, at: number, options: ScanOptions, budget: Budget | undefined): Refusal {
+  const end = skipValue(bytes, at, bytes.length, { ...options, budget });
   if (end < 0) return refusalOf(end, options);
   if (skipSpace(bytes, end, bytes.length) !== bytes.length) return new Refusal('parse-error');
   return new Refusal('invalid-request', 'A single message was expected: one JSON object.');
 }
 
 function refusalOf(fault: number, options: ScanOptions): Refusal {
+  if (fault === MANY && options.bounds) {
+    const why = `The JSON has more than ${options.bounds.bodyValues} values.`;
+    return new Refusal('invalid-request', why, { setting: 'bodyValues' });
+  }
   return fault === DEEP
     ? new Refusal('too-deep', `The JSON is nested deeper than ${options.maxDepth} levels.`, { setting: 'bodyDepth' })
     : new Refusal('parse-error');
@@ -66,9 +96,15 @@ export function isBatch(bytes: Buffer): boolean {
 
 /** The messages of a batch, each for itself: one bad message spoils only itself. */
 export function splitBatch(bytes: Buffer, max: number, options: ScanOptions): Outcome<readonly Outcome<Envelope>[]> {
+  const { bounds } = options;
+  if (bounds && bytes.length > bounds.batchBytes) {
+    const why = `A batch has at most ${bounds.batchBytes} bytes.`;
+    return new Refusal('invalid-request', why, { setting: 'batchBytes' });
+  }
   if (options.strict && !isUtf8(bytes)) return new Refusal('parse-error', 'The body is not valid UTF-8.');
   const spans: Span[] = []; // bounded by: max
-  const end = eachElement(bytes, firstByte(bytes), bytes.length, options, (at, to) => {
+  const walk = { maxDepth: options.maxDepth, strict: options.strict, budget: budgetOf(options) };
+  const end = eachElement(bytes, firstByte(bytes), bytes.length, walk, (at, to) => {
     spans.push({ at, end: to });
     return spans.length <= max;
   });

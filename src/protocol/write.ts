@@ -4,7 +4,7 @@
  */
 import { clientError } from '../kernel/client-error.ts';
 import type { Refusal } from '../kernel/outcome.ts';
-import type { CallParams, Progress, Span } from './message.ts';
+import type { CallParams, Envelope, Progress, Span } from './message.ts';
 
 const RESULT_HEAD = Buffer.from('{"jsonrpc":"2.0","id":');
 const RESULT_MEMBER = Buffer.from(',"result":');
@@ -64,6 +64,22 @@ export function replaceSpans(bytes: Buffer, replacements: readonly Replacement[]
   }
   pieces.push(bytes.subarray(at));
   return Buffer.concat(pieces);
+}
+
+/** The message with the value at `span` replaced. What lies behind it moves; nothing is scanned again. */
+export function withValue(envelope: Envelope, span: Span, text: Buffer): Envelope {
+  const shift = text.length - (span.end - span.at);
+  const place = (at: number): number => (at >= span.end ? at + shift : at);
+  const moved = ({ at, end }: Span): Span => ({ at: place(at), end: place(end) });
+  return {
+    ...envelope,
+    bytes: replaceSpans(envelope.bytes, [{ ...span, with: text }]),
+    id: moved(envelope.id),
+    params: moved(envelope.params),
+    result: moved(envelope.result),
+    error: moved(envelope.error),
+    inParams: envelope.inParams?.map(place),
+  };
 }
 
 /**

@@ -7,7 +7,7 @@ import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import type { ServerHello } from '../era-2025/initialize.ts';
 import { ABSENT, type Envelope, type Span } from '../message.ts';
 import { withoutMember, withoutPrefix } from '../meta.ts';
-import { memberSpan, stringAt } from '../scan.ts';
+import { memberSpan, paramSpan, stringAt } from '../scan.ts';
 import { replaceSpans } from '../write.ts';
 import { encodeHeader } from './header-value.ts';
 import { missingCapability } from './missing-capability.ts';
@@ -57,19 +57,15 @@ function isEmptyRest(rest: Buffer): boolean {
 }
 
 /** Headers that repeat what a request's body says: name, value, name, value … `declared` = what a tool wants repeated. */
-export function requestHeaders(
-  { bytes, method, params }: Envelope,
-  declared: (tool: string) => readonly ParamHeader[],
-): string[] {
+export function requestHeaders(envelope: Envelope, declared: (tool: string) => readonly ParamHeader[]): string[] {
+  const { bytes, method } = envelope;
   const key = method === 'resources/read' ? 'uri' : method === 'tools/call' || method === 'prompts/get' ? 'name' : '';
-  const name = key === '' ? undefined : stringAt(bytes, memberSpan(bytes, params, key), NAME_BYTES);
+  const name = key === '' ? undefined : stringAt(bytes, paramSpan(envelope, key), NAME_BYTES);
   const standard = ['mcp-method', encodeHeader(method)];
   if (name === undefined) return standard;
   standard.push('mcp-name', encodeHeader(name));
   const own = method === 'tools/call' ? declared(name) : [];
-  return own.length === 0
-    ? standard
-    : [...standard, ...paramHeaderLines(own, bytes, memberSpan(bytes, params, 'arguments'))];
+  return own.length === 0 ? standard : [...standard, ...paramHeaderLines(own, bytes, paramSpan(envelope, 'arguments'))];
 }
 
 /** The kind of a result; `complete` where it does not say. */
