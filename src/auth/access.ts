@@ -5,17 +5,13 @@
  * Does not: read the catalog; the answer is the name of a view.
  */
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import { ANONYMOUS_PRINCIPAL, type Principal } from '../kernel/principal.ts';
+import { ANONYMOUS_PRINCIPAL, type Principal, type ViewName } from '../kernel/principal.ts';
 import type { GroupSpec } from '../kernel/snapshot.ts';
 
 /** What a path names: everything, a group, or a server, by slug. */
 export type PathTarget = { readonly kind: 'all' } | { readonly kind: 'group' | 'server'; readonly slug: string };
 
-/** Which view: all, one group, one server, or the union of a key's groups. */
-export type ViewName =
-  | { readonly kind: 'all' }
-  | { readonly kind: 'group' | 'server'; readonly slug: string }
-  | { readonly kind: 'groups'; readonly slugs: readonly string[] };
+export type { ViewName } from '../kernel/principal.ts';
 
 /** Short text of a view name, for session statements and for change notices; the catalog uses the same. */
 export function viewKey(view: ViewName): string {
@@ -56,7 +52,11 @@ export function admit(parts: { open: boolean; hasKey: boolean; check: () => Outc
 }
 
 /** The view for a caller at a path, or why not. */
-export function viewFor(target: PathTarget, principal: Principal, groups: readonly GroupSpec[]): Outcome<ViewName> {
+export function viewFor(
+  target: PathTarget,
+  principal: Pick<Principal, 'groups'>,
+  groups: readonly GroupSpec[],
+): Outcome<ViewName> {
   const allowed = principal.groups;
   if (allowed === undefined) return target;
   if (target.kind === 'all') return { kind: 'groups', slugs: [...allowed].sort() };

@@ -6,6 +6,7 @@
 import type { PathTarget, ViewName, Visitor } from '../auth/access.ts';
 import type { View } from '../catalog/view.ts';
 import type { Deadline } from '../kernel/deadline.ts';
+import type { OpenItem } from '../kernel/open-work.ts';
 import type { Principal } from '../kernel/principal.ts';
 import type { Snapshot } from '../kernel/snapshot.ts';
 import type { BackChannel } from '../protocol/back-channel.ts';
@@ -43,6 +44,8 @@ export interface Incoming {
   readonly claim?: Claim | undefined;
   /** A header of the request, by its name in small letters. */
   header?(name: string): string | undefined;
+  /** It is known who calls, before anything is done for them. */
+  onCaller?(caller: Caller): void;
   /** The session of this message has been found, before anything is done with it. */
   onSession?(session: Session): void;
   /** Calls `listener` once if the client's connection goes away before the answer. */
@@ -53,6 +56,8 @@ export interface Incoming {
 
 export interface Call {
   readonly requestId: string;
+  /** Ends the call when its key is revoked, expires or is narrowed. */
+  readonly open: OpenItem;
   readonly envelope: Envelope;
   readonly principal: Principal;
   /** Whose share of containers this is counted for. */

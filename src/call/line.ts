@@ -116,6 +116,7 @@ export function createLine(rooms: LineRooms): Line {
     if (isRefusal(caller)) return caller;
     const tooLong = refuseLongParams(incoming.envelope, rooms.limits);
     if (tooLong) return tooLong;
+    incoming.onCaller?.(caller);
     // An initialize with an old id starts anew: clients do that after a restart. The stateless era has no sessions, whatever is sent.
     const isSessionless = incoming.claim !== undefined || incoming.envelope.method === 'initialize';
     const session = isSessionless ? undefined : findSession(incoming.visit, caller);
@@ -128,8 +129,14 @@ export function createLine(rooms: LineRooms): Line {
       permit[Symbol.dispose]();
       return new Refusal('not-found');
     }
+    const open = kernel.openWork.add('call', caller);
+    if (isRefusal(open)) {
+      permit[Symbol.dispose]();
+      return open;
+    }
     calls += 1;
     const call: Call = {
+      open,
       requestId: `${rooms.requestIdPrefix}${calls.toString(36)}`,
       envelope: incoming.envelope,
       session,
@@ -140,13 +147,23 @@ export function createLine(rooms: LineRooms): Line {
     const outcome = attempt(() => (incoming.claim ? answerStateless(call, dispatch, parking) : dispatch(call)));
     if (!(outcome instanceof Promise)) {
       permit[Symbol.dispose]();
+      open.close();
       record(kernel, call, outcome, startMs);
       return outcome;
     }
-    return outcome.catch(refusalFrom).then((late) => {
-      permit[Symbol.dispose]();
-      record(kernel, call, late, startMs);
-      return late;
+    return new Promise((resolve) => {
+      let isOver = false;
+      const finish = (late: Outcome<Reply>): void => {
+        if (isOver) return;
+        isOver = true;
+        permit[Symbol.dispose]();
+        open.close();
+        record(kernel, call, late, startMs);
+        resolve(late);
+      };
+      // Whatever the call waits for: its caller gets no result any more.
+      open.onEnd(finish);
+      outcome.then(finish, (fault) => finish(refusalFrom(fault)));
     });
   }
 

@@ -67,6 +67,8 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
   }
 
   function begin(call: Call, work: (call: Call) => Answered): Answered {
+    const open = kernel.openWork.add('suspended-call', call);
+    if (isRefusal(open)) return open;
     const id = randomBytes(12).toString('base64url');
     const about = aboutOf(call);
     let lane: string | undefined;
@@ -87,14 +89,16 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
       },
       over: () => {
         waiting.delete(id);
+        open.close();
       },
     });
+    open.onEnd(() => park.end());
     const bits = call.incoming.claim?.capabilityBits ?? 0;
     const laneOwner = (server: string): LaneOwner => {
       const mine = laneFor(call, server, bits);
       lane = `${server}\n${mine}`;
       return {
-        ...{ id: mine, share: call.owner, isStateless: true, capabilityBits: bits },
+        ...{ id: mine, access: call, share: call.owner, isStateless: true, capabilityBits: bits },
         logLevel: () => call.incoming.claim?.logLevel,
         subscriptions: () => [],
         isHeard: () => false,
@@ -114,10 +118,12 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
       outcome = work(asking);
     } catch (fault) {
       free();
+      open.close();
       throw fault;
     }
     if (!(outcome instanceof Promise)) {
       free();
+      open.close();
       return outcome;
     }
     const over = outcome.then((late) => {

@@ -38,10 +38,13 @@ export function createRoutedCall(
   const { kernel, limits, fleet } = rooms;
 
   return function send(call, { params, target, tool, shape }) {
-    const { envelope, incoming, session, laneOwner } = call;
+    const { envelope, incoming, session, laneOwner, open } = call;
+    if (open.ended) return open.ended;
+    open.uses(target.server, tool);
     const times = fleet.timesOf(target.server, tool);
     const deadline = kernel.deadline(times.totalMs);
     const slot = session ? cancels.remember({ owner: session.id, rawId: rawIdOf(call), deadline }) : -1;
+    open.onEnd(() => deadline.end('revoked'));
     if (!session || incoming.isLostWhenGone) incoming.onGone(() => deadline.end('client-gone'));
     const back = new CallBack(incoming.back, params.progressToken, levelOf(call, rooms));
     // A name that is the same on both sides keeps its spelling.
@@ -78,7 +81,7 @@ export function createRoutedCall(
         times,
         deadline,
         back,
-        lane: session ? () => laneOwnerOf(session, rooms) : laneOwner && (() => laneOwner(target.server)),
+        lane: session ? () => laneOwnerOf(session, call, rooms) : laneOwner && (() => laneOwner(target.server)),
         fairKey: call.owner,
         owner: call.requestId,
       });

@@ -5,6 +5,7 @@
  * Does not: follow servers' lists (`catalog/`) or keep subscriptions (`session/notes.ts`).
  */
 import { viewKey } from '../auth/access.ts';
+import type { Access } from '../kernel/open-work.ts';
 import { passesLevel } from '../protocol/log-level.ts';
 import { memberSpan, stringAt } from '../protocol/scan.ts';
 import { notificationFrame, replaceSpans } from '../protocol/write.ts';
@@ -50,11 +51,15 @@ export function everybodyOf(rooms: UpdateRooms & Pick<LineRooms, 'snapshots'>): 
 }
 
 /** The session as the lanes of servers that ask their users see it. */
-export function laneOwnerOf(session: Session, rooms: UpdateRooms & Pick<LineRooms, 'questions'>): LaneOwner {
+export function laneOwnerOf(
+  session: Session,
+  access: Access,
+  rooms: UpdateRooms & Pick<LineRooms, 'questions'>,
+): LaneOwner {
   const { sessions, notes, questions } = rooms;
   const { random: id, capabilityBits } = session;
   return {
-    ...{ id, share: session.owner },
+    ...{ id, access, share: session.owner },
     capabilityBits,
     logLevel: () => notes.level(id),
     subscriptions: (server) => notes.subscriptions(id).flatMap((one) => (one.server === server ? [one.uri] : [])),

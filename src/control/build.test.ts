@@ -42,7 +42,7 @@ function input(servers: readonly ServerConfig[], groups: readonly GroupConfig[] 
     settings: { allowedHosts: [], allowedOrigins: [], legacySse: true, keyInQuery: false },
   };
   const slugs = newSlugs(config, []);
-  return { config, slugs, keys: [], names: [], listings: [], hubs: 1, revision: 1, ...more };
+  return { config, slugs, keys: [], names: [], listings: [], hubs: 1, revision: 1, keysRevision: 1, ...more };
 }
 
 test('groups name servers by slug; what does not exist is left out', () => {

@@ -22,6 +22,7 @@ export interface BuildInput {
   /** Number of hub processes. */
   readonly hubs: number;
   readonly revision: number;
+  readonly keysRevision: number;
 }
 
 export function buildSnapshot(input: BuildInput): Snapshot {
@@ -30,6 +31,7 @@ export function buildSnapshot(input: BuildInput): Snapshot {
   return {
     format: 1,
     revision: input.revision,
+    keysRevision: input.keysRevision,
     servers,
     groups: groupSpecs(input),
     keys: input.keys.filter(({ revokedAtMs }) => revokedAtMs === undefined).map(recordFrom),

@@ -47,7 +47,7 @@ export function createPublisher(parts: {
     lastMs = kernel.clock.nowMs();
     revision += 1;
     try {
-      const snapshot = world.snapshot(revision);
+      const snapshot = world.snapshot(revision, revision);
       send(snapshot);
       current = snapshot;
       publishedAtMs = kernel.clock.wallMs();

@@ -41,7 +41,7 @@ export class World {
     return groupSpecs(this);
   }
 
-  snapshot(revision: number): Snapshot {
+  snapshot(revision: number, keysRevision: number): Snapshot {
     return buildSnapshot({
       config: this.config,
       slugs: this.slugs,
@@ -50,6 +50,7 @@ export class World {
       listings: this.listings.values(),
       hubs: this.hubs,
       revision,
+      keysRevision,
     });
   }
 

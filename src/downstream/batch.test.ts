@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeResponse } from '../../test/support/fake-response.ts';
+import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { accessOf } from '../../test/support/small-worlds.ts';
 import type { Incoming, Reply, Visit } from '../call/call.ts';
 import type { Line } from '../call/line.ts';
 import { limitsFrom } from '../config/limits.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import { createBatch } from './batch.ts';
 
-const VISIT = {} as Visit;
+const SENDER = { visit: {} as Visit, caller: { ...accessOf('alice'), owner: 'alice' } };
+const { kernel } = frozenKernel();
 
 function batchOf(ids: readonly number[]): Buffer {
   return Buffer.from(JSON.stringify(ids.map((id) => ({ jsonrpc: '2.0', id, method: 'tools/call' }))));
@@ -37,7 +40,7 @@ const result = (json: string): Reply => ({ kind: 'result', json: Buffer.from(jso
 test('a batch is answered by one array in the order of its messages', async () => {
   const { line, calls } = scriptedLine();
   const response = new FakeResponse();
-  const done = createBatch({ limits: limitsFrom({}), line })(response.asResponse(), batchOf([1, 2]), VISIT);
+  const done = createBatch({ kernel, limits: limitsFrom({}), line })(response.asResponse(), batchOf([1, 2]), SENDER);
   calls.get('2')?.answer(result('"b"'));
   calls.get('1')?.answer(result('"a"'));
   await done;
@@ -56,7 +59,7 @@ test('a batch whose answers exceed batchAnswerBytes cancels the remaining calls 
   const { line, calls } = scriptedLine();
   const response = new FakeResponse();
   const limits = limitsFrom({ batchAnswerBytes: 65_536 });
-  const done = createBatch({ limits, line })(response.asResponse(), batchOf([1, 2, 3, 4]), VISIT);
+  const done = createBatch({ kernel, limits, line })(response.asResponse(), batchOf([1, 2, 3, 4]), SENDER);
   calls.get('1')?.answer(result(JSON.stringify('x'.repeat(40_000))));
   calls.get('2')?.answer(result(JSON.stringify('y'.repeat(40_000))));
   await done;
@@ -73,7 +76,7 @@ test('a batch whose answers exceed batchAnswerBytes cancels the remaining calls 
 test('a client that leaves cancels every call of its batch', async () => {
   const { line, calls } = scriptedLine();
   const response = new FakeResponse();
-  const done = createBatch({ limits: limitsFrom({}), line })(response.asResponse(), batchOf([1, 2]), VISIT);
+  const done = createBatch({ kernel, limits: limitsFrom({}), line })(response.asResponse(), batchOf([1, 2]), SENDER);
   response.destroy();
   await done;
   assert.deepEqual(

@@ -4,18 +4,20 @@
  * an error of its own; answers are written as the bytes they are, never joined as text.
  */
 import type { ServerResponse } from 'node:http';
-import type { Visit } from '../call/call.ts';
 import type { Line } from '../call/line.ts';
 import type { Limits } from '../config/limits.ts';
+import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { clientScan, splitBatch } from '../protocol/scan.ts';
 import { refusalFrame } from '../protocol/write.ts';
+import type { Authorized } from './authorized.ts';
 import { batchPiece } from './exchange.ts';
 import { writePieces, writeRefusal } from './http-answer.ts';
 
 export interface BatchParts {
+  readonly kernel: Pick<Kernel, 'openWork'>;
   readonly limits: Limits;
   readonly line: Line;
 }
@@ -70,11 +72,19 @@ function tooLarge(maxBytes: number): Refusal {
 }
 
 /** Returns how the messages of a batch are answered; the answer is written when the last one is there, and nothing when the client has left. */
-export function createBatch({ limits, line }: BatchParts) {
-  return async function answerBatch(response: ServerResponse, body: Buffer, visit: Visit): Promise<void> {
+export function createBatch({ kernel, limits, line }: BatchParts) {
+  return async function answerBatch(
+    response: ServerResponse,
+    body: Buffer,
+    { visit, caller }: Pick<Authorized, 'visit' | 'caller'>,
+  ): Promise<void> {
     const messages = splitBatch(body, limits.batch, clientScan(limits));
     if (isRefusal(messages)) return writeRefusal(response, messages);
+    const open = kernel.openWork.add('batch', caller);
+    if (isRefusal(open)) return writeRefusal(response, open);
     const answers = new BatchAnswers(limits.batchAnswerBytes);
+    // Answers that are here already are not for this key any more either.
+    open.onEnd((why) => writeRefusal(response, why));
     let isOver = false;
     response.once('close', () => {
       if (!isOver) answers.cancelAll();
@@ -91,6 +101,8 @@ export function createBatch({ limits, line }: BatchParts) {
     });
     const written = (await Promise.all(pieces)).filter((piece) => piece !== undefined);
     isOver = true;
+    open.close();
+    if (open.ended) return;
     if (written.length === 0) response.writeHead(202, { 'content-length': 0 }).end();
     else writePieces(response, arrayOf(written));
   };

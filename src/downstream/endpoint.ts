@@ -79,7 +79,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
         return;
       }
       largeBodies.take(body.length, response, () => {
-        if (isBatch(body)) return void answerBatch(response, body, authorized.visit);
+        if (isBatch(body)) return void answerBatch(response, body, authorized);
         const envelope = scanEnvelope(body, clientScan(limits));
         // What is sent on is walked over again: in another turn, so that none takes long.
         largeBodies.take(body.length, response, () => answerOne(request, response, envelope, authorized));
@@ -126,6 +126,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       envelope,
       visit,
       back: exchange,
+      onCaller: (caller) => exchange.forCaller(caller),
       onSession: (session) => exchange.inSession(session),
       onGone: (listener) => {
         response.once('close', () => {

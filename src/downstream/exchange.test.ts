@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeResponse, fakeRequest } from '../../test/support/fake-response.ts';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { accessOf } from '../../test/support/small-worlds.ts';
 import type { Reply } from '../call/call.ts';
 import { createQuestions } from '../call/questions.ts';
 import { limitsFrom } from '../config/limits.ts';
@@ -38,11 +39,9 @@ function exchangeWith(accept: string | undefined, id = '"k 1"') {
     questions: createQuestions({ kernel, limits, slot: 1 }),
   };
   const request = fakeRequest(accept === undefined ? {} : { accept });
-  return {
-    exchange: new Exchange({ request, response: response.asResponse(), owner: 'k' }, envelope, rooms),
-    response,
-    ...rooms,
-  };
+  const exchange = new Exchange({ request, response: response.asResponse(), owner: 'k' }, envelope, rooms);
+  exchange.forCaller(accessOf('alice'));
+  return { exchange, response, ...rooms };
 }
 
 function sessionOf(sessions: Sessions, version = '2025-11-25'): Session {

@@ -8,6 +8,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Reply } from '../call/call.ts';
 import type { Questions } from '../call/questions.ts';
+import type { Access } from '../kernel/open-work.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Answer, Asking, BackChannel } from '../protocol/back-channel.ts';
 import { primesStreams } from '../protocol/era-2025/versions.ts';
@@ -44,6 +45,7 @@ export class Exchange implements BackChannel {
   readonly #rooms: ExchangeRooms;
   readonly #idRaw: Buffer;
   readonly #acceptsSse: boolean;
+  #access: Access | undefined;
   #session: Session | undefined;
   #stream: SseStream | undefined;
   #track: Track | undefined;
@@ -60,6 +62,11 @@ export class Exchange implements BackChannel {
     this.#acceptsSse = request.headers.accept?.includes('text/event-stream') ?? false;
   }
 
+  /** From now on it may become a stream, which ends with the key of this caller. */
+  forCaller(access: Access): void {
+    this.#access = access;
+  }
+
   /** From now on a stream of this exchange can be resumed, and its client be asked. */
   inSession(session: Session): void {
     this.#session = session;
@@ -68,11 +75,12 @@ export class Exchange implements BackChannel {
   /** Opens the stream early, so that keep-alives can flow and the client can come back. No effect when the client does not accept SSE. */
   becomeStream(): void {
     if (this.#answered || this.#stream || !this.#acceptsSse) return;
-    if (this.#response.headersSent || this.#response.destroyed) return;
+    const access = this.#access;
+    if (!access || this.#response.headersSent || this.#response.destroyed) return;
     const { streams, tracks } = this.#rooms;
     const session = this.#session;
-    const track = session && tracks.open(session, this.#idRaw);
-    const stream = streams.open(this.#response, { owner: this.#owner }, () => {
+    const track = session && tracks.open(session, this.#idRaw, access);
+    const stream = streams.open(this.#response, { owner: this.#owner, access }, () => {
       if (!isRefusal(stream)) track?.detach(stream);
     });
     if (isRefusal(stream)) return track?.close('too-many-streams');

@@ -8,10 +8,11 @@
 import type { ServerResponse } from 'node:http';
 import type { Honoured, Listening } from '../call/listen.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import type { Access } from '../kernel/open-work.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import { completeResult, subscriptionParams } from '../protocol/era-2026/results.ts';
 import { memberSpan, stringAt } from '../protocol/scan.ts';
-import { notificationFrame, replaceSpans, resultFrame } from '../protocol/write.ts';
+import { notificationFrame, refusalFrame, replaceSpans, resultFrame } from '../protocol/write.ts';
 import type { Sessions } from '../session/sessions.ts';
 import { writeRefusal } from './http-answer.ts';
 import type { Streams } from './streams.ts';
@@ -35,14 +36,14 @@ const SPACE = 0x20;
 const CLOSE = 0x7d;
 
 export function openListen(
-  { response, owner }: { readonly response: ServerResponse; readonly owner: string },
+  { response, owner, access }: { readonly response: ServerResponse; readonly owner: string; readonly access: Access },
   idRaw: Buffer,
   { session, honoured }: Listening,
   { kernel, sessions, streams }: ListenParts,
 ): void {
   const openedMs = kernel.clock.nowMs();
   const { shortId } = session;
-  const stream = streams.open(response, { owner }, (reason) => {
+  const stream = streams.open(response, { owner, access }, (reason) => {
     sessions.over(session);
     const ms = Math.round(kernel.clock.nowMs() - openedMs);
     kernel.bus.publish({ type: 'stream-closed', session: shortId, reason, ms });
@@ -55,6 +56,7 @@ export function openListen(
   stream.send(notificationFrame(ACKNOWLEDGED, subscriptionParams(idRaw, { notifications: honoured })));
   const result = completeResult('subscriptions/listen', subscriptionParams(idRaw));
   stream.sayAtEnd(resultFrame(idRaw, result));
+  stream.sayWhenRevoked((why) => refusalFrame(idRaw, why));
   if (Object.keys(honoured).length === 0) return stream.close('nothing-to-hear');
   sessions.attach(session, {
     send(message) {

@@ -145,8 +145,8 @@ export function createOldSse(parts: OldSseParts): OldSse {
       const caller = callerOf(request, response, segment);
       if (!caller) return;
       const id = `${slot}-${randomBytes(16).toString('base64url')}`;
-      const { owner } = caller.authorized.caller;
-      const stream = streams.open(response, { owner }, (reason) => close(one, reason));
+      const access = caller.authorized.caller;
+      const stream = streams.open(response, { owner: access.owner, access }, (reason) => close(one, reason));
       if (isRefusal(stream)) return writeRefusal(response, stream);
       const one: Open = {
         id,

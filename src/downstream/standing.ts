@@ -7,6 +7,7 @@
  * Source: specification 2025-11-25, transports; protocol.md §4 (200 or 405, nothing else).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Caller } from '../call/call.ts';
 import type { Line } from '../call/line.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
@@ -30,6 +31,13 @@ export interface StandingParts {
   readonly home: Home;
 }
 
+/** A stream that is to be opened, and for whom. */
+interface Opening {
+  readonly session: Session;
+  readonly response: ServerResponse;
+  readonly caller: Caller;
+}
+
 /** A stream that the client has lost, and the event after which it goes on. */
 interface Lost {
   readonly track: Track;
@@ -50,27 +58,25 @@ export function createStanding(
 ): (request: IncomingMessage, response: ServerResponse, authorized: Authorized) => void {
   const { kernel, line, sessions, tracks, streams, siblings, home } = parts;
 
-  function openSse(session: Session, response: ServerResponse, closed: (reason: string) => void) {
+  function openSse({ session, response, caller }: Opening, closed: (reason: string) => void) {
     const openedMs = kernel.clock.nowMs();
-    const stream = streams.open(
-      response,
-      { owner: session.owner, headers: { 'mcp-session-id': session.id } },
-      (reason) => {
-        closed(reason);
-        const ms = Math.round(kernel.clock.nowMs() - openedMs);
-        kernel.bus.publish({ type: 'stream-closed', session: session.shortId, reason, ms });
-      },
-    );
+    const headers = { 'mcp-session-id': session.id };
+    const stream = streams.open(response, { owner: session.owner, access: caller, headers }, (reason) => {
+      closed(reason);
+      const ms = Math.round(kernel.clock.nowMs() - openedMs);
+      kernel.bus.publish({ type: 'stream-closed', session: session.shortId, reason, ms });
+    });
     if (isRefusal(stream)) writeRefusal(response, stream);
     else kernel.bus.publish({ type: 'stream-opened', session: session.shortId });
     return stream;
   }
 
   /** The stream for what nobody asked for. `known` = the one that the client has lost. */
-  function stand(session: Session, response: ServerResponse, known?: Lost): void {
+  function stand(opening: Opening, known?: Lost): void {
+    const { session, caller } = opening;
     let stream: ReturnType<typeof openSse>;
-    const track = known?.track ?? tracks.open(session, undefined, () => sessions.detach(session, track));
-    stream = openSse(session, response, (reason) => {
+    const track: Track = known?.track ?? tracks.open(session, undefined, caller, () => sessions.detach(session, track));
+    stream = openSse(opening, (reason) => {
       track.detach(stream as SseStream);
       if (MAY_RETURN.has(reason)) sessions.park(session, track);
     });
@@ -83,8 +89,9 @@ export function createStanding(
     track.attach(stream, known?.after ?? 0);
   }
 
-  function goOn(session: Session, response: ServerResponse, { track, after, lastEventId }: Lost): void {
-    const stream = openSse(session, response, () => {
+  function goOn(opening: Opening, { track, after, lastEventId }: Lost): void {
+    const { session } = opening;
+    const stream = openSse(opening, () => {
       if (!isRefusal(stream)) track.detach(stream);
     });
     if (isRefusal(stream)) return;
@@ -93,9 +100,9 @@ export function createStanding(
   }
 
   /** Told plainly instead of a stream that stays silent for ever. */
-  function tellLost(session: Session, response: ServerResponse, idRaw: Buffer | undefined): void {
-    if (!idRaw) return stand(session, response);
-    const stream = openSse(session, response, () => {});
+  function tellLost(opening: Opening, idRaw: Buffer | undefined): void {
+    if (!idRaw) return stand(opening);
+    const stream = openSse(opening, () => {});
     if (isRefusal(stream)) return;
     stream.send(refusalFrame(idRaw, new Refusal('call-lost', undefined, { outcome: 'unknown' })), lostEventId(idRaw));
     stream.close('answered');
@@ -109,15 +116,16 @@ export function createStanding(
     const session = line.findSession(visit, caller);
     if (isRefusal(session) || session === undefined)
       return writeRefusal(response, session ?? new Refusal('session-unknown'));
+    const opening: Opening = { session, response, caller };
     const lastEventId = request.headers['last-event-id'];
     const standAtHome = (): void => {
-      const here = () => stand(session, response);
+      const here = () => stand(opening);
       if (!home.passesStream(request, response, session, here)) here();
     };
     if (typeof lastEventId !== 'string') return standAtHome();
     const resumed = tracks.resume(session.random, lastEventId);
     if (resumed.kind === 'none') return standAtHome();
-    if (resumed.kind === 'lost') return tellLost(session, response, resumed.idRaw);
+    if (resumed.kind === 'lost') return tellLost(opening, resumed.idRaw);
     if (resumed.kind === 'over')
       return writeRefusal(
         response,
@@ -125,12 +133,12 @@ export function createStanding(
       );
     if (resumed.kind === 'track') {
       const lost: Lost = { ...resumed, lastEventId };
-      return resumed.isCall ? goOn(session, response, lost) : stand(session, response, lost);
+      return resumed.isCall ? goOn(opening, lost) : stand(opening, lost);
     }
     siblings.pass(request, response, {
       ...{ slot: resumed.slot, owner: session.owner },
       body: undefined,
-      away: () => tellLost(session, response, resumed.idRaw),
+      away: () => tellLost(opening, resumed.idRaw),
     });
   };
 }

@@ -60,6 +60,7 @@ export function createStateless(parts: StatelessParts): Stateless {
       visit,
       claim,
       back: exchange,
+      onCaller: (caller) => exchange.forCaller(caller),
       header: (name) => headerText(request, name),
       onGone: (listener) => {
         response.once('close', () => {
@@ -89,7 +90,7 @@ export function createStateless(parts: StatelessParts): Stateless {
     const idRaw = idOf(envelope);
     const listening = line.listen(envelope, claim, authorized.caller);
     if (isRefusal(listening)) writeRefusal(response, listening, idRaw, request);
-    else openListen({ response, owner: authorized.caller.owner }, idRaw, listening, parts);
+    else openListen({ response, access: authorized.caller, owner: authorized.caller.owner }, idRaw, listening, parts);
   }
 
   /** A call that another hub of this machine holds open for its user. */

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeResponse } from '../../test/support/fake-response.ts';
 import { type FrozenKernel, frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { accessOf } from '../../test/support/small-worlds.ts';
 import { type Limits, limitsFrom } from '../config/limits.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import { createStreams, type SseStream, type Streams } from './streams.ts';
@@ -22,8 +23,10 @@ function rigWith(more: Partial<Limits> = {}): { frozen: FrozenKernel; limits: Li
 function open(streams: Streams, owner = 'a'): Opened {
   const response = new FakeResponse();
   const reasons: string[] = []; // bounded by: one test
-  const stream = streams.open(response.asResponse(), { owner, headers: { 'mcp-session-id': 's' } }, (reason) =>
-    reasons.push(reason),
+  const stream = streams.open(
+    response.asResponse(),
+    { owner, access: accessOf('alice'), headers: { 'mcp-session-id': 's' } },
+    (reason) => reasons.push(reason),
   );
   assert.ok(!isRefusal(stream));
   return { stream, response, reasons };
@@ -140,7 +143,7 @@ test('when all places are taken a stream is refused and nothing is written; a pl
   const { streams } = rigWith({ streams: 1 });
   const first = open(streams);
   const second = new FakeResponse();
-  const refused = streams.open(second.asResponse(), { owner: 'a' }, () => {});
+  const refused = streams.open(second.asResponse(), { owner: 'a', access: accessOf('alice') }, () => {});
   assert.ok(isRefusal(refused));
   assert.equal(refused.code, 'overloaded');
   assert.equal(second.headersSent, false);
@@ -169,7 +172,9 @@ test('a refused stream leaves no listener, no place and no bytes behind', () => 
   const first = open(streams);
   const response = new FakeResponse();
   const reasons: string[] = []; // bounded by: one test
-  const refused = streams.open(response.asResponse(), { owner: 'a' }, (reason) => reasons.push(reason));
+  const refused = streams.open(response.asResponse(), { owner: 'a', access: accessOf('alice') }, (reason) =>
+    reasons.push(reason),
+  );
   assert.ok(isRefusal(refused) && refused.code === 'overloaded');
   assert.deepEqual(response.eventNames(), []);
   assert.equal(response.headersSent, false);
@@ -183,7 +188,7 @@ test('a refused stream leaves no listener, no place and no bytes behind', () => 
 test('a key at its share of streams is refused, and another key still gets one', () => {
   const { streams } = rigWith({ streams: 16, streamsPerKey: 4 });
   const own = Array.from({ length: 4 }, () => open(streams, 'a'));
-  const refused = streams.open(new FakeResponse().asResponse(), { owner: 'a' }, () => {});
+  const refused = streams.open(new FakeResponse().asResponse(), { owner: 'a', access: accessOf('alice') }, () => {});
   assert.ok(isRefusal(refused) && refused.code === 'key-busy' && refused.detail.setting === 'streamsPerKey');
   open(streams, 'b');
   own[0]?.response.destroy();

@@ -8,7 +8,8 @@
 import type { ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { Access } from '../kernel/open-work.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { FairMap } from '../kernel/shares.ts';
 import { sseEvent, sseEventPieces } from '../protocol/sse.ts';
 import { markStream } from './connection.ts';
@@ -38,6 +39,7 @@ export class SseStream {
   #blockedMs = -1;
   #over = false;
   #lastWord: Buffer | undefined;
+  #lastError: ((why: Refusal) => Buffer) | undefined;
 
   constructor(
     response: ServerResponse,
@@ -99,6 +101,19 @@ export class SseStream {
     this.#lastWord = message;
   }
 
+  /** Makes the message that goes out instead when the caller's key is revoked, expires or is narrowed. */
+  sayWhenRevoked(message: (why: Refusal) => Buffer): void {
+    this.#lastError = message;
+  }
+
+  /** Ends it because its caller may not have it any more. What its reader has not taken yet is dropped. */
+  revoke(why: Refusal): void {
+    if (this.#over) return;
+    if (this.unreadBytes > 0) return this.cut(why.code);
+    this.#lastWord = this.#lastError?.(why);
+    this.close(why.code);
+  }
+
   /** Ends it from our side, after what is queued. */
   close(reason: string): void {
     if (this.#over) return;
@@ -138,12 +153,16 @@ export class SseStream {
 
 export interface Streams {
   /**
-   * Turns a response into a stream of `owner` (`shareOf`). `closed` is called once with why it ended. An owner at its share is refused; when all
-   * places are taken, the oldest stream of the owner that holds most is closed.
+   * Turns a response into a stream of `owner` (`shareOf`) that ends with the key of its caller. `closed` is called once with why it ended. An owner
+   * at its share is refused; when all places are taken, the oldest stream of the owner that holds most is closed.
    */
   open(
     response: ServerResponse,
-    as: { readonly owner: string; readonly headers?: Readonly<Record<string, string>> },
+    as: {
+      readonly owner: string;
+      readonly access: Access;
+      readonly headers?: Readonly<Record<string, string>>;
+    },
     closed: (reason: string) => void,
   ): Outcome<SseStream>;
   /** Ends all of them (drain). */
@@ -191,16 +210,23 @@ export function createStreams(parts: { kernel: Kernel; limits: Limits }): Stream
   }
 
   return {
-    open(response, { owner, headers }, closed) {
+    open(response, { owner, access, headers }, closed) {
       if (response.destroyed) return new Refusal('client-gone');
       if (streams.sizeOf(owner) >= Math.min(limits.streamsPerKey, limits.streams)) return refusal();
+      const open = kernel.openWork.add('stream', access);
+      if (isRefusal(open)) return open;
       const stream = new SseStream(response, { kernel, keepAliveMs: limits.streamKeepAliveMs }, (reason) => {
         streams.delete(stream);
+        open.close();
         closed(reason);
       });
       // Counted before it listens to its response: a refused one leaves nothing behind.
-      if (!streams.set(owner, stream, stream)) return refusal();
+      if (!streams.set(owner, stream, stream)) {
+        open.close();
+        return refusal();
+      }
       stream.begin();
+      open.onEnd((why) => stream.revoke(why));
       markStream(response);
       response.writeHead(200, { ...HEADERS, ...headers });
       // Something must go out at once: proxies and clients wait for the first byte.

@@ -8,7 +8,7 @@ import { HubError } from './errors.ts';
 import type { Wheel, WheelEntry } from './wheel.ts';
 
 /** Why a deadline ended. `done` = the work finished and the deadline was put away. */
-export type EndReason = 'time-up' | 'client-gone' | 'cancelled' | 'draining' | 'stopped' | 'done';
+export type EndReason = 'time-up' | 'client-gone' | 'cancelled' | 'revoked' | 'draining' | 'stopped' | 'done';
 
 export class Deadline implements Disposable {
   readonly #wheel: Wheel;

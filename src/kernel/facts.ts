@@ -54,6 +54,8 @@ export type Fact =
   /** Nothing that was sent to them has been acknowledged for long. */
   | { readonly type: 'clients-vanished'; readonly connections: number }
   | { readonly type: 'key-accepted'; readonly user: string; readonly keyName: string; readonly keyPrefix: string }
+  /** Something that was open for callers was ended, because its key was revoked, has expired or may see less. */
+  | { readonly type: 'access-ended'; readonly items: number; readonly keysRevision: number }
   | { readonly type: 'key-refused'; readonly reason: ErrorCode; readonly address: string }
   | {
       readonly type: 'call-answered';

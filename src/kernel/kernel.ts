@@ -7,6 +7,7 @@ import { Bus } from './bus.ts';
 import { Ceilings } from './capped.ts';
 import { type Clock, createSystemTimers, systemClock, type Timers } from './clock.ts';
 import { Deadline } from './deadline.ts';
+import { OpenWork } from './open-work.ts';
 import { Scope } from './scope.ts';
 import { Waits } from './waits.ts';
 import { Wheel } from './wheel.ts';
@@ -19,6 +20,8 @@ export interface Kernel {
   readonly ceilings: Ceilings;
   readonly bus: Bus;
   readonly scope: Scope;
+  /** What is open on behalf of callers, so that it ends with their key. */
+  readonly openWork: OpenWork;
   /** In [0, 1). */
   readonly random: () => number;
   /** A deadline `ms` from now. */
@@ -60,6 +63,7 @@ export function createKernel(options: KernelOptions = systemKernelOptions): Kern
     ceilings,
     bus,
     scope,
+    openWork: new OpenWork({ ceilings, timers, bus }),
     random: options.random,
     deadline: (ms) => Deadline.after(ms, wheel),
   };

@@ -3,6 +3,12 @@
  */
 import type { Role } from './snapshot.ts';
 
+/** What a caller sees: everything, one group, one server, or the union of a key's groups; by slug. */
+export type ViewName =
+  | { readonly kind: 'all' }
+  | { readonly kind: 'group' | 'server'; readonly slug: string }
+  | { readonly kind: 'groups'; readonly slugs: readonly string[] };
+
 export interface Principal {
   readonly userId: string;
   readonly userName: string;

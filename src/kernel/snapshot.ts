@@ -202,6 +202,8 @@ export function wholeListing(older: OlderListing): Listing {
 export interface Snapshot {
   readonly format: 1;
   readonly revision: number;
+  /** Revision of `keys`, from the same counter as `revision`: keys change without the rest. */
+  readonly keysRevision: number;
   readonly servers: readonly ServerSpec[];
   readonly groups: readonly GroupSpec[];
   readonly keys: readonly KeyRecord[];
@@ -224,6 +226,7 @@ export interface Snapshot {
 export function wholeSnapshot(older: Snapshot): Snapshot {
   return {
     ...older,
+    keysRevision: older.keysRevision ?? older.revision,
     listings: older.listings.map(wholeListing),
     names: older.names.map((name) => ({ ...name, kind: name.kind ?? 'tool' })),
   };
@@ -232,6 +235,7 @@ export function wholeSnapshot(older: Snapshot): Snapshot {
 export const EMPTY_SNAPSHOT: Snapshot = {
   format: 1,
   revision: 0,
+  keysRevision: 0,
   servers: [],
   groups: [],
   keys: [],
@@ -250,13 +254,25 @@ export class SnapshotHolder {
     return this.#current;
   }
 
-  /** Takes a newer world; an older or equal revision is ignored (returns false). */
+  /** Takes a newer snapshot; an older or equal revision is ignored (returns false). Keys never go back to an older revision. */
   swap(next: Snapshot): boolean {
-    if (next.revision <= this.#current.revision) return false;
+    const { revision, keys, keysRevision } = this.#current;
+    if (next.revision <= revision) return false;
+    this.#put(next.keysRevision > keysRevision ? next : { ...next, keys, keysRevision });
+    return true;
+  }
+
+  /** Takes newer keys; an older or equal revision is ignored (returns false). */
+  swapKeys(keys: readonly KeyRecord[], keysRevision: number): boolean {
+    if (keysRevision <= this.#current.keysRevision) return false;
+    this.#put({ ...this.#current, keys, keysRevision });
+    return true;
+  }
+
+  #put(next: Snapshot): void {
     const before = this.#current;
     this.#current = next;
     for (const listener of this.#listeners) listener(next, before);
-    return true;
   }
 
   /** Called after each swap, in order of registration. Must not throw. */

@@ -14,7 +14,6 @@ import { viewIn } from '../call/view-in.ts';
 import { createCatalog } from '../catalog/catalog.ts';
 import { listingInTurns } from '../catalog/listing.ts';
 import { giveNames } from '../catalog/names.ts';
-import type { ListKind } from '../catalog/view.ts';
 import type { Limits } from '../config/limits.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createEndpoint } from '../downstream/endpoint.ts';
@@ -32,18 +31,18 @@ import { type Beat, frontSocketName, socketName, WORKERS_SOCKET } from '../kerne
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Listing, RawListing, Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
 import { waitsInWords } from '../kernel/waits-in-words.ts';
-import { notificationFrame } from '../protocol/write.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
 import { createNotes } from '../session/notes.ts';
 import { createSessions, type Sessions } from '../session/sessions.ts';
-import { sealedPath } from '../session/statement.ts';
 import { createTracks } from '../session/tracks.ts';
 import { createFailureLog } from '../telemetry/failure-log.ts';
 import type { Gauges } from '../telemetry/loop-gauge.ts';
 import { createFleet, type Fleet } from '../upstream/fleet.ts';
 import { createPeerDoor } from '../upstream/peer-door.ts';
 import { publicStatus } from '../upstream/status.ts';
+import { watchAccess } from './access-watch.ts';
 import { watchPressure } from './hub-pressure.ts';
+import { notifyOfListChanges } from './list-changes.ts';
 import { createSessionMarks, type SessionMarks } from './session-marks.ts';
 import type { TransportMaker } from './transports.ts';
 
@@ -87,11 +86,6 @@ export interface HubParts {
   world(): Snapshot;
 }
 
-const LIST_CHANGED: Readonly<Record<ListKind, Buffer>> = {
-  tools: notificationFrame('notifications/tools/list_changed', undefined),
-  prompts: notificationFrame('notifications/prompts/list_changed', undefined),
-  resources: notificationFrame('notifications/resources/list_changed', undefined),
-};
 const LISTING_MS = 10_000;
 
 export function createHubParts(options: HubPartsOptions): HubParts {
@@ -120,6 +114,12 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     notes.forget(id);
     fleet.sessionEnded(id);
     for (const server of servers) fleet.wishesChanged(server);
+  });
+  watchAccess({
+    kernel,
+    snapshots,
+    ownerLost: (owner) =>
+      sessions.endOwned(owner, (id) => notes.level(id) !== undefined || notes.subscriptions(id).length > 0),
   });
   const own = new Map<string, Listing>(); // bounded by: servers
   let askedAtMs = -Infinity;
@@ -181,13 +181,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   }
 
   fleet.onListed((raw) => kernel.scope.run(`listing ${raw.server}`, () => listed(raw)));
-  catalog.onChange((changed) => {
-    for (const kind of ['tools', 'prompts', 'resources'] as const) {
-      const views = changed.filter(({ kinds }) => kinds.includes(kind));
-      const paths = new Set(views.map(({ view }) => sealedPath(view))); // bounded by: views
-      if (paths.size > 0) sessions.broadcast((session) => paths.has(session.path), LIST_CHANGED[kind]);
-    }
-  });
+  notifyOfListChanges(catalog, sessions);
 
   const questions = createQuestions({ kernel, limits, slot });
   const line = createLine({

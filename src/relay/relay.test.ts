@@ -82,7 +82,12 @@ async function until(check: () => boolean, what: string, ms = 4000): Promise<voi
 
 const heardNothing = (): Heard => ({ words: [], kept: [] });
 const spec = (slug: string) => ({ slug, name: slug }) as ServerSpec;
-const world = (revision: number, more: Partial<Snapshot> = {}): Snapshot => ({ ...EMPTY_SNAPSHOT, revision, ...more });
+const world = (revision: number, more: Partial<Snapshot> = {}): Snapshot => ({
+  ...EMPTY_SNAPSHOT,
+  revision,
+  keysRevision: revision,
+  ...more,
+});
 const listing = (server: string, digest: string): Listing =>
   wholeListing({
     server,

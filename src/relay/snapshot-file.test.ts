@@ -7,7 +7,7 @@ import { createKernel } from '../kernel/kernel.ts';
 import { EMPTY_SNAPSHOT, type Snapshot } from '../kernel/snapshot.ts';
 import { createSnapshotFile } from './snapshot-file.ts';
 
-const world = (revision: number): Snapshot => ({ ...EMPTY_SNAPSHOT, revision });
+const world = (revision: number): Snapshot => ({ ...EMPTY_SNAPSHOT, revision, keysRevision: revision });
 
 async function folder(t: TestContext): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'mcphub-snapshot-'));

@@ -96,6 +96,11 @@ export interface Sessions {
   end(id: string, reason?: string): void;
   /** A fleeting session (`fleeting.ts`) is over: nobody elsewhere has heard of it. */
   over(session: Session): void;
+  /**
+   * Ends the sessions of an owner whose last valid key is gone, as far as they are in memory. Those that `matter` elsewhere get a tombstone;
+   * for the others the missing key is enough.
+   */
+  endOwned(owner: { readonly userId: string; readonly family: string }, matters: (random: string) => boolean): void;
   onEnded(listener: (tombstone: Tombstone) => void): void;
   /** It was ended here or elsewhere, as far as this hub knows. */
   hasEnded(random: string): boolean;
@@ -223,6 +228,15 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
       kernel.bus.publish({ type: 'session-ended', session: shortId, reason });
       for (const listener of endListeners) listener(tombstone);
       for (const listener of overListeners) listener(random);
+    },
+    endOwned(owner, matters) {
+      const userId = sealedOwner(owner.userId);
+      const family = sealedOwner(owner.family);
+      for (const one of [...held.values()]) {
+        if (one.family !== family || one.userId !== userId) continue;
+        if (matters(one.random)) this.end(one.id, 'key-revoked');
+        else held.delete(one.id);
+      }
     },
     over({ random }) {
       streams.close(random, 'session-ended');

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { accessOf } from '../../test/support/small-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createTracks, lostEventId, type Resumed, type TrackStream } from './tracks.ts';
 
@@ -34,10 +35,11 @@ function trackOf(resumed: Resumed) {
 const say = (text: string | number): Buffer => Buffer.from(String(text));
 
 const ALICE = { random: 'alice', owner: 'a' };
+const ACCESS = accessOf('alice');
 
 test('a client that lost its stream in mid-call gets what it missed and the result, once', () => {
   const { tracks } = rig();
-  const track = tracks.open(ALICE, ID);
+  const track = tracks.open(ALICE, ID, ACCESS);
   const first = new Reader();
   track.attach(first, 0);
   track.send(say('1'));
@@ -56,7 +58,7 @@ test('a client that lost its stream in mid-call gets what it missed and the resu
 
 test('a result that came while nobody listened waits for its client, and goes after replayMs', () => {
   const { tracks, advance, kernel } = rig({ replayMs: 5000 });
-  const track = tracks.open(ALICE, ID);
+  const track = tracks.open(ALICE, ID, ACCESS);
   track.finish(say('result'));
   const late = new Reader();
   trackOf(tracks.resume('alice', track.firstId)).track.attach(late, 0);
@@ -68,7 +70,7 @@ test('a result that came while nobody listened waits for its client, and goes af
 
 test('who has had the last message, or was told that there is none, is told that nothing follows', () => {
   const { tracks } = rig();
-  const track = tracks.open(ALICE, ID);
+  const track = tracks.open(ALICE, ID, ACCESS);
   const reader = new Reader();
   track.attach(reader, 0);
   track.send(say('progress'));
@@ -83,7 +85,7 @@ test('who has had the last message, or was told that there is none, is told that
 
 test('a call whose result could not be kept is lost to who comes back for it', () => {
   const { tracks } = rig({ replayAllBytes: 1024 * 1024 });
-  const track = tracks.open(ALICE, ID);
+  const track = tracks.open(ALICE, ID, ACCESS);
   track.send(say('progress'));
   track.finish(Buffer.alloc(2 * 1024 * 1024));
   assert.deepEqual(tracks.resume('alice', track.firstId), { kind: 'lost', idRaw: ID });
@@ -91,8 +93,8 @@ test('a call whose result could not be kept is lost to who comes back for it', (
 
 test('an event id of another session, of nobody, of another life or of another hub leads to no events', () => {
   const { tracks } = rig();
-  const standing = tracks.open(ALICE, undefined).firstId;
-  const call = tracks.open(ALICE, ID).firstId;
+  const standing = tracks.open(ALICE, undefined, ACCESS).firstId;
+  const call = tracks.open(ALICE, ID, ACCESS).firstId;
   assert.deepEqual(tracks.resume('bob', call), { kind: 'lost', idRaw: ID });
   assert.deepEqual(tracks.resume('bob', standing), { kind: 'none' });
   for (const text of ['', 'x', '1.2', '1.abcd.1.1.%%', `${call}\n`, `${'9'.repeat(400)}.a.1.1`, '1.abcd.1.1.e30'])
@@ -104,7 +106,7 @@ test('an event id of another session, of nobody, of another life or of another h
 
 test('the newest response of a track wins; one that is not its own any more changes nothing', () => {
   const { tracks } = rig();
-  const track = tracks.open(ALICE, ID);
+  const track = tracks.open(ALICE, ID, ACCESS);
   const [old, young] = [new Reader(), new Reader()];
   track.attach(old, 0);
   track.attach(young, 0);
@@ -117,7 +119,7 @@ test('the newest response of a track wins; one that is not its own any more chan
 // row C21 · guards src/session/tracks.ts
 test('what is kept is bounded: by number, by bytes, in all; the newest is kept however large it is', () => {
   const { tracks, kernel } = rig({ replayEvents: 3, replayBytes: 1024, replayAllBytes: 1024 * 1024 });
-  const track = tracks.open(ALICE, ID);
+  const track = tracks.open(ALICE, ID, ACCESS);
   for (let at = 1; at <= 10; at += 1) track.send(say(at));
   const few = new Reader();
   track.attach(few, 0);
@@ -131,7 +133,7 @@ test('what is kept is bounded: by number, by bytes, in all; the newest is kept h
   );
   const row = () => kernel.ceilings.table().find(({ name }) => name === 'session.replay-bytes');
   assert.equal(row()?.size, 5000);
-  const huge = tracks.open(ALICE, ID);
+  const huge = tracks.open(ALICE, ID, ACCESS);
   const live = new Reader();
   huge.attach(live, 0);
   huge.send(Buffer.alloc(2 * 1024 * 1024));
@@ -144,7 +146,7 @@ test('what is kept is bounded: by number, by bytes, in all; the newest is kept h
 test('closing ends the live stream with its reason, tells once, and a later one is closed at once', () => {
   const { tracks } = rig();
   let told = 0;
-  const track = tracks.open(ALICE, undefined, () => {
+  const track = tracks.open(ALICE, undefined, ACCESS, () => {
     told += 1;
   });
   const reader = new Reader();
@@ -161,12 +163,12 @@ const sizeOf = (kernel: ReturnType<typeof frozenKernel>['kernel'], name: string)
 
 test('a key that opens streams without end loses its own, and another key can resume its own', () => {
   const { tracks, kernel, advance } = rig({ streams: 20, resumableStreamsPerKey: 20, replayMs: 5000 });
-  const bob = tracks.open({ random: 'bob', owner: 'b' }, ID);
+  const bob = tracks.open({ random: 'bob', owner: 'b' }, ID, ACCESS);
   bob.send(say('1'));
   const live = new Reader();
-  const first = tracks.open(ALICE, ID);
+  const first = tracks.open(ALICE, ID, ACCESS);
   first.attach(live, 0);
-  for (let n = 0; n < 500; n += 1) tracks.open(ALICE, ID).finish(say('result'));
+  for (let n = 0; n < 500; n += 1) tracks.open(ALICE, ID, ACCESS).finish(say('result'));
   assert.equal(trackOf(tracks.resume('bob', bob.firstId)).after, 0);
   assert.equal(tracks.resume('alice', first.firstId).kind, 'lost');
   assert.equal(first.send(say('goes on')), true);
@@ -181,10 +183,10 @@ test('keys that fill the replay bytes never take the events of another key', () 
   const limits = { replayAllBytes: 1024 * 1024, replayBytesPerKey: 1024 * 1024, replayBytes: 256 * 1024 };
   const { tracks, kernel } = rig(limits);
   for (const owner of ['a1', 'a2'])
-    for (let n = 0; n < 50; n += 1) tracks.open({ random: 'a', owner }, ID).finish(Buffer.alloc(49_000));
+    for (let n = 0; n < 50; n += 1) tracks.open({ random: 'a', owner }, ID, ACCESS).finish(Buffer.alloc(49_000));
   const full = sizeOf(kernel, 'session.replay-bytes') ?? 0;
   assert.ok(full > 1_000_000, `${full} bytes`);
-  const bob = tracks.open({ random: 'bob', owner: 'b' }, ID);
+  const bob = tracks.open({ random: 'bob', owner: 'b' }, ID, ACCESS);
   for (let n = 0; n < 5; n += 1) bob.send(Buffer.alloc(40_000, 0x30 + n));
   bob.finish(Buffer.alloc(40_000, 0x61));
   const reader = new Reader();

@@ -9,6 +9,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import type { Access } from '../kernel/open-work.ts';
+import { isRefusal } from '../kernel/outcome.ts';
 import { FairCount, FairMap } from '../kernel/shares.ts';
 import { KeptTrack } from './_kept-track.ts';
 import type { SessionStream } from './_open-streams.ts';
@@ -41,10 +43,15 @@ export type Resumed =
   | { readonly kind: 'none' };
 
 export interface Tracks {
-  /** A track of a session, of which it needs the random part of the id and the owner of its share. `idRaw` = raw JSON text of the request's id; undefined = the session's standing stream. `closed` hears of its end. */
+  /**
+   * Opens a track of a session (the random part of its id, and the owner of its share) for a caller, with whose key it ends. `idRaw` = raw JSON
+   * text of the request's id; undefined = the session's standing stream. `closed` hears of its end. Already closed when the caller has lost
+   * its right.
+   */
   open(
     session: { readonly random: string; readonly owner: string },
     idRaw: Buffer | undefined,
+    access: Access,
     closed?: () => void,
   ): Track;
   /** What `Last-Event-ID` of this session means. */
@@ -102,7 +109,8 @@ export function createTracks({ kernel, limits, slot }: TracksParts): Tracks {
   }
 
   return {
-    open({ random, owner }, idRaw, closed) {
+    open({ random, owner }, idRaw, access, closed) {
+      const open = kernel.openWork.add('retained-stream', access);
       opened += 1;
       const number = opened.toString(36);
       const tail = idRaw && idRaw.length <= MAX_ID_BYTES ? `.${idRaw.toString('base64url')}` : '';
@@ -115,11 +123,17 @@ export function createTracks({ kernel, limits, slot }: TracksParts): Tracks {
         head: `${slot}.${life}.${number}.`,
         tail,
         over: () => {
+          if (isRefusal(open)) return;
+          open.close();
           byNumber.delete(number);
           closed?.();
         },
       });
-      byNumber.set(owner, number, track);
+      if (isRefusal(open)) track.close(open.code);
+      else {
+        byNumber.set(owner, number, track);
+        open.onEnd(({ code }) => track.close(code));
+      }
       return track;
     },
     resume(random, lastEventId) {

@@ -259,6 +259,11 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
     msg: (f) => `revision ${f.revision} published`,
     fields: (f) => ({ revision: f.revision, servers: f.servers, keys: f.keys }),
   },
+  'access-ended': {
+    level: 'info',
+    msg: (f) => `${f.items} calls, streams and connections ended with their keys (keys revision ${f.keysRevision})`,
+    fields: (f) => ({ items: f.items, keysRevision: f.keysRevision }),
+  },
   'snapshot-swapped': {
     level: 'info',
     msg: (f) => `revision ${f.revision} from ${f.source}: ${f.servers} servers, ${f.keys} keys`,

@@ -43,6 +43,7 @@ export function endedRefusal(server: string, plan: FlightPlan, reason: EndReason
       `${server} did not finish ${method} within ${waitedMs} ms; the setting ${setting} allows more.`,
       { ...detail, setting },
     );
+  if (reason === 'revoked') return new Refusal('key-revoked', undefined, detail);
   return new Refusal(reason === 'draining' || reason === 'stopped' ? 'draining' : 'client-gone', undefined, detail);
 }
 

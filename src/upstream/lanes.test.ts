@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FleetRig, refusalOf, textOf } from '../../test/support/fleet-rig.ts';
 import { scriptedSpec, settle } from '../../test/support/scripted-transport.ts';
+import { accessOf } from '../../test/support/small-worlds.ts';
 import type { Limits } from '../config/limits.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Answer, Asking } from '../protocol/back-channel.ts';
@@ -15,6 +16,7 @@ const SPEC = scriptedSpec({ interactive: true });
 
 class Owner implements LaneOwner {
   readonly id: string;
+  readonly access = accessOf('alice');
   readonly share: string;
   readonly capabilityBits = 4;
   readonly asked: Asking[] = []; // bounded by: one test

@@ -11,7 +11,8 @@
 import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { OpenItem } from '../kernel/open-work.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { FairMap } from '../kernel/shares.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import { isLocal } from './_endings.ts';
@@ -38,6 +39,8 @@ interface Lane {
   calls: number;
   /** As the newest call brought it. */
   owner: LaneOwner;
+  /** Ends it with the key of the newest call. */
+  open: OpenItem;
   /** Changed lists that the session is told of next. */
   readonly changed: Set<string>; // bounded by: the kinds of lists
 }
@@ -68,6 +71,14 @@ export class Lanes {
   call(call: UpstreamCall, owner: LaneOwner): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     const lane = this.#lanes.get(owner.id) ?? this.#open(owner);
     if (lane === undefined) return this.#full(owner);
+    if (isRefusal(lane)) return lane;
+    const { keyId } = owner.access.principal;
+    if (lane.open.principal.keyId !== keyId) {
+      const open = this.#register(owner);
+      if (isRefusal(open)) return open;
+      lane.open.close();
+      lane.open = open;
+    }
     lane.usedMs = this.#parts.kernel.clock.nowMs();
     lane.owner = owner;
     const outcome = lane.stack.call(call);
@@ -105,6 +116,7 @@ export class Lanes {
     this.#lanes.clear();
     await Promise.all(
       all.map((lane) => {
+        lane.open.close();
         lane.stack.close();
         return lane.link.stop(deadline);
       }),
@@ -112,8 +124,19 @@ export class Lanes {
     this.#lanes[Symbol.dispose]();
   }
 
-  #open(owner: LaneOwner): Lane | undefined {
+  #register({ id, access }: LaneOwner): Outcome<OpenItem> {
+    const open = this.#parts.kernel.openWork.add('session-connection', access);
+    if (isRefusal(open)) return open;
+    open.uses(this.#parts.spec.slug, undefined);
+    open.onEnd(() => this.end(id));
+    return open;
+  }
+
+  /** Undefined = no place is left. */
+  #open(owner: LaneOwner): Outcome<Lane> | undefined {
     if (this.#stopped || !this.#makePlace(owner.share)) return undefined;
+    const open = this.#register(owner);
+    if (isRefusal(open)) return open;
     const { kernel, make } = this.#parts;
     const ref: { lane: Lane | undefined } = { lane: undefined };
     const now = (): LaneOwner => ref.lane?.owner ?? owner;
@@ -126,7 +149,7 @@ export class Lanes {
       listChanged: (method) => ref.lane && this.#listChanged(ref.lane, method),
       ask: (asking) => now().ask(asking),
     };
-    const lane: Lane = { ...make(talk), usedMs: kernel.clock.nowMs(), calls: 0, owner, changed: new Set() };
+    const lane: Lane = { ...make(talk), usedMs: kernel.clock.nowMs(), calls: 0, owner, open, changed: new Set() };
     ref.lane = lane;
     this.#lanes.set(owner.share, owner.id, lane);
     lane.link.start();
@@ -175,6 +198,7 @@ export class Lanes {
   #close(id: string, lane: Lane): void {
     const { kernel, limits, spec } = this.#parts;
     this.#lanes.delete(id);
+    lane.open.close();
     lane.stack.close();
     kernel.scope.run(`stop lane of ${spec.slug}`, async () => {
       using deadline = kernel.deadline(limits.childTermMs * 4);

@@ -3,6 +3,7 @@
  * server that asks its users).
  * Source: protocol.md §0.3 and §1.7 A.
  */
+import type { Access } from '../kernel/open-work.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Answer, Asking } from '../protocol/back-channel.ts';
 import { CAPABILITY } from '../protocol/era-2025/initialize.ts';
@@ -28,6 +29,8 @@ export interface Talk {
 
 /** The client session behind a call: what a lane belongs to. */
 export interface LaneOwner {
+  /** The caller of its newest call: its connection ends with that key. */
+  readonly access: Access;
   /** Random part of the session's id. */
   readonly id: string;
   /** Whose share it is counted for (`kernel/principal.ts`). */

@@ -2,6 +2,7 @@
  * Small snapshots, keys and callers for tests of the rooms that a call passes.
  */
 import { createHash } from 'node:crypto';
+import type { Access } from '../../src/kernel/open-work.ts';
 import { LOCAL_PRINCIPAL, type Principal } from '../../src/kernel/principal.ts';
 import { EMPTY_SNAPSHOT, type KeyRecord, type Snapshot, SnapshotHolder } from '../../src/kernel/snapshot.ts';
 
@@ -32,11 +33,16 @@ export function principalOf(family: string, more: Partial<Principal> = {}): Prin
 }
 
 export function snapshotOf(revision: number, more: Partial<Snapshot> = {}): Snapshot {
-  return { ...EMPTY_SNAPSHOT, revision, ...more };
+  return { ...EMPTY_SNAPSHOT, revision, keysRevision: revision, ...more };
 }
 
 export function holderOf(more: Partial<Snapshot> = {}): SnapshotHolder {
   const holder = new SnapshotHolder();
   holder.swap(snapshotOf(1, more));
   return holder;
+}
+
+/** A caller that sees everything. */
+export function accessOf(family: string, more: Partial<Access> = {}): Access {
+  return { principal: principalOf(family), viewName: { kind: 'all' }, world: EMPTY_SNAPSHOT, ...more };
 }

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { groupSpec, serverSpec } from '../../test/support/catalog-worlds.ts';
+import { keyRecord, snapshotOf } from '../../test/support/small-worlds.ts';
+import type { OpenUse } from '../kernel/open-work.ts';
+import { isRefusal } from '../kernel/outcome.ts';
+import { ANONYMOUS_PRINCIPAL, type Principal, type ViewName } from '../kernel/principal.ts';
+import type { KeyRecord, Snapshot } from '../kernel/snapshot.ts';
+import { createAccessCheck } from './rights.ts';
+
+const SERVERS = [serverSpec('git'), serverSpec('files')];
+const GROUPS = [
+  groupSpec('dev', ['git', 'files']),
+  groupSpec('few', ['git'], { tools: { git: ['log', 'show'] } }),
+  groupSpec('open', ['git'], { access: 'anonymous' }),
+];
+const NOW_MS = 1_000_000;
+
+const worldOf = (keys: readonly KeyRecord[], more: Partial<Snapshot> = {}): Snapshot =>
+  snapshotOf(1, { servers: SERVERS, groups: GROUPS, keys, ...more });
+
+function principalFrom({ id, userId, userName, family, name, role, groups }: KeyRecord): Principal {
+  return { userId, userName, family, keyId: id, keyName: name, role, groups };
+}
+
+/** What becomes of an item of this key that was opened before. */
+function verdict(
+  before: Snapshot,
+  after: Snapshot,
+  item: { key?: KeyRecord; principal?: Principal; viewName?: ViewName; use?: OpenUse },
+): string {
+  const principal = item.principal ?? principalFrom(item.key ?? keyRecord('a'));
+  const check = createAccessCheck(
+    () => after,
+    () => NOW_MS,
+  );
+  const outcome = check({ principal, viewName: item.viewName ?? { kind: 'all' }, use: item.use }, before);
+  return isRefusal(outcome) ? outcome.code : outcome;
+}
+
+test('a key that is there unchanged, or widened, keeps everything', () => {
+  const key = keyRecord('a', { groups: ['few'] });
+  const all: ViewName = { kind: 'groups', slugs: ['few'] };
+  assert.equal(verdict(worldOf([key]), worldOf([key]), { key, viewName: all }), 'allowed');
+  const wider = keyRecord('a', { groups: ['few', 'dev'] });
+  assert.equal(verdict(worldOf([key]), worldOf([wider]), { key, viewName: all }), 'allowed');
+  assert.equal(
+    verdict(worldOf([key]), worldOf([keyRecord('a', { groups: undefined })]), { key, viewName: all }),
+    'allowed',
+  );
+});
+
+test('a key that is revoked, expired, or another user’s now loses everything', () => {
+  const key = keyRecord('a');
+  const before = worldOf([key]);
+  assert.equal(verdict(before, worldOf([]), { key }), 'key-revoked');
+  assert.equal(verdict(before, worldOf([keyRecord('a', { expiresAtMs: NOW_MS })]), { key }), 'key-expired');
+  assert.equal(verdict(before, worldOf([keyRecord('a', { expiresAtMs: NOW_MS + 1 })]), { key }), 'allowed');
+  assert.equal(verdict(before, worldOf([keyRecord('a', { userId: 'other' })]), { key }), 'key-revoked');
+  const owner = keyRecord('a', { role: 'owner' });
+  assert.equal(verdict(worldOf([owner]), worldOf([keyRecord('a')]), { key: owner }), 'key-revoked');
+});
+
+test('a narrowed key loses its streams, and those calls whose server or tool it may not use any more', () => {
+  const key = keyRecord('a', { groups: ['dev'] });
+  const before = worldOf([key]);
+  const after = worldOf([keyRecord('a', { groups: ['few'] })]);
+  const viewName: ViewName = { kind: 'groups', slugs: ['dev'] };
+  assert.equal(verdict(before, after, { key, viewName }), 'forbidden');
+  assert.equal(verdict(before, after, { key, viewName, use: { server: 'files', tool: undefined } }), 'forbidden');
+  assert.equal(verdict(before, after, { key, viewName, use: { server: 'git', tool: 'log' } }), 'allowed');
+  assert.equal(verdict(before, after, { key, viewName, use: { server: 'git', tool: 'push' } }), 'forbidden');
+  assert.equal(verdict(before, after, { key, viewName: { kind: 'group', slug: 'dev' } }), 'forbidden');
+});
+
+test('a group that loses a server or a tool narrows its keys; a server that is removed does not', () => {
+  const key = keyRecord('a', { groups: ['dev'] });
+  const viewName: ViewName = { kind: 'groups', slugs: ['dev'] };
+  const before = worldOf([key]);
+  assert.equal(
+    verdict(before, worldOf([key], { groups: [groupSpec('dev', ['git'])] }), { key, viewName }),
+    'forbidden',
+  );
+  const one = groupSpec('dev', ['git', 'files'], { tools: { git: ['log'] } });
+  assert.equal(verdict(before, worldOf([key], { groups: [one] }), { key, viewName }), 'forbidden');
+  const removed = worldOf([key], { servers: [serverSpec('git')], groups: [groupSpec('dev', ['git'])] });
+  assert.equal(verdict(before, removed, { key, viewName }), 'allowed');
+  assert.equal(verdict(before, removed, { key, viewName, use: { server: 'files', tool: 'read' } }), 'allowed');
+});
+
+test('an anonymous caller loses everything when its group needs a key', () => {
+  const viewName: ViewName = { kind: 'group', slug: 'open' };
+  const before = worldOf([]);
+  const item = { principal: ANONYMOUS_PRINCIPAL, viewName };
+  assert.equal(verdict(before, before, item), 'allowed');
+  assert.equal(verdict(before, worldOf([], { groups: [groupSpec('open', ['git'])] }), item), 'unauthorized');
+});

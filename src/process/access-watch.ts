@@ -1,0 +1,92 @@
+/**
+ * Ends what callers have open when their key is revoked, expires or is narrowed, in this worker.
+ * Guarantees: a change of keys or groups is acted upon in the turn that brings it; an expiry within 25 ms of its time; sessions of users who have no
+ * valid key left lose their subscriptions.
+ */
+import { createAccessCheck } from '../auth/rights.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { KeyRecord, Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
+import type { WheelEntry } from '../kernel/wheel.ts';
+
+/** The wall clock may be set: a time that is further away is looked at again after this long. */
+const LOOK_AGAIN_MS = 60_000;
+
+/** A user with one of its key families. */
+export interface KeyOwner {
+  readonly userId: string;
+  readonly family: string;
+}
+
+export interface AccessWatch {
+  /** Calls back once everything that the last change of keys has ended is over, the keys revision in hand. */
+  onSettled(listener: (keysRevision: number) => void): void;
+}
+
+export function watchAccess(parts: {
+  readonly kernel: Kernel;
+  readonly snapshots: SnapshotHolder;
+  /** No valid key of this owner is left. */
+  readonly ownerLost: (owner: KeyOwner) => void;
+}): AccessWatch {
+  const { kernel, snapshots, ownerLost } = parts;
+  let owners: ReadonlyMap<string, KeyOwner> = new Map(); // bounded by: the keys of the snapshot
+  let settled: readonly ((keysRevision: number) => void)[] = []; // bounded by: the composition
+  let expiry: WheelEntry | undefined;
+  kernel.openWork.checkWith(
+    createAccessCheck(
+      () => snapshots.current,
+      () => kernel.clock.wallMs(),
+    ),
+    () => snapshots.current,
+  );
+
+  function recheck(since: Snapshot): void {
+    const { keysRevision, keys } = snapshots.current;
+    kernel.openWork.recheck(since, (ended) => {
+      if (ended > 0) kernel.bus.publish({ type: 'access-ended', items: ended, keysRevision });
+      for (const listener of settled) listener(keysRevision);
+    });
+    const valid = ownersOf(keys, kernel.clock.wallMs());
+    for (const [id, owner] of owners) if (!valid.has(id)) ownerLost(owner);
+    owners = valid;
+    armExpiry(keys);
+  }
+
+  function armExpiry(keys: readonly KeyRecord[]): void {
+    if (expiry) kernel.wheel.remove(expiry);
+    expiry = undefined;
+    const nowMs = kernel.clock.wallMs();
+    let nextMs: number | undefined;
+    for (const { expiresAtMs } of keys)
+      if (expiresAtMs !== undefined && expiresAtMs > nowMs) nextMs = Math.min(nextMs ?? expiresAtMs, expiresAtMs);
+    if (nextMs === undefined) return;
+    const inMs = Math.min(nextMs - nowMs, LOOK_AGAIN_MS);
+    expiry = kernel.wheel.add(kernel.clock.nowMs() + inMs, () => {
+      expiry = undefined;
+      recheck(snapshots.current);
+    });
+  }
+
+  snapshots.onSwap((now, before) => {
+    if (now.keys !== before.keys || !isSameView(now, before)) recheck(before);
+  });
+  return {
+    onSettled(listener) {
+      settled = [...settled, listener];
+    },
+  };
+}
+
+/** By user and family. */
+function ownersOf(keys: readonly KeyRecord[], nowMs: number): Map<string, KeyOwner> {
+  const owners = new Map<string, KeyOwner>(); // bounded by: the keys of the snapshot
+  for (const { userId, family, expiresAtMs } of keys)
+    if (expiresAtMs === undefined || expiresAtMs > nowMs) owners.set(`${userId}\n${family}`, { userId, family });
+  return owners;
+}
+
+/** What keys may see is the same under both snapshots. */
+function isSameView(now: Snapshot, before: Snapshot): boolean {
+  const view = ({ groups, servers }: Snapshot) => JSON.stringify([groups, servers.map(({ slug }) => slug)]);
+  return view(now) === view(before);
+}
