@@ -2,9 +2,11 @@
  * The CLI's way to a running hub: HTTP over its private unix sockets.
  * Promises: every question ends by its timeout; a hub that is not running, not reachable or not ours is told apart in words.
  */
+import { statSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import type { ErrorAnswer } from '../admin/contract.ts';
+import { unsafeSocketDir } from '../config/file-access.ts';
 import { dataDirFrom, runDirFor } from '../config/paths.ts';
 import { HubError } from '../kernel/errors.ts';
 import { socketName } from '../kernel/guard-wire.ts';
@@ -32,7 +34,17 @@ export interface Question {
 
 export function hubAddress(dataDirFlag: string | undefined): HubAddress {
   const dataDir = dataDirFrom(process.env, process.env.HOME ?? '', dataDirFlag);
-  return { dataDir, runDir: runDirFor(dataDir) };
+  const runDir = runDirFor(dataDir);
+  // Whoever puts a directory there would receive what is sent, and answer.
+  const unsafe = unsafeSocketDir(runDir, ownerOf(dataDir));
+  if (unsafe !== undefined) throw new CliFailure(EXIT.auth, `The hub's socket directory is not safe: ${unsafe}`);
+  return { dataDir, runDir };
+}
+
+/** The user whose hub is asked: for root the owner of the data directory, for everybody else themselves. */
+function ownerOf(dataDir: string): number | undefined {
+  const uid = process.getuid?.();
+  return uid === 0 ? statSync(dataDir, { throwIfNoEntry: false })?.uid : uid;
 }
 
 /** Asks control. */

@@ -9,6 +9,7 @@ import { lstat, open } from 'node:fs/promises';
 import { isAbsolute, join, resolve } from 'node:path';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Waits } from '../kernel/waits.ts';
+import { type Access, otherWriters } from './file-access.ts';
 import type { Environment } from './variables.ts';
 
 export interface FileSearch {
@@ -67,7 +68,8 @@ async function isThere(file: string, { waits, deadline }: FileSearch): Promise<b
   return waits.for(look, { label: 'config-read', owner: 'configuration', deadline });
 }
 
-export type FileText = { readonly text: string } | { readonly fault: string };
+/** `writers`: who besides this user and root may write it; undefined for nobody. */
+export type FileText = { readonly text: string; readonly writers: string | undefined } | { readonly fault: string };
 
 /** The text of `file`, or why there is none, for people. Rejects only when the deadline passes. */
 export async function readConfigText(file: string, waits: Waits, deadline: Deadline): Promise<FileText> {
@@ -87,13 +89,18 @@ async function readPlainFile(file: string): Promise<FileText> {
     const { bytesRead } = await handle.read(buffer, length, buffer.length - length);
     length += bytesRead;
     if (length > MAX_FILE_BYTES) return { fault: `is larger than ${MAX_FILE_BYTES / 1024 / 1024} MiB` };
-    if (bytesRead === 0) return textFrom(buffer.subarray(0, length));
+    if (bytesRead === 0) return textFrom(buffer.subarray(0, length), writersOf(found));
   }
 }
 
-function textFrom(bytes: Buffer): FileText {
+function writersOf(access: Access): string | undefined {
+  const uid = process.getuid?.();
+  return uid === undefined ? undefined : otherWriters(access, uid);
+}
+
+function textFrom(bytes: Buffer, writers: string | undefined): FileText {
   try {
-    return { text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) };
+    return { text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes), writers };
   } catch {
     return { fault: 'is not UTF-8 text' };
   }

@@ -132,3 +132,18 @@ test('reading ends at the deadline, also without a kernel', async () => {
   await assert.rejects(loadConfig({ ...optionsOf({ path: join(root, 'cwd/mcphub.jsonc') }), deadline }), expired);
   await assert.rejects(loadConfig({ ...optionsOf({ kernel: undefined }), deadline }), expired);
 });
+
+test('a file that others may write is read, with a warning that says who and what to do', async () => {
+  const file = join(root, 'open.json');
+  await writeFile(file, GOOD);
+  await chmod(file, 0o666);
+  const { config, problems } = await load({ path: file });
+  assert.ok(config);
+  assert.deepEqual(
+    problems.map(({ severity }) => severity),
+    ['warning'],
+  );
+  assert.match(problems[0]?.message ?? '', /every user of this machine \(mode 666\).*chmod go-w/);
+  await chmod(file, 0o600);
+  assert.deepEqual((await load({ path: file })).problems, []);
+});

@@ -53,7 +53,12 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
   }
   const { file } = found;
   const read = await readConfigText(file, waits, deadline);
-  if ('text' in read) return parseConfig(read.text, file, env, flags);
+  if ('text' in read) {
+    const loaded = parseConfig(read.text, file, env, flags);
+    if (read.writers === undefined) return loaded;
+    const words = `can be written by ${read.writers}; whoever writes it decides which programs the hub starts. Run: chmod go-w ${file}`;
+    return { ...loaded, problems: [...loaded.problems, atFile('warning', file, words)] };
+  }
   const digest = contentDigest(`${file} ${read.fault}`, undefined);
   return { config: undefined, problems: [atFile('error', file, read.fault)], sources: [], file, digest };
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -340,10 +341,10 @@ test('at a terminal the first key is told with a snippet, and is in no file', as
 });
 
 test('a given first key is taken from the environment or a file; a wrong one is a configuration error', async (t) => {
-  const secret = `mcphub_${'ab'.repeat(32)}`;
+  const secret = `mcphub_${createHash('sha256').update('a key of this test').digest('hex')}`;
   const direct = await firstKey(t, { MCPHUB_BOOTSTRAP_KEY: secret }, []);
   await direct.run();
-  assert.equal(direct.control.keys.list()[0]?.last4, 'abab');
+  assert.equal(direct.control.keys.list()[0]?.last4, secret.slice(-4));
   const folder = await mkdtemp(join(tmpdir(), 'mcphub-given-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   await mkdir(folder, { recursive: true });
@@ -352,7 +353,14 @@ test('a given first key is taken from the environment or a file; a wrong one is 
   await filed.run();
   assert.equal(filed.control.keys.list().length, 1);
   await assert.rejects(stat(join(filed.dir, FIRST_KEY_FILE)));
-  const wrong = [{ MCPHUB_BOOTSTRAP_KEY: 'admin123' }, { MCPHUB_BOOTSTRAP_KEY_FILE: join(folder, 'none') }];
+  const guessable = ['0'.repeat(64), 'ab'.repeat(32), '0123456789abcdef'.repeat(4)].map((digits) => ({
+    MCPHUB_BOOTSTRAP_KEY: `mcphub_${digits}`,
+  }));
+  const wrong = [
+    ...guessable,
+    { MCPHUB_BOOTSTRAP_KEY: 'admin123' },
+    { MCPHUB_BOOTSTRAP_KEY_FILE: join(folder, 'none') },
+  ];
   for (const env of wrong) {
     const bad = await firstKey(t, env);
     await assert.rejects(bad.run(), (fault: HubError) => {

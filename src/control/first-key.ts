@@ -49,10 +49,21 @@ async function givenKey(kernel: Kernel, env: FirstKeyParts['env'], deadline: Dea
   if (direct === undefined && file === undefined) return undefined;
   const source = direct === undefined ? `the file of ${GIVEN}_FILE` : GIVEN;
   const text = direct ?? (await textOf(kernel, file ?? '', deadline));
-  if (KEY_PATTERN.test(text.trim())) return text.trim();
+  if (KEY_PATTERN.test(text.trim()) && !isGuessable(text.trim())) return text.trim();
   throw new HubError('config-invalid', {
-    message: `${source} is not a key: expected mcphub_ and 64 digits 0-9 a-f (printf 'mcphub_%s\\n' "$(openssl rand -hex 32)")`,
+    message: `${source} is not a key: expected mcphub_ and 64 random digits 0-9 a-f (printf 'mcphub_%s\\n' "$(openssl rand -hex 32)")`,
   });
+}
+
+/** Random keys have about 16 different digits; fewer than 8 happen once in 10^18 keys, and in every key that was typed by hand. */
+const DIFFERENT_DIGITS = 8;
+
+function isGuessable(key: string): boolean {
+  const digits = key.slice(key.indexOf('_') + 1);
+  if (new Set(digits).size < DIFFERENT_DIGITS) return true;
+  for (let period = 1; period <= digits.length / 2; period += 1)
+    if (digits.startsWith(digits.slice(period))) return true;
+  return false;
 }
 
 async function textOf(kernel: Kernel, file: string, deadline: Deadline): Promise<string> {

@@ -11,12 +11,14 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createAdmin } from '../admin/admin-server.ts';
 import { createHubAsker } from '../admin/ask-hub.ts';
 import { createRoutes } from '../admin/routes.ts';
+import { unsafeSocketDir } from '../config/file-access.ts';
 import { type Config, findConfigFile, type LoadOptions, loadConfig } from '../config/load.ts';
 import { dataDirFrom, relaySocketPath, runDirFor, socketPath } from '../config/paths.ts';
 import { createConfigWatch } from '../control/config-watch.ts';
 import { createControl } from '../control/control.ts';
 import { ensureFirstKey } from '../control/first-key.ts';
 import type { Deadline } from '../kernel/deadline.ts';
+import { HubError } from '../kernel/errors.ts';
 import { type Beat, GUARD_ENV, WORKERS_SOCKET } from '../kernel/guard-wire.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Service, startAll } from '../kernel/service.ts';
@@ -159,7 +161,14 @@ async function makePlaces(env: Env): Promise<Places> {
   const runDir = env[GUARD_ENV.runDir] ?? runDirFor(dataDir);
   for (const dir of [dataDir, runDir]) await mkdir(dir, { recursive: true, mode: 0o700 });
   await chmod(runDir, 0o700);
+  assertSafe(runDir);
   return { dataDir, runDir };
+}
+
+/** Private sockets in a directory of another user would be theirs to replace. */
+function assertSafe(runDir: string): void {
+  const fault = unsafeSocketDir(runDir);
+  if (fault !== undefined) throw new HubError('internal', { message: `The socket directory is not safe: ${fault}` });
 }
 
 /** Something that is there already and only has to be stopped. */

@@ -7,8 +7,10 @@
 import { chmod, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { connectionsWithin } from '../config/descriptors.ts';
+import { unsafeSocketDir } from '../config/file-access.ts';
 import { limitsFrom } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
+import { HubError } from '../kernel/errors.ts';
 import {
   bootSocketNames,
   DESCENDANT_MARK,
@@ -165,6 +167,8 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
   // The front listens on a private socket too: the runtime arms its watch over slow clients only on a server that listens.
   const isHeir = env[GUARD_ENV.heir] === '1';
   const [bootFront, bootDoor] = bootSocketNames(process.pid);
+  const unsafe = unsafeSocketDir(runDir);
+  if (unsafe !== undefined) throw new HubError('internal', { message: `The socket directory is not safe: ${unsafe}` });
   for (const [listener, name] of [
     [parts.front, bootFront],
     [parts.privateFront, bootDoor],

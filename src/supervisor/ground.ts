@@ -22,6 +22,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isatty } from 'node:tty';
 import { connectionsWithin } from '../config/descriptors.ts';
+import { unsafeSocketDir } from '../config/file-access.ts';
 import { isAlive, processFacts } from './sight.ts';
 
 const STDOUT = 1;
@@ -156,10 +157,14 @@ function release(path: string, own: string): void {
   }
 }
 
-/** A new life of one process: the run directory is there (a cleaner of temporary files may have taken it) and its old sockets are not. */
+/**
+ * Prepares a new life of one process: the run directory is there (a cleaner of temporary files may have taken it) and its old sockets are not.
+ * Touches nothing in a directory that another user has put there; the process itself refuses to start in it.
+ */
 export function clearSockets(runDir: string, names: readonly string[]): void {
   try {
     mkdirSync(runDir, { recursive: true, mode: 0o700 });
+    if (unsafeSocketDir(runDir) !== undefined) return;
     for (const name of names) rmSync(join(runDir, name), { force: true });
   } catch {
     // The process itself will say what is wrong.
@@ -202,7 +207,7 @@ export async function writeEvidence(dataDir: string, who: string, evidence: obje
   }
 }
 
-/** What was not told yet when the guard starts: how processes ended in an earlier run, newest last, a sentence each. */
+/** How processes ended in an earlier run and was not told yet, newest last, a sentence each. */
 export function untoldEvidence(dataDir: string): string[] {
   const dir = join(dataDir, EVIDENCE);
   const marker = join(dir, TOLD);

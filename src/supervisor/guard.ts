@@ -1,10 +1,8 @@
-/**
- * Process 1: owns the port, forks, watches and replaces the control process and the workers, and ends everything in order by `killMs`.
- * The port opens when the configuration is good; a bad one, a second hub and a port in use end with code 78. Serves no request.
- */
+/** The supervisor: forks control and the workers, opens the port, replaces what fails, and ends everything in order. */
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { setTimeout as restFor } from 'node:timers/promises';
+import { directoryWarnings } from '../config/file-access.ts';
 import type { LimitName, Limits } from '../config/limits.ts';
 import { memoryShare } from '../config/memory-share.ts';
 import { GUARD_ENV, HUB_FLAGS, type ProcessWord } from '../kernel/guard-wire.ts';
@@ -107,6 +105,7 @@ class Guard {
     if (pids.length > 0)
       this.#voice.log('warn', 'children-swept', `${pids.length} processes of an earlier run were ended`, { pids });
     for (const sentence of untoldEvidence(dataDir)) this.#voice.log('warn', 'earlier-death', `last time: ${sentence}`);
+    for (const text of directoryWarnings(dataDir)) this.#voice.log('warn', 'data-dir-writable', text);
     if (this.#stopping) return;
     this.#control = this.#member('control', 0);
     this.#control.fork();

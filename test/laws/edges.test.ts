@@ -15,7 +15,11 @@ function edge(path: string, kinds: Edge['kinds'], why: string): Edge {
 const EDGES: readonly Edge[] = [
   edge('kernel/clock.ts', ['timers'], 'the one door to the runtime’s timers'),
   edge('kernel/sweep.ts', ['outside', 'timers'], 'reads /proc; the guard sweeps with it, and has no kernel'),
-  edge('cli/ask.ts', ['outside'], 'asks the running hub over its private socket'),
+  edge(
+    'cli/ask.ts',
+    ['outside', 'sync'],
+    'asks the running hub over its private socket, once it has looked whose that is',
+  ),
   edge('cli/chaos/_fault.ts', ['outside'], 'starts fault servers'),
   edge('cli/chaos/_load.ts', ['outside', 'timers'], 'a client of the sandbox, with its pace'),
   edge(
@@ -27,6 +31,11 @@ const EDGES: readonly Edge[] = [
   edge('cli/servers-commands.ts', ['timers'], 'a command looks again until a server has settled, within its --timeout'),
   edge('cli/status-commands.ts', ['outside'], 'finds the private sockets of the hubs'),
   edge('config/config-file.ts', ['outside'], 'reads the configuration file'),
+  edge(
+    'config/file-access.ts',
+    ['outside', 'sync'],
+    'boot, the supervisor and the command line look at owners and modes, once',
+  ),
   edge('config/look-at-file.ts', ['outside'], 'looks whether the configuration file has changed'),
   edge('config/write-atomically.ts', ['outside'], 'writes the configuration file whole or not at all'),
   edge('downstream/listener.ts', ['outside'], 'the HTTP server that clients reach'),
