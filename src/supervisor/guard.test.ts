@@ -66,7 +66,7 @@ test('a connection that comes before a hub is there waits for it, and gets 503 w
   const answers = await Promise.all(Array.from({ length: 20 }, () => never.ask()));
   for (const { status, headers, body } of answers) {
     assert.equal(status, 503);
-    assert.equal(body.error?.code, 'starting');
+    assert.deepEqual([body.id, body.error?.code, body.error?.data?.code], [null, -32005, 'starting']);
     assert.ok(Number(headers['retry-after']) >= 1);
   }
 });

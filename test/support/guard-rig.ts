@@ -18,7 +18,8 @@ export interface Answer {
     readonly slot: number;
     readonly pid: number;
     readonly beats: number;
-    readonly error?: { readonly code: string };
+    readonly id?: null;
+    readonly error?: { readonly code: number; readonly data?: { readonly code: string } };
   };
 }
 
