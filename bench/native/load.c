@@ -2,7 +2,9 @@
  * The load generator of the bench: N connections, each with its own session, in a closed loop or at a fixed rate, for a fixed time.
  * Promises: bounded in time and connections; checks every answer (status 200, the id that was sent, the expected body length and text),
  * so that a fast wrong hub fails; prints one JSON line. Loopback only.
- * Usage: load PORT PATH CONNECTIONS SECONDS RATE(0 = closed loop, else requests/s in all) KIND(call|list) TOOL TEXT_BYTES [KEY]
+ * With `refusals`, complete answers 429 and 503, and JSON-RPC errors -320xx, are counted as refused instead of wrong, and a connection that the target closes after one is
+ * opened again. Several keys are taken in turn by the connections.
+ * Usage: load PORT PATH CONNECTIONS SECONDS RATE(0 = closed loop, else requests/s in all) KIND(call|list) TOOL TEXT_BYTES [KEY[,KEY...] [refusals]]
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -18,13 +20,14 @@
 
 #define MAX_CONNS 20000
 #define SAMPLES 4000000
+#define KEYS 200
 
-struct conn { int fd, ready, waiting; char session[1024]; char *in; int have, cap, need; long id; double sent_at; };
+struct conn { int fd, waiting, refused; const char *key; char session[1024]; char *in; int have, cap, need; long id; double sent_at; };
 static struct conn conns[MAX_CONNS];
 static float *samples;
-static long sample_count, sent, answered, errors;
-static char path[256], tool[128], key[128], kind[16];
-static int port, text_bytes, epfd;
+static long sample_count, sent, answered, refused, errors;
+static char path[256], tool[128], kind[16];
+static int port, text_bytes, epfd, takes_refusals;
 static char first_error[300];
 static long list_len = -1;
 
@@ -48,7 +51,7 @@ static int dial(void) {
 
 static int request(struct conn *c, char *out, int cap, const char *body) {
   return snprintf(out, cap, "POST %s HTTP/1.1\r\nHost: localhost:%d\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n%s%s%s%s%s%sContent-Length: %zu\r\n\r\n%s",
-    path, port, key[0] ? "Authorization: Bearer " : "", key, key[0] ? "\r\n" : "", c->session[0] ? "Mcp-Session-Id: " : "", c->session, c->session[0] ? "\r\n" : "", strlen(body), body);
+    path, port, c->key[0] ? "Authorization: Bearer " : "", c->key, c->key[0] ? "\r\n" : "", c->session[0] ? "Mcp-Session-Id: " : "", c->session, c->session[0] ? "\r\n" : "", strlen(body), body);
 }
 
 static void send_one(struct conn *c) {
@@ -88,14 +91,18 @@ static int parse(struct conn *c) {
     char *cl = strcasestr(c->in, "content-length:");
     int status = atoi(c->in + 9);
     *end = '\r';
-    if (status != 200 || !cl) { fail("status", c->in); return -1; }
+    c->refused = takes_refusals && (status == 429 || status == 503);
+    if ((status != 200 && !c->refused) || !cl) { fail("status", c->in); return -1; }
     c->need = (int)(end - c->in) + 4 + atoi(cl + 15);
     if (c->need > c->cap) { c->cap = c->need + 1024; c->in = realloc(c->in, c->cap); }
   }
   if (c->have < c->need) return 0;
   char *end = memmem(c->in, c->have, "\r\n\r\n", 4);
   int head = (int)(end - c->in) + 4;
-  check(c, c->in + head, c->need - head);
+  /* A server that is too busy is a refusal in an answer 200, as JSON-RPC has it. */
+  if (takes_refusals && !c->refused) c->refused = memmem(c->in + head, c->need - head, "\"error\":{\"code\":-320", 20) != NULL;
+  if (c->refused) refused++;
+  else check(c, c->in + head, c->need - head);
   return 1;
 }
 
@@ -119,6 +126,15 @@ static void open_session(struct conn *c) {
   if (sid) sscanf(sid + 15, " %1023[^\r\n]", c->session);
 }
 
+/* The target closed the connection after a refusal; the session lives on. */
+static void reopen(struct conn *c, int at) {
+  epoll_ctl(epfd, EPOLL_CTL_DEL, c->fd, NULL);
+  close(c->fd);
+  c->fd = dial();
+  struct epoll_event ev = {.events = EPOLLIN, .data.u32 = at};
+  epoll_ctl(epfd, EPOLL_CTL_ADD, c->fd, &ev);
+}
+
 static int by_size(const void *a, const void *b) { float x = *(float *)a, y = *(float *)b; return x < y ? -1 : x > y; }
 
 int main(int argc, char **argv) {
@@ -126,13 +142,17 @@ int main(int argc, char **argv) {
   port = atoi(argv[1]); strncpy(path, argv[2], 255);
   int count = atoi(argv[3]); double seconds = atof(argv[4]), rate = atof(argv[5]);
   strncpy(kind, argv[6], 15); strncpy(tool, argv[7], 127); text_bytes = atoi(argv[8]);
-  if (argc > 9) strncpy(key, argv[9], 127);
+  const char *keys[KEYS] = {""};
+  int key_count = 0;
+  for (char *k = argc > 9 ? strtok(argv[9], ",") : NULL; k && key_count < KEYS; k = strtok(NULL, ",")) keys[key_count++] = k;
+  takes_refusals = argc > 10;
   if (count < 1 || count > MAX_CONNS || seconds > 120) return 2;
   samples = malloc(SAMPLES * sizeof(float));
   epfd = epoll_create1(0);
   for (int i = 0; i < count; i++) {
     struct conn *c = &conns[i];
     c->cap = 16384; c->in = malloc(c->cap);
+    c->key = keys[key_count ? i % key_count : 0];
     open_session(c);
     struct epoll_event ev = {.events = EPOLLIN, .data.u32 = i};
     epoll_ctl(epfd, EPOLL_CTL_ADD, c->fd, &ev);
@@ -157,6 +177,7 @@ int main(int argc, char **argv) {
       if (c->have == c->cap) { c->cap *= 2; c->in = realloc(c->in, c->cap); }
       ssize_t got = recv(c->fd, c->in + c->have, c->cap - c->have, MSG_DONTWAIT);
       if (got < 0 && errno == EAGAIN) continue;
+      if (got <= 0 && takes_refusals && !c->waiting) { reopen(c, events[i].data.u32); if (rate == 0 && now() < stop) send_one(c); continue; }
       if (got <= 0) { fail("connection closed", ""); epoll_ctl(epfd, EPOLL_CTL_DEL, c->fd, NULL); close(c->fd); c->fd = -1; c->waiting = 0; continue; }
       c->have += got;
       if (!c->waiting) continue;
@@ -166,6 +187,7 @@ int main(int argc, char **argv) {
       c->waiting = 0;
       answered++;
       if (sample_count < SAMPLES) samples[sample_count++] = (float)took;
+      if (c->refused && memmem(c->in, c->need, "onnection: close", 16)) continue;
       if (rate == 0 && now() < stop) send_one(c);
     }
   }
@@ -173,7 +195,7 @@ int main(int argc, char **argv) {
   if (took > seconds) took = seconds;
   qsort(samples, sample_count, sizeof(float), by_size);
   #define P(q) (sample_count ? samples[(long)((sample_count - 1) * q)] : 0)
-  printf("{\"sent\":%ld,\"answered\":%ld,\"errors\":%ld,\"unanswered\":%ld,\"perSecond\":%.1f,\"p50Us\":%.1f,\"p90Us\":%.1f,\"p99Us\":%.1f,\"maxUs\":%.1f,\"firstError\":\"%s\"}\n",
-    sent, answered, errors, sent - answered, answered / took, P(0.5), P(0.9), P(0.99), P(1.0), first_error);
+  printf("{\"sent\":%ld,\"answered\":%ld,\"errors\":%ld,\"refused\":%ld,\"unanswered\":%ld,\"perSecond\":%.1f,\"p50Us\":%.1f,\"p90Us\":%.1f,\"p99Us\":%.1f,\"maxUs\":%.1f,\"firstError\":\"%s\"}\n",
+    sent, answered, errors, refused, sent - answered, answered / took, P(0.5), P(0.9), P(0.99), P(1.0), first_error);
   return 0;
 }

@@ -9,7 +9,7 @@ import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
-import type { Principal } from '../kernel/principal.ts';
+import { ANONYMOUS_PRINCIPAL, type Principal, shareOf } from '../kernel/principal.ts';
 import type { KeyRecord, SnapshotHolder } from '../kernel/snapshot.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
 
@@ -28,6 +28,8 @@ interface Accepted {
 export interface KeyDoor {
   /** `address` is the peer's, for slowing down guesses. */
   check(authorization: string | undefined, address: string): Outcome<Principal>;
+  /** Who the sender of a header that has been accepted before is counted for; its network for any other. Checks nothing. */
+  shareOf(authorization: string | undefined, address: string): string;
   /** Ids of keys used since the last call of this function. */
   takeUsed(): string[];
 }
@@ -103,6 +105,10 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
         return new Refusal('key-expired');
       if (!used.has(accepted.principal.keyId)) used.set(accepted.principal.keyId, true);
       return accepted.principal;
+    },
+    shareOf(authorization, address) {
+      const known = authorization === undefined ? undefined : seen.get(authorization);
+      return shareOf(known?.principal ?? ANONYMOUS_PRINCIPAL, address);
     },
     takeUsed() {
       const ids = [...used.keys()];

@@ -49,6 +49,13 @@ export const LIMITS = {
     'MCPHUB_CONNECTIONS',
     'Sockets cost about 10 kB each; 64 descriptors stay in reserve.',
   ),
+  turnMs: row(
+    4,
+    'ms',
+    [1, 100],
+    'MCPHUB_TURN_MS',
+    'Requests are started for this long in one turn of the event loop; the others wait for the next turns, one of each key in turn.',
+  ),
   pipelined: row(
     16,
     'count',

@@ -6,8 +6,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Authorized } from './authorized.ts';
+import { resumeInTurn } from './pacing.ts';
 
 export interface BodyRequest {
   readonly request: IncomingMessage;
@@ -31,10 +32,12 @@ export function readBody(
   function finish(outcome: Outcome<Buffer>): void {
     request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
     watch?.leave();
-    done(outcome);
+    if (isRefusal(outcome)) return done(outcome);
+    resumeInTurn({ request, response, handle: () => done(outcome) });
   }
   function onData(chunk: Buffer): void {
     size += chunk.length;
+    if (size !== expected) parts.kernel.timers.runLate(parts.kernel.clock.nowMs());
     if (size > maxBytes) return finish(tooLarge(maxBytes));
     if (!first) first = chunk;
     else if (chunks) chunks.push(chunk);

@@ -16,6 +16,7 @@ import { Connection, type ConnectionParts } from './connection.ts';
 import { guardCallback, guardedClasses } from './guarded-http.ts';
 import { refuseRequest } from './http-answer.ts';
 import { createResponseClass } from './http-response.ts';
+import type { Pacing } from './pacing.ts';
 import type { Handler } from './router.ts';
 import type { SlowReaders } from './slow-reader.ts';
 import { watchVanished } from './vanished.ts';
@@ -51,10 +52,12 @@ export interface ListenerParts {
   readonly name: string;
   readonly handler: Handler;
   readonly slowReaders: SlowReaders;
+  /** Absent = every request is started as it arrives. */
+  readonly pacing?: Pacing;
 }
 
 export function createListener(parts: ListenerParts): Listener {
-  const { kernel, limits, handler, slowReaders } = parts;
+  const { kernel, limits, handler, slowReaders, pacing } = parts;
   const connections = new CappedCount(
     `downstream.connections.${parts.name}`,
     limits.connections,
@@ -84,14 +87,16 @@ export function createListener(parts: ListenerParts): Listener {
 
   const requests: ConnectionParts = {
     maxWaiting: () => limits.pipelined,
-    start({ request, response, handle }) {
+    start(arrived) {
+      const { request, response } = arrived;
       // While draining, a kept-alive connection must not bring new work.
       if (closing && !response.headersSent) response.setHeader('connection', 'close');
       idle.delete(request.socket);
       fresh.delete(request.socket);
       // Emitted when the last byte has been handed over, whoever wrote it.
       response.on('prefinish', watchReader);
-      handle(request, response);
+      if (pacing) pacing.start(arrived);
+      else arrived.handle(request, response);
     },
     idle(socket) {
       if (open.has(socket)) idle.add(socket);

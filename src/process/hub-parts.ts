@@ -21,6 +21,7 @@ import { createForward } from '../downstream/forward.ts';
 import { createHome } from '../downstream/home.ts';
 import { createListener, type Listener } from '../downstream/listener.ts';
 import { createOldSse } from '../downstream/old-sse.ts';
+import { Pacing } from '../downstream/pacing.ts';
 import { createPrivateDoor } from '../downstream/private-door.ts';
 import { createRouter } from '../downstream/router.ts';
 import { createSiblings } from '../downstream/siblings.ts';
@@ -217,11 +218,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
       publicServers: () => fleet.statuses().map(publicStatus),
       controlConnected: options.controlConnected,
       snapshotRevision: () => snapshots.current.revision,
-      gauges: () => ({
-        ...options.gauges(),
-        active: process.getActiveResourcesInfo().length,
-        pressure: pressure(),
-      }),
+      gauges: () => ({ ...options.gauges(), active: process.getActiveResourcesInfo().length, pressure: pressure() }),
       overloaded: () => pressure() === 'shedding',
       counts: () => ({
         ...options.counts(),
@@ -254,12 +251,13 @@ export function createHubParts(options: HubPartsOptions): HubParts {
       askedAtMs = kernel.clock.nowMs();
     },
   });
-  const front = createListener({ kernel, limits, name: 'front', handler: router, slowReaders });
+  const pacing = new Pacing({ kernel, limits, keys });
+  const front = createListener({ kernel, limits, name: 'front', handler: router, slowReaders, pacing });
   const privateDoor = createPrivateDoor({
     ...{ kernel, limits, endpoint, health, fleet, beat, failures },
     peerDoor: createPeerDoor({ kernel, limits, fleet }),
   });
-  const privateFront = createListener({ kernel, limits, name: 'private', handler: privateDoor, slowReaders });
+  const privateFront = createListener({ kernel, limits, name: 'private', handler: privateDoor, slowReaders, pacing });
 
   function beat(): Beat {
     const { rssBytes, heapBytes, loopMaxMs } = options.gauges();

@@ -45,6 +45,7 @@ const CONTAINERS: Readonly<Record<string, Row>> = {
   'downstream.siblings': { shared: 'forwardedPerKey' },
   'downstream.streams': { own: 'one entry for each response of a connection that is open' },
   'kernel.open-work': { own: 'one entry for each call, stream or connection, which all have shares of their own' },
+  'downstream.waiting': { own: 'one request of each open connection; keys take turns' },
   'kernel.waits': { own: 'each wait belongs to a call, body, connection or server that is bounded elsewhere' },
   'net.names': { own: CACHE },
   'net.questions': { own: 'names of configured servers' },

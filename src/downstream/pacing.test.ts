@@ -1,0 +1,163 @@
+/**
+ * Requests that arrive together are spread over turns of the loop. Clock and turns are the test's.
+ */
+import assert from 'node:assert/strict';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { test } from 'node:test';
+import { createKernel, systemKernelOptions } from '../kernel/kernel.ts';
+import type { Arrived } from './connection.ts';
+import { Pacing, resumeInTurn } from './pacing.ts';
+
+interface Sent {
+  readonly name: string;
+  readonly owner: string;
+  /** ms of work. */
+  readonly costs?: number;
+}
+
+function rig(limits: { connections: number; turnMs: number } = { connections: 1000, turnMs: 4 }) {
+  let nowMs = 1000;
+  let afterInput: (() => void)[] = [];
+  const late: number[] = [];
+  const kernel = createKernel({
+    ...systemKernelOptions,
+    clock: { nowMs: () => nowMs, wallMs: () => 0 },
+    timers: {
+      after: () => ({ [Symbol.dispose]() {} }),
+      every: () => ({ [Symbol.dispose]() {} }),
+      afterInput: (fn) => void afterInput.push(fn),
+      runLate: (atMs) => void late.push(atMs),
+    },
+  });
+  const pacing = new Pacing({ kernel, limits, keys: { shareOf: (authorization) => authorization ?? '' } });
+  const started: string[] = [];
+
+  function arrived({ name, owner, costs = 1 }: Sent): Arrived {
+    const request = { url: name, headers: { authorization: owner }, socket: { destroyed: false } } as IncomingMessage;
+    const handle = (): void => {
+      started.push(name);
+      nowMs += costs;
+    };
+    return { request, response: {} as ServerResponse, handle };
+  }
+  return {
+    ...{ pacing, started, late, kernel, arrived },
+    send(sent: Sent): Arrived {
+      const one = arrived(sent);
+      pacing.start(one);
+      return one;
+    },
+    /** What the runtime does after the input of a turn; returns what was started. */
+    endTurn(): string[] {
+      const from = started.length;
+      const callbacks = afterInput;
+      afterInput = [];
+      for (const callback of callbacks) callback();
+      return started.slice(from);
+    },
+    get isIdle(): boolean {
+      return afterInput.length === 0;
+    },
+  };
+}
+
+const numbered = (count: number, owner: string): Sent[] =>
+  Array.from({ length: count }, (_, at) => ({ name: `${owner}${at}`, owner }));
+
+test('requests are started as they arrive while the time of the turn lasts; the others wait for the next turns', () => {
+  const hub = rig();
+  for (const one of numbered(10, 'a')) hub.send(one);
+  assert.deepEqual(hub.started, ['a0', 'a1', 'a2', 'a3']);
+  assert.equal(hub.pacing.waiting, 6);
+  // The input of this turn has used its time; what follows it has its own.
+  assert.deepEqual(hub.endTurn(), ['a4']);
+  assert.deepEqual(hub.endTurn(), ['a5', 'a6', 'a7', 'a8']);
+  assert.deepEqual(hub.endTurn(), ['a9']);
+  assert.equal(hub.isIdle, true, 'nothing is scheduled when nothing waits');
+  hub.send({ name: 'later', owner: 'a' });
+  assert.equal(hub.started.at(-1), 'later');
+});
+
+test('a request that takes longer than a turn is started alone, and the turn after it starts the next', () => {
+  const hub = rig();
+  for (const name of ['x', 'y', 'z']) hub.send({ name, owner: 'a', costs: 50 });
+  assert.deepEqual(hub.started, ['x']);
+  assert.deepEqual(hub.endTurn(), ['y']);
+  assert.deepEqual(hub.endTurn(), ['z']);
+});
+
+test('owners take turns: one that sent a hundred requests before does not delay the first of another', () => {
+  const hub = rig();
+  for (const one of numbered(100, 'a')) hub.send(one);
+  for (const one of numbered(2, 'b')) hub.send(one);
+  hub.endTurn();
+  assert.deepEqual(hub.endTurn(), ['b0', 'a5', 'b1', 'a6']);
+  let turns = 0;
+  while (hub.pacing.waiting > 0 && turns < 100) {
+    hub.endTurn();
+    turns += 1;
+  }
+  assert.equal(new Set(hub.started).size, 102, 'each is started once');
+});
+
+test('a request whose client has gone is dropped when its turn comes', () => {
+  const hub = rig();
+  for (const one of numbered(4, 'a')) hub.send(one);
+  const gone = hub.send({ name: 'gone', owner: 'a' });
+  hub.send({ name: 'next', owner: 'a' });
+  Object.assign(gone.request.socket, { destroyed: true });
+  assert.deepEqual(hub.endTurn(), ['next']);
+  assert.equal(hub.pacing.waiting, 0);
+});
+
+test('late timers run before each request is started, urgent ones included', () => {
+  const hub = rig();
+  hub.send({ name: 'one', owner: 'a' });
+  hub.send({ name: '/health', owner: 'a' });
+  assert.deepEqual(hub.late, [1000, 1001]);
+});
+
+test('questions for health and heartbeat go first, but not more of them than a stranger may flood', () => {
+  const hub = rig();
+  for (const one of numbered(10, 'a')) hub.send(one);
+  for (const name of ['/health', '/probe']) {
+    hub.send({ name, owner: 'a' });
+    assert.equal(hub.started.at(-1), name);
+  }
+  const asked = hub.started.length;
+  for (let count = 0; count < 100; count += 1) hub.send({ name: '/livez', owner: 'a', costs: 0 });
+  assert.equal(hub.started.length - asked, 14, 'sixteen in one turn');
+  assert.equal(hub.endTurn()[0], 'a4', 'the others wait behind who came before');
+});
+
+test('a body that comes with its request goes on at once, one that comes later waits in turn', () => {
+  const hub = rig();
+  const quick = hub.send({ name: 'quick', owner: 'a' });
+  resumeInTurn({ ...quick, handle: () => void hub.started.push('quick body') });
+  assert.equal(hub.started.at(-1), 'quick body');
+  hub.endTurn();
+  for (const one of numbered(10, 'b')) hub.send(one);
+  resumeInTurn({ ...quick, handle: () => void hub.started.push('late body') });
+  assert.notEqual(hub.started.at(-1), 'late body');
+  hub.endTurn();
+  assert.ok(hub.endTurn().includes('late body'));
+});
+
+test('a fault of a request that waited ends that request only', () => {
+  const hub = rig();
+  const faults: unknown[] = [];
+  hub.kernel.bus.listen((fact) => faults.push(fact.type));
+  for (const one of numbered(4, 'a')) hub.send(one);
+  const bad = hub.arrived({ name: 'bad', owner: 'a' });
+  hub.pacing.start({
+    ...bad,
+    response: { destroy() {} } as unknown as ServerResponse,
+    handle: () => {
+      throw new Error('bad');
+    },
+  });
+  hub.send({ name: 'good', owner: 'a' });
+  hub.endTurn();
+  assert.deepEqual(hub.endTurn(), ['good']);
+  assert.deepEqual(faults, ['task-faulted']);
+});

@@ -1,0 +1,184 @@
+/**
+ * Spreads the start of requests over turns of the event loop, so that timers, heartbeats and new connections get theirs however many sockets
+ * are ready.
+ * Guarantees: requests are started for `turnMs` in one turn, at least one in each; the others wait, one request of each owner in turn; late
+ * timers run before a request is started; questions for health and heartbeat go first; a request whose client has gone is dropped.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Limits } from '../config/limits.ts';
+import { CappedCount } from '../kernel/capped.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { Refusal } from '../kernel/outcome.ts';
+import type { Arrived } from './connection.ts';
+import { guardCallback } from './guarded-http.ts';
+import { writeRefusal } from './http-answer.ts';
+
+export interface PacingParts {
+  readonly kernel: Kernel;
+  readonly limits: Pick<Limits, 'connections' | 'turnMs'>;
+  /** Says who a request that has to wait is counted for. */
+  readonly keys: { shareOf(authorization: string | undefined, address: string): string };
+}
+
+/** Requests of one owner that wait; those before `at` have been started. */
+interface Lane {
+  readonly owner: string;
+  readonly starts: Arrived[]; // bounded by: #waiting
+  at: number;
+}
+
+/** A request that has been started, and in which turn. */
+interface Paced extends IncomingMessage {
+  pacing?: Pacing;
+  startedIn?: number;
+}
+
+/** Started in one turn at most; between two of them the runtime runs what the one before has scheduled. */
+const STARTS_A_TURN = 64;
+/** Started entries of a lane are removed in bulk. */
+const COMPACT_AT = 256;
+/** Answered from memory in microseconds; balancers and the supervisor judge the process by them. */
+const URGENT_PATHS: ReadonlySet<string> = new Set([
+  ...['/health', '/health/live', '/health/ready', '/health/startup', '/healthz', '/livez', '/readyz', '/startupz'],
+  ...['/beat', '/probe'],
+]);
+/** Urgent requests of one turn that do not wait; they need no key, so more of them wait like others. */
+const URGENT_A_TURN = 16;
+const URGENT_OWNER = 'urgent';
+
+export class Pacing {
+  readonly #kernel: Kernel;
+  readonly #limits: Pick<Limits, 'turnMs'>;
+  readonly #keys: PacingParts['keys'];
+  readonly #waiting: CappedCount;
+  /** In order of their turn. */
+  readonly #lanes = new Map<string, Lane>(); // bounded by: #waiting
+  #turn = 0;
+  #turnStartMs = 0;
+  #urgent = 0;
+  /** Callbacks that are still to come after the input of this turn; 0 = nothing was started since the last turn. */
+  #scheduled = 0;
+  /** The callbacks of this turn have begun. */
+  #isAfterInput = false;
+  readonly #next = (): void => this.#startNext();
+
+  constructor({ kernel, limits, keys }: PacingParts) {
+    this.#kernel = kernel;
+    this.#limits = limits;
+    this.#keys = keys;
+    // One request of a connection waits at most: to be started, or to go on with its body.
+    this.#waiting = new CappedCount('downstream.waiting', 2 * limits.connections, 'refuse', kernel.ceilings);
+  }
+
+  /** Requests that wait for their turn. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** Starts a request now, or in its turn. */
+  start(arrived: Arrived): void {
+    if (URGENT_PATHS.has(arrived.request.url ?? '')) this.#startUrgent(arrived);
+    else this.startInTurn(arrived);
+  }
+
+  /** `owner`: who it is counted for; absent = the sender, by its key or address. */
+  startInTurn(arrived: Arrived, owner?: string): void {
+    const nowMs = this.#kernel.clock.nowMs();
+    this.#kernel.timers.runLate(nowMs);
+    if (this.#scheduled === 0) {
+      this.#beginTurn(nowMs);
+      this.#schedule(1);
+    } else if (this.#waiting.size > 0 || nowMs - this.#turnStartMs >= this.#limits.turnMs) {
+      return this.#enqueue(arrived, owner ?? this.#ownerOf(arrived));
+    }
+    this.#begin(arrived);
+  }
+
+  wasStartedInThisTurn(request: Paced): boolean {
+    return request.startedIn === this.#turn && this.#scheduled > 0;
+  }
+
+  #begin({ request, response, handle }: Arrived): void {
+    const paced: Paced = request;
+    paced.pacing = this;
+    paced.startedIn = this.#turn;
+    handle(request, response);
+  }
+
+  #startUrgent(arrived: Arrived): void {
+    if (this.#urgent >= URGENT_A_TURN) return this.startInTurn(arrived, URGENT_OWNER);
+    const nowMs = this.#kernel.clock.nowMs();
+    this.#kernel.timers.runLate(nowMs);
+    if (this.#scheduled === 0) {
+      this.#beginTurn(nowMs);
+      this.#schedule(1);
+    }
+    this.#urgent += 1;
+    this.#begin(arrived);
+  }
+
+  #ownerOf({ request: { headers, socket } }: Arrived): string {
+    return this.#keys.shareOf(headers.authorization, socket.remoteAddress ?? '');
+  }
+
+  #beginTurn(nowMs: number): void {
+    this.#urgent = 0;
+    this.#turn += 1;
+    this.#turnStartMs = nowMs;
+  }
+
+  #schedule(callbacks: number): void {
+    this.#scheduled = callbacks;
+    for (let count = 0; count < callbacks; count += 1) this.#kernel.timers.afterInput(this.#next);
+  }
+
+  #enqueue(arrived: Arrived, owner: string): void {
+    if (!this.#waiting.take())
+      return writeRefusal(arrived.response, new Refusal('overloaded'), undefined, arrived.request);
+    const lane = this.#lanes.get(owner);
+    if (lane) lane.starts.push(arrived);
+    else this.#lanes.set(owner, { owner, starts: [arrived], at: 0 });
+  }
+
+  /** Runs after the input of a turn, once for each request that may be started then. */
+  #startNext(): void {
+    const nowMs = this.#kernel.clock.nowMs();
+    if (!this.#isAfterInput) {
+      this.#isAfterInput = true;
+      this.#beginTurn(nowMs);
+    }
+    this.#scheduled -= 1;
+    const isFirst = nowMs === this.#turnStartMs;
+    const arrived = isFirst || nowMs - this.#turnStartMs < this.#limits.turnMs ? this.#dequeue() : undefined;
+    if (this.#scheduled === 0) {
+      this.#isAfterInput = false;
+      this.#schedule(Math.min(this.#waiting.size, STARTS_A_TURN));
+    }
+    if (arrived) guardCallback(this.#kernel, arrived.response, () => this.#begin(arrived))();
+  }
+
+  /** Takes the next request of the owner whose turn it is. */
+  #dequeue(): Arrived | undefined {
+    for (const [owner, lane] of this.#lanes) {
+      const arrived = lane.starts[lane.at];
+      lane.at += 1;
+      if (lane.at === COMPACT_AT) {
+        lane.starts.splice(0, lane.at);
+        lane.at = 0;
+      }
+      this.#lanes.delete(owner);
+      if (lane.at < lane.starts.length) this.#lanes.set(owner, lane);
+      this.#waiting.give();
+      if (arrived && !arrived.request.socket.destroyed) return arrived;
+    }
+    return undefined;
+  }
+}
+
+/** Goes on with a started request whose body has come: at once in the turn in which it was started, else in its turn. */
+export function resumeInTurn(arrived: Arrived): void {
+  const { pacing } = arrived.request as Paced;
+  if (pacing === undefined || pacing.wasStartedInThisTurn(arrived.request))
+    arrived.handle(arrived.request, arrived.response);
+  else pacing.startInTurn(arrived);
+}
