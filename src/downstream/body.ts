@@ -8,6 +8,7 @@ import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Authorized } from './authorized.ts';
+import { guardCallback } from './guarded-http.ts';
 import { resumeInTurn } from './pacing.ts';
 
 export interface BodyRequest {
@@ -43,7 +44,11 @@ export function readBody(
     else if (chunks) chunks.push(chunk);
     else chunks = [first, chunk];
     // Most bodies come in one piece; only the others are a wait worth showing.
-    if (size !== expected && !watch) watch = watchBody(parts, () => finish(new Refusal('body-slow')));
+    if (size !== expected && !watch)
+      watch = watchBody(
+        parts,
+        guardCallback(parts.kernel, response, () => finish(new Refusal('body-slow'))),
+      );
   }
   function onEnd(): void {
     finish(chunks ? Buffer.concat(chunks, size) : (first ?? EMPTY));

@@ -22,6 +22,7 @@ import { Authorized } from './authorized.ts';
 import { createBatch } from './batch.ts';
 import { readBody } from './body.ts';
 import { Exchange } from './exchange.ts';
+import { guardCallback, whenSettled } from './guarded-http.ts';
 import type { Home } from './home.ts';
 import { refuseRequest, writeRefusal } from './http-answer.ts';
 import { createLargeBodies } from './large-bodies.ts';
@@ -79,7 +80,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
         return;
       }
       largeBodies.take(body.length, response, () => {
-        if (isBatch(body)) return void answerBatch(response, body, authorized);
+        if (isBatch(body)) return whenSettled(kernel, response, answerBatch(response, body, authorized), () => {});
         const envelope = scanEnvelope(body, clientScan(limits));
         // What is sent on is walked over again: in another turn, so that none takes long.
         largeBodies.take(body.length, response, () => answerOne(request, response, envelope, authorized));
@@ -141,8 +142,11 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     }
     // A long silence would be cut by proxies; with SSE the wait is filled with comments, and a client that is cut off can come back.
     const afterMs = visit.sessionId === undefined ? limits.streamKeepAliveMs : limits.streamAfterMs;
-    const patience = kernel.wheel.add(kernel.clock.nowMs() + afterMs, () => exchange.becomeStream());
-    void outcome.then((late) => {
+    const patience = kernel.wheel.add(
+      kernel.clock.nowMs() + afterMs,
+      guardCallback(kernel, response, () => exchange.becomeStream()),
+    );
+    whenSettled(kernel, response, outcome, (late) => {
       answered = true;
       kernel.wheel.remove(patience);
       exchange.answer(late);

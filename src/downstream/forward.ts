@@ -19,6 +19,7 @@ import { FairCount } from '../kernel/shares.ts';
 import { pour } from './_pour.ts';
 import type { Authorized } from './authorized.ts';
 import { readBody } from './body.ts';
+import { guardEmitter } from './guarded-http.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
 import { declaresBody, refuseBody, refuseMethod } from './read-only.ts';
 
@@ -88,7 +89,9 @@ export function createForward(parts: {
         const token = parts.token();
         if (token === undefined) return away();
         sent = httpRequest({ socketPath, method, path, headers: headersFor(token, by, body), agent });
+        guardEmitter(kernel, sent, response);
         sent.on('response', (answer) => {
+          guardEmitter(kernel, answer, response);
           // Control has a newer token than this worker: it restarted a moment ago.
           if (answer.statusCode !== 401) return passBack(answer, response);
           answer.resume();

@@ -1,13 +1,17 @@
 /**
  * Requests and responses whose callbacks cannot end the process: a fault in a listener, timer or promise ends its own request, with 500 or by
  * closing the connection, and is published as an event.
- * Guarantees: every listener on a request or response of a listener made with these classes is covered; others go through `guardCallback` and
- * `whenSettled`.
+ * Guarantees: every listener on a request or response of a listener made with these classes is covered; others go through `guardEmitter`,
+ * `guardCallback` and `whenSettled`, which an architecture rule checks.
  */
+import type { EventEmitter } from 'node:events';
 import { IncomingMessage, ServerResponse } from 'node:http';
 import type { Kernel } from '../kernel/kernel.ts';
 import { Refusal } from '../kernel/outcome.ts';
 import { writeRefusal } from './http-answer.ts';
+
+/** Where faults are published. */
+type Faults = Pick<Kernel, 'bus'>;
 
 /** What ends when its callback fails. */
 interface Ending {
@@ -15,7 +19,7 @@ interface Ending {
 }
 
 /** Publishes a fault and ends what it belongs to: 500 for a response that has not begun, else its connection is closed. */
-function failRequest(kernel: Kernel, owner: Ending | undefined, fault: unknown): void {
+function failRequest(kernel: Faults, owner: Ending | undefined, fault: unknown): void {
   kernel.bus.publish({ type: 'task-faulted', task: 'request', fault });
   try {
     if (!(owner instanceof ServerResponse)) owner?.destroy();
@@ -28,7 +32,7 @@ function failRequest(kernel: Kernel, owner: Ending | undefined, fault: unknown):
 
 /** Returns `callback` with its faults ending `owner`: for listeners on sockets and for timers. */
 export function guardCallback<A extends unknown[]>(
-  kernel: Kernel,
+  kernel: Faults,
   owner: Ending | undefined,
   callback: (...args: A) => void,
 ): (...args: A) => void {
@@ -41,9 +45,22 @@ export function guardCallback<A extends unknown[]>(
   };
 }
 
+/** Guards all listeners of an emitter that is no request or response of a listener here: a fault in one ends `owner`. */
+export function guardEmitter(kernel: Faults, emitter: EventEmitter, owner: Ending | undefined): void {
+  const emit = emitter.emit.bind(emitter);
+  emitter.emit = (...event) => {
+    try {
+      return emit(...event);
+    } catch (fault) {
+      failRequest(kernel, owner, fault);
+      return true;
+    }
+  };
+}
+
 /** Calls `callback` with the value of `promise`; a rejection, or a fault of the callback, ends `owner`. */
 export function whenSettled<T>(
-  kernel: Kernel,
+  kernel: Faults,
   owner: Ending | undefined,
   promise: Promise<T>,
   callback: (value: T) => void,
@@ -52,7 +69,7 @@ export function whenSettled<T>(
 }
 
 /** Returns the classes that `createServer` makes requests and responses of; responses extend `Response`. */
-export function guardedClasses(kernel: Kernel, Response: typeof ServerResponse) {
+export function guardedClasses(kernel: Faults, Response: typeof ServerResponse) {
   class GuardedRequest extends IncomingMessage {
     response: ServerResponse | undefined;
 

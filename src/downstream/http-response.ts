@@ -7,10 +7,11 @@ import { type IncomingMessage, type OutgoingHttpHeaders, ServerResponse } from '
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { guardCallback } from './guarded-http.ts';
 import { declaresBody } from './read-only.ts';
 
 export interface ResponseParts {
-  readonly kernel: Pick<Kernel, 'clock' | 'wheel'>;
+  readonly kernel: Pick<Kernel, 'clock' | 'wheel' | 'bus'>;
   readonly limits: Pick<Limits, 'discardBytes' | 'discardMs'>;
 }
 
@@ -68,7 +69,10 @@ function discardBody(request: IncomingMessage, socket: Socket, { kernel, limits 
     if (request.complete) return destroySoon();
     socket.end();
     const end = kernel.wheel.add(kernel.clock.nowMs() + limits.discardMs, () => socket.destroy());
-    socket.once('close', () => kernel.wheel.remove(end));
+    socket.once(
+      'close',
+      guardCallback(kernel, socket, () => kernel.wheel.remove(end)),
+    );
     request.once('end', () => socket.destroy());
   };
 }

@@ -5,6 +5,7 @@
  */
 import type { ServerResponse } from 'node:http';
 import type { Kernel } from '../kernel/kernel.ts';
+import { guardCallback } from './guarded-http.ts';
 
 /** About a millisecond of work at most. */
 const LARGE_BYTES = 128 * 1024;
@@ -14,19 +15,19 @@ export interface LargeBodies {
   take(bytes: number, response: ServerResponse, look: () => void): void;
 }
 
-export function createLargeBodies({ timers }: Pick<Kernel, 'timers'>): LargeBodies {
+export function createLargeBodies(kernel: Pick<Kernel, 'timers' | 'bus'>): LargeBodies {
   const waiting: { readonly response: ServerResponse; readonly look: () => void }[] = []; // bounded by: connections
   let isAsked = false;
 
   function later(): void {
     if (isAsked || waiting.length === 0) return;
     isAsked = true;
-    timers.after(0, () => {
+    kernel.timers.after(0, () => {
       isAsked = false;
       const next = waiting.shift();
       // The next turn is asked for first: a fault of this one must not keep the others.
       later();
-      if (next && !next.response.destroyed) next.look();
+      if (next && !next.response.destroyed) guardCallback(kernel, next.response, next.look)();
     });
   }
 

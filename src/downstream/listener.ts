@@ -13,7 +13,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { Refusal } from '../kernel/outcome.ts';
 import { refusalFrame } from '../protocol/write.ts';
 import { Connection, type ConnectionParts } from './connection.ts';
-import { guardCallback, guardedClasses } from './guarded-http.ts';
+import { guardCallback, guardEmitter, guardedClasses } from './guarded-http.ts';
 import { refuseRequest } from './http-answer.ts';
 import { createResponseClass } from './http-response.ts';
 import type { Pacing } from './pacing.ts';
@@ -73,6 +73,7 @@ export function createListener(parts: ListenerParts): Listener {
     noDelay: true,
     ...guardedClasses(kernel, createResponseClass({ kernel, limits })),
   });
+  guardEmitter(kernel, server, undefined);
   let closing = false;
   const open = new Map<Socket, Connection>(); // bounded by: connections
   /** Kept by clients that wait for nothing; the one that has waited longest is first. */

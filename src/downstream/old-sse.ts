@@ -25,6 +25,7 @@ import type { Session, Sessions } from '../session/sessions.ts';
 import { Authorized } from './authorized.ts';
 import { readBody } from './body.ts';
 import { batchPiece } from './exchange.ts';
+import { whenSettled } from './guarded-http.ts';
 import { refuseRequest, writeRefusal } from './http-answer.ts';
 import { isHop, type Siblings } from './siblings.ts';
 import { countFor } from './slow-reader.ts';
@@ -128,7 +129,10 @@ export function createOldSse(parts: OldSseParts): OldSse {
       const session = !isRefusal(late) && late.kind === 'result' ? late.session : undefined;
       if (envelope.method === 'initialize' && !session) one.isInitialized = false;
       // The client left before its session was made: nobody else knows it.
-      if (session && one.stream.over) return void sessions.end(session.id, 'stream-closed');
+      if (session && one.stream.over) {
+        sessions.end(session.id, 'stream-closed');
+        return;
+      }
       if (session) {
         one.session = session;
         sessions.attach(session, one.stream);
@@ -136,7 +140,8 @@ export function createOldSse(parts: OldSseParts): OldSse {
       const piece = batchPiece(envelope, late);
       if (piece) one.stream.send(piece);
     };
-    if (outcome instanceof Promise) void outcome.then(finish);
+    const cut = { destroy: () => one.stream.cut('fault') };
+    if (outcome instanceof Promise) whenSettled(kernel, cut, outcome, finish);
     else finish(outcome);
   }
 

@@ -10,6 +10,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { FairCount } from '../kernel/shares.ts';
 import { pour } from './_pour.ts';
 import { CLIENT_ADDRESS_HEADER, clientAddress } from './client-address.ts';
+import { guardCallback, guardEmitter } from './guarded-http.ts';
 import { isProxied } from './visit.ts';
 
 /** Says that a request comes from a sibling. A client that sends it is served where it landed. */
@@ -90,14 +91,16 @@ export function createSiblings({ kernel, limits, frontSocket, token }: SiblingsP
       headers: headersOf(request, body, token()),
       agent: false,
     });
+    guardEmitter(kernel, sent, undefined);
     let reached = false;
     deadline.onEnd(() => sent.destroy());
     sent.on('socket', (socket) => {
-      socket.once('connect', () => {
+      const connected = (): void => {
         reached = true;
         // From here on the other hub's own limits hold, and the guard holds the hub to them; this is what they can come to.
         deadline.extendTo(kernel.clock.nowMs() + limits.totalMs + limits.askUserMs);
-      });
+      };
+      socket.once('connect', guardCallback(kernel, sent, connected));
     });
     const over = (): void => {
       wait.leave();
@@ -117,7 +120,11 @@ export function createSiblings({ kernel, limits, frontSocket, token }: SiblingsP
       const onward = reach(request, to);
       if (!onward) return away();
       const { sent, reached } = onward;
-      sent.on('response', (answer) => passOn(answer, response, sent));
+      guardEmitter(kernel, sent, response);
+      sent.on('response', (answer) => {
+        guardEmitter(kernel, answer, response);
+        passOn(answer, response, sent);
+      });
       sent.on('error', () => {
         // What reached the other hub may have been done: only the client can know whether to ask again.
         if (response.headersSent || reached()) response.destroy();

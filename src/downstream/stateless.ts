@@ -18,6 +18,7 @@ import { paramSpan } from '../protocol/scan.ts';
 import { withValue } from '../protocol/write.ts';
 import type { Authorized } from './authorized.ts';
 import { Exchange, type ExchangeRooms } from './exchange.ts';
+import { guardCallback, whenSettled } from './guarded-http.ts';
 import { writeRefusal } from './http-answer.ts';
 import { openListen } from './listen.ts';
 import { isHop, type Siblings } from './siblings.ts';
@@ -74,8 +75,11 @@ export function createStateless(parts: StatelessParts): Stateless {
       return;
     }
     // A long silence would be cut by proxies: with SSE it is filled with comments.
-    const patience = kernel.wheel.add(kernel.clock.nowMs() + limits.streamKeepAliveMs, () => exchange.becomeStream());
-    void outcome.then((late) => {
+    const patience = kernel.wheel.add(
+      kernel.clock.nowMs() + limits.streamKeepAliveMs,
+      guardCallback(kernel, response, () => exchange.becomeStream()),
+    );
+    whenSettled(kernel, response, outcome, (late) => {
       answered = true;
       kernel.wheel.remove(patience);
       exchange.answer(late);

@@ -74,7 +74,7 @@ export class Deadline implements Disposable {
     this.#leaveParent = undefined;
     const listeners = this.#listeners;
     this.#listeners = undefined;
-    if (listeners && reason !== 'done') for (const listener of listeners) listener(reason);
+    if (listeners && reason !== 'done') callAll(listeners, reason);
     if (reason !== 'done') this.#controller?.abort(new HubError('wait-expired', { message: `deadline: ${reason}` }));
   }
 
@@ -109,6 +109,19 @@ export class Deadline implements Disposable {
   [Symbol.dispose](): void {
     this.end('done');
   }
+}
+
+/** Calls all of them, also when one throws; then throws the first fault. */
+function callAll(listeners: readonly ((reason: EndReason) => void)[], reason: EndReason): void {
+  const faults: unknown[] = []; // bounded by: listeners
+  for (const listener of listeners) {
+    try {
+      listener(reason);
+    } catch (fault) {
+      faults.push(fault);
+    }
+  }
+  if (faults.length > 0) throw faults[0];
 }
 
 /**

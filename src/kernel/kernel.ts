@@ -46,8 +46,9 @@ export const systemKernelOptions: KernelOptions = {
 export function createKernel(options: KernelOptions = systemKernelOptions): Kernel {
   const bus = new Bus();
   const ceilings = new Ceilings();
-  const timers = options.timers ?? createSystemTimers();
-  const wheel = new Wheel(options.clock, timers);
+  const faulted = (fault: unknown): void => bus.publish({ type: 'task-faulted', task: 'timer', fault });
+  const timers = guardedTimers(options.timers ?? createSystemTimers(), faulted);
+  const wheel = new Wheel(options.clock, timers, faulted);
   const waits = new Waits(options.clock, ceilings, options.maxWaits, (row) => {
     bus.publish({ type: 'wait-expired', label: row.label, owner: row.owner });
   });
@@ -66,5 +67,22 @@ export function createKernel(options: KernelOptions = systemKernelOptions): Kern
     openWork: new OpenWork({ ceilings, timers, bus }),
     random: options.random,
     deadline: (ms) => Deadline.after(ms, wheel),
+  };
+}
+
+/** Returns timers whose callbacks cannot end the process: what one throws is passed to `faulted`. */
+function guardedTimers(timers: Timers, faulted: (fault: unknown) => void): Timers {
+  const guarded = (fn: () => void) => (): void => {
+    try {
+      fn();
+    } catch (fault) {
+      faulted(fault);
+    }
+  };
+  return {
+    after: (ms, fn) => timers.after(ms, guarded(fn)),
+    every: (ms, fn, jitter) => timers.every(ms, guarded(fn), jitter),
+    afterInput: (fn) => timers.afterInput(guarded(fn)),
+    runLate: (nowMs) => timers.runLate(nowMs),
   };
 }

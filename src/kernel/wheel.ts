@@ -21,12 +21,15 @@ export interface WheelEntry {
 export class Wheel {
   readonly clock: Clock;
   readonly #timers: Timers;
+  readonly #faulted: (fault: unknown) => void;
   readonly #heads: (WheelEntry | undefined)[] = new Array<WheelEntry | undefined>(SLOTS).fill(undefined); // bounded by: SLOTS lists of live waits
   #size = 0;
   #lastTick: number;
   #ticking: Disposable | undefined;
 
-  constructor(clock: Clock, timers: Timers) {
+  /** `faulted` is called with what a callback throws; the others that are due still run. */
+  constructor(clock: Clock, timers: Timers, faulted: (fault: unknown) => void) {
+    this.#faulted = faulted;
     this.clock = clock;
     this.#timers = timers;
     this.#lastTick = Math.floor(clock.nowMs() / WHEEL_TICK_MS);
@@ -95,7 +98,11 @@ export class Wheel {
       const next: WheelEntry | undefined = entry.next;
       if (entry.atMs <= nowMs) {
         this.remove(entry);
-        entry.fire();
+        try {
+          entry.fire();
+        } catch (fault) {
+          this.#faulted(fault);
+        }
         // A callback may have changed this list; start over (rare, and what is due has left the list).
         entry = next && next.slot === slot ? next : this.#heads[slot];
         continue;

@@ -132,7 +132,8 @@ describe('a hub is replaced', { timeout: 900_000 }, () => {
 
   // row F7 · guards src/process/hub-process.ts
   test('not for a rejection that nobody looks at, and at once after an exception', async () => {
-    await using hub = await startHub({ config: { mcpServers: { one: stdioServer() } }, env: HOOKS });
+    const config = { mcpServers: { one: stdioServer() } };
+    await using hub = await startHub({ config, env: HOOKS, expectsFaults: true });
     await serves(hub, ['one_echo']);
     const [pid = 0] = hub.processes().hub ?? [];
     const client = new Client(hub);

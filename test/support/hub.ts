@@ -1,6 +1,6 @@
 /**
  * A whole hub (guard, control, hubs) as a user starts it, on a free port and a data directory of its own.
- * Promises: stops what it started and nothing else, by pid; `await using` cleans up also when a test fails; a hub that does not come up
+ * Promises: a fault of the hub's own code fails the test when the hub is stopped; stops what it started and nothing else, by pid; `await using` cleans up also when a test fails; a hub that does not come up
  * fails with its own log.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -9,6 +9,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSyn
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { OwnFaults } from './own-faults.ts';
 
 export const ROOT = resolve(import.meta.dirname, '../..');
 export const CLI = join(ROOT, 'bin/mcphub.js');
@@ -32,6 +33,8 @@ export interface HubOptions {
   readonly nameserver?: string;
   /** What its stdout is: default a pipe that is read. */
   readonly stdout?: 'pipe' | number;
+  /** The test provokes faults in the hub's own code; without it each one fails the test when the hub is stopped. */
+  readonly expectsFaults?: boolean;
 }
 
 export class RunningHub implements AsyncDisposable {
@@ -44,12 +47,20 @@ export class RunningHub implements AsyncDisposable {
   /** ms from spawn until /health said 200. */
   startedMs = 0;
   #out = '';
+  readonly #faults: OwnFaults;
   #exited: Promise<number | null>;
   #keepDir: boolean;
 
   constructor(
     child: ChildProcess,
-    facts: { port: number; key: string; dataDir: string; configFile: string; keepDir: boolean },
+    facts: {
+      port: number;
+      key: string;
+      dataDir: string;
+      configFile: string;
+      keepDir: boolean;
+      expectsFaults?: boolean;
+    },
   ) {
     this.child = child;
     this.port = facts.port;
@@ -58,16 +69,18 @@ export class RunningHub implements AsyncDisposable {
     this.dataDir = facts.dataDir;
     this.configFile = facts.configFile;
     this.#keepDir = facts.keepDir;
-    const collect = (chunk: Buffer) => {
+    this.#faults = new OwnFaults(facts.expectsFaults ?? false);
+    child.stderr?.on('data', (chunk: Buffer) => {
       this.#out = (this.#out + chunk.toString('utf8')).slice(-2_000_000);
-    };
-    child.stderr?.on('data', collect);
+    });
     this.#exited = new Promise((done) => child.once('exit', (code) => done(code)));
   }
 
   readStdout(): void {
     this.child.stdout?.on('data', (chunk: Buffer) => {
-      this.#out = (this.#out + chunk.toString('utf8')).slice(-2_000_000);
+      const text = chunk.toString('utf8');
+      this.#out = (this.#out + text).slice(-2_000_000);
+      this.#faults.read(text);
     });
   }
 
@@ -112,7 +125,9 @@ export class RunningHub implements AsyncDisposable {
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
     if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill(signal);
-    return within(this.#exited, STOP_MS, () => `the hub did not stop:\n${this.#out.slice(-4000)}`);
+    const code = await within(this.#exited, STOP_MS, () => `the hub did not stop:\n${this.#out.slice(-4000)}`);
+    this.#faults.assertNone();
+    return code;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -124,6 +139,7 @@ export class RunningHub implements AsyncDisposable {
     }
     for (const pid of marked) tryKill(pid);
     if (!this.#keepDir) rmSync(this.dataDir, { recursive: true, force: true });
+    this.#faults.assertNone();
   }
 }
 
@@ -145,7 +161,9 @@ export async function startHub(options: HubOptions): Promise<RunningHub> {
     stdio: ['ignore', typeof stdout === 'number' ? stdout : 'pipe', 'pipe'],
     env: { ...cleanEnv(), MCPHUB_BOOTSTRAP_KEY: key, ...options.env },
   });
-  const hub = new RunningHub(child, { port, key, dataDir, configFile, keepDir: options.dataDir !== undefined });
+  const { expectsFaults = false } = options;
+  const keepDir = options.dataDir !== undefined;
+  const hub = new RunningHub(child, { port, key, dataDir, configFile, keepDir, expectsFaults });
   if (stdout === 'pipe') hub.readStdout();
   if (options.noWait) return hub;
   try {
