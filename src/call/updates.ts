@@ -5,7 +5,9 @@
  * Does not: follow servers' lists (`catalog/`) or keep subscriptions (`session/notes.ts`).
  */
 import { viewKey } from '../auth/access.ts';
+import { CappedMap } from '../kernel/capped.ts';
 import type { Access } from '../kernel/open-work.ts';
+import type { GroupSpec } from '../kernel/snapshot.ts';
 import { passesLevel } from '../protocol/log-level.ts';
 import { memberSpan, stringAt } from '../protocol/scan.ts';
 import { notificationFrame, replaceSpans } from '../protocol/write.ts';
@@ -16,6 +18,7 @@ import { sealedPath } from '../session/statement.ts';
 import type { Everybody, LaneOwner } from '../upstream/talk.ts';
 import type { Caller } from './call.ts';
 import type { LineRooms } from './rooms.ts';
+import { createUpdatePace, type UpdatePace } from './update-pace.ts';
 
 const UPDATED = 'notifications/resources/updated';
 const MESSAGE = 'notifications/message';
@@ -28,26 +31,50 @@ type UpdateRooms = Pick<LineRooms, 'sessions' | 'notes'>;
  * All sessions together, as the servers' shared links see them. Of a server that asks its users each session's lane says what the session
  * wants; only who listens without a session has no lane.
  */
-export function everybodyOf(rooms: UpdateRooms & Pick<LineRooms, 'snapshots'>): Everybody {
-  const { sessions, notes, snapshots } = rooms;
+export function everybodyOf(rooms: UpdateRooms & Pick<LineRooms, 'kernel' | 'limits' | 'snapshots'>): Everybody {
+  const { kernel, limits, sessions, notes, snapshots } = rooms;
+  const paces = new CappedMap<string, UpdatePace>('call.update-paces', limits.servers, 'drop-oldest', kernel.ceilings);
   const whose = (server: string): Whose =>
     snapshots.current.servers.some(({ slug, interactive }) => slug === server && interactive) ? 'fleeting' : 'all';
+  function paceOf(server: string): UpdatePace {
+    const pace = paces.get(server) ?? createUpdatePace({ kernel, limits });
+    paces.set(server, pace);
+    return pace;
+  }
+
   return {
-    logLevel: () => notes.mostVerbose(),
+    logLevel: (server) => notes.mostVerbose((path) => holdsServer(path, server, snapshots.current.groups)),
     subscriptions: (server) => notes.urisOf(server, whose(server)),
     // An update goes to whoever is subscribed; anything else belongs to nobody for certain, and is dropped.
     notice(server, method, params) {
       const uri = method === UPDATED ? uriIn(params) : undefined;
       if (uri === undefined) return;
-      // The same bytes for all who know it by the same name: queues of readers that do not read share them.
-      const frames = new Map<string, Buffer>(); // bounded by: the names of one resource
-      for (const { id, named } of notes.subscribers(server, uri, whose(server))) {
-        const frame = frames.get(named) ?? notificationFrame(method, renamed(params, uri, named));
-        frames.set(named, frame);
-        sessions.sendTo(id, frame);
-      }
+      const look = () => notes.subscribers(server, uri, whose(server));
+      const found = look();
+      let isNow = true;
+      paceOf(server).offer(uri, found.length, () => {
+        const subscribers = isNow ? found : look();
+        const byName = Map.groupBy(subscribers, ({ named }) => named);
+        // The same bytes for all who know it by the same name: queues of readers that do not read share them.
+        for (const [named, readers] of byName)
+          sessions.sendToAll(
+            readers.map(({ id }) => id),
+            notificationFrame(method, renamed(params, uri, named)),
+          );
+        return subscribers.length;
+      });
+      isNow = false;
     },
   };
+}
+
+/** Whether sessions of this path (`viewKey`) see the server; of a path that is not known, or too long to be told, they may. */
+function holdsServer(path: string, server: string, groups: readonly GroupSpec[]): boolean {
+  const [kind, names = ''] = path.split(':');
+  if (kind === 'server') return names === server;
+  if (kind !== 'group' && kind !== 'groups') return true;
+  const slugs = names.split(',');
+  return groups.some(({ slug, servers }) => slugs.includes(slug) && (servers === '*' || servers.includes(server)));
 }
 
 /** The session as the lanes of servers that ask their users see it. */

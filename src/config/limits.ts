@@ -382,6 +382,13 @@ export const LIMITS = {
     'Calls of clients without sessions (2026-07-28) that wait for their users at once.',
   ),
   parkedPerKey: row(16, 'count', [1, 10_000], 'MCPHUB_PARKED_PER_KEY', 'The same, of one key.'),
+  updatesPerSecond: row(
+    10_000,
+    'per-second',
+    [100, 1_000_000],
+    'MCPHUB_UPDATES_PER_SECOND',
+    'Messages to subscribers that the resource updates of one server may cause; a message costs up to 20 µs.',
+  ),
   questionsPerKey: row(1024, 'count', [1, 100_000], 'MCPHUB_QUESTIONS_PER_KEY', 'Open questions to users of one key.'),
   resumableStreamsPerKey: row(
     5000,

@@ -26,7 +26,7 @@ const SWEEP_EVERY_MS = 60 * 60_000;
 const AT_ONCE = 2000;
 const AT_ONCE_BYTES = 1024 * 1024;
 /** Preferences without a subscription are shorter. */
-const LEVEL_BYTES = 64;
+const LEVEL_BYTES = 256;
 
 export interface SessionMarks {
   start(deadline: Deadline): Promise<void>;

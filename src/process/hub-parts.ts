@@ -108,7 +108,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     peerSocket,
     spokenBefore: (slug) => snapshots.current.listings.find(({ server }) => server === slug)?.spoken,
     makeTransport: options.makeTransport,
-    everybody: everybodyOf({ sessions, notes, snapshots }),
+    everybody: everybodyOf({ kernel, limits, sessions, notes, snapshots }),
   });
   sessions.onOver((id) => {
     const servers = new Set(notes.subscriptions(id).map(({ server }) => server)); // bounded by: one session's wishes

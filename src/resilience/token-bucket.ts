@@ -29,4 +29,9 @@ export class TokenBucket {
     this.#tokens -= 1;
     return true;
   }
+
+  /** Takes `amount` more, which is paid back before the next one is given. */
+  owe(amount: number): void {
+    this.#tokens -= amount;
+  }
 }

@@ -109,6 +109,10 @@ export class OpenStreams<S extends StreamOwner> {
     return targets.length;
   }
 
+  sendToAll(randoms: readonly string[], message: Buffer): void {
+    this.#sendSome(randoms, 0, message);
+  }
+
   /** Each is looked up when its turn comes: it may have gone, or a newer one may have come. */
   #sendSome(targets: readonly string[], from: number, message: Buffer): void {
     const to = Math.min(from + BROADCAST_SLICE, targets.length);

@@ -13,17 +13,33 @@ function rig(overrides: Record<string, number> = {}) {
   return { ...frozen, notes, told };
 }
 
-const as = (random: string, owner = 'k') => ({ random, owner });
+const any = () => true;
+const as = (random: string, owner = 'k', path = 'all') => ({ random, owner, path });
 const wish = (uri: string, server = 's') => ({ server, uri, named: `as-${uri}` });
 
 test('the most verbose level that any session wants counts, and goes with its session', () => {
   const { notes } = rig();
-  assert.equal(notes.mostVerbose(), undefined);
+  assert.equal(notes.mostVerbose(any), undefined);
   notes.setLevel(as('a'), 'error');
   notes.setLevel(as('b'), 'debug');
-  assert.deepEqual([notes.level('a'), notes.mostVerbose()], ['error', 'debug']);
+  assert.deepEqual([notes.level('a'), notes.mostVerbose(any)], ['error', 'debug']);
   notes.forget('b');
-  assert.deepEqual([notes.level('b'), notes.mostVerbose()], [undefined, 'error']);
+  assert.deepEqual([notes.level('b'), notes.mostVerbose(any)], [undefined, 'error']);
+});
+
+test('a level counts for the views that see a server only, and travels with its path', () => {
+  const { notes, told } = rig();
+  notes.setLevel(as('a', 'k', 'group:dev'), 'debug');
+  notes.setLevel(as('b', 'k', 'all'), 'error');
+  assert.deepEqual(
+    [notes.mostVerbose((path) => path === 'all'), notes.mostVerbose(any), notes.mostVerbose(() => false)],
+    ['error', 'debug', undefined],
+  );
+  const other = rig().notes;
+  for (const note of told) other.take(note);
+  assert.deepEqual([other.mostVerbose((path) => path === 'all'), other.mostVerbose(any)], ['error', 'debug']);
+  for (const id of ['a', 'b']) other.forget(id);
+  assert.equal(other.mostVerbose(any), undefined);
 });
 
 test('an update reaches the sessions that wished for the resource or for what holds it, under their own name for it', () => {
@@ -129,7 +145,7 @@ test('what a refused session or one that was pushed out wanted leaves nothing be
   }
   assert.deepEqual(notes.urisOf('s'), ['b', 'c']);
   for (const id of ['b', 'c']) notes.forget(id);
-  assert.deepEqual([notes.urisOf('s'), notes.mostVerbose(), notes.isSubscribed('s', 'c')], [[], undefined, false]);
+  assert.deepEqual([notes.urisOf('s'), notes.mostVerbose(any), notes.isSubscribed('s', 'c')], [[], undefined, false]);
 });
 
 test('an update costs the same however many other resources are subscribed to', () => {

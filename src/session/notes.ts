@@ -30,10 +30,13 @@ export interface KeptNote {
 export interface NoteHolder {
   readonly random: string;
   readonly owner: string;
+  /** What it sees, as in its sealed id. */
+  readonly path: string;
 }
 
 interface Note {
   readonly owner: string;
+  readonly path: string;
   readonly level: string | undefined;
   readonly subscriptions: readonly Subscription[];
   readonly atMs: number;
@@ -46,8 +49,8 @@ export type Whose = 'all' | 'fleeting';
 
 export interface Notes {
   level(id: string): string | undefined;
-  /** The most verbose level of all sessions; undefined = no session has set one. */
-  mostVerbose(): string | undefined;
+  /** The most verbose level of the sessions whose path `fits`; undefined = none of them has set one. */
+  mostVerbose(fits: (path: string) => boolean): string | undefined;
   /** Returns the name of the limit that forbids it; undefined = done. */
   setLevel(session: NoteHolder, level: string): PreferencesLimit | undefined;
   /** What `subscribe` would return. */
@@ -75,6 +78,8 @@ export type PreferencesLimit = 'sessionSubscriptions' | 'sessionPreferencesBytes
 const ENTRY_BYTES = 256;
 /** JSON text of preferences around their subscriptions. */
 const FRAME_BYTES = 64;
+/** Path of preferences that were stored without one. */
+const UNKNOWN_PATH = '';
 /** Owner of preferences that were stored without one. */
 const UNKNOWN_OWNER = '';
 
@@ -89,23 +94,26 @@ export function createNotes({ kernel, limits }: { kernel: Kernel; limits: Limits
     kernel.ceilings,
   );
   const index = { all: new SubscriptionIndex(), fleeting: new SubscriptionIndex() };
-  /** How many sessions want each level. */
-  const levels = LOG_LEVELS.map(() => 0); // bounded by: LOG_LEVELS
+  /** How many sessions of each path want each level. */
+  const levels = new Map<string, number[]>(); // bounded by: paths of sessions, which are views of the configuration
   let listeners: readonly ((note: KeptNote) => void)[] = []; // bounded by: the rooms that listen
 
   /** Takes a note out of everything that is derived from it. */
   function left(id: string, note: Note): void {
     bytes.give(note.owner, note.bytes);
-    if (note.level !== undefined) addLevel(note.level, -1);
+    if (note.level !== undefined) addLevel(note, -1);
     for (const one of note.subscriptions) {
       index.all.delete(id, one);
       if (isFleeting(id)) index.fleeting.delete(id, one);
     }
   }
 
-  function addLevel(level: string, count: number): void {
+  function addLevel({ path, level = '' }: Note, count: number): void {
+    const counts = levels.get(path) ?? LOG_LEVELS.map(() => 0);
     const at = LOG_LEVELS.indexOf(level);
-    levels[at] = (levels[at] ?? 0) + count;
+    counts[at] = (counts[at] ?? 0) + count;
+    if (counts.some((sessions) => sessions > 0)) levels.set(path, counts);
+    else levels.delete(path);
   }
 
   /** Two changes within one ms are told apart too. */
@@ -123,7 +131,7 @@ export function createNotes({ kernel, limits }: { kernel: Kernel; limits: Limits
       return false;
     }
     if (before) left(id, { ...before, bytes: 0 });
-    if (note.level !== undefined) addLevel(note.level, 1);
+    if (note.level !== undefined) addLevel(note, 1);
     for (const one of note.subscriptions) {
       index.all.add(id, one);
       if (isFleeting(id)) index.fleeting.add(id, one);
@@ -148,15 +156,15 @@ export function createNotes({ kernel, limits }: { kernel: Kernel; limits: Limits
 
   /** An empty note stays: what is written behind comes back late, and must not be taken for news. */
   function keep(
-    { random: id, owner }: NoteHolder,
+    { random: id, owner, path }: NoteHolder,
     { level, subscriptions }: Pick<Note, 'level' | 'subscriptions'>,
   ): PreferencesLimit | undefined {
-    const wishes = JSON.stringify({ level, subscriptions });
+    const wishes = textOf({ level, subscriptions }, path);
     const size = Buffer.byteLength(wishes);
     const limit = sessionLimit({ subscriptions }, size);
     if (limit) return limit;
     const atMs = newerThan(notes.get(id));
-    const isKept = put(id, { owner, level, subscriptions, atMs, bytes: costOf(size, subscriptions.length) });
+    const isKept = put(id, { owner, path, level, subscriptions, atMs, bytes: costOf(size, subscriptions.length) });
     if (!isKept) return 'preferencesBytesPerKey';
     if (!isFleeting(id)) for (const listener of listeners) listener({ id, atMs, wishes, owner });
     return undefined;
@@ -164,12 +172,19 @@ export function createNotes({ kernel, limits }: { kernel: Kernel; limits: Limits
 
   return {
     level: (id) => notes.get(id)?.level,
-    mostVerbose: () => LOG_LEVELS[levels.findIndex((count) => count > 0)],
+    mostVerbose(fits) {
+      let best = LOG_LEVELS.length;
+      for (const [path, counts] of levels) {
+        const first = counts.findIndex((sessions) => sessions > 0);
+        if (first < best && fits(path)) best = first;
+      }
+      return LOG_LEVELS[best];
+    },
     setLevel: (session, level) =>
       keep(session, { subscriptions: notes.get(session.random)?.subscriptions ?? [], level }),
-    limitOf({ random, owner }, subscription) {
+    limitOf({ random, owner, path }, subscription) {
       const wanted = withOne(random, subscription);
-      const size = Buffer.byteLength(JSON.stringify(wanted));
+      const size = Buffer.byteLength(textOf(wanted, path));
       const more = costOf(size, wanted.subscriptions.length) - (notes.get(random)?.bytes ?? 0);
       const fits = more <= 0 || bytes.take(owner, more) === 'taken';
       if (fits && more > 0) bytes.give(owner, more);
@@ -188,7 +203,7 @@ export function createNotes({ kernel, limits }: { kernel: Kernel; limits: Limits
       const note = notes.get(id);
       if (!note?.subscriptions.some((one) => isOf(one, server, uri))) return;
       const subscriptions = note.subscriptions.filter((one) => !isOf(one, server, uri));
-      keep({ random: id, owner: note.owner }, { level: note.level, subscriptions });
+      keep({ random: id, owner: note.owner, path: note.path }, { level: note.level, subscriptions });
     },
     subscriptions: (id) => notes.get(id)?.subscriptions ?? [],
     subscribers: (server, uri, whose = 'all') => index[whose].subscribers(server, uri),
@@ -217,6 +232,11 @@ export function createNotes({ kernel, limits }: { kernel: Kernel; limits: Limits
   };
 }
 
+/** Preferences as JSON. The path says which servers a level is for. */
+function textOf({ level, subscriptions }: Pick<Note, 'level' | 'subscriptions'>, path: string): string {
+  return JSON.stringify({ level, subscriptions, ...(level === undefined ? {} : { path }) });
+}
+
 /** A log level alone costs nothing but its place. */
 function costOf(size: number, subscriptions: number): number {
   return subscriptions === 0 ? 0 : size + subscriptions * ENTRY_BYTES;
@@ -227,12 +247,16 @@ function isOf(one: Subscription, server: string, uri: string): boolean {
 }
 
 /** Undefined = not what this version writes. */
-function wishedIn(text: string, max: number): Pick<Note, 'level' | 'subscriptions'> | undefined {
+function wishedIn(text: string, max: number): Pick<Note, 'level' | 'subscriptions' | 'path'> | undefined {
   try {
-    const { level, subscriptions } = JSON.parse(text) as { level?: unknown; subscriptions?: unknown };
+    const { level, subscriptions, path } = JSON.parse(text) as Partial<Record<string, unknown>>;
     const isLevel = typeof level === 'string' && LOG_LEVELS.includes(level);
     const list = Array.isArray(subscriptions) ? subscriptions.filter(isSubscription).slice(0, max) : [];
-    return { level: isLevel ? level : undefined, subscriptions: list };
+    return {
+      level: isLevel ? level : undefined,
+      subscriptions: list,
+      path: typeof path === 'string' ? path : UNKNOWN_PATH,
+    };
   } catch {
     return undefined;
   }

@@ -117,6 +117,8 @@ export interface Sessions {
   send(session: Session, message: Buffer): boolean;
   /** The same by the random part of its id. */
   sendTo(random: string, message: Buffer): boolean;
+  /** To these sessions, some of them in later turns of the loop. */
+  sendToAll(randoms: readonly string[], message: Buffer): void;
   /** Whether a session has a stream, or one that its client may come back to. */
   hears(random: string): boolean;
   /** Sends to the open streams of all sessions that fit, some of them in later turns of the loop; the answer is how many. */
@@ -267,6 +269,7 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
     },
     send: (session, message) => streams.send(session.random, message),
     sendTo: (random, message) => streams.send(random, message),
+    sendToAll: (randoms, message) => streams.sendToAll(randoms, message),
     hears: (random) => streams.hears(random),
     broadcast: (fits, message) => streams.broadcast(fits, message),
     get size() {

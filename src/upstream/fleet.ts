@@ -115,7 +115,7 @@ export function createFleet(parts: FleetParts): Fleet {
     return {
       ...(interactive ? LISTER : { capabilityBits: 0 }),
       lists: true,
-      logLevel: () => (interactive ? undefined : everybody.logLevel()),
+      logLevel: () => (interactive ? undefined : everybody.logLevel(server)),
       subscriptions: () => everybody.subscriptions(server),
       notice: (method, params) => everybody.notice(server, method, params),
     };

@@ -61,8 +61,8 @@ export const LISTER: Pick<Talk, 'capabilityBits'> & Required<Pick<Talk, 'ask'>> 
 
 /** All sessions of this hub together, as the servers' shared links see them. */
 export interface Everybody {
-  /** The most verbose level that any session wants; undefined = none. */
-  logLevel(): string | undefined;
+  /** The most verbose level that any session which sees this server wants; undefined = none. */
+  logLevel(server: string): string | undefined;
   /** URIs of a server that any session is subscribed to. */
   subscriptions(server: string): readonly string[];
   /** What a server says outside of any call. */

@@ -1,0 +1,55 @@
+/**
+ * Paces `notifications/resources/updated` of one server by the messages that they cause: an update of a resource costs one for each subscriber.
+ * Guarantees: no server causes more than `updatesPerSecond` messages a second; an update above it is sent a moment later, and of several of one
+ * resource the newest only, so that the last one always arrives unless more than `PENDING` resources wait.
+ */
+import type { Limits } from '../config/limits.ts';
+import { CappedMap } from '../kernel/capped.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { TokenBucket } from '../resilience/token-bucket.ts';
+
+/** Resources of one server whose update waits. */
+const PENDING = 1000;
+const AGAIN_MS = 100;
+
+export interface UpdatePace {
+  /** Runs `send` now or a moment later; it returns how many messages it caused. `messages` = how many it would cause now. */
+  offer(uri: string, messages: number, send: () => number): void;
+}
+
+export function createUpdatePace({ kernel, limits }: { kernel: Kernel; limits: Limits }): UpdatePace {
+  const { updatesPerSecond } = limits;
+  const bucket = new TokenBucket({ perSecond: updatesPerSecond, burst: updatesPerSecond, nowMs: kernel.clock.nowMs() });
+  const pending = new CappedMap<string, () => number>('call.pending-updates', PENDING, 'drop-oldest', kernel.ceilings);
+  let isWaiting = false;
+
+  function sendPending(): void {
+    for (const [uri, send] of pending.entries()) {
+      if (!bucket.take(kernel.clock.nowMs())) return later();
+      pending.delete(uri);
+      // One has been taken; the rest is owed, and delays what follows.
+      bucket.owe(Math.max(0, send() - 1));
+    }
+  }
+
+  function later(): void {
+    if (isWaiting) return;
+    isWaiting = true;
+    kernel.timers.after(AGAIN_MS, () => {
+      isWaiting = false;
+      sendPending();
+    });
+  }
+
+  return {
+    offer(uri, messages, send) {
+      if (messages === 0) return;
+      if (pending.size === 0 && bucket.take(kernel.clock.nowMs())) {
+        bucket.owe(Math.max(0, send() - 1));
+        return;
+      }
+      pending.set(uri, send);
+      later();
+    },
+  };
+}
