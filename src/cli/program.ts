@@ -79,7 +79,7 @@ function addKeys(program: Command): void {
     .requiredOption('-u, --user <name>', 'whose key it is')
     .requiredOption('-n, --name <name>', 'which client or machine it is for')
     .option('--role <role>', 'owner or member', 'member')
-    .option('--group <name...>', 'only these groups (default: everything)')
+    .option('--group <name...>', 'only these groups; for members (default: everything)')
     .option('--expires <days>', 'days until it expires (default: never)')
     .action(async (options) => (await import('./keys-commands.ts')).createKey(options));
   withHub(keys.command('list').description('all keys, never their secret part')).action(async (options) =>

@@ -3,9 +3,10 @@
  * `test/laws/senders.test.ts` holds the list of these files and demands a test here for each.
  */
 import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import { type AddressInfo, createServer as createSocketServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -149,6 +150,36 @@ test('downstream/siblings.ts sends on GET, POST and DELETE, with listed headers,
     assert.deepEqual([headers['x-mcphub-client-address'], headers['x-mcphub-worker']], ['127.0.0.1', 'token']);
     assert.equal(headers.connection, 'close');
   }
+});
+
+test('a sender whose share of passed requests is used up is served here, and others are passed on', async () => {
+  const path = join(dir, 'front-3.sock');
+  const open = new Set<Socket>();
+  const silent = createSocketServer((socket) => void open.add(socket.unref())).unref();
+  await new Promise<void>((resolve) => silent.listen(path, resolve));
+  const siblings = createSiblings({
+    ...{ kernel, limits: { ...limits, forwardedPerKey: 2 }, token: () => 'token' },
+    frontSocket: () => path,
+  });
+  const seen: string[] = [];
+  const passOne = (owner: string): ServerResponse => {
+    const request = { method: 'GET', url: '/mcp', headers: {}, socket: {}, httpVersionMajor: 1, httpVersionMinor: 1 };
+    const response = Object.assign(new EventEmitter(), { destroy() {} }) as unknown as ServerResponse;
+    siblings.pass(request as unknown as IncomingMessage, response, {
+      ...{ slot: 3, body: undefined, owner },
+      away: () => seen.push(owner),
+    });
+    return response;
+  };
+  const greedy = [1, 2, 3, 4].map(() => passOne('greedy'));
+  const other = passOne('other');
+  assert.deepEqual(seen, ['greedy', 'greedy']);
+  await until(() => open.size === 3, 5000, 'three connections');
+  for (const response of [...greedy, other]) response.emit('close');
+  const size = (): number => kernel.ceilings.table().find(({ name }) => name === 'downstream.siblings')?.size ?? -1;
+  await until(() => size() === 0, 5000, 'free places');
+  for (const socket of open) socket.destroy();
+  await new Promise<void>((resolve) => silent.close(() => resolve()));
 });
 
 test('upstream/transports/forward.ts sends each message as one POST with a length', async () => {
