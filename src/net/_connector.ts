@@ -120,7 +120,7 @@ class Attempt {
     }
     this.#deadline.onEnd(() => this.#timeUp());
     const target = proxy ?? { host, port };
-    if (!proxy && isIP(host) !== 0 && !isAllowed(host, this.#options.addresses)) {
+    if (isIP(host) !== 0 && !isAllowed(host, this.#options.addresses)) {
       queueMicrotask(() => this.fail(refusedAddress(owner, host)));
       return;
     }

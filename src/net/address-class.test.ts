@@ -29,6 +29,17 @@ test('every spelling of an inner address counts as what it stands for', () => {
     '::': 'reserved',
     '2001::1': 'reserved',
     '64:ff9b:1::1': 'reserved',
+    '2001:0:7f00:1:0:0:5601:5601': 'link-local',
+    '2001:0:808:808::f7f7:f7f7': 'reserved',
+    '64:ff9b:1::a9fe:a9fe': 'link-local',
+    '64:ff9b:1::808:808': 'reserved',
+    '::169.254.169.254': 'link-local',
+    '::127.0.0.1': 'loopback',
+    '::8.8.8.8': 'public',
+    'fd00:ec2::254': 'metadata',
+    '100.100.100.200': 'metadata',
+    '::ffff:100.100.100.200': 'metadata',
+    '192.0.0.192': 'metadata',
     '8.8.8.8': 'public',
     '2606:4700::1111': 'public',
     'example.com': 'not-an-address',
@@ -36,7 +47,9 @@ test('every spelling of an inner address counts as what it stands for', () => {
   for (const [address, expected] of Object.entries(cases)) assert.equal(addressClass(address), expected, address);
 });
 
-test('the metadata address is refused under every rule, the own machine only under public', () => {
+test('the metadata addresses are refused under every rule, the own machine only under public', () => {
+  for (const address of ['fd00:ec2::254', '100.100.100.200', '::169.254.169.254', '64:ff9b:1::a9fe:a9fe'])
+    assert.equal(isAllowed(address, 'any'), false, address);
   assert.equal(isAllowed('169.254.169.254', 'any'), false);
   assert.equal(isAllowed('169.254.169.254', 'public'), false);
   assert.equal(isAllowed('127.0.0.1', 'any'), true);

@@ -12,16 +12,17 @@ export interface Address {
   readonly family: 4 | 6;
 }
 
-/** `link-local` holds the metadata services of clouds; nobody serves MCP there. */
+/** `link-local` and `metadata` hold the metadata services of clouds, which give out credentials; nobody serves MCP there. */
 export type AddressClass =
   | 'public'
   | 'loopback'
   | 'private'
   | 'link-local'
+  | 'metadata'
   | 'multicast'
   | 'reserved'
   | 'not-an-address';
-/** `any` = everything but link-local and multicast (servers of the operator); `public` = only the open internet (URLs of strangers). */
+/** `any` = everything but link-local, metadata and multicast (servers of the operator); `public` = only the open internet (URLs of strangers). */
 export type AddressRule = 'any' | 'public';
 
 type Range = readonly [address: string, prefix: number, family: 'ipv4' | 'ipv6'];
@@ -33,6 +34,15 @@ const RANGES: readonly (readonly [AddressClass, readonly Range[]])[] = [
     [
       ['169.254.0.0', 16, 'ipv4'],
       ['fe80::', 10, 'ipv6'],
+    ],
+  ],
+  [
+    // EC2 over IPv6, Alibaba Cloud, Oracle Cloud's second address.
+    'metadata',
+    [
+      ['fd00:ec2::254', 128, 'ipv6'],
+      ['100.100.100.200', 32, 'ipv4'],
+      ['192.0.0.192', 32, 'ipv4'],
     ],
   ],
   [
@@ -87,15 +97,24 @@ const LISTS: readonly (readonly [AddressClass, BlockList])[] = RANGES.map(([kind
 export function addressClass(address: string): AddressClass {
   if (isIPv4(address)) return classIn(address, 'ipv4');
   if (!isIPv6(address)) return 'not-an-address';
+  const outer = classIn(address.replace(/%.*/s, ''), 'ipv6');
   const inner = embeddedIpv4(address);
-  return inner === undefined ? classIn(address.replace(/%.*/s, ''), 'ipv6') : classIn(inner, 'ipv4');
+  const kind = inner === undefined ? outer : classIn(inner, 'ipv4');
+  return kind === 'public' ? outer : kind;
 }
+
+const NEVER: ReadonlySet<AddressClass> = new Set<AddressClass>([
+  'link-local',
+  'metadata',
+  'multicast',
+  'not-an-address',
+]);
 
 /** True when the hub may connect there under `rule`. */
 export function isAllowed(address: string, rule: AddressRule): boolean {
   const kind = addressClass(address);
   if (rule === 'public') return kind === 'public';
-  return kind !== 'link-local' && kind !== 'multicast' && kind !== 'not-an-address';
+  return !NEVER.has(kind);
 }
 
 function classIn(address: string, family: 'ipv4' | 'ipv6'): AddressClass {
@@ -103,14 +122,20 @@ function classIn(address: string, family: 'ipv4' | 'ipv6'): AddressClass {
   return 'public';
 }
 
-/** The IPv4 address inside ::ffff:0:0/96, 64:ff9b::/96 and 2002::/16, dotted; undefined = none. */
+/**
+ * Returns the IPv4 address inside an IPv6 one, dotted; undefined for none: mapped (::ffff:0:0/96), compatible (::/96, but for :: and ::1), NAT64
+ * (64:ff9b::/96 and 64:ff9b:1::/48 with the address at its end), 6to4 (2002::/16) and the client of Teredo (2001::/32, inverted).
+ */
 function embeddedIpv4(address: string): string | undefined {
   const groups = groupsOf(address);
-  const [a, b, c] = groups;
-  const upper = groups.slice(0, 5).every((group) => group === 0);
-  if ((upper && groups[5] === 0xffff) || (a === 0x64 && b === 0xff9b && groups.slice(2, 6).every((g) => g === 0)))
-    return dotted(groups[6] ?? 0, groups[7] ?? 0);
+  const [a, b, c, , , f, high = 0, low = 0] = groups;
+  const isZero = (from: number, to: number): boolean => groups.slice(from, to).every((group) => group === 0);
+  const isMapped = isZero(0, 5) && f === 0xffff;
+  const isCompatible = isZero(0, 6) && (high !== 0 || low > 1);
+  const isNat64 = a === 0x64 && b === 0xff9b && (isZero(2, 6) || (c === 1 && isZero(3, 6)));
+  if (isMapped || isCompatible || isNat64) return dotted(high, low);
   if (a === 0x2002) return dotted(b ?? 0, c ?? 0);
+  if (a === 0x2001 && b === 0) return dotted(high ^ 0xffff, low ^ 0xffff);
   return undefined;
 }
 
