@@ -81,6 +81,8 @@ export interface ServerAnswer {
   readonly prompts: number;
   /** Templates included. */
   readonly resources: number;
+  /** Resource addresses that it lists and another server had first (20 at most); its own are under `mcphub://<slug>/…`. Absent = none. */
+  readonly shadowed?: readonly string[] | undefined;
   /** When they were listed; undefined = never. */
   readonly listedAtMs: number | undefined;
   readonly hubs: readonly ServerOnHub[];

@@ -4,6 +4,7 @@
  */
 import type { Control } from '../control/control.ts';
 import type { HubReport } from '../control/hub-reports.ts';
+import { shadowedIn } from '../control/names.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { ReportedStatus } from '../relay/relay-words.ts';
@@ -61,8 +62,12 @@ export function statusFrom(sources: StatusSources): StatusAnswer {
   };
 }
 
+/** Addresses that one answer names of each server. */
+const SHADOWED = 20;
+
 export function serversFrom({ kernel, control }: StatusSources): ServerAnswer[] {
   const reports = control.reports.list().filter(({ connected }) => connected);
+  const shadowed = shadowedIn(control.world.names);
   return control.world.servers.map((spec) => {
     const hubs = reports.flatMap((report) => onHub(spec, report, kernel.clock.nowMs()));
     const told = spokesmanOf(spec, hubs);
@@ -80,6 +85,7 @@ export function serversFrom({ kernel, control }: StatusSources): ServerAnswer[] 
       prompts: listing?.prompts.length ?? 0,
       resources: (listing?.resources.length ?? 0) + (listing?.templates.length ?? 0),
       listedAtMs: listing?.atMs,
+      shadowed: shadowed.get(spec.slug)?.slice(0, SHADOWED),
       hubs,
     };
   });

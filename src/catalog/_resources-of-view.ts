@@ -1,27 +1,25 @@
 /**
  * The resources and templates of one view: their lists, and which server a URI leads to.
- * Promises: immutable; each list is serialised once; a resource keeps its server's URI unless an earlier server of the view (in configuration
- * order) lists the same, or the URI claims to be the hub's own: then it has an `mcphub://<slug>/…` (`exposed-uri.ts`); looking a URI up costs a
- * bounded number of steps, whatever templates there are.
+ * Promises: immutable; each list is serialised once; an address leads to the server that listed it first, whatever is listed later and also
+ * when that server lists it no more; in the view of a single server every address is that server's own; looking a URI up costs a bounded number
+ * of steps, whatever templates there are (`_resource-owners.ts`).
  */
 import { createHash } from 'node:crypto';
-import type { Listed } from '../kernel/snapshot.ts';
 import { joinedJson } from './_json-list.ts';
-import { type ResourceShelf, withAddress } from './_resource-shelf.ts';
-import { beginsLike, costOf, fitsTemplate } from './_uri-template.ts';
-import { exposedTemplate, exposedUri, isOurs, nativeUri } from './exposed-uri.ts';
+import type { OwnerOf } from './_names-of-view.ts';
+import { type GivenAddresses, ResourceOwners } from './_resource-owners.ts';
+import { type Addressed, type ResourceShelf, withAddress } from './_resource-shelf.ts';
+import { isOurs, nativeUri } from './exposed-uri.ts';
 import type { ResourceRoute } from './route.ts';
 
-/** A longer URI is compared with no template. */
-const URI_LENGTH = 4096;
-/** Characters looked at for one URI in all templates together: some milliseconds at worst. */
-const STEPS = 1_000_000;
-
-interface Shown {
+interface Shown extends Addressed {
   readonly server: string;
-  readonly listed: Listed;
-  /** Undefined = its own. */
-  readonly renamed: string | undefined;
+}
+
+/** Who was given which address, in or outside the view. */
+export interface AddressBook extends GivenAddresses {
+  readonly resource: OwnerOf;
+  readonly template: OwnerOf;
 }
 
 interface Addresses {
@@ -30,19 +28,24 @@ interface Addresses {
   /** By exposed URI, then (for those that are not taken) by native URI. */
   readonly resourceAt: ReadonlyMap<string, Shown>;
   readonly templateAt: ReadonlyMap<string, Shown>;
+  readonly owners: ResourceOwners;
 }
 
 export class ResourcesOfView {
   /** Changes exactly when one of the lists does. */
   readonly digest: string;
   readonly shelves: readonly ResourceShelf[];
+  readonly #book: AddressBook;
+  readonly #isSingle: boolean;
   #addresses: Addresses | undefined;
   #resourcesJson: Buffer | undefined;
   #templatesJson: Buffer | undefined;
 
-  constructor(digest: string, shelves: readonly ResourceShelf[]) {
+  constructor(digest: string, shelves: readonly ResourceShelf[], book: AddressBook, isSingle: boolean) {
     this.digest = digest;
     this.shelves = shelves;
+    this.#book = book;
+    this.#isSingle = isSingle;
   }
 
   get resourceCount(): number {
@@ -64,14 +67,17 @@ export class ResourcesOfView {
   }
 
   /**
-   * The exact URI; one of ours; what fits a template (the one that says most); the only server that has resources at all. Undefined = nobody
-   * here can be asked for it.
+   * The exact URI; one of ours; one that a server was given and lists no more; what fits a template (the oldest); the only server that has
+   * resources at all. Undefined = nobody here can be asked for it.
    */
   route(uri: string): ResourceRoute | undefined {
-    const listed = this.#known().resourceAt.get(uri);
+    const { resourceAt, owners } = this.#known();
+    const listed = resourceAt.get(uri);
     if (listed) return routeTo(listed);
     if (isOurs(uri)) return this.#unwrapped(uri);
-    const fitting = this.#fitting(uri);
+    const owner = this.#isSingle ? undefined : this.#book.resource(uri)?.server;
+    if (owner !== undefined) return this.#isAble(owner) ? routeOf(owner, uri, false) : undefined;
+    const fitting = owners.ownerOf(uri);
     if (fitting !== undefined) return routeOf(fitting, uri, false);
     const able = this.shelves.filter(({ declares }) => declares);
     return able.length === 1 && able[0] ? routeOf(able[0].server, uri, false) : undefined;
@@ -80,7 +86,9 @@ export class ResourcesOfView {
   /** For completions: a template's text, else a URI. */
   templateRoute(text: string): ResourceRoute | undefined {
     const listed = this.#known().templateAt.get(text);
-    return listed ? routeTo(listed) : this.route(text);
+    if (listed) return routeTo(listed);
+    const isAway = !this.#isSingle && this.#book.template(text) !== undefined && !isOurs(text);
+    return isAway ? undefined : this.route(text);
   }
 
   #unwrapped(uri: string): ResourceRoute | undefined {
@@ -89,58 +97,47 @@ export class ResourcesOfView {
     return shelf && routeOf(shelf.server, inside.native, true);
   }
 
-  #fitting(uri: string): string | undefined {
-    if (uri.length > URI_LENGTH) return undefined;
-    let best: { readonly server: string; readonly fixed: number } | undefined;
-    let steps = 0;
-    for (const { server, ready } of this.shelves) {
-      for (const template of ready) {
-        if ((best && template.ready.fixed <= best.fixed) || !beginsLike(template.ready, uri)) continue;
-        steps += costOf(template.ready, uri);
-        if (steps > STEPS) return best?.server;
-        if (fitsTemplate(template.ready, uri)) best = { server, fixed: template.ready.fixed };
-      }
-    }
-    return best?.server;
+  #isAble(owner: string): boolean {
+    return this.shelves.some(({ server, declares }) => declares && server === owner);
   }
 
   #known(): Addresses {
-    this.#addresses ??= addressesOf(this.shelves);
+    this.#addresses ??= addressesOf(this.shelves, this.#book, this.#isSingle);
     return this.#addresses;
   }
 }
 
-/** The same object when nothing has changed, also not who could be asked. */
+/** The same object when nothing has changed, also not who could be asked. `isSingle` = the view of one server. */
 export function resourcesOfView(
   shelves: readonly ResourceShelf[],
+  { book, isSingle }: { readonly book: AddressBook; readonly isSingle: boolean },
   before: ResourcesOfView | undefined,
 ): ResourcesOfView {
   if (before?.shelves.length === shelves.length && shelves.every((shelf, at) => before.shelves[at] === shelf))
     return before;
   const hash = createHash('sha256');
   for (const { server, digest } of shelves) if (digest !== '') hash.update(`${server}\n${digest}\n`);
-  return new ResourcesOfView(hash.digest('hex'), shelves);
+  return new ResourcesOfView(hash.digest('hex'), shelves, book, isSingle);
 }
 
-function addressesOf(shelves: readonly ResourceShelf[]): Addresses {
-  const resources = shown(shelves, ({ resources: listed }) => listed, exposedUri);
-  const templates = shown(shelves, ({ templates: listed }) => listed, exposedTemplate);
-  return { resources, templates, resourceAt: byAddress(resources), templateAt: byAddress(templates) };
+function addressesOf(shelves: readonly ResourceShelf[], book: AddressBook, isSingle: boolean): Addresses {
+  const resources = shown(shelves, ({ resources: rows }) => rows, isSingle);
+  const templates = shown(shelves, ({ templates: rows }) => rows, isSingle);
+  const owners = new ResourceOwners(shelves, book);
+  return { resources, templates, resourceAt: byAddress(resources), templateAt: byAddress(templates), owners };
 }
 
 function shown(
   shelves: readonly ResourceShelf[],
-  listedOf: (shelf: ResourceShelf) => readonly Listed[],
-  wrapped: (server: string, native: string) => string,
+  rowsOf: (shelf: ResourceShelf) => readonly Addressed[],
+  isSingle: boolean,
 ): Shown[] {
-  const taken = new Set<string>();
   return shelves.flatMap((shelf) =>
-    listedOf(shelf).map((listed) => {
-      const { server } = shelf;
-      const isTaken = taken.has(listed.native) || isOurs(listed.native);
-      taken.add(listed.native);
-      return { server, listed, renamed: isTaken ? wrapped(server, listed.native) : undefined };
-    }),
+    rowsOf(shelf).map(({ listed, renamed }) => ({
+      server: shelf.server,
+      listed,
+      renamed: isSingle && !isOurs(listed.native) ? undefined : renamed,
+    })),
   );
 }
 

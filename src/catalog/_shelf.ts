@@ -63,7 +63,7 @@ export function fillShelves(
     (native) => exposedOf('prompt', native),
     before?.prompts,
   );
-  const resources = fillResourceShelf(spec.slug, listing, before?.resources);
+  const resources = fillResourceShelf(spec.slug, listing, exposedOf, before?.resources);
   return { server: spec.slug, tools, prompts, resources, declared: listing?.declared ?? [] };
 }
 

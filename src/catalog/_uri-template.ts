@@ -43,6 +43,11 @@ export function compileTemplate(template: string): UriTemplate | undefined {
   }
 }
 
+/** The fixed text that every URI of a template begins with; '' = it may begin with anything. */
+export function prefixOf({ pieces: [first] }: UriTemplate): string {
+  return first?.text ?? '';
+}
+
 /** Work that `fitsTemplate` does at most, in characters looked at. */
 export function costOf({ pieces }: UriTemplate, uri: string): number {
   return pieces.length * (uri.length + 1);

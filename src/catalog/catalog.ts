@@ -10,8 +10,8 @@ import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { GivenName, GroupSpec, ServerSpec, Snapshot } from '../kernel/snapshot.ts';
 import type { OwnerOf } from './_names-of-view.ts';
-import { fillShelves, type ServerShelf } from './_shelf.ts';
-import { type ListKind, type Pick as Picked, type ShelfView, type View, viewOf } from './view.ts';
+import { type ExposedOf, fillShelves, type ServerShelf } from './_shelf.ts';
+import { type ListKind, ONE_SERVER, type Pick as Picked, type ShelfView, type View, viewOf } from './view.ts';
 
 /** The part of the snapshot that the catalog is made of. */
 export type CatalogWorld = Pick<Snapshot, 'servers' | 'groups' | 'listings' | 'names'>;
@@ -61,9 +61,21 @@ export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
   let listeners: readonly ((changed: readonly ViewChange[]) => void)[] = []; // bounded by: the rooms that listen
   let owners = ownersOf([]);
   let built: Built = { shelves: new Map(), groups: new Map(), views: new Map(), paths: new Map() };
-  const ownerOf: Record<GivenName['kind'], OwnerOf> = {
-    tool: (exposed) => owners.tool.get(exposed),
-    prompt: (exposed) => owners.prompt.get(exposed),
+  const given =
+    (kind: GivenName['kind']): OwnerOf =>
+    (exposed) =>
+      owners[kind].get(exposed)?.name;
+  const ownerOf = {
+    tool: given('tool'),
+    prompt: given('prompt'),
+    addresses: {
+      resource: given('resource'),
+      template: given('template'),
+      ageOf: (kind: 'resource' | 'template', exposed: string) => owners[kind].get(exposed)?.age,
+      *all() {
+        for (const kind of ['resource', 'template'] as const) for (const { name } of owners[kind].values()) yield name;
+      },
+    },
   };
 
   function view(key: string, picks: readonly Picked[], before: ShelfView | undefined): ShelfView {
@@ -82,7 +94,7 @@ export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
       'all',
       [...shelves.values()].map((shelf) => ({ shelf, allowed: undefined })),
     );
-    for (const shelf of shelves.values()) add(`server:${shelf.server}`, [{ shelf, allowed: undefined }]);
+    for (const shelf of shelves.values()) add(`${ONE_SERVER}${shelf.server}`, [{ shelf, allowed: undefined }]);
     for (const group of world.groups) add(`group:${group.slug}`, picksOf([group], shelves));
     const groups = new Map(world.groups.map((group) => [group.slug, group]));
     built = { shelves, groups, views, paths: pathsOf(world) };
@@ -112,7 +124,7 @@ export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
     rebuild,
     viewAll: () => built.views.get('all') ?? view('all', [], undefined),
     viewOfGroup: (slug) => built.views.get(`group:${slug}`),
-    viewOfServer: (slug) => built.views.get(`server:${slug}`),
+    viewOfServer: (slug) => built.views.get(`${ONE_SERVER}${slug}`),
     viewOfGroups(slugs) {
       const key = `${UNION}${[...new Set(slugs)].sort().join(',')}`;
       const known = unions.get(key);
@@ -132,12 +144,15 @@ export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
 }
 const UNION = 'groups:';
 
-type Owners = Readonly<Record<GivenName['kind'], ReadonlyMap<string, GivenName>>>;
+/** `age` = position in the order of giving. */
+type Owners = Readonly<
+  Record<GivenName['kind'], ReadonlyMap<string, { readonly name: GivenName; readonly age: number }>>
+>;
 
 function ownersOf(names: readonly GivenName[]): Owners {
-  const ofKind = (kind: GivenName['kind']) =>
-    new Map(names.filter((name) => name.kind === kind).map((name) => [name.exposed, name]));
-  return { tool: ofKind('tool'), prompt: ofKind('prompt') };
+  const owners = { tool: new Map(), prompt: new Map(), resource: new Map(), template: new Map() };
+  for (const [age, name] of names.entries()) owners[name.kind].set(name.exposed, { name, age });
+  return owners;
 }
 
 function shelvesOf(world: CatalogWorld, before: ReadonlyMap<string, ServerShelf>): ReadonlyMap<string, ServerShelf> {
@@ -152,14 +167,15 @@ function shelvesOf(world: CatalogWorld, before: ReadonlyMap<string, ServerShelf>
   const shelves = new Map<string, ServerShelf>();
   for (const spec of world.servers) {
     if (!spec.enabled) continue;
-    const exposed = { tool: names.get(`tool ${spec.slug}`), prompt: names.get(`prompt ${spec.slug}`) };
-    shelves.set(
-      spec.slug,
-      fillShelves(spec, listings.get(spec.slug), (kind, native) => exposed[kind]?.get(native), before.get(spec.slug)),
-    );
+    const [tool, prompt, resource, template] = KINDS_OF_ITEMS.map((kind) => names.get(`${kind} ${spec.slug}`));
+    const exposed = { tool, prompt, resource, template };
+    const exposedOf: ExposedOf = (kind, native) => exposed[kind]?.get(native);
+    shelves.set(spec.slug, fillShelves(spec, listings.get(spec.slug), exposedOf, before.get(spec.slug)));
   }
   return shelves;
 }
+
+const KINDS_OF_ITEMS = ['tool', 'prompt', 'resource', 'template'] as const;
 
 /** What groups show together: a server that one of them shows whole is shown whole. In configuration order. */
 function picksOf(groups: readonly GroupSpec[], shelves: ReadonlyMap<string, ServerShelf>): Picked[] {

@@ -1,12 +1,14 @@
 /**
  * The names that clients see: `server_tool`, letters, digits and underscores, 48 at most (Cursor hides longer ones and calls `docs_find`
  * for `docs.find`; Claude refuses a whole request for one bad name).
- * Prompts get theirs by the same rules, in a space of their own. Resources have none: they keep their URI (`_resources.ts`).
+ * Prompts get theirs by the same rules, in a space of their own. A resource or template keeps its address, which belongs to the server that
+ * listed it first; another server's is under `mcphub://<slug>/…` (`exposed-uri.ts`).
  * Promises: pure; a name once given stays, whatever comes later; names are unique and legal; the same input gives the same names.
  * Does not: keep the names; control persists what it gets back.
  */
 import { createHash } from 'node:crypto';
 import type { GivenName, Listing, ServerSpec } from '../kernel/snapshot.ts';
+import { exposedTemplate, exposedUri, isOurs } from './exposed-uri.ts';
 
 export const EXPOSED_NAME = /^[A-Za-z0-9_]{1,48}$/;
 const MAX_LENGTH = 48;
@@ -42,11 +44,24 @@ export function giveNames({ listings, servers, given }: NamesInput): GivenName[]
       servers,
       given: given.filter((name) => name.kind === kind),
       nativesOf: (server) => {
-        const listing = listingOf.get(server);
-        return ((kind === 'tool' ? listing?.tools : listing?.prompts) ?? []).map(({ native }) => native);
+        const listed = (listingOf.get(server)?.[LIST_OF[kind]] ?? []).map(({ native }) => native);
+        return isAddress(kind) ? listed.filter((native) => native.length <= ADDRESS_CHARS) : listed;
       },
     });
-  return [...ofKind('tool'), ...ofKind('prompt')];
+  return [...ofKind('tool'), ...ofKind('prompt'), ...ofKind('resource'), ...ofKind('template')];
+}
+
+const LIST_OF = { tool: 'tools', prompt: 'prompts', resource: 'resources', template: 'templates' } as const;
+/** A longer address is not shown: no client may ask for it. */
+const ADDRESS_CHARS = 4096;
+
+function isAddress(kind: Kind): kind is 'resource' | 'template' {
+  return kind === 'resource' || kind === 'template';
+}
+
+/** The address of a thing whose own address is taken, or is of the hub's scheme. */
+function wrappedAddress(kind: 'resource' | 'template', server: string, native: string): string {
+  return kind === 'resource' ? exposedUri(server, native) : exposedTemplate(server, native);
 }
 
 function giveKind(input: KindInput): GivenName[] {
@@ -58,7 +73,9 @@ function giveKind(input: KindInput): GivenName[] {
       const key = pairKey(slug, native);
       if (named.has(key)) continue;
       named.add(key);
-      const exposed = freeName(slug, native, taken);
+      const exposed = isAddress(input.kind)
+        ? freeAddress(input.kind, slug, native, taken)
+        : freeName(slug, native, taken);
       taken.add(exposed);
       names.push({ kind: input.kind, exposed, server: slug, native });
     }
@@ -66,13 +83,14 @@ function giveKind(input: KindInput): GivenName[] {
   return names;
 }
 
-function keptNames({ given, servers, nativesOf }: KindInput): GivenName[] {
+function keptNames({ kind, given, servers, nativesOf }: KindInput): GivenName[] {
   const listed = new Map(servers.map(({ slug }) => [slug, new Set(nativesOf(slug))]));
   const taken = new Set<string>();
   const named = new Set<string>();
   const legal = given.filter(({ exposed, server, native }) => {
     const key = pairKey(server, native);
-    if (!listed.has(server) || taken.has(exposed) || named.has(key) || !EXPOSED_NAME.test(exposed)) return false;
+    if (!listed.has(server) || taken.has(exposed) || named.has(key) || !isLegal(kind, exposed, server, native))
+      return false;
     taken.add(exposed);
     named.add(key);
     return true;
@@ -92,6 +110,20 @@ function keptNames({ given, servers, nativesOf }: KindInput): GivenName[] {
 /** One string for a server and a tool; slugs have no line feed. */
 export function pairKey(server: string, native: string): string {
   return `${server}\n${native}`;
+}
+
+function isLegal(kind: Kind, exposed: string, server: string, native: string): boolean {
+  if (!isAddress(kind)) return EXPOSED_NAME.test(exposed);
+  return exposed === (isOurs(native) ? '' : native) || exposed === wrappedAddress(kind, server, native);
+}
+
+function freeAddress(
+  kind: 'resource' | 'template',
+  server: string,
+  native: string,
+  taken: ReadonlySet<string>,
+): string {
+  return taken.has(native) || isOurs(native) ? wrappedAddress(kind, server, native) : native;
 }
 
 function freeName(server: string, native: string, taken: ReadonlySet<string>): string {

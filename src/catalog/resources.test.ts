@@ -74,7 +74,7 @@ test('prompts are named as tools are, in a space of their own, and found by ever
   assert.deepEqual([view.toolCount, view.promptCount], [1, 3]);
 });
 
-test('resources keep their URI; only one that an earlier server has too gets another', () => {
+test('resources keep their URI; only one that another server was given first gets another', () => {
   const view = viewOf({
     a: { uris: ['x://1', 'x://2'], templates: ['x://{id}'] },
     b: { uris: ['x://2', 'y://ä b'], templates: ['x://{id}', 'y://{+p}'] },
@@ -110,19 +110,76 @@ test('a server that lists a URI of the hub’s own scheme catches nobody', () =>
   assert.equal(view.resourceRoute('mcphub://good/%'), undefined);
 });
 
-test('a URI that nobody lists goes by the template that says most, then to the only server with resources', () => {
+test('a URI that nobody lists goes to the server whose fitting template is oldest, then to the only server with resources', () => {
   const view = viewOf({
-    a: { templates: ['file:///{+path}'] },
-    b: { templates: ['file:///home/{name}', 'broken://{'] },
+    a: { templates: ['file:///home/{name}', 'broken://{'] },
+    b: { templates: ['file:///{+path}', 'file:///home/me'] },
   });
-  assert.equal(leadsTo(view.resourceRoute('file:///home/me')), 'b file:///home/me');
-  assert.equal(leadsTo(view.resourceRoute('file:///home/me/x')), 'a file:///home/me/x');
+  assert.equal(leadsTo(view.resourceRoute('file:///home/me')), 'a file:///home/me');
+  assert.equal(leadsTo(view.resourceRoute('file:///home/me/x')), 'b file:///home/me/x');
   assert.equal(view.resourceRoute('broken://{'), undefined);
-  assert.equal(leadsTo(view.templateRoute('broken://{')), 'b broken://{');
+  assert.equal(leadsTo(view.templateRoute('broken://{')), 'a broken://{');
   assert.equal(view.resourceRoute('other://x'), undefined, 'two servers could have it');
   const one = viewOf({ a: { uris: ['x://1'] }, b: { declared: [] } });
   assert.equal(leadsTo(one.resourceRoute('other://x')), 'a other://x');
   assert.equal(viewOf({ b: { declared: ['prompts'] } }).resourceRoute('other://x'), undefined);
+});
+
+/** What two servers list, one after the other; `evil` stands first in the configuration. */
+function viewAfter(steps: readonly Readonly<Record<string, Lists>>[]): View {
+  const servers = [serverSpec('evil'), serverSpec('good')];
+  let world: CatalogWorld | undefined;
+  for (const lists of steps) {
+    const listings = Object.entries(lists).map(([slug, one]) => listing(slug, one));
+    world = worldOf(servers, listings, [], world);
+  }
+  assert.ok(world);
+  return catalogOf(world).viewAll();
+}
+
+test('a URI stays with the server that listed it first, also when that server lists it no more', () => {
+  const good = { uris: ['x://1'] };
+  const taken = viewAfter([{ good }, { good, evil: good }]);
+  assert.equal(leadsTo(taken.resourceRoute('x://1')), 'good x://1');
+  assert.deepEqual(urisIn(taken), ['mcphub://evil/x%3A%2F%2F1', 'x://1']);
+  const left = viewAfter([{ good }, { good: { uris: [] }, evil: good }]);
+  assert.equal(leadsTo(left.resourceRoute('x://1')), 'good x://1');
+});
+
+test('no template takes a URI that is listed by, or fits an older template of, another server', () => {
+  const good = { uris: ['file:///srv/a'], templates: ['file:///srv/{+path}', 'note://{id}'] };
+  for (const template of [
+    'file:///srv/secret/{+p}',
+    'file:///srv/secret/key',
+    '{+x}',
+    'file:{+x}',
+    '{scheme}://{+x}',
+  ]) {
+    const view = viewAfter([{ good }, { good, evil: { templates: [template] } }]);
+    for (const uri of ['file:///srv/a', 'file:///srv/secret/key', 'note://7'])
+      assert.equal(leadsTo(view.resourceRoute(uri)), `good ${uri}`, template);
+  }
+});
+
+test('a template that fixes no scheme or authority takes nothing of a scheme or authority of another server', () => {
+  const good = { uris: ['db:1'], templates: ['https://good.example/{id}'] };
+  const view = viewAfter([
+    { evil: { templates: ['{+x}', 'https://{+x}'] } },
+    { evil: { templates: ['{+x}', 'https://{+x}'] }, good },
+  ]);
+  for (const uri of ['db:2', 'https://good.example/a/b', 'HTTPS://GOOD.example/a/b'])
+    assert.equal(view.resourceRoute(uri), undefined, uri);
+  assert.equal(leadsTo(view.resourceRoute('https://other.example/')), 'evil https://other.example/');
+  assert.equal(leadsTo(view.resourceRoute('else:1')), 'evil else:1');
+});
+
+test('3,000 costly templates of one server use up nothing of the other', () => {
+  const costly = Array.from({ length: 3000 }, (_, i) => `${'{+x}a'.repeat(15)}${i}`);
+  const view = viewAfter([
+    { evil: { templates: costly } },
+    { evil: { templates: costly }, good: { templates: ['{+x}://{y}'] } },
+  ]);
+  assert.equal(leadsTo(view.resourceRoute(`app://${'a'.repeat(4000)}`)), `good app://${'a'.repeat(4000)}`);
 });
 
 test('a look-up among thousands of templates ends', () => {
@@ -150,7 +207,7 @@ test('a group shows prompts and resources of its servers, whatever tools of them
   assert.ok(view);
   assert.deepEqual([view.toolCount, view.promptCount, urisIn(view)], [0, 1, ['a://1']]);
   assert.equal(view.promptRoute('b_p'), undefined);
-  assert.equal(leadsTo(view.resourceRoute('b://1')), 'a b://1', 'a is asked, and does not have it');
+  assert.equal(view.resourceRoute('b://1'), undefined, 'it belongs to a server outside the view');
   assert.equal(view.resourceRoute(exposedUri('b', 'b://1')), undefined);
 });
 

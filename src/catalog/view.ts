@@ -5,7 +5,7 @@
  */
 import type { Declared } from '../kernel/snapshot.ts';
 import { type NamesOfView, namesOfView, type OwnerOf } from './_names-of-view.ts';
-import { type ResourcesOfView, resourcesOfView } from './_resources-of-view.ts';
+import { type AddressBook, type ResourcesOfView, resourcesOfView } from './_resources-of-view.ts';
 import type { ServerShelf } from './_shelf.ts';
 import type { ResourceRoute, Route } from './route.ts';
 
@@ -124,11 +124,14 @@ export class ShelfView implements View {
   }
 }
 
+/** Keys of views of a single server begin so. */
+export const ONE_SERVER = 'server:';
+
 /** The same view when nothing has changed; else a new one with the parts that have not. */
 export function viewOf(
   key: string,
   picks: readonly Pick[],
-  ownerOf: { readonly tool: OwnerOf; readonly prompt: OwnerOf },
+  ownerOf: { readonly tool: OwnerOf; readonly prompt: OwnerOf; readonly addresses: AddressBook },
   before: ShelfView | undefined,
 ): ShelfView {
   const was = before?.parts;
@@ -151,6 +154,7 @@ export function viewOf(
   const shelves = picks.map(({ shelf }) => shelf.resources);
   const resources = resourcesOfView(
     shelves.filter(({ declares, digest }) => declares || digest !== ''),
+    { book: ownerOf.addresses, isSingle: key.startsWith(ONE_SERVER) },
     was?.resources,
   );
   const isSame =

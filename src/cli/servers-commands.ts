@@ -20,7 +20,12 @@ export async function listServers(options: HubOptions): Promise<void> {
   const talk = talkFrom(options);
   const answer = await servers(talk);
   if (talk.json) printJson(answer);
-  else print(serverTable(answer.servers));
+  else {
+    print(serverTable(answer.servers));
+    for (const { name, slug, shadowed = [] } of answer.servers)
+      if (shadowed.length > 0)
+        say(`${name}: resources that another server had first, under mcphub://${slug}/ here: ${shadowed.join(', ')}`);
+  }
 }
 
 export function serverTable(rows: readonly ServerAnswer[]): string {

@@ -10,10 +10,12 @@ import type { Listing } from '../kernel/snapshot.ts';
 import { putListing } from '../store/listings.ts';
 import { changeNames } from '../store/names.ts';
 import type { Store } from '../store/store.ts';
-import { changeOfNames } from './names.ts';
+import { changeOfNames, shadowedIn } from './names.ts';
 import type { World } from './world.ts';
 
 const KEEP_MS = 10_000;
+/** Addresses named in one event. */
+const SHOWN = 5;
 
 export interface Listings {
   take(listing: Listing): void;
@@ -81,6 +83,10 @@ export function createListings(parts: {
     });
     world.names = change.given;
     if (change.add.length === 0 && change.drop.length === 0) return;
+    for (const [server, addresses] of shadowedIn(change.add)) {
+      const shown = addresses.slice(0, SHOWN).map((address) => address.slice(0, 200));
+      kernel.bus.publish({ type: 'resources-shadowed', server, count: addresses.length, addresses: shown });
+    }
     kernel.scope.run('keep names', async () => {
       using deadline = kernel.deadline(KEEP_MS);
       await changeNames(store, change, deadline);

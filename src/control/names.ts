@@ -32,3 +32,15 @@ export function changeOfNames(input: {
 
 const exposedKey = ({ kind, exposed }: GivenName): string => `${kind}\n${exposed}`;
 const wholeKey = (name: GivenName): string => `${exposedKey(name)}\n${pairKey(name.server, name.native)}`;
+
+/** Returns, by server, the addresses of resources and templates that belong to another server, under which its own are not reachable. */
+export function shadowedIn(names: readonly GivenName[]): ReadonlyMap<string, readonly string[]> {
+  const shadowed = new Map<string, string[]>();
+  for (const { kind, exposed, server, native } of names) {
+    if ((kind !== 'resource' && kind !== 'template') || exposed === native) continue;
+    const ofServer = shadowed.get(server);
+    if (ofServer) ofServer.push(native);
+    else shadowed.set(server, [native]);
+  }
+  return shadowed;
+}

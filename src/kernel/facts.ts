@@ -113,6 +113,14 @@ export type Fact =
     }
   /** A question to a user was answered by the hub with an error, because it is not allowed. */
   | { readonly type: 'question-refused'; readonly server: string; readonly method: string; readonly reason: string }
+  /** Addresses that a server lists belong to other servers; its own are under `mcphub://<slug>/…`. */
+  | {
+      readonly type: 'resources-shadowed';
+      readonly server: string;
+      readonly count: number;
+      /** The first of them. */
+      readonly addresses: readonly string[];
+    }
   | { readonly type: 'server-silence-raised'; readonly server: string; readonly silenceMs: number }
   | { readonly type: 'child-started'; readonly server: string; readonly pid: number }
   | {

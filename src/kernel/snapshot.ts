@@ -174,9 +174,12 @@ export interface RawListing {
   readonly repeats?: boolean;
 }
 
-/** Names given once: exposed name → server slug and native name. Tools and prompts do not share one space. */
+/**
+ * Names given once: exposed name → server slug and native name. Each kind has a space of its own. A resource's or template's exposed name is its
+ * address: its own, or `mcphub://<slug>/…` where another server had that first.
+ */
 export interface GivenName {
-  readonly kind: 'tool' | 'prompt';
+  readonly kind: ItemKind;
   readonly exposed: string;
   readonly server: string;
   readonly native: string;

@@ -123,6 +123,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
       sessions.endOwned(owner, (id) => notes.level(id) !== undefined || notes.subscriptions(id).length > 0),
   });
   const own = new Map<string, Listing>(); // bounded by: servers
+  let ownNames: Snapshot['names'] = []; // bounded by: those of the snapshot, and of `own`
   let askedAtMs = -Infinity;
 
   /** Control's world, with lists of ours that are newer than control's; new tools are named at once, the same way control will. */
@@ -131,15 +132,20 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     const known = new Map(current.listings.map((listing) => [listing.server, listing])); // bounded by: servers
     for (const [server, listing] of own) if ((known.get(server)?.atMs ?? 0) <= listing.atMs) known.set(server, listing);
     const listings = current.servers.flatMap((server) => known.get(server.slug) ?? []);
-    return { ...current, listings, names: giveNames({ listings, servers: current.servers, given: current.names }) };
+    const given = [...current.names, ...ownNames];
+    return { ...current, listings, names: giveNames({ listings, servers: current.servers, given }) };
   }
 
   function rebuild(): void {
-    catalog.rebuild(world());
+    const next = world();
+    // While control is away, what was named first stays first.
+    ownNames = next.names;
+    catalog.rebuild(next);
   }
 
   function take(snapshot: Snapshot, source: 'control' | 'disk'): void {
     if (!snapshots.swap(snapshot)) return;
+    if (source === 'control') ownNames = [];
     Object.assign(limits, limitsFrom(snapshot.limits));
     for (const server of own.keys()) if (!snapshot.servers.some((spec) => spec.slug === server)) own.delete(server);
     fleet.apply(snapshot.servers);
@@ -275,15 +281,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   }
 
   return {
-    snapshots,
-    fleet,
-    sessions,
-    health,
-    admission,
-    streams,
-    front,
-    privateFront,
-    take,
+    ...{ snapshots, fleet, sessions, health, admission, streams, front, privateFront, take },
     marks: createSessionMarks({ sessions, notes, fleet }),
     takeUsedKeys: () => keys.takeUsed(),
     balancerAsksAtMs: () => askedAtMs,

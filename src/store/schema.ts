@@ -2,7 +2,7 @@
  * The tables of the store, as Kysely sees them. Times are wall clock ms; JSON is text.
  * Does not: create them (`migrations.ts`).
  */
-import type { Role } from '../kernel/snapshot.ts';
+import type { ItemKind, Role } from '../kernel/snapshot.ts';
 
 export interface UsersTable {
   id: string;
@@ -35,7 +35,7 @@ export interface SlugsTable {
 }
 
 export interface NamesTable {
-  kind: 'tool' | 'prompt';
+  kind: ItemKind;
   exposed: string;
   server: string;
   native: string;

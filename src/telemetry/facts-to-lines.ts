@@ -217,6 +217,12 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
     msg: (f) => `${f.server}: question refused: ${masked(f.reason)}`,
     fields: (f) => ({ upstream: f.server, method: f.method }),
   },
+  'resources-shadowed': {
+    level: 'warn',
+    msg: (f) =>
+      `${f.server} lists ${f.count} resource addresses that another server had first; they stay with that server: ${masked(f.addresses.join(', '))}`,
+    fields: (f) => ({ upstream: f.server, count: f.count }),
+  },
   'server-silence-raised': {
     level: 'info',
     msg: (f) => `${f.server} lives but is slow: its silence limit is ${seconds(f.silenceMs)} now`,
