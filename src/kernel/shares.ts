@@ -101,6 +101,8 @@ export class FairMap<K, V> extends Capped {
   readonly #entries = new Map<K, Entry<K, V>>(); // bounded by: max
   readonly #chains = new Map<string, Chain<K, V>>(); // bounded by: max; every owner has an entry
   readonly #holdings = new Holdings((size) => size);
+  /** Below this size nothing is near a limit, and the order of use is not kept. */
+  readonly #orderedFrom: number;
 
   /**
    * `refuse` refuses a new key of an owner above its share, `evict-greediest` drops the owner's oldest entry, or the oldest of the owner that
@@ -117,6 +119,7 @@ export class FairMap<K, V> extends Capped {
     this.#bounds = { max, share: Math.min(share, max) };
     this.#evicts = rule === 'evict-greediest';
     this.#evicted = evicted;
+    this.#orderedFrom = Math.min(max, share) / 2;
   }
 
   get size(): number {
@@ -131,11 +134,11 @@ export class FairMap<K, V> extends Capped {
     return this.#holdings.owners;
   }
 
-  /** Reads and marks as the owner's most recently used. */
+  /** Reads, and marks as the owner's most recently used once the map is half full or a share could be. */
   get(key: K): V | undefined {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
-    if (entry.newer !== undefined) {
+    if (entry.newer !== undefined && this.#entries.size > this.#orderedFrom) {
       const chain = this.#chains.get(entry.owner) as Chain<K, V>;
       unlink(chain, entry);
       append(chain, entry);

@@ -44,18 +44,33 @@ export function refuseLongParams(envelope: Envelope, limits: SizeLimits): Refusa
   if (params.at < 0) return undefined;
   if (method === 'initialize' && params.end - params.at > limits.initializeBytes)
     return tooLong('params', 'initializeBytes', limits);
-  const least = Math.min(limits.nameBytes, limits.idBytes, limits.uriBytes, limits.cursorBytes) + QUOTES;
-  let refusal: Refusal | undefined;
-  const look = (keyAt: number, keyEnd: number, at: number, end: number): boolean => {
-    // Nearly every member: short enough for any limit.
-    if (end - at > least) refusal = refuseMember(bytes, { at: keyAt, end: keyEnd }, end - at, limits);
-    return refusal === undefined;
-  };
-  if (inParams === undefined) eachMember(bytes, params.at, params.end, LOOSE, { member: look });
-  else
-    for (let i = 0; i < inParams.length && refusal === undefined; i += 4)
-      look(inParams[i] as number, inParams[i + 1] as number, inParams[i + 2] as number, inParams[i + 3] as number);
+  const refusal = inParams === undefined ? walkMembers(bytes, params, limits) : lookAt(bytes, inParams, limits);
   return refusal ?? (Object.hasOwn(NESTED, method) ? refuseNested(envelope, limits) : undefined);
+}
+
+/** Nearly every member is short enough for any limit, and its name is not looked at. */
+function lookAt(bytes: Buffer, inParams: readonly number[], limits: SizeLimits): Refusal | undefined {
+  const least = Math.min(limits.nameBytes, limits.idBytes, limits.uriBytes, limits.cursorBytes) + QUOTES;
+  for (let i = 0; i < inParams.length; i += 4) {
+    const length = (inParams[i + 3] as number) - (inParams[i + 2] as number);
+    if (length <= least) continue;
+    const key = { at: inParams[i] as number, end: inParams[i + 1] as number };
+    const refusal = refuseMember(bytes, key, length, limits);
+    if (refusal) return refusal;
+  }
+  return undefined;
+}
+
+/** The same of params with so many members that their places are not known. */
+function walkMembers(bytes: Buffer, params: Span, limits: SizeLimits): Refusal | undefined {
+  let refusal: Refusal | undefined;
+  eachMember(bytes, params.at, params.end, LOOSE, {
+    member(keyAt, keyEnd, at, end) {
+      refusal = refuseMember(bytes, { at: keyAt, end: keyEnd }, end - at, limits);
+      return refusal === undefined;
+    },
+  });
+  return refusal;
 }
 
 /** The same of a URI that stands elsewhere, decoded. */
