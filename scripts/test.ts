@@ -1,7 +1,7 @@
 /**
  * `npm test`: everything, in phases with a printed budget. Closes with a line `N passed, N failed`.
  * Promises: no phase outlives its budget; what a phase prints is passed through; a phase that ran no test is a failure.
- * Usage: node scripts/test.ts [check] [unit] [journey] [chaos] [conformance]   (none = all)
+ * Usage: node scripts/test.ts [check] [unit] [security] [journey] [chaos] [conformance]   (none = all)
  */
 import { spawn } from 'node:child_process';
 import { ensureSystem } from './system.ts';
@@ -34,6 +34,13 @@ const PHASES: readonly Phase[] = [
       'test/support/*.test.ts',
       'scripts/**/*.test.ts',
     ],
+    isTests: true,
+  },
+  {
+    // Attacks on a whole hub, from the port, with a key, and from a process beside it.
+    name: 'security',
+    budgetMinutes: 4,
+    command: [...NODE_TEST, '--test-concurrency=1', 'test/security/*.test.ts'],
     isTests: true,
   },
   {
