@@ -12,7 +12,7 @@ import type { Deadline } from '../kernel/deadline.ts';
 import { errorRow, HubError } from '../kernel/errors.ts';
 import type { Beat } from '../kernel/guard-wire.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, Refusal } from '../kernel/outcome.ts';
 import type { Service } from '../kernel/service.ts';
 import type { LiveAnswer } from './contract.ts';
 import { PAGE_HEADERS, pageFrom } from './page.ts';
@@ -85,13 +85,15 @@ export function createAdmin(parts: AdminParts): Service {
     }
   }
 
-  function apiFor(who: Outcome<string>, request: IncomingMessage, response: ServerResponse, path: string): void {
-    if (isRefusal(who)) {
-      sources.arrivals.refused += 1;
-      return refuse(response, who);
-    }
+  function apiFor(who: string, request: IncomingMessage, response: ServerResponse, path: string): void {
     const asked = { method: request.method ?? 'GET', path, who };
     kernel.scope.run('admin request', () => api(request, asked, response));
+  }
+
+  function refuseCaller(socket: Side, refusal: Refusal, response: ServerResponse): void {
+    sources.arrivals.refused += 1;
+    kernel.bus.publish({ type: 'api-refused', socket, reason: refusal.code });
+    refuse(response, refusal);
   }
 
   function serveWorker(request: IncomingMessage, response: ServerResponse, path: string): void {
@@ -100,13 +102,14 @@ export function createAdmin(parts: AdminParts): Service {
       keys: () => sources.control.keys.list(),
       wallMs: () => kernel.clock.wallMs(),
     });
-    if (!isRefusal(who)) sources.arrivals.workers += 1;
+    if (isRefusal(who)) return refuseCaller('workers', who, response);
+    sources.arrivals.workers += 1;
     apiFor(who, request, response, path);
   }
 
   function serveOperator(request: IncomingMessage, response: ServerResponse, path: string): void {
     if (claimsWorker(request))
-      return apiFor(new Refusal('forbidden', 'This socket is for the operator.'), request, response, path);
+      return refuseCaller('operator', new Refusal('forbidden', 'This socket is for the operator.'), response);
     if (path === '/') return page(response);
     if (path === '/beat') return streamBeats(response);
     if (path === '/probe' || path === '/livez') {

@@ -237,7 +237,11 @@ test('the workers’ socket acts only with the token, the role of an owner and t
 });
 
 test('a request with headers of a worker has no right on the operator’s socket', async (t) => {
-  const { ask, arrivals } = await bench(t);
+  const { ask, arrivals, kernel } = await bench(t);
+  const refused: string[] = [];
+  kernel.bus.listen((fact) => {
+    if (fact.type === 'api-refused') refused.push(`${fact.socket} ${fact.reason}`);
+  });
   for (const name of ['x-mcphub-worker', 'x-mcphub-role', 'x-mcphub-key-id']) {
     for (const path of ['/', '/beat', '/probe', '/api/status']) {
       const answer = await ask<Failed>('GET', path, { headers: { [name]: 'owner' } });
@@ -245,6 +249,7 @@ test('a request with headers of a worker has no right on the operator’s socket
     }
   }
   assert.deepEqual(arrivals, { operator: 0, workers: 0, refused: 12 });
+  assert.deepEqual(refused, Array(12).fill('operator forbidden'));
 });
 
 test('the audit names the user and the key that acted through a worker', async (t) => {

@@ -57,6 +57,8 @@ export type Fact =
   /** Something that was open for callers was ended, because its key was revoked, has expired or may see less. */
   | { readonly type: 'access-ended'; readonly items: number; readonly keysRevision: number }
   | { readonly type: 'key-refused'; readonly reason: ErrorCode; readonly address: string }
+  /** A request on a socket of the control process had no right there. */
+  | { readonly type: 'api-refused'; readonly socket: 'operator' | 'workers'; readonly reason: ErrorCode }
   | {
       readonly type: 'call-answered';
       readonly requestId: string;

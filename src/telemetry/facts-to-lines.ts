@@ -142,6 +142,12 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
     fields: (f) => ({ code: f.reason, address: f.address }),
     same: (f) => f.reason,
   },
+  'api-refused': {
+    level: 'warn',
+    msg: (f) => `a request on the ${f.socket} socket of the control process was refused: ${f.reason}`,
+    fields: (f) => ({ code: f.reason, socket: f.socket }),
+    same: (f) => `${f.socket} ${f.reason}`,
+  },
   'call-answered': {
     level: (f) => levelOfCall(f.code),
     msg: messageOfCall,
