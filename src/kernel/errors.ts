@@ -406,6 +406,13 @@ export const ERRORS = {
     'A fault of that server.',
     SICK,
   ),
+  'upstream-invalid': row(
+    -32010,
+    200,
+    'warn',
+    'The server’s answer to this call is not a valid JSON-RPC message.',
+    'A fault of that server; its other calls are not affected.',
+  ),
   'upstream-http': row(
     -32010,
     200,

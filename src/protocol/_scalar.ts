@@ -18,6 +18,8 @@ const ZERO = 0x30;
 const NINE = 0x39;
 /** This many bytes are looked at one by one before the native search: it costs 25 ns a call, as much as 30 bytes. */
 const NEAR = 64;
+const NEAR_STRICT = 2048;
+const NATIVE_BYTES = 256 * 1024;
 export function skipSpace(b: Buffer, at: number, end: number): number {
   let i = at;
   while (i < end) {
@@ -47,19 +49,39 @@ const ESCAPES = Uint8Array.from({ length: 256 }, (_, c) =>
 );
 const HEX = Uint8Array.from({ length: 256 }, (_, c) => Number(/[0-9a-f]/i.test(String.fromCharCode(c))));
 
-/** Byte by byte: the table takes 1 ns a byte, less than a native search for four kinds of bytes (measured: 3.7 ms against 9 for 4 MiB). */
+/**
+ * The first bytes by the table (1 ns a byte); of a longer string the end is found as in loose mode and its text is judged natively (0.5 ns a byte),
+ * unless it is so long that the copy costs more than the table.
+ */
 function skipStrictString(b: Buffer, at: number, end: number): number {
   let i = at + 1;
-  while (i < end) {
-    const kind = TEXT[b[i] as number];
-    if (kind === PLAIN_TEXT) i += 1;
-    else if (kind === END) return i + 1;
-    else {
-      i = kind === ESCAPE ? skipEscape(b, i, end) : BAD;
-      if (i < 0) return BAD;
+  let near = Math.min(end, i + NEAR_STRICT);
+  for (;;) {
+    while (i < near) {
+      const kind = TEXT[b[i] as number];
+      if (kind === PLAIN_TEXT) i += 1;
+      else if (kind === END) return i + 1;
+      else {
+        i = kind === ESCAPE ? skipEscape(b, i, end) : BAD;
+        if (i < 0) return BAD;
+      }
     }
+    if (i >= end) return BAD;
+    const behind = near === end ? BAD : skipLooseRest(b, i, end);
+    if (behind < 0) return BAD;
+    if (behind - at <= NATIVE_BYTES) return isJsonString(b, at, behind) ? behind : BAD;
+    near = end;
   }
-  return BAD;
+}
+
+/** Control characters and escapes are as JSON wants them. Bytes of UTF-8 are letters here: whether they are UTF-8 is asked of the whole message. */
+function isJsonString(b: Buffer, at: number, end: number): boolean {
+  try {
+    JSON.parse(b.toString('latin1', at, end));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function skipEscape(b: Buffer, at: number, end: number): number {
@@ -77,7 +99,12 @@ function skipEscape(b: Buffer, at: number, end: number): number {
 
 /** Text with many escaped quotes is cheaper byte by byte, long plain text natively: the two take turns. */
 function skipLooseString(b: Buffer, at: number, end: number): number {
-  let i = at + 1;
+  return skipLooseRest(b, at + 1, end);
+}
+
+/** `from` is inside a string and not inside an escape. */
+function skipLooseRest(b: Buffer, from: number, end: number): number {
+  let i = from;
   for (;;) {
     const near = Math.min(end, i + NEAR);
     while (i < near) {

@@ -28,6 +28,8 @@ export interface Envelope {
   readonly error: Span;
   /** Where the members of params lie, four numbers each: key from and to, value from and to. Undefined = not looked at; walk over them. */
   readonly inParams: readonly number[] | undefined;
+  /** Why the text of a server's message is not valid JSON, although its members can be told apart; such a text must not reach a client. */
+  readonly fault?: string;
 }
 
 /** The params of a message, and what is known of their members. */

@@ -2,14 +2,13 @@
  * An object without some of its members.
  * Promises: what stays keeps its bytes and its order.
  */
-import { keyBegins } from './_scalar.ts';
+import { keyBegins, keyIs } from './_scalar.ts';
 import { eachMember } from './_value.ts';
 import type { Span } from './message.ts';
-import { memberSpan } from './scan.ts';
-import { replaceSpans } from './write.ts';
 
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
+const COMMA = 0x2c;
 const LOOSE = { maxDepth: 4096, strict: false } as const;
 
 /**
@@ -43,26 +42,38 @@ export function withoutPrefix(bytes: Buffer, meta: Span, prefix: string): Buffer
   return text.subarray(0, size + 1);
 }
 
-const COMMA = 0x2c;
+/** An ASCII letter that is written as an escape: a key may be spelled so. */
+const ESCAPED_ASCII = '\\u00';
 
-/** The object `json` without the member `key`, and without one of the commas beside it. */
-export function withoutMember(json: Buffer, key: string): Buffer {
-  if (!json.includes(`"${key}"`)) return json;
-  const value = memberSpan(json, { at: 0, end: json.length }, key);
-  if (value.at < 0) return json;
-  const at = json.lastIndexOf(`"${key}"`, value.at);
-  let from = at;
-  let { end } = value;
-  while (isSpace(json[from - 1])) from -= 1;
-  if (json[from - 1] === COMMA) from -= 1;
-  else {
-    from = at;
-    while (isSpace(json[end])) end += 1;
-    if (json[end] === COMMA) end += 1;
-  }
-  return replaceSpans(json, [{ at: from, end, with: Buffer.alloc(0) }]);
+/** Whether the object may have the member `key`; false is certain, and costs no walk. */
+export function mayHave(json: Buffer, key: string): boolean {
+  return json.includes(`"${key}"`) || json.includes(ESCAPED_ASCII);
 }
 
-function isSpace(byte: number | undefined): boolean {
-  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+/** The object `json` without its members of these names, however they are spelled. What is no object stays as it is. */
+export function withoutMembers(json: Buffer, keys: readonly string[]): Buffer {
+  if (!keys.some((key) => mayHave(json, key))) return json;
+  const runs: Buffer[] = []; // bounded by: two for each member taken out
+  let from = -1;
+  let to = -1;
+  const endRun = (): void => {
+    if (from >= 0) runs.push(Buffer.from(runs.length === 0 ? '{' : ','), json.subarray(from, to));
+    from = -1;
+  };
+  let removed = 0;
+  eachMember(json, 0, json.length, LOOSE, {
+    member(keyAt, keyEnd, _at, end) {
+      if (keys.some((key) => keyIs(json, keyAt, keyEnd, key))) {
+        endRun();
+        removed += 1;
+      } else {
+        if (from < 0) from = keyAt;
+        to = end;
+      }
+      return true;
+    },
+  });
+  if (removed === 0) return json;
+  endRun();
+  return Buffer.concat([...(runs.length === 0 ? [Buffer.from('{')] : runs), Buffer.from('}')]);
 }

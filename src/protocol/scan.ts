@@ -95,7 +95,12 @@ export function isBatch(bytes: Buffer): boolean {
 }
 
 /** The messages of a batch, each for itself: one bad message spoils only itself. */
-export function splitBatch(bytes: Buffer, max: number, options: ScanOptions): Outcome<readonly Outcome<Envelope>[]> {
+export function splitBatch(
+  bytes: Buffer,
+  max: number,
+  options: ScanOptions,
+  read: (message: Buffer, options: ScanOptions) => Outcome<Envelope> = scanEnvelope,
+): Outcome<readonly Outcome<Envelope>[]> {
   const { bounds } = options;
   if (bounds && bytes.length > bounds.batchBytes) {
     const why = `A batch has at most ${bounds.batchBytes} bytes.`;
@@ -114,7 +119,7 @@ export function splitBatch(bytes: Buffer, max: number, options: ScanOptions): Ou
   if (spans.length === 0) return new Refusal('invalid-request', 'The batch is empty.');
   if (skipSpace(bytes, end, bytes.length) !== bytes.length)
     return new Refusal('parse-error', 'Something follows the JSON array.');
-  return spans.map((span) => scanEnvelope(bytes.subarray(span.at, span.end), options));
+  return spans.map((span) => read(bytes.subarray(span.at, span.end), options));
 }
 
 /**

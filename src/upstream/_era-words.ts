@@ -2,6 +2,7 @@
  * What a stateless server says, in the words of the 2025 dates, where it is more than a change of shape: notices, and answers that cannot go on.
  */
 import { isRefusal } from '../kernel/outcome.ts';
+import { replyFault } from '../protocol/answer.ts';
 import { neutralParams } from '../protocol/era-2026/outgoing.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { scanEnvelope } from '../protocol/scan.ts';
@@ -21,6 +22,12 @@ export function heardNotice(envelope: Envelope): Envelope {
   return isRefusal(notice) ? envelope : notice;
 }
 
+/** Why the answer to this method cannot be understood; undefined = it can. The rows of a list are judged one by one later. */
+export function answerFault(envelope: Envelope, method: string | undefined): string | undefined {
+  const isList = method?.endsWith('/list') === true && envelope.fault !== undefined;
+  return isList ? undefined : replyFault(envelope);
+}
+
 /** A call that cannot go on ends in the words of its method. */
 export function endFrame(idRaw: Buffer, method: string, why: string): Buffer {
   if (method !== 'tools/call') return errorFrame(idRaw, { code: -32603, message: why });
@@ -31,4 +38,10 @@ export function asksBack(type: string): string {
   return type === 'input_required'
     ? ASKS
     : `The server’s answer is of a kind that this hub does not know: ${type.slice(0, 60)}.`;
+}
+
+/** A frame of the hub's own as a message; undefined = what it was made of is none. */
+export function envelopeOf(frame: Buffer): Envelope | undefined {
+  const envelope = scanEnvelope(frame, SCAN);
+  return isRefusal(envelope) ? undefined : envelope;
 }

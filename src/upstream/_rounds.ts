@@ -50,28 +50,28 @@ export class Rounds {
 
   /** `json` = the result that asks. No questions = it only wants to be asked again (`again`). A string = why it cannot be asked. */
   begin(id: number, first: SentRequest, json: Buffer): readonly RoundQuestion[] | string {
-    if (json.length > MOST_BYTES) return 'what it asks is too much';
-    const { inputRequests = {}, requestState } = JSON.parse(json.toString('utf8')) as {
-      inputRequests?: Readonly<Record<string, { readonly method?: unknown; readonly params?: object }>>;
-      requestState?: unknown;
-    };
+    const asked = json.length > MOST_BYTES ? 'what it asks is too much' : questionsIn(json);
+    if (typeof asked === 'string') {
+      this.#rounds.delete(id);
+      return asked;
+    }
+    const { requests, requestState } = asked;
     const round: Round = this.#rounds.get(id) ?? { first, count: 0, requestState, open: new Map(), answers: new Map() };
     round.count += 1;
     round.requestState = requestState;
     round.open.clear();
     round.answers.clear();
-    const requests = Object.entries(inputRequests);
     const isNothing = requests.length === 0 && requestState === undefined;
     if (round.count > MOST_ROUNDS || requests.length > MOST_QUESTIONS || isNothing) {
       this.#rounds.delete(id);
       return isNothing ? 'it asks for nothing' : 'it asks too often';
     }
     this.#rounds.set(id, round);
-    return requests.map(([key, { method, params = {} }]) => {
+    return requests.map(({ key, method, params }) => {
       this.#asked += 1;
       const idRaw = `"mcphub-round-${id}-${this.#asked}"`;
       round.open.set(idRaw, key);
-      return { idRaw, method: String(method), params: Buffer.from(JSON.stringify(oldParams(params, this.#asked))) };
+      return { idRaw, method, params: Buffer.from(JSON.stringify(oldParams(params, this.#asked))) };
     });
   }
 
@@ -119,6 +119,29 @@ export class Rounds {
   forget(id: number): void {
     this.#rounds.delete(id);
   }
+}
+
+interface InputRequests {
+  readonly requests: readonly { readonly key: string; readonly method: string; readonly params: object }[];
+  readonly requestState: unknown;
+}
+
+/** What the result at hand asks for; a string = why it cannot be understood. */
+function questionsIn(json: Buffer): InputRequests | string {
+  const { inputRequests = {}, requestState } = JSON.parse(json.toString('utf8')) as Record<string, unknown>;
+  if (!isObject(inputRequests)) return 'its inputRequests are not an object';
+  const requests: { key: string; method: string; params: object }[] = []; // bounded by: MOST_BYTES
+  for (const [key, request] of Object.entries(inputRequests)) {
+    const { method, params = {} } = isObject(request) ? request : {};
+    if (typeof method !== 'string' || !isObject(params))
+      return 'one of its inputRequests has no method or no valid params';
+    requests.push({ key, method, params });
+  }
+  return { requests, requestState };
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** A page that is to be visited has an id in the 2025 dates. */

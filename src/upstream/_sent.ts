@@ -49,6 +49,12 @@ export class SentRequests {
     return entry.request;
   }
 
+  /** Of a request that waits for its answer under this number. */
+  methodOf(wire: number): string | undefined {
+    const entry = this.#byId.get(idOf(wire));
+    return entry?.wire === wire ? entry.request?.method : undefined;
+  }
+
   wireOf(id: number): number {
     return this.#byId.get(id)?.wire ?? id;
   }

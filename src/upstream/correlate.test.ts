@@ -26,6 +26,7 @@ function bare() {
   const transport = new ScriptedTransport(script({ hello: false, lists: false, pongs: false }), NO_EVENTS);
   const changed: number[] = [];
   const correlator: Correlator = new Correlator({
+    server: 's',
     kernel,
     transport,
     ears: {
@@ -61,7 +62,7 @@ test('a late, a doubled and a foreign answer find nobody and are counted', async
   const secondId = transport.sent.at(-1)?.id;
   assert.notEqual(firstId, secondId);
   transport.reply(firstId, { n: 3 });
-  transport.say({ id: String(secondId), result: { n: 4 } });
+  transport.say({ id: `x${secondId}`, result: { n: 4 } });
   transport.say({ id: 987_654_321, result: {} });
   transport.say({ id: 1.5, result: {} });
   transport.say({ id: null, error: { code: -32700, message: 'what?' } });
@@ -72,6 +73,26 @@ test('a late, a doubled and a foreign answer find nobody and are counted', async
     ['{"n":1}', '{"n":5}'],
   );
   assert.equal(correlator.strangers, 6);
+  assert.equal(correlator.inFlight, 0);
+  assert.equal(kernel.waits.size, 0);
+});
+
+test('ends a call at once when its answer cannot be understood', async () => {
+  const { transport, correlator, plan, kernel } = bare();
+  const odd: readonly ((id: number | undefined) => object)[] = [
+    (id) => ({ id: String(id), result: {} }),
+    (id) => ({ id, result: 5 }),
+    (id) => ({ id, result: [] }),
+    (id) => ({ id, error: 'no' }),
+    (id) => ({ id, error: { code: 1.5, message: 'm' } }),
+    (id) => ({ id, error: { code: 1 } }),
+  ];
+  for (const answer of odd) {
+    const asked = correlator.ask(plan(), () => Buffer.from('{}'));
+    transport.say(answer(transport.sent.at(-1)?.id));
+    const ended = await asked;
+    assert.equal(isRefusal(ended) ? ended.code : 'answered', 'upstream-invalid');
+  }
   assert.equal(correlator.inFlight, 0);
   assert.equal(kernel.waits.size, 0);
 });

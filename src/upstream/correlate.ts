@@ -9,10 +9,12 @@ import type { EndReason } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { replyFault, replyNumber } from '../protocol/answer.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { memberSpan } from '../protocol/scan.ts';
 import { errorFrame, notificationFrame, replaceSpans, requestFrame, resultFrame } from '../protocol/write.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
+import { invalidAnswer } from './_invalid-answer.ts';
 import type { UpstreamReply } from './call.ts';
 import { Flight, type FlightEars, type FlightPlan } from './flight.ts';
 import type { Transport } from './transport.ts';
@@ -50,6 +52,7 @@ interface Place {
 
 export class Correlator {
   readonly #kernel: Kernel;
+  readonly #server: string;
   readonly #transport: Transport;
   readonly #slots: CappedSlots<Place>;
   readonly #ears: CorrelatorEars;
@@ -58,8 +61,9 @@ export class Correlator {
   #uses = 0;
   #strangers = 0;
 
-  constructor(parts: { kernel: Kernel; transport: Transport; ears: CorrelatorEars }) {
+  constructor(parts: { kernel: Kernel; server: string; transport: Transport; ears: CorrelatorEars }) {
     this.#kernel = parts.kernel;
+    this.#server = parts.server;
     this.#transport = parts.transport;
     this.#ears = parts.ears;
     this.#slots = new CappedSlots('upstream.in-flight', SLOTS, parts.kernel.ceilings);
@@ -202,9 +206,19 @@ export class Correlator {
   #reply(envelope: Envelope): void {
     const { bytes, id, result, error } = envelope;
     const flight = this.#owner(bytes, id.at, id.end);
-    if (!flight) return;
+    if (!flight) return this.#misaddressed(envelope);
+    const why = replyFault(envelope);
+    // Of a list each row is judged by itself.
+    const isList = flight.plan.label === 'upstream-list' && envelope.fault !== undefined;
+    if (why !== undefined && !isList) return this.failed(flight.id, invalidAnswer(this.#server, why));
     const span = result.at >= 0 ? result : error;
     flight.settle({ kind: result.at >= 0 ? 'result' : 'error', json: bytes.subarray(span.at, span.end) });
+  }
+
+  /** The right number as a string: no request has such an id, and the one that is meant would wait in vain. */
+  #misaddressed({ bytes, id }: Envelope): void {
+    const number = replyNumber(bytes, id);
+    if (number !== undefined) this.failed(number, invalidAnswer(this.#server, 'its id is a string'));
   }
 
   #owner(bytes: Buffer, at: number, end: number): Flight | undefined {
@@ -218,18 +232,20 @@ export class Correlator {
   #notification(envelope: Envelope, exchange: number | undefined): void {
     if (envelope.method === 'notifications/progress') this.#progress(envelope);
     else if (envelope.method === 'notifications/cancelled') this.#ears.takenBack(envelope);
+    // No client can read it.
+    else if (envelope.fault !== undefined) this.#strangers += 1;
     else if (LISTS_CHANGED.has(envelope.method)) this.#ears.listChanged(envelope.method);
     else this.#ears.notice(envelope, exchange);
   }
 
-  #progress({ bytes, params }: Envelope): void {
+  #progress({ bytes, params, fault }: Envelope): void {
     const token = params.at < 0 ? params : memberSpan(bytes, params, 'progressToken');
     if (token.at < 0) return;
     const flight = this.#owner(bytes, token.at, token.end);
     if (!flight) return;
     flight.touch();
     const client = flight.plan.back.progressToken;
-    if (client === undefined) return;
+    if (client === undefined || fault !== undefined) return;
     const text = bytes.subarray(params.at, params.end);
     const at = token.at - params.at;
     flight.plan.back.notify(
@@ -239,8 +255,8 @@ export class Correlator {
   }
 
   #question(envelope: Envelope, exchange: number | undefined): void {
-    const { bytes, id, method } = envelope;
-    if (!this.#questions.take(this.#kernel.clock.nowMs())) {
+    const { bytes, id, method, fault } = envelope;
+    if (fault !== undefined || !this.#questions.take(this.#kernel.clock.nowMs())) {
       this.#strangers += 1;
       return;
     }

@@ -1,15 +1,13 @@
 /**
- * A transport whose server may speak the stateless era (2026-07-28): from then on each request says who the hub is, and answers lose what only
- * that era knows, so that the rest of this room speaks one language.
- * Promises: as long as the server speaks the 2025 dates every call goes through untouched; what a result asks back is asked of the user where
- * there is one, and ends as a clear error where there is none, never as an empty success; cancelling is closing the request where there is one to
- * close (HTTP), and a notification where there is none (stdio); a call that is refused because its tool declares other headers by now is sent once more.
- * Does not: decide which era is spoken (`handshake.ts`), or build headers (`transports/http.ts`).
+ * A transport whose server may speak the stateless era (2026-07-28): it adds what each request needs there and removes from answers what only that
+ * era knows, so that the rest of the module speaks one language. A question in a result goes to the user, or ends as an error where nobody can be
+ * asked. A request is cancelled by closing it (HTTP) or by a notification (stdio).
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
+import { replyNumber } from '../protocol/answer.ts';
 import { capabilitiesFrom } from '../protocol/era-2025/initialize.ts';
 import {
   declaresSubscribe,
@@ -24,7 +22,8 @@ import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import type { Envelope, Span } from '../protocol/message.ts';
 import { scanEnvelope } from '../protocol/scan.ts';
 import { errorFrame, notificationFrame, rawErrorFrame, requestFrame, resultFrame } from '../protocol/write.ts';
-import { ASKS, asksBack, endFrame, heardNotice, SCAN } from './_era-words.ts';
+import { ASKS, answerFault, asksBack, endFrame, envelopeOf, heardNotice, SCAN } from './_era-words.ts';
+import { invalidAnswer } from './_invalid-answer.ts';
 import { Repeats } from './_repeats.ts';
 import { type RoundAgain, Rounds } from './_rounds.ts';
 import { idOf, type SentRequest, SentRequests } from './_sent.ts';
@@ -33,6 +32,7 @@ import type { Talk } from './talk.ts';
 import type { DeclaredHeaders, Transport, TransportEvents } from './transport.ts';
 
 interface EraParts {
+  readonly server: string;
   readonly make: (events: TransportEvents) => Transport;
   readonly events: TransportEvents;
   /** Version of the hub. */
@@ -75,7 +75,7 @@ export function inEras(
   events: TransportEvents,
 ): Transport {
   return new EraTransport({
-    ...{ make: (own) => makeTransport(spec, own), events, version },
+    ...{ server: spec.slug, make: (own) => makeTransport(spec, own), events, version },
     capabilities: capabilitiesFrom(talk.capabilityBits),
     logLevel: () => talk.logLevel(),
     declared: (tool) => toolHeaders.of(tool),
@@ -101,7 +101,7 @@ class EraTransport implements Transport {
     this.#inner = parts.make({
       ...events,
       message: (envelope, exchange) => {
-        const heard = this.#stateless ? this.#heard(envelope) : envelope;
+        const heard = this.#stateless ? this.#understood(envelope) : envelope;
         if (heard) events.message(heard, exchange === undefined ? undefined : idOf(exchange));
       },
       failed: (wire, fault) => {
@@ -240,11 +240,22 @@ class EraTransport implements Transport {
     if (envelope) this.#parts.events.message(envelope, id);
   }
 
+  /** An answer that cannot be understood ends its call at once. */
+  #understood(envelope: Envelope): Envelope | undefined {
+    const wire = envelope.kind === 'reply' ? replyNumber(envelope.bytes, envelope.id) : undefined;
+    const why = wire === undefined ? undefined : answerFault(envelope, this.#sent.methodOf(wire));
+    if (wire === undefined || why === undefined) return this.#heard(envelope);
+    const id = idOf(wire);
+    this.#forget(id);
+    this.#parts.events.failed(id, invalidAnswer(this.#parts.server, why));
+    return undefined;
+  }
+
   /** Undefined = the answer is a question, or nobody's, or the call is sent once more. */
   #heard(envelope: Envelope): Envelope | undefined {
     const { bytes, id: span, kind, result, error } = envelope;
     if (kind !== 'reply') return heardNotice(envelope);
-    const wire = Number(bytes.toString('latin1', span.at, span.end));
+    const wire = replyNumber(bytes, span) ?? Number.NaN;
     const sent = this.#sent.answered(wire);
     if (!sent) return undefined;
     const id = idOf(wire);
@@ -286,9 +297,4 @@ class EraTransport implements Transport {
     if (next) this.#goOn(next);
     return undefined;
   }
-}
-
-function envelopeOf(frame: Buffer): Envelope | undefined {
-  const envelope = scanEnvelope(frame, SCAN);
-  return isRefusal(envelope) ? undefined : envelope;
 }

@@ -7,7 +7,7 @@
  */
 import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import type { Envelope, Span } from '../message.ts';
-import { withoutMember } from '../meta.ts';
+import { withoutMembers } from '../meta.ts';
 import { memberSpan, paramSpan, stringAt } from '../scan.ts';
 
 export interface InputRequest {
@@ -25,7 +25,7 @@ export function inputRequiredResult(requests: ReadonlyMap<string, InputRequest>,
   const pieces = [...requests].flatMap(([key, { method, params }], at) => [
     Buffer.from(`${at === 0 ? '' : ','}${JSON.stringify(key)}:{"method":${JSON.stringify(method)},"params":`),
     // This era has no word for it: the answer to the question is the answer.
-    params === undefined ? EMPTY : withoutMember(params, 'elicitationId'),
+    params === undefined ? EMPTY : withoutMembers(params, ['elicitationId']),
     Buffer.from('}'),
   ]);
   return Buffer.concat([

@@ -6,7 +6,7 @@
 import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import type { ServerHello } from '../era-2025/initialize.ts';
 import { ABSENT, type Envelope, type Span } from '../message.ts';
-import { withoutMember, withoutPrefix } from '../meta.ts';
+import { withoutMembers, withoutPrefix } from '../meta.ts';
 import { memberSpan, paramSpan, stringAt } from '../scan.ts';
 import { replaceSpans } from '../write.ts';
 import { encodeHeader } from './header-value.ts';
@@ -68,16 +68,15 @@ export function requestHeaders(envelope: Envelope, declared: (tool: string) => r
   return own.length === 0 ? standard : [...standard, ...paramHeaderLines(own, bytes, paramSpan(envelope, 'arguments'))];
 }
 
-/** The kind of a result; `complete` where it does not say. */
+/** The kind of a result; `complete` where it does not say; empty where it says something that is no string. */
 export function resultType(json: Buffer): string {
-  if (!json.includes('"resultType"')) return 'complete';
-  return stringAt(json, memberSpan(json, { at: 0, end: json.length }, 'resultType'), SHORT_BYTES) ?? 'complete';
+  const type = memberSpan(json, { at: 0, end: json.length }, 'resultType');
+  return type.at < 0 ? 'complete' : (stringAt(json, type, SHORT_BYTES) ?? '');
 }
 
 /** A result without what only this era knows. */
 export function neutralResult(json: Buffer): Buffer {
-  const there = ERA_MEMBERS.filter((name) => json.includes(`"${name}"`));
-  return there.reduce((text, name) => withoutMember(text, name), json);
+  return withoutMembers(json, ERA_MEMBERS);
 }
 
 /** Codes about what the hub said of itself (−3202x), which mean nothing to its client. */
@@ -92,7 +91,7 @@ export function neutralParams(params: Buffer): Buffer {
   if (meta.at < 0 || params[meta.at] !== OPEN_OBJECT) return params;
   const kept = withoutPrefix(params, meta, HOP_PREFIX);
   return isEmptyRest(kept.subarray(1))
-    ? withoutMember(params, '_meta')
+    ? withoutMembers(params, ['_meta'])
     : replaceSpans(params, [{ ...meta, with: kept }]);
 }
 

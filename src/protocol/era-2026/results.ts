@@ -4,6 +4,7 @@
  * Source: specification 2026-07-28, results and caching; protocol.md §1.4 (ttlMs, cacheScope).
  */
 import { ABSENT } from '../message.ts';
+import { mayHave } from '../meta.ts';
 import { memberSpan } from '../scan.ts';
 import { type Replacement, replaceSpans } from '../write.ts';
 import { SERVER_INFO, SUBSCRIPTION_ID, SUPPORTED } from './versions.ts';
@@ -30,7 +31,7 @@ export function completeResult(method: string, json: Buffer): Buffer {
   const edits: Replacement[] = []; // bounded by: wanted
   for (const name of wanted) {
     // A server of the 2025 dates has no such members; one that has them all the same keeps its other bytes.
-    const span = json.includes(`"${name}"`) ? memberSpan(json, { at: 0, end: json.length }, name) : ABSENT;
+    const span = mayHave(json, name) ? memberSpan(json, { at: 0, end: json.length }, name) : ABSENT;
     if (span.at < 0) head.push(`"${name}":${MEMBERS[name]}`);
     else edits.push({ ...span, with: Buffer.from(MEMBERS[name]) });
   }

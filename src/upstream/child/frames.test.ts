@@ -17,7 +17,13 @@ test('a hundred thousand notifications in one write: the loop turns in between',
   let count = 0;
   const frames = new Frames(stream, {
     ...{ kernel, maxLineBytes: 16 * 2 ** 20, maxDepth: 64, maxIdBytes: 256, maxBatch: 100 },
-    ...{ alive: () => {}, said: () => {}, tooLong: () => assert.fail('too long'), ended: () => {} },
+    ...{
+      alive: () => {},
+      said: () => {},
+      unreadable: () => {},
+      tooLong: () => assert.fail('too long'),
+      ended: () => {},
+    },
     message: () => {
       count += 1;
     },

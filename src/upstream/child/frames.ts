@@ -7,10 +7,11 @@
  */
 import type { Readable } from 'node:stream';
 import type { Kernel } from '../../kernel/kernel.ts';
-import { isRefusal, type Outcome } from '../../kernel/outcome.ts';
+import { isRefusal, type Outcome, type Refusal } from '../../kernel/outcome.ts';
+import { replyIdsIn, scanAnswer, scanAnswers } from '../../protocol/answer.ts';
 import { LineSplitter } from '../../protocol/lines.ts';
 import type { Envelope } from '../../protocol/message.ts';
-import { isBatch, scanEnvelope, splitBatch } from '../../protocol/scan.ts';
+import { isBatch } from '../../protocol/scan.ts';
 import { plainLine } from './plain-text.ts';
 
 export interface FramesOptions {
@@ -20,6 +21,8 @@ export interface FramesOptions {
   readonly maxIdBytes: number;
   readonly maxBatch: number;
   readonly message: (envelope: Envelope) => void;
+  /** A line would have been the reply to this request, and is no message. */
+  readonly unreadable: (id: number, why: string) => void;
   /** Bytes came. */
   readonly alive: () => void;
   /** At most once a second. */
@@ -126,18 +129,21 @@ export class Frames {
 
   #take(line: Buffer): void {
     const { maxDepth, maxIdBytes, maxBatch } = this.#options;
-    const scan = { maxDepth, maxIdBytes, strict: false };
-    if (isBatch(line)) {
-      const pieces = splitBatch(line, maxBatch, scan);
-      if (isRefusal(pieces)) return this.#garbage(line);
-      for (const piece of pieces) this.#hand(piece, line);
-    } else this.#hand(scanEnvelope(line, scan), line);
+    const scan = { maxDepth, maxIdBytes };
+    const found = isBatch(line) ? scanAnswers(line, maxBatch, scan) : [scanAnswer(line, scan)];
+    const refusal = isRefusal(found) ? found : found.find(isRefusal);
+    if (!isRefusal(found)) for (const message of found) this.#hand(message);
+    if (refusal) this.#refused(line, refusal);
   }
 
-  #hand(message: Outcome<Envelope>, line: Buffer): void {
+  #hand(message: Outcome<Envelope>): void {
+    if (!this.#over && !isRefusal(message)) this.#options.message(message);
+  }
+
+  #refused(line: Buffer, { message }: Refusal): void {
     if (this.#over) return;
-    if (isRefusal(message)) this.#garbage(line);
-    else this.#options.message(message);
+    this.#garbage(line);
+    for (const id of replyIdsIn(line, this.#options.maxBatch)) this.#options.unreadable(id, message);
   }
 
   #garbage(line: Buffer): void {

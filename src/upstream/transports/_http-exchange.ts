@@ -1,8 +1,6 @@
 /**
- * One POST to an HTTP server and all that comes of it, as a handler of the egress pool (no promise, no signal, no timer per call).
- * Promises: `failed` or the reply comes at most once; the body is always read to its end or the socket destroyed; a server that goes on
- * after its reply is cut after a second; nothing thrown by a listener reaches the pool.
- * Does not: watch silence or totals (the link does, and calls `abort`), or choose sockets (egress does).
+ * One POST to an HTTP server and its response, as a handler of the egress pool (no promise, no signal, no timer per call).
+ * Guarantees: `failed` or the reply comes at most once; the body is read to its end or the socket destroyed, at most a second after the reply.
  */
 import type { HubError } from '../../kernel/errors.ts';
 import { isRefusal } from '../../kernel/outcome.ts';
@@ -21,6 +19,7 @@ import {
   httpFault,
   largeFault,
   mediaType,
+  misaddressedFault,
   protocolFault,
   sessionIdIn,
 } from './_http-answer.ts';
@@ -32,6 +31,7 @@ import type { StreamPlace } from './_http-resume.ts';
 /** Read of what comes after an exchange is settled, so that its connection can be used again. */
 const DRAIN_BYTES = 64 * 1024;
 const LINGER_MS = 1000;
+const EMPTY = Buffer.alloc(0);
 
 export class HttpExchange implements ResponseHandler, SentExchange {
   readonly id: number | undefined;
@@ -197,7 +197,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
   }
 
   #finishJson(): void {
-    const messages = messagesIn(this.#takeBody(), this.#host.limits);
+    const messages = messagesIn(this.#body?.take() ?? EMPTY, this.#host.limits);
     if (isRefusal(messages)) return this.#fail(protocolFault(this.#host.server, this.#status, messages.message));
     for (const message of messages) this.#deliver(message);
     if (!this.#settled)
@@ -206,7 +206,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
 
   /** An HTTP error may carry a JSON-RPC error for this request: that is the server's answer and goes on untouched. */
   #finishError(): void {
-    const body = this.#takeBody();
+    const body = this.#body?.take() ?? EMPTY;
     if (this.id !== undefined && mediaType(this.#headers) === 'application/json') {
       const messages = messagesIn(body, this.#host.limits);
       const message = isRefusal(messages) ? undefined : messages[0];
@@ -241,7 +241,10 @@ export class HttpExchange implements ResponseHandler, SentExchange {
   #deliver(message: Envelope): void {
     if (this.#aborted || this.id === undefined) return;
     if (message.kind === 'reply') {
-      if (this.#settled || !isReplyTo(message, this.id)) return;
+      if (this.#settled) return;
+      const fault = isReplyTo(message, this.id) ? undefined : misaddressedFault(this.#host.server, message, this.id);
+      if (fault) this.#fail(fault);
+      if (!isReplyTo(message, this.id)) return;
       this.#settle();
     }
     this.#host.events.message(message, this.id);
@@ -282,10 +285,6 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     this.#dispatched = undefined;
     if (this.#gone) this.#gone();
     else this.#host.released(this);
-  }
-
-  #takeBody(): Buffer {
-    return this.#body?.take() ?? Buffer.alloc(0);
   }
 
   #phase(): string {

@@ -6,8 +6,9 @@
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../kernel/errors.ts';
 import { isRefusal, type Outcome, Refusal } from '../../kernel/outcome.ts';
+import { scanAnswer, scanAnswers } from '../../protocol/answer.ts';
 import type { Envelope, Span } from '../../protocol/message.ts';
-import { isBatch, scanEnvelope, splitBatch } from '../../protocol/scan.ts';
+import { isBatch, scanEnvelope } from '../../protocol/scan.ts';
 import { SseDecoder, type SseEvent } from '../../protocol/sse.ts';
 
 const HARMLESS_TWICE = new Set([
@@ -24,12 +25,12 @@ type ScanLimits = Pick<Limits, 'bodyDepth' | 'idBytes' | 'batch'>;
 /** The message in `bytes`, or the messages of an array (servers of 2025-03-26 may send one). */
 export function messagesIn(bytes: Buffer, limits: ScanLimits): Outcome<readonly Envelope[]> {
   if (isBatch(bytes)) return messagesInBatch(bytes, limits);
-  const message = scanEnvelope(bytes, scanOptions(limits));
+  const message = scanAnswer(bytes, scanOptions(limits));
   return isRefusal(message) ? message : [message];
 }
 
 function messagesInBatch(bytes: Buffer, limits: ScanLimits): Outcome<readonly Envelope[]> {
-  const pieces = splitBatch(bytes, limits.batch, scanOptions(limits));
+  const pieces = scanAnswers(bytes, limits.batch, scanOptions(limits));
   if (isRefusal(pieces)) return pieces;
   const messages: Envelope[] = []; // bounded by: limits.batch
   for (const piece of pieces) {
@@ -39,8 +40,8 @@ function messagesInBatch(bytes: Buffer, limits: ScanLimits): Outcome<readonly En
   return messages;
 }
 
-function scanOptions(limits: ScanLimits): { maxDepth: number; maxIdBytes: number; strict: boolean } {
-  return { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: false };
+function scanOptions(limits: ScanLimits): { maxDepth: number; maxIdBytes: number } {
+  return { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes };
 }
 
 /** The messages on one event stream. */

@@ -10,6 +10,7 @@ import type { Kernel } from '../../kernel/kernel.ts';
 import { isRefusal } from '../../kernel/outcome.ts';
 import type { ResponseController, ResponseHandler, ResponseHeaders } from '../../net/egress.ts';
 import { hubErrorFromNet } from '../../net/errors.ts';
+import { replyIdsIn } from '../../protocol/answer.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { SseDecoder, type SseEvent } from '../../protocol/sse.ts';
 import {
@@ -37,6 +38,8 @@ export interface SseStreamOptions {
   readonly opened: (endpoint: URL) => void;
   readonly alive: () => void;
   readonly message: (envelope: Envelope) => void;
+  /** An event would have been the reply to this request, and is no message. */
+  readonly unreadable: (id: number, why: string) => void;
   /** Something is wrong with one message; at most once a second. */
   readonly said: (line: string) => void;
   readonly lost: (fault: HubError) => void;
@@ -146,6 +149,8 @@ export class SseStream implements ResponseHandler {
       for (const message of messages) if (!this.#over) this.#options.message(message);
       return;
     }
+    for (const id of replyIdsIn(data, this.#options.limits.batch))
+      if (!this.#over) this.#options.unreadable(id, messages.message);
     const nowMs = this.#options.kernel.clock.nowMs();
     if (nowMs - this.#saidMs < SAY_AGAIN_MS) return;
     this.#saidMs = nowMs;

@@ -17,6 +17,7 @@ import type { ServerSpec, SseSpec } from '../../kernel/snapshot.ts';
 import type { Egress, EgressPool } from '../../net/egress.ts';
 import { basicLogin } from '../../net/header-value.ts';
 import type { Envelope } from '../../protocol/message.ts';
+import { invalidAnswer } from '../_invalid-answer.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { guardedEvents } from './_http-events.ts';
 import { RequestHeaders } from './_http-headers.ts';
@@ -172,6 +173,10 @@ class SseTransport implements Transport, SsePostHost {
       },
       alive: () => this.events.alive(undefined),
       message: (envelope) => this.#message(envelope),
+      unreadable: (id, why) => {
+        this.#replied((post) => post.id === id);
+        this.events.failed(id, invalidAnswer(server, why));
+      },
       said: (line) => this.events.said(line),
       lost: (fault) => (isOpen ? this.#lost(fault) : named.reject(fault)),
     });
@@ -189,10 +194,12 @@ class SseTransport implements Transport, SsePostHost {
   }
 
   #message(envelope: Envelope): void {
-    if (envelope.kind === 'reply')
-      for (const post of [...this.#posts.values()])
-        if (post.id !== undefined && isReplyTo(envelope, post.id)) post.replied();
+    if (envelope.kind === 'reply') this.#replied(({ id }) => id !== undefined && isReplyTo(envelope, id));
     this.events.message(envelope, undefined);
+  }
+
+  #replied(isMeant: (post: SsePost) => boolean): void {
+    for (const post of [...this.#posts.values()]) if (isMeant(post)) post.replied();
   }
 
   /** The stream is the session: with it everything is over. */

@@ -9,6 +9,7 @@ import type { Deadline } from '../../kernel/deadline.ts';
 import { HubError } from '../../kernel/errors.ts';
 import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import type { Envelope } from '../../protocol/message.ts';
+import { invalidAnswer } from '../_invalid-answer.ts';
 import { type Child, type ChildExit, startChild } from '../child/child.ts';
 import { Frames } from '../child/frames.ts';
 import { type ChildGround, exitFault, prepareChild } from '../child/prepare.ts';
@@ -103,6 +104,7 @@ class StdioTransport implements Transport {
       maxIdBytes: limits.idBytes,
       maxBatch: limits.batch,
       message: (envelope) => this.#message(envelope),
+      unreadable: (id, why) => this.#over || events.failed(id, invalidAnswer(spec.slug, why)),
       alive: () => this.#over || events.alive(undefined),
       said: (line) => this.#over || events.said(line),
       tooLong: () => this.#fail(tooLongFault(spec.slug, limits.stdioLineBytes)),

@@ -1,0 +1,82 @@
+/**
+ * Messages of servers: read strictly, and when a text is not valid, whose answer it would have been, so that the call can end at once.
+ * Guarantees: an envelope without `fault` is valid JSON in UTF-8 throughout; never throws.
+ * Source: JSON-RPC 2.0 §5; RFC 8259 §7, §8.1.
+ */
+import { isUtf8 } from 'node:buffer';
+import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import { ABSENT, type Envelope, type Span } from './message.ts';
+import { elementSpans, isBatch, memberSpan, type ScanOptions, scanEnvelope, splitBatch, stringAt } from './scan.ts';
+
+type AnswerOptions = Omit<ScanOptions, 'strict'>;
+
+const OPEN_OBJECT = 0x7b;
+/** A message whose id stands last, as some SDKs write it. */
+const LAST_ID = /"id"\s{0,4}:\s{0,4}(\d{1,16})\s{0,4}\}\s{0,4}$/;
+const LAST_ID_BYTES = 64;
+const ID = /^"?(\d{1,16})"?$/;
+
+/** One message of a server. Refuses as `scanEnvelope` does; a message that is only invalid inside its strings has a `fault`. */
+export function scanAnswer(bytes: Buffer, options: AnswerOptions): Outcome<Envelope> {
+  const strict = scanEnvelope(bytes, { ...options, strict: true });
+  if (!isRefusal(strict) || strict.code !== 'parse-error') return strict;
+  const loose = scanEnvelope(bytes, { ...options, strict: false });
+  if (isRefusal(loose)) return loose;
+  return { ...loose, fault: isUtf8(bytes) ? 'a string holds what JSON does not allow' : 'it is not UTF-8' };
+}
+
+/** The same for a batch (2025-03-26), each message for itself. */
+export function scanAnswers(bytes: Buffer, max: number, options: AnswerOptions): Outcome<readonly Outcome<Envelope>[]> {
+  return splitBatch(bytes, max, { ...options, strict: false }, scanAnswer);
+}
+
+/** Numeric ids of the replies in a text that `scanAnswer` or `scanAnswers` refused; at most `max`. */
+export function replyIdsIn(bytes: Buffer, max: number): number[] {
+  if (!isBatch(bytes)) return replyIdIn(bytes) ?? [];
+  const at = bytes.indexOf('[');
+  return elementSpans(bytes, { at, end: bytes.length }, max).flatMap(
+    (span) => replyIdIn(bytes.subarray(span.at, span.end)) ?? [],
+  );
+}
+
+function replyIdIn(bytes: Buffer): number[] | undefined {
+  const at = bytes.indexOf('{');
+  if (at < 0) return undefined;
+  const object = { at, end: bytes.length };
+  const has = (key: string): boolean => memberSpan(bytes, object, key).at >= 0;
+  // A line of a log may have an id as well.
+  const isReply =
+    has('result') ||
+    has('error') ||
+    (bytes.includes('"jsonrpc"') && (bytes.includes('"result"') || bytes.includes('"error"')));
+  if (!isReply || has('method')) return undefined;
+  const id = replyNumber(bytes, memberSpan(bytes, object, 'id'));
+  if (id !== undefined) return [id];
+  const last = LAST_ID.exec(bytes.toString('latin1', Math.max(0, bytes.length - LAST_ID_BYTES)));
+  return last ? [Number(last[1])] : undefined;
+}
+
+/** The number that the id at `span` says, also as a string; undefined = it says none. */
+export function replyNumber(bytes: Buffer, { at, end }: Span): number | undefined {
+  if (at < 0 || end - at > LAST_ID_BYTES) return undefined;
+  const found = ID.exec(bytes.toString('latin1', at, end));
+  return found ? Number(found[1]) : undefined;
+}
+
+/** Why a client could not understand this reply; undefined = it could. */
+export function replyFault({ bytes, result, error, fault }: Envelope): string | undefined {
+  if (fault !== undefined) return fault;
+  if (result.at >= 0) return bytes[result.at] === OPEN_OBJECT ? undefined : 'its result is not an object';
+  return isError(bytes, error) ? undefined : 'its error is not an object with an integer code and a message';
+}
+
+function isError(bytes: Buffer, error: Span): boolean {
+  if (error.at < 0 || bytes[error.at] !== OPEN_OBJECT) return false;
+  const code = memberSpan(bytes, error, 'code');
+  const message = memberSpan(bytes, error, 'message');
+  if (code === ABSENT || code.end - code.at > LAST_ID_BYTES) return false;
+  return (
+    Number.isSafeInteger(Number(bytes.toString('latin1', code.at, code.end))) &&
+    stringAt(bytes, message, 1) !== undefined
+  );
+}
