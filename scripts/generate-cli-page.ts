@@ -19,6 +19,7 @@ const EXIT_MEANS: Readonly<Record<keyof typeof EXIT, string>> = {
   auth: 'not allowed: the hub belongs to another user, or refused',
   unreachable: 'no hub runs on that data directory, or it did not answer in time',
   toolError: 'the tool answered with an error of its own',
+  unconfirmed: 'done, but a worker has not confirmed it yet (`unconfirmed` in the JSON answer names it)',
   badConfig: 'the configuration has errors, or starting again cannot help',
   interrupted: 'interrupted',
 };

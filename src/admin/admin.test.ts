@@ -9,6 +9,7 @@ import { type TestContext, test } from 'node:test';
 import { type Loaded, parseConfig } from '../config/load.ts';
 import { createControl } from '../control/control.ts';
 import { createKernel } from '../kernel/kernel.ts';
+import type { Unconfirmed } from '../relay/keys-server.ts';
 import type { ReportedStatus } from '../relay/relay-words.ts';
 import { listAudit } from '../store/audit.ts';
 import { openStore } from '../store/store.ts';
@@ -31,7 +32,7 @@ const CONFIG = {
   limits: { askMs: 200, forwardMs: 1500 },
 };
 
-async function bench(t: TestContext, more: { hubs?: number } = {}) {
+async function bench(t: TestContext, more: { hubs?: number; unconfirmed?: readonly Unconfirmed[] } = {}) {
   const kernel = createKernel();
   const dir = await mkdtemp(join(tmpdir(), 'mcphub-admin-'));
   const loaded: { next: Loaded } = { next: parseConfig(JSON.stringify(CONFIG), '/x/mcp_settings.json', {}) };
@@ -39,7 +40,13 @@ async function bench(t: TestContext, more: { hubs?: number } = {}) {
   assert.ok(config, JSON.stringify(loaded.next.problems));
   const { limits } = config;
   const store = await openStore({ kernel, limits, dir }, kernel.deadline(5000));
-  const broadcast = { publish: () => {}, tellMarks: () => {} };
+  const broadcast = {
+    publish: () => [],
+    publishKeys: () => {},
+    workers: () => [],
+    confirmed: async () => more.unconfirmed ?? [],
+    tellMarks: () => {},
+  };
   const hubs = more.hubs ?? 1;
   const control = createControl({ kernel, limits, store, config, load: async () => loaded.next, hubs, broadcast });
   await control.start(kernel.deadline(5000));

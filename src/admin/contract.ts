@@ -115,6 +115,12 @@ export interface StatusAnswer {
     readonly refused: { readonly atMs: number; readonly errors: readonly string[] } | undefined;
   };
   readonly store: { readonly state: 'ok' | 'failing'; readonly cause: string | undefined };
+  /** Revision of the keys now published. */
+  readonly keysRevision: number;
+  /** Servers whose lists do not fit in snapshotBytes: calls work, but a worker that starts has to read these lists from the server. */
+  readonly catalogsTooLarge: readonly { readonly server: string; readonly bytes: number }[];
+  /** Worker processes that are connected, with the keys that they have applied. */
+  readonly workerKeys: readonly { readonly hub: number; readonly pid: number; readonly keysRevision: number }[];
   readonly hubs: readonly HubAnswer[];
   readonly servers: readonly ServerAnswer[];
   /** API requests since this process started, by the socket they came on; `refused` = those without a right. */
@@ -216,20 +222,30 @@ export interface KeyWish {
   readonly expiresAtMs?: number;
 }
 
+/** Whether the change is in force on every worker. */
+export interface Confirmation {
+  /** Revision of the keys that hold the change, or a later one. */
+  readonly keysRevision: number;
+  /** Every worker has applied it: a new key is accepted, and of a revoked one nothing is open any more. */
+  readonly confirmed: boolean;
+  /** Workers that have not within confirmKeysMs; the change reaches them as soon as they run and are connected. */
+  readonly unconfirmed: readonly HubFailure[];
+}
+
 /** POST /api/keys (201) and POST /api/keys/:id/rotate (200). `:id` is an id, or a prefix that fits one live key only. */
-export interface KeyMade {
+export interface KeyMade extends Confirmation {
   readonly key: KeyAnswer;
   /** The whole key; shown this once. */
   readonly secret: string;
 }
 
 /** DELETE /api/keys/:id. */
-export interface KeyRevoked {
+export interface KeyRevoked extends Confirmation {
   readonly key: KeyAnswer;
 }
 
 /** POST /api/config/reload. 422 with `error.errors` when the file is refused; the last good one stays in force. */
-export interface ReloadAnswer {
+export interface ReloadAnswer extends Confirmation {
   readonly applied: true;
   readonly file: string;
   readonly revision: number;

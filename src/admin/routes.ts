@@ -4,6 +4,7 @@
  * Does not: read or write HTTP (`admin-server.ts`), or decide who may (there too).
  */
 import { z } from 'zod';
+import type { Control } from '../control/control.ts';
 import { bySlugOrName } from '../control/slugs.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
@@ -14,6 +15,7 @@ import type { HubAsker } from './ask-hub.ts';
 import type {
   CeilingAnswer,
   CeilingsAnswer,
+  Confirmation,
   HubFailure,
   KeyAnswer,
   KeyMade,
@@ -114,7 +116,7 @@ export function createRoutes(parts: RoutesParts): Routes {
   async function reload(deadline: Deadline): Promise<Outcome<Answer>> {
     const reloaded = await control.reload.again(deadline);
     if (isRefusal(reloaded)) return reloaded;
-    const body: ReloadAnswer = { applied: true, ...reloaded };
+    const body: ReloadAnswer = { applied: true, ...reloaded, ...(await confirmation(control, 'snapshot')) };
     return { status: 200, body };
   }
 
@@ -156,7 +158,8 @@ function createKeyRoutes({ control }: RoutesParts): (asked: Asked, deadline: Dea
     const { user, name, role, groups, expiresAtMs } = wish.data;
     const made = await keys.create({ user, name, role, groups, expiresAtMs }, who, deadline);
     if (isRefusal(made)) return made;
-    const answer: KeyMade = { key: answerFrom(made.key), secret: made.secret };
+    const confirmed = await confirmation(control, 'keys');
+    const answer: KeyMade = { key: answerFrom(made.key), secret: made.secret, ...confirmed };
     return { status: 201, body: answer };
   }
 
@@ -173,17 +176,25 @@ function createKeyRoutes({ control }: RoutesParts): (asked: Asked, deadline: Dea
     if (verb === 'rotate' && method === 'POST') {
       const made = await keys.rotate(id, who, deadline);
       if (isRefusal(made)) return made;
-      const body: KeyMade = { key: answerFrom(made.key), secret: made.secret };
+      const confirmed = await confirmation(control, 'keys');
+      const body: KeyMade = { key: answerFrom(made.key), secret: made.secret, ...confirmed };
       return { status: 200, body };
     }
     if (verb === '' && method === 'DELETE') {
       const revoked = await keys.revoke(id, who, deadline);
       if (isRefusal(revoked)) return revoked;
-      const body: KeyRevoked = { key: answerFrom(revoked) };
+      const body: KeyRevoked = { key: answerFrom(revoked), ...(await confirmation(control, 'keys')) };
       return { status: 200, body };
     }
     return new Refusal(verb === '' || verb === 'rotate' ? 'method-not-allowed' : 'not-found');
   };
+}
+
+/** Waits until the workers have applied the change, `confirmKeysMs` at most. */
+async function confirmation(control: Control, what: 'keys' | 'snapshot'): Promise<Confirmation> {
+  const { keysRevision } = control.publisher;
+  const unconfirmed = await control.confirmed(what);
+  return { keysRevision, confirmed: unconfirmed.length === 0, unconfirmed };
 }
 
 function nobodyTook(spec: ServerSpec, failed: readonly HubFailure[]): HubError {

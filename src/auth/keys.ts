@@ -99,6 +99,8 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
   return {
     check(authorization, address) {
       if (authorization === undefined) return refuse(new Refusal('unauthorized'), address, 'bare');
+      // Started from disk without keys that could be trusted: a 401 would say that the key is wrong.
+      if (snapshots.current.keysRevision === 0) return new Refusal('starting', undefined, { retryAfterMs: 1000 });
       const accepted = seen.get(authorization) ?? lookUp(authorization, address);
       if (isRefusal(accepted)) return accepted;
       if (accepted.expiresAtMs !== undefined && kernel.clock.wallMs() >= accepted.expiresAtMs)

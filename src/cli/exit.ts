@@ -9,6 +9,7 @@ export const EXIT = {
   auth: 4,
   unreachable: 5,
   toolError: 6,
+  unconfirmed: 7,
   badConfig: 78,
   interrupted: 130,
 } as const;

@@ -3,6 +3,7 @@
  */
 import type { KeyAnswer, KeyMade, KeyRevoked, KeysAnswer, KeyWish } from '../admin/contract.ts';
 import { askControl, bodyOf } from './ask.ts';
+import { demandConfirmation } from './confirmation.ts';
 import { CliFailure, EXIT } from './exit.ts';
 import { type HubOptions, talkFrom } from './hub-options.ts';
 import { print, printJson, say, table } from './output.ts';
@@ -46,12 +47,12 @@ function expiryFrom(days: string): number {
 }
 
 function showMade(made: KeyMade, json: boolean): void {
-  if (json) {
-    printJson(made);
-    return;
+  if (json) printJson(made);
+  else {
+    say(`Key ${made.key.prefix}… of ${made.key.user} for ${made.key.name} (${made.key.role}). It is shown this once:`);
+    print(made.secret);
   }
-  say(`Key ${made.key.prefix}… of ${made.key.user} for ${made.key.name} (${made.key.role}). It is shown this once:`);
-  print(made.secret);
+  demandConfirmation(made);
 }
 
 export async function listKeys(options: HubOptions): Promise<void> {
@@ -111,4 +112,5 @@ export async function revokeKey(id: string, options: HubOptions): Promise<void> 
   );
   if (talk.json) printJson(gone);
   else print(`Key ${gone.key.prefix}… of ${gone.key.user} for ${gone.key.name} is revoked.`);
+  demandConfirmation(gone);
 }

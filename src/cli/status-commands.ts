@@ -4,6 +4,7 @@
 import { readdir } from 'node:fs/promises';
 import type { ReloadAnswer, StatusAnswer, WaitAnswer, WaitsAnswer } from '../admin/contract.ts';
 import { askControl, askHub, bodyOf } from './ask.ts';
+import { demandConfirmation } from './confirmation.ts';
 import { CliFailure, EXIT } from './exit.ts';
 import { type HubOptions, type Talk, talkFrom } from './hub-options.ts';
 import { ago, print, printJson, say, table } from './output.ts';
@@ -27,6 +28,10 @@ export async function status(options: HubOptions): Promise<void> {
   print(
     `store ${answer.store.state}${answer.store.cause ? ` (${answer.store.cause})` : ''}, snapshot ${answer.revision}`,
   );
+  for (const { server, bytes } of answer.catalogsTooLarge)
+    print(
+      `DEGRADED: catalog of ${server} too large (${bytes} bytes): not shared with new workers; raise snapshotBytes`,
+    );
   for (const hub of answer.hubs)
     print(`hub ${hub.slot}: ${hub.connected ? `connected, pid ${hub.pid}, snapshot ${hub.revision}` : 'away'}`);
   print('');
@@ -109,4 +114,5 @@ export async function reload(options: HubOptions): Promise<void> {
     print(
       `${answer.file}: ${answer.servers} servers (${answer.added.length} added, ${answer.removed.length} removed, ${answer.changed.length} changed)`,
     );
+  demandConfirmation(answer);
 }

@@ -731,6 +731,13 @@ export const LIMITS = {
     'MCPHUB_SNAPSHOT_BYTES',
     'Largest snapshot on the relay or on disk.',
   ),
+  confirmKeysMs: row(
+    2 * SECOND,
+    'ms',
+    [100, 10 * SECOND],
+    'MCPHUB_CONFIRM_KEYS_MS',
+    'Longest wait of `keys create`, `rotate`, `revoke` and a reload for the workers to apply it; then those that have not are named.',
+  ),
   logBytes: row(
     1 * MiB,
     'bytes',

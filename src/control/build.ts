@@ -34,7 +34,7 @@ export function buildSnapshot(input: BuildInput): Snapshot {
     keysRevision: input.keysRevision,
     servers,
     groups: groupSpecs(input),
-    keys: input.keys.filter(({ revokedAtMs }) => revokedAtMs === undefined).map(recordFrom),
+    keys: keyRecords(input.keys),
     listings: [...input.listings].filter(({ server }) => configured.has(server)),
     names: input.names.filter(({ server }) => configured.has(server)),
     limits: input.config.limitOverrides,
@@ -87,6 +87,11 @@ function membersOf(
     servers: group.servers === '*' ? '*' : group.servers.flatMap((name) => slugOfServer(name) ?? []),
     tools: Object.fromEntries(tools),
   };
+}
+
+/** Those that are not revoked, as hubs know them. */
+export function keyRecords(keys: readonly StoredKey[]): KeyRecord[] {
+  return keys.filter(({ revokedAtMs }) => revokedAtMs === undefined).map(recordFrom);
 }
 
 function recordFrom(key: StoredKey): KeyRecord {

@@ -10,8 +10,11 @@ import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
 import type { Snapshot } from '../kernel/snapshot.ts';
+import type { Unconfirmed, WorkerKeys } from '../relay/keys-server.ts';
+import type { Applied, KeysFrame } from '../relay/keys-words.ts';
 import type { RelayEars } from '../relay/relay-server.ts';
 import type { SessionMark } from '../relay/relay-words.ts';
+import type { LeftOut } from '../relay/snapshot-line.ts';
 import type { Store } from '../store/store.ts';
 import { createHubReports, type HubReports } from './hub-reports.ts';
 import { createKeys, type Keys } from './keys.ts';
@@ -35,7 +38,11 @@ export interface ControlParts {
   readonly hubs: number;
   /** Called after `start` only. */
   readonly broadcast: {
-    publish(snapshot: Snapshot): void;
+    publish(snapshot: Snapshot): readonly LeftOut[];
+    publishKeys(frame: KeysFrame): void;
+    workers(): readonly WorkerKeys[];
+    /** Workers that have not applied these revisions by the deadline. Never rejects. */
+    confirmed(want: Applied, hubs: number, deadline: Deadline): Promise<readonly Unconfirmed[]>;
     tellMarks(marks: readonly SessionMark[]): void;
   };
 }
@@ -46,6 +53,12 @@ export interface Control extends Service {
   readonly publisher: Publisher;
   readonly reports: HubReports;
   readonly reload: Reload;
+  /** Servers whose lists are too large to be sent to workers; they hide nothing, but a new worker reads them from the server first. */
+  readonly leftOut: readonly LeftOut[];
+  /** What each connected worker has applied. */
+  readonly workerKeys: readonly WorkerKeys[];
+  /** Waits until every worker has applied the newest keys (and snapshot); names those that have not within `confirmKeysMs`. Never rejects. */
+  confirmed(what: 'keys' | 'snapshot'): Promise<readonly Unconfirmed[]>;
   /** What the relay calls. */
   readonly ears: RelayEars;
 }
@@ -54,17 +67,23 @@ export function createControl(parts: ControlParts): Control {
   const { kernel, limits, store, broadcast, load } = parts;
   const world = new World(parts.config, parts.hubs);
   const reports = createHubReports(kernel);
+  let leftOut: readonly LeftOut[] = []; // bounded by: servers
   const publisher = createPublisher({
     kernel,
     store,
     world,
     send(snapshot) {
-      broadcast.publish(snapshot);
+      const before = leftOut;
+      leftOut = broadcast.publish(snapshot);
+      for (const { server, bytes } of leftOut)
+        if (!before.some((one) => one.server === server))
+          kernel.bus.publish({ type: 'catalog-left-out', server, bytes });
       reports.sent(snapshot.revision);
     },
+    sendKeys: (frame) => broadcast.publishKeys(frame),
   });
-  const keys = createKeys({ kernel, store, world, changed: () => publisher.soon('keys') });
-  const listings = createListings({ kernel, limits, store, world, changed: () => publisher.soon('listings') });
+  const keys = createKeys({ kernel, store, world, changed: () => publisher.keysNow() });
+  const listings = createListings({ kernel, limits, store, world, changed: () => publisher.soon() });
   const marks = createSessionMarks({ kernel, limits, store, tell: (list) => broadcast.tellMarks(list) });
   const reload = createReload({ kernel, store, world, publisher, listings, load, digest: parts.digest });
   let isStarted = false;
@@ -76,6 +95,17 @@ export function createControl(parts: ControlParts): Control {
     publisher,
     reports,
     reload,
+    get workerKeys() {
+      return broadcast.workers();
+    },
+    get leftOut() {
+      return leftOut;
+    },
+    async confirmed(what) {
+      using deadline = kernel.deadline(limits.confirmKeysMs);
+      const revision = what === 'snapshot' ? (publisher.current?.revision ?? 0) : 0;
+      return await broadcast.confirmed({ keysRevision: publisher.keysRevision, revision }, world.hubs, deadline);
+    },
     ears: {
       hello(slot, pid, revision) {
         reports.hello(slot, pid, revision);
@@ -96,6 +126,7 @@ export function createControl(parts: ControlParts): Control {
       await marks.start(deadline);
       await reload.first(deadline);
       isStarted = true;
+      publisher.keysNow();
       publisher.now();
       const { file } = reload.state;
       const revision = publisher.current?.revision ?? 0;

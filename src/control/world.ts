@@ -4,13 +4,13 @@
  */
 import type { Config } from '../config/load.ts';
 import type { Deadline } from '../kernel/deadline.ts';
-import type { GivenName, GroupSpec, Listing, ServerSpec, Snapshot } from '../kernel/snapshot.ts';
+import type { GivenName, GroupSpec, KeyRecord, Listing, ServerSpec, Snapshot } from '../kernel/snapshot.ts';
 import { listKeys, type StoredKey } from '../store/keys.ts';
 import { listListings } from '../store/listings.ts';
 import { listNames } from '../store/names.ts';
 import { type GivenSlug, listSlugs } from '../store/slugs.ts';
 import type { Store } from '../store/store.ts';
-import { buildSnapshot, groupSpecs, serverSpecs } from './build.ts';
+import { buildSnapshot, groupSpecs, keyRecords, serverSpecs } from './build.ts';
 
 export class World {
   readonly hubs: number;
@@ -52,6 +52,10 @@ export class World {
       revision,
       keysRevision,
     });
+  }
+
+  get validKeys(): KeyRecord[] {
+    return keyRecords(this.keys);
   }
 
   putListing(listing: Listing): void {

@@ -54,6 +54,9 @@ export type Fact =
   /** Nothing that was sent to them has been acknowledged for long. */
   | { readonly type: 'clients-vanished'; readonly connections: number }
   | { readonly type: 'key-accepted'; readonly user: string; readonly keyName: string; readonly keyPrefix: string }
+  | { readonly type: 'keys-published'; readonly keysRevision: number; readonly keys: number }
+  /** Lists of a server that are too large to travel in the snapshot. */
+  | { readonly type: 'catalog-left-out'; readonly server: string; readonly bytes: number }
   /** Something that was open for callers was ended, because its key was revoked, has expired or may see less. */
   | { readonly type: 'access-ended'; readonly items: number; readonly keysRevision: number }
   | { readonly type: 'key-refused'; readonly reason: ErrorCode; readonly address: string }

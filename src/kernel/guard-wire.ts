@@ -94,3 +94,5 @@ export function frontSocketName(slot: number): string {
 export const WORKERS_SOCKET = 'workers.sock';
 
 export const RELAY_SOCKET = 'relay.sock';
+/** Keys travel apart from snapshots. */
+export const KEYS_SOCKET = 'keys.sock';

@@ -41,6 +41,7 @@ export type WaitLabel =
   | 'config-read'
   | 'login-shell'
   | 'hub-ask'
+  | 'keys-confirm'
   | 'service-start'
   | 'service-stop'
   | 'scope-close'

@@ -18,8 +18,10 @@ export interface KeyOwner {
 }
 
 export interface AccessWatch {
-  /** Calls back once everything that the last change of keys has ended is over, the keys revision in hand. */
-  onSettled(listener: (keysRevision: number) => void): void;
+  /** Revisions that are applied in full: nothing is open any more that they do not allow. */
+  readonly applied: { readonly keysRevision: number; readonly revision: number };
+  /** Calls back when `applied` has risen. */
+  onApplied(listener: () => void): void;
 }
 
 export function watchAccess(parts: {
@@ -30,7 +32,9 @@ export function watchAccess(parts: {
 }): AccessWatch {
   const { kernel, snapshots, ownerLost } = parts;
   let owners: ReadonlyMap<string, KeyOwner> = new Map(); // bounded by: the keys of the snapshot
-  let settled: readonly ((keysRevision: number) => void)[] = []; // bounded by: the composition
+  let listeners: readonly (() => void)[] = []; // bounded by: the composition
+  let applied = { keysRevision: 0, revision: 0 };
+  let ending = 0;
   let expiry: WheelEntry | undefined;
   kernel.openWork.checkWith(
     createAccessCheck(
@@ -42,14 +46,24 @@ export function watchAccess(parts: {
 
   function recheck(since: Snapshot): void {
     const { keysRevision, keys } = snapshots.current;
+    ending += 1;
     kernel.openWork.recheck(since, (ended) => {
+      ending -= 1;
       if (ended > 0) kernel.bus.publish({ type: 'access-ended', items: ended, keysRevision });
-      for (const listener of settled) listener(keysRevision);
+      settle();
     });
     const valid = ownersOf(keys, kernel.clock.wallMs());
     for (const [id, owner] of owners) if (!valid.has(id)) ownerLost(owner);
     owners = valid;
     armExpiry(keys);
+  }
+
+  /** What was swapped in while items were still ending is applied with the last of them. */
+  function settle(): void {
+    const { keysRevision, revision } = snapshots.current;
+    if (ending > 0 || (applied.keysRevision === keysRevision && applied.revision === revision)) return;
+    applied = { keysRevision, revision };
+    for (const listener of listeners) listener();
   }
 
   function armExpiry(keys: readonly KeyRecord[]): void {
@@ -69,10 +83,14 @@ export function watchAccess(parts: {
 
   snapshots.onSwap((now, before) => {
     if (now.keys !== before.keys || !isSameView(now, before)) recheck(before);
+    else settle();
   });
   return {
-    onSettled(listener) {
-      settled = [...settled, listener];
+    get applied() {
+      return applied;
+    },
+    onApplied(listener) {
+      listeners = [...listeners, listener];
     },
   };
 }

@@ -19,10 +19,12 @@ import { createControl } from '../control/control.ts';
 import { ensureFirstKey } from '../control/first-key.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
-import { type Beat, GUARD_ENV, WORKERS_SOCKET } from '../kernel/guard-wire.ts';
+import { type Beat, GUARD_ENV, KEYS_SOCKET, WORKERS_SOCKET } from '../kernel/guard-wire.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Service, startAll } from '../kernel/service.ts';
 import { waitsInWords } from '../kernel/waits-in-words.ts';
+import { createKeysFile } from '../relay/keys-file.ts';
+import { createKeysServer } from '../relay/keys-server.ts';
 import { createRelayServer } from '../relay/relay-server.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { createTelemetry } from '../telemetry/telemetry.ts';
@@ -75,11 +77,24 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
     load: (until) => loadConfig(search(until)),
     hubs: limits.hubs,
     broadcast: {
-      publish: (snapshot) => void relay.publish(snapshot),
+      publish: (snapshot) => relay.publish(snapshot),
+      publishKeys(frame) {
+        keys.publish(frame);
+        keysFile.write(frame);
+      },
+      workers: () => keys.workers(),
+      confirmed: (want, hubs, until) => keys.confirmed(want, hubs, until),
       tellMarks: (marks) => relay.tellMarks(marks),
     },
   });
   const relay = createRelayServer({ kernel, limits, socketPath: relaySocketPath(places.runDir), ears: control.ears });
+  const keys = createKeysServer({
+    kernel,
+    limits,
+    socketPath: join(runDir, KEYS_SOCKET),
+    seen: (revision) => control.publisher.seen(revision),
+  });
+  const keysFile = createKeysFile({ kernel, dir: places.dataDir });
   const isTerminal = env.MCPHUB_TERMINAL === '1';
   const tell = isTerminal ? (lines: readonly string[]) => guard.say({ t: 'tell', lines }) : undefined;
   const firstKey: Service = {
@@ -97,7 +112,7 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
     find: async (until) => (await findConfigFile(search(until)))?.file,
     isOn: () => control.world.config.watchConfig,
   });
-  const services = [control, firstKey, relay, adminOf({ ...start, store, control, places }), watch];
+  const services = [control, firstKey, keys, relay, adminOf({ ...start, store, control, places }), watch];
   await startAll(services, kernel, deadline);
   running.push(...services);
   return () =>

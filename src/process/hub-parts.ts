@@ -32,6 +32,7 @@ import { type Beat, frontSocketName, socketName, WORKERS_SOCKET } from '../kerne
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Listing, RawListing, Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
 import { waitsInWords } from '../kernel/waits-in-words.ts';
+import type { KeysFrame } from '../relay/keys-words.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
 import { createNotes } from '../session/notes.ts';
 import { createSessions, type Sessions } from '../session/sessions.ts';
@@ -41,7 +42,7 @@ import type { Gauges } from '../telemetry/loop-gauge.ts';
 import { createFleet, type Fleet } from '../upstream/fleet.ts';
 import { createPeerDoor } from '../upstream/peer-door.ts';
 import { publicStatus } from '../upstream/status.ts';
-import { watchAccess } from './access-watch.ts';
+import { type AccessWatch, watchAccess } from './access-watch.ts';
 import { watchPressure } from './hub-pressure.ts';
 import { notifyOfListChanges } from './list-changes.ts';
 import { createSessionMarks, type SessionMarks } from './session-marks.ts';
@@ -79,6 +80,9 @@ export interface HubParts {
   readonly privateFront: Listener;
   /** Takes a newer world. */
   take(snapshot: Snapshot, source: 'control' | 'disk'): void;
+  /** Takes newer keys. */
+  takeKeys(frame: KeysFrame): void;
+  readonly access: AccessWatch;
   readonly marks: SessionMarks;
   takeUsedKeys(): string[];
   /** Somebody asked /readyz lately: a balancer looks at this hub. */
@@ -116,7 +120,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     fleet.sessionEnded(id);
     for (const server of servers) fleet.wishesChanged(server);
   });
-  watchAccess({
+  const access = watchAccess({
     kernel,
     snapshots,
     ownerLost: (owner) =>
@@ -281,7 +285,8 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   }
 
   return {
-    ...{ snapshots, fleet, sessions, health, admission, streams, front, privateFront, take },
+    ...{ snapshots, fleet, sessions, health, admission, streams, front, privateFront, take, access },
+    takeKeys: ({ keys, keysRevision }) => void snapshots.swapKeys(keys, keysRevision),
     marks: createSessionMarks({ sessions, notes, fleet }),
     takeUsedKeys: () => keys.takeUsed(),
     balancerAsksAtMs: () => askedAtMs,

@@ -16,12 +16,14 @@ import {
   DESCENDANT_MARK,
   frontSocketName,
   GUARD_ENV,
+  KEYS_SOCKET,
   RELAY_SOCKET,
   socketName,
 } from '../kernel/guard-wire.ts';
 import { createKernel, type Kernel } from '../kernel/kernel.ts';
 import { SnapshotHolder } from '../kernel/snapshot.ts';
 import { createEgress } from '../net/egress.ts';
+import { createKeysClient } from '../relay/keys-client.ts';
 import { createRelayClient, type RelayClient } from '../relay/relay-client.ts';
 import { createSnapshotFile, type SnapshotFile } from '../relay/snapshot-file.ts';
 import { readOrMakeSecrets } from '../seal/secret-file.ts';
@@ -118,6 +120,12 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
       file.write(parts.world());
     },
   });
+  const keys = createKeysClient({
+    ...{ kernel, limits, slot, socketPath: join(runDir, KEYS_SOCKET) },
+    applied: () => parts.access.applied,
+    onKeys: (frame) => parts.takeKeys(frame),
+  });
+  parts.access.onApplied(() => keys.confirm());
   parts.marks.onMark((mark) => relay.sendMark(mark));
   kernel.bus.listen((fact) => {
     // One a call; control keeps no activity yet, and the log has them.
@@ -129,7 +137,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     kernel,
     limits,
     parts,
-    closers: [() => relay.stop(kernel.deadline(1000))],
+    closers: [() => relay.stop(kernel.deadline(1000)), () => keys.stop(kernel.deadline(1000))],
     egress,
     end: async (code) => {
       if (isAlone) await endControlLeft({ kernel, mark }, () => !relay.connected);
@@ -139,7 +147,10 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
   const go = Promise.withResolvers<void>();
   const guard = createGuardLink({
     go: () => go.resolve(),
-    controlReady: () => relay.again(),
+    controlReady() {
+      keys.again();
+      relay.again();
+    },
     workerToken: (token) => {
       workerToken = token;
     },
@@ -196,6 +207,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     parts.take(fromDisk, 'disk');
     parts.health.started();
   }
+  await keys.start(boot);
   await relay.start(boot);
   reportStates({ kernel, relay, statuses: () => parts.fleet.statuses(), takeUsedKeys: () => parts.takeUsedKeys() });
   if (isHeir) {

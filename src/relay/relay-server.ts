@@ -5,19 +5,19 @@
  * of sessions wait while a hub is behind, and delay no snapshot.
  * Does not: keep what hubs tell; `ears` do.
  */
-import { chmod, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
-import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Fact } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
 import { type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
 import { Lines } from './_lines.ts';
+import { closed, listenOn } from './_listen.ts';
 import { MarkOutbox } from './_mark-outbox.ts';
-import { type HubWord, lineFrom, type ReportedStatus, type SessionMark, wordFrom } from './relay-words.ts';
+import { type HubWord, type ReportedStatus, type SessionMark, wordFrom } from './relay-words.ts';
+import { type LeftOut, SnapshotLines } from './snapshot-line.ts';
 
 const HUBS = 128;
 const HELLO_MS = 5000;
@@ -38,8 +38,11 @@ export interface RelayEars {
 }
 
 export interface RelayServer extends Service {
-  /** To all hubs, and to each that comes later. Returns the bytes of its line. Throws `store-failed` when it is above snapshotBytes. */
-  publish(snapshot: Snapshot): number;
+  /**
+   * To all hubs, and to each that comes later. Returns whose lists do not fit in snapshotBytes and were left out; throws `store-failed` when it is
+   * too large even without lists.
+   */
+  publish(snapshot: Snapshot): readonly LeftOut[];
   tellMarks(marks: readonly SessionMark[]): void;
 }
 
@@ -59,6 +62,7 @@ export function createRelayServer(parts: {
 }): RelayServer {
   const { kernel, limits, socketPath, ears } = parts;
   const hubs = new CappedMap<Socket, HubLine>('relay.hubs', HUBS, 'refuse', kernel.ceilings);
+  const snapshotLines = new SnapshotLines(() => limits.snapshotBytes);
   let frame: Buffer | undefined;
   let server: Server | undefined;
 
@@ -181,20 +185,14 @@ export function createRelayServer(parts: {
       const stopping = server;
       server = undefined;
       if (!stopping) return;
-      const closed = new Promise<void>((resolve) => stopping.close(() => resolve()));
       for (const hub of [...hubs.values()]) hub.socket.destroy();
-      await settled(closed, kernel, deadline);
+      await closed(stopping, kernel, deadline);
     },
     publish(snapshot) {
-      const next = Buffer.from(lineFrom({ t: 'snapshot', snapshot }));
-      if (next.length > limits.snapshotBytes) {
-        throw new HubError('store-failed', {
-          message: `the snapshot is ${next.length} bytes; snapshotBytes allows ${limits.snapshotBytes}`,
-        });
-      }
-      frame = next;
-      broadcast(next);
-      return next.length;
+      const { line, leftOut } = snapshotLines.lineOf(snapshot);
+      frame = line;
+      broadcast(line);
+      return leftOut;
     },
     tellMarks(marks) {
       for (const hub of [...hubs.values()]) {
@@ -208,26 +206,4 @@ export function createRelayServer(parts: {
 
 function markIn({ id, atMs, wishes, owner }: SessionMark): SessionMark {
   return { id, atMs, wishes, ...(owner === undefined ? {} : { owner }) };
-}
-
-async function listenOn(server: Server, socketPath: string): Promise<void> {
-  // What a killed process left behind; that nobody else lives here is the guard's lock.
-  await rm(socketPath, { force: true });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(socketPath, () => {
-      server.off('error', reject);
-      server.on('error', () => {});
-      resolve();
-    });
-  });
-  await chmod(socketPath, 0o600);
-}
-
-async function settled(closed: Promise<void>, kernel: Kernel, deadline: Deadline): Promise<void> {
-  try {
-    await kernel.waits.for(closed, { label: 'service-stop', owner: 'relay', deadline });
-  } catch {
-    // Stopping may not fail; the process ends anyway.
-  }
 }

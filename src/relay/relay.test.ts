@@ -287,7 +287,7 @@ test('who says nonsense, or no hello, or too much, is cut alone', async (t) => {
   await until(() => hub.snapshots.length === 1, 'the world');
 });
 
-test('a world larger than snapshotBytes is not sent', async (t) => {
+test('lists that do not fit in snapshotBytes are left out and named, the largest first', async (t) => {
   const path = await folder(t);
   const kernel = createKernel();
   const ears = { ...({} as Parameters<typeof createRelayServer>[0]['ears']) };
@@ -297,6 +297,15 @@ test('a world larger than snapshotBytes is not sent', async (t) => {
     socketPath: path,
     ears,
   });
-  const big = { listings: [{ ...listing('s', 'd'), instructions: 'x'.repeat(1_100_000) }] };
-  assert.throws(() => small.publish(world(1, big)), { code: 'store-failed' });
+  const listings = [300, 1_100_000, 500_000, 400_000].map((bytes, at) => ({
+    ...listing(`s${at}`, 'd'),
+    instructions: 'x'.repeat(bytes),
+  }));
+  const leftOut = small.publish(world(1, { listings }));
+  assert.deepEqual(
+    leftOut.map(({ server }) => server),
+    ['s1'],
+  );
+  const servers = Array.from({ length: 20 }, (_, at) => ({ slug: `${at}`.repeat(60_000) })) as unknown as ServerSpec[];
+  assert.throws(() => small.publish(world(2, { servers })), { code: 'store-failed' });
 });

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { keyRecord } from '../../test/support/small-worlds.ts';
 import { createKernel } from '../kernel/kernel.ts';
 import { EMPTY_SNAPSHOT, type Snapshot } from '../kernel/snapshot.ts';
 import { createSnapshotFile } from './snapshot-file.ts';
@@ -21,7 +22,7 @@ test('what was written last is read back, from a file of its owner alone and wit
   const file = createSnapshotFile({ kernel, dir, slot: 1 });
   for (let revision = 1; revision <= 50; revision += 1) file.write(world(revision));
   await file.flush(kernel.deadline(2000));
-  assert.deepEqual(await file.read(kernel.deadline(1000)), world(50));
+  assert.deepEqual(await file.read(kernel.deadline(1000)), { ...world(50), keysRevision: 0 });
   assert.deepEqual(await readdir(dir), ['hub-1.snapshot.json']);
   assert.equal((await stat(join(dir, 'hub-1.snapshot.json'))).mode & 0o777, 0o600);
 });
@@ -66,6 +67,54 @@ test('a damaged own file gives way to the newest whole one of another hub', asyn
   assert.equal((await file.read(kernel.deadline(1000)))?.revision, 3);
   const capped = createSnapshotFile({ kernel, dir, slot: 1, maxBytes: 10 });
   assert.equal(await capped.read(kernel.deadline(1000)), undefined);
+});
+
+/** Files of one data directory, and which keys a worker starts with. */
+async function keysFrom(t: TestContext, files: Readonly<Record<string, string>>) {
+  const dir = await folder(t);
+  for (const [name, text] of Object.entries(files)) await writeFile(join(dir, name), text);
+  const kernel = createKernel();
+  const snapshot = await createSnapshotFile({ kernel, dir, slot: 1 }).read(kernel.deadline(1000));
+  return {
+    revision: snapshot?.revision,
+    keysRevision: snapshot?.keysRevision,
+    keys: snapshot?.keys.map(({ id }) => id),
+  };
+}
+
+/** A snapshot as a version wrote it that kept keys in it. */
+const older = (revision: number, digit: string): string => {
+  const { keysRevision: _, ...rest } = world(revision);
+  return JSON.stringify({ ...rest, keys: [keyRecord(digit)] });
+};
+const newer = (revision: number): string => JSON.stringify(world(revision));
+const keysFile = (revision: number, digit: string): string =>
+  JSON.stringify({ format: 1, revision, keysRevision: revision, keys: [keyRecord(digit)] });
+
+test('a worker starts with the newest snapshot of all workers, not with its own', async (t) => {
+  const files = { 'hub-1.snapshot.json': newer(3), 'hub-2.snapshot.json': newer(8), 'keys.json': keysFile(9, 'a') };
+  assert.deepEqual(await keysFrom(t, files), { revision: 8, keysRevision: 9, keys: ['key-a'] });
+});
+
+test('keys come from the newest file that holds any; older ones are never used', async (t) => {
+  const both = { 'hub-1.snapshot.json': older(3, 'b'), 'keys.json': keysFile(9, 'a') };
+  assert.deepEqual((await keysFrom(t, both)).keys, ['key-a']);
+  const later = { 'hub-1.snapshot.json': older(12, 'b'), 'keys.json': keysFile(9, 'a') };
+  assert.deepEqual((await keysFrom(t, later)).keys, ['key-b']);
+  const none = { 'hub-1.snapshot.json': older(3, 'b'), 'hub-2.snapshot.json': older(4, 'c') };
+  assert.deepEqual(await keysFrom(t, none), { revision: 4, keysRevision: 4, keys: ['key-c'] });
+});
+
+test('no key is used when it cannot be known which ones have been revoked', async (t) => {
+  const closed = { keysRevision: 0, keys: [] };
+  for (const damaged of ['', '{"format":1', '{"format":1,"revision":9,"keysRevision":9,"keys":[{"id":', 'null'])
+    assert.deepEqual(await keysFrom(t, { 'hub-1.snapshot.json': older(3, 'b'), 'keys.json': damaged }), {
+      revision: 3,
+      ...closed,
+    });
+  const torn = { 'hub-1.snapshot.json': older(3, 'b'), 'hub-2.snapshot.json': '{"for' };
+  assert.deepEqual(await keysFrom(t, torn), { revision: 3, ...closed });
+  assert.deepEqual(await keysFrom(t, { 'hub-1.snapshot.json': newer(3) }), { revision: 3, ...closed });
 });
 
 test('no directory, no file and no time are all "none", and a disk that refuses is a fact', async (t) => {

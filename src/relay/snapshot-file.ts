@@ -1,15 +1,17 @@
 /**
  * The world on disk, so that a hub starts and serves without control.
- * Promises: `write` never waits and happens at most once a second, the newest counting; a file is whole or not there, 0600; `read` takes the hub's own file, else the newest of another hub, and skips what is damaged or too large.
+ * Promises: `write` never waits and happens at most once a second, the newest counting; a file is whole or not there, 0600; `read` takes the newest
+ * snapshot of all workers and the newest keys of all files; what is damaged or too large is skipped, and keys that might be outdated are not used.
  * Does not: decide when the world from disk is good enough (`process/`).
  */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LIMITS } from '../config/limits.ts';
 import { writeAtomically } from '../config/write-atomically.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Snapshot, wholeSnapshot } from '../kernel/snapshot.ts';
+import { KEYS_FILE } from './keys-file.ts';
 
 const WRITE_EVERY_MS = 1000;
 const WRITE_MS = 10_000;
@@ -59,7 +61,10 @@ export function createSnapshotFile(parts: {
     waiting = undefined;
     lastMs = kernel.clock.nowMs();
     const deadline = kernel.deadline(WRITE_MS);
-    const turn = writeAtomically(join(dir, own), JSON.stringify(snapshot), { waits: kernel.waits, deadline })
+    const { format, revision, keysRevision, ...rest } = snapshot;
+    // The revisions come first: whoever looks for the newest file reads only its beginning. Keys have a file of their own.
+    const text = JSON.stringify({ format, revision, keysRevision, ...rest, keys: [] });
+    const turn = writeAtomically(join(dir, own), text, { waits: kernel.waits, deadline })
       .catch((fault: unknown) => kernel.bus.publish({ type: 'task-faulted', task: 'snapshot file', fault }))
       .finally(() => {
         deadline[Symbol.dispose]();
@@ -70,12 +75,15 @@ export function createSnapshotFile(parts: {
     return turn;
   }
 
+  /** The newest of all workers' snapshots, with the newest keys of all files. */
   async function readNewest(): Promise<Snapshot | undefined> {
-    const mine = await snapshotIn(join(dir, own), maxBytes);
-    if (mine) return mine;
-    for (const name of await othersNewestFirst(dir, own)) {
-      const other = await snapshotIn(join(dir, name), maxBytes);
-      if (other) return other;
+    const files = await candidates(dir, own, maxBytes);
+    const newest = files
+      .filter(({ name, revision }) => name !== KEYS_FILE && revision !== undefined)
+      .sort((x, y) => (y.revision ?? 0) - (x.revision ?? 0));
+    for (const { name } of newest) {
+      const snapshot = await snapshotIn(join(dir, name), maxBytes);
+      if (snapshot) return { ...snapshot, ...(await newestKeys(dir, files)) };
     }
     return undefined;
   }
@@ -105,6 +113,64 @@ export function createSnapshotFile(parts: {
   };
 }
 
+/** A file that holds keys, or did before keys had one of their own. */
+interface Candidate {
+  readonly name: string;
+  /** Undefined = its beginning cannot be read. */
+  readonly revision: number | undefined;
+  /** A snapshot of this version, which holds no keys. */
+  readonly isWithoutKeys: boolean;
+}
+
+const HEAD_BYTES = 256;
+const HEAD = /^\{"format":1,"revision":(\d{1,15})(,"keysRevision":\d{1,15})?[,}]/;
+
+/** Every file with its revision; this worker's own first. */
+async function candidates(dir: string, own: string, maxBytes: number): Promise<Candidate[]> {
+  const found: Candidate[] = []; // bounded by: the workers that there have been
+  const names = (await readdir(dir)).filter((name) => FILE_NAME.test(name) || name === KEYS_FILE);
+  for (const name of names.sort((x, y) => Number(y === own) - Number(x === own))) {
+    const head = HEAD.exec(await headOf(join(dir, name), maxBytes));
+    const isWithoutKeys = name !== KEYS_FILE && head?.[2] !== undefined;
+    found.push({ name, revision: head ? Number(head[1]) : undefined, isWithoutKeys });
+  }
+  return found;
+}
+
+/** Empty = it cannot be read, or is too large. */
+async function headOf(path: string, maxBytes: number): Promise<string> {
+  try {
+    await using file = await open(path, 'r');
+    if ((await file.stat()).size > maxBytes) return '';
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
+    return buffer.toString('utf8', 0, bytesRead);
+  } catch {
+    return '';
+  }
+}
+
+/** No keys are known: callers with a key are refused until control says which there are. */
+const NO_KEYS = { keys: [], keysRevision: 0 } as const;
+
+/**
+ * The keys of the newest file: `keys.json`, or a snapshot of an older version that was written later. When `keys.json` is damaged, or is missing
+ * and any snapshot is damaged, nobody knows which keys have been revoked since, and none is used.
+ */
+async function newestKeys(dir: string, files: readonly Candidate[]): Promise<Pick<Snapshot, 'keys' | 'keysRevision'>> {
+  const holding = files.filter(({ isWithoutKeys }) => !isWithoutKeys);
+  const hasFile = holding.some(({ name }) => name === KEYS_FILE);
+  const unreadable = holding.filter(({ revision }) => revision === undefined);
+  if (unreadable.some(({ name }) => name === KEYS_FILE || !hasFile)) return NO_KEYS;
+  const [newest] = [...holding].sort((x, y) => (y.revision ?? 0) - (x.revision ?? 0));
+  if (!newest) return NO_KEYS;
+  try {
+    const { keys } = JSON.parse(await readFile(join(dir, newest.name), 'utf8')) as Partial<Snapshot>;
+    return Array.isArray(keys) ? { keys, keysRevision: newest.revision ?? 0 } : NO_KEYS;
+  } catch {
+    return NO_KEYS;
+  }
+}
+
 async function snapshotIn(path: string, maxBytes: number): Promise<Snapshot | undefined> {
   try {
     if ((await stat(path)).size > maxBytes) return undefined;
@@ -119,17 +185,4 @@ async function snapshotIn(path: string, maxBytes: number): Promise<Snapshot | un
   } catch {
     return undefined;
   }
-}
-
-async function othersNewestFirst(dir: string, own: string): Promise<string[]> {
-  const found: { name: string; atMs: number }[] = [];
-  for (const name of await readdir(dir)) {
-    if (name === own || !FILE_NAME.test(name)) continue;
-    try {
-      found.push({ name, atMs: (await stat(join(dir, name))).mtimeMs });
-    } catch {
-      // Gone since the directory was read.
-    }
-  }
-  return found.sort((a, b) => b.atMs - a.atMs).map(({ name }) => name);
 }

@@ -271,6 +271,17 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
     msg: (f) => `revision ${f.revision} published`,
     fields: (f) => ({ revision: f.revision, servers: f.servers, keys: f.keys }),
   },
+  'keys-published': {
+    level: 'info',
+    msg: (f) => `keys revision ${f.keysRevision}: ${f.keys} keys`,
+    fields: (f) => ({ keysRevision: f.keysRevision, keys: f.keys }),
+  },
+  'catalog-left-out': {
+    level: 'warn',
+    msg: (f) =>
+      `${f.server}: its lists (${f.bytes} bytes) do not fit in snapshotBytes and are not shared with new workers; keys and configuration are`,
+    fields: (f) => ({ server: f.server, bytes: f.bytes }),
+  },
   'access-ended': {
     level: 'info',
     msg: (f) => `${f.items} calls, streams and connections ended with their keys (keys revision ${f.keysRevision})`,

@@ -53,6 +53,7 @@ const CONTAINERS: Readonly<Record<string, Row>> = {
   'net.questions': { own: 'names of configured servers' },
   'net.sockets': { own: PER_SERVER },
   'net.waiting': { own: PER_SERVER },
+  'relay.keys-workers': { own: BY_CONFIGURATION },
   'relay.facts': { own: 'events for the log of control; the loss of old ones is counted and reported' },
   'relay.hubs': { own: BY_CONFIGURATION },
   'relay.listings': { own: BY_CONFIGURATION },

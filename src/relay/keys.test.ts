@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { until } from '../../test/support/hub.ts';
+import { keyRecord } from '../../test/support/small-worlds.ts';
+import { limitsFrom } from '../config/limits.ts';
+import { createKernel } from '../kernel/kernel.ts';
+import { createKeysClient } from './keys-client.ts';
+import { createKeysServer } from './keys-server.ts';
+
+const kernel = createKernel();
+const limits = limitsFrom({});
+
+async function rig(t: TestContext) {
+  const dir = await mkdtemp(join(tmpdir(), 'mcphub-keys-'));
+  const socketPath = join(dir, 'keys.sock');
+  const seen: number[] = [];
+  const server = createKeysServer({ kernel, limits, socketPath, seen: (revision) => void seen.push(revision) });
+  await server.start(kernel.deadline(2000));
+  t.after(async () => {
+    await server.stop(kernel.deadline(1000));
+    await rm(dir, { recursive: true, force: true });
+  });
+  const worker = async (slot: number, start = 0) => {
+    const has = { keysRevision: start, revision: 0 };
+    const ids: string[][] = [];
+    const client = createKeysClient({
+      ...{ kernel, limits, socketPath, slot },
+      applied: () => has,
+      onKeys({ keysRevision, keys }) {
+        has.keysRevision = Math.max(has.keysRevision, keysRevision);
+        ids.push(keys.map(({ id }) => id));
+      },
+    });
+    await client.start(kernel.deadline(1000));
+    t.after(() => client.stop(kernel.deadline(1000)));
+    return { client, has, ids };
+  };
+  return { server, socketPath, seen, worker };
+}
+
+test('keys are confirmed by all workers, also by one that connects later', async (t) => {
+  const { server, worker } = await rig(t);
+  const one = await worker(1);
+  await until(() => server.workers().length === 1, 2000);
+  server.publish({ keysRevision: 4, keys: [keyRecord('a')] });
+  const want = { keysRevision: 4, revision: 0 };
+  assert.deepEqual(await server.confirmed(want, 1, kernel.deadline(2000)), []);
+  const waiting = server.confirmed(want, 2, kernel.deadline(2000));
+  const two = await worker(2);
+  assert.deepEqual(await waiting, []);
+  assert.deepEqual([one.ids, two.ids], [[['key-a']], [['key-a']]]);
+  assert.ok((one.client.ageMs ?? 9999) < 2000);
+});
+
+test('a worker that does not confirm is named at the deadline, and holds nobody else up', async (t) => {
+  const { server, socketPath, worker } = await rig(t);
+  const one = await worker(1);
+  const silent = connect(socketPath);
+  t.after(() => silent.destroy());
+  silent.pause();
+  silent.write('{"t":"hello","slot":2,"pid":77,"keysRevision":0,"revision":0}\n');
+  await until(() => server.workers().length === 2, 2000);
+  // Far more than a socket holds: only the newest frame waits.
+  const many = Array.from({ length: 3000 }, () => keyRecord('b'));
+  for (let keysRevision = 1; keysRevision <= 30; keysRevision += 1) server.publish({ keysRevision, keys: many });
+  const bornMs = performance.now();
+  const missing = await server.confirmed({ keysRevision: 30, revision: 0 }, 3, kernel.deadline(300));
+  assert.ok(performance.now() - bornMs < 1500);
+  assert.deepEqual(missing, [
+    { hub: 2, message: 'worker 2 (pid 77) has not confirmed' },
+    { hub: 3, message: 'worker 3 is not connected to the control process' },
+  ]);
+  assert.equal(one.has.keysRevision, 30);
+});
+
+test('a worker with a higher revision is reported, so that control goes above it', async (t) => {
+  const { seen, worker } = await rig(t);
+  await worker(1, 900);
+  await until(() => seen.includes(900), 2000);
+});
+
+test('connects again by itself when control comes back', async (t) => {
+  const { server, worker } = await rig(t);
+  server.publish({ keysRevision: 1, keys: [] });
+  const one = await worker(1);
+  await until(() => one.has.keysRevision === 1, 2000);
+  await server.stop(kernel.deadline(1000));
+  server.publish({ keysRevision: 2, keys: [] });
+  await server.start(kernel.deadline(2000));
+  await until(() => one.has.keysRevision === 2, 4000);
+});
