@@ -17,6 +17,8 @@ const KEY_PATTERN = /^Bearer +(mcphub_[0-9a-f]{64})$/i;
 /** `Bearer `, `mcphub_` and 64 digits are 78 characters; more than this is no key in any spelling. */
 const MAX_HEADER_CHARS = 256;
 const PREFIX_LENGTH = 15;
+const TOO_MANY =
+  'Too many requests without a valid key from this address. If it is a reverse proxy, list it in settings.trustedProxies.';
 /** Keys remembered with their answer, each by one spelling of its header: at most 2 MB. A hit costs 5 ns instead of a hash. */
 const SEEN_HEADERS = 20_000;
 
@@ -67,7 +69,11 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
   function refuse(refusal: Refusal, address: string, kind: keyof Guesses): Refusal {
     const allowed = guessesOf(address)[kind].take(kernel.clock.nowMs());
     kernel.bus.publish({ type: 'key-refused', reason: allowed ? refusal.code : 'rate-limited', address });
-    return allowed ? refusal : new Refusal('rate-limited', undefined, { retryAfterMs: kind === 'wrong' ? 6000 : 1000 });
+    if (allowed) return refusal;
+    return new Refusal('rate-limited', TOO_MANY, {
+      retryAfterMs: kind === 'wrong' ? 6000 : 1000,
+      setting: kind === 'wrong' ? 'failedKeysPerMinute' : 'addressPerSecond',
+    });
   }
 
   function lookUp(authorization: string, address: string): Outcome<Accepted> {

@@ -251,6 +251,7 @@ test('hosts and origins come out as requests have them, and the environment wins
   assert.deepEqual(good(file).settings, {
     allowedHosts: ['hub.example.com', '::2', '*'],
     allowedOrigins: ['https://a.example'],
+    trustedProxies: [],
     legacySse: true,
     keyInQuery: false,
   });
@@ -265,6 +266,16 @@ test('hosts and origins come out as requests have them, and the environment wins
     ['environment MCPHUB_ALLOWED_ORIGINS'],
   );
   assert.deepEqual(good(file, { MCPHUB_ALLOWED_HOSTS: 'one, two ,' }).settings.allowedHosts, ['one', 'two']);
+});
+
+test('trusted proxies are addresses and networks', () => {
+  const file = { settings: { trustedProxies: ['10.0.0.5', 'FD00::/8'] } };
+  assert.deepEqual(good(file).settings.trustedProxies, ['10.0.0.5', 'fd00::/8']);
+  assert.deepEqual(good(file, { MCPHUB_TRUSTED_PROXIES: '192.168.0.0/16' }).settings.trustedProxies, [
+    '192.168.0.0/16',
+  ]);
+  for (const bad of ['*', 'proxy.example', '10.0.0.0/33', '0.0.0.0/0', '10.0.0.5:80', '10.0.0.0/8/8', '10.0.0.0/'])
+    assert.equal(load({ settings: { trustedProxies: [bad] } }).problems[0]?.path, 'settings.trustedProxies[0]', bad);
 });
 
 test('what looks like a slip but may be meant is a warning', () => {

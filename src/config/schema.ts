@@ -209,6 +209,10 @@ export const fileSchema = z
         allowedOrigins: texts.meta({
           description: 'Origins accepted besides loopback; environment MCPHUB_ALLOWED_ORIGINS.',
         }),
+        trustedProxies: texts.meta({
+          description:
+            'Addresses and networks (10.0.0.0/8) of reverse proxies: only their X-Forwarded-For and Forwarded name the client’s address, and they have no share of connections themselves; environment MCPHUB_TRUSTED_PROXIES.',
+        }),
         watchConfig: z.boolean().optional().meta({
           description:
             'false: this file is read at start and upon `mcphub reload` or SIGHUP only. Default true; environment MCPHUB_WATCH_CONFIG (1 or 0).',
@@ -244,7 +248,8 @@ export function keysAt(path: readonly (string | number)[]): readonly string[] {
   const [top, , third] = path;
   if (path.length === 0) return Object.keys(fileSchema.shape);
   if (top === 'limits') return LIMIT_NAMES;
-  if (top === 'settings') return ['allowedHosts', 'allowedOrigins', 'watchConfig', 'legacySse', 'keyInQuery'];
+  if (top === 'settings')
+    return ['allowedHosts', 'allowedOrigins', 'trustedProxies', 'watchConfig', 'legacySse', 'keyInQuery'];
   if (top === 'groups') return Object.keys(groupSchema.shape);
   if (path.length === 2) return Object.keys(serverSchema.shape);
   return Object.keys(third === 'launch' ? launchSchema.shape : toolSchema.shape);

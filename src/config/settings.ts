@@ -1,7 +1,8 @@
 /**
- * The few settings that are no figures: Host names and Origins accepted besides loopback, and a few switches. Environment over file.
+ * The few settings that are no figures: Host names and Origins accepted besides loopback, reverse proxies, and a few switches. Environment over file.
  * Promises: host names come out in lower case and without a port, as `auth/` compares them; origins as browsers send them.
  */
+import { isIP } from 'node:net';
 import type { Snapshot } from '../kernel/snapshot.ts';
 import type { Explained } from './explain.ts';
 import type { ConfigPath } from './locate.ts';
@@ -12,6 +13,7 @@ export interface SettingsInput {
   readonly file: {
     readonly allowedHosts?: readonly string[] | undefined;
     readonly allowedOrigins?: readonly string[] | undefined;
+    readonly trustedProxies?: readonly string[] | undefined;
     readonly watchConfig?: boolean | undefined;
     readonly legacySse?: boolean | undefined;
     readonly keyInQuery?: boolean | undefined;
@@ -21,7 +23,7 @@ export interface SettingsInput {
   readonly lineOf: (path: ConfigPath) => number;
 }
 
-type SettingName = 'allowedHosts' | 'allowedOrigins';
+type SettingName = 'allowedHosts' | 'allowedOrigins' | 'trustedProxies';
 type SwitchName = 'watchConfig' | 'legacySse' | 'keyInQuery';
 
 interface SettingRule {
@@ -44,6 +46,12 @@ const RULES: readonly SettingRule[] = [
     expected: 'an origin such as "https://hub.example.com", or "*"',
     read: originFrom,
   },
+  {
+    name: 'trustedProxies',
+    variable: 'MCPHUB_TRUSTED_PROXIES',
+    expected: 'an address such as "10.0.0.5", or a network such as "10.0.0.0/8" or "fd00::/8"',
+    read: networkFrom,
+  },
 ];
 
 export interface SettingsRead {
@@ -53,7 +61,11 @@ export interface SettingsRead {
 }
 
 export function readSettings(input: SettingsInput): SettingsRead {
-  const lists: Record<SettingName, readonly string[]> = { allowedHosts: [], allowedOrigins: [] };
+  const lists: Record<SettingName, readonly string[]> = {
+    allowedHosts: [],
+    allowedOrigins: [],
+    trustedProxies: [],
+  };
   const sources: Explained[] = [];
   for (const rule of RULES) {
     const { name, variable } = rule;
@@ -140,6 +152,16 @@ function hostFrom(text: string): string | undefined {
   if (!/^[^\s/@?#\\,*]+$/.test(text)) return undefined;
   const url = URL.parse(`http://${text}`);
   return url === null ? undefined : url.hostname.replace(/^\[|\]$/g, '');
+}
+
+/** An address, or an address and how many of its bits name a network; not all addresses at once. */
+function networkFrom(text: string): string | undefined {
+  const [address = '', bits, ...more] = text.split('/');
+  const family = isIP(address);
+  if (family === 0 || more.length > 0) return undefined;
+  if (bits === undefined) return address.toLowerCase();
+  const most = family === 4 ? 32 : 128;
+  return /^\d{1,3}$/.test(bits) && Number(bits) >= 1 && Number(bits) <= most ? text.toLowerCase() : undefined;
 }
 
 function originFrom(text: string): string | undefined {

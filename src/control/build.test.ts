@@ -39,7 +39,7 @@ function input(servers: readonly ServerConfig[], groups: readonly GroupConfig[] 
     servers,
     groups,
     limitOverrides: { calls: 7 },
-    settings: { allowedHosts: [], allowedOrigins: [], legacySse: true, keyInQuery: false },
+    settings: { allowedHosts: [], allowedOrigins: [], trustedProxies: [], legacySse: true, keyInQuery: false },
   };
   const slugs = newSlugs(config, []);
   return { config, slugs, keys: [], names: [], listings: [], hubs: 1, revision: 1, keysRevision: 1, ...more };

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
@@ -7,11 +8,12 @@ import type { Caller, Visit } from '../call/call.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import { Authorized } from './authorized.ts';
+import { Bodies } from './bodies.ts';
 import { readBody } from './body.ts';
 
 const LIMITS = { ...limitsFrom({}), bodyBytes: 100, bodyMs: 2000 };
 
-const AUTHORIZED = Authorized.from({ identify: () => ({}) as Caller }, {} as Visit) as Authorized;
+const AUTHORIZED = Authorized.from({ identify: () => ({ owner: 'a' }) as Caller }, {} as Visit) as Authorized;
 
 interface Rig {
   readonly frozen: FrozenKernel;
@@ -21,7 +23,7 @@ interface Rig {
   readonly continues: number;
 }
 
-function reading(contentLength?: number, more: Record<string, string> = {}): Rig {
+function reading(contentLength?: number, more: Record<string, string> = {}, limits = LIMITS): Rig {
   const frozen = frozenKernel();
   const request = new PassThrough();
   request.on('error', () => {});
@@ -31,10 +33,12 @@ function reading(contentLength?: number, more: Record<string, string> = {}): Rig
   readBody(
     {
       request: Object.assign(request, { headers, httpVersion: '1.1' }) as unknown as IncomingMessage,
-      response: { writeContinue: () => (continues += 1) } as unknown as ServerResponse,
+      response: Object.assign(new EventEmitter(), {
+        writeContinue: () => (continues += 1),
+      }) as unknown as ServerResponse,
       authorized: AUTHORIZED,
     },
-    { kernel: frozen.kernel, limits: LIMITS },
+    { kernel: frozen.kernel, limits, bodies: new Bodies({ kernel: frozen.kernel, limits }) },
     (body) => outcomes.push(body),
   );
   return {

@@ -1,13 +1,14 @@
 /**
  * Reads a request's body up to a limit, before anything is parsed, for a caller that has been identified.
  * Guarantees: sends `100 Continue` only here; never holds more than `bodyBytes`; refuses a larger body as soon as it is known; a slow body ends
- * at `bodyMs`; calls `done` exactly once. What a refused sender goes on sending is discarded by `http-response.ts`.
+ * at `bodyMs`; the memory of bodies has a share for each key (`bodies.ts`); calls `done` exactly once. What a refused sender goes on sending is discarded by `http-response.ts`.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Authorized } from './authorized.ts';
+import { type Bodies, type BodyCount, SMALL_BYTES } from './bodies.ts';
 import { guardCallback } from './guarded-http.ts';
 import { resumeInTurn } from './pacing.ts';
 
@@ -18,11 +19,19 @@ export interface BodyRequest {
   readonly authorized: Authorized;
 }
 
+export interface BodyParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly bodies: Bodies;
+}
+
 export function readBody(
-  { request, response }: BodyRequest,
-  parts: { kernel: Kernel; limits: Limits },
-  done: (body: Outcome<Buffer>) => void,
+  { request, response, authorized }: BodyRequest,
+  parts: BodyParts,
+  /** `count` = what the body holds; undefined = it is small. */
+  done: (body: Outcome<Buffer>, count?: BodyCount) => void,
 ): void {
+  let count: BodyCount | undefined;
   const maxBytes = parts.limits.bodyBytes;
   const expected = Number(request.headers['content-length'] ?? -1);
   let first: Buffer | undefined;
@@ -33,8 +42,9 @@ export function readBody(
   function finish(outcome: Outcome<Buffer>): void {
     request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
     watch?.leave();
+    count?.end();
     if (isRefusal(outcome)) return done(outcome);
-    resumeInTurn({ request, response, handle: () => done(outcome) });
+    resumeInTurn({ request, response, handle: () => done(outcome, count) });
   }
   function onData(chunk: Buffer): void {
     size += chunk.length;
@@ -43,8 +53,12 @@ export function readBody(
     if (!first) first = chunk;
     else if (chunks) chunks.push(chunk);
     else chunks = [first, chunk];
-    // Most bodies come in one piece; only the others are a wait worth showing.
-    if (size !== expected && !watch)
+    // Most bodies are small and come in one piece; only the others are counted, and a wait worth showing.
+    if (size === expected && size <= SMALL_BYTES) return;
+    count ??= parts.bodies.count(authorized.caller.owner, response);
+    const refusal = count.holds(size) ?? (size === expected ? undefined : count.begin());
+    if (refusal) finish(refusal);
+    else if (size !== expected && !watch)
       watch = watchBody(
         parts,
         guardCallback(parts.kernel, response, () => finish(new Refusal('body-slow'))),
@@ -58,6 +72,12 @@ export function readBody(
   }
 
   if (expected > maxBytes) return done(tooLarge(maxBytes));
+  if (expected > SMALL_BYTES) {
+    // What is announced is counted before a byte is read.
+    count = parts.bodies.count(authorized.caller.owner, response);
+    const refusal = count.holds(expected);
+    if (refusal) return done(refusal);
+  }
   if (expectsContinue(request)) response.writeContinue();
   request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
 }
@@ -72,7 +92,7 @@ function tooLarge(maxBytes: number): Refusal {
   return new Refusal('body-too-large', `The body is larger than ${maxBytes} bytes.`, { setting: 'bodyBytes' });
 }
 
-function watchBody(parts: { kernel: Kernel; limits: Limits }, expired: () => void): { leave(): void } {
+function watchBody(parts: Pick<BodyParts, 'kernel' | 'limits'>, expired: () => void): { leave(): void } {
   const deadline = parts.kernel.deadline(parts.limits.bodyMs);
   const wait = parts.kernel.waits.open('body', 'request', deadline);
   deadline.onEnd(expired);

@@ -1,7 +1,9 @@
 /**
- * The address of a client whose request another worker passed on: that worker's header counts only beside the workers' token.
+ * The address of a client whose request another worker or a trusted proxy passed on. A worker's header counts only beside the workers' token, a
+ * proxy's only when its address is in `trustedProxies`.
  */
 import type { IncomingMessage } from 'node:http';
+import type { TrustedProxies } from '../auth/trusted-proxies.ts';
 import { WORKER_TOKEN_HEADER } from '../kernel/control-headers.ts';
 import { isSameToken } from '../kernel/worker-token.ts';
 
@@ -16,7 +18,14 @@ export function dropUnprovenAddress(request: IncomingMessage, token: () => strin
   if (!isLocal || !isSameToken(headers[WORKER_TOKEN_HEADER], token())) delete headers[CLIENT_ADDRESS_HEADER];
 }
 
-/** Returns the client's address: the one that a worker vouches for, else the peer's. */
+/** Sets the header to the address that a trusted proxy names; to be called after `dropUnprovenAddress`. */
+export function takeForwardedAddress(request: IncomingMessage, proxies: TrustedProxies): void {
+  const { headers, socket } = request;
+  const address = proxies.clientBehind(socket.remoteAddress, headers);
+  if (address !== undefined) headers[CLIENT_ADDRESS_HEADER] = address;
+}
+
+/** Returns the client's address: the one that a worker or a trusted proxy names, else the peer's. */
 export function clientAddress({ headers, socket }: IncomingMessage): string {
   const passed = headers[CLIENT_ADDRESS_HEADER];
   return typeof passed === 'string' ? passed : (socket.remoteAddress ?? '');

@@ -20,7 +20,9 @@ import type { Sessions } from '../session/sessions.ts';
 import type { Tracks } from '../session/tracks.ts';
 import { Authorized } from './authorized.ts';
 import { createBatch } from './batch.ts';
+import type { Bodies } from './bodies.ts';
 import { readBody } from './body.ts';
+import { countConnectionFor } from './connection-table.ts';
 import { Exchange } from './exchange.ts';
 import { guardCallback, whenSettled } from './guarded-http.ts';
 import type { Home } from './home.ts';
@@ -45,6 +47,7 @@ export interface EndpointParts {
   readonly streams: Streams;
   readonly siblings: Siblings;
   readonly home: Home;
+  readonly bodies: Bodies;
   /** Slot of this hub. */
   readonly slot: number;
 }
@@ -74,7 +77,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       writeRefusal(response, new Refusal('media-type'), NULL_ID, request);
       return;
     }
-    readBody({ request, response, authorized }, { kernel, limits }, (body) => {
+    readBody({ request, response, authorized }, parts, (body) => {
       if (isRefusal(body)) {
         if (body.code !== 'client-gone') writeRefusal(response, body, NULL_ID, request);
         return;
@@ -189,6 +192,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       const authorized = Authorized.from(line, visitFrom(request, target ?? { kind: 'all' }, local));
       if (isRefusal(authorized)) return refuseRequest(request, response, authorized);
       countFor(response, authorized.caller.owner);
+      countConnectionFor(request, authorized.caller.owner);
       if (target === undefined) {
         const why = `No group or server is called ${JSON.stringify(segment.slice(0, 64))}.`;
         return refuseRequest(request, response, new Refusal('not-found', why));

@@ -18,6 +18,7 @@ import type { Principal } from '../kernel/principal.ts';
 import { FairCount } from '../kernel/shares.ts';
 import { pour } from './_pour.ts';
 import type { Authorized } from './authorized.ts';
+import type { Bodies } from './bodies.ts';
 import { readBody } from './body.ts';
 import { guardEmitter } from './guarded-http.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
@@ -42,6 +43,7 @@ export interface Forward {
 export function createForward(parts: {
   readonly kernel: Kernel;
   readonly limits: Limits;
+  readonly bodies: Bodies;
   /** The control process's socket for workers. */
   readonly socketPath: string;
   /** Undefined = none has come over the fork channel yet; then control counts as away. */
@@ -111,7 +113,7 @@ export function createForward(parts: {
       });
       if (method !== 'POST') return onward(EMPTY);
       const bounds = { ...limits, bodyBytes: limits.adminBodyBytes };
-      readBody({ request, response, authorized }, { kernel, limits: bounds }, (body) => {
+      readBody({ request, response, authorized }, { kernel, limits: bounds, bodies: parts.bodies }, (body) => {
         if (!isRefusal(body)) return onward(body);
         writeRefusal(response, adminWords(body, limits), undefined, request);
         finish();

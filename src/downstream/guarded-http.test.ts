@@ -17,7 +17,14 @@ async function exchange(handler: Handler, bytes: string, enough = /$^/): Promise
   kernel.bus.listen((fact) => facts.push(fact));
   const limits = limitsFrom({});
   const slowReaders = createSlowReaders({ kernel, limits });
-  const listener = createListener({ kernel, limits, name: 'test', handler, slowReaders });
+  const listener = createListener({
+    kernel,
+    limits,
+    name: 'test',
+    handler,
+    slowReaders,
+    proxies: { has: () => false },
+  });
   const port = await listener.listen({ port: 0, host: '127.0.0.1' }, kernel.deadline(5000));
   const socket = connect(port, '127.0.0.1');
   socket.write(bytes);

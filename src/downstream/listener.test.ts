@@ -23,7 +23,14 @@ for (const [name, handler] of Object.entries(WRITERS)) {
     const kernel = createKernel();
     const limits = limitsFrom({ streamSlowMs: 1000 });
     const slowReaders = createSlowReaders({ kernel, limits });
-    const listener = createListener({ kernel, limits, name: 'test', handler, slowReaders });
+    const listener = createListener({
+      kernel,
+      limits,
+      name: 'test',
+      handler,
+      slowReaders,
+      proxies: { has: () => false },
+    });
     const port = await listener.listen({ port: 0, host: '127.0.0.1' }, kernel.deadline(5000));
     const cut = Promise.withResolvers<void>();
     kernel.bus.listen(({ type }) => type === 'reader-cut' && cut.resolve());

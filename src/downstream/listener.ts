@@ -1,18 +1,19 @@
 /**
  * The hub's HTTP front: connections come from the guard (`accept`) or, in tests and on the private socket, from `listen`.
- * Promises: never more than `connections` at once (a reserve of descriptors stays); when they are all taken, the one that has brought nothing for
- * longest makes place; one response at a time on each; slow headers and bodies are cut by the runtime's own watch; clients that vanished are noticed; `stop` lets answers in progress finish, ends idle connections at once, and always ends by the deadline.
+ * Promises: never more than `connections` at once (a reserve of descriptors stays); when they are all taken, the owner with most waiting ones makes
+ * place (`connection-table.ts`); one response at a time on each; slow headers and bodies are cut by the runtime's own watch; clients that vanished are noticed; `stop` lets answers in progress finish, ends idle connections at once, and always ends by the deadline.
  */
 import { createServer, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { TrustedProxies } from '../auth/trusted-proxies.ts';
 import type { Limits } from '../config/limits.ts';
-import { CappedCount } from '../kernel/capped.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { Refusal } from '../kernel/outcome.ts';
 import { refusalFrame } from '../protocol/write.ts';
 import { Connection, type ConnectionParts } from './connection.ts';
+import { ConnectionTable } from './connection-table.ts';
 import { guardCallback, guardEmitter, guardedClasses } from './guarded-http.ts';
 import { refuseRequest } from './http-answer.ts';
 import { createResponseClass } from './http-response.ts';
@@ -25,7 +26,18 @@ import { watchVanished } from './vanished.ts';
 const CHECK_MS = 500;
 const MAX_HEADER_BYTES = 16_384;
 const NULL_ID = Buffer.from('null');
-const BUSY = rawAnswer('503 Service Unavailable', new Refusal('overloaded', 'Too many connections.'));
+const BUSY = rawAnswer(
+  '503 Service Unavailable',
+  new Refusal(
+    'overloaded',
+    'Too many connections. If this address is a reverse proxy, list it in settings.trustedProxies.',
+    {
+      setting: 'connections',
+    },
+  ),
+);
+/** Connections that are being told that there is no place; beyond them others are closed without a word. */
+const BEING_REFUSED = 256;
 const MALFORMED = rawAnswer('400 Bad Request', new Refusal('http-malformed'));
 const TOO_SLOW = rawAnswer('408 Request Timeout', new Refusal('body-slow', 'The request did not arrive in time.'));
 const LARGE_HEADERS = rawAnswer('431 Request Header Fields Too Large', new Refusal('headers-too-large'));
@@ -52,18 +64,23 @@ export interface ListenerParts {
   readonly name: string;
   readonly handler: Handler;
   readonly slowReaders: SlowReaders;
+  readonly proxies: Pick<TrustedProxies, 'has'>;
   /** Absent = every request is started as it arrives. */
   readonly pacing?: Pacing;
 }
 
 export function createListener(parts: ListenerParts): Listener {
   const { kernel, limits, handler, slowReaders, pacing } = parts;
-  const connections = new CappedCount(
-    `downstream.connections.${parts.name}`,
-    limits.connections,
-    'refuse',
-    kernel.ceilings,
-  );
+  const connections = new ConnectionTable({
+    ...{ kernel, limits, name: parts.name, proxies: parts.proxies },
+    close(socket, isNew) {
+      forget(socket);
+      // A client that finds its kept connection closed opens another; one that has just come is told why.
+      if (isNew) refuse(socket);
+      else socket.destroy();
+    },
+  });
+  const refused = new Set<Socket>(); // bounded by: BEING_REFUSED
   const server = createServer({
     connectionsCheckingInterval: CHECK_MS,
     headersTimeout: limits.headersMs,
@@ -76,10 +93,6 @@ export function createListener(parts: ListenerParts): Listener {
   guardEmitter(kernel, server, undefined);
   let closing = false;
   const open = new Map<Socket, Connection>(); // bounded by: connections
-  /** Kept by clients that wait for nothing; the one that has waited longest is first. */
-  const idle = new Set<Socket>(); // bounded by: connections
-  /** Have not brought anything yet. */
-  const fresh = new Set<Socket>(); // bounded by: connections
   const vanished = watchVanished({ kernel, limits, sockets: () => open.keys() });
 
   function watchReader(this: ServerResponse): void {
@@ -92,48 +105,46 @@ export function createListener(parts: ListenerParts): Listener {
       const { request, response } = arrived;
       // While draining, a kept-alive connection must not bring new work.
       if (closing && !response.headersSent) response.setHeader('connection', 'close');
-      idle.delete(request.socket);
-      fresh.delete(request.socket);
+      connections.begins(request.socket);
       // Emitted when the last byte has been handed over, whoever wrote it.
       response.on('prefinish', watchReader);
       if (pacing) pacing.start(arrived);
       else arrived.handle(request, response);
     },
     idle(socket) {
-      if (open.has(socket)) idle.add(socket);
+      connections.rests(socket);
     },
   };
 
-  function leave(socket: Socket): void {
-    idle.delete(socket);
-    fresh.delete(socket);
+  function forget(socket: Socket): void {
     open.get(socket)?.close();
-    if (open.delete(socket)) connections.give();
+    open.delete(socket);
   }
 
-  /**
-   * A client that finds its kept connection closed opens another; one that gets 503 has to wait. Not where it is strangers who fill the hub: they
-   * would push out those who have a use for it.
-   */
-  function makePlace(): boolean {
-    const [oldest] = idle;
-    if (oldest === undefined || idle.size <= fresh.size) return false;
-    leave(oldest);
-    oldest.destroy();
-    return connections.take();
+  /** Answers 503 and closes in stages, so that a client which is sending sees the answer. */
+  function refuse(socket: Socket): void {
+    if (refused.size >= BEING_REFUSED) return void socket.destroy();
+    refused.add(socket);
+    socket.end(BUSY);
+    const end = kernel.wheel.add(kernel.clock.nowMs() + limits.discardMs, () => socket.destroy());
+    socket.once(
+      'close',
+      guardCallback(kernel, socket, () => {
+        kernel.wheel.remove(end);
+        refused.delete(socket);
+      }),
+    );
   }
 
   server.on('connection', (socket: Socket) => {
-    if (!connections.take() && !makePlace()) {
-      socket.end(BUSY);
-      socket.destroySoon();
-      return;
-    }
+    if (!connections.admit(socket)) return refuse(socket);
     open.set(socket, new Connection(socket, requests));
-    fresh.add(socket);
     socket.on(
       'close',
-      guardCallback(kernel, socket, () => leave(socket)),
+      guardCallback(kernel, socket, () => {
+        forget(socket);
+        connections.leave(socket);
+      }),
     );
   });
   server.on('clientError', (fault: NodeJS.ErrnoException, socket) => {

@@ -23,7 +23,9 @@ import { clientScan, scanEnvelope } from '../protocol/scan.ts';
 import { notificationFrame } from '../protocol/write.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
 import { Authorized } from './authorized.ts';
+import type { Bodies } from './bodies.ts';
 import { readBody } from './body.ts';
+import { countConnectionFor } from './connection-table.ts';
 import { batchPiece } from './exchange.ts';
 import { whenSettled } from './guarded-http.ts';
 import { refuseRequest, writeRefusal } from './http-answer.ts';
@@ -42,6 +44,7 @@ export interface OldSseParts {
   readonly questions: Questions;
   readonly streams: Streams;
   readonly siblings: Siblings;
+  readonly bodies: Bodies;
 }
 
 export interface OldSse {
@@ -65,6 +68,7 @@ interface Open {
 
 const OPEN_ID = /^(\d{1,3})-[\w-]{22}$/;
 const ANSWERED = Buffer.from('Accepted');
+const nothing = (): void => {};
 
 export function createOldSse(parts: OldSseParts): OldSse {
   const { kernel, limits, slot, line, catalog, sessions, questions, streams, siblings } = parts;
@@ -82,6 +86,7 @@ export function createOldSse(parts: OldSseParts): OldSse {
     if (refused) refuseRequest(request, response, refused);
     if (refused || isRefusal(authorized)) return undefined;
     countFor(response, authorized.caller.owner);
+    countConnectionFor(request, authorized.caller.owner);
     const { principal } = authorized.caller;
     return { authorized, sender: `${principal.userId}\n${principal.family}` };
   }
@@ -105,10 +110,13 @@ export function createOldSse(parts: OldSseParts): OldSse {
     if (piece) one.stream.send(piece);
   }
 
-  function take(one: Open, envelope: Envelope, visit: Visit): void {
+  /** `release` gives back the memory of the message, which outlives its request. */
+  function take(one: Open, envelope: Envelope, visit: Visit, release: () => void): void {
     if (envelope.method === 'initialize') {
-      if (one.isInitialized)
+      if (one.isInitialized) {
+        release();
         return refuse(one, envelope, 'This stream has been initialized already: open another one.');
+      }
       one.isInitialized = true;
     }
     const back = new OldBack(one, questions);
@@ -125,6 +133,7 @@ export function createOldSse(parts: OldSseParts): OldSse {
     });
     const finish = (late: Outcome<Reply>): void => {
       back.over = true;
+      release();
       for (const listener of gone) one.goners.delete(listener);
       const session = !isRefusal(late) && late.kind === 'result' ? late.session : undefined;
       if (envelope.method === 'initialize' && !session) one.isInitialized = false;
@@ -175,7 +184,7 @@ export function createOldSse(parts: OldSseParts): OldSse {
       const { authorized } = caller;
       const isElsewhere =
         owner !== undefined && Number(owner) !== slot && Number(owner) <= limits.hubs && !isHop(request);
-      readBody({ request, response, authorized }, { kernel, limits }, (body) => {
+      readBody({ request, response, authorized }, parts, (body, count) => {
         if (isRefusal(body))
           return body.code === 'client-gone' ? undefined : writeRefusal(response, body, undefined, request);
         const unknown = () =>
@@ -191,7 +200,7 @@ export function createOldSse(parts: OldSseParts): OldSse {
         const envelope = scanEnvelope(body, clientScan(limits));
         if (isRefusal(envelope)) return writeRefusal(response, envelope);
         response.writeHead(202, { 'content-type': 'text/plain', 'content-length': ANSWERED.length }).end(ANSWERED);
-        take(one, envelope, authorized.visit);
+        take(one, envelope, authorized.visit, count?.keep() ?? nothing);
       });
     },
   };

@@ -5,13 +5,14 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { checkOrigin, type OriginRules } from '../auth/origin.ts';
+import type { TrustedProxies } from '../auth/trusted-proxies.ts';
 import type { Caller } from '../call/call.ts';
 import type { Line } from '../call/line.ts';
 import type { Health, HealthAnswer } from '../health/health.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
 import { Authorized } from './authorized.ts';
-import { dropUnprovenAddress } from './client-address.ts';
+import { dropUnprovenAddress, takeForwardedAddress } from './client-address.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Forward } from './forward.ts';
 import { writeJson, writeRefusal } from './http-answer.ts';
@@ -30,6 +31,7 @@ export interface RouterParts {
   readonly health: Health;
   readonly forward: Forward;
   readonly oldSse: OldSse;
+  readonly proxies: TrustedProxies;
   readonly settings: () => OriginRules & { readonly legacySse: boolean; readonly keyInQuery: boolean };
   /** Slugs of the servers in a caller's view. */
   readonly serversOf: (caller: Caller) => readonly string[];
@@ -113,6 +115,7 @@ export function createRouter(parts: RouterParts): Handler {
 
   function route(request: IncomingMessage, response: ServerResponse): void {
     dropUnprovenAddress(request, parts.workerToken);
+    takeForwardedAddress(request, parts.proxies);
     const url = request.url ?? '/';
     const query = url.indexOf('?');
     const path = query < 0 ? url : url.slice(0, query);

@@ -218,6 +218,8 @@ export interface Snapshot {
     /** Extra Host names and Origins accepted besides loopback. */
     readonly allowedHosts: readonly string[];
     readonly allowedOrigins: readonly string[];
+    /** Addresses and networks of reverse proxies whose forwarding headers count. */
+    readonly trustedProxies: readonly string[];
     /** `/sse` and `/messages` of 2024-11-05 are served. */
     readonly legacySse: boolean;
     /** A key may come as `?key=`. */
@@ -229,6 +231,7 @@ export interface Snapshot {
 export function wholeSnapshot(older: Snapshot): Snapshot {
   return {
     ...older,
+    settings: { ...EMPTY_SNAPSHOT.settings, ...older.settings },
     keysRevision: older.keysRevision ?? older.revision,
     listings: older.listings.map(wholeListing),
     names: older.names.map((name) => ({ ...name, kind: name.kind ?? 'tool' })),
@@ -245,7 +248,7 @@ export const EMPTY_SNAPSHOT: Snapshot = {
   listings: [],
   names: [],
   limits: {},
-  settings: { allowedHosts: [], allowedOrigins: [], legacySse: true, keyInQuery: false },
+  settings: { allowedHosts: [], allowedOrigins: [], trustedProxies: [], legacySse: true, keyInQuery: false },
 };
 
 /** The one reference. `swap` is the only write. */

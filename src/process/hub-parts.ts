@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { Admission } from '../admission/gate.ts';
 import { createAdmission } from '../admission/gate.ts';
 import { createKeyDoor } from '../auth/keys.ts';
+import { createTrustedProxies } from '../auth/trusted-proxies.ts';
 import { createLine } from '../call/line.ts';
 import { createQuestions } from '../call/questions.ts';
 import { everybodyOf } from '../call/updates.ts';
@@ -16,6 +17,7 @@ import { listingInTurns } from '../catalog/listing.ts';
 import { giveNames } from '../catalog/names.ts';
 import type { Limits } from '../config/limits.ts';
 import { limitsFrom } from '../config/limits.ts';
+import { Bodies } from '../downstream/bodies.ts';
 import { createEndpoint } from '../downstream/endpoint.ts';
 import { createForward } from '../downstream/forward.ts';
 import { createHome } from '../downstream/home.ts';
@@ -214,10 +216,11 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   const tracks = createTracks({ kernel, limits, slot });
   const frontSocket = (peer: number) => join(runDir, frontSocketName(peer));
   const siblings = createSiblings({ kernel, limits, frontSocket, token: workerToken });
+  const bodies = new Bodies({ kernel, limits });
   const endpoint = createEndpoint({
     ...{ kernel, limits, slot, line, catalog },
     ...{ sessions, tracks, questions, streams, siblings },
-    home: createHome({ limits, slot, sessions, snapshots, siblings }),
+    ...{ bodies, home: createHome({ limits, slot, sessions, snapshots, siblings }) },
   });
   const health = createHealth({
     kernel,
@@ -240,21 +243,18 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     },
   });
   const forward = createForward({
-    kernel,
-    limits,
+    ...{ kernel, limits, bodies },
     socketPath: join(runDir, WORKERS_SOCKET),
     token: workerToken,
   });
+  const proxies = createTrustedProxies(() => snapshots.current.settings);
   const router = createRouter({
     ...{ kernel, workerToken, port: () => limits.port },
-    line,
-    endpoint,
-    health,
-    forward,
+    ...{ line, endpoint, health, forward, proxies },
     serversOf: ({ viewName }) => viewIn(catalog, viewName)?.servers ?? [],
     oldSse: createOldSse({
       ...{ kernel, limits, slot, line, catalog },
-      ...{ sessions, questions, streams, siblings },
+      ...{ sessions, questions, streams, siblings, bodies },
     }),
     settings: () => snapshots.current.settings,
     readinessAsked: () => {
@@ -262,12 +262,13 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     },
   });
   const pacing = new Pacing({ kernel, limits, keys });
-  const front = createListener({ kernel, limits, name: 'front', handler: router, slowReaders, pacing });
+  const listening = { kernel, limits, slowReaders, proxies, pacing };
+  const front = createListener({ ...listening, name: 'front', handler: router });
   const privateDoor = createPrivateDoor({
     ...{ kernel, limits, endpoint, health, fleet, beat, failures },
     peerDoor: createPeerDoor({ kernel, limits, fleet }),
   });
-  const privateFront = createListener({ kernel, limits, name: 'private', handler: privateDoor, slowReaders, pacing });
+  const privateFront = createListener({ ...listening, name: 'private', handler: privateDoor });
 
   function beat(): Beat {
     const { rssBytes, heapBytes, loopMaxMs } = options.gauges();

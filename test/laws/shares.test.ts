@@ -41,7 +41,11 @@ const CONTAINERS: Readonly<Record<string, Row>> = {
   'control.session-marks': { shared: 'tombstonesPerKey' },
   'control.unkept': { own: BY_CONFIGURATION },
   'downstream.beats': { own: BY_OPERATOR },
-  'downstream.connections': { own: 'an idle connection, or one that has sent nothing yet, gives way to a new one' },
+  'downstream.bodies': { shared: 'openBodiesPerKey' },
+  'downstream.body-bytes': { shared: 'bodiesBytesPerKey' },
+  'downstream.connections': {
+    own: 'shares are kept by `downstream/connection-table.ts`: connectionsPerAddress and connectionsPerKey',
+  },
   'downstream.forwards': { shared: 'adminRequestsPerKey' },
   'downstream.old-sse': { own: 'one entry for each open stream, and `downstream.streams` bounds those of a key' },
   'downstream.siblings': { shared: 'forwardedPerKey' },

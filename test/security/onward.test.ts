@@ -17,6 +17,7 @@ import { sendRequest } from '../../src/cli/bridge-request.ts';
 import { hasTool } from '../../src/cli/chaos/_load.ts';
 import { limitsFrom } from '../../src/config/limits.ts';
 import { Authorized } from '../../src/downstream/authorized.ts';
+import { Bodies } from '../../src/downstream/bodies.ts';
 import { readBody } from '../../src/downstream/body.ts';
 import { createForward } from '../../src/downstream/forward.ts';
 import { createSiblings } from '../../src/downstream/siblings.ts';
@@ -99,7 +100,13 @@ async function everyMethod(listener: RequestListener, path: string): Promise<num
 test('downstream/forward.ts sends on GET, POST and DELETE, with its own headers and a length', async () => {
   const socketPath = join(dir, 'workers.sock');
   await using control = await startRecorder(socketPath);
-  const forward = createForward({ kernel, limits, socketPath, token: () => 'token' });
+  const forward = createForward({
+    kernel,
+    limits,
+    bodies: new Bodies({ kernel, limits }),
+    socketPath,
+    token: () => 'token',
+  });
   const path = '/api/status';
   const answered = await everyMethod((ask, answer) => forward.send(ask, answer, { path, authorized }), path);
   const requests = control.requests();
@@ -127,7 +134,7 @@ test('downstream/siblings.ts sends on GET, POST and DELETE, with listed headers,
   const listener: RequestListener = (request, response) => {
     const away = (): void => void response.writeHead(404, { connection: 'close' }).end();
     if (request.method !== 'POST') return siblings.pass(request, response, { ...to, body: undefined, away });
-    readBody({ request, response, authorized }, { kernel, limits }, (body) => {
+    readBody({ request, response, authorized }, { kernel, limits, bodies: new Bodies({ kernel, limits }) }, (body) => {
       if (isRefusal(body)) return away();
       siblings.tell(request, { ...to, body });
       siblings.pass(request, response, { ...to, body, away });

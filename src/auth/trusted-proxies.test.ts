@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createTrustedProxies } from './trusted-proxies.ts';
+
+const settings = { trustedProxies: ['10.0.0.5', '192.168.0.0/16', 'fd00::/8'] };
+const proxies = createTrustedProxies(() => settings);
+
+test('a peer is a trusted proxy by its address or its network, also written as IPv6', () => {
+  for (const address of ['10.0.0.5', '::ffff:10.0.0.5', '192.168.7.1', 'fd00::1', 'fdff::2'])
+    assert.equal(proxies.has(address), true, address);
+  for (const address of ['10.0.0.6', '127.0.0.1', '::1', 'fe80::1', '', undefined])
+    assert.equal(proxies.has(address), false, String(address));
+});
+
+test('a change of the setting counts at once', () => {
+  let trustedProxies: readonly string[] = [];
+  const changing = createTrustedProxies(() => ({ trustedProxies }));
+  assert.equal(changing.has('10.0.0.5'), false);
+  trustedProxies = ['10.0.0.5'];
+  assert.equal(changing.has('10.0.0.5'), true);
+  trustedProxies = [];
+  assert.equal(changing.has('10.0.0.5'), false);
+});
+
+test('a forwarding header of somebody else counts for nothing', () => {
+  const headers = { 'x-forwarded-for': '203.0.113.9', forwarded: 'for=203.0.113.9' };
+  assert.equal(proxies.clientBehind('203.0.113.1', headers), undefined);
+  assert.equal(proxies.clientBehind('10.0.0.5', headers), '203.0.113.9');
+});
+
+test('the client is the last address that is no trusted proxy; what stands before it may be made up', () => {
+  const behind = (list: string) => proxies.clientBehind('10.0.0.5', { 'x-forwarded-for': list });
+  assert.equal(behind('1.1.1.1, 203.0.113.9'), '203.0.113.9');
+  assert.equal(behind('1.1.1.1, 203.0.113.9, 192.168.0.2'), '203.0.113.9');
+  assert.equal(behind('1.1.1.1,203.0.113.9:4711'), '203.0.113.9');
+  assert.equal(behind('[2001:db8::1]:80'), '2001:db8::1');
+  assert.equal(behind('2001:db8::1'), '2001:db8::1');
+  for (const none of ['', 'unknown', '203.0.113.9, _hidden', '192.168.0.2', 'x'.repeat(5000)])
+    assert.equal(behind(none), undefined, none.slice(0, 40));
+});
+
+test('the header Forwarded counts where X-Forwarded-For is not there', () => {
+  const behind = (forwarded: string) => proxies.clientBehind('10.0.0.5', { forwarded });
+  assert.equal(behind('for=203.0.113.9;proto=https'), '203.0.113.9');
+  assert.equal(behind('for=1.1.1.1, proto=https;For="[2001:db8::1]:80"'), '2001:db8::1');
+  assert.equal(behind('for="_hidden"'), undefined);
+});

@@ -1,0 +1,91 @@
+/**
+ * Which peers are reverse proxies of the operator (setting `trustedProxies`), and the client's address behind them. A forwarding header of anybody
+ * else counts for nothing: whoever sends it could name any address.
+ */
+import type { IncomingHttpHeaders } from 'node:http';
+import { BlockList, isIP } from 'node:net';
+
+/** Most proxies in a row that are looked through; the list is read from its end. */
+const MAX_HOPS = 16;
+/** A longer header is not read. */
+const MAX_HEADER_CHARS = 4096;
+
+export interface TrustedProxies {
+  has(address: string | undefined): boolean;
+  /** Returns the address of the client that a trusted `peer` names: the last in its list that is no trusted proxy; undefined = none. */
+  clientBehind(peer: string | undefined, headers: IncomingHttpHeaders): string | undefined;
+}
+
+/** `settings` is asked each time; the lists are built again when the configuration changes. */
+export function createTrustedProxies(settings: () => { readonly trustedProxies: readonly string[] }): TrustedProxies {
+  let from: readonly string[] = []; // bounded by: the configuration
+  let networks = new BlockList();
+
+  function has(address: string | undefined): boolean {
+    const { trustedProxies } = settings();
+    if (trustedProxies.length === 0 || address === undefined) return false;
+    if (trustedProxies !== from) {
+      from = trustedProxies;
+      networks = networksFrom(trustedProxies);
+    }
+    const plain = plainAddress(address);
+    const family = isIP(plain);
+    return family !== 0 && networks.check(plain, family === 4 ? 'ipv4' : 'ipv6');
+  }
+
+  return {
+    has,
+    clientBehind(peer, headers) {
+      if (!has(peer)) return undefined;
+      const named = namedIn(headers);
+      for (let hop = 1; hop <= Math.min(named.length, MAX_HOPS); hop += 1) {
+        const address = plainAddress(named.at(-hop) ?? '');
+        if (isIP(address) === 0) return undefined;
+        if (!has(address)) return address;
+      }
+      return undefined;
+    },
+  };
+}
+
+function networksFrom(texts: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const text of texts) {
+    const [address = '', bits] = text.split('/');
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+    if (bits === undefined) list.addAddress(address, family);
+    else list.addSubnet(address, Number(bits), family);
+  }
+  return list;
+}
+
+/** The addresses in the order in which proxies added them. `X-Forwarded-For` counts before `Forwarded`. */
+function namedIn({ 'x-forwarded-for': plain, forwarded }: IncomingHttpHeaders): string[] {
+  const list = typeof plain === 'string' ? plain : plain?.join(',');
+  const text = list ?? forwarded ?? '';
+  if (text.length > MAX_HEADER_CHARS) return [];
+  const parts = text.split(',');
+  if (list !== undefined) return parts.map((part) => withoutPort(part.trim()));
+  return parts.map((part) => withoutPort(forIn(part)));
+}
+
+/** The value of `for` in one element of `Forwarded`; empty when it names none. */
+function forIn(element: string): string {
+  for (const pair of element.split(';')) {
+    const [name = '', value = ''] = pair.split('=');
+    if (name.trim().toLowerCase() === 'for') return value.trim().replaceAll('"', '');
+  }
+  return '';
+}
+
+/** `[::1]:80` → `::1`, `10.0.0.1:80` → `10.0.0.1`. */
+function withoutPort(text: string): string {
+  if (text.startsWith('[')) return text.slice(1, Math.max(1, text.indexOf(']')));
+  return text.includes('.') && !text.startsWith('::') ? (text.split(':')[0] ?? '') : text;
+}
+
+function plainAddress(address: string): string {
+  return address.toLowerCase().startsWith('::ffff:') && address.includes('.')
+    ? address.slice('::ffff:'.length)
+    : address;
+}

@@ -1,0 +1,102 @@
+/**
+ * Memory held by request bodies, in all and for each key (for each address without a key): those that are still arriving, and those of requests
+ * that have not been answered. A body that arrives in one piece and is small is not counted: connections and calls bound those.
+ */
+import type { ServerResponse } from 'node:http';
+import type { Limits } from '../config/limits.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { Refusal } from '../kernel/outcome.ts';
+import { FairCount, type Taken } from '../kernel/shares.ts';
+
+/** Bodies up to this size that arrive in one piece are not counted. */
+export const SMALL_BYTES = 16 * 1024;
+
+export class Bodies {
+  readonly #limits: Limits;
+  readonly #bytes: FairCount;
+  readonly #arriving: FairCount;
+
+  constructor({ kernel, limits }: { readonly kernel: Pick<Kernel, 'ceilings'>; readonly limits: Limits }) {
+    this.#limits = limits;
+    const { ceilings } = kernel;
+    this.#bytes = new FairCount(
+      'downstream.body-bytes',
+      limits.bodiesBytes,
+      limits.bodiesBytesPerKey,
+      'refuse',
+      ceilings,
+    );
+    this.#arriving = new FairCount('downstream.bodies', limits.openBodies, limits.openBodiesPerKey, 'refuse', ceilings);
+  }
+
+  count(owner: string, response: ServerResponse): BodyCount {
+    return new BodyCount(owner, response, this.#bytes, this.#arriving, this.#limits);
+  }
+}
+
+/** What one body holds. Its bytes are given back when the response is closed, or by `release` after `keep`. */
+class BodyCount {
+  readonly #owner: string;
+  readonly #response: ServerResponse;
+  readonly #bytes: FairCount;
+  readonly #arriving: FairCount;
+  readonly #limits: Limits;
+  #held = 0;
+  #isArriving = false;
+  readonly release = (): void => {
+    this.#bytes.give(this.#owner, this.#held);
+    this.#held = 0;
+  };
+
+  constructor(owner: string, response: ServerResponse, bytes: FairCount, arriving: FairCount, limits: Limits) {
+    this.#owner = owner;
+    this.#response = response;
+    this.#bytes = bytes;
+    this.#arriving = arriving;
+    this.#limits = limits;
+  }
+
+  /** Counts the body as one that is still arriving; a refusal = there are too many. */
+  begin(): Refusal | undefined {
+    if (this.#isArriving) return undefined;
+    const taken = this.#arriving.take(this.#owner);
+    if (taken !== 'taken') return this.#refusal(taken, 'openBodies', 'requests whose bodies are still arriving');
+    this.#isArriving = true;
+    return undefined;
+  }
+
+  /** Counts so many bytes in all; a refusal = that is too much. */
+  holds(bytes: number): Refusal | undefined {
+    const more = bytes - this.#held;
+    if (more <= 0) return undefined;
+    const taken = this.#bytes.take(this.#owner, more);
+    if (taken !== 'taken') return this.#refusal(taken, 'bodiesBytes', 'bytes in requests that are not answered yet');
+    if (this.#held === 0) this.#response.once('close', this.release);
+    this.#held = bytes;
+    return undefined;
+  }
+
+  /** The body has arrived, or does not arrive any more. */
+  end(): void {
+    if (this.#isArriving) this.#arriving.give(this.#owner);
+    this.#isArriving = false;
+    // A response that is closed already does not say so again.
+    if (this.#response.closed) this.release();
+  }
+
+  /** The body is used beyond its response: returns how to give its bytes back. */
+  keep(): () => void {
+    this.#response.off('close', this.release);
+    return this.release;
+  }
+
+  #refusal(taken: Exclude<Taken, 'taken'>, name: 'openBodies' | 'bodiesBytes', what: string): Refusal {
+    const setting = taken === 'share' ? (`${name}PerKey` as const) : name;
+    const whose = taken === 'share' ? `This key or address has more than its share of` : `The hub has too many`;
+    const most = this.#limits[setting];
+    const detail = { setting, retryAfterMs: 1000 };
+    return new Refusal(taken === 'share' ? 'key-busy' : 'overloaded', `${whose} ${what} (${most}).`, detail);
+  }
+}
+
+export type { BodyCount };

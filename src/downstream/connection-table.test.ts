@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import { test } from 'node:test';
+import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { ConnectionTable, countConnectionFor } from './connection-table.ts';
+
+const PROXY = '10.9.9.9';
+
+function rig(max = 8, { perAddress = 100, perKey = 100 } = {}) {
+  const closed: string[] = [];
+  const names = new Map<Socket, string>();
+  const table = new ConnectionTable({
+    kernel: frozenKernel().kernel,
+    limits: { connections: max, connectionsPerAddress: perAddress, connectionsPerKey: perKey },
+    name: 'test',
+    proxies: { has: (address) => address === PROXY },
+    close: (socket, isNew) => closed.push(`${names.get(socket)}${isNew ? '' : ' kept'}`),
+  });
+  const connect = (name: string, remoteAddress: string | undefined): Socket | undefined => {
+    const socket = { remoteAddress } as Socket;
+    names.set(socket, name);
+    return table.admit(socket) ? socket : undefined;
+  };
+  /** A connection on which a request of this key has been answered. */
+  const keep = (name: string, key: string, address = '10.0.0.1'): Socket | undefined => {
+    const socket = connect(name, address);
+    if (!socket) return undefined;
+    table.begins(socket);
+    countConnectionFor({ socket } as IncomingMessage, key);
+    table.rests(socket);
+    return socket;
+  };
+  return { table, closed, connect, keep };
+}
+
+test('when all places are taken, the address with most new connections loses its oldest', () => {
+  const { table, closed, connect } = rig();
+  connect('honest', '10.0.0.1');
+  for (let at = 0; at < 7; at += 1) connect(`evil ${at}`, '10.6.6.6');
+  assert.ok(connect('another', '10.0.0.2'));
+  assert.deepEqual(closed, ['evil 0']);
+  for (let at = 7; at < 20; at += 1) connect(`evil ${at}`, '10.6.6.6');
+  assert.ok(closed.every((name) => name.startsWith('evil')));
+  assert.equal(table.size, 8);
+});
+
+test('addresses of one IPv6 network share', () => {
+  const { closed, connect } = rig();
+  connect('honest', '2001:db8:1::1');
+  for (let at = 0; at < 8; at += 1) connect(`evil ${at}`, `2001:db8:2::${at + 1}`);
+  assert.deepEqual(closed, ['evil 0']);
+});
+
+test('a connection counts for its key once a request on it has been identified', () => {
+  const { closed, connect, keep } = rig();
+  // Behind one address: a key with one connection, and one with six.
+  keep('small', 'key a');
+  for (let at = 0; at < 6; at += 1) keep(`large ${at}`, 'key b');
+  connect('new', '10.0.0.1');
+  assert.ok(connect('newest', '10.0.0.2'));
+  assert.deepEqual(closed, ['large 0 kept']);
+});
+
+test('connections with a request under way stay, and with none else there is no place', () => {
+  const { table, closed, connect } = rig(2);
+  for (const name of ['one', 'two']) table.begins(connect(name, '10.0.0.1') as Socket);
+  assert.equal(connect('three', '10.0.0.2'), undefined);
+  assert.deepEqual(closed, []);
+});
+
+test('a new connection does not push out the only one of another address', () => {
+  const { closed, connect } = rig(2);
+  connect('one', '10.0.0.1');
+  connect('two', '10.0.0.2');
+  assert.equal(connect('three', '10.0.0.3'), undefined);
+  assert.deepEqual(closed, []);
+});
+
+test('trusted proxies and other workers have no share, and their connections stay', () => {
+  const { closed, connect } = rig(4, { perAddress: 2 });
+  for (let at = 0; at < 3; at += 1) connect(`proxy ${at}`, PROXY);
+  connect('worker', undefined);
+  assert.equal(connect('direct', '10.0.0.1'), undefined);
+  assert.deepEqual(closed, []);
+});
+
+test('an owner above its share loses its own oldest, though there is room', () => {
+  const { closed, connect, keep } = rig(100, { perAddress: 2, perKey: 3 });
+  for (let at = 0; at < 3; at += 1) connect(`new ${at}`, '10.0.0.1');
+  assert.deepEqual(closed, ['new 0']);
+  for (let at = 0; at < 4; at += 1) keep(`kept ${at}`, 'key a', `10.0.1.${at}`);
+  assert.deepEqual(closed, ['new 0', 'kept 0 kept']);
+});
+
+test('all places are free again when all have left', () => {
+  const { table, connect, keep } = rig();
+  const sockets = [connect('a', '10.0.0.1'), keep('b', 'key'), keep('c', 'key')];
+  const busy = connect('d', '10.0.0.2') as Socket;
+  table.begins(busy);
+  for (const socket of [...sockets, busy, busy]) table.leave(socket as Socket);
+  assert.equal(table.size, 0);
+});
