@@ -21,6 +21,12 @@ function filesWithRows(): string[] {
   return all.filter((path) => /^\s*\/\/ row [A-G]\d/m.test(readFileSync(path, 'utf8'))).sort();
 }
 
+/** Security tests with a form for the long tier. */
+function scaledSecurityTests(): string[] {
+  const all = globSync('test/security/*.test.ts').sort();
+  return all.filter((path) => /\b(scaled|measured|IS_LONG)\b/.test(readFileSync(path, 'utf8')));
+}
+
 function runTests(files: readonly string[]): number {
   const args = ['--test', '--test-reporter=spec', `--test-timeout=${TEST_MS}`, '--test-concurrency=1', ...files];
   return spawnSync(process.execPath, args, { stdio: 'inherit' }).status ?? 1;
@@ -33,7 +39,7 @@ const { values, positionals } = parseArgs({
   },
   allowPositionals: true,
 });
-const CHAOS = [...globSync('test/chaos/*.test.ts').sort(), 'test/soak/soak.test.ts'];
+const CHAOS = [...globSync('test/chaos/*.test.ts').sort(), ...scaledSecurityTests(), 'test/soak/soak.test.ts'];
 ensureSystem();
 if (values.prove) process.exitCode = await prove(positionals);
 else if (values.tier === 'ci') process.exitCode = runTests(CHAOS);

@@ -1,16 +1,17 @@
 /**
  * `npm test`: everything, in phases with a printed budget. Closes with a line `N passed, N failed`.
  * Promises: no phase outlives its budget; what a phase prints is passed through; a phase that ran no test is a failure.
- * Usage: node scripts/test.ts [check] [unit] [security] [journey] [chaos] [conformance]   (none = all)
+ * Usage: node scripts/test.ts [check] [unit] [journey] [security] [chaos] [conformance]   (none = all)
  */
 import { spawn } from 'node:child_process';
+import { globSync, readFileSync } from 'node:fs';
 import { ensureSystem } from './system.ts';
 
 interface Phase {
   readonly name: string;
   readonly budgetMinutes: number;
-  readonly command: readonly string[];
-  /** It prints node:test's summary. */
+  /** Run one after the other; all but `check` print node:test's summary. */
+  readonly commands: readonly (readonly string[])[];
   readonly isTests: boolean;
 }
 
@@ -18,49 +19,64 @@ interface Phase {
 const TEST_MS = 180_000;
 const NODE_TEST = [process.execPath, '--test', '--test-reporter=spec', `--test-timeout=${TEST_MS}`];
 
+/** Files that mostly wait run this many at a time. */
+const SIDE_BY_SIDE = 4;
+/** The first line of a file whose gates or load need the machine for themselves. */
+const ALONE = /^\/\/ runs: alone/m;
+
+/** Splits the files into those that run side by side and those that run alone, each with a runner of its own. */
+function sideBySide(...patterns: readonly string[]): string[][] {
+  const files = globSync(patterns as string[]).sort();
+  const isAlone = (file: string): boolean => ALONE.test(readFileSync(file, 'utf8'));
+  const groups = [
+    { files: files.filter((file) => !isAlone(file)), atOnce: SIDE_BY_SIDE },
+    { files: files.filter(isAlone), atOnce: 1 },
+  ];
+  return groups
+    .filter((group) => group.files.length > 0)
+    .map((group) => [...NODE_TEST, `--test-concurrency=${group.atOnce}`, ...group.files]);
+}
+
 const PHASES: readonly Phase[] = [
-  { name: 'check', budgetMinutes: 2, command: [process.execPath, 'scripts/check.ts'], isTests: false },
+  { name: 'check', budgetMinutes: 2, commands: [[process.execPath, 'scripts/check.ts']], isTests: false },
   {
     name: 'unit',
     budgetMinutes: 7,
-    command: [
-      ...NODE_TEST,
-      '--test-concurrency=2',
-      'src/**/*.test.ts',
-      'test/laws/*.test.ts',
-      'test/docs/*.test.ts',
-      'test/requirements.test.ts',
-      'test/failures.test.ts',
-      'test/support/*.test.ts',
-      'scripts/**/*.test.ts',
+    commands: [
+      [
+        ...NODE_TEST,
+        '--test-concurrency=2',
+        'src/**/*.test.ts',
+        'test/laws/*.test.ts',
+        'test/docs/*.test.ts',
+        'test/requirements.test.ts',
+        'test/failures.test.ts',
+        'test/support/*.test.ts',
+        'scripts/**/*.test.ts',
+      ],
     ],
     isTests: true,
   },
+  { name: 'journey', budgetMinutes: 16, commands: sideBySide('test/journey/*.test.ts'), isTests: true },
   {
-    // Attacks on a whole hub, from the port, with a key, and from a process beside it.
+    // Attacks on a whole hub: from the port, with a key, from a server, and from a process beside it.
     name: 'security',
-    budgetMinutes: 4,
-    command: [...NODE_TEST, '--test-concurrency=1', 'test/security/*.test.ts'],
-    isTests: true,
-  },
-  {
-    name: 'journey',
-    budgetMinutes: 20,
-    command: [...NODE_TEST, '--test-concurrency=1', 'test/journey/*.test.ts'],
+    budgetMinutes: 6,
+    commands: sideBySide('test/security/*.test.ts'),
     isTests: true,
   },
   {
     // What nobody may hang; the long tier and the proof of the protections: `npm run chaos`.
     name: 'chaos',
     budgetMinutes: 12,
-    command: [...NODE_TEST, '--test-concurrency=1', 'test/chaos/*.test.ts', 'test/soak/*.test.ts'],
+    commands: sideBySide('test/chaos/*.test.ts', 'test/soak/*.test.ts'),
     isTests: true,
   },
   {
     // What is in test/conformance/expected-failures.yml may fail here; anything else may not, nor may an entry pass.
     name: 'conformance',
     budgetMinutes: 4,
-    command: [...NODE_TEST, '--test-concurrency=1', 'test/conformance/*.test.ts'],
+    commands: [[...NODE_TEST, '--test-concurrency=1', 'test/conformance/*.test.ts']],
     isTests: true,
   },
 ];
@@ -72,11 +88,24 @@ interface Outcome {
   readonly seconds: number;
 }
 
-function run(phase: Phase): Promise<Outcome> {
+/** Runs the commands of a phase in turn; the budget is for all of them together. */
+async function run(phase: Phase): Promise<Outcome> {
+  const startMs = performance.now();
+  const total = { passed: 0, failed: 0, ok: phase.commands.length > 0 };
+  for (const command of phase.commands) {
+    const leftMs = phase.budgetMinutes * 60_000 - (performance.now() - startMs);
+    const { passed, failed, ok } = await runCommand(phase, command, Math.max(1, leftMs));
+    total.passed += passed;
+    total.failed += failed;
+    total.ok &&= ok;
+  }
+  return { ...total, failed: total.ok ? 0 : Math.max(1, total.failed), seconds: (performance.now() - startMs) / 1000 };
+}
+
+function runCommand(phase: Phase, command: readonly string[], limitMs: number): Promise<Omit<Outcome, 'seconds'>> {
   return new Promise((resolve) => {
-    const born = performance.now();
-    const [command = process.execPath, ...args] = phase.command;
-    const child = spawn(command, args, {
+    const [program = process.execPath, ...args] = command;
+    const child = spawn(program, args, {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: { ...process.env, FORCE_COLOR: '0' },
       detached: true,
@@ -89,13 +118,12 @@ function run(phase: Phase): Promise<Outcome> {
     const limit = setTimeout(() => {
       console.log(`phase ${phase.name} is over its budget of ${phase.budgetMinutes} min and is ended`);
       if (child.pid) process.kill(-child.pid, 'SIGKILL');
-    }, phase.budgetMinutes * 60_000);
+    }, limitMs);
     child.on('exit', (code) => {
       clearTimeout(limit);
       const passed = phase.isTests ? count(tail, 'pass') : code === 0 ? 1 : 0;
       const failed = phase.isTests ? count(tail, 'fail') + count(tail, 'cancelled') : code === 0 ? 0 : 1;
-      const ok = code === 0 && failed === 0 && passed > 0;
-      resolve({ passed, failed: ok ? 0 : Math.max(1, failed), ok, seconds: (performance.now() - born) / 1000 });
+      resolve({ passed, failed, ok: code === 0 && failed === 0 && passed > 0 });
     });
   });
 }

@@ -2,6 +2,7 @@
  * Input that is made to hurt, from clients and from servers, at a hundred a second: the loop of the hub never stands still for long, and others
  * are served as before.
  */
+// runs: alone
 // covers: P11
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';

@@ -1,6 +1,7 @@
 /**
  * Very many who do little: thousands of streams that are only open, sessions that are opened and abandoned, and readers who subscribe and never read.
  */
+// runs: alone
 // covers: P12, P13
 import assert from 'node:assert/strict';
 import { get } from 'node:http';

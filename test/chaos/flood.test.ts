@@ -1,6 +1,7 @@
 /**
  * One key that wants all there is of a server: another key's calls to the same server take what they took before.
  */
+// runs: alone
 // covers: P11
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';

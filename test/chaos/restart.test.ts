@@ -2,6 +2,7 @@
  * Starts under bad stars: every server is gone, a hundred are configured and dead.
  * Does not: try starts with a bad configuration or a second hub (the journeys of bad input, the guard's own tests).
  */
+// runs: alone
 // covers: P15
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -1,6 +1,7 @@
 /**
  * Servers of a whole hub that freeze, vanish, burn the CPU or send too much; and what people at the other servers notice of it.
  */
+// runs: alone
 // covers: P1, P2, P11, P15
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';

@@ -2,6 +2,7 @@
  * The bench runs, checks every answer, and prints its table and its goals. Its figures are not judged here: a busy machine would.
  * covers: A10
  */
+// runs: alone
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';

@@ -2,6 +2,7 @@
  * What a hub's, control's and the guard's sudden end costs. The dead are killed with SIGKILL or stopped with SIGSTOP, under load.
  * The full minute without control belongs to the long tier; here it is 15 s.
  */
+// runs: alone
 // covers: A5, B8, P6, P9
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

@@ -1,6 +1,7 @@
 /**
  * A hub whose loop stands still, or that is stopped: found, put on record, replaced. A starved host is the decision table's test (`verdict.test.ts`).
  */
+// runs: alone
 // covers: A6, P10
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';

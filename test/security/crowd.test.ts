@@ -1,6 +1,7 @@
 /**
  * Thousands of sessions that call at once: the hub is busy, and nobody takes it for dead.
  */
+// runs: alone
 // covers: P10
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
