@@ -73,7 +73,12 @@ export function listen(
   const kept = rooms.notes.subscribeAll(session, subscriptions);
   if (typeof kept === 'string') return tooMuch(kept);
   honoured.resourceSubscriptions = kept.map(({ named }) => named);
-  for (const server of new Set(kept.map((one) => one.server))) rooms.fleet.wishesChanged(server);
+  // Sent before the acknowledgement, so that nothing that happens after it is missed.
+  for (const [server, all] of Map.groupBy(kept, (one) => one.server))
+    rooms.fleet.subscriptionsAdded(
+      server,
+      all.map(({ uri }) => uri),
+    );
   return { session, honoured };
 }
 

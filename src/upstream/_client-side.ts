@@ -68,6 +68,11 @@ export class ClientSide {
     else this.#wishes.told(uri, isWanted);
   }
 
+  subscriptionsAdded(uris: readonly string[]): void {
+    if (this.#listen) this.#listen.wishesChanged();
+    else this.#wishes.add(uris);
+  }
+
   wishesChanged(): void {
     if (this.#listen) this.#listen.wishesChanged();
     else this.#wishes.tellSoon();

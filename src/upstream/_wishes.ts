@@ -60,11 +60,25 @@ export class Wishes implements Disposable {
     this.#soon = undefined;
   }
 
+  /** Subscribes to those of these resources that are new, at a cost that does not depend on the others. */
+  add(uris: readonly string[]): void {
+    if (!this.#canSubscribe) return;
+    for (const uri of uris) {
+      if (this.#told.has(uri)) continue;
+      this.#told.add(uri);
+      this.#ask('resources/subscribe', { uri });
+    }
+  }
+
+  get #canSubscribe(): boolean {
+    const resources = this.#hello?.capabilities.resources;
+    return typeof resources === 'object' && resources !== null && 'subscribe' in resources;
+  }
+
   /** What the server has not been told yet. */
   tellMore(): void {
     this.levelChanged();
-    const resources = this.#hello?.capabilities.resources;
-    if (typeof resources !== 'object' || resources === null || !('subscribe' in resources)) return;
+    if (!this.#canSubscribe) return;
     const uris = this.#parts.talk.subscriptions();
     const wanted = new Set(uris); // bounded by: the client side's subscriptions
     for (const uri of wanted) if (!this.#told.has(uri)) this.#ask('resources/subscribe', { uri });

@@ -52,6 +52,8 @@ export interface Fleet extends Service {
   logLevelChanged(slug: string, laneId: string | undefined): void;
   /** A session's call has (un)subscribed the shared link of a server to a resource. */
   subscribed(slug: string, uri: string, isWanted: boolean): void;
+  /** Sessions have subscribed to these resources of a server: its shared link subscribes to those that are new to it, now. */
+  subscriptionsAdded(slug: string, uris: readonly string[]): void;
   /** What sessions want of a server has changed elsewhere: its shared link is told what it does not know yet. */
   wishesChanged(slug: string): void;
   /** The client of a session has other roots: servers that have asked for them ask again. */
@@ -255,6 +257,7 @@ export function createFleet(parts: FleetParts): Fleet {
       else member?.lanes?.logLevelChanged(laneId);
     },
     subscribed: (slug, uri, isWanted) => members.get(slug)?.link.clientSide?.subscribed(uri, isWanted),
+    subscriptionsAdded: (slug, uris) => members.get(slug)?.link.clientSide?.subscriptionsAdded(uris),
     wishesChanged: (slug) => members.get(slug)?.link.clientSide?.wishesChanged(),
     rootsChanged(id) {
       for (const { lanes } of members.values()) lanes?.rootsChanged(id);
