@@ -10,7 +10,10 @@ import { decodeString, type Member, rebuild, scanMembers } from './_members.ts';
 import { isObject, type Json, type Repair, repairTool } from './_repair.ts';
 import { repairPrompt, repairResource } from './_repair-items.ts';
 
-export type CatalogLimits = Pick<Limits, 'bodyDepth' | 'serverTools' | 'descriptionBytes' | 'schemaBytes'>;
+export type CatalogLimits = Pick<
+  Limits,
+  'bodyDepth' | 'serverTools' | 'listingBytes' | 'descriptionBytes' | 'schemaBytes'
+>;
 
 /** Longest native name, bytes; MCP 2025-11-25 asks for 128 at most. */
 const NAME_BYTES = 512;

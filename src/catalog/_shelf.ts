@@ -91,22 +91,24 @@ function fillShelf(
   }
   const digest = hash.digest('hex');
   if (before?.digest === digest) return before;
-  const items = shown.map(
-    ({ listed: one, exposed }) =>
-      new Item(
-        {
-          server: spec.slug,
-          native: one.native,
-          nativeJson: Buffer.from(JSON.stringify(one.native)),
-          exposed,
-          dropStructured: one.dropStructured ?? false,
-          paramHeaders: paramHeadersOf(one.json),
-        },
-        one,
-        label,
-      ),
-  );
+  const items = shown.map(({ listed: one, exposed }) => new Item(routeOf(spec.slug, one, exposed), one, label));
   return { digest, items };
+}
+
+/** Declared headers are read when they are first asked for: to parse every schema at each rebuild would stall the loop. */
+function routeOf(server: string, one: Listed & Partial<ListedTool>, exposed: string): Route {
+  let paramHeaders: Route['paramHeaders'] | undefined;
+  return {
+    server,
+    native: one.native,
+    nativeJson: Buffer.from(JSON.stringify(one.native)),
+    exposed,
+    dropStructured: one.dropStructured ?? false,
+    get paramHeaders() {
+      paramHeaders ??= paramHeadersOf(one.json);
+      return paramHeaders;
+    },
+  };
 }
 
 /** A name in letters that no exposed name can show stays visible in the titles of its tools and prompts (defaults.md, exposed names). */

@@ -8,6 +8,7 @@ import { ListToolsResultSchema as SecondSdkList } from '@modelcontextprotocol/co
 import { ListToolsResultSchema as FirstSdkList } from '@modelcontextprotocol/sdk/types.js';
 import fc from 'fast-check';
 import { bytesOf, rawListing } from '../../test/support/catalog-worlds.ts';
+import { longestTurnMs } from '../../test/support/loop-turns.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createKernel, systemKernelOptions } from '../kernel/kernel.ts';
 import type { Listing } from '../kernel/snapshot.ts';
@@ -268,10 +269,48 @@ test('a description of 10 MiB, also one of escapes, costs less than a beat', () 
     const bytes = Buffer.from(text);
     // By this thread's work: a busy machine takes the time away without the code being to blame.
     const before = process.threadCpuUsage();
-    const listing = listingFrom(rawListing('s', { tools: [bytes] }), limits);
+    const listing = listingFrom(rawListing('s', { tools: [bytes] }), { ...limits, listingBytes: 64 << 20 });
     const { user, system } = process.threadCpuUsage(before);
     const ms = (user + system) / 1000;
     assert.match(listing.tools[0]?.repaired ?? '', /cut/);
     assert.ok(ms < 100, `${ms} ms`);
   }
+});
+
+test('hides the rows beyond listingBytes without looking into them', () => {
+  const row = (name: string) =>
+    Buffer.from(JSON.stringify({ name, inputSchema: { type: 'object' }, x: 'x'.repeat(1000) }));
+  const tools = Array.from({ length: 10 }, (_, at) => row(`t${at}`));
+  const listing = listingFrom(rawListing('s', { tools: [...tools, Buffer.from('no JSON at all')] }), {
+    ...limits,
+    listingBytes: 3 * (tools[0]?.length ?? 0),
+  });
+  assert.deepEqual(
+    listing.tools.map(({ native }) => native),
+    ['t0', 't1', 't2'],
+  );
+  assert.equal(listing.hidden.length, 8);
+  assert.match(listing.hidden[0]?.why ?? '', /more bytes of tools than listingBytes/);
+});
+
+test('lets the loop turn while it reads 4 MiB of tools whose schemas all declare headers', async () => {
+  const properties = Object.fromEntries(
+    Array.from({ length: 50 }, (_, at) => [`p${at}`, { type: 'string', 'x-mcp-header': `H${at}` }]),
+  );
+  const tool = (name: string) => Buffer.from(JSON.stringify({ name, inputSchema: { type: 'object', properties } }));
+  const tools = Array.from({ length: 1500 }, (_, at) => tool(`t${at}`));
+  const bad = Buffer.from(JSON.stringify({ name: 'bad', inputSchema: { type: 'object', 'x-mcp-header': 'Up' } }));
+  const raw = rawListing('s', { tools: [...tools, bad], repeats: true });
+  const kernel = createKernel();
+  using deadline = kernel.deadline(60_000);
+  const read = () => listingInTurns(raw, { kernel, limits, before: undefined }, deadline);
+  await read(); // compiled by now
+  let listing: Listing | undefined;
+  const turnMs = await longestTurnMs(async () => {
+    listing = await read();
+  });
+  assert.equal(listing?.tools.length, 1500);
+  assert.match(listing?.hidden[0]?.why ?? '', /not at a plain property/);
+  // 5 ms is what a step takes; all at once takes 90 ms and more.
+  assert.ok(turnMs < 30, `${turnMs} ms`);
 });

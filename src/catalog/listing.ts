@@ -18,7 +18,6 @@ import { type CatalogLimits, readItem } from './_item.ts';
 const HIDDEN_ROWS = 100;
 /** Bytes looked at in one step: 1 to 3 ms of work (measured). */
 const STEP_BYTES = 128 * 1024;
-const HEADER_MARK = '"x-mcp-header"';
 
 /** The whole listing in one turn of the loop: 1,000 ordinary tools cost about 10 ms. A hub uses `listingInTurns`. */
 export function listingFrom(raw: RawListing, limits: CatalogLimits, before?: Listing): Listing {
@@ -56,8 +55,7 @@ interface OneList {
 
 function* listingSteps(raw: RawListing, limits: CatalogLimits, before: Listing | undefined): Generator<void, Listing> {
   const hidden: Hidden[] = raw.unread.map(({ kind, why }) => ({ kind, native: '', why }));
-  const listed = raw.repeats ? withoutBadHeaders(raw.tools, hidden) : raw.tools;
-  const tools = yield* listSteps('tool', listed, limits, hidden, raw.instructions);
+  const tools = yield* listSteps('tool', raw.tools, limits, hidden, { text: raw.instructions, repeats: raw.repeats });
   const prompts = yield* listSteps('prompt', raw.prompts, limits, hidden);
   const resources = yield* listSteps('resource', raw.resources, limits, hidden);
   const templates = yield* listSteps('template', raw.templates, limits, hidden);
@@ -87,46 +85,35 @@ function* listingSteps(raw: RawListing, limits: CatalogLimits, before: Listing |
   };
 }
 
-/** A tool whose headers cannot be sent as it declares them cannot be called. */
-function withoutBadHeaders(tools: readonly Buffer[], hidden: Hidden[]): readonly Buffer[] {
-  return tools.filter((bytes, index) => {
-    if (!bytes.includes(HEADER_MARK)) return true;
-    const json = bytes.toString('utf8');
-    const why = paramHeaderFault(json);
-    if (why === undefined) return true;
-    const { name } = JSON.parse(json) as { name?: unknown };
-    hidden.push({ kind: 'tool', native: typeof name === 'string' && name !== '' ? name : `#${index + 1}`, why });
-    return false;
-  });
-}
-
 function plain({ native, json, title, repaired }: ListedTool): Listed {
   return { native, json, title, repaired };
 }
 
-/** Undefined = the list was not read. `beside` goes into the digest too. */
+/**
+ * Undefined = the list was not read. `beside.text` goes into the digest too; `beside.repeats` = arguments are repeated in headers, and a tool whose
+ * headers cannot be sent as it declares them cannot be called.
+ */
 function* listSteps(
   kind: ItemKind,
   list: readonly Buffer[] | undefined,
   limits: CatalogLimits,
   hidden: Hidden[],
-  beside = '',
+  beside: { readonly text: string; readonly repeats?: boolean | undefined } = { text: '' },
 ): Generator<void, OneList | undefined> {
   if (list === undefined) return undefined;
   const items: ListedTool[] = [];
   const seen = new Set<string>();
-  const hash = createHash('sha256').update(beside);
+  const hash = createHash('sha256').update(beside.text);
   let stepBytes = 0;
+  let listBytes = 0;
   for (const [index, bytes] of list.entries()) {
     stepBytes += bytes.length;
     if (stepBytes > STEP_BYTES) {
       stepBytes = bytes.length;
       yield;
     }
-    const read =
-      items.length < limits.serverTools
-        ? readItem(kind, bytes, limits)
-        : { kind, native: '', why: `more ${kind}s than serverTools allows` };
+    listBytes += bytes.length;
+    const read = judged(kind, bytes, { limits, items: items.length, listBytes, repeats: beside.repeats === true });
     if ('why' in read) hidden.push({ ...read, native: read.native || `#${index + 1}` });
     else if (seen.has(read.native))
       hidden.push({ kind, native: read.native, why: `another ${kind} of this server has the same name` });
@@ -136,7 +123,22 @@ function* listSteps(
       hash.update(read.dropStructured ? '\n-' : '\n+').update(read.json);
     }
   }
-  return { items, digest: items.length === 0 && beside === '' ? '' : hash.digest('hex') };
+  return { items, digest: items.length === 0 && beside.text === '' ? '' : hash.digest('hex') };
+}
+
+/** Sizes first: a row beyond what a list may hold is not looked into. */
+function judged(
+  kind: ItemKind,
+  bytes: Buffer,
+  at: { readonly limits: CatalogLimits; readonly items: number; readonly listBytes: number; readonly repeats: boolean },
+): ListedTool | Hidden {
+  const { limits } = at;
+  if (at.items >= limits.serverTools) return { kind, native: '', why: `more ${kind}s than serverTools allows` };
+  if (at.listBytes > limits.listingBytes)
+    return { kind, native: '', why: `more bytes of ${kind}s than listingBytes (${limits.listingBytes}) allows` };
+  const read = readItem(kind, bytes, limits);
+  const why = at.repeats && !('why' in read) ? paramHeaderFault(read.json) : undefined;
+  return why === undefined ? read : { kind, native: (read as ListedTool).native, why };
 }
 
 function shortened(hidden: readonly Hidden[]): readonly Hidden[] {

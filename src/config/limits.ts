@@ -642,6 +642,27 @@ export const LIMITS = {
     'MCPHUB_SERVER_TOOLS',
     'Rows of one list of a server (tools, prompts, resources, templates); more are hidden and named in the log.',
   ),
+  listingBytes: row(
+    4 * MiB,
+    'bytes',
+    [64 * KiB, 64 * MiB],
+    'MCPHUB_LISTING_BYTES',
+    'Rows of one list of a server together; what is beyond is hidden and named in the log.',
+  ),
+  relistMs: row(
+    500,
+    'ms',
+    [100, 1 * MINUTE],
+    'MCPHUB_RELIST_MS',
+    'Between two readings of a list that changes; doubles while it keeps changing.',
+  ),
+  relistCapMs: row(
+    60 * SECOND,
+    'ms',
+    [1 * SECOND, 1 * HOUR],
+    'MCPHUB_RELIST_CAP_MS',
+    'Longest such pause: a list that never rests is read once a minute.',
+  ),
   listPages: row(64, 'count', [1, 1000], 'MCPHUB_LIST_PAGES', 'Pages of one list; an endless cursor ends here.'),
   descriptionBytes: row(8 * KiB, 'bytes', [256, 1 * MiB], 'MCPHUB_DESCRIPTION_BYTES', 'A longer description is cut.'),
   schemaBytes: row(

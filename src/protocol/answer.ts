@@ -5,12 +5,16 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import { keyIs } from './_scalar.ts';
+import { eachMember } from './_value.ts';
 import { ABSENT, type Envelope, type Span } from './message.ts';
 import { elementSpans, isBatch, memberSpan, type ScanOptions, scanEnvelope, splitBatch, stringAt } from './scan.ts';
 
 type AnswerOptions = Omit<ScanOptions, 'strict'>;
 
 const OPEN_OBJECT = 0x7b;
+/** For text that has been scanned. */
+const LOOSE = { maxDepth: 4096, strict: false } as const;
 /** A message whose id stands last, as some SDKs write it. */
 const LAST_ID = /"id"\s{0,4}:\s{0,4}(\d{1,16})\s{0,4}\}\s{0,4}$/;
 const LAST_ID_BYTES = 64;
@@ -79,4 +83,17 @@ function isError(bytes: Buffer, error: Span): boolean {
     Number.isSafeInteger(Number(bytes.toString('latin1', code.at, code.end))) &&
     stringAt(bytes, message, 1) !== undefined
   );
+}
+
+/** Where the values of `keys` (ASCII) lie in the object that fills `bytes`, in one pass; ABSENT for those that are not there. */
+export function membersAt(bytes: Buffer, keys: readonly string[]): Span[] {
+  const spans = keys.map(() => ABSENT);
+  eachMember(bytes, 0, bytes.length, LOOSE, {
+    member(keyAt, keyEnd, at, end) {
+      const which = keys.findIndex((key) => keyIs(bytes, keyAt, keyEnd, key));
+      if (which >= 0 && spans[which] === ABSENT) spans[which] = { at, end };
+      return true;
+    },
+  });
+  return spans;
 }

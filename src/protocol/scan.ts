@@ -151,13 +151,15 @@ function spanAt(places: readonly number[], i: number): Span {
   return { at: places[i] as number, end: places[i + 1] as number };
 }
 
-/** The elements of the array at `array` (text that has been scanned before). Not an array: none. */
-export function elementSpans(bytes: Buffer, array: Span, max: number): Span[] {
+/** The elements of the array at `array` (text that has been scanned before): at most `max`, and none after those that hold more than `maxBytes`. */
+export function elementSpans(bytes: Buffer, array: Span, max: number, maxBytes = Number.POSITIVE_INFINITY): Span[] {
   const spans: Span[] = []; // bounded by: max
+  let held = 0;
   if (array.at < 0) return spans;
   eachElement(bytes, array.at, array.end, LOOSE, (at, end) => {
     spans.push({ at, end });
-    return spans.length < max;
+    held += end - at;
+    return spans.length < max && held <= maxBytes;
   });
   return spans;
 }

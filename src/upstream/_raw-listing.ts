@@ -31,12 +31,17 @@ export function rawListingOf(parts: {
   };
 }
 
-/** The same rows in the same order. */
+/** The same rows in the same order, and nothing else that is new. */
 export function isSameListing(a: RawListing | undefined, b: RawListing): boolean {
+  if (a === undefined || besides(a) !== besides(b)) return false;
   return (['tools', 'prompts', 'resources', 'templates'] as const).every((kind) => {
-    const [before, now] = [a?.[kind], b[kind]];
+    const [before, now] = [a[kind], b[kind]];
     return before?.length === now?.length && (now ?? []).every((row, at) => before?.[at]?.equals(row) === true);
   });
+}
+
+function besides({ unread, declared, instructions, spoken, repeats }: RawListing): string {
+  return JSON.stringify([unread.map(({ kind, why }) => [kind, why]), declared, instructions, spoken, repeats]);
 }
 
 const DECLARABLE: readonly Declared[] = ['tools', 'prompts', 'resources', 'completions', 'logging'];

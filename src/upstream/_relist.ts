@@ -1,30 +1,38 @@
 /**
- * When a changed list is read again: once for many notices, soon where lists do change, and every two seconds at most where they turn out to be
- * the same, so that a server that announces a change with every list cannot make a loop of it.
- * Source: protocol.md §1.4, §6.18 (a change is told within a second); reliability.md A17.
+ * Reads a changed list again: once for many notices, within a second at first, with a pause that doubles up to `relistCapMs` while the list keeps
+ * changing, and every two seconds at most where it turns out to be the same. A quiet time of two pauses starts anew.
  */
+import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Scope } from '../kernel/scope.ts';
 
 /** Notices within this time are one, ms. */
 const TOGETHER_MS = 250;
-/** From the start of one list to the next, ms: after one that had changed, and after one that was the same as before. */
-const APART_MS = { changed: 500, same: 2000 } as const;
+/** From the start of one reading to the next after one that found nothing new, ms. */
+const SAME_MS = 2000;
 
 export class Relist implements Disposable {
   readonly #kernel: Kernel;
+  readonly #limits: Pick<Limits, 'relistMs' | 'relistCapMs'>;
   readonly #scope: Scope;
   readonly #list: () => Promise<boolean>;
   #timer: Disposable | undefined;
-  #last: keyof typeof APART_MS = 'changed';
+  #isSame = false;
+  /** Readings in a row that found something new, without a quiet time between them. */
+  #changes = 0;
   #startedMs: number;
   #running = false;
   #again = false;
   #over = false;
 
   /** `list` says whether anything had changed, and may reject: the last good list stays. The first list has just been read. */
-  constructor(kernel: Kernel, scope: Scope, list: () => Promise<boolean>) {
+  constructor(
+    { kernel, limits }: { readonly kernel: Kernel; readonly limits: Pick<Limits, 'relistMs' | 'relistCapMs'> },
+    scope: Scope,
+    list: () => Promise<boolean>,
+  ) {
     this.#kernel = kernel;
+    this.#limits = limits;
     this.#scope = scope;
     this.#list = list;
     this.#startedMs = kernel.clock.nowMs();
@@ -37,11 +45,19 @@ export class Relist implements Disposable {
       return;
     }
     const nowMs = this.#kernel.clock.nowMs();
-    const restMs = Math.max(TOGETHER_MS, this.#startedMs + APART_MS[this.#last] - nowMs);
+    if (nowMs - this.#startedMs >= 2 * this.#pauseMs()) this.#changes = 0;
+    const restMs = Math.max(TOGETHER_MS, this.#startedMs + this.#pauseMs() - nowMs);
     this.#timer = this.#kernel.timers.after(restMs, () => {
       this.#timer = undefined;
       this.#scope.run('relist', () => this.#run());
     });
+  }
+
+  /** From the start of the last reading to the next. */
+  #pauseMs(): number {
+    const { relistMs, relistCapMs } = this.#limits;
+    const pauseMs = Math.min(relistMs * 2 ** Math.max(0, this.#changes - 1), relistCapMs);
+    return this.#isSame ? Math.max(pauseMs, SAME_MS) : pauseMs;
   }
 
   [Symbol.dispose](): void {
@@ -52,9 +68,12 @@ export class Relist implements Disposable {
   async #run(): Promise<void> {
     this.#running = true;
     this.#startedMs = this.#kernel.clock.nowMs();
-    this.#last = 'same';
+    this.#isSame = true;
     try {
-      if (await this.#list()) this.#last = 'changed';
+      if (await this.#list()) {
+        this.#isSame = false;
+        this.#changes += 1;
+      }
     } catch {
       // The last good list stays; the pulse decides about the server.
     }

@@ -3,23 +3,26 @@
  * Source: specification 2026-07-28, custom headers from tool parameters.
  */
 import { type ParamHeader, paramHeadersOf } from '../protocol/era-2026/param-headers.ts';
+import { memberSpan, stringAt } from '../protocol/scan.ts';
 
 const NONE: readonly ParamHeader[] = [];
 const MARK = '"x-mcp-header"';
+/** A tool with more is hidden in any case. */
+const ROW_BYTES = 1024 * 1024;
+const NAME_BYTES = 1024;
 
 export class ToolHeaders {
-  #declared: ReadonlyMap<string, readonly ParamHeader[]> = new Map(); // bounded by: serverTools
+  /** Rows that may declare headers, by the tool's name; read at the first call of the tool. */
+  #declared: Map<string, Buffer | readonly ParamHeader[]> = new Map(); // bounded by: serverTools
   readonly #waiting = new Set<() => void>(); // bounded by: the calls in flight
 
   /** `tools` = complete JSON text of each. */
   learn(tools: readonly Buffer[]): void {
-    const declared = new Map<string, readonly ParamHeader[]>(); // bounded by: serverTools
+    const declared = new Map<string, Buffer>(); // bounded by: serverTools
     for (const bytes of tools) {
-      if (!bytes.includes(MARK)) continue;
-      const json = bytes.toString('utf8');
-      const { name } = JSON.parse(json) as { name?: unknown };
-      const headers = paramHeadersOf(json);
-      if (typeof name === 'string' && headers.length > 0) declared.set(name, headers);
+      if (bytes.length > ROW_BYTES || !bytes.includes(MARK)) continue;
+      const name = stringAt(bytes, memberSpan(bytes, { at: 0, end: bytes.length }, 'name'), NAME_BYTES);
+      if (name !== undefined) declared.set(name, bytes);
     }
     this.#declared = declared;
     for (const tell of [...this.#waiting]) tell();
@@ -34,6 +37,10 @@ export class ToolHeaders {
   }
 
   of(tool: string): readonly ParamHeader[] {
-    return this.#declared.get(tool) ?? NONE;
+    const known = this.#declared.get(tool);
+    if (!Buffer.isBuffer(known)) return known ?? NONE;
+    const headers = paramHeadersOf(known.toString('utf8'));
+    this.#declared.set(tool, headers);
+    return headers;
   }
 }

@@ -26,7 +26,7 @@ export class Watch implements Disposable {
 
   constructor(parts: WatchParts) {
     const { kernel, limits, scope, server, connection } = parts;
-    this.#relist = new Relist(kernel, scope, parts.list);
+    this.#relist = new Relist({ kernel, limits }, scope, parts.list);
     this.#pulse = new Pulse({
       ...{ kernel, limits, scope, liveness: connection.liveness },
       hasCalls: () => connection.correlator.hasCalls,

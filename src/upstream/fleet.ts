@@ -138,11 +138,11 @@ export function createFleet(parts: FleetParts): Fleet {
     const link: Link = new Link({
       ...{ kernel, limits, spec, kind, makeTransport, startGate, toolHeaders, spokenBefore, version: parts.version },
       talk: talkOf(spec),
-      listed: (raw) => {
+      listed: (raw, isSame) => {
         // Also where this link speaks the 2025 dates: the lanes of a server of both eras may speak the newer.
         if (spec.transport.kind !== 'stdio') toolHeaders.learn(raw.tools);
         // A replaced link may still be reading.
-        if (members.get(spec.slug)?.link === link) for (const listener of listeners) listener(raw);
+        if (!isSame && members.get(spec.slug)?.link === link) for (const listener of listeners) listener(raw);
       },
       ready: () => stack.becameReady(),
     });

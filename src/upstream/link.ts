@@ -1,8 +1,6 @@
 /**
- * The hub's lasting relation to one server: `idle connecting ready waiting stopped`. It connects, lists, watches, and connects again, for ever.
- * Promises: `ready` comes from a finished handshake and list only; the last good lists outlive every outage; rests grow with jitter up to a
- * cap, a person's `restart` ends them; never two connections at once; `stop` leaves nothing.
- * Does not: limit or queue calls (`stack.ts`).
+ * The hub's lasting relation to one server: it connects, lists, watches, and connects again, with pauses that grow up to a cap.
+ * Guarantees: `ready` follows a finished handshake and list; the last good lists outlive every outage; never two connections at once.
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
@@ -32,7 +30,8 @@ export interface LinkParts
   readonly startGate: Bulkhead;
   /** The protocol version of an earlier process's life with the server; undefined = none is known. */
   readonly spokenBefore: () => string | undefined;
-  readonly listed: (raw: RawListing) => void;
+  /** `isSame` = nothing is new in it. */
+  readonly listed: (raw: RawListing, isSame: boolean) => void;
   readonly ready: () => void;
 }
 
@@ -241,7 +240,7 @@ export class Link {
     if (kind === 'local') await turn.come(kernel, server);
     const { hello, lists } = await connection.open();
     this.#turn = undefined;
-    this.#keep(hello, lists);
+    this.#keep(hello, lists, false);
     // Read again in the background, with more time.
     if (lists.unread.some(({ late }) => late)) this.#isListStale = true;
     this.#standing.becomeReady(hello);
@@ -267,16 +266,18 @@ export class Link {
     const { kernel, limits } = this.#parts;
     const { hello, state } = this.#standing;
     if (state !== 'ready' || !hello) return false;
-    const before = this.#rawListing;
     using deadline = kernel.deadline(limits.listMs * limits.listPages);
-    return !isSameListing(before, this.#keep(hello, await connection.list(hello, deadline)));
+    return this.#keep(hello, await connection.list(hello, deadline), true);
   }
 
-  #keep(hello: ServerHello, lists: ServerLists): RawListing {
+  /** True = something is new. `isAgain` = this life has read them before. */
+  #keep(hello: ServerHello, lists: ServerLists, isAgain: boolean): boolean {
+    const before = this.#rawListing;
     const about = { spec: this.#spec, atMs: this.#parts.kernel.clock.wallMs() };
-    this.#rawListing = rawListingOf({ ...about, hello, lists, before: this.#rawListing });
-    this.#parts.listed(this.#rawListing);
-    return this.#rawListing;
+    this.#rawListing = rawListingOf({ ...about, hello, lists, before });
+    const isSame = isAgain && isSameListing(before, this.#rawListing);
+    this.#parts.listed(this.#rawListing, isSame);
+    return !isSame;
   }
 
   #raise(silenceMs: number): void {

@@ -1,6 +1,6 @@
 /**
  * Reads a server's lists, page by page, as the bytes they are.
- * Promises: a list ends after `listPages` pages, `serverTools` rows, `answerBytes` in all, or a cursor that comes again; each page has its own
+ * Guarantees: a list ends after `listPages` pages, `serverTools` rows, `listingBytes` of rows, or a cursor that comes again; each page has its own
  * `listMs`; nothing is parsed; a list of prompts, resources or templates that cannot be read fails alone, and only tools fail the reading.
  */
 import type { Limits } from '../config/limits.ts';
@@ -8,9 +8,10 @@ import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import type { ItemKind, RawListing } from '../kernel/snapshot.ts';
+import { membersAt } from '../protocol/answer.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
-import { elementSpans, memberSpan, stringAt } from '../protocol/scan.ts';
+import { elementSpans, stringAt } from '../protocol/scan.ts';
 import type { Correlator } from './correlate.ts';
 
 export interface ListParts {
@@ -78,18 +79,21 @@ async function listOne(parts: ListParts, { kind, method, member }: ListMethod, d
   let cursor: string | undefined;
   for (let page = 0; page < limits.listPages; page += 1) {
     const json = await askPage(parts, method, cursor, deadline);
-    const whole = { at: 0, end: json.length };
-    const list = memberSpan(json, whole, member);
-    if (list.at < 0 || json[list.at] !== OPEN_ARRAY)
+    const [list, next] = membersAt(json, [member, 'nextCursor']);
+    if (list === undefined || list.at < 0 || json[list.at] !== OPEN_ARRAY)
       throw new HubError('upstream-protocol', {
         message: `${server}: ${method} has no array of ${kind}s`,
         detail: { server, phase: 'list' },
       });
-    for (const span of elementSpans(json, list, limits.serverTools - rows.length + 1))
-      rows.push(json.subarray(span.at, span.end));
-    bytes += json.length;
-    cursor = stringAt(json, memberSpan(json, whole, 'nextCursor'));
-    if (cursor === undefined || seen.has(cursor) || rows.length > limits.serverTools || bytes > limits.answerBytes)
+    const left = { rows: limits.serverTools - rows.length + 1, bytes: limits.listingBytes - bytes };
+    for (const span of elementSpans(json, list, left.rows, left.bytes)) {
+      // A copy where the page is much larger than what is kept of it.
+      const row = json.subarray(span.at, span.end);
+      rows.push(json.length > limits.listingBytes ? Buffer.from(row) : row);
+      bytes += row.length;
+    }
+    cursor = next && stringAt(json, next, CURSOR_BYTES);
+    if (cursor === undefined || seen.has(cursor) || rows.length > limits.serverTools || bytes > limits.listingBytes)
       break;
     seen.add(cursor);
   }
@@ -97,6 +101,7 @@ async function listOne(parts: ListParts, { kind, method, member }: ListMethod, d
 }
 
 const OPEN_ARRAY = 0x5b;
+const CURSOR_BYTES = 4096;
 
 async function askPage(
   { limits, server, correlator }: ListParts,

@@ -5,30 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { delay, environOf, isAlive, until } from '../../../test/support/hub.ts';
+import { longestTurnMs } from '../../../test/support/loop-turns.ts';
 import { scaled } from '../../../test/support/measured.ts';
 import { FAULT, Rig, started } from '../../../test/support/stdio-rig.ts';
 import type { HubError } from '../../kernel/errors.ts';
 import { isRefusal } from '../../kernel/outcome.ts';
 import type { ProcessSpec } from '../../kernel/snapshot.ts';
 import { livingMarked } from '../child/sweep.ts';
-
-/** The longest turn of the loop, by the time that this thread was at work: a busy machine takes it away without the loop being to blame. */
-async function loopPauseMs(work: () => Promise<void>): Promise<number> {
-  let longestUs = 0;
-  let isOver = false;
-  let before = process.threadCpuUsage();
-  const turn = (): void => {
-    const now = process.threadCpuUsage();
-    longestUs = Math.max(longestUs, now.user + now.system - before.user - before.system);
-    before = now;
-    if (!isOver) setImmediate(turn);
-  };
-  setImmediate(turn);
-  await work();
-  isOver = true;
-  turn(); // the one that is just over
-  return longestUs / 1000;
-}
 
 test('a server answers, and stopping it leaves nobody behind', async () => {
   await using rig = await started(['normal']);
@@ -90,7 +73,7 @@ test('a child that floods stderr is never blocked, and what is shown is capped (
 
 test('endless stderr leaves the loop free', async () => {
   await using rig = await started(['stderr-endless']);
-  const pauseMs = await loopPauseMs(async () => {
+  const pauseMs = await longestTurnMs(async () => {
     assert.match(await rig.tool(2, 'echo', { text: 'still here' }), /still here/);
     await delay(500);
   });
@@ -299,7 +282,7 @@ test('a child that closes its stdout and lives on is ended and reported', async 
 // row B9 · guards src/upstream/child/frames.ts
 test('lines that are no messages are skipped and told once a second (B9)', async () => {
   await using rig = await started(['garbage', '10000000']);
-  const pauseMs = await loopPauseMs(async () => {
+  const pauseMs = await longestTurnMs(async () => {
     assert.match(await rig.tool(2, 'echo', { text: 'after garbage' }), /after garbage/);
     assert.match(await rig.tool(3, 'echo', { text: 'once more' }), /once more/);
   });
@@ -327,7 +310,7 @@ test('a line without end is cut quickly, in bounded memory (B10)', async () => {
 test('a valid huge line arrives without stopping the loop (B11)', async () => {
   await using rig = await started(['bigline', '9000000']);
   const before = process.cpuUsage();
-  const pauseMs = await loopPauseMs(async () => {
+  const pauseMs = await longestTurnMs(async () => {
     rig.send(2, 'tools/call', { name: 'echo', arguments: {} });
     await until(() => rig.count >= 2, 8000, 'the answer');
   });
@@ -342,7 +325,7 @@ test('a valid huge line arrives without stopping the loop (B11)', async () => {
 // row B12 · guards src/upstream/child/frames.ts
 test('a flood of notifications is taken in small turns (B12)', async () => {
   await using rig = await started(['notifications', '100000']);
-  const pauseMs = await loopPauseMs(async () => {
+  const pauseMs = await longestTurnMs(async () => {
     assert.match(await rig.tool(2, 'echo', { text: 'after the flood' }), /after the flood/);
   });
   assert.ok(rig.count >= 100_001);
