@@ -8,6 +8,7 @@ import { lightenHttp } from '../process/light-http.ts';
 import { VERSION } from '../process/version.ts';
 import { CliFailure, EXIT } from './exit.ts';
 import { print, say } from './output.ts';
+import { plain } from './printable.ts';
 import { startOptionsFrom } from './start-options.ts';
 
 async function run([command = '', ...words]: readonly string[]): Promise<void> {
@@ -19,7 +20,7 @@ async function run([command = '', ...words]: readonly string[]): Promise<void> {
 
 function endsWith(fault: unknown): number {
   if (fault instanceof CliFailure) {
-    say(fault.message);
+    say(plain(fault.message));
     return fault.exitCode;
   }
   say(fault instanceof Error ? (fault.stack ?? fault.message) : String(fault));

@@ -1,16 +1,19 @@
 /**
  * What the command shows: data on stdout, messages on stderr; tables for people, JSON with --json; colour only at a terminal.
+ * Guarantees: no control character of a server reaches the terminal (`printable.ts`).
  */
+import { printable, printableJson } from './printable.ts';
+
 export function print(text: string): void {
-  process.stdout.write(`${text}\n`);
+  process.stdout.write(`${printable(text)}\n`);
 }
 
 export function say(text: string): void {
-  process.stderr.write(`${text}\n`);
+  process.stderr.write(`${printable(text)}\n`);
 }
 
 export function printJson(value: unknown): void {
-  print(JSON.stringify(value, null, 2));
+  print(printableJson(JSON.stringify(value, null, 2)));
 }
 
 /** Columns as wide as their longest cell; the last one is not padded. */
@@ -57,13 +60,14 @@ export async function withProgress<T>(what: string, work: () => Promise<T>): Pro
   if (!process.stderr.isTTY) return work();
   const { spinner } = await import('@clack/prompts');
   const shown = spinner({ output: process.stderr });
-  shown.start(what);
+  const title = printable(what);
+  shown.start(title);
   try {
     const result = await work();
-    shown.stop(what);
+    shown.stop(title);
     return result;
   } catch (fault) {
-    shown.error(what);
+    shown.error(title);
     throw fault;
   }
 }

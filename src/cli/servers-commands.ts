@@ -6,6 +6,7 @@ import { askControl, bodyOf } from './ask.ts';
 import { CliFailure, EXIT } from './exit.ts';
 import { type HubOptions, type Talk, talkFrom } from './hub-options.ts';
 import { ago, paint, print, printJson, say, table, withProgress } from './output.ts';
+import { plain } from './printable.ts';
 
 const COLOURS: Readonly<Record<string, string>> = {
   ready: '32',
@@ -39,14 +40,16 @@ function rowOf(server: ServerAnswer): string[] {
   const loop = hub?.crashLoop === undefined ? '' : `crash loop, ${hub.crashLoop} deaths in a row: `;
   const retry = hub?.retryMs !== undefined && server.state === 'waiting' ? `, next try in ${ago(hub.retryMs)}` : '';
   return [
-    server.name,
+    plain(server.name),
     paint(`${server.state}${phase}`, COLOURS[server.state] ?? '0'),
     hub ? ago(hub.sinceMs) : '–',
     server.transport,
     String(server.tools),
     sum('calls'),
     sum('failures'),
-    `${loop}${server.cause ?? ''}${retry}${server.reference ? ` [${server.reference}]` : ''}`.replaceAll('\n', ' '),
+    plain(
+      `${loop}${server.cause ?? ''}${retry}${server.reference ? ` [${server.reference}]` : ''}`.replaceAll('\n', ' '),
+    ),
   ];
 }
 
@@ -98,6 +101,6 @@ export async function serverLogs(name: string, options: HubOptions): Promise<voi
   }
   for (const failure of answer.failed) say(`hub ${failure.hub}: ${failure.message}`);
   const many = answer.hubs.length > 1;
-  for (const { hub, lines } of answer.hubs) for (const line of lines) print(many ? `hub ${hub}: ${line}` : line);
+  for (const { hub, lines } of answer.hubs) for (const line of lines) print(plain(many ? `hub ${hub}: ${line}` : line));
   if (answer.hubs.every(({ lines }) => lines.length === 0)) say(`${name} has written nothing to stderr.`);
 }

@@ -8,6 +8,7 @@ import { demandConfirmation } from './confirmation.ts';
 import { CliFailure, EXIT } from './exit.ts';
 import { type HubOptions, type Talk, talkFrom } from './hub-options.ts';
 import { ago, print, printJson, say, table } from './output.ts';
+import { plain } from './printable.ts';
 import { serverTable } from './servers-commands.ts';
 
 export async function status(options: HubOptions): Promise<void> {
@@ -46,7 +47,7 @@ export async function waits(options: HubOptions): Promise<void> {
     return;
   }
   const rows = answer.processes.flatMap(({ process, waits: open }) =>
-    open.map((wait) => [process, wait.label, wait.owner, ago(wait.ageMs), ago(wait.remainingMs)]),
+    open.map((wait) => [process, wait.label, plain(wait.owner), ago(wait.ageMs), ago(wait.remainingMs)]),
   );
   print(
     rows.length === 0

@@ -5,6 +5,7 @@ import { askHub, bodyOf } from './ask.ts';
 import { CliFailure, EXIT } from './exit.ts';
 import { type HubOptions, type Talk, talkFrom } from './hub-options.ts';
 import { print, printJson, say, table, withProgress } from './output.ts';
+import { plain } from './printable.ts';
 
 interface RpcBody {
   readonly result?: {
@@ -38,7 +39,7 @@ export async function listTools(path: string | undefined, options: HubOptions): 
   print(
     table(
       ['TOOL', 'DESCRIPTION'],
-      rows.map((tool) => [tool.name, (tool.description ?? '').split('\n')[0]?.slice(0, 100) ?? '']),
+      rows.map((tool) => [plain(tool.name), plain((tool.description ?? '').split('\n')[0]?.slice(0, 100) ?? '')]),
     ),
   );
   say(`${rows.length} tools`);
@@ -57,7 +58,9 @@ export async function callTool(tool: string, pairs: readonly string[], options: 
   if (talk.json) printJson(body.result);
   else
     for (const part of body.result?.content ?? [])
-      print(part.text ?? `[${part.type}${part.mimeType ? ` ${part.mimeType}` : ''}]`);
+      print(
+        part.text === undefined ? plain(`[${part.type}${part.mimeType ? ` ${part.mimeType}` : ''}]`) : plain(part.text),
+      );
   if (body.result?.isError) throw new CliFailure(EXIT.toolError, `${tool} answered with an error of its own.`);
 }
 

@@ -50,6 +50,14 @@ export const RULES: readonly Rule[] = [
     /(?<![.#\w$])(?:console\s*\.|process\s*\.\s*std(?:out|err)\b)/g,
     outside('cli', 'telemetry'),
   ),
+  // What a server says must not reach a terminal as it is.
+  pattern(
+    'the command prints through output.ts',
+    /(?<![.#\w$])(?:console\s*\.|process\s*\.\s*std(?:out|err)\s*\.\s*(?:write|end)\b|writeSync\b)/g,
+    (file) =>
+      !['telemetry', 'process'].includes(file.room) &&
+      !['cli/output.ts', 'cli/bridge.ts', 'cli/chaos/fault-server.ts'].includes(file.path),
+  ),
   pattern('no any', /(?:[:<,|&([]|=>|\bas|\bextends)\s*any\b(?=\s*(?:[,;)>|&=\]}]|\[\]|$))/gm),
   pattern('no default export', /\bexport\s+default\b/g),
   pattern('no barrel', /\bexport\s+\*\s+from\b/g),

@@ -40,6 +40,10 @@ const SAMPLES: Readonly<Record<string, { readonly bad: readonly string[]; readon
     bad: ['console.log(1)', 'process.stdout.write(x)', 'process.stderr.isTTY'],
     fine: ['const console_ = 1', '"console.log"', 'child.process.stdout', 'this.#process.stderr'],
   },
+  'the command prints through output.ts': {
+    bad: ['/** x */ console.log(1)', '/** x */ process.stdout.write(x)', '/** x */ process.stderr.write(x)'],
+    fine: ['/** x */ print(x)', '/** x */ process.stdout.isTTY'],
+  },
   'no any': {
     bad: ['let a: any;', 'f(x as any)', 'Map<string, any>', 'x: any[]', 'type A<T extends any> = T'],
     fine: ['const any = 1', 'a: anything', '// any', 'x.any()', 'f(many)'],

@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { type Era, type HostileServer, startHostileServer } from '../support/hostile-server.ts';
+import { mcphub } from '../support/cli.ts';
+import { type Era, type HostileServer, OBEYED, startHostileServer } from '../support/hostile-server.ts';
 import { type RunningHub, startHub } from '../support/hub.ts';
 import { callTool, post } from '../support/mcp.ts';
 
@@ -153,4 +154,32 @@ test('an answer that is no valid JSON spoils only its own entry of a batch', asy
   const byId = new Map((answer.json as { id: number; result?: object; error?: object }[]).map((one) => [one.id, one]));
   assert.ok(byId.get(1)?.result && byId.get(3)?.result, answer.text);
   assert.ok(byId.get(2)?.error, answer.text);
+});
+
+test('the command prints no control character of a server, whichever way the server says it', async () => {
+  const at = ['--data-dir', hub.dataDir];
+  const text = result(JSON.stringify({ content: [{ type: 'text', text: OBEYED }] }));
+  const error = `{"jsonrpc":"2.0","id":@ID@,"error":{"code":1,"message":${JSON.stringify(OBEYED)}}}`;
+  const call = (bytes: string) => `bytes=${Buffer.from(bytes).toString('base64')}`;
+  const ran = await Promise.all(
+    [
+      ['tools', 'list'],
+      ['tools', 'list', '--json'],
+      ['servers', 'list'],
+      ['servers', 'list', '--json'],
+      ['status'],
+      ['doctor'],
+      ['waits'],
+      ['servers', 'logs', 'stdio2025'],
+      ['tools', 'call', 'http2025_odd', call(text)],
+      ['tools', 'call', 'http2025_odd', call(error)],
+    ].map(async (words) => ({ words, ...(await mcphub([...words, ...at])) })),
+  );
+  for (const { words, stdout, stderr } of ran) {
+    assert.ok(stdout + stderr !== '', words.join(' '));
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+    const found = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/.exec(stdout + stderr);
+    assert.equal(found, null, `${words.join(' ')}: ${JSON.stringify((stdout + stderr).slice(0, 300))}`);
+  }
+  assert.match(ran[0]?.stdout ?? '', /\\x1b\]0;owned/);
 });

@@ -16,7 +16,9 @@ interface Message {
   readonly params?: { readonly name?: string; readonly arguments?: { readonly bytes?: string } };
 }
 
-const TOOLS = ['odd', 'well'].map((name) => ({ name, description: name, inputSchema: { type: 'object' } }));
+/** What a terminal must not obey: a title, a colour (also in one C1 byte), a cursor move, turned text. */
+export const OBEYED = '\u001b]0;owned\u0007 \u001b[31mred \u009b2J \u202eturned';
+const TOOLS = ['odd', 'well'].map((name) => ({ name, description: OBEYED, inputSchema: { type: 'object' } }));
 const SERVER = { name: 'hostile', version: '1' };
 
 /** The bytes of the reply; undefined = there is none. */

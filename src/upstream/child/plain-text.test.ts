@@ -25,7 +25,7 @@ test('no control character and no endless line survives', () => {
 
 test('takes linear time on escape sequences and carriage returns without end', () => {
   for (const hostile of [
-    '\u001b[' + '!'.repeat(8100),
+    `\u001b[${'!'.repeat(8100)}`,
     `${'\r'.repeat(8190)}x`,
     '\u001b]'.repeat(4096),
     '\u001b['.repeat(4096),
