@@ -182,13 +182,18 @@ export function createNotes({ kernel, limits }: { kernel: Kernel; limits: Limits
     },
     setLevel: (session, level) =>
       keep(session, { subscriptions: notes.get(session.random)?.subscriptions ?? [], level }),
-    limitOf({ random, owner, path }, subscription) {
-      const wanted = withOne(random, subscription);
-      const size = Buffer.byteLength(textOf(wanted, path));
-      const more = costOf(size, wanted.subscriptions.length) - (notes.get(random)?.bytes ?? 0);
-      const fits = more <= 0 || bytes.take(owner, more) === 'taken';
-      if (fits && more > 0) bytes.give(owner, more);
-      return sessionLimit(wanted, size) ?? (fits ? undefined : 'preferencesBytesPerKey');
+    limitOf({ random, owner }, subscription) {
+      const { subscriptions = [], bytes: held = 0 } = notes.get(random) ?? {};
+      if (subscriptions.some((one) => isOf(one, subscription.server, subscription.uri))) return undefined;
+      const count = subscriptions.length;
+      const size = count === 0 ? FRAME_BYTES : held - count * ENTRY_BYTES;
+      const sizeThen = size + Buffer.byteLength(JSON.stringify(subscription)) + 1;
+      if (count >= limits.sessionSubscriptions) return 'sessionSubscriptions';
+      if (sizeThen > limits.sessionPreferencesBytes) return 'sessionPreferencesBytes';
+      const more = costOf(sizeThen, count + 1) - held;
+      if (bytes.take(owner, more) !== 'taken') return 'preferencesBytesPerKey';
+      bytes.give(owner, more);
+      return undefined;
     },
     subscribe: (session, subscription) => keep(session, withOne(session.random, subscription)),
     subscribeAll(session, wanted) {

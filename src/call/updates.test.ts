@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { groupSpec, serverSpec, worldOf } from '../../test/support/catalog-worlds.ts';
+import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { holderOf } from '../../test/support/small-worlds.ts';
+import { limitsFrom } from '../config/limits.ts';
+import { createKeyRing } from '../seal/key-ring.ts';
+import { createNotes } from '../session/notes.ts';
+import { createSessions } from '../session/sessions.ts';
+import { everybodyOf } from './updates.ts';
+
+function rig() {
+  const { kernel } = frozenKernel();
+  const limits = limitsFrom({});
+  const notes = createNotes({ kernel, limits });
+  const sessions = createSessions({ kernel, limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
+  const servers = [serverSpec('git'), serverSpec('files'), serverSpec('asks', { interactive: true })];
+  const groups = [groupSpec('dev', ['git']), groupSpec('every', '*')];
+  const snapshots = holderOf(worldOf(servers, [], groups));
+  const everybody = everybodyOf({ kernel, limits, notes, sessions, snapshots });
+  const session = (random: string, path: string) => ({ random, owner: 'k', path });
+  return { notes, everybody, session, sessions };
+}
+
+test('asks a server for the most verbose level of the sessions that can use it, and for no other', () => {
+  const { notes, everybody, session } = rig();
+  const levels = () => ['git', 'files'].map((server) => everybody.logLevel(server));
+  notes.setLevel(session('a', 'group:dev'), 'debug');
+  assert.deepEqual(levels(), ['debug', undefined]);
+  notes.setLevel(session('b', 'server:files'), 'error');
+  assert.deepEqual(levels(), ['debug', 'error']);
+  notes.setLevel(session('c', 'groups:dev,every'), 'warning');
+  assert.deepEqual(levels(), ['debug', 'warning']);
+  notes.forget('a');
+  notes.setLevel(session('d', 'all'), 'info');
+  assert.deepEqual(levels(), ['info', 'info']);
+});
+
+test('a server that asks its users gets the subscriptions of clients without a session on its shared link only', () => {
+  const { notes, everybody, session } = rig();
+  for (const server of ['git', 'asks'])
+    for (const id of ['a', '~b']) notes.subscribe(session(id, 'all'), { server, uri: `x://${id}`, named: `x://${id}` });
+  assert.deepEqual(everybody.subscriptions('git'), ['x://a', 'x://~b']);
+  assert.deepEqual(everybody.subscriptions('asks'), ['x://~b']);
+});
