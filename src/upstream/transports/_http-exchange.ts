@@ -98,6 +98,11 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     } else this.#cut();
   }
 
+  /** Its reply has come on the GET stream: the call is over, and the rest is read for a second at most. */
+  replied(): void {
+    if (!this.#settled) this.#settle();
+  }
+
   onRequestStart(controller: ResponseController): void {
     this.#controller = controller;
     if (this.#aborted) this.#cut();
@@ -210,12 +215,9 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     if (this.id !== undefined && mediaType(this.#headers) === 'application/json') {
       const messages = messagesIn(body, this.#host.limits);
       const message = isRefusal(messages) ? undefined : messages[0];
-      if (message?.kind === 'reply' && isReplyTo(message, this.id)) {
-        return this.#deliver(message);
-      }
-      if (message && this.#status === 400 && this.session !== undefined && lostSessionError(message)) {
-        return this.#lost();
-      }
+      if (message?.kind === 'reply' && isReplyTo(message, this.id)) return this.#deliver(message);
+      const isSessionError = this.#status === 400 && this.session !== undefined;
+      if (message && isSessionError && lostSessionError(message)) return this.#lost();
     }
     this.#fail(httpFault(this.#host.server, this.#status, this.#headers, body));
   }
@@ -280,9 +282,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     this.#released = true;
     this.#giveBytes();
     if (this.#linger) this.#host.kernel.wheel.remove(this.#linger);
-    this.#linger = undefined;
-    this.#controller = undefined;
-    this.#dispatched = undefined;
+    this.#linger = this.#controller = this.#dispatched = undefined;
     if (this.#gone) this.#gone();
     else this.#host.released(this);
   }

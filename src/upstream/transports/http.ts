@@ -15,11 +15,13 @@ import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import type { HttpSpec, ServerSpec } from '../../kernel/snapshot.ts';
 import type { Egress } from '../../net/egress.ts';
 import { VERSION_2026 } from '../../protocol/era-2026/versions.ts';
+import type { Envelope } from '../../protocol/message.ts';
 import { RetryBudget } from '../../resilience/retry-budget.ts';
 import type { DeclaredHeaders, Transport, TransportEvents } from '../transport.ts';
 import { guardedEvents } from './_http-events.ts';
 import { HttpExchange } from './_http-exchange.ts';
 import type { ExchangeHost, SentExchange } from './_http-host.ts';
+import { isReplyTo } from './_http-messages.ts';
 import { Outbox } from './_http-outbox.ts';
 import { dispatchLater, RESUMES, type StreamPlace } from './_http-resume.ts';
 import { endSession, stopLaunched, untilListening } from './_http-session.ts';
@@ -230,6 +232,14 @@ class HttpTransport implements Transport, ExchangeHost {
     return letter;
   }
 
+  /** A reply that comes on the GET stream ends the call, and so its POST too, which the server may never answer. */
+  #fromStream(envelope: Envelope): void {
+    if (envelope.kind === 'reply')
+      for (const exchange of this.#exchanges.values())
+        if (exchange.id !== undefined && isReplyTo(envelope, exchange.id)) exchange.replied();
+    this.events.message(envelope, undefined);
+  }
+
   #openStream(there: () => void): void {
     if (!this.#wire) return there();
     this.#stream?.close();
@@ -242,7 +252,7 @@ class HttpTransport implements Transport, ExchangeHost {
       headers: (lastEventId) => this.#wire?.headers.stream(lastEventId) ?? [],
       // One that has been replaced says nothing about the new one.
       answered: () => this.#stream === stream && there(),
-      message: (envelope) => this.events.message(envelope, undefined),
+      message: (envelope) => this.#fromStream(envelope),
       sessionLost: () => {
         this.#forgetSession();
         this.events.sessionLost(undefined);
