@@ -5,12 +5,21 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { GUARD_ENV } from '../kernel/guard-wire.ts';
+import { readLock } from '../supervisor/ground.ts';
 import { processFacts } from '../supervisor/sight.ts';
 
 export function holderOf(dataDir: string): number | undefined {
-  const { pid, startTicks } = parsed(textOf(join(dataDir, 'lock'))) as { pid?: number; startTicks?: string };
+  const { pid, startTicks } = parsed(lockText(join(dataDir, 'lock'))) as { pid?: number; startTicks?: string };
   const facts = pid === undefined ? undefined : processFacts(pid);
   return facts && facts.state !== 'Z' && (!startTicks || facts.startTicks === startTicks) ? pid : undefined;
+}
+
+function lockText(path: string): string {
+  try {
+    return readLock(path);
+  } catch {
+    return '';
+  }
 }
 
 /** The guard of a process that may be the guard itself, or one of its parts. */

@@ -817,7 +817,7 @@ export const LIMITS = {
     'ms',
     [1, 1 * MINUTE],
     'MCPHUB_BALANCER_MS',
-    'Accepts go on this long when a balancer has been asking /readyz; not otherwise.',
+    'Accepts go on this long at a stop when one address has asked /readyz three times or more over 2 s, the last time within 30 s; never at a terminal.',
   ),
   // Guard
   beatMs: row(

@@ -167,6 +167,11 @@ export function createListener(parts: ListenerParts): Listener {
     take((request, response) => refuseRequest(request, response, new Refusal('expectation-failed'))),
   );
 
+  /** Ends connections on which no answer is under way: idle ones, and those whose request is only half there. */
+  function endUnanswered(): void {
+    for (const [socket, { open: response }] of open) if (!response?.req.complete) socket.destroy();
+  }
+
   return {
     accept(socket) {
       server.emit('connection', socket);
@@ -205,9 +210,10 @@ export function createListener(parts: ListenerParts): Listener {
       closing = true;
       vanished[Symbol.dispose]();
       if (server.listening) server.close();
+      endUnanswered();
       const ended = new Promise<void>((resolve) => {
         const look = kernel.timers.every(50, () => {
-          server.closeIdleConnections();
+          endUnanswered();
           if (connections.size > 0) return;
           look[Symbol.dispose]();
           resolve();

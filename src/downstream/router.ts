@@ -35,8 +35,8 @@ export interface RouterParts {
   readonly settings: () => OriginRules & { readonly legacySse: boolean; readonly keyInQuery: boolean };
   /** Slugs of the servers in a caller's view. */
   readonly serversOf: (caller: Caller) => readonly string[];
-  /** Somebody (a balancer) asks for readiness. */
-  readonly readinessAsked: () => void;
+  /** A client at this address asks for readiness. */
+  readonly readinessAsked: (address: string) => void;
 }
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void;
@@ -45,11 +45,11 @@ const NO_STORE = { 'cache-control': 'no-store' } as const;
 
 export function createRouter(parts: RouterParts): Handler {
   const { kernel, port, line, endpoint, health, forward, oldSse } = parts;
-  const ready = (): HealthAnswer => {
-    parts.readinessAsked();
+  const ready = ({ socket }: IncomingMessage): HealthAnswer => {
+    parts.readinessAsked(socket.remoteAddress ?? '');
     return health.ready();
   };
-  const healthPages: ReadonlyMap<string, () => HealthAnswer> = new Map([
+  const healthPages: ReadonlyMap<string, (request: IncomingMessage) => HealthAnswer> = new Map([
     ['/health', () => health.summary()],
     ['/healthz', () => health.summary()],
     ['/livez', () => health.live()],
@@ -64,7 +64,7 @@ export function createRouter(parts: RouterParts): Handler {
   function pages(path: string, request: IncomingMessage, response: ServerResponse): boolean {
     const answer = healthPages.get(path);
     if (answer === undefined) return false;
-    if (acceptsRead(request, response)) writeHealth(response, answer());
+    if (acceptsRead(request, response)) writeHealth(response, answer(request));
     return true;
   }
 

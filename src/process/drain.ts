@@ -12,6 +12,8 @@ export interface DrainParts {
   readonly kernel: Kernel;
   readonly limits: Limits;
   readonly parts: HubParts;
+  /** The hub was started at a terminal. */
+  readonly isTerminal: boolean;
   /** Ended after the servers. */
   readonly closers: readonly (() => Promise<void>)[];
   readonly egress: Egress;
@@ -27,8 +29,6 @@ export interface Drain {
 }
 
 const LOOK_MS = 50;
-/** A balancer that asked this lately is still sending. */
-const BALANCER_MS = 30_000;
 const ABANDON_MS = 3000;
 /** New calls on connections that are there are still taken for this long while others run. */
 const LAST_CALLS_MS = 1000;
@@ -38,7 +38,7 @@ const LAST_CALLS_MS = 1000;
  */
 const MOVE_MS = 6000;
 
-export function createDrain({ kernel, limits, parts, closers, egress, end }: DrainParts): Drain {
+export function createDrain({ kernel, limits, parts, isTerminal, closers, egress, end }: DrainParts): Drain {
   let began = false;
 
   /** No call of a client here, and none that a sibling hub forwarded to a server that lives here. */
@@ -58,8 +58,9 @@ export function createDrain({ kernel, limits, parts, closers, egress, end }: Dra
     }
     parts.health.draining();
     kernel.bus.publish({ type: 'drain-started', calls: parts.admission.inside, streams: parts.streams.size });
-    const waitsForBalancer = !isReplaced && startMs - parts.balancerAsksAtMs() < BALANCER_MS;
-    if (waitsForBalancer) await until(() => false, stop.sooner(limits.balancerMs));
+    // Who stops it at a terminal does not want to wait for a balancer.
+    if (!isReplaced && !isTerminal && parts.balancers.areWatching)
+      await until(() => false, stop.sooner(limits.balancerMs));
     // A kept-alive connection may bring one more call before it is closed: that one is answered too, not refused.
     parts.front.close();
     await until(isIdle, calls.sooner(LAST_CALLS_MS));

@@ -45,6 +45,7 @@ import { createFleet, type Fleet } from '../upstream/fleet.ts';
 import { createPeerDoor } from '../upstream/peer-door.ts';
 import { publicStatus } from '../upstream/status.ts';
 import { type AccessWatch, watchAccess } from './access-watch.ts';
+import { Balancers } from './balancers.ts';
 import { watchPressure } from './hub-pressure.ts';
 import { notifyOfListChanges } from './list-changes.ts';
 import { createSessionMarks, type SessionMarks } from './session-marks.ts';
@@ -87,8 +88,7 @@ export interface HubParts {
   readonly access: AccessWatch;
   readonly marks: SessionMarks;
   takeUsedKeys(): string[];
-  /** Somebody asked /readyz lately: a balancer looks at this hub. */
-  balancerAsksAtMs(): number;
+  readonly balancers: Balancers;
   /** The world with the newest lists of this hub in it: what goes to disk. */
   world(): Snapshot;
 }
@@ -130,7 +130,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   });
   const own = new Map<string, Listing>(); // bounded by: servers
   let ownNames: Snapshot['names'] = []; // bounded by: those of the snapshot, and of `own`
-  let askedAtMs = -Infinity;
+  const balancers = new Balancers(kernel);
 
   /** Control's world, with lists of ours that are newer than control's; new tools are named at once, the same way control will. */
   function world(): Snapshot {
@@ -257,9 +257,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
       ...{ sessions, questions, streams, siblings, bodies },
     }),
     settings: () => snapshots.current.settings,
-    readinessAsked: () => {
-      askedAtMs = kernel.clock.nowMs();
-    },
+    readinessAsked: (address) => balancers.asked(address),
   });
   const pacing = new Pacing({ kernel, limits, keys });
   const listening = { kernel, limits, slowReaders, proxies, pacing };
@@ -290,7 +288,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     takeKeys: ({ keys, keysRevision }) => void snapshots.swapKeys(keys, keysRevision),
     marks: createSessionMarks({ sessions, notes, fleet }),
     takeUsedKeys: () => keys.takeUsed(),
-    balancerAsksAtMs: () => askedAtMs,
+    balancers,
     world,
   };
 }

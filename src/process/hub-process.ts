@@ -137,6 +137,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     kernel,
     limits,
     parts,
+    isTerminal: env.MCPHUB_TERMINAL === '1',
     closers: [() => relay.stop(kernel.deadline(1000)), () => keys.stop(kernel.deadline(1000))],
     egress,
     end: async (code) => {

@@ -5,7 +5,9 @@
  * take is passed over while others are there, and `untakenMs` says for how long.
  * Does not: read a byte of what is accepted. ADR 0004.
  */
+import { readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
+import { connectionsWithin } from '../config/descriptors.ts';
 import type { Limits } from '../config/limits.ts';
 import type { GuardWord } from '../kernel/guard-wire.ts';
 import { Hopeless } from './ground.ts';
@@ -32,6 +34,8 @@ interface Counter {
   handedMs: number;
 }
 
+/** What a guard has open besides connections. */
+const OWN_DESCRIPTORS = 40;
 const BACKLOG = 4096;
 const LOOK_MS = 250;
 /** As `refusalFrame` writes a refusal with the code `starting`; this process does not load that module. */
@@ -224,5 +228,14 @@ export class Door {
     // Unread bytes would make the kernel answer with a reset instead.
     socket.resume();
     setTimeout(() => socket.destroy(), 1000).unref();
+  }
+}
+
+/** Connections that this process's descriptors allow, at most `wanted`. */
+export function connectionRoom(wanted: number): number {
+  try {
+    return connectionsWithin(wanted, readFileSync('/proc/self/limits', 'utf8'), OWN_DESCRIPTORS);
+  } catch {
+    return wanted;
   }
 }

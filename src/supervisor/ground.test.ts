@@ -72,6 +72,19 @@ for (const [what, text] of [
     lock.release();
   });
 
+test('a lock in a symbolic link, as on a full disk, is respected while its holder lives and taken over after', () => {
+  using dir = freshDir();
+  const path = join(dir.path, 'lock');
+  symlinkSync(JSON.stringify({ pid: process.ppid, startTicks: processFacts(process.ppid)?.startTicks }), path);
+  assert.throws(() => lockDataDir(dir.path), Hopeless);
+  rmSync(path);
+  symlinkSync(JSON.stringify({ pid: 2 ** 22 + 1, startTicks: '1' }), path);
+  const lock = lockDataDir(dir.path);
+  assert.equal(lock.wasStale, true);
+  lock.release();
+  assert.deepEqual(readdirSync(dir.path), []);
+});
+
 test('a lock that another one holds by now is not given away by release', () => {
   using dir = freshDir();
   const lock = lockDataDir(dir.path);

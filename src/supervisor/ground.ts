@@ -14,23 +14,23 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isatty } from 'node:tty';
-import { connectionsWithin } from '../config/descriptors.ts';
 import { unsafeSocketDir } from '../config/file-access.ts';
 import { isAlive, processFacts } from './sight.ts';
+import { surviveBrokenPipes } from './voice.ts';
 
 const STDOUT = 1;
 const LOCK = 'lock';
 const EVIDENCE = 'evidence';
 const KEPT = 20;
-/** What a guard has open besides connections. */
-const OWN_DESCRIPTORS = 40;
 /** Name of the newest evidence that a start has told of. */
 const TOLD = 'told';
 const MOST_TOLD = 5;
@@ -72,7 +72,7 @@ export function lockDataDir(dataDir: string): Lock {
   const aside = `${path}.${process.pid}`;
   const own = JSON.stringify({ pid: process.pid, startTicks: processFacts(process.pid)?.startTicks ?? '' });
   try {
-    writeFileSync(aside, own, { mode: 0o600 });
+    writeLock(aside, own);
   } catch (fault) {
     throw new Hopeless([`The data directory ${dataDir} cannot be written: ${(fault as Error).message}`]);
   }
@@ -86,6 +86,22 @@ export function lockDataDir(dataDir: string): Lock {
   } finally {
     rmSync(aside, { force: true });
   }
+}
+
+/** Writes the holder into a file, or on a full disk into the target of a symbolic link, which takes no block. */
+function writeLock(path: string, own: string): void {
+  try {
+    writeFileSync(path, own, { mode: 0o600 });
+  } catch (fault) {
+    if (!['ENOSPC', 'EDQUOT'].includes((fault as NodeJS.ErrnoException).code ?? '')) throw fault;
+    rmSync(path, { force: true });
+    symlinkSync(own, path);
+  }
+}
+
+/** What stands in a lock of either kind; throws when there is none. */
+export function readLock(path: string): string {
+  return lstatSync(path).isSymbolicLink() ? readlinkSync(path) : readFileSync(path, 'utf8');
 }
 
 /** The lock appears whole or not at all. */
@@ -142,7 +158,7 @@ function moveStaleAway(path: string, dataDir: string): void {
 
 function holderOf(path: string): Holder | undefined {
   try {
-    const { pid, startTicks } = JSON.parse(readFileSync(path, 'utf8')) as Partial<Holder>;
+    const { pid, startTicks } = JSON.parse(readLock(path)) as Partial<Holder>;
     return typeof pid === 'number' ? { pid, startTicks: startTicks ?? '' } : undefined;
   } catch {
     return undefined;
@@ -151,7 +167,7 @@ function holderOf(path: string): Holder | undefined {
 
 function release(path: string, own: string): void {
   try {
-    if (readFileSync(path, 'utf8') === own) rmSync(path, { force: true });
+    if (readLock(path) === own) rmSync(path, { force: true });
   } catch {
     // Gone already.
   }
@@ -241,15 +257,6 @@ function placeOf(frame: string): string {
   return `${name} (${place.split('/').slice(-2).join('/')})`;
 }
 
-/** Connections that this process's descriptors allow, at most `wanted`. */
-export function connectionRoom(wanted: number): number {
-  try {
-    return connectionsWithin(wanted, readFileSync('/proc/self/limits', 'utf8'), OWN_DESCRIPTORS);
-  } catch {
-    return wanted;
-  }
-}
-
 export interface SystemEars {
   /** SIGTERM or SIGINT: it shall end. */
   asked(signal: string): void;
@@ -286,14 +293,4 @@ function isTerminalGone(): boolean {
   } catch {
     return true;
   }
-}
-
-/**
- * A log reader that is gone, or a hub that died while a connection was on its way to it, is told as SIGPIPE too. Commands that print end then;
- * the guard must not, so it listens itself and to nobody else. (With no listener at all the system's own answer is death.)
- */
-function surviveBrokenPipes(): void {
-  const others = process.listeners('SIGPIPE');
-  process.on('SIGPIPE', () => {});
-  for (const other of others) process.off('SIGPIPE', other);
 }

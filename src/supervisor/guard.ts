@@ -8,16 +8,8 @@ import { memoryShare } from '../config/memory-share.ts';
 import { GUARD_ENV, HUB_FLAGS, type ProcessWord } from '../kernel/guard-wire.ts';
 import { sweepMarked } from '../kernel/sweep.ts';
 import { WorkerToken } from '../kernel/worker-token.ts';
-import { Door } from './door.ts';
-import {
-  connectionRoom,
-  EXIT_HOPELESS,
-  Hopeless,
-  listenToSystem,
-  lockDataDir,
-  prepareRunDir,
-  untoldEvidence,
-} from './ground.ts';
+import { connectionRoom, Door } from './door.ts';
+import { EXIT_HOPELESS, Hopeless, listenToSystem, lockDataDir, prepareRunDir, untoldEvidence } from './ground.ts';
 import { Member } from './member.ts';
 import { Notify } from './notify.ts';
 import { Voice } from './voice.ts';

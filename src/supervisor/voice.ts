@@ -36,3 +36,13 @@ export class Voice {
     await Promise.all(Object.values(this.#sinks).map((sink) => sink.flush(FLUSH_MS)));
   }
 }
+
+/**
+ * A log reader that is gone, or a hub that died while a connection was on its way to it, is told as SIGPIPE too. Commands that print end then;
+ * the guard must not, so it listens itself and to nobody else. (With no listener at all the system's own answer is death.)
+ */
+export function surviveBrokenPipes(): void {
+  const others = process.listeners('SIGPIPE');
+  process.on('SIGPIPE', () => {});
+  for (const other of others) process.off('SIGPIPE', other);
+}

@@ -31,6 +31,8 @@ const mib = (bytes: number): string => `${Math.round(bytes / MiB)} MiB`;
 const seconds = (ms: number): string => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 type OfKey = Of<'key-created' | 'key-revoked'>;
 const keyFields = (f: OfKey): Fields => ({ user: f.user, key: f.keyName, key_prefix: f.keyPrefix });
+const NO_SERVERS =
+  '; no servers are configured: add them under mcpServers in the configuration file, which is read again when it changes';
 const countsIn = ({ tools, prompts, resources }: Of<'server-listed'>): string =>
   `${tools} tools${prompts ? `, ${prompts} prompts` : ''}${resources ? `, ${resources} resources` : ''}`;
 
@@ -305,7 +307,7 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'config-applied': {
     level: 'info',
-    msg: (f) => `${f.file} applied: ${f.servers} servers, revision ${f.revision}`,
+    msg: (f) => `${f.file} applied: ${f.servers} servers, revision ${f.revision}${f.servers > 0 ? '' : NO_SERVERS}`,
     fields: (f) => ({ file: f.file, servers: f.servers, revision: f.revision }),
   },
   'config-refused': {

@@ -3,53 +3,17 @@
  */
 // covers: P19
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { delay, type RunningHub, startHub, statusOf, tryKill, until } from '../support/hub.ts';
 import { Client, isResult, stdioServer } from '../support/load.ts';
 import { measured, scaled } from '../support/measured.ts';
+import { SmallDisk } from '../support/small-disk.ts';
 import { isUnharmed } from '../support/unharmed.ts';
 
 const ONE = { mcpServers: { one: stdioServer() } };
-
-/** A file system of its own, small enough to be filled. Needs root. */
-class SmallDisk implements Disposable {
-  readonly path = mkdtempSync(join(tmpdir(), 'mcphub-disk-'));
-  readonly #ballast = join(this.path, 'ballast');
-
-  constructor() {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', this.path]);
-  }
-
-  /** Until not one byte more goes in. */
-  fill(): void {
-    const file = openSync(this.#ballast, 'a');
-    try {
-      for (let bytes = 65_536; bytes >= 1; ) {
-        try {
-          writeSync(file, Buffer.alloc(bytes));
-        } catch {
-          bytes = Math.floor(bytes / 2);
-        }
-      }
-    } finally {
-      closeSync(file);
-    }
-  }
-
-  empty(): void {
-    rmSync(this.#ballast, { force: true });
-  }
-
-  [Symbol.dispose](): void {
-    execFileSync('umount', ['-l', this.path]);
-    rmSync(this.path, { recursive: true, force: true });
-  }
-}
 
 interface Asked {
   readonly status: number;

@@ -80,7 +80,11 @@ const EDGES: readonly Edge[] = [
   edge('process/control-parts.ts', ['outside'], 'makes the data and run directories when no guard has'),
   edge('process/hub-process.ts', ['outside'], 'closes its private sockets to others'),
   edge('process/version.ts', ['outside', 'sync'], 'reads package.json once at boot'),
-  edge('supervisor/door.ts', ['outside', 'timers'], 'the port; the guard has no kernel'),
+  edge(
+    'supervisor/door.ts',
+    ['outside', 'timers', 'sync'],
+    'the port; reads the limit of descriptors at boot; it has no kernel',
+  ),
   edge('supervisor/ground.ts', ['outside', 'sync'], 'lock and run directory at boot, evidence later'),
   edge('supervisor/guard.ts', ['outside', 'timers', 'sync'], 'the guard’s clock and budgets'),
   edge('supervisor/life.ts', ['outside', 'timers'], 'forks and watches a process'),

@@ -57,6 +57,7 @@ const CONTAINERS: Readonly<Record<string, Row>> = {
   'net.questions': { own: 'names of configured servers' },
   'net.sockets': { own: PER_SERVER },
   'net.waiting': { own: PER_SERVER },
+  'process.probers': { own: 'what is pushed out is a balancer that a stop then does not wait for' },
   'relay.keys-workers': { own: BY_CONFIGURATION },
   'relay.facts': { own: 'events for the log of control; the loss of old ones is counted and reported' },
   'relay.hubs': { own: BY_CONFIGURATION },
