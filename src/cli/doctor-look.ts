@@ -52,6 +52,8 @@ export interface SeenPort {
   readonly port: number;
   /** Connections that the kernel has accepted and the guard has not. */
   readonly queue: number;
+  /** Other machines reach it. */
+  readonly isOpen: boolean;
   readonly health: { readonly ms: number; readonly status: number; readonly text: string } | { readonly why: string };
 }
 
@@ -207,12 +209,12 @@ async function wordsOf(runDir: string, slot: number): Promise<HubWords | undefin
   };
 }
 
-async function seenPort({ port, queue }: { port: number; queue: number }): Promise<SeenPort> {
+async function seenPort({ port, queue, isOpen }: Omit<SeenPort, 'health'>): Promise<SeenPort> {
   const sinceMs = performance.now();
   const got = await asked({ host: '127.0.0.1', port, path: '/health' });
   const health =
     'why' in got ? got : { ms: Math.round(performance.now() - sinceMs), status: got.status, text: got.text };
-  return { port, queue, health };
+  return { port, queue, isOpen, health };
 }
 
 type Got = { readonly status: number; readonly text: string } | { readonly why: string };

@@ -67,21 +67,28 @@ export function holderOfPort(port: number): { pid: number; command: string } | u
   return { pid: 0, command: 'a process that this user may not see' };
 }
 
-/** TCP ports on which a process listens, and how long the kernel's queue of each is. */
-export function listenersOf(pid: number): { port: number; queue: number }[] {
+/** 127.0.0.0/8 and ::1 as /proc/net shows them, with the first byte last in each word. */
+const LOOPBACK = /^(?:[0-9A-F]{6}7F|0{24}01000000|0{16}FFFF0000[0-9A-F]{6}7F):/;
+
+/** TCP ports on which a process listens, how long the kernel's queue of each is, and whether other machines reach it. */
+export function listenersOf(pid: number): { port: number; queue: number; isOpen: boolean }[] {
   const inodes = new Set(
     (namesIn(`/proc/${pid}/fd`) ?? []).map((fd) => /socket:\[(\d+)\]/.exec(linkOf(`/proc/${pid}/fd/${fd}`))?.[1]),
   );
-  const ports = new Map<number, number>();
+  const ports = new Map<number, { queue: number; isOpen: boolean }>();
   for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
     for (const line of textOf(table).split('\n')) {
       const fields = line.trim().split(/\s+/);
       if (fields[3] !== '0A' || !inodes.has(fields[9])) continue;
       const port = Number.parseInt(fields[1]?.split(':').at(-1) ?? '', 16);
-      ports.set(port, (ports.get(port) ?? 0) + Number.parseInt(fields[4]?.split(':').at(-1) ?? '0', 16));
+      const known = ports.get(port);
+      ports.set(port, {
+        queue: (known?.queue ?? 0) + Number.parseInt(fields[4]?.split(':').at(-1) ?? '0', 16),
+        isOpen: (known?.isOpen ?? false) || !LOOPBACK.test(fields[1] ?? ''),
+      });
     }
   }
-  return [...ports].map(([port, queue]) => ({ port, queue }));
+  return [...ports].map(([port, seen]) => ({ port, ...seen }));
 }
 
 function linkOf(path: string): string {

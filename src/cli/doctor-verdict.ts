@@ -25,6 +25,7 @@ export function findingsOf(seen: Seen): Finding[] {
     ...seen.processes.flatMap((one) => ofProcess(one)),
     ...missing(seen),
     ...seen.ports.flatMap((port) => ofPort(port, seen)),
+    ...ofExposure(seen),
     ...ofServers(seen),
     ...ofCeilings(seen),
     ...ofDisk(seen),
@@ -139,6 +140,18 @@ function ofPort({ port, queue, health }: Seen['ports'][number], { processes }: S
         },
       ]
     : [];
+}
+
+/** Keys are sent to whoever listens on the way, unless a proxy with TLS stands in front; the hub knows of one by `trustedProxies`. */
+function ofExposure({ ports, hubs }: Seen): Finding[] {
+  if (hubs.some(({ counts }) => (counts?.trustedProxies ?? 0) > 0)) return [];
+  return ports
+    .filter(({ isOpen }) => isOpen)
+    .map(({ port }) => ({
+      level: 'note',
+      says: `Port ${port} is open to other machines without TLS: keys travel unencrypted.`,
+      todo: 'Put a proxy with TLS in front and its address into settings.trustedProxies, or listen on loopback (HOST=127.0.0.1).',
+    }));
 }
 
 function ofServers({ hubs }: Seen): Finding[] {

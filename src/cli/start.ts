@@ -42,7 +42,8 @@ export async function start(options: StartOptions): Promise<void> {
       '../process/main.ts'.replace('.ts', import.meta.filename.endsWith('.ts') ? '.ts' : '.js'),
     ),
     limits: limitsFrom({ ...envLimits(env), ...flags }),
-    env,
+    // The flag reaches the other processes as the variable.
+    env: options.host === undefined ? env : { ...env, HOST: options.host },
     // Not process.stdout: to look at it sets the flags of a pipe that others share.
     terminal: isatty(1),
     version: VERSION,

@@ -291,6 +291,9 @@ test('what looks like a slip but may be meant is a warning', () => {
   assert.deepEqual(warnings({}, { MCPHUB_SILENSE_MS: '1s', MCPHUB_SERVICE_PORT: '3000', OTHER: '' }), [
     'warning MCPHUB_SILENSE_MS no such variable; did you mean MCPHUB_SILENCE_MS?',
   ]);
+  assert.deepEqual(warnings({}, { HOST: '0.0.0.0' }), [
+    'warning HOST is "0.0.0.0": the hub listens beyond this machine without TLS, and keys travel unencrypted',
+  ]);
   assert.deepEqual(warnings({ mcpServers: { a: { command: 'x' } }, groups: { a: { servers: '*' } } }), [
     'warning groups.a a server has the same name; /mcp/a is the group',
   ]);

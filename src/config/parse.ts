@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto';
 import type { Snapshot } from '../kernel/snapshot.ts';
 import { type Explained, explainPart } from './explain.ts';
+import { warnOfExposure } from './exposure.ts';
 import { type GroupConfig, readGroup, readOriginalGroups } from './groups.ts';
 import { type LimitFlags, readLimits } from './limit-values.ts';
 import { LIMITS, type LimitName, type Limits } from './limits.ts';
@@ -107,6 +108,7 @@ function read(reading: Reading): Loaded {
   });
   const servers = readServers(reading, limitsRead.limits);
   const groups = readGroups(reading, servers.leftOut);
+  warnOfExposure({ env: reading.env, settings, groups }, problems);
   const { limits, overrides: limitOverrides } = limitsRead;
   const config = { file, servers: servers.list, groups, limits, limitOverrides, settings, watchConfig };
   return deepFreeze({

@@ -238,6 +238,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
         sessions: sessions.size,
         streams: streams.size,
         connections: front.connections,
+        trustedProxies: snapshots.current.settings.trustedProxies.length,
         calls: admission.inside,
       }),
     },
