@@ -68,6 +68,8 @@ export function createControl(parts: ControlParts): Control {
   const world = new World(parts.config, parts.hubs);
   const reports = createHubReports(kernel);
   let leftOut: readonly LeftOut[] = []; // bounded by: servers
+  /** Lists that alone are too large for a line to control, as workers report them. */
+  const unsendable = new Map<string, LeftOut>(); // bounded by: limits.servers
   const publisher = createPublisher({
     kernel,
     store,
@@ -99,7 +101,8 @@ export function createControl(parts: ControlParts): Control {
       return broadcast.workers();
     },
     get leftOut() {
-      return leftOut;
+      const configured = new Set(world.servers.map(({ slug }) => slug));
+      return [...leftOut, ...unsendable.values()].filter(({ server }) => configured.has(server));
     },
     async confirmed(what) {
       using deadline = kernel.deadline(limits.confirmKeysMs);
@@ -112,8 +115,16 @@ export function createControl(parts: ControlParts): Control {
         publisher.seen(revision);
       },
       gone: (slot) => reports.gone(slot),
-      listing: (_slot, listing) => listings.take(listing),
-      facts: (slot, facts) => reports.facts(slot, facts),
+      listing(_slot, listing) {
+        unsendable.delete(listing.server);
+        listings.take(listing);
+      },
+      facts(slot, facts) {
+        reports.facts(slot, facts);
+        for (const fact of facts)
+          if (fact.type === 'catalog-left-out' && (unsendable.size < limits.servers || unsendable.has(fact.server)))
+            unsendable.set(fact.server, { server: fact.server, bytes: fact.bytes });
+      },
       mark: (mark) => marks.add(mark),
       statuses: (slot, servers) => reports.statuses(slot, servers),
       used: (ids) => keys.used(ids),

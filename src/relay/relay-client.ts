@@ -94,7 +94,7 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     if (hasUnsentStatuses && statuses && say({ t: 'statuses', servers: statuses })) hasUnsentStatuses = false;
     for (const server of [...unsentListings]) {
       const listing = listings.get(server);
-      if (listing && !say({ t: 'listing', listing })) return;
+      if (listing && !sayListing(listing)) return;
       unsentListings.delete(server);
     }
     for (const id of unsentMarks.keys()) {
@@ -102,6 +102,19 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
       if (mark && !say({ t: 'mark', ...mark })) return;
       unsentMarks.delete(id);
     }
+  }
+
+  /** Control would ignore a line above snapshotBytes: it is reported instead. False = not now. */
+  function sayListing(listing: Listing): boolean {
+    if (!connected || !socket || socket.writableLength > BACKED_UP_BYTES) return false;
+    const line = lineFrom({ t: 'listing', listing });
+    const bytes = Buffer.byteLength(line);
+    if (bytes <= limits.snapshotBytes) socket.write(line);
+    else {
+      listings.delete(listing.server);
+      kernel.bus.publish({ type: 'catalog-left-out', server: listing.server, bytes });
+    }
+    return true;
   }
 
   function flushFacts(): void {

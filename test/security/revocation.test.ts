@@ -3,9 +3,13 @@
  * Short form by default; `MCPHUB_TEST_REVOCATIONS=200` runs the long one.
  */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { startEverythingHttp } from '../conformance/everything-http.ts';
-import { type RunningHub, startHub, until } from '../support/hub.ts';
+import { startBigLists } from '../support/big-lists.ts';
+import { CLI, cleanEnv, environOf, type RunningHub, startHub, until } from '../support/hub.ts';
 import { askHub } from '../support/load.ts';
 import { rpc } from '../support/mcp.ts';
 import { type OpenThing, openAll, sentTimes } from '../support/open-access.ts';
@@ -29,7 +33,14 @@ async function start(workers: number, env: Record<string, string> = {}) {
     env: { ...NEW_KEYS_ENV, ...env },
   });
   await until(async () => (await toolCount(hub)) > 10, 30_000, 'the tools of all servers');
+  for (let slot = 1; slot <= workers; slot += 1)
+    await until(async () => (await allReady(hub, slot)) === true, 30_000, `the servers at worker ${slot}`);
   return { asking, hub };
+}
+
+async function allReady(hub: RunningHub, slot: number): Promise<boolean> {
+  const answer = await askHub(hub, '/servers', slot);
+  return answer?.servers.length === 3 && answer.servers.every(({ state }: { state: string }) => state === 'ready');
 }
 
 async function toolCount(hub: RunningHub): Promise<number> {
@@ -109,3 +120,134 @@ for (const workers of [1, 3]) {
     });
   });
 }
+
+/** A key and what it has open; `more` = members of the request that makes it. */
+async function opened(hub: RunningHub, workers: number, user: string, more: object = {}) {
+  const made = await api(hub, 'POST', '/api/keys', { user, name: 'test', ...more });
+  assert.equal(made.status, 201, JSON.stringify(made.json));
+  const key: string = made.json.secret;
+  return { key, id: made.json.key.id as string, things: await openAll(hub, key, workers) };
+}
+
+describe('without a revocation, a key', { timeout: 120_000 }, () => {
+  test('loses everything when it expires, and when its group loses a server', async () => {
+    const { asking, hub } = await start(1);
+    await using _hub = hub;
+    await using _asking = { [Symbol.asyncDispose]: () => asking.close() };
+    const expiresAtMs = Date.now() + 4000;
+    const { things } = await opened(hub, 1, 'guest', { expiresAtMs });
+    const left = expiresAtMs - Date.now();
+    assert.ok(left > 0, 'everything was open before the key expired');
+    const dueMs = performance.now() + left;
+    await until(() => performance.now() >= dueMs, left + 1000);
+    await allEnded(things, dueMs);
+
+    const config = JSON.parse(readFileSync(hub.configFile, 'utf8'));
+    const inForce = async (servers: readonly string[]) => {
+      writeFileSync(hub.configFile, JSON.stringify({ ...config, groups: [{ name: 'team', servers }] }));
+      const { status, json } = await api(hub, 'POST', '/api/config/reload', {});
+      assert.deepEqual([status, json.confirmed], [200, true], JSON.stringify(json));
+    };
+    await inForce(['clock', 'plain', 'asking']);
+    const narrowed = await opened(hub, 1, 'colleague', { groups: ['team'] });
+    const bornMs = performance.now();
+    await inForce(['clock', 'asking']);
+    const atMs = Date.now();
+    await allEnded(narrowed.things, bornMs);
+    for (const thing of narrowed.things)
+      assert.deepEqual(
+        sentTimes(thing).filter((sentMs) => sentMs > atMs),
+        [],
+      );
+    const still = await rpc(`${hub.url}/mcp`, 'tools/list', {}, { key: narrowed.key });
+    const names: string[] = still.json.result.tools.map(({ name }: { name: string }) => name);
+    assert.ok(names.includes('clock_echo') && !names.some((name) => name.startsWith('plain_')));
+  });
+});
+
+describe('beside a stopped worker, `keys revoke`', { timeout: 120_000 }, () => {
+  test('answers in time and names the worker, which ends everything within a second of going on', async () => {
+    const { asking, hub } = await start(2, { MCPHUB_CONFIRM_KEYS_MS: '700' });
+    await using _hub = hub;
+    await using _asking = { [Symbol.asyncDispose]: () => asking.close() };
+    // Streams land on both workers.
+    const { key, things } = await opened(hub, 2, 'ann');
+    const pid = (hub.processes().hub ?? []).find((one) => environOf(one).MCPHUB_SLOT === '2') ?? 0;
+    process.kill(pid, 'SIGSTOP');
+    const bornMs = performance.now();
+    let gone: Awaited<ReturnType<typeof revokeLocally>>;
+    try {
+      gone = await revokeLocally(hub, key);
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    const goneMs = performance.now();
+    const atMs = Date.now();
+    assert.ok(goneMs - bornMs < 2000, `answered after ${Math.round(goneMs - bornMs)} ms`);
+    assert.equal(gone.code, 7);
+    assert.deepEqual(
+      [gone.json.confirmed, gone.json.unconfirmed],
+      [false, [{ hub: 2, message: `worker 2 (pid ${pid}) has not confirmed` }]],
+    );
+    await allEnded(things, goneMs);
+    for (const thing of things)
+      assert.deepEqual(
+        sentTimes(thing).filter((sentMs) => sentMs > atMs),
+        [],
+        thing.kind,
+      );
+    const answers = await Promise.all(Array.from({ length: 6 }, () => rpc(`${hub.url}/mcp`, 'ping', {}, { key })));
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      Array.from({ length: 6 }, () => 401),
+    );
+  });
+});
+
+/** The command of the operator, over the control process's own socket. */
+async function revokeLocally(hub: RunningHub, key: string) {
+  const words = ['keys', 'revoke', key.slice(0, 15), '--json', '--data-dir', hub.dataDir];
+  const child = spawn(process.execPath, [CLI, ...words], { env: cleanEnv(), stdio: ['ignore', 'pipe', 'ignore'] });
+  let text = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  const [code] = (await once(child, 'close')) as [number];
+  return { code, json: JSON.parse(text) };
+}
+
+const MIB = 1024 * 1024;
+/** Three servers with lists of 27 MB at default limits take minutes of CPU: the long form. In the short one the last list alone is too large. */
+const LISTS =
+  ROUNDS >= 20 ? { bytes: [27e6, 27e6, 27e6], limit: 64 * MIB } : { bytes: [0.7e6, 0.7e6, 2e6], limit: MIB };
+
+describe('with lists above snapshotBytes', { timeout: 300_000 }, () => {
+  test('keys are made and revoked as ever, and the status names the server', async () => {
+    await using stack = new AsyncDisposableStack();
+    const mcpServers: Record<string, object> = { plain: faultServer('normal') };
+    for (const [at, bytes] of LISTS.bytes.entries())
+      mcpServers[`big${at}`] = { url: stack.use(await startBigLists(bytes)).url };
+    await using hub = await startHub({
+      config: { mcpServers },
+      args: ['--hubs', '2'],
+      env: { ...NEW_KEYS_ENV, MCPHUB_SNAPSHOT_BYTES: String(LISTS.limit) },
+    });
+    const tooLarge = async (): Promise<{ server: string }[]> =>
+      (await api(hub, 'GET', '/api/status')).json?.catalogsTooLarge ?? [];
+    const wanted = LISTS.limit === MIB ? 2 : 1;
+    await until(async () => (await tooLarge()).length >= wanted, 120_000, 'the large lists');
+    assert.ok((await tooLarge()).every(({ server }) => server.startsWith('big')));
+    for (let round = 0; round < Math.max(5, ROUNDS); round += 1) {
+      const made = await api(hub, 'POST', '/api/keys', { user: 'ann', name: `k${round}` });
+      assert.deepEqual([made.status, made.json.confirmed], [201, true]);
+      const key: string = made.json.secret;
+      const asked = () => Promise.all([1, 2, 3, 4].map(() => rpc(`${hub.url}/mcp`, 'ping', {}, { key })));
+      assert.deepEqual(new Set((await asked()).map(({ status }) => status)), new Set([200]));
+      const bornMs = performance.now();
+      const gone = await api(hub, 'DELETE', `/api/keys/${made.json.key.id}`);
+      assert.deepEqual([gone.status, gone.json.confirmed], [200, true]);
+      assert.ok(performance.now() - bornMs < END_MS);
+      assert.deepEqual(new Set((await asked()).map(({ status }) => status)), new Set([401]));
+    }
+  });
+});
