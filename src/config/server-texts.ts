@@ -16,13 +16,20 @@ export interface TextRules {
   readonly isEnabled: boolean;
   /** Variables left in place for the runtime. */
   readonly kept: ReadonlySet<string>;
+  /** Called with each value that a variable had. */
+  readonly inserted: (value: string) => void;
 }
 
 const WHOLE_BARE_VARIABLE = /^\$[A-Z_][A-Z0-9_]*$/;
 
-export function readText(given: Plain, path: ConfigPath, { problems, env, isEnabled, kept }: TextRules): string {
+export function readText(
+  given: Plain,
+  path: ConfigPath,
+  { problems, env, isEnabled, kept, inserted }: TextRules,
+): string {
   const written = String(given);
-  const { text, missing, malformed } = expandVariables(written, env, kept);
+  const { text, missing, inserted: values, malformed } = expandVariables(written, env, kept);
+  for (const value of values) inserted(value);
   for (const name of new Set(missing)) {
     const expected = `a value in the environment, or \${${name}:-a default}`;
     const message = `the variable ${name} is not set`;

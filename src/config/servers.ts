@@ -45,7 +45,8 @@ export function readServer(name: string, raw: RawServer, context: ServerContext)
     return undefined;
   }
   const kept = raw.launch === undefined ? NOTHING : PORT_ONLY;
-  const rules: TextRules = { problems, env: context.env, isEnabled, kept };
+  const inserted = new Set<string>(); // bounded by: the file
+  const rules: TextRules = { problems, env: context.env, isEnabled, kept, inserted: (value) => inserted.add(value) };
   const transport = kind === undefined ? undefined : readTransport(kind, raw, { path, rules, context });
   const server = {
     name,
@@ -58,7 +59,8 @@ export function readServer(name: string, raw: RawServer, context: ServerContext)
     installMs: readFigure(raw.installMs, [...path, 'installMs'], { rule: LIMITS.installMs, problems }),
     tools: readTools(raw.tools, [...path, 'tools'], problems),
   };
-  return transport === undefined || problems.errors > errorsBefore ? undefined : { ...server, transport };
+  if (transport === undefined || problems.errors > errorsBefore) return undefined;
+  return { ...server, transport, ...(inserted.size === 0 ? {} : { inserted: [...inserted] }) };
 }
 
 function readEnabled(raw: RawServer, path: ConfigPath, problems: Problems): boolean {

@@ -32,7 +32,12 @@ test('a doubled dollar is a plain one, and a lone dollar stays', () => {
 });
 
 test('missing variables are named and left as written', () => {
-  assert.deepEqual(expandVariables('${B}/${C}', ENV), { text: '${B}/${C}', missing: ['B', 'C'], malformed: false });
+  assert.deepEqual(expandVariables('${B}/${C}', ENV), {
+    text: '${B}/${C}',
+    missing: ['B', 'C'],
+    inserted: [],
+    malformed: false,
+  });
   assert.deepEqual(expandVariables('${toString}', ENV).missing, ['toString']);
 });
 

@@ -4,12 +4,16 @@
  * by name and never by value.
  */
 
+import { isOrdinaryVariable } from '../kernel/secret-values.ts';
+
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface Expanded {
   readonly text: string;
   /** Variables without a value and without a default. */
   readonly missing: readonly string[];
+  /** What was put in from the environment, but for variables that hold nothing secret (`PATH`). */
+  readonly inserted: readonly string[];
   /** True = it holds a `${` that begins no variable. What stands there is not told: it may be part of a secret. */
   readonly malformed: boolean;
 }
@@ -20,12 +24,13 @@ const MARK = '${';
 /** Variables in `kept` stay, as `${NAME}`: `PORT` of a launched server gets its value when it starts. */
 export function expandVariables(text: string, env: Environment, kept: ReadonlySet<string> = new Set()): Expanded {
   const missing: string[] = [];
+  const inserted: string[] = [];
   let malformed = false;
   let out = '';
   let at = 0;
   for (;;) {
     const open = text.indexOf(MARK, at);
-    if (open < 0) return { text: out + text.slice(at), missing, malformed };
+    if (open < 0) return { text: out + text.slice(at), missing, inserted, malformed };
     if (open > at && text[open - 1] === '$') {
       out += `${text.slice(at, open - 1)}${MARK}`;
       at = open + MARK.length;
@@ -34,7 +39,7 @@ export function expandVariables(text: string, env: Environment, kept: ReadonlySe
     const close = text.indexOf('}', open);
     out += text.slice(at, open);
     if (close < 0) {
-      return { text: out + text.slice(open), missing, malformed: true };
+      return { text: out + text.slice(open), missing, inserted, malformed: true };
     }
     const inner = text.slice(open + MARK.length, close);
     const written = text.slice(open, close + 1);
@@ -43,8 +48,10 @@ export function expandVariables(text: string, env: Environment, kept: ReadonlySe
     if (name === undefined) malformed = true;
     const value = name === undefined ? undefined : lookUp(name, fallback, env);
     if (name !== undefined && kept.has(name)) out += `${MARK}${name}}`;
-    else if (value !== undefined) out += value;
-    else {
+    else if (value !== undefined) {
+      out += value;
+      if (name !== undefined && value === env[name] && !isOrdinaryVariable(name)) inserted.push(value);
+    } else {
       if (name !== undefined) missing.push(name);
       out += written;
     }

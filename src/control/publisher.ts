@@ -5,6 +5,7 @@
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { secretValuesOf } from '../kernel/secret-values.ts';
 import type { Snapshot } from '../kernel/snapshot.ts';
 import type { KeysFrame } from '../relay/keys-words.ts';
 import { raiseRevision, readRevision } from '../store/meta.ts';
@@ -55,6 +56,7 @@ export function createPublisher(parts: {
     revision += 1;
     try {
       const snapshot = world.snapshot(revision, keysRevision);
+      kernel.secrets.use(secretValuesOf(snapshot.servers));
       send(snapshot);
       current = snapshot;
       publishedAtMs = kernel.clock.wallMs();

@@ -1,22 +1,31 @@
 /**
  * Facts go round here: what has happened, in the past tense. Rooms state facts; they do not log, count or alert.
- * Promises: `publish` is synchronous and never throws; a listener that throws is counted and skipped.
+ * Promises: `publish` is synchronous and never throws; a listener that throws is counted and skipped; no listener sees a configured secret.
  * Does not: queue, wait or answer. Who needs to act slowly keeps its own capped queue.
  */
 import type { Fact } from './facts.ts';
+import { maskedFact } from './masked-fact.ts';
+import type { SecretMask } from './secret-mask.ts';
 
 export type FactListener = (fact: Fact) => void;
 
 export class Bus {
+  readonly #secrets: SecretMask | undefined;
   #listeners: readonly FactListener[] = []; // bounded by: the rooms that listen (telemetry, health, relay)
   #brokenListeners = 0;
+
+  constructor(secrets?: SecretMask) {
+    this.#secrets = secrets;
+  }
 
   /** Listeners that threw, since the start. */
   get brokenListeners(): number {
     return this.#brokenListeners;
   }
 
-  publish(fact: Fact): void {
+  publish(published: Fact): void {
+    const fact =
+      this.#secrets === undefined || this.#secrets.size === 0 ? published : maskedFact(published, this.#secrets);
     for (const listener of this.#listeners) {
       try {
         listener(fact);

@@ -9,6 +9,7 @@ import { type Clock, createSystemTimers, systemClock, type Timers } from './cloc
 import { Deadline } from './deadline.ts';
 import { OpenWork } from './open-work.ts';
 import { Scope } from './scope.ts';
+import { SecretMask } from './secret-mask.ts';
 import { Waits } from './waits.ts';
 import { Wheel } from './wheel.ts';
 
@@ -19,6 +20,8 @@ export interface Kernel {
   readonly waits: Waits;
   readonly ceilings: Ceilings;
   readonly bus: Bus;
+  /** What must be masked in texts for the operator. Facts are masked by the bus. */
+  readonly secrets: SecretMask;
   readonly scope: Scope;
   /** What is open on behalf of callers, so that it ends with their key. */
   readonly openWork: OpenWork;
@@ -44,7 +47,8 @@ export const systemKernelOptions: KernelOptions = {
 };
 
 export function createKernel(options: KernelOptions = systemKernelOptions): Kernel {
-  const bus = new Bus();
+  const secrets = new SecretMask();
+  const bus = new Bus(secrets);
   const ceilings = new Ceilings();
   const faulted = (fault: unknown): void => bus.publish({ type: 'task-faulted', task: 'timer', fault });
   const timers = guardedTimers(options.timers ?? createSystemTimers(), faulted);
@@ -63,6 +67,7 @@ export function createKernel(options: KernelOptions = systemKernelOptions): Kern
     waits,
     ceilings,
     bus,
+    secrets,
     scope,
     openWork: new OpenWork({ ceilings, timers, bus }),
     random: options.random,

@@ -68,6 +68,8 @@ export interface ServerSpec {
   readonly tools: Readonly<Record<string, ToolSetting>>;
   /** Slot (1…N) of the hub that runs its child; other hubs forward to it. Remote servers: 0 = every hub has its own link. */
   readonly homeHub: number;
+  /** Values that variables of its texts had: secrets, to be masked. Absent = none. */
+  readonly inserted?: readonly string[];
   /** Digest of all that needs a reconnect when it changes. */
   readonly hash: string;
 }

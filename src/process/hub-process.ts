@@ -21,6 +21,7 @@ import {
   socketName,
 } from '../kernel/guard-wire.ts';
 import { createKernel, type Kernel } from '../kernel/kernel.ts';
+import { proxySecrets, secretValuesOf } from '../kernel/secret-values.ts';
 import { SnapshotHolder } from '../kernel/snapshot.ts';
 import { createEgress } from '../net/egress.ts';
 import { createKeysClient } from '../relay/keys-client.ts';
@@ -83,6 +84,9 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     mark,
   });
   const snapshots = new SnapshotHolder();
+  const own = [env.MCPHUB_SECRET ?? '', env.MCPHUB_BOOTSTRAP_KEY ?? '', ...proxySecrets(env)];
+  kernel.secrets.use(own);
+  snapshots.onSwap((now) => kernel.secrets.use([...own, ...secretValuesOf(now.servers)]));
   let workerToken: string | undefined;
   const relay: RelayClient = createRelayClient({
     kernel,

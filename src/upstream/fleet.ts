@@ -90,6 +90,7 @@ interface Leaving {
 
 export function createFleet(parts: FleetParts): Fleet {
   const { kernel, limits } = parts;
+  const about = { limits, slot: parts.slot, secrets: kernel.secrets };
   const members = new CappedMap<string, Member>('upstream.servers', limits.servers, 'refuse', kernel.ceilings);
   const leaving = new Set<Leaving>(); // bounded by: servers that were there; each leaves within drainMs and a stop
   let disabled: readonly ServerSpec[] = []; // bounded by: the configuration's servers
@@ -244,12 +245,12 @@ export function createFleet(parts: FleetParts): Fleet {
       return member ? member.link.whenReady(deadline, owner) : missing(slug);
     },
     statuses: () => [
-      ...[...members.values()].map((member) => statusOf(member, limits, parts.slot)),
-      ...disabled.map((spec) => statusOf({ spec }, limits, parts.slot)),
+      ...[...members.values()].map((member) => statusOf(member, about)),
+      ...disabled.map((spec) => statusOf({ spec }, about)),
     ],
     status(slug) {
       const member = members.get(slug) ?? disabled.filter((spec) => spec.slug === slug).map((spec) => ({ spec }))[0];
-      return member && statusOf(member, limits, parts.slot);
+      return member && statusOf(member, about);
     },
     logLevelChanged(slug, laneId) {
       const member = members.get(slug);

@@ -3,6 +3,7 @@
  */
 import type { Limits } from '../config/limits.ts';
 import { publicSentence } from '../kernel/client-error.ts';
+import type { SecretMask } from '../kernel/secret-mask.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import { isLocal } from './_endings.ts';
 import { QUICK_TRIES } from './_rest.ts';
@@ -12,8 +13,7 @@ import type { ServerStatus } from './status.ts';
 
 export function statusOf(
   member: { readonly spec: ServerSpec; readonly link?: Link; readonly stack?: Stack },
-  limits: Limits,
-  slot: number,
+  { limits, slot, secrets }: { readonly limits: Limits; readonly slot: number; readonly secrets: SecretMask },
 ): ServerStatus {
   const { spec, link, stack } = member;
   const view = link?.view;
@@ -25,7 +25,7 @@ export function statusOf(
     transport: isForward ? 'forward' : spec.transport.kind,
     state: view?.state ?? 'disabled',
     phase: view?.phase,
-    cause: fault?.message,
+    cause: fault && secrets.mask(fault.message),
     publicCause: fault && publicSentence(fault.code, { ...fault.detail, server: spec.slug }),
     reference: fault?.detail.reference,
     code: fault?.code,
@@ -42,7 +42,7 @@ export function statusOf(
     restarts: view?.restarts ?? 0,
     crashLoop: isLocal(spec) && view && view.state !== 'ready' && view.deaths > QUICK_TRIES ? view.deaths : undefined,
     pid: link?.pid,
-    serverInfo: view?.hello ? `${view.hello.name} ${view.hello.serverVersion}`.trim() : undefined,
+    serverInfo: view?.hello ? secrets.mask(`${view.hello.name} ${view.hello.serverVersion}`.trim()) : undefined,
     protocolVersion: view?.hello?.version,
     silenceMs: Math.max(spec.times.silenceMs ?? limits.silenceMs, view?.raisedMs ?? 0),
   };

@@ -139,3 +139,59 @@ test('a member reads name, phase, code and reference of a failing server, and th
     calls.server.close();
   }
 });
+
+test('a configured secret is masked for the operator too, in any encoding and across pieces of stderr', {
+  timeout: 60_000,
+}, async () => {
+  const calls = await startFailing(true);
+  const secret = 'S3CRET/of+the"server\u00e4';
+  const header = 'HEADER-SECRET-VALUE';
+  const says = `
+    const text = process.env.TOKEN;
+    const bytes = Buffer.from(text);
+    for (const form of [text, encodeURIComponent(text), bytes.toString('base64'), bytes.toString('hex'), JSON.stringify(text)])
+      process.stderr.write('seen ' + form + '\\n');
+    process.stderr.write('half ' + text.slice(0, 9));
+    setTimeout(() => { process.stderr.write(text.slice(9) + '\\n'); process.exit(7); }, 100);
+  `;
+  try {
+    await using hub = await startHub({
+      env: { SECRET_OF_TEST: secret, MCPHUB_LOG_LEVEL: 'debug' },
+      config: {
+        mcpServers: {
+          // biome-ignore lint/suspicious/noTemplateCurlyInString: the notation of the file is meant
+          leaks: { command: 'node', args: ['-e', says], env: { TOKEN: '${SECRET_OF_TEST}' } },
+          calls: {
+            url: `http://127.0.0.1:${calls.port}/mcp`,
+            headers: { Authorization: `Bearer ${header}` },
+          },
+        },
+      },
+    });
+    const called = async () => (await callTool(`${hub.url}/mcp`, 'calls_boom', {}, { key: hub.key })).json?.error?.data;
+    await until(async () => (await called())?.code === 'upstream-http', 20_000, 'the failing call');
+    const leaks = () => get(hub, '/api/servers/leaks/logs', hub.key);
+    await until(async () => /half \*\*\*/.test(await leaks()), 20_000, 'the stderr of leaks');
+    const bytes = Buffer.from(secret);
+    const forms = [
+      secret,
+      encodeURIComponent(secret),
+      bytes.toString('base64').slice(0, -4),
+      bytes.toString('hex'),
+      'S3CRET',
+      header,
+    ];
+    const read = [
+      hub.log,
+      await leaks(),
+      await get(hub, '/api/servers/calls/logs', hub.key),
+      await get(hub, '/api/servers', hub.key),
+      await get(hub, '/api/health', hub.key),
+    ];
+    for (const text of read) for (const form of forms) assert.equal(text.includes(form), false, `${form} in ${text}`);
+    assert.match(await get(hub, '/api/servers/calls/logs', hub.key), /CANARY-PAGE Bearer \*\*\*|CANARY-PAGE \*\*\*/);
+  } finally {
+    calls.server.close();
+    calls.server.closeAllConnections();
+  }
+});

@@ -5,14 +5,14 @@ import { frozenKernel } from '../../../test/support/frozen-kernel.ts';
 import { limitsFrom } from '../../config/limits.ts';
 import { SaidLines } from './said-lines.ts';
 
-function reading(): { write: (text: string) => Promise<void>; advance: (ms: number) => void; shown: string[] } {
+function reading() {
   const frozen = frozenKernel();
   const shown: string[] = [];
   const lines = new SaidLines(frozen.kernel, limitsFrom({}), { said: (line) => shown.push(line), alive: () => {} });
   const stream = new PassThrough();
   lines.drain(stream);
   const write = (text: string) => new Promise<void>((resolve) => stream.write(text, () => setImmediate(resolve)));
-  return { write, advance: (ms) => frozen.advance(ms), shown };
+  return { write, advance: (ms: number) => frozen.advance(ms), shown, lines, kernel: frozen.kernel };
 }
 
 test('logs at most 500 lines of stderr a second and says how many it left out', async () => {
@@ -33,7 +33,22 @@ test('logs at most 64 KiB of stderr a second and says how many bytes it left out
   await child.write('y'.repeat(64 * 1024));
   assert.equal(child.shown.length, 1);
   child.advance(1000);
-  await child.write('b\n');
+  // The rest of a line whose beginning was left out may be the rest of a secret.
+  await child.write('y\nb\n');
   assert.match(child.shown[1] ?? '', /65536 bytes \(more than stderrShownBytes, 65536\/s\)/);
   assert.equal(child.shown[2], 'b');
+});
+
+test('masks a configured secret in lines and tail, across chunk borders and where the tail was cut', async () => {
+  const child = reading();
+  child.kernel.secrets.use(['the-secret-value']);
+  for (const piece of ['token=the-sec', 'ret-va', 'lue end\n', 'x\u001b[1mthe-secret\u001b[0m-value\n'])
+    await child.write(piece);
+  assert.deepEqual(child.shown.slice(0, 1), ['token=*** end']);
+  assert.deepEqual(child.lines.lines().slice(0, 1), ['token=*** end']);
+  for (let at = 0; at < 20; at += 1) {
+    await child.write(`${'y'.repeat(1000 + at)} the-secret-value\n`);
+    const tail = child.lines.lines().join('\n');
+    assert.equal(tail.includes('value'), false, tail.slice(0, 100));
+  }
 });

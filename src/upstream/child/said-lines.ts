@@ -7,9 +7,11 @@
 import type { Readable } from 'node:stream';
 import type { Limits } from '../../config/limits.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
+import { CUT_CHARS } from '../../kernel/secret-mask.ts';
 import { LINE_CHARS, plainLine } from './plain-text.ts';
 
 const SECOND_MS = 1000;
+const LINE_FEED = 0x0a;
 const CHUNKS = 128;
 
 export interface SaidSink {
@@ -32,6 +34,8 @@ export class SaidLines {
   #hiddenLines = 0;
   #readBytes = 0;
   #hiddenBytes = 0;
+  #isTailCut = false;
+  #isMidLine = false;
   #over = false;
 
   constructor(kernel: Kernel, limits: SaidLimits, sink: SaidSink) {
@@ -48,11 +52,16 @@ export class SaidLines {
 
   /** The last lines, oldest first, without control characters. */
   lines(): string[] {
-    const held = Buffer.concat(this.#tail).subarray(-this.#limits.stderrTailBytes).toString('utf8');
-    return held
-      .split('\n')
-      .map(plainLine)
-      .filter((line) => line !== '');
+    const whole = Buffer.concat(this.#tail);
+    const cut = this.#isTailCut || whole.length > this.#limits.stderrTailBytes;
+    const held = this.#kernel.secrets.mask(whole.subarray(-this.#limits.stderrTailBytes).toString('utf8'));
+    return (
+      (cut ? withoutBeginning(held) : held)
+        .split('\n')
+        // Twice: escape sequences may stand within a secret, and a long line is cut.
+        .map((line) => this.#kernel.secrets.mask(plainLine(line)))
+        .filter((line) => line !== '')
+    );
   }
 
   /** Shows a last line that had no line end. */
@@ -73,11 +82,18 @@ export class SaidLines {
     if (this.#shownBytes + chunk.length > this.#limits.stderrShownBytes) {
       this.#hiddenBytes += chunk.length;
       this.#rest = '';
+      this.#isMidLine = chunk.at(-1) !== LINE_FEED;
       return;
     }
     this.#shownBytes += chunk.length;
     const lines = (this.#rest + chunk.toString('utf8')).split('\n');
-    this.#rest = (lines.pop() ?? '').slice(0, LINE_CHARS * 2);
+    // The rest of a line whose beginning was not shown may be the rest of a secret.
+    if (this.#isMidLine && lines.length > 1) {
+      lines.shift();
+      this.#isMidLine = false;
+    }
+    this.#rest = this.#isMidLine ? '' : (lines.pop() ?? '').slice(0, LINE_CHARS * 2);
+    if (this.#isMidLine) return;
     for (const line of lines) this.#show(line, prefix);
   }
 
@@ -87,7 +103,7 @@ export class SaidLines {
       return;
     }
     this.#shownLines += 1;
-    const line = plainLine(raw);
+    const line = plainLine(this.#kernel.secrets.mask(raw));
     if (line !== '') this.#tell(() => this.#sink.said(prefix + line));
   }
 
@@ -127,6 +143,7 @@ export class SaidLines {
 
   #keep(chunk: Buffer): void {
     if (chunk.length >= this.#limits.stderrTailBytes) {
+      this.#isTailCut = true;
       this.#tail = [Buffer.from(chunk.subarray(-this.#limits.stderrTailBytes))];
       this.#tailHeld = this.#limits.stderrTailBytes;
       return;
@@ -134,8 +151,15 @@ export class SaidLines {
     this.#tail.push(chunk);
     this.#tailHeld += chunk.length;
     if (this.#tail.length > CHUNKS || this.#tailHeld > this.#limits.stderrTailBytes * 2) {
+      this.#isTailCut ||= this.#tailHeld > this.#limits.stderrTailBytes;
       this.#tail = [Buffer.from(Buffer.concat(this.#tail).subarray(-this.#limits.stderrTailBytes))];
       this.#tailHeld = this.#tail[0]?.length ?? 0;
     }
   }
+}
+
+/** Text that was cut at its beginning, from the next line on: what stands before may be a part of a secret. */
+function withoutBeginning(text: string): string {
+  const end = text.indexOf('\n');
+  return text.slice(end >= 0 ? end + 1 : CUT_CHARS);
 }

@@ -1,0 +1,48 @@
+/**
+ * A fact without configured secrets, before anything of it is cut, logged, kept or sent on.
+ * Does not touch identifiers and words of the hub, so that no secret can change what a fact means.
+ */
+import type { Fact } from './facts.ts';
+import type { SecretMask } from './secret-mask.ts';
+
+/** One a call, and no text of a server is in them; the log masks names that a client chose. */
+const UNMASKED: ReadonlySet<Fact['type']> = new Set<Fact['type']>(['call-answered', 'memory-measured', 'key-accepted']);
+/** Members that hold identifiers and words of the hub. */
+const WORDS: ReadonlySet<string> = new Set([
+  ...['type', 'server', 'code', 'method', 'phase', 'role', 'level', 'requestId', 'session', 'outcome', 'source'],
+  ...['reference', 'signal', 'label'],
+]);
+const CAUSES = 3;
+
+/** Returns the same fact when nothing had to be masked. */
+export function maskedFact(fact: Fact, secrets: SecretMask): Fact {
+  if (UNMASKED.has(fact.type)) return fact;
+  let copy: Record<string, unknown> | undefined;
+  for (const [member, value] of Object.entries(fact)) {
+    if (WORDS.has(member)) continue;
+    const shown = maskedValue(value, secrets);
+    if (shown === value) continue;
+    copy ??= { ...fact };
+    copy[member] = shown;
+  }
+  return (copy as Fact | undefined) ?? fact;
+}
+
+function maskedValue(value: unknown, secrets: SecretMask): unknown {
+  if (typeof value === 'string') return secrets.mask(value);
+  if (value instanceof Error) return maskedError(value, secrets, CAUSES);
+  if (!Array.isArray(value)) return value;
+  const shown = value.map((one) => maskedValue(one, secrets));
+  return shown.some((one, at) => one !== value[at]) ? shown : value;
+}
+
+/** Returns an error of the same name and code whose message, stack and causes hold no secret. */
+function maskedError(fault: Error, secrets: SecretMask, depth: number): Error {
+  const { cause, stack = '' } = fault;
+  const [message, shownStack] = [secrets.mask(fault.message), secrets.mask(stack)];
+  const shownCause = cause instanceof Error && depth > 0 ? maskedError(cause, secrets, depth - 1) : undefined;
+  if (message === fault.message && shownStack === stack && shownCause === cause) return fault;
+  const shown = new Error(message, shownCause === undefined ? undefined : { cause: shownCause });
+  const code = 'code' in fault ? { code: fault.code } : {};
+  return Object.assign(shown, { name: fault.name, stack: shownStack, ...code });
+}
