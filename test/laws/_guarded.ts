@@ -27,6 +27,20 @@ export function unguardedCallbacks(file: SourceFile): string[] {
   ];
 }
 
+/** HTTP servers of a worker are made by `createListener`, which guards their requests and watches their readers; these are no part of a worker. */
+const OTHER_SERVERS: ReadonlySet<string> = new Set([
+  'downstream/listener.ts',
+  'admin/admin-server.ts',
+  'cli/chaos/fault-server.ts',
+]);
+
+export function otherServers(file: SourceFile): string[] {
+  if (OTHER_SERVERS.has(file.path)) return [];
+  return [...file.code.matchAll(/import\s*\{[^}]*\bcreateServer\b[^}]*\}\s*from\s*'node:https?'/g)].map(
+    (match) => `${placeOf(file, match.index)} an HTTP server beside createListener`,
+  );
+}
+
 /** The file gives this variable to `guardEmitter`. */
 function isGuarded(file: SourceFile, name: string): boolean {
   const escaped = name.replaceAll('$', String.raw`\$`);

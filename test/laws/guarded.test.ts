@@ -3,11 +3,17 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { unguardedCallbacks } from './_guarded.ts';
+import { otherServers, unguardedCallbacks } from './_guarded.ts';
 import { readTree, snippet } from './_tree.ts';
 
 test('every callback of downstream is guarded, so that its fault ends its own request', () => {
   assert.deepEqual(readTree().flatMap(unguardedCallbacks), []);
+});
+
+test('every HTTP server of a worker is a listener that guards its requests and watches its readers', () => {
+  assert.deepEqual(readTree().flatMap(otherServers), []);
+  const bad = snippet("/** x */\nimport { createServer, request } from 'node:http';", 'downstream/a.ts');
+  assert.equal(otherServers(bad).length, 1);
 });
 
 test('the rule sees listeners and promises without a guard', () => {
