@@ -539,6 +539,13 @@ export const LIMITS = {
   ),
   serverInFlight: row(64, 'count', [1, 4096], 'MCPHUB_SERVER_IN_FLIGHT', 'Calls inside one remote server at once.'),
   stdioInFlight: row(32, 'count', [1, 4096], 'MCPHUB_STDIO_IN_FLIGHT', 'Calls inside one stdio server at once.'),
+  serverNotificationsPerSecond: row(
+    500,
+    'per-second',
+    [1, 100_000],
+    'MCPHUB_SERVER_NOTIFICATIONS_PER_SECOND',
+    'Progress, log lines and updates of one server connection that are passed on, twice as many at once; each costs 10 to 20 µs and a write to a client.',
+  ),
   serverQueue: row(2048, 'count', [0, 65_536], 'MCPHUB_SERVER_QUEUE', 'Calls that wait for a place at one server.'),
   serverQueueMs: row(2 * SECOND, 'ms', [10, 1 * MINUTE], 'MCPHUB_SERVER_QUEUE_MS', 'Longest wait for such a place.'),
   serverConnections: row(64, 'count', [1, 1024], 'MCPHUB_SERVER_CONNECTIONS', 'Sockets to one remote server.'),

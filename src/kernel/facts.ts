@@ -126,6 +126,8 @@ export type Fact =
       /** The first of them. */
       readonly addresses: readonly string[];
     }
+  /** A server sends more notifications than are passed on; `count` = since the last such event. */
+  | { readonly type: 'notifications-dropped'; readonly server: string; readonly count: number }
   | { readonly type: 'server-silence-raised'; readonly server: string; readonly silenceMs: number }
   | { readonly type: 'child-started'; readonly server: string; readonly pid: number }
   | {

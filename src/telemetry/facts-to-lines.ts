@@ -231,6 +231,11 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
       `${f.server} lists ${f.count} resource addresses that another server had first; they stay with that server: ${masked(f.addresses.join(', '))}`,
     fields: (f) => ({ upstream: f.server, count: f.count }),
   },
+  'notifications-dropped': {
+    level: 'warn',
+    msg: (f) => `${f.server} sends too many notifications: ${f.count} dropped (serverNotificationsPerSecond)`,
+    fields: (f) => ({ upstream: f.server, count: f.count }),
+  },
   'server-silence-raised': {
     level: 'info',
     msg: (f) => `${f.server} lives but is slow: its silence limit is ${seconds(f.silenceMs)} now`,

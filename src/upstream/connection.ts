@@ -85,7 +85,7 @@ export class Connection {
     });
     this.transport = inEras({ ...parts, wishesChanged: () => this.clientSide.wishesChanged() }, this.#events());
     this.correlator = new Correlator({
-      ...{ kernel, server: spec.slug },
+      ...{ kernel, limits, server: spec.slug },
       transport: this.transport,
       ears: {
         silent: (flight) => this.liveness.silent(flight),

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { FleetRig, textOf } from '../../test/support/fleet-rig.ts';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { ScriptedTransport, script, settle } from '../../test/support/scripted-transport.ts';
+import { limitsFrom } from '../config/limits.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import { Correlator } from './correlate.ts';
@@ -27,6 +28,7 @@ function bare() {
   const changed: number[] = [];
   const correlator: Correlator = new Correlator({
     server: 's',
+    limits: limitsFrom({}),
     kernel,
     transport,
     ears: {
@@ -95,6 +97,32 @@ test('ends a call at once when its answer cannot be understood', async () => {
   }
   assert.equal(correlator.inFlight, 0);
   assert.equal(kernel.waits.size, 0);
+});
+
+test('passes on so many notifications a second and says once how many it dropped', async () => {
+  const { transport, correlator, plan, advance, facts } = bare();
+  let told = 0;
+  const notify = () => {
+    told += 1;
+  };
+  const back = { ...SILENT_BACK_CHANNEL, progressToken: '"t"', notify };
+  const asked = correlator.ask({ ...plan(60_000), back }, () => Buffer.from('{}'));
+  const progressToken = transport.sent.at(-1)?.id;
+  const flood = (count: number) => {
+    for (let at = 0; at < count; at += 1)
+      transport.say({ method: 'notifications/progress', params: { progressToken, progress: at } });
+  };
+  flood(5000);
+  assert.equal(told, 1000);
+  advance(1000);
+  flood(5000);
+  assert.equal(told, 1500);
+  advance(10_000);
+  flood(1001);
+  const dropped = facts.flatMap((fact) => (fact.type === 'notifications-dropped' ? [fact.count] : []));
+  assert.deepEqual(dropped, [1, 3999 + 4500 + 1]);
+  transport.reply(progressToken, { n: 1 });
+  assert.ok(!isRefusal(await asked), 'the call goes on as if nothing had been');
 });
 
 test('an answer keeps every byte, and a server’s own error is an answer', async () => {

@@ -4,6 +4,7 @@
  * that it belongs to, with the client's own token; a flood of questions is dropped; every place is free when its call has settled.
  * Does not: connect, restart or judge the server (`link.ts`), or ask users (`_asked.ts`).
  */
+import type { Limits } from '../config/limits.ts';
 import { CappedSlots } from '../kernel/capped.ts';
 import type { EndReason } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
@@ -15,6 +16,7 @@ import { memberSpan } from '../protocol/scan.ts';
 import { errorFrame, notificationFrame, replaceSpans, requestFrame, resultFrame } from '../protocol/write.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
 import { invalidAnswer } from './_invalid-answer.ts';
+import { NotificationRate } from './_notification-rate.ts';
 import type { UpstreamReply } from './call.ts';
 import { Flight, type FlightEars, type FlightPlan } from './flight.ts';
 import type { Transport } from './transport.ts';
@@ -57,16 +59,24 @@ export class Correlator {
   readonly #slots: CappedSlots<Place>;
   readonly #ears: CorrelatorEars;
   readonly #flightEars: FlightEars;
+  readonly #notifications: NotificationRate;
   readonly #questions: TokenBucket;
   #uses = 0;
   #strangers = 0;
 
-  constructor(parts: { kernel: Kernel; server: string; transport: Transport; ears: CorrelatorEars }) {
+  constructor(parts: {
+    kernel: Kernel;
+    limits: Pick<Limits, 'serverNotificationsPerSecond'>;
+    server: string;
+    transport: Transport;
+    ears: CorrelatorEars;
+  }) {
     this.#kernel = parts.kernel;
     this.#server = parts.server;
     this.#transport = parts.transport;
     this.#ears = parts.ears;
     this.#slots = new CappedSlots('upstream.in-flight', SLOTS, parts.kernel.ceilings);
+    this.#notifications = new NotificationRate(parts.kernel, parts.limits, parts.server);
     this.#questions = new TokenBucket({
       perSecond: QUESTIONS_PER_SECOND,
       burst: QUESTIONS_PER_SECOND,
@@ -218,7 +228,8 @@ export class Correlator {
   /** The right number as a string: no request has such an id, and the one that is meant would wait in vain. */
   #misaddressed({ bytes, id }: Envelope): void {
     const number = replyNumber(bytes, id);
-    if (number !== undefined) this.failed(number, invalidAnswer(this.#server, 'its id is a string'));
+    // The error is made only where there is such a request: it costs more than all the rest, and these may come by the thousand.
+    if (number !== undefined && this.at(number)) this.failed(number, invalidAnswer(this.#server, 'its id is a string'));
   }
 
   #owner(bytes: Buffer, at: number, end: number): Flight | undefined {
@@ -230,11 +241,12 @@ export class Correlator {
   }
 
   #notification(envelope: Envelope, exchange: number | undefined): void {
-    if (envelope.method === 'notifications/progress') this.#progress(envelope);
-    else if (envelope.method === 'notifications/cancelled') this.#ears.takenBack(envelope);
+    if (envelope.method === 'notifications/cancelled') this.#ears.takenBack(envelope);
+    else if (LISTS_CHANGED.has(envelope.method)) this.#ears.listChanged(envelope.method);
+    else if (!this.#notifications.allows()) this.#strangers += 1;
+    else if (envelope.method === 'notifications/progress') this.#progress(envelope);
     // No client can read it.
     else if (envelope.fault !== undefined) this.#strangers += 1;
-    else if (LISTS_CHANGED.has(envelope.method)) this.#ears.listChanged(envelope.method);
     else this.#ears.notice(envelope, exchange);
   }
 

@@ -1,7 +1,9 @@
 /**
- * An MCP server that answers what a test tells it to, byte by byte. Over HTTP and HTTP+SSE as a module, over stdio as a program:
- * `node test/support/hostile-server.ts <2025|2026> [tools in bytes]`.
- * Tools: `odd {bytes}`: the base64 bytes are the reply, in which @ID@ stands for the id of the request; `well`: an ordinary answer.
+ * An MCP server that answers what a test tells it to, byte by byte. Over HTTP and HTTP+SSE as a module, over all wires as a program:
+ * `node test/support/hostile-server.ts <2025|2026> [http | http-sse | sse]` (a program that serves HTTP prints its URL).
+ * Tools: `odd {bytes}`: the base64 bytes are the reply, in which @ID@ stands for the id of the request; `well`: an ordinary answer; `flood {bytes,
+ * times, to}`: the bytes so many times in one write before an ordinary answer, as messages or to stderr; `list {bytes}`: lists of tools have so many
+ * bytes from now on.
  */
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -13,13 +15,44 @@ export type Wire = 'http' | 'http-sse' | 'sse';
 interface Message {
   readonly id?: number;
   readonly method: string;
-  readonly params?: { readonly name?: string; readonly arguments?: { readonly bytes?: string } };
+  readonly params?: {
+    readonly name?: string;
+    readonly arguments?: {
+      readonly bytes?: string;
+      readonly times?: number;
+      readonly to?: string;
+      readonly size?: number;
+    };
+  };
 }
 
 /** What a terminal must not obey: a title, a colour (also in one C1 byte), a cursor move, turned text. */
 export const OBEYED = '\u001b]0;owned\u0007 \u001b[31mred \u009b2J \u202eturned';
-const TOOLS = ['odd', 'well'].map((name) => ({ name, description: OBEYED, inputSchema: { type: 'object' } }));
+const TOOLS = ['odd', 'well', 'flood', 'list'].map((name) => ({
+  name,
+  description: OBEYED,
+  inputSchema: { type: 'object' },
+}));
 const SERVER = { name: 'hostile', version: '1' };
+
+let listBytes = 0;
+
+/** As many tools as fill `listBytes`, with another text each time. */
+function toolsNow(): object[] {
+  const description = `${process.hrtime.bigint()} ${'long '.repeat(100)}`;
+  const size = description.length + 60;
+  const more = Array.from({ length: Math.floor(listBytes / size) }, (_, at) => ({
+    ...{ name: `tool_${at}`, description, inputSchema: { type: 'object' } },
+  }));
+  return [...TOOLS, ...more];
+}
+
+/** What comes before the reply. */
+function floodOf({ id, params }: Message): Buffer[] {
+  const { bytes = '', times = 0 } = params?.name === 'flood' ? (params.arguments ?? {}) : {};
+  const one = Buffer.from(bytes, 'base64').toString('latin1').replaceAll('@ID@', String(id));
+  return Array<Buffer>(times).fill(Buffer.from(one, 'latin1'));
+}
 
 /** The bytes of the reply; undefined = there is none. */
 export function answerTo(message: Message, era: Era): Buffer | undefined {
@@ -29,6 +62,7 @@ export function answerTo(message: Message, era: Era): Buffer | undefined {
     const bytes = Buffer.from(params.arguments?.bytes ?? '', 'base64').toString('latin1');
     return Buffer.from(bytes.replaceAll('@ID@', String(id)), 'latin1');
   }
+  if (params?.name === 'list') listBytes = params.arguments?.size ?? 0;
   const kind = era === '2026' ? { resultType: 'complete' } : {};
   const reply = (rest: object) => Buffer.from(JSON.stringify({ jsonrpc: '2.0', id, ...rest }));
   if (method === 'initialize') {
@@ -37,7 +71,7 @@ export function answerTo(message: Message, era: Era): Buffer | undefined {
   }
   if (method === 'server/discover')
     return reply({ result: { ...kind, supportedVersions: ['2026-07-28'], capabilities: { tools: {} } } });
-  if (method === 'tools/list') return reply({ result: { ...kind, tools: TOOLS } });
+  if (method === 'tools/list') return reply({ result: { ...kind, tools: toolsNow() } });
   return reply({ result: method === 'tools/call' ? { ...kind, content: [{ type: 'text', text: 'well' }] } : kind });
 }
 
@@ -57,13 +91,16 @@ export async function startHostileServer(wire: Wire, era: Era): Promise<HostileS
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
-      const answer = answerTo(JSON.parse(Buffer.concat(chunks).toString('utf8')) as Message, era);
+      const message = JSON.parse(Buffer.concat(chunks).toString('utf8')) as Message;
+      const answer = answerTo(message, era);
+      const flood = Buffer.concat(floodOf(message).map(eventOf));
       if (answer === undefined || wire === 'sse') response.writeHead(202).end();
       if (answer === undefined) return;
-      if (wire === 'sse') stream?.write(eventOf(answer));
+      if (wire === 'sse') stream?.write(Buffer.concat([flood, eventOf(answer)]));
       else if (wire === 'http') response.writeHead(200, { 'content-type': 'application/json' }).end(answer);
       // Left open: the answer is over, the stream is not.
-      else response.writeHead(200, { 'content-type': 'text/event-stream' }).write(eventOf(answer));
+      else
+        response.writeHead(200, { 'content-type': 'text/event-stream' }).write(Buffer.concat([flood, eventOf(answer)]));
     });
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
@@ -81,10 +118,25 @@ function eventOf(answer: Buffer): Buffer {
   return Buffer.concat([Buffer.from('data: '), answer, Buffer.from('\n\n')]);
 }
 
+function lineOf(message: Buffer): Buffer {
+  return Buffer.concat([message, Buffer.from('\n')]);
+}
+
+async function serveStdio(era: Era): Promise<void> {
+  for await (const line of createInterface({ input: process.stdin })) {
+    const message = JSON.parse(line) as Message;
+    const answer = answerTo(message, era);
+    const flood = Buffer.concat(floodOf(message).map(lineOf));
+    if (message.params?.arguments?.to === 'stderr') process.stderr.write(flood);
+    else if (flood.length > 0) process.stdout.write(flood);
+    if (answer !== undefined) process.stdout.write(lineOf(answer));
+  }
+}
+
 if (import.meta.main) {
   const era = process.argv[2] === '2026' ? '2026' : '2025';
-  for await (const line of createInterface({ input: process.stdin })) {
-    const answer = answerTo(JSON.parse(line) as Message, era);
-    if (answer !== undefined) process.stdout.write(Buffer.concat([answer, Buffer.from('\n')]));
-  }
+  const wire = process.argv[3];
+  if (wire === 'http' || wire === 'http-sse' || wire === 'sse')
+    process.stdout.write(`${(await startHostileServer(wire, era)).url}\n`);
+  else await serveStdio(era);
 }

@@ -27,6 +27,7 @@ import { BodyCollector } from './_http-body.ts';
 import type { ExchangeHost, ExchangeOrigin, SentExchange } from './_http-host.ts';
 import { EventReader, isHarmlessTwice, isReplyTo, lostSessionError, messagesIn } from './_http-messages.ts';
 import type { StreamPlace } from './_http-resume.ts';
+import { paced } from './_paced.ts';
 
 /** Read of what comes after an exchange is settled, so that its connection can be used again. */
 const DRAIN_BYTES = 64 * 1024;
@@ -125,7 +126,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     this.#begin(kind, headers);
   }
 
-  onResponseData(_controller: ResponseController, chunk: Buffer): void {
+  onResponseData(controller: ResponseController, chunk: Buffer): void {
     if (this.#settled) {
       this.#drained += chunk.length;
       if (this.#drained > DRAIN_BYTES) this.#cut();
@@ -137,7 +138,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
       return this.#cut();
     }
     this.#heldBytes += chunk.length;
-    if (this.#kind === 'sse') this.#readEvents(chunk);
+    if (this.#kind === 'sse') paced(this.#host.kernel, controller, () => this.#readEvents(chunk));
     else if (this.#body?.add(chunk) === false) {
       if (this.#kind === 'json') this.#fail(largeFault(this.#host.server, this.#host.limits.answerBytes));
       else this.#finishError();

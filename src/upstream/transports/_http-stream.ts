@@ -13,6 +13,7 @@ import type { EgressPool, ResponseController, ResponseHandler, ResponseHeaders }
 import type { Envelope } from '../../protocol/message.ts';
 import { mediaType } from './_http-answer.ts';
 import { EventReader } from './_http-messages.ts';
+import { paced } from './_paced.ts';
 
 const REST = { baseMs: 1000, capMs: 120_000 } as const;
 /** A stream that lived this long has earned a quick return (proxies cut idle streams at 60 s). */
@@ -145,9 +146,13 @@ class StreamExchange implements ResponseHandler {
     this.#openedMs = this.#options.kernel.clock.nowMs();
   }
 
-  onResponseData(_controller: ResponseController, chunk: Buffer): void {
+  onResponseData(controller: ResponseController, chunk: Buffer): void {
     if (this.#aborted) return;
     this.#watch?.touch();
+    paced(this.#options.kernel, controller, () => this.#read(chunk));
+  }
+
+  #read(chunk: Buffer): void {
     const messages = this.#reader?.read(chunk);
     if (messages === undefined) return;
     if (isRefusal(messages)) this.#cut();

@@ -25,6 +25,7 @@ import {
 } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
 import { messagesIn } from './_http-messages.ts';
+import { paced } from './_paced.ts';
 
 export interface SseStreamOptions {
   readonly kernel: Kernel;
@@ -94,7 +95,7 @@ export class SseStream implements ResponseHandler {
     else this.#lose(protocolFault(server, status, wrongType(headers, status)));
   }
 
-  onResponseData(_controller: ResponseController, chunk: Buffer): void {
+  onResponseData(controller: ResponseController, chunk: Buffer): void {
     if (this.#over) return;
     if (this.#page) {
       if (!this.#page.add(chunk)) this.#loseWithPage();
@@ -102,7 +103,7 @@ export class SseStream implements ResponseHandler {
     }
     this.#options.alive();
     try {
-      this.#decoder.push(chunk);
+      paced(this.#options.kernel, controller, () => this.#decoder.push(chunk));
     } catch {
       // The decoder throws for one reason only.
       this.#lose(largeFault(this.#options.server, this.#options.limits.answerBytes));

@@ -1,0 +1,37 @@
+/**
+ * How many notifications of one connection are passed on: `serverNotificationsPerSecond`, and twice as many at once. The rest is dropped and counted,
+ * and an event tells of it when it begins and every ten seconds while it goes on.
+ */
+import type { Limits } from '../config/limits.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { TokenBucket } from '../resilience/token-bucket.ts';
+
+const TELL_EVERY_MS = 10_000;
+
+export class NotificationRate {
+  readonly #kernel: Kernel;
+  readonly #server: string;
+  readonly #bucket: TokenBucket;
+  #dropped = 0;
+  #toldMs = Number.NEGATIVE_INFINITY;
+
+  constructor(kernel: Kernel, limits: Pick<Limits, 'serverNotificationsPerSecond'>, server: string) {
+    this.#kernel = kernel;
+    this.#server = server;
+    const perSecond = limits.serverNotificationsPerSecond;
+    this.#bucket = new TokenBucket({ perSecond, burst: 2 * perSecond, nowMs: kernel.clock.nowMs() });
+  }
+
+  /** False = this one is dropped. */
+  allows(): boolean {
+    const nowMs = this.#kernel.clock.nowMs();
+    if (this.#bucket.take(nowMs)) return true;
+    this.#dropped += 1;
+    if (nowMs - this.#toldMs >= TELL_EVERY_MS) {
+      this.#kernel.bus.publish({ type: 'notifications-dropped', server: this.#server, count: this.#dropped });
+      this.#toldMs = nowMs;
+      this.#dropped = 0;
+    }
+    return false;
+  }
+}

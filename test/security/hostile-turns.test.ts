@@ -1,0 +1,112 @@
+/**
+ * A server that floods the hub does not stall it: the longest turn of the loop stays short, whatever the server sends. Measured as CPU time of the
+ * thread, with the real transports and the server in a process of its own.
+ * covers: P11, B12
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import type { ServerSpec } from '../../src/kernel/snapshot.ts';
+import { until } from '../support/hub.ts';
+import { httpSpec, LiveFleet, sseSpec } from '../support/live-fleet.ts';
+import { longestTurnMs } from '../support/loop-turns.ts';
+import { serverSpec } from '../support/stdio-rig.ts';
+
+const SCRIPT = new URL('../support/hostile-server.ts', import.meta.url).pathname;
+/** A turn may take this long; without the limits the corpora take 100 ms to 1.5 s. */
+const MOST_MS = 45;
+
+const notice = (method: string, params: object): string => JSON.stringify({ jsonrpc: '2.0', method, params });
+const ask = (method: string, params: object): string => JSON.stringify({ jsonrpc: '2.0', id: 7, method, params });
+
+const MESSAGES: Readonly<Record<string, readonly [text: string, times: number]>> = {
+  'log lines': [notice('notifications/message', { level: 'info', data: 'x' }), 20_000],
+  progress: [notice('notifications/progress', { progressToken: 0, progress: 1 }).replace(':0,', ':@ID@,'), 20_000],
+  'resource updates': [notice('notifications/resources/updated', { uri: 'a://b' }), 20_000],
+  'announced changes': [notice('notifications/tools/list_changed', {}), 20_000],
+  'cancelled questions': [notice('notifications/cancelled', { requestId: 5 }), 20_000],
+  questions: [ask('elicitation/create', { message: 'x', requestedSchema: {} }), 20_000],
+  pings: [ask('ping', {}), 20_000],
+  'replies to nothing': ['{"jsonrpc":"2.0","id":1,"result":{}}', 20_000],
+  'broken replies': ['{"jsonrpc":"2.0","id":1,"result":5,"error":5}', 20_000],
+  'empty objects': ['{}', 20_000],
+};
+
+async function hostile(wire: string): Promise<{ spec: ServerSpec; end: () => void }> {
+  if (wire === 'stdio') {
+    const child = { command: process.execPath, args: [SCRIPT, '2025'], env: {}, cwd: undefined };
+    return { spec: serverSpec(child, { name: 'h', slug: 'h' }), end: () => {} };
+  }
+  const child = spawn(process.execPath, [SCRIPT, '2025', wire], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [chunk] = (await once(child.stdout, 'data')) as [Buffer];
+  const url = chunk.toString().trim();
+  const spec = wire === 'sse' ? sseSpec('h', url) : httpSpec('h', url);
+  return { spec, end: () => child.kill('SIGKILL') };
+}
+
+async function turnsOf(
+  wire: string,
+  corpora: Readonly<Record<string, (live: LiveFleet) => Promise<unknown>>>,
+): Promise<Record<string, number>> {
+  const { spec, end } = await hostile(wire);
+  try {
+    await using live = new LiveFleet();
+    live.fleet.apply([spec]);
+    await live.ready('h');
+    const figures: Record<string, number> = {};
+    for (const [what, run] of Object.entries(corpora)) {
+      let ms = await longestTurnMs(() => run(live));
+      if (ms > MOST_MS / 2) ms = Math.min(ms, await longestTurnMs(() => run(live)));
+      figures[what] = Math.round(ms * 10) / 10;
+    }
+    return figures;
+  } finally {
+    end();
+  }
+}
+
+function flood(text: string, times: number, to = 'stdout'): (live: LiveFleet) => Promise<unknown> {
+  return (live) => live.text('h', 'flood', { bytes: Buffer.from(text, 'latin1').toString('base64'), times, to });
+}
+
+for (const wire of ['stdio', 'http-sse', 'sse'])
+  test(`a flood of messages over ${wire} does not stall the loop`, async (t) => {
+    const corpora = Object.entries(MESSAGES).filter(
+      ([what]) => !['empty objects', 'broken replies'].includes(what) || wire !== 'http-sse',
+    );
+    const figures = await turnsOf(
+      wire,
+      Object.fromEntries(corpora.map(([what, [text, times]]) => [what, flood(text, times)])),
+    );
+    t.diagnostic(JSON.stringify(figures));
+    for (const [what, ms] of Object.entries(figures)) assert.ok(ms < MOST_MS, `${what}: ${ms} ms`);
+  });
+
+test('a flood of stderr does not stall the loop', async (t) => {
+  const figures = await turnsOf('stdio', {
+    'an escape sequence without end': flood(`\u001b[${'!'.repeat(8100)}`, 64, 'stderr'),
+    'carriage returns': flood(`${'\r'.repeat(8190)}x`, 64, 'stderr'),
+    'short lines': flood('a', 500_000, 'stderr'),
+    'no line end': flood('x'.repeat(60_000), 40, 'stderr'),
+  });
+  t.diagnostic(JSON.stringify(figures));
+  for (const [what, ms] of Object.entries(figures)) assert.ok(ms < MOST_MS, `${what}: ${ms} ms`);
+});
+
+test('a large list that differs each time does not stall the loop', async (t) => {
+  const figures = await turnsOf('http', {
+    'a list of 4 MB': async (live) => {
+      const before = live.facts.length;
+      await live.text('h', 'list', { size: 4_000_000 });
+      let read = 0;
+      live.fleet.onListed(() => {
+        read += 1;
+      });
+      live.fleet.restart('h');
+      await until(() => read > 0, 10_000, `the list is read (${before})`);
+    },
+  });
+  t.diagnostic(JSON.stringify(figures));
+  for (const [what, ms] of Object.entries(figures)) assert.ok(ms < MOST_MS, `${what}: ${ms} ms`);
+});
