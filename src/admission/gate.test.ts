@@ -39,6 +39,31 @@ test('one key cannot take more than its share, and another is served meanwhile',
   permit(gate.enter(a, 'tools/call'));
 });
 
+test('a key at its limit may still answer and cancel, so that its calls can end', () => {
+  const { gate } = gateWith({ keyInFlight: 1 });
+  permit(gate.enter(principalOf('a'), 'tools/call'));
+  permit(gate.enter(principalOf('a'), undefined));
+  permit(gate.enter(principalOf('a'), 'notifications/cancelled'));
+  assert.equal(refused(gate.enter(principalOf('a'), 'tools/list')).code, 'key-busy');
+});
+
+test('the refusal by limits of a key is known before its call is read, and takes nothing', () => {
+  const { gate, frozen } = gateWith({ keyInFlight: 1, keyPerSecond: 2 });
+  assert.equal(gate.refusalFor('a'), undefined, 'nobody has called yet');
+  const one = permit(gate.enter(principalOf('a'), 'tools/call', 'a'));
+  const busy = gate.refusalFor('a');
+  assert.equal(busy?.code, 'key-busy');
+  assert.equal(gate.refusalFor('a'), busy, 'one object, so that its answer is made once');
+  assert.equal(gate.refusalFor('b'), undefined);
+  one[Symbol.dispose]();
+  for (let times = 0; times < 10; times += 1) assert.equal(gate.refusalFor('a'), undefined, 'asking takes no token');
+  permit(gate.enter(principalOf('a'), 'tools/call', 'a'))[Symbol.dispose]();
+  assert.equal(gate.refusalFor('a')?.code, 'rate-limited');
+  frozen.advance(1000);
+  assert.equal(gate.refusalFor('a'), undefined);
+  assert.equal(gate.inside, 0);
+});
+
 test('the keys of one family share one allowance', () => {
   const { gate } = gateWith({ keyInFlight: 1 });
   permit(gate.enter(principalOf('a', { keyId: 'old' }), 'tools/call'));

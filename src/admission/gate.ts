@@ -41,6 +41,11 @@ interface KeyShare {
 export interface Admission {
   /** `method` as the client sent it; undefined = a reply. `owner` = whose share it is counted for; default: the key's family. */
   enter(principal: Principal, method: string | undefined, owner?: string): Outcome<Permit>;
+  /**
+   * The refusal that a call of this owner would get by the owner's own limits, or undefined. Takes no permit. The same object as long as the
+   * limit is the same, so that its answer can be prepared once.
+   */
+  refusalFor(owner: string): Refusal | undefined;
   /** Calls inside now. */
   readonly inside: number;
   /** From now on everything new is refused as `draining`. */
@@ -53,6 +58,14 @@ const NEARLY_FULL = 0.75;
 const OVERLOADED_MS = 1000;
 /** What ends work or costs none is never shed. */
 const NEVER_SHED: ReadonlySet<string> = new Set(['notifications/cancelled', 'notifications/initialized', 'ping']);
+
+/** Answered or called off, a call gives its place back. */
+const ENDS_CALLS: ReadonlySet<string> = new Set(['notifications/cancelled']);
+
+function keyBusyAt(max: number): { readonly max: number; readonly refusal: Refusal } {
+  const message = `This key has ${max} calls in flight, which is the limit.`;
+  return { max, refusal: new Refusal('key-busy', message, { setting: 'keyInFlight', retryAfterMs: 1000 }) };
+}
 
 export function createAdmission(parts: {
   kernel: Kernel;
@@ -74,6 +87,8 @@ export function createAdmission(parts: {
       if (one.inFlight > 0) busy.push([owner, one]);
     },
   );
+  let keyBusy = keyBusyAt(limits.keyInFlight);
+  const rateLimited = new Refusal('rate-limited', undefined, { setting: 'keyPerSecond', retryAfterMs: 1000 });
   let closed = false;
   /** Keys with a call inside. */
   let active = 0;
@@ -117,7 +132,18 @@ export function createAdmission(parts: {
     return share;
   }
 
+  function busyOf(share: KeyShare): Refusal | undefined {
+    if (share.inFlight < limits.keyInFlight) return undefined;
+    if (keyBusy.max !== limits.keyInFlight) keyBusy = keyBusyAt(limits.keyInFlight);
+    return keyBusy.refusal;
+  }
+
   return {
+    refusalFor(owner) {
+      const share = shares.get(owner);
+      if (share === undefined) return undefined;
+      return busyOf(share) ?? (share.bucket.has(kernel.clock.nowMs()) ? undefined : rateLimited);
+    },
     enter(principal, method, owner = principal.family) {
       if (closed) return new Refusal('draining', undefined, { retryAfterMs: 1000 });
       if (isShed(principal, method))
@@ -125,15 +151,10 @@ export function createAdmission(parts: {
           retryAfterMs: OVERLOADED_MS,
         });
       const share = shareOf(owner);
-      if (share.inFlight >= limits.keyInFlight) {
-        return new Refusal(
-          'key-busy',
-          `This key has ${share.inFlight} calls in flight; the limit is ${limits.keyInFlight}.`,
-          { setting: 'keyInFlight', retryAfterMs: 1000 },
-        );
-      }
-      if (!share.bucket.take(kernel.clock.nowMs()))
-        return new Refusal('rate-limited', undefined, { setting: 'keyPerSecond', retryAfterMs: 1000 });
+      // A reply or a cancellation ends a call that is inside: refusing it would keep the place.
+      const refusal = method !== undefined && !ENDS_CALLS.has(method) ? busyOf(share) : undefined;
+      if (refusal) return refusal;
+      if (!share.bucket.take(kernel.clock.nowMs())) return rateLimited;
       if (isGreedy(share))
         return new Refusal('overloaded', `This hub is nearly full; this key has ${share.inFlight} calls inside.`, {
           setting: 'calls',

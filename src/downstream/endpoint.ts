@@ -5,6 +5,7 @@
  * Source: protocol.md §1.2 and §4 (what real clients do).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Admission } from '../admission/gate.ts';
 import type { PathTarget } from '../auth/access.ts';
 import type { Line } from '../call/line.ts';
 import type { Questions } from '../call/questions.ts';
@@ -29,6 +30,7 @@ import type { Home } from './home.ts';
 import { refuseRequest, writeRefusal } from './http-answer.ts';
 import { createLargeBodies } from './large-bodies.ts';
 import { declaresBody } from './read-only.ts';
+import { createRefusalWriter } from './refusal-writer.ts';
 import { isHop, type Siblings } from './siblings.ts';
 import { countFor } from './slow-reader.ts';
 import { createStanding } from './standing.ts';
@@ -40,6 +42,7 @@ export interface EndpointParts {
   readonly kernel: Kernel;
   readonly limits: Limits;
   readonly line: Line;
+  readonly admission: Pick<Admission, 'refusalFor'>;
   readonly catalog: Catalog;
   readonly sessions: Sessions;
   readonly tracks: Tracks;
@@ -58,14 +61,17 @@ export interface Endpoint {
 }
 
 const JSON_TYPE = /^application\/(json|[\w.+-]+\+json)\b/i;
+/** A larger body of a caller who would be refused is not read. */
+const SMALL_BYTES = 16_384;
 const NULL_ID = Buffer.from('null');
 
 export function createEndpoint(parts: EndpointParts): Endpoint {
-  const { kernel, limits, line, sessions, questions, siblings, home } = parts;
+  const { kernel, limits, line, sessions, questions, siblings, home, admission } = parts;
   const openStream = createStanding(parts);
   const stateless = createStateless(parts);
   const answerBatch = createBatch(parts);
   const largeBodies = createLargeBodies(kernel);
+  const writeRepeated = createRefusalWriter();
 
   function targetOf(segment: string): PathTarget | undefined {
     return segment === '' ? { kind: 'all' } : parts.catalog.pathOf(segment);
@@ -77,11 +83,18 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       writeRefusal(response, new Refusal('media-type'), NULL_ID, request);
       return;
     }
+    const { owner } = authorized.caller;
+    if (Number(request.headers['content-length'] ?? 0) > SMALL_BYTES) {
+      const refusal = admission.refusalFor(owner);
+      if (refusal) return refuseRequest(request, response, refusal);
+    }
     readBody({ request, response, authorized }, parts, (body) => {
       if (isRefusal(body)) {
         if (body.code !== 'client-gone') writeRefusal(response, body, NULL_ID, request);
         return;
       }
+      const refusal = admission.refusalFor(owner);
+      if (refusal && !endsCall(body)) return writeRepeated(response, refusal);
       largeBodies.take(body.length, response, () => {
         if (isBatch(body)) return whenSettled(kernel, response, answerBatch(response, body, authorized), () => {});
         const envelope = scanEnvelope(body, clientScan(limits));
@@ -208,3 +221,11 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     },
   };
 }
+
+/** False = certainly a request. A reply or a cancellation ends a call, and is judged when it has been parsed. */
+function endsCall(body: Buffer): boolean {
+  return !body.includes(METHOD) || body.includes(CANCELLED);
+}
+
+const METHOD = '"method"';
+const CANCELLED = 'notifications/cancelled';

@@ -92,7 +92,8 @@ export function refuseRequest(request: IncomingMessage, response: ServerResponse
   writeJson(response, status, refusalFrame(NULL_ID, refusal), refusalHeaders(refusal, status, request));
 }
 
-function refusalHeaders(refusal: Refusal, status: number, request: IncomingMessage | undefined): AnswerHeaders {
+/** Returns the headers that belong to a refusal. `request` = one whose body may not have been read to its end. */
+export function refusalHeaders(refusal: Refusal, status: number, request: IncomingMessage | undefined): AnswerHeaders {
   const headers: Record<string, string> = {};
   // No resource_metadata: clients that find OAuth metadata drop their static key (stack-and-ux §3.1).
   if (status === 401) headers['www-authenticate'] = 'Bearer';

@@ -219,7 +219,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   const bodies = new Bodies({ kernel, limits });
   const endpoint = createEndpoint({
     ...{ kernel, limits, slot, line, catalog },
-    ...{ sessions, tracks, questions, streams, siblings },
+    ...{ admission, sessions, tracks, questions, streams, siblings },
     ...{ bodies, home: createHome({ limits, slot, sessions, snapshots, siblings }) },
   });
   const health = createHealth({

@@ -21,11 +21,16 @@ export class TokenBucket {
     this.#atMs = options.nowMs;
   }
 
-  /** True = one token taken. */
-  take(nowMs: number): boolean {
+  /** True = a token is there; none is taken. */
+  has(nowMs: number): boolean {
     this.#tokens = Math.min(this.#burst, this.#tokens + Math.max(0, nowMs - this.#atMs) * this.#perMs);
     this.#atMs = Math.max(this.#atMs, nowMs);
-    if (this.#tokens < 1) return false;
+    return this.#tokens >= 1;
+  }
+
+  /** True = one token taken. */
+  take(nowMs: number): boolean {
+    if (!this.has(nowMs)) return false;
     this.#tokens -= 1;
     return true;
   }
