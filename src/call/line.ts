@@ -16,6 +16,7 @@ import type { Session } from '../session/sessions.ts';
 import type { Call, Caller, Incoming, Reply, Visit } from './call.ts';
 import { createCancels } from './cancel.ts';
 import { createCompletion } from './completion.ts';
+import { dropUnseen } from './drop-unseen.ts';
 import { createFirstCatalog } from './first-catalog.ts';
 import { createFirstListing } from './first-listing.ts';
 import { answerHello } from './hello.ts';
@@ -47,6 +48,8 @@ export interface Line {
   /** Who this is and what they may see: for streams and DELETE, which are not calls. */
   identify(visit: Visit): Outcome<Caller>;
   findSession(visit: Visit, caller: Caller): Outcome<Session | undefined>;
+  /** A session is about to get a stream: what its caller may no longer see is not subscribed to any more. */
+  dropUnseen(session: Session, caller: Caller): void;
   /** subscriptions/listen: no call, but a stream. */
   listen(envelope: Envelope, claim: Claim, caller: Caller): Outcome<Listening>;
   /** Slot of the hub that holds the call which this message goes on with; undefined = it is no such message. */
@@ -186,6 +189,7 @@ export function createLine(rooms: LineRooms): Line {
     answer,
     identify,
     findSession,
+    dropUnseen: (session, caller) => dropUnseen(session, caller, rooms),
     listen: (envelope, claim, caller) => listen(envelope, claim, caller, rooms),
     ownerOf: (envelope) => parking.ownerOf(envelope),
   };

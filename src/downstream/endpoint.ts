@@ -181,7 +181,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     const session = line.findSession(visit, caller);
     if (session === undefined || isRefusal(session)) return false;
     siblings.pass(request, response, {
-      ...{ slot, owner: caller.owner },
+      ...{ slot, owner: caller.owner, access: caller },
       body: envelope.bytes,
       // The hub that asked is gone, and its call with it: the answer is taken and dropped.
       away: () => void response.writeHead(202, { 'content-length': 0 }).end(),

@@ -6,6 +6,7 @@
  * Does not: hand on what any hub can do (lists, calls to other servers).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Caller } from '../call/call.ts';
 import type { Limits } from '../config/limits.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import type { Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
@@ -37,7 +38,7 @@ export interface Home {
   passesStream(
     request: IncomingMessage,
     response: ServerResponse,
-    session: Pick<Session, 'random' | 'owner'>,
+    stream: { readonly session: Pick<Session, 'random' | 'owner'>; readonly caller: Caller },
     here: () => void,
   ): boolean;
 }
@@ -90,13 +91,14 @@ export function createHome({ limits, slot, sessions, snapshots, siblings }: Home
       }
       const home = homeOf(session.random);
       if (home === slot) return false;
-      siblings.pass(request, response, { slot: home, owner, body: envelope.bytes, away: here });
+      const access = authorized.caller;
+      siblings.pass(request, response, { slot: home, owner, access, body: envelope.bytes, away: here });
       return true;
     },
-    passesStream(request, response, { random, owner }, here) {
+    passesStream(request, response, { session: { random, owner }, caller }, here) {
       const home = isAlone(request) ? slot : homeOf(random);
       if (home === slot) return false;
-      siblings.pass(request, response, { slot: home, owner, body: undefined, away: here });
+      siblings.pass(request, response, { slot: home, owner, access: caller, body: undefined, away: here });
       return true;
     },
   };

@@ -191,7 +191,7 @@ export function createOldSse(parts: OldSseParts): OldSse {
           writeRefusal(response, new Refusal('session-unknown', 'No stream of this id is open: GET /sse first.'));
         if (isElsewhere)
           return siblings.pass(request, response, {
-            ...{ slot: Number(owner), owner: authorized.caller.owner },
+            ...{ slot: Number(owner), owner: authorized.caller.owner, access: authorized.caller },
             body,
             away: unknown,
           });

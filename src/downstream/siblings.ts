@@ -7,10 +7,13 @@ import { type ClientRequest, request as httpRequest, type IncomingMessage, type 
 import type { Limits } from '../config/limits.ts';
 import { WORKER_TOKEN_HEADER } from '../kernel/control-headers.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import type { Access } from '../kernel/open-work.ts';
+import { isRefusal } from '../kernel/outcome.ts';
 import { FairCount } from '../kernel/shares.ts';
 import { pour } from './_pour.ts';
 import { CLIENT_ADDRESS_HEADER, clientAddress } from './client-address.ts';
 import { guardCallback, guardEmitter } from './guarded-http.ts';
+import { writeRefusal } from './http-answer.ts';
 import { isProxied } from './visit.ts';
 
 /** Says that a request comes from a sibling. A client that sends it is served where it landed. */
@@ -32,6 +35,8 @@ const HEADERS: ReadonlySet<string> = new Set([
   'last-event-id',
   'origin',
 ]);
+/** What the other worker has to end a request of a revoked key by itself. */
+const REVOKED_MS = 300;
 const MCP_HEADERS = 'mcp-';
 /** Printable ASCII without spaces: what a request line can carry unchanged. */
 const PATH = /^\/[\x21-\x7e]*$/;
@@ -47,8 +52,15 @@ const HOP_HEADERS: ReadonlySet<string> = new Set([
 ]);
 
 export interface Siblings {
-  /** `body` = what was read of the request; `away` runs when that hub cannot be reached, and nothing has been written then. */
-  pass(request: IncomingMessage, response: ServerResponse, to: Onto & { readonly away: () => void }): void;
+  /**
+   * `body` = what was read of the request; `away` runs when that hub cannot be reached, and nothing has been written then. It ends with the key of
+   * its caller.
+   */
+  pass(
+    request: IncomingMessage,
+    response: ServerResponse,
+    to: Onto & { readonly access: Access; readonly away: () => void },
+  ): void;
   /** The same without an answer for anybody. */
   tell(request: IncomingMessage, to: Onto): void;
 }
@@ -116,10 +128,20 @@ export function createSiblings({ kernel, limits, frontSocket, token }: SiblingsP
   }
 
   return {
-    pass(request, response, { away, ...to }) {
+    pass(request, response, { away, access, ...to }) {
+      const open = kernel.openWork.add('passed-request', access);
+      if (isRefusal(open)) return writeRefusal(response, open, undefined, request);
       const onward = reach(request, to);
-      if (!onward) return away();
+      if (!onward) {
+        open.close();
+        return away();
+      }
       const { sent, reached } = onward;
+      // The other worker ends it with an error; one that does not run is not waited for.
+      const cut = (): void => {
+        if (!response.writableFinished) response.destroy();
+      };
+      open.onEnd(() => kernel.timers.after(REVOKED_MS, guardCallback(kernel, response, cut)));
       guardEmitter(kernel, sent, response);
       sent.on('response', (answer) => {
         guardEmitter(kernel, answer, response);
@@ -130,7 +152,10 @@ export function createSiblings({ kernel, limits, frontSocket, token }: SiblingsP
         if (response.headersSent || reached()) response.destroy();
         else if (!response.destroyed) away();
       });
-      response.on('close', () => sent.destroy());
+      response.on('close', () => {
+        open.close();
+        sent.destroy();
+      });
     },
     tell(request, to) {
       const sent = reach(request, to)?.sent;

@@ -116,11 +116,12 @@ export function createStanding(
     const session = line.findSession(visit, caller);
     if (isRefusal(session) || session === undefined)
       return writeRefusal(response, session ?? new Refusal('session-unknown'));
+    line.dropUnseen(session, caller);
     const opening: Opening = { session, response, caller };
     const lastEventId = request.headers['last-event-id'];
     const standAtHome = (): void => {
       const here = () => stand(opening);
-      if (!home.passesStream(request, response, session, here)) here();
+      if (!home.passesStream(request, response, opening, here)) here();
     };
     if (typeof lastEventId !== 'string') return standAtHome();
     const resumed = tracks.resume(session.random, lastEventId);
@@ -136,7 +137,7 @@ export function createStanding(
       return resumed.isCall ? goOn(opening, lost) : stand(opening, lost);
     }
     siblings.pass(request, response, {
-      ...{ slot: resumed.slot, owner: session.owner },
+      ...{ slot: resumed.slot, owner: session.owner, access: caller },
       body: undefined,
       away: () => tellLost(opening, resumed.idRaw),
     });

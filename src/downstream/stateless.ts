@@ -109,7 +109,7 @@ export function createStateless(parts: StatelessParts): Stateless {
     if (holder === undefined || holder === slot || holder > limits.hubs) return false;
     const gone = new Refusal('request-state-invalid', 'The hub that held this call is gone. Start it again.');
     siblings.pass(request, response, {
-      ...{ slot: holder, owner: authorized.caller.owner },
+      ...{ slot: holder, owner: authorized.caller.owner, access: authorized.caller },
       body: envelope.bytes,
       away: () => writeRefusal(response, gone, idRaw, request),
     });

@@ -9,6 +9,7 @@ function healthWith(more: Partial<HealthSources> = {}): Health {
     servers: () => [{ server: 'a', state: 'ready' }],
     controlConnected: () => true,
     snapshotRevision: () => 3,
+    keys: () => ({ revision: 2, ageMs: 10 }),
     gauges: () => ({
       ...{ rssBytes: 1, heapBytes: 2, loopP99Ms: 3, peakRssBytes: 4 },
       ...{ slopeMbPerHour: undefined, active: 5, pressure: 'calm' },

@@ -17,6 +17,8 @@ export interface HealthSources {
   publicServers(): readonly { readonly server: string }[];
   controlConnected(): boolean;
   snapshotRevision(): number;
+  /** `ageMs`: since control last said that these are the newest; undefined = it has not, in this process. */
+  keys(): { readonly revision: number; readonly ageMs: number | undefined };
   gauges(): ProcessFigures;
   /** New work is refused, for want of memory or because the loop is late. */
   overloaded(): boolean;
@@ -48,6 +50,7 @@ export interface HealthDetail {
   readonly pid: number;
   readonly uptimeMs: number;
   readonly snapshot: { readonly revision: number };
+  readonly keys: { readonly revision: number; readonly ageMs: number | undefined };
   readonly process: ProcessFigures;
   readonly redis: { readonly state: 'not-configured' };
   readonly database: { readonly state: 'ok' | 'away'; readonly note: string };
@@ -122,6 +125,7 @@ export function createHealth(parts: { kernel: Kernel; slot: number; version: str
       pid: process.pid,
       uptimeMs: Math.round(kernel.clock.nowMs() - bornMs),
       snapshot: { revision: sources.snapshotRevision() },
+      keys: sources.keys(),
       process: sources.gauges(),
       redis: { state: 'not-configured' },
       database: sources.controlConnected()

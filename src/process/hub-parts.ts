@@ -63,6 +63,7 @@ export interface HubPartsOptions {
   readonly gauges: () => Gauges;
   readonly counts: () => Readonly<Record<string, number>>;
   readonly controlConnected: () => boolean;
+  readonly keysAgeMs: () => number | undefined;
   /** What this worker shows on the control process's socket; undefined = it has got none. */
   readonly workerToken: () => string | undefined;
   /** A server was listed: for control, and for the file. */
@@ -231,6 +232,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
       publicServers: () => fleet.statuses().map(publicStatus),
       controlConnected: options.controlConnected,
       snapshotRevision: () => snapshots.current.revision,
+      keys: () => ({ revision: snapshots.current.keysRevision, ageMs: options.keysAgeMs() }),
       gauges: () => ({ ...options.gauges(), active: process.getActiveResourcesInfo().length, pressure: pressure() }),
       overloaded: () => pressure() === 'shedding',
       counts: () => ({

@@ -117,6 +117,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     gauges: () => telemetry.gauges(),
     counts: () => telemetry.counts(),
     controlConnected: () => relay.connected,
+    keysAgeMs: () => keys.ageMs,
     workerToken: () => workerToken,
     lastFacts: () => telemetry.lastFacts(),
     listed: (listing) => {

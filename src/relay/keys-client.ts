@@ -97,7 +97,7 @@ export function createKeysClient(parts: {
     again: reach,
     confirm,
     get ageMs() {
-      return heardMs === undefined ? undefined : kernel.clock.nowMs() - heardMs;
+      return heardMs === undefined ? undefined : Math.round(kernel.clock.nowMs() - heardMs);
     },
     async start() {
       isRunning = true;

@@ -31,6 +31,7 @@ import { createForwardTransport } from '../../src/upstream/transports/forward.ts
 import { until } from '../support/hub.ts';
 import { type OnwardRequest, startRecorder } from '../support/onward.ts';
 import { rawExchange } from '../support/raw-client.ts';
+import { accessOf } from '../support/small-worlds.ts';
 
 const METHODS = ['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE', 'POST', 'PUT', 'PATCH', 'PROPFIND'] as const;
 const SMUGGLED = 'POST /api/keys HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}';
@@ -130,7 +131,7 @@ test('downstream/siblings.ts sends on GET, POST and DELETE, with listed headers,
     frontSocket: (slot) => join(dir, `front-${slot}.sock`),
     token: () => 'token',
   });
-  const to = { slot: 2, owner: 'a key' };
+  const to = { slot: 2, owner: 'a key', access: accessOf('a key') };
   const listener: RequestListener = (request, response) => {
     const away = (): void => void response.writeHead(404, { connection: 'close' }).end();
     if (request.method !== 'POST') return siblings.pass(request, response, { ...to, body: undefined, away });
@@ -173,7 +174,7 @@ test('a sender whose share of passed requests is used up is served here, and oth
     const request = { method: 'GET', url: '/mcp', headers: {}, socket: {}, httpVersionMajor: 1, httpVersionMinor: 1 };
     const response = Object.assign(new EventEmitter(), { destroy() {} }) as unknown as ServerResponse;
     siblings.pass(request as unknown as IncomingMessage, response, {
-      ...{ slot: 3, body: undefined, owner },
+      ...{ slot: 3, body: undefined, owner, access: accessOf(owner) },
       away: () => seen.push(owner),
     });
     return response;

@@ -9,12 +9,12 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { startEverythingHttp } from '../conformance/everything-http.ts';
 import { startBigLists } from '../support/big-lists.ts';
-import { CLI, cleanEnv, environOf, type RunningHub, startHub, until } from '../support/hub.ts';
+import { CLI, cleanEnv, delay, environOf, type RunningHub, startHub, until } from '../support/hub.ts';
 import { askHub } from '../support/load.ts';
-import { rpc } from '../support/mcp.ts';
+import { openSession, rpc } from '../support/mcp.ts';
 import { type OpenThing, openAll, sentTimes } from '../support/open-access.ts';
 import { faultServer } from '../support/real-servers.ts';
-import { NEW_KEYS_ENV } from '../support/sse-client.ts';
+import { NEW_KEYS_ENV, SseClient } from '../support/sse-client.ts';
 
 const ROUNDS = Number(process.env.MCPHUB_TEST_REVOCATIONS ?? 3);
 const END_MS = 1000;
@@ -159,6 +159,24 @@ describe('without a revocation, a key', { timeout: 120_000 }, () => {
         sentTimes(thing).filter((sentMs) => sentMs > atMs),
         [],
       );
+    // A session that comes back hears nothing more of a server that it may not see.
+    const session = await openSession(`${hub.url}/mcp`, narrowed.key);
+    const subscribed = await rpc(
+      `${hub.url}/mcp`,
+      'resources/subscribe',
+      { uri: 'fault://clock' },
+      { key: narrowed.key, session },
+    );
+    assert.ok(subscribed.json.result, subscribed.text);
+    await inForce(['asking']);
+    const client = new SseClient({ port: hub.port, key: narrowed.key });
+    client.session = session;
+    const again = await client.get().answered();
+    await inForce(['asking', 'plain']);
+    await delay(300);
+    assert.deepEqual([again.status, again.received.includes('sentMs')], [200, false]);
+    client.close();
+    await inForce(['clock', 'asking']);
     const still = await rpc(`${hub.url}/mcp`, 'tools/list', {}, { key: narrowed.key });
     const names: string[] = still.json.result.tools.map(({ name }: { name: string }) => name);
     assert.ok(names.includes('clock_echo') && !names.some((name) => name.startsWith('plain_')));

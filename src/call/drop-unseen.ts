@@ -1,0 +1,22 @@
+/**
+ * Removes a session's subscriptions to servers that its caller may no longer see, before the session gets a stream again.
+ */
+import type { Session } from '../session/sessions.ts';
+import type { Caller } from './call.ts';
+import type { LineRooms } from './rooms.ts';
+import { viewIn } from './view-in.ts';
+
+export function dropUnseen(
+  session: Session,
+  caller: Caller,
+  { notes, catalog, fleet }: Pick<LineRooms, 'notes' | 'catalog' | 'fleet'>,
+): void {
+  const subscriptions = notes.subscriptions(session.random);
+  if (subscriptions.length === 0) return;
+  const visible = new Set(viewIn(catalog, caller.viewName)?.servers); // bounded by: servers
+  for (const { server, uri } of subscriptions) {
+    if (visible.has(server)) continue;
+    notes.unsubscribe(session.random, server, uri);
+    fleet.wishesChanged(server);
+  }
+}
