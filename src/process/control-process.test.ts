@@ -11,8 +11,10 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { limitsFrom } from '../config/limits.ts';
 import type { ProcessWord } from '../kernel/guard-wire.ts';
+import { KEYS_SOCKET } from '../kernel/guard-wire.ts';
 import { createKernel } from '../kernel/kernel.ts';
 import type { Snapshot } from '../kernel/snapshot.ts';
+import { createKeysClient } from '../relay/keys-client.ts';
 import { createRelayClient } from '../relay/relay-client.ts';
 
 const MAIN = join(import.meta.dirname, 'main.ts');
@@ -117,6 +119,21 @@ test('it is ready soon, answers, gives a hub its world, and ends when asked', as
     onMarks: () => {},
   });
   await client.start(kernel.deadline(1000));
+  // Keys travel apart from snapshots.
+  let keysRevision = 0;
+  const twoKeys = Promise.withResolvers<void>();
+  const keys = createKeysClient({
+    kernel,
+    limits: limitsFrom({}),
+    socketPath: join(control.runDir, KEYS_SOCKET),
+    slot: 1,
+    applied: () => ({ keysRevision, revision: snapshots.at(-1)?.revision ?? 0 }),
+    onKeys: (frame) => {
+      keysRevision = frame.keysRevision;
+      if (frame.keys.length === 2) twoKeys.resolve();
+    },
+  });
+  await keys.start(kernel.deadline(1000));
   const until = async (check: (snapshot: Snapshot) => boolean) => {
     while (!snapshots.some(check)) {
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -127,13 +144,14 @@ test('it is ready soon, answers, gives a hub its world, and ends when asked', as
   await until(({ servers, keys }) => servers[0]?.slug === 'one' && keys.length === 1);
   const born = performance.now();
   await get(socket, '/api/keys', 'POST', JSON.stringify({ user: 'ann', name: 'laptop' }));
-  await until(({ keys }) => keys.length === 2);
+  await twoKeys.promise;
   assert.ok(performance.now() - born < 1000, 'a key is with the hub within a second');
 
   await writeFile(join(control.dir, 'mcp_settings.json'), JSON.stringify({ mcpServers: { two: { command: 'x' } } }));
   control.child.send({ t: 'reload' });
   await until(({ servers }) => servers[0]?.slug === 'two');
   await client.stop(kernel.deadline(1000));
+  await keys.stop(kernel.deadline(1000));
   control.child.send({ t: 'drain' });
   assert.deepEqual(await control.exited, [0, null]);
 });
