@@ -1,7 +1,7 @@
 /**
  * Spreads the start of requests over turns of the event loop, so that timers, heartbeats and new connections get theirs however many sockets
  * are ready.
- * Guarantees: requests are started for `turnMs` in one turn, at least one in each; the others wait, one request of each owner in turn; late
+ * Guarantees: requests are started for at most twice `turnMs` in one turn, at least one in each; the others wait, one of each owner in turn; late
  * timers run before a request is started; questions for health and heartbeat go first; a request whose client has gone is dropped.
  */
 import type { IncomingMessage } from 'node:http';
@@ -33,6 +33,11 @@ interface Paced extends IncomingMessage {
   startedIn?: number;
 }
 
+/**
+ * Starts after which the end of the turn is looked for. A callback after the input costs one more look for input (5 µs), so that it is not
+ * asked for more often than once in these, nor in `turnMs`.
+ */
+const UNMEASURED_STARTS = 8;
 /** Started in one turn at most; between two of them the runtime runs what the one before has scheduled. */
 const STARTS_A_TURN = 64;
 /** Started entries of a lane are removed in bulk. */
@@ -56,7 +61,9 @@ export class Pacing {
   #turn = 0;
   #turnStartMs = 0;
   #urgent = 0;
-  /** Callbacks that are still to come after the input of this turn; 0 = nothing was started since the last turn. */
+  /** Since the end of a turn was last seen. */
+  #started = 0;
+  /** Callbacks that are still to come after the input of this turn; 0 = its end is not looked for. */
   #scheduled = 0;
   /** The callbacks of this turn have begun. */
   #isAfterInput = false;
@@ -85,17 +92,14 @@ export class Pacing {
   startInTurn(arrived: Arrived, owner?: string): void {
     const nowMs = this.#kernel.clock.nowMs();
     this.#kernel.timers.runLate(nowMs);
-    if (this.#scheduled === 0) {
-      this.#beginTurn(nowMs);
-      this.#schedule(1);
-    } else if (this.#waiting.size > 0 || nowMs - this.#turnStartMs >= this.#limits.turnMs) {
+    if (this.#scheduled === 0) this.#count(nowMs);
+    else if (this.#waiting.size > 0 || nowMs - this.#turnStartMs >= this.#limits.turnMs)
       return this.#enqueue(arrived, owner ?? this.#ownerOf(arrived));
-    }
     this.#begin(arrived);
   }
 
   wasStartedInThisTurn(request: Paced): boolean {
-    return request.startedIn === this.#turn && this.#scheduled > 0;
+    return request.startedIn === this.#turn;
   }
 
   #begin({ request, response, handle }: Arrived): void {
@@ -109,10 +113,7 @@ export class Pacing {
     if (this.#urgent >= URGENT_A_TURN) return this.startInTurn(arrived, URGENT_OWNER);
     const nowMs = this.#kernel.clock.nowMs();
     this.#kernel.timers.runLate(nowMs);
-    if (this.#scheduled === 0) {
-      this.#beginTurn(nowMs);
-      this.#schedule(1);
-    }
+    if (this.#scheduled === 0) this.#count(nowMs);
     this.#urgent += 1;
     this.#begin(arrived);
   }
@@ -121,7 +122,16 @@ export class Pacing {
     return this.#keys.shareOf(headers.authorization, socket.remoteAddress ?? '');
   }
 
+  /** Counts a start; when there were many for longer than a turn may last, the rest of this one is measured. */
+  #count(nowMs: number): void {
+    this.#started += 1;
+    if (this.#started <= UNMEASURED_STARTS || nowMs - this.#turnStartMs < this.#limits.turnMs) return;
+    this.#beginTurn(nowMs);
+    this.#schedule(1);
+  }
+
   #beginTurn(nowMs: number): void {
+    this.#started = 0;
     this.#urgent = 0;
     this.#turn += 1;
     this.#turnStartMs = nowMs;
