@@ -9,6 +9,7 @@ import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { type RunningHub, startHub } from '../support/hub.ts';
 import { openSession } from '../support/mcp.ts';
+import { startNginx } from '../support/nginx.ts';
 import { rawExchange } from '../support/raw-client.ts';
 
 const WRONG = `Bearer mcphub_${'0'.repeat(64)}`;
@@ -153,6 +154,23 @@ test('clients that send a large body without a key see the 401: fetch, node:http
   curl.child.stdin?.on('error', () => {});
   curl.child.stdin?.end(body);
   assert.equal((await curl).stdout, '401');
+});
+
+test('a client behind nginx sees the 401 for a large body, whether nginx buffers requests or not', async () => {
+  const body = Buffer.alloc(900_000, 0x20);
+  for (const buffering of ['on', 'off']) {
+    const directives = `proxy_http_version 1.1; client_body_buffer_size 1m; proxy_request_buffering ${buffering};`;
+    await using nginx = await startNginx(hub.port, directives);
+    for (let round = 0; round < 10; round += 1) {
+      const answer = await fetch(`http://127.0.0.1:${nginx.port}/mcp`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+      });
+      assert.equal(answer.status, 401, buffering);
+      await answer.arrayBuffer();
+    }
+  }
 });
 
 test('the connection stays open for the next request after a body that was read, also when that was refused', async () => {
