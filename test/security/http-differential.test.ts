@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { ResponseParser } from '../../src/net/_http-wire.ts';
 import { createLlhttp, type ParsedResponse } from '../support/llhttp.ts';
 import { scaled } from '../support/measured.ts';
+import { mutated, type Random, randomFrom } from '../support/mutation.ts';
 
 const COUNT = scaled({ ci: 20_000, long: 1_000_000 });
 const SEED = Number(process.env.MCPHUB_SEED ?? 20_261_129);
@@ -96,37 +97,12 @@ const PIECES: readonly string[] = [
   ...['100', '101', '199', '204', '304', '999', '099', '1000', '20'],
 ];
 
-interface Random {
-  /** Integer from 0 to `below` − 1. */
-  below(below: number): number;
-}
-
-/** A generator of the xorshift family: the same seed gives the same mutations. */
-function randomFrom(seed: number): Random {
-  let state = seed >>> 0 || 1;
-  return {
-    below(below) {
-      state ^= state << 13;
-      state ^= state >>> 17;
-      state ^= state << 5;
-      return (state >>> 0) % below;
-    },
-  };
-}
-
-function mutated(random: Random): Buffer {
-  let text = SEEDS[random.below(SEEDS.length)] ?? '';
-  for (let left = random.below(4); left >= 0; left -= 1) {
-    const at = random.below(text.length + 1);
-    const length = random.below(4) === 0 ? random.below(24) : random.below(2);
-    const piece = PIECES[random.below(PIECES.length)] ?? '';
-    const copied = random.below(5) === 0 ? text.slice(random.below(text.length), random.below(text.length)) : piece;
-    text = `${text.slice(0, at)}${random.below(6) === 0 ? '' : copied}${text.slice(at + length)}`.slice(0, 4096);
-  }
+function response(random: Random): Buffer {
+  let text = mutated(random.pick(SEEDS), PIECES, random);
   // Half of the mutations go to line starts, where fields are.
   if (random.below(2) === 0) {
     const lines = text.split('\r\n');
-    lines.splice(1 + random.below(lines.length), 0, (PIECES[random.below(PIECES.length)] ?? '').replace(/\r\n$/, ''));
+    lines.splice(1 + random.below(lines.length), 0, random.pick(PIECES).replace(/\r\n$/, ''));
     text = lines.join('\r\n');
   }
   return Buffer.from(text, 'latin1');
@@ -257,7 +233,7 @@ test(`reads ${COUNT} mutated responses as llhttp does, or refuses them`, { timeo
   let done = 0;
   const differences: string[] = [];
   for (let turn = 0; turn < COUNT; turn += 1) {
-    const bytes = mutated(random);
+    const bytes = response(random);
     const how = { bodiless: random.below(10) === 0, ends: random.below(2) === 0 };
     const ours = parsedByOurs(bytes, { ...how, cut: random.below(3) === 0 ? 1 + random.below(9) : bytes.length });
     if (ours.outcome === 'refused') refused += 1;
