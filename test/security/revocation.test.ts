@@ -235,7 +235,7 @@ async function revokeLocally(hub: RunningHub, key: string) {
 }
 
 const MIB = 1024 * 1024;
-/** Three servers with lists of 27 MB at default limits take minutes of CPU: the long form. In the short one the last list alone is too large. */
+/** Three servers with lists of 27 MB at the default snapshotBytes take minutes of CPU: the long form. In the short one the last list alone is too large. */
 const LISTS =
   ROUNDS >= 20 ? { bytes: [27e6, 27e6, 27e6], limit: 64 * MIB } : { bytes: [0.7e6, 0.7e6, 2e6], limit: MIB };
 
@@ -248,7 +248,7 @@ describe('with lists above snapshotBytes', { timeout: 300_000 }, () => {
     await using hub = await startHub({
       config: { mcpServers },
       args: ['--hubs', '2'],
-      env: { ...NEW_KEYS_ENV, MCPHUB_SNAPSHOT_BYTES: String(LISTS.limit) },
+      env: { ...NEW_KEYS_ENV, MCPHUB_SNAPSHOT_BYTES: String(LISTS.limit), MCPHUB_LISTING_BYTES: String(32 * MIB) },
     });
     const tooLarge = async (): Promise<{ server: string }[]> =>
       (await api(hub, 'GET', '/api/status')).json?.catalogsTooLarge ?? [];
