@@ -1,6 +1,6 @@
 /**
- * Reads a changed list again: once for many notices, within a second at first, with a pause that doubles up to `relistCapMs` while the list keeps
- * changing, and every two seconds at most where it turns out to be the same. A quiet time of two pauses starts anew.
+ * Reads a changed list again: once for many notices, within a second for the first `STEADY_CHANGES` in a row, then with a pause that doubles up to
+ * `relistCapMs` while the list keeps changing, and every two seconds at most where it turns out to be the same. A quiet time of two pauses starts anew.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -8,6 +8,8 @@ import type { Scope } from '../kernel/scope.ts';
 
 /** Notices within this time are one, ms. */
 const TOGETHER_MS = 250;
+/** A server that registers its tools one by one is followed at full pace; one that never stops changing is not. */
+const STEADY_CHANGES = 8;
 /** From the start of one reading to the next after one that found nothing new, ms. */
 const SAME_MS = 2000;
 
@@ -56,7 +58,7 @@ export class Relist implements Disposable {
   /** From the start of the last reading to the next. */
   #pauseMs(): number {
     const { relistMs, relistCapMs } = this.#limits;
-    const pauseMs = Math.min(relistMs * 2 ** Math.max(0, this.#changes - 1), relistCapMs);
+    const pauseMs = Math.min(relistMs * 2 ** Math.max(0, this.#changes - STEADY_CHANGES), relistCapMs);
     return this.#isSame ? Math.max(pauseMs, SAME_MS) : pauseMs;
   }
 
