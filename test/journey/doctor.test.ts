@@ -3,6 +3,7 @@
  */
 // covers: P10
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
@@ -126,7 +127,7 @@ test('what does not belong to the hub is named: a port, a directory, a pid, a re
 test('a report masks what servers say, and the page tells of crash loops and of what went wrong since the start', {
   timeout: 60_000,
 }, async () => {
-  const secret = `mcphub_${'ab'.repeat(32)}`;
+  const secret = `mcphub_${randomBytes(32).toString('hex')}`;
   const says = `console.error('https://ann:pw1@host/x?token=t0ken key ${secret} password: hunter2'); process.exit(3)`;
   const config = { mcpServers: { one: stdioServer(), loop: { command: process.execPath, args: ['-e', says] } } };
   await using hub = await startHub({ config });

@@ -4,6 +4,7 @@
 // covers: A7, P9
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -126,7 +127,7 @@ test('SIGINT from the keyboard of a terminal reaches every process at once, and 
   const config = join(dataDir, 'mcp_settings.json');
   writeFileSync(config, JSON.stringify({ mcpServers: { one: stdioServer() } }));
   const port = await freePort();
-  const key = `mcphub_${'ab'.repeat(32)}`;
+  const key = `mcphub_${randomBytes(32).toString('hex')}`;
   // python's pty gives a controlling terminal; the letter ^C written to it becomes SIGINT for the whole foreground group.
   const script = [
     'import os, pty, select, sys, threading',
