@@ -259,6 +259,7 @@ test('a request with headers of a worker has no right on the operator’s socket
   assert.deepEqual(refused, Array(12).fill('operator forbidden'));
 });
 
+// finding: SR-L2
 test('the audit names the user and the key that acted through a worker', async (t) => {
   const { ask, store, kernel } = await bench(t);
   const body = { user: 'ann', name: 'laptop', role: 'owner' };

@@ -37,6 +37,7 @@ test('a known key is its owner, whatever the case of the scheme and the digits',
   }
 });
 
+// finding: SR-N5
 test('remembers a key once, however its header is spelled, and refuses a long header unread', () => {
   const { door, frozen } = doorWith(keyRecord('a'));
   for (let spaces = 1; spaces <= 50; spaces += 1) {

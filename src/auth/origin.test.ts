@@ -63,6 +63,7 @@ test('a page of the own machine is fine, a page of a foreign site is not', () =>
   for (const origin of foreign) assert.equal(verdict('localhost', origin), 'origin-refused', origin);
 });
 
+// finding: SR-L3
 test('an allowed host is fine as Origin over TLS and at its own address, and at no other port', () => {
   const rules = { ...NONE, allowedHosts: ['hub.example.com'] };
   const fine = [

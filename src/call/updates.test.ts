@@ -22,6 +22,7 @@ function rig() {
   return { notes, everybody, session, sessions };
 }
 
+// finding: SR-M8
 test('asks a server for the most verbose level of the sessions that can use it, and for no other', () => {
   const { notes, everybody, session } = rig();
   const levels = () => ['git', 'files'].map((server) => everybody.logLevel(server));

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { directoryWarnings, otherWriters, unsafeSocketDir } from './file-access.ts';
 
+// finding: SR-L12
 test('names who besides the user and root may write a file', () => {
   const me = 1000;
   const cases: readonly [access: Parameters<typeof otherWriters>[0], expected: RegExp | undefined][] = [
@@ -33,6 +34,7 @@ function tree(run: (dir: string) => void): void {
   }
 }
 
+// finding: SR-L5
 test('a directory that others may write is warned of, with what to do', () => {
   tree((dir) => {
     assert.deepEqual(directoryWarnings(join(dir, 'none')), []);
@@ -42,6 +44,7 @@ test('a directory that others may write is warned of, with what to do', () => {
   });
 });
 
+// finding: SR-L5
 test('a socket directory is refused when it is a link, another user’s or open to others', () => {
   tree((dir) => {
     const run = join(dir, 'run');

@@ -133,6 +133,7 @@ test('reading ends at the deadline, also without a kernel', async () => {
   await assert.rejects(loadConfig({ ...optionsOf({ kernel: undefined }), deadline }), expired);
 });
 
+// finding: SR-L12
 test('a file that others may write is read, with a warning that says who and what to do', async () => {
   const file = join(root, 'open.json');
   await writeFile(file, GOOD);

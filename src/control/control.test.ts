@@ -351,6 +351,7 @@ test('at a terminal the first key is told with a snippet, and is in no file', as
   assert.equal(control.keys.list().length, 1);
 });
 
+// finding: SR-L5
 test('a given first key is taken from the environment or a file; a wrong one is a configuration error', async (t) => {
   const secret = `mcphub_${createHash('sha256').update('a key of this test').digest('hex')}`;
   const direct = await firstKey(t, { MCPHUB_BOOTSTRAP_KEY: secret }, []);

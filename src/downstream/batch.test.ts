@@ -55,6 +55,7 @@ test('a batch is answered by one array in the order of its messages', async () =
   assert.equal(response.headers['content-length'], Buffer.byteLength(response.text));
 });
 
+// finding: SR-M5
 test('a batch whose answers exceed batchAnswerBytes cancels the remaining calls and answers each with an error', async () => {
   const { line, calls } = scriptedLine();
   const response = new FakeResponse();

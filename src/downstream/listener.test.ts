@@ -19,6 +19,7 @@ const WRITERS: Readonly<Record<string, Handler>> = {
 };
 
 for (const [name, handler] of Object.entries(WRITERS)) {
+  // finding: SR-N4
   test(`an answer of ${name} that its reader does not take is cut after streamSlowMs`, async () => {
     const kernel = createKernel();
     const limits = limitsFrom({ streamSlowMs: 1000 });

@@ -116,6 +116,7 @@ test('a request whose client has gone is dropped when its turn comes', () => {
   assert.equal(hub.pacing.waiting, 0);
 });
 
+// finding: SR-O1
 test('late timers run before each request is started, urgent ones included', () => {
   const hub = rig();
   hub.send({ name: 'one', owner: 'a' });

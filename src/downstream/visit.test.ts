@@ -14,6 +14,7 @@ test('a request with what local clients send is local', () => {
     assert.equal(sent({ host }), false, host);
 });
 
+// finding: SR-M7
 test('a request with a header that a proxy adds is not local', () => {
   const headers = [
     ...['via', 'forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-forwarded-port'],
@@ -22,6 +23,7 @@ test('a request with a header that a proxy adds is not local', () => {
   for (const name of headers) assert.equal(sent({ [name]: 'x' }), true, name);
 });
 
+// finding: SR-M7
 test('a request by HTTP/1.0, or for a host that is not this machine, is not local', () => {
   assert.equal(sent({}, 0), true);
   for (const host of [

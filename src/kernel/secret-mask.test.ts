@@ -13,6 +13,7 @@ function maskOf(...secrets: string[]): SecretMask {
   return mask;
 }
 
+// finding: SR-L4
 test('a secret is masked as it is and in every encoded form', () => {
   const secret = 'p"ä/ss+w?rd\\1';
   const mask = maskOf(secret);

@@ -47,6 +47,7 @@ test('every spelling of an inner address counts as what it stands for', () => {
   for (const [address, expected] of Object.entries(cases)) assert.equal(addressClass(address), expected, address);
 });
 
+// finding: SR-L8
 test('the metadata addresses are refused under every rule, the own machine only under public', () => {
   for (const address of ['fd00:ec2::254', '100.100.100.200', '::169.254.169.254', '64:ff9b:1::a9fe:a9fe'])
     assert.equal(isAllowed(address, 'any'), false, address);

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { Balancers } from './balancers.ts';
 
+// finding: SR-N6
 test('one question for readiness, or a burst of them, is no balancer', () => {
   const frozen = frozenKernel();
   const balancers = new Balancers(frozen.kernel);

@@ -11,6 +11,7 @@ function faultIn(text: Buffer): string | undefined {
   return isRefusal(envelope) ? envelope.message : replyFault(envelope);
 }
 
+// finding: SR-N8
 test('accepts exactly the replies that are valid JSON in UTF-8', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), fc.boolean(), (bytes, isLong) => {

@@ -287,6 +287,7 @@ test('who says nonsense, or no hello, or too much, is cut alone', async (t) => {
   await until(() => hub.snapshots.length === 1, 'the world');
 });
 
+// finding: SR-H3
 test('lists that do not fit in snapshotBytes are left out and named, the largest first', async (t) => {
   const path = await folder(t);
   const kernel = createKernel();

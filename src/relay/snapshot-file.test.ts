@@ -91,6 +91,7 @@ const newer = (revision: number): string => JSON.stringify(world(revision));
 const keysFile = (revision: number, digit: string): string =>
   JSON.stringify({ format: 1, revision, keysRevision: revision, keys: [keyRecord(digit)] });
 
+// finding: SR-H3
 test('a worker starts with the newest snapshot of all workers, not with its own', async (t) => {
   const files = { 'hub-1.snapshot.json': newer(3), 'hub-2.snapshot.json': newer(8), 'keys.json': keysFile(9, 'a') };
   assert.deepEqual(await keysFrom(t, files), { revision: 8, keysRevision: 9, keys: ['key-a'] });

@@ -27,6 +27,7 @@ test('the most verbose level that any session wants counts, and goes with its se
   assert.deepEqual([notes.level('b'), notes.mostVerbose(any)], [undefined, 'error']);
 });
 
+// finding: SR-M8
 test('a level counts for the views that see a server only, and travels with its path', () => {
   const { notes, told } = rig();
   notes.setLevel(as('a', 'k', 'group:dev'), 'debug');
@@ -148,6 +149,7 @@ test('what a refused session or one that was pushed out wanted leaves nothing be
   assert.deepEqual([notes.urisOf('s'), notes.mostVerbose(any), notes.isSubscribed('s', 'c')], [[], undefined, false]);
 });
 
+// finding: SR-M6
 test('an update costs the same however many other resources are subscribed to', () => {
   const { notes } = rig();
   for (let n = 0; n < 5000; n += 1) notes.subscribe(as(`s${n}`), wish(`file:///dir/${n}`));

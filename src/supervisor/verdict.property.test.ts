@@ -96,6 +96,7 @@ test('a stall is killed at its first sight on a free machine, and on a busy one 
   );
 });
 
+// finding: SR-O1
 test('a process is busy only while its loop advances and a probe is answered, and never for 15 s without a heartbeat', () => {
   fc.assert(
     fc.property(observation, (any) => {

@@ -84,6 +84,7 @@ function loopAdvancedMs(dir: string, pid: number): Promise<number | undefined> {
   });
 }
 
+// finding: SR-O1
 test('the thread tells late timers from a loop that is stuck', async (t) => {
   const { child, path } = await childIn(t);
   const dir = dirname(path);

@@ -25,6 +25,7 @@ async function readings(
   return { times, relist, more: (ms) => advanceAsync(ms) };
 }
 
+// finding: SR-M6
 test('reads a list that changes each time less and less often, once a minute at last', async () => {
   const { times } = await readings(300_000, true);
   const gaps = times.slice(1).map((at, index) => at - (times[index] ?? 0));

@@ -76,6 +76,7 @@ function open(from: string, text = ''): Socket {
   return socket;
 }
 
+// finding: SR-M1
 test('silent connections of one address close each other, and no client elsewhere notices', async () => {
   const silent = Array.from({ length: 3 * CONNECTIONS }, () => open('127.0.0.66'));
   let closed = 0;
@@ -86,6 +87,7 @@ test('silent connections of one address close each other, and no client elsewher
   for (const socket of silent) socket.destroy();
 });
 
+// finding: SR-M1
 test('half bodies without a key hold nothing: each gets its 401 at once', async () => {
   const half = `POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 4000000\r\n\r\n{`;
   const sockets = Array.from({ length: 20 }, (_, at) => open(`127.0.1.${at + 1}`, half));
@@ -98,6 +100,7 @@ test('half bodies without a key hold nothing: each gets its 401 at once', async 
   for (const socket of sockets) socket.destroy();
 });
 
+// finding: SR-M1, SR-M2
 test('a key whose bodies hold its share is refused with the name of the setting, an address without a key has its own', async () => {
   const head = (path: string, ...more: string[]) =>
     `${[`POST ${path} HTTP/1.1`, 'Host: 127.0.0.1', 'Content-Type: application/json', 'Content-Length: 600000', ...more].join('\r\n')}\r\n\r\n{`;
@@ -121,6 +124,7 @@ async function held(): Promise<number> {
   return ceilings.find(({ name }) => name === 'downstream.body-bytes')?.size ?? -1;
 }
 
+// finding: SR-M7
 test('a forwarding header counts only from a trusted proxy', async () => {
   const named = (at: number): IncomingHttpHeaders => ({ 'x-forwarded-for': `203.0.113.${at}` });
   // Whoever sends it could name any address: it is one address that asks.
@@ -139,6 +143,7 @@ test('a forwarding header counts only from a trusted proxy', async () => {
   assert.equal((await ask(PROXY, { headers: named(98) })).status, 401);
 });
 
+// finding: SR-M7
 test('a request that came through a proxy finds no group open, whatever the proxy adds', async () => {
   // Its own bucket of requests without a key, and some time to fill.
   const from = (at: number): string => `127.0.2.${at + 1}`;

@@ -37,6 +37,7 @@ async function everyWorkerServes(): Promise<boolean> {
   return true;
 }
 
+// finding: SR-C1
 test('a request without the token has no right on the workers’ socket', async () => {
   const headers = { 'x-mcphub-role': 'owner', 'x-mcphub-key-id': 'k_1' };
   for (const more of [{}, headers, { ...headers, 'x-mcphub-worker': 'f'.repeat(64) }]) {
@@ -96,6 +97,7 @@ test('after a crash of the control process the API works again, and / never stop
   assert.ok(pages > 0 && (await everyWorkerServes()));
 });
 
+// finding: SR-L1, SR-L11
 test('while the control process stands still, / answers and no wait shows a key', async () => {
   const [control] = hub.processes().control ?? [];
   assert.ok(control !== undefined);
@@ -118,6 +120,7 @@ test('while the control process stands still, / answers and no wait shows a key'
   }
 });
 
+// finding: SR-L11
 test('an owner who fills its places leaves places to the other owners', async () => {
   const made = await askOperator<KeyMade>(hub, 'POST', '/api/keys', { user: 'bob', name: 'b', role: 'owner' });
   await until(async () => (await apiStatus(made.secret)) === 200, 5000, 'the key on the worker');
@@ -137,6 +140,7 @@ test('an owner who fills its places leaves places to the other owners', async ()
   }
 });
 
+// finding: SR-M7
 test('another worker knows whether a client without a key is local, and believes no client that says so', async () => {
   const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
   const initialize = {
@@ -170,6 +174,7 @@ async function openedStream(headers: Readonly<Record<string, string>>): Promise<
   return answer.status;
 }
 
+// finding: SR-L2
 test('an owner key cannot be limited to groups, by the command or the API', async () => {
   const args = ['keys', 'create', '--user', 'a', '--name', 'b', '--role', 'owner', '--group', 'x'];
   const { code, stderr } = await mcphub([...args, '--data-dir', hub.dataDir]);
@@ -184,6 +189,7 @@ test('an owner key cannot be limited to groups, by the command or the API', asyn
   assert.match(await answer.text(), /cannot be limited to groups/);
 });
 
+// finding: SR-H4
 test('a program of the same user can act as the operator (known limit, documented in docs/security.md)', async () => {
   const script = `
     const { request } = require('node:http');

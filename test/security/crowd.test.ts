@@ -27,6 +27,7 @@ const ALL = [
 describe('a crowd that calls at once', { timeout: 600_000 }, () => {
   for (const { keys, what, env } of IS_LONG ? ALL : ALL.slice(0, 2)) {
     // row F10 · guards src/downstream/pacing.ts
+    // finding: SR-O1
     test(`answers every request of ${keys} key(s) ${what}, keeps /health and heartbeats on time, and replaces no process`, async () => {
       const sessions = sessionsWithin(scaled({ ci: 1500, long: 5000 }));
       const seen = await crowd({ sessions, keys, env, seconds: scaled({ ci: 4, long: 30 }) });

@@ -60,6 +60,7 @@ async function memberKey(hub: RunningHub, groups: readonly string[]): Promise<st
 
 const LISTS = ['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list'];
 
+// finding: SR-M3
 test('a member reads name, phase, code and reference of a failing server, and the owner the rest', {
   timeout: 60_000,
 }, async () => {
@@ -140,6 +141,7 @@ test('a member reads name, phase, code and reference of a failing server, and th
   }
 });
 
+// finding: SR-L4
 test('a configured secret is masked for the operator too, in any encoding and across pieces of stderr', {
   timeout: 60_000,
 }, async () => {

@@ -91,6 +91,7 @@ async function probe(path: string, method: string, framing: Framing, more: { bod
 }
 
 for (const path of PATHS) {
+  // finding: SR-C1
   test(`a body that is a request creates no key at ${path}, whatever the method and framing`, async () => {
     for (const method of METHODS) {
       for (const framing of FRAMINGS) await probe(path, method, framing, { body: CREATE });
@@ -102,6 +103,7 @@ for (const path of PATHS) {
   });
 }
 
+// finding: SR-C1
 test('a body that arrives after the answer creates no key either', async () => {
   for (const path of ['/', '/api/keys', '/api/status']) {
     for (const method of METHODS) {
@@ -129,6 +131,7 @@ const OTHERS = [
   '/.well-known/oauth-protected-resource',
 ] as const;
 
+// finding: SR-C1, SR-M9
 test('every route, method, framing and caller: one answer per request, and control hears of an owner’s API requests only', async () => {
   const member = await askOperator<KeyMade>(hub, 'POST', '/api/keys', { user: 'bob', name: 'b' });
   const revoked = await askOperator<KeyMade>(hub, 'POST', '/api/keys', { user: 'eve', name: 'e', role: 'owner' });
@@ -192,6 +195,7 @@ test('a proxy that passes bodies on unbuffered does not help', async () => {
   assert.ok((await keys()).every(({ user }) => user !== 'evil'));
 });
 
+// finding: SR-C1
 test('a body that is a request revokes no key, also behind the key of an owner', async () => {
   const all = await keys();
   const own = all.find(({ user }) => user === 'owner');

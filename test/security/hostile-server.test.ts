@@ -109,6 +109,7 @@ for (const era of ERAS)
   for (const wire of WIRES) {
     if (wire === 'sse' && era === '2026') continue;
     const name = `${wire.replace('-', '')}${era}`;
+    // finding: SR-L7
     test(`a call that a ${era} server over ${wire} answers wrongly ends with an error within a second`, async () => {
       const corpus = Object.entries(era === '2026' ? { ...ODD, ...ODD_2026 } : ODD);
       for (const [what, text] of corpus) {
@@ -133,6 +134,7 @@ for (const era of ERAS)
     });
   }
 
+// finding: SR-N8
 test('an answer that is no valid JSON spoils only its own entry of a batch', async () => {
   const bytes = Buffer.from(ODD['a bad escape'] ?? '', 'latin1').toString('base64');
   const session = await post(
@@ -156,6 +158,7 @@ test('an answer that is no valid JSON spoils only its own entry of a batch', asy
   assert.ok(byId.get(2)?.error, answer.text);
 });
 
+// finding: SR-N7
 test('the command prints no control character of a server, whichever way the server says it', async () => {
   const at = ['--data-dir', hub.dataDir];
   const text = result(JSON.stringify({ content: [{ type: 'text', text: OBEYED }] }));

@@ -70,6 +70,7 @@ function flood(text: string, times: number, to = 'stdout'): (live: LiveFleet) =>
   return (live) => live.text('h', 'flood', { bytes: Buffer.from(text, 'latin1').toString('base64'), times, to });
 }
 
+// finding: SR-M6
 for (const wire of ['stdio', 'http-sse', 'sse'])
   test(`a flood of messages over ${wire} does not stall the loop`, async (t) => {
     const corpora = Object.entries(MESSAGES).filter(
@@ -83,6 +84,7 @@ for (const wire of ['stdio', 'http-sse', 'sse'])
     for (const [what, ms] of Object.entries(figures)) assert.ok(ms < MOST_MS, `${what}: ${ms} ms`);
   });
 
+// finding: SR-M6
 test('a flood of stderr does not stall the loop', async (t) => {
   const figures = await turnsOf('stdio', {
     'an escape sequence without end': flood(`\u001b[${'!'.repeat(8100)}`, 64, 'stderr'),
@@ -94,6 +96,7 @@ test('a flood of stderr does not stall the loop', async (t) => {
   for (const [what, ms] of Object.entries(figures)) assert.ok(ms < MOST_MS, `${what}: ${ms} ms`);
 });
 
+// finding: SR-M6
 test('a large list that differs each time does not stall the loop', async (t) => {
   const figures = await turnsOf('http', {
     'a list of 4 MB': async (live) => {

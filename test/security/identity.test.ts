@@ -59,6 +59,7 @@ async function ceiling(name: string): Promise<{ peak: number; size: number }> {
   return { peak, size };
 }
 
+// finding: SR-M1, SR-N1
 test('returns 401 before the body has come when the key is missing or wrong, and closes the connection', async () => {
   const tries = POSTS.flatMap((path) => [[], [`Authorization: ${WRONG}`]].map((key) => ({ path, key })));
   const exchanges = tries.map(async ({ path, key }) => {
@@ -72,6 +73,7 @@ test('returns 401 before the body has come when the key is missing or wrong, and
   await Promise.all(exchanges);
 });
 
+// finding: SR-M1
 test('never asks a caller without a key for its body with 100 Continue, and asks one with a key', async () => {
   const expect = 'Expect: 100-continue';
   const stranger = await rawExchange(hub, [head('/mcp', expect, 'Content-Length: 100')], { timeoutMs: 3000 });
@@ -187,6 +189,7 @@ test('the connection stays open for the next request after a body that was read,
   );
 });
 
+// finding: SR-M9
 test('passes nothing on to another worker for a caller without a key, whatever the message names', async () => {
   const before = await ceiling('downstream.siblings');
   const session = await openSession(`${hub.url}/mcp`, hub.key);
@@ -247,6 +250,7 @@ test('a GET or DELETE with a body is refused, and its connection is closed', asy
   }
 });
 
+// finding: SR-L9
 test('every answer says nosniff, no-store and no-referrer, pages also that nobody may frame them', async () => {
   const authorized = { authorization: `Bearer ${hub.key}` };
   const requests: [string, RequestInit][] = [

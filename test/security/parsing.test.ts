@@ -167,6 +167,7 @@ function turns(rig: LineRig, body: Buffer): { run: (() => void)[]; outcome: () =
   return { run: [scan, answer], outcome: () => outcome };
 }
 
+// finding: SR-N1
 test(`no body holds the loop for more than ${TURN_MS} ms of CPU time, and each limit says its name`, () => {
   const rig = new LineRig();
   const boundMs = TURN_MS * slowness();

@@ -47,6 +47,7 @@ const CLIENTS: readonly (readonly [string, Connect])[] = [
   ['SDK v2 with 2026-07-28', connectPinned],
 ];
 
+// finding: SR-M10
 test('a question names its server and opens web pages only', { timeout: 90_000 }, async (t) => {
   const evil = { command: 'node', args: ['-e', SERVER], interactive: true };
   await using hub = await startHub({ config: { mcpServers: { evil } } });

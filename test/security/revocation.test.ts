@@ -82,6 +82,7 @@ async function allEnded(things: readonly OpenThing[], sinceMs: number): Promise<
 
 for (const workers of [1, 3]) {
   describe(`with ${workers} worker(s), a revoked key`, { timeout: 60_000 + ROUNDS * 10_000 }, () => {
+    // finding: SR-H3
     test(`loses calls, streams, suspended calls and session connections within ${END_MS} ms, and hears nothing afterwards`, async () => {
       const { asking, hub } = await start(workers);
       await using _hub = hub;
@@ -130,6 +131,7 @@ async function opened(hub: RunningHub, workers: number, user: string, more: obje
 }
 
 describe('without a revocation, a key', { timeout: 120_000 }, () => {
+  // finding: SR-H3
   test('loses everything when it expires, and when its group loses a server', async () => {
     const { asking, hub } = await start(1);
     await using _hub = hub;
@@ -184,6 +186,7 @@ describe('without a revocation, a key', { timeout: 120_000 }, () => {
 });
 
 describe('beside a stopped worker, `keys revoke`', { timeout: 120_000 }, () => {
+  // finding: SR-H3
   test('answers in time and names the worker, which ends everything within a second of going on', async () => {
     const { asking, hub } = await start(2, { MCPHUB_CONFIRM_KEYS_MS: '700' });
     await using _hub = hub;
@@ -240,6 +243,7 @@ const LISTS =
   ROUNDS >= 20 ? { bytes: [27e6, 27e6, 27e6], limit: 64 * MIB } : { bytes: [0.7e6, 0.7e6, 2e6], limit: MIB };
 
 describe('with lists above snapshotBytes', { timeout: 300_000 }, () => {
+  // finding: SR-H3
   test('keys are made and revoked as ever, and the status names the server', async () => {
     await using stack = new AsyncDisposableStack();
     const mcpServers: Record<string, object> = { plain: faultServer('normal') };

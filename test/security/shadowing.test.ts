@@ -49,6 +49,7 @@ async function startResources(name: string, lists: Lists): Promise<{ server: Ser
   return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp` };
 }
 
+// finding: SR-M4
 test('a later listing never gets the read of an address that another server had first', {
   timeout: 90_000,
 }, async () => {

@@ -91,6 +91,7 @@ async function clientOf(key: string, capabilities: object = {}): Promise<SseClie
   return client;
 }
 
+// finding: SR-H2
 test('refuses texts above their limits before anything is kept of them, and names the limit', async () => {
   const session = await open(greedy);
   for (const [method, params, setting] of [
@@ -107,6 +108,7 @@ test('refuses texts above their limits before anything is kept of them, and name
   await end(greedy, session);
 });
 
+// finding: SR-M2
 test('keeps the subscription of another key while one key opens sessions without end, and its level', async () => {
   const client = await clientOf(other);
   const subscribed = await rpc(
@@ -125,6 +127,7 @@ test('keeps the subscription of another key while one key opens sessions without
   await end(other, client.session);
 });
 
+// finding: SR-M2
 test('keeps ended sessions of another key ended while one key ends sessions without end', async () => {
   const ended = await open(other);
   await end(other, ended);
@@ -132,6 +135,7 @@ test('keeps ended sessions of another key ended while one key ends sessions with
   assert.equal((await ask(other, 'ping', {}, ended)).status, 404);
 });
 
+// finding: SR-H2, SR-M2
 test('lets another key subscribe when one key has used up its bytes, and gives them back when its sessions end', async () => {
   const [before] = await sizesOf('session.preferences-bytes');
   const sessions: string[] = [];
@@ -151,6 +155,7 @@ test('lets another key subscribe when one key has used up its bytes, and gives t
   assert.deepEqual(await sizesOf('session.preferences-bytes'), [before]);
 });
 
+// finding: SR-N3
 test('leaves nothing behind of a refused subscriptions/listen', async () => {
   const before = await sizesOf('session.notes', 'session.preferences-bytes', 'downstream.streams');
   const url = `${hub.url}/mcp/notes`;
@@ -167,6 +172,7 @@ test('leaves nothing behind of a refused subscriptions/listen', async () => {
   assert.deepEqual(await sizesOf('session.notes', 'session.preferences-bytes', 'downstream.streams'), before);
 });
 
+// finding: SR-M2
 test('lets another key resume its stream while one key leaves streams without end', async () => {
   const client = await clientOf(other);
   const { session } = client;
@@ -189,6 +195,7 @@ test('lets another key resume its stream while one key leaves streams without en
   await until(async () => (await sizesOf(...names)).every((size) => size === 0), 15_000, 'no stream is left');
 });
 
+// finding: SR-M2
 test('asks the user of another key while one key leaves all its questions open, and closes its connections with its sessions', async () => {
   const asking = async (key: string): Promise<{ client: SseClient; reading: Reading }> => {
     const client = await clientOf(key, { elicitation: {} });
@@ -211,6 +218,7 @@ test('asks the user of another key while one key leaves all its questions open, 
   await until(async () => (await sizesOf(...names)).every((size) => size === 0), SOON_MS, 'nothing is left of them');
 });
 
+// finding: SR-M2
 test('suspends a call of another key while one key leaves its suspended calls waiting', async () => {
   const params = { name: 'asks_work', arguments: { name: 's', ms: 0, ask: true } };
   const call = (key: string, more: object = {}) =>

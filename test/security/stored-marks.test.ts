@@ -26,6 +26,7 @@ async function revoke(hub: RunningHub, user: string): Promise<void> {
   assert.equal(status, 200);
 }
 
+// finding: SR-H2
 test('a hub with six stored session marks of 4 MiB starts, makes keys and revokes them', async (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'mcphub-marks-'));
   t.after(() => rmSync(dataDir, { recursive: true, force: true }));

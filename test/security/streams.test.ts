@@ -42,6 +42,7 @@ async function placesTaken(name: string): Promise<number> {
 }
 
 // SR-H1: the stream that did not fit listened to its response, and its close ended the process.
+// finding: SR-H1
 test('refuses the stream that does not fit, and the worker goes on when its client leaves', async () => {
   const before = workers();
   const clients = Array.from({ length: STREAMS + 4 }, () => new RawConnection(hub.port));
@@ -54,6 +55,7 @@ test('refuses the stream that does not fit, and the worker goes on when its clie
   assert.equal(await statusOf(`${hub.url}/health`), 200);
 });
 
+// finding: SR-H1
 test('pipelined GET requests behind an open stream open no second stream', async () => {
   const before = workers();
   using client = new RawConnection(hub.port);
@@ -64,6 +66,7 @@ test('pipelined GET requests behind an open stream open no second stream', async
   assert.equal(workers(), before);
 });
 
+// finding: SR-H1
 test('answers pipelined requests one after another, in their order', async () => {
   using client = new RawConnection(hub.port);
   const ping = (id: number) =>
@@ -81,7 +84,7 @@ test('answers pipelined requests one after another, in their order', async () =>
   );
 });
 
-// SR-L10
+// finding: SR-L10
 test('writes nothing into a stream when its client sends what is not HTTP', async () => {
   using client = new RawConnection(hub.port);
   client.send(requestBytes('GET /sse', auth()));
@@ -91,6 +94,7 @@ test('writes nothing into a stream when its client sends what is not HTTP', asyn
   assert.deepEqual(client.statuses, [200]);
 });
 
+// finding: SR-M2
 test('a key that has taken its share of streams leaves places for another key', async () => {
   const member = await anotherKey('member');
   const greedy = Array.from({ length: SHARE + 1 }, () => new RawConnection(hub.port));
@@ -104,6 +108,7 @@ test('a key that has taken its share of streams leaves places for another key', 
 });
 
 // SR-N2: each initialize on one stream took a place for it, and only the last one was given back.
+// finding: SR-N2
 test('refuses a second initialize on one /sse stream, and every place is free after its client has left', async () => {
   using client = new RawConnection(hub.port);
   client.send(requestBytes('GET /sse', auth()));

@@ -6,6 +6,7 @@ function environment(inherited: Record<string, string>, own: Record<string, stri
   return childEnvironment({ inherited, own, path: '/bin', mark: 'm' });
 }
 
+// finding: SR-H4
 test('a child inherits a short list of variables and nothing else of the hub', () => {
   const { env } = environment({
     HOME: '/home/a',

@@ -78,6 +78,7 @@ test('a death after the start is reported once', async () => {
   assert.equal(rig.exits[0]?.detail.exitCode, 5);
 });
 
+// finding: SR-L6
 test('a port that another user has taken is refused', { skip: process.getuid?.() !== 0 && 'needs root' }, async () => {
   // The launched program listens nowhere; a process of another user takes its port.
   const script = 'process.stdout.write("port " + process.env.PORT + "\\n"); setInterval(() => {}, 1000)';

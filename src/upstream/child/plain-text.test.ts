@@ -23,6 +23,7 @@ test('no control character and no endless line survives', () => {
   assert.ok(plainLine('x'.repeat(1_000_000)).length <= LINE_CHARS + 1);
 });
 
+// finding: SR-M6
 test('takes linear time on escape sequences and carriage returns without end', () => {
   for (const hostile of [
     `\u001b[${'!'.repeat(8100)}`,

@@ -13,6 +13,7 @@ const TABLE = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->whe
    2: 0100007F:1F92 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 3 1 0 100 0 0 10 0
 `;
 
+// finding: SR-L6
 test('a port is taken when another user listens on it, and neither by root, by this user nor by a connection', async () => {
   const root = mkdtempSync(join(tmpdir(), 'mcphub-proc-'));
   try {
