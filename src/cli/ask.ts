@@ -32,8 +32,14 @@ export interface Question {
   readonly timeoutMs: number;
 }
 
+/** Finds the data directory without a look at what lies in it. */
+export function dataDirGiven(flag: string | undefined): string {
+  return dataDirFrom(process.env, process.env.HOME ?? '', flag);
+}
+
+/** Finds the hub; throws `CliFailure` when its socket directory is another user's or open to others. */
 export function hubAddress(dataDirFlag: string | undefined): HubAddress {
-  const dataDir = dataDirFrom(process.env, process.env.HOME ?? '', dataDirFlag);
+  const dataDir = dataDirGiven(dataDirFlag);
   const runDir = runDirFor(dataDir);
   // Whoever puts a directory there would receive what is sent, and answer.
   const unsafe = unsafeSocketDir(runDir, ownerOf(dataDir));

@@ -5,7 +5,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { masked } from '../telemetry/mask.ts';
-import { hubAddress } from './ask.ts';
+import { dataDirGiven } from './ask.ts';
 import { lookAt, type Seen, type SeenProcess } from './doctor-look.ts';
 import { type Finding, findingsOf } from './doctor-verdict.ts';
 import { CliFailure, EXIT } from './exit.ts';
@@ -28,7 +28,7 @@ const STATES: Readonly<Record<string, string>> = {
 const OLDEST_WAITS = 8;
 
 export async function doctor(pid: string | undefined, options: DoctorOptions): Promise<void> {
-  const { dataDir } = hubAddress(options.dataDir);
+  const dataDir = dataDirGiven(options.dataDir);
   const seen = await lookAt(dataDir, pid === undefined ? undefined : pidFrom(pid), Number(process.env.PORT) || 3000);
   const findings = findingsOf(seen);
   const isBad = findings.some(({ level }) => level === 'bad');
