@@ -156,7 +156,7 @@ export function createAdmin(parts: AdminParts): Service {
       servers = [];
       const closed = stopping.map((server) => {
         const over = new Promise<void>((resolve) => server.close(() => resolve()));
-        // The supervisor's heartbeat never ends by itself; what is in progress has had its chance before this.
+        // The supervisor's heartbeat request has no end of its own; other requests had their time before this.
         server.closeAllConnections();
         return over;
       });

@@ -1,6 +1,6 @@
 /**
  * The page at `/` of the operator's socket: status, figures and servers, without scripts and without anything loaded from elsewhere.
- * Escapes everything that comes from outside. What strangers may see is `downstream/landing-page.ts`.
+ * Escapes everything that comes from outside. The page for everybody is `downstream/landing-page.ts`.
  */
 import type { ServerAnswer, StatusAnswer } from './contract.ts';
 

@@ -37,7 +37,7 @@ export function createSubscribe(send: RoutedCall, rooms: Pick<LineRooms, 'notes'
     const note = (): Outcome<Reply> => {
       const limit = sessions.hasEnded(session.random) ? 'ended' : notes.subscribe(session, subscription);
       if (limit === undefined) return DONE;
-      // The server has subscribed somebody who may not be, or is not there any more.
+      // The server has added a subscription of a caller who may not have it, or has left.
       if (shared) fleet.wishesChanged(server);
       return limit === 'ended' ? new Refusal('session-ended') : tooMuch(limit);
     };

@@ -22,7 +22,7 @@ import { createUpdatePace, type UpdatePace } from './update-pace.ts';
 
 const UPDATED = 'notifications/resources/updated';
 const MESSAGE = 'notifications/message';
-/** A longer URI is nobody's subscription (`uriBytes`). */
+/** No subscription has a longer URI (`uriBytes`). */
 const MAX_URI_BYTES = 8192;
 
 type UpdateRooms = Pick<LineRooms, 'sessions' | 'notes'>;

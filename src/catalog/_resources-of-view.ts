@@ -68,7 +68,7 @@ export class ResourcesOfView {
 
   /**
    * The exact URI; one of ours; one that a server was given and lists no more; what fits a template (the oldest); the only server that has
-   * resources at all. Undefined = nobody here can be asked for it.
+   * resources at all. Undefined = no server of the view serves it.
    */
   route(uri: string): ResourceRoute | undefined {
     const { resourceAt, owners } = this.#known();

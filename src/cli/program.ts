@@ -73,6 +73,8 @@ function addConfig(program: Command): void {
     .action(async () => (await import('./config-commands.ts')).schema());
 }
 
+const UNCONFIRMED = '\nExit code 7 = done, but a worker has not confirmed it yet; the message names it.';
+
 function addKeys(program: Command): void {
   const keys = program.command('keys').description('keys of people and clients');
   withHub(keys.command('create').description('make a key; it is shown once'))
@@ -81,19 +83,24 @@ function addKeys(program: Command): void {
     .option('--role <role>', 'owner or member', 'member')
     .option('--group <name...>', 'only these groups; for members (default: everything)')
     .option('--expires <days>', 'days until it expires (default: never)')
+    .addHelpText('after', UNCONFIRMED)
     .action(async (options) => (await import('./keys-commands.ts')).createKey(options));
   withHub(keys.command('list').description('all keys, never their secret part')).action(async (options) =>
     (await import('./keys-commands.ts')).listKeys(options),
   );
   withHub(
     keys.command('rotate').description('replace a key; its sessions go on').argument('<id>', 'id or prefix of the key'),
-  ).action(async (id, options) => (await import('./keys-commands.ts')).rotateKey(id, options));
+  )
+    .addHelpText('after', UNCONFIRMED)
+    .action(async (id, options) => (await import('./keys-commands.ts')).rotateKey(id, options));
   withHub(
     keys
       .command('revoke')
-      .description('end a key; it is refused within a second')
+      .description('revoke a key; everything open for it ends within a second')
       .argument('<id>', 'id or prefix of the key'),
-  ).action(async (id, options) => (await import('./keys-commands.ts')).revokeKey(id, options));
+  )
+    .addHelpText('after', UNCONFIRMED)
+    .action(async (id, options) => (await import('./keys-commands.ts')).revokeKey(id, options));
 }
 
 function addServers(program: Command): void {

@@ -38,7 +38,7 @@ export function createResponseClass({ kernel, limits }: ResponseParts): typeof S
   return HubResponse as typeof ServerResponse;
 }
 
-/** A list of names and values where nothing but JSON is written: half as dear as an object (measured: 250 against 550 ns an answer). */
+/** A list of names and values where only JSON is written: it takes half the time of an object (measured: 250 against 550 ns an answer). */
 function withSecurityHeaders(given: OutgoingHttpHeaders | undefined): OutgoingHttpHeaders | OutgoingHttpHeader[] {
   if (given === undefined) return SECURITY_HEADERS;
   const type = given['content-type'];

@@ -36,7 +36,7 @@ const BUSY = rawAnswer(
     },
   ),
 );
-/** Connections that are being told that there is no place; beyond them others are closed without a word. */
+/** Connections that get a 503 at the same time; others beyond them are closed without an answer. */
 const BEING_REFUSED = 256;
 const MALFORMED = rawAnswer('400 Bad Request', new Refusal('http-malformed'));
 const TOO_SLOW = rawAnswer('408 Request Timeout', new Refusal('body-slow', 'The request did not arrive in time.'));
@@ -75,7 +75,7 @@ export function createListener(parts: ListenerParts): Listener {
     ...{ kernel, limits, name: parts.name, proxies: parts.proxies },
     close(socket, isNew) {
       forget(socket);
-      // A client that finds its kept connection closed opens another; one that has just come is told why.
+      // A client reopens a kept connection that was closed; a new connection gets the reason.
       if (isNew) refuse(socket);
       else socket.destroy();
     },

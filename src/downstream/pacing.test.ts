@@ -124,7 +124,7 @@ test('late timers run before each request is started, urgent ones included', () 
   assert.deepEqual(hub.late, [1000, 1001]);
 });
 
-test('questions for health and heartbeat go first, but not more of them than a stranger may flood', () => {
+test('requests for health and heartbeat go first, up to a limit in each turn', () => {
   const hub = rig();
   for (const one of numbered(UNMEASURED + 6, 'a')) hub.send(one);
   for (const name of ['/health', '/probe']) {

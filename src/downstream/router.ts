@@ -86,7 +86,7 @@ export function createRouter(parts: RouterParts): Handler {
     return undefined;
   }
 
-  /** A stranger reads the state only, a member the servers of its view, an owner everything. */
+  /** Without a key the state only; with a member's key the servers of its view; with an owner's key everything. */
   function healthFor(request: IncomingMessage): object {
     const caller =
       request.headers.authorization === undefined

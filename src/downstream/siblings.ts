@@ -35,7 +35,7 @@ const HEADERS: ReadonlySet<string> = new Set([
   'last-event-id',
   'origin',
 ]);
-/** What the other worker has to end a request of a revoked key by itself. */
+/** Time for the other worker to end a request of a revoked key; after it this worker ends it. */
 const REVOKED_MS = 300;
 const MCP_HEADERS = 'mcp-';
 /** Printable ASCII without spaces: what a request line can carry unchanged. */

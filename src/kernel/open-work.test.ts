@@ -63,7 +63,7 @@ test('a listener that throws is reported and the others still run', () => {
   assert.ok(facts.some(({ type }) => type === 'task-faulted'));
 });
 
-test('what is closed by itself is not ended, and a late listener of an ended item runs at once', () => {
+test('an item that has closed is not ended, and a late listener of an ended item runs at once', () => {
   const { openWork, now, revoked, open } = registry();
   const ended: string[] = [];
   open('call', 'alice', ended).close();

@@ -88,7 +88,7 @@ export class OpenItem {
     this.#listeners.push(listener);
   }
 
-  /** The item is over by itself; nothing of it has to be ended any more. */
+  /** Removes the item when it has finished; nothing of it has to be ended any more. */
   close(): void {
     this.#registry.remove(this);
     this.#listeners = undefined;
@@ -157,7 +157,7 @@ export class OpenWork {
     if (this.#slots.at(item.slot) === item) this.#slots.free(item.slot);
   }
 
-  /** Ends what is no longer allowed; `done` hears how many items, after the last has ended (about 1 ms later when there are any). */
+  /** Ends what is no longer allowed; `done` gets the number of items, after the last has ended (about 1 ms later when there are any). */
   recheck(since: Snapshot, done: (ended: number) => void): void {
     const check = this.#check;
     const lost: { readonly item: OpenItem; readonly why: Refusal }[] = []; // bounded by: the registry

@@ -1,6 +1,6 @@
 /**
  * Which clients ask for readiness as a load balancer does: one address, again and again. A stop goes on accepting for a while for them.
- * Guarantees: a single question, or several at once, make nobody a balancer; at most `PROBERS` addresses are remembered.
+ * Guarantees: one probe, or several at once, do not count as a balancer; at most `PROBERS` addresses are remembered.
  */
 import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';

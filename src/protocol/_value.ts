@@ -108,7 +108,7 @@ export interface MemberVisitor {
 
 /**
  * Gives the members of the object at `at` one by one to `visitor`, until it returns false. The answer is behind the object (or where
- * it stopped), or BAD, DEEP or MANY. `innerOf` may name who hears of the members of a member, in the same pass.
+ * it stopped), or BAD, DEEP or MANY. `innerOf` may return a visitor for the members of a member, in the same pass.
  */
 export function eachMember(
   b: Buffer,

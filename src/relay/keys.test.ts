@@ -56,7 +56,7 @@ test('keys are confirmed by all workers, also by one that connects later', async
   assert.ok((one.client.ageMs ?? 9999) < 2000);
 });
 
-test('a worker that does not confirm is named at the deadline, and holds nobody else up', async (t) => {
+test('a worker that does not confirm is named at the deadline, and delays no other', async (t) => {
   const { server, socketPath, worker } = await rig(t);
   const one = await worker(1);
   const silent = connect(socketPath);
@@ -83,7 +83,7 @@ test('a worker with a higher revision is reported, so that control goes above it
   await until(() => seen.includes(900), 2000);
 });
 
-test('connects again by itself when control comes back', async (t) => {
+test('reconnects when the control process is back', async (t) => {
   const { server, worker } = await rig(t);
   server.publish({ keysRevision: 1, keys: [] });
   const one = await worker(1);

@@ -154,7 +154,7 @@ const NO_KEYS = { keys: [], keysRevision: 0 } as const;
 
 /**
  * The keys of the newest file: `keys.json`, or a snapshot of an older version that was written later. When `keys.json` is damaged, or is missing
- * and any snapshot is damaged, nobody knows which keys have been revoked since, and none is used.
+ * and any snapshot is damaged, it is unknown which keys have been revoked since, and none is used.
  */
 async function newestKeys(dir: string, files: readonly Candidate[]): Promise<Pick<Snapshot, 'keys' | 'keysRevision'>> {
   const holding = files.filter(({ isWithoutKeys }) => !isWithoutKeys);

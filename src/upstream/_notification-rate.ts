@@ -1,6 +1,6 @@
 /**
  * How many notifications of one connection are passed on: `serverNotificationsPerSecond`, and twice as many at once. The rest is dropped and counted,
- * and an event tells of it when it begins and every ten seconds while it goes on.
+ * and an event reports it at the beginning and every ten seconds.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';

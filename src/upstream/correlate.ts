@@ -218,7 +218,7 @@ export class Correlator {
     const flight = this.#owner(bytes, id.at, id.end);
     if (!flight) return this.#misaddressed(envelope);
     const why = replyFault(envelope);
-    // Of a list each row is judged by itself.
+    // The rows of a list are checked one by one.
     const isList = flight.plan.label === 'upstream-list' && envelope.fault !== undefined;
     if (why !== undefined && !isList) return this.failed(flight.id, invalidAnswer(this.#server, why));
     const span = result.at >= 0 ? result : error;

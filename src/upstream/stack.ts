@@ -172,7 +172,7 @@ export class Stack {
     return answer;
   }
 
-  /** Tells the operator what clients only get a reference to. */
+  /** Publishes for the operator what clients get as a reference only. */
   #reported({ code, message, detail }: Refusal): Refusal {
     const { kernel, spec } = this.#parts;
     const { reference = newReference(), operator } = detail;

@@ -16,7 +16,7 @@ import { isUnharmed } from '../support/unharmed.ts';
 const COUNT = scaled({ ci: 10_000, long: 50_000 });
 const SEED = Number(process.env.MCPHUB_SEED ?? 20_261_129);
 const AT_ONCE = 48;
-/** An answer whose id is spoilt answers nobody: its call ends by the strict cut of its server. */
+/** An answer with a changed id matches no call: its call ends by the strict cut of its server. */
 const CUT_MS = 200;
 const CALL_MS = 12_000;
 const SCRIPT = new URL('../support/hostile-server.ts', import.meta.url).pathname;

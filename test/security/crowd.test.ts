@@ -1,5 +1,5 @@
 /**
- * Thousands of sessions that call at once: the hub is busy, and nobody takes it for dead.
+ * Thousands of sessions that call at once: the hub is busy, answers on time, and no process is replaced.
  */
 // runs: alone
 // covers: P10

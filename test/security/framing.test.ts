@@ -132,7 +132,7 @@ const OTHERS = [
 ] as const;
 
 // finding: SR-C1, SR-M9
-test('every route, method, framing and caller: one answer per request, and control hears of an owner’s API requests only', async () => {
+test('every route, method, framing and caller: one answer per request, and the control process receives an owner’s API requests only', async () => {
   const member = await askOperator<KeyMade>(hub, 'POST', '/api/keys', { user: 'bob', name: 'b' });
   const revoked = await askOperator<KeyMade>(hub, 'POST', '/api/keys', { user: 'eve', name: 'e', role: 'owner' });
   await askOperator(hub, 'DELETE', `/api/keys/${revoked.key.id}`);

@@ -251,7 +251,7 @@ test('a GET or DELETE with a body is refused, and its connection is closed', asy
 });
 
 // finding: SR-L9
-test('every answer says nosniff, no-store and no-referrer, pages also that nobody may frame them', async () => {
+test('every answer has nosniff, no-store and no-referrer, and pages cannot be framed', async () => {
   const authorized = { authorization: `Bearer ${hub.key}` };
   const requests: [string, RequestInit][] = [
     ['/', {}],

@@ -44,7 +44,7 @@ test('returns 429 for a small call on a kept connection without parsing it, and 
   let first: Seen | undefined;
   for (let tries = 0; tries < 50 && first?.status !== 429; tries += 1) first = await post(hub, agent, ping);
   assert.equal(first?.status, 429);
-  // Nobody has looked into it: it is not even JSON.
+  // The body has not been parsed: it is not even JSON.
   const broken = await post(hub, agent, '{"method": "ping", ');
   assert.deepEqual([broken.status, broken.body.id, broken.body.error?.data.code], [429, null, 'rate-limited']);
   assert.equal(broken.body.error?.data.setting, 'keyPerSecond');

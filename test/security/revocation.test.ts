@@ -83,7 +83,7 @@ async function allEnded(things: readonly OpenThing[], sinceMs: number): Promise<
 for (const workers of [1, 3]) {
   describe(`with ${workers} worker(s), a revoked key`, { timeout: 60_000 + ROUNDS * 10_000 }, () => {
     // finding: SR-H3
-    test(`loses calls, streams, suspended calls and session connections within ${END_MS} ms, and hears nothing afterwards`, async () => {
+    test(`loses calls, streams, suspended calls and session connections within ${END_MS} ms, and receives nothing afterwards`, async () => {
       const { asking, hub } = await start(workers);
       await using _hub = hub;
       await using _asking = { [Symbol.asyncDispose]: () => asking.close() };
@@ -161,7 +161,7 @@ describe('without a revocation, a key', { timeout: 120_000 }, () => {
         sentTimes(thing).filter((sentMs) => sentMs > atMs),
         [],
       );
-    // A session that comes back hears nothing more of a server that it may not see.
+    // A session that comes back receives nothing more of a server that it may not see.
     const session = await openSession(`${hub.url}/mcp`, narrowed.key);
     const subscribed = await rpc(
       `${hub.url}/mcp`,

@@ -50,7 +50,7 @@ test('a stop without running calls takes at most 5 s, whatever idle and half-rec
 
 // SR-N6: one keyless GET /readyz made the stop wait 5 s for a balancer.
 // finding: SR-N6
-test('one question for readiness does not make the stop wait for a balancer', async () => {
+test('one readiness probe does not make the stop wait for a balancer', async () => {
   await using hub = await startHub({ config: NO_SERVERS, env: { MCPHUB_BALANCER_MS: '20000' } });
   assert.equal(await statusOf(`${hub.url}/readyz`), 200);
   const ms = await stopMs(hub);
