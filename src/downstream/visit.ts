@@ -2,7 +2,7 @@
  * Who comes from where, read off a request once.
  */
 import type { IncomingMessage } from 'node:http';
-import type { PathTarget } from '../auth/access.ts';
+import type { PathTarget, Visitor } from '../auth/access.ts';
 import { isLoopbackHost } from '../auth/origin.ts';
 import type { Visit } from '../call/call.ts';
 import { clientAddress } from './client-address.ts';
@@ -15,13 +15,32 @@ export function visitFrom(request: IncomingMessage, target: PathTarget, local: b
     local,
     authorization: headers.authorization,
     address,
-    // Rarely asked for: only by groups that need no key.
-    get visitor() {
-      return { loopback: isLoopback(address), proxied: isProxied(request) };
-    },
+    visitor: new RequestVisitor(request, address),
     target,
     sessionId: typeof sessionId === 'string' && sessionId !== '' ? sessionId : undefined,
   };
+}
+
+/**
+ * Reads from the request only when asked, which only groups that need no key do. A class, because an accessor in an object literal gives each
+ * object a hidden class of its own, which outlives it and keeps its request through many collections.
+ */
+class RequestVisitor implements Visitor {
+  readonly #request: IncomingMessage;
+  readonly #address: string;
+
+  constructor(request: IncomingMessage, address: string) {
+    this.#request = request;
+    this.#address = address;
+  }
+
+  get loopback(): boolean {
+    return isLoopback(this.#address);
+  }
+
+  get proxied(): boolean {
+    return isProxied(this.#request);
+  }
 }
 
 /** Headers that proxies add, beside all that begin with one of the prefixes below. */
