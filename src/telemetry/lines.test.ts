@@ -137,6 +137,7 @@ test('levels leave lines out', () => {
   assert.equal(lines.length, 1);
 });
 
+// finding: SR-L1
 test('keys and tokens of any text are masked', () => {
   const fault = new HubError('internal', {
     message: `no ${KEY}`,

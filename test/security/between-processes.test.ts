@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { get } from 'node:http';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { KeyMade, KeysAnswer } from '../../src/admin/contract.ts';
@@ -98,7 +99,7 @@ test('after a crash of the control process the API works again, and / never stop
 });
 
 // finding: SR-L1, SR-L11
-test('while the control process stands still, / answers and no wait shows a key', async () => {
+test('while the control process stands still, / answers, and no wait, heartbeat or log line shows a key', async () => {
   const [control] = hub.processes().control ?? [];
   assert.ok(control !== undefined);
   process.kill(control, 'SIGSTOP');
@@ -111,6 +112,12 @@ test('while the control process stands still, / answers and no wait shows a key'
     await until(async () => (await waits()).split('control-forward').length === 3, 2000, 'two waits');
     const digits = hub.key.slice('mcphub_'.length, 'mcphub_'.length + 8);
     assert.ok(!(await waits()).includes(digits));
+    // A heartbeat is what a crash report keeps: the waits and the last events.
+    const beats = await Promise.all([1, 2].map(async (slot) => await firstHeartbeat(`hub-${slot}.sock`)));
+    assert.match(beats.join(), /control-forward/);
+    assert.ok(!beats.join().includes(digits), beats.join());
+    // The first eight digits name a key in the log; the others are secret.
+    assert.ok(!hub.log.includes(hub.key.slice('mcphub_'.length + 8, 'mcphub_'.length + 16)));
     const pages = await Promise.all(Array.from({ length: 64 }, () => statusOf(`${hub.url}/`)));
     assert.ok(pages.every((status) => status === 200));
     process.kill(control, 'SIGCONT');
@@ -119,6 +126,19 @@ test('while the control process stands still, / answers and no wait shows a key'
     tryKill(control, 'SIGCONT');
   }
 });
+
+function firstHeartbeat(socket: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const sent = get({ socketPath: join(hub.dataDir, 'run', socket), path: '/beat', agent: false, timeout: 5000 });
+    sent.on('error', reject).on('timeout', () => sent.destroy(new Error(`no heartbeat from ${socket}`)));
+    sent.on('response', (answer) => {
+      answer.once('data', (line) => {
+        resolve(String(line));
+        sent.destroy();
+      });
+    });
+  });
+}
 
 // finding: SR-L11
 test('an owner who fills its places leaves places to the other owners', async () => {
@@ -190,21 +210,26 @@ test('an owner key cannot be limited to groups, by the command or the API', asyn
 });
 
 // finding: SR-H4
-test('a program of the same user can act as the operator (known limit, documented in docs/security.md)', async () => {
+test('a program of the same user can act as the operator and read its secrets (known limit, documented in docs/security.md)', async () => {
   const script = `
+    const { readFileSync } = require('node:fs');
     const { request } = require('node:http');
+    const [, data, worker] = process.argv;
+    for (const path of [\`\${data}/secret\`, \`\${data}/hub-1.snapshot.json\`, \`/proc/\${worker}/environ\`])
+      console.log(readFileSync(path).length > 0);
     const body = JSON.stringify({ user: 'child', name: 'x', role: 'owner' });
-    const sent = request({ socketPath: process.argv[1], method: 'POST', path: '/api/keys', headers: { 'content-length': body.length } });
+    const sent = request({ socketPath: data + '/run/control.sock', method: 'POST', path: '/api/keys', headers: { 'content-length': body.length } });
     sent.on('response', (answer) => { console.log(answer.statusCode); answer.resume(); });
     sent.end(body);`;
-  const child = spawn(process.execPath, ['-e', script, join(hub.dataDir, 'run', 'control.sock')], {
+  const [worker] = hub.processes().hub ?? [];
+  const child = spawn(process.execPath, ['-e', script, hub.dataDir, String(worker)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let said = '';
   for await (const chunk of child.stdout) said += chunk;
-  assert.equal(said.trim(), '201');
+  assert.deepEqual(said.trim().split('\n'), ['true', 'true', 'true', '201']);
   const { keys } = await askOperator<KeysAnswer>(hub, 'GET', '/api/keys');
   assert.ok(keys.some(({ user, role }) => user === 'child' && role === 'owner'));
   const page = readFileSync(join(import.meta.dirname, '../../docs/security.md'), 'utf8');
-  assert.match(page, /## Between processes/);
+  assert.match(page, /## Servers that the hub starts/);
 });
