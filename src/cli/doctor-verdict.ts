@@ -90,7 +90,7 @@ function ofProcess(one: SeenProcess): Finding[] {
     return [
       bad(
         `${who} does not answer and burns ${one.cpuPercent} % CPU: its loop is stalled.`,
-        `${replaced} The guilty stack will be in the evidence.`,
+        `${replaced} A process that is only busy is left alone for up to 15 s (heartbeatEndMs). The stack that holds the loop will be in the evidence.`,
       ),
     ];
   return [bad(`${who} does not answer its private socket (${one.answer.why}).`, replaced)];
