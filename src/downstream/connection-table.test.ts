@@ -8,10 +8,11 @@ import { ConnectionTable, countConnectionFor } from './connection-table.ts';
 const PROXY = '10.9.9.9';
 
 function rig(max = 8, { perAddress = 100, perKey = 100 } = {}) {
+  const frozen = frozenKernel();
   const closed: string[] = [];
   const names = new Map<Socket, string>();
   const table = new ConnectionTable({
-    kernel: frozenKernel().kernel,
+    kernel: frozen.kernel,
     limits: { connections: max, connectionsPerAddress: perAddress, connectionsPerKey: perKey },
     name: 'test',
     proxies: { has: (address) => address === PROXY },
@@ -31,7 +32,7 @@ function rig(max = 8, { perAddress = 100, perKey = 100 } = {}) {
     table.rests(socket);
     return socket;
   };
-  return { table, closed, connect, keep };
+  return { table, closed, connect, keep, advance: (ms: number) => frozen.advance(ms) };
 }
 
 test('when all places are taken, the address with most new connections loses its oldest', () => {
@@ -62,11 +63,53 @@ test('a connection counts for its key once a request on it has been identified',
   assert.deepEqual(closed, ['large 0 kept']);
 });
 
-test('connections with a request under way stay, and with none else there is no place', () => {
+test('when no connection waits, the owner with most requests under way loses the oldest of them', () => {
+  const { table, closed, connect } = rig(4);
+  for (const name of ['one', 'two', 'three']) table.begins(connect(name, '10.0.0.1') as Socket);
+  table.begins(connect('other', '10.0.0.3') as Socket);
+  assert.ok(connect('newcomer', '10.0.0.2'));
+  assert.deepEqual(closed, ['one kept']);
+  assert.equal(table.size, 4);
+});
+
+test('kept connections of keys stay when an address has more requests under way', () => {
+  const { table, closed, connect, keep } = rig(8);
+  for (const name of ['a', 'b', 'c']) keep(name, 'key');
+  for (let at = 0; at < 5; at += 1) table.begins(connect(`slow ${at}`, '10.6.6.6') as Socket);
+  assert.ok(connect('newcomer', '10.0.0.2'));
+  assert.deepEqual(closed, ['slow 0 kept']);
+});
+
+test('requests under way stay when no owner has more than one, and a newcomer is refused', () => {
   const { table, closed, connect } = rig(2);
-  for (const name of ['one', 'two']) table.begins(connect(name, '10.0.0.1') as Socket);
-  assert.equal(connect('three', '10.0.0.2'), undefined);
+  table.begins(connect('one', '10.0.0.1') as Socket);
+  table.begins(connect('two', '10.0.0.2') as Socket);
+  assert.equal(connect('three', '10.0.0.3'), undefined);
   assert.deepEqual(closed, []);
+});
+
+test('a connection that has sent nothing for a second gives way, though it is the only one of its address', () => {
+  const { closed, connect, advance } = rig(2);
+  connect('one', '10.0.0.1');
+  connect('two', '10.0.0.2');
+  advance(1100);
+  assert.ok(connect('three', '10.0.0.3'));
+  assert.deepEqual(closed, ['one']);
+});
+
+test('a request that came through a trusted proxy counts for its key while it is under way', () => {
+  const { table, closed, connect } = rig(4);
+  for (let at = 0; at < 3; at += 1) {
+    const socket = connect(`stream ${at}`, PROXY) as Socket;
+    table.begins(socket);
+    countConnectionFor({ socket } as IncomingMessage, 'key a');
+  }
+  const idle = connect('idle', PROXY) as Socket;
+  table.begins(idle);
+  countConnectionFor({ socket: idle } as IncomingMessage, 'key a');
+  table.rests(idle);
+  assert.ok(connect('newcomer', '10.0.0.2'));
+  assert.deepEqual(closed, ['stream 0 kept']);
 });
 
 test('a new connection does not push out the only one of another address', () => {

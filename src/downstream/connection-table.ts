@@ -1,8 +1,9 @@
 /**
  * Which connections a listener has, and which of them gives way. A connection counts for the address that it comes from until a request on it has
- * been identified, and for the key after that. Only connections that wait can be closed: new ones that have sent nothing, and kept ones.
- * Guarantees: never more than `connections`; an owner above its share loses its own oldest; when all places are taken, the owner with most waiting
- * connections loses its oldest, and nobody else does. Connections of trusted proxies carry many clients: they belong to nobody and stay.
+ * been identified, and for the key after that.
+ * Guarantees: never more than `connections`; an owner above its share of waiting connections loses its own oldest; when all places are taken, the
+ * owner with most connections loses its oldest waiting ones, and if none of its connections waits, those whose requests are oldest. Connections of
+ * trusted proxies carry many clients: they belong to the key of the request under way, and otherwise to nobody and stay.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
@@ -13,7 +14,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { ANONYMOUS_PRINCIPAL, shareOf } from '../kernel/principal.ts';
 
 export interface ConnectionTableParts {
-  readonly kernel: Pick<Kernel, 'ceilings'>;
+  readonly kernel: Pick<Kernel, 'ceilings' | 'clock'>;
   readonly limits: Pick<Limits, 'connections' | 'connectionsPerAddress' | 'connectionsPerKey'>;
   readonly name: string;
   readonly proxies: Pick<TrustedProxies, 'has'>;
@@ -21,27 +22,49 @@ export interface ConnectionTableParts {
   readonly close: (socket: Socket, isNew: boolean) => void;
 }
 
+/** The connections of one owner. */
+interface Holder {
+  readonly owner: string;
+  total: number;
+  /** Those that wait, oldest first. */
+  readonly waiting: Set<Socket>; // bounded by: connections
+}
+
 interface Entry {
+  readonly table: ConnectionTable;
+  readonly sinceMs: number;
+  /** A trusted proxy's, or another worker's. */
+  readonly isShared: boolean;
   /** Undefined = nobody's. */
-  owner: string | undefined;
+  holder: Holder | undefined;
   isNew: boolean;
+  /** A request on it has been identified. */
+  isNamed: boolean;
+  hasLeft: boolean;
 }
 
 /** Most connections that give way at once, so that finding the owner with most of them costs little for each. */
 const MOST_AT_ONCE = 32;
-const OWNER = Symbol('owner of a connection');
+/** An owner with fewer connections than this part of all keeps those with a request under way. */
+const BUSY_PART = 256;
+/** The only connection of an address gives way when it has sent nothing for this long. */
+const SILENT_MS = 1000;
+const ENTRY = Symbol('entry of a connection');
+
+type Counted = Socket & { [ENTRY]?: Entry };
 
 /** Counts the connection of an identified request for its key from now on. */
 export function countConnectionFor({ socket }: IncomingMessage, owner: string): void {
-  (socket as Socket & { [OWNER]?: string })[OWNER] = owner;
+  const entry = (socket as Counted)[ENTRY];
+  if (entry) entry.table.name(entry, owner);
 }
 
 export class ConnectionTable {
   readonly #parts: ConnectionTableParts;
   readonly #places: CappedCount;
+  /** Oldest first. */
   readonly #entries = new Map<Socket, Entry>(); // bounded by: connections
-  /** Those that wait, oldest first, by owner. */
-  readonly #waiting = new Map<string, Set<Socket>>(); // bounded by: connections
+  readonly #holders = new Map<string, Holder>(); // bounded by: connections
 
   constructor(parts: ConnectionTableParts) {
     this.#parts = parts;
@@ -57,8 +80,13 @@ export class ConnectionTable {
   admit(socket: Socket): boolean {
     const owner = this.#addressOwner(socket);
     if (!this.#places.take() && !(this.#makeRoom(owner) && this.#places.take())) return false;
-    this.#entries.set(socket, { owner, isNew: true });
-    this.#wait(socket, owner, this.#parts.limits.connectionsPerAddress);
+    const holder = owner === undefined ? undefined : this.#hold(owner);
+    const sinceMs = this.#parts.kernel.clock.nowMs();
+    const state = { isShared: !holder, isNew: true, isNamed: false, hasLeft: false };
+    const entry: Entry = { table: this, sinceMs, holder, ...state };
+    this.#entries.set(socket, entry);
+    (socket as Counted)[ENTRY] = entry;
+    this.#wait(socket, entry);
     return true;
   }
 
@@ -67,30 +95,32 @@ export class ConnectionTable {
     const entry = this.#entries.get(socket);
     if (!entry) return;
     entry.isNew = false;
-    if (entry.owner !== undefined) this.#waiting.get(entry.owner)?.delete(socket);
+    entry.holder?.waiting.delete(socket);
+  }
+
+  /** The request under way on the connection of `entry` belongs to `owner`. */
+  name(entry: Entry, owner: string): void {
+    entry.isNamed = true;
+    if (entry.holder?.owner === owner || entry.hasLeft) return;
+    this.#release(entry);
+    entry.holder = this.#hold(owner);
   }
 
   /** All requests have been answered. */
   rests(socket: Socket): void {
     const entry = this.#entries.get(socket);
-    if (entry?.owner === undefined) return;
-    const named = (socket as Socket & { [OWNER]?: string })[OWNER];
-    if (named !== undefined && named !== entry.owner) {
-      this.#forgetEmpty(entry.owner);
-      entry.owner = named;
-    }
-    const { connectionsPerAddress, connectionsPerKey } = this.#parts.limits;
-    this.#wait(socket, entry.owner, named === undefined ? connectionsPerAddress : connectionsPerKey);
+    if (!entry) return;
+    if (entry.isShared) this.#release(entry);
+    else this.#wait(socket, entry);
   }
 
   leave(socket: Socket): void {
     const entry = this.#entries.get(socket);
     if (!entry) return;
     this.#entries.delete(socket);
-    if (entry.owner !== undefined) {
-      this.#waiting.get(entry.owner)?.delete(socket);
-      this.#forgetEmpty(entry.owner);
-    }
+    entry.hasLeft = true;
+    entry.holder?.waiting.delete(socket);
+    this.#release(entry);
     this.#places.give();
   }
 
@@ -100,43 +130,79 @@ export class ConnectionTable {
     return shareOf(ANONYMOUS_PRINCIPAL, remoteAddress);
   }
 
-  #wait(socket: Socket, owner: string | undefined, share: number): void {
-    if (owner === undefined) return;
-    let waiting = this.#waiting.get(owner);
-    if (!waiting) {
-      waiting = new Set(); // bounded by: connections
-      this.#waiting.set(owner, waiting);
+  #hold(owner: string): Holder {
+    let holder = this.#holders.get(owner);
+    if (!holder) {
+      holder = { owner, total: 0, waiting: new Set() };
+      this.#holders.set(owner, holder);
     }
-    waiting.add(socket);
-    if (waiting.size > share) this.#closeOldest(waiting);
+    holder.total += 1;
+    return holder;
   }
 
-  /** An empty set stays while its connection is kept, or it would be made anew for each request. */
-  #forgetEmpty(owner: string): void {
-    if (this.#waiting.get(owner)?.size === 0) this.#waiting.delete(owner);
+  #release(entry: Entry): void {
+    const { holder } = entry;
+    entry.holder = undefined;
+    if (!holder) return;
+    holder.total -= 1;
+    if (holder.total === 0) this.#holders.delete(holder.owner);
   }
 
-  /** True when somebody gave way to a connection of `owner`: itself, when nobody has more waiting ones. */
+  #wait(socket: Socket, { holder, isNamed }: Entry): void {
+    if (!holder) return;
+    holder.waiting.add(socket);
+    const { connectionsPerAddress, connectionsPerKey } = this.#parts.limits;
+    if (holder.waiting.size > (isNamed ? connectionsPerKey : connectionsPerAddress)) this.#closeOldest(holder, 1);
+  }
+
+  /** True when somebody gave way to a connection of `owner`: itself, when nobody has more. */
   #makeRoom(owner: string | undefined): boolean {
-    let most: Set<Socket> | undefined;
-    for (const waiting of this.#waiting.values()) if (waiting.size > (most?.size ?? 0)) most = waiting;
+    let most = owner === undefined ? undefined : this.#holders.get(owner);
+    for (const holder of this.#holders.values()) if (holder.total > (most?.total ?? 0)) most = holder;
     if (!most) return false;
-    const own = owner === undefined ? undefined : this.#waiting.get(owner);
-    if (own && own.size >= most.size) return this.#closeOldest(own);
-    const [oldest] = most;
-    // Of new connections everybody may have one.
-    if (most.size === 1 && oldest && this.#entries.get(oldest)?.isNew) return false;
-    for (let closed = Math.min(MOST_AT_ONCE, Math.ceil(most.size / 8)); closed > 0; closed -= 1)
-      this.#closeOldest(most);
+    if (most.total === 1) return this.#closeSilent();
+    const isOwn = most.owner === owner;
+    if (most.waiting.size > 0)
+      return this.#closeOldest(most, isOwn ? 1 : Math.min(MOST_AT_ONCE, Math.ceil(most.waiting.size / 8)));
+    return most.total > this.#parts.limits.connections / BUSY_PART && this.#closeBusy(most);
+  }
+
+  #closeOldest(holder: Holder, count: number): boolean {
+    let closed = 0;
+    for (const socket of holder.waiting) {
+      if (closed === count) break;
+      closed += 1;
+      this.#close(socket);
+    }
+    return closed > 0;
+  }
+
+  /** Nobody has more than one: closes the oldest that waits, unless it has come just now and may be about to send. */
+  #closeSilent(): boolean {
+    const beforeMs = this.#parts.kernel.clock.nowMs() - SILENT_MS;
+    for (const [socket, { holder, isNew, sinceMs }] of this.#entries) {
+      if (!holder?.waiting.has(socket) || (isNew && sinceMs > beforeMs)) continue;
+      this.#close(socket);
+      return true;
+    }
+    return false;
+  }
+
+  /** Closes the oldest connections of an owner that all have a request under way. */
+  #closeBusy(holder: Holder): boolean {
+    let left = Math.min(MOST_AT_ONCE, Math.ceil(holder.total / 8));
+    for (const [socket, entry] of this.#entries) {
+      if (entry.holder !== holder) continue;
+      this.#close(socket);
+      left -= 1;
+      if (left === 0) break;
+    }
     return true;
   }
 
-  #closeOldest(waiting: Set<Socket>): boolean {
-    const [socket] = waiting;
-    if (!socket) return false;
+  #close(socket: Socket): void {
     const isNew = this.#entries.get(socket)?.isNew ?? false;
     this.leave(socket);
     this.#parts.close(socket, isNew);
-    return true;
   }
 }
