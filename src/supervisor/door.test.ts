@@ -36,7 +36,7 @@ class FakeTaker implements Taker {
 
 interface Rig extends AsyncDisposable {
   readonly door: Door;
-  client(): { readonly heard: () => string; readonly ended: () => boolean };
+  client(localAddress?: string): { readonly heard: () => string; readonly ended: () => boolean };
 }
 
 async function rig(options: { handoverMs?: number; handoverQueue?: number; room?: number } = {}): Promise<Rig> {
@@ -46,10 +46,10 @@ async function rig(options: { handoverMs?: number; handoverQueue?: number; room?
   const clients: Socket[] = [];
   return {
     door,
-    client() {
+    client(localAddress) {
       let text = '';
       let over = false;
-      const socket = connect(door.port, '127.0.0.1');
+      const socket = connect({ port: door.port, host: '127.0.0.1', ...(localAddress ? { localAddress } : {}) });
       socket.setEncoding('utf8');
       socket.on('data', (chunk) => {
         text += chunk;
@@ -189,6 +189,21 @@ test('more than handoverQueue do not wait: the others are told at once', async (
   const clients = Array.from({ length: 5 }, () => made.client());
   await until(() => clients.filter((client) => client.ended()).length === 2, 5000, 'two turned away');
   assert.equal(made.door.waiting, 3);
+});
+
+test('a flood from one address does not keep another address out, whose connection is the next but one', async () => {
+  await using at = await rig({ handoverQueue: 10 });
+  const flood = Array.from({ length: 30 }, () => at.client('127.0.0.66'));
+  await until(() => flood.filter((client) => client.heard().includes('503')).length === 20, 2000);
+  const other = at.client('127.0.0.2');
+  await until(() => flood.filter((client) => client.heard().includes('503')).length === 21, 2000);
+  assert.equal(at.door.waiting, 10);
+  const taker = new FakeTaker(1);
+  at.door.opened(taker);
+  at.door.taken(1, taker.last);
+  assert.equal(taker.got.length, 2);
+  taker.answer('served');
+  await until(() => other.heard() === 'served', 2000);
 });
 
 test('closing turns away who waits, and who comes back from a dead hub', async () => {

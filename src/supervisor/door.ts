@@ -3,13 +3,15 @@
  * Promises: the port stays open while no hub is up; a connection waits at most `handoverMs` (then 503) and at most `handoverQueue` of them;
  * the guard keeps its copy of a socket until the hub has said that it took it, so that a hub's death between loses nobody; a hub that does not
  * take is passed over while others are there, and `untakenMs` says for how long.
- * Does not: read a byte of what is accepted. ADR 0004.
+ * Connections that wait are handed over address by address in turn. Does not: read a byte of what is accepted. ADR 0004.
  */
 import { readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { connectionsWithin } from '../config/descriptors.ts';
 import type { Limits } from '../config/limits.ts';
+import { FairQueue } from '../kernel/fair-queue.ts';
 import type { GuardWord } from '../kernel/guard-wire.ts';
+import { ANONYMOUS_PRINCIPAL, shareOf } from '../kernel/principal.ts';
 import { Hopeless } from './ground.ts';
 import { portHolder } from './sight.ts';
 
@@ -38,6 +40,8 @@ interface Counter {
 const OWN_DESCRIPTORS = 40;
 const BACKLOG = 4096;
 const LOOK_MS = 250;
+/** Connections that get 503 at the same time, for a second at most; beyond them others are closed without an answer. */
+const BEING_TURNED_AWAY = 256;
 /** As `refusalFrame` writes a refusal with the code `starting`; this process does not load that module. */
 const BODY =
   '{"jsonrpc":"2.0","id":null,"error":{"code":-32005,"message":"No hub is ready to answer; try again in a moment.","data":{"code":"starting","retryable":true}}}';
@@ -47,7 +51,8 @@ export class Door {
   readonly #limits: Pick<Limits, 'handoverMs' | 'handoverQueue'>;
   readonly #servers: Server[] = []; // bounded by: two addresses
   readonly #room: number;
-  #queue: Waiting[] = []; // bounded by: handoverQueue
+  readonly #queue = new FairQueue<Waiting>(({ socket }) => shareOf(ANONYMOUS_PRINCIPAL, socket.remoteAddress ?? ''));
+  readonly #turnedAway = new Set<Socket>(); // bounded by: BEING_TURNED_AWAY
   readonly #counters = new Map<number, Counter>(); // bounded by: hubs
   #order: number[] = []; // bounded by: hubs
   #accepted = 0;
@@ -67,7 +72,7 @@ export class Door {
   }
 
   get waiting(): number {
-    return this.#queue.length;
+    return this.#queue.size;
   }
 
   /** Opens the port; `host` undefined = 127.0.0.1 and ::1. Rejects with `Hopeless`, which names who holds it. */
@@ -142,7 +147,7 @@ export class Door {
     this.#isClosed = true;
     clearInterval(this.#look);
     for (const server of this.#servers) server.close();
-    for (const waiting of this.#queue.splice(0)) this.#turnAway(waiting.socket);
+    for (const { socket } of this.#queue.takeWhile(() => true)) this.#turnAway(socket);
   }
 
   #listenOn(host: string, port: number): Promise<number> {
@@ -164,17 +169,15 @@ export class Door {
     socket.on('error', () => {});
     // Node would otherwise count the connection across processes, with messages of its own for each close.
     Object.assign(socket, { server: null });
-    if (this.#queue.length >= Math.min(this.#limits.handoverQueue, this.#room)) {
-      this.#turnAway(socket);
-      return;
-    }
     this.#accepted += 1;
-    this.#queue.push({ socket, n: this.#accepted, sinceMs: performance.now() });
+    const most = Math.min(this.#limits.handoverQueue, this.#room);
+    const displaced = this.#queue.push({ socket, n: this.#accepted, sinceMs: performance.now() }, most);
+    if (displaced) this.#turnAway(displaced.socket);
     this.#pump();
   }
 
   #pump(): void {
-    while (this.#queue.length > 0) {
+    while (this.#queue.size > 0) {
       const counter = this.#nextFree();
       if (!counter) return;
       const waiting = this.#queue.shift();
@@ -213,17 +216,20 @@ export class Door {
 
   #again(waiting: Waiting): void {
     if (this.#isClosed) this.#turnAway(waiting.socket);
-    else this.#queue.unshift(waiting);
+    else this.#queue.putBack(waiting);
   }
 
   #expire(): void {
     const beforeMs = performance.now() - this.#limits.handoverMs;
-    while (this.#queue[0] && this.#queue[0].sinceMs < beforeMs) this.#turnAway((this.#queue.shift() as Waiting).socket);
+    for (const { socket } of this.#queue.takeWhile(({ sinceMs }) => sinceMs < beforeMs)) this.#turnAway(socket);
     this.#pump();
   }
 
   #turnAway(socket: Socket): void {
     this.turnedAway += 1;
+    if (this.#turnedAway.size >= BEING_TURNED_AWAY) return void socket.destroy();
+    this.#turnedAway.add(socket);
+    socket.on('close', () => this.#turnedAway.delete(socket));
     socket.end(NO_HUB);
     // Unread bytes would make the kernel answer with a reset instead.
     socket.resume();
