@@ -77,6 +77,13 @@ export const LIMITS = {
     'MCPHUB_CONNECTIONS_PER_KEY',
     'Kept connections of one key that wait for its next request; beyond it the oldest of them is closed.',
   ),
+  headers: row(
+    128,
+    'count',
+    [32, 1000],
+    'MCPHUB_HEADERS',
+    'Headers of one request; each is kept as text until the request is complete, so that many small ones hold ten times their bytes.',
+  ),
   headersMs: row(
     10 * SECOND,
     'ms',

@@ -21,8 +21,8 @@ import type { Authorized } from './authorized.ts';
 import type { Bodies } from './bodies.ts';
 import { readBody } from './body.ts';
 import { guardEmitter } from './guarded-http.ts';
-import { writeJson, writeRefusal } from './http-answer.ts';
-import { declaresBody, refuseBody, refuseMethod } from './read-only.ts';
+import { declaresBody, writeJson, writeRefusal } from './http-answer.ts';
+import { refuseBody, refuseMethod } from './read-only.ts';
 
 const KEPT = 4;
 const METHODS: ReadonlySet<string> = new Set(['GET', 'POST', 'DELETE']);

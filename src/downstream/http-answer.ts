@@ -92,6 +92,11 @@ export function refuseRequest(request: IncomingMessage, response: ServerResponse
   writeJson(response, status, refusalFrame(NULL_ID, refusal), refusalHeaders(refusal, status, request));
 }
 
+/** Returns true when the headers announce a body: `transfer-encoding`, or a `content-length` above 0. */
+export function declaresBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
 /** Returns the headers that belong to a refusal. `request` = one whose body may not have been read to its end. */
 export function refusalHeaders(refusal: Refusal, status: number, request: IncomingMessage | undefined): AnswerHeaders {
   const headers: Record<string, string> = {};
@@ -101,6 +106,7 @@ export function refusalHeaders(refusal: Refusal, status: number, request: Incomi
   if (status === 429 || status === 503)
     headers['retry-after'] = String(Math.max(1, Math.ceil((refusal.detail.retryAfterMs ?? 1000) / 1000)));
   // A body that was not read to its end would be taken for the next request.
-  if (status === 413 || status === 408 || (request && !request.complete)) headers.connection = 'close';
+  if (status === 413 || status === 408 || (request && !request.complete && declaresBody(request)))
+    headers.connection = 'close';
   return headers;
 }

@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { guardCallback } from './guarded-http.ts';
-import { declaresBody } from './read-only.ts';
+import { declaresBody } from './http-answer.ts';
 
 export interface ResponseParts {
   readonly kernel: Pick<Kernel, 'clock' | 'wheel' | 'bus'>;

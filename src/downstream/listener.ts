@@ -91,6 +91,8 @@ export function createListener(parts: ListenerParts): Listener {
     ...guardedClasses(kernel, createResponseClass({ kernel, limits })),
   });
   guardEmitter(kernel, server, undefined);
+  // Older runtimes leave out what is beyond this, perhaps what a proxy added, instead of refusing the request; one more shows that.
+  server.maxHeadersCount = limits.headers + 1;
   let closing = false;
   const open = new Map<Socket, Connection>(); // bounded by: connections
   const vanished = watchVanished({ kernel, limits, sockets: () => open.keys() });
@@ -155,10 +157,17 @@ export function createListener(parts: ListenerParts): Listener {
     if (fault.code === 'HPE_HEADER_OVERFLOW') socket.end(LARGE_HEADERS);
     else socket.end(fault.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? TOO_SLOW : MALFORMED);
   });
+  const refuseHeaders: Handler = (request, response) => {
+    // What announces a body may be among the headers that were left out.
+    response.shouldKeepAlive = false;
+    refuseRequest(request, response, new Refusal('headers-too-large'));
+  };
   const take =
     (handle: Handler): Handler =>
-    (request, response) =>
-      open.get(request.socket)?.take({ request, response, handle });
+    (request, response) => {
+      const isTooMany = request.rawHeaders.length > 2 * limits.headers;
+      open.get(request.socket)?.take({ request, response, handle: isTooMany ? refuseHeaders : handle });
+    };
   server.on('request', take(handler));
   // The body is asked for by whoever reads it (`body.ts`), once the sender has been identified.
   server.on('checkContinue', take(handler));

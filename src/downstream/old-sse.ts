@@ -177,10 +177,10 @@ export function createOldSse(parts: OldSseParts): OldSse {
     },
 
     post(request, response, segment) {
-      const id = inQuery(request.url, 'sessionId');
-      const owner = id === undefined ? undefined : OPEN_ID.exec(id)?.[1];
       const caller = callerOf(request, response, segment);
       if (!caller) return;
+      const id = inQuery(request.url, 'sessionId');
+      const owner = id === undefined ? undefined : OPEN_ID.exec(id)?.[1];
       const { authorized } = caller;
       const isElsewhere =
         owner !== undefined && Number(owner) !== slot && Number(owner) <= limits.hubs && !isHop(request);

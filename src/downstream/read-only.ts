@@ -3,7 +3,7 @@
  * A refused request with a body also closes its connection, so that no byte of the body is taken for the next request.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { writeJson } from './http-answer.ts';
+import { declaresBody, writeJson } from './http-answer.ts';
 
 const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 
@@ -16,11 +16,6 @@ export function acceptsRead(request: IncomingMessage, response: ServerResponse):
   if (!declaresBody(request)) return true;
   refuseBody(response);
   return false;
-}
-
-/** Returns true when the headers announce a body: `transfer-encoding`, or a `content-length` above 0. */
-export function declaresBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
 /** Answers 400 and closes the connection. */

@@ -198,7 +198,7 @@ export const ERRORS = {
     431,
     'info',
     'The headers of the request are larger than this hub accepts.',
-    'Look at the client: it sends more than 16 KiB of headers, often cookies.',
+    'Look at the client: it sends more than 16 KiB of headers, often cookies, or more headers than the setting `headers` allows.',
   ),
   'http-malformed': row(
     -32700,
