@@ -137,6 +137,16 @@ test('requests for health and heartbeat go first, up to a limit in each turn', (
   assert.equal(hub.endTurn()[0], 'a12', 'the others wait behind who came before');
 });
 
+test('a flood of health questions from one address does not delay the question of another', () => {
+  const { send, started, endTurn } = rig();
+  for (let at = 0; at < 100; at += 1) send({ name: '/health', owner: 'crowd', costs: 0.5 });
+  send({ name: '/readyz', owner: 'balancer' });
+  assert.ok(!started.includes('/readyz'));
+  while (!started.includes('/readyz') && endTurn().length > 0);
+  assert.ok(started.includes('/readyz'));
+  assert.ok(started.length <= 40, `${started.length} requests were started before it`);
+});
+
 test('a body that comes with its request goes on at once, one that comes later waits in turn', () => {
   const hub = rig();
   const quick = hub.send({ name: 'quick', owner: 'a' });

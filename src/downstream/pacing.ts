@@ -47,9 +47,8 @@ const URGENT_PATHS: ReadonlySet<string> = new Set([
   ...['/health', '/health/live', '/health/ready', '/health/startup', '/healthz', '/livez', '/readyz', '/startupz'],
   ...['/beat', '/probe'],
 ]);
-/** Urgent requests of one turn that do not wait; they need no key, so more of them wait like others. */
+/** Urgent requests of one turn that do not wait; they need no key, so more of them wait, one of each sender in turn. */
 const URGENT_A_TURN = 16;
-const URGENT_OWNER = 'urgent';
 
 export class Pacing {
   readonly #kernel: Kernel;
@@ -110,7 +109,7 @@ export class Pacing {
   }
 
   #startUrgent(arrived: Arrived): void {
-    if (this.#urgent >= URGENT_A_TURN) return this.startInTurn(arrived, URGENT_OWNER);
+    if (this.#urgent >= URGENT_A_TURN) return this.startInTurn(arrived, `urgent ${this.#ownerOf(arrived)}`);
     const nowMs = this.#kernel.clock.nowMs();
     this.#kernel.timers.runLate(nowMs);
     if (this.#scheduled === 0) this.#count(nowMs);
