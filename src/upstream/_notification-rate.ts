@@ -1,17 +1,22 @@
 /**
- * How many notifications of one connection are passed on: `serverNotificationsPerSecond`, and twice as many at once. The rest is dropped and counted,
- * and an event reports it at the beginning and every ten seconds.
+ * How many notifications of one connection are passed on: `serverNotificationsPerSecond`, twice as many at once, and `PER_CALL` for each call that
+ * the server was sent, so that progress and log lines of many short calls come through. The rest is dropped and counted, and an event reports it at
+ * the beginning and every ten seconds.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
 
 const TELL_EVERY_MS = 10_000;
+const PER_CALL = 16;
+/** Of calls whose notifications have not come. */
+const MAX_CREDIT = 16_384;
 
 export class NotificationRate {
   readonly #kernel: Kernel;
   readonly #server: string;
   readonly #bucket: TokenBucket;
+  #credit = 0;
   #dropped = 0;
   #toldMs = Number.NEGATIVE_INFINITY;
 
@@ -22,8 +27,17 @@ export class NotificationRate {
     this.#bucket = new TokenBucket({ perSecond, burst: 2 * perSecond, nowMs: kernel.clock.nowMs() });
   }
 
+  /** Counts a call that the server was sent. */
+  earn(): void {
+    this.#credit = Math.min(MAX_CREDIT, this.#credit + PER_CALL);
+  }
+
   /** False = this one is dropped. */
   allows(): boolean {
+    if (this.#credit > 0) {
+      this.#credit -= 1;
+      return true;
+    }
     const nowMs = this.#kernel.clock.nowMs();
     if (this.#bucket.take(nowMs)) return true;
     this.#dropped += 1;

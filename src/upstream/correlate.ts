@@ -126,6 +126,7 @@ export class Correlator {
     const slot = this.#slots.add(NOBODY);
     if (slot < 0) return new Refusal('server-busy', undefined, { phase: 'call', outcome: 'not-executed' });
     this.#uses += 1;
+    this.#notifications.earn();
     const flight = new Flight(this.#uses * SLOTS + slot, plan, this.#flightEars, this.#kernel.clock.nowMs());
     this.#slots.replace(slot, { flight, params });
     return new Promise((resolve) => {
