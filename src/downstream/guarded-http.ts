@@ -69,7 +69,10 @@ export function whenSettled<T>(
 }
 
 /** Returns the classes that `createServer` makes requests and responses of; responses extend `Response`. */
-export function guardedClasses(kernel: Faults, Response: typeof ServerResponse) {
+export function guardedClasses(
+  kernel: Faults,
+  Response: typeof ServerResponse,
+): { readonly IncomingMessage: typeof IncomingMessage; readonly ServerResponse: typeof ServerResponse } {
   class GuardedRequest extends IncomingMessage {
     response: ServerResponse | undefined;
 
@@ -98,5 +101,5 @@ export function guardedClasses(kernel: Faults, Response: typeof ServerResponse) 
       }
     }
   }
-  return { IncomingMessage: GuardedRequest, ServerResponse: GuardedResponse };
+  return { IncomingMessage: GuardedRequest, ServerResponse: GuardedResponse as typeof ServerResponse };
 }
