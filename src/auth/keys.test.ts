@@ -98,6 +98,14 @@ test('wrong keys from one address are slowed down; right keys and other addresse
   assert.equal(codeOf(door.check(bearer('f'), HERE)), 'rate-limited');
 });
 
+test('addresses of one IPv6 network share their allowance', () => {
+  const { door } = doorWith(keyRecord('a'));
+  const { failedKeysPerMinute } = limitsFrom({});
+  for (let tries = 0; tries < failedKeysPerMinute; tries += 1) door.check(bearer('f'), `2001:db8::${tries + 1}`);
+  assert.equal(codeOf(door.check(bearer('f'), '2001:db8::ffff')), 'rate-limited');
+  assert.equal(codeOf(door.check(bearer('f'), '2001:db8:0:1::1')), 'unauthorized');
+});
+
 test('requests without a key have an allowance of their own', () => {
   const { door } = doorWith(keyRecord('a'));
   const { addressPerSecond } = limitsFrom({});

@@ -48,8 +48,10 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
     seen.clear();
   });
 
+  /** Of one address, or of one IPv6 network, whose addresses a host may choose freely. */
   function guessesOf(address: string): Guesses {
-    let guesses = addresses.get(address);
+    const network = shareOf(ANONYMOUS_PRINCIPAL, address);
+    let guesses = addresses.get(network);
     if (!guesses) {
       const nowMs = kernel.clock.nowMs();
       guesses = {
@@ -60,7 +62,7 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
         }),
         bare: new TokenBucket({ perSecond: limits.addressPerSecond, burst: limits.addressPerSecond, nowMs }),
       };
-      addresses.set(address, guesses);
+      addresses.set(network, guesses);
     }
     return guesses;
   }
