@@ -63,6 +63,13 @@ export const LIMITS = {
     'MCPHUB_PIPELINED',
     'Requests of one connection that wait for the response before them; a connection that brings more is closed.',
   ),
+  pipelinedBytes: row(
+    64 * KiB,
+    'bytes',
+    [1 * KiB, 4 * MiB],
+    'MCPHUB_PIPELINED_BYTES',
+    'Bytes of these requests, with the bodies that they announce; they wait before anybody has looked at their key.',
+  ),
   connectionsPerAddress: row(
     5000,
     'count',

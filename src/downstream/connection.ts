@@ -1,7 +1,7 @@
 /**
  * The requests of one connection, one at a time: a pipelined request waits until the response before it is finished.
- * Guarantees: no handler runs while a response on its connection is open; a connection on which more than `pipelined` requests wait, or one
- * behind a stream, is closed.
+ * Guarantees: no handler runs while a response on its connection is open; a connection is closed when more than `pipelined` requests wait on it,
+ * when they have or announce more than `pipelinedBytes`, and when one waits behind a stream. Who waits has not been identified yet.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -10,6 +10,8 @@ import type { Handler } from './router.ts';
 export interface ConnectionParts {
   /** Most requests that wait on one connection. */
   readonly maxWaiting: () => number;
+  /** Most bytes that these requests have or announce. */
+  readonly maxWaitingBytes: () => number;
   /** Starts a request. */
   readonly start: (arrived: Arrived) => void;
   /** No response is open and no request waits. */
@@ -28,6 +30,10 @@ export class Connection {
   readonly #parts: ConnectionParts;
   #open: ServerResponse | undefined;
   #waiting: Arrived[] | undefined; // bounded by: pipelined
+  /** Of the connection's bytes, those that came before the first request that waits. */
+  #bytesBefore = 0;
+  /** Of bodies of requests that wait. */
+  #announcedBytes = 0;
   readonly #finished = (): void => this.#next();
 
   constructor(socket: Socket, parts: ConnectionParts) {
@@ -45,18 +51,30 @@ export class Connection {
     // The answer before it was the connection's last one: this one could not be answered.
     if (this.#socket.writableEnded) return;
     if (this.#open === undefined) this.#begin(arrived);
-    else if (isStream(this.#open) || (this.#waiting?.length ?? 0) >= this.#parts.maxWaiting()) {
-      this.close();
-      this.#socket.destroy();
-    } else {
+    else if (!isStream(this.#open) && this.#hasRoomFor(arrived)) {
       this.#waiting ??= [];
       this.#waiting.push(arrived);
+    } else {
+      this.close();
+      this.#socket.destroy();
     }
   }
 
   /** Forgets the requests that wait; the connection has closed. */
   close(): void {
     this.#waiting = undefined;
+  }
+
+  #hasRoomFor({ request }: Arrived): boolean {
+    const count = this.#waiting?.length ?? 0;
+    if (count === 0) {
+      this.#bytesBefore = this.#socket.bytesRead;
+      this.#announcedBytes = 0;
+    }
+    this.#announcedBytes += Number(request.headers['content-length'] ?? 0);
+    const arrivedBytes = this.#socket.bytesRead - this.#bytesBefore;
+    const isWithin = Math.max(arrivedBytes, this.#announcedBytes) <= this.#parts.maxWaitingBytes();
+    return isWithin && count < this.#parts.maxWaiting();
   }
 
   #begin(arrived: Arrived): void {

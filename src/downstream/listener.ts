@@ -103,6 +103,7 @@ export function createListener(parts: ListenerParts): Listener {
 
   const requests: ConnectionParts = {
     maxWaiting: () => limits.pipelined,
+    maxWaitingBytes: () => limits.pipelinedBytes,
     start(arrived) {
       const { request, response } = arrived;
       // While draining, a kept-alive connection must not bring new work.
