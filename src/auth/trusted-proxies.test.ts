@@ -45,3 +45,13 @@ test('the header Forwarded counts where X-Forwarded-For is not there', () => {
   assert.equal(behind('for=1.1.1.1, proto=https;For="[2001:db8::1]:80"'), '2001:db8::1');
   assert.equal(behind('for="_hidden"'), undefined);
 });
+
+test('two headers that end with different addresses count for nothing: the proxy has written only one of them', () => {
+  const peer = '10.0.0.5';
+  const forwarded = 'for=203.0.113.9';
+  assert.equal(proxies.clientBehind(peer, { 'x-forwarded-for': '198.51.100.1', forwarded }), undefined);
+  assert.equal(proxies.clientBehind(peer, { 'x-forwarded-for': 'a, b', forwarded: '' }), undefined);
+  assert.equal(proxies.clientBehind(peer, { 'x-forwarded-for': '1.1.1.1, 203.0.113.9', forwarded }), '203.0.113.9');
+  const ipv6 = { 'x-forwarded-for': '2001:DB8::1', forwarded: 'for="[2001:db8::1]:47011"' };
+  assert.equal(proxies.clientBehind(peer, ipv6), '2001:db8::1');
+});

@@ -59,14 +59,22 @@ function networksFrom(texts: readonly string[]): BlockList {
   return list;
 }
 
-/** The addresses in the order in which proxies added them. `X-Forwarded-For` counts before `Forwarded`. */
+/**
+ * The addresses in the order in which proxies added them. A proxy may write one of the two headers and pass on the other as the client sent it: when
+ * they end with different addresses, neither counts.
+ */
 function namedIn({ 'x-forwarded-for': plain, forwarded }: IncomingHttpHeaders): string[] {
-  const list = typeof plain === 'string' ? plain : plain?.join(',');
-  const text = list ?? forwarded ?? '';
-  if (text.length > MAX_HEADER_CHARS) return [];
-  const parts = text.split(',');
-  if (list !== undefined) return parts.map((part) => withoutPort(part.trim()));
-  return parts.map((part) => withoutPort(forIn(part)));
+  const inPlain = addressesIn(typeof plain === 'string' ? plain : plain?.join(','), (part) => part.trim());
+  const inForwarded = addressesIn(forwarded, forIn);
+  if (inPlain === undefined || inForwarded === undefined) return inPlain ?? inForwarded ?? [];
+  return inPlain.at(-1) === inForwarded.at(-1) ? inPlain : [];
+}
+
+/** Undefined = there is no such header. */
+function addressesIn(list: string | undefined, addressIn: (part: string) => string): string[] | undefined {
+  if (list === undefined) return undefined;
+  if (list.length > MAX_HEADER_CHARS) return [];
+  return list.split(',').map((part) => plainAddress(withoutPort(addressIn(part))).toLowerCase());
 }
 
 /** The value of `for` in one element of `Forwarded`; empty when it names none. */
