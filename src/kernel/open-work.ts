@@ -45,26 +45,18 @@ export class OpenItem {
   readonly principal: Principal;
   readonly viewName: ViewName;
   readonly #registry: OpenWork;
-  readonly #slot: number;
+  /** Place in the registry, which sets it; negative = it has none. */
+  slot = -1;
   #use: OpenUse | undefined;
   #ended: Refusal | undefined;
-  #listeners: ((why: Refusal) => void)[] | undefined; // bounded by: the two or three parties of one item
+  #listener: ((why: Refusal) => void) | undefined;
+  #others: ((why: Refusal) => void)[] | undefined; // bounded by: the two or three parties of one item
 
-  constructor(
-    registry: OpenWork,
-    kind: OpenKind,
-    { principal, viewName }: Access,
-    slotFor: (item: OpenItem) => number,
-  ) {
+  constructor(registry: OpenWork, kind: OpenKind, { principal, viewName }: Access) {
     this.kind = kind;
     this.principal = principal;
     this.viewName = viewName;
     this.#registry = registry;
-    this.#slot = slotFor(this);
-  }
-
-  get slot(): number {
-    return this.#slot;
   }
 
   /** Why it was ended; undefined = it was not. */
@@ -84,14 +76,15 @@ export class OpenItem {
   /** Calls `listener` once when the item is ended, at once if it already is. */
   onEnd(listener: (why: Refusal) => void): void {
     if (this.#ended) return listener(this.#ended);
-    this.#listeners ??= [];
-    this.#listeners.push(listener);
+    if (this.#listener === undefined) this.#listener = listener;
+    else if (this.#others === undefined) this.#others = [listener];
+    else this.#others.push(listener);
   }
 
   /** Removes the item when it has finished; nothing of it has to be ended any more. */
   close(): void {
     this.#registry.remove(this);
-    this.#listeners = undefined;
+    this.#listener = this.#others = undefined;
   }
 
   /** Ends it. Only the first call counts. */
@@ -99,11 +92,11 @@ export class OpenItem {
     if (this.#ended) return;
     this.#ended = why;
     this.#registry.remove(this);
-    const listeners = this.#listeners ?? [];
-    this.#listeners = undefined;
-    for (const listener of listeners) {
+    const [first, others = []] = [this.#listener, this.#others];
+    this.#listener = this.#others = undefined;
+    for (const listener of [first, ...others]) {
       try {
-        listener(why);
+        listener?.(why);
       } catch (fault) {
         faulted(fault);
       }
@@ -141,7 +134,8 @@ export class OpenWork {
 
   /** Registers something that stays open. Refused when its caller has lost the right meanwhile, or `overloaded` when the registry is full. */
   add(kind: OpenKind, access: Access): Outcome<OpenItem> {
-    const item = new OpenItem(this, kind, access, (one) => this.#slots.add(one));
+    const item = new OpenItem(this, kind, access);
+    item.slot = this.#slots.add(item);
     if (item.slot < 0) return new Refusal('overloaded');
     if (this.#check && this.#current && access.world !== this.#current()) {
       const verdict = this.#check(item, access.world);
