@@ -10,7 +10,7 @@ import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Authorized } from './authorized.ts';
 import { type Bodies, type BodyCount, SMALL_BYTES } from './bodies.ts';
 import { guardCallback } from './guarded-http.ts';
-import { resumeInTurn } from './pacing.ts';
+import { mayGoOn, resumeInTurn } from './pacing.ts';
 
 export interface BodyRequest {
   readonly request: IncomingMessage;
@@ -44,6 +44,7 @@ export function readBody(
     watch?.leave();
     count?.end();
     if (isRefusal(outcome)) return done(outcome);
+    if (mayGoOn(request)) return done(outcome, count);
     resumeInTurn({ request, response, handle: () => done(outcome, count) });
   }
   function onData(chunk: Buffer): void {

@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { GuardedServerResponse } from './guarded-http.ts';
 import type { Handler } from './router.ts';
 
 export interface ConnectionParts {
@@ -79,7 +80,7 @@ export class Connection {
 
   #begin(arrived: Arrived): void {
     this.#open = arrived.response;
-    arrived.response.on('close', this.#finished);
+    (arrived.response as GuardedServerResponse).whenClosed = this.#finished;
     this.#parts.start(arrived);
   }
 

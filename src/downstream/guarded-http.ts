@@ -68,10 +68,19 @@ export function whenSettled<T>(
   promise.then(callback).catch((fault: unknown) => failRequest(kernel, owner, fault));
 }
 
-/** Returns the classes that `createServer` makes requests and responses of; responses extend `Response`. */
+/** A response of a listener, with what is called when it closes: a field costs less than a listener. */
+export interface GuardedServerResponse extends ServerResponse {
+  whenClosed?: (() => void) | undefined;
+}
+
+/**
+ * Returns the classes that `createServer` makes requests and responses of; responses extend `Response`. `handedOver` is called when the last byte
+ * of a response has been handed over, whoever wrote it.
+ */
 export function guardedClasses(
   kernel: Faults,
   Response: typeof ServerResponse,
+  handedOver: (response: ServerResponse) => void,
 ): { readonly IncomingMessage: typeof IncomingMessage; readonly ServerResponse: typeof ServerResponse } {
   class GuardedRequest extends IncomingMessage {
     response: ServerResponse | undefined;
@@ -86,6 +95,8 @@ export function guardedClasses(
     }
   }
   class GuardedResponse extends Response<GuardedRequest> {
+    whenClosed: (() => void) | undefined;
+
     /** The runtime gives options too, which its types do not name. */
     constructor(...given: [request: GuardedRequest, ...options: unknown[]]) {
       super(...(given as [GuardedRequest]));
@@ -94,6 +105,8 @@ export function guardedClasses(
 
     override emit(event: string | symbol, ...args: unknown[]): boolean {
       try {
+        if (event === 'prefinish') handedOver(this);
+        else if (event === 'close') this.whenClosed?.();
         return super.emit(event as 'close', ...args);
       } catch (fault) {
         failRequest(kernel, this, fault);

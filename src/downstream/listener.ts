@@ -3,7 +3,7 @@
  * Promises: never more than `connections` at once (a reserve of descriptors stays); when they are all taken, the owner with most waiting ones makes
  * place (`connection-table.ts`); one response at a time on each; slow headers and bodies are cut by the runtime's own watch; clients that vanished are noticed; `stop` lets answers in progress finish, ends idle connections at once, and always ends by the deadline.
  */
-import { createServer, type ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
 import type { TrustedProxies } from '../auth/trusted-proxies.ts';
 import type { Limits } from '../config/limits.ts';
@@ -88,7 +88,7 @@ export function createListener(parts: ListenerParts): Listener {
     keepAliveTimeout: limits.keepAliveMs,
     maxHeaderSize: MAX_HEADER_BYTES,
     noDelay: true,
-    ...guardedClasses(kernel, createResponseClass({ kernel, limits })),
+    ...guardedClasses(kernel, createResponseClass({ kernel, limits }), (response) => slowReaders.watch(response)),
   });
   guardEmitter(kernel, server, undefined);
   // Older runtimes leave out what is beyond this, perhaps what a proxy added, instead of refusing the request; one more shows that.
@@ -96,10 +96,6 @@ export function createListener(parts: ListenerParts): Listener {
   let closing = false;
   const open = new Map<Socket, Connection>(); // bounded by: connections
   const vanished = watchVanished({ kernel, limits, sockets: () => open.keys() });
-
-  function watchReader(this: ServerResponse): void {
-    slowReaders.watch(this);
-  }
 
   const requests: ConnectionParts = {
     maxWaiting: () => limits.pipelined,
@@ -109,8 +105,6 @@ export function createListener(parts: ListenerParts): Listener {
       // While draining, a kept-alive connection must not bring new work.
       if (closing && !response.headersSent) response.setHeader('connection', 'close');
       connections.begins(request.socket);
-      // Emitted when the last byte has been handed over, whoever wrote it.
-      response.on('prefinish', watchReader);
       if (pacing) pacing.start(arrived);
       else arrived.handle(request, response);
     },

@@ -184,10 +184,13 @@ export class Pacing {
   }
 }
 
-/** Goes on with a started request whose body has come: at once in the turn in which it was started, else in its turn. */
+/** Whether a started request may go on at once: in the turn in which it was started. */
+export function mayGoOn(request: IncomingMessage): boolean {
+  const { pacing } = request as Paced;
+  return pacing === undefined || pacing.wasStartedInThisTurn(request);
+}
+
+/** Goes on in its turn with a started request whose body has come later. */
 export function resumeInTurn(arrived: Arrived): void {
-  const { pacing } = arrived.request as Paced;
-  if (pacing === undefined || pacing.wasStartedInThisTurn(arrived.request))
-    arrived.handle(arrived.request, arrived.response);
-  else pacing.startInTurn(arrived);
+  (arrived.request as Paced).pacing?.startInTurn(arrived);
 }

@@ -113,6 +113,18 @@ export function createRouter(parts: RouterParts): Handler {
   const memoryWaits = (): object => ({ waits: health.waits() });
   const memoryCeilings = (): object => ({ ceilings: health.ceilings() });
 
+  /** The settings and the Host header that were fine last: nearly all requests have the same. */
+  let fine: { readonly settings: OriginRules; readonly host: string | undefined } | undefined;
+
+  function originRefusal({ headers }: IncomingMessage, settings: OriginRules): Refusal | undefined {
+    const { host, origin } = headers;
+    if (origin === undefined && fine !== undefined && fine.host === host && fine.settings === settings)
+      return undefined;
+    const refusal = checkOrigin(host, origin, settings);
+    if (refusal === undefined && origin === undefined) fine = { settings, host };
+    return refusal;
+  }
+
   function route(request: IncomingMessage, response: ServerResponse): void {
     dropUnprovenAddress(request, parts.workerToken);
     takeForwardedAddress(request, parts.proxies);
@@ -121,8 +133,8 @@ export function createRouter(parts: RouterParts): Handler {
     const path = query < 0 ? url : url.slice(0, query);
     if (pages(path, request, response)) return;
     const settings = parts.settings();
-    const refusal = checkOrigin(request.headers.host, request.headers.origin, settings);
-    if (isRefusal(refusal)) return writeRefusal(response, refusal, undefined, request);
+    const refusal = originRefusal(request, settings);
+    if (refusal) return writeRefusal(response, refusal, undefined, request);
     if (request.headers.origin !== undefined && cors(request, response)) return;
     if (settings.keyInQuery && query >= 0) takeKeyFrom(url.slice(query), request);
     if (path === '/mcp' || path === '/mcp/') return endpoint.handle(request, response, { segment: '', local: false });

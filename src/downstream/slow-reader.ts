@@ -23,10 +23,14 @@ export interface SlowReaders {
 
 /** Says whose share (`shareOf`) the unread bytes of a response are counted for; without it, for the client's address. */
 export function countFor(response: ServerResponse, owner: string): void {
-  Object.assign(response, { [OWNER]: owner });
+  (response as OwnedResponse)[OWNER] = owner;
 }
 
-function ownerOf(response: ServerResponse & { readonly [OWNER]?: string }): string {
+interface OwnedResponse extends ServerResponse {
+  [OWNER]?: string;
+}
+
+function ownerOf(response: OwnedResponse): string {
   return response[OWNER] ?? `address:${response.socket?.remoteAddress ?? ''}`;
 }
 
