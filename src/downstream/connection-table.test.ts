@@ -97,6 +97,16 @@ test('a connection that has sent nothing for a second gives way, though it is th
   assert.deepEqual(closed, ['one']);
 });
 
+test('a kept connection stays while others have sent nothing', () => {
+  const { closed, connect, keep, advance } = rig(3);
+  keep('kept', 'key a');
+  connect('silent', '10.0.0.1');
+  connect('silent too', '10.0.0.2');
+  advance(1100);
+  assert.ok(connect('newcomer', '10.0.0.3'));
+  assert.deepEqual(closed, ['silent']);
+});
+
 test('a request that came through a trusted proxy counts for its key while it is under way', () => {
   const { table, closed, connect } = rig(4);
   for (let at = 0; at < 3; at += 1) {

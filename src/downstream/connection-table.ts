@@ -177,15 +177,21 @@ export class ConnectionTable {
     return closed > 0;
   }
 
-  /** Nobody has more than one: closes the oldest that waits, unless it has come just now and may be about to send. */
+  /**
+   * Nobody has more than one: closes the oldest that has sent nothing, unless it has come just now and may be about to send; if there is none, the
+   * oldest kept one.
+   */
   #closeSilent(): boolean {
     const beforeMs = this.#parts.kernel.clock.nowMs() - SILENT_MS;
+    let kept: Socket | undefined;
     for (const [socket, { holder, isNew, sinceMs }] of this.#entries) {
-      if (!holder?.waiting.has(socket) || (isNew && sinceMs > beforeMs)) continue;
-      this.#close(socket);
-      return true;
+      if (isNew && sinceMs > beforeMs) break;
+      if (!holder?.waiting.has(socket)) continue;
+      if (isNew) return this.#closeOldest(holder, 1);
+      kept ??= socket;
     }
-    return false;
+    if (kept) this.#close(kept);
+    return kept !== undefined;
   }
 
   /** Closes the oldest connections of an owner that all have a request under way. */
