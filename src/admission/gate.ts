@@ -142,7 +142,8 @@ export function createAdmission(parts: {
     refusalFor(owner) {
       const share = shares.get(owner);
       if (share === undefined) return undefined;
-      return busyOf(share) ?? (share.bucket.has(kernel.clock.nowMs()) ? undefined : rateLimited);
+      const isAllowed = share.bucket.hadToken || share.bucket.has(kernel.clock.nowMs());
+      return busyOf(share) ?? (isAllowed ? undefined : rateLimited);
     },
     enter(principal, method, owner = principal.family) {
       if (closed) return new Refusal('draining', undefined, { retryAfterMs: 1000 });

@@ -73,6 +73,15 @@ export interface GuardedServerResponse extends ServerResponse {
   whenClosed?: (() => void) | undefined;
 }
 
+/** The runtime gives options too, which its types do not name. */
+type RuntimeResponse<R extends IncomingMessage> = new (request: R, options: unknown) => ServerResponse<R>;
+
+/** The classes that `createServer` makes requests and responses of. */
+export interface HttpClasses {
+  readonly IncomingMessage: typeof IncomingMessage;
+  readonly ServerResponse: typeof ServerResponse;
+}
+
 /**
  * Returns the classes that `createServer` makes requests and responses of; responses extend `Response`. `handedOver` is called when the last byte
  * of a response has been handed over, whoever wrote it.
@@ -81,7 +90,7 @@ export function guardedClasses(
   kernel: Faults,
   Response: typeof ServerResponse,
   handedOver: (response: ServerResponse) => void,
-): { readonly IncomingMessage: typeof IncomingMessage; readonly ServerResponse: typeof ServerResponse } {
+): HttpClasses {
   class GuardedRequest extends IncomingMessage {
     response: ServerResponse | undefined;
 
@@ -94,13 +103,12 @@ export function guardedClasses(
       }
     }
   }
-  class GuardedResponse extends Response<GuardedRequest> {
+  class GuardedResponse extends (Response as unknown as RuntimeResponse<GuardedRequest>) {
     whenClosed: (() => void) | undefined;
 
-    /** The runtime gives options too, which its types do not name. */
-    constructor(...given: [request: GuardedRequest, ...options: unknown[]]) {
-      super(...(given as [GuardedRequest]));
-      given[0].response = this;
+    constructor(request: GuardedRequest, options?: unknown) {
+      super(request, options);
+      request.response = this;
     }
 
     override emit(event: string | symbol, ...args: unknown[]): boolean {
@@ -114,5 +122,5 @@ export function guardedClasses(
       }
     }
   }
-  return { IncomingMessage: GuardedRequest, ServerResponse: GuardedResponse as typeof ServerResponse };
+  return { IncomingMessage: GuardedRequest, ServerResponse: GuardedResponse as unknown as typeof ServerResponse };
 }

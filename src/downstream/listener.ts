@@ -14,7 +14,7 @@ import { Refusal } from '../kernel/outcome.ts';
 import { refusalFrame } from '../protocol/write.ts';
 import { Connection, type ConnectionParts } from './connection.ts';
 import { ConnectionTable } from './connection-table.ts';
-import { guardCallback, guardEmitter, guardedClasses } from './guarded-http.ts';
+import { guardCallback, guardEmitter, guardedClasses, type HttpClasses } from './guarded-http.ts';
 import { refuseRequest } from './http-answer.ts';
 import { createResponseClass } from './http-response.ts';
 import type { Pacing } from './pacing.ts';
@@ -67,10 +67,25 @@ export interface ListenerParts {
   readonly proxies: Pick<TrustedProxies, 'has'>;
   /** Absent = every request is started as it arrives. */
   readonly pacing?: Pacing;
+  /** Shared by the listeners of a process; absent = made for this one. */
+  readonly classes?: HttpClasses;
+}
+
+/**
+ * Makes the classes of requests and responses, once for a process: with classes of its own for each listener, all code that handles requests would
+ * meet objects of several hidden classes and be slower.
+ */
+export function createHttpClasses({
+  kernel,
+  limits,
+  slowReaders,
+}: Pick<ListenerParts, 'kernel' | 'limits' | 'slowReaders'>): HttpClasses {
+  const Response = createResponseClass({ kernel, limits });
+  return guardedClasses(kernel, Response, (response) => slowReaders.watch(response));
 }
 
 export function createListener(parts: ListenerParts): Listener {
-  const { kernel, limits, handler, slowReaders, pacing } = parts;
+  const { kernel, limits, handler, pacing, classes = createHttpClasses(parts) } = parts;
   const connections = new ConnectionTable({
     ...{ kernel, limits, name: parts.name, proxies: parts.proxies },
     close(socket, isNew) {
@@ -88,7 +103,7 @@ export function createListener(parts: ListenerParts): Listener {
     keepAliveTimeout: limits.keepAliveMs,
     maxHeaderSize: MAX_HEADER_BYTES,
     noDelay: true,
-    ...guardedClasses(kernel, createResponseClass({ kernel, limits }), (response) => slowReaders.watch(response)),
+    ...classes,
   });
   guardEmitter(kernel, server, undefined);
   // Older runtimes leave out what is beyond this, perhaps what a proxy added, instead of refusing the request; one more shows that.

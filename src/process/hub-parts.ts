@@ -21,7 +21,7 @@ import { Bodies } from '../downstream/bodies.ts';
 import { createEndpoint } from '../downstream/endpoint.ts';
 import { createForward } from '../downstream/forward.ts';
 import { createHome } from '../downstream/home.ts';
-import { createListener, type Listener } from '../downstream/listener.ts';
+import { createHttpClasses, createListener, type Listener } from '../downstream/listener.ts';
 import { createOldSse } from '../downstream/old-sse.ts';
 import { Pacing } from '../downstream/pacing.ts';
 import { createPrivateDoor } from '../downstream/private-door.ts';
@@ -263,7 +263,8 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     readinessAsked: (address) => balancers.asked(address),
   });
   const pacing = new Pacing({ kernel, limits, keys });
-  const listening = { kernel, limits, slowReaders, proxies, pacing };
+  const classes = createHttpClasses({ kernel, limits, slowReaders });
+  const listening = { kernel, limits, slowReaders, proxies, pacing, classes };
   const front = createListener({ ...listening, name: 'front', handler: router });
   const privateDoor = createPrivateDoor({
     ...{ kernel, limits, endpoint, health, fleet, beat, failures },

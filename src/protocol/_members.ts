@@ -16,7 +16,8 @@ const MAX_OTHERS = 64;
 /** Members of params whose places are kept where nothing else bounds them; a call has three. */
 const MAX_IN_PARAMS = 16;
 /** Members of params that carry what servers want, and that the hub does not look through. */
-const PAYLOADS = ['arguments', 'inputResponses'] as const;
+const ARGUMENTS = 'arguments';
+const RESPONSES = 'inputResponses';
 
 /** Bounds of params, and the values that the walk over the body may still meet. */
 export interface ParamsBounds {
@@ -196,7 +197,7 @@ class ParamsMembers implements MemberVisitor {
     this.#valuesBefore = budget.values;
     if (this.#spans.length >= 4 * bounds.paramsMembers) return this.#refuse('paramsMembers', 'members', bounds);
     this.#spans.push(keyAt, keyEnd, at, end);
-    if (PAYLOADS.some((name) => keyIs(this.#bytes, keyAt, keyEnd, name))) return true;
+    if (keyIs(this.#bytes, keyAt, keyEnd, ARGUMENTS) || keyIs(this.#bytes, keyAt, keyEnd, RESPONSES)) return true;
     this.#values += values;
     this.#size += end - keyAt;
     if (this.#values > bounds.paramsValues) return this.#refuse('paramsValues', 'values outside of arguments', bounds);

@@ -21,6 +21,11 @@ export class TokenBucket {
     this.#atMs = options.nowMs;
   }
 
+  /** True = a token was there at the last look, and therefore still is. */
+  get hadToken(): boolean {
+    return this.#tokens >= 1;
+  }
+
   /** True = a token is there; none is taken. */
   has(nowMs: number): boolean {
     this.#tokens = Math.min(this.#burst, this.#tokens + Math.max(0, nowMs - this.#atMs) * this.#perMs);
