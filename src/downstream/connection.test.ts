@@ -2,11 +2,13 @@
  * Requests that wait on their connection, over a real server and sockets.
  */
 import assert from 'node:assert/strict';
-import { createServer, type ServerResponse } from 'node:http';
+import { createServer, ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { until } from '../../test/support/hub.ts';
+import { createKernel } from '../kernel/kernel.ts';
 import { Connection } from './connection.ts';
+import { guardedClasses } from './guarded-http.ts';
 
 interface Rig extends AsyncDisposable {
   readonly client: Socket;
@@ -23,7 +25,7 @@ async function rig(maxWaitingBytes: number): Promise<Rig> {
   const connections = new Map<Socket, Connection>();
   const start = (arrived: { response: ServerResponse }): void => void started.push(arrived.response);
   const parts = { maxWaiting: () => 16, maxWaitingBytes: () => maxWaitingBytes, start, idle() {} };
-  const server = createServer();
+  const server = createServer({ ...guardedClasses(createKernel(), ServerResponse, () => {}) });
   server.on('connection', (socket: Socket) => connections.set(socket, new Connection(socket, parts)));
   server.on('request', (request, response) =>
     connections.get(request.socket)?.take({ request, response, handle() {} }),
