@@ -107,6 +107,16 @@ test('a kept connection stays while others have sent nothing', () => {
   assert.deepEqual(closed, ['silent']);
 });
 
+test('silent connections of many addresses go before the two of a key', () => {
+  const { closed, connect, keep, advance } = rig(512);
+  keep('kept', 'key a');
+  keep('kept too', 'key a');
+  for (let at = 0; at < 510; at += 1) connect(`silent ${at}`, `10.1.${at >> 8}.${at & 255}`);
+  advance(1100);
+  assert.ok(connect('newcomer', '10.0.0.3'));
+  assert.deepEqual(closed, ['silent 0']);
+});
+
 test('a request that came through a trusted proxy counts for its key while it is under way', () => {
   const { table, closed, connect } = rig(4);
   for (let at = 0; at < 3; at += 1) {

@@ -45,9 +45,9 @@ interface Entry {
 
 /** Most connections that give way at once, so that finding the owner with most of them costs little for each. */
 const MOST_AT_ONCE = 32;
-/** An owner with fewer connections than this part of all keeps those with a request under way. */
-const BUSY_PART = 256;
-/** The only connection of an address gives way when it has sent nothing for this long. */
+/** An owner with at most this part of all connections keeps those with a request under way, and silent connections of others go before its own. */
+const FEW_PART = 256;
+/** A connection that has sent nothing for this long is silent. */
 const SILENT_MS = 1000;
 const ENTRY = Symbol('entry of a connection');
 
@@ -160,11 +160,13 @@ export class ConnectionTable {
     let most = owner === undefined ? undefined : this.#holders.get(owner);
     for (const holder of this.#holders.values()) if (holder.total > (most?.total ?? 0)) most = holder;
     if (!most) return false;
-    if (most.total === 1) return this.#closeSilent();
+    const few = Math.max(1, this.#parts.limits.connections / FEW_PART);
+    if (most.total <= few && this.#closeSilent()) return true;
+    if (most.total === 1) return this.#closeKept();
     const isOwn = most.owner === owner;
     if (most.waiting.size > 0)
       return this.#closeOldest(most, isOwn ? 1 : Math.min(MOST_AT_ONCE, Math.ceil(most.waiting.size / 8)));
-    return most.total > this.#parts.limits.connections / BUSY_PART && this.#closeBusy(most);
+    return most.total > few && this.#closeBusy(most);
   }
 
   #closeOldest(holder: Holder, count: number): boolean {
@@ -177,21 +179,25 @@ export class ConnectionTable {
     return closed > 0;
   }
 
-  /**
-   * Nobody has more than one: closes the oldest that has sent nothing, unless it has come just now and may be about to send; if there is none, the
-   * oldest kept one.
-   */
+  /** Closes the oldest connection that has sent nothing, unless it has come just now and may be about to send. */
   #closeSilent(): boolean {
     const beforeMs = this.#parts.kernel.clock.nowMs() - SILENT_MS;
-    let kept: Socket | undefined;
     for (const [socket, { holder, isNew, sinceMs }] of this.#entries) {
-      if (isNew && sinceMs > beforeMs) break;
-      if (!holder?.waiting.has(socket)) continue;
-      if (isNew) return this.#closeOldest(holder, 1);
-      kept ??= socket;
+      if (isNew && sinceMs > beforeMs) return false;
+      if (!isNew || !holder) continue;
+      this.#close(socket);
+      return true;
     }
-    if (kept) this.#close(kept);
-    return kept !== undefined;
+    return false;
+  }
+
+  #closeKept(): boolean {
+    for (const [socket, { holder, isNew }] of this.#entries) {
+      if (isNew || !holder?.waiting.has(socket)) continue;
+      this.#close(socket);
+      return true;
+    }
+    return false;
   }
 
   /** Closes the oldest connections of an owner that all have a request under way. */
