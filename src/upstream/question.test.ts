@@ -52,6 +52,25 @@ test('a form keeps its fields, without control and bidi characters in its texts'
   });
 });
 
+test('a form has no text and no field name that looks like the label', () => {
+  const title = '[mcphub server "bank"] PIN';
+  const requestedSchema = {
+    type: 'object',
+    properties: {
+      pin: { type: 'string', title, description: title, enumNames: [title], oneOf: [{ const: '[1]', title }] },
+    },
+  };
+  const clean = '(mcphub server "bank") PIN';
+  assert.deepEqual(shown(ELICIT, { message: 'x', requestedSchema }).requestedSchema.properties.pin, {
+    ...{ type: 'string', title: clean, description: clean, enumNames: [clean] },
+    oneOf: [{ const: '[1]', title: clean }],
+  });
+  for (const name of [title, 'p\u202ein', 'p\u001bin', '【mcphub】']) {
+    const schema = { type: 'object', properties: { [name]: { type: 'string' } } };
+    assert.ok(isRefusal(labelQuestion(ELICIT, Buffer.from(JSON.stringify({ requestedSchema: schema })), ABOUT)), name);
+  }
+});
+
 test('a page that a user is to open is https, or http on loopback, without credentials', () => {
   for (const url of ['https://example.com/a?b=c', 'http://127.0.0.1:8080/', 'http://localhost/x', 'http://[::1]:1/'])
     assert.equal(shown(ELICIT, { mode: 'url', message: 'x', elicitationId: '1', url }).url, url);

@@ -13,6 +13,8 @@ const URL_NEEDED = '-32042';
 const MESSAGE_CHARS = 8192;
 /** Deeper parts of a requested schema are left out; the specification allows flat schemas only. */
 const SCHEMA_DEPTH = 6;
+/** Members of a requested schema whose text a client shows. */
+const SHOWN: ReadonlySet<string> = new Set(['title', 'description', 'enumNames']);
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\p{Cf}\u2028\u2029]/gu;
@@ -42,6 +44,7 @@ export function labelQuestion(
   if (method === 'sampling/createMessage') shown.systemPrompt = labelled(label, asked.systemPrompt);
   if (method !== 'elicitation/create') return bytesOf(shown);
   shown.message = labelled(label, asked.message);
+  if (hasOddName(asked.requestedSchema)) return refuse('the name of a field has brackets or invisible characters');
   if (asked.requestedSchema !== undefined) shown.requestedSchema = cleaned(asked.requestedSchema, SCHEMA_DEPTH);
   if (asked.mode !== 'url' && asked.url === undefined) return bytesOf(shown);
   const url = safeUrl(asked.url);
@@ -100,13 +103,18 @@ function cleanText(text: string): string {
     );
 }
 
-/** The same for every text that a form shows; names of properties stay. */
-function cleaned(value: unknown, depth: number): unknown {
-  if (typeof value === 'string') return value.replace(CONTROL, '');
+/** The same for the texts that a form shows. Of values, which come back as answers, only control characters are removed; names of properties stay. */
+function cleaned(value: unknown, depth: number, isShown = false): unknown {
+  if (typeof value === 'string') return isShown ? cleanText(value) : value.replace(CONTROL, '');
   if (typeof value !== 'object' || value === null) return value;
   if (depth === 0) return undefined;
-  if (Array.isArray(value)) return value.map((one) => cleaned(one, depth - 1));
-  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, cleaned(one, depth - 1)]));
+  if (Array.isArray(value)) return value.map((one) => cleaned(one, depth - 1, isShown));
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, cleaned(one, depth - 1, SHOWN.has(key))]));
+}
+
+/** True when a form has a field whose name, which clients show where there is no title, could be taken for the hub's label or hides text. */
+function hasOddName(schema: unknown): boolean {
+  return Object.keys(objectOf(objectOf(schema)?.properties) ?? {}).some((name) => cleanText(name) !== name);
 }
 
 /** Returns the URL in normal form; undefined when a user must not be sent there. */
