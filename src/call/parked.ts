@@ -102,7 +102,7 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
         logLevel: () => call.incoming.claim?.logLevel,
         subscriptions: () => [],
         isHeard: () => false,
-        notify: (method, params) =>
+        notify: (_server, method, params) =>
           LISTS.test(method) && tellListening(call, sessions, notificationFrame(method, params)),
         ask: (asking) => park.ask(asking),
       };

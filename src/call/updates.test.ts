@@ -7,7 +7,7 @@ import { limitsFrom } from '../config/limits.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
 import { createNotes } from '../session/notes.ts';
 import { createSessions } from '../session/sessions.ts';
-import { everybodyOf } from './updates.ts';
+import { everybodyOf, laneOwnerOf } from './updates.ts';
 
 function rig() {
   const { kernel } = frozenKernel();
@@ -43,4 +43,29 @@ test('a server that asks its users gets the subscriptions of clients without a s
     for (const id of ['a', '~b']) notes.subscribe(session(id, 'all'), { server, uri: `x://${id}`, named: `x://${id}` });
   assert.deepEqual(everybody.subscriptions('git'), ['x://a', 'x://~b']);
   assert.deepEqual(everybody.subscriptions('asks'), ['x://~b']);
+});
+
+test('on the connection of one session a server passes on updates of its own resources only', () => {
+  const { notes, session, sessions } = rig();
+  const sent: string[] = [];
+  const principal = { userId: 1, family: 'f' };
+  const made = { ...session('a', 'all'), ...principal, capabilityBits: 0 };
+  for (const [server, named] of [
+    ['asks', 'x://own'],
+    ['git', 'mcphub://git/x%3A%2F%2Fother'],
+  ] as const)
+    notes.subscribe(made, { server, uri: server === 'asks' ? 'x://own' : 'x://other', named });
+  const told = { ...sessions, sendTo: (_id: string, frame: Buffer) => sent.push(frame.toString()) > 0 };
+  const owner = laneOwnerOf(made as never, {} as never, { notes, sessions: told, questions: {} } as never);
+  const update = (text: string) => owner.notify('asks', 'notifications/resources/updated', Buffer.from(text));
+  assert.ok(update('{"uri":"x://own"}'));
+  assert.ok(update('{"uri":"x://own/part"}'));
+  for (const text of [
+    '{"uri":"x://other"}',
+    '{"uri":"mcphub://git/x%3A%2F%2Fother"}',
+    '{"uri":"x://own","uri":"x://other"}',
+    '{"uri":5}',
+  ])
+    assert.equal(update(text), false, text);
+  assert.equal(sent.length, 2);
 });

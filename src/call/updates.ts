@@ -9,7 +9,7 @@ import { CappedMap } from '../kernel/capped.ts';
 import type { Access } from '../kernel/open-work.ts';
 import type { GroupSpec } from '../kernel/snapshot.ts';
 import { passesLevel } from '../protocol/log-level.ts';
-import { memberSpan, stringAt } from '../protocol/scan.ts';
+import { memberSpan, soleMember, stringAt } from '../protocol/scan.ts';
 import { notificationFrame, replaceSpans } from '../protocol/write.ts';
 import { isFleeting } from '../session/fleeting.ts';
 import type { Whose } from '../session/notes.ts';
@@ -91,12 +91,15 @@ export function laneOwnerOf(
     logLevel: () => notes.level(id),
     subscriptions: (server) => notes.subscriptions(id).flatMap((one) => (one.server === server ? [one.uri] : [])),
     isHeard: () => sessions.hears(id),
-    notify(method, params) {
+    notify(server, method, params) {
       if (method === MESSAGE && !passesLevel(params, notes.level(id))) return false;
-      const uri = method === UPDATED ? uriIn(params) : undefined;
-      const wish = uri === undefined ? undefined : notes.subscriptions(id).find((one) => one.uri === uri);
-      const text = uri === undefined || wish === undefined ? params : renamed(params, uri, wish.named);
-      return sessions.sendTo(id, notificationFrame(method, text));
+      if (method !== UPDATED) return sessions.sendTo(id, notificationFrame(method, params));
+      const uri = uriIn(params);
+      // A server speaks for its own resources only, also on a connection that belongs to one session; a part of one is its own as well.
+      const own = notes.subscriptions(id).filter((one) => one.server === server && uri?.startsWith(one.uri));
+      if (uri === undefined || own.length === 0) return false;
+      const named = own.find((one) => one.uri === uri)?.named ?? uri;
+      return sessions.sendTo(id, notificationFrame(method, renamed(params, uri, named)));
     },
     ask: (asking) => questions.ask({ ...asking, session, send: (frame) => sessions.sendTo(id, frame) }),
   };
@@ -115,7 +118,7 @@ export function tellListening(
 }
 
 function uriIn(params: Buffer): string | undefined {
-  return stringAt(params, memberSpan(params, { at: 0, end: params.length }, 'uri'), MAX_URI_BYTES);
+  return stringAt(params, soleMember(params, { at: 0, end: params.length }, 'uri'), MAX_URI_BYTES);
 }
 
 function renamed(params: Buffer, uri: string, named: string): Buffer {

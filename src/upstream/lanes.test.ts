@@ -38,7 +38,7 @@ class Owner implements LaneOwner {
   subscriptions(): readonly string[] {
     return this.uris;
   }
-  notify(method: string, params: Buffer): boolean {
+  notify(_server: string, method: string, params: Buffer): boolean {
     return this.told.push(`${method} ${params}`) > 0;
   }
   ask: LaneOwner['ask'] = async (asking) => {

@@ -145,7 +145,7 @@ export class Lanes {
       lists: false,
       logLevel: () => now().logLevel(),
       subscriptions: () => now().subscriptions(this.#parts.spec.slug),
-      notice: (method, params) => void now().notify(method, params),
+      notice: (method, params) => void now().notify(this.#parts.spec.slug, method, params),
       listChanged: (method) => ref.lane && this.#listChanged(ref.lane, method),
       ask: (asking) => now().ask(asking),
     };
@@ -164,7 +164,7 @@ export class Lanes {
     if (!isLocal(spec)) return;
     if (changed.size === 0)
       kernel.timers.after(TOGETHER_MS, () => {
-        for (const one of changed) lane.owner.notify(one, EMPTY);
+        for (const one of changed) lane.owner.notify(spec.slug, one, EMPTY);
         changed.clear();
       });
     changed.add(method);

@@ -43,8 +43,8 @@ export interface LaneOwner {
   subscriptions(server: string): readonly string[];
   /** Its standing stream is there, or may come back: it can be told something. */
   isHeard(): boolean;
-  /** Sends to the session's standing stream; false = there is none. */
-  notify(method: string, params: Buffer): boolean;
+  /** Sends what this server says to the session's GET stream; false = there is none, or the session did not ask for it. */
+  notify(server: string, method: string, params: Buffer): boolean;
   ask(asking: Asking): Promise<Outcome<Answer>>;
 }
 
