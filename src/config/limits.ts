@@ -560,6 +560,13 @@ export const LIMITS = {
     'MCPHUB_SERVER_NOTIFICATIONS_PER_SECOND',
     'Progress, log lines and updates of one server connection that are passed on, twice as many at once; each costs 10 to 20 µs and a write to a client.',
   ),
+  noticeBytes: row(
+    512 * KiB,
+    'bytes',
+    [4 * KiB, 1 * MiB],
+    'MCPHUB_NOTICE_BYTES',
+    'Largest notification of a server (progress, log line, update); a larger one is dropped, for two of them fill what a stream may hold unread.',
+  ),
   serverQueue: row(2048, 'count', [0, 65_536], 'MCPHUB_SERVER_QUEUE', 'Calls that wait for a place at one server.'),
   serverQueueMs: row(2 * SECOND, 'ms', [10, 1 * MINUTE], 'MCPHUB_SERVER_QUEUE_MS', 'Longest wait for such a place.'),
   serverConnections: row(64, 'count', [1, 1024], 'MCPHUB_SERVER_CONNECTIONS', 'Sockets to one remote server.'),
@@ -569,6 +576,13 @@ export const LIMITS = {
     [64 * KiB, 256 * MiB],
     'MCPHUB_ANSWER_BYTES',
     'Largest answer of a remote server.',
+  ),
+  answerValues: row(
+    500_000,
+    'count',
+    [10_000, 50_000_000],
+    'MCPHUB_ANSWER_VALUES',
+    'JSON values in one message of a server; each costs 10 to 20 ns to look at, and no message may hold the loop for long.',
   ),
   errorBytes: row(
     64 * KiB,

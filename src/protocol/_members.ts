@@ -15,6 +15,8 @@ const MINUS = 0x2d;
 const MAX_OTHERS = 64;
 /** Members of params whose places are kept where nothing else bounds them; a call has three. */
 const MAX_IN_PARAMS = 16;
+/** Members of a server's result. */
+const MAX_IN_RESULT = 1024;
 /** Members of params that carry what servers want, and that the hub does not look through. */
 const ARGUMENTS = 'arguments';
 const RESPONSES = 'inputResponses';
@@ -23,6 +25,11 @@ const RESPONSES = 'inputResponses';
 export interface ParamsBounds {
   readonly bounds: { readonly paramsMembers: number; readonly paramsValues: number; readonly paramsBytes: number };
   readonly budget: Budget;
+}
+
+/** Only the number of members is bounded, of which the hub looks at the names. */
+export interface ParamsCount {
+  readonly paramsMembers: number;
 }
 
 /** The order in which `Members` numbers them. */
@@ -39,14 +46,15 @@ const POISON_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'p
 export class Members implements MemberVisitor {
   readonly #bytes: Buffer;
   readonly #maxIdBytes: number;
-  readonly #bounds: ParamsBounds | undefined;
+  readonly #bounds: ParamsBounds | ParamsCount | undefined;
   /** Two numbers for each control key: where its value begins and ends; −1 = absent. */
   readonly #spans = [-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1]; // bounded by: CONTROL_KEYS
   #others: string[] | undefined; // bounded by: MAX_OTHERS; almost always absent
   #inParams: ParamsMembers | undefined;
+  #inResult: ResultMembers | undefined;
   refusal: Refusal | undefined;
 
-  constructor(bytes: Buffer, maxIdBytes: number, bounds: ParamsBounds | undefined) {
+  constructor(bytes: Buffer, maxIdBytes: number, bounds: ParamsBounds | ParamsCount | undefined) {
     this.#bytes = bytes;
     this.#maxIdBytes = maxIdBytes;
     this.#bounds = bounds;
@@ -63,7 +71,12 @@ export class Members implements MemberVisitor {
 
   /** Params are looked into on the way, for a second walk over megabytes of arguments would take as long as the first. */
   innerOf(keyAt: number, keyEnd: number): MemberVisitor | undefined {
-    if (controlKeyAt(this.#bytes, keyAt, keyEnd) !== PARAMS) return undefined;
+    const which = controlKeyAt(this.#bytes, keyAt, keyEnd);
+    if (which === RESULT && this.#bounds && !('budget' in this.#bounds)) {
+      this.#inResult = new ResultMembers();
+      return this.#inResult;
+    }
+    if (which !== PARAMS) return undefined;
     this.#inParams = new ParamsMembers(this.#bytes, this.#bounds);
     return this.#inParams;
   }
@@ -71,6 +84,10 @@ export class Members implements MemberVisitor {
   #control(which: number, at: number, end: number): boolean {
     if (which === PARAMS && this.#inParams?.refusal) {
       this.refusal = this.#inParams.refusal;
+      return false;
+    }
+    if (which === RESULT && this.#inResult?.refusal) {
+      this.refusal = this.#inResult.refusal;
       return false;
     }
     if ((this.#spans[2 * which] as number) >= 0)
@@ -172,21 +189,27 @@ export class Members implements MemberVisitor {
 /** Where the members of params lie, and what is too much of them. */
 class ParamsMembers implements MemberVisitor {
   readonly #bytes: Buffer;
-  readonly #bounds: ParamsBounds | undefined;
+  readonly #full: ParamsBounds | undefined;
+  readonly #most: ParamsCount | undefined;
   readonly #spans: number[] = []; // bounded by: paramsMembers, or MAX_IN_PARAMS
   #valuesBefore: number;
   #values = 0;
   #size = 0;
+  #count = 0;
   refusal: Refusal | undefined;
 
-  constructor(bytes: Buffer, bounds: ParamsBounds | undefined) {
+  constructor(bytes: Buffer, bounds: ParamsBounds | ParamsCount | undefined) {
     this.#bytes = bytes;
-    this.#bounds = bounds;
-    this.#valuesBefore = bounds?.budget.values ?? 0;
+    if (bounds && 'budget' in bounds) this.#full = bounds;
+    else this.#most = bounds;
+    this.#valuesBefore = this.#full?.budget.values ?? 0;
   }
 
   member(keyAt: number, keyEnd: number, at: number, end: number): boolean {
-    if (this.#bounds) return this.#bounded(this.#bounds, keyAt, keyEnd, at, end);
+    if (this.#full) return this.#bounded(this.#full, keyAt, keyEnd, at, end);
+    this.#count += 1;
+    const most = this.#most;
+    if (most && this.#count > most.paramsMembers) return this.#refuse('paramsMembers', 'members', most);
     if (this.#spans.length <= 4 * MAX_IN_PARAMS) this.#spans.push(keyAt, keyEnd, at, end);
     return true;
   }
@@ -205,15 +228,32 @@ class ParamsMembers implements MemberVisitor {
     return true;
   }
 
-  #refuse(setting: keyof ParamsBounds['bounds'], what: string, bounds: ParamsBounds['bounds']): false {
+  #refuse<K extends keyof ParamsBounds['bounds']>(
+    setting: K,
+    what: string,
+    bounds: Readonly<Record<K, number>>,
+  ): false {
     this.refusal = new Refusal('invalid-request', `The params have more than ${bounds[setting]} ${what}.`, { setting });
     return false;
   }
 
   /** Counted from there; undefined = there are too many to be kept. */
   from(at: number): readonly number[] | undefined {
-    if (!this.#bounds && this.#spans.length > 4 * MAX_IN_PARAMS) return undefined;
+    if (!this.#full && this.#spans.length > 4 * MAX_IN_PARAMS) return undefined;
     return at === 0 ? this.#spans : this.#spans.map((place) => place - at);
+  }
+}
+
+/** Counts the members of a server's result, whose names the hub looks at; a result has five or six. */
+class ResultMembers implements MemberVisitor {
+  #count = 0;
+  refusal: Refusal | undefined;
+
+  member(): boolean {
+    this.#count += 1;
+    if (this.#count > MAX_IN_RESULT)
+      this.refusal = new Refusal('invalid-request', `The result has more than ${MAX_IN_RESULT} members.`);
+    return this.refusal === undefined;
   }
 }
 

@@ -205,7 +205,7 @@ export function keyBegins(b: Buffer, at: number, end: number, word: string): num
     let code = b[i] as number;
     if (code !== BACKSLASH) i += 1;
     else if (b[i + 1] === 0x75) {
-      code = Number.parseInt(b.toString('latin1', i + 2, i + 6), 16);
+      code = hexAt(b, i + 2);
       i += 6;
     } else {
       // Of the others only these stand for printable ASCII.
@@ -215,6 +215,16 @@ export function keyBegins(b: Buffer, at: number, end: number, word: string): num
     if (code !== word.charCodeAt(w)) return -1;
   }
   return i;
+}
+
+/** The number that four hexadecimal digits say. Reads bytes: a text of megabytes may hold nothing but escapes. */
+function hexAt(b: Buffer, at: number): number {
+  let code = 0;
+  for (let i = at; i < at + 4; i += 1) {
+    const c = b[i] as number;
+    code = code * 16 + (c <= NINE ? c - ZERO : (c & 0xdf) - 0x37);
+  }
+  return code;
 }
 
 /** True when `word` (ASCII) stands at `at`, byte by byte. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { isRefusal } from '../kernel/outcome.ts';
-import { replyFault, replyIdsIn, replyNumber, scanAnswer, scanAnswers } from './answer.ts';
+import { answerScan, replyFault, replyIdsIn, replyNumber, scanAnswer, scanAnswers } from './answer.ts';
 
 const OPTIONS = { maxDepth: 64, maxIdBytes: 256 };
 
@@ -72,4 +72,36 @@ test('one broken message of a batch spoils only itself', () => {
 test('reads ids that are numbers, also as strings, and nothing else', () => {
   const of = (text: string) => replyNumber(Buffer.from(text), { at: 0, end: text.length });
   assert.deepEqual(['5', '"5"', '5.0', '-5', 'null', '"a"', '1e3'].map(of), [5, 5, ...Array(5).fill(undefined)]);
+});
+
+test('an error has one code, in digits', () => {
+  const faultOf = (error: string) => faultIn(Buffer.from(`{"jsonrpc":"2.0","id":1,"error":${error}}`));
+  assert.equal(faultOf('{"code":-32042,"message":"m"}'), undefined);
+  for (const error of [
+    '{"code":-3.2042e4,"message":"m"}',
+    '{"code":-32042.0,"message":"m"}',
+    '{"code":1,"code":-32042,"message":"m"}',
+    '{"code":1,"message":"m","cod\\u0065":-32042}',
+    '{"code":1,"message":"m","message":"n"}',
+  ])
+    assert.notEqual(faultOf(error), undefined, error);
+});
+
+test('a message of more values or members than allowed is refused, and its id is found all the same', () => {
+  const options = answerScan({ bodyDepth: 64, idBytes: 256, answerValues: 1000, paramsMembers: 8 });
+  const many = `[${'1,'.repeat(1000)}1]`;
+  for (const text of [
+    `{"jsonrpc":"2.0","id":7,"result":{"a":${many}}}`,
+    `{"jsonrpc":"2.0","result":{"a":${many}},"id":7}`,
+    `{"jsonrpc":"2.0","id":7,"result":{${Array.from({ length: 2000 }, (_, at) => `"a${at}":1`).join(',')}}}`,
+  ]) {
+    const bytes = Buffer.from(text);
+    assert.ok(isRefusal(scanAnswer(bytes, options)), text.slice(0, 60));
+    assert.deepEqual(replyIdsIn(bytes, 100), [7]);
+  }
+  const params = (count: number) => Array.from({ length: count }, (_, at) => `"a${at}":1`).join(',');
+  const notice = (count: number) =>
+    scanAnswer(Buffer.from(`{"jsonrpc":"2.0","method":"m","params":{${params(count)}}}`), options);
+  assert.equal(isRefusal(notice(8)), false);
+  assert.ok(isRefusal(notice(9)));
 });

@@ -6,11 +6,19 @@
 import { isUtf8 } from 'node:buffer';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import { keyIs } from './_scalar.ts';
-import { eachMember } from './_value.ts';
+import { type Budget, eachElement, eachMember } from './_value.ts';
 import { ABSENT, type Envelope, type Span } from './message.ts';
-import { elementSpans, isBatch, memberSpan, type ScanOptions, scanEnvelope, splitBatch, stringAt } from './scan.ts';
+import { isBatch, type ScanOptions, scanEnvelope, splitBatch, stringAt } from './scan.ts';
+import { soleMember } from './sole-member.ts';
 
-type AnswerOptions = Omit<ScanOptions, 'strict'>;
+type AnswerOptions = Pick<ScanOptions, 'maxDepth' | 'maxIdBytes' | 'answerBounds'>;
+
+/** The options for messages of servers. */
+export function answerScan(
+  limits: NonNullable<ScanOptions['answerBounds']> & { readonly bodyDepth: number; readonly idBytes: number },
+): AnswerOptions {
+  return { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, answerBounds: limits };
+}
 
 const OPEN_OBJECT = 0x7b;
 /** For text that has been scanned. */
@@ -18,6 +26,11 @@ const LOOSE = { maxDepth: 4096, strict: false } as const;
 /** A message whose id stands last, as some SDKs write it. */
 const LAST_ID = /"id"\s{0,4}:\s{0,4}(\d{1,16})\s{0,4}\}\s{0,4}$/;
 const LAST_ID_BYTES = 64;
+/** Values that the search for the id of an invalid message looks at. */
+const ID_VALUES = 50_000;
+const REPLY_KEYS = ['id', 'result', 'error', 'method'] as const;
+/** Written out: `-3.2042e4` is the same number, and the hub looks for codes by their digits. */
+const INTEGER = /^-?\d{1,15}$/;
 const ID = /^"?(\d{1,16})"?$/;
 
 /** One message of a server. Refuses as `scanEnvelope` does; a message that is only invalid inside its strings has a `fault`. */
@@ -36,25 +49,29 @@ export function scanAnswers(bytes: Buffer, max: number, options: AnswerOptions):
 
 /** Numeric ids of the replies in a text that `scanAnswer` or `scanAnswers` refused; at most `max`. */
 export function replyIdsIn(bytes: Buffer, max: number): number[] {
-  if (!isBatch(bytes)) return replyIdIn(bytes) ?? [];
+  const budget = { values: ID_VALUES };
+  if (!isBatch(bytes)) return replyIdIn(bytes, budget) ?? [];
   const at = bytes.indexOf('[');
-  return elementSpans(bytes, { at, end: bytes.length }, max).flatMap(
-    (span) => replyIdIn(bytes.subarray(span.at, span.end)) ?? [],
-  );
+  const spans: Span[] = []; // bounded by: max
+  eachElement(bytes, at, bytes.length, { ...LOOSE, budget }, (from, to) => {
+    spans.push({ at: from, end: to });
+    return spans.length < max;
+  });
+  return spans.flatMap((span) => replyIdIn(bytes.subarray(span.at, span.end), budget) ?? []);
 }
 
-function replyIdIn(bytes: Buffer): number[] | undefined {
+/** Looks at as many values as `budget` has: an id mostly stands before what makes a text long. */
+function replyIdIn(bytes: Buffer, budget: Budget): number[] | undefined {
   const at = bytes.indexOf('{');
   if (at < 0) return undefined;
-  const object = { at, end: bytes.length };
-  const has = (key: string): boolean => memberSpan(bytes, object, key).at >= 0;
+  const [idSpan, result, error, method] = membersAt(bytes.subarray(at), REPLY_KEYS, budget) as [Span, Span, Span, Span];
   // A line of a log may have an id as well.
   const isReply =
-    has('result') ||
-    has('error') ||
+    result.at >= 0 ||
+    error.at >= 0 ||
     (bytes.includes('"jsonrpc"') && (bytes.includes('"result"') || bytes.includes('"error"')));
-  if (!isReply || has('method')) return undefined;
-  const id = replyNumber(bytes, memberSpan(bytes, object, 'id'));
+  if (!isReply || method.at >= 0) return undefined;
+  const id = replyNumber(bytes.subarray(at), idSpan);
   if (id !== undefined) return [id];
   const last = LAST_ID.exec(bytes.toString('latin1', Math.max(0, bytes.length - LAST_ID_BYTES)));
   return last ? [Number(last[1])] : undefined;
@@ -76,24 +93,29 @@ export function replyFault({ bytes, result, error, fault }: Envelope): string | 
 
 function isError(bytes: Buffer, error: Span): boolean {
   if (error.at < 0 || bytes[error.at] !== OPEN_OBJECT) return false;
-  const code = memberSpan(bytes, error, 'code');
-  const message = memberSpan(bytes, error, 'message');
+  const code = soleMember(bytes, error, 'code');
   if (code === ABSENT || code.end - code.at > LAST_ID_BYTES) return false;
   return (
-    Number.isSafeInteger(Number(bytes.toString('latin1', code.at, code.end))) &&
-    stringAt(bytes, message, 1) !== undefined
+    INTEGER.test(bytes.toString('latin1', code.at, code.end)) &&
+    stringAt(bytes, soleMember(bytes, error, 'message'), 1) !== undefined
   );
 }
 
 /** Where the values of `keys` (ASCII) lie in the object that fills `bytes`, in one pass; ABSENT for those that are not there. */
-export function membersAt(bytes: Buffer, keys: readonly string[]): Span[] {
+export function membersAt(bytes: Buffer, keys: readonly string[], budget?: Budget): Span[] {
   const spans = keys.map(() => ABSENT);
-  eachMember(bytes, 0, bytes.length, LOOSE, {
-    member(keyAt, keyEnd, at, end) {
-      const which = keys.findIndex((key) => keyIs(bytes, keyAt, keyEnd, key));
-      if (which >= 0 && spans[which] === ABSENT) spans[which] = { at, end };
-      return true;
+  eachMember(
+    bytes,
+    0,
+    bytes.length,
+    { ...LOOSE, budget },
+    {
+      member(keyAt, keyEnd, at, end) {
+        const which = keys.findIndex((key) => keyIs(bytes, keyAt, keyEnd, key));
+        if (which >= 0 && spans[which] === ABSENT) spans[which] = { at, end };
+        return true;
+      },
     },
-  });
+  );
   return spans;
 }

@@ -46,7 +46,7 @@ export function withoutPrefix(bytes: Buffer, meta: Span, prefix: string): Buffer
 const ESCAPED_ASCII = '\\u00';
 
 /** Whether the object may have the member `key`; false is certain, and costs no walk. */
-export function mayHave(json: Buffer, key: string): boolean {
+function mayHave(json: Buffer, key: string): boolean {
   return json.includes(`"${key}"`) || json.includes(ESCAPED_ASCII);
 }
 

@@ -7,7 +7,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import { Members } from './_members.ts';
+import { Members, type ParamsCount } from './_members.ts';
 import { BAD, DEEP, decodeStart, decodeString, foldedKey, keyIs, MANY, QUOTE, skipSpace } from './_scalar.ts';
 import { type Budget, eachElement, eachMember, type MemberVisitor, skipValue } from './_value.ts';
 import { ABSENT, type CallParams, type Envelope, type Params, type Progress, type Span } from './message.ts';
@@ -17,8 +17,9 @@ export interface ScanOptions {
   readonly maxIdBytes: number;
   /** True for what clients send; false for servers' answers, which may be large. */
   readonly strict: boolean;
-  /** Bounds of the structure of what clients send; without them only bytes and depth are bounded. */
+  /** Bounds of the structure of what clients send, and of what servers send; without them only bytes and depth are bounded. */
   readonly bounds?: BodyBounds;
+  readonly answerBounds?: ParamsCount & { readonly answerValues: number };
 }
 
 /** Limits of what a walk over a client's body may meet, so that its time is bounded whatever the bytes are. */
@@ -47,18 +48,20 @@ export function scanEnvelope(bytes: Buffer, options: ScanOptions): Outcome<Envel
   return scanMessage(bytes, options, budgetOf(options));
 }
 
-function budgetOf({ bounds }: ScanOptions): Budget | undefined {
-  return bounds && { values: bounds.bodyValues };
+function budgetOf({ bounds, answerBounds }: ScanOptions): Budget | undefined {
+  const values = bounds?.bodyValues ?? answerBounds?.answerValues;
+  return values === undefined ? undefined : { values };
 }
 
 function scanMessage(bytes: Buffer, options: ScanOptions, budget: Budget | undefined): Outcome<Envelope> {
   const at = firstByte(bytes);
   if (at === bytes.length) return new Refusal('parse-error', 'The body is empty.');
   if (options.strict && !isUtf8(bytes)) return new Refusal('parse-error', 'The body is not valid UTF-8.');
-  const { maxDepth, strict, bounds } = options;
+  const { maxDepth, strict, bounds, answerBounds } = options;
   const walk = { maxDepth, strict, budget };
   if (bytes[at] !== OPEN_OBJECT) return notAnObject(bytes, at, options, budget);
-  const members = new Members(bytes, options.maxIdBytes, bounds && budget && { bounds, budget });
+  const inParams = bounds && budget ? { bounds, budget } : answerBounds;
+  const members = new Members(bytes, options.maxIdBytes, inParams);
   const end = eachMember(bytes, at, bytes.length, walk, members, (from, to) => members.innerOf(from, to));
   if (members.refusal) return members.refusal;
   if (end < 0) return refusalOf(end, options);
@@ -75,13 +78,16 @@ function notAnObject(bytes: Buffer, at: number, options: ScanOptions, budget: Bu
 }
 
 function refusalOf(fault: number, options: ScanOptions): Refusal {
-  if (fault === MANY && options.bounds) {
-    const why = `The JSON has more than ${options.bounds.bodyValues} values.`;
-    return new Refusal('invalid-request', why, { setting: 'bodyValues' });
-  }
+  if (fault === MANY) return tooMany(options);
   return fault === DEEP
     ? new Refusal('too-deep', `The JSON is nested deeper than ${options.maxDepth} levels.`, { setting: 'bodyDepth' })
     : new Refusal('parse-error');
+}
+
+function tooMany({ bounds, answerBounds }: ScanOptions): Refusal {
+  const setting = bounds ? 'bodyValues' : 'answerValues';
+  const why = `The message has more than ${bounds?.bodyValues ?? answerBounds?.answerValues} JSON values.`;
+  return new Refusal(bounds ? 'invalid-request' : 'upstream-too-large', why, { setting });
 }
 
 /** Skips a byte order mark and white space. */
@@ -139,7 +145,7 @@ export function memberSpan(bytes: Buffer, object: Span, key: string): Span {
   return found;
 }
 
-/** The same of the params of a message, which are known from the first walk. */
+/** The same as `memberSpan` of the params of a message, which are known from the first walk. */
 export function paramSpan({ bytes, params, inParams }: Params, key: string): Span {
   if (inParams === undefined) return memberSpan(bytes, params, key);
   for (let i = 0; i < inParams.length; i += 4)

@@ -233,7 +233,8 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'notifications-dropped': {
     level: 'warn',
-    msg: (f) => `${f.server} sends too many notifications: ${f.count} dropped (serverNotificationsPerSecond)`,
+    msg: (f) =>
+      `${f.server} sends too many or too large notifications: ${f.count} dropped (serverNotificationsPerSecond, noticeBytes)`,
     fields: (f) => ({ upstream: f.server, count: f.count }),
   },
   'server-silence-raised': {

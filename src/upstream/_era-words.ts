@@ -9,12 +9,15 @@ import { scanEnvelope } from '../protocol/scan.ts';
 import { errorFrame, notificationFrame, resultFrame } from '../protocol/write.ts';
 
 export const SCAN = { maxDepth: 4096, maxIdBytes: 256, strict: false } as const;
+/** Params of a notice above this are not rewritten. */
+const NEUTRAL_BYTES = 1024 * 1024;
 export const ASKS =
   'The server asks its user before it goes on, and nobody can be asked: mark it "interactive", and use a client that declares what it asks for.';
 
 export function heardNotice(envelope: Envelope): Envelope {
   const { bytes, params, method } = envelope;
-  if (params.at < 0) return envelope;
+  // Of a large one nothing is passed on (`noticeBytes`).
+  if (params.at < 0 || params.end - params.at > NEUTRAL_BYTES) return envelope;
   const text = bytes.subarray(params.at, params.end);
   const neutral = neutralParams(text);
   if (neutral === text) return envelope;

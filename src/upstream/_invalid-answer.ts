@@ -1,5 +1,13 @@
 /** The error of a call whose answer has come and cannot be understood. It says nothing about the server's health: the server answers. */
 import { HubError } from '../kernel/errors.ts';
+import type { Refusal } from '../kernel/outcome.ts';
+
+/** The same for a message that the scanner refused; one above a limit names its setting. */
+export function refusedAnswer(server: string, { code, message, detail }: Refusal): HubError {
+  if (code !== 'upstream-too-large') return invalidAnswer(server, message);
+  const setting = detail.setting ?? 'answerBytes';
+  return new HubError(code, { message, detail: { server, phase: 'answer', setting, outcome: 'unknown' } });
+}
 
 /** `why` = a sentence of the hub's own, with or without its full stop. */
 export function invalidAnswer(server: string, why: string): HubError {

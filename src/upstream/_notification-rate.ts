@@ -1,7 +1,7 @@
 /**
- * How many notifications of one connection are passed on: `serverNotificationsPerSecond`, twice as many at once, and `PER_CALL` for each call that
- * the server was sent, so that progress and log lines of many short calls come through. The rest is dropped and counted, and an event reports it at
- * the beginning and every ten seconds.
+ * Which notifications of one connection are passed on: `serverNotificationsPerSecond`, twice as many at once, and `PER_CALL` for each call that
+ * the server was sent, so that progress and log lines of many short calls come through; none above `noticeBytes`. The rest is dropped and counted,
+ * and an event reports it at the beginning and every ten seconds.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -15,14 +15,16 @@ const MAX_CREDIT = 16_384;
 export class NotificationRate {
   readonly #kernel: Kernel;
   readonly #server: string;
+  readonly #maxBytes: number;
   readonly #bucket: TokenBucket;
   #credit = 0;
   #dropped = 0;
   #toldMs = Number.NEGATIVE_INFINITY;
 
-  constructor(kernel: Kernel, limits: Pick<Limits, 'serverNotificationsPerSecond'>, server: string) {
+  constructor(kernel: Kernel, limits: Pick<Limits, 'serverNotificationsPerSecond' | 'noticeBytes'>, server: string) {
     this.#kernel = kernel;
     this.#server = server;
+    this.#maxBytes = limits.noticeBytes;
     const perSecond = limits.serverNotificationsPerSecond;
     this.#bucket = new TokenBucket({ perSecond, burst: 2 * perSecond, nowMs: kernel.clock.nowMs() });
   }
@@ -32,14 +34,14 @@ export class NotificationRate {
     this.#credit = Math.min(MAX_CREDIT, this.#credit + PER_CALL);
   }
 
-  /** False = this one is dropped. */
-  allows(): boolean {
-    if (this.#credit > 0) {
+  /** False = this one, of so many bytes, is dropped. */
+  allows(bytes: number): boolean {
+    if (bytes <= this.#maxBytes && this.#credit > 0) {
       this.#credit -= 1;
       return true;
     }
     const nowMs = this.#kernel.clock.nowMs();
-    if (this.#bucket.take(nowMs)) return true;
+    if (bytes <= this.#maxBytes && this.#bucket.take(nowMs)) return true;
     this.#dropped += 1;
     if (nowMs - this.#toldMs >= TELL_EVERY_MS) {
       this.#kernel.bus.publish({ type: 'notifications-dropped', server: this.#server, count: this.#dropped });

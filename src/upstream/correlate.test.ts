@@ -144,6 +144,26 @@ test('passes on the progress of many short calls, however many there are in a se
   assert.equal(told, 6000);
 });
 
+test('drops a notification that is too large, and progress whose token stands there twice', async () => {
+  const { transport, correlator, plan } = bare();
+  const told: string[] = [];
+  const notify = (_method: string, params: Buffer) => told.push(params.toString());
+  const asked = correlator.ask(
+    { ...plan(60_000), back: { ...SILENT_BACK_CHANNEL, progressToken: '"t"', notify } },
+    () => Buffer.from('{}'),
+  );
+  const token = transport.sent.at(-1)?.id;
+  for (const params of [
+    `{"progressToken":${token},"progress":1,"message":"${'x'.repeat(600_000)}"}`,
+    `{"progressToken":${token},"progress":2,"progressToken":"of another call"}`,
+    `{"progressToken":${token},"progress":3}`,
+  ])
+    transport.say(`{"jsonrpc":"2.0","method":"notifications/progress","params":${params}}`);
+  assert.deepEqual(told, ['{"progressToken":"t","progress":3}']);
+  transport.reply(token, {});
+  await asked;
+});
+
 test('an answer keeps every byte, and a server’s own error is an answer', async () => {
   const { transport, correlator, plan } = bare();
   const result = correlator.ask(plan(), () => Buffer.from('{}'));

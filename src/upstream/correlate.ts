@@ -12,7 +12,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { replyFault, replyNumber } from '../protocol/answer.ts';
 import type { Envelope } from '../protocol/message.ts';
-import { memberSpan } from '../protocol/scan.ts';
+import { soleMember } from '../protocol/sole-member.ts';
 import { errorFrame, notificationFrame, replaceSpans, requestFrame, resultFrame } from '../protocol/write.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
 import { invalidAnswer } from './_invalid-answer.ts';
@@ -66,7 +66,7 @@ export class Correlator {
 
   constructor(parts: {
     kernel: Kernel;
-    limits: Pick<Limits, 'serverNotificationsPerSecond'>;
+    limits: Pick<Limits, 'serverNotificationsPerSecond' | 'noticeBytes'>;
     server: string;
     transport: Transport;
     ears: CorrelatorEars;
@@ -244,7 +244,7 @@ export class Correlator {
   #notification(envelope: Envelope, exchange: number | undefined): void {
     if (envelope.method === 'notifications/cancelled') this.#ears.takenBack(envelope);
     else if (LISTS_CHANGED.has(envelope.method)) this.#ears.listChanged(envelope.method);
-    else if (!this.#notifications.allows()) this.#strangers += 1;
+    else if (!this.#notifications.allows(envelope.bytes.length)) this.#strangers += 1;
     else if (envelope.method === 'notifications/progress') this.#progress(envelope);
     // No client can read it.
     else if (envelope.fault !== undefined) this.#strangers += 1;
@@ -252,7 +252,7 @@ export class Correlator {
   }
 
   #progress({ bytes, params, fault }: Envelope): void {
-    const token = params.at < 0 ? params : memberSpan(bytes, params, 'progressToken');
+    const token = params.at < 0 ? params : soleMember(bytes, params, 'progressToken');
     if (token.at < 0) return;
     const flight = this.#owner(bytes, token.at, token.end);
     if (!flight) return;

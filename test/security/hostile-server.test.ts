@@ -8,6 +8,7 @@ import { mcphub } from '../support/cli.ts';
 import { type Era, type HostileServer, OBEYED, startHostileServer } from '../support/hostile-server.ts';
 import { type RunningHub, startHub } from '../support/hub.ts';
 import { callTool, post } from '../support/mcp.ts';
+import { stateless } from '../support/stateless.ts';
 
 const SCRIPT = new URL('../support/hostile-server.ts', import.meta.url).pathname;
 const ERAS: readonly Era[] = ['2025', '2026'];
@@ -32,7 +33,7 @@ before(async () => {
         mcpServers[name] = { url: server.url, type: wire === 'sse' ? 'sse' : 'streamable-http' };
       }
     }
-  hub = await startHub({ config: { mcpServers } });
+  hub = await startHub({ config: { mcpServers }, env: { MCPHUB_ANSWER_VALUES: '10000' } });
   await Promise.all(serverNames().map((name) => well(name)));
 });
 
@@ -82,6 +83,12 @@ const ODD: Readonly<Record<string, string>> = {
   'an error without a message': '{"jsonrpc":"2.0","id":@ID@,"error":{"code":1}}',
   'an error whose code is a string': '{"jsonrpc":"2.0","id":@ID@,"error":{"code":"1","message":"m"}}',
   'an error whose message is not valid': '{"jsonrpc":"2.0","id":@ID@,"error":{"code":1,"message":"\\q"}}',
+  'an error with two codes': '{"jsonrpc":"2.0","id":@ID@,"error":{"code":1,"c\\u006fde":-32042,"message":"m"}}',
+  'an error whose code has an exponent':
+    '{"jsonrpc":"2.0","id":@ID@,"error":{"code":-3.2042e4,"message":"m","data":{}}}',
+  'twenty thousand values': result(`{"content":[${'1,'.repeat(20_000)}1]}`),
+  'twenty thousand values, and then no JSON': result(`{"content":[${'1,'.repeat(20_000)}]}`),
+  'a result of two thousand members': result(`{${Array.from({ length: 2000 }, (_, at) => `"a${at}":1`).join(',')}}`),
   'an id that is a string': '{"jsonrpc":"2.0","id":"@ID@","result":{"content":[]}}',
   'nesting without end': result(`{"content":${'['.repeat(5000)}${']'.repeat(5000)}}`),
 };
@@ -104,6 +111,24 @@ const ODD_2026: Readonly<Record<string, string>> = {
   'an escaped kind that asks back': result('{"resultTyp\\u0065":"input_required","content":[]}'),
   'nothing asked': result('{"resultType":"input_required"}'),
 };
+
+const QUESTION = '"inputRequests":{"a":{"method":"elicitation/create","params":{"url":"javascript:alert(1)"}}}';
+/** Each would be a question to a client that takes the last of two members. */
+const FORGED_QUESTIONS = [
+  `{"resultType":"input_required",${QUESTION},"requestState":"s"}`,
+  `{"resultType":"complete","resultType":"input_required",${QUESTION},"requestState":"s"}`,
+  `{"resultType":"complete","resultTyp\\u0065":"input_required",${QUESTION},"requestState":"s"}`,
+];
+
+test('a result of a 2025 server is no question to a client of 2026-07-28, however its members are written', async () => {
+  for (const wire of WIRES)
+    for (const text of FORGED_QUESTIONS) {
+      const bytes = Buffer.from(result(text), 'latin1').toString('base64');
+      const params = { name: `${wire.replace('-', '')}2025_odd`, arguments: { bytes } };
+      const answer = await stateless(`${hub.url}/mcp`, 'tools/call', params, { key: hub.key });
+      assert.equal(answer.json?.result?.resultType, 'complete', answer.text);
+    }
+});
 
 for (const era of ERAS)
   for (const wire of WIRES) {

@@ -20,6 +20,9 @@ const MOST_MS = 45;
 const notice = (method: string, params: object): string => JSON.stringify({ jsonrpc: '2.0', method, params });
 const ask = (method: string, params: object): string => JSON.stringify({ jsonrpc: '2.0', id: 7, method, params });
 
+/** 150,000 members whose names begin as one that the hub looks for, each letter an escape. */
+const ESCAPED = Array.from({ length: 150_000 }, (_, at) => `"\\u0075\\u0072\\u0069${at}":1`).join(',');
+
 const MESSAGES: Readonly<Record<string, readonly [text: string, times: number]>> = {
   'log lines': [notice('notifications/message', { level: 'info', data: 'x' }), 20_000],
   progress: [notice('notifications/progress', { progressToken: 0, progress: 1 }).replace(':0,', ':@ID@,'), 20_000],
@@ -31,6 +34,13 @@ const MESSAGES: Readonly<Record<string, readonly [text: string, times: number]>>
   'replies to nothing': ['{"jsonrpc":"2.0","id":1,"result":{}}', 20_000],
   'broken replies': ['{"jsonrpc":"2.0","id":1,"result":5,"error":5}', 20_000],
   'empty objects': ['{}', 20_000],
+  'millions of values': [
+    notice('notifications/message', { data: 'x' }).replace('"x"', `[${'1,'.repeat(1_000_000)}1]`),
+    4,
+  ],
+  'replies of millions of values': [`{"jsonrpc":"2.0","id":1,"result":{"a":[${'1,'.repeat(1_000_000)}\\q]}}`, 4],
+  'params of many members': [`{"jsonrpc":"2.0","method":"a","params":{${ESCAPED}}}`, 8],
+  'metadata of many members': [`{"jsonrpc":"2.0","method":"a","params":{"_meta":{${ESCAPED}}}}`, 4],
 };
 
 async function hostile(wire: string): Promise<{ spec: ServerSpec; end: () => void }> {
@@ -66,6 +76,15 @@ async function turnsOf(
   }
 }
 
+/** What ends the response that it comes on, before the tool's own answer. */
+const ENDS_A_RESPONSE: ReadonlySet<string> = new Set([
+  'empty objects',
+  'broken replies',
+  'millions of values',
+  'replies of millions of values',
+  'params of many members',
+]);
+
 function flood(text: string, times: number, to = 'stdout'): (live: LiveFleet) => Promise<unknown> {
   return (live) => live.text('h', 'flood', { bytes: Buffer.from(text, 'latin1').toString('base64'), times, to });
 }
@@ -73,9 +92,7 @@ function flood(text: string, times: number, to = 'stdout'): (live: LiveFleet) =>
 // finding: SR-M6
 for (const wire of ['stdio', 'http-sse', 'sse'])
   test(`a flood of messages over ${wire} does not stall the loop`, async (t) => {
-    const corpora = Object.entries(MESSAGES).filter(
-      ([what]) => !['empty objects', 'broken replies'].includes(what) || wire !== 'http-sse',
-    );
+    const corpora = Object.entries(MESSAGES).filter(([what]) => !ENDS_A_RESPONSE.has(what) || wire !== 'http-sse');
     const figures = await turnsOf(
       wire,
       Object.fromEntries(corpora.map(([what, [text, times]]) => [what, flood(text, times)])),

@@ -12,8 +12,11 @@ export async function longestTurnMs(work: () => Promise<unknown>): Promise<numbe
     if (!isOver) setImmediate(turn);
   };
   setImmediate(turn);
-  await work();
-  isOver = true;
+  try {
+    await work();
+  } finally {
+    isOver = true;
+  }
   turn(); // the one that is just over
   return longestUs / 1000;
 }

@@ -110,6 +110,8 @@ test('a result gets its kind, and one that may be kept says how long; all else s
       },
     ),
   );
+  const twice = '{"resultType":"complete","a":1,"resultTyp\\u0065":"input_required"}';
+  assert.equal(completeResult('tools/call', Buffer.from(twice)).toString(), '{"resultType":"complete","a":1}');
   assert.equal(completeResult('tools/call', Buffer.from('{ }')).toString(), '{"resultType":"complete" }');
 });
 

@@ -1,12 +1,9 @@
 /**
  * Results as the stateless era wants them: each says what kind it is, and those that may be kept say how long and by whom.
- * Promises: what a server sent stays as it was; members that are there already are not doubled.
+ * Promises: what a server sent stays as it was, but for members of these names, which only the hub may write.
  * Source: specification 2026-07-28, results and caching; protocol.md §1.4 (ttlMs, cacheScope).
  */
-import { ABSENT } from '../message.ts';
-import { mayHave } from '../meta.ts';
-import { memberSpan } from '../scan.ts';
-import { type Replacement, replaceSpans } from '../write.ts';
+import { withoutMembers } from '../meta.ts';
 import { SERVER_INFO, SUBSCRIPTION_ID, SUPPORTED } from './versions.ts';
 
 /** Results that a client may keep. */
@@ -24,27 +21,13 @@ type Member = keyof typeof MEMBERS;
 const ALL: readonly Member[] = ['resultType', 'ttlMs', 'cacheScope'];
 const EMPTY_OBJECT = /^\{\s*\}$/;
 
-/** `json` = complete text of a result object of the 2025 dates. */
+/** `json` = complete text of a result object of the 2025 dates. A server's own members of these names are removed, each of them. */
 export function completeResult(method: string, json: Buffer): Buffer {
   const wanted = CACHEABLE.has(method) ? ALL : ALL.slice(0, 1);
-  const head: string[] = []; // bounded by: wanted
-  const edits: Replacement[] = []; // bounded by: wanted
-  for (const name of wanted) {
-    // A server of the 2025 dates has no such members; one that has them all the same keeps its other bytes.
-    const span = mayHave(json, name) ? memberSpan(json, { at: 0, end: json.length }, name) : ABSENT;
-    if (span.at < 0) head.push(`"${name}":${MEMBERS[name]}`);
-    else edits.push({ ...span, with: Buffer.from(MEMBERS[name]) });
-  }
-  const rest =
-    edits.length === 0
-      ? json
-      : replaceSpans(
-          json,
-          edits.sort((a, b) => a.at - b.at),
-        );
-  if (head.length === 0) return rest;
+  const rest = withoutMembers(json, wanted);
+  const head = wanted.map((name) => `"${name}":${MEMBERS[name]}`).join(',');
   const isEmpty = rest.length < 64 && EMPTY_OBJECT.test(rest.toString('latin1'));
-  return Buffer.concat([Buffer.from(`{${head.join(',')}${isEmpty ? '' : ','}`), rest.subarray(1)]);
+  return Buffer.concat([Buffer.from(`{${head}${isEmpty ? '' : ','}`), rest.subarray(1)]);
 }
 
 export interface Discovered {

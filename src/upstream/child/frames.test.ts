@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { until } from '../../../test/support/hub.ts';
+import { limitsFrom } from '../../config/limits.ts';
 import { createKernel } from '../../kernel/kernel.ts';
+import { answerScan } from '../../protocol/answer.ts';
 import { Frames } from './frames.ts';
 
 const COUNT = 100_000;
@@ -16,7 +18,8 @@ test('a hundred thousand notifications in one write: the loop turns in between',
   const stream = new Readable({ read() {}, highWaterMark: 64 * 2 ** 20 });
   let count = 0;
   const frames = new Frames(stream, {
-    ...{ kernel, maxLineBytes: 16 * 2 ** 20, maxDepth: 64, maxIdBytes: 256, maxBatch: 100 },
+    ...{ kernel, maxLineBytes: 16 * 2 ** 20, maxBatch: 100 },
+    ...{ scan: answerScan(limitsFrom({})) },
     ...{
       alive: () => {},
       said: () => {},

@@ -8,7 +8,7 @@
 import type { Readable } from 'node:stream';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { isRefusal, type Outcome, type Refusal } from '../../kernel/outcome.ts';
-import { replyIdsIn, scanAnswer, scanAnswers } from '../../protocol/answer.ts';
+import { type answerScan, replyIdsIn, scanAnswer, scanAnswers } from '../../protocol/answer.ts';
 import { LineSplitter } from '../../protocol/lines.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { isBatch } from '../../protocol/scan.ts';
@@ -17,12 +17,11 @@ import { plainLine } from './plain-text.ts';
 export interface FramesOptions {
   readonly kernel: Kernel;
   readonly maxLineBytes: number;
-  readonly maxDepth: number;
-  readonly maxIdBytes: number;
+  readonly scan: ReturnType<typeof answerScan>;
   readonly maxBatch: number;
   readonly message: (envelope: Envelope) => void;
   /** A line would have been the reply to this request, and is no message. */
-  readonly unreadable: (id: number, why: string) => void;
+  readonly unreadable: (id: number, why: Refusal) => void;
   /** Bytes came. */
   readonly alive: () => void;
   /** At most once a second. */
@@ -128,8 +127,7 @@ export class Frames {
   }
 
   #take(line: Buffer): void {
-    const { maxDepth, maxIdBytes, maxBatch } = this.#options;
-    const scan = { maxDepth, maxIdBytes };
+    const { scan, maxBatch } = this.#options;
     const found = isBatch(line) ? scanAnswers(line, maxBatch, scan) : [scanAnswer(line, scan)];
     const refusal = isRefusal(found) ? found : found.find(isRefusal);
     if (!isRefusal(found)) for (const message of found) this.#hand(message);
@@ -140,10 +138,10 @@ export class Frames {
     if (!this.#over && !isRefusal(message)) this.#options.message(message);
   }
 
-  #refused(line: Buffer, { message }: Refusal): void {
+  #refused(line: Buffer, why: Refusal): void {
     if (this.#over) return;
     this.#garbage(line);
-    for (const id of replyIdsIn(line, this.#options.maxBatch)) this.#options.unreadable(id, message);
+    for (const id of replyIdsIn(line, this.#options.maxBatch)) this.#options.unreadable(id, why);
   }
 
   #garbage(line: Buffer): void {

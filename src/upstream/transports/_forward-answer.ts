@@ -9,7 +9,7 @@ import type { HubError } from '../../kernel/errors.ts';
 import { isRefusal } from '../../kernel/outcome.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import type { TransportEvents } from '../transport.ts';
-import { endedFault, httpFault, largeFault, protocolFault } from './_http-answer.ts';
+import { endedFault, httpFault, largeFault, messageFault } from './_http-answer.ts';
 import { EventReader, isReplyTo, messagesIn } from './_http-messages.ts';
 
 export interface ForwardAnswerParts {
@@ -46,10 +46,7 @@ export class ForwardAnswer {
       return undefined;
     }
     const messages = this.#stream.read(chunk);
-    if (isRefusal(messages))
-      return messages.code === 'upstream-too-large'
-        ? largeFault(server, limits.answerBytes)
-        : protocolFault(server, this.#status, messages.message);
+    if (isRefusal(messages)) return messageFault(messages, this.#parts, this.#status);
     for (const message of messages) this.#hand(message);
     return undefined;
   }
@@ -61,7 +58,7 @@ export class ForwardAnswer {
       const body = Buffer.concat(this.#pieces, this.#bytes);
       if (this.#status !== 200) return httpFault(server, this.#status, {}, body);
       const messages = messagesIn(body, limits);
-      if (isRefusal(messages)) return protocolFault(server, this.#status, messages.message);
+      if (isRefusal(messages)) return messageFault(messages, this.#parts, this.#status);
       for (const message of messages) this.#hand(message);
     }
     return this.#replied ? undefined : endedFault(server, 0);

@@ -9,7 +9,7 @@ import type { Refusal } from '../../kernel/outcome.ts';
 import type { ResponseHeaders } from '../../net/egress.ts';
 import { replyNumber } from '../../protocol/answer.ts';
 import type { Envelope } from '../../protocol/message.ts';
-import { invalidAnswer } from '../_invalid-answer.ts';
+import { invalidAnswer, refusedAnswer } from '../_invalid-answer.ts';
 
 /** `error` = an HTTP error whose body may say why; `auth`, `redirect` and `done` need no body. */
 export type AnswerKind = 'json' | 'sse' | 'done' | 'auth' | 'redirect' | 'lost' | 'error' | 'foreign' | 'coded';
@@ -154,13 +154,13 @@ export function faultOf(kind: AnswerKind, server: string, status: number, header
   );
 }
 
-/** Events that are no messages, or too large. */
-export function eventFault(
-  { code, message }: Refusal,
+/** Bodies or events that are no messages, or too large. */
+export function messageFault(
+  refusal: Refusal,
   { server, limits }: { readonly server: string; readonly limits: Pick<Limits, 'answerBytes'> },
   status: number,
 ): HubError {
-  return code === 'upstream-too-large'
-    ? largeFault(server, limits.answerBytes)
-    : protocolFault(server, status, message);
+  const { code, message, detail } = refusal;
+  if (code !== 'upstream-too-large') return protocolFault(server, status, message);
+  return detail.setting === undefined ? largeFault(server, limits.answerBytes) : refusedAnswer(server, refusal);
 }

@@ -13,12 +13,12 @@ import {
   answerKind,
   crowdedFault,
   endedFault,
-  eventFault,
   faultOf,
   headerOf,
   httpFault,
   largeFault,
   mediaType,
+  messageFault,
   misaddressedFault,
   protocolFault,
   sessionIdIn,
@@ -204,7 +204,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
 
   #finishJson(): void {
     const messages = messagesIn(this.#body?.take() ?? EMPTY, this.#host.limits);
-    if (isRefusal(messages)) return this.#fail(protocolFault(this.#host.server, this.#status, messages.message));
+    if (isRefusal(messages)) return this.#fail(messageFault(messages, this.#host, this.#status));
     for (const message of messages) this.#deliver(message);
     if (!this.#settled)
       this.#fail(protocolFault(this.#host.server, this.#status, 'it has another id than the request'));
@@ -227,7 +227,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     const messages = this.#reader?.read(chunk);
     if (messages === undefined) return;
     if (isRefusal(messages)) {
-      this.#fail(eventFault(messages, this.#host, this.#status));
+      this.#fail(messageFault(messages, this.#host, this.#status));
       return this.#cut();
     }
     for (const message of messages) this.#deliver(message);

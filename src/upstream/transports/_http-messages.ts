@@ -6,7 +6,7 @@
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../kernel/errors.ts';
 import { isRefusal, type Outcome, Refusal } from '../../kernel/outcome.ts';
-import { scanAnswer, scanAnswers } from '../../protocol/answer.ts';
+import { answerScan, scanAnswer, scanAnswers } from '../../protocol/answer.ts';
 import type { Envelope, Span } from '../../protocol/message.ts';
 import { isBatch, scanEnvelope } from '../../protocol/scan.ts';
 import { SseDecoder, type SseEvent } from '../../protocol/sse.ts';
@@ -20,17 +20,17 @@ const HARMLESS_TWICE = new Set([
   'resources/templates/list',
 ]); // bounded by: this literal
 
-type ScanLimits = Pick<Limits, 'bodyDepth' | 'idBytes' | 'batch'>;
+type ScanLimits = Pick<Limits, 'bodyDepth' | 'idBytes' | 'batch' | 'answerValues' | 'paramsMembers'>;
 
 /** The message in `bytes`, or the messages of an array (servers of 2025-03-26 may send one). */
 export function messagesIn(bytes: Buffer, limits: ScanLimits): Outcome<readonly Envelope[]> {
   if (isBatch(bytes)) return messagesInBatch(bytes, limits);
-  const message = scanAnswer(bytes, scanOptions(limits));
+  const message = scanAnswer(bytes, answerScan(limits));
   return isRefusal(message) ? message : [message];
 }
 
 function messagesInBatch(bytes: Buffer, limits: ScanLimits): Outcome<readonly Envelope[]> {
-  const pieces = scanAnswers(bytes, limits.batch, scanOptions(limits));
+  const pieces = scanAnswers(bytes, limits.batch, answerScan(limits));
   if (isRefusal(pieces)) return pieces;
   const messages: Envelope[] = []; // bounded by: limits.batch
   for (const piece of pieces) {
@@ -38,10 +38,6 @@ function messagesInBatch(bytes: Buffer, limits: ScanLimits): Outcome<readonly En
     messages.push(piece);
   }
   return messages;
-}
-
-function scanOptions(limits: ScanLimits): { maxDepth: number; maxIdBytes: number } {
-  return { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes };
 }
 
 /** The messages on one event stream. */
@@ -84,7 +80,8 @@ export class EventReader {
     // Priming events (2025-11-25) have an id and no data; other event names are not ours.
     if (this.#refusal || event.data.length === 0 || event.event !== 'message') return;
     const found = messagesIn(event.data, this.#limits);
-    if (isRefusal(found)) this.#refusal = new Refusal('upstream-protocol', found.message);
+    if (isRefusal(found))
+      this.#refusal = found.code === 'upstream-too-large' ? found : new Refusal('upstream-protocol', found.message);
     else this.#messages.push(...found);
   }
 }

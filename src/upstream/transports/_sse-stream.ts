@@ -7,7 +7,7 @@
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
-import { isRefusal } from '../../kernel/outcome.ts';
+import { isRefusal, type Refusal } from '../../kernel/outcome.ts';
 import type { ResponseController, ResponseHandler, ResponseHeaders } from '../../net/egress.ts';
 import { hubErrorFromNet } from '../../net/errors.ts';
 import { replyIdsIn } from '../../protocol/answer.ts';
@@ -40,7 +40,7 @@ export interface SseStreamOptions {
   readonly alive: () => void;
   readonly message: (envelope: Envelope) => void;
   /** An event would have been the reply to this request, and is no message. */
-  readonly unreadable: (id: number, why: string) => void;
+  readonly unreadable: (id: number, why: Refusal) => void;
   /** Something is wrong with one message; at most once a second. */
   readonly said: (line: string) => void;
   readonly lost: (fault: HubError) => void;
@@ -151,7 +151,7 @@ export class SseStream implements ResponseHandler {
       return;
     }
     for (const id of replyIdsIn(data, this.#options.limits.batch))
-      if (!this.#over) this.#options.unreadable(id, messages.message);
+      if (!this.#over) this.#options.unreadable(id, messages);
     const nowMs = this.#options.kernel.clock.nowMs();
     if (nowMs - this.#saidMs < SAY_AGAIN_MS) return;
     this.#saidMs = nowMs;

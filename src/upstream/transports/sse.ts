@@ -17,7 +17,7 @@ import type { ServerSpec, SseSpec } from '../../kernel/snapshot.ts';
 import type { Egress, EgressPool } from '../../net/egress.ts';
 import { basicLogin } from '../../net/header-value.ts';
 import type { Envelope } from '../../protocol/message.ts';
-import { invalidAnswer } from '../_invalid-answer.ts';
+import { refusedAnswer } from '../_invalid-answer.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { guardedEvents } from './_http-events.ts';
 import { RequestHeaders } from './_http-headers.ts';
@@ -175,7 +175,7 @@ class SseTransport implements Transport, SsePostHost {
       message: (envelope) => this.#message(envelope),
       unreadable: (id, why) => {
         this.#replied((post) => post.id === id);
-        this.events.failed(id, invalidAnswer(server, why));
+        this.events.failed(id, refusedAnswer(server, why));
       },
       said: (line) => this.events.said(line),
       lost: (fault) => (isOpen ? this.#lost(fault) : named.reject(fault)),

@@ -8,8 +8,9 @@
 import type { Deadline } from '../../kernel/deadline.ts';
 import { HubError } from '../../kernel/errors.ts';
 import { type Outcome, Refusal } from '../../kernel/outcome.ts';
+import { answerScan } from '../../protocol/answer.ts';
 import type { Envelope } from '../../protocol/message.ts';
-import { invalidAnswer } from '../_invalid-answer.ts';
+import { refusedAnswer } from '../_invalid-answer.ts';
 import { type Child, type ChildExit, startChild } from '../child/child.ts';
 import { Frames } from '../child/frames.ts';
 import { type ChildGround, exitFault, prepareChild } from '../child/prepare.ts';
@@ -100,11 +101,10 @@ class StdioTransport implements Transport {
     this.#frames = new Frames(child.stdout, {
       kernel,
       maxLineBytes: limits.stdioLineBytes,
-      maxDepth: limits.bodyDepth,
-      maxIdBytes: limits.idBytes,
+      scan: answerScan(limits),
       maxBatch: limits.batch,
       message: (envelope) => this.#message(envelope),
-      unreadable: (id, why) => this.#over || events.failed(id, invalidAnswer(spec.slug, why)),
+      unreadable: (id, why) => this.#over || events.failed(id, refusedAnswer(spec.slug, why)),
       alive: () => this.#over || events.alive(undefined),
       said: (line) => this.#over || events.said(line),
       tooLong: () => this.#fail(tooLongFault(spec.slug, limits.stdioLineBytes)),
