@@ -551,8 +551,20 @@ export const LIMITS = {
     'MCPHUB_STARTING',
     'Children that start at the same time; a herd of npx starves itself.',
   ),
-  serverInFlight: row(64, 'count', [1, 4096], 'MCPHUB_SERVER_IN_FLIGHT', 'Calls inside one remote server at once.'),
-  stdioInFlight: row(32, 'count', [1, 4096], 'MCPHUB_STDIO_IN_FLIGHT', 'Calls inside one stdio server at once.'),
+  serverInFlight: row(
+    64,
+    'count',
+    [1, 4096],
+    'MCPHUB_SERVER_IN_FLIGHT',
+    'Calls inside one remote server at once; one key alone holds three quarters of them.',
+  ),
+  stdioInFlight: row(
+    32,
+    'count',
+    [1, 4096],
+    'MCPHUB_STDIO_IN_FLIGHT',
+    'Calls inside one stdio server at once; one key alone holds three quarters of them.',
+  ),
   serverNotificationsPerSecond: row(
     500,
     'per-second',

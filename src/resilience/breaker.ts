@@ -1,5 +1,5 @@
 /**
- * Gives a failing server a rest. Closed: calls pass. Open: they are refused at once. When the rest is over one background question is asked,
+ * Gives a failing server a rest. What fails for one key only, while calls of another go well, does not count. Closed: calls pass. Open: they are refused at once. When the rest is over one background question is asked,
  * on a lease; its answer closes the breaker or doubles the rest. A user's call is never the guinea pig.
  * Promises: pure; time is a parameter; whatever settles late, twice or never, the breaker is asked again after at most `capMs` plus the lease.
  * Does not: ask. Its owner calls `mayProbe`, asks, and says what came of it.
@@ -26,6 +26,33 @@ const RATE = 0.5;
 const SLOW_RATE = 0.8;
 const RATE_CALLS = 20;
 
+/** A success of another key within this time says that the server is well. */
+const WELL_MS = 30_000;
+
+/** When a call last went well, for the key whose call it was and for another one. */
+class RecentSuccesses {
+  #key: string | undefined;
+  #atMs = Number.NEGATIVE_INFINITY;
+  /** The last one of any other key. */
+  #otherMs = Number.NEGATIVE_INFINITY;
+
+  well(key: string, nowMs: number): void {
+    if (key !== this.#key) this.#otherMs = this.#atMs;
+    this.#key = key;
+    this.#atMs = nowMs;
+  }
+
+  /** True when a call of another key went well a moment ago. */
+  isWellForOthers(key: string, nowMs: number): boolean {
+    return nowMs - (key === this.#key ? this.#otherMs : this.#atMs) <= WELL_MS;
+  }
+
+  clear(): void {
+    this.#key = undefined;
+    this.#atMs = this.#otherMs = Number.NEGATIVE_INFINITY;
+  }
+}
+
 export class Breaker {
   readonly #options: BreakerOptions;
   #state: BreakerState = 'closed';
@@ -34,6 +61,11 @@ export class Breaker {
   #until = 0;
   #lease = 0;
   readonly #window = new CallWindow();
+  readonly #goes = new RecentSuccesses();
+  /** The key whose call was the first of the failures in a row. */
+  #inRow: string | undefined;
+  /** They are of several keys. */
+  #isMixed = false;
 
   constructor(options: BreakerOptions) {
     this.#options = options;
@@ -57,12 +89,15 @@ export class Breaker {
    * A call went well, in `tookMs`; undefined = its length says nothing (a person was asked). Says nothing about an open breaker: it was sent
    * before that. True = this opened the breaker, for nearly all calls have become far too slow.
    */
-  succeeded(nowMs: number, tookMs: number | undefined): boolean {
+  succeeded(nowMs: number, tookMs: number | undefined, key = ''): boolean {
     if (this.#state !== 'closed') return false;
-    this.#row = 0;
-    this.#window.note(nowMs, false, tookMs);
     const { slowMs } = this.#window;
-    if (tookMs === undefined || slowMs === undefined || tookMs <= slowMs) return false;
+    const isSlow = tookMs !== undefined && slowMs !== undefined && tookMs > slowMs;
+    this.#forgetRow();
+    if (isSlow && this.#goes.isWellForOthers(key, nowMs)) return false;
+    this.#window.note(nowMs, false, tookMs);
+    if (!isSlow) this.#goes.well(key, nowMs);
+    if (!isSlow) return false;
     const { calls, slow } = this.#window.shares(nowMs);
     if (calls < RATE_CALLS || slow < SLOW_RATE) return false;
     this.#open(nowMs);
@@ -70,8 +105,11 @@ export class Breaker {
   }
 
   /** A call failed for a reason that speaks against the server. True = this opened the breaker. */
-  failed(nowMs: number): boolean {
+  failed(nowMs: number, key = ''): boolean {
     if (this.#state !== 'closed') return false;
+    if (this.#inRow === undefined) this.#inRow = key;
+    else if (this.#inRow !== key) this.#isMixed = true;
+    if (!this.#isMixed && this.#goes.isWellForOthers(key, nowMs)) return false;
     this.#row += 1;
     this.#window.note(nowMs, true, undefined);
     const { calls, failed } = this.#window.shares(nowMs);
@@ -104,9 +142,15 @@ export class Breaker {
   /** A person, or a fresh connection, says that all is well. */
   reset(): void {
     this.#state = 'closed';
-    this.#row = 0;
+    this.#forgetRow();
     this.#trips = 0;
     this.#window.clear();
+  }
+
+  #forgetRow(): void {
+    this.#row = 0;
+    this.#inRow = undefined;
+    this.#isMixed = false;
   }
 
   #open(nowMs: number): void {
@@ -115,7 +159,8 @@ export class Breaker {
     this.#until =
       nowMs +
       backoffMs(this.#trips, { baseMs: this.#options.openMs, capMs: this.#options.capMs }, this.#options.random);
-    this.#row = 0;
+    this.#forgetRow();
     this.#window.clear();
+    this.#goes.clear();
   }
 }

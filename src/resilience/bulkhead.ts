@@ -1,5 +1,6 @@
 /**
- * At most `inside` calls run and `waiting` queue; the rest are refused at once. Keys take turns, so that a flood by one leaves the others' turn;
+ * At most `inside` calls run and `waiting` queue; the rest are refused at once. Keys take turns, so that a flood by one leaves the others' turn; one
+ * key alone holds three quarters of the places at most, so that another's call need not wait for the end of its long ones;
  * when the queue is full, a key that has fewer waiters takes the newest place of the key that has most.
  * Promises: `enter` answers at once when there is room; a waiter leaves the moment its deadline passes or its caller goes away, also while
  * nothing is released; a permit is safe to give back twice; no timers of its own.
@@ -19,6 +20,11 @@ export interface BulkheadOptions {
 /** A place inside; dispose gives it back. */
 export interface Permit extends Disposable {}
 
+/** Above this part of its places one key gets an equal part only, and its first one. */
+const NEARLY_FULL = 0.75;
+/** A bulkhead with fewer places has no shares: one person's two or three calls would wait for each other. */
+const SHARED_FROM = 8;
+
 interface Waiter {
   readonly key: string;
   settle(outcome: Outcome<Permit>): void;
@@ -31,6 +37,8 @@ export class Bulkhead {
   readonly #queues = new Map<string, Waiter[]>(); // bounded by: twice `waiting`: those that left are dropped when they are the greater part
   /** Waiters of each key. */
   readonly #held = new Holdings((size) => size);
+  /** Places inside of each key. */
+  readonly #holders = new Map<string, number>(); // bounded by: inside
   /** Waiters that left and still stand in a queue. */
   #left = 0;
   #inside = 0;
@@ -48,13 +56,9 @@ export class Bulkhead {
     return this.#waiting;
   }
 
-  /** There is room inside or in the queue, or another key has more waiters than this one would have. */
+  /** There is room in the queue, or another key has more waiters than this one would have. */
   hasPlace(key: string): boolean {
-    return !this.#isFull || this.#held.most > this.#held.of(key) + 1;
-  }
-
-  get #isFull(): boolean {
-    return this.#inside >= this.#options.inside && this.#waiting >= this.#options.waiting;
+    return this.#waiting < this.#options.waiting || this.#held.most > this.#held.of(key) + 1;
   }
 
   /** The refusal of a full bulkhead. */
@@ -64,15 +68,26 @@ export class Bulkhead {
 
   /** A permit or a refusal at once, or a promise of one that settles by the deadline. */
   enter(deadline: Deadline, key: string): Outcome<Permit> | Promise<Outcome<Permit>> {
-    if (this.#inside < this.#options.inside && this.#waiting === 0) return this.#permit();
-    if (this.#isFull && !this.#makePlace(key)) return this.refuse();
+    const permit = this.tryEnter(key);
+    if (permit) return permit;
+    if (this.#waiting >= this.#options.waiting && !this.#makePlace(key)) return this.refuse();
     if (deadline.ended !== undefined) return this.#options.refusal('waited', this.#inside, this.#waiting);
     return new Promise((resolve) => this.#queue(deadline, key, resolve));
   }
 
-  /** A permit if there is room now; never waits. */
-  tryEnter(): Permit | undefined {
-    return this.#inside < this.#options.inside && this.#waiting === 0 ? this.#permit() : undefined;
+  /** A permit if there is room for this key now, and nobody waits who could have it; never waits. */
+  tryEnter(key: string): Permit | undefined {
+    if (this.#inside >= this.#options.inside || !this.#mayHold(key)) return undefined;
+    // Those that wait while there is room have taken their own share.
+    return this.#waiting === 0 || this.#held.of(key) === 0 ? this.#permit(key) : undefined;
+  }
+
+  /** False = the key holds as many places as one key may while so many are taken. */
+  #mayHold(key: string): boolean {
+    const { inside } = this.#options;
+    if (inside < SHARED_FROM || this.#inside + 1 <= inside * NEARLY_FULL) return true;
+    const holds = this.#holders.get(key) ?? 0;
+    return holds === 0 || holds + 1 <= Math.floor(inside / (this.#holders.size + 1));
   }
 
   #queue(deadline: Deadline, key: string, resolve: (outcome: Outcome<Permit>) => void): void {
@@ -128,23 +143,27 @@ export class Bulkhead {
     }
   }
 
-  #permit(): Permit {
+  #permit(key: string): Permit {
     this.#inside += 1;
+    this.#holders.set(key, (this.#holders.get(key) ?? 0) + 1);
     let held = true;
     return {
       [Symbol.dispose]: () => {
         if (!held) return;
         held = false;
         this.#inside -= 1;
+        const left = (this.#holders.get(key) ?? 1) - 1;
+        if (left > 0) this.#holders.set(key, left);
+        else this.#holders.delete(key);
         this.#admit();
       },
     };
   }
 
-  /** The next key in turn gets the place; it then stands at the end of the row. */
+  /** The next key in turn that may hold one more gets the place; it then stands at the end of the row. */
   #admit(): void {
     while (this.#inside < this.#options.inside) {
-      const turn = this.#queues.entries().next().value;
+      const turn = this.#nextTurn();
       if (!turn) return;
       const [key, queue] = turn;
       let waiter = queue.shift();
@@ -154,7 +173,13 @@ export class Bulkhead {
       }
       this.#queues.delete(key);
       if (queue.length > 0) this.#queues.set(key, queue);
-      waiter?.settle(this.#permit());
+      waiter?.settle(this.#permit(key));
     }
+  }
+
+  /** Looks past those keys only that hold their share, of which there are few. */
+  #nextTurn(): [string, Waiter[]] | undefined {
+    for (const turn of this.#queues) if (this.#mayHold(turn[0])) return turn;
+    return undefined;
   }
 }

@@ -225,3 +225,52 @@ test('waiters that leave by the thousand, before and after others, cost nobody a
   permit[Symbol.dispose]();
   assert.deepEqual([room.inside, room.waiting], [0, 0]);
 });
+
+test('one key alone leaves a quarter of the places to others, and gets more when they have left', async () => {
+  const { kernel } = frozenKernel();
+  const room = bulkhead(32, 64);
+  const greedy = Array.from({ length: 40 }, () => room.enter(kernel.deadline(60_000), 'greedy'));
+  const permits = greedy.filter((one) => !(one instanceof Promise)).map(permitOf);
+  assert.equal(permits.length, 24);
+  const other = Array.from({ length: 10 }, () => room.tryEnter('other'));
+  assert.equal(other.filter((permit) => permit !== undefined).length, 8);
+  assert.equal(room.tryEnter('third'), undefined, 'all places are taken');
+  const third = room.enter(kernel.deadline(60_000), 'third');
+  permits[0]?.[Symbol.dispose]();
+  permitOf(await third);
+  assert.equal(room.inside, 32);
+  for (const permit of [...other, ...permits]) permit?.[Symbol.dispose]();
+  await Promise.all(greedy.slice(24, 40));
+  assert.equal(room.waiting, 0);
+});
+
+test('a bulkhead of few places has no shares', () => {
+  const { kernel } = frozenKernel();
+  const room = bulkhead(4, 0);
+  for (let at = 0; at < 4; at += 1) permitOf(room.enter(kernel.deadline(1000), 'a'));
+  assert.ok(isRefusal(room.enter(kernel.deadline(1000), 'a') as never));
+});
+
+test('what fails or is slow for one key opens no breaker while calls of another go well', () => {
+  const breaker = new Breaker(OPTIONS);
+  for (let at = 0; at < 200; at += 1) {
+    if (at % 50 === 0) breaker.succeeded(at * 100, 5, 'victim');
+    assert.equal(breaker.failed(at * 100, 'attacker'), false);
+  }
+  for (let at = 0; at < 64; at += 1) breaker.succeeded(20_000 + at, 5, 'victim');
+  for (let at = 0; at < 200; at += 1) assert.equal(breaker.succeeded(21_000 + at * 10, 5000, 'attacker'), false);
+  assert.equal(breaker.state, 'closed');
+});
+
+test('failures of two keys in a row, or of one while nobody else calls, open it', () => {
+  const two = new Breaker(OPTIONS);
+  two.succeeded(0, 5, 'a');
+  two.succeeded(1, 5, 'b');
+  const opened = Array.from({ length: 6 }, (_, at) => two.failed(2 + at, at % 2 === 0 ? 'a' : 'b'));
+  assert.ok(opened.includes(true));
+  const one = new Breaker(OPTIONS);
+  one.succeeded(0, 5, 'b');
+  one.succeeded(1, 5, 'a');
+  for (let at = 0; at < 4; at += 1) one.failed(40_000 + at, 'a');
+  assert.equal(one.failed(40_004, 'a'), true);
+});

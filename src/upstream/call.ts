@@ -5,6 +5,9 @@ import type { Deadline } from '../kernel/deadline.ts';
 import type { BackChannel } from '../protocol/back-channel.ts';
 import type { LaneOwner } from './talk.ts';
 
+/** Says between workers, on their private sockets, which key a call is made for; percent-encoded. */
+export const SHARE_HEADER = 'x-mcphub-share';
+
 export interface ResolvedTimes {
   /** Longest silence of a server in a call, ms. */
   readonly silenceMs: number;

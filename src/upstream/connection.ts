@@ -191,7 +191,7 @@ export class Connection {
       {
         method: call.method,
         label: 'upstream-call',
-        owner: call.owner,
+        ...{ owner: call.owner, share: call.fairKey },
         deadline: times.deadline,
         setting: times.setting,
         back: call.back,

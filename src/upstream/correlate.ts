@@ -160,7 +160,7 @@ export class Correlator {
   }
 
   #send(flight: Flight, frame: Buffer): void {
-    const sent = this.#transport.send(frame, flight.id, flight.plan.deadline);
+    const sent = this.#transport.send(frame, flight.id, flight.plan.deadline, flight.plan.share);
     if (isRefusal(sent)) flight.settle(sent);
   }
 

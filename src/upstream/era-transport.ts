@@ -120,8 +120,8 @@ class EraTransport implements Transport {
     return this.#inner.start(deadline);
   }
 
-  send(frame: Buffer, id: number | undefined, deadline: Deadline): Outcome<void> {
-    if (!this.#stateless) return this.#inner.send(frame, id, deadline);
+  send(frame: Buffer, id: number | undefined, deadline: Deadline, share?: string): Outcome<void> {
+    if (!this.#stateless) return this.#inner.send(frame, id, deadline, share);
     const dressed = this.#dressed(frame, id, deadline);
     if (dressed !== undefined) return this.#inner.send(dressed, id && this.#sent.wireOf(id), deadline);
     if (id === undefined) deadline[Symbol.dispose]();

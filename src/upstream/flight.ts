@@ -15,6 +15,8 @@ export interface FlightPlan {
   readonly method: string;
   readonly label: WaitLabel;
   readonly owner: string;
+  /** The key whose call it is; absent = the hub's own. */
+  readonly share?: string;
   readonly deadline: Deadline;
   /** The setting that allows more when the deadline's time is up. */
   readonly setting: string;

@@ -15,7 +15,7 @@ import { callParamsFor } from '../protocol/write.ts';
 import { readPeerBody } from './_peer-body.ts';
 import { PeerReply } from './_peer-reply.ts';
 import { capabilitiesOf } from './_raw-listing.ts';
-import type { UpstreamReply } from './call.ts';
+import { SHARE_HEADER, type UpstreamReply } from './call.ts';
 import type { Fleet } from './fleet.ts';
 
 export interface PeerDoorParts {
@@ -28,8 +28,8 @@ const EMPTY = Buffer.from('{}');
 const PREFIX = '/peer/';
 /** A sibling waits this share of its own handshake for the first list, so that the answer comes before it gives up. */
 const SHARE = 0.8;
-/** Calls of siblings share one turn in the queue: each sibling has already been fair to its own callers. */
-const FAIR_KEY = 'peer';
+/** Whose call it is where the sibling does not say. */
+const NO_SHARE = 'peer';
 
 export function createPeerDoor(parts: PeerDoorParts): (request: IncomingMessage, response: ServerResponse) => void {
   const { kernel } = parts;
@@ -69,16 +69,28 @@ async function serve(parts: PeerDoorParts, slug: string, request: IncomingMessag
     return;
   }
   reply.idRaw = envelope.bytes.subarray(envelope.id.at, envelope.id.end);
-  const answer = await answerTo(parts, slug, envelope, reply);
+  const answer = await answerTo(parts, slug, envelope, { reply, share: shareIn(request) });
   if (isRefusal(answer)) reply.refuse(answer);
   else reply.answer(answer);
+}
+
+interface PeerCall {
+  readonly reply: PeerReply;
+  /** The key that the sibling calls for. */
+  readonly share: string;
+}
+
+/** Returns the key for which a sibling calls, as its own callers have it. */
+function shareIn({ headers }: IncomingMessage): string {
+  const text = headers[SHARE_HEADER];
+  return typeof text === 'string' && text !== '' ? decodeURIComponent(text) : NO_SHARE;
 }
 
 function answerTo(
   parts: PeerDoorParts,
   slug: string,
   envelope: Envelope,
-  reply: PeerReply,
+  from: PeerCall,
 ): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
   switch (envelope.method) {
     case 'initialize':
@@ -94,7 +106,7 @@ function answerTo(
     case 'resources/templates/list':
       return list(parts, slug, 'templates', 'resourceTemplates');
     default:
-      return passOn(parts, slug, envelope, reply);
+      return passOn(parts, slug, envelope, from);
   }
 }
 
@@ -154,7 +166,7 @@ async function passOn(
   parts: PeerDoorParts,
   slug: string,
   envelope: Envelope,
-  reply: PeerReply,
+  { reply, share }: PeerCall,
 ): Promise<Outcome<UpstreamReply>> {
   const { kernel, fleet } = parts;
   const { bytes, params, method } = envelope;
@@ -175,7 +187,7 @@ async function passOn(
     times,
     deadline,
     back: { progressToken, notify: (name, text) => reply.notify(name, text) },
-    fairKey: FAIR_KEY,
+    fairKey: share,
     owner: `peer ${slug}`,
   });
 }

@@ -111,7 +111,7 @@ export class Stack {
 
   #enter(ready: Outcome<undefined>, call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     if (isRefusal(ready)) return ready;
-    const permit = this.#bulkhead.tryEnter();
+    const permit = this.#bulkhead.tryEnter(call.fairKey);
     if (permit) return this.#inside(permit, call);
     return this.#bulkhead.hasPlace(call.fairKey) ? this.#queue(call) : this.#bulkhead.refuse();
   }
@@ -144,7 +144,7 @@ export class Stack {
     const finish = (answer: Outcome<UpstreamReply>): Outcome<UpstreamReply> => {
       cut?.deadline[Symbol.dispose]();
       this.#leave(permit);
-      return this.#judged(answer, sentMs);
+      return this.#judged(answer, sentMs, call.fairKey);
     };
     const sentMs = this.#parts.kernel.clock.nowMs();
     const answer = this.#parts.link.send(call, cut);
@@ -156,17 +156,17 @@ export class Stack {
     if (this.#bulkhead.inside === 0 && this.#bulkhead.waiting === 0) this.#idle?.();
   }
 
-  #judged(answer: Outcome<UpstreamReply>, sentMs: number): Outcome<UpstreamReply> {
+  #judged(answer: Outcome<UpstreamReply>, sentMs: number, key: string): Outcome<UpstreamReply> {
     const { kernel, spec } = this.#parts;
     const nowMs = kernel.clock.nowMs();
     // A server that asks people takes as long as they do.
     const tookMs = spec.interactive ? undefined : nowMs - sentMs;
     if (!isRefusal(answer)) {
-      if (this.#breaker.succeeded(nowMs, tookMs)) this.#opened();
+      if (this.#breaker.succeeded(nowMs, tookMs, key)) this.#opened();
     } else if (errorRow(answer.code).breaker) {
       this.failures += 1;
       if (BROKEN.has(answer.code)) this.#parts.link.suspect();
-      if (this.#breaker.failed(nowMs)) this.#opened();
+      if (this.#breaker.failed(nowMs, key)) this.#opened();
       return this.#reported(answer);
     }
     return answer;

@@ -37,9 +37,10 @@ export interface Transport {
   start(deadline: Deadline): Promise<void>;
   /**
    * Sends one complete JSON message. `id` = the numeric request id in it, undefined for a notification or a reply.
+   * `share` = the key that it is sent for, which only another worker needs to know.
    * Refuses (`upstream-stuck`, `server-down`) instead of queueing without bound.
    */
-  send(frame: Buffer, id: number | undefined, deadline: Deadline): Outcome<void>;
+  send(frame: Buffer, id: number | undefined, deadline: Deadline, share?: string): Outcome<void>;
   /** Closes the exchange of request `id` at the wire (HTTP: destroys its request; stdio: nothing to do). */
   abort(id: number): void;
   /**

@@ -8,10 +8,12 @@
 import { Agent, type IncomingMessage, request } from 'node:http';
 import type { Limits } from '../../config/limits.ts';
 import { CappedSlots } from '../../kernel/capped.ts';
+import type { Deadline } from '../../kernel/deadline.ts';
 import { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import type { ServerSpec } from '../../kernel/snapshot.ts';
+import { SHARE_HEADER } from '../call.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { ForwardAnswer } from './_forward-answer.ts';
 import { guardedEvents } from './_http-events.ts';
@@ -61,14 +63,14 @@ class ForwardTransport implements Transport {
     void this.#events.phase('connect');
   }
 
-  send(frame: Buffer, id: number | undefined): Outcome<void> {
+  send(frame: Buffer, id: number | undefined, _deadline: Deadline, share?: string): Outcome<void> {
     const server = this.#options.spec.slug;
     if (this.#stopped) return new Refusal('server-down', undefined, { server });
     // The home hub speaks to the server itself: it needs no notice of ours, and a closed request is its cancel.
     if (id === undefined) return undefined;
     if (this.#exchanges.size >= this.#exchanges.max)
       return new Refusal('server-busy', undefined, { server, setting: 'inFlight', outcome: 'not-executed' });
-    this.#post(frame, id);
+    this.#post(frame, id, share);
     return undefined;
   }
 
@@ -94,7 +96,7 @@ class ForwardTransport implements Transport {
     this.#exchanges[Symbol.dispose]();
   }
 
-  #post(frame: Buffer, id: number): void {
+  #post(frame: Buffer, id: number, share: string | undefined): void {
     const { spec, limits, socketPath } = this.#options;
     const call = request({
       agent: this.#agent,
@@ -106,6 +108,7 @@ class ForwardTransport implements Transport {
         'content-type': 'application/json',
         'content-length': frame.length,
         accept: 'application/json, text/event-stream',
+        ...(share === undefined ? {} : { [SHARE_HEADER]: encodeURIComponent(share) }),
       },
     });
     const slot = this.#exchanges.add({ id, end: () => finish(undefined) });
