@@ -62,7 +62,7 @@ export function viewFor(
   if (target.kind === 'all') return { kind: 'groups', slugs: [...allowed].sort() };
   if (target.kind === 'group') {
     if (allowed.includes(target.slug)) return target;
-    return new Refusal('forbidden', `This key may not use the group ${target.slug}.`);
+    return notForKey();
   }
   const covering = groups.some(
     (group) =>
@@ -70,10 +70,10 @@ export function viewFor(
       (group.servers === '*' || group.servers.includes(target.slug)) &&
       !Object.hasOwn(group.tools, target.slug),
   );
-  return covering
-    ? target
-    : new Refusal(
-        'forbidden',
-        `This key may not use the server ${target.slug} as a whole; use /mcp or one of its groups.`,
-      );
+  return covering ? target : notForKey();
+}
+
+/** The same for a path that exists and one that does not, so that a key of some groups does not learn the names of others. */
+export function notForKey(): Refusal {
+  return new Refusal('forbidden', 'This key may not use this path as a whole; use /mcp or one of its groups.');
 }

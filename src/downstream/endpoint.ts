@@ -6,7 +6,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Admission } from '../admission/gate.ts';
-import type { PathTarget } from '../auth/access.ts';
+import { notForKey, type PathTarget } from '../auth/access.ts';
 import type { Line } from '../call/line.ts';
 import type { Questions } from '../call/questions.ts';
 import type { Catalog } from '../catalog/catalog.ts';
@@ -206,6 +206,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       countFor(response, authorized.caller.owner);
       countConnectionFor(request, authorized.caller.owner);
       if (target === undefined) {
+        if (authorized.caller.principal.groups !== undefined) return refuseRequest(request, response, notForKey());
         const why = `No group or server is called ${JSON.stringify(segment.slice(0, 64))}.`;
         return refuseRequest(request, response, new Refusal('not-found', why));
       }

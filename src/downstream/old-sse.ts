@@ -8,7 +8,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { PathTarget } from '../auth/access.ts';
+import { notForKey, type PathTarget } from '../auth/access.ts';
 import type { Reply, Visit } from '../call/call.ts';
 import type { Line } from '../call/line.ts';
 import type { Questions } from '../call/questions.ts';
@@ -82,7 +82,7 @@ export function createOldSse(parts: OldSseParts): OldSse {
   function callerOf(request: IncomingMessage, response: ServerResponse, segment: string) {
     const target = targetOf(segment);
     const authorized = Authorized.from(line, visitFrom(request, target ?? { kind: 'all' }, false));
-    const refused = isRefusal(authorized) ? authorized : target === undefined ? new Refusal('not-found') : undefined;
+    const refused = isRefusal(authorized) ? authorized : target === undefined ? unknownFor(authorized) : undefined;
     if (refused) refuseRequest(request, response, refused);
     if (refused || isRefusal(authorized)) return undefined;
     countFor(response, authorized.caller.owner);
@@ -227,6 +227,10 @@ class OldBack implements BackChannel {
     if (!session || this.over) return new Refusal('client-cannot-be-asked');
     return this.#questions.ask({ ...asking, session, send: (frame) => stream.send(frame) });
   }
+}
+
+function unknownFor({ caller }: Authorized): Refusal {
+  return caller.principal.groups === undefined ? new Refusal('not-found') : notForKey();
 }
 
 /** A client that came in by a key in the address (`settings.keyInQuery`) posts to the address that it is told, and has no header there either. */

@@ -120,6 +120,10 @@ test('a member reads name, phase, code and reference of a failing server, and th
     assert.deepEqual(Object.keys(named).sort(), ['servers', 'status', 'version']);
     assert.deepEqual(Object.keys(JSON.parse(await get(hub, '/api/health', undefined))), ['status']);
 
+    // `outside` exists and `nothing` does not: a key of one group cannot tell.
+    for (const at of ['/mcp', '/sse'])
+      assert.equal(await get(hub, `${at}/outside`, key), await get(hub, `${at}/nothing`, key), at);
+
     const failed = (await callTool(mcp, 'calls_boom', {}, { key })).json.error.data;
     assert.deepEqual(
       [failed.server, failed.phase, failed.status, failed.code],
