@@ -53,7 +53,7 @@ test('a thousand calls that time out leave no open request at their servers', as
   rig.fleet.apply([httpSpec('one', one.url, { inFlight: 500 }), httpSpec('two', two.url, { inFlight: 500 })]);
   await Promise.all([rig.ready('one'), rig.ready('two')]);
   const times = { silenceMs: 5000, totalMs: 60_000, callTimeoutMs: 3000 };
-  const call = (n: number) => rig.refusal(n % 2 === 0 ? 'one' : 'two', 'echo', {}, { times });
+  const call = (n: number) => rig.refusal(n % 2 === 0 ? 'one' : 'two', 'echo', {}, { times, fairKey: `k${n}` });
   const refusals = await Promise.all(Array.from({ length: 1000 }, (_, n) => call(n)));
   assert.deepEqual([...new Set(refusals.map((refusal) => refusal.detail.setting))], ['callTimeoutMs']);
   // Fewer than all when the machine is busy: the rest were cut on their way. Never more: none is sent twice.
@@ -71,7 +71,9 @@ test('a thousand calls to a hung server settle in time over its few sockets', as
   await using rig = new LiveFleet({ limits: { silenceMs: 600, questionMs: 300, serverQueueMs: 300 } });
   rig.fleet.apply([httpSpec('hung', server.url)]);
   await rig.ready('hung');
-  const asked = timed(Promise.all(Array.from({ length: 1000 }, () => rig.refusal('hung', 'echo'))));
+  // Of a thousand keys: one alone does not get every place.
+  const call = (n: number) => rig.refusal('hung', 'echo', {}, { fairKey: `k${n}` });
+  const asked = timed(Promise.all(Array.from({ length: 1000 }, (_, n) => call(n))));
   await until(
     () => Number(server.seen.byMethod['tools/call'] ?? 0) >= 64,
     2000,

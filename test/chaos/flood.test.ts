@@ -66,7 +66,8 @@ test('one key floods a server, and another key’s calls to it take what they to
     for (let round = 0; round < ROUNDS; round += 1) {
       quiet.push(...(await timesFor(ROUND_MS)));
       const flood = await flooding(hub, flooder);
-      await until(() => web.seen.open - web.seen.getStreams >= INSIDE - 1, 20_000, 'the server is full');
+      // One key alone gets three quarters of the places.
+      await until(() => web.seen.open - web.seen.getStreams >= 0.75 * INSIDE - 1, 20_000, 'the key has its share');
       loud.push(...(await timesFor(ROUND_MS)));
       const answered = await flood.stop();
       assert.ok((answered['200'] ?? 0) > ((ROUND_MS / TOOL_MS) * INSIDE) / 4, JSON.stringify(answered));
