@@ -41,7 +41,9 @@ export function slowestMs(
   let slowest = { ms: 0, text: '' };
   for (const text of hostileTexts(regexp)) {
     let ms = timeOf(regexp, text, timeoutMs);
-    if (ms > slowest.ms && ms > 1) ms = Math.min(ms, timeOf(regexp, text, timeoutMs));
+    // The first run compiles it, and a busy machine makes single runs long.
+    for (let again = 0; again < 3 && ms > slowest.ms && ms > 1 && ms < timeoutMs; again += 1)
+      ms = Math.min(ms, timeOf(regexp, text, timeoutMs));
     if (ms > slowest.ms) slowest = { ms, text };
     if (ms >= timeoutMs) break;
   }
