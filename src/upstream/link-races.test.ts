@@ -141,7 +141,8 @@ test('a hundred first calls start one transport and are all sent once it is read
   assert.equal(rig.lives.length, 1);
   rig.life.reply(rig.life.last('initialize').id, rig.life.helloResult());
   await settle();
-  assert.equal(rig.life.of('tools/call').length, 64);
+  // Three quarters of the 64 places: what one key holds at most.
+  assert.equal(rig.life.of('tools/call').length, 48);
   for (let n = 0; n < 100; n += 1) {
     await settle(1);
     const sent = rig.life.of('tools/call')[n];

@@ -1,6 +1,6 @@
 /**
  * A server that answers wrongly harms its own callers only, and they get an error at once.
- * covers: P11, S19
+ * covers: P11
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
