@@ -149,7 +149,20 @@ test('servers come, go, are renamed, broken, mended and switched off by edits of
   );
   const { relations } = town;
   const callers = new Callers(hub, names);
-  const heard = (): number[] => [...new Set(listeners.map(({ events }) => events))];
+  const eventsNow = (): number[] => listeners.map(({ events }) => events);
+  // What the workers learn of each other's servers at the start is a change too; it is over when nobody hears of one any more.
+  let atStart = eventsNow();
+  await until(
+    async () => {
+      const before = atStart;
+      await delay(SECOND_NOTICE_MS);
+      atStart = eventsNow();
+      return atStart.join() === before.join();
+    },
+    20_000,
+    'the lists of the start are settled',
+  );
+  const heard = (): number[] => [...new Set(eventsNow().map((events, at) => events - (atStart[at] ?? 0)))];
 
   const write = (servers: object): void => writeFileSync(hub.configFile, JSON.stringify({ mcpServers: servers }));
   const replace = (text: string): void => {
