@@ -1,7 +1,7 @@
 /**
  * `npm test`: everything, in phases with a printed budget. Closes with a line `N passed, N failed`.
  * Promises: no phase outlives its budget; what a phase prints is passed through; a phase that ran no test is a failure.
- * Usage: node scripts/test.ts [check] [unit] [journey] [security] [chaos] [conformance]   (none = all)
+ * Usage: node scripts/test.ts [check] [unit] [journey] [security] [cases] [chaos] [conformance]   (none = all)
  */
 import { spawn } from 'node:child_process';
 import { globSync, readFileSync } from 'node:fs';
@@ -63,6 +63,13 @@ const PHASES: readonly Phase[] = [
     name: 'security',
     budgetMinutes: 6,
     commands: sideBySide('test/security/*.test.ts'),
+    isTests: true,
+  },
+  {
+    // What real clients and servers send: the rows of test/cases/catalogue.ts.
+    name: 'cases',
+    budgetMinutes: 3,
+    commands: sideBySide('test/cases/*.test.ts'),
     isTests: true,
   },
   {

@@ -1,0 +1,107 @@
+/**
+ * Cases: what real clients, servers and configuration files send, each row one sentence of the right behaviour. `catalogue.test.ts` requires
+ * a test for every row; a test names its rows in a comment: `// case: CL20`, several with commas. A `pending` row has no test yet.
+ */
+
+export interface Case {
+  readonly behaviour: string;
+  /** True while the row may lack a test. */
+  readonly pending?: true;
+}
+
+export const CASES: Readonly<Record<string, Case>> = {
+  CL1: {
+    behaviour:
+      'A header that arrives twice or as a list counts once when its members are equal; of protocol versions the first known one counts.',
+    pending: true,
+  },
+  CL2: {
+    behaviour: 'The body decides the era of initialize and of notifications, whatever date the header names.',
+    pending: true,
+  },
+  CL3: {
+    behaviour:
+      'Every refusal is JSON-RPC with an integer code; once its body was read it carries the id of the request.',
+    pending: true,
+  },
+  CL4: {
+    behaviour:
+      'A host name matches with and without its final dot, HTTP/1.0 needs no Host, and every refusal leaves a trace for the operator.',
+    pending: true,
+  },
+  CL5: {
+    behaviour:
+      'Origins of desktop applications and wildcards can be allowed by name; an origin that can never match is refused at start.',
+    pending: true,
+  },
+  CL6: {
+    behaviour: 'A preflight from an allowed origin allows the headers of both protocol eras.',
+    pending: true,
+  },
+  CL7: {
+    behaviour:
+      'A page of an allowed origin may send its own headers and may read errors, Retry-After and health pages.',
+    pending: true,
+  },
+  CL9: {
+    behaviour: 'A request that will be refused gets its final status before its body is sent.',
+    pending: true,
+  },
+  CL10: {
+    behaviour: 'A request body with a content coding is refused with 415.',
+    pending: true,
+  },
+  CL17: {
+    behaviour:
+      'Absolute-form targets and repeated slashes reach the endpoint; a path close to it is answered with the right one.',
+    pending: true,
+  },
+  CL18: {
+    behaviour: 'The SSE endpoint works behind a proxy that adds a path prefix.',
+    pending: true,
+  },
+  CL20: {
+    behaviour: 'Empty params mean no params; params of a wrong kind are refused with the id of their request.',
+    pending: true,
+  },
+  CL21: {
+    behaviour: 'A notification with empty params is accepted with 202 and no body.',
+    pending: true,
+  },
+  CL22: {
+    behaviour: 'Empty arguments reach the server as {}; arguments of a wrong kind are refused by the hub.',
+    pending: true,
+  },
+  CL26: {
+    behaviour: 'No answer follows the cancellation of a request, on any transport.',
+    pending: true,
+  },
+  CL28: {
+    behaviour: 'The error for an unknown tool names the closest tool that the caller may see.',
+    pending: true,
+  },
+  CL30: {
+    behaviour: 'Whatever a server sends, a client receives valid JSON in valid UTF-8.',
+    pending: true,
+  },
+  CL33: {
+    behaviour: 'The refusal of a malformed key says what is wrong with it, without the key.',
+    pending: true,
+  },
+  CL36: {
+    behaviour: 'Two GET streams of one session do not end each other again and again.',
+    pending: true,
+  },
+  CL37: {
+    behaviour: 'Resuming a stream after its last event is not reported as a lost call, also after a restart.',
+    pending: true,
+  },
+  CL38: {
+    behaviour: 'A stream begins with an event where there is one, and a keep-alive comment has no blank line.',
+    pending: true,
+  },
+  CL41: {
+    behaviour: 'A batch is subject to key, session and protocol version; the refusal of a reply has the id null.',
+    pending: true,
+  },
+};
