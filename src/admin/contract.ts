@@ -4,6 +4,7 @@
  * that one only in the answer that made it.
  * Does not: hold code.
  */
+import type { RequestTotals } from '../kernel/request-counts.ts';
 
 /** Body of every answer with a status of 400 or more. */
 export interface ErrorAnswer {
@@ -33,6 +34,8 @@ export interface HubAnswer {
   readonly sinceAtMs: number;
   /** Facts that this hub could not deliver. */
   readonly factsDropped: number;
+  /** Reported once a second; undefined = not reported yet. A request that one worker passes to another counts in both. */
+  readonly clientRequests: RequestTotals | undefined;
 }
 
 /** One server as one hub reports it. */
@@ -123,6 +126,8 @@ export interface StatusAnswer {
   readonly workerKeys: readonly { readonly hub: number; readonly pid: number; readonly keysRevision: number }[];
   readonly hubs: readonly HubAnswer[];
   readonly servers: readonly ServerAnswer[];
+  /** HTTP requests of clients and their responses by class: the sum of the connected workers, each since its start. */
+  readonly clientRequests: RequestTotals;
   /** API requests since this process started, by the socket they came on; `refused` = those without a right. */
   readonly requests: { readonly operator: number; readonly workers: number; readonly refused: number };
   readonly keys: number;

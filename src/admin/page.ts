@@ -79,9 +79,15 @@ function figures(status: StatusAnswer): string {
     ['Prompts', String(status.prompts)],
     ['Resources', String(status.resources)],
     ['Keys', String(status.keys)],
+    ['Requests', requestsText(status.clientRequests)],
     ['Configuration', status.config.file],
   ];
   return `<dl>${rows.map(([name, value]) => `<div><dt>${name}</dt><dd>${escaped(value)}</dd></div>`).join('')}</dl>`;
+}
+
+/** `1200 (3 refused, 1 failed)`. */
+function requestsText({ requests, '4xx': refused, '5xx': failed }: StatusAnswer['clientRequests']): string {
+  return refused + failed === 0 ? String(requests) : `${requests} (${refused} refused, ${failed} failed)`;
 }
 
 function serverTable(servers: readonly ServerAnswer[]): string {

@@ -6,6 +6,7 @@ import type { Control } from '../control/control.ts';
 import type { HubReport } from '../control/hub-reports.ts';
 import { shadowedIn } from '../control/names.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { sumOfRequests } from '../kernel/request-counts.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { ReportedStatus } from '../relay/relay-words.ts';
 import type { Store } from '../store/store.ts';
@@ -56,6 +57,7 @@ export function statusFrom(sources: StatusSources): StatusAnswer {
     workerKeys: control.workerKeys.map(({ slot, pid, keysRevision }) => ({ hub: slot, pid, keysRevision })),
     hubs: control.reports.list().map(hubAnswer),
     servers,
+    clientRequests: sumOfRequests(control.reports.list().flatMap(({ requests }) => requests ?? [])),
     requests: { ...sources.arrivals },
     keys: control.world.keys.filter(({ revokedAtMs }) => revokedAtMs === undefined).length,
     groups: control.world.groups.length,
@@ -131,6 +133,6 @@ function agedBy(ageMs: number, hub: number, status: ReportedStatus): ServerOnHub
   };
 }
 
-function hubAnswer({ slot, connected, pid, revision, sinceAtMs, factsDropped }: HubReport): HubAnswer {
-  return { slot, connected, pid, revision, sinceAtMs, factsDropped };
+function hubAnswer({ slot, connected, pid, revision, sinceAtMs, factsDropped, requests }: HubReport): HubAnswer {
+  return { slot, connected, pid, revision, sinceAtMs, factsDropped, clientRequests: requests };
 }

@@ -29,6 +29,10 @@ export async function status(options: HubOptions): Promise<void> {
   print(
     `store ${answer.store.state}${answer.store.cause ? ` (${answer.store.cause})` : ''}, snapshot ${answer.revision}`,
   );
+  const { requests, '4xx': refused, '5xx': failed, aborted, rejected } = answer.clientRequests;
+  print(
+    `requests ${requests}: ${refused} answered with 4xx, ${failed} with 5xx, ${aborted} without an answer; ${rejected} connections rejected`,
+  );
   for (const { server, bytes } of answer.catalogsTooLarge)
     print(
       `DEGRADED: catalog of ${server} too large (${bytes} bytes): not shared with new workers; raise snapshotBytes`,

@@ -126,7 +126,7 @@ export function createControl(parts: ControlParts): Control {
             unsendable.set(fact.server, { server: fact.server, bytes: fact.bytes });
       },
       mark: (mark) => marks.add(mark),
-      statuses: (slot, servers) => reports.statuses(slot, servers),
+      statuses: (slot, servers, requests) => reports.statuses(slot, servers, requests),
       used: (ids) => keys.used(ids),
       marks: () => marks.all(),
     },

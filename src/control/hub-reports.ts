@@ -4,6 +4,7 @@
 import { CappedMap } from '../kernel/capped.ts';
 import type { Fact } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { ReportedStatus } from '../relay/relay-words.ts';
 
 const HUBS = 128;
@@ -18,6 +19,8 @@ export interface HubReport {
   readonly factsDropped: number;
   /** As told; empty while it is away. `sinceMs` and `retryMs` are as of `statusesAtMs`. */
   readonly statuses: readonly ReportedStatus[];
+  /** Of clients, since the start of its process; undefined = not reported yet. */
+  readonly requests: RequestTotals | undefined;
   /** Monotonic ms. */
   readonly statusesAtMs: number;
 }
@@ -28,7 +31,7 @@ export interface HubReports {
   /** Connected hubs have been sent this revision. */
   sent(revision: number): void;
   facts(slot: number, facts: readonly Fact[]): void;
-  statuses(slot: number, servers: readonly ReportedStatus[]): void;
+  statuses(slot: number, servers: readonly ReportedStatus[], requests?: RequestTotals): void;
   /** In order of slot. */
   list(): readonly HubReport[];
 }
@@ -45,6 +48,7 @@ export function createHubReports(kernel: Kernel): HubReports {
       sinceAtMs: kernel.clock.wallMs(),
       factsDropped: 0,
       statuses: [],
+      requests: undefined,
       statusesAtMs: kernel.clock.nowMs(),
     };
     reports.set(slot, { ...before, ...what });
@@ -52,8 +56,16 @@ export function createHubReports(kernel: Kernel): HubReports {
 
   return {
     hello: (slot, pid, revision) =>
-      change(slot, { connected: true, pid, revision, sinceAtMs: kernel.clock.wallMs(), statuses: [] }),
-    gone: (slot) => change(slot, { connected: false, sinceAtMs: kernel.clock.wallMs(), statuses: [] }),
+      change(slot, {
+        connected: true,
+        pid,
+        revision,
+        sinceAtMs: kernel.clock.wallMs(),
+        statuses: [],
+        requests: undefined,
+      }),
+    gone: (slot) =>
+      change(slot, { connected: false, sinceAtMs: kernel.clock.wallMs(), statuses: [], requests: undefined }),
     sent(revision) {
       for (const { slot, connected } of [...reports.values()]) if (connected) change(slot, { revision });
     },
@@ -62,7 +74,8 @@ export function createHubReports(kernel: Kernel): HubReports {
       for (const fact of facts) if (fact.type === 'facts-dropped') more += fact.count;
       if (more > 0) change(slot, { factsDropped: (reports.get(slot)?.factsDropped ?? 0) + more });
     },
-    statuses: (slot, servers) => change(slot, { statuses: servers, statusesAtMs: kernel.clock.nowMs() }),
+    statuses: (slot, servers, requests) =>
+      change(slot, { statuses: servers, requests, statusesAtMs: kernel.clock.nowMs() }),
     list: () => [...reports.values()].sort((a, b) => a.slot - b.slot),
   };
 }

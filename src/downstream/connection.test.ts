@@ -24,7 +24,7 @@ async function rig(maxWaitingBytes: number): Promise<Rig> {
   const started: ServerResponse[] = [];
   const connections = new Map<Socket, Connection>();
   const start = (arrived: { response: ServerResponse }): void => void started.push(arrived.response);
-  const parts = { maxWaiting: () => 16, maxWaitingBytes: () => maxWaitingBytes, start, idle() {} };
+  const parts = { maxWaiting: () => 16, maxWaitingBytes: () => maxWaitingBytes, start, ended() {}, idle() {} };
   const server = createServer({ ...guardedClasses(createKernel(), ServerResponse, () => {}) });
   server.on('connection', (socket: Socket) => connections.set(socket, new Connection(socket, parts)));
   server.on('request', (request, response) =>

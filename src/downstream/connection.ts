@@ -15,6 +15,8 @@ export interface ConnectionParts {
   readonly maxWaitingBytes: () => number;
   /** Starts a request. */
   readonly start: (arrived: Arrived) => void;
+  /** A response has closed. */
+  readonly ended: (response: ServerResponse) => void;
   /** No response is open and no request waits. */
   readonly idle: (socket: Socket) => void;
 }
@@ -85,6 +87,7 @@ export class Connection {
   }
 
   #next(): void {
+    if (this.#open) this.#parts.ended(this.#open);
     this.#open = undefined;
     const next = this.#waiting?.shift();
     if (next === undefined || this.#socket.destroyed || this.#socket.writableEnded) this.#parts.idle(this.#socket);

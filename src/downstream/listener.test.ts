@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
+import { until } from '../../test/support/hub.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createKernel } from '../kernel/kernel.ts';
 import { writeFrame, writeJson, writePieces } from './http-answer.ts';
@@ -45,3 +47,36 @@ for (const [name, handler] of Object.entries(WRITERS)) {
     await listener.stop(kernel.deadline(1000));
   });
 }
+
+test('every request is counted once, and so is its response, by class', async () => {
+  const kernel = createKernel();
+  const limits = limitsFrom({});
+  const slowReaders = createSlowReaders({ kernel, limits });
+  const held: ServerResponse[] = [];
+  const handler: Handler = ({ url }, response) => {
+    if (url === '/held') held.push(response);
+    else response.writeHead(Number(url?.slice(1))).end();
+  };
+  const parts = { kernel, limits, name: 'test', handler, slowReaders, proxies: { has: () => false } };
+  const listener = createListener(parts);
+  const port = await listener.listen({ port: 0, host: '127.0.0.1' }, kernel.deadline(5000));
+  const get = (path: string): string => `GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`;
+  const socket = connect(port, '127.0.0.1');
+  socket.resume();
+  socket.write(['/200', '/204', '/302', '/404', '/429', '/503'].map(get).join(''));
+  await until(() => listener.counts()['5xx'] === 1, 2000);
+  assert.deepEqual(listener.counts(), {
+    ...{ requests: 6, '2xx': 2, '3xx': 1, '4xx': 2, '5xx': 1 },
+    ...{ aborted: 0, rejected: 0 },
+  });
+  socket.write(get('/held'));
+  await until(() => held.length === 1, 2000);
+  socket.destroy();
+  await until(() => listener.counts().aborted === 1, 2000);
+  const other = connect(port, '127.0.0.1');
+  other.resume();
+  other.write('NONSENSE\r\n\r\n');
+  await until(() => listener.counts().rejected === 1, 2000);
+  assert.equal(listener.counts().requests, 7);
+  await listener.stop(kernel.deadline(1000));
+});

@@ -11,6 +11,7 @@ import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { Refusal } from '../kernel/outcome.ts';
+import { RequestCounts, type RequestTotals } from '../kernel/request-counts.ts';
 import { refusalFrame } from '../protocol/write.ts';
 import { Connection, type ConnectionParts } from './connection.ts';
 import { ConnectionTable } from './connection-table.ts';
@@ -50,6 +51,8 @@ export interface Listener {
   /** Listens by itself; returns the port (0 for a unix socket). */
   listen(where: Where, deadline: Deadline): Promise<number>;
   readonly connections: number;
+  /** Since the start. */
+  counts(): RequestTotals;
   /** Each connection ends with its next answer; those that bring nothing stay, for a client may be sending just now. */
   retire(): void;
   /** No new connections; ends idle ones. */
@@ -109,6 +112,7 @@ export function createListener(parts: ListenerParts): Listener {
   // Older runtimes leave out what is beyond this, perhaps what a proxy added, instead of refusing the request; one more shows that.
   server.maxHeadersCount = limits.headers + 1;
   let closing = false;
+  const counts = new RequestCounts();
   const open = new Map<Socket, Connection>(); // bounded by: connections
   const vanished = watchVanished({ kernel, limits, sockets: () => open.keys() });
 
@@ -119,10 +123,12 @@ export function createListener(parts: ListenerParts): Listener {
       const { request, response } = arrived;
       // While draining, a kept-alive connection must not bring new work.
       if (closing && !response.headersSent) response.setHeader('connection', 'close');
+      counts.requests += 1;
       connections.begins(request.socket);
       if (pacing) pacing.start(arrived);
       else arrived.handle(request, response);
     },
+    ended: (response) => counts.closed(response.headersSent ? response.statusCode : undefined),
     idle(socket) {
       connections.rests(socket);
     },
@@ -136,6 +142,7 @@ export function createListener(parts: ListenerParts): Listener {
   /** Answers 503 and closes in stages, so that a client which is sending sees the answer. */
   function refuse(socket: Socket): void {
     if (refused.size >= BEING_REFUSED) return void socket.destroy();
+    counts.rejected += 1;
     refused.add(socket);
     socket.end(BUSY);
     const end = kernel.wheel.add(kernel.clock.nowMs() + limits.discardMs, () => socket.destroy());
@@ -164,6 +171,7 @@ export function createListener(parts: ListenerParts): Listener {
     // Nothing may be written into a response that is under way, nor in the place of one that is still to come.
     if (response && (response.headersSent || response.req.complete)) return socket.destroy();
     if (fault.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
+    counts.rejected += 1;
     if (fault.code === 'HPE_HEADER_OVERFLOW') socket.end(LARGE_HEADERS);
     else socket.end(fault.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? TOO_SLOW : MALFORMED);
   });
@@ -217,6 +225,7 @@ export function createListener(parts: ListenerParts): Listener {
     get connections() {
       return connections.size;
     },
+    counts: () => counts.totals(),
     retire() {
       closing = true;
     },

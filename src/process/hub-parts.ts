@@ -240,6 +240,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
         sessions: sessions.size,
         streams: streams.size,
         connections: front.connections,
+        requests: front.counts().requests,
         trustedProxies: snapshots.current.settings.trustedProxies.length,
         calls: admission.inside,
       }),

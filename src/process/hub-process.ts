@@ -215,7 +215,12 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
   }
   await keys.start(boot);
   await relay.start(boot);
-  reportStates({ kernel, relay, statuses: () => parts.fleet.statuses(), takeUsedKeys: () => parts.takeUsedKeys() });
+  reportStates({
+    ...{ kernel, relay },
+    statuses: () => parts.fleet.statuses(),
+    requests: () => parts.front.counts(),
+    takeUsedKeys: () => parts.takeUsedKeys(),
+  });
   if (isHeir) {
     await warm(kernel, parts);
     using last = kernel.deadline(BOOT_MS);

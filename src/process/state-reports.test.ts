@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { RequestCounts } from '../kernel/request-counts.ts';
 import type { ReportedStatus } from '../relay/relay-words.ts';
 import { reportStates } from './state-reports.ts';
 
@@ -13,6 +14,7 @@ function rig() {
     kernel: frozen.kernel,
     relay: { sendStatuses: (statuses) => sent.push(statuses), sendUsed: (ids) => used.push(ids) },
     statuses: () => [],
+    requests: () => new RequestCounts().totals(),
     takeUsedKeys: () => keys.splice(0),
   });
   return {

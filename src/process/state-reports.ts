@@ -1,9 +1,10 @@
 /**
- * Reports server states and used keys from a worker to control: every second, and in the turn after a state has changed, so that `servers list`
+ * Reports server states, counts of requests and used keys from a worker to control: every second, and in the turn after a state has changed, so that `servers list`
  * agrees with what clients of this worker already see.
  */
 import type { Fact } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { RelayClient } from '../relay/relay-client.ts';
 import type { ServerStatus } from '../upstream/status.ts';
 
@@ -26,6 +27,7 @@ export function reportStates(parts: {
   readonly kernel: Kernel;
   readonly relay: Pick<RelayClient, 'sendStatuses' | 'sendUsed'>;
   readonly statuses: () => readonly ServerStatus[];
+  readonly requests: () => RequestTotals;
   readonly takeUsedKeys: () => readonly string[];
 }): void {
   const { kernel, relay } = parts;
@@ -34,7 +36,7 @@ export function reportStates(parts: {
   function report(): void {
     pending?.[Symbol.dispose]();
     pending = undefined;
-    relay.sendStatuses(parts.statuses());
+    relay.sendStatuses(parts.statuses(), parts.requests());
   }
 
   kernel.bus.listen((event) => {

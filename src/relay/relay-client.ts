@@ -10,6 +10,7 @@ import { backoffMs } from '../kernel/backoff.ts';
 import { CappedMap, CappedQueue } from '../kernel/capped.ts';
 import type { Fact } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { Service } from '../kernel/service.ts';
 import { FairMap } from '../kernel/shares.ts';
 import { type Listing, type Snapshot, wholeSnapshot } from '../kernel/snapshot.ts';
@@ -43,8 +44,8 @@ export interface RelayClient extends Service {
   sendListing(listing: Listing): void;
   sendFact(fact: Fact): void;
   sendMark(mark: SessionMark): void;
-  /** All servers of this hub, at each change; only the last list counts. */
-  sendStatuses(servers: readonly ReportedStatus[]): void;
+  /** All servers of this hub, at each change, and its requests; only the last report counts. */
+  sendStatuses(servers: readonly ReportedStatus[], requests?: RequestTotals): void;
   /** Keys used lately; told once a minute. */
   sendUsed(keyIds: readonly string[]): void;
 }
@@ -73,7 +74,7 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
   const timers: Disposable[] = []; // bounded by: the three of start()
   const unsentListings = new Set<string>(); // bounded by: limits.servers, as `listings`
   const unsentMarks = new FairMap<string, true>('relay.unsent', markBounds, evicts, kernel.ceilings);
-  let statuses: readonly ReportedStatus[] | undefined; // bounded by: the servers of this hub
+  let statuses: (HubWord & { t: 'statuses' }) | undefined; // bounded by: the servers of this hub
   let hasUnsentStatuses = false;
   let socket: Socket | undefined;
   let connected = false;
@@ -91,7 +92,7 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
 
   /** Tells what has not been told on this connection, until control is behind with reading; `drain` goes on. */
   function pump(): void {
-    if (hasUnsentStatuses && statuses && say({ t: 'statuses', servers: statuses })) hasUnsentStatuses = false;
+    if (hasUnsentStatuses && statuses && say(statuses)) hasUnsentStatuses = false;
     for (const server of [...unsentListings]) {
       const listing = listings.get(server);
       if (listing && !sayListing(listing)) return;
@@ -273,8 +274,8 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
       unsentMarks.set(owner, mark.id, true);
       pump();
     },
-    sendStatuses(servers) {
-      statuses = servers;
+    sendStatuses(servers, requests) {
+      statuses = { t: 'statuses', servers, requests };
       hasUnsentStatuses = true;
       pump();
     },

@@ -11,6 +11,7 @@ import { CappedMap } from '../kernel/capped.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Fact } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { Service } from '../kernel/service.ts';
 import { type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
 import { Lines } from './_lines.ts';
@@ -31,7 +32,7 @@ export interface RelayEars {
   listing(slot: number, listing: Listing): void;
   facts(slot: number, facts: readonly Fact[]): void;
   mark(mark: SessionMark): void;
-  statuses(slot: number, servers: readonly ReportedStatus[]): void;
+  statuses(slot: number, servers: readonly ReportedStatus[], requests?: RequestTotals): void;
   used(keyIds: readonly string[]): void;
   /** Told to a hub that says hello. */
   marks(): readonly SessionMark[];
@@ -97,7 +98,7 @@ export function createRelayServer(parts: {
     else if (word.t === 'mark') ears.mark(markIn(word));
     else if (word.t === 'statuses') {
       // A hub that leaves still has servers; how its slot stands is its heir's to say.
-      if (speakerOf(hub.slot) === hub) ears.statuses(hub.slot, word.servers);
+      if (speakerOf(hub.slot) === hub) ears.statuses(hub.slot, word.servers, word.requests);
     } else if (word.t === 'used') ears.used(word.keyIds);
   }
 

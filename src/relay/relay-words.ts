@@ -4,6 +4,7 @@
  * Does not: carry calls; nobody awaits an answer here.
  */
 import type { Fact } from '../kernel/facts.ts';
+import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { Listing, Snapshot } from '../kernel/snapshot.ts';
 
 /** How one server stands on one hub; the fields of the hub's own status that people ask for. */
@@ -55,7 +56,12 @@ export type HubWord =
   | { readonly t: 'listing'; readonly listing: Listing }
   | { readonly t: 'facts'; readonly facts: readonly Fact[] }
   | ({ readonly t: 'mark' } & SessionMark)
-  | { readonly t: 'statuses'; readonly servers: readonly ReportedStatus[] }
+  /** `requests`: those of clients, absent from a worker of an older version. */
+  | {
+      readonly t: 'statuses';
+      readonly servers: readonly ReportedStatus[];
+      readonly requests?: RequestTotals | undefined;
+    }
   | { readonly t: 'used'; readonly keyIds: readonly string[] };
 
 export type ControlWord =

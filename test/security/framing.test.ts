@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import type { KeyMade, StatusAnswer } from '../../src/admin/contract.ts';
 import { type RunningHub, startHub, statusOf, until } from '../support/hub.ts';
 import { startNginx } from '../support/nginx.ts';
-import { askOperator } from '../support/operator.ts';
+import { askOperator, askSocket } from '../support/operator.ts';
 import { rawExchange } from '../support/raw-client.ts';
 
 const METHODS = ['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE', 'POST', 'PUT', 'PATCH', 'PROPFIND'] as const;
@@ -20,7 +20,7 @@ let hub: RunningHub;
 before(async () => {
   // Refusals by the key and not by the rate.
   const env = { MCPHUB_ADDRESS_PER_SECOND: '100000', MCPHUB_FAILED_KEYS_PER_MINUTE: '10000' };
-  hub = await startHub({ config: { mcpServers: {} }, env });
+  hub = await startHub({ config: { mcpServers: {} }, env, args: ['--hubs', '2'] });
 });
 after(async () => {
   await hub[Symbol.asyncDispose]();
@@ -132,18 +132,34 @@ const OTHERS = [
 ] as const;
 
 // finding: SR-C1, SR-M9
-test('every route, method, framing and caller: one answer per request, and the control process receives an owner’s API requests only', async () => {
+test('every route, method, framing and caller: one answer per request, which the workers’ counters agree with, and the control process receives an owner’s API requests only', async () => {
   const member = await askOperator<KeyMade>(hub, 'POST', '/api/keys', { user: 'bob', name: 'b' });
   const revoked = await askOperator<KeyMade>(hub, 'POST', '/api/keys', { user: 'eve', name: 'e', role: 'owner' });
   await askOperator(hub, 'DELETE', `/api/keys/${revoked.key.id}`);
   await until(async () => (await statusOf(`${hub.url}/api/status`, bearer(member.secret))) === 403, 5000, 'the key');
   const callers = { nobody: undefined, member: member.secret, revoked: revoked.secret, owner: hub.key };
-  const status = (): Promise<StatusAnswer> => askOperator(hub, 'GET', '/api/status');
+  let asked = 0;
+  const status = (): Promise<StatusAnswer> => {
+    asked += 1;
+    return askOperator(hub, 'GET', '/api/status');
+  };
+  // Workers report once a second; with as many responses as requests nothing is under way.
+  const settled = async (requests: number): Promise<StatusAnswer> => {
+    let now = await status();
+    const isSettled = async (): Promise<boolean> => {
+      now = await status();
+      return now.clientRequests.requests >= requests && responsesOf(now.clientRequests) === now.clientRequests.requests;
+    };
+    await until(isSettled, 5000, 'the workers to report their requests').catch(() => {});
+    return now;
+  };
   // Keys are published 50 ms after their change.
   await until(async () => Date.now() - ((await status()).publishedAtMs ?? 0) > 300, 5000, 'the last publication');
-  const before = await status();
   const keysBefore = await keys();
-  let sent = 1; // by keys()
+  const before = await settled(await countedByWorkers());
+  const askedBefore = asked;
+  let sent = 0;
+  let requests = 0;
   for (const path of [...MEMORY, ...WORKER_API, ...CONTROL_API, ...OTHERS]) {
     for (const [caller, key] of Object.entries(callers)) {
       for (const method of METHODS) {
@@ -153,6 +169,7 @@ test('every route, method, framing and caller: one answer per request, and the c
           const name = `${caller}: ${method} ${path} ${framing}`;
           const mayFollow = framing === 'pipelined' && first?.headers.connection !== 'close';
           assert.equal(answers.length, mayFollow ? 2 : 1, name);
+          requests += answers.length;
           const isApi = path.startsWith('/api/') && path !== '/api/health';
           if (isApi && caller !== 'owner') assert.ok([401, 403].includes(first?.status ?? 0), name);
           if (!isIn(CONTROL_API, path) || caller !== 'owner') continue;
@@ -164,12 +181,31 @@ test('every route, method, framing and caller: one answer per request, and the c
       }
     }
   }
-  const after = await status();
+  const after = await settled(before.clientRequests.requests + requests);
+  const counted = after.clientRequests;
+  assert.equal(counted.requests - before.clientRequests.requests, requests, 'the workers have counted each request');
+  assert.equal(counted.aborted + counted.rejected, before.clientRequests.aborted + before.clientRequests.rejected);
+  for (const { slot, clientRequests } of after.hubs) {
+    assert.ok(clientRequests && clientRequests.requests > 0, `worker ${slot} has counted`);
+    assert.equal(responsesOf(clientRequests), clientRequests.requests, `worker ${slot}: a response for each request`);
+  }
   const arrived = (key: keyof StatusAnswer['requests']): number => after.requests[key] - before.requests[key];
-  assert.deepEqual([arrived('workers'), arrived('refused'), arrived('operator')], [sent, 0, 1]);
+  assert.deepEqual([arrived('workers'), arrived('refused'), arrived('operator')], [sent, 0, asked - askedBefore]);
   assert.equal(after.revision, before.revision, 'nothing has changed');
   assert.deepEqual(withoutUse(await keys()), withoutUse(keysBefore));
 });
+
+/** Requests that the workers have received so far, asked of each by itself. */
+async function countedByWorkers(): Promise<number> {
+  const each = await Promise.all(
+    [1, 2].map((slot) => askSocket(hub, `hub-${slot}.sock`, { method: 'GET', path: '/api/health' })),
+  );
+  return each.reduce((sum, { body }) => sum + (body as { counts: { requests: number } }).counts.requests, 0);
+}
+
+function responsesOf(counts: StatusAnswer['clientRequests']): number {
+  return counts['2xx'] + counts['3xx'] + counts['4xx'] + counts['5xx'] + counts.aborted;
+}
 
 function isIn(paths: readonly string[], path: string): boolean {
   return paths.includes(path);
