@@ -5,7 +5,6 @@
 
 import type { PathTarget, ViewName, Visitor } from '../auth/access.ts';
 import type { View } from '../catalog/view.ts';
-import type { Deadline } from '../kernel/deadline.ts';
 import type { OpenItem } from '../kernel/open-work.ts';
 import type { Principal } from '../kernel/principal.ts';
 import type { Snapshot } from '../kernel/snapshot.ts';
@@ -56,7 +55,7 @@ export interface Incoming {
 
 export interface Call {
   readonly requestId: string;
-  /** Ends the call when its key is revoked, expires or is narrowed. */
+  /** Ends the call when its client cancels it or leaves, and when its key is revoked, expires or is narrowed. */
   readonly open: OpenItem;
   readonly envelope: Envelope;
   readonly principal: Principal;
@@ -84,12 +83,4 @@ export type Reply =
 export interface ReplyNote {
   readonly server: string;
   readonly tool: string | undefined;
-}
-
-export interface InFlight {
-  /** Short id of the session, or of the exchange where there is none. */
-  readonly owner: string;
-  /** Raw JSON text of the client's id. */
-  readonly rawId: string;
-  readonly deadline: Deadline;
 }

@@ -7,7 +7,9 @@ import { test } from 'node:test';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Route } from '../catalog/route.ts';
 import { type Limits, limitsFrom } from '../config/limits.ts';
+import type { Deadline } from '../kernel/deadline.ts';
 import { createKernel, type Kernel } from '../kernel/kernel.ts';
+import type { Access, OpenItem } from '../kernel/open-work.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Fleet } from '../upstream/fleet.ts';
 import type { Call } from './call.ts';
@@ -25,7 +27,7 @@ interface World {
 }
 
 function world(options: {
-  ready: () => Outcome<undefined> | Promise<Outcome<undefined>>;
+  ready: (deadline: Deadline) => Outcome<undefined> | Promise<Outcome<undefined>>;
   listed?: string[];
   limits?: Partial<Limits>;
 }): World {
@@ -37,18 +39,20 @@ function world(options: {
     route: (name: string) => (isListed && name === ROUTE.exposed ? ROUTE : undefined),
   };
   const fleet = {
-    whenReady: (server: string) => {
+    whenReady: (server: string, deadline: Deadline) => {
       asked.push(server);
-      return options.ready();
+      return options.ready(deadline);
     },
   } as unknown as Fleet;
   const catalog = { viewAll: () => view } as unknown as Catalog;
   const listings = (options.listed ?? []).map((server) => ({ server }));
+  const access = { principal: {}, viewName: { kind: 'all' }, world: { listings } } as unknown as Access;
+  const open = kernel.openWork.add('call', access) as OpenItem;
   return {
     kernel,
     asked,
     first: createFirstListing({ kernel, limits: { ...limitsFrom({}), ...options.limits }, fleet, catalog }),
-    call: { requestId: 'r1', view, viewName: { kind: 'all' }, world: { listings } } as unknown as Call,
+    call: { requestId: 'r1', view, open, ...access } as unknown as Call,
     list() {
       isListed = true;
       kernel.bus.publish({ type: 'server-listed', server: 'my-files', tools: 1, changed: true, repaired: [] });
@@ -100,5 +104,21 @@ test('a list that is never told of ends the wait at its limit', async () => {
   const made = world({ ready: () => undefined, limits: { handshakeMs: 50 } });
   const answer = await routeTo(made, 'my_files_read');
   assert.ok(isRefusal(answer) && answer.code === 'unknown-tool');
+  assert.equal(made.kernel.waits.size, 0);
+});
+
+test('a cancelled call waits no longer', async () => {
+  let readyBy: Deadline | undefined;
+  const made = world({
+    ready: (deadline) => {
+      readyBy = deadline;
+      return new Promise((resolve) => deadline.onEnd(() => resolve(new Refusal('cancelled'))));
+    },
+  });
+  const found = routeTo(made, 'my_files_read');
+  assert.equal(readyBy?.ended, undefined);
+  made.kernel.openWork.end(made.call.open, new Refusal('cancelled'));
+  assert.equal(readyBy?.ended, 'cancelled');
+  assert.ok(isRefusal(await found));
   assert.equal(made.kernel.waits.size, 0);
 });

@@ -70,6 +70,7 @@ export function createFirstListing(rooms: Pick<LineRooms, 'kernel' | 'limits' | 
   ): Promise<Outcome<Route>> {
     const startMs = kernel.clock.nowMs();
     using deadline = kernel.deadline(limits.handshakeMs);
+    call.open.onEnd(() => deadline.end('cancelled'));
     const ready = await fleet.whenReady(server, deadline, call.requestId);
     const waitedMs = Math.round(kernel.clock.nowMs() - startMs);
     if (isRefusal(ready)) return withFigures(ready, { server, waitedMs });

@@ -61,7 +61,7 @@ export function createLine(rooms: LineRooms): Line {
   const cancels = createCancels(rooms);
   const firstCatalog = createFirstCatalog(rooms);
   const firstListing = createFirstListing(rooms);
-  const send = createRoutedCall(rooms, cancels);
+  const send = createRoutedCall(rooms);
   const subscribe = createSubscribe(send, rooms);
   const routed: ReadonlyMap<string, (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>>> = new Map([
     ['tools/call', createToolCall(send, firstListing, rooms.limits)],
@@ -156,9 +156,11 @@ export function createLine(rooms: LineRooms): Line {
     }
     return new Promise((resolve) => {
       let isOver = false;
+      const slot = cancels.remember(call);
       const finish = (late: Outcome<Reply>): void => {
         if (isOver) return;
         isOver = true;
+        cancels.forget(slot);
         permit[Symbol.dispose]();
         open.close();
         record(kernel, call, late, startMs);
@@ -166,6 +168,9 @@ export function createLine(rooms: LineRooms): Line {
       };
       // Whatever the call waits for: its caller gets no result any more.
       open.onEnd(finish);
+      // With a session the client may come back for the answer: a disconnect is not a cancel (2025 era).
+      if (!session || incoming.isLostWhenGone)
+        incoming.onGone(() => kernel.openWork.end(open, new Refusal('client-gone')));
       outcome.then(finish, (fault) => finish(refusalFrom(fault)));
     });
   }

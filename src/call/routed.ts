@@ -1,12 +1,12 @@
 /**
  * One client request on its way to one server and back, whatever its method: deadline, cancel, progress, and the bytes as they were.
- * Promises: the client's progress token and id come back unchanged; a call without a session ends upstream when its client goes away, one with
- * a session goes on (2025 era: a disconnect is not a cancel); a server's own error passes as it is up to `ERROR_BYTES`,
+ * Promises: the client's progress token and id come back unchanged; a server's own error passes as it is up to `ERROR_BYTES`,
  * but for one about what its client lacks (`lack.ts`).
  * Does not: find the server (`tool.ts`, `prompt.ts`, `resource.ts`, `completion.ts`), or wait by itself; `fleet.call` holds every budget.
  */
 import type { Target } from '../catalog/route.ts';
-import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import type { EndReason } from '../kernel/deadline.ts';
+import { isRefusal, type Outcome, type Refusal } from '../kernel/outcome.ts';
 import type { BackChannel } from '../protocol/back-channel.ts';
 import { passesLevel } from '../protocol/log-level.ts';
 import type { CallParams } from '../protocol/message.ts';
@@ -15,7 +15,6 @@ import { callParamsFor } from '../protocol/write.ts';
 import type { UpstreamReply } from '../upstream/call.ts';
 import { labelUrlError } from '../upstream/question.ts';
 import type { Call, Reply } from './call.ts';
-import type { Cancels } from './cancel.ts';
 import { answerLack } from './lack.ts';
 import type { LineRooms } from './rooms.ts';
 import { laneOwnerOf } from './updates.ts';
@@ -33,7 +32,6 @@ export type RoutedCall = (call: Call, routed: Routed) => Outcome<Reply> | Promis
 
 export function createRoutedCall(
   rooms: Pick<LineRooms, 'kernel' | 'limits' | 'fleet' | 'notes' | 'sessions' | 'questions'>,
-  cancels: Cancels,
 ): RoutedCall {
   const { kernel, limits, fleet } = rooms;
 
@@ -43,18 +41,14 @@ export function createRoutedCall(
     open.uses(target.server, tool);
     const times = fleet.timesOf(target.server, tool);
     const deadline = kernel.deadline(times.totalMs);
-    const slot = session ? cancels.remember({ owner: session.id, rawId: rawIdOf(call), deadline }) : -1;
-    open.onEnd(() => deadline.end('revoked'));
-    if (!session || incoming.isLostWhenGone) incoming.onGone(() => deadline.end('client-gone'));
+    open.onEnd((why) => deadline.end(endReason(why)));
+    // A suspended call outlives the exchange it came with.
+    if (laneOwner) incoming.onGone(() => deadline.end('client-gone'));
     const back = new CallBack(incoming.back, params.progressToken, levelOf(call, rooms));
     // A name that is the same on both sides keeps its spelling.
     const nativeJson = params.name === target.native ? undefined : target.nativeJson;
-    const over = (): void => {
-      deadline[Symbol.dispose]();
-      cancels.forget(slot);
-    };
     const finish = (answer: Outcome<UpstreamReply>): Outcome<Reply> => {
-      over();
+      deadline[Symbol.dispose]();
       if (isRefusal(answer)) return answer;
       const note = { server: target.server, tool };
       if (answer.kind === 'error') {
@@ -86,12 +80,12 @@ export function createRoutedCall(
         owner: call.requestId,
       });
     } catch (fault) {
-      over();
+      deadline[Symbol.dispose]();
       throw fault;
     }
     if (!(outcome instanceof Promise)) return finish(outcome);
     return outcome.then(finish, (fault) => {
-      over();
+      deadline[Symbol.dispose]();
       throw fault;
     });
   };
@@ -122,9 +116,9 @@ function levelOf({ session, incoming }: Call, { notes }: Pick<LineRooms, 'notes'
   return () => session && notes.level(session.random);
 }
 
-function rawIdOf(call: Call): string {
-  const { bytes, id } = call.envelope;
-  return bytes.toString('utf8', id.at, id.end);
+/** What servers learn of the end of a call: who cancelled or left, or that its caller lost the right. */
+function endReason({ code }: Refusal): EndReason {
+  return code === 'cancelled' || code === 'client-gone' ? code : 'revoked';
 }
 
 /** The exchange's channel with this call's own token, and what its session wants to hear. */

@@ -1,12 +1,15 @@
 /**
  * The hub's side of `mcphub bridge`: one POST a message, the session, its standing stream, and streams that break off.
- * Promises: each request gets exactly one answer, also when the hub goes away in mid-call (the stream is resumed, else the client is told);
+ * Promises: each request gets exactly one answer unless the client cancels it, also when the hub goes away in mid-call (the stream is resumed, else the client is told);
  * the session is opened anew, once, when the hub does not know it any more; nothing waits for ever for a hub that does not answer its
  * connection.
  * Does not: read or write stdio (`bridge.ts`).
  */
 import type { IncomingMessage } from 'node:http';
 import type { Kernel } from '../kernel/kernel.ts';
+import { isRefusal } from '../kernel/outcome.ts';
+import { ABSENT } from '../protocol/message.ts';
+import { paramSpan, scanEnvelope } from '../protocol/scan.ts';
 import { SseDecoder } from '../protocol/sse.ts';
 import { type BridgeRequest, type BridgeTarget, type RequestEars, sendRequest } from './bridge-request.ts';
 
@@ -25,9 +28,17 @@ const RENEW_MS = 10_000;
 const TRY_AGAIN_MS = 500;
 const MAX_BYTES = 64 * 1024 * 1024;
 
+/** A request of the client that has no answer yet. */
+interface Pending {
+  /** Raw JSON text of its id. */
+  readonly idRaw: Buffer;
+  /** The client has cancelled it: nothing is written under its id any more. */
+  isCancelled: boolean;
+}
+
 interface Post {
   readonly body: Buffer;
-  readonly idRaw: Buffer | undefined;
+  readonly pending: Pending | undefined;
   readonly isInitialize: boolean;
   readonly tries: number;
 }
@@ -42,7 +53,8 @@ export class BridgeLink {
   #renewing: Promise<boolean> | undefined;
   #standing: { lastId: string | undefined } | undefined;
   #stopped = false;
-  #open = 0;
+  /** Requests that wait for their answer. */
+  readonly #pending = new Set<Pending>(); // bounded by: what the client asks at once
 
   constructor(kernel: Kernel, target: BridgeTarget, ears: BridgeEars) {
     this.#kernel = kernel;
@@ -52,14 +64,16 @@ export class BridgeLink {
 
   /** Requests that wait for their answer. */
   get open(): number {
-    return this.#open;
+    return this.#pending.size;
   }
 
   send(body: Buffer, about: { idRaw: Buffer | undefined; method: string }): void {
     const isInitialize = about.method === 'initialize';
     if (isInitialize) this.#hello = body;
-    if (about.idRaw) this.#open += 1;
-    this.#post({ body, idRaw: about.idRaw, isInitialize, tries: 0 });
+    const pending = about.idRaw && { idRaw: about.idRaw, isCancelled: false };
+    if (pending) this.#pending.add(pending);
+    if (about.method === 'notifications/cancelled') this.#cancel(body);
+    this.#post({ body, pending, isInitialize, tries: 0 });
     if (about.method === 'notifications/initialized') this.#stand(undefined, 0);
   }
 
@@ -88,7 +102,7 @@ export class BridgeLink {
         // What never reached the hub may be sent again: it is being started or replaced.
         if (!wasConnected && post.tries < TRIES && !this.#stopped)
           this.#kernel.timers.after(TRY_AGAIN_MS, () => this.#post({ ...post, tries: post.tries + 1 }));
-        else this.#fail(post.idRaw, why);
+        else this.#fail(post.pending, why);
       },
     });
   }
@@ -101,15 +115,15 @@ export class BridgeLink {
       answer.resume();
       void this.#renew().then((renewed) => {
         if (renewed) this.#post({ ...post, tries: TRIES });
-        else this.#fail(post.idRaw, 'the hub does not know this session any more');
+        else this.#fail(post.pending, 'the hub does not know this session any more');
       });
       return;
     }
-    if (headers['content-type']?.startsWith('text/event-stream')) this.#stream(post.idRaw, answer, 0);
-    else this.#whole(post.idRaw, answer, status);
+    if (headers['content-type']?.startsWith('text/event-stream')) this.#stream(post.pending, answer, 0);
+    else this.#whole(post.pending, answer, status);
   }
 
-  #whole(idRaw: Buffer | undefined, answer: IncomingMessage, status: number): void {
+  #whole(pending: Pending | undefined, answer: IncomingMessage, status: number): void {
     const chunks: Buffer[] = []; // bounded by: MAX_BYTES
     let bytes = 0;
     answer.on('data', (chunk: Buffer) => {
@@ -117,46 +131,48 @@ export class BridgeLink {
       if (bytes > MAX_BYTES) answer.destroy(new Error('the answer is too large'));
       else chunks.push(chunk);
     });
-    answer.on('error', (fault) => this.#fail(idRaw, fault.message));
+    answer.on('error', (fault) => this.#fail(pending, fault.message));
     answer.on('end', () => {
-      if (!idRaw) return;
+      if (!pending) return;
+      if (pending.isCancelled) return void this.#pending.delete(pending);
       const text = Buffer.concat(chunks);
       if (text.length === 0 || !answer.headers['content-type']?.includes('json'))
-        return this.#fail(idRaw, `the hub answered with status ${status}`);
-      this.#settled(text);
+        return this.#fail(pending, `the hub answered with status ${status}`);
+      this.#settled(pending, text);
     });
   }
 
   /** An answer that comes as a stream; when it breaks off, the client's place in it is taken up again. */
-  #stream(idRaw: Buffer | undefined, answer: IncomingMessage, tries: number, from?: string): void {
+  #stream(pending: Pending | undefined, answer: IncomingMessage, tries: number, from?: string): void {
     let lastId = from;
     let over = false;
     const decoder = new SseDecoder(MAX_BYTES, (event) => {
       lastId = event.id ?? lastId;
       if (event.data.length === 0) return;
-      if (idRaw && isReplyTo(event.data)) {
+      if (pending && isReplyTo(event.data)) {
         over = true;
-        this.#settled(event.data);
+        this.#settled(pending, event.data);
       } else this.#ears.message(event.data);
     });
     answer.on('data', (chunk: Buffer) => decoder.push(Buffer.from(chunk)));
     answer.on('error', () => {});
     answer.on('close', () => {
-      if (over || !idRaw) return;
+      if (over || !pending) return;
+      if (pending.isCancelled) return void this.#pending.delete(pending);
       if (lastId === undefined || tries >= TRIES || this.#stopped)
-        return this.#fail(idRaw, 'the hub went away in mid-call');
-      this.#kernel.timers.after(TRY_AGAIN_MS, () => this.#resume(idRaw, lastId ?? '', tries + 1));
+        return this.#fail(pending, 'the hub went away in mid-call');
+      this.#kernel.timers.after(TRY_AGAIN_MS, () => this.#resume(pending, lastId ?? '', tries + 1));
     });
   }
 
-  #resume(idRaw: Buffer, lastId: string, tries: number): void {
+  #resume(pending: Pending, lastId: string, tries: number): void {
     const again = (why: string): void => {
-      if (tries >= TRIES || this.#stopped) this.#fail(idRaw, why);
-      else this.#kernel.timers.after(TRY_AGAIN_MS, () => this.#resume(idRaw, lastId, tries + 1));
+      if (tries >= TRIES || this.#stopped) this.#fail(pending, why);
+      else this.#kernel.timers.after(TRY_AGAIN_MS, () => this.#resume(pending, lastId, tries + 1));
     };
     this.#request('GET', { accept: 'text/event-stream', 'last-event-id': lastId }, undefined, {
       answer: (answer) => {
-        if (answer.statusCode === 200) return this.#stream(idRaw, answer, tries, lastId);
+        if (answer.statusCode === 200) return this.#stream(pending, answer, tries, lastId);
         answer.resume();
         again(`the hub answered with status ${answer.statusCode}`);
       },
@@ -231,15 +247,20 @@ export class BridgeLink {
     });
   }
 
-  #settled(text: Buffer): void {
-    this.#open -= 1;
-    this.#ears.message(text);
+  #cancel(notification: Buffer): void {
+    const id = cancelledId(notification);
+    for (const pending of this.#pending) if (pending.idRaw.equals(id)) pending.isCancelled = true;
   }
 
-  #fail(idRaw: Buffer | undefined, why: string): void {
-    if (!idRaw) return this.#ears.say(why);
-    this.#open -= 1;
-    this.#ears.failed(idRaw, why);
+  #settled(pending: Pending, text: Buffer): void {
+    this.#pending.delete(pending);
+    if (!pending.isCancelled) this.#ears.message(text);
+  }
+
+  #fail(pending: Pending | undefined, why: string): void {
+    if (!pending) return this.#ears.say(why);
+    this.#pending.delete(pending);
+    if (!pending.isCancelled) this.#ears.failed(pending.idRaw, why);
   }
 
   #request(
@@ -250,6 +271,13 @@ export class BridgeLink {
   ): void {
     sendRequest(this.#target, this.#kernel.timers, { method, headers, body, session: this.#session }, ears);
   }
+}
+
+/** Raw JSON text of the id that a cancellation names; empty = none. */
+function cancelledId(notification: Buffer): Buffer {
+  const envelope = scanEnvelope(notification, { maxDepth: 512, maxIdBytes: 1024, strict: false });
+  const id = isRefusal(envelope) ? ABSENT : paramSpan(envelope, 'requestId');
+  return id.at < 0 ? Buffer.alloc(0) : notification.subarray(id.at, id.end);
 }
 
 /** A message with a result or an error and no method. Looked at once per event of a call's own stream. */

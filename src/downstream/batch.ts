@@ -78,6 +78,8 @@ export function createBatch({ kernel, limits, line }: BatchParts) {
     body: Buffer,
     { visit, caller }: Pick<Authorized, 'visit' | 'caller'>,
   ): Promise<void> {
+    // Nobody waits for its answers any more.
+    if (response.destroyed) return;
     const messages = splitBatch(body, limits.batch, clientScan(limits));
     if (isRefusal(messages)) return writeRefusal(response, messages);
     const open = kernel.openWork.add('batch', caller);

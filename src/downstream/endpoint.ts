@@ -25,7 +25,7 @@ import type { Bodies } from './bodies.ts';
 import { readBody } from './body.ts';
 import { countConnectionFor } from './connection-table.ts';
 import { Exchange } from './exchange.ts';
-import { guardCallback, whenSettled } from './guarded-http.ts';
+import { guardCallback, onceClosed, whenSettled } from './guarded-http.ts';
 import type { Home } from './home.ts';
 import { declaresBody, refuseRequest, writeRefusal } from './http-answer.ts';
 import { createLargeBodies } from './large-bodies.ts';
@@ -145,7 +145,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       onCaller: (caller) => exchange.forCaller(caller),
       onSession: (session) => exchange.inSession(session),
       onGone: (listener) => {
-        response.once('close', () => {
+        onceClosed(response, () => {
           if (!answered) listener();
         });
       },

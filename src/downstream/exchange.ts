@@ -111,8 +111,21 @@ export class Exchange implements BackChannel {
   answer(outcome: Outcome<Reply>): void {
     if (this.#answered) return;
     this.#answered = true;
-    if (this.#stream) this.#answerOnStream(this.#stream, outcome);
+    if (isUnanswered(outcome)) this.#endSilently();
+    else if (this.#stream) this.#answerOnStream(this.#stream, outcome);
     else this.#answerAsJson(outcome);
+  }
+
+  /** No message follows a cancellation; the exchange just ends. */
+  #endSilently(): void {
+    if (this.#track) this.#track.finishSilently();
+    else if (this.#stream) this.#stream.close('cancelled');
+    else this.#accept();
+  }
+
+  #accept(): void {
+    const response = this.#response;
+    if (!response.destroyed && !response.headersSent) response.writeHead(202, { 'content-length': 0 }).end();
   }
 
   #send(frame: Buffer): void {
@@ -125,10 +138,7 @@ export class Exchange implements BackChannel {
       writeRefusal(this.#response, outcome, this.#idRaw, this.#request);
       return;
     }
-    if (outcome.kind === 'accepted') {
-      if (!this.#response.destroyed) this.#response.writeHead(202, { 'content-length': 0 }).end();
-      return;
-    }
+    if (outcome.kind === 'accepted') return this.#accept();
     writeFrame(this.#response, this.#pieces(outcome), sessionHeader(outcome));
   }
 
@@ -162,9 +172,14 @@ function sessionHeader(reply: Reply): Record<string, string> | undefined {
   return reply.kind === 'result' && reply.session ? { 'mcp-session-id': reply.session.id } : undefined;
 }
 
+/** True when the client has cancelled the request: then nothing may be sent under its id. */
+function isUnanswered(outcome: Outcome<Reply>): boolean {
+  return isRefusal(outcome) && outcome.code === 'cancelled';
+}
+
 /** One answer of a batch, as text. Undefined = nothing is answered to it. */
 export function batchPiece(envelope: Envelope, outcome: Outcome<Reply>): Buffer | undefined {
-  if (envelope.kind !== 'request') return undefined;
+  if (envelope.kind !== 'request' || isUnanswered(outcome)) return undefined;
   const idRaw = envelope.bytes.subarray(envelope.id.at, envelope.id.end);
   if (isRefusal(outcome)) return refusalFrame(idRaw, outcome);
   if (outcome.kind === 'accepted') return undefined;

@@ -68,6 +68,12 @@ export function whenSettled<T>(
   promise.then(callback).catch((fault: unknown) => failRequest(kernel, owner, fault));
 }
 
+/** Calls `listener` once when the response closes, at once when it has closed already. */
+export function onceClosed(response: ServerResponse, listener: () => void): void {
+  if (response.destroyed) listener();
+  else response.once('close', listener);
+}
+
 /** A response of a listener, with what is called when it closes: a field costs less than a listener. */
 export interface GuardedServerResponse extends ServerResponse {
   whenClosed?: (() => void) | undefined;

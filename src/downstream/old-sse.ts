@@ -127,6 +127,7 @@ export function createOldSse(parts: OldSseParts): OldSse {
       back,
       isLostWhenGone: true,
       onGone(listener) {
+        if (one.stream.over) return listener();
         gone.add(listener);
         one.goners.add(listener);
       },

@@ -18,7 +18,7 @@ import { paramSpan } from '../protocol/scan.ts';
 import { withValue } from '../protocol/write.ts';
 import type { Authorized } from './authorized.ts';
 import { Exchange, type ExchangeRooms } from './exchange.ts';
-import { guardCallback, whenSettled } from './guarded-http.ts';
+import { guardCallback, onceClosed, whenSettled } from './guarded-http.ts';
 import { writeRefusal } from './http-answer.ts';
 import { openListen } from './listen.ts';
 import { isHop, type Siblings } from './siblings.ts';
@@ -64,7 +64,7 @@ export function createStateless(parts: StatelessParts): Stateless {
       onCaller: (caller) => exchange.forCaller(caller),
       header: (name) => headerText(request, name),
       onGone: (listener) => {
-        response.once('close', () => {
+        onceClosed(response, () => {
           if (!answered) listener();
         });
       },

@@ -481,6 +481,7 @@ export const ERRORS = {
     'The call was lost with the hub that carried it; whether the tool ran is not known.',
     'The hub was restarted or replaced in mid-call, or the answer came too long ago.',
   ),
+  cancelled: row(-32000, 200, 'debug', 'The client cancelled this request.', 'Nothing to do. It gets no answer.'),
   'client-gone': row(-32000, 200, 'debug', 'The client went away.', 'Nothing to do.'),
   'not-served-yet': row(
     -32601,

@@ -147,6 +147,11 @@ export class OpenWork {
     return item;
   }
 
+  /** Ends one item; a listener that throws harms no other. */
+  end(item: OpenItem, why: Refusal): void {
+    item.end(why, this.#faulted);
+  }
+
   remove(item: OpenItem): void {
     if (this.#slots.at(item.slot) === item) this.#slots.free(item.slot);
   }

@@ -69,11 +69,18 @@ export class KeptTrack implements Track {
   }
 
   finish(message: Buffer): void {
-    if (!this.send(message)) return;
+    if (this.send(message)) this.#end('answered');
+  }
+
+  finishSilently(): void {
+    if (!this.#finished && this.#over === undefined) this.#end('cancelled');
+  }
+
+  #end(reason: string): void {
     this.#finished = true;
     const live = this.#live;
     this.#live = undefined;
-    live?.close('answered');
+    live?.close(reason);
     this.#expire();
   }
 

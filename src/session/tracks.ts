@@ -27,6 +27,8 @@ export interface Track extends SessionStream {
   attach(stream: TrackStream, after: number): void;
   /** The client is gone; what follows is kept for it. */
   detach(stream: TrackStream): void;
+  /** Nothing follows, not even a last message: the call was cancelled. What was sent before can still be resumed. */
+  finishSilently(): void;
   /** The last message. Nothing follows; it stays for a while, for a client that lost the stream before it came. */
   finish(message: Buffer): void;
 }

@@ -74,7 +74,6 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   CL26: {
     behaviour: 'No answer follows the cancellation of a request, on any transport.',
-    pending: true,
   },
   CL28: {
     behaviour: 'The error for an unknown tool names the closest tool that the caller may see.',
