@@ -10,6 +10,7 @@ import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Authorized } from './authorized.ts';
 import { type Bodies, type BodyCount, SMALL_BYTES } from './bodies.ts';
 import { guardCallback } from './guarded-http.ts';
+import { refuseCoding } from './header-values.ts';
 import { mayGoOn, resumeInTurn } from './pacing.ts';
 
 export interface BodyRequest {
@@ -72,6 +73,8 @@ export function readBody(
     finish(new Refusal('client-gone'));
   }
 
+  const coded = refuseCoding(request);
+  if (coded) return done(coded);
   if (expected > maxBytes) return done(tooLarge(maxBytes));
   if (expected > SMALL_BYTES) {
     // What is announced is counted before a byte is read.

@@ -13,8 +13,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
-import { versionFromHeader } from '../protocol/era-2025/versions.ts';
-import { readClaim } from '../protocol/era-2026/claim.ts';
+import { readClaim, refuseVersionHeader } from '../protocol/era-2026/claim.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { clientScan, isBatch, scanEnvelope } from '../protocol/scan.ts';
 import type { Sessions } from '../session/sessions.ts';
@@ -26,6 +25,7 @@ import { readBody } from './body.ts';
 import { countConnectionFor } from './connection-table.ts';
 import { Exchange } from './exchange.ts';
 import { guardCallback, onceClosed, whenSettled } from './guarded-http.ts';
+import { refuseType, severalValues } from './header-values.ts';
 import type { Home } from './home.ts';
 import { declaresBody, refuseRequest, writeRefusal } from './http-answer.ts';
 import { createLargeBodies } from './large-bodies.ts';
@@ -59,7 +59,6 @@ export interface Endpoint {
   handle(request: IncomingMessage, response: ServerResponse, where: { segment: string; local: boolean }): void;
 }
 
-const JSON_TYPE = /^application\/(json|[\w.+-]+\+json)\b/i;
 /** A larger body of a caller who would be refused is not read. */
 const SMALL_BYTES = 16_384;
 const NULL_ID = Buffer.from('null');
@@ -77,11 +76,8 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
   }
 
   function post(request: IncomingMessage, response: ServerResponse, authorized: Authorized): void {
-    const type = request.headers['content-type'];
-    if (type === undefined || !JSON_TYPE.test(type)) {
-      writeRefusal(response, new Refusal('media-type'), NULL_ID, request);
-      return;
-    }
+    const wrongType = refuseType(request);
+    if (wrongType) return writeRefusal(response, wrongType, NULL_ID, request);
     const { owner } = authorized.caller;
     if (Number(request.headers['content-length'] ?? 0) > SMALL_BYTES) {
       const refusal = admission.refusalFor(owner);
@@ -119,12 +115,8 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       return;
     }
     // Any date of ours is fine, whatever was negotiated; initialize may name a date that is to be negotiated.
-    const version =
-      envelope.method === 'initialize' ? undefined : versionFromHeader(headerText(request, 'mcp-protocol-version'));
-    if (isRefusal(version)) {
-      writeRefusal(response, version, NULL_ID, request);
-      return;
-    }
+    const wrongVersion = refuseVersionHeader(envelope, headerText(request, 'mcp-protocol-version'));
+    if (wrongVersion) return writeRefusal(response, wrongVersion, NULL_ID, request);
     if (envelope.kind === 'reply' && passedOn(request, response, envelope, authorized)) return;
     const here = (): void => answerHere(request, response, envelope, authorized);
     if (!home.passesMessage(request, response, { authorized, envelope, here })) here();
@@ -207,9 +199,12 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       countConnectionFor(request, authorized.caller.owner);
       if (target === undefined) {
         if (authorized.caller.principal.groups !== undefined) return refuseRequest(request, response, notForKey());
-        const why = `No group or server is called ${JSON.stringify(segment.slice(0, 64))}.`;
+        const why = `No group or server is called ${JSON.stringify(segment.slice(0, 64))}; paths are /mcp and /mcp/<name>.`;
         return refuseRequest(request, response, new Refusal('not-found', why));
       }
+      // Without this each request would get 404, upon which clients open sessions for ever.
+      if (authorized.visit.sessionId?.includes(','))
+        return refuseRequest(request, response, severalValues('mcp-session-id'));
       const { method } = request;
       if (method === 'POST') return post(request, response, authorized);
       if (method !== 'GET' && method !== 'DELETE')

@@ -16,6 +16,7 @@ import type { Envelope } from '../protocol/message.ts';
 import { notificationFrame, refusalFrame } from '../protocol/write.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
 import type { Track, Tracks } from '../session/tracks.ts';
+import { acceptsEventStream } from './header-values.ts';
 import { writeFrame, writeRefusal } from './http-answer.ts';
 import type { SseStream, Streams } from './streams.ts';
 
@@ -59,7 +60,7 @@ export class Exchange implements BackChannel {
     this.#rooms = rooms;
     const { bytes, id } = envelope;
     this.#idRaw = id.at < 0 ? NULL_ID : bytes.subarray(id.at, id.end);
-    this.#acceptsSse = request.headers.accept?.includes('text/event-stream') ?? false;
+    this.#acceptsSse = acceptsEventStream(request.headers);
   }
 
   /** From now on it may become a stream, which ends with the key of this caller. */

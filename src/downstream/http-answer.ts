@@ -102,6 +102,7 @@ export function refusalHeaders(refusal: Refusal, status: number, request: Incomi
   const headers: Record<string, string> = {};
   // No resource_metadata: clients that find OAuth metadata drop their static key (stack-and-ux §3.1).
   if (status === 401) headers['www-authenticate'] = 'Bearer';
+  if (refusal.code === 'content-coding') headers['accept-encoding'] = 'identity';
   if (status === 405) headers.allow = 'POST';
   if (status === 429 || status === 503)
     headers['retry-after'] = String(Math.max(1, Math.ceil((refusal.detail.retryAfterMs ?? 1000) / 1000)));

@@ -106,6 +106,8 @@ export function createListener(parts: ListenerParts): Listener {
     keepAliveTimeout: limits.keepAliveMs,
     maxHeaderSize: MAX_HEADER_BYTES,
     noDelay: true,
+    // Repeated lines are a list, of any header (`header-values.ts`); the runtime would keep the first Host, Authorization or Content-Type only.
+    joinDuplicateHeaders: true,
     ...classes,
   });
   guardEmitter(kernel, server, undefined);

@@ -16,6 +16,7 @@ import { refusalFrame } from '../protocol/write.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
 import { lostEventId, type Track, type Tracks } from '../session/tracks.ts';
 import type { Authorized } from './authorized.ts';
+import { headerValue } from './header-values.ts';
 import type { Home } from './home.ts';
 import { writeRefusal } from './http-answer.ts';
 import type { Siblings } from './siblings.ts';
@@ -118,12 +119,13 @@ export function createStanding(
       return writeRefusal(response, session ?? new Refusal('session-unknown'));
     line.dropUnseen(session, caller);
     const opening: Opening = { session, response, caller };
-    const lastEventId = request.headers['last-event-id'];
+    const lastEventId = headerValue(request, 'last-event-id');
+    if (isRefusal(lastEventId)) return writeRefusal(response, lastEventId);
     const standAtHome = (): void => {
       const here = () => stand(opening);
       if (!home.passesStream(request, response, opening, here)) here();
     };
-    if (typeof lastEventId !== 'string') return standAtHome();
+    if (lastEventId === undefined) return standAtHome();
     const resumed = tracks.resume(session.random, lastEventId);
     if (resumed.kind === 'none') return standAtHome();
     if (resumed.kind === 'lost') return tellLost(opening, resumed.idRaw);

@@ -1,24 +1,29 @@
 /**
  * Who comes from where, read off a request once.
  */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { PathTarget, Visitor } from '../auth/access.ts';
 import { isLoopbackHost } from '../auth/origin.ts';
 import type { Visit } from '../call/call.ts';
+import { onlyMember } from '../protocol/header-list.ts';
 import { clientAddress } from './client-address.ts';
 
 export function visitFrom(request: IncomingMessage, target: PathTarget, local: boolean): Visit {
   const { headers } = request;
   const address = clientAddress(request);
-  const sessionId = headers['mcp-session-id'];
   return {
     local,
     authorization: headers.authorization,
     address,
     visitor: new RequestVisitor(request, address),
     target,
-    sessionId: typeof sessionId === 'string' && sessionId !== '' ? sessionId : undefined,
+    sessionId: sessionIdIn(headers),
   };
+}
+
+/** With different members it stays as it came: no session has a comma in its id. */
+function sessionIdIn({ 'mcp-session-id': id }: IncomingHttpHeaders): string | undefined {
+  return typeof id === 'string' ? (onlyMember(id) ?? id) || undefined : undefined;
 }
 
 /**

@@ -186,6 +186,13 @@ export const ERRORS = {
     'Content-Type must be application/json.',
     'Look at the client’s request headers.',
   ),
+  'content-coding': row(
+    -32600,
+    415,
+    'debug',
+    'Content-Encoding must be identity: bodies of requests are not decoded here.',
+    'Turn off compression of requests in the client, or in the proxy between it and the hub.',
+  ),
   'expectation-failed': row(
     -32600,
     417,

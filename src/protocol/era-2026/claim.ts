@@ -5,12 +5,13 @@
  * Does not: know which methods are served (`call/`), or check `Mcp-Param-*`, for which the tool must be known.
  * Source: specification 2026-07-28, transports and versioning; protocol.md §1.2.
  */
-import { type Outcome, Refusal } from '../../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../../kernel/outcome.ts';
 import { declaredBits } from '../era-2025/initialize.ts';
+import { isVersion2025, versionFromHeader } from '../era-2025/versions.ts';
+import { everyMemberSays, listMembers } from '../header-list.ts';
 import { LOG_LEVELS } from '../log-level.ts';
 import type { Envelope, Span } from '../message.ts';
 import { memberSpan, paramSpan, stringAt } from '../scan.ts';
-import { decodeHeader } from './header-value.ts';
 import { HOP_PREFIX, SUPPORTED, VERSION_2026 } from './versions.ts';
 
 export interface Claim {
@@ -46,22 +47,27 @@ const NAMED_BY: Readonly<Record<string, 'name' | 'uri'>> = {
   'resources/read': 'uri',
 };
 
-/** Undefined = a message of the 2025 dates. */
+/**
+ * Undefined = a message of the 2025 dates. The header alone makes no claim, and is forgiven on initialize and on notifications; it may list several
+ * dates, of which one must be the body's.
+ */
 export function readClaim(envelope: Envelope, headers: ClaimHeaders): Outcome<Claim | undefined> {
   if (envelope.kind === 'reply') return undefined;
   const { bytes } = envelope;
-  const header = headers.version?.trim();
+  const header = headers.version ?? '';
   // Nearly every request: nothing in it can be a claim, and its params need no walk.
-  if (header !== VERSION_2026 && !bytes.includes(VERSION_KEY)) return undefined;
+  if (!header.includes(VERSION_2026) && !bytes.includes(VERSION_KEY)) return undefined;
+  const dates = listMembers(header);
   const meta = paramSpan(envelope, '_meta');
   const version = memberSpan(bytes, meta, KEYS.version);
   if (version.at < 0) {
-    if (header !== VERSION_2026) return undefined;
+    if (isForgiven(envelope) || !isOnly2026(dates)) return undefined;
     return new Refusal('envelope-invalid', `params._meta lacks "${KEYS.version}", which ${VERSION_2026} demands.`);
   }
   const claimed = stringAt(bytes, version, NAME_BYTES);
   if (claimed === undefined) return new Refusal('envelope-invalid', `"${KEYS.version}" must be a string.`);
-  if (header !== undefined && header !== claimed)
+  if (isVersion2025(claimed) && (isForgiven(envelope) || !isOnly2026(dates))) return undefined;
+  if (dates.length > 0 && !dates.includes(claimed))
     return new Refusal(
       'header-mismatch',
       `MCP-Protocol-Version is ${shown(header)}, and the body says ${shown(claimed)}.`,
@@ -74,6 +80,26 @@ export function readClaim(envelope: Envelope, headers: ClaimHeaders): Outcome<Cl
   const claim = readMeta(bytes, meta);
   if (claim instanceof Refusal || envelope.kind === 'notification') return claim;
   return refuseHeaders(envelope, headers) ?? claim;
+}
+
+/**
+ * Checks the header MCP-Protocol-Version of a message that makes no claim: one of its dates must be known, and for a request one of the 2025 dates.
+ * Initialize negotiates the date in its body.
+ */
+export function refuseVersionHeader(envelope: Envelope, header: string | undefined): Refusal | undefined {
+  if (header === undefined || envelope.method === 'initialize') return undefined;
+  const version = versionFromHeader(header);
+  if (!isRefusal(version)) return undefined;
+  return envelope.kind === 'notification' && listMembers(header).includes(VERSION_2026) ? undefined : version;
+}
+
+/** Clients with a fixed header in their configuration send it before a date is negotiated, too. */
+function isForgiven({ kind, method }: Envelope): boolean {
+  return kind === 'notification' || method === 'initialize';
+}
+
+function isOnly2026(dates: readonly string[]): boolean {
+  return dates.includes(VERSION_2026) && !dates.some(isVersion2025);
 }
 
 function readMeta(bytes: Buffer, meta: Span): Outcome<Claim> {
@@ -98,15 +124,23 @@ function readMeta(bytes: Buffer, meta: Span): Outcome<Claim> {
 /** A proxy on the way routes by the headers: they must be there, and mean what the body means. */
 function refuseHeaders(envelope: Envelope, headers: ClaimHeaders): Refusal | undefined {
   const { bytes, method } = envelope;
-  if (headers.version === undefined) return missing('MCP-Protocol-Version');
-  if (headers.method === undefined) return missing('Mcp-Method');
-  if (decodeHeader(headers.method.trim()) !== method) return differs('Mcp-Method', headers.method, 'method');
+  if (isEmpty(headers.version)) return missing('MCP-Protocol-Version');
+  if (isEmpty(headers.method)) return missing('Mcp-Method');
+  if (!saysSame(headers.method, method)) return differs('Mcp-Method', headers.method, 'method');
   const key = Object.hasOwn(NAMED_BY, method) ? NAMED_BY[method] : undefined;
   const name = key === undefined ? undefined : stringAt(bytes, paramSpan(envelope, key), VALUE_BYTES);
   // A body without a name is refused for that, further on.
   if (key === undefined || name === undefined) return undefined;
-  if (headers.name === undefined) return missing('Mcp-Name');
-  return decodeHeader(headers.name.trim()) === name ? undefined : differs('Mcp-Name', headers.name, `params.${key}`);
+  if (isEmpty(headers.name)) return missing('Mcp-Name');
+  return saysSame(headers.name, name) ? undefined : differs('Mcp-Name', headers.name, `params.${key}`);
+}
+
+function isEmpty(header: string | undefined): header is undefined | '' {
+  return header === undefined || header === '';
+}
+
+function saysSame(header: string, text: string): boolean {
+  return everyMemberSays(header, text, (said) => said === text);
 }
 
 function missing(header: string): Refusal {

@@ -6,9 +6,10 @@
  * Source: specification 2026-07-28, custom headers from tool parameters.
  */
 import { Refusal } from '../../kernel/outcome.ts';
+import { everyMemberSays } from '../header-list.ts';
 import { ABSENT, type Span } from '../message.ts';
 import { memberSpan, stringAt } from '../scan.ts';
-import { decodeHeader, encodeHeader } from './header-value.ts';
+import { encodeHeader } from './header-value.ts';
 
 export interface ParamHeader {
   /** Without `Mcp-Param-`. */
@@ -138,7 +139,8 @@ export function refuseParamHeaders(
     );
     const full = `Mcp-Param-${name}`;
     if (value === undefined || value === null) {
-      if (said !== undefined) return mismatch(full, `is there, and the argument ${path.join('.')} is not`);
+      if (said !== undefined && said !== '')
+        return mismatch(full, `is there, and the argument ${path.join('.')} is not`);
     } else if (said === undefined) return mismatch(full, `is missing; it repeats the argument ${path.join('.')}`);
     else if (!saysSame(said, value)) return mismatch(full, `does not say what the argument ${path.join('.')} says`);
   }
@@ -146,11 +148,11 @@ export function refuseParamHeaders(
 }
 
 function saysSame(said: string, value: unknown): boolean {
-  const text = decodeHeader(said.trim());
-  if (text === undefined) return false;
+  const plain = String(value);
   // 42, 42.0 and 4.2e1 are one number.
-  if (typeof value === 'number') return text.trim() !== '' && Number(text) === value;
-  return text === String(value);
+  const isSame = (text: string): boolean =>
+    typeof value === 'number' ? text.trim() !== '' && Number(text) === value : text === plain;
+  return everyMemberSays(said, plain, isSame);
 }
 
 function mismatch(header: string, how: string): Refusal {

@@ -1,0 +1,71 @@
+/**
+ * Reads the headers of requests. All lines of a header are one list (`joinDuplicateHeaders` of the listener, RFC 9110, section 5.3): equal members
+ * count once, and different ones, where one is meant, are refused with the name of the header.
+ */
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { listMembers, onlyMember } from '../protocol/header-list.ts';
+
+const JSON_TYPE = /^application\/(?:json|json-rpc|[\w.+-]+\+json)$/;
+const EVENT_STREAM = 'text/event-stream';
+/** What nearly all clients send. */
+const USUAL_TYPE = 'application/json';
+const USUAL_ACCEPT = 'application/json, text/event-stream';
+
+/** Returns the one value of a header; undefined = absent or empty. Refuses several different ones with `invalid-request` (400). */
+export function headerValue({ headers }: IncomingMessage, name: string): Outcome<string | undefined> {
+  const value = headers[name];
+  if (typeof value !== 'string') return undefined;
+  const only = onlyMember(value);
+  return only === undefined ? severalValues(name) : only || undefined;
+}
+
+/** Returns the refusal of a header that has several different values. `name` is in lower case. */
+export function severalValues(name: string): Refusal {
+  const header = name.replace(/(?:^|-)[a-z]/g, (start) => start.toUpperCase());
+  return new Refusal('invalid-request', `The header ${header} has several different values.`, { header });
+}
+
+/** Refuses a body that is not JSON by its Content-Type. `mayLack` = a request without the header is fine. */
+export function refuseType({ headers }: IncomingMessage, mayLack = false): Refusal | undefined {
+  const type = headers['content-type'];
+  if (type === USUAL_TYPE) return undefined;
+  const types = listMembers(type ?? '').map((member) => beforeParameters(member));
+  if (types.some((other) => other !== types[0]) && !types.every(isJsonType)) return severalValues('content-type');
+  return types.every(isJsonType) && (types.length > 0 || mayLack) ? undefined : new Refusal('media-type');
+}
+
+function isJsonType(type: string): boolean {
+  return JSON_TYPE.test(type);
+}
+
+/** Refuses a body with a content coding: the hub decodes none (RFC 9110, section 8.4). */
+export function refuseCoding({ headers }: IncomingMessage): Refusal | undefined {
+  const codings = headers['content-encoding'];
+  if (codings === undefined) return undefined;
+  const isPlain = listMembers(codings).every((coding) => coding.toLowerCase() === 'identity');
+  return isPlain ? undefined : new Refusal('content-coding');
+}
+
+/**
+ * True when Accept names event streams, in any case, with any parameters and a weight above 0. The range for all types does not count: it is what
+ * programs send that read whole answers only.
+ */
+export function acceptsEventStream({ accept }: IncomingHttpHeaders): boolean {
+  if (accept === undefined) return false;
+  if (accept === USUAL_ACCEPT) return true;
+  const ranges = listMembers(accept.toLowerCase());
+  const exact = ranges.find((range) => beforeParameters(range) === EVENT_STREAM);
+  const range = exact ?? ranges.find((other) => beforeParameters(other) === 'text/*');
+  return range !== undefined && !isWeightZero(range);
+}
+
+function beforeParameters(member: string): string {
+  const end = member.indexOf(';');
+  return (end < 0 ? member : member.slice(0, end)).trim().toLowerCase();
+}
+
+function isWeightZero(range: string): boolean {
+  const weight = range.split(';').find((parameter) => parameter.trim().startsWith('q='));
+  return weight !== undefined && Number(weight.trim().slice(2)) === 0;
+}

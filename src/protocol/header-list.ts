@@ -1,0 +1,69 @@
+/**
+ * Header values as lists (RFC 9110, sections 5.3 and 5.6.1): a repeated line and a value with commas mean the same, and empty members count for
+ * nothing. Proxies and HTTP libraries merge a header that a client and its configuration both set.
+ */
+import { decodeHeader } from './era-2026/header-value.ts';
+
+const COMMA = 0x2c;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+/** Returns the members of a list, without blanks around them and without empty ones. A comma in a quoted string does not separate. */
+export function listMembers(value: string): string[] {
+  const members: string[] = []; // bounded by: the size of request headers
+  let from = 0;
+  let isQuoted = false;
+  for (let at = 0; at < value.length; at += 1) {
+    const code = value.charCodeAt(at);
+    if (isQuoted && code === BACKSLASH) at += 1;
+    else if (code === QUOTE) isQuoted = !isQuoted;
+    else if (code === COMMA && !isQuoted) {
+      addMember(members, value.slice(from, at));
+      from = at + 1;
+    }
+  }
+  addMember(members, value.slice(from));
+  return members;
+}
+
+function addMember(members: string[], text: string): void {
+  const member = text.trim();
+  if (member !== '') members.push(member);
+}
+
+/** Returns the value of a header that has one: equal members count once. Empty = it has none; undefined = its members differ. */
+export function onlyMember(value: string): string | undefined {
+  if (!value.includes(',')) return value.trim();
+  const [first = '', ...others] = listMembers(value);
+  return others.every((other) => other === first) ? first : undefined;
+}
+
+/**
+ * Returns true when an `Mcp-*` header, or each member of it, says what the body says: `says` tests decoded text, `plain` is the text as it stands in
+ * the body, which may have commas itself.
+ */
+export function everyMemberSays(value: string, plain: string, says: (text: string) => boolean): boolean {
+  const whole = value.trim();
+  if (isSaid(whole, says)) return true;
+  if (!whole.includes(',')) return false;
+  if (plain.includes(',') && repeats(whole, plain)) return true;
+  const members = listMembers(whole);
+  return members.length > 0 && members.every((member) => isSaid(member, says));
+}
+
+function isSaid(text: string, says: (text: string) => boolean): boolean {
+  const decoded = decodeHeader(text);
+  return decoded !== undefined && says(decoded);
+}
+
+/** True when `list` holds `text` once or more and nothing else. */
+function repeats(list: string, text: string): boolean {
+  let rest = list;
+  while (rest !== '') {
+    if (!rest.startsWith(text)) return false;
+    rest = rest.slice(text.length).trimStart();
+    if (rest !== '' && !rest.startsWith(',')) return false;
+    rest = rest.replace(/^[, \t]+/, '');
+  }
+  return true;
+}
