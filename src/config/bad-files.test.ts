@@ -207,7 +207,7 @@ const CORPUS: readonly (readonly [name: string, text: string, ...lines: string[]
     'a host with a scheme, an origin without',
     beside('"settings": { "allowedHosts": ["https://x.example"],\n "allowedOrigins": ["x.example"] }'),
     '3:34 settings.allowedHosts[0] is "https://x.example" (expected a host name such as "hub.example.com", or "*")',
-    '4:21 settings.allowedOrigins[0] is "x.example" (expected an origin such as "https://hub.example.com", or "*")',
+    '4:21 settings.allowedOrigins[0] is "x.example" (expected scheme, host and port, such as "https://hub.example.com", "http://localhost:*", "app://obsidian.md", or "*")',
   ],
 ];
 

@@ -1,11 +1,12 @@
 /**
  * The few settings that are no figures: Host names and Origins accepted besides loopback, reverse proxies, and a few switches. Environment over file.
- * Promises: host names come out in lower case and without a port, as `auth/` compares them; origins as browsers send them.
+ * Promises: host names come out in lower case, without a port and a final dot, as `auth/` compares them; origins as `origin-pattern.ts` compares them.
  */
 import { isIP } from 'node:net';
 import type { Snapshot } from '../kernel/snapshot.ts';
 import type { Explained } from './explain.ts';
 import type { ConfigPath } from './locate.ts';
+import { type PatternRead, readOriginPattern, withoutFinalDot } from './origin-pattern.ts';
 import { type Problems, quoted } from './problems.ts';
 import type { Environment } from './variables.ts';
 
@@ -30,8 +31,11 @@ interface SettingRule {
   readonly name: SettingName;
   readonly variable: string;
   readonly expected: string;
-  readonly read: (text: string) => string | undefined;
+  readonly read: (text: string) => SettingRead;
 }
+
+/** `expected` = what the setting takes instead. */
+type SettingRead = PatternRead | undefined;
 
 const RULES: readonly SettingRule[] = [
   {
@@ -43,8 +47,8 @@ const RULES: readonly SettingRule[] = [
   {
     name: 'allowedOrigins',
     variable: 'MCPHUB_ALLOWED_ORIGINS',
-    expected: 'an origin such as "https://hub.example.com", or "*"',
-    read: originFrom,
+    expected: 'an origin, or "*"',
+    read: readOriginPattern,
   },
   {
     name: 'trustedProxies',
@@ -70,9 +74,10 @@ export function readSettings(input: SettingsInput): SettingsRead {
   for (const rule of RULES) {
     const { name, variable } = rule;
     const fromFile = input.file[name]?.map((text, at) => {
-      const value = rule.read(text);
-      if (value === undefined) input.problems.error(['settings', name, at], `is ${quoted(text)}`, rule.expected);
-      return value;
+      const read = rule.read(text);
+      if (isValue(read)) return read.value;
+      input.problems.error(['settings', name, at], `is ${quoted(text)}`, read?.expected ?? rule.expected);
+      return undefined;
     });
     const fromEnv = listFromVariable(rule, input);
     lists[name] = (fromEnv ?? fromFile ?? []).filter((value) => value !== undefined);
@@ -138,36 +143,34 @@ function listFromVariable(rule: SettingRule, { env, problems }: SettingsInput): 
   return parts
     .filter((part) => part !== '')
     .map((part) => {
-      const value = rule.read(part);
-      if (value === undefined) {
-        const place = { file: 'environment', line: 0, column: 0, path: rule.variable };
-        problems.add({ severity: 'error', ...place, message: `holds ${quoted(part)}`, expected: rule.expected });
-      }
-      return value;
+      const read = rule.read(part);
+      if (isValue(read)) return read.value;
+      const place = { file: 'environment', line: 0, column: 0, path: rule.variable };
+      const expected = read?.expected ?? rule.expected;
+      problems.add({ severity: 'error', ...place, message: `holds ${quoted(part)}`, expected });
+      return undefined;
     });
 }
 
-function hostFrom(text: string): string | undefined {
-  if (text === '*') return text;
+function isValue(read: SettingRead): read is { readonly value: string } {
+  return read !== undefined && 'value' in read;
+}
+
+function hostFrom(text: string): SettingRead {
+  if (text === '*') return { value: text };
   if (!/^[^\s/@?#\\,*]+$/.test(text)) return undefined;
   const url = URL.parse(`http://${text}`);
-  return url === null ? undefined : url.hostname.replace(/^\[|\]$/g, '');
+  const name = url === null ? '' : withoutFinalDot(url.hostname.replace(/^\[|\]$/g, ''));
+  return name === '' ? undefined : { value: name };
 }
 
 /** An address, or an address and how many of its bits name a network; not all addresses at once. */
-function networkFrom(text: string): string | undefined {
+function networkFrom(text: string): SettingRead {
   const [address = '', bits, ...more] = text.split('/');
   const family = isIP(address);
   if (family === 0 || more.length > 0) return undefined;
-  if (bits === undefined) return address.toLowerCase();
+  if (bits === undefined) return { value: address.toLowerCase() };
   const most = family === 4 ? 32 : 128;
-  return /^\d{1,3}$/.test(bits) && Number(bits) >= 1 && Number(bits) <= most ? text.toLowerCase() : undefined;
-}
-
-function originFrom(text: string): string | undefined {
-  if (text === '*') return text;
-  const url = URL.parse(text);
-  if (url === null || (url.pathname !== '/' && url.pathname !== '') || url.search !== '' || url.hash !== '')
-    return undefined;
-  return /^https?:$/.test(url.protocol) ? url.origin : undefined;
+  const isRight = /^\d{1,3}$/.test(bits) && Number(bits) >= 1 && Number(bits) <= most;
+  return isRight ? { value: text.toLowerCase() } : undefined;
 }
