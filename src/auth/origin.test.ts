@@ -6,7 +6,7 @@ import { checkOrigin, type OriginRules } from './origin.ts';
 const NONE: OriginRules = { allowedHosts: [], allowedOrigins: [] };
 
 function verdict(host: string | undefined, origin?: string, rules: OriginRules = NONE): string {
-  const outcome = checkOrigin(host, origin, rules);
+  const outcome = checkOrigin({ host, origin }, rules);
   return isRefusal(outcome) ? outcome.code : 'fine';
 }
 

@@ -5,6 +5,7 @@
  * Does not: replace keys. Programs outside a browser send whatever they like.
  */
 import { isIP } from 'node:net';
+import { matchesOrigin, type Origin, parseOrigin, withoutFinalDot } from '../config/origin-pattern.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 
 /** Names that only the own machine or a container's host can mean. */
@@ -16,52 +17,66 @@ const MAX_HOST_CHARS = 260;
 export interface OriginRules {
   /** Extra host names, lower case; `*` = any. */
   readonly allowedHosts: readonly string[];
-  /** Extra origins such as `https://hub.example.com`; `*` = any. */
+  /** Extra origins as `config/origin-pattern.ts` reads them; `*` = any. */
   readonly allowedOrigins: readonly string[];
 }
 
+/** What a request says about where it goes and which page has made it. */
+export interface Asked {
+  readonly host: string | undefined;
+  readonly origin: string | undefined;
+  /** HTTP/1.0, which no browser speaks, has no duty to send Host. */
+  readonly isHttp10?: boolean;
+}
+
+/** Checks Host and Origin; undefined = both are fine. */
+export function checkOrigin(asked: Asked, rules: OriginRules): Outcome<undefined> {
+  return checkHost(asked, rules) ?? (isOriginAllowed(asked, rules) ? undefined : originRefused(asked.origin ?? ''));
+}
+
+/** Refuses a Host by another name. A literal IP address is fine: rebinding needs a name. */
+function checkHost({ host, isHttp10 = false }: Asked, rules: OriginRules): Refusal | undefined {
+  if (isHttp10 && (host === undefined || host === '')) return undefined;
+  const name = host === undefined ? undefined : parseHost(host)?.name;
+  const isFine =
+    name !== undefined &&
+    (isLocalName(name) || isIP(name) !== 0 || rules.allowedHosts.includes(name) || rules.allowedHosts.includes('*'));
+  if (isFine) return undefined;
+  if (host === undefined || host === '')
+    return new Refusal('host-refused', 'The Host header is empty; name the host that you call.');
+  const shown = JSON.stringify(host.slice(0, 100));
+  return new Refusal(
+    'host-refused',
+    `Host ${shown} is not allowed here; add it to settings.allowedHosts or MCPHUB_ALLOWED_HOSTS.`,
+  );
+}
+
 /**
- * Checks Host and Origin; undefined = fine. A literal IP address as Host is fine: rebinding needs a name. An allowed host is fine as Origin with
- * https at the standard port, or at the host and port of the Host header; an allowed origin must match in scheme, host and port.
+ * True for a request of no page, and for an allowed one. An allowed host is fine as Origin with https at the standard port, or at the host and port
+ * of the Host header; an allowed origin must match in scheme, host and port.
  */
-export function checkOrigin(
-  host: string | undefined,
-  origin: string | undefined,
-  rules: OriginRules,
-): Outcome<undefined> {
-  const asked = host === undefined ? undefined : parseHost(host);
-  if (
-    asked === undefined ||
-    (!isLocalName(asked.name) &&
-      isIP(asked.name) === 0 &&
-      !rules.allowedHosts.includes(asked.name) &&
-      !rules.allowedHosts.includes('*'))
-  ) {
-    return new Refusal(
-      'host-refused',
-      `Host ${JSON.stringify((host ?? '').slice(0, 100))} is not allowed here; add it to settings.allowedHosts or MCPHUB_ALLOWED_HOSTS.`,
-    );
-  }
-  if (origin === undefined) return undefined;
-  if (rules.allowedOrigins.includes('*') || rules.allowedOrigins.includes(origin)) return undefined;
+export function isOriginAllowed({ host, origin }: Asked, rules: OriginRules): boolean {
+  if (origin === undefined || rules.allowedOrigins.includes('*')) return true;
   const from = parseOrigin(origin);
-  if (from !== undefined && (isLocalOrigin(from.name) || isOwnOrigin(from, rules, asked))) return undefined;
+  if (from === undefined) return false;
+  if (rules.allowedOrigins.some((pattern) => matchesOrigin(pattern, from))) return true;
+  if (from.scheme !== 'http' && from.scheme !== 'https') return false;
+  return isLocalOrigin(from.name) || isOwnOrigin(from, rules, host === undefined ? undefined : parseHost(host));
+}
+
+function originRefused(origin: string): Refusal {
   return new Refusal(
     'origin-refused',
     `Origin ${JSON.stringify(origin.slice(0, 100))} is not allowed here; add it to settings.allowedOrigins or MCPHUB_ALLOWED_ORIGINS.`,
   );
 }
 
-interface Origin {
-  readonly isHttps: boolean;
-  readonly name: string;
-  readonly port: number;
-}
-
 /** A page of an allowed host: over TLS at the standard port, or from the very address that is asked. */
-function isOwnOrigin({ isHttps, name, port }: Origin, rules: OriginRules, asked: Host): boolean {
+function isOwnOrigin({ scheme, name, port }: Origin, rules: OriginRules, asked: Host | undefined): boolean {
   if (!rules.allowedHosts.includes(name)) return false;
-  return (isHttps && port === 443) || (name === asked.name && port === (asked.port ?? (isHttps ? 443 : 80)));
+  const standard = scheme === 'https' ? 443 : 80;
+  if (scheme === 'https' && Number(port) === standard) return true;
+  return name === asked?.name && Number(port) === (asked.port ?? standard);
 }
 
 function isLocalOrigin(name: string): boolean {
@@ -85,7 +100,7 @@ export function isLoopbackHost(host: string): boolean {
 }
 
 interface Host {
-  /** Lower case, an IPv6 address without brackets. */
+  /** Lower case, without a final dot, an IPv6 address without brackets. */
   readonly name: string;
   readonly port: number | undefined;
 }
@@ -97,14 +112,5 @@ function parseHost(host: string): Host | undefined {
   const parts = host.length <= MAX_HOST_CHARS ? HOST.exec(host) : null;
   const name = parts?.[1] ?? parts?.[2];
   if (name === undefined) return undefined;
-  return { name: name.toLowerCase(), port: parts?.[3] === undefined ? undefined : Number(parts[3]) };
-}
-
-function parseOrigin(origin: string): Origin | undefined {
-  if (origin.length > MAX_HOST_CHARS + 16 || !URL.canParse(origin)) return undefined;
-  const { hostname, protocol, port } = new URL(origin);
-  if (protocol !== 'http:' && protocol !== 'https:') return undefined;
-  const isHttps = protocol === 'https:';
-  const name = hostname.replace(/^\[|\]$/g, '').toLowerCase();
-  return { isHttps, name, port: port === '' ? (isHttps ? 443 : 80) : Number(port) };
+  return { name: withoutFinalDot(name.toLowerCase()), port: parts?.[3] === undefined ? undefined : Number(parts[3]) };
 }

@@ -28,6 +28,7 @@ import { readBody } from './body.ts';
 import { countConnectionFor } from './connection-table.ts';
 import { batchPiece } from './exchange.ts';
 import { whenSettled } from './guarded-http.ts';
+import { refuseType } from './header-values.ts';
 import { refuseRequest, writeRefusal } from './http-answer.ts';
 import { isHop, type Siblings } from './siblings.ts';
 import { countFor } from './slow-reader.ts';
@@ -48,8 +49,12 @@ export interface OldSseParts {
 }
 
 export interface OldSse {
-  /** `segment` = the group or server after `/sse/` or `/messages/`, decoded; empty for none. */
-  open(request: IncomingMessage, response: ServerResponse, segment: string): void;
+  /** `segment` = the group or server after `/sse/` or `/messages/`, decoded; empty for none. `given` = the path of the request as it came. */
+  open(
+    request: IncomingMessage,
+    response: ServerResponse,
+    where: { readonly segment: string; readonly given: string },
+  ): void;
   post(request: IncomingMessage, response: ServerResponse, segment: string): void;
 }
 
@@ -156,7 +161,7 @@ export function createOldSse(parts: OldSseParts): OldSse {
   }
 
   return {
-    open(request, response, segment) {
+    open(request, response, { segment, given }) {
       const caller = callerOf(request, response, segment);
       if (!caller) return;
       const id = `${slot}-${randomBytes(16).toString('base64url')}`;
@@ -172,14 +177,16 @@ export function createOldSse(parts: OldSseParts): OldSse {
         goners: new Set(),
       };
       if (!open.set(id, one)) return stream.close('too-many-streams');
-      const path = segment === '' ? '/messages' : `/messages/${encodeURIComponent(segment)}`;
-      stream.event('endpoint', Buffer.from(`${path}?sessionId=${id}${keyGiven(request)}`));
+      const path = segment === '' ? 'messages' : `messages/${encodeURIComponent(segment)}`;
+      stream.event('endpoint', Buffer.from(`${wayTo(request, given)}${path}?sessionId=${id}${keyGiven(request)}`));
       kernel.bus.publish({ type: 'stream-opened', session: id.slice(0, 8) });
     },
 
     post(request, response, segment) {
       const caller = callerOf(request, response, segment);
       if (!caller) return;
+      const wrongType = refuseType(request, true);
+      if (wrongType) return writeRefusal(response, wrongType, undefined, request);
       const id = inQuery(request.url, 'sessionId');
       const owner = id === undefined ? undefined : OPEN_ID.exec(id)?.[1];
       const { authorized } = caller;
@@ -228,6 +235,19 @@ class OldBack implements BackChannel {
     if (!session || this.over) return new Refusal('client-cannot-be-asked');
     return this.#questions.ask({ ...asking, session, send: (frame) => stream.send(frame) });
   }
+}
+
+/** The official Java SDK resolves against its base `http://hub:3000`, to which older versions of java.net.URI add `messages` without a slash. */
+const JAVA = 'Java-http-client/';
+
+/**
+ * Returns what stands before the path to post to. The reference is relative to the address of the stream as the client knows it, so that a proxy may
+ * put a prefix before it.
+ */
+function wayTo({ headers }: IncomingMessage, given: string): string {
+  if (headers['user-agent']?.startsWith(JAVA)) return '/';
+  const below = given.slice(given.indexOf('sse') + 'sse'.length);
+  return '../'.repeat(below.split('/').length - 1);
 }
 
 function unknownFor({ caller }: Authorized): Refusal {

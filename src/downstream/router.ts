@@ -4,7 +4,7 @@
  * their key); an unknown path is a JSON 404; a fault in a handler becomes a 500 and nothing else.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { checkOrigin, type OriginRules } from '../auth/origin.ts';
+import { checkOrigin, isOriginAllowed, type OriginRules } from '../auth/origin.ts';
 import type { TrustedProxies } from '../auth/trusted-proxies.ts';
 import type { Caller } from '../call/call.ts';
 import type { Line } from '../call/line.ts';
@@ -13,12 +13,14 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
 import { Authorized } from './authorized.ts';
 import { dropUnprovenAddress, takeForwardedAddress } from './client-address.ts';
+import { allowPage, writePreflight } from './cors.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Forward } from './forward.ts';
-import { writeJson, writeRefusal } from './http-answer.ts';
+import { refuseRequest, writeJson, writeRefusal } from './http-answer.ts';
 import { writeLandingPage } from './landing-page.ts';
 import type { OldSse } from './old-sse.ts';
 import { acceptsRead } from './read-only.ts';
+import { type RequestTarget, readTarget } from './request-target.ts';
 import { visitFrom } from './visit.ts';
 
 export interface RouterParts {
@@ -116,34 +118,47 @@ export function createRouter(parts: RouterParts): Handler {
   /** The settings and the Host header that were fine last: nearly all requests have the same. */
   let fine: { readonly settings: OriginRules; readonly host: string | undefined } | undefined;
 
-  function originRefusal({ headers }: IncomingMessage, settings: OriginRules): Refusal | undefined {
-    const { host, origin } = headers;
+  /** Checks Host and Origin, and marks the answer as readable for an allowed page. */
+  function originRefusal(
+    request: IncomingMessage,
+    response: ServerResponse,
+    settings: OriginRules,
+  ): Refusal | undefined {
+    const { host, origin } = request.headers;
     if (origin === undefined && fine !== undefined && fine.host === host && fine.settings === settings)
       return undefined;
-    const refusal = checkOrigin(host, origin, settings);
-    if (refusal === undefined && origin === undefined) fine = { settings, host };
-    return refusal;
+    if (host?.includes(',')) return new Refusal('http-malformed', 'The request has more than one Host.');
+    const asked = { host, origin, isHttp10: request.httpVersion === '1.0' };
+    if (origin !== undefined) {
+      response.setHeader('vary', 'Origin');
+      if (isOriginAllowed(asked, settings)) allowPage(response, origin);
+    }
+    const refusal = checkOrigin(asked, settings);
+    if (isRefusal(refusal)) return refusal;
+    if (origin === undefined && host) fine = { settings, host };
+    return undefined;
   }
 
   function route(request: IncomingMessage, response: ServerResponse): void {
     dropUnprovenAddress(request, parts.workerToken);
     takeForwardedAddress(request, parts.proxies);
-    const url = request.url ?? '/';
-    const query = url.indexOf('?');
-    const path = query < 0 ? url : url.slice(0, query);
-    if (pages(path, request, response)) return;
+    const target = readTarget(request);
+    const { path, query } = target;
     const settings = parts.settings();
-    const refusal = originRefusal(request, settings);
-    if (refusal) return writeRefusal(response, refusal, undefined, request);
-    if (request.headers.origin !== undefined && cors(request, response)) return;
-    if (settings.keyInQuery && query >= 0) takeKeyFrom(url.slice(query), request);
+    const refusal = originRefusal(request, response, settings);
+    const isPreflight = request.method === 'OPTIONS' && request.headers.origin !== undefined && refusal === undefined;
+    // Health is answered whatever the Host and Origin are; browsers keep the answer from pages that are not allowed.
+    if (refusal?.code !== 'http-malformed' && !isPreflight && pages(path, request, response)) return;
+    if (refusal) return refuseRequest(request, response, refusal);
+    if (isPreflight) return writePreflight(request, response);
+    if (settings.keyInQuery && query !== '') takeKeyFrom(query, request);
     if (path === '/mcp' || path === '/mcp/') return endpoint.handle(request, response, { segment: '', local: false });
     if (path.startsWith('/mcp/')) {
       const segment = segmentFrom(path);
-      if (segment === undefined) return writeRefusal(response, new Refusal('not-found'), undefined, request);
+      if (segment === undefined) return refuseRequest(request, response, noSuchPath(path));
       return endpoint.handle(request, response, { segment, local: false });
     }
-    if (settings.legacySse && oldClient(path, request, response)) return;
+    if (settings.legacySse && oldClient(target, request, response)) return;
     if (path.startsWith('/api/')) return api(path, request, response);
     if (path === '/') {
       if (acceptsRead(request, response)) writeLandingPage(request, response, { state: health.state(), port: port() });
@@ -158,12 +173,12 @@ export function createRouter(parts: RouterParts): Handler {
   }
 
   /** False = not one of the paths of 2024-11-05. */
-  function oldClient(path: string, request: IncomingMessage, response: ServerResponse): boolean {
+  function oldClient({ path, given }: RequestTarget, request: IncomingMessage, response: ServerResponse): boolean {
     const [, verb = '', ...rest] = path.split('/');
     if (verb !== 'sse' && verb !== 'messages') return false;
-    const segment = rest.length === 0 ? '' : segmentFrom(path.slice(verb.length + 1), '');
-    if (segment === undefined) writeRefusal(response, new Refusal('not-found'), undefined, request);
-    else if (verb === 'sse' && request.method === 'GET') oldSse.open(request, response, segment);
+    const segment = rest.length === 0 ? '' : segmentFrom(path, `/${verb}`);
+    if (segment === undefined) refuseRequest(request, response, noSuchPath(path));
+    else if (verb === 'sse' && request.method === 'GET') oldSse.open(request, response, { segment, given });
     else if (verb === 'messages' && request.method === 'POST') oldSse.post(request, response, segment);
     // A client that tries Streamable HTTP here first goes on to GET upon a 405.
     else
@@ -201,20 +216,12 @@ function takeKeyFrom(query: string, request: IncomingMessage): void {
   if (key && request.headers.authorization === undefined) request.headers.authorization = `Bearer ${key}`;
 }
 
-/** An allowed page of the browser (the Inspector, the dashboard in development). True = a preflight that has been answered. */
-function cors(request: IncomingMessage, response: ServerResponse): boolean {
-  response.setHeader('access-control-allow-origin', request.headers.origin ?? '');
-  response.setHeader('access-control-expose-headers', 'mcp-session-id, mcp-protocol-version');
-  response.setHeader('vary', 'origin');
-  if (request.method !== 'OPTIONS') return false;
-  response.setHeader('access-control-allow-methods', 'GET, POST, DELETE');
-  response.setHeader(
-    'access-control-allow-headers',
-    'authorization, content-type, accept, mcp-session-id, mcp-protocol-version, last-event-id',
-  );
-  response.setHeader('access-control-max-age', '600');
-  response.writeHead(204).end();
-  return true;
+/** Names the path that was probably meant: `/mcp/demo` instead of `/mcp/demo/mcp`. */
+function noSuchPath(path: string): Refusal {
+  const near = /^\/[a-z]+\/[\w.~%-]{1,64}(?=\/)/.exec(path)?.[0];
+  const hint =
+    near === undefined ? 'The endpoint is /mcp.' : `Did you mean ${near}? The endpoint of all servers is /mcp.`;
+  return new Refusal('not-found', `Nothing is served at this path. ${hint}`);
 }
 
 export function writeHealth(response: ServerResponse, answer: HealthAnswer): void {

@@ -186,8 +186,10 @@ function headersOf(
   }
   // The headers by which the other worker would know are not passed on.
   if (isProxied(request)) passed.via = '1.1 mcphub';
+  // An empty Host, which HTTP/1.0 allows, would be refused as one of HTTP/1.1.
   for (const [name, value] of Object.entries(headers))
-    if (typeof value === 'string' && (HEADERS.has(name) || name.startsWith(MCP_HEADERS))) passed[name] = value;
+    if (typeof value === 'string' && value !== '' && (HEADERS.has(name) || name.startsWith(MCP_HEADERS)))
+      passed[name] = value;
   return passed;
 }
 

@@ -13,11 +13,9 @@ export const CASES: Readonly<Record<string, Case>> = {
   CL1: {
     behaviour:
       'A header that arrives twice or as a list counts once when its members are equal; of protocol versions the first known one counts.',
-    pending: true,
   },
   CL2: {
     behaviour: 'The body decides the era of initialize and of notifications, whatever date the header names.',
-    pending: true,
   },
   CL3: {
     behaviour:
@@ -32,33 +30,26 @@ export const CASES: Readonly<Record<string, Case>> = {
   CL5: {
     behaviour:
       'Origins of desktop applications and wildcards can be allowed by name; an origin that can never match is refused at start.',
-    pending: true,
   },
   CL6: {
     behaviour: 'A preflight from an allowed origin allows the headers of both protocol eras.',
-    pending: true,
   },
   CL7: {
     behaviour:
       'A page of an allowed origin may send its own headers and may read errors, Retry-After and health pages.',
-    pending: true,
   },
   CL9: {
     behaviour: 'A request that will be refused gets its final status before its body is sent.',
-    pending: true,
   },
   CL10: {
     behaviour: 'A request body with a content coding is refused with 415.',
-    pending: true,
   },
   CL17: {
     behaviour:
       'Absolute-form targets and repeated slashes reach the endpoint; a path close to it is answered with the right one.',
-    pending: true,
   },
   CL18: {
     behaviour: 'The SSE endpoint works behind a proxy that adds a path prefix.',
-    pending: true,
   },
   CL20: {
     behaviour: 'Empty params mean no params; params of a wrong kind are refused with the id of their request.',

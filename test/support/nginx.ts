@@ -11,8 +11,8 @@ export interface Nginx extends AsyncDisposable {
   readonly port: number;
 }
 
-/** `directives` stand in the `location` beside `proxy_pass`. Returns when the hub answers through it. */
-export async function startNginx(hubPort: number, directives = ''): Promise<Nginx> {
+/** `directives` stand in the `location` beside `proxy_pass`; `prefix` is taken off. Returns when the hub answers through it. */
+export async function startNginx(hubPort: number, directives = '', prefix = '/'): Promise<Nginx> {
   const port = await freePort();
   const dir = mkdtempSync(join(tmpdir(), 'mcphub-nginx-'));
   writeFileSync(
@@ -20,7 +20,7 @@ export async function startNginx(hubPort: number, directives = ''): Promise<Ngin
     `daemon off; pid ${dir}/pid; error_log ${dir}/error.log; events {}
 http {
   access_log off; client_body_temp_path ${dir}/b; proxy_temp_path ${dir}/p; fastcgi_temp_path ${dir}/f; uwsgi_temp_path ${dir}/u; scgi_temp_path ${dir}/s;
-  server { listen 127.0.0.1:${port}; location / { proxy_pass http://127.0.0.1:${hubPort}; ${directives} } }
+  server { listen 127.0.0.1:${port}; location ${prefix} { proxy_pass http://127.0.0.1:${hubPort}${prefix === '/' ? '' : '/'}; ${directives} } }
 }`,
   );
   const child = spawn('nginx', ['-c', join(dir, 'nginx.conf'), '-p', dir], {
@@ -37,7 +37,7 @@ http {
     },
   };
   try {
-    await until(async () => (await statusOf(`http://127.0.0.1:${port}/health`)) === 200, 10_000, 'the proxy');
+    await until(async () => (await statusOf(`http://127.0.0.1:${port}${prefix}health`)) === 200, 10_000, 'the proxy');
   } catch (fault) {
     await nginx[Symbol.asyncDispose]();
     throw fault;

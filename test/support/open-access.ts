@@ -47,11 +47,11 @@ async function openOldStream(hub: HubAddress, key: string): Promise<Reading> {
   const reading = new Reading(sent);
   sent.end();
   await reading.hasMessages(1);
-  const path = reading.messages[0] ?? '';
+  const path = new URL(reading.messages[0] ?? '', `${hub.url}/sse`);
   const params = { protocolVersion: '2024-11-05', capabilities: {}, clientInfo: { name: 'old', version: '1' } };
-  await rpc(`${hub.url}${path}`, 'initialize', params, { key });
+  await rpc(path.href, 'initialize', params, { key });
   await reading.hasMessages(2);
-  await rpc(`${hub.url}${path}`, 'resources/subscribe', { uri: CLOCK }, { key, id: 2 });
+  await rpc(path.href, 'resources/subscribe', { uri: CLOCK }, { key, id: 2 });
   return reading;
 }
 
