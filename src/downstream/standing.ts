@@ -1,6 +1,6 @@
 /**
  * GET: the session's standing stream, and the way back to a stream that was lost (`Last-Event-ID`).
- * Promises: the newest standing stream of a session wins; a resumed stream gets what it missed, once, and then what follows, and can be lost
+ * Promises: a session may have several standing streams, of which the newest receives what is new; a resumed stream gets what it missed, once, and then what follows, and can be lost
  * and resumed again before it has said anything; a call whose hub is gone is answered with an error that says so, under its own id; without
  * a session GET is 405, and so it is when nothing is left to be said: clients that come back after every end stop at that.
  * Does not: keep events (`session/tracks.ts`) or pace readers (`streams.ts`).

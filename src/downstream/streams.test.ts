@@ -32,39 +32,51 @@ function open(streams: Streams, owner = 'a'): Opened {
   return { stream, response, reasons };
 }
 
-test('a stream speaks at once, and no proxy may hold it back', () => {
-  const { streams } = rigWith();
+test('a stream that has nothing to send begins with a comment, and no proxy may hold it back', () => {
+  const { frozen, streams } = rigWith();
   const { response } = open(streams);
   assert.equal(response.status, 200);
   assert.equal(response.headers['content-type'], 'text/event-stream');
   assert.equal(response.headers['x-accel-buffering'], 'no');
   assert.equal(response.headers['mcp-session-id'], 's');
-  assert.equal(response.text, ':\n\n');
+  assert.equal(response.text, '');
+  frozen.advance(10);
+  assert.equal(response.text, ':\n');
 });
 
-test('a quiet stream gets a comment at least every 15 s, a talking one does not', () => {
+// case: CL38
+test('a stream that has something to send begins with that event', () => {
+  const { frozen, streams } = rigWith();
+  const { stream, response } = open(streams);
+  stream.send(Buffer.from('{}'));
+  frozen.advance(10);
+  assert.deepEqual(response.writes, ['event: message\ndata: {}\n\n']);
+});
+
+// case: CL38
+test('a quiet stream gets a comment without a blank line at least every 15 s, a talking one does not', () => {
   const { frozen, limits, streams } = rigWith();
   assert.equal(limits.streamKeepAliveMs, 15_000);
   const quiet = open(streams);
   const talking = open(streams);
   for (let second = 0; second < 60; second += 1) {
-    frozen.advance(1000);
     if (second % 5 === 0) talking.stream.send(Buffer.from('{}'));
+    frozen.advance(1000);
   }
-  const comments = (response: FakeResponse): number => response.writes.filter((text) => text === ':\n\n').length - 1;
+  const comments = (response: FakeResponse): number => response.writes.filter((text) => text === ':\n').length - 1;
   assert.ok(comments(quiet.response) >= 4, `${comments(quiet.response)} comments in a minute`);
   assert.ok(comments(quiet.response) <= 6);
-  assert.equal(comments(talking.response), 0);
+  assert.equal(comments(talking.response), -1);
 });
 
 test('a message is one event', () => {
   const { streams } = rigWith();
   const { stream, response } = open(streams);
   assert.equal(stream.send(Buffer.from('{"a":1}')), true);
-  assert.equal(response.writes[1], 'event: message\ndata: {"a":1}\n\n');
+  assert.equal(response.writes[0], 'event: message\ndata: {"a":1}\n\n');
   const large = `{"a":"${'x'.repeat(10_000)}"}`;
   assert.equal(stream.send(Buffer.from(large), '7'), true);
-  assert.equal(response.writes.slice(2).join(''), `event: message\nid: 7\ndata: ${large}\n\n`);
+  assert.equal(response.writes.slice(1).join(''), `event: message\nid: 7\ndata: ${large}\n\n`);
 });
 
 // row C2, C8 · guards src/downstream/streams.ts

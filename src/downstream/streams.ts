@@ -15,7 +15,8 @@ import { sseEvent, sseEventPieces } from '../protocol/sse.ts';
 import { markStream } from './connection.ts';
 
 const SWEEP_MS = 1000;
-const COMMENT = Buffer.from(':\n\n');
+/** Without a blank line: after one, clients of the Java SDK up to 0.11 count an event that never came, and hear nothing after 256 of them. */
+const COMMENT = Buffer.from(':\n');
 const EMPTY = Buffer.alloc(0);
 /** From here on a message is not copied into the queue of each stream: a thousand subscribers may be told the same. */
 const SHARED_BYTES = 4096;
@@ -38,6 +39,7 @@ export class SseStream {
   #writtenMs: number;
   #blockedMs = -1;
   #over = false;
+  #hasWritten = false;
   #lastWord: Buffer | undefined;
   #lastError: ((why: Refusal) => Buffer) | undefined;
 
@@ -61,6 +63,11 @@ export class SseStream {
     });
     this.#response.on('close', () => this.#end('client-gone'));
     this.#response.on('error', () => this.#end('client-gone'));
+  }
+
+  /** Writes a comment unless an event has been written already: proxies and clients wait for the first byte. */
+  ensureFirst(): void {
+    if (!this.#hasWritten) this.#write(COMMENT);
   }
 
   get over(): boolean {
@@ -133,6 +140,7 @@ export class SseStream {
 
   #write(bytes: Buffer): boolean {
     if (this.#over) return false;
+    this.#hasWritten = true;
     this.#writtenMs = this.#parts.kernel.clock.nowMs();
     if (!this.#response.write(bytes) && this.#blockedMs < 0) this.#blockedMs = this.#writtenMs;
     return true;
@@ -229,8 +237,7 @@ export function createStreams(parts: { kernel: Kernel; limits: Limits }): Stream
       open.onEnd((why) => stream.revoke(why));
       markStream(response);
       response.writeHead(200, { ...HEADERS, ...headers });
-      // Something must go out at once: proxies and clients wait for the first byte.
-      response.write(COMMENT);
+      kernel.timers.afterInput(() => stream.ensureFirst());
       return stream;
     },
     closeAll(reason) {

@@ -1,10 +1,12 @@
 /**
  * The events of one resumable stream, kept for a client that lost it, and the connection that receives them now.
- * Guarantees: bounded by number, bytes and time; of two connections the newest wins; nothing follows the last message.
+ * Guarantees: bounded by number, bytes and time; of several connections the newest receives what is new, and the others stay open; nothing
+ * follows the last message.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { WheelEntry } from '../kernel/wheel.ts';
+import { STREAMS_PER_SESSION } from './_open-streams.ts';
 import type { Track, TrackStream } from './tracks.ts';
 
 interface Kept {
@@ -32,7 +34,8 @@ export class KeptTrack implements Track {
   #kept: Kept[] = []; // bounded by: replayEvents, replayBytes
   #bytes = 0;
   #seq = 0;
-  #live: TrackStream | undefined;
+  /** The newest last. */
+  #live: TrackStream[] = []; // bounded by: STREAMS_PER_SESSION
   #finished = false;
   /** Why it is over. */
   #over: string | undefined;
@@ -64,7 +67,7 @@ export class KeptTrack implements Track {
     if (this.#finished || this.#over !== undefined) return false;
     this.#seq += 1;
     this.#keep({ seq: this.#seq, bytes: message });
-    this.#live?.send(message, this.#idOf(this.#seq));
+    this.#live.at(-1)?.send(message, this.#idOf(this.#seq));
     return true;
   }
 
@@ -78,28 +81,27 @@ export class KeptTrack implements Track {
 
   #end(reason: string): void {
     this.#finished = true;
-    const live = this.#live;
-    this.#live = undefined;
-    live?.close(reason);
+    this.#closeLive(reason);
     this.#expire();
   }
 
   attach(stream: TrackStream, after: number): void {
     if (this.#over !== undefined) return stream.close(this.#over);
-    const before = this.#live;
-    this.#live = stream;
-    before?.close('replaced');
+    this.#live.push(stream);
+    // Not the one before: two clients that resume the same stream would close each other for ever.
+    if (this.#live.length > STREAMS_PER_SESSION) this.#live.shift()?.close('replaced');
     this.#stay();
     for (const { seq, bytes } of this.#kept) if (seq > after) stream.send(bytes, this.#idOf(seq));
     if (!this.#finished) return;
-    this.#live = undefined;
-    stream.close('answered');
+    this.#closeLive('answered');
     this.#expire();
   }
 
   detach(stream: TrackStream): void {
-    if (this.#live !== stream) return;
-    this.#live = undefined;
+    const at = this.#live.indexOf(stream);
+    if (at < 0) return;
+    this.#live.splice(at, 1);
+    if (this.#live.length > 0) return;
     if (this.#isGivenUp) this.close('too-many-streams');
     else this.#expire();
   }
@@ -110,20 +112,24 @@ export class KeptTrack implements Track {
     this.#parts.give(this.#bytes);
     this.#bytes = 0;
     this.#kept = [];
-    if (!this.#live) this.close('too-many-streams');
+    if (this.#live.length === 0) this.close('too-many-streams');
   }
 
   close(reason: string): void {
     if (this.#over !== undefined) return;
     this.#over = reason;
     this.#stay();
-    const live = this.#live;
-    this.#live = undefined;
     this.#parts.give(this.#bytes);
     this.#bytes = 0;
     this.#kept = [];
     this.#parts.over();
-    live?.close(reason);
+    this.#closeLive(reason);
+  }
+
+  #closeLive(reason: string): void {
+    const live = this.#live;
+    this.#live = [];
+    for (const stream of live) stream.close(reason);
   }
 
   #idOf(seq: number): string {

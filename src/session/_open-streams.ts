@@ -1,6 +1,7 @@
 /**
- * The open GET streams, one a session: how a message that nobody asked for reaches its client.
- * Promises: the newest stream of a session wins; a full registry closes the newcomer and nobody else; a stream whose client is away for a
+ * The open GET streams of the sessions: how a message that nobody asked for reaches its client.
+ * Guarantees: a message goes to the newest stream of its session, once; the others stay open, for two that close each other come back for
+ * ever; a full registry closes the newcomer and nobody else; a stream whose client is away for a
  * moment is parked and hears everything, but takes no newcomer's place; a broadcast to thousands is spread over several turns of the loop.
  * Does not: know HTTP or SSE (`downstream/` brings the streams), or which sessions exist.
  */
@@ -24,8 +25,12 @@ export interface SessionStream {
 
 interface Open<S> {
   readonly owner: S;
-  readonly stream: SessionStream;
+  /** The newest last, at least one. */
+  readonly streams: SessionStream[]; // bounded by: STREAMS_PER_SESSION
 }
+
+/** A client may hold several streams of a session (2025-06-18); of more than this the oldest is closed. */
+export const STREAMS_PER_SESSION = 4;
 
 /** Written to in one turn: a write costs up to 20 µs. */
 const BROADCAST_SLICE = 250;
@@ -46,7 +51,7 @@ export class OpenStreams<S extends StreamOwner> {
       bounds,
       'evict-greediest',
       kernel.ceilings,
-      (_, { stream }) => stream.close('too-many-streams'),
+      (_, open) => closeAll(open, 'too-many-streams'),
     );
   }
 
@@ -59,25 +64,29 @@ export class OpenStreams<S extends StreamOwner> {
   }
 
   attach(owner: S, stream: SessionStream): void {
-    const before = this.#at(owner.random);
-    this.#open.delete(owner.random);
+    const away = this.#parked.get(owner.random);
     this.#parked.delete(owner.random);
-    if (before && before.stream !== stream) before.stream.close('replaced');
-    if (!this.#open.set(owner.random, { owner, stream })) stream.close('too-many-streams');
+    const open = this.#open.get(owner.random);
+    const streams = open ? open.streams.filter((one) => one !== stream) : [];
+    const oldest = streams.length >= STREAMS_PER_SESSION ? streams.shift() : undefined;
+    streams.push(stream);
+    if (!this.#open.set(owner.random, { owner, streams })) stream.close('too-many-streams');
+    // Away first: closing may call back into `detach`.
+    oldest?.close('replaced');
+    if (away) for (const one of away.streams) if (one !== stream) one.close('replaced');
   }
 
-  /** Its client is gone and may come back; until `detach` it hears what is sent. False = it is not the session's stream (any more). */
+  /** Its client is gone and may come back; until `detach` it hears what is sent unless another stream of its session does. False = it is none of the session's (any more). */
   park(owner: S, stream: SessionStream): boolean {
-    if (this.#open.get(owner.random)?.stream !== stream) return false;
-    this.#open.delete(owner.random);
-    this.#parked.set(owner.owner, owner.random, { owner, stream });
+    if (!this.#remove(owner.random, stream)) return false;
+    if (!this.#open.has(owner.random)) this.#parked.set(owner.owner, owner.random, { owner, streams: [stream] });
     return true;
   }
 
-  /** False = it is not the session's stream (any more). */
+  /** False = it is none of the session's streams (any more). */
   detach(owner: S, stream: SessionStream): boolean {
-    if (this.#at(owner.random)?.stream !== stream) return false;
-    return this.#open.delete(owner.random) || this.#parked.delete(owner.random);
+    if (this.#remove(owner.random, stream)) return true;
+    return (this.#parked.get(owner.random)?.streams.includes(stream) ?? false) && this.#parked.delete(owner.random);
   }
 
   close(random: string, reason: string): void {
@@ -85,16 +94,28 @@ export class OpenStreams<S extends StreamOwner> {
     // Away first: closing may call back into `detach`.
     this.#open.delete(random);
     this.#parked.delete(random);
-    one?.stream.close(reason);
+    if (one) closeAll(one, reason);
   }
 
   send(random: string, message: Buffer): boolean {
-    return this.#at(random)?.stream.send(message) ?? false;
+    const streams = this.#at(random)?.streams ?? [];
+    for (let at = streams.length - 1; at >= 0; at -= 1) if (streams[at]?.send(message)) return true;
+    return false;
   }
 
   /** Open or parked. */
   hears(random: string): boolean {
     return this.#at(random) !== undefined;
+  }
+
+  /** Takes a stream out of the open ones. */
+  #remove(random: string, stream: SessionStream): boolean {
+    const streams = this.#open.get(random)?.streams ?? [];
+    const at = streams.indexOf(stream);
+    if (at < 0) return false;
+    streams.splice(at, 1);
+    if (streams.length === 0) this.#open.delete(random);
+    return true;
   }
 
   #at(random: string): Open<S> | undefined {
@@ -126,4 +147,8 @@ export class OpenStreams<S extends StreamOwner> {
   stop(): void {
     this.#stopped = true;
   }
+}
+
+function closeAll({ streams }: Open<StreamOwner>, reason: string): void {
+  for (const stream of [...streams]) stream.close(reason);
 }

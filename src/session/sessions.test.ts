@@ -145,19 +145,30 @@ test('a session that is too old is unknown', () => {
 });
 
 // row C5 · guards src/session/_open-streams.ts
-test('the newest stream wins, and only its own end detaches it', () => {
+// case: CL36
+test('of several streams the newest receives what is new, and the others stay open', () => {
   const { sessions } = hub();
   const session = sessions.mint(WISH);
   const closed: string[] = [];
-  const stream = (name: string) => ({ send: () => true, close: (reason: string) => closed.push(`${name} ${reason}`) });
+  const heard: string[] = [];
+  const stream = (name: string) => ({
+    send: (message: Buffer) => heard.push(`${name} ${message}`) > 0,
+    close: (reason: string) => void closed.push(`${name} ${reason}`),
+  });
   const [old, young] = [stream('old'), stream('young')];
   sessions.attach(session, old);
   sessions.attach(session, young);
-  assert.deepEqual(closed, ['old replaced']);
-  sessions.detach(session, old);
-  assert.equal(sessions.send(session, Buffer.from('x')), true);
+  assert.deepEqual(closed, []);
+  sessions.send(session, Buffer.from('1'));
+  sessions.detach(session, young);
+  sessions.send(session, Buffer.from('2'));
+  assert.deepEqual(heard, ['young 1', 'old 2']);
+  for (const name of ['b', 'c', 'd']) sessions.attach(session, stream(name));
+  assert.deepEqual(closed, []);
+  sessions.attach(session, stream('e'));
+  assert.deepEqual(closed, ['old replaced'], 'of too many the oldest is closed');
   sessions.end(session.id);
-  assert.deepEqual(closed, ['old replaced', 'young session-ended']);
+  assert.deepEqual(closed, ['old replaced', ...['b', 'c', 'd', 'e'].map((name) => `${name} session-ended`)]);
   assert.equal(sessions.send(session, Buffer.from('x')), false);
 });
 
@@ -215,7 +226,7 @@ test('a flood of new sessions closes nobody’s stream', () => {
   assert.equal(code(sessions.find(session.id, alice)), 'found');
 });
 
-test('when all places for streams are taken the newcomer is closed, and a session may still renew its own', () => {
+test('when all places for streams are taken the newcomer is closed, and a session that has one may open another', () => {
   const { sessions } = hub([SECRET], { streams: 16 });
   const closed: string[] = [];
   const stream = (name: string) => ({ send: () => true, close: (why: string) => closed.push(`${name} ${why}`) });
@@ -227,7 +238,7 @@ test('when all places for streams are taken the newcomer is closed, and a sessio
   const first = all[0];
   assert.ok(first);
   sessions.attach(first, stream('again'));
-  assert.deepEqual(closed, ['16 too-many-streams', '0 replaced']);
+  assert.deepEqual(closed, ['16 too-many-streams']);
 });
 
 test('a broadcast to thousands takes several turns, meets the newest streams, and ends when the registry stops', () => {

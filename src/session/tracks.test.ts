@@ -104,16 +104,50 @@ test('an event id of another session, of nobody, of another life or of another h
   assert.deepEqual(rig({}, 2).tracks.resume('alice', call), { kind: 'elsewhere', slot: 1, idRaw: ID });
 });
 
-test('the newest response of a track wins; one that is not its own any more changes nothing', () => {
+// case: CL36
+test('of several responses of a track the newest receives what is new; all of them end with the answer', () => {
   const { tracks } = rig();
   const track = tracks.open(ALICE, ID, ACCESS);
   const [old, young] = [new Reader(), new Reader()];
   track.attach(old, 0);
   track.attach(young, 0);
-  assert.equal(old.closed, 'replaced');
-  track.detach(old);
   track.send(say('x'));
-  assert.deepEqual([old.got, young.got], [[], ['x']]);
+  assert.deepEqual([old.closed, young.closed], ['', '']);
+  track.detach(young);
+  track.send(say('y'));
+  assert.deepEqual([old.got, young.got], [['y'], ['x']]);
+  const third = new Reader();
+  track.attach(third, 2);
+  track.finish(say('end'));
+  assert.deepEqual([old.got, third.got], [['y'], ['end']]);
+  assert.deepEqual([old.closed, third.closed], ['answered', 'answered']);
+});
+
+test('of many responses of a track the oldest is closed', () => {
+  const { tracks } = rig();
+  const track = tracks.open(ALICE, ID, ACCESS);
+  const readers = Array.from({ length: 6 }, () => new Reader());
+  for (const reader of readers) track.attach(reader, 0);
+  assert.deepEqual(
+    readers.map(({ closed }) => closed),
+    ['replaced', 'replaced', '', '', '', ''],
+  );
+});
+
+// case: CL26
+test('a cancelled call ends without a last message, and what was sent before can be resumed', () => {
+  const { tracks } = rig();
+  const track = tracks.open(ALICE, ID, ACCESS);
+  const reader = new Reader();
+  track.attach(reader, 0);
+  track.send(say('x'));
+  track.finishSilently();
+  track.finish(say('late'));
+  assert.deepEqual([reader.got, reader.closed], [['x'], 'cancelled']);
+  assert.equal(tracks.resume('alice', reader.ids.at(-1) ?? '').kind, 'over');
+  const late = new Reader();
+  trackOf(tracks.resume('alice', track.firstId)).track.attach(late, 0);
+  assert.deepEqual([late.got, late.closed], [['x'], 'answered']);
 });
 
 // row C21 · guards src/session/tracks.ts

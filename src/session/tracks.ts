@@ -1,7 +1,7 @@
 /**
  * What has been sent on a session's streams, so that a client that lost one goes on where it was: by GET with Last-Event-ID.
- * Promises: an event is replayed on the stream it belongs to and on no other; nothing is sent after a call's answer; the newest response of a
- * track wins; what is kept is bounded by number, bytes and time, a track's and all tracks'; an event id says which hub, which life of it
+ * Promises: an event is replayed on the stream it belongs to and on no other; nothing is sent after a call's answer; of several responses of a
+ * track the newest receives what is new; what is kept is bounded by number, bytes and time, a track's and all tracks'; an event id says which hub, which life of it
  * and which request it belongs to, so that also a hub that never saw the call can say plainly that it is lost.
  * Does not: know HTTP or SSE (`downstream/`), or who may resume (`sessions.ts` has opened the session by then).
  * Source: specification 2025-11-25, transports, resumability; defaults.md, streams.

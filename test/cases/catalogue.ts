@@ -80,7 +80,6 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   CL36: {
     behaviour: 'Two GET streams of one session do not end each other again and again.',
-    pending: true,
   },
   CL37: {
     behaviour: 'Resuming a stream after its last event is not reported as a lost call, also after a restart.',
@@ -88,7 +87,6 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   CL38: {
     behaviour: 'A stream begins with an event where there is one, and a keep-alive comment has no blank line.',
-    pending: true,
   },
   CL41: {
     behaviour: 'A batch is subject to key, session and protocol version; the refusal of a reply has the id null.',
