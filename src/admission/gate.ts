@@ -17,11 +17,11 @@ export class Permit implements Disposable {
   #share: KeyShare | undefined;
   readonly #given: (inFlight: number) => void;
 
-  /** `given` hears that it was given back, and how many calls of the key are inside yet. */
-  constructor(share: KeyShare, given: (inFlight: number) => void) {
+  /** `given` hears that it was given back, and how many calls of the key are inside yet. Without a share it holds no place. */
+  constructor(share: KeyShare | undefined, given: (inFlight: number) => void) {
     this.#given = given;
     this.#share = share;
-    share.inFlight += 1;
+    if (share) share.inFlight += 1;
   }
 
   [Symbol.dispose](): void {
@@ -42,10 +42,10 @@ export interface Admission {
   /** `method` as the client sent it; undefined = a reply. `owner` = whose share it is counted for; default: the key's family. */
   enter(principal: Principal, method: string | undefined, owner?: string): Outcome<Permit>;
   /**
-   * The refusal that a call of this owner would get by the owner's own limits, or undefined. Takes no permit. The same object as long as the
-   * limit is the same, so that its answer can be prepared once.
+   * The refusal that a message of this owner would get by limits, or undefined; load shedding is not looked at. Takes no permit. `isCall` = false for a
+   * message that may end a call: it is refused by the rate only. Mostly the same object, so that its answer can be prepared once.
    */
-  refusalFor(owner: string): Refusal | undefined;
+  refusalFor(owner: string, isCall: boolean): Refusal | undefined;
   /** Calls inside now. */
   readonly inside: number;
   /** From now on everything new is refused as `draining`. */
@@ -62,9 +62,17 @@ const NEVER_SHED: ReadonlySet<string> = new Set(['notifications/cancelled', 'not
 /** Answered or called off, a call gives its place back. */
 const ENDS_CALLS: ReadonlySet<string> = new Set(['notifications/cancelled']);
 
-function keyBusyAt(max: number): { readonly max: number; readonly refusal: Refusal } {
-  const message = `This key has ${max} calls in flight, which is the limit.`;
-  return { max, refusal: new Refusal('key-busy', message, { setting: 'keyInFlight', retryAfterMs: 1000 }) };
+/** Returns a function that makes a refusal anew only when its figure has changed. */
+function remembered(make: (figure: number) => Refusal): (figure: number) => Refusal {
+  let last: { readonly figure: number; readonly refusal: Refusal } | undefined;
+  return (figure) => {
+    if (last?.figure !== figure) last = { figure, refusal: make(figure) };
+    return last.refusal;
+  };
+}
+
+function overloaded(message: string): Refusal {
+  return new Refusal('overloaded', message, { setting: 'calls', retryAfterMs: OVERLOADED_MS });
 }
 
 export function createAdmission(parts: {
@@ -76,18 +84,24 @@ export function createAdmission(parts: {
   const { kernel, limits, pressure = () => 'calm' } = parts;
   const inside = new CappedCount('admission.calls', limits.calls, 'refuse', kernel.ceilings);
   // Owners with a call inside stay, so that nobody gets a second share by being forgotten.
-  const remembered = Math.max(KEYS_REMEMBERED, 2 * limits.calls);
+  const owners = Math.max(KEYS_REMEMBERED, 2 * limits.calls);
   const busy: [string, KeyShare][] = []; // bounded by: one, the owner just pushed out
   const shares = new CappedMap<string, KeyShare>(
     'admission.keys',
-    remembered,
+    owners,
     'drop-oldest',
     kernel.ceilings,
     (owner, one) => {
       if (one.inFlight > 0) busy.push([owner, one]);
     },
   );
-  let keyBusy = keyBusyAt(limits.keyInFlight);
+  const keyBusy = remembered((max) => {
+    const message = `This key has ${max} calls in flight, which is the limit.`;
+    return new Refusal('key-busy', message, { setting: 'keyInFlight', retryAfterMs: 1000 });
+  });
+  const greedy = remembered((count) => overloaded(`This hub is nearly full; this key has ${count} calls inside.`));
+  const full = remembered((max) => overloaded(`${max} calls are inside this hub.`));
+  const draining = new Refusal('draining', undefined, { retryAfterMs: 1000 });
   const rateLimited = new Refusal('rate-limited', undefined, { setting: 'keyPerSecond', retryAfterMs: 1000 });
   let closed = false;
   /** Keys with a call inside. */
@@ -133,39 +147,42 @@ export function createAdmission(parts: {
   }
 
   function busyOf(share: KeyShare): Refusal | undefined {
-    if (share.inFlight < limits.keyInFlight) return undefined;
-    if (keyBusy.max !== limits.keyInFlight) keyBusy = keyBusyAt(limits.keyInFlight);
-    return keyBusy.refusal;
+    return share.inFlight < limits.keyInFlight ? undefined : keyBusy(limits.keyInFlight);
+  }
+
+  /** Undefined = there is a place for a call of this owner. */
+  function placeRefusal(share: KeyShare | undefined): Refusal | undefined {
+    if (share !== undefined && isGreedy(share)) return greedy(share.inFlight);
+    if (inside.size < inside.max) return undefined;
+    inside.take(); // counts the overflow
+    return full(inside.max);
   }
 
   return {
-    refusalFor(owner) {
+    refusalFor(owner, isCall) {
+      if (closed) return draining;
       const share = shares.get(owner);
-      if (share === undefined) return undefined;
-      const isAllowed = share.bucket.hadToken || share.bucket.has(kernel.clock.nowMs());
-      return busyOf(share) ?? (isAllowed ? undefined : rateLimited);
+      const busy = isCall && share !== undefined ? busyOf(share) : undefined;
+      if (busy) return busy;
+      if (share !== undefined && !share.bucket.hadToken && !share.bucket.has(kernel.clock.nowMs())) return rateLimited;
+      return isCall ? placeRefusal(share) : undefined;
     },
     enter(principal, method, owner = principal.family) {
-      if (closed) return new Refusal('draining', undefined, { retryAfterMs: 1000 });
+      if (closed) return draining;
       if (isShed(principal, method))
         return new Refusal('overloaded', 'This hub is short of memory or late; it takes new work again soon.', {
           retryAfterMs: OVERLOADED_MS,
         });
       const share = shareOf(owner);
       // A reply or a cancellation ends a call that is inside: refusing it would keep the place.
-      const refusal = method !== undefined && !ENDS_CALLS.has(method) ? busyOf(share) : undefined;
+      const isCall = method !== undefined && !ENDS_CALLS.has(method);
+      const refusal = isCall ? busyOf(share) : undefined;
       if (refusal) return refusal;
       if (!share.bucket.take(kernel.clock.nowMs())) return rateLimited;
-      if (isGreedy(share))
-        return new Refusal('overloaded', `This hub is nearly full; this key has ${share.inFlight} calls inside.`, {
-          setting: 'calls',
-          retryAfterMs: OVERLOADED_MS,
-        });
-      if (!inside.take())
-        return new Refusal('overloaded', `${inside.max} calls are inside this hub.`, {
-          setting: 'calls',
-          retryAfterMs: 1000,
-        });
+      if (!isCall) return new Permit(undefined, given);
+      const noPlace = placeRefusal(share);
+      if (noPlace) return noPlace;
+      inside.take();
       if (share.inFlight === 0) active += 1;
       return new Permit(share, given);
     },

@@ -9,7 +9,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Authorized } from './authorized.ts';
 import { type Bodies, type BodyCount, SMALL_BYTES } from './bodies.ts';
-import { guardCallback } from './guarded-http.ts';
+import { type BodyReceiver, closeBody, guardCallback, receiveBody, stopReceiving } from './guarded-http.ts';
 import { refuseCoding } from './header-values.ts';
 import { mayGoOn, resumeInTurn } from './pacing.ts';
 
@@ -39,9 +39,13 @@ export function readBody(
   let chunks: Buffer[] | undefined; // bounded by: bodyBytes
   let size = 0;
   let watch: { leave(): void } | undefined;
+  let isReceiving = false;
+  let isFinished = false;
 
   function finish(outcome: Outcome<Buffer>): void {
-    request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
+    isFinished = true;
+    if (isReceiving) stopReceiving(request);
+    else request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
     watch?.leave();
     count?.end();
     if (isRefusal(outcome)) return done(outcome);
@@ -67,6 +71,7 @@ export function readBody(
       );
   }
   function onEnd(): void {
+    if (isReceiving) closeBody(request);
     finish(chunks ? Buffer.concat(chunks, size) : (first ?? EMPTY));
   }
   function onGone(): void {
@@ -83,7 +88,19 @@ export function readBody(
     if (refusal) return done(refusal);
   }
   if (expectsContinue(request)) response.writeContinue();
-  request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
+  const receiver: BodyReceiver = { data: onData, end: onEnd, gone: onGone };
+  isReceiving = receiveBody(request, receiver);
+  if (isReceiving) return;
+  if (!request.complete) request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
+  else if (request.destroyed) onGone();
+  else {
+    // The request has waited for its turn, and the whole body is in its stream.
+    const body: Buffer | null = request.read();
+    isReceiving = true;
+    closeBody(request);
+    if (body !== null) onData(body);
+    if (!isFinished) onEnd();
+  }
 }
 
 const EMPTY = Buffer.alloc(0);

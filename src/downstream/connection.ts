@@ -32,6 +32,7 @@ export class Connection {
   readonly #socket: Socket;
   readonly #parts: ConnectionParts;
   #open: ServerResponse | undefined;
+  #isBodyUnread = false;
   #waiting: Arrived[] | undefined; // bounded by: pipelined
   /** Of the connection's bytes, those that came before the first request that waits. */
   #bytesBefore = 0;
@@ -47,6 +48,11 @@ export class Connection {
   /** The response that is under way. */
   get open(): ServerResponse | undefined {
     return this.#open;
+  }
+
+  /** A part of the body of the request that was answered last has not arrived. */
+  get isBodyUnread(): boolean {
+    return this.#isBodyUnread;
   }
 
   /** Starts the request, or keeps it until the response before it is finished. */
@@ -81,13 +87,17 @@ export class Connection {
   }
 
   #begin(arrived: Arrived): void {
+    this.#isBodyUnread = false;
     this.#open = arrived.response;
     (arrived.response as GuardedServerResponse).whenClosed = this.#finished;
     this.#parts.start(arrived);
   }
 
   #next(): void {
-    if (this.#open) this.#parts.ended(this.#open);
+    if (this.#open) {
+      this.#parts.ended(this.#open);
+      if (!this.#open.req.complete) this.#isBodyUnread = true;
+    }
     this.#open = undefined;
     const next = this.#waiting?.shift();
     if (next === undefined || this.#socket.destroyed || this.#socket.writableEnded) this.#parts.idle(this.#socket);

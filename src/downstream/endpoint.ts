@@ -20,7 +20,7 @@ import type { Sessions } from '../session/sessions.ts';
 import type { Tracks } from '../session/tracks.ts';
 import { Authorized } from './authorized.ts';
 import { createBatch } from './batch.ts';
-import type { Bodies } from './bodies.ts';
+import { type Bodies, SMALL_BYTES } from './bodies.ts';
 import { readBody } from './body.ts';
 import { countConnectionFor } from './connection-table.ts';
 import { Exchange } from './exchange.ts';
@@ -59,8 +59,6 @@ export interface Endpoint {
   handle(request: IncomingMessage, response: ServerResponse, where: { segment: string; local: boolean }): void;
 }
 
-/** A larger body of a caller who would be refused is not read. */
-const SMALL_BYTES = 16_384;
 const NULL_ID = Buffer.from('null');
 
 export function createEndpoint(parts: EndpointParts): Endpoint {
@@ -69,27 +67,26 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
   const stateless = createStateless(parts);
   const answerBatch = createBatch(parts);
   const largeBodies = createLargeBodies(kernel);
-  const writeRepeated = createRefusalWriter();
+  const writeRepeated = createRefusalWriter(kernel);
 
   function targetOf(segment: string): PathTarget | undefined {
     return segment === '' ? { kind: 'all' } : parts.catalog.pathOf(segment);
   }
 
   function post(request: IncomingMessage, response: ServerResponse, authorized: Authorized): void {
+    const { owner } = authorized.caller;
+    const isLarge = Number(request.headers['content-length'] ?? 0) > SMALL_BYTES;
+    const early = admission.refusalFor(owner, isLarge);
+    if (early) return writeRepeated(request, response, early);
     const wrongType = refuseType(request);
     if (wrongType) return writeRefusal(response, wrongType, NULL_ID, request);
-    const { owner } = authorized.caller;
-    if (Number(request.headers['content-length'] ?? 0) > SMALL_BYTES) {
-      const refusal = admission.refusalFor(owner);
-      if (refusal) return refuseRequest(request, response, refusal);
-    }
     readBody({ request, response, authorized }, parts, (body) => {
       if (isRefusal(body)) {
         if (body.code !== 'client-gone') writeRefusal(response, body, NULL_ID, request);
         return;
       }
-      const refusal = admission.refusalFor(owner);
-      if (refusal && !endsCall(body)) return writeRepeated(response, refusal);
+      const refusal = admission.refusalFor(owner, true);
+      if (refusal && !endsCall(body)) return writeRepeated(request, response, refusal);
       largeBodies.take(body.length, response, () => {
         if (isBatch(body)) return whenSettled(kernel, response, answerBatch(response, body, authorized), () => {});
         const envelope = scanEnvelope(body, clientScan(limits));

@@ -58,6 +58,50 @@ export function guardEmitter(kernel: Faults, emitter: EventEmitter, owner: Endin
   };
 }
 
+/** Takes the body of a request from the parser, without the stream of the runtime around it. */
+export interface BodyReceiver {
+  data(chunk: Buffer): void;
+  end(): void;
+  /** The body will not arrive: the request has been destroyed. */
+  gone(): void;
+}
+
+interface ReceivingRequest extends IncomingMessage {
+  /** Undefined = the body goes to the stream. */
+  receiver: BodyReceiver | undefined;
+}
+
+/**
+ * Gives the body of a request of a listener here to `receiver`, until `stopReceiving`. Returns false when a part of the body is in the stream already,
+ * or when the request is of another server: then its events have to be used.
+ */
+export function receiveBody(request: IncomingMessage, receiver: BodyReceiver): boolean {
+  if (!('receiver' in request) || request.complete || request.readableLength > 0) return false;
+  (request as ReceivingRequest).receiver = receiver;
+  return true;
+}
+
+/** What comes after this goes to the stream of the runtime. */
+export function stopReceiving(request: IncomingMessage): void {
+  (request as ReceivingRequest).receiver = undefined;
+}
+
+interface ClosableRequest extends IncomingMessage {
+  _consuming?: boolean;
+  /** The runtime's own step for requests whose body nobody reads; its types do not name it. */
+  _dumpAndCloseReadable?(): void;
+}
+
+/** Ends the stream of a request: what has not been read of its body is dropped as it arrives, and its stream emits nothing any more. */
+export function closeBody(request: ClosableRequest): void {
+  if (request._dumpAndCloseReadable === undefined) return;
+  request._dumpAndCloseReadable();
+  request._consuming = true;
+  if ('receiver' in request) (request as ReceivingRequest).receiver = NOBODY;
+}
+
+const NOBODY: BodyReceiver = { data() {}, end() {}, gone() {} };
+
 /** Calls `callback` with the value of `promise`; a rejection, or a fault of the callback, ends `owner`. */
 export function whenSettled<T>(
   kernel: Faults,
@@ -99,6 +143,26 @@ export function guardedClasses(
 ): HttpClasses {
   class GuardedRequest extends IncomingMessage {
     response: ServerResponse | undefined;
+    receiver: BodyReceiver | undefined;
+
+    override push(chunk: Buffer | null): boolean {
+      const { receiver } = this;
+      if (receiver === undefined) return super.push(chunk);
+      try {
+        if (chunk === null) receiver.end();
+        else receiver.data(chunk);
+      } catch (fault) {
+        failRequest(kernel, this.response, fault);
+      }
+      return true;
+    }
+
+    override _destroy(fault: Error | null, done: (fault?: Error | null) => void): void {
+      const { receiver } = this;
+      this.receiver = undefined;
+      super._destroy(fault, done);
+      if (receiver !== undefined) guardCallback(kernel, this.response, () => receiver.gone())();
+    }
 
     override emit(event: string | symbol, ...args: unknown[]): boolean {
       try {

@@ -3,7 +3,7 @@
  * request's body has been read: the hub sends the answer and its half of the close, discards at most `discardBytes` of the body for at most
  * `discardMs`, and then closes (RFC 9112 §9.6). A client or proxy that is still sending therefore sees the answer instead of a reset.
  */
-import { type IncomingMessage, type OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { type IncomingMessage, type OutgoingHttpHeaders, ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -52,6 +52,39 @@ export function createResponseClass({ kernel, limits }: ResponseParts): typeof S
     }
   }
   return HubResponse as unknown as typeof ServerResponse;
+}
+
+/** The head of an answer that is given often, except for the date. */
+export interface PreparedHead {
+  readonly status: number;
+  readonly lines: readonly string[];
+  /** The head as bytes (one character for each), with the date of `second`. */
+  text: string;
+  second: number;
+}
+
+interface HeadedResponse extends ServerResponse {
+  /** What the runtime sends before the body; its types do not name these. */
+  _header: string | null;
+  _keepAliveTimeout: number;
+}
+
+/** Gives a response of a kept connection its head without building it; the body has to follow by `end`. `wallMs` = now. */
+export function writePreparedHead(response: ServerResponse, head: PreparedHead, wallMs: number): void {
+  const headed = response as HeadedResponse;
+  const second = Math.floor(wallMs / 1000);
+  if (head.second !== second) {
+    head.second = second;
+    const lines = [
+      `HTTP/1.1 ${head.status} ${STATUS_CODES[head.status]}\r\n${SECURITY_LINES}${NO_STORE_LINE}${head.lines.join('\r\n')}`,
+      `Date: ${new Date(wallMs).toUTCString()}`,
+      'Connection: keep-alive',
+      `Keep-Alive: timeout=${Math.floor(headed._keepAliveTimeout / 1000)}`,
+    ];
+    head.text = `${lines.join('\r\n')}\r\n\r\n`;
+  }
+  response.statusCode = head.status;
+  headed._header = head.text;
 }
 
 function isPage({ 'content-type': type }: OutgoingHttpHeaders): boolean {

@@ -169,7 +169,10 @@ export function createListener(parts: ListenerParts): Listener {
     );
   });
   server.on('clientError', (fault: NodeJS.ErrnoException, socket) => {
-    const response = open.get(socket as Socket)?.open;
+    const connection = open.get(socket as Socket);
+    // What came too late is the body of a request that has its answer.
+    if (fault.code === 'ERR_HTTP_REQUEST_TIMEOUT' && connection?.isBodyUnread) return socket.destroy();
+    const response = connection?.open;
     // Nothing may be written into a response that is under way, nor in the place of one that is still to come.
     if (response && (response.headersSent || response.req.complete)) return socket.destroy();
     if (fault.code === 'ECONNRESET' || !socket.writable) return socket.destroy();

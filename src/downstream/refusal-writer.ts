@@ -1,23 +1,29 @@
 /**
- * Writes refusals that are given again and again, as to a key that calls in a loop: the body of each is made once.
+ * Writes refusals that are given again and again, as to a key that calls in a loop, from bytes that are made once.
+ * Guarantees: answers before the body has been read; a connection whose unread body is small stays usable, as the runtime drops the body when it
+ * arrives; with any other unread body the connection closes (`http-response.ts`).
  */
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { errorRow } from '../kernel/errors.ts';
+import type { Kernel } from '../kernel/kernel.ts';
 import type { Refusal } from '../kernel/outcome.ts';
 import { refusalFrame } from '../protocol/write.ts';
-import { type AnswerHeaders, refusalHeaders } from './http-answer.ts';
+import { SMALL_BYTES } from './bodies.ts';
+import { closeBody } from './guarded-http.ts';
+import { refusalHeaders, refuseRequest } from './http-answer.ts';
+import { type PreparedHead, writePreparedHead } from './http-response.ts';
 
-interface Prepared {
-  readonly status: number;
-  readonly headers: AnswerHeaders;
+interface Prepared extends PreparedHead {
   /** One character for each byte. */
   readonly body: string;
 }
 
+export type RefusalWriter = (request: IncomingMessage, response: ServerResponse, refusal: Refusal) => void;
+
 const NULL_ID = Buffer.from('null');
 
-/** Returns a writer for refusals of whole requests that were read to their end; the JSON-RPC error has `id: null`. */
-export function createRefusalWriter(): (response: ServerResponse, refusal: Refusal) => void {
+/** Returns a writer for refusals of whole requests; the JSON-RPC error has `id: null`. The bytes of a refusal are kept as long as the object. */
+export function createRefusalWriter(kernel: Pick<Kernel, 'clock'>): RefusalWriter {
   const known = new WeakMap<Refusal, Prepared>();
 
   function prepare(refusal: Refusal): Prepared {
@@ -28,16 +34,28 @@ export function createRefusalWriter(): (response: ServerResponse, refusal: Refus
       'content-length': String(body.length),
       ...refusalHeaders(refusal, status, undefined),
     };
-    return { status, headers, body };
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+    return { status, lines, body, text: '', second: Number.NaN };
   }
 
-  return (response, refusal) => {
+  return (request, response, refusal) => {
     if (response.destroyed || response.headersSent) return;
+    if (!keepsConnection(request, response)) return refuseRequest(request, response, refusal);
     let prepared = known.get(refusal);
     if (!prepared) {
       prepared = prepare(refusal);
       known.set(refusal, prepared);
     }
-    response.writeHead(prepared.status, prepared.headers).end(prepared.body, 'latin1');
+    closeBody(request);
+    writePreparedHead(response, prepared, kernel.clock.wallMs());
+    response.end(prepared.body, 'latin1');
   };
+}
+
+/** False when the response has headers of its own, or what is still to come of the request's body is not small. */
+function keepsConnection({ headers, complete }: IncomingMessage, response: ServerResponse): boolean {
+  if (!response.shouldKeepAlive || headers.origin !== undefined || response.hasHeader('connection')) return false;
+  if (complete) return true;
+  if (headers['transfer-encoding'] !== undefined || headers.expect !== undefined) return false;
+  return !(Number(headers['content-length'] ?? 0) > SMALL_BYTES);
 }

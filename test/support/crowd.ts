@@ -39,12 +39,15 @@ export interface Crowd {
   readonly log: string;
 }
 
-interface Tools extends Disposable {
+export interface Tools extends Disposable {
+  /** Path of the load generator. */
   readonly load: string;
+  /** Path of a server that answers at once. */
   readonly upstream: string;
 }
 
-function compile(): Tools {
+/** Compiles the native programs of the bench. */
+export function compile(): Tools {
   const dir = mkdtempSync(join(tmpdir(), 'mcphub-crowd-'));
   const build = (name: string): string => {
     const out = join(dir, name);
