@@ -56,6 +56,13 @@ export const LIMITS = {
     'MCPHUB_TURN_MS',
     'Requests are started for this long in one turn of the event loop; the others wait for the next turns, one of each key in turn.',
   ),
+  readTurnMs: row(
+    16,
+    'ms',
+    [1, 1000],
+    'MCPHUB_READ_TURN_MS',
+    'When requests have arrived for this long in one turn of the event loop, other connections are read in the next turns, one of each key in turn.',
+  ),
   pipelined: row(
     16,
     'count',

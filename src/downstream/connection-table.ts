@@ -76,6 +76,11 @@ export class ConnectionTable {
     return this.#places.size;
   }
 
+  /** Who a connection is counted for; undefined = nobody, as many clients share it. */
+  ownerOf(socket: Socket): string | undefined {
+    return this.#entries.get(socket)?.holder?.owner;
+  }
+
   /** Takes a new connection in, if need be in the place of another; false = there is no place. */
   admit(socket: Socket): boolean {
     const owner = this.#addressOwner(socket);

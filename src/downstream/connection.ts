@@ -29,6 +29,9 @@ export interface Arrived {
 }
 
 export class Connection {
+  /** Of `read-pacing.ts`: it is not read now; the turn in which it was read again. */
+  isHeld = false;
+  releasedIn = -1;
   readonly #socket: Socket;
   readonly #parts: ConnectionParts;
   #open: ServerResponse | undefined;

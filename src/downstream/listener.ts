@@ -19,6 +19,7 @@ import { guardCallback, guardEmitter, guardedClasses, type HttpClasses } from '.
 import { refuseRequest } from './http-answer.ts';
 import { createResponseClass } from './http-response.ts';
 import type { Pacing } from './pacing.ts';
+import { ReadPacing } from './read-pacing.ts';
 import type { Handler } from './router.ts';
 import type { SlowReaders } from './slow-reader.ts';
 import { watchVanished } from './vanished.ts';
@@ -70,6 +71,8 @@ export interface ListenerParts {
   readonly proxies: Pick<TrustedProxies, 'has'>;
   /** Absent = every request is started as it arrives. */
   readonly pacing?: Pacing;
+  /** `pacing` also decides when connections are read. */
+  readonly pacesReads?: boolean;
   /** Shared by the listeners of a process; absent = made for this one. */
   readonly classes?: HttpClasses;
 }
@@ -116,6 +119,8 @@ export function createListener(parts: ListenerParts): Listener {
   let closing = false;
   const counts = new RequestCounts();
   const open = new Map<Socket, Connection>(); // bounded by: connections
+  const paced = parts.pacesReads ? pacing : undefined;
+  paced?.paceReads(new ReadPacing({ limits, connections: open, ownerOf: (socket) => connections.ownerOf(socket) }));
   const vanished = watchVanished({ kernel, limits, sockets: () => open.keys() });
 
   const requests: ConnectionParts = {
@@ -160,6 +165,11 @@ export function createListener(parts: ListenerParts): Listener {
   server.on('connection', (socket: Socket) => {
     if (!connections.admit(socket)) return refuse(socket);
     open.set(socket, new Connection(socket, requests));
+    if (paced)
+      socket.on(
+        'end',
+        guardCallback(kernel, socket, () => paced.noteEnd()),
+      );
     socket.on(
       'close',
       guardCallback(kernel, socket, () => {

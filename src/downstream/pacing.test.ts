@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { createKernel, systemKernelOptions } from '../kernel/kernel.ts';
 import type { Arrived } from './connection.ts';
 import { Pacing, resumeInTurn } from './pacing.ts';
+import type { ReadPacing } from './read-pacing.ts';
 
 interface Sent {
   readonly name: string;
@@ -15,7 +16,8 @@ interface Sent {
   readonly costs?: number;
 }
 
-function rig(limits: { connections: number; turnMs: number } = { connections: 1000, turnMs: 4 }) {
+function rig(given: { connections: number; turnMs: number } = { connections: 1000, turnMs: 4 }) {
+  const limits = { readTurnMs: 16, ...given };
   let nowMs = 1000;
   let afterInput: (() => void)[] = [];
   const late: number[] = [];
@@ -54,6 +56,9 @@ function rig(limits: { connections: number; turnMs: number } = { connections: 10
       afterInput = [];
       for (const callback of callbacks) callback();
       return started.slice(from);
+    },
+    pass(ms: number): void {
+      nowMs += ms;
     },
     get isIdle(): boolean {
       return afterInput.length === 0;
@@ -145,6 +150,47 @@ test('a flood of health questions from one address does not delay the question o
   while (!started.includes('/readyz') && endTurn().length > 0);
   assert.ok(started.includes('/readyz'));
   assert.ok(started.length <= 40, `${started.length} requests were started before it`);
+});
+
+test('other connections are held once requests have arrived for long in a turn, and released turn by turn', () => {
+  const hub = rig();
+  const seen: string[] = [];
+  const reads = {
+    held: 0,
+    hold(turn: number) {
+      seen.push(`hold ${turn}`);
+      this.held = 2;
+    },
+    release(turn: number) {
+      if (this.held > 0) seen.push(`release ${turn}`);
+      this.held = Math.max(0, this.held - 1);
+    },
+  };
+  hub.pacing.paceReads(reads as unknown as ReadPacing);
+  for (const one of numbered(UNMEASURED + 6, 'a')) hub.send(one);
+  assert.deepEqual(seen, [], 'the turn has lasted for 4 ms');
+  hub.pass(12);
+  for (const one of numbered(3, 'b')) hub.send(one);
+  assert.deepEqual(seen, ['hold 1'], 'once in a turn');
+  while (!hub.isIdle) hub.endTurn();
+  assert.deepEqual(seen, ['hold 1', 'release 2', 'release 3']);
+});
+
+test('connections that end together are held like those that bring requests', () => {
+  const hub = rig();
+  let holds = 0;
+  const reads = {
+    held: 0,
+    hold: () => {
+      holds += 1;
+    },
+    release() {},
+  };
+  hub.pacing.paceReads(reads as unknown as ReadPacing);
+  for (let count = 0; count <= UNMEASURED; count += 1) hub.pacing.noteEnd();
+  hub.pass(16);
+  hub.pacing.noteEnd();
+  assert.equal(holds, 1);
 });
 
 test('a body that comes with its request goes on at once, one that comes later waits in turn', () => {

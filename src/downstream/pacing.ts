@@ -1,8 +1,8 @@
 /**
  * Spreads the start of requests over turns of the event loop, so that timers, heartbeats and new connections get theirs however many sockets
  * are ready.
- * Guarantees: requests are started for at most twice `turnMs` in one turn, at least one in each; the others wait, one of each owner in turn; late
- * timers run before a request is started; questions for health and heartbeat go first; a request whose client has gone is dropped.
+ * Guarantees: requests are started for at most twice `turnMs` in one turn, at least one in each; the others wait, one of each owner in turn; after
+ * `readTurnMs` of one turn other connections are not read before the next turns; late timers run before a request is started; questions for health and heartbeat go first; a request whose client has gone is dropped.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Limits } from '../config/limits.ts';
@@ -12,10 +12,11 @@ import { Refusal } from '../kernel/outcome.ts';
 import type { Arrived } from './connection.ts';
 import { guardCallback } from './guarded-http.ts';
 import { writeRefusal } from './http-answer.ts';
+import type { ReadPacing } from './read-pacing.ts';
 
 export interface PacingParts {
   readonly kernel: Kernel;
-  readonly limits: Pick<Limits, 'connections' | 'turnMs'>;
+  readonly limits: Pick<Limits, 'connections' | 'turnMs' | 'readTurnMs'>;
   /** Says who a request that has to wait is counted for. */
   readonly keys: { shareOf(authorization: string | undefined, address: string): string };
 }
@@ -52,12 +53,15 @@ const URGENT_A_TURN = 16;
 
 export class Pacing {
   readonly #kernel: Kernel;
-  readonly #limits: Pick<Limits, 'turnMs'>;
+  readonly #limits: Pick<Limits, 'turnMs' | 'readTurnMs'>;
   readonly #keys: PacingParts['keys'];
   readonly #waiting: CappedCount;
   /** In order of their turn. */
   readonly #lanes = new Map<string, Lane>(); // bounded by: #waiting
+  #reads: ReadPacing | undefined;
   #turn = 0;
+  /** The last turn in which connections were held. */
+  #heldIn = -1;
   #turnStartMs = 0;
   #urgent = 0;
   /** Since the end of a turn was last seen. */
@@ -81,6 +85,11 @@ export class Pacing {
     return this.#waiting.size;
   }
 
+  /** Holds these connections when requests arrive faster than they are started. */
+  paceReads(reads: ReadPacing): void {
+    this.#reads = reads;
+  }
+
   /** Starts a request now, or in its turn. */
   start(arrived: Arrived): void {
     if (URGENT_PATHS.has(arrived.request.url ?? '')) this.#startUrgent(arrived);
@@ -92,9 +101,19 @@ export class Pacing {
     const nowMs = this.#kernel.clock.nowMs();
     this.#kernel.timers.runLate(nowMs);
     if (this.#scheduled === 0) this.#count(nowMs);
-    else if (this.#waiting.size > 0 || nowMs - this.#turnStartMs >= this.#limits.turnMs)
+    else if (this.#waiting.size > 0 || nowMs - this.#turnStartMs >= this.#limits.turnMs) {
+      if (nowMs - this.#turnStartMs >= this.#limits.readTurnMs) this.#holdReads();
       return this.#enqueue(arrived, owner ?? this.#ownerOf(arrived));
+    }
     this.#begin(arrived);
+  }
+
+  /** A connection has ended: thousands that end together are spread over turns too. */
+  noteEnd(): void {
+    const nowMs = this.#kernel.clock.nowMs();
+    this.#kernel.timers.runLate(nowMs);
+    if (this.#scheduled === 0) this.#count(nowMs);
+    else if (nowMs - this.#turnStartMs >= this.#limits.readTurnMs) this.#holdReads();
   }
 
   wasStartedInThisTurn(request: Paced): boolean {
@@ -119,6 +138,12 @@ export class Pacing {
 
   #ownerOf({ request: { headers, socket } }: Arrived): string {
     return this.#keys.shareOf(headers.authorization, socket.remoteAddress ?? '');
+  }
+
+  #holdReads(): void {
+    if (this.#heldIn === this.#turn) return;
+    this.#heldIn = this.#turn;
+    this.#reads?.hold(this.#turn);
   }
 
   /** Counts a start; when there were many for longer than a turn may last, the rest of this one is measured. */
@@ -161,7 +186,9 @@ export class Pacing {
     const arrived = isFirst || nowMs - this.#turnStartMs < this.#limits.turnMs ? this.#dequeue() : undefined;
     if (this.#scheduled === 0) {
       this.#isAfterInput = false;
-      this.#schedule(Math.min(this.#waiting.size, STARTS_A_TURN));
+      this.#reads?.release(this.#turn);
+      const isReading = this.#reads !== undefined && this.#reads.held > 0;
+      this.#schedule(Math.max(Math.min(this.#waiting.size, STARTS_A_TURN), isReading ? 1 : 0));
     }
     if (arrived) guardCallback(this.#kernel, arrived.response, () => this.#begin(arrived))();
   }

@@ -266,7 +266,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   const pacing = new Pacing({ kernel, limits, keys });
   const classes = createHttpClasses({ kernel, limits, slowReaders });
   const listening = { kernel, limits, slowReaders, proxies, pacing, classes };
-  const front = createListener({ ...listening, name: 'front', handler: router });
+  const front = createListener({ ...listening, name: 'front', handler: router, pacesReads: true });
   const privateDoor = createPrivateDoor({
     ...{ kernel, limits, endpoint, health, fleet, beat, failures },
     peerDoor: createPeerDoor({ kernel, limits, fleet }),

@@ -40,6 +40,7 @@ describe('a crowd that calls at once', { timeout: 600_000 }, () => {
       const gate = { promise: 'P10', unit: 'ms' };
       measured({ ...gate, what: `${of}: slowest /health`, value: seen.healthMaxMs, strict: 500, ci: 1500 });
       measured({ ...gate, what: `${of}: time between heartbeats`, value: seen.heartbeatMaxMs, strict: 1500, ci: 2500 });
+      measured({ ...gate, what: `${of}: CPU of the longest turn`, value: seen.longestTurnMs, strict: 100, ci: 80 });
     });
   }
 });

@@ -7,9 +7,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { get, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { runDirFor } from '../../src/config/paths.ts';
 import { delay, freePort, ROOT, type RunningHub, startHub, until } from './hub.ts';
-import { Client, isResult } from './load.ts';
+import { askHub, Client, isResult } from './load.ts';
+import { longestTurnSince } from './turn-watch.ts';
 
 /** Of the generator, of the server behind the hub, and of this process. */
 const OWN_DESCRIPTORS = 512;
@@ -35,11 +37,15 @@ export interface Crowd {
   readonly healthFailures: number;
   /** Longest time between two heartbeats, ms. */
   readonly heartbeatMaxMs: number;
+  /** Longest turn of the worker's event loop from the first session to the closing of all of them, in ms of CPU. */
+  readonly longestTurnMs: number;
   readonly areProcessesTheSame: boolean;
   readonly log: string;
 }
 
 export interface Tools extends Disposable {
+  /** Removed with them. */
+  readonly dir: string;
   /** Path of the load generator. */
   readonly load: string;
   /** Path of a server that answers at once. */
@@ -55,6 +61,7 @@ export function compile(): Tools {
     return out;
   };
   return {
+    dir,
     load: build('load'),
     upstream: build('upstream'),
     [Symbol.dispose]: () => rmSync(dir, { recursive: true, force: true }),
@@ -74,24 +81,29 @@ export async function crowd(options: CrowdOptions): Promise<Crowd> {
   try {
     await using hub = await startHub({
       config: { mcpServers: { bench: { type: 'streamable-http', url: `http://127.0.0.1:${port}/mcp` } } },
-      env: { ...options.env },
+      env: {
+        ...options.env,
+        NODE_OPTIONS: `--import=${pathToFileURL(join(ROOT, 'test/support/turn-watch.ts'))}`,
+        MCPHUB_TEST_TURNS: join(tools.dir, 'turns'),
+      },
     });
     const client = new Client(hub);
     const call = () => client.call('bench_text200', { path: 'x', limit: 1 });
     await until(async () => isResult(await call()), 30_000, 'the server behind the hub');
     client.close();
-    return await measure(hub, tools.load, options);
+    return await measure(hub, tools, options);
   } finally {
     upstream.kill('SIGKILL');
   }
 }
 
-async function measure(hub: RunningHub, load: string, options: CrowdOptions): Promise<Crowd> {
+async function measure(hub: RunningHub, tools: Tools, options: CrowdOptions): Promise<Crowd> {
   const keys = await keysFor(hub, options.keys);
   const before = JSON.stringify(hub.processes());
   const heartbeat = watchHeartbeat(hub);
   const args = [String(hub.port), '/mcp', String(options.sessions), String(options.seconds), '0', 'call'];
-  const generator = spawn(load, [...args, 'bench_text200', String(TEXT_BYTES), keys.join(','), 'refusals']);
+  const startMs = Date.now();
+  const generator = spawn(tools.load, [...args, 'bench_text200', String(TEXT_BYTES), keys.join(','), 'refusals']);
   let [out, faults, isOver] = ['', '', false];
   generator.stdout.on('data', (chunk: Buffer) => {
     out += chunk.toString();
@@ -113,13 +125,21 @@ async function measure(hub: RunningHub, load: string, options: CrowdOptions): Pr
   } finally {
     generator.kill('SIGKILL');
   }
+  // Its connections have closed with it, all at once.
+  await until(async () => (await openConnections(hub)) < options.sessions / 10, 10_000, 'the sessions to be closed');
   if (!out.startsWith('{')) throw new Error(`the generator failed: ${faults}`);
   return {
     ...(JSON.parse(out) as Crowd),
     ...{ healthMaxMs, healthFailures, heartbeatMaxMs: heartbeat.stop() },
+    longestTurnMs: longestTurnSince(join(tools.dir, 'turns'), startMs),
     areProcessesTheSame: JSON.stringify(hub.processes()) === before,
     log: hub.log,
   };
+}
+
+async function openConnections(hub: RunningHub): Promise<number> {
+  const { ceilings } = (await askHub(hub, '/api/ceilings')) as { ceilings: { name: string; size: number }[] };
+  return ceilings.find(({ name }) => name === 'downstream.connections.front')?.size ?? 0;
 }
 
 /** The owner's key, and others of as many users. */
