@@ -32,7 +32,15 @@ function rig(max = 8, { perAddress = 100, perKey = 100 } = {}) {
     table.rests(socket);
     return socket;
   };
-  return { table, closed, connect, keep, advance: (ms: number) => frozen.advance(ms) };
+  /** A connection on which a request of this key is under way. */
+  const run = (name: string, key: string, address = '10.0.0.1'): Socket | undefined => {
+    const socket = connect(name, address);
+    if (!socket) return undefined;
+    table.begins(socket);
+    countConnectionFor({ socket } as IncomingMessage, key);
+    return socket;
+  };
+  return { table, closed, connect, keep, run, advance: (ms: number) => frozen.advance(ms) };
 }
 
 test('when all places are taken, the address with most new connections loses its oldest', () => {
@@ -78,6 +86,45 @@ test('kept connections of keys stay when an address has more requests under way'
   for (let at = 0; at < 5; at += 1) table.begins(connect(`slow ${at}`, '10.6.6.6') as Socket);
   assert.ok(connect('newcomer', '10.0.0.2'));
   assert.deepEqual(closed, ['slow 0 kept']);
+});
+
+test('a key keeps the requests under way on three quarters of the places, however many connections come without a key', () => {
+  const { table, closed, connect, run, advance } = rig(16);
+  for (let at = 0; at < 16; at += 1) run(`run ${at}`, 'key a');
+  for (let at = 0; at < 100; at += 1) {
+    connect(`silent ${at}`, `10.1.0.${at}`);
+    advance(100);
+  }
+  const cut = closed.filter((name) => name.startsWith('run'));
+  assert.deepEqual(cut, ['run 0 kept', 'run 1 kept', 'run 2 kept', 'run 3 kept']);
+  assert.equal(table.size, 16);
+});
+
+test('requests of many addresses that are under way for long give way, those of a key do not', () => {
+  const { closed, connect, run, table, advance } = rig(8);
+  for (let at = 0; at < 6; at += 1) run(`run ${at}`, 'key a');
+  for (const name of ['slow 0', 'slow 1']) table.begins(connect(name, `10.1.0.${name.at(-1)}`) as Socket);
+  assert.equal(connect('early', '10.0.0.9'), undefined);
+  advance(1100);
+  assert.ok(connect('newcomer', '10.0.0.9'));
+  assert.deepEqual(closed, ['slow 0 kept']);
+});
+
+test('a key that holds all places with requests under way keeps none of another key out', () => {
+  const { closed, run } = rig(16);
+  for (let at = 0; at < 16; at += 1) run(`evil ${at}`, 'key evil');
+  for (let at = 0; at < 8; at += 1) assert.ok(run(`honest ${at}`, 'key honest', '10.0.0.2'));
+  assert.equal(closed.length, 8);
+  assert.ok(closed.every((name) => name.startsWith('evil')));
+});
+
+test('a connection that waits with its first request goes before a request under way of a key', () => {
+  const { closed, connect, run, advance } = rig(16);
+  for (let at = 0; at < 15; at += 1) run(`run ${at}`, 'key a');
+  connect('silent', '10.0.0.8');
+  advance(1100);
+  assert.ok(connect('newcomer', '10.0.0.9'));
+  assert.deepEqual(closed, ['silent']);
 });
 
 test('requests under way stay when no owner has more than one, and a newcomer is refused', () => {
@@ -138,6 +185,17 @@ test('a new connection does not push out the only one of another address', () =>
   connect('two', '10.0.0.2');
   assert.equal(connect('three', '10.0.0.3'), undefined);
   assert.deepEqual(closed, []);
+});
+
+test('when each address has one connection, the oldest gives way after it has had time to send', () => {
+  const { closed, connect, advance } = rig(2);
+  connect('one', '10.0.0.1');
+  advance(60);
+  connect('two', '10.0.0.2');
+  advance(60);
+  assert.ok(connect('three', '10.0.0.3'));
+  assert.equal(connect('four', '10.0.0.4'), undefined);
+  assert.deepEqual(closed, ['one']);
 });
 
 test('trusted proxies and other workers have no share, and their connections stay', () => {

@@ -1,9 +1,10 @@
 /**
  * Which connections a listener has, and which of them gives way. A connection counts for the address that it comes from until a request on it has
  * been identified, and for the key after that.
- * Guarantees: never more than `connections`; an owner above its share of waiting connections loses its own oldest; when all places are taken, the
- * owner with most connections loses its oldest waiting ones, and if none of its connections waits, those whose requests are oldest. Connections of
- * trusted proxies carry many clients: they belong to the key of the request under way, and otherwise to nobody and stay.
+ * Guarantees: never more than `connections`; an owner above its share of waiting connections loses its own oldest; when all places are taken, silent
+ * connections go first, connections without a key hold a quarter at most, and keys keep the rest; of those that have more than their part, the owner
+ * with most connections loses its oldest waiting ones, then those whose requests are oldest. Connections of trusted proxies carry many clients: they
+ * belong to the key of the request under way, and otherwise to nobody and stay.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
@@ -11,7 +12,7 @@ import type { TrustedProxies } from '../auth/trusted-proxies.ts';
 import type { Limits } from '../config/limits.ts';
 import { CappedCount } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { ANONYMOUS_PRINCIPAL, shareOf } from '../kernel/principal.ts';
+import { ANONYMOUS_PRINCIPAL, isAddressShare, shareOf } from '../kernel/principal.ts';
 
 export interface ConnectionTableParts {
   readonly kernel: Pick<Kernel, 'ceilings' | 'clock'>;
@@ -25,6 +26,8 @@ export interface ConnectionTableParts {
 /** The connections of one owner. */
 interface Holder {
   readonly owner: string;
+  /** False = an address: no key is known. */
+  readonly isKey: boolean;
   total: number;
   /** Those that wait, oldest first. */
   readonly waiting: Set<Socket>; // bounded by: connections
@@ -45,10 +48,14 @@ interface Entry {
 
 /** Most connections that give way at once, so that finding the owner with most of them costs little for each. */
 const MOST_AT_ONCE = 32;
-/** An owner with at most this part of all connections keeps those with a request under way, and silent connections of others go before its own. */
+/** A key with at most this part of all connections keeps those with a request under way. */
 const FEW_PART = 256;
+/** When all places are taken, connections without a key are entitled to this part of them, and to no more. */
+const UNIDENTIFIED_PART = 4;
 /** A connection that has sent nothing for this long is silent. */
 const SILENT_MS = 1000;
+/** The same where more addresses hold one connection each than there are places: a flood must not keep those out who send at once. */
+const FIRST_BYTES_MS = 100;
 const ENTRY = Symbol('entry of a connection');
 
 type Counted = Socket & { [ENTRY]?: Entry };
@@ -65,6 +72,10 @@ export class ConnectionTable {
   /** Oldest first. */
   readonly #entries = new Map<Socket, Entry>(); // bounded by: connections
   readonly #holders = new Map<string, Holder>(); // bounded by: connections
+  /** Those of addresses that have not sent a request, oldest first. */
+  readonly #new = new Set<Socket>(); // bounded by: connections
+  /** Connections that count for an address. */
+  #unidentified = 0;
 
   constructor(parts: ConnectionTableParts) {
     this.#parts = parts;
@@ -91,6 +102,7 @@ export class ConnectionTable {
     const entry: Entry = { table: this, sinceMs, holder, ...state };
     this.#entries.set(socket, entry);
     (socket as Counted)[ENTRY] = entry;
+    if (holder) this.#new.add(socket);
     this.#wait(socket, entry);
     return true;
   }
@@ -99,6 +111,7 @@ export class ConnectionTable {
   begins(socket: Socket): void {
     const entry = this.#entries.get(socket);
     if (!entry) return;
+    if (entry.isNew) this.#new.delete(socket);
     entry.isNew = false;
     entry.holder?.waiting.delete(socket);
   }
@@ -123,6 +136,7 @@ export class ConnectionTable {
     const entry = this.#entries.get(socket);
     if (!entry) return;
     this.#entries.delete(socket);
+    this.#new.delete(socket);
     entry.hasLeft = true;
     entry.holder?.waiting.delete(socket);
     this.#release(entry);
@@ -138,10 +152,11 @@ export class ConnectionTable {
   #hold(owner: string): Holder {
     let holder = this.#holders.get(owner);
     if (!holder) {
-      holder = { owner, total: 0, waiting: new Set() };
+      holder = { owner, isKey: !isAddressShare(owner), total: 0, waiting: new Set() };
       this.#holders.set(owner, holder);
     }
     holder.total += 1;
+    if (!holder.isKey) this.#unidentified += 1;
     return holder;
   }
 
@@ -150,6 +165,7 @@ export class ConnectionTable {
     entry.holder = undefined;
     if (!holder) return;
     holder.total -= 1;
+    if (!holder.isKey) this.#unidentified -= 1;
     if (holder.total === 0) this.#holders.delete(holder.owner);
   }
 
@@ -160,18 +176,37 @@ export class ConnectionTable {
     if (holder.waiting.size > (isNamed ? connectionsPerKey : connectionsPerAddress)) this.#closeOldest(holder, 1);
   }
 
-  /** True when somebody gave way to a connection of `owner`: itself, when nobody has more. */
+  /** True when somebody gave way to a connection of `owner`, an address: itself, when no other address has more. */
   #makeRoom(owner: string | undefined): boolean {
-    let most = owner === undefined ? undefined : this.#holders.get(owner);
-    for (const holder of this.#holders.values()) if (holder.total > (most?.total ?? 0)) most = holder;
+    if (this.#closeSilent(SILENT_MS)) return true;
+    const reserve = Math.max(1, Math.floor(this.#parts.limits.connections / UNIDENTIFIED_PART));
+    if (this.#unidentified < reserve && this.#makeRoomOfKeys()) return true;
+    return this.#makeRoomOfAddresses(owner);
+  }
+
+  #makeRoomOfKeys(): boolean {
+    const most = this.#greediest(true);
     if (!most) return false;
+    if (most.total === 1) return this.#closeKept(true);
+    if (most.waiting.size > 0) return this.#closeOldest(most, atOnce(most.waiting.size));
     const few = Math.max(1, this.#parts.limits.connections / FEW_PART);
-    if (most.total <= few && this.#closeSilent()) return true;
-    if (most.total === 1) return this.#closeKept();
-    const isOwn = most.owner === owner;
-    if (most.waiting.size > 0)
-      return this.#closeOldest(most, isOwn ? 1 : Math.min(MOST_AT_ONCE, Math.ceil(most.waiting.size / 8)));
-    return most.total > few && this.#closeBusy(most);
+    return most.total > few && this.#closeBusy(most, 1);
+  }
+
+  #makeRoomOfAddresses(owner: string | undefined): boolean {
+    const most = this.#greediest(false, owner);
+    if (!most) return false;
+    if (most.total === 1) return this.#closeKept(false) || this.#closeSilent(FIRST_BYTES_MS) || this.#closeLongBusy();
+    if (most.waiting.size > 0) return this.#closeOldest(most, most.owner === owner ? 1 : atOnce(most.waiting.size));
+    return this.#closeBusy(most, atOnce(most.total));
+  }
+
+  /** Of the keys, or of the addresses, the one with most connections; of equals `first`. */
+  #greediest(isKey: boolean, first?: string): Holder | undefined {
+    let most = first === undefined ? undefined : this.#holders.get(first);
+    for (const holder of this.#holders.values())
+      if (holder.isKey === isKey && holder.total > (most?.total ?? 0)) most = holder;
+    return most;
   }
 
   #closeOldest(holder: Holder, count: number): boolean {
@@ -185,20 +220,32 @@ export class ConnectionTable {
   }
 
   /** Closes the oldest connection that has sent nothing, unless it has come just now and may be about to send. */
-  #closeSilent(): boolean {
-    const beforeMs = this.#parts.kernel.clock.nowMs() - SILENT_MS;
-    for (const [socket, { holder, isNew, sinceMs }] of this.#entries) {
-      if (isNew && sinceMs > beforeMs) return false;
-      if (!isNew || !holder) continue;
+  #closeSilent(silentMs: number): boolean {
+    const beforeMs = this.#parts.kernel.clock.nowMs() - silentMs;
+    for (const socket of this.#new) {
+      const entry = this.#entries.get(socket);
+      if (!entry || entry.sinceMs > beforeMs) return false;
       this.#close(socket);
       return true;
     }
     return false;
   }
 
-  #closeKept(): boolean {
+  #closeKept(isKey: boolean): boolean {
     for (const [socket, { holder, isNew }] of this.#entries) {
-      if (isNew || !holder?.waiting.has(socket)) continue;
+      if (isNew || holder?.isKey !== isKey || !holder.waiting.has(socket)) continue;
+      this.#close(socket);
+      return true;
+    }
+    return false;
+  }
+
+  /** Closes the oldest connection of an address that has had time for its request. */
+  #closeLongBusy(): boolean {
+    const beforeMs = this.#parts.kernel.clock.nowMs() - SILENT_MS;
+    for (const [socket, { holder, sinceMs }] of this.#entries) {
+      if (sinceMs > beforeMs) return false;
+      if (!holder || holder.isKey) continue;
       this.#close(socket);
       return true;
     }
@@ -206,8 +253,8 @@ export class ConnectionTable {
   }
 
   /** Closes the oldest connections of an owner that all have a request under way. */
-  #closeBusy(holder: Holder): boolean {
-    let left = Math.min(MOST_AT_ONCE, Math.ceil(holder.total / 8));
+  #closeBusy(holder: Holder, count: number): boolean {
+    let left = count;
     for (const [socket, entry] of this.#entries) {
       if (entry.holder !== holder) continue;
       this.#close(socket);
@@ -222,4 +269,9 @@ export class ConnectionTable {
     this.leave(socket);
     this.#parts.close(socket, isNew);
   }
+}
+
+/** How many of so many give way at once. */
+function atOnce(count: number): number {
+  return Math.min(MOST_AT_ONCE, Math.ceil(count / 8));
 }

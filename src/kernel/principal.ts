@@ -46,9 +46,16 @@ export const ANONYMOUS_PRINCIPAL: Principal = {
 /** Digits of an IPv6 address that name its network (/64): a host may choose the others freely. */
 const NETWORK_GROUPS = 4;
 
+const ADDRESS_PREFIX = 'address:';
+
 /** Returns who shares of containers are counted for: the key's family, or the caller's address (IPv6: its /64) without a key. */
 export function shareOf(principal: Principal, address: string): string {
-  return principal.role === 'anonymous' ? `address:${networkOf(address)}` : principal.family;
+  return principal.role === 'anonymous' ? `${ADDRESS_PREFIX}${networkOf(address)}` : principal.family;
+}
+
+/** True when a share is an address's: its holder has shown no key. */
+export function isAddressShare(owner: string): boolean {
+  return owner.startsWith(ADDRESS_PREFIX);
 }
 
 function networkOf(address: string): string {

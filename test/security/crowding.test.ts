@@ -3,8 +3,10 @@
  */
 import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { type RunningHub, startHub, until } from '../support/hub.ts';
+import { ROOT, type RunningHub, startHub, until } from '../support/hub.ts';
+import { askHub, Client, isResult } from '../support/load.ts';
 import { rawExchange } from '../support/raw-client.ts';
 
 const CONNECTIONS = 48;
@@ -14,8 +16,11 @@ const PING = '{"jsonrpc":"2.0","id":1,"method":"ping"}';
 let hub: RunningHub;
 before(async () => {
   hub = await startHub({
-    config: { mcpServers: {}, groups: { open: { servers: [], access: 'anonymous' } } },
-    env: { MCPHUB_CONNECTIONS: String(CONNECTIONS), MCPHUB_HEADERS: String(HEADERS) },
+    config: {
+      mcpServers: { a: { command: process.execPath, args: [join(ROOT, 'test/support/fault-stdio.ts'), 'normal'] } },
+      groups: { open: { servers: [], access: 'anonymous' } },
+    },
+    env: { MCPHUB_CONNECTIONS: String(CONNECTIONS), MCPHUB_HEADERS: String(HEADERS), MCPHUB_STDIO_IN_FLIGHT: '128' },
   });
 });
 after(async () => {
@@ -25,6 +30,14 @@ after(async () => {
 function post(path: string, ...more: string[]): string {
   const headers = ['Host: 127.0.0.1', 'Content-Type: application/json', `Content-Length: ${PING.length}`, ...more];
   return `${[`POST ${path} HTTP/1.1`, ...headers].join('\r\n')}\r\n\r\n${PING}`;
+}
+
+/** Connections that send nothing, from several addresses of this machine. */
+function openSilent(count: number): Socket[] {
+  return Array.from({ length: count }, (_, at) => {
+    const socket = connect({ port: hub.port, host: '127.0.0.1', localAddress: `127.0.0.${100 + (at % 50)}` });
+    return socket.on('error', () => {}).resume();
+  });
 }
 
 function openStream(from: string): Socket {
@@ -91,4 +104,34 @@ test('a refused request without a body keeps its connection, one with a body clo
     [401],
   );
   assert.equal(refused.answers[0]?.headers.connection, 'close');
+});
+
+async function callsInside(): Promise<number> {
+  const { ceilings } = (await askHub(hub, '/api/ceilings')) as { ceilings: { name: string; size: number }[] };
+  return ceilings.find(({ name }) => name === 'admission.calls')?.size ?? 0;
+}
+
+// finding: SR-M1
+test('running calls of a key keep three quarters of the places while connections without a key flood, and the key gets in anew', async () => {
+  const client = new Client(hub, CONNECTIONS);
+  const running = Array.from({ length: CONNECTIONS - 4 }, () => client.call('a_sleep', { ms: 4000 }, 20_000));
+  await until(async () => (await callsInside()) === running.length, 10_000, 'the calls to be inside');
+  const silent = openSilent(6 * CONNECTIONS);
+  await until(
+    () => silent.filter(({ destroyed }) => destroyed).length >= 4 * CONNECTIONS,
+    10_000,
+    'the flood to be refused',
+  );
+  assert.ok((await callsInside()) >= (CONNECTIONS * 3) / 4, `${await callsInside()} calls are left`);
+  const key = `Authorization: Bearer ${hub.key}`;
+  const ping = () => rawExchange({ port: hub.port }, [post('/mcp', key, 'Connection: close')]);
+  await until(
+    async () => (await ping()).answers[0]?.status === 200,
+    2000,
+    'a new connection of the key to be answered',
+  );
+  const answered = (await Promise.all(running)).filter(isResult).length;
+  assert.ok(answered >= (CONNECTIONS * 3) / 4, `${answered} of ${running.length} calls were answered`);
+  for (const socket of silent) socket.destroy();
+  client.close();
 });
