@@ -92,13 +92,15 @@ test('files without a mark come first, then pairs, then those that run alone; th
     write('alone', '// runs: alone'),
     write('pair', '// runs: in pairs'),
     write('long-pair', '// runs: in pairs, about 60 s'),
-    write('plain', ''),
+    write('short', ''),
+    write('plain', '// more text'),
     write('long-plain', '// runs: about 30 s'),
   ];
   const turns = inTurn(files, 4).map(({ path, places }) => [path.slice(dir.length + 1).split('.')[0], places]);
   assert.deepEqual(turns, [
     ['long-plain', 1],
     ['plain', 1],
+    ['short', 1],
     ['long-pair', 2],
     ['pair', 2],
     ['alone', 4],

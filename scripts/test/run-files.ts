@@ -10,6 +10,7 @@ interface TestFile {
   /** Places that it takes of those of its phase. */
   readonly places: number;
   readonly usualSeconds: number;
+  readonly bytes: number;
 }
 
 const RUNS = /^\/\/ runs: (?<how>.*)$/m;
@@ -40,19 +41,23 @@ export async function runFiles(paths: readonly string[], places: number, limitMs
 }
 
 function testFile(path: string, places: number): TestFile {
-  const how = RUNS.exec(readFileSync(path, 'utf8'))?.groups?.how ?? '';
+  const text = readFileSync(path, 'utf8');
+  const how = RUNS.exec(text)?.groups?.how ?? '';
   const share = how.includes('alone') ? 1 : how.includes('in pairs') ? 1 / 2 : 1 / places;
   const usualSeconds = Number(/about (\d+) s/.exec(how)?.[1] ?? DEFAULT_SECONDS);
-  return { path, places: Math.ceil(places * share), usualSeconds };
+  return { path, places: Math.ceil(places * share), usualSeconds, bytes: text.length };
 }
 
-/** Returns the files in the order of their starts: small shares first, so that the last of them run beside the next; then the longest first. */
+/**
+ * Returns the files in the order of their starts: small shares first, so that the last of them run beside the next; then the longest first, by the
+ * seconds in the mark and the length of the text.
+ */
 export function inTurn(paths: readonly string[], places: number): TestFile[] {
   return paths.map((path) => testFile(path, places)).sort(byTurn);
 }
 
 function byTurn(one: TestFile, other: TestFile): number {
-  return one.places - other.places || other.usualSeconds - one.usualSeconds || (one.path < other.path ? -1 : 1);
+  return one.places - other.places || other.usualSeconds - one.usualSeconds || other.bytes - one.bytes;
 }
 
 function print({ file, seconds, output }: FileResult): void {
