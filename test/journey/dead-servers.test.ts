@@ -1,7 +1,7 @@
 /**
  * Ten servers, two of them dead in the worst ways: one accepts connections and never answers, one is a child that never reads.
  */
-// runs: alone
+// runs: in pairs, about 20 s
 // covers: A4, B3, P1, P2
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -2,7 +2,7 @@
  * A person's first minutes: `npm start` with the example servers, the curl lines of the incident report as printed, and the first key.
  * Promises: the hub is the one that `npm start` runs (`start --example`, no configuration file, an empty home).
  */
-// runs: alone
+// runs: in pairs, about 15 s
 // covers: A1, B6
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';

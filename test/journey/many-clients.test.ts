@@ -1,7 +1,7 @@
 /**
  * The load of the incident: 70 clients, each with its session and its GET stream, calling for a minute, with a burst in the middle.
  */
-// runs: alone
+// runs: about 85 s
 // covers: A3, P3
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,7 +1,7 @@
 /**
  * A hub whose loop stands still, or that is stopped: found, put on record, replaced. A starved host is the decision table's test (`verdict.test.ts`).
  */
-// runs: alone
+// runs: in pairs, about 50 s
 // covers: A6, P10
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -109,11 +109,12 @@ describe('a hub that does not turn', { timeout: 400_000 }, () => {
     await using hub = await startHub({ config: CONFIG, env: ENV, args: ['--hubs', '2'] });
     await until(() => hub.log.includes('hub-1 started') && hub.log.includes('hub-2 started'), 60_000, 'two hubs');
     await delay(1500);
+    const slow = await slowness();
     const [victim = -1] = hub.processes().hub ?? [];
     tryKill(victim, 'SIGUSR2');
     const answers: Promise<number>[] = [];
     for (let at = 0; at < 20; at += 1) {
-      answers.push(fetchStatus(hub));
+      answers.push(fetchStatus(hub, ANSWER_MS * slow));
       await delay(100);
     }
     const statuses = await Promise.all(answers);
@@ -125,10 +126,10 @@ describe('a hub that does not turn', { timeout: 400_000 }, () => {
   });
 });
 
-async function fetchStatus(hub: RunningHub): Promise<number> {
+async function fetchStatus(hub: RunningHub, timeoutMs: number): Promise<number> {
   const client = new Client(hub);
   try {
-    return (await client.list(15_000)).status;
+    return (await client.list(timeoutMs)).status;
   } finally {
     client.close();
   }
