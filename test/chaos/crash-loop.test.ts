@@ -1,7 +1,7 @@
 /**
  * A server that dies as soon as it is started, for minutes: it is started seldom, and costs next to nothing.
  */
-// runs: alone
+// runs: in pairs, about 20 s
 // covers: P15
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

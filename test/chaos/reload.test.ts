@@ -1,7 +1,7 @@
 /**
  * The configuration is taken again and again under load, and one of fifty servers is another each time: the others notice nothing.
  */
-// runs: alone
+// runs: in pairs, about 15 s
 // covers: P2
 import assert from 'node:assert/strict';
 import { renameSync, writeFileSync } from 'node:fs';

@@ -3,7 +3,7 @@
  * what is theirs. Each call carries a secret of its own; the servers say it in progress and log lines and give the arguments back as they came.
  * A stdio server's log lines belong to nobody for certain, so that nobody may see them; a remote one's come on the call's own exchange.
  */
-// runs: alone
+// runs: in pairs, about 25 s
 // covers: E4, P17, P18, B14, B25
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';

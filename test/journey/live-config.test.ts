@@ -1,7 +1,7 @@
 /**
  * A day of reconfiguration in a minute: servers come, go, break and are mended by edits of the file, under load, and nobody else notices.
  */
-// runs: alone
+// runs: in pairs, about 50 s
 // covers: E6, B18
 import assert from 'node:assert/strict';
 import { renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';

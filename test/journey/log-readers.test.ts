@@ -1,7 +1,7 @@
 /**
  * The incident's own cause: whoever reads the hub's stdout stops reading. Here nobody ever reads, at debug level, and 10,000 requests are answered.
  */
-// runs: alone
+// runs: in pairs, about 40 s
 // covers: A8
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
