@@ -1,7 +1,7 @@
 /**
  * Clients that leave, drip, flood, repeat themselves, come back all at once or never read: one hub bears them all, and is as it was afterwards.
  */
-// runs: alone
+// runs: in pairs, about 80 s
 // covers: P3, P11, P12, P13, P17, P18
 import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';

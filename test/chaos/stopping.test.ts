@@ -2,6 +2,7 @@
  * The end of a hub in eight awkward states, by SIGTERM and by a kill: it always ends in time, and nothing is left.
  * Does not: look at what callers are told meanwhile (`journey/stop.test.ts`).
  */
+// runs: about 70 s
 // covers: P9
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';

@@ -1,7 +1,7 @@
 /**
  * Connections that bring nothing: a client that is gone without a word, idle ones when all places are taken, and many that take no answer.
  */
-// runs: alone
+// runs: in pairs, about 40 s
 // covers: P12, P13
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
