@@ -2,6 +2,7 @@
  * The official SDKs’ clients behind a connection that is cut in mid-call: they come back by themselves, and the call's promise settles with
  * the result, or says that the call was lost; after that they are quiet.
  */
+// runs: about 40 s
 // covers: E5, A2, B10
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -75,7 +76,7 @@ for (const [sdk, connect] of [
   ['v1', connectV1],
   ['v2', connectV2],
 ] as const) {
-  describe(`SDK ${sdk}`, { timeout: 180_000 }, () => {
+  describe(`SDK ${sdk}`, { timeout: 180_000, concurrency: 2 }, () => {
     async function play(scene: (scene: Scene) => Promise<void>): Promise<void> {
       await using hub = await startHub({ config: { mcpServers: { child: stdioServer() } } });
       await until(

@@ -1,6 +1,7 @@
 /**
  * The end of a hub: what is running is answered, everything is gone in time, nothing is left behind.
  */
+// runs: about 40 s
 // covers: A7, P9
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -46,7 +47,7 @@ async function allReady(hub: RunningHub): Promise<void> {
   client.close();
 }
 
-describe('SIGTERM', { timeout: 500_000 }, () => {
+describe('SIGTERM', { timeout: 280_000, concurrency: 2 }, () => {
   for (const hubs of ['1', '2'])
     test(`with streams, a running call and a deaf child, ${hubs} hub(s)`, async () => {
       await using hub = await startHub({ config: CONFIG, args: ['--hubs', hubs] });
