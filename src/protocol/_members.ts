@@ -4,7 +4,8 @@
  * Does not: look inside params, result or error.
  */
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import { decodeString, foldedKey, keyIs, QUOTE, spells } from './_scalar.ts';
+import { decodeString, foldedKey, keyIs, spells } from './_scalar.ts';
+import { QUOTE } from './_strict-string.ts';
 import type { Budget, MemberVisitor } from './_value.ts';
 import { ABSENT, type Envelope, type MessageKind, type Span } from './message.ts';
 

@@ -1,25 +1,18 @@
 /**
  * The leaves of JSON text: strings, numbers, literals, white space. The byte loops under `_value.ts`.
- * Promises: linear; strict mode accepts exactly RFC 8259; the other jumps over long string contents natively, for messages of many megabytes.
+ * Promises: linear; strict mode accepts exactly RFC 8259 without lone surrogates (RFC 7493 §2.1); the other jumps over long string contents natively, for messages of many megabytes.
  * Does not: build anything but the one string that `decodeString` is asked for.
  */
 
-/** Not JSON. */
-export const BAD = -1;
-/** Nested deeper than allowed. */
-export const DEEP = -2;
-/** More values than allowed. */
-export const MANY = -3;
+import { BAD, QUOTE, skipStrictString } from './_strict-string.ts';
 
-export const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const MINUS = 0x2d;
 const ZERO = 0x30;
 const NINE = 0x39;
 /** This many bytes are looked at one by one before the native search: it costs 25 ns a call, as much as 30 bytes. */
 const NEAR = 64;
-const NEAR_STRICT = 2048;
-const NATIVE_BYTES = 256 * 1024;
+
 export function skipSpace(b: Buffer, at: number, end: number): number {
   let i = at;
   while (i < end) {
@@ -30,71 +23,9 @@ export function skipSpace(b: Buffer, at: number, end: number): number {
   return i;
 }
 
-/** `at` is on the opening quote; the answer is behind the closing one. */
+/** `at` is on the opening quote; the answer is behind the closing one, or BAD. Strict mode may return LONE. */
 export function skipString(b: Buffer, at: number, end: number, strict: boolean): number {
   return strict ? skipStrictString(b, at, end) : skipLooseString(b, at, end);
-}
-
-/** What each byte means inside a string: plain text, its end, an escape, or a control character. */
-const PLAIN_TEXT = 0;
-const END = 1;
-const ESCAPE = 2;
-const CONTROL = 3;
-const TEXT = Uint8Array.from({ length: 256 }, (_, c) =>
-  c === QUOTE ? END : c === BACKSLASH ? ESCAPE : c < 0x20 ? CONTROL : PLAIN_TEXT,
-);
-/** 1 for the letters that stand behind a backslash alone, 2 for `u`. */
-const ESCAPES = Uint8Array.from({ length: 256 }, (_, c) =>
-  c === 0x75 ? 2 : '"\\/bfnrt'.includes(String.fromCharCode(c)) ? 1 : 0,
-);
-const HEX = Uint8Array.from({ length: 256 }, (_, c) => Number(/[0-9a-f]/i.test(String.fromCharCode(c))));
-
-/**
- * The first bytes by the table (1 ns a byte); of a longer string the end is found as in loose mode and its text is judged natively (0.5 ns a byte),
- * unless it is so long that the copy costs more than the table.
- */
-function skipStrictString(b: Buffer, at: number, end: number): number {
-  let i = at + 1;
-  let near = Math.min(end, i + NEAR_STRICT);
-  for (;;) {
-    while (i < near) {
-      const kind = TEXT[b[i] as number];
-      if (kind === PLAIN_TEXT) i += 1;
-      else if (kind === END) return i + 1;
-      else {
-        i = kind === ESCAPE ? skipEscape(b, i, end) : BAD;
-        if (i < 0) return BAD;
-      }
-    }
-    if (i >= end) return BAD;
-    const behind = near === end ? BAD : skipLooseRest(b, i, end);
-    if (behind < 0) return BAD;
-    if (behind - at <= NATIVE_BYTES) return isJsonString(b, at, behind) ? behind : BAD;
-    near = end;
-  }
-}
-
-/** Control characters and escapes are as JSON wants them. Bytes of UTF-8 are letters here: whether they are UTF-8 is asked of the whole message. */
-function isJsonString(b: Buffer, at: number, end: number): boolean {
-  try {
-    JSON.parse(b.toString('latin1', at, end));
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function skipEscape(b: Buffer, at: number, end: number): number {
-  if (at + 1 >= end) return BAD;
-  const kind = ESCAPES[b[at + 1] as number];
-  if (kind === 1) return at + 2;
-  if (kind !== 2 || at + 6 > end) return BAD;
-  const hex =
-    (HEX[b[at + 2] as number] as number) &
-    (HEX[b[at + 3] as number] as number) &
-    (HEX[b[at + 4] as number] as number) &
-    (HEX[b[at + 5] as number] as number);
-  return hex === 1 ? at + 6 : BAD;
 }
 
 /** Text with many escaped quotes is cheaper byte by byte, long plain text natively: the two take turns. */

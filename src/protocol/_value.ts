@@ -3,7 +3,8 @@
  * Promises: iterative (nesting costs no stack), linear, stops at the first fault.
  * Does not: look into strings and numbers (`_scalar.ts`) or know what a message is (`scan.ts`).
  */
-import { BAD, DEEP, MANY, QUOTE, skipPlain, skipSpace, skipString } from './_scalar.ts';
+import { skipPlain, skipSpace, skipString } from './_scalar.ts';
+import { BAD, DEEP, MANY, QUOTE } from './_strict-string.ts';
 
 const COMMA = 0x2c;
 const COLON = 0x3a;
@@ -26,7 +27,7 @@ export interface WalkOptions {
 
 const UNBOUNDED = 0x3fffffff;
 
-/** From the opening quote of a key to behind its closing one, or BAD. */
+/** From the opening quote of a key to behind its closing one, or BAD or LONE. */
 function skipKey(b: Buffer, at: number, end: number, strict: boolean): number {
   return at < end && b[at] === QUOTE ? skipString(b, at, end, strict) : BAD;
 }
@@ -37,7 +38,7 @@ function skipColon(b: Buffer, at: number, end: number): number {
   return colon < end && b[colon] === COLON ? skipSpace(b, colon + 1, end) : BAD;
 }
 
-/** `at` is on the first byte of a value; the answer is behind its last one, or BAD, DEEP or MANY. */
+/** `at` is on the first byte of a value; the answer is behind its last one, or BAD, DEEP, MANY or LONE. */
 export function skipValue(b: Buffer, at: number, end: number, options: WalkOptions): number {
   if (at >= end) return BAD;
   const c = b[at];
@@ -67,12 +68,12 @@ function skipNested(b: Buffer, at: number, end: number, { maxDepth, strict, budg
         closers[depth] = closer;
         depth += 1;
         if (closer === CLOSE_OBJECT) i = toMemberValue(b, i, end, strict);
-        if (i < 0) return BAD;
+        if (i < 0) return i;
         continue;
       }
       i += 1;
     } else i = c === QUOTE ? skipString(b, i, end, strict) : skipPlain(b, i, end);
-    if (i < 0 || i > end) return BAD;
+    if (i < 0 || i > end) return i < 0 ? i : BAD;
     // A value is over: close what it was the last of, or go on to the next member.
     for (;;) {
       if (depth === 0) {
@@ -85,7 +86,7 @@ function skipNested(b: Buffer, at: number, end: number, { maxDepth, strict, budg
       if (b[i] === COMMA) {
         i = skipSpace(b, i + 1, end);
         if (closer === CLOSE_OBJECT) i = toMemberValue(b, i, end, strict);
-        if (i < 0) return BAD;
+        if (i < 0) return i;
         break;
       }
       if (b[i] !== closer) return BAD;
@@ -97,7 +98,7 @@ function skipNested(b: Buffer, at: number, end: number, { maxDepth, strict, budg
 
 function toMemberValue(b: Buffer, at: number, end: number, strict: boolean): number {
   const behind = skipKey(b, at, end, strict);
-  return behind < 0 ? BAD : skipColon(b, behind, end);
+  return behind < 0 ? behind : skipColon(b, behind, end);
 }
 
 /** Hears of the members of an object. Numbers instead of an object for each: this is the hot path. */
@@ -108,7 +109,7 @@ export interface MemberVisitor {
 
 /**
  * Gives the members of the object at `at` one by one to `visitor`, until it returns false. The answer is behind the object (or where
- * it stopped), or BAD, DEEP or MANY. `innerOf` may return a visitor for the members of a member, in the same pass.
+ * it stopped), or BAD, DEEP, MANY or LONE. `innerOf` may return a visitor for the members of a member, in the same pass.
  */
 export function eachMember(
   b: Buffer,
@@ -130,7 +131,7 @@ export function eachMember(
       budget.values -= 1;
     }
     const keyEnd = skipKey(b, i, end, options.strict);
-    if (keyEnd < 0) return BAD;
+    if (keyEnd < 0) return keyEnd;
     const valueAt = skipColon(b, keyEnd, end);
     if (valueAt < 0) return BAD;
     const inner = innerOf && b[valueAt] === OPEN_OBJECT ? innerOf(i, keyEnd) : undefined;

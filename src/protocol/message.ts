@@ -30,6 +30,8 @@ export interface Envelope {
   readonly inParams: readonly number[] | undefined;
   /** Why the text of a server's message is not valid JSON, although its members can be told apart; such a text must not reach a client. */
   readonly fault?: string;
+  /** What was wrong with the text and has been replaced in `bytes`; absent = they are as they came. */
+  readonly repaired?: string;
 }
 
 /** The params of a message, and what is known of their members. */

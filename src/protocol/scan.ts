@@ -1,21 +1,23 @@
 /**
  * From bytes to an envelope: where the id, the method, the params and the result lie. Nothing inside params or results is parsed.
- * Promises: one linear pass, no recursion; well-formed JSON only (strict mode: to the letter; else strings are jumped over); no duplicate and
- * no look-alike control keys, so that no two readers of the same bytes can see two different messages.
+ * Promises: one linear pass, no recursion; well-formed JSON only (strict mode: to the letter, with U+FFFD for lone surrogates; else strings are
+ * jumped over); no duplicate and no look-alike control keys, so that no two readers of the same bytes can see two different messages.
  * Does not: judge the envelope's members (`_members.ts`) or what params mean, but for the name and token of a call.
  * Source: JSON-RPC 2.0; reliability.md S19 (parser differentials).
  */
 import { isUtf8 } from 'node:buffer';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import { Members, type ParamsCount } from './_members.ts';
-import { BAD, DEEP, decodeStart, decodeString, foldedKey, keyIs, MANY, QUOTE, skipSpace } from './_scalar.ts';
-import { type Budget, eachElement, eachMember, type MemberVisitor, skipValue } from './_value.ts';
+import { decodeStart, keyIs, skipSpace } from './_scalar.ts';
+import { BAD, DEEP, LONE, MANY, QUOTE, withoutLoneSurrogates } from './_strict-string.ts';
+import { UniqueKeys } from './_unique-keys.ts';
+import { type Budget, eachElement, eachMember, skipValue } from './_value.ts';
 import { ABSENT, type CallParams, type Envelope, type Params, type Progress, type Span } from './message.ts';
 
 export interface ScanOptions {
   readonly maxDepth: number;
   readonly maxIdBytes: number;
-  /** True for what clients send; false for servers' answers, which may be large. */
+  /** False only for text that has been scanned strictly before. */
   readonly strict: boolean;
   /** Bounds of the structure of what clients send, and of what servers send; without them only bytes and depth are bounded. */
   readonly bounds?: BodyBounds;
@@ -64,6 +66,10 @@ function scanMessage(bytes: Buffer, options: ScanOptions, budget: Budget | undef
   const members = new Members(bytes, options.maxIdBytes, inParams);
   const end = eachMember(bytes, at, bytes.length, walk, members, (from, to) => members.innerOf(from, to));
   if (members.refusal) return members.refusal;
+  if (end === LONE) {
+    const found = scanMessage(withoutLoneSurrogates(bytes), options, budgetOf(options));
+    return found instanceof Refusal ? found : { ...found, repaired: 'a string had half of a surrogate pair' };
+  }
   if (end < 0) return refusalOf(end, options);
   if (skipSpace(bytes, end, bytes.length) !== bytes.length)
     return new Refusal('parse-error', 'Something follows the JSON object.');
@@ -119,6 +125,7 @@ export function splitBatch(
     spans.push({ at, end: to });
     return spans.length <= max;
   });
+  if (end === LONE) return splitBatch(withoutLoneSurrogates(bytes), max, options, read);
   if (end < 0) return refusalOf(end, options);
   if (spans.length > max)
     return new Refusal('invalid-request', `A batch has at most ${max} messages.`, { setting: 'batch' });
@@ -263,38 +270,4 @@ function uniqueParams({ bytes, params, inParams }: Params, keys: readonly string
   for (let i = 0; i < inParams.length; i += 4)
     if (!seen.member(...(inParams.slice(i, i + 4) as [number, number, number, number]))) break;
   return seen.fault ?? seen.spans;
-}
-
-class UniqueKeys implements MemberVisitor {
-  readonly #bytes: Buffer;
-  readonly #keys: readonly string[];
-  readonly spans: Span[]; // bounded by: keys
-  fault: Refusal | undefined;
-
-  constructor(bytes: Buffer, keys: readonly string[]) {
-    this.#bytes = bytes;
-    this.#keys = keys;
-    this.spans = keys.map(() => ABSENT);
-  }
-
-  member(keyAt: number, keyEnd: number, at: number, end: number): boolean {
-    const which = this.#keys.findIndex((key) => keyIs(this.#bytes, keyAt, keyEnd, key));
-    if (which < 0) this.fault = refuseLookAlike(this.#bytes, { at: keyAt, end: keyEnd }, this.#keys);
-    else if ((this.spans[which] as Span).at >= 0)
-      this.fault = new Refusal('invalid-params', `"${this.#keys[which]}" stands there twice.`);
-    else this.spans[which] = { at, end };
-    return this.fault === undefined;
-  }
-}
-
-/** Longer spellings than this (every letter escaped) cannot mean one of our keys. */
-const LONGEST_SPELLING = 6 * 16;
-
-function refuseLookAlike(bytes: Buffer, key: Span, keys: readonly string[]): Refusal | undefined {
-  if (key.end - key.at > LONGEST_SPELLING) return undefined;
-  const folded = foldedKey(decodeString(bytes, key.at, key.end) ?? '');
-  const meant = keys.find((one) => foldedKey(one) === folded);
-  return meant === undefined
-    ? undefined
-    : new Refusal('invalid-params', `A member looks like "${meant}" and is not spelled so.`);
 }
