@@ -2,10 +2,12 @@
  * What the hub answers by itself: initialize, ping, and the first messages that some Cursor builds send (offerings, capabilities).
  * Promises: answered from memory, with or without a session; the offerings say what the caller's group really has.
  */
+
 import { viewKey } from '../auth/access.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import { initializeResult, readInitialize } from '../protocol/era-2025/initialize.ts';
 import { discoverResult } from '../protocol/era-2026/results.ts';
+import { jsonBytes } from '../protocol/json-text.ts';
 import type { Call, Reply } from './call.ts';
 import type { LineRooms } from './rooms.ts';
 
@@ -25,10 +27,10 @@ export function answerHello(call: Call, rooms: LineRooms): Outcome<Reply> | unde
     case 'ping':
       return { kind: 'result', json: EMPTY };
     case 'offerings/list':
-      return { kind: 'result', json: Buffer.from(JSON.stringify({ offerings: offerings(call) })) };
+      return { kind: 'result', json: jsonBytes({ offerings: offerings(call) }) };
     case 'capabilities':
     case 'capabilities/list':
-      return { kind: 'result', json: Buffer.from(JSON.stringify({ capabilities: CAPABILITIES })) };
+      return { kind: 'result', json: jsonBytes({ capabilities: CAPABILITIES }) };
     default:
       return undefined;
   }

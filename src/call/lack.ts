@@ -5,9 +5,11 @@
  * as its result, for the 2025 dates have no such code.
  * Source: protocol.md §1.5 (missing client capability).
  */
+
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Claim } from '../protocol/era-2026/claim.ts';
 import { missingCapability } from '../protocol/era-2026/missing-capability.ts';
+import { jsonBytes } from '../protocol/json-text.ts';
 import type { Reply, ReplyNote } from './call.ts';
 
 const NOBODY = 'Through this hub nobody can be asked by this server: mark it "interactive".';
@@ -28,5 +30,5 @@ export function answerLack(json: Buffer, claim: Claim | undefined, note: ReplyNo
 }
 
 function asJson(value: object): Buffer {
-  return Buffer.from(JSON.stringify(value));
+  return jsonBytes(value);
 }

@@ -3,8 +3,10 @@
  * Promises: every list is answered, empty if need be (clients ask for all four); `_meta` says per server how it stands, so that "empty" is
  * never mistaken for "all well".
  */
+
 import type { View } from '../catalog/view.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { jsonText } from '../protocol/json-text.ts';
 import { paramSpan } from '../protocol/scan.ts';
 import { publicStatus, type ServerStatus } from '../upstream/status.ts';
 import type { Call, Reply } from './call.ts';
@@ -57,7 +59,7 @@ function refuseCursor(call: Call): Outcome<undefined> {
 
 function replyOf({ open, noun, json }: List, call: Call, rooms: LineRooms): Reply {
   const view = viewIn(rooms.catalog, call.viewName) ?? call.view;
-  const meta = Buffer.from(`,"_meta":{"mcphub/servers":${JSON.stringify(outcomes(view.servers, noun, rooms))}}}`);
+  const meta = Buffer.from(`,"_meta":{"mcphub/servers":${jsonText(outcomes(view.servers, noun, rooms))}}}`);
   return { kind: 'result', json: Buffer.concat([open, json(view), meta]) };
 }
 

@@ -6,11 +6,13 @@
  * other call uses meanwhile.
  * Source: protocol.md §1.5 (M→L), §1.7 A, B and D.
  */
+
 import { createHash, randomBytes } from 'node:crypto';
 import { viewKey } from '../auth/access.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { FairMap } from '../kernel/shares.ts';
 import { inputRequiredResult, type Retry, readRetry } from '../protocol/era-2026/input-required.ts';
+import { jsonBytes } from '../protocol/json-text.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { paramSpan } from '../protocol/scan.ts';
 import { notificationFrame } from '../protocol/write.ts';
@@ -85,7 +87,7 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
             : new Refusal('overloaded', 'Too many calls wait for their users.', { setting: 'parked' });
         const untilMs = kernel.clock.wallMs() + limits.askUserMs;
         const state: State = { park: id, slot, round, untilMs, about };
-        return inputRequiredResult(questions, seals.seal('request-state', Buffer.from(JSON.stringify(state))));
+        return inputRequiredResult(questions, seals.seal('request-state', jsonBytes(state)));
       },
       over: () => {
         waiting.delete(id);

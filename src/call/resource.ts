@@ -3,9 +3,11 @@
  * Promises: a result is passed as the bytes it was; only where clients know a resource by another URI than its server does (two servers had the
  * same) is `contents[].uri` what clients know; nobody is asked for a URI that fits nothing.
  */
+
 import { exposedUri } from '../catalog/exposed-uri.ts';
 import type { ResourceRoute } from '../catalog/route.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { jsonBytes } from '../protocol/json-text.ts';
 import { elementSpans, memberSpan, scanCallParams, stringAt } from '../protocol/scan.ts';
 import { replaceSpans } from '../protocol/write.ts';
 import type { Call, Reply } from './call.ts';
@@ -48,7 +50,7 @@ function withUri(json: Buffer, { server, native }: ResourceRoute, asked: string)
     const span = memberSpan(json, content, 'uri');
     const uri = stringAt(json, span);
     if (uri === undefined) return [];
-    return [{ ...span, with: Buffer.from(JSON.stringify(uri === native ? asked : exposedUri(server, uri))) }];
+    return [{ ...span, with: jsonBytes(uri === native ? asked : exposedUri(server, uri)) }];
   });
   return edits.length === 0 ? json : replaceSpans(json, edits);
 }

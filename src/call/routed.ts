@@ -4,10 +4,12 @@
  * but for one about what its client lacks (`lack.ts`).
  * Does not: find the server (`tool.ts`, `prompt.ts`, `resource.ts`, `completion.ts`), or wait by itself; `fleet.call` holds every budget.
  */
+
 import type { Target } from '../catalog/route.ts';
 import type { EndReason } from '../kernel/deadline.ts';
 import { isRefusal, type Outcome, type Refusal } from '../kernel/outcome.ts';
 import type { BackChannel } from '../protocol/back-channel.ts';
+import { jsonBytes } from '../protocol/json-text.ts';
 import { passesLevel } from '../protocol/log-level.ts';
 import type { CallParams } from '../protocol/message.ts';
 import { memberSpan, stringAt } from '../protocol/scan.ts';
@@ -101,7 +103,7 @@ function boundedError(json: Buffer): Buffer {
   const code = Number(memberText(json, 'code'));
   const message = stringAt(json, memberSpan(json, { at: 0, end: json.length }, 'message'), ERROR_BYTES) ?? '';
   const shown = { code: Number.isInteger(code) ? code : -32603, message: `${message.slice(0, ERROR_CHARS)}…` };
-  return Buffer.from(JSON.stringify({ ...shown, data: { cut: true, bytes: json.length } }));
+  return jsonBytes({ ...shown, data: { cut: true, bytes: json.length } });
 }
 
 function memberText(json: Buffer, key: string): string {

@@ -4,10 +4,12 @@
  * line passes the session's level; nothing of a shared server goes to everybody.
  * Does not: follow servers' lists (`catalog/`) or keep subscriptions (`session/notes.ts`).
  */
+
 import { viewKey } from '../auth/access.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { Access } from '../kernel/open-work.ts';
 import type { GroupSpec } from '../kernel/snapshot.ts';
+import { jsonBytes } from '../protocol/json-text.ts';
 import { passesLevel } from '../protocol/log-level.ts';
 import { memberSpan, stringAt } from '../protocol/scan.ts';
 import { soleMember } from '../protocol/sole-member.ts';
@@ -125,5 +127,5 @@ function uriIn(params: Buffer): string | undefined {
 function renamed(params: Buffer, uri: string, named: string): Buffer {
   if (named === uri) return params;
   const span = memberSpan(params, { at: 0, end: params.length }, 'uri');
-  return replaceSpans(params, [{ ...span, with: Buffer.from(JSON.stringify(named)) }]);
+  return replaceSpans(params, [{ ...span, with: jsonBytes(named) }]);
 }

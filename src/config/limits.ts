@@ -603,6 +603,13 @@ export const LIMITS = {
     'MCPHUB_ANSWER_VALUES',
     'JSON values in one message of a server; each costs 10 to 20 ns to look at, and no message may hold the loop for long.',
   ),
+  repairBytes: row(
+    1 * MiB,
+    'bytes',
+    [4 * KiB, 16 * MiB],
+    'MCPHUB_REPAIR_BYTES',
+    'Largest message of a server that is repaired when it is not valid UTF-8, and largest error when it has no code or message; what is larger is refused.',
+  ),
   errorBytes: row(
     64 * KiB,
     'bytes',

@@ -128,6 +128,16 @@ export type Fact =
     }
   /** A server sends more notifications than are passed on; `count` = since the last such event. */
   | { readonly type: 'notifications-dropped'; readonly server: string; readonly count: number }
+  /** Messages of a server were no valid JSON-RPC; counts since the last such event. */
+  | {
+      readonly type: 'messages-invalid';
+      readonly server: string;
+      /** Passed on with the invalid part replaced. */
+      readonly repaired: number;
+      readonly refused: number;
+      /** What is wrong with the last of them. */
+      readonly reason: string;
+    }
   | { readonly type: 'server-silence-raised'; readonly server: string; readonly silenceMs: number }
   | { readonly type: 'child-started'; readonly server: string; readonly pid: number }
   | {

@@ -4,34 +4,107 @@ import fc from 'fast-check';
 import { isRefusal } from '../kernel/outcome.ts';
 import { answerScan, replyFault, replyIdsIn, replyNumber, scanAnswer, scanAnswers } from './answer.ts';
 
-const OPTIONS = { maxDepth: 64, maxIdBytes: 256 };
+const OPTIONS = { maxDepth: 64, maxIdBytes: 256, strict: true, repairBytes: 1000 } as const;
 
 function faultIn(text: Buffer): string | undefined {
   const envelope = scanAnswer(text, OPTIONS);
   return isRefusal(envelope) ? envelope.message : replyFault(envelope);
 }
 
+/** What a client reads: strictly UTF-8, strictly JSON, no lone surrogates. Throws for anything else. */
+function strictly(text: Buffer): Record<string, unknown> {
+  return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(text), (key, value: unknown) => {
+    assert.ok(key.isWellFormed() && (typeof value !== 'string' || value.isWellFormed()), 'no lone surrogates');
+    return value;
+  }) as Record<string, unknown>;
+}
+
+function scanned(text: Buffer) {
+  const envelope = scanAnswer(text, OPTIONS);
+  assert.ok(!isRefusal(envelope), isRefusal(envelope) ? envelope.message : '');
+  return envelope;
+}
+
 // finding: SR-N8
-test('accepts exactly the replies that are valid JSON in UTF-8', () => {
+// case: CL30
+test('passes on exactly what is valid JSON once its bytes are UTF-8, and nothing that a client cannot read', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), fc.boolean(), (bytes, isLong) => {
       const text = Buffer.concat([
-        ...[Buffer.from('{"jsonrpc":"2.0","id":1,"result":{"a":"'), Buffer.from(isLong ? 'x'.repeat(100) : '')],
+        ...[Buffer.from('{"jsonrpc":"2.0","id":1,"result":{"a":"'), Buffer.from(isLong ? 'x'.repeat(600) : '')],
         ...[Buffer.from(bytes), Buffer.from('"}}')],
       ]);
       let isValid = true;
       try {
         // A second member of the same name is refused for other reasons.
-        const message = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(text)) as Record<string, unknown>;
-        isValid = Object.keys(message).length === 3;
+        isValid = Object.keys(JSON.parse(text.toString('utf8')) as object).length === 3;
       } catch {
         isValid = false;
       }
-      if (isValid) assert.equal(faultIn(text), undefined);
-      else assert.notEqual(faultIn(text), undefined);
+      if (!isValid) assert.notEqual(faultIn(text), undefined);
+      else {
+        assert.equal(faultIn(text), undefined);
+        assert.deepEqual(strictly(scanned(text).bytes), JSON.parse(text.toString('utf8')));
+      }
     }),
     { numRuns: 2000 },
   );
+});
+
+test('replaces what is not UTF-8 by U+FFFD, up to its limit', () => {
+  const texts = ['\xc7\xd1', '\xe9', '\xc0\xaf', '\xed\xa0\xbd', '\xff', 'caf\xc3'];
+  for (const text of texts) {
+    const envelope = scanned(Buffer.from(`{"jsonrpc":"2.0","id":7,"result":{"a":"${text}","b":[1]}}`, 'latin1'));
+    assert.equal(envelope.fault, undefined);
+    assert.equal(envelope.repaired, 'it was not UTF-8');
+    const { result } = strictly(envelope.bytes) as { result: { a: string; b: unknown } };
+    assert.match(result.a, /^(caf)?\ufffd+$/);
+    const { at, end } = envelope.result;
+    assert.deepEqual(JSON.parse(envelope.bytes.toString('utf8', at, end)), result);
+  }
+  const large = Buffer.from(`{"jsonrpc":"2.0","id":7,"result":{"a":"\xff${'x'.repeat(1000)}"}}`, 'latin1');
+  assert.equal(faultIn(large), 'it is not UTF-8');
+});
+
+test('replaces halves of surrogate pairs by U+FFFD, and leaves pairs and what only looks like one', () => {
+  const textOf = (json: string) => {
+    const envelope = scanned(Buffer.from(`{"jsonrpc":"2.0","id":7,"result":{"a":"${json}"}}`));
+    const { result } = strictly(envelope.bytes) as { result: { a: string } };
+    return result.a;
+  };
+  for (const [given, read] of [
+    ['a\\ud83d b', 'a\ufffd b'],
+    ['\\uD83D', '\ufffd'],
+    ['\\ude00', '\ufffd'],
+    ['\\ud83d\\ud83d\\ude00', '\ufffd\u{1f600}'],
+    ['\\ude00\\ud83d', '\ufffd\ufffd'],
+    ['\\ud83d\\n', '\ufffd\n'],
+    ['\\ud83d\\\\ude00', '\ufffd\\ude00'],
+    ['\\\\ud83d', '\\ud83d'],
+    ['\\ud83d\\ude00', '\u{1f600}'],
+    ['\\uD83D\\uDE00 \\ud7ff\\ue000', '\u{1f600} \ud7ff\ue000'],
+  ] as const) {
+    assert.equal(textOf(given), read, given);
+    assert.equal(
+      textOf(`${'x'.repeat(5000)}${given}${'y'.repeat(5000)}`),
+      `${'x'.repeat(5000)}${read}${'y'.repeat(5000)}`,
+    );
+  }
+});
+
+test('finds each control character and bad escape, wherever it stands in a string', () => {
+  const body = (at: number, what: string, length: number) =>
+    Buffer.from(`{"jsonrpc":"2.0","id":7,"result":{"a":"${'x'.repeat(at)}${what}${'x'.repeat(length - at)}"}}`);
+  for (let at = 0; at <= 700; at += 1) {
+    for (const what of ['\t', '\0', '\x1f', '\\x', '\\u12'])
+      assert.equal(
+        faultIn(body(at, what, 700)),
+        'a string holds what JSON does not allow',
+        `${JSON.stringify(what)} ${at}`,
+      );
+    for (const what of ['\x20', '\x7f', '\u0080', '\\"', '\\u001f', '\\\\'])
+      assert.equal(faultIn(body(at, what, 700)), undefined);
+  }
 });
 
 test('a message with a string that is not valid keeps its envelope and names the fault', () => {
@@ -39,8 +112,6 @@ test('a message with a string that is not valid keeps its envelope and names the
   const envelope = scanAnswer(Buffer.from(text), OPTIONS);
   assert.ok(!isRefusal(envelope));
   assert.equal(envelope.fault, 'a string holds what JSON does not allow');
-  const bytes = Buffer.from(text.replace('\\q', '\xff'), 'latin1');
-  assert.equal(faultIn(bytes), 'it is not UTF-8');
 });
 
 test('finds whose reply a broken text would have been', () => {
@@ -74,21 +145,51 @@ test('reads ids that are numbers, also as strings, and nothing else', () => {
   assert.deepEqual(['5', '"5"', '5.0', '-5', 'null', '"a"', '1e3'].map(of), [5, 5, ...Array(5).fill(undefined)]);
 });
 
-test('an error has one code, in digits', () => {
-  const faultOf = (error: string) => faultIn(Buffer.from(`{"jsonrpc":"2.0","id":1,"error":${error}}`));
-  assert.equal(faultOf('{"code":-32042,"message":"m"}'), undefined);
-  for (const error of [
-    '{"code":-3.2042e4,"message":"m"}',
-    '{"code":-32042.0,"message":"m"}',
-    '{"code":1,"code":-32042,"message":"m"}',
-    '{"code":1,"message":"m","cod\\u0065":-32042}',
-    '{"code":1,"message":"m","message":"n"}',
-  ])
-    assert.notEqual(faultOf(error), undefined, error);
+test('an error has one integer code and one message, whatever the server sent', () => {
+  const errorOf = (error: string) => {
+    const text = Buffer.from(`{"error":${error},"jsonrpc":"2.0","id":1}`);
+    const envelope = scanned(text);
+    assert.equal(replyFault(envelope), undefined);
+    const { at, end } = envelope.error;
+    const read = strictly(envelope.bytes) as { error: unknown; id: unknown };
+    assert.equal(envelope.bytes.toString('utf8', envelope.id.at, envelope.id.end), '1');
+    assert.deepEqual(JSON.parse(envelope.bytes.toString('utf8', at, end)), read.error);
+    return { error: read.error, isSame: envelope.bytes === text };
+  };
+  const unknown = 'The server gave an error without a message.';
+  for (const [given, read] of [
+    ['{"code":-32042,"message":"m"}', undefined],
+    ['{"code":-32042,"message":"m","data":{"a":1},"more":2}', undefined],
+    ['{"code":"E_FAIL","message":"m","data":{"a":[1]}}', { code: -32603, message: 'E_FAIL: m', data: { a: [1] } }],
+    ['{"code":"-32602","message":"m"}', { code: -32602, message: 'm' }],
+    ['{"code":1.5,"message":"m"}', { code: -32603, message: '1.5: m' }],
+    ['{"code":1e99,"message":"m"}', { code: -32603, message: '1e+99: m' }],
+    ['{"code":null,"message":"m"}', { code: -32603, message: 'm' }],
+    ['{"message":"m"}', { code: -32603, message: 'm' }],
+    ['{"code":-32602}', { code: -32602, message: unknown }],
+    ['{"code":-32602,"message":null}', { code: -32602, message: unknown }],
+    ['{"code":-32602,"message":{"text":"m"}}', { code: -32602, message: '{"text":"m"}' }],
+    ['{"code":-32602,"message":["a\\ud83d"]}', { code: -32602, message: '["a\ufffd"]' }],
+    ['"no such file"', { code: -32603, message: 'no such file' }],
+    ['null', { code: -32603, message: unknown }],
+    ['{}', { code: -32603, message: unknown }],
+    ['["a"]', { code: -32603, message: '["a"]' }],
+    ['{"code":-3.2042e4,"message":"m"}', { code: -32042, message: 'm' }],
+    ['{"code":-32042.0,"message":"m"}', { code: -32042, message: 'm' }],
+    ['{"code":1,"code":-32042,"message":"m"}', { code: -32042, message: 'm' }],
+    ['{"code":1,"message":"m","cod\\u0065":-32042}', { code: -32042, message: 'm' }],
+    ['{"code":1,"message":"m","message":"n"}', { code: 1, message: 'n' }],
+  ] as const) {
+    const { error, isSame } = errorOf(given);
+    assert.deepEqual(error, read ?? JSON.parse(given), given);
+    assert.equal(isSame, read === undefined, given);
+  }
+  const large = `{"jsonrpc":"2.0","id":1,"error":{"code":"E","message":"${'x'.repeat(1000)}"}}`;
+  assert.equal(faultIn(Buffer.from(large)), 'its error is not an object with an integer code and a message');
 });
 
 test('a message of more values or members than allowed is refused, and its id is found all the same', () => {
-  const options = answerScan({ bodyDepth: 64, idBytes: 256, answerValues: 1000, paramsMembers: 8 });
+  const options = answerScan({ bodyDepth: 64, idBytes: 256, answerValues: 1000, paramsMembers: 8, repairBytes: 1000 });
   const many = `[${'1,'.repeat(1000)}1]`;
   for (const text of [
     `{"jsonrpc":"2.0","id":7,"result":{"a":${many}}}`,

@@ -1,7 +1,8 @@
 /**
- * Messages of servers: read strictly, and when a text is not valid, whose answer it would have been, so that the call can end at once.
- * Guarantees: an envelope without `fault` is valid JSON in UTF-8 throughout; never throws.
- * Source: JSON-RPC 2.0 §5; RFC 8259 §7, §8.1.
+ * Messages of servers: read strictly, repaired where only the encoding or an error object is invalid, and when a text is no JSON, whose answer it
+ * would have been, so that the call can end at once.
+ * Guarantees: an envelope without `fault` is valid JSON in UTF-8 throughout, and its error has an integer code and a message; never throws.
+ * Source: JSON-RPC 2.0 §5; RFC 8259 §7, §8.1; RFC 7493 §2.1.
  */
 import { isUtf8 } from 'node:buffer';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
@@ -10,14 +11,25 @@ import { type Budget, eachElement, eachMember } from './_value.ts';
 import { ABSENT, type Envelope, type Span } from './message.ts';
 import { isBatch, type ScanOptions, scanEnvelope, splitBatch, stringAt } from './scan.ts';
 import { soleMember } from './sole-member.ts';
+import { validError } from './valid-error.ts';
+import { withValue } from './write.ts';
 
-type AnswerOptions = Pick<ScanOptions, 'maxDepth' | 'maxIdBytes' | 'answerBounds'>;
+export interface AnswerOptions extends Pick<ScanOptions, 'maxDepth' | 'maxIdBytes' | 'answerBounds'> {
+  readonly strict: true;
+  /** A message or an error above this is refused instead of repaired. */
+  readonly repairBytes: number;
+}
 
 /** The options for messages of servers. */
 export function answerScan(
-  limits: NonNullable<ScanOptions['answerBounds']> & { readonly bodyDepth: number; readonly idBytes: number },
+  limits: NonNullable<ScanOptions['answerBounds']> & {
+    readonly bodyDepth: number;
+    readonly idBytes: number;
+    readonly repairBytes: number;
+  },
 ): AnswerOptions {
-  return { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, answerBounds: limits };
+  const { bodyDepth, idBytes, repairBytes } = limits;
+  return { maxDepth: bodyDepth, maxIdBytes: idBytes, answerBounds: limits, strict: true, repairBytes };
 }
 
 const OPEN_OBJECT = 0x7b;
@@ -33,18 +45,35 @@ const REPLY_KEYS = ['id', 'result', 'error', 'method'] as const;
 const INTEGER = /^-?\d{1,15}$/;
 const ID = /^"?(\d{1,16})"?$/;
 
-/** One message of a server. Refuses as `scanEnvelope` does; a message that is only invalid inside its strings has a `fault`. */
+/**
+ * One message of a server. Refuses as `scanEnvelope` does. What is not UTF-8, and an error that is none of JSON-RPC, are repaired; a message that is
+ * only invalid inside its strings, or too large to be repaired, has a `fault`.
+ */
 export function scanAnswer(bytes: Buffer, options: AnswerOptions): Outcome<Envelope> {
-  const strict = scanEnvelope(bytes, { ...options, strict: true });
-  if (!isRefusal(strict) || strict.code !== 'parse-error') return strict;
+  const strict = scanEnvelope(bytes, options);
+  if (!isRefusal(strict)) return strict.kind === 'reply' && strict.error.at >= 0 ? errorReply(strict, options) : strict;
+  if (strict.code !== 'parse-error') return strict;
+  const isText = isUtf8(bytes);
+  if (!isText && bytes.length <= options.repairBytes) {
+    const repaired = scanAnswer(Buffer.from(bytes.toString('utf8')), options);
+    return isRefusal(repaired) ? repaired : { ...repaired, repaired: 'it was not UTF-8' };
+  }
   const loose = scanEnvelope(bytes, { ...options, strict: false });
   if (isRefusal(loose)) return loose;
-  return { ...loose, fault: isUtf8(bytes) ? 'a string holds what JSON does not allow' : 'it is not UTF-8' };
+  return { ...loose, fault: isText ? 'a string holds what JSON does not allow' : 'it is not UTF-8' };
 }
 
 /** The same for a batch (2025-03-26), each message for itself. */
 export function scanAnswers(bytes: Buffer, max: number, options: AnswerOptions): Outcome<readonly Outcome<Envelope>[]> {
-  return splitBatch(bytes, max, { ...options, strict: false }, scanAnswer);
+  return splitBatch(bytes, max, { ...options, strict: false }, (message) => scanAnswer(message, options));
+}
+
+function errorReply(reply: Envelope, { repairBytes }: AnswerOptions): Envelope {
+  const { bytes, error } = reply;
+  if (isError(bytes, error)) return reply;
+  const why = 'its error is not an object with an integer code and a message';
+  if (error.end - error.at > repairBytes) return { ...reply, fault: why };
+  return { ...withValue(reply, error, validError(bytes.subarray(error.at, error.end))), repaired: why };
 }
 
 /** Numeric ids of the replies in a text that `scanAnswer` or `scanAnswers` refused; at most `max`. */
@@ -85,10 +114,9 @@ export function replyNumber(bytes: Buffer, { at, end }: Span): number | undefine
 }
 
 /** Why a client could not understand this reply; undefined = it could. */
-export function replyFault({ bytes, result, error, fault }: Envelope): string | undefined {
+export function replyFault({ bytes, result, fault }: Envelope): string | undefined {
   if (fault !== undefined) return fault;
-  if (result.at >= 0) return bytes[result.at] === OPEN_OBJECT ? undefined : 'its result is not an object';
-  return isError(bytes, error) ? undefined : 'its error is not an object with an integer code and a message';
+  return result.at < 0 || bytes[result.at] === OPEN_OBJECT ? undefined : 'its result is not an object';
 }
 
 function isError(bytes: Buffer, error: Span): boolean {

@@ -2,8 +2,10 @@
  * Writes JSON-RPC messages by bytes: a frame around text that is passed on as it came.
  * Promises: ids, params and results keep every byte; what is spliced in is the only difference.
  */
+
 import { clientError } from '../kernel/client-error.ts';
 import type { Refusal } from '../kernel/outcome.ts';
+import { jsonBytes } from './json-text.ts';
 import type { CallParams, Envelope, Progress, Span } from './message.ts';
 
 const RESULT_HEAD = Buffer.from('{"jsonrpc":"2.0","id":');
@@ -27,7 +29,7 @@ export interface RpcError {
 }
 
 export function errorFrame(idRaw: Buffer, error: RpcError): Buffer {
-  return rawErrorFrame(idRaw, Buffer.from(JSON.stringify(error)));
+  return rawErrorFrame(idRaw, jsonBytes(error));
 }
 
 /** A refusal of ours as a JSON-RPC error: the sentence, and in `data` the code's name, whether trying again helps, and the detail. */

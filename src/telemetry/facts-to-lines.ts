@@ -237,6 +237,12 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
       `${f.server} sends too many or too large notifications: ${f.count} dropped (serverNotificationsPerSecond, noticeBytes)`,
     fields: (f) => ({ upstream: f.server, count: f.count }),
   },
+  'messages-invalid': {
+    level: 'warn',
+    msg: (f) =>
+      `${f.server} sends messages that are not valid JSON-RPC: ${f.repaired} repaired, ${f.refused} refused; of the last one: ${masked(f.reason)}`,
+    fields: (f) => ({ upstream: f.server, repaired: f.repaired, refused: f.refused }),
+  },
   'server-silence-raised': {
     level: 'info',
     msg: (f) => `${f.server} lives but is slow: its silence limit is ${seconds(f.silenceMs)} now`,

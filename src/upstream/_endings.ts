@@ -49,6 +49,13 @@ export function endedRefusal(server: string, plan: FlightPlan, reason: EndReason
 
 const PHASES: Readonly<Record<string, string>> = { initialize: 'handshake', 'tools/list': 'list', ping: 'ping' };
 
+/** A request whose deadline had ended before it was sent. */
+export function notSentRefusal(plan: FlightPlan, ended: EndReason): Refusal {
+  const detail = { phase: 'call', outcome: 'not-executed' } as const;
+  if (ended === 'time-up') return new Refusal('wait-expired', `${plan.method}: no time was left to send it.`, detail);
+  return new Refusal(ended === 'draining' || ended === 'stopped' ? 'draining' : 'client-gone', undefined, detail);
+}
+
 /** What a lost connection means for the calls on it. */
 export function goneRefusal(server: string, fault: HubError, outcome: 'unknown' | 'not-executed'): Refusal {
   const code = fault.code === 'server-down' ? 'upstream-gone' : fault.code;

@@ -1,9 +1,11 @@
 /**
  * What a stateless server says, in the words of the 2025 dates, where it is more than a change of shape: notices, and answers that cannot go on.
  */
+
 import { isRefusal } from '../kernel/outcome.ts';
 import { replyFault } from '../protocol/answer.ts';
 import { neutralParams } from '../protocol/era-2026/outgoing.ts';
+import { jsonBytes } from '../protocol/json-text.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { scanEnvelope } from '../protocol/scan.ts';
 import { errorFrame, notificationFrame, resultFrame } from '../protocol/write.ts';
@@ -16,8 +18,8 @@ export const ASKS =
 
 export function heardNotice(envelope: Envelope): Envelope {
   const { bytes, params, method } = envelope;
-  // Of a large one nothing is passed on (`noticeBytes`).
-  if (params.at < 0 || params.end - params.at > NEUTRAL_BYTES) return envelope;
+  // Of a large one (`noticeBytes`) and of an invalid one nothing is passed on.
+  if (envelope.fault !== undefined || params.at < 0 || params.end - params.at > NEUTRAL_BYTES) return envelope;
   const text = bytes.subarray(params.at, params.end);
   const neutral = neutralParams(text);
   if (neutral === text) return envelope;
@@ -34,7 +36,7 @@ export function answerFault(envelope: Envelope, method: string | undefined): str
 /** A call that cannot go on ends in the words of its method. */
 export function endFrame(idRaw: Buffer, method: string, why: string): Buffer {
   if (method !== 'tools/call') return errorFrame(idRaw, { code: -32603, message: why });
-  return resultFrame(idRaw, Buffer.from(JSON.stringify({ content: [{ type: 'text', text: why }], isError: true })));
+  return resultFrame(idRaw, jsonBytes({ content: [{ type: 'text', text: why }], isError: true }));
 }
 
 export function asksBack(type: string): string {
@@ -47,4 +49,9 @@ export function asksBack(type: string): string {
 export function envelopeOf(frame: Buffer): Envelope | undefined {
   const envelope = scanEnvelope(frame, SCAN);
   return isRefusal(envelope) ? undefined : envelope;
+}
+
+/** `made`, with the repair of the message that it was made from. */
+export function withRepair(made: Envelope, { repaired }: Envelope): Envelope {
+  return repaired === undefined ? made : { ...made, repaired };
 }

@@ -6,6 +6,7 @@
  * Does not: send, or reach the user (`era-transport.ts`, `_asked.ts`).
  * Source: specification 2026-07-28, multi round-trip requests; protocol.md §1.7 C.
  */
+import { jsonBytes } from '../protocol/json-text.ts';
 import type { SentRequest } from './_sent.ts';
 
 /** One question, in the words of the 2025 dates. */
@@ -71,7 +72,7 @@ export class Rounds {
       this.#asked += 1;
       const idRaw = `"mcphub-round-${id}-${this.#asked}"`;
       round.open.set(idRaw, key);
-      return { idRaw, method, params: Buffer.from(JSON.stringify(oldParams(params, this.#asked))) };
+      return { idRaw, method, params: jsonBytes(oldParams(params, this.#asked)) };
     });
   }
 

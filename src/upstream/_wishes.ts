@@ -4,10 +4,12 @@
  * Promises: nobody waits for it; each request ends by `handshakeMs`; a server without the capability is not asked.
  * Source: protocol.md §1.4, logging and resources.
  */
+
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
+import { jsonBytes } from '../protocol/json-text.ts';
 import type { Correlator } from './correlate.ts';
 import type { Talk } from './talk.ts';
 
@@ -96,7 +98,7 @@ export class Wishes implements Disposable {
   #ask(method: string, params: object): void {
     const { kernel, limits, server, correlator } = this.#parts;
     const deadline = kernel.deadline(limits.handshakeMs);
-    const text = Buffer.from(JSON.stringify(params));
+    const text = jsonBytes(params);
     const asked = correlator().ask(
       {
         ...{ method, owner: server, deadline, setting: 'handshakeMs' },

@@ -80,14 +80,11 @@ test('a late, a doubled and a foreign answer find nobody and are counted', async
 });
 
 test('ends a call at once when its answer cannot be understood', async () => {
-  const { transport, correlator, plan, kernel } = bare();
+  const { transport, correlator, plan, kernel, facts } = bare();
   const odd: readonly ((id: number | undefined) => object)[] = [
     (id) => ({ id: String(id), result: {} }),
     (id) => ({ id, result: 5 }),
     (id) => ({ id, result: [] }),
-    (id) => ({ id, error: 'no' }),
-    (id) => ({ id, error: { code: 1.5, message: 'm' } }),
-    (id) => ({ id, error: { code: 1 } }),
   ];
   for (const answer of odd) {
     const asked = correlator.ask(plan(), () => Buffer.from('{}'));
@@ -97,6 +94,29 @@ test('ends a call at once when its answer cannot be understood', async () => {
   }
   assert.equal(correlator.inFlight, 0);
   assert.equal(kernel.waits.size, 0);
+  const reported = facts.filter((fact) => fact.type === 'messages-invalid');
+  assert.deepEqual(
+    reported.map(({ repaired, refused }) => ({ repaired, refused })),
+    [{ repaired: 0, refused: 1 }],
+    'the first at once, the others later',
+  );
+});
+
+test('passes on an error without an integer code or a message with both, and reports it', async () => {
+  const { transport, correlator, plan, facts } = bare();
+  for (const error of ['no', { code: 1.5, message: 'm' }, { code: 1 }]) {
+    const asked = correlator.ask(plan(), () => Buffer.from('{}'));
+    transport.say({ id: transport.sent.at(-1)?.id, error });
+    const ended = await asked;
+    assert.ok(!isRefusal(ended) && ended.kind === 'error');
+    const { code, message } = JSON.parse(ended.json.toString('utf8')) as { code: unknown; message: unknown };
+    assert.ok(Number.isInteger(code) && typeof message === 'string');
+  }
+  const reported = facts.filter((fact) => fact.type === 'messages-invalid');
+  assert.deepEqual(
+    reported.map(({ repaired, refused }) => ({ repaired, refused })),
+    [{ repaired: 1, refused: 0 }],
+  );
 });
 
 test('passes on so many notifications a second and says once how many it dropped', async () => {

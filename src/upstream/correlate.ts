@@ -4,18 +4,22 @@
  * that it belongs to, with the client's own token; a flood of questions is dropped; every place is free when its call has settled.
  * Does not: connect, restart or judge the server (`link.ts`), or ask users (`_asked.ts`).
  */
+
 import type { Limits } from '../config/limits.ts';
 import { CappedSlots } from '../kernel/capped.ts';
-import type { EndReason } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { replyFault, replyNumber } from '../protocol/answer.ts';
+import { jsonBytes } from '../protocol/json-text.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { soleMember } from '../protocol/sole-member.ts';
 import { errorFrame, notificationFrame, replaceSpans, requestFrame, resultFrame } from '../protocol/write.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
+import type { CorrelatorEars } from './_correlator-ears.ts';
+import { notSentRefusal } from './_endings.ts';
 import { invalidAnswer } from './_invalid-answer.ts';
+import { InvalidMessages } from './_invalid-messages.ts';
 import { NotificationRate } from './_notification-rate.ts';
 import type { UpstreamReply } from './call.ts';
 import { Flight, type FlightEars, type FlightPlan } from './flight.ts';
@@ -28,23 +32,10 @@ const ASIDE_MS = 5000;
 /** Questions of one server that are answered a second; what is more is dropped. */
 const QUESTIONS_PER_SECOND = 50;
 const EMPTY = Buffer.from('{}');
+const QUOTE = 0x22;
 const LISTS_CHANGED: ReadonlySet<string> = new Set(
   ['tools', 'prompts', 'resources'].map((kind) => `notifications/${kind}/list_changed`),
 );
-
-export interface CorrelatorEars {
-  /** Nobody has shown life in this call for a while. */
-  silent(flight: Flight): void;
-  tooSilent(flight: Flight, silentMs: number): void;
-  ended(flight: Flight): void;
-  listChanged(method: string): void;
-  /** What the server says beside its answers and their progress. */
-  notice(envelope: Envelope, exchange: number | undefined): void;
-  /** A question of the server; false = nobody can be asked. */
-  question(envelope: Envelope, exchange: number | undefined): boolean;
-  /** The server has taken a question back. */
-  takenBack(envelope: Envelope): void;
-}
 
 interface Place {
   readonly flight: Flight;
@@ -60,6 +51,7 @@ export class Correlator {
   readonly #ears: CorrelatorEars;
   readonly #flightEars: FlightEars;
   readonly #notifications: NotificationRate;
+  readonly #invalid: InvalidMessages;
   readonly #questions: TokenBucket;
   #uses = 0;
   #strangers = 0;
@@ -77,6 +69,7 @@ export class Correlator {
     this.#ears = parts.ears;
     this.#slots = new CappedSlots('upstream.in-flight', SLOTS, parts.kernel.ceilings);
     this.#notifications = new NotificationRate(parts.kernel, parts.limits, parts.server);
+    this.#invalid = new InvalidMessages(parts.kernel, parts.server);
     this.#questions = new TokenBucket({
       perSecond: QUESTIONS_PER_SECOND,
       burst: QUESTIONS_PER_SECOND,
@@ -121,7 +114,7 @@ export class Correlator {
     params: (id: number) => Buffer | undefined,
   ): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     const ended = plan.deadline.ended;
-    if (ended !== undefined) return notSent(plan, ended);
+    if (ended !== undefined) return notSentRefusal(plan, ended);
     // The place is taken before its number, and with it the id, is known.
     const slot = this.#slots.add(NOBODY);
     if (slot < 0) return new Refusal('server-busy', undefined, { phase: 'call', outcome: 'not-executed' });
@@ -173,11 +166,12 @@ export class Correlator {
     this.#transport.abort(flight.id);
     // initialize is never cancelled (specification, cancellation).
     if (flight.plan.method === 'initialize') return;
-    this.notify('notifications/cancelled', Buffer.from(JSON.stringify({ requestId: flight.id, reason })));
+    this.notify('notifications/cancelled', jsonBytes({ requestId: flight.id, reason }));
   }
 
   message(envelope: Envelope, exchange: number | undefined): void {
     if (exchange !== undefined) this.at(exchange)?.touch();
+    if (envelope.repaired !== undefined) this.#invalid.count('repaired', envelope.repaired);
     if (envelope.kind === 'reply') this.#reply(envelope);
     else if (envelope.kind === 'notification') this.#notification(envelope, exchange);
     else this.#question(envelope, exchange);
@@ -185,6 +179,7 @@ export class Correlator {
 
   /** The exchange of this request is over without an answer. */
   failed(id: number, fault: HubError): void {
+    if (fault.code === 'upstream-invalid') this.#invalid.count('refused', fault.message);
     this.at(id)?.settle(new Refusal(fault.code, fault.message, fault.detail));
   }
 
@@ -246,8 +241,7 @@ export class Correlator {
     else if (LISTS_CHANGED.has(envelope.method)) this.#ears.listChanged(envelope.method);
     else if (!this.#notifications.allows(envelope.bytes.length)) this.#strangers += 1;
     else if (envelope.method === 'notifications/progress') this.#progress(envelope);
-    // No client can read it.
-    else if (envelope.fault !== undefined) this.#strangers += 1;
+    else if (envelope.fault !== undefined) this.#unreadable(envelope.fault);
     else this.#ears.notice(envelope, exchange);
   }
 
@@ -258,7 +252,8 @@ export class Correlator {
     if (!flight) return;
     flight.touch();
     const client = flight.plan.back.progressToken;
-    if (client === undefined || fault !== undefined) return;
+    if (fault !== undefined) return this.#unreadable(fault);
+    if (client === undefined) return;
     const text = bytes.subarray(params.at, params.end);
     const at = token.at - params.at;
     flight.plan.back.notify(
@@ -267,13 +262,26 @@ export class Correlator {
     );
   }
 
+  /** No client could read it. */
+  #unreadable(fault: string): void {
+    this.#strangers += 1;
+    this.#invalid.count('refused', fault);
+  }
+
   #question(envelope: Envelope, exchange: number | undefined): void {
     const { bytes, id, method, fault } = envelope;
-    if (fault !== undefined || !this.#questions.take(this.#kernel.clock.nowMs())) {
+    if (!this.#questions.take(this.#kernel.clock.nowMs())) {
       this.#strangers += 1;
       return;
     }
     const idRaw = bytes.subarray(id.at, id.end);
+    if (fault !== undefined) {
+      this.#unreadable(fault);
+      // An id that is a string may be what is invalid.
+      if (bytes[id.at] !== QUOTE)
+        this.aside(errorFrame(idRaw, { code: -32700, message: `The request is not valid JSON: ${fault}.` }));
+      return;
+    }
     if (method === 'ping') this.aside(resultFrame(idRaw, EMPTY));
     else if (!this.#ears.question(envelope, exchange))
       this.aside(
@@ -290,9 +298,3 @@ export class Correlator {
 
 /** Holds a slot until its flight exists; never asked anything. */
 const NOBODY = Object.freeze({}) as Place;
-
-function notSent(plan: FlightPlan, ended: EndReason): Refusal {
-  const detail = { phase: 'call', outcome: 'not-executed' } as const;
-  if (ended === 'time-up') return new Refusal('wait-expired', `${plan.method}: no time was left to send it.`, detail);
-  return new Refusal(ended === 'draining' || ended === 'stopped' ? 'draining' : 'client-gone', undefined, detail);
-}

@@ -3,6 +3,7 @@
  * era knows, so that the rest of the module speaks one language. A question in a result goes to the user, or ends as an error where nobody can be
  * asked. A request is cancelled by closing it (HTTP) or by a notification (stdio).
  */
+
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
@@ -19,34 +20,19 @@ import {
   withRequestMeta,
 } from '../protocol/era-2026/outgoing.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
+import { jsonBytes } from '../protocol/json-text.ts';
 import type { Envelope, Span } from '../protocol/message.ts';
 import { scanEnvelope } from '../protocol/scan.ts';
 import { errorFrame, notificationFrame, rawErrorFrame, requestFrame, resultFrame } from '../protocol/write.ts';
-import { ASKS, answerFault, asksBack, endFrame, envelopeOf, heardNotice, SCAN } from './_era-words.ts';
+import type { EraParts } from './_era-parts.ts';
+import { ASKS, answerFault, asksBack, endFrame, envelopeOf, heardNotice, SCAN, withRepair } from './_era-words.ts';
 import { invalidAnswer } from './_invalid-answer.ts';
 import { Repeats } from './_repeats.ts';
 import { type RoundAgain, Rounds } from './_rounds.ts';
 import { idOf, type SentRequest, SentRequests } from './_sent.ts';
 import type { ToolHeaders } from './_tool-headers.ts';
 import type { Talk } from './talk.ts';
-import type { DeclaredHeaders, Transport, TransportEvents } from './transport.ts';
-
-interface EraParts {
-  readonly server: string;
-  readonly make: (events: TransportEvents) => Transport;
-  readonly events: TransportEvents;
-  /** Version of the hub. */
-  readonly version: string;
-  /** What the client side declares, in the words of either era. */
-  readonly capabilities: object;
-  readonly logLevel: () => string | undefined;
-  readonly declared: DeclaredHeaders;
-  readonly repeats: Repeats;
-  /** What the client side wants to hear may be another thing now. */
-  readonly wishesChanged: () => void;
-  /** A request can be closed at the wire. */
-  readonly closes: boolean;
-}
+import type { Transport, TransportEvents } from './transport.ts';
 
 /** Which are no requests of this era. */
 const SUBSCRIPTIONS: ReadonlySet<string> = new Set(['resources/subscribe', 'resources/unsubscribe']);
@@ -102,7 +88,8 @@ class EraTransport implements Transport {
       ...events,
       message: (envelope, exchange) => {
         const heard = this.#stateless ? this.#understood(envelope) : envelope;
-        if (heard) events.message(heard, exchange === undefined ? undefined : idOf(exchange));
+        const told = heard && withRepair(heard, envelope);
+        if (told) events.message(told, exchange === undefined ? undefined : idOf(exchange));
       },
       failed: (wire, fault) => {
         this.#forget(idOf(wire));
@@ -193,7 +180,7 @@ class EraTransport implements Transport {
     const id = Number(requestId);
     const told = { ...rest, requestId: this.#sent.wireOf(id) };
     this.#sent.forget(id);
-    return notificationFrame(method, Buffer.from(JSON.stringify(told)));
+    return notificationFrame(method, jsonBytes(told));
   }
 
   #wished(id: number, method: string): void {

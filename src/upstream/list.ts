@@ -11,6 +11,7 @@ import type { ItemKind, RawListing } from '../kernel/snapshot.ts';
 import { membersAt } from '../protocol/answer.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
+import { jsonBytes } from '../protocol/json-text.ts';
 import { elementSpans, stringAt } from '../protocol/scan.ts';
 import type { Correlator } from './correlate.ts';
 
@@ -110,7 +111,7 @@ async function askPage(
   deadline: Deadline,
 ): Promise<Buffer> {
   using own = deadline.sooner(limits.listMs);
-  const params = Buffer.from(cursor === undefined ? '{}' : JSON.stringify({ cursor }));
+  const params = jsonBytes(cursor === undefined ? {} : { cursor });
   const answer = await correlator.ask(
     {
       method,

@@ -3,7 +3,9 @@
  * forge, and a page that the user is asked to open is a web page (SR-M10).
  * Source: specification 2025-11-25, client/elicitation, "Safe URL Handling".
  */
+
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { jsonBytes } from '../protocol/json-text.ts';
 
 type Params = Record<string, unknown>;
 
@@ -139,5 +141,5 @@ function objectOf(value: unknown): Params | undefined {
 }
 
 function bytesOf(value: Params): Buffer {
-  return Buffer.from(JSON.stringify(value));
+  return jsonBytes(value);
 }

@@ -6,7 +6,7 @@ import { HubError } from '../../src/kernel/errors.ts';
 import type { LinkPhase } from '../../src/kernel/facts.ts';
 import { isRefusal, type Outcome, Refusal } from '../../src/kernel/outcome.ts';
 import type { ServerSpec } from '../../src/kernel/snapshot.ts';
-import { scanEnvelope } from '../../src/protocol/scan.ts';
+import { scanAnswer } from '../../src/protocol/answer.ts';
 import type { Transport, TransportEvents } from '../../src/upstream/transport.ts';
 
 export interface Sent {
@@ -107,7 +107,7 @@ export class ScriptedTransport implements Transport {
   /** The server says this. */
   say(message: object | string, exchange?: number): void {
     const bytes = Buffer.from(typeof message === 'string' ? message : JSON.stringify({ jsonrpc: '2.0', ...message }));
-    const envelope = scanEnvelope(bytes, { maxDepth: 64, maxIdBytes: 256, strict: true });
+    const envelope = scanAnswer(bytes, { maxDepth: 64, maxIdBytes: 256, strict: true, repairBytes: 1024 });
     if (isRefusal(envelope)) throw new Error(envelope.message);
     this.events.message(envelope, exchange);
   }

@@ -3,7 +3,9 @@
  * Promises: reading is lenient (clients leave things out) and takes only what it needs off the text, so that megabytes of icons or instructions
  * cost no parse; names and instructions are cut to a length that is kept in memory without harm; writing is complete.
  */
+
 import { type Outcome, Refusal } from '../../kernel/outcome.ts';
+import { jsonBytes } from '../json-text.ts';
 import type { Span } from '../message.ts';
 import { memberSpan, stringAt } from '../scan.ts';
 import { LATEST_2025, negotiate } from './versions.ts';
@@ -63,14 +65,12 @@ export interface HubHello {
 }
 
 export function initializeResult(hello: HubHello): Buffer {
-  return Buffer.from(
-    JSON.stringify({
-      protocolVersion: hello.version,
-      capabilities: hello.capabilities,
-      serverInfo: { name: hello.serverName, version: hello.serverVersion },
-      ...(hello.instructions === '' ? {} : { instructions: hello.instructions }),
-    }),
-  );
+  return jsonBytes({
+    protocolVersion: hello.version,
+    capabilities: hello.capabilities,
+    serverInfo: { name: hello.serverName, version: hello.serverVersion },
+    ...(hello.instructions === '' ? {} : { instructions: hello.instructions }),
+  });
 }
 
 /** The hub's own initialize towards a server. `capabilityBits` = what the client side declares (`upstream/talk.ts`). */
@@ -79,7 +79,7 @@ export function initializeParams(
   capabilityBits: number,
 ): Buffer {
   const capabilities = capabilitiesFrom(capabilityBits);
-  return Buffer.from(JSON.stringify({ protocolVersion: LATEST_2025, capabilities, clientInfo: client }));
+  return jsonBytes({ protocolVersion: LATEST_2025, capabilities, clientInfo: client });
 }
 
 /** Bits of `CAPABILITY` as they are declared, in either era. */

@@ -3,6 +3,7 @@
  * Promises: what a server sent stays as it was, but for members of these names, which only the hub may write.
  * Source: specification 2026-07-28, results and caching; protocol.md §1.4 (ttlMs, cacheScope).
  */
+import { jsonBytes } from '../json-text.ts';
 import { withoutMembers } from '../meta.ts';
 import { SERVER_INFO, SUBSCRIPTION_ID, SUPPORTED } from './versions.ts';
 
@@ -39,14 +40,12 @@ export interface Discovered {
 
 /** The answer to server/discover, but for what `completeResult` adds. */
 export function discoverResult(hub: Discovered): Buffer {
-  return Buffer.from(
-    JSON.stringify({
-      supportedVersions: SUPPORTED,
-      capabilities: hub.capabilities,
-      ...(hub.instructions === '' ? {} : { instructions: hub.instructions }),
-      _meta: { [SERVER_INFO]: { name: hub.serverName, version: hub.serverVersion } },
-    }),
-  );
+  return jsonBytes({
+    supportedVersions: SUPPORTED,
+    capabilities: hub.capabilities,
+    ...(hub.instructions === '' ? {} : { instructions: hub.instructions }),
+    _meta: { [SERVER_INFO]: { name: hub.serverName, version: hub.serverVersion } },
+  });
 }
 
 /** `{"_meta":{…subscriptionId}}` and what else a frame of a subscription says. `idRaw` = raw JSON text of the id of its request. */

@@ -20,7 +20,7 @@ const HARMLESS_TWICE = new Set([
   'resources/templates/list',
 ]); // bounded by: this literal
 
-type ScanLimits = Pick<Limits, 'bodyDepth' | 'idBytes' | 'batch' | 'answerValues' | 'paramsMembers'>;
+type ScanLimits = Pick<Limits, 'bodyDepth' | 'idBytes' | 'batch' | 'answerValues' | 'paramsMembers' | 'repairBytes'>;
 
 /** The message in `bytes`, or the messages of an array (servers of 2025-03-26 may send one). */
 export function messagesIn(bytes: Buffer, limits: ScanLimits): Outcome<readonly Envelope[]> {

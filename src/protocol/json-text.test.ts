@@ -1,0 +1,17 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { jsonBytes, jsonText } from './json-text.ts';
+
+test('writes U+FFFD where a text was cut between the halves of a pair', () => {
+  const cut = 'a\u{1f600}'.slice(0, 2);
+  assert.equal(
+    jsonText({ cut, whole: '\u{1f600}', spelled: '\\ud83d' }),
+    '{"cut":"a\\ufffd","whole":"\u{1f600}","spelled":"\\\\ud83d"}',
+  );
+  assert.deepEqual(JSON.parse(jsonBytes([`${cut}\\${cut}`]).toString('utf8')), ['a\ufffd\\a\ufffd']);
+});
+
+test('writes what JSON.stringify writes where nothing is cut', () => {
+  const value = { a: [1, null, true, '\n"\\\u2028\u0000한'], b: { c: -0.5 } };
+  assert.equal(jsonText(value), JSON.stringify(value));
+});
