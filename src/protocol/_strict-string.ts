@@ -52,11 +52,13 @@ function skipLongString(b: Buffer, from: number, end: number): number {
   let quote = -1;
   for (;;) {
     const near = Math.min(end, i + stretch);
-    for (i = plainEnd(b, i, near); i < near; i = plainEnd(b, i, near)) {
+    while (i < near) {
       const kind = TEXT[b[i] as number];
-      if (kind === END) return i + 1;
-      i = kind === ESCAPE ? skipEscape(b, i, end) : BAD;
-      if (i < 0) return i;
+      if (kind === PLAIN_TEXT) i = plainEnd(b, i + 1, near);
+      else if (kind === ESCAPE) {
+        i = skipEscape(b, i, end);
+        if (i < 0) return i;
+      } else return kind === END ? i + 1 : BAD;
     }
     if (i >= end) return BAD;
     if (quote < i) quote = b.indexOf(QUOTE, i);
