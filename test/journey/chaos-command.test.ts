@@ -1,7 +1,7 @@
 /**
  * `mcphub chaos`: the sandbox is the user's configuration, the user's own hub does not notice it, the report tells what happened, and nothing is left.
  */
-// runs: in pairs, about 30 s
+// runs: alone
 // covers: P1, P10
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';

@@ -1,7 +1,7 @@
 /**
  * `mcphub doctor` at the bed of hubs that are sick in different ways: the first sentence names the sickness, whatever the patient does.
  */
-// runs: in pairs, about 20 s
+// runs: alone
 // covers: P10
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
