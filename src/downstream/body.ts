@@ -1,7 +1,8 @@
 /**
  * Reads a request's body up to a limit, before anything is parsed, for a caller that has been identified.
  * Guarantees: sends `100 Continue` only here; never holds more than `bodyBytes`; refuses a larger body as soon as it is known; a slow body ends
- * at `bodyMs`; the memory of bodies has a share for each key (`bodies.ts`); calls `done` exactly once. What a refused sender goes on sending is discarded by `http-response.ts`.
+ * at `bodyMs`; the memory of bodies has a share for each key (`bodies.ts`); calls `done` exactly once, with a refusal when the
+ * sender's key was revoked meanwhile. What a refused sender goes on sending is discarded by `http-response.ts`.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
@@ -49,6 +50,9 @@ export function readBody(
     watch?.leave();
     count?.end();
     if (isRefusal(outcome)) return done(outcome);
+    // A body may take long enough for its sender's key to be revoked.
+    const lost = parts.kernel.openWork.refusalFor(authorized.caller);
+    if (lost) return done(lost);
     if (mayGoOn(request)) return done(outcome, count);
     resumeInTurn({ request, response, handle: () => done(outcome, count) });
   }

@@ -137,14 +137,20 @@ export class OpenWork {
     const item = new OpenItem(this, kind, access);
     item.slot = this.#slots.add(item);
     if (item.slot < 0) return new Refusal('overloaded');
-    if (this.#check && this.#current && access.world !== this.#current()) {
-      const verdict = this.#check(item, access.world);
-      if (isRefusal(verdict)) {
-        item.close();
-        return verdict;
-      }
-    }
-    return item;
+    const refusal = this.#refusal(item, access.world);
+    if (refusal) item.close();
+    return refusal ?? item;
+  }
+
+  /** Returns why this caller has lost its right since it was admitted: for work that has waited without being registered. */
+  refusalFor(access: Access): Refusal | undefined {
+    return this.#refusal({ ...access, use: undefined }, access.world);
+  }
+
+  #refusal(item: Parameters<AccessCheck>[0], since: Snapshot): Refusal | undefined {
+    if (!this.#check || !this.#current || since === this.#current()) return undefined;
+    const verdict = this.#check(item, since);
+    return isRefusal(verdict) ? verdict : undefined;
   }
 
   /** Ends one item; a listener that throws harms no other. */
