@@ -19,6 +19,19 @@ test('a key that fills a map loses its own oldest entries and never those of ano
   assert.deepEqual([map.sizeOf('a'), map.sizeOf('b'), map.sizeOf('c')], [5, 2, 1]);
 });
 
+test('the keys of an owner are listed, and those of others are not', () => {
+  const map = new FairMap<number, string>('m', { max: 8, share: 8 }, 'evict-greediest', new Ceilings());
+  for (const [owner, key] of [
+    ['a', 1],
+    ['b', 2],
+    ['a', 3],
+  ] as const)
+    map.set(owner, key, owner);
+  map.delete(1);
+  map.set('a', 4, 'a');
+  assert.deepEqual([map.keysOf('a'), map.keysOf('b'), map.keysOf('c')], [[3, 4], [2], []]);
+});
+
 test('an owner at its share loses its own oldest entry while the map has room', () => {
   const map = new FairMap<number, number>('m', { max: 100, share: 2 }, 'evict-greediest', new Ceilings());
   for (const key of [1, 2, 3]) map.set('a', key, key);

@@ -162,6 +162,13 @@ export class FairMap<K, V> extends Capped {
     return entry && [entry.key, entry.value];
   }
 
+  /** The keys of an owner, the least recently used first. */
+  keysOf(owner: string): K[] {
+    const keys: K[] = []; // bounded by: the owner's share
+    for (let entry = this.#chains.get(owner)?.oldest; entry !== undefined; entry = entry.newer) keys.push(entry.key);
+    return keys;
+  }
+
   /** The owner that holds most; undefined = the map is empty. */
   get greediest(): string | undefined {
     return this.#holdings.greediest;

@@ -126,8 +126,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   const access = watchAccess({
     kernel,
     snapshots,
-    ownerLost: (owner) =>
-      sessions.endOwned(owner, (id) => notes.level(id) !== undefined || notes.subscriptions(id).length > 0),
+    ownerLost: (owner) => sessions.endOwned(owner, notes.ownedBy(owner.family)),
   });
   const own = new Map<string, Listing>(); // bounded by: servers
   let ownNames: Snapshot['names'] = []; // bounded by: those of the snapshot, and of `own`

@@ -64,8 +64,11 @@ export interface Notes {
   /** Sessions that are subscribed to this resource, or to a path that contains it. */
   subscribers(server: string, uri: string, whose?: Whose): readonly Subscriber[];
   isSubscribed(server: string, uri: string): boolean;
+  /** Random parts of the ids of an owner's sessions that have preferences; ephemeral ones are not among them. */
+  ownedBy(owner: string): readonly string[];
   /** URIs of a server that any session is subscribed to. */
   urisOf(server: string, whose?: Whose): readonly string[];
+  /** The session has ended: what is written behind of it is refused by its tombstone. */
   forget(id: string): void;
   /** From the store. False = it says nothing new, or is larger than the limits allow. */
   take(note: KeptNote): boolean;
@@ -213,14 +216,13 @@ export function createNotes({ kernel, limits }: { kernel: Kernel; limits: Limits
     subscriptions: (id) => notes.get(id)?.subscriptions ?? [],
     subscribers: (server, uri, whose = 'all') => index[whose].subscribers(server, uri),
     isSubscribed: (server, uri) => index.all.has(server, uri),
+    ownedBy: (owner) => notes.keysOf(owner).filter((id) => !isFleeting(id)),
     urisOf: (server, whose = 'all') => [...index[whose].urisOf(server)],
     forget(id) {
       const note = notes.get(id);
       if (!note) return;
-      if (isFleeting(id)) {
-        left(id, note);
-        notes.delete(id);
-      } else put(id, { ...note, level: undefined, subscriptions: [], bytes: 0, atMs: newerThan(note) });
+      left(id, note);
+      notes.delete(id);
     },
     take({ id, atMs, wishes, owner = UNKNOWN_OWNER }) {
       const known = notes.get(id);

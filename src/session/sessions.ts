@@ -58,8 +58,12 @@ class Held implements Session {
   }
 
   get shortId(): string {
-    return this.random.slice(0, 8);
+    return shortIdOf(this.random);
   }
+}
+
+function shortIdOf(random: string): string {
+  return random.slice(0, 8);
 }
 
 /** A sealed id has at most 512 characters (`statement.ts`). */
@@ -97,10 +101,10 @@ export interface Sessions {
   /** A fleeting session (`fleeting.ts`) is over: nobody elsewhere has heard of it. */
   over(session: Session): void;
   /**
-   * Ends the sessions of an owner whose last valid key is gone, as far as they are in memory. Those that `matter` elsewhere get a tombstone;
-   * for the others the missing key is enough.
+   * Forgets the sessions of an owner whose last valid key is gone. Those that are `known` elsewhere (random parts of their ids), in memory here or
+   * not, end with a tombstone; for the others the missing key is enough.
    */
-  endOwned(owner: { readonly userId: string; readonly family: string }, matters: (random: string) => boolean): void;
+  endOwned(owner: { readonly userId: string; readonly family: string }, known: readonly string[]): void;
   onEnded(listener: (tombstone: Tombstone) => void): void;
   /** It was ended here or elsewhere, as far as this hub knows. */
   hasEnded(random: string): boolean;
@@ -174,6 +178,16 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
     return one;
   }
 
+  function endKnown({ random, owner }: Pick<Session, 'random' | 'owner'>, reason: string): void {
+    if (tombstones.has(random)) return;
+    const tombstone: Tombstone = { id: random, atMs: kernel.clock.wallMs(), owner };
+    tombstones.set(owner, tombstone.id, tombstone.atMs);
+    streams.close(random, 'session-ended');
+    kernel.bus.publish({ type: 'session-ended', session: shortIdOf(random), reason });
+    for (const listener of endListeners) listener(tombstone);
+    for (const listener of overListeners) listener(random);
+  }
+
   function touch(one: Held): void {
     one.usedMs = Math.floor(kernel.clock.nowMs());
   }
@@ -222,23 +236,13 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
       const one = opened(id);
       if (!one) return;
       held.delete(id);
-      const { random, shortId, owner } = one;
-      if (tombstones.has(random)) return;
-      const tombstone: Tombstone = { id: random, atMs: kernel.clock.wallMs(), owner };
-      tombstones.set(owner, tombstone.id, tombstone.atMs);
-      streams.close(random, 'session-ended');
-      kernel.bus.publish({ type: 'session-ended', session: shortId, reason });
-      for (const listener of endListeners) listener(tombstone);
-      for (const listener of overListeners) listener(random);
+      endKnown(one, reason);
     },
-    endOwned(owner, matters) {
+    endOwned(owner, known) {
       const userId = sealedOwner(owner.userId);
       const family = sealedOwner(owner.family);
-      for (const one of [...held.values()]) {
-        if (one.family !== family || one.userId !== userId) continue;
-        if (matters(one.random)) this.end(one.id, 'key-revoked');
-        else held.delete(one.id);
-      }
+      for (const one of [...held.values()]) if (one.family === family && one.userId === userId) held.delete(one.id);
+      for (const random of known) endKnown({ random, owner: owner.family }, 'key-revoked');
     },
     over({ random }) {
       streams.close(random, 'session-ended');
