@@ -8,8 +8,9 @@ import { chmod, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
 import { CappedCount } from '../kernel/capped.ts';
+import { apiError, apiStatus } from '../kernel/client-error.ts';
 import type { Deadline } from '../kernel/deadline.ts';
-import { errorRow, HubError } from '../kernel/errors.ts';
+import { HubError } from '../kernel/errors.ts';
 import type { Beat } from '../kernel/guard-wire.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
@@ -224,20 +225,9 @@ function refusalFrom(fault: unknown): Refusal {
 }
 
 function refuse(response: ServerResponse, refusal: Refusal): void {
-  const {
-    code,
-    message,
-    detail: { operator, ...detail },
-  } = refusal;
+  const { code } = refusal;
   const headers = code === 'body-too-large' ? { connection: 'close' } : {};
-  send(response, statusOf(refusal), { error: { ...detail, ...operator, code, message } }, headers);
-}
-
-/** The table's status is for the MCP endpoint, where many faults travel in a 200. */
-function statusOf({ code }: Refusal): number {
-  const own: Readonly<Record<string, number>> = { forbidden: 403, 'config-invalid': 422, 'store-failed': 503 };
-  const { http, retryable } = errorRow(code);
-  return own[code] ?? (http >= 400 ? http : retryable ? 503 : 400);
+  send(response, apiStatus(code), apiError(refusal, 'operator'), headers);
 }
 
 function send(response: ServerResponse, status: number, body: object, headers: Record<string, string> = {}): void {

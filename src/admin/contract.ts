@@ -6,12 +6,14 @@
  */
 import type { RequestTotals } from '../kernel/request-counts.ts';
 
-/** Body of every answer with a status of 400 or more. */
+/** Body of every answer with a status of 400 or more, from the control process and from workers alike. */
 export interface ErrorAnswer {
   readonly error: {
     /** Code of the errors table. */
     readonly code: string;
     readonly message: string;
+    /** Whether the same request may succeed later. */
+    readonly retryable: boolean;
     readonly [detail: string]: unknown;
   };
 }

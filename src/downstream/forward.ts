@@ -21,7 +21,7 @@ import type { Authorized } from './authorized.ts';
 import type { Bodies } from './bodies.ts';
 import { readBody } from './body.ts';
 import { guardEmitter } from './guarded-http.ts';
-import { declaresBody, writeJson, writeRefusal } from './http-answer.ts';
+import { declaresBody, writeApiRefusal } from './http-answer.ts';
 import { refuseBody, refuseMethod } from './read-only.ts';
 
 const KEPT = 4;
@@ -66,10 +66,10 @@ export function createForward(parts: {
       const method = request.method ?? '';
       const by = authorized.caller.principal;
       if (!METHODS.has(method)) return refuseMethod(request, response, [...METHODS].join(', '));
-      if (method !== 'POST' && declaresBody(request)) return refuseBody(response);
-      if (!PATH.test(path)) return writeRefusal(response, new Refusal('not-found'), undefined, request);
+      if (method !== 'POST' && declaresBody(request)) return refuseBody(request, response);
+      if (!PATH.test(path)) return writeApiRefusal(request, response, new Refusal('not-found'));
       const taken = inside.take(by.family);
-      if (taken !== 'taken') return refuseBusy(response, taken, limits);
+      if (taken !== 'taken') return writeApiRefusal(request, response, busy(taken, limits));
       const deadline = kernel.deadline(limits.forwardMs);
       const wait = kernel.waits.open('control-forward', routeName(path), deadline);
       let sent: ClientRequest | undefined;
@@ -83,7 +83,7 @@ export function createForward(parts: {
       };
       const away = (): void => {
         if (response.headersSent) response.destroy();
-        else writeRefusal(response, new Refusal('control-away', undefined, { retryAfterMs: 2000 }), undefined, request);
+        else writeApiRefusal(request, response, new Refusal('control-away', undefined, { retryAfterMs: 2000 }));
         finish();
       };
       const onward = (body: Buffer): void => {
@@ -115,7 +115,7 @@ export function createForward(parts: {
       const bounds = { ...limits, bodyBytes: limits.adminBodyBytes };
       readBody({ request, response, authorized }, { kernel, limits: bounds, bodies: parts.bodies }, (body) => {
         if (!isRefusal(body)) return onward(body);
-        writeRefusal(response, adminWords(body, limits), undefined, request);
+        writeApiRefusal(request, response, adminWords(body, limits));
         finish();
       });
     },
@@ -156,14 +156,9 @@ function adminWords(refusal: Refusal, { adminBodyBytes }: Limits): Refusal {
   return new Refusal(refusal.code, `The body is larger than ${adminBodyBytes} bytes.`, { setting: 'adminBodyBytes' });
 }
 
-function refuseBusy(response: ServerResponse, reason: 'share' | 'full', limits: Limits): void {
-  const isShare = reason === 'share';
-  const error = {
-    code: isShare ? 'rate-limited' : 'overloaded',
-    message: isShare
-      ? `This key has ${limits.adminRequestsPerKey} requests to /api under way.`
-      : `${limits.adminRequests} requests to /api are under way.`,
-    setting: isShare ? 'adminRequestsPerKey' : 'adminRequests',
-  };
-  writeJson(response, isShare ? 429 : 503, JSON.stringify({ error }), { 'retry-after': '1' });
+function busy(reason: 'share' | 'full', { adminRequests, adminRequestsPerKey }: Limits): Refusal {
+  if (reason === 'full')
+    return new Refusal('overloaded', `${adminRequests} requests to /api are under way.`, { setting: 'adminRequests' });
+  const message = `This key has ${adminRequestsPerKey} requests to /api under way.`;
+  return new Refusal('rate-limited', message, { setting: 'adminRequestsPerKey' });
 }

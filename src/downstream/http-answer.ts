@@ -3,6 +3,7 @@
  * Promises: one write per answer; an answer to a connection that is gone is dropped silently.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { apiError, apiStatus } from '../kernel/client-error.ts';
 import { errorRow } from '../kernel/errors.ts';
 import type { Refusal } from '../kernel/outcome.ts';
 import { refusalFrame } from '../protocol/write.ts';
@@ -90,6 +91,18 @@ export function refuseRequest(request: IncomingMessage, response: ServerResponse
   const { http } = errorRow(refusal.code);
   const status = http < 400 ? 403 : http;
   writeJson(response, status, refusalFrame(NULL_ID, refusal), refusalHeaders(refusal, status, request));
+}
+
+/** Refuses a request to `/api`, `/` or a health page: the body of the API instead of a JSON-RPC error. */
+export function writeApiRefusal(
+  request: IncomingMessage,
+  response: ServerResponse,
+  refusal: Refusal,
+  headers?: AnswerHeaders,
+): void {
+  const status = apiStatus(refusal.code);
+  const own = { ...refusalHeaders(refusal, status, request), 'cache-control': 'no-store' };
+  writeJson(response, status, JSON.stringify(apiError(refusal, 'client')), { ...own, ...headers });
 }
 
 /** Returns true when the headers announce a body: `transfer-encoding`, or a `content-length` above 0. */

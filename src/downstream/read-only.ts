@@ -3,9 +3,11 @@
  * A refused request with a body also closes its connection, so that no byte of the body is taken for the next request.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { declaresBody, writeJson } from './http-answer.ts';
+import { Refusal } from '../kernel/outcome.ts';
+import { declaresBody, writeApiRefusal } from './http-answer.ts';
 
 const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD']);
+const CLOSE = { connection: 'close' } as const;
 
 /** Returns true for a GET or HEAD without a body; otherwise answers 405 (with `allow`) or 400 and returns false. */
 export function acceptsRead(request: IncomingMessage, response: ServerResponse): boolean {
@@ -14,24 +16,18 @@ export function acceptsRead(request: IncomingMessage, response: ServerResponse):
     return false;
   }
   if (!declaresBody(request)) return true;
-  refuseBody(response);
+  refuseBody(request, response);
   return false;
 }
 
 /** Answers 400 and closes the connection. */
-export function refuseBody(response: ServerResponse): void {
-  const error = { code: 'invalid-request', message: 'This path and method take no request body.' };
-  writeJson(response, 400, JSON.stringify({ error }), { connection: 'close', 'cache-control': 'no-store' });
+export function refuseBody(request: IncomingMessage, response: ServerResponse): void {
+  const refusal = new Refusal('invalid-request', 'This path and method take no request body.');
+  writeApiRefusal(request, response, refusal, CLOSE);
 }
 
 /** Answers 405 with `allow`; closes the connection when a body was announced. */
 export function refuseMethod(request: IncomingMessage, response: ServerResponse, allow: string): void {
-  const error = { code: 'method-not-allowed', message: `This path accepts ${allow}.` };
-  const headers = { allow, 'cache-control': 'no-store' };
-  writeJson(
-    response,
-    405,
-    JSON.stringify({ error }),
-    declaresBody(request) ? { ...headers, connection: 'close' } : headers,
-  );
+  const refusal = new Refusal('method-not-allowed', `This path accepts ${allow}.`);
+  writeApiRefusal(request, response, refusal, declaresBody(request) ? { allow, ...CLOSE } : { allow });
 }

@@ -16,7 +16,7 @@ import { dropUnprovenAddress, takeForwardedAddress } from './client-address.ts';
 import { allowPage, writePreflight } from './cors.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Forward } from './forward.ts';
-import { refuseRequest, writeJson, writeRefusal } from './http-answer.ts';
+import { refuseRequest, writeApiRefusal, writeJson, writeRefusal } from './http-answer.ts';
 import { writeLandingPage } from './landing-page.ts';
 import type { OldSse } from './old-sse.ts';
 import { acceptsRead } from './read-only.ts';
@@ -74,17 +74,12 @@ export function createRouter(parts: RouterParts): Handler {
   function owner(request: IncomingMessage, response: ServerResponse): Authorized | undefined {
     const authorized = Authorized.from(line, visitFrom(request, { kind: 'all' }, false));
     if (isRefusal(authorized)) {
-      writeRefusal(response, authorized, undefined, request);
+      writeApiRefusal(request, response, authorized);
       return undefined;
     }
     const { role, groups } = authorized.caller.principal;
     if (role === 'owner' && groups === undefined) return authorized;
-    writeJson(
-      response,
-      403,
-      JSON.stringify({ error: { code: 'forbidden', message: 'This needs an owner key without groups.' } }),
-      NO_STORE,
-    );
+    writeApiRefusal(request, response, new Refusal('forbidden', 'This needs an owner key without groups.'));
     return undefined;
   }
 
@@ -149,7 +144,7 @@ export function createRouter(parts: RouterParts): Handler {
     const isPreflight = request.method === 'OPTIONS' && request.headers.origin !== undefined && refusal === undefined;
     // Health is answered whatever the Host and Origin are; browsers keep the answer from pages that are not allowed.
     if (refusal?.code !== 'http-malformed' && !isPreflight && pages(path, request, response)) return;
-    if (refusal) return refuseRequest(request, response, refusal);
+    if (refusal) return (isApi(path) ? writeApiRefusal : refuseRequest)(request, response, refusal);
     if (isPreflight) return writePreflight(request, response);
     if (settings.keyInQuery && query !== '') takeKeyFrom(query, request);
     if (path === '/mcp' || path === '/mcp/') return endpoint.handle(request, response, { segment: '', local: false });
@@ -197,6 +192,11 @@ export function createRouter(parts: RouterParts): Handler {
       writeRefusal(response, new Refusal('internal'), undefined, request);
     }
   };
+}
+
+/** Paths whose errors have the body of the API instead of a JSON-RPC error. */
+function isApi(path: string): boolean {
+  return path === '/' || path.startsWith('/api/');
 }
 
 /** What follows `/mcp/` (or another prefix), decoded; undefined = not one clean segment. */

@@ -1,5 +1,6 @@
 /**
- * Builds what a client reads of a failure. It is the only function that does: operator texts (addresses, paths, HTTP bodies, stderr) stay behind.
+ * Builds what a client reads of a failure: the JSON-RPC error of the MCP endpoints and the body of `/api`. Nothing else does: operator texts
+ * (addresses, paths, HTTP bodies, stderr) stay behind. `test/laws/client-errors.test.ts` holds other files to it.
  * Fails closed: the message of an error about a server or the machine is never shown, and a detail member passes only if it has a rule here.
  */
 import { type ErrorCode, type ErrorDetail, errorRow, isOperatorOnly, type PublicDetail } from './errors.ts';
@@ -61,6 +62,39 @@ export function clientError({ code, message, detail }: Failure, requestId?: stri
     message: isOperatorOnly(code) ? publicSentence(code, shown) : message,
     data: { code, retryable, ...shown, ...(requestId === undefined ? {} : { requestId }) },
   };
+}
+
+/** Body of an error of `/api`, of the page at `/` and of the health pages. */
+export interface ApiError {
+  readonly error: {
+    readonly code: ErrorCode;
+    readonly message: string;
+    readonly retryable: boolean;
+    readonly [detail: string]: unknown;
+  };
+}
+
+/** Who reads an error of the API: a client, or whoever may read everything (an owner, the operator of this machine). */
+export type ApiReader = 'client' | 'operator';
+
+/** Builds the error of an API path. */
+export function apiError({ code, message, detail }: Failure, reader: ApiReader): ApiError {
+  const { retryable } = errorRow(code);
+  if (reader === 'operator') {
+    const { operator, ...others } = detail;
+    return { error: { ...others, ...operator, code, message, retryable } };
+  }
+  const shown = publicDetail(detail);
+  return {
+    error: { ...shown, code, message: isOperatorOnly(code) ? publicSentence(code, shown) : message, retryable },
+  };
+}
+
+/** Returns the HTTP status of an error of the API; that of the table is for the MCP endpoints, where many errors travel in a 200. */
+export function apiStatus(code: ErrorCode): number {
+  const own: Partial<Record<ErrorCode, number>> = { forbidden: 403, 'config-invalid': 422, 'store-failed': 503 };
+  const { http, retryable } = errorRow(code);
+  return own[code] ?? (http >= 400 ? http : retryable ? 503 : 400);
 }
 
 /** Returns the members of a detail that a client may read. */

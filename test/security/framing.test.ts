@@ -172,6 +172,8 @@ test('every route, method, framing and caller: one answer per request, which the
           requests += answers.length;
           const isApi = path.startsWith('/api/') && path !== '/api/health';
           if (isApi && caller !== 'owner') assert.ok([401, 403].includes(first?.status ?? 0), name);
+          if (first && first.status >= 400 && method !== 'HEAD' && (path.startsWith('/api/') || isIn(MEMORY, path)))
+            assertApiError(first.body, name);
           if (!isIn(CONTROL_API, path) || caller !== 'owner') continue;
           // GET and DELETE take no body; the second of two pipelined requests has none.
           if (method === 'POST') sent += answers.length;
@@ -205,6 +207,13 @@ async function countedByWorkers(): Promise<number> {
 
 function responsesOf(counts: StatusAnswer['clientRequests']): number {
   return counts['2xx'] + counts['3xx'] + counts['4xx'] + counts['5xx'] + counts.aborted;
+}
+
+/** The one shape of errors outside of the MCP endpoints. */
+function assertApiError(body: string, name: string): void {
+  const { error, ...others } = JSON.parse(body) as { error: { code: unknown; message: unknown; retryable: unknown } };
+  const types = [typeof error.code, typeof error.message, typeof error.retryable];
+  assert.deepEqual([types, others], [['string', 'string', 'boolean'], {}], `${name}: ${body}`);
 }
 
 function isIn(paths: readonly string[], path: string): boolean {
