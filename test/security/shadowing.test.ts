@@ -9,19 +9,27 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type RunningHub, startHub, until } from '../support/hub.ts';
-import { rpc } from '../support/mcp.ts';
+import { openSession, rpc } from '../support/mcp.ts';
 
 interface Lists {
   uris: string[];
   templates: string[];
 }
 
-/** Answers each read with its own name. */
-async function startResources(name: string, lists: Lists): Promise<{ server: Server; url: string }> {
+interface Resources {
+  readonly server: Server;
+  readonly url: string;
+  /** Reads and subscriptions that it has received, as `read note:1`. */
+  readonly asked: readonly string[];
+}
+
+/** Answers each read with its own name. `port` = 0: any. */
+async function startResources(name: string, lists: Lists, port = 0): Promise<Resources> {
+  const asked: string[] = [];
   const results: Record<string, (params: { uri?: string }) => object> = {
     initialize: () => ({
       protocolVersion: '2025-06-18',
-      capabilities: { resources: { listChanged: true } },
+      capabilities: { resources: { listChanged: true, subscribe: true } },
       serverInfo: { name, version: '1' },
     }),
     'tools/list': () => ({ tools: [] }),
@@ -40,13 +48,15 @@ async function startResources(name: string, lists: Lists): Promise<{ server: Ser
     request.on('end', () => {
       if (request.method !== 'POST') return response.writeHead(405).end();
       const { id, method, params = {} } = JSON.parse(text);
+      const verb = /^resources\/(read|subscribe)$/.exec(method)?.[1];
+      if (verb) asked.push(`${verb} ${params.uri}`);
       if (id === undefined) return response.writeHead(202).end();
       response.writeHead(200, { 'content-type': 'application/json' });
       return response.end(JSON.stringify({ jsonrpc: '2.0', id, result: results[method]?.(params) ?? {} }));
     });
   });
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp` };
+  await new Promise<void>((done) => server.listen(port, '127.0.0.1', done));
+  return { server, asked, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp` };
 }
 
 // finding: SR-M4
@@ -107,6 +117,71 @@ test('a later listing never gets the read of an address that another server had 
       server.close();
       server.closeAllConnections();
     }
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+});
+
+// finding: SR-M4
+test('reads and subscriptions stay with the first server while it is down and the other comes up first, across restarts of the hub and of its processes', {
+  timeout: 90_000,
+}, async () => {
+  const uris = ['note:1', 'note:2'];
+  const evil = await startResources('evil', { uris, templates: ['note:{id}'] });
+  let good = await startResources('good', { uris, templates: ['note:{id}'] });
+  const { port } = good.server.address() as AddressInfo;
+  const servers = { evil: { url: evil.url }, good: { url: good.url } };
+  const dataDir = mkdtempSync(join(tmpdir(), 'mcphub-test-'));
+  const end = ({ server }: Resources): void => {
+    server.close();
+    server.closeAllConnections();
+  };
+  const ask = (hub: RunningHub, method: string, uri: string, session?: string) =>
+    rpc(`${hub.url}/mcp`, method, { uri }, { key: hub.key, ...(session ? { session } : {}) });
+  const isReady = async (hub: RunningHub, name: string): Promise<boolean> => {
+    const answer = await fetch(`${hub.url}/api/health`, { headers: { authorization: `Bearer ${hub.key}` } });
+    const { servers } = (await answer.json()) as { servers?: { server: string; state: string }[] };
+    return servers?.find(({ server }) => server === name)?.state === 'ready';
+  };
+  /** While good is down its addresses lead to an error that names it. */
+  const leadsNowhere = async (hub: RunningHub, session: string): Promise<void> => {
+    for (const uri of [...uris, 'note:unlisted']) {
+      const { text, json } = await ask(hub, 'resources/read', uri);
+      assert.equal(json?.error?.data?.server, 'good', text);
+      const subscribed = await ask(hub, 'resources/subscribe', uri, session);
+      assert.ok(uri === 'note:1' || subscribed.json?.error, `${uri}: ${subscribed.text}`);
+    }
+  };
+  const leadsToGood = async (hub: RunningHub): Promise<void> => {
+    await until(async () => (await ask(hub, 'resources/read', 'note:1')).text.includes('read at good'), 20_000, 'good');
+    for (const uri of [...uris, 'note:unlisted'])
+      assert.match((await ask(hub, 'resources/read', uri)).text, /read at good/);
+  };
+  try {
+    // Good has its addresses before evil is configured.
+    await using first = await startHub({ config: { mcpServers: { good: servers.good } }, dataDir });
+    await leadsToGood(first);
+    const session = await openSession(`${first.url}/mcp`, first.key);
+    assert.ok((await ask(first, 'resources/subscribe', 'note:1', session)).json.result);
+    await first.stop();
+    end(good);
+
+    const config = { mcpServers: servers };
+    await using second = await startHub({ config, dataDir, key: first.key });
+    await until(() => isReady(second, 'evil'), 20_000, 'evil');
+    await leadsNowhere(second, session);
+    const { control = [], hub: workers = [] } = second.processes();
+    for (const pid of [...control, ...workers]) process.kill(pid, 'SIGKILL');
+    await until(async () => (await isReady(second, 'evil').catch(() => false)) === true, 20_000, 'evil after the kill');
+    await leadsNowhere(second, session);
+
+    good = await startResources('good', { uris, templates: ['note:{id}'] }, port);
+    await leadsToGood(second);
+    await until(() => good.asked.includes('subscribe note:1'), 20_000, 'the stored subscription');
+    assert.deepEqual(evil.asked, []);
+    await second.stop();
+  } finally {
+    end(evil);
+    end(good);
     rmSync(dataDir, { recursive: true, force: true });
   }
 });
