@@ -9,6 +9,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { slowness } from '../../test/support/load.ts';
 import { limitsFrom } from '../config/limits.ts';
 import type { ProcessWord } from '../kernel/guard-wire.ts';
 import { KEYS_SOCKET } from '../kernel/guard-wire.ts';
@@ -96,8 +97,9 @@ async function get(
 test('it is ready soon, answers, gives a hub its world, and ends when asked', async (t) => {
   const control = await controlOn(t, GOOD);
   const { ms } = await control.word('ready');
-  // One second on a machine that does nothing else; twice that where tests share it.
-  assert.ok(ms < 2020, `ready after ${ms} ms`);
+  // One second on a machine that does nothing else; twice that, and more while other work takes the CPU.
+  const slow = await slowness();
+  assert.ok(ms < 2020 * slow, `ready after ${ms} ms, on a machine ${slow.toFixed(1)} times slower than free`);
   const socket = join(control.runDir, 'control.sock');
   assert.equal((await get(socket, '/probe')).status, 200);
   assert.equal((await stat(control.runDir)).mode & 0o777, 0o700);
