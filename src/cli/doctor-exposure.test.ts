@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
-import type { Seen } from './doctor-look.ts';
+import type { HubWords, Seen } from './doctor-look.ts';
 import { listenersOf } from './doctor-proc.ts';
 import { findingsOf } from './doctor-verdict.ts';
 
@@ -23,12 +23,12 @@ test('tells a port that other machines reach from one on loopback', {
   for (const host of ['0.0.0.0', '::']) assert.equal((await listenerAt(host))?.isOpen, true, host);
 });
 
-function finding(isOpen: boolean, trustedProxies: number): string[] {
+function finding(isOpen: boolean, trustedProxies: number, more: Partial<HubWords> = {}): string[] {
   const healthy = { ms: 1, status: 200, text: '' };
   const seen: Partial<Seen> = {
     guard: 1,
     ports: [{ port: 3000, queue: 0, isOpen, health: healthy }],
-    hubs: [{ hub: 'hub-1', servers: [], waits: [], ceilings: [], counts: { trustedProxies } }],
+    hubs: [{ hub: 'hub-1', servers: [], waits: [], ceilings: [], counts: { trustedProxies }, ...more }],
     evidence: [],
     processes: [
       { role: 'hub-1', answer: { ms: 1 } },
@@ -42,4 +42,10 @@ test('notes an open port where no trusted proxy is configured', () => {
   assert.deepEqual(finding(true, 0), ['Port 3000 is open to other machines without TLS: keys travel unencrypted.']);
   assert.deepEqual(finding(true, 1), []);
   assert.deepEqual(finding(false, 0), []);
+});
+
+test('names a server whose lists do not fit in a snapshot, once', () => {
+  assert.deepEqual(finding(false, 0, { catalogsTooLarge: [{ server: 'big', bytes: 27e6 }] }), [
+    'The lists of big (27.0 MB) do not fit in snapshotBytes: a worker that starts has to read them from the server.',
+  ]);
 });

@@ -72,6 +72,8 @@ export interface HubWords {
   };
   /** Facts since it started, by their names, and what is inside. */
   readonly counts?: Readonly<Record<string, number>>;
+  /** Lists that do not fit in snapshotBytes. */
+  readonly catalogsTooLarge?: readonly { readonly server: string; readonly bytes: number }[];
   readonly servers: readonly { readonly server: string; readonly state: string; readonly cause?: string | undefined }[];
   readonly waits: readonly WaitRow[];
   readonly ceilings: readonly { readonly name: string; readonly size: number; readonly max: number }[];

@@ -27,6 +27,7 @@ export function findingsOf(seen: Seen): Finding[] {
     ...seen.ports.flatMap((port) => ofPort(port, seen)),
     ...ofExposure(seen),
     ...ofServers(seen),
+    ...ofCatalogs(seen),
     ...ofCeilings(seen),
     ...ofDisk(seen),
   ].sort((a, b) => Number(b.level === 'bad') - Number(a.level === 'bad'));
@@ -163,6 +164,17 @@ function ofServers({ hubs }: Seen): Finding[] {
     level: 'note',
     says: `Server ${server} is not ready: ${cause}`,
     todo: `\`mcphub servers logs ${server}\`, then \`mcphub servers restart ${server}\`.`,
+  }));
+}
+
+function ofCatalogs({ hubs }: Seen): Finding[] {
+  const sizes = new Map(
+    hubs.flatMap(({ catalogsTooLarge = [] }) => catalogsTooLarge.map(({ server, bytes }) => [server, bytes] as const)),
+  );
+  return [...sizes].map(([server, bytes]) => ({
+    level: 'note',
+    says: `The lists of ${server} (${(bytes / 1e6).toFixed(1)} MB) do not fit in snapshotBytes: a worker that starts has to read them from the server.`,
+    todo: 'Raise snapshotBytes (MCPHUB_SNAPSHOT_BYTES), or let the server list less.',
   }));
 }
 

@@ -9,12 +9,11 @@ import type { Config, Loaded } from '../config/load.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
-import type { Snapshot } from '../kernel/snapshot.ts';
+import type { CatalogSize, Snapshot } from '../kernel/snapshot.ts';
 import type { Unconfirmed, WorkerKeys } from '../relay/keys-server.ts';
 import type { Applied, KeysFrame } from '../relay/keys-words.ts';
 import type { RelayEars } from '../relay/relay-server.ts';
 import type { SessionMark } from '../relay/relay-words.ts';
-import type { LeftOut } from '../relay/snapshot-line.ts';
 import type { Store } from '../store/store.ts';
 import { createHubReports, type HubReports } from './hub-reports.ts';
 import { createKeys, type Keys } from './keys.ts';
@@ -38,7 +37,7 @@ export interface ControlParts {
   readonly hubs: number;
   /** Called after `start` only. */
   readonly broadcast: {
-    publish(snapshot: Snapshot): readonly LeftOut[];
+    publish(snapshot: Snapshot): readonly CatalogSize[];
     publishKeys(frame: KeysFrame): void;
     workers(): readonly WorkerKeys[];
     /** Workers that have not applied these revisions by the deadline. Never rejects. */
@@ -54,7 +53,7 @@ export interface Control extends Service {
   readonly reports: HubReports;
   readonly reload: Reload;
   /** Servers whose lists are too large to be sent to workers; they hide nothing, but a new worker reads them from the server first. */
-  readonly leftOut: readonly LeftOut[];
+  readonly leftOut: readonly CatalogSize[];
   /** What each connected worker has applied. */
   readonly workerKeys: readonly WorkerKeys[];
   /** Waits until every worker has applied the newest keys (and snapshot); names those that have not within `confirmKeysMs`. Never rejects. */
@@ -67,16 +66,18 @@ export function createControl(parts: ControlParts): Control {
   const { kernel, limits, store, broadcast, load } = parts;
   const world = new World(parts.config, parts.hubs);
   const reports = createHubReports(kernel);
-  let leftOut: readonly LeftOut[] = []; // bounded by: servers
+  let leftOut: readonly CatalogSize[] = []; // bounded by: servers
   /** Lists that alone are too large for a line to control, as workers report them. */
-  const unsendable = new Map<string, LeftOut>(); // bounded by: limits.servers
+  const unsendable = new Map<string, CatalogSize>(); // bounded by: limits.servers
+  const configuredOf = (all: readonly CatalogSize[]): CatalogSize[] =>
+    all.filter(({ server }) => world.servers.some(({ slug }) => slug === server));
   const publisher = createPublisher({
     kernel,
     store,
     world,
     send(snapshot) {
       const before = leftOut;
-      leftOut = broadcast.publish(snapshot);
+      leftOut = broadcast.publish({ ...snapshot, catalogsTooLarge: configuredOf([...unsendable.values()]) });
       for (const { server, bytes } of leftOut)
         if (!before.some((one) => one.server === server))
           kernel.bus.publish({ type: 'catalog-left-out', server, bytes });
@@ -101,8 +102,7 @@ export function createControl(parts: ControlParts): Control {
       return broadcast.workers();
     },
     get leftOut() {
-      const configured = new Set(world.servers.map(({ slug }) => slug));
-      return [...leftOut, ...unsendable.values()].filter(({ server }) => configured.has(server));
+      return configuredOf([...leftOut, ...unsendable.values()]);
     },
     async confirmed(what) {
       using deadline = kernel.deadline(limits.confirmKeysMs);
@@ -122,8 +122,10 @@ export function createControl(parts: ControlParts): Control {
       facts(slot, facts) {
         reports.facts(slot, facts);
         for (const fact of facts)
-          if (fact.type === 'catalog-left-out' && (unsendable.size < limits.servers || unsendable.has(fact.server)))
+          if (fact.type === 'catalog-left-out' && (unsendable.size < limits.servers || unsendable.has(fact.server))) {
             unsendable.set(fact.server, { server: fact.server, bytes: fact.bytes });
+            publisher.soon();
+          }
       },
       mark: (mark) => marks.add(mark),
       statuses: (slot, servers, requests) => reports.statuses(slot, servers, requests),

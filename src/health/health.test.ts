@@ -15,6 +15,7 @@ function healthWith(more: Partial<HealthSources> = {}): Health {
       ...{ slopeMbPerHour: undefined, active: 5, pressure: 'calm' },
     }),
     overloaded: () => false,
+    catalogsTooLarge: () => [],
     counts: () => ({ calls: 4 }),
     ...more,
   };
@@ -73,6 +74,15 @@ test('a sick server or a missing control process degrades the hub and never make
   assert.equal(alone.state(), 'degraded');
   assert.deepEqual(statuses(alone), [200, 200, 200, 200]);
   assert.deepEqual(alone.detail().database.state, 'away');
+});
+
+test('lists that do not fit in a snapshot are degraded, and named to whoever may see their server', () => {
+  const health = healthWith({ catalogsTooLarge: () => [{ server: 'a', bytes: 7 }] });
+  health.started();
+  assert.deepEqual([health.state(), health.summary().body], ['degraded', { status: 'degraded' }]);
+  assert.deepEqual(health.detail().catalogsTooLarge, [{ server: 'a', bytes: 7 }]);
+  assert.deepEqual(health.memberDetail(['a']).catalogsTooLarge, ['a']);
+  assert.deepEqual(health.memberDetail(['b']).catalogsTooLarge, []);
 });
 
 test('a disabled server and no server at all are fine', () => {

@@ -5,6 +5,7 @@
  */
 import type { CeilingRow } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import type { CatalogSize } from '../kernel/snapshot.ts';
 import type { WaitRow } from '../kernel/waits.ts';
 
 export type HealthState = 'starting' | 'ok' | 'degraded' | 'overloaded' | 'draining';
@@ -22,6 +23,8 @@ export interface HealthSources {
   gauges(): ProcessFigures;
   /** New work is refused, for want of memory or because the loop is late. */
   overloaded(): boolean;
+  /** Servers whose lists do not fit in a snapshot. */
+  catalogsTooLarge(): readonly CatalogSize[];
   counts(): Readonly<Record<string, number>>;
 }
 
@@ -55,6 +58,8 @@ export interface HealthDetail {
   readonly redis: { readonly state: 'not-configured' };
   readonly database: { readonly state: 'ok' | 'away'; readonly note: string };
   readonly servers: readonly object[];
+  /** Lists that do not fit in snapshotBytes: a worker that starts has to read them from the server. */
+  readonly catalogsTooLarge: readonly CatalogSize[];
   readonly counts: Readonly<Record<string, number>>;
   readonly waits: number;
 }
@@ -64,6 +69,8 @@ export interface MemberHealth {
   readonly status: HealthState;
   readonly version: string;
   readonly servers: readonly object[];
+  /** Slugs of those servers whose lists do not fit in snapshotBytes. */
+  readonly catalogsTooLarge: readonly string[];
 }
 
 export interface Health {
@@ -92,7 +99,7 @@ export function createHealth(parts: { kernel: Kernel; slot: number; version: str
   function state(): HealthState {
     if (stage !== 'serving') return stage;
     if (sources.overloaded()) return 'overloaded';
-    if (!sources.controlConnected()) return 'degraded';
+    if (!sources.controlConnected() || sources.catalogsTooLarge().length > 0) return 'degraded';
     return sources.servers().every((server) => server.state === 'ready' || server.state === 'disabled')
       ? 'ok'
       : 'degraded';
@@ -132,6 +139,7 @@ export function createHealth(parts: { kernel: Kernel; slot: number; version: str
         ? { state: 'ok', note: 'held by the control process; calls do not need it' }
         : { state: 'away', note: 'the control process is away; calls go on from the last snapshot' },
       servers: sources.servers(),
+      catalogsTooLarge: sources.catalogsTooLarge(),
       counts: sources.counts(),
       waits: kernel.waits.size,
     }),
@@ -139,6 +147,7 @@ export function createHealth(parts: { kernel: Kernel; slot: number; version: str
       status: state(),
       version,
       servers: sources.publicServers().filter(({ server }) => servers.includes(server)),
+      catalogsTooLarge: sources.catalogsTooLarge().flatMap(({ server }) => (servers.includes(server) ? [server] : [])),
     }),
     waits: () => kernel.waits.table(),
     ceilings: () => kernel.ceilings.table(),

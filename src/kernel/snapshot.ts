@@ -204,6 +204,12 @@ export function wholeListing(older: OlderListing): Listing {
   };
 }
 
+/** A server's slug, and the bytes of its lists. */
+export interface CatalogSize {
+  readonly server: string;
+  readonly bytes: number;
+}
+
 export interface Snapshot {
   readonly format: 1;
   readonly revision: number;
@@ -214,6 +220,8 @@ export interface Snapshot {
   readonly keys: readonly KeyRecord[];
   readonly listings: readonly Listing[];
   readonly names: readonly GivenName[];
+  /** Servers whose lists are not in `listings`, because they do not fit in snapshotBytes; absent = none. */
+  readonly catalogsTooLarge?: readonly CatalogSize[] | undefined;
   /** Values that differ from the limits table's defaults, by limit name. */
   readonly limits: Readonly<Record<string, number>>;
   readonly settings: {

@@ -231,6 +231,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
       publicServers: () => fleet.statuses().map(publicStatus),
       controlConnected: options.controlConnected,
       snapshotRevision: () => snapshots.current.revision,
+      catalogsTooLarge: () => snapshots.current.catalogsTooLarge ?? [],
       keys: () => ({ revision: snapshots.current.keysRevision, ageMs: options.keysAgeMs() }),
       gauges: () => ({ ...options.gauges(), active: process.getActiveResourcesInfo().length, pressure: pressure() }),
       overloaded: () => pressure() === 'shedding',

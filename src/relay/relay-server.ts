@@ -13,12 +13,12 @@ import type { Fact } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { Service } from '../kernel/service.ts';
-import { type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
+import { type CatalogSize, type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
 import { Lines } from './_lines.ts';
 import { closed, listenOn } from './_listen.ts';
 import { MarkOutbox } from './_mark-outbox.ts';
 import { type HubWord, type ReportedStatus, type SessionMark, wordFrom } from './relay-words.ts';
-import { type LeftOut, SnapshotLines } from './snapshot-line.ts';
+import { SnapshotLines } from './snapshot-line.ts';
 
 const HUBS = 128;
 const HELLO_MS = 5000;
@@ -43,7 +43,7 @@ export interface RelayServer extends Service {
    * To all hubs, and to each that comes later. Returns whose lists do not fit in snapshotBytes and were left out; throws `store-failed` when it is
    * too large even without lists.
    */
-  publish(snapshot: Snapshot): readonly LeftOut[];
+  publish(snapshot: Snapshot): readonly CatalogSize[];
   tellMarks(marks: readonly SessionMark[]): void;
 }
 

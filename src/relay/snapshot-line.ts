@@ -3,18 +3,12 @@
  * servers, groups and keys always travel.
  */
 import { HubError } from '../kernel/errors.ts';
-import type { Listing, Snapshot } from '../kernel/snapshot.ts';
+import type { CatalogSize, Listing, Snapshot } from '../kernel/snapshot.ts';
 import { lineFrom } from './relay-words.ts';
-
-/** What has been left out: a server's slug, and the bytes of its lists. */
-export interface LeftOut {
-  readonly server: string;
-  readonly bytes: number;
-}
 
 interface SnapshotLine {
   readonly line: Buffer;
-  readonly leftOut: readonly LeftOut[];
+  readonly leftOut: readonly CatalogSize[];
 }
 
 export class SnapshotLines {
@@ -30,7 +24,8 @@ export class SnapshotLines {
   lineOf(snapshot: Snapshot): SnapshotLine {
     const maxBytes = this.#maxBytes();
     const { kept, leftOut } = this.#fitting(snapshot, maxBytes);
-    const fitting = leftOut.length === 0 ? snapshot : { ...snapshot, listings: kept };
+    const catalogsTooLarge = [...(snapshot.catalogsTooLarge ?? []), ...leftOut];
+    const fitting = catalogsTooLarge.length === 0 ? snapshot : { ...snapshot, listings: kept, catalogsTooLarge };
     const line = Buffer.from(lineFrom({ t: 'snapshot', snapshot: fitting }));
     if (line.length <= maxBytes) return { line, leftOut };
     throw new HubError('store-failed', {
@@ -38,20 +33,21 @@ export class SnapshotLines {
     });
   }
 
-  #fitting(snapshot: Snapshot, maxBytes: number): { kept: readonly Listing[]; leftOut: LeftOut[] } {
+  #fitting(snapshot: Snapshot, maxBytes: number): { kept: readonly Listing[]; leftOut: CatalogSize[] } {
     const { listings } = snapshot;
-    const leftOut: LeftOut[] = []; // bounded by: servers
+    const leftOut: CatalogSize[] = []; // bounded by: servers
     const bySize = listings.map((listing) => ({ listing, bytes: this.#sizeOf(listing) }));
     bySize.sort((a, b) => b.bytes - a.bytes);
     // What is not a list; names grow with the lists.
-    const rest = lineFrom({ t: 'snapshot', snapshot: { ...snapshot, listings: [] } });
+    const rest = lineFrom({ t: 'snapshot', snapshot: { catalogsTooLarge: [], ...snapshot, listings: [] } });
     let bytes = bySize.reduce((sum, one) => sum + one.bytes, Buffer.byteLength(rest));
     const dropped = new Set<Listing>(); // bounded by: servers
     for (const { listing, bytes: size } of bySize) {
       if (bytes <= maxBytes) break;
-      bytes -= size;
+      const left = { server: listing.server, bytes: size };
+      bytes -= size - JSON.stringify(left).length - 1;
       dropped.add(listing);
-      leftOut.push({ server: listing.server, bytes: size });
+      leftOut.push(left);
     }
     return { kept: listings.filter((listing) => !dropped.has(listing)), leftOut };
   }

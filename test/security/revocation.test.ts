@@ -327,6 +327,9 @@ describe('with lists above snapshotBytes', { timeout: 300_000 + ROUNDS * 10_000 
     const wanted = IS_LONG ? 1 : 2;
     await until(async () => (await tooLarge()).length >= wanted, 120_000, 'the large lists');
     assert.ok((await tooLarge()).every(({ server }) => server.startsWith('big')));
+    const named = async () => (await api(hub, 'GET', '/api/health')).json;
+    await until(async () => (await named()).catalogsTooLarge?.length >= wanted, 10_000, 'the workers to know of it');
+    assert.equal((await named()).status, 'degraded');
     await revokeBesideLoad(hub, 2, scaled({ ci: 5, long: 200 }));
   });
 });
