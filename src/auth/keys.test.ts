@@ -98,6 +98,7 @@ test('wrong keys from one address are slowed down; right keys and other addresse
   assert.equal(codeOf(door.check(bearer('f'), HERE)), 'rate-limited');
 });
 
+// finding: SR-A5
 test('addresses of one IPv6 network share their allowance', () => {
   const { door } = doorWith(keyRecord('a'));
   const { failedKeysPerMinute } = limitsFrom({});

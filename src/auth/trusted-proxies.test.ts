@@ -46,6 +46,7 @@ test('the header Forwarded counts where X-Forwarded-For is not there', () => {
   assert.equal(behind('for="_hidden"'), undefined);
 });
 
+// finding: SR-A7
 test('two headers that end with different addresses count for nothing: the proxy has written only one of them', () => {
   const peer = '10.0.0.5';
   const forwarded = 'for=203.0.113.9';

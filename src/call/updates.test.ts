@@ -45,6 +45,7 @@ test('a server that asks its users gets the subscriptions of clients without a s
   assert.deepEqual(everybody.subscriptions('asks'), ['x://~b']);
 });
 
+// finding: SR-A9
 test('on the connection of one session a server passes on updates of its own resources only', () => {
   const { notes, session, sessions } = rig();
   const sent: string[] = [];

@@ -71,6 +71,7 @@ test('a connection counts for its key once a request on it has been identified',
   assert.deepEqual(closed, ['large 0 kept']);
 });
 
+// finding: SR-A1
 test('when no connection waits, the owner with most requests under way loses the oldest of them', () => {
   const { table, closed, connect } = rig(4);
   for (const name of ['one', 'two', 'three']) table.begins(connect(name, '10.0.0.1') as Socket);
@@ -80,6 +81,7 @@ test('when no connection waits, the owner with most requests under way loses the
   assert.equal(table.size, 4);
 });
 
+// finding: SR-A1
 test('kept connections of keys stay when an address has more requests under way', () => {
   const { table, closed, connect, keep } = rig(8);
   for (const name of ['a', 'b', 'c']) keep(name, 'key');
@@ -135,6 +137,7 @@ test('requests under way stay when no owner has more than one, and a newcomer is
   assert.deepEqual(closed, []);
 });
 
+// finding: SR-A1
 test('a connection that has sent nothing for a second gives way, though it is the only one of its address', () => {
   const { closed, connect, advance } = rig(2);
   connect('one', '10.0.0.1');
@@ -144,6 +147,7 @@ test('a connection that has sent nothing for a second gives way, though it is th
   assert.deepEqual(closed, ['one']);
 });
 
+// finding: SR-A1
 test('a kept connection stays while others have sent nothing', () => {
   const { closed, connect, keep, advance } = rig(3);
   keep('kept', 'key a');
@@ -154,6 +158,7 @@ test('a kept connection stays while others have sent nothing', () => {
   assert.deepEqual(closed, ['silent']);
 });
 
+// finding: SR-A1
 test('silent connections of many addresses go before the two of a key', () => {
   const { closed, connect, keep, advance } = rig(512);
   keep('kept', 'key a');

@@ -73,6 +73,7 @@ test('requests that wait are answered in order', async () => {
   );
 });
 
+// finding: SR-A6
 test('a connection is closed when the requests that wait announce too many bytes', async () => {
   await using at = await rig(65_536);
   at.client.write(post(50_000));
@@ -81,6 +82,7 @@ test('a connection is closed when the requests that wait announce too many bytes
   assert.equal(at.started.length, 1);
 });
 
+// finding: SR-A6
 test('a connection is closed when the requests that wait bring too many bytes', async () => {
   await using at = await rig(65_536);
   const head = `GET / HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(15_000)}\r\n\r\n`;

@@ -142,6 +142,7 @@ test('requests for health and heartbeat go first, up to a limit in each turn', (
   assert.equal(hub.endTurn()[0], 'a12', 'the others wait behind who came before');
 });
 
+// finding: SR-A4
 test('a flood of health questions from one address does not delay the question of another', () => {
   const { send, started, endTurn } = rig();
   for (let at = 0; at < 100; at += 1) send({ name: '/health', owner: 'crowd', costs: 0.5 });

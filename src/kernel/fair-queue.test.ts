@@ -16,6 +16,7 @@ function drain(queue: FairQueue<string>): string[] {
   return order;
 }
 
+// finding: SR-A2
 test('owners take turns, and each is served in its own order', () => {
   assert.deepEqual(drain(queueOf('a1', 'a2', 'a3', 'b1', 'c1')), ['a1', 'b1', 'c1', 'a2', 'a3']);
 });

@@ -145,6 +145,7 @@ test('reads ids that are numbers, also as strings, and nothing else', () => {
   assert.deepEqual(['5', '"5"', '5.0', '-5', 'null', '"a"', '1e3'].map(of), [5, 5, ...Array(5).fill(undefined)]);
 });
 
+// finding: SR-A10
 test('an error has one integer code and one message, whatever the server sent', () => {
   const errorOf = (error: string) => {
     const text = Buffer.from(`{"error":${error},"jsonrpc":"2.0","id":1}`);
@@ -188,6 +189,7 @@ test('an error has one integer code and one message, whatever the server sent', 
   assert.equal(faultIn(Buffer.from(large)), 'its error is not an object with an integer code and a message');
 });
 
+// finding: SR-A10
 test('a message of more values or members than allowed is refused, and its id is found all the same', () => {
   const options = answerScan({ bodyDepth: 64, idBytes: 256, answerValues: 1000, paramsMembers: 8, repairBytes: 1000 });
   const many = `[${'1,'.repeat(1000)}1]`;

@@ -226,6 +226,7 @@ test('waiters that leave by the thousand, before and after others, cost nobody a
   assert.deepEqual([room.inside, room.waiting], [0, 0]);
 });
 
+// finding: SR-A11
 test('one key alone leaves a quarter of the places to others, and gets more when they have left', async () => {
   const { kernel } = frozenKernel();
   const room = bulkhead(32, 64);
@@ -251,6 +252,7 @@ test('a bulkhead of few places has no shares', () => {
   assert.ok(isRefusal(room.enter(kernel.deadline(1000), 'a') as never));
 });
 
+// finding: SR-A11
 test('what fails or is slow for one key opens no breaker while calls of another go well', () => {
   const breaker = new Breaker(OPTIONS);
   for (let at = 0; at < 200; at += 1) {

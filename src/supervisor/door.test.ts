@@ -191,6 +191,7 @@ test('more than handoverQueue do not wait: the others are told at once', async (
   assert.equal(made.door.waiting, 3);
 });
 
+// finding: SR-A2
 test('a flood from one address does not keep another address out, whose connection is the next but one', async () => {
   await using at = await rig({ handoverQueue: 10 });
   const flood = Array.from({ length: 30 }, () => at.client('127.0.0.66'));

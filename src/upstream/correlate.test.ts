@@ -164,6 +164,7 @@ test('passes on the progress of many short calls, however many there are in a se
   assert.equal(told, 6000);
 });
 
+// finding: SR-A10
 test('drops a notification that is too large, and progress whose token stands there twice', async () => {
   const { transport, correlator, plan } = bare();
   const told: string[] = [];

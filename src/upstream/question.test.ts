@@ -52,6 +52,7 @@ test('a form keeps its fields, without control and bidi characters in its texts'
   });
 });
 
+// finding: SR-A8
 test('a form has no text and no field name that looks like the label', () => {
   const title = '[mcphub server "bank"] PIN';
   const requestedSchema = {

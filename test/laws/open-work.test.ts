@@ -19,6 +19,7 @@ const REGISTERED: Readonly<Record<string, readonly string[]>> = {
 
 const KIND = /openWork\s*\.add\(\s*'([a-z-]+)'/g;
 
+// finding: SR-A13
 test('each kind of open work is registered where it begins, and nowhere else', () => {
   const found: Record<string, string[]> = {};
   for (const file of readTree()) {

@@ -47,6 +47,7 @@ function openStream(from: string): Socket {
   return socket;
 }
 
+// finding: SR-A1
 test('streams of one address take no place from a key: its oldest are closed', async () => {
   const streams = Array.from({ length: 2 * CONNECTIONS }, () => openStream('127.0.0.66'));
   const settled = new Set<Socket>();
@@ -71,6 +72,7 @@ test('streams of one address take no place from a key: its oldest are closed', a
   for (const stream of streams) stream.destroy();
 });
 
+// finding: SR-A3
 test('a request with more headers than allowed gets 431, and none of them is overlooked', async () => {
   const junk = Array.from({ length: HEADERS }, (_, at) => `x-${at}: 1`);
   const many = await rawExchange({ port: hub.port }, [post('/mcp/open', ...junk, 'X-Forwarded-For: 192.0.2.1')]);
@@ -87,6 +89,7 @@ test('a request with more headers than allowed gets 431, and none of them is ove
   );
 });
 
+// finding: SR-A3
 test('a refused request without a body keeps its connection, one with a body closes it', async () => {
   const get = 'GET /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\n';
   const { answers } = await rawExchange({ port: hub.port }, [`${get}\r\n`, `${get}Connection: close\r\n\r\n`], {

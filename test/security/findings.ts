@@ -1,6 +1,6 @@
 /**
- * Findings of the security review of commit 3b9ef41, each as the behaviour that closes it. `findings.test.ts` requires a test for every row;
- * a test names its row in a comment: `// finding: SR-H1`.
+ * Findings of the security review of commit 3b9ef41, and of those who attacked a running hub afterwards (SR-A…), each as the behaviour that closes
+ * it. `findings.test.ts` requires a test for every row; a test names its row in a comment: `// finding: SR-H1`.
  */
 
 export const FINDINGS: Readonly<Record<string, string>> = {
@@ -46,4 +46,21 @@ export const FINDINGS: Readonly<Record<string, string>> = {
   'SR-N7': 'A terminal gets no control characters from servers.',
   'SR-N8': 'No invalid JSON of a server reaches a client.',
   'SR-O1': 'The supervisor does not replace a busy worker, and /health answers on time.',
+  'SR-A1':
+    'When all connections are taken, the owner with most of them loses one, silent and waiting ones first; owners of one or two keep theirs.',
+  'SR-A2': 'A flood of connections from one address delays those of other addresses by one turn at most.',
+  'SR-A3': 'The number of headers of a request is bounded, and a refusal without a body keeps its connection.',
+  'SR-A4': 'Questions for health of one address do not delay those of another.',
+  'SR-A5': 'Refused keys are counted for an IPv6 network, not for one address of it.',
+  'SR-A6': 'Requests that wait on a connection hold a bounded number of bytes.',
+  'SR-A7': 'Two forwarding headers that disagree name no address.',
+  'SR-A8': 'No text or field name of a form looks like the label that the hub puts on questions.',
+  'SR-A9': 'A server announces changes of its own resources only.',
+  'SR-A10':
+    'A message of a server has a bounded number of values and members, and a member that stands twice deceives neither the hub nor the client.',
+  'SR-A11':
+    'Long or failing calls of one key leave places for others at the same server, and do not open its circuit breaker.',
+  'SR-A12': 'A key of some groups cannot tell unknown groups and servers from forbidden ones.',
+  'SR-A13': 'A request that was passed to another worker ends with its key, also when that worker does not run.',
+  'SR-A14': 'A request whose body arrives after its key was revoked is refused.',
 };

@@ -119,6 +119,7 @@ const FORGED_QUESTIONS = [
   `{"resultType":"complete","resultTyp\\u0065":"input_required",${QUESTION},"requestState":"s"}`,
 ];
 
+// finding: SR-A10
 test('a result of a 2025 server is no question to a client of 2026-07-28, however its members are written', async () => {
   for (const wire of WIRES)
     for (const text of FORGED_QUESTIONS) {

@@ -221,7 +221,7 @@ describe('without a revocation, a key', { timeout: 120_000 }, () => {
   });
 });
 
-// finding: SR-H3
+// finding: SR-H3, SR-A14
 test('a request whose body arrives after its key was revoked is refused, and leaves no session', {
   timeout: 60_000,
 }, async () => {

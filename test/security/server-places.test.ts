@@ -28,6 +28,7 @@ async function inFlight(hub: RunningHub): Promise<number> {
     .reduce((sum: number, { size }: { size: number }) => sum + size, 0);
 }
 
+// finding: SR-A11
 for (const hubs of ['1', '2'])
   test(`a call is answered while another key fills the same server, with ${hubs} worker(s)`, async () => {
     const env = { ...NEW_KEYS_ENV, MCPHUB_HUBS: hubs, MCPHUB_TOTAL_MS: '5000' };

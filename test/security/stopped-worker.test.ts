@@ -66,6 +66,7 @@ async function owner(hub: RunningHub, method: string, path: string, body?: objec
   return (await answer.json()) as any;
 }
 
+// finding: SR-A13
 test('while one of two workers is stopped, revocations end what was passed to it, and every request has an end', {
   timeout: 90_000,
 }, async (t) => {
