@@ -92,3 +92,14 @@ test('allowed origins are whole origins; allowed hosts are fine as origin too', 
   assert.equal(verdict('hub.example.com', 'https://ui.example.com:8443', rules), 'origin-refused');
   assert.equal(verdict('hub.example.com', 'https://anything', { ...rules, allowedOrigins: ['*'] }), 'fine');
 });
+
+// finding: SR-A15
+test('a request of a page of another site is refused also when the browser sends no Origin', () => {
+  const of = (fetchSite: string | undefined, rules: OriginRules = NONE, origin?: string) =>
+    isRefusal(checkOrigin({ host: 'localhost', origin, fetchSite }, rules)) ? 'refused' : 'fine';
+  for (const site of ['cross-site', 'same-site', 'anything']) assert.equal(of(site), 'refused', site);
+  for (const site of [undefined, 'same-origin', 'none']) assert.equal(of(site), 'fine', site);
+  assert.equal(of('cross-site', { ...NONE, allowedOrigins: ['*'] }), 'fine');
+  // Its Origin says more.
+  assert.equal(of('cross-site', NONE, 'http://localhost:5173'), 'fine');
+});

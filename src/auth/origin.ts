@@ -25,13 +25,15 @@ export interface OriginRules {
 export interface Asked {
   readonly host: string | undefined;
   readonly origin: string | undefined;
+  /** Sec-Fetch-Site, by which a browser says what page asks when it sends no Origin (GET of an image, a frame, or a fetch without CORS). */
+  readonly fetchSite?: string | undefined;
   /** HTTP/1.0, which no browser speaks, has no duty to send Host. */
   readonly isHttp10?: boolean;
 }
 
 /** Checks Host and Origin; undefined = both are fine. */
 export function checkOrigin(asked: Asked, rules: OriginRules): Outcome<undefined> {
-  return checkHost(asked, rules) ?? (isOriginAllowed(asked, rules) ? undefined : originRefused(asked.origin ?? ''));
+  return checkHost(asked, rules) ?? (isOriginAllowed(asked, rules) ? undefined : originRefused(asked.origin));
 }
 
 /** Refuses a Host by another name. A literal IP address is fine: rebinding needs a name. */
@@ -55,8 +57,10 @@ function checkHost({ host, isHttp10 = false }: Asked, rules: OriginRules): Refus
  * True for a request of no page, and for an allowed one. An allowed host is fine as Origin with https at the standard port, or at the host and port
  * of the Host header; an allowed origin must match in scheme, host and port.
  */
-export function isOriginAllowed({ host, origin }: Asked, rules: OriginRules): boolean {
-  if (origin === undefined || rules.allowedOrigins.includes('*')) return true;
+export function isOriginAllowed({ host, origin, fetchSite }: Asked, rules: OriginRules): boolean {
+  if (rules.allowedOrigins.includes('*')) return true;
+  // Without an Origin nobody knows which page of another site it is, and the page may not read the answer anyway.
+  if (origin === undefined) return fetchSite === undefined || fetchSite === 'same-origin' || fetchSite === 'none';
   const from = parseOrigin(origin);
   if (from === undefined) return false;
   if (rules.allowedOrigins.some((pattern) => matchesOrigin(pattern, from))) return true;
@@ -64,7 +68,9 @@ export function isOriginAllowed({ host, origin }: Asked, rules: OriginRules): bo
   return isLocalOrigin(from.name) || isOwnOrigin(from, rules, host === undefined ? undefined : parseHost(host));
 }
 
-function originRefused(origin: string): Refusal {
+function originRefused(origin: string | undefined): Refusal {
+  if (origin === undefined)
+    return new Refusal('origin-refused', 'A page of another site made this request without an Origin header.');
   return new Refusal(
     'origin-refused',
     `Origin ${JSON.stringify(origin.slice(0, 100))} is not allowed here; add it to settings.allowedOrigins or MCPHUB_ALLOWED_ORIGINS.`,

@@ -117,20 +117,22 @@ export function createRouter(parts: RouterParts): Handler {
   function originRefusal(
     request: IncomingMessage,
     response: ServerResponse,
-    settings: OriginRules,
+    { path, settings }: { readonly path: string; readonly settings: OriginRules },
   ): Refusal | undefined {
-    const { host, origin } = request.headers;
-    if (origin === undefined && fine !== undefined && fine.host === host && fine.settings === settings)
-      return undefined;
+    const { host, origin, 'sec-fetch-site': fetchSite } = request.headers;
+    const isPlain = origin === undefined && fetchSite === undefined;
+    if (isPlain && fine !== undefined && fine.host === host && fine.settings === settings) return undefined;
     if (host?.includes(',')) return new Refusal('http-malformed', 'The request has more than one Host.');
-    const asked = { host, origin, isHttp10: request.httpVersion === '1.0' };
+    // A link on another site may lead to the page at /.
+    const site = path === '/' ? undefined : String(fetchSite ?? 'none');
+    const asked = { host, origin, fetchSite: site, isHttp10: request.httpVersion === '1.0' };
     if (origin !== undefined) {
       response.setHeader('vary', 'Origin');
       if (isOriginAllowed(asked, settings)) allowPage(response, origin);
     }
     const refusal = checkOrigin(asked, settings);
     if (isRefusal(refusal)) return refusal;
-    if (origin === undefined && host) fine = { settings, host };
+    if (isPlain && host) fine = { settings, host };
     return undefined;
   }
 
@@ -140,7 +142,7 @@ export function createRouter(parts: RouterParts): Handler {
     const target = readTarget(request);
     const { path, query } = target;
     const settings = parts.settings();
-    const refusal = originRefusal(request, response, settings);
+    const refusal = originRefusal(request, response, { path, settings });
     const isPreflight = request.method === 'OPTIONS' && request.headers.origin !== undefined && refusal === undefined;
     // Health is answered whatever the Host and Origin are; browsers keep the answer from pages that are not allowed.
     if (refusal?.code !== 'http-malformed' && !isPreflight && pages(path, request, response)) return;

@@ -138,3 +138,25 @@ test('running calls of a key keep three quarters of the places while connections
   for (const socket of silent) socket.destroy();
   client.close();
 });
+
+// finding: SR-A15
+test('a page of another site holds no stream of a group without a key, whatever its browser sends', async () => {
+  const get = (path: string, ...headers: string[]) =>
+    rawExchange(
+      { port: hub.port },
+      [`${[`GET ${path} HTTP/1.1`, 'Host: 127.0.0.1', ...headers].join('\r\n')}\r\n\r\n`],
+      {
+        timeoutMs: 300,
+      },
+    );
+  // EventSource and fetch with CORS; an image, a frame and fetch without CORS.
+  const evil = 'Origin: https://evil.example';
+  const asPage = ['Sec-Fetch-Site: cross-site', 'Sec-Fetch-Mode: no-cors', 'Sec-Fetch-Dest: image'];
+  for (const headers of [[evil, 'Sec-Fetch-Site: cross-site', 'Sec-Fetch-Mode: cors'], [evil], asPage]) {
+    for (const path of ['/sse/open', '/mcp/open', '/api/keys'])
+      assert.equal((await get(path, ...headers)).answers[0]?.status, 403, `${path} ${headers}`);
+  }
+  assert.equal((await get('/', 'Sec-Fetch-Site: cross-site', 'Sec-Fetch-Mode: navigate')).answers[0]?.status, 200);
+  const own = await get('/sse/open', 'Sec-Fetch-Site: same-origin', 'Sec-Fetch-Mode: cors');
+  assert.match(own.rest + JSON.stringify(own.answers), /text\/event-stream/);
+});

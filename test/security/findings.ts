@@ -62,5 +62,6 @@ export const FINDINGS: Readonly<Record<string, string>> = {
     'Long or failing calls of one key leave places for others at the same server, and do not open its circuit breaker.',
   'SR-A12': 'A key of some groups cannot tell unknown groups and servers from forbidden ones.',
   'SR-A13': 'A request that was passed to another worker ends with its key, also when that worker does not run.',
+  'SR-A15': 'A page of another site opens no stream, whether its browser sends Origin or not.',
   'SR-A14': 'A request whose body arrives after its key was revoked is refused.',
 };
