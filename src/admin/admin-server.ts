@@ -4,7 +4,6 @@
  * A request without proof has no right on the workers' socket, and one that claims to be a worker's has none on the operator's.
  * Every answer ends by `forwardMs`; bodies are at most `adminBodyBytes`.
  */
-import { chmod, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
 import { CappedCount } from '../kernel/capped.ts';
@@ -12,11 +11,13 @@ import { apiError, apiStatus } from '../kernel/client-error.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Beat } from '../kernel/guard-wire.ts';
+import { PAGE_HEADERS } from '../kernel/html-page.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
 import type { Service } from '../kernel/service.ts';
+import { closeServer, listenOn } from '../relay/unix-socket.ts';
 import type { LiveAnswer } from './contract.ts';
-import { PAGE_HEADERS, pageFrom } from './page.ts';
+import { pageFrom } from './page.ts';
 import type { Asked, Routes } from './routes.ts';
 import { type StatusSources, statusFrom } from './status.ts';
 import { claimsWorker, workerCaller } from './worker-auth.ts';
@@ -155,33 +156,11 @@ export function createAdmin(parts: AdminParts): Service {
     async stop(deadline) {
       const stopping = servers;
       servers = [];
-      const closed = stopping.map((server) => {
-        const over = new Promise<void>((resolve) => server.close(() => resolve()));
-        // The supervisor's heartbeat request has no end of its own; other requests had their time before this.
-        server.closeAllConnections();
-        return over;
-      });
-      try {
-        await kernel.waits.for(Promise.all(closed), { label: 'service-stop', owner: 'admin', deadline });
-      } catch {
-        // Stopping may not fail; the process ends anyway.
-      }
+      // The supervisor's heartbeat request has no end of its own; other requests had their time before this.
+      for (const server of stopping) server.closeAllConnections();
+      await Promise.all(stopping.map((server) => closeServer(server, { kernel, owner: 'admin' }, deadline)));
     },
   };
-}
-
-async function listenOn(server: Server, socketPath: string): Promise<void> {
-  // What a killed process left behind; that nobody else lives here is the guard's lock.
-  await rm(socketPath, { force: true });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(socketPath, () => {
-      server.off('error', reject);
-      server.on('error', () => {});
-      resolve();
-    });
-  });
-  await chmod(socketPath, 0o600);
 }
 
 async function bodyOf(

@@ -2,15 +2,8 @@
  * The page at `/` of the operator's socket: status, figures and servers, without scripts and without anything loaded from elsewhere.
  * Escapes everything that comes from outside. The page for everybody is `downstream/landing-page.ts`.
  */
+import { escapeHtml, htmlPage } from '../kernel/html-page.ts';
 import type { ServerAnswer, StatusAnswer } from './contract.ts';
-
-export const PAGE_HEADERS = {
-  'content-type': 'text/html; charset=utf-8',
-  'cache-control': 'no-store',
-  'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
-  'x-content-type-options': 'nosniff',
-  'referrer-policy': 'no-referrer',
-} as const;
 
 const STYLE = `
 :root{color-scheme:light dark;--ink:#1d2433;--soft:#5b6577;--line:#dde1e8;--back:#fff;--box:#f5f6f8;--good:#177245;--bad:#b3261e;--mid:#8a5a00}
@@ -34,24 +27,12 @@ td.number{font-variant-numeric:tabular-nums}
 
 /** Returns the HTML. */
 export function pageFrom(status: StatusAnswer): string {
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>MCPHub</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<main>
-<h1>MCPHub</h1>
-<p>${verdict(status)}</p>
+  return htmlPage({
+    style: STYLE,
+    main: `<p>${verdict(status)}</p>
 ${figures(status)}
-${serverTable(status.servers)}
-</main>
-</body>
-</html>
-`;
+${serverTable(status.servers)}`,
+  });
 }
 
 function verdict(status: StatusAnswer): string {
@@ -64,7 +45,7 @@ function verdict(status: StatusAnswer): string {
     status.config.refused ? 'the last configuration was refused' : '',
   ].filter((note) => note !== '');
   if (notes.length === 0) return '<span class="state good">It is running; all servers are ready.</span>';
-  return `<span class="state mid">It is running; ${escaped(notes.join(', '))}.</span>`;
+  return `<span class="state mid">It is running; ${escapeHtml(notes.join(', '))}.</span>`;
 }
 
 function figures(status: StatusAnswer): string {
@@ -82,7 +63,7 @@ function figures(status: StatusAnswer): string {
     ['Requests', requestsText(status.clientRequests)],
     ['Configuration', status.config.file],
   ];
-  return `<dl>${rows.map(([name, value]) => `<div><dt>${name}</dt><dd>${escaped(value)}</dd></div>`).join('')}</dl>`;
+  return `<dl>${rows.map(([name, value]) => `<div><dt>${name}</dt><dd>${escapeHtml(value)}</dd></div>`).join('')}</dl>`;
 }
 
 /** `1200 (3 refused, 1 failed)`. */
@@ -94,7 +75,7 @@ function serverTable(servers: readonly ServerAnswer[]): string {
   if (servers.length === 0) return '<h2>Servers</h2><p class="soft">None is configured yet.</p>';
   const rows = servers.map(
     ({ name, transport, state, cause, tools }) =>
-      `<tr><td>${escaped(name)}</td><td><span class="state ${colourOf(state)}">${escaped(state)}</span></td><td class="number">${tools}</td><td>${transport}</td><td class="soft">${escaped(cause ?? '')}</td></tr>`,
+      `<tr><td>${escapeHtml(name)}</td><td><span class="state ${colourOf(state)}">${escapeHtml(state)}</span></td><td class="number">${tools}</td><td>${transport}</td><td class="soft">${escapeHtml(cause ?? '')}</td></tr>`,
   );
   return `<h2>Servers</h2><div class="scroll"><table><thead><tr><th>Name</th><th>State</th><th>Tools</th><th>Transport</th><th>Why</th></tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
 }
@@ -111,16 +92,4 @@ function lengthText(ms: number): string {
   if (minutes < 60) return `${minutes} min`;
   const hours = Math.floor(minutes / 60);
   return hours < 24 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
-}
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-
-function escaped(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
 }

@@ -3,14 +3,7 @@
  * It is answered from memory, also while the control process is away.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-
-const HEADERS = {
-  'content-type': 'text/html; charset=utf-8',
-  'cache-control': 'no-store',
-  'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
-  'x-content-type-options': 'nosniff',
-  'referrer-policy': 'no-referrer',
-} as const;
+import { escapeHtml, htmlPage, PAGE_HEADERS } from '../kernel/html-page.ts';
 
 const STYLE =
   ':root{color-scheme:light dark}body{margin:0;font:16px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}' +
@@ -30,7 +23,7 @@ export function writeLandingPage(
   const proto = request.headers['x-forwarded-proto'];
   const origin = publicOrigin(request.headers.host, typeof proto === 'string' ? proto : undefined, port);
   const html = landingPage(origin, state);
-  response.writeHead(200, { ...HEADERS, 'content-length': Buffer.byteLength(html) });
+  response.writeHead(200, { ...PAGE_HEADERS, 'content-length': Buffer.byteLength(html) });
   response.end(html);
 }
 
@@ -46,39 +39,15 @@ export function landingPage(origin: string, state: string): string {
   const entry = { mcphub: { url, headers: { Authorization: 'Bearer mcphub_…' } } };
   const body = '{"jsonrpc":"2.0","id":1,"method":"tools/list"}';
   const curl = `curl -sS ${url} -H 'Authorization: Bearer mcphub_…' -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' -d '${body}'`;
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>MCPHub</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<main>
-<h1>MCPHub</h1>
-<p>One endpoint for many MCP servers. State: <strong>${escapeHtml(state)}</strong>.</p>
+  return htmlPage({
+    style: STYLE,
+    main: `<p>One endpoint for many MCP servers. State: <strong>${escapeHtml(state)}</strong>.</p>
 <h2>Connect</h2>
 <p>Cursor: put this into <code>~/.cursor/mcp.json</code>, with your own key.</p>
 <pre><code>${escapeHtml(JSON.stringify({ mcpServers: entry }, null, 2))}</code></pre>
 <p>Or try it from a shell:</p>
 <pre><code>${escapeHtml(curl)}</code></pre>
 <p class="soft">Create a key with <code>mcphub keys create --user &lt;name&gt; --name &lt;client&gt;</code> on the machine that runs the hub.</p>
-<p class="soft">Health for monitors: <code>/health</code>, <code>/livez</code>, <code>/readyz</code>.</p>
-</main>
-</body>
-</html>
-`;
-}
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
+<p class="soft">Health for monitors: <code>/health</code>, <code>/livez</code>, <code>/readyz</code>.</p>`,
+  });
 }

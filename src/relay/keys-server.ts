@@ -10,9 +10,9 @@ import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
 import { Lines } from './_lines.ts';
-import { closed, listenOn } from './_listen.ts';
 import type { Applied, KeysFrame, WorkerWord } from './keys-words.ts';
 import { wordFrom } from './relay-words.ts';
+import { closeServer, listenOn } from './unix-socket.ts';
 
 const WORKERS = 128;
 const ALIVE_MS = 1000;
@@ -137,7 +137,7 @@ export function createKeysServer(parts: {
       server = undefined;
       if (!stopping) return;
       for (const socket of [...lines.keys()]) socket.destroy();
-      await closed(stopping, kernel, deadline);
+      await closeServer(stopping, { kernel, owner: 'relay' }, deadline);
     },
     publish(next) {
       frame = Buffer.from(`${JSON.stringify({ t: 'keys', ...next })}\n`);

@@ -15,10 +15,10 @@ import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { Service } from '../kernel/service.ts';
 import { type CatalogSize, type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
 import { Lines } from './_lines.ts';
-import { closed, listenOn } from './_listen.ts';
 import { MarkOutbox } from './_mark-outbox.ts';
 import { type HubWord, type ReportedStatus, type SessionMark, wordFrom } from './relay-words.ts';
 import { SnapshotLines } from './snapshot-line.ts';
+import { closeServer, listenOn } from './unix-socket.ts';
 
 const HUBS = 128;
 const HELLO_MS = 5000;
@@ -187,7 +187,7 @@ export function createRelayServer(parts: {
       server = undefined;
       if (!stopping) return;
       for (const hub of [...hubs.values()]) hub.socket.destroy();
-      await closed(stopping, kernel, deadline);
+      await closeServer(stopping, { kernel, owner: 'relay' }, deadline);
     },
     publish(snapshot) {
       const { line, leftOut } = snapshotLines.lineOf(snapshot);

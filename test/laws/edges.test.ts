@@ -54,7 +54,7 @@ const EDGES: readonly Edge[] = [
   edge('net/_http-pool.ts', ['timers'], 'uses an idle connection in another turn of the loop; not a wait'),
   edge('net/_name-files.ts', ['outside'], 'reads /etc/hosts and resolv.conf'),
   edge('net/egress.ts', ['outside', 'sync'], 'TLS trust; reads an extra CA file at boot'),
-  edge('relay/_listen.ts', ['outside'], 'sockets on which control listens'),
+  edge('relay/unix-socket.ts', ['outside'], 'sockets on which control listens'),
   edge('relay/keys-client.ts', ['outside'], 'a worker’s end of the keys connection'),
   edge('relay/keys-server.ts', ['outside'], 'control’s end of the keys connection'),
   edge('relay/relay-client.ts', ['outside'], 'a hub’s end of the relay socket'),

@@ -1,5 +1,5 @@
 /**
- * Opens and closes a unix socket of the control process.
+ * Opens and closes the unix sockets of the control process.
  */
 import { chmod, rm } from 'node:fs/promises';
 import type { Server } from 'node:net';
@@ -21,11 +21,15 @@ export async function listenOn(server: Server, socketPath: string): Promise<void
   await chmod(socketPath, 0o600);
 }
 
-/** Closes a server whose connections have been destroyed. Never rejects; ends by the deadline. */
-export async function closed(server: Server, kernel: Kernel, deadline: Deadline): Promise<void> {
+/** Closes a server whose connections have been destroyed; `owner` is the name of the wait. Never rejects; ends by the deadline. */
+export async function closeServer(
+  server: Server,
+  { kernel, owner }: { readonly kernel: Kernel; readonly owner: string },
+  deadline: Deadline,
+): Promise<void> {
   const done = new Promise<void>((resolve) => server.close(() => resolve()));
   try {
-    await kernel.waits.for(done, { label: 'service-stop', owner: 'relay', deadline });
+    await kernel.waits.for(done, { label: 'service-stop', owner, deadline });
   } catch {
     // Stopping may not fail; the process ends anyway.
   }
