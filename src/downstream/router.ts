@@ -191,7 +191,9 @@ export function createRouter(parts: RouterParts): Handler {
       route(request, response);
     } catch (fault) {
       kernel.bus.publish({ type: 'task-faulted', task: 'request', fault });
-      writeRefusal(response, new Refusal('internal'), undefined, request);
+      const refusal = new Refusal('internal');
+      if (request.url?.startsWith('/api/')) writeApiRefusal(request, response, refusal);
+      else writeRefusal(response, refusal, undefined, request);
     }
   };
 }
