@@ -119,7 +119,7 @@ async function revokeWithAllOpen(hub: RunningHub, workers: number, user: string)
   const again = await rpc(`${hub.url}/mcp`, 'ping', {}, { key });
   assert.equal(again.status, 401);
   for (const name of ['call.parked', 'upstream.lanes', 'session.tracks', 'session.notes'])
-    await until(async () => (await heldBy(hub, workers, name)) === 0, 2000, `${name} is empty`);
+    await until(async () => (await heldBy(hub, workers, name)) === 0, 10_000, `${name} is empty`);
   return lastMs;
 }
 
@@ -141,7 +141,7 @@ async function revokeBesideLoad(hub: RunningHub, workers: number, rounds: number
   measured({ promise: 'P11', unit: 'ms', what: `${of}: last end`, value: Math.max(...ends), strict: END_MS });
   assert.equal((await api(hub, 'DELETE', `/api/keys/${other.json.key.id}`)).json.confirmed, true);
   for (const name of ['kernel.open-work', 'session.sessions', 'session.notes', 'downstream.streams'])
-    await until(async () => (await heldBy(hub, workers, name)) === 0, 2000, `${name} is empty`);
+    await until(async () => (await heldBy(hub, workers, name)) === 0, 10_000, `${name} is empty`);
 }
 
 for (const workers of [1, 3]) {
