@@ -128,15 +128,23 @@ async function revokeBesideLoad(hub: RunningHub, workers: number, rounds: number
   const other = await api(hub, 'POST', '/api/keys', { user: 'other', name: 'load' });
   const load = await startLoad({ port: hub.port, key: other.json.secret }, LOAD);
   const ends: number[] = [];
+  const before = hub.processes();
   try {
     for (let round = 0; round < rounds; round += 1) ends.push(await revokeWithAllOpen(hub, workers, `user-${round}`));
-  } finally {
+  } catch (fault) {
     const { calls, failed, maxMs } = await load.stop();
-    const text = `${ends.length} revocations beside ${calls} calls: ends ≤ ${Math.round(Math.max(...ends))} ms, calls ≤ ${Math.round(maxMs)} ms`;
-    console.log(`# ${workers} worker(s), ${text}`);
-    assert.deepEqual(failed, [], 'every call of the other key got its result');
-    assert.ok(calls > rounds * LOAD.sessions, text);
+    const wrong = hub.lines.filter(({ level }) => Number(level) >= 40).slice(-20);
+    throw new Error(
+      `round ${ends.length}, ends so far ≤ ${Math.round(Math.max(0, ...ends))} ms, ${calls} calls, ${failed.length} failed, ≤ ${Math.round(maxMs)} ms: ${wrong.map((line) => JSON.stringify(line).slice(0, 300)).join('\n')}`,
+      { cause: fault },
+    );
   }
+  const { calls, failed, maxMs } = await load.stop();
+  const text = `${ends.length} revocations beside ${calls} calls: ends ≤ ${Math.round(Math.max(...ends))} ms, calls ≤ ${Math.round(maxMs)} ms`;
+  console.log(`# ${workers} worker(s), ${text}`);
+  assert.deepEqual(failed, [], 'every call of the other key got its result');
+  assert.ok(calls > rounds * LOAD.sessions, text);
+  assert.deepEqual(hub.processes(), before);
   const of = `${rounds} revocations, ${workers} worker(s), ${LOAD.sessions} sessions calling`;
   measured({ promise: 'P11', unit: 'ms', what: `${of}: last end`, value: Math.max(...ends), strict: END_MS });
   assert.equal((await api(hub, 'DELETE', `/api/keys/${other.json.key.id}`)).json.confirmed, true);
