@@ -49,37 +49,37 @@ test('a key at its limit may still answer and cancel, so that its calls can end'
 
 test('the refusal by limits of a key is known before its call is read, and takes nothing', () => {
   const { gate, frozen } = gateWith({ keyInFlight: 1, keyPerSecond: 2 });
-  assert.equal(gate.refusalFor('a', true), undefined, 'nobody has called yet');
+  assert.equal(gate.refusalFor('a', 'call'), undefined, 'nobody has called yet');
   const one = permit(gate.enter(principalOf('a'), 'tools/call', 'a'));
-  const busy = gate.refusalFor('a', true);
+  const busy = gate.refusalFor('a', 'call');
   assert.equal(busy?.code, 'key-busy');
-  assert.equal(gate.refusalFor('a', true), busy, 'one object, so that its answer is made once');
-  assert.equal(gate.refusalFor('b', true), undefined);
+  assert.equal(gate.refusalFor('a', 'call'), busy, 'one object, so that its answer is made once');
+  assert.equal(gate.refusalFor('b', 'call'), undefined);
   one[Symbol.dispose]();
   for (let times = 0; times < 10; times += 1)
-    assert.equal(gate.refusalFor('a', true), undefined, 'asking takes no token');
+    assert.equal(gate.refusalFor('a', 'call'), undefined, 'asking takes no token');
   permit(gate.enter(principalOf('a'), 'tools/call', 'a'))[Symbol.dispose]();
-  assert.equal(gate.refusalFor('a', true)?.code, 'rate-limited');
+  assert.equal(gate.refusalFor('a', 'call')?.code, 'rate-limited');
   frozen.advance(1000);
-  assert.equal(gate.refusalFor('a', true), undefined);
+  assert.equal(gate.refusalFor('a', 'call'), undefined);
   assert.equal(gate.inside, 0);
 });
 
 test('a reply or cancellation is taken while the hub and the key are full, and is refused early by the rate only', () => {
   const { gate } = gateWith({ calls: 2, keyInFlight: 2, keyPerSecond: 4 });
   const calls = [1, 2].map(() => permit(gate.enter(principalOf('a'), 'tools/call', 'a')));
-  assert.equal(gate.refusalFor('a', true)?.code, 'key-busy');
-  assert.equal(gate.refusalFor('b', true)?.code, 'overloaded');
-  assert.equal(gate.refusalFor('a', false), undefined);
-  assert.equal(gate.refusalFor('b', false), undefined);
+  assert.equal(gate.refusalFor('a', 'call')?.code, 'key-busy');
+  assert.equal(gate.refusalFor('b', 'call')?.code, 'overloaded');
+  assert.equal(gate.refusalFor('a', 'unknown'), undefined);
+  assert.equal(gate.refusalFor('b', 'unknown'), undefined);
   for (const method of [undefined, 'notifications/cancelled'])
     permit(gate.enter(principalOf('a'), method, 'a'))[Symbol.dispose]();
   assert.equal(gate.inside, 2, 'it holds no place');
-  assert.equal(gate.refusalFor('a', false)?.code, 'rate-limited');
+  assert.equal(gate.refusalFor('a', 'unknown')?.code, 'rate-limited');
   for (const call of calls) call[Symbol.dispose]();
   assert.equal(gate.inside, 0);
   gate.close();
-  assert.equal(gate.refusalFor('b', false)?.code, 'draining');
+  assert.equal(gate.refusalFor('b', 'unknown')?.code, 'draining');
 });
 
 test('the keys of one family share one allowance', () => {
@@ -176,8 +176,11 @@ test('under pressure new sessions of unknown people go first, then all new work,
   assert.equal(table(), 'in in in in in in');
   level = 'high';
   assert.equal(table(), 'overloaded in in in in in');
+  assert.equal(gate.refusalFor('a', 'work'), undefined);
   level = 'shedding';
   assert.equal(table(), 'overloaded overloaded overloaded overloaded in in');
+  assert.equal(gate.refusalFor('a', 'work')?.code, 'overloaded');
+  assert.equal(gate.refusalFor('a', 'call'), undefined, 'it may be one that is never shed');
 });
 
 test('an address that calls without a key has a share of its own, and one that is busy is not forgotten', () => {

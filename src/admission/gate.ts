@@ -38,14 +38,17 @@ interface KeyShare {
   readonly bucket: TokenBucket;
 }
 
+/**
+ * What is known of a message before it is parsed. `unknown`: it may end a call, and is refused by the rate only. `call`: it ends none, and is refused by
+ * limits. `work`: it is also none of those that are never shed.
+ */
+export type MessageKind = 'unknown' | 'call' | 'work';
+
 export interface Admission {
   /** `method` as the client sent it; undefined = a reply. `owner` = whose share it is counted for; default: the key's family. */
   enter(principal: Principal, method: string | undefined, owner?: string): Outcome<Permit>;
-  /**
-   * The refusal that a message of this owner would get by limits, or undefined; load shedding is not looked at. Takes no permit. `isCall` = false for a
-   * message that may end a call: it is refused by the rate only. Mostly the same object, so that its answer can be prepared once.
-   */
-  refusalFor(owner: string, isCall: boolean): Refusal | undefined;
+  /** The refusal that a message of this owner would get, or undefined. Takes no permit. Mostly the same object, so that its answer can be prepared once. */
+  refusalFor(owner: string, kind: MessageKind): Refusal | undefined;
   /** Calls inside now. */
   readonly inside: number;
   /** From now on everything new is refused as `draining`. */
@@ -101,6 +104,9 @@ export function createAdmission(parts: {
   });
   const greedy = remembered((count) => overloaded(`This hub is nearly full; this key has ${count} calls inside.`));
   const full = remembered((max) => overloaded(`${max} calls are inside this hub.`));
+  const shed = new Refusal('overloaded', 'This hub is short of memory or late; it takes new work again soon.', {
+    retryAfterMs: OVERLOADED_MS,
+  });
   const draining = new Refusal('draining', undefined, { retryAfterMs: 1000 });
   const rateLimited = new Refusal('rate-limited', undefined, { setting: 'keyPerSecond', retryAfterMs: 1000 });
   let closed = false;
@@ -159,8 +165,10 @@ export function createAdmission(parts: {
   }
 
   return {
-    refusalFor(owner, isCall) {
+    refusalFor(owner, kind) {
       if (closed) return draining;
+      if (kind === 'work' && pressure() === 'shedding') return shed;
+      const isCall = kind !== 'unknown';
       const share = shares.get(owner);
       const busy = isCall && share !== undefined ? busyOf(share) : undefined;
       if (busy) return busy;
@@ -169,10 +177,7 @@ export function createAdmission(parts: {
     },
     enter(principal, method, owner = principal.family) {
       if (closed) return draining;
-      if (isShed(principal, method))
-        return new Refusal('overloaded', 'This hub is short of memory or late; it takes new work again soon.', {
-          retryAfterMs: OVERLOADED_MS,
-        });
+      if (isShed(principal, method)) return shed;
       const share = shareOf(owner);
       // A reply or a cancellation ends a call that is inside: refusing it would keep the place.
       const isCall = method !== undefined && !ENDS_CALLS.has(method);

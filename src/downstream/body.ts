@@ -99,9 +99,9 @@ export function readBody(
   else if (request.destroyed) onGone();
   else {
     // The request has waited for its turn, and the whole body is in its stream.
-    const body: Buffer | null = request.read();
     isReceiving = true;
     closeBody(request);
+    const body: Buffer | null = request.read();
     if (body !== null) onData(body);
     if (!isFinished) onEnd();
   }

@@ -5,7 +5,7 @@
  * Source: protocol.md §1.2 and §4 (what real clients do).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Admission } from '../admission/gate.ts';
+import type { Admission, MessageKind } from '../admission/gate.ts';
 import { notForKey, type PathTarget } from '../auth/access.ts';
 import type { Line } from '../call/line.ts';
 import type { Questions } from '../call/questions.ts';
@@ -76,7 +76,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
   function post(request: IncomingMessage, response: ServerResponse, authorized: Authorized): void {
     const { owner } = authorized.caller;
     const isLarge = Number(request.headers['content-length'] ?? 0) > SMALL_BYTES;
-    const early = admission.refusalFor(owner, isLarge);
+    const early = admission.refusalFor(owner, isLarge ? 'work' : 'unknown');
     if (early) return writeRepeated(request, response, early);
     const wrongType = refuseType(request);
     if (wrongType) return writeRefusal(response, wrongType, NULL_ID, request);
@@ -85,8 +85,10 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
         if (body.code !== 'client-gone') writeRefusal(response, body, NULL_ID, request);
         return;
       }
-      const refusal = admission.refusalFor(owner, true);
-      if (refusal && !endsCall(body)) return writeRepeated(request, response, refusal);
+      let refusal = admission.refusalFor(owner, 'work');
+      const kind = refusal ? kindOf(body) : 'work';
+      if (kind !== 'work') refusal = admission.refusalFor(owner, kind);
+      if (refusal) return writeRepeated(request, response, refusal);
       largeBodies.take(body.length, response, () => {
         if (isBatch(body)) return whenSettled(kernel, response, answerBatch(response, body, authorized), () => {});
         const envelope = scanEnvelope(body, clientScan(limits));
@@ -214,10 +216,15 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
   };
 }
 
-/** False = certainly a request. A reply or a cancellation ends a call, and is judged when it has been parsed. */
-function endsCall(body: Buffer): boolean {
-  return !body.includes(METHOD) || body.includes(CANCELLED);
+/** Looks for the names of methods in a message that has not been parsed; names may be escaped ("notifications\/cancelled"). */
+function kindOf(body: Buffer): MessageKind {
+  // Searching text is faster than searching bytes; a large body is not copied for it.
+  const text = body.length <= SMALL_BYTES ? body.toString('latin1') : body;
+  if (!text.includes(METHOD) || text.includes(CANCELLED)) return 'unknown';
+  return text.includes(PING) || text.includes(INITIALIZED) ? 'call' : 'work';
 }
 
 const METHOD = '"method"';
-const CANCELLED = 'notifications/cancelled';
+const CANCELLED = 'cancelled';
+const PING = '"ping"';
+const INITIALIZED = 'initialized';

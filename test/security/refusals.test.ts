@@ -3,9 +3,13 @@
  */
 import assert from 'node:assert/strict';
 import { Agent, request } from 'node:http';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { type RunningHub, startHub } from '../support/hub.ts';
+import { ROOT, type RunningHub, startHub, until } from '../support/hub.ts';
+import { Client } from '../support/load.ts';
 import { type RawExchange, rawExchange } from '../support/raw-client.ts';
+
+const STUCK = { command: process.execPath, args: [join(ROOT, 'test/support/fault-stdio.ts'), 'normal'] };
 
 interface Seen {
   readonly status: number;
@@ -53,6 +57,23 @@ test('returns 429 for a small call on a kept connection without parsing it, and 
   const large = await post(hub, agent, `{"method": "ping", "x": "${'x'.repeat(200_000)}"}`);
   assert.deepEqual([large.status, large.connection], [429, 'close']);
   agent.destroy();
+});
+
+test('takes a cancellation from a key with too many calls in flight, however its method is escaped', async () => {
+  await using hub = await startHub({ config: { mcpServers: { a: STUCK } }, env: { MCPHUB_KEY_IN_FLIGHT: '1' } });
+  const client = new Client(hub);
+  const stuck = client.call('a_stuck');
+  const agent = new Agent();
+  const statusOf = async (text: string): Promise<number> => (await post(hub, agent, text)).status;
+  await until(
+    async () => (await statusOf('{"jsonrpc":"2.0","id":2,"method":"ping"}')) === 429,
+    5000,
+    'the call to be inside',
+  );
+  for (const method of ['notifications/cancelled', 'notifications\\/cancelled'])
+    assert.equal(await statusOf(`{"jsonrpc":"2.0","method":"${method}","params":{"requestId":99}}`), 202, method);
+  client.close();
+  await stuck;
 });
 
 describe('a refusal that comes before the body', () => {
