@@ -10,6 +10,7 @@ import { answerScan, scanAnswer, scanAnswers } from '../../protocol/answer.ts';
 import type { Envelope, Span } from '../../protocol/message.ts';
 import { isBatch, scanEnvelope } from '../../protocol/scan.ts';
 import { SseDecoder, type SseEvent } from '../../protocol/sse.ts';
+import type { InvalidEvents } from './_invalid-events.ts';
 
 const HARMLESS_TWICE = new Set([
   'initialize',
@@ -40,17 +41,19 @@ function messagesInBatch(bytes: Buffer, limits: ScanLimits): Outcome<readonly En
   return messages;
 }
 
-/** The messages on one event stream. */
+/** The messages on one event stream. Events that are none refuse the stream, or are passed over when `invalid` takes them. */
 export class EventReader {
   readonly #decoder: SseDecoder;
+  readonly #invalid: InvalidEvents | undefined;
   readonly #limits: ScanLimits;
   #messages: Envelope[] = []; // bounded by: the events of one chunk
   #refusal: Refusal | undefined;
   #retryMs: number | undefined;
   #lastEventId: string | undefined;
 
-  constructor(limits: ScanLimits & Pick<Limits, 'answerBytes'>) {
+  constructor(limits: ScanLimits & Pick<Limits, 'answerBytes'>, invalid?: InvalidEvents) {
     this.#limits = limits;
+    this.#invalid = invalid;
     this.#decoder = new SseDecoder(limits.answerBytes, (event) => this.#take(event));
   }
 
@@ -80,9 +83,9 @@ export class EventReader {
     // Priming events (2025-11-25) have an id and no data; other event names are not ours.
     if (this.#refusal || event.data.length === 0 || event.event !== 'message') return;
     const found = messagesIn(event.data, this.#limits);
-    if (isRefusal(found))
-      this.#refusal = found.code === 'upstream-too-large' ? found : new Refusal('upstream-protocol', found.message);
-    else this.#messages.push(...found);
+    if (!isRefusal(found)) this.#messages.push(...found);
+    else if (this.#invalid) this.#invalid.take(event.data, found);
+    else this.#refusal = found.code === 'upstream-too-large' ? found : new Refusal('upstream-protocol', found.message);
   }
 }
 

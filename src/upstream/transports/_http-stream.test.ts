@@ -4,6 +4,7 @@ import { frozenKernel } from '../../../test/support/frozen-kernel.ts';
 import { limitsFrom } from '../../config/limits.ts';
 import type { EgressPool, EgressRequest, ResponseController, ResponseHandler } from '../../net/egress.ts';
 import { ServerStream } from './_http-stream.ts';
+import { InvalidEvents } from './_invalid-events.ts';
 
 interface Opened {
   readonly atMs: number;
@@ -16,6 +17,8 @@ function rig(random = () => 0) {
   const frozen = frozenKernel(random);
   const opened: Opened[] = [];
   const messages: string[] = [];
+  const unreadable: number[] = [];
+  const said: string[] = [];
   let lost = 0;
   const pool: EgressPool = {
     headers: [],
@@ -51,6 +54,11 @@ function rig(random = () => 0) {
     headers: (lastEventId) => ['accept', 'text/event-stream', ...(lastEventId ? ['last-event-id', lastEventId] : [])],
     answered: () => {},
     message: (envelope) => messages.push(envelope.method),
+    invalid: new InvalidEvents({
+      ...{ kernel: frozen.kernel, limits: limitsFrom({}) },
+      unreadable: (id) => unreadable.push(id),
+      said: (line) => said.push(line),
+    }),
     sessionLost: () => {
       lost += 1;
     },
@@ -62,7 +70,7 @@ function rig(random = () => 0) {
     return last;
   };
   const end = (last: Opened): void => last.handler.onResponseEnd(last.controller);
-  return { ...frozen, stream, opened, messages, answer, end, lost: () => lost };
+  return { ...frozen, stream, opened, messages, unreadable, said, answer, end, lost: () => lost };
 }
 
 // row A11 · guards src/upstream/transports/_http-stream.ts
@@ -127,6 +135,19 @@ test('messages go on, retry is honoured, and the last event id comes back with t
   one.advance(2000);
   assert.equal(one.opened.length, 2);
   assert.deepEqual(one.opened[1]!.request.headers.slice(-2), ['last-event-id', '7']);
+});
+
+test('passes over events that are no messages, ends the calls that they answer, and reads on', () => {
+  const one = rig();
+  one.stream.open();
+  const changed = '{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}';
+  const events = ['{"jsonrpc":"2.0","id":7,"result":{"a":NaN}}', 'no JSON', changed];
+  one.answer(200, events.map((data) => `data: ${data}\n\n`).join(''));
+  assert.deepEqual(one.messages, ['notifications/tools/list_changed']);
+  assert.deepEqual(one.unreadable, [7]);
+  assert.equal(one.said.length, 1, 'at most once a second');
+  assert.match(one.said[0] ?? '', /not valid MCP/);
+  assert.equal(one.opened[0]?.controller.aborted, false);
 });
 
 test('a stream that lived for a minute is opened again at once, a silent one after a quarter of an hour', () => {

@@ -13,6 +13,7 @@ import type { EgressPool, ResponseController, ResponseHandler, ResponseHeaders }
 import type { Envelope } from '../../protocol/message.ts';
 import { mediaType } from './_http-answer.ts';
 import { EventReader } from './_http-messages.ts';
+import type { InvalidEvents } from './_invalid-events.ts';
 import { paced } from './_paced.ts';
 
 const REST = { baseMs: 1000, capMs: 120_000 } as const;
@@ -31,6 +32,8 @@ export interface ServerStreamOptions {
   /** The server has answered a request for the stream, or that has failed; told each time. */
   readonly answered: () => void;
   readonly message: (envelope: Envelope) => void;
+  /** Takes the events that are no messages. */
+  readonly invalid: InvalidEvents;
   /** A stream that had been open before now answers 404: the session is gone. */
   readonly sessionLost: () => void;
 }
@@ -142,7 +145,7 @@ class StreamExchange implements ResponseHandler {
       return;
     }
     this.#options.answered();
-    this.#reader = new EventReader(this.#options.limits);
+    this.#reader = new EventReader(this.#options.limits, this.#options.invalid);
     this.#openedMs = this.#options.kernel.clock.nowMs();
   }
 

@@ -10,7 +10,6 @@ import type { Kernel } from '../../kernel/kernel.ts';
 import { isRefusal, type Refusal } from '../../kernel/outcome.ts';
 import type { ResponseController, ResponseHandler, ResponseHeaders } from '../../net/egress.ts';
 import { hubErrorFromNet } from '../../net/errors.ts';
-import { replyIdsIn } from '../../protocol/answer.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { SseDecoder, type SseEvent } from '../../protocol/sse.ts';
 import {
@@ -25,6 +24,7 @@ import {
 } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
 import { messagesIn } from './_http-messages.ts';
+import { InvalidEvents } from './_invalid-events.ts';
 import { paced } from './_paced.ts';
 
 export interface SseStreamOptions {
@@ -48,7 +48,6 @@ export interface SseStreamOptions {
 
 /** A longer address is none. */
 const ENDPOINT_BYTES = 8192;
-const SAY_AGAIN_MS = 1000;
 
 export class SseStream implements ResponseHandler {
   readonly #options: SseStreamOptions;
@@ -61,12 +60,16 @@ export class SseStream implements ResponseHandler {
   #isOpen = false;
   #over = false;
   #aborted = false;
-  #saidMs = Number.NEGATIVE_INFINITY;
+  readonly #invalid: InvalidEvents;
 
   constructor(options: SseStreamOptions) {
     this.#options = options;
     this.#decoder = new SseDecoder(options.limits.answerBytes, (event) => this.#take(event));
     this.#sinceMs = options.kernel.clock.nowMs();
+    this.#invalid = new InvalidEvents({
+      ...options,
+      unreadable: (id, why) => this.#over || options.unreadable(id, why),
+    });
   }
 
   /** Nobody wants it any more; `lost` does not come. */
@@ -150,12 +153,7 @@ export class SseStream implements ResponseHandler {
       for (const message of messages) if (!this.#over) this.#options.message(message);
       return;
     }
-    for (const id of replyIdsIn(data, this.#options.limits.batch))
-      if (!this.#over) this.#options.unreadable(id, messages);
-    const nowMs = this.#options.kernel.clock.nowMs();
-    if (nowMs - this.#saidMs < SAY_AGAIN_MS) return;
-    this.#saidMs = nowMs;
-    this.#options.said(`sent an event of ${data.length} bytes that is not valid MCP: ${messages.message}`);
+    this.#invalid.take(data, messages);
   }
 
   #loseWithPage(): void {

@@ -17,6 +17,7 @@ import type { Egress } from '../../net/egress.ts';
 import { VERSION_2026 } from '../../protocol/era-2026/versions.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { RetryBudget } from '../../resilience/retry-budget.ts';
+import { refusedAnswer } from '../_invalid-answer.ts';
 import type { DeclaredHeaders, Transport, TransportEvents } from '../transport.ts';
 import { guardedEvents } from './_http-events.ts';
 import { HttpExchange } from './_http-exchange.ts';
@@ -27,6 +28,7 @@ import { dispatchLater, RESUMES, type StreamPlace } from './_http-resume.ts';
 import { endSession, stopLaunched, untilListening } from './_http-session.ts';
 import { ServerStream } from './_http-stream.ts';
 import { openWire, requestOf, SIDE_REQUESTS, type Wire } from './_http-wire.ts';
+import { InvalidEvents } from './_invalid-events.ts';
 import { fullRefusal, PostOrder } from './_post-order.ts';
 
 /** A program that the hub runs and that listens at the URL (`launch` in the configuration). Its maker reports its exit to `events.closed`. */
@@ -240,6 +242,12 @@ class HttpTransport implements Transport, ExchangeHost {
     this.events.message(envelope, undefined);
   }
 
+  /** A reply on the GET stream is none: the call that waits for it ends. */
+  #unreadable(id: number, why: Refusal): void {
+    for (const exchange of this.#exchanges.values()) if (exchange.id === id) exchange.replied();
+    this.events.failed(id, refusedAnswer(this.server, why));
+  }
+
   #openStream(there: () => void): void {
     if (!this.#wire) return there();
     this.#stream?.close();
@@ -253,6 +261,10 @@ class HttpTransport implements Transport, ExchangeHost {
       // One that has been replaced says nothing about the new one.
       answered: () => this.#stream === stream && there(),
       message: (envelope) => this.#fromStream(envelope),
+      invalid: new InvalidEvents({
+        ...{ kernel: this.kernel, limits: this.limits, said: (line) => this.events.said(line) },
+        unreadable: (id, why) => this.#unreadable(id, why),
+      }),
       sessionLost: () => {
         this.#forgetSession();
         this.events.sessionLost(undefined);

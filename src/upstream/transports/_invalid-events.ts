@@ -1,0 +1,37 @@
+/**
+ * Events of a stream that many calls share and that are no messages: each is passed over, the calls whose replies they would have been end, and a
+ * line says so at most once a second.
+ */
+import type { Limits } from '../../config/limits.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import type { Refusal } from '../../kernel/outcome.ts';
+import { replyIdsIn } from '../../protocol/answer.ts';
+
+export interface InvalidEventsParts {
+  readonly kernel: Kernel;
+  readonly limits: Pick<Limits, 'batch'>;
+  /** An event would have been the reply to this request. */
+  readonly unreadable: (id: number, why: Refusal) => void;
+  readonly said: (line: string) => void;
+}
+
+const SAY_AGAIN_MS = 1000;
+
+export class InvalidEvents {
+  readonly #parts: InvalidEventsParts;
+  #saidMs = Number.NEGATIVE_INFINITY;
+
+  constructor(parts: InvalidEventsParts) {
+    this.#parts = parts;
+  }
+
+  /** `data` = of the event; `why` = the scanner's words. */
+  take(data: Buffer, why: Refusal): void {
+    const { kernel, limits, unreadable, said } = this.#parts;
+    for (const id of replyIdsIn(data, limits.batch)) unreadable(id, why);
+    const nowMs = kernel.clock.nowMs();
+    if (nowMs - this.#saidMs < SAY_AGAIN_MS) return;
+    this.#saidMs = nowMs;
+    said(`sent an event of ${data.length} bytes that is not valid MCP: ${why.message}`);
+  }
+}
