@@ -136,17 +136,18 @@ export class IdleWatch implements Disposable {
   #touchedMs: number;
   #stopped = false;
 
-  constructor(idleMs: number, wheel: Wheel, onIdle: (silentMs: number) => void) {
+  /** `nowMs`: where it is known. */
+  constructor(idleMs: number, wheel: Wheel, onIdle: (silentMs: number) => void, nowMs: number = wheel.clock.nowMs()) {
     this.#wheel = wheel;
     this.#idleMs = idleMs;
     this.#onIdle = onIdle;
-    this.#touchedMs = wheel.clock.nowMs();
+    this.#touchedMs = nowMs;
     this.#entry = wheel.add(this.#touchedMs + idleMs, () => this.#look());
   }
 
-  /** A sign of life was seen now. */
-  touch(): void {
-    this.#touchedMs = this.#wheel.clock.nowMs();
+  /** A sign of life was seen now. `nowMs`: where it is known. */
+  touch(nowMs: number = this.#wheel.clock.nowMs()): void {
+    this.#touchedMs = nowMs;
   }
 
   get silentMs(): number {

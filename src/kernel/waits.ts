@@ -76,6 +76,33 @@ interface Entry {
   readonly deadline: Deadline;
 }
 
+/** One object for an entry and how it leaves: one is made for each call. */
+class OpenWait implements Entry, Wait {
+  readonly label: WaitLabel;
+  readonly owner: string;
+  readonly sinceMs: number;
+  readonly deadline: Deadline;
+  readonly #entries: CappedSlots<Entry>;
+  readonly #slot: number;
+  #left = false;
+
+  constructor(label: WaitLabel, owner: string, deadline: Deadline, sinceMs: number, entries: CappedSlots<Entry>) {
+    this.label = label;
+    this.owner = owner;
+    this.deadline = deadline;
+    this.sinceMs = sinceMs;
+    this.#entries = entries;
+    this.#slot = entries.add(this);
+    if (this.#slot < 0) throw new HubError('overloaded', { message: 'the table of waits is full' });
+  }
+
+  leave(): void {
+    if (this.#left) return;
+    this.#left = true;
+    this.#entries.free(this.#slot);
+  }
+}
+
 export class Waits {
   readonly #clock: Clock;
   readonly #entries: CappedSlots<Entry>;
@@ -124,19 +151,9 @@ export class Waits {
     }
   }
 
-  /** Enters a wait that is driven by callbacks (the hot path). The caller watches the deadline and leaves. */
-  open(label: WaitLabel, owner: string, deadline: Deadline): Wait {
-    const entry: Entry = { label, owner, sinceMs: this.#clock.nowMs(), deadline };
-    const slot = this.#entries.add(entry);
-    if (slot < 0) throw new HubError('overloaded', { message: 'the table of waits is full' });
-    let left = false;
-    return {
-      leave: () => {
-        if (left) return;
-        left = true;
-        this.#entries.free(slot);
-      },
-    };
+  /** Enters a wait that is driven by callbacks (the hot path). The caller watches the deadline and leaves. `nowMs`: where it is known. */
+  open(label: WaitLabel, owner: string, deadline: Deadline, nowMs: number = this.#clock.nowMs()): Wait {
+    return new OpenWait(label, owner, deadline, nowMs, this.#entries);
   }
 
   get size(): number {

@@ -25,6 +25,29 @@ const NEARLY_FULL = 0.75;
 /** A bulkhead with fewer places has no shares: one person's two or three calls would wait for each other. */
 const SHARED_FROM = 8;
 
+/** The places inside of one key. */
+interface Holder {
+  readonly key: string;
+  places: number;
+}
+
+/** A class, since an object literal with a computed member takes ten times as long to make. */
+class Place implements Permit {
+  #holder: Holder | undefined;
+  readonly #given: (holder: Holder) => void;
+
+  constructor(holder: Holder, given: (holder: Holder) => void) {
+    this.#holder = holder;
+    this.#given = given;
+  }
+
+  [Symbol.dispose](): void {
+    const holder = this.#holder;
+    this.#holder = undefined;
+    if (holder) this.#given(holder);
+  }
+}
+
 interface Waiter {
   readonly key: string;
   settle(outcome: Outcome<Permit>): void;
@@ -37,8 +60,8 @@ export class Bulkhead {
   readonly #queues = new Map<string, Waiter[]>(); // bounded by: twice `waiting`: those that left are dropped when they are the greater part
   /** Waiters of each key. */
   readonly #held = new Holdings((size) => size);
-  /** Places inside of each key. */
-  readonly #holders = new Map<string, number>(); // bounded by: inside
+  /** Places inside of each key that has one. */
+  readonly #holders = new Map<string, Holder>(); // bounded by: inside
   /** Waiters that left and still stand in a queue. */
   #left = 0;
   #inside = 0;
@@ -86,7 +109,7 @@ export class Bulkhead {
   #mayHold(key: string): boolean {
     const { inside } = this.#options;
     if (inside < SHARED_FROM || this.#inside + 1 <= inside * NEARLY_FULL) return true;
-    const holds = this.#holders.get(key) ?? 0;
+    const holds = this.#holders.get(key)?.places ?? 0;
     return holds === 0 || holds + 1 <= Math.floor(inside / (this.#holders.size + 1));
   }
 
@@ -145,20 +168,21 @@ export class Bulkhead {
 
   #permit(key: string): Permit {
     this.#inside += 1;
-    this.#holders.set(key, (this.#holders.get(key) ?? 0) + 1);
-    let held = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (!held) return;
-        held = false;
-        this.#inside -= 1;
-        const left = (this.#holders.get(key) ?? 1) - 1;
-        if (left > 0) this.#holders.set(key, left);
-        else this.#holders.delete(key);
-        this.#admit();
-      },
-    };
+    let holder = this.#holders.get(key);
+    if (!holder) {
+      holder = { key, places: 0 };
+      this.#holders.set(key, holder);
+    }
+    holder.places += 1;
+    return new Place(holder, this.#given);
   }
+
+  readonly #given = (holder: Holder): void => {
+    this.#inside -= 1;
+    holder.places -= 1;
+    if (holder.places === 0) this.#holders.delete(holder.key);
+    this.#admit();
+  };
 
   /** The next key in turn that may hold one more gets the place; it then stands at the end of the row. */
   #admit(): void {

@@ -231,14 +231,13 @@ export class Connection {
     const { spec, kernel } = this.#parts;
     return {
       message: (envelope, exchange) => {
-        this.liveness.seen();
+        const nowMs = this.liveness.seen();
         if (this.#renewals > 0 && envelope.kind === 'reply' && this.#isServed(exchange)) this.#renewals = 0;
-        this.correlator.message(envelope, exchange);
+        this.correlator.message(envelope, exchange, nowMs);
       },
       failed: (id, fault) => this.correlator.failed(id, fault),
       alive: (id) => {
-        this.liveness.seen();
-        this.correlator.alive(id);
+        this.correlator.alive(id, this.liveness.seen());
       },
       phase: (phase) => this.#enter(phase),
       sessionLost: (id) => this.#sessionLost(id),

@@ -169,8 +169,9 @@ export class Correlator {
     this.notify('notifications/cancelled', jsonBytes({ requestId: flight.id, reason }));
   }
 
-  message(envelope: Envelope, exchange: number | undefined): void {
-    if (exchange !== undefined) this.at(exchange)?.touch();
+  /** `nowMs`: where it is known. */
+  message(envelope: Envelope, exchange: number | undefined, nowMs?: number): void {
+    if (exchange !== undefined) this.at(exchange)?.touch(nowMs);
     if (envelope.repaired !== undefined) this.#invalid.count('repaired', envelope.repaired);
     if (envelope.kind === 'reply') this.#reply(envelope);
     else if (envelope.kind === 'notification') this.#notification(envelope, exchange);
@@ -188,10 +189,10 @@ export class Correlator {
     for (const { flight } of [...this.#slots.values()]) flight.settle(refusal(flight));
   }
 
-  /** A sign of life of one call, or of the server as a whole. */
-  alive(id: number | undefined): void {
-    if (id === undefined) for (const { flight } of this.#slots.values()) flight.touch();
-    else this.at(id)?.touch();
+  /** A sign of life of one call, or of the server as a whole. `nowMs`: where it is known. */
+  alive(id: number | undefined, nowMs?: number): void {
+    if (id === undefined) for (const { flight } of this.#slots.values()) flight.touch(nowMs);
+    else this.at(id)?.touch(nowMs);
   }
 
   /** What the server calls its question with this id. */

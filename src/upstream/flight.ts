@@ -7,7 +7,7 @@
 import { type Deadline, IdleWatch } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Outcome } from '../kernel/outcome.ts';
-import type { WaitLabel } from '../kernel/waits.ts';
+import type { Wait, WaitLabel } from '../kernel/waits.ts';
 import type { BackChannel } from '../protocol/back-channel.ts';
 import type { UpstreamReply } from './call.ts';
 
@@ -47,7 +47,7 @@ export class Flight {
   #resolve: ((outcome: Outcome<UpstreamReply>) => void) | undefined;
   readonly #ears: FlightEars;
   readonly #questionMs: number;
-  #leave: (() => void) | undefined;
+  #wait: Wait | undefined;
   #watch: IdleWatch | undefined;
   #forget: (() => void) | undefined;
   #asked = false;
@@ -67,21 +67,21 @@ export class Flight {
 
   /** Enters the ledger and arms the watch. Throws HubError `overloaded` when the ledger is full; nothing is held then. */
   begin(kernel: Kernel, resolve: (outcome: Outcome<UpstreamReply>) => void): void {
-    const wait = kernel.waits.open(this.plan.label, this.plan.owner, this.plan.deadline);
-    this.#leave = () => wait.leave();
+    const { label, owner, deadline, silence } = this.plan;
+    this.#wait = kernel.waits.open(label, owner, deadline, this.sentMs);
     this.#resolve = resolve;
-    if (this.plan.silence)
-      this.#watch = new IdleWatch(this.#questionMs, kernel.wheel, (silentMs) => this.#idle(silentMs));
-    this.#forget = this.plan.deadline.onEnd(() => this.#ears.ended(this));
+    if (silence)
+      this.#watch = new IdleWatch(this.#questionMs, kernel.wheel, (silentMs) => this.#idle(silentMs), this.sentMs);
+    this.#forget = deadline.onEnd(() => this.#ears.ended(this));
   }
 
   get over(): boolean {
     return this.#resolve === undefined;
   }
 
-  /** A sign of life. */
-  touch(): void {
-    this.#watch?.touch();
+  /** A sign of life. `nowMs`: where it is known. */
+  touch(nowMs?: number): void {
+    this.#watch?.touch(nowMs);
     if (!this.#asked) return;
     this.#asked = false;
     this.#watch?.rearm(this.#questionMs);
@@ -108,7 +108,7 @@ export class Flight {
     if (!resolve) return;
     this.#resolve = undefined;
     this.#watch?.[Symbol.dispose]();
-    this.#leave?.();
+    this.#wait?.leave();
     this.#forget?.();
     this.#ears.settled(this);
     resolve(outcome);

@@ -44,9 +44,10 @@ export class Liveness {
     this.#seenMs = parts.kernel.clock.nowMs();
   }
 
-  /** Something came: a message, bytes, a line of stderr. */
-  seen(): void {
+  /** Something came: a message, bytes, a line of stderr. Returns the time, for others that want it. */
+  seen(): number {
     this.#seenMs = this.#parts.kernel.clock.nowMs();
+    return this.#seenMs;
   }
 
   silent(flight: Flight): void {

@@ -116,16 +116,21 @@ export class Stack {
     return this.#bulkhead.hasPlace(call.fairKey) ? this.#queue(call) : this.#bulkhead.refuse();
   }
 
-  async #queue(call: UpstreamCall): Promise<Outcome<UpstreamReply>> {
+  #queue(call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     const { kernel, limits } = this.#parts;
     const deadline = call.deadline.sooner(limits.serverQueueMs);
-    const wait = kernel.waits.open('upstream-queue', call.owner, deadline);
     try {
-      const permit = await this.#bulkhead.enter(deadline, call.fairKey);
-      return await this.#inside(permit, call);
-    } finally {
-      wait.leave();
+      const wait = kernel.waits.open('upstream-queue', call.owner, deadline);
+      const goOn = (permit: Outcome<Permit>): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> => {
+        wait.leave();
+        deadline[Symbol.dispose]();
+        return this.#inside(permit, call);
+      };
+      const permit = this.#bulkhead.enter(deadline, call.fairKey);
+      return permit instanceof Promise ? permit.then(goOn) : goOn(permit);
+    } catch (fault) {
       deadline[Symbol.dispose]();
+      throw fault;
     }
   }
 

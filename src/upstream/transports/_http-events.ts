@@ -12,19 +12,37 @@ export function guardedEvents(
   server: string,
   isStopped: () => boolean,
 ): TransportEvents {
+  const faulted = (fault: unknown): undefined => {
+    kernel.bus.publish({ type: 'task-faulted', task: `events of ${server}`, fault });
+    return undefined;
+  };
   const guard = <T>(run: () => T): T | undefined => {
     if (isStopped()) return undefined;
     try {
       return run();
     } catch (fault) {
-      kernel.bus.publish({ type: 'task-faulted', task: `events of ${server}`, fault });
-      return undefined;
+      return faulted(fault);
     }
   };
+  // The two that each call comes by are written out, without a closure for each.
   return {
-    message: (envelope, exchange) => guard(() => events.message(envelope, exchange)),
+    message(envelope, exchange) {
+      if (isStopped()) return;
+      try {
+        events.message(envelope, exchange);
+      } catch (fault) {
+        faulted(fault);
+      }
+    },
+    alive(id) {
+      if (isStopped()) return;
+      try {
+        events.alive(id);
+      } catch (fault) {
+        faulted(fault);
+      }
+    },
     failed: (id, fault) => guard(() => events.failed(id, fault)),
-    alive: (id) => guard(() => events.alive(id)),
     phase: (phase) => guard(() => events.phase(phase)),
     sessionLost: (id) => guard(() => events.sessionLost(id)),
     closed: (fault) => guard(() => events.closed(fault)),
