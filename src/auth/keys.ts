@@ -22,11 +22,6 @@ const TOO_MANY =
 /** Keys remembered with their answer, each by one spelling of its header: at most 2 MB. A hit costs 5 ns instead of a hash. */
 const SEEN_HEADERS = 20_000;
 
-interface Accepted {
-  readonly principal: Principal;
-  readonly expiresAtMs: number | undefined;
-}
-
 export interface KeyDoor {
   /** `address` is the peer's, for slowing down guesses. */
   check(authorization: string | undefined, address: string): Outcome<Principal>;
@@ -39,7 +34,7 @@ export interface KeyDoor {
 export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots: SnapshotHolder }): KeyDoor {
   const { kernel, limits, snapshots } = parts;
   let ring = ringFrom(snapshots.current.keys);
-  const seen = new CappedMap<string, Accepted>('auth.headers', SEEN_HEADERS, 'drop-oldest', kernel.ceilings);
+  const seen = new CappedMap<string, Principal>('auth.headers', SEEN_HEADERS, 'drop-oldest', kernel.ceilings);
   const used = new CappedMap<string, true>('auth.used', SEEN_HEADERS, 'drop-oldest', kernel.ceilings);
   const addresses = new CappedMap<string, Guesses>('auth.addresses', limits.addresses, 'drop-oldest', kernel.ceilings);
 
@@ -78,7 +73,7 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
     });
   }
 
-  function lookUp(authorization: string, address: string): Outcome<Accepted> {
+  function lookUp(authorization: string, address: string): Outcome<Principal> {
     const key =
       authorization.length <= MAX_HEADER_CHARS ? KEY_PATTERN.exec(authorization)?.[1]?.toLowerCase() : undefined;
     if (!key)
@@ -98,10 +93,10 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
         'wrong',
       );
     }
-    const accepted: Accepted = { principal: principalFrom(record), expiresAtMs: record.expiresAtMs };
-    seen.set(header, accepted);
+    const principal = principalFrom(record);
+    seen.set(header, principal);
     kernel.bus.publish({ type: 'key-accepted', user: record.userName, keyName: record.name, keyPrefix: record.prefix });
-    return accepted;
+    return principal;
   }
 
   return {
@@ -109,16 +104,16 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
       if (authorization === undefined) return refuse(new Refusal('unauthorized'), address, 'bare');
       // Started from disk without keys that could be trusted: a 401 would say that the key is wrong.
       if (snapshots.current.keysRevision === 0) return new Refusal('starting', undefined, { retryAfterMs: 1000 });
-      const accepted = seen.get(authorization) ?? lookUp(authorization, address);
-      if (isRefusal(accepted)) return accepted;
-      if (accepted.expiresAtMs !== undefined && kernel.clock.wallMs() >= accepted.expiresAtMs)
+      const principal = seen.get(authorization) ?? lookUp(authorization, address);
+      if (isRefusal(principal)) return principal;
+      if (principal.expiresAtMs !== undefined && kernel.clock.wallMs() >= principal.expiresAtMs)
         return new Refusal('key-expired');
-      if (!used.has(accepted.principal.keyId)) used.set(accepted.principal.keyId, true);
-      return accepted.principal;
+      if (!used.has(principal.keyId)) used.set(principal.keyId, true);
+      return principal;
     },
     shareOf(authorization, address) {
       const known = authorization === undefined ? undefined : seen.get(authorization);
-      return shareOf(known?.principal ?? ANONYMOUS_PRINCIPAL, address);
+      return shareOf(known ?? ANONYMOUS_PRINCIPAL, address);
     },
     takeUsed() {
       const ids = [...used.keys()];
@@ -146,5 +141,6 @@ function principalFrom(key: KeyRecord): Principal {
     keyName: key.name,
     role: key.role,
     groups: key.groups,
+    expiresAtMs: key.expiresAtMs,
   };
 }

@@ -38,6 +38,8 @@ export interface Caller {
 export interface Incoming {
   readonly envelope: Envelope;
   readonly visit: Visit;
+  /** Who the headers of this request have been identified as; absent = nobody has looked. */
+  readonly caller?: Caller | undefined;
   readonly back: BackChannel;
   /** What a message of the stateless era says about its client; undefined = one of the 2025 dates. */
   readonly claim?: Claim | undefined;

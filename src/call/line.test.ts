@@ -2,9 +2,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LineRig, shown } from '../../test/support/line-rig.ts';
+import { keyRecord } from '../../test/support/small-worlds.ts';
 import { HubError } from '../kernel/errors.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import type { KeyRecord } from '../kernel/snapshot.ts';
+import type { Caller } from './call.ts';
 
+const PING = { jsonrpc: '2.0', id: 1, method: 'ping' };
 const LOG = { name: 'git_log', arguments: { n: 1 } };
 
 test('identity comes before the session: a wrong key is told so, whatever session it names', async () => {
@@ -12,6 +16,21 @@ test('identity comes before the session: a wrong key is told so, whatever sessio
   const session = await rig.open();
   for (const sessionId of ['nonsense', session.id])
     assert.equal(shown(await rig.ask('ping', {}, rig.visit({ key: 'f', sessionId }))), 'unauthorized');
+});
+
+test('a caller who was identified by the headers is identified again when the keys have changed or the key has expired', async () => {
+  const expiresAtMs = 1_800_000_010_000;
+  const keys = [keyRecord('a', { expiresAtMs }), keyRecord('b')];
+  const rig = new LineRig({ world: { keys } });
+  const ping = (key: string, caller?: Caller) =>
+    rig.line.answer(rig.incoming(PING, { visitor: rig.visit({ key }), caller }));
+  const callers = ['a', 'b'].map((key) => rig.line.identify(rig.visit({ key })) as Caller);
+  assert.deepEqual(shown(await ping('f', callers[0])), {}, 'nothing has changed: the headers are not looked at again');
+  await rig.frozen.advance(expiresAtMs - rig.frozen.kernel.clock.wallMs());
+  assert.equal(shown(await ping('a', callers[0])), 'key-expired');
+  assert.deepEqual(shown(await ping('b', callers[1])), {});
+  rig.snapshots.swapKeys([keys[0] as KeyRecord], 2);
+  assert.equal(shown(await ping('b', callers[1])), 'unauthorized');
 });
 
 test('identity comes before admission: a wrong key takes nothing from anybody’s allowance', async () => {

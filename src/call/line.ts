@@ -92,6 +92,11 @@ export function createLine(rooms: LineRooms): Line {
     return { principal, owner: shareOf(principal, visit.address), viewName, world };
   }
 
+  /** What the headers said of the sender still holds: the configuration and the keys are the same, and the key has not expired. */
+  function isCurrent({ world, principal: { expiresAtMs } }: Caller): boolean {
+    return world === snapshots.current && (expiresAtMs === undefined || kernel.clock.wallMs() < expiresAtMs);
+  }
+
   function findSession(visit: Visit, caller: Caller): Outcome<Session | undefined> {
     return visit.sessionId === undefined ? undefined : sessions.find(visit.sessionId, caller.principal, caller.owner);
   }
@@ -115,7 +120,7 @@ export function createLine(rooms: LineRooms): Line {
 
   function answer(incoming: Incoming): Outcome<Reply> | Promise<Outcome<Reply>> {
     const startMs = kernel.clock.nowMs();
-    const caller = identify(incoming.visit);
+    const caller = incoming.caller && isCurrent(incoming.caller) ? incoming.caller : identify(incoming.visit);
     if (isRefusal(caller)) return caller;
     const tooLong = refuseLongParams(incoming.envelope, rooms.limits);
     if (tooLong) return tooLong;
@@ -145,7 +150,10 @@ export function createLine(rooms: LineRooms): Line {
       session,
       view,
       incoming,
-      ...caller,
+      principal: caller.principal,
+      owner: caller.owner,
+      viewName: caller.viewName,
+      world: caller.world,
     };
     const outcome = attempt(() => (incoming.claim ? answerStateless(call, dispatch, parking) : dispatch(call)));
     if (!(outcome instanceof Promise)) {

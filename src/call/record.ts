@@ -2,7 +2,6 @@
  * The access record of one call, as a fact. Three outcomes that must not be mixed up: the hub refused, the server answered with an error,
  * the tool said `isError`.
  */
-import type { Fact } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import type { Call, Reply } from './call.ts';
@@ -10,28 +9,27 @@ import type { Call, Reply } from './call.ts';
 const IS_ERROR = Buffer.from('"isError":true');
 /** A tool's error is short; the flag is looked for at the end of the result only, so that a large answer costs nothing. */
 const TAIL_BYTES = 2048;
+/** Characters of a method's name in the record. */
+const METHOD_CHARS = 100;
 
 export function record(kernel: Kernel, call: Call, outcome: Outcome<Reply>, startMs: number): void {
   if (call.envelope.kind !== 'request') return;
   const refused = isRefusal(outcome);
   const note = refused || outcome.kind === 'accepted' ? undefined : outcome.note;
-  const fact: Fact = {
+  const { method } = call.envelope;
+  // Spreading optional members would cost as much as all the rest.
+  kernel.bus.publish({
     type: 'call-answered',
     requestId: call.requestId,
-    method: call.envelope.method.slice(0, 100),
+    method: method.length > METHOD_CHARS ? method.slice(0, METHOD_CHARS) : method,
     user: call.principal.userName,
     ms: kernel.clock.nowMs() - startMs,
     bytes: refused || outcome.kind === 'accepted' ? 0 : outcome.json.length,
     outcome: refused ? 'refused' : outcomeOf(outcome),
-    ...(refused ? { code: outcome.code, ...serverOf(outcome.detail) } : {}),
-    ...(note ? { server: note.server } : {}),
-    ...(note?.tool === undefined ? {} : { tool: note.tool }),
-  };
-  kernel.bus.publish(fact);
-}
-
-function serverOf(detail: { readonly server?: string }): { server?: string } {
-  return detail.server === undefined ? {} : { server: detail.server };
+    code: refused ? outcome.code : undefined,
+    server: refused ? outcome.detail.server : note?.server,
+    tool: note?.tool,
+  });
 }
 
 function outcomeOf(reply: Reply): 'ok' | 'tool-error' | 'error' {

@@ -132,6 +132,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     const outcome = line.answer({
       envelope,
       visit,
+      caller,
       back: exchange,
       onCaller: (caller) => exchange.forCaller(caller),
       onSession: (session) => exchange.inSession(session),

@@ -59,6 +59,7 @@ export function createStateless(parts: StatelessParts): Stateless {
     const outcome = line.answer({
       envelope,
       visit,
+      caller,
       claim,
       back: exchange,
       onCaller: (caller) => exchange.forCaller(caller),

@@ -67,12 +67,12 @@ export type Fact =
       readonly requestId: string;
       readonly method: string;
       readonly user: string;
-      readonly server?: string;
-      readonly tool?: string;
+      readonly server?: string | undefined;
+      readonly tool?: string | undefined;
       readonly ms: number;
       readonly bytes: number;
       readonly outcome: 'ok' | 'tool-error' | 'error' | 'refused';
-      readonly code?: ErrorCode;
+      readonly code?: ErrorCode | undefined;
     }
   | { readonly type: 'request-refused'; readonly code: ErrorCode; readonly path: string }
   // servers

@@ -19,6 +19,8 @@ export interface Principal {
   readonly role: Role | 'anonymous';
   /** Slugs of groups it may use; undefined = all. */
   readonly groups: readonly string[] | undefined;
+  /** Wall clock ms at which its key expires; absent = it does not. */
+  readonly expiresAtMs?: number | undefined;
 }
 
 /** A caller on a private unix socket (directory 0700): the operator of this machine. */
