@@ -109,8 +109,8 @@ export class ConnectionTable {
 
   /** A request has come. */
   begins(socket: Socket): void {
-    const entry = this.#entries.get(socket);
-    if (!entry) return;
+    const entry = (socket as Counted)[ENTRY];
+    if (entry === undefined || entry.hasLeft) return;
     if (entry.isNew) this.#new.delete(socket);
     entry.isNew = false;
     entry.holder?.waiting.delete(socket);
@@ -126,8 +126,8 @@ export class ConnectionTable {
 
   /** All requests have been answered. */
   rests(socket: Socket): void {
-    const entry = this.#entries.get(socket);
-    if (!entry) return;
+    const entry = (socket as Counted)[ENTRY];
+    if (entry === undefined || entry.hasLeft) return;
     if (entry.isShared) this.#release(entry);
     else this.#wait(socket, entry);
   }

@@ -140,7 +140,10 @@ export class Exchange implements BackChannel {
       return;
     }
     if (outcome.kind === 'accepted') return this.#accept();
-    writeFrame(this.#response, this.#pieces(outcome), sessionHeader(outcome));
+    // Text of one character a byte, which the runtime joins with its head: cheaper than joining buffers.
+    const idText = this.#idRaw.toString('latin1');
+    const head = `{"jsonrpc":"2.0","id":${idText},"${outcome.kind}":`;
+    writeFrame(this.#response, { head, middle: outcome.json, tail: '}' }, sessionHeader(outcome));
   }
 
   #answerOnStream(stream: SseStream, outcome: Outcome<Reply>): void {
@@ -154,17 +157,14 @@ export class Exchange implements BackChannel {
   #frameOf(outcome: Outcome<Reply>): Buffer | undefined {
     if (isRefusal(outcome)) return refusalFrame(this.#idRaw, outcome);
     if (outcome.kind === 'accepted') return undefined;
-    const { head, middle, tail } = this.#pieces(outcome);
-    return Buffer.concat([head, middle, tail]);
+    return replyFrame(this.#idRaw, outcome);
   }
+}
 
-  #pieces(reply: Reply & { json: Buffer }): { head: Buffer; middle: Buffer; tail: Buffer } {
-    return {
-      head: Buffer.concat([RESULT_HEAD, this.#idRaw, reply.kind === 'error' ? ERROR_MEMBER : RESULT_MEMBER]),
-      middle: reply.json,
-      tail: TAIL,
-    };
-  }
+type Answered = Exclude<Reply, { readonly kind: 'accepted' }>;
+
+function replyFrame(idRaw: Buffer, { kind, json }: Answered): Buffer {
+  return Buffer.concat([RESULT_HEAD, idRaw, kind === 'error' ? ERROR_MEMBER : RESULT_MEMBER, json, TAIL]);
 }
 
 const NULL_ID = Buffer.from('null');
@@ -184,11 +184,5 @@ export function batchPiece(envelope: Envelope, outcome: Outcome<Reply>): Buffer 
   const idRaw = envelope.bytes.subarray(envelope.id.at, envelope.id.end);
   if (isRefusal(outcome)) return refusalFrame(idRaw, outcome);
   if (outcome.kind === 'accepted') return undefined;
-  return Buffer.concat([
-    RESULT_HEAD,
-    idRaw,
-    outcome.kind === 'error' ? ERROR_MEMBER : RESULT_MEMBER,
-    outcome.json,
-    TAIL,
-  ]);
+  return replyFrame(idRaw, outcome);
 }

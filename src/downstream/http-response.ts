@@ -35,13 +35,13 @@ export function createResponseClass({ kernel, limits }: ResponseParts): typeof S
   class HubResponse extends (ServerResponse as unknown as RuntimeResponse) {
     #securityLines = '';
 
-    override writeHead(status: number, ...rest: unknown[]): this {
+    override writeHead(status: number, second?: unknown, third?: unknown): this {
       const { req, socket } = this;
       if (!req.complete && declaresBody(req)) {
         this.shouldKeepAlive = false;
         if (socket) discardBody(req, socket, { kernel, limits });
       }
-      const given = (rest.length > 1 ? rest[1] : rest[0]) as OutgoingHttpHeaders | undefined;
+      const given = (third ?? (typeof second === 'string' ? undefined : second)) as OutgoingHttpHeaders | undefined;
       if (given && isPage(given)) return super.writeHead(status, withPageHeaders(given));
       this.#securityLines = given?.['cache-control'] === undefined ? SECURITY_LINES + NO_STORE_LINE : SECURITY_LINES;
       return super.writeHead(status, given);

@@ -15,7 +15,7 @@ const EMPTY = Buffer.alloc(0);
 const LARGE = Buffer.alloc(24 * 1024 * 1024, 'x');
 const WRITERS: Readonly<Record<string, Handler>> = {
   writeJson: (_, response) => writeJson(response, 200, LARGE),
-  writeFrame: (_, response) => writeFrame(response, { head: EMPTY, middle: LARGE, tail: EMPTY }),
+  writeFrame: (_, response) => writeFrame(response, { head: '', middle: LARGE, tail: '' }),
   writePieces: (_, response) => writePieces(response, [LARGE, EMPTY]),
   'response.end': (_, response) => response.end(LARGE),
 };

@@ -169,7 +169,6 @@ export class Correlator {
     this.notify('notifications/cancelled', jsonBytes({ requestId: flight.id, reason }));
   }
 
-  /** `nowMs`: where it is known. */
   message(envelope: Envelope, exchange: number | undefined, nowMs?: number): void {
     if (exchange !== undefined) this.at(exchange)?.touch(nowMs);
     if (envelope.repaired !== undefined) this.#invalid.count('repaired', envelope.repaired);
