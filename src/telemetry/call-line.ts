@@ -18,12 +18,26 @@ function quoted(text: string): string {
   return text.length <= SHORT && PLAIN.test(text) && !KEY_START.test(text) ? `"${text}"` : JSON.stringify(masked(text));
 }
 
+/** Remembers the last text that it quoted: the same user calls the same tool again, mostly. */
+function quotedAgain(): (text: string) => string {
+  let last = '';
+  let shown = quoted(last);
+  return (text) => {
+    if (text !== last) {
+      shown = quoted(text);
+      last = text;
+    }
+    return shown;
+  };
+}
+
 /** Returns the writer of such lines; `base` goes into each. */
 export function callLine(
   clock: Clock,
   base: Readonly<Record<string, string | number>>,
 ): (fact: CallAnswered, level: Level) => string {
   const fixed = JSON.stringify(base).slice(1, -1);
+  const [method, user, server, tool] = [quotedAgain(), quotedAgain(), quotedAgain(), quotedAgain()] as const;
   let secondMs = Number.NaN;
   let second = '';
   function time(): string {
@@ -36,9 +50,9 @@ export function callLine(
     return `${second}${ms < 10 ? '00' : ms < 100 ? '0' : ''}${ms}Z`;
   }
   return (fact, level) => {
-    let line = `{"level":"${level}","time":"${time()}",${fixed},"event":"call-answered","req_id":${quoted(fact.requestId)},"method":${quoted(fact.method)},"user":${quoted(fact.user)}`;
-    if (fact.server !== undefined) line += `,"upstream":${quoted(fact.server)}`;
-    if (fact.tool !== undefined) line += `,"tool":${quoted(fact.tool)}`;
+    let line = `{"level":"${level}","time":"${time()}",${fixed},"event":"call-answered","req_id":${quoted(fact.requestId)},"method":${method(fact.method)},"user":${user(fact.user)}`;
+    if (fact.server !== undefined) line += `,"upstream":${server(fact.server)}`;
+    if (fact.tool !== undefined) line += `,"tool":${tool(fact.tool)}`;
     line += `,"duration_ms":${Math.round(fact.ms)},"bytes":${fact.bytes},"outcome":"${fact.outcome}"`;
     if (fact.code !== undefined) line += `,"code":"${fact.code}"`;
     return `${line},"msg":"${messageOfCall(fact)}"}\n`;

@@ -10,14 +10,21 @@ import type { Fact } from '../kernel/facts.ts';
 const MAX_SERVERS = 512;
 const OTHERS = 'others';
 
+/** Written out: putting them together for each call would take longer than counting. */
+const CALLS = {
+  ok: 'calls.ok',
+  'tool-error': 'calls.tool-error',
+  error: 'calls.error',
+  refused: 'calls.refused',
+} as const;
+
 interface ServerCounts {
   calls: number;
   failed: number;
 }
 
 export class Figures {
-  // bounded by: the types of facts, outcomes and error codes in the code
-  readonly #counts: Record<string, number> = {};
+  readonly #counts = new Map<string, number>(); // bounded by: the types of facts, outcomes and error codes in the code
   readonly #servers: CappedMap<string, ServerCounts>;
 
   constructor(ceilings: Ceilings) {
@@ -28,13 +35,13 @@ export class Figures {
     this.#add(fact.type, amountOf(fact));
     if (fact.type === 'request-refused') this.#add(`code.${fact.code}`, 1);
     if (fact.type !== 'call-answered') return;
-    this.#add(`calls.${fact.outcome}`, 1);
+    this.#add(CALLS[fact.outcome], 1);
     if (fact.code !== undefined) this.#add(`code.${fact.code}`, 1);
     if (fact.server !== undefined) this.#addCall(fact.server, fact.outcome !== 'ok');
   }
 
   table(): Readonly<Record<string, number>> {
-    const table: Record<string, number> = { ...this.#counts };
+    const table: Record<string, number> = Object.fromEntries(this.#counts);
     for (const [server, { calls, failed }] of this.#servers.entries()) {
       table[`server.${server}.calls`] = calls;
       table[`server.${server}.failed`] = failed;
@@ -43,7 +50,7 @@ export class Figures {
   }
 
   #add(name: string, amount: number): void {
-    this.#counts[name] = (this.#counts[name] ?? 0) + amount;
+    this.#counts.set(name, (this.#counts.get(name) ?? 0) + amount);
   }
 
   #addCall(server: string, hasFailed: boolean): void {
