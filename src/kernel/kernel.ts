@@ -10,6 +10,7 @@ import { Deadline } from './deadline.ts';
 import { OpenWork } from './open-work.ts';
 import { Scope } from './scope.ts';
 import { SecretMask } from './secret-mask.ts';
+import { Turns } from './turns.ts';
 import { Waits } from './waits.ts';
 import { Wheel } from './wheel.ts';
 
@@ -25,6 +26,8 @@ export interface Kernel {
   readonly scope: Scope;
   /** What is open on behalf of callers, so that it ends with their key. */
   readonly openWork: OpenWork;
+  /** For work that takes milliseconds: one piece in a turn of the loop. */
+  readonly turns: Turns;
   /** In [0, 1). */
   readonly random: () => number;
   /** A deadline `ms` from now. */
@@ -70,6 +73,7 @@ export function createKernel(options: KernelOptions = systemKernelOptions): Kern
     secrets,
     scope,
     openWork: new OpenWork({ ceilings, timers, bus }),
+    turns: new Turns(timers),
     random: options.random,
     deadline: (ms) => Deadline.after(ms, wheel),
   };

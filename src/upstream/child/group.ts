@@ -2,7 +2,8 @@
  * Spawns a program as leader of its own process group, tied to this process's life where the system can do that. The one place of
  * `upstream/` that calls `spawn`.
  * Promises: no shell; only the given environment; the program is running when the promise resolves, otherwise HubError `upstream-spawn`;
- * a child that comes up after the deadline is killed.
+ * a child that comes up after the deadline is killed; one program starts in a turn of the loop, for the system copies the page tables of this
+ * process and lets it wait until the program is loaded.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Deadline } from '../../kernel/deadline.ts';
@@ -26,6 +27,8 @@ export interface GroupPlan {
 }
 
 export async function spawnGroup(plan: GroupPlan, deadline: Deadline): Promise<ChildProcess> {
+  const { kernel, label, owner } = plan;
+  await kernel.waits.for(kernel.turns.next(), { label, owner, deadline });
   const [file = plan.file, ...args] = [...plan.isolation.wrapper, plan.file, ...plan.args];
   let child: ChildProcess;
   try {
@@ -46,12 +49,7 @@ export async function spawnGroup(plan: GroupPlan, deadline: Deadline): Promise<C
     child.once('spawn', () => resolve(child));
     child.on('error', (fault) => reject(spawnFault(plan, fault)));
   });
-  return plan.kernel.waits.for(spawned, {
-    label: plan.label,
-    owner: plan.owner,
-    deadline,
-    late: () => killGroup(child.pid, 'SIGKILL'),
-  });
+  return kernel.waits.for(spawned, { label, owner, deadline, late: () => killGroup(child.pid, 'SIGKILL') });
 }
 
 /** Signals the whole group; false = nobody is left in it. */

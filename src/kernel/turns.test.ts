@@ -1,0 +1,28 @@
+/**
+ * Costly work gets a turn of the event loop for itself.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+
+/** Two steps of the frozen time. */
+const TURN_MS = 10;
+
+test('lets one caller go in each turn, in the order of asking, and the first one at once', async () => {
+  const { kernel, advanceAsync } = frozenKernel();
+  const order: string[] = [];
+  const ask = (name: string): void => void kernel.turns.next().then(() => order.push(name));
+  for (const name of ['a', 'b', 'c']) ask(name);
+  await Promise.resolve();
+  assert.deepEqual(order, ['a']);
+  await advanceAsync(TURN_MS);
+  assert.deepEqual(order, ['a', 'b']);
+  ask('d');
+  await advanceAsync(TURN_MS);
+  assert.deepEqual(order, ['a', 'b', 'c']);
+  await advanceAsync(3 * TURN_MS);
+  assert.deepEqual(order, ['a', 'b', 'c', 'd']);
+  ask('e');
+  await Promise.resolve();
+  assert.equal(order.at(-1), 'e');
+});

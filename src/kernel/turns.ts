@@ -1,0 +1,37 @@
+/**
+ * Work that takes milliseconds, such as starting a program: one piece in each turn of the event loop, in the order of asking, so that many at
+ * once delay others no longer than one does.
+ * Guarantees: the first piece of a quiet time does not wait; input and timers are handled between two pieces.
+ */
+import type { Timers } from './clock.ts';
+
+export class Turns {
+  readonly #timers: Pick<Timers, 'afterInput'>;
+  readonly #waiting: (() => void)[] = []; // bounded by: children that start at once (limits.starting, installs)
+  #isTaken = false;
+
+  constructor(timers: Pick<Timers, 'afterInput'>) {
+    this.#timers = timers;
+  }
+
+  /** Settles in a turn that no other caller gets. Never rejects; the work is to follow at once. */
+  next(): Promise<void> {
+    if (this.#isTaken) return new Promise((resolve) => this.#waiting.push(resolve));
+    this.#take();
+    return Promise.resolve();
+  }
+
+  #take(): void {
+    this.#isTaken = true;
+    // Twice: the first one may belong to the same turn.
+    this.#timers.afterInput(() => this.#timers.afterInput(() => this.#release()));
+  }
+
+  #release(): void {
+    this.#isTaken = false;
+    const next = this.#waiting.shift();
+    if (!next) return;
+    this.#take();
+    next();
+  }
+}
