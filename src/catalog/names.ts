@@ -65,14 +65,12 @@ function wrappedAddress(kind: 'resource' | 'template', server: string, native: s
 }
 
 function giveKind(input: KindInput): GivenName[] {
-  const names = keptNames(input);
-  const taken = new Set(names.map(({ exposed }) => exposed));
-  const named = new Set(names.map(({ server, native }) => pairKey(server, native)));
+  const { names, taken, named } = keptNames(input);
   for (const { slug } of input.servers) {
+    const ofServer = setOf(named, slug);
     for (const native of input.nativesOf(slug)) {
-      const key = pairKey(slug, native);
-      if (named.has(key)) continue;
-      named.add(key);
+      if (ofServer.has(native)) continue;
+      ofServer.add(native);
       const exposed = isAddress(input.kind)
         ? freeAddress(input.kind, slug, native, taken)
         : freeName(slug, native, taken);
@@ -83,28 +81,45 @@ function giveKind(input: KindInput): GivenName[] {
   return names;
 }
 
-function keptNames({ kind, given, servers, nativesOf }: KindInput): GivenName[] {
+interface Kept {
+  readonly names: GivenName[]; // bounded by: serverTools of each server, and RETIRED_PER_SERVER
+  /** Exposed names of `names`. */
+  readonly taken: Set<string>; // bounded by: names
+  /** Native names of `names`, by server. */
+  readonly named: Map<string, Set<string>>; // bounded by: names
+}
+
+function setOf(sets: Map<string, Set<string>>, key: string): Set<string> {
+  const known = sets.get(key);
+  if (known) return known;
+  const made = new Set<string>();
+  sets.set(key, made);
+  return made;
+}
+
+function keptNames(input: KindInput): Kept {
+  const { kind, given, servers, nativesOf } = input;
   const listed = new Map(servers.map(({ slug }) => [slug, new Set(nativesOf(slug))]));
+  const excess = new Map<string, number>();
   const taken = new Set<string>();
-  const named = new Set<string>();
-  const legal = given.filter(({ exposed, server, native }) => {
-    const key = pairKey(server, native);
-    if (!listed.has(server) || taken.has(exposed) || named.has(key) || !isLegal(kind, exposed, server, native))
-      return false;
+  const named = new Map<string, Set<string>>();
+  const names = given.filter(({ exposed, server, native }) => {
+    const natives = listed.get(server);
+    const ofServer = setOf(named, server);
+    if (!natives || taken.has(exposed) || ofServer.has(native) || !isLegal(kind, exposed, server, native)) return false;
     taken.add(exposed);
-    named.add(key);
+    ofServer.add(native);
+    if (!natives.has(native)) excess.set(server, (excess.get(server) ?? -RETIRED_PER_SERVER) + 1);
     return true;
   });
-  const isRetired = ({ server, native }: GivenName): boolean => !listed.get(server)?.has(native);
-  const excess = new Map<string, number>();
-  for (const name of legal)
-    if (isRetired(name)) excess.set(name.server, (excess.get(name.server) ?? -RETIRED_PER_SERVER) + 1);
-  return legal.filter((name) => {
-    const over = excess.get(name.server) ?? 0;
-    if (over <= 0 || !isRetired(name)) return true;
-    excess.set(name.server, over - 1);
+  if (![...excess.values()].some((over) => over > 0)) return { names, taken, named };
+  const kept = names.filter(({ server, native }) => {
+    const over = excess.get(server) ?? 0;
+    if (over <= 0 || listed.get(server)?.has(native)) return true;
+    excess.set(server, over - 1);
     return false;
   });
+  return keptNames({ ...input, given: kept });
 }
 
 /** One string for a server and a tool; slugs have no line feed. */

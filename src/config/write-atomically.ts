@@ -19,11 +19,14 @@ export interface AtomicWrite {
   readonly owner?: string;
 }
 
+/** Pieces are asked for one at a time, each when the one before is written. */
+type FileContent = string | Uint8Array | Iterable<string>;
+
 /** A temporary file that outlived this belongs to nobody: its writer was killed. */
 const STALE_MS = 10 * 60_000;
 
 /** Rejects with `wait-expired` at the deadline and with `store-failed` when the disk refuses. The directory must exist. */
-export async function writeAtomically(file: string, content: string | Uint8Array, write: AtomicWrite): Promise<void> {
+export async function writeAtomically(file: string, content: FileContent, write: AtomicWrite): Promise<void> {
   const { waits, deadline, label = 'snapshot-write', owner = basename(file) } = write;
   const work = replaceFile(file, content, deadline).catch((fault: unknown) => {
     if (fault instanceof HubError) throw fault;
@@ -33,7 +36,7 @@ export async function writeAtomically(file: string, content: string | Uint8Array
   await waits.for(work, { label, owner, deadline });
 }
 
-async function replaceFile(named: string, content: string | Uint8Array, deadline: Deadline): Promise<void> {
+async function replaceFile(named: string, content: FileContent, deadline: Deadline): Promise<void> {
   const file = await realpath(named).catch(() => named);
   const directory = dirname(file);
   const temporary = join(directory, `${prefixOf(file)}${process.pid}-${randomBytes(6).toString('hex')}.tmp`);
@@ -59,7 +62,7 @@ function prefixOf(file: string): string {
   return `.${basename(file)}.`;
 }
 
-async function writeFlushed(file: string, content: string | Uint8Array): Promise<void> {
+async function writeFlushed(file: string, content: FileContent): Promise<void> {
   await using handle = await open(file, 'wx', 0o600);
   await handle.writeFile(content);
   await handle.sync();

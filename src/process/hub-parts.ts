@@ -14,7 +14,6 @@ import { everybodyOf } from '../call/updates.ts';
 import { viewIn } from '../call/view-in.ts';
 import { createCatalog } from '../catalog/catalog.ts';
 import { listingInTurns } from '../catalog/listing.ts';
-import { giveNames } from '../catalog/names.ts';
 import type { Limits } from '../config/limits.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { Bodies } from '../downstream/bodies.ts';
@@ -48,6 +47,7 @@ import { type AccessWatch, watchAccess } from './access-watch.ts';
 import { Balancers } from './balancers.ts';
 import { watchPressure } from './hub-pressure.ts';
 import { notifyOfListChanges } from './list-changes.ts';
+import { OwnLists } from './own-lists.ts';
 import { createSessionMarks, type SessionMarks } from './session-marks.ts';
 import type { TransportMaker } from './transports.ts';
 
@@ -128,32 +128,15 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     snapshots,
     ownerLost: (owner) => sessions.endOwned(owner, notes.ownedBy(owner.family)),
   });
-  const own = new Map<string, Listing>(); // bounded by: servers
-  let ownNames: Snapshot['names'] = []; // bounded by: those of the snapshot, and of `own`
+  const own = new OwnLists(snapshots);
   const balancers = new Balancers(kernel);
 
-  /** Control's world, with lists of ours that are newer than control's; new tools are named at once, the same way control will. */
-  function world(): Snapshot {
-    const { current } = snapshots;
-    const known = new Map(current.listings.map((listing) => [listing.server, listing])); // bounded by: servers
-    for (const [server, listing] of own) if ((known.get(server)?.atMs ?? 0) <= listing.atMs) known.set(server, listing);
-    const listings = current.servers.flatMap((server) => known.get(server.slug) ?? []);
-    const given = [...current.names, ...ownNames];
-    return { ...current, listings, names: giveNames({ listings, servers: current.servers, given }) };
-  }
-
-  function rebuild(): void {
-    const next = world();
-    // While control is away, what was named first stays first.
-    ownNames = next.names;
-    catalog.rebuild(next);
-  }
+  const rebuild = (): void => catalog.rebuild(own.world());
 
   function take(snapshot: Snapshot, source: 'control' | 'disk'): void {
     if (!snapshots.swap(snapshot)) return;
-    if (source === 'control') ownNames = [];
     Object.assign(limits, limitsFrom(snapshot.limits));
-    for (const server of own.keys()) if (!snapshot.servers.some((spec) => spec.slug === server)) own.delete(server);
+    own.swapped(snapshot, source);
     fleet.apply(snapshot.servers);
     rebuild();
     kernel.bus.publish({
@@ -167,11 +150,21 @@ export function createHubParts(options: HubPartsOptions): HubParts {
 
   async function listed(raw: RawListing): Promise<void> {
     using deadline = kernel.deadline(LISTING_MS);
-    const before = own.get(raw.server) ?? snapshots.current.listings.find((one) => one.server === raw.server);
+    const before = own.listing(raw.server);
     const listing = await listingInTurns(raw, { kernel, limits, before }, deadline);
     const changed = before?.digest !== listing.digest;
-    own.set(raw.server, listing);
-    if (changed || before === undefined) rebuild();
+    // A turn of the loop for each part; a late one changes nothing.
+    const turn = () =>
+      kernel.waits
+        .for(kernel.turns.next(), { label: 'background', owner: raw.server, deadline })
+        .catch(() => undefined);
+    await turn();
+    own.put(listing);
+    if (changed || before === undefined) {
+      own.world();
+      await turn();
+      rebuild();
+    }
     const { tools, prompts, resources, templates } = listing;
     const repaired = [
       ...[...tools, ...prompts, ...resources, ...templates].flatMap((item) =>
@@ -190,6 +183,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
       changed,
       repaired: repaired.slice(0, 20),
     });
+    await turn();
     if (changed) options.listed(listing);
   }
 
@@ -294,6 +288,6 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     marks: createSessionMarks({ sessions, notes, fleet }),
     takeUsedKeys: () => keys.takeUsed(),
     balancers,
-    world,
+    world: () => own.world(),
   };
 }

@@ -15,6 +15,7 @@ import type { Service } from '../kernel/service.ts';
 import { FairMap } from '../kernel/shares.ts';
 import { type Listing, type Snapshot, wholeSnapshot } from '../kernel/snapshot.ts';
 import { Lines } from './_lines.ts';
+import { ListingSender } from './_listing-sender.ts';
 import {
   type ControlWord,
   factText,
@@ -66,13 +67,12 @@ export interface RelayClientParts {
 export function createRelayClient(parts: RelayClientParts): RelayClient {
   const { kernel, limits } = parts;
   const facts = new CappedQueue<Fact>('relay.facts', limits.factsQueue, 'drop-oldest', kernel.ceilings);
-  const listings = new CappedMap<string, Listing>('relay.listings', limits.servers, 'drop-oldest', kernel.ceilings);
+  const listings = new ListingSender({ kernel, limits, ready, told: pump });
   const markBounds = { max: limits.tombstones, share: limits.tombstonesPerKey };
   const evicts = 'evict-greediest';
   const marks = new FairMap<string, SessionMark>('relay.marks', markBounds, evicts, kernel.ceilings);
   const used = new CappedMap<string, true>('relay.used', USED_KEYS, 'drop-oldest', kernel.ceilings);
   const timers: Disposable[] = []; // bounded by: the three of start()
-  const unsentListings = new Set<string>(); // bounded by: limits.servers, as `listings`
   const unsentMarks = new FairMap<string, true>('relay.unsent', markBounds, evicts, kernel.ceilings);
   let statuses: (HubWord & { t: 'statuses' }) | undefined; // bounded by: the servers of this hub
   let hasUnsentStatuses = false;
@@ -83,39 +83,25 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
   let running = false;
   let receivedRevision = 0;
 
+  /** The connection, unless control is behind with reading. */
+  function ready(): Socket | undefined {
+    return connected && socket && socket.writableLength <= BACKED_UP_BYTES ? socket : undefined;
+  }
+
   /** False = not now; the caller keeps what must not be lost. */
   function say(word: HubWord): boolean {
-    if (!connected || !socket || socket.writableLength > BACKED_UP_BYTES) return false;
-    socket.write(lineFrom(word));
-    return true;
+    return ready()?.write(lineFrom(word)) !== undefined;
   }
 
   /** Tells what has not been told on this connection, until control is behind with reading; `drain` goes on. */
   function pump(): void {
     if (hasUnsentStatuses && statuses && say(statuses)) hasUnsentStatuses = false;
-    for (const server of [...unsentListings]) {
-      const listing = listings.get(server);
-      if (listing && !sayListing(listing)) return;
-      unsentListings.delete(server);
-    }
+    if (!listings.pump()) return;
     for (const id of unsentMarks.keys()) {
       const mark = marks.get(id);
       if (mark && !say({ t: 'mark', ...mark })) return;
       unsentMarks.delete(id);
     }
-  }
-
-  /** Control would ignore a line above snapshotBytes: it is reported instead. False = not now. */
-  function sayListing(listing: Listing): boolean {
-    if (!connected || !socket || socket.writableLength > BACKED_UP_BYTES) return false;
-    const line = lineFrom({ t: 'listing', listing });
-    const bytes = Buffer.byteLength(line);
-    if (bytes <= limits.snapshotBytes) socket.write(line);
-    else {
-      listings.delete(listing.server);
-      kernel.bus.publish({ type: 'catalog-left-out', server: listing.server, bytes });
-    }
-    return true;
   }
 
   function flushFacts(): void {
@@ -124,7 +110,8 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
       dropped = 0;
       kernel.bus.publish({ type: 'facts-dropped', count });
     }
-    if (facts.size === 0 || !connected || !socket || socket.writableLength > BACKED_UP_BYTES) return;
+    const to = facts.size > 0 ? ready() : undefined;
+    if (!to) return;
     const texts: string[] = []; // bounded by: FACTS_A_TURN and FACTS_BYTES
     for (let length = 0; texts.length < FACTS_A_TURN && length < FACTS_BYTES; ) {
       const fact = facts.shift();
@@ -134,7 +121,7 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
       else texts.push(text);
       length += text?.length ?? 0;
     }
-    if (texts.length > 0) socket.write(`{"t":"facts","facts":[${texts.join(',')}]}\n`);
+    if (texts.length > 0) to.write(`{"t":"facts","facts":[${texts.join(',')}]}\n`);
   }
 
   function flushUsed(): void {
@@ -146,7 +133,7 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     failures = 0;
     const revision = parts.revision?.() ?? receivedRevision;
     say({ t: 'hello', slot: parts.slot, pid: process.pid, revision, life: parts.life });
-    for (const server of listings.keys()) unsentListings.add(server);
+    listings.again();
     for (const [id, { owner = '' }] of marks.entries()) unsentMarks.set(owner, id, true);
     hasUnsentStatuses = statuses !== undefined;
     pump();
@@ -162,18 +149,8 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     } else if (word.t === 'snapshot' && word.snapshot.format === 1) {
       const snapshot = wholeSnapshot(word.snapshot);
       receivedRevision = snapshot.revision;
-      forgetKnownListings(snapshot);
+      listings.forgetKnown(snapshot);
       parts.onSnapshot(snapshot);
-    }
-  }
-
-  /** Control has a listing when a later world shows it; one of a server that is gone is nobody's. */
-  function forgetKnownListings(snapshot: Snapshot): void {
-    if (listings.size === 0) return;
-    const known = new Map(snapshot.listings.map((listing) => [listing.server, listing.digest]));
-    const configured = new Set(snapshot.servers.map((server) => server.slug));
-    for (const [server, listing] of [...listings.entries()]) {
-      if (!configured.has(server) || known.get(server) === listing.digest) listings.delete(server);
     }
   }
 
@@ -256,8 +233,7 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
       }
     },
     sendListing(listing) {
-      listings.set(listing.server, listing);
-      unsentListings.add(listing.server);
+      listings.put(listing);
       pump();
     },
     sendFact(fact) {

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { LIMITS } from '../config/limits.ts';
 import { writeAtomically } from '../config/write-atomically.ts';
 import type { Deadline } from '../kernel/deadline.ts';
+import { jsonPieces } from '../kernel/json-pieces.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Snapshot, wholeSnapshot } from '../kernel/snapshot.ts';
 import { KEYS_FILE } from './keys-file.ts';
@@ -63,7 +64,7 @@ export function createSnapshotFile(parts: {
     const deadline = kernel.deadline(WRITE_MS);
     const { format, revision, keysRevision, ...rest } = snapshot;
     // The revisions come first: whoever looks for the newest file reads only its beginning. Keys have a file of their own.
-    const text = JSON.stringify({ format, revision, keysRevision, ...rest, keys: [] });
+    const text = jsonPieces({ format, revision, keysRevision, ...rest, keys: [] });
     const turn = writeAtomically(join(dir, own), text, { waits: kernel.waits, deadline })
       .catch((fault: unknown) => kernel.bus.publish({ type: 'task-faulted', task: 'snapshot file', fault }))
       .finally(() => {

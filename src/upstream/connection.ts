@@ -150,10 +150,10 @@ export class Connection {
   /** Only what the server declares is asked for. `besideMs`: see `listAll`. */
   async list(hello: ServerHello, deadline: Deadline, besideMs?: number): Promise<ServerLists> {
     if (!this.#parts.talk.lists) return NO_LISTS;
-    const { limits, spec } = this.#parts;
-    const lists = await listAll({ limits, server: spec.slug, correlator: this.correlator }, hello, deadline, besideMs);
-    // What a connection's end has cut short is no list.
-    if (this.#fault) throw this.#fault;
+    const { kernel, limits, spec } = this.#parts;
+    const { correlator } = this;
+    const lists = await listAll({ kernel, limits, server: spec.slug, correlator }, hello, deadline, besideMs);
+    if (this.#fault) throw this.#fault; // what a connection's end has cut short is no list
     return lists;
   }
 

@@ -6,6 +6,7 @@
 import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
+import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import type { ItemKind, RawListing } from '../kernel/snapshot.ts';
 import { membersAt } from '../protocol/answer.ts';
@@ -16,6 +17,7 @@ import { elementSpans, stringAt } from '../protocol/scan.ts';
 import type { Correlator } from './correlate.ts';
 
 export interface ListParts {
+  readonly kernel: Pick<Kernel, 'waits' | 'turns'>;
   readonly limits: Limits;
   readonly server: string;
   readonly correlator: Correlator;
@@ -103,9 +105,11 @@ async function listOne(parts: ListParts, { kind, method, member }: ListMethod, d
 
 const OPEN_ARRAY = 0x5b;
 const CURSOR_BYTES = 4096;
+/** A larger page took milliseconds to check: its rows are found in a turn of the loop of their own. */
+const LARGE_BYTES = 256 * 1024;
 
 async function askPage(
-  { limits, server, correlator }: ListParts,
+  { kernel, limits, server, correlator }: ListParts,
   method: string,
   cursor: string | undefined,
   deadline: Deadline,
@@ -131,5 +135,7 @@ async function askPage(
       message: `${server} refused ${method}: ${answer.json.toString('utf8', 0, 300)}`,
       detail: { server, phase: 'list' },
     });
+  if (answer.json.length > LARGE_BYTES)
+    await kernel.waits.for(kernel.turns.next(), { label: 'upstream-list', owner: server, deadline: own });
   return answer.json;
 }

@@ -1,0 +1,105 @@
+/**
+ * Lists that control is told of: the newest of each server, again after each connect, until control is known to have it.
+ * Guarantees: a long list becomes text over several turns of the event loop and is written as one line; one above `snapshotBytes`, which control
+ * would ignore, is reported instead.
+ */
+import type { Socket } from 'node:net';
+import type { Limits } from '../config/limits.ts';
+import { CappedMap } from '../kernel/capped.ts';
+import { jsonPieces } from '../kernel/json-pieces.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { Listing, Snapshot } from '../kernel/snapshot.ts';
+import type { HubWord } from './relay-words.ts';
+
+const TEXT_MS = 60_000;
+
+interface ListingSenderParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  /** The connection to control; undefined = there is none now, or control is behind with reading. */
+  readonly ready: () => Socket | undefined;
+  /** All have been told. */
+  readonly told: () => void;
+}
+
+export class ListingSender {
+  readonly #parts: ListingSenderParts;
+  readonly #listings: CappedMap<string, Listing>;
+  readonly #unsent = new Set<string>(); // bounded by: limits.servers, as #listings
+  #isAtWork = false;
+
+  constructor(parts: ListingSenderParts) {
+    this.#parts = parts;
+    const { limits, kernel } = parts;
+    this.#listings = new CappedMap<string, Listing>('relay.listings', limits.servers, 'drop-oldest', kernel.ceilings);
+  }
+
+  put(listing: Listing): void {
+    this.#listings.set(listing.server, listing);
+    this.#unsent.add(listing.server);
+  }
+
+  /** There is a new connection, on which nothing has been told. */
+  again(): void {
+    for (const server of this.#listings.keys()) this.#unsent.add(server);
+  }
+
+  /** Tells what has not been told, in the background, until control is behind with reading. True = everything has been told. */
+  pump(): boolean {
+    if (this.#unsent.size > 0 && !this.#isAtWork) {
+      this.#isAtWork = true;
+      this.#parts.kernel.scope.run('send lists', () => this.#work());
+    }
+    return !this.#isAtWork;
+  }
+
+  /** Control has a listing when a later snapshot shows it; one of a server that is gone is nobody's. */
+  forgetKnown(snapshot: Snapshot): void {
+    if (this.#listings.size === 0) return;
+    const known = new Map(snapshot.listings.map((listing) => [listing.server, listing.digest])); // bounded by: servers
+    const configured = new Set(snapshot.servers.map((server) => server.slug)); // bounded by: servers
+    for (const [server, listing] of [...this.#listings.entries()])
+      if (!configured.has(server) || known.get(server) === listing.digest) this.#listings.delete(server);
+  }
+
+  async #work(): Promise<void> {
+    try {
+      for (const server of this.#unsent) {
+        const socket = this.#parts.ready();
+        if (!socket) return;
+        this.#unsent.delete(server);
+        const listing = this.#listings.get(server);
+        if (listing) await this.#send(listing, socket);
+      }
+    } finally {
+      this.#isAtWork = false;
+    }
+    this.#parts.told();
+  }
+
+  async #send(listing: Listing, socket: Socket): Promise<void> {
+    const { kernel, limits } = this.#parts;
+    const word: HubWord = { t: 'listing', listing };
+    using deadline = kernel.deadline(TEXT_MS);
+    const lines: Buffer[] = []; // bounded by: listingBytes of each kind of list
+    let bytes = 1;
+    for (const piece of jsonPieces(word)) {
+      if (lines.length > 0)
+        await kernel.waits.for(kernel.turns.next(), { label: 'background', owner: listing.server, deadline });
+      const line = Buffer.from(piece);
+      lines.push(line);
+      bytes += line.length;
+    }
+    if (this.#listings.get(listing.server) !== listing) return; // a newer one is unsent, or control has it
+    if (socket.destroyed) this.#unsent.add(listing.server);
+    else if (bytes <= limits.snapshotBytes) {
+      socket.cork();
+      for (const line of lines) socket.write(line);
+      socket.write('\n');
+      socket.uncork();
+    } else {
+      this.#listings.delete(listing.server);
+      kernel.bus.publish({ type: 'catalog-left-out', server: listing.server, bytes });
+    }
+  }
+}
