@@ -1,5 +1,5 @@
 /**
- * The long tier: every chaos test with the strict figures, one file after the other, and a dated report of what was measured.
+ * The long tier: every chaos and security test with the strict figures, one file after the other, and a dated report of each kind.
  * Promises: what passed at this commit is not run again after a stop (state in `.chaos/`); a file that failed is; the report tells every
  * figure, also those that missed, which files have not run, and at which commit each has.
  */
@@ -67,20 +67,30 @@ function runOne(file: string, commit: string): Ran {
   return { commit, ok: status === 0, seconds: Math.round((performance.now() - born) / 1000), figures };
 }
 
+/** Security tests have a report of their own; a kind of which nothing has run has none. */
 function writeReport(state: State, files: readonly string[]): void {
   const dir = join(ROOT, 'docs/reports');
   mkdirSync(dir, { recursive: true });
-  writeFileSync(join(dir, `chaos-${new Date().toISOString().slice(0, 10)}.md`), reportOf(state, files));
+  const isSecurity = (file: string): boolean => file.startsWith('test/security/');
+  const kinds = {
+    chaos: { title: 'Long tier', files: files.filter((file) => !isSecurity(file)) },
+    security: { title: 'Long tier of the security tests', files: files.filter(isSecurity) },
+  };
+  for (const [kind, { title, files: ofKind }] of Object.entries(kinds)) {
+    if (!ofKind.some((file) => state[file])) continue;
+    const name = `${kind}-${new Date().toISOString().slice(0, 10)}.md`;
+    writeFileSync(join(dir, name), reportOf(title, state, ofKind));
+  }
 }
 
 /** Markdown: figures by promise, then the files with their times. */
-export function reportOf(state: State, files: readonly string[]): string {
+export function reportOf(title: string, state: State, files: readonly string[]): string {
   const figures = files.flatMap((file) => state[file]?.figures ?? []);
   const rows = figures
     .toSorted((a, b) => Number(a.promise.slice(1)) - Number(b.promise.slice(1)))
     .map(({ promise, what, value, unit, strict, passed }) => {
       const shown = Number.isInteger(value) ? value : Number(value.toPrecision(4));
-      return `| ${promise} | ${what} | ${shown} ${unit} | ${strict} ${unit} | ${passed ? 'pass' : '**missed**'} |`;
+      return `| ${promise} | ${what} | ${`${shown} ${unit}`.trim()} | ${`${strict} ${unit}`.trim()} | ${passed ? 'pass' : '**missed**'} |`;
     });
   const ran = files.map((file) => {
     const one = state[file];
@@ -89,9 +99,9 @@ export function reportOf(state: State, files: readonly string[]): string {
     return `| ${file.replace(/^test\//, '')} | ${how} | ${took} | ${commit} |`;
   });
   return [
-    `# Long tier, ${new Date().toISOString().slice(0, 10)}`,
+    `# ${title}, ${new Date().toISOString().slice(0, 10)}`,
     '',
-    `Node ${process.version}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB. Written by`,
+    `Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model.trim() ?? 'unknown'}), ${Math.round(totalmem() / 2 ** 30)} GiB. Written by`,
     '`npm run chaos -- --tier long`. The gate is the strict figure of the promise.',
     '',
     '| promise | what | measured | gate | |',

@@ -28,19 +28,25 @@ describe('a crowd that calls at once', { timeout: 600_000 }, () => {
   for (const { keys, what, env } of IS_LONG ? ALL : ALL.slice(0, 2)) {
     // row F10 · guards src/downstream/pacing.ts
     // finding: SR-O1
-    test(`answers every request of ${keys} key(s) ${what}, keeps /health and heartbeats on time, and replaces no process`, async () => {
+    test(`answers every request of ${keys} key(s) ${what}, keeps /health and heartbeats on time, and replaces no process`, async (t) => {
       const sessions = sessionsWithin(scaled({ ci: 1500, long: 5000 }));
-      const seen = await crowd({ sessions, keys, env, seconds: scaled({ ci: 4, long: 30 }) });
-      assert.deepEqual([seen.errors, seen.unanswered], [0, 0], `wrong or missing answers: ${seen.firstError}`);
+      const seconds = scaled({ ci: 4, long: 30 });
+      const seen = await crowd({ sessions, keys, env, seconds });
+      assert.equal(seen.errors, 0, `wrong answers: ${seen.firstError}`);
       assert.ok(seen.answered > sessions, `${seen.answered} answers`);
-      assert.equal(seen.areProcessesTheSame, true, 'a process was replaced');
       assert.doesNotMatch(seen.log, /"process-condemned"|"uncaught"/);
-      assert.equal(seen.healthFailures, 0, 'answers of /health that were not 200');
       const of = `${sessions} sessions of ${keys} key(s) ${what}`;
-      const gate = { promise: 'P10', unit: 'ms' };
-      measured({ ...gate, what: `${of}: slowest /health`, value: seen.healthMaxMs, strict: 500, ci: 1500 });
-      measured({ ...gate, what: `${of}: time between heartbeats`, value: seen.heartbeatMaxMs, strict: 1500, ci: 2500 });
-      measured({ ...gate, what: `${of}: CPU of the longest turn`, value: seen.longestTurnMs, strict: 100, ci: 80 });
+      t.diagnostic(`${of}: ${seen.answered} answers in ${seconds} s, ${seen.refused} of them refusals`);
+      const none = { promise: 'P10', unit: '', strict: 0 };
+      const time = { promise: 'P10', unit: 'ms' };
+      measured(
+        { ...none, what: `${of}: unanswered, of ${seen.sent} requests`, value: seen.unanswered },
+        { ...none, what: `${of}: processes that ended or were replaced`, value: seen.changedProcesses },
+        { ...none, what: `${of}: answers of /health that were not 200`, value: seen.healthFailures },
+        { ...time, what: `${of}: slowest /health`, value: seen.healthMaxMs, strict: 500, ci: 1500 },
+        { ...time, what: `${of}: time between heartbeats`, value: seen.heartbeatMaxMs, strict: 1500, ci: 2500 },
+        { ...time, what: `${of}: longest turn of the worker`, value: seen.longestTurnMs, unit: 'ms CPU', strict: 100 },
+      );
     });
   }
 });

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ResponseParser } from '../../src/net/_http-wire.ts';
 import { createLlhttp, type ParsedResponse } from '../support/llhttp.ts';
-import { scaled } from '../support/measured.ts';
+import { measured, scaled } from '../support/measured.ts';
 import { mutated, type Random, randomFrom } from '../support/mutation.ts';
 
 const COUNT = scaled({ ci: 20_000, long: 1_000_000 });
@@ -232,6 +232,7 @@ test(`reads ${COUNT} mutated responses as llhttp does, or refuses them`, { timeo
   let refused = 0;
   let done = 0;
   const differences: string[] = [];
+  let unexplained = 0;
   for (let turn = 0; turn < COUNT; turn += 1) {
     const bytes = response(random);
     const how = { bodiless: random.below(10) === 0, ends: random.below(2) === 0 };
@@ -243,7 +244,8 @@ test(`reads ${COUNT} mutated responses as llhttp does, or refuses them`, { timeo
     const text = bytes.toString('latin1');
     const name = Object.entries(INTENDED).find(([, { applies }]) => applies(ours, theirs, text))?.[0];
     if (name !== undefined) seen.set(name, (seen.get(name) ?? 0) + 1);
-    else if (differences.length < 10)
+    else unexplained += 1;
+    if (name === undefined && differences.length < 10)
       differences.push(
         `${JSON.stringify(text)} ${JSON.stringify(how)}\n  ours   ${JSON.stringify(ours)}\n  llhttp ${JSON.stringify(theirs)}`,
       );
@@ -251,8 +253,10 @@ test(`reads ${COUNT} mutated responses as llhttp does, or refuses them`, { timeo
   t.diagnostic(
     `${done} complete, ${refused} refused; intended differences: ${JSON.stringify(Object.fromEntries(seen))}`,
   );
-  assert.equal(differences.length, 0, `seed ${SEED}:\n${differences.join('\n')}`);
+  if (differences.length > 0) t.diagnostic(`seed ${SEED}:\n${differences.join('\n')}`);
   assert.ok(done > COUNT / 20 && refused > COUNT / 20, 'the mutations reach both ends');
+  const what = `responses read otherwise than by llhttp and not on purpose, of ${COUNT} with the seed ${SEED}`;
+  measured({ promise: 'P11', what, value: unexplained, unit: '', strict: 0 });
 });
 
 for (const [name, { why, example, applies }] of Object.entries(INTENDED)) {

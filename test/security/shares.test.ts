@@ -8,17 +8,20 @@ import type { HttpServer } from '../support/everything.ts';
 import { type RunningHub, startHub, until } from '../support/hub.ts';
 import { Journal } from '../support/journal.ts';
 import { type RpcAnswer, rpc } from '../support/mcp.ts';
+import { scaled } from '../support/measured.ts';
 import { callText, makeKey, NEW_KEYS_ENV, type Reading, SseClient } from '../support/sse-client.ts';
 import { stateless } from '../support/stateless.ts';
 
 const ONE = 'note://one';
 const SOON_MS = 10_000;
+/** Sessions, ended sessions and resumable streams that the hub keeps. */
+const KEPT = scaled({ ci: 100, long: 2000 });
 /** More than any container below holds. */
-const MANY = 120;
+const MANY = KEPT + 20;
 const ENV = {
   ...NEW_KEYS_ENV,
-  ...{ MCPHUB_SESSIONS: '100', MCPHUB_SESSIONS_PER_KEY: '100' },
-  ...{ MCPHUB_TOMBSTONES: '100', MCPHUB_TOMBSTONES_PER_KEY: '100' },
+  ...{ MCPHUB_SESSIONS: String(KEPT), MCPHUB_SESSIONS_PER_KEY: String(KEPT) },
+  ...{ MCPHUB_TOMBSTONES: String(KEPT), MCPHUB_TOMBSTONES_PER_KEY: String(KEPT) },
   ...{ MCPHUB_PREFERENCES_BYTES: '131072', MCPHUB_PREFERENCES_BYTES_PER_KEY: '131072' },
   ...{ MCPHUB_RETAINED_STREAMS_PER_KEY: '100', MCPHUB_RESUMABLE_STREAMS_PER_KEY: '100', MCPHUB_STREAMS: '16' },
   ...{ MCPHUB_QUESTIONS: '4', MCPHUB_QUESTIONS_PER_KEY: '4', MCPHUB_LANES: '8', MCPHUB_LANES_PER_KEY: '8' },
@@ -120,7 +123,7 @@ test('keeps the subscription of another key while one key opens sessions without
   assert.deepEqual(subscribed.json.result, {}, subscribed.text);
   const stream = await client.get().head();
   for (let n = 0; n < MANY; n += 1) await ask(greedy, 'logging/setLevel', { level: 'error' }, await open(greedy));
-  assert.deepEqual(await sizesOf('session.notes'), [100]);
+  assert.deepEqual(await sizesOf('session.notes'), [KEPT]);
   await touch();
   await until(() => hasUpdate(stream), SOON_MS, 'the update');
   client.close();

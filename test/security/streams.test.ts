@@ -4,10 +4,13 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type RunningHub, startHub, statusOf, until } from '../support/hub.ts';
+import { scaled } from '../support/measured.ts';
 import { RawConnection, requestBytes } from '../support/raw-connection.ts';
 
-const STREAMS = 16;
-const SHARE = 12;
+/** In the long form those of the defaults. */
+const STREAMS = scaled({ ci: 16, long: 10_000 });
+const SHARE = scaled({ ci: 12, long: 5000 });
+const SURPLUS = 8;
 let hub: RunningHub;
 
 before(async () => {
@@ -45,10 +48,10 @@ async function placesTaken(name: string): Promise<number> {
 // finding: SR-H1
 test('refuses the stream that does not fit, and the worker goes on when its client leaves', async () => {
   const before = workers();
-  const clients = Array.from({ length: STREAMS + 4 }, () => new RawConnection(hub.port));
+  const clients = Array.from({ length: SHARE + SURPLUS }, () => new RawConnection(hub.port));
   for (const client of clients) client.send(requestBytes('GET /sse', auth()));
   for (const client of clients) await client.has(/^HTTP\/1\.1 (200|429) /);
-  assert.equal(clients.filter(({ statuses }) => statuses[0] === 429).length, STREAMS + 4 - SHARE);
+  assert.equal(clients.filter(({ statuses }) => statuses[0] === 429).length, SURPLUS);
   for (const client of clients) client.close();
   await until(async () => (await placesTaken('downstream.streams')) === 0, 5000, 'the places to be free again');
   assert.equal(workers(), before);

@@ -7,11 +7,10 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { get, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { runDirFor } from '../../src/config/paths.ts';
-import { delay, freePort, ROOT, type RunningHub, startHub, until } from './hub.ts';
+import { changedProcesses, delay, freePort, ROOT, type RunningHub, startHub, until } from './hub.ts';
 import { askHub, Client, isResult } from './load.ts';
-import { longestTurnSince } from './turn-watch.ts';
+import { TurnRecorder } from './turn-recorder.ts';
 
 /** Of the generator, of the server behind the hub, and of this process. */
 const OWN_DESCRIPTORS = 512;
@@ -39,13 +38,13 @@ export interface Crowd {
   readonly heartbeatMaxMs: number;
   /** Longest turn of the worker's event loop from the first session to the closing of all of them, in ms of CPU. */
   readonly longestTurnMs: number;
-  readonly areProcessesTheSame: boolean;
+  /** Processes that ended or were replaced. */
+  readonly changedProcesses: number;
   readonly log: string;
 }
 
 export interface Tools extends Disposable {
   /** Removed with them. */
-  readonly dir: string;
   /** Path of the load generator. */
   readonly load: string;
   /** Path of a server that answers at once. */
@@ -61,7 +60,6 @@ export function compile(): Tools {
     return out;
   };
   return {
-    dir,
     load: build('load'),
     upstream: build('upstream'),
     [Symbol.dispose]: () => rmSync(dir, { recursive: true, force: true }),
@@ -78,31 +76,28 @@ export async function crowd(options: CrowdOptions): Promise<Crowd> {
   using tools = compile();
   const port = await freePort();
   const upstream = spawn(tools.upstream, [String(port), '5'], { stdio: 'ignore' });
+  using turns = new TurnRecorder();
   try {
     await using hub = await startHub({
       config: { mcpServers: { bench: { type: 'streamable-http', url: `http://127.0.0.1:${port}/mcp` } } },
-      env: {
-        ...options.env,
-        NODE_OPTIONS: `--import=${pathToFileURL(join(ROOT, 'test/support/turn-watch.ts'))}`,
-        MCPHUB_TEST_TURNS: join(tools.dir, 'turns'),
-      },
+      env: { ...options.env, ...turns.env },
     });
     const client = new Client(hub);
     const call = () => client.call('bench_text200', { path: 'x', limit: 1 });
     await until(async () => isResult(await call()), 30_000, 'the server behind the hub');
     client.close();
-    return await measure(hub, tools, options);
+    return await measure(hub, tools, turns, options);
   } finally {
     upstream.kill('SIGKILL');
   }
 }
 
-async function measure(hub: RunningHub, tools: Tools, options: CrowdOptions): Promise<Crowd> {
+async function measure(hub: RunningHub, tools: Tools, turns: TurnRecorder, options: CrowdOptions): Promise<Crowd> {
   const keys = await keysFor(hub, options.keys);
-  const before = JSON.stringify(hub.processes());
+  const before = hub.processes();
   const heartbeat = watchHeartbeat(hub);
   const args = [String(hub.port), '/mcp', String(options.sessions), String(options.seconds), '0', 'call'];
-  const startMs = Date.now();
+  turns.begin();
   const generator = spawn(tools.load, [...args, 'bench_text200', String(TEXT_BYTES), keys.join(','), 'refusals']);
   let [out, faults, isOver] = ['', '', false];
   generator.stdout.on('data', (chunk: Buffer) => {
@@ -131,8 +126,8 @@ async function measure(hub: RunningHub, tools: Tools, options: CrowdOptions): Pr
   return {
     ...(JSON.parse(out) as Crowd),
     ...{ healthMaxMs, healthFailures, heartbeatMaxMs: heartbeat.stop() },
-    longestTurnMs: longestTurnSince(join(tools.dir, 'turns'), startMs),
-    areProcessesTheSame: JSON.stringify(hub.processes()) === before,
+    longestTurnMs: turns.longestMs(),
+    changedProcesses: changedProcesses(before, hub),
     log: hub.log,
   };
 }

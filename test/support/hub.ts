@@ -143,6 +143,14 @@ export class RunningHub implements AsyncDisposable {
   }
 }
 
+/** Processes of a hub that are not those of `before` any more. */
+export function changedProcesses(before: Record<string, number[]>, hub: RunningHub): number {
+  const now = new Set(Object.values(hub.processes()).flat());
+  return Object.values(before)
+    .flat()
+    .filter((pid) => !now.has(pid)).length;
+}
+
 export async function startHub(options: HubOptions): Promise<RunningHub> {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'mcphub-test-'));
   const configFile = join(dataDir, 'mcp_settings.json');

@@ -1,13 +1,15 @@
 /**
  * The longest turn of the event loop while some work goes on, by the CPU time of this thread: another process that takes the CPU does not count.
  */
+import { threadCpuMs } from './turn-recorder.ts';
+
 export async function longestTurnMs(work: () => Promise<unknown>): Promise<number> {
-  let longestUs = 0;
+  let longestMs = 0;
   let isOver = false;
-  let before = process.threadCpuUsage();
+  let before = threadCpuMs();
   const turn = (): void => {
-    const now = process.threadCpuUsage();
-    longestUs = Math.max(longestUs, now.user + now.system - before.user - before.system);
+    const now = threadCpuMs();
+    longestMs = Math.max(longestMs, now - before);
     before = now;
     if (!isOver) setImmediate(turn);
   };
@@ -18,5 +20,5 @@ export async function longestTurnMs(work: () => Promise<unknown>): Promise<numbe
     isOver = true;
   }
   turn(); // the one that is just over
-  return longestUs / 1000;
+  return longestMs;
 }
