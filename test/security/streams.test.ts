@@ -119,7 +119,7 @@ test('refuses a second initialize on one /sse stream, and every place is free af
   const path = /data: (\S+)/.exec(client.text)?.[1] ?? '';
   for (let id = 1; id <= 20; id += 1) {
     const params = { protocolVersion: '2024-11-05', capabilities: {}, clientInfo: { name: 'c', version: '1' } };
-    const posted = await fetch(`${hub.url}${path}`, {
+    const posted = await fetch(new URL(path, `${hub.url}/sse`), {
       method: 'POST',
       headers: { ...auth(), 'content-type': 'application/json' },
       body: JSON.stringify({ jsonrpc: '2.0', id, method: 'initialize', params }),
