@@ -2,7 +2,7 @@
  * A hub is replaced while people work: by SIGUSR2, and because it holds too much memory. The heir serves before the old one drains, so that
  * nobody's call fails: not over kept connections, not with a session, not to a server that is a child of the hub.
  */
-// runs: in pairs, about 60 s
+// runs: alone
 // covers: P8, P10
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
