@@ -2,7 +2,7 @@
  * Many children of one real hub: a herd that starts cold, servers that are all dead, and a hub that is killed with its children alive.
  * Does not: look at one child's pipes and families; those stand beside the code.
  */
-// runs: in pairs, about 25 s
+// runs: alone
 // covers: P9, P15
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

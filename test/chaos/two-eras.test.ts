@@ -2,7 +2,7 @@
  * Two users whose clients count their requests alike, in both eras at once, on servers that all of them share, in both eras too: each hears of its own
  * calls and of nothing else.
  */
-// runs: in pairs, about 20 s
+// runs: alone
 // covers: P18, B14, B25, F4
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
