@@ -17,6 +17,7 @@ const NEEDS: readonly Need[] = [
   { command: 'openssl', package: 'openssl', why: 'certificates for TLS tests' },
   { command: 'cc', package: 'gcc', why: 'the load generator of the bench' },
   { command: 'nginx', package: 'nginx-light', why: 'what the bench compares with' },
+  { command: 'chromium', package: 'chromium', why: 'pages of an allowed origin' },
   { command: 'curl', package: 'curl', why: 'the lines of the README' },
   { command: 'jq', package: 'jq', why: 'the lines of the README' },
 ];
