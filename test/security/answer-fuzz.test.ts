@@ -1,35 +1,60 @@
 /**
- * Mutated answers of servers in both eras, over stdio and HTTP: every call ends, nothing that is not valid JSON reaches its caller, no process
- * ends, nothing is kept, and another client is served on time.
+ * Mutated replies, notifications and questions of servers in both eras, over stdio, JSON, event streams and HTTP+SSE: every call ends, a client that
+ * checks each byte finds nothing invalid (in a session, without one, through the bridge), no process ends, nothing is kept, and a healthy server and
+ * another client are served on time.
  */
+// case: CL30
 // runs: alone
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Era, startHostileServer } from '../support/hostile-server.ts';
+import { type Era, startHostileServer, type Wire } from '../support/hostile-server.ts';
 import { startHub, until } from '../support/hub.ts';
-import { Client, isResult } from '../support/load.ts';
 import { measured, scaled } from '../support/measured.ts';
-import { mutated, randomFrom } from '../support/mutation.ts';
+import { mutated, type Random, randomFrom } from '../support/mutation.ts';
+import { faultServer } from '../support/real-servers.ts';
 import { startStallWatch } from '../support/stall-watch.ts';
+import { type Caller, StrictBridge, StrictClient } from '../support/strict-client.ts';
 import { isUnharmed } from '../support/unharmed.ts';
 
-const COUNT = scaled({ ci: 10_000, long: 50_000 });
+/** Messages of servers; two for each call. */
+const COUNT = scaled({ ci: 20_000, long: 100_000 });
 const SEED = Number(process.env.MCPHUB_SEED ?? 20_261_129);
 const AT_ONCE = 48;
 /** An answer with a changed id matches no call: its call ends by the strict cut of its server. */
 const CUT_MS = 200;
-const CALL_MS = 12_000;
+const HEALTHY_EVERY_MS = 50;
+/** Of the healthy server, median: it answers in a few ms, and the machine is busy with all the rest. */
+const HEALTHY_MS = 100;
 const SCRIPT = new URL('../support/hostile-server.ts', import.meta.url).pathname;
-const ERAS: readonly Era[] = ['2025', '2026'];
+const SERVERS: readonly (readonly [era: Era, wire: Wire | 'stdio'])[] = [
+  ['2025', 'stdio'],
+  ['2026', 'stdio'],
+  ['2025', 'http'],
+  ['2026', 'http'],
+  ['2025', 'http-sse'],
+  ['2026', 'http-sse'],
+  ['2025', 'sse'],
+];
 
+/** Replies; @TEXT@ stands within a string. */
 const SEEDS: readonly string[] = [
-  '{"jsonrpc":"2.0","id":@ID@,"result":{"content":[{"type":"text","text":"caf\xc3\xa9 \\u00e9"}],"isError":false}}',
-  '{"jsonrpc":"2.0","id":@ID@,"result":{"resultType":"complete","content":[],"structuredContent":{"a":[1,2.5e3,null,true]}}}',
-  '{"jsonrpc":"2.0","id":@ID@,"result":{"resultType":"input_required","inputRequests":{"a":{"method":"elicitation/create","params":{"message":"m","requestedSchema":{"type":"object","properties":{}}}}},"requestState":"s"}}',
-  '{"jsonrpc":"2.0","id":@ID@,"error":{"code":-32602,"message":"no","data":{"a":1}}}',
-  '{"jsonrpc":"2.0","id":@ID@,"result":{"content":[{"type":"resource_link","uri":"test://a","name":"a"}],"_meta":{"k":{}}}}',
-  '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}',
-  '{"jsonrpc":"2.0","id":"q","method":"sampling/createMessage","params":{"messages":[],"maxTokens":1}}',
+  '{"jsonrpc":"2.0","id":@ID@,"result":{"content":[{"type":"text","text":"caf\xc3\xa9 \\u00e9 @TEXT@"}],"isError":false}}',
+  '{"jsonrpc":"2.0","id":@ID@,"result":{"resultType":"complete","content":[],"structuredContent":{"@TEXT@":[1,2.5e3,null,true]}}}',
+  '{"jsonrpc":"2.0","id":@ID@,"result":{"resultType":"input_required","inputRequests":{"a":{"method":"elicitation/create","params":{"message":"@TEXT@","requestedSchema":{"type":"object","properties":{}}}}},"requestState":"s"}}',
+  '{"jsonrpc":"2.0","id":@ID@,"error":{"code":-32602,"message":"@TEXT@","data":{"a":1}}}',
+  '{"jsonrpc":"2.0","id":@ID@,"result":{"content":[{"type":"resource_link","uri":"test://@TEXT@","name":"a"}],"_meta":{"k":{}}}}',
+  '[{"jsonrpc":"2.0","id":@ID@,"result":{"content":[{"type":"text","text":"one of a batch @TEXT@"}]}}]',
+  `{"jsonrpc":"2.0","id":@ID@,"result":{"content":[{"type":"text","text":"${'long \\n '.repeat(200)}@TEXT@${' long'.repeat(200)}"}]}}`,
+];
+
+/** Sent before an ordinary answer. */
+const EVENTS: readonly string[] = [
+  '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","logger":"l","data":"@TEXT@"}}',
+  '{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":@ID@,"progress":1,"total":2,"message":"@TEXT@"}}',
+  '{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{"_meta":{"@TEXT@":1}}}',
+  '{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"test://@TEXT@"}}',
+  '{"jsonrpc":"2.0","id":"q@TEXT@","method":"sampling/createMessage","params":{"messages":[],"maxTokens":1}}',
+  '{"jsonrpc":"2.0","id":7,"method":"ping"}',
 ];
 
 const PIECES: readonly string[] = [
@@ -45,6 +70,11 @@ const PIECES: readonly string[] = [
     '\\u',
     '\\u0000',
     '\\ud800',
+    '\\uDC00',
+    '\xc7\xd1',
+    '\xed\xa0\xbd',
+    '\xc0\xaf',
+    '\r',
     '\\x',
     '\0',
     '\n',
@@ -66,6 +96,7 @@ const PIECES: readonly string[] = [
     '"id":@ID@,',
     '"result":{},',
     '"error":null,',
+    '"error":{"code":"E"},',
     '"resultType":1,',
     '"resultTyp\\u0065":"complete",',
   ],
@@ -81,84 +112,140 @@ const PIECES: readonly string[] = [
   ],
 ];
 
-interface Parsed {
-  readonly error?: { readonly code?: unknown; readonly message?: unknown; readonly data?: { readonly code?: string } };
-  readonly result?: unknown;
+/** One half is changed anywhere, the other within its strings only, so that its reader gets as far as them. */
+function spoilt(seed: string, random: Random): string {
+  return random.below(2) === 0
+    ? mutated(seed.replace('@TEXT@', 'text'), PIECES, random)
+    : seed.replace('@TEXT@', () => mutated('caf\xc3\xa9 text', PIECES, random));
 }
 
-/** Empty for what is no JSON. */
-function parsed(text: string): Parsed {
-  try {
-    return JSON.parse(text) as Parsed;
-  } catch {
-    return {};
-  }
+interface Counts {
+  results: number;
+  errors: number;
+  circuit: number;
+  notifications: number;
 }
 
-test(`ends the call of each of ${COUNT} mutated answers, and is as it was afterwards`, {
+/** Calls `name` in all of these ways, one after the other. */
+async function callersOf(hub: { port: number; key: string; dataDir: string }): Promise<Caller[]> {
+  const sessions = await Promise.all(Array.from({ length: AT_ONCE / 2 }, () => new StrictClient(hub).open()));
+  const alone = Array.from({ length: AT_ONCE / 2 - 2 }, () => new StrictClient(hub));
+  const bridges = await Promise.all([1, 2].map(() => new StrictBridge(hub.dataDir).open()));
+  return [...sessions, ...alone, ...bridges];
+}
+
+test(`passes on nothing invalid of ${COUNT} mutated messages of servers, and is as it was afterwards`, {
   timeout: 1_800_000,
 }, async (t) => {
   await using servers = new AsyncDisposableStack();
-  const mcpServers: Record<string, object> = {};
-  for (const era of ERAS) {
-    const server = await startHostileServer('http', era);
+  const mcpServers: Record<string, object> = { healthy: faultServer('normal') };
+  const names: string[] = [];
+  for (const [era, wire] of SERVERS) {
+    const name = `${wire.replace('-', '')}${era}`;
+    names.push(name);
+    if (wire === 'stdio') {
+      mcpServers[name] = { command: process.execPath, args: [SCRIPT, era], callTimeoutMs: CUT_MS };
+      continue;
+    }
+    const server = await startHostileServer(wire, era);
     servers.use(server);
-    mcpServers[`http${era}`] = { url: server.url, type: 'streamable-http', callTimeoutMs: CUT_MS };
-    mcpServers[`stdio${era}`] = { command: process.execPath, args: [SCRIPT, era], callTimeoutMs: CUT_MS };
+    mcpServers[name] = { url: server.url, type: wire === 'sse' ? 'sse' : 'streamable-http', callTimeoutMs: CUT_MS };
   }
   // The circuit stays closed, so that every answer is looked at; an ordinary call after each keeps failures below a half.
   await using hub = await startHub({
     config: { mcpServers },
-    env: { MCPHUB_BREAKER_FAILURES: '1000' },
+    env: { MCPHUB_BREAKER_FAILURES: '1000', MCPHUB_SERVER_CONNECTIONS: '1000' },
   });
-  const names = Object.keys(mcpServers);
-  const isWell = async (name: string): Promise<boolean> => {
-    const client = new Client(hub);
-    const answer = await client.call(`${name}_well`);
-    client.close();
-    return isResult(answer);
+  let calls = 0;
+  const call = (caller: Caller, name: string, args: object = {}) => {
+    calls += 1;
+    const params = { name, arguments: args, _meta: { progressToken: `t${calls}` } };
+    return caller.ask({ jsonrpc: '2.0', id: calls, method: 'tools/call', params });
   };
-  for (const name of names) await until(() => isWell(name), 20_000, name);
+  const isWell = async (name: string, args: object = {}): Promise<boolean> => {
+    const client = new StrictClient(hub);
+    const { reply } = await call(client, name, args);
+    client.close();
+    return reply?.result !== undefined && reply.result.isError !== true;
+  };
+  for (const name of names) await until(() => isWell(`${name}_well`), 20_000, name);
+  await until(() => isWell('healthy_echo', { text: 'x' }), 20_000, 'the healthy server');
   const random = randomFrom(SEED);
   const before = hub.processes();
   const watch = startStallWatch({ url: hub.url, pids: before.hub ?? [] });
-  const counts = { results: 0, errors: 0, circuit: 0 };
+  const counts: Counts = { results: 0, errors: 0, circuit: 0, notifications: 0 };
   const wrong: string[] = [];
-  let left = COUNT;
-  async function work(): Promise<void> {
-    const client = new Client(hub);
+  let left = COUNT / 2;
+  async function look(caller: Caller, name: string, text: string, times: number): Promise<void> {
+    const bytes = Buffer.from(text, 'latin1').toString('base64');
+    try {
+      const { reply, before: events } = await call(caller, name, { bytes, times });
+      counts.notifications += events.length;
+      if (reply?.error?.data?.code === 'breaker-open') counts.circuit += 1;
+      else if (reply?.error) counts.errors += 1;
+      else if (reply?.result) counts.results += 1;
+      else throw new Error('no reply');
+    } catch (fault) {
+      if (wrong.length < 5)
+        wrong.push(`${name} ${JSON.stringify(text.slice(0, 600))}\n  ${String(fault).slice(0, 600)}`);
+    }
+  }
+  async function work(caller: Caller): Promise<void> {
     while (left > 0) {
       left -= 1;
-      const text = mutated(random.pick(SEEDS), PIECES, random);
-      const bytes = Buffer.from(text, 'latin1').toString('base64');
       const name = random.pick(names);
-      const answer = await client.call(`${name}_odd`, { bytes }, CALL_MS);
-      const { error, result } = parsed(answer.text);
-      if (error?.data?.code === 'breaker-open') counts.circuit += 1;
-      else if (typeof error?.code === 'number' && typeof error.message === 'string') counts.errors += 1;
-      else if (typeof result === 'object' && result !== null) counts.results += 1;
-      else if (wrong.length < 5)
-        wrong.push(`${JSON.stringify(text)}\n  ${answer.status} ${answer.fault} ${answer.text.slice(0, 300)}`);
-      await client.call(`${name}_well`, {}, CALL_MS);
-      await client.call(`${name}_well`, {}, CALL_MS);
+      await look(caller, `${name}_odd`, spoilt(random.pick(SEEDS), random), 0);
+      await look(caller, `${name}_flood`, spoilt(random.pick(EVENTS), random), 1);
+      await call(caller, `${name}_well`).catch((fault: unknown) => wrong.length < 5 && wrong.push(String(fault)));
+    }
+    caller.close();
+  }
+  const healthy = { failed: [] as string[], ms: [] as number[], isOver: false };
+  async function useHealthy(): Promise<void> {
+    const client = await new StrictClient(hub).open();
+    while (!healthy.isOver) {
+      const bornMs = performance.now();
+      const { reply, before: events } = await call(client, 'healthy_echo', { text: `한 ${calls}` });
+      healthy.ms.push(performance.now() - bornMs);
+      if (!/^한 \d+$/.test(reply?.result?.content[0].text) || events.length > 0)
+        healthy.failed.push(JSON.stringify([reply, events]));
+      await new Promise((done) => setTimeout(done, HEALTHY_EVERY_MS));
     }
     client.close();
   }
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  const beside = useHealthy();
+  await Promise.all((await callersOf(hub)).map(work));
+  healthy.isOver = true;
+  await beside;
   const stalls = await watch.stop();
-  t.diagnostic(`${JSON.stringify(counts)}; /health: ${JSON.stringify(stalls)}`);
+  const healthyMs = healthy.ms.sort((a, b) => a - b)[healthy.ms.length >> 1] ?? 0;
+  t.diagnostic(
+    `${JSON.stringify(counts)}; healthy: ${healthy.ms.length} calls, median ${healthyMs.toFixed(1)} ms; /health: ${JSON.stringify(stalls)}`,
+  );
   assert.deepEqual(wrong, [], `seed ${SEED}`);
-  assert.ok(counts.circuit < COUNT / 2, 'most answers are looked at');
+  assert.ok(counts.circuit < COUNT / 4, 'most answers are looked at');
+  assert.ok(counts.notifications > COUNT / 100, 'notifications are passed on');
+  assert.deepEqual(healthy.failed, []);
   assert.deepEqual(hub.processes(), before, 'no process has ended');
   assert.equal(stalls.failed, 0, 'another client is served all the time');
   measured({
     promise: 'P11',
-    what: 'stall as another client sees it, 50,000 mutated answers',
+    what: 'median call of a healthy server beside mutated messages of others',
+    value: healthyMs,
+    unit: 'ms',
+    strict: HEALTHY_MS,
+    ci: 2 * HEALTHY_MS + 20,
+  });
+  measured({
+    promise: 'P11',
+    what: 'stall as another client sees it, 100,000 mutated messages of servers',
     value: stalls.stallMs,
     unit: 'ms',
     strict: 100,
     ci: 220,
   });
-  for (const name of names) await until(() => isWell(name), 70_000, `${name} is used again`);
-  await isUnharmed(hub, 'http2025_well');
+  for (const name of names) await until(() => isWell(`${name}_well`), 70_000, `${name} is used again`);
+  const lines = hub.lines.filter(({ event }) => event === 'messages-invalid' || event === 'server-was-lost');
+  assert.ok(!lines.some(({ upstream }) => upstream === 'healthy'), 'the healthy server is named in no report');
+  await isUnharmed(hub, 'healthy_echo');
 });
