@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { Agent, request } from 'node:http';
 import { CLI, cleanEnv } from './hub.ts';
-import { type StrictMessage, strictEvents, strictLines, strictMessage } from './strictly.ts';
+import { type StrictMessage, strictBody, strictEvents, strictLines } from './strictly.ts';
 
 export interface StrictAnswer {
   /** The last message; undefined = no body (202). */
@@ -41,7 +41,7 @@ export class StrictClient implements Caller {
     return this;
   }
 
-  ask(message: object | string, headers: Readonly<Record<string, string>> = {}): Promise<StrictAnswer> {
+  ask(message: object | string | Buffer, headers: Readonly<Record<string, string>> = {}): Promise<StrictAnswer> {
     const { port, key } = this.#hub;
     const own = {
       ...{ 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
@@ -59,7 +59,7 @@ export class StrictClient implements Caller {
           const raw = Buffer.concat(chunks);
           const isStream = answer.headers['content-type']?.startsWith('text/event-stream') === true;
           try {
-            const messages = raw.length === 0 ? [] : isStream ? strictEvents(raw) : [strictMessage(raw)];
+            const messages = raw.length === 0 ? [] : isStream ? strictEvents(raw) : strictBody(raw);
             resolve({ reply: messages.at(-1), before: messages.slice(0, -1), isStream, raw });
           } catch (fault) {
             reject(fault);
@@ -69,7 +69,7 @@ export class StrictClient implements Caller {
       const limit = setTimeout(() => sent.destroy(new Error(`no answer within ${TIMEOUT_MS} ms`)), TIMEOUT_MS);
       sent.on('close', () => clearTimeout(limit));
       sent.on('error', reject);
-      sent.end(typeof message === 'string' ? message : JSON.stringify(message));
+      sent.end(typeof message === 'string' || Buffer.isBuffer(message) ? message : JSON.stringify(message));
     });
   }
 

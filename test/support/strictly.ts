@@ -50,6 +50,11 @@ export function strictMessage(bytes: Uint8Array): StrictMessage {
   return value as StrictMessage;
 }
 
+/** Returns the message of a body, or those of a batch. */
+export function strictBody(bytes: Uint8Array): StrictMessage[] {
+  return bytes[0] === 0x5b ? strictBatch(bytes) : [strictMessage(bytes)];
+}
+
 /** Returns the messages of a batch. */
 export function strictBatch(bytes: Uint8Array): StrictMessage[] {
   const values: unknown = JSON.parse(textOf(bytes));
