@@ -1,6 +1,7 @@
 /**
  * The guard towards the system: systemd, a container whose first process it is, and what a start tells of an earlier death.
  */
+// runs: about 60 s
 // covers: P9, P10
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
@@ -10,7 +11,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { CLI, cleanEnv, delay, freePort, isAlive, ROOT, startHub, statusOf, tryKill, until } from '../support/hub.ts';
 import { Client, isResult, stdioServer } from '../support/load.ts';
-import { measured, scaled } from '../support/measured.ts';
+import { measured } from '../support/measured.ts';
 
 const CONFIG = { mcpServers: { one: stdioServer() } };
 
@@ -59,7 +60,7 @@ test('a systemd-notify that is missing or hangs holds nobody', async () => {
 });
 
 // row F10 · guards src/supervisor/verdict.ts
-test('a machine that slept, and one that is starved: nobody is killed', { timeout: 2_000_000 }, async () => {
+test('a machine that slept: no process is killed', { timeout: 120_000 }, async () => {
   await using hub = await startHub({ config: CONFIG });
   const pids = [...(hub.processes().hub ?? []), ...(hub.processes().control ?? [])];
   // As a suspended laptop: everything stands still, in awkward orders, and wakes up.
@@ -72,17 +73,9 @@ test('a machine that slept, and one that is starved: nobody is killed', { timeou
     for (const pid of order) tryKill(pid, 'SIGCONT');
     await delay(2500);
   }
-  const busy = Array.from({ length: 16 }, () =>
-    spawn(process.execPath, ['-e', 'for (;;) Math.sqrt(2)'], { stdio: 'ignore' }),
-  );
-  try {
-    await delay(scaled({ ci: 10_000, long: 1_800_000 }));
-  } finally {
-    for (const one of busy) one.kill('SIGKILL');
-  }
   const now = [...(hub.processes().hub ?? []), ...(hub.processes().control ?? [])];
   const value = pids.filter((pid) => !now.includes(pid)).length;
-  measured({ promise: 'P10', what: 'killed on a machine that slept and was starved', value, unit: '', strict: 0 });
+  measured({ promise: 'P10', what: 'killed on a machine that slept', value, unit: '', strict: 0 });
   assert.doesNotMatch(hub.log, /process-condemned/);
   assert.equal(await statusOf(`${hub.url}/health`), 200);
 });
