@@ -3,7 +3,7 @@
  * The caller has checked the Origin (`auth/origin.ts`).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { listMembers } from '../protocol/header-list.ts';
+import { requestedHeaders } from './header-values.ts';
 
 const METHODS = 'GET, POST, DELETE';
 const EXPOSED = 'Mcp-Session-Id, MCP-Protocol-Version, Retry-After, WWW-Authenticate, Allow, Accept-Encoding';
@@ -34,15 +34,13 @@ export function writePreflight(request: IncomingMessage, response: ServerRespons
   response.writeHead(204, {
     vary: 'Origin, Access-Control-Request-Method, Access-Control-Request-Headers',
     'access-control-allow-methods': METHODS,
-    'access-control-allow-headers': allowedHeaders(request.headers['access-control-request-headers']).join(', '),
+    'access-control-allow-headers': allowedHeaders(requestedHeaders(request, MAX_ASKED_CHARS)).join(', '),
     'access-control-max-age': MAX_AGE_S,
   });
   response.end();
 }
 
-/** Returns the names that a preflight allows. Names that are no tokens, and all of a list above 1 KiB, are left out. */
-export function allowedHeaders(asked: string | undefined): readonly string[] {
-  if (asked === undefined || asked.length > MAX_ASKED_CHARS) return HEADERS;
-  const names = listMembers(asked.toLowerCase()).filter((name) => TOKEN.test(name));
-  return [...new Set([...HEADERS, ...names])];
+/** Returns the names that a preflight allows, for those that are asked for. Names that are no tokens are left out. */
+export function allowedHeaders(asked: readonly string[] = []): readonly string[] {
+  return [...new Set([...HEADERS, ...asked.filter((name) => TOKEN.test(name))])];
 }

@@ -26,6 +26,24 @@ export function severalValues(name: string): Refusal {
   return new Refusal('invalid-request', `The header ${header} has several different values.`, { header });
 }
 
+/** Returns the session id of a request; with different members it stays as it came, with commas, which no session's id has. */
+export function sessionIdIn({ 'mcp-session-id': id }: IncomingHttpHeaders): string | undefined {
+  return typeof id === 'string' ? (onlyMember(id) ?? id) || undefined : undefined;
+}
+
+/** Returns the header names that a preflight asks for, in lower case; undefined = none, or more than `maxChars`. */
+export function requestedHeaders({ headers }: IncomingMessage, maxChars: number): readonly string[] | undefined {
+  const asked = headers['access-control-request-headers'];
+  if (asked === undefined || asked.length > maxChars) return undefined;
+  return listMembers(asked.toLowerCase());
+}
+
+/** Returns the scheme that the first proxy on the way was asked with, for texts only: anybody may send the header. */
+export function forwardedProto({ headers }: IncomingMessage): string | undefined {
+  const value = headers['x-forwarded-proto'];
+  return typeof value === 'string' ? listMembers(value.toLowerCase())[0] : undefined;
+}
+
 /** Refuses a body that is not JSON by its Content-Type. `mayLack` = a request without the header is fine. */
 export function refuseType({ headers }: IncomingMessage, mayLack = false): Refusal | undefined {
   const type = headers['content-type'];

@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { escapeHtml, htmlPage, PAGE_HEADERS } from '../kernel/html-page.ts';
+import { forwardedProto } from './header-values.ts';
 
 const STYLE =
   ':root{color-scheme:light dark}body{margin:0;font:16px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}' +
@@ -20,8 +21,7 @@ export function writeLandingPage(
   { state, port }: { readonly state: string; readonly port: number },
 ): void {
   if (response.destroyed || response.headersSent) return;
-  const proto = request.headers['x-forwarded-proto'];
-  const origin = publicOrigin(request.headers.host, typeof proto === 'string' ? proto : undefined, port);
+  const origin = publicOrigin(request.headers.host, forwardedProto(request), port);
   const html = landingPage(origin, state);
   response.writeHead(200, { ...PAGE_HEADERS, 'content-length': Buffer.byteLength(html) });
   response.end(html);

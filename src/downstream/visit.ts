@@ -1,12 +1,12 @@
 /**
  * Who comes from where, read off a request once.
  */
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { PathTarget, Visitor } from '../auth/access.ts';
 import { isLoopbackHost } from '../auth/origin.ts';
 import type { Visit } from '../call/call.ts';
-import { onlyMember } from '../protocol/header-list.ts';
 import { clientAddress } from './client-address.ts';
+import { sessionIdIn } from './header-values.ts';
 
 export function visitFrom(request: IncomingMessage, target: PathTarget, local: boolean): Visit {
   const { headers } = request;
@@ -19,11 +19,6 @@ export function visitFrom(request: IncomingMessage, target: PathTarget, local: b
     target,
     sessionId: sessionIdIn(headers),
   };
-}
-
-/** With different members it stays as it came: no session has a comma in its id. */
-function sessionIdIn({ 'mcp-session-id': id }: IncomingHttpHeaders): string | undefined {
-  return typeof id === 'string' ? (onlyMember(id) ?? id) || undefined : undefined;
 }
 
 /**
