@@ -214,6 +214,13 @@ export const LIMITS = {
     'MCPHUB_DISCARD_MS',
     'Time for that before the connection is closed.',
   ),
+  halfClosedMs: row(
+    1500,
+    'ms',
+    [100, 1 * MINUTE],
+    'MCPHUB_HALF_CLOSED_MS',
+    'Time in which a client that has ended its half of a connection is found to be gone: what it waits for is cancelled then.',
+  ),
   idBytes: row(256, 'bytes', [16, 4 * KiB], 'MCPHUB_ID_BYTES', 'A JSON-RPC id is echoed; it must not be a payload.'),
   uriBytes: row(
     4 * KiB,

@@ -1,6 +1,6 @@
 /**
  * Reads a request's body up to a limit, before anything is parsed, for a caller that has been identified.
- * Guarantees: sends `100 Continue` only here; never holds more than `bodyBytes`; refuses a larger body as soon as it is known; a slow body ends
+ * Guarantees: asks for a body (`100 Continue`) only here; never holds more than `bodyBytes`; refuses a larger body as soon as it is known; a slow body ends
  * at `bodyMs`; the memory of bodies has a share for each key (`bodies.ts`); calls `done` exactly once, with a refusal when the
  * sender's key was revoked meanwhile. What a refused sender goes on sending is discarded by `http-response.ts`.
  */

@@ -109,7 +109,7 @@ export class Connection {
 }
 
 /** Its end is not near: what comes behind it would wait for hours. */
-function isStream(response: ServerResponse): boolean {
+export function isStream(response: ServerResponse): boolean {
   return STREAM in response;
 }
 

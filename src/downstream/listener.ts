@@ -16,6 +16,7 @@ import { refusalFrame } from '../protocol/write.ts';
 import { Connection, type ConnectionParts } from './connection.ts';
 import { ConnectionTable } from './connection-table.ts';
 import { guardCallback, guardEmitter, guardedClasses, type HttpClasses } from './guarded-http.ts';
+import { watchHalfClosed } from './half-closed.ts';
 import { refuseRequest } from './http-answer.ts';
 import { createResponseClass } from './http-response.ts';
 import type { Pacing } from './pacing.ts';
@@ -116,12 +117,15 @@ export function createListener(parts: ListenerParts): Listener {
   guardEmitter(kernel, server, undefined);
   // Older runtimes leave out what is beyond this, perhaps what a proxy added, instead of refusing the request; one more shows that.
   server.maxHeadersCount = limits.headers + 1;
+  // A client may end its half and wait for the answer.
+  Object.assign(server, { httpAllowHalfOpen: true });
   let closing = false;
   const counts = new RequestCounts();
   const open = new Map<Socket, Connection>(); // bounded by: connections
   const paced = parts.pacesReads ? pacing : undefined;
   paced?.paceReads(new ReadPacing({ limits, connections: open, ownerOf: (socket) => connections.ownerOf(socket) }));
   const vanished = watchVanished({ kernel, limits, sockets: () => open.keys() });
+  const halfClosed = watchHalfClosed({ kernel, limits, openOf: (socket) => open.get(socket)?.open });
 
   const requests: ConnectionParts = {
     maxWaiting: () => limits.pipelined,
@@ -171,6 +175,10 @@ export function createListener(parts: ListenerParts): Listener {
         guardCallback(kernel, socket, () => paced.noteEnd()),
       );
     socket.on(
+      'end',
+      guardCallback(kernel, socket, () => halfClosed(socket)),
+    );
+    socket.on(
       'close',
       guardCallback(kernel, socket, () => {
         forget(socket);
@@ -216,6 +224,7 @@ export function createListener(parts: ListenerParts): Listener {
 
   return {
     accept(socket) {
+      socket.allowHalfOpen = true;
       server.emit('connection', socket);
       // The guard paused it, so that no byte is lost on the way.
       socket.resume();

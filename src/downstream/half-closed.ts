@@ -1,0 +1,57 @@
+/**
+ * Clients that have ended their half of a connection (FIN) while a response is open. They may wait for it (RFC 9112, section 9.6) or be gone, which a
+ * write tells: the kernel of a client that is gone answers it with a reset, and the next write fails.
+ * Guarantees: who waits gets the response; who is gone is noticed within `halfClosedMs`, and so is a client of HTTP/1.0, to which nothing can be written
+ * before the response, whether it waits or not.
+ */
+import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Limits } from '../config/limits.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { isStream } from './connection.ts';
+import { guardCallback } from './guarded-http.ts';
+
+/** Parts of `halfClosedMs` after which something is written; the first write draws the reset, and a later one fails. */
+const PROBES: readonly number[] = [0, 1 / 16, 1 / 4, 1];
+/** A comment without an event: readers of event streams skip the line. */
+const COMMENT = ':\n';
+
+export interface HalfClosedParts {
+  readonly kernel: Kernel;
+  readonly limits: Pick<Limits, 'halfClosedMs'>;
+  /** The open response of a connection. */
+  readonly openOf: (socket: Socket) => ServerResponse | undefined;
+}
+
+/** Returns what is called when a client has ended its half. */
+export function watchHalfClosed({ kernel, limits, openOf }: HalfClosedParts): (socket: Socket) => void {
+  return (socket) => {
+    const endedMs = kernel.clock.nowMs();
+    function probe(step: number): void {
+      const response = openOf(socket);
+      if (response === undefined || socket.destroyed) return;
+      const isLast = step === PROBES.length - 1;
+      if (!canTell(response)) {
+        if (isLast) return void socket.destroy();
+      } else write(response);
+      if (isLast) return;
+      const atMs = endedMs + limits.halfClosedMs * (PROBES[step + 1] ?? 1);
+      kernel.wheel.add(
+        atMs,
+        guardCallback(kernel, socket, () => probe(step + 1)),
+      );
+    }
+    probe(0);
+  };
+}
+
+/** False = a client of HTTP/1.0 whose response has not begun: it knows no interim answers (RFC 9110, section 15.2). */
+function canTell({ req, headersSent }: ServerResponse): boolean {
+  return headersSent || req.httpVersion !== '1.0';
+}
+
+function write(response: ServerResponse): void {
+  if (isStream(response)) response.write(COMMENT);
+  else if (!response.headersSent) response.writeContinue();
+  // Else a whole answer is on its way, whose bytes tell as well.
+}
