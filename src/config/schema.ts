@@ -207,7 +207,8 @@ export const fileSchema = z
           description: 'Host names accepted besides loopback; environment MCPHUB_ALLOWED_HOSTS.',
         }),
         allowedOrigins: texts.meta({
-          description: 'Origins accepted besides loopback; environment MCPHUB_ALLOWED_ORIGINS.',
+          description:
+            'Origins accepted besides loopback, such as https://ui.example.com, http://localhost:*, https://*.example.com or app://obsidian.md; environment MCPHUB_ALLOWED_ORIGINS.',
         }),
         trustedProxies: texts.meta({
           description:

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isRefusal } from '../kernel/outcome.ts';
 import { readClaim, refuseVersionHeader } from './era-2026/claim.ts';
+import { refuseParamHeaders } from './era-2026/param-headers.ts';
 import { everyMemberSays, listMembers, onlyMember } from './header-list.ts';
 import { clientScan, scanEnvelope } from './scan.ts';
 
@@ -62,6 +63,31 @@ test('accepts a repeated Mcp-Name, also of a name with commas, plain or in Base6
     ['a,ba,b', 'a,b'],
   ];
   for (const [header, name] of other) assert.ok(!everyMemberSays(header, name, says(name)), header);
+});
+
+// case: CL1
+test('accepts a repeated Mcp-Param header that says what the argument says, and no other', () => {
+  const declared = [{ name: 'City', path: ['city'] }];
+  const judge = (value: unknown, header: string) =>
+    refuseParamHeaders(declared, value === undefined ? {} : { city: value }, () => header);
+  const same: readonly [unknown, string][] = [
+    ['Paris', 'Paris, Paris'],
+    ['Paris', 'Paris,'],
+    ['Paris, France', 'Paris, France'],
+    ['Paris, France', 'Paris, France, Paris, France'],
+    [42, '42, 42.0'],
+    [true, 'true,true'],
+    [undefined, ''],
+  ];
+  for (const [value, header] of same) assert.equal(judge(value, header), undefined, header);
+  const other: readonly [unknown, string][] = [
+    ['Paris', 'Paris, Rome'],
+    ['Paris', ''],
+    ['Paris, France', 'Paris'],
+    [42, '42, 43'],
+    [undefined, 'Paris'],
+  ];
+  for (const [value, header] of other) assert.equal(judge(value, header)?.code, 'header-mismatch', header);
 });
 
 // case: CL1

@@ -58,12 +58,19 @@ function isSaid(text: string, says: (text: string) => boolean): boolean {
 
 /** True when `list` holds `text` once or more and nothing else. */
 function repeats(list: string, text: string): boolean {
-  let rest = list;
-  while (rest !== '') {
-    if (!rest.startsWith(text)) return false;
-    rest = rest.slice(text.length).trimStart();
-    if (rest !== '' && !rest.startsWith(',')) return false;
-    rest = rest.replace(/^[, \t]+/, '');
+  let at = 0;
+  while (at < list.length) {
+    if (!list.startsWith(text, at)) return false;
+    const end = at + text.length;
+    at = endOfSeparator(list, end);
+    if (at < list.length && !list.slice(end, at).includes(',')) return false;
   }
   return true;
+}
+
+/** Returns where the commas and blanks at `from` end. */
+function endOfSeparator(list: string, from: number): number {
+  let at = from;
+  while (at < list.length && ', \t'.includes(list.charAt(at))) at += 1;
+  return at;
 }

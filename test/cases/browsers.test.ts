@@ -36,7 +36,10 @@ const PING = '{"jsonrpc":"2.0","id":7,"method":"ping"}';
 
 let hub: RunningHub;
 before(async () => {
-  hub = await startHub({ config: { mcpServers: {}, settings: { allowedOrigins: ALLOWED } } });
+  hub = await startHub({
+    config: { mcpServers: {}, settings: { allowedOrigins: ALLOWED } },
+    env: { MCPHUB_ADDRESS_PER_SECOND: '20' },
+  });
 });
 after(async () => {
   await hub?.[Symbol.asyncDispose]();
@@ -110,6 +113,17 @@ test('lets an allowed page read errors, their headers and the health pages', asy
   const foreign = await send('GET /health', 'https://evil.example');
   assert.equal(foreign.status, 200, 'monitors are answered whatever they send');
   assert.equal(foreign.headers['access-control-allow-origin'], undefined);
+});
+
+// case: CL7
+test('lets an allowed page read that it is too fast, and when to come back', async () => {
+  const answers = await Promise.all(Array.from({ length: 60 }, () => send('POST /mcp', 'app://obsidian.md', [], PING)));
+  const late = answers.filter(({ status }) => status === 429);
+  assert.ok(late.length > 0, 'some are refused');
+  for (const { headers } of late) {
+    assert.equal(headers['access-control-allow-origin'], 'app://obsidian.md');
+    assert.ok(Number(headers['retry-after']) > 0);
+  }
 });
 
 // case: CL5

@@ -147,6 +147,21 @@ test('negotiates in initialize, and accepts notifications, whatever date the hea
   assert.equal((await post([JSON_TYPE], said)).status, 200);
 });
 
+// case: CL1
+test('resumes after the event that a repeated Last-Event-ID names, and names the header when two are meant', async () => {
+  const fields = [key, 'Accept: text/event-stream', `Mcp-Session-Id: ${session}`];
+  for (const [spelling, lines] of Object.entries(spellings('Last-Event-ID', '1.abcdefgh.1.1'))) {
+    using connection = new RawConnection(hub.port);
+    connection.send(`${['GET /mcp HTTP/1.1', 'Host: localhost', ...fields, ...lines].join('\r\n')}\r\n\r\n`);
+    await connection.has(/^HTTP\/1\.1 200 OK/).catch((fault) => assert.fail(`${spelling}: ${fault}`));
+  }
+  for (const lines of [['Last-Event-ID: a', 'Last-Event-ID: b'], ['Last-Event-ID: a, b']]) {
+    const { status, body } = await sendLines(hub.port, { line: 'GET /mcp', fields: [...fields, ...lines] });
+    assert.equal(status, 400);
+    assert.match(body, /Last-Event-Id/i);
+  }
+});
+
 // case: CL9
 test('answers before the body when the request will be refused, without 100 Continue', async () => {
   const expects = ['Expect: 100-continue', JSON_TYPE];
