@@ -62,7 +62,7 @@ function sendAndEnd(text: string): Promise<string> {
 
 test('answers a client that has ended its half of the connection', async () => {
   for (const version of ['1.1', '1.0'] as const)
-    for (const ms of [0, 300]) {
+    for (const ms of version === '1.1' ? [0, 300] : [0]) {
       const received = await sendAndEnd(requestText(callBody('fault_sleep', { ms }), version));
       const { answers, rest } = answersIn(received, ['POST']);
       assert.deepEqual([answers.length, answers[0]?.status, rest], [1, 200, ''], received);
