@@ -29,9 +29,9 @@ export interface Arrived {
 }
 
 export class Connection {
-  /** Of `read-pacing.ts`: it is not read now; the turn in which it was read again. */
+  /** Of `read-pacing.ts`: it is not read now; when it was read again. */
   isHeld = false;
-  releasedIn = -1;
+  readAtMs = Number.NEGATIVE_INFINITY;
   readonly #socket: Socket;
   readonly #parts: ConnectionParts;
   #open: ServerResponse | undefined;

@@ -102,7 +102,7 @@ export class Pacing {
     this.#kernel.timers.runLate(nowMs);
     if (this.#scheduled === 0) this.#count(nowMs);
     else if (this.#waiting.size > 0 || nowMs - this.#turnStartMs >= this.#limits.turnMs) {
-      if (nowMs - this.#turnStartMs >= this.#limits.readTurnMs) this.#holdReads();
+      if (nowMs - this.#turnStartMs >= this.#limits.readTurnMs) this.#holdReads(nowMs, false);
       return this.#enqueue(arrived, owner ?? this.#ownerOf(arrived));
     }
     this.#begin(arrived);
@@ -113,7 +113,7 @@ export class Pacing {
     const nowMs = this.#kernel.clock.nowMs();
     this.#kernel.timers.runLate(nowMs);
     if (this.#scheduled === 0) this.#count(nowMs);
-    else if (nowMs - this.#turnStartMs >= this.#limits.readTurnMs) this.#holdReads();
+    else if (nowMs - this.#turnStartMs >= this.#limits.readTurnMs) this.#holdReads(nowMs, true);
   }
 
   wasStartedInThisTurn(request: Paced): boolean {
@@ -140,10 +140,10 @@ export class Pacing {
     return this.#keys.shareOf(headers.authorization, socket.remoteAddress ?? '');
   }
 
-  #holdReads(): void {
+  #holdReads(nowMs: number, alsoBusy: boolean): void {
     if (this.#heldIn === this.#turn) return;
     this.#heldIn = this.#turn;
-    this.#reads?.hold(this.#turn);
+    this.#reads?.hold(nowMs, alsoBusy);
   }
 
   /** Counts a start; when there were many for longer than a turn may last, the rest of this one is measured. */
@@ -186,7 +186,7 @@ export class Pacing {
     const arrived = isFirst || nowMs - this.#turnStartMs < this.#limits.turnMs ? this.#dequeue() : undefined;
     if (this.#scheduled === 0) {
       this.#isAfterInput = false;
-      this.#reads?.release(this.#turn);
+      this.#reads?.release(nowMs);
       const isReading = this.#reads !== undefined && this.#reads.held > 0;
       this.#schedule(Math.max(Math.min(this.#waiting.size, STARTS_A_TURN), isReading ? 1 : 0));
     }
