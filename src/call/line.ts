@@ -118,29 +118,35 @@ export function createLine(rooms: LineRooms): Line {
     return answerList(call, firstCatalog, rooms) ?? answerHello(call, rooms) ?? unknown(method);
   }
 
+  /** Of a message that becomes no call, and has no record as such. */
+  function refuse({ back }: Incoming, refusal: Refusal): Refusal {
+    back.refused?.(refusal);
+    return refusal;
+  }
+
   function answer(incoming: Incoming): Outcome<Reply> | Promise<Outcome<Reply>> {
     const startMs = kernel.clock.nowMs();
     const caller = incoming.caller && isCurrent(incoming.caller) ? incoming.caller : identify(incoming.visit);
-    if (isRefusal(caller)) return caller;
+    if (isRefusal(caller)) return refuse(incoming, caller);
     const tooLong = refuseLongParams(incoming.envelope, rooms.limits);
-    if (tooLong) return tooLong;
+    if (tooLong) return refuse(incoming, tooLong);
     incoming.onCaller?.(caller);
     // An initialize with an old id starts anew: clients do that after a restart. The stateless era has no sessions, whatever is sent.
     const isSessionless = incoming.claim !== undefined || incoming.envelope.method === 'initialize';
     const session = isSessionless ? undefined : findSession(incoming.visit, caller);
-    if (isRefusal(session)) return session;
+    if (isRefusal(session)) return refuse(incoming, session);
     if (session) incoming.onSession?.(session);
     const permit = rooms.admission.enter(caller.principal, incoming.envelope.method, caller.owner);
-    if (isRefusal(permit)) return permit;
+    if (isRefusal(permit)) return refuse(incoming, permit);
     const view = viewIn(rooms.catalog, caller.viewName);
     if (view === undefined) {
       permit[Symbol.dispose]();
-      return new Refusal('not-found');
+      return refuse(incoming, new Refusal('not-found'));
     }
     const open = kernel.openWork.add('call', caller);
     if (isRefusal(open)) {
       permit[Symbol.dispose]();
-      return open;
+      return refuse(incoming, open);
     }
     calls += 1;
     const call: Call = {

@@ -4,6 +4,7 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ERRORS, type ErrorCode, errorRow } from '../kernel/errors.ts';
 import { masked } from '../telemetry/mask.ts';
 import { dataDirGiven } from './ask.ts';
 import { lookAt, type Seen, type SeenProcess } from './doctor-look.ts';
@@ -26,6 +27,8 @@ const STATES: Readonly<Record<string, string>> = {
   Z: 'ended',
 };
 const OLDEST_WAITS = 8;
+/** Kinds of refusals that are listed. */
+const MOST_REFUSALS = 3;
 
 export async function doctor(pid: string | undefined, options: DoctorOptions): Promise<void> {
   const dataDir = dataDirGiven(options.dataDir);
@@ -125,7 +128,6 @@ const TROUBLES: Readonly<Record<string, string>> = {
   'control-lost': 'times control was lost',
   'task-faulted': 'faults of our own',
   'log-dropped': 'times log lines were dropped',
-  'request-refused': 'requests refused',
 };
 
 function hubLines({ hub, status, process: figures, servers, waits, counts = {} }: Seen['hubs'][number]): string {
@@ -140,6 +142,7 @@ function hubLines({ hub, status, process: figures, servers, waits, counts = {} }
     counts[fact] ? [`${counts[fact]} ${words}`] : [],
   );
   const since = troubles.length === 0 ? '' : `\n  since its start: ${troubles.join(', ')}`;
+  const refusals = refusalLines(counts);
   const oldest = [...waits].sort((a, b) => b.ageMs - a.ageMs).slice(0, OLDEST_WAITS);
   const rows = oldest.map(({ label, owner, ageMs, remainingMs }) => [
     `  ${label}`,
@@ -148,7 +151,21 @@ function hubLines({ hub, status, process: figures, servers, waits, counts = {} }
     ago(remainingMs),
   ]);
   const waiting = rows.length === 0 ? '' : `\n${table(['  WAITS FOR', 'OWNER', 'SINCE', 'ENDS IN'], rows)}`;
-  return `${hub}: ${status ?? 'unknown'}, ${ready} of ${servers.length} servers ready, ${waits.length} waits${memory}${since}${waiting}`;
+  return `${hub}: ${status ?? 'unknown'}, ${ready} of ${servers.length} servers ready, ${waits.length} waits${memory}${since}${refusals}${waiting}`;
+}
+
+/** The refusals that happened most, and what to do about each. */
+function refusalLines(counts: Readonly<Record<string, number>>): string {
+  const all = counts['request-refused'] ?? 0;
+  const rows = Object.entries(counts)
+    .flatMap(([name, times]) => (name.startsWith('refused.') ? [{ code: name.slice('refused.'.length), times }] : []))
+    .sort((a, b) => b.times - a.times)
+    .slice(0, MOST_REFUSALS)
+    .map(
+      ({ code, times }) =>
+        `\n    ${times} ${code}: ${Object.hasOwn(ERRORS, code) ? errorRow(code as ErrorCode).hint : ''}`,
+    );
+  return all === 0 ? '' : `\n  requests refused since its start: ${all}${rows.join('')}`;
 }
 
 function megabytes(bytes: number): string {

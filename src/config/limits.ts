@@ -289,6 +289,20 @@ export const LIMITS = {
     'Wrong keys from one address before it gets 429.',
   ),
   addresses: row(10_000, 'count', [100, 1_000_000], 'MCPHUB_ADDRESSES', 'Addresses whose failures are remembered.'),
+  refusalLinesPerAddress: row(
+    10,
+    'per-minute',
+    [1, 100_000],
+    'MCPHUB_REFUSAL_LINES_PER_ADDRESS',
+    'Log lines about refused requests of one address; the others are counted.',
+  ),
+  refusalLinesPerMinute: row(
+    300,
+    'per-minute',
+    [1, 100_000],
+    'MCPHUB_REFUSAL_LINES_PER_MINUTE',
+    'Log lines about refused requests of all addresses together.',
+  ),
   // Sessions and streams
   sessions: row(
     50_000,

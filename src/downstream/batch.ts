@@ -8,13 +8,13 @@ import type { Line } from '../call/line.ts';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
-import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
+import { type BackChannel, SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { clientScan, splitBatch } from '../protocol/scan.ts';
 import { refusalFrame } from '../protocol/write.ts';
 import type { Authorized } from './authorized.ts';
 import { batchPiece } from './exchange.ts';
-import { writePieces, writeRefusal } from './http-answer.ts';
+import { traceRefusal, writePieces, writeRefusal } from './http-answer.ts';
 
 export interface BatchParts {
   readonly kernel: Pick<Kernel, 'openWork'>;
@@ -91,12 +91,13 @@ export function createBatch({ kernel, limits, line }: BatchParts) {
     response.once('close', () => {
       if (!isOver) answers.cancelAll();
     });
+    const back: BackChannel = { ...SILENT_BACK_CHANNEL, refused: (why) => traceRefusal(response, why) };
     const pieces = messages.map(async (message) => {
       if (isRefusal(message)) return refusalFrame(NULL_ID, message);
       const outcome = await line.answer({
         envelope: message,
         visit,
-        back: SILENT_BACK_CHANNEL,
+        back,
         onGone: (cancel) => answers.onCancel(cancel),
       });
       return answers.take(message, batchPiece(message, outcome));

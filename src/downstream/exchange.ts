@@ -17,7 +17,7 @@ import { notificationFrame, refusalFrame } from '../protocol/write.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
 import type { Track, Tracks } from '../session/tracks.ts';
 import { acceptsEventStream } from './header-values.ts';
-import { writeFrame, writeRefusal } from './http-answer.ts';
+import { answerRefusal, traceRefusal, writeFrame } from './http-answer.ts';
 import type { SseStream, Streams } from './streams.ts';
 
 const RESULT_HEAD = Buffer.from('{"jsonrpc":"2.0","id":');
@@ -92,6 +92,10 @@ export class Exchange implements BackChannel {
     track.attach(stream, 0);
   }
 
+  refused(refusal: Refusal): void {
+    traceRefusal(this.#response, refusal);
+  }
+
   notify(method: string, params: Buffer): void {
     if (this.#answered) return;
     this.becomeStream();
@@ -136,7 +140,7 @@ export class Exchange implements BackChannel {
 
   #answerAsJson(outcome: Outcome<Reply>): void {
     if (isRefusal(outcome)) {
-      writeRefusal(this.#response, outcome, this.#idRaw, this.#request);
+      answerRefusal(this.#response, outcome, this.#idRaw, this.#request);
       return;
     }
     if (outcome.kind === 'accepted') return this.#accept();

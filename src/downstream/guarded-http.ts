@@ -144,12 +144,13 @@ export interface HttpClasses {
 
 /**
  * Returns the classes that `createServer` makes requests and responses of; responses extend `Response`. `handedOver` is called when the last byte
- * of a response has been handed over, whoever wrote it.
+ * of a response has been handed over, whoever wrote it; `refused` with each refusal that has to be recorded.
  */
 export function guardedClasses(
   kernel: Faults,
   Response: typeof ServerResponse,
   handedOver: (response: ServerResponse) => void,
+  refused: (response: ServerResponse, refusal: Refusal) => void = () => {},
 ): HttpClasses {
   class GuardedRequest extends IncomingMessage {
     response: ServerResponse | undefined;
@@ -189,6 +190,11 @@ export function guardedClasses(
     constructor(request: GuardedRequest, options?: unknown) {
       super(request, options);
       request.response = this;
+    }
+
+    /** Called by `traceRefusal` (`http-answer.ts`). */
+    refused(refusal: Refusal): void {
+      refused(this, refusal);
     }
 
     override emit(event: string | symbol, ...args: unknown[]): boolean {

@@ -74,19 +74,41 @@ function endInOnePiece(response: ServerResponse, text: string): void {
   response.end(text, 'latin1');
 }
 
-/** A refusal of the exchange as a whole, or of one message whose id is known. */
+/** A response that records refusals (`guarded-http.ts`). */
+interface TracedResponse extends ServerResponse {
+  refused?(refusal: Refusal): void;
+}
+
+/** Records a refusal that is not recorded as a call, for the operator. */
+export function traceRefusal(response: ServerResponse, refusal: Refusal): void {
+  (response as TracedResponse).refused?.(refusal);
+}
+
+/** A refusal of the exchange as a whole, or of one message whose id is known; recorded. */
 export function writeRefusal(
   response: ServerResponse,
   refusal: Refusal,
   idRaw: Buffer = NULL_ID,
   request?: IncomingMessage,
 ): void {
+  if (!response.destroyed && !response.headersSent) traceRefusal(response, refusal);
+  answerRefusal(response, refusal, idRaw, request);
+}
+
+/** As `writeRefusal`, for a refusal that is recorded already. */
+export function answerRefusal(
+  response: ServerResponse,
+  refusal: Refusal,
+  idRaw: Buffer,
+  request: IncomingMessage | undefined,
+): void {
   const status = errorRow(refusal.code).http;
   writeJson(response, status, refusalFrame(idRaw, refusal), refusalHeaders(refusal, status, request));
 }
 
-/** Refuses a request as a whole, by its headers: an HTTP error status always, and `id: null`. */
+/** Refuses a request as a whole, by its headers: an HTTP error status always, and `id: null`; recorded. */
 export function refuseRequest(request: IncomingMessage, response: ServerResponse, refusal: Refusal): void {
+  if (!response.destroyed && !response.headersSent) traceRefusal(response, refusal);
   const { http } = errorRow(refusal.code);
   const status = http < 400 ? 403 : http;
   writeJson(response, status, refusalFrame(NULL_ID, refusal), refusalHeaders(refusal, status, request));
@@ -99,6 +121,7 @@ export function writeApiRefusal(
   refusal: Refusal,
   headers?: AnswerHeaders,
 ): void {
+  if (!response.destroyed && !response.headersSent) traceRefusal(response, refusal);
   const status = apiStatus(refusal.code);
   const own = { ...refusalHeaders(refusal, status, request), 'cache-control': 'no-store' };
   writeJson(response, status, JSON.stringify(apiError(refusal, 'client')), { ...own, ...headers });

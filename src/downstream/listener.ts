@@ -12,7 +12,6 @@ import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { Refusal } from '../kernel/outcome.ts';
 import { RequestCounts, type RequestTotals } from '../kernel/request-counts.ts';
-import { refusalFrame } from '../protocol/write.ts';
 import { Connection, type ConnectionParts } from './connection.ts';
 import { ConnectionTable } from './connection-table.ts';
 import { guardCallback, guardEmitter, guardedClasses, type HttpClasses } from './guarded-http.ts';
@@ -20,7 +19,9 @@ import { watchHalfClosed } from './half-closed.ts';
 import { refuseRequest } from './http-answer.ts';
 import { createResponseClass } from './http-response.ts';
 import type { Pacing } from './pacing.ts';
+import { answerTo, BUSY } from './raw-answer.ts';
 import { ReadPacing } from './read-pacing.ts';
+import type { RefusalTraces } from './refusal-trace.ts';
 import type { Handler } from './router.ts';
 import type { SlowReaders } from './slow-reader.ts';
 import { watchVanished } from './vanished.ts';
@@ -28,22 +29,8 @@ import { watchVanished } from './vanished.ts';
 /** Headers and bodies that drip are looked at this often; a look costs nothing where none is late. */
 const CHECK_MS = 500;
 const MAX_HEADER_BYTES = 16_384;
-const NULL_ID = Buffer.from('null');
-const BUSY = rawAnswer(
-  '503 Service Unavailable',
-  new Refusal(
-    'overloaded',
-    'Too many connections. If this address is a reverse proxy, list it in settings.trustedProxies.',
-    {
-      setting: 'connections',
-    },
-  ),
-);
 /** Connections that get a 503 at the same time; others beyond them are closed without an answer. */
 const BEING_REFUSED = 256;
-const MALFORMED = rawAnswer('400 Bad Request', new Refusal('http-malformed'));
-const TOO_SLOW = rawAnswer('408 Request Timeout', new Refusal('body-slow', 'The request did not arrive in time.'));
-const LARGE_HEADERS = rawAnswer('431 Request Header Fields Too Large', new Refusal('headers-too-large'));
 
 export type Where = { readonly port: number; readonly host: string } | { readonly path: string };
 
@@ -70,6 +57,8 @@ export interface ListenerParts {
   readonly handler: Handler;
   readonly slowReaders: SlowReaders;
   readonly proxies: Pick<TrustedProxies, 'has'>;
+  /** Records refused requests; absent = nobody does. */
+  readonly traces?: RefusalTraces;
   /** Absent = every request is started as it arrives. */
   readonly pacing?: Pacing;
   /** `pacing` also decides when connections are read. */
@@ -86,13 +75,14 @@ export function createHttpClasses({
   kernel,
   limits,
   slowReaders,
-}: Pick<ListenerParts, 'kernel' | 'limits' | 'slowReaders'>): HttpClasses {
+  traces,
+}: Pick<ListenerParts, 'kernel' | 'limits' | 'slowReaders' | 'traces'>): HttpClasses {
   const Response = createResponseClass({ kernel, limits });
-  return guardedClasses(kernel, Response, (response) => slowReaders.watch(response));
+  return guardedClasses(kernel, Response, (response) => slowReaders.watch(response), traces?.refused);
 }
 
 export function createListener(parts: ListenerParts): Listener {
-  const { kernel, limits, handler, pacing, classes = createHttpClasses(parts) } = parts;
+  const { kernel, limits, handler, pacing, traces, classes = createHttpClasses(parts) } = parts;
   const connections = new ConnectionTable({
     ...{ kernel, limits, name: parts.name, proxies: parts.proxies },
     close(socket, isNew) {
@@ -152,10 +142,11 @@ export function createListener(parts: ListenerParts): Listener {
 
   /** Answers 503 and closes in stages, so that a client which is sending sees the answer. */
   function refuse(socket: Socket): void {
+    traces?.unreadable(socket.remoteAddress ?? '', BUSY.refusal);
     if (refused.size >= BEING_REFUSED) return void socket.destroy();
     counts.rejected += 1;
     refused.add(socket);
-    socket.end(BUSY);
+    socket.end(BUSY.text);
     const end = kernel.wheel.add(kernel.clock.nowMs() + limits.discardMs, () => socket.destroy());
     socket.once(
       'close',
@@ -195,8 +186,9 @@ export function createListener(parts: ListenerParts): Listener {
     if (response && (response.headersSent || response.req.complete)) return socket.destroy();
     if (fault.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
     counts.rejected += 1;
-    if (fault.code === 'HPE_HEADER_OVERFLOW') socket.end(LARGE_HEADERS);
-    else socket.end(fault.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? TOO_SLOW : MALFORMED);
+    const answer = answerTo(fault.code);
+    traces?.unreadable((socket as Socket).remoteAddress ?? '', answer.refusal);
+    socket.end(answer.text);
   });
   const refuseHeaders: Handler = (request, response) => {
     // What announces a body may be among the headers that were left out.
@@ -279,19 +271,4 @@ export function createListener(parts: ListenerParts): Listener {
       server.closeAllConnections();
     },
   };
-}
-
-/** A refusal for a connection whose request the runtime has not taken: the same JSON-RPC error as elsewhere. */
-function rawAnswer(status: string, refusal: Refusal): string {
-  const body = refusalFrame(NULL_ID, refusal).toString('latin1');
-  const head = [
-    `HTTP/1.1 ${status}`,
-    'content-type: application/json',
-    'x-content-type-options: nosniff',
-    'cache-control: no-store',
-    ...(status.startsWith('503') ? ['retry-after: 1'] : []),
-    'connection: close',
-    `content-length: ${body.length}`,
-  ];
-  return `${head.join('\r\n')}\r\n\r\n${body}`;
 }

@@ -29,7 +29,7 @@ import { countConnectionFor } from './connection-table.ts';
 import { batchPiece } from './exchange.ts';
 import { whenSettled } from './guarded-http.ts';
 import { refuseType } from './header-values.ts';
-import { refuseRequest, writeRefusal } from './http-answer.ts';
+import { refuseRequest, traceRefusal, writeRefusal } from './http-answer.ts';
 import { isHop, type Siblings } from './siblings.ts';
 import { countFor } from './slow-reader.ts';
 import type { SseStream, Streams } from './streams.ts';
@@ -116,7 +116,7 @@ export function createOldSse(parts: OldSseParts): OldSse {
   }
 
   /** `release` gives back the memory of the message, which outlives its request. */
-  function take(one: Open, envelope: Envelope, visit: Visit, release: () => void): void {
+  function take(one: Open, envelope: Envelope, visit: Visit, response: ServerResponse, release: () => void): void {
     if (envelope.method === 'initialize') {
       if (one.isInitialized) {
         release();
@@ -124,7 +124,7 @@ export function createOldSse(parts: OldSseParts): OldSse {
       }
       one.isInitialized = true;
     }
-    const back = new OldBack(one, questions);
+    const back = new OldBack(one, questions, response);
     const gone = new Set<() => void>(); // bounded by: one call
     const outcome = line.answer({
       envelope,
@@ -208,7 +208,7 @@ export function createOldSse(parts: OldSseParts): OldSse {
         const envelope = scanEnvelope(body, clientScan(limits));
         if (isRefusal(envelope)) return writeRefusal(response, envelope);
         response.writeHead(202, { 'content-type': 'text/plain', 'content-length': ANSWERED.length }).end(ANSWERED);
-        take(one, envelope, authorized.visit, count?.keep() ?? nothing);
+        take(one, envelope, authorized.visit, response, count?.keep() ?? nothing);
       });
     },
   };
@@ -220,10 +220,17 @@ class OldBack implements BackChannel {
   over = false;
   readonly #open: Open;
   readonly #questions: Questions;
+  /** The answer to the message, which says only that it was accepted. */
+  readonly #post: ServerResponse;
 
-  constructor(open: Open, questions: Questions) {
+  constructor(open: Open, questions: Questions, post: ServerResponse) {
     this.#open = open;
     this.#questions = questions;
+    this.#post = post;
+  }
+
+  refused(refusal: Refusal): void {
+    traceRefusal(this.#post, refusal);
   }
 
   notify(method: string, params: Buffer): void {

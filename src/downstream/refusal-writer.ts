@@ -10,7 +10,7 @@ import type { Refusal } from '../kernel/outcome.ts';
 import { refusalFrame } from '../protocol/write.ts';
 import { SMALL_BYTES } from './bodies.ts';
 import { closeBody } from './guarded-http.ts';
-import { refusalHeaders, refuseRequest } from './http-answer.ts';
+import { refusalHeaders, refuseRequest, traceRefusal } from './http-answer.ts';
 import { type PreparedHead, writePreparedHead } from './http-response.ts';
 
 interface Prepared extends PreparedHead {
@@ -46,6 +46,7 @@ export function createRefusalWriter(kernel: Pick<Kernel, 'clock'>): RefusalWrite
       prepared = prepare(refusal);
       known.set(refusal, prepared);
     }
+    traceRefusal(response, refusal);
     closeBody(request);
     writePreparedHead(response, prepared, kernel.clock.wallMs());
     response.end(prepared.body, 'latin1');

@@ -16,7 +16,7 @@ import { dropUnprovenAddress, takeForwardedAddress } from './client-address.ts';
 import { allowPage, writePreflight } from './cors.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Forward } from './forward.ts';
-import { refuseRequest, writeApiRefusal, writeJson, writeRefusal } from './http-answer.ts';
+import { refuseRequest, traceRefusal, writeApiRefusal, writeJson, writeRefusal } from './http-answer.ts';
 import { writeLandingPage } from './landing-page.ts';
 import type { OldSse } from './old-sse.ts';
 import { acceptsRead } from './read-only.ts';
@@ -161,6 +161,7 @@ export function createRouter(parts: RouterParts): Handler {
       if (acceptsRead(request, response)) writeLandingPage(request, response, { state: health.state(), port: port() });
       return;
     }
+    traceRefusal(response, new Refusal('not-found'));
     // Not the envelope of MCP: /.well-known/* must read as "there is no OAuth here".
     writeJson(
       response,

@@ -74,7 +74,19 @@ export type Fact =
       readonly outcome: 'ok' | 'tool-error' | 'error' | 'refused';
       readonly code?: ErrorCode | undefined;
     }
-  | { readonly type: 'request-refused'; readonly code: ErrorCode; readonly path: string }
+  /** A request was refused before it became a call. `times` counts those before it of the same code that had no event; without an address it counts only. */
+  | {
+      readonly type: 'request-refused';
+      readonly code: ErrorCode;
+      readonly times: number;
+      readonly address: string;
+      /** Method of HTTP, path without query, and User-Agent; empty = unknown. */
+      readonly method: string;
+      readonly path: string;
+      readonly client: string;
+      readonly server?: string;
+      readonly message: string;
+    }
   // servers
   | { readonly type: 'server-phase-entered'; readonly server: string; readonly phase: LinkPhase }
   | {

@@ -24,6 +24,7 @@ import { createHttpClasses, createListener, type Listener } from '../downstream/
 import { createOldSse } from '../downstream/old-sse.ts';
 import { Pacing } from '../downstream/pacing.ts';
 import { createPrivateDoor } from '../downstream/private-door.ts';
+import { createRefusalTraces } from '../downstream/refusal-trace.ts';
 import { createRouter } from '../downstream/router.ts';
 import { createSiblings } from '../downstream/siblings.ts';
 import { createSlowReaders } from '../downstream/slow-reader.ts';
@@ -258,8 +259,8 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     readinessAsked: (address) => balancers.asked(address),
   });
   const pacing = new Pacing({ kernel, limits, keys });
-  const classes = createHttpClasses({ kernel, limits, slowReaders });
-  const listening = { kernel, limits, slowReaders, proxies, pacing, classes };
+  const http = { kernel, limits, slowReaders, traces: createRefusalTraces({ kernel, limits }) };
+  const listening = { ...http, proxies, pacing, classes: createHttpClasses(http) };
   const front = createListener({ ...listening, name: 'front', handler: router, pacesReads: true });
   const privateDoor = createPrivateDoor({
     ...{ kernel, limits, endpoint, health, fleet, beat, failures },

@@ -4,7 +4,7 @@
  * Does not: know streams or HTTP. `downstream/` implements it; `upstream/` only speaks to this interface.
  */
 import type { Deadline } from '../kernel/deadline.ts';
-import type { Outcome } from '../kernel/outcome.ts';
+import type { Outcome, Refusal } from '../kernel/outcome.ts';
 
 /** A question of a server to the user: sampling, elicitation, roots. */
 export interface Asking {
@@ -29,6 +29,8 @@ export interface BackChannel {
   readonly progressToken: string | undefined;
   /** Sends a notification that belongs to this call. `params` is complete JSON text, already with the client's own token in it. */
   notify(method: string, params: Buffer): void;
+  /** Records that the message was refused before it became a call; undefined = nobody does. */
+  refused?(refusal: Refusal): void;
   /** Asks the user of this call. Never rejects. Undefined = there is nobody to ask. */
   readonly ask?: ((asking: Asking) => Promise<Outcome<Answer>>) | undefined;
 }

@@ -36,16 +36,19 @@ class FakeTaker implements Taker {
 
 interface Rig extends AsyncDisposable {
   readonly door: Door;
+  readonly reported: readonly number[];
   client(localAddress?: string): { readonly heard: () => string; readonly ended: () => boolean };
 }
 
 async function rig(options: { handoverMs?: number; handoverQueue?: number; room?: number } = {}): Promise<Rig> {
   const limits = { handoverMs: options.handoverMs ?? 5000, handoverQueue: options.handoverQueue ?? 10 };
-  const door = new Door(limits, options.room ?? 1000);
+  const reported: number[] = []; // bounded by: one test
+  const door = new Door(limits, options.room ?? 1000, (connections) => reported.push(connections));
   await door.listen(await freePort(), '127.0.0.1');
   const clients: Socket[] = [];
   return {
     door,
+    reported,
     client(localAddress) {
       let text = '';
       let over = false;
@@ -176,6 +179,8 @@ test('a connection that waited for handoverMs is told 503 and closed', async () 
   const [head = '', body = ''] = client.heard().split('\r\n\r\n');
   assert.equal(Number(/content-length: (\d+)/.exec(head)?.[1]), Buffer.byteLength(body));
   assert.equal(made.door.turnedAway, 1);
+  await until(() => made.reported.length > 0, 2000, 'the report');
+  assert.deepEqual(made.reported, [1]);
 });
 
 test('more than the descriptors allow do not wait either', async () => {

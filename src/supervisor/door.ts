@@ -42,6 +42,8 @@ const BACKLOG = 4096;
 const LOOK_MS = 250;
 /** Connections that get 503 at the same time, for a second at most; beyond them others are closed without an answer. */
 const BEING_TURNED_AWAY = 256;
+/** Connections that got 503 are reported at most this often, in ms. */
+const REPORT_MS = 5000;
 /** As `refusalFrame` writes a refusal with the code `starting`; this process does not load that module. */
 const BODY =
   '{"jsonrpc":"2.0","id":null,"error":{"code":-32005,"message":"No hub is ready to answer; try again in a moment.","data":{"code":"starting","retryable":true}}}';
@@ -61,14 +63,22 @@ export class Door {
   port = 0;
   /** Connections that got 503 from the guard. */
   turnedAway = 0;
+  #reported = 0;
+  #reportedMs = Number.NEGATIVE_INFINITY;
+  readonly #report: (connections: number) => void;
 
   /**
    * `limits` are read when they are needed: the configuration may come later than the first hub. `room` = connections that this process's
-   * descriptors allow; more than that do not wait, whatever the limit says.
+   * descriptors allow; more than that do not wait, whatever the limit says. `report` gets the number of connections that got 503 since its last call.
    */
-  constructor(limits: Pick<Limits, 'handoverMs' | 'handoverQueue'>, room: number) {
+  constructor(
+    limits: Pick<Limits, 'handoverMs' | 'handoverQueue'>,
+    room: number,
+    report: (connections: number) => void = () => {},
+  ) {
     this.#limits = limits;
     this.#room = room;
+    this.#report = report;
   }
 
   get waiting(): number {
@@ -223,6 +233,16 @@ export class Door {
     const beforeMs = performance.now() - this.#limits.handoverMs;
     for (const { socket } of this.#queue.takeWhile(({ sinceMs }) => sinceMs < beforeMs)) this.#turnAway(socket);
     this.#pump();
+    this.#reportTurnedAway();
+  }
+
+  #reportTurnedAway(): void {
+    const nowMs = performance.now();
+    const connections = this.turnedAway - this.#reported;
+    if (connections === 0 || nowMs - this.#reportedMs < REPORT_MS) return;
+    this.#reported = this.turnedAway;
+    this.#reportedMs = nowMs;
+    this.#report(connections);
   }
 
   #turnAway(socket: Socket): void {

@@ -64,7 +64,12 @@ class Guard {
   constructor(options: GuardOptions) {
     this.#options = options;
     this.#limits = { ...options.limits };
-    this.#door = new Door(this.#limits, connectionRoom(this.#limits.connections));
+    this.#door = new Door(this.#limits, connectionRoom(this.#limits.connections), (times) =>
+      this.#voice.log('warn', 'request-refused', `${times} connections got 503: no worker took them in time`, {
+        code: 'starting',
+        times,
+      }),
+    );
     this.#voice = new Voice({ ...options, limits: this.#limits });
     const deaf = (why: string) => this.#voice.log('warn', 'notify-failed', `systemd cannot be told: ${why}`);
     this.#notify = new Notify(options.env, deaf);

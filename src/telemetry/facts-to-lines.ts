@@ -139,7 +139,7 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
     fields: (f) => ({ user: f.user, key: f.keyName, key_prefix: f.keyPrefix }),
   },
   'key-refused': {
-    level: 'warn',
+    level: 'debug',
     msg: (f) => `key refused: ${f.reason}, from ${f.address}`,
     fields: (f) => ({ code: f.reason, address: f.address }),
     same: (f) => f.reason,
@@ -166,10 +166,21 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
     }),
   },
   'request-refused': {
-    level: (f) => levelOfCall(f.code),
-    msg: (f) => `request refused: ${f.code} at ${masked(f.path)}`,
-    fields: (f) => ({ code: f.code, path: masked(f.path) }),
-    same: (f) => f.code,
+    level: (f) => (errorRow(f.code).level === 'debug' ? 'info' : errorRow(f.code).level),
+    msg: (f) =>
+      f.address === ''
+        ? `${f.times} more requests refused: ${f.code}`
+        : `request refused (${f.code}): ${masked(f.message)}`,
+    fields: (f) => ({
+      code: f.code,
+      address: f.address || undefined,
+      method: f.method || undefined,
+      path: f.path === '' ? undefined : masked(f.path),
+      client: f.client === '' ? undefined : masked(f.client),
+      upstream: f.server,
+      times: f.times,
+    }),
+    same: (f) => `${f.code} ${f.address}`,
   },
   // servers
   'server-phase-entered': {

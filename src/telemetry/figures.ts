@@ -33,7 +33,7 @@ export class Figures {
 
   note(fact: Fact): void {
     this.#add(fact.type, amountOf(fact));
-    if (fact.type === 'request-refused') this.#add(`code.${fact.code}`, 1);
+    if (fact.type === 'request-refused') this.#add(`refused.${fact.code}`, fact.times);
     if (fact.type !== 'call-answered') return;
     this.#add(CALLS[fact.outcome], 1);
     if (fact.code !== undefined) this.#add(`code.${fact.code}`, 1);
@@ -74,5 +74,6 @@ export class Figures {
 function amountOf(fact: Fact): number {
   if (fact.type === 'log-dropped') return fact.lines;
   if (fact.type === 'facts-dropped') return fact.count;
+  if (fact.type === 'request-refused') return fact.times;
   return fact.type === 'children-swept' ? fact.pids.length : 1;
 }

@@ -25,6 +25,9 @@ const CONTAINERS: Readonly<Record<string, Row>> = {
     own: 'owners with a call inside are never pushed out; of others only a full token bucket is lost',
   },
   'auth.addresses': { own: 'what is pushed out is the count of wrong keys of an address, which starts anew' },
+  'downstream.refusal-traces': {
+    own: 'log lines that an address may still have; for one that is pushed out they start anew, below the limit of all',
+  },
   'auth.headers': { own: CACHE },
   'auth.used': { own: 'one entry for each key; keys are made by the operator' },
   'call.in-flight': { own: PER_CALL },

@@ -1,0 +1,51 @@
+/**
+ * Whole responses for connections whose request the runtime has not taken: the same JSON-RPC errors as elsewhere, as bytes.
+ */
+import { Refusal } from '../kernel/outcome.ts';
+import { refusalFrame } from '../protocol/write.ts';
+
+export interface RawAnswer {
+  readonly refusal: Refusal;
+  /** The whole response. */
+  readonly text: string;
+}
+
+const NULL_ID = Buffer.from('null');
+export const BUSY = rawAnswer(
+  '503 Service Unavailable',
+  new Refusal(
+    'overloaded',
+    'Too many connections. If this address is a reverse proxy, list it in settings.trustedProxies.',
+    {
+      setting: 'connections',
+    },
+  ),
+);
+const MALFORMED = rawAnswer('400 Bad Request', new Refusal('http-malformed'));
+/** By the code of the runtime's error. */
+const RAW_ANSWERS: ReadonlyMap<string, RawAnswer> = new Map([
+  ['HPE_HEADER_OVERFLOW', rawAnswer('431 Request Header Fields Too Large', new Refusal('headers-too-large'))],
+  [
+    'ERR_HTTP_REQUEST_TIMEOUT',
+    rawAnswer('408 Request Timeout', new Refusal('body-slow', 'The request did not arrive in time.')),
+  ],
+]);
+
+/** Returns the answer to a request that failed with this code of the runtime. */
+export function answerTo(code: string | undefined): RawAnswer {
+  return RAW_ANSWERS.get(code ?? '') ?? MALFORMED;
+}
+
+function rawAnswer(status: string, refusal: Refusal): RawAnswer {
+  const body = refusalFrame(NULL_ID, refusal).toString('latin1');
+  const head = [
+    `HTTP/1.1 ${status}`,
+    'content-type: application/json',
+    'x-content-type-options: nosniff',
+    'cache-control: no-store',
+    ...(status.startsWith('503') ? ['retry-after: 1'] : []),
+    'connection: close',
+    `content-length: ${body.length}`,
+  ];
+  return { refusal, text: `${head.join('\r\n')}\r\n\r\n${body}` };
+}

@@ -1,0 +1,108 @@
+/**
+ * Records refused requests for the operator: a count by code, and log lines that say who was refused, where and why.
+ * Guarantees: every refusal is counted; lines are limited for each address and in all, and those left out are counted in the next one;
+ * texts that a client chose are cut, escaped and without the query of a path.
+ */
+import type { ServerResponse } from 'node:http';
+import type { Limits } from '../config/limits.ts';
+import { CappedMap } from '../kernel/capped.ts';
+import type { ErrorCode } from '../kernel/errors.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { Refusal } from '../kernel/outcome.ts';
+import { TokenBucket } from '../resilience/token-bucket.ts';
+import { clientAddress } from './client-address.ts';
+
+/** Addresses whose lines are limited each for itself; the oldest is forgotten, so the limit for all lines still holds. */
+const ADDRESSES = 4096;
+/** Counts without a line are published this often, in ms. */
+const SWEEP_MS = 1000;
+const MAX_CHARS = 200;
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+
+export interface RefusalTraces {
+  /** Records that the request of this response is refused. */
+  refused(response: ServerResponse, refusal: Refusal): void;
+  /** Records the refusal of a request that the runtime could not read. */
+  unreadable(address: string, refusal: Refusal): void;
+  stop(): void;
+}
+
+interface About {
+  readonly method: string;
+  readonly path: string;
+  readonly client: string;
+}
+
+const UNREAD: About = { method: '', path: '', client: '' };
+
+export function createRefusalTraces({ kernel, limits }: { kernel: Kernel; limits: Limits }): RefusalTraces {
+  const buckets = new CappedMap<string, TokenBucket>(
+    'downstream.refusal-traces',
+    ADDRESSES,
+    'drop-oldest',
+    kernel.ceilings,
+  );
+  const all = bucketOf(limits.refusalLinesPerMinute);
+  /** Refusals that no published event has counted yet. */
+  const uncounted = new Map<ErrorCode, number>(); // bounded by: the error codes
+
+  function bucketOf(perMinute: number): TokenBucket {
+    return new TokenBucket({ perSecond: perMinute / 60, burst: perMinute, nowMs: kernel.clock.nowMs() });
+  }
+
+  function mayWrite(address: string): boolean {
+    const nowMs = kernel.clock.nowMs();
+    let bucket = buckets.get(address);
+    if (bucket === undefined) {
+      bucket = bucketOf(limits.refusalLinesPerAddress);
+      buckets.set(address, bucket);
+    }
+    return bucket.take(nowMs) && all.take(nowMs);
+  }
+
+  function record(address: string, refusal: Refusal, about: () => About): void {
+    const { code } = refusal;
+    const times = (uncounted.get(code) ?? 0) + 1;
+    if (!mayWrite(address)) {
+      uncounted.set(code, times);
+      return;
+    }
+    uncounted.delete(code);
+    const { server } = refusal.detail;
+    kernel.bus.publish({
+      type: 'request-refused',
+      code,
+      times,
+      address,
+      message: escaped(refusal.message),
+      ...(server === undefined ? {} : { server }),
+      ...about(),
+    });
+  }
+
+  const sweep = kernel.timers.every(SWEEP_MS, () => {
+    for (const [code, times] of uncounted)
+      kernel.bus.publish({ type: 'request-refused', code, times, address: '', message: '', ...UNREAD });
+    uncounted.clear();
+  });
+
+  return {
+    refused({ req: request }, refusal) {
+      record(clientAddress(request), refusal, () => ({
+        method: request.method ?? '',
+        path: escaped(request.url?.split('?', 1)[0] ?? ''),
+        client: escaped(request.headers['user-agent'] ?? ''),
+      }));
+    },
+    unreadable: (address, refusal) => record(address, refusal, () => UNREAD),
+    stop() {
+      sweep[Symbol.dispose]();
+    },
+  };
+}
+
+/** At most `MAX_CHARS` characters, none of them a control or format character. */
+function escaped(text: string): string {
+  const shown = text.slice(0, MAX_CHARS).replace(UNSAFE, (char) => `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`);
+  return shown.length > MAX_CHARS ? `${shown.slice(0, MAX_CHARS - 1)}…` : shown;
+}
