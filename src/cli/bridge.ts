@@ -14,6 +14,7 @@ import { scanEnvelope } from '../protocol/scan.ts';
 import { errorFrame } from '../protocol/write.ts';
 import { hubAddress } from './ask.ts';
 import { BridgeLink } from './bridge-link.ts';
+import { outputLine } from './bridge-output.ts';
 import type { BridgeTarget } from './bridge-request.ts';
 import { CliFailure, EXIT } from './exit.ts';
 import { say } from './output.ts';
@@ -39,9 +40,8 @@ export async function bridge(path: string | undefined, options: BridgeOptions): 
     said = words;
   };
   const write = (text: Buffer): void => {
-    const isOneLine = !text.includes(0x0a) && !text.includes(0x0d);
-    // A pretty-printed message is put on one line; JSON has no raw line ends inside strings.
-    const line = isOneLine ? text : Buffer.from(text.toString('utf8').replace(/[\r\n]+/g, ' '));
+    const line = outputLine(text);
+    if (line === undefined) return tell('a message of the hub is not valid JSON-RPC and is not passed on');
     process.stdout.write(Buffer.concat([line, NEWLINE]));
   };
   const link = new BridgeLink(kernel, target, {

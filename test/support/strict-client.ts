@@ -90,9 +90,11 @@ export class StrictBridge implements Caller {
   #rest: Buffer = Buffer.alloc(0);
   #fault: unknown;
 
-  constructor(dataDir: string) {
-    this.#child = spawn(process.execPath, [CLI, 'bridge', '--data-dir', dataDir], {
-      env: cleanEnv(),
+  /** `to` = the data directory of this machine's hub, or the URL of one and a key for it. */
+  constructor(to: string | { readonly url: string; readonly key: string }) {
+    const args = typeof to === 'string' ? ['--data-dir', to] : ['--url', to.url];
+    this.#child = spawn(process.execPath, [CLI, 'bridge', ...args], {
+      env: { ...cleanEnv(), ...(typeof to === 'string' ? {} : { MCPHUB_KEY: to.key }) },
       stdio: ['pipe', 'pipe', 'ignore'],
     });
     this.#child.stdout?.on('data', (chunk: Buffer) => this.#read(chunk));
