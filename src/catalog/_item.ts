@@ -5,6 +5,7 @@
  */
 import type { Limits } from '../config/limits.ts';
 import type { Hidden, ItemKind, ListedTool } from '../kernel/snapshot.ts';
+import { wellFormedText } from '../protocol/json-text.ts';
 import { cutJsonString, cutText } from './_cut.ts';
 import { decodeString, type Member, rebuild, scanMembers } from './_members.ts';
 import { isObject, type Json, type Repair, repairTool } from './_repair.ts';
@@ -48,18 +49,23 @@ export function readItem(kind: ItemKind, bytes: Buffer, limits: CatalogLimits): 
   if (large !== undefined) return hide(native, large);
   const repair: Repair = { changes: new Map(), words: [], dropStructured: false };
   cutDescription(bytes, members, limits.descriptionBytes, repair);
-  const text = repair.changes.size === 0 ? bytes.toString('utf8') : rebuild(bytes, members, repair.changes);
+  const text = textOf(bytes, members, repair);
   const item = parsed(text);
   if (!isObject(item)) return hide(native, `the ${kind} is not JSON`);
   const why = repaired(kind, item, { native, bytes, members }, repair);
   if (why !== undefined) return hide(native, why);
   return {
     native,
-    json: repair.changes.size === 0 ? text : rebuild(bytes, members, repair.changes),
+    json: repair.changes.size === 0 ? text : textOf(bytes, members, repair),
     title: titleOf(item, native),
     repaired: repair.words.length === 0 ? undefined : repair.words.join('; '),
     dropStructured: repair.dropStructured,
   };
+}
+
+/** A list in which another row is no JSON comes with its lone surrogates. */
+function textOf(bytes: Buffer, members: readonly Member[], { changes }: Repair): string {
+  return wellFormedText(changes.size === 0 ? bytes.toString('utf8') : rebuild(bytes, members, changes));
 }
 
 /** Notes what must change. Returns why the item must be hidden, or undefined. */

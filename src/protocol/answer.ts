@@ -7,7 +7,6 @@
 import { isUtf8 } from 'node:buffer';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import { keyIs } from './_scalar.ts';
-import { withoutLoneSurrogates } from './_strict-string.ts';
 import { type Budget, eachElement, eachMember } from './_value.ts';
 import { ABSENT, type Envelope, type Span } from './message.ts';
 import { isBatch, type ScanOptions, scanEnvelope, splitBatch, stringAt } from './scan.ts';
@@ -59,8 +58,7 @@ export function scanAnswer(bytes: Buffer, options: AnswerOptions): Outcome<Envel
     const repaired = scanAnswer(Buffer.from(bytes.toString('utf8')), options);
     return isRefusal(repaired) ? repaired : { ...repaired, repaired: 'it was not UTF-8' };
   }
-  // The rows of a list are passed on one by one.
-  const loose = scanEnvelope(withoutLoneSurrogates(bytes), { ...options, strict: false });
+  const loose = scanEnvelope(bytes, { ...options, strict: false });
   if (isRefusal(loose)) return loose;
   return { ...loose, fault: isText ? 'a string holds what JSON does not allow' : 'it is not UTF-8' };
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { jsonBytes, jsonText } from './json-text.ts';
+import { jsonBytes, jsonText, wellFormedText } from './json-text.ts';
 
 test('writes U+FFFD where a text was cut between the halves of a pair', () => {
   const cut = 'a\u{1f600}'.slice(0, 2);
@@ -14,4 +14,10 @@ test('writes U+FFFD where a text was cut between the halves of a pair', () => {
 test('writes what JSON.stringify writes where nothing is cut', () => {
   const value = { a: [1, null, true, '\n"\\\u2028\u0000한'], b: { c: -0.5 } };
   assert.equal(jsonText(value), JSON.stringify(value));
+});
+
+test('repairs JSON text whose escapes are halves of pairs', () => {
+  const plain = '{"a":"\\u0041\\n\\ud83d\\ude00 한"}';
+  assert.equal(wellFormedText(plain), plain);
+  for (const half of ['\\ud83d', '\\uD83D', '\\uDe00']) assert.equal(wellFormedText(`["${half}"]`), '["\\ufffd"]');
 });

@@ -6,9 +6,8 @@ import { withoutLoneSurrogates } from './_strict-string.ts';
 
 /** Returns the JSON text of `value`, with U+FFFD in place of lone surrogates. */
 export function jsonText(value: unknown): string {
-  const text = JSON.stringify(value);
   // JSON.stringify writes pairs as they are and lone halves as escapes.
-  return text.includes(SURROGATE) ? withoutLoneSurrogates(Buffer.from(text)).toString('utf8') : text;
+  return wellFormedText(JSON.stringify(value));
 }
 
 /** The same as bytes. */
@@ -17,3 +16,10 @@ export function jsonBytes(value: unknown): Buffer {
 }
 
 const SURROGATE = '\\ud';
+const SURROGATE_UPPER = '\\uD';
+
+/** Returns JSON text with U+FFFD in place of escapes that are half of a surrogate pair. */
+export function wellFormedText(json: string): string {
+  const isSuspect = json.includes(SURROGATE) || json.includes(SURROGATE_UPPER);
+  return isSuspect ? withoutLoneSurrogates(Buffer.from(json)).toString('utf8') : json;
+}
