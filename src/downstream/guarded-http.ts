@@ -9,6 +9,7 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 import type { Kernel } from '../kernel/kernel.ts';
 import { Refusal } from '../kernel/outcome.ts';
 import { writeRefusal } from './http-answer.ts';
+import type { Pacing } from './pacing.ts';
 
 /** Where faults are published. */
 type Faults = Pick<Kernel, 'bus'>;
@@ -155,6 +156,9 @@ export function guardedClasses(
   class GuardedRequest extends IncomingMessage {
     response: ServerResponse | undefined;
     receiver: BodyReceiver | undefined;
+    /** Who paces it, and in which turn it was started (`pacing.ts`); here, so that requests have one hidden class. */
+    pacing: Pacing | undefined;
+    startedIn = -1;
 
     override push(chunk: Buffer | null): boolean {
       const { receiver } = this;

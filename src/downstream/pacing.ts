@@ -30,7 +30,7 @@ interface Lane {
 
 /** A request that has been started, and in which turn. */
 interface Paced extends IncomingMessage {
-  pacing?: Pacing;
+  pacing?: Pacing | undefined;
   startedIn?: number;
 }
 
@@ -70,6 +70,10 @@ export class Pacing {
   #scheduled = 0;
   /** The callbacks of this turn have begun. */
   #isAfterInput = false;
+  /** Requests that the callbacks of this turn have started. */
+  #startedAfterInput = 0;
+  /** The turn whose time has been seen to be over. */
+  #endedTurn = -1;
   readonly #next = (): void => this.#startNext();
 
   constructor({ kernel, limits, keys }: PacingParts) {
@@ -176,21 +180,32 @@ export class Pacing {
 
   /** Runs after the input of a turn, once for each request that may be started then. */
   #startNext(): void {
-    const nowMs = this.#kernel.clock.nowMs();
-    if (!this.#isAfterInput) {
+    const isFirst = !this.#isAfterInput;
+    if (isFirst) {
       this.#isAfterInput = true;
-      this.#beginTurn(nowMs);
+      this.#startedAfterInput = 0;
+      this.#beginTurn(this.#kernel.clock.nowMs());
     }
     this.#scheduled -= 1;
-    const isFirst = nowMs === this.#turnStartMs;
-    const arrived = isFirst || nowMs - this.#turnStartMs < this.#limits.turnMs ? this.#dequeue() : undefined;
+    const arrived = isFirst || this.#hasTime() ? this.#dequeue() : undefined;
+    if (arrived) this.#startedAfterInput += 1;
     if (this.#scheduled === 0) {
       this.#isAfterInput = false;
-      this.#reads?.release(nowMs);
+      this.#reads?.release(this.#kernel.clock.nowMs());
       const isReading = this.#reads !== undefined && this.#reads.held > 0;
-      this.#schedule(Math.max(Math.min(this.#waiting.size, STARTS_A_TURN), isReading ? 1 : 0));
+      // A callback that finds no time left costs as well: so about as many as there was time for in this turn.
+      const starts = Math.min(this.#waiting.size, STARTS_A_TURN, 2 * this.#startedAfterInput + 2);
+      this.#schedule(Math.max(starts, isReading ? 1 : 0));
     }
     if (arrived) guardCallback(this.#kernel, arrived.response, () => this.#begin(arrived))();
+  }
+
+  /** The clock is not read again for a turn whose time is over. */
+  #hasTime(): boolean {
+    if (this.#endedTurn === this.#turn) return false;
+    if (this.#kernel.clock.nowMs() - this.#turnStartMs < this.#limits.turnMs) return true;
+    this.#endedTurn = this.#turn;
+    return false;
   }
 
   /** Takes the next request of the owner whose turn it is. */
