@@ -23,11 +23,11 @@ import { createBatch } from './batch.ts';
 import { type Bodies, SMALL_BYTES } from './bodies.ts';
 import { readBody } from './body.ts';
 import { countConnectionFor } from './connection-table.ts';
-import { Exchange } from './exchange.ts';
-import { guardCallback, onceClosed, whenSettled } from './guarded-http.ts';
+import { whenSettled } from './guarded-http.ts';
 import { refuseType, severalValues } from './header-values.ts';
 import type { Home } from './home.ts';
 import { declaresBody, refuseRequest, writeRefusal } from './http-answer.ts';
+import { answerMessage } from './http-message.ts';
 import { createLargeBodies } from './large-bodies.ts';
 import { createRefusalWriter } from './refusal-writer.ts';
 import { isHop, type Siblings } from './siblings.ts';
@@ -125,39 +125,12 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     request: IncomingMessage,
     response: ServerResponse,
     envelope: Envelope,
-    { visit, caller }: Authorized,
+    authorized: Authorized,
   ): void {
-    const exchange = new Exchange({ request, response, owner: caller.owner }, envelope, parts);
-    let answered = false;
-    const outcome = line.answer({
-      envelope,
-      visit,
-      caller,
-      back: exchange,
-      onCaller: (caller) => exchange.forCaller(caller),
-      onSession: (session) => exchange.inSession(session),
-      onGone: (listener) => {
-        onceClosed(response, () => {
-          if (!answered) listener();
-        });
-      },
-    });
-    if (!(outcome instanceof Promise)) {
-      answered = true;
-      exchange.answer(outcome);
-      return;
-    }
-    // A long silence would be cut by proxies; with SSE the wait is filled with comments, and a client that is cut off can come back.
-    const afterMs = visit.sessionId === undefined ? limits.streamKeepAliveMs : limits.streamAfterMs;
-    const patience = kernel.wheel.add(
-      kernel.clock.nowMs() + afterMs,
-      guardCallback(kernel, response, () => exchange.becomeStream()),
-    );
-    whenSettled(kernel, response, outcome, (late) => {
-      answered = true;
-      kernel.wheel.remove(patience);
-      exchange.answer(late);
-    });
+    // A session's client that is cut off can come back to the stream.
+    const isKept = authorized.visit.sessionId !== undefined;
+    const afterMs = isKept ? limits.streamAfterMs : limits.streamKeepAliveMs;
+    answerMessage(request, response, { envelope, authorized }, parts, afterMs);
   }
 
   /** Passes on the answer to a question that another hub of this machine has asked in a session of the caller's own. */

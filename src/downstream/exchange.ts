@@ -63,6 +63,10 @@ export class Exchange implements BackChannel {
     this.#acceptsSse = acceptsEventStream(request.headers);
   }
 
+  get isAnswered(): boolean {
+    return this.#answered;
+  }
+
   /** From now on it may become a stream, which ends with the key of this caller. */
   forCaller(access: Access): void {
     this.#access = access;

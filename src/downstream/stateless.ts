@@ -17,9 +17,9 @@ import { withoutPrefix } from '../protocol/meta.ts';
 import { paramSpan } from '../protocol/scan.ts';
 import { withValue } from '../protocol/write.ts';
 import type { Authorized } from './authorized.ts';
-import { Exchange, type ExchangeRooms } from './exchange.ts';
-import { guardCallback, onceClosed, whenSettled } from './guarded-http.ts';
+import type { ExchangeRooms } from './exchange.ts';
 import { writeRefusal } from './http-answer.ts';
+import { answerMessage } from './http-message.ts';
 import { openListen } from './listen.ts';
 import { isHop, type Siblings } from './siblings.ts';
 
@@ -46,46 +46,7 @@ const NULL_ID = Buffer.from('null');
 const LISTEN = 'subscriptions/listen';
 
 export function createStateless(parts: StatelessParts): Stateless {
-  const { kernel, limits, line, siblings, slot } = parts;
-
-  function call(
-    request: IncomingMessage,
-    response: ServerResponse,
-    { envelope, authorized, claim }: Claimed & { readonly claim: Claim },
-  ): void {
-    const { visit, caller } = authorized;
-    const exchange = new Exchange({ request, response, owner: caller.owner }, envelope, parts);
-    let answered = false;
-    const outcome = line.answer({
-      envelope,
-      visit,
-      caller,
-      claim,
-      back: exchange,
-      onCaller: (caller) => exchange.forCaller(caller),
-      header: (name) => headerText(request, name),
-      onGone: (listener) => {
-        onceClosed(response, () => {
-          if (!answered) listener();
-        });
-      },
-    });
-    if (!(outcome instanceof Promise)) {
-      answered = true;
-      exchange.answer(outcome);
-      return;
-    }
-    // A long silence would be cut by proxies: with SSE it is filled with comments.
-    const patience = kernel.wheel.add(
-      kernel.clock.nowMs() + limits.streamKeepAliveMs,
-      guardCallback(kernel, response, () => exchange.becomeStream()),
-    );
-    whenSettled(kernel, response, outcome, (late) => {
-      answered = true;
-      kernel.wheel.remove(patience);
-      exchange.answer(late);
-    });
-  }
+  const { limits, line, siblings, slot } = parts;
 
   function listen(
     request: IncomingMessage,
@@ -131,7 +92,7 @@ export function createStateless(parts: StatelessParts): Stateless {
       const clean = forServers(envelope);
       if (envelope.kind === 'request' && envelope.method === LISTEN)
         listen(request, response, { envelope: clean, authorized, claim });
-      else call(request, response, { envelope: clean, authorized, claim });
+      else answerMessage(request, response, { envelope: clean, authorized, claim }, parts, limits.streamKeepAliveMs);
     },
   };
 }
