@@ -63,6 +63,10 @@ function rig(given: { connections: number; turnMs: number } = { connections: 100
     get isIdle(): boolean {
       return afterInput.length === 0;
     },
+    /** Callbacks that are to come after the input of this turn. */
+    get scheduled(): number {
+      return afterInput.length;
+    },
   };
 }
 
@@ -95,6 +99,20 @@ test('a request that takes longer than a turn is started alone, and the turn aft
   assert.deepEqual(hub.started.slice(UNMEASURED), ['x']);
   assert.deepEqual(hub.endTurn(), ['y']);
   assert.deepEqual(hub.endTurn(), ['z']);
+});
+
+test('a turn schedules about as many callbacks as it has time for, and more when there was time for all of them', () => {
+  const hub = rig();
+  for (const one of numbered(UNMEASURED + 300, 'a')) hub.send(one);
+  for (let turn = 0; turn < 4; turn += 1) {
+    hub.endTurn();
+    assert.ok(hub.scheduled >= 4 && hub.scheduled <= 10, `${hub.scheduled} callbacks, though 4 ms are enough for 4`);
+  }
+  const quick = rig();
+  for (const one of numbered(UNMEASURED + 10, 'a')) quick.send(one);
+  for (const one of numbered(300, 'b')) quick.send({ ...one, costs: 0 });
+  for (let turn = 0; turn < 12; turn += 1) quick.endTurn();
+  assert.equal(quick.pacing.waiting, 0, 'what costs nothing does not wait for long');
 });
 
 test('owners take turns: one that sent a hundred requests before does not delay the first of another', () => {
