@@ -3,7 +3,6 @@
  * thread, with the real transports and the server in a process of its own.
  * covers: P11, B12
  */
-import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
@@ -11,11 +10,15 @@ import type { ServerSpec } from '../../src/kernel/snapshot.ts';
 import { until } from '../support/hub.ts';
 import { httpSpec, LiveFleet, sseSpec } from '../support/live-fleet.ts';
 import { longestTurnMs } from '../support/loop-turns.ts';
+import { measured, scaled } from '../support/measured.ts';
 import { serverSpec } from '../support/stdio-rig.ts';
 
 const SCRIPT = new URL('../support/hostile-server.ts', import.meta.url).pathname;
 /** A turn may take this long; without the limits the corpora take 100 ms to 1.5 s. */
-const MOST_MS = 45;
+const CI_MS = 45;
+const STRICT_MS = 10;
+/** A turn that collects garbage is not the corpus's: the best of so many runs counts. */
+const RUNS = scaled({ ci: 2, long: 5 });
 
 const notice = (method: string, params: object): string => JSON.stringify({ jsonrpc: '2.0', method, params });
 const ask = (method: string, params: object): string => JSON.stringify({ jsonrpc: '2.0', id: 7, method, params });
@@ -67,7 +70,8 @@ async function turnsOf(
     const figures: Record<string, number> = {};
     for (const [what, run] of Object.entries(corpora)) {
       let ms = await longestTurnMs(() => run(live));
-      if (ms > MOST_MS / 2) ms = Math.min(ms, await longestTurnMs(() => run(live)));
+      for (let runs = 1; runs < RUNS && ms > STRICT_MS / 2; runs += 1)
+        ms = Math.min(ms, await longestTurnMs(() => run(live)));
       figures[what] = Math.round(ms * 10) / 10;
     }
     return figures;
@@ -85,36 +89,41 @@ const ENDS_A_RESPONSE: ReadonlySet<string> = new Set([
   'params of many members',
 ]);
 
+function judge(where: string, figures: Readonly<Record<string, number>>): void {
+  const gate = { promise: 'P11', unit: 'ms CPU', strict: STRICT_MS, ci: CI_MS };
+  measured(
+    ...Object.entries(figures).map(([what, value]) => ({ ...gate, what: `longest turn: ${what} ${where}`, value })),
+  );
+}
+
 function flood(text: string, times: number, to = 'stdout'): (live: LiveFleet) => Promise<unknown> {
   return (live) => live.text('h', 'flood', { bytes: Buffer.from(text, 'latin1').toString('base64'), times, to });
 }
 
 // finding: SR-M6
 for (const wire of ['stdio', 'http-sse', 'sse'])
-  test(`a flood of messages over ${wire} does not stall the loop`, async (t) => {
+  test(`a flood of messages over ${wire} does not stall the loop`, async () => {
     const corpora = Object.entries(MESSAGES).filter(([what]) => !ENDS_A_RESPONSE.has(what) || wire !== 'http-sse');
     const figures = await turnsOf(
       wire,
       Object.fromEntries(corpora.map(([what, [text, times]]) => [what, flood(text, times)])),
     );
-    t.diagnostic(JSON.stringify(figures));
-    for (const [what, ms] of Object.entries(figures)) assert.ok(ms < MOST_MS, `${what}: ${ms} ms`);
+    judge(`over ${wire}`, figures);
   });
 
 // finding: SR-M6
-test('a flood of stderr does not stall the loop', async (t) => {
+test('a flood of stderr does not stall the loop', async () => {
   const figures = await turnsOf('stdio', {
     'an escape sequence without end': flood(`\u001b[${'!'.repeat(8100)}`, 64, 'stderr'),
     'carriage returns': flood(`${'\r'.repeat(8190)}x`, 64, 'stderr'),
     'short lines': flood('a', 500_000, 'stderr'),
     'no line end': flood('x'.repeat(60_000), 40, 'stderr'),
   });
-  t.diagnostic(JSON.stringify(figures));
-  for (const [what, ms] of Object.entries(figures)) assert.ok(ms < MOST_MS, `${what}: ${ms} ms`);
+  judge('in stderr', figures);
 });
 
 // finding: SR-M6
-test('a large list that differs each time does not stall the loop', async (t) => {
+test('a large list that differs each time does not stall the loop', async () => {
   const figures = await turnsOf('http', {
     'a list of 4 MB': async (live) => {
       const before = live.facts.length;
@@ -127,6 +136,5 @@ test('a large list that differs each time does not stall the loop', async (t) =>
       await until(() => read > 0, 10_000, `the list is read (${before})`);
     },
   });
-  t.diagnostic(JSON.stringify(figures));
-  for (const [what, ms] of Object.entries(figures)) assert.ok(ms < MOST_MS, `${what}: ${ms} ms`);
+  judge('over http', figures);
 });

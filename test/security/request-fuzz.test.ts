@@ -7,18 +7,21 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import type { KeyMade } from '../../src/admin/contract.ts';
-import { startHub } from '../support/hub.ts';
+import { leftIn, sizesOf } from '../support/containers.ts';
+import { changedProcesses, startHub } from '../support/hub.ts';
 import { openSession } from '../support/mcp.ts';
 import { measured, scaled } from '../support/measured.ts';
 import { mutated, randomFrom } from '../support/mutation.ts';
 import { askOperator } from '../support/operator.ts';
 import { faultServer } from '../support/real-servers.ts';
 import { startStallWatch } from '../support/stall-watch.ts';
+import { TurnRecorder } from '../support/turn-recorder.ts';
 import { isUnharmed } from '../support/unharmed.ts';
 
 const COUNT = scaled({ ci: 10_000, long: 200_000 });
 const SEED = Number(process.env.MCPHUB_SEED ?? 20_261_129);
 const AT_ONCE = 48;
+const WORKERS = 2;
 /** A request may be a half by its mutation: its client then ends its side, and the hub must end the connection. */
 const HALF_MS = 300;
 const SILENT_MS = 12_000;
@@ -175,11 +178,17 @@ function exchange(port: number, bytes: Buffer): Promise<Ending> {
 test(`answers or closes each of ${COUNT} mutated requests, and is as it was afterwards`, {
   timeout: 1_800_000,
 }, async (t) => {
+  using turns = new TurnRecorder();
   await using hub = await startHub({
     config: { mcpServers: { fault: faultServer('normal') } },
-    args: ['--hubs', '2'],
+    args: ['--hubs', String(WORKERS)],
     // Requests are refused for what they are, not for their number.
-    env: { MCPHUB_ADDRESS_PER_SECOND: '100000', MCPHUB_FAILED_KEYS_PER_MINUTE: '10000' },
+    env: {
+      ...turns.env,
+      MCPHUB_REPLAY_MS: '5000',
+      MCPHUB_ADDRESS_PER_SECOND: '100000',
+      MCPHUB_FAILED_KEYS_PER_MINUTE: '10000',
+    },
   });
   const member = (await askOperator<KeyMade>(hub, 'POST', '/api/keys', { user: 'm', name: 'm' })).secret;
   const session = await openSession(`${hub.url}/mcp`, member);
@@ -191,6 +200,8 @@ test(`answers or closes each of ${COUNT} mutated requests, and is as it was afte
   const seeds = callers.flatMap(requests);
   const random = randomFrom(SEED);
   const before = hub.processes();
+  const sizes = await sizesOf(hub, WORKERS);
+  turns.begin();
   const watch = startStallWatch({ url: hub.url, pids: before.hub ?? [] });
   const counts: Record<Ending, number> = { answered: 0, closed: 0, silent: 0 };
   const silent: string[] = [];
@@ -207,17 +218,26 @@ test(`answers or closes each of ${COUNT} mutated requests, and is as it was afte
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   const stalls = await watch.stop();
   t.diagnostic(`${JSON.stringify(counts)}; /health: ${JSON.stringify(stalls)}`);
-  assert.equal(counts.silent, 0, `seed ${SEED}, silent:\n${silent.join('\n')}`);
+  if (silent.length > 0) t.diagnostic(`seed ${SEED}, silent:\n${silent.join('\n')}`);
   assert.ok(counts.answered > COUNT / 2, 'most are answered');
-  assert.deepEqual(hub.processes(), before, 'no process has ended');
-  assert.equal(stalls.failed, 0, 'another client is served all the time');
-  measured({
-    promise: 'P11',
-    what: 'stall as another client sees it, 200,000 mutated requests',
-    value: stalls.stallMs,
-    unit: 'ms',
-    strict: 100,
-    ci: 220,
-  });
   await isUnharmed(hub, 'fault_echo');
+  const kept = await leftIn(hub, sizes, WORKERS);
+  if (kept.length > 0) t.diagnostic(kept.join('\n'));
+  const after = `${COUNT} mutated requests`;
+  const none = { unit: '', strict: 0 };
+  measured(
+    { promise: 'P3', what: `unanswered, of ${after}`, value: counts.silent, ...none },
+    {
+      promise: 'P11',
+      what: `processes that ended or were replaced, ${after}`,
+      value: changedProcesses(before, hub),
+      ...none,
+    },
+    { promise: 'P11', what: `failed questions of another client beside ${after}`, value: stalls.failed, ...none },
+    { promise: 'P12', what: `containers not as empty as before, after ${after}`, value: kept.length, ...none },
+    {
+      ...{ promise: 'P11', what: `longest turn of a worker's loop, ${after}`, value: turns.longestMs() },
+      ...{ unit: 'ms CPU', strict: 100, ci: 220 },
+    },
+  );
 });
