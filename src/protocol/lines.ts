@@ -3,7 +3,7 @@
  * Promises: linear time whatever the chunks are (a 9 MB line in 64 KiB pieces is copied once); a line in one chunk is not copied at all;
  * no line longer than `maxBytes` is held or given out. Pull interface, so that the reader decides how many lines it takes in one turn.
  */
-import { Pieces } from './_pieces.ts';
+import { Pieces } from './pieces.ts';
 
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
@@ -14,11 +14,12 @@ export class LineSplitter {
   /** First byte of the first chunk that has not been looked at. */
   #at = 0;
   #heldBytes = 0;
-  readonly #unfinished = new Pieces();
+  readonly #unfinished: Pieces;
   #overlong = false;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
+    this.#unfinished = new Pieces(maxBytes);
   }
 
   /** Bytes that wait to be pulled or finished. */

@@ -5,7 +5,7 @@
  * Source: WHATWG HTML, server-sent events.
  */
 import { HubError } from '../kernel/errors.ts';
-import { Pieces } from './_pieces.ts';
+import { Pieces } from './pieces.ts';
 
 const LF = 0x0a;
 const CR = 0x0d;
@@ -73,8 +73,8 @@ function asDataLines(data: Buffer): Buffer {
 export class SseDecoder {
   readonly #maxBytes: number;
   readonly #sink: (event: SseEvent) => void;
-  readonly #unfinished = new Pieces();
-  readonly #data = new Pieces();
+  readonly #unfinished: Pieces;
+  readonly #data: Pieces;
   #dataLines = 0;
   #event = '';
   #id: string | undefined;
@@ -86,6 +86,8 @@ export class SseDecoder {
   /** Throws HubError('upstream-too-large') from `push` when one event passes `maxBytes`; the decoder is of no use after that. */
   constructor(maxBytes: number, sink: (event: SseEvent) => void) {
     this.#maxBytes = maxBytes;
+    this.#unfinished = new Pieces(maxBytes);
+    this.#data = new Pieces(maxBytes);
     this.#sink = sink;
   }
 

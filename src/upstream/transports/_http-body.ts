@@ -3,28 +3,26 @@
  * Promises: a body that comes in one piece is not copied; nothing is kept beyond `maxBytes`.
  * Does not: look inside.
  */
+import { Pieces } from '../../protocol/pieces.ts';
 
 export class BodyCollector {
   readonly #maxBytes: number;
-  #chunks: Buffer[] = []; // bounded by: maxBytes
-  #bytes = 0;
+  readonly #pieces: Pieces;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
+    this.#pieces = new Pieces(maxBytes);
   }
 
   /** False = full: as much as fits has been kept. */
   add(chunk: Buffer): boolean {
-    const room = this.#maxBytes - this.#bytes;
+    const room = this.#maxBytes - this.#pieces.length;
     const fits = chunk.length <= room;
-    if (room > 0) this.#chunks.push(fits ? chunk : chunk.subarray(0, room));
-    this.#bytes += Math.min(chunk.length, room);
+    if (room > 0) this.#pieces.add(fits ? chunk : chunk.subarray(0, room));
     return fits;
   }
 
   take(): Buffer {
-    const chunks = this.#chunks;
-    this.#chunks = [];
-    return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, this.#bytes);
+    return this.#pieces.take();
   }
 }

