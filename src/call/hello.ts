@@ -2,7 +2,6 @@
  * What the hub answers by itself: initialize, ping, and the first messages that some Cursor builds send (offerings, capabilities).
  * Promises: answered from memory, with or without a session; the offerings say what the caller's group really has.
  */
-
 import { viewKey } from '../auth/access.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import { initializeResult, readInitialize } from '../protocol/era-2025/initialize.ts';

@@ -5,7 +5,6 @@
  * as its result, for the 2025 dates have no such code.
  * Source: protocol.md §1.5 (missing client capability).
  */
-
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Claim } from '../protocol/era-2026/claim.ts';
 import { missingCapability } from '../protocol/era-2026/missing-capability.ts';

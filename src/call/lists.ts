@@ -3,7 +3,6 @@
  * Promises: every list is answered, empty if need be (clients ask for all four); `_meta` says per server how it stands, so that "empty" is
  * never mistaken for "all well".
  */
-
 import type { View } from '../catalog/view.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { jsonText } from '../protocol/json-text.ts';

@@ -6,7 +6,6 @@
  * other call uses meanwhile.
  * Source: protocol.md §1.5 (M→L), §1.7 A, B and D.
  */
-
 import { createHash, randomBytes } from 'node:crypto';
 import { viewKey } from '../auth/access.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';

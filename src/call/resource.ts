@@ -3,7 +3,6 @@
  * Promises: a result is passed as the bytes it was; only where clients know a resource by another URI than its server does (two servers had the
  * same) is `contents[].uri` what clients know; nobody is asked for a URI that fits nothing.
  */
-
 import { exposedUri } from '../catalog/exposed-uri.ts';
 import type { ResourceRoute } from '../catalog/route.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';

@@ -4,7 +4,6 @@
  * but for one about what its client lacks (`lack.ts`).
  * Does not: find the server (`tool.ts`, `prompt.ts`, `resource.ts`, `completion.ts`), or wait by itself; `fleet.call` holds every budget.
  */
-
 import type { Target } from '../catalog/route.ts';
 import type { EndReason } from '../kernel/deadline.ts';
 import { isRefusal, type Outcome, type Refusal } from '../kernel/outcome.ts';

@@ -4,7 +4,6 @@
  * line passes the session's level; nothing of a shared server goes to everybody.
  * Does not: follow servers' lists (`catalog/`) or keep subscriptions (`session/notes.ts`).
  */
-
 import { viewKey } from '../auth/access.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { Access } from '../kernel/open-work.ts';

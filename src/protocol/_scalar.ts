@@ -1,9 +1,9 @@
 /**
  * The leaves of JSON text: strings, numbers, literals, white space. The byte loops under `_value.ts`.
- * Promises: linear; strict mode accepts exactly RFC 8259 without lone surrogates (RFC 7493 §2.1); the other jumps over long string contents natively, for messages of many megabytes.
+ * Promises: linear; strict mode accepts exactly RFC 8259 without lone surrogates (RFC 7493 §2.1); the other jumps over long string contents natively,
+ * for messages of many megabytes.
  * Does not: build anything but the one string that `decodeString` is asked for.
  */
-
 import { BAD, QUOTE, skipStrictString } from './_strict-string.ts';
 
 const BACKSLASH = 0x5c;
@@ -30,12 +30,7 @@ export function skipString(b: Buffer, at: number, end: number, strict: boolean):
 
 /** Text with many escaped quotes is cheaper byte by byte, long plain text natively: the two take turns. */
 function skipLooseString(b: Buffer, at: number, end: number): number {
-  return skipLooseRest(b, at + 1, end);
-}
-
-/** `from` is inside a string and not inside an escape. */
-function skipLooseRest(b: Buffer, from: number, end: number): number {
-  let i = from;
+  let i = at + 1;
   for (;;) {
     const near = Math.min(end, i + NEAR);
     while (i < near) {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { jsonBytes, jsonText, wellFormedText } from './json-text.ts';
+import { errorFrame } from './write.ts';
 
 test('writes U+FFFD where a text was cut between the halves of a pair', () => {
   const cut = 'a\u{1f600}'.slice(0, 2);
@@ -20,4 +21,9 @@ test('repairs JSON text whose escapes are halves of pairs', () => {
   const plain = '{"a":"\\u0041\\n\\ud83d\\ude00 한"}';
   assert.equal(wellFormedText(plain), plain);
   for (const half of ['\\ud83d', '\\uD83D', '\\uDe00']) assert.equal(wellFormedText(`["${half}"]`), '["\\ufffd"]');
+});
+
+test('writes the id of an error without halves of pairs, wherever it came from', () => {
+  const frame = errorFrame(Buffer.from('"a\\ud83d\\n"'), { code: 1, message: 'm' });
+  assert.equal(frame.toString('utf8'), '{"jsonrpc":"2.0","id":"a\\ufffd\\n","error":{"code":1,"message":"m"}}');
 });

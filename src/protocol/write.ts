@@ -2,15 +2,15 @@
  * Writes JSON-RPC messages by bytes: a frame around text that is passed on as it came.
  * Promises: ids, params and results keep every byte; what is spliced in is the only difference.
  */
-
 import { clientError } from '../kernel/client-error.ts';
 import type { Refusal } from '../kernel/outcome.ts';
-import { jsonBytes } from './json-text.ts';
+import { jsonBytes, wellFormedText } from './json-text.ts';
 import type { CallParams, Envelope, Progress, Span } from './message.ts';
 
 const RESULT_HEAD = Buffer.from('{"jsonrpc":"2.0","id":');
 const RESULT_MEMBER = Buffer.from(',"result":');
 const ERROR_MEMBER = Buffer.from(',"error":');
+const BACKSLASH = 0x5c;
 const TAIL = Buffer.from('}');
 
 export function resultFrame(idRaw: Buffer, result: Buffer): Buffer {
@@ -29,7 +29,12 @@ export interface RpcError {
 }
 
 export function errorFrame(idRaw: Buffer, error: RpcError): Buffer {
-  return rawErrorFrame(idRaw, jsonBytes(error));
+  return rawErrorFrame(wellFormedId(idRaw), jsonBytes(error));
+}
+
+/** The id of a message that was refused may not have been read strictly. */
+function wellFormedId(idRaw: Buffer): Buffer {
+  return idRaw.includes(BACKSLASH) ? Buffer.from(wellFormedText(idRaw.toString('utf8'))) : idRaw;
 }
 
 /** A refusal of ours as a JSON-RPC error: the sentence, and in `data` the code's name, whether trying again helps, and the detail. */

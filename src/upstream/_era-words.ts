@@ -1,7 +1,6 @@
 /**
  * What a stateless server says, in the words of the 2025 dates, where it is more than a change of shape: notices, and answers that cannot go on.
  */
-
 import { isRefusal } from '../kernel/outcome.ts';
 import { replyFault } from '../protocol/answer.ts';
 import { neutralParams } from '../protocol/era-2026/outgoing.ts';

@@ -4,7 +4,6 @@
  * Promises: nobody waits for it; each request ends by `handshakeMs`; a server without the capability is not asked.
  * Source: protocol.md §1.4, logging and resources.
  */
-
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';

@@ -4,7 +4,6 @@
  * that it belongs to, with the client's own token; a flood of questions is dropped; every place is free when its call has settled.
  * Does not: connect, restart or judge the server (`link.ts`), or ask users (`_asked.ts`).
  */
-
 import type { Limits } from '../config/limits.ts';
 import { CappedSlots } from '../kernel/capped.ts';
 import { HubError } from '../kernel/errors.ts';

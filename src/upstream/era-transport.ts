@@ -3,7 +3,6 @@
  * era knows, so that the rest of the module speaks one language. A question in a result goes to the user, or ends as an error where nobody can be
  * asked. A request is cancelled by closing it (HTTP) or by a notification (stdio).
  */
-
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';

@@ -3,7 +3,6 @@
  * forge, and a page that the user is asked to open is a web page (SR-M10).
  * Source: specification 2025-11-25, client/elicitation, "Safe URL Handling".
  */
-
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import { jsonBytes } from '../protocol/json-text.ts';
 

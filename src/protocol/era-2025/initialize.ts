@@ -3,7 +3,6 @@
  * Promises: reading is lenient (clients leave things out) and takes only what it needs off the text, so that megabytes of icons or instructions
  * cost no parse; names and instructions are cut to a length that is kept in memory without harm; writing is complete.
  */
-
 import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import { jsonBytes } from '../json-text.ts';
 import type { Span } from '../message.ts';
