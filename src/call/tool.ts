@@ -27,9 +27,7 @@ export function createToolCall(
   }
 
   return function callTool(call) {
-    const { envelope } = call;
-    if (envelope.params.at < 0) return new Refusal('invalid-params', 'tools/call needs params with a name.');
-    const params = scanCallParams(envelope);
+    const params = scanCallParams(call.envelope);
     if (isRefusal(params)) return params;
     const route = call.view.route(params.name);
     if (route) return callRoute(call, params, route);

@@ -1,15 +1,18 @@
 /**
  * The members of one message's envelope, as the walk gives them, and what is wrong with them.
- * Promises: a control key counts however it is spelled with escapes; it stands once; a key that a careless reader would take for one is refused.
+ * Promises: a control key counts however it is spelled with escapes; it stands once; a key that a careless reader would take for one is refused;
+ * members that some libraries write empty (`"params":[]`, `"error":null` beside a result) count as absent.
  * Does not: look inside params, result or error.
  */
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import { decodeString, foldedKey, keyIs, spells } from './_scalar.ts';
+import { decodeString, foldedKey, keyBegins, keyIs, skipSpace, spells } from './_scalar.ts';
 import { QUOTE } from './_strict-string.ts';
 import type { Budget, MemberVisitor } from './_value.ts';
 import { ABSENT, type Envelope, type MessageKind, type Span } from './message.ts';
 
 const OPEN_OBJECT = 0x7b;
+const OPEN_ARRAY = 0x5b;
+const CLOSE_ARRAY = 0x5d;
 const NULL = 0x6e;
 const MINUS = 0x2d;
 /** Members of the envelope that mean nothing to us; a message has none or one. */
@@ -21,6 +24,8 @@ const MAX_IN_RESULT = 1024;
 /** Members of params that carry what servers want, and that the hub does not look through. */
 const ARGUMENTS = 'arguments';
 const RESPONSES = 'inputResponses';
+/** Methods of notifications begin so. */
+const NOTIFICATIONS = 'notifications/';
 
 /** Bounds of params, and the values that the walk over the body may still meet. */
 export interface ParamsBounds {
@@ -126,43 +131,60 @@ export class Members implements MemberVisitor {
     return this.#at(which) < 0 ? ABSENT : { at: this.#at(which) - from, end: this.#end(which) - from };
   }
 
+  /** True when the member stands there and is not null. */
+  #says(which: number): boolean {
+    const at = this.#at(which);
+    return at >= 0 && this.#bytes[at] !== NULL;
+  }
+
   /** The message, once its last member has been taken; `at` and `end` enclose the object. */
   envelope(at: number, end: number): Outcome<Envelope> {
     const bytes = this.#bytes;
     if (this.#end(JSONRPC) - this.#at(JSONRPC) !== 5 || !spells(bytes, this.#at(JSONRPC), '"2.0"'))
       return new Refusal('invalid-request', 'The member jsonrpc must be "2.0".');
-    const isError = this.#at(METHOD) < 0 && this.#at(ERROR) >= 0;
-    const idFault = this.#idFault(isError);
+    const hasMethod = this.#says(METHOD);
+    // A null error stands for none where there is a result, as a null result does where there is an error.
+    const isError = !hasMethod && (this.#says(ERROR) || (this.#at(ERROR) >= 0 && this.#at(RESULT) < 0));
+    const isNamedNotification = hasMethod && this.#isNotification();
+    const idFault = this.#idFault(isError || isNamedNotification);
     if (idFault) return new Refusal('invalid-request', idFault);
-    const params = this.#params(at);
-    if (params === undefined) return new Refusal('invalid-request', 'The member params must be an object.');
-    const kind = this.#kind(isError);
+    const kind = hasMethod ? this.#kindOfCall(isNamedNotification) : this.#kindOfReply(isError);
     if (kind instanceof Refusal) return kind;
+    const params = this.#params(at);
+    if (params === undefined) return new Refusal('invalid-params', 'The member params must be an object.');
     const method = kind === 'reply' ? '' : this.#method();
     if (method === undefined) return new Refusal('invalid-request', 'The member method must be a string.');
     return {
       bytes: at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end),
       kind,
       method,
-      id: this.#span(ID, at),
+      id: kind === 'notification' ? ABSENT : this.#span(ID, at),
       params,
-      result: this.#span(RESULT, at),
-      error: this.#span(ERROR, at),
+      result: kind === 'reply' && !isError ? this.#span(RESULT, at) : ABSENT,
+      error: isError ? this.#span(ERROR, at) : ABSENT,
       inParams: this.#inParams?.from(at),
     };
   }
 
+  /** Some libraries write `"id":null` into notifications. */
+  #kindOfCall(isNamedNotification: boolean): Outcome<MessageKind> {
+    if (this.#says(RESULT) || this.#says(ERROR))
+      return new Refusal('invalid-request', 'A request has no result and no error.');
+    return this.#at(ID) < 0 || (isNamedNotification && !this.#says(ID)) ? 'notification' : 'request';
+  }
+
   /** An error needs no id: its sender may not have been able to read one. */
-  #kind(isError: boolean): Outcome<MessageKind> {
-    const hasResult = this.#at(RESULT) >= 0;
-    if (this.#at(METHOD) >= 0) {
-      if (hasResult || this.#at(ERROR) >= 0)
-        return new Refusal('invalid-request', 'A request has no result and no error.');
-      return this.#at(ID) < 0 ? 'notification' : 'request';
-    }
-    if (hasResult === isError || (hasResult && this.#at(ID) < 0))
+  #kindOfReply(isError: boolean): Outcome<MessageKind> {
+    const hasBoth = isError && this.#says(RESULT);
+    const hasResult = !isError && this.#at(RESULT) >= 0 && this.#at(ID) >= 0;
+    if (hasBoth || (!isError && !hasResult))
       return new Refusal('invalid-request', 'The message has neither a method nor an id with one of result and error.');
     return 'reply';
+  }
+
+  #isNotification(): boolean {
+    const at = this.#at(METHOD);
+    return this.#bytes[at] === QUOTE && keyBegins(this.#bytes, at, this.#end(METHOD), NOTIFICATIONS) >= 0;
   }
 
   #method(): string | undefined {
@@ -179,11 +201,16 @@ export class Members implements MemberVisitor {
     return first === NULL && nullAllowed ? undefined : 'The id must be a string or a number.';
   }
 
-  /** Some clients write `"params":null`; that is none. */
+  /** Null and an empty array are none (PHP writes an empty map so); undefined = params of a wrong kind. */
   #params(from: number): Span | undefined {
     const at = this.#at(PARAMS);
-    if (at < 0 || this.#bytes[at] === NULL) return ABSENT;
+    if (at < 0 || this.#bytes[at] === NULL || this.#isEmptyArray(at)) return ABSENT;
     return this.#bytes[at] === OPEN_OBJECT ? this.#span(PARAMS, from) : undefined;
+  }
+
+  #isEmptyArray(at: number): boolean {
+    const bytes = this.#bytes;
+    return bytes[at] === OPEN_ARRAY && bytes[skipSpace(bytes, at + 1, bytes.length)] === CLOSE_ARRAY;
   }
 }
 

@@ -170,23 +170,32 @@ test('what is JSON but no message is refused by name', () => {
     '{"jsonrpc":"2.0","id":null,"method":"m"}',
     '{"jsonrpc":"2.0","id":{},"method":"m"}',
     '{"jsonrpc":"2.0","id":1,"method":5}',
-    '{"jsonrpc":"2.0","id":1,"method":"m","params":[1]}',
     '{"jsonrpc":"2.0","id":1}',
     '{"jsonrpc":"2.0","id":1,"result":1,"error":{}}',
     `{"jsonrpc":"2.0","id":"${'x'.repeat(300)}","method":"m"}`,
   ]) {
     assert.equal(codeOf(text), 'invalid-request', text);
   }
+  for (const params of ['[1]', '"x"', '7', 'false'])
+    assert.equal(codeOf(`{"jsonrpc":"2.0","id":1,"method":"m","params":${params}}`), 'invalid-params', params);
   assert.equal(codeOf('{"jsonrpc":"2.0","id":1,"method":"m"} x'), 'parse-error');
   assert.equal(codeOf(''), 'parse-error');
   assert.equal(codeOf(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])), 'parse-error');
-  assert.equal(
-    at(
-      scan('{"jsonrpc":"2.0","id":1,"method":"m","params":null}'),
-      scan('{"jsonrpc":"2.0","id":1,"method":"m","params":null}').params,
-    ),
-    undefined,
-  );
+});
+
+test('members that libraries write empty count as absent', () => {
+  for (const params of ['null', '[]', '[ \n]']) {
+    const call = scan(`{"jsonrpc":"2.0","id":1,"method":"m","params":${params},"result":null,"error":null}`);
+    assert.deepEqual([call.kind, call.params.at, call.result.at, call.error.at], ['request', -1, -1, -1], params);
+  }
+  const notification = scan('{"jsonrpc":"2.0","id":null,"method":"notifications/x"}');
+  assert.deepEqual([notification.kind, notification.id.at], ['notification', -1]);
+  const result = scan('{"jsonrpc":"2.0","id":1,"method":null,"params":null,"result":{},"error":null}');
+  assert.deepEqual([result.kind, at(result, result.result), result.error.at], ['reply', '{}', -1]);
+  const error = scan('{"jsonrpc":"2.0","id":1,"result":null,"error":{"code":1,"message":"m"}}');
+  assert.deepEqual([error.kind, error.result.at, at(error, error.error)], ['reply', -1, '{"code":1,"message":"m"}']);
+  const none = scan('{"jsonrpc":"2.0","id":1,"result":null,"error":null}');
+  assert.deepEqual([none.kind, at(none, none.result), none.error.at], ['reply', 'null', -1]);
 });
 
 test('a batch is cut into messages, each for itself', () => {
