@@ -11,6 +11,7 @@ import { isRefusal } from '../kernel/outcome.ts';
 import { ABSENT } from '../protocol/message.ts';
 import { paramSpan, scanEnvelope } from '../protocol/scan.ts';
 import { SseDecoder } from '../protocol/sse.ts';
+import { answerFor } from './bridge-answer.ts';
 import { type BridgeRequest, type BridgeTarget, type RequestEars, sendRequest } from './bridge-request.ts';
 
 /** What came back for one message. */
@@ -133,12 +134,13 @@ export class BridgeLink {
     });
     answer.on('error', (fault) => this.#fail(pending, fault.message));
     answer.on('end', () => {
+      if (!pending && status >= 400) this.#ears.say(`the hub refused a notification or reply with status ${status}`);
       if (!pending) return;
       if (pending.isCancelled) return void this.#pending.delete(pending);
       const text = Buffer.concat(chunks);
-      if (text.length === 0 || !answer.headers['content-type']?.includes('json'))
-        return this.#fail(pending, `the hub answered with status ${status}`);
-      this.#settled(pending, text);
+      const reply = answer.headers['content-type']?.includes('json') ? answerFor(pending.idRaw, text) : undefined;
+      if (reply) this.#settled(pending, reply);
+      else this.#fail(pending, `the hub answered with status ${status}`);
     });
   }
 
@@ -149,9 +151,10 @@ export class BridgeLink {
     const decoder = new SseDecoder(MAX_BYTES, (event) => {
       lastId = event.id ?? lastId;
       if (event.data.length === 0) return;
-      if (pending && isReplyTo(event.data)) {
+      const reply = pending && answerFor(pending.idRaw, event.data);
+      if (pending && reply) {
         over = true;
-        this.#settled(pending, event.data);
+        this.#settled(pending, reply);
       } else this.#ears.message(event.data);
     });
     answer.on('data', (chunk: Buffer) => decoder.push(Buffer.from(chunk)));
@@ -278,14 +281,4 @@ function cancelledId(notification: Buffer): Buffer {
   const envelope = scanEnvelope(notification, { maxDepth: 512, maxIdBytes: 1024, strict: false });
   const id = isRefusal(envelope) ? ABSENT : paramSpan(envelope, 'requestId');
   return id.at < 0 ? Buffer.alloc(0) : notification.subarray(id.at, id.end);
-}
-
-/** A message with a result or an error and no method. Looked at once per event of a call's own stream. */
-function isReplyTo(data: Buffer): boolean {
-  try {
-    const message = JSON.parse(data.toString('utf8')) as { method?: unknown; id?: unknown };
-    return message.method === undefined && message.id !== undefined;
-  } catch {
-    return false;
-  }
 }

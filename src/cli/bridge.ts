@@ -8,10 +8,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { socketName } from '../kernel/guard-wire.ts';
 import { createKernel } from '../kernel/kernel.ts';
-import { isRefusal } from '../kernel/outcome.ts';
+import { isRefusal, type Refusal } from '../kernel/outcome.ts';
+import { refusedMessage } from '../protocol/answer-id.ts';
 import { LineSplitter } from '../protocol/lines.ts';
-import { scanEnvelope } from '../protocol/scan.ts';
-import { errorFrame } from '../protocol/write.ts';
+import { elementSpans, isBatch, scanEnvelope, splitBatch } from '../protocol/scan.ts';
+import { errorFrame, refusalFrame } from '../protocol/write.ts';
 import { hubAddress } from './ask.ts';
 import { BridgeLink } from './bridge-link.ts';
 import { outputLine } from './bridge-output.ts';
@@ -27,7 +28,10 @@ export interface BridgeOptions {
 
 const LINE_BYTES = 16 * 1024 * 1024;
 const LAST_ANSWERS_MS = 5000;
-const NULL_ID = Buffer.from('null');
+/** The hub's own limits are lower. */
+const SCAN = { maxDepth: 512, maxIdBytes: 1024, strict: false } as const;
+/** Messages of one batch. */
+const BATCH = 1000;
 const NEWLINE = Buffer.from('\n');
 
 /** `path` = a group or a server; undefined = everything. */
@@ -53,12 +57,26 @@ export async function bridge(path: string | undefined, options: BridgeOptions): 
     },
     say: tell,
   });
-  await readLines((line) => {
-    const envelope = scanEnvelope(line, { maxDepth: 512, maxIdBytes: 1024, strict: false });
-    if (isRefusal(envelope)) return write(errorFrame(NULL_ID, { code: -32700, message: envelope.message }));
+  const refuse = (message: Buffer, refusal: Refusal): void => {
+    const { kind, idRaw } = refusedMessage(message, refusal);
+    // Nobody waits for the answer to a notification or a reply.
+    if (kind === 'notification' || kind === 'reply') tell(`a ${kind} is not passed on: ${refusal.message}`);
+    else write(refusalFrame(idRaw, refusal));
+  };
+  const receive = (message: Buffer): void => {
+    const envelope = scanEnvelope(message, SCAN);
+    if (isRefusal(envelope)) return refuse(message, envelope);
     const { kind, id, method, bytes } = envelope;
     const idRaw = kind === 'request' ? Buffer.from(bytes.subarray(id.at, id.end)) : undefined;
-    link.send(Buffer.from(line), { idRaw, method });
+    link.send(Buffer.from(message), { idRaw, method });
+  };
+  await readLines((line) => {
+    if (!isBatch(line)) return receive(line);
+    const batch = splitBatch(line, BATCH, SCAN);
+    if (isRefusal(batch)) return refuse(line, batch);
+    // Each for itself, so that a slow one holds up no other.
+    const whole = { at: line.indexOf('['), end: line.length };
+    for (const { at, end } of elementSpans(line, whole, BATCH)) receive(line.subarray(at, end));
   });
   const untilMs = kernel.clock.nowMs() + LAST_ANSWERS_MS;
   // The kernel's timers hold no process; these answers do.

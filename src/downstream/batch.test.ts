@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { IncomingMessage } from 'node:http';
 import { test } from 'node:test';
 import { FakeResponse } from '../../test/support/fake-response.ts';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
@@ -10,6 +11,7 @@ import type { Outcome } from '../kernel/outcome.ts';
 import { createBatch } from './batch.ts';
 
 const SENDER = { visit: {} as Visit, caller: { ...accessOf('alice'), owner: 'alice' } };
+const REQUEST = { headers: {} } as IncomingMessage;
 const { kernel } = frozenKernel();
 
 function batchOf(ids: readonly number[]): Buffer {
@@ -20,6 +22,7 @@ function batchOf(ids: readonly number[]): Buffer {
 function scriptedLine() {
   const calls = new Map<string, { answer(outcome: Outcome<Reply>): void; cancelled: boolean }>();
   const line = {
+    findSession: () => undefined,
     answer({ envelope, onGone }: Incoming) {
       const id = envelope.bytes.subarray(envelope.id.at, envelope.id.end).toString();
       const { promise, resolve } = Promise.withResolvers<Outcome<Reply>>();
@@ -40,7 +43,12 @@ const result = (json: string): Reply => ({ kind: 'result', json: Buffer.from(jso
 test('a batch is answered by one array in the order of its messages', async () => {
   const { line, calls } = scriptedLine();
   const response = new FakeResponse();
-  const done = createBatch({ kernel, limits: limitsFrom({}), line })(response.asResponse(), batchOf([1, 2]), SENDER);
+  const done = createBatch({ kernel, limits: limitsFrom({}), line })(
+    REQUEST,
+    response.asResponse(),
+    batchOf([1, 2]),
+    SENDER,
+  );
   calls.get('2')?.answer(result('"b"'));
   calls.get('1')?.answer(result('"a"'));
   await done;
@@ -60,7 +68,7 @@ test('a batch whose answers exceed batchAnswerBytes cancels the remaining calls 
   const { line, calls } = scriptedLine();
   const response = new FakeResponse();
   const limits = limitsFrom({ batchAnswerBytes: 65_536 });
-  const done = createBatch({ kernel, limits, line })(response.asResponse(), batchOf([1, 2, 3, 4]), SENDER);
+  const done = createBatch({ kernel, limits, line })(REQUEST, response.asResponse(), batchOf([1, 2, 3, 4]), SENDER);
   calls.get('1')?.answer(result(JSON.stringify('x'.repeat(40_000))));
   calls.get('2')?.answer(result(JSON.stringify('y'.repeat(40_000))));
   await done;
@@ -77,7 +85,12 @@ test('a batch whose answers exceed batchAnswerBytes cancels the remaining calls 
 test('a client that leaves cancels every call of its batch', async () => {
   const { line, calls } = scriptedLine();
   const response = new FakeResponse();
-  const done = createBatch({ kernel, limits: limitsFrom({}), line })(response.asResponse(), batchOf([1, 2]), SENDER);
+  const done = createBatch({ kernel, limits: limitsFrom({}), line })(
+    REQUEST,
+    response.asResponse(),
+    batchOf([1, 2]),
+    SENDER,
+  );
   response.destroy();
   await done;
   assert.deepEqual(

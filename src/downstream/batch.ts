@@ -3,18 +3,21 @@
  * Guarantees: the answers together hold at most `batchAnswerBytes`; once they would exceed it, the remaining calls are cancelled and each gets
  * an error of its own; answers are written as the bytes they are, never joined as text.
  */
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Line } from '../call/line.ts';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import { type RefusedMessage, refusedMessage } from '../protocol/answer-id.ts';
 import { type BackChannel, SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
+import { versionFromHeader } from '../protocol/era-2025/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
-import { clientScan, splitBatch } from '../protocol/scan.ts';
+import { clientScan, scanEnvelope, splitBatch } from '../protocol/scan.ts';
 import { refusalFrame } from '../protocol/write.ts';
 import type { Authorized } from './authorized.ts';
 import { batchPiece } from './exchange.ts';
 import { traceRefusal, writePieces, writeRefusal } from './http-answer.ts';
+import { headerText } from './stateless.ts';
 
 export interface BatchParts {
   readonly kernel: Pick<Kernel, 'openWork'>;
@@ -22,7 +25,7 @@ export interface BatchParts {
   readonly line: Line;
 }
 
-const NULL_ID = Buffer.from('null');
+const UNKNOWN: RefusedMessage = { kind: 'unknown', idRaw: Buffer.from('null') };
 
 /** The answers of one batch as they come in, and what they hold together. */
 class BatchAnswers {
@@ -71,16 +74,34 @@ function tooLarge(maxBytes: number): Refusal {
   });
 }
 
+/** What concerns the exchange and no single message: the session, and the version that its header names. */
+function refuseExchange(request: IncomingMessage, line: Line, { visit, caller }: CallerOf): Refusal | undefined {
+  const session = line.findSession(visit, caller);
+  if (isRefusal(session)) return session;
+  const version = versionFromHeader(headerText(request, 'mcp-protocol-version'));
+  return isRefusal(version) ? version : undefined;
+}
+
+type CallerOf = Pick<Authorized, 'visit' | 'caller'>;
+
 /** Returns how the messages of a batch are answered; the answer is written when the last one is there, and nothing when the client has left. */
 export function createBatch({ kernel, limits, line }: BatchParts) {
   return async function answerBatch(
+    request: IncomingMessage,
     response: ServerResponse,
     body: Buffer,
-    { visit, caller }: Pick<Authorized, 'visit' | 'caller'>,
+    { visit, caller }: CallerOf,
   ): Promise<void> {
     // Nobody waits for its answers any more.
     if (response.destroyed) return;
-    const messages = splitBatch(body, limits.batch, clientScan(limits));
+    const refusal = refuseExchange(request, line, { visit, caller });
+    if (refusal) return writeRefusal(response, refusal, undefined, request);
+    const refused = new Map<Refusal, RefusedMessage>(); // bounded by: messages of one batch
+    const messages = splitBatch(body, limits.batch, clientScan(limits), (bytes, options) => {
+      const message = scanEnvelope(bytes, options);
+      if (isRefusal(message)) refused.set(message, refusedMessage(bytes, message));
+      return message;
+    });
     if (isRefusal(messages)) return writeRefusal(response, messages);
     const open = kernel.openWork.add('batch', caller);
     if (isRefusal(open)) return writeRefusal(response, open);
@@ -93,7 +114,13 @@ export function createBatch({ kernel, limits, line }: BatchParts) {
     });
     const back: BackChannel = { ...SILENT_BACK_CHANNEL, refused: (why) => traceRefusal(response, why) };
     const pieces = messages.map(async (message) => {
-      if (isRefusal(message)) return refusalFrame(NULL_ID, message);
+      if (isRefusal(message)) {
+        traceRefusal(response, message);
+        const { kind, idRaw } = refused.get(message) ?? UNKNOWN;
+        // Nobody waits for the answer to a notification or a reply.
+        const isAnswered = kind === 'request' || kind === 'unknown';
+        return isAnswered ? refusalFrame(idRaw, message) : undefined;
+      }
       const outcome = await line.answer({
         envelope: message,
         visit,

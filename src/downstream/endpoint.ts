@@ -12,7 +12,8 @@ import type { Questions } from '../call/questions.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import { answerId, refusedMessage } from '../protocol/answer-id.ts';
 import { readClaim, refuseVersionHeader } from '../protocol/era-2026/claim.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { clientScan, isBatch, scanEnvelope } from '../protocol/scan.ts';
@@ -26,7 +27,7 @@ import { countConnectionFor } from './connection-table.ts';
 import { whenSettled } from './guarded-http.ts';
 import { refuseType, severalValues } from './header-values.ts';
 import type { Home } from './home.ts';
-import { declaresBody, refuseRequest, writeRefusal } from './http-answer.ts';
+import { declaresBody, refuseMessage, refuseRequest, writeRefusal } from './http-answer.ts';
 import { answerMessage } from './http-message.ts';
 import { createLargeBodies } from './large-bodies.ts';
 import { createRefusalWriter } from './refusal-writer.ts';
@@ -73,7 +74,13 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     return segment === '' ? { kind: 'all' } : parts.catalog.pathOf(segment);
   }
 
-  function post(request: IncomingMessage, response: ServerResponse, authorized: Authorized): void {
+  /** `unknownPath` = nothing is served at the path; the body is read for the id of its request, which the answer needs. */
+  function post(
+    request: IncomingMessage,
+    response: ServerResponse,
+    authorized: Authorized,
+    unknownPath?: Refusal,
+  ): void {
     const { owner } = authorized.caller;
     const isLarge = Number(request.headers['content-length'] ?? 0) > SMALL_BYTES;
     const early = admission.refusalFor(owner, isLarge ? 'work' : 'unknown');
@@ -90,24 +97,29 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       if (kind !== 'work') refusal = admission.refusalFor(owner, kind);
       if (refusal) return writeRepeated(request, response, refusal);
       largeBodies.take(body.length, response, () => {
-        if (isBatch(body)) return whenSettled(kernel, response, answerBatch(response, body, authorized), () => {});
+        if (unknownPath) return refusePath(request, response, body, unknownPath);
+        if (isBatch(body))
+          return whenSettled(kernel, response, answerBatch(request, response, body, authorized), () => {});
         const envelope = scanEnvelope(body, clientScan(limits));
+        if (isRefusal(envelope)) return refuseMessage(request, response, body, envelope);
         // What is sent on is walked over again: in another turn, so that none takes long.
         largeBodies.take(body.length, response, () => answerOne(request, response, envelope, authorized));
       });
     });
   }
 
+  function refusePath(request: IncomingMessage, response: ServerResponse, body: Buffer, unknownPath: Refusal): void {
+    const envelope = scanEnvelope(body, clientScan(limits));
+    const idRaw = isRefusal(envelope) ? refusedMessage(body, envelope).idRaw : answerId(envelope);
+    writeRefusal(response, unknownPath, isBatch(body) ? NULL_ID : idRaw, request);
+  }
+
   function answerOne(
     request: IncomingMessage,
     response: ServerResponse,
-    envelope: Outcome<Envelope>,
+    envelope: Envelope,
     authorized: Authorized,
   ): void {
-    if (isRefusal(envelope)) {
-      writeRefusal(response, envelope, NULL_ID, request);
-      return;
-    }
     const claim = readClaim(envelope, claimHeaders(request));
     if (claim !== undefined) {
       stateless.answer(request, response, { envelope, authorized, claim });
@@ -115,7 +127,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     }
     // Any date of ours is fine, whatever was negotiated; initialize may name a date that is to be negotiated.
     const wrongVersion = refuseVersionHeader(envelope, headerText(request, 'mcp-protocol-version'));
-    if (wrongVersion) return writeRefusal(response, wrongVersion, NULL_ID, request);
+    if (wrongVersion) return writeRefusal(response, wrongVersion, answerId(envelope), request);
     if (envelope.kind === 'reply' && passedOn(request, response, envelope, authorized)) return;
     const here = (): void => answerHere(request, response, envelope, authorized);
     if (!home.passesMessage(request, response, { authorized, envelope, here })) here();
@@ -173,7 +185,10 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       if (target === undefined) {
         if (authorized.caller.principal.groups !== undefined) return refuseRequest(request, response, notForKey());
         const why = `No group or server is called ${JSON.stringify(segment.slice(0, 64))}; paths are /mcp and /mcp/<name>.`;
-        return refuseRequest(request, response, new Refusal('not-found', why));
+        const unknown = new Refusal('not-found', why);
+        // A client that waits for 100 Continue sends no body before the final status.
+        const sendsBody = request.method === 'POST' && request.headers.expect === undefined;
+        return sendsBody ? post(request, response, authorized, unknown) : refuseRequest(request, response, unknown);
       }
       // Without this each request would get 404, upon which clients open sessions for ever.
       if (authorized.visit.sessionId?.includes(','))

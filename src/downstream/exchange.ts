@@ -10,6 +10,7 @@ import type { Reply } from '../call/call.ts';
 import type { Questions } from '../call/questions.ts';
 import type { Access } from '../kernel/open-work.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { answerId } from '../protocol/answer-id.ts';
 import type { Answer, Asking, BackChannel } from '../protocol/back-channel.ts';
 import { primesStreams } from '../protocol/era-2025/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
@@ -58,8 +59,7 @@ export class Exchange implements BackChannel {
     this.#response = response;
     this.#owner = owner;
     this.#rooms = rooms;
-    const { bytes, id } = envelope;
-    this.#idRaw = id.at < 0 ? NULL_ID : bytes.subarray(id.at, id.end);
+    this.#idRaw = answerId(envelope);
     this.#acceptsSse = acceptsEventStream(request.headers);
   }
 
@@ -174,8 +174,6 @@ type Answered = Exclude<Reply, { readonly kind: 'accepted' }>;
 function replyFrame(idRaw: Buffer, { kind, json }: Answered): Buffer {
   return Buffer.concat([RESULT_HEAD, idRaw, kind === 'error' ? ERROR_MEMBER : RESULT_MEMBER, json, TAIL]);
 }
-
-const NULL_ID = Buffer.from('null');
 
 function sessionHeader(reply: Reply): Record<string, string> | undefined {
   return reply.kind === 'result' && reply.session ? { 'mcp-session-id': reply.session.id } : undefined;

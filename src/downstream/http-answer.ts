@@ -6,6 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { apiError, apiStatus } from '../kernel/client-error.ts';
 import { errorRow } from '../kernel/errors.ts';
 import type { Refusal } from '../kernel/outcome.ts';
+import { refusedMessage } from '../protocol/answer-id.ts';
 import { refusalFrame } from '../protocol/write.ts';
 
 /** Above this the pieces of an answer are written one after another instead of being copied together, in bytes. */
@@ -84,7 +85,7 @@ export function traceRefusal(response: ServerResponse, refusal: Refusal): void {
   (response as TracedResponse).refused?.(refusal);
 }
 
-/** A refusal of the exchange as a whole, or of one message whose id is known; recorded. */
+/** A refusal of the exchange as a whole, or of one message whose id is known; recorded. Without an id the status is an error always. */
 export function writeRefusal(
   response: ServerResponse,
   refusal: Refusal,
@@ -102,8 +103,19 @@ export function answerRefusal(
   idRaw: Buffer,
   request: IncomingMessage | undefined,
 ): void {
-  const status = errorRow(refusal.code).http;
+  const { http } = errorRow(refusal.code);
+  const status = http < 400 && idRaw.equals(NULL_ID) ? 400 : http;
   writeJson(response, status, refusalFrame(idRaw, refusal), refusalHeaders(refusal, status, request));
+}
+
+/** Refuses the one message of a body that `scanEnvelope` refused, with the id of its request where it has one; recorded. */
+export function refuseMessage(
+  request: IncomingMessage,
+  response: ServerResponse,
+  body: Buffer,
+  refusal: Refusal,
+): void {
+  writeRefusal(response, refusal, refusedMessage(body, refusal).idRaw, request);
 }
 
 /** Refuses a request as a whole, by its headers: an HTTP error status always, and `id: null`; recorded. */

@@ -17,10 +17,11 @@ import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { refusedMessage } from '../protocol/answer-id.ts';
 import type { Answer, Asking, BackChannel } from '../protocol/back-channel.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { clientScan, scanEnvelope } from '../protocol/scan.ts';
-import { notificationFrame } from '../protocol/write.ts';
+import { notificationFrame, refusalFrame } from '../protocol/write.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
 import { Authorized } from './authorized.ts';
 import type { Bodies } from './bodies.ts';
@@ -73,6 +74,7 @@ interface Open {
 
 const OPEN_ID = /^(\d{1,3})-[\w-]{22}$/;
 const ANSWERED = Buffer.from('Accepted');
+const NULL_ID = Buffer.from('null');
 const nothing = (): void => {};
 
 export function createOldSse(parts: OldSseParts): OldSse {
@@ -206,9 +208,14 @@ export function createOldSse(parts: OldSseParts): OldSse {
         const one = id === undefined ? undefined : open.get(id);
         if (!one || one.sender !== caller.sender) return unknown();
         const envelope = scanEnvelope(body, clientScan(limits));
-        if (isRefusal(envelope)) return writeRefusal(response, envelope);
+        const refused = isRefusal(envelope) ? refusedMessage(body, envelope) : undefined;
+        if (isRefusal(envelope) && refused?.kind !== 'request') return writeRefusal(response, envelope);
         response.writeHead(202, { 'content-type': 'text/plain', 'content-length': ANSWERED.length }).end(ANSWERED);
-        take(one, envelope, authorized.visit, response, count?.keep() ?? nothing);
+        // The client reads answers on the stream, whatever they say.
+        if (isRefusal(envelope)) {
+          traceRefusal(response, envelope);
+          one.stream.send(refusalFrame(refused?.idRaw ?? NULL_ID, envelope));
+        } else take(one, envelope, authorized.visit, response, count?.keep() ?? nothing);
       });
     },
   };

@@ -10,6 +10,7 @@ import type { Line } from '../call/line.ts';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { answerId } from '../protocol/answer-id.ts';
 import type { Claim, ClaimHeaders } from '../protocol/era-2026/claim.ts';
 import { HOP_PREFIX } from '../protocol/era-2026/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
@@ -42,7 +43,6 @@ export interface Stateless {
   answer(request: IncomingMessage, response: ServerResponse, claimed: Claimed): void;
 }
 
-const NULL_ID = Buffer.from('null');
 const LISTEN = 'subscriptions/listen';
 
 export function createStateless(parts: StatelessParts): Stateless {
@@ -53,7 +53,7 @@ export function createStateless(parts: StatelessParts): Stateless {
     response: ServerResponse,
     { envelope, authorized, claim }: Claimed & { readonly claim: Claim },
   ): void {
-    const idRaw = idOf(envelope);
+    const idRaw = answerId(envelope);
     const listening = line.listen(envelope, claim, authorized.caller);
     if (isRefusal(listening)) writeRefusal(response, listening, idRaw, request);
     else openListen({ response, access: authorized.caller, owner: authorized.caller.owner }, idRaw, listening, parts);
@@ -86,7 +86,7 @@ export function createStateless(parts: StatelessParts): Stateless {
 
   return {
     answer(request, response, { envelope, authorized, claim }) {
-      const idRaw = idOf(envelope);
+      const idRaw = answerId(envelope);
       if (isRefusal(claim)) return writeRefusal(response, claim, idRaw, request);
       if (passedOn(request, response, { envelope, authorized }, idRaw)) return;
       const clean = forServers(envelope);
@@ -95,10 +95,6 @@ export function createStateless(parts: StatelessParts): Stateless {
       else answerMessage(request, response, { envelope: clean, authorized, claim }, parts, limits.streamKeepAliveMs);
     },
   };
-}
-
-function idOf({ bytes, id }: Envelope): Buffer {
-  return id.at < 0 ? NULL_ID : bytes.subarray(id.at, id.end);
 }
 
 export function claimHeaders(request: IncomingMessage): ClaimHeaders {

@@ -106,7 +106,7 @@ export function isBatch(bytes: Buffer): boolean {
   return bytes[firstByte(bytes)] === OPEN_ARRAY;
 }
 
-/** The messages of a batch, each for itself: one bad message spoils only itself. */
+/** The messages of a batch, each for itself: one bad message spoils only itself, also one that is nested too deeply. */
 export function splitBatch(
   bytes: Buffer,
   max: number,
@@ -120,7 +120,7 @@ export function splitBatch(
   }
   if (options.strict && !isUtf8(bytes)) return new Refusal('parse-error', 'The body is not valid UTF-8.');
   const spans: Span[] = []; // bounded by: max
-  const walk = { maxDepth: options.maxDepth, strict: options.strict, budget: budgetOf(options) };
+  const walk = { maxDepth: 65_536, strict: options.strict, budget: budgetOf(options) };
   const end = eachElement(bytes, firstByte(bytes), bytes.length, walk, (at, to) => {
     spans.push({ at, end: to });
     return spans.length <= max;

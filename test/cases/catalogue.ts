@@ -20,7 +20,6 @@ export const CASES: Readonly<Record<string, Case>> = {
   CL3: {
     behaviour:
       'Every refusal is JSON-RPC with an integer code; once its body was read it carries the id of the request.',
-    pending: true,
   },
   CL4: {
     behaviour:
@@ -53,11 +52,9 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   CL20: {
     behaviour: 'Empty params mean no params; params of a wrong kind are refused with the id of their request.',
-    pending: true,
   },
   CL21: {
     behaviour: 'A notification with empty params is accepted with 202 and no body.',
-    pending: true,
   },
   CL22: {
     behaviour: 'Empty arguments reach the server as {}; arguments of a wrong kind are refused by the hub.',
@@ -89,6 +86,5 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   CL41: {
     behaviour: 'A batch is subject to key, session and protocol version; the refusal of a reply has the id null.',
-    pending: true,
   },
 };
