@@ -11,6 +11,7 @@ import { LOCAL_PRINCIPAL, shareOf } from '../kernel/principal.ts';
 import type { Claim } from '../protocol/era-2026/claim.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { methodRow } from '../protocol/methods.ts';
+import { withObjectParams } from '../protocol/object-params.ts';
 import { refuseLongParams } from '../protocol/sizes.ts';
 import type { Session } from '../session/sessions.ts';
 import type { Call, Caller, Incoming, Reply, Visit } from './call.ts';
@@ -128,7 +129,9 @@ export function createLine(rooms: LineRooms): Line {
     const startMs = kernel.clock.nowMs();
     const caller = incoming.caller && isCurrent(incoming.caller) ? incoming.caller : identify(incoming.visit);
     if (isRefusal(caller)) return refuse(incoming, caller);
-    const tooLong = refuseLongParams(incoming.envelope, rooms.limits);
+    const envelope = withObjectParams(incoming.envelope);
+    if (isRefusal(envelope)) return refuse(incoming, envelope);
+    const tooLong = refuseLongParams(envelope, rooms.limits);
     if (tooLong) return refuse(incoming, tooLong);
     incoming.onCaller?.(caller);
     // An initialize with an old id starts anew: clients do that after a restart. The stateless era has no sessions, whatever is sent.
@@ -152,7 +155,7 @@ export function createLine(rooms: LineRooms): Line {
     const call: Call = {
       open,
       requestId: `${rooms.requestIdPrefix}${calls.toString(36)}`,
-      envelope: incoming.envelope,
+      envelope,
       session,
       view,
       incoming,

@@ -10,6 +10,7 @@ import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Claim } from '../protocol/era-2026/claim.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
+import { withObjectParams } from '../protocol/object-params.ts';
 import { paramSpan } from '../protocol/scan.ts';
 import { refuseLongUri } from '../protocol/sizes.ts';
 import { fleetingSession } from '../session/fleeting.ts';
@@ -97,7 +98,9 @@ function urisIn({ resourceSubscriptions }: Record<string, unknown>, limits: Line
   return [...new Set(resourceSubscriptions as string[])];
 }
 
-function filterIn(envelope: Envelope): Outcome<Record<string, unknown>> {
+function filterIn(message: Envelope): Outcome<Record<string, unknown>> {
+  const envelope = withObjectParams(message);
+  if (isRefusal(envelope)) return envelope;
   const { bytes } = envelope;
   const span = paramSpan(envelope, 'notifications');
   if (span.at < 0 || bytes[span.at] !== OPEN_OBJECT)

@@ -47,12 +47,13 @@ export function answerList(
   return waiting === undefined ? replyOf(list, call, rooms) : waiting.then(() => replyOf(list, call, rooms));
 }
 
-/** Lists come in one page, so that any cursor is a foreign one. */
+/** Lists come in one page, so that any cursor is a foreign one; null and an empty one are none. */
 function refuseCursor(call: Call): Outcome<undefined> {
   const { bytes, params } = call.envelope;
   if (params.at < 0) return undefined;
   const cursor = paramSpan(call.envelope, 'cursor');
-  if (cursor.at < 0 || bytes.toString('utf8', cursor.at, cursor.end) === 'null') return undefined;
+  const text = cursor.at < 0 ? 'null' : bytes.toString('latin1', cursor.at, cursor.end);
+  if (text === 'null' || text === '""') return undefined;
   return new Refusal('invalid-params', 'Unknown cursor: this list has one page.');
 }
 

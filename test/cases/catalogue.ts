@@ -58,7 +58,6 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   CL22: {
     behaviour: 'Empty arguments reach the server as {}; arguments of a wrong kind are refused by the hub.',
-    pending: true,
   },
   CL26: {
     behaviour: 'No answer follows the cancellation of a request, on any transport.',

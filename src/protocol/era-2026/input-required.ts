@@ -18,6 +18,7 @@ export interface InputRequest {
 
 const EMPTY = Buffer.from('{}');
 const OPEN_OBJECT = 0x7b;
+const NULL = 0x6e;
 const STATE_BYTES = 65_536;
 
 /** `requests` by their keys. */
@@ -45,8 +46,9 @@ export interface Retry {
 export function readRetry(envelope: Envelope): Outcome<Retry | undefined> {
   const { bytes } = envelope;
   const state = paramSpan(envelope, 'requestState');
-  if (state.at < 0) return undefined;
+  if (state.at < 0 || bytes[state.at] === NULL) return undefined;
   const requestState = stringAt(bytes, state, STATE_BYTES);
+  if (requestState === '') return undefined;
   if (requestState === undefined) return new Refusal('invalid-params', 'params.requestState must be a string.');
   const responses = paramSpan(envelope, 'inputResponses');
   if (responses.at >= 0 && bytes[responses.at] !== OPEN_OBJECT)
