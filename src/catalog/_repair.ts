@@ -3,6 +3,7 @@
  * Promises: what is legal stays as it is; what is not is changed in that one member; a schema that cannot be made legal hides the tool.
  * Source: the tool schema of MCP 2025-11-25 as the SDK's clients check it (they reject the entire list for one bad tool, measured).
  */
+import { isEmptyArray, withFilledSchemas } from './_empty-schemas.ts';
 import { type Member, type Piece, rebuild, SCANNED_BEFORE, scanMembers } from './_members.ts';
 
 export interface Repair {
@@ -40,7 +41,7 @@ export function repairTool(tool: Json, bytes: Buffer, members: readonly Member[]
 }
 
 function repairInput(schema: unknown, piece: Piece, repair: Repair): string | undefined {
-  if (schema === undefined || schema === null) {
+  if (isNone(schema)) {
     repair.changes.set('inputSchema', '{"type":"object"}');
     repair.words.push('inputSchema added: the server gave none');
     return undefined;
@@ -49,25 +50,55 @@ function repairInput(schema: unknown, piece: Piece, repair: Repair): string | un
   const types = schema.type;
   const lacksType = types === undefined || types === null || (Array.isArray(types) && types.includes('object'));
   if (!lacksType && types !== 'object') return `inputSchema is not of type object`;
-  const changes = schemaChanges(schema, piece);
-  if (lacksType) changes.set('type', '"object"');
-  if (changes.size === 0) return undefined;
-  repair.changes.set('inputSchema', rebuildPiece(piece, changes));
-  repair.words.push(`inputSchema repaired: ${[...changes.keys()].join(', ')}`);
+  repairSchema('inputSchema', { schema, piece }, lacksType ? [['type', '"object"']] : [], repair);
   return undefined;
 }
 
 function repairOutput(schema: unknown, piece: Piece, repair: Repair): void {
+  const isEmpty = isNone(schema) || (isObject(schema) && Object.keys(schema).length === 0);
   if (!isObject(schema) || schema.type !== 'object') {
     repair.changes.set('outputSchema', undefined);
     repair.words.push('outputSchema removed: not of type object');
-    repair.dropStructured = true;
+    // An empty one says nothing about the results.
+    repair.dropStructured = !isEmpty;
     return;
   }
+  repairSchema('outputSchema', { schema, piece }, [], repair);
+}
+
+/** Absent, null, or an empty array, as PHP writes an empty map. */
+function isNone(schema: unknown): boolean {
+  return schema === undefined || schema === null || isEmptyArray(schema);
+}
+
+/** `more` = members to be added to the schema. */
+function repairSchema(
+  key: 'inputSchema' | 'outputSchema',
+  given: { readonly schema: Json; readonly piece: Piece },
+  more: readonly (readonly [string, string])[],
+  repair: Repair,
+): void {
+  const filled = filledPiece(given);
+  const { schema, piece } = filled ?? given;
   const changes = schemaChanges(schema, piece);
-  if (changes.size === 0) return;
-  repair.changes.set('outputSchema', rebuildPiece(piece, changes));
-  repair.words.push(`outputSchema repaired: ${[...changes.keys()].join(', ')}`);
+  for (const [name, text] of more) changes.set(name, text);
+  if (changes.size === 0 && filled === undefined) return;
+  repair.changes.set(
+    key,
+    changes.size === 0 ? piece.bytes.toString('utf8', piece.at, piece.end) : rebuildPiece(piece, changes),
+  );
+  const words = [...changes.keys(), ...(filled ? ['empty arrays in the place of objects'] : [])];
+  repair.words.push(`${key} repaired: ${words.join(', ')}`);
+}
+
+/** The schema with objects where empty arrays stood for them, and its text; undefined = there is nothing to change. */
+function filledPiece({ schema, piece: { bytes, at, end } }: { schema: Json; piece: Piece }) {
+  // Nearly no schema has one, and its text is searched natively.
+  const found = bytes.indexOf('[]', at);
+  const filled = found >= 0 && found < end ? withFilledSchemas(schema) : schema;
+  if (filled === schema) return undefined;
+  const text = Buffer.from(JSON.stringify(filled));
+  return { schema: filled, piece: { bytes: text, at: 0, end: text.length } };
 }
 
 /** `properties` must be a map of objects (true and false are legal JSON Schema, but clients refuse them), `required` a list of names. */
