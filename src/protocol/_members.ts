@@ -5,10 +5,13 @@
  * Does not: look inside params, result or error.
  */
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import { decodeString, foldedKey, keyBegins, keyIs, skipSpace, spells } from './_scalar.ts';
+import { type ParamsBounds, type ParamsCount, ParamsMembers, ResultMembers } from './_inner-members.ts';
+import { decodeString, foldedKey, keyBegins, skipSpace, spells } from './_scalar.ts';
 import { QUOTE } from './_strict-string.ts';
-import type { Budget, MemberVisitor } from './_value.ts';
+import type { MemberVisitor } from './_value.ts';
 import { ABSENT, type Envelope, type MessageKind, type Span } from './message.ts';
+
+export type { ParamsCount };
 
 const OPEN_OBJECT = 0x7b;
 const OPEN_ARRAY = 0x5b;
@@ -17,26 +20,8 @@ const NULL = 0x6e;
 const MINUS = 0x2d;
 /** Members of the envelope that mean nothing to us; a message has none or one. */
 const MAX_OTHERS = 64;
-/** Members of params whose places are kept where nothing else bounds them; a call has three. */
-const MAX_IN_PARAMS = 16;
-/** Members of a server's result. */
-const MAX_IN_RESULT = 1024;
-/** Members of params that carry what servers want, and that the hub does not look through. */
-const ARGUMENTS = 'arguments';
-const RESPONSES = 'inputResponses';
 /** Methods of notifications begin so. */
 const NOTIFICATIONS = 'notifications/';
-
-/** Bounds of params, and the values that the walk over the body may still meet. */
-export interface ParamsBounds {
-  readonly bounds: { readonly paramsMembers: number; readonly paramsValues: number; readonly paramsBytes: number };
-  readonly budget: Budget;
-}
-
-/** Only the number of members is bounded, of which the hub looks at the names. */
-export interface ParamsCount {
-  readonly paramsMembers: number;
-}
 
 /** The order in which `Members` numbers them. */
 const CONTROL_KEYS: readonly string[] = ['jsonrpc', 'id', 'method', 'params', 'result', 'error'];
@@ -79,7 +64,7 @@ export class Members implements MemberVisitor {
   innerOf(keyAt: number, keyEnd: number): MemberVisitor | undefined {
     const which = controlKeyAt(this.#bytes, keyAt, keyEnd);
     if (which === RESULT && this.#bounds && !('budget' in this.#bounds)) {
-      this.#inResult = new ResultMembers();
+      this.#inResult = new ResultMembers(this.#bytes);
       return this.#inResult;
     }
     if (which !== PARAMS) return undefined;
@@ -163,6 +148,7 @@ export class Members implements MemberVisitor {
       result: kind === 'reply' && !isError ? this.#span(RESULT, at) : ABSENT,
       error: isError ? this.#span(ERROR, at) : ABSENT,
       inParams: this.#inParams?.from(at),
+      emptyInResult: this.#inResult?.from(at),
     };
   }
 
@@ -211,77 +197,6 @@ export class Members implements MemberVisitor {
   #isEmptyArray(at: number): boolean {
     const bytes = this.#bytes;
     return bytes[at] === OPEN_ARRAY && bytes[skipSpace(bytes, at + 1, bytes.length)] === CLOSE_ARRAY;
-  }
-}
-
-/** Where the members of params lie, and what is too much of them. */
-class ParamsMembers implements MemberVisitor {
-  readonly #bytes: Buffer;
-  readonly #full: ParamsBounds | undefined;
-  readonly #most: ParamsCount | undefined;
-  readonly #spans: number[] = []; // bounded by: paramsMembers, or MAX_IN_PARAMS
-  #valuesBefore: number;
-  #values = 0;
-  #size = 0;
-  #count = 0;
-  refusal: Refusal | undefined;
-
-  constructor(bytes: Buffer, bounds: ParamsBounds | ParamsCount | undefined) {
-    this.#bytes = bytes;
-    if (bounds && 'budget' in bounds) this.#full = bounds;
-    else this.#most = bounds;
-    this.#valuesBefore = this.#full?.budget.values ?? 0;
-  }
-
-  member(keyAt: number, keyEnd: number, at: number, end: number): boolean {
-    if (this.#full) return this.#bounded(this.#full, keyAt, keyEnd, at, end);
-    this.#count += 1;
-    const most = this.#most;
-    if (most && this.#count > most.paramsMembers) return this.#refuse('paramsMembers', 'members', most);
-    if (this.#spans.length <= 4 * MAX_IN_PARAMS) this.#spans.push(keyAt, keyEnd, at, end);
-    return true;
-  }
-
-  /** What is walked over again and again must be small: all but the payload. */
-  #bounded({ bounds, budget }: ParamsBounds, keyAt: number, keyEnd: number, at: number, end: number): boolean {
-    const values = this.#valuesBefore - budget.values;
-    this.#valuesBefore = budget.values;
-    if (this.#spans.length >= 4 * bounds.paramsMembers) return this.#refuse('paramsMembers', 'members', bounds);
-    this.#spans.push(keyAt, keyEnd, at, end);
-    if (keyIs(this.#bytes, keyAt, keyEnd, ARGUMENTS) || keyIs(this.#bytes, keyAt, keyEnd, RESPONSES)) return true;
-    this.#values += values;
-    this.#size += end - keyAt;
-    if (this.#values > bounds.paramsValues) return this.#refuse('paramsValues', 'values outside of arguments', bounds);
-    if (this.#size > bounds.paramsBytes) return this.#refuse('paramsBytes', 'bytes outside of arguments', bounds);
-    return true;
-  }
-
-  #refuse<K extends keyof ParamsBounds['bounds']>(
-    setting: K,
-    what: string,
-    bounds: Readonly<Record<K, number>>,
-  ): false {
-    this.refusal = new Refusal('invalid-request', `The params have more than ${bounds[setting]} ${what}.`, { setting });
-    return false;
-  }
-
-  /** Counted from there; undefined = there are too many to be kept. */
-  from(at: number): readonly number[] | undefined {
-    if (!this.#full && this.#spans.length > 4 * MAX_IN_PARAMS) return undefined;
-    return at === 0 ? this.#spans : this.#spans.map((place) => place - at);
-  }
-}
-
-/** Counts the members of a server's result, whose names the hub looks at; a result has five or six. */
-class ResultMembers implements MemberVisitor {
-  #count = 0;
-  refusal: Refusal | undefined;
-
-  member(): boolean {
-    this.#count += 1;
-    if (this.#count > MAX_IN_RESULT)
-      this.refusal = new Refusal('invalid-request', `The result has more than ${MAX_IN_RESULT} members.`);
-    return this.refusal === undefined;
   }
 }
 

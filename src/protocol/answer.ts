@@ -9,6 +9,7 @@ import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import { keyIs } from './_scalar.ts';
 import { type Budget, eachElement, eachMember } from './_value.ts';
 import { ABSENT, type Envelope, type Span } from './message.ts';
+import { isEmpty } from './object-params.ts';
 import { isBatch, type ScanOptions, scanEnvelope, splitBatch, stringAt } from './scan.ts';
 import { soleMember } from './sole-member.ts';
 import { validError } from './valid-error.ts';
@@ -116,7 +117,9 @@ export function replyNumber(bytes: Buffer, { at, end }: Span): number | undefine
 /** Why a client could not understand this reply; undefined = it could. */
 export function replyFault({ bytes, result, fault }: Envelope): string | undefined {
   if (fault !== undefined) return fault;
-  return result.at < 0 || bytes[result.at] === OPEN_OBJECT ? undefined : 'its result is not an object';
+  // One that is empty stands for an empty object (`empty-result.ts`).
+  const isResult = result.at < 0 || bytes[result.at] === OPEN_OBJECT || isEmpty(bytes, result);
+  return isResult ? undefined : 'its result is not an object';
 }
 
 function isError(bytes: Buffer, error: Span): boolean {

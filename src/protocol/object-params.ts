@@ -46,7 +46,7 @@ function objectNamed({ bytes, method }: Envelope, key: Span): string | undefined
 }
 
 /** Null, or an array without elements. */
-function isEmpty(bytes: Buffer, { at, end }: Span): boolean {
+export function isEmpty(bytes: Buffer, { at, end }: Span): boolean {
   if (bytes[at] === NULL) return true;
   return bytes[at] === OPEN_ARRAY && bytes[skipSpace(bytes, at + 1, end)] === CLOSE_ARRAY;
 }

@@ -12,6 +12,7 @@ import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, type Refusal } from '../kernel/outcome.ts';
 import type { Answer, Asking } from '../protocol/back-channel.ts';
+import { filledAnswer } from '../protocol/empty-result.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { memberSpan } from '../protocol/scan.ts';
 import { errorFrame, rawErrorFrame, resultFrame } from '../protocol/write.ts';
@@ -79,7 +80,7 @@ export class Asked {
       deadline[Symbol.dispose]();
       forget?.();
       release?.();
-      this.#parts.reply(frameOf(idRaw, answer));
+      this.#parts.reply(frameOf(idRaw, method, answer));
     });
     return true;
   }
@@ -96,9 +97,11 @@ export class Asked {
   }
 }
 
-function frameOf(idRaw: Buffer, answer: Outcome<Answer>): Buffer {
+function frameOf(idRaw: Buffer, method: string, answer: Outcome<Answer>): Buffer {
   if (isRefusal(answer)) return errorFrame(idRaw, { code: codeOf(answer), message: answer.message });
-  return answer.kind === 'result' ? resultFrame(idRaw, answer.json) : rawErrorFrame(idRaw, answer.json);
+  return answer.kind === 'result'
+    ? resultFrame(idRaw, filledAnswer(method, answer.json))
+    : rawErrorFrame(idRaw, answer.json);
 }
 
 function codeOf(refusal: Refusal): number {

@@ -129,16 +129,23 @@ interface InputRequests {
 
 /** What the result at hand asks for; a string = why it cannot be understood. */
 function questionsIn(json: Buffer): InputRequests | string {
-  const { inputRequests = {}, requestState } = JSON.parse(json.toString('utf8')) as Record<string, unknown>;
+  const { inputRequests: asked, requestState } = JSON.parse(json.toString('utf8')) as Record<string, unknown>;
+  // An empty array stands for an empty object, as null does.
+  const inputRequests = isEmpty(asked) ? {} : asked;
   if (!isObject(inputRequests)) return 'its inputRequests are not an object';
   const requests: { key: string; method: string; params: object }[] = []; // bounded by: MOST_BYTES
   for (const [key, request] of Object.entries(inputRequests)) {
-    const { method, params = {} } = isObject(request) ? request : {};
+    const { method, params: given } = isObject(request) ? request : {};
+    const params = isEmpty(given) ? {} : given;
     if (typeof method !== 'string' || !isObject(params))
       return 'one of its inputRequests has no method or no valid params';
     requests.push({ key, method, params });
   }
   return { requests, requestState };
+}
+
+function isEmpty(value: unknown): boolean {
+  return value === undefined || value === null || (Array.isArray(value) && value.length === 0);
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

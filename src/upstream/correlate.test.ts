@@ -84,7 +84,8 @@ test('ends a call at once when its answer cannot be understood', async () => {
   const odd: readonly ((id: number | undefined) => object)[] = [
     (id) => ({ id: String(id), result: {} }),
     (id) => ({ id, result: 5 }),
-    (id) => ({ id, result: [] }),
+    (id) => ({ id, result: [1] }),
+    (id) => ({ id, result: '' }),
   ];
   for (const answer of odd) {
     const asked = correlator.ask(plan(), () => Buffer.from('{}'));

@@ -10,6 +10,7 @@ import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { replyFault, replyNumber } from '../protocol/answer.ts';
+import { filledResult } from '../protocol/empty-result.ts';
 import { jsonBytes } from '../protocol/json-text.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { soleMember } from '../protocol/sole-member.ts';
@@ -216,8 +217,8 @@ export class Correlator {
     // The rows of a list are checked one by one.
     const isList = flight.plan.label === 'upstream-list' && envelope.fault !== undefined;
     if (why !== undefined && !isList) return this.failed(flight.id, invalidAnswer(this.#server, why));
-    const span = result.at >= 0 ? result : error;
-    flight.settle({ kind: result.at >= 0 ? 'result' : 'error', json: bytes.subarray(span.at, span.end) });
+    if (result.at >= 0) flight.settle({ kind: 'result', json: filledResult(flight.plan.method, envelope) });
+    else flight.settle({ kind: 'error', json: bytes.subarray(error.at, error.end) });
   }
 
   /** The right number as a string: no request has such an id, and the one that is meant would wait in vain. */

@@ -8,6 +8,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import { replyNumber } from '../protocol/answer.ts';
+import { filledResult } from '../protocol/empty-result.ts';
 import { capabilitiesFrom } from '../protocol/era-2025/initialize.ts';
 import {
   declaresSubscribe,
@@ -70,7 +71,6 @@ export function inEras(
   });
 }
 
-/** `pid` as in `Connection`. */
 class EraTransport implements Transport {
   readonly #parts: EraParts;
   readonly #inner: Transport & { readonly pid?: number | undefined };
@@ -246,7 +246,7 @@ class EraTransport implements Transport {
     if (!sent) return undefined;
     const id = idOf(wire);
     if (result.at < 0) return this.#refused(id, sent, bytes.subarray(error.at, error.end));
-    const json = bytes.subarray(result.at, result.end);
+    const json = filledResult(sent.method, envelope);
     const type = resultType(json);
     const why = type === 'input_required' ? this.#ask(id, sent, json) : asksBack(type);
     if (why === undefined) return undefined;

@@ -299,13 +299,13 @@ test('a renewal that fails ends the connection and every call on it', async () =
   await rig.close();
 });
 
-test('pages are read to their end, and an endless or repeated cursor ends', async () => {
+test('pages are read to their end, and an empty, endless or repeated cursor ends', async () => {
   const rig = new FleetRig({ specs: [scriptedSpec()], script: { lists: false }, limits: { listPages: 5 } });
   await settle();
-  for (const [page, nextCursor] of ['a', '', undefined].entries()) {
+  for (const [page, nextCursor] of ['a', 'b', ''].entries()) {
     const { id, params } = rig.life.last('tools/list');
-    assert.equal(params.cursor, [undefined, 'a', ''][page]);
-    rig.life.reply(id, { tools: [{ name: `t${page}` }], ...(nextCursor === undefined ? {} : { nextCursor }) });
+    assert.equal(params.cursor, [undefined, 'a', 'b'][page]);
+    rig.life.reply(id, { tools: [{ name: `t${page}` }], nextCursor });
     await settle();
   }
   assert.deepEqual(rig.listed, ['{"name":"t0"},{"name":"t1"},{"name":"t2"}']);

@@ -13,6 +13,8 @@ import { membersAt } from '../protocol/answer.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import { jsonBytes } from '../protocol/json-text.ts';
+import { ABSENT, type Span } from '../protocol/message.ts';
+import { isEmpty } from '../protocol/object-params.ts';
 import { elementSpans, stringAt } from '../protocol/scan.ts';
 import type { Correlator } from './correlate.ts';
 
@@ -43,7 +45,7 @@ const TEMPLATES: ListMethod = {
 };
 
 /**
- * All lists that the server declares, side by side; of the others there is nothing to read. `besideMs` = the lists beside the tools end after
+ * All lists that the server declares, side by side; of the others there is nothing to read, but for the tools of one that declares nothing. `besideMs` = the lists beside the tools end after
  * this time at the latest. Rejects when the tools cannot be read.
  */
 export async function listAll(
@@ -69,9 +71,24 @@ export async function listAll(
     optional(RESOURCES, capabilities.resources),
     optional(TEMPLATES, capabilities.resources),
   ] as const;
-  const tools = capabilities.tools === undefined ? [] : await listOne(parts, TOOLS, deadline);
+  const declaresNothing = Object.keys(capabilities).length === 0;
+  const tools =
+    capabilities.tools !== undefined
+      ? await listOne(parts, TOOLS, deadline)
+      : declaresNothing
+        ? await listUndeclared(parts, beside)
+        : [];
   const [prompts, resources, templates] = await Promise.all(others);
   return { tools, prompts, resources, templates, unread };
+}
+
+/** The tools of a server that declares nothing at all: some have tools and write empty capabilities. One that refuses has none. */
+async function listUndeclared(parts: ListParts, deadline: Deadline): Promise<Buffer[]> {
+  try {
+    return await listOne(parts, TOOLS, deadline);
+  } catch {
+    return [];
+  }
 }
 
 async function listOne(parts: ListParts, { kind, method, member }: ListMethod, deadline: Deadline): Promise<Buffer[]> {
@@ -83,19 +100,21 @@ async function listOne(parts: ListParts, { kind, method, member }: ListMethod, d
   for (let page = 0; page < limits.listPages; page += 1) {
     const json = await askPage(parts, method, cursor, deadline);
     const [list, next] = membersAt(json, [member, 'nextCursor']);
-    if (list === undefined || list.at < 0 || json[list.at] !== OPEN_ARRAY)
+    const left = { rows: limits.serverTools - rows.length + 1, bytes: limits.listingBytes - bytes };
+    const spans = rowSpans(json, list ?? ABSENT, left);
+    if (spans === undefined)
       throw new HubError('upstream-protocol', {
         message: `${server}: ${method} has no array of ${kind}s`,
         detail: { server, phase: 'list' },
       });
-    const left = { rows: limits.serverTools - rows.length + 1, bytes: limits.listingBytes - bytes };
-    for (const span of elementSpans(json, list, left.rows, left.bytes)) {
+    for (const span of spans) {
       // A copy where the page is much larger than what is kept of it.
       const row = json.subarray(span.at, span.end);
       rows.push(json.length > limits.listingBytes ? Buffer.from(row) : row);
       bytes += row.length;
     }
-    cursor = next && stringAt(json, next, CURSOR_BYTES);
+    // An empty cursor is none.
+    cursor = (next && stringAt(json, next, CURSOR_BYTES)) || undefined;
     if (cursor === undefined || seen.has(cursor) || rows.length > limits.serverTools || bytes > limits.listingBytes)
       break;
     seen.add(cursor);
@@ -103,7 +122,19 @@ async function listOne(parts: ListParts, { kind, method, member }: ListMethod, d
   return rows;
 }
 
+/** The rows of one page: none where the list is absent, null or an empty object; undefined = it is something else. */
+function rowSpans(
+  json: Buffer,
+  list: Span,
+  most: { readonly rows: number; readonly bytes: number },
+): readonly Span[] | undefined {
+  if (list.at < 0 || isEmpty(json, list)) return [];
+  if (json[list.at] === OPEN_ARRAY) return elementSpans(json, list, most.rows, most.bytes);
+  return EMPTY_OBJECT.test(json.toString('latin1', list.at, Math.min(list.end, list.at + 64))) ? [] : undefined;
+}
+
 const OPEN_ARRAY = 0x5b;
+const EMPTY_OBJECT = /^\{\s*\}$/;
 const CURSOR_BYTES = 4096;
 /** A larger page took milliseconds to check: its rows are found in a turn of the loop of their own. */
 const LARGE_BYTES = 256 * 1024;

@@ -15,6 +15,7 @@ import { type ParamHeader, paramHeaderLines } from './param-headers.ts';
 import { HOP_PREFIX, SERVER_INFO, VERSION_2026 } from './versions.ts';
 
 const OPEN_OBJECT = 0x7b;
+const NULL = 0x6e;
 const NAME_BYTES = 8192;
 const SHORT_BYTES = 200;
 const INSTRUCTIONS_BYTES = 16_384;
@@ -68,10 +69,10 @@ export function requestHeaders(envelope: Envelope, declared: (tool: string) => r
   return own.length === 0 ? standard : [...standard, ...paramHeaderLines(own, bytes, paramSpan(envelope, 'arguments'))];
 }
 
-/** The kind of a result; `complete` where it does not say; empty where it says something that is no string. */
+/** The kind of a result; `complete` where it does not say, or says null; empty where it says something that is no string. */
 export function resultType(json: Buffer): string {
   const type = memberSpan(json, { at: 0, end: json.length }, 'resultType');
-  return type.at < 0 ? 'complete' : (stringAt(json, type, SHORT_BYTES) ?? '');
+  return type.at < 0 || json[type.at] === NULL ? 'complete' : (stringAt(json, type, SHORT_BYTES) ?? '');
 }
 
 /** A result without what only this era knows. */

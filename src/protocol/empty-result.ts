@@ -1,0 +1,71 @@
+/**
+ * Results of servers with members that libraries write empty: PHP writes `[]` for an empty map, other libraries null for what is not set. Clients
+ * reject such a result as a whole, so the hub sends on what was meant.
+ */
+import { keyIs } from './_scalar.ts';
+import type { Envelope, Span } from './message.ts';
+import { withoutMembers } from './meta.ts';
+import { isEmpty } from './object-params.ts';
+import { type Replacement, replaceSpans } from './write.ts';
+
+const OPEN_ARRAY = 0x5b;
+const NULL = 0x6e;
+const EMPTY_OBJECT = Buffer.from('{}');
+const EMPTY_ARRAY = Buffer.from('[]');
+/** What a result that is null or `[]` means, by method; `{}` for the others. */
+const EMPTY_RESULTS: ReadonlyMap<string, Buffer> = new Map(
+  Object.entries({
+    'tools/call': '{"content":[]}',
+    'prompts/get': '{"messages":[]}',
+    'resources/read': '{"contents":[]}',
+    'completion/complete': '{"completion":{"values":[]}}',
+    'roots/list': '{"roots":[]}',
+  }).map(([method, text]) => [method, Buffer.from(text)]),
+);
+/** Members that must be arrays. */
+const ARRAYS: readonly string[] = ['content', 'messages', 'contents'];
+/** Members that must be objects. */
+const OBJECTS: readonly string[] = ['_meta', 'structuredContent'];
+const COMPLETION = 'completion';
+/** Members that may be absent and must not be null. */
+const OPTIONAL: readonly string[] = [...OBJECTS, 'isError', 'description', 'nextCursor', 'instructions', 'resultType'];
+
+/** Returns the JSON text of the result of a reply to `method`; the same bytes when nothing in it is empty. */
+export function filledResult(method: string, { bytes, result, emptyInResult }: Envelope): Buffer {
+  if (isEmpty(bytes, result)) return EMPTY_RESULTS.get(method) ?? EMPTY_OBJECT;
+  const json = bytes.subarray(result.at, result.end);
+  if (emptyInResult === undefined) return json;
+  const edits: Replacement[] = []; // bounded by: EMPTY_MEMBERS
+  const removed: string[] = []; // bounded by: EMPTY_MEMBERS
+  for (let i = 0; i < emptyInResult.length; i += 4) {
+    const [keyAt, keyEnd, at, end] = emptyInResult.slice(i, i + 4) as [number, number, number, number];
+    const named = (names: readonly string[]) => names.find((name) => keyIs(bytes, keyAt, keyEnd, name));
+    const optional = bytes[at] === NULL ? named(OPTIONAL) : undefined;
+    if (optional !== undefined) removed.push(optional);
+    else {
+      const text = filled(named, bytes, { at, end });
+      if (text) edits.push({ at: at - result.at, end: end - result.at, with: text });
+    }
+  }
+  const edited = edits.length === 0 ? json : replaceSpans(json, edits);
+  return removed.length === 0 ? edited : withoutMembers(edited, removed);
+}
+
+/** The same for what a client answers to a question of a server. `json` = the text of the result. */
+export function filledAnswer(method: string, json: Buffer): Buffer {
+  const result = { at: 0, end: json.length };
+  return isEmpty(json, result) ? (EMPTY_RESULTS.get(method) ?? EMPTY_OBJECT) : json;
+}
+
+/** What stands for an empty member; undefined = itself. */
+function filled(
+  named: (names: readonly string[]) => string | undefined,
+  bytes: Buffer,
+  value: Span,
+): Buffer | undefined {
+  if (named(ARRAYS)) return bytes[value.at] === OPEN_ARRAY ? undefined : EMPTY_ARRAY;
+  // An empty object is one already.
+  if (!isEmpty(bytes, value)) return undefined;
+  if (named(OBJECTS)) return EMPTY_OBJECT;
+  return named([COMPLETION]) ? Buffer.from('{"values":[]}') : undefined;
+}
