@@ -9,6 +9,9 @@ import type { WheelEntry } from '../kernel/wheel.ts';
 import { STREAMS_PER_SESSION } from './_open-streams.ts';
 import type { Track, TrackStream } from './tracks.ts';
 
+/** Stands in an event id behind the number of a stream's last event: whoever has had it has had everything. */
+export const END = 'E';
+
 interface Kept {
   readonly seq: number;
   readonly bytes: Buffer;
@@ -37,6 +40,8 @@ export class KeptTrack implements Track {
   /** The newest last. */
   #live: TrackStream[] = []; // bounded by: STREAMS_PER_SESSION
   #finished = false;
+  /** Number of the event that carries the last message; 0 = it has not been sent. */
+  #lastSeq = 0;
   /** Why it is over. */
   #over: string | undefined;
   /** It can be resumed no more; what is live goes on. */
@@ -72,6 +77,7 @@ export class KeptTrack implements Track {
   }
 
   finish(message: Buffer): void {
+    this.#lastSeq = this.#seq + 1;
     if (this.send(message)) this.#end('answered');
   }
 
@@ -133,7 +139,8 @@ export class KeptTrack implements Track {
   }
 
   #idOf(seq: number): string {
-    return `${this.#parts.head}${seq.toString(36)}${this.#parts.tail}`;
+    const end = seq > 0 && seq === this.#lastSeq ? END : '';
+    return `${this.#parts.head}${seq.toString(36)}${end}${this.#parts.tail}`;
   }
 
   /** The newest event may be larger than a track's share: it is the answer, and there is only one. */

@@ -12,7 +12,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { Access } from '../kernel/open-work.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import { FairCount, FairMap } from '../kernel/shares.ts';
-import { KeptTrack } from './_kept-track.ts';
+import { END, KeptTrack } from './_kept-track.ts';
 import type { SessionStream } from './_open-streams.ts';
 
 /** The live end of a track. */
@@ -65,7 +65,7 @@ const MAX_ID_BYTES = 128;
 const MOST_GIVEN_UP = 64;
 /** Stands for the life of a hub in the id of the news that a call is lost; a real one is longer. */
 const LOST = 'lost';
-const EVENT_ID = /^(\d{1,3})\.([\w-]{4,16})\.([0-9a-z]{1,10})\.([0-9a-z]{1,8})(?:\.([\w-]{1,172}))?$/;
+const EVENT_ID = /^(\d{1,3})\.([\w-]{4,16})\.([0-9a-z]{1,10})\.([0-9a-z]{1,8})(E?)(?:\.([\w-]{1,172}))?$/;
 
 /** The id of the event that tells a client that its call is lost: with it, it has had everything there is. `idRaw` comes from an event id. */
 export function lostEventId(idRaw: Buffer): string {
@@ -141,7 +141,9 @@ export function createTracks({ kernel, limits, slot }: TracksParts): Tracks {
     resume(random, lastEventId) {
       const parts = EVENT_ID.exec(lastEventId);
       if (!parts) return { kind: 'none' };
-      const [, slotText, lifeText, number = '', seq = '', idText] = parts;
+      const [, slotText, lifeText, number = '', seq = '', end, idText] = parts;
+      // Said by the id itself: the worker that answered may be gone.
+      if (end === END) return { kind: 'over' };
       const idRaw = idText === undefined ? undefined : requestId(idText);
       if (lifeText === LOST && idRaw) return { kind: 'over' };
       const lost: Resumed = idRaw ? { kind: 'lost', idRaw } : { kind: 'none' };

@@ -308,6 +308,23 @@ test('kill -9 of the hub in mid-call: whoever comes back is told that the call i
   client.close();
 });
 
+// case: CL37
+test('whoever has had the answer of a call is told that nothing follows, also by a worker that never saw the call', {
+  timeout: 120_000,
+}, async () => {
+  await using hub = await begin();
+  const client = await clientOf(hub);
+  const call = client.postAlone(callText('child_report', reportArgs(2, 1), { id: '"a call"', token: '1' }));
+  await call.end();
+  assert.ok(call.messages.at(-1)?.includes('"result"'), 'the answer came on the stream');
+  const lastId = call.lastId ?? '';
+  assert.equal((await client.get(lastId).end()).status, 405);
+  killHub(hub, 1);
+  await until(async () => (await toolsOf(hub).catch(() => '')).includes('child_report'), 60_000, 'the new worker');
+  assert.equal((await client.get(lastId).end()).status, 405, 'no "call was lost"');
+  client.close();
+});
+
 test('at two hubs the way back may lead through the other one', { timeout: 180_000 }, async () => {
   await using hub = await begin(2);
   const client = await clientOf(hub);
