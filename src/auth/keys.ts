@@ -12,10 +12,12 @@ import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { ANONYMOUS_PRINCIPAL, type Principal, shareOf } from '../kernel/principal.ts';
 import type { KeyRecord, SnapshotHolder } from '../kernel/snapshot.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
+import { describeMalformedKey } from './malformed-key.ts';
 
 const KEY_PATTERN = /^Bearer +(mcphub_[0-9a-f]{64})$/i;
 /** `Bearer `, `mcphub_` and 64 digits are 78 characters; more than this is no key in any spelling. */
 const MAX_HEADER_CHARS = 256;
+const TOO_LONG = `The Authorization header is longer than ${MAX_HEADER_CHARS} characters and holds no key.`;
 const PREFIX_LENGTH = 15;
 const TOO_MANY =
   'Too many requests without a valid key from this address. If it is a reverse proxy, list it in settings.trustedProxies.';
@@ -74,14 +76,12 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
   }
 
   function lookUp(authorization: string, address: string): Outcome<Principal> {
-    const key =
-      authorization.length <= MAX_HEADER_CHARS ? KEY_PATTERN.exec(authorization)?.[1]?.toLowerCase() : undefined;
-    if (!key)
-      return refuse(
-        new Refusal('unauthorized', 'The Authorization header must be: Bearer mcphub_<64 hex digits>'),
-        address,
-        'wrong',
-      );
+    const isTooLong = authorization.length > MAX_HEADER_CHARS;
+    const key = isTooLong ? undefined : KEY_PATTERN.exec(authorization)?.[1]?.toLowerCase();
+    if (!key) {
+      const why = describeMalformedKey(authorization.slice(0, MAX_HEADER_CHARS));
+      return refuse(new Refusal('unauthorized', isTooLong ? TOO_LONG : why), address, 'wrong');
+    }
     const header = `Bearer ${key}`;
     const known = seen.get(header);
     if (known) return known;
