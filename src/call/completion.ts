@@ -19,7 +19,7 @@ export function createCompletion(send: RoutedCall): (call: Call) => Outcome<Repl
     if (isRefusal(params)) return params;
     const { name, of } = params;
     const target: Target | undefined = of === 'prompt' ? view.promptRoute(name) : view.templateRoute(name);
-    if (!target) return of === 'prompt' ? unknownPrompt(name) : notFound(name);
+    if (!target) return of === 'prompt' ? unknownPrompt(name, view) : notFound(name);
     if (!view.declares(target.server, 'completions')) return { kind: 'result', json: NOTHING };
     return send(call, { params, target });
   };

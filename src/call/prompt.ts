@@ -1,6 +1,8 @@
 /**
  * prompts/get: from the exposed name to the server's own prompt and back, as tools/call does it.
  */
+import { suggestion } from '../catalog/closest-name.ts';
+import type { View } from '../catalog/view.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { scanCallParams } from '../protocol/scan.ts';
 import type { Call, Reply } from './call.ts';
@@ -16,12 +18,13 @@ export function createPromptGet(
     if (isRefusal(params)) return params;
     const target = call.view.promptRoute(params.name);
     if (target) return send(call, { params, target });
-    const unknown = unknownPrompt(params.name);
+    const unknown = unknownPrompt(params.name, call.view);
     const late = firstListing.routeTo(params.name, call, (view) => view.promptRoute(params.name), unknown);
     return late?.then((found) => (isRefusal(found) ? found : send(call, { params, target: found }))) ?? unknown;
   };
 }
 
-export function unknownPrompt(name: string): Refusal {
-  return new Refusal('unknown-prompt', `Unknown prompt: ${name.slice(0, 100)}`);
+export function unknownPrompt(name: string, view: View): Refusal {
+  const hint = suggestion(name, view.closestPrompt(name));
+  return new Refusal('unknown-prompt', `Unknown prompt: ${name.slice(0, 100)}${hint}`);
 }

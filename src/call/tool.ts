@@ -3,7 +3,8 @@
  * Promises: the name decides the server and nothing else does; the rest is `routed.ts`.
  */
 
-import type { Route } from '../catalog/view.ts';
+import { suggestion } from '../catalog/closest-name.ts';
+import type { Route, View } from '../catalog/view.ts';
 import type { Limits } from '../config/limits.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { refuseParamHeaders } from '../protocol/era-2026/param-headers.ts';
@@ -31,10 +32,15 @@ export function createToolCall(
     if (isRefusal(params)) return params;
     const route = call.view.route(params.name);
     if (route) return callRoute(call, params, route);
-    const unknown = new Refusal('unknown-tool', `Unknown tool: ${params.name.slice(0, 100)}`);
+    const unknown = unknownTool(params.name, call.view);
     const late = firstListing.routeTo(params.name, call, (view) => view.route(params.name), unknown);
     return late?.then((found) => (isRefusal(found) ? found : callRoute(call, params, found))) ?? unknown;
   };
+}
+
+function unknownTool(name: string, view: View): Refusal {
+  const hint = suggestion(name, view.closestTool(name));
+  return new Refusal('unknown-tool', `Unknown tool: ${name.slice(0, 100)}${hint}`);
 }
 
 /** Arguments that are repeated in headers are read through for each header, and must be small. */

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { joinedJson } from './_json-list.ts';
 import type { Item, Shelf } from './_shelf.ts';
+import { closestName } from './closest-name.ts';
 import { nameAliases, normalName } from './names.ts';
 import type { Route } from './route.ts';
 
@@ -54,6 +55,14 @@ export class NamesOfView {
     const found = this.#spellings.native.get(name) ?? this.#spellings.normal.get(normal);
     if (found === undefined || found === AMBIGUOUS) return undefined;
     return this.#isOthers(name, found) || this.#isOthers(normal, found) ? undefined : found;
+  }
+
+  /** The name of the view that is closest to one that leads nowhere; undefined = none is close. */
+  closest(name: string): string | undefined {
+    return closestName(
+      name,
+      this.#items.values().map(({ route }) => route),
+    );
   }
 
   /** A client that remembers the name of something it may no longer see must not reach another by it. */

@@ -29,6 +29,9 @@ export interface View {
   route(name: string): Route | undefined;
   /** To a prompt, by the same rules. */
   promptRoute(name: string): Route | undefined;
+  /** The exposed name of a tool, or prompt, of this view that is closest to a name that leads nowhere; undefined = none is close. */
+  closestTool(name: string): string | undefined;
+  closestPrompt(name: string): string | undefined;
   /** To the server that has this resource, or can say whether it has. */
   resourceRoute(uri: string): ResourceRoute | undefined;
   /** The same for a template's text, or a URI. */
@@ -93,6 +96,14 @@ export class ShelfView implements View {
 
   promptRoute(name: string): Route | undefined {
     return this.parts.prompts.route(name);
+  }
+
+  closestTool(name: string): string | undefined {
+    return this.parts.tools.closest(name);
+  }
+
+  closestPrompt(name: string): string | undefined {
+    return this.parts.prompts.closest(name);
   }
 
   resourceRoute(uri: string): ResourceRoute | undefined {

@@ -64,21 +64,18 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   CL28: {
     behaviour: 'The error for an unknown tool names the closest tool that the caller may see.',
-    pending: true,
   },
   CL30: {
     behaviour: 'Whatever a server sends, a client receives valid JSON in valid UTF-8.',
   },
   CL33: {
     behaviour: 'The refusal of a malformed key says what is wrong with it, without the key.',
-    pending: true,
   },
   CL36: {
     behaviour: 'Two GET streams of one session do not end each other again and again.',
   },
   CL37: {
     behaviour: 'Resuming a stream after its last event is not reported as a lost call, also after a restart.',
-    pending: true,
   },
   CL38: {
     behaviour: 'A stream begins with an event where there is one, and a keep-alive comment has no blank line.',
