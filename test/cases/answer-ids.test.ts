@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { batchChannel, bridgeChannel, type Channel, postChannel, sseChannel } from '../support/client-channels.ts';
 import { type RunningHub, startHub, until } from '../support/hub.ts';
-import { post } from '../support/mcp.ts';
+import { callTool, openSession, post, rpc } from '../support/mcp.ts';
 import { rawExchange } from '../support/raw-client.ts';
+import { faultServer } from '../support/real-servers.ts';
 
 const deep = (levels: number): string => `${'['.repeat(levels)}${']'.repeat(levels)}`;
 const PING = '{"jsonrpc":"2.0","id":5,"method":"ping"}';
@@ -38,9 +39,11 @@ let hub: RunningHub;
 
 before(async () => {
   hub = await startHub({
-    config: { mcpServers: {} },
+    config: { mcpServers: { slow: faultServer('normal') } },
     env: { MCPHUB_ADDRESS_PER_SECOND: '20', MCPHUB_BODY_BYTES: '1048576' },
   });
+  const isListed = async () => (await rpc(`${hub.url}/mcp`, 'tools/list', {}, hub)).text.includes('slow_sleep');
+  await until(isListed, 20_000, 'the tools');
 });
 after(async () => {
   await hub[Symbol.asyncDispose]();
@@ -97,6 +100,19 @@ test('the bridge puts in the id when the hub refuses a request before it reads i
   const { json } = await bridge.send(PING);
   assert.deepEqual([json.id, json.error.code], [5, -32001]);
 });
+
+test('a cancellation reaches only the request with exactly its id', async () => {
+  const session = await openSession(`${hub.url}/mcp`, hub.key);
+  const options = { key: hub.key, session, id: 5 };
+  const call = callTool(`${hub.url}/mcp`, 'slow_sleep', { ms: 1500 }, options);
+  for (const other of ['"5"', '50', 'null'])
+    assert.equal((await post(`${hub.url}/mcp`, cancelOf(other), options)).status, 202);
+  const { json } = await call;
+  assert.equal(json.result?.content[0].text, 'slept 1500', JSON.stringify(json));
+});
+
+const cancelOf = (id: string): string =>
+  `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":${id}}}`;
 
 test('the refusal of a reply or a notification has the id null and an error status', async () => {
   for (const text of [

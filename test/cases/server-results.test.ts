@@ -11,6 +11,15 @@ const HELLO = '"protocolVersion":"2025-11-25"';
 const tool = (members: string) => `{"tools":[{"name":"echo",${members}}]}`;
 const initialize = (members: string): Script => ({ initialize: `{${HELLO}${members}}` });
 
+/** A server of the stateless era. */
+function modern(script: Script, capabilities = '{"tools":{},"prompts":{}}'): Script {
+  return {
+    initialize: '{"jsonrpc":"2.0","id":$ID,"error":{"code":-32601,"message":"Method not found"}}',
+    'server/discover': `{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":${capabilities},"_meta":[]}`,
+    ...script,
+  };
+}
+
 /** Servers that write things empty, and what a client sees of each. */
 const SERVERS: Readonly<Record<string, { readonly script: Script; judge(seen: Seen): void }>> = {
   cursor: {
@@ -98,6 +107,20 @@ const SERVERS: Readonly<Record<string, { readonly script: Script; judge(seen: Se
   emptyresource: {
     script: { 'resources/read': '{"contents":null}', 'resources/list': '{"resources":null,"nextCursor":""}' },
     judge: ({ tools }) => assert.deepEqual(names(tools), ['echo']),
+  },
+  modern: {
+    script: modern({
+      'tools/list': '{"resultType":null,"tools":[{"name":"echo","inputSchema":[]}],"nextCursor":"","ttlMs":0}',
+      'tools/call': '{"resultType":null,"content":null,"_meta":[],"structuredContent":null}',
+    }),
+    judge: ({ tools, call }) => {
+      assert.deepEqual(tools[0].inputSchema, { type: 'object' });
+      assert.deepEqual(call.result, { content: [], _meta: {} });
+    },
+  },
+  modernnull: {
+    script: modern({ 'tools/list': '[]', 'tools/call': 'null' }),
+    judge: isReadyWithPrompt,
   },
   textid: {
     script: { 'tools/call': '{"jsonrpc":"2.0","id":"$ID","result":{"content":[]}}' },
