@@ -31,7 +31,6 @@ const SLOTS = 8192;
 const ASIDE_MS = 5000;
 /** Questions of one server that are answered a second; what is more is dropped. */
 const QUESTIONS_PER_SECOND = 50;
-const EMPTY = Buffer.from('{}');
 const QUOTE = 0x22;
 const LISTS_CHANGED: ReadonlySet<string> = new Set(
   ['tools', 'prompts', 'resources'].map((kind) => `notifications/${kind}/list_changed`),
@@ -282,7 +281,7 @@ export class Correlator {
         this.aside(errorFrame(idRaw, { code: -32700, message: `The request is not valid JSON: ${fault}.` }));
       return;
     }
-    if (method === 'ping') this.aside(resultFrame(idRaw, EMPTY));
+    if (method === 'ping') this.aside(resultFrame(idRaw, Buffer.from('{}')));
     else if (!this.#ears.question(envelope, exchange))
       this.aside(
         errorFrame(idRaw, { code: -32601, message: `Not served on a shared connection: ${method.slice(0, 60)}` }),

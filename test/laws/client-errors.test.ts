@@ -43,6 +43,7 @@ const ALLOWED: Readonly<Record<string, string>> = {
   'upstream/_era-words.ts': 'constants: an answer of a stateless server that cannot go on',
   'upstream/era-transport.ts': 'a constant with the name of a method that the hub itself has sent',
   'cli/bridge-output.ts': 'runs on the client’s machine, and says that an answer of the hub is not valid',
+  'cli/bridge-answer.ts': 'passes on the error of the hub, under the id of the request',
   'cli/bridge.ts': 'runs on the client’s machine, and says that the hub cannot be reached',
 };
 
