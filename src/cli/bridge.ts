@@ -64,11 +64,13 @@ export async function bridge(path: string | undefined, options: BridgeOptions): 
     else write(refusalFrame(idRaw, refusal));
   };
   const receive = (message: Buffer): void => {
-    const envelope = scanEnvelope(message, SCAN);
+    const strict = scanEnvelope(message, { ...SCAN, strict: true });
+    // The hub says what is wrong with a text whose id can be told.
+    const envelope = isRefusal(strict) ? scanEnvelope(message, SCAN) : strict;
     if (isRefusal(envelope)) return refuse(message, envelope);
     const { kind, id, method, bytes } = envelope;
     const idRaw = kind === 'request' ? Buffer.from(bytes.subarray(id.at, id.end)) : undefined;
-    link.send(Buffer.from(message), { idRaw, method });
+    link.send(Buffer.from(bytes), { idRaw, method });
   };
   await readLines((line) => {
     if (!isBatch(line)) return receive(line);

@@ -262,6 +262,8 @@ describe('an invalid message of a server', { timeout: 120_000 }, () => {
   test('does not go to servers either: halves of pairs in ids, names and arguments of clients become U+FFFD', async () => {
     for (const name of SERVERS.map(([one]) => one)) {
       const body = `{"jsonrpc":"2.0","id":"a\\ud83d","method":"tools/call","params":{"name":"${name}_heard","arguments":{"\\ude00":"b\\ud83d","pair":"\\ud83d\\ude00"}}}`;
+      const bridged = await bridge.ask(body);
+      assert.equal(bridged.reply?.id, 'a\ufffd');
       const { reply } = await client.ask(body);
       assert.equal(reply?.id, 'a\ufffd');
       const heard = JSON.parse(Buffer.from(reply?.result?.content[0].text, 'base64').toString('utf8'));

@@ -109,7 +109,7 @@ export class StrictBridge implements Caller {
   ask(message: object | string): Promise<StrictAnswer> {
     if (this.#fault !== undefined) return Promise.reject(this.#fault);
     const text = typeof message === 'string' ? message : JSON.stringify(message);
-    const key = String((JSON.parse(text) as StrictMessage).id);
+    const key = String((JSON.parse(text) as StrictMessage).id).toWellFormed();
     return new Promise((resolve, reject) => {
       const limit = setTimeout(() => reject(new Error(`no answer within ${TIMEOUT_MS} ms`)), TIMEOUT_MS);
       const done = <T>(settle: (value: T) => void) => {
