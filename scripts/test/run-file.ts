@@ -36,7 +36,9 @@ export function runFile(file: string, { limitMs, openMs = OPEN_MS }: RunOptions)
   if (fileMs <= 0) return Promise.resolve({ file, passed: 0, failed: 1, seconds: 0, output: NO_TIME });
   const spec = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
   const limits = [`--test-reporter=${LIMITS}`, '--test-reporter-destination=stdout'];
-  const child = spawn(process.execPath, [...spec, ...limits, `--test-timeout=${TEST_MS}`, file], {
+  const words = [process.execPath, ...spec, ...limits, `--test-timeout=${TEST_MS}`, file];
+  // The shell leads the session: a leader that opens a terminal is ended by SIGHUP when the terminal goes.
+  const child = spawn('sh', ['-c', '"$@"; exit $?', 'sh', ...words], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       ...process.env,
@@ -64,8 +66,9 @@ export function runFile(file: string, { limitMs, openMs = OPEN_MS }: RunOptions)
         const passed = count(output, 'pass');
         const failures = count(output, 'fail') + count(output, 'cancelled');
         const isOk = code === 0 && failures === 0 && count(output, 'tests') > 0;
+        const why = isOk || failures > 0 ? '' : `✖ ${file} ended with code ${code} and no failed test\n`;
         const seconds = (performance.now() - startMs) / 1000;
-        resolve({ file, passed, failed: isOk ? 0 : Math.max(1, failures), seconds, output });
+        resolve({ file, passed, failed: isOk ? 0 : Math.max(1, failures), seconds, output: output + why });
       });
     });
   });

@@ -70,6 +70,27 @@ test('a file that runs no test, and one that cannot be loaded, fails', async () 
   assert.equal((await run('broken', 'throw new Error("at the start");')).failed, 1);
 });
 
+test('a file that opens a terminal outlives it, and one that is killed has failed', async () => {
+  const holder = 'import os, time\nm, s = os.openpty()\nprint(os.ttyname(s), flush=True)\ntime.sleep(60)';
+  const { passed, failed, output } = await run(
+    'terminal',
+    `import { spawn } from 'node:child_process'; import { once } from 'node:events'; import { openSync, closeSync } from 'node:fs';
+     test('a', async () => {
+       const holder = spawn('python3', ['-c', ${JSON.stringify(holder)}], { stdio: ['ignore', 'pipe', 'inherit'] });
+       const [name] = await once(holder.stdout, 'data');
+       const fd = openSync(name.toString().trim(), 'r+');
+       holder.kill('SIGKILL');
+       await once(holder, 'exit');
+       await new Promise((done) => setTimeout(done, 100));
+       closeSync(fd);
+     });`,
+  );
+  assert.deepEqual([passed, failed], [1, 0], output);
+  const killed = await run('killed', "test('a', () => { process.kill(process.pid, 'SIGKILL'); });");
+  assert.equal(killed.failed, 1);
+  assert.match(killed.output, /ended with code 137 and no failed test/);
+});
+
 test('a file is not started when the budget of its phase is used up', async () => {
   const result = await run('late', "test('a', () => {});", 0);
   assert.deepEqual([result.passed, result.failed], [0, 1]);
