@@ -196,7 +196,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       const { method } = request;
       if (method === 'POST') return post(request, response, authorized);
       if (method !== 'GET' && method !== 'DELETE')
-        return refuseRequest(request, response, new Refusal('method-not-allowed'));
+        return refuseRequest(request, response, new Refusal('method-not-allowed'), { allow: 'GET, POST, DELETE' });
       if (declaresBody(request))
         return refuseRequest(request, response, new Refusal('invalid-request', `${method} takes no body here.`));
       if (method === 'GET') openStream(request, response, authorized);

@@ -118,12 +118,20 @@ export function refuseMessage(
   writeRefusal(response, refusal, refusedMessage(body, refusal).idRaw, request);
 }
 
-/** Refuses a request as a whole, by its headers: an HTTP error status always, and `id: null`; recorded. */
-export function refuseRequest(request: IncomingMessage, response: ServerResponse, refusal: Refusal): void {
+/** Refuses a request as a whole, by its headers: an HTTP error status always, and `id: null`; recorded. `own` headers win. */
+export function refuseRequest(
+  request: IncomingMessage,
+  response: ServerResponse,
+  refusal: Refusal,
+  own: AnswerHeaders = {},
+): void {
   if (!response.destroyed && !response.headersSent) traceRefusal(response, refusal);
   const { http } = errorRow(refusal.code);
   const status = http < 400 ? 403 : http;
-  writeJson(response, status, refusalFrame(NULL_ID, refusal), refusalHeaders(refusal, status, request));
+  writeJson(response, status, refusalFrame(NULL_ID, refusal), {
+    ...refusalHeaders(refusal, status, request),
+    ...own,
+  });
 }
 
 /** Refuses a request to `/api`, `/` or a health page: the body of the API instead of a JSON-RPC error. */

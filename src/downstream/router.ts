@@ -180,9 +180,11 @@ export function createRouter(parts: RouterParts): Handler {
     else if (verb === 'messages' && request.method === 'POST') oldSse.post(request, response, segment);
     // A client that tries Streamable HTTP here first goes on to GET upon a 405.
     else
-      writeRefusal(
+      refuseRequest(
+        request,
         response,
         new Refusal('method-not-allowed', `${path} is for clients of 2024-11-05; the endpoint is /mcp.`),
+        { allow: verb === 'sse' ? 'GET' : 'POST' },
       );
     return true;
   }

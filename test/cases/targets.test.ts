@@ -106,6 +106,19 @@ test('names the right path where one close to it is not served', async () => {
   }
 });
 
+test('names the methods of a path in Allow', async () => {
+  for (const [line, allow] of [
+    ['PUT /mcp', 'GET, POST, DELETE'],
+    ['GET /mcp', 'POST'],
+    ['POST /sse', 'GET'],
+    ['GET /messages', 'POST'],
+    ['POST /health', 'GET, HEAD'],
+  ] as const) {
+    const { status, headers } = await sendLines(hub.port, { line, fields: own });
+    assert.deepEqual([status, headers.allow], [405, allow], line);
+  }
+});
+
 async function endpointAt(path: string, agent?: string): Promise<string> {
   const { request } = await import('node:http');
   const headers = { authorization: `Bearer ${hub.key}`, ...(agent === undefined ? {} : { 'user-agent': agent }) };
