@@ -37,7 +37,7 @@ test('a client that is gone without a word, its stream open, is let go', { timeo
     get({ host: '10.213.62.1', port: ${port}, path: '/mcp', headers }, (answer) => console.log(answer.statusCode)).on('error', console.log);`;
   const other = new Client(hub);
   await other.open();
-  const far = await startFarPlace(62, ['-e', listens, other.session ?? '']);
+  const far = await startFarPlace(62, ['-e', listens, '--', other.session ?? '']);
   try {
     const streams = async (): Promise<number> => (await askHub(hub, '/api/health')).counts.streams;
     await until(async () => (await streams()) === 2, 20_000, 'both streams');
