@@ -45,10 +45,10 @@ async function walk(name: string, client: Loose, call: (tool: string, args: obje
   const abort = new AbortController();
   const work = call('journal_work', { name, ms: 60_000 }, { signal: abort.signal });
   work.catch(() => {});
-  await until(() => journal.state(name) === 'began', 10_000, 'the work has begun');
+  await until(() => journal.state(name) === 'began', 30_000, 'the work has begun');
   abort.abort('enough');
   await assert.rejects(work);
-  await until(() => journal.state(name) === 'called off', 10_000, 'the work has stopped');
+  await until(() => journal.state(name) === 'called off', 30_000, 'the work has stopped');
 }
 
 // case: CL1, CL18
