@@ -109,7 +109,7 @@ export class Connection {
 }
 
 /** Its end is not near: what comes behind it would wait for hours. */
-export function isStream(response: ServerResponse): boolean {
+function isStream(response: ServerResponse): boolean {
   return STREAM in response;
 }
 
@@ -118,4 +118,15 @@ const STREAM = Symbol('stream');
 /** Marks a response as a stream that may last for hours. */
 export function markStream(response: ServerResponse): void {
   Object.assign(response, { [STREAM]: true });
+}
+
+/** Marks a response as an event stream whose bytes come from another worker; `isAtLineEnd` says where the last of them ended. */
+export function markPassedStream(response: ServerResponse, isAtLineEnd: () => boolean): void {
+  Object.assign(response, { [STREAM]: isAtLineEnd });
+}
+
+/** Whether a comment may be written into a stream now: not in the middle of a line that another worker sends. */
+export function takesComment(response: ServerResponse): boolean {
+  const mark: unknown = (response as { [STREAM]?: unknown })[STREAM];
+  return typeof mark === 'function' ? mark() === true : mark === true;
 }

@@ -8,7 +8,7 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { isStream } from './connection.ts';
+import { takesComment } from './connection.ts';
 import { guardCallback } from './guarded-http.ts';
 
 /** Parts of `halfClosedMs` after which something is written. */
@@ -51,7 +51,7 @@ function canTell({ req, headersSent }: ServerResponse): boolean {
 }
 
 function write(response: ServerResponse): void {
-  if (isStream(response)) response.write(COMMENT);
+  if (takesComment(response)) response.write(COMMENT);
   else if (!response.headersSent) response.writeContinue();
   // Else a whole answer is on its way, whose bytes tell as well.
 }

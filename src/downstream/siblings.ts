@@ -12,6 +12,7 @@ import { isRefusal } from '../kernel/outcome.ts';
 import { FairCount } from '../kernel/shares.ts';
 import { pour } from './_pour.ts';
 import { CLIENT_ADDRESS_HEADER, clientAddress } from './client-address.ts';
+import { markPassedStream } from './connection.ts';
 import { guardCallback, guardEmitter } from './guarded-http.ts';
 import { writeRefusal } from './http-answer.ts';
 import { isProxied } from './visit.ts';
@@ -165,11 +166,21 @@ export function createSiblings({ kernel, limits, frontSocket, token }: SiblingsP
   };
 }
 
+const LINE_FEED = 0x0a;
+
 function passOn(answer: IncomingMessage, response: ServerResponse, onward: ClientRequest): void {
   if (response.destroyed) return void onward.destroy();
   const headers = Object.entries(answer.headers).filter(([name]) => !HOP_HEADERS.has(name));
   response.writeHead(answer.statusCode ?? 502, Object.fromEntries(headers));
   answer.on('error', () => response.destroy());
+  // Workers give every answer but an event stream its length.
+  if (answer.headers['content-length'] === undefined) {
+    let isAtLineEnd = true;
+    answer.on('data', (chunk: Buffer) => {
+      isAtLineEnd = chunk.at(-1) === LINE_FEED;
+    });
+    markPassedStream(response, () => isAtLineEnd);
+  }
   pour(answer, response);
 }
 
