@@ -31,7 +31,8 @@ export async function startRevocable(
   const hub = await startHub({
     config: { mcpServers },
     args: ['--hubs', String(workers)],
-    env: { ...NEW_KEYS_ENV, ...env },
+    // On a machine that others use too, calls of many sessions wait longer for a place at the server.
+    env: { ...NEW_KEYS_ENV, MCPHUB_SERVER_QUEUE_MS: '10000', ...env },
   });
   const servers = Object.keys(mcpServers).length;
   for (let slot = 1; slot <= workers; slot += 1)
