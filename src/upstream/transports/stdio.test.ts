@@ -302,7 +302,8 @@ test('a line without end is cut quickly, in bounded memory (B10)', async () => {
     assert.equal(rig.closed[0]?.code, 'upstream-too-large');
     assert.equal(rig.closed[0]?.detail.setting, 'stdioLineBytes');
     const grownMiB = (process.memoryUsage().rss - before) / 1024 / 1024;
-    assert.ok(grownMiB < scaled({ ci: 21, long: 16 }), `grew ${grownMiB} MiB`);
+    // 16 MiB of one line, put together as it comes, and as much of its chunks that are not collected yet.
+    assert.ok(grownMiB < scaled({ ci: 42, long: 34 }), `grew ${grownMiB} MiB`);
   }
 });
 
