@@ -39,3 +39,17 @@ test('the number of comparisons is bounded whatever the names are', () => {
   closestName('b'.repeat(64), many());
   assert.ok(seen <= 2000, `${seen} names`);
 });
+
+test('long names of a server are read up to the same bound as short ones, with punctuation too', () => {
+  for (const part of ['ab_', '.', 'ÄB-', '_😀']) {
+    let seen = 0;
+    function* many() {
+      for (; seen < 2000; seen += 1) {
+        const name = `${part.repeat(48)}${seen}`.slice(-100);
+        yield { exposed: name, native: name };
+      }
+    }
+    assert.equal(closestName('q'.repeat(60), many()), undefined);
+    assert.ok(seen <= 700, `${seen} names of ${part}`);
+  }
+});
