@@ -78,3 +78,12 @@ test('all addresses together have a limit', () => {
   const row = kernel.ceilings.table().find(({ name }) => name === 'downstream.refusal-traces');
   assert.equal(row?.size, 4096);
 });
+
+test('the addresses of one IPv6 network share the limit of one address', () => {
+  const { traces, events } = rig({ refusalLinesPerAddress: 3, refusalLinesPerMinute: 40 });
+  for (let host = 1; host <= 100; host += 1)
+    traces.refused(responseTo('/mcp', `2001:db8:0:1::${host.toString(16)}`), new Refusal('media-type'));
+  assert.equal(events.length, 3);
+  traces.refused(responseTo('/mcp', '2001:db8:0:2::1'), new Refusal('media-type'));
+  assert.equal(events.at(-1)?.address, '2001:db8:0:2::1', 'others still get their lines');
+});

@@ -1,6 +1,6 @@
 /**
  * Records refused requests for the operator: a count by code, and log lines that say who was refused, where and why.
- * Guarantees: every refusal is counted; lines are limited for each address and in all, and those left out are counted in the next one;
+ * Guarantees: every refusal is counted; lines are limited for each address (IPv6: each /64 network) and in all, and those left out are counted in the next one;
  * texts that a client chose are cut, escaped and without the query of a path.
  */
 import type { ServerResponse } from 'node:http';
@@ -9,6 +9,7 @@ import { CappedMap } from '../kernel/capped.ts';
 import type { ErrorCode } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Refusal } from '../kernel/outcome.ts';
+import { ANONYMOUS_PRINCIPAL, shareOf } from '../kernel/principal.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
 import { clientAddress } from './client-address.ts';
 
@@ -52,10 +53,12 @@ export function createRefusalTraces({ kernel, limits }: { kernel: Kernel; limits
 
   function mayWrite(address: string): boolean {
     const nowMs = kernel.clock.nowMs();
-    let bucket = buckets.get(address);
+    // A host chooses its addresses of an IPv6 network freely.
+    const network = shareOf(ANONYMOUS_PRINCIPAL, address);
+    let bucket = buckets.get(network);
     if (bucket === undefined) {
       bucket = bucketOf(limits.refusalLinesPerAddress);
-      buckets.set(address, bucket);
+      buckets.set(network, bucket);
     }
     return bucket.take(nowMs) && all.take(nowMs);
   }
