@@ -17,6 +17,7 @@ const ID_BYTES = 4096;
 const METHOD_BYTES = 64;
 /** The walk over a refused message ends after so many values; an id mostly stands before what makes a message long. */
 const WALK = { values: 10_000, depth: 65_536 } as const;
+const BLANKS: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
 const NOTIFICATIONS = 'notifications/';
 
 /** Returns the raw JSON text of the id for the answer to this message: `null` unless it is a request. */
@@ -40,7 +41,7 @@ export function refusedMessage(bytes: Buffer, refusal: Pick<Refusal, 'code'>): R
   if (isReply) return { kind: 'reply', idRaw: NULL_ID };
   if (id.at >= 0) {
     const idRaw = bytes.subarray(id.at, id.end);
-    return isId(idRaw) ? { kind: 'request', idRaw } : unknown;
+    return isRequestId(idRaw) ? { kind: 'request', idRaw } : unknown;
   }
   const name = stringAt(bytes, method, METHOD_BYTES);
   return name?.startsWith(NOTIFICATIONS) ? { kind: 'notification', idRaw: NULL_ID } : unknown;
@@ -76,10 +77,10 @@ function controlMembers(bytes: Buffer): ControlMembers {
   return { id, method, isReply: hasResult && method.at < 0, isTwice };
 }
 
-/** A string or a number, to the letter: what is sent back must be JSON. */
-function isId(raw: Buffer): boolean {
+/** Returns true for the JSON text of a string or a number with no blanks around it, in UTF-8: what is sent back must be JSON on one line. */
+export function isRequestId(raw: Buffer): boolean {
   const first = raw[0] as number;
-  if (raw.length > ID_BYTES || !isUtf8(raw)) return false;
+  if (raw.length > ID_BYTES || !isUtf8(raw) || BLANKS.has(raw.at(-1) as number)) return false;
   if (first !== QUOTE && first !== MINUS && !(first >= 0x30 && first <= 0x39)) return false;
   try {
     JSON.parse(raw.toString('utf8'));

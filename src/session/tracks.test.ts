@@ -107,6 +107,26 @@ test('an event id of another session, of nobody, of another life or of another h
   assert.deepEqual(rig({}, 2).tracks.resume('alice', call), { kind: 'elsewhere', slot: 1, idRaw: ID });
 });
 
+test('a forged event id brings back a request id only when it is one line of valid JSON', () => {
+  const { tracks } = rig();
+  const forged = (raw: string | Buffer) => `1.abcdefgh.1.1.${Buffer.from(raw).toString('base64url')}`;
+  for (const raw of [
+    '\n1',
+    '1\n',
+    ' 1',
+    '"a" ',
+    '"a\nb"',
+    '{}',
+    '[1]',
+    'null',
+    'true',
+    Buffer.from([0x22, 0xff, 0x22]),
+  ])
+    assert.equal(tracks.resume('alice', forged(raw)).kind, 'none', JSON.stringify(String(raw)));
+  for (const raw of ['1', '-1.5e3', '"a b"', '"\\n"'])
+    assert.deepEqual(tracks.resume('alice', forged(raw)), { kind: 'lost', idRaw: Buffer.from(raw) });
+});
+
 // case: CL36
 test('of several responses of a track the newest receives what is new; all of them end with the answer', () => {
   const { tracks } = rig();

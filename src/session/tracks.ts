@@ -12,6 +12,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { Access } from '../kernel/open-work.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import { FairCount, FairMap } from '../kernel/shares.ts';
+import { isRequestId } from '../protocol/answer-id.ts';
 import { END, KeptTrack } from './_kept-track.ts';
 import type { SessionStream } from './_open-streams.ts';
 
@@ -157,13 +158,8 @@ export function createTracks({ kernel, limits, slot }: TracksParts): Tracks {
   };
 }
 
-/** The request id of an event id; it comes from the client, so that anything may be in it. */
+/** The request id of an event id; it comes from the client, so that anything may be in it: returns JSON text as the hub writes it, without blanks. */
 function requestId(text: string): Buffer | undefined {
   const raw = Buffer.from(text, 'base64url');
-  try {
-    const value: unknown = JSON.parse(raw.toString('utf8'));
-    return typeof value === 'string' || typeof value === 'number' ? raw : undefined;
-  } catch {
-    return undefined;
-  }
+  return isRequestId(raw) ? raw : undefined;
 }
