@@ -189,6 +189,24 @@ test('an error has one integer code and one message, whatever the server sent', 
   assert.equal(faultIn(Buffer.from(large)), 'its error is not an object with an integer code and a message');
 });
 
+test('an error with much in it is repaired in less than 20 ms', () => {
+  const options = { ...OPTIONS, repairBytes: 1024 * 1024 };
+  const members = Array.from({ length: 75_000 }, (_, at) => `"k${at}":1`).join(',');
+  const values = '{"a":{}},'.repeat(100_000);
+  for (const error of [`{"code":"E","data":{${members}}}`, `{"code":"E","message":{${members}}}`, `[${values}1]`]) {
+    const text = Buffer.from(`{"jsonrpc":"2.0","id":1,"error":${error}}`);
+    const costs = [1, 2, 3, 4, 5].map(() => {
+      const before = process.threadCpuUsage();
+      const reply = scanAnswer(text, options);
+      const { user, system } = process.threadCpuUsage(before);
+      assert.ok(!isRefusal(reply) && reply.fault === undefined && reply.repaired !== undefined);
+      assert.equal((JSON.parse(reply.bytes.toString()) as { error: { code: number } }).error.code, -32603);
+      return (user + system) / 1000;
+    });
+    assert.ok(Math.min(...costs) < 20, `${costs} ms for ${error.slice(0, 40)}`);
+  }
+});
+
 // finding: SR-A10
 test('a message of more values or members than allowed is refused, and its id is found all the same', () => {
   const options = answerScan({ bodyDepth: 64, idBytes: 256, answerValues: 1000, paramsMembers: 8, repairBytes: 1000 });
