@@ -1,7 +1,10 @@
 /** Rows of the kernel's table as they are: who has vanished, and who only does not read. */
 import assert from 'node:assert/strict';
+import type { Socket } from 'node:net';
 import { test } from 'node:test';
-import { unheard } from './vanished.ts';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { unheard, watchVanished } from './vanished.ts';
 
 const HEAD = '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode';
 
@@ -35,4 +38,17 @@ test('ten thousand rows cost a few milliseconds', () => {
   assert.deepEqual(unheard(text), []);
   const { user } = process.threadCpuUsage(before);
   assert.ok(user < 50_000, `${user / 1000} ms`);
+});
+
+test('a table that takes too long to read is no fault of the hub', async () => {
+  const { kernel, advance } = frozenKernel();
+  const events: string[] = []; // bounded by: one test
+  kernel.bus.listen(({ type }) => events.push(type));
+  using _ = watchVanished({ kernel, limits: { vanishedLookMs: 1000 }, sockets: () => [{} as Socket] });
+  advance(1000);
+  // The look begins in a microtask; its read ends in a later turn.
+  await Promise.resolve();
+  advance(5000);
+  for (let turn = 0; turn < 5; turn += 1) await nextTurn();
+  assert.deepEqual(events, ['wait-expired']);
 });

@@ -8,6 +8,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
+import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 
 const READ_MS = 5000;
@@ -62,6 +63,9 @@ export function watchVanished({ kernel, limits, sockets }: VanishedParts): Dispo
     kernel.scope.run('vanished clients', async () => {
       try {
         await look();
+      } catch (fault) {
+        // On a starved machine the table may take too long to read: that is published as `wait-expired`, and the next look is soon enough.
+        if (!(fault instanceof HubError) || fault.code !== 'wait-expired') throw fault;
       } finally {
         isLooking = false;
       }
