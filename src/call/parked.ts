@@ -112,7 +112,13 @@ export function createParking(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'seal
     const asking: Call = {
       ...call,
       laneOwner,
-      incoming: { ...incoming, back: park, onGone: (listener) => park.onGone(listener) },
+      incoming: {
+        ...incoming,
+        // A method of its class, which the spread leaves out.
+        header: (name) => incoming.header?.(name),
+        back: park,
+        onGone: (listener) => park.onGone(listener),
+      },
     };
     let outcome: Answered;
     try {
