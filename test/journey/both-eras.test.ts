@@ -233,7 +233,14 @@ describe('both eras in one hub', { timeout: 170_000 }, () => {
     await delay(500);
     const byNumber = (ids: readonly unknown[]) => ids.map(Number).sort((a, b) => a - b);
     assert.ok(called.length > 1);
-    assert.deepEqual(byNumber(cancelled), byNumber(called), 'each once');
+    const ended = byNumber(cancelled);
+    assert.equal(new Set(ended).size, ended.length, 'none is cancelled twice');
+    // A request that was closed while it waited for a connection is cancelled too, and the server has not seen it.
+    assert.deepEqual(
+      byNumber(called).filter((id) => !ended.includes(id)),
+      [],
+      'each is cancelled',
+    );
     const sleeps = modern.methods.slice(methodsBefore).filter((method) => method === 'tools/call').length;
     assert.equal(modern.closed() - closedBefore, sleeps);
     for (const [, ask] of eras)
