@@ -47,13 +47,13 @@ function text(content: string): string {
 const BODIES: readonly (readonly [what: string, body: () => string, outcome: string])[] = [
   ['numbers', () => call(`[${many('1')}]`), 'invalid-request bodyValues'],
   ['numbers and spaces', () => call(`[${many('1 ')}]`), 'invalid-request bodyValues'],
-  ['large numbers', () => call(`[${many('1'.repeat(300))}]`), 'answered'],
+  ['large numbers', () => call(`{"a":[${many('1'.repeat(300))}]}`), 'answered'],
   ['empty arrays', () => call(`[${many('[]')}]`), 'invalid-request bodyValues'],
   ['nested arrays', () => call(`[${many('['.repeat(50) + ']'.repeat(50))}]`), 'invalid-request bodyValues'],
   ['arrays that never close', () => call('['.repeat(FILL)), 'too-deep bodyDepth'],
   ['nested objects', () => call(`[${many(`${'{"":'.repeat(50)}1${'}'.repeat(50)}`)}]`), 'invalid-request bodyValues'],
   ['members of the same name', () => call(`{${many('"":1')}}`), 'invalid-request bodyValues'],
-  ['as many values as are allowed', () => call(`[${many('"0123456789abcd"')}]`), 'answered'],
+  ['as many values as are allowed', () => call(`{"a":[${many('"0123456789abcd"')}]}`), 'answered'],
   ['one text', () => text('x'), 'answered'],
   ['one Korean text', () => text('한'), 'answered'],
   ['escaped letters', () => text('\\u0041'), 'answered'],
@@ -110,11 +110,11 @@ const BODIES: readonly (readonly [what: string, body: () => string, outcome: str
     'a batch of calls',
     () =>
       `[${Array(100)
-        .fill(call(`["${'\\u0061'.repeat(1600)}"]`))
+        .fill(call(`{"a":"${'\\u0061'.repeat(1600)}"}`))
         .join(',')}]`,
     'answered',
   ],
-  ['a call of 2026-07-28', () => call(`[${many('"0123456789abcd"')}]`, `,"_meta":{${VERSION}}`), 'answered'],
+  ['a call of 2026-07-28', () => call(`{"a":[${many('"0123456789abcd"')}]}`, `,"_meta":{${VERSION}}`), 'answered'],
 ];
 
 /** ms that this thread has had the CPU. */
