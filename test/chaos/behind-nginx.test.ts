@@ -28,7 +28,7 @@ test('through a proxy that buffers and cuts what is quiet: the first event is th
   await client.open();
   const bornMs = performance.now();
   assert.equal(await client.listen(), 200);
-  await until(() => client.comments > 0, 5000, 'the first comment');
+  await until(() => client.pieces > 0, 5000, 'the first bytes');
   measured({
     promise: 'P13',
     what: 'first event through nginx',

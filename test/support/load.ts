@@ -27,7 +27,8 @@ export class Client {
   readonly #agent: Agent;
   readonly #streams: ClientRequest[] = [];
   session: string | undefined;
-  /** Comments and events with a message seen on its GET streams. */
+  /** Pieces, comments and events with a message seen on its GET streams. */
+  pieces = 0;
   comments = 0;
   events = 0;
   /** GET streams that ended. */
@@ -100,6 +101,7 @@ export class Client {
           done(answer.statusCode ?? 0);
           answer.setEncoding('utf8');
           answer.on('data', (chunk: string) => {
+            this.pieces += 1;
             this.comments += chunk.split('\n').filter((line) => line.startsWith(':')).length;
             this.events += chunk.split('\n').filter((line) => /^data: *\{/.test(line)).length;
           });
