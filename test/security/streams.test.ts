@@ -11,6 +11,7 @@ import { RawConnection, requestBytes } from '../support/raw-connection.ts';
 const STREAMS = scaled({ ci: 16, long: 10_000 });
 const SHARE = scaled({ ci: 12, long: 5000 });
 const SURPLUS = 8;
+const AT_ONCE = 200;
 let hub: RunningHub;
 
 before(async () => {
@@ -34,6 +35,18 @@ async function anotherKey(name: string): Promise<{ authorization: string }> {
   return { authorization: `Bearer ${((await made.json()) as { secret: string }).secret}` };
 }
 
+/** Opens streams of one key, each with its answer: 200 or 429. Not all at once: the supervisor hands over a bounded number of new connections. */
+async function openStreams(count: number): Promise<RawConnection[]> {
+  const clients: RawConnection[] = [];
+  while (clients.length < count) {
+    const some = Array.from({ length: Math.min(AT_ONCE, count - clients.length) }, () => new RawConnection(hub.port));
+    clients.push(...some);
+    for (const client of some) client.send(requestBytes('GET /sse', auth()));
+    for (const client of some) await client.has(/^HTTP\/1\.1 (200|429) /);
+  }
+  return clients;
+}
+
 const auth = () => ({ authorization: `Bearer ${hub.key}` });
 const workers = () => hub.processes().hub?.join(' ');
 
@@ -48,9 +61,7 @@ async function placesTaken(name: string): Promise<number> {
 // finding: SR-H1
 test('refuses the stream that does not fit, and the worker goes on when its client leaves', async () => {
   const before = workers();
-  const clients = Array.from({ length: SHARE + SURPLUS }, () => new RawConnection(hub.port));
-  for (const client of clients) client.send(requestBytes('GET /sse', auth()));
-  for (const client of clients) await client.has(/^HTTP\/1\.1 (200|429) /);
+  const clients = await openStreams(SHARE + SURPLUS);
   assert.equal(clients.filter(({ statuses }) => statuses[0] === 429).length, SURPLUS);
   for (const client of clients) client.close();
   await until(async () => (await placesTaken('downstream.streams')) === 0, 5000, 'the places to be free again');
@@ -100,9 +111,7 @@ test('writes nothing into a stream when its client sends what is not HTTP', asyn
 // finding: SR-M2
 test('a key that has taken its share of streams leaves places for another key', async () => {
   const member = await anotherKey('member');
-  const greedy = Array.from({ length: SHARE + 1 }, () => new RawConnection(hub.port));
-  for (const client of greedy) client.send(requestBytes('GET /sse', auth()));
-  for (const client of greedy) await client.has(/^HTTP/);
+  const greedy = await openStreams(SHARE + 1);
   using client = new RawConnection(hub.port);
   client.send(requestBytes('GET /sse', member));
   await client.has(/event: endpoint/);
