@@ -80,3 +80,41 @@ test('every request is counted once, and so is its response, by class', async ()
   assert.equal(listener.counts().requests, 7);
   await listener.stop(kernel.deadline(1000));
 });
+
+test('a client that keeps its half open after an error does not keep the connection', async () => {
+  const kernel = createKernel();
+  const limits = limitsFrom({ headersMs: 1000, discardMs: 100 });
+  const slowReaders = createSlowReaders({ kernel, limits });
+  const handler: Handler = (_, response) => void response.end();
+  const listener = createListener({
+    kernel,
+    limits,
+    name: 'test',
+    handler,
+    slowReaders,
+    proxies: { has: () => false },
+  });
+  const port = await listener.listen({ port: 0, host: '127.0.0.1' }, kernel.deadline(5000));
+  const sent = ['GET / HT', '', 'NONSENSE\r\n\r\n', 'CONNECT x:80 HTTP/1.1\r\nhost: x\r\n\r\n'];
+  const answers = sent.map(() => '');
+  const sockets = sent.map((text, at) => {
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    socket
+      .on('error', () => {})
+      .on('data', (chunk: Buffer) => {
+        answers[at] += chunk.toString();
+      });
+    socket.write(text);
+    return socket;
+  });
+  try {
+    await until(() => answers.every((answer) => answer.endsWith('}')), 5000);
+    const statuses = answers.map((answer) => answer.slice(9, 12));
+    assert.deepEqual(statuses, ['408', '408', '400', '405']);
+    assert.equal(listener.counts().rejected, 4);
+    await until(() => listener.connections === 0, 5000);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    await listener.stop(kernel.deadline(1000));
+  }
+});

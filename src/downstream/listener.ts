@@ -19,7 +19,7 @@ import { watchHalfClosed } from './half-closed.ts';
 import { refuseRequest } from './http-answer.ts';
 import { createResponseClass } from './http-response.ts';
 import type { Pacing } from './pacing.ts';
-import { answerTo, BUSY } from './raw-answer.ts';
+import { answerTo, BUSY, NO_PROXY, type RawAnswer } from './raw-answer.ts';
 import { ReadPacing } from './read-pacing.ts';
 import type { RefusalTraces } from './refusal-trace.ts';
 import type { Handler } from './router.ts';
@@ -102,6 +102,8 @@ export function createListener(parts: ListenerParts): Listener {
     noDelay: true,
     // Repeated lines are a list, of any header (`header-values.ts`); the runtime would keep the first Host, Authorization or Content-Type only.
     joinDuplicateHeaders: true,
+    // `router.ts` refuses requests without Host: the runtime's own 400 has no body, and nobody records it.
+    requireHostHeader: false,
     ...classes,
   });
   guardEmitter(kernel, server, undefined);
@@ -146,15 +148,27 @@ export function createListener(parts: ListenerParts): Listener {
     if (refused.size >= BEING_REFUSED) return void socket.destroy();
     counts.rejected += 1;
     refused.add(socket);
-    socket.end(BUSY.text);
+    answerAndClose(socket, BUSY, () => refused.delete(socket));
+  }
+
+  /** Answers and closes in stages: a client that keeps its half open does not keep the connection. */
+  function answerAndClose(socket: Socket, { text }: RawAnswer, closed: () => void = () => {}): void {
+    socket.end(text);
     const end = kernel.wheel.add(kernel.clock.nowMs() + limits.discardMs, () => socket.destroy());
     socket.once(
       'close',
       guardCallback(kernel, socket, () => {
         kernel.wheel.remove(end);
-        refused.delete(socket);
+        closed();
       }),
     );
+  }
+
+  /** Answers in the place of a request that the runtime has not handed over. */
+  function refuseUnread(socket: Socket, answer: RawAnswer): void {
+    counts.rejected += 1;
+    traces?.unreadable(socket.remoteAddress ?? '', answer.refusal);
+    answerAndClose(socket, answer);
   }
 
   server.on('connection', (socket: Socket) => {
@@ -185,10 +199,12 @@ export function createListener(parts: ListenerParts): Listener {
     // Nothing may be written into a response that is under way, nor in the place of one that is still to come.
     if (response && (response.headersSent || response.req.complete)) return socket.destroy();
     if (fault.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
-    counts.rejected += 1;
-    const answer = answerTo(fault.code);
-    traces?.unreadable((socket as Socket).remoteAddress ?? '', answer.refusal);
-    socket.end(answer.text);
+    refuseUnread(socket as Socket, answerTo(fault.code));
+  });
+  // Without a listener the runtime closes the connection of a CONNECT without an answer.
+  server.on('connect', (_, socket) => {
+    if (open.get(socket as Socket)?.open || !socket.writable) return socket.destroy();
+    refuseUnread(socket as Socket, NO_PROXY);
   });
   const refuseHeaders: Handler = (request, response) => {
     // What announces a body may be among the headers that were left out.

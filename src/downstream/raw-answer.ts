@@ -22,6 +22,11 @@ export const BUSY = rawAnswer(
   ),
 );
 const MALFORMED = rawAnswer('400 Bad Request', new Refusal('http-malformed'));
+/** For CONNECT, on which the runtime gives up the connection. */
+export const NO_PROXY = rawAnswer(
+  '405 Method Not Allowed',
+  new Refusal('method-not-allowed', 'CONNECT is not served: the hub is no proxy.'),
+);
 /** By the code of the runtime's error. */
 const RAW_ANSWERS: ReadonlyMap<string, RawAnswer> = new Map([
   ['HPE_HEADER_OVERFLOW', rawAnswer('431 Request Header Fields Too Large', new Refusal('headers-too-large'))],
@@ -44,6 +49,7 @@ function rawAnswer(status: string, refusal: Refusal): RawAnswer {
     'x-content-type-options: nosniff',
     'cache-control: no-store',
     ...(status.startsWith('503') ? ['retry-after: 1'] : []),
+    ...(status.startsWith('405') ? ['allow: POST'] : []),
     'connection: close',
     `content-length: ${body.length}`,
   ];

@@ -117,9 +117,14 @@ export function createRouter(parts: RouterParts): Handler {
   function originRefusal(
     request: IncomingMessage,
     response: ServerResponse,
-    { path, settings }: { readonly path: string; readonly settings: OriginRules },
+    {
+      path,
+      settings,
+      malformed,
+    }: { readonly path: string; readonly settings: OriginRules; readonly malformed: Refusal | undefined },
   ): Refusal | undefined {
     const { host, origin, 'sec-fetch-site': fetchSite } = request.headers;
+    if (malformed) return malformed;
     const isPlain = origin === undefined && fetchSite === undefined;
     if (isPlain && fine !== undefined && fine.host === host && fine.settings === settings) return undefined;
     if (host?.includes(',')) return new Refusal('http-malformed', 'The request has more than one Host.');
@@ -139,10 +144,11 @@ export function createRouter(parts: RouterParts): Handler {
   function route(request: IncomingMessage, response: ServerResponse): void {
     dropUnprovenAddress(request, parts.workerToken);
     takeForwardedAddress(request, parts.proxies);
+    const malformed = refuseVersionOrHost(request);
     const target = readTarget(request);
     const { path, query } = target;
     const settings = parts.settings();
-    const refusal = originRefusal(request, response, { path, settings });
+    const refusal = originRefusal(request, response, { path, settings, malformed });
     const isPreflight = request.method === 'OPTIONS' && request.headers.origin !== undefined && refusal === undefined;
     // Health is answered whatever the Host and Origin are; browsers keep the answer from pages that are not allowed.
     if (refusal?.code !== 'http-malformed' && !isPreflight && pages(path, request, response)) return;
@@ -199,6 +205,13 @@ export function createRouter(parts: RouterParts): Handler {
       else writeRefusal(response, refusal, undefined, request);
     }
   };
+}
+
+/** Refuses what is neither HTTP/1.0 nor 1.1, and HTTP/1.1 without Host, in any form of target (RFC 9112, section 3.2). */
+function refuseVersionOrHost({ headers, httpVersion }: IncomingMessage): Refusal | undefined {
+  if (httpVersion === '1.0') return undefined;
+  if (httpVersion !== '1.1') return new Refusal('http-malformed', `HTTP/${httpVersion} is not served here.`);
+  return headers.host === undefined ? new Refusal('http-malformed', 'The request has no Host header.') : undefined;
 }
 
 /** Paths whose errors have the body of the API instead of a JSON-RPC error. */

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { sendLines, spellings } from '../support/header-lines.ts';
-import type { RunningHub } from '../support/hub.ts';
+import { type RunningHub, until } from '../support/hub.ts';
 import { makeKey, startReadyHub } from '../support/journal.ts';
 import { rpc } from '../support/mcp.ts';
 import type { RawAnswer } from '../support/raw-client.ts';
@@ -23,7 +23,10 @@ let hub: RunningHub;
 let key = '';
 let session = '';
 before(async () => {
-  hub = await startReadyHub({ mcpServers: { fault: faultServer('normal') } });
+  hub = await startReadyHub({
+    mcpServers: { fault: faultServer('normal') },
+    limits: { refusalLinesPerAddress: 1000, refusalLinesPerMinute: 1000 },
+  });
   key = `Authorization: Bearer ${hub.key}`;
   session = (await rpc(`${hub.url}/mcp`, 'initialize', HELLO, { key: hub.key })).session ?? '';
 });
@@ -126,6 +129,24 @@ test('answers 400 to two Host lines on every path, also when they are equal', as
       assert.match(answer.body, /Host/);
     }
   assert.equal((await sendLines(hub.port, { line: 'GET /mcp', host: 'localhost, localhost' })).status, 400);
+});
+
+// case: CL1
+test('answers 400 with an error to HTTP/1.1 without Host, and to versions other than 1.0 and 1.1, and records it', async () => {
+  for (const line of ['POST /mcp', 'GET /health', 'GET /none', 'GET http://localhost/mcp']) {
+    const answer = await sendLines(hub.port, { line, host: null, fields: [key] });
+    assert.deepEqual([answer.status, answer.headers['content-type']], [400, 'application/json'], line);
+    const { id, error } = JSON.parse(answer.body);
+    assert.deepEqual([id, error.code, error.data.code], [null, -32700, 'http-malformed'], line);
+    assert.match(error.message, /no Host header/);
+  }
+  for (const version of ['0.9', '2.0'] as const) {
+    const answer = await sendLines(hub.port, { line: 'GET /health', version });
+    assert.equal(answer.status, 400, version);
+    assert.match(answer.body, /is not served here/);
+  }
+  assert.equal((await sendLines(hub.port, { line: 'GET /health', version: '1.0', host: null })).status, 200);
+  await until(() => hub.lines.some(({ msg }) => String(msg).includes('no Host header')), 5000);
 });
 
 // case: CL2

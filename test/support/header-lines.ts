@@ -6,7 +6,7 @@ import { type RawAnswer, rawExchange } from './raw-client.ts';
 export interface Lines {
   /** Method and target. */
   readonly line: string;
-  readonly version?: '1.0' | '1.1';
+  readonly version?: '0.9' | '1.0' | '1.1' | '2.0';
   /** Header lines; Host comes first unless `host` is null. */
   readonly fields?: readonly string[];
   readonly host?: string | null;

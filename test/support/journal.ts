@@ -61,6 +61,7 @@ export async function startReadyHub(config: {
   readonly mcpServers: object;
   readonly groups?: object;
   readonly settings?: object;
+  readonly limits?: object;
 }): Promise<RunningHub> {
   const hub = await startHub({ config });
   await until(
