@@ -117,8 +117,9 @@ async function callsInside(): Promise<number> {
 // finding: SR-M1
 test('running calls of a key keep three quarters of the places while connections without a key flood, and the key gets in anew', async () => {
   const client = new Client(hub, CONNECTIONS);
-  const running = Array.from({ length: CONNECTIONS - 4 }, () => client.call('a_sleep', { ms: 4000 }, 20_000));
-  await until(async () => (await callsInside()) === running.length, 10_000, 'the calls to be inside');
+  const running = Array.from({ length: CONNECTIONS - 4 }, () => client.call('a_sleep', { ms: 6000 }, 20_000));
+  // Kept connections of the tests before hold a few places.
+  await until(async () => (await callsInside()) >= (CONNECTIONS * 3) / 4, 10_000, 'the calls to be inside');
   const silent = openSilent(6 * CONNECTIONS);
   await until(
     () => silent.filter(({ destroyed }) => destroyed).length >= 4 * CONNECTIONS,
