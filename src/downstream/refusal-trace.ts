@@ -25,7 +25,6 @@ export interface RefusalTraces {
   refused(response: ServerResponse, refusal: Refusal): void;
   /** Records the refusal of a request that the runtime could not read. */
   unreadable(address: string, refusal: Refusal): void;
-  stop(): void;
 }
 
 interface About {
@@ -83,7 +82,7 @@ export function createRefusalTraces({ kernel, limits }: { kernel: Kernel; limits
     });
   }
 
-  const sweep = kernel.timers.every(SWEEP_MS, () => {
+  kernel.timers.every(SWEEP_MS, () => {
     for (const [code, times] of uncounted)
       kernel.bus.publish({ type: 'request-refused', code, times, address: '', message: '', ...UNREAD });
     uncounted.clear();
@@ -98,9 +97,6 @@ export function createRefusalTraces({ kernel, limits }: { kernel: Kernel; limits
       }));
     },
     unreadable: (address, refusal) => record(address, refusal, () => UNREAD),
-    stop() {
-      sweep[Symbol.dispose]();
-    },
   };
 }
 
