@@ -12,6 +12,7 @@ import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import { type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
 import type { KeysFrame } from '../relay/keys-words.ts';
 import type { SessionMark } from '../relay/relay-words.ts';
+import { listListings } from '../store/listings.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { type Control, createControl } from './control.ts';
 import { ensureFirstKey, FIRST_KEY_FILE } from './first-key.ts';
@@ -185,6 +186,22 @@ test('a listing that changes nothing, of a stranger, or older than the known one
   assert.equal(published.length, before);
 });
 
+test('the lists of a hundred servers that come together are kept in few transactions', async (t) => {
+  const names = Array.from({ length: 100 }, (_, at) => `s${at}`);
+  const mcpServers = Object.fromEntries(names.map((name) => [name, { url: `http://127.0.0.1:1/${name}` }]));
+  const { control, settle, store, soon } = await bench(t, { config: { mcpServers } });
+  let transactions = 0;
+  const { run } = store;
+  t.mock.method(store, 'run', (...args: Parameters<typeof run>) => {
+    transactions += 1;
+    return run(...args);
+  });
+  for (const server of names) control.ears.listing(1, listing(server, 'd', ['x']));
+  await settle();
+  assert.equal((await listListings(store, soon())).length, 100);
+  assert.ok(transactions <= 5, `${transactions} transactions`);
+});
+
 test('with a full disk listings still reach the hubs, and are kept when there is room again', async (t) => {
   const { control, published, advance, settle, store, soon, facts, dir } = await bench(t);
   const limitPages = (max: number) =>
@@ -198,6 +215,9 @@ test('with a full disk listings still reach the hubs, and are kept when there is
   assert.ok(faults.includes('store-failed'), faults.join());
   await limitPages(1_000_000);
   control.ears.listing(1, listing('b', 'd', ['x']));
+  await settle();
+  // Each transaction has a turn of its own.
+  advance(1);
   await settle();
   const again = await bench(t, { dir });
   assert.deepEqual(

@@ -17,13 +17,26 @@ export function listListings(store: Store, deadline: Deadline): Promise<Listing[
   );
 }
 
-export function putListing(store: Store, listing: Listing, deadline: Deadline): Promise<void> {
+/** A server's lists as they are kept. `json` is the whole listing; its length, in UTF-16 units, is about what it costs to write. */
+export interface ListingRow {
+  readonly server: string;
+  /** Wall clock ms. */
+  readonly at: number;
+  readonly digest: string;
+  readonly json: string;
+}
+
+export function listingRow(listing: Listing): ListingRow {
   const { server, atMs, digest } = listing;
-  const json = JSON.stringify(listing);
+  return { server, at: atMs, digest, json: JSON.stringify(listing) };
+}
+
+/** Keeps the lists of these servers in one transaction: all or none. Throws as `Store.run` does. */
+export function putListings(store: Store, rows: readonly ListingRow[], deadline: Deadline): Promise<void> {
   return store.run(
-    `put listing of ${server}`,
+    `put listings of ${rows.map(({ server }) => server).join(', ')}`.slice(0, 200),
     async (db) => {
-      await db.replaceInto('listings').values({ server, at: atMs, digest, json }).execute();
+      for (const row of rows) await db.replaceInto('listings').values(row).execute();
     },
     deadline,
   );

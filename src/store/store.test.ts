@@ -11,7 +11,7 @@ import { createKernel } from '../kernel/kernel.ts';
 import { wholeListing } from '../kernel/snapshot.ts';
 import { listAudit } from './audit.ts';
 import { addKey, listKeys, markUsed, type NewKey, revokeKey } from './keys.ts';
-import { listListings, putListing } from './listings.ts';
+import { listingRow, listListings, putListings } from './listings.ts';
 import { raiseRevision, readRevision } from './meta.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { changeNames, listNames } from './names.ts';
@@ -159,8 +159,8 @@ test('slugs, listings, marks of sessions and the revision survive closing and op
   const { dir, store, soon } = first;
   const listing = wholeListing({ server: 's', atMs: 3, digest: 'd', tools: [], hidden: [], instructions: 'hi' });
   await addSlugs(store, [{ kind: 'server', name: 'S é', slug: 's' }], soon());
-  await putListing(store, { ...listing, digest: 'old' }, soon());
-  await putListing(store, listing, soon());
+  await putListings(store, [listingRow({ ...listing, digest: 'old' })], soon());
+  await putListings(store, [listingRow(listing)], soon());
   await addSessionMarks(
     store,
     [
@@ -253,11 +253,11 @@ test('a full disk is a store-failed for that request; reading goes on and so doe
   const instructions = 'x'.repeat(400_000);
   const listing = wholeListing({ server: 's', atMs: 3, digest: 'd', tools: [], hidden: [], instructions });
   await limitPages(40);
-  await assert.rejects(putListing(store, listing, soon()), { code: 'store-failed' });
+  await assert.rejects(putListings(store, [listingRow(listing)], soon()), { code: 'store-failed' });
   assert.equal(store.failing?.code, 'store-failed');
   assert.equal((await listKeys(store, soon())).length, 1);
   await limitPages(1_000_000);
-  await putListing(store, listing, soon());
+  await putListings(store, [listingRow(listing)], soon());
   assert.equal(store.failing, undefined);
 });
 
