@@ -75,6 +75,8 @@ test('a reply or cancellation is taken while the hub and the key are full, and i
   for (const method of [undefined, 'notifications/cancelled'])
     permit(gate.enter(principalOf('a'), method, 'a'))[Symbol.dispose]();
   assert.equal(gate.inside, 2, 'it holds no place');
+  assert.equal(gate.refusalFor('a', 'large')?.code, 'rate-limited');
+  assert.equal(gate.refusalFor('b', 'large'), undefined);
   assert.equal(gate.refusalFor('a', 'unknown')?.code, 'rate-limited');
   for (const call of calls) call[Symbol.dispose]();
   assert.equal(gate.inside, 0);
@@ -181,6 +183,8 @@ test('under pressure new sessions of unknown people go first, then all new work,
   assert.equal(table(), 'overloaded overloaded overloaded overloaded in in');
   assert.equal(gate.refusalFor('a', 'work')?.code, 'overloaded');
   assert.equal(gate.refusalFor('a', 'call'), undefined, 'it may be one that is never shed');
+  assert.equal(gate.refusalFor('a', 'unknown'), undefined, 'it may end a call');
+  assert.equal(gate.refusalFor('a', 'large')?.code, 'overloaded', 'its body would take memory');
 });
 
 test('an address that calls without a key has a share of its own, and one that is busy is not forgotten', () => {

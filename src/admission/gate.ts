@@ -39,10 +39,10 @@ interface KeyShare {
 }
 
 /**
- * What is known of a message before it is parsed. `unknown`: it may end a call, and is refused by the rate only. `call`: it ends none, and is refused by
- * limits. `work`: it is also none of those that are never shed.
+ * What is known of a message before it is parsed. `unknown`: it may end a call, and is refused by the rate only. `large`: the same, but its body has
+ * not been read and is not while the hub sheds. `call`: it ends none, and is refused by limits. `work`: it is also none of those that are never shed.
  */
-export type MessageKind = 'unknown' | 'call' | 'work';
+export type MessageKind = 'unknown' | 'large' | 'call' | 'work';
 
 export interface Admission {
   /** `method` as the client sent it; undefined = a reply. `owner` = whose share it is counted for; default: the key's family. */
@@ -167,8 +167,8 @@ export function createAdmission(parts: {
   return {
     refusalFor(owner, kind) {
       if (closed) return draining;
-      if (kind === 'work' && pressure() === 'shedding') return shed;
-      const isCall = kind !== 'unknown';
+      if ((kind === 'work' || kind === 'large') && pressure() === 'shedding') return shed;
+      const isCall = kind === 'call' || kind === 'work';
       const share = shares.get(owner);
       const busy = isCall && share !== undefined ? busyOf(share) : undefined;
       if (busy) return busy;

@@ -139,7 +139,9 @@ export function createLine(rooms: LineRooms): Line {
     const session = isSessionless ? undefined : findSession(incoming.visit, caller);
     if (isRefusal(session)) return refuse(incoming, session);
     if (session) incoming.onSession?.(session);
-    const permit = rooms.admission.enter(caller.principal, incoming.envelope.method, caller.owner);
+    // A reply has no method, and its envelope an empty one, as a request may have too.
+    const method = envelope.kind === 'reply' ? undefined : envelope.method;
+    const permit = rooms.admission.enter(caller.principal, method, caller.owner);
     if (isRefusal(permit)) return refuse(incoming, permit);
     const view = viewIn(rooms.catalog, caller.viewName);
     if (view === undefined) {

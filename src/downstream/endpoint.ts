@@ -83,7 +83,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
   ): void {
     const { owner } = authorized.caller;
     const isLarge = Number(request.headers['content-length'] ?? 0) > SMALL_BYTES;
-    const early = admission.refusalFor(owner, isLarge ? 'work' : 'unknown');
+    const early = admission.refusalFor(owner, isLarge ? 'large' : 'unknown');
     if (early) return writeRepeated(request, response, early);
     const wrongType = refuseType(request);
     if (wrongType) return writeRefusal(response, wrongType, NULL_ID, request);
@@ -92,10 +92,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
         if (body.code !== 'client-gone') writeRefusal(response, body, NULL_ID, request);
         return;
       }
-      let refusal = admission.refusalFor(owner, 'work');
-      const kind = refusal ? kindOf(body) : 'work';
-      if (kind !== 'work') refusal = admission.refusalFor(owner, kind);
-      if (refusal) return writeRepeated(request, response, refusal);
+      if (isRefused(request, response, body, owner)) return;
       largeBodies.take(body.length, response, () => {
         if (unknownPath) return refusePath(request, response, body, unknownPath);
         if (isBatch(body))
@@ -106,6 +103,15 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
         largeBodies.take(body.length, response, () => answerOne(request, response, envelope, authorized));
       });
     });
+  }
+
+  /** Refuses a message of a key or hub at its limits before it is parsed, unless it may end a call. */
+  function isRefused(request: IncomingMessage, response: ServerResponse, body: Buffer, owner: string): boolean {
+    let refusal = admission.refusalFor(owner, 'work');
+    const kind = refusal ? kindOf(body) : 'work';
+    if (kind !== 'work') refusal = admission.refusalFor(owner, kind);
+    if (refusal) writeRepeated(request, response, refusal);
+    return refusal !== undefined;
   }
 
   function refusePath(request: IncomingMessage, response: ServerResponse, body: Buffer, unknownPath: Refusal): void {
@@ -205,15 +211,19 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
   };
 }
 
-/** Looks for the names of methods in a message that has not been parsed; names may be escaped ("notifications\/cancelled"). */
+/** Looks for the names of members and methods in a message that has not been parsed; names may be escaped ("notifications\/cancelled"). */
 function kindOf(body: Buffer): MessageKind {
   // Searching text is faster than searching bytes; a large body is not copied for it.
   const text = body.length <= SMALL_BYTES ? body.toString('latin1') : body;
   if (!text.includes(METHOD) || text.includes(CANCELLED)) return 'unknown';
+  // A reply may have a member called "method" in its result.
+  if (text.includes(RESULT) || text.includes(ERROR)) return 'unknown';
   return text.includes(PING) || text.includes(INITIALIZED) ? 'call' : 'work';
 }
 
 const METHOD = '"method"';
+const RESULT = '"result"';
+const ERROR = '"error"';
 const CANCELLED = 'cancelled';
 const PING = '"ping"';
 const INITIALIZED = 'initialized';

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startHub, until } from '../support/hub.ts';
+import { Client, stdioServer } from '../support/load.ts';
 import { type Connect, connectPinned, connectV1, connectV2, textOf } from '../support/users.ts';
 
 /** Asks with the params in `ask`, and answers with what came back: the action, or the error's code. */
@@ -95,4 +96,57 @@ test('a question names its server and opens web pages only', { timeout: 90_000 }
     });
   }
   assert.ok(hub.lines.some(({ event, upstream }) => event === 'question-refused' && upstream === 'evil'));
+});
+
+const ANSWER_BYTES = 100_000;
+for (const workers of ['1', '2'])
+  test(`a key whose calls all wait for their user may answer at length, with ${workers} workers`, {
+    timeout: 30_000,
+  }, async () => {
+    const bank = { command: 'node', args: ['-e', SERVER], interactive: true };
+    await using hub = await startHub({
+      config: { mcpServers: { bank } },
+      env: { MCPHUB_KEY_IN_FLIGHT: '2', MCPHUB_HUBS: workers },
+    });
+    await using user = await connectV1({ url: `${hub.url}/mcp`, key: hub.key });
+    await until(async () => (await user.can.listTools()).tools.length === 1, 20_000, 'the tool');
+    // A member called "method" makes no call of a reply.
+    const content = { pin: 'x'.repeat(ANSWER_BYTES), method: 'tools/call' };
+    const { promise: allWait, resolve: answerAll } = Promise.withResolvers<void>();
+    user.mind.elicit = async () => {
+      if (user.mind.elicitations.length === 2) answerAll();
+      await allWait;
+      return { action: 'accept', content };
+    };
+    const ask = () =>
+      user.can.call('bank_ask', { method: 'elicitation/create', params: { message: 'm', requestedSchema: FORM } });
+    const calls = [ask(), ask()];
+    await allWait;
+    const outcomes = await Promise.all(calls);
+    for (const outcome of outcomes) assert.deepEqual(JSON.parse(textOf(outcome)), { action: 'accept', content });
+    assert.ok(!hub.lines.some(({ code }) => code === 'key-busy'), 'nothing was refused');
+  });
+
+test('a large call of a key with too many calls in flight is refused, in pieces and at once', {
+  timeout: 30_000,
+}, async () => {
+  await using hub = await startHub({
+    config: { mcpServers: { a: stdioServer() } },
+    env: { MCPHUB_KEY_IN_FLIGHT: '1', MCPHUB_OPEN_BODIES_PER_KEY: '4' },
+  });
+  const client = new Client(hub, 8);
+  const stuck = client.call('a_stuck');
+  await until(
+    async () => (await client.post({ jsonrpc: '2.0', id: 2, method: 'ping' })).status === 429,
+    5000,
+    'the call',
+  );
+  for (const bytes of [10, 10_000, 100_000, 1_000_000]) {
+    const { status, text } = await client.call('a_echo', { text: 'x'.repeat(bytes) });
+    assert.deepEqual([status, JSON.parse(text).error.data.code], [429, 'key-busy'], `${bytes} bytes`);
+  }
+  const result = await client.post({ jsonrpc: '2.0', id: 9, result: { method: 'x', text: 'x'.repeat(ANSWER_BYTES) } });
+  assert.equal(result.status, 202, 'a reply to nothing is taken and dropped');
+  client.close();
+  await stuck;
 });
