@@ -84,6 +84,22 @@ test('a reply or cancellation is taken while the hub and the key are full, and i
   assert.equal(gate.refusalFor('b', 'unknown')?.code, 'draining');
 });
 
+test('a request that is no call takes of the rate only, and brings the calls of its key to it', () => {
+  const { gate, frozen } = gateWith({ calls: 1, keyInFlight: 1, keyPerSecond: 3 });
+  const call = permit(gate.enter(principalOf('a'), 'tools/call', 'a'));
+  assert.equal(gate.countRequest('a'), undefined, 'also while the key and the hub are full');
+  assert.equal(gate.countRequest('a'), undefined);
+  const refusal = gate.countRequest('a');
+  assert.deepEqual([refusal?.code, refusal?.detail.retryAfterMs], ['rate-limited', 1000]);
+  assert.equal(gate.refusalFor('a', 'unknown')?.code, 'rate-limited');
+  assert.equal(gate.countRequest('b'), undefined, 'another key has a rate of its own');
+  call[Symbol.dispose]();
+  assert.equal(gate.inside, 0, 'it holds no place');
+  frozen.advance(1000);
+  gate.close();
+  assert.equal(gate.countRequest('a'), undefined, 'a hub that drains ends sessions and resumes streams');
+});
+
 test('the keys of one family share one allowance', () => {
   const { gate } = gateWith({ keyInFlight: 1 });
   permit(gate.enter(principalOf('a', { keyId: 'old' }), 'tools/call'));

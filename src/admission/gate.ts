@@ -47,6 +47,8 @@ export type MessageKind = 'unknown' | 'large' | 'call' | 'work';
 export interface Admission {
   /** `method` as the client sent it; undefined = a reply. `owner` = whose share it is counted for; default: the key's family. */
   enter(principal: Principal, method: string | undefined, owner?: string): Outcome<Permit>;
+  /** Takes a token of the owner's rate for a request that is no call (GET, DELETE); refused by the rate alone, as it ends or brings no work. */
+  countRequest(owner: string): Refusal | undefined;
   /** The refusal that a message of this owner would get, or undefined. Takes no permit. Mostly the same object, so that its answer can be prepared once. */
   refusalFor(owner: string, kind: MessageKind): Refusal | undefined;
   /** Calls inside now. */
@@ -165,6 +167,7 @@ export function createAdmission(parts: {
   }
 
   return {
+    countRequest: (owner) => (shareOf(owner).bucket.take(kernel.clock.nowMs()) ? undefined : rateLimited),
     refusalFor(owner, kind) {
       if (closed) return draining;
       if ((kind === 'work' || kind === 'large') && pressure() === 'shedding') return shed;

@@ -42,7 +42,7 @@ export interface EndpointParts {
   readonly kernel: Kernel;
   readonly limits: Limits;
   readonly line: Line;
-  readonly admission: Pick<Admission, 'refusalFor'>;
+  readonly admission: Pick<Admission, 'refusalFor' | 'countRequest'>;
   readonly catalog: Catalog;
   readonly sessions: Sessions;
   readonly tracks: Tracks;
@@ -203,6 +203,8 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       if (method === 'POST') return post(request, response, authorized);
       if (method !== 'GET' && method !== 'DELETE')
         return refuseRequest(request, response, new Refusal('method-not-allowed'), { allow: 'GET, POST, DELETE' });
+      const tooFast = admission.countRequest(authorized.caller.owner);
+      if (tooFast) return writeRepeated(request, response, tooFast);
       if (declaresBody(request))
         return refuseRequest(request, response, new Refusal('invalid-request', `${method} takes no body here.`));
       if (method === 'GET') openStream(request, response, authorized);

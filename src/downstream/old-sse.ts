@@ -8,6 +8,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Admission } from '../admission/gate.ts';
 import { notForKey, type PathTarget } from '../auth/access.ts';
 import type { Reply, Visit } from '../call/call.ts';
 import type { Line } from '../call/line.ts';
@@ -41,6 +42,7 @@ export interface OldSseParts {
   readonly limits: Limits;
   readonly slot: number;
   readonly line: Line;
+  readonly admission: Pick<Admission, 'countRequest'>;
   readonly catalog: Catalog;
   readonly sessions: Sessions;
   readonly questions: Questions;
@@ -78,7 +80,7 @@ const NULL_ID = Buffer.from('null');
 const nothing = (): void => {};
 
 export function createOldSse(parts: OldSseParts): OldSse {
-  const { kernel, limits, slot, line, catalog, sessions, questions, streams, siblings } = parts;
+  const { kernel, limits, slot, line, admission, catalog, sessions, questions, streams, siblings } = parts;
   const open = new CappedMap<string, Open>('downstream.old-sse', limits.streams, 'refuse', kernel.ceilings);
 
   function targetOf(segment: string): PathTarget | undefined {
@@ -166,6 +168,8 @@ export function createOldSse(parts: OldSseParts): OldSse {
     open(request, response, { segment, given }) {
       const caller = callerOf(request, response, segment);
       if (!caller) return;
+      const tooFast = admission.countRequest(caller.authorized.caller.owner);
+      if (tooFast) return refuseRequest(request, response, tooFast);
       const id = `${slot}-${randomBytes(16).toString('base64url')}`;
       const access = caller.authorized.caller;
       const stream = streams.open(response, { owner: access.owner, access }, (reason) => close(one, reason));

@@ -252,7 +252,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     ...{ line, endpoint, health, forward, proxies },
     serversOf: ({ viewName }) => viewIn(catalog, viewName)?.servers ?? [],
     oldSse: createOldSse({
-      ...{ kernel, limits, slot, line, catalog },
+      ...{ kernel, limits, slot, line, catalog, admission },
       ...{ sessions, questions, streams, siblings, bodies },
     }),
     settings: () => snapshots.current.settings,
