@@ -140,9 +140,25 @@ test('one broken message of a batch spoils only itself', () => {
   );
 });
 
-test('reads ids that are numbers, also as strings, and nothing else', () => {
+test('reads an integer id in every spelling, and nothing else', () => {
   const of = (text: string) => replyNumber(Buffer.from(text), { at: 0, end: text.length });
-  assert.deepEqual(['5', '"5"', '5.0', '-5', 'null', '"a"', '1e3'].map(of), [5, 5, ...Array(5).fill(undefined)]);
+  for (const [text, id] of [
+    ...([
+      ['5', 5],
+      ['"5"', 5],
+      ['5.0', 5],
+      ['"5.0"', 5],
+      ['819.2e1', 8192],
+      ['8E2', 800],
+    ] as const),
+    ...([
+      ['80e-1', 8],
+      ['9007199254740991', 2 ** 53 - 1],
+    ] as const),
+  ])
+    assert.equal(of(text), id, text);
+  for (const text of ['', '-5', '5.5', 'null', '"a"', '""', '" 5"', '9007199254740993', '1e400', `"${'5'.repeat(70)}"`])
+    assert.equal(of(text), undefined, text);
 });
 
 // finding: SR-A10

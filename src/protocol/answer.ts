@@ -34,6 +34,7 @@ export function answerScan(
 }
 
 const OPEN_OBJECT = 0x7b;
+const NULL = 0x6e;
 /** For text that has been scanned. */
 const LOOSE = { maxDepth: 4096, strict: false } as const;
 /** A message whose id stands last, as some SDKs write it. */
@@ -44,7 +45,9 @@ const ID_VALUES = 50_000;
 const REPLY_KEYS = ['id', 'result', 'error', 'method'] as const;
 /** Written out: `-3.2042e4` is the same number, and the hub looks for codes by their digits. */
 const INTEGER = /^-?\d{1,15}$/;
-const ID = /^"?(\d{1,16})"?$/;
+/** Of a number that is read without a regular expression. */
+const PLAIN_DIGITS = 15;
+const ID = /^"?(\d{1,16}(?:\.\d{1,16})?(?:[eE][+-]?\d{1,2})?)"?$/;
 
 /**
  * One message of a server. Refuses as `scanEnvelope` does. What is not UTF-8, and an error that is none of JSON-RPC, are repaired; a message that is
@@ -107,11 +110,33 @@ function replyIdIn(bytes: Buffer, budget: Budget): number[] | undefined {
   return last ? [Number(last[1])] : undefined;
 }
 
-/** The number that the id at `span` says, also as a string; undefined = it says none. */
+/**
+ * Returns the number that the id at `span` says, however it is spelled: `8192`, `"8192"`, `8192.0`, `819.2e1`. Undefined = it says no integer from 0 to
+ * 2⁵³ − 1. The hub's own ids are such integers (`_request-table.ts`); some JSON libraries write all numbers as floats, or all ids as strings.
+ */
 export function replyNumber(bytes: Buffer, { at, end }: Span): number | undefined {
-  if (at < 0 || end - at > LAST_ID_BYTES) return undefined;
+  if (at < 0) return undefined;
+  let value = 0;
+  let digits = 0;
+  for (let i = at; i < end; i += 1) {
+    const digit = (bytes[i] as number) - 0x30;
+    if (digit < 0 || digit > 9 || digits === PLAIN_DIGITS) return spelledNumber(bytes, at, end);
+    value = value * 10 + digit;
+    digits += 1;
+  }
+  return digits === 0 ? undefined : value;
+}
+
+function spelledNumber(bytes: Buffer, at: number, end: number): number | undefined {
+  if (end - at > LAST_ID_BYTES) return undefined;
   const found = ID.exec(bytes.toString('latin1', at, end));
-  return found ? Number(found[1]) : undefined;
+  const value = found ? Number(found[1]) : Number.NaN;
+  return Number.isSafeInteger(value) ? value : undefined;
+}
+
+/** Returns true for an error that names no request: its sender could not read the id, or wrote none. */
+export function isNamelessError({ bytes, kind, id, error }: Envelope): boolean {
+  return kind === 'reply' && error.at >= 0 && (id.at < 0 || bytes[id.at] === NULL);
 }
 
 /** Why a client could not understand this reply; undefined = it could. */

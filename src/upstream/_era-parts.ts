@@ -15,6 +15,8 @@ export interface EraParts {
   readonly repeats: Repeats;
   /** What the client side wants to hear may be another thing now. */
   readonly wishesChanged: () => void;
+  /** Returns an id that no request of the connection has. */
+  readonly nextId: () => number;
   /** A request can be closed at the wire. */
   readonly closes: boolean;
 }

@@ -5,6 +5,8 @@
  * Does not: send (`era-transport.ts`).
  */
 import type { Deadline } from '../kernel/deadline.ts';
+import { isNamelessError, replyNumber } from '../protocol/answer.ts';
+import type { Envelope } from '../protocol/message.ts';
 
 export interface SentRequest {
   readonly method: string;
@@ -21,28 +23,59 @@ interface Entry {
   readonly request: SentRequest | undefined;
 }
 
-/** The hub's ids are smaller for 6.9 × 10¹⁰ requests on one connection; sixteen rounds stay exact numbers. */
-const ROUND = 2 ** 49;
-
-/** The hub's id of a request on the wire. */
-export function idOf(wire: number): number {
-  return wire % ROUND;
-}
-
 export class SentRequests {
   readonly #byId = new Map<number, Entry>(); // bounded by: the requests in flight
+  /** Only of requests that are sent for a second time or later, by their number on the wire. */
+  readonly #byWire = new Map<number, number>(); // bounded by: the requests in flight
+  readonly #nextId: () => number;
+  /** A notification was sent after the last answer: an error without an id may be about it. */
+  #isCancelling = false;
+
+  /** `nextId` returns an id that no request of this connection has. */
+  constructor(nextId: () => number) {
+    this.#nextId = nextId;
+  }
+
+  /** Returns the hub's id of a request on the wire. */
+  idOf(wire: number): number {
+    return this.#byWire.get(wire) ?? wire;
+  }
+
+  /** Returns the number of the request that a message answers; undefined = none. An error that names none is the answer to the only request. */
+  answeredBy(message: Envelope): number | undefined {
+    if (message.kind !== 'reply') return undefined;
+    if (!isNamelessError(message)) return replyNumber(message.bytes, message.id);
+    const { only } = this;
+    return only === undefined || this.#isCancelling ? undefined : this.wireOf(only);
+  }
+
+  /** Returns the only request that waits for its answer, by the hub's id; undefined = there are none or several. */
+  get only(): number | undefined {
+    let only: number | undefined;
+    for (const [id, { request }] of this.#byId) {
+      if (request === undefined) continue;
+      if (only !== undefined) return undefined;
+      only = id;
+    }
+    return only;
+  }
 
   /** The number of this request on the wire. */
   add(id: number, request: SentRequest): number {
     const before = this.#byId.get(id);
-    const wire = before ? before.wire + ROUND : id;
+    const wire = before ? this.#nextId() : id;
+    if (before) {
+      this.#byWire.delete(before.wire);
+      this.#byWire.set(wire, id);
+    }
     this.#byId.set(id, { wire, request });
     return wire;
   }
 
   /** Undefined = nobody waits for it. */
   answered(wire: number): SentRequest | undefined {
-    const id = idOf(wire);
+    const id = this.idOf(wire);
+    this.#isCancelling = false;
     const entry = this.#byId.get(id);
     if (entry?.wire !== wire) return undefined;
     this.#byId.set(id, { wire, request: undefined });
@@ -51,7 +84,7 @@ export class SentRequests {
 
   /** Of a request that waits for its answer under this number. */
   methodOf(wire: number): string | undefined {
-    const entry = this.#byId.get(idOf(wire));
+    const entry = this.#byId.get(this.idOf(wire));
     return entry?.wire === wire ? entry.request?.method : undefined;
   }
 
@@ -59,7 +92,15 @@ export class SentRequests {
     return this.#byId.get(id)?.wire ?? id;
   }
 
+  /** The server is told that nobody waits for it. */
+  cancelled(id: number): void {
+    this.#isCancelling = true;
+    this.forget(id);
+  }
+
   forget(id: number): void {
+    const entry = this.#byId.get(id);
+    if (entry) this.#byWire.delete(entry.wire);
     this.#byId.delete(id);
   }
 }

@@ -83,7 +83,8 @@ export class Connection {
       correlator: () => this.correlator,
       listChanged: () => parts.listChanged(),
     });
-    this.transport = inEras({ ...parts, wishesChanged: () => this.clientSide.wishesChanged() }, this.#events());
+    const wishesChanged = () => this.clientSide.wishesChanged();
+    this.transport = inEras({ ...parts, wishesChanged, nextId: () => this.correlator.takeId() }, this.#events());
     this.correlator = new Correlator({
       ...{ kernel, limits, server: spec.slug },
       transport: this.transport,
@@ -236,9 +237,8 @@ export class Connection {
         this.correlator.message(envelope, exchange, nowMs);
       },
       failed: (id, fault) => this.correlator.failed(id, fault),
-      alive: (id) => {
-        this.correlator.alive(id, this.liveness.seen());
-      },
+      unreadable: (fault) => this.correlator.unreadable(fault),
+      alive: (id) => this.correlator.alive(id, this.liveness.seen()),
       phase: (phase) => this.#enter(phase),
       sessionLost: (id) => this.#sessionLost(id),
       closed: (fault) => this.lose(fault),

@@ -18,6 +18,7 @@ const NO_EVENTS = {
   phase() {},
   sessionLost() {},
   closed() {},
+  unreadable() {},
   said() {},
 };
 
@@ -67,22 +68,58 @@ test('a late, a doubled and a foreign answer find nobody and are counted', async
   transport.say({ id: `x${secondId}`, result: { n: 4 } });
   transport.say({ id: 987_654_321, result: {} });
   transport.say({ id: 1.5, result: {} });
-  transport.say({ id: null, error: { code: -32700, message: 'what?' } });
   transport.reply(secondId, { n: 5 });
   const answers = await Promise.all([first, second]);
   assert.deepEqual(
     answers.map((answer) => (isRefusal(answer) ? answer.code : answer.json.toString())),
     ['{"n":1}', '{"n":5}'],
   );
-  assert.equal(correlator.strangers, 6);
+  assert.equal(correlator.strangers, 5);
   assert.equal(correlator.inFlight, 0);
   assert.equal(kernel.waits.size, 0);
+});
+
+// case: SV18
+test('finds the request of an answer and of progress whose id is a string', async () => {
+  const { transport, correlator, plan } = bare();
+  const asked = correlator.ask(plan(), () => Buffer.from('{}'));
+  const id = String(transport.sent.at(-1)?.id);
+  transport.say({ method: 'notifications/progress', params: { progressToken: id, progress: 1 } });
+  transport.say({ id, result: { n: 1 } });
+  const answer = await asked;
+  assert.equal(isRefusal(answer) ? answer.code : answer.json.toString(), '{"n":1}');
+  assert.equal(correlator.strangers, 0);
+});
+
+// case: SV26
+test('an error without an id is the answer to the only request, unless it may be about a notification', async () => {
+  const { transport, correlator, plan } = bare();
+  const told = (asked: ReturnType<Correlator['ask']>) =>
+    Promise.resolve(asked).then((one) => (isRefusal(one) ? one.code : one.json.toString()));
+  const ask = () => told(correlator.ask(plan(), () => Buffer.from('{}')));
+  const nameless = () => transport.say({ id: null, error: { code: 7, message: 'x is required' } });
+  const alone = ask();
+  nameless();
+  assert.equal(await alone, '{"code":7,"message":"x is required"}');
+  const both = [ask(), ask()];
+  const [first, second] = transport.sent.slice(-2).map(({ id }) => id);
+  nameless();
+  transport.reply(first, { n: 1 });
+  transport.reply(second, { n: 2 });
+  assert.deepEqual(await Promise.all(both), ['{"n":1}', '{"n":2}']);
+  correlator.notify('notifications/initialized', undefined);
+  const list = ask();
+  nameless();
+  transport.reply(transport.sent.at(-1)?.id, { n: 3 });
+  assert.equal(await list, '{"n":3}', 'the server refused the notification');
+  const later = ask();
+  nameless();
+  assert.equal(await later, '{"code":7,"message":"x is required"}');
 });
 
 test('ends a call at once when its answer cannot be understood', async () => {
   const { transport, correlator, plan, kernel, facts } = bare();
   const odd: readonly ((id: number | undefined) => object)[] = [
-    (id) => ({ id: String(id), result: {} }),
     (id) => ({ id, result: 5 }),
     (id) => ({ id, result: [1] }),
     (id) => ({ id, result: '' }),

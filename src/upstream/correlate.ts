@@ -5,33 +5,28 @@
  * Does not: connect, restart or judge the server (`link.ts`), or ask users (`_asked.ts`).
  */
 import type { Limits } from '../config/limits.ts';
-import { CappedSlots } from '../kernel/capped.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
-import { replyFault, replyNumber } from '../protocol/answer.ts';
+import { isNamelessError, replyFault, replyNumber } from '../protocol/answer.ts';
 import { filledResult } from '../protocol/empty-result.ts';
 import { jsonBytes } from '../protocol/json-text.ts';
-import type { Envelope } from '../protocol/message.ts';
+import type { Envelope, Span } from '../protocol/message.ts';
 import { soleMember } from '../protocol/sole-member.ts';
-import { errorFrame, notificationFrame, replaceSpans, requestFrame, resultFrame } from '../protocol/write.ts';
-import { TokenBucket } from '../resilience/token-bucket.ts';
+import { notificationFrame, replaceSpans, requestFrame } from '../protocol/write.ts';
 import type { CorrelatorEars } from './_correlator-ears.ts';
 import { notSentRefusal } from './_endings.ts';
 import { invalidAnswer } from './_invalid-answer.ts';
 import { InvalidMessages } from './_invalid-messages.ts';
 import { NotificationRate } from './_notification-rate.ts';
+import { RequestTable } from './_request-table.ts';
+import { ServerRequests } from './_server-requests.ts';
 import type { UpstreamReply } from './call.ts';
 import { Flight, type FlightEars, type FlightPlan } from './flight.ts';
 import type { Transport } from './transport.ts';
 
-/** Ids are `use × SLOTS + slot`: the slot is found without a map. */
-const SLOTS = 8192;
 /** Notifications and answers of ours to a server may wait this long to be written. */
 const ASIDE_MS = 5000;
-/** Questions of one server that are answered a second; what is more is dropped. */
-const QUESTIONS_PER_SECOND = 50;
-const QUOTE = 0x22;
 const LISTS_CHANGED: ReadonlySet<string> = new Set(
   ['tools', 'prompts', 'resources'].map((kind) => `notifications/${kind}/list_changed`),
 );
@@ -40,19 +35,24 @@ interface Place {
   readonly flight: Flight;
   /** Makes the params again, for a request that is sent once more. */
   readonly params: (id: number) => Buffer | undefined;
+  /** Place in the order of what was sent. */
+  readonly order: number;
 }
 
 export class Correlator {
   readonly #kernel: Kernel;
   readonly #server: string;
   readonly #transport: Transport;
-  readonly #slots: CappedSlots<Place>;
+  readonly #requests: RequestTable<Place>;
   readonly #ears: CorrelatorEars;
   readonly #flightEars: FlightEars;
   readonly #notifications: NotificationRate;
   readonly #invalid: InvalidMessages;
-  readonly #questions: TokenBucket;
-  #uses = 0;
+  readonly #serverRequests: ServerRequests;
+  #order = 0;
+  /** Place in that order of the last message that has no answer, and of the newest request that was answered. */
+  #noticed = 0;
+  #answered = 0;
   #strangers = 0;
 
   constructor(parts: {
@@ -66,40 +66,46 @@ export class Correlator {
     this.#server = parts.server;
     this.#transport = parts.transport;
     this.#ears = parts.ears;
-    this.#slots = new CappedSlots('upstream.in-flight', SLOTS, parts.kernel.ceilings);
+    this.#requests = new RequestTable('upstream.in-flight', parts.kernel.ceilings);
     this.#notifications = new NotificationRate(parts.kernel, parts.limits, parts.server);
     this.#invalid = new InvalidMessages(parts.kernel, parts.server);
-    this.#questions = new TokenBucket({
-      perSecond: QUESTIONS_PER_SECOND,
-      burst: QUESTIONS_PER_SECOND,
-      nowMs: parts.kernel.clock.nowMs(),
+    this.#serverRequests = new ServerRequests({
+      kernel: parts.kernel,
+      invalid: this.#invalid,
+      ask: (envelope, exchange) => parts.ears.question(envelope, exchange),
+      reply: (frame) => this.aside(frame),
     });
     this.#flightEars = {
       silent: (flight) => this.#ears.silent(flight),
       tooSilent: (flight, silentMs) => this.#ears.tooSilent(flight, silentMs),
       ended: (flight) => this.#ears.ended(flight),
-      settled: (flight) => this.#slots.free(flight.id % SLOTS),
+      settled: (flight) => this.#requests.free(flight.id, flight.answered),
     };
   }
 
   get inFlight(): number {
-    return this.#slots.size;
+    return this.#requests.size;
+  }
+
+  /** Returns an id that no request of this connection has. */
+  takeId(): number {
+    return this.#requests.takeId();
   }
 
   /** True while a call is in flight; each has its own watch (lists, pings and handshakes have none). */
   get hasCalls(): boolean {
-    for (const place of this.#slots.values()) if (place !== NOBODY && place.flight.plan.silence) return true;
+    for (const { flight } of this.#requests.values()) if (flight.plan.silence) return true;
     return false;
   }
 
   /** The newest call whose user can be asked or told. */
   newestHeard(): Flight | undefined {
-    let newest: Flight | undefined;
-    for (const place of this.#slots.values()) {
-      if (place === NOBODY || !place.flight.plan.back.ask) continue;
-      if (newest === undefined || place.flight.id > newest.id) newest = place.flight;
+    let newest: Place | undefined;
+    for (const place of this.#requests.values()) {
+      if (!place.flight.plan.back.ask) continue;
+      if (newest === undefined || place.order > newest.order) newest = place;
     }
-    return newest;
+    return newest?.flight;
   }
 
   /** Messages that nobody waited for: late, doubled or foreign answers and progress, and questions beyond the rate. */
@@ -114,13 +120,14 @@ export class Correlator {
   ): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     const ended = plan.deadline.ended;
     if (ended !== undefined) return notSentRefusal(plan, ended);
-    // The place is taken before its number, and with it the id, is known.
-    const slot = this.#slots.add(NOBODY);
-    if (slot < 0) return new Refusal('server-busy', undefined, { phase: 'call', outcome: 'not-executed' });
-    this.#uses += 1;
+    const nowMs = this.#kernel.clock.nowMs();
+    this.#order += 1;
+    const id = this.#requests.add((own) => ({
+      ...{ flight: new Flight(own, plan, this.#flightEars, nowMs), params, order: this.#order },
+    }));
+    const flight = this.at(id);
+    if (!flight) return new Refusal('server-busy', undefined, { phase: 'call', outcome: 'not-executed' });
     this.#notifications.earn();
-    const flight = new Flight(this.#uses * SLOTS + slot, plan, this.#flightEars, this.#kernel.clock.nowMs());
-    this.#slots.replace(slot, { flight, params });
     return new Promise((resolve) => {
       try {
         flight.begin(this.#kernel, resolve);
@@ -129,7 +136,7 @@ export class Correlator {
         const refusal = this.#broken(fault);
         flight.settle(refusal);
         // When it had not begun there was nothing to settle.
-        this.#slots.free(slot);
+        this.#requests.free(id, true);
         resolve(refusal);
       }
     });
@@ -144,7 +151,7 @@ export class Correlator {
 
   /** Sends a request again that was not executed. */
   again(flight: Flight): void {
-    const place = this.#slots.at(flight.id % SLOTS);
+    const place = this.#requests.at(flight.id);
     if (flight.over || place?.flight !== flight) return;
     flight.resent = true;
     flight.touch();
@@ -173,7 +180,14 @@ export class Correlator {
     if (envelope.repaired !== undefined) this.#invalid.count('repaired', envelope.repaired);
     if (envelope.kind === 'reply') this.#reply(envelope);
     else if (envelope.kind === 'notification') this.#notification(envelope, exchange);
-    else this.#question(envelope, exchange);
+    else if (!this.#serverRequests.take(envelope, exchange)) this.#strangers += 1;
+  }
+
+  /** A message that would have been an answer cannot be read, nor its id: if one request is in flight, it is over. */
+  unreadable(fault: HubError): void {
+    const only = this.#requests.only;
+    if (only) this.failed(only.flight.id, fault);
+    else this.#invalid.count('refused', fault.message);
   }
 
   /** The exchange of this request is over without an answer. */
@@ -184,12 +198,12 @@ export class Correlator {
 
   /** Everything that is still in flight ends with this. */
   failAll(refusal: (flight: Flight) => Refusal): void {
-    for (const { flight } of [...this.#slots.values()]) flight.settle(refusal(flight));
+    for (const { flight } of [...this.#requests.values()]) flight.settle(refusal(flight));
   }
 
   /** A sign of life of one call, or of the server as a whole. `nowMs`: where it is known. */
   alive(id: number | undefined, nowMs?: number): void {
-    if (id === undefined) for (const { flight } of this.#slots.values()) flight.touch(nowMs);
+    if (id === undefined) for (const { flight } of this.#requests.values()) flight.touch(nowMs);
     else this.at(id)?.touch(nowMs);
   }
 
@@ -200,39 +214,43 @@ export class Correlator {
 
   /** The request with this id, while it is in flight. */
   at(id: number): Flight | undefined {
-    const place = this.#slots.at(id % SLOTS);
-    return place !== undefined && place !== NOBODY && place.flight.id === id ? place.flight : undefined;
+    return this.#requests.at(id)?.flight;
   }
 
   [Symbol.dispose](): void {
-    this.#slots[Symbol.dispose]();
+    this.#requests[Symbol.dispose]();
   }
 
   #reply(envelope: Envelope): void {
     const { bytes, id, result, error } = envelope;
-    const flight = this.#owner(bytes, id.at, id.end);
-    if (!flight) return this.#misaddressed(envelope);
+    const place = this.#owner(bytes, id) ?? this.#onlyOne(envelope);
+    if (!place) {
+      this.#strangers += 1;
+      return;
+    }
+    const { flight } = place;
+    this.#answered = Math.max(this.#answered, place.order);
     const why = replyFault(envelope);
     // The rows of a list are checked one by one.
     const isList = flight.plan.label === 'upstream-list' && envelope.fault !== undefined;
     if (why !== undefined && !isList) return this.failed(flight.id, invalidAnswer(this.#server, why));
+    flight.answered = true;
     if (result.at >= 0) flight.settle({ kind: 'result', json: filledResult(flight.plan.method, envelope) });
     else flight.settle({ kind: 'error', json: bytes.subarray(error.at, error.end) });
   }
 
-  /** The right number as a string: no request has such an id, and the one that is meant would wait in vain. */
-  #misaddressed({ bytes, id }: Envelope): void {
-    const number = replyNumber(bytes, id);
-    // The error is made only where there is such a request: it costs more than all the rest, and these may come by the thousand.
-    if (number !== undefined && this.at(number)) this.failed(number, invalidAnswer(this.#server, 'its id is a string'));
+  #owner(bytes: Buffer, span: Span): Place | undefined {
+    const number = replyNumber(bytes, span);
+    return number === undefined ? undefined : this.#requests.at(number);
   }
 
-  #owner(bytes: Buffer, at: number, end: number): Flight | undefined {
-    // Ours are plain numbers; a string that looks like one is not ours.
-    const number = Number(bytes.toString('latin1', at, end));
-    const flight = Number.isSafeInteger(number) ? this.at(number) : undefined;
-    if (!flight) this.#strangers += 1;
-    return flight;
+  /**
+   * The request that an error without an id is the answer to: the only one in flight. It may as well be the answer to a notification, which some
+   * servers give, until a request that was sent after the last one is answered.
+   */
+  #onlyOne(envelope: Envelope): Place | undefined {
+    const isCertain = this.#noticed === 0 || this.#answered > this.#noticed;
+    return isCertain && isNamelessError(envelope) ? this.#requests.only : undefined;
   }
 
   #notification(envelope: Envelope, exchange: number | undefined): void {
@@ -247,8 +265,11 @@ export class Correlator {
   #progress({ bytes, params, fault }: Envelope): void {
     const token = params.at < 0 ? params : soleMember(bytes, params, 'progressToken');
     if (token.at < 0) return;
-    const flight = this.#owner(bytes, token.at, token.end);
-    if (!flight) return;
+    const flight = this.#owner(bytes, token)?.flight;
+    if (!flight) {
+      this.#strangers += 1;
+      return;
+    }
     flight.touch();
     const client = flight.plan.back.progressToken;
     if (fault !== undefined) return this.#unreadable(fault);
@@ -267,33 +288,11 @@ export class Correlator {
     this.#invalid.count('refused', fault);
   }
 
-  #question(envelope: Envelope, exchange: number | undefined): void {
-    const { bytes, id, method, fault } = envelope;
-    if (!this.#questions.take(this.#kernel.clock.nowMs())) {
-      this.#strangers += 1;
-      return;
-    }
-    const idRaw = bytes.subarray(id.at, id.end);
-    if (fault !== undefined) {
-      this.#unreadable(fault);
-      // An id that is a string may be what is invalid.
-      if (bytes[id.at] !== QUOTE)
-        this.aside(errorFrame(idRaw, { code: -32700, message: `The request is not valid JSON: ${fault}.` }));
-      return;
-    }
-    if (method === 'ping') this.aside(resultFrame(idRaw, Buffer.from('{}')));
-    else if (!this.#ears.question(envelope, exchange))
-      this.aside(
-        errorFrame(idRaw, { code: -32601, message: `Not served on a shared connection: ${method.slice(0, 60)}` }),
-      );
-  }
-
   /** A message of ours that nobody waits for. What cannot be written is dropped: the server is in trouble already. */
   aside(frame: Buffer): void {
+    this.#order += 1;
+    this.#noticed = this.#order;
     const deadline = this.#kernel.deadline(ASIDE_MS);
     if (isRefusal(this.#transport.send(frame, undefined, deadline))) deadline[Symbol.dispose]();
   }
 }
-
-/** Holds a slot until its flight exists; never asked anything. */
-const NOBODY = Object.freeze({}) as Place;

@@ -7,7 +7,6 @@ import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
-import { replyNumber } from '../protocol/answer.ts';
 import { filledResult } from '../protocol/empty-result.ts';
 import { capabilitiesFrom } from '../protocol/era-2025/initialize.ts';
 import {
@@ -29,7 +28,7 @@ import { ASKS, answerFault, asksBack, endFrame, envelopeOf, heardNotice, SCAN, w
 import { invalidAnswer } from './_invalid-answer.ts';
 import { Repeats } from './_repeats.ts';
 import { type RoundAgain, Rounds } from './_rounds.ts';
-import { idOf, type SentRequest, SentRequests } from './_sent.ts';
+import { type SentRequest, SentRequests } from './_sent.ts';
 import type { ToolHeaders } from './_tool-headers.ts';
 import type { Talk } from './talk.ts';
 import type { Transport, TransportEvents } from './transport.ts';
@@ -49,6 +48,7 @@ export function inEras(
     makeTransport,
     toolHeaders,
     wishesChanged,
+    nextId,
   }: {
     readonly kernel: Kernel;
     readonly spec: ServerSpec;
@@ -57,6 +57,7 @@ export function inEras(
     readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
     readonly toolHeaders: ToolHeaders;
     readonly wishesChanged: () => void;
+    readonly nextId: () => number;
   },
   events: TransportEvents,
 ): Transport {
@@ -66,7 +67,7 @@ export function inEras(
     logLevel: () => talk.logLevel(),
     declared: (tool) => toolHeaders.of(tool),
     repeats: new Repeats(kernel.timers, toolHeaders),
-    wishesChanged,
+    ...{ wishesChanged, nextId },
     closes: spec.transport.kind !== 'stdio',
   });
 }
@@ -75,26 +76,34 @@ class EraTransport implements Transport {
   readonly #parts: EraParts;
   readonly #inner: Transport & { readonly pid?: number | undefined };
   #stateless = false;
-  readonly #sent = new SentRequests();
+  readonly #sent: SentRequests;
   readonly #rounds = new Rounds();
   /** It tells of changed resources. */
   #subscribes = false;
 
   constructor(parts: EraParts) {
     this.#parts = parts;
+    this.#sent = new SentRequests(parts.nextId);
     const { events } = parts;
     this.#inner = parts.make({
       ...events,
       message: (envelope, exchange) => {
         const heard = this.#stateless ? this.#understood(envelope) : envelope;
         const told = heard && withRepair(heard, envelope);
-        if (told) events.message(told, exchange === undefined ? undefined : idOf(exchange));
+        if (told) events.message(told, exchange === undefined ? undefined : this.#sent.idOf(exchange));
       },
       failed: (wire, fault) => {
-        this.#forget(idOf(wire));
-        events.failed(idOf(wire), fault);
+        const id = this.#sent.idOf(wire);
+        this.#forget(id);
+        events.failed(id, fault);
       },
-      alive: (wire) => events.alive(wire === undefined ? undefined : idOf(wire)),
+      unreadable: (fault) => {
+        const id = this.#stateless ? this.#sent.only : undefined;
+        if (id === undefined) return events.unreadable(fault);
+        this.#forget(id);
+        events.failed(id, fault);
+      },
+      alive: (wire) => events.alive(wire === undefined ? undefined : this.#sent.idOf(wire)),
     });
   }
 
@@ -178,7 +187,7 @@ class EraTransport implements Transport {
     const { requestId, ...rest } = JSON.parse(params.toString('utf8')) as { readonly requestId?: unknown };
     const id = Number(requestId);
     const told = { ...rest, requestId: this.#sent.wireOf(id) };
-    this.#sent.forget(id);
+    this.#sent.cancelled(id);
     return notificationFrame(method, jsonBytes(told));
   }
 
@@ -228,10 +237,10 @@ class EraTransport implements Transport {
 
   /** An answer that cannot be understood ends its call at once. */
   #understood(envelope: Envelope): Envelope | undefined {
-    const wire = envelope.kind === 'reply' ? replyNumber(envelope.bytes, envelope.id) : undefined;
+    const wire = this.#sent.answeredBy(envelope);
     const why = wire === undefined ? undefined : answerFault(envelope, this.#sent.methodOf(wire));
     if (wire === undefined || why === undefined) return this.#heard(envelope);
-    const id = idOf(wire);
+    const id = this.#sent.idOf(wire);
     this.#forget(id);
     this.#parts.events.failed(id, invalidAnswer(this.#parts.server, why));
     return undefined;
@@ -239,12 +248,12 @@ class EraTransport implements Transport {
 
   /** Undefined = the answer is a question, or nobody's, or the call is sent once more. */
   #heard(envelope: Envelope): Envelope | undefined {
-    const { bytes, id: span, kind, result, error } = envelope;
+    const { bytes, kind, result, error } = envelope;
     if (kind !== 'reply') return heardNotice(envelope);
-    const wire = replyNumber(bytes, span) ?? Number.NaN;
+    const wire = this.#sent.answeredBy(envelope) ?? Number.NaN;
     const sent = this.#sent.answered(wire);
     if (!sent) return undefined;
-    const id = idOf(wire);
+    const id = this.#sent.idOf(wire);
     if (result.at < 0) return this.#refused(id, sent, bytes.subarray(error.at, error.end));
     const json = filledResult(sent.method, envelope);
     const type = resultType(json);

@@ -42,6 +42,8 @@ export class Flight {
   readonly sentMs: number;
   /** CPU time of the server when it was last looked at, ms. */
   cpuMs: number | undefined;
+  /** Its answer has come. */
+  answered = false;
   /** It was sent once more after the server had forgotten the session. */
   resent = false;
   #resolve: ((outcome: Outcome<UpstreamReply>) => void) | undefined;

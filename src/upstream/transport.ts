@@ -17,6 +17,8 @@ export interface TransportEvents {
   message(envelope: Envelope, exchange: number | undefined): void;
   /** The exchange of request `id` ended without its reply; nothing more comes for it. */
   failed(id: number, fault: HubError): void;
+  /** A message came that would have been an answer; neither it nor its id can be read. */
+  unreadable(fault: HubError): void;
   /** A sign of life: bytes for exchange `id`, or of the server as a whole (stderr, CPU) when undefined. */
   alive(id: number | undefined): void;
   /** Start has entered a phase (install, start, connect); a promise = wait for it before you go on: others have their turn first. */

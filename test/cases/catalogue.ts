@@ -82,4 +82,15 @@ export const CASES: Readonly<Record<string, Case>> = {
   CL41: {
     behaviour: 'A batch is subject to key, session and protocol version; the refusal of a reply has the id null.',
   },
+  SV1: {
+    behaviour: 'Members of a message that are null count as absent, in answers, lists and the handshake.',
+  },
+  SV18: {
+    behaviour:
+      'An id is found in whatever spelling a server sends it back, and ids stay below a million and are not used again while an answer may come.',
+  },
+  SV26: {
+    behaviour:
+      'An error without an id, or without an object, reaches the caller where only one request can be meant, with its code and text.',
+  },
 };

@@ -103,7 +103,7 @@ interface Construction {
   readonly kind: string;
 }
 
-const CONSTRUCTION = /\bnew\s+(Capped\w+|FairMap|FairCount)\b/g;
+const CONSTRUCTION = /\bnew\s+(Capped\w+|FairMap|FairCount|RequestTable)\b/g;
 const NAME = /['`]([a-z]+(?:[.-][a-z]+)+)/;
 /** From a construction to its name. */
 const REACH = 300;

@@ -193,7 +193,9 @@ test('a sender whose share of passed requests is used up is served here, and oth
 test('upstream/transports/forward.ts sends each message as one POST with a length', async () => {
   const socketPath = join(dir, 'hub-1.sock');
   await using owner = await startRecorder(socketPath);
-  const events = { message() {}, failed() {}, alive() {}, phase() {}, sessionLost() {}, closed() {}, said() {} };
+  const none = () => {};
+  const ends = { failed: none, unreadable: none, sessionLost: none, closed: none };
+  const events = { ...ends, message: none, alive: none, phase: none, said: none };
   const spec = { slug: 'one', name: 'one', homeHub: 1 } as ServerSpec;
   const transport = createForwardTransport({ kernel, limits, spec, socketPath, events });
   await transport.start(kernel.deadline(1000));

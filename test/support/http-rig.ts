@@ -13,7 +13,7 @@ import type { Transport } from '../../src/upstream/transport.ts';
 import { createHttpTransport, type LaunchedServer } from '../../src/upstream/transports/http.ts';
 
 export interface Told {
-  readonly kind: 'message' | 'failed' | 'alive' | 'phase' | 'lost' | 'closed';
+  readonly kind: 'message' | 'failed' | 'unreadable' | 'alive' | 'phase' | 'lost' | 'closed';
   readonly id: number | undefined;
   readonly text: string;
   readonly fault?: HubError;
@@ -74,6 +74,7 @@ export async function httpRig(url: string, options: HttpRigOptions = {}): Promis
         told.push({ kind: 'failed', id, text: fault.code, fault });
         take(id)?.reject(fault);
       },
+      unreadable: (fault) => told.push({ kind: 'unreadable', id: undefined, text: fault.code, fault }),
       alive: (id) => told.push({ kind: 'alive', id, text: '' }),
       phase: (phase) => void told.push({ kind: 'phase', id: undefined, text: phase }),
       sessionLost(id) {

@@ -87,6 +87,7 @@ export class Rig {
           if (envelope.kind === 'reply' && this.replies.length < 50_000) this.replies.push(envelope.bytes.toString());
         },
         failed: () => {},
+        unreadable: () => {},
         alive: () => {
           this.lifeSigns += 1;
         },

@@ -7,9 +7,7 @@ import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../kernel/errors.ts';
 import type { Refusal } from '../../kernel/outcome.ts';
 import type { ResponseHeaders } from '../../net/egress.ts';
-import { replyNumber } from '../../protocol/answer.ts';
-import type { Envelope } from '../../protocol/message.ts';
-import { invalidAnswer, refusedAnswer } from '../_invalid-answer.ts';
+import { refusedAnswer } from '../_invalid-answer.ts';
 
 /** `error` = an HTTP error whose body may say why; `auth`, `redirect` and `done` need no body. */
 export type AnswerKind = 'json' | 'sse' | 'done' | 'auth' | 'redirect' | 'lost' | 'error' | 'foreign' | 'coded';
@@ -93,16 +91,6 @@ export function protocolFault(server: string, status: number, why: string): HubE
     message: `The server’s answer is not valid MCP: ${why.replace(/\.$/, '')}.`,
     detail: { server, phase: 'answer', status, outcome: 'unknown' },
   });
-}
-
-/**
- * Of a reply on the response to request `id` that has no id, or the right number as a string: it can only be meant for that request, and
- * no client could tell. Undefined = it is another's.
- */
-export function misaddressedFault(server: string, { bytes, id: span }: Envelope, id: number): HubError | undefined {
-  const isMeant =
-    span.at < 0 || bytes.toString('latin1', span.at, span.end) === 'null' || replyNumber(bytes, span) === id;
-  return isMeant ? invalidAnswer(server, 'its id is not that of the request') : undefined;
 }
 
 export function endedFault(server: string, waitedMs: number): HubError {

@@ -43,6 +43,7 @@ export function guardedEvents(
       }
     },
     failed: (id, fault) => guard(() => events.failed(id, fault)),
+    unreadable: (fault) => guard(() => events.unreadable(fault)),
     phase: (phase) => guard(() => events.phase(phase)),
     sessionLost: (id) => guard(() => events.sessionLost(id)),
     closed: (fault) => guard(() => events.closed(fault)),

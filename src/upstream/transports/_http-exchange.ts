@@ -19,19 +19,20 @@ import {
   largeFault,
   mediaType,
   messageFault,
-  misaddressedFault,
   protocolFault,
   sessionIdIn,
 } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
 import type { ExchangeHost, ExchangeOrigin, SentExchange } from './_http-host.ts';
-import { EventReader, isHarmlessTwice, isReplyTo, lostSessionError, messagesIn } from './_http-messages.ts';
+import { addressed, EventReader, isHarmlessTwice, isReplyTo, lostSessionError, messagesIn } from './_http-messages.ts';
 import type { StreamPlace } from './_http-resume.ts';
 import { paced } from './_paced.ts';
 
 /** Read of what comes after an exchange is settled, so that its connection can be used again. */
 const DRAIN_BYTES = 64 * 1024;
 const LINGER_MS = 1000;
+/** What says when to come again counts for more than an error in the body that names no request. */
+const UNAVAILABLE: ReadonlySet<number> = new Set([429, 503]);
 const EMPTY = Buffer.alloc(0);
 
 export class HttpExchange implements ResponseHandler, SentExchange {
@@ -205,7 +206,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
   #finishJson(): void {
     const messages = messagesIn(this.#body?.take() ?? EMPTY, this.#host.limits);
     if (isRefusal(messages)) return this.#fail(messageFault(messages, this.#host, this.#status));
-    for (const message of messages) this.#deliver(message);
+    for (const message of addressed(messages, this.id)) this.#deliver(message);
     if (!this.#settled)
       this.#fail(protocolFault(this.#host.server, this.#status, 'it has another id than the request'));
   }
@@ -216,9 +217,11 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     if (this.id !== undefined && mediaType(this.#headers) === 'application/json') {
       const messages = messagesIn(body, this.#host.limits);
       const message = isRefusal(messages) ? undefined : messages[0];
-      if (message?.kind === 'reply' && isReplyTo(message, this.id)) return this.#deliver(message);
       const isSessionError = this.#status === 400 && this.session !== undefined;
       if (message && isSessionError && lostSessionError(message)) return this.#lost();
+      if (message?.kind === 'reply' && !UNAVAILABLE.has(this.#status))
+        for (const own of addressed([message], this.id)) this.#deliver(own);
+      if (this.#settled) return;
     }
     this.#fail(httpFault(this.#host.server, this.#status, this.#headers, body));
   }
@@ -230,7 +233,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
       this.#fail(messageFault(messages, this.#host, this.#status));
       return this.#cut();
     }
-    for (const message of messages) this.#deliver(message);
+    for (const message of addressed(messages, this.id)) this.#deliver(message);
     // At the end of an event nothing is kept.
     if (chunk[chunk.length - 1] === 0x0a && chunk[chunk.length - 2] === 0x0a) this.#giveBytes();
   }
@@ -244,10 +247,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
   #deliver(message: Envelope): void {
     if (this.#aborted || this.id === undefined) return;
     if (message.kind === 'reply') {
-      if (this.#settled) return;
-      const fault = isReplyTo(message, this.id) ? undefined : misaddressedFault(this.#host.server, message, this.id);
-      if (fault) this.#fail(fault);
-      if (!isReplyTo(message, this.id)) return;
+      if (this.#settled || !isReplyTo(message, this.id)) return;
       this.#settle();
     }
     this.#host.events.message(message, this.id);

@@ -6,10 +6,11 @@
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../kernel/errors.ts';
 import { isRefusal, type Outcome, Refusal } from '../../kernel/outcome.ts';
-import { answerScan, scanAnswer, scanAnswers } from '../../protocol/answer.ts';
+import { answerScan, isNamelessError, replyNumber, scanAnswer, scanAnswers } from '../../protocol/answer.ts';
 import type { Envelope, Span } from '../../protocol/message.ts';
 import { isBatch, scanEnvelope } from '../../protocol/scan.ts';
 import { SseDecoder, type SseEvent } from '../../protocol/sse.ts';
+import { rawErrorFrame } from '../../protocol/write.ts';
 import type { InvalidEvents } from './_invalid-events.ts';
 
 const HARMLESS_TWICE = new Set([
@@ -20,6 +21,9 @@ const HARMLESS_TWICE = new Set([
   'resources/list',
   'resources/templates/list',
 ]); // bounded by: this literal
+
+/** For text that has been scanned, or written by the hub. */
+const SCANNED = { maxDepth: 4096, maxIdBytes: 64, strict: false } as const;
 
 type ScanLimits = Pick<Limits, 'bodyDepth' | 'idBytes' | 'batch' | 'answerValues' | 'paramsMembers' | 'repairBytes'>;
 
@@ -89,29 +93,33 @@ export class EventReader {
   }
 }
 
-/** True when the reply carries exactly this number as its id. */
-export function isReplyTo(message: Envelope, id: number): boolean {
-  const { bytes, id: span } = message;
-  if (span.at < 0 || span.end - span.at > 16) return false;
-  let value = 0;
-  for (let at = span.at; at < span.end; at += 1) {
-    const digit = (bytes[at] ?? 0) - 0x30;
-    if (digit < 0 || digit > 9) return false;
-    value = value * 10 + digit;
-  }
-  return value === id;
+/** True when the reply carries this number as its id, in whatever spelling. */
+export function isReplyTo({ bytes, id: span }: Envelope, id: number): boolean {
+  return replyNumber(bytes, span) === id;
+}
+
+/** Returns the messages on the response to request `id`: an error that names no request is its answer, unless its own came with it. */
+export function addressed(messages: readonly Envelope[], id: number | undefined): readonly Envelope[] {
+  if (id === undefined || !messages.some(isNamelessError)) return messages;
+  if (messages.some((message) => message.kind === 'reply' && isReplyTo(message, id))) return messages;
+  return messages.map((message) => (isNamelessError(message) ? (asReplyTo(message, id) ?? message) : message));
+}
+
+function asReplyTo(message: Envelope, id: number): Envelope | undefined {
+  const { bytes, error, repaired } = message;
+  const own = scanEnvelope(rawErrorFrame(Buffer.from(String(id)), bytes.subarray(error.at, error.end)), SCANNED);
+  return isRefusal(own) ? undefined : { ...own, ...(repaired === undefined ? {} : { repaired }) };
 }
 
 /** True for a frame that a server may execute twice without harm. */
 export function isHarmlessTwice(frame: Buffer): boolean {
-  const message = scanEnvelope(frame, { maxDepth: 512, maxIdBytes: 64, strict: false });
+  const message = scanEnvelope(frame, SCANNED);
   return !isRefusal(message) && HARMLESS_TWICE.has(message.method);
 }
 
 /** −32000 for no request in particular: what servers made after the SDK's example answer (with 400) when they do not know a session. */
 export function lostSessionError(message: Envelope): boolean {
-  if (message.kind !== 'reply' || message.error.at < 0) return false;
-  if (message.id.at >= 0 && textOf(message.bytes, message.id) !== 'null') return false;
+  if (!isNamelessError(message)) return false;
   try {
     const error: unknown = JSON.parse(textOf(message.bytes, message.error));
     return typeof error === 'object' && error !== null && 'code' in error && error.code === -32000;
