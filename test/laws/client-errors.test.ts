@@ -40,6 +40,7 @@ const ALLOWED: Readonly<Record<string, string>> = {
   'upstream/_peer-reply.ts': 'passes on the JSON-RPC error of a server to the worker that asked',
   'upstream/transports/_http-messages.ts': 'gives the error of a server the id of the request that it answers',
   'upstream/_asked.ts': 'answers questions of servers: servers read it, not clients',
+  'upstream/correlate.ts': 'takes the JSON-RPC error of a server as it came',
   'upstream/_server-requests.ts': 'answers requests of servers: servers read it, not clients',
   'upstream/_era-words.ts': 'constants: an answer of a stateless server that cannot go on',
   'upstream/era-transport.ts': 'a constant with the name of a method that the hub itself has sent',
