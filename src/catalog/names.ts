@@ -8,6 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { GivenName, Listing, ServerSpec } from '../kernel/snapshot.ts';
+import { atOnce } from '../kernel/take-turn.ts';
 import { exposedTemplate, exposedUri, isOurs } from './exposed-uri.ts';
 
 export const EXPOSED_NAME = /^[A-Za-z0-9_]{1,48}$/;
@@ -22,7 +23,12 @@ export interface NamesInput {
   readonly servers: readonly ServerSpec[];
   /** What was given before. */
   readonly given: readonly GivenName[];
+  /** Age of the first new name; undefined = new names have none. */
+  readonly nextAge?: number;
 }
+
+/** Rows of one step of work that is done in steps: about 1 ms. */
+const STEP_ROWS = 500;
 
 type Kind = GivenName['kind'];
 
@@ -33,22 +39,35 @@ interface KindInput {
   /** Oldest first. */
   readonly given: readonly GivenName[];
   readonly nativesOf: (server: string) => readonly string[];
+  readonly nextAge: number | undefined;
 }
 
 /** All names: those given before (less those of servers that are gone), then one for each listed tool and prompt that has none yet. */
-export function giveNames({ listings, servers, given }: NamesInput): GivenName[] {
+export function giveNames(input: NamesInput): GivenName[] {
+  return atOnce(nameSteps(input));
+}
+
+/** The same in steps of about a millisecond. */
+export function* nameSteps({ listings, servers, given, nextAge }: NamesInput): Generator<void, GivenName[]> {
   const listingOf = new Map(listings.map((listing) => [listing.server, listing]));
-  const ofKind = (kind: Kind): GivenName[] =>
-    giveKind({
+  const all: GivenName[] = []; // bounded by: the names of all kinds
+  let age = nextAge;
+  for (const kind of ['tool', 'prompt', 'resource', 'template'] as const) {
+    const names = yield* giveKind({
       kind,
       servers,
       given: given.filter((name) => name.kind === kind),
-      nativesOf: (server) => {
+      nativesOf(server) {
         const listed = (listingOf.get(server)?.[LIST_OF[kind]] ?? []).map(({ native }) => native);
         return isAddress(kind) ? listed.filter((native) => native.length <= ADDRESS_CHARS) : listed;
       },
+      nextAge: age,
     });
-  return [...ofKind('tool'), ...ofKind('prompt'), ...ofKind('resource'), ...ofKind('template')];
+    for (const name of names) all.push(name);
+    if (age !== undefined) age = Math.max(age, (names.at(-1)?.age ?? 0) + 1);
+    if (names.length >= STEP_ROWS) yield;
+  }
+  return all;
 }
 
 const LIST_OF = { tool: 'tools', prompt: 'prompts', resource: 'resources', template: 'templates' } as const;
@@ -64,18 +83,22 @@ function wrappedAddress(kind: 'resource' | 'template', server: string, native: s
   return kind === 'resource' ? exposedUri(server, native) : exposedTemplate(server, native);
 }
 
-function giveKind(input: KindInput): GivenName[] {
-  const { names, taken, named } = keptNames(input);
+function* giveKind(input: KindInput): Generator<void, GivenName[]> {
+  const { names, taken, named } = yield* keptNames(input);
+  const { kind, nextAge } = input;
+  let age = nextAge;
+  let rows = 0;
   for (const { slug } of input.servers) {
     const ofServer = setOf(named, slug);
     for (const native of input.nativesOf(slug)) {
+      rows += 1;
+      if (rows % STEP_ROWS === 0) yield;
       if (ofServer.has(native)) continue;
       ofServer.add(native);
-      const exposed = isAddress(input.kind)
-        ? freeAddress(input.kind, slug, native, taken)
-        : freeName(slug, native, taken);
+      const exposed = isAddress(kind) ? freeAddress(kind, slug, native, taken) : freeName(slug, native, taken);
       taken.add(exposed);
-      names.push({ kind: input.kind, exposed, server: slug, native });
+      names.push({ kind, exposed, server: slug, native, ...(age === undefined ? {} : { age }) });
+      if (age !== undefined) age += 1;
     }
   }
   return names;
@@ -97,29 +120,37 @@ function setOf(sets: Map<string, Set<string>>, key: string): Set<string> {
   return made;
 }
 
-function keptNames(input: KindInput): Kept {
+function* keptNames(input: KindInput): Generator<void, Kept> {
   const { kind, given, servers, nativesOf } = input;
-  const listed = new Map(servers.map(({ slug }) => [slug, new Set(nativesOf(slug))]));
+  const listed = new Map<string, ReadonlySet<string>>(); // bounded by: servers
+  for (const { slug } of servers) {
+    listed.set(slug, new Set(nativesOf(slug)));
+    if ((listed.get(slug)?.size ?? 0) >= STEP_ROWS) yield;
+  }
   const excess = new Map<string, number>();
   const taken = new Set<string>();
   const named = new Map<string, Set<string>>();
-  const names = given.filter(({ exposed, server, native }) => {
+  const names: GivenName[] = [];
+  for (const [at, name] of given.entries()) {
+    if (at % STEP_ROWS === STEP_ROWS - 1) yield;
+    const { exposed, server, native } = name;
     const natives = listed.get(server);
     const ofServer = setOf(named, server);
-    if (!natives || taken.has(exposed) || ofServer.has(native) || !isLegal(kind, exposed, server, native)) return false;
+    if (!natives || taken.has(exposed) || ofServer.has(native) || !isLegal(kind, exposed, server, native)) continue;
     taken.add(exposed);
     ofServer.add(native);
+    names.push(name);
     if (!natives.has(native)) excess.set(server, (excess.get(server) ?? -RETIRED_PER_SERVER) + 1);
-    return true;
-  });
+  }
   if (![...excess.values()].some((over) => over > 0)) return { names, taken, named };
-  const kept = names.filter(({ server, native }) => {
-    const over = excess.get(server) ?? 0;
-    if (over <= 0 || listed.get(server)?.has(native)) return true;
-    excess.set(server, over - 1);
-    return false;
-  });
-  return keptNames({ ...input, given: kept });
+  const kept: GivenName[] = [];
+  for (const [at, name] of names.entries()) {
+    if (at % STEP_ROWS === STEP_ROWS - 1) yield;
+    const over = excess.get(name.server) ?? 0;
+    if (over > 0 && !listed.get(name.server)?.has(name.native)) excess.set(name.server, over - 1);
+    else kept.push(name);
+  }
+  return yield* keptNames({ ...input, given: kept });
 }
 
 /** One string for a server and a tool; slugs have no line feed. */

@@ -59,7 +59,10 @@ async function bench(t: TestContext, options: { dir?: string; config?: unknown }
   const soon = () => kernel.deadline(4000);
   /** Lets the store and background work settle without moving the clock. */
   const settle = async () => {
-    for (let turn = 0; turn < 40; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve));
+    for (let turn = 0; turn < 100; turn += 1) {
+      frozen.advance(0);
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
   };
   return { ...frozen, limits, dir, store, control, published, keyFrames, told, loaded, soon, settle };
 }

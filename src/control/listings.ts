@@ -7,15 +7,17 @@ import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Listing } from '../kernel/snapshot.ts';
-import { type ListingRow, listingRow, putListings } from '../store/listings.ts';
+import { inTurns } from '../kernel/take-turn.ts';
+import { putListings } from '../store/listings.ts';
 import { changeNames } from '../store/names.ts';
 import type { Store } from '../store/store.ts';
-import { changeOfNames, shadowedIn } from './names.ts';
+import { changeOfNames, changeSteps, type NamesChange, shadowedIn } from './names.ts';
 import type { World } from './world.ts';
 
 const KEEP_MS = 10_000;
 /** Lists of several servers share a transaction, which waits for the disk once, up to this many characters. */
 const TRANSACTION_CHARS = 256 * 1024;
+const KINDS = ['tools', 'prompts', 'resources', 'templates'] as const;
 /** Addresses named in one event. */
 const SHOWN = 5;
 
@@ -40,57 +42,71 @@ export function createListings(parts: {
   async function work(): Promise<void> {
     try {
       while (waiting.size > 0) {
-        let isChanged = false;
+        const fresh: Listing[] = []; // bounded by: limits.servers
         for (const [server, listing] of waiting.entries()) {
           waiting.delete(server);
-          if (accept(listing)) isChanged = true;
+          if (isNews(listing)) fresh.push(listing);
         }
-        if (!isChanged) continue;
-        nameAll();
+        if (fresh.length === 0) continue;
+        const change = await changeWith(fresh);
+        for (const listing of fresh) {
+          world.putListing(listing);
+          unkept.set(listing.server, listing);
+        }
+        const keeping = takeChange(change);
         changed();
         await keepListings();
+        await keeping;
       }
     } finally {
       isWorking = false;
     }
   }
 
-  /** Whether it says anything new. */
-  function accept(listing: Listing): boolean {
+  /** Whether it says anything new; one that is read again and is the same replaces the one before. */
+  function isNews(listing: Listing): boolean {
     if (!world.servers.some(({ slug }) => slug === listing.server)) return false;
     const before = world.listings.get(listing.server);
     if (before && before.atMs > listing.atMs) return false;
-    world.putListing(listing);
     const isSame =
       before?.digest === listing.digest &&
       before.instructions === listing.instructions &&
       before.hidden.length === listing.hidden.length;
-    if (isSame) return false;
-    unkept.set(listing.server, listing);
-    return true;
+    if (isSame) world.putListing(listing);
+    return !isSame;
+  }
+
+  /** Names with these listings in the world; when it returns, nothing else in the world has changed meanwhile. */
+  async function changeWith(fresh: readonly Listing[]): Promise<NamesChange> {
+    for (;;) {
+      const { names: given, config, servers } = world;
+      const isOver = (): boolean => world.names !== given || world.config !== config;
+      const listings = new Map(world.listings); // bounded by: servers that the configuration has ever had
+      for (const listing of fresh) listings.set(listing.server, listing);
+      const steps = changeSteps({ listings: [...listings.values()], servers, given });
+      const change = await inTurns(steps, kernel, { owner: fresh[0]?.server ?? '', isOver });
+      if (change && !isOver()) return change;
+    }
   }
 
   /** The next lists to keep, of at least one server. */
-  function nextToKeep(): { readonly listings: Listing[]; readonly rows: ListingRow[] } {
+  function nextToKeep(): Listing[] {
     const listings: Listing[] = [];
-    const rows: ListingRow[] = [];
     let chars = 0;
     for (const [, listing] of unkept.entries()) {
       if (chars >= TRANSACTION_CHARS) break;
-      const row = listingRow(listing);
-      chars += row.json.length;
       listings.push(listing);
-      rows.push(row);
+      for (const kind of KINDS) for (const { json } of listing[kind]) chars += json.length;
     }
-    return { listings, rows };
+    return listings;
   }
 
   async function keepListings(): Promise<void> {
     while (unkept.size > 0) {
-      const { listings, rows } = nextToKeep();
+      const listings = nextToKeep();
       using deadline = kernel.deadline(KEEP_MS);
       try {
-        await putListings(store, rows, deadline);
+        await putListings(store, listings, deadline);
         for (const listing of listings) if (unkept.get(listing.server) === listing) unkept.delete(listing.server);
       } catch (fault) {
         kernel.bus.publish({ type: 'task-faulted', task: 'keep listing', fault });
@@ -101,21 +117,25 @@ export function createListings(parts: {
   }
 
   function nameAll(): void {
-    const change = changeOfNames({
-      listings: [...world.listings.values()],
-      servers: world.servers,
-      given: world.names,
-    });
+    const { listings, servers, names: given } = world;
+    const keeping = takeChange(changeOfNames({ listings: [...listings.values()], servers, given }));
+    kernel.scope.run('keep names', () => keeping);
+  }
+
+  /** Settles when the change is kept, or could not be. */
+  async function takeChange(change: NamesChange): Promise<void> {
     world.names = change.given;
     if (change.add.length === 0 && change.drop.length === 0) return;
     for (const [server, addresses] of shadowedIn(change.add)) {
       const shown = addresses.slice(0, SHOWN).map((address) => address.slice(0, 200));
       kernel.bus.publish({ type: 'resources-shadowed', server, count: addresses.length, addresses: shown });
     }
-    kernel.scope.run('keep names', async () => {
-      using deadline = kernel.deadline(KEEP_MS);
+    using deadline = kernel.deadline(KEEP_MS);
+    try {
       await changeNames(store, change, deadline);
-    });
+    } catch (fault) {
+      kernel.bus.publish({ type: 'task-faulted', task: 'keep names', fault });
+    }
   }
 
   return {

@@ -22,15 +22,15 @@ const name = (exposed: string, server: string, native: string): GivenName => ({
 test('new tools get names, old ones keep theirs', () => {
   const given = [name('odd_name', 's', 'a')];
   const change = changeOfNames({ listings: [listing('s', 'a', 'b')], servers: [spec('s')], given });
-  assert.deepEqual(change.add, [name('s_b', 's', 'b')]);
-  assert.deepEqual(change.given, [...given, name('s_b', 's', 'b')]);
+  assert.deepEqual(change.add, [{ ...name('s_b', 's', 'b'), age: 1 }]);
+  assert.deepEqual(change.given, [...given, ...change.add]);
   assert.deepEqual(change.drop, []);
 });
 
 test('a server that is away keeps its names until it is back', () => {
   const given = [name('old_a', 'away', 'a')];
   const without = changeOfNames({ listings: [listing('s', 'x')], servers: [spec('s')], given });
-  assert.deepEqual(without.given, [...given, name('s_x', 's', 'x')]);
+  assert.deepEqual(without.given, [...given, { ...name('s_x', 's', 'x'), age: 1 }]);
   const servers = [spec('s'), spec('away')];
   const back = changeOfNames({ listings: [listing('away', 'a')], servers, given: without.given });
   assert.deepEqual([back.add, back.drop], [[], []]);
@@ -40,8 +40,8 @@ test('a server that is away keeps its names until it is back', () => {
 test('the name of a server that is away goes to a tool that is here', () => {
   const given = [name('a_b_c', 'a_b', 'c')];
   const change = changeOfNames({ listings: [listing('a', 'b_c')], servers: [spec('a')], given });
-  assert.deepEqual(change.given, [name('a_b_c', 'a', 'b_c')]);
-  assert.deepEqual(change.add, [name('a_b_c', 'a', 'b_c')]);
+  assert.deepEqual(change.given, [{ ...name('a_b_c', 'a', 'b_c'), age: 1 }]);
+  assert.deepEqual(change.add, change.given);
 });
 
 test('of tools that a server no longer lists, the names given longest ago are let go', () => {

@@ -3,8 +3,9 @@
  * Promises: pure; names of servers that are not configured now are kept until another tool or prompt needs them.
  * Does not: know how a name is made (`catalog/names.ts`).
  */
-import { giveNames, pairKey } from '../catalog/names.ts';
+import { nameSteps, pairKey } from '../catalog/names.ts';
 import type { GivenName, Listing, ServerSpec } from '../kernel/snapshot.ts';
+import { atOnce } from '../kernel/take-turn.ts';
 
 export interface NamesChange {
   /** All names from now on, oldest first, those of servers that are away too. */
@@ -14,24 +15,60 @@ export interface NamesChange {
   readonly drop: readonly GivenName[];
 }
 
-export function changeOfNames(input: {
+interface NamesWorld {
   readonly listings: readonly Listing[];
   readonly servers: readonly ServerSpec[];
   readonly given: readonly GivenName[];
-}): NamesChange {
+}
+
+/** Rows of one step: about 1 ms. */
+const STEP_ROWS = 1000;
+
+export function changeOfNames(input: NamesWorld): NamesChange {
+  return atOnce(changeSteps(input));
+}
+
+/** The same in steps of about a millisecond. */
+export function* changeSteps(input: NamesWorld): Generator<void, NamesChange> {
   const { servers, given } = input;
-  const configured = new Set(servers.map(({ slug }) => slug));
-  const live = giveNames(input);
-  const isLive = new Set(live.map(exposedKey));
-  const before = new Set(given.map(wholeKey));
-  const away = given.filter((name) => !configured.has(name.server) && !isLive.has(exposedKey(name)));
-  const add = live.filter((name) => !before.has(wholeKey(name)));
-  const drop = given.filter((name) => configured.has(name.server) && !isLive.has(exposedKey(name)));
+  const configured = new Set(servers.map(({ slug }) => slug)); // bounded by: servers
+  const live = yield* nameSteps({ ...input, nextAge: oldestFree(given) });
+  const isLive = yield* keysIn(live, exposedKey);
+  const before = yield* keysIn(given, wholeKey);
+  const add: GivenName[] = []; // bounded by: live
+  let rows = 0;
+  for (const name of live) {
+    rows += 1;
+    if (rows % STEP_ROWS === 0) yield;
+    if (!before.has(wholeKey(name))) add.push(name);
+  }
+  const away: GivenName[] = []; // bounded by: given
+  const drop: GivenName[] = []; // bounded by: given
+  for (const name of given) {
+    rows += 1;
+    if (rows % STEP_ROWS === 0) yield;
+    if (!isLive.has(exposedKey(name))) (configured.has(name.server) ? drop : away).push(name);
+  }
   return { given: [...away, ...live], add, drop };
 }
 
 const exposedKey = ({ kind, exposed }: GivenName): string => `${kind}\n${exposed}`;
 const wholeKey = (name: GivenName): string => `${exposedKey(name)}\n${pairKey(name.server, name.native)}`;
+
+function oldestFree(given: readonly GivenName[]): number {
+  let next = 0;
+  for (const { age = 0 } of given) next = Math.max(next, age + 1);
+  return next;
+}
+
+function* keysIn(names: readonly GivenName[], keyOf: (name: GivenName) => string): Generator<void, Set<string>> {
+  const keys = new Set<string>(); // bounded by: names
+  for (const name of names) {
+    keys.add(keyOf(name));
+    if (keys.size % STEP_ROWS === 0) yield;
+  }
+  return keys;
+}
 
 /** Returns, by server, the addresses of resources and templates that belong to another server, under which its own are not reachable. */
 export function shadowedIn(names: readonly GivenName[]): ReadonlyMap<string, readonly string[]> {

@@ -28,7 +28,7 @@ export class World {
   async read(store: Store, deadline: Deadline): Promise<void> {
     this.slugs = await listSlugs(store, deadline);
     this.keys = await listKeys(store, deadline);
-    this.names = await listNames(store, deadline);
+    this.names = (await listNames(store, deadline)).map((name, age) => ({ ...name, age }));
     const listings = await listListings(store, deadline);
     this.listings = new Map(listings.map((listing) => [listing.server, listing]));
   }

@@ -8,13 +8,11 @@ const PIECE_CHARS = 128 * 1024;
 /** Arrays are taken apart down to this depth; a snapshot has its tools at the fourth: snapshot, lists, one list, tools. */
 const DEPTH = 4;
 
-/** Yields the text in pieces of about 128 KiB. */
+/** Yields the text in pieces of about 128 KiB; nothing is done ahead of them. */
 export function* jsonPieces(value: unknown): Generator<string, void> {
-  const parts: Part[] = []; // bounded by: the elements of the value
-  takeApart(value, DEPTH, parts);
   let text = '';
-  for (const part of parts) {
-    text += typeof part === 'string' ? part : (JSON.stringify(part.value) ?? 'null');
+  for (const part of partsOf(value, DEPTH)) {
+    text += part;
     if (text.length < PIECE_CHARS) continue;
     yield text;
     text = '';
@@ -22,29 +20,24 @@ export function* jsonPieces(value: unknown): Generator<string, void> {
   if (text !== '') yield text;
 }
 
-/** JSON text, or a value that becomes text as a whole. */
-type Part = string | { readonly value: unknown };
-
-function takeApart(value: unknown, depth: number, parts: Part[]): void {
-  if (Array.isArray(value) && depth > 0) {
-    parts.push('[');
-    for (const [index, element] of value.entries()) {
-      if (index > 0) parts.push(',');
-      takeApart(element, depth - 1, parts);
-    }
-    parts.push(']');
-  } else if (depth > 0 && holdsArrays(value)) {
-    let before = '{';
-    for (const [key, member] of Object.entries(value)) {
-      if (member === undefined) continue;
-      parts.push(`${before}${JSON.stringify(key)}:`);
-      before = ',';
-      takeApart(member, depth - 1, parts);
-    }
-    parts.push('}');
-  } else parts.push({ value });
+/** Parts of JSON text: one for each element of an array, as far down as arrays are taken apart. */
+function* partsOf(value: unknown, depth: number): Generator<string, void> {
+  if (depth === 0 || !holdsArrays(value, depth)) return yield JSON.stringify(value) ?? 'null';
+  const isArray = Array.isArray(value);
+  let before = isArray ? '[' : '{';
+  for (const [key, member] of isArray ? value.entries() : Object.entries(value)) {
+    if (!isArray && member === undefined) continue;
+    yield isArray ? before : `${before}${JSON.stringify(key)}:`;
+    before = ',';
+    if (holdsArrays(member, depth - 1)) yield* partsOf(member, depth - 1);
+    else yield JSON.stringify(member) ?? 'null';
+  }
+  yield before === '{' ? '{}' : before === '[' ? '[]' : isArray ? ']' : '}';
 }
 
-function holdsArrays(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && Object.values(value).some(Array.isArray);
+/** Whether it is an array, or an object that has one in it. */
+function holdsArrays(value: unknown, depth: number): value is object {
+  if (Array.isArray(value)) return depth > 0;
+  if (depth <= 0 || typeof value !== 'object' || value === null) return false;
+  return Object.values(value).some((member) => Array.isArray(member) || holdsArrays(member, depth - 1));
 }

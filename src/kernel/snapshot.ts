@@ -185,6 +185,8 @@ export interface GivenName {
   readonly exposed: string;
   readonly server: string;
   readonly native: string;
+  /** Names with a smaller age were given earlier; absent = given by this worker, after all that have one. */
+  readonly age?: number;
 }
 
 /** A listing as an older version may have kept it. */

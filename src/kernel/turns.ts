@@ -7,7 +7,7 @@ import type { Timers } from './clock.ts';
 
 export class Turns {
   readonly #timers: Pick<Timers, 'afterInput'>;
-  readonly #waiting: (() => void)[] = []; // bounded by: children that start at once (limits.starting, installs)
+  readonly #waiting: (() => void)[] = []; // bounded by: children that start at once (limits.starting, installs), and servers whose lists are being worked on
   #isTaken = false;
 
   constructor(timers: Pick<Timers, 'afterInput'>) {

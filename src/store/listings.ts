@@ -3,6 +3,7 @@
  * Promises: a row that cannot be read is left out, never a failure of the others; one that an older version kept is made whole.
  */
 import type { Deadline } from '../kernel/deadline.ts';
+import { jsonPieces } from '../kernel/json-pieces.ts';
 import { type Listing, type OlderListing, wholeListing } from '../kernel/snapshot.ts';
 import type { Store } from './store.ts';
 
@@ -10,33 +11,49 @@ export function listListings(store: Store, deadline: Deadline): Promise<Listing[
   return store.run(
     'list listings',
     async (db) => {
-      const rows = await db.selectFrom('listings').select('json').orderBy('server').execute();
-      return rows.flatMap(({ json }) => listingFrom(json) ?? []);
+      const rows = await db.selectFrom('listings').select(['server', 'json']).orderBy('server').execute();
+      const listings: Listing[] = []; // bounded by: servers that the configuration has ever had
+      for (const { server, json } of rows) {
+        const query = db.selectFrom('listing_parts').select('json').where('server', '=', server).orderBy('part');
+        const parts = json === '' ? await query.execute() : [];
+        const listing = listingFrom(json + parts.map((part) => part.json).join(''));
+        if (listing) listings.push(listing);
+      }
+      return listings;
     },
     deadline,
   );
 }
 
-/** A server's lists as they are kept. `json` is the whole listing; its length, in UTF-16 units, is about what it costs to write. */
-export interface ListingRow {
-  readonly server: string;
-  /** Wall clock ms. */
-  readonly at: number;
-  readonly digest: string;
-  readonly json: string;
-}
+/** Characters that are written in one turn of the event loop, about. */
+const TURN_CHARS = 128 * 1024;
 
-export function listingRow(listing: Listing): ListingRow {
-  const { server, atMs, digest } = listing;
-  return { server, at: atMs, digest, json: JSON.stringify(listing) };
-}
-
-/** Keeps the lists of these servers in one transaction: all or none. Throws as `Store.run` does. */
-export function putListings(store: Store, rows: readonly ListingRow[], deadline: Deadline): Promise<void> {
+/** Keeps the lists of these servers in one transaction, over several turns of the event loop: all or none. Throws as `Store.run` does. */
+export function putListings(store: Store, listings: readonly Listing[], deadline: Deadline): Promise<void> {
   return store.run(
-    `put listings of ${rows.map(({ server }) => server).join(', ')}`.slice(0, 200),
-    async (db) => {
-      for (const row of rows) await db.replaceInto('listings').values(row).execute();
+    `put listings of ${listings.map(({ server }) => server).join(', ')}`.slice(0, 200),
+    async (db, turn) => {
+      let chars = 0;
+      for (const listing of listings) {
+        const { server, atMs, digest } = listing;
+        await db.deleteFrom('listing_parts').where('server', '=', server).execute();
+        // The text of most lists is one piece and needs no parts.
+        let whole: string | undefined;
+        let part = 0;
+        for (const json of jsonPieces(listing)) {
+          if (part === 0 && json.length < TURN_CHARS) whole = json;
+          else await db.insertInto('listing_parts').values({ server, part, json }).execute();
+          part += 1;
+          chars += json.length;
+          if (chars < TURN_CHARS) continue;
+          chars = 0;
+          await turn();
+        }
+        await db
+          .replaceInto('listings')
+          .values({ server, at: atMs, digest, json: whole ?? '' })
+          .execute();
+      }
     },
     deadline,
   );

@@ -88,4 +88,19 @@ export const MIGRATIONS: readonly Migration[] = [
     up: 'alter table session_marks add column owner text;',
     down: 'alter table session_marks drop column owner;',
   },
+  {
+    // The text of a list in parts, so that a long one is written over several turns of the event loop; `json` of `listings` is empty then.
+    version: 6,
+    up: `
+      create table listing_parts (
+        server text not null, part integer not null, json text not null, primary key (server, part)
+      ) strict;
+    `,
+    down: `
+      update listings set json = (
+        select group_concat(json, '') from (select json from listing_parts where server = listings.server order by part)
+      ) where json = '';
+      drop table listing_parts;
+    `,
+  },
 ];

@@ -2,6 +2,7 @@
  * Exposed names of tools and prompts, given once. They are kept in the order in which they were given, which matters when old ones are let go.
  * Does not: give names (`catalog/names.ts`).
  */
+import { sql } from 'kysely';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { GivenName } from '../kernel/snapshot.ts';
 import type { Store } from './store.ts';
@@ -22,7 +23,13 @@ export function listNames(store: Store, deadline: Deadline): Promise<GivenName[]
   );
 }
 
-/** Adds names and lets go of others, all or nothing. A name that was another tool's (its server is gone) changes hands. */
+/** Names of one statement: 1 to 2 ms of work. */
+const BATCH = 250;
+
+/**
+ * Adds names and lets go of others, all or nothing, over several turns of the event loop. A name that was another tool's (its server is gone) changes
+ * hands.
+ */
 export function changeNames(
   store: Store,
   change: { readonly add: readonly GivenName[]; readonly drop: readonly GivenName[] },
@@ -30,11 +37,25 @@ export function changeNames(
 ): Promise<void> {
   return store.run(
     'change names',
-    async (db) => {
-      for (const { kind, exposed } of change.drop)
-        await db.deleteFrom('names').where('kind', '=', kind).where('exposed', '=', exposed).execute();
-      for (const name of change.add) await db.replaceInto('names').values(name).execute();
+    async (db, turn) => {
+      for (const names of batches(change.drop)) {
+        const keys = JSON.stringify(names.map(({ kind, exposed }) => [kind, exposed]));
+        await sql`delete from names where (kind, exposed) in (select value ->> 0, value ->> 1 from json_each(${keys}))`.execute(
+          db,
+        );
+        await turn();
+      }
+      for (const names of batches(change.add)) {
+        const rows = JSON.stringify(names.map(({ kind, exposed, server, native }) => [kind, exposed, server, native]));
+        await sql`replace into names (kind, exposed, server, native)
+          select value ->> 0, value ->> 1, value ->> 2, value ->> 3 from json_each(${rows})`.execute(db);
+        await turn();
+      }
     },
     deadline,
   );
+}
+
+function* batches(names: readonly GivenName[]): Generator<readonly GivenName[], void> {
+  for (let at = 0; at < names.length; at += BATCH) yield names.slice(at, at + BATCH);
 }

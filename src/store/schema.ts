@@ -45,6 +45,14 @@ export interface ListingsTable {
   server: string;
   at: number;
   digest: string;
+  /** Empty = it is in parts. */
+  json: string;
+}
+
+export interface ListingPartsTable {
+  server: string;
+  /** 0, 1, 2 … in the order of the text. */
+  part: number;
   json: string;
 }
 
@@ -74,6 +82,7 @@ export interface Tables {
   slugs: SlugsTable;
   names: NamesTable;
   listings: ListingsTable;
+  listing_parts: ListingPartsTable;
   session_marks: SessionMarksTable;
   audit: AuditTable;
   meta: MetaTable;

@@ -11,7 +11,7 @@ import { createKernel } from '../kernel/kernel.ts';
 import { wholeListing } from '../kernel/snapshot.ts';
 import { listAudit } from './audit.ts';
 import { addKey, listKeys, markUsed, type NewKey, revokeKey } from './keys.ts';
-import { listingRow, listListings, putListings } from './listings.ts';
+import { listListings, putListings } from './listings.ts';
 import { raiseRevision, readRevision } from './meta.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { changeNames, listNames } from './names.ts';
@@ -159,8 +159,8 @@ test('slugs, listings, marks of sessions and the revision survive closing and op
   const { dir, store, soon } = first;
   const listing = wholeListing({ server: 's', atMs: 3, digest: 'd', tools: [], hidden: [], instructions: 'hi' });
   await addSlugs(store, [{ kind: 'server', name: 'S é', slug: 's' }], soon());
-  await putListings(store, [listingRow({ ...listing, digest: 'old' })], soon());
-  await putListings(store, [listingRow(listing)], soon());
+  await putListings(store, [{ ...listing, digest: 'old' }], soon());
+  await putListings(store, [listing], soon());
   await addSessionMarks(
     store,
     [
@@ -191,6 +191,27 @@ test('slugs, listings, marks of sessions and the revision survive closing and op
   assert.equal((await listSessionMarks(again, { ...ANY, max: 9 }, soon())).length, 3);
   assert.equal(await readRevision(again, soon()), 9);
   assert.equal(first.facts.filter((fact) => fact.type === 'store-migrated').length, 1);
+});
+
+test('a long list is kept in parts, comes back whole from them, and survives the way to an older version and back', async (t) => {
+  const { dir, store, soon } = await bench(t);
+  const json = JSON.stringify({ description: 'é"'.repeat(500) });
+  const row = (native: string) => ({ native, json, title: native, repaired: undefined, dropStructured: false });
+  const tools = Array.from({ length: 1000 }, (_, at) => row(`t${at}`));
+  const of = { server: 's', atMs: 3, digest: 'd', hidden: [], instructions: '' };
+  const long = wholeListing({ ...of, tools });
+  const text = (listings: unknown): string => JSON.stringify(listings);
+  await putListings(store, [wholeListing({ ...of, tools: tools.concat(tools) })], soon());
+  await putListings(store, [wholeListing({ ...of, server: 'a', tools: [] }), long], soon());
+  const parts = new DatabaseSync(join(dir, STORE_FILE), { readOnly: true });
+  const sizes = parts.prepare('select length(json) as n from listing_parts').all();
+  parts.close();
+  assert.ok(sizes.length > 5 && sizes.every(({ n }) => Number(n) < 140_000), sizes.map(({ n }) => n).join());
+  await store.migrateTo(5, soon());
+  await store.migrateTo(NEWEST, soon());
+  assert.equal(text((await listListings(store, soon()))[1]), text(long));
+  await putListings(store, [{ ...long, tools: [] }], soon());
+  assert.equal(text((await listListings(store, soon()))[1]), text({ ...long, tools: [] }));
 });
 
 test('there is a way back and forward again, with a copy made before each', async (t) => {
@@ -253,11 +274,11 @@ test('a full disk is a store-failed for that request; reading goes on and so doe
   const instructions = 'x'.repeat(400_000);
   const listing = wholeListing({ server: 's', atMs: 3, digest: 'd', tools: [], hidden: [], instructions });
   await limitPages(40);
-  await assert.rejects(putListings(store, [listingRow(listing)], soon()), { code: 'store-failed' });
+  await assert.rejects(putListings(store, [listing], soon()), { code: 'store-failed' });
   assert.equal(store.failing?.code, 'store-failed');
   assert.equal((await listKeys(store, soon())).length, 1);
   await limitPages(1_000_000);
-  await putListings(store, [listingRow(listing)], soon());
+  await putListings(store, [listing], soon());
   assert.equal(store.failing, undefined);
 });
 

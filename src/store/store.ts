@@ -13,6 +13,7 @@ import { CappedCount } from '../kernel/capped.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { takeTurn } from '../kernel/take-turn.ts';
 import { migrate } from './_migrate.ts';
 import { kyselyDatabase, openDatabase, versionOf } from './_sqlite.ts';
 import { MIGRATIONS, type Migration } from './migrations.ts';
@@ -23,6 +24,9 @@ const REQUESTS = 4096;
 
 export type Db = Kysely<Tables> | Transaction<Tables>;
 
+/** Lets the event loop turn between two parts of long work; other requests wait until all of it is over. */
+export type Turn = () => Promise<void>;
+
 export interface Store {
   /** Path of the database file. */
   readonly path: string;
@@ -30,7 +34,7 @@ export interface Store {
   /** The last failure, until a request succeeds again. */
   readonly failing: HubError | undefined;
   /** Runs `work` in a transaction, after those asked before it. `what` is for people. Throws store-failed, overloaded or wait-expired. */
-  run<T>(what: string, work: (db: Db) => Promise<T>, deadline: Deadline): Promise<T>;
+  run<T>(what: string, work: (db: Db, turn: Turn) => Promise<T>, deadline: Deadline): Promise<T>;
   /** Forward or back to a version, with a copy made before. */
   migrateTo(version: number, deadline: Deadline): Promise<void>;
   /** Ends after the requests asked before. Never rejects. */
@@ -81,6 +85,7 @@ function storeOn(
   const { kernel, limits, path, migrations } = options;
   const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: kyselyDatabase(database) }) });
   const requests = new CappedCount('store.requests', REQUESTS, 'refuse', kernel.ceilings);
+  const turn = (): Promise<void> => takeTurn(kernel, 'store');
   let last: Promise<unknown> = Promise.resolve();
   let failing: HubError | undefined;
   let closed = false;
@@ -90,9 +95,9 @@ function storeOn(
     if (closed) return Promise.reject(new HubError('store-failed', { message: 'the store is closed' }));
     if (!requests.take())
       return Promise.reject(new HubError('overloaded', { message: 'the store has too many requests' }));
-    const turn = last.then(work).finally(() => requests.give());
-    last = turn.catch(() => {});
-    return turn;
+    const result = last.then(work).finally(() => requests.give());
+    last = result.catch(() => {});
+    return result;
   }
 
   async function ask<T>(what: string, work: () => Promise<T>, deadline: Deadline): Promise<T> {
@@ -124,7 +129,7 @@ function storeOn(
       return failing;
     },
     run: (what, work, deadline) =>
-      ask(what, () => db.transaction().execute((transaction) => work(transaction)), deadline),
+      ask(what, () => db.transaction().execute((transaction) => work(transaction, turn)), deadline),
     async migrateTo(version, deadline) {
       const migrated = await ask('migrate', () => migrate(database, { path, migrations, target: version }), deadline);
       kernel.bus.publish({ type: 'store-migrated', from: migrated.from, to: migrated.to, backup: migrated.backup });

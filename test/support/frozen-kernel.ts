@@ -16,7 +16,7 @@ interface Due {
 export interface FrozenKernel {
   readonly kernel: Kernel;
   readonly facts: Fact[];
-  /** Moves time forward, 5 ms a step, firing timers and the wheel. */
+  /** Moves time forward, 5 ms a step, firing timers and the wheel; 0 = runs what is due now. */
   advance(ms: number): void;
   /** As `advance`, letting promises settle between steps. */
   advanceAsync(ms: number): Promise<void>;
@@ -68,6 +68,7 @@ export function frozenKernel(random: () => number = () => 0.5): FrozenKernel {
     kernel,
     facts,
     advance(ms) {
+      if (ms === 0) step(0);
       for (let left = ms; left > 0; left -= STEP_MS) step(Math.min(STEP_MS, left));
     },
     async advanceAsync(ms) {

@@ -2,8 +2,8 @@
  * An MCP server that answers what a test tells it to, byte by byte. Over HTTP and HTTP+SSE as a module, over all wires as a program:
  * `node test/support/hostile-server.ts <2025|2026> [http | http-sse | sse]` (a program that serves HTTP prints its URL).
  * Tools: `odd {bytes, waitMs}`: the base64 bytes are the reply, in which @ID@ stands for the id of the request; `well`: an ordinary answer; `flood
- * {bytes, times, to}`: the bytes so many times in one write before an ordinary answer, as messages or to stderr; `list {size}`: lists of tools have so
- * many bytes from now on; `keep {bytes}`: the reply to resources/read and prompts/get; `rows {bytes}`: more rows of tools/list, and list_changed;
+ * {bytes, times, to}`: the bytes so many times in one write before an ordinary answer, as messages or to stderr; `list {size, renames}`: lists of tools
+ * have so many bytes from now on, and other names each time; `keep {bytes}`: the reply to resources/read and prompts/get; `rows {bytes}`: more rows of tools/list, and list_changed;
  * `heard`: the bytes of the request, in base64.
  */
 import { createServer, type ServerResponse } from 'node:http';
@@ -23,6 +23,7 @@ interface Message {
       readonly times?: number;
       readonly to?: string;
       readonly size?: number;
+      readonly renames?: boolean;
       readonly waitMs?: number;
     };
   };
@@ -41,6 +42,8 @@ const CHANGED = Buffer.from('{"jsonrpc":"2.0","method":"notifications/tools/list
 const CAPABILITIES = { tools: {}, resources: {}, prompts: {} };
 
 let listBytes = 0;
+let renames = false;
+let listings = 0;
 let kept: string | undefined;
 let rows: Buffer | undefined;
 
@@ -48,8 +51,10 @@ let rows: Buffer | undefined;
 function toolsNow(): object[] {
   const description = `${process.hrtime.bigint()} ${'long '.repeat(100)}`;
   const size = description.length + 60;
+  if (renames) listings += 1;
+  const prefix = renames ? `tool_${listings}` : 'tool';
   const more = Array.from({ length: Math.floor(listBytes / size) }, (_, at) => ({
-    ...{ name: `tool_${at}`, description, inputSchema: { type: 'object' } },
+    ...{ name: `${prefix}_${at}`, description, inputSchema: { type: 'object' } },
   }));
   return [...TOOLS, ...more];
 }
@@ -73,7 +78,10 @@ export function answerTo(message: Message, era: Era, raw: Buffer = Buffer.alloc(
   if (id === undefined) return undefined;
   const { bytes = '' } = params?.arguments ?? {};
   if (method === 'tools/call' && params?.name === 'odd') return withId(bytes, id);
-  if (params?.name === 'list') listBytes = params.arguments?.size ?? 0;
+  if (params?.name === 'list') {
+    listBytes = params.arguments?.size ?? 0;
+    renames = params.arguments?.renames === true;
+  }
   if (params?.name === 'keep') kept = bytes;
   if (params?.name === 'rows') rows = Buffer.from(bytes, 'base64');
   if (kept !== undefined && (method === 'resources/read' || method === 'prompts/get')) return withId(kept, id);
