@@ -1,17 +1,16 @@
 /**
  * Lists that control is told of: the newest of each server, again after each connect, until control is known to have it.
- * Guarantees: a long list becomes text over several turns of the event loop and is written as one line; one above `snapshotBytes`, which control
+ * Guarantees: a long list becomes text over several turns of the event loop and is written in lines of bounded size; one above `snapshotBytes`, which control
  * would ignore, is reported instead.
  */
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
-import { jsonPieces } from '../kernel/json-pieces.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Listing, Snapshot } from '../kernel/snapshot.ts';
-import type { HubWord } from './relay-words.ts';
-
-const TEXT_MS = 60_000;
+import { takeTurn } from '../kernel/take-turn.ts';
+import { listingEnd, rowLines } from './listing-lines.ts';
+import { lineFrom } from './relay-words.ts';
 
 interface ListingSenderParts {
   readonly kernel: Kernel;
@@ -79,23 +78,20 @@ export class ListingSender {
 
   async #send(listing: Listing, socket: Socket): Promise<void> {
     const { kernel, limits } = this.#parts;
-    const word: HubWord = { t: 'listing', listing };
-    using deadline = kernel.deadline(TEXT_MS);
     const lines: Buffer[] = []; // bounded by: listingBytes of each kind of list
-    let bytes = 1;
-    for (const piece of jsonPieces(word)) {
-      if (lines.length > 0)
-        await kernel.waits.for(kernel.turns.next(), { label: 'background', owner: listing.server, deadline });
-      const line = Buffer.from(piece);
+    let bytes = 0;
+    for (const line of rowLines(listing, listing.digest)) {
       lines.push(line);
       bytes += line.length;
+      await takeTurn(kernel, listing.server);
     }
+    const end = Buffer.from(lineFrom({ t: 'listed', version: listing.digest, ...listingEnd(listing) }));
+    bytes += end.length;
     if (this.#listings.get(listing.server) !== listing) return; // a newer one is unsent, or control has it
     if (socket.destroyed) this.#unsent.add(listing.server);
     else if (bytes <= limits.snapshotBytes) {
       socket.cork();
-      for (const line of lines) socket.write(line);
-      socket.write('\n');
+      for (const line of [...lines, end]) socket.write(line);
       socket.uncork();
     } else {
       this.#listings.delete(listing.server);

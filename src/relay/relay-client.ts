@@ -14,8 +14,8 @@ import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { Service } from '../kernel/service.ts';
 import { FairMap } from '../kernel/shares.ts';
 import { type Listing, type Snapshot, wholeSnapshot } from '../kernel/snapshot.ts';
-import { Lines } from './_lines.ts';
 import { ListingSender } from './_listing-sender.ts';
+import { PacedLines } from './_paced-lines.ts';
 import {
   type ControlWord,
   factText,
@@ -158,20 +158,20 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     if (!running) return;
     const attempt = connect(parts.socketPath);
     socket = attempt;
-    const lines = new Lines(limits.snapshotBytes);
     const patience = kernel.timers.after(CONNECT_MS, () => {
       if (attempt.connecting) attempt.destroy();
     });
     attempt.on('connect', opened);
     attempt.on('drain', pump);
-    attempt.on('data', (chunk) => {
-      const tooLong = lines.take(chunk, (line) => {
+    new PacedLines(attempt, {
+      ...{ kernel, maxBytes: limits.snapshotBytes, owner: 'control' },
+      each(line) {
         const word = wordFrom<ControlWord>(line);
         if (word) guarded(() => hear(word));
-      });
+      },
       // A snapshot that cannot be read keeps the one before; a new connection would bring the same line.
-      if (tooLong > 0)
-        kernel.bus.publish({ type: 'task-faulted', task: 'relay', fault: 'control sent a line above snapshotBytes' });
+      tooLong: () =>
+        kernel.bus.publish({ type: 'task-faulted', task: 'relay', fault: 'control sent a line above snapshotBytes' }),
     });
     attempt.on('error', () => {});
     attempt.on('close', () => {

@@ -14,8 +14,9 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { Service } from '../kernel/service.ts';
 import { type CatalogSize, type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
-import { Lines } from './_lines.ts';
 import { MarkOutbox } from './_mark-outbox.ts';
+import { PacedLines } from './_paced-lines.ts';
+import { RowsInbox } from './listing-lines.ts';
 import { type HubWord, type ReportedStatus, type SessionMark, wordFrom } from './relay-words.ts';
 import { SnapshotLines } from './snapshot-line.ts';
 import { closeServer, listenOn } from './unix-socket.ts';
@@ -50,6 +51,7 @@ export interface RelayServer extends Service {
 interface HubLine {
   readonly socket: Socket;
   readonly marks: MarkOutbox;
+  readonly rows: RowsInbox;
   slot: number | undefined;
   /** Set with the slot. */
   hello: (HubWord & { t: 'hello' }) | undefined;
@@ -90,16 +92,25 @@ export function createRelayServer(parts: {
     hub.socket.destroy();
   }
 
-  function hear(hub: HubLine, word: HubWord): void {
+  function hear(hub: HubLine, word: HubWord, bytes: number): void {
     if (word.t === 'hello') return welcome(hub, word);
     if (hub.slot === undefined) return cut(hub, 'did not say hello first');
-    if (word.t === 'listing') ears.listing(hub.slot, wholeListing(word.listing));
+    if (word.t === 'rows') hub.rows.add(word, bytes);
+    else if (word.t === 'listed') hearListing(hub, hub.slot, word);
+    else if (word.t === 'listing') ears.listing(hub.slot, wholeListing(word.listing));
     else if (word.t === 'facts') ears.facts(hub.slot, word.facts);
     else if (word.t === 'mark') ears.mark(markIn(word));
     else if (word.t === 'statuses') {
       // A hub that leaves still has servers; how its slot stands is its heir's to say.
       if (speakerOf(hub.slot) === hub) ears.statuses(hub.slot, word.servers, word.requests);
     } else if (word.t === 'used') ears.used(word.keyIds);
+  }
+
+  function hearListing(hub: HubLine, slot: number, word: HubWord & { t: 'listed' }): void {
+    const listing = hub.rows.listing(word.version, word);
+    hub.rows.clear();
+    if (listing) ears.listing(slot, wholeListing(listing));
+    else report(`hub ${slot} sent a listing of ${word.listing.server} that is not whole; it was ignored`);
   }
 
   function welcome(hub: HubLine, word: HubWord & { t: 'hello' }): void {
@@ -133,21 +144,22 @@ export function createRelayServer(parts: {
     const hub: HubLine = {
       socket,
       marks: new MarkOutbox(limits.tombstones, kernel.ceilings),
+      rows: new RowsInbox(limits.snapshotBytes),
       slot: undefined,
       hello: undefined,
     };
     hubs.set(socket, hub);
-    const lines = new Lines(limits.snapshotBytes);
     const patience = kernel.timers.after(HELLO_MS, () => {
       if (hub.slot === undefined) cut(hub, 'did not say hello');
     });
-    socket.on('data', (chunk) => {
-      const tooLong = lines.take(chunk, (line) => {
+    new PacedLines(socket, {
+      ...{ kernel, maxBytes: limits.snapshotBytes, owner: 'a worker' },
+      each(line) {
         const word = wordFrom<HubWord>(line);
         if (!word) cut(hub, 'said something that is no word');
-        else if (!socket.destroyed) guarded(() => hear(hub, word));
-      });
-      if (tooLong > 0) report(`hub ${hub.slot ?? '?'} sent a line above snapshotBytes; it was ignored`);
+        else if (!socket.destroyed) guarded(() => hear(hub, word, line.length));
+      },
+      tooLong: () => report(`hub ${hub.slot ?? '?'} sent a line above snapshotBytes; it was ignored`),
     });
     socket.on('drain', () => sendMarks(hub));
     socket.on('error', () => {});

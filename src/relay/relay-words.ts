@@ -6,6 +6,7 @@
 import type { Fact } from '../kernel/facts.ts';
 import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { Listing, Snapshot } from '../kernel/snapshot.ts';
+import type { ListingEnd, ListName, RowsOf } from './listing-lines.ts';
 
 /** How one server stands on one hub; the fields of the hub's own status that people ask for. */
 export interface ReportedStatus {
@@ -44,6 +45,13 @@ export interface SessionMark {
   readonly owner?: string | undefined;
 }
 
+/** Rows of a listing, which come before what ends it. */
+export interface RowsWord extends RowsOf {
+  readonly t: 'rows';
+  readonly list: ListName;
+  readonly rows: readonly object[];
+}
+
 export type HubWord =
   /** `life`: of two processes of one slot (a hub and its heir) the one with the greater number speaks for it. */
   | {
@@ -53,6 +61,10 @@ export type HubWord =
       readonly revision: number;
       readonly life: number;
     }
+  | RowsWord
+  /** After the rows. */
+  | ({ readonly t: 'listed'; readonly version: string } & ListingEnd)
+  /** The whole in one, from a worker of an older version. */
   | { readonly t: 'listing'; readonly listing: Listing }
   | { readonly t: 'facts'; readonly facts: readonly Fact[] }
   | ({ readonly t: 'mark' } & SessionMark)
