@@ -38,6 +38,12 @@ const SEMICOLON = 59;
 const MAX_INTERIM = 100;
 /** Hexadecimal digits of a chunk's size: up to 4 GiB. Leading zeros count. */
 const MAX_SIZE_DIGITS = 8;
+/**
+ * A body or chunk that comes in several reads gets one buffer of its whole length, when that is at most this long and at most so many times as long
+ * as what has come: its pieces then lie side by side, and their receiver joins them without another copy.
+ */
+const WHOLE_BYTES = 1024 * 1024;
+const WHOLE_TIMES = 8;
 /** Bytes of chunk extensions that no byte of body has paid for. */
 const MAX_EXTENSION_BYTES = 4096;
 
@@ -54,6 +60,8 @@ export class ResponseParser {
   #left = 0;
   #digits = 0;
   #extension = 0;
+  /** Room for what is still to come of the body or chunk, when `#copies`. */
+  #room: Buffer | undefined;
 
   /** `copies` = buffers given to `execute` are overwritten later, so that pieces of the body must be copied out of them. */
   constructor(sink: WireSink, copies: boolean) {
@@ -70,6 +78,7 @@ export class ResponseParser {
     this.#halted = false;
     this.#interim = 0;
     this.#extension = 0;
+    this.#room = undefined;
   }
 
   /** The answer has ended. */
@@ -152,8 +161,20 @@ export class ResponseParser {
       if (this.#left === 0) this.#state = this.#state === 'chunk' ? 'chunk-cr' : 'done';
     }
     this.#extension = Math.max(0, this.#extension - (end - at));
-    this.#sink.body(this.#copies ? copyOf(buffer, at, end) : buffer.subarray(at, end));
+    this.#sink.body(this.#copies ? this.#copy(buffer, at, end) : buffer.subarray(at, end));
     return end;
+  }
+
+  /** `#left` = what is to come behind it. */
+  #copy(buffer: Buffer, at: number, end: number): Buffer {
+    const length = end - at;
+    const rest = this.#left;
+    const isWorthIt = rest > 0 && rest + length <= Math.min(WHOLE_BYTES, WHOLE_TIMES * length);
+    const room = this.#room ?? (isWorthIt ? Buffer.allocUnsafe(rest + length) : undefined);
+    if (room === undefined) return copyOf(buffer, at, end);
+    buffer.copy(room, 0, at, end);
+    this.#room = rest === 0 ? undefined : room.subarray(length);
+    return room.subarray(0, length);
   }
 
   #nextChunk(): void {

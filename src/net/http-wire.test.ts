@@ -114,6 +114,35 @@ test('bodies by length, in chunks, until the end, and none', () => {
   }
 });
 
+test('a body or chunk that comes in several reads lies in one buffer, unless little of it has come or it is long', () => {
+  const buffersOf = (head: string, body: string, cuts: readonly number[]): number => {
+    const bodies: Buffer[] = [];
+    const parser = new ResponseParser({ head() {}, body: (chunk) => bodies.push(chunk) }, true);
+    parser.begin(false);
+    const bytes = Buffer.from(`HTTP/1.1 200 OK\r\n${head}\r\n\r\n`);
+    parser.execute(bytes, 0, bytes.length);
+    const text = Buffer.from(body);
+    for (let at = 0, turn = 0; at < text.length; turn += 1) {
+      const end = Math.min(text.length, at + (cuts[turn] ?? text.length));
+      parser.execute(text, at, end);
+      at = end;
+    }
+    assert.ok(parser.done);
+    assert.ok(text.includes(Buffer.concat(bodies)));
+    let from: Buffer | undefined;
+    return bodies.filter((chunk) => {
+      const isBehind = from?.buffer === chunk.buffer && from.byteOffset + from.length === chunk.byteOffset;
+      from = chunk;
+      return !isBehind;
+    }).length;
+  };
+  const text = 'abcdefghij'.repeat(10_000);
+  assert.equal(buffersOf('Content-Length: 100000', text, [65_536, 20_000]), 1);
+  assert.equal(buffersOf('Transfer-Encoding: chunked', `186a0\r\n${text}\r\n0\r\n\r\n`, [40_000, 40_000]), 1);
+  assert.equal(buffersOf('Content-Length: 100000', text, [1000, 50_000]), 2, 'little had come');
+  assert.equal(buffersOf('Content-Length: 2000000', text.repeat(20), [1_000_000]), 2, 'longer than 1 MiB');
+});
+
 test('a connection is kept as the head says', () => {
   const cases: readonly [string, boolean][] = [
     ['HTTP/1.1 200 OK', true],

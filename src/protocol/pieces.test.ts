@@ -43,6 +43,25 @@ test('does not copy what came in one piece', () => {
   assert.equal(pieces.take(), piece);
 });
 
+test('does not copy pieces that lie side by side in one buffer, and joins them with others', () => {
+  const whole = Buffer.alloc(2 * MIB, 'The quick brown fox. ');
+  const views = [0, 5, 70_000, 70_001, MIB].map((at, index, all) => whole.subarray(at, all[index + 1]));
+  const pieces = new Pieces(4 * MIB);
+  for (const view of views) pieces.add(view);
+  const joined = pieces.take();
+  assert.ok(joined.buffer === whole.buffer);
+  assert.equal(joined.length, whole.length);
+  for (const last of [whole.subarray(40_000, 50_000), Buffer.from('end'), Buffer.alloc(0)]) {
+    pieces.add(Buffer.from('head'));
+    pieces.add(whole.subarray(0, 20_000));
+    pieces.add(whole.subarray(20_000, 40_000));
+    const wanted = Buffer.concat([Buffer.from('head'), whole.subarray(0, 40_000), last]);
+    assert.equal(pieces.length, 40_004);
+    assert.ok(pieces.take(last).equals(wanted));
+    assert.equal(pieces.length, 0);
+  }
+});
+
 test('copies while the pieces come: the end of 30 MB costs no more than any other piece', () => {
   const parts = cut(Buffer.alloc(30_000_000), [65_536]);
   let bestMs = Number.POSITIVE_INFINITY;

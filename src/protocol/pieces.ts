@@ -1,8 +1,8 @@
 /**
  * The bytes of something unfinished: a line or an event whose end has not come yet.
  * Promises: linear time whatever the pieces are; memory in proportion to the bytes, also when they come one at a time (an object of its own for
- * each byte costs 200 times its size, measured); what came in one piece is given back uncopied; what is longer than 1 MiB is put together while
- * it comes, so that its end costs no long turn of the loop (17 MB in one go: 8 ms).
+ * each byte costs 200 times its size, measured); what came in one piece, or in pieces that lie side by side in one buffer, is given back uncopied;
+ * other contents longer than 1 MiB are put together while they come, so that their end costs no long turn of the loop (17 MB in one go: 8 ms).
  * Does not: know a ceiling; its owner looks at `length`. Large pieces are kept by reference: a caller must not write into them again.
  */
 
@@ -35,6 +35,7 @@ export class Pieces {
   }
 
   add(piece: Buffer): void {
+    if (this.#extend(piece)) return;
     if (this.#joined || this.#length + piece.length > JOINED_BYTES) return this.#join(piece);
     const isFirst = this.#length === 0 && this.#pieces.length === 0;
     this.#length += piece.length;
@@ -54,6 +55,7 @@ export class Pieces {
   take(last: Buffer = NOTHING): Buffer {
     if (this.#joined) return this.#takeJoined(last);
     if (this.#pieces.length === 0) return last;
+    if (this.#extend(last)) return this.take();
     this.#closePage();
     const pieces = this.#pieces;
     const length = this.#length;
@@ -70,6 +72,16 @@ export class Pieces {
     this.#joined = undefined;
     this.#used = 0;
     this.#length = 0;
+  }
+
+  /** Makes the last piece longer by one that lies behind it in the same buffer. False = it does not. */
+  #extend(piece: Buffer): boolean {
+    const before = this.#page ? undefined : this.#pieces.at(-1);
+    if (before === undefined || before.buffer !== piece.buffer) return false;
+    if (before.byteOffset + before.length !== piece.byteOffset || piece.length === 0) return false;
+    this.#pieces[this.#pieces.length - 1] = Buffer.from(before.buffer, before.byteOffset, before.length + piece.length);
+    this.#length += piece.length;
+    return true;
   }
 
   #join(piece: Buffer): void {
