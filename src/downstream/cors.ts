@@ -1,8 +1,9 @@
 /**
  * What a browser needs to let an allowed page call the hub and read its answers (https://fetch.spec.whatwg.org/#http-cors-protocol).
- * The caller has checked the Origin (`auth/origin.ts`).
+ * Who is refused for its Origin is decided by `auth/origin.ts`; an answer that a page may not read it may still get.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isOriginAllowed, type OriginRules } from '../auth/origin.ts';
 import { requestedHeaders } from './header-values.ts';
 
 const METHODS = 'GET, POST, DELETE';
@@ -23,10 +24,16 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 const MAX_ASKED_CHARS = 1024;
 const MAX_AGE_S = '600';
 
-/** Marks the answer as readable for the page that has made the request. */
-export function allowPage(response: ServerResponse, origin: string): void {
-  response.setHeader('access-control-allow-origin', origin);
-  response.setHeader('access-control-expose-headers', EXPOSED);
+/**
+ * Returns the headers by which a browser lets the page that made a request read the answer: for a page that is not allowed `Vary` alone, without an
+ * Origin none.
+ */
+export function pageHeaders({ headers }: IncomingMessage, rules: OriginRules): readonly (readonly [string, string])[] {
+  const { host, origin } = headers;
+  if (origin === undefined) return [];
+  const vary = ['vary', 'Origin'] as const;
+  if (!isOriginAllowed({ host, origin }, rules)) return [vary];
+  return [vary, ['access-control-allow-origin', origin], ['access-control-expose-headers', EXPOSED]];
 }
 
 /** Answers a preflight: the headers of MCP, and those that the page asks for. */

@@ -3,8 +3,9 @@
  * Promises: never more than `connections` at once (a reserve of descriptors stays); when they are all taken, the owner with most waiting ones makes
  * place (`connection-table.ts`); one response at a time on each; slow headers and bodies are cut by the runtime's own watch; clients that vanished are noticed; `stop` lets answers in progress finish, ends idle connections at once, and always ends by the deadline.
  */
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import type { OriginRules } from '../auth/origin.ts';
 import type { TrustedProxies } from '../auth/trusted-proxies.ts';
 import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
@@ -14,6 +15,7 @@ import { Refusal } from '../kernel/outcome.ts';
 import { RequestCounts, type RequestTotals } from '../kernel/request-counts.ts';
 import { Connection, type ConnectionParts } from './connection.ts';
 import { ConnectionTable } from './connection-table.ts';
+import { pageHeaders } from './cors.ts';
 import { guardCallback, guardEmitter, guardedClasses, type HttpClasses } from './guarded-http.ts';
 import { watchHalfClosed } from './half-closed.ts';
 import { refuseRequest } from './http-answer.ts';
@@ -57,6 +59,8 @@ export interface ListenerParts {
   readonly handler: Handler;
   readonly slowReaders: SlowReaders;
   readonly proxies: Pick<TrustedProxies, 'has'>;
+  /** Which pages of browsers may read the answers, whoever gives them; absent = none. */
+  readonly pages?: () => OriginRules;
   /** Records refused requests; absent = nobody does. */
   readonly traces?: RefusalTraces;
   /** Absent = every request is started as it arrives. */
@@ -127,6 +131,8 @@ export function createListener(parts: ListenerParts): Listener {
       // While draining, a kept-alive connection must not bring new work.
       if (closing && !response.headersSent) response.setHeader('connection', 'close');
       counts.requests += 1;
+      if (request.headers.origin !== undefined)
+        for (const [name, value] of pagesOf(request)) response.setHeader(name, value);
       connections.begins(request.socket);
       if (pacing) pacing.start(arrived);
       else arrived.handle(request, response);
@@ -136,6 +142,9 @@ export function createListener(parts: ListenerParts): Listener {
       connections.rests(socket);
     },
   };
+
+  const pagesOf = (request: IncomingMessage): ReturnType<typeof pageHeaders> =>
+    parts.pages === undefined ? [] : pageHeaders(request, parts.pages());
 
   function forget(socket: Socket): void {
     open.get(socket)?.close();
@@ -148,12 +157,12 @@ export function createListener(parts: ListenerParts): Listener {
     if (refused.size >= BEING_REFUSED) return void socket.destroy();
     counts.rejected += 1;
     refused.add(socket);
-    answerAndClose(socket, BUSY, () => refused.delete(socket));
+    answerAndClose(socket, BUSY.text(), () => refused.delete(socket));
   }
 
   /** Answers and closes in stages: a client that keeps its half open does not keep the connection. */
-  function answerAndClose(socket: Socket, { text }: RawAnswer, closed: () => void = () => {}): void {
-    socket.end(text);
+  function answerAndClose(socket: Socket, text: string, closed: () => void = () => {}): void {
+    socket.end(text, 'latin1');
     const end = kernel.wheel.add(kernel.clock.nowMs() + limits.discardMs, () => socket.destroy());
     socket.once(
       'close',
@@ -164,11 +173,11 @@ export function createListener(parts: ListenerParts): Listener {
     );
   }
 
-  /** Answers in the place of a request that the runtime has not handed over. */
-  function refuseUnread(socket: Socket, answer: RawAnswer): void {
+  /** Answers in the place of a request that the runtime has not handed over, or whose body it could not read. */
+  function refuseUnread(socket: Socket, answer: RawAnswer, request?: IncomingMessage): void {
     counts.rejected += 1;
     traces?.unreadable(socket.remoteAddress ?? '', answer.refusal);
-    answerAndClose(socket, answer);
+    answerAndClose(socket, answer.text(request ? pagesOf(request) : []));
   }
 
   server.on('connection', (socket: Socket) => {
@@ -199,12 +208,12 @@ export function createListener(parts: ListenerParts): Listener {
     // Nothing may be written into a response that is under way, nor in the place of one that is still to come.
     if (response && (response.headersSent || response.req.complete)) return socket.destroy();
     if (fault.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
-    refuseUnread(socket as Socket, answerTo(fault.code));
+    refuseUnread(socket as Socket, answerTo(fault.code), response?.req);
   });
   // Without a listener the runtime closes the connection of a CONNECT without an answer.
-  server.on('connect', (_, socket) => {
+  server.on('connect', (request, socket) => {
     if (open.get(socket as Socket)?.open || !socket.writable) return socket.destroy();
-    refuseUnread(socket as Socket, NO_PROXY);
+    refuseUnread(socket as Socket, NO_PROXY, request);
   });
   const refuseHeaders: Handler = (request, response) => {
     // What announces a body may be among the headers that were left out.

@@ -6,8 +6,8 @@ import { refusalFrame } from '../protocol/write.ts';
 
 export interface RawAnswer {
   readonly refusal: Refusal;
-  /** The whole response. */
-  readonly text: string;
+  /** Returns the whole response, one character for each byte. `more` = headers for a request whose head has been read. */
+  readonly text: (more?: readonly (readonly [name: string, value: string])[]) => string;
 }
 
 const NULL_ID = Buffer.from('null');
@@ -53,5 +53,9 @@ function rawAnswer(status: string, refusal: Refusal): RawAnswer {
     'connection: close',
     `content-length: ${body.length}`,
   ];
-  return { refusal, text: `${head.join('\r\n')}\r\n\r\n${body}` };
+  const text = head.join('\r\n');
+  return {
+    refusal,
+    text: (more = []) => `${text}\r\n${more.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`,
+  };
 }

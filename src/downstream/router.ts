@@ -4,7 +4,7 @@
  * their key); an unknown path is a JSON 404; a fault in a handler becomes a 500 and nothing else.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { checkOrigin, isOriginAllowed, type OriginRules } from '../auth/origin.ts';
+import { checkOrigin, type OriginRules } from '../auth/origin.ts';
 import type { TrustedProxies } from '../auth/trusted-proxies.ts';
 import type { Caller } from '../call/call.ts';
 import type { Line } from '../call/line.ts';
@@ -13,7 +13,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
 import { Authorized } from './authorized.ts';
 import { dropUnprovenAddress, takeForwardedAddress } from './client-address.ts';
-import { allowPage, writePreflight } from './cors.ts';
+import { writePreflight } from './cors.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Forward } from './forward.ts';
 import { refuseRequest, traceRefusal, writeApiRefusal, writeJson, writeRefusal } from './http-answer.ts';
@@ -113,10 +113,9 @@ export function createRouter(parts: RouterParts): Handler {
   /** The settings and the Host header that were fine last: nearly all requests have the same. */
   let fine: { readonly settings: OriginRules; readonly host: string | undefined } | undefined;
 
-  /** Checks Host and Origin, and marks the answer as readable for an allowed page. */
+  /** Checks Host and Origin. */
   function originRefusal(
     request: IncomingMessage,
-    response: ServerResponse,
     {
       path,
       settings,
@@ -131,10 +130,6 @@ export function createRouter(parts: RouterParts): Handler {
     // A link on another site may lead to the page at /.
     const site = path === '/' ? undefined : String(fetchSite ?? 'none');
     const asked = { host, origin, fetchSite: site, isHttp10: request.httpVersion === '1.0' };
-    if (origin !== undefined) {
-      response.setHeader('vary', 'Origin');
-      if (isOriginAllowed(asked, settings)) allowPage(response, origin);
-    }
     const refusal = checkOrigin(asked, settings);
     if (isRefusal(refusal)) return refusal;
     if (isPlain && host) fine = { settings, host };
@@ -148,7 +143,7 @@ export function createRouter(parts: RouterParts): Handler {
     const target = readTarget(request);
     const { path, query } = target;
     const settings = parts.settings();
-    const refusal = originRefusal(request, response, { path, settings, malformed });
+    const refusal = originRefusal(request, { path, settings, malformed });
     const isPreflight = request.method === 'OPTIONS' && request.headers.origin !== undefined && refusal === undefined;
     // Health is answered whatever the Host and Origin are; browsers keep the answer from pages that are not allowed.
     if (refusal?.code !== 'http-malformed' && !isPreflight && pages(path, request, response)) return;

@@ -261,7 +261,8 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   const pacing = new Pacing({ kernel, limits, keys });
   const http = { kernel, limits, slowReaders, traces: createRefusalTraces({ kernel, limits }) };
   const listening = { ...http, proxies, pacing, classes: createHttpClasses(http) };
-  const front = createListener({ ...listening, name: 'front', handler: router, pacesReads: true });
+  const pages = (): Snapshot['settings'] => snapshots.current.settings;
+  const front = createListener({ ...listening, name: 'front', handler: router, pages, pacesReads: true });
   const privateDoor = createPrivateDoor({
     ...{ kernel, limits, endpoint, health, fleet, beat, failures },
     peerDoor: createPeerDoor({ kernel, limits, fleet }),

@@ -7,8 +7,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { limitsFrom } from '../../src/config/limits.ts';
 import { sendLines } from '../support/header-lines.ts';
 import { CLI, cleanEnv, type RunningHub, startHub } from '../support/hub.ts';
+import { rawExchange } from '../support/raw-client.ts';
 
 const ALLOWED = ['app://obsidian.md', 'vscode-webview://*', 'https://*.example.com', 'tauri://localhost'];
 /** Origins that are allowed at the hub of these tests; the last ones are pages of this machine. */
@@ -38,7 +40,7 @@ let hub: RunningHub;
 before(async () => {
   hub = await startHub({
     config: { mcpServers: {}, settings: { allowedOrigins: ALLOWED } },
-    env: { MCPHUB_ADDRESS_PER_SECOND: '1' },
+    env: { MCPHUB_ADDRESS_PER_SECOND: '1', MCPHUB_REQUEST_MS: '1000', MCPHUB_HEADERS_MS: '1000' },
   });
 });
 after(async () => {
@@ -113,6 +115,39 @@ test('lets an allowed page read errors, their headers and the health pages', asy
   const foreign = await send('GET /health', 'https://evil.example');
   assert.equal(foreign.status, 200, 'monitors are answered whatever they send');
   assert.equal(foreign.headers['access-control-allow-origin'], undefined);
+});
+
+// case: CL7
+test('lets an allowed page, and no other, read refusals that come before its request has been routed', async () => {
+  const head = (...more: string[]): string =>
+    ['POST /mcp HTTP/1.1', 'Host: localhost', `Authorization: Bearer ${hub.key}`, 'Content-Type: application/json']
+      .concat(more)
+      .join('\r\n');
+  // With the four lines above one more than is allowed.
+  const many = Array.from({ length: limitsFrom({}).headers - 3 }, (_, at) => `X-${at}: 1`);
+  const forms: readonly [number, readonly string[], string][] = [
+    [400, ['Transfer-Encoding: chunked'], 'no chunk\r\n'],
+    [408, ['Content-Length: 100'], '{'],
+    [417, ['Expect: tea', 'Content-Length: 0'], ''],
+    [431, many, ''],
+    [413, [`Content-Length: ${2 ** 40}`], '{'],
+  ];
+  for (const [status, fields, body] of forms)
+    for (const [origin, isAllowed] of [
+      ['app://obsidian.md', true],
+      ['http://localhost:6274', true],
+      ['https://evil.example', false],
+    ] as const) {
+      const text = `${head(`Origin: ${origin}`, ...fields)}\r\n\r\n`;
+      const { answers } = await rawExchange({ port: hub.port }, [text, body], { gapMs: 50 });
+      // A page that is not allowed is refused before its body is read.
+      const expected = !isAllowed && [400, 408, 413].includes(status) ? 403 : status;
+      assert.equal(answers[0]?.status, expected, `${status} ${origin}`);
+      assert.equal(answers[0]?.headers.vary, 'Origin', `${status} ${origin}`);
+      const named = answers[0]?.headers['access-control-allow-origin'];
+      assert.equal(named, isAllowed ? origin : undefined, `${status} ${origin}`);
+      assert.equal(JSON.parse(answers[0]?.body ?? '').id, null);
+    }
 });
 
 // case: CL7
