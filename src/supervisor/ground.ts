@@ -24,6 +24,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isatty } from 'node:tty';
 import { unsafeSocketDir } from '../config/file-access.ts';
+import { stopRequests } from '../kernel/stop-requests.ts';
 import { isAlive, processFacts } from './sight.ts';
 import { surviveBrokenPipes } from './voice.ts';
 
@@ -278,7 +279,8 @@ export function listenToSystem(ears: SystemEars): void {
   };
   process.on('uncaughtException', faulted);
   process.on('unhandledRejection', faulted);
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => ears.asked(signal));
+  const asked = stopRequests<NodeJS.Signals>(ears.asked, () => performance.now());
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, asked);
   process.on('SIGHUP', () => (isTerminalGone() ? ears.hungUp() : ears.reload()));
   process.on('SIGUSR2', () => ears.roll());
   surviveBrokenPipes();

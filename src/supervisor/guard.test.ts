@@ -11,7 +11,8 @@ import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Answer, answerOf, type GuardRig, guardRig } from '../../test/support/guard-rig.ts';
-import { isAlive, until } from '../../test/support/hub.ts';
+import { delay, isAlive, until } from '../../test/support/hub.ts';
+import { REPEAT_MS } from '../kernel/stop-requests.ts';
 
 /** Far more than it takes: a machine that tests share may be slow, and slowness is not what is tested here. */
 const READY_MS = 40_000;
@@ -185,6 +186,10 @@ test('what does not end is killed when its time is over, and a second signal doe
   await serving(twice);
   twice.child.kill('SIGTERM');
   await until(() => twice.events('drain-started').length > 0, READY_MS);
+  // A repetition at once is the same request, which npm has passed on.
+  twice.child.kill('SIGTERM');
+  await delay(REPEAT_MS);
+  assert.ok(twice.parts().length > 0, 'it still drains');
   twice.child.kill('SIGTERM');
   assert.deepEqual(await twice.exited, [1, null]);
   assert.deepEqual(twice.parts(), []);

@@ -4,17 +4,30 @@
  */
 // covers: A10
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { run } from '../support/cli.ts';
-import { cleanEnv, freePort, isAlive, ROOT, statusOf, tryKill, until } from '../support/hub.ts';
+import {
+  cleanEnv,
+  freePort,
+  isAlive,
+  markedProcesses,
+  ROOT,
+  statusOf,
+  tryKill,
+  until,
+  within,
+} from '../support/hub.ts';
+import { slowness } from '../support/load.ts';
 import { readDocument } from './_documents.ts';
 
 /** Generous: the machine may be busy. How fast it starts is measured by the journeys. */
 const START_MS = 90_000;
+/** Until nothing is left, without running calls. */
+const STOP_MS = 5000;
 
 const scripts: Readonly<Record<string, string>> = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).scripts;
 
@@ -26,7 +39,7 @@ test('the READMEs give the two commands, and nothing else to set up', () => {
       ['npm ci && npm start', 'npm ci && npm test'],
     );
   }
-  assert.equal(scripts.start, 'node bin/mcphub.js start --example');
+  assert.equal(scripts.start, 'exec node bin/mcphub.js start --example');
   assert.equal(scripts.test, 'node scripts/test.ts');
 });
 
@@ -37,38 +50,72 @@ test('npm ci finds a lock file that agrees with package.json', async () => {
   assert.equal(ran.code, 0, ran.stderr);
 });
 
-test('npm start serves, and ends when its guard is told to', async () => {
-  const home = mkdtempSync(join(tmpdir(), 'mcphub-start-'));
-  const port = await freePort();
-  const dataDir = join(home, 'data');
-  const child = spawn('npm', ['start', '--silent'], {
-    cwd: ROOT,
-    stdio: 'ignore',
-    env: { ...cleanEnv(), HOME: home, TMPDIR: home, PORT: String(port), MCPHUB_DATA_DIR: dataDir },
-  });
-  const ended = new Promise<number | null>((done) => child.once('exit', (code) => done(code)));
-  // npm and its shell pass no signal on that can be relied on: the guard is asked itself.
-  const guard = (): number => JSON.parse(readFileSync(join(dataDir, 'lock'), 'utf8')).pid;
-  try {
-    const isUp = async () => {
-      assert.equal(child.exitCode, null, 'npm start goes on');
-      return (await statusOf(`http://127.0.0.1:${port}/health`)) === 200;
-    };
-    await until(isUp, START_MS, '/health');
-    assert.match(readFileSync(join(dataDir, 'first-key'), 'utf8'), /^mcphub_[0-9a-f]{64}\n$/);
-    const pid = guard();
-    process.kill(pid, 'SIGTERM');
-    assert.equal(await ended, 0);
-    assert.equal(isAlive(pid), false);
-  } finally {
-    if (child.exitCode === null) {
-      // Its hubs and their servers end by themselves when it is gone.
-      if (existsSync(join(dataDir, 'lock'))) tryKill(guard());
-      child.kill('SIGKILL');
-    }
-    rmSync(home, { recursive: true, force: true });
+/** How a person or a process manager ends it. npm passes a signal on to the program that it started. */
+const ENDS: readonly (readonly [string, NodeJS.Signals, (npm: number) => number])[] = [
+  ['SIGTERM to npm', 'SIGTERM', (npm) => npm],
+  ['Ctrl-C, which reaches npm and the hub', 'SIGINT', (npm) => -npm],
+  ['SIGTERM to the process group', 'SIGTERM', (npm) => -npm],
+];
+
+/** Directories of the different versions of node that npm can run with: the one of this test, and that of the system. */
+function nodeDirs(): string[] {
+  const others = (process.env.PATH ?? '').split(delimiter).filter((dir) => existsSync(join(dir, 'node')));
+  const byVersion = new Map<string, string>();
+  for (const dir of [dirname(process.execPath), ...others]) {
+    const { stdout } = spawnSync(join(dir, 'node'), ['--version'], { encoding: 'utf8' });
+    const [major = ''] = stdout.split('.');
+    if (major !== '' && !byVersion.has(major)) byVersion.set(major, dir);
   }
-});
+  return [...byVersion.values()];
+}
+
+for (const dir of nodeDirs())
+  for (const [how, signal, targetOf] of dir === dirname(process.execPath) ? ENDS : ENDS.slice(0, 2))
+    test(`npm start serves with ${dir}/node, and ends as a whole upon ${how}`, { timeout: 150_000 }, async () => {
+      const home = mkdtempSync(join(tmpdir(), 'mcphub-start-'));
+      const port = await freePort();
+      const dataDir = join(home, 'data');
+      const child = spawn('npm', ['start', '--silent'], {
+        cwd: ROOT,
+        // A process group of its own, as a shell makes it.
+        detached: true,
+        stdio: ['ignore', 'pipe', 'ignore'],
+        env: {
+          ...cleanEnv(),
+          ...{ HOME: home, TMPDIR: home, PORT: String(port), MCPHUB_DATA_DIR: dataDir },
+          PATH: [dir, process.env.PATH].join(delimiter),
+        },
+      });
+      let log = '';
+      child.stdout.on('data', (chunk: Buffer) => {
+        log += chunk.toString();
+      });
+      const ended = new Promise<void>((done) => child.once('close', () => done()));
+      const guard = (): number => JSON.parse(readFileSync(join(dataDir, 'lock'), 'utf8')).pid;
+      let all: readonly number[] = [];
+      try {
+        const isUp = async () => {
+          assert.equal(child.exitCode, null, 'npm start goes on');
+          return (await statusOf(`http://127.0.0.1:${port}/health`)) === 200;
+        };
+        await until(isUp, START_MS, '/health');
+        assert.match(readFileSync(join(dataDir, 'first-key'), 'utf8'), /^mcphub_[0-9a-f]{64}\n$/);
+        all = [guard(), ...markedProcesses(dataDir, guard())];
+        assert.ok(all.length > 2, 'supervisor, control process, worker');
+        const npm = child.pid ?? -1;
+        const [mostMs, bornMs] = [STOP_MS * (await slowness()), performance.now()];
+        process.kill(targetOf(npm), signal);
+        await until(() => all.every((pid) => !isAlive(pid)), mostMs, 'all processes are gone');
+        await within(ended, mostMs, () => 'npm goes on');
+        assert.ok(performance.now() - bornMs < mostMs);
+        assert.match(log, /"event":"drain-started"/);
+        assert.doesNotMatch(log, /a second SIG/, 'calls that run may finish');
+      } finally {
+        for (const pid of all) tryKill(pid);
+        if (child.exitCode === null) child.kill('SIGKILL');
+        rmSync(home, { recursive: true, force: true });
+      }
+    });
 
 test('npx mcphub is this clone’s command', async () => {
   const ran = await run('npx', ['mcphub', '--version'], { timeoutMs: 60_000 });
