@@ -87,33 +87,51 @@ export class ParamsMembers implements MemberVisitor {
   }
 }
 
-/** Counts the members of a server's result, whose names the hub looks at (a result has five or six), and keeps the places of empty ones. */
+/**
+ * Counts the members of a server's result, whose names the hub looks at (a result has five or six), and keeps the places of those that are empty
+ * or hold something empty.
+ */
 export class ResultMembers implements MemberVisitor {
   readonly #bytes: Buffer;
+  readonly #budget: Budget | undefined;
   #empty: number[] | undefined; // bounded by: EMPTY_MEMBERS; almost always absent
+  #emptyInside: number[] | undefined; // bounded by: EMPTY_MEMBERS
+  #withEmpty = 0;
   #count = 0;
   refusal: Refusal | undefined;
 
-  constructor(bytes: Buffer) {
+  constructor(bytes: Buffer, budget: Budget | undefined) {
     this.#bytes = bytes;
+    this.#budget = budget;
+    this.#withEmpty = budget?.withEmpty ?? 0;
   }
 
   member(keyAt: number, keyEnd: number, at: number, end: number): boolean {
     this.#count += 1;
     if (this.#count > MAX_IN_RESULT)
       this.refusal = new Refusal('invalid-request', `The result has more than ${MAX_IN_RESULT} members.`);
-    if (isEmptyValue(this.#bytes, at, end)) this.#keep(keyAt, keyEnd, at, end);
+    const withEmpty = this.#budget?.withEmpty ?? 0;
+    if (isEmptyValue(this.#bytes, at, end)) this.#empty = kept(this.#empty, [keyAt, keyEnd, at, end]);
+    else if (withEmpty > this.#withEmpty) this.#emptyInside = kept(this.#emptyInside, [keyAt, keyEnd, at, end]);
+    this.#withEmpty = withEmpty;
     return this.refusal === undefined;
   }
 
-  #keep(...place: [number, number, number, number]): void {
-    this.#empty ??= [];
-    if (this.#empty.length < 4 * EMPTY_MEMBERS) this.#empty.push(...place);
-  }
-
+  /** The places of empty members, counted from there. */
   from(at: number): readonly number[] | undefined {
     return at === 0 ? this.#empty : this.#empty?.map((place) => place - at);
   }
+
+  /** The same of members that are not empty and hold a null or an empty array. */
+  insideFrom(at: number): readonly number[] | undefined {
+    return at === 0 ? this.#emptyInside : this.#emptyInside?.map((place) => place - at);
+  }
+}
+
+function kept(places: number[] | undefined, place: readonly [number, number, number, number]): number[] {
+  const all = places ?? [];
+  if (all.length < 4 * EMPTY_MEMBERS) all.push(...place);
+  return all;
 }
 
 /** Null, or an array or object without anything in it. */

@@ -8,7 +8,7 @@ import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import { type ParamsBounds, type ParamsCount, ParamsMembers, ResultMembers } from './_inner-members.ts';
 import { decodeString, foldedKey, keyBegins, skipSpace, spells } from './_scalar.ts';
 import { QUOTE } from './_strict-string.ts';
-import type { MemberVisitor } from './_value.ts';
+import type { Budget, MemberVisitor } from './_value.ts';
 import { ABSENT, type Envelope, type MessageKind, type Span } from './message.ts';
 
 export type { ParamsCount };
@@ -38,6 +38,7 @@ export class Members implements MemberVisitor {
   readonly #bytes: Buffer;
   readonly #maxIdBytes: number;
   readonly #bounds: ParamsBounds | ParamsCount | undefined;
+  readonly #budget: Budget | undefined;
   /** Two numbers for each control key: where its value begins and ends; −1 = absent. */
   readonly #spans = [-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1]; // bounded by: CONTROL_KEYS
   #others: string[] | undefined; // bounded by: MAX_OTHERS; almost always absent
@@ -45,10 +46,17 @@ export class Members implements MemberVisitor {
   #inResult: ResultMembers | undefined;
   refusal: Refusal | undefined;
 
-  constructor(bytes: Buffer, maxIdBytes: number, bounds: ParamsBounds | ParamsCount | undefined) {
+  /** `budget` = what the walk over the message counts in. */
+  constructor(
+    bytes: Buffer,
+    maxIdBytes: number,
+    bounds: ParamsBounds | ParamsCount | undefined,
+    budget: Budget | undefined,
+  ) {
     this.#bytes = bytes;
     this.#maxIdBytes = maxIdBytes;
     this.#bounds = bounds;
+    this.#budget = budget;
   }
 
   member(keyAt: number, keyEnd: number, at: number, end: number): boolean {
@@ -64,7 +72,7 @@ export class Members implements MemberVisitor {
   innerOf(keyAt: number, keyEnd: number): MemberVisitor | undefined {
     const which = controlKeyAt(this.#bytes, keyAt, keyEnd);
     if (which === RESULT && this.#bounds && !('budget' in this.#bounds)) {
-      this.#inResult = new ResultMembers(this.#bytes);
+      this.#inResult = new ResultMembers(this.#bytes, this.#budget);
       return this.#inResult;
     }
     if (which !== PARAMS) return undefined;
@@ -149,6 +157,7 @@ export class Members implements MemberVisitor {
       error: isError ? this.#span(ERROR, at) : ABSENT,
       inParams: this.#inParams?.from(at),
       emptyInResult: this.#inResult?.from(at),
+      emptyInsideResult: this.#inResult?.insideFrom(at),
     };
   }
 

@@ -12,10 +12,13 @@ const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
+const NULL = 0x6e;
 
 /** Values that a walk may still meet; shared by all walks over one body. */
 export interface Budget {
   values: number;
+  /** Arrays and objects that held a null or an empty array somewhere, so far. */
+  withEmpty?: number;
 }
 
 export interface WalkOptions {
@@ -48,8 +51,8 @@ export function skipValue(b: Buffer, at: number, end: number, options: WalkOptio
 }
 
 function skipNested(b: Buffer, at: number, end: number, { maxDepth, strict, budget }: WalkOptions): number {
-  const before = budget ? budget.values : UNBOUNDED;
-  let left = before;
+  let left = budget ? budget.values : UNBOUNDED;
+  let hasEmpty = false;
   /** The bracket that closes each level. */
   const closers: number[] = []; // bounded by: maxDepth
   let depth = 0;
@@ -72,12 +75,18 @@ function skipNested(b: Buffer, at: number, end: number, { maxDepth, strict, budg
         continue;
       }
       i += 1;
-    } else i = c === QUOTE ? skipString(b, i, end, strict) : skipPlain(b, i, end);
+      if (c === OPEN_ARRAY) hasEmpty = true;
+    } else if (c === QUOTE) i = skipString(b, i, end, strict);
+    else {
+      if (c === NULL) hasEmpty = true;
+      i = skipPlain(b, i, end);
+    }
     if (i < 0 || i > end) return i < 0 ? i : BAD;
     // A value is over: close what it was the last of, or go on to the next member.
     for (;;) {
       if (depth === 0) {
         if (budget) budget.values = left;
+        if (budget && hasEmpty) budget.withEmpty = (budget.withEmpty ?? 0) + 1;
         return i;
       }
       i = skipSpace(b, i, end);

@@ -43,12 +43,60 @@ test('members that are null or of the wrong empty kind are filled or left out', 
   assert.equal(filled('completion/complete', '{"completion":null}'), '{"completion":{"values":[]}}');
 });
 
+test('empty members of items are filled or left out, and items that are null are left out', () => {
+  const text = '{"type":"text","text":"a"';
+  for (const [method, given, expected] of [
+    ['tools/call', `{"content":[${text},"annotations":[],"_meta":null}]}`, `{"content":[${text},"annotations":{}}]}`],
+    ['tools/call', `{"content":[${text},"annotations":null,"_meta":[]}]}`, `{"content":[${text},"_meta":{}}]}`],
+    [
+      'tools/call',
+      `{"_meta":[],"content":[null,${text},"annotations":{"audience":null,"priority":1}},null],"isError":null}`,
+      `{"_meta":{},"content":[${text},"annotations":{"priority":1}}]}`,
+    ],
+    ['tools/call', '{"content":[null]}', '{"content":[]}'],
+    ['tools/call', '{"content":[{"type":"text","text":null}]}', '{"content":[{"type":"text","text":""}]}'],
+    [
+      'tools/call',
+      '{"content":[{"type":"resource","resource":{"uri":"a:b","mimeType":null,"text":null,"blob":"YQ==","_meta":[]}}]}',
+      '{"content":[{"type":"resource","resource":{"uri":"a:b","blob":"YQ==","_meta":{}}}]}',
+    ],
+    [
+      'tools/call',
+      '{"content":[{"type":"resource_link","uri":"a:b","name":"c","title":null,"size":null,"icons":null}]}',
+      '{"content":[{"type":"resource_link","uri":"a:b","name":"c"}]}',
+    ],
+    ['tools/call', `{"content":[${text},"\\u005fmeta":null}]}`, `{"content":[${text}}]}`],
+    [
+      'prompts/get',
+      `{"messages":[{"role":"user","content":${text},"_meta":null}}]}`,
+      `{"messages":[{"role":"user","content":${text}}}]}`,
+    ],
+    [
+      'resources/read',
+      '{"contents":[{"uri":"a:b","text":null,"blob":null},{"uri":"a:c","text":"x","mimeType":null}]}',
+      '{"contents":[{"uri":"a:b","text":""},{"uri":"a:c","text":"x"}]}',
+    ],
+    [
+      'completion/complete',
+      '{"completion":{"values":null,"total":null,"hasMore":false}}',
+      '{"completion":{"values":[],"hasMore":false}}',
+    ],
+  ] as const) {
+    assert.equal(filled(method, given), expected);
+    assert.equal(filled(method, given, '\n\t'), expected, `${given} in a longer text`);
+  }
+});
+
 test('every other result keeps its bytes', () => {
   for (const result of [
     '{}',
     '{ "content" : [ ] , "structuredContent":{}, "_meta":{} }',
-    '{"other":null,"more":[],"content":[{"text":null}]}',
+    '{"other":null,"more":[],"content":[{"own":null,"more":[]}]}',
     '{"structuredContent":{"content":null,"_meta":[]}}',
+    '{ "content" : [ { "type":"text" , "text":"a", "_meta":{"x":null,"annotations":[]} } ] }',
+    '{"content":[{"type":"text","text":"\\"_meta\\":null","annotations":{"audience":[]}}]}',
+    `{"content":[${'{"_meta":null},'.repeat(1000)}{}]}`,
+    `{"content":[{"_meta":null,"text":"${'x'.repeat(1024 * 1024)}"}]}`,
   ])
     assert.equal(filled('tools/call', result), result);
 });

@@ -1,7 +1,8 @@
 /**
  * Results of servers with members that libraries write empty: PHP writes `[]` for an empty map, other libraries null for what is not set. Clients
- * reject such a result as a whole, so the hub sends on what was meant.
+ * reject such a result as a whole, so the hub sends on what was meant, in the result and in its items (`_empty-items.ts`).
  */
+import { filledItems, itemsMember } from './_empty-items.ts';
 import { keyIs } from './_scalar.ts';
 import type { Envelope, Span } from './message.ts';
 import { withoutMembers } from './meta.ts';
@@ -31,24 +32,49 @@ const COMPLETION = 'completion';
 const OPTIONAL: readonly string[] = [...OBJECTS, 'isError', 'description', 'nextCursor', 'instructions', 'resultType'];
 
 /** Returns the JSON text of the result of a reply to `method`; the same bytes when nothing in it is empty. */
-export function filledResult(method: string, { bytes, result, emptyInResult }: Envelope): Buffer {
+export function filledResult(method: string, envelope: Envelope): Buffer {
+  const { bytes, result, emptyInResult, emptyInsideResult } = envelope;
   if (isEmpty(bytes, result)) return EMPTY_RESULTS.get(method) ?? EMPTY_OBJECT;
   const json = bytes.subarray(result.at, result.end);
-  if (emptyInResult === undefined) return json;
-  const edits: Replacement[] = []; // bounded by: EMPTY_MEMBERS
+  if (emptyInResult === undefined && emptyInsideResult === undefined) return json;
+  const edits: Replacement[] = itemEdits(method, envelope); // bounded by: EMPTY_MEMBERS, twice
   const removed: string[] = []; // bounded by: EMPTY_MEMBERS
-  for (let i = 0; i < emptyInResult.length; i += 4) {
-    const [keyAt, keyEnd, at, end] = emptyInResult.slice(i, i + 4) as [number, number, number, number];
-    const named = (names: readonly string[]) => names.find((name) => keyIs(bytes, keyAt, keyEnd, name));
-    const optional = bytes[at] === NULL ? named(OPTIONAL) : undefined;
+  for (const { key, value } of membersOf(emptyInResult)) {
+    const named = (names: readonly string[]) => names.find((name) => keyIs(bytes, key.at, key.end, name));
+    const optional = bytes[value.at] === NULL ? named(OPTIONAL) : undefined;
     if (optional !== undefined) removed.push(optional);
     else {
-      const text = filled(named, bytes, { at, end });
-      if (text) edits.push({ at: at - result.at, end: end - result.at, with: text });
+      const text = filled(named, bytes, value);
+      if (text) edits.push({ ...value, with: text });
     }
   }
-  const edited = edits.length === 0 ? json : replaceSpans(json, edits);
+  const inResult = edits
+    .sort((a, b) => a.at - b.at)
+    .map(({ at, end, with: text }) => ({ at: at - result.at, end: end - result.at, with: text }));
+  const edited = edits.length === 0 ? json : replaceSpans(json, inResult);
   return removed.length === 0 ? edited : withoutMembers(edited, removed);
+}
+
+/** What the items of the result become that hold something empty. */
+function itemEdits(method: string, { bytes, emptyInsideResult }: Envelope): Replacement[] {
+  const member = itemsMember(method);
+  if (member === undefined) return [];
+  return membersOf(emptyInsideResult).flatMap(({ key, value }) => {
+    if (!keyIs(bytes, key.at, key.end, member)) return [];
+    const json = bytes.subarray(value.at, value.end);
+    const text = filledItems(method, json);
+    return text === json ? [] : [{ ...value, with: text }];
+  });
+}
+
+/** Four numbers for each member, as an envelope has them. */
+function membersOf(places: readonly number[] = []): { readonly key: Span; readonly value: Span }[] {
+  const members: { key: Span; value: Span }[] = []; // bounded by: places
+  for (let i = 0; i < places.length; i += 4) {
+    const [keyAt, keyEnd, at, end] = places.slice(i, i + 4) as [number, number, number, number];
+    members.push({ key: { at: keyAt, end: keyEnd }, value: { at, end } });
+  }
+  return members;
 }
 
 /** The same for what a client answers to a question of a server. `json` = the text of the result. */

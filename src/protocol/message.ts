@@ -30,6 +30,8 @@ export interface Envelope {
   readonly inParams: readonly number[] | undefined;
   /** Where the empty members of a server's result lie, four numbers each as above. Undefined = it has none, or it was not looked at. */
   readonly emptyInResult?: readonly number[] | undefined;
+  /** The same for members of a server's result that hold a null or an empty array inside of them. */
+  readonly emptyInsideResult?: readonly number[] | undefined;
   /** Why the text of a server's message is not valid JSON, although its members can be told apart; such a text must not reach a client. */
   readonly fault?: string;
   /** What was wrong with the text and has been replaced in `bytes`; absent = they are as they came. */

@@ -63,7 +63,7 @@ function scanMessage(bytes: Buffer, options: ScanOptions, budget: Budget | undef
   const walk = { maxDepth, strict, budget };
   if (bytes[at] !== OPEN_OBJECT) return notAnObject(bytes, at, options, budget);
   const inParams = bounds && budget ? { bounds, budget } : answerBounds;
-  const members = new Members(bytes, options.maxIdBytes, inParams);
+  const members = new Members(bytes, options.maxIdBytes, inParams, budget);
   const end = eachMember(bytes, at, bytes.length, walk, members, (from, to) => members.innerOf(from, to));
   if (members.refusal) return members.refusal;
   if (end === LONE) {

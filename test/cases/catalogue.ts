@@ -89,6 +89,10 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'An id is found in whatever spelling a server sends it back, and ids stay below a million and are not used again while an answer may come.',
   },
+  SV19: {
+    behaviour:
+      'What a server writes empty in a list, a result or an item of one counts as what was meant, and strict clients accept it.',
+  },
   SV26: {
     behaviour:
       'An error without an id, or without an object, reaches the caller where only one request can be meant, with its code and text.',

@@ -1,5 +1,12 @@
+/**
+ * Servers that write empty what should be absent, or the other way round: lists and results reach clients as they were meant, and both official SDKs
+ * accept them.
+ */
+// case: SV19
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import * as second from '@modelcontextprotocol/core';
+import * as first from '@modelcontextprotocol/sdk/types.js';
 import { type RunningHub, startHub, until } from '../support/hub.ts';
 import { rpc } from '../support/mcp.ts';
 import { type Script, type ScriptedServer, scriptedProgram, startScriptedServer } from '../support/scripted-server.ts';
@@ -19,6 +26,14 @@ function modern(script: Script, capabilities = '{"tools":{},"prompts":{}}'): Scr
     ...script,
   };
 }
+
+/** Null and empty arrays in items: their clients reject such a result as a whole. */
+const EMPTY_ITEMS = `{"content":[null,${[
+  '{"type":"text","text":"a","annotations":[],"_meta":null}',
+  '{"type":"image","data":"YQ==","mimeType":"image/png","annotations":{"audience":null,"lastModified":null}}',
+  '{"type":"resource","resource":{"uri":"a:b","mimeType":null,"text":null,"blob":null,"_meta":[]}}',
+  '{"type":"resource_link","uri":"a:b","name":"c","title":null,"size":null,"icons":null,"annotations":{"priority":1}}',
+].join()}],"structuredContent":{"kept":null}}`;
 
 /** Servers that write things empty, and what a client sees of each. */
 const SERVERS: Readonly<Record<string, { readonly script: Script; judge(seen: Seen): void }>> = {
@@ -108,6 +123,34 @@ const SERVERS: Readonly<Record<string, { readonly script: Script; judge(seen: Se
     script: { 'resources/read': '{"contents":null}', 'resources/list': '{"resources":null,"nextCursor":""}' },
     judge: ({ tools }) => assert.deepEqual(names(tools), ['echo']),
   },
+  emptyitems: {
+    script: {
+      'tools/call': EMPTY_ITEMS,
+      'prompts/get':
+        '{"messages":[{"role":"user","content":{"type":"text","text":null,"annotations":null,"_meta":[]}}]}',
+      'prompts/list':
+        '{"prompts":[{"name":"greet","title":null,"description":null,"arguments":null,"icons":null,"_meta":[]}]}',
+      'tools/list': tool('"inputSchema":{"type":"object"},"icons":null,"execution":[],"annotations":null,"_meta":null'),
+    },
+    judge: ({ tools, prompts, call, prompt }) => {
+      assert.deepEqual(call.result, {
+        content: [
+          { type: 'text', text: 'a', annotations: {} },
+          { type: 'image', data: 'YQ==', mimeType: 'image/png', annotations: {} },
+          { type: 'resource', resource: { uri: 'a:b', text: '', _meta: {} } },
+          { type: 'resource_link', uri: 'a:b', name: 'c', annotations: { priority: 1 } },
+        ],
+        structuredContent: { kept: null },
+      });
+      for (const { CallToolResultSchema, GetPromptResultSchema, ToolSchema, PromptSchema } of [first, second]) {
+        CallToolResultSchema.parse(call.result);
+        GetPromptResultSchema.parse(prompt.result);
+        ToolSchema.parse(tools[0]);
+        PromptSchema.parse(prompts[0]);
+      }
+      assert.throws(() => first.CallToolResultSchema.parse(JSON.parse(EMPTY_ITEMS)));
+    },
+  },
   modern: {
     script: modern({
       'tools/list': '{"resultType":null,"tools":[{"name":"echo","inputSchema":[]}],"nextCursor":"","ttlMs":0}',
@@ -124,7 +167,7 @@ const SERVERS: Readonly<Record<string, { readonly script: Script; judge(seen: Se
   },
   textid: {
     script: { 'tools/call': '{"jsonrpc":"2.0","id":"$ID","result":{"content":[]}}' },
-    judge: ({ call }) => assert.equal(call.error?.data?.code, 'upstream-invalid', JSON.stringify(call)),
+    judge: ({ call }) => assert.deepEqual(call.result, { content: [] }, JSON.stringify(call)),
   },
 };
 
@@ -151,7 +194,8 @@ for (const transport of ['HTTP', 'stdio'] as const)
     // A process for each server takes long to start; over stdio one of each kind is enough.
     const chosen = Object.entries(SERVERS).filter(
       ([name]) =>
-        transport === 'HTTP' || ['cursor', 'nulltools', 'nullerror', 'arraycaps', 'arraycall', 'textid'].includes(name),
+        transport === 'HTTP' ||
+        ['cursor', 'nulltools', 'nullerror', 'arraycaps', 'arraycall', 'emptyitems', 'textid'].includes(name),
     );
 
     before(async () => {
