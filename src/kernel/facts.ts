@@ -7,7 +7,8 @@ import type { ErrorCode } from './errors.ts';
 /** Where a link to a server stands. `waiting` = will try again by itself. */
 export type LinkState = 'idle' | 'connecting' | 'ready' | 'waiting' | 'stopped';
 /** What a link is doing while it is `connecting`. */
-export type LinkPhase = 'install' | 'start' | 'connect' | 'handshake' | 'list';
+/** `queue` = other children are loading: its turn to start has not come. */
+export type LinkPhase = 'install' | 'queue' | 'start' | 'connect' | 'handshake' | 'list';
 
 export type Fact =
   // process

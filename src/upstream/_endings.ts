@@ -11,6 +11,7 @@ import type { FlightPlan } from './flight.ts';
 
 const PHASE_SETTING: Readonly<Record<LinkPhase, string>> = {
   install: 'installMs',
+  queue: 'starting',
   start: 'startMs',
   connect: 'connectMs',
   handshake: 'handshakeMs',

@@ -31,10 +31,12 @@ export function laneMaker(parts: LaneMakerParts): LanesParts['make'] {
   const { kernel, limits, spec, version, startGate, toolHeaders, makeTransport, spoken } = parts;
   const kind = isLocal(spec) ? 'local' : 'remote';
   const openings = new LaneOpenings(kernel.clock, spec);
-  return (talk) => {
+  return (talk, share) => {
     const opening = openings.of(talk, spoken);
     const link: Link = new Link({
       ...{ kernel, limits, spec, version, kind, startGate, talk, toolHeaders, makeTransport },
+      // One key's sessions stand in line behind each other, not before others'.
+      startOwner: `${spec.slug} for ${share}`,
       spokenBefore: opening.before,
       listed: () => {},
       ready() {

@@ -43,19 +43,19 @@ function startingRefusal(how: {
   const { server, phase } = how;
   const waitedMs = Math.round(how.waitedMs);
   const setting = phaseSetting(phase, how.isLocal);
-  return new Refusal(
-    'server-starting',
-    `${server} has been starting for ${Math.round(how.sinceMs / 1000)} s and is in phase ${phase} (setting ${setting}); the call waited ${waitedMs} ms for it.`,
-    {
-      server,
-      phase,
-      waitedMs,
-      sinceMs: Math.round(how.sinceMs),
-      setting,
-      outcome: 'not-executed',
-      retryAfterMs: LOOK_AGAIN_MS,
-    },
-  );
+  const state =
+    phase === 'queue'
+      ? `${server} waits for its turn to start: other servers are loading (setting ${setting})`
+      : `${server} has been starting for ${Math.round(how.sinceMs / 1000)} s and is in phase ${phase} (setting ${setting})`;
+  return new Refusal('server-starting', `${state}; the call waited ${waitedMs} ms for it.`, {
+    server,
+    phase,
+    waitedMs,
+    sinceMs: Math.round(how.sinceMs),
+    setting,
+    outcome: 'not-executed',
+    retryAfterMs: LOOK_AGAIN_MS,
+  });
 }
 
 /** Lost, resting before the next try, or stopped. */

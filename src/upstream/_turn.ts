@@ -1,7 +1,7 @@
 /**
- * A child's turn to start: at most so many start at once, in the order in which they came.
- * Promises: given back when the start is over, whatever came of it; a child whose package is being installed lets others go first,
- * and stands in the row again when it is installed.
+ * A child's turn to start: at most `starting` children load at the same time, in the order in which they came.
+ * Guarantees: the place is given back when the handshake or the start is over, when the child has used no CPU for `IDLE_MS`, and after `LONGEST_MS`
+ * in any case, so that a child that hangs delays no other; an install holds no place.
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
@@ -9,51 +9,119 @@ import type { LinkPhase } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import type { Bulkhead } from '../resilience/bulkhead.ts';
+import type { Transport } from './transport.ts';
 
-/** Longest time in the row. */
+/** Longest time in the queue. */
 const TURN_MS = 600_000;
+/** A little more than the age at which a CPU figure is read again (`child/cpu.ts`), so that each look may see a new one. */
+const LOOK_MS = 260;
+/** A child that used less than this in `IDLE_MS` does not load any more: it waits for something. */
+const CPU_SIGN_MS = 20;
+const IDLE_MS = 700;
+/** Where no CPU figure can be had. */
+const UNKNOWN_MS = 3000;
+/** A child that computes for ever has had its turn. */
+const LONGEST_MS = 10_000;
+
+export interface StartTurnParts {
+  readonly kernel: Kernel;
+  /** Undefined = no child is started, and nothing is waited for. */
+  readonly gate: Bulkhead | undefined;
+  /** Who takes turns with the others: a server, or one key's session connections to it. */
+  readonly owner: string;
+  /** The phase that the start is in now. */
+  readonly entered: (phase: LinkPhase) => void;
+  /** Of the child. */
+  readonly transport: Pick<Transport, 'cpuMs' | 'cpuReadMs'>;
+}
+
+/** Other children loaded for too long. */
+export function turnFault(owner: string): HubError {
+  return new HubError('server-starting', {
+    message: `${owner} did not get its turn to start (setting starting).`,
+    detail: { phase: 'queue', setting: 'starting' },
+  });
+}
 
 export class StartTurn implements Disposable {
-  readonly #gate: Bulkhead;
+  readonly #parts: StartTurnParts;
   #waiting: Deadline | undefined;
   #permit: Disposable | undefined;
-  #isInstalling = false;
-  #comeAgain: (() => Promise<void>) | undefined;
+  #watch: Disposable | undefined;
   #over = false;
 
-  constructor(gate: Bulkhead) {
-    this.#gate = gate;
+  constructor(parts: StartTurnParts) {
+    this.#parts = parts;
   }
 
-  /** Settles when it is this one's turn. Rejects with HubError `server-starting` when it never is, or when the turn was given up. */
-  async come(kernel: Kernel, owner: string): Promise<void> {
-    this.#comeAgain = () => this.come(kernel, owner);
-    using deadline = kernel.deadline(TURN_MS);
-    this.#waiting = deadline;
-    const permit = await this.#gate.enter(deadline, owner);
-    this.#waiting = undefined;
-    if (isRefusal(permit))
-      throw new HubError('server-starting', { message: `${owner} did not get its turn to start.` });
-    if (this.#over) permit[Symbol.dispose]();
-    else this.#permit = permit;
-  }
-
-  /** An install takes minutes and has a row of its own; the promise settles when the start that follows has its turn. */
+  /** Undefined = go on. A promise settles when the child may start; it rejects with HubError `server-starting` when it never may. */
   step(phase: LinkPhase): Promise<void> | undefined {
-    if (phase === 'install') {
-      this.#isInstalling = true;
-      this.#permit?.[Symbol.dispose]();
-      return undefined;
-    }
-    if (!this.#isInstalling || this.#over) return undefined;
-    this.#isInstalling = false;
-    return this.#comeAgain?.();
+    const { gate, entered } = this.#parts;
+    if (phase === 'start' && gate && !this.#over && !this.#permit) return this.#come(gate);
+    if (phase === 'install' || phase === 'list') this.#give();
+    entered(phase);
+    return undefined;
   }
 
-  /** Leaves the row, or gives the turn back. */
+  /** Leaves the queue, or gives the place back. */
   [Symbol.dispose](): void {
     this.#over = true;
     this.#waiting?.end('stopped');
+    this.#give();
+  }
+
+  #come(gate: Bulkhead): Promise<void> | undefined {
+    const permit = gate.tryEnter(this.#parts.owner);
+    if (!permit) return this.#queue(gate);
+    this.#begin(permit);
+    return undefined;
+  }
+
+  async #queue(gate: Bulkhead): Promise<void> {
+    const { kernel, owner, entered } = this.#parts;
+    entered('queue');
+    using deadline = kernel.deadline(TURN_MS);
+    this.#waiting = deadline;
+    const permit = await gate.enter(deadline, owner);
+    this.#waiting = undefined;
+    if (isRefusal(permit)) throw turnFault(owner);
+    if (this.#over) permit[Symbol.dispose]();
+    else this.#begin(permit);
+  }
+
+  #begin(permit: Disposable): void {
+    const { kernel, entered } = this.#parts;
+    this.#permit = permit;
+    entered('start');
+    const sinceMs = kernel.clock.nowMs();
+    const idleMs = this.#idleTime();
+    this.#watch = kernel.timers.every(LOOK_MS, () => {
+      const tookMs = kernel.clock.nowMs() - sinceMs;
+      const idle = idleMs();
+      if (idle === undefined ? tookMs >= UNKNOWN_MS : idle >= IDLE_MS || tookMs >= LONGEST_MS) this.#give();
+    });
+  }
+
+  /** Says for how long the child has used no CPU, ms, going by figures that were read: they may come late when the machine is busy. */
+  #idleTime(): () => number | undefined {
+    const { transport } = this.#parts;
+    let usedMs = 0;
+    let grownMs: number | undefined;
+    return () => {
+      const now = transport.cpuMs();
+      const readMs = transport.cpuReadMs?.();
+      if (now === undefined || readMs === undefined) return undefined;
+      if (grownMs === undefined || now - usedMs >= CPU_SIGN_MS) {
+        usedMs = now;
+        grownMs = readMs;
+      }
+      return readMs - grownMs;
+    };
+  }
+
+  #give(): void {
+    this.#watch?.[Symbol.dispose]();
     this.#permit?.[Symbol.dispose]();
+    this.#watch = this.#permit = undefined;
   }
 }

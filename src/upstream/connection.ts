@@ -31,7 +31,7 @@ export interface ConnectionParts {
   readonly spec: ServerSpec;
   readonly version: string;
   readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
-  readonly phase: (phase: LinkPhase) => void | Promise<void>;
+  readonly phase: (phase: LinkPhase) => Promise<void> | undefined;
   readonly raise: (silenceMs: number) => void;
   readonly listChanged: () => void;
   /** Who is on the client side. */
@@ -223,7 +223,7 @@ export class Connection {
     return shakeHands({ ...about, before: versionBefore() }, deadline);
   }
 
-  #enter(phase: LinkPhase): void | Promise<void> {
+  #enter(phase: LinkPhase): Promise<void> | undefined {
     this.#phase = phase;
     return this.#parts.phase(phase);
   }

@@ -144,6 +144,10 @@ class EraTransport implements Transport {
     return this.#inner.cpuMs();
   }
 
+  cpuReadMs(): number | undefined {
+    return this.#inner.cpuReadMs?.();
+  }
+
   stderrTail(): readonly string[] {
     return this.#inner.stderrTail();
   }

@@ -27,7 +27,7 @@ test('children start at most four at a time, in order; remote servers do not sta
   const specs = Array.from({ length: 20 }, (_, i) =>
     scriptedSpec({ slug: `s${i}`, ...(i >= 10 ? { transport: remote, homeHub: 0 } : {}) }),
   );
-  const rig = new FleetRig({ specs, script: { hello: false } });
+  const rig = new FleetRig({ specs, script: { hello: false, phases: ['start'] } });
   await settle();
   assert.equal(rig.lives.filter((life) => life.started).length, 14);
   for (let round = 0; round < 10; round += 1) {
@@ -38,6 +38,37 @@ test('children start at most four at a time, in order; remote servers do not sta
     await settle();
   }
   assert.equal(rig.lives.filter((life) => life.started).length, 20);
+  await rig.close();
+});
+
+test('a child that loads keeps its place for ten seconds, one that waits gives it back within a second; each says that it queues', async () => {
+  const specs = Array.from({ length: 9 }, (_, i) => scriptedSpec({ slug: `s${i}` }));
+  const rig = new FleetRig({ specs, script: { hello: false, phases: ['start'], cpuMs: 0 } });
+  const started = () => rig.lives.filter((life) => life.started).length;
+  const compute = async (ms: number) => {
+    for (let passed = 0; passed < ms; passed += 250) {
+      rig.script.cpuMs = (rig.script.cpuMs ?? 0) + 100;
+      await rig.pass(250);
+    }
+  };
+  await settle();
+  assert.deepEqual(
+    [started(), rig.fleet.status('s3')?.phase, rig.fleet.status('s4')?.phase],
+    [4, 'handshake', 'queue'],
+  );
+  const call = rig.call({ server: 's8' });
+  await compute(9500);
+  assert.equal(started(), 4);
+  const refusal = refusalOf(call);
+  assert.deepEqual(
+    [refusal.code, refusal.detail.phase, refusal.detail.setting],
+    ['server-starting', 'queue', 'starting'],
+  );
+  assert.match(refusal.message, /s8 waits for its turn to start/);
+  await compute(1000);
+  assert.equal(started(), 8);
+  await rig.pass(1000);
+  assert.equal(started(), 9);
   await rig.close();
 });
 

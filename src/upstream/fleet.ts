@@ -1,7 +1,7 @@
 /**
  * All links of a hub: which servers there should be, applied by difference.
  * Promises: a server whose digest is unchanged keeps its connection, process and calls; a changed one is replaced, a removed one drained and
- * stopped; all start in parallel, children at most `starting` at once; one server's trouble is nobody else's; `stop` ends everything by its
+ * stopped; all start in parallel, of children at most `starting` load at once; one server's trouble is nobody else's; `stop` ends everything by its
  * deadline.
  * Does not: merge lists (`catalog/`) or know who calls.
  */

@@ -25,8 +25,8 @@ export interface LanesParts {
   readonly kernel: Kernel;
   readonly limits: Limits;
   readonly spec: ServerSpec;
-  /** Makes the link and what stands before it; not started yet. */
-  readonly make: (talk: Talk) => { readonly link: Link; readonly stack: Stack };
+  /** Makes the link and what stands before it; not started yet. `share` = the key whose session it is. */
+  readonly make: (talk: Talk, share: string) => { readonly link: Link; readonly stack: Stack };
   /** The shared link is to read its lists again. */
   readonly listChanged: () => void;
 }
@@ -149,7 +149,14 @@ export class Lanes {
       listChanged: (method) => ref.lane && this.#listChanged(ref.lane, method),
       ask: (asking) => now().ask(asking),
     };
-    const lane: Lane = { ...make(talk), usedMs: kernel.clock.nowMs(), calls: 0, owner, open, changed: new Set() };
+    const lane: Lane = {
+      ...make(talk, owner.share),
+      usedMs: kernel.clock.nowMs(),
+      calls: 0,
+      owner,
+      open,
+      changed: new Set(),
+    };
     ref.lane = lane;
     this.#lanes.set(owner.share, owner.id, lane);
     lane.link.start();

@@ -105,7 +105,7 @@ test('a call that may be silent for minutes is not ended by pings that a busy se
 
 test('at most so many children start at once; one that installs lets the next go first', async () => {
   const specs = ['a', 'b', 'c', 'd', 'e', 'f'].map((slug) => scriptedSpec({ slug, name: slug, hash: slug }));
-  const rig = new FleetRig({ specs, script: { hello: false }, limits: { starting: 4 } });
+  const rig = new FleetRig({ specs, script: { hello: false, phases: ['start'] }, limits: { starting: 4 } });
   await settle();
   const started = () => rig.lives.filter((life) => life.started).length;
   assert.equal(started(), 4);

@@ -26,8 +26,10 @@ import type { ServerLists } from './list.ts';
 export interface LinkParts
   extends Pick<ConnectionParts, 'kernel' | 'limits' | 'spec' | 'version' | 'makeTransport' | 'talk' | 'toolHeaders'> {
   readonly kind: LinkKind;
-  /** At most so many children start at once. */
+  /** At most so many children load at once. */
   readonly startGate: Bulkhead;
+  /** Who takes turns at the start gate with the others. Default: the server. */
+  readonly startOwner?: string;
   /** The protocol version of an earlier process's life with the server; undefined = none is known. */
   readonly spokenBefore: () => string | undefined;
   /** `isSame` = nothing is new in it. */
@@ -184,7 +186,7 @@ export class Link {
     const { kernel, limits, version, makeTransport, talk, toolHeaders } = this.#parts;
     return new Connection({
       ...{ kernel, limits, spec: this.#spec, version, makeTransport, talk, toolHeaders },
-      phase: (phase) => this.#phaseEntered(phase),
+      phase: (phase) => this.#turn?.step(phase),
       raise: (silenceMs) => this.#raise(silenceMs),
       ...{
         isForward: this.#parts.kind === 'forward',
@@ -235,11 +237,11 @@ export class Link {
     const { kernel, kind, startGate } = this.#parts;
     const { slug: server } = this.#spec;
     const startMs = kernel.clock.nowMs();
-    using turn = new StartTurn(startGate);
+    const gate = kind === 'local' ? startGate : undefined;
+    const about = { kernel, gate, owner: this.#parts.startOwner ?? server, transport: connection.transport };
+    using turn = new StartTurn({ ...about, entered: (phase) => this.#phaseEntered(phase) });
     this.#turn = turn;
-    if (kind === 'local') await turn.come(kernel, server);
     const { hello, lists } = await connection.open();
-    this.#turn = undefined;
     this.#keep(hello, lists, false);
     // Read again in the background, with more time.
     if (lists.unread.some(({ late }) => late)) this.#isListStale = true;
@@ -254,11 +256,9 @@ export class Link {
     this.#parts.ready();
   }
 
-  #phaseEntered(phase: LinkPhase): Promise<void> | undefined {
-    const turn = this.#parts.kind === 'local' ? this.#turn?.step(phase) : undefined;
+  #phaseEntered(phase: LinkPhase): void {
     this.#standing.step(phase);
     this.#parts.kernel.bus.publish({ type: 'server-phase-entered', server: this.#spec.slug, phase });
-    return turn;
   }
 
   /** True = something had changed. */

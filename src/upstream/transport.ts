@@ -54,6 +54,8 @@ export interface Transport {
   questionKey?(idRaw: string): string | undefined;
   /** CPU time used so far by the server's process group in ms, or undefined where it cannot be known. Synchronous and cheap is not required: called at most once in 2.5 s per silent call. */
   cpuMs(): number | undefined;
+  /** When the figure of `cpuMs` was read, ms on the kernel's clock; undefined or absent = never. */
+  cpuReadMs?(): number | undefined;
   /** Last lines of stderr, oldest first. */
   stderrTail(): readonly string[];
   /** Ends it: HTTP DELETE of the session, or stdin EOF → SIGTERM → SIGKILL of the process group. Never rejects; always ends by the deadline. */

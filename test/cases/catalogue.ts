@@ -97,4 +97,7 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'An error without an id, or without an object, reaches the caller where only one request can be meant, with its code and text.',
   },
+  SX1: {
+    behaviour: 'A server that hangs at start delays no other server: not its start, its restart or its calls.',
+  },
 };

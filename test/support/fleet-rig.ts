@@ -60,7 +60,7 @@ export class FleetRig {
       slot: 1,
       peerSocket: (slot) => `/nowhere/${slot}`,
       makeTransport: (_spec, events) => {
-        const life = new ScriptedTransport(this.script, events);
+        const life = new ScriptedTransport(this.script, events, () => this.nowMs);
         this.lives.push(life);
         return life;
       },

@@ -43,20 +43,22 @@ export function script(more: Partial<Script> = {}): Script {
 export class ScriptedTransport implements Transport {
   readonly script: Script;
   readonly events: TransportEvents;
+  readonly nowMs: () => number;
   readonly sent: Sent[] = []; // bounded by: one test
   readonly aborted: number[] = []; // bounded by: one test
   started = false;
   stopped = false;
   refuse: Refusal | undefined;
 
-  constructor(plan: Script, events: TransportEvents) {
+  constructor(plan: Script, events: TransportEvents, nowMs: () => number = () => 0) {
     this.script = plan;
+    this.nowMs = nowMs;
     this.events = events;
   }
 
   async start(): Promise<void> {
+    for (const phase of this.script.phases) await this.events.phase(phase);
     this.started = true;
-    for (const phase of this.script.phases) void this.events.phase(phase);
     if (this.script.start === 'hangs') await new Promise<void>(() => {});
     if (this.script.start instanceof HubError) throw this.script.start;
   }
@@ -93,6 +95,11 @@ export class ScriptedTransport implements Transport {
 
   cpuMs(): number | undefined {
     return this.script.cpuMs;
+  }
+
+  /** The figure is always a new one. */
+  cpuReadMs(): number | undefined {
+    return this.script.cpuMs === undefined ? undefined : this.nowMs();
   }
 
   stderrTail(): readonly string[] {

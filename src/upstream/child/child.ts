@@ -83,6 +83,11 @@ export class Child {
     return this.#cpu.cpuMs();
   }
 
+  /** When the figure of `cpuMs` was read, ms on the kernel's clock. */
+  cpuReadMs(): number | undefined {
+    return this.#cpu.readMs;
+  }
+
   /** Last lines of stderr, oldest first. */
   tail(): string[] {
     return this.#said.lines();

@@ -5,7 +5,7 @@
  * Does not: know anything where there is no /proc (undefined).
  */
 import type { Kernel } from '../../kernel/kernel.ts';
-import { processIds, readRows } from './proc.ts';
+import { childrenOf, processIds, readRows } from './proc.ts';
 
 const FRESH_MS = 250;
 const FOLLOW_MS = 1000;
@@ -13,14 +13,17 @@ const FOLLOW_MS = 1000;
 const ASKED_MS = 6000;
 /** The whole of /proc is read this often to find new members; in between only the known ones. */
 const CENSUS_MS = 5000;
+/** A child that loads starts others (npx, sh): in its first seconds each reading looks for children of the known members. */
+const YOUNG_MS = 10_000;
 const READ_MS = 2000;
 
 export class GroupCpu implements Disposable {
   readonly #kernel: Kernel;
   readonly #group: number;
   readonly #owner: string;
-  #members: readonly number[] = []; // bounded by: processes of one group
-  #censusMs = Number.NEGATIVE_INFINITY;
+  readonly #bornMs: number;
+  #members: readonly number[]; // bounded by: processes of one group
+  #censusMs: number;
   #readMs = Number.NEGATIVE_INFINITY;
   #askedMs = Number.NEGATIVE_INFINITY;
   #cpuMs: number | undefined;
@@ -32,6 +35,8 @@ export class GroupCpu implements Disposable {
     this.#kernel = kernel;
     this.#group = group;
     this.#owner = owner;
+    this.#members = [group];
+    this.#bornMs = this.#censusMs = kernel.clock.nowMs();
     this.#read();
   }
 
@@ -40,6 +45,11 @@ export class GroupCpu implements Disposable {
     this.#askedMs = nowMs;
     if (nowMs - this.#readMs >= FRESH_MS) this.#read();
     return this.#cpuMs;
+  }
+
+  /** When the figure of `cpuMs` was read, ms on the kernel's clock; undefined = never. */
+  get readMs(): number | undefined {
+    return this.#cpuMs === undefined ? undefined : this.#readMs;
   }
 
   #read(): void {
@@ -61,9 +71,8 @@ export class GroupCpu implements Disposable {
   async #take(): Promise<void> {
     const nowMs = this.#kernel.clock.nowMs();
     const census = nowMs - this.#censusMs >= CENSUS_MS;
-    const rows = (await readRows(census ? await processIds() : this.#members)).filter(
-      (row) => row.group === this.#group,
-    );
+    const pids = census ? await processIds() : await this.#known(nowMs);
+    const rows = (await readRows(pids)).filter((row) => row.group === this.#group);
     if (this.#over) return;
     if (census) this.#censusMs = nowMs;
     this.#members = rows.map((row) => row.pid);
@@ -71,6 +80,11 @@ export class GroupCpu implements Disposable {
     for (const row of rows) sumMs += row.cpuMs;
     this.#cpuMs = Math.max(this.#cpuMs ?? 0, sumMs);
     this.#readMs = nowMs;
+  }
+
+  async #known(nowMs: number): Promise<readonly number[]> {
+    if (nowMs - this.#bornMs >= YOUNG_MS) return this.#members;
+    return [...new Set([...this.#members, ...(await childrenOf(this.#members))])];
   }
 
   #follow(): void {

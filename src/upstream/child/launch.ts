@@ -27,6 +27,7 @@ export interface Launched {
   start(deadline: Deadline): Promise<{ readonly port: number }>;
   stop(deadline: Deadline): Promise<void>;
   cpuMs(): number | undefined;
+  cpuReadMs(): number | undefined;
   stderrTail(): readonly string[];
   readonly pid: number | undefined;
 }
@@ -118,6 +119,7 @@ export function createLaunched(options: ChildGround & { readonly events: Launche
       await child?.stop(() => child?.kill('SIGTERM'), deadline);
     },
     cpuMs: () => child?.cpuMs(),
+    cpuReadMs: () => child?.cpuReadMs(),
     stderrTail: () => child?.tail() ?? [],
     get pid() {
       return child?.pid;

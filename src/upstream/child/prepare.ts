@@ -11,6 +11,7 @@ import { HubError } from '../../kernel/errors.ts';
 import type { LinkPhase } from '../../kernel/facts.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { ProcessSpec, ServerSpec } from '../../kernel/snapshot.ts';
+import { turnFault } from '../_turn.ts';
 import type { ChildExit, ChildPlan } from './child.ts';
 import { findCommand } from './command.ts';
 import { childEnvironment } from './environment.ts';
@@ -71,7 +72,10 @@ export async function prepareChild(
   }
   // After an install the others' starts come first: packages that install at once would start as a herd (B13).
   const turn = steps.phase('start');
-  if (turn instanceof Promise) await kernel.waits.for(turn, { label: 'upstream-start', owner, deadline });
+  if (turn instanceof Promise)
+    await kernel.waits.for(turn, { label: 'upstream-start', owner, deadline }).catch((fault: unknown) => {
+      throw deadline.ended === 'time-up' ? turnFault(owner) : fault;
+    });
   const plan: ChildPlan = {
     ...{ kernel, limits, owner, mark, file, cwd, env, isolation, label: 'upstream-start', args: ground.process.args },
     ...{ stdin: steps.stdin, stdout: steps.stdout },

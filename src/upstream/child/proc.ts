@@ -34,6 +34,12 @@ export async function readRows(pids: readonly number[]): Promise<ProcessRow[]> {
   return rows.filter((row) => row !== undefined);
 }
 
+/** Processes that the main threads of `pids` have started; empty where the system does not tell. */
+export async function childrenOf(pids: readonly number[]): Promise<number[]> {
+  const lists = await eachOf(pids, (pid) => readFile(`/proc/${pid}/task/${pid}/children`, 'utf8'));
+  return lists.flatMap((list = '') => list.trim().split(' ').filter(Boolean).map(Number));
+}
+
 /** Those of `pids` whose start environment holds `variable` with a value that `fits`. */
 export async function pidsWithVariable(
   pids: readonly number[],

@@ -252,6 +252,7 @@ test('a launched program is started first, its port goes into the URL, and it is
       stopped += 1;
       return Promise.resolve();
     },
+    cpuReadMs: () => undefined,
     cpuMs: () => 42,
     stderrTail: () => ['last words'],
   };
@@ -278,6 +279,7 @@ test('a launched program that never listens ends the start by name at its deadli
       stopped += 1;
       return Promise.resolve();
     },
+    cpuReadMs: () => undefined,
     cpuMs: () => undefined,
     stderrTail: () => [],
   };

@@ -38,6 +38,7 @@ export interface LaunchedServer {
   /** Never rejects; ends by the deadline. */
   stop(deadline: Deadline): Promise<void>;
   cpuMs(): number | undefined;
+  cpuReadMs(): number | undefined;
   stderrTail(): readonly string[];
 }
 
@@ -111,7 +112,6 @@ class HttpTransport implements Transport, ExchangeHost {
     const { http, launched, egress } = this.#options;
     let address = http.url;
     if (launched) {
-      void this.events.phase('start');
       const owner = this.server;
       const { port } = await this.kernel.waits.for(launched.start(deadline), {
         label: 'upstream-start',
@@ -149,6 +149,10 @@ class HttpTransport implements Transport, ExchangeHost {
 
   cpuMs(): number | undefined {
     return this.#options.launched?.cpuMs();
+  }
+
+  cpuReadMs(): number | undefined {
+    return this.#options.launched?.cpuReadMs();
   }
 
   stderrTail(): readonly string[] {

@@ -140,6 +140,10 @@ class StdioTransport implements Transport {
     return this.#child?.cpuMs();
   }
 
+  cpuReadMs(): number | undefined {
+    return this.#child?.cpuReadMs();
+  }
+
   stderrTail(): readonly string[] {
     return this.#child?.tail() ?? [];
   }
