@@ -66,7 +66,7 @@ function errorsPage(): string {
       'help, and the status of the table (`forbidden` 403, `config-invalid` 422, `store-failed` 503; for others where the table says 200: 503 when a ' +
       'retry may help, else 400). What is refused before its path is known (too many connections, a malformed or late request) gets the ' +
       'JSON-RPC form with `"id":null`.',
-    '**retry**: the same request may succeed a little later. **breaker**: it counts against the server behind the hub. ' +
+    '**retry**: the same request may succeed a little later. **breaker**: it may open the circuit breaker of the server. ' +
       '**level**: how loud it is in the log.',
     table(['code', 'JSON-RPC', 'HTTP', 'retry', 'breaker', 'level', 'what the client reads', 'what you can do'], rows),
   ].join('\n\n')}\n`;

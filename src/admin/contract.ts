@@ -5,6 +5,7 @@
  * Does not: hold code.
  */
 import type { RequestTotals } from '../kernel/request-counts.ts';
+import type { LastFailure } from '../relay/relay-words.ts';
 
 /** Body of every answer with a status of 400 or more, from the control process and from workers alike. */
 export interface ErrorAnswer {
@@ -65,6 +66,8 @@ export interface ServerOnHub {
   readonly serverInfo: string | undefined;
   readonly protocolVersion: string | undefined;
   readonly silenceMs: number;
+  /** The last call that failed at this server; absent = none has. */
+  readonly lastFailure?: LastFailure | undefined;
 }
 
 /** One configured server. */

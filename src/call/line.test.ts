@@ -165,7 +165,7 @@ test('each request leaves one record: refused by the hub, answered with an error
       ['ok', 'git', 'log', undefined],
       ['tool-error', 'git', 'log', undefined],
       ['error', 'git', 'log', undefined],
-      ['refused', 'git', undefined, 'server-down'],
+      ['refused', 'git', 'log', 'server-down'],
     ],
   );
   assert.equal(new Set(records.map(({ requestId }) => requestId)).size, 4);

@@ -2,8 +2,9 @@
  * The access record of one call, as a fact. Three outcomes that must not be mixed up: the hub refused, the server answered with an error,
  * the tool said `isError`.
  */
+import { isOperatorOnly } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, type Refusal } from '../kernel/outcome.ts';
 import type { Call, Reply } from './call.ts';
 
 const IS_ERROR = Buffer.from('"isError":true');
@@ -28,8 +29,15 @@ export function record(kernel: Kernel, call: Call, outcome: Outcome<Reply>, star
     outcome: refused ? 'refused' : outcomeOf(outcome),
     code: refused ? outcome.code : undefined,
     server: refused ? outcome.detail.server : note?.server,
-    tool: note?.tool,
+    tool: refused ? toolIn(outcome) : note?.tool,
+    why: refused && isOperatorOnly(outcome.code) ? outcome.message : undefined,
+    reference: refused ? outcome.detail.reference : undefined,
   });
+}
+
+function toolIn({ detail }: Refusal): string | undefined {
+  const tool = detail.operator?.tool;
+  return typeof tool === 'string' ? tool : undefined;
 }
 
 function outcomeOf(reply: Reply): 'ok' | 'tool-error' | 'error' {

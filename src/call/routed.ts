@@ -6,7 +6,7 @@
  */
 import type { Target } from '../catalog/route.ts';
 import type { EndReason } from '../kernel/deadline.ts';
-import { isRefusal, type Outcome, type Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { BackChannel } from '../protocol/back-channel.ts';
 import { jsonBytes } from '../protocol/json-text.ts';
 import { passesLevel } from '../protocol/log-level.ts';
@@ -50,7 +50,7 @@ export function createRoutedCall(
     const nativeJson = params.name === target.native ? undefined : target.nativeJson;
     const finish = (answer: Outcome<UpstreamReply>): Outcome<Reply> => {
       deadline[Symbol.dispose]();
-      if (isRefusal(answer)) return answer;
+      if (isRefusal(answer)) return withTool(answer, tool);
       const note = { server: target.server, tool };
       if (answer.kind === 'error') {
         const name = fleet.status(target.server)?.name ?? target.server;
@@ -65,6 +65,7 @@ export function createRoutedCall(
     try {
       outcome = fleet.call(target.server, {
         method: envelope.method,
+        tool,
         params: (token) =>
           callParamsFor(
             envelope.bytes,
@@ -90,6 +91,13 @@ export function createRoutedCall(
       throw fault;
     });
   };
+}
+
+/** Says for the record which tool was called. */
+function withTool(refusal: Refusal, tool: string | undefined): Refusal {
+  if (tool === undefined) return refusal;
+  const { code, message, detail } = refusal;
+  return new Refusal(code, message, { ...detail, operator: { ...detail.operator, tool } });
 }
 
 /** Most bytes of a server's own JSON-RPC error that its caller gets. */

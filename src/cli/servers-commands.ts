@@ -48,9 +48,24 @@ function rowOf(server: ServerAnswer): string[] {
     sum('calls'),
     sum('failures'),
     plain(
-      `${loop}${server.cause ?? ''}${retry}${server.reference ? ` [${server.reference}]` : ''}`.replaceAll('\n', ' '),
+      `${loop}${server.cause ?? lastFailure(server)}${retry}${server.reference ? ` [${server.reference}]` : ''}`.replaceAll(
+        '\n',
+        ' ',
+      ),
     ),
   ];
+}
+
+/** A call that failed longer ago is not shown beside a server that is well, ms. */
+const SHOWN_MS = 15 * 60_000;
+
+/** The newest failed call of all workers; empty = none lately. */
+function lastFailure({ hubs }: ServerAnswer): string {
+  const [newest] = hubs.flatMap((hub) => hub.lastFailure ?? []).sort((a, b) => a.agoMs - b.agoMs);
+  if (!newest || newest.agoMs > SHOWN_MS) return '';
+  const { code, message, tool, reference, agoMs } = newest;
+  const what = tool === undefined ? 'a call' : `a call of ${tool}`;
+  return `${what} failed ${ago(agoMs)} ago: ${code}: ${message} [${reference}]`;
 }
 
 async function servers(talk: Talk): Promise<ServersAnswer> {

@@ -12,7 +12,7 @@ export interface ErrorRow {
   readonly http: number;
   /** True when the same request may succeed a little later. */
   readonly retryable: boolean;
-  /** True when it says something bad about the server behind the hub. */
+  /** True when it may mean that the server is gone, and so may open its circuit breaker; of HTTP errors only 502, 503 and 504 do (`upstream/_gone.ts`). */
   readonly breaker: boolean;
   readonly level: 'debug' | 'info' | 'warn' | 'error';
   /** Default sentence for the client. */
@@ -69,7 +69,7 @@ function row(
 }
 
 const RETRY = { retryable: true } as const;
-const SICK = { retryable: true, breaker: true } as const;
+const GONE = { retryable: true, breaker: true } as const;
 
 export const ERRORS = {
   // What a client sent
@@ -337,8 +337,8 @@ export const ERRORS = {
     -32011,
     200,
     'info',
-    'The server failed too often and is given a rest.',
-    'It is asked in the background and comes back by itself.',
+    'The circuit breaker of this server is open.',
+    'Its last calls failed as if it were gone, and it did not answer a ping, or it asked for a pause: see `mcphub servers list`. It is asked in the background and comes back by itself.',
     RETRY,
   ),
   'upstream-connect': row(
@@ -347,7 +347,7 @@ export const ERRORS = {
     'warn',
     'No connection to the server.',
     'Is it running, is the address right, does a proxy stand between?',
-    SICK,
+    GONE,
   ),
   'upstream-dns': row(
     -32010,
@@ -355,7 +355,7 @@ export const ERRORS = {
     'warn',
     'The server’s name cannot be resolved.',
     'Look at the name and at DNS.',
-    SICK,
+    GONE,
   ),
   'upstream-tls': row(
     -32010,
@@ -363,7 +363,7 @@ export const ERRORS = {
     'warn',
     'The TLS connection to the server failed.',
     'Look at its certificate; own CAs go into NODE_EXTRA_CA_CERTS.',
-    SICK,
+    GONE,
   ),
   'upstream-silent': row(
     -32012,
@@ -371,7 +371,7 @@ export const ERRORS = {
     'warn',
     'The server gave no sign of life.',
     'Raise silenceMs of the server or tool if it works without a sign for long.',
-    SICK,
+    GONE,
   ),
   'upstream-timeout': row(
     -32012,
@@ -379,7 +379,7 @@ export const ERRORS = {
     'warn',
     'The call took longer than allowed in total.',
     'Raise totalMs or callTimeoutMs of the server or tool.',
-    SICK,
+    RETRY,
   ),
   'upstream-gone': row(
     -32010,
@@ -387,7 +387,7 @@ export const ERRORS = {
     'warn',
     'The connection to the server broke during the call.',
     'See `mcphub servers logs`.',
-    SICK,
+    GONE,
   ),
   'upstream-exit': row(
     -32010,
@@ -395,7 +395,7 @@ export const ERRORS = {
     'warn',
     'The server’s process ended.',
     'Its last lines are in `mcphub servers logs`.',
-    SICK,
+    RETRY,
   ),
   'upstream-spawn': row(
     -32010,
@@ -403,7 +403,7 @@ export const ERRORS = {
     'error',
     'The server’s process could not be started.',
     'Look at command, PATH and permissions.',
-    SICK,
+    RETRY,
   ),
   'upstream-protocol': row(
     -32010,
@@ -411,7 +411,7 @@ export const ERRORS = {
     'warn',
     'The server’s answer is not valid MCP.',
     'A fault of that server.',
-    SICK,
+    RETRY,
   ),
   'upstream-invalid': row(
     -32010,
@@ -426,7 +426,7 @@ export const ERRORS = {
     'warn',
     'The server answered with an HTTP error.',
     'See the status in the detail.',
-    SICK,
+    GONE,
   ),
   'upstream-auth': row(
     -32010,
@@ -441,7 +441,7 @@ export const ERRORS = {
     'info',
     'The server forgot the session twice in a row.',
     'A fault of that server.',
-    SICK,
+    RETRY,
   ),
   'upstream-too-large': row(
     -32013,
@@ -463,7 +463,7 @@ export const ERRORS = {
     'warn',
     'The server does not read what it is sent.',
     'It hangs; the hub restarts it.',
-    SICK,
+    RETRY,
   ),
   // Ours
   'wait-expired': row(-32012, 200, 'warn', 'A wait ended at its deadline.', 'See /api/waits for what is slow.', RETRY),

@@ -74,6 +74,9 @@ export type Fact =
       readonly bytes: number;
       readonly outcome: 'ok' | 'tool-error' | 'error' | 'refused';
       readonly code?: ErrorCode | undefined;
+      /** Why it failed at its server, for the operator. */
+      readonly why?: string | undefined;
+      readonly reference?: string | undefined;
     }
   /** A request was refused before it became a call. `times` counts those before it of the same code that had no event; without an address it counts only. */
   | {
@@ -116,6 +119,8 @@ export type Fact =
       readonly reference: string;
       /** Beginning of the server's HTTP error page; empty = none. */
       readonly page: string;
+      /** Native name of the tool; undefined = another method was called. */
+      readonly tool?: string | undefined;
     }
   | { readonly type: 'server-stopped'; readonly server: string; readonly reason: string }
   | { readonly type: 'server-said'; readonly server: string; readonly line: string }
@@ -162,7 +167,7 @@ export type Fact =
       readonly stderrTail: string;
     }
   | { readonly type: 'children-swept'; readonly pids: readonly number[] }
-  | { readonly type: 'breaker-opened'; readonly server: string; readonly ms: number }
+  | { readonly type: 'breaker-opened'; readonly server: string; readonly ms: number; readonly cause: string }
   | { readonly type: 'breaker-closed'; readonly server: string }
   // planes
   | { readonly type: 'snapshot-published'; readonly revision: number; readonly servers: number; readonly keys: number }

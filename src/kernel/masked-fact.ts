@@ -5,7 +5,7 @@
 import type { Fact } from './facts.ts';
 import type { SecretMask } from './secret-mask.ts';
 
-/** One a call, and no text of a server is in them; the log masks names that a client chose. */
+/** One a call, and no text of a server is in them when it went well; the log masks names that a client chose. */
 const UNMASKED: ReadonlySet<Fact['type']> = new Set<Fact['type']>(['call-answered', 'memory-measured', 'key-accepted']);
 /** Members that hold identifiers and words of the hub. */
 const WORDS: ReadonlySet<string> = new Set([
@@ -16,7 +16,7 @@ const CAUSES = 3;
 
 /** Returns the same fact when nothing had to be masked. */
 export function maskedFact(fact: Fact, secrets: SecretMask): Fact {
-  if (UNMASKED.has(fact.type)) return fact;
+  if (UNMASKED.has(fact.type) && !quotes(fact)) return fact;
   let copy: Record<string, unknown> | undefined;
   for (const [member, value] of Object.entries(fact)) {
     if (WORDS.has(member)) continue;
@@ -26,6 +26,11 @@ export function maskedFact(fact: Fact, secrets: SecretMask): Fact {
     copy[member] = shown;
   }
   return (copy as Fact | undefined) ?? fact;
+}
+
+/** A call that was refused says why, and may quote its server. */
+function quotes(fact: Fact): boolean {
+  return fact.type === 'call-answered' && fact.why !== undefined;
 }
 
 function maskedValue(value: unknown, secrets: SecretMask): unknown {

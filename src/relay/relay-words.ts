@@ -8,6 +8,18 @@ import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { Listing, Snapshot } from '../kernel/snapshot.ts';
 import type { ListingEnd, ListName, RowsOf } from './listing-lines.ts';
 
+/** The last call that failed at a server, for the operator. */
+export interface LastFailure {
+  readonly code: string;
+  readonly message: string;
+  /** Native name of the tool; absent = another method was called. */
+  readonly tool?: string | undefined;
+  /** The same as in the log. */
+  readonly reference: string;
+  /** ms since then. */
+  readonly agoMs: number;
+}
+
 /** How one server stands on one hub; the fields of the hub's own status that people ask for. */
 export interface ReportedStatus {
   readonly server: string;
@@ -31,6 +43,7 @@ export interface ReportedStatus {
   readonly serverInfo?: string | undefined;
   readonly protocolVersion?: string | undefined;
   readonly silenceMs: number;
+  readonly lastFailure?: LastFailure | undefined;
 }
 
 /** What is known of a session beyond its statement. */

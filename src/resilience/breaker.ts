@@ -66,6 +66,7 @@ export class Breaker {
   #inRow: string | undefined;
   /** They are of several keys. */
   #isMixed = false;
+  #isDoubted = false;
 
   constructor(options: BreakerOptions) {
     this.#options = options;
@@ -89,7 +90,7 @@ export class Breaker {
    * A call went well, in `tookMs`; undefined = its length says nothing (a person was asked). Says nothing about an open breaker: it was sent
    * before that. True = this opened the breaker, for nearly all calls have become far too slow.
    */
-  succeeded(nowMs: number, tookMs: number | undefined, key = ''): boolean {
+  succeeded(nowMs: number, tookMs: number | undefined, key = '', isCertain = true): boolean {
     if (this.#state !== 'closed') return false;
     const { slowMs } = this.#window;
     const isSlow = tookMs !== undefined && slowMs !== undefined && tookMs > slowMs;
@@ -100,12 +101,11 @@ export class Breaker {
     if (!isSlow) return false;
     const { calls, slow } = this.#window.shares(nowMs);
     if (calls < RATE_CALLS || slow < SLOW_RATE) return false;
-    this.#open(nowMs);
-    return true;
+    return this.#full(nowMs, isCertain);
   }
 
-  /** A call failed for a reason that speaks against the server. True = this opened the breaker. */
-  failed(nowMs: number, key = ''): boolean {
+  /** A call failed for a reason that speaks against the server. True = this opened the breaker. `isCertain`: false = it is only doubted. */
+  failed(nowMs: number, key = '', isCertain = true): boolean {
     if (this.#state !== 'closed') return false;
     if (this.#inRow === undefined) this.#inRow = key;
     else if (this.#inRow !== key) this.#isMixed = true;
@@ -115,8 +115,39 @@ export class Breaker {
     const { calls, failed } = this.#window.shares(nowMs);
     const tooMany = calls >= RATE_CALLS && failed >= RATE;
     if (this.#row < this.#options.failures && !tooMany) return false;
+    return this.#full(nowMs, isCertain);
+  }
+
+  /** There are failures enough, and none of them is proof: its owner asks the server, and calls `trip` or `excuse`. */
+  get isDoubted(): boolean {
+    return this.#isDoubted;
+  }
+
+  /** The server did not answer. True = this opened the breaker; false = a call went well meanwhile, or it is open. */
+  trip(nowMs: number): boolean {
+    if (this.#state !== 'closed' || !this.#isDoubted) return false;
     this.#open(nowMs);
     return true;
+  }
+
+  /** The server answered: what failed does not count. */
+  excuse(): void {
+    this.#forgetRow();
+    this.#window.clear();
+  }
+
+  /** The server asks to be left alone for `ms`. True = this opened the breaker. */
+  pause(nowMs: number, ms: number): boolean {
+    if (this.#state !== 'closed') return false;
+    this.#open(nowMs);
+    this.#until = nowMs + ms;
+    return true;
+  }
+
+  #full(nowMs: number, isCertain: boolean): boolean {
+    if (isCertain) this.#open(nowMs);
+    else this.#isDoubted = true;
+    return isCertain;
   }
 
   /** A lease to ask one question, or undefined. A lease that ran out is replaced by the next. */
@@ -149,6 +180,7 @@ export class Breaker {
 
   #forgetRow(): void {
     this.#row = 0;
+    this.#isDoubted = false;
     this.#inRow = undefined;
     this.#isMixed = false;
   }

@@ -55,6 +55,9 @@ export function callLine(
     if (fact.tool !== undefined) line += `,"tool":${tool(fact.tool)}`;
     line += `,"duration_ms":${Math.round(fact.ms)},"bytes":${fact.bytes},"outcome":"${fact.outcome}"`;
     if (fact.code !== undefined) line += `,"code":"${fact.code}"`;
-    return `${line},"msg":"${messageOfCall(fact)}"}\n`;
+    if (fact.reference !== undefined) line += `,"reference":${quoted(fact.reference)}`;
+    // The reason may quote what a server said.
+    const msg = fact.why === undefined ? `"${messageOfCall(fact)}"` : JSON.stringify(messageOfCall(fact));
+    return `${line},"msg":${msg}}\n`;
   };
 }

@@ -26,6 +26,8 @@ export interface Line {
   readonly fields: Fields;
 }
 
+/** Characters of the reason in the line of a call. */
+const CALL_CHARS = 300;
 const MiB = 1024 * 1024;
 const mib = (bytes: number): string => `${Math.round(bytes / MiB)} MiB`;
 const seconds = (ms: number): string => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
@@ -163,6 +165,7 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
       bytes: f.bytes,
       outcome: f.outcome,
       code: f.code,
+      reference: f.reference,
     }),
   },
   'request-refused': {
@@ -211,9 +214,11 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'server-call-failed': {
     level: (f) => levelOfCall(f.code),
-    msg: (f) => `${f.server}: call failed (${f.code}, reference ${f.reference}): ${masked(f.message)}`,
+    msg: (f) =>
+      `${f.server}: call${f.tool === undefined ? '' : ` of ${masked(f.tool)}`} failed (${f.code}, reference ${f.reference}): ${masked(f.message)}`,
     fields: (f) => ({
       upstream: f.server,
+      tool: f.tool === undefined ? undefined : masked(f.tool),
       code: f.code,
       reference: f.reference,
       page: f.page === '' ? undefined : masked(f.page),
@@ -282,12 +287,12 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'breaker-opened': {
     level: 'warn',
-    msg: (f) => `${f.server} is cut off for ${seconds(f.ms)}`,
+    msg: (f) => `circuit breaker open for ${f.server} after ${masked(f.cause)}; next question in ${seconds(f.ms)}`,
     fields: (f) => ({ upstream: f.server, rest_ms: Math.round(f.ms) }),
   },
   'breaker-closed': {
     level: 'info',
-    msg: (f) => `${f.server} is trusted again`,
+    msg: (f) => `circuit breaker closed for ${f.server}`,
     fields: (f) => ({ upstream: f.server }),
   },
   // planes
@@ -367,7 +372,9 @@ export function levelOfCall(code: Of<'call-answered'>['code']): Level {
 
 export function messageOfCall(fact: Of<'call-answered'>): string {
   if (fact.method === 'tools/list' && fact.outcome === 'ok') return 'tools/list answered';
-  return fact.outcome === 'ok' ? 'request completed' : `request completed: ${fact.code ?? fact.outcome}`;
+  if (fact.outcome === 'ok') return 'request completed';
+  const why = fact.why === undefined ? '' : `: ${masked(fact.why.slice(0, CALL_CHARS))}`;
+  return `request completed: ${fact.code ?? fact.outcome}${why}`;
 }
 
 function rowOf(fact: Fact): Row<Fact> {

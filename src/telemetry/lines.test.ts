@@ -168,7 +168,7 @@ test('a fault of any kind becomes text', () => {
 
 test('a warning that repeats is said once a second with the number left out', () => {
   const d = desk();
-  const lost: Fact = { type: 'breaker-opened', server: 'a', ms: 10 };
+  const lost: Fact = { type: 'breaker-opened', cause: 'reset', server: 'a', ms: 10 };
   for (let n = 0; n < 100; n += 1) d.log.fact(lost);
   d.log.fact({ ...lost, server: 'b' });
   assert.equal(d.lines.length, 2);

@@ -19,6 +19,8 @@ export interface ResolvedTimes {
 
 export interface UpstreamCall {
   readonly method: string;
+  /** Native name of the tool that is called; undefined = something else is asked for. */
+  readonly tool?: string | undefined;
   /** Complete JSON text of params. `token` is the hub's progress token on this connection: put it in place of the client's (only if `back.progressToken` is set). */
   params(token: number): Buffer;
   readonly times: ResolvedTimes;

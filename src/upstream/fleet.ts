@@ -90,7 +90,7 @@ interface Leaving {
 
 export function createFleet(parts: FleetParts): Fleet {
   const { kernel, limits } = parts;
-  const about = { limits, slot: parts.slot, secrets: kernel.secrets };
+  const about = { kernel, limits, slot: parts.slot };
   const members = new CappedMap<string, Member>('upstream.servers', limits.servers, 'refuse', kernel.ceilings);
   const leaving = new Set<Leaving>(); // bounded by: servers that were there; each leaves within drainMs and a stop
   let disabled: readonly ServerSpec[] = []; // bounded by: the configuration's servers

@@ -180,6 +180,7 @@ async function passOn(
   // Awaited here: the deadline is put away when this function ends.
   return await fleet.call(slug, {
     method,
+    tool: call.name,
     params: (token) =>
       params.at < 0
         ? NO_PARAMS

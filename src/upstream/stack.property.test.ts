@@ -58,7 +58,11 @@ test('for every order of calls, answers, failures, 401s, cancels, silence, lost 
           else if (id !== undefined) {
             answered.add(id);
             if (what === 'answer') rig.life.reply(id, {});
-            else rig.life.events.failed(id, new HubError(what === 'fail' ? 'upstream-gone' : 'upstream-http'));
+            else
+              rig.life.events.failed(
+                id,
+                new HubError(what === 'fail' ? 'upstream-gone' : 'upstream-http', { detail: { status: 502 } }),
+              );
           }
           await settle(1);
           const status = rig.fleet.status('scripted');

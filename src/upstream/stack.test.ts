@@ -63,6 +63,8 @@ test('five failures in a row open the breaker: calls are refused at once until a
   const rig = await FleetRig.ready({ specs: [REMOTE] });
   rig.script.pongs = false;
   for (let i = 0; i < 5; i += 1) await fail(rig);
+  assert.equal(rig.facts('breaker-opened').length, 0, 'it is asked first');
+  await rig.pass(5100);
   const sent = rig.life.of('tools/call').length;
   const refusal = refusalOf(rig.call());
   assert.equal(refusal.code, 'breaker-open');
@@ -83,7 +85,7 @@ test('five failures in a row open the breaker: calls are refused at once until a
 test('an open breaker closes at most 65 s after the server is well, whatever became of earlier questions', async () => {
   const rig = await FleetRig.ready({ specs: [REMOTE], random: () => 0.999, limits: { pingEveryMs: 3_600_000 } });
   rig.script.pongs = false;
-  for (let i = 0; i < 5; i += 1) await fail(rig, new HubError('upstream-http'));
+  for (let i = 0; i < 5; i += 1) await fail(rig, new HubError('upstream-http', { detail: { status: 502 } }));
   // Questions go unanswered for minutes.
   await rig.pass(400_000);
   assert.equal(refusalOf(rig.call()).code, 'breaker-open');
@@ -112,7 +114,7 @@ test('what is not the server’s fault does not count: its own errors, refusals 
 test('a new connection closes the breaker', async () => {
   const rig = await FleetRig.ready({ specs: [REMOTE] });
   rig.script.pongs = false;
-  for (let i = 0; i < 5; i += 1) await fail(rig);
+  for (let i = 0; i < 5; i += 1) await fail(rig, new HubError('upstream-connect'));
   rig.fleet.restart('scripted');
   await settle();
   assert.equal(rig.facts('breaker-closed').length, 1);
@@ -120,5 +122,68 @@ test('a new connection closes the breaker', async () => {
   rig.life.reply(rig.life.last('tools/call').id, {});
   await settle();
   assert.equal(textOf(call), '{}');
+  await rig.close();
+});
+
+test('what one call can bring about never opens the breaker of a server that answers a ping', async () => {
+  const rig = await FleetRig.ready({ specs: [REMOTE] });
+  const faults = [
+    ...[400, 404, 408, 413, 422, 429, 500, 501, 502, 503, 504].map((status) => ({ status })),
+    ...[502, 503, 504].map((status) => ({ status, operator: { body: '{"jsonrpc":"2.0","error":{}}' } })),
+  ].map((detail) => new HubError('upstream-http', { detail }));
+  const others = [
+    'upstream-protocol',
+    'upstream-invalid',
+    'upstream-timeout',
+    'upstream-gone',
+    'upstream-session',
+  ] as const;
+  for (const fault of [...faults, ...others.map((code) => new HubError(code))])
+    for (let i = 0; i < 12; i += 1) await fail(rig, fault);
+  await rig.pass(1000);
+  assert.equal(rig.facts('breaker-opened').length, 0);
+  assert.equal(rig.state(), 'ready');
+  await rig.close();
+});
+
+test('a limit of one tool opens no breaker, the silence of the server does', async () => {
+  for (const [times, opens] of [
+    [{ callTimeoutMs: 100 }, false],
+    [{ silenceMs: 200 }, false],
+    [{}, true],
+  ] as const) {
+    const rig = await FleetRig.ready({ specs: [REMOTE], limits: { pingEveryMs: 3_600_000 } });
+    rig.script.pongs = false;
+    for (let i = 0; i < 8 && rig.facts('breaker-opened').length === 0; i += 1) {
+      const call = rig.call({ times, tool: 'slow' });
+      await rig.pass(5200);
+      assert.ok(refusalOf(call).code.startsWith('upstream-'));
+    }
+    assert.equal(rig.facts('breaker-opened').length, opens ? 1 : 0);
+    const { state, cause, lastFailure, retryMs } = rig.fleet.status('scripted') ?? {};
+    assert.equal(state, opens ? 'waiting' : 'ready');
+    if (opens) assert.match(cause ?? '', /^circuit breaker open after upstream-silent: /);
+    assert.equal(retryMs === undefined, !opens);
+    assert.deepEqual(lastFailure?.code, times && 'callTimeoutMs' in times ? 'upstream-timeout' : 'upstream-silent');
+    await rig.close();
+  }
+});
+
+test('a server that asks for a pause gets it, unless it answers a ping', async () => {
+  const detail = { status: 503, retryAfterMs: 20_000 };
+  const rig = await FleetRig.ready({ specs: [REMOTE], limits: { pingEveryMs: 3_600_000 } });
+  await fail(rig, new HubError('upstream-http', { detail }));
+  await settle();
+  assert.equal(rig.state(), 'ready');
+  await rig.pass(3000);
+  rig.script.pongs = false;
+  await fail(rig, new HubError('upstream-http', { detail }));
+  await rig.pass(5100);
+  const { code, detail: about } = refusalOf(rig.call());
+  assert.deepEqual([code, rig.state()], ['breaker-open', 'waiting']);
+  assert.ok(Number(about.retryAfterMs) > 19_000, `${about.retryAfterMs}`);
+  rig.script.pongs = true;
+  await rig.pass(20_500);
+  assert.equal(rig.state(), 'ready');
   await rig.close();
 });

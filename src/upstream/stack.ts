@@ -1,19 +1,18 @@
 /**
- * The whole way of a call to one server: breaker → place inside → breaker again → link. Behind it every server is alone with its troubles.
- * Promises: an open breaker refuses in no time; a full server refuses its own calls only; keys take turns in the queue; what speaks against a
- * server is what the errors table marks so, and a server's own errors never do; an open breaker is closed by a background question, never by
- * a user's call.
+ * The whole way of a call to one server: circuit → place inside → circuit again → link. Behind it every server is alone with its troubles.
+ * Promises: an open circuit refuses in no time; a full server refuses its own calls only; keys take turns in the queue; what speaks against a
+ * server says `_gone.ts`.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
-import { type ErrorCode, errorRow, newReference } from '../kernel/errors.ts';
+import { type ErrorCode, newReference } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
-import { Breaker } from '../resilience/breaker.ts';
 import { Bulkhead, type Permit } from '../resilience/bulkhead.ts';
 import { isLocal } from './_endings.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
+import { Circuit } from './circuit.ts';
 import type { Link } from './link.ts';
 
 export interface StackParts {
@@ -26,19 +25,29 @@ export interface StackParts {
 /** Failures after which the server may be gone altogether. */
 const BROKEN: ReadonlySet<ErrorCode> = new Set(['upstream-connect', 'upstream-gone', 'upstream-dns', 'upstream-tls']);
 
+/** A call that failed at the server, for the operator. */
+export interface CallFailure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** Native name of the tool; undefined = another method was called. */
+  readonly tool: string | undefined;
+  readonly reference: string;
+  readonly atMs: number;
+}
+
 export class Stack {
   readonly #parts: StackParts;
   readonly #bulkhead: Bulkhead;
-  readonly #breaker: Breaker;
+  readonly circuit: Circuit;
   calls = 0;
   failures = 0;
-  #probing: Disposable | undefined;
   #idle: (() => void) | undefined;
-  #closed = false;
+  /** The last call that failed at the server. */
+  lastFailure: CallFailure | undefined;
 
   constructor(parts: StackParts) {
     this.#parts = parts;
-    const { limits, spec, kernel } = parts;
+    const { limits, spec } = parts;
     const inside =
       spec.inFlight ??
       (isLocal(spec) && spec.transport.kind === 'stdio' ? limits.stdioInFlight : limits.serverInFlight);
@@ -58,13 +67,7 @@ export class Stack {
           },
         ),
     });
-    this.#breaker = new Breaker({
-      failures: limits.breakerFailures,
-      openMs: limits.breakerOpenMs,
-      capMs: limits.breakerCapMs,
-      leaseMs: limits.pingMs,
-      random: kernel.random,
-    });
+    this.circuit = new Circuit(parts);
   }
 
   get queued(): number {
@@ -77,17 +80,14 @@ export class Stack {
 
   call(call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     this.calls += 1;
-    if (!this.#breaker.allows()) return this.#open();
+    if (!this.circuit.allows()) return this.circuit.refuse();
     const ready = this.#parts.link.whenReady(call.deadline, call.owner);
     return ready instanceof Promise ? ready.then((late) => this.#enter(late, call)) : this.#enter(ready, call);
   }
 
-  /** A connection is up again: its troubles are over. */
+  /** A connection is up again. */
   becameReady(): void {
-    this.#stopProbing();
-    if (this.#breaker.state === 'closed') return;
-    this.#breaker.reset();
-    this.#parts.kernel.bus.publish({ type: 'breaker-closed', server: this.#parts.spec.slug });
+    this.circuit.becameReady();
   }
 
   /** Waits until nothing is inside or queued, or the deadline ends. Never rejects. */
@@ -105,8 +105,7 @@ export class Stack {
   }
 
   close(): void {
-    this.#closed = true;
-    this.#stopProbing();
+    this.circuit.close();
   }
 
   #enter(ready: Outcome<undefined>, call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
@@ -136,9 +135,9 @@ export class Stack {
 
   #inside(permit: Outcome<Permit>, call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     if (isRefusal(permit)) return permit;
-    if (!this.#breaker.allows()) {
+    if (!this.circuit.allows()) {
       this.#leave(permit);
-      return this.#open();
+      return this.circuit.refuse();
     }
     const { callTimeoutMs } = call.times;
     // Strict mode: a shorter deadline of the call's own.
@@ -149,7 +148,7 @@ export class Stack {
     const finish = (answer: Outcome<UpstreamReply>): Outcome<UpstreamReply> => {
       cut?.deadline[Symbol.dispose]();
       this.#leave(permit);
-      return this.#judged(answer, sentMs, call.fairKey);
+      return this.#judged(answer, sentMs, call);
     };
     const sentMs = this.#parts.kernel.clock.nowMs();
     const answer = this.#parts.link.send(call, cut);
@@ -161,82 +160,28 @@ export class Stack {
     if (this.#bulkhead.inside === 0 && this.#bulkhead.waiting === 0) this.#idle?.();
   }
 
-  #judged(answer: Outcome<UpstreamReply>, sentMs: number, key: string): Outcome<UpstreamReply> {
-    const { kernel, spec } = this.#parts;
+  #judged(answer: Outcome<UpstreamReply>, sentMs: number, call: UpstreamCall): Outcome<UpstreamReply> {
+    const { kernel, spec, link } = this.#parts;
     const nowMs = kernel.clock.nowMs();
-    // A server that asks people takes as long as they do.
-    const tookMs = spec.interactive ? undefined : nowMs - sentMs;
     if (!isRefusal(answer)) {
-      if (this.#breaker.succeeded(nowMs, tookMs, key)) this.#opened();
-    } else if (errorRow(answer.code).breaker) {
-      this.failures += 1;
-      if (BROKEN.has(answer.code)) this.#parts.link.suspect();
-      if (this.#breaker.failed(nowMs, key)) this.#opened();
-      return this.#reported(answer);
+      // A server that asks people takes as long as they do.
+      this.circuit.succeeded(nowMs, spec.interactive ? undefined : nowMs - sentMs, call.fairKey);
+      return answer;
     }
-    return answer;
+    if (!answer.code.startsWith('upstream-')) return answer;
+    if (answer.code !== 'upstream-too-large') this.failures += 1;
+    if (BROKEN.has(answer.code)) link.suspect();
+    this.circuit.failed(answer, call, nowMs);
+    return this.#reported(answer, call.tool);
   }
 
   /** Publishes for the operator what clients get as a reference only. */
-  #reported({ code, message, detail }: Refusal): Refusal {
+  #reported({ code, message, detail }: Refusal, tool: string | undefined): Refusal {
     const { kernel, spec } = this.#parts;
     const { reference = newReference(), operator } = detail;
     const page = String(operator?.body ?? '');
-    kernel.bus.publish({ type: 'server-call-failed', server: spec.slug, code, message, reference, page });
+    this.lastFailure = { code, message, tool, reference, atMs: kernel.clock.nowMs() };
+    kernel.bus.publish({ type: 'server-call-failed', server: spec.slug, code, message, reference, page, tool });
     return new Refusal(code, message, { ...detail, server: spec.slug, reference });
-  }
-
-  #open(): Refusal {
-    const { spec, kernel } = this.#parts;
-    const restMs = Math.round(this.#breaker.restMs(kernel.clock.nowMs()));
-    return new Refusal(
-      'breaker-open',
-      `${spec.slug} failed too often; it is asked again in ${Math.ceil(restMs / 1000)} s and comes back by itself.`,
-      {
-        server: spec.slug,
-        phase: 'breaker',
-        outcome: 'not-executed',
-        retryAfterMs: Math.max(restMs, 500),
-        setting: 'breakerFailures',
-      },
-    );
-  }
-
-  #opened(): void {
-    const { kernel, spec } = this.#parts;
-    kernel.bus.publish({
-      type: 'breaker-opened',
-      server: spec.slug,
-      ms: Math.round(this.#breaker.restMs(kernel.clock.nowMs())),
-    });
-    this.#probeLater();
-  }
-
-  #probeLater(): void {
-    const { kernel } = this.#parts;
-    this.#stopProbing();
-    if (this.#closed) return;
-    this.#probing = kernel.timers.after(Math.max(50, this.#breaker.restMs(kernel.clock.nowMs())), () => {
-      kernel.scope.run(`breaker ${this.#parts.spec.slug}`, () => this.#probe());
-    });
-  }
-
-  async #probe(): Promise<void> {
-    const { kernel, link, spec } = this.#parts;
-    const lease = this.#breaker.mayProbe(kernel.clock.nowMs());
-    if (lease !== undefined) {
-      const ok = await link.isAlive();
-      if (this.#breaker.probed(lease, ok, kernel.clock.nowMs())) {
-        this.#stopProbing();
-        kernel.bus.publish({ type: 'breaker-closed', server: spec.slug });
-        return;
-      }
-    }
-    if (this.#breaker.state !== 'closed') this.#probeLater();
-  }
-
-  #stopProbing(): void {
-    this.#probing?.[Symbol.dispose]();
-    this.#probing = undefined;
   }
 }

@@ -3,34 +3,49 @@
  */
 import type { Limits } from '../config/limits.ts';
 import { publicSentence } from '../kernel/client-error.ts';
-import type { SecretMask } from '../kernel/secret-mask.ts';
+import type { ErrorCode, ErrorDetail } from '../kernel/errors.ts';
+import type { Kernel } from '../kernel/kernel.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import { isLocal } from './_endings.ts';
 import { QUICK_TRIES } from './_rest.ts';
+import type { CircuitView } from './circuit.ts';
 import type { Link } from './link.ts';
 import type { Stack } from './stack.ts';
-import type { ServerStatus } from './status.ts';
+import type { LastFailure, ServerStatus } from './status.ts';
+
+/** Characters of a failure's message in a status. */
+const FAILURE_CHARS = 1000;
+
+/** What is wrong now: the link's fault, or why the circuit is open. */
+interface Trouble {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly detail: ErrorDetail;
+}
 
 export function statusOf(
   member: { readonly spec: ServerSpec; readonly link?: Link; readonly stack?: Stack },
-  { limits, slot, secrets }: { readonly limits: Limits; readonly slot: number; readonly secrets: SecretMask },
+  { kernel, limits, slot }: { readonly kernel: Kernel; readonly limits: Limits; readonly slot: number },
 ): ServerStatus {
   const { spec, link, stack } = member;
+  const { secrets } = kernel;
   const view = link?.view;
+  const circuit = view?.state === 'ready' ? stack?.circuit.view : undefined;
   const isForward = isLocal(spec) && spec.homeHub > 0 && spec.homeHub !== slot;
-  const fault = view?.state === 'ready' ? undefined : view?.fault;
+  const fault: Trouble | undefined = circuit ? openCircuit(circuit) : view?.state === 'ready' ? undefined : view?.fault;
+  const retryMs = circuit?.retryMs ?? view?.retryMs;
   return {
     server: spec.slug,
     name: spec.name,
     transport: isForward ? 'forward' : spec.transport.kind,
-    state: view?.state ?? 'disabled',
+    state: circuit ? 'waiting' : (view?.state ?? 'disabled'),
     phase: view?.phase,
     cause: fault && secrets.mask(fault.message),
     publicCause: fault && publicSentence(fault.code, { ...fault.detail, server: spec.slug }),
     reference: fault?.detail.reference,
     code: fault?.code,
-    sinceMs: Math.round(view?.sinceMs ?? 0),
-    retryMs: view?.retryMs === undefined ? undefined : Math.round(view.retryMs),
+    sinceMs: Math.round(circuit?.sinceMs ?? view?.sinceMs ?? 0),
+    retryMs: retryMs === undefined ? undefined : Math.round(retryMs),
     tools: link?.rawListing?.tools.length ?? 0,
     prompts: link?.rawListing?.prompts?.length ?? 0,
     resources: link?.rawListing?.resources?.length ?? 0,
@@ -45,5 +60,18 @@ export function statusOf(
     serverInfo: view?.hello ? secrets.mask(`${view.hello.name} ${view.hello.serverVersion}`.trim()) : undefined,
     protocolVersion: view?.hello?.version,
     silenceMs: Math.max(spec.times.silenceMs ?? limits.silenceMs, view?.raisedMs ?? 0),
+    lastFailure: lastFailure(stack, kernel),
   };
+}
+
+function openCircuit({ cause, retryMs }: CircuitView): Trouble {
+  const message = `circuit breaker open after ${cause}`;
+  return { code: 'breaker-open', message, detail: { phase: 'breaker', retryAfterMs: Math.round(retryMs) } };
+}
+
+function lastFailure(stack: Stack | undefined, { clock, secrets }: Kernel): LastFailure | undefined {
+  if (!stack?.lastFailure) return undefined;
+  const { atMs, message, ...failure } = stack.lastFailure;
+  const agoMs = Math.round(clock.nowMs() - atMs);
+  return { ...failure, message: secrets.mask(message).slice(0, FAILURE_CHARS), agoMs };
 }

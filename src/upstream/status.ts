@@ -3,11 +3,13 @@
  */
 import type { ErrorCode } from '../kernel/errors.ts';
 import type { LinkPhase, LinkState } from '../kernel/facts.ts';
+import type { CallFailure } from './stack.ts';
 
 export interface ServerStatus {
   readonly server: string;
   readonly name: string;
   readonly transport: 'stdio' | 'http' | 'sse' | 'forward';
+  /** `waiting` also while the circuit breaker of a connected server is open. */
   readonly state: LinkState | 'disabled';
   readonly phase: LinkPhase | undefined;
   /** Why it is not ready, in one sentence for the operator: may quote stderr, paths and addresses. */
@@ -36,6 +38,13 @@ export interface ServerStatus {
   readonly serverInfo: string | undefined;
   readonly protocolVersion: string | undefined;
   readonly silenceMs: number;
+  /** The last call that failed at this server, for the operator: may quote what the server said. */
+  readonly lastFailure: LastFailure | undefined;
+}
+
+export interface LastFailure extends Omit<CallFailure, 'atMs'> {
+  /** ms since then. */
+  readonly agoMs: number;
 }
 
 /** What a client may read of a server in its view. */

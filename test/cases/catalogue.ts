@@ -97,7 +97,15 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'An error without an id, or without an object, reaches the caller where only one request can be meant, with its code and text.',
   },
+  SV9: {
+    behaviour:
+      'Failures of one tool or one user shut a server to nobody; only a server that is gone, or asks for a pause, is left alone, visibly.',
+  },
   SX1: {
     behaviour: 'A server that hangs at start delays no other server: not its start, its restart or its calls.',
+  },
+  SX3: {
+    behaviour:
+      'A call that failed at its server is told to the operator with tool and cause, in the status and in the log.',
   },
 };

@@ -1,0 +1,177 @@
+/**
+ * The circuit breaker of one server, the background questions that open and close it, and how it stands.
+ * Guarantees: an open circuit refuses at once and is closed by a question, never by a user's call; what one call can bring about (resets, gateway errors,
+ * slowness, a wish for a pause) opens it only when a ping goes unanswered too.
+ */
+import type { Limits } from '../config/limits.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { Refusal } from '../kernel/outcome.ts';
+import type { ServerSpec } from '../kernel/snapshot.ts';
+import { Breaker } from '../resilience/breaker.ts';
+import { goneSign, pauseAsked } from './_gone.ts';
+import type { UpstreamCall } from './call.ts';
+import type { Link } from './link.ts';
+
+export interface CircuitParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly spec: ServerSpec;
+  readonly link: Pick<Link, 'isAlive' | 'view'>;
+}
+
+/** An open circuit. */
+export interface CircuitView {
+  /** Why it opened: the last failure, for the operator. */
+  readonly cause: string;
+  /** ms since it opened. */
+  readonly sinceMs: number;
+  /** ms until the server is asked. */
+  readonly retryMs: number;
+}
+
+/** A question that was answered says for so long that the server is there, ms. */
+const ALIVE_MS = 2000;
+
+export class Circuit {
+  readonly #parts: CircuitParts;
+  readonly #breaker: Breaker;
+  #cause = '';
+  #openedMs = 0;
+  #probing: Disposable | undefined;
+  #isAsking = false;
+  #aliveMs = Number.NEGATIVE_INFINITY;
+  #pauseMs: number | undefined;
+  #closed = false;
+
+  constructor(parts: CircuitParts) {
+    this.#parts = parts;
+    const { kernel, limits } = parts;
+    this.#breaker = new Breaker({
+      failures: limits.breakerFailures,
+      openMs: limits.breakerOpenMs,
+      capMs: limits.breakerCapMs,
+      leaseMs: limits.pingMs,
+      random: kernel.random,
+    });
+  }
+
+  get view(): CircuitView | undefined {
+    if (this.#breaker.state === 'closed') return undefined;
+    const nowMs = this.#parts.kernel.clock.nowMs();
+    return { cause: this.#cause, sinceMs: nowMs - this.#openedMs, retryMs: this.#breaker.restMs(nowMs) };
+  }
+
+  allows(): boolean {
+    return this.#breaker.allows();
+  }
+
+  succeeded(nowMs: number, tookMs: number | undefined, key: string): void {
+    this.#breaker.succeeded(nowMs, tookMs, key, false);
+    if (this.#breaker.isDoubted) this.#doubt('nearly all calls take far longer than they did');
+  }
+
+  /** A call has failed at the server. True = it may be gone. */
+  failed(refusal: Refusal, { times, fairKey }: Pick<UpstreamCall, 'times' | 'fairKey'>, nowMs: number): boolean {
+    const { spec, limits } = this.#parts;
+    const sign = goneSign(refusal, times.silenceMs, spec.times.silenceMs ?? limits.silenceMs);
+    if (sign === undefined) return false;
+    const cause = `${refusal.code}: ${refusal.message}`;
+    if (this.#breaker.failed(nowMs, fairKey, sign === 'gone')) this.#opened(cause);
+    const pauseMs = pauseAsked(refusal);
+    if (pauseMs !== undefined) this.#pauseMs = Math.max(this.#pauseMs ?? 0, pauseMs);
+    if (this.#breaker.isDoubted || pauseMs !== undefined) this.#doubt(cause);
+    return true;
+  }
+
+  /** The refusal of an open circuit. */
+  refuse(): Refusal {
+    const { spec, kernel } = this.#parts;
+    const retryMs = Math.round(this.#breaker.restMs(kernel.clock.nowMs()));
+    return new Refusal(
+      'breaker-open',
+      `${spec.slug}: circuit breaker open (${this.#cause}); next question in ${Math.ceil(retryMs / 1000)} s.`,
+      {
+        server: spec.slug,
+        phase: 'breaker',
+        outcome: 'not-executed',
+        retryAfterMs: Math.max(retryMs, 500),
+        setting: 'breakerFailures',
+      },
+    );
+  }
+
+  /** A new connection is up: what went before does not count. */
+  becameReady(): void {
+    this.#stopProbing();
+    if (this.#breaker.state === 'closed') return this.#breaker.excuse();
+    this.#breaker.reset();
+    this.#parts.kernel.bus.publish({ type: 'breaker-closed', server: this.#parts.spec.slug });
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#stopProbing();
+  }
+
+  /** Asks the server before its circuit opens. One question at a time. */
+  #doubt(cause: string): void {
+    const { kernel, link, spec } = this.#parts;
+    if (this.#isAsking || this.#closed) return;
+    if (kernel.clock.nowMs() - this.#aliveMs < ALIVE_MS) return this.#excuse();
+    this.#isAsking = true;
+    kernel.scope.run(`circuit of ${spec.slug}`, async () => {
+      const isAlive = await link.isAlive();
+      this.#isAsking = false;
+      const nowMs = kernel.clock.nowMs();
+      if (isAlive) this.#aliveMs = nowMs;
+      // A link that is not ready refuses by itself.
+      if (this.#closed || isAlive || link.view.state !== 'ready') this.#excuse();
+      else if (this.#pauseMs !== undefined ? this.#breaker.pause(nowMs, this.#pauseMs) : this.#breaker.trip(nowMs))
+        this.#opened(cause);
+      this.#pauseMs = undefined;
+    });
+  }
+
+  #excuse(): void {
+    this.#pauseMs = undefined;
+    this.#breaker.excuse();
+  }
+
+  #opened(cause: string): void {
+    const { kernel, spec } = this.#parts;
+    const nowMs = kernel.clock.nowMs();
+    this.#cause = cause;
+    this.#openedMs = nowMs;
+    const ms = Math.round(this.#breaker.restMs(nowMs));
+    kernel.bus.publish({ type: 'breaker-opened', server: spec.slug, ms, cause });
+    this.#probeLater();
+  }
+
+  #probeLater(): void {
+    const { kernel, spec } = this.#parts;
+    this.#stopProbing();
+    if (this.#closed) return;
+    this.#probing = kernel.timers.after(Math.max(50, this.#breaker.restMs(kernel.clock.nowMs())), () => {
+      kernel.scope.run(`breaker ${spec.slug}`, () => this.#probe());
+    });
+  }
+
+  async #probe(): Promise<void> {
+    const { kernel, link, spec } = this.#parts;
+    const lease = this.#breaker.mayProbe(kernel.clock.nowMs());
+    if (lease !== undefined) {
+      const ok = await link.isAlive();
+      if (this.#breaker.probed(lease, ok, kernel.clock.nowMs())) {
+        this.#stopProbing();
+        kernel.bus.publish({ type: 'breaker-closed', server: spec.slug });
+        return;
+      }
+    }
+    if (this.#breaker.state !== 'closed') this.#probeLater();
+  }
+
+  #stopProbing(): void {
+    this.#probing?.[Symbol.dispose]();
+    this.#probing = undefined;
+  }
+}
