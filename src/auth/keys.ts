@@ -40,7 +40,8 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
   const used = new CappedMap<string, true>('auth.used', SEEN_HEADERS, 'drop-oldest', kernel.ceilings);
   const addresses = new CappedMap<string, Guesses>('auth.addresses', limits.addresses, 'drop-oldest', kernel.ceilings);
 
-  snapshots.onSwap((now) => {
+  snapshots.onSwap((now, before) => {
+    if (now.keys === before.keys) return;
     ring = ringFrom(now.keys);
     seen.clear();
   });

@@ -4,6 +4,7 @@
  * mean; a spelling that two share, or that is another's given name, leads nowhere.
  */
 import { createHash } from 'node:crypto';
+import { atOnce } from '../kernel/take-turn.ts';
 import { joinedJson } from './_json-list.ts';
 import type { Item, Shelf } from './_shelf.ts';
 import { closestName } from './closest-name.ts';
@@ -48,7 +49,7 @@ export class NamesOfView {
   }
 
   route(name: string): Route | undefined {
-    this.#spellings ??= spellingsOf(this.#items);
+    this.#spellings ??= atOnce(spellingsOf(this.#items));
     const exact = this.#spellings.exposed.get(name);
     if (exact) return exact;
     const normal = normalName(name);
@@ -72,8 +73,28 @@ export class NamesOfView {
   }
 
   json(): Buffer {
-    this.#json ??= joinedJson(this.#items.map(({ json }) => json));
+    this.#json ??= atOnce(this.#jsonSteps());
     return this.#json;
+  }
+
+  /** Makes ready, in steps of about a millisecond, what the list before had been asked for. */
+  *warm(before: NamesOfView): Generator<void, void> {
+    if (before === this) return;
+    if (before.#spellings && !this.#spellings) this.#spellings = yield* spellingsOf(this.#items);
+    if (before.#json && !this.#json) this.#json = yield* this.#jsonSteps();
+  }
+
+  *#jsonSteps(): Generator<void, Buffer> {
+    const parts: Buffer[] = []; // bounded by: items
+    let bytes = 0;
+    for (const { json } of this.#items) {
+      parts.push(json);
+      bytes += json.length;
+      if (bytes < STEP_BYTES) continue;
+      bytes = 0;
+      yield;
+    }
+    return joinedJson(parts);
   }
 }
 
@@ -97,11 +118,16 @@ function digestOf(picks: readonly ShelfPick[]): string {
   return hash.digest('hex');
 }
 
-function spellingsOf(items: readonly Item[]): Spellings {
+/** Of one step: about 1 ms. */
+const STEP_ROWS = 250;
+const STEP_BYTES = 256 * 1024;
+
+function* spellingsOf(items: readonly Item[]): Generator<void, Spellings> {
   const exposed = new Map<string, Route>();
   const native = new Map<string, Route | typeof AMBIGUOUS>();
   const normal = new Map<string, Route | typeof AMBIGUOUS>();
-  for (const { route } of items) {
+  for (const [at, { route }] of items.entries()) {
+    if (at % STEP_ROWS === STEP_ROWS - 1) yield;
     exposed.set(route.exposed, route);
     native.set(route.native, native.has(route.native) ? AMBIGUOUS : route);
     for (const alias of new Set([...nameAliases(route.server, route.native), normalName(route.exposed)])) {

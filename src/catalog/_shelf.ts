@@ -47,18 +47,19 @@ export interface ServerShelf {
 /** A native name's exposed one; undefined = not named yet (then it is not shown yet). */
 export type ExposedOf = (kind: GivenName['kind'], native: string) => string | undefined;
 
-export function fillShelves(
+/** In steps of about a millisecond. */
+export function* fillShelves(
   spec: ServerSpec,
   listing: Listing | undefined,
   exposedOf: ExposedOf,
   before: ServerShelf | undefined,
-): ServerShelf {
-  const tools = fillShelf(
+): Generator<void, ServerShelf> {
+  const tools = yield* fillShelf(
     { spec, listed: listing?.tools ?? [], digest: listing?.digests.tool },
     (native) => (spec.tools[native]?.enabled === false ? undefined : exposedOf('tool', native)),
     before?.tools,
   );
-  const prompts = fillShelf(
+  const prompts = yield* fillShelf(
     { spec, listed: listing?.prompts ?? [], digest: listing?.digests.prompt },
     (native) => exposedOf('prompt', native),
     before?.prompts,
@@ -73,15 +74,19 @@ interface Filling {
   readonly digest: string | undefined;
 }
 
-function fillShelf(
+/** Rows of one step: about 1 ms. */
+const STEP_ROWS = 500;
+
+function* fillShelf(
   { spec, listed, digest: listDigest }: Filling,
   exposedOf: (native: string) => string | undefined,
   before: Shelf | undefined,
-): Shelf {
+): Generator<void, Shelf> {
   const shown: { listed: Listed & Partial<ListedTool>; exposed: string }[] = []; // bounded by: serverTools
   const label = labelOf(spec);
   const hash = createHash('sha256').update(`${spec.slug}\n${label ?? ''}\n${listDigest ?? ''}`);
-  for (const one of listed) {
+  for (const [at, one] of listed.entries()) {
+    if (at % STEP_ROWS === STEP_ROWS - 1) yield;
     const exposed = exposedOf(one.native);
     if (exposed === undefined) hash.update('-');
     else {
@@ -91,7 +96,11 @@ function fillShelf(
   }
   const digest = hash.digest('hex');
   if (before?.digest === digest) return before;
-  const items = shown.map(({ listed: one, exposed }) => new Item(routeOf(spec.slug, one, exposed), one, label));
+  const items: Item[] = []; // bounded by: serverTools
+  for (const { listed: one, exposed } of shown) {
+    items.push(new Item(routeOf(spec.slug, one, exposed), one, label));
+    if (items.length % STEP_ROWS === 0) yield;
+  }
   return { digest, items };
 }
 

@@ -9,7 +9,9 @@ import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { GivenName, GroupSpec, ServerSpec, Snapshot } from '../kernel/snapshot.ts';
+import { atOnce } from '../kernel/take-turn.ts';
 import type { OwnerOf } from './_names-of-view.ts';
+import type { AddressBook } from './_resources-of-view.ts';
 import { type ExposedOf, fillShelves, type ServerShelf } from './_shelf.ts';
 import { type ListKind, ONE_SERVER, type Pick as Picked, type ShelfView, type View, viewOf } from './view.ts';
 
@@ -30,6 +32,8 @@ export interface ViewChange {
 export interface Catalog {
   /** Takes a new world. Synchronous and linear in servers and tools; nothing is serialised here. */
   rebuild(world: CatalogWorld): void;
+  /** The same in steps of about a millisecond. Returns what puts the new catalog in place, which is to follow in the same turn. */
+  rebuildSteps(world: CatalogWorld): Generator<void, () => void>;
   viewAll(): View;
   /** Undefined = there is no such group. */
   viewOfGroup(slug: string): View | undefined;
@@ -59,53 +63,49 @@ interface Built {
 export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
   const unions = new CappedMap<string, ShelfView>('catalog.unions', limits.servers, 'drop-oldest', kernel.ceilings);
   let listeners: readonly ((changed: readonly ViewChange[]) => void)[] = []; // bounded by: the rooms that listen
-  let owners = ownersOf([]);
+  let owners = atOnce(ownersOf([]));
   let built: Built = { shelves: new Map(), groups: new Map(), views: new Map(), paths: new Map() };
-  const given =
-    (kind: GivenName['kind']): OwnerOf =>
-    (exposed) =>
-      owners[kind].get(exposed)?.name;
-  const ownerOf = {
-    tool: given('tool'),
-    prompt: given('prompt'),
-    addresses: {
-      resource: given('resource'),
-      template: given('template'),
-      ageOf: (kind: 'resource' | 'template', exposed: string) => owners[kind].get(exposed)?.age,
-      *all() {
-        for (const kind of ['resource', 'template'] as const) for (const { name } of owners[kind].values()) yield name;
-      },
-    },
-  };
+  const ownerOf = givenBy(() => owners);
 
   function view(key: string, picks: readonly Picked[], before: ShelfView | undefined): ShelfView {
     return viewOf(key, picks, ownerOf, before);
   }
 
-  function rebuild(world: CatalogWorld): void {
+  function* rebuildSteps(world: CatalogWorld): Generator<void, () => void> {
     const before = built;
-    owners = ownersOf(world.names);
-    const shelves = shelvesOf(world, before.shelves);
+    const nextOwners = yield* ownersOf(world.names);
+    const shelves = yield* shelvesOf(world, before.shelves);
     const views = new Map<string, ShelfView>();
-    const add = (key: string, picks: readonly Picked[]): void => {
-      views.set(key, view(key, picks, before.views.get(key)));
-    };
-    add(
-      'all',
-      [...shelves.values()].map((shelf) => ({ shelf, allowed: undefined })),
-    );
-    for (const shelf of shelves.values()) add(`${ONE_SERVER}${shelf.server}`, [{ shelf, allowed: undefined }]);
-    for (const group of world.groups) add(`group:${group.slug}`, picksOf([group], shelves));
+    function* add(key: string, picks: readonly Picked[]): Generator<void, void> {
+      const next = view(key, picks, before.views.get(key));
+      yield* next.warm(before.views.get(key));
+      views.set(key, next);
+    }
+    const all = [...shelves.values()].map((shelf) => ({ shelf, allowed: undefined }));
+    yield* add('all', all);
+    for (const pick of all) yield* add(`${ONE_SERVER}${pick.shelf.server}`, [pick]);
+    for (const group of world.groups) yield* add(`group:${group.slug}`, picksOf([group], shelves));
     const groups = new Map(world.groups.map((group) => [group.slug, group]));
-    built = { shelves, groups, views, paths: pathsOf(world) };
-    const changed = [...changesOf(before.views, views), ...rebuildUnions()];
-    if (changed.length > 0) for (const listener of listeners) listener(changed);
+    const next: Built = { shelves, groups, views, paths: pathsOf(world) };
+    const warmed = new Map<string, ShelfView>(); // bounded by: catalog.unions
+    for (const [key, was] of [...unions.entries()]) {
+      const now = union(key, was, next);
+      yield* now.warm(was);
+      warmed.set(key, now);
+    }
+    return () => {
+      owners = nextOwners;
+      built = next;
+      const changed = [...changesOf(before.views, views), ...takeUnions(warmed)];
+      if (changed.length > 0) for (const listener of listeners) listener(changed);
+    };
   }
 
-  function rebuildUnions(): ViewChange[] {
+  /** Those that came meanwhile are made here. */
+  function takeUnions(warmed: ReadonlyMap<string, ShelfView>): ViewChange[] {
     const changed: ViewChange[] = []; // bounded by: catalog.unions
     for (const [key, before] of [...unions.entries()]) {
-      const next = union(key, before);
+      const next = warmed.get(key) ?? union(key, before, built);
       if (next === before) continue;
       unions.set(key, next);
       const kinds = changedKinds(before, next);
@@ -114,14 +114,15 @@ export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
     return changed;
   }
 
-  function union(key: string, before: ShelfView | undefined): ShelfView {
+  function union(key: string, before: ShelfView | undefined, { groups, shelves }: Built): ShelfView {
     const slugs = key.slice(UNION.length).split(',');
-    const groups = slugs.map((slug) => built.groups.get(slug)).filter((group) => group !== undefined);
-    return view(key, picksOf(groups, built.shelves), before);
+    const shown = slugs.map((slug) => groups.get(slug)).filter((group) => group !== undefined);
+    return view(key, picksOf(shown, shelves), before);
   }
 
   return {
-    rebuild,
+    rebuild: (world) => atOnce(rebuildSteps(world))(),
+    rebuildSteps,
     viewAll: () => built.views.get('all') ?? view('all', [], undefined),
     viewOfGroup: (slug) => built.views.get(`group:${slug}`),
     viewOfServer: (slug) => built.views.get(`${ONE_SERVER}${slug}`),
@@ -129,7 +130,7 @@ export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
       const key = `${UNION}${[...new Set(slugs)].sort().join(',')}`;
       const known = unions.get(key);
       if (known) return known;
-      const fresh = union(key, undefined);
+      const fresh = union(key, undefined, built);
       unions.set(key, fresh);
       return fresh;
     },
@@ -149,16 +150,54 @@ type Owners = Readonly<
   Record<GivenName['kind'], ReadonlyMap<string, { readonly name: GivenName; readonly age: number }>>
 >;
 
-function ownersOf(names: readonly GivenName[]): Owners {
+/** Rows of one step: less than 1 ms. */
+const STEP_ROWS = 1000;
+
+function* ownersOf(names: readonly GivenName[]): Generator<void, Owners> {
   const owners = { tool: new Map(), prompt: new Map(), resource: new Map(), template: new Map() };
-  for (const [age, name] of names.entries()) owners[name.kind].set(name.exposed, { name, age });
+  for (const [at, name] of names.entries()) {
+    if (at % STEP_ROWS === STEP_ROWS - 1) yield;
+    owners[name.kind].set(name.exposed, { name, age: name.age ?? UNKNOWN_AGE + at });
+  }
   return owners;
 }
 
-function shelvesOf(world: CatalogWorld, before: ReadonlyMap<string, ServerShelf>): ReadonlyMap<string, ServerShelf> {
+/** Names that control has not given yet come last, in their order. */
+const UNKNOWN_AGE = 1e12;
+
+/** Who was given which name, by the owners at the time of asking. */
+function givenBy(owners: () => Owners): {
+  readonly tool: OwnerOf;
+  readonly prompt: OwnerOf;
+  readonly addresses: AddressBook;
+} {
+  const given =
+    (kind: GivenName['kind']): OwnerOf =>
+    (exposed) =>
+      owners()[kind].get(exposed)?.name;
+  return {
+    tool: given('tool'),
+    prompt: given('prompt'),
+    addresses: {
+      resource: given('resource'),
+      template: given('template'),
+      ageOf: (kind: 'resource' | 'template', exposed: string) => owners()[kind].get(exposed)?.age,
+      *all() {
+        for (const kind of ['resource', 'template'] as const)
+          for (const { name } of owners()[kind].values()) yield name;
+      },
+    },
+  };
+}
+
+function* shelvesOf(
+  world: CatalogWorld,
+  before: ReadonlyMap<string, ServerShelf>,
+): Generator<void, ReadonlyMap<string, ServerShelf>> {
   const listings = new Map(world.listings.map((listing) => [listing.server, listing]));
   const names = new Map<string, Map<string, string>>();
-  for (const { kind, exposed, server, native } of world.names) {
+  for (const [at, { kind, exposed, server, native }] of world.names.entries()) {
+    if (at % STEP_ROWS === STEP_ROWS - 1) yield;
     const key = `${kind} ${server}`;
     const ofServer = names.get(key);
     if (ofServer) ofServer.set(native, exposed);
@@ -170,7 +209,7 @@ function shelvesOf(world: CatalogWorld, before: ReadonlyMap<string, ServerShelf>
     const [tool, prompt, resource, template] = KINDS_OF_ITEMS.map((kind) => names.get(`${kind} ${spec.slug}`));
     const exposed = { tool, prompt, resource, template };
     const exposedOf: ExposedOf = (kind, native) => exposed[kind]?.get(native);
-    shelves.set(spec.slug, fillShelves(spec, listings.get(spec.slug), exposedOf, before.get(spec.slug)));
+    shelves.set(spec.slug, yield* fillShelves(spec, listings.get(spec.slug), exposedOf, before.get(spec.slug)));
   }
   return shelves;
 }

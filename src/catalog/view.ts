@@ -69,6 +69,13 @@ export class ShelfView implements View {
     this.parts = parts;
   }
 
+  /** Makes ready, in steps of about a millisecond, what the view before had been asked for. */
+  *warm(before: ShelfView | undefined): Generator<void, void> {
+    if (before === undefined || before === this) return yield;
+    yield* this.parts.tools.warm(before.parts.tools);
+    yield* this.parts.prompts.warm(before.parts.prompts);
+  }
+
   get toolCount(): number {
     return this.parts.tools.count;
   }

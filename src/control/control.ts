@@ -6,10 +6,11 @@
 
 import type { Limits } from '../config/limits.ts';
 import type { Config, Loaded } from '../config/load.ts';
+import type { CatalogSize } from '../kernel/catalog-size.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
-import type { CatalogSize, Snapshot } from '../kernel/snapshot.ts';
+import type { Snapshot } from '../kernel/snapshot.ts';
 import type { Unconfirmed, WorkerKeys } from '../relay/keys-server.ts';
 import type { Applied, KeysFrame } from '../relay/keys-words.ts';
 import type { RelayEars } from '../relay/relay-server.ts';

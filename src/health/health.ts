@@ -4,8 +4,8 @@
  * Does not: decide restarts (the guard) or shed load (admission).
  */
 import type { CeilingRow } from '../kernel/capped.ts';
+import type { CatalogSize } from '../kernel/catalog-size.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import type { CatalogSize } from '../kernel/snapshot.ts';
 import type { WaitRow } from '../kernel/waits.ts';
 
 export type HealthState = 'starting' | 'ok' | 'degraded' | 'overloaded' | 'draining';

@@ -3,6 +3,7 @@
  * Promises: a reader that takes `current` once sees one consistent world for as long as it likes; a revision only rises.
  * Does not: know how it travels (`relay/`) or how it is made (`control/`). It is plain JSON data: what it holds may be secret, so files of it are 0600.
  */
+import type { CatalogSize } from './catalog-size.ts';
 
 /** How a stdio child is started. Values are final: variables have been put in. */
 export interface ProcessSpec {
@@ -185,8 +186,7 @@ export interface GivenName {
   readonly exposed: string;
   readonly server: string;
   readonly native: string;
-  /** Names with a smaller age were given earlier; absent = given by this worker, after all that have one. */
-  readonly age?: number;
+  readonly age?: number; // a smaller one was given earlier; absent = given by this worker, after all that have one
 }
 
 /** A listing as an older version may have kept it. */
@@ -204,12 +204,6 @@ export function wholeListing(older: OlderListing): Listing {
     ...older,
     hidden: older.hidden.map((row) => ({ kind: 'tool', ...row })),
   };
-}
-
-/** A server's slug, and the bytes of its lists. */
-export interface CatalogSize {
-  readonly server: string;
-  readonly bytes: number;
 }
 
 export interface Snapshot {
@@ -278,6 +272,12 @@ export class SnapshotHolder {
     if (next.revision <= revision) return false;
     this.#put(next.keysRevision > keysRevision ? next : { ...next, keys, keysRevision });
     return true;
+  }
+
+  /** Takes other lists and names of the same revision (of another: returns false); listeners are not called. */
+  swapLists({ revision, listings, names }: Snapshot): boolean {
+    if (revision === this.#current.revision) this.#current = { ...this.#current, listings, names };
+    return revision === this.#current.revision;
   }
 
   /** Takes newer keys; an older or equal revision is ignored (returns false). */

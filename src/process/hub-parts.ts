@@ -46,6 +46,7 @@ import { createPeerDoor } from '../upstream/peer-door.ts';
 import { publicStatus } from '../upstream/status.ts';
 import { type AccessWatch, watchAccess } from './access-watch.ts';
 import { Balancers } from './balancers.ts';
+import { createCatalogBuild, isSameShape } from './catalog-build.ts';
 import { watchPressure } from './hub-pressure.ts';
 import { notifyOfListChanges } from './list-changes.ts';
 import { OwnLists } from './own-lists.ts';
@@ -67,8 +68,10 @@ export interface HubPartsOptions {
   readonly keysAgeMs: () => number | undefined;
   /** What this worker shows on the control process's socket; undefined = it has got none. */
   readonly workerToken: () => string | undefined;
-  /** A server was listed: for control, and for the file. */
+  /** A server was listed: for control. */
   readonly listed: (listing: Listing) => void;
+  /** The catalog was built from this world, which has the newest lists of this worker in it: for the file. */
+  readonly built: (world: Snapshot) => void;
   readonly lastFacts: () => string;
 }
 
@@ -91,8 +94,8 @@ export interface HubParts {
   readonly marks: SessionMarks;
   takeUsedKeys(): string[];
   readonly balancers: Balancers;
-  /** The world with the newest lists of this hub in it: what goes to disk. */
-  world(): Snapshot;
+  /** The newest listing of a server; undefined = there is none yet. */
+  listing(server: string): Listing | undefined;
 }
 
 const LISTING_MS = 10_000;
@@ -132,14 +135,21 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   const own = new OwnLists(snapshots);
   const balancers = new Balancers(kernel);
 
-  const rebuild = (): void => catalog.rebuild(own.world());
+  const building = createCatalogBuild({ kernel, own, catalog, built: options.built });
 
+  /** Lists and names alone are built in turns; what else has changed counts when this returns. */
   function take(snapshot: Snapshot, source: 'control' | 'disk'): void {
+    const before = snapshots.current;
+    if (snapshots.swapLists(snapshot)) {
+      own.swapped(snapshot, source);
+      return building.soon();
+    }
     if (!snapshots.swap(snapshot)) return;
     Object.assign(limits, limitsFrom(snapshot.limits));
     own.swapped(snapshot, source);
     fleet.apply(snapshot.servers);
-    rebuild();
+    if (source === 'control' && isSameShape(before, snapshot)) building.soon();
+    else building.now();
     kernel.bus.publish({
       type: 'snapshot-swapped',
       revision: snapshot.revision,
@@ -154,18 +164,8 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     const before = own.listing(raw.server);
     const listing = await listingInTurns(raw, { kernel, limits, before }, deadline);
     const changed = before?.digest !== listing.digest;
-    // A turn of the loop for each part; a late one changes nothing.
-    const turn = () =>
-      kernel.waits
-        .for(kernel.turns.next(), { label: 'background', owner: raw.server, deadline })
-        .catch(() => undefined);
-    await turn();
     own.put(listing);
-    if (changed || before === undefined) {
-      own.world();
-      await turn();
-      rebuild();
-    }
+    if (changed || before === undefined) await building.done(deadline);
     const { tools, prompts, resources, templates } = listing;
     const repaired = [
       ...[...tools, ...prompts, ...resources, ...templates].flatMap((item) =>
@@ -184,7 +184,6 @@ export function createHubParts(options: HubPartsOptions): HubParts {
       changed,
       repaired: repaired.slice(0, 20),
     });
-    await turn();
     if (changed) options.listed(listing);
   }
 
@@ -290,6 +289,6 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     marks: createSessionMarks({ sessions, notes, fleet }),
     takeUsedKeys: () => keys.takeUsed(),
     balancers,
-    world: () => own.world(),
+    listing: (server) => own.listing(server),
   };
 }

@@ -97,10 +97,10 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     onSnapshot: (snapshot) => {
       parts.take(snapshot, 'control');
       parts.health.started();
-      file.write(parts.world());
     },
     onMarks: (marks) => parts.marks.take(marks),
-    revision: () => snapshots.current.revision,
+    current: () => snapshots.current,
+    listing: (server) => parts.listing(server),
   });
   const parts: HubParts = createHubParts({
     kernel,
@@ -120,10 +120,8 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     keysAgeMs: () => keys.ageMs,
     workerToken: () => workerToken,
     lastFacts: () => telemetry.lastFacts(),
-    listed: (listing) => {
-      relay.sendListing(listing);
-      file.write(parts.world());
-    },
+    listed: (listing) => relay.sendListing(listing),
+    built: (world) => file.write(world),
   });
   const keys = createKeysClient({
     ...{ kernel, limits, slot, socketPath: join(runDir, KEYS_SOCKET) },

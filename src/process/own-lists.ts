@@ -2,12 +2,15 @@
  * The snapshot with the lists of this worker that are newer than control's.
  * Guarantees: new tools are named at once, the same way control will; while control is away, what was named first stays first.
  */
-import { giveNames } from '../catalog/names.ts';
+import { nameSteps } from '../catalog/names.ts';
 import type { Listing, Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
+import { atOnce } from '../kernel/take-turn.ts';
 
 export class OwnLists {
   readonly #snapshots: SnapshotHolder;
   readonly #lists = new Map<string, Listing>(); // bounded by: servers
+  /** Counts lists that were put in or taken out. */
+  #changes = 0;
   #names: Snapshot['names'] = []; // bounded by: those of the snapshot, and of #lists
   /** What `world` returned last, and for which snapshot: to name thousands of tools takes milliseconds. */
   #built: { readonly of: Snapshot; readonly world: Snapshot } | undefined;
@@ -23,33 +26,60 @@ export class OwnLists {
 
   put(listing: Listing): void {
     this.#lists.set(listing.server, listing);
-    this.#built = undefined;
+    this.#changed();
   }
 
   /** There is another snapshot. */
   swapped({ servers }: Snapshot, source: 'control' | 'disk'): void {
     if (source === 'control') this.#names = [];
     for (const server of this.#lists.keys())
-      if (!servers.some(({ slug }) => slug === server)) this.#lists.delete(server);
+      if (!servers.some(({ slug }) => slug === server)) {
+        this.#lists.delete(server);
+        this.#changed();
+      }
+  }
+
+  #changed(): void {
+    this.#changes += 1;
     this.#built = undefined;
   }
 
   /** The same object until something changes. */
   world(): Snapshot {
-    const { current } = this.#snapshots;
-    if (this.#built?.of !== current) {
-      this.#built = { of: current, world: this.#build(current) };
-      this.#names = this.#built.world.names;
-    }
-    return this.#built.world;
+    return atOnce(this.worldSteps());
   }
 
-  #build(current: Snapshot): Snapshot {
+  /** The same in steps of about a millisecond. */
+  *worldSteps(): Generator<void, Snapshot> {
+    for (;;) {
+      const { current } = this.#snapshots;
+      if (this.#built?.of === current) return this.#built.world;
+      const changes = this.#changes;
+      const world = this.#renewed(current) ?? (yield* this.#steps(current));
+      if (changes !== this.#changes || current !== this.#snapshots.current) continue;
+      this.#built = { of: current, world };
+      this.#names = world.names;
+    }
+  }
+
+  /** What was built for the snapshot before, when nothing that names depend on has changed; undefined = it has. */
+  #renewed(current: Snapshot): Snapshot | undefined {
+    if (!this.#built) return undefined;
+    const { of, world } = this.#built;
+    const isSame =
+      of.listings === current.listings &&
+      of.names === current.names &&
+      of.servers.length === current.servers.length &&
+      of.servers.every(({ slug }, at) => slug === current.servers[at]?.slug);
+    return isSame ? { ...current, listings: world.listings, names: world.names } : undefined;
+  }
+
+  *#steps(current: Snapshot): Generator<void, Snapshot> {
     const known = new Map(current.listings.map((listing) => [listing.server, listing])); // bounded by: servers
     for (const [server, listing] of this.#lists)
       if ((known.get(server)?.atMs ?? 0) <= listing.atMs) known.set(server, listing);
     const listings = current.servers.flatMap((server) => known.get(server.slug) ?? []);
     const given = [...current.names, ...this.#names];
-    return { ...current, listings, names: giveNames({ listings, servers: current.servers, given }) };
+    return { ...current, listings, names: yield* nameSteps({ listings, servers: current.servers, given }) };
   }
 }

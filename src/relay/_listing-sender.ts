@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import type { Listing, Snapshot } from '../kernel/snapshot.ts';
+import type { Listing } from '../kernel/snapshot.ts';
 import { takeTurn } from '../kernel/take-turn.ts';
 import { listingEnd, rowLines } from './listing-lines.ts';
 import { lineFrom } from './relay-words.ts';
@@ -52,13 +52,19 @@ export class ListingSender {
     return !this.#isAtWork;
   }
 
-  /** Control has a listing when a later snapshot shows it; one of a server that is gone is nobody's. */
-  forgetKnown(snapshot: Snapshot): void {
-    if (this.#listings.size === 0) return;
-    const known = new Map(snapshot.listings.map((listing) => [listing.server, listing.digest])); // bounded by: servers
-    const configured = new Set(snapshot.servers.map((server) => server.slug)); // bounded by: servers
-    for (const [server, listing] of [...this.#listings.entries()])
-      if (!configured.has(server) || known.get(server) === listing.digest) this.#listings.delete(server);
+  /** The newest of a server that control is not known to have. */
+  get(server: string): Listing | undefined {
+    return this.#listings.get(server);
+  }
+
+  /** Control has the listing of this digest. */
+  known(server: string, digest: string): void {
+    if (this.#listings.get(server)?.digest === digest) this.#listings.delete(server);
+  }
+
+  /** A listing of a server that is gone is nobody's. */
+  forgetGone(configured: ReadonlySet<string>): void {
+    for (const server of [...this.#listings.keys()]) if (!configured.has(server)) this.#listings.delete(server);
   }
 
   async #work(): Promise<void> {

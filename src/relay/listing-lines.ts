@@ -2,7 +2,7 @@
  * A listing on its way between control and a worker: rows in lines of about 128 KiB, then one line with everything else.
  * Guarantees: a listing is used when it is whole; of one connection one listing at a time is put together, up to a number of bytes.
  */
-import type { Listing } from '../kernel/snapshot.ts';
+import type { GivenName, Listing } from '../kernel/snapshot.ts';
 import type { RowsWord } from './relay-words.ts';
 
 /** Characters of the rows of one line, about; a longer row has a line of its own. */
@@ -25,6 +25,11 @@ export interface ListingEnd {
 /** Yields the rows of a listing as lines. */
 export function* rowLines(listing: Listing, version: string): Generator<Buffer, void> {
   for (const list of LISTS) yield* linesOf(list, listing[list], { server: listing.server, version });
+}
+
+/** Yields names as lines. */
+export function nameLines(names: readonly GivenName[], of: RowsOf): Generator<Buffer, void> {
+  return linesOf('names', names, of);
 }
 
 function* linesOf(list: ListName, rows: readonly object[], of: RowsOf): Generator<Buffer, void> {

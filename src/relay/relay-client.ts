@@ -13,9 +13,10 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { Service } from '../kernel/service.ts';
 import { FairMap } from '../kernel/shares.ts';
-import { type Listing, type Snapshot, wholeSnapshot } from '../kernel/snapshot.ts';
+import type { Listing, Snapshot } from '../kernel/snapshot.ts';
 import { ListingSender } from './_listing-sender.ts';
 import { PacedLines } from './_paced-lines.ts';
+import { WorldInbox } from './_world-inbox.ts';
 import {
   type ControlWord,
   factText,
@@ -58,10 +59,13 @@ export interface RelayClientParts {
   readonly slot: number;
   /** Which process of its slot this is, counted by the guard. */
   readonly life: number;
+  /** A newer one, or lists and names of the same revision. */
   readonly onSnapshot: (snapshot: Snapshot) => void;
   readonly onMarks: (marks: readonly SessionMark[]) => void;
-  /** Revision of the world that this hub has (it may come from disk); absent = the last one received here. */
-  readonly revision?: () => number;
+  /** The world that this hub has (it may come from disk); absent = the last one received here. */
+  readonly current?: () => Snapshot;
+  /** The newest listing of a server in this hub. */
+  readonly listing?: (server: string) => Listing | undefined;
 }
 
 export function createRelayClient(parts: RelayClientParts): RelayClient {
@@ -81,7 +85,17 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
   let failures = 0;
   let dropped = 0;
   let running = false;
-  let receivedRevision = 0;
+  const inbox = new WorldInbox({
+    maxBytes: limits.snapshotBytes,
+    current: parts.current,
+    listing: (server) => listings.get(server) ?? parts.listing?.(server),
+    known: (server, digest) => listings.known(server, digest),
+    wants: (server) => void say({ t: 'want', server }),
+    taken(snapshot) {
+      listings.forgetGone(new Set(snapshot.servers.map(({ slug }) => slug)));
+      parts.onSnapshot(snapshot);
+    },
+  });
 
   /** The connection, unless control is behind with reading. */
   function ready(): Socket | undefined {
@@ -131,8 +145,9 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
   function opened(): void {
     connected = true;
     failures = 0;
-    const revision = parts.revision?.() ?? receivedRevision;
-    say({ t: 'hello', slot: parts.slot, pid: process.pid, revision, life: parts.life });
+    const { slot, life } = parts;
+    inbox.connected();
+    say({ t: 'hello', slot, pid: process.pid, revision: inbox.revision, life, lists: inbox.lists() });
     listings.again();
     for (const [id, { owner = '' }] of marks.entries()) unsentMarks.set(owner, id, true);
     hasUnsentStatuses = statuses !== undefined;
@@ -140,18 +155,13 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     kernel.bus.publish({ type: 'control-found' });
   }
 
-  function hear(word: ControlWord): void {
+  function hear(word: ControlWord, bytes: number): void {
     if (word.t === 'marks') {
       // One that has changed since is not the one that control knows.
       for (const { id, atMs, wishes } of word.marks)
         if (wishes === undefined || atMs >= (marks.get(id)?.atMs ?? 0)) marks.delete(id);
       parts.onMarks(word.marks);
-    } else if (word.t === 'snapshot' && word.snapshot.format === 1) {
-      const snapshot = wholeSnapshot(word.snapshot);
-      receivedRevision = snapshot.revision;
-      listings.forgetKnown(snapshot);
-      parts.onSnapshot(snapshot);
-    }
+    } else inbox.hear(word, bytes);
   }
 
   function reach(): void {
@@ -167,7 +177,7 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
       ...{ kernel, maxBytes: limits.snapshotBytes, owner: 'control' },
       each(line) {
         const word = wordFrom<ControlWord>(line);
-        if (word) guarded(() => hear(word));
+        if (word) guarded(() => hear(word, line.length));
       },
       // A snapshot that cannot be read keeps the one before; a new connection would bring the same line.
       tooLong: () =>

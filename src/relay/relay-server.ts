@@ -1,6 +1,6 @@
 /**
  * Control's end of the relay: hubs connect to a unix socket, get the world at once and at each change, and tell what happened.
- * Promises: `publish` never waits; a hub that does not read is cut when two snapshots would be queued for it (it connects again and
+ * Promises: `publish` never waits; a hub is sent only lists that it does not have; one that reads nothing for 5 s is cut (it connects again and
  * gets the newest); a line that is too long is skipped and reported, a hub that says nothing sensible is cut, and the others notice nothing; marks
  * of sessions wait while a hub is behind, and delay no snapshot.
  * Does not: keep what hubs tell; `ears` do.
@@ -8,23 +8,23 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
+import type { CatalogSize } from '../kernel/catalog-size.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Fact } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { Service } from '../kernel/service.ts';
-import { type CatalogSize, type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
+import { type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
+import { HubOutbox } from './_hub-outbox.ts';
 import { MarkOutbox } from './_mark-outbox.ts';
 import { PacedLines } from './_paced-lines.ts';
+import { SnapshotParts } from './_snapshot-parts.ts';
 import { RowsInbox } from './listing-lines.ts';
 import { type HubWord, type ReportedStatus, type SessionMark, wordFrom } from './relay-words.ts';
-import { SnapshotLines } from './snapshot-line.ts';
 import { closeServer, listenOn } from './unix-socket.ts';
 
 const HUBS = 128;
 const HELLO_MS = 5000;
-/** Queue that a hub may always have, however small the snapshot. */
-const LEAST_QUEUE_BYTES = 1024 * 1024;
 
 /** What control does with what hubs say. Must not throw for long or wait; called in order per hub. */
 export interface RelayEars {
@@ -52,6 +52,9 @@ interface HubLine {
   readonly socket: Socket;
   readonly marks: MarkOutbox;
   readonly rows: RowsInbox;
+  readonly outbox: HubOutbox;
+  /** Bytes of the rows of a listing that is coming in. */
+  rowBytes: number;
   slot: number | undefined;
   /** Set with the slot. */
   hello: (HubWord & { t: 'hello' }) | undefined;
@@ -65,15 +68,8 @@ export function createRelayServer(parts: {
 }): RelayServer {
   const { kernel, limits, socketPath, ears } = parts;
   const hubs = new CappedMap<Socket, HubLine>('relay.hubs', HUBS, 'refuse', kernel.ceilings);
-  const snapshotLines = new SnapshotLines(() => limits.snapshotBytes);
-  let frame: Buffer | undefined;
+  const newest = new SnapshotParts(() => limits.snapshotBytes);
   let server: Server | undefined;
-
-  function send(hub: HubLine, bytes: Buffer): void {
-    const most = Math.max(2 * (frame?.length ?? 0), LEAST_QUEUE_BYTES + bytes.length);
-    if (hub.socket.writableLength + bytes.length > most) cut(hub, 'does not read');
-    else hub.socket.write(bytes);
-  }
 
   function sendMarks({ socket, marks }: HubLine): void {
     if (!socket.destroyed)
@@ -95,7 +91,10 @@ export function createRelayServer(parts: {
   function hear(hub: HubLine, word: HubWord, bytes: number): void {
     if (word.t === 'hello') return welcome(hub, word);
     if (hub.slot === undefined) return cut(hub, 'did not say hello first');
-    if (word.t === 'rows') hub.rows.add(word, bytes);
+    if (word.t === 'rows') {
+      hub.rowBytes += bytes;
+      hub.rows.add(word, bytes);
+    } else if (word.t === 'want') hub.outbox.wanted(word.server);
     else if (word.t === 'listed') hearListing(hub, hub.slot, word);
     else if (word.t === 'listing') ears.listing(hub.slot, wholeListing(word.listing));
     else if (word.t === 'facts') ears.facts(hub.slot, word.facts);
@@ -108,9 +107,15 @@ export function createRelayServer(parts: {
 
   function hearListing(hub: HubLine, slot: number, word: HubWord & { t: 'listed' }): void {
     const listing = hub.rows.listing(word.version, word);
+    const bytes = hub.rowBytes;
     hub.rows.clear();
-    if (listing) ears.listing(slot, wholeListing(listing));
-    else report(`hub ${slot} sent a listing of ${word.listing.server} that is not whole; it was ignored`);
+    hub.rowBytes = 0;
+    if (listing) {
+      const whole = wholeListing(listing);
+      newest.sized(whole, bytes);
+      hub.outbox.told(whole.server, whole);
+      ears.listing(slot, whole);
+    } else report(`hub ${slot} sent a listing of ${word.listing.server} that is not whole; it was ignored`);
   }
 
   function welcome(hub: HubLine, word: HubWord & { t: 'hello' }): void {
@@ -119,10 +124,11 @@ export function createRelayServer(parts: {
       if (other !== hub && other.slot === word.slot && other.hello?.pid === word.pid) other.socket.destroy();
     hub.slot = word.slot;
     hub.hello = word;
+    for (const [server, digest] of Object.entries(word.lists ?? {})) hub.outbox.told(server, { digest, atMs: 0 });
     if (speakerOf(word.slot) === hub) ears.hello(word.slot, word.pid, word.revision);
     hub.marks.add(ears.marks());
     sendMarks(hub);
-    if (frame) send(hub, frame);
+    hub.outbox.update();
   }
 
   /** The newest of the processes that hold a slot. */
@@ -141,8 +147,11 @@ export function createRelayServer(parts: {
 
   function accept(socket: Socket): void {
     if (hubs.size >= hubs.max) return void socket.destroy();
+    const giveUp = (): void => cut(hub, 'does not read');
     const hub: HubLine = {
       socket,
+      outbox: new HubOutbox({ kernel, socket, snapshot: newest, giveUp }),
+      rowBytes: 0,
       marks: new MarkOutbox(limits.tombstones, kernel.ceilings),
       rows: new RowsInbox(limits.snapshotBytes),
       slot: undefined,
@@ -182,10 +191,6 @@ export function createRelayServer(parts: {
     }
   }
 
-  function broadcast(bytes: Buffer): void {
-    for (const hub of [...hubs.values()]) if (hub.slot !== undefined) send(hub, bytes);
-  }
-
   return {
     name: 'relay',
     async start(deadline) {
@@ -202,9 +207,8 @@ export function createRelayServer(parts: {
       await closeServer(stopping, { kernel, owner: 'relay' }, deadline);
     },
     publish(snapshot) {
-      const { line, leftOut } = snapshotLines.lineOf(snapshot);
-      frame = line;
-      broadcast(line);
+      const leftOut = newest.take(snapshot);
+      for (const hub of [...hubs.values()]) if (hub.slot !== undefined) hub.outbox.update();
       return leftOut;
     },
     tellMarks(marks) {

@@ -65,6 +65,17 @@ export interface RowsWord extends RowsOf {
   readonly rows: readonly object[];
 }
 
+/** Ends the rows of what workers know of one server. */
+export interface CatalogWord extends RowsOf {
+  readonly t: 'catalog';
+  /** Number of names. */
+  readonly names: number;
+  /** Absent = there is no listing. */
+  readonly end?: ListingEnd | undefined;
+  /** The worker has this listing, or a newer one: no rows of it were sent. */
+  readonly isKnown?: boolean | undefined;
+}
+
 export type HubWord =
   /** `life`: of two processes of one slot (a hub and its heir) the one with the greater number speaks for it. */
   | {
@@ -73,7 +84,11 @@ export type HubWord =
       readonly pid: number;
       readonly revision: number;
       readonly life: number;
+      /** Digests of the listings that it has, by server. */
+      readonly lists?: Readonly<Record<string, string>> | undefined;
     }
+  /** The lists of a server are to be sent again, with their rows. */
+  | { readonly t: 'want'; readonly server: string }
   | RowsWord
   /** After the rows. */
   | ({ readonly t: 'listed'; readonly version: string } & ListingEnd)
@@ -90,6 +105,12 @@ export type HubWord =
   | { readonly t: 'used'; readonly keyIds: readonly string[] };
 
 export type ControlWord =
+  /** Everything but lists and names. `catalogs`: servers whose lists or names come too. */
+  | { readonly t: 'world'; readonly snapshot: Snapshot; readonly catalogs: readonly string[] }
+  | RowsWord
+  /** Lists and names of one server, after their rows. */
+  | CatalogWord
+  /** The whole in one, from control of an older version. */
   | { readonly t: 'snapshot'; readonly snapshot: Snapshot }
   /** To every hub, the one that told of them too: that is how it knows they are kept. */
   | { readonly t: 'marks'; readonly marks: readonly SessionMark[] };

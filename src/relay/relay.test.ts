@@ -246,7 +246,97 @@ async function raw(t: TestContext, path: string): Promise<Socket> {
   return socket;
 }
 
-test('a hub that does not read is cut when two worlds are queued, and the others get theirs', async (t) => {
+/** About 2 MB. */
+function longListing(server: string, digest: string): Listing {
+  const json = digest.padEnd(1000, 'x');
+  const row = (native: string) => ({ native, json, title: native, repaired: undefined, dropStructured: false });
+  return { ...listing(server, digest), tools: Array.from({ length: 2000 }, (_, at) => row(`t${at}`)) };
+}
+
+const given = (server: string, native: string) => ({ kind: 'tool' as const, exposed: native, server, native, age: 0 });
+
+/** What a worker is sent, as bytes: each line's length and word. */
+async function wordsTo(t: TestContext, path: string, hello: object) {
+  const socket = await raw(t, path);
+  const words: { t: string; server?: string; bytes: number }[] = [];
+  let rest = '';
+  socket.on('data', (chunk) => {
+    const lines = (rest + chunk.toString('latin1')).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) words.push({ ...JSON.parse(line), bytes: line.length });
+  });
+  socket.write(`${JSON.stringify({ t: 'hello', slot: 7, pid: 1, revision: 0, life: 1, ...hello })}\n`);
+  const takes = (): string[] => words.splice(0).map(({ t: word, server = '' }) => `${word} ${server}`.trim());
+  return { socket, words, takes };
+}
+
+test('a worker is sent a long list in lines of bounded size, and later only what has changed', async (t) => {
+  const path = await folder(t);
+  const server = serverOn(t, path, heardNothing());
+  const kernel = createKernel();
+  await server.start(kernel.deadline(1000));
+  const servers = [spec('a'), spec('b'), spec('c')];
+  const [a, b] = [longListing('a', 'a1'), listing('b', 'b1')];
+  const c = listing('c', 'c1');
+  const names = [given('a', 't1')];
+  server.publish(world(1, { servers, listings: [a, b, c], names }));
+  const { words, takes } = await wordsTo(t, path, { lists: { c: 'c1' } });
+  const ends = (): number => words.filter(({ t: word }) => word === 'catalog').length;
+  await until(() => ends() === 3, 'all lists');
+  assert.ok(words.length > 15 && words.every(({ bytes }) => bytes < 140_000), `${words.map(({ bytes }) => bytes)}`);
+  const sent = takes();
+  assert.deepEqual([sent[0], ...new Set(sent.slice(1))], ['world', 'rows a', 'catalog a', 'catalog b', 'catalog c']);
+  server.publish(world(2, { servers, listings: [a, listing('b', 'b2'), c], names }));
+  await until(() => ends() === 1, 'the changed list');
+  assert.deepEqual(takes(), ['world', 'catalog b']);
+  server.publish(world(3, { servers, listings: [{ ...a, atMs: 9 }, listing('b', 'b2'), c], names: [] }));
+  await until(() => ends() === 1, 'the names');
+  assert.deepEqual(takes(), ['world', 'catalog a'], 'names change without the rows of the list');
+});
+
+test('a snapshot without its lists passes a long list that is on its way, and the list counts when it is whole', async (t) => {
+  const path = await folder(t);
+  const server = serverOn(t, path, heardNothing());
+  const hub = hubOn(t, path);
+  await server.start(hub.kernel.deadline(1000));
+  const servers = [spec('a')];
+  server.publish(world(1, { servers, listings: [listing('a', 'a1')] }));
+  await hub.client.start(hub.kernel.deadline(1000));
+  await until(() => hub.snapshots.length === 1, 'the first snapshot');
+  const { words } = await wordsTo(t, path, {});
+  await until(() => words.some(({ t: word }) => word === 'catalog'), 'the first list');
+  server.publish(world(2, { servers, listings: [longListing('a', 'a2')] }));
+  await until(() => words.some(({ t: word }) => word === 'rows'), 'the first rows');
+  server.publish(world(3, { servers, listings: [longListing('a', 'a2')], limits: { port: 1 } }));
+  await until(() => words.filter(({ t: word }) => word === 'catalog').length === 2, 'the list');
+  const order = words.map(({ t: word }) => word);
+  assert.ok(order.lastIndexOf('world') < order.lastIndexOf('rows'), order.join(' '));
+  await until(() => hub.snapshots.at(-1)?.listings[0]?.digest === 'a2', 'the list at the hub');
+  for (const { listings } of hub.snapshots) {
+    const [one] = listings;
+    assert.equal(one?.tools.length, one?.digest === 'a2' ? 2000 : 0);
+  }
+});
+
+test('a hub is not sent back the list that it told, but its names', async (t) => {
+  const path = await folder(t);
+  const heard = heardNothing();
+  const server = serverOn(t, path, heard);
+  const hub = hubOn(t, path);
+  await server.start(hub.kernel.deadline(1000));
+  await hub.client.start(hub.kernel.deadline(1000));
+  const mine = longListing('a', 'a1');
+  hub.client.sendListing(mine);
+  await until(() => countOf(heard, 'listing') === 1, 'the listing');
+  const told = heard.words.find(([word]) => word === 'listing')?.[2] as Listing;
+  assert.equal(JSON.stringify(told.tools), JSON.stringify(mine.tools));
+  server.publish(world(1, { servers: [spec('a')], listings: [told], names: [given('a', 't1')] }));
+  await until(() => hub.snapshots.length === 1, 'the snapshot');
+  assert.equal(hub.snapshots[0]?.listings[0]?.tools, mine.tools, 'the same rows, not a copy that came back');
+  assert.equal(hub.snapshots[0]?.names.length, 1);
+});
+
+test('a hub that reads nothing for 5 s is cut, and the others get theirs', async (t) => {
   const path = await folder(t);
   const heard = heardNothing();
   const server = serverOn(t, path, heard);
@@ -257,12 +347,11 @@ test('a hub that does not read is cut when two worlds are queued, and the others
   deaf.pause();
   deaf.write(`${JSON.stringify({ t: 'hello', slot: 2, pid: 1, revision: 0, life: 1 })}\n`);
   await until(() => countOf(heard, 'hello') === 2, 'two hubs');
-  const big = { listings: [{ ...listing('s', 'd'), instructions: 'x'.repeat(3_000_000) }] };
   for (let revision = 1; revision <= 5; revision += 1) {
-    server.publish(world(revision, big));
-    await until(() => hub.snapshots.at(-1)?.revision === revision, `world ${revision}`);
+    server.publish(world(revision, { servers: [spec('s')], listings: [longListing('s', `d${revision}`)] }));
+    await until(() => hub.snapshots.at(-1)?.listings[0]?.digest === `d${revision}`, `list ${revision}`);
   }
-  await until(() => countOf(heard, 'gone') === 1, 'the cut');
+  await until(() => countOf(heard, 'gone') === 1, 'the cut', 9000);
   assert.deepEqual(
     heard.words.find(([name]) => name === 'gone'),
     ['gone', 2],

@@ -100,6 +100,7 @@ async function listOne(parts: ListParts, { kind, method, member }: ListMethod, d
   for (let page = 0; page < limits.listPages; page += 1) {
     const json = await askPage(parts, method, cursor, deadline);
     const [list, next] = membersAt(json, [member, 'nextCursor']);
+    await turnFor(parts, json, deadline);
     const left = { rows: limits.serverTools - rows.length + 1, bytes: limits.listingBytes - bytes };
     const spans = rowSpans(json, list ?? ABSENT, left);
     if (spans === undefined)
@@ -113,6 +114,7 @@ async function listOne(parts: ListParts, { kind, method, member }: ListMethod, d
       rows.push(json.length > limits.listingBytes ? Buffer.from(row) : row);
       bytes += row.length;
     }
+    await turnFor(parts, json, deadline);
     // An empty cursor is none.
     cursor = (next && stringAt(json, next, CURSOR_BYTES)) || undefined;
     if (cursor === undefined || seen.has(cursor) || rows.length > limits.serverTools || bytes > limits.listingBytes)
@@ -166,8 +168,20 @@ async function askPage(
       message: `${server} refused ${method}: ${answer.json.toString('utf8', 0, 300)}`,
       detail: { server, phase: 'list' },
     });
-  if (answer.json.length <= LARGE_BYTES) return answer.json;
-  await kernel.waits.for(kernel.turns.next(), { label: 'upstream-list', owner: server, deadline: own });
+  await turnFor({ kernel, server }, answer.json, own);
   // Its rows are kept; what a long message was put together in has room for more.
-  return answer.json.buffer.byteLength > 2 * answer.json.length ? Buffer.from(answer.json) : answer.json;
+  const isRoomy = answer.json.buffer.byteLength > 2 * answer.json.length && answer.json.length > LARGE_BYTES;
+  const json = isRoomy ? Buffer.from(answer.json) : answer.json;
+  await turnFor({ kernel, server }, json, own);
+  return json;
+}
+
+/** Work on a large page goes on in another turn of the event loop. */
+async function turnFor(
+  { kernel, server }: Pick<ListParts, 'kernel' | 'server'>,
+  json: Buffer,
+  deadline: Deadline,
+): Promise<void> {
+  if (json.length > LARGE_BYTES)
+    await kernel.waits.for(kernel.turns.next(), { label: 'upstream-list', owner: server, deadline });
 }
