@@ -55,6 +55,22 @@ function bare() {
   return { ...frozen, transport, correlator, changed, plan };
 }
 
+test('a cancellation goes to the server only for a request that may have left', () => {
+  const { transport, correlator, plan } = bare();
+  const cancelled = () => transport.sent.filter(({ method }) => method === 'notifications/cancelled').length;
+  for (const isUnsent of [true, false]) {
+    void correlator.ask(plan(), () => Buffer.from('{}'));
+    const id = transport.sent.at(-1)?.id as number;
+    if (isUnsent) transport.unsent.add(id);
+    const flight = correlator.at(id);
+    assert.ok(flight);
+    correlator.cancel(flight, 'a test');
+    assert.equal(cancelled(), isUnsent ? 0 : 1);
+    assert.equal(transport.aborted.at(-1), id);
+  }
+  correlator.failAll(() => new Refusal('client-gone'));
+});
+
 test('a late, a doubled and a foreign answer find nobody and are counted', async () => {
   const { transport, correlator, plan, kernel } = bare();
   const first = correlator.ask(plan(), () => Buffer.from('{}'));

@@ -167,11 +167,11 @@ export class Correlator {
     this.aside(notificationFrame(method, params));
   }
 
-  /** Tells the server that nobody waits for this one any more, and closes its request at the wire. */
+  /** Closes the request at the wire, and tells the server that nobody waits for it any more, unless the request never left. */
   cancel(flight: Flight, reason: string): void {
-    this.#transport.abort(flight.id);
+    const mayHaveLeft = this.#transport.abort(flight.id);
     // initialize is never cancelled (specification, cancellation).
-    if (flight.plan.method === 'initialize') return;
+    if (!mayHaveLeft || flight.plan.method === 'initialize') return;
     this.notify('notifications/cancelled', jsonBytes({ requestId: flight.id, reason }));
   }
 

@@ -123,12 +123,12 @@ class EraTransport implements Transport {
     return undefined;
   }
 
-  abort(id: number): void {
-    const wire = this.#sent.wireOf(id);
+  abort(id: number): boolean {
+    const mayHaveLeft = this.#inner.abort(this.#sent.wireOf(id));
     // What cannot be closed is cancelled by that number next.
-    if (this.#parts.closes) this.#forget(id);
+    if (this.#parts.closes || !mayHaveLeft) this.#forget(id);
     else this.#drop(id);
-    this.#inner.abort(wire);
+    return mayHaveLeft;
   }
 
   negotiated(version: string | undefined): void {

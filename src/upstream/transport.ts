@@ -43,8 +43,11 @@ export interface Transport {
    * Refuses (`upstream-stuck`, `server-down`) instead of queueing without bound.
    */
   send(frame: Buffer, id: number | undefined, deadline: Deadline, share?: string): Outcome<void>;
-  /** Closes the exchange of request `id` at the wire (HTTP: destroys its request; stdio: nothing to do). */
-  abort(id: number): void;
+  /**
+   * Closes the exchange of request `id` at the wire (HTTP: destroys its request), or takes the request back while it waits to be written. Returns false when
+   * the server has not got a byte of it and will not: then there is nothing to be cancelled. True = it may have it.
+   */
+  abort(id: number): boolean;
   /**
    * After initialize: what the wire needs to know (HTTP: version header; the session id it has seen itself). Undefined = nothing is, yet.
    * `declared` = of the tools of a stateless server.

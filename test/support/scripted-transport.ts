@@ -46,6 +46,8 @@ export class ScriptedTransport implements Transport {
   readonly nowMs: () => number;
   readonly sent: Sent[] = []; // bounded by: one test
   readonly aborted: number[] = []; // bounded by: one test
+  /** Ids of requests that have not left. */
+  readonly unsent = new Set<number>(); // bounded by: one test
   started = false;
   stopped = false;
   refuse: Refusal | undefined;
@@ -87,8 +89,9 @@ export class ScriptedTransport implements Transport {
     };
   }
 
-  abort(id: number): void {
+  abort(id: number): boolean {
     this.aborted.push(id);
+    return !this.unsent.delete(id);
   }
 
   negotiated(): void {}

@@ -22,12 +22,19 @@ const PIECE_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 const BLANK = 0x20;
-const LINE_END = Buffer.from('\n');
+
+/** A message or the line end after it. */
+interface Waiting {
+  readonly bytes: Buffer;
+  /** Of a request that nothing has been written of. */
+  readonly id: number | undefined;
+}
+const LINE_END: Waiting = { bytes: Buffer.from('\n'), id: undefined };
 
 export class StdinQueue implements Disposable {
   readonly #stream: Writable;
   readonly #options: StdinOptions;
-  #waiting: Buffer[] = []; // bounded by: maxBytes
+  #waiting: Waiting[] = []; // bounded by: maxBytes
   #waitingBytes = 0;
   /** Handed to the stream piece by piece; what had waited once, so that the same bound holds. */
   #writing: Buffer | undefined;
@@ -54,14 +61,14 @@ export class StdinQueue implements Disposable {
     return this.#over;
   }
 
-  /** Takes one complete message without its line end. False = it does not fit now. */
-  push(frame: Buffer): boolean {
+  /** Takes one complete message without its line end. False = it does not fit now. `id` = of a request. */
+  push(frame: Buffer, id?: number): boolean {
     if (this.unreadBytes === 0) this.#watchFromNow();
     // The line end of what is being written is no message that waits.
     const isFull = this.#waitingBytes > 1 && this.#waitingBytes + frame.length + 1 > this.#options.maxBytes;
     if (isFull && this.#writing) return false;
     if (isFull) this.#write();
-    this.#waiting.push(withoutLineEnds(frame), LINE_END);
+    this.#waiting.push({ bytes: withoutLineEnds(frame), id }, LINE_END);
     this.#waitingBytes += frame.length + 1;
     if (!this.#turnAsked && !this.#writing) {
       this.#turnAsked = true;
@@ -70,6 +77,15 @@ export class StdinQueue implements Disposable {
         this.#write();
       });
     }
+    return true;
+  }
+
+  /** Takes back the request with this id; false = it is not among those that wait, so it may have been written. */
+  withdraw(id: number): boolean {
+    const at = this.#waiting.findIndex((one) => one.id === id);
+    const [withdrawn] = at < 0 ? [] : this.#waiting.splice(at, 2);
+    if (withdrawn === undefined) return false;
+    this.#waitingBytes -= withdrawn.bytes.length + 1;
     return true;
   }
 
@@ -92,9 +108,13 @@ export class StdinQueue implements Disposable {
   /** A large message as it is, for copying megabytes takes milliseconds; small ones together. */
   #take(): Buffer {
     const [first] = this.#waiting;
-    if (first !== undefined && first.length >= PIECE_BYTES) return this.#waiting.shift() as Buffer;
-    const large = this.#waiting.findIndex(({ length }) => length >= PIECE_BYTES);
-    return Buffer.concat(this.#waiting.splice(0, large < 0 ? this.#waiting.length : large));
+    if (first !== undefined && first.bytes.length >= PIECE_BYTES) {
+      this.#waiting.shift();
+      return first.bytes;
+    }
+    const large = this.#waiting.findIndex(({ bytes }) => bytes.length >= PIECE_BYTES);
+    const small = this.#waiting.splice(0, large < 0 ? this.#waiting.length : large);
+    return Buffer.concat(small.map(({ bytes }) => bytes));
   }
 
   #piece(): void {

@@ -89,15 +89,15 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     if (this.#aborted) this.#cut();
   }
 
-  /** Nobody waits for it any more: it leaves the pool at once, with the connection that carries it. */
-  abort(): void {
-    if (this.#aborted) return;
-    this.#aborted = true;
-    this.#settled = true;
-    if (this.held || this.resting) {
-      this.resting = false;
-      this.#release();
-    } else this.#cut();
+  /** Nobody waits for it any more: it leaves the pool at once, with the connection that carries it. False = nothing of it, nor of one that it repeats, was sent. */
+  abort(): boolean {
+    const mayHaveLeft = this.#controller !== undefined || this.again;
+    if (this.#aborted) return mayHaveLeft;
+    this.#aborted = this.#settled = true;
+    if (this.held || this.resting) this.#release();
+    else this.#cut();
+    this.resting = false;
+    return mayHaveLeft;
   }
 
   /** Its reply has come on the GET stream: the call is over, and the rest is read for a second at most. */

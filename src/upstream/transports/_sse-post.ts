@@ -84,13 +84,15 @@ export class SsePost implements ResponseHandler {
     if (this.#aborted) this.#cut();
   }
 
-  /** Nobody waits for it any more: it leaves the pool at once, with the connection that carries it. */
-  abort(): void {
-    if (this.#aborted) return;
+  /** Nobody waits for it any more: it leaves the pool at once, with the connection that carries it. False = the server cannot have got it. */
+  abort(): boolean {
+    const mayHaveLeft = this.#controller !== undefined || this.again;
+    if (this.#aborted) return mayHaveLeft;
     this.#aborted = true;
     this.#settled = true;
     if (this.held) this.#release();
     else this.#cut();
+    return mayHaveLeft;
   }
 
   /** The reply has come on the stream: the call's place is free, also while the POST is still being answered. */

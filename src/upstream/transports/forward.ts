@@ -74,8 +74,9 @@ class ForwardTransport implements Transport {
     return undefined;
   }
 
-  abort(id: number): void {
+  abort(id: number): boolean {
     for (const exchange of this.#exchanges.values()) if (exchange.id === id) exchange.end();
+    return true;
   }
 
   negotiated(): void {}

@@ -102,7 +102,7 @@ test('requests wait for the answer to notifications/initialized, but no longer t
     await rig.shakeHands();
     const startedMs = performance.now();
     const aborted = rig.begin('tools/call', callParams('echo', { text: 'never' }));
-    rig.transport.abort(aborted);
+    assert.equal(rig.transport.abort(aborted), false, 'it has not left');
     await rig.ask('tools/list');
     const tookMs = performance.now() - startedMs;
     assert.equal(tookMs > 900 && tookMs < 1500, true, `${tookMs} ms`);
@@ -148,7 +148,7 @@ test('A3: aborted requests are closed at the wire at once and leave nothing open
     await rig.shakeHands();
     const ids = Array.from({ length: 20 }, () => rig.begin('tools/call', callParams('echo', { text: 'x' })));
     await rig.until(() => server.seen.byMethod['tools/call'] === 20, 'all sent');
-    for (const id of ids) rig.transport.abort(id);
+    for (const id of ids) assert.equal(rig.transport.abort(id), true, 'the server has it');
     await rig.until(() => server.seen.closes === 20, '20 closes');
     assert.equal(
       rig.told.some((entry) => entry.kind === 'failed'),

@@ -133,8 +133,11 @@ class HttpTransport implements Transport, ExchangeHost {
     return this.#admit(exchange) ? this.#order.post(exchange) : fullRefusal(this.server);
   }
 
-  abort(id: number): void {
-    for (const exchange of this.#exchanges.values()) if (exchange.id === id) exchange.abort();
+  abort(id: number): boolean {
+    // One that is not there has been sent and answered in some way.
+    const own = [...this.#exchanges.values()].filter((exchange) => exchange.id === id);
+    const sent = own.map((exchange) => exchange.abort());
+    return own.length === 0 || sent.includes(true);
   }
 
   negotiated(version: string | undefined, declared: DeclaredHeaders = NOTHING_DECLARED): void {

@@ -116,8 +116,11 @@ class SseTransport implements Transport, SsePostHost {
     return this.#admit(post) ? this.#order.post(post) : fullRefusal(this.server);
   }
 
-  abort(id: number): void {
-    for (const post of this.#posts.values()) if (post.id === id) post.abort();
+  abort(id: number): boolean {
+    // One that is not there has been sent and answered in some way.
+    const own = [...this.#posts.values()].filter((post) => post.id === id);
+    const sent = own.map((post) => post.abort());
+    return own.length === 0 || sent.includes(true);
   }
 
   /** This transport has no version header; only the order of what follows matters. */

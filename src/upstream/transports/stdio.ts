@@ -112,13 +112,13 @@ class StdioTransport implements Transport {
     });
   }
 
-  send(frame: Buffer, _id: number | undefined, _deadline: Deadline): Outcome<void> {
+  send(frame: Buffer, id: number | undefined, _deadline: Deadline): Outcome<void> {
     const { spec, limits } = this.#options;
     const stdin = this.#stdin;
     if (this.#over || !stdin || stdin.over || this.#child?.exit !== undefined) {
       return new Refusal('server-down', undefined, { server: spec.slug, outcome: 'not-executed' });
     }
-    if (stdin.push(frame)) return undefined;
+    if (stdin.push(frame, id)) return undefined;
     return new Refusal('upstream-stuck', undefined, {
       server: spec.slug,
       outcome: 'not-executed',
@@ -128,8 +128,9 @@ class StdioTransport implements Transport {
     });
   }
 
-  abort(_id: number): void {
-    // Nothing at the wire: requests of stdio share one pipe.
+  abort(id: number): boolean {
+    // Requests of stdio share one pipe: what is in it cannot be closed.
+    return this.#stdin?.withdraw(id) !== true;
   }
 
   negotiated(): void {

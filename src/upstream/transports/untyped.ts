@@ -67,8 +67,8 @@ class UntypedTransport implements Transport {
     return this.#current.send(frame, id, deadline);
   }
 
-  abort(id: number): void {
-    this.#current.abort(id);
+  abort(id: number): boolean {
+    return this.#current.abort(id);
   }
 
   negotiated(version: string | undefined, declared?: DeclaredHeaders): void {
