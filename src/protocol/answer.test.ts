@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { isRefusal } from '../kernel/outcome.ts';
-import { answerScan, replyFault, replyIdsIn, replyNumber, scanAnswer, scanAnswers } from './answer.ts';
+import { answerScan, replyFault, replyNumber, scanAnswer, scanAnswers } from './answer.ts';
+import { brokenAnswer } from './broken-message.ts';
 
 const OPTIONS = { maxDepth: 64, maxIdBytes: 256, strict: true, repairBytes: 1000 } as const;
 
@@ -114,22 +115,6 @@ test('a message with a string that is not valid keeps its envelope and names the
   assert.equal(envelope.fault, 'a string holds what JSON does not allow');
 });
 
-test('finds whose reply a broken text would have been', () => {
-  const cases: readonly (readonly [string, number[]])[] = [
-    ['{"jsonrpc":"2.0","id":7,"result":{"a":NaN}}', [7]],
-    ['{"result":{"a":NaN},"jsonrpc":"2.0","id":7}', [7]],
-    ['{"jsonrpc":"2.0","id":"7","result":{,}}', [7]],
-    ['{"id":7,"result":{}}', [7]],
-    ['[{"jsonrpc":"2.0","id":7,"result":1,"error":2},{"jsonrpc":"2.0","id":8,"result":{}}]', [7, 8]],
-    ['{"id":7,"msg":"handling request"}', []],
-    ['{"jsonrpc":"2.0","id":7,"method":"ping","params":5,"result":1}', []],
-    ['{"jsonrpc":"2.0","id":null,"error":5}', []],
-    ['plain text', []],
-    ['', []],
-  ];
-  for (const [text, ids] of cases) assert.deepEqual(replyIdsIn(Buffer.from(text), 100), ids, text);
-});
-
 test('one broken message of a batch spoils only itself', () => {
   const text = '[{"jsonrpc":"2.0","id":1,"result":{}},{"jsonrpc":"2.0","id":2,"result":{"a":"\\q"}}]';
   const found = scanAnswers(Buffer.from(text), 10, OPTIONS);
@@ -234,7 +219,7 @@ test('a message of more values or members than allowed is refused, and its id is
   ]) {
     const bytes = Buffer.from(text);
     assert.ok(isRefusal(scanAnswer(bytes, options)), text.slice(0, 60));
-    assert.deepEqual(replyIdsIn(bytes, 100), [7]);
+    assert.deepEqual(brokenAnswer(bytes, 100).ids, [7]);
   }
   const params = (count: number) => Array.from({ length: count }, (_, at) => `"a${at}":1`).join(',');
   const notice = (count: number) =>

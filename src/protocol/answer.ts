@@ -1,16 +1,15 @@
 /**
- * Messages of servers: read strictly, repaired where only the encoding or an error object is invalid, and when a text is no JSON, whose answer it
- * would have been, so that the call can end at once.
+ * Messages of servers: read strictly, and repaired where only the encoding or an error object is invalid.
  * Guarantees: an envelope without `fault` is valid JSON in UTF-8 throughout, and its error has an integer code and a message; never throws.
  * Source: JSON-RPC 2.0 §5; RFC 8259 §7, §8.1; RFC 7493 §2.1.
  */
 import { isUtf8 } from 'node:buffer';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import { keyIs } from './_scalar.ts';
-import { type Budget, eachElement, eachMember } from './_value.ts';
+import { eachMember } from './_value.ts';
 import { ABSENT, type Envelope, type Span } from './message.ts';
 import { isEmpty } from './object-params.ts';
-import { isBatch, type ScanOptions, scanEnvelope, splitBatch, stringAt } from './scan.ts';
+import { type ScanOptions, scanEnvelope, splitBatch, stringAt } from './scan.ts';
 import { soleMember } from './sole-member.ts';
 import { validError } from './valid-error.ts';
 import { withValue } from './write.ts';
@@ -37,12 +36,8 @@ const OPEN_OBJECT = 0x7b;
 const NULL = 0x6e;
 /** For text that has been scanned. */
 const LOOSE = { maxDepth: 4096, strict: false } as const;
-/** A message whose id stands last, as some SDKs write it. */
-const LAST_ID = /"id"\s{0,4}:\s{0,4}(\d{1,16})\s{0,4}\}\s{0,4}$/;
-const LAST_ID_BYTES = 64;
-/** Values that the search for the id of an invalid message looks at. */
-const ID_VALUES = 50_000;
-const REPLY_KEYS = ['id', 'result', 'error', 'method'] as const;
+/** A longer id or code is none of an answer. */
+const NUMBER_BYTES = 64;
 /** Written out: `-3.2042e4` is the same number, and the hub looks for codes by their digits. */
 const INTEGER = /^-?\d{1,15}$/;
 /** Of a number that is read without a regular expression. */
@@ -80,36 +75,6 @@ function errorReply(reply: Envelope, { repairBytes }: AnswerOptions): Envelope {
   return { ...withValue(reply, error, validError(bytes.subarray(error.at, error.end))), repaired: why };
 }
 
-/** Numeric ids of the replies in a text that `scanAnswer` or `scanAnswers` refused; at most `max`. */
-export function replyIdsIn(bytes: Buffer, max: number): number[] {
-  const budget = { values: ID_VALUES };
-  if (!isBatch(bytes)) return replyIdIn(bytes, budget) ?? [];
-  const at = bytes.indexOf('[');
-  const spans: Span[] = []; // bounded by: max
-  eachElement(bytes, at, bytes.length, { ...LOOSE, budget }, (from, to) => {
-    spans.push({ at: from, end: to });
-    return spans.length < max;
-  });
-  return spans.flatMap((span) => replyIdIn(bytes.subarray(span.at, span.end), budget) ?? []);
-}
-
-/** Looks at as many values as `budget` has: an id mostly stands before what makes a text long. */
-function replyIdIn(bytes: Buffer, budget: Budget): number[] | undefined {
-  const at = bytes.indexOf('{');
-  if (at < 0) return undefined;
-  const [idSpan, result, error, method] = membersAt(bytes.subarray(at), REPLY_KEYS, budget) as [Span, Span, Span, Span];
-  // A line of a log may have an id as well.
-  const isReply =
-    result.at >= 0 ||
-    error.at >= 0 ||
-    (bytes.includes('"jsonrpc"') && (bytes.includes('"result"') || bytes.includes('"error"')));
-  if (!isReply || method.at >= 0) return undefined;
-  const id = replyNumber(bytes.subarray(at), idSpan);
-  if (id !== undefined) return [id];
-  const last = LAST_ID.exec(bytes.toString('latin1', Math.max(0, bytes.length - LAST_ID_BYTES)));
-  return last ? [Number(last[1])] : undefined;
-}
-
 /**
  * Returns the number that the id at `span` says, however it is spelled: `8192`, `"8192"`, `8192.0`, `819.2e1`. Undefined = it says no integer from 0 to
  * 2⁵³ − 1. The hub's own ids are such integers (`_request-table.ts`); some JSON libraries write all numbers as floats, or all ids as strings.
@@ -128,7 +93,7 @@ export function replyNumber(bytes: Buffer, { at, end }: Span): number | undefine
 }
 
 function spelledNumber(bytes: Buffer, at: number, end: number): number | undefined {
-  if (end - at > LAST_ID_BYTES) return undefined;
+  if (end - at > NUMBER_BYTES) return undefined;
   const found = ID.exec(bytes.toString('latin1', at, end));
   const value = found ? Number(found[1]) : Number.NaN;
   return Number.isSafeInteger(value) ? value : undefined;
@@ -150,7 +115,7 @@ export function replyFault({ bytes, result, fault }: Envelope): string | undefin
 function isError(bytes: Buffer, error: Span): boolean {
   if (error.at < 0 || bytes[error.at] !== OPEN_OBJECT) return false;
   const code = soleMember(bytes, error, 'code');
-  if (code === ABSENT || code.end - code.at > LAST_ID_BYTES) return false;
+  if (code === ABSENT || code.end - code.at > NUMBER_BYTES) return false;
   return (
     INTEGER.test(bytes.toString('latin1', code.at, code.end)) &&
     stringAt(bytes, soleMember(bytes, error, 'message'), 1) !== undefined
@@ -158,20 +123,14 @@ function isError(bytes: Buffer, error: Span): boolean {
 }
 
 /** Where the values of `keys` (ASCII) lie in the object that fills `bytes`, in one pass; ABSENT for those that are not there. */
-export function membersAt(bytes: Buffer, keys: readonly string[], budget?: Budget): Span[] {
+export function membersAt(bytes: Buffer, keys: readonly string[]): Span[] {
   const spans = keys.map(() => ABSENT);
-  eachMember(
-    bytes,
-    0,
-    bytes.length,
-    { ...LOOSE, budget },
-    {
-      member(keyAt, keyEnd, at, end) {
-        const which = keys.findIndex((key) => keyIs(bytes, keyAt, keyEnd, key));
-        if (which >= 0 && spans[which] === ABSENT) spans[which] = { at, end };
-        return true;
-      },
+  eachMember(bytes, 0, bytes.length, LOOSE, {
+    member(keyAt, keyEnd, at, end) {
+      const which = keys.findIndex((key) => keyIs(bytes, keyAt, keyEnd, key));
+      if (which >= 0 && spans[which] === ABSENT) spans[which] = { at, end };
+      return true;
     },
-  );
+  });
   return spans;
 }

@@ -62,6 +62,18 @@ export class LineSplitter {
     return undefined;
   }
 
+  /** Returns the unfinished line, as if it had its line end, when `isWhole` says so. To be called only after `next` has returned undefined. */
+  cut(isWhole: (text: Buffer) => boolean): Buffer | undefined {
+    if (this.#overlong || this.#unfinished.length === 0) return undefined;
+    const text = this.#unfinished.take();
+    if (isWhole(text)) {
+      this.#heldBytes -= text.length;
+      return text;
+    }
+    this.#unfinished.add(text);
+    return undefined;
+  }
+
   #giveUp(): undefined {
     this.#overlong = true;
     this.#chunks = [];

@@ -96,6 +96,11 @@ function tooMany({ bounds, answerBounds }: ScanOptions): Refusal {
   return new Refusal(bounds ? 'invalid-request' : 'upstream-too-large', why, { setting });
 }
 
+/** Returns the end of the JSON value at the beginning of `bytes`, or a negative number when there is none. Strings are not looked into. */
+export function valueEnd(bytes: Buffer): number {
+  return skipValue(bytes, 0, bytes.length, { maxDepth: 65_536, strict: false });
+}
+
 /** Skips a byte order mark and white space. */
 function firstByte(bytes: Buffer): number {
   return skipSpace(bytes, bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0, bytes.length);

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { mcphub } from '../support/cli.ts';
 import {
   FORM_WIRES,
   type FormPlace,
@@ -15,10 +16,30 @@ import {
 import { type RunningHub, startHub, until } from '../support/hub.ts';
 import { callTool } from '../support/mcp.ts';
 
-const slug = (wire: FormWire, where: FormPlace, form: string) => `${wire}-${where}-${form}`.replaceAll('_', '-');
+const slug = (wire: FormWire, where: FormPlace, form: string) =>
+  `${wire}-${where}${form === '' ? '' : `-${form}`}`.replaceAll('_', '-');
 
 /** Forms that stand for a good answer, and forms that stand for the error -32029 or, without a code, -32603. */
-const GOOD = ['null_error', 'null_method', 'string_id', 'float_id', 'exponent_id', 'float_text_id'];
+const GOOD = ['pretty', 'spaced', 'null_error', 'null_method', 'string_id', 'float_id', 'exponent_id', 'float_text_id'];
+const BROKEN = [
+  'nan',
+  'infinity',
+  'undefined_value',
+  'none',
+  'hex',
+  'plus',
+  'zero',
+  'comma',
+  'quotes',
+  'cut',
+  'nan_before_id',
+  'python',
+  'prefixed',
+  'nan_without_id',
+];
+const BROKEN_LINES = ['utf16', 'utf16_big'];
+/** Of those, in lists and the handshake. */
+const ELSEWHERE = ['null_error', 'string_id', 'pretty'];
 const REFUSED: Readonly<Record<string, number>> = {
   ...{ null_result: -32029, null_method_error: -32029 },
   ...{ nameless_error: -32029, error_without_id: -32029, error_text: -32603, nameless_error_text: -32603 },
@@ -35,9 +56,10 @@ describe('an answer in an unusual form', { timeout: 120_000 }, () => {
     };
     for (const wire of FORM_WIRES) {
       add(wire, 'call', '');
-      for (const form of [...GOOD, 'nameless_error'])
-        for (const where of ['list', 'initialize'] as const) add(wire, where, form);
+      for (const form of ELSEWHERE) for (const where of ['list', 'initialize'] as const) add(wire, where, form);
     }
+    for (const form of ['json_type_0', 'json_type_7', 'events_type_1'])
+      for (const where of ['list', 'initialize'] as const) add('json', where, form);
     hub = await startHub({ config: { mcpServers } });
     for (const wire of FORM_WIRES) await until(() => isWell(slug(wire, 'call', '')), 20_000, wire);
   });
@@ -48,12 +70,7 @@ describe('an answer in an unusual form', { timeout: 120_000 }, () => {
 
   async function answerOf(name: string, tool: string) {
     const startMs = performance.now();
-    const { json } = await callTool(
-      `${hub.url}/mcp`,
-      `${name.replaceAll('-', '_').replace(/_$/, '')}_${tool}`,
-      {},
-      { key: hub.key },
-    );
+    const { json } = await callTool(`${hub.url}/mcp`, `${name.replaceAll('-', '_')}_${tool}`, {}, { key: hub.key });
     return { ...json, tookMs: performance.now() - startMs };
   }
   async function isWell(name: string): Promise<boolean> {
@@ -82,9 +99,89 @@ describe('an answer in an unusual form', { timeout: 120_000 }, () => {
       }
     }));
 
+  // case: SV43, SV48
+  test('ends its call at once when it is no JSON, and says so to the operator', async () => {
+    await onEachWire(async (name) => {
+      for (const form of [...BROKEN, ...(name.startsWith('stdio') ? BROKEN_LINES : [])]) {
+        const { error, tookMs } = await answerOf(name, form);
+        assert.deepEqual([error?.data?.code, error?.data?.server], ['upstream-invalid', name], `${name} ${form}`);
+        assert.ok(tookMs < 4000, `${name} ${form} took ${tookMs} ms`);
+        assert.ok(!JSON.stringify(error).includes('structuredContent'), 'what the server wrote is for the operator');
+      }
+    });
+    await answerOf('stdio-call', 'nan');
+    const { stdout } = await mcphub(['servers', 'logs', 'stdio-call', '--data-dir', hub.dataDir]);
+    assert.match(stdout, /NaN/);
+    assert.match(stdout, /"structuredContent":\{"x":/);
+  });
+
+  // case: SV6
+  test('is taken from an event stream with events that are no messages', async () => {
+    for (const name of ['events-call', 'sse-call'])
+      for (const event of ['done', 'heartbeat', 'empty', 'nothing', 'word', 'array', 'unnamed'])
+        for (const place of ['before', 'after', 'first']) {
+          // One stream for all calls: an answer that names none ends the only one.
+          if (event === 'unnamed' && name === 'sse-call') continue;
+          const { result, error } = await answerOf(name, `${event}_${place}`);
+          assert.equal(result?.content[0].text, 'well', `${name} ${event} ${place}: ${JSON.stringify(error)}`);
+        }
+    const { error, tookMs } = await answerOf('events-call', 'nameless_result');
+    assert.equal(error?.data?.code, 'upstream-invalid');
+    assert.ok(tookMs < 4000, `${tookMs} ms`);
+  });
+
+  // case: SV3, SV25
+  test('is read as what it is, whatever its media type says, and the operator hears of it once', async () => {
+    for (const form of [
+      ...Array.from({ length: 8 }, (_, nth) => `json_type_${nth}`),
+      ...Array.from({ length: 4 }, (_, nth) => `events_type_${nth}`),
+    ]) {
+      const { result, error, tookMs } = await answerOf('json-call', form);
+      assert.equal(result?.content[0].text, 'well', `${form}: ${JSON.stringify(error)}`);
+      assert.ok(tookMs < 4000, `${form} took ${tookMs} ms`);
+    }
+    const told = hub.lines.filter(
+      ({ event, upstream, msg }) =>
+        event === 'messages-invalid' && upstream === 'json-call' && /media type/.test(String(msg)),
+    );
+    assert.equal(told.length, 1, JSON.stringify(told));
+    for (const form of ['text_400', 'nameless_400', 'events_400'])
+      assert.deepEqual([(await answerOf('json-call', form)).error?.message], ['slow down'], form);
+    assert.equal((await answerOf('json-call', 'html')).error?.data?.code, 'upstream-protocol');
+    for (const form of ['json_type_0', 'json_type_7', 'events_type_1'])
+      for (const where of ['list', 'initialize'] as const)
+        await until(() => isWell(slug('json', where, form)), 10_000, `${where} ${form}`);
+  });
+
+  // case: SV48
+  test('is taken from a line of stdout that has more than the message, or less', async () => {
+    for (const form of [
+      'coloured',
+      'two_in_line',
+      'trailing_text',
+      'no_newline',
+      'trailing_nul',
+      'return_only',
+      'pretty_between',
+      'two_values',
+    ]) {
+      const { result, error, tookMs } = await answerOf('stdio-call', form);
+      assert.equal(result?.content[0].text, 'well', `${form}: ${JSON.stringify(error)}`);
+      assert.ok(tookMs < 4000, `${form} took ${tookMs} ms`);
+    }
+    await until(() => isWell('stdio-initialize-pretty'), 10_000, 'a handshake on several lines');
+  });
+
+  // case: SV42
+  test('is not lost for line separators in what the client sends to a program that reads lines', async () => {
+    const text = 'a\u2028b\u2029c\u2030 한';
+    const { json } = await callTool(`${hub.url}/mcp`, 'stdio_call_echo', { text, deep: [{ text }] }, { key: hub.key });
+    assert.deepEqual(JSON.parse(json.result.content[0].text), { text, deep: [{ text }] });
+  });
+
   test('is taken in lists and in the handshake', async () => {
     for (const wire of FORM_WIRES)
-      for (const form of GOOD)
+      for (const form of ELSEWHERE)
         for (const where of ['list', 'initialize'] as const)
           await until(() => isWell(slug(wire, where, form)), 10_000, `${wire} ${where} ${form}`);
   });

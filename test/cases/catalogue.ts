@@ -108,4 +108,27 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'A call that failed at its server is told to the operator with tool and cause, in the status and in the log.',
   },
+  SV43: {
+    behaviour: 'An answer that is no JSON ends its call at once on every wire, and the operator reads what was wrong.',
+  },
+  SV48: {
+    behaviour:
+      'A message on stdout is taken with colours or text around it, on several lines, beside others on its line or without a line end; else its call ends at once.',
+  },
+  SV49: {
+    behaviour: 'Two answers mixed in one line end both calls at once, and the error names the setting inFlight.',
+  },
+  SV3: {
+    behaviour: 'An answer whose media type and body disagree is read as what it is, and the operator hears of it once.',
+  },
+  SV6: {
+    behaviour:
+      'An event that is no message is passed over; messages before and behind it count, in one chunk or in several.',
+  },
+  SV25: {
+    behaviour: 'An answer without a media type, or with an unusual one, is taken, also beside an HTTP error.',
+  },
+  SV42: {
+    behaviour: 'U+2028 and U+2029 are escaped in all that is written to the stdin of a program.',
+  },
 };

@@ -75,15 +75,17 @@ export async function startFormServers(): Promise<FormServers> {
       const answer = written(JSON.parse(Buffer.concat(chunks).toString('utf8')), where as FormPlace, form);
       if (answer === undefined || wire === 'sse') response.writeHead(202).end();
       if (answer === undefined) return;
-      const isText = typeof answer === 'string';
-      if (wire === 'sse') streams.get(stream)?.write(isText ? eventOf(answer) : answer.raw);
-      else if (wire === 'json')
-        response.writeHead(200, { 'content-type': 'application/json' }).end(isText ? answer : answer.raw);
-      else {
-        // Left open: the hub has to see in the answer that it is over.
-        response.writeHead(200, { 'content-type': 'text/event-stream' });
-        response.write(isText ? eventOf(answer) : answer.raw);
+      const made = typeof answer === 'string' ? { raw: wire === 'json' ? answer : eventOf(answer) } : answer;
+      const out = wire === 'sse' ? streams.get(stream) : response;
+      if (wire !== 'sse') {
+        const type = made.type ?? (wire === 'json' ? 'application/json' : 'text/event-stream');
+        response.writeHead(made.status ?? 200, type === '' ? {} : { 'content-type': type });
       }
+      out?.write(made.raw);
+      if (made.later !== undefined) setTimeout(() => out?.write(made.later), 20);
+      // An event stream is left open: the hub has to see in the answer that it is over.
+      const isEvents = wire !== 'json' || made.raw.toString().includes('data: ');
+      if (!isEvents || made.status !== undefined) response.end();
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
+import { frozenKernel } from '../../../test/support/frozen-kernel.ts';
 import { until } from '../../../test/support/hub.ts';
 import { limitsFrom } from '../../config/limits.ts';
 import { createKernel } from '../../kernel/kernel.ts';
@@ -51,4 +52,91 @@ test('a hundred thousand notifications in one write: the loop turns in between',
   frames.mute();
   assert.ok(longestUs / 1000 < TURN_MS, `a turn of ${longestUs / 1000} ms`);
   await kernel.scope.close(kernel.deadline(1000));
+});
+
+const ask = (id: number) => `{"jsonrpc":"2.0","id":${id},"result":{"content":[{"type":"text","text":"a b"}]}}`;
+
+/** Frames that read what the test writes, on a clock of its own. */
+function reader() {
+  const frozen = frozenKernel();
+  const stream = new Readable({ read() {} });
+  const messages: string[] = []; // bounded by: one test
+  const unreadable: (readonly number[])[] = []; // bounded by: one test
+  const frames = new Frames(stream, {
+    ...{ kernel: frozen.kernel, maxLineBytes: 2 ** 20, maxBatch: 100, scan: answerScan(limitsFrom({})) },
+    ...{ alive: () => {}, said: () => {}, tooLong: () => {}, ended: () => {} },
+    message: ({ bytes, repaired }) =>
+      messages.push(`${repaired === undefined ? '' : 'repaired '}${JSON.stringify(JSON.parse(bytes.toString()))}`),
+    unreadable: (ids) => unreadable.push(ids),
+  });
+  const write = async (text: string | Buffer) => {
+    stream.push(text);
+    for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  };
+  return { ...frozen, frames, messages, unreadable, write };
+}
+
+// case: SV49
+test('two answers mixed in one line are both named', async () => {
+  const { write, unreadable, messages } = reader();
+  await write(`${ask(5).slice(0, 60)}${ask(6)}\n${ask(5).slice(60)}\n`);
+  assert.deepEqual(unreadable, [[5, 6]]);
+  assert.deepEqual(messages, []);
+});
+
+// case: SV48
+test('messages in one line, and one on several lines, are taken', async () => {
+  const { write, messages, unreadable } = reader();
+  await write(`${ask(1)}${ask(2)} ${ask(3)}\n`);
+  await write(`${JSON.stringify(JSON.parse(ask(4)), null, 2)}\n${ask(5)}\n`);
+  assert.deepEqual(messages, [...[1, 2, 3, 4].map((id) => `repaired ${ask(id)}`), ask(5)]);
+  assert.deepEqual(unreadable, []);
+});
+
+test('a message between the lines of another object is taken, and the object is not lost', async () => {
+  const { write, messages } = reader();
+  const [first = '', ...others] = JSON.stringify(JSON.parse(ask(4)), null, 2).split('\n');
+  await write(`${first}\n${ask(5)}\n${others.join('\n')}\n`);
+  assert.deepEqual(messages, [ask(5), `repaired ${ask(4)}`]);
+});
+
+// case: SV48
+test('an object whose end does not come is given up after a moment, with its request', async () => {
+  const { write, unreadable, advance } = reader();
+  await write('{"jsonrpc":"2.0","id":7,"result":{\n');
+  assert.deepEqual(unreadable, []);
+  advance(1000);
+  assert.deepEqual(unreadable, [[7]]);
+  await write('}}\n');
+  assert.deepEqual(unreadable, [[7]]);
+});
+
+// case: SV48
+test('text before a message leaves time for a better answer', async () => {
+  const { write, unreadable, messages, advance } = reader();
+  await write(`sending ${ask(7)}\n${ask(7)}\n`);
+  assert.deepEqual([messages, unreadable], [[ask(7)], []]);
+  advance(1000);
+  // The request is over by then, so that this ends nothing.
+  assert.deepEqual(unreadable, [[7]]);
+});
+
+test('a message is not taken from a longer one that is still being written', async () => {
+  const { write, messages, advance } = reader();
+  await write(`${ask(7).slice(0, -1)}`);
+  advance(1000);
+  assert.deepEqual(messages, []);
+  await write('}\n');
+  assert.deepEqual(messages, [ask(7)]);
+  await write(ask(8));
+  advance(1000);
+  await write('\n');
+  assert.deepEqual(messages, [ask(7), ask(8)]);
+});
+
+test('objects that are no messages, and lines of logs, end nothing', async () => {
+  const { write, unreadable, messages, advance } = reader();
+  await write('{\n  foo: 1,\n  bar: \'x\'\n}\n{\n"level": "info"\n}\n[DONE]\n{"id":7,"msg":"x"\n');
+  advance(1000);
+  assert.deepEqual([messages, unreadable], [[], []]);
 });

@@ -6,12 +6,16 @@
  * Does not: know what a message means.
  */
 import type { Readable } from 'node:stream';
+import { IdleWatch } from '../../kernel/deadline.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { isRefusal, type Outcome, type Refusal } from '../../kernel/outcome.ts';
-import { type answerScan, replyIdsIn, scanAnswer, scanAnswers } from '../../protocol/answer.ts';
+import { type answerScan, scanAnswer, scanAnswers } from '../../protocol/answer.ts';
+import { brokenAnswer } from '../../protocol/broken-message.ts';
 import { LineSplitter } from '../../protocol/lines.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { isBatch } from '../../protocol/scan.ts';
+import { salvage, withoutColours } from './line-salvage.ts';
+import { ObjectLines } from './object-lines.ts';
 import { plainLine } from './plain-text.ts';
 
 export interface FramesOptions {
@@ -20,8 +24,8 @@ export interface FramesOptions {
   readonly scan: ReturnType<typeof answerScan>;
   readonly maxBatch: number;
   readonly message: (envelope: Envelope) => void;
-  /** A line would have been the reply to this request, and is no message. */
-  readonly unreadable: (id: number, why: Refusal) => void;
+  /** A line would have been the answer to these requests, or to one that it does not say, and is no message. */
+  readonly unreadable: (ids: readonly number[], why: Refusal, line: Buffer) => void;
   /** Bytes came. */
   readonly alive: () => void;
   /** At most once a second. */
@@ -40,6 +44,16 @@ const GARBAGE_BYTES = 32 * 1024 * 1024;
 const GARBAGE_LINE_BYTES = 128;
 const GATHER_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
+const RETURN = 0x0d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+const OPEN_ARRAY = 0x5b;
+/** What is begun and not finished by then is taken as it is: an object on several lines, a message without a line end, text before a message. */
+const REST_MS = 200;
+/** Lines with text before a message whose requests wait for a better answer; the requests of more of them end at once. */
+const SUSPECTS = 64;
+/** Looked at in a line with NULs. */
+const NUL_BYTES = 64 * 1024;
 const SHOWN_BYTES = 512;
 const SHOWN_CHARS = 200;
 
@@ -57,14 +71,21 @@ export class Frames {
   #garbageBytes = 0;
   #garbageSeen = Buffer.alloc(0);
   #reporting: Disposable | undefined;
+  readonly #object: ObjectLines;
+  #objectWatch: IdleWatch | undefined;
+  /** Runs while a message may be waiting for its line end. */
+  #newlineWait: Disposable | undefined;
+  #suspects = 0;
 
   constructor(stream: Readable, options: FramesOptions) {
     this.#stream = stream;
     this.#options = options;
     this.#lines = new LineSplitter(options.maxLineBytes);
+    this.#object = new ObjectLines(options.maxLineBytes);
     stream.on('data', (chunk: Buffer) => {
       if (this.#over) return;
       options.alive();
+      this.#awaitNewline(chunk[chunk.length - 1] as number);
       if (!this.#gather(chunk)) return;
       if (!this.#turnAsked) this.#turn();
     });
@@ -80,7 +101,7 @@ export class Frames {
   /** Hands on nothing more. What still comes is read and thrown away, so that the child does not block. */
   mute(): void {
     this.#over = true;
-    this.#reporting?.[Symbol.dispose]();
+    for (const timer of [this.#reporting, this.#newlineWait, this.#objectWatch]) timer?.[Symbol.dispose]();
     this.#stream.resume();
   }
 
@@ -131,7 +152,66 @@ export class Frames {
     const found = isBatch(line) ? scanAnswers(line, maxBatch, scan) : [scanAnswer(line, scan)];
     const refusal = isRefusal(found) ? found : found.find(isRefusal);
     if (!isRefusal(found)) for (const message of found) this.#hand(message);
-    if (refusal) this.#refused(line, refusal);
+    if (refusal?.code === 'parse-error') this.#salvage(line, refusal);
+    else if (refusal) this.#refused(line, refusal);
+  }
+
+  /** A line that is no JSON may be a part of an object, or have messages in it. */
+  #salvage(line: Buffer, why: Refusal): void {
+    if (this.#over || isBlank(line)) return;
+    if (!this.#object.isEmpty) {
+      const step = this.#object.add(line);
+      if (step === 'open') return this.#objectWatch?.touch();
+      this.#closeObject(why);
+      if (step === 'complete') return;
+    }
+    const { messages, rest } = salvage(line, this.#options.scan);
+    for (const message of messages) this.#hand({ ...message, repaired: 'it was not alone on its line' });
+    if (rest.length === 0) return;
+    if (messages.length === 0 && this.#object.add(rest) === 'open') this.#openObject(why);
+    else this.#refused(messages.length === 0 ? line : rest, why);
+  }
+
+  #openObject(why: Refusal): void {
+    this.#objectWatch = new IdleWatch(REST_MS, this.#options.kernel.wheel, () => {
+      // Its next lines may have been read already.
+      if (this.#turnAsked) this.#objectWatch?.touch();
+      else this.#closeObject(why);
+    });
+  }
+
+  #closeObject(why: Refusal): void {
+    this.#objectWatch?.[Symbol.dispose]();
+    this.#objectWatch = undefined;
+    const text = this.#object.take();
+    const message = scanAnswer(text, this.#options.scan);
+    if (isRefusal(message)) this.#refused(text, message.code === 'parse-error' ? why : message);
+    else this.#hand({ ...message, repaired: 'it was on several lines' });
+  }
+
+  /** Some programs write a message and no line end. */
+  #awaitNewline(last: number): void {
+    if (this.#newlineWait === undefined && last !== CLOSE_OBJECT && last !== RETURN && last !== 0) return;
+    this.#newlineWait?.[Symbol.dispose]();
+    this.#newlineWait = undefined;
+    if (last === NEWLINE) return;
+    this.#newlineWait = this.#options.kernel.timers.after(REST_MS, () => {
+      this.#newlineWait = undefined;
+      if (this.#turnAsked) this.#awaitNewline(last);
+      else this.#takeUnfinished();
+    });
+  }
+
+  #takeUnfinished(): void {
+    this.#lines.push(Buffer.concat(this.#pieces, this.#pieceBytes));
+    this.#pieces = [];
+    this.#pieceBytes = 0;
+    if (this.#over || this.#lines.next() !== undefined) return;
+    const line = this.#lines.cut((text) => {
+      const { messages, rest } = salvage(text, this.#options.scan);
+      return messages.length > 0 && rest.length === 0;
+    });
+    if (line) this.#take(line);
   }
 
   #hand(message: Outcome<Envelope>): void {
@@ -141,7 +221,21 @@ export class Frames {
   #refused(line: Buffer, why: Refusal): void {
     if (this.#over) return;
     this.#garbage(line);
-    for (const id of replyIdsIn(line, this.#options.maxBatch)) this.#options.unreadable(id, why);
+    const text = withoutColours(line.includes(0) ? withoutNuls(line) : line);
+    const { isAnswer, ids } = brokenAnswer(text, this.#options.maxBatch);
+    if (!isAnswer) return;
+    const isBegun = text[0] === OPEN_OBJECT || text[0] === OPEN_ARRAY;
+    if (isBegun || (ids.length > 0 && this.#suspects >= SUSPECTS)) this.#options.unreadable(ids, why, line);
+    else if (ids.length > 0) this.#suspect(ids, why, Buffer.from(line.subarray(0, SHOWN_BYTES)));
+  }
+
+  /** Text stands before what would be an answer: a log line about an answer that is on its way, or a spoilt answer. */
+  #suspect(ids: readonly number[], why: Refusal, line: Buffer): void {
+    this.#suspects += 1;
+    this.#options.kernel.timers.after(REST_MS, () => {
+      this.#suspects -= 1;
+      if (!this.#over) this.#options.unreadable(ids, why, line);
+    });
   }
 
   #garbage(line: Buffer): void {
@@ -174,6 +268,10 @@ export class Frames {
     this.mute();
     this.#options.tooLong();
   }
+}
+
+function withoutNuls(line: Buffer): Buffer {
+  return line.subarray(0, NUL_BYTES).filter((byte) => byte !== 0) as Buffer;
 }
 
 /** Nothing but spaces and line ends. Looks at as much as would be shown. */

@@ -22,6 +22,11 @@ const PIECE_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 const BLANK = 0x20;
+const LINE_SEPARATOR = Buffer.from('\u2028');
+const PARAGRAPH_SEPARATOR = Buffer.from('\u2029');
+const SEPARATOR_BEGIN = LINE_SEPARATOR.subarray(0, 2);
+const ESCAPED_LINE = Buffer.from('\\u2028');
+const ESCAPED_PARAGRAPH = Buffer.from('\\u2029');
 
 /** A message or the line end after it. */
 interface Waiting {
@@ -65,11 +70,12 @@ export class StdinQueue implements Disposable {
   push(frame: Buffer, id?: number): boolean {
     if (this.unreadBytes === 0) this.#watchFromNow();
     // The line end of what is being written is no message that waits.
-    const isFull = this.#waitingBytes > 1 && this.#waitingBytes + frame.length + 1 > this.#options.maxBytes;
+    const line = asLine(frame);
+    const isFull = this.#waitingBytes > 1 && this.#waitingBytes + line.length + 1 > this.#options.maxBytes;
     if (isFull && this.#writing) return false;
     if (isFull) this.#write();
-    this.#waiting.push({ bytes: withoutLineEnds(frame), id }, LINE_END);
-    this.#waitingBytes += frame.length + 1;
+    this.#waiting.push({ bytes: line, id }, LINE_END);
+    this.#waitingBytes += line.length + 1;
     if (!this.#turnAsked && !this.#writing) {
       this.#turnAsked = true;
       process.nextTick(() => {
@@ -160,6 +166,29 @@ export class StdinQueue implements Disposable {
   [Symbol.dispose](): void {
     this.#end();
   }
+}
+
+/** The message on one line, however the child tells lines apart. */
+function asLine(frame: Buffer): Buffer {
+  return withoutSeparators(withoutLineEnds(frame));
+}
+
+/**
+ * U+2028 and U+2029 stand only inside strings of JSON text, where they may be escaped. Programs that read lines as Node's `readline` does take them for line
+ * ends.
+ */
+function withoutSeparators(frame: Buffer): Buffer {
+  if (!frame.includes(LINE_SEPARATOR) && !frame.includes(PARAGRAPH_SEPARATOR)) return frame;
+  const pieces: Buffer[] = []; // bounded by: the separators in the message
+  let done = 0;
+  for (let at = frame.indexOf(SEPARATOR_BEGIN); at >= 0; at = frame.indexOf(SEPARATOR_BEGIN, at + 2)) {
+    const last = frame[at + 2];
+    if (last !== 0xa8 && last !== 0xa9) continue;
+    pieces.push(frame.subarray(done, at), last === 0xa8 ? ESCAPED_LINE : ESCAPED_PARAGRAPH);
+    done = at + 3;
+  }
+  pieces.push(frame.subarray(done));
+  return Buffer.concat(pieces);
 }
 
 /** Raw line ends in JSON text stand only between tokens (inside strings they are escaped); as blanks they do not cut the message in two. */

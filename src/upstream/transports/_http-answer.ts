@@ -5,6 +5,7 @@
  */
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../kernel/errors.ts';
+import type { Fact } from '../../kernel/facts.ts';
 import type { Refusal } from '../../kernel/outcome.ts';
 import type { ResponseHeaders } from '../../net/egress.ts';
 import { refusedAnswer } from '../_invalid-answer.ts';
@@ -151,4 +152,15 @@ export function messageFault(
   const { code, message, detail } = refusal;
   if (code !== 'upstream-too-large') return protocolFault(server, status, message);
   return detail.setting === undefined ? largeFault(server, limits.answerBytes) : refusedAnswer(server, refusal);
+}
+
+/** What is reported once for a connection: answers have another media type than their bodies. */
+export function mislabelledFact(
+  server: string,
+  type: string,
+  kind: string,
+): Extract<Fact, { type: 'messages-invalid' }> {
+  const named = type === '' ? 'names no media type' : `has the media type ${type.slice(0, 100)}`;
+  const reason = `an answer ${named}; it is read as ${kind === 'sse' ? 'an event stream' : 'JSON'}`;
+  return { type: 'messages-invalid', server, repaired: 1, refused: 0, reason };
 }

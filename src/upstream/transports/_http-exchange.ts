@@ -8,29 +8,28 @@ import type { WheelEntry } from '../../kernel/wheel.ts';
 import type { ResponseController, ResponseHandler, ResponseHeaders } from '../../net/egress.ts';
 import { hubErrorFromNet, isConnectionLoss } from '../../net/errors.ts';
 import type { Envelope } from '../../protocol/message.ts';
+import { AnswerBody, messagesInPage } from './_answer-body.ts';
 import {
   type AnswerKind,
   answerKind,
   crowdedFault,
   endedFault,
   faultOf,
-  headerOf,
   httpFault,
-  largeFault,
-  mediaType,
-  messageFault,
   protocolFault,
   sessionIdIn,
 } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
 import type { ExchangeHost, ExchangeOrigin, SentExchange } from './_http-host.ts';
-import { addressed, EventReader, isHarmlessTwice, isReplyTo, lostSessionError, messagesIn } from './_http-messages.ts';
+import { addressed, isHarmlessTwice, isReplyTo, lostSessionError } from './_http-messages.ts';
 import type { StreamPlace } from './_http-resume.ts';
 import { paced } from './_paced.ts';
 
 /** Read of what comes after an exchange is settled, so that its connection can be used again. */
 const DRAIN_BYTES = 64 * 1024;
 const LINGER_MS = 1000;
+/** So long a better answer may follow one that names no request. */
+const DOUBT_MS = 1000;
 /** What says when to come again counts for more than an error in the body that names no request. */
 const UNAVAILABLE: ReadonlySet<number> = new Set([429, 503]);
 const EMPTY = Buffer.alloc(0);
@@ -60,7 +59,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
   #status = 0;
   #headers: ResponseHeaders = {};
   #body: BodyCollector | undefined;
-  #reader: EventReader | undefined;
+  #answer: AnswerBody | undefined;
   #drained = 0;
   #heldBytes = 0;
   #aborted = false;
@@ -68,6 +67,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
   #ended = false;
   #released = false;
   #linger: WheelEntry | undefined;
+  #doubt: Disposable | undefined;
 
   constructor(host: ExchangeHost, frame: Buffer, id: number | undefined, origin: ExchangeOrigin) {
     this.#host = host;
@@ -134,15 +134,13 @@ export class HttpExchange implements ResponseHandler, SentExchange {
       return;
     }
     if (this.id !== undefined) this.#host.events.alive(this.id);
-    if (!this.#host.buffered.take(chunk.length)) {
-      this.#fail(crowdedFault(this.#host.server));
-      return this.#cut();
-    }
+    if (!this.#host.buffered.take(chunk.length)) return this.#failNow(crowdedFault(this.#host.server));
     this.#heldBytes += chunk.length;
-    if (this.#kind === 'sse') paced(this.#host.kernel, controller, () => this.#readEvents(chunk));
+    const answer = this.#answer;
+    if (answer?.kind === 'sse') paced(this.#host.kernel, controller, () => this.#read(answer, chunk));
+    else if (answer) this.#read(answer, chunk);
     else if (this.#body?.add(chunk) === false) {
-      if (this.#kind === 'json') this.#fail(largeFault(this.#host.server, this.#host.limits.answerBytes));
-      else this.#finishError();
+      this.#finishError();
       this.#cut();
     }
   }
@@ -150,10 +148,10 @@ export class HttpExchange implements ResponseHandler, SentExchange {
   onResponseEnd(): void {
     this.#ended = true;
     if (!this.#settled) {
-      if (this.#kind === 'json') this.#finishJson();
+      if (this.#answer && this.#answer.kind !== 'sse') this.#finish(this.#answer);
       else if (this.#kind === 'error') this.#finishError();
       else if (this.id !== undefined && !this.#goOn())
-        this.#fail(endedFault(this.#host.server, this.#context('answer').waitedMs));
+        this.#fail(this.#answer?.doubt ?? endedFault(this.#host.server, this.#context('answer').waitedMs));
     }
     this.#release();
   }
@@ -172,11 +170,12 @@ export class HttpExchange implements ResponseHandler, SentExchange {
 
   /** The stream has ended without the answer, at a place where it can be taken up again. */
   #goOn(): boolean {
-    const seen = this.#reader?.lastEventId;
+    const seen = this.#answer?.lastEventId;
     const lastEventId = seen ?? this.place?.lastEventId;
-    if (this.#aborted || this.id === undefined || this.#kind !== 'sse' || lastEventId === undefined) return false;
+    if (this.#aborted || this.id === undefined || this.#answer?.kind !== 'sse' || lastEventId === undefined)
+      return false;
     const tries = seen === undefined ? (this.place?.tries ?? 0) + 1 : 1;
-    const goesOn = this.#host.goOn(this, { lastEventId, retryMs: this.#reader?.retryMs ?? this.place?.retryMs, tries });
+    const goesOn = this.#host.goOn(this, { lastEventId, retryMs: this.#answer?.retryMs ?? this.place?.retryMs, tries });
     if (goesOn) this.#settled = true;
     return goesOn;
   }
@@ -184,17 +183,11 @@ export class HttpExchange implements ResponseHandler, SentExchange {
   #begin(kind: AnswerKind, headers: ResponseHeaders): void {
     const { limits, server } = this.#host;
     // The call must not be sent again: it has been read.
-    if (this.place && kind !== 'sse') {
-      this.#fail(endedFault(server, this.#context('answer').waitedMs));
-      return this.#cut();
-    }
-    if (kind === 'json' || kind === 'sse') {
+    if (this.place && kind !== 'sse') return this.#failNow(endedFault(server, this.#context('answer').waitedMs));
+    if (kind === 'json' || kind === 'sse' || kind === 'foreign') {
       if (this.id !== undefined) this.#host.events.alive(this.id);
-      if (kind === 'sse') this.#reader = new EventReader(limits);
-      else if (Number(headerOf(headers, 'content-length')) > limits.answerBytes)
-        this.#fail(largeFault(this.#host.server, this.#host.limits.answerBytes));
-      else this.#body = new BodyCollector(limits.answerBytes);
-      if (this.#settled) this.#cut();
+      this.#answer = new AnswerBody({ host: this.#host, id: this.id, declared: kind, status: this.#status, headers });
+      if (this.#answer.fault) this.#failNow(this.#answer.fault);
     } else if (kind === 'error') {
       this.#headers = headers;
       this.#body = new BodyCollector(limits.errorBytes);
@@ -203,19 +196,17 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     else this.#fail(faultOf(kind, server, this.#status, headers));
   }
 
-  #finishJson(): void {
-    const messages = messagesIn(this.#body?.take() ?? EMPTY, this.#host.limits);
-    if (isRefusal(messages)) return this.#fail(messageFault(messages, this.#host, this.#status));
-    for (const message of addressed(messages, this.id)) this.#deliver(message);
-    if (!this.#settled)
-      this.#fail(protocolFault(this.#host.server, this.#status, 'it has another id than the request'));
+  #finish(answer: AnswerBody): void {
+    for (const message of answer.end()) this.#deliver(message);
+    if (this.#settled) return;
+    this.#fail(answer.fault ?? protocolFault(this.#host.server, this.#status, 'it has another id than the request'));
   }
 
   /** An HTTP error may carry a JSON-RPC error for this request: that is the server's answer and goes on untouched. */
   #finishError(): void {
     const body = this.#body?.take() ?? EMPTY;
-    if (this.id !== undefined && mediaType(this.#headers) === 'application/json') {
-      const messages = messagesIn(body, this.#host.limits);
+    if (this.id !== undefined) {
+      const messages = messagesInPage(body, this.#host.limits);
       const message = isRefusal(messages) ? undefined : messages[0];
       const isSessionError = this.#status === 400 && this.session !== undefined;
       if (message && isSessionError && lostSessionError(message)) return this.#lost();
@@ -226,16 +217,14 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     this.#fail(httpFault(this.#host.server, this.#status, this.#headers, body));
   }
 
-  #readEvents(chunk: Buffer): void {
-    const messages = this.#reader?.read(chunk);
-    if (messages === undefined) return;
-    if (isRefusal(messages)) {
-      this.#fail(messageFault(messages, this.#host, this.#status));
-      return this.#cut();
-    }
-    for (const message of addressed(messages, this.id)) this.#deliver(message);
+  #read(answer: AnswerBody, chunk: Buffer): void {
+    for (const message of answer.add(chunk)) this.#deliver(message);
+    if (answer.fault && !this.#settled) return this.#failNow(answer.fault);
+    if (answer.doubt && !this.#settled)
+      this.#doubt ??= this.#host.kernel.timers.after(DOUBT_MS, () => this.#failDoubted());
     // At the end of an event nothing is kept.
-    if (chunk[chunk.length - 1] === 0x0a && chunk[chunk.length - 2] === 0x0a) this.#giveBytes();
+    if (answer.kind === 'sse' && chunk[chunk.length - 1] === 0x0a && chunk[chunk.length - 2] === 0x0a)
+      this.#giveBytes();
   }
 
   #giveBytes(): void {
@@ -266,6 +255,15 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     else if (this.id !== undefined) this.#host.events.failed(this.id, fault);
   }
 
+  #failDoubted(): void {
+    if (!this.#settled && this.#answer?.doubt) this.#failNow(this.#answer.doubt);
+  }
+
+  #failNow(fault: HubError): void {
+    this.#fail(fault);
+    this.#cut();
+  }
+
   /** From here on what comes is only read to keep the connection, for a second at most. */
   #settle(): void {
     this.#settled = true;
@@ -282,6 +280,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     if (this.#released) return;
     this.#released = true;
     this.#giveBytes();
+    this.#doubt?.[Symbol.dispose]();
     if (this.#linger) this.#host.kernel.wheel.remove(this.#linger);
     this.#linger = this.#controller = this.#dispatched = undefined;
     if (this.#gone) this.#gone();

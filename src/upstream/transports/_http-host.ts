@@ -34,6 +34,8 @@ export interface ExchangeHost {
   readonly abortReason: Error;
   /** Bytes of unfinished answers of this server. */
   readonly buffered: CappedCount;
+  /** An answer is not of the media type that it names. */
+  mislabelled(type: string, kind: string): void;
   /** The answer to a request without a session gave one. */
   sessionGiven(id: string): void;
   /** The server does not know the session that this exchange was sent in. */

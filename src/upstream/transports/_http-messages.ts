@@ -11,7 +11,6 @@ import type { Envelope, Span } from '../../protocol/message.ts';
 import { isBatch, scanEnvelope } from '../../protocol/scan.ts';
 import { SseDecoder, type SseEvent } from '../../protocol/sse.ts';
 import { rawErrorFrame } from '../../protocol/write.ts';
-import type { InvalidEvents } from './_invalid-events.ts';
 
 const HARMLESS_TWICE = new Set([
   'initialize',
@@ -45,17 +44,23 @@ function messagesInBatch(bytes: Buffer, limits: ScanLimits): Outcome<readonly En
   return messages;
 }
 
+/** Takes events that are no messages. */
+export interface EventSink {
+  /** `data` = of the event; `why` = the scanner's words. */
+  take(data: Buffer, why: Refusal): void;
+}
+
 /** The messages on one event stream. Events that are none refuse the stream, or are passed over when `invalid` takes them. */
 export class EventReader {
   readonly #decoder: SseDecoder;
-  readonly #invalid: InvalidEvents | undefined;
+  readonly #invalid: EventSink | undefined;
   readonly #limits: ScanLimits;
   #messages: Envelope[] = []; // bounded by: the events of one chunk
   #refusal: Refusal | undefined;
   #retryMs: number | undefined;
   #lastEventId: string | undefined;
 
-  constructor(limits: ScanLimits & Pick<Limits, 'answerBytes'>, invalid?: InvalidEvents) {
+  constructor(limits: ScanLimits & Pick<Limits, 'answerBytes'>, invalid?: EventSink) {
     this.#limits = limits;
     this.#invalid = invalid;
     this.#decoder = new SseDecoder(limits.answerBytes, (event) => this.#take(event));

@@ -56,7 +56,7 @@ function rig(random = () => 0) {
     message: (envelope) => messages.push(envelope.method),
     invalid: new InvalidEvents({
       ...{ kernel: frozen.kernel, limits: limitsFrom({}) },
-      unreadable: (id) => unreadable.push(id),
+      unreadable: (id) => unreadable.push(id ?? -1),
       said: (line) => said.push(line),
     }),
     sessionLost: () => {

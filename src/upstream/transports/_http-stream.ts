@@ -12,8 +12,7 @@ import { isRefusal } from '../../kernel/outcome.ts';
 import type { EgressPool, ResponseController, ResponseHandler, ResponseHeaders } from '../../net/egress.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { mediaType } from './_http-answer.ts';
-import { EventReader } from './_http-messages.ts';
-import type { InvalidEvents } from './_invalid-events.ts';
+import { EventReader, type EventSink } from './_http-messages.ts';
 import { paced } from './_paced.ts';
 
 const REST = { baseMs: 1000, capMs: 120_000 } as const;
@@ -33,7 +32,7 @@ export interface ServerStreamOptions {
   readonly answered: () => void;
   readonly message: (envelope: Envelope) => void;
   /** Takes the events that are no messages. */
-  readonly invalid: InvalidEvents;
+  readonly invalid: EventSink;
   /** A stream that had been open before now answers 404: the session is gone. */
   readonly sessionLost: () => void;
 }

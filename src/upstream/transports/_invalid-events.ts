@@ -5,13 +5,13 @@
 import type { Limits } from '../../config/limits.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { Refusal } from '../../kernel/outcome.ts';
-import { replyIdsIn } from '../../protocol/answer.ts';
+import { brokenAnswer } from '../../protocol/broken-message.ts';
 
 export interface InvalidEventsParts {
   readonly kernel: Kernel;
   readonly limits: Pick<Limits, 'batch'>;
-  /** An event would have been the reply to this request. */
-  readonly unreadable: (id: number, why: Refusal) => void;
+  /** An event would have been the answer to this request; undefined = to one that it does not say. */
+  readonly unreadable: (id: number | undefined, why: Refusal, data: Buffer) => void;
   readonly said: (line: string) => void;
 }
 
@@ -28,7 +28,9 @@ export class InvalidEvents {
   /** `data` = of the event; `why` = the scanner's words. */
   take(data: Buffer, why: Refusal): void {
     const { kernel, limits, unreadable, said } = this.#parts;
-    for (const id of replyIdsIn(data, limits.batch)) unreadable(id, why);
+    const { isAnswer, ids } = brokenAnswer(data, limits.batch);
+    for (const id of ids) unreadable(id, why, data);
+    if (isAnswer && ids.length === 0) unreadable(undefined, why, data);
     const nowMs = kernel.clock.nowMs();
     if (nowMs - this.#saidMs < SAY_AGAIN_MS) return;
     this.#saidMs = nowMs;

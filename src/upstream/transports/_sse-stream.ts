@@ -12,6 +12,7 @@ import type { ResponseController, ResponseHandler, ResponseHeaders } from '../..
 import { hubErrorFromNet } from '../../net/errors.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { SseDecoder, type SseEvent } from '../../protocol/sse.ts';
+import { bodyKindOf } from './_answer-body.ts';
 import {
   answerKind,
   authFault,
@@ -39,8 +40,8 @@ export interface SseStreamOptions {
   readonly opened: (endpoint: URL) => void;
   readonly alive: () => void;
   readonly message: (envelope: Envelope) => void;
-  /** An event would have been the reply to this request, and is no message. */
-  readonly unreadable: (id: number, why: Refusal) => void;
+  /** An event would have been the answer to this request, or to one that it does not say, and is no message. */
+  readonly unreadable: (id: number | undefined, why: Refusal, data: Buffer) => void;
   /** Something is wrong with one message; at most once a second. */
   readonly said: (line: string) => void;
   readonly lost: (fault: HubError) => void;
@@ -57,6 +58,8 @@ export class SseStream implements ResponseHandler {
   #status = 0;
   #headers: ResponseHeaders = {};
   #page: BodyCollector | undefined;
+  /** What is wrong with its media type, until its first bytes have come. */
+  #foreign: string | undefined;
   #isOpen = false;
   #over = false;
   #aborted = false;
@@ -68,7 +71,7 @@ export class SseStream implements ResponseHandler {
     this.#sinceMs = options.kernel.clock.nowMs();
     this.#invalid = new InvalidEvents({
       ...options,
-      unreadable: (id, why) => this.#over || options.unreadable(id, why),
+      unreadable: (id, why, data) => this.#over || options.unreadable(id, why, data),
     });
   }
 
@@ -89,6 +92,7 @@ export class SseStream implements ResponseHandler {
     const { server, limits } = this.#options;
     const kind = answerKind(status, headers, true, false);
     if (kind === 'sse') this.#options.alive();
+    else if (kind === 'json' || kind === 'foreign') this.#foreign = wrongType(headers, status);
     else if (kind === 'error') {
       this.#headers = headers;
       this.#page = new BodyCollector(limits.errorBytes);
@@ -105,6 +109,7 @@ export class SseStream implements ResponseHandler {
       return;
     }
     this.#options.alive();
+    if (!this.#isEventStream(chunk)) return;
     try {
       paced(this.#options.kernel, controller, () => this.#decoder.push(chunk));
     } catch {
@@ -113,8 +118,18 @@ export class SseStream implements ResponseHandler {
     }
   }
 
+  /** The media type is second-guessed by the first bytes. */
+  #isEventStream(chunk: Buffer): boolean {
+    if (this.#foreign === undefined) return true;
+    const isEvents = bodyKindOf(chunk) === 'sse';
+    if (!isEvents) this.#lose(protocolFault(this.#options.server, this.#status, this.#foreign));
+    this.#foreign = undefined;
+    return isEvents;
+  }
+
   onResponseEnd(): void {
     if (this.#page) this.#loseWithPage();
+    else if (this.#foreign !== undefined) this.#lose(protocolFault(this.#options.server, this.#status, this.#foreign));
     else this.#lose(endedFault(this.#options.server, this.#ageMs()));
   }
 

@@ -121,7 +121,7 @@ test('answers that are no MCP are named so: garbage, another type, another id', 
   for (const flags of [{ garbage: true }, { html: true }, { wrongId: true }]) {
     await withFault(flags, async (rig) => {
       const fault = await faultOf(rig);
-      assert.equal(fault.code, 'upstream-protocol', JSON.stringify(flags));
+      assert.equal(fault.code, 'garbage' in flags ? 'upstream-invalid' : 'upstream-protocol', JSON.stringify(flags));
       assert.equal(
         rig.told.some((entry) => entry.text.includes('999999999')),
         false,

@@ -17,8 +17,9 @@ import type { Egress } from '../../net/egress.ts';
 import { VERSION_2026 } from '../../protocol/era-2026/versions.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { RetryBudget } from '../../resilience/retry-budget.ts';
-import { refusedAnswer } from '../_invalid-answer.ts';
+import { brokenFault } from '../_invalid-answer.ts';
 import type { DeclaredHeaders, Transport, TransportEvents } from '../transport.ts';
+import { mislabelledFact } from './_http-answer.ts';
 import { guardedEvents } from './_http-events.ts';
 import { HttpExchange } from './_http-exchange.ts';
 import type { ExchangeHost, SentExchange } from './_http-host.ts';
@@ -79,6 +80,7 @@ class HttpTransport implements Transport, ExchangeHost {
   #version: string | undefined;
   #declared: DeclaredHeaders = NOTHING_DECLARED;
   readonly #order: PostOrder<HttpExchange>;
+  #isMislabelled = false;
   #stopped = false;
 
   constructor(options: HttpTransportOptions) {
@@ -181,6 +183,12 @@ class HttpTransport implements Transport, ExchangeHost {
     if (launched) await stopLaunched(this.kernel, this.server, launched, deadline);
   }
 
+  mislabelled(type: string, kind: string): void {
+    if (this.#isMislabelled) return;
+    this.#isMislabelled = true;
+    this.kernel.bus.publish(mislabelledFact(this.server, type, kind));
+  }
+
   sessionGiven(id: string): void {
     if (this.#session !== undefined || this.#stopped || this.#version === VERSION_2026) return;
     this.#session = id;
@@ -250,9 +258,11 @@ class HttpTransport implements Transport, ExchangeHost {
   }
 
   /** A reply on the GET stream is none: the call that waits for it ends. */
-  #unreadable(id: number, why: Refusal): void {
+  #unreadable(id: number | undefined, why: Refusal, data: Buffer): void {
+    const fault = brokenFault(this.server, why, data);
+    if (id === undefined) return this.events.unreadable(fault);
     for (const exchange of this.#exchanges.values()) if (exchange.id === id) exchange.replied();
-    this.events.failed(id, refusedAnswer(this.server, why));
+    this.events.failed(id, fault);
   }
 
   #openStream(there: () => void): void {
@@ -270,7 +280,7 @@ class HttpTransport implements Transport, ExchangeHost {
       message: (envelope) => this.#fromStream(envelope),
       invalid: new InvalidEvents({
         ...{ kernel: this.kernel, limits: this.limits, said: (line) => this.events.said(line) },
-        unreadable: (id, why) => this.#unreadable(id, why),
+        unreadable: (id, why, data) => this.#unreadable(id, why, data),
       }),
       sessionLost: () => {
         this.#forgetSession();

@@ -17,7 +17,7 @@ import type { ServerSpec, SseSpec } from '../../kernel/snapshot.ts';
 import type { Egress, EgressPool } from '../../net/egress.ts';
 import { basicLogin } from '../../net/header-value.ts';
 import type { Envelope } from '../../protocol/message.ts';
-import { refusedAnswer } from '../_invalid-answer.ts';
+import { brokenFault } from '../_invalid-answer.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { guardedEvents } from './_http-events.ts';
 import { RequestHeaders } from './_http-headers.ts';
@@ -176,9 +176,11 @@ class SseTransport implements Transport, SsePostHost {
       },
       alive: () => this.events.alive(undefined),
       message: (envelope) => this.#message(envelope),
-      unreadable: (id, why) => {
+      unreadable: (id, why, data) => {
+        const fault = brokenFault(server, why, data);
+        if (id === undefined) return this.events.unreadable(fault);
         this.#replied((post) => post.id === id);
-        this.events.failed(id, refusedAnswer(server, why));
+        this.events.failed(id, fault);
       },
       said: (line) => this.events.said(line),
       lost: (fault) => (isOpen ? this.#lost(fault) : named.reject(fault)),

@@ -10,7 +10,8 @@ import { HubError } from '../../kernel/errors.ts';
 import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import { answerScan } from '../../protocol/answer.ts';
 import type { Envelope } from '../../protocol/message.ts';
-import { refusedAnswer } from '../_invalid-answer.ts';
+import { isBatch } from '../../protocol/scan.ts';
+import { brokenFault, mixedFault } from '../_invalid-answer.ts';
 import { type Child, type ChildExit, startChild } from '../child/child.ts';
 import { Frames } from '../child/frames.ts';
 import { type ChildGround, exitFault, prepareChild } from '../child/prepare.ts';
@@ -104,7 +105,7 @@ class StdioTransport implements Transport {
       scan: answerScan(limits),
       maxBatch: limits.batch,
       message: (envelope) => this.#message(envelope),
-      unreadable: (id, why) => this.#over || events.failed(id, refusedAnswer(spec.slug, why)),
+      unreadable: (ids, why, line) => this.#unreadable(ids, why, line),
       alive: () => this.#over || events.alive(undefined),
       said: (line) => this.#over || events.said(line),
       tooLong: () => this.#fail(tooLongFault(spec.slug, limits.stdioLineBytes)),
@@ -159,6 +160,14 @@ class StdioTransport implements Transport {
     if (this.#over) return;
     this.#spoke = true;
     this.#options.events.message(envelope, undefined);
+  }
+
+  #unreadable(ids: readonly number[], why: Refusal, line: Buffer): void {
+    if (this.#over) return;
+    const { events, spec } = this.#options;
+    if (ids.length === 0) events.unreadable(brokenFault(spec.slug, why, line));
+    const isMixed = ids.length > 1 && !isBatch(line);
+    for (const id of ids) events.failed(id, isMixed ? mixedFault(spec.slug, line) : brokenFault(spec.slug, why, line));
   }
 
   #exited(exit: ChildExit): void {

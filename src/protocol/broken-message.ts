@@ -1,0 +1,123 @@
+/**
+ * Texts that would have been answers of a server and are no JSON-RPC messages: which requests they would have answered, so that these can end at once, and
+ * what is wrong with them.
+ * Guarantees: linear time; looks at a bounded part of the members; never throws.
+ */
+import { keyIs } from './_scalar.ts';
+import { type Budget, eachElement, eachMember } from './_value.ts';
+import { replyNumber } from './answer.ts';
+import { ABSENT, type Span } from './message.ts';
+import { isBatch } from './scan.ts';
+
+/** For text whose strings are not looked into. */
+const LOOSE = { maxDepth: 4096, strict: false } as const;
+/** Values that the search for an id looks at: an id mostly stands before what makes a text long. */
+const ID_VALUES = 50_000;
+const KEYS = ['id', 'result', 'error', 'method'] as const;
+const BACKSLASH = 0x5c;
+const QUOTES: ReadonlySet<number | undefined> = new Set([0x22, 0x27]);
+/** A message whose id stands last, as some SDKs write it. */
+const LAST_ID = /["']id["']\s{0,4}:\s{0,4}(["']?\d{1,16})(["']?)\s{0,4}\}\s{0,4}$/;
+const LAST_ID_BYTES = 64;
+/** A key that each message has, and an id behind or before it. */
+const HEAD = 'jsonrpc';
+const HEADS = 8;
+const HEAD_BYTES = 64;
+const ID_BEHIND = /["']id["']\s{0,4}:\s{0,4}["']?(\d{1,16})(?!\d)/;
+const ID_BEFORE = /["']id["']\s{0,4}:\s{0,4}["']?(\d{1,16})["']?\s{0,4},\s{0,4}["']$/;
+/** A longer text is not parsed to find out what is wrong with it. */
+const PARSED_BYTES = 64 * 1024;
+const NUL = 0x00;
+
+export interface BrokenAnswer {
+  /** False = nothing says that it was meant as an answer: a line of a log, or a request. */
+  readonly isAnswer: boolean;
+  /** Of the requests that it would have answered, each once; may be empty. */
+  readonly ids: readonly number[];
+}
+
+const NO_ANSWER: BrokenAnswer = { isAnswer: false, ids: [] };
+
+/** Returns what can be told of a text that the scanner has refused. `max` = messages in a batch. */
+export function brokenAnswer(bytes: Buffer, max: number): BrokenAnswer {
+  const budget = { values: ID_VALUES };
+  if (!isBatch(bytes)) return brokenOne(bytes, budget);
+  const spans: Span[] = []; // bounded by: max
+  eachElement(bytes, bytes.indexOf('['), bytes.length, { ...LOOSE, budget }, (at, end) => {
+    spans.push({ at, end });
+    return spans.length < max;
+  });
+  const found = spans.map(({ at, end }) => brokenOne(bytes.subarray(at, end), budget));
+  return { isAnswer: found.some(({ isAnswer }) => isAnswer), ids: distinct(found.flatMap(({ ids }) => ids)) };
+}
+
+function brokenOne(bytes: Buffer, budget: Budget): BrokenAnswer {
+  const from = bytes.indexOf('{');
+  if (from < 0) return NO_ANSWER;
+  const text = from === 0 ? bytes : bytes.subarray(from);
+  const [id, result, error, method] = membersOf(text, budget) as [Span, Span, Span, Span];
+  const heads = headsIn(text);
+  // A line of a log may have an id as well.
+  const isAnswer = result.at >= 0 || error.at >= 0 || (heads.length > 0 && saysResult(text));
+  if (!isAnswer || method.at >= 0) return NO_ANSWER;
+  const own = replyNumber(text, id);
+  const beside =
+    own === undefined || heads.length > 1 ? heads.map((at, nth) => idBeside(text, at, heads[nth + 1])) : [];
+  const ids = distinct([own, ...beside].filter((one) => one !== undefined));
+  return { isAnswer, ids: ids.length > 0 ? ids : lastId(text) };
+}
+
+function saysResult(text: Buffer): boolean {
+  return ['"result"', '"error"', "'result'", "'error'"].some((member) => text.includes(member));
+}
+
+/** Where the key stands that each message has. What lies escaped in a string is none. */
+function headsIn(text: Buffer): number[] {
+  const heads: number[] = []; // bounded by: HEADS
+  for (let at = text.indexOf(HEAD); at >= 0 && heads.length < HEADS; at = text.indexOf(HEAD, at + HEAD.length)) {
+    const isKey = QUOTES.has(text[at - 1]) && text[at - 2] !== BACKSLASH && QUOTES.has(text[at + HEAD.length]);
+    if (isKey) heads.push(at);
+  }
+  return heads;
+}
+
+function idBeside(text: Buffer, head: number, next = text.length): number | undefined {
+  const behind = ID_BEHIND.exec(text.toString('latin1', head, Math.min(next, head + HEAD_BYTES)));
+  const found = behind ?? ID_BEFORE.exec(text.toString('latin1', Math.max(0, head - HEAD_BYTES), head));
+  return found ? Number(found[1]) : undefined;
+}
+
+function lastId(text: Buffer): number[] {
+  const found = LAST_ID.exec(text.toString('latin1', Math.max(0, text.length - LAST_ID_BYTES)));
+  return found ? [Number((found[1] ?? '').replace(/["']/, ''))] : [];
+}
+
+function distinct(ids: readonly number[]): number[] {
+  return [...new Set(ids.filter(Number.isSafeInteger))];
+}
+
+/** Where the values of `KEYS` lie; ABSENT for those that are not there, or stand behind the fault. */
+function membersOf(text: Buffer, budget: Budget): Span[] {
+  const spans = KEYS.map(() => ABSENT);
+  const options = { ...LOOSE, budget };
+  eachMember(text, 0, text.length, options, {
+    member(keyAt, keyEnd, at, end) {
+      const which = KEYS.findIndex((key) => keyIs(text, keyAt, keyEnd, key));
+      if (which >= 0 && spans[which] === ABSENT) spans[which] = { at, end };
+      return true;
+    },
+  });
+  return spans;
+}
+
+/** Returns what is wrong with a text that is no JSON, in words for the operator, with the place in quotes. */
+export function jsonFault(bytes: Buffer): string {
+  if (bytes.includes(NUL)) return 'it contains NUL bytes, as text in UTF-16 does';
+  if (bytes.length > PARSED_BYTES) return 'it is not well-formed JSON';
+  try {
+    JSON.parse(bytes.toString('utf8'));
+    return 'it is not a JSON-RPC message';
+  } catch (fault) {
+    return fault instanceof Error ? fault.message : 'it is not well-formed JSON';
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * What a line of a child's stdout says that is no message as it stands: messages in one line, colours, NULs and text around a message.
+ * Guarantees: only a line that begins with `{` is taken for messages, and only where they are complete and have `"jsonrpc"`: all else belongs to nobody.
+ */
+import { isRefusal } from '../../kernel/outcome.ts';
+import { type answerScan, scanAnswer } from '../../protocol/answer.ts';
+import type { Envelope } from '../../protocol/message.ts';
+import { valueEnd } from '../../protocol/scan.ts';
+
+export interface Salvaged {
+  /** In their order; may be empty. */
+  readonly messages: readonly Envelope[];
+  /** What is left behind the last of them. */
+  readonly rest: Buffer;
+}
+
+const ESCAPE = 0x1b;
+const OPEN_BRACKET = 0x5b;
+const OPEN_OBJECT = 0x7b;
+const LETTER_M = 0x6d;
+const BLANK = 0x20;
+/** A colour has fewer parameters. */
+const COLOUR_BYTES = 20;
+const MESSAGES = 100;
+
+/** Returns the complete messages at the beginning of a line that the scanner refused as no JSON. */
+export function salvage(line: Buffer, scan: ReturnType<typeof answerScan>): Salvaged {
+  let rest = withoutColours(line);
+  const messages: Envelope[] = []; // bounded by: MESSAGES
+  while (messages.length < MESSAGES && rest[0] === OPEN_OBJECT) {
+    const end = valueEnd(rest);
+    const message = end < 0 ? undefined : scanAnswer(rest.subarray(0, end), scan);
+    if (message === undefined || isRefusal(message)) break;
+    messages.push(message);
+    rest = withoutColours(rest.subarray(end));
+  }
+  return { messages, rest };
+}
+
+/** The line without blanks, NULs and colour codes at its ends. */
+export function withoutColours(line: Buffer): Buffer {
+  let at = 0;
+  let end = line.length;
+  for (let next = pastBlank(line, at, end); next > at; next = pastBlank(line, at, end)) at = next;
+  for (let next = beforeBlank(line, at, end); next < end; next = beforeBlank(line, at, end)) end = next;
+  return at === 0 && end === line.length ? line : line.subarray(at, end);
+}
+
+function pastBlank(line: Buffer, at: number, end: number): number {
+  if (at >= end) return at;
+  if (line[at] === ESCAPE) {
+    if (line[at + 1] !== OPEN_BRACKET) return at;
+    let to = at + 2;
+    while (to < end && to < at + COLOUR_BYTES && isParameter(line[to] as number)) to += 1;
+    return line[to] === LETTER_M ? to + 1 : at;
+  }
+  return (line[at] as number) <= BLANK ? at + 1 : at;
+}
+
+function beforeBlank(line: Buffer, at: number, end: number): number {
+  if (end <= at) return end;
+  if (line[end - 1] === LETTER_M) {
+    let to = end - 2;
+    while (to > at && to > end - COLOUR_BYTES && isParameter(line[to] as number)) to -= 1;
+    return line[to] === OPEN_BRACKET && line[to - 1] === ESCAPE && to - 1 >= at ? to - 1 : end;
+  }
+  return (line[end - 1] as number) <= BLANK ? end - 1 : end;
+}
+
+/** Digits, semicolons and colons. */
+function isParameter(byte: number): boolean {
+  return byte >= 0x30 && byte <= 0x3b;
+}

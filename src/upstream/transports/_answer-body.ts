@@ -1,0 +1,159 @@
+/**
+ * The body of one HTTP answer, read as what it is: JSON or an event stream, whatever its media type says.
+ * Guarantees: the media type is second-guessed only by a first byte or word of `{ [ : data: event: id:`; an event that is no message is passed over, unless it
+ * would have been the answer; nothing is kept beyond `answerBytes`.
+ */
+import type { Limits } from '../../config/limits.ts';
+import type { HubError } from '../../kernel/errors.ts';
+import { isRefusal, type Outcome, type Refusal } from '../../kernel/outcome.ts';
+import type { ResponseHeaders } from '../../net/egress.ts';
+import { brokenAnswer } from '../../protocol/broken-message.ts';
+import type { Envelope } from '../../protocol/message.ts';
+import { brokenFault } from '../_invalid-answer.ts';
+import { type AnswerKind, faultOf, headerOf, largeFault, mediaType, messageFault } from './_http-answer.ts';
+import { BodyCollector } from './_http-body.ts';
+import type { ExchangeHost } from './_http-host.ts';
+import { addressed, EventReader, messagesIn } from './_http-messages.ts';
+
+/** What a media type says that a body is, or that it does not say. */
+export type BodyKind = Extract<AnswerKind, 'json' | 'sse' | 'foreign'>;
+
+const WORDS = ['data:', 'event:', 'id:'] as const;
+const COLON = 0x3a;
+const BLANK = 0x20;
+const NOTHING: readonly Envelope[] = [];
+
+/** Returns what the beginning of a body says: `foreign` = neither; undefined = more bytes are needed. */
+export function bodyKindOf(first: Buffer): BodyKind | undefined {
+  let at = first[0] === 0xef && first[1] === 0xbb && first[2] === 0xbf ? 3 : 0;
+  while (at < first.length && (first[at] as number) <= BLANK) at += 1;
+  if (at === first.length) return undefined;
+  const byte = first[at];
+  if (byte === 0x7b || byte === 0x5b) return 'json';
+  if (byte === COLON) return 'sse';
+  const text = first.toString('latin1', at, at + 6);
+  if (WORDS.some((word) => text.startsWith(word))) return 'sse';
+  return text.length < 6 && WORDS.some((word) => word.startsWith(text)) ? undefined : 'foreign';
+}
+
+/** Returns the messages in the body of an HTTP error, which has any media type. */
+export function messagesInPage(body: Buffer, limits: Limits): Outcome<readonly Envelope[]> {
+  if (bodyKindOf(body) !== 'sse') return messagesIn(body, limits);
+  // The end of the last event may be missing.
+  return new EventReader(limits, { take: () => {} }).read(Buffer.concat([body, Buffer.from('\n\n')]));
+}
+
+export interface AnswerBodyParts {
+  readonly host: Pick<ExchangeHost, 'server' | 'limits' | 'mislabelled'>;
+  /** Of the request. */
+  readonly id: number | undefined;
+  readonly status: number;
+  readonly headers: ResponseHeaders;
+  /** By its media type. */
+  readonly declared: BodyKind;
+}
+
+export class AnswerBody {
+  readonly #parts: AnswerBodyParts;
+  #kind: BodyKind | undefined;
+  #first: Buffer | undefined;
+  #collector: BodyCollector | undefined;
+  #reader: EventReader | undefined;
+  #fault: HubError | undefined;
+  #doubt: HubError | undefined;
+
+  constructor(parts: AnswerBodyParts) {
+    this.#parts = parts;
+    const { declared, headers, host } = parts;
+    const length = Number(headerOf(headers, 'content-length') || 0);
+    if (declared !== 'sse' && length > host.limits.answerBytes)
+      this.#fault = largeFault(host.server, host.limits.answerBytes);
+  }
+
+  /** By its media type, until its first bytes have come. */
+  get kind(): BodyKind {
+    return this.#kind ?? this.#parts.declared;
+  }
+
+  get retryMs(): number | undefined {
+    return this.#reader?.retryMs;
+  }
+
+  get lastEventId(): string | undefined {
+    return this.#reader?.lastEventId;
+  }
+
+  /** Why the answer cannot be read, or is larger than `answerBytes`; nothing more is to be read then. */
+  get fault(): HubError | undefined {
+    return this.#fault;
+  }
+
+  /** An event would have been an answer and names no request: what is wrong with it. A better one may follow. */
+  get doubt(): HubError | undefined {
+    return this.#doubt;
+  }
+
+  /** Returns the messages of the events that are complete. */
+  add(chunk: Buffer): readonly Envelope[] {
+    const bytes = this.#kind === undefined ? this.#begin(chunk) : chunk;
+    if (bytes === undefined || this.#fault) return NOTHING;
+    if (this.#reader) return this.#taken(this.#reader.read(bytes));
+    if (this.#collector?.add(bytes) === false)
+      this.#fault = largeFault(this.#parts.host.server, this.#parts.host.limits.answerBytes);
+    return NOTHING;
+  }
+
+  /** Returns the messages of a JSON body whose end has come. */
+  end(): readonly Envelope[] {
+    if (this.kind === 'foreign') this.#fault ??= this.#foreignFault();
+    if (this.#fault) return NOTHING;
+    const body = this.#collector?.take() ?? this.#first ?? Buffer.alloc(0);
+    const messages = messagesIn(body, this.#parts.host.limits);
+    if (isRefusal(messages) && messages.code === 'parse-error' && body.length > 0)
+      this.#fault = this.#faultOf(body, messages);
+    return this.#taken(messages);
+  }
+
+  #taken(messages: Outcome<readonly Envelope[]>): readonly Envelope[] {
+    const { host, id, status } = this.#parts;
+    if (!isRefusal(messages)) return addressed(messages, id);
+    this.#fault ??= messageFault(messages, host, status);
+    return NOTHING;
+  }
+
+  #foreignFault(): HubError {
+    const { host, status, headers } = this.#parts;
+    return faultOf('foreign', host.server, status, headers);
+  }
+
+  /** Undefined = too little has come to tell. */
+  #begin(chunk: Buffer): Buffer | undefined {
+    const bytes = this.#first ? Buffer.concat([this.#first, chunk]) : chunk;
+    const { declared, headers, host } = this.#parts;
+    const { limits } = host;
+    const found = bodyKindOf(bytes);
+    if (found === undefined) {
+      this.#first = bytes;
+      return undefined;
+    }
+    this.#kind = found === 'foreign' ? declared : found;
+    if (this.#kind !== declared) host.mislabelled(mediaType(headers), this.#kind);
+    if (this.#kind === 'foreign') this.#fault = this.#foreignFault();
+    else if (this.#kind === 'sse')
+      this.#reader = new EventReader(limits, { take: (data, why) => this.#take(data, why) });
+    else this.#collector = new BodyCollector(limits.answerBytes);
+    return bytes;
+  }
+
+  #take(data: Buffer, why: Refusal): void {
+    const { host, id } = this.#parts;
+    const { isAnswer, ids } = brokenAnswer(data, host.limits.batch);
+    if (id === undefined || !isAnswer) return;
+    if (ids.includes(id)) this.#fault ??= this.#faultOf(data, why);
+    else if (ids.length === 0) this.#doubt = this.#faultOf(data, why);
+  }
+
+  #faultOf(data: Buffer, why: Refusal): HubError {
+    return brokenFault(this.#parts.host.server, why, data);
+  }
+}
