@@ -7,7 +7,7 @@ import type { Limits } from '../config/limits.ts';
 import type { Hidden, ItemKind, ListedTool } from '../kernel/snapshot.ts';
 import { wellFormedText } from '../protocol/json-text.ts';
 import { cutJsonString, cutText } from './_cut.ts';
-import { decodeString, type Member, rebuild, scanMembers } from './_members.ts';
+import { decodeString, type Member, rebuild, SCANNED_BEFORE, scanMembers } from './_members.ts';
 import { isObject, type Json, type Repair, repairTool } from './_repair.ts';
 import { repairPrompt, repairResource } from './_repair-items.ts';
 
@@ -42,7 +42,7 @@ export function readItem(kind: ItemKind, bytes: Buffer, limits: CatalogLimits): 
   const hide = (name: string, why: string): Hidden => ({ kind, native: name, why });
   const ceilings = { depth: limits.bodyDepth, valueBytes: limits.schemaBytes, members: MEMBERS };
   const { members, fault } = scanMembers({ bytes, at: 0, end: bytes.length }, ceilings);
-  const native = nameIn(bytes, members, kind);
+  const native = nameIn(bytes, fault === undefined ? members : membersBehind(bytes), kind);
   if (fault !== undefined) return hide(typeof native === 'string' ? native : '', `the ${kind} ${fault}`);
   if (typeof native !== 'string') return native;
   const large = tooLarge(members, limits, kind);
@@ -61,6 +61,11 @@ export function readItem(kind: ItemKind, bytes: Buffer, limits: CatalogLimits): 
     repaired: repair.words.length === 0 ? undefined : repair.words.join('; '),
     dropStructured: repair.dropStructured,
   };
+}
+
+/** The members of an item that has a fault, to find its name behind it. */
+function membersBehind(bytes: Buffer): readonly Member[] {
+  return scanMembers({ bytes, at: 0, end: bytes.length }, { ...SCANNED_BEFORE, members: MEMBERS }).members;
 }
 
 /** A list in which another row is no JSON comes with its lone surrogates. */

@@ -86,7 +86,7 @@ function memberAt({ bytes, at: keyAt, end }: Piece, ceilings: ScanCeilings): Mem
   if (colon >= end || bytes[colon] !== COLON) return NO_OBJECT;
   const at = skipSpace(bytes, colon + 1, end);
   const valueEnd = endOfValue({ bytes, at, end }, ceilings);
-  if (valueEnd === TOO_DEEP) return 'is nested too deeply';
+  if (valueEnd === TOO_DEEP) return `is nested deeper than ${ceilings.depth} levels (bodyDepth)`;
   if (valueEnd === TOO_LARGE) return `has a value of more than ${ceilings.valueBytes} bytes: ${key.slice(0, 40)}`;
   return valueEnd < 0 ? NO_OBJECT : { key, keyAt, at, end: valueEnd };
 }

@@ -1,10 +1,11 @@
 /**
  * Messages of servers: read strictly, and repaired where only the encoding or an error object is invalid.
+ * A reply that is nested too deeply has a fault as well.
  * Guarantees: an envelope without `fault` is valid JSON in UTF-8 throughout, and its error has an integer code and a message; never throws.
  * Source: JSON-RPC 2.0 §5; RFC 8259 §7, §8.1; RFC 7493 §2.1.
  */
 import { isUtf8 } from 'node:buffer';
-import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, type Refusal } from '../kernel/outcome.ts';
 import { keyIs } from './_scalar.ts';
 import { eachMember } from './_value.ts';
 import { ABSENT, type Envelope, type Span } from './message.ts';
@@ -36,6 +37,8 @@ const OPEN_OBJECT = 0x7b;
 const NULL = 0x6e;
 /** For text that has been scanned. */
 const LOOSE = { maxDepth: 4096, strict: false } as const;
+/** What is nested deeper is not looked into at all. Walks over text that has been scanned go as deep. */
+const DEEPEST = LOOSE.maxDepth - 8;
 /** A longer id or code is none of an answer. */
 const NUMBER_BYTES = 64;
 /** Written out: `-3.2042e4` is the same number, and the hub looks for codes by their digits. */
@@ -51,6 +54,7 @@ const ID = /^"?(\d{1,16}(?:\.\d{1,16})?(?:[eE][+-]?\d{1,2})?)"?$/;
 export function scanAnswer(bytes: Buffer, options: AnswerOptions): Outcome<Envelope> {
   const strict = scanEnvelope(bytes, options);
   if (!isRefusal(strict)) return strict.kind === 'reply' && strict.error.at >= 0 ? errorReply(strict, options) : strict;
+  if (strict.code === 'too-deep') return deepReply(bytes, options, strict);
   if (strict.code !== 'parse-error') return strict;
   const isText = isUtf8(bytes);
   if (!isText && bytes.length <= options.repairBytes) {
@@ -65,6 +69,14 @@ export function scanAnswer(bytes: Buffer, options: AnswerOptions): Outcome<Envel
 /** The same for a batch (2025-03-26), each message for itself. */
 export function scanAnswers(bytes: Buffer, max: number, options: AnswerOptions): Outcome<readonly Outcome<Envelope>[]> {
   return splitBatch(bytes, max, { ...options, strict: false }, (message) => scanAnswer(message, options));
+}
+
+/** A reply that is nested too deeply, with that as its fault: of a list only the rows that are so must go. */
+function deepReply(bytes: Buffer, options: AnswerOptions, why: Refusal): Outcome<Envelope> {
+  if (options.maxDepth >= DEEPEST) return why;
+  const deep = scanAnswer(bytes, { ...options, maxDepth: DEEPEST });
+  if (isRefusal(deep) || deep.kind !== 'reply') return why;
+  return { ...deep, fault: `it is nested deeper than ${options.maxDepth} levels`, faultSetting: 'bodyDepth' };
 }
 
 function errorReply(reply: Envelope, { repairBytes }: AnswerOptions): Envelope {

@@ -32,8 +32,10 @@ export interface Envelope {
   readonly emptyInResult?: readonly number[] | undefined;
   /** The same for members of a server's result that hold a null or an empty array inside of them. */
   readonly emptyInsideResult?: readonly number[] | undefined;
-  /** Why the text of a server's message is not valid JSON, although its members can be told apart; such a text must not reach a client. */
+  /** Why the text of a server's message must not reach a client, although its members can be told apart: it is no valid JSON, or too deep. */
   readonly fault?: string;
+  /** The setting that allows what the fault names; absent = none does. */
+  readonly faultSetting?: string;
   /** What was wrong with the text and has been replaced in `bytes`; absent = they are as they came. */
   readonly repaired?: string;
 }

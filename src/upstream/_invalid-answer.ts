@@ -2,12 +2,18 @@
 import { HubError } from '../kernel/errors.ts';
 import type { Refusal } from '../kernel/outcome.ts';
 import { jsonFault } from '../protocol/broken-message.ts';
+import type { Envelope } from '../protocol/message.ts';
 
 /** The same for a message that the scanner refused; one above a limit names its setting. */
 export function refusedAnswer(server: string, { code, message, detail }: Refusal): HubError {
-  if (code !== 'upstream-too-large') return invalidAnswer(server, message);
+  if (code !== 'upstream-too-large') return invalidAnswer(server, message, undefined, detail.setting);
   const setting = detail.setting ?? 'answerBytes';
   return new HubError(code, { message, detail: { server, phase: 'answer', setting, outcome: 'unknown' } });
+}
+
+/** Of a reply whose members can be told apart; `why` as in `replyFault`. */
+export function unusableAnswer(server: string, why: string, { faultSetting }: Envelope): HubError {
+  return invalidAnswer(server, why, undefined, faultSetting);
 }
 
 /** Of a text that would have been an answer; its beginning, and what is wrong with it, are for the operator. */
@@ -19,7 +25,7 @@ export function brokenFault(server: string, why: Refusal, text: Buffer): HubErro
 /** Of a line in which two answers are mixed. */
 export function mixedFault(server: string, text: Buffer): HubError {
   const why = 'two answers are mixed in one line; the setting "inFlight": 1 of the server prevents that';
-  return invalidAnswer(server, why, quoted(text.toString('utf8', 0, QUOTE_BYTES)), { setting: 'inFlight' });
+  return invalidAnswer(server, why, quoted(text.toString('utf8', 0, QUOTE_BYTES)), 'inFlight');
 }
 
 const QUOTE_BYTES = 200;
@@ -32,13 +38,8 @@ function quoted(text: string): string {
   );
 }
 
-/** `why` = a sentence of the hub's own, with or without its full stop. */
-export function invalidAnswer(
-  server: string,
-  why: string,
-  body?: string,
-  more?: { readonly setting: string },
-): HubError {
+/** `why` = a sentence of the hub's own, with or without its full stop; `body` = of what came, for the operator; `setting` = allows it, or prevents it. */
+export function invalidAnswer(server: string, why: string, body?: string, setting?: string): HubError {
   const text = why.replace(/\.$/, '');
   // Without a stack, which nobody reads and which takes 6 µs: a server may send such answers by the thousand.
   const { stackTraceLimit } = Error;
@@ -46,7 +47,8 @@ export function invalidAnswer(
   const fault = new HubError('upstream-invalid', {
     message: `The answer of ${server} is not a valid JSON-RPC message: ${text}.`,
     detail: {
-      ...{ server, phase: 'answer', outcome: 'unknown', ...more },
+      ...{ server, phase: 'answer', outcome: 'unknown' },
+      ...(setting === undefined ? {} : { setting }),
       ...(body === undefined ? {} : { operator: { body } }),
     },
   });

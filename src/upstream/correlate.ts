@@ -16,7 +16,7 @@ import { soleMember } from '../protocol/sole-member.ts';
 import { notificationFrame, replaceSpans, requestFrame } from '../protocol/write.ts';
 import type { CorrelatorEars } from './_correlator-ears.ts';
 import { notSentRefusal } from './_endings.ts';
-import { invalidAnswer } from './_invalid-answer.ts';
+import { unusableAnswer } from './_invalid-answer.ts';
 import { InvalidMessages } from './_invalid-messages.ts';
 import { NotificationRate } from './_notification-rate.ts';
 import { RequestTable } from './_request-table.ts';
@@ -233,7 +233,7 @@ export class Correlator {
     const why = replyFault(envelope);
     // The rows of a list are checked one by one.
     const isList = flight.plan.label === 'upstream-list' && envelope.fault !== undefined;
-    if (why !== undefined && !isList) return this.failed(flight.id, invalidAnswer(this.#server, why));
+    if (why !== undefined && !isList) return this.failed(flight.id, unusableAnswer(this.#server, why, envelope));
     flight.answered = true;
     if (result.at >= 0) flight.settle({ kind: 'result', json: filledResult(flight.plan.method, envelope) });
     else flight.settle({ kind: 'error', json: bytes.subarray(error.at, error.end) });

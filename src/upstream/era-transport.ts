@@ -25,7 +25,7 @@ import { scanEnvelope } from '../protocol/scan.ts';
 import { errorFrame, notificationFrame, rawErrorFrame, requestFrame, resultFrame } from '../protocol/write.ts';
 import type { EraParts } from './_era-parts.ts';
 import { ASKS, answerFault, asksBack, endFrame, envelopeOf, heardNotice, SCAN, withRepair } from './_era-words.ts';
-import { invalidAnswer } from './_invalid-answer.ts';
+import { unusableAnswer } from './_invalid-answer.ts';
 import { Repeats } from './_repeats.ts';
 import { type RoundAgain, Rounds } from './_rounds.ts';
 import { type SentRequest, SentRequests } from './_sent.ts';
@@ -246,7 +246,7 @@ class EraTransport implements Transport {
     if (wire === undefined || why === undefined) return this.#heard(envelope);
     const id = this.#sent.idOf(wire);
     this.#forget(id);
-    this.#parts.events.failed(id, invalidAnswer(this.#parts.server, why));
+    this.#parts.events.failed(id, unusableAnswer(this.#parts.server, why, envelope));
     return undefined;
   }
 

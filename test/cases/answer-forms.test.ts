@@ -56,6 +56,7 @@ describe('an answer in an unusual form', { timeout: 120_000 }, () => {
     };
     for (const wire of FORM_WIRES) {
       add(wire, 'call', '');
+      add(wire, 'list', 'deep_rows');
       for (const form of ELSEWHERE) for (const where of ['list', 'initialize'] as const) add(wire, where, form);
     }
     for (const form of ['json_type_0', 'json_type_7', 'events_type_1'])
@@ -170,6 +171,20 @@ describe('an answer in an unusual form', { timeout: 120_000 }, () => {
       assert.ok(tookMs < 4000, `${form} took ${tookMs} ms`);
     }
     await until(() => isWell('stdio-initialize-pretty'), 10_000, 'a handshake on several lines');
+  });
+
+  // case: SV27
+  test('ends its call by name when it is nested too deeply, and only the rows of a list that are so are hidden', async () => {
+    await onEachWire(async (name, wire) => {
+      const { error, tookMs } = await answerOf(name, 'deep');
+      assert.deepEqual([error?.data?.code, error?.data?.setting], ['upstream-invalid', 'bodyDepth'], name);
+      assert.ok(tookMs < 4000, `${name} took ${tookMs} ms`);
+      await until(() => isWell(slug(wire, 'list', 'deep_rows')), 10_000, `the other tool of ${wire}`);
+      const hidden = (await answerOf(slug(wire, 'list', 'deep_rows'), 'abyss')).error;
+      assert.equal(hidden?.data?.code, 'unknown-tool', JSON.stringify(hidden));
+    });
+    for (const tool of ['abyss', 'chasm'])
+      assert.match(hub.log, new RegExp(`${tool}[^\\n]*nested deeper than 64 levels`));
   });
 
   // case: SV42

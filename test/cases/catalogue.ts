@@ -131,4 +131,8 @@ export const CASES: Readonly<Record<string, Case>> = {
   SV42: {
     behaviour: 'U+2028 and U+2029 are escaped in all that is written to the stdin of a program.',
   },
+  SV27: {
+    behaviour:
+      'A tool, prompt or resource that is nested too deeply is hidden by name and the others stay; a deep result ends its call by name.',
+  },
 };

@@ -28,6 +28,7 @@ const raw = (name: string, bytes: (good: GoodAnswer) => string | Buffer): Record
   [name]: (good) => ({ raw: bytes(good) }),
 });
 
+const deep = (levels: number): string => `${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`;
 const EVENTS = {
   ...{ done: '[DONE]', heartbeat: '{"type":"heartbeat"}', empty: '{}', nothing: 'null', word: 'ping' },
   ...{
@@ -75,6 +76,12 @@ export const ANSWER_FORMS: Readonly<Record<string, AnswerForm>> = {
   nan_before_id: ({ id }) => reply(`"result":{"content":[],"structuredContent":{"x":NaN}},"id":${id}`),
   python: ({ id }) => `{'jsonrpc': '2.0', 'id': ${id}, 'result': {'content': []}}`,
   nan_without_id: () => reply('"result":{"x":NaN}'),
+  // SV27: nested more deeply than bodyDepth
+  deep: ({ id }) => reply(`"id":${id},"result":{"content":[],"structuredContent":${deep(200)}}`),
+  deep_rows: ({ id }) =>
+    reply(
+      `"id":${id},"result":{"tools":[{"name":"abyss","inputSchema":{"type":"object","properties":${deep(100)}}},{"inputSchema":{"type":"object","x":${deep(2000)}},"name":"chasm"},{"name":"well","inputSchema":{"type":"object"}}]}`,
+    ),
   // SV6: events that are no messages
   ...Object.fromEntries(
     Object.entries(EVENTS).flatMap(([name, event]): [string, AnswerForm][] => [
