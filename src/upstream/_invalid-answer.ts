@@ -39,7 +39,7 @@ function quoted(text: string): string {
 }
 
 /** `why` = a sentence of the hub's own, with or without its full stop; `body` = of what came, for the operator; `setting` = allows it, or prevents it. */
-export function invalidAnswer(server: string, why: string, body?: string, setting?: string): HubError {
+function invalidAnswer(server: string, why: string, body?: string, setting?: string): HubError {
   const text = why.replace(/\.$/, '');
   // Without a stack, which nobody reads and which takes 6 µs: a server may send such answers by the thousand.
   const { stackTraceLimit } = Error;

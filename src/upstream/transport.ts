@@ -59,7 +59,7 @@ export interface Transport {
   cpuMs(): number | undefined;
   /** When the figure of `cpuMs` was read, ms on the kernel's clock; undefined or absent = never. */
   cpuReadMs?(): number | undefined;
-  /** Last lines of stderr, oldest first. */
+  /** Last lines of stderr, oldest first, and the last line of stdout that was no message. */
   stderrTail(): readonly string[];
   /** Ends it: HTTP DELETE of the session, or stdin EOF → SIGTERM → SIGKILL of the process group. Never rejects; always ends by the deadline. */
   stop(deadline: Deadline): Promise<void>;

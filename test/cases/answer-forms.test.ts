@@ -112,7 +112,8 @@ describe('an answer in an unusual form', { timeout: 120_000 }, () => {
     });
     await answerOf('stdio-call', 'nan');
     const { stdout } = await mcphub(['servers', 'logs', 'stdio-call', '--data-dir', hub.dataDir]);
-    assert.match(stdout, /NaN/);
+    assert.match(stdout, /^stdout, no message: \{"jsonrpc".+NaN/m);
+    assert.match(stdout, /upstream-invalid: .+NaN/);
     assert.match(stdout, /"structuredContent":\{"x":/);
   });
 

@@ -87,7 +87,6 @@ const ODD: Readonly<Record<string, string>> = {
   'twenty thousand values': result(`{"content":[${'1,'.repeat(20_000)}1]}`),
   'twenty thousand values, and then no JSON': result(`{"content":[${'1,'.repeat(20_000)}]}`),
   'a result of two thousand members': result(`{${Array.from({ length: 2000 }, (_, at) => `"a${at}":1`).join(',')}}`),
-  'an id that is a string': '{"jsonrpc":"2.0","id":"@ID@","result":{"content":[]}}',
   'nesting without end': result(`{"content":${'['.repeat(5000)}${']'.repeat(5000)}}`),
 };
 
@@ -136,7 +135,6 @@ for (const era of ERAS)
     test(`a call that a ${era} server over ${wire} answers wrongly ends with an error within a second`, async () => {
       const corpus = Object.entries(era === '2026' ? { ...ODD, ...ODD_2026 } : ODD);
       for (const [what, text] of corpus) {
-        if (what === 'an id that is a string' && era === '2026') continue; // it is understood
         const bytes = Buffer.from(text, 'latin1').toString('base64');
         const answer = await callTool(
           `${hub.url}/mcp`,

@@ -92,6 +92,13 @@ export class Frames {
     stream.once('end', options.ended);
   }
 
+  /** The beginning of the last line that was no message, masked and without control characters; undefined = there was none. */
+  get strayLine(): string | undefined {
+    const { secrets } = this.#options.kernel;
+    const text = secrets.mask(plainLine(secrets.mask(this.#garbageSeen.toString('utf8'))));
+    return text.trim().slice(0, SHOWN_CHARS) || undefined;
+  }
+
   /** Calls back once what has been read is handed on; at once when nothing waits. */
   whenEmpty(done: () => void): void {
     if (!this.#turnAsked) return done();

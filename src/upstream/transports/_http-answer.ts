@@ -5,7 +5,7 @@
  */
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../kernel/errors.ts';
-import type { Fact } from '../../kernel/facts.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
 import type { Refusal } from '../../kernel/outcome.ts';
 import type { ResponseHeaders } from '../../net/egress.ts';
 import { refusedAnswer } from '../_invalid-answer.ts';
@@ -154,13 +154,14 @@ export function messageFault(
   return detail.setting === undefined ? largeFault(server, limits.answerBytes) : refusedAnswer(server, refusal);
 }
 
-/** What is reported once for a connection: answers have another media type than their bodies. */
-export function mislabelledFact(
-  server: string,
-  type: string,
-  kind: string,
-): Extract<Fact, { type: 'messages-invalid' }> {
-  const named = type === '' ? 'names no media type' : `has the media type ${type.slice(0, 100)}`;
-  const reason = `an answer ${named}; it is read as ${kind === 'sse' ? 'an event stream' : 'JSON'}`;
-  return { type: 'messages-invalid', server, repaired: 1, refused: 0, reason };
+/** Returns what reports, once for a connection, that an answer has another media type than its body. */
+export function mislabelledReport({ bus }: Pick<Kernel, 'bus'>, server: string): (type: string, kind: string) => void {
+  let isReported = false;
+  return (type, kind) => {
+    if (isReported) return;
+    isReported = true;
+    const named = type === '' ? 'names no media type' : `has the media type ${type.slice(0, 100)}`;
+    const reason = `an answer ${named}; it is read as ${kind === 'sse' ? 'an event stream' : 'JSON'}`;
+    bus.publish({ type: 'messages-invalid', server, repaired: 1, refused: 0, reason });
+  };
 }

@@ -19,7 +19,7 @@ import type { Envelope } from '../../protocol/message.ts';
 import { RetryBudget } from '../../resilience/retry-budget.ts';
 import { brokenFault } from '../_invalid-answer.ts';
 import type { DeclaredHeaders, Transport, TransportEvents } from '../transport.ts';
-import { mislabelledFact } from './_http-answer.ts';
+import { mislabelledReport } from './_http-answer.ts';
 import { guardedEvents } from './_http-events.ts';
 import { HttpExchange } from './_http-exchange.ts';
 import type { ExchangeHost, SentExchange } from './_http-host.ts';
@@ -70,6 +70,7 @@ class HttpTransport implements Transport, ExchangeHost {
   readonly events: TransportEvents;
   readonly abortReason = new Error('The hub does not wait for this request any more.');
   readonly buffered: CappedCount;
+  readonly mislabelled: (type: string, kind: string) => void;
   readonly #options: HttpTransportOptions;
   readonly retries = new RetryBudget();
   readonly #exchanges: CappedSlots<HttpExchange>;
@@ -80,7 +81,6 @@ class HttpTransport implements Transport, ExchangeHost {
   #version: string | undefined;
   #declared: DeclaredHeaders = NOTHING_DECLARED;
   readonly #order: PostOrder<HttpExchange>;
-  #isMislabelled = false;
   #stopped = false;
 
   constructor(options: HttpTransportOptions) {
@@ -89,6 +89,7 @@ class HttpTransport implements Transport, ExchangeHost {
     this.kernel = kernel;
     this.limits = limits;
     this.server = spec.name;
+    this.mislabelled = mislabelledReport(kernel, spec.name);
     this.events = guardedEvents(options.events, kernel, spec.name, () => this.#stopped);
     const requests = limits.serverConnections + SIDE_REQUESTS;
     this.#exchanges = new CappedSlots('upstream.http.exchanges', requests, kernel.ceilings);
@@ -181,12 +182,6 @@ class HttpTransport implements Transport, ExchangeHost {
     this.#exchanges[Symbol.dispose]();
     this.buffered[Symbol.dispose]();
     if (launched) await stopLaunched(this.kernel, this.server, launched, deadline);
-  }
-
-  mislabelled(type: string, kind: string): void {
-    if (this.#isMislabelled) return;
-    this.#isMislabelled = true;
-    this.kernel.bus.publish(mislabelledFact(this.server, type, kind));
   }
 
   sessionGiven(id: string): void {

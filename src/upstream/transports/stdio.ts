@@ -147,7 +147,8 @@ class StdioTransport implements Transport {
   }
 
   stderrTail(): readonly string[] {
-    return this.#child?.tail() ?? [];
+    const stray = this.#frames?.strayLine;
+    return [...(this.#child?.tail() ?? []), ...(stray === undefined ? [] : [`stdout, no message: ${stray}`])];
   }
 
   async stop(deadline: Deadline): Promise<void> {
