@@ -254,7 +254,7 @@ function sentenceOf(path: string): string {
 
 /** `    at name (file:///…/room/file.ts:1:2)` → `name (room/file.ts:1)`. */
 function placeOf(frame: string): string {
-  const [, name = '', place = ''] = /^ +at (.*) \((.*?):\d+\)$/.exec(frame) ?? [];
+  const [, name = '', place = ''] = /^ +at ([^(]*) \(([^()]*):\d+\)$/.exec(frame) ?? [];
   return `${name} (${place.split('/').slice(-2).join('/')})`;
 }
 

@@ -1,8 +1,9 @@
 /**
- * Asks a ready server now and then whether it lives.
- * Promises: one miss changes nothing; after a miss, or when a call has met a broken connection, the next question comes sooner; three misses in
- * a row without any other sign of life are the end of the connection.
- * Does not: ask by itself (`liveness.ts`) or reconnect (`link.ts`).
+ * Asks a ready server now and then whether it is well.
+ * Promises: one miss changes nothing; after a miss, or when a call has failed in a way that may be the server's end, the next question comes sooner;
+ * three misses in a row are the end of the connection. Where the server is silent another sign of life excuses a miss, where it answers with
+ * errors only nothing does.
+ * Does not: ask by itself (`liveness.ts`), try a new session (`link.ts`) or reconnect.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -16,8 +17,12 @@ export interface PulseParts {
   readonly liveness: Liveness;
   /** True while calls are in flight: each has its own silence limit, which may be minutes, and that decides. */
   readonly hasCalls: () => boolean;
-  /** So many questions in a row went unanswered. */
-  readonly dead: (misses: number) => void;
+  /** The session is unknown to the server. */
+  readonly forgotten: () => void;
+  /** It has answered with errors only; told each time. */
+  readonly failing: () => void;
+  /** So many questions in a row went unanswered, or were answered with errors. */
+  readonly dead: (misses: number, isSilent: boolean) => void;
 }
 
 const MISSES = 3;
@@ -28,6 +33,8 @@ const JITTER = 0.1;
 export class Pulse implements Disposable {
   readonly #parts: PulseParts;
   #timer: Disposable | undefined;
+  /** When the next question is due. */
+  #dueMs = 0;
   #misses = 0;
   #asking = false;
   #over = false;
@@ -39,8 +46,11 @@ export class Pulse implements Disposable {
 
   /** A call has failed in a way that may mean that the server is gone. */
   suspect(): void {
-    if (!this.#over && !this.#asking && this.#misses === 0)
-      this.#next(Math.min(SOON_MS, this.#parts.limits.pingEveryMs));
+    if (this.#over || this.#asking || this.#misses > 0) return;
+    const { kernel, limits } = this.#parts;
+    const soonMs = Math.min(SOON_MS, limits.pingEveryMs);
+    // Calls that fail one after the other do not put the question off.
+    if (this.#dueMs - kernel.clock.nowMs() > soonMs) this.#next(soonMs);
   }
 
   [Symbol.dispose](): void {
@@ -56,19 +66,23 @@ export class Pulse implements Disposable {
   #next(ms: number): void {
     const { kernel, scope } = this.#parts;
     this.#timer?.[Symbol.dispose]();
+    this.#dueMs = kernel.clock.nowMs() + ms;
     this.#timer = kernel.timers.after(ms, () => scope.run('ping', () => this.#ask()));
   }
 
   async #ask(): Promise<void> {
     const { limits, liveness, hasCalls } = this.#parts;
     this.#asking = true;
-    const isAlive = await liveness.isAlive();
+    const condition = await liveness.examine();
     this.#asking = false;
     if (this.#over) return;
+    if (condition === 'forgotten') this.#parts.forgotten();
     // A busy single-threaded server answers no ping while it works.
-    const excused = liveness.showsLife(limits.pingMs) || hasCalls();
-    this.#misses = isAlive || excused ? 0 : this.#misses + 1;
-    if (this.#misses >= MISSES) this.#parts.dead(this.#misses);
-    else this.#next(this.#misses === 0 ? this.#usualMs() : Math.min(SOON_MS, limits.pingEveryMs));
+    const excused = condition === 'silent' && (liveness.showsLife(limits.pingMs) || hasCalls());
+    const isMiss = condition === 'failing' || (condition === 'silent' && !excused);
+    this.#misses = isMiss ? this.#misses + 1 : 0;
+    if (this.#misses >= MISSES) return this.#parts.dead(this.#misses, condition === 'silent');
+    this.#next(this.#misses === 0 ? this.#usualMs() : Math.min(SOON_MS, limits.pingEveryMs));
+    if (condition === 'failing') this.#parts.failing();
   }
 }

@@ -83,6 +83,11 @@ export class Standing {
     this.retryAtMs = this.#clock.nowMs() + retryMs;
   }
 
+  failed(fault: HubError): void {
+    this.fault = fault;
+    this.enter('waiting');
+  }
+
   becomeReady(hello: ServerHello): void {
     this.hello = hello;
     this.fault = undefined;

@@ -1,10 +1,12 @@
 /**
  * What goes on beside the calls of a ready connection: the pulse, and reading a changed list again.
- * Promises: ends with the connection; three missed pings lose it.
+ * Promises: ends with the connection; three missed questions lose it. Lists are read again when the server says that they have changed, when it
+ * does not know a tool of its own list (once in 30 s), and every five minutes: many servers tell of no change.
  */
 import type { Limits } from '../config/limits.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import type { Refusal } from '../kernel/outcome.ts';
 import type { Scope } from '../kernel/scope.ts';
 import { Pulse } from './_pulse.ts';
 import { Relist } from './_relist.ts';
@@ -16,25 +18,38 @@ export interface WatchParts {
   readonly scope: Scope;
   readonly server: string;
   readonly connection: Connection;
+  /** The server answers pings and lists with errors only; told each time. */
+  readonly failing: () => void;
   /** Reads the lists again; true = something had changed. May reject: the last good one stays. */
   readonly list: () => Promise<boolean>;
 }
 
+/** Between two readings of lists of which the server says nothing, ms, ± 10 %. */
+const RELIST_EVERY_MS = 5 * 60_000;
+const JITTER = 0.1;
+/** Unknown tools within this time are one reason to read the lists again, ms. */
+const UNKNOWN_EVERY_MS = 30_000;
+
 export class Watch implements Disposable {
+  readonly #kernel: Kernel;
+  readonly #everyFewMinutes: Disposable;
+  #unknownMs = Number.NEGATIVE_INFINITY;
   readonly #pulse: Pulse;
   readonly #relist: Relist;
 
   constructor(parts: WatchParts) {
     const { kernel, limits, scope, server, connection } = parts;
+    this.#kernel = kernel;
     this.#relist = new Relist({ kernel, limits }, scope, parts.list);
+    const everyMs = RELIST_EVERY_MS * (1 - JITTER + 2 * JITTER * kernel.random());
+    this.#everyFewMinutes = kernel.timers.every(everyMs, () => this.#relist.soon());
     this.#pulse = new Pulse({
       ...{ kernel, limits, scope, liveness: connection.liveness },
       hasCalls: () => connection.correlator.hasCalls,
-      dead(misses) {
-        const detail = { server, phase: 'ping', setting: 'pingMs' };
-        const message = `${server} missed ${misses} pings in a row.`;
-        connection.lose(new HubError('upstream-silent', { message, detail }));
-      },
+      forgotten: () => connection.forgotten(),
+      failing: parts.failing,
+      dead: (misses, isSilent) =>
+        connection.lose(deathOf(server, misses, isSilent ? undefined : connection.liveness.fault)),
     });
   }
 
@@ -47,8 +62,27 @@ export class Watch implements Disposable {
     this.#relist.soon();
   }
 
+  unknownTool(): void {
+    const nowMs = this.#kernel.clock.nowMs();
+    if (nowMs - this.#unknownMs < UNKNOWN_EVERY_MS) return;
+    this.#unknownMs = nowMs;
+    this.#relist.soon();
+  }
+
   [Symbol.dispose](): void {
+    this.#everyFewMinutes[Symbol.dispose]();
     this.#pulse[Symbol.dispose]();
     this.#relist[Symbol.dispose]();
   }
+}
+
+/** `answered` = what it said instead of an answer; undefined = nothing. */
+function deathOf(server: string, misses: number, answered: Refusal | undefined): HubError {
+  const detail = { server, phase: 'ping', setting: 'pingMs' };
+  if (!answered) {
+    const message = `${server} missed ${misses} pings in a row.`;
+    return new HubError('upstream-silent', { message, detail });
+  }
+  const message = `${server} answered ${misses} pings in a row with an error: ${answered.message}`;
+  return new HubError(answered.code, { message, detail: { ...answered.detail, ...detail } });
 }

@@ -14,6 +14,7 @@ import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import { ClientSide } from './_client-side.ts';
 import { endedRefusal, goneRefusal, isLocal, phaseSetting, timeUpFault } from './_endings.ts';
+import { SessionRenewal } from './_session-renewal.ts';
 import type { ToolHeaders } from './_tool-headers.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
 import { Correlator } from './correlate.ts';
@@ -56,8 +57,6 @@ export interface SendTimes {
 /** The lists beside the tools may keep a server from being ready for so long, ms; after that they are read in the background. */
 const BESIDE_MS = 2000;
 const NO_LISTS: ServerLists = { tools: [], prompts: [], resources: [], templates: [], unread: [] };
-/** Renewals of the session without an answered request between them; one more ends the connection. */
-const RENEWALS = 3;
 
 export class Connection {
   readonly #parts: ConnectionParts;
@@ -71,9 +70,7 @@ export class Connection {
   /** What the server said of itself; undefined = it has not, yet. */
   hello: ServerHello | undefined;
   #opening: Deadline | undefined;
-  #renewal: Promise<void> | undefined;
-  /** Renewals since the last answer to anything but initialize. */
-  #renewals = 0;
+  readonly #renewal: SessionRenewal;
 
   constructor(parts: ConnectionParts) {
     this.#parts = parts;
@@ -104,7 +101,19 @@ export class Connection {
       server: spec.slug,
       correlator: this.correlator,
       transport: this.transport,
+      hello: () => this.hello,
       raise: parts.raise,
+    });
+    this.#renewal = new SessionRenewal({
+      ...{ kernel, limits, server: spec.slug, transport: this.transport },
+      ...{ correlator: this.correlator, liveness: this.liveness },
+      shakeHands: (deadline) => this.#shakeHands(deadline),
+      isLost: () => this.#fault !== undefined,
+      lose: (fault) => this.lose(fault),
+      renewed: (hello) => {
+        this.hello = hello;
+        parts.renewed(hello);
+      },
     });
   }
 
@@ -160,7 +169,8 @@ export class Connection {
 
   send(call: UpstreamCall, times: SendTimes): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     if (this.#fault) return goneRefusal(this.#parts.spec.slug, this.#fault, 'not-executed');
-    if (this.#renewal !== undefined) return this.#sendRenewed(this.#renewal, call, times);
+    const { renewing } = this.#renewal;
+    if (renewing !== undefined) return this.#sendRenewed(renewing, call, times);
     return this.#ask(call, times);
   }
 
@@ -233,61 +243,22 @@ export class Connection {
     return {
       message: (envelope, exchange) => {
         const nowMs = this.liveness.seen();
-        if (this.#renewals > 0 && envelope.kind === 'reply' && this.#isServed(exchange)) this.#renewals = 0;
+        if (envelope.kind === 'reply') this.#renewal.replied(exchange);
         this.correlator.message(envelope, exchange, nowMs);
       },
       failed: (id, fault) => this.correlator.failed(id, fault),
       unreadable: (fault) => this.correlator.unreadable(fault),
       alive: (id) => this.correlator.alive(id, this.liveness.seen()),
       phase: (phase) => this.#enter(phase),
-      sessionLost: (id) => this.#sessionLost(id),
+      sessionLost: (id, fault) => this.#renewal.doubted(id, fault),
       closed: (fault) => this.lose(fault),
       said: (line) => kernel.bus.publish({ type: 'server-said', server: spec.slug, line }),
     };
   }
 
-  /** The reply belongs to a request that the session was good for. */
-  #isServed(exchange: number | undefined): boolean {
-    const flight = exchange === undefined ? undefined : this.correlator.at(exchange);
-    return flight !== undefined && flight.plan.method !== 'initialize';
-  }
-
-  /** The server forgot us: initialize once more, and send once more what it did not execute. */
-  #sessionLost(id: number | undefined): void {
-    const server = this.#parts.spec.slug;
-    if (this.#fault) return;
-    const flight = id === undefined ? undefined : this.correlator.at(id);
-    if (flight?.resent || flight?.plan.method === 'initialize') {
-      flight.settle(new Refusal('upstream-session', undefined, { server, phase: 'call', outcome: 'not-executed' }));
-      return;
-    }
-    if (this.#renewal === undefined && !this.#mayRenew()) {
-      const message = `${server} forgets every session at once.`;
-      this.lose(new HubError('upstream-session', { message, detail: { server, phase: 'handshake' } }));
-      return;
-    }
-    this.#renewal ??= this.#renew();
-    void this.#renewal.then(() => flight && this.correlator.again(flight));
-  }
-
-  /** Without an answer in between, renewing would go round as fast as the server answers; the link's rests are for that. */
-  #mayRenew(): boolean {
-    this.#renewals += 1;
-    return this.#renewals <= RENEWALS;
-  }
-
-  /** Never rejects: what fails here ends this life, and with it all that wait. */
-  async #renew(): Promise<void> {
-    const { kernel, limits } = this.#parts;
-    using deadline = kernel.deadline(limits.handshakeMs);
-    try {
-      const hello = await this.#shakeHands(deadline);
-      this.#renewal = undefined;
-      this.#parts.renewed(hello);
-    } catch (thrown) {
-      this.#renewal = undefined;
-      this.lose(thrown instanceof HubError ? thrown : new HubError('internal', { cause: thrown }));
-    }
+  /** The server does not know the session. */
+  forgotten(): void {
+    this.#renewal.forgotten();
   }
 
   #ended(flight: Flight): void {

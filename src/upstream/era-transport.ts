@@ -80,6 +80,7 @@ class EraTransport implements Transport {
   readonly #rounds = new Rounds();
   /** It tells of changed resources. */
   #subscribes = false;
+  readonly forgetSession = (): void => this.#inner.forgetSession?.();
 
   constructor(parts: EraParts) {
     this.#parts = parts;

@@ -125,6 +125,7 @@ test('an outage of ten minutes ends at most 65 s after the server is well again,
 test('a child that fails its pings fifty times over leaves no life behind but its own', async () => {
   const rig = await FleetRig.ready({ specs: [scriptedSpec()], random: () => 0.5 });
   rig.script.pongs = false;
+  rig.script.lists = 'first';
   for (let minute = 0; minute < 90 && rig.lives.length < 51; minute += 1) await rig.pass(60_000);
   assert.ok(rig.lives.length >= 51, `${rig.lives.length} lives`);
   assert.ok(
@@ -203,6 +204,7 @@ test('one missed ping changes nothing, three in a row reconnect, and the list ne
   await rig.pass(60_000);
   assert.equal(rig.lives.length, 1);
   rig.script.pongs = false;
+  rig.script.lists = 'first';
   let ms = 0;
   for (; rig.lives.length === 1 && ms < 90_000; ms += 500) {
     assert.equal(rig.fleet.status('scripted')?.tools, 1);
@@ -267,8 +269,11 @@ test('a forgotten session is renewed once and what was not executed is sent agai
   const calls = [rig.call(), rig.call()];
   const ids = rig.life.of('tools/call').map((one) => one.id as number);
   rig.script.hello = false;
-  for (const id of ids) rig.life.events.sessionLost(id);
+  rig.life.forgotten = true;
+  for (const id of ids) rig.life.forget(id);
+  await settle();
   assert.equal(rig.life.of('initialize').length, 2);
+  assert.deepEqual([rig.life.of('ping').length, rig.life.of('tools/list').length], [1, 2], 'asked once for both');
   const during = rig.call();
   assert.equal(rig.life.of('tools/call').length, 2);
   rig.life.reply(rig.life.last('initialize').id, rig.life.helloResult());
@@ -276,7 +281,10 @@ test('a forgotten session is renewed once and what was not executed is sent agai
   const sent = rig.life.of('tools/call').map((one) => one.id as number);
   assert.equal(sent.length, 5);
   assert.deepEqual(sent.slice(0, 4).toSorted(), [...ids, ...ids].toSorted());
-  rig.life.events.sessionLost(ids[0]);
+  rig.life.forgotten = true;
+  rig.life.forget(ids[0]);
+  await settle();
+  rig.life.reply(rig.life.last('initialize').id, rig.life.helloResult());
   await settle();
   assert.equal(refusalOf(calls[0] as never).code, 'upstream-session');
   rig.life.reply(ids[1], { n: 1 });
@@ -288,11 +296,72 @@ test('a forgotten session is renewed once and what was not executed is sent agai
   await rig.close();
 });
 
+// case: SV12b
+test('a request that is answered 404 in a good session ends with that, is not sent again, and leaves the session alone', async () => {
+  const rig = await FleetRig.ready({ specs: [REMOTE] });
+  const [bad, good] = [rig.call(), rig.call()];
+  const [badId, goodId] = rig.life.of('tools/call').map((one) => one.id);
+  rig.life.forget(badId);
+  await settle();
+  const refusal = refusalOf(bad);
+  assert.deepEqual([refusal.code, refusal.detail.status], ['upstream-http', 404]);
+  rig.life.reply(goodId, { n: 1 });
+  await settle();
+  assert.equal(textOf(good), '{"n":1}');
+  assert.deepEqual([rig.life.of('tools/call').length, rig.life.of('initialize').length], [2, 1]);
+  await rig.close();
+});
+
+// case: SV8
+test('a server that answers no ping but lists is asked for lists, and keeps its connection', async () => {
+  const rig = await FleetRig.ready({ specs: [REMOTE], script: { pongs: false } });
+  await rig.pass(600_000);
+  assert.deepEqual([rig.state(), rig.lives.length], ['ready', 1]);
+  const lists = rig.life.of('tools/list').length;
+  assert.ok(lists >= 15 && lists <= 25, `${lists} lists in ten minutes`);
+  assert.ok(rig.life.of('ping').length <= 3, `${rig.life.of('ping').length} pings`);
+  await rig.close();
+});
+
+// case: SV12
+test('a server that answers everything with errors is tried in a new session, which takes over when it works', async () => {
+  const rig = await FleetRig.ready({ specs: [REMOTE] });
+  const old = rig.life;
+  await rig.pass(28_000);
+  const running = rig.call();
+  const runningId = old.last('tools/call').id;
+  old.failing = true;
+  await rig.pass(3000);
+  assert.deepEqual([rig.lives.length, old.stopped, rig.state()], [2, false, 'ready']);
+  const next = rig.call();
+  assert.equal(rig.life.of('tools/call').length, 1, 'new calls go to the new session');
+  old.reply(runningId, { n: 1 });
+  rig.life.reply(rig.life.last('tools/call').id, { n: 2 });
+  await rig.pass(2000);
+  assert.deepEqual([textOf(running), textOf(next), old.stopped], ['{"n":1}', '{"n":2}', true]);
+  await rig.close();
+});
+
+// case: SV12
+test('a server that answers everything with errors in a new session as well is not ready, and says what it answers', async () => {
+  const rig = await FleetRig.ready({ specs: [REMOTE] });
+  rig.life.failing = true;
+  rig.script.lists = false;
+  await rig.pass(60_000);
+  assert.notEqual(rig.state(), 'ready');
+  assert.match(String(rig.facts('server-was-lost')[0]?.message), /answered 3 pings in a row with an error: .*HTTP 500/);
+  rig.script.lists = true;
+  await rig.pass(65_000);
+  assert.equal(rig.state(), 'ready');
+  await rig.close();
+});
+
 test('a renewal that fails ends the connection and every call on it', async () => {
   const rig = await FleetRig.ready({ specs: [REMOTE] });
   const call = rig.call();
   rig.script.hello = false;
-  rig.life.events.sessionLost(rig.life.last('tools/call').id);
+  rig.life.forgotten = true;
+  rig.life.forget(rig.life.last('tools/call').id);
   await rig.pass(5100);
   assert.equal(rig.lives[0]?.stopped, true);
   assert.ok(['upstream-timeout', 'upstream-silent'].includes(refusalOf(call).code));
@@ -348,4 +417,15 @@ test('a link that is stopped in any phase leaves nothing and starts nothing', as
     assert.equal(rig.life.stopped, true);
     assert.equal(rig.lives.length, lives);
   }
+});
+
+test('calls that fail one after the other do not put off the question whether the server is well', async () => {
+  const rig = await FleetRig.ready({ specs: [REMOTE] });
+  rig.life.failing = true;
+  for (let ms = 0; ms < 4000; ms += 100) {
+    rig.call();
+    await rig.pass(100);
+  }
+  assert.equal(rig.lives.length, 2, 'it was asked, and tried in a new session');
+  await rig.close();
 });

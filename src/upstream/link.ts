@@ -1,6 +1,7 @@
 /**
  * The hub's lasting relation to one server: it connects, lists, watches, and connects again, with pauses that grow up to a cap.
- * Guarantees: `ready` follows a finished handshake and list; the last good lists outlive every outage; never two connections at once.
+ * Guarantees: `ready` follows a finished handshake and list; the last good lists outlive every outage; never two connections at once, but while a
+ * remote server that answers with errors only is tried in a new session (once in 30 s), and while calls end in an old one.
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
@@ -8,39 +9,26 @@ import type { LinkPhase } from '../kernel/facts.ts';
 import type { Outcome, Refusal } from '../kernel/outcome.ts';
 import { Scope } from '../kernel/scope.ts';
 import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
-import type { ServerHello } from '../protocol/era-2025/initialize.ts';
-import type { Bulkhead } from '../resilience/bulkhead.ts';
 import type { ClientSide } from './_client-side.ts';
 import { faultOf } from './_endings.ts';
+import { Handover, type OpenedConnection } from './_handover.ts';
+import { publishLost, publishReady } from './_link-facts.ts';
+import { LinkLists } from './_link-lists.ts';
+import type { LinkParts } from './_link-parts.ts';
 import { downRefusal, untilReady } from './_not-ready.ts';
-import { isSameListing, rawListingOf } from './_raw-listing.ts';
-import { type LinkKind, Rest } from './_rest.ts';
+import { Rest } from './_rest.ts';
 import { type LinkView, Standing } from './_standing.ts';
 import { StartTurn } from './_turn.ts';
 import { Watch } from './_watch.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
-import { Connection, type ConnectionParts } from './connection.ts';
-import type { ServerLists } from './list.ts';
-
-/** `talk` = everybody, or one session (a lane). */
-export interface LinkParts
-  extends Pick<ConnectionParts, 'kernel' | 'limits' | 'spec' | 'version' | 'makeTransport' | 'talk' | 'toolHeaders'> {
-  readonly kind: LinkKind;
-  /** At most so many children load at once. */
-  readonly startGate: Bulkhead;
-  /** Who takes turns at the start gate with the others. Default: the server. */
-  readonly startOwner?: string;
-  /** The protocol version of an earlier process's life with the server; undefined = none is known. */
-  readonly spokenBefore: () => string | undefined;
-  /** `isSame` = nothing is new in it. */
-  readonly listed: (raw: RawListing, isSame: boolean) => void;
-  readonly ready: () => void;
-}
+import { Connection } from './connection.ts';
 
 /** A life that lasted this long was a good one: the next failure starts counting anew. */
 const STABLE_MS = 60_000;
 /** Of the time to stop: the transport's part, so that the link is done before its own time is up. */
 const CLOSE_SHARE = 0.9;
+
+type LifeEnd = HubError | OpenedConnection;
 
 export class Link {
   readonly #parts: LinkParts;
@@ -49,11 +37,10 @@ export class Link {
   readonly #rest: Rest;
   #spec: ServerSpec;
   #connection: Connection | undefined;
+  readonly #handover: Handover;
   #turn: StartTurn | undefined;
   #watch: Watch | undefined;
-  /** The list changed while the first one of this life was being read. */
-  #isListStale = false;
-  #rawListing: RawListing | undefined;
+  readonly #lists: LinkLists;
   #lastTail: readonly string[] = []; // bounded by: stderrTailBytes
   #stopping: Deadline | undefined;
 
@@ -62,15 +49,21 @@ export class Link {
     this.#spec = parts.spec;
     this.#standing = new Standing(parts.kernel.clock);
     this.#rest = new Rest(parts.kind);
+    this.#lists = new LinkLists(parts.kernel.clock, parts.listed);
     this.#scope = new Scope(`link ${parts.spec.slug}`, {
       faulted: (task, fault) => parts.kernel.bus.publish({ type: 'task-faulted', task, fault }),
       stuck: (task) => parts.kernel.bus.publish({ type: 'task-stuck', task }),
+    });
+    this.#handover = new Handover({
+      ...{ kernel: parts.kernel, limits: parts.limits, scope: this.#scope, server: parts.spec.slug },
+      connect: () => this.#connect(),
+      closing: () => this.#closing(),
     });
   }
 
   /** The last good lists of this process's life. */
   get rawListing(): RawListing | undefined {
-    return this.#rawListing;
+    return this.#lists.raw;
   }
 
   get view(): LinkView {
@@ -85,7 +78,7 @@ export class Link {
     return this.#connection?.pid;
   }
 
-  /** Settings that need no reconnect have changed. */
+  /** Settings that need no reconnect. */
   update(spec: ServerSpec): void {
     this.#spec = spec;
   }
@@ -107,7 +100,8 @@ export class Link {
     this.#standing.enter('stopped');
     this.#stopping = deadline;
     this.#turn?.[Symbol.dispose]();
-    this.#connection?.lose(new HubError('server-down', { message: `${this.#spec.slug} was stopped.` }));
+    const fault = new HubError('server-down', { message: `${this.#spec.slug} was stopped.` });
+    for (const held of [this.#connection, this.#handover]) held?.lose(fault);
     this.#rest.wake();
     await this.#scope.close(deadline);
   }
@@ -121,9 +115,7 @@ export class Link {
   whenReady(deadline: Deadline, owner: string): Outcome<undefined> | Promise<Outcome<undefined>> {
     if (this.#standing.state === 'ready') return undefined;
     if (this.#standing.state !== 'connecting' && this.#standing.state !== 'idle') return this.#down();
-    const { kernel, limits } = this.#parts;
-    const about = { kernel, limits, standing: this.#standing, spec: this.#spec };
-    return untilReady(about, deadline, owner);
+    return untilReady({ ...this.#parts, standing: this.#standing, spec: this.#spec }, deadline, owner);
   }
 
   /** `cut` = a deadline sooner than the call's own, with the setting it comes from. */
@@ -146,6 +138,11 @@ export class Link {
     this.#watch?.suspect();
   }
 
+  /** It has answered a call of a tool in its list that it has no such tool: the list is read again. */
+  unknownTool(): void {
+    this.#watch?.unknownTool();
+  }
+
   readonly #down = (): Refusal => downRefusal(this.#spec.slug, this.view);
 
   async #live(): Promise<void> {
@@ -160,98 +157,114 @@ export class Link {
   /** From opening to loss; the answer is why it ended. */
   async #oneLife(): Promise<HubError> {
     this.#rest.begin();
-    this.#isListStale = false;
+    this.#lists.isStale = false;
     this.#standing.enter('connecting', this.#parts.kind === 'local' ? 'start' : 'connect');
-    const connection = this.#connect();
+    let connection = this.#connect();
     this.#connection = connection;
-    const fault = await this.#untilLost(connection);
-    connection.lose(fault);
-    this.#standing.fault = fault;
+    let end = await this.#untilLost(connection, () => this.#open(connection));
+    while (!(end instanceof HubError)) {
+      const opened = end;
+      this.#handover.retire(connection);
+      this.#connection = connection = opened.connection;
+      end = await this.#untilLost(connection, () => this.#becomeReady(opened));
+    }
+    connection.lose(end);
+    this.#standing.fault = end;
     this.#standing.enter(this.#scope.closed ? 'stopped' : 'waiting');
     using deadline = this.#closing();
     await connection.close(deadline);
     this.#lastTail = connection.transport.stderrTail();
     this.#connection = undefined;
-    return fault;
+    return end;
   }
 
   /** The transport's time to stop. */
   #closing(): Deadline {
-    const { kernel, limits } = this.#parts;
     const stopping = this.#stopping;
-    return stopping?.sooner(stopping.remainingMs() * CLOSE_SHARE) ?? kernel.deadline(limits.childTermMs * 3);
+    if (stopping) return stopping.sooner(stopping.remainingMs() * CLOSE_SHARE);
+    return this.#parts.kernel.deadline(this.#parts.limits.childTermMs * 3);
   }
 
   #connect(): Connection {
     const { kernel, limits, version, makeTransport, talk, toolHeaders } = this.#parts;
-    return new Connection({
+    const connection: Connection = new Connection({
       ...{ kernel, limits, spec: this.#spec, version, makeTransport, talk, toolHeaders },
-      phase: (phase) => this.#turn?.step(phase),
+      // One that is only tried says nothing of the link.
+      phase: (phase) => (this.#connection === connection ? this.#turn?.step(phase) : undefined),
       raise: (silenceMs) => this.#raise(silenceMs),
-      ...{
-        isForward: this.#parts.kind === 'forward',
-        versionBefore: () => this.#standing.hello?.version ?? this.#parts.spokenBefore(),
-      },
+      isForward: this.#parts.kind === 'forward',
+      versionBefore: () => this.#standing.hello?.version ?? this.#parts.spokenBefore(),
       listChanged: () => this.listChanged(),
       renewed: (hello) => {
+        if (this.#connection !== connection) return;
         this.#standing.hello = hello;
-        this.#connection?.clientSide.met(hello);
+        connection.clientSide.met(hello);
         this.listChanged();
       },
     });
+    return connection;
   }
 
   /** The lists are read again, soon. */
   listChanged(): void {
     if (this.#watch) this.#watch.listChanged();
-    else this.#isListStale = true;
+    else this.#lists.isStale = true;
   }
 
-  async #untilLost(connection: Connection): Promise<HubError> {
+  /** Why it was lost, or the connection that takes its place. */
+  async #untilLost(connection: Connection, begin: () => Promise<void> | undefined): Promise<LifeEnd> {
     const { kernel, limits } = this.#parts;
     let readyMs = kernel.clock.nowMs();
+    const end = Promise.withResolvers<LifeEnd>();
+    void connection.lost.then(end.resolve);
     try {
-      await this.#open(connection);
+      await begin();
       readyMs = kernel.clock.nowMs();
       const list = () => this.#listAgain(connection);
-      using watch = new Watch({ kernel, limits, scope: this.#scope, server: this.#spec.slug, connection, list });
+      // A child has no session that could be lost, and a second one may not run beside the first.
+      const failing = () => this.#parts.kind === 'remote' && this.#handover.tryAnew(end.resolve);
+      const server = this.#spec.slug;
+      using watch = new Watch({ kernel, limits, scope: this.#scope, server, connection, failing, list });
       this.#watch = watch;
-      if (this.#isListStale) watch.listChanged();
-      return await connection.lost;
+      if (this.#lists.isStale) watch.listChanged();
+      return await end.promise;
     } catch (thrown) {
       return faultOf(thrown, this.#parts.kernel, this.#spec.slug);
     } finally {
       this.#watch = undefined;
+      this.#handover.stopTrial();
       if (this.#standing.state === 'ready' && kernel.clock.nowMs() - readyMs >= STABLE_MS) this.#rest.forgive();
     }
   }
 
   /** A defect of ours, which must not end the link's life. */
   #broken(thrown: unknown): HubError {
-    this.#standing.fault = faultOf(thrown, this.#parts.kernel, this.#spec.slug);
-    this.#standing.enter('waiting');
-    return this.#standing.fault;
+    const fault = faultOf(thrown, this.#parts.kernel, this.#spec.slug);
+    this.#standing.failed(fault);
+    return fault;
   }
 
   async #open(connection: Connection): Promise<void> {
-    const { kernel, kind, startGate } = this.#parts;
-    const { slug: server } = this.#spec;
+    const { kernel, kind, startGate, startOwner: owner = this.#spec.slug } = this.#parts;
     const startMs = kernel.clock.nowMs();
     const gate = kind === 'local' ? startGate : undefined;
-    const about = { kernel, gate, owner: this.#parts.startOwner ?? server, transport: connection.transport };
+    const about = { kernel, gate, owner, transport: connection.transport };
     using turn = new StartTurn({ ...about, entered: (phase) => this.#phaseEntered(phase) });
     this.#turn = turn;
     const { hello, lists } = await connection.open();
-    this.#keep(hello, lists, false);
+    this.#turn = undefined;
+    this.#becomeReady({ connection, hello, lists }, startMs);
+  }
+
+  /** `startMs` undefined = this life has been ready before, with another connection. */
+  #becomeReady({ connection, hello, lists }: OpenedConnection, startMs?: number): undefined {
+    const { kernel } = this.#parts;
+    const nowMs = kernel.clock.nowMs();
+    this.#lists.keep(this.#spec, hello, lists, startMs === undefined);
     // Read again in the background, with more time.
-    if (lists.unread.some(({ late }) => late)) this.#isListStale = true;
+    if (lists.unread.some(({ late }) => late)) this.#lists.isStale = true;
     this.#standing.becomeReady(hello);
-    kernel.bus.publish({
-      ...{ type: 'server-became-ready', server },
-      tools: lists.tools.length,
-      ms: Math.round(kernel.clock.nowMs() - startMs),
-      version: `${hello.name} ${hello.serverVersion} ${hello.version}`.trim(),
-    });
+    publishReady(kernel, this.#spec.slug, hello, lists.tools.length, nowMs - (startMs ?? nowMs));
     connection.clientSide.met(hello);
     this.#parts.ready();
   }
@@ -267,17 +280,7 @@ export class Link {
     const { hello, state } = this.#standing;
     if (state !== 'ready' || !hello) return false;
     using deadline = kernel.deadline(limits.listMs * limits.listPages);
-    return this.#keep(hello, await connection.list(hello, deadline), true);
-  }
-
-  /** True = something is new. `isAgain` = this life has read them before. */
-  #keep(hello: ServerHello, lists: ServerLists, isAgain: boolean): boolean {
-    const before = this.#rawListing;
-    const about = { spec: this.#spec, atMs: this.#parts.kernel.clock.wallMs() };
-    this.#rawListing = rawListingOf({ ...about, hello, lists, before });
-    const isSame = isAgain && isSameListing(before, this.#rawListing);
-    this.#parts.listed(this.#rawListing, isSame);
-    return !isSame;
+    return this.#lists.keep(this.#spec, hello, await connection.list(hello, deadline), true);
   }
 
   #raise(silenceMs: number): void {
@@ -287,13 +290,11 @@ export class Link {
   }
 
   /** Waits until it is time to try again, or somebody asks for it. */
-  async #restAfter({ code, message, detail }: HubError): Promise<void> {
+  async #restAfter(fault: HubError): Promise<void> {
     const { kernel, limits } = this.#parts;
     const retryMs = this.#rest.next(limits, kernel.random);
     this.#standing.rests(retryMs, this.#rest.failures);
-    const { phase = '', reference } = detail;
-    const about = { server: this.#spec.slug, phase, code, message, retryMs };
-    kernel.bus.publish({ type: 'server-was-lost', ...about, ...(reference === undefined ? {} : { reference }) });
+    publishLost(kernel, this.#spec.slug, fault, retryMs);
     await this.#rest.sleep(retryMs, kernel.timers);
   }
 }

@@ -44,6 +44,13 @@ const TEMPLATES: ListMethod = {
   member: 'resourceTemplates',
 };
 
+/** The list that says whether a server with these capabilities works: the first of what it declares; tools where it declares none. */
+export function listQuestion(capabilities: Readonly<Record<string, unknown>>): string {
+  if (capabilities.tools === undefined && capabilities.prompts !== undefined) return PROMPTS.method;
+  if (capabilities.tools === undefined && capabilities.resources !== undefined) return RESOURCES.method;
+  return TOOLS.method;
+}
+
 /**
  * All lists that the server declares, side by side; of the others there is nothing to read, but for the tools of one that declares nothing. `besideMs` = the lists beside the tools end after
  * this time at the latest. Rejects when the tools cannot be read.

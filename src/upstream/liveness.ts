@@ -1,16 +1,23 @@
 /**
- * Five seconds of silence: whether a server that does not answer is at work or gone.
+ * Five seconds of silence: whether a server that does not answer is at work or gone; and whether one that answers is well.
  * Promises: half-way to the cut (at most `questionMs`) one question goes out, shared by all calls; bytes, progress, its answer, stderr or CPU
  * time of a child are signs of life and re-arm the watch; a call without any ends at `silenceMs`, its request is closed and cancelled upstream;
- * an answer to a question from before such a cut raises this server's limit, visibly, so that a busy server is wronged once at most.
+ * an answer to a question from before such a cut raises this server's limit, visibly, so that a busy server is wronged once at most; a server
+ * that answers no ping but lists is well, and is asked for a list from then on.
  * Source: architecture.md §3.
  */
 import type { Limits } from '../config/limits.ts';
+import type { ErrorCode } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
+import type { ServerHello } from '../protocol/era-2025/initialize.ts';
+import { errorCode } from '../protocol/era-2026/outgoing.ts';
+import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
+import type { UpstreamReply } from './call.ts';
 import type { Correlator } from './correlate.ts';
 import type { Flight } from './flight.ts';
+import { listQuestion } from './list.ts';
 import type { Transport } from './transport.ts';
 
 /** CPU time that counts as being at work, ms. */
@@ -18,6 +25,21 @@ const CPU_SIGN_MS = 50;
 /** By then a reading that was asked for is there, ms. */
 const CPU_FRESH_MS = 500;
 const EMPTY = Buffer.from('{}');
+const PING = 'ping';
+/** Pings in a row that failed where a list did not: from then on the list is what is asked. */
+const PINGLESS = 2;
+const METHOD_NOT_FOUND = -32601;
+const QUOTE_BYTES = 500;
+/** Answers, but not the one that was asked for. */
+const WRONG_ANSWERS: ReadonlySet<ErrorCode> = new Set([
+  'upstream-http',
+  'upstream-auth',
+  'upstream-protocol',
+  'upstream-invalid',
+]);
+
+/** What a question says of a server: `failing` = it answers with errors only, `forgotten` = it does not know the session. */
+export type Condition = 'well' | 'failing' | 'forgotten' | 'silent';
 
 export interface LivenessParts {
   readonly kernel: Kernel;
@@ -25,6 +47,8 @@ export interface LivenessParts {
   readonly server: string;
   readonly correlator: Correlator;
   readonly transport: Transport;
+  /** What it has said of itself; undefined = nothing yet. */
+  readonly hello: () => ServerHello | undefined;
   /** The server's limit was too short for it. */
   readonly raise: (silenceMs: number) => void;
 }
@@ -32,12 +56,18 @@ export interface LivenessParts {
 export class Liveness {
   readonly #parts: LivenessParts;
   /** The question that is out. An answer may come late, so that a few old ones can be out beside it. */
-  #question: { readonly answer: Promise<boolean>; readonly askedMs: number } | undefined;
+  #question: { readonly answer: Promise<Condition>; readonly askedMs: number } | undefined;
   /** When a call was last cut for silence. */
   #cutMs = -1;
   /** When anything last came from the server. */
   #seenMs: number;
   #cpuMs: number | undefined;
+  /** Why the last question that was answered with an error was. */
+  #fault: Refusal | undefined;
+  /** Pings in a row that failed. */
+  #pingFaults = 0;
+  /** The last question of `examine` was not answered: the next is another one. */
+  #isOtherNext = false;
 
   constructor(parts: LivenessParts) {
     this.#parts = parts;
@@ -84,14 +114,41 @@ export class Liveness {
     );
   }
 
-  /** Asks and says within `pingMs` whether an answer came. Never rejects. */
+  /** Whether it is well. Never rejects; ends within 2 × `pingMs`. */
   async isAlive(): Promise<boolean> {
+    return (await this.examine()) === 'well';
+  }
+
+  /**
+   * Asks ping; where the server answers with an error, a list at once, and where it does not answer, a list the next time: an answer to either
+   * is enough. Never rejects; ends within 2 × `pingMs`.
+   */
+  async examine(): Promise<Condition> {
+    const [usual, other] = this.#pingFaults < PINGLESS ? [PING, this.#list] : [this.#list, PING];
+    const method = this.#isOtherNext ? other : usual;
+    const condition = await this.#inTime(() => (method === usual ? this.#ask() : this.#askOnce(method)));
+    this.#isOtherNext = condition === 'silent' && method === usual;
+    if (condition === 'well' || condition === 'silent') return condition;
+    const second = await this.#inTime(() => this.#askOnce(method === usual ? other : usual));
+    return second === 'silent' ? condition : second;
+  }
+
+  /** What it answered when it was last failing. */
+  get fault(): Refusal | undefined {
+    return this.#fault;
+  }
+
+  get #list(): string {
+    return listQuestion(this.#parts.hello()?.capabilities ?? {});
+  }
+
+  async #inTime(ask: () => Promise<Condition>): Promise<Condition> {
     const { kernel, limits, server } = this.#parts;
     using deadline = kernel.deadline(limits.pingMs);
     try {
-      return await kernel.waits.for(this.#ask(), { label: 'upstream-ping', owner: server, deadline });
+      return await kernel.waits.for(ask(), { label: 'upstream-ping', owner: server, deadline });
     } catch {
-      return false;
+      return 'silent';
     }
   }
 
@@ -112,11 +169,12 @@ export class Liveness {
   }
 
   /** One question for everybody. One that is older than `pingMs` may be lost (a dead socket): another goes out beside it. */
-  #ask(): Promise<boolean> {
+  #ask(): Promise<Condition> {
     const { kernel, limits } = this.#parts;
     const nowMs = kernel.clock.nowMs();
     if (this.#question && nowMs - this.#question.askedMs < limits.pingMs) return this.#question.answer;
-    const question = { answer: this.#askOnce(nowMs), askedMs: nowMs };
+    const answer = this.#askOnce(this.#pingFaults < PINGLESS ? PING : this.#list);
+    const question = { answer, askedMs: nowMs };
     this.#question = question;
     void question.answer.then(() => {
       if (this.#question === question) this.#question = undefined;
@@ -125,13 +183,14 @@ export class Liveness {
   }
 
   /** Never rejects. */
-  async #askOnce(askedMs: number): Promise<boolean> {
+  async #askOnce(method: string): Promise<Condition> {
     const { kernel, limits, server, correlator } = this.#parts;
+    const askedMs = kernel.clock.nowMs();
     // It may be answered late, when a busy server gets round to it; that too is news.
     using deadline = kernel.deadline(limits.silenceRaisedMs);
     const answer = await correlator.ask(
       {
-        method: 'ping',
+        method,
         label: 'upstream-ping',
         owner: server,
         deadline,
@@ -141,9 +200,30 @@ export class Liveness {
       },
       () => EMPTY,
     );
-    if (isRefusal(answer)) return false;
+    const condition = this.#conditionOf(method, answer);
+    if (method === PING) this.#pingFaults = condition === 'well' ? 0 : this.#pingFaults + 1;
+    if (isRefusal(answer)) return condition;
     if (this.#cutMs >= askedMs) this.#parts.raise(limits.silenceRaisedMs);
     correlator.alive(undefined);
-    return true;
+    return condition;
+  }
+
+  #conditionOf(method: string, answer: Outcome<UpstreamReply>): Condition {
+    if (isRefusal(answer)) {
+      if (answer.code === 'upstream-session') return 'forgotten';
+      if (!WRONG_ANSWERS.has(answer.code)) return 'silent';
+      this.#fault = answer;
+      return 'failing';
+    }
+    if (answer.kind !== 'error') return 'well';
+    // A server need not know ping or a list; in the stateless era the question is server/discover, which each one knows.
+    const mayLack = method !== PING || this.#parts.hello()?.version !== VERSION_2026;
+    if (mayLack && errorCode(answer.json) === METHOD_NOT_FOUND) return 'well';
+    const words = answer.json.toString('utf8', 0, QUOTE_BYTES);
+    this.#fault = new Refusal('upstream-protocol', `It refuses ${method}.`, {
+      phase: 'ping',
+      operator: { body: words },
+    });
+    return 'failing';
   }
 }

@@ -11,6 +11,7 @@ import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import { Bulkhead, type Permit } from '../resilience/bulkhead.ts';
 import { isLocal } from './_endings.ts';
+import { saysUnknownTool } from './_unknown-tool.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
 import { Circuit } from './circuit.ts';
 import type { Link } from './link.ts';
@@ -22,8 +23,16 @@ export interface StackParts {
   readonly link: Link;
 }
 
-/** Failures after which the server may be gone altogether. */
-const BROKEN: ReadonlySet<ErrorCode> = new Set(['upstream-connect', 'upstream-gone', 'upstream-dns', 'upstream-tls']);
+/** Failures after which the server may be gone altogether, or may have lost the session: it is asked. */
+const BROKEN: ReadonlySet<ErrorCode> = new Set([
+  'upstream-connect',
+  'upstream-gone',
+  'upstream-dns',
+  'upstream-tls',
+  'upstream-http',
+  'upstream-protocol',
+  'upstream-session',
+]);
 
 /** A call that failed at the server, for the operator. */
 export interface CallFailure {
@@ -164,6 +173,7 @@ export class Stack {
     const { kernel, spec, link } = this.#parts;
     const nowMs = kernel.clock.nowMs();
     if (!isRefusal(answer)) {
+      if (saysUnknownTool(answer)) link.unknownTool();
       // A server that asks people takes as long as they do.
       this.circuit.succeeded(nowMs, spec.interactive ? undefined : nowMs - sentMs, call.fairKey);
       return answer;

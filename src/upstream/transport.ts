@@ -23,8 +23,11 @@ export interface TransportEvents {
   alive(id: number | undefined): void;
   /** Start has entered a phase (install, start, connect); a promise = wait for it before you go on: others have their turn first. */
   phase(phase: LinkPhase): void | Promise<void>;
-  /** The server forgot our session (HTTP 404 to a session id): the link initializes once more. `id` = the request that met it, not executed. */
-  sessionLost(id: number | undefined): void;
+  /**
+   * An answer that a server gives to a session it does not know (HTTP 404, or 400 with −32000), or to one request that it does not like. `id` = the
+   * request that met it, `fault` = what it ends with if the session is good.
+   */
+  sessionLost(id: number | undefined, fault: HubError): void;
   /** The whole transport is gone (process exit, stream end). Comes once. */
   closed(fault: HubError): void;
   /** A line of the server's stderr, already capped, without control characters. */
@@ -53,6 +56,8 @@ export interface Transport {
    * `declared` = of the tools of a stateless server.
    */
   negotiated(version: string | undefined, declared?: DeclaredHeaders): void;
+  /** Ends the session here: the next request is sent without one. Absent = the wire has none. */
+  forgetSession?(): void;
   /** What the server calls its question with this id (raw JSON text); absent = it gives them no names. */
   questionKey?(idRaw: string): string | undefined;
   /** CPU time used so far by the server's process group in ms, or undefined where it cannot be known. Synchronous and cheap is not required: called at most once in 2.5 s per silent call. */

@@ -135,4 +135,25 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'A tool, prompt or resource that is nested too deeply is hidden by name and the others stay; a deep result ends its call by name.',
   },
+  SV8: {
+    behaviour: 'A server that answers no ping but works is asked for a list instead, and never restarted for it.',
+  },
+  SV12: {
+    behaviour:
+      'A session that the server has lost is replaced in whatever form the server says so, after a trial that shows that a new one works.',
+  },
+  SV12b: {
+    behaviour: 'A request that is answered 404 in a good session ends with that answer and leaves the session alone.',
+  },
+  SV15: {
+    behaviour:
+      'A GET stream that had been open is asked for again whatever it answers, and lists are read after each gap.',
+  },
+  SV50: {
+    behaviour:
+      'Lists are read again after an unknown tool, and every few minutes, where the server tells of no change.',
+  },
+  SV52: {
+    behaviour: 'A server that changes its protocol era behind its address is met in the other one.',
+  },
 };

@@ -35,6 +35,8 @@ export interface FaultSseFlags {
   dripMs?: number;
   /** Takes tools/call and ping, and answers neither. */
   mute?: boolean;
+  /** Answers nothing but initialize. */
+  silent?: boolean;
   /** An event that is no JSON before each answer. */
   garbage?: boolean;
 }
@@ -129,9 +131,9 @@ export async function startFaultSse(flags: FaultSseFlags = {}): Promise<FaultSse
           serverInfo: { name: 'fault-sse', version: '1' },
         }),
       );
-    else if (method === 'tools/list')
+    else if (method === 'tools/list' && !flags.silent)
       say(result(message, { tools: ['echo', 'sleep'].map((name) => ({ name, inputSchema: { type: 'object' } })) }));
-    else if (method === 'ping' && !flags.mute) say(result(message, {}));
+    else if (method === 'ping' && !flags.mute && !flags.silent) say(result(message, {}));
   }
 
   function callTool(message: Message): void {

@@ -21,7 +21,8 @@ export interface Script {
   hello: boolean;
   version: string;
   capabilities: object;
-  lists: boolean;
+  /** `first` = only the first one of a life. */
+  lists: boolean | 'first';
   tools: readonly object[];
   pongs: boolean;
   /** A start that never settles, or fails. */
@@ -51,6 +52,10 @@ export class ScriptedTransport implements Transport {
   started = false;
   stopped = false;
   refuse: Refusal | undefined;
+  /** The server does not know the session, and says so to every request but initialize, until the hub forgets it too. */
+  forgotten = false;
+  /** The server answers every request with HTTP 500. */
+  failing = false;
 
   constructor(plan: Script, events: TransportEvents, nowMs: () => number = () => 0) {
     this.script = plan;
@@ -73,10 +78,16 @@ export class ScriptedTransport implements Transport {
     this.sent.push({ id, method: message.method ?? '', params: message.params ?? {}, text });
     if (id === undefined) return undefined;
     const { script } = this;
-    if (message.method === 'initialize' && script.hello) this.reply(id, this.helloResult());
-    else if (message.method === 'tools/list' && script.lists) this.reply(id, { tools: script.tools });
+    if (this.failing) queueMicrotask(() => this.fail(id));
+    else if (this.forgotten && message.method !== 'initialize') queueMicrotask(() => this.forget(id));
+    else if (message.method === 'initialize' && script.hello) this.reply(id, this.helloResult());
+    else if (message.method === 'tools/list' && this.#isListed()) this.reply(id, { tools: script.tools });
     else if (message.method === 'ping' && script.pongs) this.reply(id, {});
     return undefined;
+  }
+
+  #isListed(): boolean {
+    return this.script.lists === 'first' ? this.of('tools/list').length === 1 : this.script.lists;
   }
 
   helloResult(): object {
@@ -87,6 +98,21 @@ export class ScriptedTransport implements Transport {
       serverInfo: { name: 'scripted', version: '1' },
       instructions: 'hi',
     };
+  }
+
+  /** The request with this id meets HTTP 404. */
+  forget(id: number | undefined): void {
+    const detail = { phase: 'answer', status: 404, outcome: 'unknown' } as const;
+    this.events.sessionLost(id, new HubError('upstream-http', { message: 'The server answered HTTP 404.', detail }));
+  }
+
+  fail(id: number): void {
+    const detail = { phase: 'answer', status: 500, outcome: 'unknown' } as const;
+    this.events.failed(id, new HubError('upstream-http', { message: 'The server answered HTTP 500.', detail }));
+  }
+
+  forgetSession(): void {
+    this.forgotten = false;
   }
 
   abort(id: number): boolean {

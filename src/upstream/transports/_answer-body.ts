@@ -13,7 +13,7 @@ import { brokenFault } from '../_invalid-answer.ts';
 import { type AnswerKind, faultOf, headerOf, largeFault, mediaType, messageFault } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
 import type { ExchangeHost } from './_http-host.ts';
-import { addressed, EventReader, messagesIn } from './_http-messages.ts';
+import { addressed, EventReader, isReplyTo, lostSessionError, messagesIn } from './_http-messages.ts';
 
 /** What a media type says that a body is, or that it does not say. */
 export type BodyKind = Extract<AnswerKind, 'json' | 'sse' | 'foreign'>;
@@ -37,10 +37,27 @@ export function bodyKindOf(first: Buffer): BodyKind | undefined {
 }
 
 /** Returns the messages in the body of an HTTP error, which has any media type. */
-export function messagesInPage(body: Buffer, limits: Limits): Outcome<readonly Envelope[]> {
+function messagesInPage(body: Buffer, limits: Limits): Outcome<readonly Envelope[]> {
   if (bodyKindOf(body) !== 'sse') return messagesIn(body, limits);
   // The end of the last event may be missing.
   return new EventReader(limits, { take: () => {} }).read(Buffer.concat([body, Buffer.from('\n\n')]));
+}
+
+/** What the body of an HTTP error to request `id` says. */
+export interface ErrorBody {
+  /** Errors for the request. */
+  readonly replies: readonly Envelope[];
+  /** The session may be unknown: 404, or 400 with −32000 for no request in particular. */
+  readonly isSessionError: boolean;
+}
+
+/** `id` undefined = a notification was answered. */
+export function errorIn(bytes: Buffer, status: number, id: number | undefined, limits: Limits): ErrorBody {
+  const messages = id === undefined ? [] : messagesInPage(bytes, limits);
+  const message = isRefusal(messages) ? undefined : messages[0];
+  if (id === undefined || message?.kind !== 'reply') return { replies: [], isSessionError: status === 404 };
+  const isLost = status === 404 || (status === 400 && lostSessionError(message));
+  return { replies: addressed([message], id), isSessionError: isLost && !isReplyTo(message, id) };
 }
 
 export interface AnswerBodyParts {

@@ -11,7 +11,7 @@ import type { ResponseHeaders } from '../../net/egress.ts';
 import { refusedAnswer } from '../_invalid-answer.ts';
 
 /** `error` = an HTTP error whose body may say why; `auth`, `redirect` and `done` need no body. */
-export type AnswerKind = 'json' | 'sse' | 'done' | 'auth' | 'redirect' | 'lost' | 'error' | 'foreign' | 'coded';
+export type AnswerKind = 'json' | 'sse' | 'done' | 'auth' | 'redirect' | 'error' | 'foreign' | 'coded';
 
 const QUOTE_BYTES = 2048;
 const SESSION_ID = /^[\x21-\x7e]{1,1024}$/;
@@ -21,15 +21,9 @@ export function headerOf(headers: ResponseHeaders, name: string): string {
   return typeof value === 'string' ? value : (value?.[0] ?? '');
 }
 
-/** `inSession` = the request carried a session id; `isRequest` = it wants a reply. */
-export function answerKind(
-  status: number,
-  headers: ResponseHeaders,
-  isRequest: boolean,
-  inSession: boolean,
-): AnswerKind {
+/** `isRequest` = it wants a reply. */
+export function answerKind(status: number, headers: ResponseHeaders, isRequest: boolean): AnswerKind {
   if (status === 401 || status === 403) return 'auth';
-  if (status === 404 && inSession) return 'lost';
   if (status >= 400) return 'error';
   if (status >= 300) return 'redirect';
   if (!isRequest) return 'done';

@@ -45,7 +45,7 @@ export function guardedEvents(
     failed: (id, fault) => guard(() => events.failed(id, fault)),
     unreadable: (fault) => guard(() => events.unreadable(fault)),
     phase: (phase) => guard(() => events.phase(phase)),
-    sessionLost: (id) => guard(() => events.sessionLost(id)),
+    sessionLost: (id, fault) => guard(() => events.sessionLost(id, fault)),
     closed: (fault) => guard(() => events.closed(fault)),
     said: (line) => guard(() => events.said(line)),
   };

@@ -3,12 +3,11 @@
  * Guarantees: `failed` or the reply comes at most once; the body is read to its end or the socket destroyed, at most a second after the reply.
  */
 import type { HubError } from '../../kernel/errors.ts';
-import { isRefusal } from '../../kernel/outcome.ts';
 import type { WheelEntry } from '../../kernel/wheel.ts';
 import type { ResponseController, ResponseHandler, ResponseHeaders } from '../../net/egress.ts';
 import { hubErrorFromNet, isConnectionLoss } from '../../net/errors.ts';
 import type { Envelope } from '../../protocol/message.ts';
-import { AnswerBody, messagesInPage } from './_answer-body.ts';
+import { AnswerBody, errorIn } from './_answer-body.ts';
 import {
   type AnswerKind,
   answerKind,
@@ -21,7 +20,7 @@ import {
 } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
 import type { ExchangeHost, ExchangeOrigin, SentExchange } from './_http-host.ts';
-import { addressed, isHarmlessTwice, isReplyTo, lostSessionError } from './_http-messages.ts';
+import { isHarmlessTwice, isReplyTo } from './_http-messages.ts';
 import type { StreamPlace } from './_http-resume.ts';
 import { paced } from './_paced.ts';
 
@@ -113,7 +112,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
   onResponseStart(_controller: ResponseController, status: number, headers: ResponseHeaders): void {
     if (status < 200) return;
     this.#status = status;
-    const kind = answerKind(status, headers, this.id !== undefined, this.session !== undefined);
+    const kind = answerKind(status, headers, this.id !== undefined);
     this.#kind = kind;
     try {
       if (status < 300 && this.session === undefined && this.id !== undefined) {
@@ -133,7 +132,8 @@ export class HttpExchange implements ResponseHandler, SentExchange {
       if (this.#drained > DRAIN_BYTES) this.#cut();
       return;
     }
-    if (this.id !== undefined) this.#host.events.alive(this.id);
+    // The words of an error are no sign of life: a server that answers nothing else is not well.
+    if (this.id !== undefined && this.#kind !== 'error') this.#host.events.alive(this.id);
     if (!this.#host.buffered.take(chunk.length)) return this.#failNow(crowdedFault(this.#host.server));
     this.#heldBytes += chunk.length;
     const answer = this.#answer;
@@ -192,7 +192,6 @@ export class HttpExchange implements ResponseHandler, SentExchange {
       this.#headers = headers;
       this.#body = new BodyCollector(limits.errorBytes);
     } else if (kind === 'done') this.#settle();
-    else if (kind === 'lost') this.#lost();
     else this.#fail(faultOf(kind, server, this.#status, headers));
   }
 
@@ -205,16 +204,11 @@ export class HttpExchange implements ResponseHandler, SentExchange {
   /** An HTTP error may carry a JSON-RPC error for this request: that is the server's answer and goes on untouched. */
   #finishError(): void {
     const body = this.#body?.take() ?? EMPTY;
-    if (this.id !== undefined) {
-      const messages = messagesInPage(body, this.#host.limits);
-      const message = isRefusal(messages) ? undefined : messages[0];
-      const isSessionError = this.#status === 400 && this.session !== undefined;
-      if (message && isSessionError && lostSessionError(message)) return this.#lost();
-      if (message?.kind === 'reply' && !UNAVAILABLE.has(this.#status))
-        for (const own of addressed([message], this.id)) this.#deliver(own);
-      if (this.#settled) return;
-    }
-    this.#fail(httpFault(this.#host.server, this.#status, this.#headers, body));
+    const fault = httpFault(this.#host.server, this.#status, this.#headers, body);
+    const { replies, isSessionError } = errorIn(body, this.#status, this.id, this.#host.limits);
+    if (isSessionError && this.session !== undefined) return this.#lost(fault);
+    if (!UNAVAILABLE.has(this.#status)) for (const own of replies) this.#deliver(own);
+    this.#fail(fault);
   }
 
   #read(answer: AnswerBody, chunk: Buffer): void {
@@ -242,10 +236,10 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     this.#host.events.message(message, this.id);
   }
 
-  #lost(): void {
+  #lost(fault: HubError): void {
     if (this.#settled) return;
     this.#settle();
-    this.#host.sessionMissing(this);
+    this.#host.sessionMissing(this, fault);
   }
 
   #fail(fault: HubError): void {

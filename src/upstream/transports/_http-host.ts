@@ -3,6 +3,7 @@
  */
 import type { Limits } from '../../config/limits.ts';
 import type { CappedCount } from '../../kernel/capped.ts';
+import type { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { RetryBudget } from '../../resilience/retry-budget.ts';
 import type { TransportEvents } from '../transport.ts';
@@ -38,8 +39,8 @@ export interface ExchangeHost {
   mislabelled(type: string, kind: string): void;
   /** The answer to a request without a session gave one. */
   sessionGiven(id: string): void;
-  /** The server does not know the session that this exchange was sent in. */
-  sessionMissing(exchange: SentExchange): void;
+  /** The server may not know the session that this exchange was sent in. `fault` = what it ends with if it does. */
+  sessionMissing(exchange: SentExchange, fault: HubError): void;
   /** Fetches the rest of an answer whose stream has ended. False = it cannot. */
   goOn(exchange: SentExchange, place: StreamPlace): boolean;
   /** For what is sent once more because a connection broke; what was surely not read costs nothing. */

@@ -59,6 +59,7 @@ function rig(random = () => 0) {
       unreadable: (id) => unreadable.push(id ?? -1),
       said: (line) => said.push(line),
     }),
+    server: 'far',
     sessionLost: () => {
       lost += 1;
     },
@@ -70,7 +71,17 @@ function rig(random = () => 0) {
     return last;
   };
   const end = (last: Opened): void => last.handler.onResponseEnd(last.controller);
-  return { ...frozen, stream, opened, messages, unreadable, said, answer, end, lost: () => lost };
+  return {
+    ...frozen,
+    stream,
+    opened,
+    messages,
+    unreadable,
+    said,
+    answer,
+    end,
+    lost: () => lost,
+  };
 }
 
 // row A11 · guards src/upstream/transports/_http-stream.ts
@@ -120,8 +131,24 @@ test('a stream that had been open and now answers 404 has lost its session', () 
   assert.equal(one.opened.length, 2);
   one.end(one.answer(404, '', 'text/plain'));
   assert.equal(one.lost(), 1);
+  one.stream.close();
   one.advance(300_000);
   assert.equal(one.opened.length, 2);
+});
+
+// case: SV15
+test('a stream that had been open is asked for again whatever it answers, and each gap is told of', () => {
+  for (const status of [400, 401, 404, 405, 409, 503]) {
+    const one = rig();
+    one.stream.open();
+    one.end(one.answer(200, ': hi\n\n'));
+    one.advance(2000);
+    one.end(one.answer(status, '', 'text/plain'));
+    one.advance(10_000);
+    assert.deepEqual([one.opened.length, one.messages], [3, []], `${status}`);
+    one.answer(200, ': hi\n\n');
+    assert.deepEqual(one.messages, ['notifications/tools/list_changed']);
+  }
 });
 
 test('messages go on, retry is honoured, and the last event id comes back with the next opening', () => {

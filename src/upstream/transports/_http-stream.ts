@@ -1,23 +1,31 @@
 /**
  * The GET stream on which an HTTP server sends what belongs to no request (list_changed, logs). It comes and goes; the link does not live by it.
- * Promises: a server that has none is asked once; one that ends it is asked again with rests that grow to minutes (at most ten times in the
- * first minute, then once a minute), later if its `retry` says so; silence for 15 min opens it anew; `close` ends everything at once.
+ * Promises: a server that has none (400, 404, 405, 501, or no event stream, and never another answer) is asked once; one that ends or refuses it is asked
+ * again with rests that grow to minutes (at most ten times in the first minute, then once a minute), later if its `retry` says so; a stream that
+ * opens again after a gap brings word that lists may have changed; silence for 15 min opens it anew; `close` ends everything at once.
  * Does not: count as a sign of life of a call, or as loss of the server when it ends.
  */
 import type { Limits } from '../../config/limits.ts';
 import { backoffMs } from '../../kernel/backoff.ts';
 import { IdleWatch } from '../../kernel/deadline.ts';
+import type { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { isRefusal } from '../../kernel/outcome.ts';
 import type { EgressPool, ResponseController, ResponseHandler, ResponseHeaders } from '../../net/egress.ts';
 import type { Envelope } from '../../protocol/message.ts';
-import { mediaType } from './_http-answer.ts';
+import { scanEnvelope } from '../../protocol/scan.ts';
+import { notificationFrame } from '../../protocol/write.ts';
+import { httpFault, mediaType } from './_http-answer.ts';
 import { EventReader, type EventSink } from './_http-messages.ts';
 import { paced } from './_paced.ts';
 
 const REST = { baseMs: 1000, capMs: 120_000 } as const;
 /** A stream that lived this long has earned a quick return (proxies cut idle streams at 60 s). */
 const LONG_LIFE_MS = 60_000;
+/** What says that a server has no such stream. */
+const NONE: ReadonlySet<number> = new Set([400, 404, 405, 501]);
+const NO_BODY = Buffer.alloc(0);
+const LISTS_CHANGED = noticesOf(notificationFrame('notifications/tools/list_changed', undefined));
 const IDLE_MS = 15 * 60_000;
 const MAX_RETRY_MS = 10 * 60_000;
 
@@ -33,8 +41,10 @@ export interface ServerStreamOptions {
   readonly message: (envelope: Envelope) => void;
   /** Takes the events that are no messages. */
   readonly invalid: EventSink;
-  /** A stream that had been open before now answers 404: the session is gone. */
-  readonly sessionLost: () => void;
+  /** A stream that had been open before now answers 404: the session may be gone. */
+  readonly sessionLost: (fault: HubError) => void;
+  /** Name of the server, for people. */
+  readonly server: string;
 }
 
 export class ServerStream {
@@ -54,7 +64,9 @@ export class ServerStream {
   open(): void {
     if (this.#closed || this.#opening) return;
     const { pool, path, headers } = this.#options;
-    const exchange = new StreamExchange(this.#options, (end) => this.#ended(exchange, end));
+    const exchange = new StreamExchange({ ...this.#options, opened: () => this.#opened() }, (end) =>
+      this.#ended(exchange, end),
+    );
     this.#opening = exchange;
     exchange.dispatched(
       pool.dispatch({ method: 'GET', path, headers: headers(this.#lastEventId), body: null }, exchange),
@@ -67,21 +79,21 @@ export class ServerStream {
     this.#opening?.abort();
   }
 
+  #opened(): void {
+    // The server may have said so while nobody listened.
+    if (this.#everOpen) for (const notice of LISTS_CHANGED) this.#options.message(notice);
+    this.#everOpen = true;
+  }
+
   #ended(exchange: StreamExchange, end: StreamEnd): void {
     if (this.#opening === exchange) this.#opening = undefined;
     this.#lastEventId = end.lastEventId ?? this.#lastEventId;
     if (end.retryMs !== undefined) this.#retryMs = Math.min(end.retryMs, MAX_RETRY_MS);
-    const hadBeenOpen = this.#everOpen;
-    if (end.livedMs !== undefined) this.#everOpen = true;
     if (this.#closed) return;
-    if (end.status === 404 && hadBeenOpen) {
-      this.#closed = true;
-      this.#options.sessionLost();
-      return;
-    }
-    // 405 and the like: this server has no such stream. Overload and broken proxies pass.
-    if (end.status >= 300 && end.status < 500 && end.status !== 429 && end.status !== 408) return;
-    if (end.foreign) return;
+    if (!this.#everOpen && (end.foreign || NONE.has(end.status))) return;
+    if (end.status === 404) this.#options.sessionLost(httpFault(this.#options.server, 404, {}, NO_BODY));
+    // The session may have been replaced, and this stream with it.
+    if (this.#closed) return;
     if ((end.livedMs ?? 0) >= LONG_LIFE_MS) this.#attempt = 0;
     this.#attempt += 1;
     const { kernel } = this.#options;
@@ -101,8 +113,10 @@ interface StreamEnd {
   readonly lastEventId: string | undefined;
 }
 
+type StreamExchangeOptions = ServerStreamOptions & { readonly opened: () => void };
+
 class StreamExchange implements ResponseHandler {
-  readonly #options: ServerStreamOptions;
+  readonly #options: StreamExchangeOptions;
   readonly #ended: (end: StreamEnd) => void;
   #controller: ResponseController | undefined;
   #reader: EventReader | undefined;
@@ -113,7 +127,7 @@ class StreamExchange implements ResponseHandler {
   #aborted = false;
   #over = false;
 
-  constructor(options: ServerStreamOptions, ended: (end: StreamEnd) => void) {
+  constructor(options: StreamExchangeOptions, ended: (end: StreamEnd) => void) {
     this.#options = options;
     this.#ended = ended;
   }
@@ -144,6 +158,7 @@ class StreamExchange implements ResponseHandler {
       return;
     }
     this.#options.answered();
+    this.#options.opened();
     this.#reader = new EventReader(this.#options.limits, this.#options.invalid);
     this.#openedMs = this.#options.kernel.clock.nowMs();
   }
@@ -188,4 +203,9 @@ class StreamExchange implements ResponseHandler {
       lastEventId: this.#reader?.lastEventId,
     });
   }
+}
+
+function noticesOf(frame: Buffer): readonly Envelope[] {
+  const notice = scanEnvelope(frame, { maxDepth: 2, maxIdBytes: 0, strict: true });
+  return isRefusal(notice) ? [] : [notice];
 }

@@ -111,7 +111,7 @@ export class SsePost implements ResponseHandler {
     this.#status = status;
     if (this.#settled) return;
     const { server, limits, events } = this.#host;
-    const kind = answerKind(status, headers, false, false);
+    const kind = answerKind(status, headers, false);
     if (kind === 'auth') this.#fail(authFault(server, status));
     else if (kind === 'redirect') this.#fail(redirectFault(server, status, headers));
     else if (kind === 'error') {

@@ -90,7 +90,7 @@ export class SseStream implements ResponseHandler {
     if (status < 200 || this.#over) return;
     this.#status = status;
     const { server, limits } = this.#options;
-    const kind = answerKind(status, headers, true, false);
+    const kind = answerKind(status, headers, true);
     if (kind === 'sse') this.#options.alive();
     else if (kind === 'json' || kind === 'foreign') this.#foreign = wrongType(headers, status);
     else if (kind === 'error') {

@@ -10,6 +10,7 @@
 import type { Limits } from '../../config/limits.ts';
 import { CappedCount, CappedSlots } from '../../kernel/capped.ts';
 import type { Deadline } from '../../kernel/deadline.ts';
+import type { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import type { HttpSpec, ServerSpec } from '../../kernel/snapshot.ts';
@@ -190,15 +191,22 @@ class HttpTransport implements Transport, ExchangeHost {
     this.#wire?.headers.set(id, this.#version);
   }
 
-  sessionMissing(exchange: SentExchange): void {
+  sessionMissing(exchange: SentExchange, fault: HubError): void {
     if (exchange.session !== this.#session) {
       // It was sent in a session that has been replaced since: not executed, so it goes again in the new one, once.
       if (this.#version !== undefined && this.resend(exchange)) return;
-      if (exchange.id !== undefined) this.events.sessionLost(exchange.id);
-      return;
+      if (exchange.id === undefined) return;
     }
-    this.#forgetSession();
-    this.events.sessionLost(exchange.id);
+    this.events.sessionLost(exchange.id, fault);
+  }
+
+  forgetSession(): void {
+    this.#session = undefined;
+    this.#version = undefined;
+    this.#order.reset();
+    this.#stream?.close();
+    this.#stream = undefined;
+    this.#wire?.headers.set(undefined, undefined);
   }
 
   resend(exchange: SentExchange): boolean {
@@ -277,21 +285,10 @@ class HttpTransport implements Transport, ExchangeHost {
         ...{ kernel: this.kernel, limits: this.limits, said: (line) => this.events.said(line) },
         unreadable: (id, why, data) => this.#unreadable(id, why, data),
       }),
-      sessionLost: () => {
-        this.#forgetSession();
-        this.events.sessionLost(undefined);
-      },
+      server: this.server,
+      sessionLost: (fault) => this.#stream === stream && this.events.sessionLost(undefined, fault),
     });
     this.#stream = stream;
     stream.open();
-  }
-
-  #forgetSession(): void {
-    this.#session = undefined;
-    this.#version = undefined;
-    this.#order.reset();
-    this.#stream?.close();
-    this.#stream = undefined;
-    this.#wire?.headers.set(undefined, undefined);
   }
 }

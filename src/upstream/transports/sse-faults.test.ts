@@ -160,9 +160,9 @@ test('a stream that falls silent is found out by the pings and opened again', as
     {},
     async (rig, server) => {
       await rig.ready('s');
-      server.flags.mute = true;
+      server.flags.silent = true;
       await until(() => rig.fleet.status('s')?.state !== 'ready', 10_000, 'lost');
-      server.flags.mute = false;
+      server.flags.silent = false;
       await rig.ready('s');
       assert.equal(server.streams(), 1);
     },

@@ -1,0 +1,22 @@
+/**
+ * What a link is made of.
+ */
+import type { RawListing } from '../kernel/snapshot.ts';
+import type { Bulkhead } from '../resilience/bulkhead.ts';
+import type { LinkKind } from './_rest.ts';
+import type { ConnectionParts } from './connection.ts';
+
+/** `talk` = everybody, or one session (a lane). */
+export interface LinkParts
+  extends Pick<ConnectionParts, 'kernel' | 'limits' | 'spec' | 'version' | 'makeTransport' | 'talk' | 'toolHeaders'> {
+  readonly kind: LinkKind;
+  /** At most so many children load at once. */
+  readonly startGate: Bulkhead;
+  /** Who takes turns at the start gate with the others. Default: the server. */
+  readonly startOwner?: string;
+  /** The protocol version of an earlier process's life with the server; undefined = none is known. */
+  readonly spokenBefore: () => string | undefined;
+  /** `isSame` = nothing is new in it. */
+  readonly listed: (raw: RawListing, isSame: boolean) => void;
+  readonly ready: () => void;
+}
