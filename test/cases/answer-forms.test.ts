@@ -36,6 +36,7 @@ const BROKEN = [
   'python',
   'prefixed',
   'nan_without_id',
+  'nameless_error_invalid',
 ];
 const BROKEN_LINES = ['utf16', 'utf16_big'];
 /** Of those, in lists and the handshake. */

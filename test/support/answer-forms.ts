@@ -62,6 +62,7 @@ export const ANSWER_FORMS: Readonly<Record<string, AnswerForm>> = {
   nameless_error: () => reply(`"id":null,"error":${REFUSAL}`),
   error_without_id: () => reply(`"error":${REFUSAL}`),
   error_text: ({ id }) => reply(`"id":${id},"error":"slow down"`),
+  nameless_error_invalid: () => reply('"id":null,"error":{"code":1,"message":"m","a\tb":1}'),
   nameless_error_text: () => reply('"id":null,"error":"slow down"'),
   // SV43: values that JSON does not have
   ...Object.fromEntries(

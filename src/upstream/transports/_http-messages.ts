@@ -111,9 +111,12 @@ export function addressed(messages: readonly Envelope[], id: number | undefined)
 }
 
 function asReplyTo(message: Envelope, id: number): Envelope | undefined {
-  const { bytes, error, repaired } = message;
+  const { bytes, error } = message;
   const own = scanEnvelope(rawErrorFrame(Buffer.from(String(id)), bytes.subarray(error.at, error.end)), SCANNED);
-  return isRefusal(own) ? undefined : { ...own, ...(repaired === undefined ? {} : { repaired }) };
+  if (isRefusal(own)) return undefined;
+  // What is wrong with the text, and what was, is as true of it now.
+  const { bytes: text, id: span, error: moved } = own;
+  return { ...message, bytes: text, id: span, error: moved };
 }
 
 /** True for a frame that a server may execute twice without harm. */
