@@ -66,6 +66,8 @@ export interface ServerOnHub {
   readonly serverInfo: string | undefined;
   readonly protocolVersion: string | undefined;
   readonly silenceMs: number;
+  /** No cancels are sent to it: they have ended its process. Absent = they are. */
+  readonly withholdsCancels?: true | undefined;
   /** The last call that failed at this server; absent = none has. */
   readonly lastFailure?: LastFailure | undefined;
 }

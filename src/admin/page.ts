@@ -38,7 +38,7 @@ ${serverTable(status.servers)}`,
 function verdict(status: StatusAnswer): string {
   const isConnected = status.hubs.some(({ connected }) => connected);
   if (!isConnected) return '<span class="state bad">No hub process is connected.</span>';
-  const sick = status.servers.filter(({ state }) => state !== 'ready' && state !== 'disabled').length;
+  const sick = status.servers.filter(({ state }) => !['ready', 'asleep', 'disabled'].includes(state)).length;
   const notes = [
     sick > 0 ? `${sick} of ${status.servers.length} servers are not ready` : '',
     status.store.state === 'failing' ? 'the store is failing' : '',
@@ -82,7 +82,7 @@ function serverTable(servers: readonly ServerAnswer[]): string {
 
 function colourOf(state: string): string {
   if (state === 'ready') return 'good';
-  return state === 'disabled' || state === 'idle' ? 'soft' : 'mid';
+  return state === 'disabled' || state === 'idle' || state === 'asleep' ? 'soft' : 'mid';
 }
 
 /** `3 d 4 h`, `4 h 12 min`, `12 min`, `8 s`. */

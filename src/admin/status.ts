@@ -109,7 +109,7 @@ function onHub({ slug }: ServerSpec, report: HubReport, nowMs: number): ServerOn
 
 function agedBy(ageMs: number, hub: number, status: ReportedStatus): ServerOnHub {
   const { state, phase, cause, code, tools, inFlight, queued, calls, failures, restarts, crashLoop, pid } = status;
-  const { serverInfo, protocolVersion, silenceMs, retryMs, reference, lastFailure } = status;
+  const { serverInfo, protocolVersion, silenceMs, retryMs, reference, withholdsCancels, lastFailure } = status;
   return {
     hub,
     state,
@@ -130,6 +130,7 @@ function agedBy(ageMs: number, hub: number, status: ReportedStatus): ServerOnHub
     serverInfo,
     protocolVersion,
     silenceMs,
+    withholdsCancels,
     lastFailure: lastFailure && { ...lastFailure, agoMs: lastFailure.agoMs + ageMs },
   };
 }

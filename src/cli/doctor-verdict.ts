@@ -159,7 +159,7 @@ function ofServers({ hubs }: Seen): Finding[] {
   const down = new Map<string, string>();
   for (const { servers } of hubs)
     for (const { server, state, cause } of servers)
-      if (state !== 'ready' && state !== 'disabled' && state !== 'idle') down.set(server, cause ?? state);
+      if (!['ready', 'asleep', 'disabled', 'idle'].includes(state)) down.set(server, cause ?? state);
   return [...down].map(([server, cause]) => ({
     level: 'note',
     says: `Server ${server} is not ready: ${cause}`,

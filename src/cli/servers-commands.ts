@@ -10,6 +10,7 @@ import { plain } from './printable.ts';
 
 const COLOURS: Readonly<Record<string, string>> = {
   ready: '32',
+  asleep: '32',
   connecting: '33',
   waiting: '31',
   stopped: '31',
@@ -38,6 +39,7 @@ function rowOf(server: ServerAnswer): string[] {
   const sum = (pick: 'calls' | 'failures') => String(server.hubs.reduce((total, one) => total + one[pick], 0));
   const phase = hub?.phase && server.state === 'connecting' ? ` (${hub.phase})` : '';
   const loop = hub?.crashLoop === undefined ? '' : `crash loop, ${hub.crashLoop} deaths in a row: `;
+  const cancels = server.hubs.some(({ withholdsCancels }) => withholdsCancels) ? NO_CANCELS : '';
   const retry = hub?.retryMs !== undefined && server.state === 'waiting' ? `, next try in ${ago(hub.retryMs)}` : '';
   return [
     plain(server.name),
@@ -48,7 +50,7 @@ function rowOf(server: ServerAnswer): string[] {
     sum('calls'),
     sum('failures'),
     plain(
-      `${loop}${server.cause ?? lastFailure(server)}${retry}${server.reference ? ` [${server.reference}]` : ''}`.replaceAll(
+      `${loop}${server.cause ?? lastFailure(server)}${retry}${server.reference ? ` [${server.reference}]` : ''}${cancels}`.replaceAll(
         '\n',
         ' ',
       ),
@@ -56,6 +58,7 @@ function rowOf(server: ServerAnswer): string[] {
   ];
 }
 
+const NO_CANCELS = ' (no cancels are sent: they ended its process twice)';
 /** A call that failed longer ago is not shown beside a server that is well, ms. */
 const SHOWN_MS = 15 * 60_000;
 

@@ -100,7 +100,7 @@ export function createHealth(parts: { kernel: Kernel; slot: number; version: str
     if (stage !== 'serving') return stage;
     if (sources.overloaded()) return 'overloaded';
     if (!sources.controlConnected() || sources.catalogsTooLarge().length > 0) return 'degraded';
-    return sources.servers().every((server) => server.state === 'ready' || server.state === 'disabled')
+    return sources.servers().every((server) => ['ready', 'asleep', 'disabled'].includes(server.state))
       ? 'ok'
       : 'degraded';
   }

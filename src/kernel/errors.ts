@@ -325,6 +325,14 @@ export const ERRORS = {
     'The server is switched off.',
     'Set "enabled": true in the configuration.',
   ),
+  'server-key-paused': row(
+    -32011,
+    200,
+    'warn',
+    'Calls of this key have ended the process of this server several times within a minute; this key is refused there for a while.',
+    'Other keys are served. Look at what the key sends: `mcphub servers logs` has the last lines of the process.',
+    RETRY,
+  ),
   'server-busy': row(
     -32011,
     200,

@@ -5,7 +5,8 @@
 import type { ErrorCode } from './errors.ts';
 
 /** Where a link to a server stands. `waiting` = will try again by itself. */
-export type LinkState = 'idle' | 'connecting' | 'ready' | 'waiting' | 'stopped';
+/** `asleep` = the child has exited by itself, and the next call starts it. */
+export type LinkState = 'idle' | 'asleep' | 'connecting' | 'ready' | 'waiting' | 'stopped';
 /** What a link is doing while it is `connecting`. */
 /** `queue` = other children are loading: its turn to start has not come. */
 export type LinkPhase = 'install' | 'queue' | 'start' | 'connect' | 'handshake' | 'list';
@@ -122,6 +123,8 @@ export type Fact =
       /** Native name of the tool; undefined = another method was called. */
       readonly tool?: string | undefined;
     }
+  | { readonly type: 'server-fell-asleep'; readonly server: string }
+  | { readonly type: 'cancels-withheld'; readonly server: string }
   | { readonly type: 'server-stopped'; readonly server: string; readonly reason: string }
   | { readonly type: 'server-said'; readonly server: string; readonly line: string }
   | {

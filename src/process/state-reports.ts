@@ -15,6 +15,7 @@ const STATE_CHANGES: ReadonlySet<Fact['type']> = new Set<Fact['type']>([
   'server-phase-entered',
   'server-became-ready',
   'server-was-lost',
+  'server-fell-asleep',
   'server-stopped',
   'server-listed',
   'breaker-opened',

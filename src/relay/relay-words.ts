@@ -43,6 +43,7 @@ export interface ReportedStatus {
   readonly serverInfo?: string | undefined;
   readonly protocolVersion?: string | undefined;
   readonly silenceMs: number;
+  readonly withholdsCancels?: true | undefined;
   readonly lastFailure?: LastFailure | undefined;
 }
 

@@ -224,6 +224,16 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
       page: f.page === '' ? undefined : masked(f.page),
     }),
   },
+  'server-fell-asleep': {
+    level: 'info',
+    msg: (f) => `${f.server} has exited by itself while nothing ran on it (exit code 0); the next call starts it`,
+    fields: (f) => ({ upstream: f.server }),
+  },
+  'cancels-withheld': {
+    level: 'warn',
+    msg: (f) => `${f.server} ended twice within a second of a cancel: no cancel notifications are sent to it any more`,
+    fields: (f) => ({ upstream: f.server }),
+  },
   'server-stopped': {
     level: 'info',
     msg: (f) => `${f.server} stopped (${f.reason})`,

@@ -111,6 +111,6 @@ export class ClientSide {
     const correlator = this.#parts.correlator();
     const own = exchange === undefined ? undefined : correlator.at(exchange);
     if (own?.plan.back.ask) return own;
-    return this.#parts.talk.lists ? own : correlator.newestHeard();
+    return this.#parts.talk.lists ? own : correlator.newest(({ plan }) => plan.back.ask !== undefined);
   }
 }

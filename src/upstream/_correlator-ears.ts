@@ -7,6 +7,8 @@ export interface CorrelatorEars {
   silent(flight: Flight): void;
   tooSilent(flight: Flight, silentMs: number): void;
   ended(flight: Flight): void;
+  /** A cancel is about to be sent; false = the server does not stand it. */
+  mayCancel(): boolean;
   listChanged(method: string): void;
   /** What the server says beside its answers and their progress. */
   notice(envelope: Envelope, exchange: number | undefined): void;

@@ -1,10 +1,8 @@
-/**
- * What a link is made of.
- */
+/** What a link is made from. */
 import type { RawListing } from '../kernel/snapshot.ts';
 import type { Bulkhead } from '../resilience/bulkhead.ts';
+import type { ConnectionParts } from './_connection-parts.ts';
 import type { LinkKind } from './_rest.ts';
-import type { ConnectionParts } from './connection.ts';
 
 /** `talk` = everybody, or one session (a lane). */
 export interface LinkParts

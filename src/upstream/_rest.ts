@@ -1,7 +1,7 @@
 /**
  * How long a link rests before it tries again.
- * Promises: for ever with rests of at most `restartCapMs`, so that a server is back at most 65 s after it is well; a child that dies again and again is started
- * at most 8 times in 5 minutes (reliability.md B7, P15).
+ * Promises: for ever with rests of at most `restartCapMs`, so that a server is back at most 65 s after it is well; a child that dies again and again without
+ * having served is started at most 8 times in 5 minutes (P15). What counts as having served says `_lives.ts`.
  */
 import type { Limits } from '../config/limits.ts';
 import { backoffMs } from '../kernel/backoff.ts';
@@ -26,6 +26,7 @@ export class Rest {
   readonly #kind: LinkKind;
   #failures = 0;
   #asked = false;
+  #woken = false;
   #wake: (() => void) | undefined;
 
   constructor(kind: LinkKind) {
@@ -39,7 +40,7 @@ export class Rest {
 
   /** A life begins. */
   begin(): void {
-    this.#asked = false;
+    this.#asked = this.#woken = false;
   }
 
   /** The life that ends now was a good one: counting starts anew. */
@@ -60,20 +61,22 @@ export class Rest {
     return this.#asked ? 0 : restMs(this.#kind, this.#failures, limits, random);
   }
 
-  /** Settles after `ms`, or when woken. */
-  async sleep(ms: number, timers: Timers): Promise<void> {
-    if (ms === 0) return;
+  /** Settles after `ms`, or when woken; undefined = when woken only. */
+  async sleep(ms: number | undefined, timers: Timers): Promise<void> {
+    if (ms === 0 || this.#asked || this.#woken) return;
     await new Promise<void>((resolve) => {
-      const timer = timers.after(ms, resolve);
+      const timer = ms === undefined ? undefined : timers.after(ms, resolve);
       this.#wake = () => {
-        timer[Symbol.dispose]();
+        timer?.[Symbol.dispose]();
         resolve();
       };
     });
     this.#wake = undefined;
   }
 
+  /** Ends this rest, also one that is still to come. */
   wake(): void {
+    this.#woken = true;
     this.#wake?.();
   }
 }

@@ -29,6 +29,7 @@ export class Standing {
   #phase: LinkPhase | undefined;
   #changedMs: number;
   #settled = Promise.withResolvers<void>();
+  #isSettled = false;
   /** Why the last life ended; undefined while all is well. */
   fault: HubError | undefined;
   retryAtMs: number | undefined;
@@ -50,7 +51,7 @@ export class Standing {
     return this.#phase;
   }
 
-  /** Settles when `connecting` is over, one way or the other. */
+  /** Settles when the next try to connect is over, one way or the other, or the link is stopped. */
   get settled(): Promise<void> {
     return this.#settled.promise;
   }
@@ -68,12 +69,18 @@ export class Standing {
   enter(state: LinkState, phase?: LinkPhase): void {
     const was = this.#state;
     if (was !== state) this.#changedMs = this.#clock.nowMs();
-    const wasComing = was === 'connecting' || was === 'idle';
+    const isOver = state === 'ready' || state === 'stopped' || (was === 'connecting' && state !== 'connecting');
     this.#state = state;
     this.#phase = phase;
     if (state !== 'waiting') this.retryAtMs = undefined;
-    if (state === 'connecting' && !wasComing) this.#settled = Promise.withResolvers<void>();
-    if (wasComing && state !== 'connecting') this.#settled.resolve();
+    if (isOver) {
+      this.#settled.resolve();
+      this.#isSettled = true;
+    }
+    if (this.#isSettled && state !== 'ready' && state !== 'stopped') {
+      this.#settled = Promise.withResolvers<void>();
+      this.#isSettled = false;
+    }
   }
 
   /** A life is over, the last of `deaths` in a row that ended early; the next begins after `retryMs`. */

@@ -4,48 +4,23 @@
  * no socket, no process.
  * Does not: try again or keep state beyond its life (`link.ts`).
  */
-import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { LinkPhase } from '../kernel/facts.ts';
-import type { Kernel } from '../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import { ClientSide } from './_client-side.ts';
+import type { ConnectionParts } from './_connection-parts.ts';
 import { endedRefusal, goneRefusal, isLocal, phaseSetting, timeUpFault } from './_endings.ts';
 import { SessionRenewal } from './_session-renewal.ts';
-import type { ToolHeaders } from './_tool-headers.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
-import { Correlator } from './correlate.ts';
+import { Correlator, isCall } from './correlate.ts';
 import { inEras } from './era-transport.ts';
-import type { Flight } from './flight.ts';
+import type { Flight, FlightPlan } from './flight.ts';
 import { shakeHands } from './handshake.ts';
 import { listAll, type ServerLists } from './list.ts';
 import { Liveness } from './liveness.ts';
-import type { Talk } from './talk.ts';
 import type { Transport, TransportEvents } from './transport.ts';
-
-export interface ConnectionParts {
-  readonly kernel: Kernel;
-  readonly limits: Limits;
-  readonly spec: ServerSpec;
-  readonly version: string;
-  readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
-  readonly phase: (phase: LinkPhase) => Promise<void> | undefined;
-  readonly raise: (silenceMs: number) => void;
-  readonly listChanged: () => void;
-  /** Who is on the client side. */
-  readonly talk: Talk;
-  /** It is another hub that speaks for the server. */
-  readonly isForward: boolean;
-  /** What the server's tools want repeated in headers. */
-  readonly toolHeaders: ToolHeaders;
-  /** What was spoken with the server in an earlier life; undefined = nothing yet. */
-  readonly versionBefore: () => string | undefined;
-  /** The server had forgotten us and has been initialized again. */
-  readonly renewed: (hello: ServerHello) => void;
-}
 
 /** How a call is sent besides what it says: its own silence, and the deadline with the setting that allows more. */
 export interface SendTimes {
@@ -69,6 +44,8 @@ export class Connection {
   #phase: LinkPhase = 'connect';
   /** What the server said of itself; undefined = it has not, yet. */
   hello: ServerHello | undefined;
+  /** The newest of the calls that ran when it was lost. */
+  lastCall: FlightPlan | undefined;
   #opening: Deadline | undefined;
   readonly #renewal: SessionRenewal;
 
@@ -89,6 +66,7 @@ export class Connection {
         silent: (flight) => this.liveness.silent(flight),
         tooSilent: (flight, silentMs) => this.liveness.tooSilent(flight, silentMs),
         ended: (flight) => this.#ended(flight),
+        mayCancel: parts.mayCancel,
         listChanged: (method) => (talk.listChanged ?? parts.listChanged)(method),
         notice: (envelope, exchange) => this.clientSide.notice(envelope, exchange),
         question: (envelope, exchange) => this.clientSide.question(envelope, exchange),
@@ -178,6 +156,7 @@ export class Connection {
   lose(fault: HubError): void {
     if (this.#fault) return;
     this.#fault = fault;
+    this.lastCall = this.correlator.newest(isCall)?.plan;
     this.#opening?.end('stopped');
     this.correlator.failAll(() => goneRefusal(this.#parts.spec.slug, fault, 'unknown'));
     this.#lost.resolve(fault);

@@ -35,6 +35,7 @@ function bare() {
     ears: {
       silent() {},
       tooSilent() {},
+      mayCancel: () => true,
       ended: (flight) => flight.settle({ kind: 'error', json: Buffer.from('"ended"') }),
       notice: () => {},
       question: () => false,

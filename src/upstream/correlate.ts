@@ -94,17 +94,14 @@ export class Correlator {
 
   /** True while a call is in flight; each has its own watch (lists, pings and handshakes have none). */
   get hasCalls(): boolean {
-    for (const { flight } of this.#requests.values()) if (flight.plan.silence) return true;
-    return false;
+    return this.newest(isCall) !== undefined;
   }
 
-  /** The newest call whose user can be asked or told. */
-  newestHeard(): Flight | undefined {
+  /** The newest request in flight of those that fit. */
+  newest(fits: (flight: Flight) => boolean): Flight | undefined {
     let newest: Place | undefined;
-    for (const place of this.#requests.values()) {
-      if (!place.flight.plan.back.ask) continue;
-      if (newest === undefined || place.order > newest.order) newest = place;
-    }
+    for (const place of this.#requests.values())
+      if (fits(place.flight) && (newest === undefined || place.order > newest.order)) newest = place;
     return newest?.flight;
   }
 
@@ -171,7 +168,7 @@ export class Correlator {
   cancel(flight: Flight, reason: string): void {
     const mayHaveLeft = this.#transport.abort(flight.id);
     // initialize is never cancelled (specification, cancellation).
-    if (!mayHaveLeft || flight.plan.method === 'initialize') return;
+    if (!mayHaveLeft || flight.plan.method === 'initialize' || !this.#ears.mayCancel()) return;
     this.notify('notifications/cancelled', jsonBytes({ requestId: flight.id, reason }));
   }
 
@@ -295,4 +292,9 @@ export class Correlator {
     const deadline = this.#kernel.deadline(ASIDE_MS);
     if (isRefusal(this.#transport.send(frame, undefined, deadline))) deadline[Symbol.dispose]();
   }
+}
+
+/** True for the calls of users; lists, pings and handshakes of the hub have no watch of their own. */
+export function isCall({ plan }: Flight): boolean {
+  return plan.silence !== undefined;
 }

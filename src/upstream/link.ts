@@ -15,26 +15,23 @@ import { Handover, type OpenedConnection } from './_handover.ts';
 import { publishLost, publishReady } from './_link-facts.ts';
 import { LinkLists } from './_link-lists.ts';
 import type { LinkParts } from './_link-parts.ts';
+import { Lives } from './_lives.ts';
 import { downRefusal, untilReady } from './_not-ready.ts';
-import { Rest } from './_rest.ts';
 import { type LinkView, Standing } from './_standing.ts';
 import { StartTurn } from './_turn.ts';
 import { Watch } from './_watch.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
 import { Connection } from './connection.ts';
 
-/** A life that lasted this long was a good one: the next failure starts counting anew. */
-const STABLE_MS = 60_000;
 /** Of the time to stop: the transport's part, so that the link is done before its own time is up. */
 const CLOSE_SHARE = 0.9;
-
 type LifeEnd = HubError | OpenedConnection;
 
 export class Link {
   readonly #parts: LinkParts;
   readonly #scope: Scope;
   readonly #standing: Standing;
-  readonly #rest: Rest;
+  readonly lives: Lives;
   #spec: ServerSpec;
   #connection: Connection | undefined;
   readonly #handover: Handover;
@@ -48,7 +45,7 @@ export class Link {
     this.#parts = parts;
     this.#spec = parts.spec;
     this.#standing = new Standing(parts.kernel.clock);
-    this.#rest = new Rest(parts.kind);
+    this.lives = new Lives({ kernel: parts.kernel, kind: parts.kind, server: parts.spec.slug });
     this.#lists = new LinkLists(parts.kernel.clock, parts.listed);
     this.#scope = new Scope(`link ${parts.spec.slug}`, {
       faulted: (task, fault) => parts.kernel.bus.publish({ type: 'task-faulted', task, fault }),
@@ -92,7 +89,7 @@ export class Link {
   /** At once, whatever the rest; a running connection is given up. */
   restart(): void {
     this.#connection?.lose(new HubError('server-down', { message: `${this.#spec.slug} is being restarted.` }));
-    this.#rest.hurry();
+    this.lives.rest.hurry();
   }
 
   async stop(deadline: Deadline): Promise<void> {
@@ -102,8 +99,9 @@ export class Link {
     this.#turn?.[Symbol.dispose]();
     const fault = new HubError('server-down', { message: `${this.#spec.slug} was stopped.` });
     for (const held of [this.#connection, this.#handover]) held?.lose(fault);
-    this.#rest.wake();
+    this.lives.rest.wake();
     await this.#scope.close(deadline);
+    this.lives[Symbol.dispose]();
   }
 
   /** Whether the server lives, asked on the side; for a breaker that wants to close. Never rejects; ends within `pingMs`. */
@@ -114,7 +112,8 @@ export class Link {
   /** Ready now (undefined), or within `handshakeMs` (a promise), or why not. */
   whenReady(deadline: Deadline, owner: string): Outcome<undefined> | Promise<Outcome<undefined>> {
     if (this.#standing.state === 'ready') return undefined;
-    if (this.#standing.state !== 'connecting' && this.#standing.state !== 'idle') return this.#down();
+    const { state } = this.#standing;
+    if (state !== 'connecting' && state !== 'idle' && !this.lives.wake(state)) return this.#down();
     return untilReady({ ...this.#parts, standing: this.#standing, spec: this.#spec }, deadline, owner);
   }
 
@@ -156,7 +155,7 @@ export class Link {
 
   /** From opening to loss; the answer is why it ended. */
   async #oneLife(): Promise<HubError> {
-    this.#rest.begin();
+    this.lives.begin();
     this.#lists.isStale = false;
     this.#standing.enter('connecting', this.#parts.kind === 'local' ? 'start' : 'connect');
     let connection = this.#connect();
@@ -169,8 +168,9 @@ export class Link {
       end = await this.#untilLost(connection, () => this.#becomeReady(opened));
     }
     connection.lose(end);
-    this.#standing.fault = end;
-    this.#standing.enter(this.#scope.closed ? 'stopped' : 'waiting');
+    const asleep = this.lives.ended(end, connection.lastCall, this.#parts.talk.subscriptions().length > 0);
+    this.#standing.fault = asleep ?? end;
+    this.#standing.enter(this.#scope.closed ? 'stopped' : asleep ? 'asleep' : 'waiting');
     using deadline = this.#closing();
     await connection.close(deadline);
     this.#lastTail = connection.transport.stderrTail();
@@ -193,6 +193,7 @@ export class Link {
       phase: (phase) => (this.#connection === connection ? this.#turn?.step(phase) : undefined),
       raise: (silenceMs) => this.#raise(silenceMs),
       isForward: this.#parts.kind === 'forward',
+      mayCancel: () => this.lives.mayCancel(),
       versionBefore: () => this.#standing.hello?.version ?? this.#parts.spokenBefore(),
       listChanged: () => this.listChanged(),
       renewed: (hello) => {
@@ -214,12 +215,11 @@ export class Link {
   /** Why it was lost, or the connection that takes its place. */
   async #untilLost(connection: Connection, begin: () => Promise<void> | undefined): Promise<LifeEnd> {
     const { kernel, limits } = this.#parts;
-    let readyMs = kernel.clock.nowMs();
     const end = Promise.withResolvers<LifeEnd>();
     void connection.lost.then(end.resolve);
     try {
       await begin();
-      readyMs = kernel.clock.nowMs();
+      this.lives.ready();
       const list = () => this.#listAgain(connection);
       // A child has no session that could be lost, and a second one may not run beside the first.
       const failing = () => this.#parts.kind === 'remote' && this.#handover.tryAnew(end.resolve);
@@ -233,7 +233,6 @@ export class Link {
     } finally {
       this.#watch = undefined;
       this.#handover.stopTrial();
-      if (this.#standing.state === 'ready' && kernel.clock.nowMs() - readyMs >= STABLE_MS) this.#rest.forgive();
     }
   }
 
@@ -292,9 +291,10 @@ export class Link {
   /** Waits until it is time to try again, or somebody asks for it. */
   async #restAfter(fault: HubError): Promise<void> {
     const { kernel, limits } = this.#parts;
-    const retryMs = this.#rest.next(limits, kernel.random);
-    this.#standing.rests(retryMs, this.#rest.failures);
+    if (this.#standing.state === 'asleep') return this.lives.rest.sleep(undefined, kernel.timers);
+    const retryMs = this.lives.rest.next(limits, kernel.random);
+    this.#standing.rests(retryMs, this.lives.rest.failures);
     publishLost(kernel, this.#spec.slug, fault, retryMs);
-    await this.#rest.sleep(retryMs, kernel.timers);
+    await this.lives.rest.sleep(retryMs, kernel.timers);
   }
 }

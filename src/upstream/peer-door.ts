@@ -134,7 +134,7 @@ async function hello(parts: PeerDoorParts, slug: string, envelope: Envelope): Pr
 function ping({ fleet }: PeerDoorParts, slug: string): Outcome<UpstreamReply> {
   const status = fleet.status(slug);
   if (!status) return missing(slug);
-  if (status.state === 'ready') return result(EMPTY);
+  if (status.state === 'ready' || status.state === 'asleep') return result(EMPTY);
   return new Refusal(status.state === 'connecting' ? 'server-starting' : 'server-down', status.cause, {
     server: slug,
     ...(status.phase ? { phase: status.phase } : {}),

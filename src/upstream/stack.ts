@@ -90,6 +90,8 @@ export class Stack {
   call(call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     this.calls += 1;
     if (!this.circuit.allows()) return this.circuit.refuse();
+    const limited = this.#parts.link.lives.limited(call.fairKey);
+    if (limited) return limited;
     const ready = this.#parts.link.whenReady(call.deadline, call.owner);
     return ready instanceof Promise ? ready.then((late) => this.#enter(late, call)) : this.#enter(ready, call);
   }
@@ -174,6 +176,7 @@ export class Stack {
     const nowMs = kernel.clock.nowMs();
     if (!isRefusal(answer)) {
       if (saysUnknownTool(answer)) link.unknownTool();
+      link.lives.served();
       // A server that asks people takes as long as they do.
       this.circuit.succeeded(nowMs, spec.interactive ? undefined : nowMs - sentMs, call.fairKey);
       return answer;

@@ -60,6 +60,7 @@ export function statusOf(
     serverInfo: view?.hello ? secrets.mask(`${view.hello.name} ${view.hello.serverVersion}`.trim()) : undefined,
     protocolVersion: view?.hello?.version,
     silenceMs: Math.max(spec.times.silenceMs ?? limits.silenceMs, view?.raisedMs ?? 0),
+    withholdsCancels: link?.lives.toleratesCancels === false ? true : undefined,
     lastFailure: lastFailure(stack, kernel),
   };
 }

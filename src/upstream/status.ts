@@ -38,6 +38,8 @@ export interface ServerStatus {
   readonly serverInfo: string | undefined;
   readonly protocolVersion: string | undefined;
   readonly silenceMs: number;
+  /** True = no cancels are sent to it: they have ended its process; undefined = they are. */
+  readonly withholdsCancels: true | undefined;
   /** The last call that failed at this server, for the operator: may quote what the server said. */
   readonly lastFailure: LastFailure | undefined;
 }

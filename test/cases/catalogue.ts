@@ -101,6 +101,22 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'Failures of one tool or one user shut a server to nobody; only a server that is gone, or asks for a pause, is left alone, visibly.',
   },
+  SV23: {
+    behaviour:
+      'A server whose process ends at a cancel gets no cancels after the second time, and stays there for others.',
+  },
+  SV31: {
+    behaviour:
+      'A child that exits with 0 after its answer is in no crash loop; a last answer without a line end is delivered, and a cut one is named so.',
+  },
+  SV46: {
+    behaviour:
+      'A child that exits with 0 while nothing runs on it sleeps, and the next call starts it and waits for it.',
+  },
+  SV69: {
+    behaviour:
+      'A user whose calls end a server’s process again and again is refused there, by name; others find it at once.',
+  },
   SX1: {
     behaviour: 'A server that hangs at start delays no other server: not its start, its restart or its calls.',
   },

@@ -91,6 +91,7 @@ const CONTAINERS: Readonly<Record<string, Row>> = {
   'upstream.install-queue': { own: BY_CONFIGURATION },
   'upstream.installed': { own: BY_CONFIGURATION },
   'upstream.installs': { own: BY_CONFIGURATION },
+  'upstream.key-deaths': { own: `${PER_SERVER}; an entry a key, the oldest is forgotten` },
   'upstream.lanes': { shared: 'lanesPerKey' },
   'upstream.questions': { own: PER_SERVER },
   'upstream.servers': { own: BY_CONFIGURATION },

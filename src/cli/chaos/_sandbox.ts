@@ -194,7 +194,7 @@ export class Sandbox implements AsyncDisposable {
 
   async #unready(): Promise<number> {
     const { servers } = bodyOf<StatusAnswer>(await this.#ask('/api/status'));
-    return servers.filter(({ state }) => state !== 'ready' && state !== 'disabled').length;
+    return servers.filter(({ state }) => !['ready', 'asleep', 'disabled'].includes(state)).length;
   }
 
   async #isIdle(): Promise<boolean> {

@@ -76,6 +76,7 @@ export class Frames {
   /** Runs while a message may be waiting for its line end. */
   #newlineWait: Disposable | undefined;
   #suspects = 0;
+  isCut = false; // what was read last ended in the middle of a message
 
   constructor(stream: Readable, options: FramesOptions) {
     this.#stream = stream;
@@ -89,7 +90,10 @@ export class Frames {
       if (!this.#gather(chunk)) return;
       if (!this.#turnAsked) this.#turn();
     });
-    stream.once('end', options.ended);
+    stream.once('end', () => {
+      if (!this.#turnAsked) this.#takeUnfinished();
+      options.ended();
+    });
   }
 
   /** The beginning of the last line that was no message, masked and without control characters; undefined = there was none. */
@@ -101,8 +105,8 @@ export class Frames {
 
   /** Calls back once what has been read is handed on; at once when nothing waits. */
   whenEmpty(done: () => void): void {
-    if (!this.#turnAsked) return done();
     this.#whenEmpty = done;
+    if (!this.#turnAsked) this.#emptied();
   }
 
   /** Hands on nothing more. What still comes is read and thrown away, so that the child does not block. */
@@ -139,6 +143,11 @@ export class Frames {
     if (this.#lines.overlong) return this.#cut();
     if (this.#garbageBytes > GARBAGE_BYTES) return this.#later();
     if (this.#stream.isPaused()) this.#stream.resume();
+    if (this.#whenEmpty) this.#emptied();
+  }
+
+  #emptied(): void {
+    this.#takeUnfinished();
     this.#whenEmpty?.();
     this.#whenEmpty = undefined;
   }
@@ -216,7 +225,9 @@ export class Frames {
     if (this.#over || this.#lines.next() !== undefined) return;
     const line = this.#lines.cut((text) => {
       const { messages, rest } = salvage(text, this.#options.scan);
-      return messages.length > 0 && rest.length === 0;
+      const isWhole = messages.length > 0 && rest.length === 0;
+      this.isCut = text[0] === OPEN_OBJECT && !isWhole;
+      return isWhole;
     });
     if (line) this.#take(line);
   }

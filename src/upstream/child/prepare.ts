@@ -107,11 +107,13 @@ function serial(kernel: Kernel): string {
   return `${Math.floor(kernel.clock.nowMs()).toString(36)}${Math.floor(kernel.random() * MARK_DIGITS).toString(36)}`;
 }
 
-export function exitFault(server: string, exit: ChildExit, lastWords: string): HubError {
+/** `isCut` = its output ended in the middle of a message. */
+export function exitFault(server: string, exit: ChildExit, lastWords: string, isCut = false): HubError {
+  const when = isCut ? ' in the middle of its answer' : '';
   const how = exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`;
   const said = lastWords === '' ? 'It wrote nothing to stderr.' : `Its last lines:\n${lastWords}`;
   return new HubError('upstream-exit', {
-    message: `The process of ${server} ended (${how}). ${said}`,
+    message: `The process of ${server} ended${when} (${how}). ${said}`,
     detail: { server, exitCode: exit.code, signal: exit.signal },
   });
 }

@@ -173,7 +173,7 @@ class StdioTransport implements Transport {
 
   #exited(exit: ChildExit): void {
     const lastWords = this.#child?.lastWords() ?? '';
-    const close = () => this.#close(exitFault(this.#options.spec.slug, exit, lastWords));
+    const close = () => this.#close(exitFault(this.#options.spec.slug, exit, lastWords, this.#frames?.isCut));
     if (this.#frames) this.#frames.whenEmpty(close);
     else close();
   }

@@ -1,0 +1,32 @@
+/** What a connection is made from. */
+import type { Limits } from '../config/limits.ts';
+import type { LinkPhase } from '../kernel/facts.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { ServerSpec } from '../kernel/snapshot.ts';
+import type { ServerHello } from '../protocol/era-2025/initialize.ts';
+import type { ToolHeaders } from './_tool-headers.ts';
+import type { Talk } from './talk.ts';
+import type { Transport, TransportEvents } from './transport.ts';
+
+export interface ConnectionParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  readonly spec: ServerSpec;
+  readonly version: string;
+  readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
+  readonly phase: (phase: LinkPhase) => Promise<void> | undefined;
+  readonly raise: (silenceMs: number) => void;
+  readonly listChanged: () => void;
+  /** Who is on the client side. */
+  readonly talk: Talk;
+  /** It is another hub that speaks for the server. */
+  readonly isForward: boolean;
+  /** What the server's tools want repeated in headers. */
+  readonly toolHeaders: ToolHeaders;
+  /** What was spoken with the server in an earlier life; undefined = nothing yet. */
+  readonly versionBefore: () => string | undefined;
+  /** A cancel is about to be sent; false = the server does not stand it. */
+  readonly mayCancel: () => boolean;
+  /** The server had forgotten us and has been initialized again. */
+  readonly renewed: (hello: ServerHello) => void;
+}
