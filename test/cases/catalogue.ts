@@ -151,6 +151,9 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'A tool, prompt or resource that is nested too deeply is hidden by name and the others stay; a deep result ends its call by name.',
   },
+  SV37: {
+    behaviour: 'Events before the endpoint of an HTTP+SSE server are passed over.',
+  },
   SV8: {
     behaviour: 'A server that answers no ping but works is asked for a list instead, and never restarted for it.',
   },

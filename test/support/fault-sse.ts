@@ -97,8 +97,16 @@ export async function startFaultSse(flags: FaultSseFlags = {}): Promise<FaultSse
     }
     streams.add(response);
     response.on('close', () => streams.delete(response));
+    if (get === 'html') {
+      response.write('<!doctype html><p>Welcome</p>');
+      return;
+    }
     response.write(lines(': hello'));
-    if (flags.messageFirst) response.write(event({ jsonrpc: '2.0', method: 'notifications/message', params: {} }));
+    if (flags.messageFirst) {
+      response.write(event({ jsonrpc: '2.0', method: 'notifications/message', params: {} }));
+      response.write(lines('event: ping', 'data: {}'));
+      response.write(lines('data: connected'));
+    }
     if (endpoint !== null) response.write(lines('event: endpoint', `data: ${endpoint}`));
   }
 

@@ -148,10 +148,8 @@ export class SseStream implements ResponseHandler {
 
   #open({ event, data }: SseEvent): void {
     const { server, url, opened } = this.#options;
-    if (event !== 'endpoint') {
-      this.#lose(protocolFault(server, this.#status, 'its first event is not endpoint, as HTTP+SSE wants it'));
-      return;
-    }
+    // Some greet first; the handshake's time ends the wait for the endpoint.
+    if (event !== 'endpoint') return;
     const text = data.length > ENDPOINT_BYTES ? '' : data.toString('utf8').trim();
     const endpoint = text === '' ? null : URL.parse(text, url.href);
     if (endpoint === null) this.#lose(protocolFault(server, this.#status, 'its endpoint is not an address'));

@@ -33,7 +33,6 @@ test('a stream that is none, or names no endpoint, is told for what it is', asyn
   const cases: readonly (readonly [FaultSseFlags, string, RegExp])[] = [
     [{ endpoint: null }, 'upstream-timeout', /no endpoint .* handshakeMs/],
     [{ get: 'silent' }, 'upstream-timeout', /no endpoint .* handshakeMs/],
-    [{ messageFirst: true }, 'upstream-protocol', /first event is not endpoint/],
     [{ endpoint: 'http://' }, 'upstream-protocol', /endpoint is not an address/],
     [{ endpoint: 'x'.repeat(20_000) }, 'upstream-protocol', /endpoint is not an address/],
     [{ get: 'html' }, 'upstream-protocol', /text\/html/],
@@ -52,6 +51,14 @@ test('a stream that is none, or names no endpoint, is told for what it is', asyn
       }),
     ),
   );
+});
+
+// case: SV37
+test('events before the endpoint are passed over', async () => {
+  await withServer({ messageFirst: true }, async (rig) => {
+    await rig.ready('s');
+    assert.equal(await rig.text('s', 'echo', { text: 'x' }), 'x');
+  });
 });
 
 test('an endpoint on another origin is refused and nothing is ever sent there', async () => {
