@@ -1,7 +1,7 @@
 // covers: P1, B2
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { serverSpec } from '../../test/support/catalog-worlds.ts';
+import { listingOf, serverSpec, worldOf } from '../../test/support/catalog-worlds.ts';
 import { LineRig, richRig, shown } from '../../test/support/line-rig.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 
@@ -76,14 +76,23 @@ test('a list that is asked for before a server was ever listed waits for it, and
       rig.frozen.kernel.waits.table().map(({ label }) => label),
       ['first-catalog'],
     );
-    if (ending === 'time') await rig.frozen.advanceAsync(rig.limits.firstCatalogMs);
-    else {
+    if (ending === 'time') {
+      rig.read.add('new');
+      rig.statuses.set('new', { state: 'ready', tools: 1 });
+      await rig.frozen.advanceAsync(rig.limits.firstCatalogMs);
+      assert.equal(shown(await list)._meta['mcphub/servers'].new.state, 'connecting', 'its tools are not in the list');
+    } else {
       rig.statuses.set('new', { state: ending === 'listed' ? 'ready' : 'waiting', tools: 0 });
-      if (ending === 'listed')
+      if (ending === 'listed') {
+        rig.read.add('new');
         rig.frozen.kernel.bus.publish({ type: 'server-listed', server: 'new', tools: 1, changed: true, repaired: [] });
-      else rig.frozen.kernel.bus.publish({ type: 'server-stopped', server: 'new', reason: 'broken' });
+        await rig.frozen.advanceAsync(100);
+        assert.equal(isOver, false, 'what it listed is being taken in');
+        const { servers, listings, groups } = rig.snapshots.current;
+        rig.catalog.rebuild(worldOf(servers, [...listings, listingOf('new', ['x'])], groups));
+      } else rig.frozen.kernel.bus.publish({ type: 'server-stopped', server: 'new', reason: 'broken' });
     }
-    assert.equal(shown(await list).tools.length, 4, ending);
+    assert.equal(shown(await list).tools.length, ending === 'listed' ? 5 : 4, ending);
     assert.equal(rig.frozen.kernel.waits.size, 0);
     assert.equal(rig.frozen.kernel.wheel.size, 0);
   }

@@ -89,7 +89,11 @@ function outcomes(servers: readonly string[], noun: List['noun'], rooms: LineRoo
     const status = rooms.fleet.status(server);
     // A hub that has just started knows them from disk, while the link has not read any.
     const known = rooms.catalog.viewOfServer(server)?.[SHOWN[noun]] ?? 0;
-    result[server] = status ? outcomeOf(status, noun, known) : { state: 'idle', [noun]: known };
+    if (!status) result[server] = { state: 'idle', [noun]: known };
+    // What it listed is being taken in.
+    else if (status.state === 'ready' && !rooms.catalog.isListed(server))
+      result[server] = { state: 'connecting', [noun]: 0 };
+    else result[server] = outcomeOf(status, noun, known);
   }
   return result;
 }

@@ -43,6 +43,10 @@ export interface Catalog {
   viewOfGroups(slugs: readonly string[]): View;
   /** Called after a rebuild with the views that changed, came or went; not when none did. Must not throw. Returns how to stop. */
   onChange(listener: (changed: readonly ViewChange[]) => void): () => void;
+  /** Whether its lists have been taken in, be they empty. */
+  isListed(slug: string): boolean;
+  /** Called after each rebuild. Must not throw. Returns how to stop. */
+  onRebuilt(listener: () => void): () => void;
   /** What a path segment (already percent-decoded) names, by slug or by configured name; a group wins over a server. */
   pathOf(segment: string): PathTarget | undefined;
 }
@@ -58,13 +62,16 @@ interface Built {
   readonly groups: ReadonlyMap<string, GroupSpec>;
   readonly views: ReadonlyMap<string, ShelfView>;
   readonly paths: ReadonlyMap<string, PathTarget>;
+  /** Servers whose lists are in it. */
+  readonly listed: ReadonlySet<string>;
 }
 
 export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
   const unions = new CappedMap<string, ShelfView>('catalog.unions', limits.servers, 'drop-oldest', kernel.ceilings);
   let listeners: readonly ((changed: readonly ViewChange[]) => void)[] = []; // bounded by: the rooms that listen
   let owners = atOnce(ownersOf([]));
-  let built: Built = { shelves: new Map(), groups: new Map(), views: new Map(), paths: new Map() };
+  let built: Built = { shelves: new Map(), groups: new Map(), views: new Map(), paths: new Map(), listed: new Set() };
+  const rebuiltListeners = new Set<() => void>(); // bounded by: calls that wait for a first list
   const ownerOf = givenBy(() => owners);
 
   function view(key: string, picks: readonly Picked[], before: ShelfView | undefined): ShelfView {
@@ -86,7 +93,8 @@ export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
     for (const pick of all) yield* add(`${ONE_SERVER}${pick.shelf.server}`, [pick]);
     for (const group of world.groups) yield* add(`group:${group.slug}`, picksOf([group], shelves));
     const groups = new Map(world.groups.map((group) => [group.slug, group]));
-    const next: Built = { shelves, groups, views, paths: pathsOf(world) };
+    const listed = new Set(world.listings.map(({ server }) => server));
+    const next: Built = { shelves, groups, views, paths: pathsOf(world), listed };
     const warmed = new Map<string, ShelfView>(); // bounded by: catalog.unions
     for (const [key, was] of [...unions.entries()]) {
       const now = union(key, was, next);
@@ -98,6 +106,7 @@ export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
       built = next;
       const changed = [...changesOf(before.views, views), ...takeUnions(warmed)];
       if (changed.length > 0) for (const listener of listeners) listener(changed);
+      for (const listener of [...rebuiltListeners]) listener();
     };
   }
 
@@ -139,6 +148,11 @@ export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
       return () => {
         listeners = listeners.filter((other) => other !== listener);
       };
+    },
+    isListed: (slug) => built.listed.has(slug),
+    onRebuilt(listener) {
+      rebuiltListeners.add(listener);
+      return () => rebuiltListeners.delete(listener);
     },
     pathOf: (segment) => built.paths.get(segment),
   };

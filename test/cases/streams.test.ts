@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type RunningHub, startHub, until } from '../support/hub.ts';
+import { rpc } from '../support/mcp.ts';
 import { faultServer } from '../support/real-servers.ts';
 import { callText, type Reading, SseClient } from '../support/sse-client.ts';
 
@@ -22,6 +23,9 @@ describe('streams of one session', { timeout: 60_000, concurrency: 4 }, () => {
         limits: { streamKeepAliveMs: '1s' },
       },
     });
+    const isListed = async () =>
+      (await rpc(`${hub.url}/mcp`, 'resources/list', {}, hub)).text.includes('fault://clock');
+    await until(isListed, 20_000, 'the resource');
   });
   after(async () => {
     await hub?.[Symbol.asyncDispose]();

@@ -9,7 +9,7 @@ import { createQuestions } from '../../src/call/questions.ts';
 import { type Catalog, createCatalog } from '../../src/catalog/catalog.ts';
 import { type Limits, limitsFrom } from '../../src/config/limits.ts';
 import { isRefusal, type Outcome, Refusal } from '../../src/kernel/outcome.ts';
-import type { Snapshot, SnapshotHolder } from '../../src/kernel/snapshot.ts';
+import type { RawListing, Snapshot, SnapshotHolder } from '../../src/kernel/snapshot.ts';
 import { SILENT_BACK_CHANNEL } from '../../src/protocol/back-channel.ts';
 import type { Envelope } from '../../src/protocol/message.ts';
 import { scanEnvelope } from '../../src/protocol/scan.ts';
@@ -46,6 +46,8 @@ export class LineRig {
     kind: 'result',
     json: Buffer.from('{"content":[]}'),
   });
+  /** Servers whose lists have been read. */
+  readonly read = new Set<string>(); // bounded by: one test
   /** By slug; a server that is not here is ready with 2 tools. */
   readonly statuses = new Map<string, Partial<ServerStatus>>(); // bounded by: one test
 
@@ -89,7 +91,7 @@ export class LineRig {
         return this.reply(server, call);
       },
       status: (server) => ({ ...READY, server, ...this.statuses.get(server) }) as ServerStatus,
-      rawListing: () => undefined,
+      rawListing: (server) => (this.read.has(server) ? ({} as RawListing) : undefined),
     };
     return played as Fleet;
   }
