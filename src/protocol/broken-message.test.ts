@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { brokenAnswer, jsonFault } from './broken-message.ts';
 
-const idsIn = (text: string) => brokenAnswer(Buffer.from(text), 100).ids;
+const idsIn = (text: string) => brokenAnswer(Buffer.from(text), 100, false).ids;
 
 // case: SV43, SV48, SV49
 test('finds whose answer a broken text would have been', () => {
@@ -30,10 +30,39 @@ test('finds whose answer a broken text would have been', () => {
   for (const [text, ids] of cases) assert.deepEqual(idsIn(text), ids, text);
 });
 
+const REPLY = '{"jsonrpc":"2.0","id":7,"result":{}}';
+
+test('takes what a whole text holds inside for no answer', () => {
+  const logged = `{"level":30,"args":${REPLY}}`;
+  for (const text of [
+    logged,
+    ` ${logged} `,
+    `call ${logged}`,
+    `{"args":[${REPLY}],"result":{}}`,
+    `{"level":50,"error":"x"}`,
+  ])
+    assert.deepEqual(brokenAnswer(Buffer.from(text), 100, false), { isAnswer: false, ids: [] }, text);
+});
+
+// finding: SR-A16
+test('takes nothing that a text may quote for an answer', () => {
+  const quoting: readonly (readonly [string, number[]])[] = [
+    [`{"jsonrpc":"2.0","id":3,"result":{"args":${REPLY},"n":Infinity}}`, [3]],
+    [`{"jsonrpc":"2.0","id":3,"result":{"args":${REPLY}`, [3]],
+    [`{"jsonrpc":"2.0","result":{"n":NaN,"args":${REPLY}`, []],
+    [`call ${REPLY}`, []],
+    [`call {"args":${REPLY}, "mo`, []],
+    [`{ args: '${REPLY}' }`, []],
+    [`{"args":${REPLY},"more":"...`, []],
+    [`["call",${REPLY}]`, []],
+  ];
+  for (const [text, ids] of quoting) assert.deepEqual(brokenAnswer(Buffer.from(text), 100, true).ids, ids, text);
+});
+
 test('knows an answer that names no request from a line of a log', () => {
-  assert.ok(brokenAnswer(Buffer.from('{"jsonrpc":"2.0","result":{"a":NaN}}'), 100).isAnswer);
+  assert.ok(brokenAnswer(Buffer.from('{"jsonrpc":"2.0","result":{"a":NaN}}'), 100, false).isAnswer);
   for (const text of ['{"level":"info","error":NaN', '{"type":"heartbeat"}', '[DONE]', '{}', 'null', 'error: "result"'])
-    assert.ok(!brokenAnswer(Buffer.from(text), 100).isAnswer, text);
+    assert.ok(!brokenAnswer(Buffer.from(text), 100, false).isAnswer, text);
 });
 
 test('never throws, and names each request once', () => {
@@ -53,7 +82,7 @@ test('never throws, and names each request once', () => {
   );
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 40 }), (pieces) => {
-      const { ids } = brokenAnswer(Buffer.from(pieces.join('')), 10);
+      const { ids } = brokenAnswer(Buffer.from(pieces.join('')), 10, false);
       assert.equal(new Set(ids).size, ids.length);
       assert.ok(ids.every(Number.isSafeInteger));
     }),

@@ -1,9 +1,9 @@
 /**
  * Texts that would have been answers of a server and are no JSON-RPC messages: which requests they would have answered, so that these can end at once, and
  * what is wrong with them.
- * Guarantees: linear time; looks at a bounded part of the members; never throws.
+ * Guarantees: what a message holds inside is never taken for another message where the text is whole, or where it may quote a client; linear time; looks at a bounded part of the members; never throws.
  */
-import { keyIs } from './_scalar.ts';
+import { keyIs, skipSpace } from './_scalar.ts';
 import { type Budget, eachElement, eachMember } from './_value.ts';
 import { replyNumber } from './answer.ts';
 import { ABSENT, type Span } from './message.ts';
@@ -13,8 +13,9 @@ import { isBatch } from './scan.ts';
 const LOOSE = { maxDepth: 4096, strict: false } as const;
 /** Values that the search for an id looks at: an id mostly stands before what makes a text long. */
 const ID_VALUES = 50_000;
-const KEYS = ['id', 'result', 'error', 'method'] as const;
+const KEYS = ['id', 'result', 'error', 'method', 'jsonrpc'] as const;
 const BACKSLASH = 0x5c;
+const OPEN_OBJECT = 0x7b;
 const QUOTES: ReadonlySet<number | undefined> = new Set([0x22, 0x27]);
 /** A message whose id stands last, as some SDKs write it. */
 const LAST_ID = /["']id["']\s{0,4}:\s{0,4}(["']?\d{1,16})(["']?)\s{0,4}\}\s{0,4}$/;
@@ -38,9 +39,13 @@ export interface BrokenAnswer {
 
 const NO_ANSWER: BrokenAnswer = { isAnswer: false, ids: [] };
 
-/** Returns what can be told of a text that the scanner has refused. `max` = messages in a batch. */
-export function brokenAnswer(bytes: Buffer, max: number): BrokenAnswer {
+/**
+ * Returns what can be told of a text that the scanner has refused. `max` = messages in a batch; `isQuoting` = it may repeat replies that a client has
+ * made up (`_quoted-replies.ts`): only an object at its beginning, and of that only its own members, then says which request it would have answered.
+ */
+export function brokenAnswer(bytes: Buffer, max: number, isQuoting: boolean): BrokenAnswer {
   const budget = { values: ID_VALUES };
+  if (isQuoting) return bytes[0] === OPEN_OBJECT ? answerOf(bytes, membersOf(bytes, budget)) : NO_ANSWER;
   if (!isBatch(bytes)) return brokenOne(bytes, budget);
   const spans: Span[] = []; // bounded by: max
   eachElement(bytes, bytes.indexOf('['), bytes.length, { ...LOOSE, budget }, (at, end) => {
@@ -55,7 +60,10 @@ function brokenOne(bytes: Buffer, budget: Budget): BrokenAnswer {
   const from = bytes.indexOf('{');
   if (from < 0) return NO_ANSWER;
   const text = from === 0 ? bytes : bytes.subarray(from);
-  const [id, result, error, method] = membersOf(text, budget) as [Span, Span, Span, Span];
+  const members = membersOf(text, budget);
+  const { spans, end } = members;
+  const [id, result, error, method] = spans as [Span, Span, Span, Span];
+  if (end > 0 && isBlank(text, end)) return answerOf(text, members);
   const heads = headsIn(text);
   // A line of a log may have an id as well.
   const isAnswer = result.at >= 0 || error.at >= 0 || (heads.length > 0 && saysResult(text));
@@ -65,6 +73,21 @@ function brokenOne(bytes: Buffer, budget: Budget): BrokenAnswer {
     own === undefined || heads.length > 1 ? heads.map((at, nth) => idBeside(text, at, heads[nth + 1])) : [];
   const ids = distinct([own, ...beside].filter((one) => one !== undefined));
   return { isAnswer, ids: ids.length > 0 ? ids : lastId(text) };
+}
+
+/** By its own members alone. The one that is broken is not among `spans`. */
+function answerOf(text: Buffer, { spans, end }: Members): BrokenAnswer {
+  const [id, result, error, method, head] = spans as [Span, Span, Span, Span, Span];
+  const own = replyNumber(text, id);
+  // A line of a log may have an error as well.
+  const isMeant = own !== undefined || head.at >= 0;
+  const isBegun = end < 0 && head.at >= 0 && saysResult(text);
+  if (!isMeant || (result.at < 0 && error.at < 0 && !isBegun) || method.at >= 0) return NO_ANSWER;
+  return { isAnswer: true, ids: own === undefined ? [] : [own] };
+}
+
+function isBlank(text: Buffer, from: number): boolean {
+  return skipSpace(text, from, text.length) === text.length;
 }
 
 function saysResult(text: Buffer): boolean {
@@ -96,18 +119,24 @@ function distinct(ids: readonly number[]): number[] {
   return [...new Set(ids.filter(Number.isSafeInteger))];
 }
 
-/** Where the values of `KEYS` lie; ABSENT for those that are not there, or stand behind the fault. */
-function membersOf(text: Buffer, budget: Budget): Span[] {
+interface Members {
+  /** Where the values of `KEYS` lie; ABSENT for those that are not there, or stand behind the fault. */
+  readonly spans: readonly Span[];
+  /** Behind the object; negative = it is broken. */
+  readonly end: number;
+}
+
+function membersOf(text: Buffer, budget: Budget): Members {
   const spans = KEYS.map(() => ABSENT);
   const options = { ...LOOSE, budget };
-  eachMember(text, 0, text.length, options, {
+  const end = eachMember(text, 0, text.length, options, {
     member(keyAt, keyEnd, at, end) {
       const which = KEYS.findIndex((key) => keyIs(text, keyAt, keyEnd, key));
       if (which >= 0 && spans[which] === ABSENT) spans[which] = { at, end };
       return true;
     },
   });
-  return spans;
+  return { spans, end };
 }
 
 /** Returns what is wrong with a text that is no JSON, in words for the operator, with the place in quotes. */

@@ -63,5 +63,7 @@ export const FINDINGS: Readonly<Record<string, string>> = {
   'SR-A12': 'A key of some groups cannot tell unknown groups and servers from forbidden ones.',
   'SR-A13': 'A request that was passed to another worker ends with its key, also when that worker does not run.',
   'SR-A15': 'A page of another site opens no stream, whether its browser sends Origin or not.',
+  'SR-A16':
+    'What a server repeats of one caller’s arguments, in a log line or a spoilt answer, ends no call of another.',
   'SR-A14': 'A request whose body arrives after its key was revoked is refused.',
 };

@@ -207,3 +207,30 @@ test('the command prints no control character of a server, whichever way the ser
   }
   assert.match(ran[0]?.stdout ?? '', /\\x1b\]0;owned/);
 });
+
+/** How a server may repeat what it was sent. */
+const QUOTING: readonly ((reply: string) => string)[] = [
+  (reply) => `{"level":30,"msg":"call","args":${reply}}`,
+  (reply) => `call ${reply}`,
+  (reply) => `{"msg":"call","args":${reply},"more":"...`,
+  (reply) => `{ args: '${reply}' }`,
+  (reply) => `{"jsonrpc":"2.0","id":@ID@,"result":{"args":${reply},"n":Infinity}}`,
+];
+
+// finding: SR-A16
+for (const name of ['stdio2025', 'stdio2026', 'sse2025'])
+  test(`what ${name} repeats of one call ends no other call`, async () => {
+    const call = (tool: string, args: object) => callTool(`${hub.url}/mcp`, `${name}_${tool}`, args, { key: hub.key });
+    for (const quote of QUOTING) {
+      const heard = await call('heard', {});
+      const own = /"id":(\d+)/.exec(Buffer.from(heard.json.result.content[0].text, 'base64').toString());
+      const victim = call('odd', { bytes: Buffer.from(result('{"content":[]}')).toString('base64'), waitMs: 700 });
+      await new Promise((done) => setTimeout(done, 100));
+      const replies = [1, 2, 3].map((more) => ({ jsonrpc: '2.0', id: Number(own?.[1]) + more, result: {} }));
+      const lines = replies.map((reply) => quote(JSON.stringify(reply)));
+      const bytes = Buffer.from(lines.join(name === 'sse2025' ? '\n\ndata: ' : '\n')).toString('base64');
+      await call('flood', { bytes, times: 1, replies });
+      const { text, json } = await victim;
+      assert.deepEqual(json?.result?.content, [], `${lines[0]}: ${text}`);
+    }
+  });

@@ -20,7 +20,7 @@ test('a hundred thousand notifications in one write: the loop turns in between',
   let count = 0;
   const frames = new Frames(stream, {
     ...{ kernel, maxLineBytes: 16 * 2 ** 20, maxBatch: 100 },
-    ...{ scan: answerScan(limitsFrom({})) },
+    ...{ scan: answerScan(limitsFrom({})), quoted: { may: false } },
     ...{
       alive: () => {},
       said: () => {},
@@ -64,7 +64,7 @@ function reader() {
   const unreadable: (readonly number[])[] = []; // bounded by: one test
   const frames = new Frames(stream, {
     ...{ kernel: frozen.kernel, maxLineBytes: 2 ** 20, maxBatch: 100, scan: answerScan(limitsFrom({})) },
-    ...{ alive: () => {}, said: () => {}, tooLong: () => {}, ended: () => {} },
+    ...{ quoted: { may: false }, alive: () => {}, said: () => {}, tooLong: () => {}, ended: () => {} },
     message: ({ bytes, repaired }) =>
       messages.push(`${repaired === undefined ? '' : 'repaired '}${JSON.stringify(JSON.parse(bytes.toString()))}`),
     unreadable: (ids) => unreadable.push(ids),

@@ -14,7 +14,8 @@ import { brokenAnswer } from '../../protocol/broken-message.ts';
 import { LineSplitter } from '../../protocol/lines.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { isBatch } from '../../protocol/scan.ts';
-import { salvage, withoutColours } from './line-salvage.ts';
+import type { QuotedReplies } from '../_quoted-replies.ts';
+import { salvage, withoutColours, withoutNuls } from './line-salvage.ts';
 import { ObjectLines } from './object-lines.ts';
 import { plainLine } from './plain-text.ts';
 
@@ -23,6 +24,7 @@ export interface FramesOptions {
   readonly maxLineBytes: number;
   readonly scan: ReturnType<typeof answerScan>;
   readonly maxBatch: number;
+  readonly quoted: Pick<QuotedReplies, 'may'>;
   readonly message: (envelope: Envelope) => void;
   /** A line would have been the answer to these requests, or to one that it does not say, and is no message. */
   readonly unreadable: (ids: readonly number[], why: Refusal, line: Buffer) => void;
@@ -52,8 +54,6 @@ const OPEN_ARRAY = 0x5b;
 const REST_MS = 200;
 /** Lines with text before a message whose requests wait for a better answer; the requests of more of them end at once. */
 const SUSPECTS = 64;
-/** Looked at in a line with NULs. */
-const NUL_BYTES = 64 * 1024;
 const SHOWN_BYTES = 512;
 const SHOWN_CHARS = 200;
 
@@ -240,7 +240,7 @@ export class Frames {
     if (this.#over) return;
     this.#garbage(line);
     const text = withoutColours(line.includes(0) ? withoutNuls(line) : line);
-    const { isAnswer, ids } = brokenAnswer(text, this.#options.maxBatch);
+    const { isAnswer, ids } = brokenAnswer(text, this.#options.maxBatch, this.#options.quoted.may);
     if (!isAnswer) return;
     const isBegun = text[0] === OPEN_OBJECT || text[0] === OPEN_ARRAY;
     if (isBegun || (ids.length > 0 && this.#suspects >= SUSPECTS)) this.#options.unreadable(ids, why, line);
@@ -286,10 +286,6 @@ export class Frames {
     this.mute();
     this.#options.tooLong();
   }
-}
-
-function withoutNuls(line: Buffer): Buffer {
-  return line.subarray(0, NUL_BYTES).filter((byte) => byte !== 0) as Buffer;
 }
 
 /** Nothing but spaces and line ends. Looks at as much as would be shown. */

@@ -22,6 +22,8 @@ const BLANK = 0x20;
 /** A colour has fewer parameters. */
 const COLOUR_BYTES = 20;
 const MESSAGES = 100;
+/** Looked at in a line with NULs. */
+const NUL_BYTES = 64 * 1024;
 
 /** Returns the complete messages at the beginning of a line that the scanner refused as no JSON. */
 export function salvage(line: Buffer, scan: ReturnType<typeof answerScan>): Salvaged {
@@ -44,6 +46,11 @@ export function withoutColours(line: Buffer): Buffer {
   for (let next = pastBlank(line, at, end); next > at; next = pastBlank(line, at, end)) at = next;
   for (let next = beforeBlank(line, at, end); next < end; next = beforeBlank(line, at, end)) end = next;
   return at === 0 && end === line.length ? line : line.subarray(at, end);
+}
+
+/** The beginning of the line without its NULs. */
+export function withoutNuls(line: Buffer): Buffer {
+  return line.subarray(0, NUL_BYTES).filter((byte) => byte !== 0) as Buffer;
 }
 
 function pastBlank(line: Buffer, at: number, end: number): number {

@@ -164,7 +164,7 @@ export class AnswerBody {
 
   #take(data: Buffer, why: Refusal): void {
     const { host, id } = this.#parts;
-    const { isAnswer, ids } = brokenAnswer(data, host.limits.batch);
+    const { isAnswer, ids } = brokenAnswer(data, host.limits.batch, false);
     if (id === undefined || !isAnswer) return;
     if (ids.includes(id)) this.#fault ??= this.#faultOf(data, why);
     else if (ids.length === 0) this.#doubt = this.#faultOf(data, why);

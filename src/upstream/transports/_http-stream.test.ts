@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { frozenKernel } from '../../../test/support/frozen-kernel.ts';
 import { limitsFrom } from '../../config/limits.ts';
 import type { EgressPool, EgressRequest, ResponseController, ResponseHandler } from '../../net/egress.ts';
+import { QuotedReplies } from '../_quoted-replies.ts';
 import { ServerStream } from './_http-stream.ts';
 import { InvalidEvents } from './_invalid-events.ts';
 
@@ -55,7 +56,7 @@ function rig(random = () => 0) {
     answered: () => {},
     message: (envelope) => messages.push(envelope.method),
     invalid: new InvalidEvents({
-      ...{ kernel: frozen.kernel, limits: limitsFrom({}) },
+      ...{ kernel: frozen.kernel, limits: limitsFrom({}), quoted: new QuotedReplies() },
       unreadable: (id) => unreadable.push(id ?? -1),
       said: (line) => said.push(line),
     }),

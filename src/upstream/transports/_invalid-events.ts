@@ -6,10 +6,12 @@ import type { Limits } from '../../config/limits.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { Refusal } from '../../kernel/outcome.ts';
 import { brokenAnswer } from '../../protocol/broken-message.ts';
+import type { QuotedReplies } from '../_quoted-replies.ts';
 
 export interface InvalidEventsParts {
   readonly kernel: Kernel;
   readonly limits: Pick<Limits, 'batch'>;
+  readonly quoted: QuotedReplies;
   /** An event would have been the answer to this request; undefined = to one that it does not say. */
   readonly unreadable: (id: number | undefined, why: Refusal, data: Buffer) => void;
   readonly said: (line: string) => void;
@@ -27,8 +29,8 @@ export class InvalidEvents {
 
   /** `data` = of the event; `why` = the scanner's words. */
   take(data: Buffer, why: Refusal): void {
-    const { kernel, limits, unreadable, said } = this.#parts;
-    const { isAnswer, ids } = brokenAnswer(data, limits.batch);
+    const { kernel, limits, quoted, unreadable, said } = this.#parts;
+    const { isAnswer, ids } = brokenAnswer(data, limits.batch, quoted.may);
     for (const id of ids) unreadable(id, why, data);
     if (isAnswer && ids.length === 0) unreadable(undefined, why, data);
     const nowMs = kernel.clock.nowMs();

@@ -12,6 +12,7 @@ import type { ResponseController, ResponseHandler, ResponseHeaders } from '../..
 import { hubErrorFromNet } from '../../net/errors.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { SseDecoder, type SseEvent } from '../../protocol/sse.ts';
+import type { QuotedReplies } from '../_quoted-replies.ts';
 import { bodyKindOf } from './_answer-body.ts';
 import {
   answerKind,
@@ -37,6 +38,7 @@ export interface SseStreamOptions {
   readonly url: URL;
   readonly abortReason: Error;
   /** Once: where messages are posted. */
+  readonly quoted: QuotedReplies;
   readonly opened: (endpoint: URL) => void;
   readonly alive: () => void;
   readonly message: (envelope: Envelope) => void;

@@ -19,6 +19,7 @@ import { VERSION_2026 } from '../../protocol/era-2026/versions.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { RetryBudget } from '../../resilience/retry-budget.ts';
 import { brokenFault } from '../_invalid-answer.ts';
+import { QuotedReplies } from '../_quoted-replies.ts';
 import type { DeclaredHeaders, Transport, TransportEvents } from '../transport.ts';
 import { mislabelledReport } from './_http-answer.ts';
 import { guardedEvents } from './_http-events.ts';
@@ -83,6 +84,7 @@ class HttpTransport implements Transport, ExchangeHost {
   #declared: DeclaredHeaders = NOTHING_DECLARED;
   readonly #order: PostOrder<HttpExchange>;
   #stopped = false;
+  readonly #quoted = new QuotedReplies();
 
   constructor(options: HttpTransportOptions) {
     const { kernel, limits, spec } = options;
@@ -131,6 +133,7 @@ class HttpTransport implements Transport, ExchangeHost {
 
   send(frame: Buffer, id: number | undefined, deadline: Deadline): Outcome<void> {
     if (this.#stopped || !this.#wire) return new Refusal('server-down', undefined, { server: this.server });
+    this.#quoted.sent(frame);
     if (id === undefined) return this.#order.letter((gone) => this.#outbox.send(frame, deadline, gone));
     const exchange = new HttpExchange(this, frame, id, { session: this.#session, again: false, gone: undefined });
     this.retries.sent();
@@ -282,7 +285,7 @@ class HttpTransport implements Transport, ExchangeHost {
       answered: () => this.#stream === stream && there(),
       message: (envelope) => this.#fromStream(envelope),
       invalid: new InvalidEvents({
-        ...{ kernel: this.kernel, limits: this.limits, said: (line) => this.events.said(line) },
+        ...{ kernel: this.kernel, limits: this.limits, quoted: this.#quoted, said: (line) => this.events.said(line) },
         unreadable: (id, why, data) => this.#unreadable(id, why, data),
       }),
       server: this.server,

@@ -18,6 +18,7 @@ import type { Egress, EgressPool } from '../../net/egress.ts';
 import { basicLogin } from '../../net/header-value.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { brokenFault } from '../_invalid-answer.ts';
+import { QuotedReplies } from '../_quoted-replies.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { guardedEvents } from './_http-events.ts';
 import { RequestHeaders } from './_http-headers.ts';
@@ -68,6 +69,7 @@ class SseTransport implements Transport, SsePostHost {
   /** Stopped, or the stream has ended. */
   #over = false;
   #stopped = false;
+  readonly #quoted = new QuotedReplies();
 
   constructor(options: SseTransportOptions) {
     const { kernel, limits, spec } = options;
@@ -111,6 +113,7 @@ class SseTransport implements Transport, SsePostHost {
 
   send(frame: Buffer, id: number | undefined, deadline: Deadline): Outcome<void> {
     if (this.#over || !this.#wire) return new Refusal('server-down', undefined, { server: this.server });
+    this.#quoted.sent(frame);
     if (id === undefined) return this.#order.letter((gone) => this.#outbox.send(frame, deadline, gone));
     const post = new SsePost(this, frame, { id, again: false, gone: undefined });
     return this.#admit(post) ? this.#order.post(post) : fullRefusal(this.server);
@@ -169,7 +172,7 @@ class SseTransport implements Transport, SsePostHost {
     this.#giveUp = named.reject;
     let isOpen = false;
     const stream = new SseStream({
-      ...{ kernel, limits, server, url, abortReason },
+      ...{ kernel, limits, server, url, abortReason, quoted: this.#quoted },
       opened(endpoint) {
         isOpen = true;
         named.resolve(endpoint);

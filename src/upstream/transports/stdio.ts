@@ -12,6 +12,7 @@ import { answerScan } from '../../protocol/answer.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { isBatch } from '../../protocol/scan.ts';
 import { brokenFault, mixedFault } from '../_invalid-answer.ts';
+import { QuotedReplies } from '../_quoted-replies.ts';
 import { type Child, type ChildExit, startChild } from '../child/child.ts';
 import { Frames } from '../child/frames.ts';
 import { type ChildGround, exitFault, prepareChild } from '../child/prepare.ts';
@@ -36,6 +37,7 @@ class StdioTransport implements Transport {
   #child: Child | undefined;
   #stdin: StdinQueue | undefined;
   #frames: Frames | undefined;
+  readonly #quoted = new QuotedReplies();
   #installKey: string | undefined;
   /** It has sent a message: the package it runs is whole. */
   #spoke = false;
@@ -104,6 +106,7 @@ class StdioTransport implements Transport {
       maxLineBytes: limits.stdioLineBytes,
       scan: answerScan(limits),
       maxBatch: limits.batch,
+      quoted: this.#quoted,
       message: (envelope) => this.#message(envelope),
       unreadable: (ids, why, line) => this.#unreadable(ids, why, line),
       alive: () => this.#over || events.alive(undefined),
@@ -119,6 +122,7 @@ class StdioTransport implements Transport {
     if (this.#over || !stdin || stdin.over || this.#child?.exit !== undefined) {
       return new Refusal('server-down', undefined, { server: spec.slug, outcome: 'not-executed' });
     }
+    this.#quoted.sent(frame);
     if (stdin.push(frame, id)) return undefined;
     return new Refusal('upstream-stuck', undefined, {
       server: spec.slug,
