@@ -921,7 +921,7 @@ export const LIMITS = {
     'ms',
     [500, 1 * MINUTE],
     'MCPHUB_PROBE_MS',
-    'A probe without an answer for this long fails; three in a row end the process.',
+    'A probe without an answer for this long fails, a measured lack of CPU not counted; three in a row end the process.',
   ),
   busyProbeMs: row(
     2 * SECOND,

@@ -2,7 +2,7 @@
  * What the guard sees: a living process's beat and its probe over its private socket, what /proc tells of it (elsewhere than on Linux:
  * nothing), and who holds a port. Eyes only; `verdict.ts` judges.
  * Promises: nothing here waits for a process or throws; one that is gone reads as undefined; a stream of beats that breaks is opened again
- * with the next look; one probe and one question to the stall-watching thread at a time, each bounded.
+ * with the next look; one probe and one question to the stall-watching thread at a time; a probe lasts `probeMs`, time without a CPU not counted.
  */
 import { readFileSync } from 'node:fs';
 import { readdir, readFile, readlink } from 'node:fs/promises';
@@ -10,7 +10,7 @@ import { type ClientRequest, get } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
 import type { Beat } from '../kernel/guard-wire.ts';
-import type { Observation } from './verdict.ts';
+import { type Observation, unexplainedMs } from './verdict.ts';
 
 /** More than one beat's line never waits. */
 const BEAT_CHARS = 65_536;
@@ -153,7 +153,13 @@ export class Watch {
     this.#probe = request;
     this.#probeSentMs = performance.now();
     let answered = false;
-    const timer = setTimeout(() => request.destroy(), this.#options.limits.probeMs);
+    const unanswered = this.#unanswered();
+    const expire = (): void => {
+      const leftMs = this.#options.limits.probeMs - unanswered();
+      if (leftMs <= 0) request.destroy();
+      else timer = setTimeout(expire, Math.max(leftMs, LOOP_ANSWER_MS));
+    };
+    let timer = setTimeout(expire, this.#options.limits.probeMs);
     request.on('response', (answer) => {
       answered = answer.statusCode === 200;
       if (answered) this.#probeTook = performance.now() - this.#probeSentMs;
@@ -167,6 +173,22 @@ export class Watch {
       this.#failedProbes = answered ? 0 : this.#failedProbes + 1;
       if (!answered) this.#probeTook = undefined;
     });
+  }
+
+  /** Returns what says for how long, from now on, a lack of CPU does not explain that there is no answer, in ms. */
+  #unanswered(): () => number {
+    const [bornMs, waitedMs] = [performance.now(), waitedForCpuMs(this.#pid)];
+    const guardWaitedMs = waitedForCpuMs(process.pid);
+    const bornCpuMs = processFacts(this.#pid)?.cpuMs ?? 0;
+    return () => {
+      const { cpuMs, state } = processFacts(this.#pid) ?? {};
+      return unexplainedMs({
+        elapsedMs: performance.now() - bornMs,
+        waitedForCpuMs: waitedForCpuMs(this.#pid) - waitedMs,
+        guardWaitedForCpuMs: waitedForCpuMs(process.pid) - guardWaitedMs,
+        ...{ cpuMs: cpuMs === undefined ? undefined : cpuMs - bornCpuMs, state },
+      });
+    };
   }
 
   /** Asks the thread how long ago it saw the loop advance. A thread that is not there leaves the last answer, which grows old. */

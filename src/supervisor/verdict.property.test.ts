@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Observation, verdictOn } from './verdict.ts';
+import { type Observation, unexplainedMs, verdictOn } from './verdict.ts';
 
 const LIMITS = {
   beatMs: 3000,
@@ -67,6 +67,20 @@ test('a process that is ready to run and got no CPU is left alone, however long 
       assert.equal(verdictOn(starved, LIMITS).act, 'none');
     }),
     { numRuns: 2000 },
+  );
+});
+
+test('the time of a probe counts only as far as the process and the supervisor had a CPU', () => {
+  fc.assert(
+    fc.property(ms(60_000), ms(60_000), ms(60_000), ms(60_000), (hadMs, waitedForCpuMs, guardWaitedForCpuMs, cpuMs) => {
+      const asked = { waitedForCpuMs, guardWaitedForCpuMs, elapsedMs: hadMs + waitedForCpuMs + guardWaitedForCpuMs };
+      const close = (is: number, expected: number): void => assert.ok(Math.abs(is - expected) < 0.001);
+      close(unexplainedMs({ ...asked, cpuMs, state: 'S' }), hadMs);
+      close(unexplainedMs({ ...asked, cpuMs: undefined, state: undefined }), hadMs);
+      // A wait that still lasts is not measured yet.
+      close(unexplainedMs({ ...asked, cpuMs, state: 'R' }), Math.min(hadMs, cpuMs));
+    }),
+    { numRuns: 1000 },
   );
 });
 

@@ -1,8 +1,8 @@
 /**
  * The guard's decision table: what is seen of a process → what is done to it. Pure; the whole judgement stands on this page.
  * Promises: a process that is stalled, stopped or stuck in a terminal is killed at once (it could not hear SIGTERM); one that turns but does not
- * answer is asked to end; silence counts only as far as neither a lack of CPU nor the guard's own sleep explains it, so that a starved host or
- * a suspended laptop costs nobody. A process whose loop advances and that answers probes is busy, and is left alone until `heartbeatEndMs`.
+ * answer is asked to end; silence, of heartbeats and of probes, counts only as far as neither a lack of CPU nor the guard's own sleep explains it, so that a
+ * starved host or a suspended laptop costs nobody. A process whose loop advances and that answers probes is busy, and is left alone until `heartbeatEndMs`.
  * And how soon a dead one is tried again (`Rests`).
  * Source: defaults.md, row Guard; reliability.md F9, F10, P10.
  */
@@ -89,6 +89,25 @@ export function verdictOn(seen: Observation, limits: VerdictLimits): Verdict {
   if (seen.state === 'R') return NONE;
   // It has the CPU for the asking, uses none, and is not stopped: a deadlock that only time shows.
   return silentMs >= endMs ? { act: 'kill', why: `${silent}; it uses no CPU and does not answer` } : NONE;
+}
+
+/** What is seen of a process while a question to it is open; times in ms since the question was sent. */
+export interface Asked {
+  readonly elapsedMs: number;
+  /** Time it was ready to run but had no CPU. A wait that still lasts is not in it: then the state is R. */
+  readonly waitedForCpuMs: number;
+  /** The same of the guard itself, which could not read an answer meanwhile. */
+  readonly guardWaitedForCpuMs: number;
+  /** CPU that it has used; undefined = cannot be known on this system. */
+  readonly cpuMs: number | undefined;
+  readonly state: string | undefined;
+}
+
+/** Returns for how long neither a lack of CPU of the process nor one of the guard explains that there is no answer, in ms. */
+export function unexplainedMs({ elapsedMs, waitedForCpuMs, guardWaitedForCpuMs, cpuMs, state }: Asked): number {
+  const hadMs = elapsedMs - waitedForCpuMs - guardWaitedForCpuMs;
+  // Ready to run: of a wait that has not ended nothing is known but the CPU that it has used.
+  return Math.max(0, state === 'R' && cpuMs !== undefined ? Math.min(hadMs, cpuMs) : hadMs);
 }
 
 /** Late, but at work: two signs that do not depend on its timers. Neither alone is enough. */
