@@ -31,12 +31,16 @@ export interface SessionRenewalParts {
 
 /** Renewals without an answered request between them; one more ends the connection. */
 const RENEWALS = 3;
+/** A session that has just proved good is not asked about again for each request that is answered 404, ms. */
+const KNOWN_MS = 1000;
 
 export class SessionRenewal {
   readonly #parts: SessionRenewalParts;
   #renewing: Promise<void> | undefined;
   /** The question whether the session is known. */
   #examination: Promise<boolean> | undefined;
+  /** When the session last proved good. */
+  #knownMs = Number.NEGATIVE_INFINITY;
   /** Renewals since the last answer to anything but initialize. */
   #count = 0;
 
@@ -58,7 +62,7 @@ export class SessionRenewal {
 
   /** A request, or the GET stream (undefined), was answered as if the session were not known. `fault` = what it ends with if it is. */
   doubted(id: number | undefined, fault: HubError): void {
-    const { server, correlator, isLost } = this.#parts;
+    const { kernel, server, correlator, isLost } = this.#parts;
     if (isLost()) return;
     const flight = id === undefined ? undefined : correlator.at(id);
     // `upstream-ping` is the question itself.
@@ -68,6 +72,7 @@ export class SessionRenewal {
       if (flight) this.#goOn(flight, true, fault);
       return;
     }
+    if (kernel.clock.nowMs() - this.#knownMs < KNOWN_MS) return flight?.settle(refusalOf(fault, fault.code, server));
     this.#examination ??= this.#examine();
     void this.#examination.then((isForgotten) => flight && !flight.over && this.#goOn(flight, isForgotten, fault));
   }
@@ -96,6 +101,7 @@ export class SessionRenewal {
   async #examine(): Promise<boolean> {
     const condition = await this.#parts.liveness.examine();
     this.#examination = undefined;
+    if (condition === 'well') this.#knownMs = this.#parts.kernel.clock.nowMs();
     if (condition === 'forgotten') this.forgotten();
     return this.#renewing !== undefined;
   }

@@ -309,6 +309,13 @@ test('a request that is answered 404 in a good session ends with that, is not se
   await settle();
   assert.equal(textOf(good), '{"n":1}');
   assert.deepEqual([rig.life.of('tools/call').length, rig.life.of('initialize').length], [2, 1]);
+  for (let i = 0; i < 50; i += 1) {
+    const again = rig.call();
+    rig.life.forget(rig.life.last('tools/call').id);
+    await settle();
+    assert.equal(refusalOf(again).code, 'upstream-http');
+  }
+  assert.equal(rig.life.of('ping').length, 1, 'a session that has just proved good is not asked about each time');
   await rig.close();
 });
 

@@ -58,7 +58,9 @@ function plan({ secret }: Asker, worker: number, turn: number): Planned {
         : []),
     ];
   }).flat();
-  const content = `{"content":[{"type":"text","text":${JSON.stringify(args)}}]}`;
+  // What would end a line for some readers of stdin is escaped there.
+  const heard = isRemote ? args : args.replaceAll('\u2028', '\\u2028');
+  const content = `{"content":[{"type":"text","text":${JSON.stringify(heard)}}]}`;
   return {
     body: callText(isRemote ? 'remote_report' : 'child_report', args, {
       id: idText,

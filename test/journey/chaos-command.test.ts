@@ -110,7 +110,10 @@ test('without its servers only ours are started; people read a table and a verdi
   assert.equal(ran.code, 0, `${ran.stdout}${ran.stderr}`);
   assert.equal(startedIn().length, before);
   assert.match(ran.stdout, /^garbage +\d+\/\d+ .* ok$/m);
-  assert.match(ran.stdout, /^garbage: .* ended with an error .*: The server’s answer is not valid MCP/m);
+  assert.match(
+    ran.stdout,
+    /^garbage: .* ended with an error .*: .*The server’s answer to this call is not a valid JSON-RPC message/m,
+  );
   assert.match(ran.stdout, /^flood: .* got their result/m);
   assert.match(ran.stdout, /^Every promise held\.$/m);
   assert.equal(ran.stderr, '');

@@ -130,8 +130,13 @@ test('servers come, go, are renamed, broken, mended and switched off by edits of
     30_000,
     'the town is ready',
   );
-  const all = await toolsOf(watcher);
-  for (const name of names) assert.ok(all.includes(`${name}_echo`), name);
+  let all: string[] = [];
+  const isListed = async (): Promise<boolean> => {
+    all = await toolsOf(watcher);
+    return names.every((name) => all.includes(`${name}_echo`));
+  };
+  // A server is ready a few turns before its tools are in the list.
+  await until(isListed, 10_000, 'the tools of the town');
   for (const listener of listeners) {
     await listener.open();
     assert.equal(await listener.listen(), 200);
