@@ -94,6 +94,8 @@ describe('clients of the official SDKs whose connections are cut each second', {
         20_000,
         'the server',
       );
+      // The questions have taken of the rate.
+      await delay(1000);
       await using proxy = await startCuttingProxy(hub.port);
       await using user = await connect({ url: `http://127.0.0.1:${proxy.port}/mcp`, key: hub.key });
       const gets = (): number => proxy.heads.filter((head) => head.startsWith('GET ')).length;
