@@ -1,6 +1,7 @@
 /**
  * The rate of a key counts every request to the endpoints, and what a client does in normal use stays far below it.
  */
+// runs: in pairs, about 25 s
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { startCuttingProxy } from '../support/cutting-proxy.ts';
