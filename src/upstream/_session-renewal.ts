@@ -110,7 +110,7 @@ export class SessionRenewal {
   async #renew(): Promise<void> {
     const { kernel, limits, transport, shakeHands, renewed, lose } = this.#parts;
     using deadline = kernel.deadline(limits.handshakeMs);
-    transport.forgetSession?.();
+    transport.forgetSession();
     try {
       const hello = await shakeHands(deadline);
       this.#renewing = undefined;

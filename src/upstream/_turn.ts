@@ -109,7 +109,7 @@ export class StartTurn implements Disposable {
     let grownMs: number | undefined;
     return () => {
       const now = transport.cpuMs();
-      const readMs = transport.cpuReadMs?.();
+      const readMs = transport.cpuReadMs();
       if (now === undefined || readMs === undefined) return undefined;
       if (grownMs === undefined || now - usedMs >= CPU_SIGN_MS) {
         usedMs = now;

@@ -80,7 +80,7 @@ class EraTransport implements Transport {
   readonly #rounds = new Rounds();
   /** It tells of changed resources. */
   #subscribes = false;
-  readonly forgetSession = (): void => this.#inner.forgetSession?.();
+  readonly forgetSession = (): void => this.#inner.forgetSession();
 
   constructor(parts: EraParts) {
     this.#parts = parts;
@@ -146,7 +146,7 @@ class EraTransport implements Transport {
   }
 
   cpuReadMs(): number | undefined {
-    return this.#inner.cpuReadMs?.();
+    return this.#inner.cpuReadMs();
   }
 
   stderrTail(): readonly string[] {

@@ -56,14 +56,14 @@ export interface Transport {
    * `declared` = of the tools of a stateless server.
    */
   negotiated(version: string | undefined, declared?: DeclaredHeaders): void;
-  /** Ends the session here: the next request is sent without one. Absent = the wire has none. */
-  forgetSession?(): void;
+  /** Ends the session here: the next request is sent without one. Nothing happens where the wire has none. */
+  forgetSession(): void;
   /** What the server calls its question with this id (raw JSON text); absent = it gives them no names. */
   questionKey?(idRaw: string): string | undefined;
   /** CPU time used so far by the server's process group in ms, or undefined where it cannot be known. Synchronous and cheap is not required: called at most once in 2.5 s per silent call. */
   cpuMs(): number | undefined;
   /** When the figure of `cpuMs` was read, ms on the kernel's clock; undefined or absent = never. */
-  cpuReadMs?(): number | undefined;
+  cpuReadMs(): number | undefined;
   /** Last lines of stderr, oldest first, and the last line of stdout that was no message. */
   stderrTail(): readonly string[];
   /** Ends it: HTTP DELETE of the session, or stdin EOF → SIGTERM → SIGKILL of the process group. Never rejects; always ends by the deadline. */

@@ -81,7 +81,13 @@ class ForwardTransport implements Transport {
 
   negotiated(): void {}
 
+  forgetSession(): void {}
+
   cpuMs(): undefined {
+    return undefined;
+  }
+
+  cpuReadMs(): number | undefined {
     return undefined;
   }
 

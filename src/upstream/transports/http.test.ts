@@ -228,7 +228,7 @@ test('A9: a forgotten session is told once, and after a new handshake calls go o
       await assert.rejects(rig.ask('tools/call', callParams('echo', { text: 'two' })), { kind: 'lost' });
       assert.equal(server.seen.executions, 1, 'not executed');
       server.flags.forgetAfter = 100;
-      rig.transport.forgetSession?.();
+      rig.transport.forgetSession();
       await rig.shakeHands();
       assert.equal(server.seen.lastHeaders['mcp-session-id'] === before, false);
       assert.match(await rig.ask('tools/call', callParams('echo', { text: 'three' })), /three/);

@@ -127,11 +127,17 @@ class SseTransport implements Transport, SsePostHost {
   }
 
   /** This transport has no version header; only the order of what follows matters. */
+  forgetSession(): void {}
+
   negotiated(): void {
     this.#order.arm();
   }
 
   cpuMs(): undefined {
+    return undefined;
+  }
+
+  cpuReadMs(): number | undefined {
     return undefined;
   }
 

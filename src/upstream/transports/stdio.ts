@@ -138,6 +138,8 @@ class StdioTransport implements Transport {
     return this.#stdin?.withdraw(id) !== true;
   }
 
+  forgetSession(): void {}
+
   negotiated(): void {
     // The wire is the same in every version.
   }

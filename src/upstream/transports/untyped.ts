@@ -76,8 +76,16 @@ class UntypedTransport implements Transport {
     this.#current.negotiated(version, declared);
   }
 
+  forgetSession(): void {
+    this.#current.forgetSession();
+  }
+
   cpuMs(): number | undefined {
     return this.#current.cpuMs();
+  }
+
+  cpuReadMs(): number | undefined {
+    return this.#current.cpuReadMs();
   }
 
   stderrTail(): readonly string[] {
