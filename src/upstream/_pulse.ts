@@ -2,7 +2,7 @@
  * Asks a ready server now and then whether it is well.
  * Promises: one miss changes nothing; after a miss, or when a call has failed in a way that may be the server's end, the next question comes sooner;
  * three misses in a row are the end of the connection. Where the server is silent another sign of life excuses a miss, where it answers with
- * errors only nothing does.
+ * errors only nothing does. Some servers answer ping without looking at the session: when all calls fail, a list is asked as well, once in 30 s.
  * Does not: ask by itself (`liveness.ts`), try a new session (`link.ts`) or reconnect.
  */
 import type { Limits } from '../config/limits.ts';
@@ -29,6 +29,8 @@ const MISSES = 3;
 /** Rest after a miss, and between a call's trouble and the question, ms. */
 const SOON_MS = 2000;
 const JITTER = 0.1;
+/** From one list that is asked although ping is answered to the next, ms. */
+const LIST_EVERY_MS = 30_000;
 
 export class Pulse implements Disposable {
   readonly #parts: PulseParts;
@@ -38,14 +40,17 @@ export class Pulse implements Disposable {
   #misses = 0;
   #asking = false;
   #over = false;
+  #doAllFail = false;
+  #listedMs = Number.NEGATIVE_INFINITY;
 
   constructor(parts: PulseParts) {
     this.#parts = parts;
     this.#next(this.#usualMs());
   }
 
-  /** A call has failed in a way that may mean that the server is gone. */
-  suspect(): void {
+  /** A call has failed in a way that may mean that the server is gone. `doAllFail` = so have the calls before it. */
+  suspect(doAllFail: boolean): void {
+    this.#doAllFail = doAllFail;
     if (this.#over || this.#asking || this.#misses > 0) return;
     const { kernel, limits } = this.#parts;
     const soonMs = Math.min(SOON_MS, limits.pingEveryMs);
@@ -84,5 +89,18 @@ export class Pulse implements Disposable {
     if (this.#misses >= MISSES) return this.#parts.dead(this.#misses, condition === 'silent');
     this.#next(this.#misses === 0 ? this.#usualMs() : Math.min(SOON_MS, limits.pingEveryMs));
     if (condition === 'failing') this.#parts.failing();
+    else if (condition === 'well' && this.#doAllFail) await this.#askList();
+  }
+
+  /** What it says here is no miss: a list that fails where ping is answered may be that list's own trouble. */
+  async #askList(): Promise<void> {
+    const { kernel, liveness, forgotten, failing } = this.#parts;
+    const nowMs = kernel.clock.nowMs();
+    if (nowMs - this.#listedMs < LIST_EVERY_MS) return;
+    this.#listedMs = nowMs;
+    const condition = await liveness.examineList();
+    if (this.#over) return;
+    if (condition === 'forgotten') forgotten();
+    else if (condition === 'failing') failing();
   }
 }

@@ -53,9 +53,9 @@ export class Watch implements Disposable {
     });
   }
 
-  /** A call has failed in a way that may mean that the server is gone: it is asked soon. */
-  suspect(): void {
-    this.#pulse.suspect();
+  /** A call has failed in a way that may mean that the server is gone: it is asked soon. `doAllFail` = so have the calls before it. */
+  suspect(doAllFail: boolean): void {
+    this.#pulse.suspect(doAllFail);
   }
 
   listChanged(): void {

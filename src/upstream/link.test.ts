@@ -436,3 +436,18 @@ test('calls that fail one after the other do not put off the question whether th
   assert.equal(rig.lives.length, 2, 'it was asked, and tried in a new session');
   await rig.close();
 });
+
+// case: SV12
+test('where ping is answered whatever the session, three failed calls in a row have a list asked, which decides', async () => {
+  const rig = await FleetRig.ready({ specs: [REMOTE] });
+  rig.life.pings = 'always';
+  rig.life.forgotten = true;
+  for (let call = 0; call < 3; call += 1) {
+    rig.call();
+    await rig.pass(1000);
+  }
+  await rig.pass(2000);
+  assert.equal(rig.life.of('initialize').length, 2);
+  assert.equal(rig.lives.length, 1);
+  await rig.close();
+});

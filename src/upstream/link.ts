@@ -75,7 +75,7 @@ export class Link {
     return this.#connection?.pid;
   }
 
-  /** Settings that need no reconnect. */
+  /** Settings that need no reconnect have changed. */
   update(spec: ServerSpec): void {
     this.#spec = spec;
   }
@@ -132,9 +132,9 @@ export class Link {
     return this.#standing.state === 'ready' ? this.#connection?.clientSide : undefined;
   }
 
-  /** A call has failed in a way that may mean that the server is gone: it is asked soon. */
-  suspect(): void {
-    this.#watch?.suspect();
+  /** A call has failed in a way that may mean that the server is gone: it is asked soon. `doAllFail` = so have the calls before it. */
+  suspect(doAllFail: boolean): void {
+    this.#watch?.suspect(doAllFail);
   }
 
   /** It has answered a call of a tool in its list that it has no such tool: the list is read again. */

@@ -133,6 +133,11 @@ export class Liveness {
     return second === 'silent' ? condition : second;
   }
 
+  /** Asks for a list. Never rejects; ends within `pingMs`. */
+  examineList(): Promise<Condition> {
+    return this.#inTime(() => this.#askOnce(this.#list));
+  }
+
   /** What it answered when it was last failing. */
   get fault(): Refusal | undefined {
     return this.#fault;

@@ -34,6 +34,9 @@ const BROKEN: ReadonlySet<ErrorCode> = new Set([
   'upstream-session',
 ]);
 
+/** So many failures in a row are no longer those of one call. */
+const ALL_FAIL = 3;
+
 /** A call that failed at the server, for the operator. */
 export interface CallFailure {
   readonly code: ErrorCode;
@@ -50,6 +53,8 @@ export class Stack {
   readonly circuit: Circuit;
   calls = 0;
   failures = 0;
+  /** Failures since the last call that was answered. */
+  #inRow = 0;
   #idle: (() => void) | undefined;
   /** The last call that failed at the server. */
   lastFailure: CallFailure | undefined;
@@ -177,13 +182,15 @@ export class Stack {
     if (!isRefusal(answer)) {
       if (saysUnknownTool(answer)) link.unknownTool();
       link.lives.served();
+      this.#inRow = 0;
       // A server that asks people takes as long as they do.
       this.circuit.succeeded(nowMs, spec.interactive ? undefined : nowMs - sentMs, call.fairKey);
       return answer;
     }
     if (!answer.code.startsWith('upstream-')) return answer;
     if (answer.code !== 'upstream-too-large') this.failures += 1;
-    if (BROKEN.has(answer.code)) link.suspect();
+    this.#inRow += 1;
+    if (BROKEN.has(answer.code)) link.suspect(this.#inRow >= ALL_FAIL);
     this.circuit.failed(answer, call, nowMs);
     return this.#reported(answer, call.tool);
   }

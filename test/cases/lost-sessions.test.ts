@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { delay, type RunningHub, startHub, until } from '../support/hub.ts';
 import { callTool, rpc } from '../support/mcp.ts';
 import { scriptedProgram } from '../support/scripted-server.ts';
-import { FORMS, type SessionServer, startSessionServer } from '../support/session-server.ts';
+import { FORMS, type Form, type SessionServer, startSessionServer } from '../support/session-server.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are looked into by the tests
 type Loose = any;
@@ -32,19 +32,33 @@ describe('a server that is well again is used again', { timeout: 120_000 }, () =
       servers[`idle${name}`] = await startSessionServer({ form });
     }
     for (const [name, ping] of Object.entries(PINGS)) servers[`ping${name}`] = await startSessionServer({ ping });
+    servers.typed = await startSessionServer();
+    servers.untyped = await startSessionServer();
+    servers.freeping404 = await startSessionServer({ ping: 'always' });
+    servers.freeping422 = await startSessionServer({ ping: 'always', form: FORMS.unprocessable as Form });
     servers.strict = await startSessionServer();
     servers.era = await startSessionServer({ sessions: false });
     servers.tools = await startSessionServer({ sessions: false });
     const mcpServers: Record<string, object> = {
       pingstdio: scriptedProgram({ ping: '{"jsonrpc":"2.0","method":"notifications/nothing","params":{"of":$ID}}' }),
     };
-    for (const [name, { url }] of Object.entries(servers)) mcpServers[name] = { url };
+    for (const [name, { url }] of Object.entries(servers))
+      mcpServers[name] = name === 'typed' ? { type: 'streamable-http', url } : { url };
     hub = await startHub({ config: { mcpServers }, env: ENV });
     for (const name of Object.keys(servers)) await until(() => isCalled(name), 20_000, `${name} is ready`);
   });
   after(async () => {
     await hub?.[Symbol.asyncDispose]();
     for (const server of Object.values(servers)) await server[Symbol.asyncDispose]();
+  });
+
+  // case: SV12
+  test('at once where HTTP says that the session is not known: the call is sent again in a new one', async () => {
+    for (const type of ['typed', 'untyped']) {
+      servers[type]?.forget();
+      assert.ok(await isCalled(type), type);
+      assert.equal(servers[type]?.seen.initialize, 2, type);
+    }
   });
 
   // case: SV12
@@ -57,6 +71,14 @@ describe('a server that is well again is used again', { timeout: 120_000 }, () =
       await delay(200);
     }
     assert.deepEqual([...left], [], 'not healed');
+  });
+
+  // case: SV12
+  test('when it answers ping without looking at the session too', async () => {
+    for (const name of ['freeping404', 'freeping422']) {
+      servers[name]?.forget();
+      await until(() => isCalled(name), HEALED_MS, name);
+    }
   });
 
   // case: SV12

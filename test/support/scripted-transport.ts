@@ -54,6 +54,8 @@ export class ScriptedTransport implements Transport {
   refuse: Refusal | undefined;
   /** The server does not know the session, and says so to every request but initialize, until the hub forgets it too. */
   forgotten = false;
+  /** `always` = it answers ping without looking at the session. */
+  pings: 'usual' | 'always' = 'usual';
   /** The server answers every request with HTTP 500. */
   failing = false;
 
@@ -79,11 +81,16 @@ export class ScriptedTransport implements Transport {
     if (id === undefined) return undefined;
     const { script } = this;
     if (this.failing) queueMicrotask(() => this.fail(id));
-    else if (this.forgotten && message.method !== 'initialize') queueMicrotask(() => this.forget(id));
+    else if (this.forgotten && message.method !== 'initialize' && !this.#isFree(message.method))
+      queueMicrotask(() => this.forget(id));
     else if (message.method === 'initialize' && script.hello) this.reply(id, this.helloResult());
     else if (message.method === 'tools/list' && this.#isListed()) this.reply(id, { tools: script.tools });
     else if (message.method === 'ping' && script.pongs) this.reply(id, {});
     return undefined;
+  }
+
+  #isFree(method: string | undefined): boolean {
+    return method === 'ping' && this.pings === 'always';
   }
 
   #isListed(): boolean {

@@ -57,9 +57,9 @@ export interface SessionServer extends AsyncDisposable {
   tools: readonly string[];
 }
 
-/** `ping` = how it answers that, if not as it should; tool `missing` is answered 404 in a good session. */
+/** `ping` = how it answers that, if not as it should (`always` = without looking at the session); tool `missing` is answered 404 in a good session. */
 export async function startSessionServer(
-  options: { readonly form?: Form; readonly sessions?: boolean; readonly ping?: 'silent' | number } = {},
+  options: { readonly form?: Form; readonly sessions?: boolean; readonly ping?: 'silent' | 'always' | number } = {},
 ): Promise<SessionServer> {
   const { form = page(404, 'no session'), sessions = true, ping } = options;
   const seen: Record<string, number> = {};
@@ -88,8 +88,10 @@ export async function startSessionServer(
   function answer(request: IncomingMessage, response: ServerResponse, message: Message): void {
     const { id, method = '' } = message;
     seen[method] = (seen[method] ?? 0) + 1;
-    if (sessions && !isModern && method !== 'initialize' && !known.has(String(request.headers['mcp-session-id'])))
-      return form(response, message);
+    const session = request.headers['mcp-session-id'];
+    const isNew = method === 'initialize' && session === undefined;
+    const isFree = isNew || (method === 'ping' && ping === 'always');
+    if (sessions && !isModern && !isFree && !known.has(String(session))) return form(response, message);
     if (id === undefined) return void response.writeHead(202).end();
     if (method === 'ping' && ping === 'silent') return;
     if (method === 'ping' && typeof ping === 'number') return void response.writeHead(ping).end('no ping here');
@@ -105,15 +107,14 @@ export async function startSessionServer(
     const isDated = message.params?._meta?.['io.modelcontextprotocol/protocolVersion'] !== undefined;
     const result = isModern && !isDated ? undefined : resultOf(method);
     const error = { code: method === 'initialize' ? -32601 : -32602, message: `not known: ${method}` };
-    const isNew = sessions && !isModern && method === 'initialize';
-    const session = `s${next}`;
-    if (isNew) {
+    const given = sessions && !isModern && isNew ? `s${next}` : undefined;
+    if (given !== undefined) {
       next += 1;
-      known.add(session);
+      known.add(given);
     }
     response.writeHead(200, {
       'content-type': 'application/json',
-      ...(isNew ? { 'mcp-session-id': session } : {}),
+      ...(given === undefined ? {} : { 'mcp-session-id': given }),
     });
     response.end(JSON.stringify({ jsonrpc: '2.0', id, ...(result ? { result } : { error }) }));
   }
