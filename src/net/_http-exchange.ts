@@ -5,8 +5,11 @@
  * Does not: read or write (`_http-socket.ts`).
  */
 import { CappedCount, type Ceilings } from '../kernel/capped.ts';
+import type { HubError } from '../kernel/errors.ts';
+import { contentCoding, decodedHeaders } from './_content-coding.ts';
+import { ContentDecoder, type DecoderSink } from './_content-decoder.ts';
 import type { RequestHead } from './_http-request.ts';
-import type { ResponseController, ResponseHandler } from './_http-types.ts';
+import type { ResponseController, ResponseHandler, ResponseHeaders } from './_http-types.ts';
 
 /** Who holds an exchange at present. */
 export interface ExchangeHolder {
@@ -16,7 +19,7 @@ export interface ExchangeHolder {
   pace(exchange: Exchange): void;
 }
 
-export class Exchange implements ResponseController {
+export class Exchange implements ResponseController, DecoderSink {
   readonly head: RequestHead;
   readonly body: Buffer | null;
   readonly handler: ResponseHandler;
@@ -27,6 +30,10 @@ export class Exchange implements ResponseController {
   #aborted = false;
   #paused = false;
   #over = false;
+  #decoder: ContentDecoder | undefined;
+  /** All that the server sends has come. */
+  #isComplete = false;
+  #isDecoded = false;
   readonly #report: (fault: unknown) => void;
 
   /** `report` is told what the handler threw where nothing could be done about it. */
@@ -42,7 +49,7 @@ export class Exchange implements ResponseController {
   }
 
   get paused(): boolean {
-    return this.#paused;
+    return this.#paused || this.#decoder?.isBusy === true;
   }
 
   /** Its handler has heard the end. */
@@ -60,12 +67,14 @@ export class Exchange implements ResponseController {
   pause(): void {
     if (this.#over || this.#paused) return;
     this.#paused = true;
+    this.#decoder?.pause();
     this.holder?.pace(this);
   }
 
   resume(): void {
     if (this.#over || !this.#paused) return;
     this.#paused = false;
+    this.#decoder?.resume();
     this.holder?.pace(this);
   }
 
@@ -79,10 +88,54 @@ export class Exchange implements ResponseController {
     return !this.#over;
   }
 
+  /** Status and fields of its answer. `memory` counts what decoding the body needs, in bytes. */
+  begin(status: number, headers: ResponseHeaders, memory: CappedCount): void {
+    const field = headers['content-encoding'];
+    const coding = field === undefined || this.head.bodiless ? 'none' : contentCoding(field);
+    // One that cannot be undone is its handler's to refuse.
+    const isKnown = field !== undefined && coding !== undefined;
+    if (isKnown && coding !== 'none') this.#decoder = new ContentDecoder(coding, memory, this);
+    this.handler.onResponseStart(this, status, isKnown ? decodedHeaders(headers) : headers);
+  }
+
+  /** A piece of its answer's body. */
+  data(piece: Buffer): void {
+    const decoder = this.#decoder;
+    if (!decoder) return this.handler.onResponseData(this, piece);
+    decoder.write(piece);
+    if (decoder.isBusy) this.holder?.pace(this);
+  }
+
+  decoded(piece: Buffer): void {
+    if (this.#over) return;
+    try {
+      this.handler.onResponseData(this, piece);
+    } catch (fault) {
+      this.abort(faultFrom(fault));
+    }
+  }
+
+  ready(): void {
+    this.holder?.pace(this);
+  }
+
+  ended(): void {
+    this.#isDecoded = true;
+    if (this.#isComplete) this.end();
+    else this.holder?.pace(this);
+  }
+
+  failed(fault: HubError): void {
+    this.abort(fault);
+  }
+
+  /** All of its answer has come. */
   end(): void {
     if (this.#over) return;
-    this.#over = true;
+    this.#isComplete = true;
     this.holder = undefined;
+    if (this.#decoder && !this.#isDecoded) return this.#decoder.end();
+    this.#over = true;
     try {
       this.handler.onResponseEnd(this);
     } catch (fault) {
@@ -94,6 +147,7 @@ export class Exchange implements ResponseController {
     if (this.#over) return;
     this.#over = true;
     this.holder = undefined;
+    this.#decoder?.close();
     try {
       this.handler.onResponseError(this, fault);
     } catch (thrown) {

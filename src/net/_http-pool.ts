@@ -6,7 +6,7 @@
  * ever; `close` destroys everything at once.
  * Owns: its connections. Does not: pipeline, send anything twice, follow redirects, or time requests.
  */
-import { CappedSlots } from '../kernel/capped.ts';
+import { CappedCount, CappedSlots } from '../kernel/capped.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { WheelEntry } from '../kernel/wheel.ts';
@@ -31,6 +31,8 @@ const IDLE_SOCKET_MS = 4000;
 const HINT_MARGIN_MS = 2000;
 /** Requests that may wait, for each connection: all of them come by here, if only for a turn of the loop. */
 const WAITING_EACH = 3;
+/** For the windows of compressed answers of one server: 15 of the largest at once, or hundreds of gzip. */
+const DECODING_BYTES = 128 * 1024 * 1024;
 const EMPTY = Buffer.alloc(0);
 const NO_HEAD: RequestHead = { text: '', servername: undefined, bodiless: false };
 
@@ -39,6 +41,7 @@ export class HttpPool implements SocketOwner {
   readonly #sockets: CappedSlots<HttpSocket>;
   readonly #idle: HttpSocket[] = []; // bounded by: the sockets; the one used last is at the end
   readonly #waiting: WaitingLine;
+  readonly decoding: CappedCount;
   readonly #report: (fault: unknown) => void;
   #connecting = 0;
   /** Turns of the loop in which idle connections were looked at; counted only while there is something to do. */
@@ -54,6 +57,7 @@ export class HttpPool implements SocketOwner {
     const { kernel, owner, connections } = options;
     this.#sockets = new CappedSlots('net.sockets', connections, kernel.ceilings);
     this.#waiting = new WaitingLine(WAITING_EACH * connections, kernel.ceilings);
+    this.decoding = new CappedCount('net.decoding', DECODING_BYTES, 'refuse', kernel.ceilings);
     this.#report = (fault) => kernel.bus.publish({ type: 'task-faulted', task: `an answer of ${owner}`, fault });
   }
 
@@ -84,6 +88,7 @@ export class HttpPool implements SocketOwner {
     for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) next.fail(this.#stopped());
     this.#sockets[Symbol.dispose]();
     this.#waiting[Symbol.dispose]();
+    this.decoding[Symbol.dispose]();
   }
 
   connected(socket: HttpSocket): void {

@@ -1,6 +1,7 @@
 /**
  * The text of a request's head: line, Host, Connection and the fields that the caller gives.
- * Promises: pure; nothing that the caller gives can end a line, the head, or say how long the body is; no coding is asked for.
+ * Promises: pure; nothing that the caller gives can end a line, the head, or say how long the body is; answers without a content coding are asked
+ * for, because a request that says nothing allows any (RFC 9110, section 12.5.3).
  * Does not: know the body (`_http-socket.ts` adds its length).
  */
 import { HubError } from '../kernel/errors.ts';
@@ -10,7 +11,15 @@ import { isHeaderName } from './header-value.ts';
 const PATH = /^[\x21-\x7e\x80-\xff]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 /** Ours to say. */
-const FRAMING = new Set(['connection', 'content-length', 'keep-alive', 'transfer-encoding', 'upgrade', 'expect']); // bounded by: this literal
+const FRAMING = new Set([
+  'accept-encoding',
+  'connection',
+  'content-length',
+  'keep-alive',
+  'transfer-encoding',
+  'upgrade',
+  'expect',
+]); // bounded by: this literal
 
 export interface RequestHead {
   /** Latin-1, without the empty line at its end. */
@@ -34,7 +43,7 @@ export function requestHead({ method, path, headers }: EgressRequest, host: stri
     else fields += `${name}: ${value}\r\n`;
   }
   return {
-    text: `${method} ${path} HTTP/1.1\r\nhost: ${own ?? host}\r\nconnection: keep-alive\r\n${fields}`,
+    text: `${method} ${path} HTTP/1.1\r\nhost: ${own ?? host}\r\nconnection: keep-alive\r\naccept-encoding: identity\r\n${fields}`,
     servername: own === undefined ? undefined : nameIn(own),
     bodiless: method === 'HEAD',
   };

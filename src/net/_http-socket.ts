@@ -6,6 +6,7 @@
  * Owns: its socket, from the attempt to connect to its end. Does not: choose exchanges, count idle time (`_http-pool.ts`) or time anything.
  */
 import type { OnReadOpts, Socket } from 'node:net';
+import type { CappedCount } from '../kernel/capped.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Connector } from './_connector.ts';
 import { type Exchange, type ExchangeHolder, faultFrom } from './_http-exchange.ts';
@@ -15,6 +16,8 @@ import { peerClosed } from './errors.ts';
 
 /** The pool, as its connections see it. */
 export interface SocketOwner {
+  /** Bytes that decoding answers needs. */
+  readonly decoding: CappedCount;
   connected(socket: HttpSocket): void;
   /** It never was connected. */
   refused(socket: HttpSocket, fault: HubError): void;
@@ -134,13 +137,11 @@ export class HttpSocket implements WireSink, ExchangeHolder {
     const hint = headers['keep-alive'];
     const match = typeof hint === 'string' ? KEEP_ALIVE_HINT.exec(hint) : null;
     if (match) this.#hintSeconds = Number(match[1]);
-    const exchange = this.#exchange;
-    exchange?.handler.onResponseStart(exchange, status, headers);
+    this.#exchange?.begin(status, headers, this.#owner.decoding);
   }
 
   body(chunk: Buffer): void {
-    const exchange = this.#exchange;
-    exchange?.handler.onResponseData(exchange, chunk);
+    this.#exchange?.data(chunk);
   }
 
   #connected(socket: Socket): void {

@@ -3,7 +3,7 @@
  * Promises: pure and strict; the same bytes give the same answer however they were cut; it stops behind the end of an answer, at the offset
  * that it returns, so that surplus bytes are seen; interim answers (1xx) are skipped, a few at most, 101 is refused; extensions of chunks
  * and trailers are bounded and dropped; nothing is collected: the body goes on piece by piece.
- * Does not: own sockets, bound the body's size (receivers do) or undo codings (none is asked for).
+ * Does not: own sockets, bound the body's size (receivers do) or undo content codings (`_content-decoder.ts`).
  */
 import { HeadReader, malformed } from './_http-head.ts';
 import type { ResponseHeaders } from './_http-types.ts';

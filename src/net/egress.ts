@@ -1,7 +1,7 @@
 /**
  * The way out: one pool of kept-alive connections per server, direct or through the proxy that the environment names.
  * Promises: own look-up, connect and TLS bounded by `connectMs`; idle sockets are put away before servers close theirs; no redirects, no
- * HTTP/2, no codings; headers ≤ 16 KiB; a pool belongs to one server, so that a hung server takes no socket from another; `close` always ends.
+ * HTTP/2; answers come without content coding, or with one of gzip, deflate, br and zstd undone; headers ≤ 16 KiB; a pool belongs to one server, so that a hung server takes no socket from another; `close` always ends.
  * Does not: time requests (the link's silence watch does) or know what they carry.
  */
 import { readFileSync } from 'node:fs';
@@ -12,6 +12,7 @@ import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { createDnsAsker } from './_ask-dns.ts';
 import { Connector } from './_connector.ts';
+import { UNDECODABLE } from './_content-decoder.ts';
 import { HttpPool } from './_http-pool.ts';
 import type { EgressRequest, ResponseController, ResponseHandler, ResponseHeaders } from './_http-types.ts';
 import { createNameFiles, SYSTEM_NAME_FILES } from './_name-files.ts';
@@ -20,6 +21,11 @@ import type { AddressRule } from './address-class.ts';
 import { createResolver, type Resolver } from './resolver.ts';
 
 export type { EgressRequest, ResponseController, ResponseHandler, ResponseHeaders };
+
+/** True for an answer whose content coding cannot be undone: reading on would meet the same. */
+export function isUndecodable(fault: unknown): boolean {
+  return fault instanceof HubError && fault.detail.reason === UNDECODABLE;
+}
 
 export interface EgressPool {
   /** Request path of a URL of this origin, in the form that the way out wants (absolute through a plain http proxy). */

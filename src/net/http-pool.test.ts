@@ -79,7 +79,7 @@ test('requests go out as they should, one after another on one connection', asyn
     await ask(pool, { method: 'POST' }).body;
     await ask(pool, { method: 'DELETE' }).body;
     await ask(pool, { headers: ['host', 'other.test'] }).body;
-    const own = `host: 127.0.0.1:${server.port}\r\nconnection: keep-alive\r\n`;
+    const own = `host: 127.0.0.1:${server.port}\r\nconnection: keep-alive\r\naccept-encoding: identity\r\n`;
     assert.deepEqual(
       server.requests.map(({ head }) => head),
       [

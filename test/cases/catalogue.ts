@@ -154,6 +154,10 @@ export const CASES: Readonly<Record<string, Case>> = {
   SV37: {
     behaviour: 'Events before the endpoint of an HTTP+SSE server are passed over.',
   },
+  SV4: {
+    behaviour:
+      'Servers are asked for no content coding; one of gzip, deflate, br and zstd is undone all the same, and a body that is damaged or too large ends its own call.',
+  },
   SV8: {
     behaviour: 'A server that answers no ping but works is asked for a list instead, and never restarted for it.',
   },

@@ -9,7 +9,7 @@ export interface FaultSseFlags {
   /** What the endpoint event says; default the relative path. null = no such event. */
   endpoint?: string | null;
   /** Written instead of the head of the stream. */
-  get?: 'ok' | 'html' | 'status' | 'silent' | 'ends' | 'gzip';
+  get?: 'ok' | 'html' | 'status' | 'silent' | 'ends' | 'coded';
   getStatus?: number;
   /** The first event is a message. */
   messageFirst?: boolean;
@@ -89,7 +89,7 @@ export async function startFaultSse(flags: FaultSseFlags = {}): Promise<FaultSse
       response.writeHead(flags.getStatus ?? 503, { 'content-type': 'text/plain' }).end('no stream here');
       return;
     }
-    const coding = get === 'gzip' ? { 'content-encoding': 'gzip' } : {};
+    const coding = get === 'coded' ? { 'content-encoding': 'coded' } : {};
     response.writeHead(200, { 'content-type': get === 'html' ? 'text/html' : 'text/event-stream', ...coding });
     if (get === 'ends') {
       response.end(': bye\n\n');

@@ -23,10 +23,16 @@ const COLON = 0x3a;
 const BLANK = 0x20;
 const NOTHING: readonly Envelope[] = [];
 
-/** Returns what the beginning of a body says: `foreign` = neither; undefined = more bytes are needed. */
-export function bodyKindOf(first: Buffer): BodyKind | undefined {
+/** Returns where the byte order mark and the white space end that a body may begin with. */
+function textAt(first: Buffer): number {
   let at = first[0] === 0xef && first[1] === 0xbb && first[2] === 0xbf ? 3 : 0;
   while (at < first.length && (first[at] as number) <= BLANK) at += 1;
+  return at;
+}
+
+/** Returns what the beginning of a body says: `foreign` = neither; undefined = more bytes are needed. */
+export function bodyKindOf(first: Buffer): BodyKind | undefined {
+  const at = textAt(first);
   if (at === first.length) return undefined;
   const byte = first[at];
   if (byte === 0x7b || byte === 0x5b) return 'json';
@@ -74,6 +80,8 @@ export class AnswerBody {
   readonly #parts: AnswerBodyParts;
   #kind: BodyKind | undefined;
   #first: Buffer | undefined;
+  /** White space before the text, which is not kept. */
+  #blankBytes = 0;
   #collector: BodyCollector | undefined;
   #reader: EventReader | undefined;
   #fault: HubError | undefined;
@@ -150,7 +158,10 @@ export class AnswerBody {
     const { limits } = host;
     const found = bodyKindOf(bytes);
     if (found === undefined) {
-      this.#first = bytes;
+      const at = textAt(bytes);
+      this.#first = bytes.subarray(at);
+      this.#blankBytes += at;
+      if (this.#blankBytes > limits.answerBytes) this.#fault = largeFault(host.server, limits.answerBytes);
       return undefined;
     }
     this.#kind = found === 'foreign' ? declared : found;

@@ -27,8 +27,8 @@ export function answerKind(status: number, headers: ResponseHeaders, isRequest: 
   if (status >= 400) return 'error';
   if (status >= 300) return 'redirect';
   if (!isRequest) return 'done';
-  const coding = headerOf(headers, 'content-encoding').toLowerCase();
-  if (coding !== '' && coding !== 'identity') return 'coded';
+  // What could be decoded has lost this field.
+  if (headers['content-encoding'] !== undefined) return 'coded';
   const type = mediaType(headers);
   if (type === 'application/json') return 'json';
   return type === 'text/event-stream' ? 'sse' : 'foreign';
@@ -108,6 +108,13 @@ export function crowdedFault(server: string): HubError {
   });
 }
 
+/** Why a body with a content coding cannot be read. */
+export function unknownCoding(headers: ResponseHeaders): string {
+  const field = headers['content-encoding'] ?? '';
+  const names = quoted(Buffer.from(typeof field === 'string' ? field : field.join(', ')), 100);
+  return `it has the content coding ${names}; only one of gzip, deflate, br and zstd is decoded`;
+}
+
 /** Why an answer of that kind cannot be a reply. */
 export function wrongType(headers: ResponseHeaders, status: number): string {
   const type = mediaType(headers).slice(0, 100);
@@ -130,11 +137,7 @@ function quoted(body: Buffer, maxBytes: number): string {
 export function faultOf(kind: AnswerKind, server: string, status: number, headers: ResponseHeaders): HubError {
   if (kind === 'auth') return authFault(server, status);
   if (kind === 'redirect') return redirectFault(server, status, headers);
-  return protocolFault(
-    server,
-    status,
-    kind === 'coded' ? 'it is compressed though nobody asked' : wrongType(headers, status),
-  );
+  return protocolFault(server, status, kind === 'coded' ? unknownCoding(headers) : wrongType(headers, status));
 }
 
 /** Bodies or events that are no messages, or too large. */

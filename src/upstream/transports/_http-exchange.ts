@@ -4,7 +4,12 @@
  */
 import type { HubError } from '../../kernel/errors.ts';
 import type { WheelEntry } from '../../kernel/wheel.ts';
-import type { ResponseController, ResponseHandler, ResponseHeaders } from '../../net/egress.ts';
+import {
+  isUndecodable,
+  type ResponseController,
+  type ResponseHandler,
+  type ResponseHeaders,
+} from '../../net/egress.ts';
 import { hubErrorFromNet, isConnectionLoss } from '../../net/errors.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { AnswerBody, errorIn } from './_answer-body.ts';
@@ -163,7 +168,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
       // A kept connection may be closed while we write to it, and whether the request was read nobody knows: only what may happen twice goes again.
       const isRepeatable = unanswered && !this.again && isHarmlessTwice(this.frame);
       if (isRepeatable && this.#host.retries.take() && this.#host.resend(this)) this.#settled = true;
-      else if (!this.#goOn()) this.#fail(hubErrorFromNet(fault, this.#context(this.#phase())));
+      else if (isUndecodable(fault) || !this.#goOn()) this.#fail(hubErrorFromNet(fault, this.#context(this.#phase())));
     }
     this.#release();
   }

@@ -15,7 +15,7 @@ import type { EgressPool, ResponseController, ResponseHandler, ResponseHeaders }
 import type { Envelope } from '../../protocol/message.ts';
 import { scanEnvelope } from '../../protocol/scan.ts';
 import { notificationFrame } from '../../protocol/write.ts';
-import { httpFault, mediaType } from './_http-answer.ts';
+import { answerKind, httpFault } from './_http-answer.ts';
 import { EventReader, type EventSink } from './_http-messages.ts';
 import { paced } from './_paced.ts';
 
@@ -152,7 +152,7 @@ class StreamExchange implements ResponseHandler {
   onResponseStart(_controller: ResponseController, status: number, headers: ResponseHeaders): void {
     if (status < 200) return;
     this.#status = status;
-    this.#foreign = status < 300 && mediaType(headers) !== 'text/event-stream';
+    this.#foreign = status < 300 && answerKind(status, headers, true) !== 'sse';
     if (status >= 300 || this.#foreign) {
       this.#cut();
       return;

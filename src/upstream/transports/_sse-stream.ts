@@ -22,6 +22,7 @@ import {
   largeFault,
   protocolFault,
   redirectFault,
+  unknownCoding,
   wrongType,
 } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
@@ -100,7 +101,7 @@ export class SseStream implements ResponseHandler {
       this.#page = new BodyCollector(limits.errorBytes);
     } else if (kind === 'auth') this.#lose(authFault(server, status));
     else if (kind === 'redirect') this.#lose(redirectFault(server, status, headers));
-    else if (kind === 'coded') this.#lose(protocolFault(server, status, 'it is compressed though nobody asked'));
+    else if (kind === 'coded') this.#lose(protocolFault(server, status, unknownCoding(headers)));
     else this.#lose(protocolFault(server, status, wrongType(headers, status)));
   }
 

@@ -36,7 +36,7 @@ test('a stream that is none, or names no endpoint, is told for what it is', asyn
     [{ endpoint: 'http://' }, 'upstream-protocol', /endpoint is not an address/],
     [{ endpoint: 'x'.repeat(20_000) }, 'upstream-protocol', /endpoint is not an address/],
     [{ get: 'html' }, 'upstream-protocol', /text\/html/],
-    [{ get: 'gzip' }, 'upstream-protocol', /compressed/],
+    [{ get: 'coded' }, 'upstream-protocol', /content coding coded;/],
     [{ get: 'ends' }, 'upstream-gone', /ended the stream/],
     [{ get: 'status', getStatus: 503 }, 'upstream-http', /HTTP 503/],
     [{ get: 'status', getStatus: 401 }, 'upstream-auth', /credentials/],
