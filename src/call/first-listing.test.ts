@@ -4,6 +4,7 @@
 // covers: A4, L8
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Route } from '../catalog/route.ts';
 import { type Limits, limitsFrom } from '../config/limits.ts';
@@ -21,7 +22,9 @@ interface World {
   readonly kernel: Kernel;
   readonly first: FirstListing;
   readonly call: Call;
-  /** The catalog has the server's list from now on. */
+  /** This process has read the server's list. */
+  read(): void;
+  /** The catalog has it from now on. */
   list(): void;
   readonly asked: string[];
 }
@@ -34,6 +37,7 @@ function world(options: {
   const kernel = createKernel();
   const asked: string[] = [];
   let isListed = false;
+  const listeners = new Set<() => void>(); // bounded by: the calls of a test
   const view = {
     servers: ['my', 'my-files', 'other'],
     route: (name: string) => (isListed && name === ROUTE.exposed ? ROUTE : undefined),
@@ -44,7 +48,14 @@ function world(options: {
       return options.ready(deadline);
     },
   } as unknown as Fleet;
-  const catalog = { viewAll: () => view } as unknown as Catalog;
+  const catalog = {
+    viewAll: () => view,
+    isListed: (slug: string) => isListed && slug === 'my-files',
+    onRebuilt: (listener: () => void) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  } as unknown as Catalog;
   const listings = (options.listed ?? []).map((server) => ({ server }));
   const access = { principal: {}, viewName: { kind: 'all' }, world: { listings } } as unknown as Access;
   const open = kernel.openWork.add('call', access) as OpenItem;
@@ -53,9 +64,12 @@ function world(options: {
     asked,
     first: createFirstListing({ kernel, limits: { ...limitsFrom({}), ...options.limits }, fleet, catalog }),
     call: { requestId: 'r1', view, open, ...access } as unknown as Call,
+    read() {
+      kernel.bus.publish({ type: 'server-listed', server: 'my-files', tools: 1, changed: true, repaired: [] });
+    },
     list() {
       isListed = true;
-      kernel.bus.publish({ type: 'server-listed', server: 'my-files', tools: 1, changed: true, repaired: [] });
+      for (const tell of listeners) tell();
     },
   };
 }
@@ -79,6 +93,16 @@ test('the server with the longest fitting slug is asked, in any spelling, and th
   assert.deepEqual(made.asked, ['my-files']);
   assert.equal(made.kernel.waits.size, 0);
   assert.equal(routeTo(made, 'other2_x'), undefined);
+});
+
+test('a list that was read and is not in the catalog yet is waited for', async () => {
+  const made = world({ ready: () => undefined });
+  made.read();
+  const found = routeTo(made, 'my_files_read');
+  const isOver = await Promise.race([found?.then(() => true), setImmediate(false)]);
+  assert.equal(isOver, false);
+  made.list();
+  assert.equal(await found, ROUTE);
 });
 
 test('a listed server without that tool: the name is unknown', async () => {

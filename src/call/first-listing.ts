@@ -7,7 +7,6 @@
 import { normalName } from '../catalog/names.ts';
 import type { Route } from '../catalog/route.ts';
 import type { View } from '../catalog/view.ts';
-import { CappedMap } from '../kernel/capped.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Call } from './call.ts';
@@ -29,32 +28,27 @@ export interface FirstListing {
 
 export function createFirstListing(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'fleet' | 'catalog'>): FirstListing {
   const { kernel, limits, fleet, catalog } = rooms;
-  const listed = new CappedMap<string, true>('call.listed', limits.servers, 'drop-oldest', kernel.ceilings);
-  kernel.bus.listen((fact) => {
-    if (fact.type === 'server-listed') listed.set(fact.server, true);
-  });
 
   /** Of the servers that have never been listed, the one with the longest slug that the name begins with. */
   function unlistedServer(name: string, call: Call): string | undefined {
     const normal = normalName(name).toLowerCase();
     const [server] = call.view.servers
       .filter((slug) => normal.startsWith(`${normalName(slug).toLowerCase()}_`))
-      .filter((slug) => !listed.get(slug) && !call.world.listings.some((listing) => listing.server === slug))
+      .filter((slug) => !catalog.isListed(slug) && !call.world.listings.some((listing) => listing.server === slug))
       .sort((a, b) => b.length - a.length);
     return server;
   }
 
-  /** Ready means that the list is here; the catalog has it some turns later. */
+  /** Ready means that the list was read; the catalog takes it in some turns later, or when another process has sent it. */
   async function untilListed(server: string, owner: string, deadline: Deadline): Promise<void> {
-    let forget = () => {};
-    const arrived = new Promise<void>((resolve) => {
-      forget = kernel.bus.listen((fact) => {
-        if (fact.type === 'server-listed' && fact.server === server) resolve();
-      });
-      if (listed.get(server)) resolve();
-    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const look = (): void => {
+      if (catalog.isListed(server)) resolve();
+    };
+    const forget = catalog.onRebuilt(look);
+    look();
     try {
-      await kernel.waits.for(arrived, { label: 'first-catalog', owner, deadline });
+      await kernel.waits.for(promise, { label: 'first-catalog', owner, deadline });
     } catch {
       // The name is looked up all the same.
     } finally {

@@ -31,7 +31,6 @@ const CONTAINERS: Readonly<Record<string, Row>> = {
   'auth.headers': { own: CACHE },
   'auth.used': { own: 'one entry for each key; keys are made by the operator' },
   'call.in-flight': { own: PER_CALL },
-  'call.listed': { own: BY_CONFIGURATION },
   'call.parked': { shared: 'parkedPerKey' },
   'call.questions': { shared: 'questionsPerKey' },
   'call.pending-updates': { own: PER_SERVER },
