@@ -6,7 +6,7 @@
  */
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import { type ParamsBounds, type ParamsCount, ParamsMembers, ResultMembers } from './_inner-members.ts';
-import { decodeString, foldedKey, keyBegins, skipSpace, spells } from './_scalar.ts';
+import { decodeStart, foldedKey, keyBegins, skipSpace, spells } from './_scalar.ts';
 import { QUOTE } from './_strict-string.ts';
 import type { Budget, MemberVisitor } from './_value.ts';
 import { ABSENT, type Envelope, type MessageKind, type Span } from './message.ts';
@@ -20,6 +20,8 @@ const NULL = 0x6e;
 const MINUS = 0x2d;
 /** Members of the envelope that mean nothing to us; a message has none or one. */
 const MAX_OTHERS = 64;
+/** Of a method or a member's name only so much is read: the hub knows none that is longer. */
+const NAME_BYTES = 1024;
 /** Methods of notifications begin so. */
 const NOTIFICATIONS = 'notifications/';
 
@@ -62,7 +64,7 @@ export class Members implements MemberVisitor {
   member(keyAt: number, keyEnd: number, at: number, end: number): boolean {
     const plain = controlKeyAt(this.#bytes, keyAt, keyEnd);
     if (plain >= 0) return this.#control(plain, at, end);
-    const key = decodeString(this.#bytes, keyAt, keyEnd);
+    const key = decodeStart(this.#bytes, keyAt, keyEnd, NAME_BYTES);
     if (key === undefined) return this.#refuse('A member’s name is not a JSON string.');
     const escaped = CONTROL_KEYS.indexOf(key);
     return escaped >= 0 ? this.#control(escaped, at, end) : this.#other(key);
@@ -184,7 +186,7 @@ export class Members implements MemberVisitor {
 
   #method(): string | undefined {
     const at = this.#at(METHOD);
-    return this.#bytes[at] === QUOTE ? decodeString(this.#bytes, at, this.#end(METHOD)) : undefined;
+    return this.#bytes[at] === QUOTE ? decodeStart(this.#bytes, at, this.#end(METHOD), NAME_BYTES) : undefined;
   }
 
   #idFault(nullAllowed: boolean): string | undefined {

@@ -183,6 +183,12 @@ test('what is JSON but no message is refused by name', () => {
   assert.equal(codeOf(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])), 'parse-error');
 });
 
+test('of a method and of a member’s name only the first 1024 bytes are read', () => {
+  const long = '\\u0061'.repeat(700_000);
+  const { method } = scan(`{"jsonrpc":"2.0","id":1,"method":"${long}","${long}":1}`);
+  assert.equal(method, 'a'.repeat(170));
+});
+
 test('members that libraries write empty count as absent', () => {
   for (const params of ['null', '[]', '[ \n]']) {
     const call = scan(`{"jsonrpc":"2.0","id":1,"method":"m","params":${params},"result":null,"error":null}`);
