@@ -2,6 +2,7 @@
  * Revocations beside the calls of another key: with one and three workers, and with lists that do not fit in a snapshot.
  * 20 revocations in CI, 200 in the long tier.
  */
+// runs: in pairs, about 60 s
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { startBigLists } from '../support/big-lists.ts';

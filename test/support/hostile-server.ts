@@ -2,10 +2,11 @@
  * An MCP server that answers what a test tells it to, byte by byte. Over HTTP and HTTP+SSE as a module, over all wires as a program:
  * `node test/support/hostile-server.ts <2025|2026> [http | http-sse | sse]` (a program that serves HTTP prints its URL).
  * Tools: `odd {bytes, waitMs}`: the base64 bytes are the reply, in which @ID@ stands for the id of the request; `well`: an ordinary answer; `flood
- * {bytes, times, to}`: the bytes so many times in one write before an ordinary answer, as messages or to stderr; `list {size, renames}`: lists of tools
+ * {file, times, to}`: the bytes of the file so many times in one write before an ordinary answer, as messages or to stderr; `list {size, renames}`: lists of tools
  * have so many bytes from now on, and other names each time; `keep {bytes}`: the reply to resources/read and prompts/get; `rows {bytes}`: more rows of tools/list, and list_changed;
  * `heard`: the bytes of the request, in base64.
  */
+import { readFileSync } from 'node:fs';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
@@ -20,6 +21,7 @@ interface Message {
     readonly name?: string;
     readonly arguments?: {
       readonly bytes?: string;
+      readonly file?: string;
       readonly times?: number;
       readonly to?: string;
       readonly size?: number;
@@ -61,8 +63,8 @@ function toolsNow(): object[] {
 
 /** What comes before the reply. */
 function floodOf({ id, params }: Message): Buffer[] {
-  const { bytes = '', times = 0 } = params?.name === 'flood' ? (params.arguments ?? {}) : {};
-  const one = Buffer.from(bytes, 'base64').toString('latin1').replaceAll('@ID@', String(id));
+  const { file, times = 0 } = params?.name === 'flood' ? (params.arguments ?? {}) : {};
+  const one = file === undefined ? '' : readFileSync(file, 'latin1').replaceAll('@ID@', String(id));
   return Array<Buffer>(times).fill(Buffer.from(one, 'latin1'));
 }
 
