@@ -41,6 +41,8 @@ export class Pulse implements Disposable {
   #asking = false;
   #over = false;
   #doAllFail = false;
+  /** A call has failed since the last question went out. */
+  #isSuspected = false;
   #listedMs = Number.NEGATIVE_INFINITY;
 
   constructor(parts: PulseParts) {
@@ -51,6 +53,7 @@ export class Pulse implements Disposable {
   /** A call has failed in a way that may mean that the server is gone. `doAllFail` = so have the calls before it. */
   suspect(doAllFail: boolean): void {
     this.#doAllFail = doAllFail;
+    this.#isSuspected = true;
     if (this.#over || this.#asking || this.#misses > 0) return;
     const { kernel, limits } = this.#parts;
     const soonMs = Math.min(SOON_MS, limits.pingEveryMs);
@@ -78,6 +81,7 @@ export class Pulse implements Disposable {
   async #ask(): Promise<void> {
     const { limits, liveness, hasCalls } = this.#parts;
     this.#asking = true;
+    this.#isSuspected = false;
     const condition = await liveness.examine();
     this.#asking = false;
     if (this.#over) return;
@@ -87,7 +91,9 @@ export class Pulse implements Disposable {
     const isMiss = condition === 'failing' || (condition === 'silent' && !excused);
     this.#misses = isMiss ? this.#misses + 1 : 0;
     if (this.#misses >= MISSES) return this.#parts.dead(this.#misses, condition === 'silent');
-    this.#next(this.#misses === 0 ? this.#usualMs() : Math.min(SOON_MS, limits.pingEveryMs));
+    // An excused silence is no answer: while calls go on failing it is asked again soon.
+    const isSoon = this.#misses > 0 || (excused && this.#isSuspected);
+    this.#next(isSoon ? Math.min(SOON_MS, limits.pingEveryMs) : this.#usualMs());
     if (condition === 'failing') this.#parts.failing();
     else if (condition === 'well' && this.#doAllFail) await this.#askList();
   }

@@ -1,9 +1,11 @@
 /**
  * The circuit breaker of one server, the background questions that open and close it, and how it stands.
  * Guarantees: an open circuit refuses at once and is closed by a question, never by a user's call; what one call can bring about (resets, gateway errors,
- * slowness, a wish for a pause) opens it only when a ping goes unanswered too.
+ * slowness, a wish for a pause) opens it only when a ping goes unanswered too; after three such failures in a row the server is shown as `waiting` until it
+ * has answered a question or a call.
  */
 import type { Limits } from '../config/limits.ts';
+import type { ErrorCode } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { Refusal } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
@@ -19,24 +21,32 @@ export interface CircuitParts {
   readonly link: Pick<Link, 'isAlive' | 'view'>;
 }
 
-/** An open circuit. */
+/** An open circuit, or a server whose last calls say that it is gone. */
 export interface CircuitView {
-  /** Why it opened: the last failure, for the operator. */
-  readonly cause: string;
-  /** ms since it opened. */
+  readonly code: ErrorCode;
+  /** For the operator: with the last failure. */
+  readonly message: string;
+  /** ms since it is so. */
   readonly sinceMs: number;
-  /** ms until the server is asked. */
-  readonly retryMs: number;
+  /** ms until the server is asked; undefined = it is being asked. */
+  readonly retryMs: number | undefined;
 }
 
 /** A question that was answered says for so long that the server is there, ms. */
 const ALIVE_MS = 2000;
+/** Failures in a row after which the server is not shown as ready. */
+const DOUBTFUL = 3;
 
 export class Circuit {
   readonly #parts: CircuitParts;
   readonly #breaker: Breaker;
   #cause = '';
-  #openedMs = 0;
+  #code: ErrorCode = 'server-down';
+  /** Failures in a row that say that the server may be gone. */
+  #inRow = 0;
+  /** Since when it is open, or doubted. */
+  #sinceMs = 0;
+  #askingAgain: Disposable | undefined;
   #probing: Disposable | undefined;
   #isAsking = false;
   #aliveMs = Number.NEGATIVE_INFINITY;
@@ -56,9 +66,16 @@ export class Circuit {
   }
 
   get view(): CircuitView | undefined {
-    if (this.#breaker.state === 'closed') return undefined;
+    const isOpen = this.#breaker.state !== 'closed';
+    if (!isOpen && this.#inRow < DOUBTFUL) return undefined;
     const nowMs = this.#parts.kernel.clock.nowMs();
-    return { cause: this.#cause, sinceMs: nowMs - this.#openedMs, retryMs: this.#breaker.restMs(nowMs) };
+    const sinceMs = nowMs - this.#sinceMs;
+    if (isOpen) {
+      const message = `circuit breaker open after ${this.#cause}`;
+      return { code: 'breaker-open', message, sinceMs, retryMs: this.#breaker.restMs(nowMs) };
+    }
+    const message = `the last ${this.#inRow} calls failed: ${this.#cause}`;
+    return { code: this.#code, message, sinceMs, retryMs: undefined };
   }
 
   allows(): boolean {
@@ -66,6 +83,7 @@ export class Circuit {
   }
 
   succeeded(nowMs: number, tookMs: number | undefined, key: string): void {
+    this.#inRow = 0;
     this.#breaker.succeeded(nowMs, tookMs, key, false);
     if (this.#breaker.isDoubted) this.#doubt('nearly all calls take far longer than they did');
   }
@@ -76,11 +94,20 @@ export class Circuit {
     const sign = goneSign(refusal, times.silenceMs, spec.times.silenceMs ?? limits.silenceMs);
     if (sign === undefined) return false;
     const cause = `${refusal.code}: ${refusal.message}`;
+    this.#count(refusal, cause, nowMs);
     if (this.#breaker.failed(nowMs, fairKey, sign === 'gone')) this.#opened(cause);
     const pauseMs = pauseAsked(refusal);
     if (pauseMs !== undefined) this.#pauseMs = Math.max(this.#pauseMs ?? 0, pauseMs);
-    if (this.#breaker.isDoubted || pauseMs !== undefined) this.#doubt(cause);
+    if (this.#breaker.isDoubted || pauseMs !== undefined || this.#inRow >= DOUBTFUL) this.#doubt(cause);
     return true;
+  }
+
+  #count({ code }: Refusal, cause: string, nowMs: number): void {
+    this.#inRow += 1;
+    if (this.#breaker.state !== 'closed') return;
+    if (this.#inRow === DOUBTFUL) this.#sinceMs = nowMs;
+    this.#code = code;
+    this.#cause = cause;
   }
 
   /** The refusal of an open circuit. */
@@ -103,6 +130,7 @@ export class Circuit {
   /** A new connection is up: what went before does not count. */
   becameReady(): void {
     this.#stopProbing();
+    this.#inRow = 0;
     if (this.#breaker.state === 'closed') return this.#breaker.excuse();
     this.#breaker.reset();
     this.#parts.kernel.bus.publish({ type: 'breaker-closed', server: this.#parts.spec.slug });
@@ -111,6 +139,7 @@ export class Circuit {
   close(): void {
     this.#closed = true;
     this.#stopProbing();
+    this.#askingAgain?.[Symbol.dispose]();
   }
 
   /** Asks the server before its circuit opens. One question at a time. */
@@ -128,12 +157,23 @@ export class Circuit {
       if (this.#closed || isAlive || link.view.state !== 'ready') this.#excuse();
       else if (this.#pauseMs !== undefined ? this.#breaker.pause(nowMs, this.#pauseMs) : this.#breaker.trip(nowMs))
         this.#opened(cause);
+      else if (this.#inRow >= DOUBTFUL) this.#askAgain(cause);
       this.#pauseMs = undefined;
+    });
+  }
+
+  /** The server did not answer, and that is not enough to open the circuit: it is doubted until it answers, or its link ends. */
+  #askAgain(cause: string): void {
+    const { kernel } = this.#parts;
+    this.#askingAgain?.[Symbol.dispose]();
+    this.#askingAgain = kernel.timers.after(ALIVE_MS, () => {
+      if (this.#inRow >= DOUBTFUL && this.#breaker.state === 'closed') this.#doubt(cause);
     });
   }
 
   #excuse(): void {
     this.#pauseMs = undefined;
+    this.#inRow = 0;
     this.#breaker.excuse();
   }
 
@@ -141,7 +181,7 @@ export class Circuit {
     const { kernel, spec } = this.#parts;
     const nowMs = kernel.clock.nowMs();
     this.#cause = cause;
-    this.#openedMs = nowMs;
+    this.#sinceMs = nowMs;
     const ms = Math.round(this.#breaker.restMs(nowMs));
     kernel.bus.publish({ type: 'breaker-opened', server: spec.slug, ms, cause });
     this.#probeLater();
@@ -163,6 +203,7 @@ export class Circuit {
       const ok = await link.isAlive();
       if (this.#breaker.probed(lease, ok, kernel.clock.nowMs())) {
         this.#stopProbing();
+        this.#inRow = 0;
         kernel.bus.publish({ type: 'breaker-closed', server: spec.slug });
         return;
       }

@@ -101,6 +101,11 @@ export class Connection {
     return transport.pid;
   }
 
+  /** Whether the server answers a question on this connection. Never rejects; ends within 2 × `pingMs`, and at once when the connection is lost. */
+  async isAlive(): Promise<boolean> {
+    return this.#fault === undefined && this.liveness.isAlive();
+  }
+
   /** Settles with the reason when this life is over. */
   get lost(): Promise<HubError> {
     return this.#lost.promise;

@@ -106,7 +106,7 @@ export class Link {
 
   /** Whether the server lives, asked on the side; for a breaker that wants to close. Never rejects; ends within `pingMs`. */
   async isAlive(): Promise<boolean> {
-    return this.#standing.state === 'ready' && this.#connection !== undefined && this.#connection.liveness.isAlive();
+    return this.#standing.state === 'ready' && (await this.#connection?.isAlive()) === true;
   }
 
   /** Ready now (undefined), or within `handshakeMs` (a promise), or why not. */

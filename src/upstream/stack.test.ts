@@ -158,6 +158,7 @@ test('a limit of one tool opens no breaker, the silence of the server does', asy
   ] as const) {
     const rig = await FleetRig.ready({ specs: [REMOTE], limits: { pingEveryMs: 3_600_000 } });
     rig.script.pongs = false;
+    rig.script.lists = 'first';
     for (let i = 0; i < 8 && rig.facts('breaker-opened').length === 0; i += 1) {
       const call = rig.call({ times, tool: 'slow' });
       await rig.pass(5200);
@@ -189,5 +190,50 @@ test('a server that asks for a pause gets it, unless it answers a ping', async (
   rig.script.pongs = true;
   await rig.pass(20_500);
   assert.equal(rig.state(), 'ready');
+  await rig.close();
+});
+
+test('after three failures in a row a server is not shown as ready until it answers a question', async () => {
+  const rig = await FleetRig.ready({ specs: [REMOTE], limits: { pingEveryMs: 3_600_000 } });
+  rig.script.pongs = false;
+  rig.script.lists = 'first';
+  for (let i = 0; i < 3; i += 1) {
+    assert.equal(rig.state(), 'ready');
+    await fail(rig);
+  }
+  const { state, cause, code } = rig.fleet.status('scripted') ?? {};
+  assert.deepEqual([state, code], ['waiting', 'upstream-gone']);
+  assert.match(cause ?? '', /^the last 3 calls failed: upstream-gone: /);
+  assert.equal(rig.facts('breaker-opened').length, 0);
+  rig.script.pongs = true;
+  await rig.pass(15_000);
+  assert.deepEqual([rig.state(), rig.lives.length], ['ready', 1]);
+  await rig.close();
+});
+
+test('error replies alone make a server doubtful after three in a row, then after twice as many', async () => {
+  const rig = await FleetRig.ready({ specs: [REMOTE], limits: { pingEveryMs: 3_600_000 } });
+  const asked: number[] = [];
+  for (let i = 1; i <= 12; i += 1) {
+    rig.call();
+    rig.life.say({ id: rig.life.last('tools/call').id, error: { code: -32600, message: 'no session' } });
+    const before = rig.life.of('ping').length;
+    await rig.pass(2100);
+    if (rig.life.of('ping').length > before) asked.push(i);
+  }
+  assert.deepEqual(asked, [3, 6, 12]);
+  await rig.close();
+});
+
+test('a child that stands still is started again within a minute while calls come', async () => {
+  const rig = await FleetRig.ready();
+  rig.script.pongs = false;
+  rig.script.lists = 'first';
+  for (let second = 0; second < 45 && rig.lives.length === 1; second += 1) {
+    rig.call();
+    await rig.pass(1000);
+  }
+  assert.equal(rig.lives.length, 2);
+  await rig.pass(700_000);
   await rig.close();
 });

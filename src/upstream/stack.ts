@@ -32,10 +32,13 @@ const BROKEN: ReadonlySet<ErrorCode> = new Set([
   'upstream-http',
   'upstream-protocol',
   'upstream-session',
+  'upstream-auth',
 ]);
 
 /** So many failures in a row are no longer those of one call. */
 const ALL_FAIL = 3;
+/** Error replies in a row after which the server is asked for the first time; the next time after twice as many. */
+const ERRORS = 3;
 
 /** A call that failed at the server, for the operator. */
 export interface CallFailure {
@@ -55,6 +58,9 @@ export class Stack {
   failures = 0;
   /** Failures since the last call that was answered. */
   #inRow = 0;
+  /** Error replies since the last result, and how many of them make the server doubtful. */
+  #errors = 0;
+  #errorsDue = ERRORS;
   #idle: (() => void) | undefined;
   /** The last call that failed at the server. */
   lastFailure: CallFailure | undefined;
@@ -183,6 +189,7 @@ export class Stack {
       if (saysUnknownTool(answer)) link.unknownTool();
       link.lives.served();
       this.#inRow = 0;
+      this.#replied(answer);
       // A server that asks people takes as long as they do.
       this.circuit.succeeded(nowMs, spec.interactive ? undefined : nowMs - sentMs, call.fairKey);
       return answer;
@@ -190,9 +197,23 @@ export class Stack {
     if (!answer.code.startsWith('upstream-')) return answer;
     if (answer.code !== 'upstream-too-large') this.failures += 1;
     this.#inRow += 1;
-    if (BROKEN.has(answer.code)) link.suspect(this.#inRow >= ALL_FAIL);
-    this.circuit.failed(answer, call, nowMs);
+    const mayBeGone = this.circuit.failed(answer, call, nowMs);
+    // Nobody but the hub starts a child again that stands still.
+    if (BROKEN.has(answer.code) || (mayBeGone && isLocal(spec))) link.suspect(this.#inRow >= ALL_FAIL);
     return this.#reported(answer, call.tool);
+  }
+
+  /** A server that has lost the session, or has changed its era, may answer every call with a JSON-RPC error. */
+  #replied({ kind }: UpstreamReply): void {
+    if (kind === 'result') {
+      this.#errors = 0;
+      this.#errorsDue = ERRORS;
+      return;
+    }
+    this.#errors += 1;
+    if (this.#errors < this.#errorsDue) return;
+    this.#errorsDue *= 2;
+    this.#parts.link.suspect(true);
   }
 
   /** Publishes for the operator what clients get as a reference only. */

@@ -32,7 +32,7 @@ export function statusOf(
   const view = link?.view;
   const circuit = view?.state === 'ready' ? stack?.circuit.view : undefined;
   const isForward = isLocal(spec) && spec.homeHub > 0 && spec.homeHub !== slot;
-  const fault: Trouble | undefined = circuit ? openCircuit(circuit) : view?.state === 'ready' ? undefined : view?.fault;
+  const fault: Trouble | undefined = circuit ? troubleOf(circuit) : view?.state === 'ready' ? undefined : view?.fault;
   const retryMs = circuit?.retryMs ?? view?.retryMs;
   return {
     server: spec.slug,
@@ -65,9 +65,9 @@ export function statusOf(
   };
 }
 
-function openCircuit({ cause, retryMs }: CircuitView): Trouble {
-  const message = `circuit breaker open after ${cause}`;
-  return { code: 'breaker-open', message, detail: { phase: 'breaker', retryAfterMs: Math.round(retryMs) } };
+function troubleOf({ code, message, retryMs }: CircuitView): Trouble {
+  if (retryMs === undefined) return { code, message, detail: { phase: 'call' } };
+  return { code, message, detail: { phase: 'breaker', retryAfterMs: Math.round(retryMs) } };
 }
 
 function lastFailure(stack: Stack | undefined, { clock, secrets }: Kernel): LastFailure | undefined {
