@@ -112,12 +112,15 @@ export class Lives {
     const nowMs = kernel.clock.nowMs();
     const readyMs = this.#readyAtMs === undefined ? undefined : nowMs - this.#readyAtMs;
     const hasExited = kind === 'local' && fault.code === 'upstream-exit';
+    // A child that ends after each answer takes down the next call when that comes in the same moment.
+    const isOrderly = this.#hasServed && fault.detail.exitCode === 0;
     const isOfCancel = hasExited && nowMs - this.#cancelMs <= CANCEL_MS;
     this.#isWakeable = readyMs !== undefined && (this.#hasServed || isOfCancel || readyMs >= LIVED_MS);
     if (isOfCancel) {
       this.#cancelDeaths += 1;
       if (this.#cancelDeaths === CANCEL_DEATHS) kernel.bus.publish({ type: 'cancels-withheld', server });
-    } else if (hasExited && readyMs !== undefined && call?.share !== undefined) this.#blame(call.share, nowMs);
+    } else if (hasExited && !isOrderly && readyMs !== undefined && call?.share !== undefined)
+      this.#blame(call.share, nowMs);
     if (readyMs !== undefined && (this.#hasServed || isOfCancel || readyMs >= STABLE_MS)) this.rest.forgive();
     const isAsleep = hasExited && fault.detail.exitCode === 0 && readyMs !== undefined && !call && !isListenedTo;
     if (!isAsleep) return undefined;

@@ -76,6 +76,18 @@ test('deaths during calls of one key without anybody else’s are no crash loop 
   await rig.close();
 });
 
+test('a child that has served and exits with 0 during the next call limits nobody', async () => {
+  const rig = await FleetRig.ready();
+  for (let round = 0; round < 5; round += 1) {
+    await serve(rig, 'a');
+    const call = rig.call({ fairKey: 'a' });
+    await exit(rig, 0);
+    assert.equal(refusalOf(call).code, 'upstream-exit');
+  }
+  await serve(rig, 'a');
+  await rig.close();
+});
+
 test('a server that ends in every call, whoever calls, is in a crash loop', async () => {
   const rig = await FleetRig.ready();
   for (const key of ['a', 'b', 'c', 'd']) {
