@@ -54,6 +54,8 @@ export interface FaultSse extends AsyncDisposable {
   /** Methods as they came. */
   readonly order: string[];
   readonly streams: () => number;
+  /** Ends all streams. */
+  readonly endStreams: () => void;
   /** POSTs whose answer has not ended. */
   readonly openPosts: () => number;
 }
@@ -178,6 +180,9 @@ export async function startFaultSse(flags: FaultSseFlags = {}): Promise<FaultSse
     flags,
     order,
     streams: () => streams.size,
+    endStreams() {
+      for (const stream of streams) stream.end();
+    },
     openPosts: () => posts,
     async [Symbol.asyncDispose]() {
       for (const timer of timers) clearInterval(timer);

@@ -48,6 +48,7 @@ export const FORMS: Readonly<Record<string, Form>> = {
 
 export interface SessionServer extends AsyncDisposable {
   readonly url: string;
+  readonly port: number;
   /** Requests by method. */
   readonly seen: Record<string, number>;
   /** Forgets all sessions. */
@@ -59,14 +60,21 @@ export interface SessionServer extends AsyncDisposable {
 
 /** `ping` = how it answers that, if not as it should (`always` = without looking at the session); tool `missing` is answered 404 in a good session. */
 export async function startSessionServer(
-  options: { readonly form?: Form; readonly sessions?: boolean; readonly ping?: 'silent' | 'always' | number } = {},
+  options: {
+    readonly form?: Form;
+    readonly sessions?: boolean;
+    readonly ping?: 'silent' | 'always' | number;
+    /** Default: a free one. */
+    readonly port?: number;
+    readonly tools?: readonly string[];
+  } = {},
 ): Promise<SessionServer> {
-  const { form = page(404, 'no session'), sessions = true, ping } = options;
+  const { form = page(404, 'no session'), sessions = true, ping, port = 0, tools = ['echo', 'missing'] } = options;
   const seen: Record<string, number> = {};
   const known = new Set<string>();
   let next = 1;
   let isModern = false;
-  const self = { tools: ['echo', 'missing'] as readonly string[] };
+  const self = { tools };
 
   function resultOf(method: string): object | undefined {
     const era = isModern ? { resultType: 'complete' } : {};
@@ -127,9 +135,11 @@ export async function startSessionServer(
       answer(request, response, JSON.parse(Buffer.concat(chunks).toString('utf8')) as Message);
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  const address = server.address() as AddressInfo;
   return Object.assign(self, {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`,
+    port: address.port,
+    url: `http://127.0.0.1:${address.port}/mcp`,
     seen,
     forget: () => known.clear(),
     changeEra() {
