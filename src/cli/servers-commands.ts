@@ -2,6 +2,7 @@
  * `mcphub servers list | restart | logs`.
  */
 import type { LogsAnswer, RestartAnswer, ServerAnswer, ServersAnswer } from '../admin/contract.ts';
+import { withoutStop } from '../kernel/sentence.ts';
 import { askControl, bodyOf } from './ask.ts';
 import { CliFailure, EXIT } from './exit.ts';
 import { type HubOptions, type Talk, talkFrom } from './hub-options.ts';
@@ -41,6 +42,7 @@ function rowOf(server: ServerAnswer): string[] {
   const loop = hub?.crashLoop === undefined ? '' : `crash loop, ${hub.crashLoop} deaths in a row: `;
   const cancels = server.hubs.some(({ withholdsCancels }) => withholdsCancels) ? NO_CANCELS : '';
   const retry = hub?.retryMs !== undefined && server.state === 'waiting' ? `, next try in ${ago(hub.retryMs)}` : '';
+  const cause = server.cause ?? lastFailure(server);
   return [
     plain(server.name),
     paint(`${server.state}${phase}`, COLOURS[server.state] ?? '0'),
@@ -50,7 +52,7 @@ function rowOf(server: ServerAnswer): string[] {
     sum('calls'),
     sum('failures'),
     plain(
-      `${loop}${server.cause ?? lastFailure(server)}${retry}${server.reference ? ` [${server.reference}]` : ''}${cancels}`.replaceAll(
+      `${loop}${retry === '' ? cause : withoutStop(cause)}${retry}${server.reference ? ` [${server.reference}]` : ''}${cancels}`.replaceAll(
         '\n',
         ' ',
       ),
@@ -100,7 +102,7 @@ async function untilSettled(name: string, talk: Talk): Promise<string> {
     );
     if (settled || elapsedMs > talk.timeoutMs) {
       const state = server?.state ?? 'unknown';
-      return server?.cause ? `${state} (${server.cause})` : state;
+      return server?.cause ? `${state} (${withoutStop(server.cause)})` : state;
     }
   }
 }
@@ -120,5 +122,6 @@ export async function serverLogs(name: string, options: HubOptions): Promise<voi
   for (const failure of answer.failed) say(`hub ${failure.hub}: ${failure.message}`);
   const many = answer.hubs.length > 1;
   for (const { hub, lines } of answer.hubs) for (const line of lines) print(plain(many ? `hub ${hub}: ${line}` : line));
-  if (answer.hubs.every(({ lines }) => lines.length === 0)) say(`${name} has written nothing to stderr.`);
+  if (answer.hubs.every(({ lines }) => lines.length === 0))
+    say(`${name} has written nothing to stderr, and no failure of it is known.`);
 }

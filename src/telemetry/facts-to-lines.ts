@@ -5,6 +5,7 @@
  */
 import { errorRow } from '../kernel/errors.ts';
 import type { Fact } from '../kernel/facts.ts';
+import { withoutStop } from '../kernel/sentence.ts';
 import { faultText, masked } from './mask.ts';
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
@@ -203,7 +204,8 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'server-was-lost': {
     level: 'warn',
-    msg: (f) => `${f.server} was lost in ${f.phase}: ${masked(f.message)}; next try in ${seconds(f.retryMs)}`,
+    msg: (f) =>
+      `${f.server} was lost${f.phase === '' ? '' : ` in phase ${f.phase}`}: ${withoutStop(masked(f.message))}; next try in ${seconds(f.retryMs)}`,
     fields: (f) => ({
       upstream: f.server,
       code: f.code,
@@ -297,7 +299,8 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'breaker-opened': {
     level: 'warn',
-    msg: (f) => `circuit breaker open for ${f.server} after ${masked(f.cause)}; next question in ${seconds(f.ms)}`,
+    msg: (f) =>
+      `circuit breaker open for ${f.server} after ${withoutStop(masked(f.cause))}; next question in ${seconds(f.ms)}`,
     fields: (f) => ({ upstream: f.server, rest_ms: Math.round(f.ms) }),
   },
   'breaker-closed': {

@@ -8,6 +8,8 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { masked } from './mask.ts';
 
 const PER_SERVER = 20;
+/** Characters of a page in the message about an HTTP error (`upstream/transports/_http-fault.ts`). */
+const QUOTED_CHARS = 500;
 
 export interface FailureLog {
   /** Returns the newest failures of a server, oldest first, one string each. */
@@ -26,7 +28,7 @@ export function createFailureLog(kernel: Kernel, maxServers: number): FailureLog
 
   function note(fact: Failed): void {
     const time = new Date(kernel.clock.wallMs()).toISOString();
-    const page = fact.type === 'server-call-failed' && fact.page !== '' ? `\n${fact.page}` : '';
+    const page = fact.type === 'server-call-failed' && hasMore(fact) ? `\n${fact.page}` : '';
     const line = masked(`${time} [${fact.reference ?? '-'}] ${fact.code}: ${fact.message}${page}`);
     failures.set(fact.server, [...(failures.get(fact.server) ?? []), line].slice(-PER_SERVER));
   }
@@ -36,4 +38,10 @@ export function createFailureLog(kernel: Kernel, maxServers: number): FailureLog
   });
 
   return { lines: (server) => failures.get(server) ?? [] };
+}
+
+/** The message about an HTTP error has the beginning of the page. */
+function hasMore({ code, page }: Extract<Fact, { type: 'server-call-failed' }>): boolean {
+  const isQuoted = code === 'upstream-http' || code === 'upstream-auth';
+  return page.length > (isQuoted ? QUOTED_CHARS : 0);
 }

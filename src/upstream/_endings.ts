@@ -6,6 +6,7 @@ import { HubError } from '../kernel/errors.ts';
 import type { LinkPhase } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { Refusal } from '../kernel/outcome.ts';
+import { sentence } from '../kernel/sentence.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { FlightPlan } from './flight.ts';
 
@@ -60,7 +61,7 @@ export function notSentRefusal(plan: FlightPlan, ended: EndReason): Refusal {
 /** What a lost connection means for the calls on it. */
 export function goneRefusal(server: string, fault: HubError, outcome: 'unknown' | 'not-executed'): Refusal {
   const code = fault.code === 'server-down' ? 'upstream-gone' : fault.code;
-  const message = `The connection to ${server} ended during the call: ${fault.message}`;
+  const message = `The connection to ${server} ended during the call: ${sentence(fault.message)}`;
   return new Refusal(code, message, { ...fault.detail, server, phase: 'call', outcome });
 }
 

@@ -1,6 +1,7 @@
 /** The error of a call whose answer has come and cannot be understood. It says nothing about the server's health: the server answers. */
 import { HubError } from '../kernel/errors.ts';
 import type { Refusal } from '../kernel/outcome.ts';
+import { sentence } from '../kernel/sentence.ts';
 import { jsonFault } from '../protocol/broken-message.ts';
 import type { Envelope } from '../protocol/message.ts';
 
@@ -40,12 +41,11 @@ function quoted(text: string): string {
 
 /** `why` = a sentence of the hub's own, with or without its full stop; `body` = of what came, for the operator; `setting` = allows it, or prevents it. */
 function invalidAnswer(server: string, why: string, body?: string, setting?: string): HubError {
-  const text = why.replace(/\.$/, '');
   // Without a stack, which nobody reads and which takes 6 µs: a server may send such answers by the thousand.
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
   const fault = new HubError('upstream-invalid', {
-    message: `The answer of ${server} is not a valid JSON-RPC message: ${text}.`,
+    message: `The answer of ${server} is not a valid JSON-RPC message: ${sentence(why)}`,
     detail: {
       ...{ server, phase: 'answer', outcome: 'unknown' },
       ...(setting === undefined ? {} : { setting }),

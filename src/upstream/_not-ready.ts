@@ -6,6 +6,7 @@ import type { Deadline } from '../kernel/deadline.ts';
 import type { LinkPhase } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { sentence } from '../kernel/sentence.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import { isLocal, phaseSetting } from './_endings.ts';
 import type { LinkView, Standing } from './_standing.ts';
@@ -62,10 +63,10 @@ function startingRefusal(how: {
 export function downRefusal(server: string, view: LinkView): Refusal {
   const { fault, retryMs } = view;
   const next = retryMs === undefined ? '' : ` It is tried again in ${Math.ceil(retryMs / 1000)} s.`;
-  return new Refusal('server-down', `${server} is not reachable: ${fault?.message ?? view.state}.${next}`, {
+  return new Refusal('server-down', `${server} is not reachable: ${sentence(fault?.message ?? view.state)}${next}`, {
     ...fault?.detail,
     server,
-    phase: String(fault?.detail.phase ?? view.phase ?? 'connect'),
+    phase: fault?.detail.phase || view.phase || 'connect',
     outcome: 'not-executed',
     ...(fault ? { cause: fault.code } : {}),
     ...(retryMs === undefined ? {} : { retryAfterMs: Math.round(retryMs) }),

@@ -8,6 +8,7 @@ import type { Limits } from '../config/limits.ts';
 import type { ErrorCode } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { Refusal } from '../kernel/outcome.ts';
+import { withoutStop } from '../kernel/sentence.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import { Breaker } from '../resilience/breaker.ts';
 import { goneSign, pauseAsked } from './_gone.ts';
@@ -93,7 +94,7 @@ export class Circuit {
     const { spec, limits } = this.#parts;
     const sign = goneSign(refusal, times.silenceMs, spec.times.silenceMs ?? limits.silenceMs);
     if (sign === undefined) return false;
-    const cause = `${refusal.code}: ${refusal.message}`;
+    const cause = `${refusal.code}: ${withoutStop(refusal.message)}`;
     this.#count(refusal, cause, nowMs);
     if (this.#breaker.failed(nowMs, fairKey, sign === 'gone')) this.#opened(cause);
     const pauseMs = pauseAsked(refusal);

@@ -179,4 +179,19 @@ export const CASES: Readonly<Record<string, Case>> = {
   SV52: {
     behaviour: 'A server that changes its protocol era behind its address is met in the other one.',
   },
+  SV30: {
+    behaviour:
+      'A refusal with insufficient_scope names the scope to the operator; a JSON-RPC error in it with the id of the call reaches its caller.',
+  },
+  SV38: {
+    behaviour:
+      'An HTTP error names the method and the address that were asked, and the operator reads its first words.',
+  },
+  SV45: {
+    behaviour:
+      'A server that refuses the Host header is not told as refused credentials: the cause quotes it and names the setting.',
+  },
+  SV24: {
+    behaviour: 'A server that refuses to be initialized again is quoted in its status.',
+  },
 };

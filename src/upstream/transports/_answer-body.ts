@@ -62,6 +62,8 @@ export function errorIn(bytes: Buffer, status: number, id: number | undefined, l
   const messages = id === undefined ? [] : messagesInPage(bytes, limits);
   const message = isRefusal(messages) ? undefined : messages[0];
   if (id === undefined || message?.kind !== 'reply') return { replies: [], isSessionError: status === 404 };
+  // Of a refusal only what names the request is its answer.
+  if ((status === 401 || status === 403) && !isReplyTo(message, id)) return { replies: [], isSessionError: false };
   const isLost = status === 404 || (status === 400 && lostSessionError(message));
   return { replies: addressed([message], id), isSessionError: isLost && !isReplyTo(message, id) };
 }

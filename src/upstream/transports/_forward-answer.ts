@@ -6,13 +6,16 @@
 import type { IncomingMessage } from 'node:http';
 import type { Limits } from '../../config/limits.ts';
 import type { HubError } from '../../kernel/errors.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
 import { isRefusal } from '../../kernel/outcome.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import type { TransportEvents } from '../transport.ts';
-import { endedFault, httpFault, largeFault, messageFault } from './_http-answer.ts';
+import { endedFault, largeFault, messageFault } from './_http-answer.ts';
+import { httpFault } from './_http-fault.ts';
 import { EventReader, isReplyTo, messagesIn } from './_http-messages.ts';
 
 export interface ForwardAnswerParts {
+  readonly kernel: Kernel;
   readonly id: number;
   readonly server: string;
   readonly limits: Limits;
@@ -56,7 +59,7 @@ export class ForwardAnswer {
     const { server, limits } = this.#parts;
     if (!this.#stream) {
       const body = Buffer.concat(this.#pieces, this.#bytes);
-      if (this.#status !== 200) return httpFault(server, this.#status, {}, body);
+      if (this.#status !== 200) return httpFault(this.#parts, { status: this.#status, headers: {}, body, asked: '' });
       const messages = messagesIn(body, limits);
       if (isRefusal(messages)) return messageFault(messages, this.#parts, this.#status);
       for (const message of messages) this.#hand(message);

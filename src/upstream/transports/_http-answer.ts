@@ -7,13 +7,13 @@ import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { Refusal } from '../../kernel/outcome.ts';
+import { sentence } from '../../kernel/sentence.ts';
 import type { ResponseHeaders } from '../../net/egress.ts';
 import { refusedAnswer } from '../_invalid-answer.ts';
 
 /** `error` = an HTTP error whose body may say why; `auth`, `redirect` and `done` need no body. */
 export type AnswerKind = 'json' | 'sse' | 'done' | 'auth' | 'redirect' | 'error' | 'foreign' | 'coded';
 
-const QUOTE_BYTES = 2048;
 const SESSION_ID = /^[\x21-\x7e]{1,1024}$/;
 
 export function headerOf(headers: ResponseHeaders, name: string): string {
@@ -60,30 +60,9 @@ export function redirectFault(server: string, status: number, headers: ResponseH
   });
 }
 
-export function authFault(server: string, status: number): HubError {
-  return new HubError('upstream-auth', { detail: { server, phase: 'answer', status, outcome: 'not-executed' } });
-}
-
-/** `body` = what was read of the error page. */
-export function httpFault(server: string, status: number, headers: ResponseHeaders, body: Buffer): HubError {
-  const seconds = Number(headerOf(headers, 'retry-after'));
-  const retryAfter = seconds > 0 && seconds <= 3600 ? { retryAfterMs: seconds * 1000 } : {};
-  return new HubError('upstream-http', {
-    message: `The server answered HTTP ${status}.`,
-    detail: {
-      server,
-      phase: 'answer',
-      status,
-      outcome: status === 429 || status === 503 ? 'not-executed' : 'unknown',
-      operator: { body: quoted(body, QUOTE_BYTES) },
-      ...retryAfter,
-    },
-  });
-}
-
 export function protocolFault(server: string, status: number, why: string): HubError {
   return new HubError('upstream-protocol', {
-    message: `The server’s answer is not valid MCP: ${why.replace(/\.$/, '')}.`,
+    message: `The server’s answer is not valid MCP: ${sentence(why)}`,
     detail: { server, phase: 'answer', status, outcome: 'unknown' },
   });
 }
@@ -135,7 +114,6 @@ function quoted(body: Buffer, maxBytes: number): string {
 
 /** What an answer of a kind that can be no reply means for its request. */
 export function faultOf(kind: AnswerKind, server: string, status: number, headers: ResponseHeaders): HubError {
-  if (kind === 'auth') return authFault(server, status);
   if (kind === 'redirect') return redirectFault(server, status, headers);
   return protocolFault(server, status, kind === 'coded' ? unknownCoding(headers) : wrongType(headers, status));
 }

@@ -19,11 +19,11 @@ import {
   crowdedFault,
   endedFault,
   faultOf,
-  httpFault,
   protocolFault,
   sessionIdIn,
 } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
+import { httpFault } from './_http-fault.ts';
 import type { ExchangeHost, ExchangeOrigin, SentExchange } from './_http-host.ts';
 import { isHarmlessTwice, isReplyTo } from './_http-messages.ts';
 import type { StreamPlace } from './_http-resume.ts';
@@ -36,7 +36,6 @@ const LINGER_MS = 1000;
 const DOUBT_MS = 1000;
 /** What says when to come again counts for more than an error in the body that names no request. */
 const UNAVAILABLE: ReadonlySet<number> = new Set([429, 503]);
-const EMPTY = Buffer.alloc(0);
 
 export class HttpExchange implements ResponseHandler, SentExchange {
   readonly id: number | undefined;
@@ -138,23 +137,20 @@ export class HttpExchange implements ResponseHandler, SentExchange {
       return;
     }
     // The words of an error are no sign of life: a server that answers nothing else is not well.
-    if (this.id !== undefined && this.#kind !== 'error') this.#host.events.alive(this.id);
+    if (this.id !== undefined && !this.#body) this.#host.events.alive(this.id);
     if (!this.#host.buffered.take(chunk.length)) return this.#failNow(crowdedFault(this.#host.server));
     this.#heldBytes += chunk.length;
     const answer = this.#answer;
     if (answer?.kind === 'sse') paced(this.#host.kernel, controller, () => this.#read(answer, chunk));
     else if (answer) this.#read(answer, chunk);
-    else if (this.#body?.add(chunk) === false) {
-      this.#finishError();
-      this.#cut();
-    }
+    else if (this.#body?.add(chunk) === false) this.#finishError();
   }
 
   onResponseEnd(): void {
     this.#ended = true;
     if (!this.#settled) {
       if (this.#answer && this.#answer.kind !== 'sse') this.#finish(this.#answer);
-      else if (this.#kind === 'error') this.#finishError();
+      else if (this.#body) this.#finishError();
       else if (this.id !== undefined && !this.#goOn())
         this.#fail(this.#answer?.doubt ?? endedFault(this.#host.server, this.#context('answer').waitedMs));
     }
@@ -193,9 +189,11 @@ export class HttpExchange implements ResponseHandler, SentExchange {
       if (this.id !== undefined) this.#host.events.alive(this.id);
       this.#answer = new AnswerBody({ host: this.#host, id: this.id, declared: kind, status: this.#status, headers });
       if (this.#answer.fault) this.#failNow(this.#answer.fault);
-    } else if (kind === 'error') {
+    } else if (kind === 'error' || kind === 'auth') {
       this.#headers = headers;
       this.#body = new BodyCollector(limits.errorBytes);
+      // Its status says enough, if its words do not come.
+      if (kind === 'auth') this.#doubt = this.#host.kernel.timers.after(DOUBT_MS, () => this.#finishError());
     } else if (kind === 'done') this.#settle();
     else this.#fail(faultOf(kind, server, this.#status, headers));
   }
@@ -208,12 +206,16 @@ export class HttpExchange implements ResponseHandler, SentExchange {
 
   /** An HTTP error may carry a JSON-RPC error for this request: that is the server's answer and goes on untouched. */
   #finishError(): void {
-    const body = this.#body?.take() ?? EMPTY;
-    const fault = httpFault(this.#host.server, this.#status, this.#headers, body);
+    if (this.#settled) return;
+    const body = this.#body?.take() ?? Buffer.alloc(0);
+    const about = { status: this.#status, headers: this.#headers, asked: this.#host.asked('POST') };
+    const fault = httpFault(this.#host, { ...about, body });
     const { replies, isSessionError } = errorIn(body, this.#status, this.id, this.#host.limits);
     if (isSessionError && this.session !== undefined) return this.#lost(fault);
-    if (!UNAVAILABLE.has(this.#status)) for (const own of replies) this.#deliver(own);
-    this.#fail(fault);
+    // What the hub itself asks of a server that refuses it has failed, whatever the words.
+    const isOurs = this.#kind === 'auth' && isHarmlessTwice(this.frame);
+    if (!UNAVAILABLE.has(this.#status) && !isOurs) for (const own of replies) this.#deliver(own);
+    this.#failNow(fault);
   }
 
   #read(answer: AnswerBody, chunk: Buffer): void {
@@ -260,7 +262,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
 
   #failNow(fault: HubError): void {
     this.#fail(fault);
-    this.#cut();
+    if (!this.#ended) this.#cut();
   }
 
   /** From here on what comes is only read to keep the connection, for a second at most. */

@@ -35,6 +35,8 @@ export interface ExchangeHost {
   readonly abortReason: Error;
   /** Bytes of unfinished answers of this server. */
   readonly buffered: CappedCount;
+  /** Method and address of a request, for the operator. */
+  asked(method: string): string;
   /** An answer is not of the media type that it names. */
   mislabelled(type: string, kind: string): void;
   /** The answer to a request without a session gave one. */

@@ -15,7 +15,8 @@ import type { EgressPool, ResponseController, ResponseHandler, ResponseHeaders }
 import type { Envelope } from '../../protocol/message.ts';
 import { scanEnvelope } from '../../protocol/scan.ts';
 import { notificationFrame } from '../../protocol/write.ts';
-import { answerKind, httpFault } from './_http-answer.ts';
+import { answerKind } from './_http-answer.ts';
+import { httpFault } from './_http-fault.ts';
 import { EventReader, type EventSink } from './_http-messages.ts';
 import { paced } from './_paced.ts';
 
@@ -24,7 +25,7 @@ const REST = { baseMs: 1000, capMs: 120_000 } as const;
 const LONG_LIFE_MS = 60_000;
 /** What says that a server has no such stream. */
 const NONE: ReadonlySet<number> = new Set([400, 404, 405, 501]);
-const NO_BODY = Buffer.alloc(0);
+const NOT_FOUND = { status: 404, headers: {}, body: Buffer.alloc(0), asked: 'GET, for the stream' } as const;
 const LISTS_CHANGED = noticesOf(notificationFrame('notifications/tools/list_changed', undefined));
 const IDLE_MS = 15 * 60_000;
 const MAX_RETRY_MS = 10 * 60_000;
@@ -91,7 +92,7 @@ export class ServerStream {
     if (end.retryMs !== undefined) this.#retryMs = Math.min(end.retryMs, MAX_RETRY_MS);
     if (this.#closed) return;
     if (!this.#everOpen && (end.foreign || NONE.has(end.status))) return;
-    if (end.status === 404) this.#options.sessionLost(httpFault(this.#options.server, 404, {}, NO_BODY));
+    if (end.status === 404) this.#options.sessionLost(httpFault(this.#options, NOT_FOUND));
     // The session may have been replaced, and this stream with it.
     if (this.#closed) return;
     if ((end.livedMs ?? 0) >= LONG_LIFE_MS) this.#attempt = 0;

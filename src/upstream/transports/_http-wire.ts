@@ -11,6 +11,7 @@ import { basicLogin } from '../../net/header-value.ts';
 import { requestHeaders } from '../../protocol/era-2026/outgoing.ts';
 import { scanEnvelope } from '../../protocol/scan.ts';
 import type { DeclaredHeaders } from '../transport.ts';
+import { addressOf } from './_http-fault.ts';
 import { RequestHeaders } from './_http-headers.ts';
 import type { SentExchange } from './_http-host.ts';
 import { OPEN_AT_ONCE } from './_http-outbox.ts';
@@ -18,6 +19,8 @@ import { OPEN_AT_ONCE } from './_http-outbox.ts';
 export interface Wire {
   readonly pool: EgressPool;
   readonly path: string;
+  /** For the operator. */
+  readonly address: string;
   readonly headers: RequestHeaders;
 }
 
@@ -37,7 +40,8 @@ export function openWire(
   const url = new URL(address);
   const connections = limits.serverConnections + SIDE_SOCKETS;
   const pool = egress.open(url, { owner: server, connections, addresses: 'any' });
-  return { pool, path: pool.pathOf(url), headers: new RequestHeaders(http.headers, basicLogin(url), pool.headers) };
+  const headers = new RequestHeaders(http.headers, basicLogin(url), pool.headers);
+  return { pool, path: pool.pathOf(url), address: addressOf(url), headers };
 }
 
 /**

@@ -11,8 +11,9 @@ import type { WheelEntry } from '../../kernel/wheel.ts';
 import type { ResponseController, ResponseHandler, ResponseHeaders } from '../../net/egress.ts';
 import { hubErrorFromNet, isConnectionLoss } from '../../net/errors.ts';
 import type { TransportEvents } from '../transport.ts';
-import { answerKind, authFault, httpFault, redirectFault } from './_http-answer.ts';
+import { answerKind, redirectFault } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
+import { httpFault } from './_http-fault.ts';
 import { isHarmlessTwice } from './_http-messages.ts';
 
 /** The transport, as its POSTs see it. */
@@ -23,6 +24,8 @@ export interface SsePostHost {
   readonly server: string;
   readonly events: TransportEvents;
   readonly abortReason: Error;
+  /** Method and address of its POSTs, for the operator. */
+  asked(): string;
   /** Delivers the same frame once more, in place of this one. False = it cannot. */
   resend(post: SsePost): boolean;
   /** It needs its slot no longer. May come twice. */
@@ -68,6 +71,7 @@ export class SsePost implements ResponseHandler {
   #settled = false;
   #released = false;
   #linger: WheelEntry | undefined;
+  #refusal: Disposable | undefined;
 
   constructor(host: SsePostHost, frame: Buffer, origin: SsePostOrigin) {
     this.#host = host;
@@ -110,13 +114,14 @@ export class SsePost implements ResponseHandler {
     if (status < 200) return;
     this.#status = status;
     if (this.#settled) return;
-    const { server, limits, events } = this.#host;
+    const { kernel, server, limits, events } = this.#host;
     const kind = answerKind(status, headers, false);
-    if (kind === 'auth') this.#fail(authFault(server, status));
-    else if (kind === 'redirect') this.#fail(redirectFault(server, status, headers));
-    else if (kind === 'error') {
+    if (kind === 'redirect') this.#fail(redirectFault(server, status, headers));
+    else if (kind === 'error' || kind === 'auth') {
       this.#headers = headers;
       this.#page = new BodyCollector(limits.errorBytes);
+      // Its status says enough, if its words do not come.
+      if (kind === 'auth') this.#refusal = kernel.timers.after(LINGER_MS, () => this.#finishRefusal());
     } else {
       if (this.id !== undefined) events.alive(this.id);
       this.#settle();
@@ -157,8 +162,15 @@ export class SsePost implements ResponseHandler {
   }
 
   #failWithPage(): void {
-    const page = this.#page?.take() ?? Buffer.alloc(0);
-    this.#fail(httpFault(this.#host.server, this.#status, this.#headers, page));
+    const body = this.#page?.take() ?? Buffer.alloc(0);
+    const asked = this.#host.asked();
+    this.#fail(httpFault(this.#host, { status: this.#status, headers: this.#headers, body, asked }));
+  }
+
+  #finishRefusal(): void {
+    if (this.#settled) return;
+    this.#failWithPage();
+    this.#cut();
   }
 
   #fail(fault: HubError): void {
@@ -185,6 +197,7 @@ export class SsePost implements ResponseHandler {
   #release(): void {
     if (this.#released) return;
     this.#released = true;
+    this.#refusal?.[Symbol.dispose]();
     if (this.#linger) this.#host.kernel.wheel.remove(this.#linger);
     this.#linger = undefined;
     this.#controller = undefined;

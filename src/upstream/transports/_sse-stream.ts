@@ -16,9 +16,7 @@ import type { QuotedReplies } from '../_quoted-replies.ts';
 import { bodyKindOf } from './_answer-body.ts';
 import {
   answerKind,
-  authFault,
   endedFault,
-  httpFault,
   largeFault,
   protocolFault,
   redirectFault,
@@ -26,6 +24,7 @@ import {
   wrongType,
 } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
+import { addressOf, httpFault } from './_http-fault.ts';
 import { messagesIn } from './_http-messages.ts';
 import { InvalidEvents } from './_invalid-events.ts';
 import { paced } from './_paced.ts';
@@ -52,6 +51,8 @@ export interface SseStreamOptions {
 
 /** A longer address is none. */
 const ENDPOINT_BYTES = 8192;
+/** So long the words of a refusal may take. */
+const REFUSAL_MS = 1000;
 
 export class SseStream implements ResponseHandler {
   readonly #options: SseStreamOptions;
@@ -96,11 +97,12 @@ export class SseStream implements ResponseHandler {
     const kind = answerKind(status, headers, true);
     if (kind === 'sse') this.#options.alive();
     else if (kind === 'json' || kind === 'foreign') this.#foreign = wrongType(headers, status);
-    else if (kind === 'error') {
+    else if (kind === 'error' || kind === 'auth') {
       this.#headers = headers;
       this.#page = new BodyCollector(limits.errorBytes);
-    } else if (kind === 'auth') this.#lose(authFault(server, status));
-    else if (kind === 'redirect') this.#lose(redirectFault(server, status, headers));
+      // Its status says enough, if its words do not come.
+      if (kind === 'auth') this.#options.kernel.timers.after(REFUSAL_MS, () => this.#loseWithPage());
+    } else if (kind === 'redirect') this.#lose(redirectFault(server, status, headers));
     else if (kind === 'coded') this.#lose(protocolFault(server, status, unknownCoding(headers)));
     else this.#lose(protocolFault(server, status, wrongType(headers, status)));
   }
@@ -173,8 +175,9 @@ export class SseStream implements ResponseHandler {
   }
 
   #loseWithPage(): void {
-    const page = this.#page?.take() ?? Buffer.alloc(0);
-    this.#lose(httpFault(this.#options.server, this.#status, this.#headers, page));
+    const body = this.#page?.take() ?? Buffer.alloc(0);
+    const asked = `GET ${addressOf(this.#options.url)}`;
+    this.#lose(httpFault(this.#options, { status: this.#status, headers: this.#headers, body, asked }));
   }
 
   #lose(fault: HubError): void {

@@ -104,7 +104,7 @@ class ForwardTransport implements Transport {
   }
 
   #post(frame: Buffer, id: number, share: string | undefined): void {
-    const { spec, limits, socketPath } = this.#options;
+    const { kernel, spec, limits, socketPath } = this.#options;
     const call = request({
       agent: this.#agent,
       socketPath,
@@ -132,7 +132,7 @@ class ForwardTransport implements Transport {
     call.on('error', (cause) => finish(answered ? this.#gone(cause) : this.#unreachable(cause, call.reusedSocket)));
     call.on('response', (response: IncomingMessage) => {
       answered = true;
-      const answer = new ForwardAnswer({ id, server: spec.slug, limits, events: this.#events, response });
+      const answer = new ForwardAnswer({ kernel, id, server: spec.slug, limits, events: this.#events, response });
       response.on('data', (chunk: Buffer) => {
         if (over) return;
         const fault = answer.take(chunk);

@@ -73,6 +73,7 @@ class HttpTransport implements Transport, ExchangeHost {
   readonly abortReason = new Error('The hub does not wait for this request any more.');
   readonly buffered: CappedCount;
   readonly mislabelled: (type: string, kind: string) => void;
+  readonly asked = (method: string): string => `${method} ${this.#wire?.address ?? this.server}`;
   readonly #options: HttpTransportOptions;
   readonly retries = new RetryBudget();
   readonly #exchanges: CappedSlots<HttpExchange>;

@@ -21,6 +21,7 @@ import { brokenFault } from '../_invalid-answer.ts';
 import { QuotedReplies } from '../_quoted-replies.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { guardedEvents } from './_http-events.ts';
+import { addressOf } from './_http-fault.ts';
 import { RequestHeaders } from './_http-headers.ts';
 import { isReplyTo } from './_http-messages.ts';
 import { OPEN_AT_ONCE, Outbox } from './_http-outbox.ts';
@@ -48,6 +49,8 @@ export function createSseTransport(options: SseTransportOptions): Transport {
 /** Everything that exists once the endpoint is known. */
 interface Wire {
   readonly path: string;
+  /** For the operator. */
+  readonly address: string;
   readonly headers: RequestHeaders;
 }
 
@@ -57,6 +60,7 @@ class SseTransport implements Transport, SsePostHost {
   readonly server: string;
   readonly events: TransportEvents;
   readonly abortReason = new Error('The hub does not wait for this request any more.');
+  readonly asked = (): string => `POST ${this.#wire?.address ?? this.server}`;
   readonly #options: SseTransportOptions;
   readonly #posts: CappedSlots<SsePost>;
   readonly #outbox: Outbox;
@@ -108,7 +112,7 @@ class SseTransport implements Transport, SsePostHost {
     this.#pool = pool;
     const headers = new RequestHeaders(sse.headers, basicLogin(url), pool.headers);
     const endpoint = await this.#openStream({ url, pool, headers }, deadline);
-    this.#wire = { path: pool.pathOf(endpoint), headers };
+    this.#wire = { path: pool.pathOf(endpoint), address: addressOf(endpoint), headers };
   }
 
   send(frame: Buffer, id: number | undefined, deadline: Deadline): Outcome<void> {
