@@ -577,7 +577,7 @@ export const LIMITS = {
     'count',
     [1, 64],
     'MCPHUB_STARTING',
-    'Children that load at the same time, and installs; a herd of npx starves itself.',
+    'Children that load at the same time, and installs (one of more than 20 s lets the next in); a herd of npx starves itself.',
   ),
   serverInFlight: row(
     64,

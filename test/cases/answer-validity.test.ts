@@ -2,7 +2,7 @@
  * Servers that send what is no UTF-8, no Unicode or no JSON, on every way to a client: what can be repaired arrives with U+FFFD, all else is refused
  * with the server's name, and clients that check each byte find nothing wrong.
  */
-// case: CL30
+// case: CL30, SV22, SX4
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type Era, type HostileServer, startHostileServer, type Wire } from '../support/hostile-server.ts';
@@ -37,6 +37,8 @@ const REPAIRED: Readonly<Record<string, string>> = {
 const REFUSED: Readonly<Record<string, string>> = {
   'a raw tab': 'a\tb',
   'a raw NUL': 'a\0b',
+  'a raw vertical tab': 'a\x0bb',
+  'a raw SUB': 'a\x1ab',
   'an unknown escape': '\\x41',
   'a cut escape': '\\u12',
   'a raw tab in a long text': `${'long '.repeat(3000)}\t`,

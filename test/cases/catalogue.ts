@@ -134,6 +134,16 @@ export const CASES: Readonly<Record<string, Case>> = {
   SV49: {
     behaviour: 'Two answers mixed in one line end both calls at once, and the error names the setting inFlight.',
   },
+  SV22: {
+    behaviour:
+      'Text of a server that is no UTF-8 arrives with U+FFFD; a string that JSON does not allow ends its own call by name.',
+  },
+  SX4: {
+    behaviour: 'No invalid JSON of a server reaches a client, whatever the wire and the kind of message.',
+  },
+  SV29: {
+    behaviour: 'Members of a result that are null where the specification knows an optional one are left out.',
+  },
   SV3: {
     behaviour: 'An answer whose media type and body disagree is read as what it is, and the operator hears of it once.',
   },

@@ -2,7 +2,7 @@
  * Servers that write empty what should be absent, or the other way round: lists and results reach clients as they were meant, and both official SDKs
  * accept them.
  */
-// case: SV19
+// case: SV19, SV29
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import * as second from '@modelcontextprotocol/core';

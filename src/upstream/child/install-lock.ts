@@ -1,14 +1,20 @@
 /**
  * One place for all installs of a hub: what several servers need is installed once, and few installs run at the same time.
  * Promises: equal keys share one install (npm's cache breaks when two fill it at once, reliability B15); at most `limits.starting` run, the
- * others queue in order of arrival; an install has its own budget and goes on when a start that waited for it gave up (B14); a failure is
- * told to all who waited and is not remembered.
+ * others queue in order of arrival; one that takes longer than `SLOW_MS` lets the next one in beside it, so that installs that hang hold up nobody
+ * else; an install has its own budget, which begins when it has a place, and goes on when a start that waited for it gave up (B14); a failure
+ * is told to all who waited and is not remembered.
  */
 import type { Limits } from '../../config/limits.ts';
 import { CappedMap, CappedQueue } from '../../kernel/capped.ts';
 import type { Deadline } from '../../kernel/deadline.ts';
 import { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
+
+/** An install that needs longer is waiting for something rather than keeping the machine busy, ms. */
+const SLOW_MS = 20_000;
+/** With those that are slow, so many times `limits.starting` run at once: each is a process of 100 MB. */
+const WITH_SLOW = 4;
 
 export interface InstallRequest {
   readonly key: string;
@@ -40,38 +46,67 @@ export function createInstallLock({ kernel, limits }: { kernel: Kernel; limits: 
   );
   const flights = new CappedMap<string, Promise<void>>('upstream.installs', limits.servers, 'refuse', kernel.ceilings);
   const queue = new CappedQueue<() => void>('upstream.install-queue', limits.servers, 'refuse', kernel.ceilings);
-  let inside = 0;
+  /** Installs that keep others waiting, and all that run. */
+  let quick = 0;
+  let running = 0;
+
+  function admit(): void {
+    while (quick < limits.starting && running < WITH_SLOW * limits.starting) {
+      const next = queue.shift();
+      if (!next) return;
+      quick += 1;
+      running += 1;
+      next();
+    }
+  }
 
   async function enter(request: InstallRequest, deadline: Deadline): Promise<void> {
-    if (inside < limits.starting) {
-      inside += 1;
-      return;
-    }
     const turn = new Promise<void>((resolve, reject) => {
       if (!queue.push(resolve)) reject(new HubError('overloaded', { message: 'too many installs wait' }));
     });
+    admit();
     // A turn that comes after the deadline is handed to the next.
-    await kernel.waits.for(turn, { label: 'upstream-install', owner: request.owner, deadline, late: leave });
+    await kernel.waits.for(turn, { label: 'upstream-install', owner: request.owner, deadline, late: () => leave(1) });
   }
 
-  function leave(): void {
-    const next = queue.shift();
-    if (next) next();
-    else inside -= 1;
+  /** `held` = 0 when it has let the next one in already. */
+  function leave(held: 0 | 1): void {
+    quick -= held;
+    running -= 1;
+    admit();
+  }
+
+  /** In a place of its own. */
+  async function install(request: InstallRequest, deadline: Deadline): Promise<void> {
+    let held: 0 | 1 = 1;
+    using slow = kernel.deadline(SLOW_MS);
+    slow.onEnd(() => {
+      held = 0;
+      quick -= 1;
+      admit();
+    });
+    try {
+      await request.install(deadline);
+      verdicts.set(request.key, 'done');
+    } finally {
+      leave(held);
+    }
   }
 
   async function run(request: InstallRequest, signal: AbortSignal): Promise<void> {
-    using deadline = kernel.deadline(request.budgetMs);
-    const end = () => deadline.end('stopped');
+    let current: Deadline | undefined;
+    const end = () => current?.end('stopped');
     signal.addEventListener('abort', end, { once: true });
+    const within = async (ms: number, step: typeof enter): Promise<void> => {
+      using deadline = kernel.deadline(ms);
+      current = deadline;
+      if (signal.aborted) end();
+      await step(request, deadline);
+    };
     try {
-      await enter(request, deadline);
-      try {
-        await request.install(deadline);
-        verdicts.set(request.key, 'done');
-      } finally {
-        leave();
-      }
+      // Those inside may all hang for as long as they are allowed to.
+      await within(2 * request.budgetMs, enter);
+      await within(request.budgetMs, install);
     } finally {
       signal.removeEventListener('abort', end);
       flights.delete(request.key);
