@@ -2,7 +2,7 @@
  * An MCP server that answers what a test tells it to, byte by byte. Over HTTP and HTTP+SSE as a module, over all wires as a program:
  * `node test/support/hostile-server.ts <2025|2026> [http | http-sse | sse]` (a program that serves HTTP prints its URL).
  * Tools: `odd {bytes, waitMs}`: the base64 bytes are the reply, in which @ID@ stands for the id of the request; `well`: an ordinary answer; `flood
- * {file, times, to}`: the bytes of the file so many times in one write before an ordinary answer, as messages or to stderr; `list {size, renames}`: lists of tools
+ * {bytes or file, times, to}`: the bytes (of the file) so many times in one write before an ordinary answer, as messages or to stderr; `list {size, renames}`: lists of tools
  * have so many bytes from now on, and other names each time; `keep {bytes}`: the reply to resources/read and prompts/get; `rows {bytes}`: more rows of tools/list, and list_changed;
  * `heard`: the bytes of the request, in base64.
  */
@@ -63,8 +63,9 @@ function toolsNow(): object[] {
 
 /** What comes before the reply. */
 function floodOf({ id, params }: Message): Buffer[] {
-  const { file, times = 0 } = params?.name === 'flood' ? (params.arguments ?? {}) : {};
-  const one = file === undefined ? '' : readFileSync(file, 'latin1').replaceAll('@ID@', String(id));
+  const { bytes = '', file, times = 0 } = params?.name === 'flood' ? (params.arguments ?? {}) : {};
+  const raw = file === undefined ? Buffer.from(bytes, 'base64') : readFileSync(file);
+  const one = raw.toString('latin1').replaceAll('@ID@', String(id));
   return Array<Buffer>(times).fill(Buffer.from(one, 'latin1'));
 }
 
