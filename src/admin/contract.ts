@@ -68,6 +68,8 @@ export interface ServerOnHub {
   readonly silenceMs: number;
   /** No cancels are sent to it: they have ended its process. Absent = they are. */
   readonly withholdsCancels?: true | undefined;
+  /** What the hub has found out about how this server wants to be spoken to. Absent = nothing. */
+  readonly notes?: readonly string[] | undefined;
   /** The last call that failed at this server; absent = none has. */
   readonly lastFailure?: LastFailure | undefined;
 }

@@ -109,7 +109,7 @@ function onHub({ slug }: ServerSpec, report: HubReport, nowMs: number): ServerOn
 
 function agedBy(ageMs: number, hub: number, status: ReportedStatus): ServerOnHub {
   const { state, phase, cause, code, tools, inFlight, queued, calls, failures, restarts, crashLoop, pid } = status;
-  const { serverInfo, protocolVersion, silenceMs, retryMs, reference, withholdsCancels, lastFailure } = status;
+  const { serverInfo, protocolVersion, silenceMs, retryMs, reference, withholdsCancels, notes, lastFailure } = status;
   return {
     hub,
     state,
@@ -131,6 +131,7 @@ function agedBy(ageMs: number, hub: number, status: ReportedStatus): ServerOnHub
     protocolVersion,
     silenceMs,
     withholdsCancels,
+    notes,
     lastFailure: lastFailure && { ...lastFailure, agoMs: lastFailure.agoMs + ageMs },
   };
 }

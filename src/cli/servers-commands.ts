@@ -41,6 +41,7 @@ function rowOf(server: ServerAnswer): string[] {
   const phase = hub?.phase && server.state === 'connecting' ? ` (${hub.phase})` : '';
   const loop = hub?.crashLoop === undefined ? '' : `crash loop, ${hub.crashLoop} deaths in a row: `;
   const cancels = server.hubs.some(({ withholdsCancels }) => withholdsCancels) ? NO_CANCELS : '';
+  const notes = hub?.notes === undefined ? '' : ` (${hub.notes.join('; ')})`;
   const retry = hub?.retryMs !== undefined && server.state === 'waiting' ? `, next try in ${ago(hub.retryMs)}` : '';
   const cause = server.cause ?? lastFailure(server);
   return [
@@ -52,7 +53,7 @@ function rowOf(server: ServerAnswer): string[] {
     sum('calls'),
     sum('failures'),
     plain(
-      `${loop}${retry === '' ? cause : withoutStop(cause)}${retry}${server.reference ? ` [${server.reference}]` : ''}${cancels}`.replaceAll(
+      `${loop}${retry === '' ? cause : withoutStop(cause)}${retry}${server.reference ? ` [${server.reference}]` : ''}${cancels}${notes}`.replaceAll(
         '\n',
         ' ',
       ),

@@ -159,6 +159,8 @@ export type Fact =
       /** What is wrong with the last of them. */
       readonly reason: string;
     }
+  /** How a server wants to be spoken to was found out. */
+  | { readonly type: 'server-habit-learned'; readonly server: string; readonly note: string }
   | { readonly type: 'server-silence-raised'; readonly server: string; readonly silenceMs: number }
   | { readonly type: 'child-started'; readonly server: string; readonly pid: number }
   | {

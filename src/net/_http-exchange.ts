@@ -20,7 +20,9 @@ export interface ExchangeHolder {
 }
 
 export class Exchange implements ResponseController, DecoderSink {
-  readonly head: RequestHead;
+  head: RequestHead;
+  /** It follows a redirect: it has started already, and follows no other. */
+  isMoved = false;
   readonly body: Buffer | null;
   readonly handler: ResponseHandler;
   holder: ExchangeHolder | undefined;
@@ -81,7 +83,7 @@ export class Exchange implements ResponseController, DecoderSink {
   /** It is about to be written. False = its handler has ended it. */
   start(): boolean {
     try {
-      this.handler.onRequestStart(this);
+      if (!this.isMoved) this.handler.onRequestStart(this);
     } catch (fault) {
       this.fail(faultFrom(fault));
     }

@@ -1,6 +1,6 @@
 /**
  * The head of an HTTP/1.1 answer, read as its bytes come: status line, fields, and what they say about body and connection. RFC 9112.
- * Promises: pure; what comes out, faults included, does not depend on how the bytes were cut; at most 16 KiB and 128 fields; folded
+ * Promises: pure; what comes out, faults included, does not depend on how the bytes were cut; at most 16 KiB and 256 fields; folded
  * lines, bare LF, spaces before a colon and control characters are refused; lengths that contradict each other are refused.
  * Does not: read bodies (`_http-wire.ts`). Trailers are read by the same rules and dropped there.
  */
@@ -8,7 +8,7 @@ import { HubError } from '../kernel/errors.ts';
 import type { ResponseHeaders } from './_http-types.ts';
 
 const MAX_HEAD_BYTES = 16 * 1024;
-const MAX_FIELDS = 128;
+const MAX_FIELDS = 256;
 const HEAD_END = Buffer.from('\r\n\r\n');
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
 const LENGTH = /^\d{1,15}$/;

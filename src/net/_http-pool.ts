@@ -4,17 +4,18 @@
  * the connection used last is used next, so that the others can be put away; none is used that its server may be about to close, or has
  * closed as far as can be seen; an attempt to connect that fails takes the request with it that has waited longest, so that none waits for
  * ever; `close` destroys everything at once.
- * Owns: its connections. Does not: pipeline, send anything twice, follow redirects, or time requests.
+ * Owns: its connections. Does not: pipeline, send anything twice but after a redirect to the same place, or time requests.
  */
 import { CappedCount, CappedSlots } from '../kernel/capped.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { WheelEntry } from '../kernel/wheel.ts';
 import type { Connector } from './_connector.ts';
+import type { CookieJar } from './_cookies.ts';
 import { Exchange, faultFrom, WaitingLine } from './_http-exchange.ts';
-import { type RequestHead, requestHead } from './_http-request.ts';
+import { movedHead, type RequestHead, requestHead } from './_http-request.ts';
 import { HttpSocket, type SocketOwner } from './_http-socket.ts';
-import type { EgressRequest, ResponseController, ResponseHandler } from './_http-types.ts';
+import type { EgressRequest, ResponseController, ResponseHandler, ResponseHeaders } from './_http-types.ts';
 
 export interface HttpPoolOptions {
   readonly kernel: Kernel;
@@ -24,6 +25,12 @@ export interface HttpPoolOptions {
   /** Host header of requests that have none. */
   readonly host: string;
   readonly connector: Connector;
+  /** Keeps the cookies that the server sets. */
+  readonly cookies: CookieJar;
+  /** The path that a redirect from `path` to `location` leads to; undefined = it is not followed. */
+  readonly movedPath: (path: string, location: string) => string | undefined;
+  /** A redirect is followed, for the first time. */
+  readonly moved: (status: number, hasSlash: boolean) => void;
 }
 
 /** Servers close idle sockets at 5 s (Node) or later; ours go first. A server's own hint is honoured when it is shorter. */
@@ -33,8 +40,10 @@ const HINT_MARGIN_MS = 2000;
 const WAITING_EACH = 3;
 /** For the windows of compressed answers of one server: 15 of the largest at once, or hundreds of gzip. */
 const DECODING_BYTES = 128 * 1024 * 1024;
+/** Paths whose redirects are remembered: those of one server. */
+const MAX_MOVED = 4;
 const EMPTY = Buffer.alloc(0);
-const NO_HEAD: RequestHead = { text: '', servername: undefined, bodiless: false };
+const NO_HEAD: RequestHead = { method: '', path: '', text: '', servername: undefined, bodiless: false };
 
 export class HttpPool implements SocketOwner {
   readonly #options: HttpPoolOptions;
@@ -48,6 +57,9 @@ export class HttpPool implements SocketOwner {
   #turn = 0;
   #looksAgain = false;
   #sweep: WheelEntry | undefined;
+  /** Where redirects have led, by path. */
+  readonly #movedPaths = new Map<string, string>(); // bounded by: MAX_MOVED
+  #lastCookies: string | undefined;
   #lastRequest: EgressRequest | undefined;
   #lastHead: RequestHead | undefined;
   #closed = false;
@@ -73,7 +85,7 @@ export class HttpPool implements SocketOwner {
     const body = request.body ?? (request.method === 'POST' ? EMPTY : null);
     const exchange = new Exchange(head, body, handler, this.#report);
     if (this.#closed) exchange.fail(this.#stopped());
-    else this.#place(exchange);
+    else this.place(exchange);
     return exchange;
   }
 
@@ -89,6 +101,25 @@ export class HttpPool implements SocketOwner {
     this.#sockets[Symbol.dispose]();
     this.#waiting[Symbol.dispose]();
     this.decoding[Symbol.dispose]();
+  }
+
+  mayFollow(exchange: Exchange, status: number, { location }: ResponseHeaders): boolean {
+    const { path } = exchange.head;
+    if (exchange.isMoved || this.#closed || typeof location !== 'string') return false;
+    const isKnown = this.#movedPaths.has(path);
+    if (!isKnown && (this.#movedPaths.size >= MAX_MOVED || [...this.#movedPaths.values()].includes(path))) return false;
+    const to = this.#options.movedPath(path, location);
+    if (to === undefined) return false;
+    this.#movedPaths.set(path, to);
+    this.#lastRequest = undefined;
+    if (!isKnown) this.#options.moved(status, !path.replace(/\?.*/s, '').endsWith('/'));
+    exchange.head = movedHead(exchange.head, to);
+    exchange.isMoved = true;
+    return true;
+  }
+
+  cookiesSet({ head }: Exchange, fields: string | readonly string[]): void {
+    this.#options.cookies.take(fields, head.path);
   }
 
   connected(socket: HttpSocket): void {
@@ -125,7 +156,7 @@ export class HttpPool implements SocketOwner {
     this.#connectMore();
   }
 
-  #place(exchange: Exchange): void {
+  place(exchange: Exchange): void {
     if (!this.#waiting.push(exchange))
       exchange.fail(new HubError('server-busy', { detail: { setting: 'serverConnections', outcome: 'not-executed' } }));
     else if (this.#idle.length > 0) this.#lookAgain();
@@ -208,15 +239,20 @@ export class HttpPool implements SocketOwner {
   /** The requests of a server differ in their bodies only, nearly always. */
   #headOf(request: EgressRequest): RequestHead {
     const last = this.#lastRequest;
+    const { header } = this.#options.cookies;
     if (
       this.#lastHead &&
       last?.headers === request.headers &&
       last.path === request.path &&
-      last.method === request.method
+      last.method === request.method &&
+      header === this.#lastCookies
     )
       return this.#lastHead;
-    const head = requestHead(request, this.#options.host);
+    const made = requestHead(request, this.#options.host, header);
+    const moved = this.#movedPaths.get(made.path);
+    const head = moved === undefined ? made : movedHead(made, moved);
     this.#lastRequest = request;
+    this.#lastCookies = header;
     this.#lastHead = head;
     return head;
   }

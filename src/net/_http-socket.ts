@@ -16,6 +16,12 @@ import { peerClosed } from './errors.ts';
 
 /** The pool, as its connections see it. */
 export interface SocketOwner {
+  /** Its answer is a redirect. True = its head says now where it goes, and it is to be placed again. */
+  mayFollow(exchange: Exchange, status: number, headers: ResponseHeaders): boolean;
+  /** Gives it a connection, sooner or later. */
+  place(exchange: Exchange): void;
+  /** An answer has set cookies. */
+  cookiesSet(exchange: Exchange, fields: string | readonly string[]): void;
   /** Bytes that decoding answers needs. */
   readonly decoding: CappedCount;
   connected(socket: HttpSocket): void;
@@ -137,7 +143,17 @@ export class HttpSocket implements WireSink, ExchangeHolder {
     const hint = headers['keep-alive'];
     const match = typeof hint === 'string' ? KEEP_ALIVE_HINT.exec(hint) : null;
     if (match) this.#hintSeconds = Number(match[1]);
-    this.#exchange?.begin(status, headers, this.#owner.decoding);
+    const exchange = this.#exchange;
+    if (!exchange) return;
+    const cookies = headers['set-cookie'];
+    if (cookies !== undefined) this.#owner.cookiesSet(exchange, cookies);
+    if ((status === 307 || status === 308) && this.#owner.mayFollow(exchange, status, headers)) {
+      // What is left of this answer is not worth waiting for: it comes once for each connection of the link.
+      this.#exchange = undefined;
+      exchange.holder = undefined;
+      this.#shut();
+      this.#owner.place(exchange);
+    } else exchange.begin(status, headers, this.#owner.decoding);
   }
 
   body(chunk: Buffer): void {

@@ -1,7 +1,7 @@
 /**
  * The way out: one pool of kept-alive connections per server, direct or through the proxy that the environment names.
- * Promises: own look-up, connect and TLS bounded by `connectMs`; idle sockets are put away before servers close theirs; no redirects, no
- * HTTP/2; answers come without content coding, or with one of gzip, deflate, br and zstd undone; headers ≤ 16 KiB; a pool belongs to one server, so that a hung server takes no socket from another; `close` always ends.
+ * Promises: own look-up, connect and TLS bounded by `connectMs`; idle sockets are put away before servers close theirs; no redirects
+ * but to the same path with or without its final slash; no HTTP/2; answers come without content coding, or with one of gzip, deflate, br and zstd undone; headers ≤ 16 KiB; a pool belongs to one server, so that a hung server takes no socket from another; `close` always ends.
  * Does not: time requests (the link's silence watch does) or know what they carry.
  */
 import { readFileSync } from 'node:fs';
@@ -13,6 +13,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { createDnsAsker } from './_ask-dns.ts';
 import { Connector } from './_connector.ts';
 import { UNDECODABLE } from './_content-decoder.ts';
+import { CookieJar } from './_cookies.ts';
 import { HttpPool } from './_http-pool.ts';
 import type { EgressRequest, ResponseController, ResponseHandler, ResponseHeaders } from './_http-types.ts';
 import { createNameFiles, SYSTEM_NAME_FILES } from './_name-files.ts';
@@ -49,6 +50,8 @@ export interface PoolOptions {
   /** Most sockets at once. */
   readonly connections: number;
   readonly addresses: AddressRule;
+  /** A redirect (HTTP `status`) to the same path with a final slash, or without it, is followed from now on; called once for each path. */
+  readonly moved?: (status: number, hasSlash: boolean) => void;
 }
 
 export interface Egress {
@@ -76,7 +79,7 @@ export function createEgress(options: EgressOptions): Egress {
   const pools = new Set<EgressPool>(); // bounded by: limits.servers and their links; each leaves when it is closed
   return {
     resolver,
-    open(url, { owner, connections, addresses }) {
+    open(url, { owner, connections, addresses, moved = () => {} }) {
       if (url.protocol !== 'http:' && url.protocol !== 'https:')
         throw new HubError('config-invalid', {
           message: 'The address of a server must be an http or https URL.',
@@ -102,6 +105,7 @@ export function createEgress(options: EgressOptions): Egress {
         url,
         proxy,
         connector,
+        moved,
         closed: (one) => pools.delete(one),
       });
       pools.add(pool);
@@ -120,6 +124,7 @@ interface ServerPoolOptions {
   readonly url: URL;
   readonly proxy: HttpProxy | undefined;
   readonly connector: Connector;
+  readonly moved: (status: number, hasSlash: boolean) => void;
   readonly closed: (pool: EgressPool) => void;
 }
 
@@ -131,16 +136,30 @@ class ServerPool implements EgressPool {
 
   constructor(options: ServerPoolOptions) {
     this.#options = options;
-    const { kernel, owner, url, proxy, connector, connections } = options;
+    const { kernel, owner, url, proxy, connector, connections, moved } = options;
     this.#absolutePaths = proxy !== undefined && url.protocol === 'http:';
     this.headers =
       this.#absolutePaths && proxy?.authorization !== undefined ? ['proxy-authorization', proxy.authorization] : [];
-    this.#pool = new HttpPool({ kernel, owner, connections, host: url.host, connector });
+    this.#pool = new HttpPool({
+      ...{ kernel, owner, connections, host: url.host, connector, moved },
+      cookies: new CookieJar(url),
+      movedPath: (path, location) => this.#movedPath(path, location),
+    });
   }
 
   pathOf(url: URL): string {
     const path = `${url.pathname}${url.search}`;
     return this.#absolutePaths ? `${url.origin}${path}` : path;
+  }
+
+  /** Same scheme, host and port, and a path that differs by its final slash only: the request carries credentials. */
+  #movedPath(path: string, location: string): string | undefined {
+    const { url } = this.#options;
+    const from = URL.parse(path, url.href);
+    const to = from && URL.parse(location, from.href);
+    if (!from || !to || to.origin !== url.origin || to.search !== from.search) return undefined;
+    if (to.username !== '' || to.password !== '' || to.pathname === from.pathname) return undefined;
+    return bare(to.pathname) === bare(from.pathname) ? this.pathOf(to) : undefined;
   }
 
   dispatch(request: EgressRequest, handler: ResponseHandler): ResponseController {
@@ -163,6 +182,11 @@ class ServerPool implements EgressPool {
     this.#options.closed(this);
     this.#pool.close();
   }
+}
+
+/** A path without its final slash. */
+function bare(path: string): string {
+  return path.endsWith('/') ? path.slice(0, -1) : path;
 }
 
 /** The system's authorities (NODE_EXTRA_CA_CERTS included by Node) and those of the file. */

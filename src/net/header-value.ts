@@ -5,6 +5,7 @@
  */
 
 const VISIBLE = /^[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?$/;
+const FIELD_BYTES = /^[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?$/;
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}$/;
 /** attr-char of RFC 8187, section 3.2.1: everything else is percent-encoded. */
 const ATTR_CHAR = /[A-Za-z0-9!#$&+\-.^_`|~]/;
@@ -19,6 +20,12 @@ export function headerValue(text: string): string {
     out += byte < 0x80 && ATTR_CHAR.test(letter) ? letter : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
   }
   return out;
+}
+
+/** Returns the UTF-8 bytes of a text, one character each, as a field value; undefined = it has control characters or is empty, and cannot be one. */
+export function utf8Value(text: string): string | undefined {
+  const bytes = Buffer.from(text, 'utf8').toString('latin1');
+  return FIELD_BYTES.test(bytes) ? bytes : undefined;
 }
 
 /** True for a legal field name. */

@@ -44,6 +44,7 @@ export interface ReportedStatus {
   readonly protocolVersion?: string | undefined;
   readonly silenceMs: number;
   readonly withholdsCancels?: true | undefined;
+  readonly notes?: readonly string[] | undefined;
   readonly lastFailure?: LastFailure | undefined;
 }
 

@@ -271,6 +271,11 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
       `${f.server} sends messages that are not valid JSON-RPC: ${f.repaired} repaired, ${f.refused} refused; of the last one: ${masked(f.reason)}`,
     fields: (f) => ({ upstream: f.server, repaired: f.repaired, refused: f.refused }),
   },
+  'server-habit-learned': {
+    level: 'info',
+    msg: (f) => `${f.server} ${masked(f.note)}`,
+    fields: (f) => ({ upstream: f.server }),
+  },
   'server-silence-raised': {
     level: 'info',
     msg: (f) => `${f.server} lives but is slow: its silence limit is ${seconds(f.silenceMs)} now`,

@@ -31,6 +31,7 @@ export interface SendTimes {
 
 /** The lists beside the tools may keep a server from being ready for so long, ms; after that they are read in the background. */
 const BESIDE_MS = 2000;
+const MAX_NOTES = 8;
 const NO_LISTS: ServerLists = { tools: [], prompts: [], resources: [], templates: [], unread: [] };
 
 export class Connection {
@@ -46,6 +47,8 @@ export class Connection {
   hello: ServerHello | undefined;
   /** The newest of the calls that ran when it was lost. */
   lastCall: FlightPlan | undefined;
+  /** How the server wants to be spoken to. */
+  readonly notes: string[] = []; // bounded by: MAX_NOTES
   #opening: Deadline | undefined;
   readonly #renewal: SessionRenewal;
 
@@ -236,8 +239,16 @@ export class Connection {
       phase: (phase) => this.#enter(phase),
       sessionLost: (id, fault) => this.#renewal.doubted(id, fault),
       closed: (fault) => this.lose(fault),
+      learned: (note) => this.#learned(note),
       said: (line) => kernel.bus.publish({ type: 'server-said', server: spec.slug, line }),
     };
+  }
+
+  #learned(note: string): void {
+    if (this.notes.includes(note) || this.notes.length >= MAX_NOTES) return;
+    this.notes.push(note);
+    const { kernel, spec } = this.#parts;
+    kernel.bus.publish({ type: 'server-habit-learned', server: spec.slug, note });
   }
 
   /** The server does not know the session. */

@@ -20,6 +20,7 @@ const NO_EVENTS = {
   closed() {},
   unreadable() {},
   said() {},
+  learned() {},
 };
 
 function bare() {

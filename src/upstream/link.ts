@@ -71,8 +71,8 @@ export class Link {
     return tail.length > 0 ? tail : this.#lastTail;
   }
 
-  get pid(): number | undefined {
-    return this.#connection?.pid;
+  get shown(): Pick<Connection, 'pid' | 'notes'> | undefined {
+    return this.#connection;
   }
 
   /** Settings that need no reconnect have changed. */

@@ -56,11 +56,12 @@ export function statusOf(
     failures: stack?.failures ?? 0,
     restarts: view?.restarts ?? 0,
     crashLoop: isLocal(spec) && view && view.state !== 'ready' && view.deaths > QUICK_TRIES ? view.deaths : undefined,
-    pid: link?.pid,
+    pid: link?.shown?.pid,
     serverInfo: view?.hello ? secrets.mask(`${view.hello.name} ${view.hello.serverVersion}`.trim()) : undefined,
     protocolVersion: view?.hello?.version,
     silenceMs: Math.max(spec.times.silenceMs ?? limits.silenceMs, view?.raisedMs ?? 0),
     withholdsCancels: link?.lives.toleratesCancels === false ? true : undefined,
+    notes: link?.shown?.notes.length ? [...link.shown.notes] : undefined,
     lastFailure: lastFailure(stack, kernel),
   };
 }

@@ -40,6 +40,8 @@ export interface ServerStatus {
   readonly silenceMs: number;
   /** True = no cancels are sent to it: they have ended its process; undefined = they are. */
   readonly withholdsCancels: true | undefined;
+  /** What the hub has found out about how this server wants to be spoken to; undefined = nothing. */
+  readonly notes: readonly string[] | undefined;
   /** The last call that failed at this server, for the operator: may quote what the server said. */
   readonly lastFailure: LastFailure | undefined;
 }

@@ -32,6 +32,8 @@ export interface TransportEvents {
   closed(fault: HubError): void;
   /** A line of the server's stderr, already capped, without control characters. */
   said(line: string): void;
+  /** How this server wants to be spoken to, found out by the hub: a short sentence for the operator, without texts of the server. Remembered until the connection ends. */
+  learned(note: string): void;
 }
 
 /** What a tool wants repeated in headers. */

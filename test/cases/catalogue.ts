@@ -168,6 +168,18 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'Servers are asked for no content coding; one of gzip, deflate, br and zstd is undone all the same, and a body that is damaged or too large ends its own call.',
   },
+  SV5: {
+    behaviour:
+      'A redirect (307, 308) to the same path with or without its final slash on the same origin is followed and shown; every other is refused by name.',
+  },
+  SV41: {
+    behaviour:
+      'A session id counts once however often it is repeated and may be long; ids that differ are named; cookies that keep a client at one instance are given back.',
+  },
+  SV70: {
+    behaviour:
+      'An event id goes back in UTF-8 bytes, or not at all where no header can carry it; the stream is opened again.',
+  },
   SV8: {
     behaviour: 'A server that answers no ping but works is asked for a list instead, and never restarted for it.',
   },

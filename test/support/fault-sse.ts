@@ -37,6 +37,8 @@ export interface FaultSseFlags {
   mute?: boolean;
   /** Answers nothing but initialize. */
   silent?: boolean;
+  /** Paths without a final slash are redirected (307) to the same with one. */
+  slash?: boolean;
   /** An event that is no JSON before each answer. */
   garbage?: boolean;
 }
@@ -158,6 +160,11 @@ export async function startFaultSse(flags: FaultSseFlags = {}): Promise<FaultSse
   }
 
   const server = createServer((request: IncomingMessage, response) => {
+    const [path = '', query] = (request.url ?? '').split('?');
+    if (flags.slash && !path.endsWith('/')) {
+      const location = `${path}/${query === undefined ? '' : `?${query}`}`;
+      return void response.writeHead(307, { location }).end();
+    }
     if (request.method === 'GET') return serveGet(response);
     posts += 1;
     response.on('close', () => {

@@ -13,7 +13,7 @@ import type { Transport } from '../../src/upstream/transport.ts';
 import { createHttpTransport, type LaunchedServer } from '../../src/upstream/transports/http.ts';
 
 export interface Told {
-  readonly kind: 'message' | 'failed' | 'unreadable' | 'alive' | 'phase' | 'lost' | 'closed';
+  readonly kind: 'message' | 'failed' | 'unreadable' | 'alive' | 'phase' | 'lost' | 'closed' | 'learned';
   readonly id: number | undefined;
   readonly text: string;
   readonly fault?: HubError;
@@ -84,6 +84,7 @@ export async function httpRig(url: string, options: HttpRigOptions = {}): Promis
       },
       closed: (fault) => told.push({ kind: 'closed', id: undefined, text: fault.code, fault }),
       said: () => {},
+      learned: (note) => told.push({ kind: 'learned', id: undefined, text: note }),
     },
   });
   let next = 1;

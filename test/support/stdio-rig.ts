@@ -95,6 +95,7 @@ export class Rig {
         sessionLost: () => {},
         closed: (fault) => this.closed.push(fault),
         said: (line) => this.said.push(line),
+        learned: () => {},
       },
     });
   }

@@ -14,7 +14,8 @@ import { refusedAnswer } from '../_invalid-answer.ts';
 /** `error` = an HTTP error whose body may say why; `auth`, `redirect` and `done` need no body. */
 export type AnswerKind = 'json' | 'sse' | 'done' | 'auth' | 'redirect' | 'error' | 'foreign' | 'coded';
 
-const SESSION_ID = /^[\x21-\x7e]{1,1024}$/;
+/** As long as the byte limit of headers allows: some servers give a JWT. */
+const SESSION_ID = /^[\x21-\x7e]+$/;
 
 export function headerOf(headers: ResponseHeaders, name: string): string {
   const value = headers[name];
@@ -40,12 +41,24 @@ export function mediaType(headers: ResponseHeaders): string {
   return (end < 0 ? text : text.slice(0, end)).trim().toLowerCase();
 }
 
-/** The session id that an answer to initialize gives; undefined = none. Throws `upstream-protocol` for one that is no visible ASCII. */
+/**
+ * Returns the session id that an answer to initialize gives; undefined = none. An id that comes several times counts once. Throws `upstream-protocol` for ids
+ * that differ, and for one that is not visible ASCII.
+ */
 export function sessionIdIn(headers: ResponseHeaders): string | undefined {
-  const id = headerOf(headers, 'mcp-session-id');
-  if (id === '') return undefined;
+  const field = headers['mcp-session-id'];
+  if (field === undefined || field === '') return undefined;
+  const fields = typeof field === 'string' ? [field] : field;
+  const ids = new Set(fields.flatMap((one) => (SESSION_ID.test(one) ? [one] : one.split(',').map((id) => id.trim())))); // bounded by: the header byte limit
+  const [id = ''] = ids;
+  if (ids.size > 1)
+    throw new HubError('upstream-protocol', {
+      message: `The server’s answer names ${ids.size} session ids that differ.`,
+    });
   if (!SESSION_ID.test(id))
-    throw new HubError('upstream-protocol', { message: 'The server’s session id is not visible ASCII.' });
+    throw new HubError('upstream-protocol', {
+      message: 'The server’s session id has characters that are not visible ASCII.',
+    });
   return id;
 }
 

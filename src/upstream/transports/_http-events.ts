@@ -48,5 +48,6 @@ export function guardedEvents(
     sessionLost: (id, fault) => guard(() => events.sessionLost(id, fault)),
     closed: (fault) => guard(() => events.closed(fault)),
     said: (line) => guard(() => events.said(line)),
+    learned: (note) => guard(() => events.learned(note)),
   };
 }

@@ -6,6 +6,7 @@
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../kernel/errors.ts';
 import { isRefusal, type Outcome, Refusal } from '../../kernel/outcome.ts';
+import { utf8Value } from '../../net/header-value.ts';
 import { answerScan, isNamelessError, replyNumber, scanAnswer, scanAnswers } from '../../protocol/answer.ts';
 import type { Envelope, Span } from '../../protocol/message.ts';
 import { isBatch, scanEnvelope } from '../../protocol/scan.ts';
@@ -71,6 +72,7 @@ export class EventReader {
     return this.#retryMs;
   }
 
+  /** As the value of Last-Event-ID; undefined = none, or one that no header can carry. */
   get lastEventId(): string | undefined {
     return this.#lastEventId;
   }
@@ -88,7 +90,7 @@ export class EventReader {
 
   #take(event: SseEvent): void {
     this.#retryMs = event.retryMs ?? this.#retryMs;
-    this.#lastEventId = event.id ?? this.#lastEventId;
+    if (event.id !== undefined) this.#lastEventId = eventIdValue(event.id);
     // Priming events (2025-11-25) have an id and no data; other event names are not ours.
     if (this.#refusal || event.data.length === 0 || event.event !== 'message') return;
     const found = messagesIn(event.data, this.#limits);
@@ -96,6 +98,13 @@ export class EventReader {
     else if (this.#invalid) this.#invalid.take(event.data, found);
     else this.#refusal = found.code === 'upstream-too-large' ? found : new Refusal('upstream-protocol', found.message);
   }
+}
+
+/** Of a request's head, which servers take up to 8 or 16 KiB. */
+const MAX_EVENT_ID_BYTES = 4096;
+
+function eventIdValue(id: string): string | undefined {
+  return id.length > MAX_EVENT_ID_BYTES ? undefined : utf8Value(id);
 }
 
 /** True when the reply carries this number as its id, in whatever spelling. */

@@ -10,7 +10,7 @@ import type { Egress, EgressPool, EgressRequest } from '../../net/egress.ts';
 import { basicLogin } from '../../net/header-value.ts';
 import { requestHeaders } from '../../protocol/era-2026/outgoing.ts';
 import { scanEnvelope } from '../../protocol/scan.ts';
-import type { DeclaredHeaders } from '../transport.ts';
+import type { DeclaredHeaders, TransportEvents } from '../transport.ts';
 import { addressOf } from './_http-fault.ts';
 import { RequestHeaders } from './_http-headers.ts';
 import type { SentExchange } from './_http-host.ts';
@@ -32,16 +32,24 @@ export const SIDE_REQUESTS = SIDE_SOCKETS - OPEN_AT_ONCE - 1;
 export function openWire(
   egress: Egress,
   limits: Limits,
-  to: { readonly server: string; readonly http: HttpSpec; readonly address: string },
+  to: { readonly server: string; readonly http: HttpSpec; readonly address: string; readonly events: TransportEvents },
 ): Wire {
-  const { server, http, address } = to;
+  const { server, http, address, events } = to;
   if (!URL.canParse(address))
     throw new HubError('config-invalid', { message: 'The server’s address is not a URL.', detail: { server } });
   const url = new URL(address);
   const connections = limits.serverConnections + SIDE_SOCKETS;
-  const pool = egress.open(url, { owner: server, connections, addresses: 'any' });
+  const pool = egress.open(url, { owner: server, connections, addresses: 'any', moved: movedNote(events) });
   const headers = new RequestHeaders(http.headers, basicLogin(url), pool.headers);
   return { pool, path: pool.pathOf(url), address: addressOf(url), headers };
+}
+
+/** Returns what tells the operator that a redirect is followed. */
+export function movedNote({ learned }: TransportEvents): (status: number, hasSlash: boolean) => void {
+  return (status, hasSlash) => {
+    const slash = hasSlash ? 'with a final slash' : 'without its final slash';
+    learned(`redirects (HTTP ${status}) to the same path ${slash}, which is followed: change its url`);
+  };
 }
 
 /**

@@ -128,7 +128,7 @@ class HttpTransport implements Transport, ExchangeHost {
       address = address.replace(PORT_IN_URL, String(port));
     }
     void this.events.phase('connect');
-    this.#wire = openWire(egress, this.limits, { server: this.server, http, address });
+    this.#wire = openWire(egress, this.limits, { server: this.server, http, address, events: this.events });
     if (launched) await untilListening(this.kernel, this.#wire.pool, this.server, deadline);
   }
 

@@ -25,6 +25,7 @@ import { addressOf } from './_http-fault.ts';
 import { RequestHeaders } from './_http-headers.ts';
 import { isReplyTo } from './_http-messages.ts';
 import { OPEN_AT_ONCE, Outbox } from './_http-outbox.ts';
+import { movedNote } from './_http-wire.ts';
 import { fullRefusal, PostOrder } from './_post-order.ts';
 import { SsePost, type SsePostHost } from './_sse-post.ts';
 import { SseStream } from './_sse-stream.ts';
@@ -108,7 +109,7 @@ class SseTransport implements Transport, SsePostHost {
         detail: { server: this.server },
       });
     const connections = this.limits.serverConnections + SIDE_SOCKETS;
-    const pool = egress.open(url, { owner: this.server, connections, addresses: 'any' });
+    const pool = egress.open(url, { owner: this.server, connections, addresses: 'any', moved: movedNote(this.events) });
     this.#pool = pool;
     const headers = new RequestHeaders(sse.headers, basicLogin(url), pool.headers);
     const endpoint = await this.#openStream({ url, pool, headers }, deadline);
