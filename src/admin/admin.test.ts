@@ -46,6 +46,7 @@ async function bench(t: TestContext, more: { hubs?: number; unconfirmed?: readon
     workers: () => [],
     confirmed: async () => more.unconfirmed ?? [],
     tellMarks: () => {},
+    relist: () => {},
   };
   const hubs = more.hubs ?? 1;
   const control = createControl({ kernel, limits, store, config, load: async () => loaded.next, hubs, broadcast });

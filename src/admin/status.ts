@@ -110,6 +110,7 @@ function onHub({ slug }: ServerSpec, report: HubReport, nowMs: number): ServerOn
 function agedBy(ageMs: number, hub: number, status: ReportedStatus): ServerOnHub {
   const { state, phase, cause, code, tools, inFlight, queued, calls, failures, restarts, crashLoop, pid } = status;
   const { serverInfo, protocolVersion, silenceMs, retryMs, reference, withholdsCancels, notes, lastFailure } = status;
+  const { unread, declaresNothing } = status;
   return {
     hub,
     state,
@@ -130,6 +131,8 @@ function agedBy(ageMs: number, hub: number, status: ReportedStatus): ServerOnHub
     serverInfo,
     protocolVersion,
     silenceMs,
+    unread,
+    declaresNothing,
     withholdsCancels,
     notes,
     lastFailure: lastFailure && { ...lastFailure, agoMs: lastFailure.agoMs + ageMs },

@@ -89,7 +89,7 @@ test('each list has a digest of its own, and the whole changes with any of them'
 
 test('a list that could not be read keeps what was known, with its digest, and says why', () => {
   const before = list({ prompts: listOf({ name: 'p' }), resources: listOf({ uri: 'a://b', name: 'b' }) });
-  const unread = [{ kind: 'prompt', why: 'it does not answer', late: true }] as const;
+  const unread = [{ kind: 'prompt', why: 'it does not answer', late: true, rows: undefined, isWanted: true }] as const;
   const now = list({ prompts: undefined, resources: listOf({ uri: 'a://c', name: 'c' }), unread }, before);
   assert.deepEqual(now.prompts, before.prompts);
   assert.equal(now.digests.prompt, before.digests.prompt);

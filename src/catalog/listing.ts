@@ -55,12 +55,13 @@ interface OneList {
 
 function* listingSteps(raw: RawListing, limits: CatalogLimits, before: Listing | undefined): Generator<void, Listing> {
   const hidden: Hidden[] = raw.unread.map(({ kind, why }) => ({ kind, native: '', why }));
-  const tools = yield* listSteps('tool', raw.tools, limits, hidden, { text: raw.instructions, repeats: raw.repeats });
-  const prompts = yield* listSteps('prompt', raw.prompts, limits, hidden);
-  const resources = yield* listSteps('resource', raw.resources, limits, hidden);
-  const templates = yield* listSteps('template', raw.templates, limits, hidden);
+  const beside = { text: raw.instructions, repeats: raw.repeats };
+  const tools = yield* listSteps('tool', unlessCut('tool', raw, before, 'tools'), limits, hidden, beside);
+  const prompts = yield* listSteps('prompt', unlessCut('prompt', raw, before, 'prompts'), limits, hidden);
+  const resources = yield* listSteps('resource', unlessCut('resource', raw, before, 'resources'), limits, hidden);
+  const templates = yield* listSteps('template', unlessCut('template', raw, before, 'templates'), limits, hidden);
   const digests = {
-    tool: tools?.digest ?? '',
+    tool: tools?.digest ?? before?.digests.tool ?? '',
     prompt: prompts?.digest ?? before?.digests.prompt ?? '',
     resource: resources?.digest ?? before?.digests.resource ?? '',
     template: templates?.digest ?? before?.digests.template ?? '',
@@ -74,7 +75,7 @@ function* listingSteps(raw: RawListing, limits: CatalogLimits, before: Listing |
       )
       .digest('hex'),
     digests,
-    tools: tools?.items ?? [],
+    tools: tools?.items ?? before?.tools ?? [],
     prompts: prompts?.items.map(plain) ?? before?.prompts ?? [],
     resources: resources?.items.map(plain) ?? before?.resources ?? [],
     templates: templates?.items.map(plain) ?? before?.templates ?? [],
@@ -83,6 +84,18 @@ function* listingSteps(raw: RawListing, limits: CatalogLimits, before: Listing |
     spoken: raw.spoken,
     instructions: cutText(raw.instructions, limits.descriptionBytes),
   };
+}
+
+/** Undefined = the list was not read, or only the first pages of it, which are fewer rows than were known before. */
+function unlessCut(
+  kind: ItemKind,
+  raw: RawListing,
+  before: Listing | undefined,
+  list: 'tools' | 'prompts' | 'resources' | 'templates',
+): readonly Buffer[] | undefined {
+  const rows = raw[list];
+  const isCut = raw.unread.some((one) => one.kind === kind && one.rows !== undefined);
+  return isCut && (before?.[list].length ?? 0) > (rows?.length ?? 0) ? undefined : rows;
 }
 
 function plain({ native, json, title, repaired }: ListedTool): Listed {

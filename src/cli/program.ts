@@ -155,8 +155,8 @@ function addHub(program: Command): void {
       '\nExit code 0 = the hub answers (what else is worth knowing, a server that is down for one, is told first), 1 = something is wrong.',
     )
     .action(async (pid, options) => (await import('./doctor.ts')).doctor(pid, options));
-  withHub(program.command('reload').description('read the configuration again')).action(async (options) =>
-    (await import('./status-commands.ts')).reload(options),
+  withHub(program.command('reload').description('read the configuration and the lists of all servers again')).action(
+    async (options) => (await import('./status-commands.ts')).reload(options),
   );
 }
 

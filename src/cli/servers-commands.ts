@@ -43,7 +43,7 @@ function rowOf(server: ServerAnswer): string[] {
   const cancels = server.hubs.some(({ withholdsCancels }) => withholdsCancels) ? NO_CANCELS : '';
   const notes = hub?.notes === undefined ? '' : ` (${hub.notes.join('; ')})`;
   const retry = hub?.retryMs !== undefined && server.state === 'waiting' ? `, next try in ${ago(hub.retryMs)}` : '';
-  const cause = server.cause ?? lastFailure(server);
+  const cause = server.cause ?? [listNotes(server), lastFailure(server)].filter((note) => note !== '').join('; ');
   return [
     plain(server.name),
     paint(`${server.state}${phase}`, COLOURS[server.state] ?? '0'),
@@ -64,6 +64,18 @@ function rowOf(server: ServerAnswer): string[] {
 const NO_CANCELS = ' (no cancels are sent: they ended its process twice)';
 /** A call that failed longer ago is not shown beside a server that is well, ms. */
 const SHOWN_MS = 15 * 60_000;
+
+/** What is missing of its lists; empty = nothing. */
+function listNotes({ hubs }: ServerAnswer): string {
+  const unread = hubs.find((hub) => hub.unread)?.unread ?? [];
+  // Many servers with resources know no templates, and nothing is wrong with them.
+  const shown = unread.filter(({ kind, isWanted }) => isWanted || kind !== 'template');
+  const notes = shown.map(({ kind, why, rows }) =>
+    rows === undefined ? `${kind}s not read: ${why}` : `${kind}s not read completely (${rows} were): ${why}`,
+  );
+  if (hubs.some(({ declaresNothing }) => declaresNothing)) notes.push('declares nothing');
+  return notes.join('; ');
+}
 
 /** The newest failed call of all workers; empty = none lately. */
 function lastFailure({ hubs }: ServerAnswer): string {

@@ -48,6 +48,7 @@ async function bench(t: TestContext, options: { dir?: string; config?: unknown }
       workers: () => [],
       confirmed: async () => [],
       tellMarks: (tombstones) => void told.push(...tombstones),
+      relist: () => {},
     },
   });
   await control.start(kernel.deadline(5000));

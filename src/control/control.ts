@@ -44,6 +44,7 @@ export interface ControlParts {
     /** Workers that have not applied these revisions by the deadline. Never rejects. */
     confirmed(want: Applied, hubs: number, deadline: Deadline): Promise<readonly Unconfirmed[]>;
     tellMarks(marks: readonly SessionMark[]): void;
+    relist(): void;
   };
 }
 
@@ -89,7 +90,16 @@ export function createControl(parts: ControlParts): Control {
   const keys = createKeys({ kernel, store, world, changed: () => publisher.keysNow() });
   const listings = createListings({ kernel, limits, store, world, changed: () => publisher.soon() });
   const marks = createSessionMarks({ kernel, limits, store, tell: (list) => broadcast.tellMarks(list) });
-  const reload = createReload({ kernel, store, world, publisher, listings, load, digest: parts.digest });
+  const reload = createReload({
+    kernel,
+    store,
+    world,
+    publisher,
+    listings,
+    load,
+    digest: parts.digest,
+    relist: () => broadcast.relist(),
+  });
   let isStarted = false;
 
   return {

@@ -8,7 +8,7 @@
 import type { Config, ConfigProblem, Loaded } from '../config/load.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { addSlugs } from '../store/slugs.ts';
 import type { Store } from '../store/store.ts';
 import { digestOf } from './build.ts';
@@ -38,7 +38,7 @@ export interface Reload {
   readonly state: ConfigState;
   /** Takes the configuration of the start into the world. Throws `store-failed`. */
   first(deadline: Deadline): Promise<void>;
-  /** Reads and applies. A refusal `config-invalid` has `errors` in its detail. */
+  /** Reads and applies, and has the lists of all servers read again. A refusal `config-invalid` has `errors` in its detail. */
   again(deadline: Deadline): Promise<Outcome<Reloaded>>;
   /** Reads, and applies what it has not seen before. Undefined = nothing new. */
   ifChanged(deadline: Deadline): Promise<Outcome<Reloaded> | undefined>;
@@ -53,8 +53,10 @@ export function createReload(parts: {
   readonly load: (deadline: Deadline) => Promise<Loaded>;
   /** Of the configuration of the start; undefined = not known. */
   readonly digest: string | undefined;
+  /** Workers read the lists of their servers again. */
+  readonly relist: () => void;
 }): Reload {
-  const { kernel, store, world, publisher, listings, load } = parts;
+  const { kernel, store, world, publisher, listings, load, relist } = parts;
   let seen = parts.digest;
   let state: ConfigState = { file: nameOf(world.config), appliedAtMs: kernel.clock.wallMs(), refused: undefined };
   let last: Promise<unknown> = Promise.resolve();
@@ -112,7 +114,12 @@ export function createReload(parts: {
       await giveSlugs(world.config, deadline);
       listings.nameAll();
     },
-    again: (deadline) => inTurn(async () => apply(await load(deadline), deadline), deadline),
+    again: (deadline) =>
+      inTurn(async () => {
+        const applied = await apply(await load(deadline), deadline);
+        if (!isRefusal(applied)) relist();
+        return applied;
+      }, deadline),
     ifChanged: (deadline) =>
       inTurn(async () => {
         const loaded = await load(deadline);

@@ -3,6 +3,7 @@
  * Promises: names are in the past tense and stable (they are the log's `event`); no fact carries a key, a token, arguments or a result.
  */
 import type { ErrorCode } from './errors.ts';
+import type { UnreadList } from './snapshot.ts';
 
 /** Where a link to a server stands. `waiting` = will try again by itself. */
 /** `asleep` = the child has exited by itself, and the next call starts it. */
@@ -137,6 +138,8 @@ export type Fact =
       readonly changed: boolean;
       readonly repaired: readonly string[];
     }
+  /** Lists of a server were not read, or not to their end, which had been before, or for the first time. */
+  | { readonly type: 'lists-unread'; readonly server: string; readonly lists: readonly UnreadList[] }
   /** A question to a user was answered by the hub with an error, because it is not allowed. */
   | { readonly type: 'question-refused'; readonly server: string; readonly method: string; readonly reason: string }
   /** Addresses that a server lists belong to other servers; its own are under `mcphub://<slug>/…`. */

@@ -5,6 +5,8 @@
  */
 import type { CatalogSize } from './catalog-size.ts';
 
+export type { RawListing, UnreadList } from './raw-listing.ts';
+
 /** How a stdio child is started. Values are final: variables have been put in. */
 export interface ProcessSpec {
   readonly command: string;
@@ -154,27 +156,6 @@ export interface Listing {
   readonly instructions: string;
   /** The protocol version that was spoken; absent in listings of older hubs. */
   readonly spoken?: string;
-}
-
-/** What a link read from its server, before the catalog looks at it. */
-export interface RawListing {
-  /** Slug. */
-  readonly server: string;
-  /** Wall clock ms. */
-  readonly atMs: number;
-  /** Complete JSON text of each tool object, as the server sent it. */
-  readonly tools: readonly Buffer[];
-  /** The same of the other kinds; undefined = could not be read, and never was in this process. */
-  readonly prompts: readonly Buffer[] | undefined;
-  readonly resources: readonly Buffer[] | undefined;
-  readonly templates: readonly Buffer[] | undefined;
-  /** Lists that could not be read this time; their last good ones stand above. `late` = more time might have helped. */
-  readonly unread: readonly { readonly kind: ItemKind; readonly why: string; readonly late: boolean }[];
-  readonly declared: readonly Declared[];
-  readonly instructions: string;
-  readonly spoken: string;
-  /** Its tools' declarations of headers must be legal (HTTP, 2026-07-28). */
-  readonly repeats?: boolean;
 }
 
 /**

@@ -85,6 +85,7 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
       workers: () => keys.workers(),
       confirmed: (want, hubs, until) => keys.confirmed(want, hubs, until),
       tellMarks: (marks) => relay.tellMarks(marks),
+      relist: () => relay.relist(),
     },
   });
   const relay = createRelayServer({ kernel, limits, socketPath: relaySocketPath(places.runDir), ears: control.ears });

@@ -99,6 +99,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
       parts.health.started();
     },
     onMarks: (marks) => parts.marks.take(marks),
+    onRelist: () => parts.fleet.relist(),
     current: () => snapshots.current,
     listing: (server) => parts.listing(server),
   });

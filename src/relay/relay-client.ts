@@ -62,6 +62,8 @@ export interface RelayClientParts {
   /** A newer one, or lists and names of the same revision. */
   readonly onSnapshot: (snapshot: Snapshot) => void;
   readonly onMarks: (marks: readonly SessionMark[]) => void;
+  /** The lists of all servers are to be read again. */
+  readonly onRelist?: () => void;
   /** The world that this hub has (it may come from disk); absent = the last one received here. */
   readonly current?: () => Snapshot;
   /** The newest listing of a server in this hub. */
@@ -161,7 +163,8 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
       for (const { id, atMs, wishes } of word.marks)
         if (wishes === undefined || atMs >= (marks.get(id)?.atMs ?? 0)) marks.delete(id);
       parts.onMarks(word.marks);
-    } else inbox.hear(word, bytes);
+    } else if (word.t === 'relist') parts.onRelist?.();
+    else inbox.hear(word, bytes);
   }
 
   function reach(): void {

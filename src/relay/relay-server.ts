@@ -20,7 +20,7 @@ import { MarkOutbox } from './_mark-outbox.ts';
 import { PacedLines } from './_paced-lines.ts';
 import { SnapshotParts } from './_snapshot-parts.ts';
 import { RowsInbox } from './listing-lines.ts';
-import { type HubWord, type ReportedStatus, type SessionMark, wordFrom } from './relay-words.ts';
+import { type HubWord, lineFrom, type ReportedStatus, type SessionMark, wordFrom } from './relay-words.ts';
 import { closeServer, listenOn } from './unix-socket.ts';
 
 const HUBS = 128;
@@ -46,6 +46,8 @@ export interface RelayServer extends Service {
    */
   publish(snapshot: Snapshot): readonly CatalogSize[];
   tellMarks(marks: readonly SessionMark[]): void;
+  /** All workers that are connected read the lists of their servers again. */
+  relist(): void;
 }
 
 interface HubLine {
@@ -210,6 +212,10 @@ export function createRelayServer(parts: {
       const leftOut = newest.take(snapshot);
       for (const hub of [...hubs.values()]) if (hub.slot !== undefined) hub.outbox.update();
       return leftOut;
+    },
+    relist() {
+      for (const { slot, socket } of [...hubs.values()])
+        if (slot !== undefined && socket.writable) socket.write(lineFrom({ t: 'relist' }));
     },
     tellMarks(marks) {
       for (const hub of [...hubs.values()]) {

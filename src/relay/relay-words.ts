@@ -5,7 +5,7 @@
  */
 import type { Fact } from '../kernel/facts.ts';
 import type { RequestTotals } from '../kernel/request-counts.ts';
-import type { Listing, Snapshot } from '../kernel/snapshot.ts';
+import type { ItemKind, Listing, Snapshot } from '../kernel/snapshot.ts';
 import type { ListingEnd, ListName, RowsOf } from './listing-lines.ts';
 
 /** The last call that failed at a server, for the operator. */
@@ -18,6 +18,16 @@ export interface LastFailure {
   readonly reference: string;
   /** ms since then. */
   readonly agoMs: number;
+}
+
+/** A list of a server that was not read, for the operator. */
+export interface UnreadNote {
+  readonly kind: ItemKind;
+  readonly why: string;
+  /** So many rows were read before it failed; absent = none. */
+  readonly rows?: number | undefined;
+  /** It is asked for again soon. False = the server has no such list, or more pages than are read. */
+  readonly isWanted: boolean;
 }
 
 /** How one server stands on one hub; the fields of the hub's own status that people ask for. */
@@ -43,6 +53,8 @@ export interface ReportedStatus {
   readonly serverInfo?: string | undefined;
   readonly protocolVersion?: string | undefined;
   readonly silenceMs: number;
+  readonly unread?: readonly UnreadNote[] | undefined;
+  readonly declaresNothing?: true | undefined;
   readonly withholdsCancels?: true | undefined;
   readonly notes?: readonly string[] | undefined;
   readonly lastFailure?: LastFailure | undefined;
@@ -115,7 +127,9 @@ export type ControlWord =
   /** The whole in one, from control of an older version. */
   | { readonly t: 'snapshot'; readonly snapshot: Snapshot }
   /** To every hub, the one that told of them too: that is how it knows they are kept. */
-  | { readonly t: 'marks'; readonly marks: readonly SessionMark[] };
+  | { readonly t: 'marks'; readonly marks: readonly SessionMark[] }
+  /** The lists of all servers are to be read again. */
+  | { readonly t: 'relist' };
 
 /** A word as its line on the wire. */
 export function lineFrom(word: HubWord | ControlWord): string {

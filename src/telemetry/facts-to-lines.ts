@@ -248,6 +248,17 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
       `${f.server} lists ${countsIn(f)}${f.repaired.length > 0 ? `, repaired: ${masked(f.repaired.join(', '))}` : ''}`,
     fields: (f) => ({ upstream: f.server, tools: f.tools, changed: f.changed, repaired: f.repaired.length }),
   },
+  'lists-unread': {
+    level: (f) => (f.lists.some(({ isWanted }) => isWanted) ? 'warn' : 'info'),
+    msg: (f) => {
+      const lists = f.lists.map(({ kind, why, rows }) =>
+        rows === undefined ? `${kind}s not read: ${why}` : `${kind}s not read completely (${rows} were): ${why}`,
+      );
+      const again = f.lists.some(({ isWanted }) => isWanted) ? '; asked again after 2, 5, 15 and 60 s' : '';
+      return `${f.server}: ${masked(lists.join('; '))}${again}`;
+    },
+    fields: (f) => ({ upstream: f.server, lists: f.lists.map(({ kind }) => kind) }),
+  },
   'question-refused': {
     level: 'warn',
     msg: (f) => `${f.server}: question refused: ${masked(f.reason)}`,

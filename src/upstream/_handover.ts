@@ -55,7 +55,7 @@ export class Handover {
     this.#tried = connection;
     scope.run('trial', async () => {
       const opened = await connection.open().catch(() => undefined);
-      const isWell = opened !== undefined && (await connection.liveness.isAlive());
+      const isWell = opened !== undefined && !opened.lists.toolsFault && (await connection.liveness.isAlive());
       const isWanted = this.#tried === connection && !scope.closed;
       if (this.#tried === connection) this.#tried = undefined;
       if (isWell && isWanted) return succeed({ connection, ...opened });

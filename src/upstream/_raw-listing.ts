@@ -1,7 +1,7 @@
 /**
  * What a link knows of its server's lists: what was just read, and for a list that could not be read the last good one.
  */
-import type { Declared, RawListing, ServerSpec } from '../kernel/snapshot.ts';
+import type { Declared, ItemKind, RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import type { ServerLists } from './list.ts';
@@ -15,20 +15,27 @@ export function rawListingOf(parts: {
   readonly before: RawListing | undefined;
 }): RawListing {
   const { spec, atMs, hello, lists, before } = parts;
+  const longest = (kind: ItemKind, now: readonly Buffer[] | undefined, last: readonly Buffer[] | undefined) =>
+    now === undefined || (isCut(lists, kind) && (last?.length ?? 0) > now.length) ? last : now;
   const repeats = hello.version === VERSION_2026 && spec.transport.kind !== 'stdio';
   return {
     server: spec.slug,
     atMs,
-    tools: lists.tools,
-    prompts: lists.prompts ?? before?.prompts,
-    resources: lists.resources ?? before?.resources,
-    templates: lists.templates ?? before?.templates,
-    unread: lists.unread,
+    tools: longest('tool', lists.tools, before?.tools),
+    prompts: longest('prompt', lists.prompts, before?.prompts),
+    resources: longest('resource', lists.resources, before?.resources),
+    templates: longest('template', lists.templates, before?.templates),
+    ...{ unread: lists.unread, isBlank: lists.isBlank },
     ...(repeats ? { repeats } : {}),
     declared: declaredBy(hello.capabilities),
     instructions: hello.instructions,
     spoken: hello.version,
   };
+}
+
+/** Only the first pages of this list were read. */
+function isCut({ unread }: Pick<RawListing, 'unread'>, kind: ItemKind): boolean {
+  return unread.some((one) => one.kind === kind && one.rows !== undefined);
 }
 
 /** The same rows in the same order, and nothing else that is new. */
@@ -40,8 +47,15 @@ export function isSameListing(a: RawListing | undefined, b: RawListing): boolean
   });
 }
 
-function besides({ unread, declared, instructions, spoken, repeats }: RawListing): string {
-  return JSON.stringify([unread.map(({ kind, why }) => [kind, why]), declared, instructions, spoken, repeats]);
+function besides({ unread, isBlank, declared, instructions, spoken, repeats }: RawListing): string {
+  return JSON.stringify([
+    unread.map(({ kind, rows }) => [kind, rows]),
+    isBlank,
+    declared,
+    instructions,
+    spoken,
+    repeats,
+  ]);
 }
 
 const DECLARABLE: readonly Declared[] = ['tools', 'prompts', 'resources', 'completions', 'logging'];

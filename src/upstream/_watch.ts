@@ -1,13 +1,16 @@
 /**
  * What goes on beside the calls of a ready connection: the pulse, and reading a changed list again.
  * Promises: ends with the connection; three missed questions lose it. Lists are read again when the server says that they have changed, when it
- * does not know a tool of its own list (once in 30 s), and every five minutes: many servers tell of no change.
+ * does not know a tool of its own list (once in 30 s), soon when something of them is missing, and every five minutes: many servers tell of no
+ * change.
  */
 import type { Limits } from '../config/limits.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Refusal } from '../kernel/outcome.ts';
 import type { Scope } from '../kernel/scope.ts';
+import type { LinkLists } from './_link-lists.ts';
+import { ListRetry } from './_list-retry.ts';
 import { Pulse } from './_pulse.ts';
 import { Relist } from './_relist.ts';
 import type { Connection } from './connection.ts';
@@ -22,6 +25,7 @@ export interface WatchParts {
   readonly failing: () => void;
   /** Reads the lists again; true = something had changed. May reject: the last good one stays. */
   readonly list: () => Promise<boolean>;
+  readonly lists: Pick<LinkLists, 'wants' | 'isStale'>;
 }
 
 /** Between two readings of lists of which the server says nothing, ms, ± 10 %. */
@@ -36,11 +40,14 @@ export class Watch implements Disposable {
   #unknownMs = Number.NEGATIVE_INFINITY;
   readonly #pulse: Pulse;
   readonly #relist: Relist;
+  readonly #retry: ListRetry;
 
   constructor(parts: WatchParts) {
-    const { kernel, limits, scope, server, connection } = parts;
+    const { kernel, limits, scope, server, connection, lists } = parts;
     this.#kernel = kernel;
-    this.#relist = new Relist({ kernel, limits }, scope, parts.list);
+    this.#relist = new Relist({ kernel, limits }, scope, () => parts.list().finally(() => this.#retry.read()));
+    this.#retry = new ListRetry({ kernel, wants: () => lists.wants, again: () => this.#relist.soon() });
+    if (lists.isStale) this.#relist.soon();
     const everyMs = RELIST_EVERY_MS * (1 - JITTER + 2 * JITTER * kernel.random());
     this.#everyFewMinutes = kernel.timers.every(everyMs, () => this.#relist.soon());
     this.#pulse = new Pulse({
@@ -73,6 +80,7 @@ export class Watch implements Disposable {
     this.#everyFewMinutes[Symbol.dispose]();
     this.#pulse[Symbol.dispose]();
     this.#relist[Symbol.dispose]();
+    this.#retry[Symbol.dispose]();
   }
 }
 

@@ -5,7 +5,7 @@
  * Does not: try again or keep state beyond its life (`link.ts`).
  */
 import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
+import { type ErrorCode, HubError } from '../kernel/errors.ts';
 import type { LinkPhase } from '../kernel/facts.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
@@ -18,7 +18,7 @@ import { Correlator, isCall } from './correlate.ts';
 import { inEras } from './era-transport.ts';
 import type { Flight, FlightPlan } from './flight.ts';
 import { shakeHands } from './handshake.ts';
-import { listAll, type ServerLists } from './list.ts';
+import { listAll, listQuestion, type ServerLists } from './list.ts';
 import { Liveness } from './liveness.ts';
 import type { Transport, TransportEvents } from './transport.ts';
 
@@ -32,7 +32,12 @@ export interface SendTimes {
 /** The lists beside the tools may keep a server from being ready for so long, ms; after that they are read in the background. */
 const BESIDE_MS = 2000;
 const MAX_NOTES = 8;
-const NO_LISTS: ServerLists = { tools: [], prompts: [], resources: [], templates: [], unread: [] };
+const NO_LISTS: ServerLists = {
+  ...{ tools: [], prompts: [], resources: [], templates: [], unread: [] },
+  ...{ isBlank: false, toolsFault: undefined },
+};
+/** What hides the tools of a server that is well otherwise; any other fault of theirs is the server's. */
+const FAULTS_OF_ALL: ReadonlySet<ErrorCode> = new Set(['upstream-auth', 'upstream-session']);
 
 export class Connection {
   readonly #parts: ConnectionParts;
@@ -43,6 +48,8 @@ export class Connection {
   readonly #lost = Promise.withResolvers<HubError>();
   #fault: HubError | undefined;
   #phase: LinkPhase = 'connect';
+  /** The tools could not be read last time. */
+  #isToolless = false;
   /** What the server said of itself; undefined = it has not, yet. */
   hello: ServerHello | undefined;
   /** The newest of the calls that ran when it was lost. */
@@ -83,6 +90,7 @@ export class Connection {
       correlator: this.correlator,
       transport: this.transport,
       hello: () => this.hello,
+      list: () => listQuestion(this.hello?.capabilities ?? {}, this.#isToolless),
       raise: parts.raise,
     });
     this.#renewal = new SessionRenewal({
@@ -133,7 +141,10 @@ export class Connection {
       void this.#enter('list');
       using list = kernel.deadline(limits.listMs * limits.listPages);
       this.#opening = list;
-      return { hello, lists: await this.list(hello, list, BESIDE_MS) };
+      const lists = await this.list(hello, list, BESIDE_MS);
+      const { toolsFault } = lists;
+      if (toolsFault && !(await this.#isWellWithout(lists, toolsFault))) throw toolsFault;
+      return { hello, lists };
     } catch (thrown) {
       if (this.#fault) throw this.#fault;
       if (!(thrown instanceof HubError) || thrown.code !== 'wait-expired') throw thrown;
@@ -150,7 +161,17 @@ export class Connection {
     const { correlator } = this;
     const lists = await listAll({ kernel, limits, server: spec.slug, correlator }, hello, deadline, besideMs);
     if (this.#fault) throw this.#fault; // what a connection's end has cut short is no list
+    this.#isToolless = lists.toolsFault !== undefined;
     return lists;
+  }
+
+  /** Whether a server whose tools cannot be read is of use all the same: it gives other lists, or answers a ping. */
+  async #isWellWithout({ prompts, resources, templates }: ServerLists, { code }: HubError): Promise<boolean> {
+    if (FAULTS_OF_ALL.has(code)) return false;
+    const hasOthers = [prompts, resources, templates].some((rows) => rows !== undefined && rows.length > 0);
+    const isWell = hasOthers || (await this.liveness.isAlive());
+    if (this.#fault) throw this.#fault;
+    return isWell;
   }
 
   send(call: UpstreamCall, times: SendTimes): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {

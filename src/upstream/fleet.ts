@@ -64,6 +64,8 @@ export interface Fleet extends Service {
   whenReady(slug: string, deadline: Deadline, owner: string): Outcome<undefined> | Promise<Outcome<undefined>>;
   statuses(): readonly ServerStatus[];
   status(slug: string): ServerStatus | undefined;
+  /** Reads the lists of all servers that are ready again, soon. */
+  relist(): void;
   /** Connects again, now. */
   restart(slug: string): Outcome<undefined>;
   stderrTail(slug: string): readonly string[];
@@ -141,7 +143,7 @@ export function createFleet(parts: FleetParts): Fleet {
       talk: talkOf(spec),
       listed: (raw, isSame) => {
         // Also where this link speaks the 2025 dates: the lanes of a server of both eras may speak the newer.
-        if (spec.transport.kind !== 'stdio') toolHeaders.learn(raw.tools);
+        if (spec.transport.kind !== 'stdio') toolHeaders.learn(raw.tools ?? []);
         // A replaced link may still be reading.
         if (!isSame && members.get(spec.slug)?.link === link) for (const listener of listeners) listener(raw);
       },
@@ -265,6 +267,9 @@ export function createFleet(parts: FleetParts): Fleet {
     },
     sessionEnded(id) {
       for (const { lanes } of members.values()) lanes?.end(id);
+    },
+    relist() {
+      for (const { link } of members.values()) link.listChanged();
     },
     restart(slug) {
       const member = members.get(slug);

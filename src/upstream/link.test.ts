@@ -45,10 +45,13 @@ test('every date of the era is accepted and every other named', async () => {
   await rig.close();
 });
 
-test('a server without tools is not asked for a list', async () => {
-  const rig = await FleetRig.ready({ script: { capabilities: { logging: {} } } });
-  assert.equal(rig.state(), 'ready');
-  assert.equal(rig.life.of('tools/list').length, 0);
+// case: SV2
+test('a server that declares no tools is asked for them all the same, and has none when it refuses', async () => {
+  const rig = await FleetRig.ready({ script: { capabilities: { logging: {} }, lists: false } });
+  rig.life.say({ id: rig.life.last('tools/list').id, error: { code: -32601, message: 'Method not found' } });
+  await settle();
+  const status = rig.fleet.status('scripted');
+  assert.deepEqual([status?.state, status?.declaresNothing, status?.unread], ['ready', true, undefined]);
   assert.deepEqual(rig.listed, ['']);
   await rig.close();
 });
@@ -258,8 +261,13 @@ test('a list that fails keeps the last good one', async () => {
   rig.script.lists = false;
   rig.life.say({ method: 'notifications/tools/list_changed' });
   await rig.pass(9000);
-  assert.equal(rig.life.of('tools/list').length, 2);
-  assert.deepEqual([rig.state(), rig.listed.length, rig.fleet.status('scripted')?.tools], ['ready', 1, 1]);
+  assert.equal(rig.life.of('tools/list').length, 3);
+  assert.deepEqual([rig.state(), rig.fleet.status('scripted')?.tools], ['ready', 1]);
+  assert.deepEqual(
+    rig.listed,
+    [rig.listed[0], rig.listed[0]],
+    'that it was not read is told, with the rows that are known',
+  );
   await rig.close();
 });
 
@@ -353,11 +361,11 @@ test('a server that answers everything with errors is tried in a new session, wh
 test('a server that answers everything with errors in a new session as well is not ready, and says what it answers', async () => {
   const rig = await FleetRig.ready({ specs: [REMOTE] });
   rig.life.failing = true;
-  rig.script.lists = false;
+  Object.assign(rig.script, { lists: false, pongs: false });
   await rig.pass(60_000);
   assert.notEqual(rig.state(), 'ready');
   assert.match(String(rig.facts('server-was-lost')[0]?.message), /answered 3 pings in a row with an error: .*HTTP 500/);
-  rig.script.lists = true;
+  Object.assign(rig.script, { lists: true, pongs: true });
   await rig.pass(65_000);
   assert.equal(rig.state(), 'ready');
   await rig.close();
@@ -399,12 +407,24 @@ test('pages are read to their end, and an empty, endless or repeated cursor ends
   await rig.close();
 });
 
-test('an answer to tools/list that is no list is named', async () => {
+test('an answer to tools/list that is no list is named, and the server not ready when it answers no ping either', async () => {
   const rig = new FleetRig({ specs: [scriptedSpec()], script: { lists: false } });
   await settle();
   rig.life.reply(rig.life.last('tools/list').id, { tools: { a: 1 } });
   await settle();
-  assert.equal(rig.fleet.status('scripted')?.code, 'upstream-protocol');
+  const status = rig.fleet.status('scripted');
+  assert.deepEqual(
+    [status?.state, status?.unread?.map(({ kind, rows }) => [kind, rows])],
+    ['ready', [['tool', undefined]]],
+  );
+  assert.match(String(status?.unread?.[0]?.why), /no array of tools/);
+  await rig.close();
+  const silent = new FleetRig({ specs: [scriptedSpec()], script: { lists: false, pongs: false } });
+  await settle();
+  silent.life.reply(silent.life.last('tools/list').id, { tools: { a: 1 } });
+  await silent.pass(silent.limits.pingMs + 100);
+  assert.deepEqual([silent.state(), silent.fleet.status('scripted')?.code], ['waiting', 'upstream-protocol']);
+  await silent.close();
   await rig.close();
 });
 

@@ -46,7 +46,7 @@ export class Link {
     this.#spec = parts.spec;
     this.#standing = new Standing(parts.kernel.clock);
     this.lives = new Lives({ kernel: parts.kernel, kind: parts.kind, server: parts.spec.slug });
-    this.#lists = new LinkLists(parts.kernel.clock, parts.listed);
+    this.#lists = new LinkLists(parts.kernel, parts.listed);
     this.#scope = new Scope(`link ${parts.spec.slug}`, {
       faulted: (task, fault) => parts.kernel.bus.publish({ type: 'task-faulted', task, fault }),
       stuck: (task) => parts.kernel.bus.publish({ type: 'task-stuck', task }),
@@ -223,10 +223,9 @@ export class Link {
       const list = () => this.#listAgain(connection);
       // A child has no session that could be lost, and a second one may not run beside the first.
       const failing = () => this.#parts.kind === 'remote' && this.#handover.tryAnew(end.resolve);
-      const server = this.#spec.slug;
-      using watch = new Watch({ kernel, limits, scope: this.#scope, server, connection, failing, list });
+      const about = { kernel, limits, scope: this.#scope, server: this.#spec.slug, connection };
+      using watch = new Watch({ ...about, failing, list, lists: this.#lists });
       this.#watch = watch;
-      if (this.#lists.isStale) watch.listChanged();
       return await end.promise;
     } catch (thrown) {
       return faultOf(thrown, this.#parts.kernel, this.#spec.slug);
@@ -260,10 +259,8 @@ export class Link {
     const { kernel } = this.#parts;
     const nowMs = kernel.clock.nowMs();
     this.#lists.keep(this.#spec, hello, lists, startMs === undefined);
-    // Read again in the background, with more time.
-    if (lists.unread.some(({ late }) => late)) this.#lists.isStale = true;
     this.#standing.becomeReady(hello);
-    publishReady(kernel, this.#spec.slug, hello, lists.tools.length, nowMs - (startMs ?? nowMs));
+    publishReady(kernel, this.#spec.slug, hello, lists.tools?.length ?? 0, nowMs - (startMs ?? nowMs));
     connection.clientSide.met(hello);
     this.#parts.ready();
   }

@@ -1,17 +1,18 @@
 /**
  * Reads a server's lists, page by page, as the bytes they are.
  * Guarantees: a list ends after `listPages` pages, `serverTools` rows, `listingBytes` of rows, or a cursor that comes again; each page has its own
- * `listMs`; nothing is parsed; a list of prompts, resources or templates that cannot be read fails alone, and only tools fail the reading.
+ * `listMs`; nothing is parsed; a list that cannot be read fails alone, and keeps the pages before the one that failed.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal } from '../kernel/outcome.ts';
-import type { ItemKind, RawListing } from '../kernel/snapshot.ts';
+import type { ItemKind, RawListing, UnreadList } from '../kernel/snapshot.ts';
 import { membersAt } from '../protocol/answer.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
+import { errorCode } from '../protocol/era-2026/outgoing.ts';
 import { jsonBytes } from '../protocol/json-text.ts';
 import { ABSENT, type Span } from '../protocol/message.ts';
 import { isEmpty } from '../protocol/object-params.ts';
@@ -25,8 +26,12 @@ export interface ListParts {
   readonly correlator: Correlator;
 }
 
-/** What was read; undefined = that list could not be, and `unread` says why. */
-export type ServerLists = Pick<RawListing, 'tools' | 'prompts' | 'resources' | 'templates' | 'unread'>;
+/** What was read; undefined = nothing of that list could be, and `unread` says why. */
+export interface ServerLists
+  extends Pick<RawListing, 'tools' | 'prompts' | 'resources' | 'templates' | 'unread' | 'isBlank'> {
+  /** Why the tools that the server declares could not be read. */
+  readonly toolsFault: HubError | undefined;
+}
 
 interface ListMethod {
   readonly kind: ItemKind;
@@ -44,16 +49,20 @@ const TEMPLATES: ListMethod = {
   member: 'resourceTemplates',
 };
 
-/** The list that says whether a server with these capabilities works: the first of what it declares; tools where it declares none. */
-export function listQuestion(capabilities: Readonly<Record<string, unknown>>): string {
-  if (capabilities.tools === undefined && capabilities.prompts !== undefined) return PROMPTS.method;
-  if (capabilities.tools === undefined && capabilities.resources !== undefined) return RESOURCES.method;
+/**
+ * The list that says whether a server with these capabilities works: the first of what it declares; tools where it declares none. `isToolless` = its
+ * tools cannot be read, and say nothing where it declares something else.
+ */
+export function listQuestion(capabilities: Readonly<Record<string, unknown>>, isToolless = false): string {
+  const hasTools = capabilities.tools !== undefined && !isToolless;
+  if (!hasTools && capabilities.prompts !== undefined) return PROMPTS.method;
+  if (!hasTools && capabilities.resources !== undefined) return RESOURCES.method;
   return TOOLS.method;
 }
 
 /**
- * All lists that the server declares, side by side; of the others there is nothing to read, but for the tools of one that declares nothing. `besideMs` = the lists beside the tools end after
- * this time at the latest. Rejects when the tools cannot be read.
+ * All lists that the server declares, side by side, and the tools of every server: some have tools and declare none. `besideMs` = the lists beside
+ * the declared tools end after this time at the latest. Never rejects.
  */
 export async function listAll(
   parts: ListParts,
@@ -62,73 +71,91 @@ export async function listAll(
   besideMs?: number,
 ): Promise<ServerLists> {
   using beside = besideMs === undefined ? deadline.sooner(deadline.remainingMs()) : deadline.sooner(besideMs);
-  const unread: { kind: ItemKind; why: string; late: boolean }[] = []; // bounded by: the kinds
-  const optional = async (list: ListMethod, capability: unknown): Promise<Buffer[] | undefined> => {
-    if (capability === undefined) return [];
-    try {
-      return await listOne(parts, list, beside);
-    } catch (fault) {
-      const why = fault instanceof HubError ? fault.message : 'could not be read';
-      unread.push({ kind: list.kind, why, late: beside.ended !== undefined });
-      return undefined;
-    }
+  const unread: UnreadList[] = []; // bounded by: the kinds
+  const read = async (list: ListMethod, until: Deadline, isDeclared = true): Promise<OneList> => {
+    const one = await listOne(parts, list, until);
+    const { rows, fault } = one;
+    if (fault && (isDeclared || rows))
+      unread.push({
+        ...{ kind: list.kind, why: fault.message, rows: rows?.length },
+        late: until === beside && beside.ended !== undefined,
+        isWanted: !(fault instanceof PageLimit) && (list === TOOLS || !(fault instanceof NoSuchList)),
+      });
+    return one;
   };
-  const others = [
-    optional(PROMPTS, capabilities.prompts),
-    optional(RESOURCES, capabilities.resources),
-    optional(TEMPLATES, capabilities.resources),
-  ] as const;
-  const declaresNothing = Object.keys(capabilities).length === 0;
-  const tools =
-    capabilities.tools !== undefined
-      ? await listOne(parts, TOOLS, deadline)
-      : declaresNothing
-        ? await listUndeclared(parts, beside)
-        : [];
-  const [prompts, resources, templates] = await Promise.all(others);
-  return { tools, prompts, resources, templates, unread };
+  const declared = (list: ListMethod, capability: unknown) => (capability === undefined ? NONE : read(list, beside));
+  const isDeclared = capabilities.tools !== undefined;
+  const [tools, prompts, resources, templates] = await Promise.all([
+    read(TOOLS, isDeclared ? deadline : beside, isDeclared),
+    declared(PROMPTS, capabilities.prompts),
+    declared(RESOURCES, capabilities.resources),
+    declared(TEMPLATES, capabilities.resources),
+  ]);
+  const hasOthers = capabilities.prompts !== undefined || capabilities.resources !== undefined;
+  return {
+    tools: isDeclared ? tools.rows : (tools.rows ?? []),
+    ...{ prompts: prompts.rows, resources: resources.rows, templates: templates.rows, unread },
+    // One that declares other lists and knows no tools/list means it.
+    isBlank:
+      tools.rows === undefined
+        ? !isDeclared && !(hasOthers && tools.fault instanceof NoSuchList)
+        : tools.rows.length === 0,
+    toolsFault: isDeclared && tools.rows === undefined ? tools.fault : undefined,
+  };
 }
 
-/** The tools of a server that declares nothing at all: some have tools and write empty capabilities. One that refuses has none. */
-async function listUndeclared(parts: ListParts, deadline: Deadline): Promise<Buffer[]> {
-  try {
-    return await listOne(parts, TOOLS, deadline);
-  } catch {
-    return [];
-  }
+/** `rows` undefined = not one page could be read; `fault` = why the list did not come to its end. */
+interface OneList {
+  readonly rows?: readonly Buffer[] | undefined;
+  readonly fault?: HubError | undefined;
 }
+const NONE: OneList = { rows: [] };
 
-async function listOne(parts: ListParts, { kind, method, member }: ListMethod, deadline: Deadline): Promise<Buffer[]> {
+/** The server says that it does not know the method. */
+class NoSuchList extends HubError {}
+/** The list has more pages than are read. */
+class PageLimit extends HubError {}
+
+/** Never rejects. */
+async function listOne(parts: ListParts, list: ListMethod, deadline: Deadline): Promise<OneList> {
   const { limits, server } = parts;
+  const { kind, method, member } = list;
   const rows: Buffer[] = []; // bounded by: serverTools
   const seen = new Set<string>(); // bounded by: listPages
   let bytes = 0;
   let cursor: string | undefined;
-  for (let page = 0; page < limits.listPages; page += 1) {
-    const json = await askPage(parts, method, cursor, deadline);
-    const [list, next] = membersAt(json, [member, 'nextCursor']);
-    await turnFor(parts, json, deadline);
-    const left = { rows: limits.serverTools - rows.length + 1, bytes: limits.listingBytes - bytes };
-    const spans = rowSpans(json, list ?? ABSENT, left);
-    if (spans === undefined)
-      throw new HubError('upstream-protocol', {
-        message: `${server}: ${method} has no array of ${kind}s`,
-        detail: { server, phase: 'list' },
-      });
-    for (const span of spans) {
-      // A copy where the page is much larger than what is kept of it.
-      const row = json.subarray(span.at, span.end);
-      rows.push(json.length > limits.listingBytes ? Buffer.from(row) : row);
-      bytes += row.length;
+  let page = 0;
+  try {
+    for (; page < limits.listPages; page += 1) {
+      const json = await askPage(parts, method, cursor, deadline);
+      const [found, next] = membersAt(json, [member, 'nextCursor']);
+      await turnFor(parts, json, deadline);
+      const left = { rows: limits.serverTools - rows.length + 1, bytes: limits.listingBytes - bytes };
+      const spans = rowSpans(json, found ?? ABSENT, left);
+      if (spans === undefined)
+        throw new HubError('upstream-protocol', {
+          message: `${server}: ${method} has no array of ${kind}s`,
+          detail: { server, phase: 'list' },
+        });
+      for (const span of spans) {
+        // A copy where the page is much larger than what is kept of it.
+        const row = json.subarray(span.at, span.end);
+        rows.push(json.length > limits.listingBytes ? Buffer.from(row) : row);
+        bytes += row.length;
+      }
+      await turnFor(parts, json, deadline);
+      // An empty cursor is none.
+      cursor = (next && stringAt(json, next, CURSOR_BYTES)) || undefined;
+      if (cursor === undefined || seen.has(cursor) || rows.length > limits.serverTools || bytes > limits.listingBytes)
+        return { rows };
+      seen.add(cursor);
     }
-    await turnFor(parts, json, deadline);
-    // An empty cursor is none.
-    cursor = (next && stringAt(json, next, CURSOR_BYTES)) || undefined;
-    if (cursor === undefined || seen.has(cursor) || rows.length > limits.serverTools || bytes > limits.listingBytes)
-      break;
-    seen.add(cursor);
+    const message = `${server}: ${method} has more pages than listPages (${limits.listPages})`;
+    return { rows, fault: new PageLimit('upstream-protocol', { message, detail: { server, phase: 'list' } }) };
+  } catch (thrown) {
+    const fault = thrown instanceof HubError ? thrown : new HubError('internal', { cause: thrown });
+    return { rows: page === 0 ? undefined : rows, fault };
   }
-  return rows;
 }
 
 /** The rows of one page: none where the list is absent, null or an empty object; undefined = it is something else. */
@@ -145,6 +172,7 @@ function rowSpans(
 const OPEN_ARRAY = 0x5b;
 const EMPTY_OBJECT = /^\{\s*\}$/;
 const CURSOR_BYTES = 4096;
+const METHOD_NOT_FOUND = -32601;
 /** A larger page took milliseconds to check: its rows are found in a turn of the loop of their own. */
 const LARGE_BYTES = 256 * 1024;
 
@@ -170,11 +198,11 @@ async function askPage(
   );
   if (isRefusal(answer))
     throw new HubError(answer.code, { message: answer.message, detail: { server, phase: 'list', ...answer.detail } });
-  if (answer.kind === 'error')
-    throw new HubError('upstream-protocol', {
-      message: `${server} refused ${method}: ${answer.json.toString('utf8', 0, 300)}`,
-      detail: { server, phase: 'list' },
-    });
+  if (answer.kind === 'error') {
+    const Fault = errorCode(answer.json) === METHOD_NOT_FOUND ? NoSuchList : HubError;
+    const message = `${server} refused ${method}: ${answer.json.toString('utf8', 0, 300)}`;
+    throw new Fault('upstream-protocol', { message, detail: { server, phase: 'list' } });
+  }
   await turnFor({ kernel, server }, answer.json, own);
   // Its rows are kept; what a long message was put together in has room for more.
   const isRoomy = answer.json.buffer.byteLength > 2 * answer.json.length && answer.json.length > LARGE_BYTES;

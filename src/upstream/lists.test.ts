@@ -31,16 +31,28 @@ async function whole(): Promise<FleetRig> {
   return rig;
 }
 
-test('a server is asked for the lists that it declares, side by side, and for no others', async () => {
-  const rig = await FleetRig.ready({ script: { capabilities: { prompts: {} } } });
+/** The newest request of this method gets this error. */
+async function refuse(rig: FleetRig, method: string, code: number, message: string): Promise<void> {
+  rig.life.say({ id: rig.life.last(method).id, error: { code, message } });
+  await settle();
+}
+
+// case: SV2
+test('a server is asked for the lists that it declares, and for tools, side by side, and for no others', async () => {
+  const rig = await FleetRig.ready({ script: { capabilities: { prompts: {} }, lists: false } });
   assert.deepEqual(
     rig.life.sent.map(({ method }) => method).filter((method) => method.endsWith('/list')),
-    ['prompts/list'],
+    ['tools/list', 'prompts/list'],
   );
+  await refuse(rig, 'tools/list', -32601, 'Method not found');
   await answer(rig, 'prompts/list', { prompts: [{ name: 'p' }], nextCursor: 'more' });
   assert.deepEqual(rig.life.last('prompts/list').params, { cursor: 'more' });
   await answer(rig, 'prompts/list', { prompts: [{ name: 'q' }] });
   assert.deepEqual(read(rig), { prompts: ['{"name":"p"}', '{"name":"q"}'], resources: [], templates: [] });
+  const status = rig.fleet.status('scripted');
+  assert.deepEqual([status?.unread, status?.declaresNothing], [undefined, undefined]);
+  await rig.pass(120_000);
+  assert.equal(rig.life.of('tools/list').length, 1, 'what it neither declares nor knows is not asked for again');
   await rig.close();
 });
 
@@ -71,8 +83,8 @@ test('an error for one list hides that one; the others and the server are well',
   const unread = rig.fleet.rawListing('scripted')?.unread ?? [];
   assert.deepEqual(unread.map(({ kind, late }) => `${kind} ${late}`).sort(), ['resource false', 'template false']);
   assert.ok(unread.some(({ why }) => why.includes('Method not found')));
-  await rig.pass(10_000);
-  assert.equal(rig.life.of('prompts/list').length, 1, 'what was refused is not asked again and again');
+  const { isWanted } = unread.find(({ kind }) => kind === 'template') ?? {};
+  assert.equal(isWanted, false, 'a server that knows no such method is not asked again for it');
   await rig.close();
 });
 
@@ -110,5 +122,124 @@ test('a connection that ends while the lists are read is no listing', async () =
   await settle();
   assert.equal(rig.listed.length, 0);
   assert.equal(rig.facts('server-was-lost').length, 1);
+  await rig.close();
+});
+
+/** When this method was asked for, from the first time, s. */
+function askedAfter(rig: FleetRig, sentMs: readonly number[]): number[] {
+  assert.equal(rig.life.of('tools/list').length, sentMs.length);
+  return sentMs.map((ms) => Math.round((ms - (sentMs[0] ?? 0)) / 1000));
+}
+
+/** Plays a server whose tools/list is answered by `answers` for `forMs`; returns when it was asked. */
+async function played(rig: FleetRig, forMs: number, answers: () => void): Promise<number[]> {
+  const sentMs: number[] = [];
+  for (let ms = 0; ms <= forMs; ms += 250) {
+    while (sentMs.length < rig.life.of('tools/list').length) {
+      sentMs.push(rig.nowMs);
+      answers();
+      await settle();
+    }
+    if (ms < forMs) await rig.pass(250);
+  }
+  return sentMs;
+}
+
+const EMPTY_ANSWERS: readonly (readonly [what: string, capabilities: unknown])[] = [
+  ['an empty object', {}],
+  ['an empty array', []],
+  ['null', null],
+  ['nothing', undefined],
+];
+
+// case: SV2, SV21
+for (const [what, capabilities] of [...EMPTY_ANSWERS, ['tools', { tools: {} }] as const])
+  test(`a server that declares ${what} and lists nothing is asked again after 2, 5, 15 and 60 s`, async () => {
+    const rig = await FleetRig.ready({ script: { capabilities: capabilities as object, lists: false } });
+    const reply = () => rig.life.reply(rig.life.last('tools/list').id, { tools: [] });
+    const sentMs = await played(rig, 200_000, reply);
+    assert.deepEqual(askedAfter(rig, sentMs), [0, 2, 5, 15, 60]);
+    const status = rig.fleet.status('scripted');
+    const declaresNothing = what === 'tools' ? undefined : true;
+    assert.deepEqual([status?.state, status?.declaresNothing], ['ready', declaresNothing]);
+    assert.equal(rig.listed.length, 1, 'the same empty list is no news');
+    await rig.close();
+  });
+
+// case: SV21
+test('tools that come late are found within seconds, and not asked for again', async () => {
+  const rig = await FleetRig.ready({ script: { lists: false } });
+  const sentMs = await played(rig, 120_000, () => {
+    const isLate = sentCount(rig) > 3;
+    rig.life.reply(rig.life.last('tools/list').id, { tools: isLate ? [{ name: 'late' }] : [] });
+  });
+  assert.deepEqual(askedAfter(rig, sentMs), [0, 2, 5, 15]);
+  assert.deepEqual(rig.listed, ['', '{"name":"late"}']);
+  await rig.close();
+});
+
+function sentCount(rig: FleetRig): number {
+  return rig.life.of('tools/list').length;
+}
+
+// case: SV20
+test('a server whose tools/list is refused is ready with its prompts, and asked for tools until it gives them', async () => {
+  const rig = await FleetRig.ready({ script: { capabilities: ALL, lists: false } });
+  await answer(rig, 'prompts/list', { prompts: [{ name: 'p' }] });
+  await answer(rig, 'resources/list', { resources: [] });
+  await answer(rig, 'resources/templates/list', { resourceTemplates: [] });
+  const refused = () => rig.life.say({ id: rig.life.last('tools/list').id, error: { code: -32603, message: 'Oh no' } });
+  refused();
+  await settle();
+  assert.equal(rig.state(), 'ready');
+  assert.deepEqual(read(rig).prompts, ['{"name":"p"}']);
+  const [unread] = rig.fleet.status('scripted')?.unread ?? [];
+  assert.deepEqual([unread?.kind, unread?.rows, /Oh no/.test(unread?.why ?? '')], ['tool', undefined, true]);
+  const listed = rig.listed.length;
+  let asked = 1;
+  for (let ms = 0; ms < 200_000; ms += 250) {
+    await rig.pass(250);
+    if (sentCount(rig) === asked) continue;
+    asked += 1;
+    for (const [method, member] of [
+      ['prompts', 'prompts'],
+      ['resources', 'resources'],
+      ['resources/templates', 'resourceTemplates'],
+    ] as const)
+      rig.life.reply(rig.life.last(`${method}/list`).id, { [member]: member === 'prompts' ? [{ name: 'p' }] : [] });
+    refused();
+    await settle();
+  }
+  assert.equal(asked, 1 + 4 + 2, 'after 2, 5, 15 and 60 s and then each minute');
+  assert.equal(rig.listed.length, listed, 'the same refusal is no news');
+  assert.equal(rig.facts('lists-unread').length, 1);
+  rig.script.lists = true;
+  await rig.pass(65_000);
+  assert.equal(rig.fleet.status('scripted')?.tools, 1);
+  await rig.close();
+});
+
+// case: SV16
+test('a page that fails costs the pages behind it, never the one before, nor a longer list that is known', async () => {
+  const rig = await FleetRig.ready({ script: { lists: false } });
+  const page = async (names: string[], nextCursor?: string) =>
+    answer(rig, 'tools/list', { tools: names.map((name) => ({ name })), nextCursor });
+  await page(['a', 'b'], 'two');
+  await refuse(rig, 'tools/list', -32602, 'Invalid cursor');
+  assert.deepEqual([rig.state(), rig.listed.at(-1)], ['ready', '{"name":"a"},{"name":"b"}']);
+  const noteOf = () =>
+    rig.fleet.status('scripted')?.unread?.map(({ kind, rows, why }) => [kind, rows, /Invalid cursor/.test(why)]);
+  assert.deepEqual(noteOf(), [['tool', 2, true]]);
+  await rig.pass(2500);
+  await page(['a', 'b'], 'two');
+  await page(['c']);
+  assert.deepEqual(rig.listed.at(-1), '{"name":"a"},{"name":"b"},{"name":"c"}');
+  assert.equal(noteOf(), undefined);
+  rig.life.say({ method: 'notifications/tools/list_changed' });
+  await rig.pass(2500);
+  await page(['a', 'b'], 'two');
+  await refuse(rig, 'tools/list', -32602, 'Invalid cursor');
+  assert.deepEqual(rig.listed.at(-1), '{"name":"a"},{"name":"b"},{"name":"c"}', 'the longer one stays');
+  assert.deepEqual(noteOf(), [['tool', 2, true]], 'and that is said');
   await rig.close();
 });

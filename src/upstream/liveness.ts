@@ -17,7 +17,6 @@ import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import type { UpstreamReply } from './call.ts';
 import type { Correlator } from './correlate.ts';
 import type { Flight } from './flight.ts';
-import { listQuestion } from './list.ts';
 import type { Transport } from './transport.ts';
 
 /** CPU time that counts as being at work, ms. */
@@ -49,6 +48,8 @@ export interface LivenessParts {
   readonly transport: Transport;
   /** What it has said of itself; undefined = nothing yet. */
   readonly hello: () => ServerHello | undefined;
+  /** The list that says whether it works. */
+  readonly list: () => string;
   /** The server's limit was too short for it. */
   readonly raise: (silenceMs: number) => void;
 }
@@ -144,7 +145,7 @@ export class Liveness {
   }
 
   get #list(): string {
-    return listQuestion(this.#parts.hello()?.capabilities ?? {});
+    return this.#parts.list();
   }
 
   async #inTime(ask: () => Promise<Condition>): Promise<Condition> {

@@ -77,7 +77,7 @@ test('a call to a child of another hub is answered, and the child runs once', as
   assert.equal(await hubs.other.text('s', 'echo', { text: 'grüße' }), 'grüße');
   assert.equal(await hubs.other.text('s', 'pid'), await hubs.home.text('s', 'pid'));
   assert.equal(hubs.other.fleet.status('s')?.transport, 'forward');
-  const names = (rig: LiveFleet) => rig.fleet.rawListing('s')?.tools.map((tool) => tool.toString());
+  const names = (rig: LiveFleet) => rig.fleet.rawListing('s')?.tools?.map((tool) => tool.toString());
   assert.deepEqual(names(hubs.other), names(hubs.home));
   assert.equal(hubs.other.fleet.rawListing('s')?.instructions, 'fault server: normal');
 });

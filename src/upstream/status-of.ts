@@ -5,7 +5,7 @@ import type { Limits } from '../config/limits.ts';
 import { publicSentence } from '../kernel/client-error.ts';
 import type { ErrorCode, ErrorDetail } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import type { ServerSpec } from '../kernel/snapshot.ts';
+import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import { isLocal } from './_endings.ts';
 import { QUICK_TRIES } from './_rest.ts';
 import type { CircuitView } from './circuit.ts';
@@ -46,7 +46,7 @@ export function statusOf(
     code: fault?.code,
     sinceMs: Math.round(circuit?.sinceMs ?? view?.sinceMs ?? 0),
     retryMs: retryMs === undefined ? undefined : Math.round(retryMs),
-    tools: link?.rawListing?.tools.length ?? 0,
+    tools: link?.rawListing?.tools?.length ?? 0,
     prompts: link?.rawListing?.prompts?.length ?? 0,
     resources: link?.rawListing?.resources?.length ?? 0,
     templates: link?.rawListing?.templates?.length ?? 0,
@@ -60,10 +60,22 @@ export function statusOf(
     serverInfo: view?.hello ? secrets.mask(`${view.hello.name} ${view.hello.serverVersion}`.trim()) : undefined,
     protocolVersion: view?.hello?.version,
     silenceMs: Math.max(spec.times.silenceMs ?? limits.silenceMs, view?.raisedMs ?? 0),
+    ...(view?.state === 'ready' ? listNotes(link?.rawListing, kernel) : NO_NOTES),
     withholdsCancels: link?.lives.toleratesCancels === false ? true : undefined,
     notes: link?.shown?.notes.length ? [...link.shown.notes] : undefined,
     lastFailure: lastFailure(stack, kernel),
   };
+}
+
+const NO_NOTES = { unread: undefined, declaresNothing: undefined } as const;
+
+function listNotes(raw: RawListing | undefined, { secrets }: Kernel): Pick<ServerStatus, 'unread' | 'declaresNothing'> {
+  if (!raw) return NO_NOTES;
+  const unread = raw.unread.map(({ kind, why, rows, isWanted }) => {
+    return { kind, why: secrets.mask(why).slice(0, FAILURE_CHARS), rows, isWanted };
+  });
+  const declaresNothing = !raw.declared.some((one) => one === 'tools' || one === 'prompts' || one === 'resources');
+  return { unread: unread.length === 0 ? undefined : unread, declaresNothing: declaresNothing || undefined };
 }
 
 function troubleOf({ code, message, retryMs }: CircuitView): Trouble {

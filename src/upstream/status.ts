@@ -3,6 +3,7 @@
  */
 import type { ErrorCode } from '../kernel/errors.ts';
 import type { LinkPhase, LinkState } from '../kernel/facts.ts';
+import type { UnreadList } from '../kernel/snapshot.ts';
 import type { CallFailure } from './stack.ts';
 
 export interface ServerStatus {
@@ -38,6 +39,10 @@ export interface ServerStatus {
   readonly serverInfo: string | undefined;
   readonly protocolVersion: string | undefined;
   readonly silenceMs: number;
+  /** Lists that were not read, or not to their end; undefined = all were, or it is not ready. */
+  readonly unread: readonly UnreadNote[] | undefined;
+  /** True = it declares no tools, prompts or resources; undefined = it does, or is not ready. */
+  readonly declaresNothing: true | undefined;
   /** True = no cancels are sent to it: they have ended its process; undefined = they are. */
   readonly withholdsCancels: true | undefined;
   /** What the hub has found out about how this server wants to be spoken to; undefined = nothing. */
@@ -45,6 +50,9 @@ export interface ServerStatus {
   /** The last call that failed at this server, for the operator: may quote what the server said. */
   readonly lastFailure: LastFailure | undefined;
 }
+
+/** For the operator: `why` may quote what the server said. */
+export type UnreadNote = Omit<UnreadList, 'late'>;
 
 export interface LastFailure extends Omit<CallFailure, 'atMs'> {
   /** ms since then. */

@@ -85,6 +85,21 @@ export const CASES: Readonly<Record<string, Case>> = {
   SV1: {
     behaviour: 'Members of a message that are null count as absent, in answers, lists and the handshake.',
   },
+  SV2: {
+    behaviour:
+      'A server that declares nothing, in whatever form, is asked for tools all the same, and its status says that it declares nothing.',
+  },
+  SV16: {
+    behaviour:
+      'A page that fails costs the pages behind it only; status, log and API say so, and a longer list that is known stays.',
+  },
+  SV20: {
+    behaviour:
+      'A server whose tools/list is refused is ready with its other lists, and is asked for tools again until it gives them.',
+  },
+  SV21: {
+    behaviour: 'A first empty list is read again after 2, 5, 15 and 60 s, and every list upon `mcphub reload`.',
+  },
   SV18: {
     behaviour:
       'An id is found in whatever spelling a server sends it back, and ids stay below a million and are not used again while an answer may come.',

@@ -70,6 +70,7 @@ export function rawListing(server: string, more: Partial<RawListing> = {}): RawL
       resources: [],
       templates: [],
       unread: [],
+      isBlank: false,
       declared: [],
       instructions: '',
       spoken: '2025-11-25',

@@ -65,7 +65,7 @@ export class FleetRig {
         return life;
       },
     });
-    this.fleet.onListed((raw) => this.listed.push(raw.tools.map((tool) => tool.toString('utf8')).join()));
+    this.fleet.onListed((raw) => this.listed.push((raw.tools ?? []).map((tool) => tool.toString('utf8')).join()));
     if (options.specs) this.fleet.apply(options.specs);
   }
 
