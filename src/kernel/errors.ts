@@ -370,7 +370,7 @@ export const ERRORS = {
     200,
     'warn',
     'The TLS connection to the server failed.',
-    'Look at its certificate; own CAs go into NODE_EXTRA_CA_CERTS.',
+    'Look at its certificate; own authorities go into the file that MCPHUB_CA_FILE names.',
     GONE,
   ),
   'upstream-silent': row(

@@ -5,7 +5,7 @@
  * Does not: pool sockets or send requests (`_http-pool.ts` does).
  */
 import { connect as connectTcp, isIP, type LookupFunction, type OnReadOpts, type Socket } from 'node:net';
-import { type ConnectionOptions, connect as connectTls, type SecureContext } from 'node:tls';
+import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -13,7 +13,9 @@ import type { Wait } from '../kernel/waits.ts';
 import type { HttpProxy } from './_proxy.ts';
 import { readTunnelAnswer, tunnelRequest } from './_tunnel.ts';
 import { type AddressRule, isAllowed } from './address-class.ts';
+import type { Authorities } from './authorities.ts';
 import { hubErrorFromNet } from './errors.ts';
+import { type Attempted, addressText, slowWords } from './fault-words.ts';
 
 export interface ConnectorOptions {
   readonly kernel: Kernel;
@@ -22,7 +24,7 @@ export interface ConnectorOptions {
   readonly connectMs: number;
   readonly lookup: LookupFunction;
   readonly addresses: AddressRule;
-  readonly secureContext: SecureContext;
+  readonly authorities: Pick<Authorities, 'context' | 'fault'>;
   readonly host: string;
   readonly port: number;
   readonly secure: boolean;
@@ -38,6 +40,8 @@ export class Connector {
   readonly #options: ConnectorOptions;
   readonly #attempts = new Set<Attempt>(); // bounded by: the connections of the pool (each attempt ends within connectMs)
   #session: Buffer | undefined;
+  /** Address of the newest connection, as `address:port`. */
+  peer: string | undefined;
   #closed = false;
 
   constructor(options: ConnectorOptions) {
@@ -61,6 +65,7 @@ export class Connector {
     const attempt = new Attempt(this.#options, servername, this.isPlain ? onread : undefined, this.#session, {
       ended: (fault, socket) => {
         this.#attempts.delete(attempt);
+        if (socket?.remoteAddress !== undefined) this.peer = addressText(socket.remoteAddress, socket.remotePort);
         done(fault, socket);
       },
       session: (session) => {
@@ -93,6 +98,8 @@ class Attempt {
   readonly #sockets: Socket[] = []; // bounded by: TCP, TLS to a proxy, TLS
   #wait: Wait | undefined;
   #phase = 'connect';
+  /** Addresses of the name, as `address:port`. */
+  #found: readonly string[] = []; // bounded by: the addresses of one name
   #over = false;
 
   constructor(
@@ -143,7 +150,16 @@ class Attempt {
     if (this.#over) return;
     const { owner, connectMs } = this.#options;
     const waitedMs = connectMs - this.#deadline.remainingMs();
-    this.#end(hubErrorFromNet(fault, { server: owner, phase: this.#phase, sent: false, waitedMs }), null);
+    const about = { server: owner, phase: this.#phase, sent: false, waitedMs, attempted: this.#attempted() };
+    this.#end(hubErrorFromNet(fault, about), null);
+  }
+
+  #attempted(): Attempted {
+    const { proxy, host, port, authorities } = this.#options;
+    const target =
+      proxy && this.#phase === 'connect' ? `the proxy ${proxy.host}:${proxy.port}` : addressText(host, port);
+    const tried = this.#sockets[0]?.autoSelectFamilyAttemptedAddresses ?? [];
+    return { target, tried: tried.length > 0 ? tried.map(bracketed) : this.#found, caFault: authorities.fault };
   }
 
   readonly #judgedLookup: LookupFunction = (name, options, callback) => {
@@ -153,7 +169,9 @@ class Attempt {
       const first = all[0];
       if (fault) callback(fault, '', 0);
       else if (refused) callback(refusedAddress(this.#options.owner, refused.address), '', 0);
-      else if (options.all) callback(null, all);
+      else this.#found = all.map((entry) => addressText(entry.address, this.#options.port));
+      if (fault || refused) return;
+      if (options.all) callback(null, all);
       else callback(null, first?.address ?? '', first?.family ?? 4);
     });
   };
@@ -205,7 +223,7 @@ class Attempt {
       socket,
       host: name,
       servername: isIP(name) === 0 ? name : '',
-      secureContext: this.#options.secureContext,
+      secureContext: this.#options.authorities.context,
       minVersion: 'TLSv1.2',
       rejectUnauthorized: true,
     });
@@ -232,7 +250,8 @@ class Attempt {
       setting: 'connectMs',
       outcome: 'not-executed',
     } as const;
-    this.fail(new HubError(this.#phase === 'tls' ? 'upstream-tls' : 'upstream-connect', { detail }));
+    const message = slowWords(this.#phase, connectMs, this.#attempted());
+    this.fail(new HubError(this.#phase === 'tls' ? 'upstream-tls' : 'upstream-connect', { message, detail }));
   }
 
   #end(fault: HubError | null, socket: Socket | null): void {
@@ -250,4 +269,10 @@ function refusedAddress(owner: string, address: string): HubError {
     message: `The address ${address} is not one that the hub connects to.`,
     detail: { server: owner, phase: 'connect', reason: 'address-refused', outcome: 'not-executed' },
   });
+}
+
+/** Node.js names the addresses that it tried as `address:port`, an IPv6 address without brackets. */
+function bracketed(tried: string): string {
+  const at = tried.lastIndexOf(':');
+  return addressText(tried.slice(0, at), Number(tried.slice(at + 1)));
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net';
@@ -12,6 +12,7 @@ import { HubError } from '../kernel/errors.ts';
 import { createKernel } from '../kernel/kernel.ts';
 import { proxyRuleFrom } from './_proxy.ts';
 import { createEgress, type EgressPool } from './egress.ts';
+import { checkEgressEnvironment } from './egress-environment.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'egress-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -138,8 +139,37 @@ test('S32: a self-signed certificate is refused, and trusted through MCPHUB_CA_F
   server.close();
 });
 
+test('a CA file that breaks while the hub runs weakens nothing, and is in use again once it is whole', async () => {
+  const server = secureServer();
+  const url = new URL(`https://localhost:${await listening(server)}/`);
+  const file = join(folder, 'changes.pem');
+  writeFileSync(file, 'nothing yet');
+  const one = rig({ MCPHUB_CA_FILE: file }, 2000);
+  await assert.rejects(get(one.open(url.href), url), {
+    code: 'upstream-tls',
+    message: /self-signed.*MCPHUB_CA_FILE is not in use: .*no PEM certificate/,
+  });
+  writeFileSync(file, readFileSync(certFile));
+  let isTrusted = false;
+  for (let tries = 0; tries < 100 && !isTrusted; tries += 1)
+    isTrusted = await get(one.open(url.href), url).then(
+      () => true,
+      () => false,
+    );
+  assert.ok(isTrusted, 'it is read again');
+  writeFileSync(file, 'broken');
+  for (let tries = 0; tries < 5; tries += 1) assert.equal((await get(one.open(url.href), url)).body, 'safe');
+  await one.close();
+  server.close();
+});
+
 test('a CA file that is no PEM and a proxy that is no http URL are refused at boot', () => {
-  assert.throws(() => rig({ MCPHUB_CA_FILE: join(folder, 'none.pem') }), { code: 'config-invalid' });
+  const noPem = join(folder, 'no.pem');
+  writeFileSync(noPem, '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
+  const wrong = { [join(folder, 'none.pem')]: /is not there/, [folder]: /not a plain file/, [noPem]: /number 1/ };
+  for (const [file, message] of Object.entries({ ...wrong, '/dev/null': /not a plain file/ }))
+    assert.throws(() => checkEgressEnvironment({ MCPHUB_CA_FILE: file }), { code: 'config-invalid', message });
+  checkEgressEnvironment({ MCPHUB_CA_FILE: certFile });
   assert.throws(() => rig({ HTTPS_PROXY: 'socks5://127.0.0.1:1080' }), { code: 'config-invalid' });
 });
 

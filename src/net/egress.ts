@@ -4,8 +4,6 @@
  * but to the same path with or without its final slash; no HTTP/2; answers come without content coding, or with one of gzip, deflate, br and zstd undone; headers ≤ 16 KiB; a pool belongs to one server, so that a hung server takes no socket from another; `close` always ends.
  * Does not: time requests (the link's silence watch does) or know what they carry.
  */
-import { readFileSync } from 'node:fs';
-import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
@@ -19,6 +17,7 @@ import type { EgressRequest, ResponseController, ResponseHandler, ResponseHeader
 import { createNameFiles, SYSTEM_NAME_FILES } from './_name-files.ts';
 import { bareHost, type HttpProxy, portOf, proxyRuleFrom } from './_proxy.ts';
 import type { AddressRule } from './address-class.ts';
+import { Authorities } from './authorities.ts';
 import { createResolver, type Resolver } from './resolver.ts';
 
 export type { EgressRequest, ResponseController, ResponseHandler, ResponseHeaders };
@@ -31,6 +30,8 @@ export function isUndecodable(fault: unknown): boolean {
 export interface EgressPool {
   /** Request path of a URL of this origin, in the form that the way out wants (absolute through a plain http proxy). */
   pathOf(url: URL): string;
+  /** Address of the newest connection, as `address:port`; undefined or absent = none was made. */
+  readonly peer?: string | undefined;
   /** Headers that the way out wants on every request (proxy credentials). */
   readonly headers: readonly string[];
   /**
@@ -65,17 +66,17 @@ export interface Egress {
 export interface EgressOptions {
   readonly kernel: Kernel;
   readonly limits: Limits;
-  /** Reads HTTP_PROXY, HTTPS_PROXY, NO_PROXY and MCPHUB_CA_FILE; read once, at boot. */
+  /** Reads HTTP_PROXY, HTTPS_PROXY, NO_PROXY and MCPHUB_CA_FILE once, at boot; the file again whenever a pool is opened. */
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** For boot: reads the CA file at once. Throws `config-invalid`. */
+/** For boot: reads the CA file at once. Throws `config-invalid` for a proxy that cannot be used (`egress-environment.ts` checks both before). */
 export function createEgress(options: EgressOptions): Egress {
   const { kernel, limits, env } = options;
   const files = createNameFiles(kernel, SYSTEM_NAME_FILES);
   const resolver = createResolver({ kernel, dnsMs: limits.dnsMs, dns: createDnsAsker(kernel.timers), files });
   const proxyFor = proxyRuleFrom(env);
-  const secureContext = secureContextFrom(env.MCPHUB_CA_FILE);
+  const authorities = new Authorities(kernel, env.MCPHUB_CA_FILE);
   const pools = new Set<EgressPool>(); // bounded by: limits.servers and their links; each leaves when it is closed
   return {
     resolver,
@@ -86,13 +87,14 @@ export function createEgress(options: EgressOptions): Egress {
           detail: { server: owner },
         });
       const proxy = proxyFor(url);
+      if (url.protocol === 'https:' || proxy?.secure) authorities.refresh();
       const connector = new Connector({
         kernel,
         owner,
         connectMs: limits.connectMs,
         lookup: resolver.lookup,
         addresses,
-        secureContext,
+        authorities,
         host: bareHost(url),
         port: portOf(url),
         secure: url.protocol === 'https:',
@@ -147,6 +149,10 @@ class ServerPool implements EgressPool {
     });
   }
 
+  get peer(): string | undefined {
+    return this.#options.connector.peer;
+  }
+
   pathOf(url: URL): string {
     const path = `${url.pathname}${url.search}`;
     return this.#absolutePaths ? `${url.origin}${path}` : path;
@@ -187,18 +193,4 @@ class ServerPool implements EgressPool {
 /** A path without its final slash. */
 function bare(path: string): string {
   return path.endsWith('/') ? path.slice(0, -1) : path;
-}
-
-/** The system's authorities (NODE_EXTRA_CA_CERTS included by Node) and those of the file. */
-function secureContextFrom(caFile: string | undefined): SecureContext {
-  if (caFile === undefined || caFile === '') return createSecureContext({ minVersion: 'TLSv1.2' });
-  try {
-    const extra = readFileSync(caFile, 'utf8');
-    return createSecureContext({ minVersion: 'TLSv1.2', ca: [...getCACertificates('default'), extra] });
-  } catch (fault) {
-    throw new HubError('config-invalid', {
-      message: 'MCPHUB_CA_FILE cannot be read as PEM certificates.',
-      cause: fault,
-    });
-  }
 }

@@ -4,6 +4,7 @@
  * Does not: know MCP. `upstream/` adds what the exchange was about.
  */
 import { type ErrorCode, type ErrorDetail, HubError } from '../kernel/errors.ts';
+import { type Attempted, connectWords, tlsWords } from './fault-words.ts';
 
 export interface NetFaultContext {
   /** Name of the server, for people. */
@@ -13,6 +14,8 @@ export interface NetFaultContext {
   /** True once bytes of the request may have reached the server. */
   readonly sent: boolean;
   readonly waitedMs?: number;
+  /** What was to be connected to; absent = the connection was there. */
+  readonly attempted?: Attempted;
 }
 
 const DNS = new Set([
@@ -91,10 +94,24 @@ export function hubErrorFromNet(fault: unknown, context: NetFaultContext): HubEr
       cause: fault.cause,
     });
   const reason = faultCode(fault);
-  return new HubError(codeFor(reason, context.sent), {
+  const code = codeFor(reason, context.sent);
+  const message = messageFor(code, reason, fault, context);
+  return new HubError(code, {
+    ...(message === undefined ? {} : { message }),
     detail: reason === '' ? detail : { ...detail, reason },
     cause: fault,
   });
+}
+
+/** What the operator reads; undefined = the sentence of the table. */
+function messageFor(code: ErrorCode, reason: string, fault: unknown, context: NetFaultContext): string | undefined {
+  const { attempted, phase } = context;
+  if (attempted === undefined) return undefined;
+  if (code === 'upstream-tls') return tlsWords(reason, fault, attempted);
+  if (code !== 'upstream-connect') return undefined;
+  if (phase === 'tls')
+    return `The TLS connection to ${attempted.target} failed: the server closed it during the handshake.`;
+  return connectWords(fault, attempted);
 }
 
 function codeFor(code: string, sent: boolean): ErrorCode {

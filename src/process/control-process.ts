@@ -23,6 +23,7 @@ const READ_MS = 5000;
 const STOP_MS = 5000;
 /** sysexits.h EX_CONFIG: starting again does not help. */
 const EXIT_CONFIG = 78;
+const WAY_OUT = ['MCPHUB_CA_FILE', 'http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY'] as const;
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -74,6 +75,7 @@ export async function runControl(env: Env): Promise<void> {
   try {
     using deadline = kernel.deadline(START_MS);
     const search = (until: Deadline) => searchFor(kernel, env, until);
+    await checkWayOut(env);
     const { config, digest } = await configured(guard, search, deadline);
     // Loading the rooms takes several times as long as the guard needs for the port.
     const { startControl } = await import('./control-parts.ts');
@@ -124,6 +126,14 @@ async function configured(
   }
   guard.say({ t: 'configured', limits: config.limits, lines });
   return { ...loaded, config };
+}
+
+/** Throws `config-invalid` when the environment's proxies or certificate authorities cannot be used. */
+async function checkWayOut(env: Env): Promise<void> {
+  // Loaded only where there is something to check: it takes time that every start would wait for.
+  if (!WAY_OUT.some((name) => env[name])) return;
+  const { checkEgressEnvironment } = await import('../net/egress-environment.ts');
+  checkEgressEnvironment(env);
 }
 
 function searchFor(kernel: Kernel, env: Env, deadline: Deadline): LoadOptions {

@@ -2,7 +2,7 @@
  * Why a request or a start ended without an answer, in words: server, phase, time waited, and the setting that allows more.
  */
 import type { EndReason } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
+import { type ErrorCode, HubError } from '../kernel/errors.ts';
 import type { LinkPhase } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { Refusal } from '../kernel/outcome.ts';
@@ -33,6 +33,15 @@ export function timeUpFault(server: string, phase: LinkPhase, ms: number): HubEr
     detail: { server, phase, waitedMs, setting },
   });
 }
+
+/** The same fault of a start that took too long, with what else is known of the server; other faults say enough. */
+export function withSigns(fault: unknown, signs: readonly string[]): unknown {
+  if (!(fault instanceof HubError) || !SLOW.has(fault.code) || signs.length === 0) return fault;
+  const message = [sentence(fault.message), ...signs].join(' ');
+  return new HubError(fault.code, { message, detail: fault.detail, cause: fault.cause });
+}
+
+const SLOW: ReadonlySet<ErrorCode> = new Set(['upstream-timeout', 'upstream-silent']);
 
 /** A request whose deadline has ended. */
 export function endedRefusal(server: string, plan: FlightPlan, reason: EndReason, waitedMs: number): Refusal {

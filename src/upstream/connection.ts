@@ -11,7 +11,7 @@ import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import { ClientSide } from './_client-side.ts';
 import type { ConnectionParts } from './_connection-parts.ts';
-import { endedRefusal, goneRefusal, isLocal, phaseSetting, timeUpFault } from './_endings.ts';
+import { endedRefusal, goneRefusal, isLocal, phaseSetting, timeUpFault, withSigns } from './_endings.ts';
 import { SessionRenewal } from './_session-renewal.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
 import { Correlator, isCall } from './correlate.ts';
@@ -147,8 +147,9 @@ export class Connection {
       return { hello, lists };
     } catch (thrown) {
       if (this.#fault) throw this.#fault;
-      if (!(thrown instanceof HubError) || thrown.code !== 'wait-expired') throw thrown;
-      throw timeUpFault(spec.slug, this.#phase, kernel.clock.nowMs() - startMs);
+      const isExpired = thrown instanceof HubError && thrown.code === 'wait-expired';
+      const fault = isExpired ? timeUpFault(spec.slug, this.#phase, kernel.clock.nowMs() - startMs) : thrown;
+      throw withSigns(fault, this.transport.signs?.() ?? []);
     } finally {
       this.#opening = undefined;
     }

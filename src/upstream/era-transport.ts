@@ -75,6 +75,8 @@ export function inEras(
 class EraTransport implements Transport {
   readonly #parts: EraParts;
   readonly #inner: Transport & { readonly pid?: number | undefined };
+  readonly stderrTail = (): readonly string[] => this.#inner.stderrTail();
+  readonly signs = (): readonly string[] => this.#inner.signs?.() ?? [];
   #stateless = false;
   readonly #sent: SentRequests;
   readonly #rounds = new Rounds();
@@ -147,10 +149,6 @@ class EraTransport implements Transport {
 
   cpuReadMs(): number | undefined {
     return this.#inner.cpuReadMs();
-  }
-
-  stderrTail(): readonly string[] {
-    return this.#inner.stderrTail();
   }
 
   stop(deadline: Deadline): Promise<void> {

@@ -15,6 +15,8 @@ import type { LastFailure, ServerStatus } from './status.ts';
 
 /** Characters of a failure's message in a status. */
 const FAILURE_CHARS = 1000;
+/** From then on a start is slow, ms. */
+const SLOW_MS = 5000;
 
 /** What is wrong now: the link's fault, or why the circuit is open. */
 interface Trouble {
@@ -40,7 +42,7 @@ export function statusOf(
     transport: isForward ? 'forward' : spec.transport.kind,
     state: circuit ? 'waiting' : (view?.state ?? 'disabled'),
     phase: view?.phase,
-    cause: fault && secrets.mask(fault.message),
+    cause: fault ? secrets.mask(fault.message) : slowCause(link),
     publicCause: fault && publicSentence(fault.code, { ...fault.detail, server: spec.slug }),
     reference: fault?.detail.reference,
     code: fault?.code,
@@ -81,6 +83,16 @@ function listNotes(raw: RawListing | undefined, { secrets }: Kernel): Pick<Serve
 function troubleOf({ code, message, retryMs }: CircuitView): Trouble {
   if (retryMs === undefined) return { code, message, detail: { phase: 'call' } };
   return { code, message, detail: { phase: 'breaker', retryAfterMs: Math.round(retryMs) } };
+}
+
+/** What a server that is slow to answer the handshake has written last: mostly it says why. */
+function slowCause(link: Link | undefined): string | undefined {
+  if (link?.view.state !== 'connecting' || link.view.phase !== 'handshake' || link.view.sinceMs < SLOW_MS)
+    return undefined;
+  const last = link.stderrTail.at(-1);
+  return last === undefined
+    ? undefined
+    : `no answer to the handshake yet; last output: ${last.slice(0, FAILURE_CHARS)}`;
 }
 
 function lastFailure(stack: Stack | undefined, { clock, secrets }: Kernel): LastFailure | undefined {

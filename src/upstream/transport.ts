@@ -68,6 +68,8 @@ export interface Transport {
   cpuReadMs(): number | undefined;
   /** Last lines of stderr, oldest first, and the last line of stdout that was no message. */
   stderrTail(): readonly string[];
+  /** What the operator should know when a start takes too long: the last lines of output, or where the connection leads. Sentences. */
+  signs?(): readonly string[];
   /** Ends it: HTTP DELETE of the session, or stdin EOF → SIGTERM → SIGKILL of the process group. Never rejects; always ends by the deadline. */
   stop(deadline: Deadline): Promise<void>;
 }

@@ -231,4 +231,23 @@ export const CASES: Readonly<Record<string, Case>> = {
   SV24: {
     behaviour: 'A server that refuses to be initialized again is quoted in its status.',
   },
+  SV56: {
+    behaviour:
+      'The variables that programs inherit are documented, and a program that ends naming one that is not inherited gets a hint.',
+  },
+  SV62: {
+    behaviour:
+      'A connection that is refused or goes unanswered is told with the addresses that were tried and the reason.',
+  },
+  SV64: {
+    behaviour:
+      'Each TLS fault is told with host, reason and the setting that helps; a file of authorities that cannot be used is refused at start.',
+  },
+  SV65: {
+    behaviour: 'A start that takes too long is told with the last lines that the program wrote.',
+  },
+  SV66: {
+    behaviour:
+      'A missing interpreter, a Windows line end, a directory as command, a file as working directory and a missing script are each told as what they are.',
+  },
 };

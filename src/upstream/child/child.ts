@@ -12,6 +12,7 @@ import { GroupCpu } from './cpu.ts';
 import { type GroupPlan, killGroup, spawnGroup, untilDrained } from './group.ts';
 import { SaidLines } from './said-lines.ts';
 import { sweepMarked } from './sweep.ts';
+import { tellingLines } from './telling-lines.ts';
 
 export interface ChildPlan extends GroupPlan {
   readonly limits: Limits;
@@ -93,9 +94,9 @@ export class Child {
     return this.#said.lines();
   }
 
-  /** The last few of them as one text for an error message. */
+  /** Those of them that say most, as one text for an error message. */
   lastWords(): string {
-    return this.tail().slice(-TAIL_LINES).join('\n').slice(-1000);
+    return tellingLines(this.tail(), TAIL_LINES).join('\n').slice(-1000);
   }
 
   /** Signals the group; nothing once its leader is dead, for the number may belong to somebody else by then. */

@@ -8,6 +8,7 @@ import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import { HubError } from '../../kernel/errors.ts';
+import { scriptFault } from './script-head.ts';
 
 export interface CommandQuestion {
   readonly command: string;
@@ -21,18 +22,29 @@ export interface CommandQuestion {
 export async function findCommand(question: CommandQuestion): Promise<string> {
   const { command, cwd, path } = question;
   if (!(await isDirectory(cwd))) {
-    throw spawnFault('cwd-missing', question, `The working directory ${cwd} does not exist. Set "cwd" of this server.`);
+    const why = (await look(cwd)) === 'absent' ? 'does not exist' : 'is a file, not a directory';
+    throw spawnFault('cwd-missing', question, `The working directory ${cwd} ${why}. Set "cwd" of this server.`);
   }
   if (command === '') throw spawnFault('not-found', question, 'The command is empty. Set "command" of this server.');
   let refused: string | undefined;
   for (const file of candidates(command, cwd, path)) {
     const verdict = await look(file);
-    if (verdict === 'runs') return file;
+    if (verdict === 'runs') {
+      const wrong = await scriptFault(file, path, async (one) => (await look(resolve(cwd, one))) === 'runs');
+      if (wrong === undefined) return file;
+      throw spawnFault('no-interpreter', question, wrong);
+    }
     if (verdict === 'not-executable') refused ??= file;
   }
   if (refused !== undefined) {
     throw spawnFault('not-executable', question, `${refused} is not executable. Try: chmod +x ${refused}`);
   }
+  if (command.includes('/') && (await isDirectory(resolve(cwd, command))))
+    throw spawnFault(
+      'is-directory',
+      question,
+      `${resolve(cwd, command)} is a directory. Set "command" to a program in it.`,
+    );
   const where = command.includes('/') ? `in ${cwd}` : `on PATH ${path}`;
   throw spawnFault('not-found', question, `The command "${command}" was not found ${where}. ${hintFor(command)}`);
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { childEnvironment, strippedHint } from './environment.ts';
+import { childEnvironment, notInheritedHint, strippedHint } from './environment.ts';
 
 function environment(inherited: Record<string, string>, own: Record<string, string> = {}) {
   return childEnvironment({ inherited, own, path: '/bin', mark: 'm' });
@@ -60,4 +61,27 @@ test('addresses without credentials are passed on unchanged', () => {
   for (const [name, value] of Object.entries(inherited)) assert.equal(env[name], value);
   assert.deepEqual(stripped, []);
   assert.equal(strippedHint(stripped), '');
+});
+
+// case: SV56
+test('the documented list of inherited variables is the one that is in force', () => {
+  const page = readFileSync(new URL('../../../docs/config.md', import.meta.url), 'utf8');
+  const table = page.split('## Environment of a server')[1]?.split('What else')[0]?.split('| --- |')[1] ?? '';
+  const documented = [...table.matchAll(/`([A-Za-z_]+\*?)`/g)].map(([, name = '']) => name.replace('*', 'X'));
+  assert.ok(documented.length > 30, 'the table is found');
+  const source = readFileSync(new URL('./environment.ts', import.meta.url), 'utf8').split('const WINDOWS')[0] ?? '';
+  const written = [...source.matchAll(/'([A-Za-z_]+)'/g)].map(([, name = '']) => name);
+  const names = [...new Set([...documented, ...written])];
+  const { env } = environment(Object.fromEntries(names.map((name) => [name, 'v'])));
+  const inherited = names.filter((name) => env[name] !== undefined);
+  const lower = ['http_proxy', 'https_proxy', 'no_proxy', 'all_proxy'];
+  assert.deepEqual(inherited.filter((name) => !lower.includes(name)).sort(), [...documented].sort());
+});
+
+test('a variable that last words name and servers do not inherit is named', () => {
+  const hint = (words: string, own = {}) => notInheritedHint(words, { inherited: { TEAM_TOKEN: 'x', HOME: '/' }, own });
+  assert.match(hint('Error: DISPLAY is not set'), /do not inherit DISPLAY from the hub/);
+  assert.match(hint('set AWS_PROFILE or TEAM_TOKEN'), /AWS_PROFILE, TEAM_TOKEN/);
+  assert.equal(hint('HOME is wrong, MCPHUB_SECRET, SOME_WORD, ERROR'), '');
+  assert.equal(hint('TEAM_TOKEN is wrong', { TEAM_TOKEN: 'y' }), '');
 });

@@ -54,6 +54,38 @@ export function childEnvironment({ inherited, own, path, mark }: EnvironmentPart
   return { env, stripped: stripped.sort() };
 }
 
+/** Variables that many programs look for and that are not inherited. */
+const KNOWN = new Set([
+  ...[
+    'DISPLAY',
+    'WAYLAND_DISPLAY',
+    'XAUTHORITY',
+    'DBUS_SESSION_BUS_ADDRESS',
+    'SSH_AUTH_SOCK',
+    'KUBECONFIG',
+    'JAVA_HOME',
+  ],
+  ...['REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE', 'UV_INDEX_URL', 'PYTHONPATH', 'GOOGLE_APPLICATION_CREDENTIALS'],
+]);
+const KNOWN_PREFIXES = ['AWS_', 'AZURE_', 'GOOGLE_', 'GCLOUD_', 'OPENAI_', 'ANTHROPIC_', 'GITHUB_'];
+const VARIABLE = /\b[A-Z][A-Z0-9]{0,60}(?:_[A-Z0-9]{1,60}){0,8}\b/g;
+const NAMED = 3;
+
+/** Says which variables, named in a program's last words, servers do not inherit and this one does not set; empty when there are none. */
+export function notInheritedHint(
+  words: string,
+  { inherited, own }: Pick<EnvironmentParts, 'inherited' | 'own'>,
+): string {
+  const named = [...new Set(words.match(VARIABLE) ?? [])].filter(
+    (name) => own[name] === undefined && !isInherited(name) && name !== 'PATH' && !name.startsWith('MCPHUB_'),
+  );
+  const found = named.filter(
+    (name) => inherited[name] !== undefined || KNOWN.has(name) || KNOWN_PREFIXES.some((one) => name.startsWith(one)),
+  );
+  if (found.length === 0) return '';
+  return ` Servers do not inherit ${found.slice(0, NAMED).join(', ')} from the hub: set what this one needs in its "env" (docs/config.md).`;
+}
+
 /** Says what to do when an install or a start may have failed for removed credentials; empty when none were removed. */
 export function strippedHint(stripped: readonly string[]): string {
   if (stripped.length === 0) return '';

@@ -8,6 +8,7 @@ import { connect, createServer } from 'node:net';
 import type { Deadline } from '../../kernel/deadline.ts';
 import { HubError } from '../../kernel/errors.ts';
 import type { LinkPhase } from '../../kernel/facts.ts';
+import { sentence } from '../../kernel/sentence.ts';
 import type { ProcessSpec } from '../../kernel/snapshot.ts';
 import { type Child, startChild } from './child.ts';
 import { isPortTaken } from './port-owner.ts';
@@ -63,7 +64,7 @@ export function createLaunched(options: ChildGround & { readonly events: Launche
     return { port };
 
     function died(exit: { code: number | null; signal: string | null }): void {
-      ended = exitFault(spec.slug, exit, started.lastWords());
+      ended = exitFault(spec.slug, exit, { lastWords: started.lastWords(), env: options.process.env });
       if (!listens) own.end('stopped');
       else if (!over) events.exited(ended);
     }
@@ -78,7 +79,7 @@ export function createLaunched(options: ChildGround & { readonly events: Launche
     if (ended) throw ended;
     if (over) throw new HubError('server-down', { message: `${spec.slug} was stopped while it started.` });
     throw new HubError('upstream-connect', {
-      message: `${spec.slug} runs but does not listen on ${HOST}:${port}. It must listen on the port in PORT.`,
+      message: `${spec.slug} runs but does not listen on ${HOST}:${port}. It must listen on the port in PORT.${lastLineWords(child?.tail() ?? [])}`,
       detail: { server: spec.slug, phase: 'start', setting: 'startMs', operator: { port } },
     });
   }
@@ -125,6 +126,11 @@ export function createLaunched(options: ChildGround & { readonly events: Launche
       return child?.pid;
     },
   };
+}
+
+function lastLineWords(tail: readonly string[]): string {
+  const last = tail.at(-1);
+  return last === undefined ? ' It has written nothing.' : ` Its last line: ${sentence(last)}`;
 }
 
 /** Where the port goes in arguments and variables. */

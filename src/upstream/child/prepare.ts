@@ -14,7 +14,7 @@ import type { ProcessSpec, ServerSpec } from '../../kernel/snapshot.ts';
 import { turnFault } from '../_turn.ts';
 import type { ChildExit, ChildPlan } from './child.ts';
 import { findCommand } from './command.ts';
-import { childEnvironment } from './environment.ts';
+import { childEnvironment, notInheritedHint } from './environment.ts';
 import { installFirst } from './install.ts';
 import type { InstallLock } from './install-lock.ts';
 import { installPlan } from './install-plan.ts';
@@ -107,13 +107,31 @@ function serial(kernel: Kernel): string {
   return `${Math.floor(kernel.clock.nowMs()).toString(36)}${Math.floor(kernel.random() * MARK_DIGITS).toString(36)}`;
 }
 
-/** `isCut` = its output ended in the middle of a message. */
-export function exitFault(server: string, exit: ChildExit, lastWords: string, isCut = false): HubError {
+export interface ExitWords {
+  /** Of stderr, or of all output where stdout is no protocol. */
+  readonly lastWords: string;
+  /** The last line of stdout that was no message. */
+  readonly stray?: string | undefined;
+  /** Its output ended in the middle of a message. */
+  readonly isCut?: boolean | undefined;
+  /** Size of the last request that was written to it; 0 = none was. */
+  readonly requestBytes?: number;
+  /** Of the specification. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+export function exitFault(server: string, exit: ChildExit, words: ExitWords): HubError {
+  const { lastWords, stray, isCut = false, requestBytes = 0, env } = words;
   const when = isCut ? ' in the middle of its answer' : '';
   const how = exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`;
   const said = lastWords === '' ? 'It wrote nothing to stderr.' : `Its last lines:\n${lastWords}`;
+  const more = [
+    stray === undefined ? '' : `On stdout, no message: ${stray}`,
+    requestBytes === 0 ? '' : `The last request to it had ${requestBytes} bytes.`,
+    notInheritedHint(`${lastWords} ${stray ?? ''}`, { inherited: process.env, own: env }).trim(),
+  ].filter((part) => part !== '');
   return new HubError('upstream-exit', {
-    message: `The process of ${server} ended${when} (${how}). ${said}`,
+    message: `The process of ${server} ended${when} (${how}). ${[said, ...more].join(lastWords === '' && stray === undefined ? ' ' : '\n')}`,
     detail: { server, exitCode: exit.code, signal: exit.signal },
   });
 }

@@ -52,6 +52,15 @@ export function addressOf(url: URL): string {
   return oneLine(`${url.origin}${url.pathname}${query}`).slice(0, ADDRESS_CHARS);
 }
 
+/** Returns what is known of a server that has not answered in time. `peer` = the address that was connected to; `output` = of a launched program. */
+export function signsOf(asked: string, peer: string | undefined, output: readonly string[]): readonly string[] {
+  const last = output.at(-1);
+  return [
+    peer === undefined ? `No connection was open for ${asked}.` : `${asked} went to ${peer}.`,
+    ...(last === undefined ? [] : [`Its last line of output: ${sentence(last)}`]),
+  ];
+}
+
 /** Builds the fault of a request that was answered with an HTTP error (status 400 or higher). */
 export function httpFault({ kernel, server }: FaultHost, answer: ErrorAnswer): HubError {
   const { status, headers, asked } = answer;

@@ -24,6 +24,7 @@ import type { DeclaredHeaders, Transport, TransportEvents } from '../transport.t
 import { mislabelledReport } from './_http-answer.ts';
 import { guardedEvents } from './_http-events.ts';
 import { HttpExchange } from './_http-exchange.ts';
+import { signsOf } from './_http-fault.ts';
 import type { ExchangeHost, SentExchange } from './_http-host.ts';
 import { isReplyTo } from './_http-messages.ts';
 import { Outbox } from './_http-outbox.ts';
@@ -73,6 +74,7 @@ class HttpTransport implements Transport, ExchangeHost {
   readonly abortReason = new Error('The hub does not wait for this request any more.');
   readonly buffered: CappedCount;
   readonly mislabelled: (type: string, kind: string) => void;
+  readonly signs = (): readonly string[] => signsOf(this.asked('POST'), this.#wire?.pool.peer, this.stderrTail());
   readonly asked = (method: string): string => `${method} ${this.#wire?.address ?? this.server}`;
   readonly #options: HttpTransportOptions;
   readonly retries = new RetryBudget();

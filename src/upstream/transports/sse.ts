@@ -21,7 +21,7 @@ import { brokenFault } from '../_invalid-answer.ts';
 import { QuotedReplies } from '../_quoted-replies.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { guardedEvents } from './_http-events.ts';
-import { addressOf } from './_http-fault.ts';
+import { addressOf, signsOf } from './_http-fault.ts';
 import { RequestHeaders } from './_http-headers.ts';
 import { isReplyTo } from './_http-messages.ts';
 import { OPEN_AT_ONCE, Outbox } from './_http-outbox.ts';
@@ -61,6 +61,7 @@ class SseTransport implements Transport, SsePostHost {
   readonly server: string;
   readonly events: TransportEvents;
   readonly abortReason = new Error('The hub does not wait for this request any more.');
+  readonly signs = (): readonly string[] => signsOf(this.asked(), this.#pool?.peer, []);
   readonly asked = (): string => `POST ${this.#wire?.address ?? this.server}`;
   readonly #options: SseTransportOptions;
   readonly #posts: CappedSlots<SsePost>;

@@ -8,6 +8,7 @@
 import type { Deadline } from '../../kernel/deadline.ts';
 import { HubError } from '../../kernel/errors.ts';
 import { type Outcome, Refusal } from '../../kernel/outcome.ts';
+import { sentence } from '../../kernel/sentence.ts';
 import { answerScan } from '../../protocol/answer.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { isBatch } from '../../protocol/scan.ts';
@@ -44,6 +45,8 @@ class StdioTransport implements Transport {
   /** `closed` has been told, or `stop` asked. */
   #over = false;
   #used = false;
+  /** Of the last request. */
+  #requestBytes = 0;
 
   constructor(options: StdioOptions) {
     const events = guardedEvents(options.events, options.kernel, options.spec.slug, () => false);
@@ -123,6 +126,7 @@ class StdioTransport implements Transport {
       return new Refusal('server-down', undefined, { server: spec.slug, outcome: 'not-executed' });
     }
     this.#quoted.sent(frame);
+    if (id !== undefined) this.#requestBytes = frame.length;
     if (stdin.push(frame, id)) return undefined;
     return new Refusal('upstream-stuck', undefined, {
       server: spec.slug,
@@ -157,6 +161,15 @@ class StdioTransport implements Transport {
     return [...(this.#child?.tail() ?? []), ...(stray === undefined ? [] : [`stdout, no message: ${stray}`])];
   }
 
+  signs(): readonly string[] {
+    const line = this.#child?.tail().at(-1);
+    const stray = this.#frames?.strayLine;
+    return [
+      line === undefined ? 'It wrote nothing to stderr.' : `Its last line on stderr: ${sentence(line)}`,
+      ...(stray === undefined ? [] : [`Its last line on stdout that is no message: ${sentence(stray)}`]),
+    ];
+  }
+
   async stop(deadline: Deadline): Promise<void> {
     this.#end();
     this.#starting?.end('stopped');
@@ -178,8 +191,13 @@ class StdioTransport implements Transport {
   }
 
   #exited(exit: ChildExit): void {
+    const { spec, process } = this.#options;
     const lastWords = this.#child?.lastWords() ?? '';
-    const close = () => this.#close(exitFault(this.#options.spec.slug, exit, lastWords, this.#frames?.isCut));
+    const close = () => {
+      const { isCut, strayLine: stray } = this.#frames ?? {};
+      const words = { lastWords, stray, isCut, requestBytes: this.#requestBytes, env: process.env };
+      this.#close(exitFault(spec.slug, exit, words));
+    };
     if (this.#frames) this.#frames.whenEmpty(close);
     else close();
   }

@@ -92,6 +92,10 @@ class UntypedTransport implements Transport {
     return this.#current.stderrTail();
   }
 
+  signs(): readonly string[] {
+    return this.#current.signs?.() ?? [];
+  }
+
   async stop(deadline: Deadline): Promise<void> {
     this.#stopped = true;
     await Promise.all([this.#http.stop(deadline), this.#sse?.stop(deadline)]);
