@@ -17,10 +17,10 @@ export function unusableAnswer(server: string, why: string, { faultSetting }: En
   return invalidAnswer(server, why, undefined, faultSetting);
 }
 
-/** Of a text that would have been an answer; its beginning, and what is wrong with it, are for the operator. */
-export function brokenFault(server: string, why: Refusal, text: Buffer): HubError {
+/** Of a text that would have been an answer; its beginning, and what is wrong with it, are for the operator. `about` = more of it, after a comma. */
+export function brokenFault(server: string, why: Refusal, text: Buffer, about = ''): HubError {
   if (why.code !== 'parse-error') return refusedAnswer(server, why);
-  return invalidAnswer(server, quoted(jsonFault(text)), quoted(text.toString('utf8', 0, QUOTE_BYTES)));
+  return invalidAnswer(server, `${quoted(jsonFault(text))}${about}`, quoted(text.toString('utf8', 0, QUOTE_BYTES)));
 }
 
 /** Of a line in which two answers are mixed. */

@@ -250,4 +250,10 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'A missing interpreter, a Windows line end, a directory as command, a file as working directory and a missing script are each told as what they are.',
   },
+  SX5: {
+    behaviour: 'Texts that are put together from several end as one sentence and name no empty phase.',
+  },
+  SV40: {
+    behaviour: 'A body whose Content-Length cuts it off ends its call alone, and the operator reads its length.',
+  },
 };

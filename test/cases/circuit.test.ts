@@ -112,6 +112,11 @@ describe('failures of one tool', () => {
     const row = async () => (await rowsOf(hub)).find(({ name }) => name === 'mixed');
     await until(async () => (await row())?.state === 'waiting', 5000, 'the status tells it');
     assert.match((await row())?.cause ?? '', /circuit breaker open after upstream-http: .*503/);
+    const answer = await fetch(`${hub.url}/api/health`, { headers: { authorization: `Bearer ${hub.key}` } });
+    const health = (await answer.json()) as Loose;
+    assert.equal(health.status, 'degraded');
+    const shown = health.servers.find(({ server }: Loose) => server === 'mixed');
+    assert.deepEqual([shown.state, shown.code], ['waiting', 'breaker-open']);
     const line = hub.lines.find(({ event }) => event === 'breaker-opened');
     assert.match(String(line?.msg), /circuit breaker open for mixed after upstream-http: .*503/);
     mixed.away = false;

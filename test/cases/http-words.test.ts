@@ -32,6 +32,11 @@ const SERVERS: Readonly<Record<string, (response: ServerResponse, asked: Asked) 
       tool === 'own' ? `{"jsonrpc":"2.0","id":${id},${error}}` : `{"jsonrpc":"2.0","id":null,${error}}`,
     );
   },
+  short: (response, { id, method }) => {
+    if (method !== 'tools/call') return false;
+    const body = `{"jsonrpc":"2.0","id":${id},"result":{"content":[]}}`.slice(0, 30);
+    return response.writeHead(200, { 'content-type': 'application/json', 'content-length': 30 }).end(body);
+  },
   wrong: (response, { method }) => method === 'tools/call' && response.writeHead(422).end('the document\n is locked'),
 };
 
@@ -133,6 +138,16 @@ describe('what an HTTP server answers to a request that it refuses', () => {
     const failure = async () => (await rowOf(hub, 'scope')).hubs[0]?.lastFailure;
     await until(async () => (await failure())?.reference === other.error.data.reference, 5000, 'the status tells it');
     assert.match((await failure()).message, /scope "files:write".*HTTP 403 to POST /);
+  });
+
+  // case: SV40
+  test('names the length of a body that is cut off', async () => {
+    await until(async () => (await rowOf(hub, 'short')).state === 'ready', 15_000, 'short is ready');
+    const { json } = await call('short_own');
+    assert.equal(json.error.data.code, 'upstream-invalid');
+    const failure = async () => (await rowOf(hub, 'short')).hubs[0]?.lastFailure;
+    await until(async () => (await failure()) !== undefined, 5000, 'the status tells it');
+    assert.match((await failure()).message, /in a body of 30 bytes, which is its Content-Length\./);
   });
 
   // case: SV9, SV45

@@ -10,6 +10,7 @@ import type { Deadline } from '../../kernel/deadline.ts';
 import { HubError } from '../../kernel/errors.ts';
 import type { LinkPhase } from '../../kernel/facts.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
+import { sentence } from '../../kernel/sentence.ts';
 import type { ProcessSpec, ServerSpec } from '../../kernel/snapshot.ts';
 import { turnFault } from '../_turn.ts';
 import type { ChildExit, ChildPlan } from './child.ts';
@@ -124,9 +125,9 @@ export function exitFault(server: string, exit: ChildExit, words: ExitWords): Hu
   const { lastWords, stray, isCut = false, requestBytes = 0, env } = words;
   const when = isCut ? ' in the middle of its answer' : '';
   const how = exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`;
-  const said = lastWords === '' ? 'It wrote nothing to stderr.' : `Its last lines:\n${lastWords}`;
+  const said = lastWords === '' ? 'It wrote nothing to stderr.' : `Its last lines:\n${lastWords.trimEnd()}`;
   const more = [
-    stray === undefined ? '' : `On stdout, no message: ${stray}`,
+    stray === undefined ? '' : `On stdout, no message: ${sentence(stray)}`,
     requestBytes === 0 ? '' : `The last request to it had ${requestBytes} bytes.`,
     notInheritedHint(`${lastWords} ${stray ?? ''}`, { inherited: process.env, own: env }).trim(),
   ].filter((part) => part !== '');

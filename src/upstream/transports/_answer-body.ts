@@ -137,7 +137,7 @@ export class AnswerBody {
     const body = this.#collector?.take() ?? this.#first ?? Buffer.alloc(0);
     const messages = messagesIn(body, this.#parts.host.limits);
     if (isRefusal(messages) && messages.code === 'parse-error' && body.length > 0)
-      this.#fault = this.#faultOf(body, messages);
+      this.#fault = this.#faultOf(body, messages, lengthWords(body, this.#parts.headers));
     return this.#taken(messages);
   }
 
@@ -183,7 +183,13 @@ export class AnswerBody {
     else if (ids.length === 0) this.#doubt = this.#faultOf(data, why);
   }
 
-  #faultOf(data: Buffer, why: Refusal): HubError {
-    return brokenFault(this.#parts.host.server, why, data);
+  #faultOf(data: Buffer, why: Refusal, about = ''): HubError {
+    return brokenFault(this.#parts.host.server, why, data, about);
   }
+}
+
+/** A body that is cut off mostly has a wrong length, not wrong JSON. */
+function lengthWords({ length }: Buffer, headers: ResponseHeaders): string {
+  const isDeclared = Number(headerOf(headers, 'content-length') || -1) === length;
+  return `, in a body of ${length} bytes${isDeclared ? ', which is its Content-Length' : ''}`;
 }
