@@ -127,13 +127,19 @@ test('a call ends at its total at the latest', async () => {
   assert.deepEqual(shown(await running), { ended: 'time-up' });
 });
 
-test('a tool whose output schema was dropped sends no structured content that a client would check', async () => {
+// case: SV44
+test('a tool whose output schema was dropped sends no structured content that is no object, and objects as they are', async () => {
   const world = new LineRig().snapshots.current;
   const [git, files] = world.listings;
   assert.ok(git && files);
   const odd = { ...git, tools: git.tools.map((tool) => ({ ...tool, dropStructured: true })) };
   const rig = new LineRig({ world: { listings: [odd, files] } });
-  rig.reply = () => ({ kind: 'result', json: Buffer.from('{"content":[],"structuredContent":[1,2]}') });
-  assert.deepEqual(shown(await rig.ask('tools/call', { name: 'git_log' })).structuredContent, {});
+  const answers = (json: string) => {
+    rig.reply = () => ({ kind: 'result', json: Buffer.from(json) });
+  };
+  answers('{"content":[],"structuredContent":{"n":1}}');
+  assert.deepEqual(shown(await rig.ask('tools/call', { name: 'git_log' })).structuredContent, { n: 1 });
+  answers('{"content":[],"structuredContent":[1,2]}');
+  assert.equal('structuredContent' in shown(await rig.ask('tools/call', { name: 'git_log' })), false);
   assert.deepEqual(shown(await rig.ask('tools/call', { name: 'files_read' })).structuredContent, [1, 2]);
 });

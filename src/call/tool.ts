@@ -9,8 +9,8 @@ import type { Limits } from '../config/limits.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { refuseParamHeaders } from '../protocol/era-2026/param-headers.ts';
 import type { CallParams } from '../protocol/message.ts';
+import { withoutMembers } from '../protocol/meta.ts';
 import { memberSpan, scanCallParams } from '../protocol/scan.ts';
-import { replaceSpans } from '../protocol/write.ts';
 import type { Call, Reply } from './call.ts';
 import type { FirstListing } from './first-listing.ts';
 import type { RoutedCall } from './routed.ts';
@@ -23,7 +23,7 @@ export function createToolCall(
   function callRoute(call: Call, params: CallParams, route: Route): Outcome<Reply> | Promise<Outcome<Reply>> {
     const refusal = refuseSize(params, route, limits) ?? refuseHeaders(call, params, route);
     if (refusal) return refusal;
-    const shape = route.dropStructured ? withoutStructured : undefined;
+    const shape = route.dropStructured ? withoutOddStructured : undefined;
     return send(call, { params, target: route, tool: route.native, shape });
   }
 
@@ -62,8 +62,10 @@ function refuseHeaders({ envelope, incoming }: Call, { argumentsSpan }: CallPara
   return refuseParamHeaders(route.paramHeaders, args, (name) => incoming.header?.(name));
 }
 
-/** A tool whose outputSchema was not legal for these clients must not send structuredContent either: they would reject the call. */
-function withoutStructured(json: Buffer): Buffer {
-  const span = memberSpan(json, { at: 0, end: json.length }, 'structuredContent');
-  return span.at < 0 ? json : replaceSpans(json, [{ at: span.at, end: span.end, with: Buffer.from('{}') }]);
+/** A tool whose outputSchema was not of type object may send structuredContent that is no object: clients would reject the call. */
+function withoutOddStructured(json: Buffer): Buffer {
+  const { at } = memberSpan(json, { at: 0, end: json.length }, STRUCTURED);
+  return at < 0 || json[at] === OPEN_OBJECT ? json : withoutMembers(json, [STRUCTURED]);
 }
+const STRUCTURED = 'structuredContent';
+const OPEN_OBJECT = 0x7b;

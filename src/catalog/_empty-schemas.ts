@@ -1,6 +1,6 @@
 /**
- * JSON Schemas in which an empty array stands where an object belongs, as PHP writes an empty map: `"properties":[]`, `"items":[]`.
- * Model APIs refuse a request with such a schema as a whole.
+ * JSON Schemas in which an empty array stands where an object belongs, as PHP writes an empty map (`"properties":[]`, `"items":[]`), or null where a
+ * keyword has no value (`"required":null`). Model APIs refuse a request with such a schema as a whole.
  */
 
 type Json = Readonly<Record<string, unknown>>;
@@ -18,35 +18,85 @@ const SCHEMAS: ReadonlySet<string> = new Set([
   ...['propertyNames', 'not', 'if', 'then', 'else'],
 ]);
 const LISTS: ReadonlySet<string> = new Set(['allOf', 'anyOf', 'oneOf', 'prefixItems', 'items']);
+/** Maps of something else. */
+const OTHER_MAPS: ReadonlySet<string> = new Set(['dependentRequired', 'dependencies', '$vocabulary']);
+/** Keywords that null is no value of; `default` and `const` may be null, and what is no keyword too. */
+const NEVER_NULL: ReadonlySet<string> = new Set([
+  ...[...MAPS, ...SCHEMAS, ...LISTS, ...OTHER_MAPS, 'type', 'required', 'enum', 'examples'],
+  ...['title', 'description', 'format', 'pattern', '$ref', '$id', '$schema', '$comment', '$anchor'],
+  ...['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf', 'minLength', 'maxLength'],
+  ...['minItems', 'maxItems', 'uniqueItems', 'minContains', 'maxContains', 'minProperties', 'maxProperties'],
+  ...['deprecated', 'readOnly', 'writeOnly', 'contentEncoding', 'contentMediaType'],
+]);
+
+const OPEN_ARRAY = 0x5b;
+const CLOSE_ARRAY = 0x5d;
+const COLON = 0x3a;
+const NULL = 'null';
+const DEFAULT = '"default"';
+const REQUIRED = '"required"';
+
+/** Whether `withFilledSchemas` may change the schema with this text; false is certain, and costs a few native searches. */
+export function mayHaveEmpty(text: Buffer): boolean {
+  for (let at = text.indexOf(OPEN_ARRAY); at >= 0; at = text.indexOf(OPEN_ARRAY, at + 1))
+    if (text[skipSpace(text, at + 1, 1)] === CLOSE_ARRAY) return true;
+  // Libraries write `"default":null` everywhere.
+  for (let at = text.indexOf(NULL); at >= 0; at = text.indexOf(NULL, at + 1)) {
+    const colon = skipSpace(text, at - 1, -1);
+    const keyEnd = skipSpace(text, colon - 1, -1) + 1;
+    if (text[colon] === COLON && text.toString('latin1', keyEnd - DEFAULT.length, keyEnd) !== DEFAULT) return true;
+  }
+  for (let at = text.indexOf(REQUIRED); at >= 0; at = text.indexOf(REQUIRED, at + 1)) {
+    const colon = skipSpace(text, at + REQUIRED.length, 1);
+    if (text[colon] === COLON && text[skipSpace(text, colon + 1, 1)] !== OPEN_ARRAY) return true;
+  }
+  return false;
+}
+
+function skipSpace(text: Buffer, from: number, step: 1 | -1): number {
+  let at = from;
+  while (at >= 0 && at < text.length && (text[at] as number) <= 0x20) at += step;
+  return at;
+}
 
 /**
- * Returns the schema with `{}` in the place of each such array, at any depth; the same object when there is none. The depth of `schema` must be
- * bounded.
+ * Returns the schema with `{}` in the place of each such array, without keywords whose value is null or, of `required`, no list of names, at any
+ * depth; the same object when there is nothing to change. The depth of `schema` must be bounded.
  */
 export function withFilledSchemas(schema: Json): Json {
   let filled: Record<string, unknown> | undefined;
-  for (const [key, value] of Object.entries(schema)) {
+  for (const key of Object.keys(schema)) {
+    const value = schema[key];
     const now = filledMember(key, value);
     if (now === value) continue;
     filled ??= { ...schema };
-    filled[key] = now;
+    if (now === undefined) delete filled[key];
+    else filled[key] = now;
   }
   return filled ?? schema;
 }
 
+/** Undefined = the member is taken out. */
 function filledMember(key: string, value: unknown): unknown {
-  if (MAPS.has(key)) return isEmptyArray(value) ? {} : isObject(value) ? mapValues(value, filledSchema) : value;
+  if (value === null) return NEVER_NULL.has(key) ? undefined : value;
+  // Most members are words and figures.
+  if (typeof value !== 'object' && !MAPS.has(key) && !SCHEMAS.has(key)) return key === 'required' ? undefined : value;
+  if (MAPS.has(key)) return isEmptyArray(value) ? {} : isObject(value) ? mapValues(value) : undefined;
+  if (key === 'required') return isListOfStrings(value) ? value : undefined;
+  if (OTHER_MAPS.has(key)) return isEmptyArray(value) ? {} : value;
   if (SCHEMAS.has(key) && !(Array.isArray(value) && value.length > 0)) return filledSchema(value);
-  return LISTS.has(key) && Array.isArray(value) ? mapItems(value) : value;
+  if (!LISTS.has(key) || !Array.isArray(value)) return key === 'type' && isEmptyArray(value) ? undefined : value;
+  return value.length === 0 ? undefined : mapItems(value);
 }
 
+/** What is neither an object nor true or false says nothing. */
 function filledSchema(value: unknown): unknown {
-  if (isEmptyArray(value)) return {};
-  return isObject(value) ? withFilledSchemas(value) : value;
+  if (isObject(value)) return withFilledSchemas(value);
+  return typeof value === 'boolean' ? value : {};
 }
 
-function mapValues(map: Json, change: (value: unknown) => unknown): Json {
-  const entries = Object.entries(map).map(([key, value]) => [key, change(value), value] as const);
+function mapValues(map: Json): Json {
+  const entries = Object.entries(map).map(([key, value]) => [key, filledSchema(value), value] as const);
   return entries.every(([, now, value]) => now === value)
     ? map
     : Object.fromEntries(entries.map(([key, now]) => [key, now]));
@@ -59,6 +109,10 @@ function mapItems(list: readonly unknown[]): readonly unknown[] {
 
 export function isEmptyArray(value: unknown): boolean {
   return Array.isArray(value) && value.length === 0;
+}
+
+export function isListOfStrings(value: unknown): boolean {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
 }
 
 function isObject(value: unknown): value is Json {

@@ -3,7 +3,7 @@
  * Promises: what is legal stays as it is; what is not is changed in that one member; a schema that cannot be made legal hides the tool.
  * Source: the tool schema of MCP 2025-11-25 as the SDK's clients check it (they reject the entire list for one bad tool, measured).
  */
-import { isEmptyArray, withFilledSchemas } from './_empty-schemas.ts';
+import { isEmptyArray, isListOfStrings, mayHaveEmpty, withFilledSchemas } from './_empty-schemas.ts';
 import { type Member, type Piece, rebuild, SCANNED_BEFORE, scanMembers } from './_members.ts';
 
 export interface Repair {
@@ -87,15 +87,13 @@ function repairSchema(
     key,
     changes.size === 0 ? piece.bytes.toString('utf8', piece.at, piece.end) : rebuildPiece(piece, changes),
   );
-  const words = [...changes.keys(), ...(filled ? ['empty arrays in the place of objects'] : [])];
+  const words = [...changes.keys(), ...(filled ? ['empty arrays or null in the place of objects and lists'] : [])];
   repair.words.push(`${key} repaired: ${words.join(', ')}`);
 }
 
-/** The schema with objects where empty arrays stood for them, and its text; undefined = there is nothing to change. */
+/** The schema with objects where empty arrays stood for them and without null in the place of words, and its text; undefined = there is nothing to change. */
 function filledPiece({ schema, piece: { bytes, at, end } }: { schema: Json; piece: Piece }) {
-  // Nearly no schema has one, and its text is searched natively.
-  const found = bytes.indexOf('[]', at);
-  const filled = found >= 0 && found < end ? withFilledSchemas(schema) : schema;
+  const filled = mayHaveEmpty(bytes.subarray(at, end)) ? withFilledSchemas(schema) : schema;
   if (filled === schema) return undefined;
   const text = Buffer.from(JSON.stringify(filled));
   return { schema: filled, piece: { bytes: text, at: 0, end: text.length } };
@@ -132,9 +130,6 @@ function rebuildPiece(piece: Piece, changes: ReadonlyMap<string, string | undefi
   for (const [key, text] of changes) value[key] = text === undefined ? undefined : JSON.parse(text);
   return JSON.stringify(value);
 }
-
-const isListOfStrings = (value: unknown): boolean =>
-  Array.isArray(value) && value.every((item) => typeof item === 'string');
 
 export const isOptional = (value: unknown, kind: 'string' | 'boolean'): boolean =>
   value === undefined || typeof value === kind;

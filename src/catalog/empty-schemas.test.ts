@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { withFilledSchemas } from './_empty-schemas.ts';
+import { mayHaveEmpty, withFilledSchemas } from './_empty-schemas.ts';
 
 test('an empty array in the place of a schema or of a map of schemas becomes an object, at any depth', () => {
   const given = {
@@ -34,4 +34,44 @@ test('a schema without one is the same object', () => {
     { properties: { properties: { type: 'string' }, list: { items: [{ type: 'string' }], const: [] } } },
   ])
     assert.equal(withFilledSchemas(schema), schema);
+});
+
+// case: SV54
+test('null in the place of a keyword, and a required that is no list, are taken out at any depth', () => {
+  const given = {
+    type: 'object',
+    properties: {
+      a: { type: 'string', required: true, description: null, default: null, 'x-own': null },
+      b: { type: 'object', properties: null, required: null, items: null, $defs: { c: null } },
+      d: null,
+      e: { anyOf: [], type: [], allOf: [null, { title: null }], enum: [null] },
+      required: { type: 'boolean' },
+    },
+    dependentRequired: [],
+  };
+  assert.deepEqual(withFilledSchemas(given), {
+    type: 'object',
+    properties: {
+      a: { type: 'string', default: null, 'x-own': null },
+      b: { type: 'object', $defs: { c: {} } },
+      d: {},
+      e: { allOf: [{}, {}], enum: [null] },
+      required: { type: 'boolean' },
+    },
+    dependentRequired: {},
+  });
+});
+
+test('the search of the text finds whatever may be empty, however it is written, and passes over what never is', () => {
+  for (const text of ['{"a":[]}', '{"a": [ \n ]}', '{"required" : null}', '{"required":true}', '{"title": null}'])
+    assert.ok(mayHaveEmpty(Buffer.from(text)), text);
+  for (const text of [
+    '{"default":null}',
+    '{"default" : null}',
+    '{"type":"null"}',
+    '{"required":["a"]}',
+    '{"enum":[null]}',
+    '{}',
+  ])
+    assert.equal(mayHaveEmpty(Buffer.from(text)), false, text);
 });

@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Hidden, ItemKind, Listed, ListedTool, Listing, RawListing } from '../kernel/snapshot.ts';
-import { paramHeaderFault } from '../protocol/era-2026/param-headers.ts';
+import { paramHeaderFault, withoutParamHeaders } from '../protocol/era-2026/param-headers.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import { cutText } from './_cut.ts';
 import { type CatalogLimits, readItem } from './_item.ts';
@@ -150,8 +150,17 @@ function judged(
   if (at.listBytes > limits.listingBytes)
     return { kind, native: '', why: `more bytes of ${kind}s than listingBytes (${limits.listingBytes}) allows` };
   const read = readItem(kind, bytes, limits);
-  const why = at.repeats && !('why' in read) ? paramHeaderFault(read.json) : undefined;
-  return why === undefined ? read : { kind, native: (read as ListedTool).native, why };
+  if ('why' in read) return read;
+  const why = kind === 'tool' ? paramHeaderFault(read.json) : undefined;
+  if (why === undefined) return read;
+  return at.repeats ? { kind, native: read.native, why } : withoutHeaders(read, why);
+}
+
+/** A server of the 2025 dates means something else by it, and clients of 2026-07-28 must drop a tool with illegal declarations. */
+function withoutHeaders(tool: ListedTool, why: string): ListedTool {
+  const words = `x-mcp-header removed: ${why}`;
+  const repaired = tool.repaired === undefined ? words : `${tool.repaired}; ${words}`;
+  return { ...tool, json: withoutParamHeaders(tool.json), repaired };
 }
 
 function shortened(hidden: readonly Hidden[]): readonly Hidden[] {

@@ -16,7 +16,7 @@ export interface Target {
 /** To a tool or a prompt. */
 export interface Route extends Target {
   readonly exposed: string;
-  /** True = structuredContent must be taken out of results. */
+  /** True = structuredContent that is no object must be taken out of results. */
   readonly dropStructured: boolean;
   /** Arguments that clients of the stateless era repeat in headers; almost always none. */
   readonly paramHeaders: readonly ParamHeader[];

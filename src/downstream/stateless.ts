@@ -16,7 +16,7 @@ import { HOP_PREFIX } from '../protocol/era-2026/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { withoutPrefix } from '../protocol/meta.ts';
 import { paramSpan } from '../protocol/scan.ts';
-import { withValue } from '../protocol/write.ts';
+import { withoutParam, withValue } from '../protocol/write.ts';
 import type { Authorized } from './authorized.ts';
 import type { ExchangeRooms } from './exchange.ts';
 import { writeRefusal } from './http-answer.ts';
@@ -43,6 +43,8 @@ export interface Stateless {
   answer(request: IncomingMessage, response: ServerResponse, claimed: Claimed): void;
 }
 
+/** Of an empty object. */
+const EMPTY_BYTES = 2;
 const LISTEN = 'subscriptions/listen';
 
 export function createStateless(parts: StatelessParts): Stateless {
@@ -81,7 +83,10 @@ export function createStateless(parts: StatelessParts): Stateless {
   /** What servers get to see of it. */
   function forServers(envelope: Envelope): Envelope {
     const meta = paramSpan(envelope, '_meta');
-    return withValue(envelope, meta, withoutPrefix(envelope.bytes, meta, HOP_PREFIX));
+    const kept = withoutPrefix(envelope.bytes, meta, HOP_PREFIX);
+    const clean = withValue(envelope, meta, kept);
+    // Some servers refuse every request with a _meta that they do not expect.
+    return kept.length > EMPTY_BYTES ? clean : withoutParam(clean, { at: meta.at, end: meta.at + kept.length });
   }
 
   return {

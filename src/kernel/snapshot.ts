@@ -123,7 +123,7 @@ export interface Listed {
 }
 
 export interface ListedTool extends Listed {
-  /** True = results' structuredContent must be dropped (its outputSchema was not legal for legacy clients). */
+  /** True = structuredContent that is no object must be taken out of results (its outputSchema was not legal for legacy clients). */
   readonly dropStructured: boolean;
 }
 

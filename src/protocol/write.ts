@@ -12,6 +12,7 @@ const RESULT_MEMBER = Buffer.from(',"result":');
 const ERROR_MEMBER = Buffer.from(',"error":');
 const BACKSLASH = 0x5c;
 const TAIL = Buffer.from('}');
+const NOTHING = Buffer.alloc(0);
 
 export function resultFrame(idRaw: Buffer, result: Buffer): Buffer {
   return Buffer.concat([RESULT_HEAD, idRaw, RESULT_MEMBER, result, TAIL]);
@@ -87,6 +88,24 @@ export function withValue(envelope: Envelope, span: Span, text: Buffer): Envelop
     error: moved(envelope.error),
     inParams: envelope.inParams?.map(place),
   };
+}
+
+/** The message without the member of its params at these places of `inParams`: the first of its four numbers is at `index`. */
+function withoutParamAt(envelope: Envelope, inParams: readonly number[], index: number): Envelope {
+  const isFirst = index === 0;
+  // With the comma in front of it, or behind it where it is the first.
+  const at = isFirst ? (inParams[0] as number) : (inParams[index - 1] as number);
+  const end = (isFirst ? inParams[4] : undefined) ?? (inParams[index + 3] as number);
+  const rest = [...inParams.slice(0, index), ...inParams.slice(index + 4)];
+  return withValue({ ...envelope, inParams: rest }, { at, end }, NOTHING);
+}
+
+/** The message without the value at `span`, a member of its params; the same message where its params were not looked at. */
+export function withoutParam(envelope: Envelope, span: Span): Envelope {
+  const { inParams = [] } = envelope;
+  for (let i = 0; i < inParams.length; i += 4)
+    if (inParams[i + 2] === span.at) return withoutParamAt(envelope, inParams, i);
+  return envelope;
 }
 
 /**

@@ -209,6 +209,21 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'A GET stream that had been open is asked for again whatever it answers, and lists are read after each gap.',
   },
+  SV44: {
+    behaviour:
+      'An object in structuredContent reaches clients as it is, also where the output schema had to be dropped; only what is no object is taken out.',
+  },
+  SV54: {
+    behaviour:
+      'Empty arrays where objects belong, null and other nonsense where keywords have no value, are mended at every depth of a schema.',
+  },
+  SV58: {
+    behaviour:
+      'An illegal x-mcp-header of a server of 2025 is taken out of its tool instead of costing clients of 2026 the tool.',
+  },
+  SV67: {
+    behaviour: 'A server of 2025 gets no _meta that its client has not sent for it.',
+  },
   SV50: {
     behaviour:
       'Lists are read again after an unknown tool, and every few minutes, where the server tells of no change.',

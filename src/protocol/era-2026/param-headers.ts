@@ -22,6 +22,8 @@ const KEY = 'x-mcp-header';
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const TYPES: ReadonlySet<unknown> = new Set(['string', 'integer', 'boolean']);
 const DEEPEST = 64;
+/** Rows are nested less deeply (`bodyDepth`). */
+const STRIPPED_DEPTH = 1000;
 const MOST = 64;
 const PREFIX = 'mcp-param-';
 /** A header is for a router on the way, not for a payload. */
@@ -54,6 +56,25 @@ export function paramHeaderFault(toolJson: string): string | undefined {
     if (found.slice(0, at).some((other) => isSameName(one, other))) return `${KEY} names the header ${one.name} twice`;
   }
   return undefined;
+}
+
+/** A tool's JSON text without any declaration. */
+export function withoutParamHeaders(toolJson: string): string {
+  const tool = JSON.parse(toolJson) as { inputSchema?: unknown };
+  strip(tool.inputSchema, 0);
+  return JSON.stringify(tool);
+}
+
+/** Takes declarations out wherever `collect` looks for them. */
+function strip(schema: unknown, depth: number): void {
+  if (!isObject(schema) || depth > STRIPPED_DEPTH) return;
+  delete (schema as Record<string, unknown>)[KEY];
+  for (const part of Object.values(isObject(schema.properties) ? schema.properties : {})) strip(part, depth + 1);
+  for (const key of ELSEWHERE) {
+    const part = schema[key];
+    const branches = Array.isArray(part) || (MAPS.has(key) && isObject(part)) ? Object.values(part) : [part];
+    for (const branch of branches) strip(branch, depth + 1);
+  }
 }
 
 interface Declaration extends ParamHeader {
