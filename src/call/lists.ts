@@ -74,6 +74,8 @@ const SHOWN = {
 type ServerOutcome = {
   readonly state: string;
   readonly stale?: true;
+  /** The server did not give this list, or not to its end. */
+  readonly incomplete?: true;
   readonly cause?: string;
   /** Names the failure in the operator's log. */
   readonly reference?: string;
@@ -100,7 +102,8 @@ function outcomes(servers: readonly string[], noun: List['noun'], rooms: LineRoo
 
 function outcomeOf(status: ServerStatus, noun: List['noun'], known: number): ServerOutcome {
   const { state, cause, reference, crashLoop } = publicStatus(status);
-  if (state === 'ready') return { state, [noun]: status[noun] };
+  const isIncomplete = status.unread?.some(({ kind, isWanted }) => isWanted && `${kind}s` === noun);
+  if (state === 'ready') return { state, [noun]: status[noun], ...(isIncomplete ? { incomplete: true as const } : {}) };
   const count = Math.max(status[noun], known);
   return {
     state,

@@ -243,3 +243,22 @@ test('a page that fails costs the pages behind it, never the one before, nor a l
   assert.deepEqual(noteOf(), [['tool', 2, true]], 'and that is said');
   await rig.close();
 });
+
+// case: SV50
+test('lists of a server that tells of no change are read again every five minutes, give or take ten percent', async () => {
+  for (const [random, afterMs] of [
+    [0, 270_000],
+    [0.999, 330_000],
+  ] as const) {
+    const rig = await FleetRig.ready({ random: () => random });
+    rig.script.tools = [{ name: 'other' }];
+    await rig.pass(afterMs - 2000);
+    assert.equal(sentCount(rig), 1);
+    await rig.pass(4000);
+    assert.deepEqual([sentCount(rig), rig.listed.at(-1)], [2, '{"name":"other"}']);
+    rig.script.tools = [{ name: 'third' }];
+    await rig.pass(afterMs);
+    assert.deepEqual([sentCount(rig), rig.listed.at(-1)], [3, '{"name":"third"}']);
+    await rig.close();
+  }
+});

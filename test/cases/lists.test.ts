@@ -104,6 +104,12 @@ describe('lists keep what was read', { timeout: 90_000 }, () => {
     for (const name of [...Object.keys(CUT), 'cutstdio']) {
       for (const list of ['tools', 'prompts', 'resources'] as const)
         assert.deepEqual((await names(name, list)).length, 1, `${name} ${list}`);
+      const { json } = await rpc(`${hub.url}/mcp/${name}`, 'tools/list', {}, { key: hub.key });
+      assert.match(
+        JSON.stringify(json.result._meta),
+        /"tools":1,"incomplete":true/,
+        'a client reads it too, without the cause',
+      );
       const { unread } = (await rowOf(name)).hubs[0];
       const about = unread.map(({ kind, rows, isWanted }: Loose) => `${kind} ${rows} ${isWanted}`).sort();
       assert.deepEqual(about, ['prompt 1 true', 'resource 1 true', 'tool 1 true'], name);
