@@ -35,6 +35,11 @@ test('a reset before anything was sent is no connection, after that the outcome 
   assert.equal(after.detail.waitedMs, 12);
 });
 
+test('a connection that breaks names the request on it and the reason', () => {
+  const fault = hubErrorFromNet(coded('ECONNRESET'), { ...context, sent: true, asked: 'POST http://h/mcp' });
+  assert.equal(fault.message, 'The connection to the server broke during POST http://h/mcp (ECONNRESET).');
+});
+
 test('of several attempts the last one names the fault', () => {
   const all = new AggregateError([coded('ENETUNREACH'), coded('ECONNREFUSED')]);
   assert.equal(hubErrorFromNet(all, context).detail.reason, 'ECONNREFUSED');

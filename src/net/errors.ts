@@ -16,6 +16,8 @@ export interface NetFaultContext {
   readonly waitedMs?: number;
   /** What was to be connected to; absent = the connection was there. */
   readonly attempted?: Attempted;
+  /** Method and address of the request on it, for the operator. */
+  readonly asked?: string;
 }
 
 const DNS = new Set([
@@ -105,8 +107,11 @@ export function hubErrorFromNet(fault: unknown, context: NetFaultContext): HubEr
 
 /** What the operator reads; undefined = the sentence of the table. */
 function messageFor(code: ErrorCode, reason: string, fault: unknown, context: NetFaultContext): string | undefined {
-  const { attempted, phase } = context;
-  if (attempted === undefined) return undefined;
+  const { attempted, asked, phase } = context;
+  if (attempted === undefined) {
+    const isBroken = code === 'upstream-gone' && asked !== undefined && reason !== '';
+    return isBroken ? `The connection to the server broke during ${asked} (${reason}).` : undefined;
+  }
   if (code === 'upstream-tls') return tlsWords(reason, fault, attempted);
   if (code !== 'upstream-connect') return undefined;
   if (phase === 'tls')

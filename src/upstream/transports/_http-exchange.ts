@@ -10,7 +10,7 @@ import {
   type ResponseHandler,
   type ResponseHeaders,
 } from '../../net/egress.ts';
-import { hubErrorFromNet, isConnectionLoss } from '../../net/errors.ts';
+import { hubErrorFromNet, isConnectionLoss, type NetFaultContext } from '../../net/errors.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { AnswerBody, errorIn } from './_answer-body.ts';
 import {
@@ -293,8 +293,8 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     return this.#controller === undefined ? 'connect' : 'request';
   }
 
-  #context(phase: string): { server: string; phase: string; sent: boolean; waitedMs: number } {
+  #context(phase: string): NetFaultContext & { waitedMs: number } {
     const waitedMs = this.#host.kernel.clock.nowMs() - this.#sinceMs;
-    return { server: this.#host.server, phase, sent: this.#controller !== undefined, waitedMs };
+    return { server: this.#host.server, phase, sent: !!this.#controller, waitedMs, asked: this.#host.asked('POST') };
   }
 }

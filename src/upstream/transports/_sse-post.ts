@@ -158,7 +158,8 @@ export class SsePost implements ResponseHandler {
     const { server, kernel } = this.#host;
     const sent = this.#controller !== undefined;
     const phase = sent ? 'request' : 'connect';
-    this.#fail(hubErrorFromNet(fault, { server, phase, sent, waitedMs: kernel.clock.nowMs() - this.#sinceMs }));
+    const waitedMs = kernel.clock.nowMs() - this.#sinceMs;
+    this.#fail(hubErrorFromNet(fault, { server, phase, sent, waitedMs, asked: this.#host.asked() }));
   }
 
   #failWithPage(): void {

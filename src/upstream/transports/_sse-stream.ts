@@ -141,7 +141,9 @@ export class SseStream implements ResponseHandler {
   onResponseError(_controller: ResponseController, fault: Error): void {
     const phase = this.#status > 0 ? 'answer' : this.#controller ? 'request' : 'connect';
     const sent = this.#controller !== undefined;
-    this.#lose(hubErrorFromNet(fault, { server: this.#options.server, phase, sent, waitedMs: this.#ageMs() }));
+    const { server, url } = this.#options;
+    const asked = `GET ${addressOf(url)}`;
+    this.#lose(hubErrorFromNet(fault, { server, phase, sent, waitedMs: this.#ageMs(), asked }));
   }
 
   #take(event: SseEvent): void {
