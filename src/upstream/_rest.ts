@@ -38,6 +38,11 @@ export class Rest {
     return this.#failures;
   }
 
+  /** So many lives in a row have failed before this link was made. */
+  resume(failures: number): void {
+    this.#failures = failures;
+  }
+
   /** A life begins. */
   begin(): void {
     this.#asked = this.#woken = false;

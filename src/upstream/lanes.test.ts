@@ -8,6 +8,7 @@ import { FleetRig, refusalOf, textOf } from '../../test/support/fleet-rig.ts';
 import { scriptedSpec, settle } from '../../test/support/scripted-transport.ts';
 import { accessOf } from '../../test/support/small-worlds.ts';
 import type { Limits } from '../config/limits.ts';
+import { HubError } from '../kernel/errors.ts';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Answer, Asking } from '../protocol/back-channel.ts';
 import type { LaneOwner } from './talk.ts';
@@ -227,5 +228,28 @@ test('one key with every lane busy leaves another key its lane, and never closes
   for (const one of refused) assert.equal(refusalOf(one).detail.setting, 'lanesPerKey');
   await callAs(rig, bob);
   assert.equal(rig.lives.length, before + 2, 'the lane of the other key is still open');
+  await rig.close();
+});
+
+test('the rest of a lane that is lost holds for its key when the lane is closed, and for nobody else', async () => {
+  const rig = await rigOf();
+  const [alice, bob] = [new Owner('alice'), new Owner('bob')];
+  rig.script.hello = false;
+  const before = rig.lives.length;
+  const starts: number[] = [];
+  for (let second = 0; second < 120; second += 1) {
+    rig.call({ owner: alice });
+    const life = rig.lives.at(-1);
+    if (rig.lives.length > before + starts.length) {
+      starts.push(second);
+      life?.events.closed(new HubError('upstream-exit', { message: 'The port is in use.', detail: { exitCode: 1 } }));
+    }
+    await rig.pass(1000);
+  }
+  assert.ok(starts.length <= 6, `${starts.length} starts in two minutes, at ${starts}`);
+  const refused = refusalOf(rig.call({ owner: alice }));
+  assert.deepEqual([refused.code, Number(refused.detail.retryAfterMs) > 0], ['server-down', true]);
+  rig.script.hello = true;
+  await callAs(rig, bob);
   await rig.close();
 });

@@ -3,12 +3,13 @@
  * Promises: a lane is opened by its session's first call, declares what that client declared, and is closed when it has been idle for
  * `laneIdleMs`, when the session ends, or with the server; at most `lanes` at once and `lanesPerKey` of one key, and then the one that has been
  * idle longest makes place: one of the same key, or of a key that holds more;
- * an idle lane that is lost is not opened again until it is needed; that a list has changed on a lane is told to the shared link, which reads it, and,
+ * an idle lane that is lost is not opened again until it is needed, nor before its rest is over: the rest of a closed lane holds for its key; that a list has changed on a lane is told to the shared link, which reads it, and,
  * where each lane is a process of its own, to its session.
  * Does not: read lists (the shared link does) or know sessions (`call/` does).
  * Source: architecture.md §3, lanes.
  */
 import type { Limits } from '../config/limits.ts';
+import { CappedMap } from '../kernel/capped.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { OpenItem } from '../kernel/open-work.ts';
@@ -16,6 +17,8 @@ import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { FairMap } from '../kernel/shares.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import { isLocal } from './_endings.ts';
+import { downRefusal } from './_not-ready.ts';
+import type { LinkView } from './_standing.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
 import type { Link } from './link.ts';
 import type { Stack } from './stack.ts';
@@ -29,6 +32,12 @@ export interface LanesParts {
   readonly make: (talk: Talk, share: string) => { readonly link: Link; readonly stack: Stack };
   /** The shared link is to read its lists again. */
   readonly listChanged: () => void;
+}
+
+/** How a lane stood that was closed while it rested. */
+interface ClosedLane {
+  readonly view: LinkView;
+  readonly untilMs: number;
 }
 
 interface Lane {
@@ -53,6 +62,8 @@ const SWEEP_MS = 15_000;
 export class Lanes {
   readonly #parts: LanesParts;
   readonly #lanes: FairMap<string, Lane>;
+  /** By key; the rest of a lane that was lost outlives the lane. */
+  readonly #rests: CappedMap<string, ClosedLane>;
   readonly #sweep: Disposable;
   #stopped = false;
 
@@ -61,6 +72,7 @@ export class Lanes {
     const { kernel, limits } = parts;
     const bounds = { max: limits.lanes, share: limits.lanesPerKey };
     this.#lanes = new FairMap<string, Lane>('upstream.lanes', bounds, 'refuse', kernel.ceilings);
+    this.#rests = new CappedMap('upstream.lane-rests', limits.lanes, 'drop-oldest', kernel.ceilings);
     this.#sweep = kernel.timers.every(SWEEP_MS, () => this.#reap());
   }
 
@@ -122,6 +134,7 @@ export class Lanes {
       }),
     );
     this.#lanes[Symbol.dispose]();
+    this.#rests[Symbol.dispose]();
   }
 
   #register({ id, access }: LaneOwner): Outcome<OpenItem> {
@@ -134,6 +147,10 @@ export class Lanes {
 
   /** Undefined = no place is left. */
   #open(owner: LaneOwner): Outcome<Lane> | undefined {
+    const closed = this.#rests.get(owner.share);
+    const nowMs = this.#parts.kernel.clock.nowMs();
+    if (closed && nowMs < closed.untilMs)
+      return downRefusal(this.#parts.spec.slug, { ...closed.view, retryMs: closed.untilMs - nowMs });
     if (this.#stopped || !this.#makePlace(owner.share)) return undefined;
     const open = this.#register(owner);
     if (isRefusal(open)) return open;
@@ -159,6 +176,8 @@ export class Lanes {
     };
     ref.lane = lane;
     this.#lanes.set(owner.share, owner.id, lane);
+    if (closed) lane.link.lives.rest.resume(closed.view.deaths);
+    this.#rests.delete(owner.share);
     lane.link.start();
     return lane;
   }
@@ -205,6 +224,9 @@ export class Lanes {
   #close(id: string, lane: Lane): void {
     const { kernel, limits, spec } = this.#parts;
     this.#lanes.delete(id);
+    const { view } = lane.link;
+    if (view.state === 'waiting' && view.retryMs !== undefined)
+      this.#rests.set(lane.owner.share, { view, untilMs: kernel.clock.nowMs() + view.retryMs });
     lane.open.close();
     lane.stack.close();
     kernel.scope.run(`stop lane of ${spec.slug}`, async () => {

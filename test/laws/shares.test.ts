@@ -92,6 +92,7 @@ const CONTAINERS: Readonly<Record<string, Row>> = {
   'upstream.installed': { own: BY_CONFIGURATION },
   'upstream.installs': { own: BY_CONFIGURATION },
   'upstream.key-deaths': { own: `${PER_SERVER}; an entry a key, the oldest is forgotten` },
+  'upstream.lane-rests': { own: `${PER_SERVER}; an entry a key, the oldest is forgotten` },
   'upstream.lanes': { shared: 'lanesPerKey' },
   'upstream.questions': { own: PER_SERVER },
   'upstream.servers': { own: BY_CONFIGURATION },
