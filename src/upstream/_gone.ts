@@ -7,6 +7,9 @@ import type { Refusal } from '../kernel/outcome.ts';
 /** `gone` = nothing answers there; `doubtful` = perhaps, which a ping will show: one call can reset its connection or run into a gateway's timeout. */
 export type GoneSign = 'gone' | 'doubtful' | undefined;
 
+/** `reason` of a call that ended for silence while another one was at work that may be silent for longer. */
+export const OTHER_CALL_AT_WORK = 'other-call-at-work';
+
 const GATEWAY: ReadonlySet<unknown> = new Set([502, 503, 504]);
 /** Longest pause that a server may ask for, ms. */
 const PAUSE_MS = 60_000;
@@ -19,8 +22,8 @@ export function goneSign({ code, detail }: Refusal, silenceMs: number, serverSil
     case 'upstream-tls':
       return 'gone';
     case 'upstream-silent':
-      // The ping went unanswered too. A tool's own shorter limit says nothing about the server.
-      return silenceMs < serverSilenceMs ? undefined : 'gone';
+      // The ping went unanswered too. A tool's own shorter limit says nothing about the server, nor does silence that another call is allowed.
+      return detail.reason === OTHER_CALL_AT_WORK || silenceMs < serverSilenceMs ? undefined : 'gone';
     case 'upstream-gone':
       return detail.phase === 'answer' ? undefined : 'doubtful';
     case 'upstream-http':

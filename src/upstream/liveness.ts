@@ -14,6 +14,7 @@ import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import { errorCode } from '../protocol/era-2026/outgoing.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
+import { OTHER_CALL_AT_WORK } from './_gone.ts';
 import type { UpstreamReply } from './call.ts';
 import type { Correlator } from './correlate.ts';
 import type { Flight } from './flight.ts';
@@ -106,13 +107,26 @@ export class Liveness {
     correlator.cancel(flight, 'no sign of life');
     const waitedMs = Math.round(nowMs - flight.sentMs);
     const silence = Math.round(silentMs);
+    const longerMs = this.#longerSilenceMs(flight);
+    const busy =
+      longerMs === undefined ? '' : ` Another call, which may be silent for ${longerMs} ms, is at work on this server.`;
     flight.settle(
       new Refusal(
         'upstream-silent',
-        `${server} gave no sign of life for ${silence} ms in phase call (${flight.plan.method}, ${waitedMs} ms after it was sent); the setting silenceMs of the server or tool allows more.`,
-        { server, phase: 'call', waitedMs, silentMs: silence, setting: 'silenceMs', outcome: 'unknown' },
+        `${server} gave no sign of life for ${silence} ms in phase call (${flight.plan.method}, ${waitedMs} ms after it was sent); the setting silenceMs of the server or tool allows more.${busy}`,
+        {
+          ...{ server, phase: 'call', waitedMs, silentMs: silence, setting: 'silenceMs', outcome: 'unknown' },
+          ...(longerMs === undefined ? {} : { reason: OTHER_CALL_AT_WORK }),
+        },
       ),
     );
+  }
+
+  /** The longest silence that is allowed to another call in flight, where it is longer than that of `flight`, ms. */
+  #longerSilenceMs(flight: Flight): number | undefined {
+    const allowedMs = (one: Flight): number => one.plan.silence?.silenceMs ?? 0;
+    const other = this.#parts.correlator.newest((one) => one !== flight && allowedMs(one) > allowedMs(flight));
+    return other && allowedMs(other);
   }
 
   /** Whether it is well. Never rejects; ends within 2 × `pingMs`. */

@@ -144,3 +144,21 @@ test('a client that goes away is a cancel upstream at once', async () => {
   assert.equal(rig.life.last('notifications/cancelled').params.requestId, id);
   await rig.close();
 });
+
+// case: SV36
+test('calls that end for silence while another may be silent for longer say so, and open no circuit', async () => {
+  const rig = await FleetRig.ready({ script: { pongs: false, lists: 'first' }, limits: { pingEveryMs: 3_600_000 } });
+  const long = rig.call({ fairKey: 'a', times: { silenceMs: 60_000 } });
+  const short = Array.from({ length: 7 }, () => rig.call({ fairKey: 'b' }));
+  await rig.pass(16_000);
+  for (const call of short) {
+    const { code, message, detail } = refusalOf(call);
+    assert.deepEqual([code, detail.reason], ['upstream-silent', 'other-call-at-work']);
+    assert.match(message, /Another call, which may be silent for 60000 ms, is at work on this server\.$/);
+  }
+  assert.deepEqual([rig.facts('breaker-opened').length, rig.state(), long.outcome], [0, 'ready', undefined]);
+  rig.life.reply(rig.life.of('tools/call')[0]?.id, {});
+  await settle();
+  assert.equal(textOf(long), '{}');
+  await rig.close();
+});
