@@ -29,6 +29,8 @@ export interface PrivateDoorParts {
   readonly failures: FailureLog;
   /** Serves `/peer/<slug>` to sibling hubs. */
   readonly peerDoor: Handler;
+  /** Serves `/handover` to the worker that replaces this one. */
+  readonly handover: Handler;
 }
 
 export function createPrivateDoor(parts: PrivateDoorParts): Handler {
@@ -85,6 +87,7 @@ export function createPrivateDoor(parts: PrivateDoorParts): Handler {
     const read = reads.get(path);
     if (read) return acceptsRead(request, response) ? read(response) : undefined;
     if (path.startsWith('/peer/')) return parts.peerDoor(request, response);
+    if (path === '/handover' || path.startsWith('/handover/')) return parts.handover(request, response);
     if (path.startsWith('/servers/')) return servers(request, response, path);
     if (path === '/mcp') return endpoint.handle(request, response, { segment: '', local: true });
     const segment = path.startsWith('/mcp/') ? segmentFrom(path) : undefined;

@@ -80,6 +80,11 @@ export function bootSocketNames(pid: number): readonly [front: string, door: str
   return [`f-${pid}.sock`, `d-${pid}.sock`];
 }
 
+/** Second name of the socket of the worker that process `pid` replaces. */
+export function predecessorSocketName(pid: number): string {
+  return `p-${pid}.sock`;
+}
+
 /** Socket of the stall-watching thread of process `pid`: answers with `<ms since the loop advanced>\n` and closes. */
 export function loopSocketName(pid: number): string {
   return `l-${pid}.sock`;

@@ -46,6 +46,11 @@ export function createDrain({ kernel, limits, parts, isTerminal, closers, egress
     return parts.admission.inside === 0 && parts.fleet.statuses().every((server) => server.inFlight === 0);
   }
 
+  /** The worker that replaces this one has taken every server whose process ran here. */
+  function isHandedOver(): boolean {
+    return Object.keys(parts.fleet.runningHere()).length === 0;
+  }
+
   async function run(reason: string, isReplaced: boolean): Promise<void> {
     const startMs = kernel.clock.nowMs();
     const stop = kernel.deadline(limits.stopMs);
@@ -55,6 +60,7 @@ export function createDrain({ kernel, limits, parts, isTerminal, closers, egress
       // Siblings' calls to servers of this hub move too.
       parts.privateFront.retire();
       await until(() => parts.front.connections === 0, calls.sooner(MOVE_MS));
+      await until(isHandedOver, calls);
     }
     parts.health.draining();
     kernel.bus.publish({ type: 'drain-started', calls: parts.admission.inside, streams: parts.streams.size });

@@ -44,6 +44,7 @@ import type { Gauges } from '../telemetry/loop-gauge.ts';
 import { createFleet, type Fleet } from '../upstream/fleet.ts';
 import { createPeerDoor } from '../upstream/peer-door.ts';
 import { publicStatus } from '../upstream/status.ts';
+import type { WorkerHandover } from '../upstream/worker-handover.ts';
 import { type AccessWatch, watchAccess } from './access-watch.ts';
 import { Balancers } from './balancers.ts';
 import { createCatalogBuild, isSameShape } from './catalog-build.ts';
@@ -62,6 +63,8 @@ export interface HubPartsOptions {
   readonly snapshots: SnapshotHolder;
   readonly secrets: readonly Buffer[];
   readonly makeTransport: TransportMaker;
+  /** With the worker that this one replaces, and with the one that replaces it. */
+  readonly handover: WorkerHandover;
   readonly gauges: () => Gauges;
   readonly counts: () => Readonly<Record<string, number>>;
   readonly controlConnected: () => boolean;
@@ -116,7 +119,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     limits,
     version,
     slot,
-    peerSocket,
+    ...{ peerSocket, handover: options.handover },
     spokenBefore: (slug) => snapshots.current.listings.find(({ server }) => server === slug)?.spoken,
     makeTransport: options.makeTransport,
     everybody: everybodyOf({ kernel, limits, sessions, notes, snapshots }),
@@ -265,6 +268,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   const privateDoor = createPrivateDoor({
     ...{ kernel, limits, endpoint, health, fleet, beat, failures },
     peerDoor: createPeerDoor({ kernel, limits, fleet }),
+    handover: (request, response) => options.handover.serve(fleet, request, response),
   });
   const privateFront = createListener({ ...listening, name: 'private', handler: privateDoor });
 

@@ -4,7 +4,7 @@
  * is over by `stopMs`; if the guard dies, its servers' processes are ended and so is it.
  * Does not: load store, control or admin (law 7).
  */
-import { chmod, readFile, rename } from 'node:fs/promises';
+import { chmod, link, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { connectionsWithin } from '../config/descriptors.ts';
 import { unsafeSocketDir } from '../config/file-access.ts';
@@ -17,6 +17,7 @@ import {
   frontSocketName,
   GUARD_ENV,
   KEYS_SOCKET,
+  predecessorSocketName,
   RELAY_SOCKET,
   socketName,
 } from '../kernel/guard-wire.ts';
@@ -32,6 +33,7 @@ import { createTelemetry } from '../telemetry/telemetry.ts';
 import { createInstallLock } from '../upstream/child/install-lock.ts';
 import { createSearchPath } from '../upstream/child/search-path.ts';
 import { sweepMarked } from '../upstream/child/sweep.ts';
+import { WorkerHandover } from '../upstream/worker-handover.ts';
 import { createDrain } from './drain.ts';
 import { envLimits } from './env-limits.ts';
 import { faultHooks } from './fault-hooks.ts';
@@ -87,6 +89,12 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
   const own = [env.MCPHUB_SECRET ?? '', env.MCPHUB_BOOTSTRAP_KEY ?? '', ...proxySecrets(env)];
   kernel.secrets.use(own);
   snapshots.onSwap((now) => kernel.secrets.use([...own, ...secretValuesOf(now.servers)]));
+  const isHeir = env[GUARD_ENV.heir] === '1';
+  const socketPath = join(runDir, socketName('hub', slot));
+  const predecessor = isHeir
+    ? await keepName(kernel, socketPath, join(runDir, predecessorSocketName(process.pid)), boot)
+    : undefined;
+  const handover = new WorkerHandover({ kernel, limits, socketPath, predecessor });
   let workerToken: string | undefined;
   const relay: RelayClient = createRelayClient({
     kernel,
@@ -114,7 +122,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
       { secret: env.MCPHUB_SECRET, secretFile: env.MCPHUB_SECRET_FILE, dataDir, waits: kernel.waits },
       boot,
     ),
-    makeTransport,
+    ...{ makeTransport, handover },
     gauges: () => telemetry.gauges(),
     counts: () => telemetry.counts(),
     controlConnected: () => relay.connected,
@@ -161,7 +169,10 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     },
     connection: (socket) => parts.front.accept(socket),
     drain: (reason) => drain.begin(reason),
-    leave: () => drain.leave(),
+    leave() {
+      handover.leave();
+      drain.leave();
+    },
     guardGone: () => {
       isAlone = true;
       drain.abandon('the guard is gone');
@@ -181,7 +192,6 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
 
   await searchPath.start(boot);
   // The front listens on a private socket too: the runtime arms its watch over slow clients only on a server that listens.
-  const isHeir = env[GUARD_ENV.heir] === '1';
   const [bootFront, bootDoor] = bootSocketNames(process.pid);
   const unsafe = unsafeSocketDir(runDir);
   if (unsafe !== undefined) throw new HubError('internal', { message: `The socket directory is not safe: ${unsafe}` });
@@ -228,7 +238,21 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
   const ms = Math.round(performance.now() - bornMs);
   kernel.bus.publish({ type: 'process-started', role: `hub-${slot}`, pid: process.pid, ms });
   guard.say({ t: 'ready', ms });
+  handover.takeFrom(parts.fleet, () => {
+    if (predecessor !== undefined) kernel.scope.run('forget the predecessor', () => rm(predecessor, { force: true }));
+  });
   keepCompiledCode(kernel);
+}
+
+/** Gives the socket of the worker that is being replaced a second name, for the first one is taken from it. Undefined = it is gone. */
+async function keepName(kernel: Kernel, from: string, to: string, deadline: Deadline): Promise<string | undefined> {
+  const kept = rm(to, { force: true })
+    .then(() => link(from, to))
+    .then(
+      () => to,
+      () => undefined,
+    );
+  return kernel.waits.for(kept, { label: 'service-start', owner: to, deadline });
 }
 
 /** Empty on a system without /proc. */

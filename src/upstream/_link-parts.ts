@@ -10,6 +10,8 @@ export interface LinkParts
   readonly kind: LinkKind;
   /** At most so many children load at once. */
   readonly startGate: Bulkhead;
+  /** How long calls wait for it while it comes up, ms. Default: `handshakeMs`. */
+  readonly patienceMs?: number | undefined;
   /** Who takes turns at the start gate with the others. Default: the server. */
   readonly startOwner?: string;
   /** The protocol version of an earlier process's life with the server; undefined = none is known. */

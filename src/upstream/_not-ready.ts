@@ -14,15 +14,21 @@ import type { LinkView, Standing } from './_standing.ts';
 /** When a client may look again, ms. */
 const LOOK_AGAIN_MS = 2000;
 
-/** Waits a little (`handshakeMs`) for a link that is coming up. Undefined = it is ready. */
+/** Waits a little (`patienceMs`, default `handshakeMs`) for a link that is coming up. Undefined = it is ready. */
 export async function untilReady(
-  link: { readonly kernel: Kernel; readonly limits: Limits; readonly standing: Standing; readonly spec: ServerSpec },
+  link: {
+    readonly kernel: Kernel;
+    readonly limits: Limits;
+    readonly standing: Standing;
+    readonly spec: ServerSpec;
+    readonly patienceMs?: number | undefined;
+  },
   deadline: Deadline,
   owner: string,
 ): Promise<Outcome<undefined>> {
   const { kernel, limits, standing, spec } = link;
   const startMs = kernel.clock.nowMs();
-  using own = deadline.sooner(limits.handshakeMs);
+  using own = deadline.sooner(link.patienceMs ?? limits.handshakeMs);
   try {
     await kernel.waits.for(standing.settled, { label: 'link-ready', owner, deadline: own });
   } catch {

@@ -13,8 +13,10 @@ import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Service } from '../kernel/service.ts';
 import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import { Bulkhead } from '../resilience/bulkhead.ts';
+import { Departures } from './_departures.ts';
 import { isLocal } from './_endings.ts';
 import { laneMaker } from './_lane-maker.ts';
+import { resolvedTimes } from './_resolved-times.ts';
 import type { LinkKind } from './_rest.ts';
 import { ToolHeaders } from './_tool-headers.ts';
 import type { ResolvedTimes, UpstreamCall, UpstreamReply } from './call.ts';
@@ -26,6 +28,7 @@ import { statusOf } from './status-of.ts';
 import { type Everybody, LISTER, type Talk } from './talk.ts';
 import type { Transport, TransportEvents } from './transport.ts';
 import { createForwardTransport } from './transports/forward.ts';
+import type { WorkerHandover } from './worker-handover.ts';
 
 export interface FleetParts {
   readonly kernel: Kernel;
@@ -35,6 +38,8 @@ export interface FleetParts {
   readonly slot: number;
   /** Private socket of a sibling hub. */
   readonly peerSocket: (slot: number) => string;
+  /** Where processes of servers run while this worker is replaced, or replaces another. */
+  readonly handover?: Pick<WorkerHandover, 'runsAt' | 'released'> | undefined;
   /** Who is on the client side of all shared links. */
   readonly everybody: Everybody;
   /** The protocol version that a hub spoke with a server when it last read its lists; undefined = not known. */
@@ -66,6 +71,12 @@ export interface Fleet extends Service {
   status(slug: string): ServerStatus | undefined;
   /** Reads the lists of all servers that are ready again, soon. */
   relist(): void;
+  /** Servers whose process another worker of this place runs. */
+  heldElsewhere(): readonly string[];
+  /** Calls inside and queued, of the servers whose process this worker runs. */
+  runningHere(): Readonly<Record<string, number>>;
+  /** A server's process runs, from now on, where `handover` says. Settles when what this worker had of it has ended. Never rejects. */
+  move(slug: string): Promise<void>;
   /** Connects again, now. */
   restart(slug: string): Outcome<undefined>;
   stderrTail(slug: string): readonly string[];
@@ -83,18 +94,11 @@ interface Member {
   readonly lanes: Lanes | undefined;
 }
 
-/** A server that is on its way out; `hurry` ends its calls now. */
-interface Leaving {
-  readonly slug: string;
-  readonly gone: Promise<void>;
-  readonly hurry: () => void;
-}
-
 export function createFleet(parts: FleetParts): Fleet {
   const { kernel, limits } = parts;
   const about = { kernel, limits, slot: parts.slot };
   const members = new CappedMap<string, Member>('upstream.servers', limits.servers, 'refuse', kernel.ceilings);
-  const leaving = new Set<Leaving>(); // bounded by: servers that were there; each leaves within drainMs and a stop
+  const departures = new Departures(kernel, limits);
   let disabled: readonly ServerSpec[] = []; // bounded by: the configuration's servers
   let listeners: readonly ((raw: RawListing) => void)[] = []; // bounded by: the rooms that listen
   let stopped = false;
@@ -104,14 +108,17 @@ export function createFleet(parts: FleetParts): Fleet {
     refusal: () => new Refusal('server-starting'),
   });
 
+  const isAtHome = (spec: ServerSpec): boolean => isLocal(spec) && (spec.homeHub === parts.slot || spec.homeHub === 0);
+
   function kindOf(spec: ServerSpec): LinkKind {
     if (!isLocal(spec)) return 'remote';
-    return spec.homeHub === parts.slot || spec.homeHub === 0 ? 'local' : 'forward';
+    return isAtHome(spec) && parts.handover?.runsAt(spec.slug) === undefined ? 'local' : 'forward';
   }
 
   function makeTransport(spec: ServerSpec, events: TransportEvents): Transport {
     if (kindOf(spec) !== 'forward') return parts.makeTransport(spec, events);
-    return createForwardTransport({ kernel, limits, spec, socketPath: parts.peerSocket(spec.homeHub), events });
+    const socketPath = (isAtHome(spec) && parts.handover?.runsAt(spec.slug)) || parts.peerSocket(spec.homeHub);
+    return createForwardTransport({ kernel, limits, spec, socketPath, events });
   }
 
   /** What sessions want of a server that asks its users goes by their lanes. */
@@ -134,13 +141,14 @@ export function createFleet(parts: FleetParts): Fleet {
     return new Lanes({ kernel, limits, spec, make, listChanged });
   }
 
-  function add(spec: ServerSpec): void {
+  /** `patienceMs` = how long calls wait for it; undefined = as for any that starts. */
+  function add(spec: ServerSpec, patienceMs?: number): void {
     const kind = kindOf(spec);
     const toolHeaders = new ToolHeaders();
     const spokenBefore = () => parts.spokenBefore(spec.slug);
     const link: Link = new Link({
       ...{ kernel, limits, spec, kind, makeTransport, startGate, toolHeaders, spokenBefore, version: parts.version },
-      talk: talkOf(spec),
+      ...{ talk: talkOf(spec), patienceMs },
       listed: (raw, isSame) => {
         // Also where this link speaks the 2025 dates: the lanes of a server of both eras may speak the newer.
         if (spec.transport.kind !== 'stdio') toolHeaders.learn(raw.tools ?? []);
@@ -156,46 +164,42 @@ export function createFleet(parts: FleetParts): Fleet {
       kernel.bus.publish({ type: 'task-faulted', task: `server ${spec.slug}`, fault });
       return;
     }
-    const before = [...leaving].filter((one) => one.slug === spec.slug && kind === 'local');
+    const before = kind === 'local' ? departures.of(spec.slug) : [];
     if (before.length === 0) {
       link.start();
       return;
     }
     // Two processes of one server could fight for its port or its files.
     kernel.scope.run(`replace ${spec.slug}`, async () => {
-      await Promise.all(before.map((one) => one.gone));
+      await Promise.all(before);
+      await parts.handover?.released(spec.slug);
       if (!stopped && members.get(spec.slug)?.link === link) link.start();
     });
   }
 
-  function remove(slug: string): void {
+  function remove(slug: string): Promise<void> | undefined {
     const member = members.get(slug);
-    if (!member) return;
+    if (!member) return undefined;
     members.delete(slug);
-    const drain = kernel.deadline(limits.drainMs);
-    const gone = retire(member, drain);
-    const entry: Leaving = { slug, gone, hurry: () => drain.end('stopped') };
-    leaving.add(entry);
-    kernel.scope.run(`stop ${slug}`, async () => {
-      await gone;
-      leaving.delete(entry);
-    });
+    return departures.begin(slug, member);
   }
 
-  /** Calls may finish, then everything of it ends. Never rejects; ends by the drain's deadline and a stop. */
-  async function retire(member: Member, drain: Deadline): Promise<void> {
-    await Promise.all([member.stack.drain(drain), member.lanes?.drain(drain)]);
-    drain[Symbol.dispose]();
-    member.stack.close();
-    using deadline = kernel.deadline(limits.childTermMs * 4);
-    await Promise.all([member.link.stop(deadline), member.lanes?.stop(deadline)]);
+  async function move(slug: string): Promise<void> {
+    const spec = members.get(slug)?.spec;
+    const gone = remove(slug);
+    // Its process served a moment ago: calls wait for the next one rather than fail.
+    if (spec) add(spec, spec.startMs ?? limits.startMs);
+    await gone;
   }
+
+  const atHome = (kind: LinkKind): Member[] =>
+    [...members.values()].filter(({ spec }) => isAtHome(spec) && kindOf(spec) === kind);
 
   function apply(servers: readonly ServerSpec[]): void {
     if (stopped) return;
     disabled = servers.filter((spec) => !spec.enabled);
     const wanted = new Map(servers.filter((spec) => spec.enabled).map((spec) => [spec.slug, spec])); // bounded by: servers
-    for (const slug of [...members.keys()]) if (!wanted.has(slug)) remove(slug);
+    for (const slug of [...members.keys()]) if (!wanted.has(slug)) void remove(slug);
     for (const spec of wanted.values()) {
       const member = members.get(spec.slug);
       if (member && isSame(member.spec, spec)) {
@@ -203,7 +207,7 @@ export function createFleet(parts: FleetParts): Fleet {
         members.set(spec.slug, { ...member, spec });
         continue;
       }
-      if (member) remove(spec.slug);
+      if (member) void remove(spec.slug);
       add(spec);
     }
   }
@@ -222,9 +226,8 @@ export function createFleet(parts: FleetParts): Fleet {
     stopped = true;
     const all = [...members.values()];
     members.clear();
-    for (const one of leaving) one.hurry();
     await Promise.all([
-      ...[...leaving].map((one) => one.gone),
+      ...departures.hurry(),
       ...all.map((member) => {
         member.stack.close();
         return Promise.all([member.link.stop(deadline), member.lanes?.stop(deadline)]);
@@ -277,20 +280,16 @@ export function createFleet(parts: FleetParts): Fleet {
       member.link.restart();
       return undefined;
     },
+    heldElsewhere: () => atHome('forward').map(({ spec }) => spec.slug),
+    runningHere: () =>
+      Object.fromEntries(atHome('local').map(({ spec, stack }) => [spec.slug, stack.inFlight + stack.queued])),
+    move,
     stderrTail: (slug) => members.get(slug)?.link.stderrTail ?? [],
     onListed(listener) {
       listeners = [...listeners, listener];
     },
     rawListing: (slug) => members.get(slug)?.link.rawListing,
-    timesOf(slug, native) {
-      const spec = members.get(slug)?.spec;
-      const tool = spec && native !== undefined && Object.hasOwn(spec.tools, native) ? spec.tools[native] : undefined;
-      return {
-        silenceMs: tool?.silenceMs ?? spec?.times.silenceMs ?? limits.silenceMs,
-        totalMs: tool?.totalMs ?? spec?.times.totalMs ?? limits.totalMs,
-        callTimeoutMs: tool?.callTimeoutMs ?? spec?.times.callTimeoutMs,
-      };
-    },
+    timesOf: (slug, native) => resolvedTimes(members.get(slug)?.spec, native, limits),
   };
 }
 

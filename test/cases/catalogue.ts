@@ -124,6 +124,10 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'A child that exits with 0 after its answer is in no crash loop; a last answer without a line end is delivered, and a cut one is named so.',
   },
+  SV32: {
+    behaviour:
+      'When a worker is replaced, the process of a stdio or launched server is ended before the next one starts; calls are forwarded or wait meanwhile, and none fails.',
+  },
   SV36: {
     behaviour:
       'A caller whose call ends for silence is told that another call is at work which may be silent for longer, and no circuit opens for it.',

@@ -45,6 +45,12 @@ const SENDERS: readonly Sender[] = [
     ONWARD,
     'sends each message as one POST with a length',
   ),
+  sender(
+    'upstream/worker-handover.ts',
+    'its own requests',
+    'test/cases/replacement.test.ts',
+    'gives its stdio servers over one after the other',
+  ),
   sender('net/_connector.ts', 'what a client sent', ONWARD, 'net/_connector.ts carries requests'),
   sender('cli/bridge-request.ts', 'what a client sent', ONWARD, 'cli/bridge-request.ts sends every method'),
   sender('admin/ask-hub.ts', 'its own requests', ONWARD, 'admin/ask-hub.ts sends GET and POST without a body'),

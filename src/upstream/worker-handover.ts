@@ -1,0 +1,147 @@
+/**
+ * Hands the processes of stdio and launched servers from a worker to the one that replaces it, server by server.
+ * Guarantees: a process of the new worker starts only after the old worker has ended its own; until then the new worker forwards calls to the old one, and from
+ * then on the old one forwards to the new; a predecessor that is gone holds nothing up.
+ */
+import { type IncomingMessage, request, type ServerResponse } from 'node:http';
+import type { Limits } from '../config/limits.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { Fleet } from './fleet.ts';
+
+export interface WorkerHandoverParts {
+  readonly kernel: Kernel;
+  readonly limits: Pick<Limits, 'drainMs' | 'childTermMs'>;
+  /** Socket that leads to the worker that serves in this place, whichever it is. */
+  readonly socketPath: string;
+  /** Socket of the worker that this one replaces; undefined = there is none. */
+  readonly predecessor: string | undefined;
+}
+
+/** What `GET /handover` says. */
+interface Held {
+  /** The worker has been replaced, and gives its servers away. */
+  readonly isLeaving: boolean;
+  /** Calls inside and queued, of the servers whose process this worker runs. */
+  readonly calls: Readonly<Record<string, number>>;
+}
+
+const PATH = '/handover';
+const LOOK_MS = 100;
+const GONE_MS = 1000;
+const ANSWER_MS = 2000;
+/** A server whose calls never pause is taken after this, and new calls wait until those inside have ended, ms. */
+const PAUSE_MS = 10_000;
+const ANSWER_BYTES = 1024 * 1024;
+
+export class WorkerHandover {
+  readonly #parts: WorkerHandoverParts;
+  readonly #taken = new Set<string>(); // bounded by: servers
+  readonly #given = new Set<string>(); // bounded by: servers
+  #isAlone: boolean;
+  #isLeaving = false;
+  /** Since when the predecessor gives its servers away. */
+  #leavingMs: number | undefined;
+
+  constructor(parts: WorkerHandoverParts) {
+    this.#parts = parts;
+    this.#isAlone = parts.predecessor === undefined;
+  }
+
+  /** Returns the socket of the worker of this place that runs the process of a server; undefined = this one does. */
+  runsAt(server: string): string | undefined {
+    if (this.#given.has(server)) return this.#parts.socketPath;
+    return this.#isAlone || this.#taken.has(server) ? undefined : this.#parts.predecessor;
+  }
+
+  /** This worker has been replaced. */
+  leave(): void {
+    this.#isLeaving = true;
+  }
+
+  /** Settles when the predecessor has ended the process of this server, or is gone; undefined = it never ran it. Never rejects. */
+  released(server: string): Promise<void> | undefined {
+    if (this.#parts.predecessor === undefined || !this.#taken.has(server)) return undefined;
+    const { drainMs, childTermMs } = this.#parts.limits;
+    return this.#ask('POST', `${PATH}/${server}`, drainMs + childTermMs * 4).then(() => {});
+  }
+
+  /**
+   * Takes the servers from the predecessor in the background, each in a moment without calls, once it gives them away. `over` runs when the predecessor does not
+   * answer any more.
+   */
+  takeFrom(fleet: Pick<Fleet, 'heldElsewhere' | 'status' | 'move'>, over: () => void): void {
+    const { kernel, predecessor } = this.#parts;
+    if (predecessor === undefined) return;
+    kernel.scope.run('take servers', async () => {
+      for (;;) {
+        const text = await this.#ask('GET', PATH, ANSWER_MS);
+        if (!this.#isAlone) this.#look(fleet, text === undefined ? undefined : (JSON.parse(text) as Held));
+        else if (text === undefined) return over();
+        await new Promise<void>((resolve) => void kernel.timers.after(this.#isAlone ? GONE_MS : LOOK_MS, resolve));
+      }
+    });
+  }
+
+  /** Serves `GET /handover` and `POST /handover/<server>` to the worker that replaces this one. */
+  serve(fleet: Pick<Fleet, 'runningHere' | 'move'>, asked: IncomingMessage, response: ServerResponse): void {
+    asked.resume();
+    const server = decodeURIComponent((asked.url ?? '').slice(PATH.length + 1));
+    if (asked.method === 'GET') {
+      const held: Held = { isLeaving: this.#isLeaving, calls: fleet.runningHere() };
+      return void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(held));
+    }
+    if (!this.#isLeaving) return void response.writeHead(202).end();
+    if (this.#given.has(server)) return void response.writeHead(204).end();
+    this.#given.add(server);
+    this.#parts.kernel.scope.run(`give ${server}`, async () => {
+      await fleet.move(server);
+      response.writeHead(204).end();
+    });
+  }
+
+  /** `held` undefined = the predecessor does not answer. */
+  #look(fleet: Pick<Fleet, 'heldElsewhere' | 'status' | 'move'>, held: Held | undefined): void {
+    const nowMs = this.#parts.kernel.clock.nowMs();
+    const waiting = fleet.heldElsewhere();
+    if (held && !held.isLeaving) return;
+    this.#leavingMs ??= nowMs;
+    const isLate = nowMs - this.#leavingMs >= PAUSE_MS;
+    for (const server of waiting) {
+      const { inFlight = 0, queued = 0 } = fleet.status(server) ?? {};
+      const own = inFlight + queued;
+      const others = (held?.calls[server] ?? 0) - own;
+      if (held && (others > 0 || (own > 0 && !isLate))) continue;
+      this.#taken.add(server);
+      void fleet.move(server);
+    }
+    if (fleet.heldElsewhere().length === 0) this.#isAlone = true;
+  }
+
+  /** Undefined = no answer, within `withinMs`. Never rejects. */
+  async #ask(method: 'GET' | 'POST', path: string, withinMs: number): Promise<string | undefined> {
+    const { kernel, predecessor = '' } = this.#parts;
+    using deadline = kernel.deadline(withinMs);
+    const answer = Promise.withResolvers<string | undefined>();
+    const call = request({ agent: false, socketPath: predecessor, method, path, headers: { host: 'handover' } });
+    call.on('error', () => answer.resolve(undefined));
+    call.on('response', (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (piece: string) => {
+        text += piece;
+        if (text.length > ANSWER_BYTES) call.destroy();
+      });
+      response.on('end', () => answer.resolve(text));
+      response.on('error', () => answer.resolve(undefined));
+      response.on('close', () => answer.resolve(undefined));
+    });
+    call.end();
+    try {
+      return await kernel.waits.for(answer.promise, { label: 'upstream-start', owner: 'handover', deadline });
+    } catch {
+      return undefined;
+    } finally {
+      call.destroy();
+    }
+  }
+}
