@@ -124,9 +124,11 @@ export class Liveness {
 
   /** The longest silence that is allowed to another call in flight, where it is longer than that of `flight`, ms. */
   #longerSilenceMs(flight: Flight): number | undefined {
-    const allowedMs = (one: Flight): number => one.plan.silence?.silenceMs ?? 0;
-    const other = this.#parts.correlator.newest((one) => one !== flight && allowedMs(one) > allowedMs(flight));
-    return other && allowedMs(other);
+    const own = flight.plan.silence;
+    const other = this.#parts.correlator.newest(
+      ({ plan }) => own !== undefined && plan.silence !== undefined && plan.silence.silenceMs > own.silenceMs,
+    );
+    return other?.plan.silence?.silenceMs;
   }
 
   /** Whether it is well. Never rejects; ends within 2 × `pingMs`. */
