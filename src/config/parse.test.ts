@@ -317,3 +317,21 @@ test('a file of tens of thousands of faults is refused in a straight line, error
   assert.equal(loaded.problems.filter(({ severity }) => severity === 'error').length, 200);
   assert.match(loaded.problems.at(-1)?.message ?? '', /^and \d+ more problems$/);
 });
+
+// case: SV34
+test('a container that may outlive its server is named, with what is missing, and its arguments stay as they are', () => {
+  const of = (args: readonly string[], command = 'docker') => ({ mcpServers: { a: { command, args } } });
+  const args = ['run', '-i', 'image'];
+  const [warning, ...others] = load(of(args)).problems;
+  assert.deepEqual(others, []);
+  assert.equal(warning?.path, 'mcpServers.a.args');
+  assert.equal(warning?.message, 'start a container that may stay when the server is stopped or started again');
+  assert.equal(warning?.expected, '--rm and --init after run');
+  const { transport } = server({ command: 'docker', args });
+  assert.ok(transport.kind === 'stdio');
+  assert.deepEqual(transport.args, args);
+  assert.equal(warnings(of(['run', '--rm', '-i', 'image'], '/usr/bin/podman')).length, 1);
+  assert.deepEqual(warnings(of(['run', '--rm', '--init', '-i', 'image'])), []);
+  assert.deepEqual(warnings(of(['exec', '-i', 'name', 'server'])), []);
+  assert.deepEqual(warnings(of(['run'], 'uv')), []);
+});

@@ -8,6 +8,7 @@
 import { dirname, isAbsolute, join } from 'node:path';
 import type { ProcessSpec, ServerSpec } from '../kernel/snapshot.ts';
 import { readCallTimes, readFigure, readTools } from './call-times.ts';
+import { missingContainerOptions } from './container-command.ts';
 import { LIMITS } from './limits.ts';
 import type { ConfigPath } from './locate.ts';
 import { type Problems, quoted } from './problems.ts';
@@ -158,9 +159,14 @@ function readProcess(raw: RawLaunch, { path, rules, context }: Reading): Process
       'the program here, the rest in args',
     );
   }
+  const args = (raw.args ?? []).map((text, at) => readText(text, [...path, 'args', at], rules));
+  const missing = missingContainerOptions(command, args);
+  if (missing.length > 0) {
+    const message = 'start a container that may stay when the server is stopped or started again';
+    rules.problems.warning([...path, 'args'], message, `${missing.join(' and ')} after run`);
+  }
   return {
-    command,
-    args: (raw.args ?? []).map((text, at) => readText(text, [...path, 'args', at], rules)),
+    ...{ command, args },
     env: readEnvironment(raw.env, [...path, 'env'], rules),
     cwd: directoryFrom(raw.cwd === undefined ? '' : readText(raw.cwd, [...path, 'cwd'], rules), context.file),
   };

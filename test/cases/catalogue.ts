@@ -128,6 +128,10 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'When a worker is replaced, the process of a stdio or launched server is ended before the next one starts; calls are forwarded or wait meanwhile, and none fails.',
   },
+  SV34: {
+    behaviour:
+      'A container that may outlive its server is named at the start and by validate, with the options that are missing; the arguments stay as they are.',
+  },
   SV36: {
     behaviour:
       'A caller whose call ends for silence is told that another call is at work which may be silent for longer, and no circuit opens for it.',
