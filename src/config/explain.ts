@@ -51,6 +51,7 @@ const SHOWN_KEYS: ReadonlySet<string> = new Set([
   'disabled',
   'interactive',
   'era',
+  'getStream',
   'silenceMs',
   'totalMs',
   'callTimeoutMs',

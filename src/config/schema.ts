@@ -132,6 +132,10 @@ export const serverSchema = z.strictObject({
   interactive: z.boolean().optional().meta({
     description: 'The server asks its users questions: each client session gets a connection of its own to it.',
   }),
+  getStream: z.boolean().optional().meta({
+    description:
+      'false = the hub opens no GET stream to a Streamable HTTP server, for servers that handle one request at a time. It finds that out by itself too.',
+  }),
   ...times,
   inFlight: z.number().optional().meta({ description: 'Most calls inside the server at once.' }),
   startMs: quantity.optional().meta({ description: 'From the start of the program to its first answer.' }),

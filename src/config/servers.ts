@@ -139,9 +139,8 @@ function readTransport(
   const launchReading = { ...reading, path: [...path, 'launch'] };
   const launch = raw.launch === undefined ? undefined : readProcess(raw.launch, launchReading);
   if (url === undefined) return undefined;
-  return given === 'remote' && launch === undefined
-    ? { kind, url, headers, launch, untyped: true }
-    : { kind, url, headers, launch };
+  const http = { kind, url, headers, launch, ...(raw.getStream === false ? { getStream: false as const } : {}) };
+  return given === 'remote' && launch === undefined ? { ...http, untyped: true } : http;
 }
 
 /** The usual path of the old transport. The original took every address without a type for one. */

@@ -27,6 +27,8 @@ export interface HttpSpec {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly launch: ProcessSpec | undefined;
+  /** False = the hub does without the GET stream. */
+  readonly getStream?: false;
   /** Nobody has said the type: when it refuses the first POST as servers of HTTP+SSE do, it is taken for one. */
   readonly untyped?: true;
 }

@@ -21,7 +21,10 @@ export interface AnswerOptions extends Pick<ScanOptions, 'maxDepth' | 'maxIdByte
   readonly repairBytes: number;
 }
 
-/** The options for messages of servers. */
+/** A request of a server with a longer id is not read, and so not refused. */
+const REFUSED_ID_BYTES = 64 * 1024;
+
+/** The options for messages of servers. An id above `idBytes` is read, so that its request can be refused. */
 export function answerScan(
   limits: NonNullable<ScanOptions['answerBounds']> & {
     readonly bodyDepth: number;
@@ -30,7 +33,13 @@ export function answerScan(
   },
 ): AnswerOptions {
   const { bodyDepth, idBytes, repairBytes } = limits;
-  return { maxDepth: bodyDepth, maxIdBytes: idBytes, answerBounds: limits, strict: true, repairBytes };
+  return {
+    maxDepth: bodyDepth,
+    maxIdBytes: Math.max(idBytes, REFUSED_ID_BYTES),
+    answerBounds: limits,
+    strict: true,
+    repairBytes,
+  };
 }
 
 const OPEN_OBJECT = 0x7b;

@@ -8,6 +8,8 @@ import type { InvalidMessages } from './_invalid-messages.ts';
 export interface ServerRequestsParts {
   readonly kernel: Kernel;
   readonly invalid: InvalidMessages;
+  /** Longest id of a request, bytes. */
+  readonly idBytes: number;
   /** Returns false when nobody can be asked. */
   readonly ask: (envelope: Envelope, exchange: number | undefined) => boolean;
   readonly reply: (frame: Buffer) => void;
@@ -28,7 +30,7 @@ export class ServerRequests {
 
   /** Returns false when the request was dropped, or cannot be read. */
   take(envelope: Envelope, exchange: number | undefined): boolean {
-    const { kernel, invalid, ask, reply } = this.#parts;
+    const { kernel, invalid, idBytes, ask, reply } = this.#parts;
     const { bytes, id, method, fault } = envelope;
     if (!this.#rate.take(kernel.clock.nowMs())) return false;
     const idRaw = bytes.subarray(id.at, id.end);
@@ -39,7 +41,10 @@ export class ServerRequests {
         reply(errorFrame(idRaw, { code: -32700, message: `The request is not valid JSON: ${fault}.` }));
       return false;
     }
-    if (method === 'ping') reply(resultFrame(idRaw, Buffer.from('{}')));
+    if (idRaw.length > idBytes) {
+      invalid.count('refused', `the id of a request has ${idRaw.length} bytes`);
+      reply(errorFrame(idRaw, { code: -32600, message: `The id of the request is longer than ${idBytes} bytes.` }));
+    } else if (method === 'ping') reply(resultFrame(idRaw, Buffer.from('{}')));
     else if (!ask(envelope, exchange))
       reply(errorFrame(idRaw, { code: -32601, message: `Not served on a shared connection: ${method.slice(0, 60)}` }));
     return true;

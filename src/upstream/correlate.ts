@@ -57,7 +57,7 @@ export class Correlator {
 
   constructor(parts: {
     kernel: Kernel;
-    limits: Pick<Limits, 'serverNotificationsPerSecond' | 'noticeBytes'>;
+    limits: Pick<Limits, 'serverNotificationsPerSecond' | 'noticeBytes' | 'idBytes'>;
     server: string;
     transport: Transport;
     ears: CorrelatorEars;
@@ -70,7 +70,7 @@ export class Correlator {
     this.#notifications = new NotificationRate(parts.kernel, parts.limits, parts.server);
     this.#invalid = new InvalidMessages(parts.kernel, parts.server);
     this.#serverRequests = new ServerRequests({
-      kernel: parts.kernel,
+      ...{ kernel: parts.kernel, idBytes: parts.limits.idBytes },
       invalid: this.#invalid,
       ask: (envelope, exchange) => parts.ears.question(envelope, exchange),
       reply: (frame) => this.aside(frame),

@@ -195,6 +195,18 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'Servers are asked for no content coding; one of gzip, deflate, br and zstd is undone all the same, and a body that is damaged or too large ends its own call.',
   },
+  SV11: {
+    behaviour:
+      'A reply may come on the GET stream after its POST has ended without one; it is waited for while that stream is open.',
+  },
+  SV14: {
+    behaviour:
+      'A server that handles one request at a time is served with the GET stream closed, learned or configured, and shown.',
+  },
+  SV47: {
+    behaviour:
+      'A first question waits for the GET stream as long as the handshake may take; one with an id that is too long is refused, and its call goes on.',
+  },
   SV5: {
     behaviour:
       'A redirect (307, 308) to the same path with or without its final slash on the same origin is followed and shown; every other is refused by name.',

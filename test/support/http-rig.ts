@@ -42,6 +42,7 @@ export interface HttpRigOptions {
   readonly headers?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly launched?: LaunchedServer;
+  readonly getStream?: false;
   /** The server asks its users. */
   readonly interactive?: boolean;
   /** Deadline of start; default 8 s. */
@@ -54,7 +55,13 @@ export async function httpRig(url: string, options: HttpRigOptions = {}): Promis
   const facts: Fact[] = [];
   kernel.bus.listen((fact) => facts.push(fact));
   const egress = createEgress({ kernel, limits, env: options.env ?? {} });
-  const http: HttpSpec = { kind: 'http', url, headers: options.headers ?? {}, launch: undefined };
+  const http: HttpSpec = {
+    kind: 'http',
+    url,
+    headers: options.headers ?? {},
+    launch: undefined,
+    ...(options.getStream === false ? { getStream: false } : {}),
+  };
   const told: Told[] = [];
   const waiting = new Map<number, { resolve(text: string): void; reject(fault: HubError | Told): void }>();
   const transport = createHttpTransport({
@@ -68,7 +75,8 @@ export async function httpRig(url: string, options: HttpRigOptions = {}): Promis
       message(envelope, exchange) {
         const text = envelope.bytes.toString('utf8');
         told.push({ kind: 'message', id: exchange, text: text.length > 10_000 ? `${text.length} bytes` : text });
-        if (envelope.kind === 'reply' && exchange !== undefined) take(exchange)?.resolve(text);
+        const { id } = JSON.parse(text) as { readonly id?: number };
+        if (envelope.kind === 'reply') take(exchange ?? id ?? -1)?.resolve(text);
       },
       failed(id, fault) {
         told.push({ kind: 'failed', id, text: fault.code, fault });

@@ -56,12 +56,8 @@ export async function startWireServer({ on, headers = {} }: WireBehaviour = {}):
       seen.push({ verb, path, method: message.method ?? (verb === 'POST' ? 'reply' : verb) });
       const result = message.id === undefined || message.method === undefined ? undefined : resultOf(message);
       const reply = result && JSON.stringify({ jsonrpc: '2.0', id: message.id, ...result });
-      if (on?.({ request, response, message, path, reply })) return;
-      if (verb === 'DELETE') return void response.writeHead(200).end();
-      if (verb !== 'POST') return void response.writeHead(405).end();
-      if (reply === undefined) return void response.writeHead(202).end();
-      const session = message.method === 'initialize' ? { 'mcp-session-id': 'wire' } : {};
-      response.writeHead(200, { 'content-type': 'application/json', ...session, ...headers } as never).end(reply);
+      const at = { request, response, message, path, reply };
+      if (!on?.(at)) answerAsUsual(at, headers);
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -77,6 +73,17 @@ export async function startWireServer({ on, headers = {} }: WireBehaviour = {}):
       await closed;
     },
   };
+}
+
+export function answerAsUsual(
+  { request, response, message, reply }: WireRequest,
+  headers: WireBehaviour['headers'] = {},
+): void {
+  if (request.method === 'DELETE') return void response.writeHead(200).end();
+  if (request.method !== 'POST') return void response.writeHead(405).end();
+  if (reply === undefined) return void response.writeHead(202).end();
+  const session = message.method === 'initialize' ? { 'mcp-session-id': 'wire' } : {};
+  response.writeHead(200, { 'content-type': 'application/json', ...session, ...headers } as never).end(reply);
 }
 
 function resultOf({ method, params }: WireMessage): object {

@@ -102,6 +102,17 @@ export class AnswerBody {
     return this.#kind ?? this.#parts.declared;
   }
 
+  /** Nothing came that could be a reply: no body, or words beside HTTP 202. */
+  get isEmpty(): boolean {
+    return (
+      (this.#kind === undefined && (this.#first?.length ?? 0) === 0) || (this.#isAccepted && this.#kind === 'foreign')
+    );
+  }
+
+  get #isAccepted(): boolean {
+    return this.#parts.status === 202;
+  }
+
   get retryMs(): number | undefined {
     return this.#reader?.retryMs;
   }
@@ -168,7 +179,7 @@ export class AnswerBody {
     }
     this.#kind = found === 'foreign' ? declared : found;
     if (this.#kind !== declared) host.mislabelled(mediaType(headers), this.#kind);
-    if (this.#kind === 'foreign') this.#fault = this.#foreignFault();
+    if (this.#kind === 'foreign') this.#fault = this.#isAccepted ? undefined : this.#foreignFault();
     else if (this.#kind === 'sse')
       this.#reader = new EventReader(limits, { take: (data, why) => this.#take(data, why) });
     else this.#collector = new BodyCollector(limits.answerBytes);

@@ -24,36 +24,22 @@ import {
 } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
 import { httpFault } from './_http-fault.ts';
-import type { ExchangeHost, ExchangeOrigin, SentExchange } from './_http-host.ts';
+import type { PendingPost } from './_http-get-stream.ts';
+import type { ExchangeHost, ExchangeOrigin } from './_http-host.ts';
 import { isHarmlessTwice, isReplyTo } from './_http-messages.ts';
-import type { StreamPlace } from './_http-resume.ts';
+import { OutgoingPost } from './_http-outgoing.ts';
+import { placeAfter } from './_http-resume.ts';
 import { paced } from './_paced.ts';
 
 /** Read of what comes after an exchange is settled, so that its connection can be used again. */
-const DRAIN_BYTES = 64 * 1024;
-const LINGER_MS = 1000;
+const [DRAIN_BYTES, LINGER_MS] = [64 * 1024, 1000];
 /** So long a better answer may follow one that names no request. */
 const DOUBT_MS = 1000;
 /** What says when to come again counts for more than an error in the body that names no request. */
 const UNAVAILABLE: ReadonlySet<number> = new Set([429, 503]);
 
-export class HttpExchange implements ResponseHandler, SentExchange {
-  readonly id: number | undefined;
-  readonly frame: Buffer;
-  readonly session: string | undefined;
-  readonly again: boolean;
-  slot = -1;
-  /** Waits for the answer to notifications/initialized. */
-  held = false;
-  /** Waits until the rest of its answer may be fetched. */
-  resting = false;
-  readonly place: StreamPlace | undefined;
-  /** While `dispatch` runs: a fault then is kept here for `send` to refuse with, instead of an event before `send` returns. */
-  refused: HubError | undefined;
-  dispatching = false;
+export class HttpExchange extends OutgoingPost implements ResponseHandler, PendingPost {
   readonly #host: ExchangeHost;
-  readonly #sinceMs: number;
-  readonly #gone: (() => void) | undefined;
   /** From `dispatch`: by it a request that still waits for a connection is aborted. */
   #dispatched: ResponseController | undefined;
   /** The same once the request was about to be written: its server may have got it. */
@@ -71,16 +57,12 @@ export class HttpExchange implements ResponseHandler, SentExchange {
   #released = false;
   #linger: WheelEntry | undefined;
   #doubt: Disposable | undefined;
+  /** Its answer has ended without the reply, which may come on the GET stream; what it ends with if it does not. */
+  #missing: HubError | undefined;
 
   constructor(host: ExchangeHost, frame: Buffer, id: number | undefined, origin: ExchangeOrigin) {
+    super(frame, id, origin, host.kernel.clock.nowMs());
     this.#host = host;
-    this.frame = frame;
-    this.id = id;
-    this.session = origin.session;
-    this.again = origin.again;
-    this.#gone = origin.gone;
-    this.place = origin.place;
-    this.#sinceMs = host.kernel.clock.nowMs();
   }
 
   get aborted(): boolean {
@@ -97,15 +79,26 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     const mayHaveLeft = this.#controller !== undefined || this.again;
     if (this.#aborted) return mayHaveLeft;
     this.#aborted = this.#settled = true;
-    if (this.held || this.resting) this.#release();
+    if (this.held || this.resting || this.#missing) this.#release();
     else this.#cut();
     this.resting = false;
     return mayHaveLeft;
   }
 
+  get isAnswered(): boolean {
+    return this.#kind !== undefined;
+  }
+
   /** Its reply has come on the GET stream: the call is over, and the rest is read for a second at most. */
   replied(): void {
     if (!this.#settled) this.#settle();
+    if (this.#missing) this.#release();
+  }
+
+  missed(): void {
+    if (!this.#missing) return;
+    this.#fail(this.#missing);
+    this.#release();
   }
 
   onRequestStart(controller: ResponseController): void {
@@ -116,6 +109,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
   onResponseStart(_controller: ResponseController, status: number, headers: ResponseHeaders): void {
     if (status < 200) return;
     this.#status = status;
+    if (this.id !== undefined) this.#host.answered(this.sinceMs);
     const kind = answerKind(status, headers, this.id !== undefined);
     this.#kind = kind;
     try {
@@ -152,9 +146,9 @@ export class HttpExchange implements ResponseHandler, SentExchange {
       if (this.#answer && this.#answer.kind !== 'sse') this.#finish(this.#answer);
       else if (this.#body) this.#finishError();
       else if (this.id !== undefined && !this.#goOn())
-        this.#fail(this.#answer?.doubt ?? endedFault(this.#host.server, this.#context('answer').waitedMs));
+        this.#miss(this.#answer?.doubt ?? endedFault(this.#host.server, this.#context('answer').waitedMs));
     }
-    this.#release();
+    if (!this.#missing) this.#release();
   }
 
   onResponseError(_controller: ResponseController, fault: Error): void {
@@ -171,12 +165,9 @@ export class HttpExchange implements ResponseHandler, SentExchange {
 
   /** The stream has ended without the answer, at a place where it can be taken up again. */
   #goOn(): boolean {
-    const seen = this.#answer?.lastEventId;
-    const lastEventId = seen ?? this.place?.lastEventId;
-    if (this.#aborted || this.id === undefined || this.#answer?.kind !== 'sse' || lastEventId === undefined)
-      return false;
-    const tries = seen === undefined ? (this.place?.tries ?? 0) + 1 : 1;
-    const goesOn = this.#host.goOn(this, { lastEventId, retryMs: this.#answer?.retryMs ?? this.place?.retryMs, tries });
+    if (this.#aborted || this.id === undefined || this.#answer?.kind !== 'sse') return false;
+    const place = placeAfter(this.#answer, this.place);
+    const goesOn = place !== undefined && this.#host.goOn(this, place);
     if (goesOn) this.#settled = true;
     return goesOn;
   }
@@ -201,7 +192,16 @@ export class HttpExchange implements ResponseHandler, SentExchange {
   #finish(answer: AnswerBody): void {
     for (const message of answer.end()) this.#deliver(message);
     if (this.#settled) return;
-    this.#fail(answer.fault ?? protocolFault(this.#host.server, this.#status, 'it has another id than the request'));
+    this.#miss(answer.fault ?? protocolFault(this.#host.server, this.#status, 'it has another id than the request'));
+  }
+
+  /** The answer has ended without the reply. */
+  #miss(fault: HubError): void {
+    const waitMs = this.#answer?.isEmpty ? this.#host.mayReplyLater() : undefined;
+    if (waitMs === undefined || this.#aborted) return this.#fail(fault);
+    this.#missing = fault;
+    // What has replied there before may take as long as any other; the link watches over it.
+    if (Number.isFinite(waitMs)) this.#doubt ??= this.#host.kernel.timers.after(waitMs, () => this.missed());
   }
 
   /** An HTTP error may carry a JSON-RPC error for this request: that is the server's answer and goes on untouched. */
@@ -284,7 +284,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
     this.#doubt?.[Symbol.dispose]();
     if (this.#linger) this.#host.kernel.wheel.remove(this.#linger);
     this.#linger = this.#controller = this.#dispatched = undefined;
-    if (this.#gone) this.#gone();
+    if (this.gone) this.gone();
     else this.#host.released(this);
   }
 
@@ -294,7 +294,7 @@ export class HttpExchange implements ResponseHandler, SentExchange {
   }
 
   #context(phase: string): NetFaultContext & { waitedMs: number } {
-    const waitedMs = this.#host.kernel.clock.nowMs() - this.#sinceMs;
+    const waitedMs = this.#host.kernel.clock.nowMs() - this.sinceMs;
     return { server: this.#host.server, phase, sent: !!this.#controller, waitedMs, asked: this.#host.asked('POST') };
   }
 }

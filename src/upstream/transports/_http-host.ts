@@ -49,6 +49,10 @@ export interface ExchangeHost {
   readonly retries: RetryBudget;
   /** Sends the same frame once more in place of this exchange. False = it cannot. */
   resend(exchange: SentExchange): boolean;
+  /** The answer to a request of `sinceMs` has begun. */
+  answered(sinceMs: number): void;
+  /** Its answer has ended without the reply, which may come on the GET stream: for so many ms. Undefined = it may not. */
+  mayReplyLater(): number | undefined;
   /** The exchange is over at the wire; its slot is free. */
   released(exchange: SentExchange): void;
 }

@@ -16,6 +16,16 @@ export interface StreamPlace {
   readonly tries: number;
 }
 
+/** Returns where a stream has ended that went on from `before`; undefined = it has named no place. */
+export function placeAfter(
+  { lastEventId: seen, retryMs }: Pick<StreamPlace, 'retryMs'> & { readonly lastEventId: string | undefined },
+  before: StreamPlace | undefined,
+): StreamPlace | undefined {
+  const lastEventId = seen ?? before?.lastEventId;
+  if (lastEventId === undefined) return undefined;
+  return { lastEventId, retryMs: retryMs ?? before?.retryMs, tries: seen === undefined ? (before?.tries ?? 0) + 1 : 1 };
+}
+
 export const RESUMES = 20;
 const REST_MS = 1000;
 const LEAST_MS = 50;

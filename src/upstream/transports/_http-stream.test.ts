@@ -54,6 +54,8 @@ function rig(random = () => 0) {
     abortReason: new Error('over'),
     headers: (lastEventId) => ['accept', 'text/event-stream', ...(lastEventId ? ['last-event-id', lastEventId] : [])],
     answered: () => {},
+    opened: () => {},
+    ended: () => {},
     message: (envelope) => messages.push(envelope.method),
     invalid: new InvalidEvents({
       ...{ kernel: frozen.kernel, limits: limitsFrom({}), quoted: new QuotedReplies() },

@@ -42,6 +42,9 @@ export interface ServerStreamOptions {
   readonly message: (envelope: Envelope) => void;
   /** Takes the events that are no messages. */
   readonly invalid: EventSink;
+  readonly opened: () => void;
+  /** An open stream has ended, or one could not be opened. */
+  readonly ended: () => void;
   /** A stream that had been open before now answers 404: the session may be gone. */
   readonly sessionLost: (fault: HubError) => void;
   /** Name of the server, for people. */
@@ -60,6 +63,11 @@ export class ServerStream {
 
   constructor(options: ServerStreamOptions) {
     this.#options = options;
+  }
+
+  /** It is open, or has been asked for. */
+  get isUnderWay(): boolean {
+    return this.#opening !== undefined;
   }
 
   open(): void {
@@ -81,6 +89,7 @@ export class ServerStream {
   }
 
   #opened(): void {
+    this.#options.opened();
     // The server may have said so while nobody listened.
     if (this.#everOpen) for (const notice of LISTS_CHANGED) this.#options.message(notice);
     this.#everOpen = true;
@@ -88,6 +97,7 @@ export class ServerStream {
 
   #ended(exchange: StreamExchange, end: StreamEnd): void {
     if (this.#opening === exchange) this.#opening = undefined;
+    this.#options.ended();
     this.#lastEventId = end.lastEventId ?? this.#lastEventId;
     if (end.retryMs !== undefined) this.#retryMs = Math.min(end.retryMs, MAX_RETRY_MS);
     if (this.#closed) return;
@@ -114,7 +124,7 @@ interface StreamEnd {
   readonly lastEventId: string | undefined;
 }
 
-type StreamExchangeOptions = ServerStreamOptions & { readonly opened: () => void };
+type StreamExchangeOptions = ServerStreamOptions;
 
 class StreamExchange implements ResponseHandler {
   readonly #options: StreamExchangeOptions;

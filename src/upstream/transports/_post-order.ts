@@ -1,15 +1,17 @@
 /**
  * In which order posts leave for a server, over both HTTP transports: what follows notifications/initialized waits until that one is answered, and,
  * where the server asks its users, until the stream is there on which it may ask outside of any call.
- * Promises: nothing overtakes it; each wait ends after a second, answer or not; a post that fails while it is handed over is a refusal of the
+ * Promises: nothing overtakes it; the wait for its answer ends after a second, that for the stream after handshakeMs, answer or not; a post that fails while it is handed over is a refusal of the
  * sender, not an event.
  * Does not: hold posts (its transport does) or choose sockets.
  */
 import type { Timers } from '../../kernel/clock.ts';
 import type { HubError } from '../../kernel/errors.ts';
 import { isRefusal, type Outcome, Refusal } from '../../kernel/outcome.ts';
+import { isHarmlessTwice } from './_http-messages.ts';
 
 export interface OrderedPost {
+  readonly frame: Buffer;
   /** Waits for the answer to notifications/initialized. */
   held: boolean;
   /** While it is handed over: a fault then is kept in `refused` instead of becoming an event before `send` returns. */
@@ -24,11 +26,13 @@ export interface PostOrderParts<P extends OrderedPost> {
   readonly dispatch: (post: P) => void;
   /** notifications/initialized has been answered: opens the stream, and says `there` when the server has answered that, in any way. */
   readonly open: (there: () => void) => void;
-  /** What is held waits for the stream too. */
+  /** Calls wait for the stream too. */
   readonly isStreamFirst: boolean;
+  /** So long, ms. */
+  readonly streamMs: number;
 }
 
-/** Requests wait this long for the answer to notifications/initialized, and this long for the stream. */
+/** Requests wait this long for the answer to notifications/initialized. */
 const HOLD_MS = 1000;
 
 export class PostOrder<P extends OrderedPost> {
@@ -57,7 +61,7 @@ export class PostOrder<P extends OrderedPost> {
 
   /** A request, now or later. */
   post(post: P): Outcome<void> {
-    if (this.#state === 'holding' || this.#state === 'opening') {
+    if (this.#state === 'holding' || (this.#state === 'opening' && !isHarmlessTwice(post.frame))) {
       post.held = true;
       return undefined;
     }
@@ -81,14 +85,16 @@ export class PostOrder<P extends OrderedPost> {
   #initialized(): void {
     if (this.#state !== 'armed' && this.#state !== 'holding') return;
     this.reset();
-    const { open, isStreamFirst, timers } = this.#parts;
+    const { open, isStreamFirst, streamMs, timers } = this.#parts;
     if (!isStreamFirst) {
       this.#letGo();
       open(() => {});
       return;
     }
     this.#state = 'opening';
-    this.#hold = timers.after(HOLD_MS, () => this.#there());
+    this.#hold = timers.after(streamMs, () => this.#there());
+    // Lists and ping ask nobody anything.
+    this.#letGo((post) => isHarmlessTwice(post.frame));
     open(() => this.#there());
   }
 
@@ -98,9 +104,9 @@ export class PostOrder<P extends OrderedPost> {
     this.#letGo();
   }
 
-  #letGo(): void {
+  #letGo(mayGo: (post: P) => boolean = () => true): void {
     for (const post of [...this.#parts.posts()]) {
-      if (!post.held) continue;
+      if (!post.held || !mayGo(post)) continue;
       post.held = false;
       this.#parts.dispatch(post);
     }

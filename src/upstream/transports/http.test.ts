@@ -110,7 +110,7 @@ test('requests wait for the answer to notifications/initialized, but no longer t
   });
 });
 
-test('a server that asks its users has its stream before the first request; one that gives none keeps nobody for more than a second', async () => {
+test('a server that asks its users has its stream before the first call; one that gives none keeps nobody for longer than handshakeMs', async () => {
   const orderWith = async (flags: FaultHttpFlags, interactive: boolean): Promise<{ order: string[]; ms: number }> => {
     let found = { order: [] as string[], ms: 0 };
     await withServer(
@@ -118,23 +118,23 @@ test('a server that asks its users has its stream before the first request; one 
       async (rig, server) => {
         let streamsAtCall = 0;
         flags.heard = ({ method }) => {
-          if (method === 'tools/list') streamsAtCall = server.seen.getStreams;
+          if (method === 'tools/call') streamsAtCall = server.seen.getStreams;
         };
         await rig.shakeHands();
         const startedMs = performance.now();
-        await rig.ask('tools/list');
+        await rig.ask('tools/call', callParams('echo', { text: 'x' }));
         found = { order: [...server.seen.order, `${streamsAtCall} open`], ms: performance.now() - startedMs };
       },
-      { interactive },
+      { interactive, limits: { handshakeMs: 1000 } },
     );
     return found;
   };
   const slow = await orderWith({ getMs: 150 }, true);
-  assert.deepEqual(slow.order.slice(2), ['GET', 'tools/list', '1 open']);
+  assert.deepEqual(slow.order.slice(2), ['GET', 'tools/call', '1 open']);
   assert.ok(slow.ms >= 140 && slow.ms < 900, `${slow.ms} ms`);
   for (const get of ['none', 'fails', 'ends'] as const) {
     const { order, ms } = await orderWith({ get }, true);
-    assert.equal(order[3], 'tools/list', get);
+    assert.equal(order[3], 'tools/call', get);
     assert.ok(ms < 900, `${get}: ${ms} ms`);
   }
   const never = await orderWith({ get: 'silent' }, true);

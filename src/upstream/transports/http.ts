@@ -2,8 +2,8 @@
  * Streamable HTTP towards one server, as a client of the 2025 era: a POST per message, answers as JSON or SSE, a GET stream beside them,
  * the session id and version header that the wire demands.
  * Promises: see `transport.ts`; never more than serverConnections + 8 sockets; `abort` closes the request at the wire; requests that follow
- * notifications/initialized wait up to a second for its answer, so that no server sees them in the wrong order, and up to another for the GET
- * stream of a server that asks its users; redirects are refused; no header of a client is ever seen here.
+ * notifications/initialized wait up to a second for its answer, so that no server sees them in the wrong order, and calls up to handshakeMs for
+ * the GET stream of a server that asks its users; no header of a client is ever seen here.
  * Owns: the sockets of its egress pool, its exchanges, the GET stream, the launched program (through `launched`).
  * Does not: correlate, time or repeat calls (the link does). Files beside it that begin with `_http-` are its parts.
  */
@@ -16,23 +16,19 @@ import { type Outcome, Refusal } from '../../kernel/outcome.ts';
 import type { HttpSpec, ServerSpec } from '../../kernel/snapshot.ts';
 import type { Egress } from '../../net/egress.ts';
 import { VERSION_2026 } from '../../protocol/era-2026/versions.ts';
-import type { Envelope } from '../../protocol/message.ts';
 import { RetryBudget } from '../../resilience/retry-budget.ts';
-import { brokenFault } from '../_invalid-answer.ts';
 import { QuotedReplies } from '../_quoted-replies.ts';
 import type { DeclaredHeaders, Transport, TransportEvents } from '../transport.ts';
 import { mislabelledReport } from './_http-answer.ts';
 import { guardedEvents } from './_http-events.ts';
 import { HttpExchange } from './_http-exchange.ts';
 import { signsOf } from './_http-fault.ts';
+import { GetStream } from './_http-get-stream.ts';
 import type { ExchangeHost, SentExchange } from './_http-host.ts';
-import { isReplyTo } from './_http-messages.ts';
 import { Outbox } from './_http-outbox.ts';
 import { dispatchLater, RESUMES, type StreamPlace } from './_http-resume.ts';
 import { endSession, stopLaunched, untilListening } from './_http-session.ts';
-import { ServerStream } from './_http-stream.ts';
 import { openWire, requestOf, SIDE_REQUESTS, type Wire } from './_http-wire.ts';
-import { InvalidEvents } from './_invalid-events.ts';
 import { fullRefusal, PostOrder } from './_post-order.ts';
 
 /** A program that the hub runs and that listens at the URL (`launch` in the configuration). Its maker reports its exit to `events.closed`. */
@@ -81,7 +77,7 @@ class HttpTransport implements Transport, ExchangeHost {
   readonly #exchanges: CappedSlots<HttpExchange>;
   readonly #outbox: Outbox;
   #wire: Wire | undefined;
-  #stream: ServerStream | undefined;
+  readonly #stream: GetStream;
   #session: string | undefined;
   #version: string | undefined;
   #declared: DeclaredHeaders = NOTHING_DECLARED;
@@ -103,11 +99,18 @@ class HttpTransport implements Transport, ExchangeHost {
     this.buffered = new CappedCount('upstream.http.buffered', bytes, 'refuse', kernel.ceilings);
     this.#order = new PostOrder({
       timers: kernel.timers,
+      streamMs: limits.handshakeMs,
       posts: () => this.#exchanges.values(),
       dispatch: (exchange) => this.#dispatch(exchange),
-      open: (there) => this.#openStream(there),
+      open: (there) => this.#stream.open(there),
       // Such a server may ask while it works, and not every one does so on the call's own stream.
       isStreamFirst: spec.interactive,
+    });
+    this.#stream = new GetStream({
+      ...{ kernel, limits, server: spec.name, events: this.events, abortReason: this.abortReason },
+      ...{ quoted: this.#quoted, isWanted: options.http.getStream !== false },
+      wire: () => this.#wire,
+      posts: () => this.#exchanges.values(),
     });
     this.#outbox = new Outbox({
       kernel,
@@ -176,7 +179,7 @@ class HttpTransport implements Transport, ExchangeHost {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#order.reset();
-    this.#stream?.close();
+    this.#stream.close();
     this.#outbox.close();
     for (const exchange of [...this.#exchanges.values()]) exchange.abort();
     const { launched } = this.#options;
@@ -210,8 +213,7 @@ class HttpTransport implements Transport, ExchangeHost {
     this.#session = undefined;
     this.#version = undefined;
     this.#order.reset();
-    this.#stream?.close();
-    this.#stream = undefined;
+    this.#stream.close();
     this.#wire?.headers.set(undefined, undefined);
   }
 
@@ -235,6 +237,15 @@ class HttpTransport implements Transport, ExchangeHost {
     return true;
   }
 
+  answered(sinceMs: number): void {
+    this.#stream.answered(sinceMs);
+  }
+
+  mayReplyLater(): number | undefined {
+    if (!this.#stream.isOpen || this.#stopped) return undefined;
+    return this.#stream.hasReplied ? Number.POSITIVE_INFINITY : this.limits.silenceMs;
+  }
+
   released(exchange: SentExchange): void {
     if (exchange.slot >= 0) this.#exchanges.free(exchange.slot);
     exchange.slot = -1;
@@ -249,6 +260,7 @@ class HttpTransport implements Transport, ExchangeHost {
     if (!this.#wire) return;
     const stateless = this.#version === VERSION_2026 ? this.#declared : undefined;
     exchange.dispatched(this.#wire.pool.dispatch(requestOf(exchange, this.#wire, stateless), exchange));
+    this.#stream.posted();
   }
 
   #postLetter(frame: Buffer, gone: () => void): HttpExchange | undefined {
@@ -256,45 +268,5 @@ class HttpTransport implements Transport, ExchangeHost {
     const letter = new HttpExchange(this, frame, undefined, { session: this.#session, again: true, gone });
     this.#dispatch(letter);
     return letter;
-  }
-
-  /** A reply that comes on the GET stream ends the call, and so its POST too, which the server may never answer. */
-  #fromStream(envelope: Envelope): void {
-    if (envelope.kind === 'reply')
-      for (const exchange of this.#exchanges.values())
-        if (exchange.id !== undefined && isReplyTo(envelope, exchange.id)) exchange.replied();
-    this.events.message(envelope, undefined);
-  }
-
-  /** A reply on the GET stream is none: the call that waits for it ends. */
-  #unreadable(id: number | undefined, why: Refusal, data: Buffer): void {
-    const fault = brokenFault(this.server, why, data);
-    if (id === undefined) return this.events.unreadable(fault);
-    for (const exchange of this.#exchanges.values()) if (exchange.id === id) exchange.replied();
-    this.events.failed(id, fault);
-  }
-
-  #openStream(there: () => void): void {
-    if (!this.#wire) return there();
-    this.#stream?.close();
-    const stream: ServerStream = new ServerStream({
-      kernel: this.kernel,
-      limits: this.limits,
-      pool: this.#wire.pool,
-      path: this.#wire.path,
-      abortReason: this.abortReason,
-      headers: (lastEventId) => this.#wire?.headers.stream(lastEventId) ?? [],
-      // One that has been replaced says nothing about the new one.
-      answered: () => this.#stream === stream && there(),
-      message: (envelope) => this.#fromStream(envelope),
-      invalid: new InvalidEvents({
-        ...{ kernel: this.kernel, limits: this.limits, quoted: this.#quoted, said: (line) => this.events.said(line) },
-        unreadable: (id, why, data) => this.#unreadable(id, why, data),
-      }),
-      server: this.server,
-      sessionLost: (fault) => this.#stream === stream && this.events.sessionLost(undefined, fault),
-    });
-    this.#stream = stream;
-    stream.open();
   }
 }

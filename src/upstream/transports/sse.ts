@@ -91,6 +91,7 @@ class SseTransport implements Transport, SsePostHost {
       dispatch: (post) => this.#dispatch(post),
       open: (there) => there(),
       isStreamFirst: false,
+      streamMs: limits.handshakeMs,
     });
     this.#outbox = new Outbox({
       kernel,

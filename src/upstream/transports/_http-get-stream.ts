@@ -1,0 +1,204 @@
+/**
+ * The GET stream of one HTTP server as its transport uses it: opens it, hands on what comes, and does without it where the server answers nothing else
+ * meanwhile.
+ * Guarantees: a server that answers no request while the stream is open, twice in a row, and answers as soon as it is closed handles one request at a
+ * time: the stream stays closed for the life of the connection. One that is only slow keeps its stream.
+ */
+import type { Limits } from '../../config/limits.ts';
+import type { HubError } from '../../kernel/errors.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import type { Refusal } from '../../kernel/outcome.ts';
+import type { Envelope } from '../../protocol/message.ts';
+import { brokenFault } from '../_invalid-answer.ts';
+import type { QuotedReplies } from '../_quoted-replies.ts';
+import type { TransportEvents } from '../transport.ts';
+import { isReplyTo } from './_http-messages.ts';
+import { ServerStream } from './_http-stream.ts';
+import type { Wire } from './_http-wire.ts';
+import { InvalidEvents } from './_invalid-events.ts';
+
+/** A request that is under way. */
+export interface PendingPost {
+  readonly id: number | undefined;
+  /** On the kernel's clock, ms. */
+  readonly sinceMs: number;
+  /** Its answer has begun. */
+  readonly isAnswered: boolean;
+  /** Its reply has come on the GET stream. */
+  replied(): void;
+  /** The stream on which its reply might have come has ended. */
+  missed(): void;
+}
+
+export interface GetStreamParts {
+  readonly kernel: Kernel;
+  readonly limits: Limits;
+  /** Name of the server, for people. */
+  readonly server: string;
+  readonly events: TransportEvents;
+  readonly abortReason: Error;
+  readonly quoted: QuotedReplies;
+  /** False = the configuration does without the stream. */
+  readonly isWanted: boolean;
+  readonly wire: () => Wire | undefined;
+  readonly posts: () => Iterable<PendingPost>;
+}
+
+/** A request without any answer for so long while the stream is open makes the hub close it, ms. */
+const STUCK_MS = 1500;
+/** The answer comes so soon after that if the stream was what it waited for, ms. */
+const VERDICT_MS = 2000;
+/** So often in a row before the stream is given up. */
+const STRIKES = 2;
+const NOBODY = (): void => {};
+
+export class GetStream {
+  readonly #parts: GetStreamParts;
+  #stream: ServerStream | undefined;
+  #askedMs = 0;
+  #openedMs: number | undefined;
+  /** The server answers requests while the stream is open, or is not doubted any more. */
+  #isProven = false;
+  #isGivenUp = false;
+  #strikes = 0;
+  #doubts = 0;
+  #isSuspended = false;
+  #timer: Disposable | undefined;
+  /** A reply has come on it. */
+  hasReplied = false;
+
+  constructor(parts: GetStreamParts) {
+    this.#parts = parts;
+  }
+
+  /** Events can come. */
+  get isOpen(): boolean {
+    return this.#openedMs !== undefined && this.#stream?.isUnderWay === true;
+  }
+
+  /** `there` is called when the server has answered, in any way, or there is nothing to wait for. */
+  open(there: () => void): void {
+    const wire = this.#parts.wire();
+    if (!wire || !this.#parts.isWanted || this.#isGivenUp) return there();
+    this.#stream?.close();
+    const { kernel, limits, server, abortReason, quoted, events } = this.#parts;
+    this.#askedMs = kernel.clock.nowMs();
+    this.#openedMs = undefined;
+    const stream: ServerStream = new ServerStream({
+      ...{ kernel, limits, server, abortReason, pool: wire.pool, path: wire.path },
+      headers: (lastEventId) => wire.headers.stream(lastEventId),
+      // One that has been replaced says nothing about the new one.
+      answered: () => this.#stream === stream && there(),
+      opened: () => {
+        if (this.#stream === stream) this.#openedMs = kernel.clock.nowMs();
+      },
+      ended: () => this.#stream === stream && this.#ended(),
+      message: (envelope) => this.#message(envelope),
+      invalid: new InvalidEvents({
+        ...{ kernel, limits, quoted, said: (line) => events.said(line) },
+        unreadable: (id, why, data) => this.#unreadable(id, why, data),
+      }),
+      sessionLost: (fault) => this.#stream === stream && events.sessionLost(undefined, fault),
+    });
+    this.#stream = stream;
+    stream.open();
+    this.posted();
+  }
+
+  close(): void {
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = undefined;
+    this.#isSuspended = false;
+    this.#stream?.close();
+    this.#stream = undefined;
+    this.#ended();
+  }
+
+  /** A request has been handed to the pool, or may have been before the stream was asked for. */
+  posted(): void {
+    if (this.#isProven || this.#timer || !this.#stream?.isUnderWay) return;
+    this.#timer = this.#parts.kernel.timers.after(STUCK_MS, () => this.#look());
+  }
+
+  /** The answer to a request of `sinceMs` has begun. */
+  answered(sinceMs: number): void {
+    if (this.#isProven) return;
+    if (this.#isSuspended) return this.#wasStuck();
+    const { isUnderWay = false } = this.#stream ?? {};
+    if (isUnderWay && sinceMs >= (this.#openedMs ?? this.#askedMs + STUCK_MS)) this.#trust();
+  }
+
+  #trust(): void {
+    this.#isProven = true;
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = undefined;
+  }
+
+  /** Closes the stream if a request has got no answer beside it. */
+  #look(): void {
+    this.#timer = undefined;
+    if (!this.#stream?.isUnderWay) return;
+    const { kernel, posts } = this.#parts;
+    const waiting = [...posts()].filter((post) => post.id !== undefined && !post.isAnswered);
+    if (waiting.length === 0) return;
+    const nowMs = kernel.clock.nowMs();
+    if (!waiting.some(({ sinceMs }) => nowMs - sinceMs >= STUCK_MS * 0.9)) return this.posted();
+    this.#doubts += 1;
+    this.#isSuspended = true;
+    this.#stream.close();
+    this.#stream = undefined;
+    this.#ended();
+    this.#timer = kernel.timers.after(VERDICT_MS, () => this.#wasNotStuck());
+  }
+
+  /** With the stream closed the answer has come. */
+  #wasStuck(): void {
+    this.#strikes += 1;
+    if (this.#strikes < STRIKES) return this.#openAgain();
+    this.#isGivenUp = true;
+    this.#isSuspended = false;
+    this.#trust();
+    this.#parts.events.learned(
+      'answers no request while its GET stream is open, so that the stream stays closed ("getStream": false)',
+    );
+  }
+
+  /** It is slow, or away, with the stream closed too. */
+  #wasNotStuck(): void {
+    this.#strikes = 0;
+    if (this.#doubts >= STRIKES) this.#trust();
+    this.#openAgain();
+  }
+
+  #openAgain(): void {
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = undefined;
+    this.#isSuspended = false;
+    this.open(NOBODY);
+  }
+
+  #ended(): void {
+    this.#openedMs = undefined;
+    for (const post of [...this.#parts.posts()]) post.missed();
+  }
+
+  /** A reply that comes on the GET stream ends the call, and so its POST too, which the server may never answer. */
+  #message(envelope: Envelope): void {
+    if (envelope.kind === 'reply')
+      for (const post of [...this.#parts.posts()])
+        if (post.id !== undefined && isReplyTo(envelope, post.id)) {
+          this.hasReplied = true;
+          post.replied();
+        }
+    this.#parts.events.message(envelope, undefined);
+  }
+
+  /** A reply on the GET stream is none: the call that waits for it ends. */
+  #unreadable(id: number | undefined, why: Refusal, data: Buffer): void {
+    const { server, events, posts } = this.#parts;
+    const fault: HubError = brokenFault(server, why, data);
+    if (id === undefined) return events.unreadable(fault);
+    for (const post of [...posts()]) if (post.id === id) post.replied();
+    events.failed(id, fault);
+  }
+}
