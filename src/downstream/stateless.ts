@@ -84,9 +84,9 @@ export function createStateless(parts: StatelessParts): Stateless {
   function forServers(envelope: Envelope): Envelope {
     const meta = paramSpan(envelope, '_meta');
     const kept = withoutPrefix(envelope.bytes, meta, HOP_PREFIX);
-    const clean = withValue(envelope, meta, kept);
     // Some servers refuse every request with a _meta that they do not expect.
-    return kept.length > EMPTY_BYTES ? clean : withoutParam(clean, { at: meta.at, end: meta.at + kept.length });
+    const bare = kept.length > EMPTY_BYTES ? envelope : withoutParam(envelope, meta);
+    return bare === envelope ? withValue(envelope, meta, kept) : bare;
   }
 
   return {
