@@ -238,7 +238,8 @@ export class Connection {
     const { correlator, transport } = this;
     const setting = phaseSetting('handshake', isLocal(spec));
     const { capabilityBits } = talk;
-    const about = { spec, correlator, transport, version, setting, capabilityBits, isForward };
+    const learned = (note: string) => this.#learned(note);
+    const about = { learned, spec, correlator, transport, version, setting, capabilityBits, isForward };
     return shakeHands({ ...about, before: versionBefore() }, deadline);
   }
 

@@ -12,7 +12,7 @@ import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import { initializeParams, readInitializeResult, type ServerHello } from '../protocol/era-2025/initialize.ts';
-import { isVersion2025 } from '../protocol/era-2025/versions.ts';
+import { isVersion2025, LATEST_2025 } from '../protocol/era-2025/versions.ts';
 import { errorCode, readDiscoverResult } from '../protocol/era-2026/outgoing.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import type { UpstreamReply } from './call.ts';
@@ -32,6 +32,8 @@ export interface HandshakeParts {
   readonly isForward: boolean;
   /** What was spoken with it before; undefined = nothing yet. */
   readonly before: string | undefined;
+  /** Something about this server was found out. */
+  readonly learned: (note: string) => void;
 }
 
 type Way = 'initialize' | 'server/discover';
@@ -40,7 +42,18 @@ type Way = 'initialize' | 'server/discover';
 class OtherEra extends HubError {
   /** It refused the version that it says it speaks: asked once more it has to know (specification, −32022). */
   isOffered = false;
+  /** It says that it does not know initialize, or speaks as servers of the other era do. */
+  isModern = false;
+  /** Dates that it names. */
+  dates: readonly string[] = []; // bounded by: the first 2,000 bytes of an error
 }
+
+/** Offered one after the other, the newest of them all first. */
+const OLDER_DATES = ['2025-06-18', '2025-03-26', '2024-11-05'] as const;
+const MOST_DATES = 4;
+/** Method not found, and the errors of 2026-07-28. */
+const MODERN_CODES: ReadonlySet<number> = new Set([-32601, -32020, -32021, -32022]);
+const DATE = /\b20\d\d-\d\d-\d\d\b/g;
 
 const UNSUPPORTED_VERSION = -32022;
 
@@ -66,15 +79,48 @@ function ways({ spec, before, isForward }: HandshakeParts): Way[] {
   return before === VERSION_2026 ? ['server/discover', 'initialize'] : ['initialize', 'server/discover'];
 }
 
+/** Offers the newest date, and older ones while they are refused. The first refusal is told. */
 async function initialize(parts: HandshakeParts, deadline: Deadline): Promise<ServerHello> {
+  const dates = [LATEST_2025]; // bounded by: MOST_DATES
+  let refused: unknown;
+  for (let at = 0; at < dates.length; at += 1) {
+    const date = dates[at] as string;
+    try {
+      const hello = await initializeWith(date, parts, deadline);
+      if (at > 0) parts.learned(`refuses protocol ${LATEST_2025}; ${hello.version} is spoken`);
+      return hello;
+    } catch (fault) {
+      refused ??= fault;
+      const named = refusedDates(fault);
+      if (named === undefined || deadline.ended !== undefined) throw refused;
+      const older = [...named, parts.before ?? '', ...OLDER_DATES];
+      if (at === 0) dates.push(...new Set(older.filter((one) => one !== date && isVersion2025(one))));
+      dates.length = Math.min(dates.length, MOST_DATES);
+    }
+  }
+  throw refused;
+}
+
+/** Returns the dates that a refusal of initialize names; undefined = another date would not help. */
+function refusedDates(fault: unknown): readonly string[] | undefined {
+  if (fault instanceof OtherEra) return fault.isModern ? undefined : fault.dates;
+  // Some servers fail over a date that they do not know.
+  return fault instanceof HubError && fault.code === 'upstream-http' && fault.detail.status === 500 ? [] : undefined;
+}
+
+async function initializeWith(date: string, parts: HandshakeParts, deadline: Deadline): Promise<ServerHello> {
   const { spec, correlator, transport } = parts;
   const server = spec.slug;
   const answer = await asked(parts, 'initialize', deadline, () =>
-    initializeParams({ name: 'mcphub', version: parts.version }, parts.capabilityBits),
+    initializeParams({ name: 'mcphub', version: parts.version }, parts.capabilityBits, date),
   );
   const hello = readInitializeResult(answer);
   if (isRefusal(hello)) throw faultOf(server, `: ${hello.message}`);
-  if (hello.version === VERSION_2026) throw otherEra(server, ` answered initialize in protocol ${VERSION_2026}.`);
+  if (hello.version === VERSION_2026) {
+    const other = otherEra(server, ` answered initialize in protocol ${VERSION_2026}.`);
+    other.isModern = true;
+    throw other;
+  }
   if (!isVersion2025(hello.version))
     throw faultOf(server, ` speaks protocol ${hello.version.slice(0, 40)}, which this hub does not.`);
   transport.negotiated(hello.version);
@@ -114,7 +160,10 @@ async function asked(
   if (!isRefusal(answer)) return resultOf(server, method, answer);
   const { code, message, detail } = answer;
   const about = { message, detail: { server, phase: 'handshake', ...detail } };
-  throw isAboutProtocol(answer) ? new OtherEra(code, about) : new HubError(code, about);
+  if (!isAboutProtocol(answer)) throw new HubError(code, about);
+  const refused = new OtherEra(code, about);
+  refused.isModern = [404, 405].includes(Number(detail.status));
+  throw refused;
 }
 
 /** An HTTP error that a server gives to what it does not understand; 401, 403, 408 and 429 are about something else. */
@@ -126,6 +175,8 @@ function isAboutProtocol(answer: Outcome<UpstreamReply>): boolean {
 function resultOf(server: string, method: Way, { kind, json }: UpstreamReply): Buffer {
   if (kind !== 'error') return json;
   const refused = otherEra(server, ` refused ${method}: ${json.toString('utf8', 0, 300)}`);
+  refused.isModern = MODERN_CODES.has(errorCode(json));
+  refused.dates = json.toString('utf8', 0, 2000).match(DATE) ?? [];
   refused.isOffered = errorCode(json) === UNSUPPORTED_VERSION && supportedIn(json).includes(VERSION_2026);
   throw refused;
 }

@@ -195,6 +195,10 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'Servers are asked for no content coding; one of gzip, deflate, br and zstd is undone all the same, and a body that is damaged or too large ends its own call.',
   },
+  SV7: {
+    behaviour:
+      'Older protocol dates are offered when one is refused, the date that the server names first, at most four in a handshake and none after 401 or 403.',
+  },
   SV11: {
     behaviour:
       'A reply may come on the GET stream after its POST has ended without one; it is waited for while that stream is open.',

@@ -76,9 +76,10 @@ export function initializeResult(hello: HubHello): Buffer {
 export function initializeParams(
   client: { readonly name: string; readonly version: string },
   capabilityBits: number,
+  protocolVersion = LATEST_2025,
 ): Buffer {
   const capabilities = capabilitiesFrom(capabilityBits);
-  return jsonBytes({ protocolVersion: LATEST_2025, capabilities, clientInfo: client });
+  return jsonBytes({ protocolVersion, capabilities, clientInfo: client });
 }
 
 /** Bits of `CAPABILITY` as they are declared, in either era. */
