@@ -35,7 +35,7 @@ function addStart(program: Command): void {
     .description('run the hub in the foreground')
     .addHelpText(
       'after',
-      '\nSignals: TERM and INT drain and stop (twice = at once), HUP reads the configuration again, USR2 replaces the hubs one by one.',
+      '\nSignals: TERM and INT drain and stop (again half a second later = at once), HUP reads the configuration again, USR2 replaces the workers one by one.',
     )
     .action(async (options) => (await import('./start.ts')).start(options));
   for (const option of START_OPTIONS) start.option(flagsOf(option), option.says);
