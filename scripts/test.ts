@@ -26,7 +26,7 @@ const PHASES: readonly Phase[] = [
   { name: 'check', budgetMinutes: 2 },
   {
     name: 'unit',
-    budgetMinutes: 7,
+    budgetMinutes: 8,
     files: globSync([
       // test/laws is a part of `check`.
       ...['src/**/*.test.ts', 'test/docs/*.test.ts', 'test/*.test.ts', 'test/support/*.test.ts'],
@@ -34,13 +34,13 @@ const PHASES: readonly Phase[] = [
     ]),
     atOnce: 3,
   },
-  { name: 'journey', budgetMinutes: 16, files: globSync('test/journey/*.test.ts') },
+  { name: 'journey', budgetMinutes: 17, files: globSync('test/journey/*.test.ts') },
   // Attacks on a whole hub: from the port, with a key, from a server, and from a process beside it.
   { name: 'security', budgetMinutes: 8, files: globSync('test/security/*.test.ts') },
   // What real clients and servers send: the rows of test/cases/catalogue.ts.
-  { name: 'cases', budgetMinutes: 3, files: globSync('test/cases/*.test.ts') },
+  { name: 'cases', budgetMinutes: 6, files: globSync('test/cases/*.test.ts') },
   // What nobody may hang; the long tier and the proof of the protections: `npm run chaos`.
-  { name: 'chaos', budgetMinutes: 12, files: globSync(['test/chaos/*.test.ts', 'test/soak/*.test.ts']) },
+  { name: 'chaos', budgetMinutes: 14, files: globSync(['test/chaos/*.test.ts', 'test/soak/*.test.ts']) },
   // What is in test/conformance/expected-failures.yml may fail here; anything else may not, nor may an entry pass.
   { name: 'conformance', budgetMinutes: 4, files: globSync('test/conformance/*.test.ts'), atOnce: 2 },
 ];

@@ -2,6 +2,7 @@
  * The disk under a real hub: full while its log cannot be written either, and control killed while keys are made.
  */
 // covers: P19
+// runs: in pairs, about 40 s
 import assert from 'node:assert/strict';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';

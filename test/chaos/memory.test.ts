@@ -2,6 +2,7 @@
  * A hub that leaks while nobody replaces it: the guard stands still. It refuses new work at its mark, says so, and goes on answering health.
  */
 // covers: P11
+// runs: in pairs, about 20 s
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isAlive, startHub, tryKill, until } from '../support/hub.ts';
