@@ -35,7 +35,8 @@ before(async () => {
     lonely: journal.stdio(),
   };
   const groups = { others: { servers: ['lonely'] }, both: { servers: ['child', 'remote'] } };
-  hub = await startReadyHub({ mcpServers, groups });
+  // A child of a session takes seconds to start where other tests run beside.
+  hub = await startReadyHub({ mcpServers, groups, limits: { handshakeMs: SOON_MS } });
   ann = { key: await makeKey(hub, 'ann') };
   bob = { key: await makeKey(hub, 'bob') };
 });
