@@ -25,6 +25,15 @@ interface Held {
   readonly calls: Readonly<Record<string, number>>;
 }
 
+/** Undefined = no answer, or one that was cut. */
+function heldFrom(text: string | undefined): Held | undefined {
+  try {
+    return text === undefined ? undefined : (JSON.parse(text) as Held);
+  } catch {
+    return undefined;
+  }
+}
+
 const PATH = '/handover';
 const LOOK_MS = 100;
 const GONE_MS = 1000;
@@ -75,7 +84,7 @@ export class WorkerHandover {
     kernel.scope.run('take servers', async () => {
       for (;;) {
         const text = await this.#ask('GET', PATH, ANSWER_MS);
-        if (!this.#isAlone) this.#look(fleet, text === undefined ? undefined : (JSON.parse(text) as Held));
+        if (!this.#isAlone) this.#look(fleet, heldFrom(text));
         else if (text === undefined) return over();
         await new Promise<void>((resolve) => void kernel.timers.after(this.#isAlone ? GONE_MS : LOOK_MS, resolve));
       }
