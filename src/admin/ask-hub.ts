@@ -1,23 +1,18 @@
 /**
- * Edge: asks a hub over its private unix socket.
+ * Asks hubs over their private unix sockets.
  * Promises: every question ends by `askMs` or the asker's deadline, closes its socket, and reads at most 16 MiB; a hub that does not answer,
  * refuses or talks nonsense is told as a `HubFailure`, never thrown.
  */
-import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import { socketName } from '../kernel/guard-wire.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { askSocket, type SocketAnswer, type SocketQuestion } from '../net/ask-socket.ts';
 import type { HubFailure } from './contract.ts';
 
 const ANSWER_BYTES = 16 * 1024 * 1024;
-
-export interface HubQuestion {
-  readonly method: 'GET' | 'POST';
-  readonly path: string;
-}
 
 export interface HubsAnswers<T> {
   readonly answers: readonly { readonly hub: number; readonly body: T }[];
@@ -26,7 +21,7 @@ export interface HubsAnswers<T> {
 
 export interface HubAsker {
   /** Asks all of `slots` at the same time. Never rejects. */
-  ask<T>(slots: readonly number[], question: HubQuestion, deadline: Deadline): Promise<HubsAnswers<T>>;
+  ask<T>(slots: readonly number[], question: SocketQuestion, deadline: Deadline): Promise<HubsAnswers<T>>;
 }
 
 export function createHubAsker(parts: {
@@ -37,15 +32,15 @@ export function createHubAsker(parts: {
 }): HubAsker {
   const { kernel, limits, runDir } = parts;
 
-  async function one<T>(slot: number, question: HubQuestion, deadline: Deadline): Promise<T> {
+  async function one<T>(slot: number, question: SocketQuestion, deadline: Deadline): Promise<T> {
     using share = deadline.sooner(limits.askMs);
     const path = join(runDir, socketName('hub', slot));
-    const answer = exchange(path, question, share);
+    const answer = askSocket(path, question, { deadline: share, maxBytes: ANSWER_BYTES }).then(bodyOf);
     return (await kernel.waits.for(answer, { label: 'hub-ask', owner: `hub ${slot}`, deadline: share })) as T;
   }
 
   return {
-    async ask<T>(slots: readonly number[], question: HubQuestion, deadline: Deadline) {
+    async ask<T>(slots: readonly number[], question: SocketQuestion, deadline: Deadline) {
       const answers: { hub: number; body: T }[] = [];
       const failed: HubFailure[] = [];
       await Promise.all(
@@ -63,41 +58,10 @@ export function createHubAsker(parts: {
   };
 }
 
-function exchange(socketPath: string, question: HubQuestion, deadline: Deadline): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const sent = httpRequest({
-      socketPath,
-      ...question,
-      headers: { host: 'localhost', 'content-length': 0 },
-      agent: false,
-    });
-    deadline.onEnd(() => void sent.destroy());
-    sent.on('error', reject);
-    sent.on('response', (response) => {
-      const chunks: Buffer[] = []; // bounded by: ANSWER_BYTES
-      let bytes = 0;
-      response.on('data', (chunk: Buffer) => {
-        bytes += chunk.length;
-        if (bytes > ANSWER_BYTES) response.destroy(new Error('the answer is too large'));
-        else chunks.push(chunk);
-      });
-      response.on('error', reject);
-      response.on('end', () => {
-        try {
-          resolve(bodyOf(response, Buffer.concat(chunks)));
-        } catch (fault) {
-          reject(fault);
-        }
-      });
-    });
-    sent.end();
-  });
-}
-
-function bodyOf(response: IncomingMessage, bytes: Buffer): unknown {
-  const body: unknown = JSON.parse(bytes.toString('utf8'));
-  if ((response.statusCode ?? 500) < 400) return body;
-  const words = (body as { error?: { message?: unknown } } | null)?.error?.message ?? `status ${response.statusCode}`;
+function bodyOf({ status, text }: SocketAnswer): unknown {
+  const body: unknown = JSON.parse(text);
+  if (status < 400) return body;
+  const words = (body as { error?: { message?: unknown } } | null)?.error?.message ?? `status ${status}`;
   throw new HubError('server-down', { message: String(words) });
 }
 

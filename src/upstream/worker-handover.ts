@@ -3,9 +3,10 @@
  * Guarantees: a process of the new worker starts only after the old worker has ended its own; until then the new worker forwards calls to the old one, and from
  * then on the old one forwards to the new; a predecessor that is gone holds nothing up.
  */
-import { type IncomingMessage, request, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { askSocket } from '../net/ask-socket.ts';
 import type { Fleet } from './fleet.ts';
 
 export interface WorkerHandoverParts {
@@ -94,13 +95,16 @@ export class WorkerHandover {
   /** Serves `GET /handover` and `POST /handover/<server>` to the worker that replaces this one. */
   serve(fleet: Pick<Fleet, 'runningHere' | 'move'>, asked: IncomingMessage, response: ServerResponse): void {
     asked.resume();
-    const server = decodeURIComponent((asked.url ?? '').slice(PATH.length + 1));
+    // Nothing is encoded in slugs (`slugFrom`).
+    const server = (asked.url ?? '').slice(PATH.length + 1);
+    const calls = fleet.runningHere();
     if (asked.method === 'GET') {
-      const held: Held = { isLeaving: this.#isLeaving, calls: fleet.runningHere() };
+      const held: Held = { isLeaving: this.#isLeaving, calls };
       return void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(held));
     }
     if (!this.#isLeaving) return void response.writeHead(202).end();
-    if (this.#given.has(server)) return void response.writeHead(204).end();
+    // What it does not run it has nothing to end of.
+    if (this.#given.has(server) || !Object.hasOwn(calls, server)) return void response.writeHead(204).end();
     this.#given.add(server);
     this.#parts.kernel.scope.run(`give ${server}`, async () => {
       await fleet.move(server);
@@ -130,27 +134,12 @@ export class WorkerHandover {
   async #ask(method: 'GET' | 'POST', path: string, withinMs: number): Promise<string | undefined> {
     const { kernel, predecessor = '' } = this.#parts;
     using deadline = kernel.deadline(withinMs);
-    const answer = Promise.withResolvers<string | undefined>();
-    const call = request({ agent: false, socketPath: predecessor, method, path, headers: { host: 'handover' } });
-    call.on('error', () => answer.resolve(undefined));
-    call.on('response', (response) => {
-      let text = '';
-      response.setEncoding('utf8');
-      response.on('data', (piece: string) => {
-        text += piece;
-        if (text.length > ANSWER_BYTES) call.destroy();
-      });
-      response.on('end', () => answer.resolve(text));
-      response.on('error', () => answer.resolve(undefined));
-      response.on('close', () => answer.resolve(undefined));
-    });
-    call.end();
+    const answer = askSocket(predecessor, { method, path }, { deadline, maxBytes: ANSWER_BYTES });
     try {
-      return await kernel.waits.for(answer.promise, { label: 'upstream-start', owner: 'handover', deadline });
+      const { text } = await kernel.waits.for(answer, { label: 'upstream-start', owner: 'handover', deadline });
+      return text;
     } catch {
       return undefined;
-    } finally {
-      call.destroy();
     }
   }
 }

@@ -207,7 +207,7 @@ test('upstream/transports/forward.ts sends each message as one POST with a lengt
   await transport.stop(kernel.deadline(1000));
 });
 
-test('admin/ask-hub.ts sends GET and POST without a body', async () => {
+test('net/ask-socket.ts sends GET and POST without a body', async () => {
   const runDir = mkdtempSync(join(dir, 'ask-'));
   await using hub = await startRecorder(join(runDir, 'hub-1.sock'));
   const asker = createHubAsker({ kernel, limits, runDir });
