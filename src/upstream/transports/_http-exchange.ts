@@ -27,7 +27,7 @@ import { httpFault } from './_http-fault.ts';
 import type { PendingPost } from './_http-get-stream.ts';
 import type { ExchangeHost, ExchangeOrigin } from './_http-host.ts';
 import { isHarmlessTwice, isReplyTo } from './_http-messages.ts';
-import { OutgoingPost } from './_http-outgoing.ts';
+import { SessionPost } from './_http-outgoing.ts';
 import { placeAfter } from './_http-resume.ts';
 import { paced } from './_paced.ts';
 
@@ -38,7 +38,7 @@ const DOUBT_MS = 1000;
 /** What says when to come again counts for more than an error in the body that names no request. */
 const UNAVAILABLE: ReadonlySet<number> = new Set([429, 503]);
 
-export class HttpExchange extends OutgoingPost implements ResponseHandler, PendingPost {
+export class HttpExchange extends SessionPost implements ResponseHandler, PendingPost {
   readonly #host: ExchangeHost;
   /** From `dispatch`: by it a request that still waits for a connection is aborted. */
   #dispatched: ResponseController | undefined;

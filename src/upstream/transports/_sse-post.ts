@@ -15,6 +15,7 @@ import { answerKind, redirectFault } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
 import { httpFault } from './_http-fault.ts';
 import { isHarmlessTwice } from './_http-messages.ts';
+import { OutgoingPost, type PostOrigin } from './_http-outgoing.ts';
 
 /** The transport, as its POSTs see it. */
 export interface SsePostHost {
@@ -32,33 +33,12 @@ export interface SsePostHost {
   released(post: SsePost): void;
 }
 
-export interface SsePostOrigin {
-  /** Request id; undefined for a notification or a reply of ours. */
-  readonly id: number | undefined;
-  /** True = not to be sent once more. */
-  readonly again: boolean;
-  /** Hears of its end at the wire instead of the transport's slots. */
-  readonly gone: (() => void) | undefined;
-}
-
 /** Read of a body that nobody wants, so that its connection can be used again. */
 const DRAIN_BYTES = 64 * 1024;
 const LINGER_MS = 1000;
 
-export class SsePost implements ResponseHandler {
-  readonly frame: Buffer;
-  readonly id: number | undefined;
-  readonly again: boolean;
-  readonly gone: (() => void) | undefined;
-  /** Place in the transport's slots; −1 = none. */
-  slot = -1;
-  /** Waits for the answer to notifications/initialized. */
-  held = false;
-  /** While `dispatch` runs: a fault then is kept here for `send` to refuse with, instead of an event before `send` returns. */
-  refused: HubError | undefined;
-  dispatching = false;
+export class SsePost extends OutgoingPost implements ResponseHandler {
   readonly #host: SsePostHost;
-  readonly #sinceMs: number;
   /** From `dispatch`: by it a request that still waits for a connection is aborted. */
   #dispatched: ResponseController | undefined;
   /** The same once the request was about to be written. */
@@ -73,13 +53,9 @@ export class SsePost implements ResponseHandler {
   #linger: WheelEntry | undefined;
   #refusal: Disposable | undefined;
 
-  constructor(host: SsePostHost, frame: Buffer, origin: SsePostOrigin) {
+  constructor(host: SsePostHost, frame: Buffer, id: number | undefined, origin: PostOrigin) {
+    super(frame, id, origin, host.kernel.clock.nowMs());
     this.#host = host;
-    this.frame = frame;
-    this.id = origin.id;
-    this.again = origin.again;
-    this.gone = origin.gone;
-    this.#sinceMs = host.kernel.clock.nowMs();
   }
 
   dispatched(controller: ResponseController): void {
@@ -158,7 +134,7 @@ export class SsePost implements ResponseHandler {
     const { server, kernel } = this.#host;
     const sent = this.#controller !== undefined;
     const phase = sent ? 'request' : 'connect';
-    const waitedMs = kernel.clock.nowMs() - this.#sinceMs;
+    const waitedMs = kernel.clock.nowMs() - this.sinceMs;
     this.#fail(hubErrorFromNet(fault, { server, phase, sent, waitedMs, asked: this.#host.asked() }));
   }
 

@@ -122,7 +122,7 @@ class SseTransport implements Transport, SsePostHost {
     if (this.#over || !this.#wire) return new Refusal('server-down', undefined, { server: this.server });
     this.#quoted.sent(frame);
     if (id === undefined) return this.#order.letter((gone) => this.#outbox.send(frame, deadline, gone));
-    const post = new SsePost(this, frame, { id, again: false, gone: undefined });
+    const post = new SsePost(this, frame, id, { again: false, gone: undefined });
     return this.#admit(post) ? this.#order.post(post) : fullRefusal(this.server);
   }
 
@@ -164,7 +164,7 @@ class SseTransport implements Transport, SsePostHost {
 
   resend(post: SsePost): boolean {
     if (this.#over) return false;
-    const next = new SsePost(this, post.frame, { id: post.id, again: true, gone: undefined });
+    const next = new SsePost(this, post.frame, post.id, { again: true, gone: undefined });
     if (!this.#admit(next)) return false;
     this.#dispatch(next);
     return true;
@@ -251,7 +251,7 @@ class SseTransport implements Transport, SsePostHost {
 
   #postLetter(frame: Buffer, gone: () => void): SsePost | undefined {
     if (this.#over) return undefined;
-    const letter = new SsePost(this, frame, { id: undefined, again: true, gone });
+    const letter = new SsePost(this, frame, undefined, { again: true, gone });
     this.#dispatch(letter);
     return letter;
   }
