@@ -134,7 +134,7 @@ export const serverSchema = z.strictObject({
   }),
   getStream: z.boolean().optional().meta({
     description:
-      'false = the hub opens no GET stream to a Streamable HTTP server, for servers that handle one request at a time. It finds that out by itself too.',
+      'false = the hub opens no GET stream to a Streamable HTTP server, for servers that handle one request at a time. It also detects such servers automatically.',
   }),
   ...times,
   inFlight: z.number().optional().meta({ description: 'Most calls inside the server at once.' }),

@@ -1,6 +1,6 @@
 /**
  * What the Content-Encoding of an answer names, and what the beginning of a coded body says of the window that decoding it needs. RFC 9110, section 8.4.
- * Guarantees: pure; a body that is plain text in spite of its header is told by its first bytes.
+ * Guarantees: pure; a body that is plain text in spite of its header is recognised by its first bytes.
  */
 import type { ResponseHeaders } from './_http-types.ts';
 

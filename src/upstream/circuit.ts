@@ -22,7 +22,7 @@ export interface CircuitParts {
   readonly link: Pick<Link, 'isAlive' | 'view'>;
 }
 
-/** An open circuit, or a server whose last calls say that it is gone. */
+/** An open circuit, or a server whose last calls failed as those of a dead server do. */
 export interface CircuitView {
   readonly code: ErrorCode;
   /** For the operator: with the last failure. */

@@ -79,7 +79,7 @@ function ways({ spec, before, isForward }: HandshakeParts): Way[] {
   return before === VERSION_2026 ? ['server/discover', 'initialize'] : ['initialize', 'server/discover'];
 }
 
-/** Offers the newest date, and older ones while they are refused. The first refusal is told. */
+/** Offers the newest date, and older ones while they are refused. The error of the first refusal is the one reported. */
 async function initialize(parts: HandshakeParts, deadline: Deadline): Promise<ServerHello> {
   const dates = [LATEST_2025]; // bounded by: MOST_DATES
   let refused: unknown;

@@ -266,7 +266,7 @@ test('a list that fails keeps the last good one', async () => {
   assert.deepEqual(
     rig.listed,
     [rig.listed[0], rig.listed[0]],
-    'that it was not read is told, with the rows that are known',
+    'the list that was not read is reported, with the rows that are known',
   );
   await rig.close();
 });

@@ -245,7 +245,7 @@ test('a page that fails costs the pages behind it, never the one before, nor a l
 });
 
 // case: SV50
-test('lists of a server that tells of no change are read again every five minutes, give or take ten percent', async () => {
+test('lists of a server that announces no changes are read again every five minutes, give or take ten percent', async () => {
   for (const [random, afterMs] of [
     [0, 270_000],
     [0.999, 330_000],

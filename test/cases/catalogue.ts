@@ -134,7 +134,7 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   SV36: {
     behaviour:
-      'A caller whose call ends for silence is told that another call is at work which may be silent for longer, and no circuit opens for it.',
+      'The error of a call that ends for silence names another call at work which may be silent for longer, and no circuit opens for it.',
   },
   SV46: {
     behaviour:
@@ -254,7 +254,7 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   SV50: {
     behaviour:
-      'Lists are read again after an unknown tool, and every few minutes, where the server tells of no change.',
+      'Lists are read again after an unknown tool, and every few minutes, where the server announces no changes.',
   },
   SV52: {
     behaviour: 'A server that changes its protocol era behind its address is met in the other one.',
@@ -280,14 +280,14 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   SV62: {
     behaviour:
-      'A connection that is refused or goes unanswered is told with the addresses that were tried and the reason.',
+      'The error of a connection that is refused or unanswered names the addresses that were tried and the reason.',
   },
   SV64: {
     behaviour:
-      'Each TLS fault is told with host, reason and the setting that helps; a file of authorities that cannot be used is refused at start.',
+      'The error of each TLS fault names host, reason and the setting that helps; a file of authorities that cannot be used is refused at start.',
   },
   SV65: {
-    behaviour: 'A start that takes too long is told with the last lines that the program wrote.',
+    behaviour: 'The error of a start that takes too long quotes the last lines that the program wrote.',
   },
   SV66: {
     behaviour:

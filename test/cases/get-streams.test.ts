@@ -84,7 +84,7 @@ describe('a server that handles one request at a time', { concurrency: true, tim
   });
 
   // case: SV14
-  test('is told from one that is slow: that one keeps its stream', async () => {
+  test('is distinguished from one that is slow: that one keeps its stream', async () => {
     const slow: On = (at) => {
       if (at.request.method === 'GET') openEvents(at.response);
       else if (at.message.method === 'tools/list') setTimeout(() => answerAsUsual(at), 2500);

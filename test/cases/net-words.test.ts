@@ -113,7 +113,7 @@ describe('a server that cannot be connected to', () => {
   after(() => hub?.[Symbol.asyncDispose]());
 
   // case: SV62, SV64
-  test('is told with host, address and reason, and with the setting that helps, in status and log', async () => {
+  test('names host, address, reason and the setting that helps, in status and log', async () => {
     for (const [name, words] of Object.entries(expected)) {
       await until(async () => !!(await rowOf(hub, name)).cause, 20_000, `${name} has a cause`);
       const { cause } = await rowOf(hub, name);

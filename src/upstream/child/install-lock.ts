@@ -3,7 +3,7 @@
  * Promises: equal keys share one install (npm's cache breaks when two fill it at once, reliability B15); at most `limits.starting` run, the
  * others queue in order of arrival; one that takes longer than `SLOW_MS` lets the next one in beside it, so that installs that hang hold up nobody
  * else; an install has its own budget, which begins when it has a place, and goes on when a start that waited for it gave up (B14); a failure
- * is told to all who waited and is not remembered.
+ * reaches all who waited and is not remembered.
  */
 import type { Limits } from '../../config/limits.ts';
 import { CappedMap, CappedQueue } from '../../kernel/capped.ts';
