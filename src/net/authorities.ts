@@ -7,6 +7,7 @@ import { X509Certificate } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { type FileText, readConfigText } from '../config/config-file.ts';
+import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 
@@ -43,7 +44,8 @@ export class Authorities {
   #text = '';
   #context: SecureContext;
   #fault: string | undefined;
-  #isReading = false;
+  #reading: Deadline | undefined;
+  #isClosed = false;
 
   /** `file` empty = none. Never throws: a file that cannot be used shows in `fault`. */
   constructor(kernel: Kernel, file = '') {
@@ -68,18 +70,25 @@ export class Authorities {
 
   /** Reads the file again, in the background; cheap where it has not changed. */
   refresh(): void {
-    if (this.#file === '' || this.#isReading) return;
-    this.#isReading = true;
+    if (this.#file === '' || this.#reading || this.#isClosed) return;
+    const deadline = this.#kernel.deadline(READ_MS);
+    this.#reading = deadline;
     this.#kernel.scope.run(`reading ${VARIABLE}`, async () => {
       try {
-        using deadline = this.#kernel.deadline(READ_MS);
         this.#use(await readConfigText(this.#file, this.#kernel.waits, deadline));
       } catch {
-        this.#fault = refused(this.#file, `was not read within ${READ_MS} ms`).message;
+        if (!this.#isClosed) this.#fault = refused(this.#file, `was not read within ${READ_MS} ms`).message;
       } finally {
-        this.#isReading = false;
+        deadline[Symbol.dispose]();
+        this.#reading = undefined;
       }
     });
+  }
+
+  /** Ends a reading that is under way; nothing is read any more. */
+  close(): void {
+    this.#isClosed = true;
+    this.#reading?.end('stopped');
   }
 
   #use(read: FileText): void {

@@ -114,6 +114,7 @@ export function createEgress(options: EgressOptions): Egress {
       return pool;
     },
     async close(deadline) {
+      authorities.close();
       await Promise.all([...pools].map((pool) => pool.close(deadline)));
     },
   };
