@@ -22,7 +22,7 @@ export interface Kind {
   readonly break?: (pids: readonly number[]) => void | Promise<void>;
   readonly mend?: () => void | Promise<void>;
   readonly steady?: true;
-  /** Its next call is made when the one before has ended: what comes while its process exits is lost with it. */
+  /** Its process exits after each answer, and its next call is made after that: a call that arrives in between is lost with it. */
   readonly oneByOne?: true;
   readonly close?: () => PromiseLike<void>;
 }
