@@ -120,6 +120,8 @@ class Sampler {
     const answer = await fetch(`${this.#hub.url}/api/status`, {
       headers: { authorization: `Bearer ${this.#hub.key}` },
     });
+    // A busy control process may refuse; what it did not say is no sample.
+    if (!answer.ok) return void (await answer.body?.cancel());
     const { servers } = (await answer.json()) as { servers: { name: string; state: string }[] };
     this.looks.push({ atMs, states: Object.fromEntries(servers.map(({ name, state }) => [name, state])) });
   }
