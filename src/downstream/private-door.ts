@@ -31,6 +31,8 @@ export interface PrivateDoorParts {
   readonly peerDoor: Handler;
   /** Serves `/handover` to the worker that replaces this one. */
   readonly handover: Handler;
+  /** Serves `/holders/<server>/<hash>` to other workers. */
+  readonly holders: Handler;
 }
 
 export function createPrivateDoor(parts: PrivateDoorParts): Handler {
@@ -88,6 +90,7 @@ export function createPrivateDoor(parts: PrivateDoorParts): Handler {
     if (read) return acceptsRead(request, response) ? read(response) : undefined;
     if (path.startsWith('/peer/')) return parts.peerDoor(request, response);
     if (path === '/handover' || path.startsWith('/handover/')) return parts.handover(request, response);
+    if (path.startsWith('/holders/')) return parts.holders(request, response);
     if (path.startsWith('/servers/')) return servers(request, response, path);
     if (path === '/mcp') return endpoint.handle(request, response, { segment: '', local: true });
     const segment = path.startsWith('/mcp/') ? segmentFrom(path) : undefined;

@@ -43,6 +43,7 @@ import { createFailureLog } from '../telemetry/failure-log.ts';
 import type { Gauges } from '../telemetry/loop-gauge.ts';
 import { createFleet, type Fleet } from '../upstream/fleet.ts';
 import { createPeerDoor } from '../upstream/peer-door.ts';
+import { SessionHolders } from '../upstream/session-holders.ts';
 import { publicStatus } from '../upstream/status.ts';
 import type { WorkerHandover } from '../upstream/worker-handover.ts';
 import { type AccessWatch, watchAccess } from './access-watch.ts';
@@ -50,6 +51,7 @@ import { Balancers } from './balancers.ts';
 import { createCatalogBuild, isSameShape } from './catalog-build.ts';
 import { watchPressure } from './hub-pressure.ts';
 import { notifyOfListChanges } from './list-changes.ts';
+import { listedFact } from './listed-fact.ts';
 import { OwnLists } from './own-lists.ts';
 import { createSessionMarks, type SessionMarks } from './session-marks.ts';
 import type { TransportMaker } from './transports.ts';
@@ -65,6 +67,8 @@ export interface HubPartsOptions {
   readonly makeTransport: TransportMaker;
   /** With the worker that this one replaces, and with the one that replaces it. */
   readonly handover: WorkerHandover;
+  /** Socket of the worker that this one replaces; undefined = there is none. */
+  readonly predecessor: string | undefined;
   readonly gauges: () => Gauges;
   readonly counts: () => Readonly<Record<string, number>>;
   readonly controlConnected: () => boolean;
@@ -114,12 +118,13 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   const catalog = createCatalog({ kernel, limits });
   const notes = createNotes({ kernel, limits });
   const peerSocket = (peer: number) => join(runDir, socketName('hub', peer));
+  const holders = new SessionHolders({ kernel, limits, slot, peerSocket, predecessor: options.predecessor });
   const fleet = createFleet({
     kernel,
     limits,
     version,
     slot,
-    ...{ peerSocket, handover: options.handover },
+    ...{ peerSocket, handover: options.handover, holders },
     spokenBefore: (slug) => snapshots.current.listings.find(({ server }) => server === slug)?.spoken,
     makeTransport: options.makeTransport,
     everybody: everybodyOf({ kernel, limits, sessions, notes, snapshots }),
@@ -169,24 +174,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     const changed = before?.digest !== listing.digest;
     own.put(listing);
     if (changed || before === undefined) await building.done(deadline);
-    const { tools, prompts, resources, templates } = listing;
-    const repaired = [
-      ...[...tools, ...prompts, ...resources, ...templates].flatMap((item) =>
-        item.repaired ? [`${item.native}: ${item.repaired}`] : [],
-      ),
-      ...listing.hidden.map(({ kind, native, why }) =>
-        native === '' ? `${kind}s: ${why}` : `${native} is hidden: ${why}`,
-      ),
-    ];
-    kernel.bus.publish({
-      type: 'server-listed',
-      server: raw.server,
-      tools: tools.length,
-      prompts: prompts.length,
-      resources: resources.length + templates.length,
-      changed,
-      repaired: repaired.slice(0, 20),
-    });
+    kernel.bus.publish(listedFact(raw.server, listing, changed));
     if (changed) options.listed(listing);
   }
 
@@ -269,6 +257,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     ...{ kernel, limits, endpoint, health, fleet, beat, failures },
     peerDoor: createPeerDoor({ kernel, limits, fleet }),
     handover: (request, response) => options.handover.serve(fleet, request, response),
+    holders: (request, response) => holders.serve(fleet.holdsSession, request, response),
   });
   const privateFront = createListener({ ...listening, name: 'private', handler: privateDoor });
 

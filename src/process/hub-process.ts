@@ -41,6 +41,7 @@ import { createGuardLink } from './guard-link.ts';
 import { createHubParts, type HubParts } from './hub-parts.ts';
 import { keepCompiledCode } from './keep-code.ts';
 import { endControlLeft } from './left-behind.ts';
+import { sessionMemory } from './session-memory.ts';
 import { reportStates } from './state-reports.ts';
 import { transportMaker } from './transports.ts';
 import { VERSION } from './version.ts';
@@ -77,13 +78,9 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
   const searchPath = createSearchPath({ kernel, env });
   const installLock = createInstallLock({ kernel, limits });
   const makeTransport = transportMaker({
-    kernel,
-    limits,
-    egress,
-    searchPath,
-    installLock,
+    ...{ kernel, limits, egress, searchPath, installLock, mark },
     configDir: dirname(env[GUARD_ENV.configFile] ?? '.'),
-    mark,
+    sessions: sessionMemory({ kernel, limits, dir: dataDir, slot }),
   });
   const snapshots = new SnapshotHolder();
   const own = [env.MCPHUB_SECRET ?? '', env.MCPHUB_BOOTSTRAP_KEY ?? '', ...proxySecrets(env)];
@@ -122,7 +119,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
       { secret: env.MCPHUB_SECRET, secretFile: env.MCPHUB_SECRET_FILE, dataDir, waits: kernel.waits },
       boot,
     ),
-    ...{ makeTransport, handover },
+    ...{ makeTransport, handover, predecessor },
     gauges: () => telemetry.gauges(),
     counts: () => telemetry.counts(),
     controlConnected: () => relay.connected,

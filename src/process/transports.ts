@@ -8,13 +8,15 @@ import type { Egress } from '../net/egress.ts';
 import type { InstallLock } from '../upstream/child/install-lock.ts';
 import { createLaunched } from '../upstream/child/launch.ts';
 import type { SearchPath } from '../upstream/child/search-path.ts';
+import { type SessionMemory, sessionTarget } from '../upstream/session-memory.ts';
 import type { Transport, TransportEvents } from '../upstream/transport.ts';
 import { createHttpTransport } from '../upstream/transports/http.ts';
 import { createSseTransport } from '../upstream/transports/sse.ts';
 import { createStdioTransport } from '../upstream/transports/stdio.ts';
 import { createUntypedTransport } from '../upstream/transports/untyped.ts';
 
-export type TransportMaker = (spec: ServerSpec, events: TransportEvents) => Transport;
+/** `isShared` = its connection is not one client session's. */
+export type TransportMaker = (spec: ServerSpec, events: TransportEvents, isShared: boolean) => Transport;
 
 export interface TransportGround {
   readonly kernel: Kernel;
@@ -25,19 +27,26 @@ export interface TransportGround {
   readonly configDir: string;
   /** Mark of this process's descendants. */
   readonly mark: string;
+  /** Where the sessions of shared connections are remembered. */
+  readonly sessions: SessionMemory;
 }
 
 export function transportMaker(ground: TransportGround): TransportMaker {
-  return (spec, events) => {
+  return (spec, events, isShared) => {
     const { transport } = spec;
     if (transport.kind === 'stdio') return createStdioTransport({ ...ground, spec, process: transport, events });
     if (transport.kind === 'sse') return createSseTransport({ ...ground, spec, sse: transport, events });
+    const isRemembered = isShared && transport.launch === undefined;
+    const remembered = isRemembered
+      ? { memory: ground.sessions, target: sessionTarget(spec.slug, transport) }
+      : undefined;
     if (transport.untyped) {
       return createUntypedTransport({
         kernel: ground.kernel,
         server: spec.name,
         events,
-        makeHttp: (own) => createHttpTransport({ ...ground, spec, http: transport, events: own, launched: undefined }),
+        makeHttp: (own) =>
+          createHttpTransport({ ...ground, spec, http: transport, events: own, launched: undefined, remembered }),
         makeSse: (own) => createSseTransport({ ...ground, spec, sse: transport, events: own }),
       });
     }
@@ -54,6 +63,6 @@ export function transportMaker(ground: TransportGround): TransportMaker {
           },
         })
       : undefined;
-    return createHttpTransport({ ...ground, spec, http: transport, events, launched });
+    return createHttpTransport({ ...ground, spec, http: transport, events, launched, remembered });
   };
 }

@@ -4,6 +4,7 @@ import type { LinkPhase } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
+import type { SessionSharing } from './_held-elsewhere.ts';
 import type { ToolHeaders } from './_tool-headers.ts';
 import type { Talk } from './talk.ts';
 import type { Transport, TransportEvents } from './transport.ts';
@@ -21,6 +22,10 @@ export interface ConnectionParts {
   readonly talk: Talk;
   /** It is another hub that speaks for the server. */
   readonly isForward: boolean;
+  /** Other workers that may hold the server's session; undefined = nobody is asked. */
+  readonly sharing?: SessionSharing | undefined;
+  /** Socket of the worker that the connection goes through, because that one holds the server's only session. */
+  readonly peer?: string | undefined;
   /** What the server's tools want repeated in headers. */
   readonly toolHeaders: ToolHeaders;
   /** What was spoken with the server in an earlier life; undefined = nothing yet. */

@@ -17,3 +17,7 @@ export function publishLost(kernel: Kernel, server: string, fault: HubError, ret
   const about = { server, phase, code, message, retryMs };
   kernel.bus.publish({ type: 'server-was-lost', ...about, ...(reference === undefined ? {} : { reference }) });
 }
+
+export function publishRaised({ bus }: Kernel, server: string, silenceMs: number): void {
+  bus.publish({ type: 'server-silence-raised', server, silenceMs });
+}

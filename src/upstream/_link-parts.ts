@@ -6,7 +6,10 @@ import type { LinkKind } from './_rest.ts';
 
 /** `talk` = everybody, or one session (a lane). */
 export interface LinkParts
-  extends Pick<ConnectionParts, 'kernel' | 'limits' | 'spec' | 'version' | 'makeTransport' | 'talk' | 'toolHeaders'> {
+  extends Pick<
+    ConnectionParts,
+    'kernel' | 'limits' | 'spec' | 'version' | 'makeTransport' | 'talk' | 'toolHeaders' | 'sharing'
+  > {
   readonly kind: LinkKind;
   /** At most so many children load at once. */
   readonly startGate: Bulkhead;

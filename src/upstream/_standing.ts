@@ -90,6 +90,13 @@ export class Standing {
     this.retryAtMs = this.#clock.nowMs() + retryMs;
   }
 
+  /** The limit of silence was too short; `raised` is called where it rises. */
+  raise(silenceMs: number, raised: () => void): void {
+    if ((this.raisedMs ?? 0) >= silenceMs) return;
+    this.raisedMs = silenceMs;
+    raised();
+  }
+
   failed(fault: HubError): void {
     this.fault = fault;
     this.enter('waiting');

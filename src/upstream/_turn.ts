@@ -9,6 +9,7 @@ import type { LinkPhase } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import type { Bulkhead } from '../resilience/bulkhead.ts';
+import type { LinkParts } from './_link-parts.ts';
 import type { Transport } from './transport.ts';
 
 /** Longest time in the queue. */
@@ -124,4 +125,26 @@ export class StartTurn implements Disposable {
     this.#permit?.[Symbol.dispose]();
     this.#watch = this.#permit = undefined;
   }
+}
+
+/** Begins the start of a link; `entered` is told its phases. Children alone wait at the gate. */
+export function startTurn(
+  {
+    kernel,
+    kind,
+    spec,
+    startGate,
+    startOwner,
+  }: Pick<LinkParts, 'kernel' | 'kind' | 'spec' | 'startGate' | 'startOwner'>,
+  transport: StartTurnParts['transport'],
+  entered: (phase: LinkPhase) => void,
+): StartTurn {
+  const server = spec.slug;
+  return new StartTurn({
+    ...{ kernel, transport, owner: startOwner ?? server, gate: kind === 'local' ? startGate : undefined },
+    entered(phase) {
+      entered(phase);
+      kernel.bus.publish({ type: 'server-phase-entered', server, phase });
+    },
+  });
 }

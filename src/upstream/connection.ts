@@ -12,6 +12,7 @@ import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import { ClientSide } from './_client-side.ts';
 import type { ConnectionParts } from './_connection-parts.ts';
 import { endedRefusal, goneRefusal, isLocal, phaseSetting, timeUpFault, withSigns } from './_endings.ts';
+import { makeRoom as makeRoomFor } from './_held-elsewhere.ts';
 import { SessionRenewal } from './_session-renewal.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
 import { Correlator, isCall } from './correlate.ts';
@@ -32,6 +33,7 @@ export interface SendTimes {
 /** The lists beside the tools may keep a server from being ready for so long, ms; after that they are read in the background. */
 const BESIDE_MS = 2000;
 const MAX_NOTES = 8;
+const ONE_SESSION_NOTE = 'allows one session at a time: another worker holds it, and calls go through that worker';
 const NO_LISTS: ServerLists = {
   ...{ tools: [], prompts: [], resources: [], templates: [], unread: [] },
   ...{ isBlank: false, toolsFault: undefined },
@@ -69,6 +71,7 @@ export class Connection {
     });
     const wishesChanged = () => this.clientSide.wishesChanged();
     this.transport = inEras({ ...parts, wishesChanged, nextId: () => this.correlator.takeId() }, this.#events());
+    if (parts.peer !== undefined) this.#learned(ONE_SESSION_NOTE);
     this.correlator = new Correlator({
       ...{ kernel, limits, server: spec.slug },
       transport: this.transport,
@@ -104,6 +107,11 @@ export class Connection {
         parts.renewed(hello);
       },
     });
+  }
+
+  /** Socket of the worker that it goes through, because that one holds the server's only session; undefined = it goes to the server. */
+  get peer(): string | undefined {
+    return this.#parts.peer;
   }
 
   /** Of a child; undefined for others. */
@@ -240,7 +248,8 @@ export class Connection {
     const { capabilityBits } = talk;
     const learned = (note: string) => this.#learned(note);
     const about = { learned, spec, correlator, transport, version, setting, capabilityBits, isForward };
-    return shakeHands({ ...about, before: versionBefore() }, deadline);
+    const makeRoom = (until: Deadline) => makeRoomFor(transport, spec.slug, this.#parts.sharing, until);
+    return shakeHands({ ...about, makeRoom, before: versionBefore() }, deadline);
   }
 
   #enter(phase: LinkPhase): Promise<void> | undefined {
@@ -263,7 +272,6 @@ export class Connection {
       sessionLost: (id, fault) => this.#renewal.doubted(id, fault),
       closed: (fault) => this.lose(fault),
       learned: (note) => this.#learned(note),
-      question: () => this.liveness.question(),
       said: (line) => kernel.bus.publish({ type: 'server-said', server: spec.slug, line }),
     };
   }

@@ -21,7 +21,6 @@ const NO_EVENTS = {
   unreadable() {},
   said() {},
   learned() {},
-  question() {},
 };
 
 function bare() {

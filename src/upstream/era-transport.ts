@@ -31,7 +31,7 @@ import { type RoundAgain, Rounds } from './_rounds.ts';
 import { type SentRequest, SentRequests } from './_sent.ts';
 import type { ToolHeaders } from './_tool-headers.ts';
 import type { Talk } from './talk.ts';
-import type { Transport, TransportEvents } from './transport.ts';
+import type { SessionHold, Transport, TransportEvents } from './transport.ts';
 
 /** Which are no requests of this era. */
 const SUBSCRIPTIONS: ReadonlySet<string> = new Set(['resources/subscribe', 'resources/unsubscribe']);
@@ -113,6 +113,9 @@ class EraTransport implements Transport {
   get pid(): number | undefined {
     return this.#inner.pid;
   }
+  get session(): SessionHold | undefined {
+    return this.#inner.session;
+  }
 
   start(deadline: Deadline): Promise<void> {
     return this.#inner.start(deadline);
@@ -146,7 +149,6 @@ class EraTransport implements Transport {
   cpuMs(): number | undefined {
     return this.#inner.cpuMs();
   }
-
   cpuReadMs(): number | undefined {
     return this.#inner.cpuReadMs();
   }

@@ -5,86 +5,28 @@
  * deadline.
  * Does not: merge lists (`catalog/`) or know who calls.
  */
-import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { Deadline } from '../kernel/deadline.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import type { Service } from '../kernel/service.ts';
+import { Refusal } from '../kernel/outcome.ts';
 import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import { Bulkhead } from '../resilience/bulkhead.ts';
 import { Departures } from './_departures.ts';
 import { isLocal } from './_endings.ts';
+import type { Fleet, FleetParts } from './_fleet-types.ts';
+import type { SessionSharing } from './_held-elsewhere.ts';
 import { laneMaker } from './_lane-maker.ts';
 import { resolvedTimes } from './_resolved-times.ts';
 import type { LinkKind } from './_rest.ts';
 import { ToolHeaders } from './_tool-headers.ts';
-import type { ResolvedTimes, UpstreamCall, UpstreamReply } from './call.ts';
 import { Lanes } from './lanes.ts';
 import { Link } from './link.ts';
 import { Stack } from './stack.ts';
-import type { ServerStatus } from './status.ts';
 import { statusOf } from './status-of.ts';
-import { type Everybody, LISTER, type Talk } from './talk.ts';
+import { LISTER, type Talk } from './talk.ts';
 import type { Transport, TransportEvents } from './transport.ts';
 import { createForwardTransport } from './transports/forward.ts';
-import type { WorkerHandover } from './worker-handover.ts';
 
-export interface FleetParts {
-  readonly kernel: Kernel;
-  readonly limits: Limits;
-  readonly version: string;
-  /** This hub's slot; a local server whose home is another hub is reached through that hub. */
-  readonly slot: number;
-  /** Private socket of a sibling hub. */
-  readonly peerSocket: (slot: number) => string;
-  /** Where processes of servers run while this worker is replaced, or replaces another. */
-  readonly handover?: Pick<WorkerHandover, 'runsAt' | 'released'> | undefined;
-  /** Who is on the client side of all shared links. */
-  readonly everybody: Everybody;
-  /** The protocol version that a hub spoke with a server when it last read its lists; undefined = not known. */
-  readonly spokenBefore: (slug: string) => string | undefined;
-  /** Makes the transport of a server that lives here or is remote. */
-  readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
-}
-
-export interface Fleet extends Service {
-  /** The servers there should be from now on. */
-  apply(servers: readonly ServerSpec[]): void;
-  /** A call with a `lane` goes through that session's own connection, when the server is one that asks its users. */
-  call(slug: string, call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>>;
-  /** A session's or everybody's log level has changed. */
-  logLevelChanged(slug: string, laneId: string | undefined): void;
-  /** A session's call has (un)subscribed the shared link of a server to a resource. */
-  subscribed(slug: string, uri: string, isWanted: boolean): void;
-  /** Sessions have subscribed to these resources of a server: its shared link subscribes to those that are new to it, now. */
-  subscriptionsAdded(slug: string, uris: readonly string[]): void;
-  /** What sessions want of a server has changed elsewhere: its shared link is told what it does not know yet. */
-  wishesChanged(slug: string): void;
-  /** The client of a session has other roots: servers that have asked for them ask again. */
-  rootsChanged(id: string): void;
-  /** A session has ended: its lanes close. */
-  sessionEnded(id: string): void;
-  /** Undefined = ready; else why not. Waits a little for a server that is coming up. */
-  whenReady(slug: string, deadline: Deadline, owner: string): Outcome<undefined> | Promise<Outcome<undefined>>;
-  statuses(): readonly ServerStatus[];
-  status(slug: string): ServerStatus | undefined;
-  /** Reads the lists of all servers that are ready again, soon. */
-  relist(): void;
-  /** Servers whose process another worker of this place runs. */
-  heldElsewhere(): readonly string[];
-  /** Calls inside and queued, of the servers whose process this worker runs. */
-  runningHere(): Readonly<Record<string, number>>;
-  /** A server's process runs, from now on, where `handover` says. Settles when what this worker had of it has ended. Never rejects. */
-  move(slug: string): Promise<void>;
-  /** Connects again, now. */
-  restart(slug: string): Outcome<undefined>;
-  stderrTail(slug: string): readonly string[];
-  onListed(listener: (raw: RawListing) => void): void;
-  rawListing(slug: string): RawListing | undefined;
-  /** Times of a call to this tool: the tool's, else the server's, else the hub's. Undefined = not a tool. */
-  timesOf(slug: string, native: string | undefined): ResolvedTimes;
-}
+export type { Fleet, FleetParts };
 
 interface Member {
   readonly spec: ServerSpec;
@@ -116,7 +58,7 @@ export function createFleet(parts: FleetParts): Fleet {
   }
 
   function makeTransport(spec: ServerSpec, events: TransportEvents): Transport {
-    if (kindOf(spec) !== 'forward') return parts.makeTransport(spec, events);
+    if (kindOf(spec) !== 'forward') return parts.makeTransport(spec, events, true);
     const socketPath = (isAtHome(spec) && parts.handover?.runsAt(spec.slug)) || parts.peerSocket(spec.homeHub);
     return createForwardTransport({ kernel, limits, spec, socketPath, events });
   }
@@ -133,8 +75,20 @@ export function createFleet(parts: FleetParts): Fleet {
     };
   }
 
+  function sharingOf(spec: ServerSpec): SessionSharing | undefined {
+    const { holders } = parts;
+    if (!holders || kindOf(spec) !== 'remote') return undefined;
+    return {
+      find: (deadline) => holders.find(spec, deadline),
+      isHeldAt: (peer, deadline) => holders.isHeldAt(peer, spec, deadline),
+      through: (socketPath) => (own, events) =>
+        createForwardTransport({ kernel, limits, spec: own, socketPath, events }),
+    };
+  }
+
   function lanesOf(spec: ServerSpec, toolHeaders: ToolHeaders): Lanes {
-    const { version, makeTransport } = parts;
+    const { version } = parts;
+    const makeTransport = (own: ServerSpec, events: TransportEvents) => parts.makeTransport(own, events, false);
     const spoken = () => members.get(spec.slug)?.link.view.hello?.version ?? parts.spokenBefore(spec.slug);
     const make = laneMaker({ kernel, limits, spec, version, startGate, toolHeaders, makeTransport, spoken });
     const listChanged = () => members.get(spec.slug)?.link.listChanged();
@@ -148,7 +102,7 @@ export function createFleet(parts: FleetParts): Fleet {
     const spokenBefore = () => parts.spokenBefore(spec.slug);
     const link: Link = new Link({
       ...{ kernel, limits, spec, kind, makeTransport, startGate, toolHeaders, spokenBefore, version: parts.version },
-      ...{ talk: talkOf(spec), patienceMs },
+      ...{ talk: talkOf(spec), sharing: sharingOf(spec), patienceMs },
       listed: (raw, isSame) => {
         // Also where this link speaks the 2025 dates: the lanes of a server of both eras may speak the newer.
         if (spec.transport.kind !== 'stdio') toolHeaders.learn(raw.tools ?? []);
@@ -284,6 +238,10 @@ export function createFleet(parts: FleetParts): Fleet {
     runningHere: () =>
       Object.fromEntries(atHome('local').map(({ spec, stack }) => [spec.slug, stack.inFlight + stack.queued])),
     move,
+    holdsSession({ slug, hash }) {
+      const member = members.get(slug);
+      return member?.spec.hash === hash && member.link.holdsSession;
+    },
     stderrTail: (slug) => members.get(slug)?.link.stderrTail ?? [],
     onListed(listener) {
       listeners = [...listeners, listener];

@@ -15,6 +15,7 @@ import { initializeParams, readInitializeResult, type ServerHello } from '../pro
 import { isVersion2025, LATEST_2025 } from '../protocol/era-2025/versions.ts';
 import { errorCode, readDiscoverResult } from '../protocol/era-2026/outgoing.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
+import { mayHaveSession, withLostSession } from './_held-elsewhere.ts';
 import type { UpstreamReply } from './call.ts';
 import type { Correlator } from './correlate.ts';
 import type { Transport } from './transport.ts';
@@ -32,6 +33,8 @@ export interface HandshakeParts {
   readonly isForward: boolean;
   /** What was spoken with it before; undefined = nothing yet. */
   readonly before: string | undefined;
+  /** After a refusal that may come from a session that is open: makes room for another. False = there is nothing to be done. May throw `HeldElsewhere`. */
+  readonly makeRoom: (deadline: Deadline) => Promise<boolean>;
   /** Something about this server was found out. */
   readonly learned: (note: string) => void;
 }
@@ -56,7 +59,6 @@ const MODERN_CODES: ReadonlySet<number> = new Set([-32601, -32020, -32021, -3202
 const DATE = /\b20\d\d-\d\d-\d\d\b/g;
 
 const UNSUPPORTED_VERSION = -32022;
-const SUPPORTED_BYTES = 16 * 1024;
 
 export async function shakeHands(parts: HandshakeParts, deadline: Deadline): Promise<ServerHello> {
   let refused: OtherEra | undefined;
@@ -65,12 +67,12 @@ export async function shakeHands(parts: HandshakeParts, deadline: Deadline): Pro
       return way === 'initialize' ? await initialize(parts, deadline) : await discover(parts, deadline);
     } catch (fault) {
       // The first one's words are about the protocol that was expected.
-      if (!(fault instanceof OtherEra)) throw refused ?? fault;
+      if (!(fault instanceof OtherEra)) throw withLostSession(refused ?? fault);
       refused ??= fault;
       if (way === 'server/discover') parts.transport.negotiated(undefined);
     }
   }
-  throw refused ?? new HubError('internal');
+  throw withLostSession(refused ?? new HubError('internal'));
 }
 
 function ways({ spec, before, isForward }: HandshakeParts): Way[] {
@@ -84,6 +86,7 @@ function ways({ spec, before, isForward }: HandshakeParts): Way[] {
 async function initialize(parts: HandshakeParts, deadline: Deadline): Promise<ServerHello> {
   const dates = [LATEST_2025]; // bounded by: MOST_DATES
   let refused: unknown;
+  let isRoomy = false;
   for (let at = 0; at < dates.length; at += 1) {
     const date = dates[at] as string;
     try {
@@ -91,6 +94,11 @@ async function initialize(parts: HandshakeParts, deadline: Deadline): Promise<Se
       if (at > 0) parts.learned(`refuses protocol ${LATEST_2025}; ${hello.version} is spoken`);
       return hello;
     } catch (fault) {
+      if (refused === undefined && !isRoomy && mayBeFull(fault) && (await parts.makeRoom(deadline))) {
+        isRoomy = true;
+        at -= 1;
+        continue;
+      }
       refused ??= fault;
       const named = refusedDates(fault);
       if (named === undefined || deadline.ended !== undefined) throw refused;
@@ -100,6 +108,12 @@ async function initialize(parts: HandshakeParts, deadline: Deadline): Promise<Se
     }
   }
   throw refused;
+}
+
+/** A server of the other era does not know initialize; any other may have a session already. */
+function mayBeFull(fault: unknown): boolean {
+  if (!(fault instanceof HubError) || !mayHaveSession(fault)) return false;
+  return !(fault instanceof OtherEra && fault.isModern);
 }
 
 /** Returns the dates that a refusal of initialize names; undefined = another date would not help. */
@@ -182,9 +196,8 @@ function resultOf(server: string, method: Way, { kind, json }: UpstreamReply): B
   throw refused;
 }
 
-/** What the error of an unsupported version says that the server supports; nothing where it says more than a list of versions takes. */
+/** What the error of an unsupported version says that the server supports. */
 function supportedIn(json: Buffer): readonly unknown[] {
-  if (json.length > SUPPORTED_BYTES) return [];
   const { data } = JSON.parse(json.toString('utf8')) as { readonly data?: { readonly supported?: unknown } };
   return Array.isArray(data?.supported) ? data.supported : [];
 }

@@ -1,24 +1,24 @@
 /**
  * The hub's lasting relation to one server: it connects, lists, watches, and connects again, with pauses that grow up to a cap.
- * Guarantees: `ready` follows a finished handshake and list; the last good lists outlive every outage; never two connections at once, but while a
- * remote server that answers with errors only is tried in a new session (once in 30 s), and while calls end in an old one.
+ * Guarantees: `ready` follows a finished handshake and list; the last good lists outlive every outage; never two connections at once, but while a remote server
+ * that answers with errors only is tried in a new session (once in 30 s), and while calls end in an old one.
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
-import type { LinkPhase } from '../kernel/facts.ts';
 import type { Outcome, Refusal } from '../kernel/outcome.ts';
 import { Scope } from '../kernel/scope.ts';
 import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import type { ClientSide } from './_client-side.ts';
 import { faultOf } from './_endings.ts';
 import { Handover, type OpenedConnection } from './_handover.ts';
-import { publishLost, publishReady } from './_link-facts.ts';
+import { HeldElsewhere, watchHolder } from './_held-elsewhere.ts';
+import { publishLost, publishRaised, publishReady } from './_link-facts.ts';
 import { LinkLists } from './_link-lists.ts';
 import type { LinkParts } from './_link-parts.ts';
 import { Lives } from './_lives.ts';
 import { downRefusal, untilReady } from './_not-ready.ts';
 import { type LinkView, Standing } from './_standing.ts';
-import { StartTurn } from './_turn.ts';
+import { type StartTurn, startTurn } from './_turn.ts';
 import { Watch } from './_watch.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
 import { Connection } from './connection.ts';
@@ -70,9 +70,15 @@ export class Link {
     const tail = this.#connection?.transport.stderrTail() ?? [];
     return tail.length > 0 ? tail : this.#lastTail;
   }
-
-  get shown(): Pick<Connection, 'pid' | 'notes'> | undefined {
+  get shown(): Pick<Connection, 'pid' | 'notes' | 'peer'> | undefined {
     return this.#connection;
+  }
+
+  /** This worker has a session with the server, or is ready without one; false also where it goes through another worker. */
+  get holdsSession(): boolean {
+    const connection = this.#connection;
+    if (this.#parts.kind !== 'remote' || !connection || connection.peer !== undefined) return false;
+    return this.#standing.state === 'ready' || connection.transport.session?.isOpen === true;
   }
 
   /** Settings that need no reconnect have changed. */
@@ -131,7 +137,6 @@ export class Link {
   get clientSide(): ClientSide | undefined {
     return this.#standing.state === 'ready' ? this.#connection?.clientSide : undefined;
   }
-
   /** A call has failed in a way that may mean that the server is gone: it is asked soon. `doAllFail` = so have the calls before it. */
   suspect(doAllFail: boolean): void {
     this.#watch?.suspect(doAllFail);
@@ -146,7 +151,12 @@ export class Link {
 
   async #live(): Promise<void> {
     while (!this.#scope.closed) {
-      const fault = await this.#oneLife().catch((thrown: unknown) => this.#broken(thrown));
+      const fault = await this.#oneLife().catch((thrown: unknown) => {
+        // A defect of ours must not end the link's life.
+        const own = faultOf(thrown, this.#parts.kernel, this.#spec.slug);
+        this.#standing.failed(own);
+        return own;
+      });
       if (this.#scope.closed) break;
       await this.#restAfter(fault);
     }
@@ -161,11 +171,13 @@ export class Link {
     let connection = this.#connect();
     this.#connection = connection;
     let end = await this.#untilLost(connection, () => this.#open(connection));
-    while (!(end instanceof HubError)) {
-      const opened = end;
-      this.#handover.retire(connection);
-      this.#connection = connection = opened.connection;
-      end = await this.#untilLost(connection, () => this.#becomeReady(opened));
+    while (end instanceof HeldElsewhere || !(end instanceof HubError)) {
+      const next = end;
+      if (next instanceof HeldElsewhere) await this.#leave(connection);
+      else this.#handover.retire(connection);
+      const own = next instanceof HeldElsewhere ? this.#connect(next.peer) : next.connection;
+      this.#connection = connection = own;
+      end = await this.#untilLost(own, () => ('hello' in next ? this.#becomeReady(next) : this.#open(own)));
     }
     connection.lose(end);
     const asleep = this.lives.ended(end, connection.lastCall, this.#parts.talk.subscriptions().length > 0);
@@ -178,6 +190,13 @@ export class Link {
     return end;
   }
 
+  /** The server has a session, and it is another worker's. */
+  async #leave(connection: Connection): Promise<void> {
+    this.#standing.enter('connecting', 'connect');
+    using deadline = this.#closing();
+    await connection.close(deadline);
+  }
+
   /** The transport's time to stop. */
   #closing(): Deadline {
     const stopping = this.#stopping;
@@ -185,14 +204,17 @@ export class Link {
     return this.#parts.kernel.deadline(this.#parts.limits.childTermMs * 3);
   }
 
-  #connect(): Connection {
-    const { kernel, limits, version, makeTransport, talk, toolHeaders } = this.#parts;
+  /** `peer` = through the worker behind this socket. */
+  #connect(peer?: string): Connection {
+    const { kernel, limits, version, talk, toolHeaders, sharing } = this.#parts;
+    const makeTransport =
+      peer === undefined ? this.#parts.makeTransport : (sharing?.through(peer) ?? this.#parts.makeTransport);
     const connection: Connection = new Connection({
-      ...{ kernel, limits, spec: this.#spec, version, makeTransport, talk, toolHeaders },
+      ...{ kernel, limits, spec: this.#spec, version, makeTransport, talk, toolHeaders, sharing, peer },
       // One that is only tried says nothing of the link.
       phase: (phase) => (this.#connection === connection ? this.#turn?.step(phase) : undefined),
-      raise: (silenceMs) => this.#raise(silenceMs),
-      isForward: this.#parts.kind === 'forward',
+      raise: (silenceMs) => this.#standing.raise(silenceMs, () => publishRaised(kernel, this.#spec.slug, silenceMs)),
+      isForward: this.#parts.kind === 'forward' || peer !== undefined,
       mayCancel: () => this.lives.mayCancel(),
       versionBefore: () => this.#standing.hello?.version ?? this.#parts.spokenBefore(),
       listChanged: () => this.listChanged(),
@@ -222,10 +244,12 @@ export class Link {
       this.lives.ready();
       const list = () => this.#listAgain(connection);
       // A child has no session that could be lost, and a second one may not run beside the first.
-      const failing = () => this.#parts.kind === 'remote' && this.#handover.tryAnew(end.resolve);
+      const isOurs = this.#parts.kind === 'remote' && connection.peer === undefined;
+      const failing = () => isOurs && this.#handover.tryAnew(end.resolve);
       const about = { kernel, limits, scope: this.#scope, server: this.#spec.slug, connection };
       using watch = new Watch({ ...about, failing, list, lists: this.#lists });
       this.#watch = watch;
+      using _ = watchHolder(this.#parts, connection, () => this.lives.rest.hurry());
       return await end.promise;
     } catch (thrown) {
       return faultOf(thrown, this.#parts.kernel, this.#spec.slug);
@@ -235,19 +259,9 @@ export class Link {
     }
   }
 
-  /** A defect of ours, which must not end the link's life. */
-  #broken(thrown: unknown): HubError {
-    const fault = faultOf(thrown, this.#parts.kernel, this.#spec.slug);
-    this.#standing.failed(fault);
-    return fault;
-  }
-
   async #open(connection: Connection): Promise<void> {
-    const { kernel, kind, startGate, startOwner: owner = this.#spec.slug } = this.#parts;
-    const startMs = kernel.clock.nowMs();
-    const gate = kind === 'local' ? startGate : undefined;
-    const about = { kernel, gate, owner, transport: connection.transport };
-    using turn = new StartTurn({ ...about, entered: (phase) => this.#phaseEntered(phase) });
+    const startMs = this.#parts.kernel.clock.nowMs();
+    using turn = startTurn(this.#parts, connection.transport, (phase) => this.#standing.step(phase));
     this.#turn = turn;
     const { hello, lists } = await connection.open();
     this.#turn = undefined;
@@ -265,11 +279,6 @@ export class Link {
     this.#parts.ready();
   }
 
-  #phaseEntered(phase: LinkPhase): void {
-    this.#standing.step(phase);
-    this.#parts.kernel.bus.publish({ type: 'server-phase-entered', server: this.#spec.slug, phase });
-  }
-
   /** True = something had changed. */
   async #listAgain(connection: Connection): Promise<boolean> {
     const { kernel, limits } = this.#parts;
@@ -277,12 +286,6 @@ export class Link {
     if (state !== 'ready' || !hello) return false;
     using deadline = kernel.deadline(limits.listMs * limits.listPages);
     return this.#lists.keep(this.#spec, hello, await connection.list(hello, deadline), true);
-  }
-
-  #raise(silenceMs: number): void {
-    if ((this.#standing.raisedMs ?? 0) >= silenceMs) return;
-    this.#standing.raisedMs = silenceMs;
-    this.#parts.kernel.bus.publish({ type: 'server-silence-raised', server: this.#spec.slug, silenceMs });
   }
 
   /** Waits until it is time to try again, or somebody asks for it. */

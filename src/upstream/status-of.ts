@@ -33,7 +33,8 @@ export function statusOf(
   const { secrets } = kernel;
   const view = link?.view;
   const circuit = view?.state === 'ready' ? stack?.circuit.view : undefined;
-  const isForward = isLocal(spec) && spec.homeHub > 0 && spec.homeHub !== slot;
+  const isElsewhere = isLocal(spec) && spec.homeHub > 0 && spec.homeHub !== slot;
+  const isForward = isElsewhere || link?.shown?.peer !== undefined;
   const fault: Trouble | undefined = circuit ? troubleOf(circuit) : view?.state === 'ready' ? undefined : view?.fault;
   const retryMs = circuit?.retryMs ?? view?.retryMs;
   return {

@@ -11,6 +11,7 @@ import type { LinkPhase } from '../kernel/facts.ts';
 import type { Outcome } from '../kernel/outcome.ts';
 import type { ParamHeader } from '../protocol/era-2026/param-headers.ts';
 import type { Envelope } from '../protocol/message.ts';
+import type { LeftSession } from './session-memory.ts';
 
 export interface TransportEvents {
   /** A message came. `exchange` = the id of the request on whose own stream it came (HTTP), undefined where the wire cannot tell (stdio, GET stream). */
@@ -34,8 +35,16 @@ export interface TransportEvents {
   said(line: string): void;
   /** How this server wants to be spoken to, found out by the hub: a short sentence for the operator, without texts of the server. Remembered until the connection ends. */
   learned(note: string): void;
-  /** Whether the server answers a question now tells why a request waits: it is to be asked one, beside the calls. */
-  question(): void;
+}
+
+/** The sessions of a shared connection's server, over the lives of this hub's processes. */
+export interface SessionHold {
+  /** The connection has one open. */
+  readonly isOpen: boolean;
+  /** Returns those that other processes have opened and not ended. Never rejects. */
+  left(deadline: Deadline): Promise<readonly LeftSession[]>;
+  /** Ends them at the server. True = at least one is not there any more. Never rejects; ends by the deadline. */
+  end(left: readonly LeftSession[], deadline: Deadline): Promise<boolean>;
 }
 
 /** What a tool wants repeated in headers. */
@@ -62,6 +71,8 @@ export interface Transport {
   negotiated(version: string | undefined, declared?: DeclaredHeaders): void;
   /** Ends the session here: the next request is sent without one. Nothing happens where the wire has none. */
   forgetSession(): void;
+  /** Absent = the wire has no sessions, or the connection is not shared. */
+  readonly session?: SessionHold | undefined;
   /** What the server calls its question with this id (raw JSON text); absent = it gives them no names. */
   questionKey?(idRaw: string): string | undefined;
   /** CPU time used so far by the server's process group in ms, or undefined where it cannot be known. Synchronous and cheap is not required: called at most once in 2.5 s per silent call. */

@@ -130,7 +130,7 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   SV34: {
     behaviour:
-      'A container ends with its server, also when its client is killed: restart, stop, kill -9 of a worker or of the whole hub; one that the hub cannot find, or that its arguments keep, is named at the start and by validate.',
+      'A container that may outlive its server is named at the start and by validate, with the options that are missing; the arguments stay as they are.',
   },
   SV36: {
     behaviour:
@@ -272,7 +272,8 @@ export const CASES: Readonly<Record<string, Case>> = {
       'A server that refuses the Host header is not told as refused credentials: the cause quotes it and names the setting.',
   },
   SV24: {
-    behaviour: 'A server that refuses to be initialized again is quoted in its status.',
+    behaviour:
+      'A server that allows one session is used again after any crash of the hub, by all workers, and one that refuses to be initialized again is quoted in its status.',
   },
   SV56: {
     behaviour:

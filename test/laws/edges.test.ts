@@ -91,6 +91,7 @@ const EDGES: readonly Edge[] = [
   edge('supervisor/member.ts', ['timers'], 'rests between two lives, and the bound of a hand-over'),
   edge('supervisor/notify.ts', ['outside'], 'systemd-notify, bounded'),
   edge('supervisor/sight.ts', ['outside', 'timers', 'sync'], 'reads /proc, which does not block; beat and probe'),
+  edge('upstream/session-memory.ts', ['outside'], 'open sessions on disk, for the worker that follows a killed one'),
   edge('upstream/transports/forward.ts', ['outside'], 'reaches a sibling hub over its private socket'),
   edge('upstream/child/command.ts', ['outside'], 'finds a program before it is spawned'),
   edge('upstream/child/script-head.ts', ['outside'], 'reads the first line of a script before it is spawned'),

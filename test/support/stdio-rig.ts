@@ -96,7 +96,6 @@ export class Rig {
         closed: (fault) => this.closed.push(fault),
         said: (line) => this.said.push(line),
         learned: () => {},
-        question: () => {},
       },
     });
   }

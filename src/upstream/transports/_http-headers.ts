@@ -73,14 +73,15 @@ export class RequestHeaders {
     return ['accept', 'text/event-stream', 'cache-control', 'no-store', ...resume, ...this.#bound()];
   }
 
-  end(): string[] {
-    return ['accept', '*/*', ...this.#bound()];
+  /** Of the DELETE of a session, by default the current one. */
+  end(session = this.#session, version = this.#version): string[] {
+    return ['accept', '*/*', ...this.#bound(session, version)];
   }
 
-  #bound(): string[] {
+  #bound(session = this.#session, version = this.#version): string[] {
     return [
-      ...(this.#session === undefined ? [] : ['mcp-session-id', this.#session]),
-      ...(this.#version === undefined ? [] : ['mcp-protocol-version', this.#version]),
+      ...(session === undefined ? [] : ['mcp-session-id', session]),
+      ...(version === undefined ? [] : ['mcp-protocol-version', version]),
       ...this.#configured,
     ];
   }

@@ -72,46 +72,59 @@ export interface EndSessionOptions {
   readonly path: string;
   readonly headers: RequestHeaders;
   readonly deadline: Deadline;
+  /** Default: the current one. */
+  readonly session?: { readonly id: string; readonly version: string | undefined };
 }
 
-/** DELETEs the session, so that the server does not keep it until it runs out of memory. Whatever it answers is fine. */
-export async function endSession({ host, pool, path, headers, deadline }: EndSessionOptions): Promise<void> {
+/** What a server answers to the DELETE of a session that it does not have, or no more. */
+const UNKNOWN: ReadonlySet<number> = new Set([404, 410]);
+
+/**
+ * DELETEs a session, so that the server does not keep it until it runs out of memory. Returns whether the server says that it has it no more. Never rejects;
+ * ends by the deadline, and within `handshakeMs`.
+ */
+export async function endSession(options: EndSessionOptions): Promise<boolean> {
+  const { host, pool, path, headers, deadline, session } = options;
   using soon = deadline.sooner(host.limits.handshakeMs);
-  const ended = new Promise<void>((resolve) => {
+  let controller: ResponseController | undefined;
+  const ended = new Promise<number>((resolve) => {
     const handler = new EndHandler(host.abortReason, resolve);
-    pool.dispatch({ method: 'DELETE', path, headers: headers.end(), body: null }, handler);
+    const fields = headers.end(session?.id, session?.version);
+    controller = pool.dispatch({ method: 'DELETE', path, headers: fields, body: null }, handler);
   });
   try {
-    await host.kernel.waits.for(ended, { label: 'upstream-stop', owner: host.server, deadline: soon });
+    const status = await host.kernel.waits.for(ended, { label: 'upstream-stop', owner: host.server, deadline: soon });
+    return (status >= 200 && status < 300) || UNKNOWN.has(status);
   } catch {
-    // The time is up; the pool is closed next and takes the request with it.
+    controller?.abort(host.abortReason);
+    return false;
   }
 }
 
-/** Wants the status line only. */
+/** Wants the status line only; 0 = none came. */
 class EndHandler implements ResponseHandler {
   readonly #reason: Error;
-  readonly #done: () => void;
+  readonly #done: (status: number) => void;
 
-  constructor(reason: Error, done: () => void) {
+  constructor(reason: Error, done: (status: number) => void) {
     this.#reason = reason;
     this.#done = done;
   }
 
   onRequestStart(): void {}
 
-  onResponseStart(controller: ResponseController): void {
-    this.#done();
+  onResponseStart(controller: ResponseController, status: number): void {
+    this.#done(status);
     controller.abort(this.#reason);
   }
 
   onResponseData(): void {}
 
   onResponseEnd(): void {
-    this.#done();
+    this.#done(0);
   }
 
   onResponseError(): void {
-    this.#done();
+    this.#done(0);
   }
 }

@@ -24,10 +24,12 @@ import { guardedEvents } from './_http-events.ts';
 import { HttpExchange } from './_http-exchange.ts';
 import { signsOf } from './_http-fault.ts';
 import { GetStream } from './_http-get-stream.ts';
+import { HeldSession, type RememberedAs } from './_http-held-session.ts';
 import type { ExchangeHost, SentExchange } from './_http-host.ts';
+import { LateOpenings } from './_http-late.ts';
 import { Outbox } from './_http-outbox.ts';
 import { dispatchLater, RESUMES, type StreamPlace } from './_http-resume.ts';
-import { endSession, stopLaunched, untilListening } from './_http-session.ts';
+import { stopLaunched, untilListening } from './_http-session.ts';
 import { openWire, requestOf, SIDE_REQUESTS, type Wire } from './_http-wire.ts';
 import { fullRefusal, PostOrder } from './_post-order.ts';
 
@@ -50,6 +52,8 @@ export interface HttpTransportOptions {
   readonly egress: Egress;
   readonly events: TransportEvents;
   readonly launched: LaunchedServer | undefined;
+  /** Of a shared connection; absent = its sessions end with it, as those of a launched server do. */
+  readonly remembered?: RememberedAs | undefined;
 }
 
 /** Answers of the largest size that may be arriving from one server at once. */
@@ -78,7 +82,10 @@ class HttpTransport implements Transport, ExchangeHost {
   readonly #outbox: Outbox;
   #wire: Wire | undefined;
   readonly #stream: GetStream;
-  #session: string | undefined;
+  readonly #held: HeldSession;
+  /** The same, of a shared connection. */
+  readonly session: HeldSession | undefined;
+  readonly #late: LateOpenings | undefined;
   #version: string | undefined;
   #declared: DeclaredHeaders = NOTHING_DECLARED;
   readonly #order: PostOrder<HttpExchange>;
@@ -86,11 +93,15 @@ class HttpTransport implements Transport, ExchangeHost {
   readonly #quoted = new QuotedReplies();
 
   constructor(options: HttpTransportOptions) {
-    const { kernel, limits, spec } = options;
+    const { kernel, limits, spec, remembered } = options;
     this.#options = options;
     this.kernel = kernel;
     this.limits = limits;
     this.server = spec.name;
+    const wire = (): Wire | undefined => this.#wire;
+    this.#held = new HeldSession(this, remembered, wire);
+    this.session = remembered && this.#held;
+    this.#late = remembered && new LateOpenings({ host: this, held: this.#held, remembered, wire });
     this.mislabelled = mislabelledReport(kernel, spec.name);
     this.events = guardedEvents(options.events, kernel, spec.name, () => this.#stopped);
     const requests = limits.serverConnections + SIDE_REQUESTS;
@@ -109,7 +120,7 @@ class HttpTransport implements Transport, ExchangeHost {
     this.#stream = new GetStream({
       ...{ kernel, limits, server: spec.name, events: this.events, abortReason: this.abortReason },
       ...{ quoted: this.#quoted, isWanted: options.http.getStream !== false },
-      wire: () => this.#wire,
+      wire,
       posts: () => this.#exchanges.values(),
     });
     this.#outbox = new Outbox({
@@ -141,7 +152,7 @@ class HttpTransport implements Transport, ExchangeHost {
     if (this.#stopped || !this.#wire) return new Refusal('server-down', undefined, { server: this.server });
     this.#quoted.sent(frame);
     if (id === undefined) return this.#order.letter((gone) => this.#outbox.send(frame, deadline, gone));
-    const exchange = new HttpExchange(this, frame, id, { session: this.#session, again: false, gone: undefined });
+    const exchange = new HttpExchange(this, frame, id, { session: this.#held.id, again: false, gone: undefined });
     this.retries.sent();
     return this.#admit(exchange) ? this.#order.post(exchange) : fullRefusal(this.server);
   }
@@ -157,8 +168,8 @@ class HttpTransport implements Transport, ExchangeHost {
     this.#version = version;
     this.#declared = declared;
     // A server that gave a session and turned out to speak the stateless era wants no word of it.
-    if (version === VERSION_2026) this.#session = undefined;
-    this.#wire?.headers.set(this.#session, version);
+    if (version === VERSION_2026) this.#held.forget();
+    this.#wire?.headers.set(this.#held.id, version);
     // The stateless era has neither a notification that must come first nor a stream beside the calls.
     if (version !== undefined && version !== VERSION_2026) this.#order.arm();
   }
@@ -186,8 +197,8 @@ class HttpTransport implements Transport, ExchangeHost {
     const wire = this.#wire;
     if (wire) {
       // A launched program takes its sessions with it.
-      if (this.#session !== undefined && !launched) await endSession({ host: this, ...wire, deadline });
-      await wire.pool.close(deadline);
+      if (!launched) await this.#held.close(deadline);
+      if (this.#late?.stop() ?? true) await wire.pool.close(deadline);
     }
     this.#exchanges[Symbol.dispose]();
     this.buffered[Symbol.dispose]();
@@ -195,13 +206,13 @@ class HttpTransport implements Transport, ExchangeHost {
   }
 
   sessionGiven(id: string): void {
-    if (this.#session !== undefined || this.#stopped || this.#version === VERSION_2026) return;
-    this.#session = id;
+    if (this.#held.isOpen || this.#stopped || this.#version === VERSION_2026) return;
+    this.#held.given(id, this.#version);
     this.#wire?.headers.set(id, this.#version);
   }
 
   sessionMissing(exchange: SentExchange, fault: HubError): void {
-    if (exchange.session !== this.#session) {
+    if (exchange.session !== this.#held.id) {
       // It was sent in a session that has been replaced since: not executed, so it goes again in the new one, once.
       if (this.#version !== undefined && this.resend(exchange)) return;
       if (exchange.id === undefined) return;
@@ -210,7 +221,7 @@ class HttpTransport implements Transport, ExchangeHost {
   }
 
   forgetSession(): void {
-    this.#session = undefined;
+    this.#held.forget();
     this.#version = undefined;
     this.#order.reset();
     this.#stream.close();
@@ -220,7 +231,7 @@ class HttpTransport implements Transport, ExchangeHost {
   resend(exchange: SentExchange): boolean {
     if (this.#stopped || exchange.again || exchange.id === undefined) return false;
     const next = new HttpExchange(this, exchange.frame, exchange.id, {
-      session: this.#session,
+      session: this.#held.id,
       again: true,
       gone: undefined,
     });
@@ -259,13 +270,18 @@ class HttpTransport implements Transport, ExchangeHost {
   #dispatch(exchange: HttpExchange): void {
     if (!this.#wire) return;
     const stateless = this.#version === VERSION_2026 ? this.#declared : undefined;
-    exchange.dispatched(this.#wire.pool.dispatch(requestOf(exchange, this.#wire, stateless), exchange));
+    const request = requestOf(exchange, this.#wire, stateless);
+    // Before a version is agreed on nothing else is asked.
+    const isOpening = this.#version === undefined && exchange.id !== undefined && !this.#held.isOpen;
+    const opening = isOpening ? this.#late?.opening(exchange) : undefined;
+    const sent = this.#wire.pool.dispatch(request, opening ?? exchange);
+    exchange.dispatched(opening?.dispatched(sent) ?? sent);
     this.#stream.posted();
   }
 
   #postLetter(frame: Buffer, gone: () => void): HttpExchange | undefined {
     if (!this.#wire || this.#stopped) return undefined;
-    const letter = new HttpExchange(this, frame, undefined, { session: this.#session, again: true, gone });
+    const letter = new HttpExchange(this, frame, undefined, { session: this.#held.id, again: true, gone });
     this.#dispatch(letter);
     return letter;
   }

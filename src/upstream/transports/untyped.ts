@@ -9,7 +9,7 @@ import type { Deadline } from '../../kernel/deadline.ts';
 import type { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { isRefusal, type Outcome } from '../../kernel/outcome.ts';
-import type { DeclaredHeaders, Transport, TransportEvents } from '../transport.ts';
+import type { DeclaredHeaders, SessionHold, Transport, TransportEvents } from '../transport.ts';
 
 export interface UntypedTransportOptions {
   readonly kernel: Kernel;
@@ -78,6 +78,10 @@ class UntypedTransport implements Transport {
 
   forgetSession(): void {
     this.#current.forgetSession();
+  }
+
+  get session(): SessionHold | undefined {
+    return this.#current.session;
   }
 
   cpuMs(): number | undefined {

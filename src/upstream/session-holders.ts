@@ -1,0 +1,88 @@
+/**
+ * Which worker holds the session of a server that allows one at a time: asked of the other workers when a server refuses to be initialized, so that one worker
+ * holds it and the others forward their calls to that one.
+ * Guarantees: an answer is about the same server with the same settings (its hash) and comes within `ANSWER_MS`; a worker that replaces another answers for both.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Limits } from '../config/limits.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { askSocket } from '../net/ask-socket.ts';
+
+export interface SessionHoldersParts {
+  readonly kernel: Kernel;
+  readonly limits: Pick<Limits, 'hubs'>;
+  /** Of this worker. */
+  readonly slot: number;
+  readonly peerSocket: (slot: number) => string;
+  /** Socket of the worker that this one replaces; undefined = there is none. */
+  readonly predecessor: string | undefined;
+}
+
+/** A server with its settings. */
+export interface SessionOf {
+  readonly slug: string;
+  readonly hash: string;
+}
+
+/** `unknown` = a worker that may hold one has not answered. */
+export type Holder = { readonly peer: string } | 'none' | 'unknown';
+
+const PATH = '/holders/';
+const ANSWER_MS = 1000;
+const ANSWER_BYTES = 4096;
+
+export class SessionHolders {
+  readonly #parts: SessionHoldersParts;
+
+  constructor(parts: SessionHoldersParts) {
+    this.#parts = parts;
+  }
+
+  /** Returns the private socket of the worker that holds a session with the server. Never rejects; ends by the deadline. */
+  async find(server: SessionOf, deadline: Deadline): Promise<Holder> {
+    const { limits, slot, peerSocket, predecessor } = this.#parts;
+    const slots = Array.from({ length: limits.hubs }, (_, at) => at + 1).filter((one) => one !== slot);
+    const sockets = [...(predecessor === undefined ? [] : [predecessor]), ...slots.map(peerSocket)];
+    const answers = await Promise.all(sockets.map((socket) => this.isHeldAt(socket, server, deadline)));
+    const peer = sockets[answers.indexOf(true)];
+    if (peer !== undefined) return { peer };
+    return answers.includes(undefined) ? 'unknown' : 'none';
+  }
+
+  /**
+   * Whether the worker behind this socket holds a session with the server, or forwards to the one that it replaces, which does; undefined = it is there and does
+   * not answer. Never rejects.
+   */
+  async isHeldAt(socket: string, { slug, hash }: SessionOf, deadline: Deadline): Promise<boolean | undefined> {
+    using soon = deadline.sooner(ANSWER_MS);
+    const about = { deadline: soon, maxBytes: ANSWER_BYTES };
+    const asked = askSocket(socket, { method: 'GET', path: `${PATH}${slug}/${hash}` }, about);
+    try {
+      const wait = { label: 'upstream-handshake', owner: slug, deadline: soon } as const;
+      return (await this.#parts.kernel.waits.for(asked, wait)).status === 200;
+    } catch (fault) {
+      return isAbsent(fault) ? false : undefined;
+    }
+  }
+
+  /** Serves `GET /holders/<server>/<hash>` to other workers: 200 = held, 404 = not. */
+  serve(holdsSession: (server: SessionOf) => boolean, asked: IncomingMessage, response: ServerResponse): void {
+    asked.resume();
+    const [slug = '', hash = ''] = (asked.url ?? '').slice(PATH.length).split('/');
+    const { kernel, predecessor } = this.#parts;
+    const answer = (isHeld: boolean): void =>
+      void response.writeHead(isHeld ? 200 : 404, { 'content-length': 0 }).end();
+    if (holdsSession({ slug, hash })) return answer(true);
+    if (predecessor === undefined) return answer(false);
+    kernel.scope.run(`holder of ${slug}`, async () => {
+      using deadline = kernel.deadline(ANSWER_MS);
+      answer((await this.isHeldAt(predecessor, { slug, hash }, deadline)) === true);
+    });
+  }
+}
+
+/** Nobody listens there. */
+function isAbsent(fault: unknown): boolean {
+  return fault instanceof Error && 'code' in fault && (fault.code === 'ENOENT' || fault.code === 'ECONNREFUSED');
+}

@@ -1,0 +1,174 @@
+/**
+ * Edge: the sessions that workers have open with HTTP servers, on disk, so that a server that allows one session at a time can be told to end one whose worker was
+ * killed. A directory of small files (0700, files 0600), one for each session.
+ * Guarantees: a session is found under its target only (server, address and headers); what is open in this process is never taken for left over; at most `max`
+ * files stay; a failing disk costs this memory and nothing else.
+ */
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, stat, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Deadline } from '../kernel/deadline.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { HttpSpec } from '../kernel/snapshot.ts';
+
+/** A session that another process has opened and nobody has ended. */
+export interface LeftSession {
+  readonly id: string;
+  /** The protocol version that was spoken in it; undefined = not known. */
+  readonly version: string | undefined;
+  readonly file: string;
+}
+
+export interface SessionMemoryParts {
+  readonly kernel: Kernel;
+  readonly dir: string;
+  /** Slot of this worker. */
+  readonly slot: number;
+  readonly max: () => number;
+  /** Of this process, and whether another one lives. */
+  readonly pid: number;
+  readonly isRunning: (pid: number) => boolean;
+}
+
+const WRITE_MS = 5000;
+/** Ids are as long as the header limit allows. */
+const FILE_BYTES = 64 * 1024;
+/** Of one target, read at most: workers and their replacements. */
+const LEFT = 64;
+/** Late answers of one target that are waited for at once. */
+const LATE = 2;
+const NAME = /^([0-9a-f]{32})\.(\d+)\.(\d+)\.[0-9a-f]{16}\.json$/;
+
+/** Returns what a session belongs to: it is of no use at another address or under other credentials, and must not be shown there. */
+export function sessionTarget(server: string, { url, headers }: Pick<HttpSpec, 'url' | 'headers'>): string {
+  const fields = Object.entries(headers).sort(([a], [b]) => (a < b ? -1 : 1));
+  return digest(JSON.stringify([server, url, fields])).slice(0, 32);
+}
+
+export class SessionMemory {
+  readonly #parts: SessionMemoryParts;
+  /** Files of sessions that are open in this process, and when they are written. */
+  readonly #open = new Map<string, Promise<void>>(); // bounded by: servers, one session of each and one that is tried beside it
+  /** Requests to initialize that are still waited for after their connections ended, by target. */
+  readonly #late = new Map<string, number>(); // bounded by: servers; those without one leave
+
+  constructor(parts: SessionMemoryParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * A session was opened: it is written down in the background, within a millisecond or two where the disk is well, for its worker may be killed in the next moment.
+   * Returns the name of its file.
+   */
+  opened(target: string, id: string, version: string | undefined): string {
+    const { dir, slot, pid } = this.#parts;
+    const file = `${target}.${slot}.${pid}.${digest(id).slice(0, 16)}.json`;
+    this.#open.set(
+      file,
+      this.#bounded(async (deadline) => {
+        // Small enough for one write; a file that is cut off all the same is not read.
+        const write = () => writeFile(join(dir, file), JSON.stringify({ format: 1, id, version }), { mode: 0o600 });
+        await write().catch(() => mkdir(dir, { recursive: true, mode: 0o700 }).then(write));
+        await this.#tidy(target, deadline);
+      }),
+    );
+    return file;
+  }
+
+  /** A session is not used here any more; whether its server knows that is not certain. */
+  released(file: string): void {
+    this.#open.delete(file);
+  }
+
+  /** A session has ended at its server. Settles when nothing of it is left. Never rejects. */
+  async ended(file: string): Promise<void> {
+    await this.#open.get(file);
+    this.#open.delete(file);
+    await this.#bounded(() => unlink(join(this.#parts.dir, file)));
+  }
+
+  /** Returns the sessions of a target that are not open in this process. Never rejects; empty where the disk does not answer by the deadline. */
+  async left(target: string, deadline: Deadline): Promise<readonly LeftSession[]> {
+    const found: LeftSession[] = []; // bounded by: LEFT
+    await this.#bounded(async () => {
+      const names = await this.#names(target);
+      for (const file of names.slice(0, LEFT)) {
+        const one = await this.#read(file);
+        if (one && !this.#open.has(file)) found.push(one);
+      }
+    }, deadline);
+    return found;
+  }
+
+  /** Returns the right to wait for the late answer of one initialize; undefined = enough are waited for. To be given back. */
+  waitLate(target: string): Disposable | undefined {
+    const count = this.#late.get(target) ?? 0;
+    if (count >= LATE) return undefined;
+    this.#late.set(target, count + 1);
+    return {
+      [Symbol.dispose]: () => {
+        const rest = (this.#late.get(target) ?? 1) - 1;
+        if (rest > 0) this.#late.set(target, rest);
+        else this.#late.delete(target);
+      },
+    };
+  }
+
+  async #names(target: string): Promise<readonly string[]> {
+    const names = await readdir(this.#parts.dir).catch(() => []);
+    return names.filter((file) => NAME.exec(file)?.[1] === target && !this.#open.has(file));
+  }
+
+  async #read(file: string): Promise<LeftSession | undefined> {
+    try {
+      const path = join(this.#parts.dir, file);
+      if ((await stat(path)).size > FILE_BYTES) return undefined;
+      const { id, version } = JSON.parse(await readFile(path, 'utf8')) as {
+        readonly id: unknown;
+        readonly version: unknown;
+      };
+      // A header is made of it.
+      if (typeof id !== 'string' || !/^[\x21-\x7e]+$/.test(id)) return undefined;
+      return { id, version: typeof version === 'string' && /^[\d-]{1,40}$/.test(version) ? version : undefined, file };
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** The server has taken a session beside those that are left of this worker's earlier lives: they do not stand in its way, and are forgotten. */
+  async #tidy(target: string, deadline: Deadline): Promise<void> {
+    const { dir, slot, pid, isRunning, max } = this.#parts;
+    const all = (await readdir(dir)).filter((file) => NAME.test(file));
+    const spare = Math.max(0, all.length - max());
+    const oldest = spare === 0 ? [] : (await byAge(dir, all)).slice(0, spare);
+    const own = all.filter((file) => {
+      const [, of, at, by] = NAME.exec(file) ?? [];
+      return of === target && Number(at) === slot && (Number(by) === pid || !isRunning(Number(by)));
+    });
+    for (const file of new Set([...own, ...oldest])) {
+      if (deadline.ended !== undefined) return;
+      if (!this.#open.has(file)) await unlink(join(dir, file)).catch(() => {});
+    }
+  }
+
+  async #bounded(work: (deadline: Deadline) => Promise<void>, until?: Deadline): Promise<void> {
+    const { kernel } = this.#parts;
+    using own = until ? until.sooner(WRITE_MS) : kernel.deadline(WRITE_MS);
+    try {
+      await kernel.waits.for(work(own), { label: 'snapshot-write', owner: 'sessions', deadline: own });
+    } catch {
+      // What is not written down costs a server that allows one session a longer outage after a crash; nothing waits for it.
+    }
+  }
+}
+
+async function byAge(dir: string, files: readonly string[]): Promise<readonly string[]> {
+  const ages = await Promise.all(
+    files.map(async (file) => ({ file, atMs: (await stat(join(dir, file)).catch(() => undefined))?.mtimeMs ?? 0 })),
+  );
+  return ages.sort((a, b) => a.atMs - b.atMs).map(({ file }) => file);
+}
+
+function digest(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
