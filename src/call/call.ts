@@ -75,11 +75,23 @@ export interface Call {
 
 export type Reply =
   /** A result, as JSON text; `session` is told to the client in the header of initialize's answer. */
-  | { readonly kind: 'result'; readonly json: Buffer; readonly session?: Session; readonly note?: ReplyNote }
+  | {
+      readonly kind: 'result';
+      readonly json: Buffer;
+      readonly around?: Around;
+      readonly session?: Session;
+      readonly note?: ReplyNote;
+    }
   /** A server's own JSON-RPC error, untouched. */
   | { readonly kind: 'error'; readonly json: Buffer; readonly note?: ReplyNote }
   /** A notification or a reply was taken: 202 without a body. */
   | { readonly kind: 'accepted' };
+
+/** What stands in a result before and after `json`, which is shared by many answers and is not copied for each. */
+export interface Around {
+  readonly head: Buffer;
+  readonly tail: Buffer;
+}
 
 /** For the access record: which server, and which tool, that may have said `isError`; undefined = no tool was called. */
 export interface ReplyNote {

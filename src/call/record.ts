@@ -25,7 +25,7 @@ export function record(kernel: Kernel, call: Call, outcome: Outcome<Reply>, star
     method: method.length > METHOD_CHARS ? method.slice(0, METHOD_CHARS) : method,
     user: call.principal.userName,
     ms: kernel.clock.nowMs() - startMs,
-    bytes: refused || outcome.kind === 'accepted' ? 0 : outcome.json.length,
+    bytes: refused ? 0 : bytesOf(outcome),
     outcome: refused ? 'refused' : outcomeOf(outcome),
     code: refused ? outcome.code : undefined,
     server: refused ? outcome.detail.server : note?.server,
@@ -33,6 +33,12 @@ export function record(kernel: Kernel, call: Call, outcome: Outcome<Reply>, star
     why: refused && isOperatorOnly(outcome.code) ? outcome.message : undefined,
     reference: refused ? outcome.detail.reference : undefined,
   });
+}
+
+function bytesOf(reply: Reply): number {
+  if (reply.kind === 'accepted') return 0;
+  const around = reply.kind === 'result' ? reply.around : undefined;
+  return reply.json.length + (around ? around.head.length + around.tail.length : 0);
 }
 
 function toolIn({ detail }: Refusal): string | undefined {

@@ -6,8 +6,9 @@
 import { exposedUri } from '../catalog/exposed-uri.ts';
 import type { ResourceRoute } from '../catalog/route.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { elementSpans } from '../protocol/elements.ts';
 import { jsonBytes } from '../protocol/json-text.ts';
-import { elementSpans, memberSpan, scanCallParams, stringAt } from '../protocol/scan.ts';
+import { memberSpan, scanCallParams, stringAt } from '../protocol/scan.ts';
 import { replaceSpans } from '../protocol/write.ts';
 import type { Call, Reply } from './call.ts';
 import type { FirstCatalog } from './first-catalog.ts';

@@ -6,7 +6,7 @@
  * Source: protocol.md §1.4, §1.5 (column M→L).
  */
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
-import { completeResult } from '../protocol/era-2026/results.ts';
+import { completeHead, completeResult } from '../protocol/era-2026/results.ts';
 import { memberSpan } from '../protocol/scan.ts';
 import { replaceSpans } from '../protocol/write.ts';
 import type { Call, Reply } from './call.ts';
@@ -54,8 +54,14 @@ function shaped(method: string, outcome: Outcome<Reply>): Outcome<Reply> {
     return outcome.code === 'resource-not-found'
       ? new Refusal('invalid-params', outcome.message, outcome.detail)
       : outcome;
-  if (outcome.kind === 'result') return { ...outcome, json: completeResult(method, outcome.json) };
+  if (outcome.kind === 'result') return complete(method, outcome);
   return outcome.kind === 'error' ? { ...outcome, json: translated(outcome.json) } : outcome;
+}
+
+function complete(method: string, reply: Extract<Reply, { kind: 'result' }>): Reply {
+  const { around } = reply;
+  if (!around) return { ...reply, json: completeResult(method, reply.json) };
+  return { ...reply, around: { ...around, head: completeHead(method, around.head) } };
 }
 
 /** The server's sentence and data stay. `json` = an error object. */

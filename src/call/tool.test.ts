@@ -141,5 +141,7 @@ test('a tool whose output schema was dropped sends no structured content that is
   assert.deepEqual(shown(await rig.ask('tools/call', { name: 'git_log' })).structuredContent, { n: 1 });
   answers('{"content":[],"structuredContent":[1,2]}');
   assert.equal('structuredContent' in shown(await rig.ask('tools/call', { name: 'git_log' })), false);
+  answers('{"structuredContent":{},"content":[],"structuredContent":[1,2]}');
+  assert.deepEqual(shown(await rig.ask('tools/call', { name: 'git_log' })), { content: [] }, 'twice');
   assert.deepEqual(shown(await rig.ask('tools/call', { name: 'files_read' })).structuredContent, [1, 2]);
 });

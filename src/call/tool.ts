@@ -10,7 +10,8 @@ import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { refuseParamHeaders } from '../protocol/era-2026/param-headers.ts';
 import type { CallParams } from '../protocol/message.ts';
 import { withoutMembers } from '../protocol/meta.ts';
-import { memberSpan, scanCallParams } from '../protocol/scan.ts';
+import { scanCallParams } from '../protocol/scan.ts';
+import { soleMember } from '../protocol/sole-member.ts';
 import type { Call, Reply } from './call.ts';
 import type { FirstListing } from './first-listing.ts';
 import type { RoutedCall } from './routed.ts';
@@ -64,8 +65,9 @@ function refuseHeaders({ envelope, incoming }: Call, { argumentsSpan }: CallPara
 
 /** A tool whose outputSchema was not of type object may send structuredContent that is no object: clients would reject the call. */
 function withoutOddStructured(json: Buffer): Buffer {
-  const { at } = memberSpan(json, { at: 0, end: json.length }, STRUCTURED);
-  return at < 0 || json[at] === OPEN_OBJECT ? json : withoutMembers(json, [STRUCTURED]);
+  // Where it stands twice, clients would read the other one.
+  const { at } = soleMember(json, { at: 0, end: json.length }, STRUCTURED);
+  return at >= 0 && json[at] === OPEN_OBJECT ? json : withoutMembers(json, [STRUCTURED]);
 }
 const STRUCTURED = 'structuredContent';
 const OPEN_OBJECT = 0x7b;

@@ -4,8 +4,9 @@
  * mean; a spelling that two share, or that is another's given name, leads nowhere.
  */
 import { createHash } from 'node:crypto';
-import { atOnce } from '../kernel/take-turn.ts';
-import { joinedJson } from './_json-list.ts';
+import { atOnce, type TurnsKernel } from '../kernel/take-turn.ts';
+import { joinedSteps } from './_json-list.ts';
+import { ListJson } from './_list-json.ts';
 import type { Item, Shelf } from './_shelf.ts';
 import { closestName } from './closest-name.ts';
 import { nameAliases, normalName } from './names.ts';
@@ -34,7 +35,7 @@ export class NamesOfView {
   readonly #items: readonly Item[]; // bounded by: servers × serverTools
   readonly #ownerOf: OwnerOf;
   #spellings: Spellings | undefined;
-  #json: Buffer | undefined;
+  readonly #json: ListJson;
 
   constructor(digest: string, picks: readonly ShelfPick[], ownerOf: OwnerOf) {
     this.digest = digest;
@@ -42,6 +43,7 @@ export class NamesOfView {
       allowed ? shelf.items.filter(({ route }) => allowed.has(route.native)) : shelf.items,
     );
     this.#ownerOf = ownerOf;
+    this.#json = new ListJson(() => this.#jsonSteps());
   }
 
   get count(): number {
@@ -73,15 +75,21 @@ export class NamesOfView {
   }
 
   json(): Buffer {
-    this.#json ??= atOnce(this.#jsonSteps());
-    return this.#json;
+    return this.#json.text();
+  }
+
+  /** Settles when `json` costs nothing; undefined = it costs no long turn now. */
+  prepare(kernel: TurnsKernel): Promise<void> | undefined {
+    let chars = 0;
+    if (!this.#json.isReady) for (const { chars: more } of this.#items) chars += more;
+    return this.#json.prepare(chars, kernel);
   }
 
   /** Makes ready, in steps of about a millisecond, what the list before had been asked for. */
   *warm(before: NamesOfView): Generator<void, void> {
     if (before === this) return;
     if (before.#spellings && !this.#spellings) this.#spellings = yield* spellingsOf(this.#items);
-    if (before.#json && !this.#json) this.#json = yield* this.#jsonSteps();
+    if (before.#json.isReady) yield* this.#json.steps();
   }
 
   *#jsonSteps(): Generator<void, Buffer> {
@@ -94,7 +102,7 @@ export class NamesOfView {
       bytes = 0;
       yield;
     }
-    return joinedJson(parts);
+    return yield* joinedSteps(parts);
   }
 }
 

@@ -5,7 +5,9 @@
  * of steps, whatever templates there are (`_resource-owners.ts`).
  */
 import { createHash } from 'node:crypto';
-import { joinedJson } from './_json-list.ts';
+import type { TurnsKernel } from '../kernel/take-turn.ts';
+import { joinedSteps } from './_json-list.ts';
+import { ListJson } from './_list-json.ts';
 import type { OwnerOf } from './_names-of-view.ts';
 import { type GivenAddresses, ResourceOwners } from './_resource-owners.ts';
 import { type Addressed, type ResourceShelf, withAddress } from './_resource-shelf.ts';
@@ -38,8 +40,8 @@ export class ResourcesOfView {
   readonly #book: AddressBook;
   readonly #isSingle: boolean;
   #addresses: Addresses | undefined;
-  #resourcesJson: Buffer | undefined;
-  #templatesJson: Buffer | undefined;
+  readonly #resourcesJson = new ListJson(() => jsonSteps(this.#known().resources, 'uri'));
+  readonly #templatesJson = new ListJson(() => jsonSteps(this.#known().templates, 'uriTemplate'));
 
   constructor(digest: string, shelves: readonly ResourceShelf[], book: AddressBook, isSingle: boolean) {
     this.digest = digest;
@@ -57,13 +59,20 @@ export class ResourcesOfView {
   }
 
   resourcesJson(): Buffer {
-    this.#resourcesJson ??= jsonOf(this.#known().resources, 'uri');
-    return this.#resourcesJson;
+    return this.#resourcesJson.text();
   }
 
   templatesJson(): Buffer {
-    this.#templatesJson ??= jsonOf(this.#known().templates, 'uriTemplate');
-    return this.#templatesJson;
+    return this.#templatesJson.text();
+  }
+
+  /** Settles when that list costs nothing; undefined = it costs no long turn now. */
+  prepare(list: 'resources' | 'templates', kernel: TurnsKernel): Promise<void> | undefined {
+    const json = list === 'resources' ? this.#resourcesJson : this.#templatesJson;
+    let chars = 0;
+    if (!json.isReady)
+      for (const shelf of this.shelves) for (const { listed } of shelf[list]) chars += listed.json.length;
+    return json.prepare(chars, kernel);
   }
 
   /**
@@ -145,12 +154,21 @@ function byAddress(items: readonly Shown[]): ReadonlyMap<string, Shown> {
   return new Map(items.map((item) => [item.renamed ?? item.listed.native, item]));
 }
 
-function jsonOf(items: readonly Shown[], key: 'uri' | 'uriTemplate'): Buffer {
-  return joinedJson(
-    items.map(({ listed, renamed }) =>
-      renamed === undefined ? Buffer.from(listed.json) : withAddress(listed, key, renamed),
-    ),
-  );
+/** Of one step: about 1 ms. */
+const STEP_BYTES = 256 * 1024;
+
+function* jsonSteps(items: readonly Shown[], key: 'uri' | 'uriTemplate'): Generator<void, Buffer> {
+  const texts: Buffer[] = []; // bounded by: items
+  let stepBytes = 0;
+  for (const { listed, renamed } of items) {
+    const text = renamed === undefined ? Buffer.from(listed.json) : withAddress(listed, key, renamed);
+    texts.push(text);
+    stepBytes += text.length;
+    if (stepBytes < STEP_BYTES) continue;
+    stepBytes = 0;
+    yield;
+  }
+  return yield* joinedSteps(texts);
 }
 
 function routeTo({ server, listed, renamed }: Shown): ResourceRoute {

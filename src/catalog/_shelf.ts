@@ -23,6 +23,11 @@ export class Item {
     this.#label = label;
   }
 
+  /** Characters of what the server listed. */
+  get chars(): number {
+    return this.#listed.json.length;
+  }
+
   /** The object's JSON with its exposed name in it. */
   get json(): Buffer {
     this.#json ??= exposedJson(this.#listed, this.route, this.#label);

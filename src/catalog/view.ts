@@ -4,6 +4,7 @@
  * Does not: know who is calling; `auth/` decides which view that is.
  */
 import type { Declared } from '../kernel/snapshot.ts';
+import type { TurnsKernel } from '../kernel/take-turn.ts';
 import { type NamesOfView, namesOfView, type OwnerOf } from './_names-of-view.ts';
 import { type AddressBook, type ResourcesOfView, resourcesOfView } from './_resources-of-view.ts';
 import type { ServerShelf } from './_shelf.ts';
@@ -13,6 +14,8 @@ export type { Route };
 
 /** What clients are told of when it changes; templates are resources there. */
 export type ListKind = 'tools' | 'prompts' | 'resources';
+/** The four lists. */
+export type ListNoun = ListKind | 'templates';
 
 export interface View {
   /** `all`, `group:<slug>`, `server:<slug>` or `groups:<slug>,<slug>…`. */
@@ -43,6 +46,8 @@ export interface View {
   promptsJson(): Buffer;
   resourcesJson(): Buffer;
   templatesJson(): Buffer;
+  /** Makes the text of a long list over several turns of the event loop. Undefined = the list costs no long turn now. Never rejects. */
+  prepare(list: ListNoun, kernel: TurnsKernel): Promise<void> | undefined;
 }
 
 /** One server in a view; `allowed` = native names of tools, undefined = all. Its prompts and resources are always shown. */
@@ -139,6 +144,12 @@ export class ShelfView implements View {
 
   templatesJson(): Buffer {
     return this.parts.resources.templatesJson();
+  }
+
+  prepare(list: ListNoun, kernel: TurnsKernel): Promise<void> | undefined {
+    const { tools, prompts, resources } = this.parts;
+    if (list === 'tools') return tools.prepare(kernel);
+    return list === 'prompts' ? prompts.prepare(kernel) : resources.prepare(list, kernel);
   }
 }
 

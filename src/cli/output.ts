@@ -2,7 +2,8 @@
  * What the command shows: data on stdout, messages on stderr; tables for people, JSON with --json; colour only at a terminal.
  * Guarantees: no control character of a server reaches the terminal (`printable.ts`).
  */
-import { printable, printableJson } from './printable.ts';
+import { printableJson } from '../telemetry/mask.ts';
+import { printable } from './printable.ts';
 
 export function print(text: string): void {
   process.stdout.write(`${printable(text)}\n`);

@@ -8,7 +8,6 @@ import { visible } from '../telemetry/mask.ts';
 /** One of the command's own colours, or a character that a terminal would obey. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const OBEYED = /\u001b\[(?:[012]|3[123]|1;3[123])m|\r\n|[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
-const UNSAFE_IN_JSON = /[\u007f-\u009f\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 
 /** Text for a terminal. Control characters become visible (`\\x1b`); CR LF becomes LF. */
 export function printable(text: string): string {
@@ -21,11 +20,6 @@ export function printable(text: string): string {
 /** Text of a server or a file, for a terminal: as `printable`, and without colours. */
 export function plain(text: string): string {
   return printable(text.replaceAll('\u001b', '\\x1b'));
-}
-
-/** JSON text for a terminal: the same value, with escapes for the characters that JSON allows and a terminal obeys. */
-export function printableJson(json: string): string {
-  return json.replace(UNSAFE_IN_JSON, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 function escaped(char: string): string {

@@ -1,19 +1,47 @@
 /**
- * Servers that are containers. The hub ends the program that it starts (`docker run`), and not the container: whether that ends with it depends on the
- * arguments.
+ * Servers that are containers. The hub starts a client (`docker run`), and the container is a child of another process: whether it ends with its client
+ * depends on the arguments.
  */
 import { basename } from 'node:path';
 
 const PROGRAMS: ReadonlySet<string> = new Set(['docker', 'podman', 'nerdctl']);
 const NEEDED = ['--rm', '--init'] as const;
+/** `docker compose run` knows neither `--init` nor the filters of `docker ps`. */
+const COMPOSE = 'compose';
+const IN_A_SHELL = /\b(?:docker|podman|nerdctl)\b.*\brun\b/s;
+
+/** Where the command line of a server starts a container itself. */
+export interface ContainerRun {
+  /** Arguments before `run`, which other commands for the same containers need too: `--context name`, `container`. */
+  readonly before: readonly string[];
+  /** Index of `run`. */
+  readonly at: number;
+  /** The container is to be removed at its end (`--rm`). */
+  readonly isRemoved: boolean;
+}
+
+/** Undefined = the command starts no container, or not by itself (a shell, `sudo`, `docker compose`, `docker exec`). */
+export function containerRun(command: string, args: readonly string[]): ContainerRun | undefined {
+  if (!PROGRAMS.has(basename(command, '.exe'))) return undefined;
+  const at = args.indexOf('run');
+  if (at < 0 || args.slice(0, at).includes(COMPOSE)) return undefined;
+  return { before: args.slice(0, at), at, isRemoved: has(args, '--rm') };
+}
 
 /**
- * Returns the options that are missing for a container that does not outlive its server: without `--init` a program that is PID 1 of its container may ignore
- * SIGTERM, and without `--rm` the container is left behind. Empty where the command starts no container.
+ * Returns what a command line that starts a container lacks: without `--init` a program that is PID 1 of its container may ignore SIGTERM, and without `--rm`
+ * the container is left behind; a container that another program starts (a shell, `sudo`) cannot be found by the hub. Undefined = nothing is missing.
  */
-export function missingContainerOptions(command: string, args: readonly string[]): readonly string[] {
-  if (!PROGRAMS.has(basename(command))) return [];
-  const run = args.indexOf('run');
-  if (run < 0) return [];
-  return NEEDED.filter((option) => !args.some((one) => one === option || one === `${option}=true`));
+export function missingForContainer(command: string, args: readonly string[]): string | undefined {
+  if (containerRun(command, args)) {
+    const missing = NEEDED.filter((option) => !has(args, option));
+    return missing.length === 0 ? undefined : `${missing.join(' and ')} after run`;
+  }
+  const name = basename(command, '.exe');
+  if (PROGRAMS.has(name)) return args.includes('run') && !has(args, '--rm') ? '--rm after run' : undefined;
+  return IN_A_SHELL.test(args.join(' ')) ? 'docker, podman or nerdctl as the command itself' : undefined;
+}
+
+function has(args: readonly string[], option: string): boolean {
+  return args.some((one) => one === option || one === `${option}=true`);
 }

@@ -334,4 +334,7 @@ test('a container that may outlive its server is named, with what is missing, an
   assert.deepEqual(warnings(of(['run', '--rm', '--init', '-i', 'image'])), []);
   assert.deepEqual(warnings(of(['exec', '-i', 'name', 'server'])), []);
   assert.deepEqual(warnings(of(['run'], 'uv')), []);
+  assert.deepEqual(warnings(of(['compose', 'run', '--rm', 'service'])), []);
+  const [shell] = load(of(['-c', 'exec docker run --rm --init -i image'], 'sh')).problems;
+  assert.equal(shell?.expected, 'docker, podman or nerdctl as the command itself');
 });

@@ -8,7 +8,7 @@
 import { dirname, isAbsolute, join } from 'node:path';
 import type { ProcessSpec, ServerSpec } from '../kernel/snapshot.ts';
 import { readCallTimes, readFigure, readTools } from './call-times.ts';
-import { missingContainerOptions } from './container-command.ts';
+import { missingForContainer } from './container-command.ts';
 import { LIMITS } from './limits.ts';
 import type { ConfigPath } from './locate.ts';
 import { type Problems, quoted } from './problems.ts';
@@ -159,10 +159,10 @@ function readProcess(raw: RawLaunch, { path, rules, context }: Reading): Process
     );
   }
   const args = (raw.args ?? []).map((text, at) => readText(text, [...path, 'args', at], rules));
-  const missing = missingContainerOptions(command, args);
-  if (missing.length > 0) {
+  const missing = missingForContainer(command, args);
+  if (missing !== undefined) {
     const message = 'start a container that may stay when the server is stopped or started again';
-    rules.problems.warning([...path, 'args'], message, `${missing.join(' and ')} after run`);
+    rules.problems.warning([...path, 'args'], message, missing);
   }
   return {
     ...{ command, args },

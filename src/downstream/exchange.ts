@@ -25,6 +25,7 @@ const RESULT_HEAD = Buffer.from('{"jsonrpc":"2.0","id":');
 const RESULT_MEMBER = Buffer.from(',"result":');
 const ERROR_MEMBER = Buffer.from(',"error":');
 const TAIL = Buffer.from('}');
+const NOTHING = Buffer.alloc(0);
 
 export interface ExchangeRooms {
   readonly streams: Streams;
@@ -151,7 +152,13 @@ export class Exchange implements BackChannel {
     // Text of one character a byte, which the runtime joins with its head: cheaper than joining buffers.
     const idText = this.#idRaw.toString('latin1');
     const head = `{"jsonrpc":"2.0","id":${idText},"${outcome.kind}":`;
-    writeFrame(this.#response, { head, middle: outcome.json, tail: '}' }, sessionHeader(outcome));
+    const around = outcome.kind === 'result' ? outcome.around : undefined;
+    const pieces = { head, middle: outcome.json, tail: '}' };
+    if (around) {
+      pieces.head += around.head.toString('latin1');
+      pieces.tail = `${around.tail.toString('latin1')}}`;
+    }
+    writeFrame(this.#response, pieces, sessionHeader(outcome));
   }
 
   #answerOnStream(stream: SseStream, outcome: Outcome<Reply>): void {
@@ -171,8 +178,10 @@ export class Exchange implements BackChannel {
 
 type Answered = Exclude<Reply, { readonly kind: 'accepted' }>;
 
-function replyFrame(idRaw: Buffer, { kind, json }: Answered): Buffer {
-  return Buffer.concat([RESULT_HEAD, idRaw, kind === 'error' ? ERROR_MEMBER : RESULT_MEMBER, json, TAIL]);
+function replyFrame(idRaw: Buffer, reply: Answered): Buffer {
+  if (reply.kind === 'error') return Buffer.concat([RESULT_HEAD, idRaw, ERROR_MEMBER, reply.json, TAIL]);
+  const { head = NOTHING, tail = NOTHING } = reply.around ?? {};
+  return Buffer.concat([RESULT_HEAD, idRaw, RESULT_MEMBER, head, reply.json, tail, TAIL]);
 }
 
 function sessionHeader(reply: Reply): Record<string, string> | undefined {

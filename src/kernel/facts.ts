@@ -175,6 +175,13 @@ export type Fact =
       readonly stderrTail: string;
     }
   | { readonly type: 'children-swept'; readonly pids: readonly number[] }
+  | {
+      readonly type: 'containers-ended';
+      readonly server: string;
+      readonly ids: readonly string[];
+      /** What the container tool said when it failed; undefined = they have ended. */
+      readonly fault: string | undefined;
+    }
   | { readonly type: 'breaker-opened'; readonly server: string; readonly ms: number; readonly cause: string }
   | { readonly type: 'breaker-closed'; readonly server: string }
   // planes

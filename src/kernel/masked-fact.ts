@@ -13,19 +13,13 @@ const WORDS: ReadonlySet<string> = new Set([
   ...['reference', 'signal', 'label'],
 ]);
 const CAUSES = 3;
+/** Objects within objects that are looked into. */
+const DEEP = 4;
 
 /** Returns the same fact when nothing had to be masked. */
 export function maskedFact(fact: Fact, secrets: SecretMask): Fact {
   if (UNMASKED.has(fact.type) && !quotes(fact)) return fact;
-  let copy: Record<string, unknown> | undefined;
-  for (const [member, value] of Object.entries(fact)) {
-    if (WORDS.has(member)) continue;
-    const shown = maskedValue(value, secrets);
-    if (shown === value) continue;
-    copy ??= { ...fact };
-    copy[member] = shown;
-  }
-  return (copy as Fact | undefined) ?? fact;
+  return maskedMembers(fact, secrets, DEEP) as Fact;
 }
 
 /** A call that was refused says why, and may quote its server. */
@@ -33,11 +27,26 @@ function quotes(fact: Fact): boolean {
   return fact.type === 'call-answered' && fact.why !== undefined;
 }
 
-function maskedValue(value: unknown, secrets: SecretMask): unknown {
+function maskedMembers(object: object, secrets: SecretMask, depth: number): object {
+  let copy: Record<string, unknown> | undefined;
+  for (const [member, value] of Object.entries(object)) {
+    if (WORDS.has(member)) continue;
+    const shown = maskedValue(value, secrets, depth);
+    if (shown === value) continue;
+    copy ??= { ...object };
+    copy[member] = shown;
+  }
+  return copy ?? object;
+}
+
+function maskedValue(value: unknown, secrets: SecretMask, depth: number): unknown {
   if (typeof value === 'string') return secrets.mask(value);
+  if (typeof value !== 'object' || value === null) return value;
   if (value instanceof Error) return maskedError(value, secrets, CAUSES);
-  if (!Array.isArray(value)) return value;
-  const shown = value.map((one) => maskedValue(one, secrets));
+  // What nobody has looked into is not shown.
+  if (depth === 0) return undefined;
+  if (!Array.isArray(value)) return maskedMembers(value, secrets, depth - 1);
+  const shown = value.map((one) => maskedValue(one, secrets, depth - 1));
   return shown.some((one, at) => one !== value[at]) ? shown : value;
 }
 

@@ -106,6 +106,20 @@ test('the bus shows no listener a secret, in messages, lists and errors with cau
   assert.deepEqual(third, { type: 'config-refused', file: 'f', errors: ['***'] });
 });
 
+// finding: SR-A20
+test('the bus masks what stands in objects of a fact, and hides what lies deeper than it looks', () => {
+  const bus = new Bus(maskOf('the-secret-value'));
+  const seen: Fact[] = [];
+  bus.listen((fact) => seen.push(fact));
+  const unread = { kind: 'tool', late: false, rows: undefined, isWanted: true } as const;
+  bus.publish({ type: 'lists-unread', server: 's', lists: [{ ...unread, why: 'it says the-secret-value' }] });
+  let deep: object = { why: 'the-secret-value' };
+  for (let at = 0; at < 6; at += 1) deep = { deep };
+  bus.publish({ type: 'lists-unread', server: 's', lists: [{ ...unread, why: 'x', ...deep }] });
+  assert.deepEqual(seen[0], { type: 'lists-unread', server: 's', lists: [{ ...unread, why: 'it says ***' }] });
+  assert.equal(JSON.stringify(seen[1]).includes('the-secret-value'), false);
+});
+
 test('values of headers, environments, addresses and variables are secrets; ordinary settings are not', () => {
   const env = { TOKEN: 'token-value', NODE_ENV: 'production', LOG_LEVEL: 'very-verbose', DB: 'pg://u:db-password@h/x' };
   const stdio = {

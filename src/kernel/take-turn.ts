@@ -3,11 +3,14 @@
  */
 import type { Kernel } from './kernel.ts';
 
+/** What work in turns needs of the kernel. */
+export type TurnsKernel = Pick<Kernel, 'turns' | 'waits' | 'deadline'>;
+
 /** A loop that is busy for longer has other troubles than one more piece of work, ms. */
 const TURN_MS = 2000;
 
 /** Settles in a turn of the event loop that no other piece of work gets, within 2 s in any case. Never rejects; the piece is to follow at once. */
-export async function takeTurn(kernel: Pick<Kernel, 'turns' | 'waits' | 'deadline'>, owner: string): Promise<void> {
+export async function takeTurn(kernel: TurnsKernel, owner: string): Promise<void> {
   using deadline = kernel.deadline(TURN_MS);
   await kernel.waits.for(kernel.turns.next(), { label: 'background', owner, deadline }).catch(() => undefined);
 }
@@ -15,7 +18,7 @@ export async function takeTurn(kernel: Pick<Kernel, 'turns' | 'waits' | 'deadlin
 /** Runs steps of some milliseconds each, a turn of the event loop for each. `isOver` = the result is not wanted any more: returns undefined. */
 export async function inTurns<T>(
   steps: Iterator<void, T>,
-  kernel: Pick<Kernel, 'turns' | 'waits' | 'deadline'>,
+  kernel: TurnsKernel,
   { owner, isOver = () => false }: { readonly owner: string; readonly isOver?: () => boolean },
 ): Promise<T | undefined> {
   for (;;) {

@@ -26,3 +26,14 @@ test('lets one caller go in each turn, in the order of asking, and the first one
   await Promise.resolve();
   assert.equal(order.at(-1), 'e');
 });
+
+test('lets nobody go in a turn that has been used', async () => {
+  const { kernel, advanceAsync } = frozenKernel();
+  const order: string[] = [];
+  kernel.turns.used();
+  void kernel.turns.next().then(() => order.push('a'));
+  await Promise.resolve();
+  assert.deepEqual(order, []);
+  await advanceAsync(TURN_MS);
+  assert.deepEqual(order, ['a']);
+});

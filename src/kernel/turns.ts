@@ -21,6 +21,11 @@ export class Turns {
     return Promise.resolve();
   }
 
+  /** Says that this turn has been used for milliseconds of work: who asks next gets another one. */
+  used(): void {
+    if (!this.#isTaken) this.#take();
+  }
+
   #take(): void {
     this.#isTaken = true;
     // Twice: the first one may belong to the same turn.

@@ -1,6 +1,6 @@
 /**
  * Undoes the content coding of one answer, piece by piece as it comes.
- * Guarantees: decoding runs off the event loop, 32 KiB of output at a time, and stops while nobody takes it; one compressed piece is inside at once; a
+ * Guarantees: decoding runs off the event loop, 32 KiB of output at a time, and stops while nobody takes it; the bytes of one read are inside at once; a
  * body that is damaged, cut or needs a window above 8 MiB fails by name; what it holds is counted in `memory`.
  */
 import type { Transform } from 'node:stream';
@@ -12,7 +12,6 @@ import {
   createInflateRaw,
   createZstdDecompress,
 } from 'node:zlib';
-import type { CappedCount } from '../kernel/capped.ts';
 import { HubError } from '../kernel/errors.ts';
 import { type BodyCoding, bodyCoding, type ContentCoding, MAX_WINDOW_BITS } from './_content-coding.ts';
 import { malformed } from './_http-head.ts';
@@ -22,6 +21,13 @@ import { faultCode } from './errors.ts';
 export const UNDECODABLE = 'http-content-coding';
 const PIECE_BYTES = 32 * 1024;
 const EMPTY = Buffer.alloc(0);
+
+/** Bytes that decoding may use. */
+export interface DecodingMemory {
+  /** False = there is no room for so many more. */
+  take(bytes: number): boolean;
+  give(bytes: number): void;
+}
 
 export interface DecoderSink {
   /** A decoded piece, the receiver's to keep. */
@@ -36,8 +42,10 @@ export interface DecoderSink {
 
 export class ContentDecoder {
   readonly #coding: ContentCoding;
-  readonly #memory: CappedCount;
+  readonly #memory: DecodingMemory;
   readonly #sink: DecoderSink;
+  /** What has come since the last `flush`. */
+  #pieces: Buffer[] = []; // bounded by: one read of the connection
   #first: Buffer = EMPTY;
   #isPlain = false;
   #engine: Transform | undefined;
@@ -45,7 +53,7 @@ export class ContentDecoder {
   #isBusy = false;
   #isOver = false;
 
-  constructor(coding: ContentCoding, memory: CappedCount, sink: DecoderSink) {
+  constructor(coding: ContentCoding, memory: DecodingMemory, sink: DecoderSink) {
     this.#coding = coding;
     this.#memory = memory;
     this.#sink = sink;
@@ -56,11 +64,19 @@ export class ContentDecoder {
     return this.#isBusy;
   }
 
+  /** Takes a piece, which is decoded with the next `flush`. */
   write(piece: Buffer): void {
-    if (this.#isOver) return;
-    if (this.#isPlain) this.#sink.decoded(piece);
-    else if (this.#engine) this.#feed(this.#engine, piece);
-    else this.#begin(this.#first.length === 0 ? piece : Buffer.concat([this.#first, piece]), false);
+    if (!this.#isOver) this.#pieces.push(piece);
+  }
+
+  /** One read has been parsed: what came of it is decoded at once, however small the chunks are in which it was sent. */
+  flush(): void {
+    if (this.#isOver || this.#pieces.length === 0) return;
+    const came = joined(this.#pieces);
+    this.#pieces = [];
+    if (this.#isPlain) this.#sink.decoded(came);
+    else if (this.#engine) this.#feed(this.#engine, came);
+    else this.#begin(this.#first.length === 0 ? came : Buffer.concat([this.#first, came]), false);
   }
 
   /** The last piece has come. */
@@ -84,6 +100,7 @@ export class ContentDecoder {
   close(): void {
     this.#isOver = true;
     this.#isBusy = false;
+    this.#pieces = [];
     this.#engine?.destroy();
     this.#engine = undefined;
     this.#memory.give(this.#heldBytes);
@@ -140,6 +157,10 @@ export class ContentDecoder {
     this.close();
     this.#sink.failed(fault);
   }
+}
+
+function joined(pieces: readonly Buffer[]): Buffer {
+  return pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces);
 }
 
 function engineFor({ engine, bits }: Extract<BodyCoding, { kind: 'coded' }>): Transform {

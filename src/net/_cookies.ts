@@ -24,8 +24,9 @@ export class CookieJar {
     return this.#header;
   }
 
-  /** Takes the Set-Cookie fields of an answer, as far as they are meant for this origin and `path`. */
-  take(fields: string | readonly string[], path: string): void {
+  /** Takes the Set-Cookie fields of an answer, as far as they are meant for this origin and the path of `target`, a request target. */
+  take(fields: string | readonly string[], target: string): void {
+    const path = URL.parse(target, this.#url.href)?.pathname ?? '/';
     for (const field of typeof fields === 'string' ? [fields] : fields) this.#takeOne(field, path);
     const pairs = [...this.#cookies].map(([name, value]) => `${name}=${value}`);
     this.#header = pairs.length === 0 ? undefined : pairs.join('; ');

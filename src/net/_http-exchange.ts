@@ -7,9 +7,13 @@
 import { CappedCount, type Ceilings } from '../kernel/capped.ts';
 import type { HubError } from '../kernel/errors.ts';
 import { contentCoding, decodedHeaders } from './_content-coding.ts';
-import { ContentDecoder, type DecoderSink } from './_content-decoder.ts';
+import { ContentDecoder, type DecoderSink, type DecodingMemory, UNDECODABLE } from './_content-decoder.ts';
+import { malformed } from './_http-head.ts';
 import type { RequestHead } from './_http-request.ts';
 import type { ResponseController, ResponseHandler, ResponseHeaders } from './_http-types.ts';
+
+/** Read and dropped behind the end of a coded body; a connection that brings more is given up. */
+const SURPLUS_BYTES = 64 * 1024;
 
 /** Who holds an exchange at present. */
 export interface ExchangeHolder {
@@ -36,6 +40,7 @@ export class Exchange implements ResponseController, DecoderSink {
   /** All that the server sends has come. */
   #isComplete = false;
   #isDecoded = false;
+  #surplusBytes = 0;
   readonly #report: (fault: unknown) => void;
 
   /** `report` is told what the handler threw where nothing could be done about it. */
@@ -91,7 +96,7 @@ export class Exchange implements ResponseController, DecoderSink {
   }
 
   /** Status and fields of its answer. `memory` counts what decoding the body needs, in bytes. */
-  begin(status: number, headers: ResponseHeaders, memory: CappedCount): void {
+  begin(status: number, headers: ResponseHeaders, memory: DecodingMemory): void {
     const field = headers['content-encoding'];
     const coding = field === undefined || this.head.bodiless ? 'none' : contentCoding(field);
     // One that cannot be undone is its handler's to refuse.
@@ -104,7 +109,17 @@ export class Exchange implements ResponseController, DecoderSink {
   data(piece: Buffer): void {
     const decoder = this.#decoder;
     if (!decoder) return this.handler.onResponseData(this, piece);
-    decoder.write(piece);
+    if (!this.#isDecoded) return decoder.write(piece);
+    this.#surplusBytes += piece.length;
+    if (this.#surplusBytes > SURPLUS_BYTES)
+      this.abort(malformed(UNDECODABLE, 'its body goes on behind the end of its content coding'));
+  }
+
+  /** What one read brought has been handed on: the decoder begins. */
+  flush(): void {
+    const decoder = this.#decoder;
+    if (!decoder || this.#over) return;
+    decoder.flush();
     if (decoder.isBusy) this.holder?.pace(this);
   }
 

@@ -6,11 +6,12 @@
  * ever; `close` destroys everything at once.
  * Owns: its connections. Does not: pipeline, send anything twice but after a redirect to the same place, or time requests.
  */
-import { CappedCount, CappedSlots } from '../kernel/capped.ts';
+import { CappedSlots } from '../kernel/capped.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { WheelEntry } from '../kernel/wheel.ts';
 import type { Connector } from './_connector.ts';
+import type { DecodingMemory } from './_content-decoder.ts';
 import type { CookieJar } from './_cookies.ts';
 import { Exchange, faultFrom, WaitingLine } from './_http-exchange.ts';
 import { movedHead, type RequestHead, requestHead } from './_http-request.ts';
@@ -25,6 +26,8 @@ export interface HttpPoolOptions {
   /** Host header of requests that have none. */
   readonly host: string;
   readonly connector: Connector;
+  /** What decoding the answers of this server may use. */
+  readonly decoding: DecodingMemory;
   /** Keeps the cookies that the server sets. */
   readonly cookies: CookieJar;
   /** The path that a redirect from `path` to `location` leads to; undefined = it is not followed. */
@@ -38,8 +41,6 @@ const IDLE_SOCKET_MS = 4000;
 const HINT_MARGIN_MS = 2000;
 /** Requests that may wait, for each connection: all of them come by here, if only for a turn of the loop. */
 const WAITING_EACH = 3;
-/** For the windows of compressed answers of one server: 15 of the largest at once, or hundreds of gzip. */
-const DECODING_BYTES = 128 * 1024 * 1024;
 /** Paths whose redirects are remembered: those of one server. */
 const MAX_MOVED = 4;
 const EMPTY = Buffer.alloc(0);
@@ -50,7 +51,7 @@ export class HttpPool implements SocketOwner {
   readonly #sockets: CappedSlots<HttpSocket>;
   readonly #idle: HttpSocket[] = []; // bounded by: the sockets; the one used last is at the end
   readonly #waiting: WaitingLine;
-  readonly decoding: CappedCount;
+  readonly decoding: DecodingMemory;
   readonly #report: (fault: unknown) => void;
   #connecting = 0;
   /** Turns of the loop in which idle connections were looked at; counted only while there is something to do. */
@@ -69,7 +70,7 @@ export class HttpPool implements SocketOwner {
     const { kernel, owner, connections } = options;
     this.#sockets = new CappedSlots('net.sockets', connections, kernel.ceilings);
     this.#waiting = new WaitingLine(WAITING_EACH * connections, kernel.ceilings);
-    this.decoding = new CappedCount('net.decoding', DECODING_BYTES, 'refuse', kernel.ceilings);
+    this.decoding = options.decoding;
     this.#report = (fault) => kernel.bus.publish({ type: 'task-faulted', task: `an answer of ${owner}`, fault });
   }
 
@@ -100,7 +101,6 @@ export class HttpPool implements SocketOwner {
     for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) next.fail(this.#stopped());
     this.#sockets[Symbol.dispose]();
     this.#waiting[Symbol.dispose]();
-    this.decoding[Symbol.dispose]();
   }
 
   mayFollow(exchange: Exchange, status: number, { location }: ResponseHeaders): boolean {

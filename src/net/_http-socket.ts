@@ -6,9 +6,9 @@
  * Owns: its socket, from the attempt to connect to its end. Does not: choose exchanges, count idle time (`_http-pool.ts`) or time anything.
  */
 import type { OnReadOpts, Socket } from 'node:net';
-import type { CappedCount } from '../kernel/capped.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Connector } from './_connector.ts';
+import type { DecodingMemory } from './_content-decoder.ts';
 import { type Exchange, type ExchangeHolder, faultFrom } from './_http-exchange.ts';
 import type { ResponseHeaders } from './_http-types.ts';
 import { ResponseParser, type WireSink } from './_http-wire.ts';
@@ -23,7 +23,7 @@ export interface SocketOwner {
   /** An answer has set cookies. */
   cookiesSet(exchange: Exchange, fields: string | readonly string[]): void;
   /** Bytes that decoding answers needs. */
-  readonly decoding: CappedCount;
+  readonly decoding: DecodingMemory;
   connected(socket: HttpSocket): void;
   /** It never was connected. */
   refused(socket: HttpSocket, fault: HubError): void;
@@ -182,6 +182,7 @@ export class HttpSocket implements WireSink, ExchangeHolder {
     this.#isParsing = true;
     try {
       at = this.#parser.execute(buffer, from, to);
+      exchange.flush();
     } catch (fault) {
       this.drop(faultFrom(fault));
     }

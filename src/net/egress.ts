@@ -8,9 +8,10 @@ import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { FairCount } from '../kernel/shares.ts';
 import { createDnsAsker } from './_ask-dns.ts';
 import { Connector } from './_connector.ts';
-import { UNDECODABLE } from './_content-decoder.ts';
+import { type DecodingMemory, UNDECODABLE } from './_content-decoder.ts';
 import { CookieJar } from './_cookies.ts';
 import { HttpPool } from './_http-pool.ts';
 import type { EgressRequest, ResponseController, ResponseHandler, ResponseHeaders } from './_http-types.ts';
@@ -55,6 +56,9 @@ export interface PoolOptions {
   readonly moved?: (status: number, hasSlash: boolean) => void;
 }
 
+/** For the windows of compressed answers, over all servers, and of one server with all its pools: 15 of the largest at once, or hundreds of gzip. */
+const [DECODING_BYTES, DECODING_BYTES_EACH] = [256 * 1024 * 1024, 128 * 1024 * 1024];
+
 export interface Egress {
   /** A pool for the origin of `url` (http or https); opens no socket yet. Throws `config-invalid` for other schemes. */
   open(url: URL, options: PoolOptions): EgressPool;
@@ -77,6 +81,7 @@ export function createEgress(options: EgressOptions): Egress {
   const resolver = createResolver({ kernel, dnsMs: limits.dnsMs, dns: createDnsAsker(kernel.timers), files });
   const proxyFor = proxyRuleFrom(env);
   const authorities = new Authorities(kernel, env.MCPHUB_CA_FILE);
+  const decoding = new FairCount('net.decoding', DECODING_BYTES, DECODING_BYTES_EACH, 'refuse', kernel.ceilings);
   const pools = new Set<EgressPool>(); // bounded by: limits.servers and their links; each leaves when it is closed
   return {
     resolver,
@@ -108,6 +113,10 @@ export function createEgress(options: EgressOptions): Egress {
         proxy,
         connector,
         moved,
+        decoding: {
+          take: (bytes) => decoding.take(owner, bytes) === 'taken',
+          give: (bytes) => decoding.give(owner, bytes),
+        },
         closed: (one) => pools.delete(one),
       });
       pools.add(pool);
@@ -128,6 +137,7 @@ interface ServerPoolOptions {
   readonly proxy: HttpProxy | undefined;
   readonly connector: Connector;
   readonly moved: (status: number, hasSlash: boolean) => void;
+  readonly decoding: DecodingMemory;
   readonly closed: (pool: EgressPool) => void;
 }
 
@@ -139,12 +149,12 @@ class ServerPool implements EgressPool {
 
   constructor(options: ServerPoolOptions) {
     this.#options = options;
-    const { kernel, owner, url, proxy, connector, connections, moved } = options;
+    const { kernel, owner, url, proxy, connector, connections, moved, decoding } = options;
     this.#absolutePaths = proxy !== undefined && url.protocol === 'http:';
     this.headers =
       this.#absolutePaths && proxy?.authorization !== undefined ? ['proxy-authorization', proxy.authorization] : [];
     this.#pool = new HttpPool({
-      ...{ kernel, owner, connections, host: url.host, connector, moved },
+      ...{ kernel, owner, connections, host: url.host, connector, moved, decoding },
       cookies: new CookieJar(url),
       movedPath: (path, location) => this.#movedPath(path, location),
     });

@@ -12,12 +12,19 @@ export const MANY = -3;
 /** Valid JSON so far, but an escape is half of a surrogate pair, which no UTF-8 text can hold. */
 export const LONE = -4;
 
+/** A walk has not come to the end. */
+export const PAUSED = -5;
+/** A string paused at the byte −16 − this. */
+const PAUSED_AT = -16;
+
 export const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 /** From here on native searches are faster than a table. */
 const NEAR_STRICT = 256;
 const SHORT = 24;
 const MAX_STRETCH = 64 * 1024;
+/** Behind any byte. */
+const NEVER = 0x3fffffff;
 
 /** What each byte means inside a string: plain text, its end, an escape, or a control character. */
 const PLAIN_TEXT = 0;
@@ -33,12 +40,15 @@ const ESCAPES = Uint8Array.from({ length: 256 }, (_, c) =>
 );
 const HEX = Uint8Array.from({ length: 256 }, (_, c) => Number(/[0-9a-f]/i.test(String.fromCharCode(c))));
 
-/** `at` is on the opening quote; the answer is behind the closing one, or BAD, or LONE. Most strings are short. */
-export function skipStrictString(b: Buffer, at: number, end: number): number {
+/**
+ * `at` is on the opening quote; the answer is behind the closing one, or BAD, or LONE. Most strings are short. From `pauseAt` on a long one may pause: the answer
+ * is for `pausedAt` then.
+ */
+export function skipStrictString(b: Buffer, at: number, end: number, pauseAt = NEVER): number {
   let i = at + 1;
   const near = Math.min(end, i + SHORT);
   while (i < near && TEXT[b[i] as number] === PLAIN_TEXT) i += 1;
-  return i < near && b[i] === QUOTE ? i + 1 : skipLongString(b, i, end);
+  return i < near && b[i] === QUOTE ? i + 1 : skipLongString(b, i, end, pauseAt);
 }
 
 /**
@@ -46,11 +56,12 @@ export function skipStrictString(b: Buffer, at: number, end: number): number {
  * and the text between is checked by words (0.2 ns a byte). Where escapes are frequent the stretches by the table grow. Each search begins where
  * the one before it ended.
  */
-function skipLongString(b: Buffer, from: number, end: number): number {
+function skipLongString(b: Buffer, from: number, end: number, pauseAt: number): number {
   let i = from;
   let stretch = NEAR_STRICT;
   let quote = -1;
   for (;;) {
+    if (i >= pauseAt) return PAUSED_AT - i;
     const near = Math.min(end, i + stretch);
     while (i < near) {
       const kind = TEXT[b[i] as number];
@@ -70,6 +81,16 @@ function skipLongString(b: Buffer, from: number, end: number): number {
     stretch = stop - i < NEAR_STRICT ? Math.min(2 * stretch, MAX_STRETCH) : NEAR_STRICT;
     i = stop;
   }
+}
+
+/** As `skipStrictString`, from where a string paused. */
+export function continueString(b: Buffer, from: number, end: number, pauseAt: number): number {
+  return skipLongString(b, from, end, pauseAt);
+}
+
+/** Where a string goes on in which a walk has paused; −1 = it has not. */
+export function pausedAt(found: number): number {
+  return found <= PAUSED_AT ? PAUSED_AT - found : -1;
 }
 
 /** The first byte from `at` on that is no plain text, or `end`. */

@@ -1,10 +1,12 @@
 /**
  * Walks over JSON text without building anything: the byte loop under `scan.ts`.
- * Promises: iterative (nesting costs no stack), linear, stops at the first fault.
+ * Promises: iterative (nesting costs no stack), linear, stops at the first fault; a walk over megabytes can pause (`_ahead.ts`).
  * Does not: look into strings and numbers (`_scalar.ts`) or know what a message is (`scan.ts`).
  */
+
 import { skipPlain, skipSpace, skipString } from './_scalar.ts';
 import { BAD, DEEP, MANY, QUOTE } from './_strict-string.ts';
+import type { Budget, WalkedValues } from './_walked-values.ts';
 
 const COMMA = 0x2c;
 const COLON = 0x3a;
@@ -14,21 +16,18 @@ const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 const NULL = 0x6e;
 
-/** Values that a walk may still meet; shared by all walks over one body. */
-export interface Budget {
-  values: number;
-  /** Arrays and objects that held a null or an empty array somewhere, so far. */
-  withEmpty?: number;
-}
+export type { Budget };
 
 export interface WalkOptions {
   readonly maxDepth: number;
   readonly strict: boolean;
   /** Absent = no limit but that of the bytes. */
   readonly budget?: Budget | undefined;
+  /** Large values of this text that have been walked over before, with the same options. */
+  readonly walked?: WalkedValues | undefined;
 }
 
-const UNBOUNDED = 0x3fffffff;
+export const UNBOUNDED = 0x3fffffff;
 
 /** From the opening quote of a key to behind its closing one, or BAD or LONE. */
 function skipKey(b: Buffer, at: number, end: number, strict: boolean): number {
@@ -44,6 +43,8 @@ function skipColon(b: Buffer, at: number, end: number): number {
 /** `at` is on the first byte of a value; the answer is behind its last one, or BAD, DEEP, MANY or LONE. */
 export function skipValue(b: Buffer, at: number, end: number, options: WalkOptions): number {
   if (at >= end) return BAD;
+  const known = options.walked?.take(at, options.budget);
+  if (known !== undefined) return known;
   const c = b[at];
   if (c === QUOTE) return skipString(b, at, end, options.strict);
   if (c === OPEN_OBJECT || c === OPEN_ARRAY) return skipNested(b, at, end, options);
@@ -105,7 +106,8 @@ function skipNested(b: Buffer, at: number, end: number, { maxDepth, strict, budg
   }
 }
 
-function toMemberValue(b: Buffer, at: number, end: number, strict: boolean): number {
+/** From the opening quote of a key to its value, or BAD or LONE. */
+export function toMemberValue(b: Buffer, at: number, end: number, strict: boolean): number {
   const behind = skipKey(b, at, end, strict);
   return behind < 0 ? behind : skipColon(b, behind, end);
 }
@@ -131,7 +133,7 @@ export function eachMember(
   if (at >= end || b[at] !== OPEN_OBJECT) return BAD;
   if (options.maxDepth < 1) return DEEP;
   const { budget } = options;
-  const inside = { maxDepth: options.maxDepth - 1, strict: options.strict, budget };
+  const inside = { maxDepth: options.maxDepth - 1, strict: options.strict, budget, walked: options.walked };
   let i = skipSpace(b, at + 1, end);
   if (i < end && b[i] === CLOSE_OBJECT) return i + 1;
   for (;;) {
@@ -165,10 +167,21 @@ export function eachElement(
 ): number {
   if (at >= end || b[at] !== OPEN_ARRAY) return BAD;
   if (options.maxDepth < 1) return DEEP;
-  const inside = { maxDepth: options.maxDepth - 1, strict: options.strict, budget: options.budget };
-  let i = skipSpace(b, at + 1, end);
-  if (i < end && b[i] === CLOSE_ARRAY) return i + 1;
-  for (;;) {
+  const i = skipSpace(b, at + 1, end);
+  return i < end && b[i] === CLOSE_ARRAY ? i + 1 : elementsFrom(b, i, end, options, visit);
+}
+
+/** The elements from the one at `first` on. */
+export function elementsFrom(
+  b: Buffer,
+  first: number,
+  end: number,
+  options: WalkOptions,
+  visit: (at: number, end: number) => boolean,
+): number {
+  const { strict, budget, walked } = options;
+  const inside = { maxDepth: options.maxDepth - 1, strict, budget, walked };
+  for (let i = first; ; ) {
     const behind = skipValue(b, i, end, inside);
     if (behind < 0) return behind;
     if (!visit(i, behind)) return behind;
@@ -178,4 +191,10 @@ export function eachElement(
     if (b[i] !== COMMA) return BAD;
     i = skipSpace(b, i + 1, end);
   }
+}
+
+/** Where the next element begins behind the one that ends at `at`; BAD = that was the last one, or no array is there. */
+export function nextElement(b: Buffer, at: number, end: number): number {
+  const i = skipSpace(b, at, end);
+  return i < end && b[i] === COMMA ? skipSpace(b, i + 1, end) : BAD;
 }

@@ -6,21 +6,26 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { isRefusal, type Outcome, type Refusal } from '../kernel/outcome.ts';
+import { atOnce } from '../kernel/take-turn.ts';
+import { walkAhead } from './_ahead.ts';
 import { keyIs } from './_scalar.ts';
 import { eachMember } from './_value.ts';
+import type { WalkedValues } from './_walked-values.ts';
 import { ABSENT, type Envelope, type Span } from './message.ts';
 import { isEmpty } from './object-params.ts';
-import { type ScanOptions, scanEnvelope, splitBatch, stringAt } from './scan.ts';
+import { type ScanOptions, scanEnvelope, splitBatch, stringAt, walkMessage } from './scan.ts';
 import { soleMember } from './sole-member.ts';
 import { validError } from './valid-error.ts';
 import { withValue } from './write.ts';
 
-export interface AnswerOptions extends Pick<ScanOptions, 'maxDepth' | 'maxIdBytes' | 'answerBounds'> {
+export interface AnswerOptions extends Pick<ScanOptions, 'maxDepth' | 'maxIdBytes' | 'answerBounds' | 'walked'> {
   readonly strict: true;
   /** A message or an error above this is refused instead of repaired. */
   readonly repairBytes: number;
 }
 
+/** A longer message is walked over in steps before it is read. */
+export const LARGE_BYTES = 256 * 1024;
 /** A request of a server with a longer id is not read, and so not refused. */
 const REFUSED_ID_BYTES = 64 * 1024;
 
@@ -62,15 +67,35 @@ const ID = /^"?(\d{1,16}(?:\.\d{1,16})?(?:[eE][+-]?\d{1,2})?)"?$/;
  */
 export function scanAnswer(bytes: Buffer, options: AnswerOptions): Outcome<Envelope> {
   const strict = scanEnvelope(bytes, options);
-  if (!isRefusal(strict)) return strict.kind === 'reply' && strict.error.at >= 0 ? errorReply(strict, options) : strict;
-  if (strict.code === 'too-deep') return deepReply(bytes, options, strict);
-  if (strict.code !== 'parse-error') return strict;
+  return isRefusal(strict) ? atOnce(invalidAnswer(bytes, options, strict)) : valid(strict, options);
+}
+
+/** The same in steps of some milliseconds; a message below 256 KiB in one. */
+export function* answerSteps(bytes: Buffer, options: AnswerOptions): Generator<void, Outcome<Envelope>> {
+  const strict = yield* scanSteps(bytes, options);
+  return isRefusal(strict) ? yield* invalidAnswer(bytes, options, strict) : valid(strict, options);
+}
+
+function* scanSteps(bytes: Buffer, options: ScanOptions): Generator<void, Outcome<Envelope>> {
+  if (bytes.length < LARGE_BYTES) return scanEnvelope(bytes, options);
+  const walked = yield* walkMessage(bytes, options);
+  return scanEnvelope(bytes, { ...options, walked });
+}
+
+function valid(message: Envelope, options: AnswerOptions): Envelope {
+  return message.kind === 'reply' && message.error.at >= 0 ? errorReply(message, options) : message;
+}
+
+/** What can be understood of a message that is refused as it stands. */
+function* invalidAnswer(bytes: Buffer, options: AnswerOptions, why: Refusal): Generator<void, Outcome<Envelope>> {
+  if (why.code === 'too-deep') return yield* deepReply(bytes, options, why);
+  if (why.code !== 'parse-error') return why;
   const isText = isUtf8(bytes);
   if (!isText && bytes.length <= options.repairBytes) {
-    const repaired = scanAnswer(Buffer.from(bytes.toString('utf8')), options);
+    const repaired = yield* answerSteps(Buffer.from(bytes.toString('utf8')), options);
     return isRefusal(repaired) ? repaired : { ...repaired, repaired: 'it was not UTF-8' };
   }
-  const loose = scanEnvelope(bytes, { ...options, strict: false });
+  const loose = yield* scanSteps(bytes, { ...options, strict: false });
   if (isRefusal(loose)) return loose;
   return { ...loose, fault: isText ? 'a string holds what JSON does not allow' : 'it is not UTF-8' };
 }
@@ -81,9 +106,9 @@ export function scanAnswers(bytes: Buffer, max: number, options: AnswerOptions):
 }
 
 /** A reply that is nested too deeply, with that as its fault: of a list only the rows that are so must go. */
-function deepReply(bytes: Buffer, options: AnswerOptions, why: Refusal): Outcome<Envelope> {
+function* deepReply(bytes: Buffer, options: AnswerOptions, why: Refusal): Generator<void, Outcome<Envelope>> {
   if (options.maxDepth >= DEEPEST) return why;
-  const deep = scanAnswer(bytes, { ...options, maxDepth: DEEPEST });
+  const deep = yield* answerSteps(bytes, { ...options, maxDepth: DEEPEST });
   if (isRefusal(deep) || deep.kind !== 'reply') return why;
   return { ...deep, fault: `it is nested deeper than ${options.maxDepth} levels`, faultSetting: 'bodyDepth' };
 }
@@ -144,14 +169,26 @@ function isError(bytes: Buffer, error: Span): boolean {
 }
 
 /** Where the values of `keys` (ASCII) lie in the object that fills `bytes`, in one pass; ABSENT for those that are not there. */
-export function membersAt(bytes: Buffer, keys: readonly string[]): Span[] {
+export function membersAt(bytes: Buffer, keys: readonly string[], walked?: WalkedValues): Span[] {
   const spans = keys.map(() => ABSENT);
-  eachMember(bytes, 0, bytes.length, LOOSE, {
-    member(keyAt, keyEnd, at, end) {
-      const which = keys.findIndex((key) => keyIs(bytes, keyAt, keyEnd, key));
-      if (which >= 0 && spans[which] === ABSENT) spans[which] = { at, end };
-      return true;
+  eachMember(
+    bytes,
+    0,
+    bytes.length,
+    { ...LOOSE, walked },
+    {
+      member(keyAt, keyEnd, at, end) {
+        const which = keys.findIndex((key) => keyIs(bytes, keyAt, keyEnd, key));
+        if (which >= 0 && spans[which] === ABSENT) spans[which] = { at, end };
+        return true;
+      },
     },
-  });
+  );
   return spans;
+}
+
+/** The same in steps of some milliseconds. */
+export function* memberSteps(bytes: Buffer, keys: readonly string[]): Generator<void, Span[]> {
+  const isLarge = bytes.length >= LARGE_BYTES && bytes[0] === OPEN_OBJECT;
+  return membersAt(bytes, keys, isLarge ? yield* walkAhead(bytes, 0, LOOSE) : undefined);
 }

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { isRefusal, type Outcome, type Refusal } from '../kernel/outcome.ts';
+import { elementSpans } from './elements.ts';
 import { ABSENT, type CallParams, type Envelope, type Span } from './message.ts';
-import { elementSpans, isBatch, memberSpan, paramSpan, scanCallParams, scanEnvelope, splitBatch } from './scan.ts';
+import { isBatch, memberSpan, paramSpan, scanCallParams, scanEnvelope, splitBatch } from './scan.ts';
 
 const STRICT = { maxDepth: 64, maxIdBytes: 256, strict: true };
 const LOOSE = { ...STRICT, strict: false };

@@ -7,11 +7,13 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { type AheadSizes, walkAhead } from './_ahead.ts';
 import { Members, type ParamsCount } from './_members.ts';
 import { decodeStart, keyIs, skipSpace } from './_scalar.ts';
 import { BAD, DEEP, LONE, MANY, QUOTE, withoutLoneSurrogates } from './_strict-string.ts';
 import { UniqueKeys } from './_unique-keys.ts';
 import { type Budget, eachElement, eachMember, skipValue } from './_value.ts';
+import type { WalkedValues } from './_walked-values.ts';
 import { ABSENT, type CallParams, type Envelope, type Params, type Progress, type Span } from './message.ts';
 
 export interface ScanOptions {
@@ -22,6 +24,8 @@ export interface ScanOptions {
   /** Bounds of the structure of what clients send, and of what servers send; without them only bytes and depth are bounded. */
   readonly bounds?: BodyBounds;
   readonly answerBounds?: ParamsCount & { readonly answerValues: number };
+  /** Large values of the message that have been walked over, from `walkMessage` with the same bytes and options. */
+  readonly walked?: WalkedValues | undefined;
 }
 
 /** Limits of what a walk over a client's body may meet, so that its time is bounded whatever the bytes are. */
@@ -50,6 +54,18 @@ export function scanEnvelope(bytes: Buffer, options: ScanOptions): Outcome<Envel
   return scanMessage(bytes, options, budgetOf(options));
 }
 
+/** Walks over a long message in steps of some milliseconds, before `scanEnvelope` reads it. */
+export function* walkMessage(
+  bytes: Buffer,
+  options: ScanOptions,
+  sizes?: AheadSizes,
+): Generator<void, WalkedValues | undefined> {
+  const at = firstByte(bytes);
+  if (bytes[at] !== OPEN_OBJECT) return undefined;
+  const { maxDepth, strict } = options;
+  return yield* walkAhead(bytes, at, { maxDepth, strict, budget: budgetOf(options) }, sizes);
+}
+
 function budgetOf({ bounds, answerBounds }: ScanOptions): Budget | undefined {
   const values = bounds?.bodyValues ?? answerBounds?.answerValues;
   return values === undefined ? undefined : { values };
@@ -59,15 +75,15 @@ function scanMessage(bytes: Buffer, options: ScanOptions, budget: Budget | undef
   const at = firstByte(bytes);
   if (at === bytes.length) return new Refusal('parse-error', 'The body is empty.');
   if (options.strict && !isUtf8(bytes)) return new Refusal('parse-error', 'The body is not valid UTF-8.');
-  const { maxDepth, strict, bounds, answerBounds } = options;
-  const walk = { maxDepth, strict, budget };
+  const { maxDepth, strict, bounds, answerBounds, walked } = options;
+  const walk = { maxDepth, strict, budget, walked };
   if (bytes[at] !== OPEN_OBJECT) return notAnObject(bytes, at, options, budget);
   const inParams = bounds && budget ? { bounds, budget } : answerBounds;
   const members = new Members(bytes, options.maxIdBytes, inParams, budget);
   const end = eachMember(bytes, at, bytes.length, walk, members, (from, to) => members.innerOf(from, to));
   if (members.refusal) return members.refusal;
   if (end === LONE) {
-    const found = scanMessage(withoutLoneSurrogates(bytes), options, budgetOf(options));
+    const found = scanMessage(withoutLoneSurrogates(bytes), { ...options, walked: undefined }, budgetOf(options));
     return found instanceof Refusal ? found : { ...found, repaired: 'a string had half of a surrogate pair' };
   }
   if (end < 0) return refusalOf(end, options);
@@ -167,19 +183,6 @@ export function paramSpan({ bytes, params, inParams }: Params, key: string): Spa
 
 function spanAt(places: readonly number[], i: number): Span {
   return { at: places[i] as number, end: places[i + 1] as number };
-}
-
-/** The elements of the array at `array` (text that has been scanned before): at most `max`, and none after those that hold more than `maxBytes`. */
-export function elementSpans(bytes: Buffer, array: Span, max: number, maxBytes = Number.POSITIVE_INFINITY): Span[] {
-  const spans: Span[] = []; // bounded by: max
-  let held = 0;
-  if (array.at < 0) return spans;
-  eachElement(bytes, array.at, array.end, LOOSE, (at, end) => {
-    spans.push({ at, end });
-    held += end - at;
-    return spans.length < max && held <= maxBytes;
-  });
-  return spans;
 }
 
 /** The decoded string at `span`, or undefined when something else stands there. Of a longer text only about `maxBytes` are read. */

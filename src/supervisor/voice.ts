@@ -2,7 +2,7 @@
  * What the guard prints: its log on stdout, what a person must read on stderr. Through sinks: a terminal that nobody reads must not stop it.
  * Promises: never waits but in `flush`, which is bounded.
  */
-import { visible } from '../telemetry/mask.ts';
+import { printableJson, visible } from '../telemetry/mask.ts';
 import { openSink, type Sink } from '../telemetry/sink.ts';
 
 const FLUSH_MS = 300;
@@ -31,7 +31,9 @@ export class Voice {
     const time = new Date().toISOString();
     const facts = { time, level, msg, service: 'mcphub', version: this.#version, role: 'guard', event, ...more };
     this.print(1, [
-      this.#terminal ? `${time.slice(11, 19)} ${level.padEnd(5)} guard ${visible(msg)}` : JSON.stringify(facts),
+      this.#terminal
+        ? `${time.slice(11, 19)} ${level.padEnd(5)} guard ${visible(msg)}`
+        : printableJson(JSON.stringify(facts)),
     ]);
   }
 

@@ -5,7 +5,7 @@
 import type { Clock } from '../kernel/clock.ts';
 import type { Fact } from '../kernel/facts.ts';
 import { type Level, messageOfCall } from './facts-to-lines.ts';
-import { masked } from './mask.ts';
+import { masked, printableJson } from './mask.ts';
 
 type CallAnswered = Extract<Fact, { type: 'call-answered' }>;
 
@@ -15,7 +15,9 @@ const KEY_START = /mcphub_/i;
 const SHORT = 128;
 
 function quoted(text: string): string {
-  return text.length <= SHORT && PLAIN.test(text) && !KEY_START.test(text) ? `"${text}"` : JSON.stringify(masked(text));
+  return text.length <= SHORT && PLAIN.test(text) && !KEY_START.test(text)
+    ? `"${text}"`
+    : printableJson(JSON.stringify(masked(text)));
 }
 
 /** Remembers the last text that it quoted: the same user calls the same tool again, mostly. */
@@ -57,7 +59,8 @@ export function callLine(
     if (fact.code !== undefined) line += `,"code":"${fact.code}"`;
     if (fact.reference !== undefined) line += `,"reference":${quoted(fact.reference)}`;
     // The reason may quote what a server said.
-    const msg = fact.why === undefined ? `"${messageOfCall(fact)}"` : JSON.stringify(messageOfCall(fact));
+    const msg =
+      fact.why === undefined ? `"${messageOfCall(fact)}"` : printableJson(JSON.stringify(messageOfCall(fact)));
     return `${line},"msg":${msg}}\n`;
   };
 }

@@ -313,6 +313,14 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
     msg: (f) => `${f.pids.length} processes without an owner were ended`,
     fields: (f) => ({ pids: f.pids }),
   },
+  'containers-ended': {
+    level: 'warn',
+    msg: (f) =>
+      f.fault === undefined
+        ? `${f.ids.length} containers of ${f.server} outlived their client and were ended`
+        : `containers of ${f.server} may have outlived their client and could not be ended: ${masked(f.fault)}`,
+    fields: (f) => ({ upstream: f.server, containers: f.ids }),
+  },
   'breaker-opened': {
     level: 'warn',
     msg: (f) =>

@@ -203,6 +203,21 @@ test('lines for people are short, and no foreign text moves the cursor', () => {
   assert.ok(coloured.includes('\u001b[33m'));
 });
 
+// finding: SR-A20
+test('lines of JSON hold no character that a terminal obeys, and say the same', () => {
+  const { log, lines } = desk({ level: 'debug' });
+  const text = '\u001b[2J\u009b31m\u007f\u202e\u2028\u200f\u2066 é 가';
+  log.fact({ type: 'server-said', server: 's', line: text });
+  log.fact(call({ tool: text, server: 'files' }));
+  log.fact(call({ outcome: 'error', code: 'upstream-protocol', why: text, server: 'files' }));
+  assert.equal(lines.length, 3);
+  for (const line of lines) assert.doesNotMatch(line.trimEnd(), /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u);
+  const [said, called, failed] = lines.map((line) => JSON.parse(line));
+  assert.ok(said.msg.includes(text));
+  assert.equal(called.tool, text);
+  assert.ok(failed.msg.includes(text));
+});
+
 test('figures count by outcome, code and server, in a table that cannot grow', () => {
   const figures = new Figures(new Ceilings());
   figures.note(call());

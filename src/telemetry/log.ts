@@ -1,7 +1,8 @@
 /**
  * Facts become lines: JSON by pino for machines, short lines for people at a terminal.
  * Promises: one line a fact, one JSON object a line; the line of an answered call is built by hand, for it is the hot path; warnings that repeat
- * are counted instead of written; control characters never reach a terminal.
+ * are counted instead of written; control characters and those that turn the direction of text never reach
+ * a terminal, also where it shows a line of JSON.
  * Does not: write to a descriptor (`sink.ts`) or choose words (`facts-to-lines.ts`).
  */
 import { type Logger, pino } from 'pino';
@@ -9,6 +10,7 @@ import type { Fact } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { callLine } from './call-line.ts';
 import { type Level, type Line, levelOf, levelOfCall, lineOf, sameness } from './facts-to-lines.ts';
+import { printableJson } from './mask.ts';
 import { personLine } from './person-line.ts';
 import { Repeats } from './repeats.ts';
 
@@ -94,6 +96,6 @@ function pinoOver({ kernel, level, base }: LogOptions, write: (line: string) => 
       serializers: { err: (err: unknown) => err },
       formatters: { level: (label) => ({ level: label }) },
     },
-    { write },
+    { write: (line: string) => write(printableJson(line)) },
   );
 }

@@ -1,7 +1,7 @@
 /**
  * The one place where texts of outside origin are made fit for a log: keys and tokens masked, length cut.
  * Promises: never throws, whatever the value is; linear in the text; the result is at most MAX_TEXT long.
- * Does not: know which lines are for people; `person-line.ts` and `last-facts.ts` make theirs `visible`, JSON escapes by itself.
+ * Does not: know which lines are for people; `person-line.ts` and `last-facts.ts` make theirs `visible`, lines of JSON are made `printableJson`.
  */
 const MAX_TEXT = 4096;
 /** Cut before masking so that the patterns never see more. */
@@ -19,11 +19,18 @@ export function masked(text: string): string {
 }
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
+/** `JSON.stringify` escapes those below U+0020 only. */
+const UNSAFE_IN_JSON = /[\u007f-\u009f\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 
 /** Control characters as text, so that no server can move a cursor or forge a line. */
 export function visible(text: string): string {
   return text.replace(CONTROL, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`);
+}
+
+/** JSON text for a terminal or a log that is read at one: the same value, with escapes for the characters that JSON allows and a terminal obeys. */
+export function printableJson(json: string): string {
+  return json.replace(UNSAFE_IN_JSON, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 export interface FaultText {

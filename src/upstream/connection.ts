@@ -272,6 +272,7 @@ export class Connection {
       sessionLost: (id, fault) => this.#renewal.doubted(id, fault),
       closed: (fault) => this.lose(fault),
       learned: (note) => this.#learned(note),
+      question: () => this.liveness.question(),
       said: (line) => kernel.bus.publish({ type: 'server-said', server: spec.slug, line }),
     };
   }

@@ -21,6 +21,7 @@ const NO_EVENTS = {
   unreadable() {},
   said() {},
   learned() {},
+  question() {},
 };
 
 function bare() {

@@ -57,6 +57,18 @@ test('a server that refuses the version that it offers is asked once more, and n
   await other.close();
 });
 
+// finding: SR-A19
+test('a list of supported versions is not read where it is no list of versions by its size', async () => {
+  const rig = await FleetRig.ready({ specs: [scriptedSpec({ era: '2026' })] });
+  rig.life.say({
+    id: rig.life.last('server/discover').id,
+    error: NOT_IN_MY_DATE([MODERN, 'x'.repeat(20_000)]),
+  });
+  await settle();
+  assert.equal(rig.lives[0]?.of('server/discover').length, 1);
+  await rig.close();
+});
+
 test('each round has an id of its own; an answer to an earlier one is nobody’s; a cancel names the newest', async () => {
   const rig = await modernRig();
   const { life } = rig;

@@ -59,6 +59,7 @@ const MODERN_CODES: ReadonlySet<number> = new Set([-32601, -32020, -32021, -3202
 const DATE = /\b20\d\d-\d\d-\d\d\b/g;
 
 const UNSUPPORTED_VERSION = -32022;
+const SUPPORTED_BYTES = 16 * 1024;
 
 export async function shakeHands(parts: HandshakeParts, deadline: Deadline): Promise<ServerHello> {
   let refused: OtherEra | undefined;
@@ -196,8 +197,9 @@ function resultOf(server: string, method: Way, { kind, json }: UpstreamReply): B
   throw refused;
 }
 
-/** What the error of an unsupported version says that the server supports. */
+/** What the error of an unsupported version says that the server supports; nothing where it says more than a list of versions takes. */
 function supportedIn(json: Buffer): readonly unknown[] {
+  if (json.length > SUPPORTED_BYTES) return [];
   const { data } = JSON.parse(json.toString('utf8')) as { readonly data?: { readonly supported?: unknown } };
   return Array.isArray(data?.supported) ? data.supported : [];
 }

@@ -4,19 +4,21 @@
  * `listMs`; nothing is parsed; a list that cannot be read fails alone, and keeps the pages before the one that failed.
  */
 import type { Limits } from '../config/limits.ts';
+import { copySteps } from '../kernel/copy-steps.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import type { ItemKind, RawListing, UnreadList } from '../kernel/snapshot.ts';
-import { membersAt } from '../protocol/answer.ts';
+import { LARGE_BYTES, memberSteps } from '../protocol/answer.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
+import { elementSteps } from '../protocol/elements.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import { errorCode } from '../protocol/era-2026/outgoing.ts';
 import { jsonBytes } from '../protocol/json-text.ts';
 import { ABSENT, type Span } from '../protocol/message.ts';
 import { isEmpty } from '../protocol/object-params.ts';
-import { elementSpans, stringAt } from '../protocol/scan.ts';
+import { stringAt } from '../protocol/scan.ts';
 import type { Correlator } from './correlate.ts';
 
 export interface ListParts {
@@ -128,22 +130,19 @@ async function listOne(parts: ListParts, list: ListMethod, deadline: Deadline): 
   try {
     for (; page < limits.listPages; page += 1) {
       const json = await askPage(parts, method, cursor, deadline);
-      const [found, next] = membersAt(json, [member, 'nextCursor']);
-      await turnFor(parts, json, deadline);
       const left = { rows: limits.serverTools - rows.length + 1, bytes: limits.listingBytes - bytes };
-      const spans = rowSpans(json, found ?? ABSENT, left);
+      const [spans, next] = await inTurnsFor(parts, pageSteps(json, member, left), deadline);
       if (spans === undefined)
         throw new HubError('upstream-protocol', {
           message: `${server}: ${method} has no array of ${kind}s`,
           detail: { server, phase: 'list' },
         });
-      for (const span of spans) {
-        // A copy where the page is much larger than what is kept of it.
-        const row = json.subarray(span.at, span.end);
-        rows.push(json.length > limits.listingBytes ? Buffer.from(row) : row);
+      // A copy where the page is much larger than what is kept of it.
+      const kept = await inTurnsFor(parts, rowSteps(json, spans, json.length > limits.listingBytes), deadline);
+      for (const row of kept) {
+        rows.push(row);
         bytes += row.length;
       }
-      await turnFor(parts, json, deadline);
       // An empty cursor is none.
       cursor = (next && stringAt(json, next, CURSOR_BYTES)) || undefined;
       if (cursor === undefined || seen.has(cursor) || rows.length > limits.serverTools || bytes > limits.listingBytes)
@@ -158,14 +157,38 @@ async function listOne(parts: ListParts, list: ListMethod, deadline: Deadline): 
   }
 }
 
+/** The rows of a page, as `rowSpans` finds them, and its cursor; in steps of some milliseconds. */
+function* pageSteps(
+  json: Buffer,
+  member: string,
+  most: { readonly rows: number; readonly bytes: number },
+): Generator<void, [rows: readonly Span[] | undefined, next: Span | undefined]> {
+  const [found, next] = yield* memberSteps(json, [member, 'nextCursor']);
+  return [yield* rowSpans(json, found ?? ABSENT, most), next];
+}
+
+function* rowSteps(json: Buffer, spans: readonly Span[], isCopied: boolean): Generator<void, readonly Buffer[]> {
+  const rows: Buffer[] = []; // bounded by: spans
+  let stepBytes = 0;
+  for (const { at, end } of spans) {
+    const row = json.subarray(at, end);
+    rows.push(isCopied ? Buffer.from(row) : row);
+    stepBytes += isCopied ? row.length : 0;
+    if (stepBytes < LARGE_BYTES) continue;
+    stepBytes = 0;
+    yield;
+  }
+  return rows;
+}
+
 /** The rows of one page: none where the list is absent, null or an empty object; undefined = it is something else. */
-function rowSpans(
+function* rowSpans(
   json: Buffer,
   list: Span,
   most: { readonly rows: number; readonly bytes: number },
-): readonly Span[] | undefined {
+): Generator<void, readonly Span[] | undefined> {
   if (list.at < 0 || isEmpty(json, list)) return [];
-  if (json[list.at] === OPEN_ARRAY) return elementSpans(json, list, most.rows, most.bytes);
+  if (json[list.at] === OPEN_ARRAY) return yield* elementSteps(json, list, most.rows, most.bytes);
   return EMPTY_OBJECT.test(json.toString('latin1', list.at, Math.min(list.end, list.at + 64))) ? [] : undefined;
 }
 
@@ -173,8 +196,6 @@ const OPEN_ARRAY = 0x5b;
 const EMPTY_OBJECT = /^\{\s*\}$/;
 const CURSOR_BYTES = 4096;
 const METHOD_NOT_FOUND = -32601;
-/** A larger page took milliseconds to check: its rows are found in a turn of the loop of their own. */
-const LARGE_BYTES = 256 * 1024;
 
 async function askPage(
   { kernel, limits, server, correlator }: ListParts,
@@ -203,20 +224,20 @@ async function askPage(
     const message = `${server} refused ${method}: ${answer.json.toString('utf8', 0, 300)}`;
     throw new Fault('upstream-protocol', { message, detail: { server, phase: 'list' } });
   }
-  await turnFor({ kernel, server }, answer.json, own);
   // Its rows are kept; what a long message was put together in has room for more.
   const isRoomy = answer.json.buffer.byteLength > 2 * answer.json.length && answer.json.length > LARGE_BYTES;
-  const json = isRoomy ? Buffer.from(answer.json) : answer.json;
-  await turnFor({ kernel, server }, json, own);
-  return json;
+  return isRoomy ? await inTurnsFor({ kernel, server }, copySteps(answer.json), own) : answer.json;
 }
 
-/** Work on a large page goes on in another turn of the event loop. */
-async function turnFor(
+/** Work on a large page goes on in other turns of the event loop. */
+async function inTurnsFor<T>(
   { kernel, server }: Pick<ListParts, 'kernel' | 'server'>,
-  json: Buffer,
+  steps: Iterator<void, T>,
   deadline: Deadline,
-): Promise<void> {
-  if (json.length > LARGE_BYTES)
+): Promise<T> {
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
     await kernel.waits.for(kernel.turns.next(), { label: 'upstream-list', owner: server, deadline });
+  }
 }

@@ -150,6 +150,11 @@ export class Liveness {
     return second === 'silent' ? condition : second;
   }
 
+  /** Asks now, unless a question is out; what comes of it is a sign of life as any other. */
+  question(): void {
+    void this.#ask();
+  }
+
   /** Asks for a list. Never rejects; ends within `pingMs`. */
   examineList(): Promise<Condition> {
     return this.#inTime(() => this.#askOnce(this.#list));

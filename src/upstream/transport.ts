@@ -35,6 +35,8 @@ export interface TransportEvents {
   said(line: string): void;
   /** How this server wants to be spoken to, found out by the hub: a short sentence for the operator, without texts of the server. Remembered until the connection ends. */
   learned(note: string): void;
+  /** Whether the server answers a question now tells why a request waits: it is to be asked one, beside the calls. */
+  question(): void;
 }
 
 /** The sessions of a shared connection's server, over the lives of this hub's processes. */

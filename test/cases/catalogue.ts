@@ -130,7 +130,7 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   SV34: {
     behaviour:
-      'A container that may outlive its server is named at the start and by validate, with the options that are missing; the arguments stay as they are.',
+      'A container ends with its server, also when its client is killed: restart, stop, kill -9 of a worker or of the whole hub; one that the hub cannot find, or that its arguments keep, is named at the start and by validate.',
   },
   SV36: {
     behaviour:

@@ -84,7 +84,7 @@ describe('a server that handles one request at a time', { concurrency: true, tim
   });
 
   // case: SV14
-  test('is distinguished from one that is slow: that one keeps its stream', async () => {
+  test('is distinguished from one whose lists are slow: that one keeps its stream, which is never closed', async () => {
     const slow: On = (at) => {
       if (at.request.method === 'GET') openEvents(at.response);
       else if (at.message.method === 'tools/list') setTimeout(() => answerAsUsual(at), 2500);
@@ -94,13 +94,62 @@ describe('a server that handles one request at a time', { concurrency: true, tim
     await withRig(slow, {}, async (rig, server) => {
       await rig.shakeHands();
       await rig.ask('tools/list');
-      await rig.until(() => server.count('GET') === 2, 'opened again');
       for (let at = 0; at < 5; at += 1) await call(rig);
       await rig.ask('tools/list');
       assert.match(await call(rig), /echoed/);
+      assert.equal(server.count('GET'), 1);
+      assert.deepEqual(notes(rig), []);
+    });
+  });
+
+  // case: SV14
+  test('is distinguished from one that is slow to answer anything: that one gets its stream back', async () => {
+    let isSlow = true;
+    const slow: On = (at) => {
+      if (at.request.method === 'GET') openEvents(at.response);
+      else if (isSlow && (at.message.method === 'tools/list' || at.message.method === 'ping'))
+        setTimeout(() => answerAsUsual(at), 4000);
+      else answerAsUsual(at);
+      return true;
+    };
+    await withRig(slow, {}, async (rig, server) => {
+      await rig.shakeHands();
+      await rig.ask('tools/list');
+      await rig.until(() => server.count('GET') === 2, 'opened again');
+      isSlow = false;
+      for (let at = 0; at < 5; at += 1) await call(rig);
       assert.equal(server.count('GET'), 2);
       assert.deepEqual(notes(rig), []);
     });
+  });
+
+  // case: SV14
+  // finding: SR-A18
+  test('is distinguished from one whose first calls take two seconds, while others of it are quick', async () => {
+    for (const quickEveryMs of [undefined, 300]) {
+      const calls: On = (at) => {
+        if (at.request.method === 'GET') openEvents(at.response);
+        else if (at.message.method === 'tools/call') setTimeout(() => answerAsUsual(at), 2000);
+        else answerAsUsual(at);
+        return true;
+      };
+      await withRig(calls, {}, async (rig, server) => {
+        await rig.shakeHands();
+        await rig.until(() => server.count('GET') === 1, 'GET');
+        let isOver = false;
+        const quick = async (): Promise<void> => {
+          while (!isOver && quickEveryMs !== undefined) {
+            await rig.ask('resources/read', { uri: 'a:b' });
+            await new Promise((resolve) => setTimeout(resolve, quickEveryMs));
+          }
+        };
+        const beside = quick();
+        for (let at = 0; at < 3; at += 1) assert.match(await call(rig), /echoed/);
+        isOver = true;
+        await beside;
+        assert.deepEqual(notes(rig), []);
+      });
+    }
   });
 });
 

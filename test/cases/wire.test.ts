@@ -236,6 +236,27 @@ describe('sessions and cookies', { concurrency: true }, () => {
   });
 
   // case: SV41
+  test('the path of a cookie is compared without the query, also through a proxy', async () => {
+    const sent: (string | undefined)[] = [];
+    const on = (at: WireRequest): boolean => {
+      sent.push(at.request.headers.cookie);
+      at.response.setHeader('set-cookie', ['node=a; Path=/mcp', 'no=1; Path=/mc']);
+      return false;
+    };
+    await using server = await startWireServer({ on });
+    for (const [url, env] of [
+      [`${server.url}?team=1`, {}],
+      [server.url.replace('127.0.0.1', 'far.test'), { HTTP_PROXY: server.origin }],
+    ] as const) {
+      const rig = await httpRig(url, { env });
+      await rig.shakeHands();
+      await call(rig);
+      assert.equal(sent.at(-1), 'node=a', url);
+      await rig.close();
+    }
+  });
+
+  // case: SV41
   test('up to 256 header fields are read', async () => {
     const headers = Object.fromEntries(Array.from({ length: 240 }, (_, at) => [`x-${at}`, '1']));
     await withRig({ headers }, async (rig) => {

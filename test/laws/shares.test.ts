@@ -57,7 +57,7 @@ const CONTAINERS: Readonly<Record<string, Row>> = {
   'kernel.waits': { own: 'each wait belongs to a call, body, connection or server that is bounded elsewhere' },
   'net.names': { own: CACHE },
   'net.questions': { own: 'names of configured servers' },
-  'net.decoding': { own: PER_SERVER },
+  'net.decoding': { own: 'a part of it for each server, with all its connections (`net/egress.ts`)' },
   'net.sockets': { own: PER_SERVER },
   'net.waiting': { own: PER_SERVER },
   'process.probers': { own: 'what is pushed out is a balancer that a stop then does not wait for' },

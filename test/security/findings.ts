@@ -66,4 +66,11 @@ export const FINDINGS: Readonly<Record<string, string>> = {
   'SR-A16':
     'What a server repeats of one caller’s arguments, in a log line or a spoilt answer, ends no call of another.',
   'SR-A14': 'A request whose body arrives after its key was revoked is refused.',
+  'SR-A20':
+    'What a server says shows no configured secret in any part of any event, and no line of the log holds a character that a terminal obeys.',
+  'SR-A19': 'Of an error that a server gives to a handshake the hub reads as much as a list of versions takes.',
+  'SR-A18':
+    'Slow calls, of whichever key, do not make the hub close the GET stream of a server that answers others beside it.',
+  'SR-A17':
+    'Decoding an answer costs the same in small chunks as in large ones, ends with the coding, and has a limit for all servers and a share for each.',
 };

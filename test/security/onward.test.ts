@@ -195,7 +195,7 @@ test('upstream/transports/forward.ts sends each message as one POST with a lengt
   await using owner = await startRecorder(socketPath);
   const none = () => {};
   const ends = { failed: none, unreadable: none, sessionLost: none, closed: none };
-  const events = { ...ends, message: none, alive: none, phase: none, said: none, learned: none };
+  const events = { ...ends, message: none, alive: none, phase: none, said: none, learned: none, question: none };
   const spec = { slug: 'one', name: 'one', homeHub: 1 } as ServerSpec;
   const transport = createForwardTransport({ kernel, limits, spec, socketPath, events });
   await transport.start(kernel.deadline(1000));

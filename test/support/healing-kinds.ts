@@ -22,7 +22,7 @@ export interface Kind {
   readonly break?: (pids: readonly number[]) => void | Promise<void>;
   readonly mend?: () => void | Promise<void>;
   readonly steady?: true;
-  /** Its next call is made when the one before has ended: what comes while its process exits is lost with it. */
+  /** Its process exits after each answer, and its next call is made after that: a call that arrives in between is lost with it. */
   readonly oneByOne?: true;
   readonly close?: () => PromiseLike<void>;
 }
@@ -65,10 +65,16 @@ async function restarts(how: { readonly quick?: true; readonly tools?: readonly 
 async function changes(what: 'tools' | 'to2026' | 'to2025'): Promise<Kind> {
   const server = await startSessionServer({ sessions: false });
   if (what === 'to2025') server.changeEra();
+  let staleCalls = 0;
   return {
     config: http(server.url),
-    tool: () => server.tools[0] ?? '',
+    tool() {
+      staleCalls -= 1;
+      return staleCalls >= 0 ? 'echo' : (server.tools[0] ?? '');
+    },
     break() {
+      // Its clients still know the old list: nothing else tells the hub of the new one.
+      staleCalls = 2;
       if (what === 'tools') server.tools = ['other'];
       else server.changeEra();
     },

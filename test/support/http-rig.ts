@@ -92,6 +92,7 @@ export async function httpRig(url: string, options: HttpRigOptions = {}): Promis
       },
       closed: (fault) => told.push({ kind: 'closed', id: undefined, text: fault.code, fault }),
       said: () => {},
+      question: () => void begin('ping'),
       learned: (note) => told.push({ kind: 'learned', id: undefined, text: note }),
     },
   });

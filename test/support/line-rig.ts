@@ -155,5 +155,7 @@ export function envelopeOf(message: object | string): Envelope {
 // biome-ignore lint/suspicious/noExplicitAny: answers are looked into by the tests
 export function shown(outcome: Outcome<Reply>): any {
   if (isRefusal(outcome)) return outcome.code;
-  return outcome.kind === 'accepted' ? 'accepted' : JSON.parse(outcome.json.toString());
+  if (outcome.kind === 'accepted') return 'accepted';
+  const { head = '', tail = '' } = (outcome.kind === 'result' && outcome.around) || {};
+  return JSON.parse(`${head}${outcome.json}${tail}`);
 }

@@ -96,6 +96,7 @@ export class Rig {
         closed: (fault) => this.closed.push(fault),
         said: (line) => this.said.push(line),
         learned: () => {},
+        question: () => {},
       },
     });
   }

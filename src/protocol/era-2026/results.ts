@@ -24,11 +24,23 @@ const EMPTY_OBJECT = /^\{\s*\}$/;
 
 /** `json` = complete text of a result object of the 2025 dates. A server's own members of these names are removed, each of them. */
 export function completeResult(method: string, json: Buffer): Buffer {
-  const wanted = CACHEABLE.has(method) ? ALL : ALL.slice(0, 1);
+  const wanted = wantedFor(method);
   const rest = withoutMembers(json, wanted);
-  const head = wanted.map((name) => `"${name}":${MEMBERS[name]}`).join(',');
   const isEmpty = rest.length < 64 && EMPTY_OBJECT.test(rest.toString('latin1'));
-  return Buffer.concat([Buffer.from(`{${head}${isEmpty ? '' : ','}`), rest.subarray(1)]);
+  return Buffer.concat([Buffer.from(`{${membersText(wanted)}${isEmpty ? '' : ','}`), rest.subarray(1)]);
+}
+
+/** The same for the beginning of a result of the hub's own: `{` and the name of a member, but none of these. */
+export function completeHead(method: string, head: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(`{${membersText(wantedFor(method))},`), head.subarray(1)]);
+}
+
+function wantedFor(method: string): readonly Member[] {
+  return CACHEABLE.has(method) ? ALL : ALL.slice(0, 1);
+}
+
+function membersText(wanted: readonly Member[]): string {
+  return wanted.map((name) => `"${name}":${MEMBERS[name]}`).join(',');
 }
 
 export interface Discovered {

@@ -8,6 +8,7 @@ import type { ChildProcess } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import type { Limits } from '../../config/limits.ts';
 import type { Deadline } from '../../kernel/deadline.ts';
+import { type ContainerPlan, endContainers } from './containers.ts';
 import { GroupCpu } from './cpu.ts';
 import { type GroupPlan, killGroup, spawnGroup, untilDrained } from './group.ts';
 import { SaidLines } from './said-lines.ts';
@@ -20,6 +21,8 @@ export interface ChildPlan extends GroupPlan {
   readonly mark: string;
   /** `frames` = the owner reads stdout; `text` = it is drained like stderr. */
   readonly stdout: 'frames' | 'text';
+  /** The program is the client of a container. */
+  readonly container?: ContainerPlan | undefined;
 }
 
 export interface ChildExit {
@@ -37,6 +40,10 @@ export interface ChildEvents {
 const SWEEP_MS = 5000;
 /** Kept of a stop's budget for the kill and the sweep. */
 const LAST_MS = 1000;
+/** The same where a container may have to be ended as well. */
+const LAST_CONTAINER_MS = 2500;
+/** Exit code of `docker run` when the fault is its own or the daemon's; any other one is the container's, which has ended. */
+const TOOL_FAULT = 125;
 const TAIL_LINES = 5;
 
 export class Child {
@@ -119,7 +126,8 @@ export class Child {
   }
 
   async #end(endInput: () => void, deadline: Deadline): Promise<void> {
-    const stepMs = Math.min(this.#plan.limits.childTermMs, Math.max(0, (deadline.remainingMs() - LAST_MS) / 2));
+    const lastMs = this.#plan.container ? LAST_CONTAINER_MS : LAST_MS;
+    const stepMs = Math.min(this.#plan.limits.childTermMs, Math.max(0, (deadline.remainingMs() - lastMs) / 2));
     endInput();
     if (!(await this.#goneWithin(stepMs, deadline))) {
       this.kill('SIGTERM');
@@ -171,9 +179,12 @@ export class Child {
   }
 
   async #sweep(deadline: Deadline): Promise<void> {
-    const { kernel, mark } = this.#plan;
+    const { kernel, mark, container } = this.#plan;
     const pids = await sweepMarked(mark, deadline);
     if (pids.length > 0) kernel.bus.publish({ type: 'children-swept', pids });
+    const { code = null } = this.#exit ?? {};
+    const hasEnded = code !== null && code !== TOOL_FAULT;
+    if (container && !hasEnded) await endContainers(this.#plan, container, deadline);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * A child's stdout cut into JSON-RPC messages, a little at a time.
- * Promises: a turn of the loop takes at most 256 messages or a millisecond (B12); while messages wait, nothing more is read, so that the pipe slows the
+ * Promises: a turn of the loop takes at most 256 messages or a millisecond (B12), and a long message several turns; while messages wait, nothing more is read, so that the pipe slows the
  * child down; what is no JSON-RPC is counted, reported once a second and skipped (B9), and more than 32 MiB or 250,000 lines of it a second
  * are not read; a line longer than `maxLineBytes` ends the stream (B10).
  * Does not: know what a message means.
@@ -9,15 +9,15 @@ import type { Readable } from 'node:stream';
 import { IdleWatch } from '../../kernel/deadline.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { isRefusal, type Outcome, type Refusal } from '../../kernel/outcome.ts';
-import { type answerScan, scanAnswer, scanAnswers } from '../../protocol/answer.ts';
+import { type answerScan, answerSteps, LARGE_BYTES, scanAnswer, scanAnswers } from '../../protocol/answer.ts';
 import { brokenAnswer } from '../../protocol/broken-message.ts';
 import { LineSplitter } from '../../protocol/lines.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { isBatch } from '../../protocol/scan.ts';
 import type { QuotedReplies } from '../_quoted-replies.ts';
+import { GarbageLines, isBlank, SHOWN_BYTES } from './garbage-lines.ts';
 import { salvage, withoutColours, withoutNuls } from './line-salvage.ts';
 import { ObjectLines } from './object-lines.ts';
-import { plainLine } from './plain-text.ts';
 
 export interface FramesOptions {
   readonly kernel: Kernel;
@@ -40,10 +40,6 @@ export interface FramesOptions {
 
 const TURN_MS = 1;
 const TURN_FRAMES = 256;
-const SECOND_MS = 1000;
-const GARBAGE_BYTES = 32 * 1024 * 1024;
-/** A line costs this much beside its bytes: a million two-byte lines are work as well. */
-const GARBAGE_LINE_BYTES = 128;
 const GATHER_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
@@ -54,8 +50,6 @@ const OPEN_ARRAY = 0x5b;
 const REST_MS = 200;
 /** Lines with text before a message whose requests wait for a better answer; the requests of more of them end at once. */
 const SUSPECTS = 64;
-const SHOWN_BYTES = 512;
-const SHOWN_CHARS = 200;
 
 export class Frames {
   readonly #stream: Readable;
@@ -64,13 +58,11 @@ export class Frames {
   #pieces: Buffer[] = []; // bounded by: GATHER_BYTES
   #pieceBytes = 0;
   #turnAsked = false;
+  /** The long line that is being read. */
+  #long: { readonly line: Buffer; readonly steps: Iterator<void, Outcome<Envelope>> } | undefined;
   #over = false;
   #whenEmpty: (() => void) | undefined;
-  #secondMs = Number.NEGATIVE_INFINITY;
-  #garbageLines = 0;
-  #garbageBytes = 0;
-  #garbageSeen = Buffer.alloc(0);
-  #reporting: Disposable | undefined;
+  readonly #garbage: GarbageLines;
   readonly #object: ObjectLines;
   #objectWatch: IdleWatch | undefined;
   /** Runs while a message may be waiting for its line end. */
@@ -83,6 +75,7 @@ export class Frames {
     this.#options = options;
     this.#lines = new LineSplitter(options.maxLineBytes);
     this.#object = new ObjectLines(options.maxLineBytes);
+    this.#garbage = new GarbageLines(options.kernel, options.said);
     stream.on('data', (chunk: Buffer) => {
       if (this.#over) return;
       options.alive();
@@ -98,9 +91,7 @@ export class Frames {
 
   /** The beginning of the last line that was no message, masked and without control characters; undefined = there was none. */
   get strayLine(): string | undefined {
-    const { secrets } = this.#options.kernel;
-    const text = secrets.mask(plainLine(secrets.mask(this.#garbageSeen.toString('utf8'))));
-    return text.trim().slice(0, SHOWN_CHARS) || undefined;
+    return this.#garbage.last;
   }
 
   /** Calls back once what has been read is handed on; at once when nothing waits. */
@@ -112,7 +103,7 @@ export class Frames {
   /** Hands on nothing more. What still comes is read and thrown away, so that the child does not block. */
   mute(): void {
     this.#over = true;
-    for (const timer of [this.#reporting, this.#newlineWait, this.#objectWatch]) timer?.[Symbol.dispose]();
+    for (const timer of [this.#garbage, this.#newlineWait, this.#objectWatch]) timer?.[Symbol.dispose]();
     this.#stream.resume();
   }
 
@@ -132,16 +123,17 @@ export class Frames {
     const clock = this.#options.kernel.clock;
     const endMs = clock.nowMs() + TURN_MS;
     for (let frames = 1; !this.#over; frames += 1) {
+      if (!this.#goOn()) return this.#later();
       const line = this.#lines.next();
       if (line === undefined) return this.#empty();
       this.#take(line);
-      if (frames >= TURN_FRAMES || clock.nowMs() >= endMs) return this.#later();
+      if (this.#long || frames >= TURN_FRAMES || clock.nowMs() >= endMs) return this.#later();
     }
   }
 
   #empty(): void {
     if (this.#lines.overlong) return this.#cut();
-    if (this.#garbageBytes > GARBAGE_BYTES) return this.#later();
+    if (this.#garbage.isTooMuch) return this.#later();
     if (this.#stream.isPaused()) this.#stream.resume();
     if (this.#whenEmpty) this.#emptied();
   }
@@ -156,16 +148,30 @@ export class Frames {
   #later(): void {
     this.#turnAsked = true;
     this.#stream.pause();
-    if (this.#garbageBytes > GARBAGE_BYTES && !this.#whenEmpty) {
-      const restMs = Math.max(0, this.#secondMs + SECOND_MS - this.#options.kernel.clock.nowMs());
-      this.#garbageBytes = 0;
-      this.#options.kernel.timers.after(restMs, () => this.#turn());
-    } else setImmediate(() => this.#turn());
+    if (this.#garbage.isTooMuch && !this.#whenEmpty)
+      this.#options.kernel.timers.after(this.#garbage.restMs(), () => this.#turn());
+    else setImmediate(() => this.#turn());
   }
 
   #take(line: Buffer): void {
     const { scan, maxBatch } = this.#options;
-    const found = isBatch(line) ? scanAnswers(line, maxBatch, scan) : [scanAnswer(line, scan)];
+    if (isBatch(line)) this.#taken(line, scanAnswers(line, maxBatch, scan));
+    else if (line.length < LARGE_BYTES) this.#taken(line, [scanAnswer(line, scan)]);
+    else this.#long = { line, steps: answerSteps(line, scan) };
+  }
+
+  /** Reads on in a long line. False = it goes on in the next turn. */
+  #goOn(): boolean {
+    if (!this.#long) return true;
+    const { line, steps } = this.#long;
+    const step = steps.next();
+    if (!step.done) return false;
+    this.#long = undefined;
+    this.#taken(line, [step.value]);
+    return true;
+  }
+
+  #taken(line: Buffer, found: Outcome<readonly Outcome<Envelope>[]>): void {
     const refusal = isRefusal(found) ? found : found.find(isRefusal);
     if (!isRefusal(found)) for (const message of found) this.#hand(message);
     if (refusal?.code === 'parse-error') this.#salvage(line, refusal);
@@ -230,6 +236,7 @@ export class Frames {
       return isWhole;
     });
     if (line) this.#take(line);
+    while (!this.#goOn());
   }
 
   #hand(message: Outcome<Envelope>): void {
@@ -238,7 +245,7 @@ export class Frames {
 
   #refused(line: Buffer, why: Refusal): void {
     if (this.#over) return;
-    this.#garbage(line);
+    this.#garbage.add(line);
     const text = withoutColours(line.includes(0) ? withoutNuls(line) : line);
     const { isAnswer, ids } = brokenAnswer(text, this.#options.maxBatch, this.#options.quoted.may);
     if (!isAnswer) return;
@@ -256,41 +263,8 @@ export class Frames {
     });
   }
 
-  #garbage(line: Buffer): void {
-    if (isBlank(line)) return; // common between messages
-    const nowMs = this.#options.kernel.clock.nowMs();
-    if (nowMs - this.#secondMs >= SECOND_MS) {
-      this.#secondMs = nowMs;
-      this.#garbageBytes = 0;
-    }
-    this.#garbageBytes += line.length + GARBAGE_LINE_BYTES;
-    this.#garbageLines += 1;
-    // Made readable when it is shown, which is once a second: there may be 20,000 of them.
-    this.#garbageSeen = Buffer.from(line.subarray(0, SHOWN_BYTES));
-    if (this.#reporting) return;
-    this.#report();
-    this.#reporting = this.#options.kernel.timers.after(SECOND_MS, () => {
-      this.#reporting = undefined;
-      if (this.#garbageLines > 0) this.#report();
-    });
-  }
-
-  #report(): void {
-    const more = this.#garbageLines > 1 ? ` (and ${this.#garbageLines - 1} more lines that are no message)` : '';
-    this.#garbageLines = 0;
-    const text = plainLine(this.#garbageSeen.toString('utf8')).trim().slice(0, SHOWN_CHARS);
-    if (text !== '' || more !== '') this.#options.said(`stdout: ${text}${more}`);
-  }
-
   #cut(): void {
     this.mute();
     this.#options.tooLong();
   }
-}
-
-/** Nothing but spaces and line ends. Looks at as much as would be shown. */
-function isBlank(line: Buffer): boolean {
-  const end = Math.min(line.length, SHOWN_BYTES);
-  for (let at = 0; at < end; at += 1) if ((line[at] as number) > 0x20) return false;
-  return true;
 }

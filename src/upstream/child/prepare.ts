@@ -15,6 +15,7 @@ import type { ProcessSpec, ServerSpec } from '../../kernel/snapshot.ts';
 import { turnFault } from '../_turn.ts';
 import type { ChildExit, ChildPlan } from './child.ts';
 import { findCommand } from './command.ts';
+import { containerPlan, endForgotten } from './containers.ts';
 import { childEnvironment, notInheritedHint } from './environment.ts';
 import { installFirst } from './install.ts';
 import type { InstallLock } from './install-lock.ts';
@@ -81,7 +82,10 @@ export async function prepareChild(
     ...{ kernel, limits, owner, mark, file, cwd, env, isolation, label: 'upstream-start', args: ground.process.args },
     ...{ stdin: steps.stdin, stdout: steps.stdout },
   };
-  return { plan, installKey: install?.key };
+  const container = await containerPlan(plan, ground, deadline);
+  if (container === undefined) return { plan, installKey: install?.key };
+  await endForgotten(plan, container, deadline);
+  return { plan: { ...plan, args: container.args, container }, installKey: install?.key };
 }
 
 /** On the path known now; when it is not there, once more with what the login shell adds. */

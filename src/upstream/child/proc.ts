@@ -4,7 +4,7 @@
  * not be read is left out; without /proc (not Linux) there are no rows.
  * Does not: wait on its own account; whoever calls it holds the wait and its deadline.
  */
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 
 export interface ProcessRow {
   readonly pid: number;
@@ -26,6 +26,19 @@ export async function processIds(): Promise<number[]> {
     return names.filter((name) => /^\d+$/.test(name)).map(Number);
   } catch {
     return [];
+  }
+}
+
+/** Names the set of processes that this one can see: the boot of the machine and the PID namespace. Undefined = the system does not tell. */
+export async function processSpace(): Promise<string | undefined> {
+  try {
+    const [boot, space] = await Promise.all([
+      readFile('/proc/sys/kernel/random/boot_id', 'utf8'),
+      readlink('/proc/self/ns/pid'),
+    ]);
+    return `${boot.trim()} ${space}`;
+  } catch {
+    return undefined;
   }
 }
 

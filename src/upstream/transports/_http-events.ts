@@ -49,5 +49,6 @@ export function guardedEvents(
     closed: (fault) => guard(() => events.closed(fault)),
     said: (line) => guard(() => events.said(line)),
     learned: (note) => guard(() => events.learned(note)),
+    question: () => guard(() => events.question()),
   };
 }

@@ -2,7 +2,8 @@
  * The GET stream of one HTTP server as its transport uses it: opens it, hands on what comes, and does without it where the server answers nothing else
  * meanwhile.
  * Guarantees: a server that answers no request while the stream is open, twice in a row, and answers as soon as it is closed handles one request at a
- * time: the stream stays closed for the life of the connection. One that is only slow keeps its stream.
+ * time: the stream stays closed for the life of the connection. One that is only slow to answer some requests keeps its stream: before the stream is closed
+ * the server is asked a question, whose answer shows that it is not the stream that others wait for.
  */
 import type { Limits } from '../../config/limits.ts';
 import type { HubError } from '../../kernel/errors.ts';
@@ -44,6 +45,8 @@ export interface GetStreamParts {
   readonly posts: () => Iterable<PendingPost>;
 }
 
+/** A request without any answer for so long while the stream is open makes the hub ask a question, ms. */
+const ASK_MS = 500;
 /** A request without any answer for so long while the stream is open makes the hub close it, ms. */
 const STUCK_MS = 1500;
 /** The answer comes so soon after that if the stream was what it waited for, ms. */
@@ -62,7 +65,8 @@ export class GetStream {
   #isGivenUp = false;
   #strikes = 0;
   #doubts = 0;
-  #isSuspended = false;
+  /** Since when the stream is closed to see whether requests wait for it. */
+  #suspendedMs: number | undefined;
   #timer: Disposable | undefined;
   /** A reply has come on it. */
   hasReplied = false;
@@ -108,7 +112,7 @@ export class GetStream {
   close(): void {
     this.#timer?.[Symbol.dispose]();
     this.#timer = undefined;
-    this.#isSuspended = false;
+    this.#suspendedMs = undefined;
     this.#stream?.close();
     this.#stream = undefined;
     this.#ended();
@@ -117,13 +121,17 @@ export class GetStream {
   /** A request has been handed to the pool, or may have been before the stream was asked for. */
   posted(): void {
     if (this.#isProven || this.#timer || !this.#stream?.isUnderWay) return;
-    this.#timer = this.#parts.kernel.timers.after(STUCK_MS, () => this.#look());
+    this.#timer = this.#parts.kernel.timers.after(ASK_MS, () => this.#ask());
   }
 
   /** The answer to a request of `sinceMs` has begun. */
   answered(sinceMs: number): void {
     if (this.#isProven) return;
-    if (this.#isSuspended) return this.#wasStuck();
+    if (this.#suspendedMs !== undefined) {
+      // What was sent since then tells nothing: the stream is not in its way.
+      if (sinceMs < this.#suspendedMs) this.#wasStuck();
+      return;
+    }
     const { isUnderWay = false } = this.#stream ?? {};
     if (isUnderWay && sinceMs >= (this.#openedMs ?? this.#askedMs + STUCK_MS)) this.#trust();
   }
@@ -134,18 +142,34 @@ export class GetStream {
     this.#timer = undefined;
   }
 
+  /** Asks a question if a request has got no answer yet: others may take their time, a question does not. */
+  #ask(): void {
+    this.#timer = undefined;
+    if (!this.#waitsFor(ASK_MS)) return;
+    this.#timer = this.#parts.kernel.timers.after(STUCK_MS - ASK_MS, () => this.#look());
+    this.#parts.events.question();
+  }
+
+  /** Whether a request has waited for nearly so long; looks again later where one has only begun to. */
+  #waitsFor(ms: number): boolean {
+    if (!this.#stream?.isUnderWay) return false;
+    const { kernel, posts } = this.#parts;
+    const waiting = [...posts()].filter((post) => post.id !== undefined && !post.isAnswered);
+    if (waiting.length === 0) return false;
+    const nowMs = kernel.clock.nowMs();
+    if (waiting.some(({ sinceMs }) => nowMs - sinceMs >= ms * 0.9)) return true;
+    this.posted();
+    return false;
+  }
+
   /** Closes the stream if a request has got no answer beside it. */
   #look(): void {
     this.#timer = undefined;
-    if (!this.#stream?.isUnderWay) return;
-    const { kernel, posts } = this.#parts;
-    const waiting = [...posts()].filter((post) => post.id !== undefined && !post.isAnswered);
-    if (waiting.length === 0) return;
-    const nowMs = kernel.clock.nowMs();
-    if (!waiting.some(({ sinceMs }) => nowMs - sinceMs >= STUCK_MS * 0.9)) return this.posted();
+    if (!this.#waitsFor(STUCK_MS)) return;
+    const { kernel } = this.#parts;
     this.#doubts += 1;
-    this.#isSuspended = true;
-    this.#stream.close();
+    this.#suspendedMs = kernel.clock.nowMs();
+    this.#stream?.close();
     this.#stream = undefined;
     this.#ended();
     this.#timer = kernel.timers.after(VERDICT_MS, () => this.#wasNotStuck());
@@ -156,7 +180,7 @@ export class GetStream {
     this.#strikes += 1;
     if (this.#strikes < STRIKES) return this.#openAgain();
     this.#isGivenUp = true;
-    this.#isSuspended = false;
+    this.#suspendedMs = undefined;
     this.#trust();
     this.#parts.events.learned(
       'answers no request while its GET stream is open, so that the stream stays closed ("getStream": false)',
@@ -173,7 +197,7 @@ export class GetStream {
   #openAgain(): void {
     this.#timer?.[Symbol.dispose]();
     this.#timer = undefined;
-    this.#isSuspended = false;
+    this.#suspendedMs = undefined;
     this.open(NOBODY);
   }
 

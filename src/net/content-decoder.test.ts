@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+import { constants, createZstdCompress, deflateSync, gzipSync } from 'node:zlib';
+import { ask, type RawRequest, startRawServer } from '../../test/support/raw-http.ts';
+import { limitsFrom } from '../config/limits.ts';
+import { HubError } from '../kernel/errors.ts';
+import { createKernel, type Kernel } from '../kernel/kernel.ts';
+import { createEgress, type EgressPool } from './egress.ts';
+
+interface Rig {
+  /** A pool of its own for a server of that name. */
+  open(owner: string): EgressPool;
+  /** Bytes that decoding holds. */
+  held(): number;
+}
+
+async function withServer(answer: (request: RawRequest) => void, run: (rig: Rig) => Promise<void>): Promise<void> {
+  const kernel: Kernel = createKernel();
+  const server = await startRawServer(answer);
+  const egress = createEgress({ kernel, limits: limitsFrom({}), env: {} });
+  const url = new URL(`http://127.0.0.1:${server.port}/`);
+  try {
+    await run({
+      open: (owner) => egress.open(url, { owner, connections: 8, addresses: 'any' }),
+      held: () => kernel.ceilings.table().find(({ name }) => name === 'net.decoding')?.size ?? -1,
+    });
+  } finally {
+    await egress.close(kernel.deadline(1000));
+    await server.close();
+  }
+}
+
+const head = (coding: string, ...fields: string[]): Buffer =>
+  Buffer.from(['HTTP/1.1 200 OK', `content-encoding: ${coding}`, ...fields, '', ''].join('\r\n'));
+
+function inChunks(body: Buffer, bytes: number): Buffer {
+  const parts: Buffer[] = [];
+  for (let at = 0; at < body.length; at += bytes) {
+    const part = body.subarray(at, at + bytes);
+    parts.push(Buffer.from(`${part.length.toString(16)}\r\n`), part, Buffer.from('\r\n'));
+  }
+  return Buffer.concat([...parts, Buffer.from('0\r\n\r\n')]);
+}
+
+// finding: SR-A17
+test('the size of chunks does not decide how often the decoder is called', async () => {
+  const text = randomBytes(30_000).toString('hex');
+  const body = inChunks(gzipSync(text), 1);
+  const answer = ({ socket }: RawRequest): boolean =>
+    socket.write(Buffer.concat([head('gzip', 'transfer-encoding: chunked'), body]));
+  await withServer(answer, async ({ open, held }) => {
+    const asked = ask(open('docs'));
+    assert.equal((await asked.body).toString(), text);
+    const pieces = asked.heard.filter((event) => event === 'data').length;
+    assert.ok(pieces < 100, `${pieces} pieces of a body that comes in some 30,000 chunks`);
+    assert.equal(held(), 0);
+  });
+});
+
+// finding: SR-A17
+test('a body that goes on behind the end of its coding is given up', async () => {
+  const answer = ({ socket }: RawRequest): void => {
+    const junk = Buffer.alloc(16 * 1024, 'A');
+    const more = (): void => {
+      while (socket.writable && socket.write(junk));
+    };
+    socket.on('drain', more);
+    socket.write(Buffer.concat([head('deflate'), deflateSync('{"a":1}')]));
+    more();
+  };
+  await withServer(answer, async ({ open, held }) => {
+    await assert.rejects(ask(open('docs')).body, (fault: unknown) => {
+      assert.ok(fault instanceof HubError);
+      assert.deepEqual([fault.code, fault.detail.reason], ['upstream-protocol', 'http-content-coding']);
+      return true;
+    });
+    assert.equal(held(), 0);
+  });
+});
+
+// finding: SR-A17
+test('the windows of all connections of a server count together, and leave room for other servers', async () => {
+  const opened: ReturnType<typeof createZstdCompress>[] = [];
+  const answer = ({ socket, line }: RawRequest): void => {
+    const params = { [constants.ZSTD_c_windowLog]: 23, [constants.ZSTD_c_contentSizeFlag]: 0 };
+    const engine = createZstdCompress({ params, flush: constants.ZSTD_e_flush });
+    opened.push(engine);
+    socket.write(head('zstd'));
+    engine.pipe(socket);
+    engine.write('{"begun":');
+    if (line.includes('/whole')) engine.end('1}');
+  };
+  await withServer(answer, async ({ open, held }) => {
+    const pools = Array.from({ length: 5 }, () => open('docs'));
+    const asked = pools.flatMap((pool) =>
+      Array.from({ length: 4 }, () => {
+        const { promise, resolve } = Promise.withResolvers<string>();
+        const one = ask(pool, { on: (event) => (event === 'data' || event === 'error') && resolve(event) });
+        return { first: promise, controller: one.controller };
+      }),
+    );
+    const firsts = await Promise.all(asked.map(({ first }) => first));
+    assert.equal(firsts.filter((event) => event === 'data').length, 15);
+    assert.ok(held() <= 128 * 1024 * 1024);
+    assert.equal((await ask(open('other'), { path: '/whole' }).body).toString(), '{"begun":1}');
+    for (const { controller } of asked) controller.abort(new Error('enough'));
+    assert.equal(held(), 0);
+    for (const engine of opened) engine.destroy();
+  });
+});
