@@ -70,9 +70,7 @@ function* listingSteps(raw: RawListing, limits: CatalogLimits, before: Listing |
     server: raw.server,
     atMs: raw.atMs,
     digest: createHash('sha256')
-      .update(
-        [...Object.values(digests), ...raw.declared, ...(raw.spoken === VERSION_2026 ? [raw.spoken] : [])].join('\n'),
-      )
+      .update([...Object.values(digests), ...raw.declared, ...spokenDigest(raw)].join('\n'))
       .digest('hex'),
     digests,
     tools: tools?.items ?? before?.tools ?? [],
@@ -82,8 +80,14 @@ function* listingSteps(raw: RawListing, limits: CatalogLimits, before: Listing |
     hidden: shortened(hidden),
     declared: raw.declared,
     spoken: raw.spoken,
+    ...(raw.opening ? { opening: raw.opening } : {}),
     instructions: cutText(raw.instructions, limits.descriptionBytes),
   };
+}
+
+/** What of the handshake is to be told to control when it changes. */
+function spokenDigest({ spoken, opening }: RawListing): readonly string[] {
+  return [...(spoken === VERSION_2026 ? [spoken] : []), ...(opening ? [JSON.stringify(opening)] : [])];
 }
 
 /** Undefined = the list was not read, or only the first pages of it, which are fewer rows than were known before. */

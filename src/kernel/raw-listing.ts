@@ -3,6 +3,16 @@
  */
 import type { Declared, ItemKind } from './snapshot.ts';
 
+/** How a server has to be initialized, where that is not the usual way. */
+export interface LearnedOpening {
+  /** Protocol date that is offered first. */
+  readonly date: string;
+  /** MCP-Protocol-Version goes with initialize. */
+  readonly hasHeader: boolean;
+  /** Hash of the settings for which it was learned. */
+  readonly of: string;
+}
+
 /** A list that was not read, or not to its end. */
 export interface UnreadList {
   readonly kind: ItemKind;
@@ -35,6 +45,7 @@ export interface RawListing {
   readonly declared: readonly Declared[];
   readonly instructions: string;
   readonly spoken: string;
+  readonly opening?: LearnedOpening | undefined;
   /** Its tools' declarations of headers must be legal (HTTP, 2026-07-28). */
   readonly repeats?: boolean;
 }

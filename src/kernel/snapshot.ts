@@ -4,6 +4,7 @@
  * Does not: know how it travels (`relay/`) or how it is made (`control/`). It is plain JSON data: what it holds may be secret, so files of it are 0600.
  */
 import type { CatalogSize } from './catalog-size.ts';
+import type { LearnedOpening } from './raw-listing.ts';
 
 export type { RawListing, UnreadList } from './raw-listing.ts';
 
@@ -158,6 +159,8 @@ export interface Listing {
   readonly instructions: string;
   /** The protocol version that was spoken; absent in listings of older hubs. */
   readonly spoken?: string;
+  /** How it has to be initialized; absent = as usual. */
+  readonly opening?: LearnedOpening;
 }
 
 /**

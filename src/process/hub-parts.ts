@@ -125,7 +125,8 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     version,
     slot,
     ...{ peerSocket, handover: options.handover, holders },
-    spokenBefore: (slug) => snapshots.current.listings.find(({ server }) => server === slug)?.spoken,
+    spokenBefore: (slug) => own.listing(slug)?.spoken,
+    openingBefore: (slug) => own.listing(slug)?.opening,
     makeTransport: options.makeTransport,
     everybody: everybodyOf({ kernel, limits, sessions, notes, snapshots }),
   });

@@ -5,6 +5,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import type { SessionSharing } from './_held-elsewhere.ts';
+import type { OpeningMemory } from './_opening-memory.ts';
 import type { ToolHeaders } from './_tool-headers.ts';
 import type { Talk } from './talk.ts';
 import type { Transport, TransportEvents } from './transport.ts';
@@ -30,6 +31,8 @@ export interface ConnectionParts {
   readonly toolHeaders: ToolHeaders;
   /** What was spoken with the server in an earlier life; undefined = nothing yet. */
   readonly versionBefore: () => string | undefined;
+  /** How the server has to be initialized. */
+  readonly opening: OpeningMemory;
   /** A cancel is about to be sent; false = the server does not stand it. */
   readonly mayCancel: () => boolean;
   /** The server had forgotten us and has been initialized again. */

@@ -3,6 +3,7 @@ import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Outcome } from '../kernel/outcome.ts';
+import type { LearnedOpening } from '../kernel/raw-listing.ts';
 import type { Service } from '../kernel/service.ts';
 import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import type { ResolvedTimes, UpstreamCall, UpstreamReply } from './call.ts';
@@ -26,6 +27,8 @@ export interface FleetParts {
   readonly everybody: Everybody;
   /** The protocol version that a hub spoke with a server when it last read its lists; undefined = not known. */
   readonly spokenBefore: (slug: string) => string | undefined;
+  /** How a hub has learned to initialize a server; undefined or absent = as usual. */
+  readonly openingBefore?: (slug: string) => LearnedOpening | undefined;
   /** Other workers that may hold the only session of a server; absent = there are none. */
   readonly holders?: Pick<SessionHolders, 'find' | 'isHeldAt'> | undefined;
   /** Makes the transport of a server that lives here or is remote. `isShared` = its connection is not one client session's. */

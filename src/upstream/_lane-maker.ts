@@ -4,6 +4,7 @@
  */
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import type { LearnedOpening } from '../kernel/raw-listing.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { Bulkhead } from '../resilience/bulkhead.ts';
 import { isLocal } from './_endings.ts';
@@ -24,17 +25,19 @@ interface LaneMakerParts {
   readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
   /** What is spoken with the server on its shared link. */
   readonly spoken: () => string | undefined;
+  /** How it has learned to initialize the server there. */
+  readonly openingBefore: () => LearnedOpening | undefined;
 }
 
 /** A lane lives in the hub where its session calls, also when the server's home is another one. */
 export function laneMaker(parts: LaneMakerParts): LanesParts['make'] {
-  const { kernel, limits, spec, version, startGate, toolHeaders, makeTransport, spoken } = parts;
+  const { kernel, limits, spec, version, startGate, toolHeaders, makeTransport, spoken, openingBefore } = parts;
   const kind = isLocal(spec) ? 'local' : 'remote';
   const openings = new LaneOpenings(kernel.clock, spec);
   return (talk, share) => {
     const opening = openings.of(talk, spoken);
     const link: Link = new Link({
-      ...{ kernel, limits, spec, version, kind, startGate, talk, toolHeaders, makeTransport },
+      ...{ kernel, limits, spec, version, kind, startGate, talk, toolHeaders, makeTransport, openingBefore },
       // One key's sessions stand in line behind each other, not before others'.
       startOwner: `${spec.slug} for ${share}`,
       spokenBefore: opening.before,

@@ -3,6 +3,7 @@
  * Guarantees: they outlive every outage; what is read again and is the same is not new; a list that is not read, or not to its end, is stated once.
  */
 import type { Kernel } from '../kernel/kernel.ts';
+import type { LearnedOpening } from '../kernel/raw-listing.ts';
 import type { RawListing, ServerSpec, UnreadList } from '../kernel/snapshot.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import { isSameListing, rawListingOf } from './_raw-listing.ts';
@@ -11,14 +12,20 @@ import type { ServerLists } from './list.ts';
 export class LinkLists {
   readonly #kernel: Pick<Kernel, 'clock' | 'bus'>;
   readonly #listed: (raw: RawListing, isSame: boolean) => void;
+  readonly #opening: () => LearnedOpening | undefined;
   #raw: RawListing | undefined;
   /** The list changed while the first one of this life was being read, or there was too little time for it. */
   isStale = false;
 
-  /** `isSame` = nothing is new in it. */
-  constructor(kernel: Pick<Kernel, 'clock' | 'bus'>, listed: (raw: RawListing, isSame: boolean) => void) {
+  /** `isSame` = nothing is new in it; `opening` = how the server has to be initialized. */
+  constructor(
+    kernel: Pick<Kernel, 'clock' | 'bus'>,
+    listed: (raw: RawListing, isSame: boolean) => void,
+    opening: () => LearnedOpening | undefined,
+  ) {
     this.#kernel = kernel;
     this.#listed = listed;
+    this.#opening = opening;
   }
 
   get raw(): RawListing | undefined {
@@ -36,7 +43,7 @@ export class LinkLists {
   keep(spec: ServerSpec, hello: ServerHello, lists: ServerLists, isAgain: boolean): boolean {
     const { clock, bus } = this.#kernel;
     const before = this.#raw;
-    this.#raw = rawListingOf({ spec, atMs: clock.wallMs(), hello, lists, before });
+    this.#raw = rawListingOf({ spec, atMs: clock.wallMs(), hello, lists, before, opening: this.#opening() });
     // Read again in the background, with more time.
     if (!isAgain && lists.unread.some(({ late }) => late)) this.isStale = true;
     const isKnown = ({ kind, rows }: UnreadList) =>

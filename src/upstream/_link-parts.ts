@@ -1,4 +1,5 @@
 /** What a link is made from. */
+import type { LearnedOpening } from '../kernel/raw-listing.ts';
 import type { RawListing } from '../kernel/snapshot.ts';
 import type { Bulkhead } from '../resilience/bulkhead.ts';
 import type { ConnectionParts } from './_connection-parts.ts';
@@ -19,6 +20,8 @@ export interface LinkParts
   readonly startOwner?: string;
   /** The protocol version of an earlier process's life with the server; undefined = none is known. */
   readonly spokenBefore: () => string | undefined;
+  /** How an earlier process, or the shared link, has learned to initialize the server; undefined or absent = as usual. */
+  readonly openingBefore?: (() => LearnedOpening | undefined) | undefined;
   /** `isSame` = nothing is new in it. */
   readonly listed: (raw: RawListing, isSame: boolean) => void;
   readonly ready: () => void;

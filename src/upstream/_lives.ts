@@ -8,6 +8,7 @@ import { HubError } from '../kernel/errors.ts';
 import type { LinkState } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { Refusal } from '../kernel/outcome.ts';
+import type { OpeningMemory } from './_opening-memory.ts';
 import { type LinkKind, Rest } from './_rest.ts';
 
 /** A life that lasted this long was a good one: the next failure starts counting anew. */
@@ -27,6 +28,8 @@ export interface LivesParts {
   readonly kernel: Kernel;
   readonly kind: LinkKind;
   readonly server: string;
+  /** How the server has to be initialized. */
+  readonly opening?: OpeningMemory | undefined;
 }
 
 /** Why a server that sleeps has no process. */
@@ -108,7 +111,8 @@ export class Lives {
    * it is called; undefined = it is started again after a rest.
    */
   ended(fault: HubError, call: { readonly share?: string } | undefined, isListenedTo: boolean): HubError | undefined {
-    const { kernel, kind, server } = this.#parts;
+    const { kernel, kind, server, opening } = this.#parts;
+    opening?.ended(fault);
     const nowMs = kernel.clock.nowMs();
     const readyMs = this.#readyAtMs === undefined ? undefined : nowMs - this.#readyAtMs;
     const hasExited = kind === 'local' && fault.code === 'upstream-exit';

@@ -1,6 +1,7 @@
 /**
  * What a link knows of its server's lists: what was just read, and for a list that could not be read the last good one.
  */
+import type { LearnedOpening } from '../kernel/raw-listing.ts';
 import type { Declared, ItemKind, RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
@@ -13,8 +14,9 @@ export function rawListingOf(parts: {
   readonly hello: ServerHello;
   readonly lists: ServerLists;
   readonly before: RawListing | undefined;
+  readonly opening: LearnedOpening | undefined;
 }): RawListing {
-  const { spec, atMs, hello, lists, before } = parts;
+  const { spec, atMs, hello, lists, before, opening } = parts;
   const longest = (kind: ItemKind, now: readonly Buffer[] | undefined, last: readonly Buffer[] | undefined) =>
     now === undefined || (isCut(lists, kind) && (last?.length ?? 0) > now.length) ? last : now;
   const repeats = hello.version === VERSION_2026 && spec.transport.kind !== 'stdio';
@@ -30,6 +32,7 @@ export function rawListingOf(parts: {
     declared: declaredBy(hello.capabilities),
     instructions: hello.instructions,
     spoken: hello.version,
+    ...(opening ? { opening } : {}),
   };
 }
 
@@ -47,7 +50,7 @@ export function isSameListing(a: RawListing | undefined, b: RawListing): boolean
   });
 }
 
-function besides({ unread, isBlank, declared, instructions, spoken, repeats }: RawListing): string {
+function besides({ unread, isBlank, declared, instructions, spoken, repeats, opening }: RawListing): string {
   return JSON.stringify([
     unread.map(({ kind, rows }) => [kind, rows]),
     isBlank,
@@ -55,6 +58,7 @@ function besides({ unread, isBlank, declared, instructions, spoken, repeats }: R
     instructions,
     spoken,
     repeats,
+    opening,
   ]);
 }
 

@@ -242,14 +242,14 @@ export class Connection {
 
   async #shakeHands(deadline: Deadline): Promise<ServerHello> {
     void this.#enter('handshake');
-    const { spec, version, talk, isForward, versionBefore } = this.#parts;
+    const { spec, version, talk, isForward, versionBefore, opening } = this.#parts;
     const { correlator, transport } = this;
     const setting = phaseSetting('handshake', isLocal(spec));
     const { capabilityBits } = talk;
     const learned = (note: string) => this.#learned(note);
     const about = { learned, spec, correlator, transport, version, setting, capabilityBits, isForward };
     const makeRoom = (until: Deadline) => makeRoomFor(transport, spec.slug, this.#parts.sharing, until);
-    return shakeHands({ ...about, makeRoom, before: versionBefore() }, deadline);
+    return shakeHands({ ...about, makeRoom, opening, before: versionBefore() }, deadline);
   }
 
   #enter(phase: LinkPhase): Promise<void> | undefined {

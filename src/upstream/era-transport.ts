@@ -83,6 +83,7 @@ class EraTransport implements Transport {
   /** It tells of changed resources. */
   #subscribes = false;
   readonly forgetSession = (): void => this.#inner.forgetSession();
+  readonly announce = (version: string | undefined): void => this.#inner.announce?.(version);
 
   constructor(parts: EraParts) {
     this.#parts = parts;
@@ -145,7 +146,6 @@ class EraTransport implements Transport {
   questionKey(idRaw: string): string | undefined {
     return this.#rounds.keyOf(idRaw);
   }
-
   cpuMs(): number | undefined {
     return this.#inner.cpuMs();
   }

@@ -90,7 +90,9 @@ export function createFleet(parts: FleetParts): Fleet {
     const { version } = parts;
     const makeTransport = (own: ServerSpec, events: TransportEvents) => parts.makeTransport(own, events, false);
     const spoken = () => members.get(spec.slug)?.link.view.hello?.version ?? parts.spokenBefore(spec.slug);
-    const make = laneMaker({ kernel, limits, spec, version, startGate, toolHeaders, makeTransport, spoken });
+    const openingBefore = () => members.get(spec.slug)?.link.opening.learned ?? parts.openingBefore?.(spec.slug);
+    const about = { kernel, limits, spec, version, startGate, toolHeaders, makeTransport, spoken, openingBefore };
+    const make = laneMaker(about);
     const listChanged = () => members.get(spec.slug)?.link.listChanged();
     return new Lanes({ kernel, limits, spec, make, listChanged });
   }
@@ -100,9 +102,10 @@ export function createFleet(parts: FleetParts): Fleet {
     const kind = kindOf(spec);
     const toolHeaders = new ToolHeaders();
     const spokenBefore = () => parts.spokenBefore(spec.slug);
+    const openingBefore = () => parts.openingBefore?.(spec.slug);
     const link: Link = new Link({
       ...{ kernel, limits, spec, kind, makeTransport, startGate, toolHeaders, spokenBefore, version: parts.version },
-      ...{ talk: talkOf(spec), sharing: sharingOf(spec), patienceMs },
+      ...{ talk: talkOf(spec), sharing: sharingOf(spec), patienceMs, openingBefore },
       listed: (raw, isSame) => {
         // Also where this link speaks the 2025 dates: the lanes of a server of both eras may speak the newer.
         if (spec.transport.kind !== 'stdio') toolHeaders.learn(raw.tools ?? []);

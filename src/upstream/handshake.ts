@@ -16,6 +16,7 @@ import { isVersion2025, LATEST_2025 } from '../protocol/era-2025/versions.ts';
 import { errorCode, readDiscoverResult } from '../protocol/era-2026/outgoing.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import { mayHaveSession, withLostSession } from './_held-elsewhere.ts';
+import type { Offer, OpeningMemory } from './_opening-memory.ts';
 import type { UpstreamReply } from './call.ts';
 import type { Correlator } from './correlate.ts';
 import type { Transport } from './transport.ts';
@@ -37,6 +38,8 @@ export interface HandshakeParts {
   readonly makeRoom: (deadline: Deadline) => Promise<boolean>;
   /** Something about this server was found out. */
   readonly learned: (note: string) => void;
+  /** How this server has to be initialized. */
+  readonly opening: Pick<OpeningMemory, 'first' | 'offers' | 'refused' | 'accepted'>;
 }
 
 type Way = 'initialize' | 'server/discover';
@@ -83,16 +86,21 @@ function ways({ spec, before, isForward }: HandshakeParts): Way[] {
   return before === VERSION_2026 ? ['server/discover', 'initialize'] : ['initialize', 'server/discover'];
 }
 
-/** Offers the newest date, and older ones while they are refused. The error of the first refusal is the one reported. */
+/** Offers the date that was learned or the newest, and others while they are refused. The error of the first refusal is the one reported. */
 async function initialize(parts: HandshakeParts, deadline: Deadline): Promise<ServerHello> {
-  const dates = [LATEST_2025]; // bounded by: MOST_DATES
+  const { opening, transport } = parts;
+  const offers = [opening.first]; // bounded by: MOST_DATES, and one with the header
   let refused: unknown;
   let isRoomy = false;
-  for (let at = 0; at < dates.length; at += 1) {
-    const date = dates[at] as string;
+  for (let at = 0; at < offers.length; at += 1) {
+    const offer = offers[at] as Offer;
+    transport.announce?.(offer.hasHeader ? offer.date : undefined);
+    opening.offers(offer);
     try {
-      const hello = await initializeWith(date, parts, deadline);
-      if (at > 0) parts.learned(`refuses protocol ${LATEST_2025}; ${hello.version} is spoken`);
+      const hello = await initializeWith(offer.date, parts, deadline);
+      opening.accepted(offer);
+      if (offer.hasHeader) parts.learned('wants the header MCP-Protocol-Version with initialize');
+      if (offer.date !== LATEST_2025) parts.learned(`refuses protocol ${LATEST_2025}; ${hello.version} is spoken`);
       return hello;
     } catch (fault) {
       if (refused === undefined && !isRoomy && mayBeFull(fault) && (await parts.makeRoom(deadline))) {
@@ -103,12 +111,21 @@ async function initialize(parts: HandshakeParts, deadline: Deadline): Promise<Se
       refused ??= fault;
       const named = refusedDates(fault);
       if (named === undefined || deadline.ended !== undefined) throw refused;
-      const older = [...named, parts.before ?? '', ...OLDER_DATES];
-      if (at === 0) dates.push(...new Set(older.filter((one) => one !== date && isVersion2025(one))));
-      dates.length = Math.min(dates.length, MOST_DATES);
+      opening.refused();
+      if (at === 0) offers.push(...otherOffers(offer, [...named, parts.before ?? ''], fault));
     }
   }
   throw refused;
+}
+
+/** What is offered after the first refusal: other dates, and where it was HTTP 400 the newest with the header. */
+function otherOffers(first: Offer, named: readonly string[], fault: unknown): readonly Offer[] {
+  const newest = first.date === LATEST_2025 && !first.hasHeader ? [] : [LATEST_2025];
+  const dates = new Set([...newest, ...named, ...OLDER_DATES].filter((date) => isVersion2025(date)));
+  if (!first.hasHeader) dates.delete(first.date);
+  const offers = [...dates].slice(0, MOST_DATES - 1).map((date) => ({ date, hasHeader: false }));
+  const isBadRequest = fault instanceof HubError && fault.detail.status === 400;
+  return isBadRequest && !first.hasHeader ? [...offers, { date: LATEST_2025, hasHeader: true }] : offers;
 }
 
 /** A server of the other era does not know initialize; any other may have a session already. */

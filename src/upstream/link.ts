@@ -12,11 +12,13 @@ import type { ClientSide } from './_client-side.ts';
 import { faultOf } from './_endings.ts';
 import { Handover, type OpenedConnection } from './_handover.ts';
 import { HeldElsewhere, watchHolder } from './_held-elsewhere.ts';
-import { publishLost, publishRaised, publishReady } from './_link-facts.ts';
+import { publishRaised, publishReady } from './_link-facts.ts';
 import { LinkLists } from './_link-lists.ts';
 import type { LinkParts } from './_link-parts.ts';
 import { Lives } from './_lives.ts';
 import { downRefusal, untilReady } from './_not-ready.ts';
+import { OpeningMemory } from './_opening-memory.ts';
+import { restAfter } from './_rest-after.ts';
 import { type LinkView, Standing } from './_standing.ts';
 import { type StartTurn, startTurn } from './_turn.ts';
 import { Watch } from './_watch.ts';
@@ -32,6 +34,7 @@ export class Link {
   readonly #scope: Scope;
   readonly #standing: Standing;
   readonly lives: Lives;
+  readonly opening: OpeningMemory;
   #spec: ServerSpec;
   #connection: Connection | undefined;
   readonly #handover: Handover;
@@ -45,8 +48,10 @@ export class Link {
     this.#parts = parts;
     this.#spec = parts.spec;
     this.#standing = new Standing(parts.kernel.clock);
-    this.lives = new Lives({ kernel: parts.kernel, kind: parts.kind, server: parts.spec.slug });
-    this.#lists = new LinkLists(parts.kernel, parts.listed);
+    const before = () => parts.openingBefore?.();
+    this.opening = new OpeningMemory(parts.kernel.clock, () => this.#spec.hash, before);
+    this.lives = new Lives({ ...parts, server: parts.spec.slug, opening: this.opening });
+    this.#lists = new LinkLists(parts.kernel, parts.listed, () => this.opening.learned);
     this.#scope = new Scope(`link ${parts.spec.slug}`, {
       faulted: (task, fault) => parts.kernel.bus.publish({ type: 'task-faulted', task, fault }),
       stuck: (task) => parts.kernel.bus.publish({ type: 'task-stuck', task }),
@@ -158,7 +163,7 @@ export class Link {
         return own;
       });
       if (this.#scope.closed) break;
-      await this.#restAfter(fault);
+      await restAfter(this.#parts, this.lives.rest, this.#standing, fault);
     }
     this.#parts.kernel.bus.publish({ type: 'server-stopped', server: this.#spec.slug, reason: 'asked' });
   }
@@ -211,6 +216,7 @@ export class Link {
       peer === undefined ? this.#parts.makeTransport : (sharing?.through(peer) ?? this.#parts.makeTransport);
     const connection: Connection = new Connection({
       ...{ kernel, limits, spec: this.#spec, version, makeTransport, talk, toolHeaders, sharing, peer },
+      opening: this.opening,
       // One that is only tried says nothing of the link.
       phase: (phase) => (this.#connection === connection ? this.#turn?.step(phase) : undefined),
       raise: (silenceMs) => this.#standing.raise(silenceMs, () => publishRaised(kernel, this.#spec.slug, silenceMs)),
@@ -272,6 +278,7 @@ export class Link {
   #becomeReady({ connection, hello, lists }: OpenedConnection, startMs?: number): undefined {
     const { kernel } = this.#parts;
     const nowMs = kernel.clock.nowMs();
+    this.opening.changed(this.#standing.hello, hello);
     this.#lists.keep(this.#spec, hello, lists, startMs === undefined);
     this.#standing.becomeReady(hello);
     publishReady(kernel, this.#spec.slug, hello, lists.tools?.length ?? 0, nowMs - (startMs ?? nowMs));
@@ -286,15 +293,5 @@ export class Link {
     if (state !== 'ready' || !hello) return false;
     using deadline = kernel.deadline(limits.listMs * limits.listPages);
     return this.#lists.keep(this.#spec, hello, await connection.list(hello, deadline), true);
-  }
-
-  /** Waits until it is time to try again, or somebody asks for it. */
-  async #restAfter(fault: HubError): Promise<void> {
-    const { kernel, limits } = this.#parts;
-    if (this.#standing.state === 'asleep') return this.lives.rest.sleep(undefined, kernel.timers);
-    const retryMs = this.lives.rest.next(limits, kernel.random);
-    this.#standing.rests(retryMs, this.lives.rest.failures);
-    publishLost(kernel, this.#spec.slug, fault, retryMs);
-    await this.lives.rest.sleep(retryMs, kernel.timers);
   }
 }

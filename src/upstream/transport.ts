@@ -71,6 +71,8 @@ export interface Transport {
    * `declared` = of the tools of a stateless server.
    */
   negotiated(version: string | undefined, declared?: DeclaredHeaders): void;
+  /** Before initialize: the version that its headers name; undefined = none. Absent = the wire has no headers. */
+  announce?(version: string | undefined): void;
   /** Ends the session here: the next request is sent without one. Nothing happens where the wire has none. */
   forgetSession(): void;
   /** Absent = the wire has no sessions, or the connection is not shared. */

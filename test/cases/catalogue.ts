@@ -197,7 +197,7 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   SV7: {
     behaviour:
-      'Older protocol dates are offered when one is refused, the date that the server names first, at most four in a handshake and none after 401 or 403.',
+      'Older protocol dates are offered when one is refused or ends the process, the date that the server names first, at most four in a handshake and none after 401 or 403; what was learned is tried first after a reconnect or restart, until the server changes.',
   },
   SV11: {
     behaviour:

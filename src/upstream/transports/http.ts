@@ -174,6 +174,10 @@ class HttpTransport implements Transport, ExchangeHost {
     if (version !== undefined && version !== VERSION_2026) this.#order.arm();
   }
 
+  announce(version: string | undefined): void {
+    this.#wire?.headers.set(this.#held.id, version);
+  }
+
   cpuMs(): number | undefined {
     return this.#options.launched?.cpuMs();
   }

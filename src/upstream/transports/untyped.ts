@@ -80,6 +80,10 @@ class UntypedTransport implements Transport {
     this.#current.forgetSession();
   }
 
+  announce(version: string | undefined): void {
+    this.#current.announce?.(version);
+  }
+
   get session(): SessionHold | undefined {
     return this.#current.session;
   }
