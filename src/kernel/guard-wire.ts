@@ -20,6 +20,8 @@ export const GUARD_ENV = {
   mark: 'MCPHUB_MARK',
   /** `1` = it takes the place of a hub that still serves. */
   heir: 'MCPHUB_HEIR',
+  /** Name of the socket of a worker that still gives its servers away: the one that had replaced it has died. */
+  leaving: 'MCPHUB_LEAVING',
 } as const;
 
 /** V8 flags of a hub: a regular expression that goes astray changes its engine instead of holding the loop. */

@@ -88,9 +88,10 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
   snapshots.onSwap((now) => kernel.secrets.use([...own, ...secretValuesOf(now.servers)]));
   const isHeir = env[GUARD_ENV.heir] === '1';
   const socketPath = join(runDir, socketName('hub', slot));
+  const leaving = env[GUARD_ENV.leaving];
   const predecessor = isHeir
     ? await keepName(kernel, socketPath, join(runDir, predecessorSocketName(process.pid)), boot)
-    : undefined;
+    : leaving && join(runDir, leaving);
   const handover = new WorkerHandover({ kernel, limits, socketPath, predecessor });
   let workerToken: string | undefined;
   const relay: RelayClient = createRelayClient({

@@ -48,6 +48,8 @@ export interface LifeOptions {
   readonly mark: string;
   /** It takes the place of one that still serves: it says `ready` when its servers are there. */
   readonly isHeir: boolean;
+  /** Socket name of a worker of this place that still drains; undefined = there is none. */
+  readonly leaving: string | undefined;
   readonly limits: Limits;
   readonly log: GuardLog;
   readonly heard: (life: Life, word: ProcessWord) => void;
@@ -80,7 +82,7 @@ export class Life {
 
   constructor(options: LifeOptions) {
     this.#options = options;
-    const { role, slot, entry, env, execArgv, mark, runDir, limits, isHeir } = options;
+    const { role, slot, entry, env, execArgv, mark, runDir, limits, isHeir, leaving } = options;
     let child: ChildProcess;
     try {
       child = spawn(process.execPath, [...execArgv, entry], {
@@ -92,6 +94,7 @@ export class Life {
           [GUARD_ENV.slot]: String(slot),
           [DESCENDANT_MARK]: mark,
           ...(isHeir ? { [GUARD_ENV.heir]: '1' } : {}),
+          ...(leaving === undefined ? {} : { [GUARD_ENV.leaving]: leaving }),
         },
       });
     } catch (fault) {

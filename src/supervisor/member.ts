@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { setTimeout as restFor } from 'node:timers/promises';
 import type { Limits } from '../config/limits.ts';
 import type { GuardWord, ProcessWord } from '../kernel/guard-wire.ts';
-import { socketName } from '../kernel/guard-wire.ts';
+import { predecessorSocketName, socketName } from '../kernel/guard-wire.ts';
 import type { Door, Taker } from './door.ts';
 import { clearSockets, EXIT_HOPELESS, writeEvidence } from './ground.ts';
 import { type Ending, type GuardLog, Life } from './life.ts';
@@ -55,6 +55,8 @@ export class Member implements Taker {
   #heir: Life | undefined;
   /** Drains beside its heir. */
   #leaving: Life | undefined;
+  /** The name of its socket: the replacement gave it that, and the next one needs it when the replacement dies. */
+  #leavingSocket: string | undefined;
   #replaced: PromiseWithResolvers<boolean> | undefined;
   #instances = 0;
   #stopping = false;
@@ -185,6 +187,7 @@ export class Member implements Taker {
       runDir,
       mark,
       isHeir,
+      leaving: this.#leavingSocket,
       limits,
       log,
       heard: (life, word) => this.#hear(life, word),
@@ -224,6 +227,7 @@ export class Member implements Taker {
     log('info', 'process-replaced', `${this.who}: pid ${to} serves in the place of pid ${from}`, { pid: to });
     if (old && old.condemned === undefined) {
       this.#leaving = old;
+      this.#leavingSocket = heir.pid === undefined ? undefined : predecessorSocketName(heir.pid);
       old.say({ t: 'leave' });
       old.strikeLater(limits.killMs);
     }
@@ -239,6 +243,7 @@ export class Member implements Taker {
     const { gone, door, log } = this.#options;
     if (life === this.#leaving) {
       this.#leaving = undefined;
+      this.#leavingSocket = undefined;
       return this.#stopping ? gone(null) : undefined;
     }
     if (life === this.#heir) {

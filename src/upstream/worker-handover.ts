@@ -123,7 +123,9 @@ export class WorkerHandover {
       const { inFlight = 0, queued = 0 } = fleet.status(server) ?? {};
       const own = inFlight + queued;
       const others = (held?.calls[server] ?? 0) - own;
-      if (held && (others > 0 || (own > 0 && !isLate))) continue;
+      // Of a server that does not run there nothing is inside: a worker that died meanwhile had taken it.
+      const isThere = held !== undefined && Object.hasOwn(held.calls, server);
+      if (isThere && (others > 0 || (own > 0 && !isLate))) continue;
       this.#taken.add(server);
       void fleet.move(server);
     }
