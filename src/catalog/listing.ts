@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Hidden, ItemKind, Listed, ListedTool, Listing, RawListing } from '../kernel/snapshot.ts';
-import { paramHeaderFault, withoutParamHeaders } from '../protocol/era-2026/param-headers.ts';
+import { paramHeaderFault, withoutIllegalParamHeaders } from '../protocol/era-2026/param-headers.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import { cutText } from './_cut.ts';
 import { type CatalogLimits, readItem } from './_item.ts';
@@ -160,11 +160,11 @@ function judged(
   return at.repeats ? { kind, native: read.native, why } : withoutHeaders(read, why);
 }
 
-/** A server of the 2025 dates means something else by it, and clients of 2026-07-28 must drop a tool with illegal declarations. */
+/** A server of the 2025 dates knows no such rules, and clients of 2026-07-28 must drop a tool with an illegal declaration. */
 function withoutHeaders(tool: ListedTool, why: string): ListedTool {
-  const words = `x-mcp-header removed: ${why}`;
+  const words = `illegal x-mcp-header removed: ${why}`;
   const repaired = tool.repaired === undefined ? words : `${tool.repaired}; ${words}`;
-  return { ...tool, json: withoutParamHeaders(tool.json), repaired };
+  return { ...tool, json: withoutIllegalParamHeaders(tool.json), repaired };
 }
 
 function shortened(hidden: readonly Hidden[]): readonly Hidden[] {

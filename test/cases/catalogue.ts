@@ -193,7 +193,7 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   SV4: {
     behaviour:
-      'Servers are asked for no content coding; one of gzip, deflate, br and zstd is undone all the same, and a body that is damaged or too large ends its own call.',
+      'Servers are asked for no content coding; one of gzip, deflate, br and zstd is undone all the same, all frames or members of it, and a body that is damaged or too large ends its own call.',
   },
   SV7: {
     behaviour:
@@ -217,7 +217,7 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   SV41: {
     behaviour:
-      'A session id counts once however often it is repeated and may be long; ids that differ are named; cookies that keep a client at one instance are given back.',
+      'A session id counts once however often it is repeated and may be long; ids that differ are named; cookies that keep a client at one instance are given back until they expire.',
   },
   SV70: {
     behaviour:
@@ -247,7 +247,7 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   SV58: {
     behaviour:
-      'An illegal x-mcp-header of a server of 2025 is taken out of its tool instead of costing clients of 2026 the tool.',
+      'An illegal x-mcp-header of a server of 2025 is taken out of its tool, and no other declaration of it, instead of costing clients of 2026 the tool.',
   },
   SV67: {
     behaviour: 'A server of 2025 gets no _meta that its client has not sent for it.',

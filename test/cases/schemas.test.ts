@@ -69,7 +69,9 @@ describe('schemas and results are legal for every client', { timeout: 60_000 }, 
         ...tool('"inputSchema":{"type":"object"},"outputSchema":{"type":"array"}'),
         'tools/call': '{"content":[],"structuredContent":[1]}',
       },
-      headers: tool('"inputSchema":{"type":"object","properties":{"x":{"type":"object","x-mcp-header":"not a name"}}}'),
+      headers: tool(
+        '"inputSchema":{"type":"object","properties":{"x":{"type":"object","x-mcp-header":"not a name"},"r":{"type":"string","x-mcp-header":"Region"}}}',
+      ),
     };
     for (const [name, [given]] of Object.entries(INPUTS)) scripts[name] = tool(`"inputSchema":${given}`);
     for (const [at, output] of OUTPUTS.entries())
@@ -135,9 +137,10 @@ describe('schemas and results are legal for every client', { timeout: 60_000 }, 
   });
 
   // case: SV58
-  test('an illegal x-mcp-header of a server of 2025 is taken out, and its tool can be called in either era', async () => {
+  test('an illegal x-mcp-header of a server of 2025 is taken out, the others stay, and its tool can be called in either era', async () => {
     const { tools } = await listed('headers');
-    assert.deepEqual(tools[0].inputSchema, { type: 'object', properties: { x: { type: 'object' } } });
+    const r = { type: 'string', 'x-mcp-header': 'Region' };
+    assert.deepEqual(tools[0].inputSchema, { type: 'object', properties: { x: { type: 'object' }, r } });
     const { json } = await stateless(`${hub.url}/mcp`, 'tools/call', { name: 'headers_echo' }, { key: hub.key });
     assert.equal(json.result?.content[0].text, 'called');
   });

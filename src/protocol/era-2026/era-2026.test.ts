@@ -9,7 +9,7 @@ import { memberSpan, scanEnvelope } from '../scan.ts';
 import { type ClaimHeaders, readClaim } from './claim.ts';
 import { decodeHeader } from './header-value.ts';
 import { type InputRequest, inputRequiredResult, readRetry } from './input-required.ts';
-import { paramHeaderFault, paramHeadersOf, refuseParamHeaders } from './param-headers.ts';
+import { paramHeaderFault, paramHeadersOf, refuseParamHeaders, withoutIllegalParamHeaders } from './param-headers.ts';
 import { completeResult, subscriptionParams } from './results.ts';
 import { HOP_PREFIX, VERSION_2026 } from './versions.ts';
 
@@ -167,6 +167,37 @@ test('a frame of a subscription has the id of its request, whatever it is', () =
     );
     assert.equal(bytes.toString('utf8', meta.at, meta.end), id);
     assert.equal(JSON.parse(bytes.toString('utf8')).uri, 'a');
+  }
+});
+
+// case: SV58
+test('of the declarations of a tool only the illegal ones are taken out', () => {
+  const header = (name: string, type = 'string') => ({ type, 'x-mcp-header': name });
+  const plain = (type = 'string') => ({ type });
+  const tool = (properties: object, more: object = {}) =>
+    JSON.stringify({ name: 't', inputSchema: { type: 'object', ...more, properties }, description: 'x-mcp-header' });
+  const many = Object.fromEntries(Array.from({ length: 70 }, (_, at) => [`p${at}`, header(`H${at}`)]));
+  const first = (kept: number) =>
+    Object.fromEntries(Object.entries(many).map(([name, one], at) => [name, at < kept ? one : plain()]));
+  for (const [given, right] of [
+    [tool({ a: header('A'), b: header('no name') }), tool({ a: header('A'), b: plain() })],
+    [tool({ a: header('A'), n: header('N', 'number') }), tool({ a: header('A'), n: plain('number') })],
+    [tool({ a: header('A') }, { 'x-mcp-header': 'Up' }), tool({ a: header('A') })],
+    [tool({ a: header('A'), b: header('B'), c: header('b') }), tool({ a: header('A'), b: plain(), c: plain() })],
+    [
+      tool({ a: header('A'), list: { type: 'array', items: header('I') } }),
+      tool({ a: header('A'), list: { type: 'array', items: plain() } }),
+    ],
+    [
+      tool({ deep: { type: 'object', properties: { a: header('A'), b: header('') } } }),
+      tool({ deep: { type: 'object', properties: { a: header('A'), b: plain() } } }),
+    ],
+    [tool(many), tool(first(64))],
+  ] as const) {
+    const repaired = withoutIllegalParamHeaders(given);
+    assert.equal(repaired, right);
+    assert.equal(paramHeaderFault(repaired), undefined);
+    assert.deepEqual(paramHeadersOf(repaired), paramHeadersOf(given));
   }
 });
 

@@ -40,7 +40,10 @@ type Schema = Readonly<Record<string, unknown>>;
 
 /** `toolJson` = a tool object; almost none has such headers, and those cost no parse. */
 export function paramHeadersOf(toolJson: string): readonly ParamHeader[] {
-  const found = declarationsIn(toolJson);
+  return legalOf(declarationsIn(toolJson)).map(({ name, path }) => ({ name, path }));
+}
+
+function legalOf(found: readonly Declaration[]): readonly Declaration[] {
   const legal = found.filter((one) => faultOf(one) === undefined).slice(0, MOST);
   // Declared twice it means two things, and nothing can be demanded.
   return legal.filter((one) => legal.every((other) => other === one || !isSameName(one, other)));
@@ -58,26 +61,30 @@ export function paramHeaderFault(toolJson: string): string | undefined {
   return undefined;
 }
 
-/** A tool's JSON text without any declaration. */
-export function withoutParamHeaders(toolJson: string): string {
+/** Returns a tool's JSON text without the declarations that are against the rules. */
+export function withoutIllegalParamHeaders(toolJson: string): string {
   const tool = JSON.parse(toolJson) as { inputSchema?: unknown };
-  strip(tool.inputSchema, 0);
+  const found: Declaration[] = []; // bounded by: MOST
+  collect(tool.inputSchema, [], true, found);
+  strip(tool.inputSchema, new Set(legalOf(found).map(({ schema }) => schema)), 0);
   return JSON.stringify(tool);
 }
 
-/** Takes declarations out wherever `collect` looks for them. */
-function strip(schema: unknown, depth: number): void {
+/** Takes declarations out wherever `collect` looks for them, but those of `kept`. */
+function strip(schema: unknown, kept: ReadonlySet<Schema>, depth: number): void {
   if (!isObject(schema) || depth > STRIPPED_DEPTH) return;
-  delete (schema as Record<string, unknown>)[KEY];
-  for (const part of Object.values(isObject(schema.properties) ? schema.properties : {})) strip(part, depth + 1);
+  if (!kept.has(schema)) delete (schema as Record<string, unknown>)[KEY];
+  for (const part of Object.values(isObject(schema.properties) ? schema.properties : {})) strip(part, kept, depth + 1);
   for (const key of ELSEWHERE) {
     const part = schema[key];
     const branches = Array.isArray(part) || (MAPS.has(key) && isObject(part)) ? Object.values(part) : [part];
-    for (const branch of branches) strip(branch, depth + 1);
+    for (const branch of branches) strip(branch, kept, depth + 1);
   }
 }
 
 interface Declaration extends ParamHeader {
+  /** Where it stands. */
+  readonly schema: Schema;
   readonly type: unknown;
   /** Reached by properties alone. */
   readonly isPlain: boolean;
@@ -99,7 +106,7 @@ function collect(schema: unknown, path: readonly string[], isPlain: boolean, fou
   if (!isObject(schema) || path.length > DEEPEST || found.length > MOST) return;
   if (Object.hasOwn(schema, KEY)) {
     const name = schema[KEY];
-    found.push({ name: typeof name === 'string' ? name : '', path, type: schema.type, isPlain });
+    found.push({ name: typeof name === 'string' ? name : '', path, type: schema.type, isPlain, schema });
   }
   if (isObject(schema.properties))
     for (const [key, child] of Object.entries(schema.properties)) collect(child, [...path, key], isPlain, found);
