@@ -3,6 +3,7 @@
  * Guarantees: pure; a body that is plain text in spite of its header is recognised by its first bytes.
  */
 import type { ResponseHeaders } from './_http-types.ts';
+import { frameStart } from './_zstd-frames.ts';
 
 export type ContentCoding = 'gzip' | 'deflate' | 'br' | 'zstd';
 
@@ -37,9 +38,15 @@ export function decodedHeaders(headers: ResponseHeaders): ResponseHeaders {
 }
 
 /** How a body is decoded: `plain` = it is not coded, whatever its header says. */
-export type BodyCoding =
-  | { readonly kind: 'plain' }
-  | { readonly kind: 'coded'; readonly engine: ContentCoding | 'raw'; readonly bits: number; readonly bytes: number };
+export type BodyCoding = { readonly kind: 'plain' } | Coded;
+
+/** `bits` = of the window; `bytes` = what decoding holds at most. */
+export interface Coded {
+  readonly kind: 'coded';
+  readonly engine: ContentCoding | 'raw';
+  readonly bits: number;
+  readonly bytes: number;
+}
 
 /** JSON or an event stream: `{` or `[` with what may follow it, or a word of an event. `{` alone begins an empty Brotli stream too. */
 const TEXT = /^(?:\xef\xbb\xbf)?\s*(?:[{[]\s*["{}[\]]|:|data:|event:|id:|retry:)/;
@@ -56,12 +63,7 @@ export function bodyCoding(coding: ContentCoding, first: Buffer, isWhole: boolea
   if (coding === 'gzip' && begins(first, MAGIC.gzip)) return zlib('gzip');
   if (coding === 'zstd' && begins(first, MAGIC.zstd)) {
     const windowBytes = zstdWindow(first);
-    if (windowBytes === undefined && isShort) return undefined;
-    const bits = Math.max(
-      MIN_ZSTD_BITS,
-      windowBytes === undefined ? MAX_WINDOW_BITS : Math.ceil(Math.log2(windowBytes)),
-    );
-    return coded('zstd', bits);
+    return windowBytes === undefined && isShort ? undefined : zstdCoding(windowBytes);
   }
   if (isShort && maybeText(first)) return undefined;
   if (TEXT.test(first.toString('latin1', 0, ENOUGH_BYTES))) return { kind: 'plain' };
@@ -70,6 +72,17 @@ export function bodyCoding(coding: ContentCoding, first: Buffer, isWhole: boolea
   if (coding === 'gzip') return zlib('gzip');
   if (first.length < 2 && !isWhole) return undefined;
   return zlib(hasZlibHeader(first) ? 'deflate' : 'raw');
+}
+
+/** Returns how the next frame of a Zstandard body, which begins with `first`, is decoded; undefined = more bytes are needed. */
+export function nextFrameCoding(first: Buffer, isWhole: boolean): Coded | undefined {
+  if (frameStart(first) === 'skippable') return coded('zstd', MIN_ZSTD_BITS);
+  const windowBytes = zstdWindow(first);
+  return windowBytes === undefined && !isWhole && first.length < ENOUGH_BYTES ? undefined : zstdCoding(windowBytes);
+}
+
+function zstdCoding(windowBytes: number | undefined): Coded {
+  return coded('zstd', Math.max(MIN_ZSTD_BITS, windowBytes ? Math.ceil(Math.log2(windowBytes)) : MAX_WINDOW_BITS));
 }
 
 function begins(first: Buffer, magic: readonly number[]): boolean {
@@ -81,11 +94,11 @@ function maybeText(first: Buffer): boolean {
   return first.length === 0 || /^[\s\xef{[:deir]/.test(first.toString('latin1', 0, 1));
 }
 
-function zlib(engine: 'gzip' | 'deflate' | 'raw'): BodyCoding {
+function zlib(engine: 'gzip' | 'deflate' | 'raw'): Coded {
   return { kind: 'coded', engine, bits: 15, bytes: ZLIB_WINDOW_BYTES };
 }
 
-function coded(engine: 'br' | 'zstd', bits: number): BodyCoding {
+function coded(engine: 'br' | 'zstd', bits: number): Coded {
   return { kind: 'coded', engine, bits, bytes: 2 ** bits + ZLIB_WINDOW_BYTES };
 }
 
@@ -103,7 +116,7 @@ function brotliBits(byte: number): number {
   return low === 0 ? 17 : 8 + low;
 }
 
-/** Window_Size of the first frame of Zstandard; undefined = its header is not there yet. */
+/** Window_Size of a frame of Zstandard; undefined = its header is not there yet. */
 function zstdWindow(first: Buffer): number | undefined {
   const descriptor = first[4];
   if (descriptor === undefined) return undefined;

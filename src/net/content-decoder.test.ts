@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { constants, createZstdCompress, deflateSync, gzipSync } from 'node:zlib';
+import { setTimeout as restFor } from 'node:timers/promises';
+import { constants, createZstdCompress, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { ask, type RawRequest, startRawServer } from '../../test/support/raw-http.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { HubError } from '../kernel/errors.ts';
@@ -107,5 +108,85 @@ test('the windows of all connections of a server count together, and leave room 
     for (const { controller } of asked) controller.abort(new Error('enough'));
     assert.equal(held(), 0);
     for (const engine of opened) engine.destroy();
+  });
+});
+
+const checked = { params: { [constants.ZSTD_c_checksumFlag]: 1 } };
+const skippable = Buffer.from([0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
+const long = JSON.stringify(Array.from({ length: 20_000 }, (_, at) => at));
+
+/** Bodies of several frames or members, with what they say. Each entry is what one read may bring. */
+const SEVERAL: readonly (readonly [what: string, coding: string, text: string, parts: readonly Buffer[]])[] = [
+  ['frames', 'zstd', '{"a":1}', [zstdCompressSync('{"a":'), zstdCompressSync('1'), zstdCompressSync('}')]],
+  ['frames with checksums', 'zstd', '{"a":1}', [zstdCompressSync('{"a":', checked), zstdCompressSync('1}', checked)]],
+  [
+    'a frame that needs a larger window',
+    'zstd',
+    `["x",${long}]`,
+    [zstdCompressSync('["x",'), zstdCompressSync(`${long}]`)],
+  ],
+  ['an empty frame', 'zstd', '{"a":1}', [zstdCompressSync('{"a":'), zstdCompressSync(''), zstdCompressSync('1}')]],
+  [
+    'frames to be skipped',
+    'zstd',
+    '{"a":1}',
+    [skippable, zstdCompressSync('{"a":'), skippable, zstdCompressSync('1}'), skippable],
+  ],
+  ['what is no frame at the end', 'zstd', '{"a":1}', [zstdCompressSync('{"a":1}'), Buffer.from('\r\n\r\n')]],
+  ['members', 'gzip', '{"a":1}', [gzipSync('{"a":'), gzipSync('1'), gzipSync('}')]],
+  ['a large member', 'gzip', `["x",${long}]`, [gzipSync('["x",'), gzipSync(`${long}]`)]],
+];
+
+// case: SV4
+for (const [what, coding, text, parts] of SEVERAL)
+  test(`a ${coding} body with ${what} is read whole, however it is cut`, async () => {
+    const whole = Buffer.concat(parts);
+    const cuts: Record<string, readonly Buffer[]> = {
+      whole: [whole],
+      parts,
+      bytes: Array.from(whole.subarray(0, 60), (byte) => Buffer.from([byte])).concat(whole.subarray(60)),
+    };
+    const answer = async ({ socket, line }: RawRequest): Promise<void> => {
+      socket.setNoDelay(true);
+      socket.write(head(coding, `content-length: ${whole.length}`));
+      for (const piece of cuts[/cut=(\w+)/.exec(line)?.[1] ?? ''] ?? []) {
+        socket.write(piece);
+        await restFor(2);
+      }
+    };
+    await withServer(
+      (request) => void answer(request),
+      async ({ open, held }) => {
+        for (const cut of Object.keys(cuts)) {
+          const body = await ask(open('docs'), { path: `/?cut=${cut}` }).body;
+          assert.equal(body.toString(), text, cut);
+        }
+        assert.equal(held(), 0);
+      },
+    );
+  });
+
+// case: SV4
+test('a zstd body that is cut in a later frame, or of thousands of frames in one read, fails by name', async () => {
+  const bodies: Record<string, Buffer> = {
+    cut: Buffer.concat([zstdCompressSync('{"a":'), zstdCompressSync('1}').subarray(0, -2)]),
+    magic: Buffer.concat([zstdCompressSync('{"a":1}'), Buffer.from([0x28, 0xb5])]),
+    many: Buffer.concat(Array.from({ length: 3000 }, () => zstdCompressSync(''))),
+    window: Buffer.concat([zstdCompressSync('{'), Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, 0xa0, 0, 0, 0])]),
+  };
+  const answer = ({ socket, line }: RawRequest): void => {
+    const body = bodies[/body=(\w+)/.exec(line)?.[1] ?? ''] ?? Buffer.alloc(0);
+    socket.write(Buffer.concat([head('zstd', `content-length: ${body.length}`), body]));
+  };
+  const expected: Record<string, RegExp> = { many: /more than 1000 frames/, window: /a window of more than 8 MiB/ };
+  await withServer(answer, async ({ open, held }) => {
+    for (const name of Object.keys(bodies))
+      await assert.rejects(ask(open('docs'), { path: `/?body=${name}` }).body, (fault: unknown) => {
+        assert.ok(fault instanceof HubError);
+        assert.equal(fault.detail.reason, 'http-content-coding', name);
+        assert.match(fault.message, expected[name] ?? /cannot be decoded/);
+        return true;
+      });
+    assert.equal(held(), 0);
   });
 });
