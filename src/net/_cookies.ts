@@ -1,38 +1,64 @@
 /**
  * Cookies that one server has set on one pool: load balancers keep clients at an instance by them. RFC 6265.
  * Guarantees: at most 20 of 4 KiB, the oldest goes first; they belong to the pool, so to one connection, one credential and one origin, and are never
- * logged; names and values are visible ASCII.
- * Does not: expire them by time: they end with the pool, or when the server removes them.
+ * logged; names and values are visible ASCII; one ends when its server says (Max-Age, else Expires), and with the pool.
  */
+import type { Clock } from '../kernel/clock.ts';
 import { isHeaderName } from './header-value.ts';
 
 const MAX_COOKIES = 20;
 const MAX_COOKIE_BYTES = 4096;
 const VALUE = /^[!-+\--:<-[\]-~]*$/;
 
+interface Cookie {
+  readonly value: string;
+  /** On the monotonic clock, ms; undefined = with the pool. */
+  readonly endMs: number | undefined;
+}
+
 export class CookieJar {
   readonly #url: URL;
-  readonly #cookies = new Map<string, string>(); // bounded by: MAX_COOKIES
+  readonly #clock: Clock;
+  readonly #cookies = new Map<string, Cookie>(); // bounded by: MAX_COOKIES
   #header: string | undefined;
+  /** When the next one ends; undefined = none does by itself. */
+  #soonestMs: number | undefined;
 
-  constructor(url: URL) {
+  constructor(url: URL, clock: Clock) {
     this.#url = url;
+    this.#clock = clock;
   }
 
   /** The header value that gives them back; undefined = none. The same string until they change. */
   get header(): string | undefined {
+    if (this.#soonestMs !== undefined && this.#clock.nowMs() >= this.#soonestMs) this.#write();
     return this.#header;
   }
 
-  /** Takes the Set-Cookie fields of an answer, as far as they are meant for this origin and the path of `target`, a request target. */
-  take(fields: string | readonly string[], target: string): void {
+  /**
+   * Takes the Set-Cookie fields of an answer, as far as they are meant for this origin and the path of `target`, a request target. `date` = the Date of the answer,
+   * by which its Expires is read.
+   */
+  take(fields: string | readonly string[], target: string, date: string): void {
     const path = URL.parse(target, this.#url.href)?.pathname ?? '/';
-    for (const field of typeof fields === 'string' ? [fields] : fields) this.#takeOne(field, path);
-    const pairs = [...this.#cookies].map(([name, value]) => `${name}=${value}`);
+    const serverMs = Date.parse(date) || this.#clock.wallMs();
+    for (const field of typeof fields === 'string' ? [fields] : fields) this.#takeOne(field, path, serverMs);
+    this.#write();
+  }
+
+  #write(): void {
+    const nowMs = this.#clock.nowMs();
+    this.#soonestMs = undefined;
+    for (const [name, { endMs }] of this.#cookies) {
+      if (endMs === undefined) continue;
+      if (endMs <= nowMs) this.#cookies.delete(name);
+      else this.#soonestMs = Math.min(this.#soonestMs ?? endMs, endMs);
+    }
+    const pairs = [...this.#cookies].map(([name, { value }]) => `${name}=${value}`);
     this.#header = pairs.length === 0 ? undefined : pairs.join('; ');
   }
 
-  #takeOne(field: string, path: string): void {
+  #takeOne(field: string, path: string, serverMs: number): void {
     const [pair = '', ...attributes] = field.split(';');
     const at = pair.indexOf('=');
     const name = pair.slice(0, Math.max(at, 0)).trim();
@@ -41,8 +67,9 @@ export class CookieJar {
     const about = new Map(attributes.map(attributeOf)); // bounded by: the header byte limit
     if (!this.#isMeant(about, path)) return;
     this.#cookies.delete(name);
-    if (isRemoved(about)) return;
-    this.#cookies.set(name, value);
+    const lifeMs = lifeOf(about, serverMs);
+    if (lifeMs !== undefined && lifeMs <= 0) return;
+    this.#cookies.set(name, { value, endMs: lifeMs === undefined ? undefined : this.#clock.nowMs() + lifeMs });
     const [oldest] = this.#cookies.keys();
     if (this.#cookies.size > MAX_COOKIES && oldest !== undefined) this.#cookies.delete(oldest);
   }
@@ -64,10 +91,10 @@ function attributeOf(text: string): [string, string] {
   return [text.slice(0, at).trim().toLowerCase(), text.slice(at + 1).trim()];
 }
 
-/** Max-Age counts before Expires. */
-function isRemoved(about: ReadonlyMap<string, string>): boolean {
+/** ms; Max-Age counts before Expires. undefined = it ends with the pool. `serverMs` = now on the server's clock, ms since 1970. */
+function lifeOf(about: ReadonlyMap<string, string>, serverMs: number): number | undefined {
   const age = about.get('max-age');
-  if (age !== undefined && /^-?\d+$/.test(age)) return Number(age) <= 0;
-  // Servers remove cookies by a date long past; sooner ones are not compared with a clock that may be wrong.
-  return Date.parse(about.get('expires') ?? '') < Date.UTC(2001, 0);
+  if (age !== undefined && /^-?\d+$/.test(age)) return Number(age) * 1000;
+  const endMs = Date.parse(about.get('expires') ?? '');
+  return Number.isNaN(endMs) ? undefined : endMs - serverMs;
 }

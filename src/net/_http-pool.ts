@@ -118,8 +118,8 @@ export class HttpPool implements SocketOwner {
     return true;
   }
 
-  cookiesSet({ head }: Exchange, fields: string | readonly string[]): void {
-    this.#options.cookies.take(fields, head.path);
+  cookiesSet({ head }: Exchange, fields: string | readonly string[], { date }: ResponseHeaders): void {
+    this.#options.cookies.take(fields, head.path, typeof date === 'string' ? date : '');
   }
 
   connected(socket: HttpSocket): void {

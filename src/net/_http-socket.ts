@@ -21,7 +21,7 @@ export interface SocketOwner {
   /** Gives it a connection, sooner or later. */
   place(exchange: Exchange): void;
   /** An answer has set cookies. */
-  cookiesSet(exchange: Exchange, fields: string | readonly string[]): void;
+  cookiesSet(exchange: Exchange, fields: string | readonly string[], headers: ResponseHeaders): void;
   /** Bytes that decoding answers needs. */
   readonly decoding: DecodingMemory;
   connected(socket: HttpSocket): void;
@@ -146,7 +146,7 @@ export class HttpSocket implements WireSink, ExchangeHolder {
     const exchange = this.#exchange;
     if (!exchange) return;
     const cookies = headers['set-cookie'];
-    if (cookies !== undefined) this.#owner.cookiesSet(exchange, cookies);
+    if (cookies !== undefined) this.#owner.cookiesSet(exchange, cookies, headers);
     if ((status === 307 || status === 308) && this.#owner.mayFollow(exchange, status, headers)) {
       // What is left of this answer is not worth waiting for: it comes once for each connection of the link.
       this.#exchange = undefined;

@@ -155,7 +155,7 @@ class ServerPool implements EgressPool {
       this.#absolutePaths && proxy?.authorization !== undefined ? ['proxy-authorization', proxy.authorization] : [];
     this.#pool = new HttpPool({
       ...{ kernel, owner, connections, host: url.host, connector, moved, decoding },
-      cookies: new CookieJar(url),
+      cookies: new CookieJar(url, kernel.clock),
       movedPath: (path, location) => this.#movedPath(path, location),
     });
   }
