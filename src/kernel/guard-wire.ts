@@ -24,8 +24,16 @@ export const GUARD_ENV = {
   leaving: 'MCPHUB_LEAVING',
 } as const;
 
-/** V8 flags of a hub: a regular expression that goes astray changes its engine instead of holding the loop. */
-export const HUB_FLAGS: readonly string[] = ['--enable-experimental-regexp-engine-on-excessive-backtracks'];
+/**
+ * V8 flags of workers and control. A young generation of 4 MB instead of 16 or more: one collection of it takes 5 to 10 ms and not 30 to 80 while lists of
+ * 4 MB change, and a call costs the same CPU time (measured).
+ */
+export const CONTROL_FLAGS: readonly string[] = ['--max-semi-space-size=4'];
+/** And of a hub: a regular expression that goes astray changes its engine instead of holding the loop. */
+export const HUB_FLAGS: readonly string[] = [
+  ...CONTROL_FLAGS,
+  '--enable-experimental-regexp-engine-on-excessive-backtracks',
+];
 
 /** Set in the environment of every child of a hub; value = the hub's mark. The guard finds orphans by it. */
 export const DESCENDANT_MARK = 'MCPHUB_MARK';

@@ -5,7 +5,7 @@ import { setTimeout as restFor } from 'node:timers/promises';
 import { directoryWarnings } from '../config/file-access.ts';
 import type { LimitName, Limits } from '../config/limits.ts';
 import { memoryShare } from '../config/memory-share.ts';
-import { GUARD_ENV, HUB_FLAGS, type ProcessWord } from '../kernel/guard-wire.ts';
+import { CONTROL_FLAGS, GUARD_ENV, HUB_FLAGS, type ProcessWord } from '../kernel/guard-wire.ts';
 import { sweepMarked } from '../kernel/sweep.ts';
 import { WorkerToken } from '../kernel/worker-token.ts';
 import { connectionRoom, Door } from './door.ts';
@@ -147,7 +147,7 @@ class Guard {
       slot,
       entry,
       execArgv: () =>
-        role === 'hub' ? [...HUB_FLAGS, `--max-old-space-size=${memoryShare(this.#limits).heapMb}`] : [],
+        role === 'hub' ? [...HUB_FLAGS, `--max-old-space-size=${memoryShare(this.#limits).heapMb}`] : CONTROL_FLAGS,
       ceilingBytes: () => memoryShare(this.#limits).ceilingBytes,
       env: {
         ...env,

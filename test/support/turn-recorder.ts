@@ -1,6 +1,6 @@
 /**
- * Records the long turns of the event loops of a hub's workers, as CPU time of their main thread, so that a machine that lets them wait does not count.
- * As a module of a test: `TurnRecorder`; preloaded into the processes of a hub (NODE_OPTIONS): the recording, in workers only.
+ * Records the long turns of the event loops of a hub's workers and control, as CPU time of their main thread, so that a machine that lets them wait does not count.
+ * As a module of a test: `TurnRecorder`; preloaded into the processes of a hub (NODE_OPTIONS): the recording.
  */
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -34,9 +34,11 @@ export class TurnRecorder implements Disposable {
   }
 
   /** The longest turn since `begin`, ms of CPU; 0 = none of `LONG_MS` or more. */
-  longestMs(): number {
+  longestMs(role: 'hub' | 'control' = 'hub'): number {
     const lines = existsSync(this.#file) ? readFileSync(this.#file, 'utf8').trim().split('\n') : [];
-    const turns = lines.map((line) => line.split(' ').map(Number) as [atMs: number, ms: number]);
+    const turns = lines
+      .filter((line) => line.startsWith(`${role} `))
+      .map((line) => line.split(' ').slice(1).map(Number) as [atMs: number, ms: number]);
     return Math.max(0, ...turns.filter(([atMs]) => atMs >= this.#fromMs).map(([, ms]) => ms));
   }
 
@@ -45,11 +47,11 @@ export class TurnRecorder implements Disposable {
   }
 }
 
-function record(file: string): void {
+function record(file: string, role: string): void {
   let before = threadCpuMs();
   const turn = (): void => {
     const now = threadCpuMs();
-    if (now - before >= LONG_MS) appendFileSync(file, `${Date.now()} ${(now - before).toFixed(1)}\n`);
+    if (now - before >= LONG_MS) appendFileSync(file, `${role} ${Date.now()} ${(now - before).toFixed(1)}\n`);
     before = now;
     look();
   };
@@ -59,4 +61,5 @@ function record(file: string): void {
 }
 
 const file = process.env[FILE_VARIABLE];
-if (file !== undefined && isMainThread && process.env.MCPHUB_PROCESS === 'hub') record(file);
+const role = process.env.MCPHUB_PROCESS;
+if (file !== undefined && isMainThread && (role === 'hub' || role === 'control')) record(file, role);
