@@ -201,7 +201,7 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   SV11: {
     behaviour:
-      'A reply may come on the GET stream after its POST has ended without one; it is waited for while that stream is open.',
+      'A reply may come on the GET stream after its POST has ended without one, and on HTTP+SSE in the answer of its POST; it is waited for while that stream is open.',
   },
   SV14: {
     behaviour:

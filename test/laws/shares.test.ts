@@ -85,6 +85,7 @@ const CONTAINERS: Readonly<Record<string, Row>> = {
   'telemetry.repeats': { own: 'kinds of log lines that repeat; one that is pushed out is written once more' },
   'upstream.forward.exchanges': { own: PER_SERVER },
   'upstream.http.buffered': { own: PER_SERVER },
+  'upstream.sse.buffered': { own: PER_SERVER },
   'upstream.http.exchanges': { own: PER_SERVER },
   'upstream.http.outbox': { own: PER_SERVER },
   'upstream.in-flight': { own: `${PER_SERVER}; keys take turns at its queue` },

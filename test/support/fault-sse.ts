@@ -25,6 +25,10 @@ export interface FaultSseFlags {
   postHangs?: boolean;
   /** The call is answered on the stream, its POST never. */
   postLate?: boolean;
+  /** Every reply is in the answer of its POST, and not on the stream; `both` = there too. */
+  postReplies?: 'json' | 'sse' | 'accepted' | 'both';
+  /** Between the head of such an answer and its body, ms. */
+  postReplyMs?: number;
   /** The POST's body goes on without end after its 202. */
   postFloods?: boolean;
   /** The stream ends when a tools/call comes. */
@@ -114,7 +118,21 @@ export async function startFaultSse(flags: FaultSseFlags = {}): Promise<FaultSse
     if (endpoint !== null) response.write(lines('event: endpoint', `data: ${endpoint}`));
   }
 
+  /** The answer of the POST that is being served. */
+  let posted: ServerResponse | undefined;
+
+  function reply(response: ServerResponse, message: object): void {
+    const { postReplies, postReplyMs = 0 } = flags;
+    const isSse = postReplies === 'sse';
+    const type = isSse ? 'text/event-stream' : 'application/json';
+    response.writeHead(postReplies === 'accepted' ? 202 : 200, { 'content-type': type });
+    response.flushHeaders();
+    setTimeout(() => response.end(isSse ? event(message) : JSON.stringify(message)), postReplyMs).unref();
+  }
+
   function say(message: object): void {
+    if (flags.postReplies && posted) reply(posted, message);
+    if (flags.postReplies && flags.postReplies !== 'both') return;
     for (const stream of streams) {
       if (flags.garbage) stream.write(lines('data: {"jsonrpc":'));
       stream.write(event(message));
@@ -133,7 +151,8 @@ export async function startFaultSse(flags: FaultSseFlags = {}): Promise<FaultSse
     if (isHit && flags.postFloods) {
       response.writeHead(202);
       every(1, response, () => response.write('x'.repeat(64 * 1024)));
-    } else if (!isHit || !flags.postLate) response.writeHead(202).end('Accepted');
+    } else if (flags.postReplies && message.id !== undefined) posted = response;
+    else if (!isHit || !flags.postLate) response.writeHead(202).end('Accepted');
     if (method === 'tools/call') callTool(message);
     else if (method === 'initialize')
       say(

@@ -1,20 +1,23 @@
 /**
- * One POST to the endpoint of an HTTP+SSE server. It only delivers; the reply comes on the long stream.
- * Promises: a failed delivery is told once, with the code that fits; what a server writes into the answer is read and thrown away, up to a bound;
+ * One POST to the endpoint of an HTTP+SSE server. It delivers; the reply comes on the long stream, and some servers write it into the answer of the POST.
+ * Promises: a failed delivery is told once, with the code that fits; whatever else a server writes into the answer is read and thrown away, up to a bound;
  * a POST whose reply has come already is cut after a second; nothing is delivered twice except what may be.
  * Does not: wait for the reply or time anything (the link does, and calls `abort`): some servers answer the POST only when the tool has finished.
  */
 import type { Limits } from '../../config/limits.ts';
+import type { CappedCount } from '../../kernel/capped.ts';
 import type { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { WheelEntry } from '../../kernel/wheel.ts';
 import type { ResponseController, ResponseHandler, ResponseHeaders } from '../../net/egress.ts';
 import { hubErrorFromNet, isConnectionLoss } from '../../net/errors.ts';
+import type { Envelope } from '../../protocol/message.ts';
 import type { TransportEvents } from '../transport.ts';
+import { AnswerBody } from './_answer-body.ts';
 import { answerKind, redirectFault } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
 import { httpFault } from './_http-fault.ts';
-import { isHarmlessTwice } from './_http-messages.ts';
+import { isHarmlessTwice, isReplyTo } from './_http-messages.ts';
 import { OutgoingPost, type PostOrigin } from './_http-outgoing.ts';
 
 /** The transport, as its POSTs see it. */
@@ -29,6 +32,10 @@ export interface SsePostHost {
   asked(): string;
   /** Delivers the same frame once more, in place of this one. False = it cannot. */
   resend(post: SsePost): boolean;
+  /** Bytes of unfinished answers of this server. */
+  readonly buffered: CappedCount;
+  /** A message was in the answer. */
+  message(envelope: Envelope): void;
   /** It needs its slot no longer. May come twice. */
   released(post: SsePost): void;
 }
@@ -52,6 +59,11 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
   #released = false;
   #linger: WheelEntry | undefined;
   #refusal: Disposable | undefined;
+  /** Of a request that was taken: the reply may be in it. */
+  #answer: AnswerBody | undefined;
+  #heldBytes = 0;
+  /** The answer is that of the call, as with Streamable HTTP. */
+  #isWhole = false;
 
   constructor(host: SsePostHost, frame: Buffer, id: number | undefined, origin: PostOrigin) {
     super(frame, id, origin, host.kernel.clock.nowMs());
@@ -78,6 +90,8 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
   /** The reply has come on the stream: the call's place is free, also while the POST is still being answered. */
   replied(): void {
     this.#settle();
+    this.#lingers();
+    this.#dropAnswer();
     this.#host.released(this);
   }
 
@@ -99,9 +113,52 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
       // Its status says enough, if its words do not come.
       if (kind === 'auth') this.#refusal = kernel.timers.after(LINGER_MS, () => this.#finishRefusal());
     } else {
-      if (this.id !== undefined) events.alive(this.id);
+      if (this.id !== undefined) {
+        events.alive(this.id);
+        this.#begin(this.id, headers);
+      }
       this.#settle();
     }
+  }
+
+  /** HTTP 200 with a type of messages has the reply in it, which may take its time; behind any other answer it is looked for while that is read anyway. */
+  #begin(id: number, headers: ResponseHeaders): void {
+    const kind = answerKind(this.#status, headers, true);
+    if (kind !== 'json' && kind !== 'sse' && kind !== 'foreign') return;
+    const host = { server: this.#host.server, limits: this.#host.limits, mislabelled: () => {} };
+    this.#answer = new AnswerBody({ host, id, declared: kind, status: this.#status, headers });
+    this.#isWhole = this.#status === 200 && kind !== 'foreign';
+  }
+
+  /** What is no reply says nothing of the call: its reply may come on the stream. */
+  #read(answer: AnswerBody, chunk: Buffer): void {
+    if (this.#isWhole && this.id !== undefined) this.#host.events.alive(this.id);
+    if (!this.#host.buffered.take(chunk.length)) return this.#dropAnswer();
+    this.#heldBytes += chunk.length;
+    this.#hand(answer.add(chunk));
+    if (answer.fault) this.#dropAnswer();
+    if (answer.kind === 'sse') this.#giveBytes();
+  }
+
+  #hand(messages: readonly Envelope[]): void {
+    const { id } = this;
+    if (id === undefined || this.#aborted) return;
+    for (const message of messages) {
+      if (message.kind !== 'reply' || isReplyTo(message, id)) this.#host.message(message);
+    }
+  }
+
+  /** The rest is thrown away. */
+  #dropAnswer(): void {
+    this.#answer = undefined;
+    this.#isWhole = false;
+    this.#giveBytes();
+    if (this.#settled) this.#lingers();
+  }
+
+  #giveBytes(): void {
+    this.#host.buffered.give(this.#heldBytes);
+    this.#heldBytes = 0;
   }
 
   onResponseData(_controller: ResponseController, chunk: Buffer): void {
@@ -111,12 +168,15 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
       this.#cut();
       return;
     }
+    if (this.#answer) this.#read(this.#answer, chunk);
+    if (this.#isWhole) return;
     this.#drained += chunk.length;
     if (this.#drained > DRAIN_BYTES) this.#cut();
   }
 
   onResponseEnd(): void {
     if (!this.#settled && this.#page) this.#failWithPage();
+    if (this.#answer && this.#answer.kind !== 'sse') this.#hand(this.#answer.end());
     this.#release();
   }
 
@@ -161,7 +221,11 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
   #settle(): void {
     if (this.#settled) return;
     this.#settled = true;
-    if (this.#released) return;
+    if (!this.#isWhole) this.#lingers();
+  }
+
+  #lingers(): void {
+    if (this.#released || this.#linger) return;
     const { clock, wheel } = this.#host.kernel;
     this.#linger = wheel.add(clock.nowMs() + LINGER_MS, () => this.#cut());
   }
@@ -175,6 +239,8 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
     if (this.#released) return;
     this.#released = true;
     this.#refusal?.[Symbol.dispose]();
+    this.#answer = undefined;
+    this.#giveBytes();
     if (this.#linger) this.#host.kernel.wheel.remove(this.#linger);
     this.#linger = undefined;
     this.#controller = undefined;

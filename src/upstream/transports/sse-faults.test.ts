@@ -193,3 +193,27 @@ test('nothing is sent before notifications/initialized is answered', async () =>
     assert.deepEqual(server.order.slice(0, 3), ['initialize', 'notifications/initialized', 'tools/list']);
   });
 });
+
+// case: SV11
+test('a reply in the answer of its POST is read, whatever the type and status of that answer', async () => {
+  for (const postReplies of ['json', 'sse', 'accepted', 'both'] as const)
+    await withServer({ postReplies }, async (rig, server) => {
+      await rig.ready('s');
+      for (const text of ['x', 'y']) assert.equal(await rig.text('s', 'echo', { text }), text, postReplies);
+      assert.equal(server.order.filter((method) => method === 'tools/call').length, 2, postReplies);
+    });
+});
+
+// case: SV11
+test('a reply that follows the head of the answer after a while is waited for, by the rules of silence', async () => {
+  const patient = { silenceMs: 4000, questionMs: 2000, handshakeMs: 4000, listMs: 4000 };
+  await withServer(
+    { postReplies: 'json' },
+    async (rig, server) => {
+      await rig.ready('s');
+      server.flags.postReplyMs = 1500;
+      assert.equal(await rig.text('s', 'echo', { text: 'x' }), 'x');
+    },
+    patient,
+  );
+});

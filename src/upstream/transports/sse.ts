@@ -1,5 +1,5 @@
 /**
- * HTTP+SSE of 2024-11-05 towards one server: one long GET stream that names an endpoint, messages POSTed there, every answer on the stream.
+ * HTTP+SSE of 2024-11-05 towards one server: one long GET stream that names an endpoint, messages POSTed there, answers on the stream, or in the answer of their POST.
  * Promises: see `transport.ts`; never more than serverConnections + 8 sockets; `start` ends with the endpoint named, or a fault that says what
  * came instead; the stream is the session: its end is `closed`, and nothing is left to delete; requests that follow notifications/initialized
  * wait up to a second for its answer, so that no server sees them in the wrong order; no header of a client is ever seen here.
@@ -8,7 +8,7 @@
  * Source: specification 2024-11-05, transports; protocol.md §1.1, §1.3.
  */
 import type { Limits } from '../../config/limits.ts';
-import { CappedSlots } from '../../kernel/capped.ts';
+import { CappedCount, CappedSlots } from '../../kernel/capped.ts';
 import type { Deadline } from '../../kernel/deadline.ts';
 import { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
@@ -41,6 +41,8 @@ export interface SseTransportOptions {
 
 /** Sockets beside those of calls: pings and lists, notifications, the stream. Hung POSTs must not keep the liveness question from going out. */
 const SIDE_SOCKETS = 8;
+/** Answers of the largest size that may be arriving in POSTs at once. */
+const LARGE_ANSWERS = 4;
 const SIDE_REQUESTS = SIDE_SOCKETS - OPEN_AT_ONCE - 1;
 
 export function createSseTransport(options: SseTransportOptions): Transport {
@@ -64,6 +66,7 @@ class SseTransport implements Transport, SsePostHost {
   readonly signs = (): readonly string[] => signsOf(this.asked(), this.#pool?.peer, []);
   readonly asked = (): string => `POST ${this.#wire?.address ?? this.server}`;
   readonly #options: SseTransportOptions;
+  readonly buffered: CappedCount;
   readonly #posts: CappedSlots<SsePost>;
   readonly #outbox: Outbox;
   #pool: EgressPool | undefined;
@@ -85,6 +88,8 @@ class SseTransport implements Transport, SsePostHost {
     this.server = spec.name;
     this.events = guardedEvents(options.events, kernel, spec.name, () => this.#over);
     this.#posts = new CappedSlots('upstream.sse.posts', limits.serverConnections + SIDE_REQUESTS, kernel.ceilings);
+    const bytes = limits.answerBytes * LARGE_ANSWERS;
+    this.buffered = new CappedCount('upstream.sse.buffered', bytes, 'refuse', kernel.ceilings);
     this.#order = new PostOrder({
       timers: kernel.timers,
       posts: () => this.#posts.values(),
@@ -160,6 +165,7 @@ class SseTransport implements Transport, SsePostHost {
     this.#endAll();
     await this.#pool?.close(deadline);
     this.#posts[Symbol.dispose]();
+    this.buffered[Symbol.dispose]();
   }
 
   resend(post: SsePost): boolean {
@@ -191,7 +197,7 @@ class SseTransport implements Transport, SsePostHost {
         named.resolve(endpoint);
       },
       alive: () => this.events.alive(undefined),
-      message: (envelope) => this.#message(envelope),
+      message: (envelope) => this.message(envelope),
       unreadable: (id, why, data) => {
         const fault = brokenFault(server, why, data);
         if (id === undefined) return this.events.unreadable(fault);
@@ -214,7 +220,7 @@ class SseTransport implements Transport, SsePostHost {
     }
   }
 
-  #message(envelope: Envelope): void {
+  message(envelope: Envelope): void {
     if (envelope.kind === 'reply') this.#replied(({ id }) => id !== undefined && isReplyTo(envelope, id));
     this.events.message(envelope, undefined);
   }
