@@ -19,6 +19,7 @@ import { createNameFiles, SYSTEM_NAME_FILES } from './_name-files.ts';
 import { bareHost, type HttpProxy, portOf, proxyRuleFrom } from './_proxy.ts';
 import type { AddressRule } from './address-class.ts';
 import { Authorities } from './authorities.ts';
+import { isTlsSpoken } from './errors.ts';
 import { createResolver, type Resolver } from './resolver.ts';
 
 export type { EgressRequest, ResponseController, ResponseHandler, ResponseHeaders };
@@ -42,6 +43,8 @@ export interface EgressPool {
   dispatch(request: EgressRequest, handler: ResponseHandler): ResponseController;
   /** Connects once and hangs up. Throws the HubError of the attempt. */
   probe(deadline: Deadline): Promise<void>;
+  /** Whether TLS is spoken where a pool for http:// connects to. Never rejects; ends by the deadline, and within `connectMs`. */
+  answersTls?(deadline: Deadline): Promise<boolean>;
   /** Destroys all sockets at once; open requests fail. Never rejects; ends by the deadline. */
   close(deadline: Deadline): Promise<void>;
 }
@@ -93,25 +96,21 @@ export function createEgress(options: EgressOptions): Egress {
         });
       const proxy = proxyFor(url);
       if (url.protocol === 'https:' || proxy?.secure) authorities.refresh();
-      const connector = new Connector({
-        kernel,
-        owner,
-        connectMs: limits.connectMs,
-        lookup: resolver.lookup,
-        addresses,
-        authorities,
-        host: bareHost(url),
-        port: portOf(url),
-        secure: url.protocol === 'https:',
-        proxy,
-      });
+      const connectorFor = (secure: boolean): Connector =>
+        new Connector({
+          ...{ kernel, owner, lookup: resolver.lookup, addresses, authorities, secure, proxy },
+          connectMs: limits.connectMs,
+          host: bareHost(url),
+          port: portOf(url),
+        });
       const pool = new ServerPool({
         kernel,
         owner,
         connections,
         url,
         proxy,
-        connector,
+        connector: connectorFor(url.protocol === 'https:'),
+        tlsConnector: () => connectorFor(true),
         moved,
         decoding: {
           take: (bytes) => decoding.take(owner, bytes) === 'taken',
@@ -136,6 +135,8 @@ interface ServerPoolOptions {
   readonly url: URL;
   readonly proxy: HttpProxy | undefined;
   readonly connector: Connector;
+  /** Connects to the same place by TLS. */
+  readonly tlsConnector: () => Connector;
   readonly moved: (status: number, hasSlash: boolean) => void;
   readonly decoding: DecodingMemory;
   readonly closed: (pool: EgressPool) => void;
@@ -193,6 +194,25 @@ class ServerPool implements EgressPool {
       });
     });
     await kernel.waits.for(attempt, { label: 'upstream-connect', owner, deadline });
+  }
+
+  async answersTls(deadline: Deadline): Promise<boolean> {
+    const { kernel, owner, url, tlsConnector } = this.#options;
+    if (url.protocol === 'https:') return true;
+    const connector = tlsConnector();
+    const answer = new Promise<boolean>((resolve) => {
+      connector.connect(undefined, undefined, (fault, socket) => {
+        socket?.destroy();
+        resolve(fault === null || isTlsSpoken(fault));
+      });
+    });
+    try {
+      return await kernel.waits.for(answer, { label: 'upstream-connect', owner, deadline });
+    } catch {
+      return false;
+    } finally {
+      connector.close();
+    }
   }
 
   async close(): Promise<void> {

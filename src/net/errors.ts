@@ -4,7 +4,7 @@
  * Does not: know MCP. `upstream/` adds what the exchange was about.
  */
 import { type ErrorCode, type ErrorDetail, HubError } from '../kernel/errors.ts';
-import { type Attempted, connectWords, tlsWords } from './fault-words.ts';
+import { type Attempted, connectWords, isNoTls, tlsWords } from './fault-words.ts';
 
 export interface NetFaultContext {
   /** Name of the server, for people. */
@@ -79,6 +79,11 @@ export function faultCode(fault: unknown): string {
 export function isConnectionLoss(fault: unknown): boolean {
   const code = faultCode(fault);
   return code === 'ECONNRESET' || code === 'EPIPE' || code === 'ECONNABORTED' || code === PEER_CLOSED;
+}
+
+/** True for a handshake that failed over a certificate or what TLS allows: the other side speaks TLS. */
+export function isTlsSpoken({ code, detail }: HubError): boolean {
+  return code === 'upstream-tls' && !isNoTls(String(detail.reason));
 }
 
 /** The HubError for a fault of the network. A HubError stays what it is and gains the context. */

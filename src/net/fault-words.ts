@@ -19,7 +19,7 @@ const OF_ISSUER =
   'its certificate comes from an authority that this machine does not trust, or the server does not send the whole chain';
 const TRUST_ISSUER = 'Put the certificate of the authority, as PEM, into the file that MCPHUB_CA_FILE names';
 const NO_TLS = 'it does not speak TLS on this port';
-const USE_HTTP = 'If it serves http there, write http:// in "url"';
+const USE_HTTP = 'If it serves HTTP there, use http:// in "url"';
 const OLD_TLS = ['it speaks no TLS version that the hub accepts', 'Enable TLS 1.2 or newer there'] as const;
 
 /** By code: why, and what to do. */
@@ -56,6 +56,16 @@ const CONNECT_WORDS: Readonly<Record<string, string>> = {
   EACCES: 'may not be connected to from here (firewall)',
   EPERM: 'may not be connected to from here (firewall)',
 };
+
+/** True for a handshake after which nothing says that the other side speaks TLS. `code` = of Node.js. */
+export function isNoTls(code: string): boolean {
+  return code === 'EPROTO' || TLS_WORDS[code]?.[0] === NO_TLS;
+}
+
+/** Says that "url" begins with http:// where TLS is spoken. `target` = host:port. */
+export function useHttpsWords(target: string): string {
+  return `The server speaks TLS at ${target}: use https:// in "url".`;
+}
 
 /** Says why a TLS handshake failed: `The TLS connection to h:443 failed: its certificate has expired (CERT_HAS_EXPIRED). …` */
 export function tlsWords(code: string, fault: unknown, { target, caFault }: Attempted): string {

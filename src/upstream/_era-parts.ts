@@ -1,5 +1,9 @@
 /** What a transport of either era is made of. */
+import type { Kernel } from '../kernel/kernel.ts';
+import type { ServerSpec } from '../kernel/snapshot.ts';
 import type { Repeats } from './_repeats.ts';
+import type { ToolHeaders } from './_tool-headers.ts';
+import type { Talk } from './talk.ts';
 import type { DeclaredHeaders, Transport, TransportEvents } from './transport.ts';
 
 export interface EraParts {
@@ -19,4 +23,16 @@ export interface EraParts {
   readonly nextId: () => number;
   /** A request can be closed at the wire. */
   readonly closes: boolean;
+}
+
+/** What the transport of one connection is made of. */
+export interface EraOptions {
+  readonly kernel: Kernel;
+  readonly spec: ServerSpec;
+  readonly version: string;
+  readonly talk: Pick<Talk, 'capabilityBits' | 'logLevel'>;
+  readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
+  readonly toolHeaders: ToolHeaders;
+  readonly wishesChanged: () => void;
+  readonly nextId: () => number;
 }

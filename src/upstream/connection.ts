@@ -157,7 +157,8 @@ export class Connection {
       if (this.#fault) throw this.#fault;
       const isExpired = thrown instanceof HubError && thrown.code === 'wait-expired';
       const fault = isExpired ? timeUpFault(spec.slug, this.#phase, kernel.clock.nowMs() - startMs) : thrown;
-      throw withSigns(fault, this.transport.signs?.() ?? []);
+      const explained = await this.transport.explained?.(fault, own);
+      throw withSigns(explained ?? fault, this.transport.signs?.() ?? []);
     } finally {
       this.#opening = undefined;
     }

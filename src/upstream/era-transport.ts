@@ -4,9 +4,7 @@
  * asked. A request is cancelled by closing it (HTTP) or by a notification (stdio).
  */
 import type { Deadline } from '../kernel/deadline.ts';
-import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
-import type { ServerSpec } from '../kernel/snapshot.ts';
 import { filledResult } from '../protocol/empty-result.ts';
 import { capabilitiesFrom } from '../protocol/era-2025/initialize.ts';
 import {
@@ -23,14 +21,12 @@ import { jsonBytes } from '../protocol/json-text.ts';
 import type { Envelope, Span } from '../protocol/message.ts';
 import { scanEnvelope } from '../protocol/scan.ts';
 import { errorFrame, notificationFrame, rawErrorFrame, requestFrame, resultFrame } from '../protocol/write.ts';
-import type { EraParts } from './_era-parts.ts';
+import type { EraOptions, EraParts } from './_era-parts.ts';
 import { ASKS, answerFault, asksBack, endFrame, envelopeOf, heardNotice, SCAN, withRepair } from './_era-words.ts';
 import { unusableAnswer } from './_invalid-answer.ts';
 import { Repeats } from './_repeats.ts';
 import { type RoundAgain, Rounds } from './_rounds.ts';
 import { type SentRequest, SentRequests } from './_sent.ts';
-import type { ToolHeaders } from './_tool-headers.ts';
-import type { Talk } from './talk.ts';
 import type { SessionHold, Transport, TransportEvents } from './transport.ts';
 
 /** Which are no requests of this era. */
@@ -39,28 +35,8 @@ const EMPTY = Buffer.from('{}');
 const HEADER_MISMATCH = -32020;
 
 /** The transport of one connection, in whichever era its server turns out to speak. */
-export function inEras(
-  {
-    kernel,
-    spec,
-    version,
-    talk,
-    makeTransport,
-    toolHeaders,
-    wishesChanged,
-    nextId,
-  }: {
-    readonly kernel: Kernel;
-    readonly spec: ServerSpec;
-    readonly version: string;
-    readonly talk: Pick<Talk, 'capabilityBits' | 'logLevel'>;
-    readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
-    readonly toolHeaders: ToolHeaders;
-    readonly wishesChanged: () => void;
-    readonly nextId: () => number;
-  },
-  events: TransportEvents,
-): Transport {
+export function inEras(parts: EraOptions, events: TransportEvents): Transport {
+  const { kernel, spec, version, talk, makeTransport, toolHeaders, wishesChanged, nextId } = parts;
   return new EraTransport({
     ...{ server: spec.slug, make: (own) => makeTransport(spec, own), events, version },
     capabilities: capabilitiesFrom(talk.capabilityBits),
@@ -77,6 +53,8 @@ class EraTransport implements Transport {
   readonly #inner: Transport & { readonly pid?: number | undefined };
   readonly stderrTail = (): readonly string[] => this.#inner.stderrTail();
   readonly signs = (): readonly string[] => this.#inner.signs?.() ?? [];
+  readonly explained = async (fault: unknown, deadline: Deadline): Promise<unknown> =>
+    (await this.#inner.explained?.(fault, deadline)) ?? fault;
   #stateless = false;
   readonly #sent: SentRequests;
   readonly #rounds = new Rounds();

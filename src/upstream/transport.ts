@@ -87,6 +87,8 @@ export interface Transport {
   stderrTail(): readonly string[];
   /** What the operator should know when a start takes too long: the last lines of output, or where the connection leads. Sentences. */
   signs?(): readonly string[];
+  /** Returns the fault of an opening with what the transport finds out about it, or as it is. Never rejects; ends by the deadline. */
+  explained?(fault: unknown, deadline: Deadline): Promise<unknown>;
   /** Ends it: HTTP DELETE of the session, or stdin EOF → SIGTERM → SIGKILL of the process group. Never rejects; always ends by the deadline. */
   stop(deadline: Deadline): Promise<void>;
 }

@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttp, type Server } from 'node:http';
 import { createServer as createHttps } from 'node:https';
-import { type AddressInfo, createServer as createTcp, type Server as TcpServer } from 'node:net';
+import { type AddressInfo, createServer as createTcp, type Socket, type Server as TcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -63,6 +63,33 @@ function secure(name: string): Promise<number> {
   );
 }
 
+/** What nginx, Apache and Go answer to plain HTTP on a TLS port. */
+function tlsWithPage(): TcpServer {
+  return sniffing((socket) =>
+    socket.end('HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n'),
+  );
+}
+
+/** A fatal alert, as OpenSSL sends it. */
+function tlsWithAlert(): TcpServer {
+  return sniffing((socket) => socket.end(Buffer.from([0x15, 3, 1, 0, 2, 2, 0x46])));
+}
+
+/** Speaks TLS to who begins with it; `plain` answers others. */
+function sniffing(plain: (socket: Socket) => void): TcpServer {
+  const key = readFileSync(inFolder('own.key'));
+  const inner = createHttps({ key, cert: readFileSync(inFolder('own.pem')) }, mcp);
+  return createTcp((socket) => {
+    socket.on('error', () => {});
+    socket.once('data', (first: Buffer) => {
+      if (first[0] !== 0x16) return plain(socket);
+      socket.pause();
+      socket.unshift(first);
+      inner.emit('connection', socket);
+    });
+  });
+}
+
 // biome-ignore lint/suspicious/noExplicitAny: answers are looked into by the tests
 type Loose = any;
 
@@ -86,6 +113,11 @@ describe('a server that cannot be connected to', () => {
     const port = await listen(closed);
     await new Promise((done) => closed.close(done));
     urls.refused = `http://localhost:${port}`;
+    urls.closes = `http://localhost:${await secure('own')}`;
+    urls.page = `http://localhost:${await listen(tlsWithPage())}`;
+    urls.alert = `http://localhost:${await listen(tlsWithAlert())}`;
+    // It is no TLS behind which a plain server answers with 400 and a page.
+    urls.other = `http://localhost:${await listen(createHttp((_, response) => response.writeHead(400).end('<p>no')))}`;
     const mute = await listen(createTcp((socket) => socket.on('error', () => {}).resume()));
     urls.mute = `http://localhost:${mute}`;
     urls.slow = `https://localhost:${mute}`;
@@ -96,7 +128,9 @@ describe('a server that cannot be connected to', () => {
       expired: of('expired', ' failed: its certificate has expired '),
       named: of('named', ' failed: its certificate is for other names \\(DNS:other\\.test\\) .*in "url"'),
       issued: of('issued', ' failed: its certificate comes from an authority .*MCPHUB_CA_FILE'),
-      plain: of('plain', ' failed: it does not speak TLS on this port .*http://'),
+      plain: of('plain', ' failed: it does not speak TLS on this port .*use http:// in "url"'),
+      ...Object.fromEntries(['closes', 'page', 'alert'].map((name) => [name, of(name, ': use https:// in "url"')])),
+      other: /HTTP 400 to POST http:\/\/localhost.* It says: <p>no/,
       refused: of('refused', `: 127\\.0\\.0\\.1:${port} refused the connection \\(ECONNREFUSED\\)`),
       mute: new RegExp(`did not finish initialize .*POST http://localhost:${mute}/mcp went to 127\\.0\\.0\\.1:${mute}`),
       slow: of(

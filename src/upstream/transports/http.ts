@@ -29,6 +29,7 @@ import type { ExchangeHost, SentExchange } from './_http-host.ts';
 import { LateOpenings } from './_http-late.ts';
 import { Outbox } from './_http-outbox.ts';
 import { dispatchLater, RESUMES, type StreamPlace } from './_http-resume.ts';
+import { schemeFault } from './_http-scheme.ts';
 import { stopLaunched, untilListening } from './_http-session.ts';
 import { openWire, requestOf, SIDE_REQUESTS, type Wire } from './_http-wire.ts';
 import { fullRefusal, PostOrder } from './_post-order.ts';
@@ -76,6 +77,8 @@ class HttpTransport implements Transport, ExchangeHost {
   readonly mislabelled: (type: string, kind: string) => void;
   readonly signs = (): readonly string[] => signsOf(this.asked('POST'), this.#wire?.pool.peer, this.stderrTail());
   readonly asked = (method: string): string => `${method} ${this.#wire?.address ?? this.server}`;
+  readonly explained = (fault: unknown, deadline: Deadline): Promise<unknown> =>
+    schemeFault(fault, { pool: this.#wire?.pool, url: this.#options.http.url }, deadline);
   readonly #options: HttpTransportOptions;
   readonly retries = new RetryBudget();
   readonly #exchanges: CappedSlots<HttpExchange>;

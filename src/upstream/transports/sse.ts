@@ -25,6 +25,7 @@ import { addressOf, signsOf } from './_http-fault.ts';
 import { RequestHeaders } from './_http-headers.ts';
 import { isReplyTo } from './_http-messages.ts';
 import { OPEN_AT_ONCE, Outbox } from './_http-outbox.ts';
+import { schemeFault } from './_http-scheme.ts';
 import { movedNote } from './_http-wire.ts';
 import { fullRefusal, PostOrder } from './_post-order.ts';
 import { SsePost, type SsePostHost } from './_sse-post.ts';
@@ -65,6 +66,8 @@ class SseTransport implements Transport, SsePostHost {
   readonly abortReason = new Error('The hub does not wait for this request any more.');
   readonly signs = (): readonly string[] => signsOf(this.asked(), this.#pool?.peer, []);
   readonly asked = (): string => `POST ${this.#wire?.address ?? this.server}`;
+  readonly explained = (fault: unknown, deadline: Deadline): Promise<unknown> =>
+    schemeFault(fault, { pool: this.#pool, url: this.#options.sse.url }, deadline);
   readonly #options: SseTransportOptions;
   readonly buffered: CappedCount;
   readonly #posts: CappedSlots<SsePost>;

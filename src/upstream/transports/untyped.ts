@@ -104,6 +104,10 @@ class UntypedTransport implements Transport {
     return this.#current.signs?.() ?? [];
   }
 
+  async explained(fault: unknown, deadline: Deadline): Promise<unknown> {
+    return (await this.#current.explained?.(fault, deadline)) ?? fault;
+  }
+
   async stop(deadline: Deadline): Promise<void> {
     this.#stopped = true;
     await Promise.all([this.#http.stop(deadline), this.#sse?.stop(deadline)]);
