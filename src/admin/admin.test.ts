@@ -293,6 +293,35 @@ test('the operator’s page shows names and figures, and escapes everything', as
   assert.ok(!mine.text.includes('<script') && !mine.text.includes('<b>'));
 });
 
+test('the operator’s page shows of each server what `servers list` shows', async (t) => {
+  const { ask, control } = await bench(t);
+  const [first, second] = control.world.servers;
+  control.ears.hello(1, 99, 0);
+  control.ears.statuses(1, [
+    {
+      ...status(first?.slug ?? '', 'waiting', 'circuit breaker open after 5 failures: <i>gone</i>.'),
+      ...{ retryMs: 12_000, reference: 'abc123', calls: 41, failures: 6 },
+    },
+    {
+      ...status(second?.slug ?? '', 'ready'),
+      unread: [{ kind: 'prompt', why: 'child refused prompts/list: <b>no</b>', rows: 3, isWanted: true }],
+      lastFailure: {
+        ...{ code: 'upstream-exit', message: 'exit code 1. Its last lines:\nTypeError: <u>x</u>', tool: 'parse' },
+        ...{ reference: 'def456', agoMs: 4000 },
+      },
+    },
+  ]);
+  const { text } = await ask('GET', '/');
+  for (const part of [
+    /circuit breaker open after 5 failures: &lt;i&gt;gone&lt;\/i&gt;, next try in 1[12]\.\d s \[abc123\]/,
+    /prompts not read completely \(3 were\): child refused prompts\/list: &lt;b&gt;no/,
+    /a call of parse failed 4\.\d s ago: upstream-exit: exit code 1\. Its last lines:\nTypeError: &lt;u&gt;x/,
+    /<td class="number">41<\/td><td class="number">6<\/td>/,
+  ])
+    assert.match(text, part);
+  assert.ok(!/<[bui]>/.test(text));
+});
+
 test('status tells of hubs, servers and what went wrong with the configuration', async (t) => {
   const { ask, control, loaded } = await bench(t);
   const slug = control.world.servers[0]?.slug ?? '';

@@ -1,16 +1,17 @@
 /**
- * The page at `/` of the operator's socket: status, figures and servers, without scripts and without anything loaded from elsewhere.
+ * The page at `/` of the operator's socket: status, figures and servers with what `mcphub servers list` shows of them, without scripts and without anything loaded from elsewhere.
  * Escapes everything that comes from outside. The page for everybody is `downstream/landing-page.ts`.
  */
 import { escapeHtml, htmlPage } from '../kernel/html-page.ts';
 import type { ServerAnswer, StatusAnswer } from './contract.ts';
+import { homeOf, serverNotes } from './server-notes.ts';
 
 const STYLE = `
 :root{color-scheme:light dark;--ink:#1d2433;--soft:#5b6577;--line:#dde1e8;--back:#fff;--box:#f5f6f8;--good:#177245;--bad:#b3261e;--mid:#8a5a00}
 @media (prefers-color-scheme:dark){:root{--ink:#e6e9ef;--soft:#9aa4b5;--line:#2f3746;--back:#14171d;--box:#1c212a;--good:#5fd39a;--bad:#ff8a80;--mid:#f0b95a}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--back);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}
-main{max-width:52rem;margin:0 auto;padding:3rem 1.25rem 4rem}
+main{max-width:68rem;margin:0 auto;padding:3rem 1.25rem 4rem}
 h1{font-size:1.7rem;margin:0 0 .25rem;letter-spacing:-.01em}
 h2{font-size:1.1rem;margin:2.5rem 0 .75rem}
 p{margin:.5rem 0}.soft{color:var(--soft)}
@@ -22,7 +23,8 @@ dt{color:var(--soft);font-size:.85rem}dd{margin:0;font-weight:600;font-variant-n
 table{border-collapse:collapse;width:100%;font-size:.95rem}
 th,td{text-align:left;padding:.5rem .75rem .5rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 th{color:var(--soft);font-weight:500;font-size:.85rem}
-td.number{font-variant-numeric:tabular-nums}
+td.number{font-variant-numeric:tabular-nums;white-space:nowrap}
+td.why{white-space:pre-line;overflow-wrap:anywhere;min-width:18rem}
 `;
 
 /** Returns the HTML. */
@@ -73,11 +75,28 @@ function requestsText({ requests, '4xx': refused, '5xx': failed }: StatusAnswer[
 
 function serverTable(servers: readonly ServerAnswer[]): string {
   if (servers.length === 0) return '<h2>Servers</h2><p class="soft">None is configured yet.</p>';
-  const rows = servers.map(
-    ({ name, transport, state, cause, tools }) =>
-      `<tr><td>${escapeHtml(name)}</td><td><span class="state ${colourOf(state)}">${escapeHtml(state)}</span></td><td class="number">${tools}</td><td>${transport}</td><td class="soft">${escapeHtml(cause ?? '')}</td></tr>`,
+  const head = ['Name', 'State', 'Since', 'Tools', 'Transport', 'Calls', 'Failed', 'Why'].map(
+    (name) => `<th>${name}</th>`,
   );
-  return `<h2>Servers</h2><div class="scroll"><table><thead><tr><th>Name</th><th>State</th><th>Tools</th><th>Transport</th><th>Why</th></tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
+  return `<h2>Servers</h2><div class="scroll"><table><thead><tr>${head.join('')}</tr></thead><tbody>${servers.map(serverRow).join('')}</tbody></table></div>`;
+}
+
+function serverRow(server: ServerAnswer): string {
+  const { name, transport, state, tools, hubs } = server;
+  const home = homeOf(server);
+  const sum = (pick: 'calls' | 'failures'): string => String(hubs.reduce((total, one) => total + one[pick], 0));
+  const phase = home?.phase && state === 'connecting' ? ` (${home.phase})` : '';
+  const cells: readonly (readonly [className: string, text: string])[] = [
+    ['', name],
+    [`state ${colourOf(state)}`, `${state}${phase}`],
+    ['number', home ? lengthText(home.sinceMs) : '–'],
+    ['number', String(tools)],
+    ['', transport],
+    ['number', sum('calls')],
+    ['number', sum('failures')],
+    ['soft why', serverNotes(server)],
+  ];
+  return `<tr>${cells.map(([className, text]) => `<td${className ? ` class="${className}"` : ''}>${escapeHtml(text)}</td>`).join('')}</tr>`;
 }
 
 function colourOf(state: string): string {

@@ -4,13 +4,14 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ago } from '../kernel/ago.ts';
 import { ERRORS, type ErrorCode, errorRow } from '../kernel/errors.ts';
 import { masked } from '../telemetry/mask.ts';
 import { dataDirGiven } from './ask.ts';
 import { lookAt, type Seen, type SeenProcess } from './doctor-look.ts';
 import { type Finding, findingsOf } from './doctor-verdict.ts';
 import { CliFailure, EXIT } from './exit.ts';
-import { ago, paint, print, printJson, table } from './output.ts';
+import { paint, print, printJson, table } from './output.ts';
 
 export interface DoctorOptions {
   readonly json?: boolean;

@@ -49,13 +49,6 @@ export function paint(text: string, code: string, to: NodeJS.WriteStream = proce
   return to.isTTY && process.env.NO_COLOR === undefined ? `\u001b[${code}m${text}\u001b[0m` : text;
 }
 
-export function ago(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
-  if (ms < 3_600_000) return `${Math.round(ms / 60_000)} min`;
-  return `${(ms / 3_600_000).toFixed(1)} h`;
-}
-
 /** Runs `work` under a spinner when a person is watching and it takes long. */
 export async function withProgress<T>(what: string, work: () => Promise<T>): Promise<T> {
   if (!process.stderr.isTTY) return work();

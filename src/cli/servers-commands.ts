@@ -2,11 +2,13 @@
  * `mcphub servers list | restart | logs`.
  */
 import type { LogsAnswer, RestartAnswer, ServerAnswer, ServersAnswer } from '../admin/contract.ts';
+import { homeOf, serverNotes } from '../admin/server-notes.ts';
+import { ago } from '../kernel/ago.ts';
 import { withoutStop } from '../kernel/sentence.ts';
 import { askControl, bodyOf } from './ask.ts';
 import { CliFailure, EXIT } from './exit.ts';
 import { type HubOptions, type Talk, talkFrom } from './hub-options.ts';
-import { ago, paint, print, printJson, say, table, withProgress } from './output.ts';
+import { paint, print, printJson, say, table, withProgress } from './output.ts';
 import { plain } from './printable.ts';
 
 const COLOURS: Readonly<Record<string, string>> = {
@@ -36,14 +38,9 @@ export function serverTable(rows: readonly ServerAnswer[]): string {
 }
 
 function rowOf(server: ServerAnswer): string[] {
-  const hub = server.hubs.find((one) => one.hub === server.homeHub) ?? server.hubs[0];
+  const hub = homeOf(server);
   const sum = (pick: 'calls' | 'failures') => String(server.hubs.reduce((total, one) => total + one[pick], 0));
   const phase = hub?.phase && server.state === 'connecting' ? ` (${hub.phase})` : '';
-  const loop = hub?.crashLoop === undefined ? '' : `crash loop, ${hub.crashLoop} deaths in a row: `;
-  const cancels = server.hubs.some(({ withholdsCancels }) => withholdsCancels) ? NO_CANCELS : '';
-  const notes = hub?.notes === undefined ? '' : ` (${hub.notes.join('; ')})`;
-  const retry = hub?.retryMs !== undefined && server.state === 'waiting' ? `, next try in ${ago(hub.retryMs)}` : '';
-  const cause = server.cause ?? [listNotes(server), lastFailure(server)].filter((note) => note !== '').join('; ');
   return [
     plain(server.name),
     paint(`${server.state}${phase}`, COLOURS[server.state] ?? '0'),
@@ -52,38 +49,8 @@ function rowOf(server: ServerAnswer): string[] {
     String(server.tools),
     sum('calls'),
     sum('failures'),
-    plain(
-      `${loop}${retry === '' ? cause : withoutStop(cause)}${retry}${server.reference ? ` [${server.reference}]` : ''}${cancels}${notes}`.replaceAll(
-        '\n',
-        ' ',
-      ),
-    ),
+    plain(serverNotes(server).replaceAll('\n', ' ')),
   ];
-}
-
-const NO_CANCELS = ' (no cancels are sent: they ended its process twice)';
-/** A call that failed longer ago is not shown beside a server that is well, ms. */
-const SHOWN_MS = 15 * 60_000;
-
-/** What is missing of its lists; empty = nothing. */
-function listNotes({ hubs }: ServerAnswer): string {
-  const unread = hubs.find((hub) => hub.unread)?.unread ?? [];
-  // Many servers with resources know no templates, and nothing is wrong with them.
-  const shown = unread.filter(({ kind, isWanted }) => isWanted || kind !== 'template');
-  const notes = shown.map(({ kind, why, rows }) =>
-    rows === undefined ? `${kind}s not read: ${why}` : `${kind}s not read completely (${rows} were): ${why}`,
-  );
-  if (hubs.some(({ declaresNothing }) => declaresNothing)) notes.push('declares nothing');
-  return notes.join('; ');
-}
-
-/** The newest failed call of all workers; empty = none lately. */
-function lastFailure({ hubs }: ServerAnswer): string {
-  const [newest] = hubs.flatMap((hub) => hub.lastFailure ?? []).sort((a, b) => a.agoMs - b.agoMs);
-  if (!newest || newest.agoMs > SHOWN_MS) return '';
-  const { code, message, tool, reference, agoMs } = newest;
-  const what = tool === undefined ? 'a call' : `a call of ${tool}`;
-  return `${what} failed ${ago(agoMs)} ago: ${code}: ${message} [${reference}]`;
 }
 
 async function servers(talk: Talk): Promise<ServersAnswer> {

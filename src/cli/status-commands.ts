@@ -3,11 +3,12 @@
  */
 import { readdir } from 'node:fs/promises';
 import type { ReloadAnswer, StatusAnswer, WaitAnswer, WaitsAnswer } from '../admin/contract.ts';
+import { ago } from '../kernel/ago.ts';
 import { askControl, askHub, bodyOf } from './ask.ts';
 import { demandConfirmation } from './confirmation.ts';
 import { CliFailure, EXIT } from './exit.ts';
 import { type HubOptions, type Talk, talkFrom } from './hub-options.ts';
-import { ago, print, printJson, say, table } from './output.ts';
+import { print, printJson, say, table } from './output.ts';
 import { plain } from './printable.ts';
 import { serverTable } from './servers-commands.ts';
 

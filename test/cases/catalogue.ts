@@ -285,7 +285,7 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   SV64: {
     behaviour:
-      'The error of each TLS fault names host, reason and the setting that helps; a file of authorities that cannot be used is refused at start.',
+      'The error of each TLS fault names host, reason and the setting that helps, also http in "url" where TLS is spoken, and the reverse; a file of authorities that cannot be used is refused at start.',
   },
   SV65: {
     behaviour: 'The error of a start that takes too long quotes the last lines that the program wrote.',

@@ -1,8 +1,10 @@
 /**
  * What `mcphub chaos` prints: per trouble what still answered and how fast, what the broken one's callers got, and whether all came to rest.
  */
+
+import { ago } from '../../kernel/ago.ts';
 import { visible } from '../../telemetry/mask.ts';
-import { ago, paint, table } from '../output.ts';
+import { paint, table } from '../output.ts';
 import type { Figures, Outcome } from './_troubles.ts';
 
 const WORDS = 160;

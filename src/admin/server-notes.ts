@@ -1,0 +1,49 @@
+/**
+ * What an operator reads beside the state of a server, in one text: why it is not ready, its open circuit and next try, lists that were not read, the last failed
+ * call. For `mcphub servers list` and the operator's page alike. Pure; the text may quote the server and is not escaped.
+ */
+import { ago } from '../kernel/ago.ts';
+import { withoutStop } from '../kernel/sentence.ts';
+import type { ServerAnswer, ServerOnHub } from './contract.ts';
+
+const NO_CANCELS = ' (no cancels are sent: they ended its process twice)';
+/** A call that failed longer ago is not shown beside a server that is well, ms. */
+const SHOWN_MS = 15 * 60_000;
+
+/** Returns the worker that runs the server, else the first that reports it. */
+export function homeOf({ hubs, homeHub }: ServerAnswer): ServerOnHub | undefined {
+  return hubs.find(({ hub }) => hub === homeHub) ?? hubs[0];
+}
+
+/** Empty = there is nothing to be said. */
+export function serverNotes(server: ServerAnswer): string {
+  const home = homeOf(server);
+  const loop = home?.crashLoop === undefined ? '' : `crash loop, ${home.crashLoop} deaths in a row: `;
+  const cancels = server.hubs.some(({ withholdsCancels }) => withholdsCancels) ? NO_CANCELS : '';
+  const notes = home?.notes === undefined ? '' : ` (${home.notes.join('; ')})`;
+  const retry = home?.retryMs !== undefined && server.state === 'waiting' ? `, next try in ${ago(home.retryMs)}` : '';
+  const cause = server.cause ?? [listNotes(server), lastFailure(server)].filter((note) => note !== '').join('; ');
+  const reference = server.reference ? ` [${server.reference}]` : '';
+  return `${loop}${retry === '' ? cause : withoutStop(cause)}${retry}${reference}${cancels}${notes}`.trim();
+}
+
+/** What is missing of its lists; empty = nothing. */
+function listNotes({ hubs }: ServerAnswer): string {
+  const unread = hubs.find((hub) => hub.unread)?.unread ?? [];
+  // Many servers with resources know no templates, and nothing is wrong with them.
+  const shown = unread.filter(({ kind, isWanted }) => isWanted || kind !== 'template');
+  const notes = shown.map(({ kind, why, rows }) =>
+    rows === undefined ? `${kind}s not read: ${why}` : `${kind}s not read completely (${rows} were): ${why}`,
+  );
+  if (hubs.some(({ declaresNothing }) => declaresNothing)) notes.push('declares nothing');
+  return notes.join('; ');
+}
+
+/** The newest failed call of all workers; empty = none lately. */
+function lastFailure({ hubs }: ServerAnswer): string {
+  const [newest] = hubs.flatMap((hub) => hub.lastFailure ?? []).sort((a, b) => a.agoMs - b.agoMs);
+  if (!newest || newest.agoMs > SHOWN_MS) return '';
+  const { code, message, tool, reference, agoMs } = newest;
+  const what = tool === undefined ? 'a call' : `a call of ${tool}`;
+  return `${what} failed ${ago(agoMs)} ago: ${code}: ${message} [${reference}]`;
+}
