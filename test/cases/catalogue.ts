@@ -275,6 +275,10 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'A server that allows one session is used again after any crash of the hub, by all workers, and one that refuses to be initialized again is quoted in its status.',
   },
+  SV35: {
+    behaviour:
+      'The answer to notifications/initialized may take as long as the handshake; a server that never gives it is used after a second.',
+  },
   SV56: {
     behaviour:
       'The variables that programs inherit are documented, and a program that ends naming one that is not inherited gets a hint.',

@@ -2,7 +2,7 @@
  * Streamable HTTP towards one server, as a client of the 2025 era: a POST per message, answers as JSON or SSE, a GET stream beside them,
  * the session id and version header that the wire demands.
  * Promises: see `transport.ts`; never more than serverConnections + 8 sockets; `abort` closes the request at the wire; requests that follow
- * notifications/initialized wait up to a second for its answer, so that no server sees them in the wrong order, and calls up to handshakeMs for
+ * notifications/initialized wait for its answer (see `_post-order.ts`), so that no server sees them in the wrong order, and calls up to handshakeMs for
  * the GET stream of a server that asks its users; no header of a client is ever seen here.
  * Owns: the sockets of its egress pool, its exchanges, the GET stream, the launched program (through `launched`).
  * Does not: correlate, time or repeat calls (the link does). Files beside it that begin with `_http-` are its parts.
@@ -32,7 +32,7 @@ import { dispatchLater, RESUMES, type StreamPlace } from './_http-resume.ts';
 import { schemeFault } from './_http-scheme.ts';
 import { stopLaunched, untilListening } from './_http-session.ts';
 import { openWire, requestOf, SIDE_REQUESTS, type Wire } from './_http-wire.ts';
-import { fullRefusal, PostOrder } from './_post-order.ts';
+import { fullRefusal, PostOrder, withoutEarly } from './_post-order.ts';
 
 /** A program that the hub runs and that listens at the URL (`launch` in the configuration). Its maker reports its exit to `events.closed`. */
 export interface LaunchedServer {
@@ -106,14 +106,16 @@ class HttpTransport implements Transport, ExchangeHost {
     this.session = remembered && this.#held;
     this.#late = remembered && new LateOpenings({ host: this, held: this.#held, remembered, wire });
     this.mislabelled = mislabelledReport(kernel, spec.name);
-    this.events = guardedEvents(options.events, kernel, spec.name, () => this.#stopped);
+    const guarded = guardedEvents(options.events, kernel, spec.name, () => this.#stopped);
+    this.events = withoutEarly(guarded, (reply, isError) => this.#order.passes(reply, isError));
     const requests = limits.serverConnections + SIDE_REQUESTS;
     this.#exchanges = new CappedSlots('upstream.http.exchanges', requests, kernel.ceilings);
     const bytes = limits.answerBytes * LARGE_ANSWERS;
     this.buffered = new CappedCount('upstream.http.buffered', bytes, 'refuse', kernel.ceilings);
     this.#order = new PostOrder({
       timers: kernel.timers,
-      streamMs: limits.handshakeMs,
+      handshakeMs: limits.handshakeMs,
+      again: (exchange) => this.#another(exchange),
       posts: () => this.#exchanges.values(),
       dispatch: (exchange) => this.#dispatch(exchange),
       open: (there) => this.#stream.open(there),
@@ -237,14 +239,15 @@ class HttpTransport implements Transport, ExchangeHost {
 
   resend(exchange: SentExchange): boolean {
     if (this.#stopped || exchange.again || exchange.id === undefined) return false;
-    const next = new HttpExchange(this, exchange.frame, exchange.id, {
-      session: this.#held.id,
-      again: true,
-      gone: undefined,
-    });
-    if (!this.#admit(next)) return false;
-    this.#dispatch(next);
-    return true;
+    const next = this.#another(exchange);
+    if (next) this.#dispatch(next);
+    return next !== undefined;
+  }
+
+  /** The same request once more; undefined = too many are under way. */
+  #another({ frame, id }: SentExchange): HttpExchange | undefined {
+    const next = new HttpExchange(this, frame, id, { session: this.#held.id, again: true, gone: undefined });
+    return this.#admit(next) ? next : undefined;
   }
 
   goOn({ frame, id, session }: SentExchange, place: StreamPlace): boolean {

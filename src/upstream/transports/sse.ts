@@ -2,7 +2,7 @@
  * HTTP+SSE of 2024-11-05 towards one server: one long GET stream that names an endpoint, messages POSTed there, answers on the stream, or in the answer of their POST.
  * Promises: see `transport.ts`; never more than serverConnections + 8 sockets; `start` ends with the endpoint named, or a fault that says what
  * came instead; the stream is the session: its end is `closed`, and nothing is left to delete; requests that follow notifications/initialized
- * wait up to a second for its answer, so that no server sees them in the wrong order; no header of a client is ever seen here.
+ * wait for its answer (see `_post-order.ts`), so that no server sees them in the wrong order; no header of a client is ever seen here.
  * Owns: the sockets of its egress pool: the stream and its POSTs.
  * Does not: correlate, time or repeat calls, or connect again (the link does). Files beside it that begin with `_sse-` are its parts.
  * Source: specification 2024-11-05, transports; protocol.md §1.1, §1.3.
@@ -27,7 +27,7 @@ import { isReplyTo } from './_http-messages.ts';
 import { OPEN_AT_ONCE, Outbox } from './_http-outbox.ts';
 import { schemeFault } from './_http-scheme.ts';
 import { movedNote } from './_http-wire.ts';
-import { fullRefusal, PostOrder } from './_post-order.ts';
+import { fullRefusal, PostOrder, withoutEarly } from './_post-order.ts';
 import { SsePost, type SsePostHost } from './_sse-post.ts';
 import { SseStream } from './_sse-stream.ts';
 
@@ -89,7 +89,8 @@ class SseTransport implements Transport, SsePostHost {
     this.kernel = kernel;
     this.limits = limits;
     this.server = spec.name;
-    this.events = guardedEvents(options.events, kernel, spec.name, () => this.#over);
+    const guarded = guardedEvents(options.events, kernel, spec.name, () => this.#over);
+    this.events = withoutEarly(guarded, (reply, isError) => this.#order.passes(reply, isError));
     this.#posts = new CappedSlots('upstream.sse.posts', limits.serverConnections + SIDE_REQUESTS, kernel.ceilings);
     const bytes = limits.answerBytes * LARGE_ANSWERS;
     this.buffered = new CappedCount('upstream.sse.buffered', bytes, 'refuse', kernel.ceilings);
@@ -99,7 +100,8 @@ class SseTransport implements Transport, SsePostHost {
       dispatch: (post) => this.#dispatch(post),
       open: (there) => there(),
       isStreamFirst: false,
-      streamMs: limits.handshakeMs,
+      handshakeMs: limits.handshakeMs,
+      again: (post) => this.#another(post),
     });
     this.#outbox = new Outbox({
       kernel,
@@ -173,10 +175,15 @@ class SseTransport implements Transport, SsePostHost {
 
   resend(post: SsePost): boolean {
     if (this.#over) return false;
-    const next = new SsePost(this, post.frame, post.id, { again: true, gone: undefined });
-    if (!this.#admit(next)) return false;
-    this.#dispatch(next);
-    return true;
+    const next = this.#another(post);
+    if (next) this.#dispatch(next);
+    return next !== undefined;
+  }
+
+  /** The same request once more; undefined = too many are under way. */
+  #another({ frame, id }: SsePost): SsePost | undefined {
+    const next = new SsePost(this, frame, id, { again: true, gone: undefined });
+    return this.#admit(next) ? next : undefined;
   }
 
   released(post: SsePost): void {
