@@ -167,9 +167,9 @@ export class Connection {
   /** Only what the server declares is asked for. `besideMs`: see `listAll`. */
   async list(hello: ServerHello, deadline: Deadline, besideMs?: number): Promise<ServerLists> {
     if (!this.#parts.talk.lists) return NO_LISTS;
-    const { kernel, limits, spec } = this.#parts;
-    const { correlator } = this;
-    const lists = await listAll({ kernel, limits, server: spec.slug, correlator }, hello, deadline, besideMs);
+    const { kernel, limits, spec, isForward } = this.#parts;
+    const parts = { kernel, limits, server: spec.slug, correlator: this.correlator, isForward };
+    const lists = await listAll(parts, hello, deadline, besideMs);
     if (this.#fault) throw this.#fault; // what a connection's end has cut short is no list
     this.#isToolless = lists.toolsFault !== undefined;
     return lists;

@@ -19,6 +19,7 @@ import { jsonBytes } from '../protocol/json-text.ts';
 import { ABSENT, type Span } from '../protocol/message.ts';
 import { isEmpty } from '../protocol/object-params.ts';
 import { stringAt } from '../protocol/scan.ts';
+import { type UnreadNote, unreadNote } from './_unread-notes.ts';
 import type { Correlator } from './correlate.ts';
 
 export interface ListParts {
@@ -26,6 +27,8 @@ export interface ListParts {
   readonly limits: Limits;
   readonly server: string;
   readonly correlator: Correlator;
+  /** Another worker runs the server, and gives the lists that it has read. */
+  readonly isForward: boolean;
 }
 
 /** What was read; undefined = nothing of that list could be, and `unread` says why. */
@@ -76,8 +79,9 @@ export async function listAll(
   const unread: UnreadList[] = []; // bounded by: the kinds
   const read = async (list: ListMethod, until: Deadline, isDeclared = true): Promise<OneList> => {
     const one = await listOne(parts, list, until);
-    const { rows, fault } = one;
-    if (fault && (isDeclared || rows))
+    const { rows, fault, note } = one;
+    if (note) unread.push({ kind: list.kind, ...note, late: false });
+    else if (fault && (isDeclared || rows))
       unread.push({
         ...{ kind: list.kind, why: fault.message, rows: rows?.length },
         late: until === beside && beside.ended !== undefined,
@@ -110,6 +114,8 @@ export async function listAll(
 interface OneList {
   readonly rows?: readonly Buffer[] | undefined;
   readonly fault?: HubError | undefined;
+  /** What the worker that runs the server says of the list. */
+  readonly note?: UnreadNote | undefined;
 }
 const NONE: OneList = { rows: [] };
 
@@ -127,11 +133,15 @@ async function listOne(parts: ListParts, list: ListMethod, deadline: Deadline): 
   let bytes = 0;
   let cursor: string | undefined;
   let page = 0;
+  let note: UnreadNote | undefined;
   try {
     for (; page < limits.listPages; page += 1) {
       const json = await askPage(parts, method, cursor, deadline);
+      note = parts.isForward ? unreadNote(json) : undefined;
       const left = { rows: limits.serverTools - rows.length + 1, bytes: limits.listingBytes - bytes };
       const [spans, next] = await inTurnsFor(parts, pageSteps(json, member, left), deadline);
+      if (note && NULL_LIST.test(json.toString('latin1', json.length - NULL_CHARS)))
+        throw new HubError('upstream-protocol', { message: note.why, detail: { server, phase: 'list' } });
       if (spans === undefined)
         throw new HubError('upstream-protocol', {
           message: `${server}: ${method} has no array of ${kind}s`,
@@ -146,14 +156,14 @@ async function listOne(parts: ListParts, list: ListMethod, deadline: Deadline): 
       // An empty cursor is none.
       cursor = (next && stringAt(json, next, CURSOR_BYTES)) || undefined;
       if (cursor === undefined || seen.has(cursor) || rows.length > limits.serverTools || bytes > limits.listingBytes)
-        return { rows };
+        return { rows, note };
       seen.add(cursor);
     }
     const message = `${server}: ${method} has more pages than listPages (${limits.listPages})`;
     return { rows, fault: new PageLimit('upstream-protocol', { message, detail: { server, phase: 'list' } }) };
   } catch (thrown) {
     const fault = thrown instanceof HubError ? thrown : new HubError('internal', { cause: thrown });
-    return { rows: page === 0 ? undefined : rows, fault };
+    return { rows: page === 0 ? undefined : rows, fault, note };
   }
 }
 
@@ -192,6 +202,9 @@ function* rowSpans(
   return EMPTY_OBJECT.test(json.toString('latin1', list.at, Math.min(list.end, list.at + 64))) ? [] : undefined;
 }
 
+/** The end of a list of which a sibling worker has read nothing. */
+const NULL_LIST = /:null\}$/;
+const NULL_CHARS = 6;
 const OPEN_ARRAY = 0x5b;
 const EMPTY_OBJECT = /^\{\s*\}$/;
 const CURSOR_BYTES = 4096;

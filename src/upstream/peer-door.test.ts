@@ -13,6 +13,7 @@ import type { FaultHttpFlags } from '../../test/support/fault-http-flags.ts';
 import { delay, until } from '../../test/support/hub.ts';
 import { httpSpec, LiveFleet, stdioSpec } from '../../test/support/live-fleet.ts';
 import { EVERYTHING } from '../../test/support/real-servers.ts';
+import { startScriptedServer } from '../../test/support/scripted-server.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
 
@@ -223,4 +224,35 @@ test('prompts, resources and completions of a child of another hub come through 
     ],
   ] as const)
     assert.equal(await ask(hubs.other, method, params), await ask(hubs.home, method, params), method);
+});
+
+test('lists that were not read, or not to their end, are known at the other hub too', async () => {
+  await using hubs = await twoHubs();
+  const page = (cursor: string) =>
+    `{"tools":[{"name":"a${cursor}","inputSchema":{"type":"object"}}],"nextCursor":"two"}`;
+  const broken = '{"jsonrpc":"2.0","id":$ID,"error":{"code":-32603,"message":"database is locked"}}';
+  await using server = await startScriptedServer({
+    ...{ 'tools/list': page('1'), 'tools/list?two': broken },
+    ...{ 'prompts/list': broken, 'resources/list': broken },
+  });
+  hubs.apply(launchedSpec(server.url));
+  await hubs.home.ready('s');
+  await hubs.other.ready('s');
+  const unread = (rig: LiveFleet) =>
+    rig.fleet.status('s')?.unread?.toSorted((one, other) => one.kind.localeCompare(other.kind));
+  assert.deepEqual(
+    unread(hubs.home)?.map(({ kind, rows, isWanted }) => [kind, rows, isWanted]),
+    [
+      ['prompt', undefined, true],
+      ['resource', undefined, true],
+      ['tool', 1, true],
+    ],
+  );
+  assert.deepEqual(unread(hubs.other), unread(hubs.home));
+  assert.equal(hubs.other.fleet.status('s')?.state, 'ready');
+  assert.equal(hubs.other.fleet.rawListing('s')?.tools?.length, 1);
+  server.script = {};
+  await until(() => unread(hubs.home) === undefined, 20_000, 'the home worker has read them');
+  await until(() => unread(hubs.other) === undefined, 20_000, 'and the other has heard');
+  assert.equal(hubs.other.fleet.rawListing('s')?.prompts?.length, 1);
 });

@@ -15,6 +15,7 @@ import { callParamsFor } from '../protocol/write.ts';
 import { readPeerBody } from './_peer-body.ts';
 import { PeerReply } from './_peer-reply.ts';
 import { capabilitiesOf } from './_raw-listing.ts';
+import { listStart } from './_unread-notes.ts';
 import { SHARE_HEADER, type UpstreamReply } from './call.ts';
 import type { Fleet } from './fleet.ts';
 
@@ -148,12 +149,15 @@ function list(
   kind: 'tools' | 'prompts' | 'resources' | 'templates',
   member: string,
 ): Outcome<UpstreamReply> {
-  const rows = parts.fleet.rawListing(slug)?.[kind];
+  const listing = parts.fleet.rawListing(slug);
+  const rows = listing?.[kind];
+  const unread = listing?.unread.find((one) => `${one.kind}s` === kind);
+  if (!rows && unread) return result(Buffer.from(`${listStart(unread)}"${member}":null}`));
   if (!rows) {
     const why = ping(parts, slug);
     return isRefusal(why) ? why : new Refusal('server-starting', undefined, { server: slug, phase: 'list' });
   }
-  const pieces: Buffer[] = [Buffer.from(`{"${member}":[`)]; // bounded by: serverTools
+  const pieces: Buffer[] = [Buffer.from(`${listStart(unread)}"${member}":[`)]; // bounded by: serverTools
   for (const [at, row] of rows.entries()) pieces.push(...(at === 0 ? [row] : [COMMA, row]));
   pieces.push(Buffer.from(']}'));
   return result(Buffer.concat(pieces));
