@@ -92,7 +92,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
   const predecessor = isHeir
     ? await keepName(kernel, socketPath, join(runDir, predecessorSocketName(process.pid)), boot)
     : leaving && join(runDir, leaving);
-  const handover = new WorkerHandover({ kernel, limits, socketPath, predecessor });
+  const handover = new WorkerHandover({ kernel, limits, socketPath, predecessor, mark });
   let workerToken: string | undefined;
   const relay: RelayClient = createRelayClient({
     kernel,

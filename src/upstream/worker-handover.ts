@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { askSocket } from '../net/ask-socket.ts';
+import { sweepMarked } from './child/sweep.ts';
 import type { Fleet } from './fleet.ts';
 
 export interface WorkerHandoverParts {
@@ -16,12 +17,16 @@ export interface WorkerHandoverParts {
   readonly socketPath: string;
   /** Socket of the worker that this one replaces; undefined = there is none. */
   readonly predecessor: string | undefined;
+  /** Mark of this worker in the environment of its descendants. */
+  readonly mark: string;
 }
 
 /** What `GET /handover` says. */
 interface Held {
   /** The worker has been replaced, and gives its servers away. */
   readonly isLeaving: boolean;
+  /** Mark of the worker in the environment of its descendants; absent = a version that did not tell. */
+  readonly mark?: string;
   /** Calls inside and queued, of the servers whose process this worker runs. */
   readonly calls: Readonly<Record<string, number>>;
 }
@@ -39,6 +44,7 @@ const PATH = '/handover';
 const LOOK_MS = 100;
 const GONE_MS = 1000;
 const ANSWER_MS = 2000;
+const SWEEP_MS = 3000;
 /** A server whose calls never pause is taken after this, and new calls wait until those inside have ended, ms. */
 const PAUSE_MS = 10_000;
 const ANSWER_BYTES = 1024 * 1024;
@@ -49,6 +55,7 @@ export class WorkerHandover {
   readonly #given = new Set<string>(); // bounded by: servers
   #isAlone: boolean;
   #isLeaving = false;
+  #predecessorMark: string | undefined;
   /** Since when the predecessor gives its servers away. */
   #leavingMs: number | undefined;
 
@@ -72,7 +79,18 @@ export class WorkerHandover {
   released(server: string): Promise<void> | undefined {
     if (this.#parts.predecessor === undefined || !this.#taken.has(server)) return undefined;
     const { drainMs, childTermMs } = this.#parts.limits;
-    return this.#ask('POST', `${PATH}/${server}`, drainMs + childTermMs * 4).then(() => {});
+    return this.#ask('POST', `${PATH}/${server}`, drainMs + childTermMs * 4).then((text) =>
+      text === undefined ? this.#endLeft(server) : undefined,
+    );
+  }
+
+  /** Ends what a predecessor that was killed, or does not answer, has left of a server: not every system ends it with its worker. */
+  async #endLeft(server: string): Promise<void> {
+    if (this.#predecessorMark === undefined) return;
+    const { kernel } = this.#parts;
+    using deadline = kernel.deadline(SWEEP_MS);
+    const pids = await sweepMarked(`${this.#predecessorMark}.${server}`, deadline);
+    if (pids.length > 0) kernel.bus.publish({ type: 'children-swept', pids });
   }
 
   /**
@@ -99,7 +117,7 @@ export class WorkerHandover {
     const server = (asked.url ?? '').slice(PATH.length + 1);
     const calls = fleet.runningHere();
     if (asked.method === 'GET') {
-      const held: Held = { isLeaving: this.#isLeaving, calls };
+      const held: Held = { isLeaving: this.#isLeaving, mark: this.#parts.mark, calls };
       return void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(held));
     }
     if (!this.#isLeaving) return void response.writeHead(202).end();
@@ -116,6 +134,7 @@ export class WorkerHandover {
   #look(fleet: Pick<Fleet, 'heldElsewhere' | 'status' | 'move'>, held: Held | undefined): void {
     const nowMs = this.#parts.kernel.clock.nowMs();
     const waiting = fleet.heldElsewhere();
+    this.#predecessorMark = held?.mark ?? this.#predecessorMark;
     if (held && !held.isLeaving) return;
     this.#leavingMs ??= nowMs;
     const isLate = nowMs - this.#leavingMs >= PAUSE_MS;
