@@ -44,6 +44,7 @@ const ONE_SESSION =
 /** A worker that is replaced ends its sessions: the next holder is found within this. */
 const HOLDER_EVERY_MS = 250;
 const HOLDER_MS = 1000;
+const OWN_EVERY_MS = 5 * 60_000;
 const MISSES = 3;
 
 /** Whether a refusal of initialize may mean that the server has a session already. */
@@ -78,12 +79,13 @@ export function withLostSession(fault: unknown): unknown {
 
 /**
  * Looks four times a second whether the worker that a connection goes through still holds the session. Where it does not, or has not answered `MISSES` times in a row,
- * `gone` is called and the connection is lost. Undefined = the connection goes to the server.
+ * `gone` is called and the connection is lost. Every five minutes `tryOwn` is called: the refusal may have had another reason. Undefined = the connection goes to
+ * the server.
  */
 export function watchHolder(
   { kernel, sharing, spec }: Pick<LinkParts, 'kernel' | 'sharing' | 'spec'>,
   connection: Pick<Connection, 'peer' | 'lose'>,
-  gone: () => void,
+  { gone, tryOwn }: { readonly gone: () => void; readonly tryOwn: () => void },
 ): Disposable | undefined {
   const { peer } = connection;
   if (peer === undefined || !sharing) return undefined;
@@ -99,9 +101,16 @@ export function watchHolder(
     const message = `The worker that held the session of ${spec.slug} does not hold it any more.`;
     connection.lose(new HubError('server-down', { message, detail: { server: spec.slug } }));
   };
-  return kernel.timers.every(HOLDER_EVERY_MS, () => {
+  const looks = kernel.timers.every(HOLDER_EVERY_MS, () => {
     if (isAsking) return;
     isAsking = true;
     void look();
   });
+  const tries = kernel.timers.every(OWN_EVERY_MS, tryOwn);
+  return {
+    [Symbol.dispose]() {
+      looks[Symbol.dispose]();
+      tries[Symbol.dispose]();
+    },
+  };
 }

@@ -33,7 +33,8 @@ export interface SendTimes {
 /** The lists beside the tools may keep a server from being ready for so long, ms; after that they are read in the background. */
 const BESIDE_MS = 2000;
 const MAX_NOTES = 8;
-const ONE_SESSION_NOTE = 'allows one session at a time: another worker holds it, and calls go through that worker';
+const ONE_SESSION_NOTE =
+  'refuses a second session: another worker of the hub holds one, and calls go through that worker';
 const NO_LISTS: ServerLists = {
   ...{ tools: [], prompts: [], resources: [], templates: [], unread: [] },
   ...{ isBlank: false, toolsFault: undefined },

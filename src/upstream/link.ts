@@ -255,7 +255,8 @@ export class Link {
       const about = { kernel, limits, scope: this.#scope, server: this.#spec.slug, connection };
       using watch = new Watch({ ...about, failing, list, lists: this.#lists });
       this.#watch = watch;
-      using _ = watchHolder(this.#parts, connection, () => this.lives.rest.hurry());
+      const tryOwn = () => this.#handover.tryAnew(end.resolve);
+      using _ = watchHolder(this.#parts, connection, { gone: () => this.lives.rest.hurry(), tryOwn });
       return await end.promise;
     } catch (thrown) {
       return faultOf(thrown, this.#parts.kernel, this.#spec.slug);

@@ -119,7 +119,8 @@ describe('a server that allows one session, with two workers', { timeout: 170_00
       const [row] = JSON.parse(stdout).servers;
       return row.hubs.map(({ notes }: { notes?: string[] }) => notes?.join() ?? '');
     };
-    const isShared = async () => (await notes()).filter((note) => note.includes('one session')).length === 1;
+    const isShared = async () =>
+      (await notes()).filter((note) => note.includes('refuses a second session')).length === 1;
     await until(isShared, HEALED_MS, 'one worker that forwards');
     assert.equal(await failed(40), 0);
   });
