@@ -7,7 +7,7 @@
 import { spawn } from 'node:child_process';
 import { globSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { HUB_FLAGS } from '../src/kernel/guard-wire.ts';
+import { HUB_FLAGS } from '../src/kernel/supervisor-messages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 /** Where bin/mcphub.js looks first. Another one may be named as the argument. */

@@ -121,7 +121,7 @@ export const PROTECTIONS: readonly Protection[] = [
     file: 'src/cli/as-init.ts',
     find: '  if (process.pid !== 1 ||',
     replace: '  if (process.pid !== -1 ||',
-    test: 'test/chaos/guard.test.ts',
+    test: 'test/chaos/supervisor.test.ts',
     name: 'as the first process of a container',
   },
   {
@@ -154,7 +154,7 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     row: 'F2',
     what: 'an expression that goes astray changes its engine',
-    file: 'src/kernel/guard-wire.ts',
+    file: 'src/kernel/supervisor-messages.ts',
     find: "['--enable-experimental-regexp-engine-on-excessive-backtracks']",
     replace: "['--no-warnings']",
     test: 'test/chaos/upstreams.test.ts',
@@ -163,7 +163,7 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     row: 'F5',
     what: 'a hub above its ceiling is replaced',
-    file: 'src/supervisor/verdict.ts',
+    file: 'src/supervisor/liveness-policy.ts',
     find: 'const LOOKS_ABOVE = 3;',
     replace: 'const LOOKS_ABOVE = 300;',
     test: 'test/chaos/rolling.test.ts',
@@ -199,19 +199,19 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     row: 'F9',
     what: 'a stalled loop is killed',
-    file: 'src/supervisor/verdict.ts',
+    file: 'src/supervisor/liveness-policy.ts',
     find: '  if (seen.cpuMs >= limits.beatCpuMs)',
     replace: '  if (seen.cpuMs >= limits.beatCpuMs * 1e9)',
-    test: 'src/supervisor/guard.test.ts',
+    test: 'src/supervisor/supervisor.test.ts',
     name: 'does .*stall',
   },
   {
     row: 'F10',
     what: 'a starved process is left alone',
-    file: 'src/supervisor/verdict.ts',
+    file: 'src/supervisor/liveness-policy.ts',
     find: '  const silentMs = seen.sinceBeatMs - seen.waitedForCpuMs - Math.max(0, seen.guardLateMs);',
     replace: '  const silentMs = seen.sinceBeatMs;',
-    test: 'src/supervisor/verdict.property.test.ts',
+    test: 'src/supervisor/liveness-policy.property.test.ts',
     name: 'nothing is killed or ended while',
   },
   {
@@ -226,7 +226,7 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     row: 'G2',
     what: 'the heir serves before the old one drains',
-    file: 'src/supervisor/member.ts',
+    file: 'src/supervisor/managed-process.ts',
     find: "      old.say({ t: 'leave' });",
     replace: "      old.kill('SIGKILL');",
     test: 'test/chaos/rolling.test.ts',
@@ -235,10 +235,10 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     row: 'G7',
     what: 'deaths in a row get rests',
-    file: 'src/supervisor/verdict.ts',
+    file: 'src/supervisor/liveness-policy.ts',
     find: '    if (this.row === 0 && this.#deaths.length <= restarts) return 0;',
     replace: '    if (restarts > 0) return 0;',
-    test: 'src/supervisor/verdict.test.ts',
+    test: 'src/supervisor/restart-policy.test.ts',
     name: 'five deaths within a minute',
   },
   {

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
-import { socketName } from '../kernel/guard-wire.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { socketName } from '../kernel/supervisor-messages.ts';
 import { askSocket, type SocketAnswer, type SocketQuestion } from '../net/ask-socket.ts';
 import type { HubFailure } from './contract.ts';
 

@@ -9,8 +9,8 @@ import type { ErrorAnswer } from '../admin/contract.ts';
 import { unsafeSocketDir } from '../config/file-access.ts';
 import { dataDirFrom, runDirFor } from '../config/paths.ts';
 import { HubError } from '../kernel/errors.ts';
-import { socketName } from '../kernel/guard-wire.ts';
 import { createKernel, type Kernel } from '../kernel/kernel.ts';
+import { socketName } from '../kernel/supervisor-messages.ts';
 import { CliFailure, EXIT } from './exit.ts';
 
 const ANSWER_BYTES = 64 * 1024 * 1024;

@@ -6,9 +6,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { socketName } from '../kernel/guard-wire.ts';
 import { createKernel } from '../kernel/kernel.ts';
 import { isRefusal, type Refusal } from '../kernel/outcome.ts';
+import { socketName } from '../kernel/supervisor-messages.ts';
 import { refusedMessage } from '../protocol/answer-id.ts';
 import { elementSpans } from '../protocol/elements.ts';
 import { LineSplitter } from '../protocol/lines.ts';

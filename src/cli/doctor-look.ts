@@ -10,9 +10,9 @@ import { get } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as restFor } from 'node:timers/promises';
 import { runDirFor } from '../config/paths.ts';
-import { GUARD_ENV, socketName } from '../kernel/guard-wire.ts';
+import { GUARD_ENV, socketName } from '../kernel/supervisor-messages.ts';
 import type { WaitRow } from '../kernel/waits.ts';
-import { processFacts, sleepsIn } from '../supervisor/sight.ts';
+import { processFacts, sleepsIn } from '../supervisor/process-probe.ts';
 import {
   childrenOf,
   environOf,

@@ -4,9 +4,9 @@
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { GUARD_ENV } from '../kernel/guard-wire.ts';
-import { readLock } from '../supervisor/ground.ts';
-import { processFacts } from '../supervisor/sight.ts';
+import { GUARD_ENV } from '../kernel/supervisor-messages.ts';
+import { readLock } from '../supervisor/host.ts';
+import { processFacts } from '../supervisor/process-probe.ts';
 
 export function holderOf(dataDir: string): number | undefined {
   const { pid, startTicks } = parsed(lockText(join(dataDir, 'lock'))) as { pid?: number; startTicks?: string };

@@ -11,7 +11,7 @@ import { dataDirFrom, runDirFor } from '../config/paths.ts';
 import { createKernel } from '../kernel/kernel.ts';
 import { envLimits } from '../process/env-limits.ts';
 import { VERSION } from '../process/version.ts';
-import { runGuard } from '../supervisor/guard.ts';
+import { runGuard } from '../supervisor/supervisor.ts';
 import { becomeInit } from './as-init.ts';
 import { CliFailure, EXIT } from './exit.ts';
 import { say } from './output.ts';

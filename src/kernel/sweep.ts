@@ -6,7 +6,7 @@
  * Does not: wait with a deadline (reading another process's environment can block in the kernel); whoever calls it does.
  */
 import { readdir, readFile } from 'node:fs/promises';
-import { DESCENDANT_MARK } from './guard-wire.ts';
+import { DESCENDANT_MARK } from './supervisor-messages.ts';
 
 const ROUNDS = 20;
 const ROUND_MS = 20;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { GuardWord } from './guard-wire.ts';
+import type { GuardWord } from './supervisor-messages.ts';
 import { WorkerToken } from './worker-token.ts';
 
 function listener() {

@@ -3,7 +3,7 @@
  * Each start of the control process gets a new token; workers that run get it too, and later ones at their start.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import type { GuardWord } from './guard-wire.ts';
+import type { GuardWord } from './supervisor-messages.ts';
 
 const TOKEN_BYTES = 32;
 

@@ -19,16 +19,16 @@ import { createControl } from '../control/control.ts';
 import { ensureFirstKey } from '../control/first-key.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
-import { type Beat, GUARD_ENV, KEYS_SOCKET, WORKERS_SOCKET } from '../kernel/guard-wire.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Service, startAll } from '../kernel/service.ts';
+import { type Beat, GUARD_ENV, KEYS_SOCKET, WORKERS_SOCKET } from '../kernel/supervisor-messages.ts';
 import { waitsInWords } from '../kernel/waits-in-words.ts';
 import { createKeysFile } from '../relay/keys-file.ts';
 import { createKeysServer } from '../relay/keys-server.ts';
 import { createRelayServer } from '../relay/relay-server.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { createTelemetry } from '../telemetry/telemetry.ts';
-import type { GuardLink } from './guard-link.ts';
+import type { GuardLink } from './supervisor-channel.ts';
 import { VERSION } from './version.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;

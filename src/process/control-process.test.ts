@@ -11,10 +11,10 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { slowness } from '../../test/support/load.ts';
 import { limitsFrom } from '../config/limits.ts';
-import type { ProcessWord } from '../kernel/guard-wire.ts';
-import { KEYS_SOCKET } from '../kernel/guard-wire.ts';
 import { createKernel } from '../kernel/kernel.ts';
 import type { Snapshot } from '../kernel/snapshot.ts';
+import type { ProcessWord } from '../kernel/supervisor-messages.ts';
+import { KEYS_SOCKET } from '../kernel/supervisor-messages.ts';
 import { createKeysClient } from '../relay/keys-client.ts';
 import { createRelayClient } from '../relay/relay-client.ts';
 

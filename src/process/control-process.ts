@@ -10,12 +10,12 @@ import type { LimitFlags } from '../config/limit-values.ts';
 import { type Config, formatProblems, type Loaded, type LoadOptions, loadConfig } from '../config/load.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
-import { DESCENDANT_MARK, GUARD_ENV } from '../kernel/guard-wire.ts';
 import { createKernel, type Kernel } from '../kernel/kernel.ts';
 import { type Service, stopAll } from '../kernel/service.ts';
-import { createGuardLink, type GuardLink } from './guard-link.ts';
+import { DESCENDANT_MARK, GUARD_ENV } from '../kernel/supervisor-messages.ts';
 import { keepCompiledCode } from './keep-code.ts';
 import { endAllLeft } from './left-behind.ts';
+import { createGuardLink, type GuardLink } from './supervisor-channel.ts';
 
 const START_MS = 30_000;
 /** A file that cannot be read by then is on a disk that hangs. */

@@ -11,6 +11,9 @@ import { unsafeSocketDir } from '../config/file-access.ts';
 import { limitsFrom } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
+import { createKernel, type Kernel } from '../kernel/kernel.ts';
+import { proxySecrets, secretValuesOf } from '../kernel/secret-values.ts';
+import { SnapshotHolder } from '../kernel/snapshot.ts';
 import {
   bootSocketNames,
   DESCENDANT_MARK,
@@ -20,10 +23,7 @@ import {
   predecessorSocketName,
   RELAY_SOCKET,
   socketName,
-} from '../kernel/guard-wire.ts';
-import { createKernel, type Kernel } from '../kernel/kernel.ts';
-import { proxySecrets, secretValuesOf } from '../kernel/secret-values.ts';
-import { SnapshotHolder } from '../kernel/snapshot.ts';
+} from '../kernel/supervisor-messages.ts';
 import { createEgress } from '../net/egress.ts';
 import { createKeysClient } from '../relay/keys-client.ts';
 import { createRelayClient, type RelayClient } from '../relay/relay-client.ts';
@@ -37,12 +37,12 @@ import { WorkerHandover } from '../upstream/worker-handover.ts';
 import { createDrain } from './drain.ts';
 import { envLimits } from './env-limits.ts';
 import { faultHooks } from './fault-hooks.ts';
-import { createGuardLink } from './guard-link.ts';
 import { createHubParts, type HubParts } from './hub-parts.ts';
 import { keepCompiledCode } from './keep-code.ts';
 import { endControlLeft } from './left-behind.ts';
 import { sessionMemory } from './session-memory.ts';
 import { reportStates } from './state-reports.ts';
+import { createGuardLink } from './supervisor-channel.ts';
 import { transportMaker } from './transports.ts';
 import { VERSION } from './version.ts';
 

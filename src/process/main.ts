@@ -2,7 +2,7 @@
  * Where a forked process begins: which of the two planes it is, by its environment.
  * Does not: fork (the guard does) or read the command line (the CLI does).
  */
-import { GUARD_ENV } from '../kernel/guard-wire.ts';
+import { GUARD_ENV } from '../kernel/supervisor-messages.ts';
 import { lightenHttp } from './light-http.ts';
 
 lightenHttp();

@@ -8,7 +8,7 @@ import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { startChild, type TelemetryChild, tempDir } from '../../test/support/telemetry-rig.ts';
-import { loopSocketName } from '../kernel/guard-wire.ts';
+import { loopSocketName } from '../kernel/supervisor-messages.ts';
 
 const FILE = 'stall-hub-1.txt';
 const PATIENCE_MS = 8000;

@@ -10,8 +10,8 @@
 import { url as debuggerUrl } from 'node:inspector';
 import { extname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { loopSocketName } from '../kernel/guard-wire.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { loopSocketName } from '../kernel/supervisor-messages.ts';
 
 export interface WitnessOptions {
   readonly kernel: Kernel;

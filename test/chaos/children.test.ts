@@ -117,7 +117,7 @@ test('a herd of packages that start cold: four at a time, the hub ready at once,
   await isUnharmed(hub, 'cold0_echo');
 });
 
-// row B5, B6 · guards src/supervisor/life.ts
+// row B5, B6 · guards src/supervisor/process-instance.ts
 test('a hub is killed with twenty children, some of them out of its reach: none of them is left', {
   timeout: 240_000,
 }, async () => {

@@ -292,7 +292,7 @@ describe('one hub bears', { timeout: 400_000 }, () => {
     assert.ok(performance.now() - bornMs > 11_000, 'it took longer than that');
   });
 
-  // row C20 · guards src/supervisor/door.ts
+  // row C20 · guards src/supervisor/connection-dispatcher.ts
   test('everybody comes back at once: all are served, and the server is met once', async () => {
     const clients = Array.from({ length: scaled({ ci: 350, long: 700 }) }, () => new Client(hub));
     const bornMs = performance.now();

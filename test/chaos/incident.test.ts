@@ -137,7 +137,7 @@ describe('70 users, and', { timeout: 300_000 }, () => {
     delete world.web.flags.hugeBytes;
   });
 
-  // row F9 · guards src/supervisor/verdict.ts
+  // row F9 · guards src/supervisor/liveness-policy.ts
   test('the loop stands still: the hub is replaced, and its sessions go on', async () => {
     const [victim = -1] = world.hub.processes().hub ?? [];
     await goesOn(

@@ -62,7 +62,7 @@ async function serves(hub: RunningHub, tools: readonly string[]): Promise<void> 
 
 describe('a hub is replaced', { timeout: 900_000 }, () => {
   for (const hubs of [1, 2]) {
-    // row G2 · guards src/supervisor/member.ts, src/process/drain.ts
+    // row G2 · guards src/supervisor/managed-process.ts, src/process/drain.ts
     test(`by SIGUSR2, ${hubs} of ${hubs}: no call fails, and the old ones end`, async () => {
       await using web = await disposable();
       const tools = ['one_echo', 'web_echo', 'one_sleep'];
@@ -103,7 +103,7 @@ describe('a hub is replaced', { timeout: 900_000 }, () => {
     });
   }
 
-  // row F5 · guards src/supervisor/member.ts, src/supervisor/verdict.ts, src/config/memory-share.ts
+  // row F5 · guards src/supervisor/managed-process.ts, src/supervisor/liveness-policy.ts, src/config/memory-share.ts
   test('because it leaks: no call fails, and memory is what it was', async () => {
     await using hub = await startHub({
       config: { mcpServers: { one: stdioServer() } },

@@ -12,7 +12,7 @@ import { measured, scaled } from '../support/measured.ts';
 
 const BUSY = 16;
 
-// row F10 · guards src/supervisor/verdict.ts
+// row F10 · guards src/supervisor/liveness-policy.ts
 test('on a starved machine no process is killed', { timeout: 2_000_000 }, async () => {
   await using hub = await startHub({ config: { mcpServers: { one: stdioServer() } } });
   const processes = (): number[] => [...(hub.processes().hub ?? []), ...(hub.processes().control ?? [])];

@@ -10,7 +10,7 @@ import { readdirSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { HUB_FLAGS } from '../../src/kernel/guard-wire.ts';
+import { HUB_FLAGS } from '../../src/kernel/supervisor-messages.ts';
 import { startFarPlace } from '../support/far-place.ts';
 import { startFaultHttp } from '../support/fault-http.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
@@ -349,7 +349,7 @@ describe('servers of one hub', { timeout: 400_000 }, () => {
   });
 });
 
-// row F2 · guards src/kernel/guard-wire.ts
+// row F2 · guards src/kernel/supervisor-messages.ts
 test('a regular expression that backtracks for ever takes milliseconds in a hub', () => {
   const evil = 'console.log(/^(a+)+$/.test("a".repeat(40) + "!"))';
   const bornMs = performance.now();

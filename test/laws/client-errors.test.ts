@@ -34,7 +34,8 @@ const ALLOWED: Readonly<Record<string, string>> = {
   'downstream/exchange.ts': 'frames the JSON-RPC error of the server that was called, byte for byte',
   'downstream/router.ts':
     'a constant for paths that do not exist, in the form of OAuth: clients look for its metadata there',
-  'supervisor/door.ts': 'a constant, compared with client-error.ts below: the supervisor loads few modules',
+  'supervisor/connection-dispatcher.ts':
+    'a constant, compared with client-error.ts below: the supervisor loads few modules',
   'call/routed.ts': 'passes on the JSON-RPC error of the server that was called',
   'call/lack.ts': 'the words of the server that was called, about a capability of the client',
   'upstream/_peer-reply.ts': 'passes on the JSON-RPC error of a server to the worker that asked',
@@ -70,7 +71,7 @@ test('every file of the table still writes the text of an error', () => {
 });
 
 test('the refusal of the supervisor is the one that a worker would send', () => {
-  const text = readFileSync(`${ROOT}src/supervisor/door.ts`, 'utf8');
+  const text = readFileSync(`${ROOT}src/supervisor/connection-dispatcher.ts`, 'utf8');
   const [, body = ''] = /^const BODY =\s+'(.+)';$/m.exec(text) ?? [];
   const { error } = JSON.parse(body) as { error: { message: string } };
   assert.equal(refusalFrame(Buffer.from('null'), new Refusal('starting', error.message)).toString(), body);

@@ -50,7 +50,12 @@ const SENDERS: readonly Sender[] = [
   sender('net/ask-socket.ts', 'its own requests', ONWARD, 'net/ask-socket.ts sends GET and POST without a body'),
   sender('cli/ask.ts', 'its own requests', ONWARD, 'cli/ask.ts sends every method with a length'),
   sender('cli/chaos/_load.ts', 'its own requests', ONWARD, 'cli/chaos/_load.ts sends its calls with a length'),
-  sender('supervisor/sight.ts', 'its own requests', ONWARD, 'supervisor/sight.ts sends GET requests without a body'),
+  sender(
+    'supervisor/process-probe.ts',
+    'its own requests',
+    ONWARD,
+    'supervisor/process-probe.ts sends GET requests without a body',
+  ),
   sender('relay/keys-client.ts', 'no requests', 'src/relay/keys.test.ts', 'keys are confirmed by all workers'),
   sender('relay/relay-client.ts', 'no requests', 'src/relay/relay.test.ts', 'or too much, is cut alone'),
   sender(

@@ -15,7 +15,7 @@ import type { StatusAnswer, WaitAnswer } from '../../admin/contract.ts';
 import { runDirFor } from '../../config/paths.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { livingMarked, sweepMarked } from '../../kernel/sweep.ts';
-import { isAlive } from '../../supervisor/sight.ts';
+import { isAlive } from '../../supervisor/process-probe.ts';
 import { type Asked, askControl, askHub, bodyOf, type HubAddress } from '../ask.ts';
 import { CliFailure, EXIT } from '../exit.ts';
 import { hasTool, type Target } from './_load.ts';

@@ -7,8 +7,8 @@
 import { createHash } from 'node:crypto';
 import { type ContainerRun, containerRun } from '../../config/container-command.ts';
 import type { Deadline } from '../../kernel/deadline.ts';
-import { DESCENDANT_MARK } from '../../kernel/guard-wire.ts';
 import type { ProcessSpec } from '../../kernel/snapshot.ts';
+import { DESCENDANT_MARK } from '../../kernel/supervisor-messages.ts';
 import type { GroupPlan } from './group.ts';
 import { processSpace } from './proc.ts';
 import { type ProgramEnd, runProgram } from './run-program.ts';

@@ -2,7 +2,7 @@
  * The environment of a child: a short list of inherited variables, what its specification adds, and the mark. Nothing else of the hub's own
  * environment reaches a server; NODE_OPTIONS and MCPHUB_* never do. Credentials inside inherited addresses are removed.
  */
-import { DESCENDANT_MARK } from '../../kernel/guard-wire.ts';
+import { DESCENDANT_MARK } from '../../kernel/supervisor-messages.ts';
 
 const INHERITED = new Set([
   ...['HOME', 'USER', 'LOGNAME', 'SHELL', 'LANG', 'LANGUAGE', 'TZ', 'TMPDIR', 'TERM', 'HOSTNAME'],

@@ -6,8 +6,8 @@
  */
 import { delimiter, isAbsolute } from 'node:path';
 import type { Deadline } from '../../kernel/deadline.ts';
-import { DESCENDANT_MARK } from '../../kernel/guard-wire.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
+import { DESCENDANT_MARK } from '../../kernel/supervisor-messages.ts';
 import { findCommand } from './command.ts';
 import { childEnvironment } from './environment.ts';
 import { sameUser } from './isolation.ts';

@@ -5,7 +5,7 @@
  * Does not: find processes that cleaned their environment; those die with their group.
  */
 import type { Deadline } from '../../kernel/deadline.ts';
-import { DESCENDANT_MARK } from '../../kernel/guard-wire.ts';
+import { DESCENDANT_MARK } from '../../kernel/supervisor-messages.ts';
 import { pidsWithVariable, processIds, readRows } from './proc.ts';
 
 const PASSES = 10;

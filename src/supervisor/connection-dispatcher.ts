@@ -10,10 +10,10 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { connectionsWithin } from '../config/descriptors.ts';
 import type { Limits } from '../config/limits.ts';
 import { FairQueue } from '../kernel/fair-queue.ts';
-import type { GuardWord } from '../kernel/guard-wire.ts';
 import { ANONYMOUS_PRINCIPAL, shareOf } from '../kernel/principal.ts';
-import { Hopeless } from './ground.ts';
-import { portHolder } from './sight.ts';
+import type { GuardWord } from '../kernel/supervisor-messages.ts';
+import { Hopeless } from './host.ts';
+import { portHolder } from './process-probe.ts';
 
 /** A hub that can be handed connections. `send` as ChildProcess.send. */
 export interface Taker {

@@ -6,12 +6,12 @@
 import type { Socket } from 'node:net';
 import { setTimeout as restFor } from 'node:timers/promises';
 import type { Limits } from '../config/limits.ts';
-import type { GuardWord, ProcessWord } from '../kernel/guard-wire.ts';
-import { predecessorSocketName, socketName } from '../kernel/guard-wire.ts';
-import type { Door, Taker } from './door.ts';
-import { clearSockets, EXIT_HOPELESS, writeEvidence } from './ground.ts';
-import { type Ending, type GuardLog, Life } from './life.ts';
-import { MemoryCeiling, Rests, verdictOn } from './verdict.ts';
+import type { GuardWord, ProcessWord } from '../kernel/supervisor-messages.ts';
+import { predecessorSocketName, socketName } from '../kernel/supervisor-messages.ts';
+import type { Door, Taker } from './connection-dispatcher.ts';
+import { clearSockets, EXIT_HOPELESS, writeEvidence } from './host.ts';
+import { MemoryCeiling, Rests, verdictOn } from './liveness-policy.ts';
+import { type Ending, type GuardLog, Life } from './process-instance.ts';
 
 export interface MemberOptions {
   readonly role: 'hub' | 'control';

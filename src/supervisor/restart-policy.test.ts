@@ -4,7 +4,7 @@
 // covers: A5, A6
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Rests } from './verdict.ts';
+import { Rests } from './liveness-policy.ts';
 
 const LIMITS = { restarts: 5, guardBackoffMs: 1000 };
 const MINUTE = 60_000;

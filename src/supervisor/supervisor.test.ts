@@ -10,8 +10,8 @@ import { connect, createServer } from 'node:net';
 import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type Answer, answerOf, type GuardRig, guardRig } from '../../test/support/guard-rig.ts';
 import { delay, isAlive, until } from '../../test/support/hub.ts';
+import { type Answer, answerOf, type GuardRig, guardRig } from '../../test/support/supervisor-rig.ts';
 import { REPEAT_MS } from '../kernel/stop-requests.ts';
 
 /** Far more than it takes: a machine that tests share may be slow, and slowness is not what is tested here. */
@@ -207,7 +207,7 @@ test('the guard is killed: its parts end by themselves, and the next one takes p
   await serving(second);
 });
 
-// row G8 · guards src/supervisor/ground.ts
+// row G8 · guards src/supervisor/host.ts
 test('a second guard on the data directory ends with 78 and names the first, which does not notice [A9]', async () => {
   await using first = await guardRig();
   await serving(first);
@@ -252,7 +252,7 @@ test('a configuration that cannot work is told and ends everything with 78 [A9]'
   assert.deepEqual(rig.parts(), []);
 });
 
-// row G7 · guards src/supervisor/verdict.ts
+// row G7 · guards src/supervisor/liveness-policy.ts
 test('a hub that cannot live gets growing rests and one alarm, while the others serve [A5]', async () => {
   await using rig = await guardRig({
     hubs: 2,

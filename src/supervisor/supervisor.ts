@@ -5,14 +5,14 @@ import { setTimeout as restFor } from 'node:timers/promises';
 import { directoryWarnings } from '../config/file-access.ts';
 import type { LimitName, Limits } from '../config/limits.ts';
 import { memoryShare } from '../config/memory-share.ts';
-import { CONTROL_FLAGS, GUARD_ENV, HUB_FLAGS, type ProcessWord } from '../kernel/guard-wire.ts';
+import { CONTROL_FLAGS, GUARD_ENV, HUB_FLAGS, type ProcessWord } from '../kernel/supervisor-messages.ts';
 import { sweepMarked } from '../kernel/sweep.ts';
 import { WorkerToken } from '../kernel/worker-token.ts';
-import { connectionRoom, Door } from './door.ts';
-import { EXIT_HOPELESS, Hopeless, listenToSystem, lockDataDir, prepareRunDir, untoldEvidence } from './ground.ts';
-import { Member } from './member.ts';
-import { Notify } from './notify.ts';
-import { Voice } from './voice.ts';
+import { connectionRoom, Door } from './connection-dispatcher.ts';
+import { EXIT_HOPELESS, Hopeless, listenToSystem, lockDataDir, prepareRunDir, untoldEvidence } from './host.ts';
+import { Member } from './managed-process.ts';
+import { Voice } from './supervisor-log.ts';
+import { Notify } from './systemd-notify.ts';
 
 export interface GuardOptions {
   /** What the command line gives; wins over environment and file. */

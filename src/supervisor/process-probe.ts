@@ -9,8 +9,8 @@ import { readdir, readFile, readlink } from 'node:fs/promises';
 import { type ClientRequest, get } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
-import type { Beat } from '../kernel/guard-wire.ts';
-import { type Observation, unexplainedMs } from './verdict.ts';
+import type { Beat } from '../kernel/supervisor-messages.ts';
+import { type Observation, unexplainedMs } from './liveness-policy.ts';
 
 /** More than one beat's line never waits. */
 const BEAT_CHARS = 65_536;

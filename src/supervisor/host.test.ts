@@ -20,8 +20,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { clearSockets, guiltyStack, Hopeless, lockDataDir, prepareRunDir, writeEvidence } from './ground.ts';
-import { processFacts } from './sight.ts';
+import { clearSockets, guiltyStack, Hopeless, lockDataDir, prepareRunDir, writeEvidence } from './host.ts';
+import { processFacts } from './process-probe.ts';
 
 function freshDir(): { readonly path: string } & Disposable {
   const path = mkdtempSync(join(tmpdir(), 'mcphub-ground-'));

@@ -6,8 +6,8 @@ import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { freePort, until } from '../../test/support/hub.ts';
-import type { GuardWord } from '../kernel/guard-wire.ts';
-import { Door, type Taker } from './door.ts';
+import type { GuardWord } from '../kernel/supervisor-messages.ts';
+import { Door, type Taker } from './connection-dispatcher.ts';
 
 /** Hands over to nobody: remembers what it was sent. */
 class FakeTaker implements Taker {

@@ -59,7 +59,7 @@ test('a systemd-notify that is missing or hangs holds nobody', async () => {
   }
 });
 
-// row F10 · guards src/supervisor/verdict.ts
+// row F10 · guards src/supervisor/liveness-policy.ts
 test('a machine that slept: no process is killed', { timeout: 120_000 }, async () => {
   await using hub = await startHub({ config: CONFIG });
   const pids = [...(hub.processes().hub ?? []), ...(hub.processes().control ?? [])];

@@ -15,11 +15,11 @@ import {
   loopSocketName,
   type ProcessWord,
   socketName,
-} from '../kernel/guard-wire.ts';
+} from '../kernel/supervisor-messages.ts';
 import { sweepMarked } from '../kernel/sweep.ts';
-import { clearSockets, guiltyStack, writeEvidence } from './ground.ts';
-import { processFacts, sleepsIn, Watch } from './sight.ts';
-import type { Verdict } from './verdict.ts';
+import { clearSockets, guiltyStack, writeEvidence } from './host.ts';
+import type { Verdict } from './liveness-policy.ts';
+import { processFacts, sleepsIn, Watch } from './process-probe.ts';
 
 export type GuardLog = (level: 'info' | 'warn' | 'error', event: string, msg: string, more?: object) => void;
 

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Observation, unexplainedMs, verdictOn } from './verdict.ts';
+import { type Observation, unexplainedMs, verdictOn } from './liveness-policy.ts';
 
 const LIMITS = {
   beatMs: 3000,
@@ -59,7 +59,7 @@ test('nothing is killed or ended while a lack of CPU or the guard’s own sleep 
   );
 });
 
-// row F10 · guards src/supervisor/verdict.ts
+// row F10 · guards src/supervisor/liveness-policy.ts
 test('a process that is ready to run and got no CPU is left alone, however long that lasts', () => {
   fc.assert(
     fc.property(observation, ms(1499), (seen, cpuMs) => {

@@ -8,7 +8,7 @@ import { get, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { LimitName } from '../../src/config/limits.ts';
-import { socketName } from '../../src/kernel/guard-wire.ts';
+import { socketName } from '../../src/kernel/supervisor-messages.ts';
 import { cleanEnv, environOf, freePort, isAlive, tryKill } from './hub.ts';
 
 export interface Answer {
@@ -57,7 +57,7 @@ export async function guardRig(options: GuardRigOptions = {}): Promise<GuardRig>
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'mcphub-guard-'));
   const port = options.port ?? (await freePort());
   const given = { dataDir, port, hubs: options.hubs ?? 1, limits: options.limits ?? {} };
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'fake-guard.ts'), JSON.stringify(given)], {
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'fake-supervisor.ts'), JSON.stringify(given)], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...cleanEnv(), ...options.env },
   });

@@ -3,7 +3,7 @@
  */
 import { join } from 'node:path';
 import { type LimitName, limitsFrom } from '../../src/config/limits.ts';
-import { runGuard } from '../../src/supervisor/guard.ts';
+import { runGuard } from '../../src/supervisor/supervisor.ts';
 
 export interface FakeGuardOptions {
   readonly dataDir: string;
@@ -20,7 +20,7 @@ process.exit(
     dataDir,
     runDir: join(dataDir, 'run'),
     configFile: undefined,
-    entry: join(import.meta.dirname, 'fake-part.ts'),
+    entry: join(import.meta.dirname, 'fake-process.ts'),
     limits: limitsFrom({ ...limits }),
     env: process.env,
     terminal: false,

@@ -4,7 +4,7 @@
  * Does not: beat or answer probes; that is the private socket's part.
  */
 import type { Socket } from 'node:net';
-import type { GuardWord, ProcessWord } from '../kernel/guard-wire.ts';
+import type { GuardWord, ProcessWord } from '../kernel/supervisor-messages.ts';
 
 export interface GuardLink {
   readonly attached: boolean;

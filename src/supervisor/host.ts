@@ -25,8 +25,8 @@ import { join } from 'node:path';
 import { isatty } from 'node:tty';
 import { unsafeSocketDir } from '../config/file-access.ts';
 import { stopRequests } from '../kernel/stop-requests.ts';
-import { isAlive, processFacts } from './sight.ts';
-import { surviveBrokenPipes } from './voice.ts';
+import { isAlive, processFacts } from './process-probe.ts';
+import { surviveBrokenPipes } from './supervisor-log.ts';
 
 const STDOUT = 1;
 const LOCK = 'lock';

@@ -9,7 +9,7 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { limitsFrom } from '../../src/config/limits.ts';
-import { bootSocketNames, GUARD_ENV, type GuardWord, socketName } from '../../src/kernel/guard-wire.ts';
+import { bootSocketNames, GUARD_ENV, type GuardWord, socketName } from '../../src/kernel/supervisor-messages.ts';
 
 const { env } = process;
 const role = env[GUARD_ENV.role] === 'control' ? 'control' : 'hub';
