@@ -36,7 +36,7 @@ function httpServer(port: number): Record<string, unknown> {
   return { type: 'streamable-http', url: `http://127.0.0.1:${port}/mcp` };
 }
 
-/** The hub process itself, not guard or control. */
+/** The hub process itself, not the supervisor or the control process. */
 function hubPid(hub: BenchHub): number {
   const pid = descendantsOf(hub.child.pid ?? -1).find((child) =>
     readFileSync(`/proc/${child}/environ`, 'utf8').includes('MCPHUB_PROCESS=hub'),

@@ -156,7 +156,7 @@ export interface BenchHubOptions {
   readonly key?: string;
 }
 
-/** The hub as shipped: guard, control and one hub process, all on the target's core. */
+/** The hub as shipped: supervisor, control process and one worker, all on the target's core. */
 export async function startBenchHub(tools: Tools, options: BenchHubOptions): Promise<BenchHub> {
   const port = await freePort();
   const dataDir = options.dataDir ?? mkdtempSync(join(tools.dir, 'data-'));

@@ -7,7 +7,7 @@
 import { spawn } from 'node:child_process';
 import { globSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { HUB_FLAGS } from '../src/kernel/supervisor-messages.ts';
+import { WORKER_FLAGS } from '../src/kernel/supervisor-messages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 /** Where bin/mcphub.js looks first. Another one may be named as the argument. */
@@ -39,5 +39,5 @@ await run(['bin/mcphub.js', '--help']);
 await Promise.all([
   run(loading(commands)),
   run(loading(['process/main.ts', 'process/control-process.ts', 'process/control-parts.ts'])),
-  run([...HUB_FLAGS, ...loading(['process/main.ts', 'process/hub-process.ts'])]),
+  run([...WORKER_FLAGS, ...loading(['process/main.ts', 'process/hub-process.ts'])]),
 ]);

@@ -41,7 +41,7 @@ const ACCEPTANCE = group('issue, acceptance', [
   [
     'A5',
     1,
-    'kill -9 of a hub under load: answering again within 3 s (median 1 s) from the catalog on disk, old sessions go on, no child is left. Control dead or stopped for 60 s: no failed call. kill -9 of the guard: nothing is left and the port is free.',
+    'kill -9 of a hub under load: answering again within 3 s (median 1 s) from the catalog on disk, old sessions go on, no child is left. Control dead or stopped for 60 s: no failed call. kill -9 of the supervisor: nothing is left and the port is free.',
   ],
   ['A6', 1, 'A hub whose loop stalls is replaced with its stack on record, and GET / and /health answer within 8 s.'],
   [

@@ -14,7 +14,7 @@ import { PAGE_HEADERS } from '../kernel/html-page.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
 import type { Service } from '../kernel/service.ts';
-import type { Beat } from '../kernel/supervisor-messages.ts';
+import type { Heartbeat } from '../kernel/supervisor-messages.ts';
 import { closeServer, listenOn } from '../relay/unix-socket.ts';
 import type { LiveAnswer } from './contract.ts';
 import { pageFrom } from './page.ts';
@@ -36,7 +36,7 @@ export interface AdminParts {
   readonly routes: Routes;
   readonly sources: StatusSources;
   /** `connections` = open ones on both sockets. */
-  readonly beat: (connections: number) => Beat;
+  readonly beat: (connections: number) => Heartbeat;
 }
 
 export function createAdmin(parts: AdminParts): Service {
@@ -53,7 +53,7 @@ export function createAdmin(parts: AdminParts): Service {
     if (!beats.take()) return refuse(response, new Refusal('overloaded'));
     response.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
     const write = () => {
-      // A guard that does not read gets the next one when it does.
+      // A supervisor that does not read gets the next one when it does.
       if (!response.writableNeedDrain)
         response.write(`${JSON.stringify(parts.beat(open.operator.size + open.workers.size))}\n`);
     };

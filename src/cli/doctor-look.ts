@@ -10,9 +10,9 @@ import { get } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as restFor } from 'node:timers/promises';
 import { runDirFor } from '../config/paths.ts';
-import { GUARD_ENV, socketName } from '../kernel/supervisor-messages.ts';
+import { PROCESS_ENV, socketName } from '../kernel/supervisor-messages.ts';
 import type { WaitRow } from '../kernel/waits.ts';
-import { processFacts, sleepsIn } from '../supervisor/process-probe.ts';
+import { readKernelFunction, readProcessStat } from '../supervisor/proc.ts';
 import {
   childrenOf,
   environOf,
@@ -44,13 +44,13 @@ export interface SeenProcess {
   readonly descriptors: number | undefined;
   readonly descriptorLimit: number | undefined;
   readonly ageMs: number;
-  /** Its private socket: ms until it answered, or why it did not. Undefined for the guard. */
+  /** Its private socket: ms until it answered, or why it did not. Undefined for the supervisor. */
   readonly answer: { readonly ms: number } | { readonly why: string } | undefined;
 }
 
 export interface SeenPort {
   readonly port: number;
-  /** Connections that the kernel has accepted and the guard has not. */
+  /** Connections that the kernel has accepted and the supervisor has not. */
   readonly queue: number;
   /** Other machines reach it. */
   readonly isOpen: boolean;
@@ -100,17 +100,17 @@ export interface Seen {
   readonly isBlind: boolean;
 }
 
-/** `pid` = of a guard or one of its processes; undefined = the guard that holds the data directory. `port` = where a hub would listen. */
+/** `pid` = of a supervisor or one of its processes; undefined = the supervisor that holds the data directory. `port` = where a hub would listen. */
 export async function lookAt(dataDirGiven: string, pid: number | undefined, port: number): Promise<Seen> {
   const guard = pid === undefined ? holderOf(dataDirGiven) : guardOf(pid);
   const children = guard === undefined ? [] : childrenOf(guard);
-  const parts = children.filter((child) => environOf(child)[GUARD_ENV.role] !== undefined);
+  const parts = children.filter((child) => environOf(child)[PROCESS_ENV.role] !== undefined);
   const dataDir =
-    parts.map((part) => environOf(part)[GUARD_ENV.dataDir]).find((dir) => dir !== undefined) ?? dataDirGiven;
+    parts.map((part) => environOf(part)[PROCESS_ENV.dataDir]).find((dir) => dir !== undefined) ?? dataDirGiven;
   const runDir = runDirFor(dataDir);
   const alone = guard === undefined && pid !== undefined ? [pid] : [];
   const pids = [...(guard === undefined ? [] : [guard]), ...parts, ...alone];
-  const before = new Map(pids.map((one) => [one, processFacts(one)?.cpuMs ?? 0]));
+  const before = new Map(pids.map((one) => [one, readProcessStat(one)?.cpuMs ?? 0]));
   const sinceMs = performance.now();
   const asked = Promise.all(parts.map(async (part) => [part, await answerOf(socketOf(part, runDir))] as const));
   const [answers, hubs, ports, free] = await Promise.all([
@@ -150,7 +150,7 @@ function seenProcess(
   guard: number | undefined,
   { cpuMs, overMs, answer }: { cpuMs: number; overMs: number; answer: SeenProcess['answer'] },
 ): SeenProcess | undefined {
-  const facts = processFacts(pid);
+  const facts = readProcessStat(pid);
   if (!facts) return undefined;
   const status = textOf(`/proc/${pid}/status`);
   const limits = textOf(`/proc/${pid}/limits`);
@@ -159,7 +159,7 @@ function seenProcess(
     role: pid === guard ? 'guard' : (roleOf(pid) ?? textOf(`/proc/${pid}/comm`).trim()),
     pid,
     state: facts.state,
-    sleepsIn: sleepsIn(pid).replace(/^0$/, ''),
+    sleepsIn: readKernelFunction(pid).replace(/^0$/, ''),
     cpuPercent: Math.round((100 * (facts.cpuMs - cpuMs)) / overMs),
     rssBytes: facts.rssBytes,
     threads: Number(/^Threads:\s+(\d+)/m.exec(status)?.[1] ?? 0),
@@ -172,19 +172,22 @@ function seenProcess(
 
 function roleOf(pid: number): string | undefined {
   const env = environOf(pid);
-  const role = env[GUARD_ENV.role];
-  return role === 'hub' ? `hub-${env[GUARD_ENV.slot]}` : role;
+  const role = env[PROCESS_ENV.role];
+  return role === 'hub' ? `hub-${env[PROCESS_ENV.slot]}` : role;
 }
 
 function socketOf(pid: number, runDir: string): string {
   const env = environOf(pid);
-  return join(runDir, socketName(env[GUARD_ENV.role] === 'hub' ? 'hub' : 'control', Number(env[GUARD_ENV.slot] ?? 0)));
+  return join(
+    runDir,
+    socketName(env[PROCESS_ENV.role] === 'hub' ? 'hub' : 'control', Number(env[PROCESS_ENV.slot] ?? 0)),
+  );
 }
 
 function slotsIn(runDir: string, parts: readonly number[]): number[] {
   const seen = parts.flatMap((pid) => {
     const env = environOf(pid);
-    return env[GUARD_ENV.role] === 'hub' ? [Number(env[GUARD_ENV.slot])] : [];
+    return env[PROCESS_ENV.role] === 'hub' ? [Number(env[PROCESS_ENV.slot])] : [];
   });
   const named = (namesIn(runDir) ?? []).flatMap((name) => /^hub-(\d+)\.sock$/.exec(name)?.slice(1).map(Number) ?? []);
   return [...new Set([...seen, ...named])].sort((a, b) => a - b);

@@ -4,13 +4,13 @@
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { GUARD_ENV } from '../kernel/supervisor-messages.ts';
+import { PROCESS_ENV } from '../kernel/supervisor-messages.ts';
 import { readLock } from '../supervisor/host.ts';
-import { processFacts } from '../supervisor/process-probe.ts';
+import { readProcessStat } from '../supervisor/proc.ts';
 
 export function holderOf(dataDir: string): number | undefined {
   const { pid, startTicks } = parsed(lockText(join(dataDir, 'lock'))) as { pid?: number; startTicks?: string };
-  const facts = pid === undefined ? undefined : processFacts(pid);
+  const facts = pid === undefined ? undefined : readProcessStat(pid);
   return facts && facts.state !== 'Z' && (!startTicks || facts.startTicks === startTicks) ? pid : undefined;
 }
 
@@ -22,10 +22,10 @@ function lockText(path: string): string {
   }
 }
 
-/** The guard of a process that may be the guard itself, or one of its parts. */
+/** The supervisor of a process that may be the supervisor itself, or one of its parts. */
 export function guardOf(pid: number): number | undefined {
-  if (childrenOf(pid).some((child) => environOf(child)[GUARD_ENV.role] !== undefined)) return pid;
-  if (environOf(pid)[GUARD_ENV.role] === undefined) return undefined;
+  if (childrenOf(pid).some((child) => environOf(child)[PROCESS_ENV.role] !== undefined)) return pid;
+  if (environOf(pid)[PROCESS_ENV.role] === undefined) return undefined;
   return parentOf(pid);
 }
 

@@ -42,7 +42,7 @@ function nobody({ dataDir, dataDirFault, processes, evidence, isBlind }: Seen): 
     );
   if (other) {
     const says = `pid ${other.pid} (${other.role}) is no part of a hub; it is in state ${other.state}${other.sleepsIn ? `, asleep in ${other.sleepsIn}` : ''}, ${other.cpuPercent} % CPU.`;
-    return { level: 'bad', says, todo: 'Name the guard, or leave the pid away: the data directory knows it.' };
+    return { level: 'bad', says, todo: 'Name the supervisor, or leave the pid away: the data directory knows it.' };
   }
   const last = evidence.at(-1);
   const before = last ? ` The last that ended in trouble was ${last.process} at ${last.at}: ${last.why}.` : '';
@@ -72,8 +72,8 @@ function ofProcess(one: SeenProcess): Finding[] {
   const who = `${one.role} (pid ${one.pid})`;
   const isGuard = one.role === 'guard';
   const replaced = isGuard
-    ? `Nobody replaces the guard but systemd: \`kill -9 ${one.pid}\` ends everything with it, then start it again.`
-    : 'The guard replaces it within 8 s; if it does not, look at the guard.';
+    ? `Nobody replaces the supervisor but systemd: \`kill -9 ${one.pid}\` ends everything with it, then start it again.`
+    : 'The supervisor replaces it within 8 s; if it does not, look at the supervisor.';
   if (one.state === 'T' || one.state === 't')
     return [bad(`${who} is stopped (SIGSTOP or a debugger).`, `\`kill -CONT ${one.pid}\`. ${isGuard ? '' : replaced}`)];
   if (one.state === 'D')
@@ -104,24 +104,24 @@ function missing({ processes, evidence }: Seen): Finding[] {
     found.push(
       bad(
         `There is no hub process${last ? `; ${last.process} ended at ${last.at}: ${last.why}` : ''}.`,
-        'The guard starts the next one within 30 s. If they die again and again, the evidence and the log say of what.',
+        'The supervisor starts the next one within 30 s. If they die again and again, the evidence and the log say of what.',
       ),
     );
   if (!processes.some(({ role }) => role === 'control'))
     found.push({
       level: 'note',
       says: 'Control is away: calls go on, but keys, status and edits do not.',
-      todo: 'The guard starts it again within 30 s.',
+      todo: 'The supervisor starts it again within 30 s.',
     });
   return found;
 }
 
 function ofPort({ port, queue, health }: Seen['ports'][number], { processes }: Seen): Finding[] {
-  const waiting = queue > 0 ? ` ${queue} connections wait in the kernel for the guard.` : '';
+  const waiting = queue > 0 ? ` ${queue} connections wait in the kernel for the supervisor.` : '';
   if ('why' in health) {
     const hubsAnswer = processes.some(({ role, answer }) => role.startsWith('hub-') && answer && 'ms' in answer);
     const todo = hubsAnswer
-      ? 'The hubs answer on their own sockets, so it is the guard or the hand-over: `kill -USR2` the guard to replace the hubs; if that changes nothing, `kill -9` the guard and start it again.'
+      ? 'The hubs answer on their own sockets, so it is the supervisor or the hand-over: `kill -USR2` the supervisor to replace the hubs; if that changes nothing, `kill -9` the supervisor and start it again.'
       : 'See the processes: no hub answers.';
     return [bad(`GET /health on port ${port} gives nothing (${health.why}).${waiting}`, todo)];
   }

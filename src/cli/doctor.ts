@@ -116,7 +116,7 @@ function processTable(processes: readonly SeenProcess[]): string {
 function portLine({ port, queue, health }: Seen['ports'][number]): string {
   const said =
     'why' in health ? `NOTHING (${health.why})` : `${health.status} in ${health.ms} ms: ${health.text.slice(0, 80)}`;
-  return `port ${port}: GET /health ${said}; ${queue} connections wait for the guard`;
+  return `port ${port}: GET /health ${said}; ${queue} connections wait for the supervisor`;
 }
 
 /** Facts that are worth a look at 3 a.m. */

@@ -146,7 +146,7 @@ function addHub(program: Command): void {
   program
     .command('doctor')
     .description('what is wrong with the hub, without its help')
-    .argument('[pid]', 'of the guard or one of its processes (default: the guard of the data directory)')
+    .argument('[pid]', 'of the supervisor or one of its processes (default: the supervisor of the data directory)')
     .option('--json', 'print as JSON')
     .option('--data-dir <dir>', 'data directory of the hub to look at (MCPHUB_DATA_DIR)')
     .option('--report', 'write everything into a file of the data directory, to be sent to whoever helps')

@@ -1,6 +1,6 @@
 /**
- * `mcphub start`: finds the configuration file, then becomes the guard.
- * Does not: read the file; control does, while the first hub loads, and the guard ends with 78 and all errors when it cannot work.
+ * `mcphub start`: finds the configuration file, then becomes the supervisor.
+ * Does not: read the file; control does, while the first hub loads, and the supervisor ends with 78 and all errors when it cannot work.
  */
 import { join } from 'node:path';
 import { isatty } from 'node:tty';
@@ -11,7 +11,7 @@ import { dataDirFrom, runDirFor } from '../config/paths.ts';
 import { createKernel } from '../kernel/kernel.ts';
 import { envLimits } from '../process/env-limits.ts';
 import { VERSION } from '../process/version.ts';
-import { runGuard } from '../supervisor/supervisor.ts';
+import { runSupervisor } from '../supervisor/supervisor.ts';
 import { becomeInit } from './as-init.ts';
 import { CliFailure, EXIT } from './exit.ts';
 import { say } from './output.ts';
@@ -31,7 +31,7 @@ export async function start(options: StartOptions): Promise<void> {
   if (configFile === undefined)
     say('No configuration file was found; the hub starts without servers. `mcphub start --help` says where it looks.');
   const dataDir = dataDirFrom(env, env.HOME ?? '', options.dataDir);
-  process.exitCode = await runGuard({
+  process.exitCode = await runSupervisor({
     flags,
     host: options.host ?? (env.HOST || undefined),
     dataDir,

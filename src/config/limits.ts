@@ -124,14 +124,14 @@ export const LIMITS = {
     'ms',
     [1 * SECOND, 1 * MINUTE],
     'MCPHUB_HANDOVER_MS',
-    'A connection waits this long in the guard while no hub is up, then gets 503.',
+    'A connection waits this long in the supervisor while no hub is up, then gets 503.',
   ),
   handoverQueue: row(
     4096,
     'count',
     [16, 65_536],
     'MCPHUB_HANDOVER_QUEUE',
-    'Connections that wait in the guard while a hub restarts.',
+    'Connections that wait in the supervisor while a hub restarts.',
   ),
   // What a client may send
   bodyBytes: row(
@@ -893,7 +893,7 @@ export const LIMITS = {
   // Stopping
   drainMs: row(25 * SECOND, 'ms', [100, 10 * MINUTE], 'MCPHUB_DRAIN_MS', 'Calls in progress may finish for this long.'),
   stopMs: row(30 * SECOND, 'ms', [200, 15 * MINUTE], 'MCPHUB_STOP_MS', 'Everything has ended by then.'),
-  killMs: row(35 * SECOND, 'ms', [300, 20 * MINUTE], 'MCPHUB_KILL_MS', 'The guard kills what is left.'),
+  killMs: row(35 * SECOND, 'ms', [300, 20 * MINUTE], 'MCPHUB_KILL_MS', 'The supervisor kills what is left.'),
   balancerMs: row(
     5 * SECOND,
     'ms',
@@ -901,7 +901,7 @@ export const LIMITS = {
     'MCPHUB_BALANCER_MS',
     'Accepts go on this long at a stop when one address has asked /readyz three times or more over 2 s, the last time within 30 s; never at a terminal.',
   ),
-  // Guard
+  // Supervisor
   beatMs: row(
     3 * SECOND,
     'ms',
@@ -942,7 +942,7 @@ export const LIMITS = {
     'count',
     [1, 100],
     'MCPHUB_RESTARTS',
-    'Restarts within a minute before the guard rests between them.',
+    'Restarts within a minute before the supervisor rests between them.',
   ),
   guardBackoffMs: row(
     1 * SECOND,

@@ -1,13 +1,13 @@
 /**
  * How much memory one hub may hold: its part of what this container or machine has.
  * Promises: pure over the two figures it is given; never nothing, however small the machine is.
- * Source: defaults.md; reliability.md §4 (60 % of the container). The heap's limit lies above the ceiling, so that the guard replaces a hub that
+ * Source: defaults.md; reliability.md §4 (60 % of the container). The heap's limit lies above the ceiling, so that the supervisor replaces a hub that
  * leaks before the collector fights for the last byte.
  */
 import { totalmem } from 'node:os';
 import type { Limits } from './limits.ts';
 
-/** Of all memory, for the hubs together; the rest is for control, the guard and the servers' processes. */
+/** Of all memory, for the hubs together; the rest is for control, the supervisor and the servers' processes. */
 const FOR_HUBS = 0.6;
 const HEAP_ABOVE_CEILING = 1.25;
 const MIB = 2 ** 20;

@@ -39,7 +39,7 @@ test('a long or non-ASCII data directory gets a short run directory of its own',
   assert.equal(long, runDirFor(`/${'한'.repeat(33)}`));
 });
 
-test('sockets have the names that guard and processes agree on', () => {
+test('sockets have the names that the supervisor and its processes agree on', () => {
   assert.equal(socketPath('/r', 'hub', 2), '/r/hub-2.sock');
   assert.equal(socketPath('/r', 'control', 0), '/r/control.sock');
   assert.equal(relaySocketPath('/r'), '/r/relay.sock');

@@ -1,6 +1,6 @@
 /**
  * Where things lie on this machine: the data directory and the directory of the private sockets.
- * Promises: node's own modules only (the guard uses it); nothing is created or read; the paths of sockets fit into what a unix socket's
+ * Promises: node's own modules only (the supervisor uses it); nothing is created or read; the paths of sockets fit into what a unix socket's
  * address can hold, wherever the data directory is.
  */
 import { createHash } from 'node:crypto';

@@ -1,5 +1,5 @@
 /**
- * The hub's HTTP front: connections come from the guard (`accept`) or, in tests and on the private socket, from `listen`.
+ * The hub's HTTP front: connections come from the supervisor (`accept`) or, in tests and on the private socket, from `listen`.
  * Promises: never more than `connections` at once (a reserve of descriptors stays); when they are all taken, the owner with most waiting ones makes
  * place (`connection-table.ts`); one response at a time on each; slow headers and bodies are cut by the runtime's own watch; clients that vanished are noticed; `stop` lets answers in progress finish, ends idle connections at once, and always ends by the deadline.
  */
@@ -243,7 +243,7 @@ export function createListener(parts: ListenerParts): Listener {
     accept(socket) {
       socket.allowHalfOpen = true;
       server.emit('connection', socket);
-      // The guard paused it, so that no byte is lost on the way.
+      // The supervisor paused it, so that no byte is lost on the way.
       socket.resume();
     },
     async listen(where, deadline) {

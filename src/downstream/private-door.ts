@@ -1,5 +1,5 @@
 /**
- * The hub's own unix socket (directory 0700): the guard's beat and probe, sibling hubs, control's questions, and the operator's CLI.
+ * The hub's own unix socket (directory 0700): the supervisor's beat and probe, sibling hubs, control's questions, and the operator's CLI.
  * Promises: whoever can open the socket is this machine's operator; the same endpoint as on the port serves `/mcp` here, without a key.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -8,7 +8,7 @@ import type { Health } from '../health/health.ts';
 import { CappedCount } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
-import type { Beat } from '../kernel/supervisor-messages.ts';
+import type { Heartbeat } from '../kernel/supervisor-messages.ts';
 import type { FailureLog } from '../telemetry/failure-log.ts';
 import type { Fleet } from '../upstream/fleet.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -25,7 +25,7 @@ export interface PrivateDoorParts {
   readonly endpoint: Endpoint;
   readonly health: Health;
   readonly fleet: Fleet;
-  readonly beat: () => Beat;
+  readonly beat: () => Heartbeat;
   readonly failures: FailureLog;
   /** Serves `/peer/<slug>` to sibling hubs. */
   readonly peerDoor: Handler;
@@ -43,7 +43,7 @@ export function createPrivateDoor(parts: PrivateDoorParts): Handler {
     if (!beats.take()) return writeRefusal(response, new Refusal('overloaded'));
     response.writeHead(200, { 'content-type': 'application/x-ndjson' });
     const write = () => {
-      // A guard that does not read gets the next one when it does.
+      // A supervisor that does not read gets the next one when it does.
       if (!response.writableNeedDrain) response.write(`${JSON.stringify(parts.beat())}\n`);
     };
     write();

@@ -110,7 +110,7 @@ export function createSiblings({ kernel, limits, frontSocket, token }: SiblingsP
     sent.on('socket', (socket) => {
       const connected = (): void => {
         reached = true;
-        // From here on the other hub's own limits hold, and the guard holds the hub to them; this is what they can come to.
+        // From here on the other hub's own limits hold, and the supervisor holds the hub to them; this is what they can come to.
         deadline.extendTo(kernel.clock.nowMs() + limits.totalMs + limits.askUserMs);
       };
       socket.once('connect', guardCallback(kernel, sent, connected));

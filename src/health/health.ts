@@ -1,7 +1,7 @@
 /**
  * How this hub is: live, ready, degraded, from what is in memory. Nothing here waits or asks anybody.
  * Promises: an answer costs microseconds whatever servers, disk, Redis or control do; the public answer holds no name, figure or version.
- * Does not: decide restarts (the guard) or shed load (admission).
+ * Does not: decide restarts (the supervisor) or shed load (admission).
  */
 import type { CeilingRow } from '../kernel/capped.ts';
 import type { CatalogSize } from '../kernel/catalog-size.ts';

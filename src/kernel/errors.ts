@@ -298,7 +298,7 @@ export const ERRORS = {
     503,
     'warn',
     'The control process does not answer.',
-    'Calls go on; the guard restarts control. See the log.',
+    'Calls go on; the supervisor restarts control. See the log.',
     RETRY,
   ),
   // The server behind the hub

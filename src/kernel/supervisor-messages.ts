@@ -1,72 +1,72 @@
 /**
- * What the guard and its processes say to each other: the words on the IPC channel, the environment of a forked process, and the
- * private unix sockets. Types and names only.
- * IPC carries accepted connections and readiness; beat and probe travel over each process's own unix socket.
+ * The messages between the supervisor and its processes on the IPC channel, the environment of those processes, and the names of their sockets.
+ * Types and names only. The values stay as they are: during a replacement of workers, processes of two versions talk to each other.
+ * IPC carries accepted connections and readiness; heartbeats and probes use each process's own Unix socket.
  */
 
-/** Environment of a process that the guard forked. */
-export const GUARD_ENV = {
-  /** `hub` or `control`. */
+/** Environment variables of a process that the supervisor started. */
+export const PROCESS_ENV = {
+  /** `hub` (a worker) or `control`. */
   role: 'MCPHUB_PROCESS',
-  /** 1…N for hubs, 0 for control. */
+  /** 1 to N for workers, 0 for the control process. */
   slot: 'MCPHUB_SLOT',
   dataDir: 'MCPHUB_DATA_DIR',
-  /** Directory 0700 with the private sockets. */
+  /** Directory with mode 0700 for the private sockets. */
   runDir: 'MCPHUB_RUN_DIR',
   configFile: 'MCPHUB_CONFIG',
-  /** JSON: limits that the command line gives (`--port`, `--hubs`); for control, which reads the configuration. */
+  /** JSON: limits from the command line (`--port`, `--workers`), for the control process, which reads the configuration. */
   flags: 'MCPHUB_FLAGS',
-  /** Mark of this process and its descendants in their environment: `<data directory hash>.<guard pid>.<role>-<slot>.<life>`. */
+  /** Mark of this process and its descendants: `<hash of the data directory>.<supervisor pid>.<role>-<id>.<instance>`. */
   mark: 'MCPHUB_MARK',
-  /** `1` = it takes the place of a hub that still serves. */
-  heir: 'MCPHUB_HEIR',
-  /** Name of the socket of a worker that still gives its servers away: the one that had replaced it has died. */
+  /** `1` = it replaces a worker that still serves. */
+  replacement: 'MCPHUB_HEIR',
+  /** Socket name of a worker with the same id that still hands over its servers, because the one that replaced it has exited. */
   leaving: 'MCPHUB_LEAVING',
 } as const;
 
 /**
- * V8 flags of workers and control. A young generation of 4 MB instead of 16 or more: one collection of it takes 5 to 10 ms and not 30 to 80 while lists of
- * 4 MB change, and a call costs the same CPU time (measured).
+ * V8 flags of the control process and the workers. With a young generation of 4 MB instead of 16 or more, one collection takes 5 to 10 ms
+ * instead of 30 to 80 while lists of 4 MB change, and a call uses the same CPU time (measured).
  */
 export const CONTROL_FLAGS: readonly string[] = ['--max-semi-space-size=4'];
-/** And of a hub: a regular expression that goes astray changes its engine instead of holding the loop. */
-export const HUB_FLAGS: readonly string[] = [
+/** V8 flags of a worker: in addition, a regular expression with excessive backtracking switches to another engine instead of blocking the loop. */
+export const WORKER_FLAGS: readonly string[] = [
   ...CONTROL_FLAGS,
   '--enable-experimental-regexp-engine-on-excessive-backtracks',
 ];
 
-/** Set in the environment of every child of a hub; value = the hub's mark. The guard finds orphans by it. */
+/** Set in the environment of every child of a worker, with the worker's mark. The supervisor finds orphans by it. */
 export const DESCENDANT_MARK = 'MCPHUB_MARK';
 
-/** Guard → process. With `connection` travels the accepted socket. */
-export type GuardWord =
+/** Supervisor to process. `connection` carries the accepted socket. */
+export type SupervisorMessage =
   | { readonly t: 'connection'; readonly n: number }
-  /** To control, after `configured`: the port is open, so that a start which cannot work leaves nothing behind. */
+  /** The port is open: the process may begin what leaves traces. A start that fails before leaves none. */
   | { readonly t: 'go'; readonly port: number }
-  /** To hubs: control is there (again). */
+  /** To workers: the control process is ready (again). */
   | { readonly t: 'control-ready' }
-  /** To control and workers: what workers show on the workers' socket of the control process. */
+  /** To all: the token that workers present on the workers' socket of the control process. */
   | { readonly t: 'worker-token'; readonly token: string }
   | { readonly t: 'drain' }
-  /** To a hub whose heir serves already: it finishes what it has and ends. */
+  /** To a worker whose replacement is ready: finish what is open, then exit. */
   | { readonly t: 'leave' }
   | { readonly t: 'reload' };
 
-/** Process → guard. */
-export type ProcessWord =
-  /** From control, before it does anything else: what the configuration says. `lines` are warnings for people. */
+/** Process to supervisor. */
+export type ProcessMessage =
+  /** From the control process, before it does anything else: the limits of the configuration. `lines` are warnings to print. */
   | { readonly t: 'configured'; readonly limits: Readonly<Record<string, number>>; readonly lines: readonly string[] }
-  /** Serves; `ms` since it started. */
+  /** It serves, `ms` after its start. */
   | { readonly t: 'ready'; readonly ms: number }
-  /** Connection `n` was taken over; the guard may close its copy. */
+  /** It has taken over connection `n`; the supervisor may close its copy. */
   | { readonly t: 'taken'; readonly n: number }
-  /** Starting is pointless (bad configuration): exit 78 follows; `lines` is for people. */
+  /** It cannot start (invalid configuration): exit 78 follows; `lines` say why. */
   | { readonly t: 'hopeless'; readonly lines: readonly string[] }
-  /** Something to tell the person at the terminal (first key). */
+  /** Lines to print on stdout (the first key). */
   | { readonly t: 'tell'; readonly lines: readonly string[] };
 
-/** One line a second on GET /beat of the private socket. */
-export interface Beat {
+/** One line a second on `GET /beat` of the private socket. */
+export interface Heartbeat {
   readonly pid: number;
   readonly rssBytes: number;
   readonly heapBytes: number;
@@ -74,18 +74,18 @@ export interface Beat {
   readonly calls: number;
   readonly connections: number;
   readonly streams: number;
-  /** Last facts worth keeping as evidence. */
+  /** Latest events, for a crash report. */
   readonly last: string;
   /** What it waits for, on one line. */
   readonly waits: string;
 }
 
-/** Private sockets in the run directory. */
+/** Name of a process's private socket in the run directory. */
 export function socketName(role: 'hub' | 'control', slot: number): string {
   return role === 'hub' ? `hub-${slot}.sock` : 'control.sock';
 }
 
-/** Under these it listens until the names above may lead to it: at once, and an heir's when it serves. */
+/** Names under which a process listens until it takes over the names above: at once, or for a replacement when it is ready. */
 export function bootSocketNames(pid: number): readonly [front: string, door: string] {
   return [`f-${pid}.sock`, `d-${pid}.sock`];
 }
@@ -100,14 +100,14 @@ export function loopSocketName(pid: number): string {
   return `l-${pid}.sock`;
 }
 
-/** The front's own socket: siblings pass requests on to it. */
+/** Name of a worker's socket for requests that other workers forward to it. */
 export function frontSocketName(slot: number): string {
   return `front-${slot}.sock`;
 }
 
-/** The control process's socket for workers. The operator's one is `socketName('control', 0)`. */
+/** The control process's socket for workers. `socketName('control', 0)` is the one for the operator. */
 export const WORKERS_SOCKET = 'workers.sock';
 
 export const RELAY_SOCKET = 'relay.sock';
-/** Keys travel apart from snapshots. */
+/** Keys are sent apart from snapshots. */
 export const KEYS_SOCKET = 'keys.sock';

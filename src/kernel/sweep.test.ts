@@ -16,7 +16,7 @@ function sleeper(mark: string): number {
   return spawn('sleep', ['60'], { env, stdio: 'ignore', detached: true }).pid ?? -1;
 }
 
-test('a prefix ends those whose mark begins with it, and nobody of another guard', { skip }, async () => {
+test('a prefix ends those whose mark begins with it, and nobody of another supervisor', { skip }, async () => {
   const mine = [sleeper(`${ROOT}.1.hub-1.000001`), sleeper(`${ROOT}.1.hub-1.000001.server.2`)];
   const others = [sleeper(`${ROOT}.12.hub-1.000001`), sleeper(`x${ROOT}.1.hub-1`)];
   try {

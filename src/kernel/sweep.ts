@@ -1,8 +1,8 @@
 /**
  * Ends what is left of a process that is gone: everything that carries a mark in its environment, so that double forks and `setsid` hide
- * nobody. The guard does it after each death, and control after the guard's own.
+ * nobody. The supervisor does it after each death, and control after the supervisor's own.
  * Promises: never this process; a prefix ends where a name ends (give it with its dot); looks again until nobody is found twice in a row (one
- * that is just being executed shows no environment), at most `ROUNDS` times; never rejects; does nothing where there is no /proc. Node's own modules only: the guard has no kernel.
+ * that is just being executed shows no environment), at most `ROUNDS` times; never rejects; does nothing where there is no /proc. Node's own modules only: the supervisor has no kernel.
  * Does not: wait with a deadline (reading another process's environment can block in the kernel); whoever calls it does.
  */
 import { readdir, readFile } from 'node:fs/promises';

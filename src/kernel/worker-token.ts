@@ -3,26 +3,26 @@
  * Each start of the control process gets a new token; workers that run get it too, and later ones at their start.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import type { GuardWord } from './supervisor-messages.ts';
+import type { SupervisorMessage } from './supervisor-messages.ts';
 
 const TOKEN_BYTES = 32;
 
 interface Process {
-  say(word: GuardWord): void;
+  send(message: SupervisorMessage): void;
 }
 
 export class WorkerToken {
   #token = '';
 
-  /** Sends the token to a process that was forked a moment ago; for the control process it makes a new one and sends that to `workers` too. */
-  forked(role: 'hub' | 'control', process: Process, workers: readonly Process[]): void {
+  /** Sends the token to a process that has just started; for the control process it creates a new one and sends it to `workers` as well. */
+  handOut(role: 'hub' | 'control', process: Process, workers: readonly Process[]): void {
     if (role === 'control') this.#token = randomBytes(TOKEN_BYTES).toString('hex');
     for (const to of role === 'control' ? [process, ...workers] : [process])
-      if (this.#token !== '') to.say({ t: 'worker-token', token: this.#token });
+      if (this.#token !== '') to.send({ t: 'worker-token', token: this.#token });
   }
 }
 
-/** Compares a token that was shown with the own one, in the same time for any two texts. Undefined never matches. */
+/** Compares a presented token with the expected one in constant time. Undefined never matches. */
 export function isSameToken(shown: string | string[] | undefined, own: string | undefined): boolean {
   if (typeof shown !== 'string' || own === undefined) return false;
   return timingSafeEqual(digestOf(shown), digestOf(own));

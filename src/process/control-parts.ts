@@ -21,14 +21,14 @@ import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { type Service, startAll } from '../kernel/service.ts';
-import { type Beat, GUARD_ENV, KEYS_SOCKET, WORKERS_SOCKET } from '../kernel/supervisor-messages.ts';
+import { type Heartbeat, KEYS_SOCKET, PROCESS_ENV, WORKERS_SOCKET } from '../kernel/supervisor-messages.ts';
 import { waitsInWords } from '../kernel/waits-in-words.ts';
 import { createKeysFile } from '../relay/keys-file.ts';
 import { createKeysServer } from '../relay/keys-server.ts';
 import { createRelayServer } from '../relay/relay-server.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { createTelemetry } from '../telemetry/telemetry.ts';
-import type { GuardLink } from './supervisor-channel.ts';
+import type { SupervisorChannel } from './supervisor-channel.ts';
 import { VERSION } from './version.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -36,7 +36,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 export interface ControlStart {
   readonly kernel: Kernel;
   readonly env: Env;
-  readonly guard: GuardLink;
+  readonly supervisor: SupervisorChannel;
   /** Undefined = the supervisor has sent none. */
   readonly workerToken: () => string | undefined;
   readonly config: Config;
@@ -57,7 +57,7 @@ interface Places {
 
 /** Returns how to read the configuration again. Throws what a room throws. */
 export async function startControl(start: ControlStart, deadline: Deadline): Promise<() => void> {
-  const { kernel, env, guard, config, digest, search, running, voice } = start;
+  const { kernel, env, supervisor, config, digest, search, running, voice } = start;
   const { limits } = config;
   const places = await makePlaces(env);
   const { runDir } = places;
@@ -97,7 +97,7 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
   });
   const keysFile = createKeysFile({ kernel, dir: places.dataDir });
   const isTerminal = env.MCPHUB_TERMINAL === '1';
-  const tell = isTerminal ? (lines: readonly string[]) => guard.say({ t: 'tell', lines }) : undefined;
+  const tell = isTerminal ? (lines: readonly string[]) => supervisor.send({ t: 'tell', lines }) : undefined;
   const firstKey: Service = {
     name: 'first key',
     async start(until) {
@@ -152,8 +152,8 @@ function adminOf(parts: {
   return createAdmin({ kernel, limits, sockets, workerToken, routes, sources, beat: beatOf(kernel) });
 }
 
-/** What the guard reads once a second. */
-function beatOf(kernel: Kernel): (connections: number) => Beat {
+/** Heartbeat that the supervisor reads once a second. */
+function beatOf(kernel: Kernel): (connections: number) => Heartbeat {
   const loop = monitorEventLoopDelay({ resolution: 20 });
   loop.enable();
   let last = '';
@@ -171,10 +171,10 @@ function beatOf(kernel: Kernel): (connections: number) => Beat {
   };
 }
 
-/** The guard has made them; a process that is run by itself makes its own. */
+/** Normally the supervisor has created them; a process that is started by itself creates its own. */
 async function makePlaces(env: Env): Promise<Places> {
   const dataDir = dataDirFrom(env, env.HOME ?? homedir());
-  const runDir = env[GUARD_ENV.runDir] ?? runDirFor(dataDir);
+  const runDir = env[PROCESS_ENV.runDir] ?? runDirFor(dataDir);
   for (const dir of [dataDir, runDir]) await mkdir(dir, { recursive: true, mode: 0o700 });
   await chmod(runDir, 0o700);
   assertSafe(runDir);

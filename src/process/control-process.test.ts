@@ -1,5 +1,5 @@
 /**
- * The control process as a real child with a guard's channel, on a directory of its own.
+ * The control process as a real child with a supervisor's channel, on a directory of its own.
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, fork } from 'node:child_process';
@@ -13,7 +13,7 @@ import { slowness } from '../../test/support/load.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createKernel } from '../kernel/kernel.ts';
 import type { Snapshot } from '../kernel/snapshot.ts';
-import type { ProcessWord } from '../kernel/supervisor-messages.ts';
+import type { ProcessMessage } from '../kernel/supervisor-messages.ts';
 import { KEYS_SOCKET } from '../kernel/supervisor-messages.ts';
 import { createKeysClient } from '../relay/keys-client.ts';
 import { createRelayClient } from '../relay/relay-client.ts';
@@ -25,16 +25,16 @@ interface Child {
   readonly child: ChildProcess;
   readonly dir: string;
   readonly runDir: string;
-  readonly words: ProcessWord[];
+  readonly words: ProcessMessage[];
   readonly exited: Promise<[number | null, NodeJS.Signals | null]>;
-  word<T extends ProcessWord['t']>(t: T): Promise<ProcessWord & { t: T }>;
+  word<T extends ProcessMessage['t']>(t: T): Promise<ProcessMessage & { t: T }>;
 }
 
 async function controlOn(
   t: TestContext,
   config: unknown,
   more: Record<string, string> = {},
-  guard = { go: true },
+  supervisor = { go: true },
 ): Promise<Child> {
   const dir = more.MCPHUB_DATA_DIR ?? (await mkdtemp(join(tmpdir(), 'mcphub-process-')));
   const runDir = join(dir, 'run');
@@ -51,10 +51,10 @@ async function controlOn(
     ...more,
   };
   const child = fork(MAIN, [], { env, execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
-  const words: ProcessWord[] = [];
-  child.on('message', (word: ProcessWord) => {
+  const words: ProcessMessage[] = [];
+  child.on('message', (word: ProcessMessage) => {
     words.push(word);
-    if (word.t === 'configured' && guard.go) child.send({ t: 'go', port: word.limits.port });
+    if (word.t === 'configured' && supervisor.go) child.send({ t: 'go', port: word.limits.port });
   });
   const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
   t.after(async () => {
@@ -195,7 +195,7 @@ test('a damaged database is no reason to give up for ever: exit 1', async (t) =>
   );
 });
 
-test('the configuration is told before anything leaves a trace, and nothing is begun until the guard has the port', async (t) => {
+test('the configuration is told before anything leaves a trace, and nothing is begun until the supervisor has the port', async (t) => {
   const control = await controlOn(t, GOOD, { MCPHUB_FLAGS: '{"port":4999,"hubs":3}' }, { go: false });
   const { limits, lines } = await control.word('configured');
   assert.deepEqual([limits.port, limits.hubs, lines], [4999, 3, []]);
@@ -211,7 +211,7 @@ test('flags of the command line that cannot be are told like any other error', a
   assert.deepEqual(await control.exited, [78, null]);
 });
 
-test('at a terminal the first key is told through the guard; SIGTERM and a guard that dies end it', async (t) => {
+test('at a terminal the first key is told through the supervisor; SIGTERM and a supervisor that dies end it', async (t) => {
   const told = await controlOn(t, GOOD, { MCPHUB_TERMINAL: '1', PORT: '3999' });
   assert.match((await told.word('tell')).lines.join('\n'), /http:\/\/localhost:3999\/mcp/);
   await told.word('ready');

@@ -1,9 +1,9 @@
 /**
  * The control process from its birth to its end: reads the configuration before anything else is loaded, says what it says, makes its rooms
- * when the guard has the port, and stops them in reverse.
- * Promises: a configuration that cannot work is told whole and exits 78; any other failure to start exits 1 (the guard tries again and the
+ * when the supervisor has the port, and stops them in reverse.
+ * Promises: a configuration that cannot work is told whole and exits 78; any other failure to start exits 1 (the supervisor tries again and the
  * hubs serve from the worlds they have); ends within `STOP_MS` of being asked, also when a room hangs.
- * Does not: know the rooms (`control-parts.ts`, loaded while the guard opens the port), or see a single call.
+ * Does not: know the rooms (`control-parts.ts`, loaded while the supervisor opens the port), or see a single call.
  */
 import { homedir } from 'node:os';
 import type { LimitFlags } from '../config/limit-values.ts';
@@ -12,10 +12,10 @@ import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import { createKernel, type Kernel } from '../kernel/kernel.ts';
 import { type Service, stopAll } from '../kernel/service.ts';
-import { DESCENDANT_MARK, GUARD_ENV } from '../kernel/supervisor-messages.ts';
+import { DESCENDANT_MARK, PROCESS_ENV } from '../kernel/supervisor-messages.ts';
 import { keepCompiledCode } from './keep-code.ts';
 import { endAllLeft } from './left-behind.ts';
-import { createGuardLink, type GuardLink } from './supervisor-channel.ts';
+import { openSupervisorChannel, type SupervisorChannel } from './supervisor-channel.ts';
 
 const START_MS = 30_000;
 /** A file that cannot be read by then is on a disk that hangs. */
@@ -53,16 +53,16 @@ export async function runControl(env: Env): Promise<void> {
     process.exit(code);
   }
 
-  const guard = createGuardLink({
+  const supervisor = openSupervisorChannel({
     drain: (reason) => void end(0, reason),
     reload: () => reload?.(),
     go: (port) => go.resolve(port),
     workerToken: (token) => {
       workerToken = token;
     },
-    guardGone: () => {
+    supervisorGone: () => {
       isAlone = true;
-      void end(0, 'the guard is gone');
+      void end(0, 'the supervisor has exited');
     },
   });
   process.on('unhandledRejection', (fault) => kernel.bus.publish({ type: 'task-faulted', task: 'unhandled', fault }));
@@ -70,21 +70,21 @@ export async function runControl(env: Env): Promise<void> {
     kernel.bus.publish({ type: 'task-faulted', task: 'uncaught', fault });
     void end(1, 'an uncaught fault');
   });
-  if (!guard.attached) go.resolve(undefined);
+  if (!supervisor.attached) go.resolve(undefined);
 
   try {
     using deadline = kernel.deadline(START_MS);
     const search = (until: Deadline) => searchFor(kernel, env, until);
     await checkWayOut(env);
-    const { config, digest } = await configured(guard, search, deadline);
-    // Loading the rooms takes several times as long as the guard needs for the port.
+    const { config, digest } = await configured(supervisor, search, deadline);
+    // Loading the modules takes several times as long as the supervisor needs to open the port.
     const { startControl } = await import('./control-parts.ts');
     const port = await kernel.waits.for(go.promise, { label: 'service-start', owner: 'the port', deadline });
     const onPort = port === undefined ? config : { ...config, limits: { ...config.limits, port } };
     const start = {
       kernel,
       env,
-      guard,
+      supervisor,
       search,
       config: onPort,
       digest,
@@ -95,14 +95,14 @@ export async function runControl(env: Env): Promise<void> {
     reload = await startControl(start, deadline);
     const ms = Math.round(performance.now());
     kernel.bus.publish({ type: 'process-started', role: 'control', pid: process.pid, ms });
-    guard.say({ t: 'ready', ms });
+    supervisor.send({ t: 'ready', ms });
     keepCompiledCode(kernel);
   } catch (fault) {
     if (fault instanceof HubError && fault.code === 'config-invalid') {
       const errors = fault.detail.operator?.errors;
       const lines = Array.isArray(errors) ? errors.map(String) : [fault.message];
-      guard.say({ t: 'hopeless', lines });
-      kernel.bus.publish({ type: 'config-refused', file: env[GUARD_ENV.configFile] ?? '', errors: lines });
+      supervisor.send({ t: 'hopeless', lines });
+      kernel.bus.publish({ type: 'config-refused', file: env[PROCESS_ENV.configFile] ?? '', errors: lines });
       await end(EXIT_CONFIG, 'the configuration cannot work');
     }
     kernel.bus.publish({ type: 'task-faulted', task: 'start control', fault });
@@ -110,9 +110,9 @@ export async function runControl(env: Env): Promise<void> {
   }
 }
 
-/** Reads the configuration and tells the guard. Throws `config-invalid` with every line that people need to read. */
+/** Reads the configuration and reports its limits to the supervisor. Throws `config-invalid` with all lines to print. */
 async function configured(
-  guard: GuardLink,
+  supervisor: SupervisorChannel,
   search: (deadline: Deadline) => LoadOptions,
   deadline: Deadline,
 ): Promise<Loaded & { readonly config: Config }> {
@@ -124,7 +124,7 @@ async function configured(
     const hint = 'Not started: the configuration has errors. `mcphub config validate` checks it again.';
     throw new HubError('config-invalid', { detail: { operator: { errors: [...lines, hint] } } });
   }
-  guard.say({ t: 'configured', limits: config.limits, lines });
+  supervisor.send({ t: 'configured', limits: config.limits, lines });
   return { ...loaded, config };
 }
 
@@ -137,11 +137,11 @@ async function checkWayOut(env: Env): Promise<void> {
 }
 
 function searchFor(kernel: Kernel, env: Env, deadline: Deadline): LoadOptions {
-  const flags = flagsFrom(env[GUARD_ENV.flags]);
+  const flags = flagsFrom(env[PROCESS_ENV.flags]);
   return { env, cwd: process.cwd(), home: env.HOME ?? homedir(), flags, kernel, deadline };
 }
 
-/** The guard's own words; a person who sets the variable by hand gets the errors of `parse.ts` like for any other flag. */
+/** The supervisor's own words; a person who sets the variable by hand gets the errors of `parse.ts` like for any other flag. */
 function flagsFrom(text: string | undefined): LimitFlags {
   try {
     const given: unknown = JSON.parse(text ?? '{}');

@@ -38,7 +38,7 @@ function leak(kernel: Kernel): void {
   });
 }
 
-/** A turn of the loop that does not end: what the guard must notice. */
+/** A turn of the loop that does not end: what the supervisor must notice. */
 function blockTheLoop(kernel: Kernel): void {
   const untilMs = kernel.clock.nowMs() + STALL_MS;
   while (kernel.clock.nowMs() < untilMs) Math.sqrt(untilMs);

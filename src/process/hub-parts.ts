@@ -32,7 +32,7 @@ import { createStreams, type Streams } from '../downstream/streams.ts';
 import { createHealth, type Health } from '../health/health.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Listing, RawListing, Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
-import { type Beat, frontSocketName, socketName, WORKERS_SOCKET } from '../kernel/supervisor-messages.ts';
+import { frontSocketName, type Heartbeat, socketName, WORKERS_SOCKET } from '../kernel/supervisor-messages.ts';
 import { waitsInWords } from '../kernel/waits-in-words.ts';
 import type { KeysFrame } from '../relay/keys-words.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
@@ -262,7 +262,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   });
   const privateFront = createListener({ ...listening, name: 'private', handler: privateDoor });
 
-  function beat(): Beat {
+  function beat(): Heartbeat {
     const { rssBytes, heapBytes, loopMaxMs } = options.gauges();
     return {
       pid: process.pid,

@@ -1,7 +1,7 @@
 /**
  * A hub as a process: reads the last world from disk, makes its rooms, serves, and ends in order.
  * Promises: serves from the world on disk when control is away; readiness goes off first when it ends, calls in progress may finish, everything
- * is over by `stopMs`; if the guard dies, its servers' processes are ended and so is it.
+ * is over by `stopMs`; if the supervisor exits, the worker ends its servers' processes and itself.
  * Does not: load store, control or admin (law 7).
  */
 import { chmod, link, readFile, rename, rm } from 'node:fs/promises';
@@ -18,8 +18,8 @@ import {
   bootSocketNames,
   DESCENDANT_MARK,
   frontSocketName,
-  GUARD_ENV,
   KEYS_SOCKET,
+  PROCESS_ENV,
   predecessorSocketName,
   RELAY_SOCKET,
   socketName,
@@ -42,7 +42,7 @@ import { keepCompiledCode } from './keep-code.ts';
 import { endControlLeft } from './left-behind.ts';
 import { sessionMemory } from './session-memory.ts';
 import { reportStates } from './state-reports.ts';
-import { createGuardLink } from './supervisor-channel.ts';
+import { openSupervisorChannel } from './supervisor-channel.ts';
 import { transportMaker } from './transports.ts';
 import { VERSION } from './version.ts';
 
@@ -60,9 +60,9 @@ const LAST_LINES_MS = 300;
 export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
   const bornMs = performance.now();
   const kernel = createKernel();
-  const slot = Number(env[GUARD_ENV.slot] ?? 1);
-  const dataDir = env[GUARD_ENV.dataDir] ?? '.';
-  const runDir = env[GUARD_ENV.runDir] ?? join(dataDir, 'run');
+  const slot = Number(env[PROCESS_ENV.slot] ?? 1);
+  const dataDir = env[PROCESS_ENV.dataDir] ?? '.';
+  const runDir = env[PROCESS_ENV.runDir] ?? join(dataDir, 'run');
   const mark = env[DESCENDANT_MARK] ?? `mcphub.hub-${slot}.${process.pid}`;
   using boot = kernel.deadline(BOOT_MS);
 
@@ -79,17 +79,17 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
   const installLock = createInstallLock({ kernel, limits });
   const makeTransport = transportMaker({
     ...{ kernel, limits, egress, searchPath, installLock, mark },
-    configDir: dirname(env[GUARD_ENV.configFile] ?? '.'),
+    configDir: dirname(env[PROCESS_ENV.configFile] ?? '.'),
     sessions: sessionMemory({ kernel, limits, dir: dataDir, slot }),
   });
   const snapshots = new SnapshotHolder();
   const own = [env.MCPHUB_SECRET ?? '', env.MCPHUB_BOOTSTRAP_KEY ?? '', ...proxySecrets(env)];
   kernel.secrets.use(own);
   snapshots.onSwap((now) => kernel.secrets.use([...own, ...secretValuesOf(now.servers)]));
-  const isHeir = env[GUARD_ENV.heir] === '1';
+  const isReplacement = env[PROCESS_ENV.replacement] === '1';
   const socketPath = join(runDir, socketName('hub', slot));
-  const leaving = env[GUARD_ENV.leaving];
-  const predecessor = isHeir
+  const leaving = env[PROCESS_ENV.leaving];
+  const predecessor = isReplacement
     ? await keepName(kernel, socketPath, join(runDir, predecessorSocketName(process.pid)), boot)
     : leaving && join(runDir, leaving);
   const handover = new WorkerHandover({ kernel, limits, socketPath, predecessor, mark });
@@ -156,7 +156,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     },
   });
   const go = Promise.withResolvers<void>();
-  const guard = createGuardLink({
+  const supervisor = openSupervisorChannel({
     go: () => go.resolve(),
     controlReady() {
       keys.again();
@@ -171,16 +171,16 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
       handover.leave();
       drain.leave();
     },
-    guardGone: () => {
+    supervisorGone: () => {
       isAlone = true;
-      drain.abandon('the guard is gone');
+      drain.abandon('the supervisor has exited');
     },
   });
-  if (!guard.attached) go.resolve();
+  if (!supervisor.attached) go.resolve();
   process.on('unhandledRejection', (fault) => kernel.bus.publish({ type: 'task-faulted', task: 'unhandled', fault }));
   process.on('uncaughtException', (fault) => {
     kernel.bus.publish({ type: 'task-faulted', task: 'uncaught', fault });
-    // Its state is unknown from here on: said, and ended; the guard starts the next one at once.
+    // Its state is unknown from here on: it reports the fault and exits, and the supervisor starts the next instance at once.
     void telemetry
       .stop(kernel.deadline(LAST_LINES_MS))
       .catch(() => {})
@@ -212,7 +212,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
       await kernel.waits.for(moved, { label: 'service-start', owner: to, deadline });
     }
   };
-  if (!isHeir) await takeNames(boot);
+  if (!isReplacement) await takeNames(boot);
   // Before it nothing of this hub may be seen: no server is started for a configuration that is refused.
   using patience = kernel.deadline(GO_MS);
   await kernel.waits.for(go.promise, { label: 'service-start', owner: 'the port', deadline: patience });
@@ -228,14 +228,14 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     requests: () => parts.front.counts(),
     takeUsedKeys: () => parts.takeUsedKeys(),
   });
-  if (isHeir) {
+  if (isReplacement) {
     await warm(kernel, parts);
     using last = kernel.deadline(BOOT_MS);
     await takeNames(last);
   }
   const ms = Math.round(performance.now() - bornMs);
   kernel.bus.publish({ type: 'process-started', role: `hub-${slot}`, pid: process.pid, ms });
-  guard.say({ t: 'ready', ms });
+  supervisor.send({ t: 'ready', ms });
   handover.takeFrom(parts.fleet, () => {
     if (predecessor !== undefined) kernel.scope.run('forget the predecessor', () => rm(predecessor, { force: true }));
   });

@@ -1,7 +1,7 @@
 /**
- * When the guard is dead nobody kills or sweeps any more: whoever of its processes can still act ends those that cannot.
+ * When the supervisor is dead nobody kills or sweeps any more: whoever of its processes can still act ends those that cannot.
  * Promises: the others get `GRACE_MS` to end by themselves; what is left then is killed, stopped and stalled ones too; over within `GRACE_MS`
- * and `SWEEP_MS`; processes of a guard that took over meanwhile are not touched, for the mark holds the guard's pid; never rejects.
+ * and `SWEEP_MS`; processes of a supervisor that took over meanwhile are not touched, for the mark holds the supervisor's pid; never rejects.
  * Does not: help when all of them are stuck; the next start sweeps.
  */
 import type { Kernel } from '../kernel/kernel.ts';
@@ -17,7 +17,7 @@ export interface LeftBehind {
   readonly mark: string | undefined;
 }
 
-/** For control, the last to go: everything of the dead guard, hubs and what they started. */
+/** For control, the last to go: everything of the dead supervisor, hubs and what they started. */
 export async function endAllLeft({ kernel, mark }: LeftBehind): Promise<void> {
   const prefix = guardsPart(mark);
   if (prefix === undefined) return;
@@ -48,7 +48,7 @@ async function endLeft(kernel: Kernel, prefix: string, isOver: () => Promise<boo
   }
 }
 
-/** `<data directory hash>.<guard pid>.` of a mark, or undefined for a process without a guard. */
+/** `<data directory hash>.<supervisor pid>.` of a mark, or undefined for a process without a supervisor. */
 function guardsPart(mark: string | undefined): string | undefined {
   return /^[0-9a-f]{12}\.\d+\./.exec(mark ?? '')?.[0];
 }

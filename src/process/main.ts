@@ -1,12 +1,12 @@
 /**
  * Where a forked process begins: which of the two planes it is, by its environment.
- * Does not: fork (the guard does) or read the command line (the CLI does).
+ * Does not: fork (the supervisor does) or read the command line (the CLI does).
  */
-import { GUARD_ENV } from '../kernel/supervisor-messages.ts';
+import { PROCESS_ENV } from '../kernel/supervisor-messages.ts';
 import { lightenHttp } from './light-http.ts';
 
 lightenHttp();
-const role = process.env[GUARD_ENV.role];
+const role = process.env[PROCESS_ENV.role];
 if (role === 'hub') {
   const { runHub } = await import('./hub-process.ts');
   await runHub(process.env);
@@ -15,7 +15,7 @@ if (role === 'hub') {
   await runControl(process.env);
 } else {
   process.stderr.write(
-    `This is a part of mcphub that the guard starts; run \`mcphub start\` instead (${GUARD_ENV.role}=${role ?? ''}).\n`,
+    `This is a part of mcphub that the supervisor starts; run \`mcphub start\` instead (${PROCESS_ENV.role}=${role ?? ''}).\n`,
   );
   process.exitCode = 2;
 }

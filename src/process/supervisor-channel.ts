@@ -1,60 +1,61 @@
 /**
- * A process's end of the guard's IPC channel: connections in, readiness out, and what to do when the guard is gone.
- * Promises: works without a guard too (tests, a hub run by itself): then nothing is sent and nothing comes.
- * Does not: beat or answer probes; that is the private socket's part.
+ * A process's end of the supervisor's IPC channel: receives connections, reports readiness, and notices when the supervisor exits.
+ * Without a supervisor (tests, a worker started by itself) nothing is sent or received. Heartbeats and probes use the private socket.
  */
 import type { Socket } from 'node:net';
-import type { GuardWord, ProcessWord } from '../kernel/supervisor-messages.ts';
+import type { ProcessMessage, SupervisorMessage } from '../kernel/supervisor-messages.ts';
 
-export interface GuardLink {
+export interface SupervisorChannel {
+  /** The process was started by a supervisor. */
   readonly attached: boolean;
-  say(word: ProcessWord): void;
+  send(message: ProcessMessage): void;
 }
 
-export interface GuardEars {
+export interface SupervisorHandlers {
   connection?(socket: Socket): void;
   drain(reason: string): void;
-  /** Another hub serves in this one's place already. */
+  /** The replacement of this worker is ready. */
   leave?(): void;
   reload?(): void;
   /** The port is open: what leaves traces may begin. */
   go?(port: number): void;
-  /** Control is there, for the first time or again. */
+  /** The control process is ready, for the first time or again. */
   controlReady?(): void;
   /** The token for the workers' socket of the control process; a new one replaces it. */
   workerToken?(token: string): void;
-  /** The guard died: nobody restarts or sweeps any more, so this process ends itself. */
-  guardGone(): void;
+  /** The supervisor exited: nobody restarts this process or ends its children, so it must exit too. */
+  supervisorGone(): void;
 }
 
-export function createGuardLink(ears: GuardEars): GuardLink {
+/** Installs the handlers of the channel and of SIGTERM, SIGINT and SIGHUP. */
+export function openSupervisorChannel(handlers: SupervisorHandlers): SupervisorChannel {
   const attached = process.send !== undefined;
 
-  function say(word: ProcessWord): void {
-    // A closed channel is reported by 'disconnect'; a failing send must not become a fault of its own.
-    if (attached && process.connected) process.send?.(word, undefined, undefined, () => {});
+  function send(message: ProcessMessage): void {
+    // A closed channel is reported by 'disconnect'; a send that fails must not become an uncaught error.
+    if (attached && process.connected) process.send?.(message, undefined, undefined, () => {});
   }
 
-  process.on('message', (word: GuardWord, handle: unknown) => {
-    if (word.t === 'connection') {
-      // Undefined = the client was gone before the handle arrived.
-      if (handle && ears.connection) ears.connection(handle as Socket);
-      say({ t: 'taken', n: word.n });
-    } else if (word.t === 'drain') ears.drain('the guard asked');
-    else if (word.t === 'leave') ears.leave?.();
-    else if (word.t === 'go') ears.go?.(word.port);
-    else if (word.t === 'control-ready') ears.controlReady?.();
-    else if (word.t === 'worker-token') ears.workerToken?.(word.token);
-    else ears.reload?.();
+  process.on('message', (message: SupervisorMessage, handle: unknown) => {
+    if (message.t === 'connection') {
+      // Undefined = the client closed the connection before the handle arrived.
+      if (handle && handlers.connection) handlers.connection(handle as Socket);
+      send({ t: 'taken', n: message.n });
+    } else if (message.t === 'drain') handlers.drain('the supervisor asked');
+    else if (message.t === 'leave') handlers.leave?.();
+    else if (message.t === 'go') handlers.go?.(message.port);
+    else if (message.t === 'control-ready') handlers.controlReady?.();
+    else if (message.t === 'worker-token') handlers.workerToken?.(message.token);
+    else if (message.t === 'reload') handlers.reload?.();
   });
-  process.on('disconnect', () => ears.guardGone());
-  // It may have died while this process was booting, when nobody listened yet.
-  if (attached && !process.connected) queueMicrotask(() => ears.guardGone());
-  process.on('SIGTERM', () => ears.drain('SIGTERM'));
-  // At a terminal the whole group gets SIGINT; the guard decides and sends `drain`.
+  process.on('disconnect', () => handlers.supervisorGone());
+  // It may have exited while this process was booting, before the listener above was there.
+  if (attached && !process.connected) queueMicrotask(() => handlers.supervisorGone());
+  process.on('SIGTERM', () => handlers.drain('SIGTERM'));
+  // On a terminal the whole process group gets SIGINT; the supervisor decides and sends `drain`.
   process.on('SIGINT', () => {
-    if (!attached) ears.drain('SIGINT');
+    if (!attached) handlers.drain('SIGINT');
   });
-  process.on('SIGHUP', () => ears.reload?.());
-  return { attached, say };
+  process.on('SIGHUP', () => handlers.reload?.());
+  return { attached, send };
 }

@@ -57,7 +57,7 @@ export interface RelayClientParts {
   readonly limits: Limits;
   readonly socketPath: string;
   readonly slot: number;
-  /** Which process of its slot this is, counted by the guard. */
+  /** Which process of its slot this is, counted by the supervisor. */
   readonly life: number;
   /** A newer one, or lists and names of the same revision. */
   readonly onSnapshot: (snapshot: Snapshot) => void;

@@ -1,9 +1,8 @@
 /**
- * The port, and the handing over of each accepted connection to a hub.
- * Promises: the port stays open while no hub is up; a connection waits at most `handoverMs` (then 503) and at most `handoverQueue` of them;
- * the guard keeps its copy of a socket until the hub has said that it took it, so that a hub's death between loses nobody; a hub that does not
- * take is passed over while others are there, and `untakenMs` says for how long.
- * Connections that wait are handed over address by address in turn. Does not: read a byte of what is accepted. ADR 0004.
+ * Listens on the port and hands each accepted connection to a worker, without reading a byte of it (ADR 0004).
+ * The port stays open while no worker is ready. A connection waits at most `handoverMs`, and at most `handoverQueue` of them wait, taken
+ * from the client addresses in turn; then it gets a 503. The supervisor keeps its copy of a socket until the worker acknowledges it, so that no
+ * connection is lost when the worker exits. A worker that does not acknowledge is passed over while others do.
  */
 import { readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -11,73 +10,77 @@ import { connectionsWithin } from '../config/descriptors.ts';
 import type { Limits } from '../config/limits.ts';
 import { FairQueue } from '../kernel/fair-queue.ts';
 import { ANONYMOUS_PRINCIPAL, shareOf } from '../kernel/principal.ts';
-import type { GuardWord } from '../kernel/supervisor-messages.ts';
-import { Hopeless } from './host.ts';
-import { portHolder } from './process-probe.ts';
+import type { SupervisorMessage } from '../kernel/supervisor-messages.ts';
+import { FatalStartError } from './host.ts';
+import { portHolder } from './proc.ts';
 
-/** A hub that can be handed connections. `send` as ChildProcess.send. */
-export interface Taker {
-  readonly slot: number;
-  /** Its channel is open. */
+/** A worker that can be handed connections. */
+export interface ConnectionTarget {
+  readonly workerId: number;
+  /** Its IPC channel is open. */
   readonly isOpen: boolean;
-  send(word: GuardWord, socket: Socket, sent: (fault: Error | null) => void): void;
+  /** Sends a message with a socket, as `ChildProcess.send` does; `sent` gets null, or why it could not be sent. */
+  sendConnection(message: SupervisorMessage, socket: Socket, sent: (fault: Error | null) => void): void;
 }
 
-interface Waiting {
+interface WaitingConnection {
   readonly socket: Socket;
   readonly n: number;
   readonly sinceMs: number;
 }
 
-interface Counter {
-  readonly taker: Taker;
-  /** On its way to this hub. One at a time: Node queues a second handle behind an unacknowledged first. */
-  busy: Waiting | undefined;
-  handedMs: number;
+interface TargetState {
+  readonly target: ConnectionTarget;
+  /** Handed over and not acknowledged. One at a time: Node.js queues a second handle behind an unacknowledged first. */
+  pending: WaitingConnection | undefined;
+  handedOverMs: number;
 }
 
-/** What a guard has open besides connections. */
+/** Descriptors that a supervisor needs besides connections. */
 const OWN_DESCRIPTORS = 40;
 const BACKLOG = 4096;
-const LOOK_MS = 250;
-/** Connections that get 503 at the same time, for a second at most; beyond them others are closed without an answer. */
-const BEING_TURNED_AWAY = 256;
-/** Connections that got 503 are reported at most this often, in ms. */
+const POLL_MS = 250;
+/** Connections that are sent a 503 at the same time, for at most a second each; further ones are closed without a response. */
+const MAX_REFUSING = 256;
+/** Refused connections are reported at most this often, ms. */
 const REPORT_MS = 5000;
-/** As `refusalFrame` writes a refusal with the code `starting`; this process does not load that module. */
-const BODY =
+/** Equals what `refusalFrame` writes for the code `starting`; this process does not load that module. */
+const UNAVAILABLE_BODY =
   '{"jsonrpc":"2.0","id":null,"error":{"code":-32005,"message":"No hub is ready to answer; try again in a moment.","data":{"code":"starting","retryable":true}}}';
-const NO_HUB = `HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: ${BODY.length}\r\n\r\n${BODY}`;
+const UNAVAILABLE_RESPONSE = `HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: ${UNAVAILABLE_BODY.length}\r\n\r\n${UNAVAILABLE_BODY}`;
 
-export class Door {
+export class ConnectionDispatcher {
   readonly #limits: Pick<Limits, 'handoverMs' | 'handoverQueue'>;
   readonly #servers: Server[] = []; // bounded by: two addresses
-  readonly #room: number;
-  readonly #queue = new FairQueue<Waiting>(({ socket }) => shareOf(ANONYMOUS_PRINCIPAL, socket.remoteAddress ?? ''));
-  readonly #turnedAway = new Set<Socket>(); // bounded by: BEING_TURNED_AWAY
-  readonly #counters = new Map<number, Counter>(); // bounded by: hubs
-  #order: number[] = []; // bounded by: hubs
+  readonly #maxConnections: number;
+  readonly #queue = new FairQueue<WaitingConnection>(({ socket }) =>
+    shareOf(ANONYMOUS_PRINCIPAL, socket.remoteAddress ?? ''),
+  );
+  readonly #refusing = new Set<Socket>(); // bounded by: MAX_REFUSING
+  readonly #targets = new Map<number, TargetState>(); // bounded by: workers
+  /** Ids of the workers that get new connections, next one first. */
+  #order: number[] = []; // bounded by: workers
   #accepted = 0;
-  #look: NodeJS.Timeout | undefined;
+  #poll: NodeJS.Timeout | undefined;
   #isClosed = false;
   port = 0;
-  /** Connections that got 503 from the guard. */
-  turnedAway = 0;
+  /** Connections that got a 503. */
+  refused = 0;
   #reported = 0;
   #reportedMs = Number.NEGATIVE_INFINITY;
   readonly #report: (connections: number) => void;
 
   /**
-   * `limits` are read when they are needed: the configuration may come later than the first hub. `room` = connections that this process's
-   * descriptors allow; more than that do not wait, whatever the limit says. `report` gets the number of connections that got 503 since its last call.
+   * `limits` are read when needed, because the configuration may arrive after the first worker is ready. At most `maxConnections`, what the
+   * descriptors of this process allow, wait. `report` gets the number of connections refused since its last call.
    */
   constructor(
     limits: Pick<Limits, 'handoverMs' | 'handoverQueue'>,
-    room: number,
+    maxConnections: number,
     report: (connections: number) => void = () => {},
   ) {
     this.#limits = limits;
-    this.#room = room;
+    this.#maxConnections = maxConnections;
     this.#report = report;
   }
 
@@ -85,16 +88,16 @@ export class Door {
     return this.#queue.size;
   }
 
-  /** Opens the port; `host` undefined = 127.0.0.1 and ::1. Rejects with `Hopeless`, which names who holds it. */
+  /** Opens the port on `host`, default 127.0.0.1 and ::1. Rejects with a `FatalStartError` that names the process which holds the port. */
   async listen(port: number, host: string | undefined): Promise<void> {
     try {
       await this.#open(port, host);
     } catch (thrown) {
       const fault = thrown as NodeJS.ErrnoException;
       if (fault.code !== 'EADDRINUSE')
-        throw new Hopeless([`Cannot listen on ${host ?? 'loopback'} port ${port}: ${fault.message}`]);
+        throw new FatalStartError([`Cannot listen on ${host ?? 'loopback'} port ${port}: ${fault.message}`]);
       const holder = await portHolder(port);
-      throw new Hopeless([
+      throw new FatalStartError([
         `Port ${port} is in use${holder ? ` by ${holder}` : ''}. Choose another with --port or PORT.`,
       ]);
     }
@@ -109,55 +112,55 @@ export class Door {
         if (fault.code === 'EADDRINUSE') throw fault;
       });
     }
-    this.#look = setInterval(() => this.#expire(), LOOK_MS);
+    this.#poll = setInterval(() => this.#expire(), POLL_MS);
   }
 
-  /** This hub can take connections from now on. */
-  opened(taker: Taker): void {
-    this.#counters.set(taker.slot, { taker, busy: undefined, handedMs: 0 });
-    this.#order = [...this.#order.filter((slot) => slot !== taker.slot), taker.slot];
-    this.#pump();
+  /** Starts handing connections to a worker. */
+  add(target: ConnectionTarget): void {
+    this.#targets.set(target.workerId, { target, pending: undefined, handedOverMs: 0 });
+    this.#order = [...this.#order.filter((id) => id !== target.workerId), target.workerId];
+    this.#dispatch();
   }
 
-  /** This hub ends but still lives: nothing new for it; what is on its way to it, it may still take. */
-  left(slot: number): void {
-    this.#order = this.#order.filter((other) => other !== slot);
+  /** Hands no new connection to a worker that is about to exit; it may still acknowledge the pending one. */
+  pause(workerId: number): void {
+    this.#order = this.#order.filter((other) => other !== workerId);
   }
 
-  /** This hub is gone: what it had not taken goes to another. */
-  closed(slot: number): void {
-    const counter = this.#counters.get(slot);
-    this.#counters.delete(slot);
-    this.#order = this.#order.filter((other) => other !== slot);
-    const untaken = counter?.busy;
-    // Its send may still fail later and must not give the connection away a second time.
-    if (counter) counter.busy = undefined;
-    if (untaken) this.#again(untaken);
-    this.#pump();
+  /** Forgets a worker that exited; the connection that it did not acknowledge goes to another one. */
+  remove(workerId: number): void {
+    const state = this.#targets.get(workerId);
+    this.#targets.delete(workerId);
+    this.pause(workerId);
+    const pending = state?.pending;
+    // Its send may still fail later, and must not requeue the connection a second time.
+    if (state) state.pending = undefined;
+    if (pending) this.#requeue(pending);
+    this.#dispatch();
   }
 
-  /** ms for which this hub has not taken what it was handed; 0 = nothing is on its way. */
-  untakenMs(slot: number): number {
-    const counter = this.#counters.get(slot);
-    return counter?.busy ? performance.now() - counter.handedMs : 0;
+  /** Returns for how many ms a worker has not acknowledged a connection; 0 = none is pending. */
+  unacknowledgedMs(workerId: number): number {
+    const state = this.#targets.get(workerId);
+    return state?.pending ? performance.now() - state.handedOverMs : 0;
   }
 
-  /** The hub has taken connection `n`. */
-  taken(slot: number, n: number): void {
-    const counter = this.#counters.get(slot);
-    if (counter?.busy?.n !== n) return;
-    // Closes this process's descriptor only; the connection lives on in the hub.
-    counter.busy.socket.destroy();
-    counter.busy = undefined;
-    this.#pump();
+  /** The worker has taken over connection `n`. */
+  acknowledge(workerId: number, n: number): void {
+    const state = this.#targets.get(workerId);
+    if (state?.pending?.n !== n) return;
+    // Closes only this process's descriptor; the connection stays open in the worker.
+    state.pending.socket.destroy();
+    state.pending = undefined;
+    this.#dispatch();
   }
 
-  /** No new connections; those that still wait get 503. */
+  /** Stops listening; connections that still wait get a 503. */
   close(): void {
     this.#isClosed = true;
-    clearInterval(this.#look);
+    clearInterval(this.#poll);
     for (const server of this.#servers) server.close();
-    for (const { socket } of this.#queue.takeWhile(() => true)) this.#turnAway(socket);
+    for (const { socket } of this.#queue.takeWhile(() => true)) this.#refuse(socket);
   }
 
   #listenOn(host: string, port: number): Promise<number> {
@@ -167,7 +170,7 @@ export class Door {
       server.once('error', reject);
       server.listen({ host, port, backlog: BACKLOG }, () => {
         server.off('error', reject);
-        // EMFILE and the like: this connection is lost, the port is not.
+        // EMFILE and the like: this connection is lost, the port stays open.
         server.on('error', () => {});
         const address = server.address();
         resolve(typeof address === 'object' && address ? address.port : port);
@@ -177,88 +180,88 @@ export class Door {
 
   #accept(socket: Socket): void {
     socket.on('error', () => {});
-    // Node would otherwise count the connection across processes, with messages of its own for each close.
+    // Otherwise Node.js counts the connection across processes, with messages of its own for each close.
     Object.assign(socket, { server: null });
     this.#accepted += 1;
-    const most = Math.min(this.#limits.handoverQueue, this.#room);
+    const most = Math.min(this.#limits.handoverQueue, this.#maxConnections);
     const displaced = this.#queue.push({ socket, n: this.#accepted, sinceMs: performance.now() }, most);
-    if (displaced) this.#turnAway(displaced.socket);
-    this.#pump();
+    if (displaced) this.#refuse(displaced.socket);
+    this.#dispatch();
   }
 
-  #pump(): void {
+  #dispatch(): void {
     while (this.#queue.size > 0) {
-      const counter = this.#nextFree();
-      if (!counter) return;
+      const state = this.#nextFree();
+      if (!state) return;
       const waiting = this.#queue.shift();
-      if (waiting && !waiting.socket.destroyed) this.#hand(counter, waiting);
+      if (waiting && !waiting.socket.destroyed) this.#handOver(state, waiting);
     }
   }
 
-  /** Round robin over hubs that have nothing on its way to them. */
-  #nextFree(): Counter | undefined {
+  /** Round robin over the workers that have acknowledged their last connection. */
+  #nextFree(): TargetState | undefined {
     for (let tries = 0; tries < this.#order.length; tries += 1) {
-      const slot = this.#order.shift() as number;
-      this.#order.push(slot);
-      const counter = this.#counters.get(slot);
-      if (counter && !counter.busy) return counter;
+      const workerId = this.#order.shift() as number;
+      this.#order.push(workerId);
+      const state = this.#targets.get(workerId);
+      if (state && !state.pending) return state;
     }
     return undefined;
   }
 
-  #hand(counter: Counter, waiting: Waiting): void {
-    counter.busy = waiting;
-    counter.handedMs = performance.now();
-    counter.taker.send({ t: 'connection', n: waiting.n }, waiting.socket, (fault) => {
-      if (!fault || counter.busy !== waiting) return;
-      counter.busy = undefined;
-      if (counter.taker.isOpen) {
-        // This connection cannot travel (its client is gone, its handle is closed); the hub is fine.
-        this.#turnAway(waiting.socket);
+  #handOver(state: TargetState, waiting: WaitingConnection): void {
+    state.pending = waiting;
+    state.handedOverMs = performance.now();
+    state.target.sendConnection({ t: 'connection', n: waiting.n }, waiting.socket, (fault) => {
+      if (!fault || state.pending !== waiting) return;
+      state.pending = undefined;
+      if (state.target.isOpen) {
+        // This connection cannot be sent (the client left, its handle is closed); the worker is fine.
+        this.#refuse(waiting.socket);
       } else {
-        // The channel is closed: no more for this hub, and another takes it over.
-        this.left(counter.taker.slot);
-        this.#again(waiting);
+        // The channel is closed: another worker takes over.
+        this.pause(state.target.workerId);
+        this.#requeue(waiting);
       }
-      this.#pump();
+      this.#dispatch();
     });
   }
 
-  #again(waiting: Waiting): void {
-    if (this.#isClosed) this.#turnAway(waiting.socket);
+  #requeue(waiting: WaitingConnection): void {
+    if (this.#isClosed) this.#refuse(waiting.socket);
     else this.#queue.putBack(waiting);
   }
 
   #expire(): void {
     const beforeMs = performance.now() - this.#limits.handoverMs;
-    for (const { socket } of this.#queue.takeWhile(({ sinceMs }) => sinceMs < beforeMs)) this.#turnAway(socket);
-    this.#pump();
-    this.#reportTurnedAway();
+    for (const { socket } of this.#queue.takeWhile(({ sinceMs }) => sinceMs < beforeMs)) this.#refuse(socket);
+    this.#dispatch();
+    this.#reportRefused();
   }
 
-  #reportTurnedAway(): void {
+  #reportRefused(): void {
     const nowMs = performance.now();
-    const connections = this.turnedAway - this.#reported;
+    const connections = this.refused - this.#reported;
     if (connections === 0 || nowMs - this.#reportedMs < REPORT_MS) return;
-    this.#reported = this.turnedAway;
+    this.#reported = this.refused;
     this.#reportedMs = nowMs;
     this.#report(connections);
   }
 
-  #turnAway(socket: Socket): void {
-    this.turnedAway += 1;
-    if (this.#turnedAway.size >= BEING_TURNED_AWAY) return void socket.destroy();
-    this.#turnedAway.add(socket);
-    socket.on('close', () => this.#turnedAway.delete(socket));
-    socket.end(NO_HUB);
-    // Unread bytes would make the kernel answer with a reset instead.
+  #refuse(socket: Socket): void {
+    this.refused += 1;
+    if (this.#refusing.size >= MAX_REFUSING) return void socket.destroy();
+    this.#refusing.add(socket);
+    socket.on('close', () => this.#refusing.delete(socket));
+    socket.end(UNAVAILABLE_RESPONSE);
+    // Unread bytes would make the kernel send a reset instead.
     socket.resume();
     setTimeout(() => socket.destroy(), 1000).unref();
   }
 }
 
-/** Connections that this process's descriptors allow, at most `wanted`. */
-export function connectionRoom(wanted: number): number {
+/** Returns how many connections the descriptors of this process allow, at most `wanted`. */
+export function availableConnections(wanted: number): number {
   try {
     return connectionsWithin(wanted, readFileSync('/proc/self/limits', 'utf8'), OWN_DESCRIPTORS);
   } catch {

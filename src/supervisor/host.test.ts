@@ -20,15 +20,16 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { clearSockets, guiltyStack, Hopeless, lockDataDir, prepareRunDir, writeEvidence } from './host.ts';
-import { processFacts } from './process-probe.ts';
+import { readBlockingStack, writeCrashReport } from './crash-reports.ts';
+import { clearSockets, FatalStartError, lockDataDir, prepareRunDir } from './host.ts';
+import { readProcessStat } from './proc.ts';
 
 function freshDir(): { readonly path: string } & Disposable {
   const path = mkdtempSync(join(tmpdir(), 'mcphub-ground-'));
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-test('the lock is taken in a directory that did not exist, and given back', () => {
+test('creates the data directory, takes the lock and releases it', () => {
   using dir = freshDir();
   const dataDir = join(dir.path, 'a/b');
   const lock = lockDataDir(dataDir);
@@ -38,16 +39,16 @@ test('the lock is taken in a directory that did not exist, and given back', () =
   assert.deepEqual(readdirSync(dataDir), []);
 });
 
-test('a living holder is respected and named', async () => {
+test('names the holder of the lock if it runs', async () => {
   using dir = freshDir();
   const holder = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 20000)'], { stdio: 'ignore' });
   try {
     const pid = holder.pid ?? -1;
-    const text = JSON.stringify({ pid, startTicks: processFacts(pid)?.startTicks });
+    const text = JSON.stringify({ pid, startTicks: readProcessStat(pid)?.startTicks });
     writeFileSync(join(dir.path, 'lock'), text);
     assert.throws(
       () => lockDataDir(dir.path),
-      (fault) => fault instanceof Hopeless && fault.message.includes(`pid ${pid}`),
+      (fault) => fault instanceof FatalStartError && fault.message.includes(`pid ${pid}`),
     );
     assert.equal(readFileSync(join(dir.path, 'lock'), 'utf8'), text);
     assert.deepEqual(readdirSync(dir.path), ['lock']);
@@ -72,11 +73,11 @@ for (const [what, text] of [
     lock.release();
   });
 
-test('a lock in a symbolic link, as on a full disk, is respected while its holder lives and taken over after', () => {
+test('a lock in a symbolic link, as on a full disk, is respected while its holder runs and taken over after', () => {
   using dir = freshDir();
   const path = join(dir.path, 'lock');
-  symlinkSync(JSON.stringify({ pid: process.ppid, startTicks: processFacts(process.ppid)?.startTicks }), path);
-  assert.throws(() => lockDataDir(dir.path), Hopeless);
+  symlinkSync(JSON.stringify({ pid: process.ppid, startTicks: readProcessStat(process.ppid)?.startTicks }), path);
+  assert.throws(() => lockDataDir(dir.path), FatalStartError);
   rmSync(path);
   symlinkSync(JSON.stringify({ pid: 2 ** 22 + 1, startTicks: '1' }), path);
   const lock = lockDataDir(dir.path);
@@ -85,7 +86,7 @@ test('a lock in a symbolic link, as on a full disk, is respected while its holde
   assert.deepEqual(readdirSync(dir.path), []);
 });
 
-test('a lock that another one holds by now is not given away by release', () => {
+test('release does not remove a lock that another process has taken meanwhile', () => {
   using dir = freshDir();
   const lock = lockDataDir(dir.path);
   writeFileSync(join(dir.path, 'lock'), JSON.stringify({ pid: 1, startTicks: '1' }));
@@ -93,10 +94,10 @@ test('a lock that another one holds by now is not given away by release', () => 
   assert.ok(existsSync(join(dir.path, 'lock')));
 });
 
-test('a data directory that cannot be made is told', () => {
+test('reports a data directory that cannot be created', () => {
   using dir = freshDir();
   writeFileSync(join(dir.path, 'file'), '');
-  assert.throws(() => lockDataDir(join(dir.path, 'file/data')), Hopeless);
+  assert.throws(() => lockDataDir(join(dir.path, 'file/data')), FatalStartError);
 });
 
 test('the run directory is closed to others and free of old sockets; other files stay', async () => {
@@ -114,13 +115,13 @@ test('the run directory is closed to others and free of old sockets; other files
   server.close();
 });
 
-test('a run directory that is a link to somewhere else is refused', () => {
+test('refuses a run directory that is a symbolic link', () => {
   using dir = freshDir();
   symlinkSync(dir.path, join(dir.path, 'run'));
-  assert.throws(() => prepareRunDir(join(dir.path, 'run')), Hopeless);
+  assert.throws(() => prepareRunDir(join(dir.path, 'run')), FatalStartError);
 });
 
-test('the run directory comes back when a cleaner took it, and a dead process’s sockets go', () => {
+test('creates a run directory that was removed, and deletes the sockets of a process that exited', () => {
   using dir = freshDir();
   const runDir = join(dir.path, 'run');
   clearSockets(runDir, ['hub-1.sock']);
@@ -131,21 +132,21 @@ test('the run directory comes back when a cleaner took it, and a dead process’
   assert.deepEqual(readdirSync(runDir), ['hub-2.sock']);
 });
 
-test('a witness’s stack counts only for the process that it speaks of', async () => {
+test('a blocking stack counts only for the process that it names', async () => {
   using dir = freshDir();
   writeFileSync(join(dir.path, 'stall-hub-1.txt'), 'pid 41 stood still at noon in:\nblockTheLoop\n');
-  assert.match((await guiltyStack(dir.path, 'hub-1', 41)) ?? '', /blockTheLoop/);
-  assert.equal(await guiltyStack(dir.path, 'hub-1', 4), undefined);
-  assert.equal(await guiltyStack(dir.path, 'hub-2', 41), undefined);
+  assert.match((await readBlockingStack(dir.path, 'hub-1', 41)) ?? '', /blockTheLoop/);
+  assert.equal(await readBlockingStack(dir.path, 'hub-1', 4), undefined);
+  assert.equal(await readBlockingStack(dir.path, 'hub-2', 41), undefined);
 });
 
-test('evidence is private, the newest twenty are kept, and a disk that does not take it stops nothing', async () => {
+test('crash reports are private, the newest 20 are kept, and a full disk stops nothing', async () => {
   using dir = freshDir();
   for (let at = 0; at < 23; at += 1) {
-    const path = await writeEvidence(dir.path, `hub-${at}`, { at });
+    const path = await writeCrashReport(dir.path, `hub-${at}`, { at });
     assert.equal(statSync(path ?? '').mode & 0o777, 0o600);
   }
   assert.equal(readdirSync(join(dir.path, 'evidence')).length, 20);
   writeFileSync(join(dir.path, 'full'), '');
-  assert.equal(await writeEvidence(join(dir.path, 'full'), 'hub-1', {}), undefined);
+  assert.equal(await writeCrashReport(join(dir.path, 'full'), 'hub-1', {}), undefined);
 });

@@ -1,13 +1,12 @@
 /**
- * What the guard stands on: the lock of the data directory, the private run directory, the evidence it writes, the system's signals.
- * Promises: one guard per data directory; a lock whose holder is gone is taken over, one whose holder lives is respected and named; the run
- * directory is ours and closed to others.
+ * The supervisor's host environment: the lock of the data directory, the private run directory, and the system's signals.
+ * One supervisor per data directory: a lock whose holder has exited is taken over; one whose holder runs is respected and named in the error.
+ * The run directory belongs to this user and is closed to others.
  */
 import {
   chmodSync,
   closeSync,
   constants,
-  existsSync,
   linkSync,
   lstatSync,
   mkdirSync,
@@ -20,29 +19,23 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isatty } from 'node:tty';
 import { unsafeSocketDir } from '../config/file-access.ts';
 import { stopRequests } from '../kernel/stop-requests.ts';
-import { isAlive, processFacts } from './process-probe.ts';
-import { surviveBrokenPipes } from './supervisor-log.ts';
+import { isAlive, readProcessStat } from './proc.ts';
+import { ignoreBrokenPipes } from './supervisor-log.ts';
 
 const STDOUT = 1;
 const LOCK = 'lock';
-const EVIDENCE = 'evidence';
-const KEPT = 20;
-/** Name of the newest evidence that a start has told of. */
-const TOLD = 'told';
-const MOST_TOLD = 5;
-/** Faults of the guard's own within a minute after which it gives up. */
+/** Faults of the supervisor within a minute after which it gives up. */
 const OWN_FAULTS = 5;
 
-/** sysexits.h EX_CONFIG: starting again does not help. */
-export const EXIT_HOPELESS = 78;
+/** EX_CONFIG of sysexits.h: starting again does not help. */
+export const EXIT_CONFIG = 78;
 
-/** Starting is pointless; `lines` say why. */
-export class Hopeless extends Error {
+/** The start cannot succeed; `lines` say why. */
+export class FatalStartError extends Error {
   readonly lines: readonly string[];
 
   constructor(lines: readonly string[]) {
@@ -57,39 +50,39 @@ interface Holder {
 }
 
 export interface Lock {
-  /** A guard before this one did not end in order: what it had may still live. */
+  /** The previous supervisor did not shut down; its processes may still run. */
   readonly wasStale: boolean;
   release(): void;
 }
 
-/** Takes the lock or throws `Hopeless` naming the holder. Runs once at boot, before anything else exists. */
+/** Takes the lock, or throws a `FatalStartError` that names the holder. Called once, before anything else exists. */
 export function lockDataDir(dataDir: string): Lock {
   const path = join(dataDir, LOCK);
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   } catch (fault) {
-    throw new Hopeless([`The data directory ${dataDir} cannot be made: ${(fault as Error).message}`]);
+    throw new FatalStartError([`The data directory ${dataDir} cannot be created: ${(fault as Error).message}`]);
   }
-  const aside = `${path}.${process.pid}`;
-  const own = JSON.stringify({ pid: process.pid, startTicks: processFacts(process.pid)?.startTicks ?? '' });
+  const prepared = `${path}.${process.pid}`;
+  const own = JSON.stringify({ pid: process.pid, startTicks: readProcessStat(process.pid)?.startTicks ?? '' });
   try {
-    writeLock(aside, own);
+    writeLock(prepared, own);
   } catch (fault) {
-    throw new Hopeless([`The data directory ${dataDir} cannot be written: ${(fault as Error).message}`]);
+    throw new FatalStartError([`The data directory ${dataDir} cannot be written: ${(fault as Error).message}`]);
   }
   try {
     for (let tries = 0; tries < 5; tries += 1) {
-      if (tryTake(aside, path, own)) return { wasStale: tries > 0, release: () => release(path, own) };
+      if (tryTake(prepared, path, own)) return { wasStale: tries > 0, release: () => release(path, own) };
       refuseLiving(path, dataDir);
       moveStaleAway(path, dataDir);
     }
-    throw new Hopeless([`The lock ${path} cannot be taken.`]);
+    throw new FatalStartError([`The lock ${path} cannot be taken.`]);
   } finally {
-    rmSync(aside, { force: true });
+    rmSync(prepared, { force: true });
   }
 }
 
-/** Writes the holder into a file, or on a full disk into the target of a symbolic link, which takes no block. */
+/** Writes the holder into a file or, on a full disk, into the target of a symbolic link, which needs no block. */
 function writeLock(path: string, own: string): void {
   try {
     writeFileSync(path, own, { mode: 0o600 });
@@ -100,21 +93,21 @@ function writeLock(path: string, own: string): void {
   }
 }
 
-/** What stands in a lock of either kind; throws when there is none. */
+/** Returns the content of a lock of either kind; throws if there is none. */
 export function readLock(path: string): string {
   return lstatSync(path).isSymbolicLink() ? readlinkSync(path) : readFileSync(path, 'utf8');
 }
 
-/** The lock appears whole or not at all. */
-function tryTake(aside: string, path: string, own: string): boolean {
+/** Creates the lock with its content in one step. */
+function tryTake(prepared: string, path: string, own: string): boolean {
   try {
-    linkSync(aside, path);
+    linkSync(prepared, path);
     return true;
   } catch (fault) {
     if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP'].includes((fault as NodeJS.ErrnoException).code ?? ''))
       return false;
   }
-  // A file system without hard links.
+  // The file system has no hard links.
   try {
     writeFileSync(path, own, { mode: 0o600, flag: 'wx' });
     return true;
@@ -126,21 +119,21 @@ function tryTake(aside: string, path: string, own: string): boolean {
 function refuseLiving(path: string, dataDir: string): void {
   const holder = holderOf(path);
   if (!holder || holder.pid === process.pid || !isAlive(holder.pid, holder.startTicks)) return;
-  throw new Hopeless([
+  throw new FatalStartError([
     `Another hub (pid ${holder.pid}) runs on the data directory ${dataDir}. Stop it, or give this one another with --data-dir.`,
   ]);
 }
 
 /**
- * Two that find the same stale lock must not both remove it: the slower one would remove the lock that the faster has just taken. So it is
- * moved away, looked at again, and put back if it turns out to be a living one's.
+ * Removes a stale lock. Of two processes that find the same one, the slower could remove the lock that the faster has just taken; so the
+ * lock is moved away, read again, and put back if its holder runs.
  */
 function moveStaleAway(path: string, dataDir: string): void {
   const moved = `${path}.stale.${process.pid}`;
   try {
     renameSync(path, moved);
   } catch {
-    // Another was faster.
+    // Another process was faster.
     return;
   }
   try {
@@ -149,7 +142,7 @@ function moveStaleAway(path: string, dataDir: string): void {
     try {
       linkSync(moved, path);
     } catch {
-      // A third one holds it now.
+      // A third process holds it now.
     }
     throw fault;
   } finally {
@@ -170,13 +163,13 @@ function release(path: string, own: string): void {
   try {
     if (readLock(path) === own) rmSync(path, { force: true });
   } catch {
-    // Gone already.
+    // Already removed.
   }
 }
 
 /**
- * Prepares a new life of one process: the run directory is there (a cleaner of temporary files may have taken it) and its old sockets are not.
- * Touches nothing in a directory that another user has put there; the process itself refuses to start in it.
+ * Prepares the start of one process: creates the run directory, which a cleaner of temporary files may have removed, and deletes old sockets.
+ * Touches nothing in a directory of another user; the process itself refuses to start in it.
  */
 export function clearSockets(runDir: string, names: readonly string[]): void {
   try {
@@ -184,18 +177,18 @@ export function clearSockets(runDir: string, names: readonly string[]): void {
     if (unsafeSocketDir(runDir) !== undefined) return;
     for (const name of names) rmSync(join(runDir, name), { force: true });
   } catch {
-    // The process itself will say what is wrong.
+    // The process itself reports what is wrong.
   }
 }
 
-/** Makes the run directory 0700 and removes sockets of a previous run. The lock must be held. */
+/** Creates the run directory with mode 0700 and deletes the sockets of a previous run. The lock must be held. */
 export function prepareRunDir(runDir: string): void {
   mkdirSync(runDir, { recursive: true, mode: 0o700 });
-  const facts = lstatSync(runDir);
-  if (!facts.isDirectory() || (process.getuid && facts.uid !== process.getuid())) {
-    throw new Hopeless([`The run directory ${runDir} is not a directory of this user.`]);
+  const stat = lstatSync(runDir);
+  if (!stat.isDirectory() || (process.getuid && stat.uid !== process.getuid())) {
+    throw new FatalStartError([`The run directory ${runDir} is not a directory of this user.`]);
   }
-  if ((facts.mode & 0o077) !== 0) chmodSync(runDir, 0o700);
+  if ((stat.mode & 0o077) !== 0) chmodSync(runDir, 0o700);
   for (const name of readdirSync(runDir)) {
     const path = join(runDir, name);
     const isSocket = name.endsWith('.sock') && lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true;
@@ -203,91 +196,40 @@ export function prepareRunDir(runDir: string): void {
   }
 }
 
-/** What the stall witness of a process left behind, if it speaks of this pid. */
-export async function guiltyStack(runDir: string, who: string, pid: number): Promise<string | undefined> {
-  const text = await readFile(join(runDir, `stall-${who}.txt`), 'utf8').catch(() => '');
-  return text.includes(`pid ${pid} `) ? text : undefined;
-}
-
-/** Writes one piece of evidence; keeps the newest twenty. Answers with its path, or undefined when the disk does not take it. */
-export async function writeEvidence(dataDir: string, who: string, evidence: object): Promise<string | undefined> {
-  const dir = join(dataDir, EVIDENCE);
-  const path = join(dir, `${new Date().toISOString().replaceAll(':', '-')}-${who}.json`);
-  try {
-    await mkdir(dir, { recursive: true, mode: 0o700 });
-    await writeFile(path, JSON.stringify(evidence, null, 2), { mode: 0o600 });
-    const names = (await readdir(dir)).filter((name) => name.endsWith('.json')).sort();
-    for (const name of names.slice(0, Math.max(0, names.length - KEPT))) await rm(join(dir, name), { force: true });
-    return path;
-  } catch {
-    return undefined;
-  }
-}
-
-/** How processes ended in an earlier run and was not told yet, newest last, a sentence each. */
-export function untoldEvidence(dataDir: string): string[] {
-  const dir = join(dataDir, EVIDENCE);
-  const marker = join(dir, TOLD);
-  try {
-    const names = readdirSync(dir)
-      .filter((name) => name.endsWith('.json'))
-      .sort();
-    const told = existsSync(marker) ? readFileSync(marker, 'utf8') : '';
-    const untold = names.filter((name) => name > told).slice(-MOST_TOLD);
-    const last = names.at(-1);
-    if (last !== undefined) writeFileSync(marker, last, { mode: 0o600 });
-    return untold.map((name) => sentenceOf(join(dir, name)));
-  } catch {
-    // No evidence, or none that can be read.
-    return [];
-  }
-}
-
-function sentenceOf(path: string): string {
-  const { at, process: who, why, guiltyStack } = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
-  const stack = Array.isArray(guiltyStack) ? guiltyStack.map(String).filter((line) => /^ +at /.test(line)) : [];
-  // What the runtime does there, somebody's code has asked for.
-  const frames = [...stack.filter((line) => !line.includes('(node:')), ...stack].slice(0, 3);
-  const guilty = frames.length === 0 ? '' : `; it was in ${frames.map(placeOf).join(' ← ')}`;
-  return `${who} ended at ${at}: ${why}${guilty} (${path})`;
-}
-
-/** `    at name (file:///…/room/file.ts:1:2)` → `name (room/file.ts:1)`. */
-function placeOf(frame: string): string {
-  const [, name = '', place = ''] = /^ +at ([^(]*) \(([^()]*):\d+\)$/.exec(frame) ?? [];
-  return `${name} (${place.split('/').slice(-2).join('/')})`;
-}
-
-export interface SystemEars {
-  /** SIGTERM or SIGINT: it shall end. */
-  asked(signal: string): void;
+export interface SystemHandlers {
+  /** SIGTERM or SIGINT. */
+  stop(signal: string): void;
   /** The terminal was closed. */
-  hungUp(): void;
+  terminalClosed(): void;
+  /** SIGHUP. */
   reload(): void;
-  /** SIGUSR2: the hubs shall be replaced one by one. */
-  roll(): void;
-  /** The guard's own code failed; `isLast` = so often within a minute that it must give up, in order. */
-  faulted(words: string, isLast: boolean): void;
+  /** SIGUSR2: replace the workers one at a time. */
+  replaceWorkers(): void;
+  /** An uncaught fault of the supervisor; `isLast` = the fifth within a minute, so that it must shut down. */
+  fault(text: string, isLast: boolean): void;
 }
 
-/** What the system tells the guard from now on. */
-export function listenToSystem(ears: SystemEars): void {
+/** Installs the handlers of signals and uncaught faults. */
+export function handleSystemSignals(handlers: SystemHandlers): void {
   let faults: number[] = []; // bounded by: OWN_FAULTS
-  const faulted = (fault: unknown) => {
+  const onFault = (fault: unknown) => {
     faults = [...faults.filter((atMs) => performance.now() - atMs < 60_000), performance.now()].slice(-OWN_FAULTS);
-    ears.faulted(fault instanceof Error ? (fault.stack ?? fault.message) : String(fault), faults.length === OWN_FAULTS);
+    handlers.fault(
+      fault instanceof Error ? (fault.stack ?? fault.message) : String(fault),
+      faults.length === OWN_FAULTS,
+    );
   };
-  process.on('uncaughtException', faulted);
-  process.on('unhandledRejection', faulted);
-  const asked = stopRequests<NodeJS.Signals>(ears.asked, () => performance.now());
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, asked);
-  process.on('SIGHUP', () => (isTerminalGone() ? ears.hungUp() : ears.reload()));
-  process.on('SIGUSR2', () => ears.roll());
-  surviveBrokenPipes();
+  process.on('uncaughtException', onFault);
+  process.on('unhandledRejection', onFault);
+  const onStop = stopRequests<NodeJS.Signals>(handlers.stop, () => performance.now());
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, onStop);
+  process.on('SIGHUP', () => (isTerminalClosed() ? handlers.terminalClosed() : handlers.reload()));
+  process.on('SIGUSR2', () => handlers.replaceWorkers());
+  ignoreBrokenPipes();
 }
 
-/** A hang-up is told by the same signal as "reload"; after one the terminal cannot be opened any more. */
-function isTerminalGone(): boolean {
+/** SIGHUP means a closed terminal as well as "reload"; a closed terminal cannot be opened any more. */
+function isTerminalClosed(): boolean {
   if (!isatty(STDOUT)) return false;
   try {
     closeSync(openSync('/dev/tty', constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY));

@@ -1,186 +1,125 @@
 /**
- * The guard's decision table: what is seen of a process → what is done to it. Pure; the whole judgement stands on this page.
- * Promises: a process that is stalled, stopped or stuck in a terminal is killed at once (it could not hear SIGTERM); one that turns but does not
- * answer is asked to end; silence, of heartbeats and of probes, counts only as far as neither a lack of CPU nor the guard's own sleep explains it, so that a
- * starved host or a suspended laptop costs nobody. A process whose loop advances and that answers probes is busy, and is left alone until `heartbeatEndMs`.
- * And how soon a dead one is tried again (`Rests`).
- * Source: defaults.md, row Guard; reliability.md F9, F10, P10.
+ * Decides what the supervisor does with a process from what it observes of it. Pure functions.
+ * A stalled, stopped or blocked process is killed at once, because it cannot handle SIGTERM; one that sends heartbeats but does no work is asked to exit.
+ * Time for which a lack of CPU, or a late supervisor, explains the silence never counts. A busy process (its loop advances and it answers probes)
+ * is left alone until `heartbeatEndMs`. Tests: P10, F9 and F10 in test/requirements.ts and liveness-policy.property.test.ts.
  */
 export interface Observation {
-  /** ms since the last beat (or since the start when there was none yet). */
-  readonly sinceBeatMs: number;
-  /** It has never beaten: it is still booting. */
+  /** ms since the last heartbeat, or since the start if there was none. */
+  readonly sinceHeartbeatMs: number;
+  /** No heartbeat has arrived yet. */
   readonly booting: boolean;
-  /** CPU used since the last beat, ms; undefined = cannot be known on this system. */
+  /** CPU used since the last heartbeat, ms; undefined where the system does not report it. */
   readonly cpuMs: number | undefined;
-  /** Time it was ready to run since the last beat but had no CPU, ms. A wait that still lasts is not in it: then the state is R. */
+  /** Time since the last heartbeat for which it was runnable without a CPU, ms. Excludes a wait that has not ended; its state is R then. */
   readonly waitedForCpuMs: number;
   /** Letter of its state (R S D T Z …), or undefined. */
   readonly state: string | undefined;
-  /** Kernel function it sleeps in, or ''. */
-  readonly sleepsIn: string;
-  /** Probes without an answer in a row. */
+  /** Kernel function in which it sleeps, or ''. */
+  readonly kernelFunction: string;
+  /** Probes in a row that failed. */
   readonly failedProbes: number;
-  /** ms that the newest probe took, or that it has been waiting for; Infinity = it failed, or none was sent. */
+  /** ms that the newest probe took, or has been pending; Infinity if it failed or none was sent. */
   readonly probeMs: number;
   /** ms since its stall-watching thread last saw the loop advance; Infinity = unknown. Known only while heartbeats are late. */
   readonly loopAdvancedMs: number;
-  /** ms for which it has not taken a connection that it was handed. */
-  readonly untakenMs: number;
-  /** ms by which the guard's own look came late (suspend, starvation of the guard). */
-  readonly guardLateMs: number;
+  /** ms for which it has not acknowledged a connection. */
+  readonly unacknowledgedMs: number;
+  /** ms by which the supervisor's own poll is late (suspended machine, starved supervisor). */
+  readonly supervisorLateMs: number;
 }
 
-export interface VerdictLimits {
+export interface LivenessLimits {
   readonly beatMs: number;
   readonly beatCpuMs: number;
   readonly handoverMs: number;
-  /** A probe that takes longer is no sign of a busy process. */
+  /** A slower probe does not show that a process is busy. */
   readonly busyProbeMs: number;
-  /** Silence after which a process is replaced even when it is busy. */
+  /** Silence after which even a busy process is replaced. */
   readonly heartbeatEndMs: number;
-  /** A process that has not beaten once by then failed to boot. */
+  /** A process that has sent no heartbeat by then has failed to boot. */
   readonly bootMs: number;
 }
 
-export type Verdict =
+export type LivenessDecision =
   | { readonly act: 'none' }
   /** SIGKILL now. */
   | { readonly act: 'kill'; readonly why: string }
-  /** SIGTERM, and SIGKILL when its budget is over. */
+  /** SIGTERM, then SIGKILL after the grace period. */
   | { readonly act: 'end'; readonly why: string };
 
-const NONE: Verdict = { act: 'none' };
-const PROBES = 3;
-/** The guard's own sleep that makes all it sees stale. */
-const GUARD_LATE_MS = 1500;
-/** Multiples of the allowed silence after which silence alone is enough. */
-const BLIND = 3;
-/** The same for one that is booting. */
-const BOOT_DEADLOCKED = 5;
-/** The supervisor asks the thread once a second; an older sign says nothing about now. */
-const LOOP_ADVANCED_MS = 2000;
-/** Functions of the kernel in which a write to a terminal or pipe blocks. */
-const WRITES = /^(wait_woken|n_tty_write|tty_write|pipe_write|anon_pipe_write|do_tty_write)/;
+const NONE: LivenessDecision = { act: 'none' };
+const MAX_FAILED_PROBES = 3;
+/** A supervisor that is later than this has only stale observations. */
+const MAX_SUPERVISOR_LATE_MS = 1500;
+/** Where CPU use is unknown, silence alone counts after this multiple of the allowed silence. */
+const UNKNOWN_CPU_FACTOR = 3;
+/** A booting process that uses no CPU is killed after this multiple of `bootMs`. */
+const BOOT_IDLE_FACTOR = 5;
+/** The supervisor asks the stall-watching thread once a second; an older answer says nothing about now. */
+const MAX_LOOP_ADVANCED_MS = 2000;
+/** Kernel functions in which a write to a terminal or pipe blocks. */
+const BLOCKING_WRITES = /^(wait_woken|n_tty_write|tty_write|pipe_write|anon_pipe_write|do_tty_write)/;
 
-export function verdictOn(seen: Observation, limits: VerdictLimits): Verdict {
-  if (seen.guardLateMs > GUARD_LATE_MS) return NONE;
+/** Returns what to do with a process now, and why. */
+export function decideLiveness(seen: Observation, limits: LivenessLimits): LivenessDecision {
+  if (seen.supervisorLateMs > MAX_SUPERVISOR_LATE_MS) return NONE;
   const allowedMs = seen.booting ? limits.bootMs : limits.beatMs;
-  const silentMs = seen.sinceBeatMs - seen.waitedForCpuMs - Math.max(0, seen.guardLateMs);
-  if (silentMs < allowedMs) return seen.sinceBeatMs < allowedMs ? onBeating(seen, limits) : NONE;
-  const silent = `no beat for ${Math.round(seen.sinceBeatMs)} ms`;
-  const endMs = seen.booting ? allowedMs * BOOT_DEADLOCKED : limits.heartbeatEndMs;
+  const silentMs = seen.sinceHeartbeatMs - seen.waitedForCpuMs - Math.max(0, seen.supervisorLateMs);
+  if (silentMs < allowedMs) return seen.sinceHeartbeatMs < allowedMs ? decideResponsive(seen, limits) : NONE;
+  const silence = `no heartbeat for ${Math.round(seen.sinceHeartbeatMs)} ms`;
+  const kill = (why: string): LivenessDecision => ({ act: 'kill', why: `${silence}${why}` });
+  const endMs = seen.booting ? allowedMs * BOOT_IDLE_FACTOR : limits.heartbeatEndMs;
   const busy = isBusy(seen, limits);
   if (busy && silentMs < endMs) return NONE;
-  if (seen.state === 'T' || seen.state === 't')
-    return { act: 'kill', why: `${silent}; it is stopped (state ${seen.state})` };
-  if (seen.state === 'D') return { act: 'kill', why: `${silent}; it is stuck in the kernel (state D)` };
-  if (WRITES.test(seen.sleepsIn)) return { act: 'kill', why: `${silent}; it is stuck in a write (${seen.sleepsIn})` };
+  if (seen.state === 'T' || seen.state === 't') return kill(`; the process is stopped (state ${seen.state})`);
+  if (seen.state === 'D') return kill('; the process is blocked in the kernel (state D)');
+  if (BLOCKING_WRITES.test(seen.kernelFunction))
+    return kill(`; the process is blocked in a write (${seen.kernelFunction})`);
   if (seen.cpuMs === undefined)
-    return silentMs >= allowedMs * BLIND
-      ? { act: 'kill', why: `${silent}; nothing else can be seen on this system` }
-      : NONE;
-  if (seen.cpuMs >= limits.beatCpuMs)
-    return {
-      act: 'kill',
-      why: `${silent} while it used ${Math.round(seen.cpuMs)} ms of CPU: its loop ${busy ? 'advances, but its timers do not run' : 'is stalled'}`,
-    };
-  // Ready to run and hardly ran: the wait for a CPU that has not ended yet is counted nowhere.
+    return silentMs >= allowedMs * UNKNOWN_CPU_FACTOR ? kill('; this system does not report its CPU use') : NONE;
+  if (seen.cpuMs >= limits.beatCpuMs) {
+    const loop = busy ? 'advances, but its timers do not run' : 'is stalled';
+    return kill(` while it used ${Math.round(seen.cpuMs)} ms of CPU: its event loop ${loop}`);
+  }
+  // Runnable, but it hardly ran: its current wait for a CPU is not measured yet.
   if (seen.state === 'R') return NONE;
-  // It has the CPU for the asking, uses none, and is not stopped: a deadlock that only time shows.
-  return silentMs >= endMs ? { act: 'kill', why: `${silent}; it uses no CPU and does not answer` } : NONE;
+  // A CPU is available and it uses none: a deadlock, which only time reveals.
+  return silentMs >= endMs ? kill('; the process uses no CPU and does not answer') : NONE;
 }
 
-/** What is seen of a process while a question to it is open; times in ms since the question was sent. */
-export interface Asked {
+/** What is observed of a process while a probe is pending; times in ms since the probe was sent. */
+export interface PendingProbe {
   readonly elapsedMs: number;
-  /** Time it was ready to run but had no CPU. A wait that still lasts is not in it: then the state is R. */
+  /** Time for which the process was runnable without a CPU. Excludes a wait that has not ended; its state is R then. */
   readonly waitedForCpuMs: number;
-  /** The same of the guard itself, which could not read an answer meanwhile. */
-  readonly guardWaitedForCpuMs: number;
-  /** CPU that it has used; undefined = cannot be known on this system. */
+  /** The same for the supervisor, which could not read an answer meanwhile. */
+  readonly supervisorWaitedForCpuMs: number;
+  /** CPU that the process used; undefined where the system does not report it. */
   readonly cpuMs: number | undefined;
   readonly state: string | undefined;
 }
 
-/** Returns for how long neither a lack of CPU of the process nor one of the guard explains that there is no answer, in ms. */
-export function unexplainedMs({ elapsedMs, waitedForCpuMs, guardWaitedForCpuMs, cpuMs, state }: Asked): number {
-  const hadMs = elapsedMs - waitedForCpuMs - guardWaitedForCpuMs;
-  // Ready to run: of a wait that has not ended nothing is known but the CPU that it has used.
-  return Math.max(0, state === 'R' && cpuMs !== undefined ? Math.min(hadMs, cpuMs) : hadMs);
+/** Returns for how many ms the missing answer is explained neither by a process without a CPU nor by a supervisor without one. */
+export function unexplainedWaitMs(probe: PendingProbe): number {
+  const { elapsedMs, waitedForCpuMs, supervisorWaitedForCpuMs, cpuMs, state } = probe;
+  const hadCpuMs = elapsedMs - waitedForCpuMs - supervisorWaitedForCpuMs;
+  // Runnable: all that is known of a wait that has not ended is the CPU that was used.
+  return Math.max(0, state === 'R' && cpuMs !== undefined ? Math.min(hadCpuMs, cpuMs) : hadCpuMs);
 }
 
-/** Late, but at work: two signs that do not depend on its timers. Neither alone is enough. */
-function isBusy(seen: Observation, limits: VerdictLimits): boolean {
-  return seen.loopAdvancedMs <= LOOP_ADVANCED_MS && seen.probeMs <= limits.busyProbeMs;
+/** Late, but working: two signs that do not depend on its timers. Neither is enough alone. */
+function isBusy(seen: Observation, limits: LivenessLimits): boolean {
+  return seen.loopAdvancedMs <= MAX_LOOP_ADVANCED_MS && seen.probeMs <= limits.busyProbeMs;
 }
 
-/** Its loop turns; does it do its work? */
-function onBeating(seen: Observation, limits: VerdictLimits): Verdict {
-  if (seen.failedProbes >= PROBES)
-    return { act: 'end', why: `it beats but has not answered ${seen.failedProbes} probes` };
-  if (seen.untakenMs >= limits.handoverMs)
-    return { act: 'end', why: `it beats but has not taken a connection for ${Math.round(seen.untakenMs)} ms` };
+/** Decides for a process whose heartbeats arrive: does it do its work? */
+function decideResponsive(seen: Observation, limits: LivenessLimits): LivenessDecision {
+  if (seen.failedProbes >= MAX_FAILED_PROBES)
+    return { act: 'end', why: `it sends heartbeats, but ${seen.failedProbes} probes in a row failed` };
+  if (seen.unacknowledgedMs >= limits.handoverMs) {
+    const ms = Math.round(seen.unacknowledgedMs);
+    return { act: 'end', why: `it sends heartbeats, but has not taken a connection for ${ms} ms` };
+  }
   return NONE;
-}
-
-/** Looks in a row above the ceiling: one may be a collection that is about to come. */
-const LOOKS_ABOVE = 3;
-/** A replacement that did not come about, or leaks too, is followed by the next only after this. */
-const NEXT_WEIGHING_MS = 60_000;
-
-/** Is a process above its memory ceiling for good? Asked once a look; says yes once, and again after a minute. */
-export class MemoryCeiling {
-  #above = 0;
-  #quietUntilMs = 0;
-
-  isExceeded(rssBytes: number, ceilingBytes: number, nowMs: number): boolean {
-    this.#above = rssBytes > ceilingBytes ? this.#above + 1 : 0;
-    if (this.#above < LOOKS_ABOVE || nowMs < this.#quietUntilMs) return false;
-    this.#quietUntilMs = nowMs + NEXT_WEIGHING_MS;
-    return true;
-  }
-
-  /** Another process holds the place now. */
-  reset(): void {
-    this.#above = 0;
-    this.#quietUntilMs = 0;
-  }
-}
-
-/** A process that has lived this long works; also the window in which deaths are counted. */
-const STEADY_MS = 60_000;
-const REST_CAP_MS = 30_000;
-
-export interface RestLimits {
-  /** Deaths within a minute that are answered at once. */
-  readonly restarts: number;
-  /** First rest then. */
-  readonly guardBackoffMs: number;
-}
-
-/** How long to rest before the next life of one process: not at all, or growing up to 30 s and then for ever so, until one life lasts a minute. */
-export class Rests {
-  readonly #limits: RestLimits;
-  #deaths: number[] = []; // bounded by: limits.restarts and one
-  /** Rests since a life lasted; 0 = no crash loop. */
-  row = 0;
-
-  constructor(limits: RestLimits) {
-    this.#limits = limits;
-  }
-
-  /** ms to rest after a death at `nowMs` that ended a life of `livedMs`. `chance` in [0, 1) spreads it by a quarter, downwards. */
-  next(nowMs: number, livedMs: number, chance: number): number {
-    const { restarts, guardBackoffMs } = this.#limits;
-    if (livedMs >= STEADY_MS) {
-      this.row = 0;
-      this.#deaths = [];
-    }
-    this.#deaths = [...this.#deaths.filter((atMs) => nowMs - atMs < STEADY_MS), nowMs].slice(-restarts - 1);
-    if (this.row === 0 && this.#deaths.length <= restarts) return 0;
-    this.row += 1;
-    const stepMs = Math.min(REST_CAP_MS, guardBackoffMs * 2 ** (this.row - 1));
-    return Math.round(stepMs * (1 - chance / 4));
-  }
 }

@@ -1,296 +1,299 @@
 /**
- * One place under the guard, and the processes that hold it one after the other: judged by `verdict.ts`, replaced when they are gone or asked.
- * Promises: a dead one is forked again at once, with growing rests after too many deaths in a minute, for ever; one that shall be replaced
- * serves until its heir does; one that is above the memory ceiling is replaced like that; nothing here waits for a process without a bound.
+ * A process that the supervisor keeps running: the control process or one worker, and its instances one after the other.
+ * An instance that exits is started again, at once or after a backoff, without end. An instance that is replaced, on request or because it uses
+ * too much memory, serves until its replacement is ready. Every wait for a process is bounded.
  */
 import type { Socket } from 'node:net';
-import { setTimeout as restFor } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Limits } from '../config/limits.ts';
-import type { GuardWord, ProcessWord } from '../kernel/supervisor-messages.ts';
-import { predecessorSocketName, socketName } from '../kernel/supervisor-messages.ts';
-import type { Door, Taker } from './connection-dispatcher.ts';
-import { clearSockets, EXIT_HOPELESS, writeEvidence } from './host.ts';
-import { MemoryCeiling, Rests, verdictOn } from './liveness-policy.ts';
-import { type Ending, type GuardLog, Life } from './process-instance.ts';
+import type { ProcessMessage, SupervisorMessage } from '../kernel/supervisor-messages.ts';
+import { frontSocketName, predecessorSocketName, socketName } from '../kernel/supervisor-messages.ts';
+import type { ConnectionDispatcher, ConnectionTarget } from './connection-dispatcher.ts';
+import { writeCrashReport } from './crash-reports.ts';
+import { clearSockets, EXIT_CONFIG } from './host.ts';
+import { decideLiveness } from './liveness-policy.ts';
+import { type ProcessExit, ProcessInstance, type WriteLog } from './process-instance.ts';
+import { MemoryLimit, RestartBackoff } from './restart-policy.ts';
 
-export interface MemberOptions {
+export interface ManagedProcessOptions {
   readonly role: 'hub' | 'control';
-  readonly slot: number;
+  /** 1 to N for workers, 0 for the control process. */
+  readonly workerId: number;
   readonly entry: string;
-  /** Asked for each life: the configuration may have come meanwhile. */
+  /** Called for each instance, because the configuration may arrive after the first one has started. */
   readonly execArgv: () => readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly dataDir: string;
   readonly runDir: string;
-  /** Start of the mark of all descendants of this data directory. */
+  /** Prefix of the mark that all descendants of this data directory carry. */
   readonly markRoot: string;
   readonly limits: Limits;
   /** Resident memory above which it is replaced, bytes. */
-  readonly ceilingBytes: () => number;
-  /** Where a hub's connections come from. */
-  readonly door: Door | undefined;
-  readonly log: GuardLog;
-  /** A new life of it has begun. */
-  readonly forked: () => void;
-  readonly heard: (word: ProcessWord) => void;
-  readonly ready: () => void;
-  readonly gone: (code: number | null) => void;
+  readonly memoryLimitBytes: () => number;
+  /** Hands connections to a worker; undefined for the control process. */
+  readonly dispatcher: ConnectionDispatcher | undefined;
+  readonly log: WriteLog;
+  /** A new instance was started. */
+  readonly onStart: () => void;
+  readonly onMessage: (message: ProcessMessage) => void;
+  readonly onReady: () => void;
+  readonly onExit: (code: number | null) => void;
 }
 
-/** Longest boot without a beat: reading the world, opening the store (control may wait for it for 30 s). */
+/** Longest boot without a heartbeat: reading the snapshot, opening the store (for which the control process may wait 30 s). */
 const BOOT_MS = { hub: 20_000, control: 40_000 } as const;
-/** An heir that does not serve by then is given up: boot, servers' start, and room. */
-const HEIR_MS = 40_000;
-/** What is on its way to the old one is taken by it first. */
-const TAKE_MS = 1000;
+/** A replacement that is not ready by then is killed: boot, start of its servers, and reserve. */
+const REPLACEMENT_MS = 40_000;
+/** The old worker takes the connection that is pending for at most this long. */
+const PENDING_CONNECTION_MS = 1000;
 
-export class Member implements Taker {
-  readonly #options: MemberOptions;
-  readonly who: string;
-  readonly slot: number;
-  readonly #rests: Rests;
-  readonly #ceiling = new MemoryCeiling();
-  #life: Life | undefined;
-  /** Booting beside the one that serves. */
-  #heir: Life | undefined;
-  /** Drains beside its heir. */
-  #leaving: Life | undefined;
-  /** The name of its socket: the replacement gave it that, and the next one needs it when the replacement dies. */
-  #leavingSocket: string | undefined;
-  #replaced: PromiseWithResolvers<boolean> | undefined;
-  #instances = 0;
+export class ManagedProcess implements ConnectionTarget {
+  readonly #options: ManagedProcessOptions;
+  /** `hub-1`, `control-0`: its name in logs. */
+  readonly name: string;
+  readonly workerId: number;
+  readonly #backoff: RestartBackoff;
+  readonly #memoryLimit = new MemoryLimit();
+  #current: ProcessInstance | undefined;
+  /** Boots while the current instance serves. */
+  #replacement: ProcessInstance | undefined;
+  /** Drains after its replacement has taken over. */
+  #draining: ProcessInstance | undefined;
+  /** Its socket's name, given by the replacement; the next instance needs it if the replacement exits. */
+  #drainingSocket: string | undefined;
+  #replacing: PromiseWithResolvers<boolean> | undefined;
+  #instanceCount = 0;
   #stopping = false;
   #retired = false;
-  #respawn: NodeJS.Timeout | undefined;
-  /** Some instance of it has been ready: what it is told to do can work. */
+  #restartTimer: NodeJS.Timeout | undefined;
+  /** An instance of it has been ready once: its configuration works. */
   wasReady = false;
 
-  constructor(options: MemberOptions) {
+  constructor(options: ManagedProcessOptions) {
     this.#options = options;
-    this.#rests = new Rests(options.limits);
-    this.slot = options.slot;
-    this.who = `${options.role}-${options.slot}`;
+    this.#backoff = new RestartBackoff(options.limits);
+    this.workerId = options.workerId;
+    this.name = `${options.role}-${options.workerId}`;
   }
 
   get pid(): number | undefined {
-    return this.#life?.pid;
+    return this.#current?.pid;
   }
 
   get isReady(): boolean {
-    return this.#life?.isReady === true;
+    return this.#current?.isReady === true;
   }
 
-  get alive(): boolean {
-    return this.#lives().length > 0;
+  get isRunning(): boolean {
+    return this.#running().length > 0;
   }
 
   get isOpen(): boolean {
-    return this.#life?.isOpen === true;
+    return this.#current?.isOpen === true;
   }
 
-  fork(): void {
-    const { role, slot, runDir } = this.#options;
-    const socket = socketName(role, slot);
-    clearSockets(runDir, role === 'hub' ? [socket, `front-${slot}.sock`] : [socket]);
-    this.#life = this.#born(false);
-    this.#options.forked();
+  start(): void {
+    const { role, workerId, runDir } = this.#options;
+    const socket = socketName(role, workerId);
+    clearSockets(runDir, role === 'hub' ? [socket, frontSocketName(workerId)] : [socket]);
+    this.#current = this.#create(false);
+    this.#options.onStart();
   }
 
-  /** Sends `word` to every process of this place: the one that serves, its replacement, and the one that drains. */
-  say(word: GuardWord): void {
-    for (const life of this.#lives()) life.say(word);
+  /** Sends `message` to every instance: the current one, its replacement, and the one that drains. */
+  send(message: SupervisorMessage): void {
+    for (const instance of this.#running()) instance.send(message);
   }
 
-  send(word: GuardWord, socket: Socket, sent: (fault: Error | null) => void): void {
-    if (this.#life) this.#life.send(word, socket, sent);
+  sendConnection(message: SupervisorMessage, socket: Socket, sent: (fault: Error | null) => void): void {
+    if (this.#current) this.#current.sendWithSocket(message, socket, sent);
     else sent(new Error('not connected'));
   }
 
   kill(signal: NodeJS.Signals): void {
-    for (const life of this.#lives()) life.kill(signal);
+    for (const instance of this.#running()) instance.kill(signal);
   }
 
-  /** It goes on, but its death is the last: the guard is stopping. */
+  /** Lets it run on, but does not start it again: the supervisor is stopping. */
   retire(): void {
     this.#retired = true;
-    clearTimeout(this.#respawn);
+    clearTimeout(this.#restartTimer);
   }
 
-  /** It shall end and not come back; `kill` = at once, for it has nothing to drain yet. Asked once; again changes nothing. */
-  end(how: 'drain' | 'kill' = 'drain'): void {
+  /** Stops it for good; `kill` = at once, where there is nothing to drain. Further calls do nothing. */
+  stop(how: 'drain' | 'kill' = 'drain'): void {
     if (this.#stopping) return;
     this.#stopping = true;
-    clearTimeout(this.#respawn);
-    this.#heir?.kill('SIGKILL');
-    if (this.#life && how === 'kill') this.#life.kill('SIGKILL');
-    else if (this.#life) this.#life.askToEnd();
-    else if (!this.alive) this.#options.gone(0);
+    clearTimeout(this.#restartTimer);
+    this.#replacement?.kill('SIGKILL');
+    if (this.#current && how === 'kill') this.#current.kill('SIGKILL');
+    else if (this.#current) this.#current.requestExit();
+    else if (!this.isRunning) this.#options.onExit(0);
   }
 
-  /** An heir boots beside it, takes over when it serves, and then the old one drains. False = it did not come to that; the old one goes on. */
+  /**
+   * Boots a replacement beside the current instance; when it is ready, it takes over and the old one drains. Resolves with false if that did
+   * not happen; the current instance goes on then.
+   */
   replace(): Promise<boolean> {
-    if (this.#replaced) return this.#replaced.promise;
-    if (!this.#life?.isReady || this.#life.condemned !== undefined || this.#leaving || this.#stopping)
-      return Promise.resolve(false);
-    this.#replaced = Promise.withResolvers<boolean>();
-    const heir = this.#born(true);
-    this.#heir = heir;
-    this.#options.forked();
+    if (this.#replacing) return this.#replacing.promise;
+    const isReplaceable = this.#current?.isReady && this.#current.terminationReason === undefined;
+    if (!isReplaceable || this.#draining || this.#stopping) return Promise.resolve(false);
+    this.#replacing = Promise.withResolvers<boolean>();
+    const replacement = this.#create(true);
+    this.#replacement = replacement;
+    this.#options.onStart();
     setTimeout(() => {
-      if (this.#heir === heir) heir.kill('SIGKILL');
-    }, HEIR_MS).unref();
-    return this.#replaced.promise;
+      if (this.#replacement === replacement) replacement.kill('SIGKILL');
+    }, REPLACEMENT_MS).unref();
+    return this.#replacing.promise;
   }
 
-  /** Called once a second. `lateMs` = how late the guard itself is. */
-  look(lateMs: number): void {
-    const life = this.#life;
-    if (!life?.watch) return;
-    if (life.isReady) life.watch.look();
-    if (life.condemned !== undefined) return;
-    const { role, limits, door } = this.#options;
-    const seen = life.watch.observe(lateMs, door?.untakenMs(this.slot) ?? 0);
-    const verdict = verdictOn(seen, { ...limits, bootMs: BOOT_MS[role] });
-    // One that ends anyway may be slow; one that cannot hear is killed then too.
-    if (verdict.act === 'none' || (verdict.act === 'end' && this.#stopping)) return this.#weigh(life);
-    door?.left(this.slot);
-    life.condemn(verdict);
+  /** Called once a second. `lateMs` = delay of the supervisor's own poll. */
+  poll(lateMs: number): void {
+    const instance = this.#current;
+    if (!instance?.probe) return;
+    if (instance.isReady) instance.probe.poll();
+    if (instance.terminationReason !== undefined) return;
+    const { role, limits, dispatcher } = this.#options;
+    const seen = instance.probe.observe(lateMs, dispatcher?.unacknowledgedMs(this.workerId) ?? 0);
+    const decision = decideLiveness(seen, { ...limits, bootMs: BOOT_MS[role] });
+    // A process that is stopping anyway may be slow; one that cannot handle signals is killed even then.
+    if (decision.act === 'none' || (decision.act === 'end' && this.#stopping)) return this.#checkMemory(instance);
+    dispatcher?.pause(this.workerId);
+    instance.terminate(decision);
   }
 
-  /** A leak is answered before the kernel or the collector answers it. */
-  #weigh(life: Life): void {
-    const { log, ceilingBytes, role } = this.#options;
-    const most = ceilingBytes();
-    if (role !== 'hub' || !life.isReady || !this.#ceiling.isExceeded(life.rssBytes, most, performance.now())) return;
+  /** Replaces a worker that leaks memory before the kernel or the garbage collector stops it. */
+  #checkMemory(instance: ProcessInstance): void {
+    const { log, memoryLimitBytes, role } = this.#options;
+    const limitBytes = memoryLimitBytes();
+    if (role !== 'hub' || !instance.isReady) return;
+    if (!this.#memoryLimit.isExceeded(instance.rssBytes, limitBytes, performance.now())) return;
     const mb = (bytes: number): number => Math.round(bytes / 2 ** 20);
-    const what = `${this.who} holds ${mb(life.rssBytes)} MB; its ceiling is ${mb(most)} MB`;
-    log('error', 'memory-ceiling-reached', `${what}: a replacement is started, then it drains`, { pid: life.pid });
+    const what = `${this.name} uses ${mb(instance.rssBytes)} MB of memory; its limit is ${mb(limitBytes)} MB`;
+    log('error', 'memory-ceiling-reached', `${what}: starting a replacement, then draining`, { pid: instance.pid });
     void this.replace();
   }
 
-  #lives(): Life[] {
-    return [this.#life, this.#heir, this.#leaving].filter((life) => life !== undefined);
+  #running(): ProcessInstance[] {
+    return [this.#current, this.#replacement, this.#draining].filter((instance) => instance !== undefined);
   }
 
-  #born(isHeir: boolean): Life {
-    const { role, slot, entry, env, execArgv, dataDir, runDir, limits, log, markRoot } = this.#options;
-    this.#instances += 1;
-    const mark = `${markRoot}${process.pid}.${this.who}.${String(this.#instances).padStart(6, '0')}`;
-    return new Life({
+  #create(isReplacement: boolean): ProcessInstance {
+    const { role, workerId, entry, env, execArgv, dataDir, runDir, limits, log, markRoot } = this.#options;
+    this.#instanceCount += 1;
+    const mark = `${markRoot}${process.pid}.${this.name}.${String(this.#instanceCount).padStart(6, '0')}`;
+    return new ProcessInstance({
       role,
-      slot,
-      who: this.who,
+      workerId,
+      name: this.name,
       entry,
       execArgv: execArgv(),
       env,
       dataDir,
       runDir,
       mark,
-      isHeir,
-      leaving: this.#leavingSocket,
+      isReplacement,
+      leaving: this.#drainingSocket,
       limits,
       log,
-      heard: (life, word) => this.#hear(life, word),
-      ended: (life, ending) => this.#ended(life, ending),
+      onMessage: (instance, message) => this.#handleMessage(instance, message),
+      onExit: (instance, exit) => this.#handleExit(instance, exit),
     });
   }
 
-  #hear(life: Life, word: ProcessWord): void {
-    const { door, ready, heard } = this.#options;
-    if (word.t === 'taken') return life === this.#life ? door?.taken(this.slot, word.n) : undefined;
-    if (word.t !== 'ready') return heard(word);
-    life.isReady = true;
-    life.watch?.readied();
+  #handleMessage(instance: ProcessInstance, message: ProcessMessage): void {
+    const { dispatcher, onReady, onMessage } = this.#options;
+    if (message.t === 'taken')
+      return instance === this.#current ? dispatcher?.acknowledge(this.workerId, message.n) : undefined;
+    if (message.t !== 'ready') return onMessage(message);
+    instance.isReady = true;
+    instance.probe?.markReady();
     if (this.#stopping) return;
-    if (life === this.#heir) return void this.#takeOver(life);
-    if (life !== this.#life) return;
+    if (instance === this.#replacement) return void this.#switchTo(instance);
+    if (instance !== this.#current) return;
     this.wasReady = true;
-    door?.opened(this);
-    ready();
+    dispatcher?.add(this);
+    onReady();
   }
 
-  async #takeOver(heir: Life): Promise<void> {
-    const { door, limits, log } = this.#options;
-    door?.left(this.slot);
-    const untilMs = performance.now() + TAKE_MS;
-    while ((door?.untakenMs(this.slot) ?? 0) > 0 && performance.now() < untilMs) await restFor(10);
-    // It may have died, or the guard may be stopping.
-    if (this.#heir !== heir || this.#stopping) return;
-    door?.closed(this.slot);
-    const old = this.#life;
-    this.#heir = undefined;
-    this.#life = heir;
+  async #switchTo(replacement: ProcessInstance): Promise<void> {
+    const { dispatcher, limits, log } = this.#options;
+    dispatcher?.pause(this.workerId);
+    const untilMs = performance.now() + PENDING_CONNECTION_MS;
+    while ((dispatcher?.unacknowledgedMs(this.workerId) ?? 0) > 0 && performance.now() < untilMs) await sleep(10);
+    // The replacement may have exited, or the supervisor may be stopping.
+    if (this.#replacement !== replacement || this.#stopping) return;
+    dispatcher?.remove(this.workerId);
+    const old = this.#current;
+    this.#replacement = undefined;
+    this.#current = replacement;
     this.wasReady = true;
-    this.#ceiling.reset();
-    door?.opened(this);
-    const [from, to] = [old?.pid ?? 'none', heir.pid];
-    log('info', 'process-replaced', `${this.who}: pid ${to} serves in the place of pid ${from}`, { pid: to });
-    if (old && old.condemned === undefined) {
-      this.#leaving = old;
-      this.#leavingSocket = heir.pid === undefined ? undefined : predecessorSocketName(heir.pid);
-      old.say({ t: 'leave' });
-      old.strikeLater(limits.killMs);
+    this.#memoryLimit.reset();
+    dispatcher?.add(this);
+    const [from, to] = [old?.pid ?? 'none', replacement.pid];
+    log('info', 'process-replaced', `${this.name}: pid ${to} replaces pid ${from}`, { pid: to });
+    if (old && old.terminationReason === undefined) {
+      this.#draining = old;
+      this.#drainingSocket = replacement.pid === undefined ? undefined : predecessorSocketName(replacement.pid);
+      old.send({ t: 'leave' });
+      old.killAfter(limits.killMs);
     }
-    this.#settle(true);
+    this.#finishReplacement(true);
   }
 
-  #settle(wasReplaced: boolean): void {
-    this.#replaced?.resolve(wasReplaced);
-    this.#replaced = undefined;
+  #finishReplacement(wasReplaced: boolean): void {
+    this.#replacing?.resolve(wasReplaced);
+    this.#replacing = undefined;
   }
 
-  #ended(life: Life, ending: Ending): void {
-    const { gone, door, log } = this.#options;
-    if (life === this.#leaving) {
-      this.#leaving = undefined;
-      this.#leavingSocket = undefined;
-      return this.#stopping ? gone(null) : undefined;
+  #handleExit(instance: ProcessInstance, exit: ProcessExit): void {
+    const { onExit, dispatcher, log } = this.#options;
+    if (instance === this.#draining) {
+      this.#draining = undefined;
+      this.#drainingSocket = undefined;
+      return this.#stopping ? onExit(null) : undefined;
     }
-    if (life === this.#heir) {
-      this.#heir = undefined;
-      this.#settle(false);
-      if (this.#stopping) return gone(null);
-      log('error', 'replacement-failed', `the replacement of ${this.who} is gone before it served: ${ending.how}`);
-      // The one that it should have replaced died meanwhile.
-      if (!this.#life) this.#died(life, ending);
+    if (instance === this.#replacement) {
+      this.#replacement = undefined;
+      this.#finishReplacement(false);
+      if (this.#stopping) return onExit(null);
+      log('error', 'replacement-failed', `the replacement of ${this.name} exited before it was ready: ${exit.how}`);
+      // The current instance exited meanwhile.
+      if (!this.#current) this.#restart(instance, exit);
       return;
     }
-    if (life !== this.#life) return;
-    this.#life = undefined;
-    door?.closed(this.slot);
-    gone(ending.code ?? null);
-    const hopeless = ending.code === EXIT_HOPELESS && !this.wasReady;
-    if (this.#stopping || this.#retired || hopeless) return;
-    // Its heir is on the way already.
-    if (this.#heir)
-      log('error', 'process-died', `${this.who} is gone: ${life.condemned ?? ending.how}; its heir follows`);
-    else this.#died(life, ending);
+    if (instance !== this.#current) return;
+    this.#current = undefined;
+    dispatcher?.remove(this.workerId);
+    onExit(exit.code ?? null);
+    const isFatal = exit.code === EXIT_CONFIG && !this.wasReady;
+    if (this.#stopping || this.#retired || isFatal) return;
+    if (this.#replacement) {
+      const why = instance.terminationReason ?? exit.how;
+      log('error', 'process-died', `${this.name} exited: ${why}; its replacement is starting`);
+    } else this.#restart(instance, exit);
   }
 
-  /** Not asked for: told, put on record, and tried again. */
-  #died(life: Life, { how, ...more }: Ending): void {
+  /** Logs an unexpected exit, writes a crash report, and schedules the next start. */
+  #restart(instance: ProcessInstance, { how, ...more }: ProcessExit): void {
     const { log, dataDir, limits } = this.#options;
-    const { pid } = life;
-    const why = life.condemned ?? how;
+    const { pid } = instance;
+    const why = instance.terminationReason ?? how;
     const nowMs = performance.now();
-    const restMs = this.#rests.next(nowMs, nowMs - life.bornMs, Math.random());
-    const next = restMs > 0 ? `the next one comes in ${restMs} ms` : 'the next one is started';
-    log('error', 'process-died', `${this.who} (pid ${pid ?? 'none'}) is gone: ${why}; ${next}`, { pid, restMs });
-    if (this.#rests.row === 1) {
-      const loop = `${this.who} dies again and again (more than ${limits.restarts} times within a minute)`;
-      log('error', 'crash-loop-found', `${loop}: there are rests of up to 30 s now until one life lasts a minute`);
+    const restMs = this.#backoff.next(nowMs, nowMs - instance.startedMs, Math.random());
+    const next = restMs > 0 ? `restarting in ${restMs} ms` : 'restarting now';
+    log('error', 'process-died', `${this.name} (pid ${pid ?? 'none'}) exited: ${why}; ${next}`, { pid, restMs });
+    if (this.#backoff.delays === 1) {
+      const loop = `${this.name} is in a crash loop (more than ${limits.restarts} exits within a minute)`;
+      log('error', 'crash-loop-found', `${loop}: restarts wait up to 30 s until it has run for a minute`);
     }
-    if (life.condemned === undefined) {
-      const lastBeat = life.watch?.lastBeat;
-      void writeEvidence(dataDir, this.who, {
-        at: new Date().toISOString(),
-        process: this.who,
-        pid,
-        why,
-        ...more,
-        lastBeat,
-      });
+    if (instance.terminationReason === undefined) {
+      const lastBeat = instance.probe?.lastHeartbeat;
+      const at = new Date().toISOString();
+      void writeCrashReport(dataDir, this.name, { at, process: this.name, pid, why, ...more, lastBeat });
     }
-    this.#respawn = setTimeout(() => this.fork(), restMs);
+    this.#restartTimer = setTimeout(() => this.start(), restMs);
   }
 }

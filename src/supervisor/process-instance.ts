@@ -1,8 +1,7 @@
 /**
- * One process from its fork to its end: its channel, what is seen of it, its death sentence with the evidence, and its last words.
- * Promises: before a kill the evidence is on disk (or 300 ms have passed); its descendants are swept after its death; what it said last is
- * heard before its end is told; nothing here waits for it without a bound.
- * Does not: decide who follows (`member.ts`) or judge (`verdict.ts`).
+ * One operating-system process from its start to its exit: its IPC channel, its probe, its termination with a crash report.
+ * Before a kill the crash report is written, or 300 ms have passed. After the exit its descendants are ended, and its last messages are
+ * delivered before the exit is reported. `managed-process.ts` decides what follows; `liveness-policy.ts` when to terminate.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
@@ -10,23 +9,25 @@ import { join } from 'node:path';
 import type { Limits } from '../config/limits.ts';
 import {
   DESCENDANT_MARK,
-  GUARD_ENV,
-  type GuardWord,
   loopSocketName,
-  type ProcessWord,
+  PROCESS_ENV,
+  type ProcessMessage,
+  type SupervisorMessage,
   socketName,
 } from '../kernel/supervisor-messages.ts';
 import { sweepMarked } from '../kernel/sweep.ts';
-import { clearSockets, guiltyStack, writeEvidence } from './host.ts';
-import type { Verdict } from './liveness-policy.ts';
-import { processFacts, sleepsIn, Watch } from './process-probe.ts';
+import { readBlockingStack, writeCrashReport } from './crash-reports.ts';
+import { clearSockets } from './host.ts';
+import type { LivenessDecision } from './liveness-policy.ts';
+import { readKernelFunction, readProcessStat } from './proc.ts';
+import { ProcessProbe } from './process-probe.ts';
 
-export type GuardLog = (level: 'info' | 'warn' | 'error', event: string, msg: string, more?: object) => void;
+export type WriteLog = (level: 'info' | 'warn' | 'error', event: string, msg: string, more?: object) => void;
 
 /**
- * For glibc's allocator: large buffers go back to the system when they are freed. By itself it raises that bound to what was freed last (up to
- * 32 MB), and from then on such buffers leave holes; and each thread gets an arena of its own. Measured in two soaks of eight minutes side by
- * side: 42 and 26 MB more resident memory at the end, with the same heap. Whoever sets these variables wins.
+ * Makes glibc return large buffers to the system when they are freed. By default it raises that threshold to the size of what was freed last
+ * (up to 32 MB), after which such buffers leave holes, and it gives each thread an arena of its own. Two soaks of eight minutes side by side:
+ * 42 and 26 MB more resident memory at the end without these settings, with the same heap. Variables that are set already win.
  */
 const ALLOCATOR_ENV = {
   MALLOC_ARENA_MAX: '2',
@@ -34,55 +35,55 @@ const ALLOCATOR_ENV = {
   MALLOC_TRIM_THRESHOLD_: '131072',
 } as const;
 
-export interface LifeOptions {
+export interface ProcessInstanceOptions {
   readonly role: 'hub' | 'control';
-  readonly slot: number;
-  /** `hub-1`: for people. */
-  readonly who: string;
+  readonly workerId: number;
+  /** `hub-1`: its name in logs. */
+  readonly name: string;
   readonly entry: string;
   readonly execArgv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly dataDir: string;
   readonly runDir: string;
-  /** Its own, also in the environment of all that descend from it. */
+  /** Unique; all its descendants carry it in their environment. */
   readonly mark: string;
-  /** It takes the place of one that still serves: it says `ready` when its servers are there. */
-  readonly isHeir: boolean;
-  /** Socket name of a worker of this place that still drains; undefined = there is none. */
+  /** It replaces an instance that still serves: it reports `ready` when its servers have started. */
+  readonly isReplacement: boolean;
+  /** Socket name of an earlier instance that still drains; undefined = there is none. */
   readonly leaving: string | undefined;
   readonly limits: Limits;
-  readonly log: GuardLog;
-  readonly heard: (life: Life, word: ProcessWord) => void;
-  /** Told once, also when it was never born. */
-  readonly ended: (life: Life, ending: Ending) => void;
+  readonly log: WriteLog;
+  readonly onMessage: (instance: ProcessInstance, message: ProcessMessage) => void;
+  /** Called once, also if the process could not be started. */
+  readonly onExit: (instance: ProcessInstance, exit: ProcessExit) => void;
 }
 
-export interface Ending {
+export interface ProcessExit {
   readonly how: string;
   readonly code?: number | null;
   readonly signal?: string | null;
 }
 
-/** Stack and kernel state are gathered for at most this long before a kill. */
-const EVIDENCE_MS = 300;
-/** Budget of a process that beats but does not work. */
-const END_GRACE_MS = 5000;
-/** A dead process's channel is read to its end for at most this long. */
-const LAST_WORDS_MS = 100;
+/** Time to collect the crash report before a kill. */
+const REPORT_MS = 300;
+/** Grace period of a process that sends heartbeats but does no work. */
+const EXIT_GRACE_MS = 5000;
+/** The channel of a process that exited is read for at most this long. */
+const LAST_MESSAGES_MS = 100;
 
-export class Life {
-  readonly #options: LifeOptions;
+export class ProcessInstance {
+  readonly #options: ProcessInstanceOptions;
   readonly #child: ChildProcess | undefined;
-  readonly watch: Watch | undefined;
-  readonly bornMs = performance.now();
-  /** Why it was condemned. */
-  condemned: string | undefined;
+  readonly probe: ProcessProbe | undefined;
+  readonly startedMs = performance.now();
+  /** Why it is being terminated; undefined = it is not. */
+  terminationReason: string | undefined;
   isReady = false;
-  #isOver = false;
+  #hasExited = false;
 
-  constructor(options: LifeOptions) {
+  constructor(options: ProcessInstanceOptions) {
     this.#options = options;
-    const { role, slot, entry, env, execArgv, mark, runDir, limits, isHeir, leaving } = options;
+    const { role, workerId, entry, env, execArgv, mark, runDir, limits, isReplacement, leaving } = options;
     let child: ChildProcess;
     try {
       child = spawn(process.execPath, [...execArgv, entry], {
@@ -90,37 +91,35 @@ export class Life {
         env: {
           ...ALLOCATOR_ENV,
           ...env,
-          [GUARD_ENV.role]: role,
-          [GUARD_ENV.slot]: String(slot),
+          [PROCESS_ENV.role]: role,
+          [PROCESS_ENV.slot]: String(workerId),
           [DESCENDANT_MARK]: mark,
-          ...(isHeir ? { [GUARD_ENV.heir]: '1' } : {}),
-          ...(leaving === undefined ? {} : { [GUARD_ENV.leaving]: leaving }),
+          ...(isReplacement ? { [PROCESS_ENV.replacement]: '1' } : {}),
+          ...(leaving === undefined ? {} : { [PROCESS_ENV.leaving]: leaving }),
         },
       });
     } catch (fault) {
       this.#child = undefined;
-      this.watch = undefined;
-      queueMicrotask(() => this.#end({ how: `it cannot be started: ${(fault as Error).message}` }));
+      this.probe = undefined;
+      queueMicrotask(() => this.#finish({ how: `cannot be started: ${(fault as Error).message}` }));
       return;
     }
     this.#child = child;
-    this.watch =
-      child.pid === undefined
-        ? undefined
-        : new Watch(child.pid, {
-            socketPath: join(runDir, socketName(role, slot)),
-            loopSocketPath: join(runDir, loopSocketName(child.pid)),
-            limits,
-          });
-    child.on('message', (word: ProcessWord) => {
-      if (!this.#isOver) options.heard(this, word);
+    if (child.pid !== undefined)
+      this.probe = new ProcessProbe(child.pid, {
+        socketPath: join(runDir, socketName(role, workerId)),
+        loopSocketPath: join(runDir, loopSocketName(child.pid)),
+        limits,
+      });
+    child.on('message', (message: ProcessMessage) => {
+      if (!this.#hasExited) options.onMessage(this, message);
     });
     child.on('error', (fault) => {
-      // Never born: no exit will be told. (A living one's error is a signal that could not be sent.)
-      if (child.pid === undefined) this.#end({ how: `it cannot be started: ${fault.message}` });
+      // Not started: no exit event follows. (The error of a running process is a signal that could not be sent.)
+      if (child.pid === undefined) this.#finish({ how: `cannot be started: ${fault.message}` });
     });
     child.once('exit', (code, signal) =>
-      whenHeardOut(child, () => this.#end({ how: `it ended with ${signal ?? `code ${code}`}`, code, signal })),
+      afterLastMessages(child, () => this.#finish({ how: signal ?? `exit code ${code}`, code, signal })),
     );
   }
 
@@ -128,93 +127,94 @@ export class Life {
     return this.#child?.pid;
   }
 
-  /** Its channel is open. */
+  /** Its IPC channel is open. */
   get isOpen(): boolean {
     return this.#child?.connected === true;
   }
 
   get rssBytes(): number {
-    return this.pid === undefined ? 0 : (processFacts(this.pid)?.rssBytes ?? 0);
+    return this.pid === undefined ? 0 : (readProcessStat(this.pid)?.rssBytes ?? 0);
   }
 
-  say(word: GuardWord): void {
-    this.send(word, undefined, () => {});
+  send(message: SupervisorMessage): void {
+    this.sendWithSocket(message, undefined, () => {});
   }
 
-  send(word: GuardWord, socket: Socket | undefined, sent: (fault: Error | null) => void): void {
+  sendWithSocket(message: SupervisorMessage, socket: Socket | undefined, sent: (fault: Error | null) => void): void {
     if (!this.#child?.connected) return sent(new Error('not connected'));
-    // keepOpen: the copy here is closed when the hub says that it has the connection.
-    this.#child.send(word, socket, { keepOpen: true }, sent);
+    // keepOpen: this process closes its copy when the worker acknowledges the connection.
+    this.#child.send(message, socket, { keepOpen: true }, sent);
   }
 
   kill(signal: NodeJS.Signals): void {
     this.#child?.kill(signal);
   }
 
-  /** A signal and not a word: the channel may be full, and both would be two requests. Windows has no such signals. */
-  askToEnd(): void {
-    if (process.platform === 'win32') this.say({ t: 'drain' });
+  /** Asks it to drain and exit. By a signal, because the channel may be full and both would be two requests; Windows has no such signals. */
+  requestExit(): void {
+    if (process.platform === 'win32') this.send({ t: 'drain' });
     else this.kill('SIGTERM');
   }
 
-  strikeLater(ms: number): void {
+  killAfter(ms: number): void {
     setTimeout(() => {
-      if (!this.#isOver) this.kill('SIGKILL');
+      if (!this.#hasExited) this.kill('SIGKILL');
     }, ms).unref();
   }
 
-  condemn({ act, why }: Exclude<Verdict, { act: 'none' }>): void {
-    this.condemned = why;
+  /** Writes a crash report, then kills it or asks it to exit. */
+  terminate({ act, why }: Exclude<LivenessDecision, { act: 'none' }>): void {
+    this.terminationReason = why;
     const pid = this.pid ?? -1;
-    void Promise.race([this.#evidence(pid, why), later(EVIDENCE_MS)]).then((evidence) => {
-      if (this.#isOver) return;
-      const what = `${this.#options.who} (pid ${pid}) is ${act === 'kill' ? 'killed' : 'ended'}: ${why}`;
+    void Promise.race([this.#writeReport(pid, why), later(REPORT_MS)]).then((evidence) => {
+      if (this.#hasExited) return;
+      const what = `${act === 'kill' ? 'killing' : 'stopping'} ${this.#options.name} (pid ${pid}): ${why}`;
       this.#options.log('error', 'process-condemned', what, { evidence, pid });
       if (act === 'kill') return this.kill('SIGKILL');
-      this.askToEnd();
-      this.strikeLater(END_GRACE_MS);
+      this.requestExit();
+      this.killAfter(EXIT_GRACE_MS);
     });
   }
 
-  async #evidence(pid: number, why: string): Promise<string | undefined> {
-    const { dataDir, runDir, who } = this.#options;
-    const stack = await guiltyStack(runDir, who, pid);
-    return writeEvidence(dataDir, who, {
+  /** The names of the members are those of crash reports of earlier versions. */
+  async #writeReport(pid: number, why: string): Promise<string | undefined> {
+    const { dataDir, runDir, name } = this.#options;
+    const stack = await readBlockingStack(runDir, name, pid);
+    return writeCrashReport(dataDir, name, {
       at: new Date().toISOString(),
-      process: who,
+      process: name,
       pid,
       why,
-      facts: processFacts(pid),
-      sleepsIn: sleepsIn(pid),
-      lastBeat: this.watch?.lastBeat,
-      sinceBeatMs: Math.round(this.watch?.sinceBeatMs ?? 0),
+      facts: readProcessStat(pid),
+      sleepsIn: readKernelFunction(pid),
+      lastBeat: this.probe?.lastHeartbeat,
+      sinceBeatMs: Math.round(this.probe?.sinceHeartbeatMs ?? 0),
       guiltyStack: stack?.split('\n'),
     });
   }
 
-  #end(ending: Ending): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
+  #finish(exit: ProcessExit): void {
+    if (this.#hasExited) return;
+    this.#hasExited = true;
     this.isReady = false;
-    this.watch?.close();
-    const { mark, who, log, ended, runDir } = this.#options;
+    this.probe?.close();
+    const { mark, name, log, onExit, runDir } = this.#options;
     if (this.pid !== undefined) clearSockets(runDir, [loopSocketName(this.pid)]);
     void sweepMarked(mark).then((pids) => {
-      if (pids.length > 0)
-        log('warn', 'children-swept', `${pids.length} processes of the late ${who} were ended`, { pids });
+      if (pids.length > 0) log('warn', 'children-swept', `ended ${pids.length} processes that ${name} left`, { pids });
     });
-    ended(this, ending);
+    onExit(this, exit);
   }
 }
 
-/** What the dead one said last (`taken`) may still be in its channel; a connection that it took must not be handed out again. */
-function whenHeardOut(child: ChildProcess, then: () => void): void {
+/** The last messages (`taken`) may still be in the channel; a connection that was taken must not be handed out again. */
+function afterLastMessages(child: ChildProcess, then: () => void): void {
   if (!child.connected) return then();
-  const limit = setTimeout(over, LAST_WORDS_MS);
-  child.once('disconnect', over);
-  function over(): void {
-    clearTimeout(limit);
-    child.off('disconnect', over);
+  const timer = setTimeout(finish, LAST_MESSAGES_MS);
+  child.once('disconnect', finish);
+  function finish(): void {
+    clearTimeout(timer);
+    child.off('disconnect', finish);
     then();
   }
 }

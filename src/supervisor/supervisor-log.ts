@@ -1,16 +1,16 @@
 /**
- * What the guard prints: its log on stdout, what a person must read on stderr. Through sinks: a terminal that nobody reads must not stop it.
- * Promises: never waits but in `flush`, which is bounded.
+ * What the supervisor prints: its log on stdout, and messages for the operator on stderr. Both go through sinks, because a terminal that
+ * nobody reads must not block it. Only `flush` waits, for a bounded time.
  */
 import { printableJson, visible } from '../telemetry/mask.ts';
 import { openSink, type Sink } from '../telemetry/sink.ts';
 
 const FLUSH_MS = 300;
 
-export class Voice {
+export class SupervisorLog {
   readonly #terminal: boolean;
   readonly #version: string;
-  /** Read when a sink is opened: the configuration may come later. */
+  /** Read when a sink is opened, because the configuration may arrive later. */
   readonly #limits: { readonly logBytes: number };
   /** By descriptor. */
   readonly #sinks: { 1?: Sink; 2?: Sink } = {};
@@ -26,14 +26,14 @@ export class Voice {
     for (const line of lines) this.#sinks[fd]?.write(`${line}\n`);
   }
 
-  /** For a person at a terminal, else as the other processes write their lines. */
-  log(level: string, event: string, msg: string, more: object = {}): void {
+  /** Writes one event: readable text on a terminal, else the same JSON lines as the other processes. */
+  write(level: string, event: string, msg: string, more: object = {}): void {
     const time = new Date().toISOString();
-    const facts = { time, level, msg, service: 'mcphub', version: this.#version, role: 'guard', event, ...more };
+    const line = { time, level, msg, service: 'mcphub', version: this.#version, role: 'guard', event, ...more };
     this.print(1, [
       this.#terminal
-        ? `${time.slice(11, 19)} ${level.padEnd(5)} guard ${visible(msg)}`
-        : printableJson(JSON.stringify(facts)),
+        ? `${time.slice(11, 19)} ${level.padEnd(5)} supervisor ${visible(msg)}`
+        : printableJson(JSON.stringify(line)),
     ]);
   }
 
@@ -43,10 +43,10 @@ export class Voice {
 }
 
 /**
- * A log reader that is gone, or a hub that died while a connection was on its way to it, is told as SIGPIPE too. Commands that print end then;
- * the guard must not, so it listens itself and to nobody else. (With no listener at all the system's own answer is death.)
+ * Ignores SIGPIPE, which the system sends when a log reader, or a worker that was being handed a connection, has exited. Commands that print
+ * exit then; the supervisor must not, so other listeners are removed. (Without any listener the signal ends the process.)
  */
-export function surviveBrokenPipes(): void {
+export function ignoreBrokenPipes(): void {
   const others = process.listeners('SIGPIPE');
   process.on('SIGPIPE', () => {});
   for (const other of others) process.off('SIGPIPE', other);

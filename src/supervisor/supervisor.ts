@@ -1,78 +1,68 @@
-/** The supervisor: forks control and the workers, opens the port, replaces what fails, and ends everything in order. */
+/** The supervisor: starts the control process and the workers, opens the port, restarts what fails, and shuts everything down in order. */
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
-import { setTimeout as restFor } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { directoryWarnings } from '../config/file-access.ts';
-import type { LimitName, Limits } from '../config/limits.ts';
+import type { Limits } from '../config/limits.ts';
 import { memoryShare } from '../config/memory-share.ts';
-import { CONTROL_FLAGS, GUARD_ENV, HUB_FLAGS, type ProcessWord } from '../kernel/supervisor-messages.ts';
+import { CONTROL_FLAGS, type ProcessMessage, WORKER_FLAGS } from '../kernel/supervisor-messages.ts';
 import { sweepMarked } from '../kernel/sweep.ts';
 import { WorkerToken } from '../kernel/worker-token.ts';
-import { connectionRoom, Door } from './connection-dispatcher.ts';
-import { EXIT_HOPELESS, Hopeless, listenToSystem, lockDataDir, prepareRunDir, untoldEvidence } from './host.ts';
-import { Member } from './managed-process.ts';
-import { Voice } from './supervisor-log.ts';
-import { Notify } from './systemd-notify.ts';
+import { availableConnections, ConnectionDispatcher } from './connection-dispatcher.ts';
+import { unreportedCrashes } from './crash-reports.ts';
+import { EXIT_CONFIG, FatalStartError, handleSystemSignals, lockDataDir, prepareRunDir } from './host.ts';
+import { ManagedProcess } from './managed-process.ts';
+import { SupervisorLog } from './supervisor-log.ts';
+import { processEnvironment, type SupervisorOptions } from './supervisor-options.ts';
+import { SystemdNotifier } from './systemd-notify.ts';
 
-export interface GuardOptions {
-  /** What the command line gives; wins over environment and file. */
-  readonly flags: Partial<Record<LimitName, number>>;
-  /** Undefined = 127.0.0.1 and ::1. */
-  readonly host: string | undefined;
-  readonly dataDir: string;
-  readonly runDir: string;
-  readonly configFile: string | undefined;
-  /** Path of process/main.ts. */
-  readonly entry: string;
-  /** What is known before the configuration is read. */
-  readonly limits: Limits;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** A person is watching stdout. */
-  readonly terminal: boolean;
-  readonly version: string;
-}
+const POLL_MS = 1000;
+/** Exits of the control process, before it has read the configuration, after which the start fails. */
+const MAX_EARLY_EXITS = 3;
+/** More than the control process's own budget. */
+const CONTROL_STOP_MS = 6000;
+const SWEEP_MS = 3000;
 
-const LOOK_MS = 1000;
-/** Deaths of control before it has read the configuration after which the start is given up. */
-const EARLY_DEATHS = 3;
+/** Runs until it is asked to stop; resolves with the exit code. */
+export const runSupervisor = (options: SupervisorOptions): Promise<number> => new Supervisor(options).run();
 
-/** Runs until it has been told to stop; the answer is the exit code. */
-export const runGuard = (options: GuardOptions): Promise<number> => new Guard(options).run();
-
-class Guard {
-  readonly #options: GuardOptions;
-  /** Changed once, when control has read the configuration. */
+class Supervisor {
+  readonly #options: SupervisorOptions;
+  /** Changed once, when the control process has read the configuration. */
   readonly #limits: Limits;
-  readonly #door: Door;
+  readonly #dispatcher: ConnectionDispatcher;
   readonly #done = Promise.withResolvers<number>();
-  #hubs: Member[] = []; // bounded by: hubs
-  #control: Member | undefined;
-  readonly #voice: Voice;
+  #workers: ManagedProcess[] = []; // bounded by: limits.hubs
+  #control: ManagedProcess | undefined;
+  readonly #log: SupervisorLog;
   #lock: { release(): void } | undefined;
   #markRoot = '';
   #opening: Promise<void> | undefined;
   #isOpen = false;
-  #earlyDeaths = 0;
-  #stopping = false;
-  #lookedMs = performance.now();
+  #earlyExits = 0;
+  #isStopping = false;
+  #polledMs = performance.now();
   #exitCode = 0;
-  #finishing = false;
-  #rolling = false;
-  readonly #notify: Notify;
+  #isFinishing = false;
+  #isReplacing = false;
+  readonly #notify: SystemdNotifier;
   readonly #workerToken = new WorkerToken();
 
-  constructor(options: GuardOptions) {
+  constructor(options: SupervisorOptions) {
     this.#options = options;
     this.#limits = { ...options.limits };
-    this.#door = new Door(this.#limits, connectionRoom(this.#limits.connections), (times) =>
-      this.#voice.log('warn', 'request-refused', `${times} connections got 503: no worker took them in time`, {
-        code: 'starting',
-        times,
-      }),
+    this.#dispatcher = new ConnectionDispatcher(this.#limits, availableConnections(this.#limits.connections), (times) =>
+      this.#reportRefused(times),
     );
-    this.#voice = new Voice({ ...options, limits: this.#limits });
-    const deaf = (why: string) => this.#voice.log('warn', 'notify-failed', `systemd cannot be told: ${why}`);
-    this.#notify = new Notify(options.env, deaf);
+    this.#log = new SupervisorLog({ ...options, limits: this.#limits });
+    this.#notify = new SystemdNotifier(options.env, (why) =>
+      this.#log.write('warn', 'notify-failed', `cannot notify systemd: ${why}`),
+    );
+  }
+
+  #reportRefused(times: number): void {
+    const what = `refused ${times} connections with 503: no worker took them in time`;
+    this.#log.write('warn', 'request-refused', what, { code: 'starting', times });
   }
 
   async run(): Promise<number> {
@@ -82,215 +72,210 @@ class Guard {
       code = await this.#done.promise;
     } catch (fault) {
       this.#lock?.release();
-      if (!(fault instanceof Hopeless)) throw fault;
-      this.#voice.print(2, fault.lines);
-      code = EXIT_HOPELESS;
+      if (!(fault instanceof FatalStartError)) throw fault;
+      this.#log.print(2, fault.lines);
+      code = EXIT_CONFIG;
     }
-    await this.#voice.flush();
+    await this.#log.flush();
     return code;
   }
 
   async #start(): Promise<void> {
     const { dataDir, runDir } = this.#options;
-    this.#listen();
+    this.#installSignalHandlers();
     const lock = lockDataDir(dataDir);
     this.#lock = lock;
     prepareRunDir(runDir);
     this.#markRoot = `${createHash('sha256').update(realpathSync(dataDir)).digest('hex').slice(0, 12)}.`;
-    // A guard that ends in order sweeps itself.
+    // A supervisor that shuts down ends its processes itself.
     const pids = lock.wasStale ? await sweepMarked(this.#markRoot) : [];
     if (pids.length > 0)
-      this.#voice.log('warn', 'children-swept', `${pids.length} processes of an earlier run were ended`, { pids });
-    for (const sentence of untoldEvidence(dataDir)) this.#voice.log('warn', 'earlier-death', `last time: ${sentence}`);
-    for (const text of directoryWarnings(dataDir)) this.#voice.log('warn', 'data-dir-writable', text);
-    if (this.#stopping) return;
-    this.#control = this.#member('control', 0);
-    this.#control.fork();
-    this.#addHub();
-    setInterval(() => this.#look(), LOOK_MS);
+      this.#log.write('warn', 'children-swept', `ended ${pids.length} processes of an earlier run`, { pids });
+    for (const sentence of unreportedCrashes(dataDir))
+      this.#log.write('warn', 'earlier-death', `previous run: ${sentence}`);
+    for (const text of directoryWarnings(dataDir)) this.#log.write('warn', 'data-dir-writable', text);
+    if (this.#isStopping) return;
+    this.#control = this.#createProcess('control', 0);
+    this.#control.start();
+    this.#addWorker();
+    setInterval(() => this.#poll(), POLL_MS);
   }
 
-  #addHub(): void {
-    const hub = this.#member('hub', this.#hubs.length + 1);
-    this.#hubs.push(hub);
-    hub.fork();
+  #addWorker(): void {
+    const worker = this.#createProcess('hub', this.#workers.length + 1);
+    this.#workers.push(worker);
+    worker.start();
   }
 
-  /** The configuration is good: the port opens, and everybody may begin what leaves traces. */
-  async #open({ limits, lines }: ProcessWord & { t: 'configured' }): Promise<void> {
+  /** The configuration is valid: opens the port, and lets all processes begin what leaves traces. */
+  async #open({ limits, lines }: ProcessMessage & { t: 'configured' }): Promise<void> {
     Object.assign(this.#limits, limits);
-    this.#voice.print(2, lines);
+    this.#log.print(2, lines);
     const { host } = this.#options;
     try {
-      await this.#door.listen(this.#limits.port, host);
+      await this.#dispatcher.listen(this.#limits.port, host);
     } catch (fault) {
-      if (!(fault instanceof Hopeless)) throw fault;
-      return this.#hopeless(fault.lines);
+      if (!(fault instanceof FatalStartError)) throw fault;
+      return this.#failStart(fault.lines);
     }
-    if (this.#stopping) return;
+    if (this.#isStopping) return;
     this.#isOpen = true;
-    for (const member of this.#all()) this.#letGo(member);
-    const [{ port }, { hubs }] = [this.#door, this.#limits];
-    while (this.#hubs.length < hubs) this.#addHub();
+    for (const managed of this.#processes()) this.#sendGo(managed);
+    const { port } = this.#dispatcher;
+    const { hubs } = this.#limits;
+    while (this.#workers.length < hubs) this.#addWorker();
     const more = { port, host: host ?? 'loopback', hubs, pid: process.pid };
-    this.#voice.log('info', 'listening-started', `listening on port ${port}`, more);
+    this.#log.write('info', 'listening-started', `listening on port ${port}`, more);
   }
 
-  #letGo(member: Member): void {
-    if (this.#isOpen) member.say({ t: 'go', port: this.#door.port });
+  #sendGo(managed: ManagedProcess): void {
+    if (this.#isOpen) managed.send({ t: 'go', port: this.#dispatcher.port });
   }
 
-  #member(role: 'hub' | 'control', slot: number): Member {
-    const { entry, env, dataDir, runDir, configFile, terminal, flags } = this.#options;
-    const member: Member = new Member({
+  #createProcess(role: 'hub' | 'control', workerId: number): ManagedProcess {
+    const { entry, dataDir, runDir } = this.#options;
+    const managed: ManagedProcess = new ManagedProcess({
       role,
-      slot,
+      workerId,
       entry,
       execArgv: () =>
-        role === 'hub' ? [...HUB_FLAGS, `--max-old-space-size=${memoryShare(this.#limits).heapMb}`] : CONTROL_FLAGS,
-      ceilingBytes: () => memoryShare(this.#limits).ceilingBytes,
-      env: {
-        ...env,
-        [GUARD_ENV.dataDir]: dataDir,
-        [GUARD_ENV.runDir]: runDir,
-        ...(configFile === undefined ? {} : { [GUARD_ENV.configFile]: configFile }),
-        [GUARD_ENV.flags]: JSON.stringify(flags),
-        MCPHUB_TERMINAL: terminal ? '1' : '0',
-      },
+        role === 'hub' ? [...WORKER_FLAGS, `--max-old-space-size=${memoryShare(this.#limits).heapMb}`] : CONTROL_FLAGS,
+      memoryLimitBytes: () => memoryShare(this.#limits).ceilingBytes,
+      env: processEnvironment(this.#options),
       dataDir,
       runDir,
       markRoot: this.#markRoot,
       limits: this.#limits,
-      door: role === 'hub' ? this.#door : undefined,
-      log: (level, event, msg, more) => this.#voice.log(level, event, msg, more),
-      forked: () => {
-        this.#workerToken.forked(role, member, this.#hubs);
-        this.#letGo(member);
+      dispatcher: role === 'hub' ? this.#dispatcher : undefined,
+      log: (level, event, msg, more) => this.#log.write(level, event, msg, more),
+      onStart: () => {
+        this.#workerToken.handOut(role, managed, this.#workers);
+        this.#sendGo(managed);
       },
-      heard: (word) => this.#hear(member, word),
-      ready: () => {
-        if (role === 'control') for (const hub of this.#hubs) hub.say({ t: 'control-ready' });
-        else if (this.#isOpen) this.#notify.ready(`serving on port ${this.#door.port}`);
+      onMessage: (message) => this.#handleMessage(managed, message),
+      onReady: () => {
+        if (role === 'control') for (const worker of this.#workers) worker.send({ t: 'control-ready' });
+        else if (this.#isOpen) this.#notify.ready(`serving on port ${this.#dispatcher.port}`);
       },
-      gone: (code) => this.#gone(member, role, code),
+      onExit: (code) => this.#handleExit(managed, role, code),
     });
-    return member;
+    return managed;
   }
 
-  #hear(member: Member, word: ProcessWord): void {
-    if (word.t === 'tell') this.#voice.print(1, word.lines);
-    else if (word.t === 'configured') this.#opening ??= this.#open(word);
-    else if (word.t !== 'hopeless') return;
-    // Before anything served: the end. Later (a configuration that was broken meanwhile) the hubs go on from the world they have.
-    else if (member.wasReady) this.#voice.log('error', 'restart-hopeless', `${member.who}: ${word.lines.join('; ')}`);
-    else this.#hopeless(word.lines);
+  #handleMessage(managed: ManagedProcess, message: ProcessMessage): void {
+    if (message.t === 'tell') this.#log.print(1, message.lines);
+    else if (message.t === 'configured') this.#opening ??= this.#open(message);
+    else if (message.t !== 'hopeless') return;
+    // A configuration that became invalid later: the workers go on with the snapshot that they have.
+    else if (managed.wasReady)
+      this.#log.write('error', 'restart-hopeless', `${managed.name} cannot start: ${message.lines.join('; ')}`);
+    else this.#failStart(message.lines);
   }
 
-  #hopeless(lines: readonly string[]): void {
-    this.#voice.print(2, lines);
-    this.#stop(EXIT_HOPELESS);
+  #failStart(lines: readonly string[]): void {
+    this.#log.print(2, lines);
+    this.#stop(EXIT_CONFIG);
   }
 
-  #gone(member: Member, role: 'hub' | 'control', code: number | null): void {
-    if (this.#stopping) return this.#finishIfEmpty();
-    if (code === EXIT_HOPELESS && !member.wasReady) return this.#stop(EXIT_HOPELESS);
+  #handleExit(managed: ManagedProcess, role: 'hub' | 'control', code: number | null): void {
+    if (this.#isStopping) return this.#finishIfEmpty();
+    if (code === EXIT_CONFIG && !managed.wasReady) return this.#stop(EXIT_CONFIG);
     if (role === 'hub' || this.#isOpen) return;
-    this.#earlyDeaths += 1;
-    if (this.#earlyDeaths < EARLY_DEATHS) return;
-    this.#voice.print(2, [`Not started: control ended ${EARLY_DEATHS} times before it had read the configuration.`]);
+    this.#earlyExits += 1;
+    if (this.#earlyExits < MAX_EARLY_EXITS) return;
+    this.#log.print(2, [
+      `Not started: the control process exited ${MAX_EARLY_EXITS} times before it had read the configuration.`,
+    ]);
     this.#stop(1);
   }
 
-  #look(): void {
-    const lateMs = performance.now() - this.#lookedMs - LOOK_MS;
-    this.#lookedMs += lateMs + LOOK_MS;
-    for (const member of this.#all()) member.look(lateMs);
-    this.#notify.feed(this.#lookedMs);
+  #poll(): void {
+    const lateMs = performance.now() - this.#polledMs - POLL_MS;
+    this.#polledMs += lateMs + POLL_MS;
+    for (const managed of this.#processes()) managed.poll(lateMs);
+    this.#notify.pingWatchdog(this.#polledMs);
   }
 
-  #all(): Member[] {
-    return this.#control ? [...this.#hubs, this.#control] : this.#hubs;
+  #processes(): ManagedProcess[] {
+    return this.#control ? [...this.#workers, this.#control] : this.#workers;
   }
 
-  #listen(): void {
-    listenToSystem({
-      asked: (signal) => {
-        if (this.#stopping) return this.#killAll(`a second ${signal}`, 1);
-        this.#voice.log('info', 'drain-started', `${signal}: stopping`);
+  #installSignalHandlers(): void {
+    handleSystemSignals({
+      stop: (signal) => {
+        if (this.#isStopping) return this.#killAll(`second ${signal}`, 1);
+        this.#log.write('info', 'drain-started', `${signal}: stopping`);
         this.#stop(0);
       },
-      hungUp: () => {
-        this.#voice.log('info', 'drain-started', 'the terminal is gone: stopping');
+      terminalClosed: () => {
+        this.#log.write('info', 'drain-started', 'the terminal was closed: stopping');
         this.#stop(0);
       },
-      reload: () => this.#control?.say({ t: 'reload' }),
-      roll: () => void this.#roll(),
-      faulted: (words, isLast) => {
-        this.#voice.log('error', 'guard-faulted', words);
+      reload: () => this.#control?.send({ t: 'reload' }),
+      replaceWorkers: () => void this.#replaceWorkers(),
+      fault: (text, isLast) => {
+        this.#log.write('error', 'guard-faulted', text);
         if (isLast) this.#stop(1);
       },
     });
   }
 
-  /** Hubs first, so that control can note what they report; then control; then everything that is left. */
+  /** Stops the workers first, so that the control process stores what they report; then the control process; then whatever is left. */
   #stop(code: number): void {
-    if (this.#stopping) return;
-    this.#stopping = true;
+    if (this.#isStopping) return;
+    this.#isStopping = true;
     this.#exitCode = code;
     this.#notify.stopping();
     const { balancerMs, killMs } = this.#limits;
-    if (this.#options.terminal || code !== 0) this.#door.close();
-    else setTimeout(() => this.#door.close(), balancerMs).unref();
-    setTimeout(() => this.#killAll('its time is over', code), killMs);
-    // A signal to the whole group ends control early; that is no reason for another one.
+    if (this.#options.terminal || code !== 0) this.#dispatcher.close();
+    else setTimeout(() => this.#dispatcher.close(), balancerMs).unref();
+    setTimeout(() => this.#killAll('the time to stop is over', code), killMs);
+    // A signal to the whole process group ends the control process early; it is not started again.
     this.#control?.retire();
-    for (const hub of this.#hubs) hub.end(this.#isOpen ? 'drain' : 'kill');
+    for (const worker of this.#workers) worker.stop(this.#isOpen ? 'drain' : 'kill');
     this.#finishIfEmpty();
   }
 
   #finishIfEmpty(): void {
-    if (this.#hubs.some((hub) => hub.alive)) return;
-    this.#door.close();
+    if (this.#workers.some((worker) => worker.isRunning)) return;
+    this.#dispatcher.close();
     const control = this.#control;
-    if (!control?.alive) return void this.#finish(this.#exitCode);
-    control.end();
-    setTimeout(() => control.kill('SIGKILL'), CONTROL_MS).unref();
+    if (!control?.isRunning) return void this.#finish(this.#exitCode);
+    control.stop();
+    setTimeout(() => control.kill('SIGKILL'), CONTROL_STOP_MS).unref();
   }
 
   #killAll(why: string, code: number): void {
-    this.#voice.log('warn', 'kill-all', `ending everything that is left: ${why}`);
-    for (const member of this.#all()) member.kill('SIGKILL');
+    this.#log.write('warn', 'kill-all', `killing all remaining processes: ${why}`);
+    for (const managed of this.#processes()) managed.kill('SIGKILL');
     void this.#finish(code);
   }
 
   async #finish(code: number): Promise<void> {
-    if (this.#finishing) return;
-    this.#finishing = true;
-    this.#door.close();
+    if (this.#isFinishing) return;
+    this.#isFinishing = true;
+    this.#dispatcher.close();
     // Reading another process's environment can block in the kernel.
-    await Promise.race([sweepMarked(this.#markRoot), restFor(SWEEP_MS)]);
+    await Promise.race([sweepMarked(this.#markRoot), sleep(SWEEP_MS)]);
     try {
       prepareRunDir(this.#options.runDir);
     } catch {
       // The next start cleans up.
     }
     this.#lock?.release();
-    this.#voice.log('info', 'process-stopped', 'stopped');
+    this.#log.write('info', 'process-stopped', 'stopped');
     this.#done.resolve(code);
   }
 
-  /** SIGUSR2: one hub after the other is replaced; each serves until its heir does. */
-  async #roll(): Promise<void> {
-    if (this.#rolling || this.#stopping) return;
-    this.#rolling = true;
-    this.#voice.log('info', 'rolling-started', `replacing ${this.#hubs.length} hubs one after the other`);
+  /** Replaces the workers one at a time; each serves until its replacement is ready. */
+  async #replaceWorkers(): Promise<void> {
+    if (this.#isReplacing || this.#isStopping) return;
+    this.#isReplacing = true;
+    this.#log.write('info', 'rolling-started', `replacing ${this.#workers.length} workers one at a time`);
     let replaced = 0;
-    for (const hub of this.#hubs) if (!this.#stopping && (await hub.replace())) replaced += 1;
-    this.#rolling = false;
-    const level = replaced === this.#hubs.length ? 'info' : 'error';
-    this.#voice.log(level, 'rolling-ended', `${replaced} of ${this.#hubs.length} hubs are replaced`);
+    for (const worker of this.#workers) if (!this.#isStopping && (await worker.replace())) replaced += 1;
+    this.#isReplacing = false;
+    const level = replaced === this.#workers.length ? 'info' : 'error';
+    this.#log.write(level, 'rolling-ended', `replaced ${replaced} of ${this.#workers.length} workers`);
   }
 }
-
-const CONTROL_MS = 6000; // more than control's own budget
-const SWEEP_MS = 3000;

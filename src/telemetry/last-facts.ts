@@ -1,5 +1,5 @@
 /**
- * The last few facts that matter, as short text: what the guard keeps as evidence when it must kill this process.
+ * The last few facts that matter, as short text: what the supervisor keeps as evidence when it must kill this process.
  * Promises: at most MAX_FACTS of them and 1 KiB of text; answered calls and the like are not among them.
  */
 import { CappedQueue, type Ceilings } from '../kernel/capped.ts';

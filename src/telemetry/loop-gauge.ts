@@ -1,7 +1,7 @@
 /**
  * How late the event loop is and how much memory the process holds, measured once a second so that reading costs nothing.
  * Promises: `read` is synchronous and at most a second and a half old while the loop turns; the memory's trend is a fact each minute.
- * Does not: find what stalls the loop (`stall-witness.ts`) or judge a process by it (admission, health and the guard do).
+ * Does not: find what stalls the loop (`stall-witness.ts`) or judge a process by it (admission, health and the supervisor do).
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';

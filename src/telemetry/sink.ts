@@ -1,7 +1,7 @@
 /**
  * The one door to stdout: an outside system like any other. Lines are queued, written without blocking, and dropped when the reader is slow.
  * Promises: `write` never blocks and never throws; at most `maxBytes` wait; whole lines are dropped and counted, and the count is told once
- * when the reader is back; order is kept; nothing here keeps the process alive or from exiting. node:* only: the guard uses it too.
+ * when the reader is back; order is kept; nothing here keeps the process alive or from exiting. node:* only: the supervisor uses it too.
  * Does not: format lines (`log.ts`) or know what fd it writes to (`_sink-ends.ts`).
  * Source: reliability.md F1: a terminal that nobody reads stops a process that writes to it in the plain way.
  */

@@ -107,7 +107,7 @@ function look(watch: Watch, cells: Int32Array, main: MessagePort, orders: Witnes
   });
 }
 
-/** A loop that does not turn cannot see that the guard is gone, and with the guard is gone whoever would have ended it. */
+/** A loop that does not turn cannot see that the supervisor is gone, and with the supervisor is gone whoever would have ended it. */
 function endOrphan(silentMs: number, looks: number, { guardPid, orphanMs, beatMs }: WitnessOrders): void {
   if (silentMs < orphanMs || looks < Math.floor(orphanMs / beatMs) - 1) return;
   if (process.ppid !== guardPid) process.kill(process.pid, 'SIGKILL');

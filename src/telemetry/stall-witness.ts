@@ -1,7 +1,7 @@
 /**
  * Watches from a thread of its own whether the main loop turns, and writes down the stack that holds it when it does not.
- * Promises: the stack of a stall of a second or more is in `<runDir>/stall-<role>-<slot>.txt` while the stall lasts, so that the guard finds
- * it before it kills; a loop that comes back states the fact `loop-stalled`; nothing here keeps the process alive; where the guard is gone, so
+ * Promises: the stack of a stall of a second or more is in `<runDir>/stall-<role>-<slot>.txt` while the stall lasts, so that the supervisor finds
+ * it before it kills; a loop that comes back states the fact `loop-stalled`; nothing here keeps the process alive; where the supervisor is gone, so
  * that nobody else can, a process that has stalled for `ORPHAN_MS` is ended.
  * The thread also answers on a unix socket how long ago the loop advanced: timers that are late and a loop that is stuck are two things.
  * Does not: end anything else; run when a debugger is attached or MCPHUB_STALL_WITNESS=0. A process stuck in the kernel has no stack to give.
@@ -30,9 +30,9 @@ export interface WitnessOrders {
   readonly socketPath: string;
   readonly beatMs: number;
   readonly stallMs: number;
-  /** Whose child this process is as long as its guard lives. */
+  /** Whose child this process is as long as its supervisor lives. */
   readonly guardPid: number;
-  /** A stall of this length without a guard is the end. */
+  /** A stall of this length without a supervisor is the end. */
   readonly orphanMs: number;
 }
 
@@ -51,7 +51,7 @@ export const ADVANCE_QUESTION = 'advance';
 
 const BEAT_MS = 100;
 const STALL_MS = 1000;
-/** Longer than what the guard waits before it kills (3 s), for it has the better judgement. */
+/** Longer than what the supervisor waits before it kills (3 s), for it has the better judgement. */
 const ORPHAN_MS = 5000;
 /** The thread is born when the process has started: that must not slow down. */
 const BIRTH_MS = 1000;

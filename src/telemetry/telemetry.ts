@@ -20,7 +20,7 @@ export interface Telemetry extends Service {
   gauges(): Gauges;
   /** Counts by fact, outcome, code, server. */
   counts(): Readonly<Record<string, number>>;
-  /** The last ten or so facts that matter, at most 1 KiB of text, for the guard's evidence. */
+  /** The last ten or so facts that matter, at most 1 KiB of text, for the supervisor's evidence. */
   lastFacts(): string;
 }
 

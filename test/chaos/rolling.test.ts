@@ -113,7 +113,7 @@ describe('a hub is replaced', { timeout: 900_000 }, () => {
     const run = await load(hub, ['one_echo']);
     const [leaking = 0] = hub.processes().hub ?? [];
     tryKill(leaking, 'SIGXCPU');
-    await until(() => /its ceiling is 230 MB: a replacement is started/.test(hub.log), 40_000, 'the ceiling');
+    await until(() => /its limit is 230 MB: starting a replacement/.test(hub.log), 40_000, 'the ceiling');
     await until(() => !isAlive(leaking), GONE_MS, 'the end of the one that leaks');
     await delay(500);
     await run.stop();

@@ -14,7 +14,7 @@ import { IS_LONG, measured, scaled } from '../support/measured.ts';
 const STOP_MS = 30_000;
 const GONE_MS = 5000;
 const KILLED_MS = 10_000;
-/** Of this many rounds one ends by a kill of the guard. */
+/** Of this many rounds one ends by a kill of the supervisor. */
 const KILL_EVERY = 4;
 
 interface State {
@@ -66,7 +66,7 @@ const STATES: readonly State[] = [
     name: 'the loop stands still',
     child: 'normal',
     disturb: async (hub) => {
-      // The witness, who ends a hub that has stalled without a guard, is awake a second after its start.
+      // The witness, who ends a hub that has stalled without a supervisor, is awake a second after its start.
       await delay(1200);
       for (const pid of hub.processes().hub ?? []) tryKill(pid, 'SIGUSR2');
       await delay(200);

@@ -1,5 +1,5 @@
 /**
- * The guard towards the system: systemd, a container whose first process it is, and what a start tells of an earlier death.
+ * The supervisor towards the system: systemd, a container whose first process it is, and what a start tells of an earlier death.
  */
 // runs: about 60 s
 // covers: P9, P10
@@ -100,7 +100,7 @@ test('how a hub died is told when the hub is started again', async () => {
     const line = again.lines.find(({ event }) => event === 'earlier-death');
     assert.match(
       String(line?.msg),
-      /hub-1 ended at .*its loop is stalled; it was in .*blockTheLoop \(process\/fault-hooks\.ts:\d+\)/,
+      /hub-1 ended at .*its event loop is stalled; blocked in .*blockTheLoop \(process\/fault-hooks\.ts:\d+\)/,
     );
     const path = /\((\/[^()]*\.json)\)$/.exec(String(line?.msg))?.[1] ?? '';
     const evidence = JSON.parse(readFileSync(path, 'utf8')) as { lastBeat: { waits: string } };

@@ -39,7 +39,7 @@ before(() => {
 });
 
 after(async () => {
-  // Of a test that has failed. A guard that is killed may leave somebody behind for a moment.
+  // Of a test that has failed. A supervisor that is killed may leave somebody behind for a moment.
   const isCleared = (): boolean => {
     const pids = left();
     for (const pid of pids) tryKill(pid);

@@ -1,5 +1,5 @@
 /**
- * What a hub's, control's and the guard's sudden end costs. The dead are killed with SIGKILL or stopped with SIGSTOP, under load.
+ * What a hub's, control's and the supervisor's sudden end costs. The dead are killed with SIGKILL or stopped with SIGSTOP, under load.
  * Three tests run at the same time; the two whose minute without control decides how long the file takes come first.
  */
 // runs: in pairs, about 70 s
@@ -16,7 +16,7 @@ const MOST_MS = 3000 * 2 + 20;
 const MEDIAN_MS = 1000 * 2 + 20;
 const CONTROL_AWAY_MS = 60_000;
 const CONFIG = { mcpServers: { one: stdioServer(), two: stdioServer('family') } };
-/** A dead or starved control must not be respawned so often that the guard rests. */
+/** A dead or starved control must not be respawned so often that the supervisor rests. */
 const ENV = { MCPHUB_RESTARTS: '50' };
 
 interface Work extends AsyncDisposable {
@@ -161,7 +161,7 @@ describe('kill -9 under load', { timeout: 280_000, concurrency: 3 }, () => {
     assert.deepEqual(hub.descendants(), []);
   });
 
-  test('of the guard: nothing is left, the port is free, a restart works', async () => {
+  test('of the supervisor: nothing is left, the port is free, a restart works', async () => {
     for (const hubs of ['1', '2']) {
       await using hub = await startHub({ config: CONFIG, args: ['--hubs', hubs] });
       await warm(hub);
@@ -187,7 +187,7 @@ describe('kill -9 under load', { timeout: 280_000, concurrency: 3 }, () => {
   });
 
   for (const role of ['hub', 'control'] as const) {
-    test(`of the guard while the ${role} is stopped: it is ended by who can still act`, async () => {
+    test(`of the supervisor while the ${role} is stopped: it is ended by who can still act`, async () => {
       await using hub = await startHub({ config: CONFIG });
       await warm(hub);
       const [stopped = -1] = hub.processes()[role] ?? [];

@@ -92,11 +92,11 @@ describe('10,000 requests at debug level with stdout', { timeout: 300_000 }, () 
     }
   });
 
-  test('a pipe whose reader goes away: the guard goes on, and an orderly stop leaves nothing', async () => {
+  test('a pipe whose reader goes away: the supervisor goes on, and an orderly stop leaves nothing', async () => {
     await using hub = await startHub({ config: CONFIG, env: ENV });
     hub.child.stdout?.destroy();
     assert.deepEqual(await ask(hub, WARM), []);
-    // What a write to that pipe, or to the channel of a hub that has just died, does to the guard.
+    // What a write to that pipe, or to the channel of a hub that has just died, does to the supervisor.
     hub.child.kill('SIGPIPE');
     assert.deepEqual(await ask(hub, AT_ONCE), []);
     assert.equal(await hub.stop(), 0);

@@ -50,7 +50,7 @@ async function strike(
   const [victim = -1] = hub.processes().hub ?? [];
   const bornMs = performance.now();
   tryKill(victim, signal);
-  // A request on a fresh connection waits in the guard rather than with the dead.
+  // A request on a fresh connection waits in the supervisor rather than with the dead.
   await delay(100);
   const tookMs = await answering(hub, bornMs);
   await until(() => !isAlive(victim), 5000, 'the end of the stalled one');
@@ -87,7 +87,7 @@ describe('a hub that does not turn', { timeout: 400_000 }, () => {
     const { victim, tookMs, slow } = await strike(hub, 'SIGUSR2');
     assert.ok(tookMs <= ANSWER_MS * slow, `${Math.round(tookMs)} ms`);
     const evidence = evidenceOf(hub, victim);
-    assert.match(evidence?.why ?? '', /its loop is stalled/);
+    assert.match(evidence?.why ?? '', /its event loop is stalled/);
     assert.ok(
       evidence?.guiltyStack?.some((line) => line.includes('blockTheLoop')),
       `the stack names the guilty: ${JSON.stringify(evidence)}`,

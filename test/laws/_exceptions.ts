@@ -21,12 +21,12 @@ export const EXCEPTIONS: readonly Exception[] = [
   {
     rule: 'no race instead of a wait',
     path: 'supervisor/process-instance.ts',
-    why: 'the guard has no ledger of waits; gathering evidence is bounded by a timer beside it',
+    why: 'the supervisor has no ledger of waits; collecting a crash report is bounded by a timer beside it',
   },
   {
     rule: 'no race instead of a wait',
     path: 'supervisor/supervisor.ts',
-    why: 'the guard has no ledger of waits; the last sweep is bounded by a timer beside it',
+    why: 'the supervisor has no ledger of waits; the last sweep is bounded by a timer beside it',
   },
   { rule: 'only cli and telemetry print', path: 'upstream/child/child.ts', why: '`process` is the child there' },
 ];

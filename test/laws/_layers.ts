@@ -29,7 +29,7 @@ export const LAYERS: Readonly<Record<string, number>> = {
   admin: 4,
   process: 5,
   supervisor: 6,
-  // Above the guard: `mcphub start` checks the configuration and then becomes it.
+  // Above the supervisor: `mcphub start` checks the configuration and then becomes it.
   cli: 7,
 };
 

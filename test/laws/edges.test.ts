@@ -14,7 +14,7 @@ function edge(path: string, kinds: Edge['kinds'], why: string): Edge {
 /** The edges of the house. A new row is a decision: it says why the file cannot go through an older one. */
 const EDGES: readonly Edge[] = [
   edge('kernel/clock.ts', ['timers'], 'the one door to the runtime’s timers'),
-  edge('kernel/sweep.ts', ['outside', 'timers'], 'reads /proc; the guard sweeps with it, and has no kernel'),
+  edge('kernel/sweep.ts', ['outside', 'timers'], 'reads /proc; the supervisor sweeps with it, and has no kernel'),
   edge(
     'cli/ask.ts',
     ['outside', 'sync'],
@@ -69,7 +69,7 @@ const EDGES: readonly Edge[] = [
     ['outside', 'sync'],
     'stdout, opened again without blocking; writes that return at once',
   ),
-  edge('telemetry/sink.ts', ['timers'], 'the guard writes through it too, and it has no kernel'),
+  edge('telemetry/sink.ts', ['timers'], 'the supervisor writes through it too, and it has no kernel'),
   edge('telemetry/stall-witness.ts', ['outside'], 'starts the thread that watches the loop'),
   edge(
     'telemetry/stall-witness-worker.ts',
@@ -85,16 +85,14 @@ const EDGES: readonly Edge[] = [
     ['outside', 'timers', 'sync'],
     'the port; reads the limit of descriptors at boot; it has no kernel',
   ),
-  edge('supervisor/host.ts', ['outside', 'sync'], 'lock and run directory at boot, evidence later'),
-  edge('supervisor/supervisor.ts', ['outside', 'timers', 'sync'], 'the guard’s clock and budgets'),
-  edge('supervisor/process-instance.ts', ['outside', 'timers'], 'forks and watches a process'),
-  edge('supervisor/managed-process.ts', ['timers'], 'rests between two lives, and the bound of a hand-over'),
+  edge('supervisor/host.ts', ['outside', 'sync'], 'lock and run directory at boot'),
+  edge('supervisor/crash-reports.ts', ['outside', 'sync'], 'reads reports of earlier runs at boot, writes them later'),
+  edge('supervisor/proc.ts', ['outside', 'sync'], 'reads /proc, which does not block'),
+  edge('supervisor/supervisor.ts', ['outside', 'timers', 'sync'], 'the supervisor’s clock and budgets'),
+  edge('supervisor/process-instance.ts', ['outside', 'timers'], 'starts and observes a process'),
+  edge('supervisor/managed-process.ts', ['timers'], 'delays between restarts, and the time limit of a replacement'),
   edge('supervisor/systemd-notify.ts', ['outside'], 'systemd-notify, bounded'),
-  edge(
-    'supervisor/process-probe.ts',
-    ['outside', 'timers', 'sync'],
-    'reads /proc, which does not block; beat and probe',
-  ),
+  edge('supervisor/process-probe.ts', ['outside', 'timers'], 'heartbeats and probes over the private sockets'),
   edge('upstream/session-memory.ts', ['outside'], 'open sessions on disk, for the worker that follows a killed one'),
   edge('upstream/transports/forward.ts', ['outside'], 'reaches a sibling hub over its private socket'),
   edge('upstream/child/command.ts', ['outside'], 'finds a program before it is spawned'),

@@ -26,7 +26,7 @@ import { isRefusal } from '../../src/kernel/outcome.ts';
 import { LOCAL_PRINCIPAL } from '../../src/kernel/principal.ts';
 import type { ServerSpec } from '../../src/kernel/snapshot.ts';
 import { createEgress } from '../../src/net/egress.ts';
-import { Watch } from '../../src/supervisor/process-probe.ts';
+import { ProcessProbe } from '../../src/supervisor/process-probe.ts';
 import { createForwardTransport } from '../../src/upstream/transports/forward.ts';
 import { until } from '../support/hub.ts';
 import { type OnwardRequest, startRecorder } from '../support/onward.ts';
@@ -250,10 +250,10 @@ test('cli/chaos/_load.ts sends its calls with a length', async () => {
 test('supervisor/process-probe.ts sends GET requests without a body', async () => {
   const socketPath = join(dir, 'seen.sock');
   await using seen = await startRecorder(socketPath);
-  const watch = new Watch(process.pid, { socketPath, loopSocketPath: join(dir, 'none.sock'), limits });
-  watch.look();
+  const probe = new ProcessProbe(process.pid, { socketPath, loopSocketPath: join(dir, 'none.sock'), limits });
+  probe.poll();
   await until(() => seen.requests().length === 2, 5000, 'heartbeat and probe');
-  watch.close();
+  probe.close();
   assertFramed(seen.requests(), 2);
   assert.ok(seen.requests().every(({ method, body }) => method === 'GET' && body === ''));
 });

@@ -1,20 +1,20 @@
 /**
- * A guard over fake parts, as a process of its own: options come as JSON in the first argument.
+ * A supervisor over fake parts, as a process of its own: options come as JSON in the first argument.
  */
 import { join } from 'node:path';
 import { type LimitName, limitsFrom } from '../../src/config/limits.ts';
-import { runGuard } from '../../src/supervisor/supervisor.ts';
+import { runSupervisor } from '../../src/supervisor/supervisor.ts';
 
-export interface FakeGuardOptions {
+export interface FakeSupervisorOptions {
   readonly dataDir: string;
   readonly port: number;
   readonly hubs: number;
   readonly limits: Partial<Record<LimitName, number>>;
 }
 
-const { dataDir, port, hubs, limits } = JSON.parse(process.argv[2] ?? '{}') as FakeGuardOptions;
+const { dataDir, port, hubs, limits } = JSON.parse(process.argv[2] ?? '{}') as FakeSupervisorOptions;
 process.exit(
-  await runGuard({
+  await runSupervisor({
     flags: { ...limits, port, hubs },
     host: '127.0.0.1',
     dataDir,

@@ -187,7 +187,7 @@ export async function startHub(options: HubOptions): Promise<RunningHub> {
   return hub;
 }
 
-/** The command with what it shall find changed. `exec`: the pid stays that of the guard. */
+/** The command with what it shall find changed. `exec`: the pid stays that of the supervisor. */
 function around(words: readonly string[], options: HubOptions, dataDir: string): readonly string[] {
   const { descriptors, nameserver } = options;
   if (descriptors !== undefined) return ['sh', '-c', `ulimit -n ${descriptors}; exec "$@"`, 'sh', ...words];
@@ -291,7 +291,7 @@ export function childrenOf(pid: number): number[] {
   return processIds().filter((other) => parentOf(other) === pid);
 }
 
-/** Living processes that carry the data directory in their environment, without the guard itself. */
+/** Living processes that carry the data directory in their environment, without the supervisor itself. */
 export function markedProcesses(dataDir: string, guardPid: number): number[] {
   const mark = markOf(dataDir);
   return processIds().filter(
@@ -305,7 +305,7 @@ function belongsTo(pid: number, dataDir: string, mark: string): boolean {
   return env.MCPHUB_DATA_DIR === dataDir || env.MCPHUB_MARK?.startsWith(mark) === true;
 }
 
-/** Start of the mark of everything that descends from the guard of this data directory. */
+/** Start of the mark of everything that descends from the supervisor of this data directory. */
 function markOf(dataDir: string): string {
   const path = existsSync(dataDir) ? realpathSync(dataDir) : dataDir;
   return `${createHash('sha256').update(path).digest('hex').slice(0, 12)}.`;

@@ -1,5 +1,5 @@
 /**
- * A guard over fake parts for tests: started on a free port and a directory of its own, ended with everything it started.
+ * A supervisor with fake processes for tests: starts on a free port and a directory of its own, and ends with everything that it started.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -23,7 +23,7 @@ export interface Answer {
   };
 }
 
-export interface GuardRigOptions {
+export interface SupervisorRigOptions {
   readonly hubs?: number;
   readonly limits?: Partial<Record<LimitName, number>>;
   readonly env?: Readonly<Record<string, string>>;
@@ -32,29 +32,29 @@ export interface GuardRigOptions {
   readonly port?: number;
 }
 
-export interface GuardRig extends AsyncDisposable {
+export interface SupervisorRig extends AsyncDisposable {
   readonly pid: number;
   readonly port: number;
   readonly dataDir: string;
   readonly child: ChildProcess;
   readonly exited: Promise<[number | null, NodeJS.Signals | null]>;
-  /** What it has printed on both outputs. */
+  /** Its output on stdout and stderr so far. */
   log(): string;
-  /** The log's lines of an event. */
+  /** Log lines with this event id. */
   events(event: string): Record<string, unknown>[];
-  /** Asks through the port. */
+  /** Sends a request to the port. */
   ask(path?: string): Promise<Answer>;
-  /** A misdeed of a part, asked for on its private socket. */
-  bid(role: 'hub' | 'control', slot: number, what: string): Promise<void>;
-  /** Beats that a part has sent to the guard. */
-  beats(role: 'hub' | 'control', slot: number): Promise<number>;
-  /** Pids of processes that carry this data directory, without the guard. */
-  parts(): number[];
-  evidence(): Record<string, unknown>[];
+  /** Makes a process misbehave, by a request on its private socket. */
+  request(role: 'hub' | 'control', slot: number, what: string): Promise<void>;
+  /** Heartbeats that a process has sent to the supervisor. */
+  heartbeats(role: 'hub' | 'control', slot: number): Promise<number>;
+  /** Pids of the processes of this data directory, without the supervisor. */
+  processes(): number[];
+  crashReports(): Record<string, unknown>[];
 }
 
-export async function guardRig(options: GuardRigOptions = {}): Promise<GuardRig> {
-  const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'mcphub-guard-'));
+export async function startSupervisorRig(options: SupervisorRigOptions = {}): Promise<SupervisorRig> {
+  const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'mcphub-supervisor-'));
   const port = options.port ?? (await freePort());
   const given = { dataDir, port, hubs: options.hubs ?? 1, limits: options.limits ?? {} };
   const child = spawn(process.execPath, [join(import.meta.dirname, 'fake-supervisor.ts'), JSON.stringify(given)], {
@@ -68,9 +68,9 @@ export async function guardRig(options: GuardRigOptions = {}): Promise<GuardRig>
   child.stdout?.on('data', collect);
   child.stderr?.on('data', collect);
   const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
-  const askPart = (role: 'hub' | 'control', slot: number, path: string) =>
+  const askProcess = (role: 'hub' | 'control', slot: number, path: string) =>
     answerOf({ socketPath: join(dataDir, 'run', socketName(role, slot)), path, agent: false });
-  const parts = () => marked(dataDir, child.pid ?? -1);
+  const processes = () => marked(dataDir, child.pid ?? -1);
   return {
     pid: child.pid ?? -1,
     port,
@@ -80,20 +80,20 @@ export async function guardRig(options: GuardRigOptions = {}): Promise<GuardRig>
     log: () => text,
     events: (event) => linesOf(text).filter((line) => line.event === event),
     ask: (path = '/') => answerOf({ port, host: '127.0.0.1', path, agent: false }),
-    bid: async (role, slot, what) => void (await askPart(role, slot, `/do/${what}`)),
-    beats: async (role, slot) => (await askPart(role, slot, '/beats')).body.beats,
-    parts,
-    evidence: () => evidenceIn(join(dataDir, 'evidence')),
+    request: async (role, slot, what) => void (await askProcess(role, slot, `/do/${what}`)),
+    heartbeats: async (role, slot) => (await askProcess(role, slot, '/beats')).body.beats,
+    processes,
+    crashReports: () => readReports(join(dataDir, 'evidence')),
     async [Symbol.asyncDispose]() {
       tryKill(child.pid ?? -1);
       await exited;
-      for (const pid of parts()) tryKill(pid);
+      for (const pid of processes()) tryKill(pid);
       if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true });
     },
   };
 }
 
-/** Rejects when the connection breaks or nothing comes for 25 s. */
+/** Rejects when the connection breaks or no response arrives for 25 s. */
 export function answerOf(options: object): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const request = get({ ...options, timeout: 25_000 }, (response) => {
@@ -107,7 +107,7 @@ export function answerOf(options: object): Promise<Answer> {
         resolve({ status: response.statusCode ?? 0, headers: response.headers, body: JSON.parse(text) }),
       );
     });
-    request.on('timeout', () => request.destroy(new Error('nothing came')));
+    request.on('timeout', () => request.destroy(new Error('no response')));
     request.on('error', reject);
   });
 }
@@ -119,15 +119,15 @@ function linesOf(text: string): Record<string, unknown>[] {
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
-function marked(dataDir: string, guardPid: number): number[] {
+function marked(dataDir: string, supervisorPid: number): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
-    .filter((pid) => pid !== guardPid && pid !== process.pid && isAlive(pid))
+    .filter((pid) => pid !== supervisorPid && pid !== process.pid && isAlive(pid))
     .filter((pid) => environOf(pid).MCPHUB_DATA_DIR === dataDir);
 }
 
-function evidenceIn(dir: string): Record<string, unknown>[] {
+function readReports(dir: string): Record<string, unknown>[] {
   try {
     return readdirSync(dir)
       .sort()

@@ -1,8 +1,8 @@
 /**
  * A hub of its own from a copy of a configuration: temporary data directory, free port, own key, and the switches for faults. The hub that the
  * user runs, its data directory and its file are not touched.
- * Promises: `close` ends the guard (asked, then killed by its pid) and everything that carries the sandbox's mark, and removes the directory; safe to call
- * twice; when this process ends by surprise the guard is asked to end.
+ * Promises: `close` ends the supervisor (asked, then killed by its pid) and everything that carries the sandbox's mark, and removes the directory; safe to call
+ * twice; when this process ends by surprise the supervisor is asked to end.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
@@ -15,7 +15,7 @@ import type { StatusAnswer, WaitAnswer } from '../../admin/contract.ts';
 import { runDirFor } from '../../config/paths.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { livingMarked, sweepMarked } from '../../kernel/sweep.ts';
-import { isAlive } from '../../supervisor/process-probe.ts';
+import { isAlive } from '../../supervisor/proc.ts';
 import { type Asked, askControl, askHub, bodyOf, type HubAddress } from '../ask.ts';
 import { CliFailure, EXIT } from '../exit.ts';
 import { hasTool, type Target } from './_load.ts';
@@ -50,7 +50,7 @@ export class Sandbox implements AsyncDisposable {
   readonly #dir: string;
   readonly #markRoot: string;
   readonly #address: HubAddress;
-  readonly #guard: ChildProcess;
+  readonly #supervisor: ChildProcess;
   readonly #asExit: () => void;
   readonly target: Target;
   #said = '';
@@ -79,7 +79,7 @@ export class Sandbox implements AsyncDisposable {
     this.target = { port, key, echo: `${ECHO}_work` };
     const inherited = Object.entries(process.env).filter(([name]) => !NOT_INHERITED.test(name));
     const flags = ['--config', this.#configFile, '--data-dir', dir, '--port', String(port), '--host', '127.0.0.1'];
-    this.#guard = spawn(process.execPath, [...process.execArgv, process.argv[1] ?? '', 'start', ...flags], {
+    this.#supervisor = spawn(process.execPath, [...process.execArgv, process.argv[1] ?? '', 'start', ...flags], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         ...Object.fromEntries(inherited),
@@ -88,13 +88,13 @@ export class Sandbox implements AsyncDisposable {
         NODE_ENV: 'test',
       },
     });
-    this.#guard.on('error', () => {});
-    for (const stream of [this.#guard.stdout, this.#guard.stderr]) {
+    this.#supervisor.on('error', () => {});
+    for (const stream of [this.#supervisor.stdout, this.#supervisor.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.#said = (this.#said + text).slice(-LOG_CHARS);
       });
     }
-    this.#asExit = () => void this.#guard.kill('SIGTERM');
+    this.#asExit = () => void this.#supervisor.kill('SIGTERM');
     process.once('exit', this.#asExit);
   }
 
@@ -128,7 +128,7 @@ export class Sandbox implements AsyncDisposable {
 
   /** Stops reading what the hub logs, or reads again. */
   read(does: boolean): void {
-    for (const stream of [this.#guard.stdout, this.#guard.stderr]) {
+    for (const stream of [this.#supervisor.stdout, this.#supervisor.stderr]) {
       if (does) stream?.resume();
       else stream?.pause();
     }
@@ -145,11 +145,11 @@ export class Sandbox implements AsyncDisposable {
     if (this.#isClosed) return;
     this.#isClosed = true;
     process.off('exit', this.#asExit);
-    const { pid } = this.#guard;
+    const { pid } = this.#supervisor;
     this.read(true);
-    this.#guard.kill('SIGTERM');
+    this.#supervisor.kill('SIGTERM');
     const isGone = (): Promise<boolean> => Promise.resolve(pid === undefined || !isAlive(pid));
-    if (!(await this.#until(isGone, STOP_MS, true))) this.#guard.kill('SIGKILL');
+    if (!(await this.#until(isGone, STOP_MS, true))) this.#supervisor.kill('SIGKILL');
     await sweepMarked(this.#markRoot);
     await rm(this.#dir, { recursive: true, force: true, maxRetries: 5 });
   }
@@ -161,9 +161,9 @@ export class Sandbox implements AsyncDisposable {
   async #start(): Promise<void> {
     await this.#write({});
     const isUp = async (): Promise<boolean> => {
-      if (this.#guard.exitCode !== null)
+      if (this.#supervisor.exitCode !== null)
         throw new CliFailure(
-          this.#guard.exitCode === EXIT.badConfig ? EXIT.badConfig : EXIT.error,
+          this.#supervisor.exitCode === EXIT.badConfig ? EXIT.badConfig : EXIT.error,
           `The sandbox did not start:\n${this.#said.slice(-4000)}`,
         );
       return this.#has(this.target.echo);
@@ -217,7 +217,7 @@ export class Sandbox implements AsyncDisposable {
       try {
         if (await check()) return true;
       } catch (fault) {
-        if (this.#guard.exitCode !== null) throw fault;
+        if (this.#supervisor.exitCode !== null) throw fault;
       }
       if (performance.now() > untilMs) return false;
       await pause(LOOK_MS);

@@ -115,7 +115,7 @@ export function outageOf(samples: readonly Sample[], endMs: number): number {
 const HEALTH_MS = 1000;
 /** Others' calls and lists. */
 const OTHERS_MS = 2000;
-/** The guard replaces a stalled hub within 8 s; the rest is for a slow machine. */
+/** The supervisor replaces a stalled hub within 8 s; the rest is for a slow machine. */
 const OUTAGE_MS = 10_000;
 /** Five seconds of silence, and what is done around them. */
 const BROKEN_MS = 7000;

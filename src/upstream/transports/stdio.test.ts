@@ -176,7 +176,7 @@ test('children die with a hub that is killed (B5)', { skip: process.platform !==
   try {
     await until(() => printed.includes('\n'), 8000, 'the pids');
     const pids = JSON.parse(printed) as number[];
-    // The parent-death signal is asked for by the program that then becomes the server: a hub killed before that leaves it to the guard's sweep.
+    // The parent-death signal is asked for by the program that then becomes the server: a hub killed before that leaves it to the supervisor's sweep.
     await until(() => pids.every((pid) => runsProgram(pid)), 8000, 'the servers run');
     assert.ok(pids.length === 4 && pids.every(isAlive));
     hub.kill('SIGKILL');
