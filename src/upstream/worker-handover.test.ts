@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { isAlive, tryKill, until } from '../../test/support/hub.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { DESCENDANT_MARK } from '../kernel/guard-wire.ts';
 import { createKernel } from '../kernel/kernel.ts';
+import { DESCENDANT_MARK } from '../kernel/supervisor-messages.ts';
 import { livingMarked } from './child/sweep.ts';
 import { WorkerHandover } from './worker-handover.ts';
 

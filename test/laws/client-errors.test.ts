@@ -72,7 +72,7 @@ test('every file of the table still writes the text of an error', () => {
 
 test('the refusal of the supervisor is the one that a worker would send', () => {
   const text = readFileSync(`${ROOT}src/supervisor/connection-dispatcher.ts`, 'utf8');
-  const [, body = ''] = /^const BODY =\s+'(.+)';$/m.exec(text) ?? [];
+  const [, body = ''] = /^const UNAVAILABLE_BODY =\s+'(.+)';$/m.exec(text) ?? [];
   const { error } = JSON.parse(body) as { error: { message: string } };
   assert.equal(refusalFrame(Buffer.from('null'), new Refusal('starting', error.message)).toString(), body);
 });
