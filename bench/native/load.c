@@ -3,8 +3,8 @@
  * Promises: bounded in time and connections; checks every answer (status 200, the id that was sent, the expected body length and text),
  * so that a fast wrong hub fails; prints one JSON line. Loopback only.
  * With `refusals`, complete answers 429 and 503, and JSON-RPC errors -320xx, are counted as refused instead of wrong, and a connection that the target closes after one is
- * opened again. Several keys are taken in turn by the connections.
- * Usage: load PORT PATH CONNECTIONS SECONDS RATE(0 = closed loop, else requests/s in all) KIND(call|list) TOOL TEXT_BYTES [KEY[,KEY...] [refusals]]
+ * opened again; with KIND get the requests are GETs without a session; with `refusals=STATUS`, answers with that HTTP status are. With KIND list a body is padded to TEXT_BYTES. Several keys are taken in turn by the connections.
+ * Usage: load PORT PATH CONNECTIONS SECONDS RATE(0 = closed loop, else requests/s in all) KIND(call|list|get) TOOL TEXT_BYTES [KEY[,KEY...] [refusals[=STATUS]]]
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -27,7 +27,7 @@ static struct conn conns[MAX_CONNS];
 static float *samples;
 static long sample_count, sent, answered, refused, errors;
 static char path[256], tool[128], kind[16];
-static int port, text_bytes, epfd, takes_refusals;
+static int port, text_bytes, epfd, takes_refusals, refused_status;
 static char first_error[300];
 static long list_len = -1;
 
@@ -50,15 +50,19 @@ static int dial(void) {
 }
 
 static int request(struct conn *c, char *out, int cap, const char *body) {
+  if (kind[0] == 'g')
+    return snprintf(out, cap, "GET %s HTTP/1.1\r\nHost: localhost:%d\r\nAccept: application/json, text/event-stream\r\n%s%s%s\r\n",
+      path, port, c->key[0] ? "Authorization: Bearer " : "", c->key, c->key[0] ? "\r\n" : "");
   return snprintf(out, cap, "POST %s HTTP/1.1\r\nHost: localhost:%d\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n%s%s%s%s%s%sContent-Length: %zu\r\n\r\n%s",
     path, port, c->key[0] ? "Authorization: Bearer " : "", c->key, c->key[0] ? "\r\n" : "", c->session[0] ? "Mcp-Session-Id: " : "", c->session, c->session[0] ? "\r\n" : "", strlen(body), body);
 }
 
 static void send_one(struct conn *c) {
-  char body[600], out[4096];
+  char body[4096], out[8192];
   c->id++;
   if (kind[0] == 'l') snprintf(body, sizeof body, "{\"jsonrpc\":\"2.0\",\"id\":%ld,\"method\":\"tools/list\",\"params\":{}}", c->id);
   else snprintf(body, sizeof body, "{\"jsonrpc\":\"2.0\",\"id\":%ld,\"method\":\"tools/call\",\"params\":{\"name\":\"%s\",\"arguments\":{\"path\":\"/some/where/file.txt\",\"limit\":17}}}", c->id, tool);
+  if (kind[0] == 'l' && text_bytes < (int)sizeof body) { int len = strlen(body); if (len < text_bytes) { memset(body + len, ' ', text_bytes - len); body[text_bytes] = 0; } }
   int n = request(c, out, sizeof out, body);
   c->have = 0; c->need = 0; c->waiting = 1; c->sent_at = now();
   if (write(c->fd, out, n) != n) { fail("short write", strerror(errno)); c->waiting = 0; return; }
@@ -91,7 +95,7 @@ static int parse(struct conn *c) {
     char *cl = strcasestr(c->in, "content-length:");
     int status = atoi(c->in + 9);
     *end = '\r';
-    c->refused = takes_refusals && (status == 429 || status == 503);
+    c->refused = takes_refusals && (refused_status ? status == refused_status : status == 429 || status == 503);
     if ((status != 200 && !c->refused) || !cl) { fail("status", c->in); return -1; }
     c->need = (int)(end - c->in) + 4 + atoi(cl + 15);
     if (c->need > c->cap) { c->cap = c->need + 1024; c->in = realloc(c->in, c->cap); }
@@ -110,6 +114,7 @@ static void open_session(struct conn *c) {
   char out[4096], in[65536];
   const char *init = "{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"initialize\",\"params\":{\"protocolVersion\":\"2025-11-25\",\"capabilities\":{},\"clientInfo\":{\"name\":\"bench\",\"version\":\"1\"}}}";
   c->fd = dial();
+  if (kind[0] == 'g') return;
   int n = request(c, out, sizeof out, init), have = 0;
   if (write(c->fd, out, n) != n) exit(1);
   char *end = NULL;
@@ -124,6 +129,7 @@ static void open_session(struct conn *c) {
   }
   char *sid = strcasestr(in, "mcp-session-id:");
   if (sid) sscanf(sid + 15, " %1023[^\r\n]", c->session);
+  if (takes_refusals && strcasestr(in, "connection: close")) { close(c->fd); c->fd = dial(); }
 }
 
 /* The target closed the connection after a refusal; the session lives on. */
@@ -146,6 +152,7 @@ int main(int argc, char **argv) {
   int key_count = 0;
   for (char *k = argc > 9 ? strtok(argv[9], ",") : NULL; k && key_count < KEYS; k = strtok(NULL, ",")) keys[key_count++] = k;
   takes_refusals = argc > 10;
+  if (takes_refusals && strchr(argv[10], '=')) refused_status = atoi(strchr(argv[10], '=') + 1);
   if (count < 1 || count > MAX_CONNS || seconds > 120) return 2;
   samples = malloc(SAMPLES * sizeof(float));
   epfd = epoll_create1(0);

@@ -65,15 +65,18 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
     return guesses;
   }
 
+  // The same objects each time, so that their answers are prepared once (`downstream/refusal-writer.ts`).
+  const missing = new Refusal('unauthorized');
+  const tooMany: Readonly<Record<keyof Guesses, Refusal>> = {
+    wrong: new Refusal('rate-limited', TOO_MANY, { retryAfterMs: 6000, setting: 'failedKeysPerMinute' }),
+    bare: new Refusal('rate-limited', TOO_MANY, { retryAfterMs: 1000, setting: 'addressPerSecond' }),
+  };
+
   /** A wrong or missing key: refused, or 429 when this address does that too often. */
   function refuse(refusal: Refusal, address: string, kind: keyof Guesses): Refusal {
     const allowed = guessesOf(address)[kind].take(kernel.clock.nowMs());
     kernel.bus.publish({ type: 'key-refused', reason: allowed ? refusal.code : 'rate-limited', address });
-    if (allowed) return refusal;
-    return new Refusal('rate-limited', TOO_MANY, {
-      retryAfterMs: kind === 'wrong' ? 6000 : 1000,
-      setting: kind === 'wrong' ? 'failedKeysPerMinute' : 'addressPerSecond',
-    });
+    return allowed ? refusal : tooMany[kind];
   }
 
   function lookUp(authorization: string, address: string): Outcome<Principal> {
@@ -102,7 +105,7 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
 
   return {
     check(authorization, address) {
-      if (authorization === undefined) return refuse(new Refusal('unauthorized'), address, 'bare');
+      if (authorization === undefined) return refuse(missing, address, 'bare');
       // Started from disk without keys that could be trusted: a 401 would say that the key is wrong.
       if (snapshots.current.keysRevision === 0) return new Refusal('starting', undefined, { retryAfterMs: 1000 });
       const principal = seen.get(authorization) ?? lookUp(authorization, address);

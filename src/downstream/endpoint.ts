@@ -185,7 +185,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     handle(request, response, { segment, local }) {
       const target = targetOf(segment);
       const authorized = Authorized.from(line, visitFrom(request, target ?? { kind: 'all' }, local));
-      if (isRefusal(authorized)) return refuseRequest(request, response, authorized);
+      if (isRefusal(authorized)) return writeRepeated(request, response, authorized);
       countFor(response, authorized.caller.owner);
       countConnectionFor(request, authorized.caller.owner);
       if (target === undefined) {

@@ -22,13 +22,24 @@ export type RefusalWriter = (request: IncomingMessage, response: ServerResponse,
 
 const NULL_ID = Buffer.from('null');
 
-/** Returns a writer for refusals of whole requests; the JSON-RPC error has `id: null`. The bytes of a refusal are kept as long as the object. */
-export function createRefusalWriter(kernel: Pick<Kernel, 'clock'>): RefusalWriter {
+/** The JSON-RPC error of a refusal. */
+const frameOf = (refusal: Refusal): Buffer => refusalFrame(NULL_ID, refusal);
+
+/**
+ * Returns a writer for refusals of whole requests; the JSON-RPC error has `id: null`, unless there is another `bodyOf`. The bytes of a refusal are kept as
+ * long as the object. `otherwise` writes where the connection is not kept.
+ */
+export function createRefusalWriter(
+  kernel: Pick<Kernel, 'clock'>,
+  bodyOf: (refusal: Refusal) => Buffer = frameOf,
+  otherwise: RefusalWriter = refuseRequest,
+): RefusalWriter {
   const known = new WeakMap<Refusal, Prepared>();
 
   function prepare(refusal: Refusal): Prepared {
-    const status = errorRow(refusal.code).http;
-    const body = refusalFrame(NULL_ID, refusal).toString('latin1');
+    const { http } = errorRow(refusal.code);
+    const status = http < 400 ? 403 : http;
+    const body = bodyOf(refusal).toString('latin1');
     const headers = {
       'content-type': 'application/json',
       'content-length': String(body.length),
@@ -40,7 +51,7 @@ export function createRefusalWriter(kernel: Pick<Kernel, 'clock'>): RefusalWrite
 
   return (request, response, refusal) => {
     if (response.destroyed || response.headersSent) return;
-    if (!keepsConnection(request, response)) return refuseRequest(request, response, refusal);
+    if (!keepsConnection(request, response)) return otherwise(request, response, refusal);
     let prepared = known.get(refusal);
     if (!prepared) {
       prepared = prepare(refusal);

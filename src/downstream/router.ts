@@ -20,8 +20,14 @@ import { refuseRequest, traceRefusal, writeApiRefusal, writeJson, writeRefusal }
 import { writeLandingPage } from './landing-page.ts';
 import type { OldSse } from './old-sse.ts';
 import { acceptsRead } from './read-only.ts';
+import { createRefusalWriter } from './refusal-writer.ts';
 import { type RequestTarget, readTarget } from './request-target.ts';
 import { visitFrom } from './visit.ts';
+
+/** Not the envelope of MCP: /.well-known/* must read as "there is no OAuth here". */
+const NOTHING_HERE = Buffer.from(
+  '{"error":"not_found","message":"Nothing is served here. The endpoint is /mcp; the hub’s health is at /health."}',
+);
 
 export interface RouterParts {
   readonly kernel: Kernel;
@@ -162,14 +168,18 @@ export function createRouter(parts: RouterParts): Handler {
       if (acceptsRead(request, response)) writeLandingPage(request, response, { state: health.state(), port: port() });
       return;
     }
-    traceRefusal(response, new Refusal('not-found'));
-    // Not the envelope of MCP: /.well-known/* must read as "there is no OAuth here".
-    writeJson(
-      response,
-      404,
-      '{"error":"not_found","message":"Nothing is served here. The endpoint is /mcp; the hub’s health is at /health."}',
-    );
+    writeNothingHere(request, response, nothingHere);
   }
+
+  const nothingHere = new Refusal('not-found');
+  const writeNothingHere = createRefusalWriter(
+    kernel,
+    () => NOTHING_HERE,
+    (_request, response, refusal) => {
+      traceRefusal(response, refusal);
+      writeJson(response, 404, NOTHING_HERE);
+    },
+  );
 
   /** False = not one of the paths of 2024-11-05. */
   function oldClient({ path, given }: RequestTarget, request: IncomingMessage, response: ServerResponse): boolean {
