@@ -185,7 +185,9 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     handle(request, response, { segment, local }) {
       const target = targetOf(segment);
       const authorized = Authorized.from(line, visitFrom(request, target ?? { kind: 'all' }, local));
-      if (isRefusal(authorized)) return writeRepeated(request, response, authorized);
+      // With a body the connection is closed: nobody is known who could go on.
+      if (isRefusal(authorized))
+        return (declaresBody(request) ? refuseRequest : writeRepeated)(request, response, authorized);
       countFor(response, authorized.caller.owner);
       countConnectionFor(request, authorized.caller.owner);
       if (target === undefined) {

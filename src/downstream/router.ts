@@ -16,7 +16,7 @@ import { dropUnprovenAddress, takeForwardedAddress } from './client-address.ts';
 import { writePreflight } from './cors.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Forward } from './forward.ts';
-import { refuseRequest, traceRefusal, writeApiRefusal, writeJson, writeRefusal } from './http-answer.ts';
+import { declaresBody, refuseRequest, traceRefusal, writeApiRefusal, writeJson, writeRefusal } from './http-answer.ts';
 import { writeLandingPage } from './landing-page.ts';
 import type { OldSse } from './old-sse.ts';
 import { acceptsRead } from './read-only.ts';
@@ -168,18 +168,11 @@ export function createRouter(parts: RouterParts): Handler {
       if (acceptsRead(request, response)) writeLandingPage(request, response, { state: health.state(), port: port() });
       return;
     }
-    writeNothingHere(request, response, nothingHere);
+    (declaresBody(request) ? refuseNothingHere : writeNothingHere)(request, response, nothingHere);
   }
 
   const nothingHere = new Refusal('not-found');
-  const writeNothingHere = createRefusalWriter(
-    kernel,
-    () => NOTHING_HERE,
-    (_request, response, refusal) => {
-      traceRefusal(response, refusal);
-      writeJson(response, 404, NOTHING_HERE);
-    },
-  );
+  const writeNothingHere = createRefusalWriter(kernel, () => NOTHING_HERE, refuseNothingHere);
 
   /** False = not one of the paths of 2024-11-05. */
   function oldClient({ path, given }: RequestTarget, request: IncomingMessage, response: ServerResponse): boolean {
@@ -210,6 +203,11 @@ export function createRouter(parts: RouterParts): Handler {
       else writeRefusal(response, refusal, undefined, request);
     }
   };
+}
+
+function refuseNothingHere(_request: IncomingMessage, response: ServerResponse, refusal: Refusal): void {
+  traceRefusal(response, refusal);
+  writeJson(response, 404, NOTHING_HERE);
 }
 
 /** Refuses what is neither HTTP/1.0 nor 1.1, and HTTP/1.1 without Host, in any form of target (RFC 9112, section 3.2). */
