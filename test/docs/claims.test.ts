@@ -25,7 +25,7 @@ const NOT_YET = [
   /\bdashboard\b|대시보드/i,
   /\balerts?\b|알림/i,
   /\bslack\b|\bwebhooks?\b/i,
-  /\bdocker\b|\bkubernetes\b|\bhelm\b/i,
+  /\bdocker (image|hub)\b|\bdockerfile\b|\bkubernetes\b|\bhelm\b/i,
   /`mcphub (watch|doctor|top)/,
 ];
 
