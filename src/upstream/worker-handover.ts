@@ -45,8 +45,8 @@ const LOOK_MS = 100;
 const GONE_MS = 1000;
 const ANSWER_MS = 2000;
 const SWEEP_MS = 3000;
-/** A server whose calls never pause is taken after this, and new calls wait until those inside have ended, ms. */
-const PAUSE_MS = 10_000;
+/** A server whose calls never pause is taken this long before the old worker cuts its calls, ms; new calls wait until those inside have ended. */
+const BEFORE_DRAIN_END_MS = 5000;
 const ANSWER_BYTES = 1024 * 1024;
 
 export class WorkerHandover {
@@ -137,7 +137,8 @@ export class WorkerHandover {
     this.#predecessorMark = held?.mark ?? this.#predecessorMark;
     if (held && !held.isLeaving) return;
     this.#leavingMs ??= nowMs;
-    const isLate = nowMs - this.#leavingMs >= PAUSE_MS;
+    const { drainMs } = this.#parts.limits;
+    const isLate = nowMs - this.#leavingMs >= Math.max(drainMs / 2, drainMs - BEFORE_DRAIN_END_MS);
     for (const server of waiting) {
       const { inFlight = 0, queued = 0 } = fleet.status(server) ?? {};
       const own = inFlight + queued;
