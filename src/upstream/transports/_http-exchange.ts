@@ -86,7 +86,7 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
   }
 
   get isAnswered(): boolean {
-    return this.#kind !== undefined;
+    return this.#settled || this.#kind !== undefined;
   }
 
   /** Its reply has come on the GET stream: the call is over, and the rest is read for a second at most. */

@@ -23,7 +23,7 @@ export interface PendingPost {
   readonly id: number | undefined;
   /** On the kernel's clock, ms. */
   readonly sinceMs: number;
-  /** Its answer has begun. */
+  /** Its answer has begun, or its reply has come on the GET stream. */
   readonly isAnswered: boolean;
   /** Its reply has come on the GET stream. */
   replied(): void;
@@ -213,6 +213,7 @@ export class GetStream {
         if (post.id !== undefined && isReplyTo(envelope, post.id)) {
           this.hasReplied = true;
           post.replied();
+          this.#trust();
         }
     this.#parts.events.message(envelope, undefined);
   }
