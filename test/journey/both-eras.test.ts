@@ -189,7 +189,7 @@ describe('both eras in one hub', { timeout: 170_000 }, () => {
     await until(() => mine?.messages.length === 2, 5000, 'she is told');
     assert.equal(JSON.parse(mine?.messages[1] ?? '').method, 'notifications/tools/list_changed');
     assert.equal(standing.messages.length, 0, 'the session has another child');
-    await old('tools/call', grow);
+    await until(async () => !('error' in (await old('tools/call', grow)).json), 30_000, 'a child of the session');
     await until(() => standing.messages.length === 1, 5000, 'the session is told');
     await delay(1000);
     assert.deepEqual([mine?.messages.length, theirs?.messages.length], [2, 1]);

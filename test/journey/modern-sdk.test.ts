@@ -80,6 +80,9 @@ describe('servers of the official SDK of 2026-07-28', { timeout: 170_000 }, () =
       for (const { connect, answer, said } of ASKED) {
         await using user = await connect({ url, key: hub.key });
         answer(user.mind);
+        // Each user has a process of the server, which takes its time to start.
+        const serves = () => user.can.call(`${server}_echo`, { text: 'x' }).then(Boolean, () => false);
+        await until(serves, 30_000, `${server} serves this user`);
         assert.equal((await user.can.call(`${server}_ask`)).content[0].text, said, server);
       }
     }
