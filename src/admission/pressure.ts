@@ -4,7 +4,7 @@
  * below it, so that it does not flutter.
  * Order of shedding (reliability.md §3): new sessions of people without a key first, then every new call and list; calls that run, health and
  * keys never.
- * Does not: replace a hub that leaks. The supervisor's ceiling lies at 80 % of the heap's limit, between the two marks, so that shedding is for the
+ * Does not: replace a worker that leaks. The supervisor's memory limit lies well below the mark of shedding, so that shedding is for the
  * case that no replacement comes.
  */
 export type PressureLevel = 'calm' | 'high' | 'shedding';

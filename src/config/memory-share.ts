@@ -10,6 +10,11 @@ import type { Limits } from './limits.ts';
 /** Of all memory, for the hubs together; the rest is for control, the supervisor and the servers' processes. */
 const FOR_HUBS = 0.6;
 const HEAP_ABOVE_CEILING = 1.25;
+/**
+ * What V8 adds to its heap limit for a young generation of default size, less what it adds for the small one of `WORKER_FLAGS`, MB. Without it, a worker
+ * that leaks refuses work before it has been replaced.
+ */
+const YOUNG_GENERATION_MB = 180;
 const MIB = 2 ** 20;
 const LEAST_BYTES = 96 * MIB;
 
@@ -26,7 +31,7 @@ export function memoryShare(
 ): MemoryShare {
   const share = (totalBytes * FOR_HUBS) / Math.max(1, hubs);
   const ceilingBytes = Math.max(LEAST_BYTES, Math.floor(Math.min(hubMemoryBytes, share)));
-  return { ceilingBytes, heapMb: Math.ceil((ceilingBytes / MIB) * HEAP_ABOVE_CEILING) };
+  return { ceilingBytes, heapMb: Math.ceil((ceilingBytes / MIB) * HEAP_ABOVE_CEILING) + YOUNG_GENERATION_MB };
 }
 
 /** The container's limit where there is one, else the machine's memory. */
