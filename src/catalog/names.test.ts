@@ -79,7 +79,8 @@ test('whatever servers come in whatever order, names are legal and unique, and n
   fc.assert(
     fc.property(world, fc.infiniteStream(fc.nat(1000)), (tools, chance) => {
       const waiting = Object.keys(tools);
-      const present: Record<string, readonly string[]> = {};
+      // The property may be called `__proto__`.
+      const present: Record<string, readonly string[]> = Object.create(null);
       let given: GivenName[] = [];
       while (waiting.length > 0) {
         const [next] = waiting.splice((chance.next().value ?? 0) % waiting.length, 1);

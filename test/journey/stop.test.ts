@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { runDirFor } from '../../src/config/paths.ts';
+import { REPEAT_MS } from '../../src/kernel/stop-requests.ts';
 import {
   CLI,
   cleanEnv,
@@ -97,7 +98,9 @@ describe('SIGTERM', { timeout: 280_000, concurrency: 2 }, () => {
     const running = client.call('one_sleep', { ms: 20_000 }, 30_000);
     await delay(300);
     hub.child.kill('SIGTERM');
-    await delay(500);
+    await until(() => hub.log.includes('drain-started'), 10_000, 'the first one is handled');
+    // Sooner it would count as a repetition of the first.
+    await delay(REPEAT_MS + 200);
     const bornMs = performance.now();
     hub.child.kill('SIGTERM');
     assert.equal(await hub.exited, 1);
