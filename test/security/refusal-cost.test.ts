@@ -11,9 +11,11 @@ import { after, before, describe, test } from 'node:test';
 import { compile, type Tools } from '../support/crowd.ts';
 import { delay, freePort, ROOT, type RunningHub, startHub } from '../support/hub.ts';
 import { Client, median, slowness } from '../support/load.ts';
-import { measured, scaled } from '../support/measured.ts';
+import { IS_LONG, measured, scaled } from '../support/measured.ts';
 
 const STRICT = 1.3;
+/** Both sides of a ratio are slowed down; beyond this the machine is no excuse. */
+const MOST_SLOWNESS = 3;
 /** Where the connection is closed after it: the next one is accepted by the supervisor, and handed over to the worker. */
 const STRICT_CLOSING = 5;
 const CONNECTIONS = 70;
@@ -143,7 +145,7 @@ async function judge(hub: RunningHub, what: string, refused: Refused = { status:
     ratios.push((await refusalUs(ours, SAMPLE_REFUSALS, idleShare)) / (await refusalUs(theirs, SAMPLE_REFUSALS, 0)));
   const value = median(ratios);
   // Where other work takes caches and cores, longer code loses more than shorter.
-  const ci = allowed * (await slowness());
+  const ci = allowed * Math.min(MOST_SLOWNESS, await slowness());
   const strict = closes ? STRICT_CLOSING : STRICT;
   measured({ promise: 'P10', what: `CPU of a refusal (${what}) ÷ a bare 429`, value, unit: '×', strict, ci });
 }
@@ -178,7 +180,8 @@ describe('CPU of a refusal', { timeout: 300_000 }, () => {
     ['a body too large', { status: 413, bodyBytes: 2000, closes: true }, { MCPHUB_BODY_BYTES: '1KiB' }],
     ['an unknown path', { status: 404, path: '/nowhere', bodyBytes: 0 }, {}],
   ];
-  for (const [what, refused, env] of FORMS)
+  // Each starts a hub and warms it up: in CI one of them stands for the others.
+  for (const [what, refused, env] of IS_LONG ? FORMS : FORMS.slice(0, 1))
     test(`is near that of a bare 429 for ${what} (${refused.status})`, async () => {
       await using hub = await startHub({
         config: { mcpServers: { a: SERVER } },
