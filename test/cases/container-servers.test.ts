@@ -9,7 +9,6 @@ import { Client, isResult } from '../support/load.ts';
 const SERVER = join(ROOT, 'test/support/fault-stdio.ts');
 /** Ends neither at the end of its input nor at SIGTERM, like a program that is PID 1 of its container and has no handlers. */
 const STUBBORN = 'ignores-sigterm';
-const ENV = { MCPHUB_CHILD_TERM_MS: '1000' };
 
 async function serves(hub: RunningHub, tool: string): Promise<void> {
   const client = new Client(hub);
@@ -38,7 +37,7 @@ describe('a server that is a container', { timeout: 240_000 }, () => {
     test(`and ${what} leaves no container: restart, kill -9 of the worker, stop`, async () => {
       using docker = fakeDocker();
       const config = { mcpServers: { box: docker.server(options, SERVER, mode) } };
-      await using hub = await startHub({ config, env: ENV });
+      await using hub = await startHub({ config });
       await serves(hub, 'box_echo');
       await one(docker);
       for (let round = 0; round < restarts; round += 1) {
@@ -61,15 +60,15 @@ describe('a server that is a container', { timeout: 240_000 }, () => {
   test('and outlives the whole hub is ended by the next start, and no container of another hub is', async () => {
     using docker = fakeDocker();
     const config = { mcpServers: { box: docker.server(['-i', '--rm'], SERVER, STUBBORN) } };
-    await using other = await startHub({ config, env: ENV });
+    await using other = await startHub({ config });
     await serves(other, 'box_echo');
     const [foreign] = docker.running();
-    await using first = await startHub({ config, env: ENV });
+    await using first = await startHub({ config });
     await serves(first, 'box_echo');
     for (const pid of [first.pid, ...first.descendants()]) tryKill(pid);
     await until(() => !isAlive(first.pid), 5000, 'its end');
     assert.equal(docker.running().length, 2, 'it is left behind');
-    await using second = await startHub({ config, env: ENV, dataDir: first.dataDir, key: first.key });
+    await using second = await startHub({ config, dataDir: first.dataDir, key: first.key });
     await serves(second, 'box_echo');
     await until(() => docker.running().length === 2, 10_000, 'the forgotten one has ended');
     assert.equal(await second.stop(), 0);
@@ -81,7 +80,7 @@ describe('a server that is a container', { timeout: 240_000 }, () => {
   test('and asks its users has a container for each session, and none is taken for another', async () => {
     using docker = fakeDocker();
     const box = { ...docker.server(['-i', '--rm'], SERVER, STUBBORN), interactive: true };
-    await using hub = await startHub({ config: { mcpServers: { box } }, env: ENV });
+    await using hub = await startHub({ config: { mcpServers: { box } } });
     const clients = [new Client(hub), new Client(hub)];
     const pids = new Set<string>();
     for (const client of clients) {
@@ -98,7 +97,7 @@ describe('a server that is a container', { timeout: 240_000 }, () => {
   test('without --rm is killed and kept as its arguments say, with a warning at the start', async () => {
     using docker = fakeDocker();
     const config = { mcpServers: { box: docker.server(['-i'], SERVER, STUBBORN) } };
-    await using hub = await startHub({ config, env: ENV });
+    await using hub = await startHub({ config });
     await serves(hub, 'box_echo');
     assert.match(hub.log, /start a container that may stay when the server is stopped or started again/);
     assert.equal(await hub.stop(), 0);
