@@ -10,7 +10,7 @@ import { type Loaded, parseConfig } from '../config/load.ts';
 import { createControl } from '../control/control.ts';
 import { createKernel } from '../kernel/kernel.ts';
 import type { Unconfirmed } from '../relay/keys-server.ts';
-import type { ReportedStatus } from '../relay/relay-words.ts';
+import type { ReportedStatus } from '../relay/relay-messages.ts';
 import { listAudit } from '../store/audit.ts';
 import { openStore } from '../store/store.ts';
 import { createAdmin } from './admin-server.ts';

@@ -5,7 +5,7 @@
  * Does not: hold code.
  */
 import type { RequestTotals } from '../kernel/request-counts.ts';
-import type { LastFailure, UnreadNote } from '../relay/relay-words.ts';
+import type { LastFailure, UnreadNote } from '../relay/relay-messages.ts';
 
 /** Body of every answer with a status of 400 or more, from the control process and from workers alike. */
 export interface ErrorAnswer {

@@ -3,12 +3,12 @@
  * Promises: pure over its sources; waits for nothing.
  */
 import type { Control } from '../control/control.ts';
-import type { HubReport } from '../control/hub-reports.ts';
-import { shadowedIn } from '../control/names.ts';
+import { shadowedIn } from '../control/exposed-names.ts';
+import type { HubReport } from '../control/worker-reports.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { sumOfRequests } from '../kernel/request-counts.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
-import type { ReportedStatus } from '../relay/relay-words.ts';
+import type { ReportedStatus } from '../relay/relay-messages.ts';
 import type { Store } from '../store/store.ts';
 import type { HubAnswer, ServerAnswer, ServerOnHub, StatusAnswer } from './contract.ts';
 

@@ -9,7 +9,7 @@ import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { SnapshotHolder } from '../kernel/snapshot.ts';
 import type { KeyRing } from '../seal/key-ring.ts';
-import type { Notes } from '../session/notes.ts';
+import type { Notes } from '../session/preferences.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { Fleet } from '../upstream/fleet.ts';
 import type { Questions } from './questions.ts';

@@ -9,7 +9,7 @@ import type { ResourceRoute } from '../catalog/route.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { CallParams } from '../protocol/message.ts';
 import { scanCallParams } from '../protocol/scan.ts';
-import type { PreferencesLimit } from '../session/notes.ts';
+import type { PreferencesLimit } from '../session/preferences.ts';
 import type { Session } from '../session/sessions.ts';
 import type { Call, Reply } from './call.ts';
 import { notFound } from './resource.ts';

@@ -5,7 +5,7 @@ import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { holderOf } from '../../test/support/small-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
-import { createNotes } from '../session/notes.ts';
+import { createNotes } from '../session/preferences.ts';
 import { createSessions } from '../session/sessions.ts';
 import { everybodyOf, laneOwnerOf } from './updates.ts';
 

@@ -2,7 +2,7 @@
  * What servers say outside of any call, on its way to the sessions that want to hear it: changed resources, log lines, finished elicitations.
  * Promises: an update of a resource reaches the sessions that are subscribed to it and no other, under the name by which each knows it; a log
  * line passes the session's level; nothing of a shared server goes to everybody.
- * Does not: follow servers' lists (`catalog/`) or keep subscriptions (`session/notes.ts`).
+ * Does not: follow servers' lists (`catalog/`) or keep subscriptions (`session/preferences.ts`).
  */
 import { viewKey } from '../auth/access.ts';
 import { CappedMap } from '../kernel/capped.ts';
@@ -13,10 +13,10 @@ import { passesLevel } from '../protocol/log-level.ts';
 import { memberSpan, stringAt } from '../protocol/scan.ts';
 import { soleMember } from '../protocol/sole-member.ts';
 import { notificationFrame, replaceSpans } from '../protocol/write.ts';
-import { isFleeting } from '../session/fleeting.ts';
-import type { Whose } from '../session/notes.ts';
+import { isFleeting } from '../session/ephemeral.ts';
+import type { Whose } from '../session/preferences.ts';
+import { sealedPath } from '../session/session-token.ts';
 import type { Session } from '../session/sessions.ts';
-import { sealedPath } from '../session/statement.ts';
 import type { Everybody, LaneOwner } from '../upstream/talk.ts';
 import type { Caller } from './call.ts';
 import type { LineRooms } from './rooms.ts';

@@ -6,10 +6,10 @@
 import type { Limits } from '../config/limits.ts';
 import type { Hidden, ItemKind, ListedTool } from '../kernel/snapshot.ts';
 import { wellFormedText } from '../protocol/json-text.ts';
-import { cutJsonString, cutText } from './_cut.ts';
 import { decodeString, type Member, rebuild, SCANNED_BEFORE, scanMembers } from './_members.ts';
 import { isObject, type Json, type Repair, repairTool } from './_repair.ts';
 import { repairPrompt, repairResource } from './_repair-items.ts';
+import { cutJsonString, cutText } from './_truncate.ts';
 
 export type CatalogLimits = Pick<
   Limits,

@@ -4,7 +4,7 @@
  * at most its own share of `STEPS`, so that many templates of one server take nothing from the others (SR-M4).
  */
 import type { GivenName } from '../kernel/snapshot.ts';
-import type { ReadyTemplate, ResourceShelf } from './_resource-shelf.ts';
+import type { ReadyTemplate, ResourceShelf } from './_resource-index.ts';
 import { beginsLike, costOf, fitsTemplate, prefixOf } from './_uri-template.ts';
 
 /** A longer URI is compared with no template. */

@@ -10,9 +10,9 @@ import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { GivenName, GroupSpec, ServerSpec, Snapshot } from '../kernel/snapshot.ts';
 import { atOnce } from '../kernel/take-turn.ts';
-import type { OwnerOf } from './_names-of-view.ts';
-import type { AddressBook } from './_resources-of-view.ts';
-import { type ExposedOf, fillShelves, type ServerShelf } from './_shelf.ts';
+import { type ExposedOf, fillShelves, type ServerShelf } from './_server-index.ts';
+import type { OwnerOf } from './_view-names.ts';
+import type { AddressBook } from './_view-resources.ts';
 import { type ListKind, ONE_SERVER, type Pick as Picked, type ShelfView, type View, viewOf } from './view.ts';
 
 /** The part of the snapshot that the catalog is made of. */

@@ -11,8 +11,8 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { Hidden, ItemKind, Listed, ListedTool, Listing, RawListing } from '../kernel/snapshot.ts';
 import { paramHeaderFault, withoutIllegalParamHeaders } from '../protocol/era-2026/param-headers.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
-import { cutText } from './_cut.ts';
 import { type CatalogLimits, readItem } from './_item.ts';
+import { cutText } from './_truncate.ts';
 
 /** Hidden rows named one by one; the rest is one row with their number. */
 const HIDDEN_ROWS = 100;

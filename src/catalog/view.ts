@@ -5,9 +5,9 @@
  */
 import type { Declared } from '../kernel/snapshot.ts';
 import type { TurnsKernel } from '../kernel/take-turn.ts';
-import { type NamesOfView, namesOfView, type OwnerOf } from './_names-of-view.ts';
-import { type AddressBook, type ResourcesOfView, resourcesOfView } from './_resources-of-view.ts';
-import type { ServerShelf } from './_shelf.ts';
+import type { ServerShelf } from './_server-index.ts';
+import { type NamesOfView, namesOfView, type OwnerOf } from './_view-names.ts';
+import { type AddressBook, type ResourcesOfView, resourcesOfView } from './_view-resources.ts';
 import type { ResourceRoute, Route } from './route.ts';
 
 export type { Route };

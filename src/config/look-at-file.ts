@@ -2,7 +2,7 @@
  * Edge: how a file stands on disk, and a hint when something happens in its directory.
  * Promises: links are followed; `hintsOf` holds one watcher, reports its end once and never throws; what a hint says is not to be believed,
  * only that a look is worth while.
- * Does not: read the file (`config-file.ts`) or decide what a change means (`control/config-watch.ts`).
+ * Does not: read the file (`config-file.ts`) or decide what a change means (`control/config-watcher.ts`).
  */
 import { type BigIntStats, type FSWatcher, watch } from 'node:fs';
 import { stat } from 'node:fs/promises';

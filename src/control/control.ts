@@ -11,18 +11,18 @@ import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
 import type { Snapshot } from '../kernel/snapshot.ts';
+import type { Applied, KeysFrame } from '../relay/keys-messages.ts';
 import type { Unconfirmed, WorkerKeys } from '../relay/keys-server.ts';
-import type { Applied, KeysFrame } from '../relay/keys-words.ts';
+import type { SessionMark } from '../relay/relay-messages.ts';
 import type { RelayEars } from '../relay/relay-server.ts';
-import type { SessionMark } from '../relay/relay-words.ts';
 import type { Store } from '../store/store.ts';
-import { createHubReports, type HubReports } from './hub-reports.ts';
+import { World } from './control-state.ts';
 import { createKeys, type Keys } from './keys.ts';
 import { createListings } from './listings.ts';
 import { createPublisher, type Publisher } from './publisher.ts';
 import { createReload, type Reload } from './reload.ts';
-import { createSessionMarks } from './session-marks.ts';
-import { World } from './world.ts';
+import { createSessionMarks } from './session-records.ts';
+import { createHubReports, type HubReports } from './worker-reports.ts';
 
 export interface ControlParts {
   readonly kernel: Kernel;

@@ -12,8 +12,8 @@ import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Role } from '../kernel/snapshot.ts';
 import { addKey, type KeyWrite, markUsed, revokeKey, type StoredKey } from '../store/keys.ts';
 import type { Store } from '../store/store.ts';
+import type { World } from './control-state.ts';
 import { bySlugOrName } from './slugs.ts';
-import type { World } from './world.ts';
 
 export const KEY_PATTERN = /^mcphub_[0-9a-f]{64}$/;
 const PREFIX_LENGTH = 15;

@@ -11,8 +11,8 @@ import { inTurns } from '../kernel/take-turn.ts';
 import { putListings } from '../store/listings.ts';
 import { changeNames } from '../store/names.ts';
 import type { Store } from '../store/store.ts';
-import { changeOfNames, changeSteps, type NamesChange, shadowedIn } from './names.ts';
-import type { World } from './world.ts';
+import type { World } from './control-state.ts';
+import { changeOfNames, changeSteps, type NamesChange, shadowedIn } from './exposed-names.ts';
 
 const KEEP_MS = 10_000;
 /** Lists of several servers share a transaction, which waits for the disk once, up to this many characters. */

@@ -7,10 +7,10 @@ import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { secretValuesOf } from '../kernel/secret-values.ts';
 import type { Snapshot } from '../kernel/snapshot.ts';
-import type { KeysFrame } from '../relay/keys-words.ts';
+import type { KeysFrame } from '../relay/keys-messages.ts';
 import { raiseRevision, readRevision } from '../store/meta.ts';
 import type { Store } from '../store/store.ts';
-import type { World } from './world.ts';
+import type { World } from './control-state.ts';
 
 /** Least time between two snapshots that carry changed lists, ms. */
 const PUBLISH_GAP_MS = 250;

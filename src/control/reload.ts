@@ -11,11 +11,11 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { addSlugs } from '../store/slugs.ts';
 import type { Store } from '../store/store.ts';
-import { digestOf } from './build.ts';
+import { digestOf } from './build-snapshot.ts';
+import type { World } from './control-state.ts';
 import type { Listings } from './listings.ts';
 import type { Publisher } from './publisher.ts';
 import { newSlugs } from './slugs.ts';
-import type { World } from './world.ts';
 
 export interface Reloaded {
   readonly file: string;

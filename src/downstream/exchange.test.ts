@@ -11,8 +11,8 @@ import { LOCAL_PRINCIPAL } from '../kernel/principal.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { scanEnvelope } from '../protocol/scan.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
+import { createTracks } from '../session/resumable-streams.ts';
 import { createSessions, type Session, type Sessions } from '../session/sessions.ts';
-import { createTracks } from '../session/tracks.ts';
 import { batchPiece, Exchange } from './exchange.ts';
 import { createStreams } from './streams.ts';
 

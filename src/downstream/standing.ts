@@ -3,7 +3,7 @@
  * Promises: a session may have several standing streams, of which the newest receives what is new; a resumed stream gets what it missed, once, and then what follows, and can be lost
  * and resumed again before it has said anything; a call whose hub is gone is answered with an error that says so, under its own id; without
  * a session GET is 405, and so it is when nothing is left to be said: clients that come back after every end stop at that.
- * Does not: keep events (`session/tracks.ts`) or pace readers (`streams.ts`).
+ * Does not: keep events (`session/resumable-streams.ts`) or pace readers (`streams.ts`).
  * Source: specification 2025-11-25, transports; protocol.md §4 (200 or 405, nothing else).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -13,8 +13,8 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
 import { primesStreams } from '../protocol/era-2025/versions.ts';
 import { refusalFrame } from '../protocol/write.ts';
+import { lostEventId, type Track, type Tracks } from '../session/resumable-streams.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
-import { lostEventId, type Track, type Tracks } from '../session/tracks.ts';
 import type { Authorized } from './authorized.ts';
 import { headerValue } from './header-values.ts';
 import type { Home } from './home.ts';

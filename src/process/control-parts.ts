@@ -14,7 +14,7 @@ import { createRoutes } from '../admin/routes.ts';
 import { unsafeSocketDir } from '../config/file-access.ts';
 import { type Config, findConfigFile, type LoadOptions, loadConfig } from '../config/load.ts';
 import { dataDirFrom, relaySocketPath, runDirFor, socketPath } from '../config/paths.ts';
-import { createConfigWatch } from '../control/config-watch.ts';
+import { createConfigWatch } from '../control/config-watcher.ts';
 import { createControl } from '../control/control.ts';
 import { ensureFirstKey } from '../control/first-key.ts';
 import type { Deadline } from '../kernel/deadline.ts';

@@ -4,8 +4,8 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import type { ListKind } from '../catalog/view.ts';
 import { notificationFrame } from '../protocol/write.ts';
+import { sealedPath } from '../session/session-token.ts';
 import type { Sessions } from '../session/sessions.ts';
-import { sealedPath } from '../session/statement.ts';
 
 const LIST_CHANGED: Readonly<Record<ListKind, Buffer>> = {
   tools: notificationFrame('notifications/tools/list_changed', undefined),

@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { LOCAL_PRINCIPAL } from '../kernel/principal.ts';
-import type { SessionMark } from '../relay/relay-words.ts';
+import type { SessionMark } from '../relay/relay-messages.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
-import { createNotes } from '../session/notes.ts';
+import { createNotes } from '../session/preferences.ts';
 import { createSessions } from '../session/sessions.ts';
 import { createSessionMarks } from './session-marks.ts';
 

@@ -3,8 +3,8 @@
  * Promises: what control tells is taken in one turn; servers are told of wishes that are new here.
  * Does not: travel (`relay/`) or keep (`control/`).
  */
-import type { SessionMark } from '../relay/relay-words.ts';
-import type { Notes } from '../session/notes.ts';
+import type { SessionMark } from '../relay/relay-messages.ts';
+import type { Notes } from '../session/preferences.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { Fleet } from '../upstream/fleet.ts';
 

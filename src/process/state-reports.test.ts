@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { RequestCounts } from '../kernel/request-counts.ts';
-import type { ReportedStatus } from '../relay/relay-words.ts';
+import type { ReportedStatus } from '../relay/relay-messages.ts';
 import { reportStates } from './state-reports.ts';
 
 function rig() {

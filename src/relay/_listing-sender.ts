@@ -10,7 +10,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { Listing } from '../kernel/snapshot.ts';
 import { takeTurn } from '../kernel/take-turn.ts';
 import { listingEnd, rowLines } from './listing-lines.ts';
-import { lineFrom } from './relay-words.ts';
+import { lineFrom } from './relay-messages.ts';
 
 interface ListingSenderParts {
   readonly kernel: Kernel;

@@ -7,7 +7,7 @@
 import type { CatalogSize } from '../kernel/catalog-size.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { GivenName, Listing, Snapshot } from '../kernel/snapshot.ts';
-import { lineFrom } from './relay-words.ts';
+import { lineFrom } from './relay-messages.ts';
 
 /** What workers know of one server's lists. */
 export interface ServerCatalog {

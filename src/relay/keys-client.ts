@@ -8,9 +8,9 @@ import type { Limits } from '../config/limits.ts';
 import { backoffMs } from '../kernel/backoff.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
-import { Lines } from './_lines.ts';
-import type { Applied, KeysFrame, KeysWord, WorkerWord } from './keys-words.ts';
-import { wordFrom } from './relay-words.ts';
+import { Lines } from './_line-splitter.ts';
+import type { Applied, KeysFrame, KeysWord, WorkerWord } from './keys-messages.ts';
+import { wordFrom } from './relay-messages.ts';
 
 const CONNECT_MS = 2000;
 const REST = { baseMs: 50, capMs: 1000 } as const;

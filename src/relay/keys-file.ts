@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { writeAtomically } from '../config/write-atomically.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import type { KeysFrame } from './keys-words.ts';
+import type { KeysFrame } from './keys-messages.ts';
 
 export const KEYS_FILE = 'keys.json';
 const WRITE_MS = 5000;

@@ -9,9 +9,9 @@ import { CappedMap } from '../kernel/capped.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
-import { Lines } from './_lines.ts';
-import type { Applied, KeysFrame, WorkerWord } from './keys-words.ts';
-import { wordFrom } from './relay-words.ts';
+import { Lines } from './_line-splitter.ts';
+import type { Applied, KeysFrame, WorkerWord } from './keys-messages.ts';
+import { wordFrom } from './relay-messages.ts';
 import { closeServer, listenOn } from './unix-socket.ts';
 
 const WORKERS = 128;

@@ -3,7 +3,7 @@
  * Guarantees: a listing is used when it is whole; of one connection one listing at a time is put together, up to a number of bytes.
  */
 import type { GivenName, Listing } from '../kernel/snapshot.ts';
-import type { RowsWord } from './relay-words.ts';
+import type { RowsWord } from './relay-messages.ts';
 
 /** Characters of the rows of one line, about; a longer row has a line of its own. */
 const LINE_CHARS = 128 * 1024;

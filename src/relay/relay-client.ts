@@ -15,8 +15,8 @@ import type { Service } from '../kernel/service.ts';
 import { FairMap } from '../kernel/shares.ts';
 import type { Listing, Snapshot } from '../kernel/snapshot.ts';
 import { ListingSender } from './_listing-sender.ts';
-import { PacedLines } from './_paced-lines.ts';
-import { WorldInbox } from './_world-inbox.ts';
+import { PacedLines } from './_paced-line-reader.ts';
+import { WorldInbox } from './_snapshot-inbox.ts';
 import {
   type ControlWord,
   factText,
@@ -25,7 +25,7 @@ import {
   type ReportedStatus,
   type SessionMark,
   wordFrom,
-} from './relay-words.ts';
+} from './relay-messages.ts';
 
 const FACTS_EVERY_MS = 250;
 /** About 2 ms of JSON a turn. */

@@ -15,12 +15,12 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { Service } from '../kernel/service.ts';
 import { type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
-import { HubOutbox } from './_hub-outbox.ts';
-import { MarkOutbox } from './_mark-outbox.ts';
-import { PacedLines } from './_paced-lines.ts';
+import { PacedLines } from './_paced-line-reader.ts';
+import { MarkOutbox } from './_session-record-outbox.ts';
 import { SnapshotParts } from './_snapshot-parts.ts';
+import { HubOutbox } from './_worker-outbox.ts';
 import { RowsInbox } from './listing-lines.ts';
-import { type HubWord, lineFrom, type ReportedStatus, type SessionMark, wordFrom } from './relay-words.ts';
+import { type HubWord, lineFrom, type ReportedStatus, type SessionMark, wordFrom } from './relay-messages.ts';
 import { closeServer, listenOn } from './unix-socket.ts';
 
 const HUBS = 128;

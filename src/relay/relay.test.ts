@@ -10,8 +10,8 @@ import type { Fact } from '../kernel/facts.ts';
 import { createKernel, type Kernel } from '../kernel/kernel.ts';
 import { EMPTY_SNAPSHOT, type Listing, type ServerSpec, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
 import { createRelayClient, type RelayClient } from './relay-client.ts';
+import type { SessionMark } from './relay-messages.ts';
 import { createRelayServer, type RelayServer } from './relay-server.ts';
-import type { SessionMark } from './relay-words.ts';
 
 const limits = limitsFrom({});
 

@@ -9,8 +9,8 @@ import { limitsFrom } from '../config/limits.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import type { Principal } from '../kernel/principal.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
+import { decodeStatement, encodeStatement, sealedPath } from './session-token.ts';
 import { createSessions, type Session } from './sessions.ts';
-import { decodeStatement, encodeStatement, sealedPath } from './statement.ts';
 
 const SECRET = Buffer.from('a secret of the tests, 32 letters');
 const alice: Principal = {
@@ -103,7 +103,7 @@ test('rotating the key keeps the session; another user or key family does not se
   assert.equal(code(sessions.find(id, { ...alice, userId: 'u-bob' })), 'session-unknown');
 });
 
-// row C7 · guards src/session/statement.ts
+// row C7 · guards src/session/session-token.ts
 test('any altered character makes an id unknown', () => {
   const { sessions } = hub();
   const { id } = sessions.mint(WISH);

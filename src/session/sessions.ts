@@ -15,7 +15,7 @@ import { FairMap } from '../kernel/shares.ts';
 import type { KeyRing } from '../seal/key-ring.ts';
 import { OpenStreams, type SessionStream } from './_open-streams.ts';
 import { sweepEveryMinute } from './_sweep.ts';
-import { decodeStatement, encodeStatement, type Statement, sealedOwner } from './statement.ts';
+import { decodeStatement, encodeStatement, type Statement, sealedOwner } from './session-token.ts';
 
 export interface Session extends Statement {
   /** The sealed text: what the client sends as Mcp-Session-Id. */

@@ -15,7 +15,7 @@ import { listListings, putListings } from './listings.ts';
 import { raiseRevision, readRevision } from './meta.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { changeNames, listNames } from './names.ts';
-import { addSessionMarks, dropLongSessionMarks, dropSessionMarks, listSessionMarks } from './session-marks.ts';
+import { addSessionMarks, dropLongSessionMarks, dropSessionMarks, listSessionMarks } from './session-records.ts';
 import { addSlugs, listSlugs } from './slugs.ts';
 import { openStore, STORE_FILE, type Store } from './store.ts';
 

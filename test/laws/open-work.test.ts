@@ -12,7 +12,7 @@ const REGISTERED: Readonly<Record<string, readonly string[]>> = {
   batch: ['downstream/batch.ts'],
   'suspended-call': ['call/parked.ts'],
   stream: ['downstream/streams.ts'],
-  'retained-stream': ['session/tracks.ts'],
+  'retained-stream': ['session/resumable-streams.ts'],
   'session-connection': ['upstream/lanes.ts'],
   'passed-request': ['downstream/siblings.ts'],
 };

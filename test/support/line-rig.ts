@@ -14,7 +14,7 @@ import { SILENT_BACK_CHANNEL } from '../../src/protocol/back-channel.ts';
 import type { Envelope } from '../../src/protocol/message.ts';
 import { scanEnvelope } from '../../src/protocol/scan.ts';
 import { createKeyRing } from '../../src/seal/key-ring.ts';
-import { createNotes } from '../../src/session/notes.ts';
+import { createNotes } from '../../src/session/preferences.ts';
 import { createSessions, type Session, type Sessions } from '../../src/session/sessions.ts';
 import type { UpstreamCall, UpstreamReply } from '../../src/upstream/call.ts';
 import type { Fleet } from '../../src/upstream/fleet.ts';

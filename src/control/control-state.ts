@@ -10,7 +10,7 @@ import { listListings } from '../store/listings.ts';
 import { listNames } from '../store/names.ts';
 import { type GivenSlug, listSlugs } from '../store/slugs.ts';
 import type { Store } from '../store/store.ts';
-import { buildSnapshot, groupSpecs, keyRecords, serverSpecs } from './build.ts';
+import { buildSnapshot, groupSpecs, keyRecords, serverSpecs } from './build-snapshot.ts';
 
 export class World {
   readonly hubs: number;

@@ -5,7 +5,7 @@ import { CappedMap } from '../kernel/capped.ts';
 import type { Fact } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { RequestTotals } from '../kernel/request-counts.ts';
-import type { ReportedStatus } from '../relay/relay-words.ts';
+import type { ReportedStatus } from '../relay/relay-messages.ts';
 
 const HUBS = 128;
 

@@ -21,7 +21,7 @@ import { delay, until } from '../../test/support/hub.ts';
 import { type Clock, createSystemTimers, systemClock, type Timers } from '../kernel/clock.ts';
 import type { Fact } from '../kernel/facts.ts';
 import { createKernel, systemKernelOptions } from '../kernel/kernel.ts';
-import { createConfigWatch } from './config-watch.ts';
+import { createConfigWatch } from './config-watcher.ts';
 
 const FASTER = 5;
 /** Time between two looks, ms. */

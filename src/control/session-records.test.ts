@@ -6,9 +6,9 @@ import { DatabaseSync } from 'node:sqlite';
 import { type TestContext, test } from 'node:test';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { limitsFrom } from '../config/limits.ts';
-import type { SessionMark } from '../store/session-marks.ts';
+import type { SessionMark } from '../store/session-records.ts';
 import { openStore, STORE_FILE } from '../store/store.ts';
-import { createSessionMarks } from './session-marks.ts';
+import { createSessionMarks } from './session-records.ts';
 
 async function rig(t: TestContext, more: { dir?: string; limits?: Record<string, number> } = {}) {
   const frozen = frozenKernel();

@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import type { Kernel } from '../kernel/kernel.ts';
 import { takeTurn } from '../kernel/take-turn.ts';
-import { Lines } from './_lines.ts';
+import { Lines } from './_line-splitter.ts';
 
 /** Bytes of lines that are worked on in the turn in which they come: 0.5 ms of JSON. */
 const TURN_BYTES = 64 * 1024;

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import type { Listed, Listing } from '../kernel/snapshot.ts';
 import { edited } from './_json-list.ts';
 import { SCANNED_BEFORE, scanMembers } from './_members.ts';
-import type { ExposedOf } from './_shelf.ts';
+import type { ExposedOf } from './_server-index.ts';
 import { compileTemplate, type UriTemplate } from './_uri-template.ts';
 
 /** A resource or template with the address by which clients know it. */

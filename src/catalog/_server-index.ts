@@ -7,7 +7,7 @@ import type { Declared, GivenName, Listed, ListedTool, Listing, ServerSpec } fro
 import { paramHeadersOf } from '../protocol/era-2026/param-headers.ts';
 import { edited } from './_json-list.ts';
 import { SCANNED_BEFORE, scanMembers } from './_members.ts';
-import { fillResourceShelf, type ResourceShelf } from './_resource-shelf.ts';
+import { fillResourceShelf, type ResourceShelf } from './_resource-index.ts';
 import type { Route } from './route.ts';
 
 export class Item {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Ceilings } from '../kernel/capped.ts';
-import { MarkOutbox } from './_mark-outbox.ts';
-import type { ControlWord } from './relay-words.ts';
+import { MarkOutbox } from './_session-record-outbox.ts';
+import type { ControlWord } from './relay-messages.ts';
 
 test('marks go out in lines of bounded size, as fast as the other side reads, and each session once', () => {
   const outbox = new MarkOutbox(10_000, new Ceilings());

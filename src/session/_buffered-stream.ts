@@ -7,7 +7,7 @@ import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { WheelEntry } from '../kernel/wheel.ts';
 import { STREAMS_PER_SESSION } from './_open-streams.ts';
-import type { Track, TrackStream } from './tracks.ts';
+import type { Track, TrackStream } from './resumable-streams.ts';
 
 /** Stands in an event id behind the number of a stream's last event: whoever has had it has had everything. */
 export const END = 'E';

@@ -8,9 +8,9 @@ import { createHash } from 'node:crypto';
 import type { TurnsKernel } from '../kernel/take-turn.ts';
 import { joinedSteps } from './_json-list.ts';
 import { ListJson } from './_list-json.ts';
-import type { OwnerOf } from './_names-of-view.ts';
+import { type Addressed, type ResourceShelf, withAddress } from './_resource-index.ts';
 import { type GivenAddresses, ResourceOwners } from './_resource-owners.ts';
-import { type Addressed, type ResourceShelf, withAddress } from './_resource-shelf.ts';
+import type { OwnerOf } from './_view-names.ts';
 import { isOurs, nativeUri } from './exposed-uri.ts';
 import type { ResourceRoute } from './route.ts';
 

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { GroupConfig, ServerConfig } from '../config/load.ts';
 import { type Listing, wholeListing } from '../kernel/snapshot.ts';
 import type { StoredKey } from '../store/keys.ts';
-import { type BuildInput, buildSnapshot, digestOf } from './build.ts';
+import { type BuildInput, buildSnapshot, digestOf } from './build-snapshot.ts';
 import { newSlugs } from './slugs.ts';
 
 function server(name: string, transport: Partial<ServerConfig['transport']> = {}): ServerConfig {

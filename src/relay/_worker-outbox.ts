@@ -9,7 +9,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { takeTurn } from '../kernel/take-turn.ts';
 import type { ServerCatalog, SnapshotParts } from './_snapshot-parts.ts';
 import { listingEnd, nameLines, rowLines } from './listing-lines.ts';
-import { lineFrom } from './relay-words.ts';
+import { lineFrom } from './relay-messages.ts';
 
 /** Unread bytes above which lists wait. */
 const BEHIND_BYTES = 256 * 1024;

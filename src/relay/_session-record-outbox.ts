@@ -4,7 +4,7 @@
  */
 import type { Ceilings } from '../kernel/capped.ts';
 import { FairMap } from '../kernel/shares.ts';
-import { lineFrom, type SessionMark } from './relay-words.ts';
+import { lineFrom, type SessionMark } from './relay-messages.ts';
 
 /** Text of one line; a single mark may be longer. */
 const LINE_BYTES = 128 * 1024;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { createNotes, type KeptNote } from './notes.ts';
+import { createNotes, type KeptNote } from './preferences.ts';
 
 function rig(overrides: Record<string, number> = {}) {
   const frozen = frozenKernel();

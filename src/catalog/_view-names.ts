@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { atOnce, type TurnsKernel } from '../kernel/take-turn.ts';
 import { joinedSteps } from './_json-list.ts';
 import { ListJson } from './_list-json.ts';
-import type { Item, Shelf } from './_shelf.ts';
+import type { Item, Shelf } from './_server-index.ts';
 import { closestName } from './closest-name.ts';
 import { nameAliases, normalName } from './names.ts';
 import type { Route } from './route.ts';

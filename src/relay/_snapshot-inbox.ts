@@ -5,7 +5,7 @@
  */
 import { type Listing, type Snapshot, wholeListing, wholeSnapshot } from '../kernel/snapshot.ts';
 import { RowsInbox } from './listing-lines.ts';
-import type { CatalogWord, ControlWord } from './relay-words.ts';
+import type { CatalogWord, ControlWord } from './relay-messages.ts';
 
 interface WorldInboxParts {
   readonly maxBytes: number;

@@ -15,7 +15,7 @@ import {
   dropSessionMarks,
   listSessionMarks,
   type SessionMark,
-} from '../store/session-marks.ts';
+} from '../store/session-records.ts';
 import type { Store } from '../store/store.ts';
 
 const GATHER_MS = 50;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { GivenName, Listing, ServerSpec } from '../kernel/snapshot.ts';
-import { changeOfNames } from './names.ts';
+import { changeOfNames } from './exposed-names.ts';
 
 const spec = (slug: string) => ({ slug, name: slug }) as ServerSpec;
 const listing = (server: string, ...natives: string[]) =>

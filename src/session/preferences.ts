@@ -10,7 +10,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { FairCount, FairMap } from '../kernel/shares.ts';
 import { LOG_LEVELS } from '../protocol/log-level.ts';
 import { type Subscriber, type Subscription, SubscriptionIndex } from './_subscription-index.ts';
-import { isFleeting } from './fleeting.ts';
+import { isFleeting } from './ephemeral.ts';
 
 export type { Subscription } from './_subscription-index.ts';
 

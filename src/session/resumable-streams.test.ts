@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { accessOf } from '../../test/support/small-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { createTracks, lostEventId, type Resumed, type TrackStream } from './tracks.ts';
+import { createTracks, lostEventId, type Resumed, type TrackStream } from './resumable-streams.ts';
 
 const ID = Buffer.from('"call 7"');
 
@@ -173,7 +173,7 @@ test('a cancelled call ends without a last message, and what was sent before can
   assert.deepEqual([late.got, late.closed], [['x'], 'answered']);
 });
 
-// row C21 · guards src/session/tracks.ts
+// row C21 · guards src/session/resumable-streams.ts
 test('what is kept is bounded: by number, by bytes, in all; the newest is kept however large it is', () => {
   const { tracks, kernel } = rig({ replayEvents: 3, replayBytes: 1024, replayAllBytes: 1024 * 1024 });
   const track = tracks.open(ALICE, ID, ACCESS);

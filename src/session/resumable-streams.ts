@@ -13,7 +13,7 @@ import type { Access } from '../kernel/open-work.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import { FairCount, FairMap } from '../kernel/shares.ts';
 import { isRequestId } from '../protocol/answer-id.ts';
-import { END, KeptTrack } from './_kept-track.ts';
+import { END, KeptTrack } from './_buffered-stream.ts';
 import type { SessionStream } from './_open-streams.ts';
 
 /** The live end of a track. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { Lines } from './_lines.ts';
+import { Lines } from './_line-splitter.ts';
 
 test('lines come out whole and in order, however the bytes are cut', () => {
   const line = fc.string({ minLength: 1, unit: 'binary' }).map((text) => text.replaceAll('\n', ' '));
