@@ -10,9 +10,10 @@ import { get } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as restFor } from 'node:timers/promises';
 import { runDirFor } from '../config/paths.ts';
+import { readProcessStat } from '../kernel/process-stat.ts';
 import { PROCESS_ENV, socketName } from '../kernel/supervisor-messages.ts';
 import type { WaitRow } from '../kernel/waits.ts';
-import { readKernelFunction, readProcessStat } from '../supervisor/proc.ts';
+import { readKernelFunction } from '../supervisor/proc.ts';
 import {
   childrenOf,
   environOf,

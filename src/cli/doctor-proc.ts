@@ -4,9 +4,9 @@
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { readProcessStat } from '../kernel/process-stat.ts';
 import { PROCESS_ENV } from '../kernel/supervisor-messages.ts';
 import { readLock } from '../supervisor/host.ts';
-import { readProcessStat } from '../supervisor/proc.ts';
 
 export function holderOf(dataDir: string): number | undefined {
   const { pid, startTicks } = parsed(lockText(join(dataDir, 'lock'))) as { pid?: number; startTicks?: string };

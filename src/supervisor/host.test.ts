@@ -20,9 +20,9 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { readProcessStat } from '../kernel/process-stat.ts';
 import { readBlockingStack, writeCrashReport } from './crash-reports.ts';
 import { clearSockets, FatalStartError, lockDataDir, prepareRunDir } from './host.ts';
-import { readProcessStat } from './proc.ts';
 
 function freshDir(): { readonly path: string } & Disposable {
   const path = mkdtempSync(join(tmpdir(), 'mcphub-ground-'));

@@ -2,32 +2,6 @@
 import { readFileSync } from 'node:fs';
 import { readdir, readFile, readlink } from 'node:fs/promises';
 
-const TICK_MS = 10;
-
-export interface ProcessStat {
-  readonly state: string;
-  readonly cpuMs: number;
-  /** Clock ticks since boot at which the process started. Together with the pid it identifies the process. */
-  readonly startTicks: string;
-  readonly rssBytes: number;
-}
-
-/** Returns state, CPU use and memory of a process; undefined if it does not exist. */
-export function readProcessStat(pid: number): ProcessStat | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return {
-      state: fields[0] ?? '?',
-      cpuMs: (Number(fields[11]) + Number(fields[12])) * TICK_MS,
-      startTicks: fields[19] ?? '',
-      rssBytes: Number(fields[21]) * 4096,
-    };
-  } catch {
-    return undefined;
-  }
-}
-
 /** Returns the kernel function in which a process sleeps, or ''. */
 export function readKernelFunction(pid: number): string {
   try {
@@ -43,20 +17,6 @@ export function waitedForCpuMs(pid: number): number {
     return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[1]) / 1e6;
   } catch {
     return 0;
-  }
-}
-
-/** Tells whether a process runs; with `startTicks`, whether it is still the same process. */
-export function isAlive(pid: number, startTicks?: string): boolean {
-  const stat = readProcessStat(pid);
-  if (stat)
-    return stat.state !== 'Z' && (startTicks === undefined || startTicks === '' || stat.startTicks === startTicks);
-  if (process.platform === 'linux') return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
   }
 }
 

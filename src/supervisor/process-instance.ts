@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Limits } from '../config/limits.ts';
+import { readProcessStat } from '../kernel/process-stat.ts';
 import {
   DESCENDANT_MARK,
   loopSocketName,
@@ -19,7 +20,7 @@ import { sweepMarked } from '../kernel/sweep.ts';
 import { readBlockingStack, writeCrashReport } from './crash-reports.ts';
 import { clearSockets } from './host.ts';
 import type { LivenessDecision } from './liveness-policy.ts';
-import { readKernelFunction, readProcessStat } from './proc.ts';
+import { readKernelFunction } from './proc.ts';
 import { ProcessProbe } from './process-probe.ts';
 
 export type WriteLog = (level: 'info' | 'warn' | 'error', event: string, msg: string, more?: object) => void;

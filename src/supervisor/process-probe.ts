@@ -6,9 +6,10 @@
 import { type ClientRequest, get } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
+import { readProcessStat } from '../kernel/process-stat.ts';
 import type { Heartbeat } from '../kernel/supervisor-messages.ts';
 import { type Observation, unexplainedWaitMs } from './liveness-policy.ts';
-import { readKernelFunction, readProcessStat, waitedForCpuMs } from './proc.ts';
+import { readKernelFunction, waitedForCpuMs } from './proc.ts';
 
 /** Characters of an incomplete heartbeat line that are kept. */
 const HEARTBEAT_CHARS = 65_536;

@@ -14,6 +14,7 @@ function edge(path: string, kinds: Edge['kinds'], why: string): Edge {
 /** The edges of the house. A new row is a decision: it says why the file cannot go through an older one. */
 const EDGES: readonly Edge[] = [
   edge('kernel/clock.ts', ['timers'], 'the one door to the runtime’s timers'),
+  edge('kernel/process-stat.ts', ['outside', 'sync'], 'reads /proc, which does not block'),
   edge('kernel/sweep.ts', ['outside', 'timers'], 'reads /proc; the supervisor sweeps with it, and has no kernel'),
   edge(
     'cli/ask.ts',
