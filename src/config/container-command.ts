@@ -10,6 +10,11 @@ const NEEDED = ['--rm', '--init'] as const;
 const COMPOSE = 'compose';
 const IN_A_SHELL = /\b(?:docker|podman|nerdctl)\b.*\brun\b/s;
 
+/** Labels that `upstream/child/containers.ts` sets. */
+const LABEL = /^mcphub\./;
+const LABEL_OPTION = /^(?:--label=|-l=?)mcphub\./;
+const LABEL_OPTIONS: ReadonlySet<string> = new Set(['--label', '-l']);
+
 /** Where the command line of a server starts a container itself. */
 export interface ContainerRun {
   /** Arguments before `run`, which other commands for the same containers need too: `--context name`, `container`. */
@@ -40,6 +45,17 @@ export function missingForContainer(command: string, args: readonly string[]): s
   const name = basename(command, '.exe');
   if (PROGRAMS.has(name)) return args.includes('run') && !has(args, '--rm') ? '--rm after run' : undefined;
   return IN_A_SHELL.test(args.join(' ')) ? 'docker, podman or nerdctl as the command itself' : undefined;
+}
+
+/** Returns the first argument that sets a label by which the hub finds its containers; undefined = none does. */
+export function ownLabel(command: string, args: readonly string[]): number | undefined {
+  const run = containerRun(command, args);
+  if (run === undefined) return undefined;
+  const at = args.findIndex((one, index) => {
+    if (index <= run.at) return false;
+    return LABEL_OPTION.test(one) || (LABEL_OPTIONS.has(args[index - 1] ?? '') && LABEL.test(one));
+  });
+  return at < 0 ? undefined : at;
 }
 
 function has(args: readonly string[], option: string): boolean {

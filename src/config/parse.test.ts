@@ -335,6 +335,12 @@ test('a container that may outlive its server is named, with what is missing, an
   assert.deepEqual(warnings(of(['exec', '-i', 'name', 'server'])), []);
   assert.deepEqual(warnings(of(['run'], 'uv')), []);
   assert.deepEqual(warnings(of(['compose', 'run', '--rm', 'service'])), []);
+  for (const labels of [['--label', 'mcphub.mark=x'], ['--label=mcphub.mark=x'], ['-l', 'mcphub.server=x']]) {
+    const [label, ...more] = load(of(['run', '--rm', '--init', ...labels, 'image'])).problems;
+    assert.deepEqual([label?.severity, more], ['warning', []], labels.join(' '));
+    assert.match(label?.message ?? '', /^sets a label by which the hub finds containers/);
+  }
+  assert.deepEqual(warnings(of(['run', '--rm', '--init', '-l', 'team=mcphub.mark', 'image'])), []);
   const [shell] = load(of(['-c', 'exec docker run --rm --init -i image'], 'sh')).problems;
   assert.equal(shell?.expected, 'docker, podman or nerdctl as the command itself');
 });

@@ -8,7 +8,7 @@
 import { dirname, isAbsolute, join } from 'node:path';
 import type { ProcessSpec, ServerSpec } from '../kernel/snapshot.ts';
 import { readCallTimes, readFigure, readTools } from './call-times.ts';
-import { missingForContainer } from './container-command.ts';
+import { missingForContainer, ownLabel } from './container-command.ts';
 import { LIMITS } from './limits.ts';
 import type { ConfigPath } from './locate.ts';
 import { type Problems, quoted } from './problems.ts';
@@ -163,6 +163,11 @@ function readProcess(raw: RawLaunch, { path, rules, context }: Reading): Process
   if (missing !== undefined) {
     const message = 'start a container that may stay when the server is stopped or started again';
     rules.problems.warning([...path, 'args'], message, missing);
+  }
+  const label = ownLabel(command, args);
+  if (label !== undefined) {
+    const message = 'sets a label by which the hub finds containers that outlive their client; they will not be found';
+    rules.problems.warning([...path, 'args', label], message, 'a label that does not begin with mcphub.');
   }
   return {
     ...{ command, args },

@@ -1,7 +1,7 @@
 /**
  * Ends containers that outlive the client which the hub has started (`docker run`): a client that gets SIGKILL takes its container not along.
- * Guarantees: touches only containers that carry the hub's own label, with the mark of a child whose processes are gone; a running client's container is never touched;
- * ends by the deadline; never rejects. A container without `--rm` is killed and stays there, as its arguments say.
+ * Guarantees: touches only containers whose label names a child of a hub with this data directory, and only when that child's processes are gone; a running
+ * client's container is never touched; ends by the deadline; never rejects. A container without `--rm` is killed and stays there, as its arguments say.
  * Does not: find containers that a shell, `sudo` or `docker compose` has started.
  */
 import { createHash } from 'node:crypto';
@@ -29,8 +29,10 @@ type ToolPlan = Pick<GroupPlan, 'kernel' | 'owner' | 'file' | 'cwd' | 'env' | 'i
 const MARK_LABEL = 'mcphub.mark';
 const SCOPE_LABEL = 'mcphub.server';
 const SCOPE_DIGITS = 32;
-/** Longest run of one command of the container tool, ms. */
+/** Longest run of one command of the container tool, ms, and of everything that is done before a start. */
 const TOOL_MS = 5000;
+/** Children whose containers are ended before one start. What is left then is ended before the next one. */
+const FORGOTTEN = 16;
 
 /** Undefined = the command starts no container. */
 export async function containerPlan(
@@ -47,10 +49,14 @@ export async function containerPlan(
   return { run, mark, scope, args: args.toSpliced(run.at + 1, 0, ...labels) };
 }
 
-/** The first part of a mark names the data directory. */
 function scopeFrom(space: string, hubMark: string, owner: string): string {
-  const text = JSON.stringify([space, hubMark.split('.')[0], owner]);
+  const text = JSON.stringify([space, dataDirectoryOf(hubMark), owner]);
   return createHash('sha256').update(text).digest('hex').slice(0, SCOPE_DIGITS);
+}
+
+/** The first part of a mark. */
+function dataDirectoryOf(mark: string): string {
+  return mark.split('.', 1)[0] ?? '';
 }
 
 /** After the end of a client: ends what carries its mark. */
@@ -58,15 +64,21 @@ export async function endContainers(plan: ToolPlan, container: ContainerPlan, de
   await endLabelled(plan, container, container.mark, deadline);
 }
 
-/** Before a start: ends containers of this server whose clients are gone, killed together with their hub. */
-export async function endForgotten(plan: ToolPlan, container: ContainerPlan, deadline: Deadline): Promise<void> {
+/**
+ * Before a start: ends containers of this server whose clients are gone, killed together with their hub. Takes at most 5 s.
+ * A label that does not begin with this data directory's mark is somebody else's text, by which no process can be found.
+ */
+export async function endForgotten(plan: ToolPlan, container: ContainerPlan, within: Deadline): Promise<void> {
   if (container.scope === undefined) return;
+  using deadline = within.sooner(TOOL_MS);
   const ids = await idsOf(plan, container, `${SCOPE_LABEL}=${container.scope}`, deadline);
   if (typeof ids === 'string' || ids.length === 0) return;
   const format = `{{index .Config.Labels "${MARK_LABEL}"}}`;
   const marks = await tool(plan, container, ['inspect', '--format', format, ...ids], deadline);
   if (typeof marks === 'string') return;
-  for (const mark of new Set(linesOf(marks))) {
+  const own = `${dataDirectoryOf(container.mark)}.`;
+  const ours = new Set(linesOf(marks).filter((mark) => mark.startsWith(own)));
+  for (const mark of [...ours].slice(0, FORGOTTEN)) {
     const living = livingMarked(mark);
     const { kernel, owner } = plan;
     const found = await kernel.waits.for(living, { label: 'upstream-start', owner, deadline }).catch(() => undefined);

@@ -72,20 +72,21 @@ export async function prepareChild(
       deadline,
     );
   }
+  const command = {
+    ...{ kernel, limits, owner, mark, file, cwd, env, isolation, label: 'upstream-start', args: ground.process.args },
+    ...{ stdin: steps.stdin, stdout: steps.stdout },
+  } satisfies ChildPlan;
+  const container = await containerPlan(command, ground, deadline);
+  // Before the turn: a container tool that hangs must not hold up other servers.
+  if (container) await endForgotten(command, container, deadline);
   // After an install the others' starts come first: packages that install at once would start as a herd (B13).
   const turn = steps.phase('start');
   if (turn instanceof Promise)
     await kernel.waits.for(turn, { label: 'upstream-start', owner, deadline }).catch((fault: unknown) => {
       throw deadline.ended === 'time-up' ? turnFault(owner) : fault;
     });
-  const plan: ChildPlan = {
-    ...{ kernel, limits, owner, mark, file, cwd, env, isolation, label: 'upstream-start', args: ground.process.args },
-    ...{ stdin: steps.stdin, stdout: steps.stdout },
-  };
-  const container = await containerPlan(plan, ground, deadline);
-  if (container === undefined) return { plan, installKey: install?.key };
-  await endForgotten(plan, container, deadline);
-  return { plan: { ...plan, args: container.args, container }, installKey: install?.key };
+  const plan: ChildPlan = container ? { ...command, args: container.args, container } : command;
+  return { plan, installKey: install?.key };
 }
 
 /** On the path known now; when it is not there, once more with what the login shell adds. */
