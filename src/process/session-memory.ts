@@ -2,9 +2,10 @@
 import { join } from 'node:path';
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { isAlive, readProcessStat } from '../kernel/process-stat.ts';
 import { SessionMemory } from '../upstream/session-memory.ts';
 
-/** Files for each configured server: workers, and those that were killed. */
+/** Files for each configured server and worker: open sessions, and those of killed workers. */
 const FILES = 4;
 
 /** `dir` = the data directory. */
@@ -17,16 +18,8 @@ export function sessionMemory(about: {
   const { kernel, limits, dir, slot } = about;
   return new SessionMemory({
     ...{ kernel, dir: join(dir, 'sessions'), slot },
-    max: () => limits.servers * FILES,
-    pid: process.pid,
-    isRunning,
+    max: () => limits.servers * limits.hubs * FILES,
+    self: { pid: process.pid, startTicks: readProcessStat(process.pid)?.startTicks ?? '' },
+    isRunning: ({ pid, startTicks }) => isAlive(pid, startTicks),
   });
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (fault) {
-    return fault instanceof Error && 'code' in fault && fault.code === 'EPERM';
-  }
 }

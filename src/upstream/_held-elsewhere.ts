@@ -1,7 +1,8 @@
 /**
  * A server that refuses to be initialized because it has a session already, which it allows once: another worker of this hub holds it, or one that was killed has
  * left it.
- * Guarantees: a session that a living worker holds is never ended; what is left is ended once, and only when the server has refused.
+ * Guarantees: a session that a running worker has opened is never ended by another one (`session-memory.ts`); what is left is ended once, and only when the
+ * server has refused.
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
@@ -23,6 +24,14 @@ export class HeldElsewhere extends HubError {
       detail: { server, phase: 'handshake' },
     });
     this.peer = peer;
+  }
+}
+
+/** The worker that a connection goes through does not hold the session any more. Calls inside may still be answered there. */
+export class HolderGone extends HubError {
+  constructor(server: string) {
+    const message = `The worker that held the session of ${server} does not hold it any more.`;
+    super('server-down', { message, detail: { server } });
   }
 }
 
@@ -78,28 +87,30 @@ export function withLostSession(fault: unknown): unknown {
 }
 
 /**
- * Looks four times a second whether the worker that a connection goes through still holds the session. Where it does not, or has not answered `MISSES` times in a row,
- * `gone` is called and the connection is lost. Every five minutes `tryOwn` is called: the refusal may have had another reason. Undefined = the connection goes to
+ * Looks four times a second whether the worker that a connection goes through still holds the session. Where it does not, `gone` is called, once; where it has not
+ * answered `MISSES` times in a row, the connection is lost too. Every five minutes `tryOwn` is called: the refusal may have had another reason. Undefined = the connection goes to
  * the server.
  */
 export function watchHolder(
   { kernel, sharing, spec }: Pick<LinkParts, 'kernel' | 'sharing' | 'spec'>,
   connection: Pick<Connection, 'peer' | 'lose'>,
-  { gone, tryOwn }: { readonly gone: () => void; readonly tryOwn: () => void },
+  { gone, tryOwn }: { readonly gone: (fault: HolderGone) => void; readonly tryOwn: () => void },
 ): Disposable | undefined {
   const { peer } = connection;
   if (peer === undefined || !sharing) return undefined;
   let isAsking = false;
   let misses = 0;
+  let isGone = false;
   const look = async (): Promise<void> => {
     using deadline = kernel.deadline(HOLDER_MS);
     const isHeld = await sharing.isHeldAt(peer, deadline);
     isAsking = false;
     misses = isHeld === undefined ? misses + 1 : 0;
-    if (isHeld !== false && misses < MISSES) return;
-    gone();
-    const message = `The worker that held the session of ${spec.slug} does not hold it any more.`;
-    connection.lose(new HubError('server-down', { message, detail: { server: spec.slug } }));
+    if (isGone || (isHeld !== false && misses < MISSES)) return;
+    isGone = true;
+    const fault = new HolderGone(spec.slug);
+    if (isHeld === undefined) connection.lose(fault);
+    gone(fault);
   };
   const looks = kernel.timers.every(HOLDER_EVERY_MS, () => {
     if (isAsking) return;

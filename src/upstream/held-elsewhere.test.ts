@@ -56,9 +56,9 @@ test('the cause says that the server may hold a session that the hub does not kn
 
 // case: SV24
 test('a connection through another worker ends when that one has no session, or is silent three times', async () => {
-  for (const [answers, looks] of [
-    [[true, false], 2],
-    [[undefined, true, undefined, undefined, undefined], 5],
+  for (const [answers, looks, mayAnswer] of [
+    [[true, false, false, false, false, false], 2, true],
+    [[undefined, true, undefined, undefined, undefined], 5, false],
   ] as const) {
     const { kernel, advanceAsync } = frozenKernel();
     let asked = 0;
@@ -78,11 +78,20 @@ test('a connection through another worker ends when that one has no session, or 
     const tryOwn = () => {
       tries += 1;
     };
-    using _ = watchHolder({ kernel, sharing, spec: scriptedSpec() }, connection, { gone: () => {}, tryOwn });
+    let gone = 0;
+    const on = {
+      tryOwn,
+      gone() {
+        gone += 1;
+      },
+    };
+    using _ = watchHolder({ kernel, sharing, spec: scriptedSpec() }, connection, on);
     await advanceAsync(250 * (looks - 1) + 100);
-    assert.equal(isLost, false);
+    assert.deepEqual([isLost, gone], [false, 0]);
     await advanceAsync(250);
-    assert.equal(isLost, true);
+    assert.deepEqual([isLost, gone], [!mayAnswer, 1]);
+    await advanceAsync(1000);
+    assert.deepEqual([isLost, gone], [!mayAnswer, 1], 'said once');
     await advanceAsync(5 * 60_000);
     assert.equal(tries, 1);
   }

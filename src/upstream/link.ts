@@ -11,7 +11,7 @@ import type { RawListing, ServerSpec } from '../kernel/snapshot.ts';
 import type { ClientSide } from './_client-side.ts';
 import { faultOf } from './_endings.ts';
 import { Handover, type OpenedConnection } from './_handover.ts';
-import { HeldElsewhere, watchHolder } from './_held-elsewhere.ts';
+import { HeldElsewhere, HolderGone, watchHolder } from './_held-elsewhere.ts';
 import { publishRaised, publishReady } from './_link-facts.ts';
 import { LinkLists } from './_link-lists.ts';
 import type { LinkParts } from './_link-parts.ts';
@@ -178,26 +178,28 @@ export class Link {
     let end = await this.#untilLost(connection, () => this.#open(connection));
     while (end instanceof HeldElsewhere || !(end instanceof HubError)) {
       const next = end;
-      if (next instanceof HeldElsewhere) await this.#leave(connection);
-      else this.#handover.retire(connection);
+      if (next instanceof HeldElsewhere) {
+        this.#standing.enter('connecting', 'connect');
+        await this.#close(connection);
+      } else this.#handover.retire(connection);
       const own = next instanceof HeldElsewhere ? this.#connect(next.peer) : next.connection;
       this.#connection = connection = own;
       end = await this.#untilLost(own, () => ('hello' in next ? this.#becomeReady(next) : this.#open(own)));
     }
-    connection.lose(end);
+    if (!(end instanceof HolderGone)) connection.lose(end);
     const asleep = this.lives.ended(end, connection.lastCall, this.#parts.talk.subscriptions().length > 0);
     this.#standing.fault = asleep ?? end;
     this.#standing.enter(this.#scope.closed ? 'stopped' : asleep ? 'asleep' : 'waiting');
-    using deadline = this.#closing();
-    await connection.close(deadline);
+    if (end instanceof HolderGone) {
+      this.lives.rest.hurry();
+      this.#handover.retire(connection);
+    } else await this.#close(connection);
     this.#lastTail = connection.transport.stderrTail();
     this.#connection = undefined;
     return end;
   }
 
-  /** The server has a session, and it is another worker's. */
-  async #leave(connection: Connection): Promise<void> {
-    this.#standing.enter('connecting', 'connect');
+  async #close(connection: Connection): Promise<void> {
     using deadline = this.#closing();
     await connection.close(deadline);
   }
@@ -256,7 +258,7 @@ export class Link {
       using watch = new Watch({ ...about, failing, list, lists: this.#lists });
       this.#watch = watch;
       const tryOwn = () => this.#handover.tryAnew(end.resolve);
-      using _ = watchHolder(this.#parts, connection, { gone: () => this.lives.rest.hurry(), tryOwn });
+      using _ = watchHolder(this.#parts, connection, { gone: end.resolve, tryOwn });
       return await end.promise;
     } catch (thrown) {
       return faultOf(thrown, this.#parts.kernel, this.#spec.slug);

@@ -19,6 +19,9 @@ export interface SessionHoldersParts {
   readonly predecessor: string | undefined;
 }
 
+/** Whether a session is held, by status; any other says nothing. */
+const ANSWERS: Readonly<Record<number, boolean>> = { 200: true, 404: false };
+
 /** A server with its settings. */
 export interface SessionOf {
   readonly slug: string;
@@ -60,24 +63,24 @@ export class SessionHolders {
     const asked = askSocket(socket, { method: 'GET', path: `${PATH}${slug}/${hash}` }, about);
     try {
       const wait = { label: 'upstream-handshake', owner: slug, deadline: soon } as const;
-      return (await this.#parts.kernel.waits.for(asked, wait)).status === 200;
+      return ANSWERS[(await this.#parts.kernel.waits.for(asked, wait)).status];
     } catch (fault) {
       return isAbsent(fault) ? false : undefined;
     }
   }
 
-  /** Serves `GET /holders/<server>/<hash>` to other workers: 200 = held, 404 = not. */
+  /** Serves `GET /holders/<server>/<hash>` to other workers: 200 = held, 404 = not, 503 = not known. */
   serve(holdsSession: (server: SessionOf) => boolean, asked: IncomingMessage, response: ServerResponse): void {
     asked.resume();
     const [slug = '', hash = ''] = (asked.url ?? '').slice(PATH.length).split('/');
     const { kernel, predecessor } = this.#parts;
-    const answer = (isHeld: boolean): void =>
-      void response.writeHead(isHeld ? 200 : 404, { 'content-length': 0 }).end();
+    const answer = (isHeld: boolean | undefined): void =>
+      void response.writeHead(isHeld === undefined ? 503 : isHeld ? 200 : 404, { 'content-length': 0 }).end();
     if (holdsSession({ slug, hash })) return answer(true);
     if (predecessor === undefined) return answer(false);
     kernel.scope.run(`holder of ${slug}`, async () => {
       using deadline = kernel.deadline(ANSWER_MS);
-      answer((await this.isHeldAt(predecessor, { slug, hash }, deadline)) === true);
+      answer(await this.isHeldAt(predecessor, { slug, hash }, deadline));
     });
   }
 }

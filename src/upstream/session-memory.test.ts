@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -9,20 +11,33 @@ import { SessionMemory, sessionTarget } from './session-memory.ts';
 const HTTP = { url: 'http://127.0.0.1:1/mcp', headers: { Authorization: 'Bearer a' } };
 const TARGET = sessionTarget('one', HTTP);
 
-function place(t: TestContext): { readonly dir: string; life(pid: number, slot?: number): SessionMemory } {
+function place(t: TestContext): {
+  readonly dir: string;
+  readonly running: Set<number>;
+  life(pid: number, slot?: number): SessionMemory;
+} {
   const parent = mkdtempSync(join(tmpdir(), 'mcphub-sessions-'));
   t.after(() => rmSync(parent, { recursive: true, force: true }));
   const dir = join(parent, 'sessions');
   const kernel = createKernel();
-  // Of several lives only the newest runs.
+  // Of several lives only the newest runs, and those that are named.
   let newest = 0;
+  const running = new Set<number>();
   return {
     dir,
+    running,
     life(pid, slot = 1) {
       newest = pid;
-      return new SessionMemory({ kernel, dir, slot, max: () => 3, pid, isRunning: (other) => other === newest });
+      const isRunning = (other: { readonly pid: number }): boolean => other.pid === newest || running.has(other.pid);
+      return new SessionMemory({ kernel, dir, slot, max: () => 3, self: { pid, startTicks: '7' }, isRunning });
     },
   };
+}
+
+/** A file is written in one go, in the background. */
+async function untilWritten(dir: string, file: string): Promise<void> {
+  const path = join(dir, file);
+  while (!existsSync(path) || readFileSync(path, 'utf8') === '') await new Promise((go) => setImmediate(go));
 }
 
 async function idsLeft(memory: SessionMemory, target = TARGET): Promise<readonly string[]> {
@@ -94,6 +109,47 @@ test('a damaged file is no session, and a directory that cannot be written harms
   await memory.ended(file);
   writeFileSync(join(dir, file), '{"format":1,"id":"a\\r\\nHost: x"}');
   assert.deepEqual(await idsLeft(life(11)), []);
+});
+
+// case: SV24
+test('what another running worker has opened is not left over, nor in another file of the same session', async (t) => {
+  const { dir, running, life } = place(t);
+  const holder = life(10, 2);
+  await holder.ended(holder.opened(TARGET, 'x', undefined));
+  const file = holder.opened(TARGET, 'session-a', undefined);
+  await untilWritten(dir, file);
+  // The link that holds it is on its way out, and no answer of that worker says so.
+  running.add(10);
+  const other = life(11);
+  assert.deepEqual(await idsLeft(other), []);
+  using deadline = createKernel().deadline(2000);
+  assert.deepEqual(
+    [await other.isInUse(TARGET, 'session-a', deadline), await other.isInUse(TARGET, 'session-b', deadline)],
+    [true, false],
+  );
+  writeFileSync(join(dir, file.replace('.2.10-7.', '.3.9-7.')), '{"format":1,"id":"session-a"}');
+  assert.deepEqual(await idsLeft(other), [], 'one id');
+  running.delete(10);
+  assert.deepEqual(await idsLeft(other), ['session-a', 'session-a']);
+});
+
+// case: SV24
+test('a pid that was given again is another process', async (t) => {
+  const { dir, life } = place(t);
+  const file = life(10).opened(TARGET, 'session-a', undefined);
+  await untilWritten(dir, file);
+  writeFileSync(join(dir, file.replace('.10-7.', '.10-6.')), '{"format":1,"id":"session-b"}');
+  assert.deepEqual(await idsLeft(life(11)), ['session-a', 'session-b']);
+});
+
+test('what is no plain file is not opened', async (t) => {
+  const { dir, life } = place(t);
+  const memory = life(10);
+  const file = memory.opened(TARGET, 'session-a', undefined);
+  await memory.ended(file);
+  execFileSync('mkfifo', [join(dir, file)]);
+  for (let round = 0; round < 5; round += 1) assert.deepEqual(await idsLeft(life(11)), []);
+  await readFile(process.execPath, { flag: 'r' });
 });
 
 test('two late answers of one target are waited for at once', (t) => {

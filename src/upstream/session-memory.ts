@@ -1,17 +1,17 @@
 /**
  * Edge: the sessions that workers have open with HTTP servers, on disk, so that a server that allows one session at a time can be told to end one whose worker was
  * killed. A directory of small files (0700, files 0600), one for each session.
- * Guarantees: a session is found under its target only (server, address and headers); what is open in this process is never taken for left over; at most `max`
- * files stay; a failing disk costs this memory and nothing else.
+ * Guarantees: a session is found under its target only (server, address and headers); what another running process has opened, or this one has open, is never
+ * taken for left over, whatever that process answers; at most `max` files stay; a failing disk costs this memory and nothing else.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, stat, unlink, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { HttpSpec } from '../kernel/snapshot.ts';
 
-/** A session that another process has opened and nobody has ended. */
+/** A session that a process which has exited, or this one, has opened and nobody has ended. */
 export interface LeftSession {
   readonly id: string;
   /** The protocol version that was spoken in it; undefined = not known. */
@@ -25,9 +25,25 @@ export interface SessionMemoryParts {
   /** Slot of this worker. */
   readonly slot: number;
   readonly max: () => number;
-  /** Of this process, and whether another one lives. */
+  readonly self: ProcessIdentity;
+  readonly isRunning: (other: ProcessIdentity) => boolean;
+}
+
+/** Pids are given again, in a container at each start. */
+export interface ProcessIdentity {
   readonly pid: number;
-  readonly isRunning: (pid: number) => boolean;
+  /** Clock ticks since boot at which it started; '' = not known. */
+  readonly startTicks: string;
+}
+
+/** What the name of a file says. */
+interface Named {
+  readonly file: string;
+  readonly target: string;
+  readonly slot: number;
+  readonly opener: ProcessIdentity;
+  /** Of the session's id. */
+  readonly digest: string;
 }
 
 const WRITE_MS = 5000;
@@ -37,12 +53,12 @@ const FILE_BYTES = 64 * 1024;
 const LEFT = 64;
 /** Late answers of one target that are waited for at once. */
 const LATE = 2;
-const NAME = /^([0-9a-f]{32})\.(\d+)\.(\d+)\.[0-9a-f]{16}\.json$/;
+const NAME = /^([0-9a-f]{32})\.(\d+)\.(\d+)-(\d*)\.([0-9a-f]{16})\.json$/;
 
 /** Returns what a session belongs to: it is of no use at another address or under other credentials, and must not be shown there. */
 export function sessionTarget(server: string, { url, headers }: Pick<HttpSpec, 'url' | 'headers'>): string {
   const fields = Object.entries(headers).sort(([a], [b]) => (a < b ? -1 : 1));
-  return digest(JSON.stringify([server, url, fields])).slice(0, 32);
+  return sha256(JSON.stringify([server, url, fields])).slice(0, 32);
 }
 
 export class SessionMemory {
@@ -61,8 +77,8 @@ export class SessionMemory {
    * Returns the name of its file.
    */
   opened(target: string, id: string, version: string | undefined): string {
-    const { dir, slot, pid } = this.#parts;
-    const file = `${target}.${slot}.${pid}.${digest(id).slice(0, 16)}.json`;
+    const { dir, slot, self } = this.#parts;
+    const file = `${target}.${slot}.${self.pid}-${self.startTicks}.${digestOf(id)}.json`;
     this.#open.set(
       file,
       this.#bounded(async (deadline) => {
@@ -87,12 +103,16 @@ export class SessionMemory {
     await this.#bounded(() => unlink(join(this.#parts.dir, file)));
   }
 
-  /** Returns the sessions of a target that are not open in this process. Never rejects; empty where the disk does not answer by the deadline. */
+  /**
+   * Returns the sessions of a target that may be ended: no other running process has opened them, and they are not open here. Never rejects; empty where the
+   * disk does not answer by the deadline.
+   */
   async left(target: string, deadline: Deadline): Promise<readonly LeftSession[]> {
     const found: LeftSession[] = []; // bounded by: LEFT
     await this.#bounded(async () => {
-      const names = await this.#names(target);
-      for (const file of names.slice(0, LEFT)) {
+      const all = await this.#named(target);
+      const inUse = new Set(all.filter((one) => this.#isInUse(one)).map(({ digest }) => digest));
+      for (const { file } of all.filter(({ digest }) => !inUse.has(digest)).slice(0, LEFT)) {
         const one = await this.#read(file);
         if (one && !this.#open.has(file)) found.push(one);
       }
@@ -114,15 +134,37 @@ export class SessionMemory {
     };
   }
 
-  async #names(target: string): Promise<readonly string[]> {
-    const names = await readdir(this.#parts.dir).catch(() => []);
-    return names.filter((file) => NAME.exec(file)?.[1] === target && !this.#open.has(file));
+  /** Whether a running process has this session open, as far as the disk tells by the deadline. Never rejects. */
+  async isInUse(target: string, id: string, deadline: Deadline): Promise<boolean> {
+    const digest = digestOf(id);
+    let isInUse = [...this.#open.keys()].some((file) => file.startsWith(target) && file.includes(`.${digest}.`));
+    await this.#bounded(async () => {
+      isInUse ||= (await this.#named(target)).some((one) => one.digest === digest && this.#isInUse(one));
+    }, deadline);
+    return isInUse;
+  }
+
+  async #named(target: string): Promise<readonly Named[]> {
+    const files = await readdir(this.#parts.dir).catch(() => []);
+    return files.map(namedFrom).filter((one) => one?.target === target) as readonly Named[];
+  }
+
+  #isInUse({ file, opener }: Named): boolean {
+    if (this.#open.has(file)) return true;
+    return !this.#isOwn(opener) && this.#parts.isRunning(opener);
+  }
+
+  #isOwn({ pid, startTicks }: ProcessIdentity): boolean {
+    const { self } = this.#parts;
+    return pid === self.pid && startTicks === self.startTicks;
   }
 
   async #read(file: string): Promise<LeftSession | undefined> {
     try {
       const path = join(this.#parts.dir, file);
-      if ((await stat(path)).size > FILE_BYTES) return undefined;
+      // Nothing else is opened: a pipe would hold a thread for ever.
+      const facts = await lstat(path);
+      if (!facts.isFile() || facts.size > FILE_BYTES) return undefined;
       const { id, version } = JSON.parse(await readFile(path, 'utf8')) as {
         readonly id: unknown;
         readonly version: unknown;
@@ -137,14 +179,13 @@ export class SessionMemory {
 
   /** The server has taken a session beside those that are left of this worker's earlier lives: they do not stand in its way, and are forgotten. */
   async #tidy(target: string, deadline: Deadline): Promise<void> {
-    const { dir, slot, pid, isRunning, max } = this.#parts;
-    const all = (await readdir(dir)).filter((file) => NAME.test(file));
-    const spare = Math.max(0, all.length - max());
-    const oldest = spare === 0 ? [] : (await byAge(dir, all)).slice(0, spare);
-    const own = all.filter((file) => {
-      const [, of, at, by] = NAME.exec(file) ?? [];
-      return of === target && Number(at) === slot && (Number(by) === pid || !isRunning(Number(by)));
-    });
+    const { dir, slot, max } = this.#parts;
+    const all = (await readdir(dir)).map(namedFrom).filter((one) => one !== undefined);
+    const spare = all.filter((one) => !this.#isInUse(one));
+    const excess = Math.min(spare.length, Math.max(0, all.length - max()));
+    const files = spare.map(({ file }) => file);
+    const oldest = excess === 0 ? [] : (await byAge(dir, files)).slice(0, excess);
+    const own = spare.filter((one) => one.target === target && one.slot === slot).map(({ file }) => file);
     for (const file of new Set([...own, ...oldest])) {
       if (deadline.ended !== undefined) return;
       if (!this.#open.has(file)) await unlink(join(dir, file)).catch(() => {});
@@ -164,11 +205,22 @@ export class SessionMemory {
 
 async function byAge(dir: string, files: readonly string[]): Promise<readonly string[]> {
   const ages = await Promise.all(
-    files.map(async (file) => ({ file, atMs: (await stat(join(dir, file)).catch(() => undefined))?.mtimeMs ?? 0 })),
+    files.map(async (file) => ({ file, atMs: (await lstat(join(dir, file)).catch(() => undefined))?.mtimeMs ?? 0 })),
   );
   return ages.sort((a, b) => a.atMs - b.atMs).map(({ file }) => file);
 }
 
-function digest(text: string): string {
+function namedFrom(file: string): Named | undefined {
+  const [, target, slot, pid, startTicks, digest] = NAME.exec(file) ?? [];
+  if (target === undefined || startTicks === undefined || digest === undefined) return undefined;
+  return { file, target, slot: Number(slot), opener: { pid: Number(pid), startTicks }, digest };
+}
+
+/** Of an id, as it stands in the name of its file. */
+function digestOf(id: string): string {
+  return sha256(id).slice(0, 16);
+}
+
+function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }

@@ -1,6 +1,6 @@
 /** Servers that allow one session at a time, over crashes of workers and of the whole hub. */
 import assert from 'node:assert/strict';
-import { readdirSync, rmSync, statSync } from 'node:fs';
+import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { mcphub } from '../support/cli.ts';
@@ -154,6 +154,25 @@ describe('a server that allows one session, with two workers', { timeout: 170_00
   });
 
   // case: SV24
+  test('keeps its session until the calls in it are answered when its settings change', async () => {
+    const called = () => server.seen.filter((one) => one === 'tools/call').length;
+    for (let round = 0; round < 2; round += 1) {
+      await heals();
+      const before = called();
+      server.callMs = 4000;
+      const slow = callTool(`${hub.url}/mcp`, 'one_echo', {}, { key: hub.key });
+      await until(() => called() > before, HEALED_MS, 'the call has come');
+      server.callMs = 0;
+      const entry = { type: 'streamable-http', url: server.url, ...(round === 0 ? { getStream: false } : {}) };
+      writeFileSync(hub.configFile, JSON.stringify({ mcpServers: { one: entry } }));
+      hub.child.kill('SIGHUP');
+      const { json } = await slow;
+      assert.equal(json?.result?.content?.[0]?.text, 'called', JSON.stringify(json));
+    }
+    await heals();
+  });
+
+  // case: SV24
   test('is reached by both workers again after it was restarted', async () => {
     server.restart();
     await heals();
@@ -193,6 +212,25 @@ describe('a server that allows one session and answers initialize too late', { t
     await until(() => server.seen.some((one) => one.startsWith('DELETE ')), HEALED_MS, 'DELETE of the late session');
     server.initializeMs = 0;
     await until(() => isCalled(hub, 'one'), HEALED_MS, 'healed');
+  });
+
+  // case: SV24
+  test('keeps the session in use when the late answer has the same id', async () => {
+    await using server = await startSingleSessionServer();
+    server.fixedId = 'the-only-one';
+    server.initializeMs = 3000;
+    await using hub = await startHub({
+      ...{ config: { mcpServers: { one: { url: server.url } } }, env: ENV, noWait: true },
+    });
+    await until(() => server.seen.length > 0, HEALED_MS, 'the first initialize');
+    server.initializeMs = 0;
+    await until(() => isCalled(hub, 'one'), HEALED_MS, 'healed');
+    server.callMs = 5000;
+    assert.ok(await isCalled(hub, 'one'), 'a call that ran when the late answer came');
+    assert.deepEqual(
+      server.seen.filter((one) => one.startsWith('DELETE ')),
+      [],
+    );
   });
 
   // case: SV24

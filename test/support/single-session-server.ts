@@ -47,6 +47,10 @@ export interface SingleSessionServer extends AsyncDisposable {
   restart(): void;
   /** How long it takes to answer initialize, ms, from now on. */
   initializeMs: number;
+  /** The same for `tools/call`. A call whose session has ended meanwhile is cut off. */
+  callMs: number;
+  /** Gives this id to each who initializes, and refuses nobody. */
+  fixedId: string | undefined;
 }
 
 export async function startSingleSessionServer(
@@ -55,7 +59,7 @@ export async function startSingleSessionServer(
   let session: string | undefined;
   const seen: string[] = [];
   const shown: { session: string | undefined; authorization: string | undefined }[] = [];
-  const self = { initializeMs: 0 };
+  const self = { initializeMs: 0, callMs: 0, fixedId: undefined as string | undefined };
 
   function resultOf({ method, params }: Message): object | undefined {
     if (method === 'initialize')
@@ -72,17 +76,21 @@ export async function startSingleSessionServer(
   function answer(request: IncomingMessage, response: ServerResponse, message: Message): void {
     const given = request.headers['mcp-session-id'];
     if (message.method === 'initialize') {
-      if (session !== undefined) return refuse(response, message);
-      session = randomUUID();
+      if (session !== undefined && self.fixedId === undefined) return refuse(response, message);
+      session = self.fixedId ?? randomUUID();
     } else if (given !== session || session === undefined) return void response.writeHead(404).end('no such session');
     if (message.id === undefined) return void response.writeHead(202).end();
     const result = resultOf(message);
     const own = session;
     const error = { code: -32601, message: 'not known' };
     const body = JSON.stringify({ jsonrpc: '2.0', id: message.id, ...(result ? { result } : { error }) });
-    const send = (): void =>
-      void response.writeHead(200, { 'content-type': 'application/json', 'mcp-session-id': own }).end(body);
-    if (message.method === 'initialize' && self.initializeMs > 0) setTimeout(send, self.initializeMs).unref();
+    const send = (): void => {
+      if (session !== own && message.method === 'tools/call') return void response.destroy();
+      response.writeHead(200, { 'content-type': 'application/json', 'mcp-session-id': own }).end(body);
+    };
+    const waits: Readonly<Record<string, number>> = { initialize: self.initializeMs, 'tools/call': self.callMs };
+    const ms = waits[message.method ?? ''] ?? 0;
+    if (ms > 0) setTimeout(send, ms).unref();
     else send();
   }
 

@@ -80,8 +80,10 @@ export class HeldSession implements SessionHold {
     return (await Promise.all(ends)).includes(true);
   }
 
-  /** A session that was given after nobody waited for it any more. */
+  /** A session that was given after nobody waited for it any more; some servers give the same one each time, which may be in use meanwhile. */
   async endLate(id: string, deadline: Deadline): Promise<void> {
+    const { memory, target } = this.#remembered ?? {};
+    if (memory && target !== undefined && (await memory.isInUse(target, id, deadline))) return;
     const wire = this.#wire();
     if (wire) await endSession({ host: this.#host, ...wire, deadline, session: { id, version: undefined } });
   }
