@@ -44,12 +44,12 @@ async function bench(t: TestContext, more: { hubs?: number; unconfirmed?: readon
     publish: () => [],
     publishKeys: () => {},
     workers: () => [],
-    confirmed: async () => more.unconfirmed ?? [],
-    tellMarks: () => {},
+    awaitConfirmation: async () => more.unconfirmed ?? [],
+    sendSessionRecords: () => {},
     relist: () => {},
   };
-  const hubs = more.hubs ?? 1;
-  const control = createControl({ kernel, limits, store, config, load: async () => loaded.next, hubs, broadcast });
+  const workers = more.hubs ?? 1;
+  const control = createControl({ kernel, limits, store, config, load: async () => loaded.next, workers, broadcast });
   await control.start(kernel.deadline(5000));
   const sources = {
     kernel,
@@ -269,8 +269,8 @@ test('the audit names the user and the key that acted through a worker', async (
   const made = await ask<KeyMade>('POST', '/api/keys', { worker, body: { user: 'bob', name: 'phone' } });
   assert.equal(made.status, 201);
   const [last, first] = await listAudit(store, 2, kernel.deadline(1000));
-  assert.equal(last?.who, `ann, key "laptop" (${key.prefix})`);
-  assert.equal(first?.who, 'local');
+  assert.equal(last?.actor, `ann, key "laptop" (${key.prefix})`);
+  assert.equal(first?.actor, 'local');
 });
 
 test('an owner key cannot be limited to groups', async (t) => {
@@ -283,9 +283,9 @@ test('an owner key cannot be limited to groups', async (t) => {
 
 test('the operator’s page shows names and figures, and escapes everything', async (t) => {
   const { ask, control } = await bench(t);
-  control.ears.hello(1, 99, 0);
-  const slug = control.world.servers[0]?.slug ?? '';
-  control.ears.statuses(1, [status(slug, 'waiting', 'no <script>alert(1)</script>')]);
+  control.handlers.workerConnected(1, 99, 0);
+  const slug = control.state.servers[0]?.slug ?? '';
+  control.handlers.statusesReceived(1, [status(slug, 'waiting', 'no <script>alert(1)</script>')]);
   const mine = await ask('GET', '/?x=1');
   assert.match(mine.headers['content-type'] ?? '', /text\/html/);
   assert.match(String(mine.headers['content-security-policy']), /default-src 'none'/);
@@ -295,9 +295,9 @@ test('the operator’s page shows names and figures, and escapes everything', as
 
 test('the operator’s page shows of each server what `servers list` shows', async (t) => {
   const { ask, control } = await bench(t);
-  const [first, second] = control.world.servers;
-  control.ears.hello(1, 99, 0);
-  control.ears.statuses(1, [
+  const [first, second] = control.state.servers;
+  control.handlers.workerConnected(1, 99, 0);
+  control.handlers.statusesReceived(1, [
     {
       ...status(first?.slug ?? '', 'waiting', 'circuit breaker open after 5 failures: <i>gone</i>.'),
       ...{ retryMs: 12_000, reference: 'abc123', calls: 41, failures: 6 },
@@ -324,12 +324,12 @@ test('the operator’s page shows of each server what `servers list` shows', asy
 
 test('status tells of hubs, servers and what went wrong with the configuration', async (t) => {
   const { ask, control, loaded } = await bench(t);
-  const slug = control.world.servers[0]?.slug ?? '';
-  control.ears.hello(1, 99, 0);
-  control.ears.hello(2, 98, 0);
-  control.ears.statuses(1, [status(slug, 'waiting', 'refused')]);
-  control.ears.statuses(2, [status(slug, 'ready')]);
-  control.ears.gone(3);
+  const slug = control.state.servers[0]?.slug ?? '';
+  control.handlers.workerConnected(1, 99, 0);
+  control.handlers.workerConnected(2, 98, 0);
+  control.handlers.statusesReceived(1, [status(slug, 'waiting', 'refused')]);
+  control.handlers.statusesReceived(2, [status(slug, 'ready')]);
+  control.handlers.workerDisconnected(3);
   loaded.next = parseConfig('{ "mcpServers": 5 }', '/x/mcp_settings.json', {});
   const reload = await ask<Failed>('POST', '/api/config/reload');
   assert.deepEqual([reload.status, reload.body.error.code], [422, 'config-invalid']);
@@ -357,8 +357,8 @@ test('status tells of hubs, servers and what went wrong with the configuration',
 
 test('a remote server is restarted on every hub, a child on its own; who does not answer is named in time', async (t) => {
   const { ask, control, dir } = await bench(t, { hubs: 3 });
-  const remote = control.world.servers[0]?.slug ?? '';
-  const home = control.world.servers[1]?.homeHub ?? 0;
+  const remote = control.state.servers[0]?.slug ?? '';
+  const home = control.state.servers[1]?.homeHub ?? 0;
   const well = (path: string): [number, object] =>
     path.endsWith('/logs') ? [200, { server: 'x', lines: ['one', 'two'] }] : [202, { restarting: true }];
   const others = [1, 2, 3].filter((slot) => slot !== home);

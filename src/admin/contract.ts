@@ -5,7 +5,7 @@
  * Does not: hold code.
  */
 import type { RequestTotals } from '../kernel/request-counts.ts';
-import type { LastFailure, UnreadNote } from '../relay/relay-messages.ts';
+import type { LastFailure, UnreadList } from '../relay/relay-messages.ts';
 
 /** Body of every answer with a status of 400 or more, from the control process and from workers alike. */
 export interface ErrorAnswer {
@@ -67,7 +67,7 @@ export interface ServerOnHub {
   readonly protocolVersion: string | undefined;
   readonly silenceMs: number;
   /** Lists that were not read, or not to their end, while it is ready; absent = all were. */
-  readonly unread?: readonly UnreadNote[] | undefined;
+  readonly unread?: readonly UnreadList[] | undefined;
   /** It declares no tools, prompts or resources. Absent = it does, or is not ready. */
   readonly declaresNothing?: true | undefined;
   /** No cancels are sent to it: they have ended its process. Absent = they are. */

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import type { Control } from '../control/control.ts';
-import { bySlugOrName } from '../control/slugs.ts';
+import { findBySlugOrName } from '../control/slugs.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
@@ -64,7 +64,7 @@ const keyWish = z.strictObject({
 export function createRoutes(parts: RoutesParts): Routes {
   const { kernel, control, asker } = parts;
   const keys = createKeyRoutes(parts);
-  const allHubs = () => Array.from({ length: control.world.hubs }, (_, at) => at + 1);
+  const allHubs = () => Array.from({ length: control.state.workers }, (_, at) => at + 1);
 
   async function waits(deadline: Deadline): Promise<WaitsAnswer> {
     const question = { method: 'GET', path: '/api/waits' } as const;
@@ -105,7 +105,7 @@ export function createRoutes(parts: RoutesParts): Routes {
   async function ofServer(asked: Asked, deadline: Deadline): Promise<Outcome<Answer>> {
     const [, , , word = '', verb = ''] = asked.path.split('/');
     const name = decoded(word);
-    const spec = name === undefined ? undefined : bySlugOrName(name, control.world.servers);
+    const spec = name === undefined ? undefined : findBySlugOrName(name, control.state.servers);
     if (!spec) return new Refusal('not-found', 'There is no such server.');
     if (verb === 'restart')
       return asked.method === 'POST' ? restart(spec, deadline) : new Refusal('method-not-allowed');
@@ -114,7 +114,7 @@ export function createRoutes(parts: RoutesParts): Routes {
   }
 
   async function reload(deadline: Deadline): Promise<Outcome<Answer>> {
-    const reloaded = await control.reload.again(deadline);
+    const reloaded = await control.reload.reloadNow(deadline);
     if (isRefusal(reloaded)) return reloaded;
     const body: ReloadAnswer = { applied: true, ...reloaded, ...(await confirmation(control, 'snapshot')) };
     return { status: 200, body };
@@ -146,7 +146,7 @@ function createKeyRoutes({ control }: RoutesParts): (asked: Asked, deadline: Dea
   const { keys } = control;
 
   const answerFrom = (key: StoredKey): KeyAnswer => {
-    const nameOf = new Map(control.world.groups.map(({ slug, name }) => [slug, name]));
+    const nameOf = new Map(control.state.groups.map(({ slug, name }) => [slug, name]));
     const { id, userName: user, name, role, prefix, last4, createdAtMs, expiresAtMs, revokedAtMs, lastUsedAtMs } = key;
     const groups = key.groups?.map((slug) => nameOf.get(slug) ?? slug);
     return { id, user, name, role, prefix, last4, groups, createdAtMs, expiresAtMs, revokedAtMs, lastUsedAtMs };
@@ -193,7 +193,7 @@ function createKeyRoutes({ control }: RoutesParts): (asked: Asked, deadline: Dea
 /** Waits until the workers have applied the change, `confirmKeysMs` at most. */
 async function confirmation(control: Control, what: 'keys' | 'snapshot'): Promise<Confirmation> {
   const { keysRevision } = control.publisher;
-  const unconfirmed = await control.confirmed(what);
+  const unconfirmed = await control.awaitConfirmation(what);
   return { keysRevision, confirmed: unconfirmed.length === 0, unconfirmed };
 }
 

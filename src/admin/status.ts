@@ -3,8 +3,8 @@
  * Promises: pure over its sources; waits for nothing.
  */
 import type { Control } from '../control/control.ts';
-import { shadowedIn } from '../control/exposed-names.ts';
-import type { HubReport } from '../control/worker-reports.ts';
+import { shadowedAddresses } from '../control/exposed-names.ts';
+import type { WorkerReport } from '../control/worker-reports.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { sumOfRequests } from '../kernel/request-counts.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
@@ -50,17 +50,17 @@ export function statusFrom(sources: StatusSources): StatusAnswer {
     revision: control.publisher.current?.revision ?? 0,
     publishedAtMs: control.publisher.publishedAtMs,
     port: sources.port,
-    config: control.reload.state,
+    config: control.reload.status,
     store: { state: failing ? 'failing' : 'ok', cause: failing?.message },
     keysRevision: control.publisher.keysRevision,
-    catalogsTooLarge: control.leftOut,
+    catalogsTooLarge: control.omittedCatalogs,
     workerKeys: control.workerKeys.map(({ slot, pid, keysRevision }) => ({ hub: slot, pid, keysRevision })),
     hubs: control.reports.list().map(hubAnswer),
     servers,
     clientRequests: sumOfRequests(control.reports.list().flatMap(({ requests }) => requests ?? [])),
     requests: { ...sources.arrivals },
-    keys: control.world.keys.filter(({ revokedAtMs }) => revokedAtMs === undefined).length,
-    groups: control.world.groups.length,
+    keys: control.state.keys.filter(({ revokedAtMs }) => revokedAtMs === undefined).length,
+    groups: control.state.groups.length,
     tools: servers.reduce((sum, { tools }) => sum + tools, 0),
     prompts: servers.reduce((sum, { prompts }) => sum + prompts, 0),
     resources: servers.reduce((sum, { resources }) => sum + resources, 0),
@@ -72,11 +72,11 @@ const SHADOWED = 20;
 
 export function serversFrom({ kernel, control }: StatusSources): ServerAnswer[] {
   const reports = control.reports.list().filter(({ connected }) => connected);
-  const shadowed = shadowedIn(control.world.names);
-  return control.world.servers.map((spec) => {
+  const shadowed = shadowedAddresses(control.state.names);
+  return control.state.servers.map((spec) => {
     const hubs = reports.flatMap((report) => onHub(spec, report, kernel.clock.nowMs()));
     const told = spokesmanOf(spec, hubs);
-    const listing = control.world.listings.get(spec.slug);
+    const listing = control.state.listings.get(spec.slug);
     return {
       name: spec.name,
       slug: spec.slug,
@@ -102,7 +102,7 @@ function spokesmanOf({ homeHub }: ServerSpec, hubs: readonly ServerOnHub[]): Ser
   return home ?? hubs.find(({ state }) => state === 'ready') ?? hubs[0];
 }
 
-function onHub({ slug }: ServerSpec, report: HubReport, nowMs: number): ServerOnHub[] {
+function onHub({ slug }: ServerSpec, report: WorkerReport, nowMs: number): ServerOnHub[] {
   const ageMs = Math.max(0, Math.round(nowMs - report.statusesAtMs));
   return report.statuses.filter(({ server }) => server === slug).map((status) => agedBy(ageMs, report.slot, status));
 }
@@ -139,6 +139,6 @@ function agedBy(ageMs: number, hub: number, status: ReportedStatus): ServerOnHub
   };
 }
 
-function hubAnswer({ slot, connected, pid, revision, sinceAtMs, factsDropped, requests }: HubReport): HubAnswer {
+function hubAnswer({ slot, connected, pid, revision, sinceAtMs, factsDropped, requests }: WorkerReport): HubAnswer {
   return { slot, connected, pid, revision, sinceAtMs, factsDropped, clientRequests: requests };
 }

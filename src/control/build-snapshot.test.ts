@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { GroupConfig, ServerConfig } from '../config/load.ts';
 import { type Listing, wholeListing } from '../kernel/snapshot.ts';
 import type { StoredKey } from '../store/keys.ts';
-import { type BuildInput, buildSnapshot, digestOf } from './build-snapshot.ts';
+import { type BuildInput, buildSnapshot, contentDigest } from './build-snapshot.ts';
 import { newSlugs } from './slugs.ts';
 
 function server(name: string, transport: Partial<ServerConfig['transport']> = {}): ServerConfig {
@@ -42,10 +42,10 @@ function input(servers: readonly ServerConfig[], groups: readonly GroupConfig[] 
     settings: { allowedHosts: [], allowedOrigins: [], trustedProxies: [], legacySse: true, keyInQuery: false },
   };
   const slugs = newSlugs(config, []);
-  return { config, slugs, keys: [], names: [], listings: [], hubs: 1, revision: 1, keysRevision: 1, ...more };
+  return { config, slugs, keys: [], names: [], listings: [], workers: 1, revision: 1, keysRevision: 1, ...more };
 }
 
-test('groups name servers by slug; what does not exist is left out', () => {
+test('groups refer to servers by slug; servers that are not configured are left out', () => {
   const groups: GroupConfig[] = [
     { name: 'Dév', access: 'key', servers: ['My Server', 'gone'], tools: { 'My Server': ['a'], gone: ['b'] } },
     { name: 'all', access: 'anonymous', servers: '*', tools: {} },
@@ -58,28 +58,28 @@ test('groups name servers by slug; what does not exist is left out', () => {
   assert.deepEqual(snapshot.limits, { calls: 7 });
 });
 
-test('children have one home each, spread over the hubs and not moved by other servers; remote servers have none', () => {
+test('each child process has one worker, independent of the other servers; remote servers have none', () => {
   const many = Array.from({ length: 60 }, (_, at) => stdio(`s${at}`));
   const launched = server('launched', { launch: { command: 'x', args: [], env: {}, cwd: undefined } });
-  const three = { hubs: 3 };
+  const three = { workers: 3 };
   const homes = buildSnapshot(input([...many, launched, server('remote')], [], three)).servers;
   assert.equal(homes.find(({ slug }) => slug === 'remote')?.homeHub, 0);
   assert.notEqual(homes.find(({ slug }) => slug === 'launched')?.homeHub, 0);
-  for (const slot of [1, 2, 3]) assert.ok(homes.filter(({ homeHub }) => homeHub === slot).length > 8, `hub ${slot}`);
+  for (const slot of [1, 2, 3]) assert.ok(homes.filter(({ homeHub }) => homeHub === slot).length > 8, `worker ${slot}`);
   const fewer = buildSnapshot(input(many.slice(30), [], three)).servers;
   for (const { slug, homeHub } of fewer) assert.equal(homeHub, homes.find((one) => one.slug === slug)?.homeHub);
 });
 
-test('the digest follows the content of the transport, not the order of its keys', () => {
-  assert.equal(digestOf({ a: 1, b: { c: [1, 2], d: 2 } }), digestOf({ b: { d: 2, c: [1, 2] }, a: 1 }));
+test('the digest depends on the content of the transport, not on the order of its keys', () => {
+  assert.equal(contentDigest({ a: 1, b: { c: [1, 2], d: 2 } }), contentDigest({ b: { d: 2, c: [1, 2] }, a: 1 }));
   const hashOf = (headers: Record<string, string>) =>
     buildSnapshot(input([server('s', { headers })])).servers[0]?.hash ?? '';
   assert.equal(hashOf({ a: '1', b: '2' }), hashOf({ b: '2', a: '1' }));
   assert.notEqual(hashOf({ a: '1' }), hashOf({ a: '2' }));
-  assert.notEqual(digestOf(['a', 'b']), digestOf(['b', 'a']));
+  assert.notEqual(contentDigest(['a', 'b']), contentDigest(['b', 'a']));
 });
 
-test('revoked keys, and names and listings of servers that are gone, are not in the world', () => {
+test('leaves out revoked keys, and names and listings of servers that are not configured', () => {
   const key = { id: 'k', hash: 'h', last4: 'ffff', createdAtMs: 1, revokedAtMs: undefined } as StoredKey;
   const names = [
     { kind: 'tool' as const, exposed: 's_a', server: 's', native: 'a' },

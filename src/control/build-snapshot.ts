@@ -1,6 +1,6 @@
 /**
- * From what is desired and what is stored to the world that hubs see.
- * Promises: pure; the same input gives the same world; a group names only servers that exist; revoked keys are not in it.
+ * Builds the snapshot that workers receive, from the configuration and the stored state.
+ * Guarantees: pure; the same input gives the same snapshot; a group names only configured servers; revoked keys are left out.
  */
 import { createHash } from 'node:crypto';
 import type { Config, GroupConfig, ServerConfig } from '../config/load.ts';
@@ -9,7 +9,7 @@ import type { StoredKey } from '../store/keys.ts';
 import type { GivenSlug } from '../store/slugs.ts';
 import { slugsByName } from './slugs.ts';
 
-/** What of a configuration is in the world. */
+/** The parts of a configuration that a snapshot contains. */
 export type BuildConfig = Pick<Config, 'servers' | 'groups' | 'limitOverrides' | 'settings'>;
 
 export interface BuildInput {
@@ -17,10 +17,10 @@ export interface BuildInput {
   readonly slugs: readonly GivenSlug[];
   readonly keys: readonly StoredKey[];
   readonly names: readonly GivenName[];
-  /** Of any server, configured or not. */
+  /** Listings of any server, configured or not. */
   readonly listings: Iterable<Listing>;
-  /** Number of hub processes. */
-  readonly hubs: number;
+  /** Number of worker processes. */
+  readonly workers: number;
   readonly revision: number;
   readonly keysRevision: number;
 }
@@ -34,7 +34,7 @@ export function buildSnapshot(input: BuildInput): Snapshot {
     keysRevision: input.keysRevision,
     servers,
     groups: groupSpecs(input),
-    keys: keyRecords(input.keys),
+    keys: validKeyRecords(input.keys),
     listings: [...input.listings].filter(({ server }) => configured.has(server)),
     names: input.names.filter(({ server }) => configured.has(server)),
     limits: input.config.limitOverrides,
@@ -42,26 +42,31 @@ export function buildSnapshot(input: BuildInput): Snapshot {
   };
 }
 
-/** Servers as hubs know them, in the order of the configuration. One without a slug is left out. */
-export function serverSpecs(input: Pick<BuildInput, 'config' | 'slugs' | 'hubs'>): ServerSpec[] {
+/** Returns the configured servers in the order of the configuration. A server without a slug is left out. */
+export function serverSpecs(input: Pick<BuildInput, 'config' | 'slugs' | 'workers'>): ServerSpec[] {
   const slugOf = slugsByName('server', input.slugs);
   return input.config.servers.flatMap((server) => {
     const slug = slugOf.get(server.name);
     if (slug === undefined) return [];
-    return { ...server, slug, homeHub: homeHubOf(server, slug, input.hubs), hash: digestOf(dependsOn(server)) };
+    return {
+      ...server,
+      slug,
+      homeHub: homeWorker(server, slug, input.workers),
+      hash: contentDigest(connectionInputs(server)),
+    };
   });
 }
 
-/** What a connection depends on. */
-function dependsOn({ transport, era }: ServerConfig): unknown {
+/** Returns the settings that require a new connection when they change. */
+function connectionInputs({ transport, era }: ServerConfig): unknown {
   return era === 'auto' ? transport : { transport, era };
 }
 
-/** Children are dealt over the hubs by their slug, so that a server that is added moves none of the others. */
-function homeHubOf({ transport }: ServerConfig, slug: string, hubs: number): number {
+/** Assigns a child process to a worker by the hash of its slug, so that adding a server does not move the others. 0 = no fixed worker. */
+function homeWorker({ transport }: ServerConfig, slug: string, workers: number): number {
   const hasChild = transport.kind === 'stdio' || (transport.kind === 'http' && transport.launch !== undefined);
   if (!hasChild) return 0;
-  return 1 + (createHash('sha256').update(slug).digest().readUInt32BE(0) % Math.max(1, hubs));
+  return 1 + (createHash('sha256').update(slug).digest().readUInt32BE(0) % Math.max(1, workers));
 }
 
 export function groupSpecs({ config, slugs }: Pick<BuildInput, 'config' | 'slugs'>): GroupSpec[] {
@@ -71,11 +76,11 @@ export function groupSpecs({ config, slugs }: Pick<BuildInput, 'config' | 'slugs
   const groupSlug = slugsByName('group', slugs);
   return config.groups.flatMap((group) => {
     const slug = groupSlug.get(group.name);
-    return slug === undefined ? [] : { ...group, slug, ...membersOf(group, slugOfServer) };
+    return slug === undefined ? [] : { ...group, slug, ...resolveMembers(group, slugOfServer) };
   });
 }
 
-function membersOf(
+function resolveMembers(
   group: GroupConfig,
   slugOfServer: (name: string) => string | undefined,
 ): Pick<GroupSpec, 'servers' | 'tools'> {
@@ -89,18 +94,18 @@ function membersOf(
   };
 }
 
-/** Those that are not revoked, as hubs know them. */
-export function keyRecords(keys: readonly StoredKey[]): KeyRecord[] {
-  return keys.filter(({ revokedAtMs }) => revokedAtMs === undefined).map(recordFrom);
+/** Returns the keys that are not revoked, without the fields that only control needs. */
+export function validKeyRecords(keys: readonly StoredKey[]): KeyRecord[] {
+  return keys.filter(({ revokedAtMs }) => revokedAtMs === undefined).map(toKeyRecord);
 }
 
-function recordFrom(key: StoredKey): KeyRecord {
+function toKeyRecord(key: StoredKey): KeyRecord {
   const { id, hash, family, userId, userName, role, name, prefix, groups, expiresAtMs } = key;
   return { id, hash, family, userId, userName, role, name, prefix, groups, expiresAtMs };
 }
 
-/** Equal for equal content, whatever the order of keys in the file. */
-export function digestOf(value: unknown): string {
+/** Returns a digest of `value` (16 hex digits) that does not depend on the order of object keys. */
+export function contentDigest(value: unknown): string {
   return createHash('sha256').update(JSON.stringify(value, sortedKeys)).digest('hex').slice(0, 16);
 }
 

@@ -1,6 +1,5 @@
 /**
- * The watch on real files, with timers that run five times as fast. What is asserted is when and how often the file is read, never how long
- * that took to the point.
+ * Tests the watcher on real files, with timers five times as fast. They assert when and how often the file is read, not exact times.
  */
 import assert from 'node:assert/strict';
 import {
@@ -21,12 +20,12 @@ import { delay, until } from '../../test/support/hub.ts';
 import { type Clock, createSystemTimers, systemClock, type Timers } from '../kernel/clock.ts';
 import type { Fact } from '../kernel/facts.ts';
 import { createKernel, systemKernelOptions } from '../kernel/kernel.ts';
-import { createConfigWatch } from './config-watcher.ts';
+import { createConfigWatcher } from './config-watcher.ts';
 
 const FASTER = 5;
-/** Time between two looks, ms. */
+/** Time between two checks, ms. */
 const LOOK_MS = 2000 / FASTER;
-/** The calendar is that of the files. */
+/** Wall clock time is that of the file system. */
 const clock: Clock = { nowMs: () => systemClock.nowMs() * FASTER, wallMs: systemClock.wallMs };
 const system = createSystemTimers();
 const timers: Timers = {
@@ -35,7 +34,7 @@ const timers: Timers = {
   every: (ms, run) => system.every(ms / FASTER, run),
 };
 
-/** The contents that were read one after the other, each new one once, as `reload.ts` sees them. */
+/** `state.seen`: the contents read, in order, without repetition, as `reload.ts` applies them. */
 async function rig(file?: string) {
   const dir = realpathSync(mkdtempSync(join(tmpdir(), 'mcphub-watch-')));
   const path = file === undefined ? join(dir, 'hub.json') : join(dir, file);
@@ -43,16 +42,16 @@ async function rig(file?: string) {
   const facts: Fact[] = [];
   kernel.bus.listen((fact) => facts.push(fact));
   const state = { isOn: true, reads: 0, seen: [] as string[], failures: 0 };
-  const watch = createConfigWatch({
+  const watch = createConfigWatcher({
     kernel,
     find: async () => path,
     isOn: () => state.isOn,
     reload: {
-      async ifChanged() {
+      async reloadIfChanged() {
         state.reads += 1;
         if (state.failures > 0) {
           state.failures -= 1;
-          throw new Error('the store is away');
+          throw new Error('the store is unavailable');
         }
         const text = readOr(path, '(gone)');
         if (state.seen.at(-1) !== text) state.seen.push(text);
@@ -60,7 +59,7 @@ async function rig(file?: string) {
       },
     },
   });
-  /** The product's own timers do not hold a process open. */
+  // The timers of the product do not keep the process alive.
   const awake = setInterval(() => {}, 1000);
   return {
     dir,
@@ -91,7 +90,7 @@ function readOr(path: string, otherwise: string): string {
   }
 }
 
-test('a file that is written, or replaced as editors do it, is read again', { timeout: 40_000 }, async () => {
+test('reads a file again after it is written or replaced by an editor', { timeout: 40_000 }, async () => {
   await using one = await rig();
   await one.start('a');
   writeFileSync(one.path, 'b');
@@ -103,10 +102,10 @@ test('a file that is written, or replaced as editors do it, is read again', { ti
   await delay(LOOK_MS / 3);
   writeFileSync(one.path, 'd');
   await until(() => one.state.seen.at(-1) === 'd', 6000, 'moved away and written anew');
-  assert.deepEqual(one.state.seen, ['a', 'b', 'c', 'd'], 'never taken for gone');
+  assert.deepEqual(one.state.seen, ['a', 'b', 'c', 'd'], 'never reported as missing');
 });
 
-test('a file that is gone is told after a second look, and is read when it comes back', {
+test('reports a missing file after two checks, and reads it when it returns', {
   timeout: 40_000,
 }, async () => {
   await using one = await rig();
@@ -115,7 +114,7 @@ test('a file that is gone is told after a second look, and is read when it comes
   await until(() => one.state.seen.at(-1) === '(gone)', 9000, 'gone');
   const { reads } = one.state;
   await delay(3 * LOOK_MS);
-  assert.equal(one.state.reads, reads, 'gone is told once');
+  assert.equal(one.state.reads, reads, 'reported as missing once');
   writeFileSync(one.path, 'a');
   await until(() => one.state.seen.at(-1) === 'a', 6000, 'back');
   rmSync(one.dir, { recursive: true });
@@ -127,7 +126,7 @@ test('a file that is gone is told after a second look, and is read when it comes
   await until(() => one.state.seen.at(-1) === 'c', 6000, 'the new directory is watched');
 });
 
-test('changes behind links are found without any hint', { timeout: 40_000 }, async () => {
+test('finds changes behind symbolic links without file system events', { timeout: 40_000 }, async () => {
   await using one = await rig(join('etc', 'hub.json'));
   for (const name of ['etc', 'v1', 'v2']) mkdirSync(join(one.dir, name));
   writeFileSync(join(one.dir, 'v1', 'hub.json'), 'a');
@@ -142,7 +141,7 @@ test('changes behind links are found without any hint', { timeout: 40_000 }, asy
   await until(() => one.state.seen.at(-1) === 'c', 8000, 'a link on the way leads elsewhere');
 });
 
-test('a burst is one change, and edits without end are read all the same', { timeout: 40_000 }, async () => {
+test('reads once after a burst of edits, and repeatedly during endless edits', { timeout: 40_000 }, async () => {
   await using one = await rig();
   await one.start('start');
   const before = one.state.reads;
@@ -160,10 +159,12 @@ test('a burst is one change, and edits without end are read all the same', { tim
   assert.ok(seen >= 2 && seen <= 20, `${seen} of them were read`);
 });
 
-test('a file at rest is not read, and one that is only touched gives nothing new', { timeout: 40_000 }, async () => {
+test('does not read an unchanged file, and applies nothing when only its timestamp changes', {
+  timeout: 40_000,
+}, async () => {
   await using one = await rig();
   await one.start('a');
-  // As long as it is young it is looked into.
+  // A recently modified file is read at each check.
   await delay(3500 + 2 * LOOK_MS);
   const rested = one.state.reads;
   await delay(4 * LOOK_MS);
@@ -174,7 +175,7 @@ test('a file at rest is not read, and one that is only touched gives nothing new
   assert.deepEqual(one.state.seen, ['a']);
 });
 
-test('switched off it does nothing, and switched on it catches up', { timeout: 40_000 }, async () => {
+test('does nothing while switched off, and catches up when switched on', { timeout: 40_000 }, async () => {
   await using one = await rig();
   await one.start('a');
   one.state.isOn = false;
@@ -186,7 +187,7 @@ test('switched off it does nothing, and switched on it catches up', { timeout: 4
   await until(() => one.state.seen.at(-1) === 'b', 6000, 'caught up');
 });
 
-test('a reading that fails is tried again', { timeout: 40_000 }, async () => {
+test('repeats a read that fails', { timeout: 40_000 }, async () => {
   await using one = await rig();
   await one.start('a');
   one.state.failures = 2;

@@ -1,9 +1,7 @@
 /**
- * Looks after the configuration file: what is written into it is applied without anybody asking.
- * Promises: the file is looked at every two seconds, whatever the file system tells; a hint of the system only makes it sooner; a burst of edits
- * is one change once it rests, and endless edits are applied every two seconds; content that has not changed changes nothing; a file that is
- * gone for a moment (editors replace it) is not missed; at most one look, one reading and one watcher at a time; switched off it does nothing.
- * Does not: read or judge the file (`reload.ts`): a broken one is refused there, and the last good one stays.
+ * Watches the configuration file and applies changes without a request. Does not parse the file: `reload.ts` refuses a broken one.
+ * Guarantees: polls every 2 s; file system events only make it faster; a burst of edits is applied once, endless edits every 2 s; unchanged
+ * content is not applied again; a file that editors replace is not reported as missing; at most one check, one read and one watcher at a time.
  */
 import { dirname } from 'node:path';
 import { directorySign, type FileLook, hintsOf, lookAtFile } from '../config/look-at-file.ts';
@@ -12,87 +10,87 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
 import type { Reload } from './reload.ts';
 
-export interface ConfigWatchParts {
+export interface ConfigWatcherParts {
   readonly kernel: Kernel;
-  readonly reload: Pick<Reload, 'ifChanged'>;
-  /** Which file there is to read now; undefined = none. */
+  readonly reload: Pick<Reload, 'reloadIfChanged'>;
+  /** Returns the configuration file to read now; undefined = there is none. */
   readonly find: (deadline: Deadline) => Promise<string | undefined>;
-  /** Asked before each look. */
+  /** Read before each check. False = the watcher does nothing. */
   readonly isOn: () => boolean;
 }
 
-const LOOK_EVERY_MS = 2000;
-/** A file that has rested this long is complete. */
-const REST_MS = 250;
-/** However long the edits go on, this is how long they wait. */
-const LONGEST_REST_MS = 2000;
-/** A file this young may have changed again within the clock tick of its last change. */
-const YOUNG_MS = 3000;
-const READ_MS = 5000;
+const POLL_INTERVAL_MS = 2000;
+/** A file that has not changed for this long is complete. */
+const DEBOUNCE_MS = 250;
+/** Longest time that continuous edits delay a read. */
+const MAX_DEBOUNCE_MS = 2000;
+/** A file modified this recently may change again without a new timestamp. */
+const RECENT_MS = 3000;
+const READ_TIMEOUT_MS = 5000;
 
-export function createConfigWatch(parts: ConfigWatchParts): Service {
-  return new ConfigWatch(parts);
+export function createConfigWatcher(parts: ConfigWatcherParts): Service {
+  return new ConfigWatcher(parts);
 }
 
-/** How the file stood when it was last read. */
+/** State of the file when it was last read. */
 interface LastRead {
   readonly sign: string;
-  /** It had changed so shortly before that another change may not show in its sign. */
-  readonly wasYoung: boolean;
+  /** The file was modified so shortly before that a further change may not alter `sign`. */
+  readonly wasRecent: boolean;
 }
 
-/** What to look at when no file is found: not there, as a file that is gone. */
+/** State when no file is configured; the same as a missing file. */
 const NO_FILE: FileLook = { sign: 'none', isThere: false, changedAtMs: 0 };
 
-class ConfigWatch implements Service {
+class ConfigWatcher implements Service {
   readonly name = 'configuration watch';
-  readonly #parts: ConfigWatchParts;
-  #looks: Disposable | undefined;
-  #hints: { readonly sign: string; readonly stop: Disposable } | undefined;
-  /** The directory whose hints ended, so that it is told once. */
-  #deaf: string | undefined;
+  readonly #parts: ConfigWatcherParts;
+  #polling: Disposable | undefined;
+  #watcher: { readonly sign: string; readonly stop: Disposable } | undefined;
+  /** The directory whose watcher failed, so that the failure is reported once. */
+  #failedDirectory: string | undefined;
   #isBusy = false;
   #last: LastRead | undefined;
-  /** The sign with which the file was missing when it was last looked at. */
+  /** `sign` of the last check that found the file missing. */
   #missing: string | undefined;
-  #rest: Disposable | undefined;
-  /** Since when edits have been coming. */
-  #restlessMs: number | undefined;
+  #debounce: Disposable | undefined;
+  /** Monotonic ms of the first edit that has not been read. */
+  #editsSinceMs: number | undefined;
   #stopped = false;
 
-  constructor(parts: ConfigWatchParts) {
+  constructor(parts: ConfigWatcherParts) {
     this.#parts = parts;
   }
 
   async start(): Promise<void> {
-    if (this.#looks || this.#stopped) return;
-    this.#looks = this.#parts.kernel.timers.every(LOOK_EVERY_MS, () => this.#tick());
-    this.#tick();
+    if (this.#polling || this.#stopped) return;
+    this.#polling = this.#parts.kernel.timers.every(POLL_INTERVAL_MS, () => this.#poll());
+    this.#poll();
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#looks?.[Symbol.dispose]();
-    this.#rest?.[Symbol.dispose]();
-    this.#endHints();
+    this.#polling?.[Symbol.dispose]();
+    this.#debounce?.[Symbol.dispose]();
+    this.#closeWatcher();
   }
 
-  #tick(): void {
+  #poll(): void {
     if (this.#parts.isOn()) {
-      this.#begin((deadline) => this.#look(deadline));
+      this.#runExclusive((deadline) => this.#check(deadline));
       return;
     }
-    this.#endHints();
+    this.#closeWatcher();
     this.#last = undefined;
   }
 
-  /** One at a time, until it has really ended: on a file system that hangs looks must not pile up. False = another one is under way. */
-  #begin(work: (deadline: Deadline) => Promise<void>): boolean {
+  /** Runs `work` unless other work is in progress, so that a hanging file system does not pile up checks. Returns false when it did not start. */
+  #runExclusive(work: (deadline: Deadline) => Promise<void>): boolean {
     if (this.#isBusy || this.#stopped) return false;
     this.#isBusy = true;
     const { kernel } = this.#parts;
     kernel.scope.run('look at the configuration', async () => {
-      using deadline = kernel.deadline(READ_MS);
+      using deadline = kernel.deadline(READ_TIMEOUT_MS);
       const working = work(deadline).finally(() => {
         this.#isBusy = false;
       });
@@ -101,76 +99,76 @@ class ConfigWatch implements Service {
     return true;
   }
 
-  async #look(deadline: Deadline): Promise<void> {
-    const { file, look } = await this.#find(deadline);
+  async #check(deadline: Deadline): Promise<void> {
+    const { file, look } = await this.#inspect(deadline);
     if (this.#stopped) return;
-    await this.#listen(file);
-    // Gone for a moment is how editors write: a file must be missing twice.
+    await this.#watchDirectory(file);
+    // Editors remove the file for a moment when they save: report it missing only after two checks.
     const isFirstMiss = !look.isThere && this.#missing !== look.sign;
     this.#missing = look.isThere ? undefined : look.sign;
     if (isFirstMiss) return;
-    if (this.#last === undefined || this.#last.wasYoung || this.#last.sign !== look.sign) this.#changed();
+    if (this.#last === undefined || this.#last.wasRecent || this.#last.sign !== look.sign) this.#scheduleRead();
   }
 
-  async #find(deadline: Deadline): Promise<{ readonly file: string | undefined; readonly look: FileLook }> {
+  async #inspect(deadline: Deadline): Promise<{ readonly file: string | undefined; readonly look: FileLook }> {
     const file = await this.#parts.find(deadline);
     return { file, look: file === undefined ? NO_FILE : await lookAtFile(file) };
   }
 
-  /** Something may have changed: it is read when it has rested. */
-  #changed(): void {
+  /** Schedules a read after the debounce time. */
+  #scheduleRead(): void {
     if (this.#stopped || !this.#parts.isOn()) return;
     const { clock, timers } = this.#parts.kernel;
     const nowMs = clock.nowMs();
-    this.#restlessMs ??= nowMs;
-    this.#rest?.[Symbol.dispose]();
-    const waitMs = Math.min(REST_MS, Math.max(0, this.#restlessMs + LONGEST_REST_MS - nowMs));
-    this.#rest = timers.after(waitMs, () => this.#rested());
+    this.#editsSinceMs ??= nowMs;
+    this.#debounce?.[Symbol.dispose]();
+    const waitMs = Math.min(DEBOUNCE_MS, Math.max(0, this.#editsSinceMs + MAX_DEBOUNCE_MS - nowMs));
+    this.#debounce = timers.after(waitMs, () => this.#readNow());
   }
 
-  #rested(): void {
-    this.#rest = undefined;
-    if (this.#begin((deadline) => this.#read(deadline))) this.#restlessMs = undefined;
-    else this.#changed();
+  #readNow(): void {
+    this.#debounce = undefined;
+    if (this.#runExclusive((deadline) => this.#read(deadline))) this.#editsSinceMs = undefined;
+    else this.#scheduleRead();
   }
 
   async #read(deadline: Deadline): Promise<void> {
-    // Looked at before it is read: what happens in between shows at the next look.
-    const { look } = await this.#find(deadline);
+    // Inspect before reading: the next check finds changes made in between.
+    const { look } = await this.#inspect(deadline);
     if (this.#stopped || !this.#parts.isOn()) return;
     if (!look.isThere && this.#missing !== look.sign) return;
     const ageMs = this.#parts.kernel.clock.wallMs() - look.changedAtMs;
-    this.#last = { sign: look.sign, wasYoung: look.isThere && Math.abs(ageMs) < YOUNG_MS };
+    this.#last = { sign: look.sign, wasRecent: look.isThere && Math.abs(ageMs) < RECENT_MS };
     try {
-      await this.#parts.reload.ifChanged(deadline);
+      await this.#parts.reload.reloadIfChanged(deadline);
     } catch (fault) {
-      // Not the file's fault (that would be a refusal): the next look tries again.
+      // A broken file is a refusal, not an exception: the next check tries again.
       this.#last = undefined;
       throw fault;
     }
   }
 
-  /** One watcher on the directory in which the file stands now. */
-  async #listen(file: string | undefined): Promise<void> {
+  /** Watches the directory that contains the file; closes the previous watcher. */
+  async #watchDirectory(file: string | undefined): Promise<void> {
     const dir = file === undefined ? '' : dirname(file);
     const sign = file === undefined ? undefined : await directorySign(dir);
-    if (sign !== undefined && sign === this.#hints?.sign) return;
-    this.#endHints();
+    if (sign !== undefined && sign === this.#watcher?.sign) return;
+    this.#closeWatcher();
     if (file === undefined || sign === undefined || this.#stopped) return;
-    let isDeaf = false;
+    let hasFailed = false;
     const ended = (reason: string): void => {
-      isDeaf = true;
-      if (this.#hints?.sign === sign) this.#hints = undefined;
-      if (this.#deaf === sign) return;
-      this.#deaf = sign;
+      hasFailed = true;
+      if (this.#watcher?.sign === sign) this.#watcher = undefined;
+      if (this.#failedDirectory === sign) return;
+      this.#failedDirectory = sign;
       this.#parts.kernel.bus.publish({ type: 'config-hints-ended', dir, reason });
     };
-    const stop = hintsOf(dir, file, () => this.#changed(), ended);
-    if (!isDeaf) this.#hints = { sign, stop };
+    const stop = hintsOf(dir, file, () => this.#scheduleRead(), ended);
+    if (!hasFailed) this.#watcher = { sign, stop };
   }
 
-  #endHints(): void {
-    this.#hints?.stop[Symbol.dispose]();
-    this.#hints = undefined;
+  #closeWatcher(): void {
+    this.#watcher?.stop[Symbol.dispose]();
+    this.#watcher = undefined;
   }
 }

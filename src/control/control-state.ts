@@ -1,6 +1,6 @@
 /**
- * Everything that a snapshot is made of, in memory: read once from the store at the start, kept in step by the files beside this one.
- * Promises: reading it never waits; it stays good when the store fails later.
+ * Holds in memory everything that snapshots are built from: read from the store at the start, updated by the other files of this module.
+ * Guarantees: reading never waits, and works while the store fails.
  */
 import type { Config } from '../config/load.ts';
 import type { Deadline } from '../kernel/deadline.ts';
@@ -10,22 +10,22 @@ import { listListings } from '../store/listings.ts';
 import { listNames } from '../store/names.ts';
 import { type GivenSlug, listSlugs } from '../store/slugs.ts';
 import type { Store } from '../store/store.ts';
-import { buildSnapshot, groupSpecs, keyRecords, serverSpecs } from './build-snapshot.ts';
+import { buildSnapshot, groupSpecs, serverSpecs, validKeyRecords } from './build-snapshot.ts';
 
-export class World {
-  readonly hubs: number;
+export class ControlState {
+  readonly workers: number;
   config: Config;
   slugs: readonly GivenSlug[] = []; // bounded by: names that the configuration has ever had
-  keys: readonly StoredKey[] = []; // bounded by: keys that the owner has made
+  keys: readonly StoredKey[] = []; // bounded by: keys created by the owner
   names: readonly GivenName[] = []; // bounded by: limits.servers × limits.serverTools, and 1000 retired a server
   listings: ReadonlyMap<string, Listing> = new Map(); // bounded by: servers that the configuration has ever had
 
-  constructor(config: Config, hubs: number) {
+  constructor(config: Config, workers: number) {
     this.config = config;
-    this.hubs = hubs;
+    this.workers = workers;
   }
 
-  async read(store: Store, deadline: Deadline): Promise<void> {
+  async load(store: Store, deadline: Deadline): Promise<void> {
     this.slugs = await listSlugs(store, deadline);
     this.keys = await listKeys(store, deadline);
     this.names = (await listNames(store, deadline)).map((name, age) => ({ ...name, age }));
@@ -48,21 +48,21 @@ export class World {
       keys: this.keys,
       names: this.names,
       listings: this.listings.values(),
-      hubs: this.hubs,
+      workers: this.workers,
       revision,
       keysRevision,
     });
   }
 
   get validKeys(): KeyRecord[] {
-    return keyRecords(this.keys);
+    return validKeyRecords(this.keys);
   }
 
   putListing(listing: Listing): void {
     this.listings = new Map(this.listings).set(listing.server, listing);
   }
 
-  /** Puts a key in, or in place of the one with its id. */
+  /** Adds a key, or replaces the one with the same id. */
   putKey(key: StoredKey): void {
     this.keys = [key, ...this.keys.filter(({ id }) => id !== key.id)].sort((a, b) => b.createdAtMs - a.createdAtMs);
   }

@@ -11,7 +11,7 @@ import type { HubError } from '../kernel/errors.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import { type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
 import type { KeysFrame } from '../relay/keys-messages.ts';
-import type { SessionMark } from '../relay/relay-messages.ts';
+import type { SessionRecord } from '../relay/relay-messages.ts';
 import { listListings } from '../store/listings.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { type Control, createControl } from './control.ts';
@@ -25,7 +25,7 @@ async function bench(t: TestContext, options: { dir?: string; config?: unknown }
   const { kernel } = frozen;
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'mcphub-control-')));
   const published: Snapshot[] = [];
-  const told: SessionMark[] = [];
+  const sent: SessionRecord[] = [];
   const keyFrames: KeysFrame[] = [];
   const loaded = { next: parsed(options.config ?? TWO) };
   const { config } = loaded.next;
@@ -38,7 +38,7 @@ async function bench(t: TestContext, options: { dir?: string; config?: unknown }
     store,
     config,
     load: async () => loaded.next,
-    hubs: 2,
+    workers: 2,
     broadcast: {
       publish(snapshot) {
         published.push(snapshot);
@@ -46,8 +46,8 @@ async function bench(t: TestContext, options: { dir?: string; config?: unknown }
       },
       publishKeys: (frame) => void keyFrames.push(frame),
       workers: () => [],
-      confirmed: async () => [],
-      tellMarks: (tombstones) => void told.push(...tombstones),
+      awaitConfirmation: async () => [],
+      sendSessionRecords: (tombstones) => void sent.push(...tombstones),
       relist: () => {},
     },
   });
@@ -58,14 +58,14 @@ async function bench(t: TestContext, options: { dir?: string; config?: unknown }
     await rm(dir, { recursive: true, force: true });
   });
   const soon = () => kernel.deadline(4000);
-  /** Lets the store and background work settle without moving the clock. */
+  /** Waits for the store and background work without advancing the clock. */
   const settle = async () => {
     for (let turn = 0; turn < 100; turn += 1) {
       frozen.advance(0);
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
   };
-  return { ...frozen, limits, dir, store, control, published, keyFrames, told, loaded, soon, settle };
+  return { ...frozen, limits, dir, store, control, published, keyFrames, sent, loaded, soon, settle };
 }
 
 function got<T>(outcome: Outcome<T>): T {
@@ -88,11 +88,11 @@ const listing = (server: string, digest: string, natives: readonly string[], atM
     hidden: [],
     instructions: '',
   });
-const WISH = { user: 'ann', name: 'laptop', role: 'member', groups: undefined, expiresAtMs: undefined } as const;
+const NEW_KEY = { user: 'ann', name: 'laptop', role: 'member', groups: undefined, expiresAtMs: undefined } as const;
 
-test('a revoked key is out of the published keys at once, without a snapshot, and a restart does not bring it back', async (t) => {
+test('removes a revoked key from the published keys at once, without a snapshot, also after a restart', async (t) => {
   const { control, published, keyFrames, soon, dir, facts } = await bench(t);
-  const { key, secret } = got(await control.keys.create(WISH, 'test', soon()));
+  const { key, secret } = got(await control.keys.create(NEW_KEY, 'test', soon()));
   assert.equal(published.length, 1);
   assert.deepEqual(
     keyFrames.at(-1)?.keys.map(({ id }) => id),
@@ -101,24 +101,24 @@ test('a revoked key is out of the published keys at once, without a snapshot, an
   assert.equal(secret.slice(0, 15), key.prefix);
   got(await control.keys.revoke(key.prefix, 'test', soon()));
   assert.deepEqual(keyFrames.at(-1)?.keys, []);
-  const again = await bench(t, { dir });
-  assert.deepEqual(again.keyFrames.at(-1)?.keys, []);
-  assert.deepEqual(again.published.at(-1)?.keys, []);
+  const restarted = await bench(t, { dir });
+  assert.deepEqual(restarted.keyFrames.at(-1)?.keys, []);
+  assert.deepEqual(restarted.published.at(-1)?.keys, []);
   assert.ok(
-    (again.keyFrames[0]?.keysRevision ?? 0) > (keyFrames.at(-1)?.keysRevision ?? 0),
+    (restarted.keyFrames[0]?.keysRevision ?? 0) > (keyFrames.at(-1)?.keysRevision ?? 0),
     'revisions rise over restarts',
   );
   const said = JSON.stringify(facts);
   assert.ok(said.includes('key-created') && said.includes('key-revoked'));
-  assert.ok(!said.includes(secret), 'the key is in no fact');
+  assert.ok(!said.includes(secret), 'no event contains the key');
   for (const file of ['mcphub.db', 'mcphub.db-wal']) {
     assert.ok(!(await readFile(join(dir, file))).includes(secret.slice(16)), `the key is not in ${file}`);
   }
 });
 
-test('rotation keeps family, role and user, and the old key ends with it', async (t) => {
+test('rotation keeps family, role and user, and revokes the old key', async (t) => {
   const { control, keyFrames, soon } = await bench(t);
-  const old = got(await control.keys.create(WISH, 'test', soon()));
+  const old = got(await control.keys.create(NEW_KEY, 'test', soon()));
   const made = got(await control.keys.rotate(old.key.id, 'test', soon()));
   const live = keyFrames.at(-1)?.keys ?? [];
   assert.deepEqual(
@@ -133,35 +133,35 @@ test('rotation keeps family, role and user, and the old key ends with it', async
   assert.ok(isRefusal(await control.keys.rotate(old.key.id, 'test', soon())));
 });
 
-test('a key is refused at once when the disk cannot keep its end, and the caller hears that it is not kept', async (t) => {
+test('revokes a key in memory when the disk fails, and returns store-failed', async (t) => {
   const { control, published, advance, soon, store } = await bench(t);
-  const { key } = got(await control.keys.create(WISH, 'test', soon()));
+  const { key } = got(await control.keys.create(NEW_KEY, 'test', soon()));
   await store.close(soon());
   await assert.rejects(control.keys.revoke(key.id, 'test', soon()), { code: 'store-failed' });
   advance(100);
   assert.deepEqual(published.at(-1)?.keys, []);
 });
 
-test('a wish that cannot be granted is refused in words', async (t) => {
+test('refuses invalid key requests with a message', async (t) => {
   const { control, soon } = await bench(t);
   const refusals = [
-    await control.keys.create({ ...WISH, user: ' ' }, 'test', soon()),
-    await control.keys.create({ ...WISH, name: 'a\u0007b' }, 'test', soon()),
-    await control.keys.create({ ...WISH, groups: ['none'] }, 'test', soon()),
-    await control.keys.create({ ...WISH, expiresAtMs: 5 }, 'test', soon()),
+    await control.keys.create({ ...NEW_KEY, user: ' ' }, 'test', soon()),
+    await control.keys.create({ ...NEW_KEY, name: 'a\u0007b' }, 'test', soon()),
+    await control.keys.create({ ...NEW_KEY, groups: ['none'] }, 'test', soon()),
+    await control.keys.create({ ...NEW_KEY, expiresAtMs: 5 }, 'test', soon()),
     await control.keys.revoke('mcphub_', 'test', soon()),
   ];
   for (const refusal of refusals) assert.ok(isRefusal(refusal));
   assert.deepEqual(control.keys.list(), []);
 });
 
-test('a listing gives names once, is published at most four times a second and survives a restart', async (t) => {
+test('names new tools once, publishes at most four times a second and restores names after a restart', async (t) => {
   const { control, published, advance, settle, dir } = await bench(t);
   advance(1000);
   const before = published.length;
   for (let at = 0; at < 20; at += 1) {
     const natives = Array.from({ length: at + 1 }, (_, tool) => `t${tool}`);
-    control.ears.listing(1, listing('a', `d${at}`, natives, at));
+    control.handlers.listingReceived(1, listing('a', `d${at}`, natives, at));
     await settle();
     advance(25);
   }
@@ -170,27 +170,27 @@ test('a listing gives names once, is published at most four times a second and s
   assert.equal(published.at(-1)?.listings[0]?.digest, 'd19');
   assert.equal(published.at(-1)?.names.length, 20);
   await settle();
-  const again = await bench(t, { dir });
-  assert.deepEqual(again.published[0]?.names, published.at(-1)?.names);
-  assert.equal(JSON.stringify(again.published[0]?.listings), JSON.stringify(published.at(-1)?.listings));
+  const restarted = await bench(t, { dir });
+  assert.deepEqual(restarted.published[0]?.names, published.at(-1)?.names);
+  assert.equal(JSON.stringify(restarted.published[0]?.listings), JSON.stringify(published.at(-1)?.listings));
 });
 
-test('a listing that changes nothing, of a stranger, or older than the known one publishes nothing', async (t) => {
+test('publishes nothing for a listing that is unchanged, outdated or of an unknown server', async (t) => {
   const { control, published, advance, settle } = await bench(t);
-  control.ears.listing(1, listing('a', 'd', ['x'], 10));
+  control.handlers.listingReceived(1, listing('a', 'd', ['x'], 10));
   await settle();
   advance(300);
   const before = published.length;
-  control.ears.listing(2, listing('a', 'd', ['x'], 20));
-  control.ears.listing(2, listing('stranger', 'd', ['x'], 20));
+  control.handlers.listingReceived(2, listing('a', 'd', ['x'], 20));
+  control.handlers.listingReceived(2, listing('unknown', 'd', ['x'], 20));
   await settle();
-  control.ears.listing(2, listing('a', 'older', ['y'], 5));
+  control.handlers.listingReceived(2, listing('a', 'older', ['y'], 5));
   await settle();
   advance(1000);
   assert.equal(published.length, before);
 });
 
-test('the lists of a hundred servers that come together are kept in few transactions', async (t) => {
+test('stores the lists of 100 servers that arrive together in at most five transactions', async (t) => {
   const names = Array.from({ length: 100 }, (_, at) => `s${at}`);
   const mcpServers = Object.fromEntries(names.map((name) => [name, { url: `http://127.0.0.1:1/${name}` }]));
   const { control, settle, store, soon } = await bench(t, { config: { mcpServers } });
@@ -200,40 +200,40 @@ test('the lists of a hundred servers that come together are kept in few transact
     transactions += 1;
     return run(...args);
   });
-  for (const server of names) control.ears.listing(1, listing(server, 'd', ['x']));
+  for (const server of names) control.handlers.listingReceived(1, listing(server, 'd', ['x']));
   await settle();
   assert.equal((await listListings(store, soon())).length, 100);
   assert.ok(transactions <= 5, `${transactions} transactions`);
 });
 
-test('with a full disk listings still reach the hubs, and are kept when there is room again', async (t) => {
+test('publishes listings while the disk is full, and stores them when there is space again', async (t) => {
   const { control, published, advance, settle, store, soon, facts, dir } = await bench(t);
   const limitPages = (max: number) =>
     store.run('limit pages', (db) => sql.raw(`pragma max_page_count = ${max}`).execute(db), soon());
   await limitPages(1);
-  control.ears.listing(1, { ...listing('a', 'd', ['x']), instructions: 'x'.repeat(300_000) });
+  control.handlers.listingReceived(1, { ...listing('a', 'd', ['x']), instructions: 'x'.repeat(300_000) });
   await settle();
   advance(300);
   assert.equal(published.at(-1)?.listings[0]?.digest, 'd');
   const faults = facts.flatMap((fact) => (fact.type === 'task-faulted' ? [(fact.fault as HubError).code] : []));
   assert.ok(faults.includes('store-failed'), faults.join());
   await limitPages(1_000_000);
-  control.ears.listing(1, listing('b', 'd', ['x']));
+  control.handlers.listingReceived(1, listing('b', 'd', ['x']));
   await settle();
-  // Each transaction has a turn of its own.
+  // Each transaction runs in its own turn of the event loop.
   advance(1);
   await settle();
-  const again = await bench(t, { dir });
+  const restarted = await bench(t, { dir });
   assert.deepEqual(
-    again.published[0]?.listings.map(({ server }) => server),
+    restarted.published[0]?.listings.map(({ server }) => server),
     ['a', 'b'],
   );
 });
 
-test('a reload that is good is published with its difference; a bad one changes nothing and tells all errors', async (t) => {
+test('publishes a valid reload and returns the difference; an invalid one changes nothing and returns all errors', async (t) => {
   const { control, published, loaded, soon, facts } = await bench(t);
   loaded.next = parsed({ mcpServers: { a: { url: 'http://127.0.0.1:9/mcp' }, c: { command: 'x' } } });
-  const done = got(await control.reload.again(soon()));
+  const done = got(await control.reload.reloadNow(soon()));
   assert.deepEqual([done.added, done.removed, done.changed], [['c'], ['b'], ['a']]);
   assert.deepEqual(
     published.at(-1)?.servers.map(({ slug }) => slug),
@@ -241,57 +241,57 @@ test('a reload that is good is published with its difference; a bad one changes 
   );
   const before = published.length;
   loaded.next = parsed({ mcpServers: { a: { url: 5 }, c: { comand: 'x' } } });
-  const refused = await control.reload.again(soon());
+  const refused = await control.reload.reloadNow(soon());
   assert.ok(isRefusal(refused) && refused.code === 'config-invalid');
   const errors = refused.detail.operator?.errors as string[];
   assert.ok(errors.length >= 2 && errors.some((line) => line.includes('mcpServers.a.url')), errors.join('\n'));
   assert.equal(published.length, before);
-  assert.deepEqual(control.reload.state.refused?.errors, errors);
+  assert.deepEqual(control.reload.status.refused?.errors, errors);
   assert.ok(facts.some((fact) => fact.type === 'config-refused' && fact.errors.length === errors.length));
 });
 
-test('content that was seen is not taken twice, a refused one is named once, and other words for the same are not published', async (t) => {
+test('does not apply the same content twice, reports a refused file once, and does not publish a file with the same meaning', async (t) => {
   const { control, published, loaded, soon, facts } = await bench(t);
   const { next: first } = loaded;
-  await control.reload.again(soon());
+  await control.reload.reloadNow(soon());
   const before = published.length;
-  const told = () => facts.filter(({ type }) => type === 'config-applied' || type === 'config-refused').length;
-  const toldBefore = told();
-  assert.equal(await control.reload.ifChanged(soon()), undefined);
-  assert.equal(told(), toldBefore);
+  const sent = () => facts.filter(({ type }) => type === 'config-applied' || type === 'config-refused').length;
+  const toldBefore = sent();
+  assert.equal(await control.reload.reloadIfChanged(soon()), undefined);
+  assert.equal(sent(), toldBefore);
   loaded.next = parsed({ mcpServers: { a: { comand: 'x' } } });
-  assert.ok(isRefusal(await control.reload.ifChanged(soon())));
-  assert.equal(await control.reload.ifChanged(soon()), undefined, 'still as broken');
-  assert.equal(told(), toldBefore + 1);
+  assert.ok(isRefusal(await control.reload.reloadIfChanged(soon())));
+  assert.equal(await control.reload.reloadIfChanged(soon()), undefined, 'still invalid');
+  assert.equal(sent(), toldBefore + 1);
   loaded.next = { ...first, digest: 'the same with a comment' };
-  assert.ok(await control.reload.ifChanged(soon()), 'mended');
-  assert.equal(control.reload.state.refused, undefined);
-  assert.equal(told(), toldBefore + 2);
-  assert.equal(published.length, before, 'the world is the same');
+  assert.ok(await control.reload.reloadIfChanged(soon()), 'fixed');
+  assert.equal(control.reload.status.refused, undefined);
+  assert.equal(sent(), toldBefore + 2);
+  assert.equal(published.length, before, 'the snapshot is the same');
 });
 
-test('ended sessions are kept, told to all, told again to a hub that comes, and forgotten after a day', async (t) => {
-  const { control, told, advanceAsync, settle, dir, kernel, limits } = await bench(t);
+test('stores tombstones, sends them to all workers and to new ones, and deletes them after a day', async (t) => {
+  const { control, sent, advanceAsync, settle, dir, kernel, limits } = await bench(t);
   const atMs = kernel.clock.wallMs();
-  control.ears.mark({ id: 'x', atMs, wishes: undefined });
-  control.ears.mark({ id: 'old', atMs: atMs - limits.sessionMs - 1000, wishes: undefined });
-  assert.deepEqual(told, []);
+  control.handlers.sessionRecordReceived({ id: 'x', atMs, wishes: undefined });
+  control.handlers.sessionRecordReceived({ id: 'old', atMs: atMs - limits.sessionMs - 1000, wishes: undefined });
+  assert.deepEqual(sent, []);
   await advanceAsync(60);
   await settle();
   assert.deepEqual(
-    told.map(({ id }) => id),
+    sent.map(({ id }) => id),
     ['x', 'old'],
   );
-  const again = await bench(t, { dir });
-  again.setWall(atMs);
-  assert.deepEqual(again.control.ears.marks(), [{ id: 'x', atMs, wishes: undefined }]);
+  const restarted = await bench(t, { dir });
+  restarted.setWall(atMs);
+  assert.deepEqual(restarted.control.handlers.sessionRecords(), [{ id: 'x', atMs, wishes: undefined }]);
 });
 
-test('what a session wants to hear is kept too: the newest wish counts, and an end is the end', async (t) => {
-  const { control, told, advanceAsync, settle, dir, kernel } = await bench(t);
+test('stores the newest preferences of a session; nothing replaces a tombstone', async (t) => {
+  const { control, sent, advanceAsync, settle, dir, kernel } = await bench(t);
   const atMs = kernel.clock.wallMs();
   const say = (id: string, wishes: string | undefined, ms: number) =>
-    control.ears.mark({ id, atMs: atMs + ms, wishes });
+    control.handlers.sessionRecordReceived({ id, atMs: atMs + ms, wishes });
   say('a', 'first', 1);
   say('a', 'second', 2);
   say('a', 'late and old', 1);
@@ -299,27 +299,27 @@ test('what a session wants to hear is kept too: the newest wish counts, and an e
   say('b', 'after the end', 9);
   await advanceAsync(60);
   await settle();
-  const kept = [
+  const expected = [
     { id: 'a', atMs: atMs + 2, wishes: 'second' },
     { id: 'b', atMs: atMs + 1, wishes: undefined },
   ];
-  assert.deepEqual(told.slice(-2), kept);
-  const again = await bench(t, { dir });
-  again.setWall(atMs);
+  assert.deepEqual(sent.slice(-2), expected);
+  const restarted = await bench(t, { dir });
+  restarted.setWall(atMs);
   assert.deepEqual(
-    [...again.control.ears.marks()].sort((x, y) => x.id.localeCompare(y.id)),
-    kept,
+    [...restarted.control.handlers.sessionRecords()].sort((x, y) => x.id.localeCompare(y.id)),
+    expected,
   );
 });
 
-test('a hub with a higher revision (the store was put back) gets a world above it', async (t) => {
+test('publishes above the revision of a worker when the store was restored from a backup', async (t) => {
   const { control, published, keyFrames } = await bench(t);
-  control.ears.hello(1, 123, 5000);
+  control.handlers.workerConnected(1, 123, 5000);
   assert.equal(keyFrames.at(-1)?.keysRevision, 5001);
   assert.equal(published.at(-1)?.revision, 5002);
-  control.ears.hello(2, 124, 10);
+  control.handlers.workerConnected(2, 124, 10);
   assert.equal(published.at(-1)?.revision, 5002);
-  control.ears.gone(2);
+  control.handlers.workerDisconnected(2);
   assert.deepEqual(
     control.reports.list().map(({ slot, connected, pid }) => [slot, connected, pid]),
     [
@@ -329,24 +329,24 @@ test('a hub with a higher revision (the store was put back) gets a world above i
   );
 });
 
-test('the last use of keys is kept', async (t) => {
+test('stores the time of last use of a key', async (t) => {
   const { control, soon, settle, dir } = await bench(t);
-  const { key } = got(await control.keys.create(WISH, 'test', soon()));
-  control.ears.used([key.id, 'unknown']);
+  const { key } = got(await control.keys.create(NEW_KEY, 'test', soon()));
+  control.handlers.keysUsed([key.id, 'unknown']);
   await settle();
-  const again = await bench(t, { dir });
-  assert.ok((again.control.keys.list()[0]?.lastUsedAtMs ?? 0) > 0);
+  const restarted = await bench(t, { dir });
+  assert.ok((restarted.control.keys.list()[0]?.lastUsedAtMs ?? 0) > 0);
 });
 
 async function firstKey(t: TestContext, env: Record<string, string>, lines?: string[][]) {
-  const world = await bench(t);
-  const { kernel, limits, control, dir } = world;
-  const tell = lines && ((told: readonly string[]) => void lines.push([...told]));
-  const parts = { kernel, limits, keys: control.keys, env, dataDir: dir, tell };
-  return { ...world, run: () => ensureFirstKey(parts, kernel.deadline(4000)) };
+  const rig = await bench(t);
+  const { kernel, limits, control, dir } = rig;
+  const show = lines && ((sent: readonly string[]) => void lines.push([...sent]));
+  const parts = { kernel, limits, keys: control.keys, env, dataDir: dir, show };
+  return { ...rig, run: () => ensureFirstKey(parts, kernel.deadline(4000)) };
 }
 
-test('the first key is written to a private file when nobody watches, and only its path is stated', async (t) => {
+test('writes the first key to a private file without a terminal, and logs only its path', async (t) => {
   const { run, dir, facts, control } = await firstKey(t, {});
   await run();
   const file = join(dir, FIRST_KEY_FILE);
@@ -361,10 +361,10 @@ test('the first key is written to a private file when nobody watches, and only i
   );
   await rm(file);
   await run();
-  await assert.rejects(stat(file), 'a second start makes no second key');
+  await assert.rejects(stat(file), 'a second start creates no second key');
 });
 
-test('at a terminal the first key is told with a snippet, and is in no file', async (t) => {
+test('shows the first key with a configuration example on a terminal, and writes no file', async (t) => {
   const lines: string[][] = [];
   const { run, dir, control } = await firstKey(t, {}, lines);
   await run();
@@ -376,7 +376,7 @@ test('at a terminal the first key is told with a snippet, and is in no file', as
 });
 
 // finding: SR-L5
-test('a given first key is taken from the environment or a file; a wrong one is a configuration error', async (t) => {
+test('takes the first key from the environment or a file; an invalid one is a configuration error', async (t) => {
   const secret = `mcphub_${createHash('sha256').update('a key of this test').digest('hex')}`;
   const direct = await firstKey(t, { MCPHUB_BOOTSTRAP_KEY: secret }, []);
   await direct.run();

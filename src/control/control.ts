@@ -1,7 +1,6 @@
 /**
- * The control plane's middle: the world in memory, what changes it, and what brings it to the hubs. The composition root gives it a store,
- * a configuration and a relay to speak through; `admin/` asks it.
- * Promises: after `start` the first world is published; hubs' words only change memory and queues.
+ * Composes the control plane: state in memory, the services that change it, and publishing to workers. `admin/` uses it.
+ * Guarantees: after `start` the first snapshot is published; messages of workers only change memory and queues.
  */
 
 import type { Limits } from '../config/limits.ts';
@@ -11,89 +10,94 @@ import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
 import type { Snapshot } from '../kernel/snapshot.ts';
-import type { Applied, KeysFrame } from '../relay/keys-messages.ts';
+import type { AppliedRevisions, KeysFrame } from '../relay/keys-messages.ts';
 import type { Unconfirmed, WorkerKeys } from '../relay/keys-server.ts';
-import type { SessionMark } from '../relay/relay-messages.ts';
-import type { RelayEars } from '../relay/relay-server.ts';
+import type { SessionRecord } from '../relay/relay-messages.ts';
+import type { RelayHandlers } from '../relay/relay-server.ts';
 import type { Store } from '../store/store.ts';
-import { World } from './control-state.ts';
+import { ControlState } from './control-state.ts';
 import { createKeys, type Keys } from './keys.ts';
 import { createListings } from './listings.ts';
 import { createPublisher, type Publisher } from './publisher.ts';
 import { createReload, type Reload } from './reload.ts';
-import { createSessionMarks } from './session-records.ts';
-import { createHubReports, type HubReports } from './worker-reports.ts';
+import { createSessionRecords } from './session-records.ts';
+import { createWorkerReports, type WorkerReports } from './worker-reports.ts';
 
 export interface ControlParts {
   readonly kernel: Kernel;
   readonly limits: Limits;
   readonly store: Store;
-  /** The configuration of the start. */
+  /** Configuration at the start. */
   readonly config: Config;
-  /** Of its content; undefined = not known. */
+  /** Digest of the configuration's content; undefined = unknown. */
   readonly digest?: string | undefined;
-  /** Reads it again. */
+  /** Reads the configuration again. */
   readonly load: (deadline: Deadline) => Promise<Loaded>;
-  /** Number of hub processes. */
-  readonly hubs: number;
-  /** Called after `start` only. */
+  /** Number of worker processes. */
+  readonly workers: number;
+  /** Used only after `start`. */
   readonly broadcast: {
     publish(snapshot: Snapshot): readonly CatalogSize[];
     publishKeys(frame: KeysFrame): void;
     workers(): readonly WorkerKeys[];
-    /** Workers that have not applied these revisions by the deadline. Never rejects. */
-    confirmed(want: Applied, hubs: number, deadline: Deadline): Promise<readonly Unconfirmed[]>;
-    tellMarks(marks: readonly SessionMark[]): void;
+    /** Waits until workers 1 to `workerCount` have applied these revisions, or until the deadline. Returns those that have not. Never rejects. */
+    awaitConfirmation(want: AppliedRevisions, workerCount: number, deadline: Deadline): Promise<readonly Unconfirmed[]>;
+    sendSessionRecords(records: readonly SessionRecord[]): void;
     relist(): void;
   };
 }
 
 export interface Control extends Service {
-  readonly world: World;
+  readonly state: ControlState;
   readonly keys: Keys;
   readonly publisher: Publisher;
-  readonly reports: HubReports;
+  readonly reports: WorkerReports;
   readonly reload: Reload;
-  /** Servers whose lists are too large to be sent to workers; they hide nothing, but a new worker reads them from the server first. */
-  readonly leftOut: readonly CatalogSize[];
-  /** What each connected worker has applied. */
+  /** Catalogs too large for a snapshot. Clients still see these servers; a new worker reads their lists from the server first. */
+  readonly omittedCatalogs: readonly CatalogSize[];
+  /** Revisions that each connected worker has applied. */
   readonly workerKeys: readonly WorkerKeys[];
-  /** Waits until every worker has applied the newest keys (and snapshot); names those that have not within `confirmKeysMs`. Never rejects. */
-  confirmed(what: 'keys' | 'snapshot'): Promise<readonly Unconfirmed[]>;
-  /** What the relay calls. */
-  readonly ears: RelayEars;
+  /** Waits until every worker has applied the newest keys (and snapshot), at most `confirmKeysMs`. Returns those that have not. Never rejects. */
+  awaitConfirmation(what: 'keys' | 'snapshot'): Promise<readonly Unconfirmed[]>;
+  /** Handlers of relay messages. */
+  readonly handlers: RelayHandlers;
 }
 
 export function createControl(parts: ControlParts): Control {
   const { kernel, limits, store, broadcast, load } = parts;
-  const world = new World(parts.config, parts.hubs);
-  const reports = createHubReports(kernel);
+  const state = new ControlState(parts.config, parts.workers);
+  const reports = createWorkerReports(kernel);
   let leftOut: readonly CatalogSize[] = []; // bounded by: servers
-  /** Lists that alone are too large for a line to control, as workers report them. */
+  /** Catalogs that workers reported as too large to send to control. */
   const unsendable = new Map<string, CatalogSize>(); // bounded by: limits.servers
-  const configuredOf = (all: readonly CatalogSize[]): CatalogSize[] =>
-    all.filter(({ server }) => world.servers.some(({ slug }) => slug === server));
+  const onlyConfigured = (all: readonly CatalogSize[]): CatalogSize[] =>
+    all.filter(({ server }) => state.servers.some(({ slug }) => slug === server));
   const publisher = createPublisher({
     kernel,
     store,
-    world,
+    state,
     send(snapshot) {
       const before = leftOut;
-      leftOut = broadcast.publish({ ...snapshot, catalogsTooLarge: configuredOf([...unsendable.values()]) });
+      leftOut = broadcast.publish({ ...snapshot, catalogsTooLarge: onlyConfigured([...unsendable.values()]) });
       for (const { server, bytes } of leftOut)
         if (!before.some((one) => one.server === server))
           kernel.bus.publish({ type: 'catalog-left-out', server, bytes });
-      reports.sent(snapshot.revision);
+      reports.published(snapshot.revision);
     },
     sendKeys: (frame) => broadcast.publishKeys(frame),
   });
-  const keys = createKeys({ kernel, store, world, changed: () => publisher.keysNow() });
-  const listings = createListings({ kernel, limits, store, world, changed: () => publisher.soon() });
-  const marks = createSessionMarks({ kernel, limits, store, tell: (list) => broadcast.tellMarks(list) });
+  const keys = createKeys({ kernel, store, state, onChanged: () => publisher.publishKeys() });
+  const listings = createListings({ kernel, limits, store, state, onChanged: () => publisher.publishSoon() });
+  const sessionRecords = createSessionRecords({
+    kernel,
+    limits,
+    store,
+    send: (list) => broadcast.sendSessionRecords(list),
+  });
   const reload = createReload({
     kernel,
     store,
-    world,
+    state,
     publisher,
     listings,
     load,
@@ -104,7 +108,7 @@ export function createControl(parts: ControlParts): Control {
 
   return {
     name: 'control',
-    world,
+    state,
     keys,
     publisher,
     reports,
@@ -112,53 +116,57 @@ export function createControl(parts: ControlParts): Control {
     get workerKeys() {
       return broadcast.workers();
     },
-    get leftOut() {
-      return configuredOf([...leftOut, ...unsendable.values()]);
+    get omittedCatalogs() {
+      return onlyConfigured([...leftOut, ...unsendable.values()]);
     },
-    async confirmed(what) {
+    async awaitConfirmation(what) {
       using deadline = kernel.deadline(limits.confirmKeysMs);
       const revision = what === 'snapshot' ? (publisher.current?.revision ?? 0) : 0;
-      return await broadcast.confirmed({ keysRevision: publisher.keysRevision, revision }, world.hubs, deadline);
+      return await broadcast.awaitConfirmation(
+        { keysRevision: publisher.keysRevision, revision },
+        state.workers,
+        deadline,
+      );
     },
-    ears: {
-      hello(slot, pid, revision) {
-        reports.hello(slot, pid, revision);
-        publisher.seen(revision);
+    handlers: {
+      workerConnected(slot, pid, revision) {
+        reports.connected(slot, pid, revision);
+        publisher.raiseAbove(revision);
       },
-      gone: (slot) => reports.gone(slot),
-      listing(_slot, listing) {
+      workerDisconnected: (slot) => reports.disconnected(slot),
+      listingReceived(_slot, listing) {
         unsendable.delete(listing.server);
-        listings.take(listing);
+        listings.receive(listing);
       },
-      facts(slot, facts) {
-        reports.facts(slot, facts);
+      factsReceived(slot, facts) {
+        reports.receiveEvents(slot, facts);
         for (const fact of facts)
           if (fact.type === 'catalog-left-out' && (unsendable.size < limits.servers || unsendable.has(fact.server))) {
             unsendable.set(fact.server, { server: fact.server, bytes: fact.bytes });
-            publisher.soon();
+            publisher.publishSoon();
           }
       },
-      mark: (mark) => marks.add(mark),
-      statuses: (slot, servers, requests) => reports.statuses(slot, servers, requests),
-      used: (ids) => keys.used(ids),
-      marks: () => marks.all(),
+      sessionRecordReceived: (record) => sessionRecords.add(record),
+      statusesReceived: (slot, servers, requests) => reports.statuses(slot, servers, requests),
+      keysUsed: (ids) => keys.recordUse(ids),
+      sessionRecords: () => sessionRecords.all(),
     },
     async start(deadline) {
       if (isStarted) return;
-      await world.read(store, deadline);
+      await state.load(store, deadline);
       await publisher.start(deadline);
-      await marks.start(deadline);
-      await reload.first(deadline);
+      await sessionRecords.start(deadline);
+      await reload.initialize(deadline);
       isStarted = true;
-      publisher.keysNow();
-      publisher.now();
-      const { file } = reload.state;
+      publisher.publishKeys();
+      publisher.publishNow();
+      const { file } = reload.status;
       const revision = publisher.current?.revision ?? 0;
-      kernel.bus.publish({ type: 'config-applied', file, servers: world.config.servers.length, revision });
+      kernel.bus.publish({ type: 'config-applied', file, servers: state.config.servers.length, revision });
     },
     async stop() {
       publisher.stop();
-      marks.stop();
+      sessionRecords.stop();
     },
   };
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { GivenName, Listing, ServerSpec } from '../kernel/snapshot.ts';
-import { changeOfNames } from './exposed-names.ts';
+import { nameChange } from './exposed-names.ts';
 
 const spec = (slug: string) => ({ slug, name: slug }) as ServerSpec;
 const listing = (server: string, ...natives: string[]) =>
@@ -19,34 +19,34 @@ const name = (exposed: string, server: string, native: string): GivenName => ({
   native,
 });
 
-test('new tools get names, old ones keep theirs', () => {
+test('assigns names to new tools and keeps the others', () => {
   const given = [name('odd_name', 's', 'a')];
-  const change = changeOfNames({ listings: [listing('s', 'a', 'b')], servers: [spec('s')], given });
+  const change = nameChange({ listings: [listing('s', 'a', 'b')], servers: [spec('s')], given });
   assert.deepEqual(change.add, [{ ...name('s_b', 's', 'b'), age: 1 }]);
   assert.deepEqual(change.given, [...given, ...change.add]);
   assert.deepEqual(change.drop, []);
 });
 
-test('a server that is away keeps its names until it is back', () => {
+test('keeps the names of a server that is not configured', () => {
   const given = [name('old_a', 'away', 'a')];
-  const without = changeOfNames({ listings: [listing('s', 'x')], servers: [spec('s')], given });
+  const without = nameChange({ listings: [listing('s', 'x')], servers: [spec('s')], given });
   assert.deepEqual(without.given, [...given, { ...name('s_x', 's', 'x'), age: 1 }]);
   const servers = [spec('s'), spec('away')];
-  const back = changeOfNames({ listings: [listing('away', 'a')], servers, given: without.given });
+  const back = nameChange({ listings: [listing('away', 'a')], servers, given: without.given });
   assert.deepEqual([back.add, back.drop], [[], []]);
   assert.ok(back.given.some(({ exposed, native }) => exposed === 'old_a' && native === 'a'));
 });
 
-test('the name of a server that is away goes to a tool that is here', () => {
+test('gives the name of a server that is not configured to a tool that needs it', () => {
   const given = [name('a_b_c', 'a_b', 'c')];
-  const change = changeOfNames({ listings: [listing('a', 'b_c')], servers: [spec('a')], given });
+  const change = nameChange({ listings: [listing('a', 'b_c')], servers: [spec('a')], given });
   assert.deepEqual(change.given, [{ ...name('a_b_c', 'a', 'b_c'), age: 1 }]);
   assert.deepEqual(change.add, change.given);
 });
 
-test('of tools that a server no longer lists, the names given longest ago are let go', () => {
+test('deletes the oldest names of tools that a server no longer lists', () => {
   const given = Array.from({ length: 1003 }, (_, at) => name(`s_t${at}`, 's', `t${at}`));
-  const change = changeOfNames({ listings: [listing('s')], servers: [spec('s')], given });
+  const change = nameChange({ listings: [listing('s')], servers: [spec('s')], given });
   assert.deepEqual(
     change.drop.map(({ exposed }) => exposed),
     ['s_t0', 's_t1', 's_t2'],

@@ -1,40 +1,39 @@
 /**
- * Exposed names across time: what a new listing adds, and what may be forgotten.
- * Promises: pure; names of servers that are not configured now are kept until another tool or prompt needs them.
- * Does not: know how a name is made (`catalog/names.ts`).
+ * Updates the assigned exposed names when listings change. `catalog/names.ts` constructs the names.
+ * Guarantees: pure; names of servers that are not configured now are kept until another tool or prompt needs them.
  */
 import { nameSteps, pairKey } from '../catalog/names.ts';
 import type { GivenName, Listing, ServerSpec } from '../kernel/snapshot.ts';
 import { atOnce } from '../kernel/take-turn.ts';
 
-export interface NamesChange {
-  /** All names from now on, oldest first, those of servers that are away too. */
+export interface NameChange {
+  /** All names after the change, oldest first, including those of servers that are not configured now. */
   readonly given: readonly GivenName[];
   readonly add: readonly GivenName[];
-  /** To forget. */
+  /** Names to delete. */
   readonly drop: readonly GivenName[];
 }
 
-interface NamesWorld {
+interface NamingInput {
   readonly listings: readonly Listing[];
   readonly servers: readonly ServerSpec[];
   readonly given: readonly GivenName[];
 }
 
-/** Rows of one step: about 1 ms. */
+/** Rows of one step, about 1 ms. */
 const STEP_ROWS = 1000;
 
-export function changeOfNames(input: NamesWorld): NamesChange {
-  return atOnce(changeSteps(input));
+export function nameChange(input: NamingInput): NameChange {
+  return atOnce(nameChangeSteps(input));
 }
 
-/** The same in steps of about a millisecond. */
-export function* changeSteps(input: NamesWorld): Generator<void, NamesChange> {
+/** Like `nameChange`, in steps of about 1 ms. */
+export function* nameChangeSteps(input: NamingInput): Generator<void, NameChange> {
   const { servers, given } = input;
   const configured = new Set(servers.map(({ slug }) => slug)); // bounded by: servers
-  const live = yield* nameSteps({ ...input, nextAge: oldestFree(given) });
-  const isLive = yield* keysIn(live, exposedKey);
-  const before = yield* keysIn(given, wholeKey);
+  const live = yield* nameSteps({ ...input, nextAge: nextAge(given) });
+  const isLive = yield* keySet(live, exposedKey);
+  const before = yield* keySet(given, wholeKey);
   const add: GivenName[] = []; // bounded by: live
   let rows = 0;
   for (const name of live) {
@@ -55,13 +54,13 @@ export function* changeSteps(input: NamesWorld): Generator<void, NamesChange> {
 const exposedKey = ({ kind, exposed }: GivenName): string => `${kind}\n${exposed}`;
 const wholeKey = (name: GivenName): string => `${exposedKey(name)}\n${pairKey(name.server, name.native)}`;
 
-function oldestFree(given: readonly GivenName[]): number {
+function nextAge(given: readonly GivenName[]): number {
   let next = 0;
   for (const { age = 0 } of given) next = Math.max(next, age + 1);
   return next;
 }
 
-function* keysIn(names: readonly GivenName[], keyOf: (name: GivenName) => string): Generator<void, Set<string>> {
+function* keySet(names: readonly GivenName[], keyOf: (name: GivenName) => string): Generator<void, Set<string>> {
   const keys = new Set<string>(); // bounded by: names
   for (const name of names) {
     keys.add(keyOf(name));
@@ -70,8 +69,8 @@ function* keysIn(names: readonly GivenName[], keyOf: (name: GivenName) => string
   return keys;
 }
 
-/** Returns, by server, the addresses of resources and templates that belong to another server, under which its own are not reachable. */
-export function shadowedIn(names: readonly GivenName[]): ReadonlyMap<string, readonly string[]> {
+/** Returns, by server, native addresses of resources and templates that another server already has; they are exposed under another URI. */
+export function shadowedAddresses(names: readonly GivenName[]): ReadonlyMap<string, readonly string[]> {
   const shadowed = new Map<string, string[]>();
   for (const { kind, exposed, server, native } of names) {
     if ((kind !== 'resource' && kind !== 'template') || exposed === native) continue;

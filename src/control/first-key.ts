@@ -1,7 +1,7 @@
 /**
- * The owner's first key, when there is no key at all: the one that was given, or a new one that one person gets to see.
- * Promises: there is no default secret; the key is told at a terminal, or kept in `first-key` (0600) of the data directory, and is in no
- * log; a given key of the wrong form is a `config-invalid`, never ignored.
+ * Creates the owner's first key when there is none: the provided one, or a random one.
+ * Guarantees: there is no default secret; the key is shown on a terminal or written to `first-key` (0600) in the data directory, never logged;
+ * a malformed provided key throws `config-invalid`.
  */
 import { join } from 'node:path';
 import { readConfigText } from '../config/config-file.ts';
@@ -22,40 +22,41 @@ export interface FirstKeyParts {
   readonly keys: Keys;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly dataDir: string;
-  /** Shows lines to the person at the terminal; undefined = there is none. */
-  readonly tell: ((lines: readonly string[]) => void) | undefined;
+  /** Shows lines on the terminal; undefined = no terminal. */
+  readonly show: ((lines: readonly string[]) => void) | undefined;
 }
 
-/** Does nothing when there is any key, revoked ones too. Throws `config-invalid` or `store-failed`. */
+/** Does nothing when any key exists, even a revoked one. Throws `config-invalid` or `store-failed`. */
 export async function ensureFirstKey(parts: FirstKeyParts, deadline: Deadline): Promise<void> {
-  const { kernel, keys, env, tell } = parts;
+  const { kernel, keys, env, show } = parts;
   if (keys.list().length > 0) return;
-  const given = await givenKey(kernel, env, deadline);
+  const given = await providedKey(kernel, env, deadline);
   const secret = given ?? newSecret();
-  // Kept before it works: a file that cannot be written must not leave a key that nobody has.
+  // Write the file before the key becomes valid: otherwise a failed write leaves a key that nobody has.
   const file = join(parts.dataDir, FIRST_KEY_FILE);
-  const isKept = given === undefined && tell === undefined;
-  if (isKept) await writeAtomically(file, `${secret}\n`, { waits: kernel.waits, deadline, owner: FIRST_KEY_FILE });
-  const wish = { user: 'owner', name: 'first key', role: 'owner', groups: undefined, expiresAtMs: undefined } as const;
-  const made = await keys.create({ ...wish, secret }, 'start', deadline);
+  const isWrittenToFile = given === undefined && show === undefined;
+  if (isWrittenToFile)
+    await writeAtomically(file, `${secret}\n`, { waits: kernel.waits, deadline, owner: FIRST_KEY_FILE });
+  const owner = { user: 'owner', name: 'first key', role: 'owner', groups: undefined, expiresAtMs: undefined } as const;
+  const made = await keys.create({ ...owner, secret }, 'start', deadline);
   if (isRefusal(made)) throw new HubError('internal', { message: made.message });
-  if (isKept) kernel.bus.publish({ type: 'first-key-kept', file });
-  else if (given === undefined) tell?.(linesFor(secret, parts.limits.port));
+  if (isWrittenToFile) kernel.bus.publish({ type: 'first-key-kept', file });
+  else if (given === undefined) show?.(snippet(secret, parts.limits.port));
 }
 
-async function givenKey(kernel: Kernel, env: FirstKeyParts['env'], deadline: Deadline): Promise<string | undefined> {
+async function providedKey(kernel: Kernel, env: FirstKeyParts['env'], deadline: Deadline): Promise<string | undefined> {
   const file = env[`${GIVEN}_FILE`];
   const direct = env[GIVEN];
   if (direct === undefined && file === undefined) return undefined;
   const source = direct === undefined ? `the file of ${GIVEN}_FILE` : GIVEN;
-  const text = direct ?? (await textOf(kernel, file ?? '', deadline));
+  const text = direct ?? (await readKeyFile(kernel, file ?? '', deadline));
   if (KEY_PATTERN.test(text.trim()) && !isGuessable(text.trim())) return text.trim();
   throw new HubError('config-invalid', {
     message: `${source} is not a key: expected mcphub_ and 64 random digits 0-9 a-f (printf 'mcphub_%s\\n' "$(openssl rand -hex 32)")`,
   });
 }
 
-/** Random keys have about 16 different digits; fewer than 8 happen once in 10^18 keys, and in every key that was typed by hand. */
+/** Random keys have about 16 distinct digits. Fewer than 8 occur once in 10^18 random keys, but in most keys typed by hand. */
 const DIFFERENT_DIGITS = 8;
 
 function isGuessable(key: string): boolean {
@@ -66,21 +67,21 @@ function isGuessable(key: string): boolean {
   return false;
 }
 
-async function textOf(kernel: Kernel, file: string, deadline: Deadline): Promise<string> {
+async function readKeyFile(kernel: Kernel, file: string, deadline: Deadline): Promise<string> {
   const read = await readConfigText(file, kernel.waits, deadline);
   if ('text' in read) return read.text;
   throw new HubError('config-invalid', { message: `${GIVEN}_FILE (${file}) ${read.fault}` });
 }
 
-function linesFor(secret: string, port: number): string[] {
+function snippet(secret: string, port: number): string[] {
   const entry = { mcphub: { url: `http://localhost:${port}/mcp`, headers: { Authorization: `Bearer ${secret}` } } };
   return [
     '',
-    'Your first key (an owner; it is shown this once and stored nowhere):',
+    'Your first key (role owner). It is shown only once and is not stored:',
     '',
     `  ${secret}`,
     '',
-    'Cursor: put this into ~/.cursor/mcp.json',
+    'For Cursor, add this to ~/.cursor/mcp.json:',
     '',
     ...JSON.stringify({ mcpServers: entry }, null, 2)
       .split('\n')

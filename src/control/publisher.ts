@@ -1,7 +1,7 @@
 /**
- * Brings the world to the hubs, whole, with a revision that only rises.
- * Promises: keys go out at once and apart from the rest; `soon` is coalesced (listings at most four times a second); publishing waits for nothing,
- * not for the store either; a hub that has a higher revision (a store put back from a copy) makes the next one higher still.
+ * Publishes whole snapshots and keys to workers, with a revision that only rises.
+ * Guarantees: keys are published at once and separately; `publishSoon` is coalesced (at most four snapshots a second); publishing never waits,
+ * not even for the store; when a worker has a higher revision (a restored store), the next revision is above it.
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -10,38 +10,38 @@ import type { Snapshot } from '../kernel/snapshot.ts';
 import type { KeysFrame } from '../relay/keys-messages.ts';
 import { raiseRevision, readRevision } from '../store/meta.ts';
 import type { Store } from '../store/store.ts';
-import type { World } from './control-state.ts';
+import type { ControlState } from './control-state.ts';
 
-/** Least time between two snapshots that carry changed lists, ms. */
+/** Minimum time between two snapshots with changed lists, ms. */
 const PUBLISH_GAP_MS = 250;
-const KEEP_MS = 5000;
+const STORE_TIMEOUT_MS = 5000;
 
 export interface Publisher {
   readonly current: Snapshot | undefined;
-  /** Revision of the keys now published; from the same counter as that of snapshots. */
+  /** Revision of the published keys; from the same counter as revisions of snapshots. */
   readonly keysRevision: number;
   /** Wall clock ms. */
   readonly publishedAtMs: number | undefined;
-  /** Reads the counter. */
+  /** Reads the revision counter. */
   start(deadline: Deadline): Promise<void>;
-  now(): void;
-  /** Publishes the keys alone, at once. */
-  keysNow(): void;
-  soon(): void;
-  /** A hub has this revision; a higher one is published if ours is lower. */
-  seen(revision: number): void;
+  publishNow(): void;
+  /** Publishes only the keys, immediately. */
+  publishKeys(): void;
+  publishSoon(): void;
+  /** Publishes a revision above this one when ours is lower. */
+  raiseAbove(revision: number): void;
   stop(): void;
 }
 
 export function createPublisher(parts: {
   readonly kernel: Kernel;
   readonly store: Store;
-  readonly world: World;
-  /** To the hubs. Throws when the world is too large to send. */
+  readonly state: ControlState;
+  /** Sends to workers. Throws when the snapshot is too large. */
   readonly send: (snapshot: Snapshot) => void;
   readonly sendKeys: (frame: KeysFrame) => void;
 }): Publisher {
-  const { kernel, store, world, send, sendKeys } = parts;
+  const { kernel, store, state, send, sendKeys } = parts;
   let revision = 0;
   let keysRevision = 0;
   let current: Snapshot | undefined;
@@ -49,13 +49,13 @@ export function createPublisher(parts: {
   let lastMs = Number.NEGATIVE_INFINITY;
   let timer: { readonly atMs: number; readonly stop: Disposable } | undefined;
 
-  function now(): void {
+  function publishNow(): void {
     timer?.stop[Symbol.dispose]();
     timer = undefined;
     lastMs = kernel.clock.nowMs();
     revision += 1;
     try {
-      const snapshot = world.snapshot(revision, keysRevision);
+      const snapshot = state.snapshot(revision, keysRevision);
       kernel.secrets.use(secretValuesOf(snapshot.servers));
       send(snapshot);
       current = snapshot;
@@ -65,25 +65,25 @@ export function createPublisher(parts: {
     } catch (fault) {
       kernel.bus.publish({ type: 'task-faulted', task: 'publish', fault });
     }
-    keepRevision(revision);
+    persistRevision(revision);
   }
 
-  function keysNow(): void {
+  function publishKeys(): void {
     revision += 1;
     keysRevision = revision;
     try {
-      const keys = world.validKeys;
+      const keys = state.validKeys;
       sendKeys({ keysRevision, keys });
       kernel.bus.publish({ type: 'keys-published', keysRevision, keys: keys.length });
     } catch (fault) {
       kernel.bus.publish({ type: 'task-faulted', task: 'publish keys', fault });
     }
-    keepRevision(revision);
+    persistRevision(revision);
   }
 
-  function keepRevision(kept: number): void {
-    kernel.scope.run('keep revision', async () => {
-      using deadline = kernel.deadline(KEEP_MS);
+  function persistRevision(kept: number): void {
+    kernel.scope.run('store revision', async () => {
+      using deadline = kernel.deadline(STORE_TIMEOUT_MS);
       await raiseRevision(store, kept, deadline);
     });
   }
@@ -101,19 +101,19 @@ export function createPublisher(parts: {
     async start(deadline) {
       revision = await readRevision(store, deadline);
     },
-    now,
-    keysNow,
-    soon() {
+    publishNow,
+    publishKeys,
+    publishSoon() {
       const atMs = Math.max(kernel.clock.nowMs(), lastMs + PUBLISH_GAP_MS);
       if (timer && timer.atMs <= atMs) return;
       timer?.stop[Symbol.dispose]();
-      timer = { atMs, stop: kernel.timers.after(atMs - kernel.clock.nowMs(), now) };
+      timer = { atMs, stop: kernel.timers.after(atMs - kernel.clock.nowMs(), publishNow) };
     },
-    seen(seenRevision) {
+    raiseAbove(seenRevision) {
       if (seenRevision <= revision) return;
       revision = seenRevision;
-      keysNow();
-      now();
+      publishKeys();
+      publishNow();
     },
     stop() {
       timer?.stop[Symbol.dispose]();

@@ -1,9 +1,7 @@
 /**
- * Applies a configuration again while everything runs.
- * Promises: a file with any error changes nothing and all its errors are stated; a good one is published whole; reloads asked for while one
- * runs become one more after it; a content that has been seen already is not looked at twice, whatever happened to the file; a file that
- * says the same in other words is not published again.
- * Does not: watch files (`config-watch.ts`).
+ * Applies a changed configuration at run time. `config-watcher.ts` watches the file.
+ * Guarantees: a file with any error changes nothing, and all its errors are reported; a valid one is published as a whole; reloads requested while
+ * one runs follow it in order; content that has been seen is not applied twice; a file with the same meaning is not published again.
  */
 import type { Config, ConfigProblem, Loaded } from '../config/load.ts';
 import type { Deadline } from '../kernel/deadline.ts';
@@ -11,8 +9,8 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { addSlugs } from '../store/slugs.ts';
 import type { Store } from '../store/store.ts';
-import { digestOf } from './build-snapshot.ts';
-import type { World } from './control-state.ts';
+import { contentDigest } from './build-snapshot.ts';
+import type { ControlState } from './control-state.ts';
 import type { Listings } from './listings.ts';
 import type { Publisher } from './publisher.ts';
 import { newSlugs } from './slugs.ts';
@@ -21,13 +19,13 @@ export interface Reloaded {
   readonly file: string;
   readonly revision: number;
   readonly servers: number;
-  /** Names of servers. */
+  /** Names of added servers. */
   readonly added: readonly string[];
   readonly removed: readonly string[];
   readonly changed: readonly string[];
 }
 
-export interface ConfigState {
+export interface ReloadStatus {
   readonly file: string;
   /** Wall clock ms. */
   readonly appliedAtMs: number;
@@ -35,104 +33,108 @@ export interface ConfigState {
 }
 
 export interface Reload {
-  readonly state: ConfigState;
-  /** Takes the configuration of the start into the world. Throws `store-failed`. */
-  first(deadline: Deadline): Promise<void>;
-  /** Reads and applies, and has the lists of all servers read again. A refusal `config-invalid` has `errors` in its detail. */
-  again(deadline: Deadline): Promise<Outcome<Reloaded>>;
-  /** Reads, and applies what it has not seen before. Undefined = nothing new. */
-  ifChanged(deadline: Deadline): Promise<Outcome<Reloaded> | undefined>;
+  readonly status: ReloadStatus;
+  /** Applies the configuration of the start to the state. Throws `store-failed`. */
+  initialize(deadline: Deadline): Promise<void>;
+  /** Reads and applies the configuration, and makes workers read all lists again. A `config-invalid` refusal has `errors` in `detail.operator`. */
+  reloadNow(deadline: Deadline): Promise<Outcome<Reloaded>>;
+  /** Reads the configuration and applies it if its content is new; otherwise returns undefined. */
+  reloadIfChanged(deadline: Deadline): Promise<Outcome<Reloaded> | undefined>;
 }
 
 export function createReload(parts: {
   readonly kernel: Kernel;
   readonly store: Store;
-  readonly world: World;
+  readonly state: ControlState;
   readonly publisher: Publisher;
   readonly listings: Listings;
   readonly load: (deadline: Deadline) => Promise<Loaded>;
-  /** Of the configuration of the start; undefined = not known. */
+  /** Digest of the configuration of the start; undefined = unknown. */
   readonly digest: string | undefined;
-  /** Workers read the lists of their servers again. */
+  /** Makes workers read the lists of their servers again. */
   readonly relist: () => void;
 }): Reload {
-  const { kernel, store, world, publisher, listings, load, relist } = parts;
-  let seen = parts.digest;
-  let state: ConfigState = { file: nameOf(world.config), appliedAtMs: kernel.clock.wallMs(), refused: undefined };
+  const { kernel, store, state, publisher, listings, load, relist } = parts;
+  let lastDigest = parts.digest;
+  let status: ReloadStatus = { file: configName(state.config), appliedAtMs: kernel.clock.wallMs(), refused: undefined };
   let last: Promise<unknown> = Promise.resolve();
 
-  async function giveSlugs(config: Config, deadline: Deadline): Promise<void> {
-    const added = newSlugs(config, world.slugs);
+  async function assignSlugs(config: Config, deadline: Deadline): Promise<void> {
+    const added = newSlugs(config, state.slugs);
     if (added.length === 0) return;
     await addSlugs(store, added, deadline);
-    world.slugs = [...world.slugs, ...added];
+    state.slugs = [...state.slugs, ...added];
   }
 
   function refuse(file: string, errors: readonly string[]): Refusal {
-    state = { ...state, refused: { atMs: kernel.clock.wallMs(), errors } };
+    status = { ...status, refused: { atMs: kernel.clock.wallMs(), errors } };
     kernel.bus.publish({ type: 'config-refused', file, errors });
-    return new Refusal('config-invalid', `The configuration has ${errors.length} errors; the last good one stays.`, {
-      operator: { file, errors },
-    });
+    return new Refusal(
+      'config-invalid',
+      `The configuration has ${errors.length} errors; the previous configuration stays in effect.`,
+      {
+        operator: { file, errors },
+      },
+    );
   }
 
   async function apply({ config, problems, file, digest }: Loaded, deadline: Deadline): Promise<Outcome<Reloaded>> {
-    // Without a file there are no servers: right for a first start, a slip of the hand for a reload.
-    const isLost = config !== undefined && config.file === undefined && world.config.file !== undefined;
+    // Without a file there are no servers: correct for a first start, probably a mistake for a reload.
+    const isLost = config !== undefined && config.file === undefined && state.config.file !== undefined;
     if (!config || isLost) {
-      seen = digest;
-      return refuse(file ?? nameOf(world.config), errorLines(problems, isLost));
+      lastDigest = digest;
+      return refuse(file ?? configName(state.config), errorLines(problems, isLost));
     }
-    await giveSlugs(config, deadline);
-    const difference = differenceOf(world.config, config);
-    const isOther = isOtherWorld(world.config, config);
-    world.config = config;
-    if (isOther) {
-      listings.nameAll();
-      publisher.now();
+    await assignSlugs(config, deadline);
+    const difference = serverDifference(state.config, config);
+    const isVisible = isVisibleChange(state.config, config);
+    state.config = config;
+    if (isVisible) {
+      listings.assignNames();
+      publisher.publishNow();
     }
-    seen = digest;
-    state = { file: nameOf(config), appliedAtMs: kernel.clock.wallMs(), refused: undefined };
+    lastDigest = digest;
+    status = { file: configName(config), appliedAtMs: kernel.clock.wallMs(), refused: undefined };
     const revision = publisher.current?.revision ?? 0;
     const servers = config.servers.length;
-    kernel.bus.publish({ type: 'config-applied', file: state.file, servers, revision });
-    return { file: state.file, revision, servers, ...difference };
+    kernel.bus.publish({ type: 'config-applied', file: status.file, servers, revision });
+    return { file: status.file, revision, servers, ...difference };
   }
 
-  /** After those that were asked for before. */
-  function inTurn<T>(work: () => Promise<T>, deadline: Deadline): Promise<T> {
+  /** Runs `work` after all work requested before. */
+  function enqueue<T>(work: () => Promise<T>, deadline: Deadline): Promise<T> {
     const turn = last.then(work);
     last = turn.catch(() => {});
     return kernel.waits.for(turn, { label: 'config-read', owner: 'reload', deadline });
   }
 
   return {
-    get state() {
-      return state;
+    get status() {
+      return status;
     },
-    async first(deadline) {
-      await giveSlugs(world.config, deadline);
-      listings.nameAll();
+    async initialize(deadline) {
+      await assignSlugs(state.config, deadline);
+      listings.assignNames();
     },
-    again: (deadline) =>
-      inTurn(async () => {
+    reloadNow: (deadline) =>
+      enqueue(async () => {
         const applied = await apply(await load(deadline), deadline);
         if (!isRefusal(applied)) relist();
         return applied;
       }, deadline),
-    ifChanged: (deadline) =>
-      inTurn(async () => {
+    reloadIfChanged: (deadline) =>
+      enqueue(async () => {
         const loaded = await load(deadline);
-        return loaded.digest === seen ? undefined : apply(loaded, deadline);
+        return loaded.digest === lastDigest ? undefined : apply(loaded, deadline);
       }, deadline),
   };
 }
 
-function nameOf(config: Config): string {
+function configName(config: Config): string {
   return config.file ?? '(no file)';
 }
 
-/** One line an error: `file:line:column path: message (expected …)`. No values of secrets are in them. */
+/** Returns one line for each error: `file:line:column path: message (expected …)`. They contain no values of secrets. */
 function errorLines(problems: readonly ConfigProblem[], includesWarnings = false): string[] {
   return problems
     .filter(({ severity }) => severity === 'error' || includesWarnings)
@@ -143,16 +145,16 @@ function errorLines(problems: readonly ConfigProblem[], includesWarnings = false
     });
 }
 
-/** Hubs would see another world. */
-function isOtherWorld(before: Config, after: Config): boolean {
+/** Returns whether workers would receive a different snapshot. */
+function isVisibleChange(before: Config, after: Config): boolean {
   const visible = ({ servers, groups, limitOverrides, settings }: Config) =>
-    digestOf([servers, groups, limitOverrides, settings]);
+    contentDigest([servers, groups, limitOverrides, settings]);
   return visible(before) !== visible(after);
 }
 
-function differenceOf(before: Config, after: Config): Pick<Reloaded, 'added' | 'removed' | 'changed'> {
-  const old = new Map(before.servers.map((server) => [server.name, digestOf(server)]));
-  const now = new Map(after.servers.map((server) => [server.name, digestOf(server)]));
+function serverDifference(before: Config, after: Config): Pick<Reloaded, 'added' | 'removed' | 'changed'> {
+  const old = new Map(before.servers.map((server) => [server.name, contentDigest(server)]));
+  const now = new Map(after.servers.map((server) => [server.name, contentDigest(server)]));
   return {
     added: [...now.keys()].filter((name) => !old.has(name)),
     removed: [...old.keys()].filter((name) => !now.has(name)),

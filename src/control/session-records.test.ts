@@ -6,44 +6,44 @@ import { DatabaseSync } from 'node:sqlite';
 import { type TestContext, test } from 'node:test';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { limitsFrom } from '../config/limits.ts';
-import type { SessionMark } from '../store/session-records.ts';
+import type { SessionRecord } from '../store/session-records.ts';
 import { openStore, STORE_FILE } from '../store/store.ts';
-import { createSessionMarks } from './session-records.ts';
+import { createSessionRecords } from './session-records.ts';
 
 async function rig(t: TestContext, more: { dir?: string; limits?: Record<string, number> } = {}) {
   const frozen = frozenKernel();
   const { kernel } = frozen;
-  const dir = more.dir ?? (await mkdtemp(join(tmpdir(), 'mcphub-marks-')));
+  const dir = more.dir ?? (await mkdtemp(join(tmpdir(), 'mcphub-records-')));
   const limits = limitsFrom(more.limits ?? {});
   const store = await openStore({ kernel, limits, dir }, kernel.deadline(5000));
-  const told: SessionMark[] = [];
-  const marks = createSessionMarks({ kernel, limits, store, tell: (list) => void told.push(...list) });
+  const sent: SessionRecord[] = [];
+  const records = createSessionRecords({ kernel, limits, store, send: (list) => void sent.push(...list) });
   const started = performance.now();
-  await marks.start(kernel.deadline(5000));
+  await records.start(kernel.deadline(5000));
   const startMs = performance.now() - started;
   t.after(async () => {
-    marks.stop();
+    records.stop();
     await store.close(kernel.deadline(1000));
     await rm(dir, { recursive: true, force: true });
   });
-  /** Lets everything that waits be written. */
+  /** Waits until no record is pending. */
   const written = async () => {
     for (let round = 0; round < 400 && frozen.kernel.ceilings.table().some(isWaiting); round += 1) {
       await frozen.advanceAsync(60);
       for (let turn = 0; turn < 20; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve));
     }
   };
-  return { ...frozen, dir, marks, told, startMs, written };
+  return { ...frozen, dir, records, sent, startMs, written };
 }
 
 function isWaiting({ name, size }: { name: string; size: number }): boolean {
   return name === 'control.marks-unkept' && size > 0;
 }
 
-test('a store with six marks of 4 MiB starts at once, without them, and with the others', async (t) => {
+test('deletes oversized records from the store at the start and loads the others within 2 s', async (t) => {
   const first = await rig(t);
   const atMs = first.kernel.clock.wallMs();
-  first.marks.add({ id: 'good', atMs, wishes: '{"level":"debug","subscriptions":[]}', owner: 'k' });
+  first.records.add({ id: 'good', atMs, wishes: '{"level":"debug","subscriptions":[]}', owner: 'k' });
   await first.written();
   const database = new DatabaseSync(join(first.dir, STORE_FILE));
   const insert = database.prepare('insert into session_marks (id, at, wishes) values (?, ?, ?)');
@@ -51,47 +51,48 @@ test('a store with six marks of 4 MiB starts at once, without them, and with the
   database.close();
   const again = await rig(t, { dir: first.dir });
   assert.deepEqual(
-    again.marks.all().map(({ id }) => id),
+    again.records.all().map(({ id }) => id),
     ['good'],
   );
   assert.ok(again.startMs < 2000, `${again.startMs} ms`);
   const fault = again.facts.find((fact) => fact.type === 'task-faulted');
-  assert.match(String(fault?.type === 'task-faulted' && fault.fault), /6 session marks of more than 65536 bytes/);
+  assert.match(String(fault?.type === 'task-faulted' && fault.fault), /6 session records of more than 65536 bytes/);
 });
 
-test('a mark above its bound is neither kept nor sent to any hub', async (t) => {
-  const { marks, told, written } = await rig(t);
-  marks.add({ id: 'long', atMs: 1, wishes: 'x'.repeat(70_000) });
-  marks.add({ id: 'short', atMs: 1, wishes: 'x'.repeat(100) });
+test('neither stores nor sends a record above sessionPreferencesBytes', async (t) => {
+  const { records, sent, written } = await rig(t);
+  records.add({ id: 'long', atMs: 1, wishes: 'x'.repeat(70_000) });
+  records.add({ id: 'short', atMs: 1, wishes: 'x'.repeat(100) });
   await written();
   assert.deepEqual(
-    told.map(({ id }) => id),
+    sent.map(({ id }) => id),
     ['short'],
   );
 });
 
-test('a key that ends sessions without end never makes ended sessions of another key known again, after a restart either', async (t) => {
+test('a key that ends many sessions does not evict tombstones of another key, also after a restart', async (t) => {
   const limits = { tombstones: 200, tombstonesPerKey: 150 };
-  const { marks, written, dir, kernel } = await rig(t, { limits });
+  const { records, written, dir, kernel } = await rig(t, { limits });
   const atMs = kernel.clock.wallMs();
-  for (let n = 0; n < 20; n += 1) marks.add({ id: `b${n}`, atMs, wishes: undefined, owner: 'B' });
+  for (let n = 0; n < 20; n += 1) records.add({ id: `b${n}`, atMs, wishes: undefined, owner: 'B' });
   await written();
   for (let n = 0; n < 1000; n += 1) {
-    marks.add({ id: `a${n}`, atMs: atMs + 1, wishes: undefined, owner: 'A' });
+    records.add({ id: `a${n}`, atMs: atMs + 1, wishes: undefined, owner: 'A' });
     if (n % 100 === 99) await written();
   }
-  const count = (list: readonly SessionMark[], owner: string) => list.filter((mark) => mark.owner === owner).length;
-  assert.deepEqual([count(marks.all(), 'A'), count(marks.all(), 'B')], [150, 20]);
+  const count = (list: readonly SessionRecord[], owner: string) =>
+    list.filter((record) => record.owner === owner).length;
+  assert.deepEqual([count(records.all(), 'A'), count(records.all(), 'B')], [150, 20]);
   const again = await rig(t, { dir, limits });
-  assert.deepEqual([count(again.marks.all(), 'A'), count(again.marks.all(), 'B')], [150, 20]);
+  assert.deepEqual([count(again.records.all(), 'A'), count(again.records.all(), 'B')], [150, 20]);
 });
 
-test('a key whose preferences use up its bytes loses its own, and those of another key are kept', async (t) => {
+test('a key above preferencesBytesPerKey loses its own preferences and none of another key', async (t) => {
   const limits = { preferencesBytes: 65_536, preferencesBytesPerKey: 20_000 };
-  const { marks, written } = await rig(t, { limits });
-  for (let n = 0; n < 40; n += 1) marks.add({ id: `a${n}`, atMs: 1, wishes: 'x'.repeat(4000), owner: 'A' });
-  marks.add({ id: 'b', atMs: 1, wishes: 'x'.repeat(4000), owner: 'B' });
+  const { records, written } = await rig(t, { limits });
+  for (let n = 0; n < 40; n += 1) records.add({ id: `a${n}`, atMs: 1, wishes: 'x'.repeat(4000), owner: 'A' });
+  records.add({ id: 'b', atMs: 1, wishes: 'x'.repeat(4000), owner: 'B' });
   await written();
-  const ids = marks.all().map(({ id }) => id);
+  const ids = records.all().map(({ id }) => id);
   assert.deepEqual([ids.length, ids.includes('b')], [6, true]);
 });

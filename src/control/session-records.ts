@@ -1,48 +1,46 @@
 /**
- * Replicated state of sessions beyond their sealed ids (ended, or their preferences): from the hub where it changed to the disk and to every
- * hub.
- * Guarantees: a hub gets its own back once it is on the disk (until then it keeps sending it); while the store fails the other hubs get it all
- * the same, and keeping is tried again; an end is never undone by an older or a later preference; none is kept longer than a session can live;
- * memory and table are bounded in all and for each key, by number and by bytes, and a key that sends too much loses its own.
+ * Replicates session records (tombstones and preferences) from the worker where they changed to the disk and to all workers.
+ * Guarantees: a record is sent back once it is on disk, or the store has failed; failed writes are repeated; preferences never undo a tombstone or
+ * newer preferences; records expire after `sessionMs`; memory and table are limited in total and for each key.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { FairCount, FairMap } from '../kernel/shares.ts';
 import {
-  addSessionMarks,
-  dropLongSessionMarks,
-  dropSessionMarks,
-  listSessionMarks,
-  type SessionMark,
+  addSessionRecords,
+  dropExpiredSessionRecords,
+  dropOversizedSessionRecords,
+  listSessionRecords,
+  type SessionRecord,
 } from '../store/session-records.ts';
 import type { Store } from '../store/store.ts';
 
-const GATHER_MS = 50;
-const AGAIN_MS = 2000;
-const KEEP_MS = 5000;
+const BATCH_DELAY_MS = 50;
+const RETRY_MS = 2000;
+const STORE_TIMEOUT_MS = 5000;
 const SWEEP_EVERY_MS = 60 * 60_000;
-/** Rows of one transaction; about 10 ms. */
-const AT_ONCE = 2000;
-const AT_ONCE_BYTES = 1024 * 1024;
-/** Preferences without a subscription are shorter. */
+/** Rows of one transaction, about 10 ms. */
+const BATCH_ROWS = 2000;
+const BATCH_BYTES = 1024 * 1024;
+/** Preferences without subscriptions are shorter. */
 const LEVEL_BYTES = 256;
 
-export interface SessionMarks {
+export interface SessionRecords {
   start(deadline: Deadline): Promise<void>;
-  add(mark: SessionMark): void;
-  /** For a hub that has just come. */
-  all(): readonly SessionMark[];
+  add(record: SessionRecord): void;
+  /** Records for a worker that has just connected. */
+  all(): readonly SessionRecord[];
   stop(): void;
 }
 
-export function createSessionMarks(parts: {
+export function createSessionRecords(parts: {
   readonly kernel: Kernel;
   readonly limits: Limits;
   readonly store: Store;
-  readonly tell: (marks: readonly SessionMark[]) => void;
-}): SessionMarks {
-  const { kernel, limits, store, tell } = parts;
+  readonly send: (records: readonly SessionRecord[]) => void;
+}): SessionRecords {
+  const { kernel, limits, store, send } = parts;
   const { ceilings } = kernel;
   const bounds = { max: limits.tombstones, share: limits.tombstonesPerKey };
   const bytes = new FairCount(
@@ -53,109 +51,109 @@ export function createSessionMarks(parts: {
     ceilings,
   );
   const evicts = 'evict-greediest';
-  const kept = new FairMap<string, SessionMark>('control.session-marks', bounds, evicts, ceilings, pushedOut);
-  const waiting = new FairMap<string, SessionMark>('control.marks-unkept', bounds, evicts, ceilings);
-  /** Pushed out of memory, and still in the table. */
-  const stale = new Set<string>(); // bounded by: marks kept; a batch of `keep` drops them all
+  const stored = new FairMap<string, SessionRecord>('control.session-marks', bounds, evicts, ceilings, evicted);
+  const pending = new FairMap<string, SessionRecord>('control.marks-unkept', bounds, evicts, ceilings);
+  /** Evicted from memory, but still in the table. */
+  const stale = new Set<string>(); // bounded by: stored records; `save` deletes them all
   let timer: Disposable | undefined;
   let sweep: Disposable | undefined;
-  let isKeeping = false;
+  let isSaving = false;
 
-  function pushedOut(id: string, mark: SessionMark): void {
-    bytes.give(ownerOf(mark), bytesOf(mark));
+  function evicted(id: string, record: SessionRecord): void {
+    bytes.give(owner(record), chargedBytes(record));
     stale.add(id);
   }
 
-  /** False = its key has used up its bytes; nothing is kept of it. */
-  function hold(mark: SessionMark): boolean {
-    const before = kept.get(mark.id);
-    if (before) bytes.give(ownerOf(before), bytesOf(before));
-    const size = bytesOf(mark);
-    const fits = size === 0 || bytes.take(ownerOf(mark), size) === 'taken';
-    if (fits) kept.set(ownerOf(mark), mark.id, mark);
-    else if (before) kept.delete(mark.id);
-    if (fits) stale.delete(mark.id);
-    else stale.add(mark.id);
+  /** Keeps a record in memory. Returns false when its key has used up its bytes. */
+  function admit(record: SessionRecord): boolean {
+    const before = stored.get(record.id);
+    if (before) bytes.give(owner(before), chargedBytes(before));
+    const size = chargedBytes(record);
+    const fits = size === 0 || bytes.take(owner(record), size) === 'taken';
+    if (fits) stored.set(owner(record), record.id, record);
+    else if (before) stored.delete(record.id);
+    if (fits) stale.delete(record.id);
+    else stale.add(record.id);
     return fits;
   }
 
   function schedule(ms: number): void {
     timer ??= kernel.timers.after(ms, () => {
       timer = undefined;
-      if (!isKeeping) kernel.scope.run('keep session marks', keep);
+      if (!isSaving) kernel.scope.run('store session records', save);
     });
   }
 
-  /** The oldest of those that wait, up to a bound of number and bytes; at least one. */
-  function nextBatch(): SessionMark[] {
-    const batch: SessionMark[] = []; // bounded by: AT_ONCE
+  /** Returns the oldest pending records, limited by number and bytes; at least one. */
+  function nextBatch(): SessionRecord[] {
+    const batch: SessionRecord[] = []; // bounded by: BATCH_ROWS
     let size = 0;
-    for (const mark of waiting.values()) {
-      size += bytesOf(mark);
-      if (batch.length >= AT_ONCE || (batch.length > 0 && size > AT_ONCE_BYTES)) break;
-      batch.push(mark);
+    for (const record of pending.values()) {
+      size += chargedBytes(record);
+      if (batch.length >= BATCH_ROWS || (batch.length > 0 && size > BATCH_BYTES)) break;
+      batch.push(record);
     }
     return batch;
   }
 
-  async function keep(): Promise<void> {
-    isKeeping = true;
+  async function save(): Promise<void> {
+    isSaving = true;
     const batch = nextBatch();
-    for (const mark of batch) hold(mark);
+    for (const record of batch) admit(record);
     const dropped = [...stale];
-    using deadline = kernel.deadline(KEEP_MS);
-    let restMs = GATHER_MS;
+    using deadline = kernel.deadline(STORE_TIMEOUT_MS);
+    let restMs = BATCH_DELAY_MS;
     try {
       const fitting = batch.filter(({ id }) => !stale.has(id));
-      await addSessionMarks(store, fitting, deadline, dropped);
+      await addSessionRecords(store, fitting, deadline, dropped);
       for (const id of dropped) stale.delete(id);
-      // A newer one may have come meanwhile.
-      for (const mark of batch) if (waiting.get(mark.id) === mark) waiting.delete(mark.id);
+      // A newer record may have arrived meanwhile.
+      for (const record of batch) if (pending.get(record.id) === record) pending.delete(record.id);
     } catch (fault) {
-      restMs = AGAIN_MS;
-      kernel.bus.publish({ type: 'task-faulted', task: 'keep session marks', fault });
+      restMs = RETRY_MS;
+      kernel.bus.publish({ type: 'task-faulted', task: 'store session records', fault });
     } finally {
-      isKeeping = false;
+      isSaving = false;
     }
-    tell(batch);
-    if (waiting.size > 0) schedule(restMs);
+    send(batch);
+    if (pending.size > 0) schedule(restMs);
   }
 
-  function forgetOld(): void {
+  function dropExpired(): void {
     const beforeMs = kernel.clock.wallMs() - limits.sessionMs;
-    for (const [id, mark] of [...kept.entries()])
-      if (mark.atMs < beforeMs && kept.delete(id)) bytes.give(ownerOf(mark), bytesOf(mark));
-    kernel.scope.run('drop session marks', async () => {
-      using deadline = kernel.deadline(KEEP_MS);
-      await dropSessionMarks(store, beforeMs, deadline);
+    for (const [id, record] of [...stored.entries()])
+      if (record.atMs < beforeMs && stored.delete(id)) bytes.give(owner(record), chargedBytes(record));
+    kernel.scope.run('delete expired session records', async () => {
+      using deadline = kernel.deadline(STORE_TIMEOUT_MS);
+      await dropExpiredSessionRecords(store, beforeMs, deadline);
     });
   }
 
   return {
     async start(deadline) {
       const sinceMs = kernel.clock.wallMs() - limits.sessionMs;
-      const markBytes = limits.sessionPreferencesBytes;
-      const dropped = await dropLongSessionMarks(store, markBytes, deadline);
+      const recordBytes = limits.sessionPreferencesBytes;
+      const dropped = await dropOversizedSessionRecords(store, recordBytes, deadline);
       if (dropped > 0) {
-        const fault = `${dropped} session marks of more than ${markBytes} bytes were dropped from the store`;
-        kernel.bus.publish({ type: 'task-faulted', task: 'load session marks', fault });
+        const fault = `${dropped} session records of more than ${recordBytes} bytes were deleted from the store`;
+        kernel.bus.publish({ type: 'task-faulted', task: 'load session records', fault });
       }
-      const range = { sinceMs, max: limits.tombstones, markBytes, allBytes: limits.preferencesBytes };
-      const rows = await listSessionMarks(store, range, deadline);
-      for (const mark of rows.reverse()) hold(mark);
-      sweep = kernel.timers.every(SWEEP_EVERY_MS, forgetOld, 0.1);
+      const range = { sinceMs, max: limits.tombstones, recordBytes, allBytes: limits.preferencesBytes };
+      const rows = await listSessionRecords(store, range, deadline);
+      for (const record of rows.reverse()) admit(record);
+      sweep = kernel.timers.every(SWEEP_EVERY_MS, dropExpired, 0.1);
     },
-    add(mark) {
-      if (textBytes(mark) > limits.sessionPreferencesBytes) {
-        const fault = `a session mark of ${textBytes(mark)} bytes was dropped; sessionPreferencesBytes allows ${limits.sessionPreferencesBytes}`;
-        return kernel.bus.publish({ type: 'task-faulted', task: 'keep session marks', fault });
+    add(record) {
+      if (textBytes(record) > limits.sessionPreferencesBytes) {
+        const fault = `a session record of ${textBytes(record)} bytes was dropped; sessionPreferencesBytes allows ${limits.sessionPreferencesBytes}`;
+        return kernel.bus.publish({ type: 'task-faulted', task: 'store session records', fault });
       }
-      const known = waiting.get(mark.id) ?? kept.get(mark.id);
-      if (known && outranks(known, mark)) return tell([kept.get(mark.id) ?? known]);
-      waiting.set(ownerOf(mark), mark.id, mark);
-      schedule(GATHER_MS);
+      const known = pending.get(record.id) ?? stored.get(record.id);
+      if (known && supersedes(known, record)) return send([stored.get(record.id) ?? known]);
+      pending.set(owner(record), record.id, record);
+      schedule(BATCH_DELAY_MS);
     },
-    all: () => [...kept.values()],
+    all: () => [...stored.values()],
     stop() {
       timer?.[Symbol.dispose]();
       sweep?.[Symbol.dispose]();
@@ -163,22 +161,22 @@ export function createSessionMarks(parts: {
   };
 }
 
-function ownerOf({ owner = '' }: SessionMark): string {
+function owner({ owner = '' }: SessionRecord): string {
   return owner;
 }
 
-function textBytes({ wishes }: SessionMark): number {
+function textBytes({ wishes }: SessionRecord): number {
   return wishes === undefined ? 0 : Buffer.byteLength(wishes);
 }
 
-/** What counts for the bytes of its key: subscriptions, and not a log level alone, which a share of the number bounds. */
-function bytesOf(mark: SessionMark): number {
-  const size = textBytes(mark);
+/** Returns the bytes charged to the key. A log level alone is free: the number of records limits it. */
+function chargedBytes(record: SessionRecord): number {
+  const size = textBytes(record);
   return size <= LEVEL_BYTES ? 0 : size;
 }
 
-/** Whether what is known makes what came needless. */
-function outranks(known: SessionMark, came: SessionMark): boolean {
+/** Returns whether `known` makes `came` obsolete. */
+function supersedes(known: SessionRecord, came: SessionRecord): boolean {
   if (known.wishes === undefined) return true;
   return came.wishes !== undefined && known.atMs >= came.atMs;
 }

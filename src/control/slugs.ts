@@ -1,7 +1,6 @@
 /**
- * Which short ASCII form each server and group has, given once: a new server renames nothing, and one that comes back has its own again.
- * Promises: pure; slugs of servers are unique, and those of groups; where the plain form is taken, a hash of the name makes another.
- * Does not: find the plain form (`config/slug.ts`) or keep what was given (`store/slugs.ts`).
+ * Assigns short ASCII names (slugs) to servers and groups, permanently: new servers rename nothing, and one that returns has its old slug.
+ * Guarantees: pure; slugs are unique among servers and among groups; when the plain form (`config/slug.ts`) is taken, a hash is appended.
  */
 import { createHash } from 'node:crypto';
 import { slugFrom } from '../config/slug.ts';
@@ -15,12 +14,12 @@ export interface NamesToSlug {
   readonly groups: readonly { readonly name: string }[];
 }
 
-/** The slugs that must be added so that every name has one. */
+/** Returns the slugs to add so that every name has one. */
 export function newSlugs(wanted: NamesToSlug, given: readonly GivenSlug[]): GivenSlug[] {
-  return [...newOfKind('server', wanted.servers, given), ...newOfKind('group', wanted.groups, given)];
+  return [...newSlugsOfKind('server', wanted.servers, given), ...newSlugsOfKind('group', wanted.groups, given)];
 }
 
-function newOfKind(
+function newSlugsOfKind(
   kind: GivenSlug['kind'],
   wanted: readonly { readonly name: string }[],
   given: readonly GivenSlug[],
@@ -30,10 +29,10 @@ function newOfKind(
   const taken = new Set(mine.map(({ slug }) => slug));
   const added: GivenSlug[] = [];
   const missing = wanted.map(({ name }) => name).filter((name) => !named.has(name));
-  // Names that are legal as they are come first, so that another's made-up form cannot take theirs in the same round.
+  // Assign names that are already valid slugs first, so that a converted name cannot take one of them.
   for (const name of [...missing.filter(isPlain), ...missing.filter((name) => !isPlain(name))]) {
     if (named.has(name)) continue;
-    const slug = freeSlug(name, taken);
+    const slug = unusedSlug(name, taken);
     named.add(name);
     taken.add(slug);
     added.push({ kind, name, slug });
@@ -45,7 +44,7 @@ function isPlain(name: string): boolean {
   return slugFrom(name) === name;
 }
 
-function freeSlug(name: string, taken: ReadonlySet<string>): string {
+function unusedSlug(name: string, taken: ReadonlySet<string>): string {
   const plain = slugFrom(name);
   if (!taken.has(plain)) return plain;
   for (let round = 0; ; round += 1) {
@@ -55,13 +54,13 @@ function freeSlug(name: string, taken: ReadonlySet<string>): string {
   }
 }
 
-/** Slug of each name of a kind. */
+/** Returns the slug of each name of a kind. */
 export function slugsByName(kind: GivenSlug['kind'], given: readonly GivenSlug[]): ReadonlyMap<string, string> {
   return new Map(given.filter((one) => one.kind === kind).map(({ name, slug }) => [name, slug]));
 }
 
-/** The one of this slug, or else of this name. */
-export function bySlugOrName<T extends { readonly slug: string; readonly name: string }>(
+/** Returns the item with this slug, else the one with this name. */
+export function findBySlugOrName<T extends { readonly slug: string; readonly name: string }>(
   word: string,
   list: readonly T[],
 ): T | undefined {

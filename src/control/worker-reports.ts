@@ -1,5 +1,5 @@
 /**
- * What control knows of each hub: is it there, which world has it, how do its servers stand. Only from what hubs tell; nobody is asked.
+ * Keeps what workers report: connected or not, snapshot revision, server statuses. Never requests anything.
  */
 import { CappedMap } from '../kernel/capped.ts';
 import type { Fact } from '../kernel/facts.ts';
@@ -7,9 +7,9 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { ReportedStatus } from '../relay/relay-messages.ts';
 
-const HUBS = 128;
+const MAX_WORKERS = 128;
 
-export interface HubReport {
+export interface WorkerReport {
   readonly slot: number;
   readonly connected: boolean;
   readonly pid: number | undefined;
@@ -17,29 +17,29 @@ export interface HubReport {
   /** Wall clock ms of the last change of `connected`. */
   readonly sinceAtMs: number;
   readonly factsDropped: number;
-  /** As told; empty while it is away. `sinceMs` and `retryMs` are as of `statusesAtMs`. */
+  /** Empty while the worker is not connected. `sinceMs` and `retryMs` are as of `statusesAtMs`. */
   readonly statuses: readonly ReportedStatus[];
-  /** Of clients, since the start of its process; undefined = not reported yet. */
+  /** Requests of clients since the worker started; undefined = not reported yet. */
   readonly requests: RequestTotals | undefined;
   /** Monotonic ms. */
   readonly statusesAtMs: number;
 }
 
-export interface HubReports {
-  hello(slot: number, pid: number, revision: number): void;
-  gone(slot: number): void;
-  /** Connected hubs have been sent this revision. */
-  sent(revision: number): void;
-  facts(slot: number, facts: readonly Fact[]): void;
+export interface WorkerReports {
+  connected(slot: number, pid: number, revision: number): void;
+  disconnected(slot: number): void;
+  /** Records that connected workers have been sent this revision. */
+  published(revision: number): void;
+  receiveEvents(slot: number, facts: readonly Fact[]): void;
   statuses(slot: number, servers: readonly ReportedStatus[], requests?: RequestTotals): void;
-  /** In order of slot. */
-  list(): readonly HubReport[];
+  /** Returns reports ordered by slot. */
+  list(): readonly WorkerReport[];
 }
 
-export function createHubReports(kernel: Kernel): HubReports {
-  const reports = new CappedMap<number, HubReport>('control.hubs', HUBS, 'drop-oldest', kernel.ceilings);
+export function createWorkerReports(kernel: Kernel): WorkerReports {
+  const reports = new CappedMap<number, WorkerReport>('control.hubs', MAX_WORKERS, 'drop-oldest', kernel.ceilings);
 
-  function change(slot: number, what: Partial<HubReport>): void {
+  function update(slot: number, what: Partial<WorkerReport>): void {
     const before = reports.get(slot) ?? {
       slot,
       connected: false,
@@ -55,8 +55,8 @@ export function createHubReports(kernel: Kernel): HubReports {
   }
 
   return {
-    hello: (slot, pid, revision) =>
-      change(slot, {
+    connected: (slot, pid, revision) =>
+      update(slot, {
         connected: true,
         pid,
         revision,
@@ -64,18 +64,18 @@ export function createHubReports(kernel: Kernel): HubReports {
         statuses: [],
         requests: undefined,
       }),
-    gone: (slot) =>
-      change(slot, { connected: false, sinceAtMs: kernel.clock.wallMs(), statuses: [], requests: undefined }),
-    sent(revision) {
-      for (const { slot, connected } of [...reports.values()]) if (connected) change(slot, { revision });
+    disconnected: (slot) =>
+      update(slot, { connected: false, sinceAtMs: kernel.clock.wallMs(), statuses: [], requests: undefined }),
+    published(revision) {
+      for (const { slot, connected } of [...reports.values()]) if (connected) update(slot, { revision });
     },
-    facts(slot, facts) {
+    receiveEvents(slot, facts) {
       let more = 0;
       for (const fact of facts) if (fact.type === 'facts-dropped') more += fact.count;
-      if (more > 0) change(slot, { factsDropped: (reports.get(slot)?.factsDropped ?? 0) + more });
+      if (more > 0) update(slot, { factsDropped: (reports.get(slot)?.factsDropped ?? 0) + more });
     },
     statuses: (slot, servers, requests) =>
-      change(slot, { statuses: servers, requests, statusesAtMs: kernel.clock.nowMs() }),
+      update(slot, { statuses: servers, requests, statusesAtMs: kernel.clock.nowMs() }),
     list: () => [...reports.values()].sort((a, b) => a.slot - b.slot),
   };
 }

@@ -14,7 +14,7 @@ import { createRoutes } from '../admin/routes.ts';
 import { unsafeSocketDir } from '../config/file-access.ts';
 import { type Config, findConfigFile, type LoadOptions, loadConfig } from '../config/load.ts';
 import { dataDirFrom, relaySocketPath, runDirFor, socketPath } from '../config/paths.ts';
-import { createConfigWatch } from '../control/config-watcher.ts';
+import { createConfigWatcher } from '../control/config-watcher.ts';
 import { createControl } from '../control/control.ts';
 import { ensureFirstKey } from '../control/first-key.ts';
 import type { Deadline } from '../kernel/deadline.ts';
@@ -75,7 +75,7 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
     config,
     digest,
     load: (until) => loadConfig(search(until)),
-    hubs: limits.hubs,
+    workers: limits.hubs,
     broadcast: {
       publish: (snapshot) => relay.publish(snapshot),
       publishKeys(frame) {
@@ -83,35 +83,40 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
         keysFile.write(frame);
       },
       workers: () => keys.workers(),
-      confirmed: (want, hubs, until) => keys.confirmed(want, hubs, until),
-      tellMarks: (marks) => relay.tellMarks(marks),
+      awaitConfirmation: (want, hubs, until) => keys.awaitConfirmation(want, hubs, until),
+      sendSessionRecords: (marks) => relay.sendSessionRecords(marks),
       relist: () => relay.relist(),
     },
   });
-  const relay = createRelayServer({ kernel, limits, socketPath: relaySocketPath(places.runDir), ears: control.ears });
+  const relay = createRelayServer({
+    kernel,
+    limits,
+    socketPath: relaySocketPath(places.runDir),
+    handlers: control.handlers,
+  });
   const keys = createKeysServer({
     kernel,
     limits,
     socketPath: join(runDir, KEYS_SOCKET),
-    seen: (revision) => control.publisher.seen(revision),
+    onRevisionSeen: (revision) => control.publisher.raiseAbove(revision),
   });
   const keysFile = createKeysFile({ kernel, dir: places.dataDir });
   const isTerminal = env.MCPHUB_TERMINAL === '1';
-  const tell = isTerminal ? (lines: readonly string[]) => supervisor.send({ t: 'tell', lines }) : undefined;
+  const show = isTerminal ? (lines: readonly string[]) => supervisor.send({ t: 'tell', lines }) : undefined;
   const firstKey: Service = {
     name: 'first key',
     async start(until) {
-      await ensureFirstKey({ kernel, limits, env, tell, keys: control.keys, dataDir: places.dataDir }, until);
+      await ensureFirstKey({ kernel, limits, env, show, keys: control.keys, dataDir: places.dataDir }, until);
       // Before the relay opens: a hub that serves its first world must know the first key.
-      control.publisher.now();
+      control.publisher.publishNow();
     },
     stop: async () => {},
   };
-  const watch = createConfigWatch({
+  const watch = createConfigWatcher({
     kernel,
     reload: control.reload,
     find: async (until) => (await findConfigFile(search(until)))?.file,
-    isOn: () => control.world.config.watchConfig,
+    isOn: () => control.state.config.watchConfig,
   });
   const services = [control, firstKey, keys, relay, adminOf({ ...start, store, control, places }), watch];
   await startAll(services, kernel, deadline);
@@ -119,7 +124,7 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
   return () =>
     kernel.scope.run('reload', async () => {
       using until = kernel.deadline(limits.forwardMs);
-      await control.reload.again(until);
+      await control.reload.reloadNow(until);
     });
 }
 

@@ -122,7 +122,7 @@ test('it is ready soon, answers, gives a hub its world, and ends when asked', as
       snapshots.push(snapshot);
       heard();
     },
-    onMarks: () => {},
+    onSessionRecords: () => {},
   });
   await client.start(kernel.deadline(1000));
   // Keys travel apart from snapshots.

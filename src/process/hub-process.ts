@@ -104,7 +104,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
       parts.take(snapshot, 'control');
       parts.health.started();
     },
-    onMarks: (marks) => parts.marks.take(marks),
+    onSessionRecords: (marks) => parts.marks.take(marks),
     onRelist: () => parts.fleet.relist(),
     current: () => snapshots.current,
     listing: (server) => parts.listing(server),
@@ -136,7 +136,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     onKeys: (frame) => parts.takeKeys(frame),
   });
   parts.access.onApplied(() => keys.confirm());
-  parts.marks.onMark((mark) => relay.sendMark(mark));
+  parts.marks.onMark((mark) => relay.sendSessionRecord(mark));
   kernel.bus.listen((fact) => {
     // One a call; control keeps no activity yet, and the log has them.
     if (fact.type !== 'call-answered' && fact.type !== 'server-said') relay.sendFact(fact);
@@ -159,8 +159,8 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
   const supervisor = openSupervisorChannel({
     go: () => go.resolve(),
     controlReady() {
-      keys.again();
-      relay.again();
+      keys.reconnect();
+      relay.reconnect();
     },
     workerToken: (token) => {
       workerToken = token;

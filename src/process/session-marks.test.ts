@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { LOCAL_PRINCIPAL } from '../kernel/principal.ts';
-import type { SessionMark } from '../relay/relay-messages.ts';
+import type { SessionRecord } from '../relay/relay-messages.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
 import { createNotes } from '../session/preferences.ts';
 import { createSessions } from '../session/sessions.ts';
@@ -21,7 +21,7 @@ function worker() {
   sessions.onOver((id) => notes.forget(id));
   const fleet = { statuses: () => [], wishesChanged() {} };
   const marks = createSessionMarks({ sessions, notes, fleet: fleet as never });
-  const sent: SessionMark[] = [];
+  const sent: SessionRecord[] = [];
   marks.onMark((mark) => sent.push(mark));
   return { sessions, notes, marks, sent, held: (name: string) => row(kernel.ceilings.table(), name) };
 }

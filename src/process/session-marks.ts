@@ -3,15 +3,15 @@
  * Promises: what control tells is taken in one turn; servers are told of wishes that are new here.
  * Does not: travel (`relay/`) or keep (`control/`).
  */
-import type { SessionMark } from '../relay/relay-messages.ts';
+import type { SessionRecord } from '../relay/relay-messages.ts';
 import type { Notes } from '../session/preferences.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { Fleet } from '../upstream/fleet.ts';
 
 export interface SessionMarks {
-  take(marks: readonly SessionMark[]): void;
+  take(marks: readonly SessionRecord[]): void;
   /** Something came up in this hub. */
-  onMark(listener: (mark: SessionMark) => void): void;
+  onMark(listener: (mark: SessionRecord) => void): void;
 }
 
 export function createSessionMarks(rooms: {

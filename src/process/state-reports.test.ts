@@ -12,7 +12,7 @@ function rig() {
   let keys: string[] = [];
   reportStates({
     kernel: frozen.kernel,
-    relay: { sendStatuses: (statuses) => sent.push(statuses), sendUsed: (ids) => used.push(ids) },
+    relay: { sendStatuses: (statuses) => sent.push(statuses), sendUsedKeys: (ids) => used.push(ids) },
     statuses: () => [],
     requests: () => new RequestCounts().totals(),
     takeUsedKeys: () => keys.splice(0),

@@ -26,7 +26,7 @@ const STATE_CHANGES: ReadonlySet<Fact['type']> = new Set<Fact['type']>([
 /** Starts reporting; several changes within one turn of the loop make one report. */
 export function reportStates(parts: {
   readonly kernel: Kernel;
-  readonly relay: Pick<RelayClient, 'sendStatuses' | 'sendUsed'>;
+  readonly relay: Pick<RelayClient, 'sendStatuses' | 'sendUsedKeys'>;
   readonly statuses: () => readonly ServerStatus[];
   readonly requests: () => RequestTotals;
   readonly takeUsedKeys: () => readonly string[];
@@ -46,7 +46,7 @@ export function reportStates(parts: {
   kernel.timers.every(REPORT_EVERY_MS, () => {
     report();
     const used = parts.takeUsedKeys();
-    if (used.length > 0) relay.sendUsed(used);
+    if (used.length > 0) relay.sendUsedKeys(used);
   });
   report();
 }

@@ -1,22 +1,22 @@
 /**
- * Bytes to lines.
- * Guarantees: a line longer than `maxBytes` is never held: it is skipped, and reported once; joining is linear in the bytes.
+ * Splits a byte stream into lines.
+ * Guarantees: a line longer than `maxBytes` is skipped and counted once, never buffered; the cost is linear in the bytes.
  */
 const NEWLINE = 0x0a;
 
-export class Lines {
+export class LineSplitter {
   readonly #maxBytes: number;
   #parts: Buffer[] = []; // bounded by: maxBytes
   #bytes = 0;
-  /** Inside a line that is too long, until its end. */
+  /** Skipping an oversized line until its end. */
   #skips = false;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
-  /** Hands complete lines in `chunk` to `each`. Returns how many lines became too long; they are left out. */
-  take(chunk: Buffer, each: (line: Buffer) => void): number {
+  /** Calls `each` with every complete line. Returns how many lines were oversized; they are skipped. */
+  push(chunk: Buffer, each: (line: Buffer) => void): number {
     let tooLong = 0;
     let from = 0;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, from)) {

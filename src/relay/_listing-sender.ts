@@ -1,7 +1,7 @@
 /**
- * Lists that control is told of: the newest of each server, again after each connect, until control is known to have it.
- * Guarantees: a long list becomes text over several turns of the event loop and is written in lines of bounded size; one above `snapshotBytes`, which control
- * would ignore, is reported instead.
+ * Sends listings to control: the newest of each server, again after each reconnect, until control confirms it.
+ * Guarantees: a long listing is encoded over several turns of the event loop and written in lines of limited size; one above `snapshotBytes`,
+ * which control would ignore, is reported instead.
  */
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
@@ -9,23 +9,23 @@ import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Listing } from '../kernel/snapshot.ts';
 import { takeTurn } from '../kernel/take-turn.ts';
-import { listingEnd, rowLines } from './listing-lines.ts';
-import { lineFrom } from './relay-messages.ts';
+import { rowLines, withoutRows } from './listing-lines.ts';
+import { encodeMessage } from './relay-messages.ts';
 
 interface ListingSenderParts {
   readonly kernel: Kernel;
   readonly limits: Limits;
-  /** The connection to control; undefined = there is none now, or control is behind with reading. */
+  /** Returns the connection to control; undefined = not connected, or control reads too slowly. */
   readonly ready: () => Socket | undefined;
-  /** All have been told. */
-  readonly told: () => void;
+  /** Called after all listings are sent. */
+  readonly onSent: () => void;
 }
 
 export class ListingSender {
   readonly #parts: ListingSenderParts;
   readonly #listings: CappedMap<string, Listing>;
   readonly #unsent = new Set<string>(); // bounded by: limits.servers, as #listings
-  #isAtWork = false;
+  #isSending = false;
 
   constructor(parts: ListingSenderParts) {
     this.#parts = parts;
@@ -38,51 +38,51 @@ export class ListingSender {
     this.#unsent.add(listing.server);
   }
 
-  /** There is a new connection, on which nothing has been told. */
-  again(): void {
+  /** Sends everything again, on a new connection. */
+  resendAll(): void {
     for (const server of this.#listings.keys()) this.#unsent.add(server);
   }
 
-  /** Tells what has not been told, in the background, until control is behind with reading. True = everything has been told. */
+  /** Sends what is unsent in the background, while control keeps reading. Returns true when everything is sent. */
   pump(): boolean {
-    if (this.#unsent.size > 0 && !this.#isAtWork) {
-      this.#isAtWork = true;
-      this.#parts.kernel.scope.run('send lists', () => this.#work());
+    if (this.#unsent.size > 0 && !this.#isSending) {
+      this.#isSending = true;
+      this.#parts.kernel.scope.run('send lists', () => this.#sendUnsent());
     }
-    return !this.#isAtWork;
+    return !this.#isSending;
   }
 
-  /** The newest of a server that control is not known to have. */
+  /** Returns the newest unconfirmed listing of a server. */
   get(server: string): Listing | undefined {
     return this.#listings.get(server);
   }
 
-  /** Control has the listing of this digest. */
-  known(server: string, digest: string): void {
+  /** Control has the listing with this digest. */
+  confirm(server: string, digest: string): void {
     if (this.#listings.get(server)?.digest === digest) this.#listings.delete(server);
   }
 
-  /** A listing of a server that is gone is nobody's. */
-  forgetGone(configured: ReadonlySet<string>): void {
+  /** Drops listings of servers that are no longer configured. */
+  dropUnconfigured(configured: ReadonlySet<string>): void {
     for (const server of [...this.#listings.keys()]) if (!configured.has(server)) this.#listings.delete(server);
   }
 
-  async #work(): Promise<void> {
+  async #sendUnsent(): Promise<void> {
     try {
       for (const server of this.#unsent) {
         const socket = this.#parts.ready();
         if (!socket) return;
         this.#unsent.delete(server);
         const listing = this.#listings.get(server);
-        if (listing) await this.#send(listing, socket);
+        if (listing) await this.#sendListing(listing, socket);
       }
     } finally {
-      this.#isAtWork = false;
+      this.#isSending = false;
     }
-    this.#parts.told();
+    this.#parts.onSent();
   }
 
-  async #send(listing: Listing, socket: Socket): Promise<void> {
+  async #sendListing(listing: Listing, socket: Socket): Promise<void> {
     const { kernel, limits } = this.#parts;
     const lines: Buffer[] = []; // bounded by: listingBytes of each kind of list
     let bytes = 0;
@@ -91,9 +91,9 @@ export class ListingSender {
       bytes += line.length;
       await takeTurn(kernel, listing.server);
     }
-    const end = Buffer.from(lineFrom({ t: 'listed', version: listing.digest, ...listingEnd(listing) }));
+    const end = Buffer.from(encodeMessage({ t: 'listed', version: listing.digest, ...withoutRows(listing) }));
     bytes += end.length;
-    if (this.#listings.get(listing.server) !== listing) return; // a newer one is unsent, or control has it
+    if (this.#listings.get(listing.server) !== listing) return; // a newer one is unsent, or control has confirmed it
     if (socket.destroyed) this.#unsent.add(listing.server);
     else if (bytes <= limits.snapshotBytes) {
       socket.cork();

@@ -1,57 +1,57 @@
 /**
- * Lines of a connection, as fast as they can be worked on: short ones at once, long ones in a turn of the event loop each, in their order. Nothing is
- * read from the connection while lines wait.
+ * Reads lines from a connection and limits the work of one event loop turn: short lines at once, each long line in its own turn, in order.
+ * Guarantees: the connection is paused while lines wait.
  */
 import type { Socket } from 'node:net';
 import type { Kernel } from '../kernel/kernel.ts';
 import { takeTurn } from '../kernel/take-turn.ts';
-import { Lines } from './_line-splitter.ts';
+import { LineSplitter } from './_line-splitter.ts';
 
-/** Bytes of lines that are worked on in the turn in which they come: 0.5 ms of JSON. */
+/** Bytes of lines that are processed in the turn in which they arrive, about 0.5 ms of JSON. */
 const TURN_BYTES = 64 * 1024;
 
-interface PacedLinesParts {
+interface PacedLineReaderParts {
   readonly kernel: Kernel;
   readonly maxBytes: number;
-  /** Name of the waits. */
+  /** Owner of the waits. */
   readonly owner: string;
   /** Must not throw. */
-  readonly each: (line: Buffer) => void;
-  /** So many lines were longer than `maxBytes` and have been left out. */
-  readonly tooLong: (count: number) => void;
+  readonly onLine: (line: Buffer) => void;
+  /** Called with the number of lines that were longer than `maxBytes`; they are skipped. */
+  readonly onOversized: (count: number) => void;
 }
 
-export class PacedLines {
+export class PacedLineReader {
   readonly #socket: Socket;
-  readonly #parts: PacedLinesParts;
-  readonly #lines: Lines;
-  readonly #waiting: Buffer[] = []; // bounded by: what comes in one turn, as reading is paused
-  /** Bytes worked on in this turn. */
+  readonly #parts: PacedLineReaderParts;
+  readonly #lines: LineSplitter;
+  readonly #waiting: Buffer[] = []; // bounded by: one chunk, as reading is paused
+  /** Bytes processed in this turn. */
   #spent = 0;
-  #isAtWork = false;
+  #isDeferred = false;
 
-  /** Takes the connection's data from here on. */
-  constructor(socket: Socket, parts: PacedLinesParts) {
+  /** Reads all further data of the connection. */
+  constructor(socket: Socket, parts: PacedLineReaderParts) {
     this.#socket = socket;
     this.#parts = parts;
-    this.#lines = new Lines(parts.maxBytes);
-    socket.on('data', (chunk) => this.#take(chunk));
+    this.#lines = new LineSplitter(parts.maxBytes);
+    socket.on('data', (chunk) => this.#receive(chunk));
   }
 
-  #take(chunk: Buffer): void {
-    const tooLong = this.#lines.take(chunk, (line) => this.#waiting.push(line));
-    if (!this.#isAtWork) this.#drain();
-    if (tooLong > 0) this.#parts.tooLong(tooLong);
+  #receive(chunk: Buffer): void {
+    const tooLong = this.#lines.push(chunk, (line) => this.#waiting.push(line));
+    if (!this.#isDeferred) this.#process();
+    if (tooLong > 0) this.#parts.onOversized(tooLong);
   }
 
-  /** Works on what this turn has time for; the rest later. */
-  #drain(): void {
+  /** Processes what fits in this turn, and defers the rest. */
+  #process(): void {
     for (let line = this.#waiting[0]; line; line = this.#waiting[0]) {
-      if (this.#spent + line.length > TURN_BYTES) return this.#later();
+      if (this.#spent + line.length > TURN_BYTES) return this.#defer();
       if (this.#spent === 0) this.#parts.kernel.timers.afterInput(() => this.#newTurn());
       this.#spent += line.length;
       this.#waiting.shift();
-      this.#parts.each(line);
+      this.#parts.onLine(line);
     }
   }
 
@@ -59,15 +59,15 @@ export class PacedLines {
     this.#spent = 0;
   }
 
-  #later(): void {
-    this.#isAtWork = true;
+  #defer(): void {
+    this.#isDeferred = true;
     this.#socket.pause();
-    this.#parts.kernel.scope.run(`lines of ${this.#parts.owner}`, () => this.#work());
+    this.#parts.kernel.scope.run(`lines of ${this.#parts.owner}`, () => this.#processDeferred());
   }
 
-  /** A turn for each long line, or for some short ones. */
-  async #work(): Promise<void> {
-    const { kernel, owner, each } = this.#parts;
+  /** Processes one long line, or several short ones, in each turn. */
+  async #processDeferred(): Promise<void> {
+    const { kernel, owner, onLine } = this.#parts;
     while (this.#waiting.length > 0 && !this.#socket.destroyed) {
       await takeTurn(kernel, owner);
       let spent = 0;
@@ -75,11 +75,11 @@ export class PacedLines {
         if (spent > 0 && spent + line.length > TURN_BYTES) break;
         spent += line.length;
         this.#waiting.shift();
-        each(line);
+        onLine(line);
       }
     }
     this.#waiting.length = 0;
-    this.#isAtWork = false;
+    this.#isDeferred = false;
     this.#socket.resume();
   }
 }

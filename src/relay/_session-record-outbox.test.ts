@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Ceilings } from '../kernel/capped.ts';
-import { MarkOutbox } from './_session-record-outbox.ts';
-import type { ControlWord } from './relay-messages.ts';
+import { SessionRecordOutbox } from './_session-record-outbox.ts';
+import type { ControlMessage } from './relay-messages.ts';
 
-test('marks go out in lines of bounded size, as fast as the other side reads, and each session once', () => {
-  const outbox = new MarkOutbox(10_000, new Ceilings());
+test('sends records in lines of limited size, as fast as the worker reads, the newest of each session once', () => {
+  const outbox = new SessionRecordOutbox(10_000, new Ceilings());
   const wishes = 'x'.repeat(60_000);
   outbox.add(Array.from({ length: 100 }, (_, n) => ({ id: `m${n}`, atMs: 1, wishes })));
   outbox.add([{ id: 'm0', atMs: 2, wishes: undefined }]);
@@ -22,8 +22,8 @@ test('marks go out in lines of bounded size, as fast as the other side reads, an
   }
   assert.ok(Math.max(...lines.map((line) => line.length)) < 200_000);
   const ids = lines.flatMap((line) => {
-    const word = JSON.parse(line.toString()) as ControlWord;
-    return word.t === 'marks' ? word.marks.map(({ id, atMs }) => `${id}@${atMs}`) : [];
+    const message = JSON.parse(line.toString()) as ControlMessage;
+    return message.t === 'marks' ? message.marks.map(({ id, atMs }) => `${id}@${atMs}`) : [];
   });
   assert.equal(ids.length, 100);
   assert.equal(ids.at(-1), 'm0@2');

@@ -1,48 +1,48 @@
 /**
- * Session marks on their way to one hub process, in lines of bounded size and only as fast as it reads, so that they never delay a snapshot.
- * Guarantees: of one session only the newest mark waits; what waits is bounded as control's marks are.
+ * Queues session records for one worker and writes them only as fast as it reads, so that they never delay a snapshot.
+ * Guarantees: only the newest record of a session waits; the queue has the same limit as the records of control.
  */
 import type { Ceilings } from '../kernel/capped.ts';
 import { FairMap } from '../kernel/shares.ts';
-import { lineFrom, type SessionMark } from './relay-messages.ts';
+import { encodeMessage, type SessionRecord } from './relay-messages.ts';
 
-/** Text of one line; a single mark may be longer. */
+/** Characters of one line; a single record may be longer. */
 const LINE_BYTES = 128 * 1024;
-/** Unread bytes of the connection above which marks wait. */
-const BEHIND_BYTES = 512 * 1024;
+/** Unread bytes of the connection above which records wait. */
+const MAX_UNREAD_BYTES = 512 * 1024;
 
-export class MarkOutbox implements Disposable {
-  readonly #waiting: FairMap<string, SessionMark>;
+export class SessionRecordOutbox implements Disposable {
+  readonly #pending: FairMap<string, SessionRecord>;
 
   constructor(max: number, ceilings: Ceilings) {
-    // Control has applied the shares already.
-    this.#waiting = new FairMap('relay.mark-outbox', { max, share: max }, 'evict-greediest', ceilings);
+    // Control has already applied the limits for each key.
+    this.#pending = new FairMap('relay.mark-outbox', { max, share: max }, 'evict-greediest', ceilings);
   }
 
-  add(marks: readonly SessionMark[]): void {
-    for (const mark of marks) {
-      // The newest goes last: an order of changes is an order of arrival.
-      this.#waiting.delete(mark.id);
-      this.#waiting.set(mark.owner ?? '', mark.id, mark);
+  add(records: readonly SessionRecord[]): void {
+    for (const record of records) {
+      // Move the newest to the end: the queue keeps the order of arrival.
+      this.#pending.delete(record.id);
+      this.#pending.set(record.owner ?? '', record.id, record);
     }
   }
 
-  /** Writes until nothing waits or `unread` says that the hub is behind. */
+  /** Writes until the queue is empty or more than `MAX_UNREAD_BYTES` are unread. */
   flush(unread: () => number, write: (line: Buffer) => void): void {
-    while (this.#waiting.size > 0 && unread() <= BEHIND_BYTES) {
-      const marks: SessionMark[] = []; // bounded by: LINE_BYTES
+    while (this.#pending.size > 0 && unread() <= MAX_UNREAD_BYTES) {
+      const records: SessionRecord[] = []; // bounded by: LINE_BYTES
       let size = 0;
-      for (const mark of this.#waiting.values()) {
-        size += (mark.wishes?.length ?? 0) + 100;
-        if (marks.length > 0 && size > LINE_BYTES) break;
-        marks.push(mark);
+      for (const record of this.#pending.values()) {
+        size += (record.wishes?.length ?? 0) + 100;
+        if (records.length > 0 && size > LINE_BYTES) break;
+        records.push(record);
       }
-      for (const { id } of marks) this.#waiting.delete(id);
-      write(Buffer.from(lineFrom({ t: 'marks', marks })));
+      for (const { id } of records) this.#pending.delete(id);
+      write(Buffer.from(encodeMessage({ t: 'marks', marks: records })));
     }
   }
 
   [Symbol.dispose](): void {
-    this.#waiting[Symbol.dispose]();
+    this.#pending[Symbol.dispose]();
   }
 }

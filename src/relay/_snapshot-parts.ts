@@ -1,15 +1,15 @@
 /**
- * A snapshot as it goes to workers: a line without lists and names, and beside it what belongs to each server.
- * Guarantees: what has not changed since the last snapshot is the same object; lists of servers that do not fit in the size are left out, the
- * largest first, so that servers, groups and keys always travel.
+ * Splits a snapshot for sending: a head line without lists and names, and the catalog of each server.
+ * Guarantees: an unchanged part is the same object as before; when the lists exceed the limit, the largest are left out, so that servers, groups
+ * and keys are always sent.
  */
 
 import type { CatalogSize } from '../kernel/catalog-size.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { GivenName, Listing, Snapshot } from '../kernel/snapshot.ts';
-import { lineFrom } from './relay-messages.ts';
+import { encodeMessage } from './relay-messages.ts';
 
-/** What workers know of one server's lists. */
+/** Lists and names of one server, as workers know them. */
 export interface ServerCatalog {
   readonly server: string;
   /** Differs for each content. */
@@ -18,15 +18,15 @@ export interface ServerCatalog {
   readonly names: readonly GivenName[];
 }
 
-/** JSON of a name besides its texts, bytes. */
+/** Bytes of the JSON of a name apart from its texts. */
 const NAME_BYTES = 70;
 
 export class SnapshotParts {
   readonly #maxBytes: () => number;
-  /** Bytes of each listing as JSON; a listing is never changed. */
+  /** JSON bytes of each listing; listings are immutable. */
   readonly #sizes = new WeakMap<Listing, number>(); // bounded by: the listings in memory
   #snapshot: Snapshot | undefined;
-  /** The line, with keys and without. */
+  /** The head line, with and without keys. */
   #head: { readonly whole: Buffer; readonly withoutKeys: Buffer } | undefined;
   #catalogs: ReadonlyMap<string, ServerCatalog> = new Map(); // bounded by: servers
 
@@ -43,21 +43,21 @@ export class SnapshotParts {
     return this.#snapshot?.keysRevision ?? 0;
   }
 
-  /** Undefined = there is no snapshot yet. */
+  /** Returns the head line; undefined = no snapshot yet. */
   head(withKeys: boolean): Buffer | undefined {
     return withKeys ? this.#head?.whole : this.#head?.withoutKeys;
   }
 
-  /** The bytes of a listing are known from the lines in which it came. */
-  sized(listing: Listing, bytes: number): void {
+  /** Records the JSON bytes of a listing, as counted from the lines in which it arrived. */
+  recordSize(listing: Listing, bytes: number): void {
     this.#sizes.set(listing, bytes);
   }
 
-  /** Returns whose lists are left out. Throws `store-failed` when it is too large without lists; then the one before stays. */
-  take(snapshot: Snapshot): readonly CatalogSize[] {
+  /** Returns the catalogs that are left out. Throws `store-failed`, and keeps the previous snapshot, when the head alone is too large. */
+  update(snapshot: Snapshot): readonly CatalogSize[] {
     const maxBytes = this.#maxBytes();
     const names = namesByServer(snapshot.names, this.#catalogs);
-    const { kept, leftOut } = this.#fitting(snapshot, maxBytes);
+    const { kept, leftOut } = this.#selectFitting(snapshot, maxBytes);
     const listings = new Map(kept.map((listing) => [listing.server, listing])); // bounded by: servers
     const catalogs = new Map<string, ServerCatalog>();
     for (const { slug } of snapshot.servers) {
@@ -71,7 +71,7 @@ export class SnapshotParts {
     const more = catalogsTooLarge.length === 0 ? {} : { catalogsTooLarge };
     const bare = { ...snapshot, ...more, listings: [], names: [] };
     const line = (head: Snapshot): Buffer =>
-      Buffer.from(lineFrom({ t: 'world', snapshot: head, catalogs: [...catalogs.keys()] }));
+      Buffer.from(encodeMessage({ t: 'world', snapshot: head, catalogs: [...catalogs.keys()] }));
     const whole = line(bare);
     if (whole.length > maxBytes)
       throw new HubError('store-failed', {
@@ -83,7 +83,7 @@ export class SnapshotParts {
     return leftOut;
   }
 
-  #fitting(snapshot: Snapshot, maxBytes: number): { kept: readonly Listing[]; leftOut: CatalogSize[] } {
+  #selectFitting(snapshot: Snapshot, maxBytes: number): { kept: readonly Listing[]; leftOut: CatalogSize[] } {
     const { listings, names } = snapshot;
     const leftOut: CatalogSize[] = []; // bounded by: servers
     const bySize = listings.map((listing) => ({ listing, bytes: this.#sizeOf(listing) }));
@@ -112,7 +112,7 @@ export class SnapshotParts {
 
 const NO_NAMES: readonly GivenName[] = [];
 
-/** The array of a server is the one before when its names are. */
+/** Returns the names of each server; the previous array when its names are unchanged. */
 function namesByServer(
   names: readonly GivenName[],
   before: ReadonlyMap<string, ServerCatalog>,
@@ -130,7 +130,7 @@ function namesByServer(
   return new Map([...by].map(same));
 }
 
-/** A listing that was read again and is the same is not sent again. */
+/** Returns whether workers see no difference; a listing read again without changes is not sent again. */
 function isSame(before: Listing | undefined, now: Listing | undefined): boolean {
   return (
     before?.digest === now?.digest &&

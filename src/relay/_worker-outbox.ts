@@ -1,126 +1,125 @@
 /**
- * What one worker is to be sent of the newest snapshot: at once everything but lists, then the lists and names that it does not have, a piece in each
- * turn of the event loop and as fast as it reads.
- * Guarantees: of a server the newest counts, and one is on its way at a time; what waits is bounded; a worker that does not read for `STILL_MS` is
- * given up.
+ * Sends the newest snapshot to one worker: the head at once, then the lists and names that it does not have, one line in each turn of the event
+ * loop, as fast as it reads.
+ * Guarantees: only the newest catalog of a server is sent, one at a time; a worker that reads nothing for `STALL_MS` is disconnected.
  */
 import type { Socket } from 'node:net';
 import type { Kernel } from '../kernel/kernel.ts';
 import { takeTurn } from '../kernel/take-turn.ts';
 import type { ServerCatalog, SnapshotParts } from './_snapshot-parts.ts';
-import { listingEnd, nameLines, rowLines } from './listing-lines.ts';
-import { lineFrom } from './relay-messages.ts';
+import { nameLines, rowLines, withoutRows } from './listing-lines.ts';
+import { encodeMessage } from './relay-messages.ts';
 
 /** Unread bytes above which lists wait. */
-const BEHIND_BYTES = 256 * 1024;
-const STILL_MS = 5000;
+const MAX_UNREAD_BYTES = 256 * 1024;
+const STALL_MS = 5000;
 
-interface HubOutboxParts {
+interface WorkerOutboxParts {
   readonly kernel: Kernel;
   readonly socket: Socket;
   readonly snapshot: SnapshotParts;
-  /** The worker does not read. */
-  readonly giveUp: () => void;
+  /** Disconnects a worker that does not read. */
+  readonly disconnect: () => void;
 }
 
-export class HubOutbox {
-  readonly #parts: HubOutboxParts;
-  readonly #has = new Map<string, ServerCatalog>(); // bounded by: servers
-  /** Listings that the worker has told of, or had when it came. */
-  readonly #told = new Map<string, { readonly digest: string; readonly atMs: number }>(); // bounded by: servers
+export class WorkerOutbox {
+  readonly #parts: WorkerOutboxParts;
+  readonly #sent = new Map<string, ServerCatalog>(); // bounded by: servers
+  /** Listings that the worker has sent, or had when it connected. */
+  readonly #known = new Map<string, { readonly digest: string; readonly atMs: number }>(); // bounded by: servers
   #head: Buffer | undefined;
   #keysRevision = -1;
-  #isAtWork = false;
+  #isSending = false;
 
-  constructor(parts: HubOutboxParts) {
+  constructor(parts: WorkerOutboxParts) {
     this.#parts = parts;
   }
 
-  /** The worker has this listing. `atMs` = wall clock ms of its reading. */
-  told(server: string, listing: { readonly digest: string; readonly atMs: number }): void {
-    this.#told.set(server, { digest: listing.digest, atMs: listing.atMs });
+  /** Records that the worker has this listing. `atMs`: wall clock ms at which it was read. */
+  markKnown(server: string, listing: { readonly digest: string; readonly atMs: number }): void {
+    this.#known.set(server, { digest: listing.digest, atMs: listing.atMs });
   }
 
-  /** The worker asks for the lists of a server. */
-  wanted(server: string): void {
-    this.#told.delete(server);
-    this.#has.delete(server);
+  /** Sends the lists of a server again, as the worker requested. */
+  resend(server: string): void {
+    this.#known.delete(server);
+    this.#sent.delete(server);
     this.update();
   }
 
-  /** There is something new. */
+  /** Starts sending what is new. */
   update(): void {
     const { kernel, socket, snapshot } = this.#parts;
-    if (socket.writableLength <= BEHIND_BYTES) this.#sendHead();
-    for (const server of [...this.#has.keys(), ...this.#told.keys()])
-      if (!snapshot.catalogs.has(server)) this.#has.delete(server);
-    if (this.#isAtWork || !this.#hasWork()) return;
-    this.#isAtWork = true;
-    kernel.scope.run('send lists', () => this.#work());
+    if (socket.writableLength <= MAX_UNREAD_BYTES) this.#sendHead();
+    for (const server of [...this.#sent.keys(), ...this.#known.keys()])
+      if (!snapshot.catalogs.has(server)) this.#sent.delete(server);
+    if (this.#isSending || !this.#hasPending()) return;
+    this.#isSending = true;
+    kernel.scope.run('send lists', () => this.#sendPending());
   }
 
-  #hasWork(): boolean {
-    return this.#newHead() !== undefined || this.#next() !== undefined;
+  #hasPending(): boolean {
+    return this.#unsentHead() !== undefined || this.#nextCatalog() !== undefined;
   }
 
-  /** Undefined = the worker has it. */
-  #newHead(): Buffer | undefined {
+  /** Returns the head that the worker does not have yet. */
+  #unsentHead(): Buffer | undefined {
     const { snapshot } = this.#parts;
     const head = snapshot.head(snapshot.keysRevision !== this.#keysRevision);
     return this.#head === snapshot.head(true) ? undefined : head;
   }
 
   #sendHead(): void {
-    const head = this.#newHead();
+    const head = this.#unsentHead();
     if (!head) return;
     this.#head = this.#parts.snapshot.head(true);
     this.#keysRevision = this.#parts.snapshot.keysRevision;
     this.#parts.socket.write(head);
   }
 
-  #next(): ServerCatalog | undefined {
+  #nextCatalog(): ServerCatalog | undefined {
     for (const catalog of this.#parts.snapshot.catalogs.values())
-      if (this.#has.get(catalog.server) !== catalog) return catalog;
+      if (this.#sent.get(catalog.server) !== catalog) return catalog;
     return undefined;
   }
 
-  async #work(): Promise<void> {
+  async #sendPending(): Promise<void> {
     try {
-      while (await this.#hasRoom()) {
+      while (await this.#waitForRoom()) {
         this.#sendHead();
-        const catalog = this.#next();
+        const catalog = this.#nextCatalog();
         if (!catalog) return;
-        await this.#send(catalog);
+        await this.#sendCatalog(catalog);
       }
     } finally {
-      this.#isAtWork = false;
+      this.#isSending = false;
     }
   }
 
-  async #send(catalog: ServerCatalog): Promise<void> {
+  async #sendCatalog(catalog: ServerCatalog): Promise<void> {
     const { kernel, socket } = this.#parts;
     const { server, version, listing, names } = catalog;
-    const told = this.#told.get(server);
-    const isKnown = listing !== undefined && (told?.digest === listing.digest || (told?.atMs ?? 0) > listing.atMs);
+    const known = this.#known.get(server);
+    const isKnown = listing !== undefined && (known?.digest === listing.digest || (known?.atMs ?? 0) > listing.atMs);
     for (const lines of [listing && !isKnown ? rowLines(listing, version) : [], nameLines(names, { server, version })])
       for (const line of lines) {
-        if (!(await this.#hasRoom())) return;
+        if (!(await this.#waitForRoom())) return;
         socket.write(line);
         await takeTurn(kernel, server);
       }
     if (socket.destroyed) return;
-    const end = listing && listingEnd(listing);
-    socket.write(lineFrom({ t: 'catalog', server, version, names: names.length, end, isKnown }));
-    this.#has.set(server, catalog);
-    if (listing && !isKnown) this.told(server, listing);
+    const end = listing && withoutRows(listing);
+    socket.write(encodeMessage({ t: 'catalog', server, version, names: names.length, end, isKnown }));
+    this.#sent.set(server, catalog);
+    if (listing && !isKnown) this.markKnown(server, listing);
   }
 
-  /** Waits until the worker has read what it was sent, but for some. False = the connection is over. */
-  async #hasRoom(): Promise<boolean> {
-    const { kernel, socket, giveUp } = this.#parts;
-    while (!socket.destroyed && socket.writableLength > BEHIND_BYTES) {
+  /** Waits until at most `MAX_UNREAD_BYTES` are unread. Returns false when the connection is closed. */
+  async #waitForRoom(): Promise<boolean> {
+    const { kernel, socket, disconnect } = this.#parts;
+    while (!socket.destroyed && socket.writableLength > MAX_UNREAD_BYTES) {
       const before = socket.bytesWritten - socket.writableLength;
-      using deadline = kernel.deadline(STILL_MS);
+      using deadline = kernel.deadline(STALL_MS);
       const drained = new Promise<void>((resolve) => {
         const done = (): void => {
           socket.off('drain', done).off('close', done);
@@ -131,7 +130,7 @@ export class HubOutbox {
       });
       await kernel.waits.for(drained, { label: 'background', owner: 'a worker', deadline }).catch(() => undefined);
       const isStill = socket.bytesWritten - socket.writableLength === before;
-      if (!socket.destroyed && socket.writableLength > BEHIND_BYTES && isStill) giveUp();
+      if (!socket.destroyed && socket.writableLength > MAX_UNREAD_BYTES && isStill) disconnect();
     }
     return !socket.destroyed;
   }

@@ -1,26 +1,26 @@
 /**
- * A worker's end of the keys connection: newer keys come in, and what has been applied is confirmed.
- * Guarantees: connects again for ever with backoff, within about a second of control being there; a frame that is older than what the worker has is
- * confirmed but not applied.
+ * The worker's end of the keys connection: receives keys and confirms the applied revisions.
+ * Guarantees: reconnects for ever with backoff, within about 1 s after control is available; keys older than those of the worker are confirmed but
+ * not applied.
  */
 import { connect, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
 import { backoffMs } from '../kernel/backoff.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
-import { Lines } from './_line-splitter.ts';
-import type { Applied, KeysFrame, KeysWord, WorkerWord } from './keys-messages.ts';
-import { wordFrom } from './relay-messages.ts';
+import { LineSplitter } from './_line-splitter.ts';
+import type { AppliedRevisions, KeysFrame, KeysMessage, KeysWorkerMessage } from './keys-messages.ts';
+import { parseMessage } from './relay-messages.ts';
 
-const CONNECT_MS = 2000;
-const REST = { baseMs: 50, capMs: 1000 } as const;
+const CONNECT_TIMEOUT_MS = 2000;
+const BACKOFF = { baseMs: 50, capMs: 1000 } as const;
 
 export interface KeysClient extends Service {
-  /** Connects now, if it is not connected, instead of after its backoff. */
-  again(): void;
-  /** Confirms what has been applied since. */
+  /** Connects now if not connected, without waiting for the backoff. */
+  reconnect(): void;
+  /** Confirms the revisions applied since. */
   confirm(): void;
-  /** How long ago control last said that the keys here are the newest, ms; undefined = never in this process. */
+  /** Time since control last sent or confirmed the keys, ms; undefined = never in this process. */
   readonly ageMs: number | undefined;
 }
 
@@ -29,7 +29,7 @@ export function createKeysClient(parts: {
   readonly limits: Limits;
   readonly socketPath: string;
   readonly slot: number;
-  readonly applied: () => Applied;
+  readonly applied: () => AppliedRevisions;
   readonly onKeys: (frame: KeysFrame) => void;
 }): KeysClient {
   const { kernel, limits, applied } = parts;
@@ -37,50 +37,55 @@ export function createKeysClient(parts: {
   let isConnected = false;
   let isRunning = false;
   let failures = 0;
-  let heardMs: number | undefined;
+  let receivedMs: number | undefined;
 
-  function say(word: WorkerWord): void {
-    if (isConnected) socket?.write(`${JSON.stringify(word)}\n`);
+  function send(message: KeysWorkerMessage): void {
+    if (isConnected) socket?.write(`${JSON.stringify(message)}\n`);
   }
 
   function confirm(): void {
-    say({ t: 'applied', ...applied() });
+    send({ t: 'applied', ...applied() });
   }
 
-  function hear(word: KeysWord): void {
-    heardMs = kernel.clock.nowMs();
-    if (word.t !== 'keys') return;
-    parts.onKeys({ keysRevision: word.keysRevision, keys: word.keys });
+  function receive(message: KeysMessage): void {
+    receivedMs = kernel.clock.nowMs();
+    if (message.t !== 'keys') return;
+    parts.onKeys({ keysRevision: message.keysRevision, keys: message.keys });
     confirm();
   }
 
-  function reach(): void {
+  function openConnection(): void {
     if (!isRunning || socket) return;
     const attempt = connect(parts.socketPath);
     socket = attempt;
-    const lines = new Lines(limits.snapshotBytes);
-    const patience = kernel.timers.after(CONNECT_MS, () => {
+    const lines = new LineSplitter(limits.snapshotBytes);
+    const connectTimer = kernel.timers.after(CONNECT_TIMEOUT_MS, () => {
       if (attempt.connecting) attempt.destroy();
     });
     attempt.on('connect', () => {
       isConnected = true;
       failures = 0;
-      say({ t: 'hello', slot: parts.slot, pid: process.pid, ...applied() });
+      send({ t: 'hello', slot: parts.slot, pid: process.pid, ...applied() });
     });
     attempt.on('data', (chunk) => {
-      const tooLong = lines.take(chunk, (text) => {
-        const word = wordFrom<KeysWord>(text);
-        if (word) guarded(() => hear(word));
+      const tooLong = lines.push(chunk, (text) => {
+        const message = parseMessage<KeysMessage>(text);
+        if (message) guarded(() => receive(message));
       });
-      if (tooLong > 0) kernel.bus.publish({ type: 'task-faulted', task: 'keys', fault: 'keys above snapshotBytes' });
+      if (tooLong > 0)
+        kernel.bus.publish({
+          type: 'task-faulted',
+          task: 'keys',
+          fault: 'control sent keys longer than snapshotBytes; they were ignored',
+        });
     });
     attempt.on('error', () => {});
     attempt.on('close', () => {
-      patience[Symbol.dispose]();
+      connectTimer[Symbol.dispose]();
       socket = undefined;
       isConnected = false;
       failures += 1;
-      if (isRunning) kernel.timers.after(backoffMs(failures, REST, kernel.random), reach);
+      if (isRunning) kernel.timers.after(backoffMs(failures, BACKOFF, kernel.random), openConnection);
     });
   }
 
@@ -94,14 +99,14 @@ export function createKeysClient(parts: {
 
   return {
     name: 'keys',
-    again: reach,
+    reconnect: openConnection,
     confirm,
     get ageMs() {
-      return heardMs === undefined ? undefined : Math.round(kernel.clock.nowMs() - heardMs);
+      return receivedMs === undefined ? undefined : Math.round(kernel.clock.nowMs() - receivedMs);
     },
     async start() {
       isRunning = true;
-      reach();
+      openConnection();
     },
     async stop() {
       isRunning = false;

@@ -1,6 +1,6 @@
 /**
- * The keys on disk (`keys.json`, 0600), so that a worker that starts without control knows which keys are valid. Control writes it at each change.
- * Guarantees: `write` never waits, the newest counts; a file is whole or the one before it.
+ * Writes the keys to disk (`keys.json`, 0600), for a worker that starts while control is unavailable. Control writes it at each change.
+ * Guarantees: `write` never waits; the newest keys are written; the file is always complete, the new one or the previous one.
  */
 import { join } from 'node:path';
 import { writeAtomically } from '../config/write-atomically.ts';
@@ -8,7 +8,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { KeysFrame } from './keys-messages.ts';
 
 export const KEYS_FILE = 'keys.json';
-const WRITE_MS = 5000;
+const WRITE_TIMEOUT_MS = 5000;
 
 export interface KeysFile {
   write(frame: KeysFrame): void;
@@ -23,9 +23,9 @@ export function createKeysFile({ kernel, dir }: { readonly kernel: Kernel; reado
     while (waiting) {
       const { keysRevision, keys } = waiting;
       waiting = undefined;
-      using deadline = kernel.deadline(WRITE_MS);
+      using deadline = kernel.deadline(WRITE_TIMEOUT_MS);
       try {
-        // The revision comes first: whoever reads only the beginning knows how new it is.
+        // The revision comes first, so that reading the beginning of the file is enough to compare files.
         const text = JSON.stringify({ format: 1, revision: keysRevision, keysRevision, keys });
         await writeAtomically(join(dir, KEYS_FILE), text, { waits: kernel.waits, deadline });
       } catch (fault) {

@@ -1,6 +1,6 @@
 /**
- * What control and workers say to each other over `keys.sock`: one JSON object a line. Keys have a connection of their own, so that no snapshot
- * that is on its way, however large, delays a revocation.
+ * Messages between control and workers on `keys.sock`, one JSON object per line. Keys have their own connection, so that no snapshot in
+ * transit delays a revocation. Member names are a wire format between versions: they stay.
  */
 import type { KeyRecord } from '../kernel/snapshot.ts';
 
@@ -10,18 +10,18 @@ export interface KeysFrame {
   readonly keys: readonly KeyRecord[];
 }
 
-/** Revisions that a worker has applied: nothing is open any more that they do not allow. */
-export interface Applied {
+/** Revisions that a worker has applied: connections that they do not allow are closed. */
+export interface AppliedRevisions {
   readonly keysRevision: number;
-  /** Of the snapshot. */
+  /** Revision of the snapshot. */
   readonly revision: number;
 }
 
-export type KeysWord =
+export type KeysMessage =
   | ({ readonly t: 'keys' } & KeysFrame)
-  /** Once a second: the newest keys are still those that were sent. */
+  /** Sent once a second: the keys sent last are still the newest. */
   | { readonly t: 'alive' };
 
-export type WorkerWord =
-  | ({ readonly t: 'hello'; readonly slot: number; readonly pid: number } & Applied)
-  | ({ readonly t: 'applied' } & Applied);
+export type KeysWorkerMessage =
+  | ({ readonly t: 'hello'; readonly slot: number; readonly pid: number } & AppliedRevisions)
+  | ({ readonly t: 'applied' } & AppliedRevisions);

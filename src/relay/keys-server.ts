@@ -1,7 +1,7 @@
 /**
- * Control's end of the keys connection: workers get all valid keys at once and at each change, and confirm what they have applied.
- * Guarantees: `publish` never waits; a worker that does not read has at most one unsent frame, the newest; `confirmed` ends by its deadline and
- * names each worker that has not confirmed.
+ * Control's end of the keys connection: sends all valid keys to workers at once and at each change, and receives their confirmations.
+ * Guarantees: `publish` never waits; at most one unsent frame, the newest, waits for a slow worker; `awaitConfirmation` ends by its deadline and
+ * returns each worker that has not confirmed.
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
@@ -9,23 +9,23 @@ import { CappedMap } from '../kernel/capped.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Service } from '../kernel/service.ts';
-import { Lines } from './_line-splitter.ts';
-import type { Applied, KeysFrame, WorkerWord } from './keys-messages.ts';
-import { wordFrom } from './relay-messages.ts';
+import { LineSplitter } from './_line-splitter.ts';
+import type { AppliedRevisions, KeysFrame, KeysWorkerMessage } from './keys-messages.ts';
+import { parseMessage } from './relay-messages.ts';
 import { closeServer, listenOn } from './unix-socket.ts';
 
-const WORKERS = 128;
-const ALIVE_MS = 1000;
-const WORD_BYTES = 4096;
+const MAX_WORKERS = 128;
+const ALIVE_INTERVAL_MS = 1000;
+const MAX_MESSAGE_BYTES = 4096;
 const ALIVE = Buffer.from('{"t":"alive"}\n');
 
-/** A worker that has not confirmed, and why as far as it is known. */
+/** A worker that has not confirmed, and the known reason. */
 export interface Unconfirmed {
   readonly hub: number;
   readonly message: string;
 }
 
-export interface WorkerKeys extends Applied {
+export interface WorkerKeys extends AppliedRevisions {
   readonly slot: number;
   readonly pid: number;
 }
@@ -33,17 +33,17 @@ export interface WorkerKeys extends Applied {
 export interface KeysServer extends Service {
   /** Sends to all workers, and to each that connects later. */
   publish(frame: KeysFrame): void;
-  /** Resolves when the workers of slots 1 to `hubs` have applied `want`, or at the deadline; the answer names those that have not. Never rejects. */
-  confirmed(want: Applied, hubs: number, deadline: Deadline): Promise<readonly Unconfirmed[]>;
-  /** Connected worker processes. */
+  /** Waits until workers 1 to `workerCount` have applied `want`, or until the deadline. Returns those that have not. Never rejects. */
+  awaitConfirmation(want: AppliedRevisions, workerCount: number, deadline: Deadline): Promise<readonly Unconfirmed[]>;
+  /** Returns the connected worker processes. */
   workers(): readonly WorkerKeys[];
 }
 
-interface WorkerLine {
+interface WorkerConnection {
   readonly socket: Socket;
-  /** Undefined until it has said hello. */
+  /** Undefined until `hello` has arrived. */
   worker: WorkerKeys | undefined;
-  /** A newer frame waits until it has read the last one. */
+  /** A newer frame is sent after the worker has read the last one. */
   isBehind: boolean;
 }
 
@@ -51,47 +51,52 @@ export function createKeysServer(parts: {
   readonly kernel: Kernel;
   readonly limits: Limits;
   readonly socketPath: string;
-  /** A worker has these revisions; they may be higher than ours. */
-  readonly seen: (revision: number) => void;
+  /** Called with the highest revision of a worker; it may be above ours. */
+  readonly onRevisionSeen: (revision: number) => void;
 }): KeysServer {
-  const { kernel, socketPath, seen } = parts;
-  const lines = new CappedMap<Socket, WorkerLine>('relay.keys-workers', WORKERS, 'refuse', kernel.ceilings);
+  const { kernel, socketPath, onRevisionSeen } = parts;
+  const connections = new CappedMap<Socket, WorkerConnection>(
+    'relay.keys-workers',
+    MAX_WORKERS,
+    'refuse',
+    kernel.ceilings,
+  );
   const waiting = new Set<() => void>(); // bounded by: requests to the admin API
   let frame: Buffer | undefined;
   let server: Server | undefined;
   let alive: Disposable | undefined;
 
-  function send(line: WorkerLine): void {
+  function send(line: WorkerConnection): void {
     if (!frame || line.socket.destroyed) return;
     line.isBehind = line.socket.writableLength > 0;
     if (!line.isBehind) line.socket.write(frame);
   }
 
-  function hear(line: WorkerLine, word: WorkerWord): void {
-    if (word.t === 'hello') {
-      const { slot, pid, keysRevision, revision } = word;
+  function receive(line: WorkerConnection, message: KeysWorkerMessage): void {
+    if (message.t === 'hello') {
+      const { slot, pid, keysRevision, revision } = message;
       line.worker = { slot, pid, keysRevision, revision };
-      seen(Math.max(keysRevision, revision));
+      onRevisionSeen(Math.max(keysRevision, revision));
       send(line);
-    } else if (word.t === 'applied' && line.worker) {
-      const { keysRevision, revision } = word;
+    } else if (message.t === 'applied' && line.worker) {
+      const { keysRevision, revision } = message;
       line.worker = { ...line.worker, keysRevision, revision };
     }
-    look();
+    checkWaiting();
   }
 
-  function look(): void {
+  function checkWaiting(): void {
     for (const check of [...waiting]) check();
   }
 
   function accept(socket: Socket): void {
-    const line: WorkerLine = { socket, worker: undefined, isBehind: false };
-    if (!lines.set(socket, line)) return void socket.destroy();
-    const reader = new Lines(WORD_BYTES);
+    const line: WorkerConnection = { socket, worker: undefined, isBehind: false };
+    if (!connections.set(socket, line)) return void socket.destroy();
+    const reader = new LineSplitter(MAX_MESSAGE_BYTES);
     socket.on('data', (chunk) => {
-      reader.take(chunk, (text) => {
-        const word = wordFrom<WorkerWord>(text);
-        if (word) hear(line, word);
+      reader.push(chunk, (text) => {
+        const message = parseMessage<KeysWorkerMessage>(text);
+        if (message) receive(line, message);
       });
     });
     socket.on('drain', () => {
@@ -99,22 +104,22 @@ export function createKeysServer(parts: {
     });
     socket.on('error', () => {});
     socket.on('close', () => {
-      lines.delete(socket);
-      look();
+      connections.delete(socket);
+      checkWaiting();
     });
   }
 
   function workers(): WorkerKeys[] {
-    return [...lines.values()].flatMap(({ worker }) => worker ?? []);
+    return [...connections.values()].flatMap(({ worker }) => worker ?? []);
   }
 
-  function missing(want: Applied, hubs: number): Unconfirmed[] {
-    const found: Unconfirmed[] = []; // bounded by: WORKERS and hubs
+  function missing(want: AppliedRevisions, workerCount: number): Unconfirmed[] {
+    const found: Unconfirmed[] = []; // bounded by: MAX_WORKERS and workerCount
     const connected = workers();
     for (const { slot, pid, keysRevision, revision } of connected)
       if (keysRevision < want.keysRevision || revision < want.revision)
         found.push({ hub: slot, message: `worker ${slot} (pid ${pid}) has not confirmed` });
-    for (let slot = 1; slot <= hubs; slot += 1)
+    for (let slot = 1; slot <= workerCount; slot += 1)
       if (!connected.some((one) => one.slot === slot))
         found.push({ hub: slot, message: `worker ${slot} is not connected to the control process` });
     return found;
@@ -127,8 +132,8 @@ export function createKeysServer(parts: {
       const made = createServer(accept);
       await kernel.waits.for(listenOn(made, socketPath), { label: 'service-start', owner: 'keys', deadline });
       server = made;
-      alive = kernel.timers.every(ALIVE_MS, () => {
-        for (const { socket } of lines.values()) if (socket.writableLength === 0) socket.write(ALIVE);
+      alive = kernel.timers.every(ALIVE_INTERVAL_MS, () => {
+        for (const { socket } of connections.values()) if (socket.writableLength === 0) socket.write(ALIVE);
       });
     },
     async stop(deadline) {
@@ -136,18 +141,18 @@ export function createKeysServer(parts: {
       const stopping = server;
       server = undefined;
       if (!stopping) return;
-      for (const socket of [...lines.keys()]) socket.destroy();
+      for (const socket of [...connections.keys()]) socket.destroy();
       await closeServer(stopping, { kernel, owner: 'relay' }, deadline);
     },
     publish(next) {
       frame = Buffer.from(`${JSON.stringify({ t: 'keys', ...next })}\n`);
-      for (const line of lines.values()) if (line.worker) send(line);
+      for (const line of connections.values()) if (line.worker) send(line);
     },
-    async confirmed(want, hubs, deadline) {
+    async awaitConfirmation(want, workerCount, deadline) {
       let stop = () => {};
       const done = new Promise<void>((resolve) => {
         const check = (): void => {
-          if (missing(want, hubs).length === 0) resolve();
+          if (missing(want, workerCount).length === 0) resolve();
         };
         waiting.add(check);
         stop = () => waiting.delete(check);
@@ -156,11 +161,11 @@ export function createKeysServer(parts: {
       try {
         await kernel.waits.for(done, { label: 'keys-confirm', owner: `keys revision ${want.keysRevision}`, deadline });
       } catch {
-        // Time is up: the answer says who is missing.
+        // Deadline reached: the result contains those that are missing.
       } finally {
         stop();
       }
-      return missing(want, hubs);
+      return missing(want, workerCount);
     },
     workers,
   };

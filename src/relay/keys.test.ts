@@ -18,7 +18,12 @@ async function rig(t: TestContext) {
   const dir = await mkdtemp(join(tmpdir(), 'mcphub-keys-'));
   const socketPath = join(dir, 'keys.sock');
   const seen: number[] = [];
-  const server = createKeysServer({ kernel, limits, socketPath, seen: (revision) => void seen.push(revision) });
+  const server = createKeysServer({
+    kernel,
+    limits,
+    socketPath,
+    onRevisionSeen: (revision) => void seen.push(revision),
+  });
   await server.start(kernel.deadline(2000));
   t.after(async () => {
     await server.stop(kernel.deadline(1000));
@@ -42,21 +47,21 @@ async function rig(t: TestContext) {
   return { server, socketPath, seen, worker };
 }
 
-test('keys are confirmed by all workers, also by one that connects later', async (t) => {
+test('waits for the confirmation of all workers, including one that connects later', async (t) => {
   const { server, worker } = await rig(t);
   const one = await worker(1);
   await until(() => server.workers().length === 1, 2000);
   server.publish({ keysRevision: 4, keys: [keyRecord('a')] });
   const want = { keysRevision: 4, revision: 0 };
-  assert.deepEqual(await server.confirmed(want, 1, kernel.deadline(2000)), []);
-  const waiting = server.confirmed(want, 2, kernel.deadline(2000));
+  assert.deepEqual(await server.awaitConfirmation(want, 1, kernel.deadline(2000)), []);
+  const waiting = server.awaitConfirmation(want, 2, kernel.deadline(2000));
   const two = await worker(2);
   assert.deepEqual(await waiting, []);
   assert.deepEqual([one.ids, two.ids], [[['key-a']], [['key-a']]]);
   assert.ok((one.client.ageMs ?? 9999) < 2000);
 });
 
-test('a worker that does not confirm is named at the deadline, and delays no other', async (t) => {
+test('returns a worker that does not confirm at the deadline, without delaying the others', async (t) => {
   const { server, socketPath, worker } = await rig(t);
   const one = await worker(1);
   const silent = connect(socketPath);
@@ -64,11 +69,11 @@ test('a worker that does not confirm is named at the deadline, and delays no oth
   silent.pause();
   silent.write('{"t":"hello","slot":2,"pid":77,"keysRevision":0,"revision":0}\n');
   await until(() => server.workers().length === 2, 2000);
-  // Far more than a socket holds: only the newest frame waits.
+  // More than a socket buffers: only the newest frame waits.
   const many = Array.from({ length: 3000 }, () => keyRecord('b'));
   for (let keysRevision = 1; keysRevision <= 30; keysRevision += 1) server.publish({ keysRevision, keys: many });
   const bornMs = performance.now();
-  const missing = await server.confirmed({ keysRevision: 30, revision: 0 }, 3, kernel.deadline(300));
+  const missing = await server.awaitConfirmation({ keysRevision: 30, revision: 0 }, 3, kernel.deadline(300));
   assert.ok(performance.now() - bornMs < 1500);
   assert.deepEqual(missing, [
     { hub: 2, message: 'worker 2 (pid 77) has not confirmed' },
@@ -77,13 +82,13 @@ test('a worker that does not confirm is named at the deadline, and delays no oth
   assert.equal(one.has.keysRevision, 30);
 });
 
-test('a worker with a higher revision is reported, so that control goes above it', async (t) => {
+test('reports a worker with a higher revision', async (t) => {
   const { seen, worker } = await rig(t);
   await worker(1, 900);
   await until(() => seen.includes(900), 2000);
 });
 
-test('reconnects when the control process is back', async (t) => {
+test('reconnects when the control process is available again', async (t) => {
   const { server, worker } = await rig(t);
   server.publish({ keysRevision: 1, keys: [] });
   const one = await worker(1);

@@ -1,22 +1,22 @@
 /**
- * A listing on its way between control and a worker: rows in lines of about 128 KiB, then one line with everything else.
- * Guarantees: a listing is used when it is whole; of one connection one listing at a time is put together, up to a number of bytes.
+ * Encodes a listing for the relay as lines of about 128 KiB of rows and a final line with everything else, and assembles it again.
+ * Guarantees: only complete listings are returned; a connection assembles one listing at a time, limited in bytes.
  */
 import type { GivenName, Listing } from '../kernel/snapshot.ts';
-import type { RowsWord } from './relay-messages.ts';
+import type { RowsMessage } from './relay-messages.ts';
 
-/** Characters of the rows of one line, about; a longer row has a line of its own. */
+/** Approximate characters of the rows of one line; a longer row has its own line. */
 const LINE_CHARS = 128 * 1024;
 const LISTS = ['tools', 'prompts', 'resources', 'templates'] as const;
 
 export type ListName = (typeof LISTS)[number] | 'names';
-/** Which listing rows belong to; the same in all its lines. */
-export interface RowsOf {
+/** Identifies the listing to which rows belong; the same in all its lines. */
+export interface ListingVersion {
   readonly server: string;
   readonly version: string;
 }
 
-/** A listing without its rows, and how many there are. */
+/** A listing without its rows, and the number of rows. */
 export interface ListingEnd {
   readonly listing: Omit<Listing, (typeof LISTS)[number]>;
   readonly counts: Readonly<Partial<Record<ListName, number>>>;
@@ -24,15 +24,15 @@ export interface ListingEnd {
 
 /** Yields the rows of a listing as lines. */
 export function* rowLines(listing: Listing, version: string): Generator<Buffer, void> {
-  for (const list of LISTS) yield* linesOf(list, listing[list], { server: listing.server, version });
+  for (const list of LISTS) yield* encodeRows(list, listing[list], { server: listing.server, version });
 }
 
 /** Yields names as lines. */
-export function nameLines(names: readonly GivenName[], of: RowsOf): Generator<Buffer, void> {
-  return linesOf('names', names, of);
+export function nameLines(names: readonly GivenName[], of: ListingVersion): Generator<Buffer, void> {
+  return encodeRows('names', names, of);
 }
 
-function* linesOf(list: ListName, rows: readonly object[], of: RowsOf): Generator<Buffer, void> {
+function* encodeRows(list: ListName, rows: readonly object[], of: ListingVersion): Generator<Buffer, void> {
   const head = `${JSON.stringify({ t: 'rows', ...of, list }).slice(0, -1)},"rows":[`;
   let text = '';
   for (const row of rows) {
@@ -45,8 +45,8 @@ function* linesOf(list: ListName, rows: readonly object[], of: RowsOf): Generato
   if (text !== '') yield Buffer.from(`${text}]}\n`);
 }
 
-/** What the line after the rows says. */
-export function listingEnd({ tools, prompts, resources, templates, ...listing }: Listing): ListingEnd {
+/** Returns the content of the line that follows the rows. */
+export function withoutRows({ tools, prompts, resources, templates, ...listing }: Listing): ListingEnd {
   const counts = {
     ...{ tools: tools.length, prompts: prompts.length },
     ...{ resources: resources.length, templates: templates.length },
@@ -54,10 +54,10 @@ export function listingEnd({ tools, prompts, resources, templates, ...listing }:
   return { listing, counts };
 }
 
-/** Rows of one listing as they come in. */
+/** Collects the rows of one listing. */
 export class RowsInbox {
   readonly #maxBytes: number;
-  #of: RowsOf | undefined;
+  #of: ListingVersion | undefined;
   #rows = new Map<ListName, object[]>(); // bounded by: maxBytes
   #bytes = 0;
 
@@ -65,8 +65,8 @@ export class RowsInbox {
     this.#maxBytes = maxBytes;
   }
 
-  /** `bytes` = those of the line. False = too many: the listing will not be put together. */
-  add({ server, version, list, rows }: RowsWord, bytes: number): boolean {
+  /** Adds rows; `bytes` is the length of their line. Returns false when the listing is too large; it will not be assembled. */
+  add({ server, version, list, rows }: RowsMessage, bytes: number): boolean {
     if (this.#of?.server !== server || this.#of.version !== version) this.#clear({ server, version });
     this.#bytes += bytes;
     if (this.#bytes > this.#maxBytes) {
@@ -79,14 +79,14 @@ export class RowsInbox {
     return true;
   }
 
-  /** The rows of one list, empty if none have come; undefined = they are not all here. */
-  take(of: RowsOf, list: ListName, count = 0): readonly object[] | undefined {
+  /** Returns the rows of one list; undefined when some are missing. */
+  take(of: ListingVersion, list: ListName, count = 0): readonly object[] | undefined {
     const isMine = this.#of?.server === of.server && this.#of.version === of.version;
     const rows = (isMine && this.#rows.get(list)) || [];
     return rows.length === count ? rows : undefined;
   }
 
-  /** The listing whose rows have come; undefined = they are not all here. Its rows are forgotten with `clear`. */
+  /** Returns the assembled listing; undefined when rows are missing. `clear` drops the rows. */
   listing(version: string, { listing, counts }: ListingEnd): Listing | undefined {
     const of = { server: listing.server, version };
     const [tools, prompts, resources, templates] = LISTS.map((list) => this.take(of, list, counts[list]));
@@ -98,7 +98,7 @@ export class RowsInbox {
     this.#clear(undefined);
   }
 
-  #clear(of: RowsOf | undefined): void {
+  #clear(of: ListingVersion | undefined): void {
     this.#of = of;
     this.#rows = new Map();
     this.#bytes = 0;

@@ -1,8 +1,7 @@
 /**
- * A hub's end of the relay: the world comes in, what happened goes out, and control may be away for as long as it likes.
- * Promises: no `send…` waits, throws or grows without a ceiling; connects again for ever with backoff; what must not be lost (marks of
- * sessions, listings) is told again after each connect until control is known to have it; facts are dropped oldest first and counted.
- * Does not: keep the snapshot (`SnapshotHolder`) or its file (`snapshot-file.ts`).
+ * The worker's end of the relay: receives snapshots, sends events, listings and session records. Control may be unavailable for any time.
+ * Guarantees: no `send…` method waits, throws or grows without limit; reconnects for ever with backoff; session records and listings are sent again
+ * after each reconnect until control confirms them; the oldest events are dropped first, and counted.
  */
 import { connect, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
@@ -15,41 +14,41 @@ import type { Service } from '../kernel/service.ts';
 import { FairMap } from '../kernel/shares.ts';
 import type { Listing, Snapshot } from '../kernel/snapshot.ts';
 import { ListingSender } from './_listing-sender.ts';
-import { PacedLines } from './_paced-line-reader.ts';
-import { WorldInbox } from './_snapshot-inbox.ts';
+import { PacedLineReader } from './_paced-line-reader.ts';
+import { SnapshotInbox } from './_snapshot-inbox.ts';
 import {
-  type ControlWord,
-  factText,
-  type HubWord,
-  lineFrom,
+  type ControlMessage,
+  encodeFact,
+  encodeMessage,
+  parseMessage,
   type ReportedStatus,
-  type SessionMark,
-  wordFrom,
+  type SessionRecord,
+  type WorkerMessage,
 } from './relay-messages.ts';
 
-const FACTS_EVERY_MS = 250;
-/** About 2 ms of JSON a turn. */
-const FACTS_A_TURN = 2000;
-const FACTS_BYTES = 512 * 1024;
-const USED_EVERY_MS = 60_000;
+const FACTS_INTERVAL_MS = 250;
+/** About 2 ms of JSON. */
+const FACTS_PER_LINE = 2000;
+const FACTS_LINE_CHARS = 512 * 1024;
+const USED_INTERVAL_MS = 60_000;
 const USED_KEYS = 20_000;
-/** Unread bytes towards control above which facts wait in their queue. */
-const BACKED_UP_BYTES = 1024 * 1024;
-const CONNECT_MS = 2000;
-/** Control is back within about a second; a revocation must not wait for a long rest. */
-const REST = { baseMs: 50, capMs: 1000 } as const;
+/** Unread bytes to control above which events wait in their queue. */
+const MAX_UNREAD_BYTES = 1024 * 1024;
+const CONNECT_TIMEOUT_MS = 2000;
+/** Control restarts within about 1 s; a longer backoff would delay revocations. */
+const BACKOFF = { baseMs: 50, capMs: 1000 } as const;
 
 export interface RelayClient extends Service {
   readonly connected: boolean;
-  /** Control is there: connects now, if it is not connected, instead of after its rest. */
-  again(): void;
+  /** Connects now if not connected, without waiting for the backoff. */
+  reconnect(): void;
   sendListing(listing: Listing): void;
   sendFact(fact: Fact): void;
-  sendMark(mark: SessionMark): void;
-  /** All servers of this hub, at each change, and its requests; only the last report counts. */
+  sendSessionRecord(record: SessionRecord): void;
+  /** Sends the statuses of all servers of this worker, and its requests, after each change; only the newest report is kept. */
   sendStatuses(servers: readonly ReportedStatus[], requests?: RequestTotals): void;
-  /** Keys used lately; told once a minute. */
-  sendUsed(keyIds: readonly string[]): void;
+  /** Records used keys; sent once a minute. */
+  sendUsedKeys(keyIds: readonly string[]): void;
 }
 
 export interface RelayClientParts {
@@ -57,66 +56,66 @@ export interface RelayClientParts {
   readonly limits: Limits;
   readonly socketPath: string;
   readonly slot: number;
-  /** Which process of its slot this is, counted by the supervisor. */
+  /** Number of the process in its slot, counted by the supervisor. */
   readonly life: number;
-  /** A newer one, or lists and names of the same revision. */
+  /** Called with a newer snapshot, or with new lists and names of the same revision. */
   readonly onSnapshot: (snapshot: Snapshot) => void;
-  readonly onMarks: (marks: readonly SessionMark[]) => void;
-  /** The lists of all servers are to be read again. */
+  readonly onSessionRecords: (records: readonly SessionRecord[]) => void;
+  /** Called when the lists of all servers must be read again. */
   readonly onRelist?: () => void;
-  /** The world that this hub has (it may come from disk); absent = the last one received here. */
+  /** Returns this worker's snapshot (it may come from disk); absent = the last one received here. */
   readonly current?: () => Snapshot;
-  /** The newest listing of a server in this hub. */
+  /** Returns this worker's newest listing of a server. */
   readonly listing?: (server: string) => Listing | undefined;
 }
 
 export function createRelayClient(parts: RelayClientParts): RelayClient {
   const { kernel, limits } = parts;
   const facts = new CappedQueue<Fact>('relay.facts', limits.factsQueue, 'drop-oldest', kernel.ceilings);
-  const listings = new ListingSender({ kernel, limits, ready, told: pump });
-  const markBounds = { max: limits.tombstones, share: limits.tombstonesPerKey };
+  const listings = new ListingSender({ kernel, limits, ready, onSent: flush });
+  const recordBounds = { max: limits.tombstones, share: limits.tombstonesPerKey };
   const evicts = 'evict-greediest';
-  const marks = new FairMap<string, SessionMark>('relay.marks', markBounds, evicts, kernel.ceilings);
+  const records = new FairMap<string, SessionRecord>('relay.marks', recordBounds, evicts, kernel.ceilings);
   const used = new CappedMap<string, true>('relay.used', USED_KEYS, 'drop-oldest', kernel.ceilings);
   const timers: Disposable[] = []; // bounded by: the three of start()
-  const unsentMarks = new FairMap<string, true>('relay.unsent', markBounds, evicts, kernel.ceilings);
-  let statuses: (HubWord & { t: 'statuses' }) | undefined; // bounded by: the servers of this hub
+  const unsentRecords = new FairMap<string, true>('relay.unsent', recordBounds, evicts, kernel.ceilings);
+  let statuses: (WorkerMessage & { t: 'statuses' }) | undefined; // bounded by: the servers of this worker
   let hasUnsentStatuses = false;
   let socket: Socket | undefined;
   let connected = false;
   let failures = 0;
   let dropped = 0;
   let running = false;
-  const inbox = new WorldInbox({
+  const inbox = new SnapshotInbox({
     maxBytes: limits.snapshotBytes,
     current: parts.current,
     listing: (server) => listings.get(server) ?? parts.listing?.(server),
-    known: (server, digest) => listings.known(server, digest),
-    wants: (server) => void say({ t: 'want', server }),
-    taken(snapshot) {
-      listings.forgetGone(new Set(snapshot.servers.map(({ slug }) => slug)));
+    onKnown: (server, digest) => listings.confirm(server, digest),
+    requestLists: (server) => void send({ t: 'want', server }),
+    onSnapshot(snapshot) {
+      listings.dropUnconfigured(new Set(snapshot.servers.map(({ slug }) => slug)));
       parts.onSnapshot(snapshot);
     },
   });
 
-  /** The connection, unless control is behind with reading. */
+  /** Returns the connection, unless control reads too slowly. */
   function ready(): Socket | undefined {
-    return connected && socket && socket.writableLength <= BACKED_UP_BYTES ? socket : undefined;
+    return connected && socket && socket.writableLength <= MAX_UNREAD_BYTES ? socket : undefined;
   }
 
-  /** False = not now; the caller keeps what must not be lost. */
-  function say(word: HubWord): boolean {
-    return ready()?.write(lineFrom(word)) !== undefined;
+  /** Returns false when the message cannot be sent now; the caller must keep what must not be lost. */
+  function send(message: WorkerMessage): boolean {
+    return ready()?.write(encodeMessage(message)) !== undefined;
   }
 
-  /** Tells what has not been told on this connection, until control is behind with reading; `drain` goes on. */
-  function pump(): void {
-    if (hasUnsentStatuses && statuses && say(statuses)) hasUnsentStatuses = false;
+  /** Sends what is unsent on this connection while control keeps reading; continues on `drain`. */
+  function flush(): void {
+    if (hasUnsentStatuses && statuses && send(statuses)) hasUnsentStatuses = false;
     if (!listings.pump()) return;
-    for (const id of unsentMarks.keys()) {
-      const mark = marks.get(id);
-      if (mark && !say({ t: 'mark', ...mark })) return;
-      unsentMarks.delete(id);
+    for (const id of unsentRecords.keys()) {
+      const record = records.get(id);
+      if (record && !send({ t: 'mark', ...record })) return;
+      unsentRecords.delete(id);
     }
   }
 
@@ -128,11 +127,11 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     }
     const to = facts.size > 0 ? ready() : undefined;
     if (!to) return;
-    const texts: string[] = []; // bounded by: FACTS_A_TURN and FACTS_BYTES
-    for (let length = 0; texts.length < FACTS_A_TURN && length < FACTS_BYTES; ) {
+    const texts: string[] = []; // bounded by: FACTS_PER_LINE and FACTS_LINE_CHARS
+    for (let length = 0; texts.length < FACTS_PER_LINE && length < FACTS_LINE_CHARS; ) {
       const fact = facts.shift();
       if (!fact) break;
-      const text = factText(fact);
+      const text = encodeFact(fact);
       if (text === undefined) dropped += 1;
       else texts.push(text);
       length += text?.length ?? 0;
@@ -141,59 +140,63 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
   }
 
   function flushUsed(): void {
-    if (used.size > 0 && say({ t: 'used', keyIds: [...used.keys()] })) used.clear();
+    if (used.size > 0 && send({ t: 'used', keyIds: [...used.keys()] })) used.clear();
   }
 
-  function opened(): void {
+  function connectionOpened(): void {
     connected = true;
     failures = 0;
     const { slot, life } = parts;
-    inbox.connected();
-    say({ t: 'hello', slot, pid: process.pid, revision: inbox.revision, life, lists: inbox.lists() });
-    listings.again();
-    for (const [id, { owner = '' }] of marks.entries()) unsentMarks.set(owner, id, true);
+    inbox.reset();
+    send({ t: 'hello', slot, pid: process.pid, revision: inbox.revision, life, lists: inbox.listDigests() });
+    listings.resendAll();
+    for (const [id, { owner = '' }] of records.entries()) unsentRecords.set(owner, id, true);
     hasUnsentStatuses = statuses !== undefined;
-    pump();
+    flush();
     kernel.bus.publish({ type: 'control-found' });
   }
 
-  function hear(word: ControlWord, bytes: number): void {
-    if (word.t === 'marks') {
-      // One that has changed since is not the one that control knows.
-      for (const { id, atMs, wishes } of word.marks)
-        if (wishes === undefined || atMs >= (marks.get(id)?.atMs ?? 0)) marks.delete(id);
-      parts.onMarks(word.marks);
-    } else if (word.t === 'relist') parts.onRelist?.();
-    else inbox.hear(word, bytes);
+  function receive(message: ControlMessage, bytes: number): void {
+    if (message.t === 'marks') {
+      // A record changed since then is not confirmed.
+      for (const { id, atMs, wishes } of message.marks)
+        if (wishes === undefined || atMs >= (records.get(id)?.atMs ?? 0)) records.delete(id);
+      parts.onSessionRecords(message.marks);
+    } else if (message.t === 'relist') parts.onRelist?.();
+    else inbox.receive(message, bytes);
   }
 
-  function reach(): void {
+  function openConnection(): void {
     if (!running) return;
     const attempt = connect(parts.socketPath);
     socket = attempt;
-    const patience = kernel.timers.after(CONNECT_MS, () => {
+    const connectTimer = kernel.timers.after(CONNECT_TIMEOUT_MS, () => {
       if (attempt.connecting) attempt.destroy();
     });
-    attempt.on('connect', opened);
-    attempt.on('drain', pump);
-    new PacedLines(attempt, {
+    attempt.on('connect', connectionOpened);
+    attempt.on('drain', flush);
+    new PacedLineReader(attempt, {
       ...{ kernel, maxBytes: limits.snapshotBytes, owner: 'control' },
-      each(line) {
-        const word = wordFrom<ControlWord>(line);
-        if (word) guarded(() => hear(word, line.length));
+      onLine(line) {
+        const message = parseMessage<ControlMessage>(line);
+        if (message) guarded(() => receive(message, line.length));
       },
-      // A snapshot that cannot be read keeps the one before; a new connection would bring the same line.
-      tooLong: () =>
-        kernel.bus.publish({ type: 'task-faulted', task: 'relay', fault: 'control sent a line above snapshotBytes' }),
+      // An unreadable snapshot is skipped: a new connection would bring the same line.
+      onOversized: () =>
+        kernel.bus.publish({
+          type: 'task-faulted',
+          task: 'relay',
+          fault: 'control sent a line longer than snapshotBytes; it was ignored',
+        }),
     });
     attempt.on('error', () => {});
     attempt.on('close', () => {
-      patience[Symbol.dispose]();
-      lost(attempt);
+      connectTimer[Symbol.dispose]();
+      connectionClosed(attempt);
     });
   }
 
-  function lost(attempt: Socket): void {
+  function connectionClosed(attempt: Socket): void {
     if (socket !== attempt) return;
     socket = undefined;
     const wasConnected = connected;
@@ -201,8 +204,8 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     failures += 1;
     if (!running) return;
     if (wasConnected) kernel.bus.publish({ type: 'control-lost', reason: 'the relay was closed' });
-    kernel.timers.after(backoffMs(failures, REST, kernel.random), () => {
-      if (!socket) reach();
+    kernel.timers.after(backoffMs(failures, BACKOFF, kernel.random), () => {
+      if (!socket) openConnection();
     });
   }
 
@@ -219,14 +222,17 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     get connected() {
       return connected;
     },
-    again() {
-      if (!socket) reach();
+    reconnect() {
+      if (!socket) openConnection();
     },
     async start() {
       if (running) return;
       running = true;
-      timers.push(kernel.timers.every(FACTS_EVERY_MS, flushFacts), kernel.timers.every(USED_EVERY_MS, flushUsed, 0.1));
-      reach();
+      timers.push(
+        kernel.timers.every(FACTS_INTERVAL_MS, flushFacts),
+        kernel.timers.every(USED_INTERVAL_MS, flushUsed, 0.1),
+      );
+      openConnection();
     },
     async stop(deadline) {
       if (!running) return;
@@ -247,28 +253,28 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     },
     sendListing(listing) {
       listings.put(listing);
-      pump();
+      flush();
     },
     sendFact(fact) {
       if (fact.type === 'facts-dropped' && facts.size >= facts.max) return;
       if (!facts.push(fact)) dropped += 1;
     },
-    sendMark(mark) {
-      const known = marks.get(mark.id);
-      // An end stays an end.
+    sendSessionRecord(record) {
+      const known = records.get(record.id);
+      // A tombstone is final.
       if (known && known.wishes === undefined) return;
-      if ((mark.wishes?.length ?? 0) > limits.sessionPreferencesBytes) return;
-      const { owner = '' } = mark;
-      marks.set(owner, mark.id, mark);
-      unsentMarks.set(owner, mark.id, true);
-      pump();
+      if ((record.wishes?.length ?? 0) > limits.sessionPreferencesBytes) return;
+      const { owner = '' } = record;
+      records.set(owner, record.id, record);
+      unsentRecords.set(owner, record.id, true);
+      flush();
     },
     sendStatuses(servers, requests) {
       statuses = { t: 'statuses', servers, requests };
       hasUnsentStatuses = true;
-      pump();
+      flush();
     },
-    sendUsed(keyIds) {
+    sendUsedKeys(keyIds) {
       for (const id of keyIds) used.set(id, true);
     },
   };

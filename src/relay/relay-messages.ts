@@ -1,36 +1,36 @@
 /**
- * What control and hubs say to each other over `relay.sock`: one JSON object a line, `t` is the word.
- * Promises: a receiver skips words that it does not know, so that the two may differ by a version during a rolling replacement.
- * Does not: carry calls; nobody awaits an answer here.
+ * Messages between control and workers on `relay.sock`, one JSON object per line, `t` is the type. Calls never use the relay.
+ * Guarantees: receivers ignore unknown types, so that both ends may differ by a version during a rolling replacement. Types and member names are a
+ * wire format: they stay, also where newer code uses other words (`world` = head of a snapshot, `mark` = session record, `wishes` = preferences).
  */
 import type { Fact } from '../kernel/facts.ts';
 import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { ItemKind, Listing, Snapshot } from '../kernel/snapshot.ts';
-import type { ListingEnd, ListName, RowsOf } from './listing-lines.ts';
+import type { ListingEnd, ListingVersion, ListName } from './listing-lines.ts';
 
-/** The last call that failed at a server, for the operator. */
+/** The last failed call of a server, for the operator. */
 export interface LastFailure {
   readonly code: string;
   readonly message: string;
-  /** Native name of the tool; absent = another method was called. */
+  /** Native name of the tool; absent = the call was another method. */
   readonly tool?: string | undefined;
-  /** The same as in the log. */
+  /** The reference in the log. */
   readonly reference: string;
-  /** ms since then. */
+  /** Age, ms. */
   readonly agoMs: number;
 }
 
-/** A list of a server that was not read, for the operator. */
-export interface UnreadNote {
+/** A list of a server that could not be read, for the operator. */
+export interface UnreadList {
   readonly kind: ItemKind;
   readonly why: string;
-  /** So many rows were read before it failed; absent = none. */
+  /** Rows read before the failure; absent = none. */
   readonly rows?: number | undefined;
-  /** It is asked for again soon. False = the server has no such list, or more pages than are read. */
+  /** Whether it will be read again soon. False = the server has no such list, or more pages than the limit. */
   readonly isWanted: boolean;
 }
 
-/** How one server stands on one hub; the fields of the hub's own status that people ask for. */
+/** Status of one server in one worker; the part that the admin API returns. */
 export interface ReportedStatus {
   readonly server: string;
   readonly name: string;
@@ -53,64 +53,64 @@ export interface ReportedStatus {
   readonly serverInfo?: string | undefined;
   readonly protocolVersion?: string | undefined;
   readonly silenceMs: number;
-  readonly unread?: readonly UnreadNote[] | undefined;
+  readonly unread?: readonly UnreadList[] | undefined;
   readonly declaresNothing?: true | undefined;
   readonly withholdsCancels?: true | undefined;
   readonly notes?: readonly string[] | undefined;
   readonly lastFailure?: LastFailure | undefined;
 }
 
-/** What is known of a session beyond its statement. */
-export interface SessionMark {
-  /** Random part of the session's id. */
+/** Replicated state of a session: a tombstone, or its preferences. */
+export interface SessionRecord {
+  /** Random part of the session id. */
   readonly id: string;
   /** Wall clock ms. */
   readonly atMs: number;
-  /** JSON text; undefined = its client has ended it. */
+  /** Preferences as JSON text; undefined = tombstone: the client has ended the session. */
   readonly wishes: string | undefined;
-  /** Whose share it is counted for; absent = stored by a version that did not say. */
+  /** Whose share it is charged to; absent = written by an older version. */
   readonly owner?: string | undefined;
 }
 
-/** Rows of a listing, which come before what ends it. */
-export interface RowsWord extends RowsOf {
+/** Rows of a listing; sent before its last line. */
+export interface RowsMessage extends ListingVersion {
   readonly t: 'rows';
   readonly list: ListName;
   readonly rows: readonly object[];
 }
 
-/** Ends the rows of what workers know of one server. */
-export interface CatalogWord extends RowsOf {
+/** Last line of the catalog of one server. */
+export interface CatalogMessage extends ListingVersion {
   readonly t: 'catalog';
   /** Number of names. */
   readonly names: number;
-  /** Absent = there is no listing. */
+  /** Absent = no listing. */
   readonly end?: ListingEnd | undefined;
-  /** The worker has this listing, or a newer one: no rows of it were sent. */
+  /** The worker already has this listing or a newer one: its rows were not sent. */
   readonly isKnown?: boolean | undefined;
 }
 
-export type HubWord =
-  /** `life`: of two processes of one slot (a hub and its heir) the one with the greater number speaks for it. */
+export type WorkerMessage =
+  /** `life`: of two processes of one slot (a worker and its replacement), the one with the greater number reports for the slot. */
   | {
       readonly t: 'hello';
       readonly slot: number;
       readonly pid: number;
       readonly revision: number;
       readonly life: number;
-      /** Digests of the listings that it has, by server. */
+      /** Digests of the worker's listings, by server. */
       readonly lists?: Readonly<Record<string, string>> | undefined;
     }
-  /** The lists of a server are to be sent again, with their rows. */
+  /** Requests the lists of a server again, with their rows. */
   | { readonly t: 'want'; readonly server: string }
-  | RowsWord
-  /** After the rows. */
+  | RowsMessage
+  /** Last line of a listing. */
   | ({ readonly t: 'listed'; readonly version: string } & ListingEnd)
-  /** The whole in one, from a worker of an older version. */
+  /** A whole listing, from a worker of an older version. */
   | { readonly t: 'listing'; readonly listing: Listing }
   | { readonly t: 'facts'; readonly facts: readonly Fact[] }
-  | ({ readonly t: 'mark' } & SessionMark)
-  /** `requests`: those of clients, absent from a worker of an older version. */
+  | ({ readonly t: 'mark' } & SessionRecord)
+  /** `requests`: counts of client requests; absent from workers of an older version. */
   | {
       readonly t: 'statuses';
       readonly servers: readonly ReportedStatus[];
@@ -118,44 +118,44 @@ export type HubWord =
     }
   | { readonly t: 'used'; readonly keyIds: readonly string[] };
 
-export type ControlWord =
-  /** Everything but lists and names. `catalogs`: servers whose lists or names come too. */
+export type ControlMessage =
+  /** Head of a snapshot: everything but lists and names. `catalogs`: servers whose lists or names follow. */
   | { readonly t: 'world'; readonly snapshot: Snapshot; readonly catalogs: readonly string[] }
-  | RowsWord
-  /** Lists and names of one server, after their rows. */
-  | CatalogWord
-  /** The whole in one, from control of an older version. */
+  | RowsMessage
+  /** Last line of a server's lists and names. */
+  | CatalogMessage
+  /** A whole snapshot, from control of an older version. */
   | { readonly t: 'snapshot'; readonly snapshot: Snapshot }
-  /** To every hub, the one that told of them too: that is how it knows they are kept. */
-  | { readonly t: 'marks'; readonly marks: readonly SessionMark[] }
-  /** The lists of all servers are to be read again. */
+  /** Sent to every worker, also to the one that sent the record, as confirmation that it is stored. */
+  | { readonly t: 'marks'; readonly marks: readonly SessionRecord[] }
+  /** Makes the worker read the lists of all servers again. */
   | { readonly t: 'relist' };
 
-/** A word as its line on the wire. */
-export function lineFrom(word: HubWord | ControlWord): string {
-  return `${JSON.stringify(word)}\n`;
+/** Returns the message as a line. */
+export function encodeMessage(message: WorkerMessage | ControlMessage): string {
+  return `${JSON.stringify(message)}\n`;
 }
 
-/** A fact as JSON; undefined when it cannot be told. A fault becomes its message: stacks and causes stay in their process. */
-export function factText(fact: Fact): string | undefined {
+/** Returns an event as JSON, or undefined when it cannot be encoded. An error becomes its message: stacks and causes stay in their process. */
+export function encodeFact(fact: Fact): string | undefined {
   try {
-    return JSON.stringify(fact, faultAsWords);
+    return JSON.stringify(fact, faultAsMessage);
   } catch {
     return undefined;
   }
 }
 
-function faultAsWords(key: string, value: unknown): unknown {
+function faultAsMessage(key: string, value: unknown): unknown {
   if (value instanceof Error) return value.message;
   return key === 'fault' && typeof value === 'object' ? String(value) : value;
 }
 
-/** A line's word, or undefined when it is none. */
-export function wordFrom<W extends { readonly t: string }>(line: Buffer): W | undefined {
+/** Returns the message in a line, or undefined when it is not valid. */
+export function parseMessage<W extends { readonly t: string }>(line: Buffer): W | undefined {
   try {
-    const word: unknown = JSON.parse(line.toString('utf8'));
-    return typeof word === 'object' && word !== null && typeof (word as { t?: unknown }).t === 'string'
-      ? (word as W)
+    const message: unknown = JSON.parse(line.toString('utf8'));
+    return typeof message === 'object' && message !== null && typeof (message as { t?: unknown }).t === 'string'
+      ? (message as W)
       : undefined;
   } catch {
     return undefined;

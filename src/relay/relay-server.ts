@@ -1,9 +1,7 @@
 /**
- * Control's end of the relay: hubs connect to a unix socket, get the world at once and at each change, and tell what happened.
- * Promises: `publish` never waits; a hub is sent only lists that it does not have; one that reads nothing for 5 s is cut (it connects again and
- * gets the newest); a line that is too long is skipped and reported, a hub that says nothing sensible is cut, and the others notice nothing; marks
- * of sessions wait while a hub is behind, and delay no snapshot.
- * Does not: keep what hubs tell; `ears` do.
+ * Control's end of the relay: sends snapshots and session records to workers, and passes their messages to `handlers`.
+ * Guarantees: `publish` never waits; a worker is sent only the lists that it does not have; one that reads nothing for 5 s, or sends an invalid
+ * message, is disconnected and the others are unaffected; an oversized line is skipped and reported; session records never delay a snapshot.
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
@@ -15,67 +13,73 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { RequestTotals } from '../kernel/request-counts.ts';
 import type { Service } from '../kernel/service.ts';
 import { type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
-import { PacedLines } from './_paced-line-reader.ts';
-import { MarkOutbox } from './_session-record-outbox.ts';
+import { PacedLineReader } from './_paced-line-reader.ts';
+import { SessionRecordOutbox } from './_session-record-outbox.ts';
 import { SnapshotParts } from './_snapshot-parts.ts';
-import { HubOutbox } from './_worker-outbox.ts';
+import { WorkerOutbox } from './_worker-outbox.ts';
 import { RowsInbox } from './listing-lines.ts';
-import { type HubWord, lineFrom, type ReportedStatus, type SessionMark, wordFrom } from './relay-messages.ts';
+import {
+  encodeMessage,
+  parseMessage,
+  type ReportedStatus,
+  type SessionRecord,
+  type WorkerMessage,
+} from './relay-messages.ts';
 import { closeServer, listenOn } from './unix-socket.ts';
 
-const HUBS = 128;
-const HELLO_MS = 5000;
+const MAX_WORKERS = 128;
+const HELLO_TIMEOUT_MS = 5000;
 
-/** What control does with what hubs say. Must not throw for long or wait; called in order per hub. */
-export interface RelayEars {
-  hello(slot: number, pid: number, revision: number): void;
-  gone(slot: number): void;
-  listing(slot: number, listing: Listing): void;
-  facts(slot: number, facts: readonly Fact[]): void;
-  mark(mark: SessionMark): void;
-  statuses(slot: number, servers: readonly ReportedStatus[], requests?: RequestTotals): void;
-  used(keyIds: readonly string[]): void;
-  /** Told to a hub that says hello. */
-  marks(): readonly SessionMark[];
+/** Receives what workers send, in order for each worker. Must not wait or block. */
+export interface RelayHandlers {
+  workerConnected(slot: number, pid: number, revision: number): void;
+  workerDisconnected(slot: number): void;
+  listingReceived(slot: number, listing: Listing): void;
+  factsReceived(slot: number, facts: readonly Fact[]): void;
+  sessionRecordReceived(record: SessionRecord): void;
+  statusesReceived(slot: number, servers: readonly ReportedStatus[], requests?: RequestTotals): void;
+  keysUsed(keyIds: readonly string[]): void;
+  /** Returns the records to send to a worker that connects. */
+  sessionRecords(): readonly SessionRecord[];
 }
 
 export interface RelayServer extends Service {
   /**
-   * To all hubs, and to each that comes later. Returns whose lists do not fit in snapshotBytes and were left out; throws `store-failed` when it is
-   * too large even without lists.
+   * Sends to all workers, and to each that connects later. Returns the catalogs that exceed `snapshotBytes` and are left out; throws `store-failed`
+   * when the snapshot is too large even without lists.
    */
   publish(snapshot: Snapshot): readonly CatalogSize[];
-  tellMarks(marks: readonly SessionMark[]): void;
-  /** All workers that are connected read the lists of their servers again. */
+  sendSessionRecords(records: readonly SessionRecord[]): void;
+  /** Makes all connected workers read the lists of their servers again. */
   relist(): void;
 }
 
-interface HubLine {
+interface WorkerConnection {
   readonly socket: Socket;
-  readonly marks: MarkOutbox;
+  readonly records: SessionRecordOutbox;
   readonly rows: RowsInbox;
-  readonly outbox: HubOutbox;
-  /** Bytes of the rows of a listing that is coming in. */
+  readonly outbox: WorkerOutbox;
+  /** Bytes of the rows received so far of the current listing. */
   rowBytes: number;
   slot: number | undefined;
-  /** Set with the slot. */
-  hello: (HubWord & { t: 'hello' }) | undefined;
+  /** Set together with `slot`. */
+  hello: (WorkerMessage & { t: 'hello' }) | undefined;
 }
 
 export function createRelayServer(parts: {
   readonly kernel: Kernel;
   readonly limits: Limits;
   readonly socketPath: string;
-  readonly ears: RelayEars;
+  readonly handlers: RelayHandlers;
 }): RelayServer {
-  const { kernel, limits, socketPath, ears } = parts;
-  const hubs = new CappedMap<Socket, HubLine>('relay.hubs', HUBS, 'refuse', kernel.ceilings);
-  const newest = new SnapshotParts(() => limits.snapshotBytes);
+  const { kernel, limits, socketPath, handlers } = parts;
+  const connections = new CappedMap<Socket, WorkerConnection>('relay.hubs', MAX_WORKERS, 'refuse', kernel.ceilings);
+  const snapshotParts = new SnapshotParts(() => limits.snapshotBytes);
   let server: Server | undefined;
 
-  function sendMarks({ socket, marks }: HubLine): void {
+  function flushRecords({ socket, records }: WorkerConnection): void {
     if (!socket.destroyed)
-      marks.flush(
+      records.flush(
         () => socket.writableLength,
         (line) => socket.write(line),
       );
@@ -85,106 +89,112 @@ export function createRelayServer(parts: {
     kernel.bus.publish({ type: 'task-faulted', task: 'relay', fault: new HubError('overloaded', { message }) });
   }
 
-  function cut(hub: HubLine, why: string): void {
-    report(`hub ${hub.slot ?? '?'} ${why}; it was disconnected`);
-    hub.socket.destroy();
+  function disconnect(connection: WorkerConnection, reason: string): void {
+    report(`worker ${connection.slot ?? '?'} ${reason}; disconnected`);
+    connection.socket.destroy();
   }
 
-  function hear(hub: HubLine, word: HubWord, bytes: number): void {
-    if (word.t === 'hello') return welcome(hub, word);
-    if (hub.slot === undefined) return cut(hub, 'did not say hello first');
-    if (word.t === 'rows') {
-      hub.rowBytes += bytes;
-      hub.rows.add(word, bytes);
-    } else if (word.t === 'want') hub.outbox.wanted(word.server);
-    else if (word.t === 'listed') hearListing(hub, hub.slot, word);
-    else if (word.t === 'listing') ears.listing(hub.slot, wholeListing(word.listing));
-    else if (word.t === 'facts') ears.facts(hub.slot, word.facts);
-    else if (word.t === 'mark') ears.mark(markIn(word));
-    else if (word.t === 'statuses') {
-      // A hub that leaves still has servers; how its slot stands is its heir's to say.
-      if (speakerOf(hub.slot) === hub) ears.statuses(hub.slot, word.servers, word.requests);
-    } else if (word.t === 'used') ears.used(word.keyIds);
+  function receive(connection: WorkerConnection, message: WorkerMessage, bytes: number): void {
+    if (message.t === 'hello') return receiveHello(connection, message);
+    if (connection.slot === undefined) return disconnect(connection, 'sent a message before hello');
+    if (message.t === 'rows') {
+      connection.rowBytes += bytes;
+      connection.rows.add(message, bytes);
+    } else if (message.t === 'want') connection.outbox.resend(message.server);
+    else if (message.t === 'listed') receiveListing(connection, connection.slot, message);
+    else if (message.t === 'listing') handlers.listingReceived(connection.slot, wholeListing(message.listing));
+    else if (message.t === 'facts') handlers.factsReceived(connection.slot, message.facts);
+    else if (message.t === 'mark') handlers.sessionRecordReceived(toSessionRecord(message));
+    else if (message.t === 'statuses') {
+      // A draining worker still reports its servers, but its replacement reports for the slot.
+      if (newestOfSlot(connection.slot) === connection)
+        handlers.statusesReceived(connection.slot, message.servers, message.requests);
+    } else if (message.t === 'used') handlers.keysUsed(message.keyIds);
   }
 
-  function hearListing(hub: HubLine, slot: number, word: HubWord & { t: 'listed' }): void {
-    const listing = hub.rows.listing(word.version, word);
-    const bytes = hub.rowBytes;
-    hub.rows.clear();
-    hub.rowBytes = 0;
+  function receiveListing(connection: WorkerConnection, slot: number, message: WorkerMessage & { t: 'listed' }): void {
+    const listing = connection.rows.listing(message.version, message);
+    const bytes = connection.rowBytes;
+    connection.rows.clear();
+    connection.rowBytes = 0;
     if (listing) {
       const whole = wholeListing(listing);
-      newest.sized(whole, bytes);
-      hub.outbox.told(whole.server, whole);
-      ears.listing(slot, whole);
-    } else report(`hub ${slot} sent a listing of ${word.listing.server} that is not whole; it was ignored`);
+      snapshotParts.recordSize(whole, bytes);
+      connection.outbox.markKnown(whole.server, whole);
+      handlers.listingReceived(slot, whole);
+    } else report(`worker ${slot} sent an incomplete listing of ${message.listing.server}; it was ignored`);
   }
 
-  function welcome(hub: HubLine, word: HubWord & { t: 'hello' }): void {
-    // A process that connects again may still have its old connection open.
-    for (const other of hubs.values())
-      if (other !== hub && other.slot === word.slot && other.hello?.pid === word.pid) other.socket.destroy();
-    hub.slot = word.slot;
-    hub.hello = word;
-    for (const [server, digest] of Object.entries(word.lists ?? {})) hub.outbox.told(server, { digest, atMs: 0 });
-    if (speakerOf(word.slot) === hub) ears.hello(word.slot, word.pid, word.revision);
-    hub.marks.add(ears.marks());
-    sendMarks(hub);
-    hub.outbox.update();
+  function receiveHello(connection: WorkerConnection, message: WorkerMessage & { t: 'hello' }): void {
+    // A process that reconnects may still have its old connection open.
+    for (const other of connections.values())
+      if (other !== connection && other.slot === message.slot && other.hello?.pid === message.pid)
+        other.socket.destroy();
+    connection.slot = message.slot;
+    connection.hello = message;
+    for (const [server, digest] of Object.entries(message.lists ?? {}))
+      connection.outbox.markKnown(server, { digest, atMs: 0 });
+    if (newestOfSlot(message.slot) === connection)
+      handlers.workerConnected(message.slot, message.pid, message.revision);
+    connection.records.add(handlers.sessionRecords());
+    flushRecords(connection);
+    connection.outbox.update();
   }
 
-  /** The newest of the processes that hold a slot. */
-  function speakerOf(slot: number): HubLine | undefined {
-    let speaker: HubLine | undefined;
-    for (const hub of hubs.values())
-      if (hub.slot === slot && hub.hello && hub.hello.life >= (speaker?.hello?.life ?? 0)) speaker = hub;
-    return speaker;
+  /** Returns the newest process of a slot. */
+  function newestOfSlot(slot: number): WorkerConnection | undefined {
+    let newest: WorkerConnection | undefined;
+    for (const connection of connections.values())
+      if (connection.slot === slot && connection.hello && connection.hello.life >= (newest?.hello?.life ?? 0))
+        newest = connection;
+    return newest;
   }
 
-  function speakerGone(slot: number): void {
-    const next = speakerOf(slot)?.hello;
-    if (next) ears.hello(slot, next.pid, next.revision);
-    else ears.gone(slot);
+  function newestDisconnected(slot: number): void {
+    const next = newestOfSlot(slot)?.hello;
+    if (next) handlers.workerConnected(slot, next.pid, next.revision);
+    else handlers.workerDisconnected(slot);
   }
 
   function accept(socket: Socket): void {
-    if (hubs.size >= hubs.max) return void socket.destroy();
-    const giveUp = (): void => cut(hub, 'does not read');
-    const hub: HubLine = {
+    if (connections.size >= connections.max) return void socket.destroy();
+    const disconnectSlow = (): void => disconnect(connection, 'reads nothing');
+    const connection: WorkerConnection = {
       socket,
-      outbox: new HubOutbox({ kernel, socket, snapshot: newest, giveUp }),
+      outbox: new WorkerOutbox({ kernel, socket, snapshot: snapshotParts, disconnect: disconnectSlow }),
       rowBytes: 0,
-      marks: new MarkOutbox(limits.tombstones, kernel.ceilings),
+      records: new SessionRecordOutbox(limits.tombstones, kernel.ceilings),
       rows: new RowsInbox(limits.snapshotBytes),
       slot: undefined,
       hello: undefined,
     };
-    hubs.set(socket, hub);
-    const patience = kernel.timers.after(HELLO_MS, () => {
-      if (hub.slot === undefined) cut(hub, 'did not say hello');
+    connections.set(socket, connection);
+    const helloTimer = kernel.timers.after(HELLO_TIMEOUT_MS, () => {
+      if (connection.slot === undefined) disconnect(connection, `sent no hello within ${HELLO_TIMEOUT_MS} ms`);
     });
-    new PacedLines(socket, {
+    new PacedLineReader(socket, {
       ...{ kernel, maxBytes: limits.snapshotBytes, owner: 'a worker' },
-      each(line) {
-        const word = wordFrom<HubWord>(line);
-        if (!word) cut(hub, 'said something that is no word');
-        else if (!socket.destroyed) guarded(() => hear(hub, word, line.length));
+      onLine(line) {
+        const message = parseMessage<WorkerMessage>(line);
+        if (!message) disconnect(connection, 'sent an invalid message');
+        else if (!socket.destroyed) guarded(() => receive(connection, message, line.length));
       },
-      tooLong: () => report(`hub ${hub.slot ?? '?'} sent a line above snapshotBytes; it was ignored`),
+      onOversized: () =>
+        report(`worker ${connection.slot ?? '?'} sent a line longer than snapshotBytes; it was ignored`),
     });
-    socket.on('drain', () => sendMarks(hub));
+    socket.on('drain', () => flushRecords(connection));
     socket.on('error', () => {});
     socket.on('close', () => {
-      patience[Symbol.dispose]();
-      const { slot } = hub;
-      const wasSpeaker = slot !== undefined && speakerOf(slot) === hub;
-      hubs.delete(socket);
-      hub.marks[Symbol.dispose]();
-      if (wasSpeaker) guarded(() => speakerGone(slot));
+      helloTimer[Symbol.dispose]();
+      const { slot } = connection;
+      const wasSpeaker = slot !== undefined && newestOfSlot(slot) === connection;
+      connections.delete(socket);
+      connection.records[Symbol.dispose]();
+      if (wasSpeaker) guarded(() => newestDisconnected(slot));
     });
   }
 
-  /** What one hub says must not end the process for all. */
+  // An error caused by one worker must not affect the others.
   function guarded(work: () => void): void {
     try {
       work();
@@ -205,28 +215,28 @@ export function createRelayServer(parts: {
       const stopping = server;
       server = undefined;
       if (!stopping) return;
-      for (const hub of [...hubs.values()]) hub.socket.destroy();
+      for (const connection of [...connections.values()]) connection.socket.destroy();
       await closeServer(stopping, { kernel, owner: 'relay' }, deadline);
     },
     publish(snapshot) {
-      const leftOut = newest.take(snapshot);
-      for (const hub of [...hubs.values()]) if (hub.slot !== undefined) hub.outbox.update();
+      const leftOut = snapshotParts.update(snapshot);
+      for (const connection of [...connections.values()]) if (connection.slot !== undefined) connection.outbox.update();
       return leftOut;
     },
     relist() {
-      for (const { slot, socket } of [...hubs.values()])
-        if (slot !== undefined && socket.writable) socket.write(lineFrom({ t: 'relist' }));
+      for (const { slot, socket } of [...connections.values()])
+        if (slot !== undefined && socket.writable) socket.write(encodeMessage({ t: 'relist' }));
     },
-    tellMarks(marks) {
-      for (const hub of [...hubs.values()]) {
-        if (hub.slot === undefined) continue;
-        hub.marks.add(marks);
-        sendMarks(hub);
+    sendSessionRecords(records) {
+      for (const connection of [...connections.values()]) {
+        if (connection.slot === undefined) continue;
+        connection.records.add(records);
+        flushRecords(connection);
       }
     },
   };
 }
 
-function markIn({ id, atMs, wishes, owner }: SessionMark): SessionMark {
+function toSessionRecord({ id, atMs, wishes, owner }: SessionRecord): SessionRecord {
   return { id, atMs, wishes, ...(owner === undefined ? {} : { owner }) };
 }

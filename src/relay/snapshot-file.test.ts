@@ -8,7 +8,7 @@ import { createKernel } from '../kernel/kernel.ts';
 import { EMPTY_SNAPSHOT, type Snapshot } from '../kernel/snapshot.ts';
 import { createSnapshotFile } from './snapshot-file.ts';
 
-const world = (revision: number): Snapshot => ({ ...EMPTY_SNAPSHOT, revision, keysRevision: revision });
+const snapshot = (revision: number): Snapshot => ({ ...EMPTY_SNAPSHOT, revision, keysRevision: revision });
 
 async function folder(t: TestContext): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'mcphub-snapshot-'));
@@ -16,18 +16,18 @@ async function folder(t: TestContext): Promise<string> {
   return dir;
 }
 
-test('what was written last is read back, from a file of its owner alone and with nothing beside it', async (t) => {
+test('reads back the last snapshot, from a file only its owner can read, without temporary files', async (t) => {
   const dir = await folder(t);
   const kernel = createKernel();
   const file = createSnapshotFile({ kernel, dir, slot: 1 });
-  for (let revision = 1; revision <= 50; revision += 1) file.write(world(revision));
+  for (let revision = 1; revision <= 50; revision += 1) file.write(snapshot(revision));
   await file.flush(kernel.deadline(2000));
-  assert.deepEqual(await file.read(kernel.deadline(1000)), { ...world(50), keysRevision: 0 });
+  assert.deepEqual(await file.read(kernel.deadline(1000)), { ...snapshot(50), keysRevision: 0 });
   assert.deepEqual(await readdir(dir), ['hub-1.snapshot.json']);
   assert.equal((await stat(join(dir, 'hub-1.snapshot.json'))).mode & 0o777, 0o600);
 });
 
-test('writes come at most once a second and the newest counts', async (t) => {
+test('writes at most once a second, the newest snapshot', async (t) => {
   const dir = await folder(t);
   const kernel = createKernel();
   const waiting: { ms: number; fn: () => void }[] = [];
@@ -40,11 +40,11 @@ test('writes come at most once a second and the newest counts', async (t) => {
     },
   };
   const file = createSnapshotFile({ kernel: { ...kernel, timers }, dir, slot: 1 });
-  file.write(world(1));
+  file.write(snapshot(1));
   assert.equal(waiting.length, 1);
   await file.flush(kernel.deadline(2000));
-  file.write(world(2));
-  file.write(world(3));
+  file.write(snapshot(2));
+  file.write(snapshot(3));
   assert.equal(waiting.length, 1);
   assert.ok((waiting[0]?.ms ?? 0) > 500, 'the second write rests');
   assert.match(await readFile(join(dir, 'hub-1.snapshot.json'), 'utf8'), /"revision":1/);
@@ -53,23 +53,23 @@ test('writes come at most once a second and the newest counts', async (t) => {
 });
 
 // row E2 · guards src/relay/snapshot-file.ts
-test('a damaged own file gives way to the newest whole one of another hub', async (t) => {
+test('reads the newest intact file of another worker when its own is damaged', async (t) => {
   const dir = await folder(t);
   const kernel = createKernel();
   for (const slot of [2, 3, 4]) {
-    await writeFile(join(dir, `hub-${slot}.snapshot.json`), JSON.stringify(world(slot)));
+    await writeFile(join(dir, `hub-${slot}.snapshot.json`), JSON.stringify(snapshot(slot)));
     await utimes(join(dir, `hub-${slot}.snapshot.json`), slot, slot);
   }
   await writeFile(join(dir, 'hub-1.snapshot.json'), '{"format":1,"revision":9,"serv');
   await writeFile(join(dir, 'hub-4.snapshot.json'), 'null');
-  await writeFile(join(dir, 'other.json'), JSON.stringify(world(99)));
+  await writeFile(join(dir, 'other.json'), JSON.stringify(snapshot(99)));
   const file = createSnapshotFile({ kernel, dir, slot: 1 });
   assert.equal((await file.read(kernel.deadline(1000)))?.revision, 3);
   const capped = createSnapshotFile({ kernel, dir, slot: 1, maxBytes: 10 });
   assert.equal(await capped.read(kernel.deadline(1000)), undefined);
 });
 
-/** Files of one data directory, and which keys a worker starts with. */
+/** Returns the keys with which a worker starts from these files of a data directory. */
 async function keysFrom(t: TestContext, files: Readonly<Record<string, string>>) {
   const dir = await folder(t);
   for (const [name, text] of Object.entries(files)) await writeFile(join(dir, name), text);
@@ -82,22 +82,22 @@ async function keysFrom(t: TestContext, files: Readonly<Record<string, string>>)
   };
 }
 
-/** A snapshot as a version wrote it that kept keys in it. */
+/** A snapshot with keys, as older versions wrote it. */
 const older = (revision: number, digit: string): string => {
-  const { keysRevision: _, ...rest } = world(revision);
+  const { keysRevision: _, ...rest } = snapshot(revision);
   return JSON.stringify({ ...rest, keys: [keyRecord(digit)] });
 };
-const newer = (revision: number): string => JSON.stringify(world(revision));
+const newer = (revision: number): string => JSON.stringify(snapshot(revision));
 const keysFile = (revision: number, digit: string): string =>
   JSON.stringify({ format: 1, revision, keysRevision: revision, keys: [keyRecord(digit)] });
 
 // finding: SR-H3
-test('a worker starts with the newest snapshot of all workers, not with its own', async (t) => {
+test('starts with the newest snapshot of all workers, not with its own', async (t) => {
   const files = { 'hub-1.snapshot.json': newer(3), 'hub-2.snapshot.json': newer(8), 'keys.json': keysFile(9, 'a') };
   assert.deepEqual(await keysFrom(t, files), { revision: 8, keysRevision: 9, keys: ['key-a'] });
 });
 
-test('keys come from the newest file that holds any; older ones are never used', async (t) => {
+test('takes keys from the newest file that contains keys, never from an older one', async (t) => {
   const both = { 'hub-1.snapshot.json': older(3, 'b'), 'keys.json': keysFile(9, 'a') };
   assert.deepEqual((await keysFrom(t, both)).keys, ['key-a']);
   const later = { 'hub-1.snapshot.json': older(12, 'b'), 'keys.json': keysFile(9, 'a') };
@@ -106,7 +106,7 @@ test('keys come from the newest file that holds any; older ones are never used',
   assert.deepEqual(await keysFrom(t, none), { revision: 4, keysRevision: 4, keys: ['key-c'] });
 });
 
-test('no key is used when it cannot be known which ones have been revoked', async (t) => {
+test('uses no key when it is unknown which ones are revoked', async (t) => {
   const closed = { keysRevision: 0, keys: [] };
   for (const damaged of ['', '{"format":1', '{"format":1,"revision":9,"keysRevision":9,"keys":[{"id":', 'null'])
     assert.deepEqual(await keysFrom(t, { 'hub-1.snapshot.json': older(3, 'b'), 'keys.json': damaged }), {
@@ -118,7 +118,7 @@ test('no key is used when it cannot be known which ones have been revoked', asyn
   assert.deepEqual(await keysFrom(t, { 'hub-1.snapshot.json': newer(3) }), { revision: 3, ...closed });
 });
 
-test('no directory, no file and no time are all "none", and a disk that refuses is a fact', async (t) => {
+test('returns nothing without directory, file or time, and publishes an event when writing fails', async (t) => {
   const dir = join(await folder(t), 'missing');
   const kernel = createKernel();
   const facts: string[] = [];
@@ -128,7 +128,7 @@ test('no directory, no file and no time are all "none", and a disk that refuses 
   const over = kernel.deadline(1000);
   over.end('cancelled');
   assert.equal(await file.read(over), undefined);
-  file.write(world(1));
+  file.write(snapshot(1));
   await file.flush(kernel.deadline(1000));
   assert.deepEqual(facts, ['task-faulted']);
 });

@@ -1,8 +1,7 @@
 /**
- * The world on disk, so that a hub starts and serves without control.
- * Promises: `write` never waits and happens at most once a second, the newest counting; a file is whole or not there, 0600; `read` takes the newest
- * snapshot of all workers and the newest keys of all files; what is damaged or too large is skipped, and keys that might be outdated are not used.
- * Does not: decide when the world from disk is good enough (`process/`).
+ * Stores the snapshot on disk, so that a worker can start and serve without control.
+ * Guarantees: `write` never waits and writes at most once a second, the newest snapshot; files are complete and 0600; `read` returns the newest
+ * snapshot of all workers with the newest keys of all files; damaged or oversized files are skipped, and keys that may be outdated are not used.
  */
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,19 +13,19 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { type Snapshot, wholeSnapshot } from '../kernel/snapshot.ts';
 import { KEYS_FILE } from './keys-file.ts';
 
-const WRITE_EVERY_MS = 1000;
-const WRITE_MS = 10_000;
+const WRITE_INTERVAL_MS = 1000;
+const WRITE_TIMEOUT_MS = 10_000;
 const FILE_NAME = /^hub-\d+\.snapshot\.json$/;
 
 export interface SnapshotFile {
-  /** The world as last kept, or undefined when none can be read by the deadline. Never rejects. */
+  /** Returns the newest stored snapshot, or undefined when none can be read by the deadline. Never rejects. */
   read(deadline: Deadline): Promise<Snapshot | undefined>;
   write(snapshot: Snapshot): void;
-  /** Brings what is waiting to disk, by the deadline. Never rejects. */
+  /** Writes the waiting snapshot by the deadline. Never rejects. */
   flush(deadline: Deadline): Promise<void>;
 }
 
-/** `dir` must exist. `maxBytes` = largest file that is read. */
+/** `dir` must exist. `maxBytes`: the largest file that is read. */
 export function createSnapshotFile(parts: {
   readonly kernel: Kernel;
   readonly dir: string;
@@ -42,28 +41,28 @@ export function createSnapshotFile(parts: {
 
   function schedule(): void {
     if (timer || writing || !waiting) return;
-    const restMs = Math.max(0, lastMs + WRITE_EVERY_MS - kernel.clock.nowMs());
+    const restMs = Math.max(0, lastMs + WRITE_INTERVAL_MS - kernel.clock.nowMs());
     timer = kernel.timers.after(restMs, () => {
       timer = undefined;
-      kernel.scope.run('snapshot file', begin);
+      kernel.scope.run('snapshot file', startWrite);
     });
   }
 
-  function rest(): void {
+  function cancelTimer(): void {
     timer?.[Symbol.dispose]();
     timer = undefined;
   }
 
-  /** Starts writing what waits; a failure is a fact and the next write tries again. */
-  function begin(): Promise<void> {
+  /** Writes the waiting snapshot. A failure is published as an event; the next write tries again. */
+  function startWrite(): Promise<void> {
     if (writing) return writing;
     const snapshot = waiting;
     if (!snapshot) return Promise.resolve();
     waiting = undefined;
     lastMs = kernel.clock.nowMs();
-    const deadline = kernel.deadline(WRITE_MS);
+    const deadline = kernel.deadline(WRITE_TIMEOUT_MS);
     const { format, revision, keysRevision, ...rest } = snapshot;
-    // The revisions come first: whoever looks for the newest file reads only its beginning. Keys have a file of their own.
+    // The revisions come first, so that reading the beginning is enough to find the newest file. Keys are in `keys.json`.
     const text = jsonPieces({ format, revision, keysRevision, ...rest, keys: [] });
     const turn = writeAtomically(join(dir, own), text, { waits: kernel.waits, deadline })
       .catch((fault: unknown) => kernel.bus.publish({ type: 'task-faulted', task: 'snapshot file', fault }))
@@ -76,15 +75,15 @@ export function createSnapshotFile(parts: {
     return turn;
   }
 
-  /** The newest of all workers' snapshots, with the newest keys of all files. */
+  /** Returns the newest snapshot of all workers, with the newest keys of all files. */
   async function readNewest(): Promise<Snapshot | undefined> {
     const files = await candidates(dir, own, maxBytes);
     const newest = files
       .filter(({ name, revision }) => name !== KEYS_FILE && revision !== undefined)
       .sort((x, y) => (y.revision ?? 0) - (x.revision ?? 0));
     for (const { name } of newest) {
-      const snapshot = await snapshotIn(join(dir, name), maxBytes);
-      if (snapshot) return { ...snapshot, ...(await newestKeys(dir, files)) };
+      const snapshot = await readSnapshot(join(dir, name), maxBytes);
+      if (snapshot) return { ...snapshot, ...(await readNewestKeys(dir, files)) };
     }
     return undefined;
   }
@@ -102,44 +101,44 @@ export function createSnapshotFile(parts: {
       schedule();
     },
     async flush(deadline) {
-      rest();
+      cancelTimer();
       try {
         if (writing) await kernel.waits.for(writing, { label: 'snapshot-write', owner: own, deadline });
-        rest();
-        await kernel.waits.for(begin(), { label: 'snapshot-write', owner: own, deadline });
+        cancelTimer();
+        await kernel.waits.for(startWrite(), { label: 'snapshot-write', owner: own, deadline });
       } catch {
-        // The disk does not answer in time; the file before this one is still whole.
+        // The disk did not respond in time; the previous file is still complete.
       }
     },
   };
 }
 
-/** A file that holds keys, or did before keys had one of their own. */
+/** A file that contains keys, or may when an older version wrote it. */
 interface Candidate {
   readonly name: string;
-  /** Undefined = its beginning cannot be read. */
+  /** Undefined = the beginning is unreadable. */
   readonly revision: number | undefined;
-  /** A snapshot of this version, which holds no keys. */
+  /** A snapshot of this version; it contains no keys. */
   readonly isWithoutKeys: boolean;
 }
 
 const HEAD_BYTES = 256;
 const HEAD = /^\{"format":1,"revision":(\d{1,15})(,"keysRevision":\d{1,15})?[,}]/;
 
-/** Every file with its revision; this worker's own first. */
+/** Returns every file with its revision, this worker's own first. */
 async function candidates(dir: string, own: string, maxBytes: number): Promise<Candidate[]> {
-  const found: Candidate[] = []; // bounded by: the workers that there have been
+  const found: Candidate[] = []; // bounded by: workers
   const names = (await readdir(dir)).filter((name) => FILE_NAME.test(name) || name === KEYS_FILE);
   for (const name of names.sort((x, y) => Number(y === own) - Number(x === own))) {
-    const head = HEAD.exec(await headOf(join(dir, name), maxBytes));
+    const head = HEAD.exec(await readHead(join(dir, name), maxBytes));
     const isWithoutKeys = name !== KEYS_FILE && head?.[2] !== undefined;
     found.push({ name, revision: head ? Number(head[1]) : undefined, isWithoutKeys });
   }
   return found;
 }
 
-/** Empty = it cannot be read, or is too large. */
-async function headOf(path: string, maxBytes: number): Promise<string> {
+/** Returns an empty string when the file is unreadable or too large. */
+async function readHead(path: string, maxBytes: number): Promise<string> {
   try {
     await using file = await open(path, 'r');
     if ((await file.stat()).size > maxBytes) return '';
@@ -150,14 +149,17 @@ async function headOf(path: string, maxBytes: number): Promise<string> {
   }
 }
 
-/** No keys are known: callers with a key are refused until control says which there are. */
+/** No keys: callers with a key are refused until control sends the keys. */
 const NO_KEYS = { keys: [], keysRevision: 0 } as const;
 
 /**
- * The keys of the newest file: `keys.json`, or a snapshot of an older version that was written later. When `keys.json` is damaged, or is missing
- * and any snapshot is damaged, it is unknown which keys have been revoked since, and none is used.
+ * Returns the keys of the newest file: `keys.json`, or a snapshot that an older version wrote later. When `keys.json` is damaged, or is missing
+ * and any snapshot is damaged, some keys may have been revoked since: returns none.
  */
-async function newestKeys(dir: string, files: readonly Candidate[]): Promise<Pick<Snapshot, 'keys' | 'keysRevision'>> {
+async function readNewestKeys(
+  dir: string,
+  files: readonly Candidate[],
+): Promise<Pick<Snapshot, 'keys' | 'keysRevision'>> {
   const holding = files.filter(({ isWithoutKeys }) => !isWithoutKeys);
   const hasFile = holding.some(({ name }) => name === KEYS_FILE);
   const unreadable = holding.filter(({ revision }) => revision === undefined);
@@ -172,7 +174,7 @@ async function newestKeys(dir: string, files: readonly Candidate[]): Promise<Pic
   }
 }
 
-async function snapshotIn(path: string, maxBytes: number): Promise<Snapshot | undefined> {
+async function readSnapshot(path: string, maxBytes: number): Promise<Snapshot | undefined> {
   try {
     if ((await stat(path)).size > maxBytes) return undefined;
     const snapshot = JSON.parse(await readFile(path, 'utf8')) as Partial<Snapshot> | null;

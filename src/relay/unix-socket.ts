@@ -1,14 +1,14 @@
 /**
- * Opens and closes the unix sockets of the control process.
+ * Opens and closes the Unix sockets of the control process.
  */
 import { chmod, rm } from 'node:fs/promises';
 import type { Server } from 'node:net';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 
-/** Listens on `socketPath`, mode 0600; replaces what a killed process has left there. */
+/** Listens on `socketPath` with mode 0600; replaces a socket that a killed process has left. */
 export async function listenOn(server: Server, socketPath: string): Promise<void> {
-  // That no other process listens here is ensured by the supervisor's lock.
+  // The supervisor's lock ensures that no other process listens here.
   await rm(socketPath, { force: true });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -21,7 +21,7 @@ export async function listenOn(server: Server, socketPath: string): Promise<void
   await chmod(socketPath, 0o600);
 }
 
-/** Closes a server whose connections have been destroyed; `owner` is the name of the wait. Never rejects; ends by the deadline. */
+/** Closes a server whose connections are destroyed. `owner`: name of the wait. Never rejects; ends by the deadline. */
 export async function closeServer(
   server: Server,
   { kernel, owner }: { readonly kernel: Kernel; readonly owner: string },
@@ -31,6 +31,6 @@ export async function closeServer(
   try {
     await kernel.waits.for(done, { label: 'service-stop', owner, deadline });
   } catch {
-    // Stopping may not fail; the process ends anyway.
+    // Stopping must not fail; the process exits anyway.
   }
 }

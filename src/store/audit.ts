@@ -10,15 +10,15 @@ const KEPT = 100_000;
 export interface AuditEntry {
   /** Wall clock ms. */
   readonly atMs: number;
-  readonly who: string;
+  readonly actor: string;
   readonly action: string;
   readonly subject: string;
 }
 
 /** Inside the transaction of the change that it tells of; the oldest rows make room. */
 export async function noteAudit(db: Db, entry: AuditEntry): Promise<void> {
-  const { atMs, who, action, subject } = entry;
-  await db.insertInto('audit').values({ at: atMs, who, action, subject }).execute();
+  const { atMs, actor, action, subject } = entry;
+  await db.insertInto('audit').values({ at: atMs, who: actor, action, subject }).execute();
   const oldest = await db.selectFrom('audit').select('at').orderBy('at', 'desc').offset(KEPT).limit(1).execute();
   const before = oldest[0]?.at;
   if (before !== undefined) await db.deleteFrom('audit').where('at', '<=', before).execute();
@@ -30,7 +30,7 @@ export function listAudit(store: Store, max: number, deadline: Deadline): Promis
     'list audit',
     async (db) => {
       const rows = await db.selectFrom('audit').selectAll().orderBy('at', 'desc').limit(max).execute();
-      return rows.map(({ at, who, action, subject }) => ({ atMs: at, who, action, subject }));
+      return rows.map(({ at, who: actor, action, subject }) => ({ atMs: at, actor, action, subject }));
     },
     deadline,
   );

@@ -33,7 +33,7 @@ export interface NewKey {
 
 /** Who did it, for the audit; `newUserId` is used when the user is new. */
 export interface KeyWrite {
-  readonly who: string;
+  readonly actor: string;
   readonly newUserId: string;
   /** Revoked in the same transaction (rotation). */
   readonly replaces?: string;
@@ -73,7 +73,7 @@ export function addKey(store: Store, key: NewKey, write: KeyWrite, deadline: Dea
         .execute();
       if (write.replaces !== undefined) await markRevoked(db, write.replaces, key.createdAtMs);
       const action = write.replaces === undefined ? 'key-create' : 'key-rotate';
-      await noteAudit(db, { atMs: key.createdAtMs, who: write.who, action, subject: key.id });
+      await noteAudit(db, { atMs: key.createdAtMs, actor: write.actor, action, subject: key.id });
       return oneKey(db, key.id);
     },
     deadline,
@@ -83,7 +83,7 @@ export function addKey(store: Store, key: NewKey, write: KeyWrite, deadline: Dea
 /** Revokes; revoking again changes nothing. Undefined = there is no such key. */
 export function revokeKey(
   store: Store,
-  revoke: { readonly id: string; readonly atMs: number; readonly who: string },
+  revoke: { readonly id: string; readonly atMs: number; readonly actor: string },
   deadline: Deadline,
 ): Promise<StoredKey | undefined> {
   return store.run(
@@ -91,7 +91,7 @@ export function revokeKey(
     async (db) => {
       const changed = await markRevoked(db, revoke.id, revoke.atMs);
       if (changed) {
-        await noteAudit(db, { atMs: revoke.atMs, who: revoke.who, action: 'key-revoke', subject: revoke.id });
+        await noteAudit(db, { atMs: revoke.atMs, actor: revoke.actor, action: 'key-revoke', subject: revoke.id });
       }
       return (await readKeys(db, revoke.id))[0];
     },

@@ -7,7 +7,7 @@ import { sql } from 'kysely';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Store } from './store.ts';
 
-export interface SessionMark {
+export interface SessionRecord {
   /** Random part of the session's id. */
   readonly id: string;
   /** Wall clock ms. */
@@ -18,18 +18,22 @@ export interface SessionMark {
   readonly owner?: string | undefined;
 }
 
-export interface MarksRange {
+export interface SessionRecordRange {
   /** Wall clock ms. */
   readonly sinceMs: number;
   readonly max: number;
   /** Longest text of one mark that is read. */
-  readonly markBytes: number;
+  readonly recordBytes: number;
   /** Texts of all that are read, newest first; ended sessions have none. */
   readonly allBytes: number;
 }
 
 /** Reads the newest marks, newest first. What is larger than the range allows is never read into memory. */
-export function listSessionMarks(store: Store, range: MarksRange, deadline: Deadline): Promise<SessionMark[]> {
+export function listSessionRecords(
+  store: Store,
+  range: SessionRecordRange,
+  deadline: Deadline,
+): Promise<SessionRecord[]> {
   return store.run(
     'list session marks',
     async (db) => {
@@ -40,7 +44,7 @@ export function listSessionMarks(store: Store, range: MarksRange, deadline: Dead
         .select(['at', bytes.as('bytes')])
         .where('at', '>=', range.sinceMs)
         .where('wishes', 'is not', null)
-        .where(bytes, '<=', range.markBytes)
+        .where(bytes, '<=', range.recordBytes)
         .orderBy('at', 'desc')
         .limit(range.max)
         .execute();
@@ -60,7 +64,7 @@ export function listSessionMarks(store: Store, range: MarksRange, deadline: Dead
         .where((where) =>
           where.or([
             where('wishes', 'is', null),
-            where.and([where('at', '>', tooOld), where(bytes, '<=', range.markBytes)]),
+            where.and([where('at', '>', tooOld), where(bytes, '<=', range.recordBytes)]),
           ]),
         )
         .orderBy('at', 'desc')
@@ -75,14 +79,14 @@ export function listSessionMarks(store: Store, range: MarksRange, deadline: Dead
   );
 }
 
-/** Drops marks whose text is longer than `markBytes`. */
-export function dropLongSessionMarks(store: Store, markBytes: number, deadline: Deadline): Promise<number> {
+/** Drops marks whose text is longer than `recordBytes`. */
+export function dropOversizedSessionRecords(store: Store, recordBytes: number, deadline: Deadline): Promise<number> {
   return store.run(
     'drop long session marks',
     async (db) => {
       const { numDeletedRows } = await db
         .deleteFrom('session_marks')
-        .where(sql<number>`octet_length(wishes)`, '>', markBytes)
+        .where(sql<number>`octet_length(wishes)`, '>', recordBytes)
         .executeTakeFirst();
       return Number(numDeletedRows);
     },
@@ -91,17 +95,17 @@ export function dropLongSessionMarks(store: Store, markBytes: number, deadline: 
 }
 
 /** Adds marks and drops those of `pushedOut`, in one transaction. */
-export function addSessionMarks(
+export function addSessionRecords(
   store: Store,
-  marks: readonly SessionMark[],
+  records: readonly SessionRecord[],
   deadline: Deadline,
-  pushedOut: readonly string[] = [],
+  evicted: readonly string[] = [],
 ): Promise<void> {
   return store.run(
     'add session marks',
     async (db) => {
-      for (const id of pushedOut) await db.deleteFrom('session_marks').where('id', '=', id).execute();
-      for (const { id, atMs, wishes = null, owner = null } of marks) {
+      for (const id of evicted) await db.deleteFrom('session_marks').where('id', '=', id).execute();
+      for (const { id, atMs, wishes = null, owner = null } of records) {
         const row = { id, at: atMs, wishes, owner };
         await db
           .insertInto('session_marks')
@@ -115,7 +119,7 @@ export function addSessionMarks(
 }
 
 /** Forgets those before `beforeMs`. */
-export function dropSessionMarks(store: Store, beforeMs: number, deadline: Deadline): Promise<void> {
+export function dropExpiredSessionRecords(store: Store, beforeMs: number, deadline: Deadline): Promise<void> {
   return store.run(
     'drop session marks',
     async (db) => {

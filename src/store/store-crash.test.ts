@@ -35,7 +35,7 @@ async function writeForEver(): Promise<void> {
       name: 'crash',
     } as const;
     const rest = { prefix: 'mcphub_00000000', last4: '0000', groups: ['a'], createdAtMs: at, expiresAtMs: undefined };
-    await addKey(store, { ...key, ...rest }, { who: 'test', newUserId: `user ${id}` }, deadline);
+    await addKey(store, { ...key, ...rest }, { actor: 'test', newUserId: `user ${id}` }, deadline);
     writeSync(1, `${id}\n`);
   }
 }

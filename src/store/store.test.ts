@@ -15,7 +15,12 @@ import { listListings, putListings } from './listings.ts';
 import { raiseRevision, readRevision } from './meta.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { changeNames, listNames } from './names.ts';
-import { addSessionMarks, dropLongSessionMarks, dropSessionMarks, listSessionMarks } from './session-records.ts';
+import {
+  addSessionRecords,
+  dropExpiredSessionRecords,
+  dropOversizedSessionRecords,
+  listSessionRecords,
+} from './session-records.ts';
 import { addSlugs, listSlugs } from './slugs.ts';
 import { openStore, STORE_FILE, type Store } from './store.ts';
 
@@ -48,12 +53,12 @@ function newKey(id: string, more: Partial<NewKey> = {}): NewKey {
   return { id, hash: `h-${id}`, family: `f-${id}`, userName: 'ann', role: 'owner', name: 'laptop', ...rest, ...more };
 }
 
-const ANY = { sinceMs: 0, markBytes: 10_000, allBytes: 1_000_000 } as const;
+const ANY = { sinceMs: 0, recordBytes: 10_000, allBytes: 1_000_000 } as const;
 
 test('a key comes back as it was stored, with its user, and is readable by its owner only', async (t) => {
   const { dir, store, soon } = await bench(t);
-  await addKey(store, newKey('k1', { groups: ['dev'], expiresAtMs: 99 }), { who: 'test', newUserId: 'u1' }, soon());
-  await addKey(store, newKey('k2', { createdAtMs: 6 }), { who: 'test', newUserId: 'u2' }, soon());
+  await addKey(store, newKey('k1', { groups: ['dev'], expiresAtMs: 99 }), { actor: 'test', newUserId: 'u1' }, soon());
+  await addKey(store, newKey('k2', { createdAtMs: 6 }), { actor: 'test', newUserId: 'u2' }, soon());
   const [second, first] = await listKeys(store, soon());
   assert.deepEqual(
     [first?.id, first?.groups, first?.expiresAtMs, first?.userId, first?.userName],
@@ -68,8 +73,8 @@ test('a key comes back as it was stored, with its user, and is readable by its o
 
 test('rotation adds the new key and revokes the old one together; revoking twice keeps the first time', async (t) => {
   const { store, soon } = await bench(t);
-  await addKey(store, newKey('k1'), { who: 'test', newUserId: 'u1' }, soon());
-  await addKey(store, newKey('k2', { createdAtMs: 7 }), { who: 'test', newUserId: 'u2', replaces: 'k1' }, soon());
+  await addKey(store, newKey('k1'), { actor: 'test', newUserId: 'u1' }, soon());
+  await addKey(store, newKey('k2', { createdAtMs: 7 }), { actor: 'test', newUserId: 'u2', replaces: 'k1' }, soon());
   const keys = await listKeys(store, soon());
   assert.deepEqual(
     keys.map((key) => [key.id, key.revokedAtMs]),
@@ -78,8 +83,8 @@ test('rotation adds the new key and revokes the old one together; revoking twice
       ['k1', 7],
     ],
   );
-  assert.equal((await revokeKey(store, { id: 'k1', atMs: 50, who: 'test' }, soon()))?.revokedAtMs, 7);
-  assert.equal(await revokeKey(store, { id: 'none', atMs: 50, who: 'test' }, soon()), undefined);
+  assert.equal((await revokeKey(store, { id: 'k1', atMs: 50, actor: 'test' }, soon()))?.revokedAtMs, 7);
+  assert.equal(await revokeKey(store, { id: 'none', atMs: 50, actor: 'test' }, soon()), undefined);
   await markUsed(store, ['k2', 'none'], 77, soon());
   assert.equal((await listKeys(store, soon()))[0]?.lastUsedAtMs, 77);
   assert.deepEqual(
@@ -90,9 +95,9 @@ test('rotation adds the new key and revokes the old one together; revoking twice
 
 test('a change that fails half-way leaves nothing behind', async (t) => {
   const { store, soon } = await bench(t);
-  await addKey(store, newKey('k1'), { who: 'test', newUserId: 'u1' }, soon());
+  await addKey(store, newKey('k1'), { actor: 'test', newUserId: 'u1' }, soon());
   const twin = newKey('k2', { hash: 'h-k1', userName: 'bob' });
-  await assert.rejects(addKey(store, twin, { who: 'test', newUserId: 'u2' }, soon()), { code: 'store-failed' });
+  await assert.rejects(addKey(store, twin, { actor: 'test', newUserId: 'u2' }, soon()), { code: 'store-failed' });
   assert.equal((await listKeys(store, soon())).length, 1);
   const users = await store.run('count', (db) => db.selectFrom('users').selectAll().execute(), soon());
   assert.deepEqual(
@@ -104,7 +109,7 @@ test('a change that fails half-way leaves nothing behind', async (t) => {
 test('requests that come together are done one after the other', async (t) => {
   const { store, soon } = await bench(t);
   const ids = Array.from({ length: 20 }, (_, at) => `k${at}`);
-  await Promise.all(ids.map((id) => addKey(store, newKey(id), { who: 'test', newUserId: `u-${id}` }, soon())));
+  await Promise.all(ids.map((id) => addKey(store, newKey(id), { actor: 'test', newUserId: `u-${id}` }, soon())));
   assert.equal((await listKeys(store, soon())).length, 20);
 });
 
@@ -161,7 +166,7 @@ test('slugs, listings, marks of sessions and the revision survive closing and op
   await addSlugs(store, [{ kind: 'server', name: 'S é', slug: 's' }], soon());
   await putListings(store, [{ ...listing, digest: 'old' }], soon());
   await putListings(store, [listing], soon());
-  await addSessionMarks(
+  await addSessionRecords(
     store,
     [
       { id: 'a', atMs: 10, wishes: undefined },
@@ -171,9 +176,9 @@ test('slugs, listings, marks of sessions and the revision survive closing and op
     soon(),
   );
   const wishes = '{"level":"debug"}';
-  await addSessionMarks(store, [{ id: 'w', atMs: 40, wishes }], soon());
-  await addSessionMarks(store, [{ id: 'c', atMs: 50, wishes }], soon());
-  await dropSessionMarks(store, 15, soon());
+  await addSessionRecords(store, [{ id: 'w', atMs: 40, wishes }], soon());
+  await addSessionRecords(store, [{ id: 'c', atMs: 50, wishes }], soon());
+  await dropExpiredSessionRecords(store, 15, soon());
   await raiseRevision(store, 9, soon());
   await raiseRevision(store, 4, soon());
   await store.close(soon());
@@ -181,14 +186,14 @@ test('slugs, listings, marks of sessions and the revision survive closing and op
   assert.deepEqual(await listSlugs(again, soon()), [{ kind: 'server', name: 'S é', slug: 's' }]);
   assert.deepEqual(await listListings(again, soon()), [listing]);
   assert.deepEqual(
-    await listSessionMarks(again, { ...ANY, max: 2 }, soon()),
+    await listSessionRecords(again, { ...ANY, max: 2 }, soon()),
     [
       { id: 'w', atMs: 40, wishes },
       { id: 'c', atMs: 30, wishes: undefined },
     ],
     'an end is not undone by a wish',
   );
-  assert.equal((await listSessionMarks(again, { ...ANY, max: 9 }, soon())).length, 3);
+  assert.equal((await listSessionRecords(again, { ...ANY, max: 9 }, soon())).length, 3);
   assert.equal(await readRevision(again, soon()), 9);
   assert.equal(first.facts.filter((fact) => fact.type === 'store-migrated').length, 1);
 });
@@ -216,7 +221,7 @@ test('a long list is kept in parts, comes back whole from them, and survives the
 
 test('there is a way back and forward again, with a copy made before each', async (t) => {
   const { dir, store, soon } = await bench(t);
-  await addKey(store, newKey('k1'), { who: 'test', newUserId: 'u1' }, soon());
+  await addKey(store, newKey('k1'), { actor: 'test', newUserId: 'u1' }, soon());
   await store.migrateTo(1, soon());
   assert.equal(store.version, 1);
   const copy = new DatabaseSync(join(dir, `${STORE_FILE}.backup-v${NEWEST}`), { readOnly: true });
@@ -235,7 +240,7 @@ test('there is a way back and forward again, with a copy made before each', asyn
 
 test('a step that fails leaves the version before it and the copy', async (t) => {
   const { dir, store, soon } = await bench(t);
-  await addKey(store, newKey('k1'), { who: 'test', newUserId: 'u1' }, soon());
+  await addKey(store, newKey('k1'), { actor: 'test', newUserId: 'u1' }, soon());
   await store.close(soon());
   const kernel = createKernel();
   const broken = [
@@ -268,7 +273,7 @@ test('a database of a newer program is refused and left as it is', async (t) => 
 // row E8 · guards src/store/store.ts
 test('a full disk is a store-failed for that request; reading goes on and so does writing when there is room', async (t) => {
   const { store, soon } = await bench(t);
-  await addKey(store, newKey('k1'), { who: 'test', newUserId: 'u1' }, soon());
+  await addKey(store, newKey('k1'), { actor: 'test', newUserId: 'u1' }, soon());
   const limitPages = (max: number) =>
     store.run('limit pages', (db) => sql.raw(`pragma max_page_count = ${max}`).execute(db), soon());
   const instructions = 'x'.repeat(400_000);
@@ -285,7 +290,7 @@ test('a full disk is a store-failed for that request; reading goes on and so doe
 test('a damaged file is not opened, and says so', async (t) => {
   const { dir, store, soon } = await bench(t);
   for (let at = 0; at < 50; at += 1)
-    await addKey(store, newKey(`k${at}`), { who: 'test', newUserId: `u${at}` }, soon());
+    await addKey(store, newKey(`k${at}`), { actor: 'test', newUserId: `u${at}` }, soon());
   await store.close(soon());
   const file = await open(join(dir, STORE_FILE), 'r+');
   await file.write(Buffer.alloc(12_000, 0xaa), 0, 12_000, 4096);
@@ -297,7 +302,7 @@ test('a request whose deadline is over is not begun, and a closed store says so'
   const { store, soon } = await bench(t);
   const over = soon();
   over.end('cancelled');
-  await assert.rejects(addKey(store, newKey('k1'), { who: 'test', newUserId: 'u1' }, over), { code: 'wait-expired' });
+  await assert.rejects(addKey(store, newKey('k1'), { actor: 'test', newUserId: 'u1' }, over), { code: 'wait-expired' });
   assert.deepEqual(await listKeys(store, soon()), []);
   await store.close(soon());
   await store.close(soon());
@@ -307,17 +312,17 @@ test('a request whose deadline is over is not begun, and a closed store says so'
 test('marks of sessions are read newest first up to a bound of bytes, and long ones not at all', async (t) => {
   const { store, soon } = await bench(t);
   const text = (length: number) => 'x'.repeat(length);
-  const marks = [
+  const records = [
     { id: 'ended', atMs: 1, wishes: undefined, owner: 'k' },
     ...[2, 3, 4, 5].map((atMs) => ({ id: `m${atMs}`, atMs, wishes: text(400), owner: 'k' })),
     { id: 'long', atMs: 6, wishes: text(5000) },
   ];
-  await addSessionMarks(store, marks, soon());
-  const range = { ...ANY, max: 100, markBytes: 1000, allBytes: 1000 };
-  const read = async () => (await listSessionMarks(store, range, soon())).map(({ id }) => id);
+  await addSessionRecords(store, records, soon());
+  const range = { ...ANY, max: 100, recordBytes: 1000, allBytes: 1000 };
+  const read = async () => (await listSessionRecords(store, range, soon())).map(({ id }) => id);
   assert.deepEqual(await read(), ['m5', 'm4', 'ended']);
-  assert.equal((await listSessionMarks(store, range, soon())).at(-1)?.owner, 'k');
-  assert.equal(await dropLongSessionMarks(store, 1000, soon()), 1);
-  await addSessionMarks(store, [{ id: 'm6', atMs: 7, wishes: text(10) }], soon(), ['m5', 'm4']);
+  assert.equal((await listSessionRecords(store, range, soon())).at(-1)?.owner, 'k');
+  assert.equal(await dropOversizedSessionRecords(store, 1000, soon()), 1);
+  await addSessionRecords(store, [{ id: 'm6', atMs: 7, wishes: text(10) }], soon(), ['m5', 'm4']);
   assert.deepEqual(await read(), ['m6', 'm3', 'm2', 'ended']);
 });

@@ -56,8 +56,13 @@ const SENDERS: readonly Sender[] = [
     ONWARD,
     'supervisor/process-probe.ts sends GET requests without a body',
   ),
-  sender('relay/keys-client.ts', 'no requests', 'src/relay/keys.test.ts', 'keys are confirmed by all workers'),
-  sender('relay/relay-client.ts', 'no requests', 'src/relay/relay.test.ts', 'or too much, is cut alone'),
+  sender('relay/keys-client.ts', 'no requests', 'src/relay/keys.test.ts', 'waits for the confirmation of all workers'),
+  sender(
+    'relay/relay-client.ts',
+    'no requests',
+    'src/relay/relay.test.ts',
+    'disconnects only the connection that sends invalid lines',
+  ),
   sender(
     'telemetry/_sink-ends.ts',
     'no requests',
