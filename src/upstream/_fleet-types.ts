@@ -21,8 +21,8 @@ export interface FleetParts {
   readonly slot: number;
   /** Private socket of a sibling hub. */
   readonly peerSocket: (slot: number) => string;
-  /** Where processes of servers run while this worker is replaced, or replaces another. */
-  readonly handover?: Pick<WorkerHandover, 'runsAt' | 'released'> | undefined;
+  /** Where servers' processes, and sessions that servers allow once, are while this worker is replaced, or replaces another. */
+  readonly handover?: Pick<WorkerHandover, 'runsAt' | 'released' | 'isGiven' | 'predecessor'> | undefined;
   /** Who is on the client side of all shared links. */
   readonly everybody: Everybody;
   /** The protocol version that a hub spoke with a server when it last read its lists; undefined = not known. */
@@ -58,13 +58,15 @@ export interface Fleet extends Service {
   status(slug: string): ServerStatus | undefined;
   /** Reads the lists of all servers that are ready again, soon. */
   relist(): void;
-  /** Servers whose process another worker of this place runs. */
+  /** Servers whose process, or only session, another worker of this place has. */
   heldElsewhere(): readonly string[];
-  /** Calls inside and queued, of the servers whose process this worker runs. */
+  /** Calls inside and queued, of the servers whose process this worker runs, or whose only session it holds for others too. */
   runningHere(): Readonly<Record<string, number>>;
-  /** A server's process runs, from now on, where `handover` says. Settles when what this worker had of it has ended. Never rejects. */
+  /** Whether a call has been inside a server since before `sinceMs` (monotonic ms). */
+  hasCallsFrom(slug: string, sinceMs: number): boolean;
+  /** A server's process or session is, from now on, where `handover` says. Settles when what this worker had of it has ended. Never rejects. */
   move(slug: string): Promise<void>;
-  /** This worker holds a session with the server, which has these settings. */
+  /** This worker holds a session with the server, which has these settings, or is taking it over from the worker that it replaces. Another worker asks. */
   holdsSession(server: SessionOf): boolean;
   /** Connects again, now. */
   restart(slug: string): Outcome<undefined>;

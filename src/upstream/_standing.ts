@@ -51,6 +51,11 @@ export class Standing {
     return this.#phase;
   }
 
+  /** Nothing has been tried, or the first try goes on. */
+  get isBeginning(): boolean {
+    return this.restarts === 0 && (this.#state === 'idle' || this.#state === 'connecting');
+  }
+
   /** Settles when the next try to connect is over, one way or the other, or the link is stopped. */
   get settled(): Promise<void> {
     return this.#settled.promise;

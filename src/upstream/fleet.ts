@@ -18,6 +18,7 @@ import { laneMaker } from './_lane-maker.ts';
 import { resolvedTimes } from './_resolved-times.ts';
 import type { LinkKind } from './_rest.ts';
 import { ToolHeaders } from './_tool-headers.ts';
+import { isCall } from './correlate.ts';
 import { Lanes } from './lanes.ts';
 import { Link } from './link.ts';
 import { Stack } from './stack.ts';
@@ -43,6 +44,8 @@ export function createFleet(parts: FleetParts): Fleet {
   const departures = new Departures(kernel, limits);
   let disabled: readonly ServerSpec[] = []; // bounded by: the configuration's servers
   let listeners: readonly ((raw: RawListing) => void)[] = []; // bounded by: the rooms that listen
+  /** Servers whose session other workers have asked for: they allow one. */
+  const sharedSessions = new Set<string>(); // bounded by: servers
   let stopped = false;
   const startGate = new Bulkhead({
     inside: limits.starting,
@@ -53,13 +56,14 @@ export function createFleet(parts: FleetParts): Fleet {
   const isAtHome = (spec: ServerSpec): boolean => isLocal(spec) && (spec.homeHub === parts.slot || spec.homeHub === 0);
 
   function kindOf(spec: ServerSpec): LinkKind {
-    if (!isLocal(spec)) return 'remote';
+    if (!isLocal(spec)) return parts.handover?.isGiven(spec.slug) ? 'forward' : 'remote';
     return isAtHome(spec) && parts.handover?.runsAt(spec.slug) === undefined ? 'local' : 'forward';
   }
 
   function makeTransport(spec: ServerSpec, events: TransportEvents): Transport {
     if (kindOf(spec) !== 'forward') return parts.makeTransport(spec, events, true);
-    const socketPath = (isAtHome(spec) && parts.handover?.runsAt(spec.slug)) || parts.peerSocket(spec.homeHub);
+    const isOfThisPlace = isAtHome(spec) || !isLocal(spec);
+    const socketPath = (isOfThisPlace && parts.handover?.runsAt(spec.slug)) || parts.peerSocket(spec.homeHub);
     return createForwardTransport({ kernel, limits, spec, socketPath, events });
   }
 
@@ -121,12 +125,13 @@ export function createFleet(parts: FleetParts): Fleet {
       kernel.bus.publish({ type: 'task-faulted', task: `server ${spec.slug}`, fault });
       return;
     }
-    const before = kind === 'local' ? departures.of(spec.slug) : [];
+    const isTakenOver = kind === 'remote' && patienceMs !== undefined;
+    const before = kind === 'local' || isTakenOver ? departures.of(spec.slug) : [];
     if (before.length === 0) {
       link.start();
       return;
     }
-    // Two processes of one server could fight for its port or its files.
+    // Two processes of one server could fight for its port or its files, and one session for all is given once.
     kernel.scope.run(`replace ${spec.slug}`, async () => {
       await Promise.all(before);
       await parts.handover?.released(spec.slug);
@@ -138,6 +143,7 @@ export function createFleet(parts: FleetParts): Fleet {
     const member = members.get(slug);
     if (!member) return undefined;
     members.delete(slug);
+    sharedSessions.delete(slug);
     return departures.begin(slug, member);
   }
 
@@ -149,8 +155,18 @@ export function createFleet(parts: FleetParts): Fleet {
     await gone;
   }
 
-  const atHome = (kind: LinkKind): Member[] =>
-    [...members.values()].filter(({ spec }) => isAtHome(spec) && kindOf(spec) === kind);
+  /** Its only session is held by the worker that this one replaces. */
+  function goesThroughPredecessor({ link }: Member): boolean {
+    const peer = link.shown?.peer;
+    return peer !== undefined && peer === parts.handover?.predecessor;
+  }
+
+  const isElsewhere = (member: Member): boolean =>
+    isAtHome(member.spec) ? kindOf(member.spec) === 'forward' : goesThroughPredecessor(member);
+
+  /** Its process, or the session that other workers have asked for. */
+  const isHere = ({ spec, link }: Member): boolean =>
+    isAtHome(spec) ? kindOf(spec) === 'local' : sharedSessions.has(spec.slug) && link.holdsSession;
 
   function apply(servers: readonly ServerSpec[]): void {
     if (stopped) return;
@@ -237,13 +253,19 @@ export function createFleet(parts: FleetParts): Fleet {
       member.link.restart();
       return undefined;
     },
-    heldElsewhere: () => atHome('forward').map(({ spec }) => spec.slug),
+    heldElsewhere: () => [...members.values()].filter(isElsewhere).map(({ spec }) => spec.slug),
     runningHere: () =>
-      Object.fromEntries(atHome('local').map(({ spec, stack }) => [spec.slug, stack.inFlight + stack.queued])),
+      Object.fromEntries(
+        [...members.values()].filter(isHere).map(({ spec, stack }) => [spec.slug, stack.inFlight + stack.queued]),
+      ),
+    hasCallsFrom: (slug, sinceMs) =>
+      members.get(slug)?.link.shown?.correlator.newest((call) => isCall(call) && call.sentMs < sinceMs) !== undefined,
     move,
     holdsSession({ slug, hash }) {
       const member = members.get(slug);
-      return member?.spec.hash === hash && member.link.holdsSession;
+      const isHeld = member?.spec.hash === hash && member.link.holdsSession;
+      if (isHeld) sharedSessions.add(slug);
+      return isHeld;
     },
     stderrTail: (slug) => members.get(slug)?.link.stderrTail ?? [],
     onListed(listener) {

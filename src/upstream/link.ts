@@ -25,7 +25,7 @@ import { Watch } from './_watch.ts';
 import type { UpstreamCall, UpstreamReply } from './call.ts';
 import { Connection } from './connection.ts';
 
-/** Of the time to stop: the transport's part, so that the link is done before its own time is up. */
+/** The transport's part of the time to stop. */
 const CLOSE_SHARE = 0.9;
 type LifeEnd = HubError | OpenedConnection;
 
@@ -75,15 +75,16 @@ export class Link {
     const tail = this.#connection?.transport.stderrTail() ?? [];
     return tail.length > 0 ? tail : this.#lastTail;
   }
-  get shown(): Pick<Connection, 'pid' | 'notes' | 'peer'> | undefined {
+  get shown(): Pick<Connection, 'pid' | 'notes' | 'peer' | 'correlator'> | undefined {
     return this.#connection;
   }
 
-  /** This worker has a session with the server, or is ready without one; false also where it goes through another worker. */
+  /** This worker has a session with the server, is ready without one, or takes it over; false also where it goes through another worker. */
   get holdsSession(): boolean {
     const connection = this.#connection;
-    if (this.#parts.kind !== 'remote' || !connection || connection.peer !== undefined) return false;
-    return this.#standing.state === 'ready' || connection.transport.session?.isOpen === true;
+    if (this.#parts.kind !== 'remote' || connection?.peer !== undefined) return false;
+    if (this.#parts.patienceMs !== undefined && this.#standing.isBeginning) return true;
+    return this.#standing.state === 'ready' || connection?.transport.session?.isOpen === true;
   }
 
   /** Settings that need no reconnect have changed. */
@@ -206,8 +207,7 @@ export class Link {
 
   /** The transport's time to stop. */
   #closing(): Deadline {
-    const stopping = this.#stopping;
-    if (stopping) return stopping.sooner(stopping.remainingMs() * CLOSE_SHARE);
+    if (this.#stopping) return this.#stopping.sooner(this.#stopping.remainingMs() * CLOSE_SHARE);
     return this.#parts.kernel.deadline(this.#parts.limits.childTermMs * 3);
   }
 
@@ -292,8 +292,8 @@ export class Link {
   /** True = something had changed. */
   async #listAgain(connection: Connection): Promise<boolean> {
     const { kernel, limits } = this.#parts;
-    const { hello, state } = this.#standing;
-    if (state !== 'ready' || !hello) return false;
+    const { hello } = this.#standing;
+    if (this.#standing.state !== 'ready' || !hello) return false;
     using deadline = kernel.deadline(limits.listMs * limits.listPages);
     return this.#lists.keep(this.#spec, hello, await connection.list(hello, deadline), true);
   }

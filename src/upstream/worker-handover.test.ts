@@ -46,6 +46,7 @@ test('what a killed worker has left of a server is ended before the next process
     const taking = {
       heldElsewhere: () => waiting,
       status: () => undefined,
+      hasCallsFrom: () => false,
       move: async (slug: string) => {
         waiting = [];
         moved.push(slug);

@@ -1,7 +1,7 @@
 /**
- * Hands the processes of stdio and launched servers from a worker to the one that replaces it, server by server.
- * Guarantees: a process of the new worker starts only after the old worker has ended its own; until then the new worker forwards calls to the old one, and from
- * then on the old one forwards to the new; a predecessor that is gone holds nothing up.
+ * Hands the processes of stdio and launched servers, and the sessions of HTTP servers that allow one, from a worker to the one that replaces it, server by server.
+ * Guarantees: a process of the new worker starts, and its session is opened, only after the old worker has ended its own; until then the new worker forwards calls
+ * to the old one, and from then on the old one forwards to the new; a predecessor that is gone holds nothing up.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
@@ -21,13 +21,15 @@ export interface WorkerHandoverParts {
   readonly mark: string;
 }
 
+type TakingFleet = Pick<Fleet, 'heldElsewhere' | 'status' | 'move' | 'hasCallsFrom'>;
+
 /** What `GET /handover` says. */
 interface Held {
   /** The worker has been replaced, and gives its servers away. */
   readonly isLeaving: boolean;
   /** Mark of the worker in the environment of its descendants; absent = a version that did not tell. */
   readonly mark?: string;
-  /** Calls inside and queued, of the servers whose process this worker runs. */
+  /** Calls inside and queued, of the servers whose process this worker runs, or whose only session it holds. */
   readonly calls: Readonly<Record<string, number>>;
 }
 
@@ -45,13 +47,18 @@ const LOOK_MS = 100;
 const GONE_MS = 1000;
 const ANSWER_MS = 2000;
 const SWEEP_MS = 3000;
-/** A server whose calls never pause is taken this long before the old worker cuts its calls, ms; new calls wait until those inside have ended. */
+/** A server whose calls never pause is taken when at so many looks in a row none of them was older than `BRIEF_MS`: the next ones wait as briefly. */
+const BRIEF_LOOKS = 5;
+const BRIEF_MS = 500;
+/** One whose calls take longer is taken this long before the old worker cuts its calls, ms; new calls wait until those inside have ended. */
 const BEFORE_DRAIN_END_MS = 5000;
 const ANSWER_BYTES = 1024 * 1024;
 
 export class WorkerHandover {
   readonly #parts: WorkerHandoverParts;
   readonly #taken = new Set<string>(); // bounded by: servers
+  /** Looks in a row at which all calls inside were brief. */
+  readonly #brief = new Map<string, number>(); // bounded by: servers
   readonly #given = new Set<string>(); // bounded by: servers
   #isAlone: boolean;
   #isLeaving = false;
@@ -62,6 +69,16 @@ export class WorkerHandover {
   constructor(parts: WorkerHandoverParts) {
     this.#parts = parts;
     this.#isAlone = parts.predecessor === undefined;
+  }
+
+  /** Socket of the worker that this one replaces; undefined = there is none. */
+  get predecessor(): string | undefined {
+    return this.#parts.predecessor;
+  }
+
+  /** Whether the worker that replaces this one has the server by now. */
+  isGiven(server: string): boolean {
+    return this.#given.has(server);
   }
 
   /** Returns the socket of the worker of this place that runs the process of a server; undefined = this one does. */
@@ -75,7 +92,7 @@ export class WorkerHandover {
     this.#isLeaving = true;
   }
 
-  /** Settles when the predecessor has ended the process of this server, or is gone; undefined = it never ran it. Never rejects. */
+  /** Settles when the predecessor has ended its process of this server or its session with it, or is gone; undefined = it had none. Never rejects. */
   released(server: string): Promise<void> | undefined {
     if (this.#parts.predecessor === undefined || !this.#taken.has(server)) return undefined;
     const { drainMs, childTermMs } = this.#parts.limits;
@@ -97,15 +114,16 @@ export class WorkerHandover {
    * Takes the servers from the predecessor in the background, each in a moment without calls, once it gives them away. `over` runs when the predecessor does not
    * answer any more.
    */
-  takeFrom(fleet: Pick<Fleet, 'heldElsewhere' | 'status' | 'move'>, over: () => void): void {
+  takeFrom(fleet: TakingFleet, over: () => void): void {
     const { kernel, predecessor } = this.#parts;
     if (predecessor === undefined) return;
     kernel.scope.run('take servers', async () => {
       for (;;) {
         const text = await this.#ask('GET', PATH, ANSWER_MS);
-        if (!this.#isAlone) this.#look(fleet, heldFrom(text));
-        else if (text === undefined) return over();
-        await new Promise<void>((resolve) => void kernel.timers.after(this.#isAlone ? GONE_MS : LOOK_MS, resolve));
+        if (text === undefined && this.#isAlone && this.#waiting(fleet).length === 0) return over();
+        this.#look(fleet, heldFrom(text));
+        const isIdle = this.#isAlone && this.#waiting(fleet).length === 0;
+        await new Promise<void>((resolve) => void kernel.timers.after(isIdle ? GONE_MS : LOOK_MS, resolve));
       }
     });
   }
@@ -130,10 +148,15 @@ export class WorkerHandover {
     });
   }
 
+  /** What is still to be taken. That of a session shows late: when the server has refused another one. */
+  #waiting(fleet: Pick<Fleet, 'heldElsewhere'>): readonly string[] {
+    return fleet.heldElsewhere().filter((server) => !this.#taken.has(server));
+  }
+
   /** `held` undefined = the predecessor does not answer. */
-  #look(fleet: Pick<Fleet, 'heldElsewhere' | 'status' | 'move'>, held: Held | undefined): void {
+  #look(fleet: TakingFleet, held: Held | undefined): void {
     const nowMs = this.#parts.kernel.clock.nowMs();
-    const waiting = fleet.heldElsewhere();
+    const waiting = this.#waiting(fleet);
     this.#predecessorMark = held?.mark ?? this.#predecessorMark;
     if (held && !held.isLeaving) return;
     this.#leavingMs ??= nowMs;
@@ -145,11 +168,15 @@ export class WorkerHandover {
       const others = (held?.calls[server] ?? 0) - own;
       // Of a server that does not run there nothing is inside: a worker that died meanwhile had taken it.
       const isThere = held !== undefined && Object.hasOwn(held.calls, server);
-      if (isThere && (others > 0 || (own > 0 && !isLate))) continue;
+      const briefLooks = fleet.hasCallsFrom(server, nowMs - BRIEF_MS) ? 0 : (this.#brief.get(server) ?? 0) + 1;
+      this.#brief.set(server, briefLooks);
+      const mayWait = isLate || briefLooks >= BRIEF_LOOKS;
+      if (isThere && (others > 0 || (own > 0 && !mayWait))) continue;
+      this.#brief.delete(server);
       this.#taken.add(server);
       void fleet.move(server);
     }
-    if (fleet.heldElsewhere().length === 0) this.#isAlone = true;
+    if (this.#waiting(fleet).length === 0) this.#isAlone = true;
   }
 
   /** Undefined = no answer, within `withinMs`. Never rejects. */

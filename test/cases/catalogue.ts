@@ -275,6 +275,10 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'A server that allows one session is used again after any crash of the hub, by all workers, and one that refuses to be initialized again is quoted in its status.',
   },
+  SV24b: {
+    behaviour:
+      'While the worker that holds the only session of a server is replaced, every call is answered, and a session is opened only after the one before was ended.',
+  },
   SV35: {
     behaviour:
       'The answer to notifications/initialized may take as long as the handshake; a server that never gives it is used after a second.',

@@ -41,6 +41,8 @@ export interface SingleSessionServer extends AsyncDisposable {
   readonly session: string | undefined;
   /** What came, in order: methods, and `DELETE <session>`. */
   readonly seen: readonly string[];
+  /** Its sessions, in order: `open <session>` and `end <session>`. */
+  readonly sessions: readonly string[];
   /** Headers of all requests that had an Authorization or a session. */
   readonly shown: readonly { readonly session: string | undefined; readonly authorization: string | undefined }[];
   /** The session ends, as with a restart of the server. */
@@ -58,6 +60,7 @@ export async function startSingleSessionServer(
 ): Promise<SingleSessionServer> {
   let session: string | undefined;
   const seen: string[] = [];
+  const sessions: string[] = [];
   const shown: { session: string | undefined; authorization: string | undefined }[] = [];
   const self = { initializeMs: 0, callMs: 0, fixedId: undefined as string | undefined };
 
@@ -78,6 +81,7 @@ export async function startSingleSessionServer(
     if (message.method === 'initialize') {
       if (session !== undefined && self.fixedId === undefined) return refuse(response, message);
       session = self.fixedId ?? randomUUID();
+      sessions.push(`open ${session}`);
     } else if (given !== session || session === undefined) return void response.writeHead(404).end('no such session');
     if (message.id === undefined) return void response.writeHead(202).end();
     const result = resultOf(message);
@@ -104,6 +108,7 @@ export async function startSingleSessionServer(
       if (request.method === 'DELETE') {
         seen.push(`DELETE ${given}`);
         if (given === undefined || given !== session) return void response.writeHead(404).end();
+        sessions.push(`end ${session}`);
         session = undefined;
         return void response.writeHead(200).end();
       }
@@ -119,6 +124,7 @@ export async function startSingleSessionServer(
       url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`,
       session: undefined,
       seen,
+      sessions,
       shown,
       restart() {
         session = undefined;
