@@ -107,6 +107,42 @@ test('addresses of one IPv6 network share their allowance', () => {
   assert.equal(codeOf(door.check(bearer('f'), '2001:db8:0:1::1')), 'unauthorized');
 });
 
+test('a wrong key that is sent again is the same refusal, until the keys change', () => {
+  const { door, snapshots } = doorWith(keyRecord('a'));
+  for (const header of [bearer('f'), 'Basic eDp5']) {
+    const first = door.check(header, HERE);
+    assert.equal(codeOf(first), 'unauthorized');
+    assert.equal(door.check(header, '10.0.0.2'), first);
+  }
+  snapshots.swap(snapshotOf(2, { keys: [keyRecord('f')] }));
+  assert.equal(codeOf(door.check(bearer('f'), HERE)), 'accepted');
+});
+
+test('refusals of one address are published at once and then counted each second, and none is left out', () => {
+  const { door, frozen } = doorWith(keyRecord('a'));
+  const published = () =>
+    frozen.facts.flatMap((fact) => (fact.type === 'key-refused' ? [[fact.reason, fact.address, fact.times]] : []));
+  for (let tries = 0; tries < 6; tries += 1) door.check(bearer('f'), HERE);
+  assert.deepEqual(published(), [['unauthorized', HERE, 1]]);
+  frozen.advance(1000);
+  assert.deepEqual(published().slice(1), [['unauthorized', '', 5]]);
+  frozen.advance(1000);
+  door.check(bearer('f'), HERE);
+  assert.deepEqual(published().slice(2), [['unauthorized', HERE, 1]]);
+});
+
+test('however many addresses are refused, the events of a second are limited', () => {
+  const { door, frozen } = doorWith(keyRecord('a'));
+  for (let host = 0; host < 5000; host += 1) door.check(undefined, `10.1.${host >> 8}.${host & 255}`);
+  frozen.advance(1000);
+  const events = frozen.facts.filter((fact) => fact.type === 'key-refused');
+  assert.ok(events.length <= 21, `${events.length} events`);
+  assert.equal(
+    events.reduce((sum, { times }) => sum + times, 0),
+    5000,
+  );
+});
+
 test('requests without a key have an allowance of their own', () => {
   const { door } = doorWith(keyRecord('a'));
   const { addressPerSecond } = limitsFrom({});

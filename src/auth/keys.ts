@@ -4,7 +4,7 @@
  * one address are slowed down (429) before they cost anything.
  * Does not: know groups' contents or paths (`access.ts`), or create keys (`control/`).
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -12,6 +12,7 @@ import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { ANONYMOUS_PRINCIPAL, type Principal, shareOf } from '../kernel/principal.ts';
 import type { KeyRecord, SnapshotHolder } from '../kernel/snapshot.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
+import { RefusedKeys } from './_refused-keys.ts';
 import { describeMalformedKey } from './malformed-key.ts';
 
 const KEY_PATTERN = /^Bearer +(mcphub_[0-9a-f]{64})$/i;
@@ -23,6 +24,8 @@ const TOO_MANY =
   'Too many requests without a valid key from this address. If it is a reverse proxy, list it in settings.trustedProxies.';
 /** Keys remembered with their answer, each by one spelling of its header: at most 2 MB. A hit costs 5 ns instead of a hash. */
 const SEEN_HEADERS = 20_000;
+/** Wrong headers remembered with their refusal, whose answer is prepared then: a program that does not stop sends the same one. At most 2 MB. */
+const WRONG_HEADERS = 1000;
 
 export interface KeyDoor {
   /** `address` is the peer's, for slowing down guesses. */
@@ -38,12 +41,15 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
   let ring = ringFrom(snapshots.current.keys);
   const seen = new CappedMap<string, Principal>('auth.headers', SEEN_HEADERS, 'drop-oldest', kernel.ceilings);
   const used = new CappedMap<string, true>('auth.used', SEEN_HEADERS, 'drop-oldest', kernel.ceilings);
+  const wrong = new CappedMap<string, Refusal>('auth.wrong-headers', WRONG_HEADERS, 'drop-oldest', kernel.ceilings);
   const addresses = new CappedMap<string, Guesses>('auth.addresses', limits.addresses, 'drop-oldest', kernel.ceilings);
+  const refused = new RefusedKeys(kernel);
 
   snapshots.onSwap((now, before) => {
     if (now.keys === before.keys) return;
     ring = ringFrom(now.keys);
     seen.clear();
+    wrong.clear();
   });
 
   /** Of one address, or of one IPv6 network, whose addresses a host may choose freely. */
@@ -59,6 +65,7 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
           nowMs,
         }),
         bare: new TokenBucket({ perSecond: limits.addressPerSecond, burst: limits.addressPerSecond, nowMs }),
+        announcedMs: Number.NEGATIVE_INFINITY,
       };
       addresses.set(network, guesses);
     }
@@ -67,36 +74,41 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
 
   // The same objects each time, so that their answers are prepared once (`downstream/refusal-writer.ts`).
   const missing = new Refusal('unauthorized');
-  const tooMany: Readonly<Record<keyof Guesses, Refusal>> = {
+  const tooMany: Readonly<Record<'wrong' | 'bare', Refusal>> = {
     wrong: new Refusal('rate-limited', TOO_MANY, { retryAfterMs: 6000, setting: 'failedKeysPerMinute' }),
     bare: new Refusal('rate-limited', TOO_MANY, { retryAfterMs: 1000, setting: 'addressPerSecond' }),
   };
 
-  /** A wrong or missing key: refused, or 429 when this address does that too often. */
-  function refuse(refusal: Refusal, address: string, kind: keyof Guesses): Refusal {
-    const allowed = guessesOf(address)[kind].take(kernel.clock.nowMs());
-    kernel.bus.publish({ type: 'key-refused', reason: allowed ? refusal.code : 'rate-limited', address });
-    return allowed ? refusal : tooMany[kind];
+  /** The refusal of a wrong or missing key; 429 when this address does that too often. */
+  function refuse(address: string, kind: 'wrong' | 'bare', why: () => Refusal): Refusal {
+    const nowMs = kernel.clock.nowMs();
+    const guesses = guessesOf(address);
+    const refusal = guesses[kind].take(nowMs) ? why() : tooMany[kind];
+    refused.note(refusal.code, { address, sender: guesses }, nowMs);
+    return refusal;
+  }
+
+  const missingKey = (): Refusal => missing;
+
+  function refuseWrong(authorization: string, address: string, message: () => string): Refusal {
+    return refuse(address, 'wrong', () => {
+      const refusal = new Refusal('unauthorized', message());
+      if (authorization.length <= MAX_HEADER_CHARS) wrong.set(authorization, refusal);
+      return refusal;
+    });
   }
 
   function lookUp(authorization: string, address: string): Outcome<Principal> {
-    const isTooLong = authorization.length > MAX_HEADER_CHARS;
-    const key = isTooLong ? undefined : KEY_PATTERN.exec(authorization)?.[1]?.toLowerCase();
-    if (!key) {
-      const why = describeMalformedKey(authorization.slice(0, MAX_HEADER_CHARS));
-      return refuse(new Refusal('unauthorized', isTooLong ? TOO_LONG : why), address, 'wrong');
-    }
+    const knownWrong = wrong.get(authorization);
+    if (knownWrong) return refuse(address, 'wrong', () => knownWrong);
+    if (authorization.length > MAX_HEADER_CHARS) return refuseWrong(authorization, address, () => TOO_LONG);
+    const key = KEY_PATTERN.exec(authorization)?.[1]?.toLowerCase();
+    if (!key) return refuseWrong(authorization, address, () => describeMalformedKey(authorization));
     const header = `Bearer ${key}`;
     const known = seen.get(header);
     if (known) return known;
-    const record = ring.get(createHash('sha256').update(key).digest('hex'));
-    if (!record) {
-      return refuse(
-        new Refusal('unauthorized', `No key ${key.slice(0, PREFIX_LENGTH)}… is known here; it may have been revoked.`),
-        address,
-        'wrong',
-      );
-    }
+    const record = ring.get(hash('sha256', key, 'hex'));
+    if (!record) return refuseWrong(authorization, address, () => unknownKey(key));
     const principal = principalFrom(record);
     seen.set(header, principal);
     kernel.bus.publish({ type: 'key-accepted', user: record.userName, keyName: record.name, keyPrefix: record.prefix });
@@ -105,7 +117,7 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
 
   return {
     check(authorization, address) {
-      if (authorization === undefined) return refuse(missing, address, 'bare');
+      if (authorization === undefined) return refuse(address, 'bare', missingKey);
       // Started from disk without keys that could be trusted: a 401 would say that the key is wrong.
       if (snapshots.current.keysRevision === 0) return new Refusal('starting', undefined, { retryAfterMs: 1000 });
       const principal = seen.get(authorization) ?? lookUp(authorization, address);
@@ -130,6 +142,12 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
 interface Guesses {
   readonly wrong: TokenBucket;
   readonly bare: TokenBucket;
+  /** Of `_refused-keys.ts`. */
+  announcedMs: number;
+}
+
+function unknownKey(key: string): string {
+  return `No key ${key.slice(0, PREFIX_LENGTH)}… is known here; it may have been revoked.`;
 }
 
 function ringFrom(keys: readonly KeyRecord[]): ReadonlyMap<string, KeyRecord> {

@@ -62,7 +62,8 @@ export type Fact =
   | { readonly type: 'catalog-left-out'; readonly server: string; readonly bytes: number }
   /** Something that was open for callers was ended, because its key was revoked, has expired or may see less. */
   | { readonly type: 'access-ended'; readonly items: number; readonly keysRevision: number }
-  | { readonly type: 'key-refused'; readonly reason: ErrorCode; readonly address: string }
+  /** `address` is empty for a count of several addresses. */
+  | { readonly type: 'key-refused'; readonly reason: ErrorCode; readonly address: string; readonly times: number }
   /** A request on a socket of the control process had no right there. */
   | { readonly type: 'api-refused'; readonly socket: 'operator' | 'workers'; readonly reason: ErrorCode }
   | {

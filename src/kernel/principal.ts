@@ -61,6 +61,8 @@ export function isAddressShare(owner: string): boolean {
 }
 
 function networkOf(address: string): string {
+  // An IPv4 address, as nearly all are: each request asks several times.
+  if (!address.includes(':') && !address.includes('%')) return address;
   const [plain = ''] = address.toLowerCase().split('%');
   if (plain.startsWith('::ffff:') && plain.includes('.')) return plain.slice('::ffff:'.length);
   if (!plain.includes(':')) return plain;

@@ -143,8 +143,9 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'key-refused': {
     level: 'debug',
-    msg: (f) => `key refused: ${f.reason}, from ${f.address}`,
-    fields: (f) => ({ code: f.reason, address: f.address }),
+    msg: (f) =>
+      f.address === '' ? `${f.times} more keys refused: ${f.reason}` : `key refused: ${f.reason}, from ${f.address}`,
+    fields: (f) => ({ code: f.reason, address: f.address || undefined, times: f.times }),
     same: (f) => f.reason,
   },
   'api-refused': {

@@ -74,6 +74,6 @@ export class Figures {
 function amountOf(fact: Fact): number {
   if (fact.type === 'log-dropped') return fact.lines;
   if (fact.type === 'facts-dropped') return fact.count;
-  if (fact.type === 'request-refused') return fact.times;
+  if (fact.type === 'request-refused' || fact.type === 'key-refused') return fact.times;
   return fact.type === 'children-swept' ? fact.pids.length : 1;
 }

@@ -29,6 +29,7 @@ const CONTAINERS: Readonly<Record<string, Row>> = {
     own: 'log lines that an address may still have; for one that is pushed out they start anew, below the limit of all',
   },
   'auth.headers': { own: CACHE },
+  'auth.wrong-headers': { own: CACHE },
   'auth.used': { own: 'one entry for each key; keys are made by the operator' },
   'call.in-flight': { own: PER_CALL },
   'call.parked': { shared: 'parkedPerKey' },

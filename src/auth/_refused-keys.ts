@@ -1,0 +1,51 @@
+/**
+ * Publishes who was refused for a missing or wrong key: the first refusal of an address at once, others as a count each second.
+ * Guarantees: the `times` of the events add up to the refusals; the number of events in a second is limited, however many addresses there are.
+ */
+import type { ErrorCode } from '../kernel/errors.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { TokenBucket } from '../resilience/token-bucket.ts';
+
+const COUNT_MS = 1000;
+/** Events with an address, of all addresses together. */
+const EVENTS_PER_SECOND = 20;
+
+/** An address, or an IPv6 network. */
+export interface RefusedSender {
+  /** When an event last named it, in ms of the monotonic clock. */
+  announcedMs: number;
+}
+
+export class RefusedKeys {
+  readonly #kernel: Pick<Kernel, 'bus'>;
+  readonly #events: TokenBucket;
+  /** Refusals that no event has counted yet. */
+  readonly #uncounted = new Map<ErrorCode, number>(); // bounded by: the error codes
+
+  constructor(kernel: Pick<Kernel, 'bus' | 'clock' | 'timers'>) {
+    this.#kernel = kernel;
+    const nowMs = kernel.clock.nowMs();
+    this.#events = new TokenBucket({ perSecond: EVENTS_PER_SECOND, burst: EVENTS_PER_SECOND, nowMs });
+    kernel.timers.every(COUNT_MS, () => this.#publishCounts());
+  }
+
+  /** Counts a refusal, and publishes it when its sender has not been named for a second. */
+  note(
+    reason: ErrorCode,
+    { address, sender }: { readonly address: string; readonly sender: RefusedSender },
+    nowMs: number,
+  ): void {
+    if (nowMs - sender.announcedMs < COUNT_MS || !this.#events.take(nowMs)) {
+      this.#uncounted.set(reason, (this.#uncounted.get(reason) ?? 0) + 1);
+      return;
+    }
+    sender.announcedMs = nowMs;
+    this.#kernel.bus.publish({ type: 'key-refused', reason, address, times: 1 });
+  }
+
+  #publishCounts(): void {
+    for (const [reason, times] of this.#uncounted)
+      this.#kernel.bus.publish({ type: 'key-refused', reason, address: '', times });
+    this.#uncounted.clear();
+  }
+}
