@@ -8,6 +8,7 @@ import { hash } from 'node:crypto';
 import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { NetworkMap } from '../kernel/network-map.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { ANONYMOUS_PRINCIPAL, type Principal, shareOf } from '../kernel/principal.ts';
 import type { KeyRecord, SnapshotHolder } from '../kernel/snapshot.ts';
@@ -42,7 +43,10 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
   const seen = new CappedMap<string, Principal>('auth.headers', SEEN_HEADERS, 'drop-oldest', kernel.ceilings);
   const used = new CappedMap<string, true>('auth.used', SEEN_HEADERS, 'drop-oldest', kernel.ceilings);
   const wrong = new CappedMap<string, Refusal>('auth.wrong-headers', WRONG_HEADERS, 'drop-oldest', kernel.ceilings);
-  const addresses = new CappedMap<string, Guesses>('auth.addresses', limits.addresses, 'drop-oldest', kernel.ceilings);
+  const guesses = new NetworkMap<Guesses>(
+    new CappedMap('auth.addresses', limits.addresses, 'drop-oldest', kernel.ceilings),
+    newGuesses,
+  );
   const refused = new RefusedKeys(kernel);
 
   snapshots.onSwap((now, before) => {
@@ -52,24 +56,14 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
     wrong.clear();
   });
 
-  /** Of one address, or of one IPv6 network, whose addresses a host may choose freely. */
-  function guessesOf(address: string): Guesses {
-    const network = shareOf(ANONYMOUS_PRINCIPAL, address);
-    let guesses = addresses.get(network);
-    if (!guesses) {
-      const nowMs = kernel.clock.nowMs();
-      guesses = {
-        wrong: new TokenBucket({
-          perSecond: limits.failedKeysPerMinute / 60,
-          burst: limits.failedKeysPerMinute,
-          nowMs,
-        }),
-        bare: new TokenBucket({ perSecond: limits.addressPerSecond, burst: limits.addressPerSecond, nowMs }),
-        announcedMs: Number.NEGATIVE_INFINITY,
-      };
-      addresses.set(network, guesses);
-    }
-    return guesses;
+  function newGuesses(): Guesses {
+    const { failedKeysPerMinute, addressPerSecond } = limits;
+    const nowMs = kernel.clock.nowMs();
+    return {
+      wrong: new TokenBucket({ perSecond: failedKeysPerMinute / 60, burst: failedKeysPerMinute, nowMs }),
+      bare: new TokenBucket({ perSecond: addressPerSecond, burst: addressPerSecond, nowMs }),
+      announcedMs: Number.NEGATIVE_INFINITY,
+    };
   }
 
   // The same objects each time, so that their answers are prepared once (`downstream/refusal-writer.ts`).
@@ -82,9 +76,9 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
   /** The refusal of a wrong or missing key; 429 when this address does that too often. */
   function refuse(address: string, kind: 'wrong' | 'bare', why: () => Refusal): Refusal {
     const nowMs = kernel.clock.nowMs();
-    const guesses = guessesOf(address);
-    const refusal = guesses[kind].take(nowMs) ? why() : tooMany[kind];
-    refused.note(refusal.code, { address, sender: guesses }, nowMs);
+    const sender = guesses.of(address);
+    const refusal = sender[kind].take(nowMs) ? why() : tooMany[kind];
+    refused.note(refusal.code, { address, sender }, nowMs);
     return refusal;
   }
 
@@ -139,6 +133,7 @@ export function createKeyDoor(parts: { kernel: Kernel; limits: Limits; snapshots
   };
 }
 
+/** Of one address, or of one IPv6 network, whose addresses a host may choose freely. */
 interface Guesses {
   readonly wrong: TokenBucket;
   readonly bare: TokenBucket;

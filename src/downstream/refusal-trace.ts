@@ -3,13 +3,13 @@
  * Guarantees: every refusal is counted; lines are limited for each address (IPv6: each /64 network) and in all, and those left out are counted in the next one;
  * texts that a client chose are cut, escaped and without the query of a path.
  */
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { ErrorCode } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { NetworkMap } from '../kernel/network-map.ts';
 import type { Refusal } from '../kernel/outcome.ts';
-import { ANONYMOUS_PRINCIPAL, shareOf } from '../kernel/principal.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
 import { clientAddress } from './client-address.ts';
 
@@ -36,11 +36,9 @@ interface About {
 const UNREAD: About = { method: '', path: '', client: '' };
 
 export function createRefusalTraces({ kernel, limits }: { kernel: Kernel; limits: Limits }): RefusalTraces {
-  const buckets = new CappedMap<string, TokenBucket>(
-    'downstream.refusal-traces',
-    ADDRESSES,
-    'drop-oldest',
-    kernel.ceilings,
+  const buckets = new NetworkMap<TokenBucket>(
+    new CappedMap('downstream.refusal-traces', ADDRESSES, 'drop-oldest', kernel.ceilings),
+    () => bucketOf(limits.refusalLinesPerAddress),
   );
   const all = bucketOf(limits.refusalLinesPerMinute);
   /** Refusals that no published event has counted yet. */
@@ -52,17 +50,10 @@ export function createRefusalTraces({ kernel, limits }: { kernel: Kernel; limits
 
   function mayWrite(address: string): boolean {
     const nowMs = kernel.clock.nowMs();
-    // A host chooses its addresses of an IPv6 network freely.
-    const network = shareOf(ANONYMOUS_PRINCIPAL, address);
-    let bucket = buckets.get(network);
-    if (bucket === undefined) {
-      bucket = bucketOf(limits.refusalLinesPerAddress);
-      buckets.set(network, bucket);
-    }
-    return bucket.take(nowMs) && all.take(nowMs);
+    return buckets.of(address).take(nowMs) && all.take(nowMs);
   }
 
-  function record(address: string, refusal: Refusal, about: () => About): void {
+  function record(address: string, refusal: Refusal, request: IncomingMessage | undefined): void {
     const { code } = refusal;
     const times = (uncounted.get(code) ?? 0) + 1;
     if (!mayWrite(address)) {
@@ -78,7 +69,7 @@ export function createRefusalTraces({ kernel, limits }: { kernel: Kernel; limits
       address,
       message: escaped(refusal.message),
       ...(server === undefined ? {} : { server }),
-      ...about(),
+      ...(request === undefined ? UNREAD : aboutOf(request)),
     });
   }
 
@@ -89,15 +80,13 @@ export function createRefusalTraces({ kernel, limits }: { kernel: Kernel; limits
   });
 
   return {
-    refused({ req: request }, refusal) {
-      record(clientAddress(request), refusal, () => ({
-        method: request.method ?? '',
-        path: escaped(request.url?.split('?', 1)[0] ?? ''),
-        client: escaped(request.headers['user-agent'] ?? ''),
-      }));
-    },
-    unreadable: (address, refusal) => record(address, refusal, () => UNREAD),
+    refused: ({ req: request }, refusal) => record(clientAddress(request), refusal, request),
+    unreadable: (address, refusal) => record(address, refusal, undefined),
   };
+}
+
+function aboutOf({ method = '', url = '', headers }: IncomingMessage): About {
+  return { method, path: escaped(url.split('?', 1)[0] ?? ''), client: escaped(headers['user-agent'] ?? '') };
 }
 
 /** At most `MAX_CHARS` characters, none of them a control or format character. */
