@@ -53,7 +53,7 @@ import { watchPressure } from './hub-pressure.ts';
 import { notifyOfListChanges } from './list-changes.ts';
 import { listedFact } from './listed-fact.ts';
 import { OwnLists } from './own-lists.ts';
-import { createSessionMarks, type SessionMarks } from './session-marks.ts';
+import { createSessionMarks, type SessionMarks } from './session-records.ts';
 import type { TransportMaker } from './transports.ts';
 
 export interface HubPartsOptions {

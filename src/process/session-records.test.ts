@@ -7,7 +7,7 @@ import type { SessionRecord } from '../relay/relay-messages.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
 import { createNotes } from '../session/preferences.ts';
 import { createSessions } from '../session/sessions.ts';
-import { createSessionMarks } from './session-marks.ts';
+import { createSessionMarks } from './session-records.ts';
 
 const ANN = { ...LOCAL_PRINCIPAL, userId: 'u-ann', family: 'f-ann' };
 const WISH = { path: 'all', version: '2025-11-25', clientName: 'c', clientVersion: '1', capabilityBits: 0 };
