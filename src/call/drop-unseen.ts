@@ -9,14 +9,14 @@ import { viewIn } from './view-in.ts';
 export function dropUnseen(
   session: Session,
   caller: Caller,
-  { notes, catalog, fleet }: Pick<LineRooms, 'notes' | 'catalog' | 'fleet'>,
+  { preferences, catalog, fleet }: Pick<LineRooms, 'preferences' | 'catalog' | 'fleet'>,
 ): void {
-  const subscriptions = notes.subscriptions(session.random);
+  const subscriptions = preferences.subscriptions(session.random);
   if (subscriptions.length === 0) return;
   const visible = new Set(viewIn(catalog, caller.viewName)?.servers); // bounded by: servers
   for (const { server, uri } of subscriptions) {
     if (visible.has(server)) continue;
-    notes.unsubscribe(session.random, server, uri);
+    preferences.unsubscribe(session.random, server, uri);
     fleet.wishesChanged(server);
   }
 }

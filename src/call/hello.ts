@@ -54,7 +54,7 @@ function initialize(call: Call, rooms: LineRooms): Outcome<Reply> {
   const { bytes, params } = call.envelope;
   const hello = readInitialize(params.at < 0 ? EMPTY_PARAMS : bytes.subarray(params.at, params.end));
   if (isRefusal(hello)) return hello;
-  const session = rooms.sessions.mint({
+  const session = rooms.sessions.create({
     principal: call.principal,
     owner: call.owner,
     path: viewKey(call.viewName),

@@ -13,7 +13,7 @@ import type { Envelope } from '../protocol/message.ts';
 import { withObjectParams } from '../protocol/object-params.ts';
 import { paramSpan } from '../protocol/scan.ts';
 import { refuseLongUri } from '../protocol/sizes.ts';
-import { fleetingSession } from '../session/ephemeral.ts';
+import { createEphemeralSession } from '../session/ephemeral.ts';
 import { sealedPath } from '../session/session-token.ts';
 import type { Session } from '../session/sessions.ts';
 import type { Caller } from './call.ts';
@@ -38,7 +38,7 @@ export function listen(
   envelope: Envelope,
   claim: Claim,
   caller: Caller,
-  rooms: Pick<LineRooms, 'kernel' | 'limits' | 'admission' | 'catalog' | 'notes' | 'fleet'>,
+  rooms: Pick<LineRooms, 'kernel' | 'limits' | 'admission' | 'catalog' | 'preferences' | 'fleet'>,
 ): Outcome<Listening> {
   const wanted = filterIn(envelope);
   if (isRefusal(wanted)) return wanted;
@@ -50,7 +50,7 @@ export function listen(
   permit[Symbol.dispose]();
   const view = viewIn(rooms.catalog, caller.viewName);
   if (view === undefined) return new Refusal('not-found');
-  const session = fleetingSession(
+  const session = createEphemeralSession(
     {
       ...{
         principal: caller.principal,
@@ -71,7 +71,7 @@ export function listen(
       : [];
   });
   if (subscriptions.length === 0) return { session, honoured };
-  const kept = rooms.notes.subscribeAll(session, subscriptions);
+  const kept = rooms.preferences.subscribeAll(session, subscriptions);
   if (typeof kept === 'string') return tooMuch(kept);
   honoured.resourceSubscriptions = kept.map(({ named }) => named);
   // Sent before the acknowledgement, so that nothing that happens after it is missed.

@@ -9,7 +9,7 @@ import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { SnapshotHolder } from '../kernel/snapshot.ts';
 import type { KeyRing } from '../seal/key-ring.ts';
-import type { Notes } from '../session/preferences.ts';
+import type { SessionPreferences } from '../session/preferences.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { Fleet } from '../upstream/fleet.ts';
 import type { Questions } from './questions.ts';
@@ -24,7 +24,7 @@ export interface LineRooms {
   readonly catalog: Catalog;
   readonly fleet: Fleet;
   readonly questions: Questions;
-  readonly notes: Notes;
+  readonly preferences: SessionPreferences;
   readonly seals: KeyRing;
   /** Slot of this hub. */
   readonly slot: number;

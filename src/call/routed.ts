@@ -32,7 +32,7 @@ export interface Routed {
 export type RoutedCall = (call: Call, routed: Routed) => Outcome<Reply> | Promise<Outcome<Reply>>;
 
 export function createRoutedCall(
-  rooms: Pick<LineRooms, 'kernel' | 'limits' | 'fleet' | 'notes' | 'sessions' | 'questions'>,
+  rooms: Pick<LineRooms, 'kernel' | 'limits' | 'fleet' | 'preferences' | 'sessions' | 'questions'>,
 ): RoutedCall {
   const { kernel, limits, fleet } = rooms;
 
@@ -119,10 +119,13 @@ function memberText(json: Buffer, key: string): string {
 }
 
 /** From which level on the caller wants log lines; `none` = not at all. */
-function levelOf({ session, incoming }: Call, { notes }: Pick<LineRooms, 'notes'>): () => string | undefined {
+function levelOf(
+  { session, incoming }: Call,
+  { preferences }: Pick<LineRooms, 'preferences'>,
+): () => string | undefined {
   const { claim } = incoming;
   if (claim) return () => claim.logLevel ?? 'none';
-  return () => session && notes.level(session.random);
+  return () => session && preferences.level(session.random);
 }
 
 /** What servers learn of the end of a call: who cancelled or left, or that its caller lost the right. */

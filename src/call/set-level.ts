@@ -13,7 +13,7 @@ import { tooMuch } from './subscribe.ts';
 
 const DONE: Reply = { kind: 'result', json: Buffer.from('{}') };
 
-export function setLevel(call: Call, { notes, fleet }: Pick<LineRooms, 'notes' | 'fleet'>): Outcome<Reply> {
+export function setLevel(call: Call, { preferences, fleet }: Pick<LineRooms, 'preferences' | 'fleet'>): Outcome<Reply> {
   const { envelope, session, view } = call;
   const { bytes, params } = envelope;
   const level = params.at < 0 ? undefined : stringAt(bytes, paramSpan(envelope, 'level'), 40);
@@ -21,7 +21,7 @@ export function setLevel(call: Call, { notes, fleet }: Pick<LineRooms, 'notes' |
     return new Refusal('invalid-params', `params.level must be one of ${LOG_LEVELS.join(', ')}.`);
   // Without a session there is nobody to send lines to later; the wish is fulfilled all the same.
   if (!session) return DONE;
-  const limit = notes.setLevel(session, level);
+  const limit = preferences.setLevel(session, level);
   if (limit) return tooMuch(limit);
   for (const slug of view.servers) {
     fleet.logLevelChanged(slug, undefined);

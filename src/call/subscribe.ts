@@ -20,8 +20,11 @@ const DONE: Reply = { kind: 'result', json: Buffer.from('{}') };
 
 export type Subscribe = (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>>;
 
-export function createSubscribe(send: RoutedCall, rooms: Pick<LineRooms, 'notes' | 'fleet' | 'sessions'>): Subscribe {
-  const { notes, fleet, sessions } = rooms;
+export function createSubscribe(
+  send: RoutedCall,
+  rooms: Pick<LineRooms, 'preferences' | 'fleet' | 'sessions'>,
+): Subscribe {
+  const { preferences, fleet, sessions } = rooms;
 
   /** One that asks its users has a connection for each session, and each subscribes for itself. */
   const isShared = (call: Call, server: string): boolean =>
@@ -31,17 +34,17 @@ export function createSubscribe(send: RoutedCall, rooms: Pick<LineRooms, 'notes'
     const { server, native: uri } = route;
     const subscription = { server, uri, named: params.name };
     // Before the server is asked, so that a refusal leaves nothing there.
-    const tooMany = notes.limitOf(session, subscription);
+    const tooMany = preferences.exceededLimit(session, subscription);
     if (tooMany) return tooMuch(tooMany);
     const shared = isShared(call, server);
     const note = (): Outcome<Reply> => {
-      const limit = sessions.hasEnded(session.random) ? 'ended' : notes.subscribe(session, subscription);
+      const limit = sessions.hasEnded(session.random) ? 'ended' : preferences.subscribe(session, subscription);
       if (limit === undefined) return DONE;
       // The server has added a subscription of a caller who may not have it, or has left.
       if (shared) fleet.wishesChanged(server);
       return limit === 'ended' ? new Refusal('session-ended') : tooMuch(limit);
     };
-    if (shared && notes.isSubscribed(server, uri)) return note();
+    if (shared && preferences.isSubscribed(server, uri)) return note();
     return after(send(call, { params, target: route }), () => {
       if (shared) fleet.subscribed(server, uri, true);
       return note();
@@ -50,9 +53,9 @@ export function createSubscribe(send: RoutedCall, rooms: Pick<LineRooms, 'notes'
 
   function unsubscribe(call: Call, session: Session, params: CallParams, route: ResourceRoute): ReturnType<Subscribe> {
     const { server, native: uri } = route;
-    notes.unsubscribe(session.random, server, uri);
+    preferences.unsubscribe(session.random, server, uri);
     const shared = isShared(call, server);
-    if (shared && notes.isSubscribed(server, uri)) return DONE;
+    if (shared && preferences.isSubscribed(server, uri)) return DONE;
     if (shared) fleet.subscribed(server, uri, false);
     return send(call, { params, target: route });
   }

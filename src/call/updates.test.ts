@@ -5,49 +5,50 @@ import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { holderOf } from '../../test/support/small-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
-import { createNotes } from '../session/preferences.ts';
+import { createSessionPreferences } from '../session/preferences.ts';
 import { createSessions } from '../session/sessions.ts';
 import { everybodyOf, laneOwnerOf } from './updates.ts';
 
 function rig() {
   const { kernel } = frozenKernel();
   const limits = limitsFrom({});
-  const notes = createNotes({ kernel, limits });
+  const preferences = createSessionPreferences({ kernel, limits });
   const sessions = createSessions({ kernel, limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
   const servers = [serverSpec('git'), serverSpec('files'), serverSpec('asks', { interactive: true })];
   const groups = [groupSpec('dev', ['git']), groupSpec('every', '*')];
   const snapshots = holderOf(worldOf(servers, [], groups));
-  const everybody = everybodyOf({ kernel, limits, notes, sessions, snapshots });
+  const everybody = everybodyOf({ kernel, limits, preferences, sessions, snapshots });
   const session = (random: string, path: string) => ({ random, owner: 'k', path });
-  return { notes, everybody, session, sessions };
+  return { preferences, everybody, session, sessions };
 }
 
 // finding: SR-M8
 test('asks a server for the most verbose level of the sessions that can use it, and for no other', () => {
-  const { notes, everybody, session } = rig();
+  const { preferences, everybody, session } = rig();
   const levels = () => ['git', 'files'].map((server) => everybody.logLevel(server));
-  notes.setLevel(session('a', 'group:dev'), 'debug');
+  preferences.setLevel(session('a', 'group:dev'), 'debug');
   assert.deepEqual(levels(), ['debug', undefined]);
-  notes.setLevel(session('b', 'server:files'), 'error');
+  preferences.setLevel(session('b', 'server:files'), 'error');
   assert.deepEqual(levels(), ['debug', 'error']);
-  notes.setLevel(session('c', 'groups:dev,every'), 'warning');
+  preferences.setLevel(session('c', 'groups:dev,every'), 'warning');
   assert.deepEqual(levels(), ['debug', 'warning']);
-  notes.forget('a');
-  notes.setLevel(session('d', 'all'), 'info');
+  preferences.remove('a');
+  preferences.setLevel(session('d', 'all'), 'info');
   assert.deepEqual(levels(), ['info', 'info']);
 });
 
 test('a server that asks its users gets the subscriptions of clients without a session on its shared link only', () => {
-  const { notes, everybody, session } = rig();
+  const { preferences, everybody, session } = rig();
   for (const server of ['git', 'asks'])
-    for (const id of ['a', '~b']) notes.subscribe(session(id, 'all'), { server, uri: `x://${id}`, named: `x://${id}` });
+    for (const id of ['a', '~b'])
+      preferences.subscribe(session(id, 'all'), { server, uri: `x://${id}`, named: `x://${id}` });
   assert.deepEqual(everybody.subscriptions('git'), ['x://a', 'x://~b']);
   assert.deepEqual(everybody.subscriptions('asks'), ['x://~b']);
 });
 
 // finding: SR-A9
 test('on the connection of one session a server passes on updates of its own resources only', () => {
-  const { notes, session, sessions } = rig();
+  const { preferences, session, sessions } = rig();
   const sent: string[] = [];
   const principal = { userId: 1, family: 'f' };
   const made = { ...session('a', 'all'), ...principal, capabilityBits: 0 };
@@ -55,9 +56,9 @@ test('on the connection of one session a server passes on updates of its own res
     ['asks', 'x://own'],
     ['git', 'mcphub://git/x%3A%2F%2Fother'],
   ] as const)
-    notes.subscribe(made, { server, uri: server === 'asks' ? 'x://own' : 'x://other', named });
+    preferences.subscribe(made, { server, uri: server === 'asks' ? 'x://own' : 'x://other', named });
   const told = { ...sessions, sendTo: (_id: string, frame: Buffer) => sent.push(frame.toString()) > 0 };
-  const owner = laneOwnerOf(made as never, {} as never, { notes, sessions: told, questions: {} } as never);
+  const owner = laneOwnerOf(made as never, {} as never, { preferences, sessions: told, questions: {} } as never);
   const update = (text: string) => owner.notify('asks', 'notifications/resources/updated', Buffer.from(text));
   assert.ok(update('{"uri":"x://own"}'));
   assert.ok(update('{"uri":"x://own/part"}'));

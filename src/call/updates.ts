@@ -13,8 +13,8 @@ import { passesLevel } from '../protocol/log-level.ts';
 import { memberSpan, stringAt } from '../protocol/scan.ts';
 import { soleMember } from '../protocol/sole-member.ts';
 import { notificationFrame, replaceSpans } from '../protocol/write.ts';
-import { isFleeting } from '../session/ephemeral.ts';
-import type { Whose } from '../session/preferences.ts';
+import { isEphemeral } from '../session/ephemeral.ts';
+import type { SessionKind } from '../session/preferences.ts';
 import { sealedPath } from '../session/session-token.ts';
 import type { Session } from '../session/sessions.ts';
 import type { Everybody, LaneOwner } from '../upstream/talk.ts';
@@ -27,17 +27,17 @@ const MESSAGE = 'notifications/message';
 /** No subscription has a longer URI (`uriBytes`). */
 const MAX_URI_BYTES = 8192;
 
-type UpdateRooms = Pick<LineRooms, 'sessions' | 'notes'>;
+type UpdateRooms = Pick<LineRooms, 'sessions' | 'preferences'>;
 
 /**
  * All sessions together, as the servers' shared links see them. Of a server that asks its users each session's lane says what the session
  * wants; only who listens without a session has no lane.
  */
 export function everybodyOf(rooms: UpdateRooms & Pick<LineRooms, 'kernel' | 'limits' | 'snapshots'>): Everybody {
-  const { kernel, limits, sessions, notes, snapshots } = rooms;
+  const { kernel, limits, sessions, preferences, snapshots } = rooms;
   const paces = new CappedMap<string, UpdatePace>('call.update-paces', limits.servers, 'drop-oldest', kernel.ceilings);
-  const whose = (server: string): Whose =>
-    snapshots.current.servers.some(({ slug, interactive }) => slug === server && interactive) ? 'fleeting' : 'all';
+  const whose = (server: string): SessionKind =>
+    snapshots.current.servers.some(({ slug, interactive }) => slug === server && interactive) ? 'ephemeral' : 'all';
   function paceOf(server: string): UpdatePace {
     const pace = paces.get(server) ?? createUpdatePace({ kernel, limits });
     paces.set(server, pace);
@@ -45,13 +45,13 @@ export function everybodyOf(rooms: UpdateRooms & Pick<LineRooms, 'kernel' | 'lim
   }
 
   return {
-    logLevel: (server) => notes.mostVerbose((path) => holdsServer(path, server, snapshots.current.groups)),
-    subscriptions: (server) => notes.urisOf(server, whose(server)),
+    logLevel: (server) => preferences.mostVerbose((path) => holdsServer(path, server, snapshots.current.groups)),
+    subscriptions: (server) => preferences.subscribedUris(server, whose(server)),
     // An update goes to whoever is subscribed; anything else belongs to nobody for certain, and is dropped.
     notice(server, method, params) {
       const uri = method === UPDATED ? uriIn(params) : undefined;
       if (uri === undefined) return;
-      const look = () => notes.subscribers(server, uri, whose(server));
+      const look = () => preferences.subscribers(server, uri, whose(server));
       const found = look();
       let isNow = true;
       paceOf(server).offer(uri, found.length, () => {
@@ -85,20 +85,20 @@ export function laneOwnerOf(
   access: Access,
   rooms: UpdateRooms & Pick<LineRooms, 'questions'>,
 ): LaneOwner {
-  const { sessions, notes, questions } = rooms;
+  const { sessions, preferences, questions } = rooms;
   const { random: id, capabilityBits } = session;
   return {
     ...{ id, access, share: session.owner },
     capabilityBits,
-    logLevel: () => notes.level(id),
-    subscriptions: (server) => notes.subscriptions(id).flatMap((one) => (one.server === server ? [one.uri] : [])),
-    isHeard: () => sessions.hears(id),
+    logLevel: () => preferences.level(id),
+    subscriptions: (server) => preferences.subscriptions(id).flatMap((one) => (one.server === server ? [one.uri] : [])),
+    isHeard: () => sessions.hasStream(id),
     notify(server, method, params) {
-      if (method === MESSAGE && !passesLevel(params, notes.level(id))) return false;
+      if (method === MESSAGE && !passesLevel(params, preferences.level(id))) return false;
       if (method !== UPDATED) return sessions.sendTo(id, notificationFrame(method, params));
       const uri = uriIn(params);
       // A server speaks for its own resources only, also on a connection that belongs to one session; a part of one is its own as well.
-      const own = notes.subscriptions(id).filter((one) => one.server === server && uri?.startsWith(one.uri));
+      const own = preferences.subscriptions(id).filter((one) => one.server === server && uri?.startsWith(one.uri));
       if (uri === undefined || own.length === 0) return false;
       const named = own.find((one) => one.uri === uri)?.named ?? uri;
       return sessions.sendTo(id, notificationFrame(method, renamed(params, uri, named)));
@@ -116,7 +116,7 @@ export function tellListening(
   const { userId, family } = principal;
   const path = sealedPath(viewKey(viewName));
   const isTheirs = (one: Session) => one.userId === userId && one.family === family && one.path === path;
-  return sessions.broadcast((one) => isFleeting(one.random) && isTheirs(one), frame) > 0;
+  return sessions.broadcast((one) => isEphemeral(one.random) && isTheirs(one), frame) > 0;
 }
 
 function uriIn(params: Buffer): string | undefined {

@@ -309,14 +309,14 @@ export const LIMITS = {
     'count',
     [100, 1_000_000],
     'MCPHUB_SESSIONS',
-    'Opened statements kept in memory (a seal costs 25 µs to open).',
+    'Sessions kept in memory (opening a sealed id costs 25 µs).',
   ),
   sessionIdleMs: row(
     10 * MINUTE,
     'ms',
     [10 * SECOND, 24 * HOUR],
     'MCPHUB_SESSION_IDLE_MS',
-    'Freed from memory after this; the statement itself stays valid.',
+    'Freed from memory after this; the session id stays valid.',
   ),
   sessionMs: row(
     24 * HOUR,

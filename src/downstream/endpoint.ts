@@ -17,7 +17,7 @@ import { answerId, refusedMessage } from '../protocol/answer-id.ts';
 import { readClaim, refuseVersionHeader } from '../protocol/era-2026/claim.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { clientScan, isBatch, scanEnvelope } from '../protocol/scan.ts';
-import type { Tracks } from '../session/resumable-streams.ts';
+import type { ResumableStreams } from '../session/resumable-streams.ts';
 import type { Sessions } from '../session/sessions.ts';
 import { Authorized } from './authorized.ts';
 import { createBatch } from './batch.ts';
@@ -45,7 +45,7 @@ export interface EndpointParts {
   readonly admission: Pick<Admission, 'refusalFor' | 'countRequest'>;
   readonly catalog: Catalog;
   readonly sessions: Sessions;
-  readonly tracks: Tracks;
+  readonly resumableStreams: ResumableStreams;
   readonly questions: Questions;
   readonly streams: Streams;
   readonly siblings: Siblings;

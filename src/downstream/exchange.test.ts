@@ -11,7 +11,7 @@ import { LOCAL_PRINCIPAL } from '../kernel/principal.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { scanEnvelope } from '../protocol/scan.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
-import { createTracks } from '../session/resumable-streams.ts';
+import { createResumableStreams } from '../session/resumable-streams.ts';
 import { createSessions, type Session, type Sessions } from '../session/sessions.ts';
 import { batchPiece, Exchange } from './exchange.ts';
 import { createStreams } from './streams.ts';
@@ -35,7 +35,7 @@ function exchangeWith(accept: string | undefined, id = '"k 1"') {
     limits,
     sessions,
     streams: createStreams({ kernel, limits }),
-    tracks: createTracks({ kernel, limits, slot: 1 }),
+    resumableStreams: createResumableStreams({ kernel, limits, slot: 1 }),
     questions: createQuestions({ kernel, limits, slot: 1 }),
   };
   const request = fakeRequest(accept === undefined ? {} : { accept });
@@ -46,7 +46,7 @@ function exchangeWith(accept: string | undefined, id = '"k 1"') {
 
 function sessionOf(sessions: Sessions, version = '2025-11-25'): Session {
   const wish = { path: 'all', version, clientName: 'c', clientVersion: '1', capabilityBits: 4 };
-  return sessions.mint({ ...wish, principal: LOCAL_PRINCIPAL });
+  return sessions.create({ ...wish, principal: LOCAL_PRINCIPAL });
 }
 
 const result = (json: string): Reply => ({ kind: 'result', json: Buffer.from(json) });
@@ -115,7 +115,7 @@ test('a long silence becomes a stream; a refusal then is an error event, since t
 });
 
 test('a stream of a session carries ids, primes clients of 2025-11-25, and goes on without its client', () => {
-  const { exchange, response, sessions, tracks } = exchangeWith(BOTH);
+  const { exchange, response, sessions, resumableStreams } = exchangeWith(BOTH);
   const session = sessionOf(sessions);
   exchange.inSession(session);
   exchange.notify('notifications/progress', Buffer.from('{"progress":1}'));
@@ -126,10 +126,10 @@ test('a stream of a session carries ids, primes clients of 2025-11-25, and goes 
   response.emit('close');
   exchange.notify('notifications/progress', Buffer.from('{"progress":2}'));
   exchange.answer(result('{"a":1}'));
-  const resumed = tracks.resume(session.random, secondId);
-  assert.ok(resumed.kind === 'track');
+  const resumed = resumableStreams.resume(session.random, secondId);
+  assert.ok(resumed.kind === 'stream');
   const got: string[] = [];
-  resumed.track.attach(
+  resumed.stream.attach(
     { send: (message) => got.push(String(message)) > 0, close: (why) => got.push(why) },
     resumed.after,
   );

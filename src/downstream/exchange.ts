@@ -15,7 +15,7 @@ import type { Answer, Asking, BackChannel } from '../protocol/back-channel.ts';
 import { primesStreams } from '../protocol/era-2025/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { notificationFrame, refusalFrame } from '../protocol/write.ts';
-import type { Track, Tracks } from '../session/resumable-streams.ts';
+import type { ResumableStream, ResumableStreams } from '../session/resumable-streams.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
 import { acceptsEventStream } from './header-values.ts';
 import { answerRefusal, traceRefusal, writeFrame } from './http-answer.ts';
@@ -29,7 +29,7 @@ const NOTHING = Buffer.alloc(0);
 
 export interface ExchangeRooms {
   readonly streams: Streams;
-  readonly tracks: Tracks;
+  readonly resumableStreams: ResumableStreams;
   readonly sessions: Sessions;
   readonly questions: Questions;
 }
@@ -51,7 +51,7 @@ export class Exchange implements BackChannel {
   #access: Access | undefined;
   #session: Session | undefined;
   #stream: SseStream | undefined;
-  #track: Track | undefined;
+  #resumable: ResumableStream | undefined;
   #answered = false;
   readonly progressToken = undefined;
 
@@ -83,18 +83,18 @@ export class Exchange implements BackChannel {
     if (this.#answered || this.#stream || !this.#acceptsSse) return;
     const access = this.#access;
     if (!access || this.#response.headersSent || this.#response.destroyed) return;
-    const { streams, tracks } = this.#rooms;
+    const { streams, resumableStreams } = this.#rooms;
     const session = this.#session;
-    const track = session && tracks.open(session, this.#idRaw, access);
+    const resumable = session && resumableStreams.open(session, this.#idRaw, access);
     const stream = streams.open(this.#response, { owner: this.#owner, access }, () => {
-      if (!isRefusal(stream)) track?.detach(stream);
+      if (!isRefusal(stream)) resumable?.detach(stream);
     });
-    if (isRefusal(stream)) return track?.close('too-many-streams');
+    if (isRefusal(stream)) return resumable?.close('too-many-streams');
     this.#stream = stream;
-    this.#track = track;
-    if (!session || !track) return;
-    if (primesStreams(session.version)) stream.prime(track.firstId);
-    track.attach(stream, 0);
+    this.#resumable = resumable;
+    if (!session || !resumable) return;
+    if (primesStreams(session.version)) stream.prime(resumable.firstId);
+    resumable.attach(stream, 0);
   }
 
   refused(refusal: Refusal): void {
@@ -114,7 +114,7 @@ export class Exchange implements BackChannel {
     this.becomeStream();
     const { questions, sessions } = this.#rooms;
     const send = (frame: Buffer) =>
-      this.#track && !this.#answered ? this.#track.send(frame) : sessions.send(session, frame);
+      this.#resumable && !this.#answered ? this.#resumable.send(frame) : sessions.send(session, frame);
     return questions.ask({ ...asking, session, send });
   }
 
@@ -128,7 +128,7 @@ export class Exchange implements BackChannel {
 
   /** No message follows a cancellation; the exchange just ends. */
   #endSilently(): void {
-    if (this.#track) this.#track.finishSilently();
+    if (this.#resumable) this.#resumable.finishSilently();
     else if (this.#stream) this.#stream.close('cancelled');
     else this.#accept();
   }
@@ -139,7 +139,7 @@ export class Exchange implements BackChannel {
   }
 
   #send(frame: Buffer): void {
-    if (this.#track) this.#track.send(frame);
+    if (this.#resumable) this.#resumable.send(frame);
     else this.#stream?.send(frame);
   }
 
@@ -163,9 +163,9 @@ export class Exchange implements BackChannel {
 
   #answerOnStream(stream: SseStream, outcome: Outcome<Reply>): void {
     const frame = this.#frameOf(outcome);
-    if (this.#track && frame) return this.#track.finish(frame);
+    if (this.#resumable && frame) return this.#resumable.finish(frame);
     if (frame) stream.send(frame);
-    this.#track?.close('answered');
+    this.#resumable?.close('answered');
     stream.close('answered');
   }
 

@@ -44,12 +44,12 @@ export function openListen(
   const openedMs = kernel.clock.nowMs();
   const { shortId } = session;
   const stream = streams.open(response, { owner, access }, (reason) => {
-    sessions.over(session);
+    sessions.endEphemeral(session);
     const ms = Math.round(kernel.clock.nowMs() - openedMs);
     kernel.bus.publish({ type: 'stream-closed', session: shortId, reason, ms });
   });
   if (isRefusal(stream)) {
-    sessions.over(session);
+    sessions.endEphemeral(session);
     return writeRefusal(response, stream, idRaw);
   }
   kernel.bus.publish({ type: 'stream-opened', session: shortId });

@@ -13,7 +13,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, Refusal } from '../kernel/outcome.ts';
 import { primesStreams } from '../protocol/era-2025/versions.ts';
 import { refusalFrame } from '../protocol/write.ts';
-import { lostEventId, type Track, type Tracks } from '../session/resumable-streams.ts';
+import { lostEventId, type ResumableStream, type ResumableStreams } from '../session/resumable-streams.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
 import type { Authorized } from './authorized.ts';
 import { headerValue } from './header-values.ts';
@@ -26,7 +26,7 @@ export interface StandingParts {
   readonly kernel: Kernel;
   readonly line: Line;
   readonly sessions: Sessions;
-  readonly tracks: Tracks;
+  readonly resumableStreams: ResumableStreams;
   readonly streams: Streams;
   readonly siblings: Siblings;
   readonly home: Home;
@@ -41,7 +41,7 @@ interface Opening {
 
 /** A stream that the client has lost, and the event after which it goes on. */
 interface Lost {
-  readonly track: Track;
+  readonly resumable: ResumableStream;
   readonly after: number;
   readonly lastEventId: string;
 }
@@ -57,7 +57,7 @@ const MAY_RETURN: ReadonlySet<string> = new Set(['client-gone', 'slow-reader', '
 export function createStanding(
   parts: StandingParts,
 ): (request: IncomingMessage, response: ServerResponse, authorized: Authorized) => void {
-  const { kernel, line, sessions, tracks, streams, siblings, home } = parts;
+  const { kernel, line, sessions, resumableStreams, streams, siblings, home } = parts;
 
   function openSse({ session, response, caller }: Opening, closed: (reason: string) => void) {
     const openedMs = kernel.clock.nowMs();
@@ -76,28 +76,29 @@ export function createStanding(
   function stand(opening: Opening, known?: Lost): void {
     const { session, caller } = opening;
     let stream: ReturnType<typeof openSse>;
-    const track: Track = known?.track ?? tracks.open(session, undefined, caller, () => sessions.detach(session, track));
+    const resumable: ResumableStream =
+      known?.resumable ?? resumableStreams.open(session, undefined, caller, () => sessions.detach(session, resumable));
     stream = openSse(opening, (reason) => {
-      track.detach(stream as SseStream);
-      if (MAY_RETURN.has(reason)) sessions.park(session, track);
+      resumable.detach(stream as SseStream);
+      if (MAY_RETURN.has(reason)) sessions.retain(session, resumable);
     });
     if (isRefusal(stream)) {
-      if (!known) track.close('too-many-streams');
+      if (!known) resumable.close('too-many-streams');
       return;
     }
-    sessions.attach(session, track);
-    prime(session, stream, known?.lastEventId ?? track.firstId);
-    track.attach(stream, known?.after ?? 0);
+    sessions.attach(session, resumable);
+    prime(session, stream, known?.lastEventId ?? resumable.firstId);
+    resumable.attach(stream, known?.after ?? 0);
   }
 
-  function goOn(opening: Opening, { track, after, lastEventId }: Lost): void {
+  function goOn(opening: Opening, { resumable, after, lastEventId }: Lost): void {
     const { session } = opening;
     const stream = openSse(opening, () => {
-      if (!isRefusal(stream)) track.detach(stream);
+      if (!isRefusal(stream)) resumable.detach(stream);
     });
     if (isRefusal(stream)) return;
     prime(session, stream, lastEventId);
-    track.attach(stream, after);
+    resumable.attach(stream, after);
   }
 
   /** Told plainly instead of a stream that stays silent for ever. */
@@ -126,16 +127,16 @@ export function createStanding(
       if (!home.passesStream(request, response, opening, here)) here();
     };
     if (lastEventId === undefined) return standAtHome();
-    const resumed = tracks.resume(session.random, lastEventId);
+    const resumed = resumableStreams.resume(session.random, lastEventId);
     if (resumed.kind === 'none') return standAtHome();
     if (resumed.kind === 'lost') return tellLost(opening, resumed.idRaw);
-    if (resumed.kind === 'over')
+    if (resumed.kind === 'finished')
       return writeRefusal(
         response,
         new Refusal('method-not-allowed', 'Nothing follows this event: the call was answered.'),
       );
-    if (resumed.kind === 'track') {
-      const lost: Lost = { ...resumed, lastEventId };
+    if (resumed.kind === 'stream') {
+      const lost: Lost = { resumable: resumed.stream, after: resumed.after, lastEventId };
       return resumed.isCall ? goOn(opening, lost) : stand(opening, lost);
     }
     siblings.pass(request, response, {

@@ -36,8 +36,8 @@ import { frontSocketName, type Heartbeat, socketName, WORKERS_SOCKET } from '../
 import { waitsInWords } from '../kernel/waits-in-words.ts';
 import type { KeysFrame } from '../relay/keys-messages.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
-import { createNotes } from '../session/preferences.ts';
-import { createTracks } from '../session/resumable-streams.ts';
+import { createSessionPreferences } from '../session/preferences.ts';
+import { createResumableStreams } from '../session/resumable-streams.ts';
 import { createSessions, type Sessions } from '../session/sessions.ts';
 import { createFailureLog } from '../telemetry/failure-log.ts';
 import type { Gauges } from '../telemetry/loop-gauge.ts';
@@ -53,7 +53,7 @@ import { watchPressure } from './hub-pressure.ts';
 import { notifyOfListChanges } from './list-changes.ts';
 import { listedFact } from './listed-fact.ts';
 import { OwnLists } from './own-lists.ts';
-import { createSessionMarks, type SessionMarks } from './session-records.ts';
+import { createSessionRecords, type SessionRecords } from './session-records.ts';
 import type { TransportMaker } from './transports.ts';
 
 export interface HubPartsOptions {
@@ -98,7 +98,7 @@ export interface HubParts {
   /** Takes newer keys. */
   takeKeys(frame: KeysFrame): void;
   readonly access: AccessWatch;
-  readonly marks: SessionMarks;
+  readonly sessionRecords: SessionRecords;
   takeUsedKeys(): string[];
   readonly balancers: Balancers;
   /** The newest listing of a server; undefined = there is none yet. */
@@ -116,7 +116,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   const failures = createFailureLog(kernel, limits.servers);
   const keys = createKeyDoor({ kernel, limits, snapshots });
   const catalog = createCatalog({ kernel, limits });
-  const notes = createNotes({ kernel, limits });
+  const preferences = createSessionPreferences({ kernel, limits });
   const peerSocket = (peer: number) => join(runDir, socketName('hub', peer));
   const holders = new SessionHolders({ kernel, limits, slot, peerSocket, predecessor: options.predecessor });
   const fleet = createFleet({
@@ -128,18 +128,18 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     spokenBefore: (slug) => own.listing(slug)?.spoken,
     openingBefore: (slug) => own.listing(slug)?.opening,
     makeTransport: options.makeTransport,
-    everybody: everybodyOf({ kernel, limits, sessions, notes, snapshots }),
+    everybody: everybodyOf({ kernel, limits, sessions, preferences, snapshots }),
   });
-  sessions.onOver((id) => {
-    const servers = new Set(notes.subscriptions(id).map(({ server }) => server)); // bounded by: one session's wishes
-    notes.forget(id);
+  sessions.onEnd((id) => {
+    const servers = new Set(preferences.subscriptions(id).map(({ server }) => server)); // bounded by: one session's wishes
+    preferences.remove(id);
     fleet.sessionEnded(id);
     for (const server of servers) fleet.wishesChanged(server);
   });
   const access = watchAccess({
     kernel,
     snapshots,
-    ownerLost: (owner) => sessions.endOwned(owner, notes.ownedBy(owner.family)),
+    ownerLost: (owner) => sessions.endOwned(owner, preferences.ownedBy(owner.family)),
   });
   const own = new OwnLists(snapshots);
   const balancers = new Balancers(kernel);
@@ -193,19 +193,19 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     catalog,
     fleet,
     questions,
-    notes,
+    preferences,
     ...{ seals, slot, version },
     requestIdPrefix: `${slot}-${Math.floor(kernel.clock.wallMs() / 1000).toString(36)}-`,
   });
   const slowReaders = createSlowReaders({ kernel, limits });
   const streams = createStreams({ kernel, limits });
-  const tracks = createTracks({ kernel, limits, slot });
+  const resumableStreams = createResumableStreams({ kernel, limits, slot });
   const frontSocket = (peer: number) => join(runDir, frontSocketName(peer));
   const siblings = createSiblings({ kernel, limits, frontSocket, token: workerToken });
   const bodies = new Bodies({ kernel, limits });
   const endpoint = createEndpoint({
     ...{ kernel, limits, slot, line, catalog },
-    ...{ admission, sessions, tracks, questions, streams, siblings },
+    ...{ admission, sessions, resumableStreams, questions, streams, siblings },
     ...{ bodies, home: createHome({ limits, slot, sessions, snapshots, siblings }) },
   });
   const health = createHealth({
@@ -280,7 +280,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   return {
     ...{ snapshots, fleet, sessions, health, admission, streams, front, privateFront, take, access },
     takeKeys: ({ keys, keysRevision }) => void snapshots.swapKeys(keys, keysRevision),
-    marks: createSessionMarks({ sessions, notes, fleet }),
+    sessionRecords: createSessionRecords({ sessions, preferences, fleet }),
     takeUsedKeys: () => keys.takeUsed(),
     balancers,
     listing: (server) => own.listing(server),

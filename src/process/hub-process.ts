@@ -28,7 +28,7 @@ import { createEgress } from '../net/egress.ts';
 import { createKeysClient } from '../relay/keys-client.ts';
 import { createRelayClient, type RelayClient } from '../relay/relay-client.ts';
 import { createSnapshotFile, type SnapshotFile } from '../relay/snapshot-file.ts';
-import { readOrMakeSecrets } from '../seal/secret-file.ts';
+import { readOrCreateSecrets } from '../seal/secret-file.ts';
 import { createTelemetry } from '../telemetry/telemetry.ts';
 import { createInstallLock } from '../upstream/child/install-lock.ts';
 import { createSearchPath } from '../upstream/child/search-path.ts';
@@ -104,7 +104,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
       parts.take(snapshot, 'control');
       parts.health.started();
     },
-    onSessionRecords: (marks) => parts.marks.take(marks),
+    onSessionRecords: (records) => parts.sessionRecords.apply(records),
     onRelist: () => parts.fleet.relist(),
     current: () => snapshots.current,
     listing: (server) => parts.listing(server),
@@ -116,7 +116,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     version: VERSION,
     runDir,
     snapshots,
-    secrets: await readOrMakeSecrets(
+    secrets: await readOrCreateSecrets(
       { secret: env.MCPHUB_SECRET, secretFile: env.MCPHUB_SECRET_FILE, dataDir, waits: kernel.waits },
       boot,
     ),
@@ -136,7 +136,7 @@ export async function runHub(env: NodeJS.ProcessEnv): Promise<void> {
     onKeys: (frame) => parts.takeKeys(frame),
   });
   parts.access.onApplied(() => keys.confirm());
-  parts.marks.onMark((mark) => relay.sendSessionRecord(mark));
+  parts.sessionRecords.onRecord((record) => relay.sendSessionRecord(record));
   kernel.bus.listen((fact) => {
     // One a call; control keeps no activity yet, and the log has them.
     if (fact.type !== 'call-answered' && fact.type !== 'server-said') relay.sendFact(fact);

@@ -1,37 +1,36 @@
 /**
- * What is known of sessions beyond their statements, between this hub and control: ended ones, and what living ones want to hear.
- * Promises: what control tells is taken in one turn; servers are told of wishes that are new here.
- * Does not: travel (`relay/`) or keep (`control/`).
+ * Connects sessions and preferences of this worker with the relay: applies records of other workers and reports its own.
+ * Guarantees: records of one message are applied in one turn; servers are told about new subscriptions.
  */
 import type { SessionRecord } from '../relay/relay-messages.ts';
-import type { Notes } from '../session/preferences.ts';
+import type { SessionPreferences } from '../session/preferences.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { Fleet } from '../upstream/fleet.ts';
 
-export interface SessionMarks {
-  take(marks: readonly SessionRecord[]): void;
-  /** Something came up in this hub. */
-  onMark(listener: (mark: SessionRecord) => void): void;
+export interface SessionRecords {
+  apply(records: readonly SessionRecord[]): void;
+  /** Called for each tombstone or change of preferences in this worker. */
+  onRecord(listener: (record: SessionRecord) => void): void;
 }
 
-export function createSessionMarks(rooms: {
+export function createSessionRecords(modules: {
   readonly sessions: Sessions;
-  readonly notes: Notes;
+  readonly preferences: SessionPreferences;
   readonly fleet: Fleet;
-}): SessionMarks {
-  const { sessions, notes, fleet } = rooms;
+}): SessionRecords {
+  const { sessions, preferences, fleet } = modules;
   return {
-    take(marks) {
+    apply(records) {
       let hasNews = false;
-      for (const { id, atMs, wishes, owner } of marks) {
-        if (wishes === undefined) sessions.bury({ id, atMs, owner });
-        else if (!sessions.hasEnded(id) && notes.take({ id, atMs, wishes, owner })) hasNews = true;
+      for (const { id, atMs, wishes, owner } of records) {
+        if (wishes === undefined) sessions.applyTombstone({ id, atMs, owner });
+        else if (!sessions.hasEnded(id) && preferences.applyStored({ id, atMs, json: wishes, owner })) hasNews = true;
       }
       if (hasNews) for (const { server } of fleet.statuses()) fleet.wishesChanged(server);
     },
-    onMark(listener) {
-      sessions.onEnded((tombstone) => listener({ ...tombstone, wishes: undefined }));
-      notes.onChanged(listener);
+    onRecord(listener) {
+      sessions.onTombstone((tombstone) => listener({ ...tombstone, wishes: undefined }));
+      preferences.onChanged(({ json, ...record }) => listener({ ...record, wishes: json }));
     },
   };
 }

@@ -1,13 +1,12 @@
 /**
- * Seals statements so that only a hub with the same secret can read or make them: AES-256-GCM, a key per purpose, old secrets still open.
- * Promises: what was altered, cut or made elsewhere opens to undefined, never to a throw; the text is visible ASCII.
- * Cost: 25 µs to open (measured), so callers remember what they opened.
- * Does not: know what is sealed, or where secrets come from (`secret-file.ts`).
+ * Seals texts with AES-256-GCM, with a key for each purpose; old secrets still open.
+ * Guarantees: altered, truncated or foreign texts open to undefined and never throw; sealed text is visible ASCII. Opening costs 25 µs (measured),
+ * so callers cache the result.
  */
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
 import { HubError } from '../kernel/errors.ts';
 
-/** What a seal is for; a text sealed for one purpose does not open for another. */
+/** Purpose of a sealed text; it cannot be opened for another purpose. */
 export type SealPurpose = 'session' | 'request-state' | 'stored-secret';
 
 export interface KeyRing {
@@ -19,7 +18,7 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const ID_BYTES = 4;
 const OVERHEAD = ID_BYTES + NONCE_BYTES + TAG_BYTES;
-/** Longest text that is looked at. */
+/** Longest text that is opened, in characters. */
 const MAX_TEXT = 65_536;
 
 interface RingKey {
@@ -27,9 +26,9 @@ interface RingKey {
   readonly byPurpose: Readonly<Record<SealPurpose, Buffer>>;
 }
 
-/** The first secret seals; all of them open. At least one. */
+/** Creates a key ring: the first secret seals, all secrets open. Throws `config-invalid` without a secret. */
 export function createKeyRing(secrets: readonly Buffer[]): KeyRing {
-  const keys = secrets.map(ringKeyFrom);
+  const keys = secrets.map(deriveKeys);
   const first = keys[0];
   if (!first) throw new HubError('config-invalid', { message: 'A key ring needs a secret.' });
 
@@ -44,15 +43,15 @@ export function createKeyRing(secrets: readonly Buffer[]): KeyRing {
     open(purpose, text) {
       if (text.length > MAX_TEXT) return undefined;
       const bytes = Buffer.from(text, 'base64url');
-      // Base64 has spellings that decode alike; only the one that was given out counts.
+      // Several base64 texts decode to the same bytes: accept only the canonical one.
       if (bytes.length < OVERHEAD || bytes.toString('base64url') !== text) return undefined;
       const key = keys.find((one) => one.id.equals(bytes.subarray(0, ID_BYTES)));
-      return key ? opened(key, purpose, bytes) : undefined;
+      return key ? decrypt(key, purpose, bytes) : undefined;
     },
   };
 }
 
-function opened(key: RingKey, purpose: SealPurpose, bytes: Buffer): Buffer | undefined {
+function decrypt(key: RingKey, purpose: SealPurpose, bytes: Buffer): Buffer | undefined {
   try {
     const decipher = createDecipheriv(
       'aes-256-gcm',
@@ -70,7 +69,7 @@ function opened(key: RingKey, purpose: SealPurpose, bytes: Buffer): Buffer | und
   }
 }
 
-function ringKeyFrom(secret: Buffer): RingKey {
+function deriveKeys(secret: Buffer): RingKey {
   const derive = (purpose: SealPurpose) => Buffer.from(hkdfSync('sha256', secret, 'mcphub', `seal ${purpose}`, 32));
   return {
     id: createHash('sha256').update('mcphub key id').update(secret).digest().subarray(0, ID_BYTES),

@@ -7,9 +7,9 @@ import fc from 'fast-check';
 import { HubError } from '../kernel/errors.ts';
 import { createKernel } from '../kernel/kernel.ts';
 import { createKeyRing } from './key-ring.ts';
-import { readOrMakeSecrets } from './secret-file.ts';
+import { readOrCreateSecrets } from './secret-file.ts';
 
-test('what was sealed opens to the same bytes, for its own purpose only', () => {
+test('opens a sealed text to the same bytes, only for its purpose', () => {
   const ring = createKeyRing([Buffer.from('one secret of thirty-two letters')]);
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
@@ -20,19 +20,19 @@ test('what was sealed opens to the same bytes, for its own purpose only', () => 
   );
 });
 
-test('nothing that was not sealed here opens, and nothing throws', () => {
+test('opens no text that it has not sealed, and never throws', () => {
   const ring = createKeyRing([Buffer.from('one secret of thirty-two letters')]);
   fc.assert(fc.property(fc.string({ maxLength: 200 }), (text) => assert.equal(ring.open('session', text), undefined)));
 });
 
-test('processes that start at once agree on one secret, in a file of mode 0600', async () => {
+test('processes that start at the same time agree on one secret, in a file of mode 0600', async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'mcphub-seal-'));
   const kernel = createKernel();
   try {
     using deadline = kernel.deadline(5000);
     const all = await Promise.all(
       Array.from({ length: 20 }, () =>
-        readOrMakeSecrets({ secret: undefined, secretFile: undefined, dataDir, waits: kernel.waits }, deadline),
+        readOrCreateSecrets({ secret: undefined, secretFile: undefined, dataDir, waits: kernel.waits }, deadline),
       ),
     );
     assert.equal(new Set(all.map((secrets) => secrets[0]?.toString('hex'))).size, 1);
@@ -43,11 +43,11 @@ test('processes that start at once agree on one secret, in a file of mode 0600',
   }
 });
 
-test('short, known and missing secrets are refused by name', async () => {
+test('refuses short, well-known and missing secrets, and names the setting', async () => {
   const kernel = createKernel();
   using deadline = kernel.deadline(5000);
   const read = (secret: string | undefined, secretFile?: string) =>
-    readOrMakeSecrets({ secret, secretFile, dataDir: '/nonexistent', waits: kernel.waits }, deadline);
+    readOrCreateSecrets({ secret, secretFile, dataDir: '/nonexistent', waits: kernel.waits }, deadline);
   for (const secret of ['short', 'your-secret-key-change-this', 'aaaaaaaaaaaaaaaaaaaaaaaa']) {
     await assert.rejects(
       read(secret),
@@ -59,9 +59,9 @@ test('short, known and missing secrets are refused by name', async () => {
   assert.equal((await read('b1946ac92492d2347c6235b4d2611184')).length, 1);
 });
 
-test('one flipped bit anywhere, a cut or a longer text open to nothing', () => {
+test('does not open a text with a flipped bit, truncated or extended', () => {
   const ring = createKeyRing([Buffer.from('one secret of thirty-two letters')]);
-  const text = ring.seal('session', Buffer.from('statement'));
+  const text = ring.seal('session', Buffer.from('token'));
   const bytes = Buffer.from(text, 'base64url');
   fc.assert(
     fc.property(fc.nat(bytes.length * 8 - 1), (bit) => {
@@ -74,7 +74,7 @@ test('one flipped bit anywhere, a cut or a longer text open to nothing', () => {
     assert.equal(ring.open('session', other), undefined, other);
 });
 
-test('rotation: the first secret seals, all of them open, a removed one opens no more', () => {
+test('rotation: the first secret seals, all secrets open, a removed one does not', () => {
   const [old, young] = [
     Buffer.from('the old secret of the product 01'),
     Buffer.from('the new secret of the product 02'),
@@ -91,10 +91,10 @@ test('rotation: the first secret seals, all of them open, a removed one opens no
   );
 });
 
-test('secrets stand one per line; a pass phrase may have spaces', async () => {
+test('reads one secret per line; a pass phrase may contain spaces', async () => {
   const kernel = createKernel();
   using deadline = kernel.deadline(5000);
-  const secrets = await readOrMakeSecrets(
+  const secrets = await readOrCreateSecrets(
     {
       secret: ' a phrase with several words \r\n\nthe-secret-before-it\n',
       secretFile: '',
@@ -106,7 +106,7 @@ test('secrets stand one per line; a pass phrase may have spaces', async () => {
   assert.deepEqual(secrets.map(String), ['a phrase with several words', 'the-secret-before-it']);
 });
 
-test('a data directory that cannot be written is named in the fault', async () => {
+test('names the data directory when it cannot be written', async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'mcphub-seal-'));
   const kernel = createKernel();
   using deadline = kernel.deadline(5000);
@@ -114,7 +114,7 @@ test('a data directory that cannot be written is named in the fault', async () =
     const file = join(dataDir, 'file');
     await writeFile(file, '');
     await assert.rejects(
-      readOrMakeSecrets(
+      readOrCreateSecrets(
         { secret: undefined, secretFile: undefined, dataDir: join(file, 'x'), waits: kernel.waits },
         deadline,
       ),

@@ -1,7 +1,7 @@
 /**
- * Where the sealing secret comes from: MCPHUB_SECRET, MCPHUB_SECRET_FILE, or a file that is made once in the data directory (0600).
- * Promises: several processes that start at once agree on one secret; a secret that is short or known from examples is refused.
- * Owns: the file `secret` of the data directory. Rotation: put the new secret first, the old ones after it, one per line.
+ * Reads the sealing secret from MCPHUB_SECRET, MCPHUB_SECRET_FILE, or the file `secret` in the data directory (0600), created when missing.
+ * Guarantees: processes that start at the same time agree on one secret; short or well-known secrets are refused. To rotate, put the new secret
+ * first and the old ones after it, one per line.
  */
 import { randomBytes } from 'node:crypto';
 import { link, mkdir, readFile, unlink, writeFile } from 'node:fs/promises';
@@ -12,7 +12,7 @@ import type { Waits } from '../kernel/waits.ts';
 
 const SECRET_FILE = 'secret';
 const MIN_LENGTH = 16;
-const WEAK: ReadonlySet<string> = new Set([
+const KNOWN_SECRETS: ReadonlySet<string> = new Set([
   'your-secret-key-change-this',
   'changeme',
   'change-me-please',
@@ -32,13 +32,13 @@ export interface SecretSources {
   readonly waits: Waits;
 }
 
-/** The secrets, newest first. Throws `config-invalid` for a weak or unreadable one. */
-export async function readOrMakeSecrets(sources: SecretSources, deadline: Deadline): Promise<Buffer[]> {
+/** Returns the secrets, newest first. Throws `config-invalid` for a weak or unreadable secret. */
+export async function readOrCreateSecrets(sources: SecretSources, deadline: Deadline): Promise<Buffer[]> {
   const { waits } = sources;
-  if (sources.secret) return checked(sources.secret, 'MCPHUB_SECRET');
+  if (sources.secret) return validated(sources.secret, 'MCPHUB_SECRET');
   const path = sources.secretFile || join(sources.dataDir, SECRET_FILE);
-  const reading = sources.secretFile ? read(path) : read(path).catch(() => make(path, sources.dataDir));
-  return checked(await waits.for(reading, { label: 'config-read', owner: 'sealing secret', deadline }), path);
+  const reading = sources.secretFile ? read(path) : read(path).catch(() => create(path, sources.dataDir));
+  return validated(await waits.for(reading, { label: 'config-read', owner: 'sealing secret', deadline }), path);
 }
 
 async function read(path: string): Promise<string> {
@@ -52,10 +52,10 @@ async function read(path: string): Promise<string> {
   }
 }
 
-async function make(path: string, dataDir: string): Promise<string> {
+async function create(path: string, dataDir: string): Promise<string> {
   try {
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
-    await place(path, `${randomBytes(32).toString('hex')}\n`);
+    await writeExclusively(path, `${randomBytes(32).toString('hex')}\n`);
   } catch (cause) {
     throw new HubError('config-invalid', {
       message: `The sealing secret cannot be written to ${path}: ${(cause as Error).message}`,
@@ -66,8 +66,8 @@ async function make(path: string, dataDir: string): Promise<string> {
   return read(path);
 }
 
-/** Written aside and linked into place, whole: whoever comes second reads what the first one wrote. */
-async function place(path: string, text: string): Promise<void> {
+/** Writes a temporary file and links it into place: a process that comes second reads the file of the first. */
+async function writeExclusively(path: string, text: string): Promise<void> {
   const aside = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`;
   await writeFile(aside, text, { mode: 0o600, flag: 'wx', flush: true });
   try {
@@ -75,7 +75,7 @@ async function place(path: string, text: string): Promise<void> {
   } catch (fault) {
     const { code } = fault as NodeJS.ErrnoException;
     if (code === 'EEXIST') return;
-    // Some file systems (exFAT, many shares) have no links; there a short write that excludes others is the best there is.
+    // Some file systems (exFAT, many network shares) have no hard links: use an exclusive write there.
     if (!NO_LINKS.has(code ?? '')) throw fault;
     await writeFile(path, text, { mode: 0o600, flag: 'wx', flush: true }).catch((second: NodeJS.ErrnoException) => {
       if (second.code !== 'EEXIST') throw second;
@@ -86,8 +86,8 @@ async function place(path: string, text: string): Promise<void> {
 }
 const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EXDEV']);
 
-function checked(text: string, from: string): Buffer[] {
-  // One per line, so that a pass phrase may have spaces in it.
+function validated(text: string, from: string): Buffer[] {
+  // One per line, so that a pass phrase may contain spaces.
   const lines = text
     .split(/\r?\n/)
     .map((line) => line.trim())
@@ -98,9 +98,9 @@ function checked(text: string, from: string): Buffer[] {
       throw new HubError('config-invalid', {
         message: `The sealing secret in ${from} is shorter than ${MIN_LENGTH} characters.`,
       });
-    if (WEAK.has(line.toLowerCase()) || new Set(line).size < 4)
+    if (KNOWN_SECRETS.has(line.toLowerCase()) || new Set(line).size < 4)
       throw new HubError('config-invalid', {
-        message: `The sealing secret in ${from} is a well-known or trivial one; use 32 random bytes.`,
+        message: `The sealing secret in ${from} is well known or trivial; use 32 random bytes.`,
       });
   }
   return lines.map((line) => Buffer.from(line, 'utf8'));

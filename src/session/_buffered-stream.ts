@@ -1,179 +1,179 @@
 /**
- * The events of one resumable stream, kept for a client that lost it, and the connection that receives them now.
- * Guarantees: bounded by number, bytes and time; of several connections the newest receives what is new, and the others stay open; nothing
- * follows the last message.
+ * Buffers the events of one resumable stream for a client that reconnects, and sends new events to its current connection.
+ * Guarantees: limited in number, bytes and time; of several connections the newest receives new events, and the others stay open; nothing follows
+ * the final message.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { WheelEntry } from '../kernel/wheel.ts';
 import { STREAMS_PER_SESSION } from './_open-streams.ts';
-import type { Track, TrackStream } from './resumable-streams.ts';
+import type { ResumableStream, StreamConnection } from './resumable-streams.ts';
 
-/** Stands in an event id behind the number of a stream's last event: whoever has had it has had everything. */
-export const END = 'E';
+/** Marks the final event of a stream in its event id: a client that has received it has everything. */
+export const FINAL_EVENT = 'E';
 
-interface Kept {
+interface BufferedEvent {
   readonly seq: number;
   readonly bytes: Buffer;
 }
 
-interface KeptTrackParts {
+interface BufferedStreamParts {
   readonly kernel: Kernel;
   readonly limits: Limits;
-  /** False = there is no room for so many bytes. */
-  readonly take: (amount: number) => boolean;
-  readonly give: (amount: number) => void;
+  /** Reserves bytes. Returns false when there is no room. */
+  readonly reserve: (amount: number) => boolean;
+  readonly release: (amount: number) => void;
   readonly random: string;
   readonly isCall: boolean;
   readonly head: string;
   readonly tail: string;
-  readonly over: () => void;
+  readonly onClosed: () => void;
 }
 
-export class KeptTrack implements Track {
+export class BufferedStream implements ResumableStream {
   readonly random: string;
   readonly isCall: boolean;
-  readonly #parts: KeptTrackParts;
-  #kept: Kept[] = []; // bounded by: replayEvents, replayBytes
+  readonly #parts: BufferedStreamParts;
+  #events: BufferedEvent[] = []; // bounded by: replayEvents, replayBytes
   #bytes = 0;
   #seq = 0;
-  /** The newest last. */
-  #live: TrackStream[] = []; // bounded by: STREAMS_PER_SESSION
+  /** Newest last. */
+  #connections: StreamConnection[] = []; // bounded by: STREAMS_PER_SESSION
   #finished = false;
-  /** Number of the event that carries the last message; 0 = it has not been sent. */
-  #lastSeq = 0;
-  /** Why it is over. */
-  #over: string | undefined;
-  /** It can be resumed no more; what is live goes on. */
-  #isGivenUp = false;
+  /** Number of the event with the final message; 0 = not sent yet. */
+  #finalSeq = 0;
+  /** Why the stream is closed; undefined = open. */
+  #closeReason: string | undefined;
+  /** The stream can no longer be resumed; its connections continue. */
+  #isEvicted = false;
   #expiry: WheelEntry | undefined;
 
-  constructor(parts: KeptTrackParts) {
+  constructor(parts: BufferedStreamParts) {
     this.#parts = parts;
     this.random = parts.random;
     this.isCall = parts.isCall;
   }
 
   get firstId(): string {
-    return this.#idOf(0);
+    return this.#eventId(0);
   }
 
-  /** The event of this number was the last there will be. */
-  isSaid(seq: number): boolean {
+  /** Returns whether the event with this number is the final one. */
+  isFinalEvent(seq: number): boolean {
     return this.#finished && seq >= this.#seq;
   }
 
-  /** The last message was too much to be kept. */
-  get hasLostItsEnd(): boolean {
-    return this.#finished && this.#kept.at(-1)?.seq !== this.#seq;
+  /** Whether the final message was too large to be buffered. */
+  get hasLostFinalEvent(): boolean {
+    return this.#finished && this.#events.at(-1)?.seq !== this.#seq;
   }
 
   send(message: Buffer): boolean {
-    if (this.#finished || this.#over !== undefined) return false;
+    if (this.#finished || this.#closeReason !== undefined) return false;
     this.#seq += 1;
-    this.#keep({ seq: this.#seq, bytes: message });
-    this.#live.at(-1)?.send(message, this.#idOf(this.#seq));
+    this.#buffer({ seq: this.#seq, bytes: message });
+    this.#connections.at(-1)?.send(message, this.#eventId(this.#seq));
     return true;
   }
 
   finish(message: Buffer): void {
-    this.#lastSeq = this.#seq + 1;
+    this.#finalSeq = this.#seq + 1;
     if (this.send(message)) this.#end('answered');
   }
 
   finishSilently(): void {
-    if (!this.#finished && this.#over === undefined) this.#end('cancelled');
+    if (!this.#finished && this.#closeReason === undefined) this.#end('cancelled');
   }
 
   #end(reason: string): void {
     this.#finished = true;
     this.#closeLive(reason);
-    this.#expire();
+    this.#scheduleExpiry();
   }
 
-  attach(stream: TrackStream, after: number): void {
-    if (this.#over !== undefined) return stream.close(this.#over);
-    this.#live.push(stream);
-    // Not the one before: two clients that resume the same stream would close each other for ever.
-    if (this.#live.length > STREAMS_PER_SESSION) this.#live.shift()?.close('replaced');
-    this.#stay();
-    for (const { seq, bytes } of this.#kept) if (seq > after) stream.send(bytes, this.#idOf(seq));
+  attach(stream: StreamConnection, after: number): void {
+    if (this.#closeReason !== undefined) return stream.close(this.#closeReason);
+    this.#connections.push(stream);
+    // Do not close the previous one: two clients that resume the same stream would close each other for ever.
+    if (this.#connections.length > STREAMS_PER_SESSION) this.#connections.shift()?.close('replaced');
+    this.#cancelExpiry();
+    for (const { seq, bytes } of this.#events) if (seq > after) stream.send(bytes, this.#eventId(seq));
     if (!this.#finished) return;
     this.#closeLive('answered');
-    this.#expire();
+    this.#scheduleExpiry();
   }
 
-  detach(stream: TrackStream): void {
-    const at = this.#live.indexOf(stream);
+  detach(stream: StreamConnection): void {
+    const at = this.#connections.indexOf(stream);
     if (at < 0) return;
-    this.#live.splice(at, 1);
-    if (this.#live.length > 0) return;
-    if (this.#isGivenUp) this.close('too-many-streams');
-    else this.#expire();
+    this.#connections.splice(at, 1);
+    if (this.#connections.length > 0) return;
+    if (this.#isEvicted) this.close('too-many-streams');
+    else this.#scheduleExpiry();
   }
 
-  /** There is no room for it: keeps nothing from now on, and ends unless a client is connected. */
-  giveUp(): void {
-    this.#isGivenUp = true;
-    this.#parts.give(this.#bytes);
+  /** Frees the buffer, and closes the stream unless a client is connected. */
+  evict(): void {
+    this.#isEvicted = true;
+    this.#parts.release(this.#bytes);
     this.#bytes = 0;
-    this.#kept = [];
-    if (this.#live.length === 0) this.close('too-many-streams');
+    this.#events = [];
+    if (this.#connections.length === 0) this.close('too-many-streams');
   }
 
   close(reason: string): void {
-    if (this.#over !== undefined) return;
-    this.#over = reason;
-    this.#stay();
-    this.#parts.give(this.#bytes);
+    if (this.#closeReason !== undefined) return;
+    this.#closeReason = reason;
+    this.#cancelExpiry();
+    this.#parts.release(this.#bytes);
     this.#bytes = 0;
-    this.#kept = [];
-    this.#parts.over();
+    this.#events = [];
+    this.#parts.onClosed();
     this.#closeLive(reason);
   }
 
   #closeLive(reason: string): void {
-    const live = this.#live;
-    this.#live = [];
+    const live = this.#connections;
+    this.#connections = [];
     for (const stream of live) stream.close(reason);
   }
 
-  #idOf(seq: number): string {
-    const end = seq > 0 && seq === this.#lastSeq ? END : '';
+  #eventId(seq: number): string {
+    const end = seq > 0 && seq === this.#finalSeq ? FINAL_EVENT : '';
     return `${this.#parts.head}${seq.toString(36)}${end}${this.#parts.tail}`;
   }
 
-  /** The newest event may be larger than a track's share: it is the answer, and there is only one. */
-  #keep(event: Kept): void {
-    const { limits, take } = this.#parts;
+  /** Buffers an event. The newest may exceed the stream's share: it is the answer, and there is only one. */
+  #buffer(event: BufferedEvent): void {
+    const { limits, reserve } = this.#parts;
     while (
-      this.#kept.length > 0 &&
-      (this.#kept.length >= limits.replayEvents || this.#bytes + event.bytes.length > limits.replayBytes)
+      this.#events.length > 0 &&
+      (this.#events.length >= limits.replayEvents || this.#bytes + event.bytes.length > limits.replayBytes)
     )
-      this.#drop();
-    if (this.#isGivenUp || !take(event.bytes.length)) return;
-    // Making room may have given up this very track.
-    if (this.#isGivenUp) return this.#parts.give(event.bytes.length);
-    this.#kept.push(event);
+      this.#dropOldest();
+    if (this.#isEvicted || !reserve(event.bytes.length)) return;
+    // Making room may have evicted this stream.
+    if (this.#isEvicted) return this.#parts.release(event.bytes.length);
+    this.#events.push(event);
     this.#bytes += event.bytes.length;
   }
 
-  #drop(): void {
-    const oldest = this.#kept.shift();
+  #dropOldest(): void {
+    const oldest = this.#events.shift();
     if (!oldest) return;
     this.#bytes -= oldest.bytes.length;
-    this.#parts.give(oldest.bytes.length);
+    this.#parts.release(oldest.bytes.length);
   }
 
-  #stay(): void {
+  #cancelExpiry(): void {
     if (this.#expiry) this.#parts.kernel.wheel.remove(this.#expiry);
     this.#expiry = undefined;
   }
 
-  #expire(): void {
+  #scheduleExpiry(): void {
     const { kernel, limits } = this.#parts;
-    if (this.#over !== undefined) return;
-    this.#stay();
+    if (this.#closeReason !== undefined) return;
+    this.#cancelExpiry();
     this.#expiry = kernel.wheel.add(kernel.clock.nowMs() + limits.replayMs, () => this.close('too-old'));
   }
 }

@@ -1,52 +1,54 @@
 /**
- * The open GET streams of the sessions: how a message that nobody asked for reaches its client.
- * Guarantees: a message goes to the newest stream of its session, once; the others stay open, for two that close each other come back for
- * ever; a full registry closes the newcomer and nobody else; a stream whose client is away for a
- * moment is parked and hears everything, but takes no newcomer's place; a broadcast to thousands is spread over several turns of the loop.
- * Does not: know HTTP or SSE (`downstream/` brings the streams), or which sessions exist.
+ * Holds the open GET streams of sessions, which carry messages outside of requests. `downstream/` implements the streams.
+ * Guarantees: a message is sent once, to the newest stream of its session, and the others stay open; when the registry is full, only the new
+ * stream is closed; a retained stream (its client may reconnect) receives messages and takes no place of a new one; a broadcast to thousands is
+ * spread over several turns of the event loop.
  */
 import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { FairMap } from '../kernel/shares.ts';
 
-/** What the registry needs of a session. */
+/** Part of a session that the registry needs. */
 export interface StreamOwner {
-  /** Random part of its id. */
+  /** Random part of the session id. */
   readonly random: string;
-  /** Whose share it is counted for (`kernel/principal.ts`). */
+  /** Whose share it is charged to (`kernel/principal.ts`). */
   readonly owner: string;
 }
 
 export interface SessionStream {
-  /** False = it is gone. */
+  /** Returns false when the stream is closed. */
   send(message: Buffer): boolean;
   close(reason: string): void;
 }
 
-interface Open<S> {
+interface SessionStreams<S> {
   readonly owner: S;
-  /** The newest last, at least one. */
+  /** Newest last, at least one. */
   readonly streams: SessionStream[]; // bounded by: STREAMS_PER_SESSION
 }
 
-/** A client may hold several streams of a session (2025-06-18); of more than this the oldest is closed. */
+/**
+ * A session may have several streams; beyond this number the oldest is closed.
+ * Source: https://modelcontextprotocol.io/specification/2025-06-18/basic/transports#multiple-connections
+ */
 export const STREAMS_PER_SESSION = 4;
 
-/** Written to in one turn: a write costs up to 20 µs. */
+/** Streams written to in one turn; a write costs up to 20 µs. */
 const BROADCAST_SLICE = 250;
 const NEXT_SLICE_MS = 5;
 
 export class OpenStreams<S extends StreamOwner> {
   readonly #kernel: Kernel;
-  readonly #open: CappedMap<string, Open<S>>;
-  readonly #parked: FairMap<string, Open<S>>;
+  readonly #open: CappedMap<string, SessionStreams<S>>;
+  readonly #retained: FairMap<string, SessionStreams<S>>;
   #stopped = false;
 
   constructor(kernel: Kernel, max: number, retainedShare: number) {
     this.#kernel = kernel;
-    this.#open = new CappedMap<string, Open<S>>('session.streams', max, 'refuse', kernel.ceilings);
+    this.#open = new CappedMap<string, SessionStreams<S>>('session.streams', max, 'refuse', kernel.ceilings);
     const bounds = { max, share: retainedShare };
-    this.#parked = new FairMap<string, Open<S>>(
+    this.#retained = new FairMap<string, SessionStreams<S>>(
       'session.parked',
       bounds,
       'evict-greediest',
@@ -64,51 +66,54 @@ export class OpenStreams<S extends StreamOwner> {
   }
 
   attach(owner: S, stream: SessionStream): void {
-    const away = this.#parked.get(owner.random);
-    this.#parked.delete(owner.random);
+    const retained = this.#retained.get(owner.random);
+    this.#retained.delete(owner.random);
     const open = this.#open.get(owner.random);
     const streams = open ? open.streams.filter((one) => one !== stream) : [];
     const oldest = streams.length >= STREAMS_PER_SESSION ? streams.shift() : undefined;
     streams.push(stream);
     if (!this.#open.set(owner.random, { owner, streams })) stream.close('too-many-streams');
-    // Away first: closing may call back into `detach`.
+    // Remove before closing: closing may call back into `detach`.
     oldest?.close('replaced');
-    if (away) for (const one of away.streams) if (one !== stream) one.close('replaced');
+    if (retained) for (const one of retained.streams) if (one !== stream) one.close('replaced');
   }
 
-  /** Its client is gone and may come back; until `detach` it hears what is sent unless another stream of its session does. False = it is none of the session's (any more). */
-  park(owner: S, stream: SessionStream): boolean {
+  /**
+   * Keeps a stream whose client may return: until `detach` it receives messages, unless another stream of its session is open.
+   * Returns false when it is not a stream of the session.
+   */
+  retain(owner: S, stream: SessionStream): boolean {
     if (!this.#remove(owner.random, stream)) return false;
-    if (!this.#open.has(owner.random)) this.#parked.set(owner.owner, owner.random, { owner, streams: [stream] });
+    if (!this.#open.has(owner.random)) this.#retained.set(owner.owner, owner.random, { owner, streams: [stream] });
     return true;
   }
 
-  /** False = it is none of the session's streams (any more). */
+  /** Returns false when it is not a stream of the session. */
   detach(owner: S, stream: SessionStream): boolean {
     if (this.#remove(owner.random, stream)) return true;
-    return (this.#parked.get(owner.random)?.streams.includes(stream) ?? false) && this.#parked.delete(owner.random);
+    return (this.#retained.get(owner.random)?.streams.includes(stream) ?? false) && this.#retained.delete(owner.random);
   }
 
   close(random: string, reason: string): void {
-    const one = this.#at(random);
-    // Away first: closing may call back into `detach`.
+    const one = this.#find(random);
+    // Remove before closing: closing may call back into `detach`.
     this.#open.delete(random);
-    this.#parked.delete(random);
+    this.#retained.delete(random);
     if (one) closeAll(one, reason);
   }
 
   send(random: string, message: Buffer): boolean {
-    const streams = this.#at(random)?.streams ?? [];
+    const streams = this.#find(random)?.streams ?? [];
     for (let at = streams.length - 1; at >= 0; at -= 1) if (streams[at]?.send(message)) return true;
     return false;
   }
 
-  /** Open or parked. */
-  hears(random: string): boolean {
-    return this.#at(random) !== undefined;
+  /** Returns whether the session has an open or retained stream. */
+  hasStream(random: string): boolean {
+    return this.#find(random) !== undefined;
   }
 
-  /** Takes a stream out of the open ones. */
+  /** Removes a stream from the open ones. */
   #remove(random: string, stream: SessionStream): boolean {
     const streams = this.#open.get(random)?.streams ?? [];
     const at = streams.indexOf(stream);
@@ -118,29 +123,29 @@ export class OpenStreams<S extends StreamOwner> {
     return true;
   }
 
-  #at(random: string): Open<S> | undefined {
-    return this.#open.get(random) ?? this.#parked.get(random);
+  #find(random: string): SessionStreams<S> | undefined {
+    return this.#open.get(random) ?? this.#retained.get(random);
   }
 
-  broadcast(fits: (owner: S) => boolean, message: Buffer): number {
+  broadcast(matches: (owner: S) => boolean, message: Buffer): number {
     const targets: string[] = []; // bounded by: the registry
-    for (const { owner } of this.#open.values()) if (fits(owner)) targets.push(owner.random);
-    for (const { owner } of this.#parked.values()) if (fits(owner)) targets.push(owner.random);
-    this.#sendSome(targets, 0, message);
+    for (const { owner } of this.#open.values()) if (matches(owner)) targets.push(owner.random);
+    for (const { owner } of this.#retained.values()) if (matches(owner)) targets.push(owner.random);
+    this.#sendSlice(targets, 0, message);
     return targets.length;
   }
 
   sendToAll(randoms: readonly string[], message: Buffer): void {
-    this.#sendSome(randoms, 0, message);
+    this.#sendSlice(randoms, 0, message);
   }
 
-  /** Each is looked up when its turn comes: it may have gone, or a newer one may have come. */
-  #sendSome(targets: readonly string[], from: number, message: Buffer): void {
+  /** Looks up each session when its turn comes: its stream may have been closed or replaced. */
+  #sendSlice(targets: readonly string[], from: number, message: Buffer): void {
     const to = Math.min(from + BROADCAST_SLICE, targets.length);
     for (const random of targets.slice(from, to)) this.send(random, message);
     if (to === targets.length) return;
     this.#kernel.timers.after(NEXT_SLICE_MS, () => {
-      if (!this.#stopped) this.#sendSome(targets, to, message);
+      if (!this.#stopped) this.#sendSlice(targets, to, message);
     });
   }
 
@@ -149,6 +154,6 @@ export class OpenStreams<S extends StreamOwner> {
   }
 }
 
-function closeAll({ streams }: Open<StreamOwner>, reason: string): void {
+function closeAll({ streams }: SessionStreams<StreamOwner>, reason: string): void {
   for (const stream of [...streams]) stream.close(reason);
 }

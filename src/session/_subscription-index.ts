@@ -1,13 +1,13 @@
 /**
- * Which sessions are subscribed to a resource of a server, found without a walk over all sessions.
- * Guarantees: an update looks up its URI and at most `PARENTS` paths that contain it, however many sessions and subscriptions there are.
+ * Finds the sessions that are subscribed to a resource, without iterating over all sessions.
+ * Guarantees: an update looks up its URI and at most `PARENTS` containing paths, however many sessions and subscriptions there are.
  */
 
 export interface Subscription {
   readonly server: string;
-  /** As the server knows it. */
+  /** Native URI. */
   readonly uri: string;
-  /** As the client named it, where that is another one. */
+  /** URI that the client used, where it differs. */
   readonly named: string;
 }
 
@@ -16,12 +16,12 @@ export interface Subscriber {
   readonly named: string;
 }
 
-/** Containing paths of one URI that are looked up. */
+/** Maximum number of containing paths that are looked up for one URI. */
 const PARENTS = 64;
 const SLASH = '/';
 
 export class SubscriptionIndex {
-  /** By server, then by URI: the name under which each session knows it. */
+  /** By server, then by URI: the URI that each session used. */
   readonly #servers = new Map<string, Map<string, Map<string, string>>>(); // bounded by: the subscriptions of `session.notes`
 
   add(id: string, { server, uri, named }: Subscription): void {
@@ -44,11 +44,11 @@ export class SubscriptionIndex {
     return this.#servers.get(server)?.has(uri) === true;
   }
 
-  urisOf(server: string): Iterable<string> {
+  subscribedUris(server: string): Iterable<string> {
     return this.#servers.get(server)?.keys() ?? [];
   }
 
-  /** Subscribers of this resource or of a path that contains it, each session once. */
+  /** Returns the subscribers of this resource or of a path that contains it, each session once. */
   subscribers(server: string, uri: string): Subscriber[] {
     const uris = this.#servers.get(server);
     if (!uris) return [];

@@ -1,6 +1,6 @@
 /**
- * Drops what is over from large maps, now and then.
- * Promises: a turn of the loop looks at 10,000 entries at most (about 1 ms); a sweep ends, also while entries come and go under it.
+ * Removes expired entries from large maps once a minute.
+ * Guarantees: at most 10,000 entries (about 1 ms) in one turn of the event loop; a sweep ends even while entries are added and removed.
  */
 import type { Timers } from '../kernel/clock.ts';
 
@@ -15,22 +15,22 @@ export interface Sweepable<V> {
   delete(key: string): boolean;
 }
 
-export interface Swept {
-  /** Starts a round over this map. */
-  drop<V>(map: Sweepable<V>, isOver: (value: V) => boolean): void;
+export interface Sweeper {
+  /** Sweeps one map, in slices. */
+  sweep<V>(map: Sweepable<V>, isExpired: (value: V) => boolean): void;
 }
 
-/** Calls `round` about once a minute. Disposing stops it, also in the middle of a round. */
-export function sweepEveryMinute(timers: Timers, round: (swept: Swept) => void): Disposable {
+/** Calls `round` about once a minute. Disposing stops it, also during a round. */
+export function sweepEveryMinute(timers: Timers, round: (swept: Sweeper) => void): Disposable {
   let stopped = false;
 
-  function drop<V>(map: Sweepable<V>, isOver: (value: V) => boolean): void {
+  function sweep<V>(map: Sweepable<V>, isExpired: (value: V) => boolean): void {
     const entries = map.entries();
     const slice = (left: number): void => {
-      for (let some = Math.min(left, SLICE); some > 0; some -= 1) {
+      for (let remaining = Math.min(left, SLICE); remaining > 0; remaining -= 1) {
         const next = entries.next();
         if (next.done) return;
-        if (isOver(next.value[1])) map.delete(next.value[0]);
+        if (isExpired(next.value[1])) map.delete(next.value[0]);
       }
       if (left > SLICE)
         timers.after(NEXT_SLICE_MS, () => {
@@ -40,7 +40,7 @@ export function sweepEveryMinute(timers: Timers, round: (swept: Swept) => void):
     slice(map.size);
   }
 
-  const ticking = timers.every(SWEEP_MS, () => round({ drop }), JITTER);
+  const ticking = timers.every(SWEEP_MS, () => round({ sweep }), JITTER);
   return {
     [Symbol.dispose]() {
       stopped = true;

@@ -1,16 +1,16 @@
 /**
- * Who listens, or is asked, in the stateless era: like a session to the rooms that send, but no id leads to it. It lives as long as its request.
- * Promises: nothing of it is written down or told to other hubs.
+ * Sessions of the stateless era (2026-07-28): they exist for one request, and no session id refers to them.
+ * Guarantees: they are never stored or replicated.
  */
 import { randomBytes } from 'node:crypto';
 import { shareOf } from '../kernel/principal.ts';
-import type { Session, SessionWish } from './sessions.ts';
+import type { NewSession, Session } from './sessions.ts';
 
-const MARK = '~';
+const PREFIX = '~';
 
-export function fleetingSession(wish: SessionWish, issuedMs: number): Session {
-  const random = MARK + randomBytes(16).toString('hex');
-  const { principal, owner = shareOf(principal, ''), ...rest } = wish;
+export function createEphemeralSession(newSession: NewSession, issuedMs: number): Session {
+  const random = PREFIX + randomBytes(16).toString('hex');
+  const { principal, owner = shareOf(principal, ''), ...rest } = newSession;
   return {
     ...rest,
     owner,
@@ -19,7 +19,7 @@ export function fleetingSession(wish: SessionWish, issuedMs: number): Session {
   };
 }
 
-/** By the random part of a session's id. */
-export function isFleeting(random: string): boolean {
-  return random.startsWith(MARK);
+/** Returns whether the random part of a session id belongs to an ephemeral session. */
+export function isEphemeral(random: string): boolean {
+  return random.startsWith(PREFIX);
 }

@@ -4,16 +4,16 @@ import { test } from 'node:test';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { accessOf } from '../../test/support/small-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { createTracks, lostEventId, type Resumed, type TrackStream } from './resumable-streams.ts';
+import { createResumableStreams, lostEventId, type Resumed, type StreamConnection } from './resumable-streams.ts';
 
 const ID = Buffer.from('"call 7"');
 
-class Reader implements TrackStream {
-  readonly got: string[] = []; // bounded by: one test
+class Reader implements StreamConnection {
+  readonly received: string[] = []; // bounded by: one test
   readonly ids: string[] = []; // bounded by: one test
   closed = '';
   send(message: Buffer, eventId = ''): boolean {
-    this.got.push(message.toString());
+    this.received.push(message.toString());
     this.ids.push(eventId);
     return true;
   }
@@ -24,91 +24,91 @@ class Reader implements TrackStream {
 
 function rig(overrides: Record<string, number> = {}, slot = 1) {
   const frozen = frozenKernel();
-  return { ...frozen, tracks: createTracks({ kernel: frozen.kernel, limits: limitsFrom(overrides), slot }) };
+  return { ...frozen, streams: createResumableStreams({ kernel: frozen.kernel, limits: limitsFrom(overrides), slot }) };
 }
 
-function trackOf(resumed: Resumed) {
-  assert.equal(resumed.kind, 'track');
-  return resumed as Extract<Resumed, { kind: 'track' }>;
+function streamOf(resumed: Resumed) {
+  assert.equal(resumed.kind, 'stream');
+  return resumed as Extract<Resumed, { kind: 'stream' }>;
 }
 
-const say = (text: string | number): Buffer => Buffer.from(String(text));
+const message = (text: string | number): Buffer => Buffer.from(String(text));
 
 const ALICE = { random: 'alice', owner: 'a' };
 const ACCESS = accessOf('alice');
 
-test('a client that lost its stream in mid-call gets what it missed and the result, once', () => {
-  const { tracks } = rig();
-  const track = tracks.open(ALICE, ID, ACCESS);
+test('a client that loses its stream during a call receives the missed events and the result once', () => {
+  const { streams } = rig();
+  const stream = streams.open(ALICE, ID, ACCESS);
   const first = new Reader();
-  track.attach(first, 0);
-  track.send(say('1'));
-  track.detach(first);
-  track.send(say('2'));
-  const { track: same, after, isCall } = trackOf(tracks.resume('alice', first.ids[0] ?? ''));
+  stream.attach(first, 0);
+  stream.send(message('1'));
+  stream.detach(first);
+  stream.send(message('2'));
+  const { stream: same, after, isCall } = streamOf(streams.resume('alice', first.ids[0] ?? ''));
   assert.deepEqual([after, isCall], [1, true]);
   const second = new Reader();
   same.attach(second, after);
-  track.finish(say('result'));
-  assert.deepEqual(first.got, ['1']);
-  assert.deepEqual(second.got, ['2', 'result']);
+  stream.finish(message('result'));
+  assert.deepEqual(first.received, ['1']);
+  assert.deepEqual(second.received, ['2', 'result']);
   assert.equal(second.closed, 'answered');
-  assert.equal(track.send(say('late progress')), false);
+  assert.equal(stream.send(message('late progress')), false);
 });
 
-test('a result that came while nobody listened waits for its client, and goes after replayMs', () => {
-  const { tracks, advance, kernel } = rig({ replayMs: 5000 });
-  const track = tracks.open(ALICE, ID, ACCESS);
-  track.finish(say('result'));
+test('buffers a result without a connected client for replayMs', () => {
+  const { streams, advance, kernel } = rig({ replayMs: 5000 });
+  const stream = streams.open(ALICE, ID, ACCESS);
+  stream.finish(message('result'));
   const late = new Reader();
-  trackOf(tracks.resume('alice', track.firstId)).track.attach(late, 0);
-  assert.deepEqual([late.got, late.closed], [['result'], 'answered']);
+  streamOf(streams.resume('alice', stream.firstId)).stream.attach(late, 0);
+  assert.deepEqual([late.received, late.closed], [['result'], 'answered']);
   advance(6000);
-  assert.deepEqual(tracks.resume('alice', track.firstId), { kind: 'lost', idRaw: ID });
+  assert.deepEqual(streams.resume('alice', stream.firstId), { kind: 'lost', idRaw: ID });
   assert.equal(kernel.ceilings.table().find(({ name }) => name === 'session.replay-bytes')?.size, 0);
 });
 
-test('who has had the last message, or was told that there is none, is told that nothing follows', () => {
-  const { tracks } = rig();
-  const track = tracks.open(ALICE, ID, ACCESS);
+test('tells a client that has the final message, or knows the call is lost, that nothing follows', () => {
+  const { streams } = rig();
+  const stream = streams.open(ALICE, ID, ACCESS);
   const reader = new Reader();
-  track.attach(reader, 0);
-  track.send(say('progress'));
-  assert.equal(tracks.resume('alice', reader.ids[0] ?? '').kind, 'track', 'it is not finished');
-  track.finish(say('result'));
-  assert.equal(tracks.resume('alice', reader.ids[0] ?? '').kind, 'track', 'the result is missing');
+  stream.attach(reader, 0);
+  stream.send(message('progress'));
+  assert.equal(streams.resume('alice', reader.ids[0] ?? '').kind, 'stream', 'it is not finished');
+  stream.finish(message('result'));
+  assert.equal(streams.resume('alice', reader.ids[0] ?? '').kind, 'stream', 'the result is missing');
   const last = reader.ids[1] ?? '';
-  assert.deepEqual(tracks.resume('alice', last), { kind: 'over' });
-  assert.equal(tracks.resume('bob', reader.ids[0] ?? '').kind, 'lost');
-  // Also at a worker that has never seen the call.
-  for (const slot of [1, 2]) assert.deepEqual(rig({}, slot).tracks.resume('alice', last), { kind: 'over' });
+  assert.deepEqual(streams.resume('alice', last), { kind: 'finished' });
+  assert.equal(streams.resume('bob', reader.ids[0] ?? '').kind, 'lost');
+  // Also on a worker that has never seen the call.
+  for (const slot of [1, 2]) assert.deepEqual(rig({}, slot).streams.resume('alice', last), { kind: 'finished' });
   const told = lostEventId(ID);
-  for (const slot of [1, 2]) assert.deepEqual(rig({}, slot).tracks.resume('alice', told), { kind: 'over' });
+  for (const slot of [1, 2]) assert.deepEqual(rig({}, slot).streams.resume('alice', told), { kind: 'finished' });
 });
 
-test('a call whose result could not be kept is lost to who comes back for it', () => {
-  const { tracks } = rig({ replayAllBytes: 1024 * 1024 });
-  const track = tracks.open(ALICE, ID, ACCESS);
-  track.send(say('progress'));
-  track.finish(Buffer.alloc(2 * 1024 * 1024));
-  assert.deepEqual(tracks.resume('alice', track.firstId), { kind: 'lost', idRaw: ID });
+test('reports a call as lost when its result could not be buffered', () => {
+  const { streams } = rig({ replayAllBytes: 1024 * 1024 });
+  const stream = streams.open(ALICE, ID, ACCESS);
+  stream.send(message('progress'));
+  stream.finish(Buffer.alloc(2 * 1024 * 1024));
+  assert.deepEqual(streams.resume('alice', stream.firstId), { kind: 'lost', idRaw: ID });
 });
 
-test('an event id of another session, of nobody, of another life or of another hub leads to no events', () => {
-  const { tracks } = rig();
-  const standing = tracks.open(ALICE, undefined, ACCESS).firstId;
-  const call = tracks.open(ALICE, ID, ACCESS).firstId;
-  assert.deepEqual(tracks.resume('bob', call), { kind: 'lost', idRaw: ID });
-  assert.deepEqual(tracks.resume('bob', standing), { kind: 'none' });
+test('replays nothing for an event id of another session, process or worker, or an invalid one', () => {
+  const { streams } = rig();
+  const standing = streams.open(ALICE, undefined, ACCESS).firstId;
+  const call = streams.open(ALICE, ID, ACCESS).firstId;
+  assert.deepEqual(streams.resume('bob', call), { kind: 'lost', idRaw: ID });
+  assert.deepEqual(streams.resume('bob', standing), { kind: 'none' });
   for (const text of ['', 'x', '1.2', '1.abcd.1.1.%%', `${call}\n`, `${'9'.repeat(400)}.a.1.1`, '1.abcd.1.1.e30'])
-    assert.equal(tracks.resume('alice', text).kind, 'none', text);
+    assert.equal(streams.resume('alice', text).kind, 'none', text);
   const other = rig();
-  assert.deepEqual(other.tracks.resume('alice', call), { kind: 'lost', idRaw: ID });
-  assert.deepEqual(rig({}, 2).tracks.resume('alice', call), { kind: 'elsewhere', slot: 1, idRaw: ID });
+  assert.deepEqual(other.streams.resume('alice', call), { kind: 'lost', idRaw: ID });
+  assert.deepEqual(rig({}, 2).streams.resume('alice', call), { kind: 'other-worker', slot: 1, idRaw: ID });
 });
 
-test('a forged event id brings back a request id only when it is one line of valid JSON', () => {
-  const { tracks } = rig();
+test('returns the request id of a forged event id only when it is one line of valid JSON', () => {
+  const { streams } = rig();
   const forged = (raw: string | Buffer) => `1.abcdefgh.1.1.${Buffer.from(raw).toString('base64url')}`;
   for (const raw of [
     '\n1',
@@ -122,35 +122,35 @@ test('a forged event id brings back a request id only when it is one line of val
     'true',
     Buffer.from([0x22, 0xff, 0x22]),
   ])
-    assert.equal(tracks.resume('alice', forged(raw)).kind, 'none', JSON.stringify(String(raw)));
+    assert.equal(streams.resume('alice', forged(raw)).kind, 'none', JSON.stringify(String(raw)));
   for (const raw of ['1', '-1.5e3', '"a b"', '"\\n"'])
-    assert.deepEqual(tracks.resume('alice', forged(raw)), { kind: 'lost', idRaw: Buffer.from(raw) });
+    assert.deepEqual(streams.resume('alice', forged(raw)), { kind: 'lost', idRaw: Buffer.from(raw) });
 });
 
 // case: CL36
-test('of several responses of a track the newest receives what is new; all of them end with the answer', () => {
-  const { tracks } = rig();
-  const track = tracks.open(ALICE, ID, ACCESS);
+test('of several connections of a stream the newest receives new events; all end with the answer', () => {
+  const { streams } = rig();
+  const stream = streams.open(ALICE, ID, ACCESS);
   const [old, young] = [new Reader(), new Reader()];
-  track.attach(old, 0);
-  track.attach(young, 0);
-  track.send(say('x'));
+  stream.attach(old, 0);
+  stream.attach(young, 0);
+  stream.send(message('x'));
   assert.deepEqual([old.closed, young.closed], ['', '']);
-  track.detach(young);
-  track.send(say('y'));
-  assert.deepEqual([old.got, young.got], [['y'], ['x']]);
+  stream.detach(young);
+  stream.send(message('y'));
+  assert.deepEqual([old.received, young.received], [['y'], ['x']]);
   const third = new Reader();
-  track.attach(third, 2);
-  track.finish(say('end'));
-  assert.deepEqual([old.got, third.got], [['y'], ['end']]);
+  stream.attach(third, 2);
+  stream.finish(message('end'));
+  assert.deepEqual([old.received, third.received], [['y'], ['end']]);
   assert.deepEqual([old.closed, third.closed], ['answered', 'answered']);
 });
 
-test('of many responses of a track the oldest is closed', () => {
-  const { tracks } = rig();
-  const track = tracks.open(ALICE, ID, ACCESS);
+test('closes the oldest of too many connections of a stream', () => {
+  const { streams } = rig();
+  const stream = streams.open(ALICE, ID, ACCESS);
   const readers = Array.from({ length: 6 }, () => new Reader());
-  for (const reader of readers) track.attach(reader, 0);
+  for (const reader of readers) stream.attach(reader, 0);
   assert.deepEqual(
     readers.map(({ closed }) => closed),
     ['replaced', 'replaced', '', '', '', ''],
@@ -158,96 +158,96 @@ test('of many responses of a track the oldest is closed', () => {
 });
 
 // case: CL26
-test('a cancelled call ends without a last message, and what was sent before can be resumed', () => {
-  const { tracks } = rig();
-  const track = tracks.open(ALICE, ID, ACCESS);
+test('a cancelled call ends without a final message, and its events can be resumed', () => {
+  const { streams } = rig();
+  const stream = streams.open(ALICE, ID, ACCESS);
   const reader = new Reader();
-  track.attach(reader, 0);
-  track.send(say('x'));
-  track.finishSilently();
-  track.finish(say('late'));
-  assert.deepEqual([reader.got, reader.closed], [['x'], 'cancelled']);
-  assert.equal(tracks.resume('alice', reader.ids.at(-1) ?? '').kind, 'over');
+  stream.attach(reader, 0);
+  stream.send(message('x'));
+  stream.finishSilently();
+  stream.finish(message('late'));
+  assert.deepEqual([reader.received, reader.closed], [['x'], 'cancelled']);
+  assert.equal(streams.resume('alice', reader.ids.at(-1) ?? '').kind, 'finished');
   const late = new Reader();
-  trackOf(tracks.resume('alice', track.firstId)).track.attach(late, 0);
-  assert.deepEqual([late.got, late.closed], [['x'], 'answered']);
+  streamOf(streams.resume('alice', stream.firstId)).stream.attach(late, 0);
+  assert.deepEqual([late.received, late.closed], [['x'], 'answered']);
 });
 
 // row C21 · guards src/session/resumable-streams.ts
-test('what is kept is bounded: by number, by bytes, in all; the newest is kept however large it is', () => {
-  const { tracks, kernel } = rig({ replayEvents: 3, replayBytes: 1024, replayAllBytes: 1024 * 1024 });
-  const track = tracks.open(ALICE, ID, ACCESS);
-  for (let at = 1; at <= 10; at += 1) track.send(say(at));
+test('limits buffered events by number and bytes, each and in total; the newest is always buffered', () => {
+  const { streams, kernel } = rig({ replayEvents: 3, replayBytes: 1024, replayAllBytes: 1024 * 1024 });
+  const stream = streams.open(ALICE, ID, ACCESS);
+  for (let at = 1; at <= 10; at += 1) stream.send(message(at));
   const few = new Reader();
-  track.attach(few, 0);
-  assert.deepEqual(few.got, ['8', '9', '10']);
-  track.send(Buffer.alloc(5000, 0x61));
+  stream.attach(few, 0);
+  assert.deepEqual(few.received, ['8', '9', '10']);
+  stream.send(Buffer.alloc(5000, 0x61));
   const one = new Reader();
-  track.attach(one, 0);
+  stream.attach(one, 0);
   assert.deepEqual(
-    one.got.map((text) => text.length),
+    one.received.map((text) => text.length),
     [5000],
   );
   const row = () => kernel.ceilings.table().find(({ name }) => name === 'session.replay-bytes');
   assert.equal(row()?.size, 5000);
-  const huge = tracks.open(ALICE, ID, ACCESS);
+  const huge = streams.open(ALICE, ID, ACCESS);
   const live = new Reader();
   huge.attach(live, 0);
   huge.send(Buffer.alloc(2 * 1024 * 1024));
-  assert.equal(live.got.length, 1, 'what cannot be kept is sent all the same');
+  assert.equal(live.received.length, 1, 'what cannot be kept is sent all the same');
   assert.equal(row()?.size, 5000);
-  track.close('session-ended');
+  stream.close('session-ended');
   assert.equal(row()?.size, 0);
 });
 
-test('closing ends the live stream with its reason, tells once, and a later one is closed at once', () => {
-  const { tracks } = rig();
+test('close() closes the connection with its reason, calls `closed` once, and closes later connections at once', () => {
+  const { streams } = rig();
   let told = 0;
-  const track = tracks.open(ALICE, undefined, ACCESS, () => {
+  const stream = streams.open(ALICE, undefined, ACCESS, () => {
     told += 1;
   });
   const reader = new Reader();
-  track.attach(reader, 0);
-  track.close('session-ended');
-  track.close('again');
+  stream.attach(reader, 0);
+  stream.close('session-ended');
+  stream.close('again');
   const late = new Reader();
-  track.attach(late, 0);
+  stream.attach(late, 0);
   assert.deepEqual([reader.closed, late.closed, told], ['session-ended', 'session-ended', 1]);
 });
 
 const sizeOf = (kernel: ReturnType<typeof frozenKernel>['kernel'], name: string) =>
   kernel.ceilings.table().find((row) => row.name === name)?.size;
 
-test('a key that opens streams without end loses its own, and another key can resume its own', () => {
-  const { tracks, kernel, advance } = rig({ streams: 20, resumableStreamsPerKey: 20, replayMs: 5000 });
-  const bob = tracks.open({ random: 'bob', owner: 'b' }, ID, ACCESS);
-  bob.send(say('1'));
+test('a key that opens many streams loses its own, and another key can resume its own', () => {
+  const { streams, kernel, advance } = rig({ streams: 20, resumableStreamsPerKey: 20, replayMs: 5000 });
+  const bob = streams.open({ random: 'bob', owner: 'b' }, ID, ACCESS);
+  bob.send(message('1'));
   const live = new Reader();
-  const first = tracks.open(ALICE, ID, ACCESS);
+  const first = streams.open(ALICE, ID, ACCESS);
   first.attach(live, 0);
-  for (let n = 0; n < 500; n += 1) tracks.open(ALICE, ID, ACCESS).finish(say('result'));
-  assert.equal(trackOf(tracks.resume('bob', bob.firstId)).after, 0);
-  assert.equal(tracks.resume('alice', first.firstId).kind, 'lost');
-  assert.equal(first.send(say('goes on')), true);
-  assert.deepEqual([live.got, live.closed], [['goes on'], '']);
+  for (let n = 0; n < 500; n += 1) streams.open(ALICE, ID, ACCESS).finish(message('result'));
+  assert.equal(streamOf(streams.resume('bob', bob.firstId)).after, 0);
+  assert.equal(streams.resume('alice', first.firstId).kind, 'lost');
+  assert.equal(first.send(message('goes on')), true);
+  assert.deepEqual([live.received, live.closed], [['goes on'], '']);
   first.detach(live);
   advance(6000);
   bob.close('session-ended');
   assert.deepEqual([sizeOf(kernel, 'session.tracks'), sizeOf(kernel, 'session.replay-bytes')], [0, 0]);
 });
 
-test('keys that fill the replay bytes never take the events of another key', () => {
+test('keys that fill the replay bytes do not evict events of another key', () => {
   const limits = { replayAllBytes: 1024 * 1024, replayBytesPerKey: 1024 * 1024, replayBytes: 256 * 1024 };
-  const { tracks, kernel } = rig(limits);
+  const { streams, kernel } = rig(limits);
   for (const owner of ['a1', 'a2'])
-    for (let n = 0; n < 50; n += 1) tracks.open({ random: 'a', owner }, ID, ACCESS).finish(Buffer.alloc(49_000));
+    for (let n = 0; n < 50; n += 1) streams.open({ random: 'a', owner }, ID, ACCESS).finish(Buffer.alloc(49_000));
   const full = sizeOf(kernel, 'session.replay-bytes') ?? 0;
   assert.ok(full > 1_000_000, `${full} bytes`);
-  const bob = tracks.open({ random: 'bob', owner: 'b' }, ID, ACCESS);
+  const bob = streams.open({ random: 'bob', owner: 'b' }, ID, ACCESS);
   for (let n = 0; n < 5; n += 1) bob.send(Buffer.alloc(40_000, 0x30 + n));
   bob.finish(Buffer.alloc(40_000, 0x61));
   const reader = new Reader();
-  trackOf(tracks.resume('bob', bob.firstId)).track.attach(reader, 0);
-  assert.equal(reader.got.length, 6);
+  streamOf(streams.resume('bob', bob.firstId)).stream.attach(reader, 0);
+  assert.equal(reader.received.length, 6);
   assert.ok((sizeOf(kernel, 'session.replay-bytes') ?? 0) <= 1024 * 1024);
 });

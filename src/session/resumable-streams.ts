@@ -1,10 +1,8 @@
 /**
- * What has been sent on a session's streams, so that a client that lost one goes on where it was: by GET with Last-Event-ID.
- * Promises: an event is replayed on the stream it belongs to and on no other; nothing is sent after a call's answer; of several responses of a
- * track the newest receives what is new; what is kept is bounded by number, bytes and time, a track's and all tracks'; an event id says which hub, which life of it
- * and which request it belongs to, so that also a hub that never saw the call can say plainly that it is lost.
- * Does not: know HTTP or SSE (`downstream/`), or who may resume (`sessions.ts` has opened the session by then).
- * Source: specification 2025-11-25, transports, resumability; defaults.md, streams.
+ * Resumable streams: buffers what was sent, so that a client can continue a stream with GET and `Last-Event-ID`.
+ * Guarantees: an event is replayed only on its own stream; nothing follows the final message; of several connections the newest receives new
+ * events; buffers are limited in number, bytes and time, each and in total; an event id names the worker, its process and the request, so that
+ * any worker can report a lost call. Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery
  */
 import { randomBytes } from 'node:crypto';
 import type { Limits } from '../config/limits.ts';
@@ -13,81 +11,80 @@ import type { Access } from '../kernel/open-work.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import { FairCount, FairMap } from '../kernel/shares.ts';
 import { isRequestId } from '../protocol/answer-id.ts';
-import { END, KeptTrack } from './_buffered-stream.ts';
+import { BufferedStream, FINAL_EVENT } from './_buffered-stream.ts';
 import type { SessionStream } from './_open-streams.ts';
 
-/** The live end of a track. */
-export interface TrackStream extends SessionStream {
+/** The connection that receives the events of a stream. */
+export interface StreamConnection extends SessionStream {
   send(message: Buffer, eventId?: string): boolean;
 }
 
-export interface Track extends SessionStream {
-  /** The id before the first event: what a priming event carries. */
+export interface ResumableStream extends SessionStream {
+  /** Event id before the first event; sent in a priming event. */
   readonly firstId: string;
-  /** From now on events go here, those after number `after` at once. A track that is finished closes it. */
-  attach(stream: TrackStream, after: number): void;
-  /** The client is gone; what follows is kept for it. */
-  detach(stream: TrackStream): void;
-  /** Nothing follows, not even a last message: the call was cancelled. What was sent before can still be resumed. */
+  /** Sends events here from now on, first those after number `after`. A finished stream then closes the connection. */
+  attach(stream: StreamConnection, after: number): void;
+  /** The client has disconnected; events are buffered for it. */
+  detach(stream: StreamConnection): void;
+  /** Ends the stream without a final message, after a cancelled call. Sent events can still be resumed. */
   finishSilently(): void;
-  /** The last message. Nothing follows; it stays for a while, for a client that lost the stream before it came. */
+  /** Sends the final message. It stays buffered for `replayMs`, for a client that disconnected before it arrived. */
   finish(message: Buffer): void;
 }
 
 export type Resumed =
-  | { readonly kind: 'track'; readonly track: Track; readonly after: number; readonly isCall: boolean }
-  /** The stream is another hub's of this machine. */
-  | { readonly kind: 'elsewhere'; readonly slot: number; readonly idRaw: Buffer | undefined }
-  /** The call of this request id was lost with its hub, or is too long ago. */
+  | { readonly kind: 'stream'; readonly stream: ResumableStream; readonly after: number; readonly isCall: boolean }
+  /** The stream belongs to another worker of this host. */
+  | { readonly kind: 'other-worker'; readonly slot: number; readonly idRaw: Buffer | undefined }
+  /** The call with this request id was lost with its worker, or is too old. */
   | { readonly kind: 'lost'; readonly idRaw: Buffer }
-  /** The client has had the last message of the call. */
-  | { readonly kind: 'over' }
-  /** Nothing to go on with: a new stream. */
+  /** The client has already received the final message. */
+  | { readonly kind: 'finished' }
+  /** No stream to resume: open a new one. */
   | { readonly kind: 'none' };
 
-export interface Tracks {
+export interface ResumableStreams {
   /**
-   * Opens a track of a session (the random part of its id, and the owner of its share) for a caller, with whose key it ends. `idRaw` = raw JSON
-   * text of the request's id; undefined = the session's standing stream. `closed` hears of its end. Already closed when the caller has lost
-   * its right.
+   * Opens a stream of a session for a caller; it closes when the caller's key loses access, and is returned closed when it has none.
+   * `idRaw`: JSON text of the request id; undefined = the GET stream of the session. `closed` is called when the stream closes.
    */
   open(
     session: { readonly random: string; readonly owner: string },
     idRaw: Buffer | undefined,
     access: Access,
     closed?: () => void,
-  ): Track;
-  /** What `Last-Event-ID` of this session means. */
+  ): ResumableStream;
+  /** Returns what the `Last-Event-ID` of this session refers to. */
   resume(random: string, lastEventId: string): Resumed;
 }
 
 const MAX_ID_BYTES = 128;
-/** Tracks that one event may push out. */
-const MOST_GIVEN_UP = 64;
-/** Stands for the life of a hub in the id of the news that a call is lost; a real one is longer. */
-const LOST = 'lost';
+/** Maximum number of streams evicted to buffer one event. */
+const MAX_EVICTIONS = 64;
+/** Used instead of a process id in event ids that report a lost call; process ids are longer. */
+const LOST_INSTANCE = 'lost';
 const EVENT_ID = /^(\d{1,3})\.([\w-]{4,16})\.([0-9a-z]{1,10})\.([0-9a-z]{1,8})(E?)(?:\.([\w-]{1,172}))?$/;
 
-/** The id of the event that tells a client that its call is lost: with it, it has had everything there is. `idRaw` comes from an event id. */
+/** Returns the id of the event that reports a lost call; a client that has received it has everything. `idRaw` comes from an event id. */
 export function lostEventId(idRaw: Buffer): string {
-  return `0.${LOST}.0.0.${idRaw.toString('base64url')}`;
+  return `0.${LOST_INSTANCE}.0.0.${idRaw.toString('base64url')}`;
 }
 
-export interface TracksParts {
+export interface ResumableStreamsParts {
   readonly kernel: Kernel;
   readonly limits: Limits;
-  /** Slot of this hub. */
+  /** Slot of this worker. */
   readonly slot: number;
 }
 
-export function createTracks({ kernel, limits, slot }: TracksParts): Tracks {
-  const life = randomBytes(6).toString('base64url');
-  const byNumber = new FairMap<string, KeptTrack>(
+export function createResumableStreams({ kernel, limits, slot }: ResumableStreamsParts): ResumableStreams {
+  const instanceId = randomBytes(6).toString('base64url');
+  const streams = new FairMap<string, BufferedStream>(
     'session.tracks',
     { max: limits.streams, share: limits.resumableStreamsPerKey },
     'evict-greediest',
     kernel.ceilings,
-    (_, track) => track.giveUp(),
+    (_, stream) => stream.evict(),
   );
   const bytes = new FairCount(
     'session.replay-bytes',
@@ -98,16 +95,16 @@ export function createTracks({ kernel, limits, slot }: TracksParts): Tracks {
   );
   let opened = 0;
 
-  /** When all bytes are taken, tracks of the key that holds most are given up. */
-  function take(owner: string, amount: number): boolean {
+  /** Reserves bytes; when none are left, evicts streams of the key that holds most. */
+  function reserveBytes(owner: string, amount: number): boolean {
     for (let tries = 0; ; tries += 1) {
       const taken = bytes.take(owner, amount);
       if (taken !== 'full') return taken === 'taken';
       const { greediest } = bytes;
-      const oldest = greediest === undefined || greediest === owner ? undefined : byNumber.oldestOf(greediest);
-      if (!oldest || tries >= MOST_GIVEN_UP) return false;
-      byNumber.delete(oldest[0]);
-      oldest[1].giveUp();
+      const oldest = greediest === undefined || greediest === owner ? undefined : streams.oldestOf(greediest);
+      if (!oldest || tries >= MAX_EVICTIONS) return false;
+      streams.delete(oldest[0]);
+      oldest[1].evict();
     }
   }
 
@@ -117,48 +114,51 @@ export function createTracks({ kernel, limits, slot }: TracksParts): Tracks {
       opened += 1;
       const number = opened.toString(36);
       const tail = idRaw && idRaw.length <= MAX_ID_BYTES ? `.${idRaw.toString('base64url')}` : '';
-      const track = new KeptTrack({
+      const stream = new BufferedStream({
         kernel,
         limits,
-        ...{ take: (amount: number) => take(owner, amount), give: (amount: number) => bytes.give(owner, amount) },
+        ...{
+          reserve: (amount: number) => reserveBytes(owner, amount),
+          release: (amount: number) => bytes.give(owner, amount),
+        },
         random,
         isCall: idRaw !== undefined,
-        head: `${slot}.${life}.${number}.`,
+        head: `${slot}.${instanceId}.${number}.`,
         tail,
-        over: () => {
+        onClosed: () => {
           if (isRefusal(open)) return;
           open.close();
-          byNumber.delete(number);
+          streams.delete(number);
           closed?.();
         },
       });
-      if (isRefusal(open)) track.close(open.code);
+      if (isRefusal(open)) stream.close(open.code);
       else {
-        byNumber.set(owner, number, track);
-        open.onEnd(({ code }) => track.close(code));
+        streams.set(owner, number, stream);
+        open.onEnd(({ code }) => stream.close(code));
       }
-      return track;
+      return stream;
     },
     resume(random, lastEventId) {
       const parts = EVENT_ID.exec(lastEventId);
       if (!parts) return { kind: 'none' };
       const [, slotText, lifeText, number = '', seq = '', end, idText] = parts;
-      // Said by the id itself: the worker that answered may be gone.
-      if (end === END) return { kind: 'over' };
+      // The id itself tells: the worker that answered may no longer exist.
+      if (end === FINAL_EVENT) return { kind: 'finished' };
       const idRaw = idText === undefined ? undefined : requestId(idText);
-      if (lifeText === LOST && idRaw) return { kind: 'over' };
+      if (lifeText === LOST_INSTANCE && idRaw) return { kind: 'finished' };
       const lost: Resumed = idRaw ? { kind: 'lost', idRaw } : { kind: 'none' };
-      if (Number(slotText) !== slot) return { kind: 'elsewhere', slot: Number(slotText), idRaw };
-      const track = lifeText === life ? byNumber.get(number) : undefined;
-      if (!track || track.random !== random) return lost;
+      if (Number(slotText) !== slot) return { kind: 'other-worker', slot: Number(slotText), idRaw };
+      const stream = lifeText === instanceId ? streams.get(number) : undefined;
+      if (!stream || stream.random !== random) return lost;
       const after = Number.parseInt(seq, 36);
-      if (track.isSaid(after)) return { kind: 'over' };
-      return track.hasLostItsEnd ? lost : { kind: 'track', track, after, isCall: track.isCall };
+      if (stream.isFinalEvent(after)) return { kind: 'finished' };
+      return stream.hasLostFinalEvent ? lost : { kind: 'stream', stream, after, isCall: stream.isCall };
     },
   };
 }
 
-/** The request id of an event id; it comes from the client, so that anything may be in it: returns JSON text as the hub writes it, without blanks. */
+/** Returns the request id of an event id as JSON text without blanks. Clients control it: undefined when it is not valid. */
 function requestId(text: string): Buffer | undefined {
   const raw = Buffer.from(text, 'base64url');
   return isRequestId(raw) ? raw : undefined;

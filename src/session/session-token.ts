@@ -1,16 +1,16 @@
 /**
- * What a session id says once it is opened, as compact bytes: a legacy session is a sealed statement, not a row.
- * Promises: encoding and decoding are each other's inverse; the sealed text stays within 512 characters; unknown formats decode to undefined.
- * A client's name is cut; who the session belongs to and what it sees is never cut, for two could become one: a long one is its digest.
+ * Encodes the content of a session id as compact bytes, which `seal/` encrypts: sessions need no storage.
+ * Guarantees: decoding inverts encoding; the sealed text has at most 512 characters; unknown formats decode to undefined. Client names are
+ * truncated; owner and path are replaced by a digest when too long, so that two never become equal.
  */
 import { createHash } from 'node:crypto';
 
-export interface Statement {
+export interface SessionToken {
   /** Random, 16 bytes, hex. */
   readonly random: string;
   readonly userId: string;
   readonly family: string;
-  /** View key at initialize, as `sealedPath` gives it: `all`, `group:…`, `server:…`, `groups:…`. */
+  /** View key at initialize, as returned by `sealedPath`: `all`, `group:…`, `server:…`, `groups:…`. */
   readonly path: string;
   readonly version: string;
   readonly clientName: string;
@@ -23,26 +23,28 @@ export interface Statement {
 const FORMAT = 1;
 const RANDOM_BYTES = 16;
 const FIXED_BYTES = 1 + RANDOM_BYTES + 8 + 1;
-/** Longest of each text in bytes; together with the seal they stay below 512 characters. */
-const LONGEST = { userId: 48, family: 48, path: 128, version: 10, clientName: 40, clientVersion: 40 } as const;
-type TextField = keyof typeof LONGEST;
-const WHOLE: ReadonlySet<TextField> = new Set<TextField>(['userId', 'family', 'path']);
-const TEXT_FIELDS = Object.keys(LONGEST) as TextField[];
+/** Maximum bytes of each text; together with the seal they stay below 512 characters. */
+const MAX_BYTES = { userId: 48, family: 48, path: 128, version: 10, clientName: 40, clientVersion: 40 } as const;
+type TextField = keyof typeof MAX_BYTES;
+const DIGESTED_FIELDS: ReadonlySet<TextField> = new Set<TextField>(['userId', 'family', 'path']);
+const TEXT_FIELDS = Object.keys(MAX_BYTES) as TextField[];
 
-export function encodeStatement(statement: Statement): Buffer {
+export function encodeSessionToken(token: SessionToken): Buffer {
   const texts = TEXT_FIELDS.map((field) => {
-    const text = statement[field];
-    return WHOLE.has(field) ? Buffer.from(whole(text, LONGEST[field])) : cut(text, LONGEST[field]);
+    const text = token[field];
+    return DIGESTED_FIELDS.has(field)
+      ? Buffer.from(digestIfLong(text, MAX_BYTES[field]))
+      : truncate(text, MAX_BYTES[field]);
   });
   const bytes = Buffer.alloc(FIXED_BYTES);
   bytes[0] = FORMAT;
-  bytes.write(statement.random, 1, RANDOM_BYTES, 'hex');
-  bytes.writeDoubleBE(statement.issuedMs, 1 + RANDOM_BYTES);
-  bytes[1 + RANDOM_BYTES + 8] = statement.capabilityBits & 0xff;
+  bytes.write(token.random, 1, RANDOM_BYTES, 'hex');
+  bytes.writeDoubleBE(token.issuedMs, 1 + RANDOM_BYTES);
+  bytes[1 + RANDOM_BYTES + 8] = token.capabilityBits & 0xff;
   return Buffer.concat([bytes, ...texts.flatMap((text) => [Buffer.from([text.length]), text])]);
 }
 
-export function decodeStatement(bytes: Buffer): Statement | undefined {
+export function decodeSessionToken(bytes: Buffer): SessionToken | undefined {
   if (bytes.length < FIXED_BYTES || bytes[0] !== FORMAT) return undefined;
   const texts: Partial<Record<TextField, string>> = {};
   let at = FIXED_BYTES;
@@ -60,23 +62,23 @@ export function decodeStatement(bytes: Buffer): Statement | undefined {
   };
 }
 
-/** A user's or key family's id as a statement holds it. */
+/** Returns the id of a user or key family as a session token contains it. */
 export function sealedOwner(id: string): string {
-  return whole(id, LONGEST.userId);
+  return digestIfLong(id, MAX_BYTES.userId);
 }
 
-/** A view key as a statement holds it: compare with `Session.path` by this. */
+/** Returns a view key as a session token contains it; compare it with `Session.path`. */
 export function sealedPath(viewKey: string): string {
-  return whole(viewKey, LONGEST.path);
+  return digestIfLong(viewKey, MAX_BYTES.path);
 }
 
-function whole(text: string, maxBytes: number): string {
+function digestIfLong(text: string, maxBytes: number): string {
   if (text.length * 3 <= maxBytes || Buffer.byteLength(text) <= maxBytes) return text;
   return `#${createHash('sha256').update(text).digest('base64url')}`;
 }
 
-/** UTF-8 of at most `max` bytes, cut between characters. */
-function cut(text: string, max: number): Buffer {
+/** Returns UTF-8 of at most `max` bytes, truncated at a character boundary. */
+function truncate(text: string, max: number): Buffer {
   const bytes = Buffer.from(text, 'utf8');
   if (bytes.length <= max) return bytes;
   let end = max;

@@ -9,7 +9,7 @@ import { limitsFrom } from '../config/limits.ts';
 import { isRefusal, type Outcome } from '../kernel/outcome.ts';
 import type { Principal } from '../kernel/principal.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
-import { decodeStatement, encodeStatement, sealedPath } from './session-token.ts';
+import { decodeSessionToken, encodeSessionToken, sealedPath } from './session-token.ts';
 import { createSessions, type Session } from './sessions.ts';
 
 const SECRET = Buffer.from('a secret of the tests, 32 letters');
@@ -22,7 +22,7 @@ const alice: Principal = {
   role: 'member',
   groups: undefined,
 };
-const WISH = {
+const NEW_SESSION = {
   principal: alice,
   path: '*',
   version: '2025-11-25',
@@ -31,7 +31,7 @@ const WISH = {
   capabilityBits: 5,
 };
 
-function hub(secrets = [SECRET], overrides: Record<string, number> = {}) {
+function worker(secrets = [SECRET], overrides: Record<string, number> = {}) {
   const frozen = frozenKernel();
   return {
     ...frozen,
@@ -43,11 +43,11 @@ function code(outcome: Outcome<Session>): string {
   return isRefusal(outcome) ? outcome.code : 'found';
 }
 
-test('an id is visible ASCII of at most 512 characters, however long the names are', () => {
+test('session ids are visible ASCII of at most 512 characters, for any names', () => {
   fc.assert(
     fc.property(fc.string({ maxLength: 300, unit: 'grapheme' }), fc.string({ maxLength: 300 }), (clientName, path) => {
-      const { id } = hub().sessions.mint({
-        ...WISH,
+      const { id } = worker().sessions.create({
+        ...NEW_SESSION,
         clientName,
         path,
         clientVersion: clientName,
@@ -59,10 +59,10 @@ test('an id is visible ASCII of at most 512 characters, however long the names a
   );
 });
 
-test('a statement is read as it was written', () => {
+test('decodes a session token to what was encoded', () => {
   fc.assert(
     fc.property(fc.string({ maxLength: 10 }), fc.nat(255), fc.nat(), (text, capabilityBits, issuedMs) => {
-      const statement = {
+      const token = {
         random: '00112233445566778899aabbccddeeff',
         userId: text,
         family: text,
@@ -73,40 +73,46 @@ test('a statement is read as it was written', () => {
         capabilityBits,
         issuedMs,
       };
-      assert.deepEqual(decodeStatement(encodeStatement(statement)), { ...statement });
+      assert.deepEqual(decodeSessionToken(encodeSessionToken(token)), { ...token });
     }),
   );
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 80 }), (bytes) => void decodeStatement(Buffer.from(bytes))));
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 80 }), (bytes) => void decodeSessionToken(Buffer.from(bytes))));
 });
 
-test('another hub with the same secret, or the same one after a kill, revives the session', () => {
-  const { id } = hub().sessions.mint(WISH);
-  const revived = hub().sessions.find(id, alice);
+test('a worker with the same secret opens the session, also after a kill', () => {
+  const { id } = worker().sessions.create(NEW_SESSION);
+  const revived = worker().sessions.find(id, alice);
   assert.ok(!isRefusal(revived));
   assert.deepEqual(
     [revived.clientName, revived.version, revived.capabilityBits, revived.path],
     ['cursor', '2025-11-25', 5, '*'],
   );
-  assert.equal(code(hub([Buffer.from('another secret, another product')]).sessions.find(id, alice)), 'session-unknown');
+  assert.equal(
+    code(worker([Buffer.from('another secret, another product')]).sessions.find(id, alice)),
+    'session-unknown',
+  );
 });
 
-test('a new secret in front keeps old sessions alive', () => {
-  const { id } = hub().sessions.mint(WISH);
-  assert.equal(code(hub([Buffer.from('the next secret after a rotation'), SECRET]).sessions.find(id, alice)), 'found');
+test('keeps old sessions when a new secret is put first', () => {
+  const { id } = worker().sessions.create(NEW_SESSION);
+  assert.equal(
+    code(worker([Buffer.from('the next secret after a rotation'), SECRET]).sessions.find(id, alice)),
+    'found',
+  );
 });
 
-test('rotating the key keeps the session; another user or key family does not see it', () => {
-  const { sessions } = hub();
-  const { id } = sessions.mint(WISH);
+test('keeps the session when its key is rotated; another user or key family gets session-unknown', () => {
+  const { sessions } = worker();
+  const { id } = sessions.create(NEW_SESSION);
   assert.equal(code(sessions.find(id, { ...alice, keyId: 'k-2' })), 'found');
   assert.equal(code(sessions.find(id, { ...alice, family: 'f-2' })), 'session-unknown');
   assert.equal(code(sessions.find(id, { ...alice, userId: 'u-bob' })), 'session-unknown');
 });
 
 // row C7 · guards src/session/session-token.ts
-test('any altered character makes an id unknown', () => {
-  const { sessions } = hub();
-  const { id } = sessions.mint(WISH);
+test('an id with any altered character is unknown', () => {
+  const { sessions } = worker();
+  const { id } = sessions.create(NEW_SESSION);
   for (let at = 0; at < id.length; at += 7) {
     const altered = `${id.slice(0, at)}${id[at] === 'A' ? 'B' : 'A'}${id.slice(at + 1)}`;
     assert.equal(code(sessions.find(altered, alice)), 'session-unknown');
@@ -115,11 +121,11 @@ test('any altered character makes an id unknown', () => {
   assert.equal(code(sessions.find('x'.repeat(100_000), alice)), 'session-unknown');
 });
 
-test('after DELETE the id has ended here, and elsewhere once the tombstone arrives', () => {
-  const first = hub();
-  const second = hub();
-  first.sessions.onEnded((tombstone) => second.sessions.bury(tombstone));
-  const { id } = first.sessions.mint(WISH);
+test('after DELETE the session has ended here, and on other workers when the tombstone arrives', () => {
+  const first = worker();
+  const second = worker();
+  first.sessions.onTombstone((tombstone) => second.sessions.applyTombstone(tombstone));
+  const { id } = first.sessions.create(NEW_SESSION);
   assert.equal(code(second.sessions.find(id, alice)), 'found');
   first.sessions.end(id);
   assert.equal(code(first.sessions.find(id, alice)), 'session-ended');
@@ -127,32 +133,32 @@ test('after DELETE the id has ended here, and elsewhere once the tombstone arriv
 });
 
 // row C3 · guards src/session/sessions.ts
-test('idle sessions leave memory and come back; those with an open stream stay', () => {
-  const { sessions, advance } = hub([SECRET], { sessionIdleMs: 120_000 });
-  const { id } = sessions.mint(WISH);
-  const streaming = sessions.mint(WISH);
+test('removes idle sessions from memory and opens them again; keeps those with an open stream', () => {
+  const { sessions, advance } = worker([SECRET], { sessionIdleMs: 120_000 });
+  const { id } = sessions.create(NEW_SESSION);
+  const streaming = sessions.create(NEW_SESSION);
   sessions.attach(streaming, { send: () => true, close: () => {} });
   advance(300_000);
   assert.equal(sessions.size, 1);
   assert.equal(code(sessions.find(id, alice)), 'found');
 });
 
-test('a session that is too old is unknown', () => {
-  const { sessions, advance } = hub([SECRET], { sessionMs: 60_000 });
-  const { id } = sessions.mint(WISH);
+test('a session older than sessionMs is unknown', () => {
+  const { sessions, advance } = worker([SECRET], { sessionMs: 60_000 });
+  const { id } = sessions.create(NEW_SESSION);
   advance(61_000);
   assert.equal(code(sessions.find(id, alice)), 'session-unknown');
 });
 
 // row C5 · guards src/session/_open-streams.ts
 // case: CL36
-test('of several streams the newest receives what is new, and the others stay open', () => {
-  const { sessions } = hub();
-  const session = sessions.mint(WISH);
+test('of several streams the newest receives messages, and the others stay open', () => {
+  const { sessions } = worker();
+  const session = sessions.create(NEW_SESSION);
   const closed: string[] = [];
-  const heard: string[] = [];
+  const received: string[] = [];
   const stream = (name: string) => ({
-    send: (message: Buffer) => heard.push(`${name} ${message}`) > 0,
+    send: (message: Buffer) => received.push(`${name} ${message}`) > 0,
     close: (reason: string) => void closed.push(`${name} ${reason}`),
   });
   const [old, young] = [stream('old'), stream('young')];
@@ -162,7 +168,7 @@ test('of several streams the newest receives what is new, and the others stay op
   sessions.send(session, Buffer.from('1'));
   sessions.detach(session, young);
   sessions.send(session, Buffer.from('2'));
-  assert.deepEqual(heard, ['young 1', 'old 2']);
+  assert.deepEqual(received, ['young 1', 'old 2']);
   for (const name of ['b', 'c', 'd']) sessions.attach(session, stream(name));
   assert.deepEqual(closed, []);
   sessions.attach(session, stream('e'));
@@ -172,65 +178,69 @@ test('of several streams the newest receives what is new, and the others stay op
   assert.equal(sessions.send(session, Buffer.from('x')), false);
 });
 
-test('a message goes to the streams that it is for, and to no other', () => {
-  const { sessions } = hub();
-  const heard: string[] = [];
+test('sends a message only to the streams of its sessions', () => {
+  const { sessions } = worker();
+  const received: string[] = [];
   for (const path of ['*', 'g:dev']) {
-    const session = sessions.mint({ ...WISH, path });
-    sessions.attach(session, { send: () => heard.push(path) > 0, close: () => {} });
+    const session = sessions.create({ ...NEW_SESSION, path });
+    sessions.attach(session, { send: () => received.push(path) > 0, close: () => {} });
   }
   assert.equal(
     sessions.broadcast((session) => session.path === 'g:dev', Buffer.from('x')),
     1,
   );
-  assert.deepEqual(heard, ['g:dev']);
+  assert.deepEqual(received, ['g:dev']);
 });
 
 // row C1 · guards src/session/sessions.ts
-test('however many sessions are opened and abandoned, memory holds at most its ceiling', () => {
-  const { sessions } = hub([SECRET], { sessions: 1000 });
-  for (let i = 0; i < 5000; i += 1) sessions.mint(WISH);
+test('holds at most `sessions` sessions in memory, however many are opened', () => {
+  const { sessions } = worker([SECRET], { sessions: 1000 });
+  for (let i = 0; i < 5000; i += 1) sessions.create(NEW_SESSION);
   assert.equal(sessions.size, 1000);
 });
 
-test('a session is the same on the hub that made it and on one that revives it, and holds no name longer than its seal does', () => {
-  const wish = { ...WISH, clientName: `é${'n'.repeat(1_000_000)}`, path: `groups:${'a-slug,'.repeat(100)}` };
-  const first = hub();
-  const minted = first.sessions.mint(wish);
-  const revived = hub().sessions.find(minted.id, alice);
+test('a session is equal on the worker that created it and on one that opens it, with truncated names', () => {
+  const newSession = {
+    ...NEW_SESSION,
+    clientName: `é${'n'.repeat(1_000_000)}`,
+    path: `groups:${'a-slug,'.repeat(100)}`,
+  };
+  const first = worker();
+  const minted = first.sessions.create(newSession);
+  const revived = worker().sessions.find(minted.id, alice);
   assert.ok(!isRefusal(revived));
   assert.deepEqual({ ...revived, usedMs: 0 }, { ...minted, usedMs: 0 });
   assert.equal(Buffer.byteLength(minted.clientName), 40);
-  assert.equal(minted.path, sealedPath(wish.path));
+  assert.equal(minted.path, sealedPath(newSession.path));
   assert.equal(sealedPath('group:dev'), 'group:dev');
 });
 
-test('users and families whose long ids begin alike stay two', () => {
-  const { sessions } = hub();
+test('distinguishes users and families whose long ids have the same prefix', () => {
+  const { sessions } = worker();
   const long = { ...alice, userId: `https://issuer/${'x'.repeat(100)}/1`, family: 'f'.repeat(60) };
-  const { id } = sessions.mint({ ...WISH, principal: long });
-  assert.equal(code(hub().sessions.find(id, long)), 'found');
+  const { id } = sessions.create({ ...NEW_SESSION, principal: long });
+  assert.equal(code(worker().sessions.find(id, long)), 'found');
   assert.equal(code(sessions.find(id, { ...long, userId: long.userId.replace('/1', '/2') })), 'session-unknown');
   assert.equal(code(sessions.find(id, { ...long, family: 'f'.repeat(61) })), 'session-unknown');
 });
 
-test('a flood of new sessions closes nobody’s stream', () => {
-  const { sessions } = hub([SECRET], { sessions: 100 });
+test('many new sessions close no stream', () => {
+  const { sessions } = worker([SECRET], { sessions: 100 });
   const closed: string[] = [];
-  const heard: string[] = [];
-  const session = sessions.mint(WISH);
-  sessions.attach(session, { send: (message) => heard.push(String(message)) > 0, close: (why) => closed.push(why) });
-  for (let i = 0; i < 300; i += 1) sessions.mint(WISH);
+  const received: string[] = [];
+  const session = sessions.create(NEW_SESSION);
+  sessions.attach(session, { send: (message) => received.push(String(message)) > 0, close: (why) => closed.push(why) });
+  for (let i = 0; i < 300; i += 1) sessions.create(NEW_SESSION);
   assert.equal(sessions.send(session, Buffer.from('hello')), true);
-  assert.deepEqual([heard, closed, sessions.size, sessions.streams], [['hello'], [], 100, 1]);
+  assert.deepEqual([received, closed, sessions.size, sessions.streams], [['hello'], [], 100, 1]);
   assert.equal(code(sessions.find(session.id, alice)), 'found');
 });
 
-test('when all places for streams are taken the newcomer is closed, and a session that has one may open another', () => {
-  const { sessions } = hub([SECRET], { streams: 16 });
+test('closes a new stream when the limit is reached; a session with a stream may open another', () => {
+  const { sessions } = worker([SECRET], { streams: 16 });
   const closed: string[] = [];
   const stream = (name: string) => ({ send: () => true, close: (why: string) => closed.push(`${name} ${why}`) });
-  const all = Array.from({ length: 17 }, () => sessions.mint(WISH));
+  const all = Array.from({ length: 17 }, () => sessions.create(NEW_SESSION));
   all.forEach((session, at) => {
     sessions.attach(session, stream(`${at}`));
   });
@@ -241,34 +251,34 @@ test('when all places for streams are taken the newcomer is closed, and a sessio
   assert.deepEqual(closed, ['16 too-many-streams']);
 });
 
-test('a broadcast to thousands takes several turns, meets the newest streams, and ends when the registry stops', () => {
-  const { sessions, advance } = hub();
-  let heard = 0;
+test('a broadcast to thousands takes several turns, uses the newest streams, and ends when the registry stops', () => {
+  const { sessions, advance } = worker();
+  let received = 0;
   let lastHeard = 0;
-  const listening = Array.from({ length: 1000 }, () => sessions.mint(WISH));
-  for (const session of listening) sessions.attach(session, { send: () => ++heard > 0, close: () => {} });
+  const listening = Array.from({ length: 1000 }, () => sessions.create(NEW_SESSION));
+  for (const session of listening) sessions.attach(session, { send: () => ++received > 0, close: () => {} });
   assert.equal(
     sessions.broadcast(() => true, Buffer.from('x')),
     1000,
   );
-  assert.ok(heard < 1000, `${heard} at once`);
+  assert.ok(received < 1000, `${received} at once`);
   const last = listening.at(-1);
   assert.ok(last);
   sessions.attach(last, { send: () => ++lastHeard > 0, close: () => {} });
   advance(1000);
-  assert.deepEqual([heard, lastHeard], [999, 1]);
+  assert.deepEqual([received, lastHeard], [999, 1]);
   sessions.broadcast(() => true, Buffer.from('y'));
-  const before = heard;
+  const before = received;
   sessions.stop();
   advance(1000);
-  assert.equal(heard, before);
+  assert.equal(received, before);
 });
 
-test('ending twice tells once; nothing attaches to what has ended', () => {
-  const { sessions, facts } = hub();
+test('ending twice notifies once; an ended session accepts no stream', () => {
+  const { sessions, facts } = worker();
   const told: string[] = [];
-  sessions.onEnded((tombstone) => told.push(tombstone.id));
-  const session = sessions.mint(WISH);
+  sessions.onTombstone((tombstone) => told.push(tombstone.id));
+  const session = sessions.create(NEW_SESSION);
   sessions.end(session.id);
   sessions.end(session.id);
   sessions.end('not an id');
@@ -282,14 +292,14 @@ test('ending twice tells once; nothing attaches to what has ended', () => {
   assert.deepEqual(closed, ['session-ended']);
 });
 
-test('a tombstone is remembered as long as its id is valid, and closes the stream where it arrives', () => {
-  const { sessions, advance, kernel } = hub([SECRET], { sessionMs: 60_000 });
-  const session = sessions.mint(WISH);
+test('keeps a tombstone as long as the id is valid, and closes the stream when it arrives', () => {
+  const { sessions, advance, kernel } = worker([SECRET], { sessionMs: 60_000 });
+  const session = sessions.create(NEW_SESSION);
   const closed: string[] = [];
   sessions.attach(session, { send: () => true, close: (why) => closed.push(why) });
   const tombstone = { id: session.random, atMs: kernel.clock.wallMs() };
-  sessions.bury(tombstone);
-  sessions.bury(tombstone);
+  sessions.applyTombstone(tombstone);
+  sessions.applyTombstone(tombstone);
   assert.deepEqual(closed, ['session-ended']);
   assert.equal(code(sessions.find(session.id, alice)), 'session-ended');
   const kept = () => kernel.ceilings.table().find((row) => row.name === 'session.tombstones')?.size;
@@ -299,9 +309,9 @@ test('a tombstone is remembered as long as its id is valid, and closes the strea
   assert.equal(code(sessions.find(session.id, alice)), 'session-unknown');
 });
 
-test('ten thousand sessions and more are swept, a slice a turn', () => {
-  const { sessions, advance } = hub([SECRET], { sessionIdleMs: 10_000 });
-  for (let i = 0; i < 12_000; i += 1) sessions.mint(WISH);
+test('sweeps more than ten thousand sessions, one slice in each turn', () => {
+  const { sessions, advance } = worker([SECRET], { sessionIdleMs: 10_000 });
+  for (let i = 0; i < 12_000; i += 1) sessions.create(NEW_SESSION);
   advance(60_000);
   assert.ok(sessions.size > 0 && sessions.size <= 2000, `${sessions.size} after the first slice`);
   advance(100);
@@ -310,12 +320,12 @@ test('ten thousand sessions and more are swept, a slice a turn', () => {
   sessions.stop();
 });
 
-test('a session in memory costs at most 600 bytes, and nothing once it is swept', async () => {
+test('a session takes at most 600 bytes of memory, and none after the sweep', async () => {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
-  const { sessions, advance } = hub([SECRET], { sessionIdleMs: 10_000 });
+  const { sessions, advance } = worker([SECRET], { sessionIdleMs: 10_000 });
   const heapBytes = async () => {
-    // The runner notes every crypto job until a turn of the loop after it was collected.
+    // The test runner tracks every crypto job until the turn after it was collected.
     for (let turn = 0; turn < 2; turn += 1) {
       collect();
       await new Promise<void>((resolve) => setImmediate(resolve));
@@ -323,11 +333,11 @@ test('a session in memory costs at most 600 bytes, and nothing once it is swept'
     collect();
     return process.memoryUsage().heapUsed;
   };
-  // The first round warms up: compiled code and the tables' own growth are no session's cost.
+  // The first round warms up: compiled code and the growth of tables do not belong to a session.
   let [each, left] = [0, 0];
   for (let round = 0; round < 3; round += 1) {
     const before = await heapBytes();
-    for (let i = 0; i < 6000; i += 1) sessions.mint({ ...WISH, clientName: `client ${i % 50}` });
+    for (let i = 0; i < 6000; i += 1) sessions.create({ ...NEW_SESSION, clientName: `client ${i % 50}` });
     each = ((await heapBytes()) - before) / 6000;
     advance(75_000);
     assert.equal(sessions.size, 0);
@@ -337,19 +347,19 @@ test('a session in memory costs at most 600 bytes, and nothing once it is swept'
   assert.ok(left < each * 600, `${left} bytes left`);
 });
 
-test('a key that ends sessions without end never revives an ended session of another key', () => {
-  const { sessions } = hub([SECRET], { tombstones: 100, tombstonesPerKey: 100, sessions: 100, sessionsPerKey: 100 });
+test('a key that ends many sessions never revives an ended session of another key', () => {
+  const { sessions } = worker([SECRET], { tombstones: 100, tombstonesPerKey: 100, sessions: 100, sessionsPerKey: 100 });
   const bob: Principal = { ...alice, userId: 'u-bob', family: 'f-2' };
-  const ended = sessions.mint({ ...WISH, principal: bob });
+  const ended = sessions.create({ ...NEW_SESSION, principal: bob });
   sessions.end(ended.id);
-  for (let n = 0; n < 1000; n += 1) sessions.end(sessions.mint(WISH).id);
+  for (let n = 0; n < 1000; n += 1) sessions.end(sessions.create(NEW_SESSION).id);
   assert.equal(code(sessions.find(ended.id, bob)), 'session-ended');
 });
 
-test('a session without a key is counted for the address that opened it', () => {
-  const { sessions, kernel } = hub([SECRET], { sessions: 100, sessionsPerKey: 10 });
-  for (let n = 0; n < 50; n += 1) sessions.mint({ ...WISH, owner: 'address:10.0.0.1' });
-  const other = sessions.mint({ ...WISH, owner: 'address:10.0.0.2' });
+test('a session without a key is charged to the address that opened it', () => {
+  const { sessions, kernel } = worker([SECRET], { sessions: 100, sessionsPerKey: 10 });
+  for (let n = 0; n < 50; n += 1) sessions.create({ ...NEW_SESSION, owner: 'address:10.0.0.1' });
+  const other = sessions.create({ ...NEW_SESSION, owner: 'address:10.0.0.2' });
   assert.deepEqual([sessions.size, other.owner], [11, 'address:10.0.0.2']);
   assert.equal(kernel.ceilings.table().find(({ name }) => name === 'session.sessions')?.share, 10);
 });

@@ -1,9 +1,8 @@
 /**
- * Legacy sessions: sealed statements that any hub can open, kept in memory only to be quick.
- * Promises: an id that this product sealed is revived by any hub, also after a kill, until it is too old or was ended by DELETE; a foreign or
- * altered id, and an id of another user or key family, is unknown; the newest GET stream of a session wins; idle ones cost nothing; opening
- * sessions by the thousand closes nobody's stream; no sweep and no broadcast holds the loop.
- * Does not: know HTTP, or carry tombstones to other hubs (`relay/` does, through `onEnded` and `bury`).
+ * Sessions of the 2025 eras: sealed session ids that any worker can open; memory is only a cache.
+ * Guarantees: any worker accepts an id sealed with a known secret, also after `kill -9`, until it is too old or ended by DELETE; a foreign or
+ * altered id, or one of another user or key family, is unknown; idle sessions cost nothing; many new sessions close nobody's stream; no sweep
+ * and no broadcast blocks the event loop. `process/session-records.ts` replicates tombstones.
  */
 import { randomBytes } from 'node:crypto';
 import type { Limits } from '../config/limits.ts';
@@ -15,19 +14,19 @@ import { FairMap } from '../kernel/shares.ts';
 import type { KeyRing } from '../seal/key-ring.ts';
 import { OpenStreams, type SessionStream } from './_open-streams.ts';
 import { sweepEveryMinute } from './_sweep.ts';
-import { decodeStatement, encodeStatement, type Statement, sealedOwner } from './session-token.ts';
+import { decodeSessionToken, encodeSessionToken, type SessionToken, sealedOwner } from './session-token.ts';
 
-export interface Session extends Statement {
-  /** The sealed text: what the client sends as Mcp-Session-Id. */
+export interface Session extends SessionToken {
+  /** Value of `Mcp-Session-Id`. */
   readonly id: string;
-  /** For logs. */
+  /** Used in logs. */
   readonly shortId: string;
-  /** Whose share of containers it is counted for (`kernel/principal.ts`). */
+  /** Whose share of containers it is charged to (`kernel/principal.ts`). */
   readonly owner: string;
 }
 
-/** A session in memory, one object each: with its strings shared about 450 bytes, of which 200 are the id (measured). */
-class Held implements Session {
+/** A cached session: about 450 bytes with shared strings, of which 200 are the id (measured). */
+class CachedSession implements Session {
   readonly id: string;
   readonly random: string;
   readonly userId: string;
@@ -39,41 +38,41 @@ class Held implements Session {
   readonly capabilityBits: number;
   readonly issuedMs: number;
   readonly owner: string;
-  /** Monotonic; whole ms, which are kept without an object of their own. */
+  /** Monotonic ms, an integer: V8 stores it without a heap object. */
   usedMs: number;
 
-  constructor(id: string, statement: Statement, owner: string, share: (text: string) => string) {
+  constructor(id: string, token: SessionToken, owner: string, share: (text: string) => string) {
     this.id = id;
-    this.random = statement.random;
-    this.userId = share(statement.userId);
-    this.family = share(statement.family);
-    this.path = share(statement.path);
-    this.version = share(statement.version);
-    this.clientName = share(statement.clientName);
-    this.clientVersion = share(statement.clientVersion);
-    this.capabilityBits = statement.capabilityBits;
-    this.issuedMs = statement.issuedMs;
+    this.random = token.random;
+    this.userId = share(token.userId);
+    this.family = share(token.family);
+    this.path = share(token.path);
+    this.version = share(token.version);
+    this.clientName = share(token.clientName);
+    this.clientVersion = share(token.clientVersion);
+    this.capabilityBits = token.capabilityBits;
+    this.issuedMs = token.issuedMs;
     this.owner = share(owner);
     this.usedMs = 0;
   }
 
   get shortId(): string {
-    return shortIdOf(this.random);
+    return shortId(this.random);
   }
 }
 
-function shortIdOf(random: string): string {
+function shortId(random: string): string {
   return random.slice(0, 8);
 }
 
-/** A sealed id has at most 512 characters (`statement.ts`). */
+/** Sealed ids have at most 512 characters (`session-token.ts`). */
 const MAX_ID_LENGTH = 512;
-/** Different names of users, clients and views worth sharing. */
+/** Maximum number of strings (users, clients, views) that sessions share. */
 const SHARED_TEXTS = 4096;
 
-export interface SessionWish {
+export interface NewSession {
   readonly principal: Principal;
-  /** Whose share it is counted for; default: the principal's without an address. */
+  /** Whose share it is charged to; default: the principal's without an address. */
   readonly owner?: string | undefined;
   readonly path: string;
   readonly version: string;
@@ -82,54 +81,54 @@ export interface SessionWish {
   readonly capabilityBits: number;
 }
 
-/** An ended session: its random part and when it ended (wall clock ms). */
+/** An ended session: random part of its id, and when it ended (wall clock ms). */
 export interface Tombstone {
   readonly id: string;
   readonly atMs: number;
-  /** Whose share it is counted for; absent = stored by a version that did not say. */
+  /** Whose share it is charged to; absent = written by an older version. */
   readonly owner?: string | undefined;
 }
 
 export interface Sessions {
-  mint(wish: SessionWish): Session;
-  /** `owner` as in `SessionWish`. */
+  create(newSession: NewSession): Session;
+  /** `owner`: as in `NewSession`. */
   find(id: string, principal: Principal, owner?: string): Outcome<Session>;
-  /** Random part of an id that this product sealed, whoever it belongs to; undefined = it is none. */
-  randomOf(id: string): string | undefined;
-  /** From now on the id is answered 404 here, and everywhere once the tombstone has travelled. `reason` for the log; default DELETE. */
+  /** Returns the random part of an id sealed by this product, of any owner; undefined = not such an id. */
+  randomPart(id: string): string | undefined;
+  /** Ends a session: its id returns 404 here, and on other workers when the tombstone arrives. `reason` is logged; default DELETE. */
   end(id: string, reason?: string): void;
-  /** A fleeting session (`fleeting.ts`) is over: nobody elsewhere has heard of it. */
-  over(session: Session): void;
+  /** Ends an ephemeral session (`ephemeral.ts`), without a tombstone. */
+  endEphemeral(session: Session): void;
   /**
-   * Forgets the sessions of an owner whose last valid key is gone. Those that are `known` elsewhere (random parts of their ids), in memory here or
-   * not, end with a tombstone; for the others the missing key is enough.
+   * Drops the sessions of an owner whose last valid key is revoked. Those that are `known` to other workers (random parts) end with a tombstone;
+   * for the others the missing key is enough.
    */
   endOwned(owner: { readonly userId: string; readonly family: string }, known: readonly string[]): void;
-  onEnded(listener: (tombstone: Tombstone) => void): void;
-  /** It was ended here or elsewhere, as far as this hub knows. */
+  onTombstone(listener: (tombstone: Tombstone) => void): void;
+  /** Returns whether the session has ended here or on another worker, as far as known. */
   hasEnded(random: string): boolean;
-  /** A session is over, ended here or elsewhere: its random part. */
-  onOver(listener: (random: string) => void): void;
-  /** A tombstone from another hub or from the store. */
-  bury(tombstone: Tombstone): void;
-  /** The newest stream wins: an older one is closed with `replaced`. Beyond the limit `streams` the new one is closed. */
+  /** Called with the random part of each session that ends, here or on another worker. */
+  onEnd(listener: (random: string) => void): void;
+  /** Applies a tombstone of another worker or of the store. */
+  applyTombstone(tombstone: Tombstone): void;
+  /** Adds a stream as the newest of its session; beyond the limit `streams` the new one is closed. */
   attach(session: Session, stream: SessionStream): void;
-  /** The client is gone for now: the stream goes on hearing what is sent, until it is detached, replaced or pushed out. */
-  park(session: Session, stream: SessionStream): void;
+  /** Keeps a stream whose client may return: it receives messages until it is detached, replaced or evicted. */
+  retain(session: Session, stream: SessionStream): void;
   detach(session: Session, stream: SessionStream): void;
-  /** False = no stream is open, or it is gone. */
+  /** Returns false when no stream is open. */
   send(session: Session, message: Buffer): boolean;
-  /** The same by the random part of its id. */
+  /** Like `send`, by the random part of the session id. */
   sendTo(random: string, message: Buffer): boolean;
-  /** To these sessions, some of them in later turns of the loop. */
+  /** Sends to these sessions, some of them in later turns of the event loop. */
   sendToAll(randoms: readonly string[], message: Buffer): void;
-  /** Whether a session has a stream, or one that its client may come back to. */
-  hears(random: string): boolean;
-  /** Sends to the open streams of all sessions that fit, some of them in later turns of the loop; the answer is how many. */
+  /** Returns whether a session has an open or retained stream. */
+  hasStream(random: string): boolean;
+  /** Sends to the open streams of all matching sessions, some of them in later turns of the event loop. Returns their number. */
   broadcast(fits: (session: Session) => boolean, message: Buffer): number;
-  /** Sessions in memory. */
+  /** Number of cached sessions. */
   readonly size: number;
-  /** Sessions with an open stream. */
+  /** Number of sessions with an open stream. */
   readonly streams: number;
   /** Idempotent. */
   stop(): void;
@@ -137,8 +136,8 @@ export interface Sessions {
 
 export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing: KeyRing }): Sessions {
   const { kernel, limits, keyRing } = parts;
-  // Only a memory of what was opened: an entry that is pushed out comes back from its id.
-  const held = new FairMap<string, Held>(
+  // Only a cache: an evicted session is opened again from its id.
+  const cache = new FairMap<string, CachedSession>(
     'session.sessions',
     { max: limits.sessions, share: limits.sessionsPerKey },
     'evict-greediest',
@@ -152,48 +151,48 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
     kernel.ceilings,
   );
   const texts = new CappedMap<string, string>('session.texts', SHARED_TEXTS, 'drop-oldest', kernel.ceilings);
-  const overListeners: ((random: string) => void)[] = []; // bounded by: the rooms that listen
-  const endListeners: ((tombstone: Tombstone) => void)[] = []; // bounded by: the rooms that listen
+  const endListeners: ((random: string) => void)[] = []; // bounded by: the rooms that listen
+  const tombstoneListeners: ((tombstone: Tombstone) => void)[] = []; // bounded by: the rooms that listen
   const sweep = sweepEveryMinute(kernel.timers, (swept) => {
     const idleBefore = kernel.clock.nowMs() - limits.sessionIdleMs;
     const oldBefore = kernel.clock.wallMs() - limits.sessionMs;
-    swept.drop(held, (one) => one.usedMs < idleBefore && !streams.has(one.random));
-    swept.drop(tombstones, (atMs) => atMs < oldBefore);
+    swept.sweep(cache, (one) => one.usedMs < idleBefore && !streams.has(one.random));
+    swept.sweep(tombstones, (atMs) => atMs < oldBefore);
   });
 
-  /** `owner` is known to the caller when the session is not in memory; a session of a key needs none. */
-  function opened(id: string, owner?: string): Held | undefined {
-    const known = held.get(id);
+  /** `owner` is needed only for a session without a key that is not cached. */
+  function openToken(id: string, owner?: string): CachedSession | undefined {
+    const known = cache.get(id);
     if (known) return known;
     if (id.length > MAX_ID_LENGTH) return undefined;
     const bytes = keyRing.open('session', id);
-    const statement = bytes && decodeStatement(bytes);
-    return statement && hold(id, statement, owner ?? statement.family);
+    const token = bytes && decodeSessionToken(bytes);
+    return token && cacheSession(id, token, owner ?? token.family);
   }
 
-  function hold(id: string, statement: Statement, owner: string): Held {
-    const one = new Held(id, statement, owner, share);
+  function cacheSession(id: string, token: SessionToken, owner: string): CachedSession {
+    const one = new CachedSession(id, token, owner, share);
     touch(one);
-    held.set(owner, id, one);
+    cache.set(owner, id, one);
     return one;
   }
 
-  function endKnown({ random, owner }: Pick<Session, 'random' | 'owner'>, reason: string): void {
+  function endWithTombstone({ random, owner }: Pick<Session, 'random' | 'owner'>, reason: string): void {
     if (tombstones.has(random)) return;
     const tombstone: Tombstone = { id: random, atMs: kernel.clock.wallMs(), owner };
     tombstones.set(owner, tombstone.id, tombstone.atMs);
     streams.close(random, 'session-ended');
-    kernel.bus.publish({ type: 'session-ended', session: shortIdOf(random), reason });
-    for (const listener of endListeners) listener(tombstone);
-    for (const listener of overListeners) listener(random);
+    kernel.bus.publish({ type: 'session-ended', session: shortId(random), reason });
+    for (const listener of tombstoneListeners) listener(tombstone);
+    for (const listener of endListeners) listener(random);
   }
 
-  function touch(one: Held): void {
+  function touch(one: CachedSession): void {
     one.usedMs = Math.floor(kernel.clock.nowMs());
   }
 
-  function used(session: Session): void {
-    const one = held.get(session.id);
+  function markUsed(session: Session): void {
+    const one = cache.get(session.id);
     if (one) touch(one);
   }
 
@@ -204,24 +203,24 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
   }
 
   return {
-    mint(wish) {
-      const bytes = encodeStatement({
+    create(newSession) {
+      const bytes = encodeSessionToken({
         random: randomBytes(16).toString('hex'),
-        userId: wish.principal.userId,
-        family: wish.principal.family,
-        path: wish.path,
-        version: wish.version,
-        clientName: wish.clientName,
-        clientVersion: wish.clientVersion,
-        capabilityBits: wish.capabilityBits,
+        userId: newSession.principal.userId,
+        family: newSession.principal.family,
+        path: newSession.path,
+        version: newSession.version,
+        clientName: newSession.clientName,
+        clientVersion: newSession.clientVersion,
+        capabilityBits: newSession.capabilityBits,
         issuedMs: kernel.clock.wallMs(),
       });
-      // Read back, so that the session is the same here as on a hub that revives it, and holds no long name.
-      const owner = wish.owner ?? shareOf(wish.principal, '');
-      return hold(keyRing.seal('session', bytes), decodeStatement(bytes) as Statement, owner);
+      // Decode again, so that the session equals the one that another worker opens, and holds no long name.
+      const owner = newSession.owner ?? shareOf(newSession.principal, '');
+      return cacheSession(keyRing.seal('session', bytes), decodeSessionToken(bytes) as SessionToken, owner);
     },
     find(id, principal, owner) {
-      const session = opened(id, owner);
+      const session = openToken(id, owner);
       if (!session) return new Refusal('session-unknown');
       if (session.userId !== sealedOwner(principal.userId) || session.family !== sealedOwner(principal.family))
         return new Refusal('session-unknown');
@@ -231,53 +230,53 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
       touch(session);
       return session;
     },
-    randomOf: (id) => opened(id)?.random,
+    randomPart: (id) => openToken(id)?.random,
     end(id, reason = 'DELETE') {
-      const one = opened(id);
+      const one = openToken(id);
       if (!one) return;
-      held.delete(id);
-      endKnown(one, reason);
+      cache.delete(id);
+      endWithTombstone(one, reason);
     },
     endOwned(owner, known) {
       const userId = sealedOwner(owner.userId);
       const family = sealedOwner(owner.family);
-      for (const one of [...held.values()]) if (one.family === family && one.userId === userId) held.delete(one.id);
-      for (const random of known) endKnown({ random, owner: owner.family }, 'key-revoked');
+      for (const one of [...cache.values()]) if (one.family === family && one.userId === userId) cache.delete(one.id);
+      for (const random of known) endWithTombstone({ random, owner: owner.family }, 'key-revoked');
     },
-    over({ random }) {
+    endEphemeral({ random }) {
       streams.close(random, 'session-ended');
-      for (const listener of overListeners) listener(random);
+      for (const listener of endListeners) listener(random);
     },
     hasEnded: (random) => tombstones.has(random),
-    onOver(listener) {
-      overListeners.push(listener);
-    },
-    onEnded(listener) {
+    onEnd(listener) {
       endListeners.push(listener);
     },
-    bury(tombstone) {
+    onTombstone(listener) {
+      tombstoneListeners.push(listener);
+    },
+    applyTombstone(tombstone) {
       if (tombstones.has(tombstone.id)) return;
       tombstones.set(tombstone.owner ?? '', tombstone.id, tombstone.atMs);
       streams.close(tombstone.id, 'session-ended');
-      for (const listener of overListeners) listener(tombstone.id);
+      for (const listener of endListeners) listener(tombstone.id);
     },
     attach(session, stream) {
       if (tombstones.has(session.random)) return stream.close('session-ended');
       streams.attach(session, stream);
     },
-    park(session, stream) {
-      if (streams.park(session, stream)) used(session);
+    retain(session, stream) {
+      if (streams.retain(session, stream)) markUsed(session);
     },
     detach(session, stream) {
-      if (streams.detach(session, stream)) used(session);
+      if (streams.detach(session, stream)) markUsed(session);
     },
     send: (session, message) => streams.send(session.random, message),
     sendTo: (random, message) => streams.send(random, message),
     sendToAll: (randoms, message) => streams.sendToAll(randoms, message),
-    hears: (random) => streams.hears(random),
+    hasStream: (random) => streams.hasStream(random),
     broadcast: (fits, message) => streams.broadcast(fits, message),
     get size() {
-      return held.size;
+      return cache.size;
     },
     get streams() {
       return streams.size;

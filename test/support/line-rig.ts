@@ -14,7 +14,7 @@ import { SILENT_BACK_CHANNEL } from '../../src/protocol/back-channel.ts';
 import type { Envelope } from '../../src/protocol/message.ts';
 import { scanEnvelope } from '../../src/protocol/scan.ts';
 import { createKeyRing } from '../../src/seal/key-ring.ts';
-import { createNotes } from '../../src/session/preferences.ts';
+import { createSessionPreferences } from '../../src/session/preferences.ts';
 import { createSessions, type Session, type Sessions } from '../../src/session/sessions.ts';
 import type { UpstreamCall, UpstreamReply } from '../../src/upstream/call.ts';
 import type { Fleet } from '../../src/upstream/fleet.ts';
@@ -75,7 +75,7 @@ export class LineRig {
       admission: this.admission,
       catalog: this.catalog,
       fleet: this.#fleet(),
-      notes: createNotes({ kernel, limits: this.limits }),
+      preferences: createSessionPreferences({ kernel, limits: this.limits }),
       questions: createQuestions({ kernel, limits: this.limits, slot: 1 }),
       ...{ seals, slot: 1 },
       version: '9.9.9',
