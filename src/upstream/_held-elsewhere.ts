@@ -8,6 +8,8 @@ import type { Deadline } from '../kernel/deadline.ts';
 import { HubError } from '../kernel/errors.ts';
 import { sentence } from '../kernel/sentence.ts';
 import type { ServerSpec } from '../kernel/snapshot.ts';
+import type { ServerHello } from '../protocol/era-2025/initialize.ts';
+import { type ContinueParts, continueSession } from './_continued-session.ts';
 import type { LinkParts } from './_link-parts.ts';
 import type { Connection } from './connection.ts';
 import type { Holder } from './session-holders.ts';
@@ -62,19 +64,24 @@ export function mayHaveSession({ code, detail }: HubError): boolean {
   return code === 'upstream-http' && REFUSALS.has(detail.status);
 }
 
-/** Makes room for a session: ends those that killed workers have left. False = there are none. Throws `HeldElsewhere` where a living worker holds one. */
+/**
+ * Makes room for a session: ends those that earlier workers have left. Where the server does not end them, goes on in one of them, and returns what the server
+ * answered to initialize then. False = there are none of use. Throws `HeldElsewhere` where a running worker holds one.
+ */
 export async function makeRoom(
-  { session }: Pick<Transport, 'session'>,
-  server: string,
-  sharing: SessionSharing | undefined,
+  parts: ContinueParts & { readonly sharing: SessionSharing | undefined },
   deadline: Deadline,
-): Promise<boolean> {
+): Promise<boolean | ServerHello> {
+  const { server, sharing } = parts;
+  const { session } = parts.transport;
   if (!session) return false;
   // Read first: one that a worker opens from now on is among its answers and not among these.
   const left = await session.left(deadline);
   const holder = (await sharing?.find(deadline)) ?? 'none';
   if (typeof holder === 'object') throw new HeldElsewhere(server, holder.peer);
-  return holder === 'none' && left.length > 0 && (await session.end(left, deadline));
+  if (holder !== 'none' || left.length === 0) return false;
+  if (await session.end(left, deadline)) return true;
+  return (await continueSession(parts, left, deadline)) ?? false;
 }
 
 /** Returns the fault of a refused initialize with what it may come from. */

@@ -63,6 +63,11 @@ export class RequestTable<T> extends Capped {
     return id;
   }
 
+  /** Ids are at least this from now on: in the session that the connection goes on in, smaller ones have been used. */
+  startFrom(id: number): void {
+    this.#next = Math.max(this.#next, id);
+  }
+
   at(id: number): T | undefined {
     const place = this.#places[this.#placeOf(id)];
     return place?.id === id ? place.item : undefined;

@@ -71,7 +71,7 @@ export class Connection {
       listChanged: () => parts.listChanged(),
     });
     const wishesChanged = () => this.clientSide.wishesChanged();
-    this.transport = inEras({ ...parts, wishesChanged, nextId: () => this.correlator.takeId() }, this.#events());
+    this.transport = inEras({ ...parts, wishesChanged, nextId: () => this.correlator.ids.takeId() }, this.#events());
     if (parts.peer !== undefined) this.#learned(ONE_SESSION_NOTE);
     this.correlator = new Correlator({
       ...{ kernel, limits, server: spec.slug },
@@ -244,13 +244,13 @@ export class Connection {
 
   async #shakeHands(deadline: Deadline): Promise<ServerHello> {
     void this.#enter('handshake');
-    const { spec, version, talk, isForward, versionBefore, opening } = this.#parts;
+    const { spec, version, talk, isForward, versionBefore, opening, sharing } = this.#parts;
     const { correlator, transport } = this;
     const setting = phaseSetting('handshake', isLocal(spec));
     const { capabilityBits } = talk;
     const learned = (note: string) => this.#learned(note);
     const about = { learned, spec, correlator, transport, version, setting, capabilityBits, isForward };
-    const makeRoom = (until: Deadline) => makeRoomFor(transport, spec.slug, this.#parts.sharing, until);
+    const makeRoom = (until: Deadline) => makeRoomFor({ server: spec.slug, transport, correlator, sharing }, until);
     return shakeHands({ ...about, makeRoom, opening, before: versionBefore() }, deadline);
   }
 

@@ -86,9 +86,9 @@ export class Correlator {
     return this.#requests.size;
   }
 
-  /** Returns an id that no request of this connection has. */
-  takeId(): number {
-    return this.#requests.takeId();
+  /** Ids of this connection's requests. */
+  get ids(): Pick<RequestTable<unknown>, 'takeId' | 'startFrom'> {
+    return this.#requests;
   }
 
   /** True while a call is in flight; each has its own watch (lists, pings and handshakes have none). */

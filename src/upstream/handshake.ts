@@ -34,8 +34,8 @@ export interface HandshakeParts {
   readonly isForward: boolean;
   /** What was spoken with it before; undefined = nothing yet. */
   readonly before: string | undefined;
-  /** After a refusal that may come from a session that is open: makes room for another. False = there is nothing to be done. May throw `HeldElsewhere`. */
-  readonly makeRoom: (deadline: Deadline) => Promise<boolean>;
+  /** After a refusal that may come from a session that is open: see `makeRoom` in `_held-elsewhere.ts`. */
+  readonly makeRoom: (deadline: Deadline) => Promise<boolean | ServerHello>;
   /** Something about this server was found out. */
   readonly learned: (note: string) => void;
   /** How this server has to be initialized. */
@@ -99,11 +99,17 @@ async function initialize(parts: HandshakeParts, deadline: Deadline): Promise<Se
     try {
       const hello = await initializeWith(offer.date, parts, deadline);
       opening.accepted(offer);
+      transport.session?.known(hello);
       if (offer.hasHeader) parts.learned('wants the header MCP-Protocol-Version with initialize');
       if (offer.date !== LATEST_2025) parts.learned(`refuses protocol ${LATEST_2025}; ${hello.version} is spoken`);
       return hello;
     } catch (fault) {
-      if (refused === undefined && !isRoomy && mayBeFull(fault) && (await parts.makeRoom(deadline))) {
+      const room = refused === undefined && !isRoomy && mayBeFull(fault) && (await parts.makeRoom(deadline));
+      if (typeof room === 'object') {
+        parts.learned('allows one session and does not end it on request: the session of an earlier worker is used');
+        return room;
+      }
+      if (room) {
         isRoomy = true;
         at -= 1;
         continue;

@@ -3,36 +3,91 @@ import { test } from 'node:test';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { scriptedSpec } from '../../test/support/scripted-transport.ts';
 import { HubError } from '../kernel/errors.ts';
+import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import { HeldElsewhere, makeRoom, mayHaveSession, watchHolder, withLostSession } from './_held-elsewhere.ts';
+import type { UpstreamReply } from './call.ts';
 import type { Holder } from './session-holders.ts';
+import type { LeftSession } from './session-memory.ts';
 
-const LEFT = [{ id: 's', version: undefined, file: 'f' }];
+const HELLO = { version: '2025-06-18', name: 'one', serverVersion: '1', instructions: '', capabilities: {} };
+const LEFT = ['f', 'g'].map((file) => ({
+  id: `session-${file}`,
+  version: undefined,
+  idsBelow: 10,
+  hello: HELLO,
+  file,
+}));
 const NOBODY = { isHeldAt: async () => true, through: () => () => assert.fail('not asked for') };
 
-async function roomWith(holder: Holder): Promise<{ readonly ended: number; readonly isMade: boolean }> {
+interface Room {
+  readonly ended: number;
+  readonly made: boolean | ServerHello;
+  readonly events: readonly string[];
+}
+
+/** `answers` = to ping in each session that is taken; a server that gives none ends sessions. */
+async function roomWith(holder: Holder, answers?: readonly Outcome<UpstreamReply>[]): Promise<Room> {
   const { kernel } = frozenKernel();
   using deadline = kernel.deadline(1000);
   let ended = 0;
+  const events: string[] = [];
   const session = {
     isOpen: false,
     left: async () => LEFT,
     async end() {
       ended += 1;
-      return true;
+      return answers === undefined;
+    },
+    known: () => assert.fail('not asked for'),
+    async take({ file, idsBelow }: LeftSession) {
+      events.push(`take ${file}`);
+      return idsBelow;
+    },
+    drop: async () => void events.push('drop'),
+  };
+  const transport = {
+    session,
+    negotiated: (version: string | undefined) => void events.push(`version ${version}`),
+    forgetSession: () => void events.push('forget'),
+  };
+  const rest = [...(answers ?? [])];
+  const correlator = {
+    ids: { takeId: () => assert.fail('not asked for'), startFrom: (id: number) => void events.push(`ids ${id}`) },
+    ask: ({ method }: { readonly method: string }) => {
+      events.push(method);
+      return rest.shift() ?? assert.fail('one question too many');
     },
   };
-  const isMade = await makeRoom({ session }, 'one', { ...NOBODY, find: async () => holder }, deadline);
-  return { ended, isMade };
+  const sharing = { ...NOBODY, find: async () => holder };
+  const made = await makeRoom({ server: 'one', transport, correlator, sharing }, deadline);
+  return { ended, made, events };
 }
 
 // case: SV24
 test('what a killed worker has left is ended only when no worker holds a session, and all have said so', async () => {
-  assert.deepEqual(await roomWith('none'), { ended: 1, isMade: true });
-  assert.deepEqual(await roomWith('unknown'), { ended: 0, isMade: false });
+  assert.deepEqual(await roomWith('none'), { ended: 1, made: true, events: [] });
+  assert.deepEqual(await roomWith('unknown'), { ended: 0, made: false, events: [] });
   await assert.rejects(
     roomWith({ peer: '/hub-2' }),
     (fault) => fault instanceof HeldElsewhere && fault.peer === '/hub-2',
   );
+});
+
+// case: SV24c
+test('a session that the server does not end is used on in, with ids that are new to it, where ping is answered', async () => {
+  const take = (file: string): readonly string[] => [`take ${file}`, 'ids 10', 'version 2025-06-18', 'ping'];
+  const result: UpstreamReply = { kind: 'result', json: Buffer.from('{}') };
+  const unknown = new Refusal('upstream-session');
+  const silent = new Refusal('upstream-connect');
+  assert.deepEqual(await roomWith('none', [result]), { ended: 1, made: HELLO, events: take('f') });
+  const lacking: UpstreamReply = { kind: 'error', json: Buffer.from('{"code":-32601,"message":"no ping"}') };
+  assert.deepEqual((await roomWith('none', [lacking])).made, HELLO);
+  const second = await roomWith('none', [unknown, result]);
+  assert.deepEqual(second, { ended: 1, made: HELLO, events: [...take('f'), 'drop', 'forget', ...take('g')] });
+  const none = await roomWith('none', [silent, silent]);
+  assert.deepEqual(none, { ended: 1, made: false, events: [...take('f'), 'forget', ...take('g'), 'forget'] });
+  assert.equal((await roomWith('unknown', [])).ended, 0);
 });
 
 // case: SV24

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createKernel } from '../kernel/kernel.ts';
+import type { SessionRecord } from './_session-record.ts';
 import { SessionMemory, sessionTarget } from './session-memory.ts';
 
 const HTTP = { url: 'http://127.0.0.1:1/mcp', headers: { Authorization: 'Bearer a' } };
@@ -34,6 +35,10 @@ function place(t: TestContext): {
   };
 }
 
+function record(id: string, version?: string): SessionRecord {
+  return { id, version, idsBelow: 65_536, hello: undefined };
+}
+
 /** A file is written in one go, in the background. */
 async function untilWritten(dir: string, file: string): Promise<void> {
   const path = join(dir, file);
@@ -49,7 +54,7 @@ async function idsLeft(memory: SessionMemory, target = TARGET): Promise<readonly
 test('finds what a killed life has left, and not what is open in this one', async (t) => {
   const { dir, life } = place(t);
   const first = life(10);
-  const file = first.opened(TARGET, 'session-a', '2025-11-25');
+  const file = first.opened(TARGET, record('session-a', '2025-11-25'));
   assert.deepEqual(await idsLeft(first), []);
   while (readdirSync(join(dir, '..')).length === 0 || readdirSync(dir).length === 0)
     await new Promise((go) => setImmediate(go));
@@ -68,8 +73,8 @@ test('finds what a killed life has left, and not what is open in this one', asyn
 test('a session belongs to one server, address and set of headers', async (t) => {
   const { life } = place(t);
   const first = life(10);
-  await first.ended(first.opened(TARGET, 'gone', undefined));
-  first.opened(TARGET, 'session-a', undefined);
+  await first.ended(first.opened(TARGET, record('gone')));
+  first.opened(TARGET, record('session-a'));
   const others = [
     sessionTarget('two', HTTP),
     sessionTarget('one', { ...HTTP, url: 'http://127.0.0.1:2/mcp' }),
@@ -85,15 +90,15 @@ test('a server that takes a new session has its old ones forgotten, and no more 
   const { dir, life } = place(t);
   const first = life(10);
   for (const id of ['a', 'b', 'c', 'd', 'e']) {
-    const file = first.opened(sessionTarget(id, HTTP), id, undefined);
+    const file = first.opened(sessionTarget(id, HTTP), record(id));
     // Written and tidied.
-    await first.ended(first.opened(TARGET, `${id}2`, undefined));
+    await first.ended(first.opened(TARGET, record(`${id}2`)));
     first.released(file);
   }
   assert.ok(readdirSync(dir).length <= 4, readdirSync(dir).join());
   const second = life(11);
-  const kept = second.opened(sessionTarget('e', HTTP), 'new', undefined);
-  await second.ended(second.opened(TARGET, 'x', undefined));
+  const kept = second.opened(sessionTarget('e', HTTP), record('new'));
+  await second.ended(second.opened(TARGET, record('x')));
   assert.deepEqual(await idsLeft(second, sessionTarget('e', HTTP)), []);
   assert.ok(readdirSync(dir).includes(kept));
 });
@@ -102,10 +107,10 @@ test('a damaged file is no session, and a directory that cannot be written harms
   const { dir, life } = place(t);
   writeFileSync(dir, 'a file where the directory should be');
   const memory = life(10);
-  await memory.ended(memory.opened(TARGET, 'a', undefined));
+  await memory.ended(memory.opened(TARGET, record('a')));
   assert.deepEqual(await idsLeft(memory), []);
   rmSync(dir);
-  const file = memory.opened(TARGET, 'b', undefined);
+  const file = memory.opened(TARGET, record('b'));
   await memory.ended(file);
   writeFileSync(join(dir, file), '{"format":1,"id":"a\\r\\nHost: x"}');
   assert.deepEqual(await idsLeft(life(11)), []);
@@ -115,8 +120,8 @@ test('a damaged file is no session, and a directory that cannot be written harms
 test('what another running worker has opened is not left over, nor in another file of the same session', async (t) => {
   const { dir, running, life } = place(t);
   const holder = life(10, 2);
-  await holder.ended(holder.opened(TARGET, 'x', undefined));
-  const file = holder.opened(TARGET, 'session-a', undefined);
+  await holder.ended(holder.opened(TARGET, record('x')));
+  const file = holder.opened(TARGET, record('session-a'));
   await untilWritten(dir, file);
   // The link that holds it is on its way out, and no answer of that worker says so.
   running.add(10);
@@ -136,16 +141,16 @@ test('what another running worker has opened is not left over, nor in another fi
 // case: SV24
 test('a pid that was given again is another process', async (t) => {
   const { dir, life } = place(t);
-  const file = life(10).opened(TARGET, 'session-a', undefined);
+  const file = life(10).opened(TARGET, record('session-a'));
   await untilWritten(dir, file);
-  writeFileSync(join(dir, file.replace('.10-7.', '.10-6.')), '{"format":1,"id":"session-b"}');
+  writeFileSync(join(dir, file.replace('.1.10-7.', '.2.10-6.')), '{"format":1,"id":"session-b"}');
   assert.deepEqual(await idsLeft(life(11)), ['session-a', 'session-b']);
 });
 
 test('what is no plain file is not opened', async (t) => {
   const { dir, life } = place(t);
   const memory = life(10);
-  const file = memory.opened(TARGET, 'session-a', undefined);
+  const file = memory.opened(TARGET, record('session-a'));
   await memory.ended(file);
   execFileSync('mkfifo', [join(dir, file)]);
   for (let round = 0; round < 5; round += 1) assert.deepEqual(await idsLeft(life(11)), []);
@@ -159,4 +164,42 @@ test('two late answers of one target are waited for at once', (t) => {
   assert.equal(memory.waitLate(TARGET), undefined);
   one[Symbol.dispose]();
   assert.ok(memory.waitLate(TARGET));
+});
+
+// case: SV24c
+test('one of several workers takes over a session that is left, with all that is known of it', async (t) => {
+  const { dir, running, life } = place(t);
+  const hello = {
+    version: '2025-06-18',
+    name: 'one',
+    serverVersion: '1',
+    instructions: 'i',
+    capabilities: { tools: {} },
+  };
+  const first = life(10);
+  const file = first.opened(TARGET, record('session-a'));
+  first.changed(file, { id: 'session-a', version: '2025-06-18', idsBelow: 200_000, hello });
+  using deadline = createKernel().deadline(5000);
+  const [second, third] = [life(11), life(12)];
+  running.add(11);
+  while ((await second.left(TARGET, deadline))[0]?.hello === undefined) await new Promise((go) => setImmediate(go));
+  const [left] = await second.left(TARGET, deadline);
+  assert.ok(left);
+  assert.deepEqual(left, { id: 'session-a', version: '2025-06-18', idsBelow: 200_000, hello, file });
+  const taken = await Promise.all([second.taken(TARGET, left, deadline), third.taken(TARGET, left, deadline)]);
+  assert.equal(taken.filter((one) => one !== undefined).length, 1);
+  assert.equal(readdirSync(dir).length, 1);
+  assert.deepEqual([await idsLeft(second), await idsLeft(third)], [[], []]);
+});
+
+// case: SV24c
+test('what its opener has given up may be taken while that one runs', async (t) => {
+  const { running, life } = place(t);
+  const first = life(10);
+  running.add(10);
+  const file = first.opened(TARGET, record('session-a'));
+  const other = life(11, 2);
+  assert.deepEqual(await idsLeft(other), []);
+  await first.givenUp(TARGET, 'session-a', file);
+  assert.deepEqual([await idsLeft(other), await idsLeft(first)], [['session-a'], ['session-a']]);
 });

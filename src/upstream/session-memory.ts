@@ -1,21 +1,19 @@
 /**
  * Edge: the sessions that workers have open with HTTP servers, on disk, so that a server that allows one session at a time can be told to end one whose worker was
- * killed. A directory of small files (0700, files 0600), one for each session.
+ * killed, or is used on in it where the server does not end it. A directory of small files (0700, files 0600), one for each session.
  * Guarantees: a session is found under its target only (server, address and headers); what another running process has opened, or this one has open, is never
  * taken for left over, whatever that process answers; at most `max` files stay; a failing disk costs this memory and nothing else.
  */
 import { createHash } from 'node:crypto';
-import { lstat, mkdir, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { HttpSpec } from '../kernel/snapshot.ts';
+import { RECORD_BYTES, recordFrom, recordText, type SessionRecord } from './_session-record.ts';
 
-/** A session that a process which has exited, or this one, has opened and nobody has ended. */
-export interface LeftSession {
-  readonly id: string;
-  /** The protocol version that was spoken in it; undefined = not known. */
-  readonly version: string | undefined;
+/** A session that a process which has exited, or this one, has opened and nobody has ended, or that its opener has given up. */
+export interface LeftSession extends SessionRecord {
   readonly file: string;
 }
 
@@ -47,12 +45,12 @@ interface Named {
 }
 
 const WRITE_MS = 5000;
-/** Ids are as long as the header limit allows. */
-const FILE_BYTES = 64 * 1024;
 /** Of one target, read at most: workers and their replacements. */
 const LEFT = 64;
 /** Late answers of one target that are waited for at once. */
 const LATE = 2;
+/** Stands for the opener of a session that has been given up. */
+const NOBODY: ProcessIdentity = { pid: 0, startTicks: '' };
 const NAME = /^([0-9a-f]{32})\.(\d+)\.(\d+)-(\d*)\.([0-9a-f]{16})\.json$/;
 
 /** Returns what a session belongs to: it is of no use at another address or under other credentials, and must not be shown there. */
@@ -76,19 +74,58 @@ export class SessionMemory {
    * A session was opened: it is written down in the background, within a millisecond or two where the disk is well, for its worker may be killed in the next moment.
    * Returns the name of its file.
    */
-  opened(target: string, id: string, version: string | undefined): string {
-    const { dir, slot, self } = this.#parts;
-    const file = `${target}.${slot}.${self.pid}-${self.startTicks}.${digestOf(id)}.json`;
+  opened(target: string, record: SessionRecord): string {
+    const { dir } = this.#parts;
+    const file = this.#nameOf(target, record.id);
     this.#open.set(
       file,
       this.#bounded(async (deadline) => {
         // Small enough for one write; a file that is cut off all the same is not read.
-        const write = () => writeFile(join(dir, file), JSON.stringify({ format: 1, id, version }), { mode: 0o600 });
+        const write = () => writeFile(join(dir, file), recordText(record), { mode: 0o600 });
         await write().catch(() => mkdir(dir, { recursive: true, mode: 0o700 }).then(write));
         await this.#tidy(target, deadline);
       }),
     );
     return file;
+  }
+
+  /** More is known of an open session: it is written down in the background. */
+  changed(file: string, record: SessionRecord): void {
+    if (!this.#open.has(file)) return;
+    const before = this.#open.get(file) ?? Promise.resolve();
+    this.#open.set(
+      file,
+      before.then(() => this.#bounded(() => this.#rewrite(file, record))),
+    );
+  }
+
+  /** Takes over a session that is left, from now on open here. Returns its file; undefined = another worker has it by now, or it has ended. Never rejects. */
+  async taken(
+    target: string,
+    { file: before, ...record }: LeftSession,
+    deadline: Deadline,
+  ): Promise<string | undefined> {
+    const file = this.#nameOf(target, record.id);
+    if (this.#open.has(file)) return undefined;
+    let isTaken = false;
+    const work = this.#bounded(async () => {
+      // Of several workers one succeeds.
+      await rename(join(this.#parts.dir, before), join(this.#parts.dir, file));
+      await this.#rewrite(file, record);
+      isTaken = true;
+    }, deadline);
+    this.#open.set(file, work);
+    await work;
+    if (!isTaken) this.#open.delete(file);
+    return isTaken ? file : undefined;
+  }
+
+  /** Its server has not ended a session that is not used here any more: any process may take it. Never rejects. */
+  async givenUp(target: string, id: string, file: string): Promise<void> {
+    await this.#open.get(file);
+    this.#open.delete(file);
+    const { dir } = this.#parts;
+    await this.#bounded(() => rename(join(dir, file), join(dir, this.#nameOf(target, id, NOBODY))));
   }
 
   /** A session is not used here any more; whether its server knows that is not certain. */
@@ -104,15 +141,16 @@ export class SessionMemory {
   }
 
   /**
-   * Returns the sessions of a target that may be ended: no other running process has opened them, and they are not open here. Never rejects; empty where the
-   * disk does not answer by the deadline.
+   * Returns the sessions of a target that may be ended or taken over, the newest first: no other running process has them, and they are not open here. Never
+   * rejects; empty where the disk does not answer by the deadline.
    */
   async left(target: string, deadline: Deadline): Promise<readonly LeftSession[]> {
     const found: LeftSession[] = []; // bounded by: LEFT
     await this.#bounded(async () => {
       const all = await this.#named(target);
       const inUse = new Set(all.filter((one) => this.#isInUse(one)).map(({ digest }) => digest));
-      for (const { file } of all.filter(({ digest }) => !inUse.has(digest)).slice(0, LEFT)) {
+      const files = all.filter(({ digest }) => !inUse.has(digest)).map(({ file }) => file);
+      for (const file of (await byAge(this.#parts.dir, files.slice(0, LEFT))).toReversed()) {
         const one = await this.#read(file);
         if (one && !this.#open.has(file)) found.push(one);
       }
@@ -144,6 +182,17 @@ export class SessionMemory {
     return isInUse;
   }
 
+  #nameOf(target: string, id: string, opener = this.#parts.self): string {
+    return `${target}.${this.#parts.slot}.${opener.pid}-${opener.startTicks}.${digestOf(id)}.json`;
+  }
+
+  /** In place: a process that is killed meanwhile leaves the text before, the new one, or one that is not read. */
+  async #rewrite(file: string, record: SessionRecord): Promise<void> {
+    await using handle = await open(join(this.#parts.dir, file), 'r+');
+    const { bytesWritten } = await handle.write(recordText(record), 0);
+    await handle.truncate(bytesWritten);
+  }
+
   async #named(target: string): Promise<readonly Named[]> {
     const files = await readdir(this.#parts.dir).catch(() => []);
     return files.map(namedFrom).filter((one) => one?.target === target) as readonly Named[];
@@ -151,6 +200,7 @@ export class SessionMemory {
 
   #isInUse({ file, opener }: Named): boolean {
     if (this.#open.has(file)) return true;
+    if (opener.pid === NOBODY.pid) return false;
     return !this.#isOwn(opener) && this.#parts.isRunning(opener);
   }
 
@@ -164,14 +214,9 @@ export class SessionMemory {
       const path = join(this.#parts.dir, file);
       // Nothing else is opened: a pipe would hold a thread for ever.
       const facts = await lstat(path);
-      if (!facts.isFile() || facts.size > FILE_BYTES) return undefined;
-      const { id, version } = JSON.parse(await readFile(path, 'utf8')) as {
-        readonly id: unknown;
-        readonly version: unknown;
-      };
-      // A header is made of it.
-      if (typeof id !== 'string' || !/^[\x21-\x7e]+$/.test(id)) return undefined;
-      return { id, version: typeof version === 'string' && /^[\d-]{1,40}$/.test(version) ? version : undefined, file };
+      if (!facts.isFile() || facts.size > RECORD_BYTES) return undefined;
+      const record = recordFrom(await readFile(path, 'utf8'));
+      return record && { ...record, file };
     } catch {
       return undefined;
     }

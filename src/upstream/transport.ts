@@ -9,6 +9,7 @@ import type { Deadline } from '../kernel/deadline.ts';
 import type { HubError } from '../kernel/errors.ts';
 import type { LinkPhase } from '../kernel/facts.ts';
 import type { Outcome } from '../kernel/outcome.ts';
+import type { ServerHello } from '../protocol/era-2025/initialize.ts';
 import type { ParamHeader } from '../protocol/era-2026/param-headers.ts';
 import type { Envelope } from '../protocol/message.ts';
 import type { LeftSession } from './session-memory.ts';
@@ -47,6 +48,15 @@ export interface SessionHold {
   left(deadline: Deadline): Promise<readonly LeftSession[]>;
   /** Ends them at the server. True = at least one is not there any more. Never rejects; ends by the deadline. */
   end(left: readonly LeftSession[], deadline: Deadline): Promise<boolean>;
+  /** What the server has answered to initialize in the open session. */
+  known(hello: ServerHello): void;
+  /**
+   * Takes over a session that is left: requests are sent in it from now on. Returns the first id that a request in it may have; undefined = another worker has
+   * it. Never rejects; ends by the deadline.
+   */
+  take(left: LeftSession, deadline: Deadline): Promise<number | undefined>;
+  /** The server does not know the open session: it is forgotten, on disk too. Never rejects; ends by the deadline. */
+  drop(deadline: Deadline): Promise<void>;
 }
 
 /** What a tool wants repeated in headers. */

@@ -279,6 +279,10 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'While the worker that holds the only session of a server is replaced, every call is answered, and a session is opened only after the one before was ended.',
   },
+  SV24c: {
+    behaviour:
+      'A server that allows one session and refuses DELETE is used again after any crash of the hub and through any replacement, in the same session, with ids that no request in it has had.',
+  },
   SV35: {
     behaviour:
       'The answer to notifications/initialized may take as long as the handshake; a server that never gives it is used after a second.',

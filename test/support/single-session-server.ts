@@ -47,6 +47,10 @@ export interface SingleSessionServer extends AsyncDisposable {
   readonly shown: readonly { readonly session: string | undefined; readonly authorization: string | undefined }[];
   /** The session ends, as with a restart of the server. */
   restart(): void;
+  /** Requests with an id that another one of the session had. */
+  readonly repeatedIds: readonly number[];
+  /** Status by which DELETE is refused, from now on; undefined = it ends the session. */
+  deleteStatus: number | undefined;
   /** How long it takes to answer initialize, ms, from now on. */
   initializeMs: number;
   /** The same for `tools/call`. A call whose session has ended meanwhile is cut off. */
@@ -61,8 +65,15 @@ export async function startSingleSessionServer(
   let session: string | undefined;
   const seen: string[] = [];
   const sessions: string[] = [];
+  const repeatedIds: number[] = [];
+  let ids = new Set<number>(); // bounded by: a test's requests
   const shown: { session: string | undefined; authorization: string | undefined }[] = [];
-  const self = { initializeMs: 0, callMs: 0, fixedId: undefined as string | undefined };
+  const self = {
+    initializeMs: 0,
+    callMs: 0,
+    fixedId: undefined as string | undefined,
+    deleteStatus: undefined as number | undefined,
+  };
 
   function resultOf({ method, params }: Message): object | undefined {
     if (method === 'initialize')
@@ -82,7 +93,10 @@ export async function startSingleSessionServer(
       if (session !== undefined && self.fixedId === undefined) return refuse(response, message);
       session = self.fixedId ?? randomUUID();
       sessions.push(`open ${session}`);
+      ids = new Set();
     } else if (given !== session || session === undefined) return void response.writeHead(404).end('no such session');
+    if (message.id !== undefined && ids.has(message.id)) repeatedIds.push(message.id);
+    if (message.id !== undefined) ids.add(message.id);
     if (message.id === undefined) return void response.writeHead(202).end();
     const result = resultOf(message);
     const own = session;
@@ -107,6 +121,7 @@ export async function startSingleSessionServer(
       shown.push({ session: given, authorization: request.headers.authorization });
       if (request.method === 'DELETE') {
         seen.push(`DELETE ${given}`);
+        if (self.deleteStatus !== undefined) return void response.writeHead(self.deleteStatus).end();
         if (given === undefined || given !== session) return void response.writeHead(404).end();
         sessions.push(`end ${session}`);
         session = undefined;
@@ -125,6 +140,7 @@ export async function startSingleSessionServer(
       session: undefined,
       seen,
       sessions,
+      repeatedIds,
       shown,
       restart() {
         session = undefined;

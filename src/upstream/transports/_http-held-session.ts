@@ -1,10 +1,12 @@
 /**
- * The session of one HTTP connection, and those that killed processes have left with its server.
- * Guarantees: a session that the server has given is written down until the server has ended it; nothing is written down or read for a connection of one client
+ * The session of one HTTP connection, and those that earlier processes have left with its server.
+ * Guarantees: a session that the server has given is written down until the server has ended it, with a bound of the ids that requests in it have had; nothing is written down or read for a connection of one client
  * session, for such a connection has no other process's session to end.
  */
 import type { Deadline } from '../../kernel/deadline.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
+import type { ServerHello } from '../../protocol/era-2025/initialize.ts';
+import { RESERVED_IDS, type SessionRecord } from '../_session-record.ts';
 import type { LeftSession, SessionMemory } from '../session-memory.ts';
 import type { SessionHold } from '../transport.ts';
 import { endSession } from './_http-session.ts';
@@ -23,11 +25,15 @@ export interface RememberedAs {
   readonly target: string;
 }
 
+/** More ids are reserved when so few are left, so that the bound is on disk before it is reached. */
+const SPARE_IDS = 4096;
+
 export class HeldSession implements SessionHold {
   readonly #host: HeldSessionHost;
   readonly #remembered: RememberedAs | undefined;
   readonly #wire: () => Wire | undefined;
   #file: string | undefined;
+  #record: SessionRecord | undefined;
   /** Undefined = there is none. */
   id: string | undefined;
 
@@ -45,7 +51,43 @@ export class HeldSession implements SessionHold {
   given(id: string, version: string | undefined): void {
     this.id = id;
     const { memory, target } = this.#remembered ?? {};
-    if (memory && target !== undefined) this.#file = memory.opened(target, id, version);
+    if (!memory || target === undefined) return;
+    this.#record = { id, version, idsBelow: RESERVED_IDS, hello: undefined };
+    this.#file = memory.opened(target, this.#record);
+  }
+
+  known(hello: ServerHello): void {
+    this.#changed({ version: hello.version, hello });
+  }
+
+  /** A request with this id is about to be sent. */
+  sends(id: number): void {
+    const { idsBelow = Number.POSITIVE_INFINITY } = this.#record ?? {};
+    if (id >= idsBelow - SPARE_IDS) this.#changed({ idsBelow: Math.max(id, idsBelow) + RESERVED_IDS });
+  }
+
+  #changed(news: Partial<SessionRecord>): void {
+    if (!this.#record || this.#file === undefined) return;
+    this.#record = { ...this.#record, ...news };
+    this.#remembered?.memory.changed(this.#file, this.#record);
+  }
+
+  async take(session: LeftSession, deadline: Deadline): Promise<number | undefined> {
+    const { memory, target } = this.#remembered ?? {};
+    const { file: _, ...before } = session;
+    const record = { ...before, idsBelow: before.idsBelow + RESERVED_IDS };
+    const file = target === undefined ? undefined : await memory?.taken(target, { ...session, ...record }, deadline);
+    if (file === undefined) return undefined;
+    this.id = session.id;
+    this.#record = record;
+    this.#file = file;
+    return session.idsBelow;
+  }
+
+  async drop(deadline: Deadline): Promise<void> {
+    const file = this.#file;
+    this.forget();
+    if (file !== undefined) await this.#forgotten(file, deadline);
   }
 
   /** It is not used any more. It stays written down: the server may have it all the same. */
@@ -53,15 +95,20 @@ export class HeldSession implements SessionHold {
     this.id = undefined;
     if (this.#file !== undefined) this.#remembered?.memory.released(this.#file);
     this.#file = undefined;
+    this.#record = undefined;
   }
 
   /** DELETEs it. Never rejects; ends by the deadline. */
   async close(deadline: Deadline): Promise<void> {
-    const [wire, file] = [this.#wire(), this.#file];
-    if (!wire || this.id === undefined) return;
+    const [wire, file, id] = [this.#wire(), this.#file, this.id];
+    if (!wire || id === undefined) return;
     const isOver = await endSession({ host: this.#host, ...wire, deadline });
+    if (isOver || file === undefined) this.forget();
+    if (file === undefined) return;
+    if (isOver) return this.#forgotten(file, deadline);
+    const { memory, target = '' } = this.#remembered ?? {};
+    await this.#done(memory?.givenUp(target, id, file), deadline);
     this.forget();
-    if (isOver && file !== undefined) await this.#forgotten(file, deadline);
   }
 
   async left(deadline: Deadline): Promise<readonly LeftSession[]> {
@@ -89,8 +136,11 @@ export class HeldSession implements SessionHold {
   }
 
   async #forgotten(file: string, deadline: Deadline): Promise<void> {
-    const gone = this.#remembered?.memory.ended(file) ?? Promise.resolve();
+    await this.#done(this.#remembered?.memory.ended(file), deadline);
+  }
+
+  async #done(work: Promise<void> | undefined, deadline: Deadline): Promise<void> {
     const { kernel, server: owner } = this.#host;
-    await kernel.waits.for(gone, { label: 'upstream-stop', owner, deadline }).catch(() => {});
+    await kernel.waits.for(work ?? Promise.resolve(), { label: 'upstream-stop', owner, deadline }).catch(() => {});
   }
 }

@@ -157,6 +157,7 @@ class HttpTransport implements Transport, ExchangeHost {
     if (this.#stopped || !this.#wire) return new Refusal('server-down', undefined, { server: this.server });
     this.#quoted.sent(frame);
     if (id === undefined) return this.#order.letter((gone) => this.#outbox.send(frame, deadline, gone));
+    this.#held.sends(id);
     const exchange = new HttpExchange(this, frame, id, { session: this.#held.id, again: false, gone: undefined });
     this.retries.sent();
     return this.#admit(exchange) ? this.#order.post(exchange) : fullRefusal(this.server);
