@@ -9,12 +9,13 @@ function after(
   ms: number,
   reading: { loopP99Ms?: number; memoryShare?: number },
 ): PressureLevel {
-  for (let at = 0; at <= ms; at += 250) pressure.take({ nowMs: from + at, loopP99Ms: 0, memoryShare: 0.1, ...reading });
+  for (let at = 0; at <= ms; at += 250)
+    pressure.update({ nowMs: from + at, loopP99Ms: 0, memoryShare: 0.1, ...reading });
   return pressure.level;
 }
 
 // row F5 · guards src/admission/pressure.ts
-test('memory presses at its marks, at once, and lets go well below them after a while', () => {
+test('memory raises the pressure at once at each threshold, and lowers it well below it after a delay', () => {
   const pressure = new Pressure();
   assert.equal(after(pressure, 0, 0, { memoryShare: 0.69 }), 'calm');
   assert.equal(after(pressure, 250, 0, { memoryShare: 0.71 }), 'high');
@@ -26,7 +27,7 @@ test('memory presses at its marks, at once, and lets go well below them after a 
   assert.equal(pressure.cause, '');
 });
 
-test('a late loop presses when it has been late for two seconds', () => {
+test('event loop delay raises the pressure after two seconds', () => {
   const pressure = new Pressure();
   assert.equal(after(pressure, 0, 1750, { loopP99Ms: 150 }), 'calm');
   assert.equal(after(pressure, 2000, 0, { loopP99Ms: 0 }), 'calm', 'a moment without it begins anew');
@@ -37,8 +38,8 @@ test('a late loop presses when it has been late for two seconds', () => {
   assert.equal(after(pressure, 9500, 2000, { loopP99Ms: 5 }), 'calm');
 });
 
-test('a change is told once', () => {
+test('reports a change once', () => {
   const pressure = new Pressure();
-  const told = Array.from({ length: 5 }, (_, at) => pressure.take({ nowMs: at, loopP99Ms: 0, memoryShare: 0.9 }));
+  const told = Array.from({ length: 5 }, (_, at) => pressure.update({ nowMs: at, loopP99Ms: 0, memoryShare: 0.9 }));
   assert.deepEqual(told, [true, false, false, false, false]);
 });

@@ -1,39 +1,36 @@
 /**
- * How hard this process is pressed: by its memory, or by a loop that is late. What is refused then is the gate's part (`gate.ts`).
- * Promises: pure; readings and time are parameters; goes up when a mark has been passed for as long as it says, and down only when it is well
- * below it, so that it does not flutter.
- * Order of shedding (reliability.md §3): new sessions of people without a key first, then every new call and list; calls that run, health and
- * keys never.
- * Does not: replace a worker that leaks. The supervisor's memory limit lies well below the mark of shedding, so that shedding is for the
- * case that no replacement comes.
+ * Computes the resource pressure of this process from memory and event loop delay; `gate.ts` decides what is refused.
+ * Guarantees: pure, readings and time are parameters; hysteresis prevents oscillation. Shedding order: anonymous new sessions first, then all new
+ * calls and lists; never running calls, health checks or keys. The supervisor's memory limit is well below the shedding threshold: shedding is for
+ * the case that no replacement worker starts.
  */
 export type PressureLevel = 'calm' | 'high' | 'shedding';
 
-export interface Reading {
+export interface PressureReading {
   readonly nowMs: number;
-  /** Late turns of the last second, 99th percentile. */
+  /** Event loop delay of the last second, 99th percentile. */
   readonly loopP99Ms: number;
-  /** Memory held, as a share of what the heap may have. */
+  /** Used memory as a share of the heap limit. */
   readonly memoryShare: number;
 }
 
-interface Mark {
+interface Threshold {
   readonly level: PressureLevel;
   readonly memoryShare: number;
   readonly loopP99Ms: number;
 }
 
-/** Loop: 100 ms is felt by everybody; only a second of lateness is worse than being refused. */
-const MARKS: readonly Mark[] = [
+/** Users notice a delay of 100 ms; only a delay of a second is worse than a refusal. */
+const THRESHOLDS: readonly Threshold[] = [
   { level: 'shedding', memoryShare: 0.85, loopP99Ms: 1000 },
   { level: 'high', memoryShare: 0.7, loopP99Ms: 100 },
 ];
-/** A late loop counts when it has been late for this long; memory counts at once. */
-const LATE_MS = 2000;
-/** Back below this part of a mark … */
-const WELL_BELOW = 0.9;
+/** The event loop delay must exceed its threshold for this long; memory counts at once. */
+const LATE_AFTER_MS = 2000;
+/** Pressure falls when all readings are below this part of the threshold … */
+const HYSTERESIS = 0.9;
 /** … for this long. */
-const CALM_MS = 2000;
+const RECOVERY_MS = 2000;
 
 export class Pressure {
   #level: PressureLevel = 'calm';
@@ -45,51 +42,51 @@ export class Pressure {
     return this.#level;
   }
 
-  /** What pressed last, for people. */
+  /** What last raised the level, for logs. */
   get cause(): string {
     return this.#cause;
   }
 
-  /** True = the level has changed. */
-  take(reading: Reading): boolean {
-    const next = this.#passed(reading);
+  /** Returns true when the level changes. */
+  update(reading: PressureReading): boolean {
+    const next = this.#exceededLevel(reading);
     if (rank(next) > rank(this.#level)) {
       this.#belowSinceMs = undefined;
-      return this.#become(next);
+      return this.#setLevel(next);
     }
     if (this.#level === 'calm') return false;
-    const mark = MARKS.find(({ level }) => level === this.#level);
+    const threshold = THRESHOLDS.find(({ level }) => level === this.#level);
     const isBelow =
-      mark !== undefined &&
-      reading.memoryShare < mark.memoryShare * WELL_BELOW &&
-      reading.loopP99Ms < mark.loopP99Ms * WELL_BELOW;
+      threshold !== undefined &&
+      reading.memoryShare < threshold.memoryShare * HYSTERESIS &&
+      reading.loopP99Ms < threshold.loopP99Ms * HYSTERESIS;
     if (!isBelow) {
       this.#belowSinceMs = undefined;
       return false;
     }
     this.#belowSinceMs ??= reading.nowMs;
-    if (reading.nowMs - this.#belowSinceMs < CALM_MS) return false;
+    if (reading.nowMs - this.#belowSinceMs < RECOVERY_MS) return false;
     this.#belowSinceMs = undefined;
-    return this.#become(next);
+    return this.#setLevel(next);
   }
 
-  #passed({ nowMs, loopP99Ms, memoryShare }: Reading): PressureLevel {
-    let passed: PressureLevel = 'calm';
-    for (const mark of MARKS) {
-      if (loopP99Ms < mark.loopP99Ms) this.#lateSinceMs.delete(mark.level);
-      else if (!this.#lateSinceMs.has(mark.level)) this.#lateSinceMs.set(mark.level, nowMs);
-      const isLate = nowMs - (this.#lateSinceMs.get(mark.level) ?? nowMs) >= LATE_MS;
-      const isFull = memoryShare >= mark.memoryShare;
-      if (passed !== 'calm' || !(isLate || isFull)) continue;
-      passed = mark.level;
+  #exceededLevel({ nowMs, loopP99Ms, memoryShare }: PressureReading): PressureLevel {
+    let exceeded: PressureLevel = 'calm';
+    for (const threshold of THRESHOLDS) {
+      if (loopP99Ms < threshold.loopP99Ms) this.#lateSinceMs.delete(threshold.level);
+      else if (!this.#lateSinceMs.has(threshold.level)) this.#lateSinceMs.set(threshold.level, nowMs);
+      const isLate = nowMs - (this.#lateSinceMs.get(threshold.level) ?? nowMs) >= LATE_AFTER_MS;
+      const isFull = memoryShare >= threshold.memoryShare;
+      if (exceeded !== 'calm' || !(isLate || isFull)) continue;
+      exceeded = threshold.level;
       this.#cause = isFull
         ? `memory at ${Math.round(memoryShare * 100)} %`
-        : `the loop is ${Math.round(loopP99Ms)} ms late`;
+        : `event loop delay ${Math.round(loopP99Ms)} ms`;
     }
-    return passed;
+    return exceeded;
   }
 
-  #become(level: PressureLevel): boolean {
+  #setLevel(level: PressureLevel): boolean {
     if (level === this.#level) return false;
     this.#level = level;
     if (level === 'calm') this.#cause = '';

@@ -83,7 +83,7 @@ test('a key that is limited to groups is refused elsewhere, and sees its groups 
 test('a group whose view is gone is not-found, and the permit is given back', async () => {
   const rig = new LineRig();
   assert.equal(shown(await rig.ask('ping', {}, rig.visit({ target: { kind: 'group', slug: 'gone' } }))), 'not-found');
-  assert.equal(rig.admission.inside, 0);
+  assert.equal(rig.admission.inFlight, 0);
 });
 
 test('an anonymous group needs no key on the own machine, and a wrong key is refused even there', async () => {
@@ -127,11 +127,11 @@ test('the permit is held while a server is asked, and given back by every ending
   const codes: string[] = [];
   for (const ending of endings) {
     rig.reply = () => {
-      assert.equal(rig.admission.inside, 1);
+      assert.equal(rig.admission.inFlight, 1);
       return ending();
     };
     codes.push(shown(await rig.ask('tools/call', LOG)));
-    assert.equal(rig.admission.inside, 0);
+    assert.equal(rig.admission.inFlight, 0);
   }
   assert.deepEqual(codes, ['breaker-open', 'upstream-silent', 'upstream-gone', 'internal', 'internal']);
 });

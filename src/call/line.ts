@@ -141,7 +141,7 @@ export function createLine(rooms: LineRooms): Line {
     if (session) incoming.onSession?.(session);
     // A reply has no method, and its envelope an empty one, as a request may have too.
     const method = envelope.kind === 'reply' ? undefined : envelope.method;
-    const permit = rooms.admission.enter(caller.principal, method, caller.owner);
+    const permit = rooms.admission.admit(caller.principal, method, caller.owner);
     if (isRefusal(permit)) return refuse(incoming, permit);
     const view = viewIn(rooms.catalog, caller.viewName);
     if (view === undefined) {

@@ -44,7 +44,7 @@ export function listen(
   if (isRefusal(wanted)) return wanted;
   const uris = urisIn(wanted, rooms.limits);
   if (isRefusal(uris)) return uris;
-  const permit = rooms.admission.enter(caller.principal, envelope.method, caller.owner);
+  const permit = rooms.admission.admit(caller.principal, envelope.method, caller.owner);
   if (isRefusal(permit)) return permit;
   // It comes in as a call does; a stream that stays is counted with the streams.
   permit[Symbol.dispose]();

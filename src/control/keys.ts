@@ -9,7 +9,7 @@ import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Role } from '../kernel/snapshot.ts';
-import { addKey, type KeyWrite, markUsed, revokeKey, type StoredKey } from '../store/keys.ts';
+import { addKey, type KeyWrite, revokeKey, type StoredKey, updateLastUsed } from '../store/keys.ts';
 import type { Store } from '../store/store.ts';
 import type { ControlState } from './control-state.ts';
 import { findBySlugOrName } from './slugs.ts';
@@ -19,7 +19,7 @@ const PREFIX_LENGTH = 15;
 /** `mcphub_` and four digits. Shorter prefixes match other keys too easily. */
 const SHORTEST_PREFIX = 11;
 const NAME_LENGTH = 100;
-const USED_MS = 5000;
+const LAST_USED_TIMEOUT_MS = 5000;
 const OWNER_WITH_GROUPS =
   'An owner key has access to everything and cannot be limited to groups. Omit the groups, or use the role member.';
 
@@ -193,8 +193,8 @@ export function createKeys(parts: {
       if (known.length === 0) return;
       state.keys = state.keys.map((key) => (wanted.has(key.id) ? { ...key, lastUsedAtMs: atMs } : key));
       kernel.scope.run('record key use', async () => {
-        using deadline = kernel.deadline(USED_MS);
-        await markUsed(store, known, atMs, deadline);
+        using deadline = kernel.deadline(LAST_USED_TIMEOUT_MS);
+        await updateLastUsed(store, known, atMs, deadline);
       });
     },
   };

@@ -43,7 +43,7 @@ export function createDrain({ kernel, limits, parts, isTerminal, closers, egress
 
   /** No call of a client here, and none that a sibling hub forwarded to a server that lives here. */
   function isIdle(): boolean {
-    return parts.admission.inside === 0 && parts.fleet.statuses().every((server) => server.inFlight === 0);
+    return parts.admission.inFlight === 0 && parts.fleet.statuses().every((server) => server.inFlight === 0);
   }
 
   /** The worker that replaces this one has taken every server whose process ran here. */
@@ -63,7 +63,7 @@ export function createDrain({ kernel, limits, parts, isTerminal, closers, egress
       await until(isHandedOver, calls);
     }
     parts.health.draining();
-    kernel.bus.publish({ type: 'drain-started', calls: parts.admission.inside, streams: parts.streams.size });
+    kernel.bus.publish({ type: 'drain-started', calls: parts.admission.inFlight, streams: parts.streams.size });
     // Who stops it at a terminal does not want to wait for a balancer.
     if (!isReplaced && !isTerminal && parts.balancers.areWatching)
       await until(() => false, stop.sooner(limits.balancerMs));

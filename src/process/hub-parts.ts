@@ -228,7 +228,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
         connections: front.connections,
         requests: front.counts().requests,
         trustedProxies: snapshots.current.settings.trustedProxies.length,
-        calls: admission.inside,
+        calls: admission.inFlight,
       }),
     },
   });
@@ -269,7 +269,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
       rssBytes,
       heapBytes,
       loopMaxMs,
-      calls: admission.inside,
+      calls: admission.inFlight,
       connections: front.connections,
       streams: streams.size,
       last: options.lastFacts(),

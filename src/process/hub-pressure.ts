@@ -15,7 +15,7 @@ export function watchPressure(kernel: Kernel, gauges: () => Gauges): () => Press
   kernel.timers.every(LOOK_MS, () => {
     const { used_heap_size: heapBytes, heap_size_limit: limitBytes } = getHeapStatistics();
     const heapShare = heapBytes / (oldBytes ?? limitBytes);
-    const changed = pressure.take({
+    const changed = pressure.update({
       nowMs: kernel.clock.nowMs(),
       loopP99Ms: gauges().loopP99Ms,
       memoryShare: Math.max(heapShare, process.memoryUsage.rss() / limitBytes),

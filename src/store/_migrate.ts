@@ -1,7 +1,7 @@
 /**
- * Brings a database to a version, forward or back, one step a transaction.
- * Promises: a step that fails leaves the version before it; an existing database is copied to `mcphub.db.backup-v<N>` (0600) before its
- * first step; a database from a newer program is refused and not touched.
+ * Migrates a database to a version, forward or back, each step in its own transaction.
+ * Guarantees: a failed step leaves the previous version; an existing database is copied to `mcphub.db.backup-v<N>` (0600) before the first step; a
+ * database of a newer program is refused and not modified.
  */
 import { chmod, rename, rm } from 'node:fs/promises';
 import type { DatabaseSync } from 'node:sqlite';
@@ -12,7 +12,7 @@ import type { Migration } from './migrations.ts';
 export interface Migrated {
   readonly from: number;
   readonly to: number;
-  /** Path of the copy made before; empty = the database was new or nothing was to do. */
+  /** Path of the copy; empty = the database was new or up to date. */
   readonly backup: string;
 }
 
@@ -25,7 +25,7 @@ export async function migrate(
   const newest = migrations.at(-1)?.version ?? 0;
   if (from > newest) {
     throw new HubError('config-invalid', {
-      message: `the database ${path} is of version ${from}, made by a newer mcphub; this one knows up to ${newest}. Use the newer program, or put back ${path}.backup-v${newest}.`,
+      message: `the database ${path} has version ${from}, of a newer mcphub; this one supports versions up to ${newest}. Use the newer program, or restore ${path}.backup-v${newest}.`,
     });
   }
   if (target < 0 || target > newest) throw new HubError('internal', { message: `there is no store version ${target}` });

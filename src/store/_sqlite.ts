@@ -1,8 +1,7 @@
 /**
- * Edge to node:sqlite: opens the one file, and gives Kysely the few functions that its SQLite dialect wants.
- * Promises: the file is 0600 before anything is in it; WAL with synchronous=FULL, so that what was acknowledged survives `kill -9` and a
- * power cut; a file that fails `quick_check` is not opened.
- * Does not: wait for another writer longer than a blink; this process is the only one.
+ * Opens the database with node:sqlite, and adapts it to the SQLite dialect of Kysely.
+ * Guarantees: the file has mode 0600 before it contains data; WAL with synchronous=FULL, so that acknowledged writes survive `kill -9` and power
+ * loss; a file that fails `quick_check` is not opened. The control process is the only user, so the busy timeout is short.
  */
 import { chmod, open } from 'node:fs/promises';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
@@ -11,12 +10,12 @@ import { HubError } from '../kernel/errors.ts';
 
 const BUSY_MS = 250;
 
-/** Small, so that pages of a long transaction are written on the way and not all at its end. */
+/** Small, so that a long transaction writes pages as it goes and not all at its end. */
 const CACHE_KIB = 256;
-/** Of the WAL; a checkpoint in the middle of a commit. The store makes its own before (`checkpoint`). */
+/** WAL pages that trigger a checkpoint during a commit. The store usually checkpoints earlier (`checkpoint`). */
 const CHECKPOINT_PAGES = 4000;
 
-/** Moves what is committed from the WAL to the database. Throws when the disk does not take it; nothing is lost then. */
+/** Moves committed pages from the WAL to the database. Throws when the disk fails; no data is lost. */
 export function checkpoint(database: DatabaseSync): void {
   database.exec('pragma wal_checkpoint(passive)');
 }
@@ -45,7 +44,7 @@ export function versionOf(database: DatabaseSync): number {
   return Number(database.prepare('pragma user_version').get()?.user_version ?? 0);
 }
 
-/** What Kysely's SqliteDialect asks of a database. */
+/** Adapts a database to the interface that Kysely's SqliteDialect expects. */
 export function kyselyDatabase(database: DatabaseSync): SqliteDatabase {
   return {
     close: () => database.close(),

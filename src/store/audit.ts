@@ -1,6 +1,6 @@
 /**
- * Who changed what, for the owner to read later. Rows are written in the transaction of the change itself where that is a row too.
- * Promises: no secret is in a row; at most `KEPT` rows stay.
+ * Audit log: who changed what. An entry is written in the transaction of the change it describes.
+ * Guarantees: entries contain no secrets; at most `KEPT` entries are kept. The column of `actor` is `who`.
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Db, Store } from './store.ts';
@@ -15,8 +15,8 @@ export interface AuditEntry {
   readonly subject: string;
 }
 
-/** Inside the transaction of the change that it tells of; the oldest rows make room. */
-export async function noteAudit(db: Db, entry: AuditEntry): Promise<void> {
+/** Adds an entry within the transaction of the change; deletes the oldest entries above the limit. */
+export async function recordAudit(db: Db, entry: AuditEntry): Promise<void> {
   const { atMs, actor, action, subject } = entry;
   await db.insertInto('audit').values({ at: atMs, who: actor, action, subject }).execute();
   const oldest = await db.selectFrom('audit').select('at').orderBy('at', 'desc').offset(KEPT).limit(1).execute();
@@ -24,7 +24,7 @@ export async function noteAudit(db: Db, entry: AuditEntry): Promise<void> {
   if (before !== undefined) await db.deleteFrom('audit').where('at', '<=', before).execute();
 }
 
-/** Newest first. */
+/** Returns entries, newest first. */
 export function listAudit(store: Store, max: number, deadline: Deadline): Promise<AuditEntry[]> {
   return store.run(
     'list audit',

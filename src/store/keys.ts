@@ -1,12 +1,11 @@
 /**
- * Users and their keys. A key is stored as its SHA-256; the key itself is nowhere.
- * Promises: a revoked key stays as a row (for the list and the audit) and is never handed out as live again.
- * Does not: make secrets or decide who may (`control/keys.ts`).
+ * Stores users and their keys. A key is stored only as its SHA-256.
+ * Guarantees: a revoked key keeps its row (for listings and the audit log) and never becomes valid again.
  */
 import type { Selectable } from 'kysely';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { KeyRecord, Role } from '../kernel/snapshot.ts';
-import { noteAudit } from './audit.ts';
+import { recordAudit } from './audit.ts';
 import type { KeysTable } from './schema.ts';
 import type { Db, Store } from './store.ts';
 
@@ -31,20 +30,20 @@ export interface NewKey {
   readonly expiresAtMs: number | undefined;
 }
 
-/** Who did it, for the audit; `newUserId` is used when the user is new. */
+/** `actor` is recorded in the audit log; `newUserId` is used when the user is new. */
 export interface KeyWrite {
   readonly actor: string;
   readonly newUserId: string;
-  /** Revoked in the same transaction (rotation). */
+  /** Id of a key to revoke in the same transaction (rotation). */
   readonly replaces?: string;
 }
 
-/** All keys, newest first. */
+/** Returns all keys, newest first. */
 export function listKeys(store: Store, deadline: Deadline): Promise<StoredKey[]> {
   return store.run('list keys', (db) => readKeys(db), deadline);
 }
 
-/** Stores a key, its user if new, and revokes the one that it replaces, all or nothing. */
+/** Stores a key and its user if new, and revokes the key it replaces, in one transaction. */
 export function addKey(store: Store, key: NewKey, write: KeyWrite, deadline: Deadline): Promise<StoredKey> {
   return store.run(
     'add key',
@@ -73,14 +72,14 @@ export function addKey(store: Store, key: NewKey, write: KeyWrite, deadline: Dea
         .execute();
       if (write.replaces !== undefined) await markRevoked(db, write.replaces, key.createdAtMs);
       const action = write.replaces === undefined ? 'key-create' : 'key-rotate';
-      await noteAudit(db, { atMs: key.createdAtMs, actor: write.actor, action, subject: key.id });
-      return oneKey(db, key.id);
+      await recordAudit(db, { atMs: key.createdAtMs, actor: write.actor, action, subject: key.id });
+      return readKey(db, key.id);
     },
     deadline,
   );
 }
 
-/** Revokes; revoking again changes nothing. Undefined = there is no such key. */
+/** Revokes a key; revoking again changes nothing. Returns undefined when the key does not exist. */
 export function revokeKey(
   store: Store,
   revoke: { readonly id: string; readonly atMs: number; readonly actor: string },
@@ -91,7 +90,7 @@ export function revokeKey(
     async (db) => {
       const changed = await markRevoked(db, revoke.id, revoke.atMs);
       if (changed) {
-        await noteAudit(db, { atMs: revoke.atMs, actor: revoke.actor, action: 'key-revoke', subject: revoke.id });
+        await recordAudit(db, { atMs: revoke.atMs, actor: revoke.actor, action: 'key-revoke', subject: revoke.id });
       }
       return (await readKeys(db, revoke.id))[0];
     },
@@ -99,7 +98,7 @@ export function revokeKey(
   );
 }
 
-export function markUsed(store: Store, ids: readonly string[], atMs: number, deadline: Deadline): Promise<void> {
+export function updateLastUsed(store: Store, ids: readonly string[], atMs: number, deadline: Deadline): Promise<void> {
   return store.run(
     'mark keys used',
     async (db) => {
@@ -119,7 +118,7 @@ async function markRevoked(db: Db, id: string, atMs: number): Promise<boolean> {
   return result.numUpdatedRows > 0n;
 }
 
-async function oneKey(db: Db, id: string): Promise<StoredKey> {
+async function readKey(db: Db, id: string): Promise<StoredKey> {
   return (await readKeys(db, id))[0] as StoredKey;
 }
 
@@ -132,10 +131,10 @@ async function readKeys(db: Db, id?: string): Promise<StoredKey[]> {
     .orderBy('keys.created_at', 'desc')
     .orderBy('keys.id');
   if (id !== undefined) query = query.where('keys.id', '=', id);
-  return (await query.execute()).map(keyFrom);
+  return (await query.execute()).map(toStoredKey);
 }
 
-function keyFrom(row: Selectable<KeysTable> & { readonly user_name: string }): StoredKey {
+function toStoredKey(row: Selectable<KeysTable> & { readonly user_name: string }): StoredKey {
   return {
     id: row.id,
     hash: row.hash,

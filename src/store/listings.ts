@@ -1,6 +1,6 @@
 /**
- * The last known good lists of each server, so that a restarted hub serves at once.
- * Promises: a row that cannot be read is left out, never a failure of the others; one that an older version kept is made whole.
+ * Stores the last known lists of each server, so that a restarted hub can serve at once.
+ * Guarantees: an unreadable row is left out and does not affect others; rows of older versions are completed.
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import { jsonPieces } from '../kernel/json-pieces.ts';
@@ -16,7 +16,7 @@ export function listListings(store: Store, deadline: Deadline): Promise<Listing[
       for (const { server, json } of rows) {
         const query = db.selectFrom('listing_parts').select('json').where('server', '=', server).orderBy('part');
         const parts = json === '' ? await query.execute() : [];
-        const listing = listingFrom(json + parts.map((part) => part.json).join(''));
+        const listing = parseListing(json + parts.map((part) => part.json).join(''));
         if (listing) listings.push(listing);
       }
       return listings;
@@ -25,10 +25,10 @@ export function listListings(store: Store, deadline: Deadline): Promise<Listing[
   );
 }
 
-/** Characters that are written in one turn of the event loop, about. */
+/** Approximate characters written in one turn of the event loop. */
 const TURN_CHARS = 128 * 1024;
 
-/** Keeps the lists of these servers in one transaction, over several turns of the event loop: all or none. Throws as `Store.run` does. */
+/** Stores the lists of these servers in one transaction, over several turns of the event loop. Throws like `Store.run`. */
 export function putListings(store: Store, listings: readonly Listing[], deadline: Deadline): Promise<void> {
   return store.run(
     `put listings of ${listings.map(({ server }) => server).join(', ')}`.slice(0, 200),
@@ -37,7 +37,7 @@ export function putListings(store: Store, listings: readonly Listing[], deadline
       for (const listing of listings) {
         const { server, atMs, digest } = listing;
         await db.deleteFrom('listing_parts').where('server', '=', server).execute();
-        // The text of most lists is one piece and needs no parts.
+        // The text of most lists fits in one row and needs no parts.
         let whole: string | undefined;
         let part = 0;
         for (const json of jsonPieces(listing)) {
@@ -59,7 +59,7 @@ export function putListings(store: Store, listings: readonly Listing[], deadline
   );
 }
 
-function listingFrom(json: string): Listing | undefined {
+function parseListing(json: string): Listing | undefined {
   try {
     return wholeListing(JSON.parse(json) as OlderListing);
   } catch {

@@ -1,6 +1,6 @@
 /**
- * Single numbers that must survive: the revision counter of snapshots.
- * Promises: the stored counter only rises.
+ * Stores single numbers: the revision counter of snapshots.
+ * Guarantees: the counter only rises.
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Store } from './store.ts';

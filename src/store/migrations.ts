@@ -1,7 +1,6 @@
 /**
- * The store's shape, as numbered steps with a way there and a way back.
- * Promises: a step never changes once it is released; `down` undoes what `up` made (what only the newer shape can hold is lost).
- * Does not: run (`_migrate.ts`).
+ * The schema of the store as numbered migrations, forward and back; `_migrate.ts` runs them.
+ * Guarantees: a released migration never changes; `down` undoes `up` (data that only the newer schema can hold is lost).
  */
 export interface Migration {
   /** 1, 2, 3 … without gaps. */
@@ -46,7 +45,7 @@ export const MIGRATIONS: readonly Migration[] = [
     down: 'drop table audit; drop table tombstones;',
   },
   {
-    // Prompts have names too, in a space of their own. The order of rows is the order of giving, both ways.
+    // Prompts have names too, independent of those of tools. The order of rows is the order of assignment, both ways.
     version: 3,
     up: `
       create table named (
@@ -67,7 +66,7 @@ export const MIGRATIONS: readonly Migration[] = [
     `,
   },
   {
-    // Beside ended sessions (wishes null) also what living ones want to hear.
+    // Tombstones (wishes null), and preferences of living sessions.
     version: 4,
     up: `
       create table session_marks (id text primary key, at integer not null, wishes text) strict, without rowid;
@@ -83,13 +82,13 @@ export const MIGRATIONS: readonly Migration[] = [
     `,
   },
   {
-    // Whose share a mark is counted for; null = written by an older version.
+    // Whose share a record is charged to; null = written by an older version.
     version: 5,
     up: 'alter table session_marks add column owner text;',
     down: 'alter table session_marks drop column owner;',
   },
   {
-    // The text of a list in parts, so that a long one is written over several turns of the event loop; `json` of `listings` is empty then.
+    // Parts of a long list, written over several turns of the event loop; `json` of `listings` is then empty.
     version: 6,
     up: `
       create table listing_parts (

@@ -1,13 +1,12 @@
 /**
- * Exposed names of tools and prompts, given once. They are kept in the order in which they were given, which matters when old ones are let go.
- * Does not: give names (`catalog/names.ts`).
+ * Stores exposed names of tools and prompts, in the order of assignment: when names are deleted, the oldest go first.
  */
 import { sql } from 'kysely';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { GivenName } from '../kernel/snapshot.ts';
 import type { Store } from './store.ts';
 
-/** In the order of giving. */
+/** Returns names in the order of assignment. */
 export function listNames(store: Store, deadline: Deadline): Promise<GivenName[]> {
   return store.run(
     'list names',
@@ -23,12 +22,12 @@ export function listNames(store: Store, deadline: Deadline): Promise<GivenName[]
   );
 }
 
-/** Names of one statement: 1 to 2 ms of work. */
+/** Names in one SQL statement: 1 to 2 ms of work. */
 const BATCH = 250;
 
 /**
- * Adds names and lets go of others, all or nothing, over several turns of the event loop. A name that was another tool's (its server is gone) changes
- * hands.
+ * Adds and deletes names in one transaction, over several turns of the event loop. A name of a server that is no longer configured may be
+ * reassigned to another tool.
  */
 export function changeNames(
   store: Store,

@@ -1,6 +1,5 @@
 /**
- * The tables of the store, as Kysely sees them. Times are wall clock ms; JSON is text.
- * Does not: create them (`migrations.ts`).
+ * Types of the tables for Kysely; `migrations.ts` creates them. Times are wall clock ms; JSON is text.
  */
 import type { ItemKind, Role } from '../kernel/snapshot.ts';
 
@@ -45,7 +44,7 @@ export interface ListingsTable {
   server: string;
   at: number;
   digest: string;
-  /** Empty = it is in parts. */
+  /** Empty = the text is in `listing_parts`. */
   json: string;
 }
 
@@ -59,7 +58,7 @@ export interface ListingPartsTable {
 export interface SessionMarksTable {
   id: string;
   at: number;
-  /** JSON; null = the session has ended. */
+  /** Preferences as JSON; null = tombstone: the session has ended. */
   wishes: string | null;
   owner: string | null;
 }

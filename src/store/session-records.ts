@@ -1,20 +1,19 @@
 /**
- * What is known of sessions beyond their sealed statements: that a client has ended one, or what it wants to hear. They outlive a crash.
- * Promises: at most `max` are kept, and none older than asked for; reading is bounded by bytes; adding one twice changes nothing; an end stays
- * an end.
+ * Stores session records (tombstones and preferences) in the table `session_marks`. They survive a crash.
+ * Guarantees: reading is limited by number, age and bytes; adding a record twice changes nothing; a tombstone is never replaced.
  */
 import { sql } from 'kysely';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Store } from './store.ts';
 
 export interface SessionRecord {
-  /** Random part of the session's id. */
+  /** Random part of the session id. */
   readonly id: string;
   /** Wall clock ms. */
   readonly atMs: number;
-  /** JSON text; undefined = the session has ended. */
+  /** Preferences as JSON text; undefined = tombstone: the session has ended. */
   readonly wishes: string | undefined;
-  /** Whose share it is counted for; absent = stored by a version that did not say. */
+  /** Whose share it is charged to; absent = written by an older version. */
   readonly owner?: string | undefined;
 }
 
@@ -22,22 +21,22 @@ export interface SessionRecordRange {
   /** Wall clock ms. */
   readonly sinceMs: number;
   readonly max: number;
-  /** Longest text of one mark that is read. */
+  /** Longest text of one record that is read. */
   readonly recordBytes: number;
-  /** Texts of all that are read, newest first; ended sessions have none. */
+  /** Total bytes of the texts that are read, newest first; tombstones have none. */
   readonly allBytes: number;
 }
 
-/** Reads the newest marks, newest first. What is larger than the range allows is never read into memory. */
+/** Returns the newest records, newest first. Larger ones than the range allows are never read into memory. */
 export function listSessionRecords(
   store: Store,
   range: SessionRecordRange,
   deadline: Deadline,
 ): Promise<SessionRecord[]> {
   return store.run(
-    'list session marks',
+    'list session records',
     async (db) => {
-      // A length is read from the row's head; the texts stay where they are.
+      // The length is in the header of the row: the text itself is not read.
       const bytes = sql<number>`octet_length(wishes)`;
       const sizes = await db
         .selectFrom('session_marks')
@@ -79,10 +78,10 @@ export function listSessionRecords(
   );
 }
 
-/** Drops marks whose text is longer than `recordBytes`. */
+/** Deletes records whose text is longer than `recordBytes`. Returns their number. */
 export function dropOversizedSessionRecords(store: Store, recordBytes: number, deadline: Deadline): Promise<number> {
   return store.run(
-    'drop long session marks',
+    'delete oversized session records',
     async (db) => {
       const { numDeletedRows } = await db
         .deleteFrom('session_marks')
@@ -94,7 +93,7 @@ export function dropOversizedSessionRecords(store: Store, recordBytes: number, d
   );
 }
 
-/** Adds marks and drops those of `pushedOut`, in one transaction. */
+/** Adds records and deletes the evicted ones, in one transaction. */
 export function addSessionRecords(
   store: Store,
   records: readonly SessionRecord[],
@@ -102,7 +101,7 @@ export function addSessionRecords(
   evicted: readonly string[] = [],
 ): Promise<void> {
   return store.run(
-    'add session marks',
+    'add session records',
     async (db) => {
       for (const id of evicted) await db.deleteFrom('session_marks').where('id', '=', id).execute();
       for (const { id, atMs, wishes = null, owner = null } of records) {
@@ -118,10 +117,10 @@ export function addSessionRecords(
   );
 }
 
-/** Forgets those before `beforeMs`. */
+/** Deletes records older than `beforeMs`. */
 export function dropExpiredSessionRecords(store: Store, beforeMs: number, deadline: Deadline): Promise<void> {
   return store.run(
-    'drop session marks',
+    'delete expired session records',
     async (db) => {
       await db.deleteFrom('session_marks').where('at', '<', beforeMs).execute();
     },

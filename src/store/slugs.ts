@@ -1,6 +1,5 @@
 /**
- * Readable ASCII forms of servers' and groups' names, given once and kept for ever: a server that comes back finds its own again.
- * Does not: invent them (`control/slugs.ts`).
+ * Stores the slugs of servers and groups for ever: a server that returns has its old slug. `control/slugs.ts` creates them.
  */
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Store } from './store.ts';
@@ -22,7 +21,7 @@ export function listSlugs(store: Store, deadline: Deadline): Promise<GivenSlug[]
   );
 }
 
-/** Adds new ones, all or none. */
+/** Adds slugs in one transaction. */
 export function addSlugs(store: Store, slugs: readonly GivenSlug[], deadline: Deadline): Promise<void> {
   return store.run(
     'add slugs',

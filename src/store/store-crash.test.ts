@@ -1,6 +1,5 @@
 /**
- * kill -9 at random moments. This file is its own victim: started with `write`, it writes keys as fast as it can and says on stdout which
- * ones were acknowledged.
+ * kill -9 at random moments. Started with the argument `write`, this file writes keys as fast as it can and prints the acknowledged ids.
  */
 // covers: P19
 import assert from 'node:assert/strict';
@@ -40,7 +39,7 @@ async function writeForEver(): Promise<void> {
   }
 }
 
-/** Ids that a child acknowledged before it was killed. */
+/** Returns the ids that a child process acknowledged before it was killed. */
 async function acknowledgedUntilKilled(folder: string, number: number): Promise<string[]> {
   const child = spawn(process.execPath, [import.meta.filename, 'write', folder, String(number)], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -52,16 +51,16 @@ async function acknowledgedUntilKilled(folder: string, number: number): Promise<
     if (said.split('\n').length > moment) child.kill('SIGKILL');
   });
   await once(child, 'close');
-  // A line cut by the kill was not acknowledged in full.
+  // An incomplete line was not acknowledged.
   return said.split('\n').slice(0, -1);
 }
 
 if (mode === 'write') await writeForEver();
 else {
-  // Two tests of about half a second a kill.
+  // Two tests with about half a second for each kill.
   // row E9 · guards src/store/_sqlite.ts
   test('kill -9 at random moments loses no acknowledged key', () => surviveKills(scaled({ ci: 18, long: 200 })));
-  test('the database opens after each kill -9 and takes new keys', () => surviveKills(7));
+  test('the database opens after each kill -9 and accepts new keys', () => surviveKills(7));
 }
 
 async function surviveKills(kills: number): Promise<void> {

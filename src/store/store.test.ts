@@ -10,7 +10,7 @@ import type { Fact } from '../kernel/facts.ts';
 import { createKernel } from '../kernel/kernel.ts';
 import { wholeListing } from '../kernel/snapshot.ts';
 import { listAudit } from './audit.ts';
-import { addKey, listKeys, markUsed, type NewKey, revokeKey } from './keys.ts';
+import { addKey, listKeys, type NewKey, revokeKey, updateLastUsed } from './keys.ts';
 import { listListings, putListings } from './listings.ts';
 import { raiseRevision, readRevision } from './meta.ts';
 import { MIGRATIONS } from './migrations.ts';
@@ -55,7 +55,7 @@ function newKey(id: string, more: Partial<NewKey> = {}): NewKey {
 
 const ANY = { sinceMs: 0, recordBytes: 10_000, allBytes: 1_000_000 } as const;
 
-test('a key comes back as it was stored, with its user, and is readable by its owner only', async (t) => {
+test('returns a stored key with its user; the file is readable only by its owner', async (t) => {
   const { dir, store, soon } = await bench(t);
   await addKey(store, newKey('k1', { groups: ['dev'], expiresAtMs: 99 }), { actor: 'test', newUserId: 'u1' }, soon());
   await addKey(store, newKey('k2', { createdAtMs: 6 }), { actor: 'test', newUserId: 'u2' }, soon());
@@ -71,7 +71,7 @@ test('a key comes back as it was stored, with its user, and is readable by its o
   for (const file of [STORE_FILE, `${STORE_FILE}-wal`]) assert.equal((await stat(join(dir, file))).mode & 0o777, 0o600);
 });
 
-test('rotation adds the new key and revokes the old one together; revoking twice keeps the first time', async (t) => {
+test('rotation adds and revokes in one transaction; revoking twice keeps the first time', async (t) => {
   const { store, soon } = await bench(t);
   await addKey(store, newKey('k1'), { actor: 'test', newUserId: 'u1' }, soon());
   await addKey(store, newKey('k2', { createdAtMs: 7 }), { actor: 'test', newUserId: 'u2', replaces: 'k1' }, soon());
@@ -85,7 +85,7 @@ test('rotation adds the new key and revokes the old one together; revoking twice
   );
   assert.equal((await revokeKey(store, { id: 'k1', atMs: 50, actor: 'test' }, soon()))?.revokedAtMs, 7);
   assert.equal(await revokeKey(store, { id: 'none', atMs: 50, actor: 'test' }, soon()), undefined);
-  await markUsed(store, ['k2', 'none'], 77, soon());
+  await updateLastUsed(store, ['k2', 'none'], 77, soon());
   assert.equal((await listKeys(store, soon()))[0]?.lastUsedAtMs, 77);
   assert.deepEqual(
     (await listAudit(store, 9, soon())).map((entry) => entry.action),
@@ -93,7 +93,7 @@ test('rotation adds the new key and revokes the old one together; revoking twice
   );
 });
 
-test('a change that fails half-way leaves nothing behind', async (t) => {
+test('rolls back a change that fails', async (t) => {
   const { store, soon } = await bench(t);
   await addKey(store, newKey('k1'), { actor: 'test', newUserId: 'u1' }, soon());
   const twin = newKey('k2', { hash: 'h-k1', userName: 'bob' });
@@ -106,14 +106,14 @@ test('a change that fails half-way leaves nothing behind', async (t) => {
   );
 });
 
-test('requests that come together are done one after the other', async (t) => {
+test('runs concurrent requests one after the other', async (t) => {
   const { store, soon } = await bench(t);
   const ids = Array.from({ length: 20 }, (_, at) => `k${at}`);
   await Promise.all(ids.map((id) => addKey(store, newKey(id), { actor: 'test', newUserId: `u-${id}` }, soon())));
   assert.equal((await listKeys(store, soon())).length, 20);
 });
 
-test('names keep the order of giving, change hands and are let go', async (t) => {
+test('names keep the order of assignment, and can be reassigned and deleted', async (t) => {
   const { store, soon } = await bench(t);
   const name = (exposed: string, server = 's', native = exposed) => ({
     kind: 'tool' as const,
@@ -126,7 +126,7 @@ test('names keep the order of giving, change hands and are let go', async (t) =>
   assert.deepEqual(await listNames(store, soon()), [name('a'), name('b', 'other'), name('c')]);
 });
 
-test('tools and prompts have names in spaces of their own', async (t) => {
+test('names of tools and prompts are independent', async (t) => {
   const { store, soon } = await bench(t);
   const tool = { kind: 'tool', exposed: 'a_b', server: 'a', native: 'b' } as const;
   const prompt = { ...tool, kind: 'prompt' } as const;
@@ -136,7 +136,7 @@ test('tools and prompts have names in spaces of their own', async (t) => {
   assert.deepEqual(await listNames(store, soon()), [tool]);
 });
 
-test('names given before prompts had any are tools’, and going back keeps those in their order', async (t) => {
+test('migration: old names belong to tools, and migrating back keeps their order', async (t) => {
   const { dir, store, soon } = await bench(t);
   await store.migrateTo(2, soon());
   await store.close(soon());
@@ -159,7 +159,7 @@ test('names given before prompts had any are tools’, and going back keeps thos
   assert.deepEqual(await listNames(newer, soon()), [name('z'), name('a'), name('m'), name('b')]);
 });
 
-test('slugs, listings, marks of sessions and the revision survive closing and opening', async (t) => {
+test('slugs, listings, session records and the revision persist', async (t) => {
   const first = await bench(t);
   const { dir, store, soon } = first;
   const listing = wholeListing({ server: 's', atMs: 3, digest: 'd', tools: [], hidden: [], instructions: 'hi' });
@@ -198,7 +198,7 @@ test('slugs, listings, marks of sessions and the revision survive closing and op
   assert.equal(first.facts.filter((fact) => fact.type === 'store-migrated').length, 1);
 });
 
-test('a long list is kept in parts, comes back whole from them, and survives the way to an older version and back', async (t) => {
+test('stores a long list in parts, returns it whole, and keeps it when migrating back and forward', async (t) => {
   const { dir, store, soon } = await bench(t);
   const json = JSON.stringify({ description: 'é"'.repeat(500) });
   const row = (native: string) => ({ native, json, title: native, repaired: undefined, dropStructured: false });
@@ -219,7 +219,7 @@ test('a long list is kept in parts, comes back whole from them, and survives the
   assert.equal(text((await listListings(store, soon()))[1]), text({ ...long, tools: [] }));
 });
 
-test('there is a way back and forward again, with a copy made before each', async (t) => {
+test('migrates back and forward again, with a copy before each', async (t) => {
   const { dir, store, soon } = await bench(t);
   await addKey(store, newKey('k1'), { actor: 'test', newUserId: 'u1' }, soon());
   await store.migrateTo(1, soon());
@@ -238,7 +238,7 @@ test('there is a way back and forward again, with a copy made before each', asyn
   assert.deepEqual(await listKeys(store, soon()), []);
 });
 
-test('a step that fails leaves the version before it and the copy', async (t) => {
+test('a failed migration step leaves the previous version and the copy', async (t) => {
   const { dir, store, soon } = await bench(t);
   await addKey(store, newKey('k1'), { actor: 'test', newUserId: 'u1' }, soon());
   await store.close(soon());
@@ -258,7 +258,7 @@ test('a step that fails leaves the version before it and the copy', async (t) =>
   assert.ok((await stat(join(dir, `${STORE_FILE}.backup-v${NEWEST}`))).isFile());
 });
 
-test('a database of a newer program is refused and left as it is', async (t) => {
+test('refuses a database of a newer program without modifying it', async (t) => {
   const { dir, store, soon } = await bench(t);
   await store.close(soon());
   const newer = new DatabaseSync(join(dir, STORE_FILE));
@@ -266,12 +266,12 @@ test('a database of a newer program is refused and left as it is', async (t) => 
   newer.close();
   const before = await readFile(join(dir, STORE_FILE));
   const opening = openStore({ kernel: createKernel(), limits, dir }, soon());
-  await assert.rejects(opening, { code: 'config-invalid', message: /version 7, made by a newer mcphub/ });
+  await assert.rejects(opening, { code: 'config-invalid', message: /version 7, of a newer mcphub/ });
   assert.deepEqual(await readFile(join(dir, STORE_FILE)), before);
 });
 
 // row E8 · guards src/store/store.ts
-test('a full disk is a store-failed for that request; reading goes on and so does writing when there is room', async (t) => {
+test('a full disk fails that request with store-failed; reads continue, and writes when there is space', async (t) => {
   const { store, soon } = await bench(t);
   await addKey(store, newKey('k1'), { actor: 'test', newUserId: 'u1' }, soon());
   const limitPages = (max: number) =>
@@ -287,7 +287,7 @@ test('a full disk is a store-failed for that request; reading goes on and so doe
   assert.equal(store.failing, undefined);
 });
 
-test('a damaged file is not opened, and says so', async (t) => {
+test('refuses a damaged file with an error', async (t) => {
   const { dir, store, soon } = await bench(t);
   for (let at = 0; at < 50; at += 1)
     await addKey(store, newKey(`k${at}`), { actor: 'test', newUserId: `u${at}` }, soon());
@@ -298,7 +298,7 @@ test('a damaged file is not opened, and says so', async (t) => {
   await assert.rejects(openStore({ kernel: createKernel(), limits, dir }, soon()), { code: 'store-failed' });
 });
 
-test('a request whose deadline is over is not begun, and a closed store says so', async (t) => {
+test('does not start a request after its deadline or after close()', async (t) => {
   const { store, soon } = await bench(t);
   const over = soon();
   over.end('cancelled');
@@ -309,7 +309,7 @@ test('a request whose deadline is over is not begun, and a closed store says so'
   await assert.rejects(listKeys(store, soon()), { code: 'store-failed' });
 });
 
-test('marks of sessions are read newest first up to a bound of bytes, and long ones not at all', async (t) => {
+test('reads session records newest first up to a limit of bytes, and no oversized ones', async (t) => {
   const { store, soon } = await bench(t);
   const text = (length: number) => 'x'.repeat(length);
   const records = [

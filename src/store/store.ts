@@ -1,9 +1,7 @@
 /**
- * The one handle on what must survive: keys, names, slugs, last known lists, sessions’ marks, audit. SQLite in `mcphub.db` of the data
- * directory; the control process is its only user.
- * Promises: requests run one after the other, each bounded by `storeMs` and its caller's deadline; a request that resolved is on the
- * disk; every failure of disk or file is a `HubError('store-failed')` to the caller and nothing worse.
- * Does not: know tables (the files beside it: `keys.ts`, `names.ts` …) or keep anything in memory.
+ * The store of the control process: SQLite in `mcphub.db` of the data directory. The files beside it access the tables.
+ * Guarantees: requests run one after the other, each limited by `storeMs` and the caller's deadline; a resolved request is on disk; every failure
+ * of disk or file is a `HubError('store-failed')` for the caller and nothing else.
  */
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
@@ -20,26 +18,26 @@ import { MIGRATIONS, type Migration } from './migrations.ts';
 import type { Tables } from './schema.ts';
 
 export const STORE_FILE = 'mcphub.db';
-const REQUESTS = 4096;
-/** Short transactions write some pages each. */
-const CHECKPOINT_AFTER = 64;
+const MAX_REQUESTS = 4096;
+/** Transactions after which the WAL is checkpointed; short ones write a few pages each. */
+const CHECKPOINT_TRANSACTIONS = 64;
 
 export type Db = Kysely<Tables> | Transaction<Tables>;
 
-/** Lets the event loop turn between two parts of long work; other requests wait until all of it is over. */
+/** Yields to the event loop between two parts of long work; other requests wait until the work is finished. */
 export type Turn = () => Promise<void>;
 
 export interface Store {
   /** Path of the database file. */
   readonly path: string;
   readonly version: number;
-  /** The last failure, until a request succeeds again. */
+  /** The last failure, until a request succeeds. */
   readonly failing: HubError | undefined;
-  /** Runs `work` in a transaction, after those asked before it. `what` is for people. Throws store-failed, overloaded or wait-expired. */
+  /** Runs `work` in a transaction, after all earlier requests. `what` appears in errors. Throws store-failed, overloaded or wait-expired. */
   run<T>(what: string, work: (db: Db, turn: Turn) => Promise<T>, deadline: Deadline): Promise<T>;
-  /** Forward or back to a version, with a copy made before. */
+  /** Migrates forward or back to a version, after making a copy. */
   migrateTo(version: number, deadline: Deadline): Promise<void>;
-  /** Ends after the requests asked before. Never rejects. */
+  /** Closes after all earlier requests. Never rejects. */
   close(deadline: Deadline): Promise<void>;
 }
 
@@ -48,13 +46,13 @@ export interface StoreOptions {
   readonly limits: Limits;
   /** Data directory; must exist. */
   readonly dir: string;
-  /** For tests; otherwise the product's own. */
+  /** For tests; default: the product's migrations. */
   readonly migrations?: readonly Migration[];
 }
 
 /**
- * Opens, checks and migrates. Throws `store-failed` (disk, damaged file) or `config-invalid` (made by a newer program: nothing
- * but another program helps).
+ * Opens, checks and migrates the database. Throws `store-failed` (disk, damaged file) or `config-invalid` (created by a newer program: only
+ * that program can open it).
  */
 export async function openStore(options: StoreOptions, deadline: Deadline): Promise<Store> {
   const { kernel, dir, migrations = MIGRATIONS } = options;
@@ -74,22 +72,22 @@ export async function openStore(options: StoreOptions, deadline: Deadline): Prom
     if (migrated.from !== migrated.to) {
       kernel.bus.publish({ type: 'store-migrated', from: migrated.from, to: migrated.to, backup: migrated.backup });
     }
-    return storeOn(database, { ...options, migrations, path });
+    return createStore(database, { ...options, migrations, path });
   } catch (fault) {
-    throw storeFault('open', fault);
+    throw toStoreError('open', fault);
   }
 }
 
-function storeOn(
+function createStore(
   database: DatabaseSync,
   options: StoreOptions & { readonly migrations: readonly Migration[]; readonly path: string },
 ): Store {
   const { kernel, limits, path, migrations } = options;
   const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: kyselyDatabase(database) }) });
-  const requests = new CappedCount('store.requests', REQUESTS, 'refuse', kernel.ceilings);
+  const requests = new CappedCount('store.requests', MAX_REQUESTS, 'refuse', kernel.ceilings);
   /** Transactions since the last checkpoint. */
   let transactions = 0;
-  /** The last transaction was a long one. */
+  /** Whether the last transaction was long. */
   let isLong = false;
   const turn = (): Promise<void> => {
     isLong = true;
@@ -99,7 +97,7 @@ function storeOn(
   let failing: HubError | undefined;
   let closed = false;
 
-  /** SQLite has one connection and one transaction at a time, so requests queue here. */
+  /** Queues requests: SQLite has one connection and one transaction at a time. */
   function enqueue<T>(work: () => Promise<T>): Promise<T> {
     if (closed) return Promise.reject(new HubError('store-failed', { message: 'the store is closed' }));
     if (!requests.take())
@@ -109,27 +107,27 @@ function storeOn(
     return result;
   }
 
-  /** After long work, or much: in a turn of its own, for a commit and a checkpoint of 4 MB take 8 ms each (measured). */
+  /** Checkpoints after long work or many transactions, in a separate turn: a commit and a checkpoint of 4 MB take 8 ms each (measured). */
   async function checkpointIfDue(): Promise<void> {
     transactions += 1;
-    if (!isLong && transactions < CHECKPOINT_AFTER) return;
+    if (!isLong && transactions < CHECKPOINT_TRANSACTIONS) return;
     isLong = false;
     transactions = 0;
     await takeTurn(kernel, 'store');
     try {
       if (!closed) checkpoint(database);
     } catch {
-      // Nothing is lost; a disk that does not take it fails the next transaction, which is reported.
+      // No data is lost; a failing disk fails the next transaction, which is reported.
     }
   }
 
-  async function ask<T>(what: string, work: () => Promise<T>, deadline: Deadline): Promise<T> {
+  async function request<T>(what: string, work: () => Promise<T>, deadline: Deadline): Promise<T> {
     using share = deadline.sooner(limits.storeMs);
     try {
-      // A request whose asker has gone is not begun: it would be acknowledged to nobody.
+      // Do not start a request whose caller has given up: it would be acknowledged to nobody.
       const turn = enqueue(() => {
         if (share.ended !== undefined) throw new HubError('wait-expired', { message: `store: ${what}` });
-        // A full disk can fail the rollback too; nothing of that request may leak into this one.
+        // A full disk can fail the rollback too: roll back here, so that nothing of that request leaks into this one.
         if (database.isTransaction) database.exec('rollback');
         return work();
       });
@@ -137,7 +135,7 @@ function storeOn(
       failing = undefined;
       return result;
     } catch (fault) {
-      const known = storeFault(what, fault);
+      const known = toStoreError(what, fault);
       if (known.code === 'store-failed') failing = known;
       throw known;
     }
@@ -152,7 +150,7 @@ function storeOn(
       return failing;
     },
     async run(what, work, deadline) {
-      const result = await ask(
+      const result = await request(
         what,
         () => db.transaction().execute((transaction) => work(transaction, turn)),
         deadline,
@@ -161,7 +159,11 @@ function storeOn(
       return result;
     },
     async migrateTo(version, deadline) {
-      const migrated = await ask('migrate', () => migrate(database, { path, migrations, target: version }), deadline);
+      const migrated = await request(
+        'migrate',
+        () => migrate(database, { path, migrations, target: version }),
+        deadline,
+      );
       kernel.bus.publish({ type: 'store-migrated', from: migrated.from, to: migrated.to, backup: migrated.backup });
     },
     async close(deadline) {
@@ -169,20 +171,20 @@ function storeOn(
       try {
         await kernel.waits.for(last, { label: 'store', owner: 'close', deadline });
       } catch {
-        // Closing in the middle of a request only rolls that request back.
+        // Closing during a request only rolls it back.
       }
       closed = true;
       try {
         database.close();
       } catch {
-        // A disk that fails now has failed before; what was acknowledged is in the file or its WAL.
+        // A failing disk has failed before; acknowledged writes are in the file or its WAL.
       }
       requests[Symbol.dispose]();
     },
   };
 }
 
-function storeFault(what: string, fault: unknown): HubError {
+function toStoreError(what: string, fault: unknown): HubError {
   if (fault instanceof HubError) return fault;
   const words = fault instanceof Error ? fault.message : String(fault);
   return new HubError('store-failed', { message: `store: ${what}: ${words}`, cause: fault });
