@@ -3,7 +3,7 @@
  * Promises: every list is answered, empty if need be (clients ask for all four); `_meta` says per server how it stands, so that "empty" is
  * never mistaken for "all well".
  */
-import type { ListNoun, View } from '../catalog/view.ts';
+import type { ListName, View } from '../catalog/view.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { jsonText } from '../protocol/json-text.ts';
 import { paramSpan } from '../protocol/scan.ts';
@@ -17,7 +17,7 @@ interface List {
   /** Where the rows stand in the result. */
   readonly open: Buffer;
   /** The word for them in `_meta`. */
-  readonly noun: ListNoun;
+  readonly noun: ListName;
   readonly json: (view: View) => Buffer;
 }
 

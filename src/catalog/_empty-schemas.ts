@@ -1,11 +1,11 @@
 /**
- * JSON Schemas in which an empty array stands where an object belongs, as PHP writes an empty map (`"properties":[]`, `"items":[]`), or null where a
- * keyword has no value (`"required":null`). Model APIs refuse a request with such a schema as a whole.
+ * Repairs JSON Schemas with an empty array in place of an object, as PHP writes an empty map (`"properties":[]`, `"items":[]`), or with null as the
+ * value of a keyword (`"required":null`). Model APIs reject a whole request with such a schema.
  */
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** Members that are maps of schemas, that are a schema, and that are lists of schemas. */
+/** Keywords whose value is a map of schemas, a schema, or a list of schemas. */
 const MAPS: ReadonlySet<string> = new Set([
   'properties',
   'patternProperties',
@@ -18,9 +18,9 @@ const SCHEMAS: ReadonlySet<string> = new Set([
   ...['propertyNames', 'not', 'if', 'then', 'else'],
 ]);
 const LISTS: ReadonlySet<string> = new Set(['allOf', 'anyOf', 'oneOf', 'prefixItems', 'items']);
-/** Maps of something else. */
+/** Keywords whose value is another map. */
 const OTHER_MAPS: ReadonlySet<string> = new Set(['dependentRequired', 'dependencies', '$vocabulary']);
-/** Keywords that null is no value of; `default` and `const` may be null, and what is no keyword too. */
+/** Keywords that cannot be null. `default`, `const` and unknown members may be. */
 const NEVER_NULL: ReadonlySet<string> = new Set([
   ...[...MAPS, ...SCHEMAS, ...LISTS, ...OTHER_MAPS, 'type', 'required', 'enum', 'examples'],
   ...['title', 'description', 'format', 'pattern', '$ref', '$id', '$schema', '$comment', '$anchor'],
@@ -36,11 +36,11 @@ const NULL = 'null';
 const DEFAULT = '"default"';
 const REQUIRED = '"required"';
 
-/** Whether `withFilledSchemas` may change the schema with this text; false is certain, and costs a few native searches. */
+/** Returns whether `withFilledSchemas` may change a schema with this text. False is certain. Costs a few native searches. */
 export function mayHaveEmpty(text: Buffer): boolean {
   for (let at = text.indexOf(OPEN_ARRAY); at >= 0; at = text.indexOf(OPEN_ARRAY, at + 1))
     if (text[skipSpace(text, at + 1, 1)] === CLOSE_ARRAY) return true;
-  // Libraries write `"default":null` everywhere.
+  // Many libraries write `"default":null`.
   for (let at = text.indexOf(NULL); at >= 0; at = text.indexOf(NULL, at + 1)) {
     const colon = skipSpace(text, at - 1, -1);
     const keyEnd = skipSpace(text, colon - 1, -1) + 1;
@@ -60,8 +60,8 @@ function skipSpace(text: Buffer, from: number, step: 1 | -1): number {
 }
 
 /**
- * Returns the schema with `{}` in the place of each such array, without keywords whose value is null or, of `required`, no list of names, at any
- * depth; the same object when there is nothing to change. The depth of `schema` must be bounded.
+ * Returns the schema with `{}` in place of such arrays, without keywords whose value is null and without an invalid `required`, at any depth; the
+ * same object when nothing changes. The depth of `schema` must be limited.
  */
 export function withFilledSchemas(schema: Json): Json {
   let filled: Record<string, unknown> | undefined;
@@ -76,10 +76,10 @@ export function withFilledSchemas(schema: Json): Json {
   return filled ?? schema;
 }
 
-/** Undefined = the member is taken out. */
+/** Returns the repaired value; undefined = remove the member. */
 function filledMember(key: string, value: unknown): unknown {
   if (value === null) return NEVER_NULL.has(key) ? undefined : value;
-  // Most members are words and figures.
+  // Most members are strings and numbers.
   if (typeof value !== 'object' && !MAPS.has(key) && !SCHEMAS.has(key)) return key === 'required' ? undefined : value;
   if (MAPS.has(key)) return isEmptyArray(value) ? {} : isObject(value) ? mapValues(value) : undefined;
   if (key === 'required') return isListOfStrings(value) ? value : undefined;
@@ -89,7 +89,7 @@ function filledMember(key: string, value: unknown): unknown {
   return value.length === 0 ? undefined : mapItems(value);
 }
 
-/** What is neither an object nor true or false says nothing. */
+/** A value that is neither an object nor a boolean becomes `{}`. */
 function filledSchema(value: unknown): unknown {
   if (isObject(value)) return withFilledSchemas(value);
   return typeof value === 'boolean' ? value : {};

@@ -1,5 +1,5 @@
 /**
- * JSON arrays and objects put together from bytes that stay as they are.
+ * Builds JSON arrays and objects from bytes that stay unchanged.
  */
 export interface Edit {
   readonly at: number;
@@ -7,8 +7,8 @@ export interface Edit {
   readonly text: string;
 }
 
-/** The bytes with each span replaced by its text. */
-export function edited(bytes: Buffer, edits: readonly Edit[]): Buffer {
+/** Returns the bytes with each span replaced by its text. */
+export function applyEdits(bytes: Buffer, edits: readonly Edit[]): Buffer {
   const parts: Buffer[] = []; // bounded by: edits
   let at = 0;
   for (const edit of edits.toSorted((a, b) => a.at - b.at)) {
@@ -22,11 +22,11 @@ const OPEN = Buffer.from('[');
 const COMMA = Buffer.from(',');
 const CLOSE = Buffer.from(']');
 
-/** Bytes copied in one step: about 1 ms where fresh memory is slow (4 µs a page, measured), else much less. */
+/** Bytes copied in one step: about 1 ms with fresh memory (4 µs a page, measured), otherwise much less. */
 const STEP_BYTES = 256 * 1024;
 
-/** A JSON array of these texts, put together in steps of about a millisecond. */
-export function* joinedSteps(items: readonly Buffer[]): Generator<void, Buffer> {
+/** Returns a JSON array of these texts, built in steps of about 1 ms. */
+export function* joinSteps(items: readonly Buffer[]): Generator<void, Buffer> {
   let length = items.length === 0 ? 2 : items.length + 1;
   for (const item of items) length += item.length;
   const text = Buffer.allocUnsafeSlow(length);

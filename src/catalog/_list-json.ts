@@ -1,9 +1,9 @@
 /**
- * The JSON text of one list of a view, made once at its first use: a long one over several turns of the event loop.
+ * The JSON text of one list of a view, built once at its first use; a long one over several turns of the event loop.
  */
 import { atOnce, inTurns, type TurnsKernel } from '../kernel/take-turn.ts';
 
-/** A shorter list is made at once, in about a millisecond. */
+/** A shorter list is built at once, in about 1 ms. */
 const LARGE_CHARS = 256 * 1024;
 
 export class ListJson {
@@ -11,23 +11,23 @@ export class ListJson {
   #text: Buffer | undefined;
   #preparing: Promise<void> | undefined;
 
-  /** `make` = the text in steps of about a millisecond. */
+  /** `make` returns the text, in steps of about 1 ms. */
   constructor(make: () => Iterator<void, Buffer>) {
     this.#make = make;
   }
 
-  /** It has been asked for, and `text` costs nothing. */
+  /** Whether the text is built. */
   get isReady(): boolean {
     return this.#text !== undefined;
   }
 
-  /** The same buffer every time. Not to be written to. */
+  /** Returns the text, always the same buffer. Callers must not modify it. */
   text(): Buffer {
     this.#text ??= atOnce(this.#make());
     return this.#text;
   }
 
-  /** Makes the text, in steps. */
+  /** Builds the text in steps. */
   *steps(): Generator<void, void> {
     const steps = this.#make();
     while (this.#text === undefined) {
@@ -37,7 +37,10 @@ export class ListJson {
     }
   }
 
-  /** Makes the text over several turns when it has about `chars` characters; all who ask share the work. Undefined = there is no need. Never rejects. */
+  /**
+   * Builds the text over several turns when it is long (about `chars` characters); concurrent callers share the work.
+   * Returns undefined when that is not needed. Never rejects.
+   */
   prepare(chars: number, kernel: TurnsKernel): Promise<void> | undefined {
     if (this.#text !== undefined || chars < LARGE_CHARS) return undefined;
     this.#preparing ??= inTurns(this.steps(), kernel, { owner: 'catalog' });

@@ -1,10 +1,10 @@
 /**
- * Where the members of one JSON object lie in its bytes, so that a tool can be looked at, repaired or renamed without being rewritten.
- * Promises: linear in the bytes, whatever they are; a depth above the ceiling ends the scan before anything parses it.
- * Does not: prove that the values are JSON; whoever needs that parses the spans it cares for.
+ * Locates the members of a JSON object in its bytes, so that an item can be checked, repaired or renamed without being rewritten.
+ * Guarantees: linear in the bytes; too deep nesting ends the scan before anything is parsed. Values are not validated: callers parse the spans that
+ * they need.
  */
 
-/** `at` and `end` (exclusive) are the value's; `keyAt` is the opening quote of its key. */
+/** `at` and `end` (exclusive) delimit the value; `keyAt` is the opening quote of the key. */
 export interface Member {
   readonly key: string;
   readonly keyAt: number;
@@ -13,22 +13,22 @@ export interface Member {
 }
 
 export interface Scan {
-  /** In their order; those before the fault when there is one. */
+  /** Members in order; those before the fault when there is one. */
   readonly members: readonly Member[];
-  /** What is wrong with the object, to follow its name in a sentence. */
+  /** Why the object is invalid, as the end of a sentence that begins with its name. */
   readonly fault: string | undefined;
 }
 
-/** What a scan will look at before it gives up. */
-export interface ScanCeilings {
+/** Limits of a scan. */
+export interface ScanLimits {
   readonly depth: number;
-  /** Longest array or object as a value, bytes. Strings are not counted: they are skipped at the speed of memory. */
+  /** Longest array or object as a value, bytes. Strings are not limited: skipping them is fast. */
   readonly valueBytes: number;
   readonly members: number;
 }
 
-/** For text that was scanned before. */
-export const SCANNED_BEFORE: ScanCeilings = { depth: 10_000, valueBytes: 2 ** 40, members: 2 ** 30 };
+/** Limits for text that was scanned before. */
+export const RESCAN_LIMITS: ScanLimits = { depth: 10_000, valueBytes: 2 ** 40, members: 2 ** 30 };
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -39,45 +39,45 @@ const CLOSE_ARRAY = 0x5d;
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 
-export interface Piece {
+export interface ByteSpan {
   readonly bytes: Buffer;
   readonly at: number;
   readonly end: number;
 }
 
-/** Members of the object that fills the piece. */
-export function scanMembers(piece: Piece, ceilings: ScanCeilings): Scan {
+/** Scans the object that fills the span. */
+export function scanMembers(piece: ByteSpan, ceilings: ScanLimits): Scan {
   const members: Member[] = [];
   return { members, fault: collect(piece, ceilings, members) };
 }
 
 const NO_OBJECT = 'is not a JSON object';
-const TOO_MANY = 'has too many members';
-const TWICE = 'has the same key twice';
+const TOO_MANY_MEMBERS = 'has too many members';
+const DUPLICATE_KEY = 'has the same key twice';
 
-function collect(piece: Piece, ceilings: ScanCeilings, members: Member[]): string | undefined {
+function collect(piece: ByteSpan, ceilings: ScanLimits, members: Member[]): string | undefined {
   const { bytes, end } = piece;
   const seen = new Set<string>();
   let at = skipSpace(bytes, piece.at, end);
   if (bytes[at] !== OPEN_OBJECT) return NO_OBJECT;
   at = skipSpace(bytes, at + 1, end);
-  if (at < end && bytes[at] === CLOSE_OBJECT) return endsAt(bytes, at + 1, end) ? undefined : NO_OBJECT;
+  if (at < end && bytes[at] === CLOSE_OBJECT) return isEnd(bytes, at + 1, end) ? undefined : NO_OBJECT;
   for (;;) {
-    const member = memberAt({ bytes, at, end }, ceilings);
+    const member = scanMember({ bytes, at, end }, ceilings);
     if (typeof member === 'string') return member;
-    if (seen.has(member.key)) return TWICE;
-    if (members.length >= ceilings.members) return TOO_MANY;
+    if (seen.has(member.key)) return DUPLICATE_KEY;
+    if (members.length >= ceilings.members) return TOO_MANY_MEMBERS;
     seen.add(member.key);
     members.push(member);
     at = skipSpace(bytes, member.end, end);
     const after = at < end ? bytes[at] : undefined;
-    if (after === CLOSE_OBJECT) return endsAt(bytes, at + 1, end) ? undefined : NO_OBJECT;
+    if (after === CLOSE_OBJECT) return isEnd(bytes, at + 1, end) ? undefined : NO_OBJECT;
     if (after !== COMMA) return NO_OBJECT;
     at = skipSpace(bytes, at + 1, end);
   }
 }
 
-function memberAt({ bytes, at: keyAt, end }: Piece, ceilings: ScanCeilings): Member | string {
+function scanMember({ bytes, at: keyAt, end }: ByteSpan, ceilings: ScanLimits): Member | string {
   if (keyAt >= end || bytes[keyAt] !== QUOTE) return NO_OBJECT;
   const keyEnd = stringEnd(bytes, keyAt, end);
   const key = keyEnd < 0 ? undefined : decodeString(bytes, keyAt, keyEnd);
@@ -95,13 +95,13 @@ const BROKEN = -1;
 const TOO_DEEP = -2;
 const TOO_LARGE = -3;
 
-function endOfValue({ bytes, at, end }: Piece, ceilings: ScanCeilings): number {
+function endOfValue({ bytes, at, end }: ByteSpan, ceilings: ScanLimits): number {
   if (at >= end) return BROKEN;
   const first = bytes[at];
   if (first === QUOTE) return stringEnd(bytes, at, end);
   if (first !== OPEN_OBJECT && first !== OPEN_ARRAY) return endOfScalar(bytes, at, end);
   const stop = Math.min(end, at + ceilings.valueBytes);
-  // The object itself is one level.
+  // The outer object is one level.
   let depth = 1;
   for (let i = at; i < stop; i += 1) {
     const byte = bytes[i];
@@ -130,7 +130,7 @@ function endOfScalar(bytes: Buffer, at: number, end: number): number {
   return i === at ? BROKEN : i;
 }
 
-/** One past the closing quote of the string that opens at `at`, or −1. Short strings by a loop, long ones by the native search. */
+/** Returns the index after the closing quote of the string at `at`, or −1. Scans short strings in a loop, long ones with the native search. */
 function stringEnd(bytes: Buffer, at: number, end: number): number {
   let i = at + 1;
   for (;;) {
@@ -150,7 +150,7 @@ function stringEnd(bytes: Buffer, at: number, end: number): number {
   }
 }
 
-/** The text of a JSON string, quotes included in the span; undefined = it is none. */
+/** Returns the text of a JSON string (the span includes the quotes); undefined = invalid. */
 export function decodeString(bytes: Buffer, at: number, end: number): string | undefined {
   const text = bytes.toString('utf8', at + 1, end - 1);
   if (PLAIN.test(text)) return text;
@@ -163,7 +163,7 @@ export function decodeString(bytes: Buffer, at: number, end: number): string | u
 }
 const PLAIN = /^[\w$./ -]*$/;
 
-/** The object's text with some values replaced, taken out (`undefined`) or, for keys that it does not have, added at the end. */
+/** Returns the object's text with values replaced, removed (`undefined`) or, for new keys, appended. */
 export function rebuild(
   bytes: Buffer,
   members: readonly Member[],
@@ -184,7 +184,7 @@ export function rebuild(
   return `{${parts.join(',')}}`;
 }
 
-function endsAt(bytes: Buffer, at: number, end: number): boolean {
+function isEnd(bytes: Buffer, at: number, end: number): boolean {
   return skipSpace(bytes, at, end) === end;
 }
 

@@ -1,7 +1,7 @@
 /**
- * What a prompt, a resource or a template must look like so that no client rejects the whole list for its sake, and how it gets there.
- * Promises: what is legal stays as it is; what is not is changed in that one member; nothing is hidden here.
- * Source: the schemas of MCP 2025-11-25 as the SDK's clients check them (they reject the entire list for one bad row).
+ * Repairs prompts, resources and templates, so that no client rejects a whole list for one row.
+ * Guarantees: valid members stay unchanged; an invalid member is changed or removed alone; nothing is hidden here.
+ * Source: the schemas of https://modelcontextprotocol.io/specification/2025-11-25/schema, as the clients of the SDK validate them.
  */
 import { isObject, isOptional, type Json, type MemberRule, type Repair, SHARED_MEMBERS } from './_repair.ts';
 
@@ -12,10 +12,10 @@ export function repairPrompt(prompt: Json, repair: Repair): void {
   const good = list.filter(isArgument);
   if (good.length === list.length) return;
   repair.changes.set('arguments', JSON.stringify(good));
-  repair.words.push(`arguments left out: ${list.length - good.length} not of the right kind`);
+  repair.words.push(`arguments left out: ${list.length - good.length} with a wrong type`);
 }
 
-/** For templates too. `native` = the URI or the template's text, which names what has no name. */
+/** Also for templates. `native`: the URI or template text, used as the name when there is none. */
 export function repairResource(resource: Json, native: string, repair: Repair): void {
   dropMisfits(resource, RESOURCE_MEMBERS, repair);
   if (typeof resource.name === 'string') return;
@@ -27,7 +27,7 @@ function dropMisfits(item: Json, rules: readonly MemberRule[], repair: Repair): 
   for (const [key, fits] of rules) {
     if (item[key] === undefined || fits(item[key])) continue;
     repair.changes.set(key, undefined);
-    repair.words.push(`${key} removed: not of the right kind`);
+    repair.words.push(`${key} removed: wrong type`);
   }
 }
 
@@ -51,7 +51,7 @@ function isPriority(value: unknown): boolean {
   return value === undefined || (typeof value === 'number' && value >= 0 && value <= 1);
 }
 
-/** ISO 8601 with seconds and an offset, as clients check it. */
+/** ISO 8601 with seconds and offset, as clients validate it. */
 const INSTANT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})$/;
 
 function isInstant(value: unknown): boolean {

@@ -1,36 +1,36 @@
 /**
- * What a tool must look like so that no client rejects the whole list for its sake, and how it gets there.
- * Promises: what is legal stays as it is; what is not is changed in that one member; a schema that cannot be made legal hides the tool.
- * Source: the tool schema of MCP 2025-11-25 as the SDK's clients check it (they reject the entire list for one bad tool, measured).
+ * Repairs tools, so that no client rejects a whole list for one tool (SDK clients do, measured).
+ * Guarantees: valid members stay unchanged; an invalid member is changed alone; a tool is hidden when its schema cannot be repaired.
+ * Source: https://modelcontextprotocol.io/specification/2025-11-25/schema#tool
  */
 import { isEmptyArray, isListOfStrings, mayHaveEmpty, withFilledSchemas } from './_empty-schemas.ts';
-import { type Member, type Piece, rebuild, SCANNED_BEFORE, scanMembers } from './_members.ts';
+import { type ByteSpan, type Member, RESCAN_LIMITS, rebuild, scanMembers } from './_members.ts';
 
 export interface Repair {
-  /** By top-level key: new JSON text, or undefined = the member is taken out. */
+  /** By top-level key: the new JSON text, or undefined = the member is removed. */
   readonly changes: Map<string, string | undefined>; // bounded by: the members of one tool
-  /** What was done, for people. */
+  /** Descriptions of the changes, for the operator. */
   readonly words: string[]; // bounded by: the members of one tool
   dropStructured: boolean;
 }
 
 export type Json = Readonly<Record<string, unknown>>;
 
-/** A member that may be absent, and what it must be when it is there. */
+/** An optional member, and a check of its value. */
 export type MemberRule = readonly [key: string, fits: (value: unknown) => boolean];
 
 export function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Notes in `repair` what must change in `tool` (parsed from `bytes`). Returns why the tool must be hidden, or undefined. */
+/** Records in `repair` how `tool` (parsed from `bytes`) must change. Returns why it must be hidden, or undefined. */
 export function repairTool(tool: Json, bytes: Buffer, members: readonly Member[], repair: Repair): string | undefined {
   for (const [key, fits] of OPTIONAL_MEMBERS) {
     if (tool[key] === undefined || fits(tool[key])) continue;
     repair.changes.set(key, undefined);
-    repair.words.push(`${key} removed: not of the right kind`);
+    repair.words.push(`${key} removed: wrong type`);
   }
-  const pieceOf = (key: string): Piece => {
+  const pieceOf = (key: string): ByteSpan => {
     const member = members.find((one) => one.key === key);
     return { bytes, at: member?.at ?? 0, end: member?.end ?? 0 };
   };
@@ -40,7 +40,7 @@ export function repairTool(tool: Json, bytes: Buffer, members: readonly Member[]
   return undefined;
 }
 
-function repairInput(schema: unknown, piece: Piece, repair: Repair): string | undefined {
+function repairInput(schema: unknown, piece: ByteSpan, repair: Repair): string | undefined {
   if (isNone(schema)) {
     repair.changes.set('inputSchema', '{"type":"object"}');
     repair.words.push('inputSchema added: the server gave none');
@@ -54,27 +54,27 @@ function repairInput(schema: unknown, piece: Piece, repair: Repair): string | un
   return undefined;
 }
 
-function repairOutput(schema: unknown, piece: Piece, repair: Repair): void {
+function repairOutput(schema: unknown, piece: ByteSpan, repair: Repair): void {
   const isEmpty = isNone(schema) || (isObject(schema) && Object.keys(schema).length === 0);
   if (!isObject(schema) || schema.type !== 'object') {
     repair.changes.set('outputSchema', undefined);
     repair.words.push('outputSchema removed: not of type object');
-    // An empty one says nothing about the results.
+    // An empty schema says nothing about results.
     repair.dropStructured = !isEmpty;
     return;
   }
   repairSchema('outputSchema', { schema, piece }, [], repair);
 }
 
-/** Absent, null, or an empty array, as PHP writes an empty map. */
+/** Absent, null, or an empty array (PHP's empty map). */
 function isNone(schema: unknown): boolean {
   return schema === undefined || schema === null || isEmptyArray(schema);
 }
 
-/** `more` = members to be added to the schema. */
+/** `more`: members to add to the schema. */
 function repairSchema(
   key: 'inputSchema' | 'outputSchema',
-  given: { readonly schema: Json; readonly piece: Piece },
+  given: { readonly schema: Json; readonly piece: ByteSpan },
   more: readonly (readonly [string, string])[],
   repair: Repair,
 ): void {
@@ -87,20 +87,20 @@ function repairSchema(
     key,
     changes.size === 0 ? piece.bytes.toString('utf8', piece.at, piece.end) : rebuildPiece(piece, changes),
   );
-  const words = [...changes.keys(), ...(filled ? ['empty arrays or null in the place of objects and lists'] : [])];
+  const words = [...changes.keys(), ...(filled ? ['empty arrays or null in place of objects and lists'] : [])];
   repair.words.push(`${key} repaired: ${words.join(', ')}`);
 }
 
-/** The schema with objects where empty arrays stood for them and without null in the place of words, and its text; undefined = there is nothing to change. */
-function filledPiece({ schema, piece: { bytes, at, end } }: { schema: Json; piece: Piece }) {
+/** Returns the schema without empty arrays and nulls in place of objects, and its text; undefined = nothing to change. */
+function filledPiece({ schema, piece: { bytes, at, end } }: { schema: Json; piece: ByteSpan }) {
   const filled = mayHaveEmpty(bytes.subarray(at, end)) ? withFilledSchemas(schema) : schema;
   if (filled === schema) return undefined;
   const text = Buffer.from(JSON.stringify(filled));
   return { schema: filled, piece: { bytes: text, at: 0, end: text.length } };
 }
 
-/** `properties` must be a map of objects (true and false are legal JSON Schema, but clients refuse them), `required` a list of names. */
-function schemaChanges(schema: Json, piece: Piece): Map<string, string | undefined> {
+/** Makes `properties` a map of objects (booleans are valid JSON Schema, but clients reject them) and `required` a list of names. */
+function schemaChanges(schema: Json, piece: ByteSpan): Map<string, string | undefined> {
   const changes = new Map<string, string | undefined>();
   if (schema.required !== undefined && !isListOfStrings(schema.required)) changes.set('required', undefined);
   const { properties } = schema;
@@ -114,7 +114,7 @@ function schemaChanges(schema: Json, piece: Piece): Map<string, string | undefin
     if (typeof value !== 'object' || value === null) odd.set(name, value === false ? '{"not":{}}' : '{}');
   }
   if (odd.size === 0) return changes;
-  const inner = scanMembers(piece, SCANNED_BEFORE).members.find((member) => member.key === 'properties');
+  const inner = scanMembers(piece, RESCAN_LIMITS).members.find((member) => member.key === 'properties');
   changes.set(
     'properties',
     inner ? rebuildPiece({ bytes: piece.bytes, at: inner.at, end: inner.end }, odd) : undefined,
@@ -122,9 +122,9 @@ function schemaChanges(schema: Json, piece: Piece): Map<string, string | undefin
   return changes;
 }
 
-function rebuildPiece(piece: Piece, changes: ReadonlyMap<string, string | undefined>): string {
-  const { members, fault } = scanMembers(piece, SCANNED_BEFORE);
-  // Only a key given twice comes here (the scan of the whole tool looks at its top level): the parsed value is what a client would see.
+function rebuildPiece(piece: ByteSpan, changes: ReadonlyMap<string, string | undefined>): string {
+  const { members, fault } = scanMembers(piece, RESCAN_LIMITS);
+  // Only with a duplicate key inside (the scan of the tool checks its top level): use the parsed value, as clients see it.
   if (fault === undefined) return rebuild(piece.bytes, members, changes);
   const value = JSON.parse(piece.bytes.toString('utf8', piece.at, piece.end)) as Record<string, unknown>;
   for (const [key, text] of changes) value[key] = text === undefined ? undefined : JSON.parse(text);
@@ -151,7 +151,7 @@ const isExecution = (value: unknown): boolean =>
 
 const TASK_SUPPORT: readonly unknown[] = ['required', 'optional', 'forbidden'];
 
-/** Of tools, prompts, resources and templates alike. */
+/** Members that tools, prompts, resources and templates have in common. */
 export const SHARED_MEMBERS: readonly MemberRule[] = [
   ['title', (value) => typeof value === 'string'],
   ['description', (value) => typeof value === 'string'],

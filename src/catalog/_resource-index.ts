@@ -1,43 +1,43 @@
 /**
- * The resources and templates of one server with their addresses, as every view starts from them.
- * Promises: the same object while nothing has changed; templates are made ready at first use.
+ * Index of the resources and templates of one server with their addresses; shared by all views.
+ * Guarantees: the same object while nothing changes; templates are compiled at first use.
  */
 import { createHash } from 'node:crypto';
 import type { Listed, Listing } from '../kernel/snapshot.ts';
-import { edited } from './_json-list.ts';
-import { SCANNED_BEFORE, scanMembers } from './_members.ts';
-import type { ExposedOf } from './_server-index.ts';
+import { applyEdits } from './_json-list.ts';
+import { RESCAN_LIMITS, scanMembers } from './_members.ts';
+import type { FindExposedName } from './_server-index.ts';
 import { compileTemplate, type UriTemplate } from './_uri-template.ts';
 
-/** A resource or template with the address by which clients know it. */
-export interface Addressed {
+/** A resource or template with its exposed address. */
+export interface AddressedItem {
   readonly listed: Listed;
-  /** Undefined = its own. */
+  /** Exposed address; undefined = the native one. */
   readonly renamed: string | undefined;
 }
 
-/** A template that some URIs fit. */
-export interface ReadyTemplate {
+/** A template that URIs can match. */
+export interface CompiledTemplate {
   readonly native: string;
   readonly exposed: string;
-  readonly ready: UriTemplate;
+  readonly template: UriTemplate;
 }
 
-export class ResourceShelf {
+export class ResourceIndex {
   readonly server: string;
-  /** Changes when one of the two lists does; empty = both are. */
+  /** Changes when one of the lists does; empty = both lists are empty. */
   readonly digest: string;
-  /** It serves resources/read, listed or not. */
+  /** The server supports resources/read, with or without listed resources. */
   readonly declares: boolean;
-  readonly resources: readonly Addressed[];
-  readonly templates: readonly Addressed[];
-  #ready: readonly ReadyTemplate[] | undefined; // bounded by: serverTools
+  readonly resources: readonly AddressedItem[];
+  readonly templates: readonly AddressedItem[];
+  #compiled: readonly CompiledTemplate[] | undefined; // bounded by: serverTools
 
   constructor(
     server: string,
     digest: string,
     declares: boolean,
-    lists: { readonly resources: readonly Addressed[]; readonly templates: readonly Addressed[] },
+    lists: { readonly resources: readonly AddressedItem[]; readonly templates: readonly AddressedItem[] },
   ) {
     this.server = server;
     this.digest = digest;
@@ -46,59 +46,57 @@ export class ResourceShelf {
     this.templates = lists.templates;
   }
 
-  get ready(): readonly ReadyTemplate[] {
-    this.#ready ??= this.templates.flatMap(({ listed: { native }, renamed = native }) => {
-      const ready = compileTemplate(native);
-      return ready === undefined ? [] : [{ native, exposed: renamed, ready }];
+  get compiledTemplates(): readonly CompiledTemplate[] {
+    this.#compiled ??= this.templates.flatMap(({ listed: { native }, renamed = native }) => {
+      const template = compileTemplate(native);
+      return template === undefined ? [] : [{ native, exposed: renamed, template }];
     });
-    return this.#ready;
+    return this.#compiled;
   }
 }
 
-export function fillResourceShelf(
+export function buildResourceIndex(
   server: string,
   listing: Listing | undefined,
-  exposedOf: ExposedOf,
-  before: ResourceShelf | undefined,
-): ResourceShelf {
+  findExposed: FindExposedName,
+  before: ResourceIndex | undefined,
+): ResourceIndex {
   const { resource = '', template = '' } = listing?.digests ?? {};
   const declares = listing?.declared.includes('resources') ?? false;
-  const resources = addressed('resource', listing?.resources ?? [], exposedOf);
-  const templates = addressed('template', listing?.templates ?? [], exposedOf);
+  const resources = addressedItems('resource', listing?.resources ?? [], findExposed);
+  const templates = addressedItems('template', listing?.templates ?? [], findExposed);
   const digest =
-    resource === '' && template === '' ? '' : `${resource}/${template}${digestOf([...resources, ...templates])}`;
+    resource === '' && template === '' ? '' : `${resource}/${template}${addressDigest([...resources, ...templates])}`;
   if (before?.digest === digest && before.declares === declares) return before;
-  return new ResourceShelf(server, digest, declares, { resources, templates });
+  return new ResourceIndex(server, digest, declares, { resources, templates });
 }
 
-/** What has no address yet is not shown yet. */
-function addressed(
+/** Returns the items that have an exposed address. */
+function addressedItems(
   kind: 'resource' | 'template',
   listed: readonly Listed[],
-  exposedOf: ExposedOf,
-): readonly Addressed[] {
+  findExposed: FindExposedName,
+): readonly AddressedItem[] {
   return listed.flatMap((one) => {
-    const exposed = exposedOf(kind, one.native);
+    const exposed = findExposed(kind, one.native);
     if (exposed === undefined) return [];
     return [{ listed: one, renamed: exposed === one.native ? undefined : exposed }];
   });
 }
 
-/** Changes with the number of rows that have an address, and with those that are renamed; nearly always there are none of them. */
-function digestOf(rows: readonly Addressed[]): string {
+/** Returns a digest that changes with the number of addressed rows and with renamed rows, which are rare. */
+function addressDigest(rows: readonly AddressedItem[]): string {
   const hash = createHash('sha256').update(String(rows.length));
   for (const { renamed } of rows) if (renamed !== undefined) hash.update(`\n${renamed}`);
   return hash.digest('hex').slice(0, 16);
 }
 
-/** The resource's or template's JSON with another address in it. */
-export function withAddress({ json }: Listed, key: 'uri' | 'uriTemplate', address: string): Buffer {
+/** Returns the JSON of a resource or template with another address. */
+export function replaceAddress({ json }: Listed, key: 'uri' | 'uriTemplate', address: string): Buffer {
   const bytes = Buffer.from(json);
-  const member = scanMembers({ bytes, at: 0, end: bytes.length }, SCANNED_BEFORE).members.find(
-    (one) => one.key === key,
-  );
+  const member = scanMembers({ bytes, at: 0, end: bytes.length }, RESCAN_LIMITS).members.find((one) => one.key === key);
   const text = JSON.stringify(address);
-  // Only a damaged snapshot has none.
+  // Missing only in a damaged snapshot.
   if (!member) return Buffer.from(`{"${key}":${text},"name":${text}}`);
-  return edited(bytes, [{ at: member.at, end: member.end, text }]);
+  return applyEdits(bytes, [{ at: member.at, end: member.end, text }]);
 }

@@ -1,12 +1,12 @@
 /**
- * Cuts long texts at a character boundary, with an ellipsis.
- * Promises: the result is at most `maxBytes` of UTF-8; no half characters, no half escapes; a long JSON string is not parsed whole.
+ * Truncates long texts at a character boundary and appends an ellipsis.
+ * Guarantees: the result has at most `maxBytes` of UTF-8, no partial characters or escapes; a long JSON string is not parsed as a whole.
  */
 const ELLIPSIS = '…';
 const ELLIPSIS_BYTES = 3;
 
-/** The text, or its beginning and an ellipsis. */
-export function cutText(text: string, maxBytes: number): string {
+/** Returns the text, or its beginning with an ellipsis. */
+export function truncateText(text: string, maxBytes: number): string {
   // A UTF-16 unit is at most 3 bytes of UTF-8.
   if (text.length * 3 <= maxBytes || Buffer.byteLength(text) <= maxBytes) return text;
   const bytes = Buffer.from(text.slice(0, maxBytes));
@@ -16,19 +16,19 @@ export function cutText(text: string, maxBytes: number): string {
 }
 
 /**
- * New JSON text for a JSON string (quotes included in `json`) that is longer than `maxBytes` when decoded; undefined = short enough,
- * or broken (the parser will say so).
+ * Returns new JSON text for a JSON string (`json` includes the quotes) whose decoded text exceeds `maxBytes`; undefined = short enough, or invalid
+ * (the parser reports that).
  */
-export function cutJsonString(json: Buffer, maxBytes: number): string | undefined {
-  // An escape is never shorter than what it stands for.
+export function truncateJsonString(json: Buffer, maxBytes: number): string | undefined {
+  // An escape is never shorter than the character it encodes.
   if (json.length - 2 <= maxBytes) return undefined;
-  // Six bytes (\u0041) may stand for one: this much decodes to more than `maxBytes`, even when its last character is left out.
+  // A byte may be written as six (\u0041): this many bytes decode to more than `maxBytes`, even without the last character.
   const enough = 1 + (maxBytes + 3) * 6;
   const text = decode(
-    json.toString('utf8', 1, enough < json.length - 1 ? wholeCharacters(json, enough) : json.length - 1),
+    json.toString('utf8', 1, enough < json.length - 1 ? characterBoundary(json, enough) : json.length - 1),
   );
   if (text === undefined) return undefined;
-  const cut = cutText(text, maxBytes);
+  const cut = truncateText(text, maxBytes);
   return cut === text ? undefined : JSON.stringify(cut);
 }
 
@@ -41,8 +41,8 @@ function decode(inside: string): string | undefined {
   }
 }
 
-/** The last place at or before `end` where neither a UTF-8 character nor an escape is cut in two. */
-function wholeCharacters(json: Buffer, end: number): number {
+/** Returns the last index at or before `end` that splits neither a UTF-8 character nor an escape. */
+function characterBoundary(json: Buffer, end: number): number {
   let at = end;
   while (at > 1 && isContinuation(json[at])) at -= 1;
   for (let slash = Math.max(at - 5, 1); slash < at; slash += 1) {
@@ -54,7 +54,7 @@ function wholeCharacters(json: Buffer, end: number): number {
   return at;
 }
 
-/** True when the backslash at `at` is not itself escaped. */
+/** Returns whether the backslash at `at` is not itself escaped. */
 function startsEscape(json: Buffer, at: number): boolean {
   let slashes = 0;
   while (at - 1 - slashes >= 1 && json[at - 1 - slashes] === 0x5c) slashes += 1;

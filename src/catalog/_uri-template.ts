@@ -1,39 +1,38 @@
 /**
- * Whether a URI can have come from a URI template (RFC 6570, levels 1 to 3): every expression stands for one or more characters, `{?…}` and
- * `{&…}` also for none; a slash is only in `{+…}`, `{#…}` and `{/…}`.
- * Promises: linear in the URI for each piece of the template, whatever they are: no pattern of a server's making is run as a regular
- * expression; templates with more than 16 expressions or a brace out of place fit nothing.
- * Does not: find the variables' values; the server does.
+ * Matches URIs against URI templates (RFC 6570, levels 1 to 3): an expression stands for one or more characters, `{?…}` and `{&…}` also for none;
+ * only `{+…}`, `{#…}` and `{/…}` match a slash. Values of variables are not extracted.
+ * Guarantees: linear in the URI for each piece of the template (no regular expression is built from a template); a template with more than 16
+ * expressions or unbalanced braces matches nothing.
  */
-const EXPRESSIONS = 16;
+const MAX_EXPRESSIONS = 16;
 const SLASH = 0x2f;
 
-/** A fixed text with the table of its own beginnings (Knuth, Morris, Pratt), or a gap. */
+/** A literal with its failure table (Knuth–Morris–Pratt), or an expression. */
 type Piece =
   | { readonly text: string; readonly jumps: Uint16Array }
   | { readonly text: undefined; readonly slashes: boolean; readonly mayBeEmpty: boolean };
 
 export interface UriTemplate {
   readonly pieces: readonly Piece[];
-  /** Characters outside of expressions: of two templates that fit, the one with more of them says more. */
+  /** Number of literal characters: of two matching templates, the one with more is more specific. */
   readonly fixed: number;
 }
 
-/** Undefined = it fits nothing. `template` is at most 65,535 characters. */
+/** Returns undefined when nothing can match. `template` has at most 65,535 characters. */
 export function compileTemplate(template: string): UriTemplate | undefined {
-  const pieces: Piece[] = []; // bounded by: EXPRESSIONS
+  const pieces: Piece[] = []; // bounded by: MAX_EXPRESSIONS
   let fixed = 0;
   let at = 0;
   for (let count = 0; ; count += 1) {
     const open = template.indexOf('{', at);
     const text = template.slice(at, open < 0 ? undefined : open);
     if (text.includes('}')) return undefined;
-    if (text !== '') pieces.push({ text, jumps: jumpsOf(text) });
+    if (text !== '') pieces.push({ text, jumps: failureTable(text) });
     fixed += text.length;
     if (open < 0) return { pieces, fixed };
     const close = template.indexOf('}', open);
     const inside = template.slice(open + 1, close);
-    if (close < 0 || count === EXPRESSIONS || inside === '' || inside.includes('{')) return undefined;
+    if (close < 0 || count === MAX_EXPRESSIONS || inside === '' || inside.includes('{')) return undefined;
     pieces.push({
       text: undefined,
       slashes: '+#/'.includes(inside.charAt(0)),
@@ -43,31 +42,31 @@ export function compileTemplate(template: string): UriTemplate | undefined {
   }
 }
 
-/** The fixed text that every URI of a template begins with; '' = it may begin with anything. */
-export function prefixOf({ pieces: [first] }: UriTemplate): string {
+/** Returns the literal that every matching URI begins with; '' = any. */
+export function fixedPrefix({ pieces: [first] }: UriTemplate): string {
   return first?.text ?? '';
 }
 
-/** Work that `fitsTemplate` does at most, in characters looked at. */
-export function costOf({ pieces }: UriTemplate, uri: string): number {
+/** Returns the maximum work of `matchesTemplate`, in characters examined. */
+export function matchCost({ pieces }: UriTemplate, uri: string): number {
   return pieces.length * (uri.length + 1);
 }
 
-/** Cheap, and says no to nearly all. */
-export function beginsLike({ pieces: [first] }: UriTemplate, uri: string): boolean {
+/** A cheap check that excludes most URIs. */
+export function hasPrefix({ pieces: [first] }: UriTemplate, uri: string): boolean {
   return first?.text === undefined || uri.startsWith(first.text);
 }
 
-export function fitsTemplate({ pieces }: UriTemplate, uri: string): boolean {
-  // Which lengths of the URI the pieces so far can make up.
+export function matchesTemplate({ pieces }: UriTemplate, uri: string): boolean {
+  // Prefix lengths of the URI that the pieces so far can match.
   let made = new Uint8Array(uri.length + 1);
   made[0] = 1;
   for (const piece of pieces)
-    made = piece.text === undefined ? afterGap(made, uri, piece) : afterText(made, uri, piece);
+    made = piece.text === undefined ? matchExpression(made, uri, piece) : matchText(made, uri, piece);
   return made[uri.length] === 1;
 }
 
-function afterGap(
+function matchExpression(
   made: Uint8Array,
   uri: string,
   { slashes, mayBeEmpty }: { readonly slashes: boolean; readonly mayBeEmpty: boolean },
@@ -81,7 +80,7 @@ function afterGap(
   return next;
 }
 
-function afterText(
+function matchText(
   made: Uint8Array,
   uri: string,
   { text, jumps }: { readonly text: string; readonly jumps: Uint16Array },
@@ -98,8 +97,8 @@ function afterText(
   return next;
 }
 
-/** For each beginning of the text: how long its longest end is that is a beginning too. */
-function jumpsOf(text: string): Uint16Array {
+/** Returns, for each prefix of the text, the length of its longest proper suffix that is also a prefix. */
+function failureTable(text: string): Uint16Array {
   const jumps = new Uint16Array(text.length);
   let length = 0;
   for (let at = 1; at < text.length; at += 1) {

@@ -1,25 +1,25 @@
 /**
- * The tools or the prompts of one view: where each name leads, and the bytes of the list.
- * Promises: immutable; the list is serialised once; a name leads to what is shown under it, or by another spelling to the one thing that it can
- * mean; a spelling that two share, or that is another's given name, leads nowhere.
+ * The tools or prompts of one view: routes by name, and the bytes of the list.
+ * Guarantees: immutable; the list is serialized once; a name leads to the item shown under it, or by another spelling to the only item it can mean;
+ * an ambiguous spelling, or a name assigned to another item, leads nowhere.
  */
 import { createHash } from 'node:crypto';
 import { atOnce, type TurnsKernel } from '../kernel/take-turn.ts';
-import { joinedSteps } from './_json-list.ts';
+import { joinSteps } from './_json-list.ts';
 import { ListJson } from './_list-json.ts';
-import type { Item, Shelf } from './_server-index.ts';
+import type { Item, ItemIndex } from './_server-index.ts';
 import { closestName } from './closest-name.ts';
 import { nameAliases, normalName } from './names.ts';
 import type { Route } from './route.ts';
 
-/** One server's shelf in a view; `allowed` = native names, undefined = all. */
-export interface ShelfPick {
-  readonly shelf: Shelf;
+/** The index of one server in a view; `allowed`: native names, undefined = all. */
+export interface ItemSelection {
+  readonly index: ItemIndex;
   readonly allowed: ReadonlySet<string> | undefined;
 }
 
-/** The server to which an exposed name was given, in or outside the view. */
-export type OwnerOf = (exposed: string) => { readonly server: string; readonly native: string } | undefined;
+/** Returns the server and native name to which an exposed name is assigned, in or outside the view. */
+export type FindOwner = (exposed: string) => { readonly server: string; readonly native: string } | undefined;
 
 const AMBIGUOUS = Symbol('two share this spelling');
 
@@ -29,20 +29,20 @@ interface Spellings {
   readonly normal: ReadonlyMap<string, Route | typeof AMBIGUOUS>;
 }
 
-export class NamesOfView {
+export class ViewNames {
   /** Changes exactly when the list does. */
   readonly digest: string;
   readonly #items: readonly Item[]; // bounded by: servers × serverTools
-  readonly #ownerOf: OwnerOf;
+  readonly #findOwner: FindOwner;
   #spellings: Spellings | undefined;
   readonly #json: ListJson;
 
-  constructor(digest: string, picks: readonly ShelfPick[], ownerOf: OwnerOf) {
+  constructor(digest: string, selections: readonly ItemSelection[], findOwner: FindOwner) {
     this.digest = digest;
-    this.#items = picks.flatMap(({ shelf, allowed }) =>
-      allowed ? shelf.items.filter(({ route }) => allowed.has(route.native)) : shelf.items,
+    this.#items = selections.flatMap(({ index, allowed }) =>
+      allowed ? index.items.filter(({ route }) => allowed.has(route.native)) : index.items,
     );
-    this.#ownerOf = ownerOf;
+    this.#findOwner = findOwner;
     this.#json = new ListJson(() => this.#jsonSteps());
   }
 
@@ -51,16 +51,16 @@ export class NamesOfView {
   }
 
   route(name: string): Route | undefined {
-    this.#spellings ??= atOnce(spellingsOf(this.#items));
+    this.#spellings ??= atOnce(spellingSteps(this.#items));
     const exact = this.#spellings.exposed.get(name);
     if (exact) return exact;
     const normal = normalName(name);
     const found = this.#spellings.native.get(name) ?? this.#spellings.normal.get(normal);
     if (found === undefined || found === AMBIGUOUS) return undefined;
-    return this.#isOthers(name, found) || this.#isOthers(normal, found) ? undefined : found;
+    return this.#belongsToOther(name, found) || this.#belongsToOther(normal, found) ? undefined : found;
   }
 
-  /** The name of the view that is closest to one that leads nowhere; undefined = none is close. */
+  /** Returns the exposed name closest to an unknown name; undefined = none is close. */
   closest(name: string): string | undefined {
     return closestName(
       name,
@@ -68,9 +68,9 @@ export class NamesOfView {
     );
   }
 
-  /** A client that remembers the name of something it may no longer see must not reach another by it. */
-  #isOthers(spelling: string, { server, native }: Route): boolean {
-    const owner = this.#ownerOf(spelling);
+  /** A client that remembers the name of an item it may no longer see must not reach another item by it. */
+  #belongsToOther(spelling: string, { server, native }: Route): boolean {
+    const owner = this.#findOwner(spelling);
     return owner !== undefined && (owner.server !== server || owner.native !== native);
   }
 
@@ -78,17 +78,17 @@ export class NamesOfView {
     return this.#json.text();
   }
 
-  /** Settles when `json` costs nothing; undefined = it costs no long turn now. */
+  /** Builds a long list over several turns; undefined = not needed. Never rejects. */
   prepare(kernel: TurnsKernel): Promise<void> | undefined {
     let chars = 0;
     if (!this.#json.isReady) for (const { chars: more } of this.#items) chars += more;
     return this.#json.prepare(chars, kernel);
   }
 
-  /** Makes ready, in steps of about a millisecond, what the list before had been asked for. */
-  *warm(before: NamesOfView): Generator<void, void> {
+  /** Builds, in steps of about 1 ms, what the previous list had already built. */
+  *warm(before: ViewNames): Generator<void, void> {
     if (before === this) return;
-    if (before.#spellings && !this.#spellings) this.#spellings = yield* spellingsOf(this.#items);
+    if (before.#spellings && !this.#spellings) this.#spellings = yield* spellingSteps(this.#items);
     if (before.#json.isReady) yield* this.#json.steps();
   }
 
@@ -102,35 +102,35 @@ export class NamesOfView {
       bytes = 0;
       yield;
     }
-    return yield* joinedSteps(parts);
+    return yield* joinSteps(parts);
   }
 }
 
-/** The same object when nothing has changed. */
-export function namesOfView(
-  picks: readonly ShelfPick[],
-  ownerOf: OwnerOf,
-  before: NamesOfView | undefined,
-): NamesOfView {
-  const digest = digestOf(picks);
-  return before?.digest === digest ? before : new NamesOfView(digest, picks, ownerOf);
+/** Returns the previous object when nothing has changed. */
+export function buildViewNames(
+  selections: readonly ItemSelection[],
+  findOwner: FindOwner,
+  before: ViewNames | undefined,
+): ViewNames {
+  const digest = selectionDigest(selections);
+  return before?.digest === digest ? before : new ViewNames(digest, selections, findOwner);
 }
 
-function digestOf(picks: readonly ShelfPick[]): string {
+function selectionDigest(selections: readonly ItemSelection[]): string {
   const hash = createHash('sha256');
-  for (const { shelf, allowed } of picks) {
-    hash.update(shelf.digest);
+  for (const { index, allowed } of selections) {
+    hash.update(index.digest);
     if (!allowed) hash.update('*');
-    else for (const item of shelf.items) hash.update(allowed.has(item.route.native) ? '+' : '-');
+    else for (const item of index.items) hash.update(allowed.has(item.route.native) ? '+' : '-');
   }
   return hash.digest('hex');
 }
 
-/** Of one step: about 1 ms. */
+/** Rows of one step, about 1 ms. */
 const STEP_ROWS = 250;
 const STEP_BYTES = 256 * 1024;
 
-function* spellingsOf(items: readonly Item[]): Generator<void, Spellings> {
+function* spellingSteps(items: readonly Item[]): Generator<void, Spellings> {
   const exposed = new Map<string, Route>();
   const native = new Map<string, Route | typeof AMBIGUOUS>();
   const normal = new Map<string, Route | typeof AMBIGUOUS>();

@@ -1,61 +1,60 @@
 /**
- * The resources and templates of one view: their lists, and which server a URI leads to.
- * Promises: immutable; each list is serialised once; an address leads to the server that listed it first, whatever is listed later and also
- * when that server lists it no more; in the view of a single server every address is that server's own; looking a URI up costs a bounded number
- * of steps, whatever templates there are (`_resource-owners.ts`).
+ * The resources and templates of one view: their lists, and the server of each URI.
+ * Guarantees: immutable; each list is serialized once; an address belongs to the server that listed it first, even when it no longer lists it; in
+ * the view of a single server every address is its own; a lookup costs a limited number of steps (`_resource-owners.ts`).
  */
 import { createHash } from 'node:crypto';
 import type { TurnsKernel } from '../kernel/take-turn.ts';
-import { joinedSteps } from './_json-list.ts';
+import { joinSteps } from './_json-list.ts';
 import { ListJson } from './_list-json.ts';
-import { type Addressed, type ResourceShelf, withAddress } from './_resource-index.ts';
-import { type GivenAddresses, ResourceOwners } from './_resource-owners.ts';
-import type { OwnerOf } from './_view-names.ts';
-import { isOurs, nativeUri } from './exposed-uri.ts';
+import { type AddressedItem, type ResourceIndex, replaceAddress } from './_resource-index.ts';
+import { type AssignedAddresses, ResourceOwners } from './_resource-owners.ts';
+import type { FindOwner } from './_view-names.ts';
+import { isHubUri, nativeUri } from './exposed-uri.ts';
 import type { ResourceRoute } from './route.ts';
 
-interface Shown extends Addressed {
+interface ShownItem extends AddressedItem {
   readonly server: string;
 }
 
-/** Who was given which address, in or outside the view. */
-export interface AddressBook extends GivenAddresses {
-  readonly resource: OwnerOf;
-  readonly template: OwnerOf;
+/** Finds the servers to which addresses are assigned, in or outside the view. */
+export interface AddressLookup extends AssignedAddresses {
+  readonly resource: FindOwner;
+  readonly template: FindOwner;
 }
 
 interface Addresses {
-  readonly resources: readonly Shown[];
-  readonly templates: readonly Shown[];
-  /** By exposed URI, then (for those that are not taken) by native URI. */
-  readonly resourceAt: ReadonlyMap<string, Shown>;
-  readonly templateAt: ReadonlyMap<string, Shown>;
+  readonly resources: readonly ShownItem[];
+  readonly templates: readonly ShownItem[];
+  /** By exposed URI, then (if not taken) by native URI. */
+  readonly resourceAt: ReadonlyMap<string, ShownItem>;
+  readonly templateAt: ReadonlyMap<string, ShownItem>;
   readonly owners: ResourceOwners;
 }
 
-export class ResourcesOfView {
+export class ViewResources {
   /** Changes exactly when one of the lists does. */
   readonly digest: string;
-  readonly shelves: readonly ResourceShelf[];
-  readonly #book: AddressBook;
+  readonly indexes: readonly ResourceIndex[];
+  readonly #lookup: AddressLookup;
   readonly #isSingle: boolean;
   #addresses: Addresses | undefined;
-  readonly #resourcesJson = new ListJson(() => jsonSteps(this.#known().resources, 'uri'));
-  readonly #templatesJson = new ListJson(() => jsonSteps(this.#known().templates, 'uriTemplate'));
+  readonly #resourcesJson = new ListJson(() => jsonSteps(this.#resolve().resources, 'uri'));
+  readonly #templatesJson = new ListJson(() => jsonSteps(this.#resolve().templates, 'uriTemplate'));
 
-  constructor(digest: string, shelves: readonly ResourceShelf[], book: AddressBook, isSingle: boolean) {
+  constructor(digest: string, indexes: readonly ResourceIndex[], book: AddressLookup, isSingle: boolean) {
     this.digest = digest;
-    this.shelves = shelves;
-    this.#book = book;
+    this.indexes = indexes;
+    this.#lookup = book;
     this.#isSingle = isSingle;
   }
 
   get resourceCount(): number {
-    return this.shelves.reduce((sum, { resources }) => sum + resources.length, 0);
+    return this.indexes.reduce((sum, { resources }) => sum + resources.length, 0);
   }
 
   get templateCount(): number {
-    return this.shelves.reduce((sum, { templates }) => sum + templates.length, 0);
+    return this.indexes.reduce((sum, { templates }) => sum + templates.length, 0);
   }
 
   resourcesJson(): Buffer {
@@ -66,115 +65,115 @@ export class ResourcesOfView {
     return this.#templatesJson.text();
   }
 
-  /** Settles when that list costs nothing; undefined = it costs no long turn now. */
+  /** Builds a long list over several turns; undefined = not needed. Never rejects. */
   prepare(list: 'resources' | 'templates', kernel: TurnsKernel): Promise<void> | undefined {
     const json = list === 'resources' ? this.#resourcesJson : this.#templatesJson;
     let chars = 0;
     if (!json.isReady)
-      for (const shelf of this.shelves) for (const { listed } of shelf[list]) chars += listed.json.length;
+      for (const index of this.indexes) for (const { listed } of index[list]) chars += listed.json.length;
     return json.prepare(chars, kernel);
   }
 
   /**
-   * The exact URI; one of ours; one that a server was given and lists no more; what fits a template (the oldest); the only server that has
-   * resources at all. Undefined = no server of the view serves it.
+   * Finds, in this order: a listed URI; a URI of the hub's scheme; an assigned URI that is no longer listed; the oldest matching template; the only
+   * server with resources. Returns undefined when no server of the view serves the URI.
    */
   route(uri: string): ResourceRoute | undefined {
-    const { resourceAt, owners } = this.#known();
+    const { resourceAt, owners } = this.#resolve();
     const listed = resourceAt.get(uri);
-    if (listed) return routeTo(listed);
-    if (isOurs(uri)) return this.#unwrapped(uri);
-    const owner = this.#isSingle ? undefined : this.#book.resource(uri)?.server;
-    if (owner !== undefined) return this.#isAble(owner) ? routeOf(owner, uri, false) : undefined;
-    const fitting = owners.ownerOf(uri);
-    if (fitting !== undefined) return routeOf(fitting, uri, false);
-    const able = this.shelves.filter(({ declares }) => declares);
-    return able.length === 1 && able[0] ? routeOf(able[0].server, uri, false) : undefined;
+    if (listed) return itemRoute(listed);
+    if (isHubUri(uri)) return this.#wrappedRoute(uri);
+    const owner = this.#isSingle ? undefined : this.#lookup.resource(uri)?.server;
+    if (owner !== undefined) return this.#canServe(owner) ? makeRoute(owner, uri, false) : undefined;
+    const fitting = owners.findOwner(uri);
+    if (fitting !== undefined) return makeRoute(fitting, uri, false);
+    const able = this.indexes.filter(({ declares }) => declares);
+    return able.length === 1 && able[0] ? makeRoute(able[0].server, uri, false) : undefined;
   }
 
-  /** For completions: a template's text, else a URI. */
+  /** For completions: finds a template by its text, else a URI. */
   templateRoute(text: string): ResourceRoute | undefined {
-    const listed = this.#known().templateAt.get(text);
-    if (listed) return routeTo(listed);
-    const isAway = !this.#isSingle && this.#book.template(text) !== undefined && !isOurs(text);
+    const listed = this.#resolve().templateAt.get(text);
+    if (listed) return itemRoute(listed);
+    const isAway = !this.#isSingle && this.#lookup.template(text) !== undefined && !isHubUri(text);
     return isAway ? undefined : this.route(text);
   }
 
-  #unwrapped(uri: string): ResourceRoute | undefined {
+  #wrappedRoute(uri: string): ResourceRoute | undefined {
     const inside = nativeUri(uri);
-    const shelf = inside && this.shelves.find(({ server, declares }) => declares && server === inside.server);
-    return shelf && routeOf(shelf.server, inside.native, true);
+    const index = inside && this.indexes.find(({ server, declares }) => declares && server === inside.server);
+    return index && makeRoute(index.server, inside.native, true);
   }
 
-  #isAble(owner: string): boolean {
-    return this.shelves.some(({ server, declares }) => declares && server === owner);
+  #canServe(owner: string): boolean {
+    return this.indexes.some(({ server, declares }) => declares && server === owner);
   }
 
-  #known(): Addresses {
-    this.#addresses ??= addressesOf(this.shelves, this.#book, this.#isSingle);
+  #resolve(): Addresses {
+    this.#addresses ??= buildAddresses(this.indexes, this.#lookup, this.#isSingle);
     return this.#addresses;
   }
 }
 
-/** The same object when nothing has changed, also not who could be asked. `isSingle` = the view of one server. */
-export function resourcesOfView(
-  shelves: readonly ResourceShelf[],
-  { book, isSingle }: { readonly book: AddressBook; readonly isSingle: boolean },
-  before: ResourcesOfView | undefined,
-): ResourcesOfView {
-  if (before?.shelves.length === shelves.length && shelves.every((shelf, at) => before.shelves[at] === shelf))
+/** Returns the previous object when nothing has changed. `isSingle`: the view of one server. */
+export function buildViewResources(
+  indexes: readonly ResourceIndex[],
+  { book, isSingle }: { readonly book: AddressLookup; readonly isSingle: boolean },
+  before: ViewResources | undefined,
+): ViewResources {
+  if (before?.indexes.length === indexes.length && indexes.every((index, at) => before.indexes[at] === index))
     return before;
   const hash = createHash('sha256');
-  for (const { server, digest } of shelves) if (digest !== '') hash.update(`${server}\n${digest}\n`);
-  return new ResourcesOfView(hash.digest('hex'), shelves, book, isSingle);
+  for (const { server, digest } of indexes) if (digest !== '') hash.update(`${server}\n${digest}\n`);
+  return new ViewResources(hash.digest('hex'), indexes, book, isSingle);
 }
 
-function addressesOf(shelves: readonly ResourceShelf[], book: AddressBook, isSingle: boolean): Addresses {
-  const resources = shown(shelves, ({ resources: rows }) => rows, isSingle);
-  const templates = shown(shelves, ({ templates: rows }) => rows, isSingle);
-  const owners = new ResourceOwners(shelves, book);
+function buildAddresses(indexes: readonly ResourceIndex[], book: AddressLookup, isSingle: boolean): Addresses {
+  const resources = shownItems(indexes, ({ resources: rows }) => rows, isSingle);
+  const templates = shownItems(indexes, ({ templates: rows }) => rows, isSingle);
+  const owners = new ResourceOwners(indexes, book);
   return { resources, templates, resourceAt: byAddress(resources), templateAt: byAddress(templates), owners };
 }
 
-function shown(
-  shelves: readonly ResourceShelf[],
-  rowsOf: (shelf: ResourceShelf) => readonly Addressed[],
+function shownItems(
+  indexes: readonly ResourceIndex[],
+  rowsOf: (index: ResourceIndex) => readonly AddressedItem[],
   isSingle: boolean,
-): Shown[] {
-  return shelves.flatMap((shelf) =>
-    rowsOf(shelf).map(({ listed, renamed }) => ({
-      server: shelf.server,
+): ShownItem[] {
+  return indexes.flatMap((index) =>
+    rowsOf(index).map(({ listed, renamed }) => ({
+      server: index.server,
       listed,
-      renamed: isSingle && !isOurs(listed.native) ? undefined : renamed,
+      renamed: isSingle && !isHubUri(listed.native) ? undefined : renamed,
     })),
   );
 }
 
-function byAddress(items: readonly Shown[]): ReadonlyMap<string, Shown> {
+function byAddress(items: readonly ShownItem[]): ReadonlyMap<string, ShownItem> {
   return new Map(items.map((item) => [item.renamed ?? item.listed.native, item]));
 }
 
-/** Of one step: about 1 ms. */
+/** Bytes of one step, about 1 ms. */
 const STEP_BYTES = 256 * 1024;
 
-function* jsonSteps(items: readonly Shown[], key: 'uri' | 'uriTemplate'): Generator<void, Buffer> {
+function* jsonSteps(items: readonly ShownItem[], key: 'uri' | 'uriTemplate'): Generator<void, Buffer> {
   const texts: Buffer[] = []; // bounded by: items
   let stepBytes = 0;
   for (const { listed, renamed } of items) {
-    const text = renamed === undefined ? Buffer.from(listed.json) : withAddress(listed, key, renamed);
+    const text = renamed === undefined ? Buffer.from(listed.json) : replaceAddress(listed, key, renamed);
     texts.push(text);
     stepBytes += text.length;
     if (stepBytes < STEP_BYTES) continue;
     stepBytes = 0;
     yield;
   }
-  return yield* joinedSteps(texts);
+  return yield* joinSteps(texts);
 }
 
-function routeTo({ server, listed, renamed }: Shown): ResourceRoute {
-  return routeOf(server, listed.native, renamed !== undefined);
+function itemRoute({ server, listed, renamed }: ShownItem): ResourceRoute {
+  return makeRoute(server, listed.native, renamed !== undefined);
 }
 
-function routeOf(server: string, native: string, renamed: boolean): ResourceRoute {
+function makeRoute(server: string, native: string, renamed: boolean): ResourceRoute {
   return { server, native, nativeJson: Buffer.from(JSON.stringify(native)), renamed };
 }

@@ -1,5 +1,5 @@
 /**
- * Views: what each group sees, where names lead, which views a change touches, and what it costs.
+ * Views: what each group sees, targets of names, which views a change affects, and its cost.
  * covers: B13
  */
 import assert from 'node:assert/strict';
@@ -7,10 +7,10 @@ import { test } from 'node:test';
 import { groupSpec, listingOf, listingWith, serverSpec, worldOf } from '../../test/support/catalog-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createKernel } from '../kernel/kernel.ts';
-import { type Catalog, type CatalogWorld, createCatalog } from './catalog.ts';
+import { type Catalog, type CatalogInput, createCatalog } from './catalog.ts';
 import type { View } from './view.ts';
 
-function catalogOf(world: CatalogWorld): Catalog {
+function catalogOf(world: CatalogInput): Catalog {
   const catalog = createCatalog({ kernel: createKernel(), limits: limitsFrom({}) });
   catalog.rebuild(world);
   return catalog;
@@ -30,7 +30,7 @@ test('an empty catalog has an empty list', () => {
   assert.equal(catalog.viewOfGroups(['x']).toolCount, 0);
 });
 
-test('tools stand in configuration order, then in the server’s own order', () => {
+test('lists tools in configuration order, then in the order of the server', () => {
   assert.deepEqual(namesIn(catalogOf(two).viewAll()), [
     'docs_docs_find',
     'docs_read_page',
@@ -39,7 +39,7 @@ test('tools stand in configuration order, then in the server’s own order', () 
   ]);
 });
 
-test('the exposed name takes the native one’s place, everything else stays, and the original becomes the title', () => {
+test('replaces the native name by the exposed one, keeps everything else, and uses the native name as title', () => {
   const json = '{ "x":1, "name" : "a.b", "inputSchema":{"type":"object"}}';
   const listing = {
     ...listingOf('s', []),
@@ -56,7 +56,7 @@ test('the exposed name takes the native one’s place, everything else stays, an
   assert.equal(titled.toolsJson().toString(), '[{"title":"T","name":"s_n","inputSchema":{"type":"object"}}]');
 });
 
-test('a server named in other letters keeps its name in the titles of its tools', () => {
+test('shows a server name with other than ASCII letters in the titles of its tools', () => {
   const tools = [
     { name: 'echo', inputSchema: { type: 'object' } },
     { title: 'Add', name: 'add', inputSchema: { type: 'object' } },
@@ -74,7 +74,7 @@ test('a server named in other letters keeps its name in the titles of its tools'
   );
 });
 
-test('disabled servers and tools are absent; a server without a listing is in the view without tools', () => {
+test('leaves out disabled servers and tools; a server without a listing is in the view without tools', () => {
   const off = {
     ...two,
     servers: [
@@ -92,7 +92,7 @@ test('disabled servers and tools are absent; a server without a listing is in th
   assert.equal(catalog.viewAll().route('files_read'), undefined);
 });
 
-test('a group shows its servers and of them its tools, and calls reach no other', () => {
+test('a group shows its servers with their selected tools, and calls reach no others', () => {
   const catalog = catalogOf({
     ...two,
     groups: [groupSpec('g', ['files', 'gone'], { tools: { files: ['read'] } }), groupSpec('all', '*')],
@@ -104,7 +104,7 @@ test('a group shows its servers and of them its tools, and calls reach no other'
   assert.deepEqual(catalog.viewOfServer('docs')?.servers, ['docs']);
 });
 
-test('a group or server named like a built-in of the language is nothing special', () => {
+test('groups and servers may be named like built-in properties of JavaScript', () => {
   const catalog = catalogOf(
     worldOf(
       [serverSpec('constructor')],
@@ -115,7 +115,7 @@ test('a group or server named like a built-in of the language is nothing special
   assert.deepEqual(namesIn(catalog.viewOfGroup('__proto__')), ['constructor_toString']);
 });
 
-test('a union of groups shows what any of them shows', () => {
+test('a union of groups shows what any of its groups shows', () => {
   const groups = [
     groupSpec('a', ['files'], { tools: { files: ['read'] } }),
     groupSpec('b', ['files'], { tools: { files: ['write'] } }),
@@ -127,7 +127,7 @@ test('a union of groups shows what any of them shows', () => {
   assert.equal(catalog.viewOfGroups(['a', 'c', 'gone']).toolCount, 4);
 });
 
-test('a mangled spelling reaches the right tool', () => {
+test('finds the right tool by another spelling', () => {
   const view = catalogOf(two).viewAll();
   for (const name of ['docs_docs_find', 'docs.docs.find', 'docs_find', 'docs.find', 'docs-find', 'docs__docs.find']) {
     assert.equal(view.route(name)?.native, 'docs.find', name);
@@ -138,7 +138,7 @@ test('a mangled spelling reaches the right tool', () => {
     assert.equal(view.route(name), undefined, name);
 });
 
-test('a spelling that two tools share leads nowhere, and a server cannot answer for another’s name', () => {
+test('an ambiguous spelling leads nowhere, and a server cannot take the name of another', () => {
   const world = worldOf(
     [serverSpec('good'), serverSpec('evil')],
     [listingOf('good', ['read_file', 'x.y']), listingOf('evil', ['read_file', 'good_read_file', 'x-y'])],
@@ -157,7 +157,7 @@ test('a spelling that two tools share leads nowhere, and a server cannot answer 
   assert.equal(without.route('evil_good_read_file')?.native, 'good_read_file');
 });
 
-test('a rebuild keeps unchanged views with their bytes and tells of exactly the changed ones', () => {
+test('a rebuild keeps unchanged views with their bytes and reports exactly the changed ones', () => {
   const groups = [groupSpec('d', ['docs']), groupSpec('f', ['files'])];
   const world = { ...two, groups };
   const catalog = catalogOf(world);
@@ -179,7 +179,7 @@ test('a rebuild keeps unchanged views with their bytes and tells of exactly the 
   assert.equal(heard.length, 2);
 });
 
-test('a server that is new changes no name of the others', () => {
+test('a new server changes no name of the others', () => {
   const catalog = catalogOf(two);
   const before = catalog.viewAll().route('files_read');
   catalog.rebuild(
@@ -188,20 +188,20 @@ test('a server that is new changes no name of the others', () => {
   assert.equal(catalog.viewAll().route('files_read'), before);
 });
 
-test('a path segment names a group or a server by slug or by name, and a group wins', () => {
+test('resolves a path segment by slug or name; groups take precedence over servers', () => {
   const catalog = catalogOf({
     ...two,
     servers: [serverSpec('gh', { name: '깃허브' }), serverSpec('docs'), serverSpec('off', { enabled: false })],
     groups: [groupSpec('docs', '*'), groupSpec('team', '*', { name: 'Our team' })],
   });
-  assert.deepEqual(catalog.pathOf('깃허브'), { kind: 'server', slug: 'gh' });
-  assert.deepEqual(catalog.pathOf('docs'), { kind: 'group', slug: 'docs' });
-  assert.deepEqual(catalog.pathOf('Our team'), { kind: 'group', slug: 'team' });
-  assert.equal(catalog.pathOf('off'), undefined);
-  assert.equal(catalog.pathOf('constructor'), undefined);
+  assert.deepEqual(catalog.resolvePath('깃허브'), { kind: 'server', slug: 'gh' });
+  assert.deepEqual(catalog.resolvePath('docs'), { kind: 'group', slug: 'docs' });
+  assert.deepEqual(catalog.resolvePath('Our team'), { kind: 'group', slug: 'team' });
+  assert.equal(catalog.resolvePath('off'), undefined);
+  assert.equal(catalog.resolvePath('constructor'), undefined);
 });
 
-test('damaged JSON from a snapshot costs its tool the schema, not the list', () => {
+test('damaged JSON in a snapshot removes the schema of its tool, not the list', () => {
   const listing = {
     ...listingOf('s', []),
     tools: [{ native: 'a', json: '{"na', title: 'a', repaired: undefined, dropStructured: false }],
@@ -209,7 +209,7 @@ test('damaged JSON from a snapshot costs its tool the schema, not the list', () 
   assert.deepEqual(namesIn(catalogOf(worldOf([serverSpec('s')], [listing, files])).viewAll()), ['s_a']);
 });
 
-test('1,000 tools: a rebuild, the first list and ten thousand look-ups are cheap', () => {
+test('1,000 tools: a rebuild, the first list and ten thousand lookups are cheap', () => {
   const servers = Array.from({ length: 50 }, (_, i) => serverSpec(`server${i}`));
   const groups = Array.from({ length: 20 }, (_, i) => groupSpec(`g${i}`, '*'));
   const inputSchema = {
@@ -228,7 +228,7 @@ test('1,000 tools: a rebuild, the first list and ten thousand look-ups are cheap
     work();
     return performance.now() - startMs;
   };
-  // The best of several rounds: another process may hold the core.
+  // The best of several rounds: another process may use the core.
   const best = { firstMs: 1e9, sameMs: 1e9, listMs: 1e9, routesMs: 1e9 };
   for (let round = 0; round < 8; round += 1) {
     const catalog = catalogOf(two);

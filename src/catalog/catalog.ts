@@ -1,54 +1,53 @@
 /**
- * Everything callable, as each group sees it. Rebuilt from the snapshot off the path, swapped as one reference; a list is never a live
- * fan-out, and a server that is down keeps its last known tools.
- * Promises: views are immutable and synchronous to get; a view whose digest is unchanged is the same object with its bytes; listeners
- * hear of exactly the views, and the lists of them, that changed.
- * Does not: ask servers, keep listings or give names (`control/` does, with `listing.ts` and `names.ts`).
+ * Views of everything that each group may call. Rebuilt from the snapshot in the background and replaced as one reference; never a live fan-out: a
+ * server that is down keeps its last known lists. Names come from `names.ts`, listings from `listing.ts`.
+ * Guarantees: views are immutable and available synchronously; an unchanged view is the same object with the same bytes; listeners are called with
+ * exactly the views and lists that changed.
  */
 import type { Limits } from '../config/limits.ts';
 import { CappedMap } from '../kernel/capped.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { GivenName, GroupSpec, ServerSpec, Snapshot } from '../kernel/snapshot.ts';
 import { atOnce } from '../kernel/take-turn.ts';
-import { type ExposedOf, fillShelves, type ServerShelf } from './_server-index.ts';
-import type { OwnerOf } from './_view-names.ts';
-import type { AddressBook } from './_view-resources.ts';
-import { type ListKind, ONE_SERVER, type Pick as Picked, type ShelfView, type View, viewOf } from './view.ts';
+import { buildServerIndex, type FindExposedName, type ServerIndex } from './_server-index.ts';
+import type { FindOwner } from './_view-names.ts';
+import type { AddressLookup } from './_view-resources.ts';
+import { buildView, type IndexedView, type ListKind, SERVER_VIEW_PREFIX, type Selection, type View } from './view.ts';
 
-/** The part of the snapshot that the catalog is made of. */
-export type CatalogWorld = Pick<Snapshot, 'servers' | 'groups' | 'listings' | 'names'>;
+/** The part of a snapshot from which the catalog is built. */
+export type CatalogInput = Pick<Snapshot, 'servers' | 'groups' | 'listings' | 'names'>;
 
 export interface PathTarget {
   readonly kind: 'group' | 'server';
   readonly slug: string;
 }
 
-/** Which lists of a view have changed; of one that came or went, all. */
+/** The changed lists of a view; all lists when it was added or removed. */
 export interface ViewChange {
   readonly view: string;
   readonly kinds: readonly ListKind[];
 }
 
 export interface Catalog {
-  /** Takes a new world. Synchronous and linear in servers and tools; nothing is serialised here. */
-  rebuild(world: CatalogWorld): void;
-  /** The same in steps of about a millisecond. Returns what puts the new catalog in place, which is to follow in the same turn. */
-  rebuildSteps(world: CatalogWorld): Generator<void, () => void>;
+  /** Applies a new snapshot. Synchronous and linear in servers and tools; nothing is serialised here. */
+  rebuild(input: CatalogInput): void;
+  /** Like `rebuild`, in steps of about 1 ms. Returns a function that activates the new catalog; call it in the same turn. */
+  rebuildSteps(input: CatalogInput): Generator<void, () => void>;
   viewAll(): View;
-  /** Undefined = there is no such group. */
+  /** Undefined = the group does not exist. */
   viewOfGroup(slug: string): View | undefined;
-  /** Undefined = there is no such server, or it is disabled. */
+  /** Undefined = the server does not exist, or is disabled. */
   viewOfServer(slug: string): View | undefined;
-  /** The union of groups, for keys that are limited to some. Groups that are gone add nothing. */
+  /** The union of groups, for keys limited to several groups. Unknown groups add nothing. */
   viewOfGroups(slugs: readonly string[]): View;
-  /** Called after a rebuild with the views that changed, came or went; not when none did. Must not throw. Returns how to stop. */
+  /** Calls `listener` after a rebuild with the changed, added and removed views, if any. It must not throw. Returns a function that unsubscribes. */
   onChange(listener: (changed: readonly ViewChange[]) => void): () => void;
-  /** Whether its lists have been taken in, be they empty. */
+  /** Returns whether the lists of a server are in the catalog, even if empty. */
   isListed(slug: string): boolean;
-  /** Called after each rebuild. Must not throw. Returns how to stop. */
+  /** Calls `listener` after each rebuild. It must not throw. Returns a function that unsubscribes. */
   onRebuilt(listener: () => void): () => void;
-  /** What a path segment (already percent-decoded) names, by slug or by configured name; a group wins over a server. */
-  pathOf(segment: string): PathTarget | undefined;
+  /** Returns the target of a path segment (percent-decoded), by slug or by configured name; groups take precedence over servers. */
+  resolvePath(segment: string): PathTarget | undefined;
 }
 
 export interface CatalogParts {
@@ -56,46 +55,52 @@ export interface CatalogParts {
   readonly limits: Pick<Limits, 'servers'>;
 }
 
-/** Everything derived from one world. */
-interface Built {
-  readonly shelves: ReadonlyMap<string, ServerShelf>;
+/** Everything derived from one snapshot. */
+interface CatalogState {
+  readonly indexes: ReadonlyMap<string, ServerIndex>;
   readonly groups: ReadonlyMap<string, GroupSpec>;
-  readonly views: ReadonlyMap<string, ShelfView>;
+  readonly views: ReadonlyMap<string, IndexedView>;
   readonly paths: ReadonlyMap<string, PathTarget>;
-  /** Servers whose lists are in it. */
+  /** Servers whose lists are in the catalog. */
   readonly listed: ReadonlySet<string>;
 }
 
 export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
-  const unions = new CappedMap<string, ShelfView>('catalog.unions', limits.servers, 'drop-oldest', kernel.ceilings);
+  const unions = new CappedMap<string, IndexedView>('catalog.unions', limits.servers, 'drop-oldest', kernel.ceilings);
   let listeners: readonly ((changed: readonly ViewChange[]) => void)[] = []; // bounded by: the rooms that listen
-  let owners = atOnce(ownersOf([]));
-  let built: Built = { shelves: new Map(), groups: new Map(), views: new Map(), paths: new Map(), listed: new Set() };
+  let owners = atOnce(nameOwners([]));
+  let built: CatalogState = {
+    indexes: new Map(),
+    groups: new Map(),
+    views: new Map(),
+    paths: new Map(),
+    listed: new Set(),
+  };
   const rebuiltListeners = new Set<() => void>(); // bounded by: calls that wait for a first list
-  const ownerOf = givenBy(() => owners);
+  const findOwner = nameLookup(() => owners);
 
-  function view(key: string, picks: readonly Picked[], before: ShelfView | undefined): ShelfView {
-    return viewOf(key, picks, ownerOf, before);
+  function view(key: string, selections: readonly Selection[], before: IndexedView | undefined): IndexedView {
+    return buildView(key, selections, findOwner, before);
   }
 
-  function* rebuildSteps(world: CatalogWorld): Generator<void, () => void> {
+  function* rebuildSteps(input: CatalogInput): Generator<void, () => void> {
     const before = built;
-    const nextOwners = yield* ownersOf(world.names);
-    const shelves = yield* shelvesOf(world, before.shelves);
-    const views = new Map<string, ShelfView>();
-    function* add(key: string, picks: readonly Picked[]): Generator<void, void> {
-      const next = view(key, picks, before.views.get(key));
+    const nextOwners = yield* nameOwners(input.names);
+    const indexes = yield* buildIndexes(input, before.indexes);
+    const views = new Map<string, IndexedView>();
+    function* add(key: string, selections: readonly Selection[]): Generator<void, void> {
+      const next = view(key, selections, before.views.get(key));
       yield* next.warm(before.views.get(key));
       views.set(key, next);
     }
-    const all = [...shelves.values()].map((shelf) => ({ shelf, allowed: undefined }));
+    const all = [...indexes.values()].map((index) => ({ index, allowed: undefined }));
     yield* add('all', all);
-    for (const pick of all) yield* add(`${ONE_SERVER}${pick.shelf.server}`, [pick]);
-    for (const group of world.groups) yield* add(`group:${group.slug}`, picksOf([group], shelves));
-    const groups = new Map(world.groups.map((group) => [group.slug, group]));
-    const listed = new Set(world.listings.map(({ server }) => server));
-    const next: Built = { shelves, groups, views, paths: pathsOf(world), listed };
-    const warmed = new Map<string, ShelfView>(); // bounded by: catalog.unions
+    for (const selection of all) yield* add(`${SERVER_VIEW_PREFIX}${selection.index.server}`, [selection]);
+    for (const group of input.groups) yield* add(`group:${group.slug}`, selectServers([group], indexes));
+    const groups = new Map(input.groups.map((group) => [group.slug, group]));
+    const listed = new Set(input.listings.map(({ server }) => server));
+    const next: CatalogState = { indexes, groups, views, paths: buildPaths(input), listed };
+    const warmed = new Map<string, IndexedView>(); // bounded by: catalog.unions
     for (const [key, was] of [...unions.entries()]) {
       const now = union(key, was, next);
       yield* now.warm(was);
@@ -104,14 +109,14 @@ export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
     return () => {
       owners = nextOwners;
       built = next;
-      const changed = [...changesOf(before.views, views), ...takeUnions(warmed)];
+      const changed = [...viewChanges(before.views, views), ...updateUnions(warmed)];
       if (changed.length > 0) for (const listener of listeners) listener(changed);
       for (const listener of [...rebuiltListeners]) listener();
     };
   }
 
-  /** Those that came meanwhile are made here. */
-  function takeUnions(warmed: ReadonlyMap<string, ShelfView>): ViewChange[] {
+  /** Replaces the unions; builds here those that were requested meanwhile. */
+  function updateUnions(warmed: ReadonlyMap<string, IndexedView>): ViewChange[] {
     const changed: ViewChange[] = []; // bounded by: catalog.unions
     for (const [key, before] of [...unions.entries()]) {
       const next = warmed.get(key) ?? union(key, before, built);
@@ -123,20 +128,20 @@ export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
     return changed;
   }
 
-  function union(key: string, before: ShelfView | undefined, { groups, shelves }: Built): ShelfView {
-    const slugs = key.slice(UNION.length).split(',');
+  function union(key: string, before: IndexedView | undefined, { groups, indexes }: CatalogState): IndexedView {
+    const slugs = key.slice(UNION_PREFIX.length).split(',');
     const shown = slugs.map((slug) => groups.get(slug)).filter((group) => group !== undefined);
-    return view(key, picksOf(shown, shelves), before);
+    return view(key, selectServers(shown, indexes), before);
   }
 
   return {
-    rebuild: (world) => atOnce(rebuildSteps(world))(),
+    rebuild: (input) => atOnce(rebuildSteps(input))(),
     rebuildSteps,
     viewAll: () => built.views.get('all') ?? view('all', [], undefined),
     viewOfGroup: (slug) => built.views.get(`group:${slug}`),
-    viewOfServer: (slug) => built.views.get(`${ONE_SERVER}${slug}`),
+    viewOfServer: (slug) => built.views.get(`${SERVER_VIEW_PREFIX}${slug}`),
     viewOfGroups(slugs) {
-      const key = `${UNION}${[...new Set(slugs)].sort().join(',')}`;
+      const key = `${UNION_PREFIX}${[...new Set(slugs)].sort().join(',')}`;
       const known = unions.get(key);
       if (known) return known;
       const fresh = union(key, undefined, built);
@@ -154,20 +159,20 @@ export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
       rebuiltListeners.add(listener);
       return () => rebuiltListeners.delete(listener);
     },
-    pathOf: (segment) => built.paths.get(segment),
+    resolvePath: (segment) => built.paths.get(segment),
   };
 }
-const UNION = 'groups:';
+const UNION_PREFIX = 'groups:';
 
-/** `age` = position in the order of giving. */
-type Owners = Readonly<
+/** `age`: position in the order of assignment. */
+type NameOwners = Readonly<
   Record<GivenName['kind'], ReadonlyMap<string, { readonly name: GivenName; readonly age: number }>>
 >;
 
-/** Rows of one step: less than 1 ms. */
+/** Rows of one step, less than 1 ms. */
 const STEP_ROWS = 1000;
 
-function* ownersOf(names: readonly GivenName[]): Generator<void, Owners> {
+function* nameOwners(names: readonly GivenName[]): Generator<void, NameOwners> {
   const owners = { tool: new Map(), prompt: new Map(), resource: new Map(), template: new Map() };
   for (const [at, name] of names.entries()) {
     if (at % STEP_ROWS === STEP_ROWS - 1) yield;
@@ -176,17 +181,17 @@ function* ownersOf(names: readonly GivenName[]): Generator<void, Owners> {
   return owners;
 }
 
-/** Names that control has not given yet come last, in their order. */
+/** Names that control has not assigned yet come last, in order. */
 const UNKNOWN_AGE = 1e12;
 
-/** Who was given which name, by the owners at the time of asking. */
-function givenBy(owners: () => Owners): {
-  readonly tool: OwnerOf;
-  readonly prompt: OwnerOf;
-  readonly addresses: AddressBook;
+/** Looks names up in the owners at the time of the call. */
+function nameLookup(owners: () => NameOwners): {
+  readonly tool: FindOwner;
+  readonly prompt: FindOwner;
+  readonly addresses: AddressLookup;
 } {
   const given =
-    (kind: GivenName['kind']): OwnerOf =>
+    (kind: GivenName['kind']): FindOwner =>
     (exposed) =>
       owners()[kind].get(exposed)?.name;
   return {
@@ -204,47 +209,47 @@ function givenBy(owners: () => Owners): {
   };
 }
 
-function* shelvesOf(
-  world: CatalogWorld,
-  before: ReadonlyMap<string, ServerShelf>,
-): Generator<void, ReadonlyMap<string, ServerShelf>> {
-  const listings = new Map(world.listings.map((listing) => [listing.server, listing]));
+function* buildIndexes(
+  input: CatalogInput,
+  before: ReadonlyMap<string, ServerIndex>,
+): Generator<void, ReadonlyMap<string, ServerIndex>> {
+  const listings = new Map(input.listings.map((listing) => [listing.server, listing]));
   const names = new Map<string, Map<string, string>>();
-  for (const [at, { kind, exposed, server, native }] of world.names.entries()) {
+  for (const [at, { kind, exposed, server, native }] of input.names.entries()) {
     if (at % STEP_ROWS === STEP_ROWS - 1) yield;
     const key = `${kind} ${server}`;
     const ofServer = names.get(key);
     if (ofServer) ofServer.set(native, exposed);
     else names.set(key, new Map([[native, exposed]]));
   }
-  const shelves = new Map<string, ServerShelf>();
-  for (const spec of world.servers) {
+  const indexes = new Map<string, ServerIndex>();
+  for (const spec of input.servers) {
     if (!spec.enabled) continue;
     const [tool, prompt, resource, template] = KINDS_OF_ITEMS.map((kind) => names.get(`${kind} ${spec.slug}`));
     const exposed = { tool, prompt, resource, template };
-    const exposedOf: ExposedOf = (kind, native) => exposed[kind]?.get(native);
-    shelves.set(spec.slug, yield* fillShelves(spec, listings.get(spec.slug), exposedOf, before.get(spec.slug)));
+    const findExposed: FindExposedName = (kind, native) => exposed[kind]?.get(native);
+    indexes.set(spec.slug, yield* buildServerIndex(spec, listings.get(spec.slug), findExposed, before.get(spec.slug)));
   }
-  return shelves;
+  return indexes;
 }
 
 const KINDS_OF_ITEMS = ['tool', 'prompt', 'resource', 'template'] as const;
 
-/** What groups show together: a server that one of them shows whole is shown whole. In configuration order. */
-function picksOf(groups: readonly GroupSpec[], shelves: ReadonlyMap<string, ServerShelf>): Picked[] {
-  const picks: Picked[] = [];
+/** Returns the servers that groups show together, in configuration order. A server that one group shows whole is shown whole. */
+function selectServers(groups: readonly GroupSpec[], indexes: ReadonlyMap<string, ServerIndex>): Selection[] {
+  const selections: Selection[] = [];
   const withSlugs = groups.map((group) => ({
     tools: group.tools,
     slugs: group.servers === '*' ? undefined : new Set(group.servers),
   }));
-  for (const shelf of shelves.values()) {
-    const holders = withSlugs.filter(({ slugs }) => slugs === undefined || slugs.has(shelf.server));
+  for (const index of indexes.values()) {
+    const holders = withSlugs.filter(({ slugs }) => slugs === undefined || slugs.has(index.server));
     if (holders.length === 0) continue;
-    const lists = holders.map(({ tools }) => (Object.hasOwn(tools, shelf.server) ? tools[shelf.server] : undefined));
+    const lists = holders.map(({ tools }) => (Object.hasOwn(tools, index.server) ? tools[index.server] : undefined));
     const isWhole = lists.some((list) => list === undefined);
-    picks.push({ shelf, allowed: isWhole ? undefined : new Set(lists.flatMap((list) => list ?? [])) });
+    selections.push({ index, allowed: isWhole ? undefined : new Set(lists.flatMap((list) => list ?? [])) });
   }
-  return picks;
+  return selections;
 }
 
 const KINDS: readonly ListKind[] = ['tools', 'prompts', 'resources'];
@@ -253,7 +258,7 @@ function changedKinds(before: View | undefined, now: View): readonly ListKind[] 
   return KINDS.filter((kind) => before?.digests[kind] !== now.digests[kind]);
 }
 
-function changesOf(before: ReadonlyMap<string, View>, now: ReadonlyMap<string, View>): ViewChange[] {
+function viewChanges(before: ReadonlyMap<string, View>, now: ReadonlyMap<string, View>): ViewChange[] {
   const changed = [...now]
     .map(([key, view]) => ({ view: key, kinds: changedKinds(before.get(key), view) }))
     .filter(({ kinds }) => kinds.length > 0);
@@ -261,8 +266,8 @@ function changesOf(before: ReadonlyMap<string, View>, now: ReadonlyMap<string, V
   return [...changed, ...gone.map((key) => ({ view: key, kinds: KINDS }))];
 }
 
-/** Later entries win, so the strongest claim comes last: server name, server slug, group name, group slug. */
-function pathsOf({ servers, groups }: CatalogWorld): ReadonlyMap<string, PathTarget> {
+/** Later entries win, so precedence rises: server name, server slug, group name, group slug. */
+function buildPaths({ servers, groups }: CatalogInput): ReadonlyMap<string, PathTarget> {
   const enabled: readonly ServerSpec[] = servers.filter((server) => server.enabled);
   const paths = new Map<string, PathTarget>();
   for (const { name, slug } of enabled.toReversed()) paths.set(name, { kind: 'server', slug });

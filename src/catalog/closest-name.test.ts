@@ -10,7 +10,7 @@ const CANDIDATES = [
   ...named('everything', 'echo', 'get-tiny-image'),
 ];
 
-test('a misspelt name leads to the closest one, with or without the server in front', () => {
+test('suggests the closest name, with or without the server prefix', () => {
   for (const [wanted, closest] of [
     ['github_create_isue', 'github_create_issue'],
     ['githubcreateissue', 'github_create_issue'],
@@ -24,14 +24,14 @@ test('a misspelt name leads to the closest one, with or without the server in fr
     assert.equal(closestName(wanted, CANDIDATES), closest, wanted);
 });
 
-test('a name that is like none leads nowhere', () => {
+test('suggests nothing when no name is close', () => {
   for (const wanted of ['', 'x', 'delete_repository', 'e', '___', 'weather', 'y'.repeat(5000)])
     assert.equal(closestName(wanted, CANDIDATES), undefined, wanted);
   assert.equal(suggestion('a', undefined), '');
   assert.equal(suggestion('a', 'b'), '. Did you mean "b"?');
 });
 
-test('the number of comparisons is bounded whatever the names are', () => {
+test('limits the number of comparisons for any names', () => {
   let seen = 0;
   function* many() {
     for (; seen < 1_000_000; seen += 1) yield { exposed: `server_${'a'.repeat(60)}${seen}`, native: 'a'.repeat(60) };
@@ -40,7 +40,7 @@ test('the number of comparisons is bounded whatever the names are', () => {
   assert.ok(seen <= 2000, `${seen} names`);
 });
 
-test('long names of a server are read up to the same bound as short ones, with punctuation too', () => {
+test('limits the characters read of long names, including punctuation', () => {
   for (const part of ['ab_', '.', 'ÄB-', '_😀']) {
     let seen = 0;
     function* many() {

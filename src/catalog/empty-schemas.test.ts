@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { mayHaveEmpty, withFilledSchemas } from './_empty-schemas.ts';
 
-test('an empty array in the place of a schema or of a map of schemas becomes an object, at any depth', () => {
+test('replaces an empty array in place of a schema or map of schemas by an object, at any depth', () => {
   const given = {
     type: 'object',
     properties: {
@@ -27,7 +27,7 @@ test('an empty array in the place of a schema or of a map of schemas becomes an 
   });
 });
 
-test('a schema without one is the same object', () => {
+test('returns the same object when nothing changes', () => {
   for (const schema of [
     {},
     { type: 'object', required: [], enum: [], default: [], examples: [[]] },
@@ -37,7 +37,7 @@ test('a schema without one is the same object', () => {
 });
 
 // case: SV54
-test('null in the place of a keyword, and a required that is no list, are taken out at any depth', () => {
+test('removes keywords that are null, and a required that is not a list, at any depth', () => {
   const given = {
     type: 'object',
     properties: {
@@ -62,7 +62,7 @@ test('null in the place of a keyword, and a required that is no list, are taken 
   });
 });
 
-test('the search of the text finds whatever may be empty, however it is written, and passes over what never is', () => {
+test('the search of the text finds every candidate, however it is formatted, and skips what is never repaired', () => {
   for (const text of ['{"a":[]}', '{"a": [ \n ]}', '{"required" : null}', '{"required":true}', '{"title": null}'])
     assert.ok(mayHaveEmpty(Buffer.from(text)), text);
   for (const text of [

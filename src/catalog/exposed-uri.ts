@@ -1,14 +1,14 @@
 /**
- * The URIs by which clients know resources whose own URI is taken: `mcphub://<slug>/…`.
- * A resource's URI stands percent-encoded behind the slug. A template's text stands there as it is, so that what a client makes of it is the
- * server's own URI again once the beginning is off. The two are told apart by the colon of the scheme, which encoding takes away.
+ * URIs under which clients see resources whose native URI is already taken: `mcphub://<slug>/…`.
+ * A resource's URI follows the slug percent-encoded. A template follows unencoded, so that a URI that a client expands from it contains the native
+ * URI. The colon of the scheme tells them apart, as encoding replaces it.
  */
 const SCHEME = 'mcphub://';
-/** A scheme's colon, not encoded: what follows the slug is a URI as it is. */
-const PLAIN = /^[A-Za-z][A-Za-z0-9+.-]{0,63}:/;
+/** A scheme with an unencoded colon: what follows the slug is an unencoded URI. */
+const UNENCODED = /^[A-Za-z][A-Za-z0-9+.-]{0,63}:/;
 
-/** A server's own URIs of this scheme are always wrapped: none may pass for the hub's. */
-export function isOurs(uri: string): boolean {
+/** Returns whether a URI has the scheme of the hub. Native URIs of this scheme are always wrapped: none may imitate the hub's. */
+export function isHubUri(uri: string): boolean {
   return uri.slice(0, SCHEME.length).toLowerCase() === SCHEME;
 }
 
@@ -20,17 +20,17 @@ export function exposedTemplate(server: string, template: string): string {
   return `${SCHEME}${server}/${template}`;
 }
 
-/** The server and its own URI (or template) behind one of ours; undefined = it is none. */
+/** Returns server and native URI (or template) of an exposed URI; undefined = it is not one. */
 export function nativeUri(exposed: string): { readonly server: string; readonly native: string } | undefined {
-  if (!isOurs(exposed)) return undefined;
+  if (!isHubUri(exposed)) return undefined;
   const slash = exposed.indexOf('/', SCHEME.length);
   if (slash < 0) return undefined;
   const rest = exposed.slice(slash + 1);
-  const native = PLAIN.test(rest) || rest.startsWith('{') ? rest : decoded(rest);
+  const native = UNENCODED.test(rest) || rest.startsWith('{') ? rest : decodeUri(rest);
   return native === undefined || native === '' ? undefined : { server: exposed.slice(SCHEME.length, slash), native };
 }
 
-function decoded(text: string): string | undefined {
+function decodeUri(text: string): string | undefined {
   try {
     return decodeURIComponent(text);
   } catch {

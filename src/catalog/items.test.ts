@@ -1,5 +1,5 @@
 /**
- * Prompts, resources and templates as servers list them: each for itself, repaired where clients would refuse the list, with digests of their own.
+ * Prompts, resources and templates as servers list them: repaired one by one where clients would reject the list, with a digest for each list.
  */
 // covers: B12
 import assert from 'node:assert/strict';
@@ -14,18 +14,18 @@ import { bytesOf, rawListing } from '../../test/support/catalog-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
 import type { Listing, RawListing } from '../kernel/snapshot.ts';
 import { wholeListing } from '../kernel/snapshot.ts';
-import { listingFrom } from './listing.ts';
+import { buildListing } from './listing.ts';
 
 const limits = limitsFrom({});
 
 function list(more: Partial<RawListing>, before?: Listing): Listing {
-  return listingFrom(rawListing('s', more), limits, before);
+  return buildListing(rawListing('s', more), limits, before);
 }
 
 const listOf = (...items: readonly unknown[]): Buffer[] =>
   items.map((item) => (typeof item === 'string' ? Buffer.from(item) : bytesOf(item)));
 
-test('untouched rows keep their exact text', () => {
+test('unchanged rows keep their exact text', () => {
   const prompt = '{ "arguments":[ {"name":"x","future":1} ], "name":"p","n":1.50}';
   const resource = '{"uri":"a://b" ,"name":"n","size":10000000000000000}';
   const template = '{"name":"t","uriTemplate":"a://{x}","_meta":{"a":1}}';
@@ -45,7 +45,7 @@ test('untouched rows keep their exact text', () => {
   assert.deepEqual(hidden, []);
 });
 
-test('what is wrong in one member costs that member, and is said', () => {
+test('removes only invalid members, and reports them', () => {
   const { prompts, resources } = list({
     prompts: listOf({ name: 'p', title: 5, arguments: [{ name: 'ok' }, { description: 'no name' }, 'x'] }),
     resources: listOf({ uri: 'a://b', size: 'big', annotations: { priority: 7 }, icons: [{}] }),
@@ -56,7 +56,7 @@ test('what is wrong in one member costs that member, and is said', () => {
   assert.match(resources[0]?.repaired ?? '', /size removed.*annotations removed|icons removed.*size removed/);
 });
 
-test('a row without an address, with a doubled one or one that is not what it looks like is hidden alone, by its kind', () => {
+test('hides only rows whose address is missing, duplicate or contains invisible characters', () => {
   const { resources, prompts, templates, hidden } = list({
     prompts: listOf({ name: 'p' }, { name: 'p' }, {}),
     resources: listOf({ name: 'n' }, { uri: 'a://\u202Eb', name: 'n' }, { uri: 'a://ok', name: 'n' }, 'nonsense'),
@@ -76,7 +76,7 @@ test('a row without an address, with a doubled one or one that is not what it lo
   );
 });
 
-test('each list has a digest of its own, and the whole changes with any of them', () => {
+test('each list has its own digest, and the digest of the listing changes with each', () => {
   const empty = list({});
   const one = list({ prompts: listOf({ name: 'p' }) });
   assert.equal(one.digests.tool, empty.digests.tool);
@@ -87,7 +87,7 @@ test('each list has a digest of its own, and the whole changes with any of them'
   assert.equal(list({ prompts: listOf({ name: 'p' }) }).digest, one.digest);
 });
 
-test('a list that could not be read keeps what was known, with its digest, and says why', () => {
+test('a list that could not be read keeps its content and digest, and reports why', () => {
   const before = list({ prompts: listOf({ name: 'p' }), resources: listOf({ uri: 'a://b', name: 'b' }) });
   const unread = [{ kind: 'prompt', why: 'it does not answer', late: true, rows: undefined, isWanted: true }] as const;
   const now = list({ prompts: undefined, resources: listOf({ uri: 'a://c', name: 'c' }), unread }, before);
@@ -98,7 +98,7 @@ test('a list that could not be read keeps what was known, with its digest, and s
   assert.deepEqual(list({ prompts: undefined }).prompts, []);
 });
 
-test('a listing of a version that knew only tools is whole, and its tools are not taken for changed', () => {
+test('completes a listing of a version with tools only, without marking its tools as changed', () => {
   const { tools, digests } = list({ tools: listOf({ name: 'a', inputSchema: { type: 'object' } }) });
   const older = { server: 's', atMs: 1, digest: digests.tool, tools, instructions: '' };
   const whole = wholeListing({ ...older, hidden: [{ native: 'x', why: 'y' }] });
@@ -107,7 +107,7 @@ test('a listing of a version that knew only tools is whole, and its tools are no
   assert.deepEqual(whole.digests, digests);
 });
 
-test('whatever rows a server lists, clients accept the lists and every good row is in them', () => {
+test('for any rows, clients accept the lists, and every valid row is in them', () => {
   const odd = fc.oneof(fc.jsonValue(), fc.constantFrom('x', 1, null, [], {}, true));
   const row = (key: string) =>
     fc

@@ -1,10 +1,10 @@
 /**
- * The text of a long list is made over several turns of the event loop, once for all who ask.
+ * The text of a long list is built over several turns of the event loop, once for all callers.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { frozenKernel } from '../../test/support/frozen-kernel.ts';
-import { joinedSteps } from './_json-list.ts';
+import { joinSteps } from './_json-list.ts';
 import { ListJson } from './_list-json.ts';
 
 const ROW = Buffer.from(JSON.stringify({ name: 'x'.repeat(100_000) }));
@@ -14,7 +14,7 @@ const CHARS = ROWS.length * ROW.length;
 function counted(rows: readonly Buffer[]): { json: ListJson; steps: () => number } {
   let steps = 0;
   const json = new ListJson(function* () {
-    const inner = joinedSteps(rows);
+    const inner = joinSteps(rows);
     for (;;) {
       const step = inner.next();
       if (step.done) return step.value;
@@ -25,7 +25,7 @@ function counted(rows: readonly Buffer[]): { json: ListJson; steps: () => number
   return { json, steps: () => steps };
 }
 
-test('makes a long list a piece in each turn, once for all who ask', async () => {
+test('builds a long list one piece in each turn, once for all callers', async () => {
   const { kernel, advanceAsync } = frozenKernel();
   const { json, steps } = counted(ROWS);
   const first = json.prepare(CHARS, kernel);
@@ -40,7 +40,7 @@ test('makes a long list a piece in each turn, once for all who ask', async () =>
   assert.deepEqual(JSON.parse(json.text().toString()), JSON.parse(`[${ROWS.join(',')}]`));
 });
 
-test('makes a short list at once, and a long one that somebody cannot wait for', async () => {
+test('builds a short list at once, and a long one when a caller cannot wait', async () => {
   const { kernel, advanceAsync } = frozenKernel();
   const short = counted([ROW]);
   assert.equal(short.json.prepare(ROW.length, kernel), undefined);

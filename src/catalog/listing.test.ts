@@ -1,5 +1,5 @@
 /**
- * One bad tool hides or repairs only itself. The referees are the list schemas of both SDK generations, which reject a whole list for one tool.
+ * An invalid tool is hidden or repaired alone. The tests validate with the list schemas of both SDK generations, which reject a whole list for one tool.
  * covers: B12
  */
 import assert from 'node:assert/strict';
@@ -12,19 +12,19 @@ import { longestTurnMs } from '../../test/support/loop-turns.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createKernel, systemKernelOptions } from '../kernel/kernel.ts';
 import type { Listing } from '../kernel/snapshot.ts';
-import { listingFrom, listingInTurns } from './listing.ts';
+import { buildListing, buildListingInTurns } from './listing.ts';
 
 const limits = limitsFrom({});
 
 function list(...tools: readonly unknown[]): Listing {
   const buffers = tools.map((tool) => Buffer.from(typeof tool === 'string' ? tool : JSON.stringify(tool)));
-  return listingFrom(rawListing('s', { atMs: 7, tools: buffers, instructions: 'be kind' }), limits);
+  return buildListing(rawListing('s', { atMs: 7, tools: buffers, instructions: 'be kind' }), limits);
 }
 
 const schema = { type: 'object' } as const;
 const good = { name: 'good', inputSchema: schema };
 
-test('an untouched tool keeps its exact text: key order, unknown keys, spaces, large numbers', () => {
+test('an unchanged tool keeps its exact text: key order, unknown keys, spaces, large numbers', () => {
   const text =
     '{ "zeta" : 12345678901234567890, "inputSchema": {"$defs":{"a":{}},"type":"object"}, "name": "a\\u0062", "icons":[{"src":"x"}]}';
   const { tools } = list(text);
@@ -33,7 +33,7 @@ test('an untouched tool keeps its exact text: key order, unknown keys, spaces, l
   assert.equal(tools[0]?.repaired, undefined);
 });
 
-test('an inputSchema that is missing, null or without its type is repaired in place', () => {
+test('repairs an inputSchema that is missing, null or without type', () => {
   const { tools } = list(
     { name: 'a' },
     { name: 'b', inputSchema: null },
@@ -52,7 +52,7 @@ test('an inputSchema that is missing, null or without its type is repaired in pl
   assert.ok(tools.every(({ repaired }) => repaired?.includes('inputSchema')));
 });
 
-test('an inputSchema that is no object schema hides its tool with the reason, and no other', () => {
+test('hides only the tool whose inputSchema is not an object schema, with the reason', () => {
   const { tools, hidden } = list({ name: 'a', inputSchema: true }, good, {
     name: 'b',
     inputSchema: { type: 'string' },
@@ -68,7 +68,7 @@ test('an inputSchema that is no object schema hides its tool with the reason, an
   assert.match(hidden[1]?.why ?? '', /not of type object/);
 });
 
-test('an outputSchema of another type is removed and structured results are to be dropped', () => {
+test('removes an outputSchema of another type, and marks structured results to be removed', () => {
   const { tools } = list(
     { ...good, outputSchema: { type: 'array', items: {} } },
     { ...good, name: 'fine', outputSchema: schema },
@@ -79,7 +79,7 @@ test('an outputSchema of another type is removed and structured results are to b
   assert.equal(tools[1]?.repaired, undefined);
 });
 
-test('properties that are true or false become schemas that say the same', () => {
+test('replaces boolean properties by equivalent schemas', () => {
   const { tools } = list(
     '{"name":"a","inputSchema":{"type":"object","properties":{"x":true,"y":false,"z":{"k":1e400}}}}',
   );
@@ -89,7 +89,7 @@ test('properties that are true or false become schemas that say the same', () =>
   );
 });
 
-test('a long description is cut at a character boundary with an ellipsis', () => {
+test('truncates a long description at a character boundary with an ellipsis', () => {
   for (const unit of ['x', '가', '👩', '\n', '"', '\\']) {
     const { tools } = list({ ...good, description: unit.repeat(40_000) });
     const { description } = JSON.parse(tools[0]?.json ?? '') as { description: string };
@@ -99,7 +99,7 @@ test('a long description is cut at a character boundary with an ellipsis', () =>
   }
 });
 
-test('a description whose escapes only look long stays as it is', () => {
+test('keeps a description that is long only in its escapes', () => {
   const text = `{"name":"a","description":"${'\\u0041'.repeat(limits.descriptionBytes)}","inputSchema":{"type":"object"}}`;
   assert.equal(list(text).tools[0]?.json, text);
   const longer = list(text.replace('\\u0041', '\\u0041\\u0041')).tools[0];
@@ -107,7 +107,7 @@ test('a description whose escapes only look long stays as it is', () => {
 });
 
 // row F3 · guards src/catalog/listing.ts
-test('sizes and depth are checked before anything is parsed', () => {
+test('checks sizes and depth before parsing', () => {
   const { tools, hidden } = list(
     { name: 'wide', inputSchema: { type: 'object', x: 'x'.repeat(limits.schemaBytes) } },
     { name: 'text', inputSchema: 'x'.repeat(limits.schemaBytes + 1) },
@@ -125,7 +125,7 @@ test('sizes and depth are checked before anything is parsed', () => {
   );
 });
 
-test('a name that is missing, empty, doubled or holds control characters hides its tool', () => {
+test('hides a tool whose name is missing, empty, duplicate or contains control characters', () => {
   const { tools, hidden } = list(
     good,
     good,
@@ -145,7 +145,7 @@ test('a name that is missing, empty, doubled or holds control characters hides i
   assert.ok(hidden.every(({ native }) => !/[\p{Cc}\p{Cf}]/u.test(native)));
 });
 
-test('what is not JSON hides only itself', () => {
+test('hides only the tool that is not JSON', () => {
   const broken = [
     '',
     '5',
@@ -167,27 +167,27 @@ test('what is not JSON hides only itself', () => {
   );
 });
 
-test('more tools than allowed are hidden, named up to a hundred and then counted', () => {
+test('hides tools above the limit, lists up to a hundred of them and counts the rest', () => {
   const few = { ...limits, serverTools: 3 };
   const tools = Array.from({ length: 500 }, (_, i) => Buffer.from(JSON.stringify({ ...good, name: `t${i}` })));
-  const listing = listingFrom(rawListing('s', { tools }), few);
+  const listing = buildListing(rawListing('s', { tools }), few);
   assert.equal(listing.tools.length, 3);
   assert.equal(listing.hidden.length, 101);
   assert.equal(listing.hidden.at(-1)?.native, 'and 397 more');
 });
 
-test('the digest changes with the tools and with nothing else', () => {
+test('the digest changes only with the tools', () => {
   const one = list(good);
   assert.equal(list(good).digest, one.digest);
   assert.equal(
-    listingFrom(rawListing('other', { atMs: 99, tools: [bytesOf(good)], instructions: 'be kind' }), limits).digest,
+    buildListing(rawListing('other', { atMs: 99, tools: [bytesOf(good)], instructions: 'be kind' }), limits).digest,
     one.digest,
   );
   assert.notEqual(list({ ...good, description: 'new' }).digest, one.digest);
   assert.notEqual(list({ ...good, outputSchema: { type: 'array' } }).digest, one.digest);
 });
 
-test('whatever tools a server lists, both SDKs accept the list and every good tool is in it', () => {
+test('for any tools, both SDKs accept the list, and every valid tool is in it', () => {
   const json = fc.jsonValue({ maxDepth: 3 });
   const member = (...likely: readonly fc.Arbitrary<unknown>[]) =>
     fc.option(fc.oneof(json, ...likely), { nil: undefined });
@@ -234,18 +234,18 @@ test('whatever tools a server lists, both SDKs accept the list and every good to
   );
 });
 
-test('no bytes make it throw', () => {
+test('never throws, for any bytes', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 60 }), fc.nat(70), (noise, at) => {
       const text = Buffer.from(JSON.stringify({ ...good, description: 'a\\"b', x: [{}, [1, 'y']] }));
       const bytes = Buffer.concat([text.subarray(0, at), noise, text.subarray(at + noise.length)]);
-      for (const { json } of listingFrom(rawListing('s', { tools: [bytes] }), limits).tools) JSON.parse(json);
+      for (const { json } of buildListing(rawListing('s', { tools: [bytes] }), limits).tools) JSON.parse(json);
     }),
     { numRuns: 2000 },
   );
 });
 
-test('in turns the listing is the same and the loop turns in between', async () => {
+test('buildListingInTurns returns the same listing and yields to the event loop', async () => {
   const kernel = createKernel(systemKernelOptions);
   const tools = Array.from({ length: 2000 }, (_, i) =>
     Buffer.from(JSON.stringify({ ...good, name: `t${i}`, description: 'd'.repeat(300) })),
@@ -257,19 +257,19 @@ test('in turns the listing is the same and the loop turns in between', async () 
   });
   const deadline = kernel.deadline(5000);
   assert.deepEqual(
-    await listingInTurns(raw, { kernel, limits, before: undefined }, deadline),
-    listingFrom(raw, limits),
+    await buildListingInTurns(raw, { kernel, limits, before: undefined }, deadline),
+    buildListing(raw, limits),
   );
   assert.ok(turns >= 3, `${turns} turns`);
 });
 
-test('a description of 10 MiB, also one of escapes, costs less than a beat', () => {
+test('a description of 10 MiB, also of escapes only, takes less than a heartbeat', () => {
   for (const unit of ['x', '\\"', '\\\\']) {
     const text = `{"name":"a","description":"${unit.repeat((10 << 20) / unit.length)}","inputSchema":{"type":"object"}}`;
     const bytes = Buffer.from(text);
-    // By this thread's work: a busy machine takes the time away without the code being to blame.
+    // CPU time of this thread: a busy machine delays wall clock time.
     const before = process.threadCpuUsage();
-    const listing = listingFrom(rawListing('s', { tools: [bytes] }), { ...limits, listingBytes: 64 << 20 });
+    const listing = buildListing(rawListing('s', { tools: [bytes] }), { ...limits, listingBytes: 64 << 20 });
     const { user, system } = process.threadCpuUsage(before);
     const ms = (user + system) / 1000;
     assert.match(listing.tools[0]?.repaired ?? '', /cut/);
@@ -277,11 +277,11 @@ test('a description of 10 MiB, also one of escapes, costs less than a beat', () 
   }
 });
 
-test('hides the rows beyond listingBytes without looking into them', () => {
+test('hides rows above listingBytes without parsing them', () => {
   const row = (name: string) =>
     Buffer.from(JSON.stringify({ name, inputSchema: { type: 'object' }, x: 'x'.repeat(1000) }));
   const tools = Array.from({ length: 10 }, (_, at) => row(`t${at}`));
-  const listing = listingFrom(rawListing('s', { tools: [...tools, Buffer.from('no JSON at all')] }), {
+  const listing = buildListing(rawListing('s', { tools: [...tools, Buffer.from('no JSON at all')] }), {
     ...limits,
     listingBytes: 3 * (tools[0]?.length ?? 0),
   });
@@ -293,7 +293,7 @@ test('hides the rows beyond listingBytes without looking into them', () => {
   assert.match(listing.hidden[0]?.why ?? '', /more bytes of tools than listingBytes/);
 });
 
-test('lets the loop turn while it reads 4 MiB of tools whose schemas all declare headers', async () => {
+test('yields to the event loop while it reads 4 MiB of tools whose schemas all declare headers', async () => {
   const properties = Object.fromEntries(
     Array.from({ length: 50 }, (_, at) => [`p${at}`, { type: 'string', 'x-mcp-header': `H${at}` }]),
   );
@@ -303,7 +303,7 @@ test('lets the loop turn while it reads 4 MiB of tools whose schemas all declare
   const raw = rawListing('s', { tools: [...tools, bad], repeats: true });
   const kernel = createKernel();
   using deadline = kernel.deadline(60_000);
-  const read = () => listingInTurns(raw, { kernel, limits, before: undefined }, deadline);
+  const read = () => buildListingInTurns(raw, { kernel, limits, before: undefined }, deadline);
   await read(); // compiled by now
   let listing: Listing | undefined;
   const turnMs = await longestTurnMs(async () => {
@@ -311,6 +311,6 @@ test('lets the loop turn while it reads 4 MiB of tools whose schemas all declare
   });
   assert.equal(listing?.tools.length, 1500);
   assert.match(listing?.hidden[0]?.why ?? '', /not at a plain property/);
-  // 5 ms is what a step takes; all at once takes 90 ms and more.
+  // A step takes 5 ms; all in one turn takes 90 ms or more.
   assert.ok(turnMs < 30, `${turnMs} ms`);
 });

@@ -1,9 +1,8 @@
 /**
- * From what a server listed to what the hub shows: each tool, prompt, resource and template on its own, so that a bad one hides or repairs
- * only itself; a list that could not be read keeps what was last known.
- * Promises: an untouched object keeps its exact text (key order, unknown keys, $defs, annotations); what was changed or left out is said in
- * words; each list has a digest of its own.
- * Does not: give exposed names (`names.ts`), know groups (`view.ts`), or judge one object (`_item.ts`).
+ * Turns what a server listed into what the hub shows, item by item: an invalid one is repaired or hidden alone; a list that could not be read keeps
+ * its last known content. `names.ts` assigns exposed names, `_item.ts` checks one item.
+ * Guarantees: an unchanged object keeps its exact text (key order, unknown keys, `$defs`, annotations); repairs and hidden items are reported; each
+ * list has its own digest.
  */
 import { createHash } from 'node:crypto';
 import type { Deadline } from '../kernel/deadline.ts';
@@ -12,15 +11,15 @@ import type { Hidden, ItemKind, Listed, ListedTool, Listing, RawListing } from '
 import { paramHeaderFault, withoutIllegalParamHeaders } from '../protocol/era-2026/param-headers.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import { type CatalogLimits, readItem } from './_item.ts';
-import { cutText } from './_truncate.ts';
+import { truncateText } from './_truncate.ts';
 
-/** Hidden rows named one by one; the rest is one row with their number. */
-const HIDDEN_ROWS = 100;
-/** Bytes looked at in one step: 1 to 3 ms of work (measured). */
+/** Hidden rows reported individually; the rest is one row with their number. */
+const MAX_HIDDEN_ROWS = 100;
+/** Bytes processed in one step: 1 to 3 ms of work (measured). */
 const STEP_BYTES = 128 * 1024;
 
-/** The whole listing in one turn of the loop: 1,000 ordinary tools cost about 10 ms. A hub uses `listingInTurns`. */
-export function listingFrom(raw: RawListing, limits: CatalogLimits, before?: Listing): Listing {
+/** Builds a listing in one turn of the event loop: 1,000 ordinary tools cost about 10 ms. Workers use `buildListingInTurns`. */
+export function buildListing(raw: RawListing, limits: CatalogLimits, before?: Listing): Listing {
   const steps = listingSteps(raw, limits, before);
   for (;;) {
     const step = steps.next();
@@ -28,8 +27,8 @@ export function listingFrom(raw: RawListing, limits: CatalogLimits, before?: Lis
   }
 }
 
-/** The same, letting the loop turn every few milliseconds. `before` = the last known one. Rejects with `wait-expired` at the deadline. */
-export async function listingInTurns(
+/** Like `buildListing`, yielding to the event loop every few ms. `before`: the last known listing. Rejects with `wait-expired` at the deadline. */
+export async function buildListingInTurns(
   raw: RawListing,
   parts: {
     readonly kernel: Pick<Kernel, 'timers' | 'waits'>;
@@ -48,7 +47,7 @@ export async function listingInTurns(
   }
 }
 
-interface OneList {
+interface ReadList {
   readonly items: readonly ListedTool[];
   readonly digest: string;
 }
@@ -56,10 +55,20 @@ interface OneList {
 function* listingSteps(raw: RawListing, limits: CatalogLimits, before: Listing | undefined): Generator<void, Listing> {
   const hidden: Hidden[] = raw.unread.map(({ kind, why }) => ({ kind, native: '', why }));
   const beside = { text: raw.instructions, repeats: raw.repeats };
-  const tools = yield* listSteps('tool', unlessCut('tool', raw, before, 'tools'), limits, hidden, beside);
-  const prompts = yield* listSteps('prompt', unlessCut('prompt', raw, before, 'prompts'), limits, hidden);
-  const resources = yield* listSteps('resource', unlessCut('resource', raw, before, 'resources'), limits, hidden);
-  const templates = yield* listSteps('template', unlessCut('template', raw, before, 'templates'), limits, hidden);
+  const tools = yield* listSteps('tool', rowsUnlessTruncated('tool', raw, before, 'tools'), limits, hidden, beside);
+  const prompts = yield* listSteps('prompt', rowsUnlessTruncated('prompt', raw, before, 'prompts'), limits, hidden);
+  const resources = yield* listSteps(
+    'resource',
+    rowsUnlessTruncated('resource', raw, before, 'resources'),
+    limits,
+    hidden,
+  );
+  const templates = yield* listSteps(
+    'template',
+    rowsUnlessTruncated('template', raw, before, 'templates'),
+    limits,
+    hidden,
+  );
   const digests = {
     tool: tools?.digest ?? before?.digests.tool ?? '',
     prompt: prompts?.digest ?? before?.digests.prompt ?? '',
@@ -70,28 +79,28 @@ function* listingSteps(raw: RawListing, limits: CatalogLimits, before: Listing |
     server: raw.server,
     atMs: raw.atMs,
     digest: createHash('sha256')
-      .update([...Object.values(digests), ...raw.declared, ...spokenDigest(raw)].join('\n'))
+      .update([...Object.values(digests), ...raw.declared, ...handshakeDigest(raw)].join('\n'))
       .digest('hex'),
     digests,
     tools: tools?.items ?? before?.tools ?? [],
-    prompts: prompts?.items.map(plain) ?? before?.prompts ?? [],
-    resources: resources?.items.map(plain) ?? before?.resources ?? [],
-    templates: templates?.items.map(plain) ?? before?.templates ?? [],
-    hidden: shortened(hidden),
+    prompts: prompts?.items.map(toListed) ?? before?.prompts ?? [],
+    resources: resources?.items.map(toListed) ?? before?.resources ?? [],
+    templates: templates?.items.map(toListed) ?? before?.templates ?? [],
+    hidden: limitHidden(hidden),
     declared: raw.declared,
     spoken: raw.spoken,
     ...(raw.opening ? { opening: raw.opening } : {}),
-    instructions: cutText(raw.instructions, limits.descriptionBytes),
+    instructions: truncateText(raw.instructions, limits.descriptionBytes),
   };
 }
 
-/** What of the handshake is to be told to control when it changes. */
-function spokenDigest({ spoken, opening }: RawListing): readonly string[] {
+/** Returns the parts of the handshake that control must receive when they change. */
+function handshakeDigest({ spoken, opening }: RawListing): readonly string[] {
   return [...(spoken === VERSION_2026 ? [spoken] : []), ...(opening ? [JSON.stringify(opening)] : [])];
 }
 
-/** Undefined = the list was not read, or only the first pages of it, which are fewer rows than were known before. */
-function unlessCut(
+/** Returns undefined when the list was not read, or only its first pages with fewer rows than before. */
+function rowsUnlessTruncated(
   kind: ItemKind,
   raw: RawListing,
   before: Listing | undefined,
@@ -102,13 +111,13 @@ function unlessCut(
   return isCut && (before?.[list].length ?? 0) > (rows?.length ?? 0) ? undefined : rows;
 }
 
-function plain({ native, json, title, repaired }: ListedTool): Listed {
+function toListed({ native, json, title, repaired }: ListedTool): Listed {
   return { native, json, title, repaired };
 }
 
 /**
- * Undefined = the list was not read. `beside.text` goes into the digest too; `beside.repeats` = arguments are repeated in headers, and a tool whose
- * headers cannot be sent as it declares them cannot be called.
+ * Undefined = the list was not read. `beside.text` is part of the digest. `beside.repeats`: arguments are repeated in headers, and a tool whose
+ * declared headers cannot be sent cannot be called.
  */
 function* listSteps(
   kind: ItemKind,
@@ -116,7 +125,7 @@ function* listSteps(
   limits: CatalogLimits,
   hidden: Hidden[],
   beside: { readonly text: string; readonly repeats?: boolean | undefined } = { text: '' },
-): Generator<void, OneList | undefined> {
+): Generator<void, ReadList | undefined> {
   if (list === undefined) return undefined;
   const items: ListedTool[] = [];
   const seen = new Set<string>();
@@ -130,7 +139,7 @@ function* listSteps(
       yield;
     }
     listBytes += bytes.length;
-    const read = judged(kind, bytes, { limits, items: items.length, listBytes, repeats: beside.repeats === true });
+    const read = checkItem(kind, bytes, { limits, items: items.length, listBytes, repeats: beside.repeats === true });
     if ('why' in read) hidden.push({ ...read, native: read.native || `#${index + 1}` });
     else if (seen.has(read.native))
       hidden.push({ kind, native: read.native, why: `another ${kind} of this server has the same name` });
@@ -143,8 +152,8 @@ function* listSteps(
   return { items, digest: items.length === 0 && beside.text === '' ? '' : hash.digest('hex') };
 }
 
-/** Sizes first: a row beyond what a list may hold is not looked into. */
-function judged(
+/** Checks sizes first: a row beyond the limits of the list is not examined. */
+function checkItem(
   kind: ItemKind,
   bytes: Buffer,
   at: { readonly limits: CatalogLimits; readonly items: number; readonly listBytes: number; readonly repeats: boolean },
@@ -160,18 +169,18 @@ function judged(
   return at.repeats ? { kind, native: read.native, why } : withoutHeaders(read, why);
 }
 
-/** A server of the 2025 dates knows no such rules, and clients of 2026-07-28 must drop a tool with an illegal declaration. */
+/** Servers of the 2025 eras know no such rules, but clients of 2026-07-28 must drop a tool with an invalid declaration. */
 function withoutHeaders(tool: ListedTool, why: string): ListedTool {
   const words = `illegal x-mcp-header removed: ${why}`;
   const repaired = tool.repaired === undefined ? words : `${tool.repaired}; ${words}`;
   return { ...tool, json: withoutIllegalParamHeaders(tool.json), repaired };
 }
 
-function shortened(hidden: readonly Hidden[]): readonly Hidden[] {
-  if (hidden.length <= HIDDEN_ROWS) return hidden;
-  const rest = hidden.length - HIDDEN_ROWS;
+function limitHidden(hidden: readonly Hidden[]): readonly Hidden[] {
+  if (hidden.length <= MAX_HIDDEN_ROWS) return hidden;
+  const rest = hidden.length - MAX_HIDDEN_ROWS;
   return [
-    ...hidden.slice(0, HIDDEN_ROWS),
+    ...hidden.slice(0, MAX_HIDDEN_ROWS),
     { kind: hidden.at(-1)?.kind ?? 'tool', native: `and ${rest} more`, why: hidden.at(-1)?.why ?? '' },
   ];
 }

@@ -1,5 +1,5 @@
 /**
- * Prompts and resources in views: names and URIs that clients see, and where they lead.
+ * Prompts and resources in views: exposed names and URIs, and their targets.
  */
 // covers: B13
 import assert from 'node:assert/strict';
@@ -9,11 +9,11 @@ import { bytesOf, groupSpec, listingWith, serverSpec, worldOf } from '../../test
 import { limitsFrom } from '../config/limits.ts';
 import { createKernel } from '../kernel/kernel.ts';
 import type { Listing, RawListing } from '../kernel/snapshot.ts';
-import { type Catalog, type CatalogWorld, createCatalog, type ViewChange } from './catalog.ts';
+import { type Catalog, type CatalogInput, createCatalog, type ViewChange } from './catalog.ts';
 import { exposedTemplate, exposedUri, nativeUri } from './exposed-uri.ts';
 import type { View } from './view.ts';
 
-function catalogOf(world: CatalogWorld): Catalog {
+function catalogOf(world: CatalogInput): Catalog {
   const catalog = createCatalog({ kernel: createKernel(), limits: limitsFrom({}) });
   catalog.rebuild(world);
   return catalog;
@@ -58,7 +58,7 @@ const templatesIn = (view: View): string[] =>
 const leadsTo = (route: ReturnType<View['resourceRoute']>): string | undefined =>
   route && `${route.server} ${route.native}`;
 
-test('prompts are named as tools are, in a space of their own, and found by every spelling', () => {
+test('prompts are named like tools, independently of them, and found by every spelling', () => {
   const view = viewOf({ docs: { tools: ['find'], prompts: ['find', 'how.to'] }, files: { prompts: ['find'] } });
   const names = parsed(view.promptsJson()).map(({ name, title }) => [name, title]);
   assert.deepEqual(names, [
@@ -74,7 +74,7 @@ test('prompts are named as tools are, in a space of their own, and found by ever
   assert.deepEqual([view.toolCount, view.promptCount], [1, 3]);
 });
 
-test('resources keep their URI; only one that another server was given first gets another', () => {
+test('resources keep their URI, unless another server listed it first', () => {
   const view = viewOf({
     a: { uris: ['x://1', 'x://2'], templates: ['x://{id}'] },
     b: { uris: ['x://2', 'y://ä b'], templates: ['x://{id}', 'y://{+p}'] },
@@ -91,7 +91,7 @@ test('resources keep their URI; only one that another server was given first get
   assert.deepEqual(Object.keys(parsed(view.resourcesJson())[2] ?? {}), ['uri', 'name', 'mimeType']);
 });
 
-test('in the view of the later server alone nothing is renamed', () => {
+test('renames nothing in the view of a single server', () => {
   const servers = [serverSpec('a'), serverSpec('b')];
   const catalog = catalogOf(worldOf(servers, [listing('a', { uris: ['x://2'] }), listing('b', { uris: ['x://2'] })]));
   assert.deepEqual(
@@ -100,7 +100,7 @@ test('in the view of the later server alone nothing is renamed', () => {
   );
 });
 
-test('a server that lists a URI of the hub’s own scheme catches nobody', () => {
+test('wraps native URIs of the hub’s own scheme', () => {
   const stolen = exposedUri('good', 'x://1');
   const view = viewOf({ evil: { uris: [stolen, 'x://1', 'MCPHUB://good/x'] }, good: { uris: ['x://1'] } });
   assert.equal(leadsTo(view.resourceRoute(stolen)), 'good x://1');
@@ -110,7 +110,7 @@ test('a server that lists a URI of the hub’s own scheme catches nobody', () =>
   assert.equal(view.resourceRoute('mcphub://good/%'), undefined);
 });
 
-test('a URI that nobody lists goes to the server whose fitting template is oldest, then to the only server with resources', () => {
+test('routes an unlisted URI to the server of the oldest matching template, then to the only server with resources', () => {
   const view = viewOf({
     a: { templates: ['file:///home/{name}', 'broken://{'] },
     b: { templates: ['file:///{+path}', 'file:///home/me'] },
@@ -125,10 +125,10 @@ test('a URI that nobody lists goes to the server whose fitting template is oldes
   assert.equal(viewOf({ b: { declared: ['prompts'] } }).resourceRoute('other://x'), undefined);
 });
 
-/** What two servers list, one after the other; `evil` stands first in the configuration. */
+/** Lists of two servers, one after the other; `evil` is first in the configuration. */
 function viewAfter(steps: readonly Readonly<Record<string, Lists>>[]): View {
   const servers = [serverSpec('evil'), serverSpec('good')];
-  let world: CatalogWorld | undefined;
+  let world: CatalogInput | undefined;
   for (const lists of steps) {
     const listings = Object.entries(lists).map(([slug, one]) => listing(slug, one));
     world = worldOf(servers, listings, [], world);
@@ -137,7 +137,7 @@ function viewAfter(steps: readonly Readonly<Record<string, Lists>>[]): View {
   return catalogOf(world).viewAll();
 }
 
-test('a URI stays with the server that listed it first, also when that server lists it no more', () => {
+test('a URI stays with the server that listed it first, even when it no longer lists it', () => {
   const good = { uris: ['x://1'] };
   const taken = viewAfter([{ good }, { good, evil: good }]);
   assert.equal(leadsTo(taken.resourceRoute('x://1')), 'good x://1');
@@ -146,7 +146,7 @@ test('a URI stays with the server that listed it first, also when that server li
   assert.equal(leadsTo(left.resourceRoute('x://1')), 'good x://1');
 });
 
-test('no template takes a URI that is listed by, or fits an older template of, another server', () => {
+test('no template takes a URI that another server lists, or that matches an older template of another server', () => {
   const good = { uris: ['file:///srv/a'], templates: ['file:///srv/{+path}', 'note://{id}'] };
   for (const template of [
     'file:///srv/secret/{+p}',
@@ -161,7 +161,7 @@ test('no template takes a URI that is listed by, or fits an older template of, a
   }
 });
 
-test('a template that fixes no scheme or authority takes nothing of a scheme or authority of another server', () => {
+test('a template without fixed scheme or authority takes no URI of another server’s scheme or authority', () => {
   const good = { uris: ['db:1'], templates: ['https://good.example/{id}'] };
   const view = viewAfter([
     { evil: { templates: ['{+x}', 'https://{+x}'] } },
@@ -173,7 +173,7 @@ test('a template that fixes no scheme or authority takes nothing of a scheme or 
   assert.equal(leadsTo(view.resourceRoute('else:1')), 'evil else:1');
 });
 
-test('3,000 costly templates of one server use up nothing of the other', () => {
+test('3,000 costly templates of one server do not affect another', () => {
   const costly = Array.from({ length: 3000 }, (_, i) => `${'{+x}a'.repeat(15)}${i}`);
   const view = viewAfter([
     { evil: { templates: costly } },
@@ -182,11 +182,11 @@ test('3,000 costly templates of one server use up nothing of the other', () => {
   assert.equal(leadsTo(view.resourceRoute(`app://${'a'.repeat(4000)}`)), `good app://${'a'.repeat(4000)}`);
 });
 
-test('a look-up among thousands of templates ends', () => {
+test('a lookup among thousands of templates takes limited time', () => {
   const hard = Array.from({ length: 2000 }, (_, i) => `${'{+x}aaaaaaaaaaaab'.repeat(15)}${i}`);
   const view = viewOf({ a: { templates: hard }, b: {} });
   view.resourceRoute('x');
-  // The best of some: another process may hold the core.
+  // The best of several: another process may use the core.
   let ms = Number.POSITIVE_INFINITY;
   for (let round = 0; round < 4; round += 1) {
     const startMs = performance.now();
@@ -196,7 +196,7 @@ test('a look-up among thousands of templates ends', () => {
   assert.ok(ms < 200, `${ms} ms`);
 });
 
-test('a group shows prompts and resources of its servers, whatever tools of them it chooses, and no others', () => {
+test('a group shows all prompts and resources of its servers, whichever tools it selects, and no others', () => {
   const servers = [serverSpec('a'), serverSpec('b')];
   const listings = [
     listing('a', { tools: ['t'], prompts: ['p'], uris: ['a://1'] }),
@@ -211,7 +211,7 @@ test('a group shows prompts and resources of its servers, whatever tools of them
   assert.equal(view.resourceRoute(exposedUri('b', 'b://1')), undefined);
 });
 
-test('listeners hear of the lists that changed, and of no others', () => {
+test('notifies listeners of exactly the lists that changed', () => {
   const servers = [serverSpec('a'), serverSpec('b')];
   const start = { tools: ['t'], prompts: ['p'], uris: ['a://1'] };
   const first = worldOf(servers, [listing('a', start)]);
@@ -253,7 +253,7 @@ test('listeners hear of the lists that changed, and of no others', () => {
   assert.equal(catalog.viewAll().declares('b', 'completions'), false);
 });
 
-test('every URI comes back from what clients know it by', () => {
+test('every exposed URI leads back to its native URI', () => {
   const slug = fc.stringMatching(/^[A-Za-z0-9_-]{1,32}$/);
   const scheme = fc.stringMatching(/^[a-z][a-z0-9+.-]{0,8}$/);
   fc.assert(

@@ -1,5 +1,5 @@
 /**
- * Where an exposed name or a URI leads.
+ * Targets of exposed names and URIs.
  */
 
 import type { ParamHeader } from '../protocol/era-2026/param-headers.ts';
@@ -7,23 +7,23 @@ import type { ParamHeader } from '../protocol/era-2026/param-headers.ts';
 export interface Target {
   /** Slug. */
   readonly server: string;
-  /** What the server calls it. */
+  /** Native name or URI. */
   readonly native: string;
-  /** JSON string of it, for splicing into params. */
+  /** The native name as a JSON string, to insert into params. */
   readonly nativeJson: Buffer;
 }
 
-/** To a tool or a prompt. */
+/** Target of a tool or prompt. */
 export interface Route extends Target {
   readonly exposed: string;
-  /** True = structuredContent that is no object must be taken out of results. */
+  /** Whether structuredContent that is not an object must be removed from results. */
   readonly dropStructured: boolean;
-  /** Arguments that clients of the stateless era repeat in headers; almost always none. */
+  /** Arguments that clients of 2026-07-28 repeat in headers; usually none. */
   readonly paramHeaders: readonly ParamHeader[];
 }
 
-/** To a resource, or to the server that can say whether there is one. */
+/** Target of a resource, or the server that can tell whether it exists. */
 export interface ResourceRoute extends Target {
-  /** True = clients know it by another URI than its server does. */
+  /** Whether the exposed URI differs from the native one. */
   readonly renamed: boolean;
 }

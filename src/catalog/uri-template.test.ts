@@ -1,17 +1,17 @@
 /**
- * Which URIs fit a template, against the rule written down as a (slow) expression, and what it costs at worst.
+ * Compares matching with a (slow) regular expression of the rule, and measures its worst case.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { compileTemplate, fitsTemplate } from './_uri-template.ts';
+import { compileTemplate, matchesTemplate } from './_uri-template.ts';
 
 function fits(template: string, uri: string): boolean {
   const compiled = compileTemplate(template);
-  return compiled !== undefined && fitsTemplate(compiled, uri);
+  return compiled !== undefined && matchesTemplate(compiled, uri);
 }
 
-test('an expression is one or more characters, without a slash unless it says so', () => {
+test('an expression matches one or more characters, and a slash only where allowed', () => {
   assert.equal(fits('file:///{name}', 'file:///a'), true);
   assert.equal(fits('file:///{name}', 'file:///'), false);
   assert.equal(fits('file:///{name}', 'file:///a/b'), false);
@@ -25,28 +25,28 @@ test('an expression is one or more characters, without a slash unless it says so
   assert.equal(fits('', ''), true);
 });
 
-test('a query may be left out, nothing else', () => {
+test('only query expressions may match nothing', () => {
   assert.equal(fits('s://find{?q,n}', 's://find?q=x&n=2'), true);
   assert.equal(fits('s://find{?q,n}', 's://find'), true);
   assert.equal(fits('s://find?a=1{&q}', 's://find?a=1'), true);
   assert.equal(fits('s://find{;q}', 's://find'), false);
 });
 
-test('text that begins again inside itself is found', () => {
+test('finds literals that repeat their own beginning', () => {
   assert.equal(fits('{x}aab', 'aaaab'), true);
   assert.equal(fits('{x}abab{y}', 'zababab'), true);
   assert.equal(fits('{x}aa{y}aa', 'aaaaaa'), true);
   assert.equal(fits('{x}aa{y}aa', 'aaaaa'), false);
 });
 
-test('a template with a brace out of place, or too many expressions, fits nothing', () => {
+test('a template with unbalanced braces or too many expressions matches nothing', () => {
   for (const broken of ['a{', 'a}', '{}', 'a{b{c}}', '}{', 'a{b', '{a'.repeat(3)])
     assert.equal(compileTemplate(broken), undefined, broken);
   assert.notEqual(compileTemplate('{a}'.repeat(16)), undefined);
   assert.equal(compileTemplate('{a}'.repeat(17)), undefined);
 });
 
-test('whatever templates and URIs there are, the answer is that of the rule', () => {
+test('for any templates and URIs, the result equals that of the rule', () => {
   const text = fc.stringMatching(/^[ab/.]{0,3}$/);
   const gap = fc.constantFrom('{x}', '{+x}', '{/x}', '{#x}', '{?x}', '{.x}');
   const pieces = fc.array(fc.oneof(text, gap), { maxLength: 6 });
@@ -68,7 +68,7 @@ function ruleOf(parts: readonly string[]): RegExp {
   return new RegExp(`^${source.join('')}$`);
 }
 
-test('what is made from a template fits it', () => {
+test('a URI expanded from a template matches it', () => {
   const literal = fc.string({ maxLength: 8 }).filter((text) => !/[{}]/.test(text));
   const value = fc.string({ minLength: 1, maxLength: 8 }).map((text) => encodeURIComponent(text.toWellFormed()));
   const part = fc.oneof(
@@ -83,7 +83,7 @@ test('what is made from a template fits it', () => {
   );
 });
 
-test('a template made to cost as much as it can costs little', () => {
+test('the most expensive template is cheap to match', () => {
   const template = `${'{+x}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab'.repeat(16)}`;
   const uri = 'a'.repeat(4096);
   const startMs = performance.now();

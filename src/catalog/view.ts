@@ -1,26 +1,25 @@
 /**
- * What one group, one server or everybody sees: where each name and URI leads, and the bytes of its four lists.
- * Promises: immutable; each list is serialised once, and stays the same bytes from view to view while nothing in it has changed.
- * Does not: know who is calling; `auth/` decides which view that is.
+ * What one group, one server or everybody sees: routes by name and URI, and the bytes of the four lists. `auth/` decides who gets which view.
+ * Guarantees: immutable; each list is serialized once, and unchanged lists keep the same bytes from view to view.
  */
 import type { Declared } from '../kernel/snapshot.ts';
 import type { TurnsKernel } from '../kernel/take-turn.ts';
-import type { ServerShelf } from './_server-index.ts';
-import { type NamesOfView, namesOfView, type OwnerOf } from './_view-names.ts';
-import { type AddressBook, type ResourcesOfView, resourcesOfView } from './_view-resources.ts';
+import type { ServerIndex } from './_server-index.ts';
+import { buildViewNames, type FindOwner, type ViewNames } from './_view-names.ts';
+import { type AddressLookup, buildViewResources, type ViewResources } from './_view-resources.ts';
 import type { ResourceRoute, Route } from './route.ts';
 
 export type { Route };
 
-/** What clients are told of when it changes; templates are resources there. */
+/** Lists for which clients receive list_changed; templates belong to resources. */
 export type ListKind = 'tools' | 'prompts' | 'resources';
 /** The four lists. */
-export type ListNoun = ListKind | 'templates';
+export type ListName = ListKind | 'templates';
 
 export interface View {
   /** `all`, `group:<slug>`, `server:<slug>` or `groups:<slug>,<slug>…`. */
   readonly key: string;
-  /** Slugs of the enabled servers in it, in configuration order, also of those that have no tools (yet). */
+  /** Slugs of the enabled servers in configuration order, including those without tools. */
   readonly servers: readonly string[];
   readonly toolCount: number;
   readonly promptCount: number;
@@ -28,42 +27,42 @@ export interface View {
   readonly templateCount: number;
   /** Each changes exactly when that list does. */
   readonly digests: Readonly<Record<ListKind, string>>;
-  /** To a tool: by exact exposed name, then by an unambiguous other spelling (`docs.find`, `docs-find`, the native name). */
+  /** Finds a tool by its exact exposed name, then by an unambiguous other spelling (`docs.find`, `docs-find`, the native name). */
   route(name: string): Route | undefined;
-  /** To a prompt, by the same rules. */
+  /** Finds a prompt by the same rules. */
   promptRoute(name: string): Route | undefined;
-  /** The exposed name of a tool, or prompt, of this view that is closest to a name that leads nowhere; undefined = none is close. */
+  /** Returns the exposed name of the tool or prompt closest to an unknown name; undefined = none is close. */
   closestTool(name: string): string | undefined;
   closestPrompt(name: string): string | undefined;
-  /** To the server that has this resource, or can say whether it has. */
+  /** Finds the server that has this resource, or can tell whether it does. */
   resourceRoute(uri: string): ResourceRoute | undefined;
-  /** The same for a template's text, or a URI. */
+  /** Finds the server of a template's text, or of a URI. */
   templateRoute(text: string): ResourceRoute | undefined;
-  /** Whether a server in it declared this of itself. */
+  /** Returns whether a server of the view declared this capability. */
   declares(server: string, what: Declared): boolean;
-  /** JSON array texts with exposed names; the same buffers every time. Not to be written to. */
+  /** JSON arrays with exposed names; always the same buffers. Callers must not modify them. */
   toolsJson(): Buffer;
   promptsJson(): Buffer;
   resourcesJson(): Buffer;
   templatesJson(): Buffer;
-  /** Makes the text of a long list over several turns of the event loop. Undefined = the list costs no long turn now. Never rejects. */
-  prepare(list: ListNoun, kernel: TurnsKernel): Promise<void> | undefined;
+  /** Builds a long list over several turns of the event loop. Undefined = not needed. Never rejects. */
+  prepare(list: ListName, kernel: TurnsKernel): Promise<void> | undefined;
 }
 
-/** One server in a view; `allowed` = native names of tools, undefined = all. Its prompts and resources are always shown. */
-export interface Pick {
-  readonly shelf: ServerShelf;
+/** One server in a view; `allowed`: native names of tools, undefined = all. Its prompts and resources are always shown. */
+export interface Selection {
+  readonly index: ServerIndex;
   readonly allowed: ReadonlySet<string> | undefined;
 }
 
 interface Parts {
-  readonly tools: NamesOfView;
-  readonly prompts: NamesOfView;
-  readonly resources: ResourcesOfView;
+  readonly tools: ViewNames;
+  readonly prompts: ViewNames;
+  readonly resources: ViewResources;
   readonly declared: ReadonlyMap<string, readonly Declared[]>;
 }
 
-export class ShelfView implements View {
+export class IndexedView implements View {
   readonly key: string;
   readonly servers: readonly string[];
   readonly parts: Parts;
@@ -74,8 +73,8 @@ export class ShelfView implements View {
     this.parts = parts;
   }
 
-  /** Makes ready, in steps of about a millisecond, what the view before had been asked for. */
-  *warm(before: ShelfView | undefined): Generator<void, void> {
+  /** Builds, in steps of about 1 ms, what the previous view had already built. */
+  *warm(before: IndexedView | undefined): Generator<void, void> {
     if (before === undefined || before === this) return yield;
     yield* this.parts.tools.warm(before.parts.tools);
     yield* this.parts.prompts.warm(before.parts.prompts);
@@ -146,44 +145,44 @@ export class ShelfView implements View {
     return this.parts.resources.templatesJson();
   }
 
-  prepare(list: ListNoun, kernel: TurnsKernel): Promise<void> | undefined {
+  prepare(list: ListName, kernel: TurnsKernel): Promise<void> | undefined {
     const { tools, prompts, resources } = this.parts;
     if (list === 'tools') return tools.prepare(kernel);
     return list === 'prompts' ? prompts.prepare(kernel) : resources.prepare(list, kernel);
   }
 }
 
-/** Keys of views of a single server begin so. */
-export const ONE_SERVER = 'server:';
+/** Prefix of the keys of views of a single server. */
+export const SERVER_VIEW_PREFIX = 'server:';
 
-/** The same view when nothing has changed; else a new one with the parts that have not. */
-export function viewOf(
+/** Returns the previous view when nothing has changed, else a new one that reuses unchanged parts. */
+export function buildView(
   key: string,
-  picks: readonly Pick[],
-  ownerOf: { readonly tool: OwnerOf; readonly prompt: OwnerOf; readonly addresses: AddressBook },
-  before: ShelfView | undefined,
-): ShelfView {
+  selections: readonly Selection[],
+  findOwner: { readonly tool: FindOwner; readonly prompt: FindOwner; readonly addresses: AddressLookup },
+  before: IndexedView | undefined,
+): IndexedView {
   const was = before?.parts;
-  // A server that shows no tool (yet) changes nothing in the list of tools, so that nobody is told of it.
-  const withTools = picks.filter(({ shelf, allowed }) =>
-    shelf.tools.items.some(({ route }) => !allowed || allowed.has(route.native)),
+  // A server without shown tools does not change the list of tools: clients need no notification.
+  const withTools = selections.filter(({ index, allowed }) =>
+    index.tools.items.some(({ route }) => !allowed || allowed.has(route.native)),
   );
-  const tools = namesOfView(
-    withTools.map(({ shelf, allowed }) => ({ shelf: shelf.tools, allowed })),
-    ownerOf.tool,
+  const tools = buildViewNames(
+    withTools.map(({ index, allowed }) => ({ index: index.tools, allowed })),
+    findOwner.tool,
     was?.tools,
   );
-  // A server without prompts changes nothing in the list of prompts, nor does one without resources.
-  const withPrompts = picks.filter(({ shelf }) => shelf.prompts.items.length > 0);
-  const prompts = namesOfView(
-    withPrompts.map(({ shelf }) => ({ shelf: shelf.prompts, allowed: undefined })),
-    ownerOf.prompt,
+  // A server without prompts or resources does not change those lists.
+  const withPrompts = selections.filter(({ index }) => index.prompts.items.length > 0);
+  const prompts = buildViewNames(
+    withPrompts.map(({ index }) => ({ index: index.prompts, allowed: undefined })),
+    findOwner.prompt,
     was?.prompts,
   );
-  const shelves = picks.map(({ shelf }) => shelf.resources);
-  const resources = resourcesOfView(
-    shelves.filter(({ declares, digest }) => declares || digest !== ''),
-    { book: ownerOf.addresses, isSingle: key.startsWith(ONE_SERVER) },
+  const indexes = selections.map(({ index }) => index.resources);
+  const resources = buildViewResources(
+    indexes.filter(({ declares, digest }) => declares || digest !== ''),
+    { book: findOwner.addresses, isSingle: key.startsWith(SERVER_VIEW_PREFIX) },
     was?.resources,
   );
   const isSame =
@@ -191,10 +190,10 @@ export function viewOf(
     before.parts.tools === tools &&
     before.parts.prompts === prompts &&
     before.parts.resources === resources &&
-    before.servers.length === picks.length &&
-    picks.every(({ shelf }) => before.parts.declared.get(shelf.server)?.join() === shelf.declared.join());
+    before.servers.length === selections.length &&
+    selections.every(({ index }) => before.parts.declared.get(index.server)?.join() === index.declared.join());
   if (isSame) return before;
-  const declared = new Map(picks.map(({ shelf }) => [shelf.server, shelf.declared]));
-  const servers = picks.map(({ shelf }) => shelf.server);
-  return new ShelfView(key, servers, { tools, prompts, resources, declared });
+  const declared = new Map(selections.map(({ index }) => [index.server, index.declared]));
+  const servers = selections.map(({ index }) => index.server);
+  return new IndexedView(key, servers, { tools, prompts, resources, declared });
 }

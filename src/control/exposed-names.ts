@@ -8,7 +8,7 @@ import { atOnce } from '../kernel/take-turn.ts';
 
 export interface NameChange {
   /** All names after the change, oldest first, including those of servers that are not configured now. */
-  readonly given: readonly GivenName[];
+  readonly assigned: readonly GivenName[];
   readonly add: readonly GivenName[];
   /** Names to delete. */
   readonly drop: readonly GivenName[];
@@ -17,7 +17,7 @@ export interface NameChange {
 interface NamingInput {
   readonly listings: readonly Listing[];
   readonly servers: readonly ServerSpec[];
-  readonly given: readonly GivenName[];
+  readonly assigned: readonly GivenName[];
 }
 
 /** Rows of one step, about 1 ms. */
@@ -29,11 +29,11 @@ export function nameChange(input: NamingInput): NameChange {
 
 /** Like `nameChange`, in steps of about 1 ms. */
 export function* nameChangeSteps(input: NamingInput): Generator<void, NameChange> {
-  const { servers, given } = input;
+  const { servers, assigned } = input;
   const configured = new Set(servers.map(({ slug }) => slug)); // bounded by: servers
-  const live = yield* nameSteps({ ...input, nextAge: nextAge(given) });
+  const live = yield* nameSteps({ ...input, nextAge: nextAge(assigned) });
   const isLive = yield* keySet(live, exposedKey);
-  const before = yield* keySet(given, wholeKey);
+  const before = yield* keySet(assigned, wholeKey);
   const add: GivenName[] = []; // bounded by: live
   let rows = 0;
   for (const name of live) {
@@ -43,20 +43,20 @@ export function* nameChangeSteps(input: NamingInput): Generator<void, NameChange
   }
   const away: GivenName[] = []; // bounded by: given
   const drop: GivenName[] = []; // bounded by: given
-  for (const name of given) {
+  for (const name of assigned) {
     rows += 1;
     if (rows % STEP_ROWS === 0) yield;
     if (!isLive.has(exposedKey(name))) (configured.has(name.server) ? drop : away).push(name);
   }
-  return { given: [...away, ...live], add, drop };
+  return { assigned: [...away, ...live], add, drop };
 }
 
 const exposedKey = ({ kind, exposed }: GivenName): string => `${kind}\n${exposed}`;
 const wholeKey = (name: GivenName): string => `${exposedKey(name)}\n${pairKey(name.server, name.native)}`;
 
-function nextAge(given: readonly GivenName[]): number {
+function nextAge(assigned: readonly GivenName[]): number {
   let next = 0;
-  for (const { age = 0 } of given) next = Math.max(next, age + 1);
+  for (const { age = 0 } of assigned) next = Math.max(next, age + 1);
   return next;
 }
 

@@ -79,11 +79,11 @@ export function createListings(parts: {
   /** Computes the names that include `fresh`; starts again when the names or the configuration change meanwhile. */
   async function nameChangeWith(fresh: readonly Listing[]): Promise<NameChange> {
     for (;;) {
-      const { names: given, config, servers } = state;
-      const isOver = (): boolean => state.names !== given || state.config !== config;
+      const { names: assigned, config, servers } = state;
+      const isOver = (): boolean => state.names !== assigned || state.config !== config;
       const listings = new Map(state.listings); // bounded by: servers that the configuration has ever had
       for (const listing of fresh) listings.set(listing.server, listing);
-      const steps = nameChangeSteps({ listings: [...listings.values()], servers, given });
+      const steps = nameChangeSteps({ listings: [...listings.values()], servers, assigned });
       const change = await inTurns(steps, kernel, { owner: fresh[0]?.server ?? '', isOver });
       if (change && !isOver()) return change;
     }
@@ -117,14 +117,14 @@ export function createListings(parts: {
   }
 
   function assignNames(): void {
-    const { listings, servers, names: given } = state;
-    const keeping = applyNameChange(nameChange({ listings: [...listings.values()], servers, given }));
+    const { listings, servers, names: assigned } = state;
+    const keeping = applyNameChange(nameChange({ listings: [...listings.values()], servers, assigned }));
     kernel.scope.run('store names', () => keeping);
   }
 
   /** Settles when the change is stored, or could not be. */
   async function applyNameChange(change: NameChange): Promise<void> {
-    state.names = change.given;
+    state.names = change.assigned;
     if (change.add.length === 0 && change.drop.length === 0) return;
     for (const [server, addresses] of shadowedAddresses(change.add)) {
       const shown = addresses.slice(0, MAX_SHOWN).map((address) => address.slice(0, 200));

@@ -71,7 +71,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
   const writeRepeated = createRefusalWriter(kernel);
 
   function targetOf(segment: string): PathTarget | undefined {
-    return segment === '' ? { kind: 'all' } : parts.catalog.pathOf(segment);
+    return segment === '' ? { kind: 'all' } : parts.catalog.resolvePath(segment);
   }
 
   /** `unknownPath` = nothing is served at the path; the body is read for the id of its request, which the answer needs. */

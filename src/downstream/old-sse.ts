@@ -84,7 +84,7 @@ export function createOldSse(parts: OldSseParts): OldSse {
   const open = new CappedMap<string, Open>('downstream.old-sse', limits.streams, 'refuse', kernel.ceilings);
 
   function targetOf(segment: string): PathTarget | undefined {
-    return segment === '' ? { kind: 'all' } : catalog.pathOf(segment);
+    return segment === '' ? { kind: 'all' } : catalog.resolvePath(segment);
   }
 
   /** Who comes; undefined = the refusal has been written. */

@@ -13,7 +13,7 @@ import { createQuestions } from '../call/questions.ts';
 import { everybodyOf } from '../call/updates.ts';
 import { viewIn } from '../call/view-in.ts';
 import { createCatalog } from '../catalog/catalog.ts';
-import { listingInTurns } from '../catalog/listing.ts';
+import { buildListingInTurns } from '../catalog/listing.ts';
 import type { Limits } from '../config/limits.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { Bodies } from '../downstream/bodies.ts';
@@ -171,7 +171,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   async function listed(raw: RawListing): Promise<void> {
     using deadline = kernel.deadline(LISTING_MS);
     const before = own.listing(raw.server);
-    const listing = await listingInTurns(raw, { kernel, limits, before }, deadline);
+    const listing = await buildListingInTurns(raw, { kernel, limits, before }, deadline);
     const changed = before?.digest !== listing.digest;
     own.put(listing);
     if (changed || before === undefined) await building.done(deadline);

@@ -79,7 +79,7 @@ export class OwnLists {
     for (const [server, listing] of this.#lists)
       if ((known.get(server)?.atMs ?? 0) <= listing.atMs) known.set(server, listing);
     const listings = current.servers.flatMap((server) => known.get(server.slug) ?? []);
-    const given = [...current.names, ...this.#names];
-    return { ...current, listings, names: yield* nameSteps({ listings, servers: current.servers, given }) };
+    const assigned = [...current.names, ...this.#names];
+    return { ...current, listings, names: yield* nameSteps({ listings, servers: current.servers, assigned }) };
   }
 }

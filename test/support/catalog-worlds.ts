@@ -2,9 +2,9 @@
  * Small worlds for tests of the catalog: servers, listings and groups with the defaults filled in.
  */
 
-import type { CatalogWorld } from '../../src/catalog/catalog.ts';
-import { listingFrom } from '../../src/catalog/listing.ts';
-import { giveNames } from '../../src/catalog/names.ts';
+import type { CatalogInput } from '../../src/catalog/catalog.ts';
+import { buildListing } from '../../src/catalog/listing.ts';
+import { assignNames } from '../../src/catalog/names.ts';
 import { limitsFrom } from '../../src/config/limits.ts';
 import {
   type GroupSpec,
@@ -52,7 +52,7 @@ export function listingOf(server: string, natives: readonly string[]): Listing {
 
 /** A listing as a server's answer makes it. */
 export function listingWith(server: string, tools: readonly unknown[], more: Partial<RawListing> = {}): Listing {
-  return listingFrom(rawListing(server, { tools: tools.map(bytesOf), ...more }), limitsFrom({}));
+  return buildListing(rawListing(server, { tools: tools.map(bytesOf), ...more }), limitsFrom({}));
 }
 
 export function bytesOf(item: unknown): Buffer {
@@ -88,7 +88,7 @@ export function worldOf(
   servers: readonly ServerSpec[],
   listings: readonly Listing[],
   groups: readonly GroupSpec[] = [],
-  before?: CatalogWorld,
-): CatalogWorld {
-  return { servers, listings, groups, names: giveNames({ servers, listings, given: before?.names ?? [] }) };
+  before?: CatalogInput,
+): CatalogInput {
+  return { servers, listings, groups, names: assignNames({ servers, listings, assigned: before?.names ?? [] }) };
 }
