@@ -75,7 +75,7 @@ function world(options: {
 }
 
 function routeTo({ first, call }: World, name: string): Promise<Outcome<Route>> | undefined {
-  return first.routeTo(name, call, (view) => view.route(name), new Refusal('unknown-tool'));
+  return first.routeTo(name, call, { kind: 'tool', routeIn: (view) => view.route(name) }, new Refusal('unknown-tool'));
 }
 
 test('a name that no unlisted server can own is not waited for', () => {

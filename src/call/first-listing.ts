@@ -1,5 +1,6 @@
 /**
- * The named wait `first-catalog`, for calls: a tool or prompt may be called by name before its server has ever been listed; such a name is not unknown yet.
+ * The named wait `first-catalog`, for calls: a tool or prompt may be called by name before its server has ever been listed, or before this worker has the list that
+ * another one has (`late-names.ts`); such a name is not unknown yet.
  * Promises: only a name that begins with the slug of a server in the view that has no list yet is waited for, at most `handshakeMs`; then it leads
  * somewhere, or the answer says which server, which phase, how long and which setting.
  * Does not: wait for a server whose list is known; there an unknown name is unknown.
@@ -10,24 +11,22 @@ import type { View } from '../catalog/view.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { Call } from './call.ts';
+import type { LateName } from './late-names.ts';
 import type { LineRooms } from './rooms.ts';
 import { viewIn } from './view-in.ts';
 
 export interface FirstListing {
   /**
-   * Where a name leads that the view does not know (yet); undefined = nowhere, and nothing to wait for. `find` looks in the newer view, `unknown`
+   * Where a name leads that the view does not know (yet); undefined = nowhere, and nothing to wait for. `routeIn` looks in the newer view, `unknown`
    * is the answer when that does not know it either.
    */
-  routeTo(
-    name: string,
-    call: Call,
-    find: (view: View) => Route | undefined,
-    unknown: Refusal,
-  ): Promise<Outcome<Route>> | undefined;
+  routeTo(name: string, call: Call, about: LateName<Route>, unknown: Refusal): Promise<Outcome<Route>> | undefined;
 }
 
-export function createFirstListing(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'fleet' | 'catalog'>): FirstListing {
-  const { kernel, limits, fleet, catalog } = rooms;
+export function createFirstListing(
+  rooms: Pick<LineRooms, 'kernel' | 'limits' | 'fleet' | 'catalog' | 'lateNames'>,
+): FirstListing {
+  const { kernel, limits, fleet, catalog, lateNames } = rooms;
 
   /** Of the servers that have never been listed, the one with the longest slug that the name begins with. */
   function unlistedServer(name: string, call: Call): string | undefined {
@@ -84,9 +83,10 @@ export function createFirstListing(rooms: Pick<LineRooms, 'kernel' | 'limits' | 
   }
 
   return {
-    routeTo(name, call, find, unknown) {
+    routeTo(name, call, about, unknown) {
       const server = unlistedServer(name, call);
-      return server === undefined ? undefined : wait(server, call, find, unknown);
+      if (server !== undefined) return wait(server, call, about.routeIn, unknown);
+      return lateNames?.find(name, call, about)?.then((route) => route ?? unknown);
     },
   };
 }

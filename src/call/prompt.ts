@@ -19,7 +19,8 @@ export function createPromptGet(
     const target = call.view.promptRoute(params.name);
     if (target) return send(call, { params, target });
     const unknown = unknownPrompt(params.name, call.view);
-    const late = firstListing.routeTo(params.name, call, (view) => view.promptRoute(params.name), unknown);
+    const routeIn = (view: View) => view.promptRoute(params.name);
+    const late = firstListing.routeTo(params.name, call, { kind: 'prompt', routeIn }, unknown);
     return late?.then((found) => (isRefusal(found) ? found : send(call, { params, target: found }))) ?? unknown;
   };
 }

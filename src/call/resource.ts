@@ -5,6 +5,7 @@
  */
 import { exposedUri } from '../catalog/exposed-uri.ts';
 import type { ResourceRoute } from '../catalog/route.ts';
+import type { View } from '../catalog/view.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { elementSpans } from '../protocol/elements.ts';
 import { jsonBytes } from '../protocol/json-text.ts';
@@ -22,7 +23,7 @@ const CONTENTS = 10_000;
 export function createResourceRead(
   send: RoutedCall,
   firstCatalog: FirstCatalog,
-  { catalog }: Pick<LineRooms, 'catalog'>,
+  { catalog, lateNames }: Pick<LineRooms, 'catalog' | 'lateNames'>,
 ): (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>> {
   return function readResource(call) {
     const params = scanCallParams(call.envelope, 'uri');
@@ -32,10 +33,15 @@ export function createResourceRead(
       if (!target) return notFound(uri);
       return send(call, { params, target, shape: target.renamed ? (json) => withUri(json, target, uri) : undefined });
     };
-    const target = call.view.resourceRoute(uri);
+    const routeIn = (view: View) => view.resourceRoute(uri);
+    const orLate = (target: ResourceRoute | undefined): Outcome<Reply> | Promise<Outcome<Reply>> => {
+      const late = target ? undefined : lateNames?.find(uri, call, { kind: 'resource', routeIn });
+      return late?.then(go) ?? go(target);
+    };
+    const target = routeIn(call.view);
     const waiting = target ? undefined : firstCatalog.wait(call);
-    if (waiting === undefined) return go(target);
-    return waiting.then(() => go((viewIn(catalog, call.viewName) ?? call.view).resourceRoute(uri)));
+    if (waiting === undefined) return orLate(target);
+    return waiting.then(() => orLate(routeIn(viewIn(catalog, call.viewName) ?? call.view)));
   };
 }
 

@@ -12,6 +12,7 @@ import type { KeyRing } from '../seal/key-ring.ts';
 import type { SessionPreferences } from '../session/preferences.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { Fleet } from '../upstream/fleet.ts';
+import type { LateNames } from './late-names.ts';
 import type { Questions } from './questions.ts';
 
 export interface LineRooms {
@@ -24,6 +25,8 @@ export interface LineRooms {
   readonly catalog: Catalog;
   readonly fleet: Fleet;
   readonly questions: Questions;
+  /** What other workers know; absent = there are none. */
+  readonly lateNames?: Pick<LateNames, 'find'> | undefined;
   readonly preferences: SessionPreferences;
   readonly seals: KeyRing;
   /** Slot of this hub. */

@@ -34,7 +34,8 @@ export function createToolCall(
     const route = call.view.route(params.name);
     if (route) return callRoute(call, params, route);
     const unknown = unknownTool(params.name, call.view);
-    const late = firstListing.routeTo(params.name, call, (view) => view.route(params.name), unknown);
+    const routeIn = (view: View) => view.route(params.name);
+    const late = firstListing.routeTo(params.name, call, { kind: 'tool', routeIn }, unknown);
     return late?.then((found) => (isRefusal(found) ? found : callRoute(call, params, found))) ?? unknown;
   };
 }

@@ -5,7 +5,9 @@ import type { ViewName } from '../auth/access.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { View } from '../catalog/view.ts';
 
-export function viewIn(catalog: Catalog, name: ViewName): View | undefined {
+type Views = Pick<Catalog, 'viewAll' | 'viewOfGroup' | 'viewOfServer' | 'viewOfGroups'>;
+
+export function viewIn(catalog: Views, name: ViewName): View | undefined {
   switch (name.kind) {
     case 'all':
       return catalog.viewAll();

@@ -806,6 +806,13 @@ export const LIMITS = {
     'MCPHUB_FORWARDED_PER_KEY',
     'Requests and streams of one key on their way to another hub process, of 4,096 in all.',
   ),
+  nameQuestionsPerKey: row(
+    8,
+    'count',
+    [1, 64],
+    'MCPHUB_NAME_QUESTIONS_PER_KEY',
+    'Names of one key that a worker does not know and asks the other workers for at once, of 64 in all; beyond that they are unknown at once.',
+  ),
   adminRequestsPerKey: row(
     16,
     'count',

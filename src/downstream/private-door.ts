@@ -33,6 +33,8 @@ export interface PrivateDoorParts {
   readonly handover: Handler;
   /** Serves `/holders/<server>/<hash>` to other workers. */
   readonly holders: Handler;
+  /** Serves `/names/<kind>/<view>/<name>` to other workers. */
+  readonly names: Handler;
 }
 
 export function createPrivateDoor(parts: PrivateDoorParts): Handler {
@@ -91,6 +93,7 @@ export function createPrivateDoor(parts: PrivateDoorParts): Handler {
     if (path.startsWith('/peer/')) return parts.peerDoor(request, response);
     if (path === '/handover' || path.startsWith('/handover/')) return parts.handover(request, response);
     if (path.startsWith('/holders/')) return parts.holders(request, response);
+    if (path.startsWith('/names/')) return parts.names(request, response);
     if (path.startsWith('/servers/')) return servers(request, response, path);
     if (path === '/mcp') return endpoint.handle(request, response, { segment: '', local: true });
     const segment = path.startsWith('/mcp/') ? segmentFrom(path) : undefined;

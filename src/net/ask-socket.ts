@@ -43,3 +43,8 @@ export function askSocket(
     sent.end();
   });
 }
+
+/** Whether a question failed because nobody listens at the socket. */
+export function isAbsent(fault: unknown): boolean {
+  return fault instanceof Error && 'code' in fault && (fault.code === 'ENOENT' || fault.code === 'ECONNREFUSED');
+}

@@ -8,6 +8,7 @@ import type { Admission } from '../admission/gate.ts';
 import { createAdmission } from '../admission/gate.ts';
 import { createKeyDoor } from '../auth/keys.ts';
 import { createTrustedProxies } from '../auth/trusted-proxies.ts';
+import { createLateNames } from '../call/late-names.ts';
 import { createLine } from '../call/line.ts';
 import { createQuestions } from '../call/questions.ts';
 import { everybodyOf } from '../call/updates.ts';
@@ -118,7 +119,14 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   const catalog = createCatalog({ kernel, limits });
   const preferences = createSessionPreferences({ kernel, limits });
   const peerSocket = (peer: number) => join(runDir, socketName('hub', peer));
-  const holders = new SessionHolders({ kernel, limits, slot, peerSocket, predecessor: options.predecessor });
+  const { predecessor } = options;
+  /** A worker that starts before there is a snapshot does not know how many there are. */
+  const others = (): readonly string[] => {
+    const slots = Array.from({ length: snapshots.current.limits.hubs ?? limits.hubs }, (_, at) => at + 1);
+    const sockets = slots.filter((other) => other !== slot).map(peerSocket);
+    return predecessor === undefined ? sockets : [predecessor, ...sockets];
+  };
+  const holders = new SessionHolders({ kernel, others, predecessor });
   const fleet = createFleet({
     kernel,
     limits,
@@ -183,6 +191,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
   notifyOfListChanges(catalog, sessions);
 
   const questions = createQuestions({ kernel, limits, slot });
+  const lateNames = createLateNames({ kernel, limits, catalog, others });
   const line = createLine({
     kernel,
     limits,
@@ -194,7 +203,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     fleet,
     questions,
     preferences,
-    ...{ seals, slot, version },
+    ...{ seals, slot, version, lateNames },
     requestIdPrefix: `${slot}-${Math.floor(kernel.clock.wallMs() / 1000).toString(36)}-`,
   });
   const slowReaders = createSlowReaders({ kernel, limits });
@@ -259,6 +268,7 @@ export function createHubParts(options: HubPartsOptions): HubParts {
     peerDoor: createPeerDoor({ kernel, limits, fleet }),
     handover: (request, response) => options.handover.serve(fleet, request, response),
     holders: (request, response) => holders.serve(fleet.holdsSession, request, response),
+    names: (request, response) => lateNames.serve(request, response),
   });
   const privateFront = createListener({ ...listening, name: 'private', handler: privateDoor });
 

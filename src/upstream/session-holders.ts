@@ -4,17 +4,14 @@
  * Guarantees: an answer is about the same server with the same settings (its hash) and comes within `ANSWER_MS`; a worker that replaces another answers for both.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../kernel/deadline.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { askSocket } from '../net/ask-socket.ts';
+import { askSocket, isAbsent } from '../net/ask-socket.ts';
 
 export interface SessionHoldersParts {
   readonly kernel: Kernel;
-  readonly limits: Pick<Limits, 'hubs'>;
-  /** Of this worker. */
-  readonly slot: number;
-  readonly peerSocket: (slot: number) => string;
+  /** Private sockets of the other workers, some of which may be gone, the one that this worker replaces first. */
+  readonly others: () => readonly string[];
   /** Socket of the worker that this one replaces; undefined = there is none. */
   readonly predecessor: string | undefined;
 }
@@ -44,9 +41,7 @@ export class SessionHolders {
 
   /** Returns the private socket of the worker that holds a session with the server. Never rejects; ends by the deadline. */
   async find(server: SessionOf, deadline: Deadline): Promise<Holder> {
-    const { limits, slot, peerSocket, predecessor } = this.#parts;
-    const slots = Array.from({ length: limits.hubs }, (_, at) => at + 1).filter((one) => one !== slot);
-    const sockets = [...(predecessor === undefined ? [] : [predecessor]), ...slots.map(peerSocket)];
+    const sockets = this.#parts.others();
     const answers = await Promise.all(sockets.map((socket) => this.isHeldAt(socket, server, deadline)));
     const peer = sockets[answers.indexOf(true)];
     if (peer !== undefined) return { peer };
@@ -83,9 +78,4 @@ export class SessionHolders {
       answer(await this.isHeldAt(predecessor, { slug, hash }, deadline));
     });
   }
-}
-
-/** Nobody listens there. */
-function isAbsent(fault: unknown): boolean {
-  return fault instanceof Error && 'code' in fault && (fault.code === 'ENOENT' || fault.code === 'ECONNREFUSED');
 }

@@ -279,6 +279,10 @@ export const CASES: Readonly<Record<string, Case>> = {
     behaviour:
       'While the worker that holds the only session of a server is replaced, every call is answered, and a session is opened only after the one before was ended.',
   },
+  SV24d: {
+    behaviour:
+      'A name that a client has listed at one worker is never unknown at another one; a name that no worker knows is unknown at once, however often it is asked for.',
+  },
   SV24c: {
     behaviour:
       'A server that allows one session and refuses DELETE is used again after any crash of the hub and through any replacement, in the same session, with ids that no request in it has had.',

@@ -32,6 +32,7 @@ const CONTAINERS: Readonly<Record<string, Row>> = {
   'auth.wrong-headers': { own: CACHE },
   'auth.used': { own: 'one entry for each key; keys are made by the operator' },
   'call.in-flight': { own: PER_CALL },
+  'call.name-questions': { shared: 'nameQuestionsPerKey' },
   'call.parked': { shared: 'parkedPerKey' },
   'call.questions': { shared: 'questionsPerKey' },
   'call.pending-updates': { own: PER_SERVER },
