@@ -262,8 +262,8 @@ function viewChanges(before: ReadonlyMap<string, View>, now: ReadonlyMap<string,
   const changed = [...now]
     .map(([key, view]) => ({ view: key, kinds: changedKinds(before.get(key), view) }))
     .filter(({ kinds }) => kinds.length > 0);
-  const gone = [...before.keys()].filter((key) => !now.has(key));
-  return [...changed, ...gone.map((key) => ({ view: key, kinds: KINDS }))];
+  const removed = [...before.keys()].filter((key) => !now.has(key));
+  return [...changed, ...removed.map((key) => ({ view: key, kinds: KINDS }))];
 }
 
 /** Later entries win, so precedence rises: server name, server slug, group name, group slug. */

@@ -36,7 +36,7 @@ export class WorkerOutbox {
   }
 
   /** Records that the worker has this listing. `atMs`: wall clock ms at which it was read. */
-  markKnown(server: string, listing: { readonly digest: string; readonly atMs: number }): void {
+  setKnown(server: string, listing: { readonly digest: string; readonly atMs: number }): void {
     this.#known.set(server, { digest: listing.digest, atMs: listing.atMs });
   }
 
@@ -111,7 +111,7 @@ export class WorkerOutbox {
     const end = listing && withoutRows(listing);
     socket.write(encodeMessage({ t: 'catalog', server, version, names: names.length, end, isKnown }));
     this.#sent.set(server, catalog);
-    if (listing && !isKnown) this.markKnown(server, listing);
+    if (listing && !isKnown) this.setKnown(server, listing);
   }
 
   /** Waits until at most `MAX_UNREAD_BYTES` are unread. Returns false when the connection is closed. */

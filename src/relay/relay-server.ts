@@ -120,7 +120,7 @@ export function createRelayServer(parts: {
     if (listing) {
       const whole = wholeListing(listing);
       snapshotParts.recordSize(whole, bytes);
-      connection.outbox.markKnown(whole.server, whole);
+      connection.outbox.setKnown(whole.server, whole);
       handlers.listingReceived(slot, whole);
     } else report(`worker ${slot} sent an incomplete listing of ${message.listing.server}; it was ignored`);
   }
@@ -133,7 +133,7 @@ export function createRelayServer(parts: {
     connection.slot = message.slot;
     connection.hello = message;
     for (const [server, digest] of Object.entries(message.lists ?? {}))
-      connection.outbox.markKnown(server, { digest, atMs: 0 });
+      connection.outbox.setKnown(server, { digest, atMs: 0 });
     if (newestOfSlot(message.slot) === connection)
       handlers.workerConnected(message.slot, message.pid, message.revision);
     connection.records.add(handlers.sessionRecords());
@@ -187,10 +187,10 @@ export function createRelayServer(parts: {
     socket.on('close', () => {
       helloTimer[Symbol.dispose]();
       const { slot } = connection;
-      const wasSpeaker = slot !== undefined && newestOfSlot(slot) === connection;
+      const wasNewest = slot !== undefined && newestOfSlot(slot) === connection;
       connections.delete(socket);
       connection.records[Symbol.dispose]();
-      if (wasSpeaker) guarded(() => newestDisconnected(slot));
+      if (wasNewest) guarded(() => newestDisconnected(slot));
     });
   }
 

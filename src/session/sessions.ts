@@ -191,7 +191,7 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
     one.usedMs = Math.floor(kernel.clock.nowMs());
   }
 
-  function markUsed(session: Session): void {
+  function touchCached(session: Session): void {
     const one = cache.get(session.id);
     if (one) touch(one);
   }
@@ -265,10 +265,10 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
       streams.attach(session, stream);
     },
     retain(session, stream) {
-      if (streams.retain(session, stream)) markUsed(session);
+      if (streams.retain(session, stream)) touchCached(session);
     },
     detach(session, stream) {
-      if (streams.detach(session, stream)) markUsed(session);
+      if (streams.detach(session, stream)) touchCached(session);
     },
     send: (session, message) => streams.send(session.random, message),
     sendTo: (random, message) => streams.send(random, message),

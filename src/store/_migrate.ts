@@ -30,7 +30,7 @@ export async function migrate(
   }
   if (target < 0 || target > newest) throw new HubError('internal', { message: `there is no store version ${target}` });
   if (from === target) return { from, to: target, backup: '' };
-  const backup = from === 0 ? '' : await copyOf(database, path, from);
+  const backup = from === 0 ? '' : await backUp(database, path, from);
   for (const step of migrations)
     if (step.version > from && step.version <= target) take(database, step.up, step.version);
   for (const step of migrations.toReversed())
@@ -50,7 +50,7 @@ function take(database: DatabaseSync, sql: string, version: number): void {
   }
 }
 
-async function copyOf(database: DatabaseSync, path: string, version: number): Promise<string> {
+async function backUp(database: DatabaseSync, path: string, version: number): Promise<string> {
   const backup = `${path}.backup-v${version}`;
   const unfinished = `${backup}.new`;
   await rm(unfinished, { force: true });

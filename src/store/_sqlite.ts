@@ -29,9 +29,9 @@ export async function openDatabase(path: string): Promise<DatabaseSync> {
     database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma trusted_schema = off;');
     database.exec(`pragma cache_size = -${CACHE_KIB}; pragma wal_autocheckpoint = ${CHECKPOINT_PAGES};`);
     const check = database.prepare('pragma quick_check(1)').get();
-    const verdict = String(Object.values(check ?? {})[0]);
-    if (verdict !== 'ok') {
-      throw new HubError('store-failed', { message: `the database ${path} is damaged: ${verdict}` });
+    const result = String(Object.values(check ?? {})[0]);
+    if (result !== 'ok') {
+      throw new HubError('store-failed', { message: `the database ${path} is damaged: ${result}` });
     }
     return database;
   } catch (fault) {

@@ -70,7 +70,7 @@ export function addKey(store: Store, key: NewKey, write: KeyWrite, deadline: Dea
           expires_at: key.expiresAtMs ?? null,
         })
         .execute();
-      if (write.replaces !== undefined) await markRevoked(db, write.replaces, key.createdAtMs);
+      if (write.replaces !== undefined) await setRevoked(db, write.replaces, key.createdAtMs);
       const action = write.replaces === undefined ? 'key-create' : 'key-rotate';
       await recordAudit(db, { atMs: key.createdAtMs, actor: write.actor, action, subject: key.id });
       return readKey(db, key.id);
@@ -88,7 +88,7 @@ export function revokeKey(
   return store.run(
     'revoke key',
     async (db) => {
-      const changed = await markRevoked(db, revoke.id, revoke.atMs);
+      const changed = await setRevoked(db, revoke.id, revoke.atMs);
       if (changed) {
         await recordAudit(db, { atMs: revoke.atMs, actor: revoke.actor, action: 'key-revoke', subject: revoke.id });
       }
@@ -108,7 +108,7 @@ export function updateLastUsed(store: Store, ids: readonly string[], atMs: numbe
   );
 }
 
-async function markRevoked(db: Db, id: string, atMs: number): Promise<boolean> {
+async function setRevoked(db: Db, id: string, atMs: number): Promise<boolean> {
   const result = await db
     .updateTable('keys')
     .set({ revoked_at: atMs })

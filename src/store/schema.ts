@@ -55,7 +55,7 @@ export interface ListingPartsTable {
   json: string;
 }
 
-export interface SessionMarksTable {
+export interface SessionRecordsTable {
   id: string;
   at: number;
   /** Preferences as JSON; null = tombstone: the session has ended. */
@@ -82,7 +82,7 @@ export interface Tables {
   names: NamesTable;
   listings: ListingsTable;
   listing_parts: ListingPartsTable;
-  session_marks: SessionMarksTable;
+  session_marks: SessionRecordsTable;
   audit: AuditTable;
   meta: MetaTable;
 }

@@ -1,0 +1,129 @@
+/**
+ * Modules that use the field's terms keep doing so: no identifier contains a word of the former private vocabulary, and comments cite no
+ * document that is not in the repository. The message names the replacement. Glossary: ARCHITECTURE.md, Words.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readTree, type SourceFile, snippet } from './_tree.ts';
+
+/** Banned in all modules below. Word of an identifier → what to use instead. */
+const EVERYWHERE: Readonly<Record<string, string>> = {
+  bury: 'applyTombstone',
+  deaf: 'failed, closed',
+  door: 'endpoint, dispatcher, authenticator, gate',
+  ears: 'handlers',
+  fleeting: 'ephemeral',
+  goner: 'close callback',
+  guard: 'supervisor',
+  hear: 'receive',
+  heard: 'received',
+  heir: 'replacement worker',
+  hopeless: 'fatal',
+  hurry: 'retryNow',
+  lane: 'session connection',
+  manner: 'rules',
+  park: 'retain, suspend',
+  parked: 'retained, suspended',
+  picked: 'selected',
+  said: 'sent, line',
+  say: 'send',
+  shelf: 'index',
+  shelves: 'indexes',
+  speaker: 'newest process',
+  stillborn: 'rejected',
+  stranger: 'unmatched, unknown',
+  tell: 'send, notify, show',
+  told: 'sent, notified',
+  track: 'stream, resumable stream',
+  tracks: 'streams, resumable streams',
+  verdict: 'liveness policy, result',
+  wish: 'request, preferences, subscription',
+  wishes: 'requests, preferences, subscriptions',
+  world: 'snapshot, state, configuration',
+};
+
+/** Module → words that are banned there in addition. */
+const MODULES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  admission: { given: 'released', greedy: 'above the fair share' },
+  catalog: { beginning: 'prefix', mark: 'record' },
+  control: { mark: 'record', marks: 'records', unkept: 'unsaved, unstored' },
+  relay: { life: 'process instance', mark: 'record', marks: 'records', word: 'message' },
+  seal: { statement: 'token' },
+  session: { mark: 'record', marks: 'records', note: 'preferences', notes: 'preferences', statement: 'session token' },
+  store: { mark: 'record', marks: 'records' },
+  supervisor: { ground: 'host', member: 'managed process', sight: 'probe', voice: 'supervisor log' },
+};
+
+/** `module word` → why the word stays. */
+const EXCEPTIONS: Readonly<Record<string, string>> = {
+  'control wishes': 'member of session records on the relay',
+  'relay life': 'member of the message hello',
+  'relay marks': 'member of the message marks',
+  'relay wishes': 'member of session records on the relay',
+  'store marks': 'the table session_marks',
+  'store wishes': 'column of the table session_marks',
+  'supervisor guard': 'guardBackoffMs, the name of a limit',
+};
+
+const CITATION = /\b(?:architecture|cases|defaults|protocol|reliability|security-review|stack-and-ux)\.md\b/gi;
+
+const tree = readTree().filter(({ room }) => Object.hasOwn(MODULES, room));
+
+/** Returns `place word → replacement` of each banned word in the identifiers of a file. */
+function bannedWords(file: SourceFile): { readonly key: string; readonly message: string }[] {
+  const bans = { ...EVERYWHERE, ...MODULES[file.room] };
+  return file.bareLines.flatMap((line, at) =>
+    [...line.matchAll(/[A-Za-z_$][\w$]*/g)].flatMap(([identifier]) =>
+      wordsOf(identifier).flatMap((word) => {
+        const instead = Object.hasOwn(bans, word) ? bans[word] : undefined;
+        const message = `src/${file.path}:${at + 1} ${identifier}: use ${instead} instead of "${word}"`;
+        return instead === undefined ? [] : [{ key: `${file.room} ${word}`, message }];
+      }),
+    ),
+  );
+}
+
+/** Returns the lower-case words of a camelCase or snake_case identifier. */
+function wordsOf(identifier: string): string[] {
+  return (identifier.match(/[A-Z]?[a-z]+|[A-Z]+(?![a-z])/g) ?? []).map((word) => word.toLowerCase());
+}
+
+function citations({ path, text, code }: SourceFile): string[] {
+  const codeLines = code.split('\n');
+  return text.split('\n').flatMap((line, at) => {
+    const cited = line === codeLines[at] ? [] : [...line.matchAll(CITATION)];
+    return cited.filter(({ index }) => line[index - 1] !== '/').map(([name]) => `src/${path}:${at + 1} cites ${name}`);
+  });
+}
+
+test('identifiers contain no word of the former private vocabulary', () => {
+  assert.ok(tree.length > 60, `${tree.length} files`);
+  const found = tree.flatMap(bannedWords).filter(({ key }) => !Object.hasOwn(EXCEPTIONS, key));
+  assert.deepEqual(
+    found.map(({ message }) => message),
+    [],
+  );
+});
+
+test('comments cite no document that is not in the repository', () => {
+  assert.deepEqual(tree.flatMap(citations), []);
+});
+
+test('each exception is used', () => {
+  const used = new Set(tree.flatMap(bannedWords).map(({ key }) => key));
+  assert.deepEqual(
+    Object.keys(EXCEPTIONS).filter((key) => !used.has(key)),
+    [],
+  );
+});
+
+test('the rules find what they forbid, and nothing else', () => {
+  const bad = snippet('/** See reliability.md. */\nconst serverShelf = relayEars;', 'catalog/x.ts');
+  assert.deepEqual(
+    bannedWords(bad).map(({ key }) => key),
+    ['catalog shelf', 'catalog ears'],
+  );
+  assert.deepEqual(citations(bad), ['src/catalog/x.ts:1 cites reliability.md']);
+  const fine = snippet("/** See docs/protocol.md, told. */\nconst worldwide = { years: 'ears' };", 'catalog/x.ts');
+  assert.deepEqual([...bannedWords(fine), ...citations(fine)], []);
+});
