@@ -1,4 +1,4 @@
-/** Names that another worker knows, over a worker that a test plays. */
+/** Names that another worker knows, over a worker that a test plays, on a frozen clock. */
 // covers: A4
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -6,10 +6,11 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import { frozenKernel } from '../../test/support/frozen-kernel.ts';
 import { until } from '../../test/support/hub.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { View } from '../catalog/view.ts';
-import { createKernel } from '../kernel/kernel.ts';
 import type { Access } from '../kernel/open-work.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import type { Call } from './call.ts';
@@ -24,13 +25,15 @@ interface Place {
   /** What the other worker answers; undefined = the test does. */
   status: number | undefined;
   readonly unanswered: ServerResponse[];
+  /** Time passes. */
+  pass(ms: number): Promise<void>;
   /** The name has come. */
   list(name: string): void;
   find(name: string, owner?: string): Promise<string | undefined> | undefined;
 }
 
 async function place(t: TestContext): Promise<Place> {
-  const kernel = createKernel();
+  const { kernel, advance } = frozenKernel();
   const directory = await mkdtemp(join(tmpdir(), 'names-'));
   const socket = join(directory, 'hub-2.sock');
   const listed = new Set<string>(); // bounded by: a test's names
@@ -48,6 +51,11 @@ async function place(t: TestContext): Promise<Place> {
   const access = { principal: {}, viewName: VIEW, world: {} } as unknown as Access;
   const made: Place = {
     ...{ names, asked: [], status: 404, unanswered: [] },
+    async pass(ms) {
+      await setImmediate();
+      advance(ms);
+      await setImmediate();
+    },
     list(name) {
       listed.add(name);
       for (const tell of listeners) tell();
@@ -68,7 +76,6 @@ async function place(t: TestContext): Promise<Place> {
   t.after(async () => {
     server.closeAllConnections();
     server.close();
-    await kernel.scope.close(kernel.deadline(1000));
     await rm(directory, { recursive: true });
   });
   return made;
@@ -80,7 +87,7 @@ test('a name that another worker knows is waited for, and one that none knows is
   assert.equal(await made.find('missing'), undefined);
   made.status = 200;
   const late = made.find('late');
-  await new Promise((done) => setTimeout(done, 100));
+  await until(() => made.asked.length === 2, 5000, 'the question');
   made.list('late');
   assert.equal(await late, 'late');
   assert.deepEqual(
@@ -101,6 +108,7 @@ test('calls of one name share a question, which is never older than they are', a
   made.unanswered[0]?.writeHead(404).end();
   assert.equal(await before, undefined);
   made.list('one');
+  await made.pass(50);
   assert.deepEqual(
     await Promise.all(after),
     after.map(() => 'one'),
@@ -119,7 +127,7 @@ test('a key asks for a few names at once, and another key is not held up by it',
   assert.ok(made.find('c', 'other'));
   await Promise.all(asked);
   assert.equal(made.find('e'), undefined, 'its places are taken for a while');
-  await new Promise((done) => setTimeout(done, 150));
+  await made.pass(50);
   assert.ok(made.find('e'));
   assert.equal(made.find('x'.repeat(10_000), 'third'), undefined, 'too long to be asked');
 });
