@@ -8,10 +8,9 @@ import type { Target } from '../catalog/route.ts';
 import type { EndReason } from '../kernel/deadline.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import type { BackChannel } from '../protocol/back-channel.ts';
-import { jsonBytes } from '../protocol/json-text.ts';
 import { passesLevel } from '../protocol/log-level.ts';
 import type { CallParams } from '../protocol/message.ts';
-import { memberSpan, stringAt } from '../protocol/scan.ts';
+import { shortenedError } from '../protocol/shortened-error.ts';
 import { callParamsFor } from '../protocol/write.ts';
 import type { UpstreamReply } from '../upstream/call.ts';
 import { labelUrlError } from '../upstream/question.ts';
@@ -55,7 +54,7 @@ export function createRoutedCall(
       if (answer.kind === 'error') {
         const name = fleet.status(target.server)?.name ?? target.server;
         const about = { server: target.server, name, maxBytes: limits.questionBytes };
-        const error = labelUrlError(boundedError(answer.json), about);
+        const error = labelUrlError(shortenedError(answer.json, { at: 0, end: answer.json.length }), about);
         if (isRefusal(error)) return error;
         return answerLack(error, incoming.claim, note) ?? { kind: 'error', json: error, note };
       }
@@ -98,24 +97,6 @@ function withTool(refusal: Refusal, tool: string | undefined): Refusal {
   if (tool === undefined) return refusal;
   const { code, message, detail } = refusal;
   return new Refusal(code, message, { ...detail, operator: { ...detail.operator, tool } });
-}
-
-/** Most bytes of a server's own JSON-RPC error that its caller gets. */
-const ERROR_BYTES = 65_536;
-const ERROR_CHARS = 4096;
-
-/** Returns the error as it is, or, above `ERROR_BYTES`, its code and the beginning of its message. */
-function boundedError(json: Buffer): Buffer {
-  if (json.length <= ERROR_BYTES) return json;
-  const code = Number(memberText(json, 'code'));
-  const message = stringAt(json, memberSpan(json, { at: 0, end: json.length }, 'message'), ERROR_BYTES) ?? '';
-  const shown = { code: Number.isInteger(code) ? code : -32603, message: `${message.slice(0, ERROR_CHARS)}…` };
-  return jsonBytes({ ...shown, data: { cut: true, bytes: json.length } });
-}
-
-function memberText(json: Buffer, key: string): string {
-  const span = memberSpan(json, { at: 0, end: json.length }, key);
-  return span.at < 0 ? '' : json.toString('latin1', span.at, span.end);
 }
 
 /** From which level on the caller wants log lines; `none` = not at all. */

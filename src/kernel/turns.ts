@@ -7,7 +7,7 @@ import type { Timers } from './clock.ts';
 
 export class Turns {
   readonly #timers: Pick<Timers, 'afterInput'>;
-  readonly #waiting: (() => void)[] = []; // bounded by: children that start at once (limits.starting, installs), and servers whose lists are being worked on
+  readonly #waiting: (() => void)[] = []; // bounded by: children that start at once (limits.starting, installs), servers whose lists are being worked on, and answers and streams of servers that are being read
   #isTaken = false;
 
   constructor(timers: Pick<Timers, 'afterInput'>) {
@@ -19,6 +19,12 @@ export class Turns {
     if (this.#isTaken) return new Promise((resolve) => this.#waiting.push(resolve));
     this.#take();
     return Promise.resolve();
+  }
+
+  /** Runs `work` in a turn that no other caller gets, not in this one. */
+  call(work: () => void): void {
+    this.used();
+    this.#waiting.push(work);
   }
 
   /** Says that this turn has been used for milliseconds of work: who asks next gets another one. */

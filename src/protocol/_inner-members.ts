@@ -14,6 +14,8 @@ const MAX_IN_PARAMS = 16;
 /** Members of a server's result, and the empty ones of which the places are kept. */
 const MAX_IN_RESULT = 1024;
 const EMPTY_MEMBERS = 16;
+/** What takes more bytes is not taken for empty, whatever white space is in it. */
+export const EMPTY_BYTES = 64 * 1024;
 /** Members of params that carry what servers want, and that the hub does not look through. */
 const ARGUMENTS = 'arguments';
 const RESPONSES = 'inputResponses';
@@ -138,5 +140,5 @@ function kept(places: number[] | undefined, place: readonly [number, number, num
 function isEmptyValue(bytes: Buffer, at: number, end: number): boolean {
   const first = bytes[at];
   if (first !== OPEN_ARRAY && first !== OPEN_OBJECT) return first === NULL;
-  return bytes[end - 2] === first || skipSpace(bytes, at + 1, end) === end - 1;
+  return bytes[end - 2] === first || (end - at <= EMPTY_BYTES && skipSpace(bytes, at + 1, end) === end - 1);
 }

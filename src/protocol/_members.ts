@@ -6,16 +6,15 @@
  */
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
 import { type ParamsBounds, type ParamsCount, ParamsMembers, ResultMembers } from './_inner-members.ts';
-import { decodeStart, foldedKey, keyBegins, skipSpace, spells } from './_scalar.ts';
+import { decodeStart, foldedKey, keyBegins, spells } from './_scalar.ts';
 import { QUOTE } from './_strict-string.ts';
 import type { Budget, MemberVisitor } from './_value.ts';
 import { ABSENT, type Envelope, type MessageKind, type Span } from './message.ts';
+import { isEmpty } from './object-params.ts';
 
 export type { ParamsCount };
 
 const OPEN_OBJECT = 0x7b;
-const OPEN_ARRAY = 0x5b;
-const CLOSE_ARRAY = 0x5d;
 const NULL = 0x6e;
 const MINUS = 0x2d;
 /** Members of the envelope that mean nothing to us; a message has none or one. */
@@ -201,13 +200,8 @@ export class Members implements MemberVisitor {
   /** Null and an empty array are none (PHP writes an empty map so); undefined = params of a wrong kind. */
   #params(from: number): Span | undefined {
     const at = this.#at(PARAMS);
-    if (at < 0 || this.#bytes[at] === NULL || this.#isEmptyArray(at)) return ABSENT;
+    if (at < 0 || this.#bytes[at] === NULL || isEmpty(this.#bytes, { at, end: this.#end(PARAMS) })) return ABSENT;
     return this.#bytes[at] === OPEN_OBJECT ? this.#span(PARAMS, from) : undefined;
-  }
-
-  #isEmptyArray(at: number): boolean {
-    const bytes = this.#bytes;
-    return bytes[at] === OPEN_ARRAY && bytes[skipSpace(bytes, at + 1, bytes.length)] === CLOSE_ARRAY;
   }
 }
 

@@ -4,7 +4,7 @@
  * for messages of many megabytes.
  * Does not: build anything but the one string that `decodeString` is asked for.
  */
-import { BAD, QUOTE, skipStrictString } from './_strict-string.ts';
+import { BAD, indexWithin, NEVER, pausedFrom, QUOTE, skipStrictString, WINDOW_BYTES } from './_strict-string.ts';
 
 const BACKSLASH = 0x5c;
 const MINUS = 0x2d;
@@ -25,13 +25,17 @@ export function skipSpace(b: Buffer, at: number, end: number): number {
 
 /** `at` is on the opening quote; the answer is behind the closing one, or BAD. Strict mode may return LONE. */
 export function skipString(b: Buffer, at: number, end: number, strict: boolean): number {
-  return strict ? skipStrictString(b, at, end) : skipLooseString(b, at, end);
+  return strict ? skipStrictString(b, at, end) : skipLooseString(b, at + 1, end, NEVER);
 }
 
-/** Text with many escaped quotes is cheaper byte by byte, long plain text natively: the two take turns. */
-function skipLooseString(b: Buffer, at: number, end: number): number {
-  let i = at + 1;
+/**
+ * From inside a string, not inside an escape; from `pauseAt` on it may pause (`pausedAt`). Text with many escaped quotes is cheaper byte by byte, long
+ * plain text natively: the two take turns.
+ */
+export function skipLooseString(b: Buffer, from: number, end: number, pauseAt: number): number {
+  let i = from;
   for (;;) {
+    if (i >= pauseAt) return pausedFrom(i);
     const near = Math.min(end, i + NEAR);
     while (i < near) {
       const c = b[i];
@@ -39,12 +43,16 @@ function skipLooseString(b: Buffer, at: number, end: number): number {
       i += c === BACKSLASH ? 2 : 1;
     }
     if (i >= end) return BAD;
-    const quote = b.indexOf(QUOTE, i);
-    if (quote < 0 || quote >= end) return BAD;
+    const far = pauseAt === NEVER ? end : Math.min(end, i + WINDOW_BYTES);
+    const quote = far === end ? b.indexOf(QUOTE, i) : indexWithin(b, QUOTE, i, far);
+    if ((quote < 0 && far === end) || quote >= end) return BAD;
+    const stop = quote < 0 ? far : quote;
     let slashes = 0;
-    while (quote - 1 - slashes >= i && b[quote - 1 - slashes] === BACKSLASH) slashes += 1;
-    if (slashes % 2 === 0) return quote + 1;
-    i = quote + 1;
+    while (stop - 1 - slashes >= i && b[stop - 1 - slashes] === BACKSLASH) slashes += 1;
+    const isEscaped = slashes % 2 === 1;
+    if (quote < 0) i = isEscaped ? far - 1 : far;
+    else if (!isEscaped) return quote + 1;
+    else i = quote + 1;
   }
 }
 

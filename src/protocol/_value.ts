@@ -30,14 +30,19 @@ export interface WalkOptions {
 export const UNBOUNDED = 0x3fffffff;
 
 /** From the opening quote of a key to behind its closing one, or BAD or LONE. */
-function skipKey(b: Buffer, at: number, end: number, strict: boolean): number {
-  return at < end && b[at] === QUOTE ? skipString(b, at, end, strict) : BAD;
+function skipKey(b: Buffer, at: number, end: number, strict: boolean, walked?: WalkedValues): number {
+  if (at >= end || b[at] !== QUOTE) return BAD;
+  return walked?.take(at, undefined) ?? skipString(b, at, end, strict);
 }
 
 /** From behind a key to its value. */
-function skipColon(b: Buffer, at: number, end: number): number {
-  const colon = b[at] === COLON ? at : skipSpace(b, at, end);
-  return colon < end && b[colon] === COLON ? skipSpace(b, colon + 1, end) : BAD;
+function skipColon(b: Buffer, at: number, end: number, walked?: WalkedValues): number {
+  const colon = b[at] === COLON ? at : skipWalkedSpace(b, at, end, walked);
+  return colon < end && b[colon] === COLON ? skipWalkedSpace(b, colon + 1, end, walked) : BAD;
+}
+
+function skipWalkedSpace(b: Buffer, at: number, end: number, walked: WalkedValues | undefined): number {
+  return walked === undefined ? skipSpace(b, at, end) : walked.space(b, at, end);
 }
 
 /** `at` is on the first byte of a value; the answer is behind its last one, or BAD, DEEP, MANY or LONE. */
@@ -107,7 +112,7 @@ function skipNested(b: Buffer, at: number, end: number, { maxDepth, strict, budg
 }
 
 /** From the opening quote of a key to its value, or BAD or LONE. */
-export function toMemberValue(b: Buffer, at: number, end: number, strict: boolean): number {
+function toMemberValue(b: Buffer, at: number, end: number, strict: boolean): number {
   const behind = skipKey(b, at, end, strict);
   return behind < 0 ? behind : skipColon(b, behind, end);
 }
@@ -132,28 +137,28 @@ export function eachMember(
 ): number {
   if (at >= end || b[at] !== OPEN_OBJECT) return BAD;
   if (options.maxDepth < 1) return DEEP;
-  const { budget } = options;
-  const inside = { maxDepth: options.maxDepth - 1, strict: options.strict, budget, walked: options.walked };
-  let i = skipSpace(b, at + 1, end);
+  const { budget, walked } = options;
+  const inside = { maxDepth: options.maxDepth - 1, strict: options.strict, budget, walked };
+  let i = skipWalkedSpace(b, at + 1, end, walked);
   if (i < end && b[i] === CLOSE_OBJECT) return i + 1;
   for (;;) {
     if (budget) {
       if (budget.values <= 0) return MANY;
       budget.values -= 1;
     }
-    const keyEnd = skipKey(b, i, end, options.strict);
+    const keyEnd = skipKey(b, i, end, options.strict, walked);
     if (keyEnd < 0) return keyEnd;
-    const valueAt = skipColon(b, keyEnd, end);
+    const valueAt = skipColon(b, keyEnd, end, walked);
     if (valueAt < 0) return BAD;
     const inner = innerOf && b[valueAt] === OPEN_OBJECT ? innerOf(i, keyEnd) : undefined;
     const behind = inner ? eachMember(b, valueAt, end, inside, inner) : skipValue(b, valueAt, end, inside);
     if (behind < 0) return behind;
     if (!visitor.member(i, keyEnd, valueAt, behind)) return behind;
-    i = skipSpace(b, behind, end);
+    i = skipWalkedSpace(b, behind, end, walked);
     if (i >= end) return BAD;
     if (b[i] === CLOSE_OBJECT) return i + 1;
     if (b[i] !== COMMA) return BAD;
-    i = skipSpace(b, i + 1, end);
+    i = skipWalkedSpace(b, i + 1, end, walked);
   }
 }
 
@@ -167,7 +172,7 @@ export function eachElement(
 ): number {
   if (at >= end || b[at] !== OPEN_ARRAY) return BAD;
   if (options.maxDepth < 1) return DEEP;
-  const i = skipSpace(b, at + 1, end);
+  const i = skipWalkedSpace(b, at + 1, end, options.walked);
   return i < end && b[i] === CLOSE_ARRAY ? i + 1 : elementsFrom(b, i, end, options, visit);
 }
 
@@ -185,11 +190,11 @@ export function elementsFrom(
     const behind = skipValue(b, i, end, inside);
     if (behind < 0) return behind;
     if (!visit(i, behind)) return behind;
-    i = skipSpace(b, behind, end);
+    i = skipWalkedSpace(b, behind, end, walked);
     if (i >= end) return BAD;
     if (b[i] === CLOSE_ARRAY) return i + 1;
     if (b[i] !== COMMA) return BAD;
-    i = skipSpace(b, i + 1, end);
+    i = skipWalkedSpace(b, i + 1, end, walked);
   }
 }
 

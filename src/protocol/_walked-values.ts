@@ -1,7 +1,10 @@
 /**
- * Large values of one JSON text that have been walked over, so that the walk that reads the message takes no time for them.
+ * Large values, names and stretches of white space of one JSON text that have been walked over, so that the walk that reads the message takes no time for them.
  */
+import { skipSpace } from './_scalar.ts';
 import { MANY } from './_strict-string.ts';
+
+const SPACE = 0x20;
 
 /** Values that a walk may still meet; shared by all walks over one body. */
 export interface Budget {
@@ -19,6 +22,8 @@ interface WalkedValue {
 }
 
 export class WalkedValues {
+  /** What the walk returned: behind the text that it walked over, or the fault in it. */
+  end = MANY;
   readonly #values = new Map<number, WalkedValue>(); // bounded by: some for each `largeBytes` of the text (`_ahead.ts`)
 
   add(at: number, value: WalkedValue): void {
@@ -35,5 +40,12 @@ export class WalkedValues {
       if (value.hasEmpty) budget.withEmpty = (budget.withEmpty ?? 0) + 1;
     }
     return value.end;
+  }
+
+  /** As `skipSpace`. */
+  space(b: Buffer, at: number, end: number): number {
+    // A stretch begins where no value and no name does.
+    if ((b[at] as number) > SPACE) return at;
+    return this.#values.get(at)?.end ?? skipSpace(b, at, end);
   }
 }

@@ -6,7 +6,8 @@ import { test } from 'node:test';
 import { isRefusal } from '../kernel/outcome.ts';
 import { answerScan, answerSteps, memberSteps, membersAt, scanAnswer } from './answer.ts';
 import { elementSpans, elementSteps } from './elements.ts';
-import { scanEnvelope, walkMessage } from './scan.ts';
+import { scanEnvelope } from './scan.ts';
+import { walkMessage } from './scan-steps.ts';
 
 const LIMITS = { bodyDepth: 12, idBytes: 256, repairBytes: 1024 * 1024, answerValues: 500_000, paramsMembers: 64 };
 const OPTIONS = answerScan(LIMITS);
@@ -20,6 +21,24 @@ const TEXTS = [
   '\u0001'.slice(1),
   'y'.repeat(900),
   '\\"'.repeat(40),
+  '\\'.repeat(300),
+];
+/** Numbers of any length, and what is none. */
+const NUMBERS = [
+  '1'.repeat(200),
+  `-0.${'0'.repeat(90)}`,
+  `${'9'.repeat(70)}.5e-${'1'.repeat(80)}`,
+  '1e+5',
+  '-0',
+  '0.5E3',
+];
+const NO_NUMBERS = [
+  `0${'1'.repeat(90)}`,
+  `${'1'.repeat(90)}.`,
+  `1e${'+'.repeat(2)}`,
+  `${'1'.repeat(70)}.5.5`,
+  '-',
+  `1e${'1'.repeat(80)}e1`,
 ];
 
 /** A generator of numbers that are the same in each run. */
@@ -40,7 +59,7 @@ function value(next: (below: number) => number, depth: number): unknown {
   const count = next(6);
   if (kind < 7) return Array.from({ length: count }, () => value(next, depth + 1));
   return Object.fromEntries(
-    Array.from({ length: count }, (_, at) => [`k${at}${TEXTS[next(4)]}`, value(next, depth + 1)]),
+    Array.from({ length: count }, (_, at) => [`k${at}${TEXTS[next(TEXTS.length)]}`, value(next, depth + 1)]),
   );
 }
 
@@ -48,7 +67,14 @@ function message(next: (below: number) => number): Buffer {
   const member =
     next(6) === 0 ? { error: { code: -1, message: 'no', data: value(next, 0) } } : { result: value(next, 0) };
   const text = JSON.stringify({ jsonrpc: '2.0', id: next(9), ...member, more: value(next, 2) }, null, next(3));
-  const bytes = Buffer.from(text);
+  const numbers = next(9) === 0 ? NO_NUMBERS : NUMBERS;
+  const spaced =
+    next(3) > 0
+      ? text
+      : text.replaceAll(/[:,[\]{}]/g, (sign) => (next(20) > 0 ? sign : `${sign}${' \n'.repeat(next(90))}`));
+  const bytes = Buffer.from(
+    spaced.replaceAll('true', () => (next(2) === 0 ? 'true' : (numbers[next(numbers.length)] as string))),
+  );
   // Half of them are broken somewhere, or nested too deeply.
   const fault = next(8);
   if (fault === 0) bytes[next(bytes.length)] = next(256);

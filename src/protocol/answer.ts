@@ -5,18 +5,22 @@
  * Source: JSON-RPC 2.0 §5; RFC 8259 §7, §8.1; RFC 7493 §2.1.
  */
 import { isUtf8 } from 'node:buffer';
-import { isRefusal, type Outcome, type Refusal } from '../kernel/outcome.ts';
+import { copySteps } from '../kernel/copy-steps.ts';
+import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
 import { atOnce } from '../kernel/take-turn.ts';
 import { walkAhead } from './_ahead.ts';
 import { keyIs } from './_scalar.ts';
+import { LONE, loneSteps } from './_strict-string.ts';
 import { eachMember } from './_value.ts';
 import type { WalkedValues } from './_walked-values.ts';
 import { ABSENT, type Envelope, type Span } from './message.ts';
 import { isEmpty } from './object-params.ts';
-import { type ScanOptions, scanEnvelope, splitBatch, stringAt, walkMessage } from './scan.ts';
+import { batchSpans, type ScanOptions, scanEnvelope, splitBatch, stringAt } from './scan.ts';
+import { LARGE_BYTES, trimSteps, walkMessage } from './scan-steps.ts';
+import { ERROR_BYTES, shortenedError } from './shortened-error.ts';
 import { soleMember } from './sole-member.ts';
 import { validError } from './valid-error.ts';
-import { withValue } from './write.ts';
+import { rawErrorFrame, withValue } from './write.ts';
 
 export interface AnswerOptions extends Pick<ScanOptions, 'maxDepth' | 'maxIdBytes' | 'answerBounds' | 'walked'> {
   readonly strict: true;
@@ -24,8 +28,6 @@ export interface AnswerOptions extends Pick<ScanOptions, 'maxDepth' | 'maxIdByte
   readonly repairBytes: number;
 }
 
-/** A longer message is walked over in steps before it is read. */
-export const LARGE_BYTES = 256 * 1024;
 /** A request of a server with a longer id is not read, and so not refused. */
 const REFUSED_ID_BYTES = 64 * 1024;
 
@@ -49,6 +51,9 @@ export function answerScan(
 
 const OPEN_OBJECT = 0x7b;
 const NULL = 0x6e;
+const NULL_ID = Buffer.from('null');
+/** Where the id stands in a frame of the hub. */
+const ID_FROM = '{"jsonrpc":"2.0","id":'.length;
 /** For text that has been scanned. */
 const LOOSE = { maxDepth: 4096, strict: false } as const;
 /** What is nested deeper is not looked into at all. Walks over text that has been scanned go as deep. */
@@ -72,14 +77,19 @@ export function scanAnswer(bytes: Buffer, options: AnswerOptions): Outcome<Envel
 
 /** The same in steps of some milliseconds; a message below 256 KiB in one. */
 export function* answerSteps(bytes: Buffer, options: AnswerOptions): Generator<void, Outcome<Envelope>> {
-  const strict = yield* scanSteps(bytes, options);
-  return isRefusal(strict) ? yield* invalidAnswer(bytes, options, strict) : valid(strict, options);
+  if (bytes.length < LARGE_BYTES) return scanAnswer(bytes, options);
+  // The places of what was walked over are those in the message.
+  const text = yield* trimSteps(bytes);
+  const walked = yield* walkMessage(text, options);
+  if (walked.end === LONE) return yield* loneAnswer(text, options);
+  const strict = scanEnvelope(text, { ...options, walked });
+  return isRefusal(strict) ? yield* invalidAnswer(text, options, strict) : valid(strict, { ...options, walked });
 }
 
-function* scanSteps(bytes: Buffer, options: ScanOptions): Generator<void, Outcome<Envelope>> {
-  if (bytes.length < LARGE_BYTES) return scanEnvelope(bytes, options);
-  const walked = yield* walkMessage(bytes, options);
-  return scanEnvelope(bytes, { ...options, walked });
+/** Of text in which an escape is half of a surrogate pair. */
+function* loneAnswer(text: Buffer, options: AnswerOptions): Generator<void, Outcome<Envelope>> {
+  const found = yield* answerSteps(yield* loneSteps(yield* copySteps(text)), options);
+  return isRefusal(found) ? found : { ...found, repaired: 'a string had half of a surrogate pair' };
 }
 
 function valid(message: Envelope, options: AnswerOptions): Envelope {
@@ -95,14 +105,39 @@ function* invalidAnswer(bytes: Buffer, options: AnswerOptions, why: Refusal): Ge
     const repaired = yield* answerSteps(Buffer.from(bytes.toString('utf8')), options);
     return isRefusal(repaired) ? repaired : { ...repaired, repaired: 'it was not UTF-8' };
   }
-  const loose = yield* scanSteps(bytes, { ...options, strict: false });
+  const loose = yield* looseSteps(bytes, { ...options, strict: false });
   if (isRefusal(loose)) return loose;
   return { ...loose, fault: isText ? 'a string holds what JSON does not allow' : 'it is not UTF-8' };
+}
+
+function* looseSteps(bytes: Buffer, options: ScanOptions): Generator<void, Outcome<Envelope>> {
+  if (bytes.length < LARGE_BYTES) return scanEnvelope(bytes, options);
+  return scanEnvelope(bytes, { ...options, walked: yield* walkMessage(bytes, options) });
 }
 
 /** The same for a batch (2025-03-26), each message for itself. */
 export function scanAnswers(bytes: Buffer, max: number, options: AnswerOptions): Outcome<readonly Outcome<Envelope>[]> {
   return splitBatch(bytes, max, { ...options, strict: false }, (message) => scanAnswer(message, options));
+}
+
+/** The same in steps of some milliseconds; a batch below 256 KiB in one. */
+export function* batchSteps(
+  bytes: Buffer,
+  max: number,
+  options: AnswerOptions,
+): Generator<void, Outcome<readonly Outcome<Envelope>[]>> {
+  if (bytes.length < LARGE_BYTES) return scanAnswers(bytes, max, options);
+  const text = yield* trimSteps(bytes);
+  const loose = { ...options, strict: false };
+  const spans = batchSpans(text, max, { ...loose, walked: yield* walkMessage(text, loose) });
+  // Half of a surrogate pair is none of a walk that does not look into strings.
+  if (isRefusal(spans) || spans === LONE) return spans === LONE ? new Refusal('parse-error') : spans;
+  const messages: Outcome<Envelope>[] = []; // bounded by: max
+  for (const { at, end } of spans) {
+    messages.push(yield* answerSteps(text.subarray(at, end), options));
+    yield;
+  }
+  return messages;
 }
 
 /** A reply that is nested too deeply, with that as its fault: of a list only the rows that are so must go. */
@@ -113,9 +148,9 @@ function* deepReply(bytes: Buffer, options: AnswerOptions, why: Refusal): Genera
   return { ...deep, fault: `it is nested deeper than ${options.maxDepth} levels`, faultSetting: 'bodyDepth' };
 }
 
-function errorReply(reply: Envelope, { repairBytes }: AnswerOptions): Envelope {
+function errorReply(reply: Envelope, { repairBytes, walked }: AnswerOptions): Envelope {
   const { bytes, error } = reply;
-  if (isError(bytes, error)) return reply;
+  if (isError(bytes, error, walked)) return walked ? shortenedReply(reply, walked) : reply;
   const why = 'its error is not an object with an integer code and a message';
   if (error.end - error.at > repairBytes) return { ...reply, fault: why };
   return { ...withValue(reply, error, validError(bytes.subarray(error.at, error.end))), repaired: why };
@@ -158,13 +193,30 @@ export function replyFault({ bytes, result, fault }: Envelope): string | undefin
   return isResult ? undefined : 'its result is not an object';
 }
 
-function isError(bytes: Buffer, error: Span): boolean {
+/** A longer error than clients get is cut here, where its members are known. */
+function shortenedReply(reply: Envelope, walked: WalkedValues): Envelope {
+  const { bytes, error, id } = reply;
+  if (error.end - error.at <= ERROR_BYTES) return reply;
+  const head = id.at < 0 ? NULL_ID : bytes.subarray(id.at, id.end);
+  const short = shortenedError(bytes, error, walked);
+  const text = rawErrorFrame(head, short);
+  const from = text.length - 1 - short.length;
+  const idAt = text.indexOf(head, ID_FROM);
+  return {
+    ...reply,
+    bytes: text,
+    id: { at: idAt, end: idAt + head.length },
+    error: { at: from, end: text.length - 1 },
+  };
+}
+
+function isError(bytes: Buffer, error: Span, walked: WalkedValues | undefined): boolean {
   if (error.at < 0 || bytes[error.at] !== OPEN_OBJECT) return false;
-  const code = soleMember(bytes, error, 'code');
+  const code = soleMember(bytes, error, 'code', walked);
   if (code === ABSENT || code.end - code.at > NUMBER_BYTES) return false;
   return (
     INTEGER.test(bytes.toString('latin1', code.at, code.end)) &&
-    stringAt(bytes, soleMember(bytes, error, 'message'), 1) !== undefined
+    stringAt(bytes, soleMember(bytes, error, 'message', walked), 1) !== undefined
   );
 }
 

@@ -3,11 +3,14 @@
  * what is wrong with them.
  * Guarantees: what a message holds inside is never taken for another message where the text is whole, or where it may quote a client; linear time; looks at a bounded part of the members; never throws.
  */
+import { atOnce } from '../kernel/take-turn.ts';
+import { walkAhead } from './_ahead.ts';
 import { keyIs, skipSpace } from './_scalar.ts';
-import { type Budget, eachElement, eachMember } from './_value.ts';
+import { type Budget, eachElement, eachMember, type WalkOptions } from './_value.ts';
 import { replyNumber } from './answer.ts';
 import { ABSENT, type Span } from './message.ts';
 import { isBatch } from './scan.ts';
+import { LARGE_BYTES, trimSteps } from './scan-steps.ts';
 
 /** For text whose strings are not looked into. */
 const LOOSE = { maxDepth: 4096, strict: false } as const;
@@ -23,6 +26,8 @@ const LAST_ID_BYTES = 64;
 /** A key that each message has, and an id behind or before it. */
 const HEAD = 'jsonrpc';
 const HEADS = 8;
+/** Places that are looked at in one step. */
+const STEP_HEADS = 4096;
 const HEAD_BYTES = 64;
 const ID_BEHIND = /["']id["']\s{0,4}:\s{0,4}["']?(\d{1,16})(?!\d)/;
 const ID_BEFORE = /["']id["']\s{0,4}:\s{0,4}["']?(\d{1,16})["']?\s{0,4},\s{0,4}["']$/;
@@ -44,29 +49,42 @@ const NO_ANSWER: BrokenAnswer = { isAnswer: false, ids: [] };
  * made up (`_quoted-replies.ts`): only an object at its beginning, and of that only its own members, then says which request it would have answered.
  */
 export function brokenAnswer(bytes: Buffer, max: number, isQuoting: boolean): BrokenAnswer {
+  return atOnce(brokenSteps(bytes, max, isQuoting));
+}
+
+/** The same in steps of some milliseconds. */
+export function* brokenSteps(text: Buffer, max: number, isQuoting: boolean): Generator<void, BrokenAnswer> {
+  const bytes = text.length < LARGE_BYTES ? text : yield* trimSteps(text);
   const budget = { values: ID_VALUES };
-  if (isQuoting) return bytes[0] === OPEN_OBJECT ? answerOf(bytes, membersOf(bytes, budget)) : NO_ANSWER;
-  if (!isBatch(bytes)) return brokenOne(bytes, budget);
+  if (isQuoting) return bytes[0] === OPEN_OBJECT ? yield* answerOf(bytes, yield* membersOf(bytes, budget)) : NO_ANSWER;
+  if (!isBatch(bytes)) return yield* brokenOne(bytes, budget);
   const spans: Span[] = []; // bounded by: max
-  eachElement(bytes, bytes.indexOf('['), bytes.length, { ...LOOSE, budget }, (at, end) => {
+  const from = bytes.indexOf('[');
+  eachElement(bytes, from, bytes.length, yield* walkOf(bytes, from, budget), (at, end) => {
     spans.push({ at, end });
     return spans.length < max;
   });
-  const found = spans.map(({ at, end }) => brokenOne(bytes.subarray(at, end), budget));
+  const found: BrokenAnswer[] = []; // bounded by: max
+  for (const { at, end } of spans) found.push(yield* brokenOne(bytes.subarray(at, end), budget));
   return { isAnswer: found.some(({ isAnswer }) => isAnswer), ids: distinct(found.flatMap(({ ids }) => ids)) };
 }
 
-function brokenOne(bytes: Buffer, budget: Budget): BrokenAnswer {
+function* walkOf(text: Buffer, at: number, budget: Budget): Generator<void, WalkOptions> {
+  if (text.length < LARGE_BYTES) return { ...LOOSE, budget };
+  return { ...LOOSE, budget, walked: yield* walkAhead(text, at, { ...LOOSE, budget }) };
+}
+
+function* brokenOne(bytes: Buffer, budget: Budget): Generator<void, BrokenAnswer> {
   const from = bytes.indexOf('{');
   if (from < 0) return NO_ANSWER;
   const text = from === 0 ? bytes : bytes.subarray(from);
-  const members = membersOf(text, budget);
+  const members = yield* membersOf(text, budget);
   const { spans, end } = members;
   const [id, result, error, method] = spans as [Span, Span, Span, Span];
-  if (end > 0 && isBlank(text, end)) return answerOf(text, members);
-  const heads = headsIn(text);
+  if (end > 0 && isBlank(text, end)) return yield* answerOf(text, members);
+  const heads = yield* headsIn(text);
   // A line of a log may have an id as well.
-  const isAnswer = result.at >= 0 || error.at >= 0 || (heads.length > 0 && saysResult(text));
+  const isAnswer = result.at >= 0 || error.at >= 0 || (heads.length > 0 && (yield* saysResult(text)));
   if (!isAnswer || method.at >= 0) return NO_ANSWER;
   const own = replyNumber(text, id);
   const beside =
@@ -76,12 +94,12 @@ function brokenOne(bytes: Buffer, budget: Budget): BrokenAnswer {
 }
 
 /** By its own members alone. The one that is broken is not among `spans`. */
-function answerOf(text: Buffer, { spans, end }: Members): BrokenAnswer {
+function* answerOf(text: Buffer, { spans, end }: Members): Generator<void, BrokenAnswer> {
   const [id, result, error, method, head] = spans as [Span, Span, Span, Span, Span];
   const own = replyNumber(text, id);
   // A line of a log may have an error as well.
   const isMeant = own !== undefined || head.at >= 0;
-  const isBegun = end < 0 && head.at >= 0 && saysResult(text);
+  const isBegun = end < 0 && head.at >= 0 && (yield* saysResult(text));
   if (!isMeant || (result.at < 0 && error.at < 0 && !isBegun) || method.at >= 0) return NO_ANSWER;
   return { isAnswer: true, ids: own === undefined ? [] : [own] };
 }
@@ -90,16 +108,23 @@ function isBlank(text: Buffer, from: number): boolean {
   return skipSpace(text, from, text.length) === text.length;
 }
 
-function saysResult(text: Buffer): boolean {
-  return ['"result"', '"error"', "'result'", "'error'"].some((member) => text.includes(member));
+function* saysResult(text: Buffer): Generator<void, boolean> {
+  for (const member of ['"result"', '"error"', "'result'", "'error'"]) {
+    if (text.includes(member)) return true;
+    if (text.length >= LARGE_BYTES) yield;
+  }
+  return false;
 }
 
 /** Where the key stands that each message has. What lies escaped in a string is none. */
-function headsIn(text: Buffer): number[] {
+function* headsIn(text: Buffer): Generator<void, number[]> {
   const heads: number[] = []; // bounded by: HEADS
+  let steps = 0;
   for (let at = text.indexOf(HEAD); at >= 0 && heads.length < HEADS; at = text.indexOf(HEAD, at + HEAD.length)) {
     const isKey = QUOTES.has(text[at - 1]) && text[at - 2] !== BACKSLASH && QUOTES.has(text[at + HEAD.length]);
     if (isKey) heads.push(at);
+    steps += 1;
+    if (steps % STEP_HEADS === 0) yield;
   }
   return heads;
 }
@@ -126,9 +151,9 @@ interface Members {
   readonly end: number;
 }
 
-function membersOf(text: Buffer, budget: Budget): Members {
+function* membersOf(text: Buffer, budget: Budget): Generator<void, Members> {
   const spans = KEYS.map(() => ABSENT);
-  const options = { ...LOOSE, budget };
+  const options = yield* walkOf(text, 0, budget);
   const end = eachMember(text, 0, text.length, options, {
     member(keyAt, keyEnd, at, end) {
       const which = KEYS.findIndex((key) => keyIs(text, keyAt, keyEnd, key));

@@ -3,8 +3,11 @@
  * Promises: linear time whatever the chunks are (a 9 MB line in 64 KiB pieces is copied once); a line in one chunk is not copied at all;
  * no line longer than `maxBytes` is held or given out. Pull interface, so that the reader decides how many lines it takes in one turn.
  */
+import { atOnce } from '../kernel/take-turn.ts';
 import { Pieces } from './pieces.ts';
 
+/** A longer line is put together in steps. */
+const LARGE_BYTES = 256 * 1024;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 
@@ -19,7 +22,7 @@ export class LineSplitter {
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
-    this.#unfinished = new Pieces(maxBytes);
+    this.#unfinished = new Pieces();
   }
 
   /** Bytes that wait to be pulled or finished. */
@@ -41,7 +44,14 @@ export class LineSplitter {
 
   /** The next whole line without its line end; empty lines are left out. Undefined = none yet. */
   next(): Buffer | undefined {
+    const line = this.nextLine();
+    return line === undefined || Buffer.isBuffer(line) ? line : atOnce(line);
+  }
+
+  /** The same; a line of 256 KiB or more that came in pieces is put together in steps of some milliseconds. */
+  nextLine(): Buffer | Generator<void, Buffer> | undefined {
     for (let chunk = this.#chunks[0]; chunk !== undefined; chunk = this.#chunks[0]) {
+      if (this.#unfinished.length === 0) this.#skipEmptyLines(chunk);
       const newline = chunk.indexOf(NEWLINE, this.#at);
       const piece = chunk.subarray(this.#at, newline < 0 ? chunk.length : newline);
       if (this.#unfinished.length + piece.length > this.#maxBytes) return this.#giveUp();
@@ -54,24 +64,40 @@ export class LineSplitter {
         this.#unfinished.add(piece);
         continue;
       }
-      const line = this.#unfinished.take(piece);
-      this.#heldBytes -= line.length + 1;
-      const text = line[line.length - 1] === RETURN ? line.subarray(0, -1) : line;
+      const length = this.#unfinished.length + piece.length;
+      this.#heldBytes -= length + 1;
+      if (length >= LARGE_BYTES) return textSteps(this.#unfinished.takeSteps(piece));
+      const text = textOf(this.#unfinished.take(piece));
       if (text.length > 0) return text;
     }
     return undefined;
   }
 
-  /** Returns the unfinished line, as if it had its line end, when `isWhole` says so. To be called only after `next` has returned undefined. */
-  cut(isWhole: (text: Buffer) => boolean): Buffer | undefined {
+  /**
+   * Returns the unfinished line, as if it had its line end, when `isWhole` says so, in steps. To be called only after `next` has returned undefined; until the
+   * last step nothing may be pushed.
+   */
+  *cutSteps(isWhole: (text: Buffer) => Generator<void, boolean>): Generator<void, Buffer | undefined> {
     if (this.#overlong || this.#unfinished.length === 0) return undefined;
-    const text = this.#unfinished.take();
-    if (isWhole(text)) {
+    const text = yield* this.#unfinished.takeSteps();
+    if (yield* isWhole(text)) {
       this.#heldBytes -= text.length;
       return text;
     }
     this.#unfinished.add(text);
     return undefined;
+  }
+
+  /** There may be thousands of them. */
+  #skipEmptyLines(chunk: Buffer): void {
+    let at = this.#at;
+    for (;;) {
+      if (chunk[at] === NEWLINE) at += 1;
+      else if (chunk[at] === RETURN && chunk[at + 1] === NEWLINE) at += 2;
+      else break;
+    }
+    this.#heldBytes -= at - this.#at;
+    this.#at = at;
   }
 
   #giveUp(): undefined {
@@ -81,4 +107,12 @@ export class LineSplitter {
     this.#heldBytes = 0;
     return undefined;
   }
+}
+
+function textOf(line: Buffer): Buffer {
+  return line[line.length - 1] === RETURN ? line.subarray(0, -1) : line;
+}
+
+function* textSteps(line: Generator<void, Buffer>): Generator<void, Buffer> {
+  return textOf(yield* line);
 }

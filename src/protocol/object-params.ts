@@ -3,6 +3,7 @@
  * server that gets them.
  */
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { EMPTY_BYTES } from './_inner-members.ts';
 import { keyIs, skipSpace } from './_scalar.ts';
 import type { Envelope, Span } from './message.ts';
 import { withValue } from './write.ts';
@@ -48,5 +49,6 @@ function objectNamed({ bytes, method }: Envelope, key: Span): string | undefined
 /** Null, or an array without elements. */
 export function isEmpty(bytes: Buffer, { at, end }: Span): boolean {
   if (bytes[at] === NULL) return true;
-  return bytes[at] === OPEN_ARRAY && bytes[skipSpace(bytes, at + 1, end)] === CLOSE_ARRAY;
+  if (bytes[at] !== OPEN_ARRAY || end - at > EMPTY_BYTES) return false;
+  return bytes[skipSpace(bytes, at + 1, end)] === CLOSE_ARRAY;
 }

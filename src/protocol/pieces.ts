@@ -2,7 +2,7 @@
  * The bytes of something unfinished: a line or an event whose end has not come yet.
  * Promises: linear time whatever the pieces are; memory in proportion to the bytes, also when they come one at a time (an object of its own for
  * each byte costs 200 times its size, measured); what came in one piece, or in pieces that lie side by side in one buffer, is given back uncopied;
- * other contents longer than 1 MiB are put together while they come, so that their end costs no long turn of the loop (17 MB in one go: 8 ms).
+ * long contents can be put together in steps: fresh memory costs up to 15 µs a page, so that 8 MB at once may take 30 ms (measured).
  * Does not: know a ceiling; its owner looks at `length`. Large pieces are kept by reference: a caller must not write into them again.
  */
 
@@ -10,10 +10,8 @@
 const LARGE_BYTES = 16 * 1024;
 const MIN_PAGE_BYTES = 4 * 1024;
 const MAX_PAGE_BYTES = 64 * 1024;
-/** Longer contents are copied into one buffer as they come. */
-const JOINED_BYTES = 1024 * 1024;
-/** A full buffer is replaced by one of so many times its size: 8 MiB are the most that is copied at once. What is not written to takes no memory. */
-const GROWTH = 8;
+/** Copied in one step: 1 ms where memory is slow. */
+const STEP_BYTES = 256 * 1024;
 const NOTHING = Buffer.alloc(0);
 
 export class Pieces {
@@ -21,14 +19,6 @@ export class Pieces {
   #page: Buffer | undefined;
   #used = 0;
   #length = 0;
-  readonly #maxBytes: number;
-  /** All that has come, when it is longer than JOINED_BYTES. */
-  #joined: Buffer | undefined;
-
-  /** `maxBytes` = about the most that its owner lets it hold. */
-  constructor(maxBytes: number) {
-    this.#maxBytes = maxBytes;
-  }
 
   get length(): number {
     return this.#length;
@@ -36,7 +26,6 @@ export class Pieces {
 
   add(piece: Buffer): void {
     if (this.#extend(piece)) return;
-    if (this.#joined || this.#length + piece.length > JOINED_BYTES) return this.#join(piece);
     const isFirst = this.#length === 0 && this.#pieces.length === 0;
     this.#length += piece.length;
     if (isFirst || piece.length >= LARGE_BYTES) {
@@ -53,25 +42,33 @@ export class Pieces {
 
   /** All of it and `last` in one buffer; empty afterwards. */
   take(last: Buffer = NOTHING): Buffer {
-    if (this.#joined) return this.#takeJoined(last);
-    if (this.#pieces.length === 0) return last;
-    if (this.#extend(last)) return this.take();
-    this.#closePage();
-    const pieces = this.#pieces;
-    const length = this.#length;
-    this.#pieces = [];
-    this.#length = 0;
-    if (pieces.length === 1 && last.length === 0) return pieces[0] as Buffer;
-    return Buffer.concat([...pieces, last], length + last.length);
+    if (this.#pieces.length === 0 && !this.#page) return last;
+    const pieces = this.#taken(last);
+    return pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces);
+  }
+
+  /** The same in steps of some milliseconds; it is empty when this returns. */
+  takeSteps(last: Buffer = NOTHING): Generator<void, Buffer> {
+    return joinSteps(this.#taken(last));
   }
 
   /** Empty afterwards, without putting anything together: what is too large must not be copied once more. */
   drop(): void {
     this.#pieces = [];
     this.#page = undefined;
-    this.#joined = undefined;
     this.#used = 0;
     this.#length = 0;
+  }
+
+  #taken(last: Buffer): readonly Buffer[] {
+    if (!this.#extend(last)) {
+      this.#closePage();
+      if (last.length > 0) this.#pieces.push(last);
+    }
+    const pieces = this.#pieces;
+    this.#pieces = [];
+    this.#length = 0;
+    return pieces;
   }
 
   /** Makes the last piece longer by one that lies behind it in the same buffer. False = it does not. */
@@ -84,37 +81,6 @@ export class Pieces {
     return true;
   }
 
-  #join(piece: Buffer): void {
-    const length = this.#length + piece.length;
-    // What came in one piece stays it.
-    if (this.#length === 0) {
-      this.#pieces.push(piece);
-      this.#length = length;
-      return;
-    }
-    if (!this.#joined || this.#joined.length < length) this.#grow(length);
-    piece.copy(this.#joined as Buffer, this.#length);
-    this.#length = length;
-  }
-
-  #grow(length: number): void {
-    const size = Math.max(length, Math.min(length * GROWTH, this.#maxBytes));
-    const larger = Buffer.allocUnsafeSlow(size);
-    this.#closePage();
-    let at = 0;
-    for (const piece of this.#joined ? [this.#joined.subarray(0, this.#length)] : this.#pieces)
-      at += piece.copy(larger, at);
-    this.#pieces = [];
-    this.#joined = larger;
-  }
-
-  #takeJoined(last: Buffer): Buffer {
-    this.#join(last);
-    const whole = (this.#joined as Buffer).subarray(0, this.#length);
-    this.drop();
-    return whole;
-  }
-
   #closePage(): void {
     if (!this.#page) return;
     const full = this.#page.subarray(0, this.#used);
@@ -123,4 +89,23 @@ export class Pieces {
     this.#page = undefined;
     this.#used = 0;
   }
+}
+
+function* joinSteps(pieces: readonly Buffer[]): Generator<void, Buffer> {
+  if (pieces.length <= 1) return pieces[0] ?? NOTHING;
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  if (length <= STEP_BYTES) return Buffer.concat(pieces, length);
+  const whole = Buffer.allocUnsafeSlow(length);
+  let at = 0;
+  let stop = STEP_BYTES;
+  for (const piece of pieces)
+    for (let from = 0; from < piece.length; ) {
+      const copied = piece.copy(whole, at, from, from + STEP_BYTES);
+      from += copied;
+      at += copied;
+      if (at < stop) continue;
+      yield;
+      stop = at + STEP_BYTES;
+    }
+  return whole;
 }

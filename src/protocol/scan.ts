@@ -7,12 +7,11 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import { type AheadSizes, walkAhead } from './_ahead.ts';
 import { Members, type ParamsCount } from './_members.ts';
 import { decodeStart, keyIs, skipSpace } from './_scalar.ts';
 import { BAD, DEEP, LONE, MANY, QUOTE, withoutLoneSurrogates } from './_strict-string.ts';
 import { UniqueKeys } from './_unique-keys.ts';
-import { type Budget, eachElement, eachMember, skipValue } from './_value.ts';
+import { type Budget, eachElement, eachMember, skipValue, type WalkOptions } from './_value.ts';
 import type { WalkedValues } from './_walked-values.ts';
 import { ABSENT, type CallParams, type Envelope, type Params, type Progress, type Span } from './message.ts';
 
@@ -54,19 +53,8 @@ export function scanEnvelope(bytes: Buffer, options: ScanOptions): Outcome<Envel
   return scanMessage(bytes, options, budgetOf(options));
 }
 
-/** Walks over a long message in steps of some milliseconds, before `scanEnvelope` reads it. */
-export function* walkMessage(
-  bytes: Buffer,
-  options: ScanOptions,
-  sizes?: AheadSizes,
-): Generator<void, WalkedValues | undefined> {
-  const at = firstByte(bytes);
-  if (bytes[at] !== OPEN_OBJECT) return undefined;
-  const { maxDepth, strict } = options;
-  return yield* walkAhead(bytes, at, { maxDepth, strict, budget: budgetOf(options) }, sizes);
-}
-
-function budgetOf({ bounds, answerBounds }: ScanOptions): Budget | undefined {
+/** The values that a walk over a message may meet; undefined = they are not bounded. */
+export function budgetOf({ bounds, answerBounds }: ScanOptions): Budget | undefined {
   const values = bounds?.bodyValues ?? answerBounds?.answerValues;
   return values === undefined ? undefined : { values };
 }
@@ -93,7 +81,7 @@ function scanMessage(bytes: Buffer, options: ScanOptions, budget: Budget | undef
 }
 
 function notAnObject(bytes: Buffer, at: number, options: ScanOptions, budget: Budget | undefined): Refusal {
-  const end = skipValue(bytes, at, bytes.length, { ...options, budget });
+  const end = options.walked?.end ?? skipValue(bytes, at, bytes.length, { ...options, budget });
   if (end < 0) return refusalOf(end, options);
   if (skipSpace(bytes, end, bytes.length) !== bytes.length) return new Refusal('parse-error');
   return new Refusal('invalid-request', 'A single message was expected: one JSON object.');
@@ -112,13 +100,8 @@ function tooMany({ bounds, answerBounds }: ScanOptions): Refusal {
   return new Refusal(bounds ? 'invalid-request' : 'upstream-too-large', why, { setting });
 }
 
-/** Returns the end of the JSON value at the beginning of `bytes`, or a negative number when there is none. Strings are not looked into. */
-export function valueEnd(bytes: Buffer): number {
-  return skipValue(bytes, 0, bytes.length, { maxDepth: 65_536, strict: false });
-}
-
 /** Skips a byte order mark and white space. */
-function firstByte(bytes: Buffer): number {
+export function firstByte(bytes: Buffer): number {
   return skipSpace(bytes, bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0, bytes.length);
 }
 
@@ -140,20 +123,31 @@ export function splitBatch(
     return new Refusal('invalid-request', why, { setting: 'batchBytes' });
   }
   if (options.strict && !isUtf8(bytes)) return new Refusal('parse-error', 'The body is not valid UTF-8.');
+  const spans = batchSpans(bytes, max, options);
+  if (spans === LONE) return splitBatch(withoutLoneSurrogates(bytes), max, options, read);
+  return spans instanceof Refusal ? spans : spans.map((span) => read(bytes.subarray(span.at, span.end), options));
+}
+
+/** Where the messages of a batch lie; LONE = with half of a surrogate pair in a string, in strict mode. */
+export function batchSpans(bytes: Buffer, max: number, options: ScanOptions): Outcome<readonly Span[]> | typeof LONE {
   const spans: Span[] = []; // bounded by: max
-  const walk = { maxDepth: 65_536, strict: options.strict, budget: budgetOf(options) };
-  const end = eachElement(bytes, firstByte(bytes), bytes.length, walk, (at, to) => {
+  const end = eachElement(bytes, firstByte(bytes), bytes.length, batchWalk(options), (at, to) => {
     spans.push({ at, end: to });
     return spans.length <= max;
   });
-  if (end === LONE) return splitBatch(withoutLoneSurrogates(bytes), max, options, read);
+  if (end === LONE) return LONE;
   if (end < 0) return refusalOf(end, options);
   if (spans.length > max)
     return new Refusal('invalid-request', `A batch has at most ${max} messages.`, { setting: 'batch' });
   if (spans.length === 0) return new Refusal('invalid-request', 'The batch is empty.');
   if (skipSpace(bytes, end, bytes.length) !== bytes.length)
     return new Refusal('parse-error', 'Something follows the JSON array.');
-  return spans.map((span) => read(bytes.subarray(span.at, span.end), options));
+  return spans;
+}
+
+/** Each message of a batch may be nested too deeply by itself. */
+export function batchWalk(options: ScanOptions): WalkOptions {
+  return { maxDepth: 65_536, strict: options.strict, budget: budgetOf(options), walked: options.walked };
 }
 
 /**

@@ -4,6 +4,7 @@
  */
 import { keyIs } from './_scalar.ts';
 import { eachMember } from './_value.ts';
+import type { WalkedValues } from './_walked-values.ts';
 import { ABSENT, type Span } from './message.ts';
 
 /** For text that has been scanned. */
@@ -11,19 +12,25 @@ const LOOSE = { maxDepth: 4096, strict: false } as const;
 
 /**
  * Returns where the value of `key` (ASCII) lies in the object at `object` (text that has been scanned); ABSENT when it is not there, or twice.
- * Walks over the whole object.
+ * Walks over the whole object, but for what was `walked` over.
  */
-export function soleMember(bytes: Buffer, object: Span, key: string): Span {
+export function soleMember(bytes: Buffer, object: Span, key: string, walked?: WalkedValues): Span {
   let found: Span = ABSENT;
   let isTwice = false;
   if (object.at < 0) return found;
-  eachMember(bytes, object.at, object.end, LOOSE, {
-    member(keyAt, keyEnd, at, end) {
-      if (!keyIs(bytes, keyAt, keyEnd, key)) return true;
-      isTwice = found !== ABSENT;
-      found = { at, end };
-      return !isTwice;
+  eachMember(
+    bytes,
+    object.at,
+    object.end,
+    { ...LOOSE, walked },
+    {
+      member(keyAt, keyEnd, at, end) {
+        if (!keyIs(bytes, keyAt, keyEnd, key)) return true;
+        isTwice = found !== ABSENT;
+        found = { at, end };
+        return !isTwice;
+      },
     },
-  });
+  );
   return isTwice ? ABSENT : found;
 }

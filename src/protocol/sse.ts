@@ -14,6 +14,11 @@ const SPACE = 0x20;
 const END = Buffer.from('\n\n');
 const DATA = Buffer.from('data: ');
 const NEWLINE = Buffer.from('\n');
+const NOTHING = Buffer.alloc(0);
+/** Lines that are read in one step. */
+const STEP_LINES = 512;
+/** A longer line or event is put together in steps. */
+const LARGE_BYTES = 256 * 1024;
 
 export interface SseEvent {
   readonly event: string;
@@ -82,38 +87,89 @@ export class SseDecoder {
   #retryMs: number | undefined;
   #skipLf = false;
   #first = true;
+  #chunk: Buffer = NOTHING;
+  /** Read of it, and where the line ends were found that come next. */
+  #at = 0;
+  #lf = -1;
+  #cr = -1;
+  /** A long line or event that is being put together. */
+  #long: Iterator<void, void> | undefined;
+  #events = 0;
 
-  /** Throws HubError('upstream-too-large') from `push` when one event passes `maxBytes`; the decoder is of no use after that. */
+  /** Throws HubError('upstream-too-large') from `push` and `step` when one event passes `maxBytes`; the decoder is of no use after that. */
   constructor(maxBytes: number, sink: (event: SseEvent) => void) {
     this.#maxBytes = maxBytes;
-    this.#unfinished = new Pieces(maxBytes);
-    this.#data = new Pieces(maxBytes);
+    this.#unfinished = new Pieces();
+    this.#data = new Pieces();
     this.#sink = sink;
   }
 
   /** The chunk must not be written into afterwards. */
   push(chunk: Buffer): void {
-    if (chunk.length === 0) return;
-    let at = this.#skipLf && chunk[0] === LF ? 1 : 0;
-    this.#skipLf = false;
-    // Each kind of line end is searched on from where it was last found, never twice over the same bytes.
-    let lf = -1;
-    let cr = -1;
-    while (at < chunk.length) {
-      if (lf < at) lf = placeOf(chunk, LF, at);
-      if (cr < at) cr = placeOf(chunk, CR, at);
-      const end = Math.min(lf, cr);
+    this.feed(chunk);
+    while (this.step());
+  }
+
+  /** Takes a chunk, which `step` reads; the one before has been read. It must not be written into afterwards. */
+  feed(chunk: Buffer): void {
+    this.#chunk = chunk;
+    this.#at = this.#skipLf && chunk[0] === LF ? 1 : 0;
+    if (chunk.length > 0) this.#skipLf = false;
+    this.#lf = this.#cr = -1;
+  }
+
+  /** True while a long line or event is put together. */
+  get isLong(): boolean {
+    return this.#long !== undefined;
+  }
+
+  /** Reads on: to the end of an event at most, for a millisecond at most. False = the chunk has been read. */
+  step(): boolean {
+    const long = this.#long;
+    if (long) {
+      if (long.next().done && this.#long === long) this.#long = undefined;
+      return true;
+    }
+    const chunk = this.#chunk;
+    const eventsBefore = this.#events;
+    let at = this.#at;
+    for (let lines = 0; at < chunk.length; lines += 1) {
+      if (this.#long || this.#events > eventsBefore || lines === STEP_LINES) {
+        this.#at = at;
+        return true;
+      }
+      // Each kind of line end is searched on from where it was last found, never twice over the same bytes.
+      if (this.#lf < at) this.#lf = placeOf(chunk, LF, at);
+      if (this.#cr < at) this.#cr = placeOf(chunk, CR, at);
+      const end = Math.min(this.#lf, this.#cr);
       if (end === chunk.length) break;
       this.#check(end - at);
-      this.#line(this.#unfinished.take(chunk.subarray(at, end)));
+      const isCr = end === this.#cr;
+      this.#lineEnd(chunk, at, end);
       at = end + 1;
-      if (end !== cr) continue;
+      if (!isCr) continue;
       if (at === chunk.length) this.#skipLf = true;
       else if (chunk[at] === LF) at += 1;
     }
-    if (at === chunk.length) return;
-    this.#check(chunk.length - at);
-    this.#unfinished.add(chunk.subarray(at));
+    this.#at = chunk.length;
+    this.#chunk = NOTHING;
+    if (at < chunk.length) {
+      this.#check(chunk.length - at);
+      this.#unfinished.add(chunk.subarray(at));
+    }
+    return this.#long !== undefined;
+  }
+
+  #lineEnd(chunk: Buffer, at: number, end: number): void {
+    const { length } = this.#unfinished;
+    if (length === 0 && at === end && !this.#first) return this.#dispatch();
+    const piece = chunk.subarray(at, end);
+    if (length + piece.length < LARGE_BYTES) this.#line(this.#unfinished.take(piece));
+    else this.#long = this.#longLine(this.#unfinished.takeSteps(piece));
+  }
+
+  *#longLine(line: Generator<void, Buffer>): Generator<void, void> {
+    this.#line(yield* line);
   }
 
   #check(moreBytes: number): void {
@@ -159,16 +215,21 @@ export class SseDecoder {
       this.#event = '';
       return;
     }
-    const event: SseEvent = {
-      event: this.#event === '' ? 'message' : this.#event,
-      id: this.#id,
-      data: this.#data.take(),
-      retryMs: this.#retryMs,
-    };
+    const about = { event: this.#event === '' ? 'message' : this.#event, id: this.#id, retryMs: this.#retryMs };
     this.#dataLines = 0;
     this.#event = '';
     this.#hasId = false;
     this.#retryMs = undefined;
+    if (this.#data.length < LARGE_BYTES) this.#give({ ...about, data: this.#data.take() });
+    else this.#long = this.#longEvent(about, this.#data.takeSteps());
+  }
+
+  *#longEvent(about: Omit<SseEvent, 'data'>, data: Generator<void, Buffer>): Generator<void, void> {
+    this.#give({ ...about, data: yield* data });
+  }
+
+  #give(event: SseEvent): void {
+    this.#events += 1;
     this.#sink(event);
   }
 }

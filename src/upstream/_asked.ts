@@ -13,8 +13,9 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, type Refusal } from '../kernel/outcome.ts';
 import type { Answer, Asking } from '../protocol/back-channel.ts';
 import { filledAnswer } from '../protocol/empty-result.ts';
-import type { Envelope } from '../protocol/message.ts';
+import { ABSENT, type Envelope } from '../protocol/message.ts';
 import { memberSpan } from '../protocol/scan.ts';
+import { LARGE_BYTES } from '../protocol/scan-steps.ts';
 import { errorFrame, rawErrorFrame, resultFrame } from '../protocol/write.ts';
 import type { Flight } from './flight.ts';
 import { labelQuestion } from './question.ts';
@@ -87,7 +88,9 @@ export class Asked {
 
   /** The server does not wait for the answer any more. */
   takenBack({ bytes, params }: Envelope): void {
-    const id = params.at < 0 ? params : memberSpan(bytes, params, 'requestId');
+    // A cancellation of that size is looked through by nobody.
+    const isRead = params.at >= 0 && bytes.length < LARGE_BYTES;
+    const id = isRead ? memberSpan(bytes, params, 'requestId') : ABSENT;
     if (id.at >= 0) this.#open.get(bytes.toString('latin1', id.at, id.end))?.end('cancelled');
   }
 

@@ -8,7 +8,7 @@ import type { Limits } from '../config/limits.ts';
 import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
-import { isNamelessError, LARGE_BYTES, replyFault, replyNumber } from '../protocol/answer.ts';
+import { isNamelessError, replyFault, replyNumber } from '../protocol/answer.ts';
 import { filledResult } from '../protocol/empty-result.ts';
 import { jsonBytes } from '../protocol/json-text.ts';
 import type { Envelope, Span } from '../protocol/message.ts';
@@ -173,7 +173,6 @@ export class Correlator {
 
   message(envelope: Envelope, exchange: number | undefined, nowMs?: number): void {
     if (exchange !== undefined) this.at(exchange)?.touch(nowMs);
-    if (envelope.bytes.length >= LARGE_BYTES) this.#kernel.turns.used(); // to read it took milliseconds
     if (envelope.repaired !== undefined) this.#invalid.count('repaired', envelope.repaired);
     if (envelope.kind === 'reply') this.#reply(envelope);
     else if (envelope.kind === 'notification') this.#notification(envelope, exchange);

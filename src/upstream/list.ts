@@ -10,7 +10,7 @@ import { HubError } from '../kernel/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import type { ItemKind, RawListing, UnreadList } from '../kernel/snapshot.ts';
-import { LARGE_BYTES, memberSteps } from '../protocol/answer.ts';
+import { memberSteps } from '../protocol/answer.ts';
 import { SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import { elementSteps } from '../protocol/elements.ts';
 import type { ServerHello } from '../protocol/era-2025/initialize.ts';
@@ -19,6 +19,7 @@ import { jsonBytes } from '../protocol/json-text.ts';
 import { ABSENT, type Span } from '../protocol/message.ts';
 import { isEmpty } from '../protocol/object-params.ts';
 import { stringAt } from '../protocol/scan.ts';
+import { LARGE_BYTES } from '../protocol/scan-steps.ts';
 import { type UnreadNote, unreadNote } from './_unread-notes.ts';
 import type { Correlator } from './correlate.ts';
 

@@ -36,6 +36,7 @@ const ALLOWED: Readonly<Record<string, string>> = {
     'a constant for paths that do not exist, in the form of OAuth: clients look for its metadata there',
   'supervisor/connection-dispatcher.ts':
     'a constant, compared with client-error.ts below: the supervisor loads few modules',
+  'protocol/answer.ts': 'shortens the JSON-RPC error of the server that was called, which is too long for a client',
   'call/routed.ts': 'passes on the JSON-RPC error of the server that was called',
   'call/lack.ts': 'the words of the server that was called, about a capability of the client',
   'upstream/_peer-reply.ts': 'passes on the JSON-RPC error of a server to the worker that asked',

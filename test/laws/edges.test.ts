@@ -98,7 +98,6 @@ const EDGES: readonly Edge[] = [
   edge('upstream/transports/forward.ts', ['outside'], 'reaches a sibling hub over its private socket'),
   edge('upstream/child/command.ts', ['outside'], 'finds a program before it is spawned'),
   edge('upstream/child/script-head.ts', ['outside'], 'reads the first line of a script before it is spawned'),
-  edge('upstream/child/frames.ts', ['timers'], 'goes on in another turn of the loop; not a wait'),
   edge('upstream/child/group.ts', ['outside'], 'spawns stdio servers in their own process group'),
   edge('upstream/child/install.ts', ['outside'], 'looks whether a package is installed'),
   edge('upstream/child/launch.ts', ['outside'], 'finds a free port and waits for a launched server to listen'),

@@ -4,7 +4,8 @@
  * Tools: `odd {bytes, waitMs}`: the base64 bytes are the reply, in which @ID@ stands for the id of the request; `well`: an ordinary answer; `flood
  * {bytes or file, times, to}`: the bytes (of the file) so many times in one write before an ordinary answer, as messages or to stderr; `list {size, renames}`: lists of tools
  * have so many bytes from now on, and other names each time; `keep {bytes}`: the reply to resources/read and prompts/get; `rows {bytes}`: more rows of tools/list, and list_changed;
- * `heard`: the bytes of the request, in base64.
+ * `heard`: the bytes of the request, in base64; `raw {file}`: what the file holds goes onto the wire as it is, with the number of the request for each @ID@, before an ordinary
+ * answer (over HTTP without events in its place).
  */
 import { readFileSync } from 'node:fs';
 import { createServer, type ServerResponse } from 'node:http';
@@ -33,7 +34,7 @@ interface Message {
 
 /** What a terminal must not obey: a title, a colour (also in one C1 byte), a cursor move, turned text. */
 export const OBEYED = '\u001b]0;owned\u0007 \u001b[31mred \u009b2J \u202eturned';
-const TOOLS = ['odd', 'well', 'flood', 'list', 'keep', 'rows', 'heard'].map((name) => ({
+const TOOLS = ['odd', 'well', 'flood', 'list', 'keep', 'rows', 'heard', 'raw'].map((name) => ({
   name,
   description: OBEYED,
   inputSchema: { type: 'object' },
@@ -68,6 +69,17 @@ function floodOf({ id, params }: Message): Buffer[] {
   const one = raw.toString('latin1').replaceAll('@ID@', String(id));
   return Array<Buffer>(times).fill(Buffer.from(one, 'latin1'));
 }
+
+/** What `raw` writes; undefined = something else is called. The number of the request takes as many bytes as its mark. */
+function rawOf({ id, params }: Message): Buffer | undefined {
+  if (params?.name !== 'raw') return undefined;
+  const bytes = readFileSync(params.arguments?.file ?? '');
+  const number = Buffer.from(String(id).padStart(MARK.length));
+  for (let at = bytes.indexOf(MARK); at >= 0; at = bytes.indexOf(MARK, at)) number.copy(bytes, at);
+  return bytes;
+}
+
+const MARK = '@ID@';
 
 /** The base64 bytes with the id of the request in them. */
 function withId(base64: string, id: number): Buffer {
@@ -140,9 +152,10 @@ export async function startHostileServer(wire: Wire, era: Era): Promise<HostileS
       if (answer === undefined || wire === 'sse') response.writeHead(202).end();
       if (answer === undefined) return;
       const write = () => {
-        const events = Buffer.concat([flood, eventOf(answer)]);
+        const raw = rawOf(message);
+        const events = Buffer.concat([raw ?? flood, eventOf(answer)]);
         if (wire === 'sse') stream?.write(events);
-        else if (wire === 'http') response.writeHead(200, { 'content-type': 'application/json' }).end(answer);
+        else if (wire === 'http') response.writeHead(200, { 'content-type': 'application/json' }).end(raw ?? answer);
         // Left open: the answer is over, the stream is not.
         else response.writeHead(200, { 'content-type': 'text/event-stream' }).write(events);
       };
@@ -176,6 +189,8 @@ async function serveStdio(era: Era): Promise<void> {
     const flood = Buffer.concat(floodOf(message).map(lineOf));
     if (message.params?.arguments?.to === 'stderr') process.stderr.write(flood);
     else if (flood.length > 0) process.stdout.write(flood);
+    const raw = rawOf(message);
+    if (raw) process.stdout.write(raw);
     if (answer === undefined) continue;
     if (message.params?.name === 'rows') process.stdout.write(lineOf(CHANGED));
     if (waitOf(message) === 0) process.stdout.write(lineOf(answer));

@@ -19,7 +19,7 @@ test('a hundred thousand notifications in one write: the loop turns in between',
   const stream = new Readable({ read() {}, highWaterMark: 64 * 2 ** 20 });
   let count = 0;
   const frames = new Frames(stream, {
-    ...{ kernel, maxLineBytes: 16 * 2 ** 20, maxBatch: 100 },
+    ...{ kernel, server: 's', maxLineBytes: 16 * 2 ** 20, maxBatch: 100 },
     ...{ scan: answerScan(limitsFrom({})), quoted: { may: false } },
     ...{
       alive: () => {},
@@ -63,7 +63,7 @@ function reader() {
   const messages: string[] = []; // bounded by: one test
   const unreadable: (readonly number[])[] = []; // bounded by: one test
   const frames = new Frames(stream, {
-    ...{ kernel: frozen.kernel, maxLineBytes: 2 ** 20, maxBatch: 100, scan: answerScan(limitsFrom({})) },
+    ...{ kernel: frozen.kernel, server: 's', maxLineBytes: 2 ** 20, maxBatch: 100, scan: answerScan(limitsFrom({})) },
     ...{ quoted: { may: false }, alive: () => {}, said: () => {}, tooLong: () => {}, ended: () => {} },
     message: ({ bytes, repaired }) =>
       messages.push(`${repaired === undefined ? '' : 'repaired '}${JSON.stringify(JSON.parse(bytes.toString()))}`),

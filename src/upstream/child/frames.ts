@@ -9,11 +9,13 @@ import type { Readable } from 'node:stream';
 import { IdleWatch } from '../../kernel/deadline.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { isRefusal, type Outcome, type Refusal } from '../../kernel/outcome.ts';
-import { type answerScan, answerSteps, LARGE_BYTES, scanAnswer, scanAnswers } from '../../protocol/answer.ts';
-import { brokenAnswer } from '../../protocol/broken-message.ts';
+import { type answerScan, answerSteps, batchSteps, scanAnswer } from '../../protocol/answer.ts';
+import { brokenSteps } from '../../protocol/broken-message.ts';
 import { LineSplitter } from '../../protocol/lines.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import { isBatch } from '../../protocol/scan.ts';
+import { LARGE_BYTES, trimSteps } from '../../protocol/scan-steps.ts';
+import { PacedReader, type ReadStep } from '../_paced-reader.ts';
 import type { QuotedReplies } from '../_quoted-replies.ts';
 import { GarbageLines, isBlank, SHOWN_BYTES } from './garbage-lines.ts';
 import { salvage, withoutColours, withoutNuls } from './line-salvage.ts';
@@ -21,6 +23,8 @@ import { ObjectLines } from './object-lines.ts';
 
 export interface FramesOptions {
   readonly kernel: Kernel;
+  /** Name of the server, for people. */
+  readonly server: string;
   readonly maxLineBytes: number;
   readonly scan: ReturnType<typeof answerScan>;
   readonly maxBatch: number;
@@ -38,8 +42,6 @@ export interface FramesOptions {
   readonly ended: () => void;
 }
 
-const TURN_MS = 1;
-const TURN_FRAMES = 256;
 const GATHER_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
@@ -51,15 +53,23 @@ const REST_MS = 200;
 /** Lines with text before a message whose requests wait for a better answer; the requests of more of them end at once. */
 const SUSPECTS = 64;
 
+/** What takes several steps, and what each of them is. */
+interface Work {
+  readonly step: ReadStep;
+  readonly steps: Iterator<void, void>;
+}
+
 export class Frames {
   readonly #stream: Readable;
   readonly #options: FramesOptions;
   readonly #lines: LineSplitter;
   #pieces: Buffer[] = []; // bounded by: GATHER_BYTES
   #pieceBytes = 0;
-  #turnAsked = false;
-  /** The long line that is being read. */
-  #long: { readonly line: Buffer; readonly steps: Iterator<void, Outcome<Envelope>> } | undefined;
+  readonly #reader: PacedReader;
+  /** What takes several steps: a long line, or one that is no message as it stands. */
+  #work: Work | undefined;
+  /** What has come without a line end is to be looked at when all else is read. */
+  #isUnfinishedWanted = false;
   #over = false;
   #whenEmpty: (() => void) | undefined;
   readonly #garbage: GarbageLines;
@@ -76,17 +86,18 @@ export class Frames {
     this.#lines = new LineSplitter(options.maxLineBytes);
     this.#object = new ObjectLines(options.maxLineBytes);
     this.#garbage = new GarbageLines(options.kernel, options.said);
+    this.#reader = new PacedReader({
+      ...{ kernel: options.kernel, server: options.server },
+      step: () => this.#step(),
+      read: () => this.#read(),
+    });
     stream.on('data', (chunk: Buffer) => {
       if (this.#over) return;
       options.alive();
       this.#awaitNewline(chunk[chunk.length - 1] as number);
-      if (!this.#gather(chunk)) return;
-      if (!this.#turnAsked) this.#turn();
+      if (this.#gather(chunk)) this.#reader.run(stream);
     });
-    stream.once('end', () => {
-      if (!this.#turnAsked) this.#takeUnfinished();
-      options.ended();
-    });
+    stream.once('end', () => this.whenEmpty(() => options.ended()));
   }
 
   /** The beginning of the last line that was no message, masked and without control characters; undefined = there was none. */
@@ -96,13 +107,19 @@ export class Frames {
 
   /** Calls back once what has been read is handed on; at once when nothing waits. */
   whenEmpty(done: () => void): void {
-    this.#whenEmpty = done;
-    if (!this.#turnAsked) this.#emptied();
+    const before = this.#whenEmpty;
+    if (this.#over) return done();
+    this.#whenEmpty = () => {
+      before?.();
+      done();
+    };
+    this.#takeUnfinished();
   }
 
   /** Hands on nothing more. What still comes is read and thrown away, so that the child does not block. */
   mute(): void {
     this.#over = true;
+    this.#reader.cancel();
     for (const timer of [this.#garbage, this.#newlineWait, this.#objectWatch]) timer?.[Symbol.dispose]();
     this.#stream.resume();
   }
@@ -118,96 +135,99 @@ export class Frames {
     return true;
   }
 
-  #turn(): void {
-    this.#turnAsked = false;
-    const clock = this.#options.kernel.clock;
-    const endMs = clock.nowMs() + TURN_MS;
-    for (let frames = 1; !this.#over; frames += 1) {
-      if (!this.#goOn()) return this.#later();
-      const line = this.#lines.next();
-      if (line === undefined) return this.#empty();
-      this.#take(line);
-      if (this.#long || frames >= TURN_FRAMES || clock.nowMs() >= endMs) return this.#later();
+  #step(): ReadStep {
+    if (this.#over) return 'done';
+    if (this.#garbage.isTooMuch && !this.#whenEmpty) return this.#garbage.restMs();
+    if (this.#work) return this.#goOn(this.#work);
+    const line = this.#lines.nextLine();
+    if (line !== undefined) this.#take(line);
+    else if (this.#isUnfinishedWanted) {
+      this.#isUnfinishedWanted = false;
+      this.#work = { step: 'long', steps: this.#unfinishedSteps() };
+    } else return 'done';
+    return 'more';
+  }
+
+  #goOn({ step, steps }: Work): ReadStep {
+    if (!steps.next().done) return step;
+    this.#work = undefined;
+    return 'more';
+  }
+
+  #read(): void {
+    if (this.#lines.overlong) this.#cut();
+    const done = this.#whenEmpty;
+    this.#whenEmpty = undefined;
+    done?.();
+  }
+
+  #take(line: Buffer | Generator<void, Buffer>): void {
+    if (!Buffer.isBuffer(line) || line.length >= LARGE_BYTES) {
+      this.#work = { step: 'long', steps: this.#lineSteps(line) };
+    } else if (isBatch(line)) this.#work = { step: 'more', steps: this.#lineSteps(line) };
+    else {
+      const message = scanAnswer(line, this.#options.scan);
+      if (!isRefusal(message)) this.#hand(message);
+      else if (!isBlank(line)) this.#refuse(line, message);
     }
   }
 
-  #empty(): void {
-    if (this.#lines.overlong) return this.#cut();
-    if (this.#garbage.isTooMuch) return this.#later();
-    if (this.#stream.isPaused()) this.#stream.resume();
-    if (this.#whenEmpty) this.#emptied();
+  #refuse(line: Buffer, why: Refusal): void {
+    // The next line of an object that stands on many.
+    const step = why.code === 'parse-error' && !this.#object.isEmpty ? this.#object.add(line) : 'refused';
+    if (step === 'open') this.#objectWatch?.touch();
+    else {
+      const steps = step === 'complete' ? this.#closeObject(why) : this.#refusedSteps(line, why);
+      this.#work = { step: 'more', steps };
+    }
   }
 
-  #emptied(): void {
-    this.#takeUnfinished();
-    this.#whenEmpty?.();
-    this.#whenEmpty = undefined;
-  }
-
-  /** The rest in another turn of the loop; after too much garbage when the second is over. */
-  #later(): void {
-    this.#turnAsked = true;
-    this.#stream.pause();
-    if (this.#garbage.isTooMuch && !this.#whenEmpty)
-      this.#options.kernel.timers.after(this.#garbage.restMs(), () => this.#turn());
-    else setImmediate(() => this.#turn());
-  }
-
-  #take(line: Buffer): void {
+  *#lineSteps(from: Buffer | Generator<void, Buffer>): Generator<void, void> {
     const { scan, maxBatch } = this.#options;
-    if (isBatch(line)) this.#taken(line, scanAnswers(line, maxBatch, scan));
-    else if (line.length < LARGE_BYTES) this.#taken(line, [scanAnswer(line, scan)]);
-    else this.#long = { line, steps: answerSteps(line, scan) };
-  }
-
-  /** Reads on in a long line. False = it goes on in the next turn. */
-  #goOn(): boolean {
-    if (!this.#long) return true;
-    const { line, steps } = this.#long;
-    const step = steps.next();
-    if (!step.done) return false;
-    this.#long = undefined;
-    this.#taken(line, [step.value]);
-    return true;
-  }
-
-  #taken(line: Buffer, found: Outcome<readonly Outcome<Envelope>[]>): void {
+    const whole = Buffer.isBuffer(from) ? from : yield* from;
+    const line = whole.length < LARGE_BYTES ? whole : yield* trimSteps(whole);
+    const found = isBatch(line) ? yield* batchSteps(line, maxBatch, scan) : [yield* answerSteps(line, scan)];
     const refusal = isRefusal(found) ? found : found.find(isRefusal);
     if (!isRefusal(found)) for (const message of found) this.#hand(message);
-    if (refusal?.code === 'parse-error') this.#salvage(line, refusal);
-    else if (refusal) this.#refused(line, refusal);
+    if (refusal) yield* this.#refusedSteps(line, refusal);
+  }
+
+  *#refusedSteps(line: Buffer, why: Refusal): Generator<void, void> {
+    if (why.code === 'parse-error') yield* this.#salvage(line, why);
+    else yield* this.#refused(line, why);
   }
 
   /** A line that is no JSON may be a part of an object, or have messages in it. */
-  #salvage(line: Buffer, why: Refusal): void {
+  *#salvage(line: Buffer, why: Refusal): Generator<void, void> {
     if (this.#over || isBlank(line)) return;
     if (!this.#object.isEmpty) {
-      const step = this.#object.add(line);
+      const step = yield* this.#object.addSteps(line);
       if (step === 'open') return this.#objectWatch?.touch();
-      this.#closeObject(why);
+      yield* this.#closeObject(why);
       if (step === 'complete') return;
     }
-    const { messages, rest } = salvage(line, this.#options.scan);
+    const { messages, rest } = yield* salvage(line, this.#options.scan);
     for (const message of messages) this.#hand({ ...message, repaired: 'it was not alone on its line' });
     if (rest.length === 0) return;
-    if (messages.length === 0 && this.#object.add(rest) === 'open') this.#openObject(why);
-    else this.#refused(messages.length === 0 ? line : rest, why);
+    if (messages.length === 0 && (yield* this.#object.addSteps(rest)) === 'open') this.#openObject(why);
+    else yield* this.#refused(messages.length === 0 ? line : rest, why);
   }
 
   #openObject(why: Refusal): void {
     this.#objectWatch = new IdleWatch(REST_MS, this.#options.kernel.wheel, () => {
       // Its next lines may have been read already.
-      if (this.#turnAsked) this.#objectWatch?.touch();
-      else this.#closeObject(why);
+      if (this.#reader.isBusy) return this.#objectWatch?.touch();
+      this.#work = { step: 'long', steps: this.#closeObject(why) };
+      this.#reader.run();
     });
   }
 
-  #closeObject(why: Refusal): void {
+  *#closeObject(why: Refusal): Generator<void, void> {
     this.#objectWatch?.[Symbol.dispose]();
     this.#objectWatch = undefined;
-    const text = this.#object.take();
-    const message = scanAnswer(text, this.#options.scan);
-    if (isRefusal(message)) this.#refused(text, message.code === 'parse-error' ? why : message);
+    const text = yield* this.#object.take();
+    const message = yield* answerSteps(text, this.#options.scan);
+    if (isRefusal(message)) yield* this.#refused(text, message.code === 'parse-error' ? why : message);
     else this.#hand({ ...message, repaired: 'it was on several lines' });
   }
 
@@ -219,36 +239,42 @@ export class Frames {
     if (last === NEWLINE) return;
     this.#newlineWait = this.#options.kernel.timers.after(REST_MS, () => {
       this.#newlineWait = undefined;
-      if (this.#turnAsked) this.#awaitNewline(last);
+      if (this.#reader.isBusy) this.#awaitNewline(last);
       else this.#takeUnfinished();
     });
   }
 
   #takeUnfinished(): void {
+    this.#isUnfinishedWanted = true;
+    this.#reader.run(this.#stream);
+  }
+
+  *#unfinishedSteps(): Generator<void, void> {
     this.#lines.push(Buffer.concat(this.#pieces, this.#pieceBytes));
     this.#pieces = [];
     this.#pieceBytes = 0;
-    if (this.#over || this.#lines.next() !== undefined) return;
-    const line = this.#lines.cut((text) => {
-      const { messages, rest } = salvage(text, this.#options.scan);
-      const isWhole = messages.length > 0 && rest.length === 0;
-      this.isCut = text[0] === OPEN_OBJECT && !isWhole;
-      return isWhole;
-    });
-    if (line) this.#take(line);
-    while (!this.#goOn());
+    if (this.#lines.nextLine() !== undefined) return;
+    const line = yield* this.#lines.cutSteps((text) => this.#isWhole(text));
+    if (line) yield* this.#lineSteps(line);
+  }
+
+  *#isWhole(text: Buffer): Generator<void, boolean> {
+    const { messages, rest } = yield* salvage(text, this.#options.scan);
+    const isWhole = messages.length > 0 && rest.length === 0;
+    this.isCut = text[0] === OPEN_OBJECT && !isWhole;
+    return isWhole;
   }
 
   #hand(message: Outcome<Envelope>): void {
     if (!this.#over && !isRefusal(message)) this.#options.message(message);
   }
 
-  #refused(line: Buffer, why: Refusal): void {
+  *#refused(line: Buffer, why: Refusal): Generator<void, void> {
     if (this.#over) return;
     this.#garbage.add(line);
-    const text = withoutColours(line.includes(0) ? withoutNuls(line) : line);
-    const { isAnswer, ids } = brokenAnswer(text, this.#options.maxBatch, this.#options.quoted.may);
-    if (!isAnswer) return;
+    const text = yield* withoutColours(line.includes(0) ? withoutNuls(line) : line);
+    const { isAnswer, ids } = yield* brokenSteps(text, this.#options.maxBatch, this.#options.quoted.may);
+    if (!isAnswer || this.#over) return;
     const isBegun = text[0] === OPEN_OBJECT || text[0] === OPEN_ARRAY;
     if (isBegun || (ids.length > 0 && this.#suspects >= SUSPECTS)) this.#options.unreadable(ids, why, line);
     else if (ids.length > 0) this.#suspect(ids, why, Buffer.from(line.subarray(0, SHOWN_BYTES)));

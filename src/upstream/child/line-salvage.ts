@@ -3,9 +3,9 @@
  * Guarantees: only a line that begins with `{` is taken for messages, and only where they are complete and have `"jsonrpc"`: all else belongs to nobody.
  */
 import { isRefusal } from '../../kernel/outcome.ts';
-import { type answerScan, scanAnswer } from '../../protocol/answer.ts';
+import { type answerScan, answerSteps } from '../../protocol/answer.ts';
 import type { Envelope } from '../../protocol/message.ts';
-import { valueEnd } from '../../protocol/scan.ts';
+import { valueEnd } from '../../protocol/scan-steps.ts';
 
 export interface Salvaged {
   /** In their order; may be empty. */
@@ -22,29 +22,40 @@ const BLANK = 0x20;
 /** A colour has fewer parameters. */
 const COLOUR_BYTES = 20;
 const MESSAGES = 100;
+/** Blanks and colours that are passed in one step. */
+const STEP_BLANKS = 32 * 1024;
 /** Looked at in a line with NULs. */
 const NUL_BYTES = 64 * 1024;
 
-/** Returns the complete messages at the beginning of a line that the scanner refused as no JSON. */
-export function salvage(line: Buffer, scan: ReturnType<typeof answerScan>): Salvaged {
-  let rest = withoutColours(line);
+/** Returns the complete messages at the beginning of a line that the scanner refused as no JSON, in steps of some milliseconds. */
+export function* salvage(line: Buffer, scan: ReturnType<typeof answerScan>): Generator<void, Salvaged> {
+  let rest = yield* withoutColours(line);
   const messages: Envelope[] = []; // bounded by: MESSAGES
   while (messages.length < MESSAGES && rest[0] === OPEN_OBJECT) {
-    const end = valueEnd(rest);
-    const message = end < 0 ? undefined : scanAnswer(rest.subarray(0, end), scan);
+    const end = yield* valueEnd(rest);
+    const message = end < 0 ? undefined : yield* answerSteps(rest.subarray(0, end), scan);
     if (message === undefined || isRefusal(message)) break;
     messages.push(message);
-    rest = withoutColours(rest.subarray(end));
+    rest = yield* withoutColours(rest.subarray(end));
   }
   return { messages, rest };
 }
 
-/** The line without blanks, NULs and colour codes at its ends. */
-export function withoutColours(line: Buffer): Buffer {
+/** The line without blanks, NULs and colour codes at its ends, in steps. */
+export function* withoutColours(line: Buffer): Generator<void, Buffer> {
   let at = 0;
   let end = line.length;
-  for (let next = pastBlank(line, at, end); next > at; next = pastBlank(line, at, end)) at = next;
-  for (let next = beforeBlank(line, at, end); next < end; next = beforeBlank(line, at, end)) end = next;
+  let steps = 0;
+  for (let next = pastBlank(line, at, end); next > at; next = pastBlank(line, at, end)) {
+    at = next;
+    steps += 1;
+    if (steps % STEP_BLANKS === 0) yield;
+  }
+  for (let next = beforeBlank(line, at, end); next < end; next = beforeBlank(line, at, end)) {
+    end = next;
+    steps += 1;
+    if (steps % STEP_BLANKS === 0) yield;
+  }
   return at === 0 && end === line.length ? line : line.subarray(at, end);
 }
 

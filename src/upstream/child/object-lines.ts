@@ -1,6 +1,6 @@
 /**
  * A JSON object that a child writes over several lines (pretty-printed), put together line by line.
- * Guarantees: linear time; holds at most `maxBytes`; knows at each line whether the object is complete.
+ * Guarantees: linear time, in steps of a millisecond; holds at most `maxBytes`; knows at each line whether the object is complete.
  */
 import { Pieces } from '../../protocol/pieces.ts';
 
@@ -11,7 +11,11 @@ const CLOSE_OBJECT = 0x7d;
 const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 const BLANK = 0x20;
+/** Looked at in one step. */
+const STEP_BYTES = 128 * 1024;
 const LINE_END = Buffer.from('\n');
+
+export type LineStep = 'open' | 'complete' | 'refused';
 
 export class ObjectLines {
   readonly #maxBytes: number;
@@ -20,7 +24,7 @@ export class ObjectLines {
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
-    this.#held = new Pieces(maxBytes);
+    this.#held = new Pieces();
   }
 
   get isEmpty(): boolean {
@@ -31,49 +35,70 @@ export class ObjectLines {
    * Takes the next line. `open` = it was taken, and more must come; `complete` = the object ends with it; `refused` = it cannot be a part of such an object,
    * and was not taken. The first line must begin with a brace and leave it open.
    */
-  add(line: Buffer): 'open' | 'complete' | 'refused' {
-    if (this.isEmpty && line[0] !== OPEN_OBJECT) return 'refused';
-    const depth = depthBehind(line, this.#depth);
-    if (depth === undefined || this.#held.length + line.length >= this.#maxBytes) return 'refused';
-    if (this.isEmpty && depth === 0) return 'refused';
+  add(line: Buffer): LineStep {
+    const lexer = new Lexer(this.#depth);
+    return this.#mayTake(line) && lexer.read(line, 0, line.length) ? this.#taken(line, lexer) : 'refused';
+  }
+
+  /** The same in steps of some milliseconds, for a long line. */
+  *addSteps(line: Buffer): Generator<void, LineStep> {
+    if (!this.#mayTake(line)) return 'refused';
+    const lexer = new Lexer(this.#depth);
+    for (let at = 0; at < line.length; at += STEP_BYTES) {
+      if (!lexer.read(line, at, Math.min(line.length, at + STEP_BYTES))) return 'refused';
+      yield;
+    }
+    return this.#taken(line, lexer);
+  }
+
+  #mayTake(line: Buffer): boolean {
+    return (!this.isEmpty || line[0] === OPEN_OBJECT) && this.#held.length + line.length < this.#maxBytes;
+  }
+
+  #taken(line: Buffer, { depth, isInString }: Lexer): LineStep {
+    if (isInString || (this.isEmpty && depth === 0)) return 'refused';
     this.#depth = depth;
     this.#held.add(line);
     this.#held.add(LINE_END);
     return depth === 0 ? 'complete' : 'open';
   }
 
-  /** Returns what has come, and begins anew. */
-  take(): Buffer {
+  /** Returns what has come, in steps, and begins anew. */
+  take(): Generator<void, Buffer> {
     this.#depth = 0;
-    return this.#held.take();
+    return this.#held.takeSteps();
   }
 }
 
-/** Open braces and brackets at the end of the line; undefined = it ends inside a string, or has text behind the object. */
-function depthBehind(line: Buffer, before: number): number | undefined {
-  let depth = before;
-  let isOver = false;
-  for (let at = 0; at < line.length; at += 1) {
-    const byte = line[at] as number;
-    if (byte <= BLANK) continue;
-    if (isOver) return undefined;
-    if (byte === QUOTE) {
-      at = stringEnd(line, at + 1);
-      if (at < 0) return undefined;
-    } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) depth += 1;
-    else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
-      depth -= 1;
-      isOver = depth === 0;
+/** Counts the open braces and brackets of a line. */
+class Lexer {
+  depth: number;
+  isInString = false;
+  #isEscaped = false;
+  #isOver = false;
+
+  constructor(depth: number) {
+    this.depth = depth;
+  }
+
+  /** False = there is text behind the object. */
+  read(line: Buffer, from: number, to: number): boolean {
+    for (let at = from; at < to; at += 1) {
+      const byte = line[at] as number;
+      if (this.#isEscaped) this.#isEscaped = false;
+      else if (this.isInString) {
+        if (byte === BACKSLASH) this.#isEscaped = true;
+        else if (byte === QUOTE) this.isInString = false;
+      } else if (byte > BLANK) {
+        if (this.#isOver) return false;
+        if (byte === QUOTE) this.isInString = true;
+        else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) this.depth += 1;
+        else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
+          this.depth -= 1;
+          this.#isOver = this.depth === 0;
+        }
+      }
     }
+    return true;
   }
-  return depth;
-}
-
-/** Where the string's closing quote is; −1 = it has none. */
-function stringEnd(line: Buffer, from: number): number {
-  for (let at = from; at < line.length; at += 1) {
-    if (line[at] === BACKSLASH) at += 1;
-    else if (line[at] === QUOTE) return at;
-  }
-  return -1;
 }

@@ -1,19 +1,22 @@
 /**
  * The body of one HTTP answer, read as what it is: JSON or an event stream, whatever its media type says.
- * Guarantees: the media type is second-guessed only by a first byte or word of `{ [ : data: event: id:`; an event that is no message is passed over, unless it
+ * Guarantees: it is read in steps of a millisecond, but for a small JSON body; the media type is second-guessed only by a first byte or word of `{ [ : data: event: id:`; an event that is no message is passed over, unless it
  * would have been the answer; nothing is kept beyond `answerBytes`.
  */
 import type { Limits } from '../../config/limits.ts';
 import type { HubError } from '../../kernel/errors.ts';
 import { isRefusal, type Outcome, type Refusal } from '../../kernel/outcome.ts';
 import type { ResponseHeaders } from '../../net/egress.ts';
-import { brokenAnswer } from '../../protocol/broken-message.ts';
+import { isNamelessError } from '../../protocol/answer.ts';
+import { brokenSteps } from '../../protocol/broken-message.ts';
 import type { Envelope } from '../../protocol/message.ts';
+import { LARGE_BYTES } from '../../protocol/scan-steps.ts';
 import { brokenFault } from '../_invalid-answer.ts';
+import type { ReadStep } from '../_paced-reader.ts';
 import { type AnswerKind, faultOf, headerOf, largeFault, mediaType, messageFault } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
 import type { ExchangeHost } from './_http-host.ts';
-import { addressed, EventReader, isReplyTo, lostSessionError, messagesIn } from './_http-messages.ts';
+import { addressed, EventReader, isReplyTo, lostSessionError, messageSteps, messagesIn } from './_http-messages.ts';
 
 /** What a media type says that a body is, or that it does not say. */
 export type BodyKind = Extract<AnswerKind, 'json' | 'sse' | 'foreign'>;
@@ -21,7 +24,7 @@ export type BodyKind = Extract<AnswerKind, 'json' | 'sse' | 'foreign'>;
 const WORDS = ['data:', 'event:', 'id:'] as const;
 const COLON = 0x3a;
 const BLANK = 0x20;
-const NOTHING: readonly Envelope[] = [];
+const NOTHING = Buffer.alloc(0);
 
 /** Returns where the byte order mark and the white space end that a body may begin with. */
 function textAt(first: Buffer): number {
@@ -45,8 +48,12 @@ export function bodyKindOf(first: Buffer): BodyKind | undefined {
 /** Returns the messages in the body of an HTTP error, which has any media type. */
 function messagesInPage(body: Buffer, limits: Limits): Outcome<readonly Envelope[]> {
   if (bodyKindOf(body) !== 'sse') return messagesIn(body, limits);
+  const messages: Envelope[] = []; // bounded by: errorBytes
+  const reader = new EventReader(limits, { message: (message) => messages.push(message), *invalid() {} });
   // The end of the last event may be missing.
-  return new EventReader(limits, { take: () => {} }).read(Buffer.concat([body, Buffer.from('\n\n')]));
+  reader.feed(Buffer.concat([body, Buffer.from('\n\n')]));
+  while (reader.step() !== 'done');
+  return reader.refusal ?? messages;
 }
 
 /** What the body of an HTTP error to request `id` says. */
@@ -76,6 +83,8 @@ export interface AnswerBodyParts {
   readonly headers: ResponseHeaders;
   /** By its media type. */
   readonly declared: BodyKind;
+  /** Hears of each message in it. */
+  readonly message: (message: Envelope) => void;
 }
 
 export class AnswerBody {
@@ -88,6 +97,10 @@ export class AnswerBody {
   #reader: EventReader | undefined;
   #fault: HubError | undefined;
   #doubt: HubError | undefined;
+  /** An error that names no request: the answer, if none comes with it. */
+  #nameless: Envelope | undefined;
+  /** Reads a long JSON body. */
+  #work: Iterator<void, void> | undefined;
 
   constructor(parts: AnswerBodyParts) {
     this.#parts = parts;
@@ -131,32 +144,68 @@ export class AnswerBody {
     return this.#doubt;
   }
 
-  /** Returns the messages of the events that are complete. */
-  add(chunk: Buffer): readonly Envelope[] {
+  /** True when `step` is to be called until it returns `done`, before anything is added. */
+  get isUnread(): boolean {
+    return this.#fault === undefined && (this.#reader !== undefined || this.#work !== undefined);
+  }
+
+  /** Events are read by `step`. */
+  add(chunk: Buffer): void {
     const bytes = this.#kind === undefined ? this.#begin(chunk) : chunk;
-    if (bytes === undefined || this.#fault) return NOTHING;
-    if (this.#reader) return this.#taken(this.#reader.read(bytes));
-    if (this.#collector?.add(bytes) === false)
+    if (bytes === undefined || this.#fault) return;
+    if (this.#reader) this.#reader.feed(bytes);
+    else if (this.#collector?.add(bytes) === false)
       this.#fault = largeFault(this.#parts.host.server, this.#parts.host.limits.answerBytes);
-    return NOTHING;
   }
 
-  /** Returns the messages of a JSON body whose end has come. */
-  end(): readonly Envelope[] {
+  /** The end of a JSON body has come. A large one is read by `step`. */
+  end(): void {
     if (this.kind === 'foreign') this.#fault ??= this.#foreignFault();
-    if (this.#fault) return NOTHING;
-    const body = this.#collector?.take() ?? this.#first ?? Buffer.alloc(0);
-    const messages = messagesIn(body, this.#parts.host.limits);
-    if (isRefusal(messages) && messages.code === 'parse-error' && body.length > 0)
-      this.#fault = this.#faultOf(body, messages, lengthWords(body, this.#parts.headers));
-    return this.#taken(messages);
+    if (this.#fault) return;
+    if ((this.#collector?.length ?? 0) >= LARGE_BYTES) this.#work = this.#bodySteps();
+    else this.#bodyRead(this.#collector?.take() ?? this.#first ?? NOTHING);
   }
 
-  #taken(messages: Outcome<readonly Envelope[]>): readonly Envelope[] {
-    const { host, id, status } = this.#parts;
-    if (!isRefusal(messages)) return addressed(messages, id);
-    this.#fault ??= messageFault(messages, host, status);
-    return NOTHING;
+  step(): ReadStep {
+    if (this.#fault) return 'done';
+    if (this.#work) {
+      if (!this.#work.next().done) return 'long';
+      this.#work = undefined;
+    }
+    if (!this.#reader) return 'done';
+    const step = this.#reader.step();
+    if (step === 'done') this.#eventsRead(this.#reader);
+    return step;
+  }
+
+  #eventsRead({ refusal }: EventReader): void {
+    const nameless = this.#nameless;
+    this.#nameless = undefined;
+    if (nameless) for (const message of addressed([nameless], this.#parts.id)) this.#parts.message(message);
+    if (refusal) this.#fault ??= messageFault(refusal, this.#parts.host, this.#parts.status);
+  }
+
+  #event(message: Envelope): void {
+    const { id } = this.#parts;
+    if (id !== undefined && isNamelessError(message)) this.#nameless ??= message;
+    else {
+      if (id !== undefined && message.kind === 'reply' && isReplyTo(message, id)) this.#nameless = undefined;
+      this.#parts.message(message);
+    }
+  }
+
+  *#bodySteps(): Generator<void, void> {
+    const body = this.#collector ? yield* this.#collector.takeSteps() : NOTHING;
+    this.#bodyRead(body, yield* messageSteps(body, this.#parts.host.limits));
+  }
+
+  #bodyRead(body: Buffer, messages = messagesIn(body, this.#parts.host.limits)): void {
+    const { host, id, status, headers, message } = this.#parts;
+    if (isRefusal(messages)) {
+      if (messages.code === 'parse-error' && body.length > 0)
+        this.#fault = this.#faultOf(body, messages, lengthWords(body, headers));
+      this.#fault ??= messageFault(messages, host, status);
+    } else for (const one of addressed(messages, id)) message(one);
   }
 
   #foreignFault(): HubError {
@@ -181,14 +230,17 @@ export class AnswerBody {
     if (this.#kind !== declared) host.mislabelled(mediaType(headers), this.#kind);
     if (this.#kind === 'foreign') this.#fault = this.#isAccepted ? undefined : this.#foreignFault();
     else if (this.#kind === 'sse')
-      this.#reader = new EventReader(limits, { take: (data, why) => this.#take(data, why) });
+      this.#reader = new EventReader(limits, {
+        message: (message) => this.#event(message),
+        invalid: (data, why) => this.#invalid(data, why),
+      });
     else this.#collector = new BodyCollector(limits.answerBytes);
     return bytes;
   }
 
-  #take(data: Buffer, why: Refusal): void {
+  *#invalid(data: Buffer, why: Refusal): Generator<void, void> {
     const { host, id } = this.#parts;
-    const { isAnswer, ids } = brokenAnswer(data, host.limits.batch, false);
+    const { isAnswer, ids } = yield* brokenSteps(data, host.limits.batch, false);
     if (id === undefined || !isAnswer) return;
     if (ids.includes(id)) this.#fault ??= this.#faultOf(data, why);
     else if (ids.length === 0) this.#doubt = this.#faultOf(data, why);

@@ -5,14 +5,16 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Limits } from '../../config/limits.ts';
-import type { HubError } from '../../kernel/errors.ts';
+import { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { isRefusal } from '../../kernel/outcome.ts';
 import type { Envelope } from '../../protocol/message.ts';
+import { PacedReader, type ReadStep } from '../_paced-reader.ts';
 import type { TransportEvents } from '../transport.ts';
 import { endedFault, largeFault, messageFault } from './_http-answer.ts';
+import { BodyCollector } from './_http-body.ts';
 import { httpFault } from './_http-fault.ts';
-import { EventReader, isReplyTo, messagesIn } from './_http-messages.ts';
+import { EventReader, isReplyTo, messageSteps } from './_http-messages.ts';
 
 export interface ForwardAnswerParts {
   readonly kernel: Kernel;
@@ -21,50 +23,93 @@ export interface ForwardAnswerParts {
   readonly limits: Limits;
   readonly events: TransportEvents;
   readonly response: IncomingMessage;
+  /** The exchange is over; a fault if the reply was not in the answer. `isRead` = the answer was read to its end. Once. */
+  readonly over: (fault: HubError | undefined, isRead: boolean) => void;
 }
 
 export class ForwardAnswer {
   readonly #parts: ForwardAnswerParts;
   readonly #status: number;
   readonly #stream: EventReader | undefined;
-  readonly #pieces: Buffer[] = []; // bounded by: answerBytes
-  #bytes = 0;
+  readonly #body: BodyCollector;
+  readonly #reader: PacedReader;
+  #isOver = false;
   #replied = false;
+  /** Reads a body. */
+  #work: Iterator<void, void> | undefined;
 
   constructor(parts: ForwardAnswerParts) {
+    const { kernel, server, limits, response } = parts;
     this.#parts = parts;
-    this.#status = parts.response.statusCode ?? 0;
-    const isStream = (parts.response.headers['content-type'] ?? '').startsWith('text/event-stream');
-    this.#stream = this.#status === 200 && isStream ? new EventReader(parts.limits) : undefined;
+    this.#status = response.statusCode ?? 0;
+    this.#body = new BodyCollector(limits.answerBytes);
+    const isStream = (response.headers['content-type'] ?? '').startsWith('text/event-stream');
+    const sink = { message: (message: Envelope) => this.#hand(message) };
+    this.#stream = this.#status === 200 && isStream ? new EventReader(limits, sink) : undefined;
+    this.#reader = new PacedReader({
+      ...{ kernel, server, step: () => this.#step(), read: () => this.#read() },
+      ended: (fault) => this.#end(this.#replied ? undefined : this.#faultOf(fault), fault === undefined),
+    });
   }
 
-  /** A fault ends the exchange. */
-  take(chunk: Buffer): HubError | undefined {
-    const { id, server, limits, events } = this.#parts;
+  take(chunk: Buffer): void {
+    const { id, server, limits, events, response } = this.#parts;
+    if (this.#isOver) return;
     events.alive(id);
-    if (!this.#stream) {
-      this.#bytes += chunk.length;
-      if (this.#bytes > limits.answerBytes) return largeFault(server, limits.answerBytes);
-      this.#pieces.push(chunk);
-      return undefined;
-    }
-    const messages = this.#stream.read(chunk);
-    if (isRefusal(messages)) return messageFault(messages, this.#parts, this.#status);
-    for (const message of messages) this.#hand(message);
-    return undefined;
+    if (this.#stream) {
+      this.#stream.feed(chunk);
+      this.#reader.run(response);
+    } else if (!this.#body.add(chunk)) this.#end(largeFault(server, limits.answerBytes), false);
   }
 
-  /** The answer has ended; a fault if the reply was not in it. */
-  end(): HubError | undefined {
-    const { server, limits } = this.#parts;
-    if (!this.#stream) {
-      const body = Buffer.concat(this.#pieces, this.#bytes);
-      if (this.#status !== 200) return httpFault(this.#parts, { status: this.#status, headers: {}, body, asked: '' });
-      const messages = messagesIn(body, limits);
-      if (isRefusal(messages)) return messageFault(messages, this.#parts, this.#status);
-      for (const message of messages) this.#hand(message);
-    }
-    return this.#replied ? undefined : endedFault(server, 0);
+  /** The answer has ended, or broken off for a reason. */
+  end(fault?: HubError): void {
+    if (this.#isOver) return;
+    if (!this.#stream && !fault) this.#work = this.#bodySteps();
+    this.#reader.end(fault);
+  }
+
+  /** Nobody wants it any more. */
+  cancel(): void {
+    this.#isOver = true;
+    this.#reader.cancel();
+  }
+
+  #step(): ReadStep {
+    const step = this.#work ? this.#workStep(this.#work) : (this.#stream?.step() ?? 'done');
+    if (step === 'long') this.#parts.events.alive(this.#parts.id);
+    return step;
+  }
+
+  #workStep(work: Iterator<void, void>): ReadStep {
+    if (!work.next().done) return 'long';
+    this.#work = undefined;
+    return 'done';
+  }
+
+  #read(): void {
+    const refusal = this.#stream?.refusal;
+    if (refusal) this.#end(messageFault(refusal, this.#parts, this.#status), false);
+  }
+
+  *#bodySteps(): Generator<void, void> {
+    const body = yield* this.#body.takeSteps();
+    const isAnswer = this.#status === 200;
+    if (!isAnswer)
+      return this.#end(httpFault(this.#parts, { status: this.#status, headers: {}, body, asked: '' }), true);
+    const messages = yield* messageSteps(body, this.#parts.limits);
+    if (isRefusal(messages)) this.#end(messageFault(messages, this.#parts, this.#status), true);
+    else for (const message of messages) this.#hand(message);
+  }
+
+  #faultOf(fault: Error | undefined): HubError {
+    return fault instanceof HubError ? fault : endedFault(this.#parts.server, 0);
+  }
+
+  #end(fault: HubError | undefined, isRead: boolean): void {
+    if (this.#isOver) return;
+    this.cancel();
+    this.#parts.over(fault, isRead);
   }
 
   #hand(message: Envelope): void {

@@ -11,7 +11,11 @@ export class BodyCollector {
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
-    this.#pieces = new Pieces(maxBytes);
+    this.#pieces = new Pieces();
+  }
+
+  get length(): number {
+    return this.#pieces.length;
   }
 
   /** False = full: as much as fits has been kept. */
@@ -24,5 +28,10 @@ export class BodyCollector {
 
   take(): Buffer {
     return this.#pieces.take();
+  }
+
+  /** The same in steps of some milliseconds. */
+  takeSteps(): Generator<void, Buffer> {
+    return this.#pieces.takeSteps();
   }
 }

@@ -12,7 +12,7 @@ import {
 } from '../../net/egress.ts';
 import { hubErrorFromNet, isConnectionLoss, type NetFaultContext } from '../../net/errors.ts';
 import type { Envelope } from '../../protocol/message.ts';
-import { AnswerBody, errorIn } from './_answer-body.ts';
+import { errorIn } from './_answer-body.ts';
 import {
   type AnswerKind,
   answerKind,
@@ -29,7 +29,7 @@ import type { ExchangeHost, ExchangeOrigin } from './_http-host.ts';
 import { isHarmlessTwice, isReplyTo } from './_http-messages.ts';
 import { SessionPost } from './_http-outgoing.ts';
 import { placeAfter } from './_http-resume.ts';
-import { paced } from './_paced.ts';
+import { PacedAnswer } from './_paced-answer.ts';
 
 /** Read of what comes after an exchange is settled, so that its connection can be used again. */
 const [DRAIN_BYTES, LINGER_MS] = [64 * 1024, 1000];
@@ -48,7 +48,7 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
   #status = 0;
   #headers: ResponseHeaders = {};
   #body: BodyCollector | undefined;
-  #answer: AnswerBody | undefined;
+  #answer: PacedAnswer | undefined;
   #drained = 0;
   #heldBytes = 0;
   #aborted = false;
@@ -79,7 +79,7 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
     const mayHaveLeft = this.#controller !== undefined || this.again;
     if (this.#aborted) return mayHaveLeft;
     this.#aborted = this.#settled = true;
-    if (this.held || this.resting || this.#missing) this.#release();
+    if (this.held || this.resting || this.#missing || this.#ended) this.#release();
     else this.#cut();
     this.resting = false;
     return mayHaveLeft;
@@ -134,31 +134,45 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
     if (this.id !== undefined && !this.#body) this.#host.events.alive(this.id);
     if (!this.#host.buffered.take(chunk.length)) return this.#failNow(crowdedFault(this.#host.server));
     this.#heldBytes += chunk.length;
-    const answer = this.#answer;
-    if (answer?.kind === 'sse') paced(this.#host.kernel, controller, () => this.#read(answer, chunk));
-    else if (answer) this.#read(answer, chunk);
+    if (this.#answer) this.#answer.take(chunk, controller);
     else if (this.#body?.add(chunk) === false) this.#finishError();
   }
 
   onResponseEnd(): void {
     this.#ended = true;
-    if (!this.#settled) {
-      if (this.#answer && this.#answer.kind !== 'sse') this.#finish(this.#answer);
-      else if (this.#body) this.#finishError();
-      else if (this.id !== undefined && !this.#goOn())
-        this.#miss(this.#answer?.doubt ?? endedFault(this.#host.server, this.#context('answer').waitedMs));
-    }
-    if (!this.#missing) this.#release();
+    if (this.#answer) this.#answer.finish(undefined, !this.#settled);
+    else this.#over(undefined);
   }
 
   onResponseError(_controller: ResponseController, fault: Error): void {
     this.#ended = true;
+    // The reply may be in what has come before.
+    if (this.#answer && !this.#aborted) this.#answer.finish(fault, false);
+    else this.#over(fault);
+  }
+
+  /** All that has come is read. */
+  #over(fault: Error | undefined): void {
+    if (fault) return this.#broken(fault);
+    if (!this.#settled) {
+      const { server } = this.#host;
+      if (this.#answer && this.#answer.kind !== 'sse')
+        this.#miss(this.#answer.fault ?? protocolFault(server, this.#status, 'it has another id than the request'));
+      else if (this.#body) this.#finishError();
+      else if (this.id !== undefined && !this.#goOn())
+        this.#miss(this.#answer?.doubt ?? endedFault(server, this.#context('answer').waitedMs));
+    }
+    if (!this.#missing) this.#release();
+  }
+
+  #broken(fault: Error): void {
     if (!this.#settled) {
       const unanswered = this.#kind === undefined && isConnectionLoss(fault);
       // A kept connection may be closed while we write to it, and whether the request was read nobody knows: only what may happen twice goes again.
       const isRepeatable = unanswered && !this.again && isHarmlessTwice(this.frame);
+      const phase = this.#kind !== undefined ? 'answer' : this.#controller ? 'request' : 'connect';
       if (isRepeatable && this.#host.retries.take() && this.#host.resend(this)) this.#settled = true;
-      else if (isUndecodable(fault) || !this.#goOn()) this.#fail(hubErrorFromNet(fault, this.#context(this.#phase())));
+      else if (isUndecodable(fault) || !this.#goOn()) this.#fail(hubErrorFromNet(fault, this.#context(phase)));
     }
     this.#release();
   }
@@ -178,7 +192,13 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
     if (this.place && kind !== 'sse') return this.#failNow(endedFault(server, this.#context('answer').waitedMs));
     if (kind === 'json' || kind === 'sse' || kind === 'foreign') {
       if (this.id !== undefined) this.#host.events.alive(this.id);
-      this.#answer = new AnswerBody({ host: this.#host, id: this.id, declared: kind, status: this.#status, headers });
+      this.#answer = new PacedAnswer({
+        ...{ kernel: this.#host.kernel, host: this.#host, id: this.id, declared: kind, status: this.#status, headers },
+        message: (message) => this.#deliver(message),
+        alive: () => this.id === undefined || this.#host.events.alive(this.id),
+        read: () => this.#read(),
+        over: (fault) => this.#over(fault),
+      });
       if (this.#answer.fault) this.#failNow(this.#answer.fault);
     } else if (kind === 'error' || kind === 'auth') {
       this.#headers = headers;
@@ -187,12 +207,6 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
       if (kind === 'auth') this.#doubt = this.#host.kernel.timers.after(DOUBT_MS, () => this.#finishError());
     } else if (kind === 'done') this.#settle();
     else this.#fail(faultOf(kind, server, this.#status, headers));
-  }
-
-  #finish(answer: AnswerBody): void {
-    for (const message of answer.end()) this.#deliver(message);
-    if (this.#settled) return;
-    this.#miss(answer.fault ?? protocolFault(this.#host.server, this.#status, 'it has another id than the request'));
   }
 
   /** The answer has ended without the reply. */
@@ -211,21 +225,21 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
     const about = { status: this.#status, headers: this.#headers, asked: this.#host.asked('POST') };
     const fault = httpFault(this.#host, { ...about, body });
     const { replies, isSessionError } = errorIn(body, this.#status, this.id, this.#host.limits);
-    if (isSessionError && this.session !== undefined) return this.#lost(fault);
+    const isLost = isSessionError && this.session !== undefined;
+    if (isLost) this.#settle();
+    if (isLost) return this.#host.sessionMissing(this, fault);
     // What the hub itself asks of a server that refuses it has failed, whatever the words.
     const isOurs = this.#kind === 'auth' && isHarmlessTwice(this.frame);
     if (!UNAVAILABLE.has(this.#status) && !isOurs) for (const own of replies) this.#deliver(own);
     this.#failNow(fault);
   }
 
-  #read(answer: AnswerBody, chunk: Buffer): void {
-    for (const message of answer.add(chunk)) this.#deliver(message);
-    if (answer.fault && !this.#settled) return this.#failNow(answer.fault);
-    if (answer.doubt && !this.#settled)
-      this.#doubt ??= this.#host.kernel.timers.after(DOUBT_MS, () => this.#failDoubted());
-    // At the end of an event nothing is kept.
-    if (answer.kind === 'sse' && chunk[chunk.length - 1] === 0x0a && chunk[chunk.length - 2] === 0x0a)
-      this.#giveBytes();
+  /** All that has come of the answer is read. */
+  #read(): void {
+    const { fault, doubt, isBetween } = this.#answer ?? {};
+    if (fault && !this.#settled) return this.#failNow(fault);
+    if (doubt && !this.#settled) this.#doubt ??= this.#host.kernel.timers.after(DOUBT_MS, () => this.#failNow(doubt));
+    if (isBetween) this.#giveBytes();
   }
 
   #giveBytes(): void {
@@ -243,21 +257,11 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
     this.#host.events.message(message, this.id);
   }
 
-  #lost(fault: HubError): void {
-    if (this.#settled) return;
-    this.#settle();
-    this.#host.sessionMissing(this, fault);
-  }
-
   #fail(fault: HubError): void {
     if (this.#settled) return;
     this.#settle();
     if (this.dispatching) this.refused = fault;
     else if (this.id !== undefined) this.#host.events.failed(this.id, fault);
-  }
-
-  #failDoubted(): void {
-    if (!this.#settled && this.#answer?.doubt) this.#failNow(this.#answer.doubt);
   }
 
   #failNow(fault: HubError): void {
@@ -281,16 +285,12 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
     if (this.#released) return;
     this.#released = true;
     this.#giveBytes();
+    this.#answer?.cancel();
     this.#doubt?.[Symbol.dispose]();
     if (this.#linger) this.#host.kernel.wheel.remove(this.#linger);
     this.#linger = this.#controller = this.#dispatched = undefined;
     if (this.gone) this.gone();
     else this.#host.released(this);
-  }
-
-  #phase(): string {
-    if (this.#kind !== undefined) return 'answer';
-    return this.#controller === undefined ? 'connect' : 'request';
   }
 
   #context(phase: string): NetFaultContext & { waitedMs: number } {

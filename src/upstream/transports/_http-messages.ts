@@ -6,12 +6,22 @@
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../kernel/errors.ts';
 import { isRefusal, type Outcome, Refusal } from '../../kernel/outcome.ts';
+import { atOnce } from '../../kernel/take-turn.ts';
 import { utf8Value } from '../../net/header-value.ts';
-import { answerScan, isNamelessError, replyNumber, scanAnswer, scanAnswers } from '../../protocol/answer.ts';
+import {
+  answerScan,
+  answerSteps,
+  batchSteps,
+  isNamelessError,
+  replyNumber,
+  scanAnswer,
+} from '../../protocol/answer.ts';
 import type { Envelope, Span } from '../../protocol/message.ts';
 import { isBatch, scanEnvelope } from '../../protocol/scan.ts';
+import { LARGE_BYTES, trimSteps } from '../../protocol/scan-steps.ts';
 import { SseDecoder, type SseEvent } from '../../protocol/sse.ts';
 import { rawErrorFrame } from '../../protocol/write.ts';
+import type { ReadStep } from '../_paced-reader.ts';
 
 const HARMLESS_TWICE = new Set([
   'initialize',
@@ -27,15 +37,14 @@ const SCANNED = { maxDepth: 4096, maxIdBytes: 64, strict: false } as const;
 
 type ScanLimits = Pick<Limits, 'bodyDepth' | 'idBytes' | 'batch' | 'answerValues' | 'paramsMembers' | 'repairBytes'>;
 
-/** The message in `bytes`, or the messages of an array (servers of 2025-03-26 may send one). */
-export function messagesIn(bytes: Buffer, limits: ScanLimits): Outcome<readonly Envelope[]> {
-  if (isBatch(bytes)) return messagesInBatch(bytes, limits);
-  const message = scanAnswer(bytes, answerScan(limits));
-  return isRefusal(message) ? message : [message];
-}
-
-function messagesInBatch(bytes: Buffer, limits: ScanLimits): Outcome<readonly Envelope[]> {
-  const pieces = scanAnswers(bytes, limits.batch, answerScan(limits));
+/** The message in `text`, or the messages of an array (servers of 2025-03-26 may send one), in steps of some milliseconds; what is below 256 KiB in one. */
+export function* messageSteps(text: Buffer, limits: ScanLimits): Generator<void, Outcome<readonly Envelope[]>> {
+  const bytes = text.length < LARGE_BYTES ? text : yield* trimSteps(text);
+  if (!isBatch(bytes)) {
+    const message = yield* answerSteps(bytes, answerScan(limits));
+    return isRefusal(message) ? message : [message];
+  }
+  const pieces = yield* batchSteps(bytes, limits.batch, answerScan(limits));
   if (isRefusal(pieces)) return pieces;
   const messages: Envelope[] = []; // bounded by: limits.batch
   for (const piece of pieces) {
@@ -45,25 +54,34 @@ function messagesInBatch(bytes: Buffer, limits: ScanLimits): Outcome<readonly En
   return messages;
 }
 
-/** Takes events that are no messages. */
-export interface EventSink {
-  /** `data` = of the event; `why` = the scanner's words. */
-  take(data: Buffer, why: Refusal): void;
+/** The same at once, for text of a bounded size. */
+export function messagesIn(bytes: Buffer, limits: ScanLimits): Outcome<readonly Envelope[]> {
+  return atOnce(messageSteps(bytes, limits));
 }
 
-/** The messages on one event stream. Events that are none refuse the stream, or are passed over when `invalid` takes them. */
+/** Takes what stands in the events of a stream. */
+export interface EventSink {
+  message(message: Envelope): void;
+  /** Hears of each event first; true = it is no message. */
+  readonly isOther?: (event: SseEvent) => boolean;
+  /** An event is no message. `data` = of the event; `why` = the scanner's words. Absent = it refuses the stream. */
+  readonly invalid?: (data: Buffer, why: Refusal) => Generator<void, void>;
+}
+
+/** The messages on one event stream, read in steps of a millisecond at most. */
 export class EventReader {
   readonly #decoder: SseDecoder;
-  readonly #invalid: EventSink | undefined;
+  readonly #sink: EventSink;
   readonly #limits: ScanLimits;
-  #messages: Envelope[] = []; // bounded by: the events of one chunk
   #refusal: Refusal | undefined;
   #retryMs: number | undefined;
   #lastEventId: string | undefined;
+  /** A long event, or one that is no message. */
+  #work: { readonly step: ReadStep; readonly steps: Iterator<void, void> } | undefined;
 
-  constructor(limits: ScanLimits & Pick<Limits, 'answerBytes'>, invalid?: EventSink) {
+  constructor(limits: ScanLimits & Pick<Limits, 'answerBytes'>, sink: EventSink) {
     this.#limits = limits;
-    this.#invalid = invalid;
+    this.#sink = sink;
     this.#decoder = new SseDecoder(limits.answerBytes, (event) => this.#take(event));
   }
 
@@ -77,26 +95,59 @@ export class EventReader {
     return this.#lastEventId;
   }
 
-  /** Refuses with `upstream-too-large` (one event above answerBytes) or `upstream-protocol`; the stream is of no use after that. */
-  read(chunk: Buffer): Outcome<readonly Envelope[]> {
-    this.#messages = [];
+  /** `upstream-too-large` (one event above answerBytes) or `upstream-protocol`; the stream is of no use after that. */
+  get refusal(): Refusal | undefined {
+    return this.#refusal;
+  }
+
+  /** Takes a chunk, which `step` reads; the one before has been read. It must not be written into afterwards. */
+  feed(chunk: Buffer): void {
+    this.#decoder.feed(chunk);
+  }
+
+  step(): ReadStep {
+    if (this.#refusal) return 'done';
+    if (this.#work) {
+      const { step, steps } = this.#work;
+      if (!steps.next().done) return step;
+      this.#work = undefined;
+      return 'more';
+    }
     try {
-      this.#decoder.push(chunk);
+      const isMore = this.#decoder.step() || this.#work !== undefined;
+      if (!isMore) return 'done';
     } catch (fault) {
       this.#refusal ??= new Refusal(fault instanceof HubError ? fault.code : 'upstream-protocol');
     }
-    return this.#refusal ?? this.#messages;
+    return this.#decoder.isLong ? 'long' : 'more';
   }
 
   #take(event: SseEvent): void {
     this.#retryMs = event.retryMs ?? this.#retryMs;
     if (event.id !== undefined) this.#lastEventId = eventIdValue(event.id);
+    if (this.#refusal || this.#sink.isOther?.(event)) return;
     // Priming events (2025-11-25) have an id and no data; other event names are not ours.
-    if (this.#refusal || event.data.length === 0 || event.event !== 'message') return;
-    const found = messagesIn(event.data, this.#limits);
-    if (!isRefusal(found)) this.#messages.push(...found);
-    else if (this.#invalid) this.#invalid.take(event.data, found);
-    else this.#refusal = found.code === 'upstream-too-large' ? found : new Refusal('upstream-protocol', found.message);
+    if (event.data.length === 0 || event.event !== 'message') return;
+    if (event.data.length >= LARGE_BYTES || isBatch(event.data)) {
+      this.#work = { step: 'long', steps: this.#eventSteps(event.data) };
+      return;
+    }
+    const message = scanAnswer(event.data, answerScan(this.#limits));
+    if (isRefusal(message)) this.#refused(event.data, message);
+    else this.#sink.message(message);
+  }
+
+  *#eventSteps(data: Buffer): Generator<void, void> {
+    const found = yield* messageSteps(data, this.#limits);
+    if (!isRefusal(found)) for (const message of found) this.#sink.message(message);
+    else if (this.#sink.invalid) yield* this.#sink.invalid(data, found);
+    else this.#refused(data, found);
+  }
+
+  #refused(data: Buffer, why: Refusal): void {
+    const { invalid } = this.#sink;
+    if (invalid) this.#work = { step: 'more', steps: invalid(data, why) };
+    else this.#refusal = why.code === 'upstream-too-large' ? why : new Refusal('upstream-protocol', why.message);
   }
 }
 

@@ -15,10 +15,11 @@ import type { EgressPool, ResponseController, ResponseHandler, ResponseHeaders }
 import type { Envelope } from '../../protocol/message.ts';
 import { scanEnvelope } from '../../protocol/scan.ts';
 import { notificationFrame } from '../../protocol/write.ts';
+import { PacedReader } from '../_paced-reader.ts';
 import { answerKind } from './_http-answer.ts';
 import { httpFault } from './_http-fault.ts';
-import { EventReader, type EventSink } from './_http-messages.ts';
-import { paced } from './_paced.ts';
+import { EventReader } from './_http-messages.ts';
+import type { InvalidEvents } from './_invalid-events.ts';
 
 const REST = { baseMs: 1000, capMs: 120_000 } as const;
 /** A stream that lived this long has earned a quick return (proxies cut idle streams at 60 s). */
@@ -41,7 +42,7 @@ export interface ServerStreamOptions {
   readonly answered: () => void;
   readonly message: (envelope: Envelope) => void;
   /** Takes the events that are no messages. */
-  readonly invalid: EventSink;
+  readonly invalid: Pick<InvalidEvents, 'take'>;
   readonly opened: () => void;
   /** An open stream has ended, or one could not be opened. */
   readonly ended: () => void;
@@ -130,7 +131,8 @@ class StreamExchange implements ResponseHandler {
   readonly #options: StreamExchangeOptions;
   readonly #ended: (end: StreamEnd) => void;
   #controller: ResponseController | undefined;
-  #reader: EventReader | undefined;
+  #events: EventReader | undefined;
+  readonly #reader: PacedReader;
   #watch: IdleWatch | undefined;
   #openedMs: number | undefined;
   #status = 0;
@@ -141,6 +143,14 @@ class StreamExchange implements ResponseHandler {
   constructor(options: StreamExchangeOptions, ended: (end: StreamEnd) => void) {
     this.#options = options;
     this.#ended = ended;
+    this.#reader = new PacedReader({
+      ...{ kernel: options.kernel, server: options.server },
+      step: () => (this.#aborted ? 'done' : (this.#events?.step() ?? 'done')),
+      read: () => {
+        if (this.#events?.refusal) this.#cut();
+      },
+      ended: () => this.#finish(),
+    });
   }
 
   abort(): void {
@@ -170,29 +180,27 @@ class StreamExchange implements ResponseHandler {
     }
     this.#options.answered();
     this.#options.opened();
-    this.#reader = new EventReader(this.#options.limits, this.#options.invalid);
+    this.#events = new EventReader(this.#options.limits, {
+      message: (message) => this.#aborted || this.#options.message(message),
+      invalid: (data, why) => this.#options.invalid.take(data, why),
+    });
     this.#openedMs = this.#options.kernel.clock.nowMs();
   }
 
   onResponseData(controller: ResponseController, chunk: Buffer): void {
     if (this.#aborted) return;
     this.#watch?.touch();
-    paced(this.#options.kernel, controller, () => this.#read(chunk));
-  }
-
-  #read(chunk: Buffer): void {
-    const messages = this.#reader?.read(chunk);
-    if (messages === undefined) return;
-    if (isRefusal(messages)) this.#cut();
-    else for (const message of messages) if (!this.#aborted) this.#options.message(message);
+    this.#events?.feed(chunk);
+    this.#reader.run(controller);
   }
 
   onResponseEnd(): void {
-    this.#finish();
+    this.#reader.end();
   }
 
-  onResponseError(): void {
-    this.#finish();
+  onResponseError(_controller: ResponseController, fault: Error): void {
+    if (this.#aborted) this.#finish();
+    else this.#reader.end(fault);
   }
 
   #cut(): void {
@@ -202,6 +210,7 @@ class StreamExchange implements ResponseHandler {
   #finish(): void {
     if (this.#over) return;
     this.#over = true;
+    this.#reader.cancel();
     this.#watch?.[Symbol.dispose]();
     this.#controller = undefined;
     this.#options.answered();
@@ -210,8 +219,8 @@ class StreamExchange implements ResponseHandler {
       status: this.#status,
       foreign: this.#foreign,
       livedMs: this.#openedMs === undefined ? undefined : nowMs - this.#openedMs,
-      retryMs: this.#reader?.retryMs,
-      lastEventId: this.#reader?.lastEventId,
+      retryMs: this.#events?.retryMs,
+      lastEventId: this.#events?.lastEventId,
     });
   }
 }

@@ -5,7 +5,7 @@
 import type { Limits } from '../../config/limits.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { Refusal } from '../../kernel/outcome.ts';
-import { brokenAnswer } from '../../protocol/broken-message.ts';
+import { brokenSteps } from '../../protocol/broken-message.ts';
 import type { QuotedReplies } from '../_quoted-replies.ts';
 
 export interface InvalidEventsParts {
@@ -27,10 +27,10 @@ export class InvalidEvents {
     this.#parts = parts;
   }
 
-  /** `data` = of the event; `why` = the scanner's words. */
-  take(data: Buffer, why: Refusal): void {
+  /** `data` = of the event; `why` = the scanner's words. In steps of some milliseconds. */
+  *take(data: Buffer, why: Refusal): Generator<void, void> {
     const { kernel, limits, quoted, unreadable, said } = this.#parts;
-    const { isAnswer, ids } = brokenAnswer(data, limits.batch, quoted.may);
+    const { isAnswer, ids } = yield* brokenSteps(data, limits.batch, quoted.may);
     for (const id of ids) unreadable(id, why, data);
     if (isAnswer && ids.length === 0) unreadable(undefined, why, data);
     const nowMs = kernel.clock.nowMs();

@@ -13,12 +13,12 @@ import type { ResponseController, ResponseHandler, ResponseHeaders } from '../..
 import { hubErrorFromNet, isConnectionLoss } from '../../net/errors.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import type { TransportEvents } from '../transport.ts';
-import { AnswerBody } from './_answer-body.ts';
 import { answerKind, redirectFault } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
 import { httpFault } from './_http-fault.ts';
 import { isHarmlessTwice, isReplyTo } from './_http-messages.ts';
 import { OutgoingPost, type PostOrigin } from './_http-outgoing.ts';
+import { PacedAnswer } from './_paced-answer.ts';
 
 /** The transport, as its POSTs see it. */
 export interface SsePostHost {
@@ -60,7 +60,7 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
   #linger: WheelEntry | undefined;
   #refusal: Disposable | undefined;
   /** Of a request that was taken: the reply may be in it. */
-  #answer: AnswerBody | undefined;
+  #answer: PacedAnswer | undefined;
   #heldBytes = 0;
   /** The answer is that of the call, as with Streamable HTTP. */
   #isWhole = false;
@@ -126,30 +126,38 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
     const kind = answerKind(this.#status, headers, true);
     if (kind !== 'json' && kind !== 'sse' && kind !== 'foreign') return;
     const host = { server: this.#host.server, limits: this.#host.limits, mislabelled: () => {} };
-    this.#answer = new AnswerBody({ host, id, declared: kind, status: this.#status, headers });
+    this.#answer = new PacedAnswer({
+      ...{ kernel: this.#host.kernel, host, id, declared: kind, status: this.#status, headers },
+      message: (message) => this.#hand(message),
+      alive: () => this.#isWhole && this.#host.events.alive(id),
+      read: () => this.#readOn(),
+      over: (fault) => this.#over(fault),
+    });
     this.#isWhole = this.#status === 200 && kind !== 'foreign';
   }
 
   /** What is no reply says nothing of the call: its reply may come on the stream. */
-  #read(answer: AnswerBody, chunk: Buffer): void {
+  #take(answer: PacedAnswer, chunk: Buffer, controller: ResponseController): void {
     if (this.#isWhole && this.id !== undefined) this.#host.events.alive(this.id);
     if (!this.#host.buffered.take(chunk.length)) return this.#dropAnswer();
     this.#heldBytes += chunk.length;
-    this.#hand(answer.add(chunk));
-    if (answer.fault) this.#dropAnswer();
-    if (answer.kind === 'sse') this.#giveBytes();
+    answer.take(chunk, controller);
   }
 
-  #hand(messages: readonly Envelope[]): void {
+  #readOn(): void {
+    if (this.#answer?.fault) this.#dropAnswer();
+    else if (this.#answer?.kind === 'sse') this.#giveBytes();
+  }
+
+  #hand(message: Envelope): void {
     const { id } = this;
     if (id === undefined || this.#aborted) return;
-    for (const message of messages) {
-      if (message.kind !== 'reply' || isReplyTo(message, id)) this.#host.message(message);
-    }
+    if (message.kind !== 'reply' || isReplyTo(message, id)) this.#host.message(message);
   }
 
   /** The rest is thrown away. */
   #dropAnswer(): void {
+    this.#answer?.cancel();
     this.#answer = undefined;
     this.#isWhole = false;
     this.#giveBytes();
@@ -161,14 +169,14 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
     this.#heldBytes = 0;
   }
 
-  onResponseData(_controller: ResponseController, chunk: Buffer): void {
+  onResponseData(controller: ResponseController, chunk: Buffer): void {
     if (!this.#settled && this.#page) {
       if (this.#page.add(chunk)) return;
       this.#failWithPage();
       this.#cut();
       return;
     }
-    if (this.#answer) this.#read(this.#answer, chunk);
+    if (this.#answer) this.#take(this.#answer, chunk, controller);
     if (this.#isWhole) return;
     this.#drained += chunk.length;
     if (this.#drained > DRAIN_BYTES) this.#cut();
@@ -176,12 +184,17 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
 
   onResponseEnd(): void {
     if (!this.#settled && this.#page) this.#failWithPage();
-    if (this.#answer && this.#answer.kind !== 'sse') this.#hand(this.#answer.end());
-    this.#release();
+    if (this.#answer) this.#answer.finish(undefined, true);
+    else this.#release();
   }
 
   onResponseError(_controller: ResponseController, fault: Error): void {
-    if (!this.#settled) {
+    if (this.#answer && !this.#aborted) this.#answer.finish(fault, false);
+    else this.#over(fault);
+  }
+
+  #over(fault: Error | undefined): void {
+    if (fault && !this.#settled) {
       const mayGoAgain = this.#status === 0 && this.id !== undefined && !this.again && isConnectionLoss(fault);
       // A kept-alive connection may be closed by its server while we write to it (see _http-exchange.ts).
       if (mayGoAgain && isHarmlessTwice(this.frame) && this.#host.resend(this)) this.#settled = true;
@@ -239,6 +252,7 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
     if (this.#released) return;
     this.#released = true;
     this.#refusal?.[Symbol.dispose]();
+    this.#answer?.cancel();
     this.#answer = undefined;
     this.#giveBytes();
     if (this.#linger) this.#host.kernel.wheel.remove(this.#linger);

@@ -7,11 +7,12 @@
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../kernel/errors.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
-import { isRefusal, type Refusal } from '../../kernel/outcome.ts';
+import type { Refusal } from '../../kernel/outcome.ts';
 import type { ResponseController, ResponseHandler, ResponseHeaders } from '../../net/egress.ts';
 import { hubErrorFromNet } from '../../net/errors.ts';
 import type { Envelope } from '../../protocol/message.ts';
-import { SseDecoder, type SseEvent } from '../../protocol/sse.ts';
+import type { SseEvent } from '../../protocol/sse.ts';
+import { PacedReader, type ReadStep } from '../_paced-reader.ts';
 import type { QuotedReplies } from '../_quoted-replies.ts';
 import { bodyKindOf } from './_answer-body.ts';
 import {
@@ -25,9 +26,8 @@ import {
 } from './_http-answer.ts';
 import { BodyCollector } from './_http-body.ts';
 import { addressOf, httpFault } from './_http-fault.ts';
-import { messagesIn } from './_http-messages.ts';
+import { EventReader } from './_http-messages.ts';
 import { InvalidEvents } from './_invalid-events.ts';
-import { paced } from './_paced.ts';
 
 export interface SseStreamOptions {
   readonly kernel: Kernel;
@@ -56,7 +56,8 @@ const REFUSAL_MS = 1000;
 
 export class SseStream implements ResponseHandler {
   readonly #options: SseStreamOptions;
-  readonly #decoder: SseDecoder;
+  readonly #events: EventReader;
+  readonly #reader: PacedReader;
   readonly #sinceMs: number;
   #controller: ResponseController | undefined;
   #status = 0;
@@ -71,7 +72,15 @@ export class SseStream implements ResponseHandler {
 
   constructor(options: SseStreamOptions) {
     this.#options = options;
-    this.#decoder = new SseDecoder(options.limits.answerBytes, (event) => this.#take(event));
+    this.#events = new EventReader(options.limits, {
+      isOther: (event) => this.#isOther(event),
+      message: (message) => this.#over || options.message(message),
+      invalid: (data, why) => this.#invalid.take(data, why),
+    });
+    this.#reader = new PacedReader({
+      ...{ kernel: options.kernel, server: options.server, step: () => this.#step(), read: () => {} },
+      ended: (fault) => this.#ended(fault),
+    });
     this.#sinceMs = options.kernel.clock.nowMs();
     this.#invalid = new InvalidEvents({
       ...options,
@@ -82,6 +91,7 @@ export class SseStream implements ResponseHandler {
   /** Nobody wants it any more; `lost` does not come. */
   abort(): void {
     this.#over = true;
+    this.#reader.cancel();
     this.#cut();
   }
 
@@ -115,12 +125,16 @@ export class SseStream implements ResponseHandler {
     }
     this.#options.alive();
     if (!this.#isEventStream(chunk)) return;
-    try {
-      paced(this.#options.kernel, controller, () => this.#decoder.push(chunk));
-    } catch {
-      // The decoder throws for one reason only.
-      this.#lose(largeFault(this.#options.server, this.#options.limits.answerBytes));
-    }
+    this.#events.feed(chunk);
+    this.#reader.run(controller);
+  }
+
+  #step(): ReadStep {
+    const step = this.#over ? 'done' : this.#events.step();
+    // It refuses for one reason only.
+    if (this.#events.refusal) this.#lose(largeFault(this.#options.server, this.#options.limits.answerBytes));
+    if (step === 'long' && !this.#over) this.#options.alive();
+    return step;
   }
 
   /** The media type is second-guessed by the first bytes. */
@@ -133,24 +147,33 @@ export class SseStream implements ResponseHandler {
   }
 
   onResponseEnd(): void {
-    if (this.#page) this.#loseWithPage();
-    else if (this.#foreign !== undefined) this.#lose(protocolFault(this.#options.server, this.#status, this.#foreign));
-    else this.#lose(endedFault(this.#options.server, this.#ageMs()));
+    this.#reader.end();
   }
 
   onResponseError(_controller: ResponseController, fault: Error): void {
-    const phase = this.#status > 0 ? 'answer' : this.#controller ? 'request' : 'connect';
-    const sent = this.#controller !== undefined;
-    const { server, url } = this.#options;
-    const asked = `GET ${addressOf(url)}`;
-    this.#lose(hubErrorFromNet(fault, { server, phase, sent, waitedMs: this.#ageMs(), asked }));
+    this.#reader.end(fault);
   }
 
-  #take(event: SseEvent): void {
+  /** All that has come is read. */
+  #ended(fault: Error | undefined): void {
+    const { server, url } = this.#options;
+    if (fault) {
+      const phase = this.#status > 0 ? 'answer' : this.#controller ? 'request' : 'connect';
+      const sent = this.#controller !== undefined;
+      const asked = `GET ${addressOf(url)}`;
+      this.#lose(hubErrorFromNet(fault, { server, phase, sent, waitedMs: this.#ageMs(), asked }));
+    } else if (this.#page) this.#loseWithPage();
+    else if (this.#foreign !== undefined) this.#lose(protocolFault(server, this.#status, this.#foreign));
+    else this.#lose(endedFault(server, this.#ageMs()));
+  }
+
+  #isOther(event: SseEvent): boolean {
     // Without data it only names an id or a retry, which this transport has no use for.
-    if (this.#over || event.data.length === 0) return;
-    if (!this.#isOpen) this.#open(event);
-    else if (event.event === 'message') this.#hand(event.data);
+    if (!this.#over && !this.#isOpen && event.data.length > 0) {
+      this.#open(event);
+      return true;
+    }
+    return this.#over || !this.#isOpen;
   }
 
   #open({ event, data }: SseEvent): void {
@@ -167,15 +190,6 @@ export class SseStream implements ResponseHandler {
     }
   }
 
-  #hand(data: Buffer): void {
-    const messages = messagesIn(data, this.#options.limits);
-    if (!isRefusal(messages)) {
-      for (const message of messages) if (!this.#over) this.#options.message(message);
-      return;
-    }
-    this.#invalid.take(data, messages);
-  }
-
   #loseWithPage(): void {
     const body = this.#page?.take() ?? Buffer.alloc(0);
     const asked = `GET ${addressOf(this.#options.url)}`;
@@ -185,6 +199,7 @@ export class SseStream implements ResponseHandler {
   #lose(fault: HubError): void {
     if (this.#over) return;
     this.#over = true;
+    this.#reader.cancel();
     this.#cut();
     this.#options.lost(fault);
   }

@@ -121,10 +121,12 @@ class ForwardTransport implements Transport {
     const slot = this.#exchanges.add({ id, end: () => finish(undefined) });
     let over = false;
     let answered = false;
+    let cancel = (): void => {};
     /** The first end counts. `read` = the answer was read to its end, so that the socket can be used again. */
     const finish = (fault: HubError | undefined, read = false): void => {
       if (over) return;
       over = true;
+      cancel();
       this.#exchanges.free(slot);
       if (!read) call.destroy();
       if (fault) this.#events.failed(id, fault);
@@ -132,18 +134,12 @@ class ForwardTransport implements Transport {
     call.on('error', (cause) => finish(answered ? this.#gone(cause) : this.#unreachable(cause, call.reusedSocket)));
     call.on('response', (response: IncomingMessage) => {
       answered = true;
-      const answer = new ForwardAnswer({ kernel, id, server: spec.slug, limits, events: this.#events, response });
-      response.on('data', (chunk: Buffer) => {
-        if (over) return;
-        const fault = answer.take(chunk);
-        if (fault) finish(fault);
-      });
-      response.on('end', () => {
-        if (over) return;
-        const fault = answer.end();
-        finish(fault, true);
-      });
-      response.on('error', (cause) => finish(this.#gone(cause)));
+      const over = (fault: HubError | undefined, isRead: boolean): void => finish(fault, isRead);
+      const answer = new ForwardAnswer({ kernel, id, server: spec.slug, limits, events: this.#events, response, over });
+      cancel = () => answer.cancel();
+      response.on('data', (chunk: Buffer) => answer.take(chunk));
+      response.on('end', () => answer.end());
+      response.on('error', (cause) => answer.end(this.#gone(cause)));
     });
     call.end(frame);
   }

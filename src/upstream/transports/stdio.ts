@@ -105,7 +105,7 @@ class StdioTransport implements Transport {
       broken: () => this.#deaf('stdin'),
     });
     this.#frames = new Frames(child.stdout, {
-      kernel,
+      ...{ kernel, server: spec.slug },
       maxLineBytes: limits.stdioLineBytes,
       scan: answerScan(limits),
       maxBatch: limits.batch,
