@@ -13,6 +13,14 @@ import { refusalFrame } from '../protocol/write.ts';
 const COPY_BYTES = 16_384;
 const NULL_ID = Buffer.from('null');
 
+/** What responses of the hub's listeners have beside those of the runtime. */
+interface OwnResponse extends ServerResponse {
+  /** Records a refusal (`guarded-http.ts`). */
+  refused?(refusal: Refusal): void;
+  /** False = the head has to be built (`http-response.ts`). */
+  writeJsonHead?(bytes: number): boolean;
+}
+
 export interface AnswerHeaders {
   readonly [name: string]: string;
 }
@@ -63,6 +71,7 @@ export function writePieces(response: ServerResponse, pieces: readonly Buffer[])
 }
 
 function writeHead(response: ServerResponse, status: number, bytes: number, headers: AnswerHeaders | undefined): void {
+  if (status === 200 && headers === undefined && (response as OwnResponse).writeJsonHead?.(bytes)) return;
   const own = { 'content-type': 'application/json', 'content-length': bytes };
   response.writeHead(status, headers ? { ...own, ...headers } : own);
 }
@@ -75,14 +84,9 @@ function endInOnePiece(response: ServerResponse, text: string): void {
   response.end(text, 'latin1');
 }
 
-/** A response that records refusals (`guarded-http.ts`). */
-interface TracedResponse extends ServerResponse {
-  refused?(refusal: Refusal): void;
-}
-
 /** Records a refusal that is not recorded as a call, for the operator. */
 export function traceRefusal(response: ServerResponse, refusal: Refusal): void {
-  (response as TracedResponse).refused?.(refusal);
+  (response as OwnResponse).refused?.(refusal);
 }
 
 /** A refusal of the exchange as a whole, or of one message whose id is known; recorded. Without an id the status is an error always. */

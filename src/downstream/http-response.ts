@@ -32,8 +32,29 @@ type RuntimeResponse = new (
 
 /** Builds the class that `createServer` makes responses from. */
 export function createResponseClass({ kernel, limits }: ResponseParts): typeof ServerResponse {
+  const jsonHead: PreparedHead = {
+    status: 200,
+    lines: ['content-type: application/json'],
+    text: '',
+    second: Number.NaN,
+  };
+
   class HubResponse extends (ServerResponse as unknown as RuntimeResponse) {
     #securityLines = '';
+
+    /**
+     * Gives the response the head of a JSON answer of so many bytes with status 200, which the runtime would build and check anew each time. Returns
+     * false, and does nothing, where the connection closes, the answer has headers of its own, or the request is not a complete HTTP/1.1 POST.
+     */
+    writeJsonHead(bytes: number): boolean {
+      const { req } = this;
+      const isPlain = req.method === 'POST' && req.complete && req.httpVersionMinor === 1 && this.shouldKeepAlive;
+      const { origin, expect } = req.headers;
+      if (!isPlain || origin !== undefined || expect !== undefined || this.hasHeader('connection')) return false;
+      const head = headText(this, jsonHead, kernel.clock.wallMs());
+      setHead(this, 200, `${head}content-length: ${bytes}\r\n\r\n`);
+      return true;
+    }
 
     override writeHead(status: number, second?: unknown, third?: unknown): this {
       const { req, socket } = this;
@@ -58,7 +79,7 @@ export function createResponseClass({ kernel, limits }: ResponseParts): typeof S
 export interface PreparedHead {
   readonly status: number;
   readonly lines: readonly string[];
-  /** The head as bytes (one character for each), with the date of `second`. */
+  /** The lines as bytes (one character for each), with the date of `second`, and without the empty line at the end. */
   text: string;
   second: number;
 }
@@ -69,9 +90,8 @@ interface HeadedResponse extends ServerResponse {
   _keepAliveTimeout: number;
 }
 
-/** Gives a response of a kept connection its head without building it; the body has to follow by `end`. `wallMs` = now. */
-export function writePreparedHead(response: ServerResponse, head: PreparedHead, wallMs: number): void {
-  const headed = response as HeadedResponse;
+/** Returns the lines of a head, with the date of now (`wallMs`), for a response of a connection that is kept. */
+function headText(response: ServerResponse, head: PreparedHead, wallMs: number): string {
   const second = Math.floor(wallMs / 1000);
   if (head.second !== second) {
     head.second = second;
@@ -79,12 +99,21 @@ export function writePreparedHead(response: ServerResponse, head: PreparedHead, 
       `HTTP/1.1 ${head.status} ${STATUS_CODES[head.status]}\r\n${SECURITY_LINES}${NO_STORE_LINE}${head.lines.join('\r\n')}`,
       `Date: ${new Date(wallMs).toUTCString()}`,
       'Connection: keep-alive',
-      `Keep-Alive: timeout=${Math.floor(headed._keepAliveTimeout / 1000)}`,
+      `Keep-Alive: timeout=${Math.floor((response as HeadedResponse)._keepAliveTimeout / 1000)}`,
     ];
-    head.text = `${lines.join('\r\n')}\r\n\r\n`;
+    head.text = `${lines.join('\r\n')}\r\n`;
   }
-  response.statusCode = head.status;
-  headed._header = head.text;
+  return head.text;
+}
+
+function setHead(response: ServerResponse, status: number, text: string): void {
+  response.statusCode = status;
+  (response as HeadedResponse)._header = text;
+}
+
+/** Gives a response of a kept connection its head without building it; the body has to follow by `end`. `wallMs` = now. */
+export function writePreparedHead(response: ServerResponse, head: PreparedHead, wallMs: number): void {
+  setHead(response, head.status, `${headText(response, head, wallMs)}\r\n`);
 }
 
 function isPage({ 'content-type': type }: OutgoingHttpHeaders): boolean {

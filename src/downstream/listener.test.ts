@@ -118,3 +118,46 @@ test('a client that keeps its half open after an error does not keep the connect
     await listener.stop(kernel.deadline(1000));
   }
 });
+
+test('a JSON answer has the same headers whether its head was prepared or built, and says when the connection closes', async () => {
+  const kernel = createKernel();
+  const limits = limitsFrom({});
+  const slowReaders = createSlowReaders({ kernel, limits });
+  const pieces = { head: '{"text":"', middle: Buffer.from('안녕'), tail: '"}' };
+  const handler: Handler = (request, response) => {
+    request.resume();
+    request.on('end', () => writeFrame(response, pieces));
+  };
+  const listener = createListener({
+    kernel,
+    limits,
+    name: 'test',
+    handler,
+    slowReaders,
+    proxies: { has: () => false },
+  });
+  const port = await listener.listen({ port: 0, host: '127.0.0.1' }, kernel.deadline(5000));
+  const ask = async (start: string, more = ''): Promise<{ lines: string[]; body: string }> => {
+    const socket = connect(port, '127.0.0.1');
+    let text = '';
+    socket.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk;
+    });
+    socket.write(`${start}\r\nhost: x\r\n${more}content-length: 2\r\n\r\n{}`);
+    await until(() => text.endsWith('}'), 2000);
+    socket.destroy();
+    const [head = '', body = ''] = text.split('\r\n\r\n');
+    const withoutTime = head.toLowerCase().replace(/^(date: \w+, \d+ \w+ \d+) .*$/m, '$1');
+    return { lines: withoutTime.split('\r\n').sort(), body };
+  };
+  const prepared = await ask('POST / HTTP/1.1');
+  assert.deepEqual(prepared, await ask('PUT / HTTP/1.1'));
+  assert.equal(prepared.body, '{"text":"안녕"}');
+  for (const expected of ['http/1.1 200 ok', 'content-length: 17', 'connection: keep-alive', 'cache-control: no-store'])
+    assert.ok(prepared.lines.includes(expected), expected);
+  assert.ok((await ask('POST / HTTP/1.1', 'connection: close\r\n')).lines.includes('connection: close'));
+  assert.ok((await ask('POST / HTTP/1.0')).lines.includes('connection: close'));
+  listener.retire();
+  assert.ok((await ask('POST / HTTP/1.1')).lines.includes('connection: close'));
+  await listener.stop(kernel.deadline(1000));
+});
