@@ -187,7 +187,7 @@ describe('CPU of a refusal', { timeout: 300_000 }, () => {
         config: { mcpServers: { a: SERVER } },
         env: { MCPHUB_KEY_PER_SECOND: '100000', ...env },
       });
-      await judge(hub, `${what}, ${refused.status}`, { allowed: refused.closes ? 10 : 4, ...refused });
+      await judge(hub, `${what}, ${refused.status}`, { allowed: refused.closes ? 10 : 2, ...refused });
     });
 
   test('is near that of a bare 429 for a hub that is full (503)', async () => {
