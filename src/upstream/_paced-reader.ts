@@ -30,8 +30,10 @@ export interface PacedReaderParts {
 const TURN_MS = 1;
 /** Steps of one turn. */
 const TURN_STEPS = 512;
-/** Pieces that take less are not counted. */
-const SHORT_MS = 0.05;
+/** From here on the end of the turn is waited for: to do so for each small piece would cost more than the piece. */
+const COUNTED_MS = 0.5;
+/** Pieces so far apart came in different turns. */
+const GAP_MS = 5;
 
 export class PacedReader {
   readonly #parts: PacedReaderParts;
@@ -41,8 +43,10 @@ export class PacedReader {
   #isPaused = false;
   #isOver = false;
   #end: { readonly fault: Error | undefined } | undefined;
-  /** Of this turn, ms. */
+  /** Of this turn, or of small pieces in some turns, ms. */
   #spentMs = 0;
+  #lastMs = 0;
+  #isTurnWatched = false;
 
   constructor(parts: PacedReaderParts) {
     this.#parts = parts;
@@ -76,6 +80,7 @@ export class PacedReader {
     const { kernel, step } = this.#parts;
     const { clock } = kernel;
     const startMs = clock.nowMs();
+    if (startMs - this.#lastMs > GAP_MS) this.#spentMs = 0;
     const endMs = startMs + TURN_MS - this.#spentMs;
     for (let steps = 1; !this.#isOver; steps += 1) {
       const found = step();
@@ -100,7 +105,8 @@ export class PacedReader {
   #isRead(startMs: number): void {
     const { kernel, read, ended } = this.#parts;
     const nowMs = kernel.clock.nowMs();
-    const isTurnOver = nowMs - startMs >= SHORT_MS && this.#spend(nowMs - startMs);
+    this.#lastMs = nowMs;
+    const isTurnOver = this.#spend(nowMs - startMs);
     read();
     if (this.#isOver) return;
     if (this.#end) {
@@ -111,14 +117,18 @@ export class PacedReader {
 
   /** True when this turn has no time left: what comes next waits for another one. */
   #spend(ms: number): boolean {
-    if (this.#spentMs === 0) this.#parts.kernel.timers.afterInput(() => this.#newTurn());
     this.#spentMs += ms;
+    if (this.#spentMs >= COUNTED_MS && !this.#isTurnWatched) {
+      this.#isTurnWatched = true;
+      this.#parts.kernel.timers.afterInput(() => this.#newTurn());
+    }
     if (this.#spentMs < TURN_MS) return false;
     this.#pause();
     return true;
   }
 
   #newTurn(): void {
+    this.#isTurnWatched = false;
     this.#spentMs = 0;
     if (!this.#isAsked) this.#goOn();
   }
