@@ -4,12 +4,12 @@
  * in any case, so that a child that hangs delays no other; an install holds no place.
  */
 import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
 import type { LinkPhase } from '../kernel/facts.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { isRefusal } from '../kernel/outcome.ts';
 import type { Bulkhead } from '../resilience/bulkhead.ts';
 import type { LinkParts } from './_link-parts.ts';
+import { turnFault } from './child/prepare.ts';
 import type { Transport } from './transport.ts';
 
 /** Longest time in the queue. */
@@ -34,14 +34,6 @@ export interface StartTurnParts {
   readonly entered: (phase: LinkPhase) => void;
   /** Of the child. */
   readonly transport: Pick<Transport, 'cpuMs' | 'cpuReadMs'>;
-}
-
-/** Other children loaded for too long. */
-export function turnFault(owner: string): HubError {
-  return new HubError('server-starting', {
-    message: `${owner} did not get its turn to start (setting starting).`,
-    detail: { phase: 'queue', setting: 'starting' },
-  });
 }
 
 export class StartTurn implements Disposable {

@@ -12,7 +12,6 @@ import type { LinkPhase } from '../../kernel/facts.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { sentence } from '../../kernel/sentence.ts';
 import type { ProcessSpec, ServerSpec } from '../../kernel/snapshot.ts';
-import { turnFault } from '../_turn.ts';
 import type { ChildExit, ChildPlan } from './child.ts';
 import { findCommand } from './command.ts';
 import { containerPlan, endForgotten } from './containers.ts';
@@ -45,6 +44,14 @@ export interface PrepareSteps {
 }
 
 const MARK_DIGITS = 1e9;
+
+/** Other children loaded for too long. */
+export function turnFault(owner: string): HubError {
+  return new HubError('server-starting', {
+    message: `${owner} did not get its turn to start (setting starting).`,
+    detail: { phase: 'queue', setting: 'starting' },
+  });
+}
 
 /** The plan, and the key of its install if it has one. Throws HubError `upstream-spawn` or `server-starting` (still installing). */
 export async function prepareChild(
