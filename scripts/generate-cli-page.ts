@@ -6,7 +6,7 @@
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { EXIT } from '../src/cli/exit.ts';
+import { EXIT } from '../src/operator/exit.ts';
 
 const CLI = fileURLToPath(new URL('../bin/mcphub.js', import.meta.url));
 const PAGE = new URL('../docs/cli.md', import.meta.url);

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { configJsonSchema } from '../src/config/json-schema.ts';
 import { LIMIT_NAMES, LIMITS } from '../src/config/limits.ts';
 import { quantityText } from '../src/config/quantity.ts';
-import { ERRORS, type ErrorCode, type ErrorRow } from '../src/kernel/errors.ts';
+import { ERRORS, type ErrorCode, type ErrorRow } from '../src/model/errors.ts';
 
 const DOCS = new URL('../docs/', import.meta.url);
 
@@ -59,7 +59,7 @@ function errorsPage(): string {
   });
   return `${[
     '# Errors',
-    '<!-- Made from src/kernel/errors.ts by scripts/generate-docs.ts; changes here are lost. -->',
+    '<!-- Made from src/model/errors.ts by scripts/generate-docs.ts; changes here are lost. -->',
     'Every failure has a name that never changes. It stands in `error.data.code` of a JSON-RPC error (`/mcp`, `/sse`, `/messages`), and in ' +
       '`error.code` of `/api`, `/` and the health pages, whose errors all have this body: ' +
       '`{"error":{"code":"forbidden","message":"…","retryable":false}}`, with more members such as `setting` or `retryAfterMs` where they ' +

@@ -7,7 +7,7 @@
 import { spawn } from 'node:child_process';
 import { globSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { WORKER_FLAGS } from '../src/kernel/supervisor-messages.ts';
+import { WORKER_FLAGS } from '../src/model/supervisor-messages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 /** Where bin/mcphub.js looks first. Another one may be named as the argument. */
@@ -34,10 +34,12 @@ function loading(paths: readonly string[]): string[] {
 }
 
 mkdirSync(CACHE, { recursive: true });
-const commands = globSync('cli/*.ts', { cwd: join(ROOT, 'src') }).filter((path) => !/main\.ts$|\.test\.ts$/.test(path));
+const commands = globSync('{cli,operator,bridge,doctor}/*.ts', { cwd: join(ROOT, 'src') }).filter(
+  (path) => !/main\.ts$|\.test\.ts$/.test(path),
+);
 await run(['bin/mcphub.js', '--help']);
 await Promise.all([
   run(loading(commands)),
   run(loading(['process/main.ts', 'process/control-process.ts', 'process/control-parts.ts'])),
-  run([...WORKER_FLAGS, ...loading(['process/main.ts', 'process/hub-process.ts'])]),
+  run([...WORKER_FLAGS, ...loading(['process/main.ts', 'process/worker-process.ts'])]),
 ]);

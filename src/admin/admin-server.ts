@@ -6,16 +6,16 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
-import { CappedCount } from '../kernel/capped.ts';
-import { apiError, apiStatus } from '../kernel/client-error.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
-import { PAGE_HEADERS } from '../kernel/html-page.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, Refusal } from '../kernel/outcome.ts';
-import type { Service } from '../kernel/service.ts';
-import type { Heartbeat } from '../kernel/supervisor-messages.ts';
+import { apiError, apiStatus } from '../model/client-error.ts';
+import { HubError } from '../model/errors.ts';
+import { PAGE_HEADERS } from '../model/html-page.ts';
+import { isRefusal, Refusal } from '../model/outcome.ts';
+import type { Heartbeat } from '../model/supervisor-messages.ts';
 import { closeServer, listenOn } from '../relay/unix-socket.ts';
+import { CappedCount } from '../runtime/capped.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { Service } from '../runtime/service.ts';
 import type { LiveAnswer } from './contract.ts';
 import { pageFrom } from './page.ts';
 import type { Asked, Routes } from './routes.ts';
@@ -28,7 +28,7 @@ const BEAT_EVERY_MS = 1000;
 type Side = 'operator' | 'workers';
 
 export interface AdminParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   readonly sockets: Readonly<Record<Side, string>>;
   /** Undefined = none has come over the fork channel; the workers' socket then refuses everything. */
@@ -40,13 +40,13 @@ export interface AdminParts {
 }
 
 export function createAdmin(parts: AdminParts): Service {
-  const { kernel, limits, sockets, routes, sources } = parts;
+  const { runtime, limits, sockets, routes, sources } = parts;
   const most = limits.adminConnections;
   const open: Readonly<Record<Side, CappedCount>> = {
-    operator: new CappedCount('admin.connections', most, 'disconnect', kernel.ceilings),
-    workers: new CappedCount('admin.worker-connections', most, 'disconnect', kernel.ceilings),
+    operator: new CappedCount('admin.connections', most, 'disconnect', runtime.ceilings),
+    workers: new CappedCount('admin.worker-connections', most, 'disconnect', runtime.ceilings),
   };
-  const beats = new CappedCount('admin.beats', BEATS, 'refuse', kernel.ceilings);
+  const beats = new CappedCount('admin.beats', BEATS, 'refuse', runtime.ceilings);
   let servers: Server[] = []; // bounded by: the two sockets
 
   function streamBeats(response: ServerResponse): void {
@@ -58,7 +58,7 @@ export function createAdmin(parts: AdminParts): Service {
         response.write(`${JSON.stringify(parts.beat(open.operator.size + open.workers.size))}\n`);
     };
     write();
-    const timer = kernel.timers.every(BEAT_EVERY_MS, write);
+    const timer = runtime.timers.every(BEAT_EVERY_MS, write);
     response.on('close', () => {
       timer[Symbol.dispose]();
       beats.give();
@@ -72,29 +72,29 @@ export function createAdmin(parts: AdminParts): Service {
   }
 
   async function api(request: IncomingMessage, asked: Omit<Asked, 'body'>, response: ServerResponse): Promise<void> {
-    using deadline = kernel.deadline(limits.forwardMs);
+    using deadline = runtime.deadline(limits.forwardMs);
     response.on('close', () => {
       if (!response.writableFinished) deadline.end('client-gone');
     });
     try {
-      const body = await bodyOf(request, { kernel, limits }, deadline);
+      const body = await bodyOf(request, { runtime, limits }, deadline);
       const answer = isRefusal(body) ? body : await routes.answer({ ...asked, body }, deadline);
       if (isRefusal(answer)) refuse(response, answer);
       else send(response, answer.status, answer.body);
     } catch (fault) {
       refuse(response, refusalFrom(fault));
-      if (!(fault instanceof HubError)) kernel.bus.publish({ type: 'task-faulted', task: 'admin request', fault });
+      if (!(fault instanceof HubError)) runtime.bus.publish({ type: 'task-faulted', task: 'admin request', fault });
     }
   }
 
   function apiFor(who: string, request: IncomingMessage, response: ServerResponse, path: string): void {
     const asked = { method: request.method ?? 'GET', path, who };
-    kernel.scope.run('admin request', () => api(request, asked, response));
+    runtime.scope.run('admin request', () => api(request, asked, response));
   }
 
   function refuseCaller(socket: Side, refusal: Refusal, response: ServerResponse): void {
     sources.arrivals.refused += 1;
-    kernel.bus.publish({ type: 'api-refused', socket, reason: refusal.code });
+    runtime.bus.publish({ type: 'api-refused', socket, reason: refusal.code });
     refuse(response, refusal);
   }
 
@@ -102,7 +102,7 @@ export function createAdmin(parts: AdminParts): Service {
     const who = workerCaller(request, {
       token: parts.workerToken,
       keys: () => sources.control.keys.list(),
-      wallMs: () => kernel.clock.wallMs(),
+      wallMs: () => runtime.clock.wallMs(),
     });
     if (isRefusal(who)) return refuseCaller('workers', who, response);
     sources.arrivals.workers += 1;
@@ -128,7 +128,7 @@ export function createAdmin(parts: AdminParts): Service {
       try {
         serve(ask, answer, (ask.url ?? '/').replace(/[?#].*$/s, ''));
       } catch (fault) {
-        kernel.bus.publish({ type: 'task-faulted', task: 'admin request', fault });
+        runtime.bus.publish({ type: 'task-faulted', task: 'admin request', fault });
         refuse(answer, new Refusal('internal'));
       }
     });
@@ -148,7 +148,7 @@ export function createAdmin(parts: AdminParts): Service {
       for (const side of ['workers', 'operator'] as const) {
         const server = made(side);
         const listening = listenOn(server, sockets[side]);
-        await kernel.waits.for(listening, { label: 'service-start', owner: `admin ${side}`, deadline });
+        await runtime.waits.for(listening, { label: 'service-start', owner: `admin ${side}`, deadline });
         next.push(server);
       }
       servers = next;
@@ -158,19 +158,19 @@ export function createAdmin(parts: AdminParts): Service {
       servers = [];
       // The supervisor's heartbeat request has no end of its own; other requests had their time before this.
       for (const server of stopping) server.closeAllConnections();
-      await Promise.all(stopping.map((server) => closeServer(server, { kernel, owner: 'admin' }, deadline)));
+      await Promise.all(stopping.map((server) => closeServer(server, { runtime, owner: 'admin' }, deadline)));
     },
   };
 }
 
 async function bodyOf(
   request: IncomingMessage,
-  { kernel, limits }: { readonly kernel: Kernel; readonly limits: Limits },
+  { runtime, limits }: { readonly runtime: Runtime; readonly limits: Limits },
   deadline: Deadline,
 ): Promise<unknown> {
   if (request.method === 'GET' || request.method === 'DELETE') return undefined;
   const reading = textOf(request, limits.adminBodyBytes);
-  const text = await kernel.waits.for(reading, { label: 'body', owner: 'admin request', deadline });
+  const text = await runtime.waits.for(reading, { label: 'body', owner: 'admin request', deadline });
   if (text === undefined) return new Refusal('body-too-large');
   if (text.trim() === '') return undefined;
   try {

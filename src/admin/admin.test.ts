@@ -8,9 +8,9 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type Loaded, parseConfig } from '../config/load.ts';
 import { createControl } from '../control/control.ts';
-import { createKernel } from '../kernel/kernel.ts';
 import type { Unconfirmed } from '../relay/keys-server.ts';
 import type { ReportedStatus } from '../relay/relay-messages.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { listAudit } from '../store/audit.ts';
 import { openStore } from '../store/store.ts';
 import { createAdmin } from './admin-server.ts';
@@ -33,13 +33,13 @@ const CONFIG = {
 };
 
 async function bench(t: TestContext, more: { hubs?: number; unconfirmed?: readonly Unconfirmed[] } = {}) {
-  const kernel = createKernel();
+  const runtime = createRuntime();
   const dir = await mkdtemp(join(tmpdir(), 'mcphub-admin-'));
   const loaded: { next: Loaded } = { next: parseConfig(JSON.stringify(CONFIG), '/x/mcp_settings.json', {}) };
   const { config } = loaded.next;
   assert.ok(config, JSON.stringify(loaded.next.problems));
   const { limits } = config;
-  const store = await openStore({ kernel, limits, dir }, kernel.deadline(5000));
+  const store = await openStore({ runtime, limits, dir }, runtime.deadline(5000));
   const broadcast = {
     publish: () => [],
     publishKeys: () => {},
@@ -49,19 +49,19 @@ async function bench(t: TestContext, more: { hubs?: number; unconfirmed?: readon
     relist: () => {},
   };
   const workers = more.hubs ?? 1;
-  const control = createControl({ kernel, limits, store, config, load: async () => loaded.next, workers, broadcast });
-  await control.start(kernel.deadline(5000));
+  const control = createControl({ runtime, limits, store, config, load: async () => loaded.next, workers, broadcast });
+  await control.start(runtime.deadline(5000));
   const sources = {
-    kernel,
+    runtime,
     control,
     store,
     version: '1.2.3',
     port: 3000,
     startedAtMs: 1,
-    bornMs: kernel.clock.nowMs(),
+    bornMs: runtime.clock.nowMs(),
     arrivals: { operator: 0, workers: 0, refused: 0 },
   };
-  const routes = createRoutes({ ...sources, asker: createHubAsker({ kernel, limits, runDir: dir }) });
+  const routes = createRoutes({ ...sources, asker: createHubAsker({ runtime, limits, runDir: dir }) });
   const socketPath = join(dir, 'control.sock');
   const sockets = { operator: socketPath, workers: join(dir, 'workers.sock') };
   const token: { now: string | undefined } = { now: TOKEN };
@@ -76,16 +76,16 @@ async function bench(t: TestContext, more: { hubs?: number; unconfirmed?: readon
     last: '',
     waits: '',
   });
-  const admin = createAdmin({ kernel, limits, sockets, workerToken: () => token.now, routes, sources, beat });
-  await admin.start(kernel.deadline(1000));
+  const admin = createAdmin({ runtime, limits, sockets, workerToken: () => token.now, routes, sources, beat });
+  await admin.start(runtime.deadline(1000));
   t.after(async () => {
-    await admin.stop(kernel.deadline(1000));
-    await control.stop(kernel.deadline(1000));
-    await store.close(kernel.deadline(1000));
+    await admin.stop(runtime.deadline(1000));
+    await control.stop(runtime.deadline(1000));
+    await store.close(runtime.deadline(1000));
     await rm(dir, { recursive: true, force: true });
   });
   const { arrivals } = sources;
-  return { kernel, control, store, dir, socketPath, token, arrivals, admin, loaded, ask: askerOn(sockets) };
+  return { runtime, control, store, dir, socketPath, token, arrivals, admin, loaded, ask: askerOn(sockets) };
 }
 
 interface Answered {
@@ -245,9 +245,9 @@ test('the workers’ socket acts only with the token, the role of an owner and t
 });
 
 test('a request with headers of a worker has no right on the operator’s socket', async (t) => {
-  const { ask, arrivals, kernel } = await bench(t);
+  const { ask, arrivals, runtime } = await bench(t);
   const refused: string[] = [];
-  kernel.bus.listen((fact) => {
+  runtime.bus.listen((fact) => {
     if (fact.type === 'api-refused') refused.push(`${fact.socket} ${fact.reason}`);
   });
   for (const name of ['x-mcphub-worker', 'x-mcphub-role', 'x-mcphub-key-id']) {
@@ -262,13 +262,13 @@ test('a request with headers of a worker has no right on the operator’s socket
 
 // finding: SR-L2
 test('the audit names the user and the key that acted through a worker', async (t) => {
-  const { ask, store, kernel } = await bench(t);
+  const { ask, store, runtime } = await bench(t);
   const body = { user: 'ann', name: 'laptop', role: 'owner' };
   const { key } = (await ask<KeyMade>('POST', '/api/keys', { body })).body;
   const worker = { 'x-mcphub-worker': TOKEN, 'x-mcphub-role': 'owner', 'x-mcphub-key-id': key.id };
   const made = await ask<KeyMade>('POST', '/api/keys', { worker, body: { user: 'bob', name: 'phone' } });
   assert.equal(made.status, 201);
-  const [last, first] = await listAudit(store, 2, kernel.deadline(1000));
+  const [last, first] = await listAudit(store, 2, runtime.deadline(1000));
   assert.equal(last?.actor, `ann, key "laptop" (${key.prefix})`);
   assert.equal(first?.actor, 'local');
 });
@@ -391,13 +391,13 @@ test('a hub’s refusal comes through in its own words', async (t) => {
 });
 
 test('waits and ceilings are those of every process, and silent ones are named', async (t) => {
-  const { ask, dir, kernel } = await bench(t, { hubs: 2 });
+  const { ask, dir, runtime } = await bench(t, { hubs: 2 });
   const row = { label: 'upstream-call', owner: 'r1', ageMs: 5, remainingMs: 10 };
   const ceiling = { name: 'x', size: 1, max: 2, peak: 1, rule: 'refuse', overflowed: 0 };
   await fakeHub(t, dir, 1, (path) =>
     path === '/api/waits' ? [200, { waits: [row] }] : [200, { ceilings: [ceiling] }],
   );
-  const held = kernel.waits.open('background', 'test', kernel.deadline(5000));
+  const held = runtime.waits.open('background', 'test', runtime.deadline(5000));
   const waits = (await ask<WaitsAnswer>('GET', '/api/waits')).body;
   held.leave();
   assert.deepEqual(waits.processes[1], { process: 'hub-1', waits: [row] });
@@ -409,7 +409,7 @@ test('waits and ceilings are those of every process, and silent ones are named',
 });
 
 test('a body that never ends is answered by the deadline, and stopping does not wait for anybody', async (t) => {
-  const { socketPath, admin, kernel } = await bench(t);
+  const { socketPath, admin, runtime } = await bench(t);
   const slow = connect(socketPath);
   slow.on('error', () => {});
   slow.write('POST /api/keys HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{');
@@ -419,6 +419,6 @@ test('a body that never ends is answered by the deadline, and stopping does not 
   idle.on('error', () => {});
   await once(idle, 'connect');
   const born = performance.now();
-  await admin.stop(kernel.deadline(1000));
+  await admin.stop(runtime.deadline(1000));
   assert.ok(performance.now() - born < 500);
 });

@@ -5,11 +5,11 @@
  */
 import { join } from 'node:path';
 import type { Limits } from '../config/limits.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { socketName } from '../kernel/supervisor-messages.ts';
-import { askSocket, type SocketAnswer, type SocketQuestion } from '../net/ask-socket.ts';
+import { HubError } from '../model/errors.ts';
+import { socketName } from '../model/supervisor-messages.ts';
+import { requestUnixSocket, type UnixSocketRequest, type UnixSocketResponse } from '../net/unix-socket-request.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import type { HubFailure } from './contract.ts';
 
 const ANSWER_BYTES = 16 * 1024 * 1024;
@@ -21,26 +21,26 @@ export interface HubsAnswers<T> {
 
 export interface HubAsker {
   /** Asks all of `slots` at the same time. Never rejects. */
-  ask<T>(slots: readonly number[], question: SocketQuestion, deadline: Deadline): Promise<HubsAnswers<T>>;
+  ask<T>(slots: readonly number[], question: UnixSocketRequest, deadline: Deadline): Promise<HubsAnswers<T>>;
 }
 
 export function createHubAsker(parts: {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   /** Directory of the private sockets. */
   readonly runDir: string;
 }): HubAsker {
-  const { kernel, limits, runDir } = parts;
+  const { runtime, limits, runDir } = parts;
 
-  async function one<T>(slot: number, question: SocketQuestion, deadline: Deadline): Promise<T> {
+  async function one<T>(slot: number, question: UnixSocketRequest, deadline: Deadline): Promise<T> {
     using share = deadline.sooner(limits.askMs);
     const path = join(runDir, socketName('hub', slot));
-    const answer = askSocket(path, question, { deadline: share, maxBytes: ANSWER_BYTES }).then(bodyOf);
-    return (await kernel.waits.for(answer, { label: 'hub-ask', owner: `hub ${slot}`, deadline: share })) as T;
+    const answer = requestUnixSocket(path, question, { deadline: share, maxBytes: ANSWER_BYTES }).then(bodyOf);
+    return (await runtime.waits.for(answer, { label: 'hub-ask', owner: `hub ${slot}`, deadline: share })) as T;
   }
 
   return {
-    async ask<T>(slots: readonly number[], question: SocketQuestion, deadline: Deadline) {
+    async ask<T>(slots: readonly number[], question: UnixSocketRequest, deadline: Deadline) {
       const answers: { hub: number; body: T }[] = [];
       const failed: HubFailure[] = [];
       await Promise.all(
@@ -58,7 +58,7 @@ export function createHubAsker(parts: {
   };
 }
 
-function bodyOf({ status, text }: SocketAnswer): unknown {
+function bodyOf({ status, text }: UnixSocketResponse): unknown {
   const body: unknown = JSON.parse(text);
   if (status < 400) return body;
   const words = (body as { error?: { message?: unknown } } | null)?.error?.message ?? `status ${status}`;

@@ -4,8 +4,9 @@
  * that one only in the answer that made it.
  * Does not: hold code.
  */
-import type { RequestTotals } from '../kernel/request-counts.ts';
+
 import type { LastFailure, UnreadList } from '../relay/relay-messages.ts';
+import type { RequestTotals } from '../runtime/request-counts.ts';
 
 /** Body of every answer with a status of 400 or more, from the control process and from workers alike. */
 export interface ErrorAnswer {

@@ -2,7 +2,7 @@
  * The page at `/` of the operator's socket: status, figures and servers with what `mcphub servers list` shows of them, without scripts and without anything loaded from elsewhere.
  * Escapes everything that comes from outside. The page for everybody is `downstream/landing-page.ts`.
  */
-import { escapeHtml, htmlPage } from '../kernel/html-page.ts';
+import { escapeHtml, htmlPage } from '../model/html-page.ts';
 import type { ServerAnswer, StatusAnswer } from './contract.ts';
 import { homeOf, serverNotes } from './server-notes.ts';
 

@@ -6,10 +6,10 @@
 import { z } from 'zod';
 import type { Control } from '../control/control.ts';
 import { findBySlugOrName } from '../control/slugs.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
-import type { ServerSpec } from '../kernel/snapshot.ts';
+import { HubError } from '../model/errors.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
+import type { ServerSpec } from '../model/snapshot.ts';
+import type { Deadline } from '../runtime/deadline.ts';
 import type { StoredKey } from '../store/keys.ts';
 import type { HubAsker } from './ask-hub.ts';
 import type {
@@ -62,7 +62,7 @@ const keyWish = z.strictObject({
 });
 
 export function createRoutes(parts: RoutesParts): Routes {
-  const { kernel, control, asker } = parts;
+  const { runtime, control, asker } = parts;
   const keys = createKeyRoutes(parts);
   const allHubs = () => Array.from({ length: control.state.workers }, (_, at) => at + 1);
 
@@ -70,14 +70,14 @@ export function createRoutes(parts: RoutesParts): Routes {
     const question = { method: 'GET', path: '/api/waits' } as const;
     const { answers, failed } = await asker.ask<{ waits: WaitAnswer[] }>(allHubs(), question, deadline);
     const hubs = answers.map(({ hub, body }) => ({ process: `hub-${hub}`, waits: body.waits }));
-    return { processes: [{ process: 'control', waits: kernel.waits.table() }, ...hubs], silent: failed };
+    return { processes: [{ process: 'control', waits: runtime.waits.table() }, ...hubs], silent: failed };
   }
 
   async function ceilings(deadline: Deadline): Promise<CeilingsAnswer> {
     const question = { method: 'GET', path: '/api/ceilings' } as const;
     const { answers, failed } = await asker.ask<{ ceilings: CeilingAnswer[] }>(allHubs(), question, deadline);
     const hubs = answers.map(({ hub, body }) => ({ process: `hub-${hub}`, ceilings: body.ceilings }));
-    return { processes: [{ process: 'control', ceilings: kernel.ceilings.table() }, ...hubs], silent: failed };
+    return { processes: [{ process: 'control', ceilings: runtime.ceilings.table() }, ...hubs], silent: failed };
   }
 
   async function restart(spec: ServerSpec, deadline: Deadline): Promise<Outcome<Answer>> {

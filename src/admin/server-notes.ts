@@ -2,8 +2,9 @@
  * What an operator reads beside the state of a server, in one text: why it is not ready, its open circuit and next try, lists that were not read, the last failed
  * call. For `mcphub servers list` and the operator's page alike. Pure; the text may quote the server and is not escaped.
  */
-import { ago } from '../kernel/ago.ts';
-import { withoutStop } from '../kernel/sentence.ts';
+
+import { withoutStop } from '../model/sentence.ts';
+import { ago } from '../runtime/ago.ts';
 import type { ServerAnswer, ServerOnHub } from './contract.ts';
 
 const NO_CANCELS = ' (no cancels are sent: they ended its process twice)';

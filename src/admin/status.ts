@@ -5,15 +5,15 @@
 import type { Control } from '../control/control.ts';
 import { shadowedAddresses } from '../control/exposed-names.ts';
 import type { WorkerReport } from '../control/worker-reports.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { sumOfRequests } from '../kernel/request-counts.ts';
-import type { ServerSpec } from '../kernel/snapshot.ts';
+import type { ServerSpec } from '../model/snapshot.ts';
 import type { ReportedStatus } from '../relay/relay-messages.ts';
+import { sumOfRequests } from '../runtime/request-counts.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import type { Store } from '../store/store.ts';
 import type { HubAnswer, ServerAnswer, ServerOnHub, StatusAnswer } from './contract.ts';
 
 export interface StatusSources {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly control: Control;
   readonly store: Store;
   readonly version: string;
@@ -33,7 +33,7 @@ export interface Arrivals {
 }
 
 export function statusFrom(sources: StatusSources): StatusAnswer {
-  const { kernel, control, store } = sources;
+  const { runtime, control, store } = sources;
   const { rss, heapUsed } = process.memoryUsage();
   const servers = serversFrom(sources);
   const { failing } = store;
@@ -42,7 +42,7 @@ export function statusFrom(sources: StatusSources): StatusAnswer {
     process: {
       role: 'control',
       pid: process.pid,
-      uptimeMs: Math.round(kernel.clock.nowMs() - sources.bornMs),
+      uptimeMs: Math.round(runtime.clock.nowMs() - sources.bornMs),
       startedAtMs: sources.startedAtMs,
       rssBytes: rss,
       heapBytes: heapUsed,
@@ -70,11 +70,11 @@ export function statusFrom(sources: StatusSources): StatusAnswer {
 /** Addresses that one answer names of each server. */
 const SHADOWED = 20;
 
-export function serversFrom({ kernel, control }: StatusSources): ServerAnswer[] {
+export function serversFrom({ runtime, control }: StatusSources): ServerAnswer[] {
   const reports = control.reports.list().filter(({ connected }) => connected);
   const shadowed = shadowedAddresses(control.state.names);
   return control.state.servers.map((spec) => {
-    const hubs = reports.flatMap((report) => onHub(spec, report, kernel.clock.nowMs()));
+    const hubs = reports.flatMap((report) => onHub(spec, report, runtime.clock.nowMs()));
     const told = spokesmanOf(spec, hubs);
     const listing = control.state.listings.get(spec.slug);
     return {

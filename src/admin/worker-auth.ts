@@ -3,9 +3,9 @@
  * A missing or wrong header is a refusal, never another role. Holds the token in memory only.
  */
 import type { IncomingMessage } from 'node:http';
-import { KEY_ID_HEADER, ROLE_HEADER, WORKER_TOKEN_HEADER } from '../kernel/control-headers.ts';
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import { isSameToken } from '../kernel/worker-token.ts';
+import { KEY_ID_HEADER, ROLE_HEADER, WORKER_TOKEN_HEADER } from '../model/control-headers.ts';
+import { type Outcome, Refusal } from '../model/outcome.ts';
+import { isSameToken } from '../model/worker-token.ts';
 import type { StoredKey } from '../store/keys.ts';
 
 export interface WorkerAuthParts {

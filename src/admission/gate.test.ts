@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type FrozenKernel, frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { type FrozenRuntime, frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { principalOf } from '../../test/support/small-worlds.ts';
 import { type Limits, limitsFrom } from '../config/limits.ts';
-import { isRefusal, type Outcome } from '../kernel/outcome.ts';
-import { ANONYMOUS_PRINCIPAL } from '../kernel/principal.ts';
+import { isRefusal, type Outcome } from '../model/outcome.ts';
+import { ANONYMOUS_PRINCIPAL } from '../model/principal.ts';
 import { type Admission, createAdmission, type Permit } from './gate.ts';
 import type { PressureLevel } from './pressure.ts';
 
-function gateWith(limits: Partial<Limits>): { gate: Admission; frozen: FrozenKernel } {
-  const frozen = frozenKernel();
-  return { gate: createAdmission({ kernel: frozen.kernel, limits: { ...limitsFrom({}), ...limits } }), frozen };
+function gateWith(limits: Partial<Limits>): { gate: Admission; frozen: FrozenRuntime } {
+  const frozen = frozenRuntime();
+  return { gate: createAdmission({ runtime: frozen.runtime, limits: { ...limitsFrom({}), ...limits } }), frozen };
 }
 
 function permit(outcome: Outcome<Permit>): Permit {
@@ -177,7 +177,7 @@ test('gives each key its fair share when the hub is nearly full, so that no floo
 
 test('under pressure sheds anonymous new sessions first, then all new work, never what ends work', () => {
   let level: PressureLevel = 'calm';
-  const gate = createAdmission({ kernel: frozenKernel().kernel, limits: limitsFrom({}), pressure: () => level });
+  const gate = createAdmission({ runtime: frozenRuntime().runtime, limits: limitsFrom({}), pressure: () => level });
   const known = principalOf('a');
   const unknown = { ...principalOf('anonymous'), role: 'anonymous' as const };
   const table = (): string =>
@@ -204,9 +204,9 @@ test('under pressure sheds anonymous new sessions first, then all new work, neve
 });
 
 test('charges calls without a key to their address, and never evicts a busy one', () => {
-  const frozen = frozenKernel();
+  const frozen = frozenRuntime();
   const limits = { ...limitsFrom({}), keyInFlight: 2, calls: 100 };
-  const gate = createAdmission({ kernel: frozen.kernel, limits });
+  const gate = createAdmission({ runtime: frozen.runtime, limits });
   const enter = (owner: string) => gate.admit(ANONYMOUS_PRINCIPAL, 'tools/call', owner);
   assert.deepEqual([enter('address:1'), enter('address:1')].map(isRefusal), [false, false]);
   assert.ok(isRefusal(enter('address:1')));

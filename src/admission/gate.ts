@@ -4,11 +4,11 @@
  * nearly full, its fair share; a refusal costs less than a call; each permit is released exactly once.
  */
 import type { Limits } from '../config/limits.ts';
-import { CappedCount, CappedMap } from '../kernel/capped.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import type { Principal } from '../kernel/principal.ts';
+import { type Outcome, Refusal } from '../model/outcome.ts';
+import type { Principal } from '../model/principal.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
+import { CappedCount, CappedMap } from '../runtime/capped.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import type { PressureLevel } from './pressure.ts';
 
 /** A call in flight; `dispose` releases it (idempotent). */
@@ -80,13 +80,13 @@ function overloaded(message: string): Refusal {
 }
 
 export function createAdmission(parts: {
-  kernel: Kernel;
+  runtime: Runtime;
   limits: Limits;
   /** Returns the current pressure, read for each call; absent = always calm. */
   pressure?: () => PressureLevel;
 }): Admission {
-  const { kernel, limits, pressure = () => 'calm' } = parts;
-  const inside = new CappedCount('admission.calls', limits.calls, 'refuse', kernel.ceilings);
+  const { runtime, limits, pressure = () => 'calm' } = parts;
+  const inside = new CappedCount('admission.calls', limits.calls, 'refuse', runtime.ceilings);
   // Owners with calls in flight are kept: an evicted owner would get a second share.
   const owners = Math.max(MAX_KEYS, 2 * limits.calls);
   const evictedBusy: [string, KeyShare][] = []; // bounded by: one, the owner just evicted
@@ -94,7 +94,7 @@ export function createAdmission(parts: {
     'admission.keys',
     owners,
     'drop-oldest',
-    kernel.ceilings,
+    runtime.ceilings,
     (owner, one) => {
       if (one.inFlight > 0) evictedBusy.push([owner, one]);
     },
@@ -151,7 +151,7 @@ export function createAdmission(parts: {
         bucket: new TokenBucket({
           perSecond: limits.keyPerSecond,
           burst: limits.keyPerSecond,
-          nowMs: kernel.clock.nowMs(),
+          nowMs: runtime.clock.nowMs(),
         }),
       };
       storeShare(owner, share);
@@ -172,7 +172,7 @@ export function createAdmission(parts: {
   }
 
   return {
-    countRequest: (owner) => (shareOf(owner).bucket.take(kernel.clock.nowMs()) ? undefined : rateLimited),
+    countRequest: (owner) => (shareOf(owner).bucket.take(runtime.clock.nowMs()) ? undefined : rateLimited),
     refusalFor(owner, kind) {
       if (closed) return draining;
       if ((kind === 'work' || kind === 'large') && pressure() === 'shedding') return sheddingRefusal;
@@ -180,7 +180,7 @@ export function createAdmission(parts: {
       const share = shares.get(owner);
       const busy = isCall && share !== undefined ? busyRefusal(share) : undefined;
       if (busy) return busy;
-      if (share !== undefined && !share.bucket.hadToken && !share.bucket.has(kernel.clock.nowMs())) return rateLimited;
+      if (share !== undefined && !share.bucket.hadToken && !share.bucket.has(runtime.clock.nowMs())) return rateLimited;
       return isCall ? placeRefusal(share) : undefined;
     },
     admit(principal, method, owner = principal.family) {
@@ -191,7 +191,7 @@ export function createAdmission(parts: {
       const isCall = method !== undefined && !ENDS_CALLS.has(method);
       const refusal = isCall ? busyRefusal(share) : undefined;
       if (refusal) return refusal;
-      if (!share.bucket.take(kernel.clock.nowMs())) return rateLimited;
+      if (!share.bucket.take(runtime.clock.nowMs())) return rateLimited;
       if (!isCall) return new Permit(undefined, release);
       const noPlace = placeRefusal(share);
       if (noPlace) return noPlace;

@@ -2,9 +2,9 @@
  * Publishes who was refused for a missing or wrong key: the first refusal of an address at once, others as a count each second.
  * Guarantees: the `times` of the events add up to the refusals; the number of events in a second is limited, however many addresses there are.
  */
-import type { ErrorCode } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+import type { ErrorCode } from '../model/errors.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 
 const COUNT_MS = 1000;
 /** Events with an address, of all addresses together. */
@@ -17,16 +17,16 @@ export interface RefusedSender {
 }
 
 export class RefusedKeys {
-  readonly #kernel: Pick<Kernel, 'bus'>;
+  readonly #runtime: Pick<Runtime, 'bus'>;
   readonly #events: TokenBucket;
   /** Refusals that no event has counted yet. */
   readonly #uncounted = new Map<ErrorCode, number>(); // bounded by: the error codes
 
-  constructor(kernel: Pick<Kernel, 'bus' | 'clock' | 'timers'>) {
-    this.#kernel = kernel;
-    const nowMs = kernel.clock.nowMs();
+  constructor(runtime: Pick<Runtime, 'bus' | 'clock' | 'timers'>) {
+    this.#runtime = runtime;
+    const nowMs = runtime.clock.nowMs();
     this.#events = new TokenBucket({ perSecond: EVENTS_PER_SECOND, burst: EVENTS_PER_SECOND, nowMs });
-    kernel.timers.every(COUNT_MS, () => this.#publishCounts());
+    runtime.timers.every(COUNT_MS, () => this.#publishCounts());
   }
 
   /** Counts a refusal, and publishes it when its sender has not been named for a second. */
@@ -40,12 +40,12 @@ export class RefusedKeys {
       return;
     }
     sender.announcedMs = nowMs;
-    this.#kernel.bus.publish({ type: 'key-refused', reason, address, times: 1 });
+    this.#runtime.bus.publish({ type: 'key-refused', reason, address, times: 1 });
   }
 
   #publishCounts(): void {
     for (const [reason, times] of this.#uncounted)
-      this.#kernel.bus.publish({ type: 'key-refused', reason, address: '', times });
+      this.#runtime.bus.publish({ type: 'key-refused', reason, address: '', times });
     this.#uncounted.clear();
   }
 }

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { groupSpec } from '../../test/support/catalog-worlds.ts';
 import { principalOf } from '../../test/support/small-worlds.ts';
-import { isRefusal, Refusal } from '../kernel/outcome.ts';
-import { ANONYMOUS_PRINCIPAL } from '../kernel/principal.ts';
+import { isRefusal, Refusal } from '../model/outcome.ts';
+import { ANONYMOUS_PRINCIPAL } from '../model/principal.ts';
 import { admit, isOpenTo, type PathTarget, viewFor, viewKey } from './access.ts';
 
 const GROUPS = [

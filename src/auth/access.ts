@@ -4,14 +4,14 @@
  * through a proxy on the same machine.
  * Does not: read the catalog; the answer is the name of a view.
  */
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import { ANONYMOUS_PRINCIPAL, type Principal, type ViewName } from '../kernel/principal.ts';
-import type { GroupSpec } from '../kernel/snapshot.ts';
+import { type Outcome, Refusal } from '../model/outcome.ts';
+import { ANONYMOUS_PRINCIPAL, type Principal, type ViewName } from '../model/principal.ts';
+import type { GroupSpec } from '../model/snapshot.ts';
 
 /** What a path names: everything, a group, or a server, by slug. */
 export type PathTarget = { readonly kind: 'all' } | { readonly kind: 'group' | 'server'; readonly slug: string };
 
-export type { ViewName } from '../kernel/principal.ts';
+export type { ViewName } from '../model/principal.ts';
 
 /** Short text of a view name, for session statements and for change notices; the catalog uses the same. */
 export function viewKey(view: ViewName): string {

@@ -1,11 +1,11 @@
 // case: CL33
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { holderOf, keyRecord, secretOf } from '../../test/support/small-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { isRefusal } from '../kernel/outcome.ts';
-import { createKeyDoor } from './keys.ts';
+import { isRefusal } from '../model/outcome.ts';
+import { createKeyAuthenticator } from './key-authenticator.ts';
 
 const KEY = secretOf('a');
 const DIGITS = KEY.slice('mcphub_'.length);
@@ -46,9 +46,9 @@ const FAULTS: readonly (readonly [header: string, fault: RegExp])[] = [
 ];
 
 test('the refusal of a malformed key says what is wrong with it, and repeats no part of it', () => {
-  const { kernel } = frozenKernel();
+  const { runtime } = frozenRuntime();
   const snapshots = holderOf({ keys: [keyRecord('a')] });
-  const door = createKeyDoor({ kernel, limits: limitsFrom({}), snapshots });
+  const door = createKeyAuthenticator({ runtime, limits: limitsFrom({}), snapshots });
   for (const [at, [header, fault]] of FAULTS.entries()) {
     const refusal = door.check(header, `10.0.${at}.1`);
     assert.ok(isRefusal(refusal), header);

@@ -6,7 +6,7 @@
  */
 import { isIP } from 'node:net';
 import { matchesOrigin, type Origin, parseOrigin, withoutFinalDot } from '../config/origin-pattern.ts';
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { type Outcome, Refusal } from '../model/outcome.ts';
 
 /** Names that only the own machine or a container's host can mean. */
 const LOCAL_NAMES: ReadonlySet<string> = new Set(['localhost', 'host.docker.internal', 'host.containers.internal']);

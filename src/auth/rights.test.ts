@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { groupSpec, serverSpec } from '../../test/support/catalog-worlds.ts';
 import { keyRecord, snapshotOf } from '../../test/support/small-worlds.ts';
-import type { OpenUse } from '../kernel/open-work.ts';
-import { isRefusal } from '../kernel/outcome.ts';
-import { ANONYMOUS_PRINCIPAL, type Principal, type ViewName } from '../kernel/principal.ts';
-import type { KeyRecord, Snapshot } from '../kernel/snapshot.ts';
+import { isRefusal } from '../model/outcome.ts';
+import { ANONYMOUS_PRINCIPAL, type Principal, type ViewName } from '../model/principal.ts';
+import type { KeyRecord, Snapshot } from '../model/snapshot.ts';
+import type { OpenUse } from '../runtime/open-work.ts';
 import { createAccessCheck } from './rights.ts';
 
 const SERVERS = [serverSpec('git'), serverSpec('files')];

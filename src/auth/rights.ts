@@ -4,10 +4,11 @@
  * Guarantees: a key that is unknown, expired, or belongs to somebody else now is refused; widening a key ends nothing; a server that was removed
  * from the configuration is no reason (its own drain ends what uses it).
  */
-import type { AccessCheck, OpenUse } from '../kernel/open-work.ts';
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import { LOCAL_PRINCIPAL, type Principal, type ViewName } from '../kernel/principal.ts';
-import type { GroupSpec, KeyRecord, Snapshot } from '../kernel/snapshot.ts';
+
+import { type Outcome, Refusal } from '../model/outcome.ts';
+import { LOCAL_PRINCIPAL, type Principal, type ViewName } from '../model/principal.ts';
+import type { GroupSpec, KeyRecord, Snapshot } from '../model/snapshot.ts';
+import type { AccessCheck, OpenUse } from '../runtime/open-work.ts';
 import { type PathTarget, viewFor, viewKey } from './access.ts';
 
 /** Native tool names by server slug; `all` = every tool of it. */

@@ -5,17 +5,17 @@
 
 import type { PathTarget, ViewName, Visitor } from '../auth/access.ts';
 import type { View } from '../catalog/view.ts';
-import type { OpenItem } from '../kernel/open-work.ts';
-import type { Principal } from '../kernel/principal.ts';
-import type { Snapshot } from '../kernel/snapshot.ts';
+import type { Principal } from '../model/principal.ts';
+import type { Snapshot } from '../model/snapshot.ts';
 import type { BackChannel } from '../protocol/back-channel.ts';
-import type { Claim } from '../protocol/era-2026/claim.ts';
+import type { RequestMeta } from '../protocol/era-2026/request-meta.ts';
 import type { Envelope } from '../protocol/message.ts';
+import type { OpenItem } from '../runtime/open-work.ts';
 import type { Session } from '../session/sessions.ts';
-import type { LaneOwner } from '../upstream/talk.ts';
+import type { ConnectionOwner } from '../upstream/client-context.ts';
 
 /** Who comes, from where, to what path: made once per exchange by `downstream/`. */
-export interface Visit {
+export interface RequestContext {
   /** A caller on the hub's private socket: the operator of this machine. */
   readonly local: boolean;
   readonly authorization: string | undefined;
@@ -28,7 +28,7 @@ export interface Visit {
 /** Who this is, and what they may see. */
 export interface Caller {
   readonly principal: Principal;
-  /** Whose share of containers this is counted for (`kernel/principal.ts`). */
+  /** Whose share of containers this is counted for (`model/principal.ts`). */
   readonly owner: string;
   readonly viewName: ViewName;
   readonly world: Snapshot;
@@ -37,12 +37,12 @@ export interface Caller {
 /** One message of an exchange. */
 export interface Incoming {
   readonly envelope: Envelope;
-  readonly visit: Visit;
+  readonly context: RequestContext;
   /** Who the headers of this request have been identified as; absent = nobody has looked. */
   readonly caller?: Caller | undefined;
   readonly back: BackChannel;
   /** What a message of the stateless era says about its client; undefined = one of the 2025 dates. */
-  readonly claim?: Claim | undefined;
+  readonly requestMeta?: RequestMeta | undefined;
   /** A header of the request, by its name in small letters. */
   header?(name: string): string | undefined;
   /** It is known who calls, before anything is done for them. */
@@ -70,7 +70,7 @@ export interface Call {
   readonly world: Snapshot;
   readonly incoming: Incoming;
   /** Who is asked by a server that asks its users, where no session is; undefined = nobody. */
-  readonly laneOwner?: (server: string) => LaneOwner;
+  readonly connectionOwner?: (server: string) => ConnectionOwner;
 }
 
 export type Reply =

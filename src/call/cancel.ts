@@ -2,11 +2,12 @@
  * Requests of sessions that wait for their answer, so that their client can cancel them. Two sessions may use the same id; each cancels its own.
  * Guarantees: a cancelled request ends wherever it waits, and gets no answer; ids are compared as raw JSON, so 1 and "1" differ.
  */
-import { CappedSlots } from '../kernel/capped.ts';
-import { Refusal } from '../kernel/outcome.ts';
+
+import { Refusal } from '../model/outcome.ts';
 import { paramSpan } from '../protocol/scan.ts';
+import { CappedSlots } from '../runtime/capped.ts';
 import type { Call } from './call.ts';
-import type { LineRooms } from './rooms.ts';
+import type { PipelineParts } from './pipeline-parts.ts';
 
 export interface Cancels {
   /** Remembers a request until `forget`. −1 = it has no session, or the table is full; it goes on but cannot be cancelled. */
@@ -16,10 +17,10 @@ export interface Cancels {
   cancel(notification: Call): void;
 }
 
-export function createCancels(rooms: Pick<LineRooms, 'kernel' | 'limits'>): Cancels {
-  const { kernel, limits } = rooms;
+export function createCancels(rooms: Pick<PipelineParts, 'runtime' | 'limits'>): Cancels {
+  const { runtime, limits } = rooms;
   // Looked through from end to end on a cancel, which is rare; a map would cost every call (measured: p99 3 → 17 ms).
-  const slots = new CappedSlots<Call>('call.in-flight', limits.calls + limits.parked, kernel.ceilings);
+  const slots = new CappedSlots<Call>('call.in-flight', limits.calls + limits.parked, runtime.ceilings);
   return {
     remember: (call) => (call.session ? slots.add(call) : -1),
     forget(slot) {
@@ -31,7 +32,7 @@ export function createCancels(rooms: Pick<LineRooms, 'kernel' | 'limits'>): Canc
       if (id.at < 0) return;
       const idRaw = envelope.bytes.subarray(id.at, id.end);
       const cancelled = [...slots.values()].filter((call) => call.session?.id === session.id && hasId(call, idRaw));
-      for (const call of cancelled) kernel.openWork.end(call.open, new Refusal('cancelled'));
+      for (const call of cancelled) runtime.openWork.end(call.open, new Refusal('cancelled'));
     },
   };
 }

@@ -3,16 +3,16 @@
  * Promises: a server that does not complete is not asked; its completion is empty.
  */
 import type { Target } from '../catalog/route.ts';
-import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome } from '../model/outcome.ts';
 import { scanRefParams } from '../protocol/scan.ts';
 import type { Call, Reply } from './call.ts';
+import type { Dispatch } from './dispatch.ts';
 import { unknownPrompt } from './prompt.ts';
 import { notFound } from './resource.ts';
-import type { RoutedCall } from './routed.ts';
 
 const NOTHING = Buffer.from('{"completion":{"values":[],"hasMore":false}}');
 
-export function createCompletion(send: RoutedCall): (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>> {
+export function createCompletion(send: Dispatch): (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>> {
   return function complete(call) {
     const { envelope, view } = call;
     const params = scanRefParams(envelope);

@@ -3,38 +3,42 @@
  * Promises: at most `firstCatalogMs`, and only for servers that are coming up for the first time; whoever is known already is never waited for.
  */
 import type { Call } from './call.ts';
-import type { LineRooms } from './rooms.ts';
+import type { PipelineParts } from './pipeline-parts.ts';
 
 export interface FirstCatalog {
   /** Undefined = nothing to wait for. */
   wait(call: Call): Promise<void> | undefined;
 }
 
-export function createFirstCatalog(rooms: Pick<LineRooms, 'kernel' | 'limits' | 'fleet' | 'catalog'>): FirstCatalog {
-  const { kernel, limits, fleet, catalog } = rooms;
-  const bornMs = kernel.clock.nowMs();
+export function createFirstCatalog(
+  rooms: Pick<PipelineParts, 'runtime' | 'limits' | 'registry' | 'catalog'>,
+): FirstCatalog {
+  const { runtime, limits, registry, catalog } = rooms;
+  const bornMs = runtime.clock.nowMs();
 
   /** A server that has no list yet but may get one any moment. */
   function isComing(server: string): boolean {
-    const status = fleet.status(server);
+    const status = registry.status(server);
     return (
       status !== undefined &&
       (status.state === 'connecting' || status.state === 'idle') &&
       status.restarts === 0 &&
-      fleet.rawListing(server) === undefined
+      registry.rawListing(server) === undefined
     );
   }
 
   /** It is not in the lists, but is about to be: it comes up, or what it listed is being taken in. */
   function isMissing(server: string): boolean {
     if (catalog.isListed(server)) return false;
-    return isComing(server) || (fleet.status(server)?.state === 'ready' && fleet.rawListing(server) !== undefined);
+    return (
+      isComing(server) || (registry.status(server)?.state === 'ready' && registry.rawListing(server) !== undefined)
+    );
   }
 
   return {
     wait(call) {
       // Long after the start nothing is "first" any more except a server that was just added; its list_changed tells the client.
-      const patienceMs = bornMs + limits.firstCatalogMs - kernel.clock.nowMs();
+      const patienceMs = bornMs + limits.firstCatalogMs - runtime.clock.nowMs();
       if (patienceMs <= 0) return undefined;
       const known = new Set(call.world.listings.map((listing) => listing.server)); // bounded by: servers
       const missing = call.view.servers.filter((server) => !known.has(server) && isMissing(server));
@@ -45,25 +49,25 @@ export function createFirstCatalog(rooms: Pick<LineRooms, 'kernel' | 'limits' | 
 }
 
 async function waitUntil(
-  { kernel, catalog }: Pick<LineRooms, 'kernel' | 'catalog'>,
+  { runtime, catalog }: Pick<PipelineParts, 'runtime' | 'catalog'>,
   owner: string,
   patienceMs: number,
   done: () => boolean,
 ): Promise<void> {
-  using deadline = kernel.deadline(patienceMs);
+  using deadline = runtime.deadline(patienceMs);
   const { promise, resolve } = Promise.withResolvers<void>();
   const look = (): void => {
     if (done()) resolve();
   };
   const forget = [
     catalog.onRebuilt(look),
-    kernel.bus.listen(({ type }) => {
+    runtime.bus.listen(({ type }) => {
       if (type === 'server-listed' || type === 'server-was-lost' || type === 'server-stopped') look();
     }),
   ];
   look();
   try {
-    await kernel.waits.for(promise, { label: 'first-catalog', owner, deadline });
+    await runtime.waits.for(promise, { label: 'first-catalog', owner, deadline });
   } catch {
     // Patience is over: the list goes out without the late ones and says so in _meta.
   } finally {

@@ -8,18 +8,18 @@ import { setImmediate } from 'node:timers/promises';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Route } from '../catalog/route.ts';
 import { type Limits, limitsFrom } from '../config/limits.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import { createKernel, type Kernel } from '../kernel/kernel.ts';
-import type { Access, OpenItem } from '../kernel/open-work.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
-import type { Fleet } from '../upstream/fleet.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Access, OpenItem } from '../runtime/open-work.ts';
+import { createRuntime, type Runtime } from '../runtime/runtime.ts';
+import type { ServerRegistry } from '../upstream/registry.ts';
 import type { Call } from './call.ts';
 import { createFirstListing, type FirstListing } from './first-listing.ts';
 
 const ROUTE = { exposed: 'my_files_read', server: 'my-files', native: 'read' } as unknown as Route;
 
 interface World {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly first: FirstListing;
   readonly call: Call;
   /** This process has read the server's list. */
@@ -34,7 +34,7 @@ function world(options: {
   listed?: string[];
   limits?: Partial<Limits>;
 }): World {
-  const kernel = createKernel();
+  const runtime = createRuntime();
   const asked: string[] = [];
   let isListed = false;
   const listeners = new Set<() => void>(); // bounded by: the calls of a test
@@ -42,12 +42,12 @@ function world(options: {
     servers: ['my', 'my-files', 'other'],
     route: (name: string) => (isListed && name === ROUTE.exposed ? ROUTE : undefined),
   };
-  const fleet = {
+  const registry = {
     whenReady: (server: string, deadline: Deadline) => {
       asked.push(server);
       return options.ready(deadline);
     },
-  } as unknown as Fleet;
+  } as unknown as ServerRegistry;
   const catalog = {
     viewAll: () => view,
     isListed: (slug: string) => isListed && slug === 'my-files',
@@ -58,14 +58,14 @@ function world(options: {
   } as unknown as Catalog;
   const listings = (options.listed ?? []).map((server) => ({ server }));
   const access = { principal: {}, viewName: { kind: 'all' }, world: { listings } } as unknown as Access;
-  const open = kernel.openWork.add('call', access) as OpenItem;
+  const open = runtime.openWork.add('call', access) as OpenItem;
   return {
-    kernel,
+    runtime,
     asked,
-    first: createFirstListing({ kernel, limits: { ...limitsFrom({}), ...options.limits }, fleet, catalog }),
+    first: createFirstListing({ runtime, limits: { ...limitsFrom({}), ...options.limits }, registry, catalog }),
     call: { requestId: 'r1', view, open, ...access } as unknown as Call,
     read() {
-      kernel.bus.publish({ type: 'server-listed', server: 'my-files', tools: 1, changed: true, repaired: [] });
+      runtime.bus.publish({ type: 'server-listed', server: 'my-files', tools: 1, changed: true, repaired: [] });
     },
     list() {
       isListed = true;
@@ -91,7 +91,7 @@ test('the server with the longest fitting slug is asked, in any spelling, and th
   made.list();
   assert.equal(await found, ROUTE);
   assert.deepEqual(made.asked, ['my-files']);
-  assert.equal(made.kernel.waits.size, 0);
+  assert.equal(made.runtime.waits.size, 0);
   assert.equal(routeTo(made, 'other2_x'), undefined);
 });
 
@@ -128,7 +128,7 @@ test('a list that is never told of ends the wait at its limit', async () => {
   const made = world({ ready: () => undefined, limits: { handshakeMs: 50 } });
   const answer = await routeTo(made, 'my_files_read');
   assert.ok(isRefusal(answer) && answer.code === 'unknown-tool');
-  assert.equal(made.kernel.waits.size, 0);
+  assert.equal(made.runtime.waits.size, 0);
 });
 
 test('a cancelled call waits no longer', async () => {
@@ -141,8 +141,8 @@ test('a cancelled call waits no longer', async () => {
   });
   const found = routeTo(made, 'my_files_read');
   assert.equal(readyBy?.ended, undefined);
-  made.kernel.openWork.end(made.call.open, new Refusal('cancelled'));
+  made.runtime.openWork.end(made.call.open, new Refusal('cancelled'));
   assert.equal(readyBy?.ended, 'cancelled');
   assert.ok(isRefusal(await found));
-  assert.equal(made.kernel.waits.size, 0);
+  assert.equal(made.runtime.waits.size, 0);
 });

@@ -8,12 +8,12 @@
 import { normalName } from '../catalog/names.ts';
 import type { Route } from '../catalog/route.ts';
 import type { View } from '../catalog/view.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
+import type { Deadline } from '../runtime/deadline.ts';
 import type { Call } from './call.ts';
 import type { LateName } from './late-names.ts';
-import type { LineRooms } from './rooms.ts';
-import { viewIn } from './view-in.ts';
+import type { PipelineParts } from './pipeline-parts.ts';
+import { resolveView } from './resolve-view.ts';
 
 export interface FirstListing {
   /**
@@ -24,9 +24,9 @@ export interface FirstListing {
 }
 
 export function createFirstListing(
-  rooms: Pick<LineRooms, 'kernel' | 'limits' | 'fleet' | 'catalog' | 'lateNames'>,
+  rooms: Pick<PipelineParts, 'runtime' | 'limits' | 'registry' | 'catalog' | 'lateNames'>,
 ): FirstListing {
-  const { kernel, limits, fleet, catalog, lateNames } = rooms;
+  const { runtime, limits, registry, catalog, lateNames } = rooms;
 
   /** Of the servers that have never been listed, the one with the longest slug that the name begins with. */
   function unlistedServer(name: string, call: Call): string | undefined {
@@ -47,7 +47,7 @@ export function createFirstListing(
     const forget = catalog.onRebuilt(look);
     look();
     try {
-      await kernel.waits.for(promise, { label: 'first-catalog', owner, deadline });
+      await runtime.waits.for(promise, { label: 'first-catalog', owner, deadline });
     } catch {
       // The name is looked up all the same.
     } finally {
@@ -61,14 +61,14 @@ export function createFirstListing(
     find: (view: View) => Route | undefined,
     unknown: Refusal,
   ): Promise<Outcome<Route>> {
-    const startMs = kernel.clock.nowMs();
-    using deadline = kernel.deadline(limits.handshakeMs);
+    const startMs = runtime.clock.nowMs();
+    using deadline = runtime.deadline(limits.handshakeMs);
     call.open.onEnd(() => deadline.end('cancelled'));
-    const ready = await fleet.whenReady(server, deadline, call.requestId);
-    const waitedMs = Math.round(kernel.clock.nowMs() - startMs);
+    const ready = await registry.whenReady(server, deadline, call.requestId);
+    const waitedMs = Math.round(runtime.clock.nowMs() - startMs);
     if (isRefusal(ready)) return withFigures(ready, { server, waitedMs });
     await untilListed(server, call.requestId, deadline);
-    const view = viewIn(catalog, call.viewName);
+    const view = resolveView(catalog, call.viewName);
     return (view && find(view)) ?? unknown;
   }
 

@@ -7,12 +7,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { until } from '../../test/support/hub.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { View } from '../catalog/view.ts';
-import type { Access } from '../kernel/open-work.ts';
-import { isRefusal } from '../kernel/outcome.ts';
+import { isRefusal } from '../model/outcome.ts';
+import type { Access } from '../runtime/open-work.ts';
 import type { Call } from './call.ts';
 import { createLateNames, type LateNames } from './late-names.ts';
 
@@ -33,7 +33,7 @@ interface Place {
 }
 
 async function place(t: TestContext): Promise<Place> {
-  const { kernel, advance } = frozenKernel();
+  const { runtime, advance } = frozenRuntime();
   const directory = await mkdtemp(join(tmpdir(), 'names-'));
   const socket = join(directory, 'hub-2.sock');
   const listed = new Set<string>(); // bounded by: a test's names
@@ -47,7 +47,7 @@ async function place(t: TestContext): Promise<Place> {
     },
   } as unknown as Catalog;
   const others = () => [socket, join(directory, 'gone.sock')];
-  const names = createLateNames({ kernel, limits: { nameQuestionsPerKey: 2 }, catalog, others });
+  const names = createLateNames({ runtime, limits: { nameQuestionsPerKey: 2 }, catalog, others });
   const access = { principal: {}, viewName: VIEW, world: {} } as unknown as Access;
   const made: Place = {
     ...{ names, asked: [], status: 404, unanswered: [] },
@@ -61,7 +61,7 @@ async function place(t: TestContext): Promise<Place> {
       for (const tell of listeners) tell();
     },
     find(name, owner = 'key') {
-      const open = kernel.openWork.add('call', access);
+      const open = runtime.openWork.add('call', access);
       assert.ok(!isRefusal(open));
       const call = { owner, viewName: VIEW, open, requestId: 'r' } as unknown as Call;
       return names.find(name, call, { kind: 'tool', routeIn: (now: View) => now.route(name) as unknown as string });

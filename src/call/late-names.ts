@@ -9,12 +9,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { View } from '../catalog/view.ts';
 import type { Limits } from '../config/limits.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { ViewName } from '../kernel/principal.ts';
-import { FairCount } from '../kernel/shares.ts';
-import { askSocket, isAbsent } from '../net/ask-socket.ts';
+import type { ViewName } from '../model/principal.ts';
+import { isAbsent, requestUnixSocket } from '../net/unix-socket-request.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { FairCount } from '../runtime/shares.ts';
 import type { Call } from './call.ts';
-import { viewIn } from './view-in.ts';
+import { resolveView } from './resolve-view.ts';
 
 export type NameKind = 'tool' | 'prompt' | 'resource';
 
@@ -34,7 +34,7 @@ export interface LateName<T> {
 }
 
 export interface LateNamesParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Pick<Limits, 'nameQuestionsPerKey'>;
   readonly catalog: Pick<Catalog, 'onRebuilt' | 'viewAll' | 'viewOfGroup' | 'viewOfGroups' | 'viewOfServer'>;
   /** Private sockets of the other workers, some of which may be gone. */
@@ -67,16 +67,16 @@ interface Asking {
   next: Question | undefined;
 }
 
-export function createLateNames({ kernel, limits, catalog, others }: LateNamesParts): LateNames {
-  const places = new FairCount('call.name-questions', AT_ONCE, limits.nameQuestionsPerKey, 'refuse', kernel.ceilings);
+export function createLateNames({ runtime, limits, catalog, others }: LateNamesParts): LateNames {
+  const places = new FairCount('call.name-questions', AT_ONCE, limits.nameQuestionsPerKey, 'refuse', runtime.ceilings);
   const asking = new Map<string, Asking>(); // bounded by: call.name-questions
 
   /** True also where a worker that is there does not answer: it may be busy with the very list. */
   async function isKnownAt(socket: string, path: string): Promise<boolean> {
-    using deadline = kernel.deadline(ANSWER_MS);
-    const asked = askSocket(socket, { method: 'GET', path }, { deadline, maxBytes: ANSWER_BYTES });
+    using deadline = runtime.deadline(ANSWER_MS);
+    const asked = requestUnixSocket(socket, { method: 'GET', path }, { deadline, maxBytes: ANSWER_BYTES });
     try {
-      const { status } = await kernel.waits.for(asked, { label: 'owner-forward', owner: 'names', deadline });
+      const { status } = await runtime.waits.for(asked, { label: 'owner-forward', owner: 'names', deadline });
       return status === 200;
     } catch (fault) {
       return !isAbsent(fault);
@@ -90,7 +90,7 @@ export function createLateNames({ kernel, limits, catalog, others }: LateNamesPa
       own.next = undefined;
       const answers = await Promise.all(others().map((socket) => isKnownAt(socket, path)));
       answer.resolve(answers.includes(true));
-      await new Promise<void>((resolve) => void kernel.timers.after(PLACE_MS, resolve));
+      await new Promise<void>((resolve) => void runtime.timers.after(PLACE_MS, resolve));
       places.give(owner);
     }
     asking.delete(path);
@@ -106,7 +106,7 @@ export function createLateNames({ kernel, limits, catalog, others }: LateNamesPa
     else {
       const own: Asking = { next };
       asking.set(path, own);
-      kernel.scope.run('ask for a name', () => askWhileWanted(path, own));
+      runtime.scope.run('ask for a name', () => askWhileWanted(path, own));
     }
     return next.answer.promise;
   }
@@ -115,18 +115,18 @@ export function createLateNames({ kernel, limits, catalog, others }: LateNamesPa
     { viewName, open, requestId: owner }: Call,
     { routeIn }: LateName<T>,
   ): Promise<T | undefined> {
-    using deadline = kernel.deadline(COMING_MS);
+    using deadline = runtime.deadline(COMING_MS);
     open.onEnd(() => deadline.end('cancelled'));
     const { promise, resolve } = Promise.withResolvers<T>();
     const look = (): void => {
-      const view = viewIn(catalog, viewName);
+      const view = resolveView(catalog, viewName);
       const route = view && routeIn(view);
       if (route !== undefined) resolve(route);
     };
     const forget = catalog.onRebuilt(look);
     look();
     try {
-      return await kernel.waits.for(promise, { label: 'first-catalog', owner, deadline });
+      return await runtime.waits.for(promise, { label: 'first-catalog', owner, deadline });
     } catch {
       return undefined;
     } finally {
@@ -144,7 +144,7 @@ export function createLateNames({ kernel, limits, catalog, others }: LateNamesPa
     serve(asked, response) {
       asked.resume();
       const question = questionIn(asked.url ?? '');
-      const view = question && viewIn(catalog, question.viewName);
+      const view = question && resolveView(catalog, question.viewName);
       const isKnown = view && ROUTE_IN[question.kind](view, question.name) !== undefined;
       response.writeHead(isKnown ? 200 : 404, { 'content-length': 0 }).end();
     },

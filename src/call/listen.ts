@@ -6,8 +6,8 @@
  * Source: specification 2026-07-28, subscriptions; protocol.md §1.7 E.
  */
 import { viewKey } from '../auth/access.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
-import type { Claim } from '../protocol/era-2026/claim.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
+import type { RequestMeta } from '../protocol/era-2026/request-meta.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { withObjectParams } from '../protocol/object-params.ts';
@@ -17,9 +17,9 @@ import { createEphemeralSession } from '../session/ephemeral.ts';
 import { sealedPath } from '../session/session-token.ts';
 import type { Session } from '../session/sessions.ts';
 import type { Caller } from './call.ts';
-import type { LineRooms } from './rooms.ts';
+import type { PipelineParts } from './pipeline-parts.ts';
+import { resolveView } from './resolve-view.ts';
 import { tooMuch } from './subscribe.ts';
-import { viewIn } from './view-in.ts';
 
 /** A filter is a few flags and at most some hundred URIs. */
 const FILTER_BYTES = 262_144;
@@ -36,9 +36,9 @@ export interface Listening {
 
 export function listen(
   envelope: Envelope,
-  claim: Claim,
+  requestMeta: RequestMeta,
   caller: Caller,
-  rooms: Pick<LineRooms, 'kernel' | 'limits' | 'admission' | 'catalog' | 'preferences' | 'fleet'>,
+  rooms: Pick<PipelineParts, 'runtime' | 'limits' | 'admission' | 'catalog' | 'preferences' | 'registry'>,
 ): Outcome<Listening> {
   const wanted = filterIn(envelope);
   if (isRefusal(wanted)) return wanted;
@@ -48,7 +48,7 @@ export function listen(
   if (isRefusal(permit)) return permit;
   // It comes in as a call does; a stream that stays is counted with the streams.
   permit[Symbol.dispose]();
-  const view = viewIn(rooms.catalog, caller.viewName);
+  const view = resolveView(rooms.catalog, caller.viewName);
   if (view === undefined) return new Refusal('not-found');
   const session = createEphemeralSession(
     {
@@ -58,9 +58,13 @@ export function listen(
         path: sealedPath(viewKey(caller.viewName)),
         version: VERSION_2026,
       },
-      ...{ clientName: claim.clientName, clientVersion: claim.clientVersion, capabilityBits: claim.capabilityBits },
+      ...{
+        clientName: requestMeta.clientName,
+        clientVersion: requestMeta.clientVersion,
+        capabilityBits: requestMeta.capabilityBits,
+      },
     },
-    rooms.kernel.clock.wallMs(),
+    rooms.runtime.clock.wallMs(),
   );
   const honoured: Honoured = {};
   for (const flag of FLAGS) if (wanted[flag] === true) honoured[flag] = true;
@@ -76,7 +80,7 @@ export function listen(
   honoured.resourceSubscriptions = kept.map(({ named }) => named);
   // Sent before the acknowledgement, so that nothing that happens after it is missed.
   for (const [server, all] of Map.groupBy(kept, (one) => one.server))
-    rooms.fleet.subscriptionsAdded(
+    rooms.registry.subscriptionsAdded(
       server,
       all.map(({ uri }) => uri),
     );
@@ -84,7 +88,10 @@ export function listen(
 }
 
 /** The URIs of a filter, each once. All are looked at before the first is kept. */
-function urisIn({ resourceSubscriptions }: Record<string, unknown>, limits: LineRooms['limits']): Outcome<string[]> {
+function urisIn(
+  { resourceSubscriptions }: Record<string, unknown>,
+  limits: PipelineParts['limits'],
+): Outcome<string[]> {
   if (!Array.isArray(resourceSubscriptions)) return [];
   if (resourceSubscriptions.length > limits.sessionSubscriptions)
     return new Refusal('invalid-params', `More than ${limits.sessionSubscriptions} resourceSubscriptions.`, {

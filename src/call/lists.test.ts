@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { listingOf, serverSpec, worldOf } from '../../test/support/catalog-worlds.ts';
-import { LineRig, richRig, shown } from '../../test/support/line-rig.ts';
-import { isRefusal } from '../kernel/outcome.ts';
+import { PipelineRig, richRig, shown } from '../../test/support/pipeline-rig.ts';
+import { isRefusal } from '../model/outcome.ts';
 
 test('tools/list shows every tool under its exposed name, and how each server stands', async () => {
-  const rig = new LineRig();
+  const rig = new PipelineRig();
   rig.statuses.set('files', {
     ...{ state: 'waiting', cause: 'stderr of it', publicCause: 'it crashed', reference: '1a2b3c4d', tools: 2 },
   });
@@ -22,15 +22,15 @@ test('tools/list shows every tool under its exposed name, and how each server st
 });
 
 test('a list of a hung server’s tools is answered in the same turn, without asking anybody', () => {
-  const rig = new LineRig();
+  const rig = new PipelineRig();
   rig.statuses.set('git', { state: 'waiting', cause: 'silent', tools: 2 });
   const message = { jsonrpc: '2.0', id: 1, method: 'tools/list' };
-  assert.equal(rig.line.answer(rig.incoming(message)) instanceof Promise, false);
+  assert.equal(rig.pipeline.answer(rig.incoming(message)) instanceof Promise, false);
   assert.equal(rig.asked.length, 0);
 });
 
 test('the other lists are answered in the same way, also when they are empty, with and without params', async () => {
-  const rig = new LineRig();
+  const rig = new PipelineRig();
   const rows = async (method: string, member: string, params?: object) => {
     const { [member]: list, _meta } = shown(await rig.ask(method, params));
     return [list, _meta['mcphub/servers'].git];
@@ -53,7 +53,7 @@ test('the other lists are answered in the same way, also when they are empty, wi
 });
 
 test('any cursor is a foreign one; null and the empty one are none', async () => {
-  const rig = new LineRig();
+  const rig = new PipelineRig();
   for (const method of ['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list']) {
     assert.equal(shown(await rig.ask(method, { cursor: 'x' })), 'invalid-params');
     for (const cursor of [null, '']) assert.equal(isRefusal(await rig.ask(method, { cursor })), false);
@@ -62,8 +62,8 @@ test('any cursor is a foreign one; null and the empty one are none', async () =>
 
 test('a list that is asked for before a server was ever listed waits for it, and ends when it is lost or its time is up', async () => {
   for (const ending of ['listed', 'lost', 'time'] as const) {
-    const world = new LineRig().snapshots.current;
-    const rig = new LineRig({ world: { servers: [...world.servers, serverSpec('new')] } });
+    const world = new PipelineRig().snapshots.current;
+    const rig = new PipelineRig({ world: { servers: [...world.servers, serverSpec('new')] } });
     rig.statuses.set('new', { state: 'connecting', tools: 0 });
     let isOver = false;
     const list = rig.ask('tools/list').then((reply) => {
@@ -73,7 +73,7 @@ test('a list that is asked for before a server was ever listed waits for it, and
     await rig.frozen.advanceAsync(1000);
     assert.equal(isOver, false);
     assert.deepEqual(
-      rig.frozen.kernel.waits.table().map(({ label }) => label),
+      rig.frozen.runtime.waits.table().map(({ label }) => label),
       ['first-catalog'],
     );
     if (ending === 'time') {
@@ -85,48 +85,48 @@ test('a list that is asked for before a server was ever listed waits for it, and
       rig.statuses.set('new', { state: ending === 'listed' ? 'ready' : 'waiting', tools: 0 });
       if (ending === 'listed') {
         rig.read.add('new');
-        rig.frozen.kernel.bus.publish({ type: 'server-listed', server: 'new', tools: 1, changed: true, repaired: [] });
+        rig.frozen.runtime.bus.publish({ type: 'server-listed', server: 'new', tools: 1, changed: true, repaired: [] });
         await rig.frozen.advanceAsync(100);
         assert.equal(isOver, false, 'what it listed is being taken in');
         const { servers, listings, groups } = rig.snapshots.current;
         rig.catalog.rebuild(worldOf(servers, [...listings, listingOf('new', ['x'])], groups));
-      } else rig.frozen.kernel.bus.publish({ type: 'server-stopped', server: 'new', reason: 'broken' });
+      } else rig.frozen.runtime.bus.publish({ type: 'server-stopped', server: 'new', reason: 'broken' });
     }
     assert.equal(shown(await list).tools.length, ending === 'listed' ? 5 : 4, ending);
-    assert.equal(rig.frozen.kernel.waits.size, 0);
-    assert.equal(rig.frozen.kernel.wheel.size, 0);
+    assert.equal(rig.frozen.runtime.waits.size, 0);
+    assert.equal(rig.frozen.runtime.wheel.size, 0);
   }
 });
 
 test('nobody waits for a server that is known, that failed before, or that comes long after the start', async () => {
-  const world = new LineRig().snapshots.current;
+  const world = new PipelineRig().snapshots.current;
   const servers = [...world.servers, serverSpec('new')];
-  const now = (rig: LineRig): boolean =>
-    !(rig.line.answer(rig.incoming({ jsonrpc: '2.0', id: 1, method: 'tools/list' })) instanceof Promise);
-  const known = new LineRig();
+  const now = (rig: PipelineRig): boolean =>
+    !(rig.pipeline.answer(rig.incoming({ jsonrpc: '2.0', id: 1, method: 'tools/list' })) instanceof Promise);
+  const known = new PipelineRig();
   known.statuses.set('git', { state: 'connecting' });
   assert.equal(now(known), true);
-  const failed = new LineRig({ world: { servers } });
+  const failed = new PipelineRig({ world: { servers } });
   failed.statuses.set('new', { state: 'connecting', restarts: 1 });
   assert.equal(now(failed), true);
-  const late = new LineRig({ world: { servers } });
+  const late = new PipelineRig({ world: { servers } });
   late.statuses.set('new', { state: 'connecting' });
   late.frozen.advance(late.limits.firstCatalogMs + 100);
   assert.equal(now(late), true);
 });
 
 test('offerings say what the caller’s group really has, without a session', async () => {
-  const rig = new LineRig();
+  const rig = new PipelineRig();
   const none = { tools: false, prompts: false, resources: false, logging: true };
   assert.deepEqual(shown(await rig.ask('offerings/list')), { offerings: { ...none, tools: true } });
   const all = { tools: true, prompts: true, resources: true, logging: true };
   assert.deepEqual(shown(await richRig().ask('offerings/list')), { offerings: all });
-  const empty = new LineRig({ world: { servers: [], listings: [], names: [] } });
+  const empty = new PipelineRig({ world: { servers: [], listings: [], names: [] } });
   assert.deepEqual(shown(await empty.ask('offerings/list', {})), { offerings: none });
 });
 
 test('initialize echoes each supported version and answers any other with the newest', async () => {
-  const rig = new LineRig();
+  const rig = new PipelineRig();
   for (const version of ['2024-10-07', '2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'])
     assert.equal(shown(await rig.ask('initialize', { protocolVersion: version })).protocolVersion, version);
   for (const version of ['2026-07-28', '1.0', '9999-01-01', 5, null])
@@ -134,16 +134,16 @@ test('initialize echoes each supported version and answers any other with the ne
 });
 
 test('initialize declares all lists and carries the instructions of the servers that the caller sees', async () => {
-  const world = new LineRig().snapshots.current;
+  const world = new PipelineRig().snapshots.current;
   const listings = world.listings.map((listing) => ({ ...listing, instructions: `how to use ${listing.server}` }));
-  const rig = new LineRig({ world: { listings } });
+  const rig = new PipelineRig({ world: { listings } });
   const hello = shown(await rig.ask('initialize', { protocolVersion: '2025-11-25' }));
   const changes = { listChanged: true };
   const { tools, prompts, resources, completions } = hello.capabilities;
   assert.deepEqual([tools, prompts, completions], [changes, changes, {}]);
   assert.equal(resources.listChanged, true);
   assert.match(hello.instructions, /how to use git[\s\S]+how to use files/);
-  const limited = shown(await rig.ask('initialize', { protocolVersion: '2025-11-25' }, rig.visit({ key: 'c' })));
+  const limited = shown(await rig.ask('initialize', { protocolVersion: '2025-11-25' }, rig.context({ key: 'c' })));
   assert.match(limited.instructions, /how to use git/);
   assert.equal(limited.instructions.includes('files'), false);
 });

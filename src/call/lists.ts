@@ -4,14 +4,14 @@
  * never mistaken for "all well".
  */
 import type { ListName, View } from '../catalog/view.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
 import { jsonText } from '../protocol/json-text.ts';
 import { paramSpan } from '../protocol/scan.ts';
 import { publicStatus, type ServerStatus } from '../upstream/status.ts';
 import type { Call, Reply } from './call.ts';
 import type { FirstCatalog } from './first-catalog.ts';
-import type { LineRooms } from './rooms.ts';
-import { viewIn } from './view-in.ts';
+import type { PipelineParts } from './pipeline-parts.ts';
+import { resolveView } from './resolve-view.ts';
 
 interface List {
   /** Where the rows stand in the result. */
@@ -36,7 +36,7 @@ const LISTS: Readonly<Record<string, List>> = {
 export function answerList(
   call: Call,
   firstCatalog: FirstCatalog,
-  rooms: LineRooms,
+  rooms: PipelineParts,
 ): Outcome<Reply> | Promise<Outcome<Reply>> | undefined {
   const { method } = call.envelope;
   const list = Object.hasOwn(LISTS, method) ? LISTS[method] : undefined;
@@ -58,14 +58,14 @@ function refuseCursor(call: Call): Outcome<undefined> {
 }
 
 /** A promise where the list is long and is made only now. */
-function listed(list: List, call: Call, rooms: LineRooms): Reply | Promise<Reply> {
-  const view = viewIn(rooms.catalog, call.viewName) ?? call.view;
-  const preparing = view.prepare(list.noun, rooms.kernel);
+function listed(list: List, call: Call, rooms: PipelineParts): Reply | Promise<Reply> {
+  const view = resolveView(rooms.catalog, call.viewName) ?? call.view;
+  const preparing = view.prepare(list.noun, rooms.runtime);
   return preparing === undefined ? replyOf(list, view, rooms) : preparing.then(() => replyOf(list, view, rooms));
 }
 
 /** The rows are the view's own bytes: to copy 4 MB into fresh memory takes up to 20 ms (measured). */
-function replyOf({ open, noun, json }: List, view: View, rooms: LineRooms): Reply {
+function replyOf({ open, noun, json }: List, view: View, rooms: PipelineParts): Reply {
   const tail = Buffer.from(`,"_meta":{"mcphub/servers":${jsonText(outcomes(view.servers, noun, rooms))}}}`);
   return { kind: 'result', json: json(view), around: { head: open, tail } };
 }
@@ -92,10 +92,10 @@ type ServerOutcome = {
   readonly [noun in List['noun']]?: number;
 };
 
-function outcomes(servers: readonly string[], noun: List['noun'], rooms: LineRooms): Record<string, ServerOutcome> {
+function outcomes(servers: readonly string[], noun: List['noun'], rooms: PipelineParts): Record<string, ServerOutcome> {
   const result: Record<string, ServerOutcome> = {};
   for (const server of servers) {
-    const status = rooms.fleet.status(server);
+    const status = rooms.registry.status(server);
     // A hub that has just started knows them from disk, while the link has not read any.
     const known = rooms.catalog.viewOfServer(server)?.[SHOWN[noun]] ?? 0;
     if (!status) result[server] = { state: 'idle', [noun]: known };

@@ -3,14 +3,14 @@
  */
 import { suggestion } from '../catalog/closest-name.ts';
 import type { View } from '../catalog/view.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
 import { scanCallParams } from '../protocol/scan.ts';
 import type { Call, Reply } from './call.ts';
+import type { Dispatch } from './dispatch.ts';
 import type { FirstListing } from './first-listing.ts';
-import type { RoutedCall } from './routed.ts';
 
 export function createPromptGet(
-  send: RoutedCall,
+  send: Dispatch,
   firstListing: FirstListing,
 ): (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>> {
   return function getPrompt(call) {

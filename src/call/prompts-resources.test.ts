@@ -4,22 +4,22 @@
 // covers: B21, B25
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type LineRig, richRig, shown } from '../../test/support/line-rig.ts';
-import { isRefusal } from '../kernel/outcome.ts';
+import { type PipelineRig, richRig, shown } from '../../test/support/pipeline-rig.ts';
+import { isRefusal } from '../model/outcome.ts';
 
-function lastAsked(rig: LineRig) {
+function lastAsked(rig: PipelineRig) {
   const asked = rig.asked.at(-1);
   assert.ok(asked, 'the fleet was asked');
   return { server: asked.server, method: asked.call.method, params: asked.call.params(7).toString() };
 }
 
-function send(rig: LineRig, method: string, params: string) {
+function send(rig: PipelineRig, method: string, params: string) {
   return Promise.resolve(
-    rig.line.answer(rig.incoming(`{"jsonrpc":"2.0","id":1,"method":"${method}","params":${params}}`)),
+    rig.pipeline.answer(rig.incoming(`{"jsonrpc":"2.0","id":1,"method":"${method}","params":${params}}`)),
   );
 }
 
-function answers(rig: LineRig, json: string, kind: 'result' | 'error' = 'result'): void {
+function answers(rig: PipelineRig, json: string, kind: 'result' | 'error' = 'result'): void {
   rig.reply = () => ({ kind, json: Buffer.from(json) });
 }
 
@@ -50,7 +50,7 @@ test('an unknown prompt, and one outside of the group, is refused, and nobody is
   assert.equal(shown(reply), 'unknown-prompt');
   assert.equal(shown(await rig.ask('prompts/get', {})), 'invalid-params');
   assert.equal(shown(await rig.ask('prompts/get')), 'invalid-params');
-  const visitor = rig.visit({ target: { kind: 'server', slug: 'files' } });
+  const visitor = rig.context({ target: { kind: 'server', slug: 'files' } });
   assert.equal(shown(await rig.ask('prompts/get', { name: 'git_review' }, visitor)), 'unknown-prompt');
   assert.equal(rig.asked.length, 0);
 });
@@ -143,16 +143,16 @@ test('a doubled or look-alike member is refused, so that no server sees another 
 test('a cancel ends them as it ends a tool call', async () => {
   const rig = richRig();
   const { id: sessionId } = await rig.open();
-  const visitor = rig.visit({ sessionId });
+  const visitor = rig.context({ sessionId });
   for (const [method, params] of [
     ['prompts/get', { name: 'git_review' }],
     ['resources/read', { uri: 'git://head' }],
     ['completion/complete', { ref: { type: 'ref/prompt', name: 'git_review' }, argument: { name: 'a', value: '' } }],
   ] as const) {
     rig.reply = () => new Promise(() => {});
-    void rig.line.answer(rig.incoming({ jsonrpc: '2.0', id: 9, method, params }, { visitor }));
+    void rig.pipeline.answer(rig.incoming({ jsonrpc: '2.0', id: 9, method, params }, { visitor }));
     const notice = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 9 } };
-    await rig.line.answer(rig.incoming(notice, { visitor }));
+    await rig.pipeline.answer(rig.incoming(notice, { visitor }));
     assert.equal(rig.asked.at(-1)?.call.deadline.ended, 'cancelled', method);
   }
 });

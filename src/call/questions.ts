@@ -6,13 +6,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Limits } from '../config/limits.ts';
-import type { EndReason } from '../kernel/deadline.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import { FairMap } from '../kernel/shares.ts';
+import { type Outcome, Refusal } from '../model/outcome.ts';
 import type { Answer, Asking } from '../protocol/back-channel.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { notificationFrame, requestFrame } from '../protocol/write.ts';
+import type { EndReason } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { FairMap } from '../runtime/shares.ts';
 import type { Session } from '../session/sessions.ts';
 
 export interface SessionAsking extends Asking {
@@ -39,16 +39,16 @@ const QUESTION_ID = /^"mcphub-(\d{1,3})-[\w-]{4,16}-\d{1,15}"$/;
 const LONGEST_ID = 64;
 
 export interface QuestionsParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Pick<Limits, 'questions' | 'questionsPerKey'>;
   /** Slot of this hub. */
   readonly slot: number;
 }
 
-export function createQuestions({ kernel, limits, slot }: QuestionsParts): Questions {
+export function createQuestions({ runtime, limits, slot }: QuestionsParts): Questions {
   const life = randomBytes(6).toString('base64url');
   const bounds = { max: limits.questions, share: limits.questionsPerKey };
-  const open = new FairMap<string, Open>('call.questions', bounds, 'refuse', kernel.ceilings);
+  const open = new FairMap<string, Open>('call.questions', bounds, 'refuse', runtime.ceilings);
   let asked = 0;
 
   return {
@@ -63,7 +63,7 @@ export function createQuestions({ kernel, limits, slot }: QuestionsParts): Quest
           resolve(outcome);
         };
         if (!open.set(session.owner, id, { random: session.random, settle })) return resolve(tooMany());
-        const wait = kernel.waits.open('client-answer', owner, deadline);
+        const wait = runtime.waits.open('client-answer', owner, deadline);
         let forget = () => {};
         forget = deadline.onEnd((reason) => {
           send(notificationFrame('notifications/cancelled', cancelParams(id, reason)));

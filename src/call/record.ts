@@ -2,9 +2,9 @@
  * The access record of one call, as a fact. Three outcomes that must not be mixed up: the hub refused, the server answered with an error,
  * the tool said `isError`.
  */
-import { isOperatorOnly } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, type Outcome, type Refusal } from '../kernel/outcome.ts';
+import { isOperatorOnly } from '../model/errors.ts';
+import { isRefusal, type Outcome, type Refusal } from '../model/outcome.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import type { Call, Reply } from './call.ts';
 
 const IS_ERROR = Buffer.from('"isError":true');
@@ -13,18 +13,18 @@ const TAIL_BYTES = 2048;
 /** Characters of a method's name in the record. */
 const METHOD_CHARS = 100;
 
-export function record(kernel: Kernel, call: Call, outcome: Outcome<Reply>, startMs: number): void {
+export function record(runtime: Runtime, call: Call, outcome: Outcome<Reply>, startMs: number): void {
   if (call.envelope.kind !== 'request') return;
   const refused = isRefusal(outcome);
   const note = refused || outcome.kind === 'accepted' ? undefined : outcome.note;
   const { method } = call.envelope;
   // Spreading optional members would cost as much as all the rest.
-  kernel.bus.publish({
+  runtime.bus.publish({
     type: 'call-answered',
     requestId: call.requestId,
     method: method.length > METHOD_CHARS ? method.slice(0, METHOD_CHARS) : method,
     user: call.principal.userName,
-    ms: kernel.clock.nowMs() - startMs,
+    ms: runtime.clock.nowMs() - startMs,
     bytes: refused ? 0 : bytesOf(outcome),
     outcome: refused ? 'refused' : outcomeOf(outcome),
     code: refused ? outcome.code : undefined,

@@ -6,24 +6,24 @@
 import { exposedUri } from '../catalog/exposed-uri.ts';
 import type { ResourceRoute } from '../catalog/route.ts';
 import type { View } from '../catalog/view.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
 import { elementSpans } from '../protocol/elements.ts';
 import { jsonBytes } from '../protocol/json-text.ts';
 import { memberSpan, scanCallParams, stringAt } from '../protocol/scan.ts';
 import { replaceSpans } from '../protocol/write.ts';
 import type { Call, Reply } from './call.ts';
+import type { Dispatch } from './dispatch.ts';
 import type { FirstCatalog } from './first-catalog.ts';
-import type { LineRooms } from './rooms.ts';
-import type { RoutedCall } from './routed.ts';
-import { viewIn } from './view-in.ts';
+import type { PipelineParts } from './pipeline-parts.ts';
+import { resolveView } from './resolve-view.ts';
 
 /** Contents of one result whose URIs are looked at. */
 const CONTENTS = 10_000;
 
 export function createResourceRead(
-  send: RoutedCall,
+  send: Dispatch,
   firstCatalog: FirstCatalog,
-  { catalog, lateNames }: Pick<LineRooms, 'catalog' | 'lateNames'>,
+  { catalog, lateNames }: Pick<PipelineParts, 'catalog' | 'lateNames'>,
 ): (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>> {
   return function readResource(call) {
     const params = scanCallParams(call.envelope, 'uri');
@@ -41,7 +41,7 @@ export function createResourceRead(
     const target = routeIn(call.view);
     const waiting = target ? undefined : firstCatalog.wait(call);
     if (waiting === undefined) return orLate(target);
-    return waiting.then(() => orLate(routeIn(viewIn(catalog, call.viewName) ?? call.view)));
+    return waiting.then(() => orLate(routeIn(resolveView(catalog, call.viewName) ?? call.view)));
   };
 }
 

@@ -4,16 +4,19 @@
  * background, and shared ones for the most verbose level that any session wants.
  * Source: protocol.md §1.4, logging.
  */
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { type Outcome, Refusal } from '../model/outcome.ts';
 import { LOG_LEVELS } from '../protocol/log-level.ts';
 import { paramSpan, stringAt } from '../protocol/scan.ts';
 import type { Call, Reply } from './call.ts';
-import type { LineRooms } from './rooms.ts';
+import type { PipelineParts } from './pipeline-parts.ts';
 import { tooMuch } from './subscribe.ts';
 
 const DONE: Reply = { kind: 'result', json: Buffer.from('{}') };
 
-export function setLevel(call: Call, { preferences, fleet }: Pick<LineRooms, 'preferences' | 'fleet'>): Outcome<Reply> {
+export function setLevel(
+  call: Call,
+  { preferences, registry }: Pick<PipelineParts, 'preferences' | 'registry'>,
+): Outcome<Reply> {
   const { envelope, session, view } = call;
   const { bytes, params } = envelope;
   const level = params.at < 0 ? undefined : stringAt(bytes, paramSpan(envelope, 'level'), 40);
@@ -24,8 +27,8 @@ export function setLevel(call: Call, { preferences, fleet }: Pick<LineRooms, 'pr
   const limit = preferences.setLevel(session, level);
   if (limit) return tooMuch(limit);
   for (const slug of view.servers) {
-    fleet.logLevelChanged(slug, undefined);
-    fleet.logLevelChanged(slug, session.random);
+    registry.logLevelChanged(slug, undefined);
+    registry.logLevelChanged(slug, session.random);
   }
   return DONE;
 }

@@ -2,15 +2,15 @@
  * A call of the stateless era: the methods that it has, and its results in its own shape. What a call does is the same in both eras.
  * Promises: nothing of the session era is served here, whatever the hub could do (404 −32601); every result says what kind it is; a server's
  * own codes that mean something else in this era are translated.
- * Does not: read the claim (`protocol/era-2026/claim.ts`) or hold streams (`downstream/listen.ts`).
+ * Does not: read the claim (`protocol/era-2026/request-meta.ts`) or hold streams (`downstream/listen.ts`).
  * Source: protocol.md §1.4, §1.5 (column M→L).
  */
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
 import { completeHead, completeResult } from '../protocol/era-2026/results.ts';
 import { memberSpan } from '../protocol/scan.ts';
 import { replaceSpans } from '../protocol/write.ts';
 import type { Call, Reply } from './call.ts';
-import { mayAsk, type Parking } from './parked.ts';
+import { mayAsk, type SuspendedCalls } from './suspended-calls.ts';
 
 const SERVED: ReadonlySet<string> = new Set([
   'server/discover',
@@ -37,7 +37,7 @@ const INTERNAL = Buffer.from('-32603');
 type Answered = Outcome<Reply> | Promise<Outcome<Reply>>;
 
 /** `dispatch` does the work, as for any other era. */
-export function answerStateless(call: Call, dispatch: (call: Call) => Answered, parking: Parking): Answered {
+export function answerStateless(call: Call, dispatch: (call: Call) => Answered, parking: SuspendedCalls): Answered {
   const { method, kind } = call.envelope;
   // A client cancels by closing its request; there is nothing else that it could tell.
   if (kind !== 'request') return { kind: 'accepted' };

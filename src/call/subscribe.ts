@@ -6,25 +6,25 @@
  * Source: protocol.md §1.4, resources.
  */
 import type { ResourceRoute } from '../catalog/route.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
 import type { CallParams } from '../protocol/message.ts';
 import { scanCallParams } from '../protocol/scan.ts';
 import type { PreferencesLimit } from '../session/preferences.ts';
 import type { Session } from '../session/sessions.ts';
 import type { Call, Reply } from './call.ts';
+import type { Dispatch } from './dispatch.ts';
+import type { PipelineParts } from './pipeline-parts.ts';
 import { notFound } from './resource.ts';
-import type { LineRooms } from './rooms.ts';
-import type { RoutedCall } from './routed.ts';
 
 const DONE: Reply = { kind: 'result', json: Buffer.from('{}') };
 
 export type Subscribe = (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>>;
 
 export function createSubscribe(
-  send: RoutedCall,
-  rooms: Pick<LineRooms, 'preferences' | 'fleet' | 'sessions'>,
+  send: Dispatch,
+  rooms: Pick<PipelineParts, 'preferences' | 'registry' | 'sessions'>,
 ): Subscribe {
-  const { preferences, fleet, sessions } = rooms;
+  const { preferences, registry, sessions } = rooms;
 
   /** One that asks its users has a connection for each session, and each subscribes for itself. */
   const isShared = (call: Call, server: string): boolean =>
@@ -41,12 +41,12 @@ export function createSubscribe(
       const limit = sessions.hasEnded(session.random) ? 'ended' : preferences.subscribe(session, subscription);
       if (limit === undefined) return DONE;
       // The server has added a subscription of a caller who may not have it, or has left.
-      if (shared) fleet.wishesChanged(server);
+      if (shared) registry.wishesChanged(server);
       return limit === 'ended' ? new Refusal('session-ended') : tooMuch(limit);
     };
     if (shared && preferences.isSubscribed(server, uri)) return note();
     return after(send(call, { params, target: route }), () => {
-      if (shared) fleet.subscribed(server, uri, true);
+      if (shared) registry.subscribed(server, uri, true);
       return note();
     });
   }
@@ -56,7 +56,7 @@ export function createSubscribe(
     preferences.unsubscribe(session.random, server, uri);
     const shared = isShared(call, server);
     if (shared && preferences.isSubscribed(server, uri)) return DONE;
-    if (shared) fleet.subscribed(server, uri, false);
+    if (shared) registry.subscribed(server, uri, false);
     return send(call, { params, target: route });
   }
 

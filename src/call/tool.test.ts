@@ -1,37 +1,37 @@
 // covers: B21, B25, P18
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LineRig, shown } from '../../test/support/line-rig.ts';
-import type { Outcome } from '../kernel/outcome.ts';
+import { PipelineRig, shown } from '../../test/support/pipeline-rig.ts';
+import type { Outcome } from '../model/outcome.ts';
 import type { UpstreamReply } from '../upstream/call.ts';
 import type { Reply } from './call.ts';
 
 /** The fleet keeps the call until the test lets it go, and ends it with its deadline. */
-function hold(rig: LineRig): void {
+function hold(rig: PipelineRig): void {
   rig.reply = (_server, call) =>
     new Promise<Outcome<UpstreamReply>>((done) => {
       call.deadline.onEnd((reason) => done({ kind: 'result', json: Buffer.from(JSON.stringify({ ended: reason })) }));
     });
 }
 
-function lastAsked(rig: LineRig) {
+function lastAsked(rig: PipelineRig) {
   const asked = rig.asked.at(-1);
   assert.ok(asked, 'the fleet was asked');
   return asked;
 }
 
 test('the name decides the server, becomes the server’s own, and every other byte of the params stays', async () => {
-  const rig = new LineRig();
+  const rig = new PipelineRig();
   const text =
     '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{ "arguments":{"n":1.50, "ü":"\\u00fc"},"name" : "git_log" }}';
-  await rig.line.answer(rig.incoming(text));
+  await rig.pipeline.answer(rig.incoming(text));
   const { server, call } = lastAsked(rig);
   assert.equal(server, 'git');
   assert.equal(call.params(7).toString(), '{ "arguments":{"n":1.50, "ü":"\\u00fc"},"name" : "log" }');
 });
 
 test('a mangled spelling of the name reaches the same tool', async () => {
-  const rig = new LineRig();
+  const rig = new PipelineRig();
   for (const name of ['git.log', 'git-log', 'git__log']) {
     await rig.ask('tools/call', { name });
     assert.deepEqual(JSON.parse(lastAsked(rig).call.params(0).toString()), { name: 'log' });
@@ -40,28 +40,28 @@ test('a mangled spelling of the name reaches the same tool', async () => {
 });
 
 test('no params, no name, a name of another kind and an unknown name are refused, and no server is asked', async () => {
-  const rig = new LineRig();
+  const rig = new PipelineRig();
   assert.equal(shown(await rig.ask('tools/call')), 'invalid-params');
   assert.equal(shown(await rig.ask('tools/call', {})), 'invalid-params');
   assert.equal(shown(await rig.ask('tools/call', { name: 5 })), 'invalid-params');
   assert.equal(shown(await rig.ask('tools/call', { name: 'git_push' })), 'unknown-tool');
   assert.equal(rig.asked.length, 0);
-  assert.equal(rig.frozen.kernel.wheel.size, 0, 'no deadline is left');
+  assert.equal(rig.frozen.runtime.wheel.size, 0, 'no deadline is left');
 });
 
 test('a tool outside the group is unknown there', async () => {
-  const rig = new LineRig();
-  const visitor = rig.visit({ target: { kind: 'group', slug: 'dev' } });
+  const rig = new PipelineRig();
+  const visitor = rig.context({ target: { kind: 'group', slug: 'dev' } });
   assert.equal(shown(await rig.ask('tools/call', { name: 'files_read' }, visitor)), 'unknown-tool');
   await rig.ask('tools/call', { name: 'git_log' }, visitor);
   assert.equal(rig.asked.length, 1);
 });
 
 test('a progress token is given to the server as the hub’s own, and the back channel keeps the client’s', async () => {
-  const rig = new LineRig();
+  const rig = new PipelineRig();
   for (const token of ['0', '-1', '"a \\"b"', '9007199254740993']) {
     const params = `{"name":"git_log","_meta":{"progressToken":${token}}}`;
-    await rig.line.answer(rig.incoming(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${params}}`));
+    await rig.pipeline.answer(rig.incoming(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${params}}`));
     const { call } = lastAsked(rig);
     assert.equal(call.back.progressToken, token);
     assert.equal(call.params(42).toString(), '{"name":"log","_meta":{"progressToken":42}}');
@@ -71,17 +71,17 @@ test('a progress token is given to the server as the hub’s own, and the back c
 });
 
 test('a cancel ends the call of its own session with exactly that id, and nobody else’s', async () => {
-  const rig = new LineRig();
+  const rig = new PipelineRig();
   hold(rig);
   const [one, two] = [await rig.open('a'), await rig.open('b')];
   const start = (key: string, sessionId: string, id: string): Promise<Outcome<Reply>> => {
     const text = `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"git_log"}}`;
-    return Promise.resolve(rig.line.answer(rig.incoming(text, { visitor: rig.visit({ key, sessionId }) })));
+    return Promise.resolve(rig.pipeline.answer(rig.incoming(text, { visitor: rig.context({ key, sessionId }) })));
   };
   const cancel = async (key: string, sessionId: string | undefined, id: string): Promise<void> => {
     const text = `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":${id}}}`;
     assert.equal(
-      shown(await rig.line.answer(rig.incoming(text, { visitor: rig.visit({ key, sessionId }) }))),
+      shown(await rig.pipeline.answer(rig.incoming(text, { visitor: rig.context({ key, sessionId }) }))),
       'accepted',
     );
   };
@@ -96,31 +96,31 @@ test('a cancel ends the call of its own session with exactly that id, and nobody
   await cancel('a', one.id, '"1"');
   await cancel('b', two.id, '1');
   assert.deepEqual([shown(await mineText), shown(await others)], ['cancelled', 'cancelled']);
-  assert.equal(rig.frozen.kernel.ceilings.table().find(({ name }) => name === 'call.in-flight')?.size, 0);
+  assert.equal(rig.frozen.runtime.ceilings.table().find(({ name }) => name === 'call.in-flight')?.size, 0);
 });
 
 test('without a session a client that goes away ends its call; with one the call goes on', async () => {
-  const rig = new LineRig();
+  const rig = new PipelineRig();
   hold(rig);
   let gone: () => void = () => {};
   const message = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'git_log' } };
   const onGone = (listener: () => void): void => {
     gone = listener;
   };
-  const bare = rig.line.answer(rig.incoming(message, { onGone }));
+  const bare = rig.pipeline.answer(rig.incoming(message, { onGone }));
   gone();
   assert.equal(shown(await bare), 'client-gone');
   assert.equal(lastAsked(rig).call.deadline.ended, 'client-gone');
 
   const { id: sessionId } = await rig.open();
   gone = () => {};
-  void rig.line.answer(rig.incoming(message, { onGone, visitor: rig.visit({ sessionId }) }));
+  void rig.pipeline.answer(rig.incoming(message, { onGone, visitor: rig.context({ sessionId }) }));
   gone();
   assert.equal(lastAsked(rig).call.deadline.ended, undefined);
 });
 
 test('a call ends at its total at the latest', async () => {
-  const rig = new LineRig({ limits: { totalMs: 3000 } });
+  const rig = new PipelineRig({ limits: { totalMs: 3000 } });
   hold(rig);
   const running = rig.ask('tools/call', { name: 'git_log' });
   rig.frozen.advance(3100);
@@ -129,11 +129,11 @@ test('a call ends at its total at the latest', async () => {
 
 // case: SV44
 test('a tool whose output schema was dropped sends no structured content that is no object, and objects as they are', async () => {
-  const world = new LineRig().snapshots.current;
+  const world = new PipelineRig().snapshots.current;
   const [git, files] = world.listings;
   assert.ok(git && files);
   const odd = { ...git, tools: git.tools.map((tool) => ({ ...tool, dropStructured: true })) };
-  const rig = new LineRig({ world: { listings: [odd, files] } });
+  const rig = new PipelineRig({ world: { listings: [odd, files] } });
   const answers = (json: string) => {
     rig.reply = () => ({ kind: 'result', json: Buffer.from(json) });
   };

@@ -1,23 +1,23 @@
 /**
  * tools/call: from the exposed name to the server's own tool and back. Arguments and result travel as the bytes they were.
- * Promises: the name decides the server and nothing else does; the rest is `routed.ts`.
+ * Promises: the name decides the server and nothing else does; the rest is `dispatch.ts`.
  */
 
 import { suggestion } from '../catalog/closest-name.ts';
 import type { Route, View } from '../catalog/view.ts';
 import type { Limits } from '../config/limits.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
 import { refuseParamHeaders } from '../protocol/era-2026/param-headers.ts';
 import type { CallParams } from '../protocol/message.ts';
 import { withoutMembers } from '../protocol/meta.ts';
 import { scanCallParams } from '../protocol/scan.ts';
 import { soleMember } from '../protocol/sole-member.ts';
 import type { Call, Reply } from './call.ts';
+import type { Dispatch } from './dispatch.ts';
 import type { FirstListing } from './first-listing.ts';
-import type { RoutedCall } from './routed.ts';
 
 export function createToolCall(
-  send: RoutedCall,
+  send: Dispatch,
   firstListing: FirstListing,
   limits: Pick<Limits, 'paramsBytes'>,
 ): (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>> {
@@ -58,7 +58,7 @@ function refuseSize(
 
 /** What lies on the way may have decided by them. */
 function refuseHeaders({ envelope, incoming }: Call, { argumentsSpan }: CallParams, route: Route): Refusal | undefined {
-  if (!incoming.claim || route.paramHeaders.length === 0) return undefined;
+  if (!incoming.requestMeta || route.paramHeaders.length === 0) return undefined;
   const { at, end } = argumentsSpan;
   const args: unknown = at < 0 ? {} : JSON.parse(envelope.bytes.toString('utf8', at, end));
   return refuseParamHeaders(route.paramHeaders, args, (name) => incoming.header?.(name));

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createUpdatePace } from './update-pace.ts';
 
 test('a flood of updates is sent at the pace of the limit, and the newest of each resource always arrives', () => {
-  const { kernel, advance } = frozenKernel();
-  const pace = createUpdatePace({ kernel, limits: limitsFrom({ updatesPerSecond: 1000 }) });
+  const { runtime, advance } = frozenRuntime();
+  const pace = createUpdatePace({ runtime, limits: limitsFrom({ updatesPerSecond: 1000 }) });
   const sent: string[] = [];
   let messages = 0;
   const offer = (uri: string, version: number) =>
@@ -26,8 +26,8 @@ test('a flood of updates is sent at the pace of the limit, and the newest of eac
 });
 
 test('an update that nobody is subscribed to costs nothing', () => {
-  const { kernel } = frozenKernel();
-  const pace = createUpdatePace({ kernel, limits: limitsFrom({ updatesPerSecond: 100 }) });
+  const { runtime } = frozenRuntime();
+  const pace = createUpdatePace({ runtime, limits: limitsFrom({ updatesPerSecond: 100 }) });
   for (let n = 0; n < 10_000; n += 1) pace.offer(`r${n}`, 0, () => assert.fail('sent'));
   let sent = 0;
   pace.offer('r', 1, () => {

@@ -4,9 +4,9 @@
  * resource the newest only, so that the last one always arrives unless more than `PENDING` resources wait.
  */
 import type { Limits } from '../config/limits.ts';
-import { CappedMap } from '../kernel/capped.ts';
-import type { Kernel } from '../kernel/kernel.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
+import { CappedMap } from '../runtime/capped.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 
 /** Resources of one server whose update waits. */
 const PENDING = 1000;
@@ -17,15 +17,19 @@ export interface UpdatePace {
   offer(uri: string, messages: number, send: () => number): void;
 }
 
-export function createUpdatePace({ kernel, limits }: { kernel: Kernel; limits: Limits }): UpdatePace {
+export function createUpdatePace({ runtime, limits }: { runtime: Runtime; limits: Limits }): UpdatePace {
   const { updatesPerSecond } = limits;
-  const bucket = new TokenBucket({ perSecond: updatesPerSecond, burst: updatesPerSecond, nowMs: kernel.clock.nowMs() });
-  const pending = new CappedMap<string, () => number>('call.pending-updates', PENDING, 'drop-oldest', kernel.ceilings);
+  const bucket = new TokenBucket({
+    perSecond: updatesPerSecond,
+    burst: updatesPerSecond,
+    nowMs: runtime.clock.nowMs(),
+  });
+  const pending = new CappedMap<string, () => number>('call.pending-updates', PENDING, 'drop-oldest', runtime.ceilings);
   let isWaiting = false;
 
   function sendPending(): void {
     for (const [uri, send] of pending.entries()) {
-      if (!bucket.take(kernel.clock.nowMs())) return later();
+      if (!bucket.take(runtime.clock.nowMs())) return later();
       pending.delete(uri);
       // One has been taken; the rest is owed, and delays what follows.
       bucket.owe(Math.max(0, send() - 1));
@@ -35,7 +39,7 @@ export function createUpdatePace({ kernel, limits }: { kernel: Kernel; limits: L
   function later(): void {
     if (isWaiting) return;
     isWaiting = true;
-    kernel.timers.after(AGAIN_MS, () => {
+    runtime.timers.after(AGAIN_MS, () => {
       isWaiting = false;
       sendPending();
     });
@@ -44,7 +48,7 @@ export function createUpdatePace({ kernel, limits }: { kernel: Kernel; limits: L
   return {
     offer(uri, messages, send) {
       if (messages === 0) return;
-      if (pending.size === 0 && bucket.take(kernel.clock.nowMs())) {
+      if (pending.size === 0 && bucket.take(runtime.clock.nowMs())) {
         bucket.owe(Math.max(0, send() - 1));
         return;
       }

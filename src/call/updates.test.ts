@@ -1,23 +1,23 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { groupSpec, serverSpec, worldOf } from '../../test/support/catalog-worlds.ts';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { holderOf } from '../../test/support/small-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
 import { createSessionPreferences } from '../session/preferences.ts';
 import { createSessions } from '../session/sessions.ts';
-import { everybodyOf, laneOwnerOf } from './updates.ts';
+import { connectionOwnerOf, everybodyOf } from './updates.ts';
 
 function rig() {
-  const { kernel } = frozenKernel();
+  const { runtime } = frozenRuntime();
   const limits = limitsFrom({});
-  const preferences = createSessionPreferences({ kernel, limits });
-  const sessions = createSessions({ kernel, limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
+  const preferences = createSessionPreferences({ runtime, limits });
+  const sessions = createSessions({ runtime, limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
   const servers = [serverSpec('git'), serverSpec('files'), serverSpec('asks', { interactive: true })];
   const groups = [groupSpec('dev', ['git']), groupSpec('every', '*')];
   const snapshots = holderOf(worldOf(servers, [], groups));
-  const everybody = everybodyOf({ kernel, limits, preferences, sessions, snapshots });
+  const everybody = everybodyOf({ runtime, limits, preferences, sessions, snapshots });
   const session = (random: string, path: string) => ({ random, owner: 'k', path });
   return { preferences, everybody, session, sessions };
 }
@@ -58,7 +58,7 @@ test('on the connection of one session a server passes on updates of its own res
   ] as const)
     preferences.subscribe(made, { server, uri: server === 'asks' ? 'x://own' : 'x://other', named });
   const told = { ...sessions, sendTo: (_id: string, frame: Buffer) => sent.push(frame.toString()) > 0 };
-  const owner = laneOwnerOf(made as never, {} as never, { preferences, sessions: told, questions: {} } as never);
+  const owner = connectionOwnerOf(made as never, {} as never, { preferences, sessions: told, questions: {} } as never);
   const update = (text: string) => owner.notify('asks', 'notifications/resources/updated', Buffer.from(text));
   assert.ok(update('{"uri":"x://own"}'));
   assert.ok(update('{"uri":"x://own/part"}'));

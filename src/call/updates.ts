@@ -5,21 +5,21 @@
  * Does not: follow servers' lists (`catalog/`) or keep subscriptions (`session/preferences.ts`).
  */
 import { viewKey } from '../auth/access.ts';
-import { CappedMap } from '../kernel/capped.ts';
-import type { Access } from '../kernel/open-work.ts';
-import type { GroupSpec } from '../kernel/snapshot.ts';
+import type { GroupSpec } from '../model/snapshot.ts';
 import { jsonBytes } from '../protocol/json-text.ts';
 import { passesLevel } from '../protocol/log-level.ts';
 import { memberSpan, stringAt } from '../protocol/scan.ts';
 import { soleMember } from '../protocol/sole-member.ts';
 import { notificationFrame, replaceSpans } from '../protocol/write.ts';
+import { CappedMap } from '../runtime/capped.ts';
+import type { Access } from '../runtime/open-work.ts';
 import { isEphemeral } from '../session/ephemeral.ts';
 import type { SessionKind } from '../session/preferences.ts';
 import { sealedPath } from '../session/session-token.ts';
 import type { Session } from '../session/sessions.ts';
-import type { Everybody, LaneOwner } from '../upstream/talk.ts';
+import type { ConnectionOwner, Everybody } from '../upstream/client-context.ts';
 import type { Caller } from './call.ts';
-import type { LineRooms } from './rooms.ts';
+import type { PipelineParts } from './pipeline-parts.ts';
 import { createUpdatePace, type UpdatePace } from './update-pace.ts';
 
 const UPDATED = 'notifications/resources/updated';
@@ -27,19 +27,19 @@ const MESSAGE = 'notifications/message';
 /** No subscription has a longer URI (`uriBytes`). */
 const MAX_URI_BYTES = 8192;
 
-type UpdateRooms = Pick<LineRooms, 'sessions' | 'preferences'>;
+type UpdateRooms = Pick<PipelineParts, 'sessions' | 'preferences'>;
 
 /**
  * All sessions together, as the servers' shared links see them. Of a server that asks its users each session's lane says what the session
  * wants; only who listens without a session has no lane.
  */
-export function everybodyOf(rooms: UpdateRooms & Pick<LineRooms, 'kernel' | 'limits' | 'snapshots'>): Everybody {
-  const { kernel, limits, sessions, preferences, snapshots } = rooms;
-  const paces = new CappedMap<string, UpdatePace>('call.update-paces', limits.servers, 'drop-oldest', kernel.ceilings);
+export function everybodyOf(rooms: UpdateRooms & Pick<PipelineParts, 'runtime' | 'limits' | 'snapshots'>): Everybody {
+  const { runtime, limits, sessions, preferences, snapshots } = rooms;
+  const paces = new CappedMap<string, UpdatePace>('call.update-paces', limits.servers, 'drop-oldest', runtime.ceilings);
   const whose = (server: string): SessionKind =>
     snapshots.current.servers.some(({ slug, interactive }) => slug === server && interactive) ? 'ephemeral' : 'all';
   function paceOf(server: string): UpdatePace {
-    const pace = paces.get(server) ?? createUpdatePace({ kernel, limits });
+    const pace = paces.get(server) ?? createUpdatePace({ runtime, limits });
     paces.set(server, pace);
     return pace;
   }
@@ -80,11 +80,11 @@ function holdsServer(path: string, server: string, groups: readonly GroupSpec[])
 }
 
 /** The session as the lanes of servers that ask their users see it. */
-export function laneOwnerOf(
+export function connectionOwnerOf(
   session: Session,
   access: Access,
-  rooms: UpdateRooms & Pick<LineRooms, 'questions'>,
-): LaneOwner {
+  rooms: UpdateRooms & Pick<PipelineParts, 'questions'>,
+): ConnectionOwner {
   const { sessions, preferences, questions } = rooms;
   const { random: id, capabilityBits } = session;
   return {
@@ -110,7 +110,7 @@ export function laneOwnerOf(
 /** To whoever listens in the stateless era as this user, with this key and at this address, in this hub. False = nobody does. */
 export function tellListening(
   { principal, viewName }: Pick<Caller, 'principal' | 'viewName'>,
-  sessions: LineRooms['sessions'],
+  sessions: PipelineParts['sessions'],
   frame: Buffer,
 ): boolean {
   const { userId, family } = principal;

@@ -3,7 +3,7 @@
  * Guarantees: sizes and depth are checked on the bytes before parsing; an unchanged object keeps its exact text. `listing.ts` finds duplicates.
  */
 import type { Limits } from '../config/limits.ts';
-import type { Hidden, ItemKind, ListedTool } from '../kernel/snapshot.ts';
+import type { Hidden, ItemKind, ListedTool } from '../model/snapshot.ts';
 import { wellFormedText } from '../protocol/json-text.ts';
 import { decodeString, type Member, RESCAN_LIMITS, rebuild, scanMembers } from './_members.ts';
 import { isObject, type Json, type Repair, repairTool } from './_repair.ts';

@@ -1,7 +1,7 @@
 /**
  * The JSON text of one list of a view, built once at its first use; a long one over several turns of the event loop.
  */
-import { atOnce, inTurns, type TurnsKernel } from '../kernel/take-turn.ts';
+import { atOnce, inTurns, type TurnsRuntime } from '../runtime/take-turn.ts';
 
 /** A shorter list is built at once, in about 1 ms. */
 const LARGE_CHARS = 256 * 1024;
@@ -41,9 +41,9 @@ export class ListJson {
    * Builds the text over several turns when it is long (about `chars` characters); concurrent callers share the work.
    * Returns undefined when that is not needed. Never rejects.
    */
-  prepare(chars: number, kernel: TurnsKernel): Promise<void> | undefined {
+  prepare(chars: number, runtime: TurnsRuntime): Promise<void> | undefined {
     if (this.#text !== undefined || chars < LARGE_CHARS) return undefined;
-    this.#preparing ??= inTurns(this.steps(), kernel, { owner: 'catalog' });
+    this.#preparing ??= inTurns(this.steps(), runtime, { owner: 'catalog' });
     return this.#preparing;
   }
 }

@@ -3,7 +3,7 @@
  * Guarantees: the same object while nothing changes; templates are compiled at first use.
  */
 import { createHash } from 'node:crypto';
-import type { Listed, Listing } from '../kernel/snapshot.ts';
+import type { Listed, Listing } from '../model/snapshot.ts';
 import { applyEdits } from './_json-list.ts';
 import { RESCAN_LIMITS, scanMembers } from './_members.ts';
 import type { FindExposedName } from './_server-index.ts';

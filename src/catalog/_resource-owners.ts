@@ -3,7 +3,7 @@
  * Guarantees: a template without fixed scheme or authority takes no URI of a scheme or authority of another server; matching costs each server at
  * most its share of `STEPS`, so that many templates of one server do not affect others (finding SR-M4).
  */
-import type { GivenName } from '../kernel/snapshot.ts';
+import type { GivenName } from '../model/snapshot.ts';
 import type { CompiledTemplate, ResourceIndex } from './_resource-index.ts';
 import { fixedPrefix, hasPrefix, matchCost, matchesTemplate } from './_uri-template.ts';
 

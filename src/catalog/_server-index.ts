@@ -3,7 +3,7 @@
  * Guarantees: an index with an unchanged digest is the same object, so that serialized text is reused; exposed JSON is built at first use.
  */
 import { createHash } from 'node:crypto';
-import type { Declared, GivenName, Listed, ListedTool, Listing, ServerSpec } from '../kernel/snapshot.ts';
+import type { Declared, GivenName, Listed, ListedTool, Listing, ServerSpec } from '../model/snapshot.ts';
 import { paramHeadersOf } from '../protocol/era-2026/param-headers.ts';
 import { applyEdits } from './_json-list.ts';
 import { RESCAN_LIMITS, scanMembers } from './_members.ts';

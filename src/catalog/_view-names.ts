@@ -4,7 +4,7 @@
  * an ambiguous spelling, or a name assigned to another item, leads nowhere.
  */
 import { createHash } from 'node:crypto';
-import { atOnce, type TurnsKernel } from '../kernel/take-turn.ts';
+import { atOnce, type TurnsRuntime } from '../runtime/take-turn.ts';
 import { joinSteps } from './_json-list.ts';
 import { ListJson } from './_list-json.ts';
 import type { Item, ItemIndex } from './_server-index.ts';
@@ -79,10 +79,10 @@ export class ViewNames {
   }
 
   /** Builds a long list over several turns; undefined = not needed. Never rejects. */
-  prepare(kernel: TurnsKernel): Promise<void> | undefined {
+  prepare(runtime: TurnsRuntime): Promise<void> | undefined {
     let chars = 0;
     if (!this.#json.isReady) for (const { chars: more } of this.#items) chars += more;
-    return this.#json.prepare(chars, kernel);
+    return this.#json.prepare(chars, runtime);
   }
 
   /** Builds, in steps of about 1 ms, what the previous list had already built. */

@@ -4,7 +4,7 @@
  * the view of a single server every address is its own; a lookup costs a limited number of steps (`_resource-owners.ts`).
  */
 import { createHash } from 'node:crypto';
-import type { TurnsKernel } from '../kernel/take-turn.ts';
+import type { TurnsRuntime } from '../runtime/take-turn.ts';
 import { joinSteps } from './_json-list.ts';
 import { ListJson } from './_list-json.ts';
 import { type AddressedItem, type ResourceIndex, replaceAddress } from './_resource-index.ts';
@@ -66,12 +66,12 @@ export class ViewResources {
   }
 
   /** Builds a long list over several turns; undefined = not needed. Never rejects. */
-  prepare(list: 'resources' | 'templates', kernel: TurnsKernel): Promise<void> | undefined {
+  prepare(list: 'resources' | 'templates', runtime: TurnsRuntime): Promise<void> | undefined {
     const json = list === 'resources' ? this.#resourcesJson : this.#templatesJson;
     let chars = 0;
     if (!json.isReady)
       for (const index of this.indexes) for (const { listed } of index[list]) chars += listed.json.length;
-    return json.prepare(chars, kernel);
+    return json.prepare(chars, runtime);
   }
 
   /**

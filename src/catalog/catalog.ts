@@ -5,10 +5,10 @@
  * exactly the views and lists that changed.
  */
 import type { Limits } from '../config/limits.ts';
-import { CappedMap } from '../kernel/capped.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { GivenName, GroupSpec, ServerSpec, Snapshot } from '../kernel/snapshot.ts';
-import { atOnce } from '../kernel/take-turn.ts';
+import type { GivenName, GroupSpec, ServerSpec, Snapshot } from '../model/snapshot.ts';
+import { CappedMap } from '../runtime/capped.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { atOnce } from '../runtime/take-turn.ts';
 import { buildServerIndex, type FindExposedName, type ServerIndex } from './_server-index.ts';
 import type { FindOwner } from './_view-names.ts';
 import type { AddressLookup } from './_view-resources.ts';
@@ -51,7 +51,7 @@ export interface Catalog {
 }
 
 export interface CatalogParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Pick<Limits, 'servers'>;
 }
 
@@ -65,8 +65,8 @@ interface CatalogState {
   readonly listed: ReadonlySet<string>;
 }
 
-export function createCatalog({ kernel, limits }: CatalogParts): Catalog {
-  const unions = new CappedMap<string, IndexedView>('catalog.unions', limits.servers, 'drop-oldest', kernel.ceilings);
+export function createCatalog({ runtime, limits }: CatalogParts): Catalog {
+  const unions = new CappedMap<string, IndexedView>('catalog.unions', limits.servers, 'drop-oldest', runtime.ceilings);
   let listeners: readonly ((changed: readonly ViewChange[]) => void)[] = []; // bounded by: the rooms that listen
   let owners = atOnce(nameOwners([]));
   let built: CatalogState = {

@@ -12,8 +12,8 @@ import {
 import fc from 'fast-check';
 import { bytesOf, rawListing } from '../../test/support/catalog-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
-import type { Listing, RawListing } from '../kernel/snapshot.ts';
-import { wholeListing } from '../kernel/snapshot.ts';
+import type { Listing, RawListing } from '../model/snapshot.ts';
+import { wholeListing } from '../model/snapshot.ts';
 import { buildListing } from './listing.ts';
 
 const limits = limitsFrom({});

@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { joinSteps } from './_json-list.ts';
 import { ListJson } from './_list-json.ts';
 
@@ -26,27 +26,27 @@ function counted(rows: readonly Buffer[]): { json: ListJson; steps: () => number
 }
 
 test('builds a long list one piece in each turn, once for all callers', async () => {
-  const { kernel, advanceAsync } = frozenKernel();
+  const { runtime, advanceAsync } = frozenRuntime();
   const { json, steps } = counted(ROWS);
-  const first = json.prepare(CHARS, kernel);
-  assert.equal(json.prepare(CHARS, kernel), first);
+  const first = json.prepare(CHARS, runtime);
+  assert.equal(json.prepare(CHARS, runtime), first);
   await Promise.resolve();
   assert.ok(steps() <= 1, `${steps()} pieces in the first turn`);
   assert.equal(json.isReady, false);
   await advanceAsync(1000);
   await first;
   assert.ok(steps() >= 6, `${steps()} pieces`);
-  assert.equal(json.prepare(CHARS, kernel), undefined);
+  assert.equal(json.prepare(CHARS, runtime), undefined);
   assert.deepEqual(JSON.parse(json.text().toString()), JSON.parse(`[${ROWS.join(',')}]`));
 });
 
 test('builds a short list at once, and a long one when a caller cannot wait', async () => {
-  const { kernel, advanceAsync } = frozenKernel();
+  const { runtime, advanceAsync } = frozenRuntime();
   const short = counted([ROW]);
-  assert.equal(short.json.prepare(ROW.length, kernel), undefined);
+  assert.equal(short.json.prepare(ROW.length, runtime), undefined);
   assert.equal(counted([]).json.text().toString(), '[]');
   const { json } = counted(ROWS);
-  const preparing = json.prepare(CHARS, kernel);
+  const preparing = json.prepare(CHARS, runtime);
   const text = json.text();
   await advanceAsync(1000);
   await preparing;

@@ -10,8 +10,8 @@ import fc from 'fast-check';
 import { bytesOf, rawListing } from '../../test/support/catalog-worlds.ts';
 import { longestTurnMs } from '../../test/support/loop-turns.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { createKernel, systemKernelOptions } from '../kernel/kernel.ts';
-import type { Listing } from '../kernel/snapshot.ts';
+import type { Listing } from '../model/snapshot.ts';
+import { createRuntime, systemRuntimeOptions } from '../runtime/runtime.ts';
 import { buildListing, buildListingInTurns } from './listing.ts';
 
 const limits = limitsFrom({});
@@ -246,18 +246,18 @@ test('never throws, for any bytes', () => {
 });
 
 test('buildListingInTurns returns the same listing and yields to the event loop', async () => {
-  const kernel = createKernel(systemKernelOptions);
+  const runtime = createRuntime(systemRuntimeOptions);
   const tools = Array.from({ length: 2000 }, (_, i) =>
     Buffer.from(JSON.stringify({ ...good, name: `t${i}`, description: 'd'.repeat(300) })),
   );
   const raw = rawListing('s', { tools });
   let turns = 0;
-  using _counting = kernel.timers.every(0, () => {
+  using _counting = runtime.timers.every(0, () => {
     turns += 1;
   });
-  const deadline = kernel.deadline(5000);
+  const deadline = runtime.deadline(5000);
   assert.deepEqual(
-    await buildListingInTurns(raw, { kernel, limits, before: undefined }, deadline),
+    await buildListingInTurns(raw, { runtime, limits, before: undefined }, deadline),
     buildListing(raw, limits),
   );
   assert.ok(turns >= 3, `${turns} turns`);
@@ -301,9 +301,9 @@ test('yields to the event loop while it reads 4 MiB of tools whose schemas all d
   const tools = Array.from({ length: 1500 }, (_, at) => tool(`t${at}`));
   const bad = Buffer.from(JSON.stringify({ name: 'bad', inputSchema: { type: 'object', 'x-mcp-header': 'Up' } }));
   const raw = rawListing('s', { tools: [...tools, bad], repeats: true });
-  const kernel = createKernel();
-  using deadline = kernel.deadline(60_000);
-  const read = () => buildListingInTurns(raw, { kernel, limits, before: undefined }, deadline);
+  const runtime = createRuntime();
+  using deadline = runtime.deadline(60_000);
+  const read = () => buildListingInTurns(raw, { runtime, limits, before: undefined }, deadline);
   await read(); // compiled by now
   let listing: Listing | undefined;
   const turnMs = await longestTurnMs(async () => {

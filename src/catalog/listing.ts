@@ -5,11 +5,11 @@
  * list has its own digest.
  */
 import { createHash } from 'node:crypto';
-import type { Deadline } from '../kernel/deadline.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { Hidden, ItemKind, Listed, ListedTool, Listing, RawListing } from '../kernel/snapshot.ts';
+import type { Hidden, ItemKind, Listed, ListedTool, Listing, RawListing } from '../model/snapshot.ts';
 import { paramHeaderFault, withoutIllegalParamHeaders } from '../protocol/era-2026/param-headers.ts';
 import { VERSION_2026 } from '../protocol/era-2026/versions.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { type CatalogLimits, readItem } from './_item.ts';
 import { truncateText } from './_truncate.ts';
 
@@ -31,13 +31,13 @@ export function buildListing(raw: RawListing, limits: CatalogLimits, before?: Li
 export async function buildListingInTurns(
   raw: RawListing,
   parts: {
-    readonly kernel: Pick<Kernel, 'timers' | 'waits'>;
+    readonly runtime: Pick<Runtime, 'timers' | 'waits'>;
     readonly limits: CatalogLimits;
     readonly before: Listing | undefined;
   },
   deadline: Deadline,
 ): Promise<Listing> {
-  const { timers, waits } = parts.kernel;
+  const { timers, waits } = parts.runtime;
   const steps = listingSteps(raw, parts.limits, parts.before);
   for (;;) {
     const step = steps.next();

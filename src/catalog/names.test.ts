@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { listingOf, serverSpec } from '../../test/support/catalog-worlds.ts';
-import type { GivenName, Listing, ServerSpec } from '../kernel/snapshot.ts';
+import type { GivenName, Listing, ServerSpec } from '../model/snapshot.ts';
 import { assignNames, EXPOSED_NAME, nameAliases, normalName } from './names.ts';
 
 function nameAll(tools: Readonly<Record<string, readonly string[]>>, assigned: readonly GivenName[] = []): GivenName[] {

@@ -5,8 +5,8 @@
  * Guarantees: pure; an assigned name stays; names are unique and valid; the same input gives the same names. Control stores them.
  */
 import { createHash } from 'node:crypto';
-import type { GivenName, Listing, ServerSpec } from '../kernel/snapshot.ts';
-import { atOnce } from '../kernel/take-turn.ts';
+import type { GivenName, Listing, ServerSpec } from '../model/snapshot.ts';
+import { atOnce } from '../runtime/take-turn.ts';
 import { exposedTemplate, exposedUri, isHubUri } from './exposed-uri.ts';
 
 export const EXPOSED_NAME = /^[A-Za-z0-9_]{1,48}$/;

@@ -7,14 +7,14 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { bytesOf, groupSpec, listingWith, serverSpec, worldOf } from '../../test/support/catalog-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { createKernel } from '../kernel/kernel.ts';
-import type { Listing, RawListing } from '../kernel/snapshot.ts';
+import type { Listing, RawListing } from '../model/snapshot.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { type Catalog, type CatalogInput, createCatalog, type ViewChange } from './catalog.ts';
 import { exposedTemplate, exposedUri, nativeUri } from './exposed-uri.ts';
 import type { View } from './view.ts';
 
 function catalogOf(world: CatalogInput): Catalog {
-  const catalog = createCatalog({ kernel: createKernel(), limits: limitsFrom({}) });
+  const catalog = createCatalog({ runtime: createRuntime(), limits: limitsFrom({}) });
   catalog.rebuild(world);
   return catalog;
 }

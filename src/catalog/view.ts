@@ -2,8 +2,8 @@
  * What one group, one server or everybody sees: routes by name and URI, and the bytes of the four lists. `auth/` decides who gets which view.
  * Guarantees: immutable; each list is serialized once, and unchanged lists keep the same bytes from view to view.
  */
-import type { Declared } from '../kernel/snapshot.ts';
-import type { TurnsKernel } from '../kernel/take-turn.ts';
+import type { Declared } from '../model/snapshot.ts';
+import type { TurnsRuntime } from '../runtime/take-turn.ts';
 import type { ServerIndex } from './_server-index.ts';
 import { buildViewNames, type FindOwner, type ViewNames } from './_view-names.ts';
 import { type AddressLookup, buildViewResources, type ViewResources } from './_view-resources.ts';
@@ -46,7 +46,7 @@ export interface View {
   resourcesJson(): Buffer;
   templatesJson(): Buffer;
   /** Builds a long list over several turns of the event loop. Undefined = not needed. Never rejects. */
-  prepare(list: ListName, kernel: TurnsKernel): Promise<void> | undefined;
+  prepare(list: ListName, runtime: TurnsRuntime): Promise<void> | undefined;
 }
 
 /** One server in a view; `allowed`: native names of tools, undefined = all. Its prompts and resources are always shown. */
@@ -145,10 +145,10 @@ export class IndexedView implements View {
     return this.parts.resources.templatesJson();
   }
 
-  prepare(list: ListName, kernel: TurnsKernel): Promise<void> | undefined {
+  prepare(list: ListName, runtime: TurnsRuntime): Promise<void> | undefined {
     const { tools, prompts, resources } = this.parts;
-    if (list === 'tools') return tools.prepare(kernel);
-    return list === 'prompts' ? prompts.prepare(kernel) : resources.prepare(list, kernel);
+    if (list === 'tools') return tools.prepare(runtime);
+    return list === 'prompts' ? prompts.prepare(runtime) : resources.prepare(list, runtime);
   }
 }
 

@@ -3,9 +3,9 @@
  */
 import { configJsonSchema } from '../config/json-schema.ts';
 import { explain, formatProblems, type Loaded, loadConfig } from '../config/load.ts';
-import { createKernel } from '../kernel/kernel.ts';
-import { CliFailure, EXIT } from './exit.ts';
-import { print, printJson, say, table } from './output.ts';
+import { CliFailure, EXIT } from '../operator/exit.ts';
+import { print, printJson, say, table } from '../operator/output.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 
 const READ_MS = 5000;
 
@@ -13,14 +13,14 @@ export async function loadForCli(
   path: string | undefined,
   more: { fallback?: string; flags?: Record<string, number> } = {},
 ): Promise<Loaded> {
-  const kernel = createKernel();
-  using deadline = kernel.deadline(READ_MS);
+  const runtime = createRuntime();
+  using deadline = runtime.deadline(READ_MS);
   return loadConfig({
     path,
     env: process.env,
     cwd: process.cwd(),
     home: process.env.HOME ?? '',
-    kernel,
+    runtime,
     deadline,
     ...more,
   });

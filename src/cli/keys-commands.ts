@@ -2,11 +2,11 @@
  * `mcphub keys create | list | rotate | revoke`, over control's private socket.
  */
 import type { KeyAnswer, KeyMade, KeyRevoked, KeysAnswer, KeyWish } from '../admin/contract.ts';
-import { askControl, bodyOf } from './ask.ts';
-import { demandConfirmation } from './confirmation.ts';
-import { CliFailure, EXIT } from './exit.ts';
-import { type HubOptions, talkFrom } from './hub-options.ts';
-import { print, printJson, say, table } from './output.ts';
+import { demandConfirmation } from '../operator/confirmation.ts';
+import { CliFailure, EXIT } from '../operator/exit.ts';
+import { type HubOptions, hubConnectionFrom } from '../operator/hub-options.ts';
+import { askControl, bodyOf } from '../operator/hub-request.ts';
+import { print, printJson, say, table } from '../operator/output.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -19,7 +19,7 @@ interface CreateOptions extends HubOptions {
 }
 
 export async function createKey(options: CreateOptions): Promise<void> {
-  const talk = talkFrom(options);
+  const talk = hubConnectionFrom(options);
   if (options.role !== 'owner' && options.role !== 'member') {
     throw new CliFailure(EXIT.usage, `--role is owner or member, not ${JSON.stringify(options.role)}`);
   }
@@ -56,7 +56,7 @@ function showMade(made: KeyMade, json: boolean): void {
 }
 
 export async function listKeys(options: HubOptions): Promise<void> {
-  const talk = talkFrom(options);
+  const talk = hubConnectionFrom(options);
   const answer = bodyOf<KeysAnswer>(await askControl(talk.address, { path: '/api/keys', timeoutMs: talk.timeoutMs }));
   if (talk.json) {
     printJson(answer);
@@ -90,7 +90,7 @@ function dateOf(atMs: number | undefined): string {
 }
 
 export async function rotateKey(id: string, options: HubOptions): Promise<void> {
-  const talk = talkFrom(options);
+  const talk = hubConnectionFrom(options);
   const made = bodyOf<KeyMade>(
     await askControl(talk.address, {
       method: 'POST',
@@ -102,7 +102,7 @@ export async function rotateKey(id: string, options: HubOptions): Promise<void> 
 }
 
 export async function revokeKey(id: string, options: HubOptions): Promise<void> {
-  const talk = talkFrom(options);
+  const talk = hubConnectionFrom(options);
   const gone = bodyOf<KeyRevoked>(
     await askControl(talk.address, {
       method: 'DELETE',

@@ -4,11 +4,11 @@
  * Promises: data on stdout, messages on stderr; exit codes of `exit.ts`; no stack trace for an expected failure.
  * Begins in bin/mcphub.js, which is quicker; run by itself it does the same.
  */
+import { CliFailure, EXIT } from '../operator/exit.ts';
+import { print, say } from '../operator/output.ts';
+import { plain } from '../operator/printable.ts';
 import { lightenHttp } from '../process/light-http.ts';
 import { VERSION } from '../process/version.ts';
-import { CliFailure, EXIT } from './exit.ts';
-import { print, say } from './output.ts';
-import { plain } from './printable.ts';
 import { startOptionsFrom } from './start-options.ts';
 
 async function run([command = '', ...words]: readonly string[]): Promise<void> {

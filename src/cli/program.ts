@@ -4,8 +4,8 @@
  * Does not: say what failed or choose exit codes for it (`main.ts`), but for what commander itself refuses.
  */
 import { Command, CommanderError } from 'commander';
+import { EXIT } from '../operator/exit.ts';
 import { VERSION } from '../process/version.ts';
-import { EXIT } from './exit.ts';
 import { flagsOf, START_OPTIONS } from './start-options.ts';
 
 /** Runs what `words` ask for. Returns the exit code, unless the command has set one; rejects with what the command throws. */
@@ -49,7 +49,7 @@ function addBridge(program: Command): void {
     .option('--url <url>', 'endpoint of the hub (MCPHUB_URL; default: the hub of this machine, without a key)')
     .option('--key-file <file>', 'file that holds the key (default: the key in MCPHUB_KEY)')
     .option('--data-dir <dir>', 'data directory of the hub of this machine (MCPHUB_DATA_DIR)')
-    .action(async (path, options) => (await import('./bridge.ts')).bridge(path, options));
+    .action(async (path, options) => (await import('../bridge/bridge.ts')).bridge(path, options));
 }
 
 function addConfig(program: Command): void {
@@ -154,7 +154,7 @@ function addHub(program: Command): void {
       'after',
       '\nExit code 0 = the hub answers (what else is worth knowing, a server that is down for one, is told first), 1 = something is wrong.',
     )
-    .action(async (pid, options) => (await import('./doctor.ts')).doctor(pid, options));
+    .action(async (pid, options) => (await import('../doctor/doctor.ts')).doctor(pid, options));
   withHub(program.command('reload').description('read the configuration and the lists of all servers again')).action(
     async (options) => (await import('./status-commands.ts')).reload(options),
   );
@@ -170,7 +170,7 @@ function addChaos(program: Command): void {
     .option('--without-servers', 'do not start the servers of the configuration')
     .option('--json', 'print as JSON')
     .addHelpText('after', '\nThe hub that you run is not touched. Exit code 1 = a promise was broken.')
-    .action(async (options) => (await import('./chaos/chaos.ts')).chaos(options));
+    .action(async (options) => (await import('../chaos/chaos.ts')).chaos(options));
 }
 
 /** Options of every command that talks to a running hub. */

@@ -3,13 +3,13 @@
  */
 import type { LogsAnswer, RestartAnswer, ServerAnswer, ServersAnswer } from '../admin/contract.ts';
 import { homeOf, serverNotes } from '../admin/server-notes.ts';
-import { ago } from '../kernel/ago.ts';
-import { withoutStop } from '../kernel/sentence.ts';
-import { askControl, bodyOf } from './ask.ts';
-import { CliFailure, EXIT } from './exit.ts';
-import { type HubOptions, type Talk, talkFrom } from './hub-options.ts';
-import { paint, print, printJson, say, table, withProgress } from './output.ts';
-import { plain } from './printable.ts';
+import { withoutStop } from '../model/sentence.ts';
+import { CliFailure, EXIT } from '../operator/exit.ts';
+import { type HubOptions, hubConnectionFrom, type Talk } from '../operator/hub-options.ts';
+import { askControl, bodyOf } from '../operator/hub-request.ts';
+import { paint, print, printJson, say, table, withProgress } from '../operator/output.ts';
+import { plain } from '../operator/printable.ts';
+import { ago } from '../runtime/ago.ts';
 
 const COLOURS: Readonly<Record<string, string>> = {
   ready: '32',
@@ -22,7 +22,7 @@ const COLOURS: Readonly<Record<string, string>> = {
 const LOOK_MS = 250;
 
 export async function listServers(options: HubOptions): Promise<void> {
-  const talk = talkFrom(options);
+  const talk = hubConnectionFrom(options);
   const answer = await servers(talk);
   if (talk.json) printJson(answer);
   else {
@@ -58,7 +58,7 @@ async function servers(talk: Talk): Promise<ServersAnswer> {
 }
 
 export async function restartServer(name: string, options: HubOptions): Promise<void> {
-  const talk = talkFrom(options);
+  const talk = hubConnectionFrom(options);
   const path = `/api/servers/${encodeURIComponent(name)}/restart`;
   const answer = bodyOf<RestartAnswer>(
     await askControl(talk.address, { method: 'POST', path, timeoutMs: talk.timeoutMs }),
@@ -88,7 +88,7 @@ async function untilSettled(name: string, talk: Talk): Promise<string> {
 }
 
 export async function serverLogs(name: string, options: HubOptions): Promise<void> {
-  const talk = talkFrom(options);
+  const talk = hubConnectionFrom(options);
   const answer = bodyOf<LogsAnswer>(
     await askControl(talk.address, {
       path: `/api/servers/${encodeURIComponent(name)}/logs`,

@@ -8,13 +8,13 @@ import { fileURLToPath } from 'node:url';
 import { findConfigFile } from '../config/config-file.ts';
 import { type LimitName, limitsFrom } from '../config/limits.ts';
 import { dataDirFrom, runDirFor } from '../config/paths.ts';
-import { createKernel } from '../kernel/kernel.ts';
+import { CliFailure, EXIT } from '../operator/exit.ts';
+import { say } from '../operator/output.ts';
 import { envLimits } from '../process/env-limits.ts';
 import { VERSION } from '../process/version.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { runSupervisor } from '../supervisor/supervisor.ts';
 import { becomeInit } from './as-init.ts';
-import { CliFailure, EXIT } from './exit.ts';
-import { say } from './output.ts';
 import type { StartOptions } from './start-options.ts';
 
 const EXAMPLE = fileURLToPath(new URL('../../examples/mcp_settings.json', import.meta.url));
@@ -53,11 +53,11 @@ export async function start(options: StartOptions): Promise<void> {
 
 /** Absolute path, or undefined when there is none anywhere. */
 async function findFile({ config: path, example }: StartOptions): Promise<string | undefined> {
-  const kernel = createKernel();
-  using deadline = kernel.deadline(FIND_MS);
+  const runtime = createRuntime();
+  using deadline = runtime.deadline(FIND_MS);
   const home = process.env.HOME ?? '';
   const fallback = example ? EXAMPLE : undefined;
-  const search = { path, env: process.env, cwd: process.cwd(), home, fallback, waits: kernel.waits, deadline };
+  const search = { path, env: process.env, cwd: process.cwd(), home, fallback, waits: runtime.waits, deadline };
   return (await findConfigFile(search))?.file;
 }
 

@@ -3,17 +3,17 @@
  */
 import { readdir } from 'node:fs/promises';
 import type { ReloadAnswer, StatusAnswer, WaitAnswer, WaitsAnswer } from '../admin/contract.ts';
-import { ago } from '../kernel/ago.ts';
-import { askControl, askHub, bodyOf } from './ask.ts';
-import { demandConfirmation } from './confirmation.ts';
-import { CliFailure, EXIT } from './exit.ts';
-import { type HubOptions, type Talk, talkFrom } from './hub-options.ts';
-import { print, printJson, say, table } from './output.ts';
-import { plain } from './printable.ts';
+import { demandConfirmation } from '../operator/confirmation.ts';
+import { CliFailure, EXIT } from '../operator/exit.ts';
+import { type HubOptions, hubConnectionFrom, type Talk } from '../operator/hub-options.ts';
+import { askControl, askHub, bodyOf } from '../operator/hub-request.ts';
+import { print, printJson, say, table } from '../operator/output.ts';
+import { plain } from '../operator/printable.ts';
+import { ago } from '../runtime/ago.ts';
 import { serverTable } from './servers-commands.ts';
 
 export async function status(options: HubOptions): Promise<void> {
-  const talk = talkFrom(options);
+  const talk = hubConnectionFrom(options);
   const answer = bodyOf<StatusAnswer>(
     await askControl(talk.address, { path: '/api/status', timeoutMs: talk.timeoutMs }),
   );
@@ -45,7 +45,7 @@ export async function status(options: HubOptions): Promise<void> {
 }
 
 export async function waits(options: HubOptions): Promise<void> {
-  const talk = talkFrom(options);
+  const talk = hubConnectionFrom(options);
   const answer = await askedEverywhere(talk);
   if (talk.json) {
     printJson(answer);
@@ -101,7 +101,7 @@ async function hubSlots(talk: Talk): Promise<number[]> {
 }
 
 export async function reload(options: HubOptions): Promise<void> {
-  const talk = talkFrom(options);
+  const talk = hubConnectionFrom(options);
   const asked = await askControl(talk.address, {
     method: 'POST',
     path: '/api/config/reload',

@@ -1,11 +1,12 @@
 /**
  * `mcphub tools list | call`: through a hub's own endpoint on its private socket, the way every client goes.
  */
-import { askHub, bodyOf } from './ask.ts';
-import { CliFailure, EXIT } from './exit.ts';
-import { type HubOptions, type Talk, talkFrom } from './hub-options.ts';
-import { print, printJson, say, table, withProgress } from './output.ts';
-import { plain } from './printable.ts';
+
+import { CliFailure, EXIT } from '../operator/exit.ts';
+import { type HubOptions, hubConnectionFrom, type Talk } from '../operator/hub-options.ts';
+import { askHub, bodyOf } from '../operator/hub-request.ts';
+import { print, printJson, say, table, withProgress } from '../operator/output.ts';
+import { plain } from '../operator/printable.ts';
 
 interface RpcBody {
   readonly result?: {
@@ -29,7 +30,7 @@ interface Content {
 }
 
 export async function listTools(path: string | undefined, options: HubOptions): Promise<void> {
-  const talk = talkFrom(options);
+  const talk = hubConnectionFrom(options);
   const body = await rpc(talk, path, 'tools/list', {});
   if (talk.json) {
     printJson(body.result);
@@ -50,7 +51,7 @@ interface CallOptions extends HubOptions {
 }
 
 export async function callTool(tool: string, pairs: readonly string[], options: CallOptions): Promise<void> {
-  const talk = talkFrom(options);
+  const talk = hubConnectionFrom(options);
   const args = options.argsJson === undefined ? argumentsFrom(pairs) : objectFrom(options.argsJson);
   const body = await withProgress(`calling ${tool}`, () =>
     rpc(talk, undefined, 'tools/call', { name: tool, arguments: args }),

@@ -2,7 +2,7 @@
  * Times and other figures of one server or tool. Pure.
  * Promises: ranges are those of the limits table; a figure that is not given stays undefined, so that the hub's own applies.
  */
-import type { CallTimes, ToolSetting } from '../kernel/snapshot.ts';
+import type { CallTimes, ToolSetting } from '../model/snapshot.ts';
 import { LIMITS } from './limits.ts';
 import type { ConfigPath } from './locate.ts';
 import type { Problems } from './problems.ts';

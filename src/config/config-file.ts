@@ -7,8 +7,8 @@
 import { constants } from 'node:fs';
 import { lstat, open } from 'node:fs/promises';
 import { isAbsolute, join, resolve } from 'node:path';
-import type { Deadline } from '../kernel/deadline.ts';
-import type { Waits } from '../kernel/waits.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Waits } from '../runtime/waits.ts';
 import { type Access, otherWriters } from './file-access.ts';
 import type { Environment } from './variables.ts';
 

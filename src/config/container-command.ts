@@ -10,7 +10,7 @@ const NEEDED = ['--rm', '--init'] as const;
 const COMPOSE = 'compose';
 const IN_A_SHELL = /\b(?:docker|podman|nerdctl)\b.*\brun\b/s;
 
-/** Labels that `upstream/child/containers.ts` sets. */
+/** Labels that `subprocess/terminate/containers.ts` sets. */
 const LABEL = /^mcphub\./;
 const LABEL_OPTION = /^(?:--label=|-l=?)mcphub\./;
 const LABEL_OPTIONS: ReadonlySet<string> = new Set(['--label', '-l']);

@@ -2,7 +2,7 @@
  * Warnings about a hub that other machines may reach: keys that travel unencrypted, and groups without a key that a proxy could open to everybody.
  */
 import { isIP } from 'node:net';
-import type { Snapshot } from '../kernel/snapshot.ts';
+import type { Snapshot } from '../model/snapshot.ts';
 import { type Problems, quoted } from './problems.ts';
 import type { Environment } from './variables.ts';
 

@@ -5,10 +5,10 @@ import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { createKernel } from '../kernel/kernel.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { findConfigFile, type Loaded, type LoadOptions, loadConfig } from './load.ts';
 
-const kernel = createKernel();
+const runtime = createRuntime();
 const GOOD = '{ "mcpServers": { "a": { "command": "node", "cwd": "x" } } }';
 let root = '';
 
@@ -28,16 +28,16 @@ after(() => rm(root, { recursive: true, force: true }));
 type Some = Partial<Omit<LoadOptions, 'deadline'>>;
 
 function optionsOf(some: Some): Omit<LoadOptions, 'deadline'> {
-  return { env: {}, cwd: join(root, 'empty'), home: join(root, 'nowhere'), kernel, ...some };
+  return { env: {}, cwd: join(root, 'empty'), home: join(root, 'nowhere'), runtime, ...some };
 }
 
 async function load(some: Some): Promise<Loaded> {
-  using deadline = kernel.deadline(5000);
+  using deadline = runtime.deadline(5000);
   return loadConfig({ ...optionsOf(some), deadline });
 }
 
 async function found(some: Some): Promise<string | undefined> {
-  using deadline = kernel.deadline(5000);
+  using deadline = runtime.deadline(5000);
   const place = await findConfigFile({ ...optionsOf(some), deadline });
   return place && `${place.how} ${place.file.slice(root.length + 1)}`;
 }
@@ -126,11 +126,11 @@ test('a link that leads nowhere is a fault, not a reason to take another file', 
 });
 
 test('reading ends at the deadline, also without a kernel', async () => {
-  using deadline = kernel.deadline(5000);
+  using deadline = runtime.deadline(5000);
   deadline.end('draining');
   const expired = { code: 'wait-expired' };
   await assert.rejects(loadConfig({ ...optionsOf({ path: join(root, 'cwd/mcphub.jsonc') }), deadline }), expired);
-  await assert.rejects(loadConfig({ ...optionsOf({ kernel: undefined }), deadline }), expired);
+  await assert.rejects(loadConfig({ ...optionsOf({ runtime: undefined }), deadline }), expired);
 });
 
 // finding: SR-L12

@@ -4,10 +4,10 @@
  * (environment, directories and flags are given); writes nothing.
  * Does not: keep the old configuration when the new one is wrong; whoever reloads does.
  */
-import { Ceilings } from '../kernel/capped.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { Waits } from '../kernel/waits.ts';
+import { ContainerLimits } from '../runtime/capped.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { Waits } from '../runtime/waits.ts';
 import { type FileSearch, type FoundFile, findConfigFile as find, placesOf, readConfigText } from './config-file.ts';
 import type { LimitFlags } from './limit-values.ts';
 import { configWithoutFile, contentDigest, type Loaded, parseConfig } from './parse.ts';
@@ -34,7 +34,7 @@ export interface LoadOptions {
   /** Limits from the command line; they win. */
   readonly flags?: LimitFlags | undefined;
   /** Makes the reading visible among the waits of a process. */
-  readonly kernel?: Pick<Kernel, 'waits'> | undefined;
+  readonly runtime?: Pick<Runtime, 'waits'> | undefined;
   readonly deadline: Deadline;
 }
 
@@ -73,8 +73,8 @@ function searchFrom({ path, env, cwd, home, fallback, deadline }: LoadOptions, w
 }
 
 /** A tool without a kernel has a ledger of its own; the rule that every wait ends stays. */
-function waitsOf({ kernel, deadline }: LoadOptions): Waits {
-  return kernel?.waits ?? new Waits(deadline.clock, new Ceilings(), 16, () => {});
+function waitsOf({ runtime, deadline }: LoadOptions): Waits {
+  return runtime?.waits ?? new Waits(deadline.clock, new ContainerLimits(), 16, () => {});
 }
 
 function atFile(severity: ConfigProblem['severity'], file: string, message: string): ConfigProblem {

@@ -5,7 +5,7 @@
  * Does not: read files (`load.ts`).
  */
 import { createHash } from 'node:crypto';
-import type { Snapshot } from '../kernel/snapshot.ts';
+import type { Snapshot } from '../model/snapshot.ts';
 import { type Explained, explainPart } from './explain.ts';
 import { warnOfExposure } from './exposure.ts';
 import { type GroupConfig, readGroup, readOriginalGroups } from './groups.ts';

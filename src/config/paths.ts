@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { homedir, tmpdir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
-import { RELAY_SOCKET, socketName } from '../kernel/supervisor-messages.ts';
+import { RELAY_SOCKET, socketName } from '../model/supervisor-messages.ts';
 
 /** A unix socket's address holds 104 bytes on macOS and 108 on Linux, its end mark included. */
 const MAX_SOCKET_PATH_BYTES = 100;

@@ -6,7 +6,7 @@
  */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the notation of the file is meant
 import { dirname, isAbsolute, join } from 'node:path';
-import type { ProcessSpec, ServerSpec } from '../kernel/snapshot.ts';
+import type { ProcessSpec, ServerSpec } from '../model/snapshot.ts';
 import { readCallTimes, readFigure, readTools } from './call-times.ts';
 import { missingForContainer, ownLabel } from './container-command.ts';
 import { LIMITS } from './limits.ts';

@@ -3,7 +3,7 @@
  * Promises: host names come out in lower case, without a port and a final dot, as `auth/` compares them; origins as `origin-pattern.ts` compares them.
  */
 import { isIP } from 'node:net';
-import type { Snapshot } from '../kernel/snapshot.ts';
+import type { Snapshot } from '../model/snapshot.ts';
 import type { Explained } from './explain.ts';
 import type { ConfigPath } from './locate.ts';
 import { type PatternRead, readOriginPattern, withoutFinalDot } from './origin-pattern.ts';

@@ -4,7 +4,7 @@
  * by name and never by value.
  */
 
-import { isOrdinaryVariable } from '../kernel/secret-values.ts';
+import { isOrdinaryVariable } from '../model/secret-values.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 

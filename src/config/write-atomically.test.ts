@@ -7,10 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { scaled } from '../../test/support/measured.ts';
-import { createKernel } from '../kernel/kernel.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { writeAtomically } from './write-atomically.ts';
 
-const kernel = createKernel();
+const runtime = createRuntime();
 let root = '';
 
 before(async () => {
@@ -19,8 +19,8 @@ before(async () => {
 after(() => rm(root, { recursive: true, force: true }));
 
 async function write(file: string, content: string | Uint8Array): Promise<void> {
-  using deadline = kernel.deadline(5000);
-  await writeAtomically(file, content, { waits: kernel.waits, deadline });
+  using deadline = runtime.deadline(5000);
+  await writeAtomically(file, content, { waits: runtime.waits, deadline });
 }
 
 test('a file is made or replaced as a whole, for its owner only, and nothing else is left', async () => {
@@ -46,13 +46,13 @@ test('a write that is too late changes nothing and leaves nothing', async () => 
   const directory = await mkdtemp(join(root, 'c-'));
   const file = join(directory, 'x.json');
   await writeFile(file, 'old');
-  using deadline = kernel.deadline(5000);
-  const writing = writeAtomically(file, Buffer.alloc(16 * 1024 * 1024), { waits: kernel.waits, deadline });
+  using deadline = runtime.deadline(5000);
+  const writing = writeAtomically(file, Buffer.alloc(16 * 1024 * 1024), { waits: runtime.waits, deadline });
   await until(async () => (await readdir(directory)).length === 2);
   deadline.end('time-up');
   await assert.rejects(writing, { code: 'wait-expired' });
   await until(async () => (await readdir(directory)).length === 1);
-  await assert.rejects(writeAtomically(file, 'new', { waits: kernel.waits, deadline }), { code: 'wait-expired' });
+  await assert.rejects(writeAtomically(file, 'new', { waits: runtime.waits, deadline }), { code: 'wait-expired' });
   assert.equal(await readFile(file, 'utf8'), 'old');
   assert.deepEqual(await readdir(directory), ['x.json']);
 });
@@ -93,7 +93,7 @@ test('a writer killed at any moment leaves the old text or the new one', async (
   const file = join(directory, 'x.json');
   await write(file, '{"n":0}');
   const program = `
-    import { createKernel } from ${JSON.stringify(new URL('../kernel/kernel.ts', import.meta.url).href)};
+    import { createKernel } from ${JSON.stringify(new URL('../runtime/runtime.ts', import.meta.url).href)};
     import { writeAtomically } from ${JSON.stringify(new URL('./write-atomically.ts', import.meta.url).href)};
     const kernel = createKernel();
     for (let n = 1; ; n += 1) {

@@ -7,9 +7,9 @@
 import { randomBytes } from 'node:crypto';
 import { open, readdir, realpath, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { WaitLabel, Waits } from '../kernel/waits.ts';
+import { HubError } from '../model/errors.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { WaitLabel, Waits } from '../runtime/waits.ts';
 
 export interface AtomicWrite {
   readonly waits: Waits;

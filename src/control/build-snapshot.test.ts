@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { GroupConfig, ServerConfig } from '../config/load.ts';
-import { type Listing, wholeListing } from '../kernel/snapshot.ts';
+import { type Listing, wholeListing } from '../model/snapshot.ts';
 import type { StoredKey } from '../store/keys.ts';
 import { type BuildInput, buildSnapshot, contentDigest } from './build-snapshot.ts';
 import { newSlugs } from './slugs.ts';

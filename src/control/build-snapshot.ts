@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Config, GroupConfig, ServerConfig } from '../config/load.ts';
-import type { GivenName, GroupSpec, KeyRecord, Listing, ServerSpec, Snapshot } from '../kernel/snapshot.ts';
+import type { GivenName, GroupSpec, KeyRecord, Listing, ServerSpec, Snapshot } from '../model/snapshot.ts';
 import type { StoredKey } from '../store/keys.ts';
 import type { GivenSlug } from '../store/slugs.ts';
 import { slugsByName } from './slugs.ts';

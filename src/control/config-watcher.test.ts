@@ -17,9 +17,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { delay, until } from '../../test/support/hub.ts';
-import { type Clock, createSystemTimers, systemClock, type Timers } from '../kernel/clock.ts';
-import type { Fact } from '../kernel/facts.ts';
-import { createKernel, systemKernelOptions } from '../kernel/kernel.ts';
+import type { HubEvent } from '../model/events.ts';
+import { type Clock, createSystemTimers, systemClock, type Timers } from '../runtime/clock.ts';
+import { createRuntime, systemRuntimeOptions } from '../runtime/runtime.ts';
 import { createConfigWatcher } from './config-watcher.ts';
 
 const FASTER = 5;
@@ -38,12 +38,12 @@ const timers: Timers = {
 async function rig(file?: string) {
   const dir = realpathSync(mkdtempSync(join(tmpdir(), 'mcphub-watch-')));
   const path = file === undefined ? join(dir, 'hub.json') : join(dir, file);
-  const kernel = createKernel({ ...systemKernelOptions, clock, timers });
-  const facts: Fact[] = [];
-  kernel.bus.listen((fact) => facts.push(fact));
+  const runtime = createRuntime({ ...systemRuntimeOptions, clock, timers });
+  const facts: HubEvent[] = [];
+  runtime.bus.listen((fact) => facts.push(fact));
   const state = { isOn: true, reads: 0, seen: [] as string[], failures: 0 };
   const watch = createConfigWatcher({
-    kernel,
+    runtime,
     find: async () => path,
     isOn: () => state.isOn,
     reload: {
@@ -68,16 +68,16 @@ async function rig(file?: string) {
     facts,
     async start(text: string) {
       writeFileSync(path, text);
-      await watch.start(kernel.deadline(1000));
+      await watch.start(runtime.deadline(1000));
       await until(() => state.seen.includes(text), 5000, 'the first reading');
     },
     async [Symbol.asyncDispose]() {
       clearInterval(awake);
-      await watch.stop(kernel.deadline(1000));
-      using deadline = kernel.deadline(3000);
-      await kernel.scope.close(deadline);
+      await watch.stop(runtime.deadline(1000));
+      using deadline = runtime.deadline(3000);
+      await runtime.scope.close(deadline);
       rmSync(dir, { recursive: true, force: true });
-      assert.deepEqual(kernel.waits.table(), []);
+      assert.deepEqual(runtime.waits.table(), []);
     },
   };
 }

@@ -5,13 +5,13 @@
  */
 import { dirname } from 'node:path';
 import { directorySign, type FileLook, hintsOf, lookAtFile } from '../config/look-at-file.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { Service } from '../kernel/service.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { Service } from '../runtime/service.ts';
 import type { Reload } from './reload.ts';
 
 export interface ConfigWatcherParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly reload: Pick<Reload, 'reloadIfChanged'>;
   /** Returns the configuration file to read now; undefined = there is none. */
   readonly find: (deadline: Deadline) => Promise<string | undefined>;
@@ -64,7 +64,7 @@ class ConfigWatcher implements Service {
 
   async start(): Promise<void> {
     if (this.#polling || this.#stopped) return;
-    this.#polling = this.#parts.kernel.timers.every(POLL_INTERVAL_MS, () => this.#poll());
+    this.#polling = this.#parts.runtime.timers.every(POLL_INTERVAL_MS, () => this.#poll());
     this.#poll();
   }
 
@@ -88,13 +88,13 @@ class ConfigWatcher implements Service {
   #runExclusive(work: (deadline: Deadline) => Promise<void>): boolean {
     if (this.#isBusy || this.#stopped) return false;
     this.#isBusy = true;
-    const { kernel } = this.#parts;
-    kernel.scope.run('look at the configuration', async () => {
-      using deadline = kernel.deadline(READ_TIMEOUT_MS);
+    const { runtime } = this.#parts;
+    runtime.scope.run('look at the configuration', async () => {
+      using deadline = runtime.deadline(READ_TIMEOUT_MS);
       const working = work(deadline).finally(() => {
         this.#isBusy = false;
       });
-      await kernel.waits.for(working, { label: 'config-read', owner: 'configuration watch', deadline });
+      await runtime.waits.for(working, { label: 'config-read', owner: 'configuration watch', deadline });
     });
     return true;
   }
@@ -118,7 +118,7 @@ class ConfigWatcher implements Service {
   /** Schedules a read after the debounce time. */
   #scheduleRead(): void {
     if (this.#stopped || !this.#parts.isOn()) return;
-    const { clock, timers } = this.#parts.kernel;
+    const { clock, timers } = this.#parts.runtime;
     const nowMs = clock.nowMs();
     this.#editsSinceMs ??= nowMs;
     this.#debounce?.[Symbol.dispose]();
@@ -137,7 +137,7 @@ class ConfigWatcher implements Service {
     const { look } = await this.#inspect(deadline);
     if (this.#stopped || !this.#parts.isOn()) return;
     if (!look.isThere && this.#missing !== look.sign) return;
-    const ageMs = this.#parts.kernel.clock.wallMs() - look.changedAtMs;
+    const ageMs = this.#parts.runtime.clock.wallMs() - look.changedAtMs;
     this.#last = { sign: look.sign, wasRecent: look.isThere && Math.abs(ageMs) < RECENT_MS };
     try {
       await this.#parts.reload.reloadIfChanged(deadline);
@@ -161,7 +161,7 @@ class ConfigWatcher implements Service {
       if (this.#watcher?.sign === sign) this.#watcher = undefined;
       if (this.#failedDirectory === sign) return;
       this.#failedDirectory = sign;
-      this.#parts.kernel.bus.publish({ type: 'config-hints-ended', dir, reason });
+      this.#parts.runtime.bus.publish({ type: 'config-hints-ended', dir, reason });
     };
     const stop = hintsOf(dir, file, () => this.#scheduleRead(), ended);
     if (!hasFailed) this.#watcher = { sign, stop };

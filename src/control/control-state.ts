@@ -3,8 +3,8 @@
  * Guarantees: reading never waits, and works while the store fails.
  */
 import type { Config } from '../config/load.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import type { GivenName, GroupSpec, KeyRecord, Listing, ServerSpec, Snapshot } from '../kernel/snapshot.ts';
+import type { GivenName, GroupSpec, KeyRecord, Listing, ServerSpec, Snapshot } from '../model/snapshot.ts';
+import type { Deadline } from '../runtime/deadline.ts';
 import { listKeys, type StoredKey } from '../store/keys.ts';
 import { listListings } from '../store/listings.ts';
 import { listNames } from '../store/names.ts';

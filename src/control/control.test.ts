@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { sql } from 'kysely';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { type Loaded, parseConfig } from '../config/load.ts';
-import type { HubError } from '../kernel/errors.ts';
-import { isRefusal, type Outcome } from '../kernel/outcome.ts';
-import { type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
+import type { HubError } from '../model/errors.ts';
+import { isRefusal, type Outcome } from '../model/outcome.ts';
+import { type Listing, type Snapshot, wholeListing } from '../model/snapshot.ts';
 import type { KeysFrame } from '../relay/keys-messages.ts';
 import type { SessionRecord } from '../relay/relay-messages.ts';
 import { listListings } from '../store/listings.ts';
@@ -21,8 +21,8 @@ const TWO = { mcpServers: { a: { url: 'http://127.0.0.1:1/mcp' }, b: { url: 'htt
 const parsed = (config: unknown): Loaded => parseConfig(JSON.stringify(config), '/x/mcp_settings.json', {});
 
 async function bench(t: TestContext, options: { dir?: string; config?: unknown } = {}) {
-  const frozen = frozenKernel();
-  const { kernel } = frozen;
+  const frozen = frozenRuntime();
+  const { runtime } = frozen;
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'mcphub-control-')));
   const published: Snapshot[] = [];
   const sent: SessionRecord[] = [];
@@ -31,9 +31,9 @@ async function bench(t: TestContext, options: { dir?: string; config?: unknown }
   const { config } = loaded.next;
   assert.ok(config, 'the configuration of the bench is good');
   const { limits } = config;
-  const store: Store = await openStore({ kernel, limits, dir }, kernel.deadline(5000));
+  const store: Store = await openStore({ runtime, limits, dir }, runtime.deadline(5000));
   const control: Control = createControl({
-    kernel,
+    runtime,
     limits,
     store,
     config,
@@ -51,13 +51,13 @@ async function bench(t: TestContext, options: { dir?: string; config?: unknown }
       relist: () => {},
     },
   });
-  await control.start(kernel.deadline(5000));
+  await control.start(runtime.deadline(5000));
   t.after(async () => {
-    await control.stop(kernel.deadline(1000));
-    await store.close(kernel.deadline(1000));
+    await control.stop(runtime.deadline(1000));
+    await store.close(runtime.deadline(1000));
     await rm(dir, { recursive: true, force: true });
   });
-  const soon = () => kernel.deadline(4000);
+  const soon = () => runtime.deadline(4000);
   /** Waits for the store and background work without advancing the clock. */
   const settle = async () => {
     for (let turn = 0; turn < 100; turn += 1) {
@@ -271,8 +271,8 @@ test('does not apply the same content twice, reports a refused file once, and do
 });
 
 test('stores tombstones, sends them to all workers and to new ones, and deletes them after a day', async (t) => {
-  const { control, sent, advanceAsync, settle, dir, kernel, limits } = await bench(t);
-  const atMs = kernel.clock.wallMs();
+  const { control, sent, advanceAsync, settle, dir, runtime, limits } = await bench(t);
+  const atMs = runtime.clock.wallMs();
   control.handlers.sessionRecordReceived({ id: 'x', atMs, wishes: undefined });
   control.handlers.sessionRecordReceived({ id: 'old', atMs: atMs - limits.sessionMs - 1000, wishes: undefined });
   assert.deepEqual(sent, []);
@@ -288,8 +288,8 @@ test('stores tombstones, sends them to all workers and to new ones, and deletes 
 });
 
 test('stores the newest preferences of a session; nothing replaces a tombstone', async (t) => {
-  const { control, sent, advanceAsync, settle, dir, kernel } = await bench(t);
-  const atMs = kernel.clock.wallMs();
+  const { control, sent, advanceAsync, settle, dir, runtime } = await bench(t);
+  const atMs = runtime.clock.wallMs();
   const say = (id: string, wishes: string | undefined, ms: number) =>
     control.handlers.sessionRecordReceived({ id, atMs: atMs + ms, wishes });
   say('a', 'first', 1);
@@ -340,10 +340,10 @@ test('stores the time of last use of a key', async (t) => {
 
 async function firstKey(t: TestContext, env: Record<string, string>, lines?: string[][]) {
   const rig = await bench(t);
-  const { kernel, limits, control, dir } = rig;
+  const { runtime, limits, control, dir } = rig;
   const show = lines && ((sent: readonly string[]) => void lines.push([...sent]));
-  const parts = { kernel, limits, keys: control.keys, env, dataDir: dir, show };
-  return { ...rig, run: () => ensureFirstKey(parts, kernel.deadline(4000)) };
+  const parts = { runtime, limits, keys: control.keys, env, dataDir: dir, show };
+  return { ...rig, run: () => ensureFirstKey(parts, runtime.deadline(4000)) };
 }
 
 test('writes the first key to a private file without a terminal, and logs only its path', async (t) => {

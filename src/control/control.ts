@@ -5,15 +5,15 @@
 
 import type { Limits } from '../config/limits.ts';
 import type { Config, Loaded } from '../config/load.ts';
-import type { CatalogSize } from '../kernel/catalog-size.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { Service } from '../kernel/service.ts';
-import type { Snapshot } from '../kernel/snapshot.ts';
+import type { CatalogSize } from '../model/catalog-size.ts';
+import type { Snapshot } from '../model/snapshot.ts';
 import type { AppliedRevisions, KeysFrame } from '../relay/keys-messages.ts';
 import type { Unconfirmed, WorkerKeys } from '../relay/keys-server.ts';
 import type { SessionRecord } from '../relay/relay-messages.ts';
 import type { RelayHandlers } from '../relay/relay-server.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { Service } from '../runtime/service.ts';
 import type { Store } from '../store/store.ts';
 import { ControlState } from './control-state.ts';
 import { createKeys, type Keys } from './keys.ts';
@@ -24,7 +24,7 @@ import { createSessionRecords } from './session-records.ts';
 import { createWorkerReports, type WorkerReports } from './worker-reports.ts';
 
 export interface ControlParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   readonly store: Store;
   /** Configuration at the start. */
@@ -64,16 +64,16 @@ export interface Control extends Service {
 }
 
 export function createControl(parts: ControlParts): Control {
-  const { kernel, limits, store, broadcast, load } = parts;
+  const { runtime, limits, store, broadcast, load } = parts;
   const state = new ControlState(parts.config, parts.workers);
-  const reports = createWorkerReports(kernel);
+  const reports = createWorkerReports(runtime);
   let leftOut: readonly CatalogSize[] = []; // bounded by: servers
   /** Catalogs that workers reported as too large to send to control. */
   const unsendable = new Map<string, CatalogSize>(); // bounded by: limits.servers
   const onlyConfigured = (all: readonly CatalogSize[]): CatalogSize[] =>
     all.filter(({ server }) => state.servers.some(({ slug }) => slug === server));
   const publisher = createPublisher({
-    kernel,
+    runtime,
     store,
     state,
     send(snapshot) {
@@ -81,21 +81,21 @@ export function createControl(parts: ControlParts): Control {
       leftOut = broadcast.publish({ ...snapshot, catalogsTooLarge: onlyConfigured([...unsendable.values()]) });
       for (const { server, bytes } of leftOut)
         if (!before.some((one) => one.server === server))
-          kernel.bus.publish({ type: 'catalog-left-out', server, bytes });
+          runtime.bus.publish({ type: 'catalog-left-out', server, bytes });
       reports.published(snapshot.revision);
     },
     sendKeys: (frame) => broadcast.publishKeys(frame),
   });
-  const keys = createKeys({ kernel, store, state, onChanged: () => publisher.publishKeys() });
-  const listings = createListings({ kernel, limits, store, state, onChanged: () => publisher.publishSoon() });
+  const keys = createKeys({ runtime, store, state, onChanged: () => publisher.publishKeys() });
+  const listings = createListings({ runtime, limits, store, state, onChanged: () => publisher.publishSoon() });
   const sessionRecords = createSessionRecords({
-    kernel,
+    runtime,
     limits,
     store,
     send: (list) => broadcast.sendSessionRecords(list),
   });
   const reload = createReload({
-    kernel,
+    runtime,
     store,
     state,
     publisher,
@@ -120,7 +120,7 @@ export function createControl(parts: ControlParts): Control {
       return onlyConfigured([...leftOut, ...unsendable.values()]);
     },
     async awaitConfirmation(what) {
-      using deadline = kernel.deadline(limits.confirmKeysMs);
+      using deadline = runtime.deadline(limits.confirmKeysMs);
       const revision = what === 'snapshot' ? (publisher.current?.revision ?? 0) : 0;
       return await broadcast.awaitConfirmation(
         { keysRevision: publisher.keysRevision, revision },
@@ -162,7 +162,7 @@ export function createControl(parts: ControlParts): Control {
       publisher.publishNow();
       const { file } = reload.status;
       const revision = publisher.current?.revision ?? 0;
-      kernel.bus.publish({ type: 'config-applied', file, servers: state.config.servers.length, revision });
+      runtime.bus.publish({ type: 'config-applied', file, servers: state.config.servers.length, revision });
     },
     async stop() {
       publisher.stop();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { GivenName, Listing, ServerSpec } from '../kernel/snapshot.ts';
+import type { GivenName, Listing, ServerSpec } from '../model/snapshot.ts';
 import { nameChange } from './exposed-names.ts';
 
 const spec = (slug: string) => ({ slug, name: slug }) as ServerSpec;

@@ -3,8 +3,8 @@
  * Guarantees: pure; names of servers that are not configured now are kept until another tool or prompt needs them.
  */
 import { nameSteps, pairKey } from '../catalog/names.ts';
-import type { GivenName, Listing, ServerSpec } from '../kernel/snapshot.ts';
-import { atOnce } from '../kernel/take-turn.ts';
+import type { GivenName, Listing, ServerSpec } from '../model/snapshot.ts';
+import { atOnce } from '../runtime/take-turn.ts';
 
 export interface NameChange {
   /** All names after the change, oldest first, including those of servers that are not configured now. */

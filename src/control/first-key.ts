@@ -7,17 +7,17 @@ import { join } from 'node:path';
 import { readConfigText } from '../config/config-file.ts';
 import type { Limits } from '../config/limits.ts';
 import { writeAtomically } from '../config/write-atomically.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal } from '../kernel/outcome.ts';
+import { HubError } from '../model/errors.ts';
+import { isRefusal } from '../model/outcome.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { KEY_PATTERN, type Keys, newSecret } from './keys.ts';
 
 export const FIRST_KEY_FILE = 'first-key';
 const GIVEN = 'MCPHUB_BOOTSTRAP_KEY';
 
 export interface FirstKeyParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   readonly keys: Keys;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -28,28 +28,32 @@ export interface FirstKeyParts {
 
 /** Does nothing when any key exists, even a revoked one. Throws `config-invalid` or `store-failed`. */
 export async function ensureFirstKey(parts: FirstKeyParts, deadline: Deadline): Promise<void> {
-  const { kernel, keys, env, show } = parts;
+  const { runtime, keys, env, show } = parts;
   if (keys.list().length > 0) return;
-  const given = await providedKey(kernel, env, deadline);
+  const given = await providedKey(runtime, env, deadline);
   const secret = given ?? newSecret();
   // Write the file before the key becomes valid: otherwise a failed write leaves a key that nobody has.
   const file = join(parts.dataDir, FIRST_KEY_FILE);
   const isWrittenToFile = given === undefined && show === undefined;
   if (isWrittenToFile)
-    await writeAtomically(file, `${secret}\n`, { waits: kernel.waits, deadline, owner: FIRST_KEY_FILE });
+    await writeAtomically(file, `${secret}\n`, { waits: runtime.waits, deadline, owner: FIRST_KEY_FILE });
   const owner = { user: 'owner', name: 'first key', role: 'owner', groups: undefined, expiresAtMs: undefined } as const;
   const made = await keys.create({ ...owner, secret }, 'start', deadline);
   if (isRefusal(made)) throw new HubError('internal', { message: made.message });
-  if (isWrittenToFile) kernel.bus.publish({ type: 'first-key-kept', file });
+  if (isWrittenToFile) runtime.bus.publish({ type: 'first-key-kept', file });
   else if (given === undefined) show?.(snippet(secret, parts.limits.port));
 }
 
-async function providedKey(kernel: Kernel, env: FirstKeyParts['env'], deadline: Deadline): Promise<string | undefined> {
+async function providedKey(
+  runtime: Runtime,
+  env: FirstKeyParts['env'],
+  deadline: Deadline,
+): Promise<string | undefined> {
   const file = env[`${GIVEN}_FILE`];
   const direct = env[GIVEN];
   if (direct === undefined && file === undefined) return undefined;
   const source = direct === undefined ? `the file of ${GIVEN}_FILE` : GIVEN;
-  const text = direct ?? (await readKeyFile(kernel, file ?? '', deadline));
+  const text = direct ?? (await readKeyFile(runtime, file ?? '', deadline));
   if (KEY_PATTERN.test(text.trim()) && !isGuessable(text.trim())) return text.trim();
   throw new HubError('config-invalid', {
     message: `${source} is not a key: expected mcphub_ and 64 random digits 0-9 a-f (printf 'mcphub_%s\\n' "$(openssl rand -hex 32)")`,
@@ -67,8 +71,8 @@ function isGuessable(key: string): boolean {
   return false;
 }
 
-async function readKeyFile(kernel: Kernel, file: string, deadline: Deadline): Promise<string> {
-  const read = await readConfigText(file, kernel.waits, deadline);
+async function readKeyFile(runtime: Runtime, file: string, deadline: Deadline): Promise<string> {
+  const read = await readConfigText(file, runtime.waits, deadline);
   if ('text' in read) return read.text;
   throw new HubError('config-invalid', { message: `${GIVEN}_FILE (${file}) ${read.fault}` });
 }

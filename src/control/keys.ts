@@ -1,14 +1,14 @@
 /**
- * Creates, lists, rotates and revokes keys. `auth/keys.ts` checks the keys of requests.
+ * Creates, lists, rotates and revokes keys. `auth/key-authenticator.ts` checks the keys of requests.
  * Guarantees: a change is on disk when the method returns, and sent to workers within 50 ms; the secret is only in the result of `create` or
  * `rotate`; a rotated key keeps its family (its sessions continue), role, groups and expiry.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
-import type { Role } from '../kernel/snapshot.ts';
+import { HubError } from '../model/errors.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
+import type { Role } from '../model/snapshot.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { addKey, type KeyWrite, revokeKey, type StoredKey, updateLastUsed } from '../store/keys.ts';
 import type { Store } from '../store/store.ts';
 import type { ControlState } from './control-state.ts';
@@ -56,13 +56,13 @@ export function newSecret(): string {
 }
 
 export function createKeys(parts: {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly store: Store;
   readonly state: ControlState;
   /** Called after each change. */
   readonly onChanged: () => void;
 }): Keys {
-  const { kernel, store, state, onChanged } = parts;
+  const { runtime, store, state, onChanged } = parts;
 
   async function createKey(
     newKey: NewKey,
@@ -71,7 +71,7 @@ export function createKeys(parts: {
   ): Promise<CreatedKey> {
     const secret = newKey.secret ?? newSecret();
     const { user: userName, name, role, groups, expiresAtMs } = newKey;
-    const nowMs = kernel.clock.wallMs();
+    const nowMs = runtime.clock.wallMs();
     const row = {
       id: newId('k'),
       hash: sha256(secret),
@@ -99,7 +99,7 @@ export function createKeys(parts: {
   }
 
   function publishEvent(type: 'key-created' | 'key-revoked', key: StoredKey): void {
-    kernel.bus.publish({ type, user: key.userName, keyName: key.name, keyPrefix: key.prefix });
+    runtime.bus.publish({ type, user: key.userName, keyName: key.name, keyPrefix: key.prefix });
   }
 
   function findKey(idOrPrefix: string): Outcome<StoredKey> {
@@ -131,7 +131,7 @@ export function createKeys(parts: {
 
   /** Revokes in memory even when the disk fails; then throws `store-failed`. */
   async function persistRevocation(old: StoredKey, actor: string, deadline: Deadline): Promise<StoredKey | undefined> {
-    const atMs = kernel.clock.wallMs();
+    const atMs = runtime.clock.wallMs();
     try {
       return await revokeKey(store, { id: old.id, atMs, actor }, deadline);
     } catch (cause) {
@@ -155,7 +155,7 @@ export function createKeys(parts: {
         if (!isName(text))
           return new Refusal('invalid-request', `${what} must be 1 to ${NAME_LENGTH} printable characters.`);
       }
-      if (newKey.expiresAtMs !== undefined && newKey.expiresAtMs <= kernel.clock.wallMs()) {
+      if (newKey.expiresAtMs !== undefined && newKey.expiresAtMs <= runtime.clock.wallMs()) {
         return new Refusal('invalid-request', 'expiresAtMs is in the past.');
       }
       if (newKey.role === 'owner' && newKey.groups !== undefined)
@@ -187,13 +187,13 @@ export function createKeys(parts: {
       return revoked;
     },
     recordUse(ids) {
-      const atMs = kernel.clock.wallMs();
+      const atMs = runtime.clock.wallMs();
       const wanted = new Set(ids);
       const known = state.keys.filter(({ id }) => wanted.has(id)).map(({ id }) => id);
       if (known.length === 0) return;
       state.keys = state.keys.map((key) => (wanted.has(key.id) ? { ...key, lastUsedAtMs: atMs } : key));
-      kernel.scope.run('record key use', async () => {
-        using deadline = kernel.deadline(LAST_USED_TIMEOUT_MS);
+      runtime.scope.run('record key use', async () => {
+        using deadline = runtime.deadline(LAST_USED_TIMEOUT_MS);
         await updateLastUsed(store, known, atMs, deadline);
       });
     },

@@ -4,10 +4,10 @@
  * server; while the store fails they still reach the workers, and are stored with the next change.
  */
 import type { Limits } from '../config/limits.ts';
-import { CappedMap } from '../kernel/capped.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { Listing } from '../kernel/snapshot.ts';
-import { inTurns } from '../kernel/take-turn.ts';
+import type { Listing } from '../model/snapshot.ts';
+import { CappedMap } from '../runtime/capped.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { inTurns } from '../runtime/take-turn.ts';
 import { putListings } from '../store/listings.ts';
 import { changeNames } from '../store/names.ts';
 import type { Store } from '../store/store.ts';
@@ -28,15 +28,15 @@ export interface Listings {
 }
 
 export function createListings(parts: {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   readonly store: Store;
   readonly state: ControlState;
   readonly onChanged: () => void;
 }): Listings {
-  const { kernel, limits, store, state, onChanged } = parts;
-  const waiting = new CappedMap<string, Listing>('control.listings', limits.servers, 'drop-oldest', kernel.ceilings);
-  const unsaved = new CappedMap<string, Listing>('control.unkept', limits.servers, 'drop-oldest', kernel.ceilings);
+  const { runtime, limits, store, state, onChanged } = parts;
+  const waiting = new CappedMap<string, Listing>('control.listings', limits.servers, 'drop-oldest', runtime.ceilings);
+  const unsaved = new CappedMap<string, Listing>('control.unkept', limits.servers, 'drop-oldest', runtime.ceilings);
   let isWorking = false;
 
   async function work(): Promise<void> {
@@ -84,7 +84,7 @@ export function createListings(parts: {
       const listings = new Map(state.listings); // bounded by: servers that the configuration has ever had
       for (const listing of fresh) listings.set(listing.server, listing);
       const steps = nameChangeSteps({ listings: [...listings.values()], servers, assigned });
-      const change = await inTurns(steps, kernel, { owner: fresh[0]?.server ?? '', isOver });
+      const change = await inTurns(steps, runtime, { owner: fresh[0]?.server ?? '', isOver });
       if (change && !isOver()) return change;
     }
   }
@@ -104,22 +104,22 @@ export function createListings(parts: {
   async function saveListings(): Promise<void> {
     while (unsaved.size > 0) {
       const listings = nextBatch();
-      using deadline = kernel.deadline(STORE_TIMEOUT_MS);
+      using deadline = runtime.deadline(STORE_TIMEOUT_MS);
       try {
         await putListings(store, listings, deadline);
         for (const listing of listings) if (unsaved.get(listing.server) === listing) unsaved.delete(listing.server);
       } catch (fault) {
-        kernel.bus.publish({ type: 'task-faulted', task: 'store listing', fault });
+        runtime.bus.publish({ type: 'task-faulted', task: 'store listing', fault });
         return;
       }
-      await new Promise<void>((resolve) => kernel.timers.afterInput(resolve));
+      await new Promise<void>((resolve) => runtime.timers.afterInput(resolve));
     }
   }
 
   function assignNames(): void {
     const { listings, servers, names: assigned } = state;
     const keeping = applyNameChange(nameChange({ listings: [...listings.values()], servers, assigned }));
-    kernel.scope.run('store names', () => keeping);
+    runtime.scope.run('store names', () => keeping);
   }
 
   /** Settles when the change is stored, or could not be. */
@@ -128,13 +128,13 @@ export function createListings(parts: {
     if (change.add.length === 0 && change.drop.length === 0) return;
     for (const [server, addresses] of shadowedAddresses(change.add)) {
       const shown = addresses.slice(0, MAX_SHOWN).map((address) => address.slice(0, 200));
-      kernel.bus.publish({ type: 'resources-shadowed', server, count: addresses.length, addresses: shown });
+      runtime.bus.publish({ type: 'resources-shadowed', server, count: addresses.length, addresses: shown });
     }
-    using deadline = kernel.deadline(STORE_TIMEOUT_MS);
+    using deadline = runtime.deadline(STORE_TIMEOUT_MS);
     try {
       await changeNames(store, change, deadline);
     } catch (fault) {
-      kernel.bus.publish({ type: 'task-faulted', task: 'store names', fault });
+      runtime.bus.publish({ type: 'task-faulted', task: 'store names', fault });
     }
   }
 
@@ -143,7 +143,7 @@ export function createListings(parts: {
       waiting.set(listing.server, listing);
       if (isWorking) return;
       isWorking = true;
-      kernel.scope.run('listings', work);
+      runtime.scope.run('listings', work);
     },
     assignNames,
   };

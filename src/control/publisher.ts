@@ -3,11 +3,12 @@
  * Guarantees: keys are published at once and separately; `publishSoon` is coalesced (at most four snapshots a second); publishing never waits,
  * not even for the store; when a worker has a higher revision (a restored store), the next revision is above it.
  */
-import type { Deadline } from '../kernel/deadline.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { secretValuesOf } from '../kernel/secret-values.ts';
-import type { Snapshot } from '../kernel/snapshot.ts';
+
+import { secretValuesOf } from '../model/secret-values.ts';
+import type { Snapshot } from '../model/snapshot.ts';
 import type { KeysFrame } from '../relay/keys-messages.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { raiseRevision, readRevision } from '../store/meta.ts';
 import type { Store } from '../store/store.ts';
 import type { ControlState } from './control-state.ts';
@@ -34,14 +35,14 @@ export interface Publisher {
 }
 
 export function createPublisher(parts: {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly store: Store;
   readonly state: ControlState;
   /** Sends to workers. Throws when the snapshot is too large. */
   readonly send: (snapshot: Snapshot) => void;
   readonly sendKeys: (frame: KeysFrame) => void;
 }): Publisher {
-  const { kernel, store, state, send, sendKeys } = parts;
+  const { runtime, store, state, send, sendKeys } = parts;
   let revision = 0;
   let keysRevision = 0;
   let current: Snapshot | undefined;
@@ -52,18 +53,18 @@ export function createPublisher(parts: {
   function publishNow(): void {
     timer?.stop[Symbol.dispose]();
     timer = undefined;
-    lastMs = kernel.clock.nowMs();
+    lastMs = runtime.clock.nowMs();
     revision += 1;
     try {
       const snapshot = state.snapshot(revision, keysRevision);
-      kernel.secrets.use(secretValuesOf(snapshot.servers));
+      runtime.secrets.use(secretValuesOf(snapshot.servers));
       send(snapshot);
       current = snapshot;
-      publishedAtMs = kernel.clock.wallMs();
+      publishedAtMs = runtime.clock.wallMs();
       const { servers, keys } = snapshot;
-      kernel.bus.publish({ type: 'snapshot-published', revision, servers: servers.length, keys: keys.length });
+      runtime.bus.publish({ type: 'snapshot-published', revision, servers: servers.length, keys: keys.length });
     } catch (fault) {
-      kernel.bus.publish({ type: 'task-faulted', task: 'publish', fault });
+      runtime.bus.publish({ type: 'task-faulted', task: 'publish', fault });
     }
     persistRevision(revision);
   }
@@ -74,16 +75,16 @@ export function createPublisher(parts: {
     try {
       const keys = state.validKeys;
       sendKeys({ keysRevision, keys });
-      kernel.bus.publish({ type: 'keys-published', keysRevision, keys: keys.length });
+      runtime.bus.publish({ type: 'keys-published', keysRevision, keys: keys.length });
     } catch (fault) {
-      kernel.bus.publish({ type: 'task-faulted', task: 'publish keys', fault });
+      runtime.bus.publish({ type: 'task-faulted', task: 'publish keys', fault });
     }
     persistRevision(revision);
   }
 
   function persistRevision(kept: number): void {
-    kernel.scope.run('store revision', async () => {
-      using deadline = kernel.deadline(STORE_TIMEOUT_MS);
+    runtime.scope.run('store revision', async () => {
+      using deadline = runtime.deadline(STORE_TIMEOUT_MS);
       await raiseRevision(store, kept, deadline);
     });
   }
@@ -104,10 +105,10 @@ export function createPublisher(parts: {
     publishNow,
     publishKeys,
     publishSoon() {
-      const atMs = Math.max(kernel.clock.nowMs(), lastMs + PUBLISH_GAP_MS);
+      const atMs = Math.max(runtime.clock.nowMs(), lastMs + PUBLISH_GAP_MS);
       if (timer && timer.atMs <= atMs) return;
       timer?.stop[Symbol.dispose]();
-      timer = { atMs, stop: kernel.timers.after(atMs - kernel.clock.nowMs(), publishNow) };
+      timer = { atMs, stop: runtime.timers.after(atMs - runtime.clock.nowMs(), publishNow) };
     },
     raiseAbove(seenRevision) {
       if (seenRevision <= revision) return;

@@ -4,9 +4,9 @@
  * one runs follow it in order; content that has been seen is not applied twice; a file with the same meaning is not published again.
  */
 import type { Config, ConfigProblem, Loaded } from '../config/load.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { addSlugs } from '../store/slugs.ts';
 import type { Store } from '../store/store.ts';
 import { contentDigest } from './build-snapshot.ts';
@@ -43,7 +43,7 @@ export interface Reload {
 }
 
 export function createReload(parts: {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly store: Store;
   readonly state: ControlState;
   readonly publisher: Publisher;
@@ -54,9 +54,13 @@ export function createReload(parts: {
   /** Makes workers read the lists of their servers again. */
   readonly relist: () => void;
 }): Reload {
-  const { kernel, store, state, publisher, listings, load, relist } = parts;
+  const { runtime, store, state, publisher, listings, load, relist } = parts;
   let lastDigest = parts.digest;
-  let status: ReloadStatus = { file: configName(state.config), appliedAtMs: kernel.clock.wallMs(), refused: undefined };
+  let status: ReloadStatus = {
+    file: configName(state.config),
+    appliedAtMs: runtime.clock.wallMs(),
+    refused: undefined,
+  };
   let last: Promise<unknown> = Promise.resolve();
 
   async function assignSlugs(config: Config, deadline: Deadline): Promise<void> {
@@ -67,8 +71,8 @@ export function createReload(parts: {
   }
 
   function refuse(file: string, errors: readonly string[]): Refusal {
-    status = { ...status, refused: { atMs: kernel.clock.wallMs(), errors } };
-    kernel.bus.publish({ type: 'config-refused', file, errors });
+    status = { ...status, refused: { atMs: runtime.clock.wallMs(), errors } };
+    runtime.bus.publish({ type: 'config-refused', file, errors });
     return new Refusal(
       'config-invalid',
       `The configuration has ${errors.length} errors; the previous configuration stays in effect.`,
@@ -94,10 +98,10 @@ export function createReload(parts: {
       publisher.publishNow();
     }
     lastDigest = digest;
-    status = { file: configName(config), appliedAtMs: kernel.clock.wallMs(), refused: undefined };
+    status = { file: configName(config), appliedAtMs: runtime.clock.wallMs(), refused: undefined };
     const revision = publisher.current?.revision ?? 0;
     const servers = config.servers.length;
-    kernel.bus.publish({ type: 'config-applied', file: status.file, servers, revision });
+    runtime.bus.publish({ type: 'config-applied', file: status.file, servers, revision });
     return { file: status.file, revision, servers, ...difference };
   }
 
@@ -105,7 +109,7 @@ export function createReload(parts: {
   function enqueue<T>(work: () => Promise<T>, deadline: Deadline): Promise<T> {
     const turn = last.then(work);
     last = turn.catch(() => {});
-    return kernel.waits.for(turn, { label: 'config-read', owner: 'reload', deadline });
+    return runtime.waits.for(turn, { label: 'config-read', owner: 'reload', deadline });
   }
 
   return {

@@ -4,31 +4,31 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type TestContext, test } from 'node:test';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { limitsFrom } from '../config/limits.ts';
 import type { SessionRecord } from '../store/session-records.ts';
 import { openStore, STORE_FILE } from '../store/store.ts';
 import { createSessionRecords } from './session-records.ts';
 
 async function rig(t: TestContext, more: { dir?: string; limits?: Record<string, number> } = {}) {
-  const frozen = frozenKernel();
-  const { kernel } = frozen;
+  const frozen = frozenRuntime();
+  const { runtime } = frozen;
   const dir = more.dir ?? (await mkdtemp(join(tmpdir(), 'mcphub-records-')));
   const limits = limitsFrom(more.limits ?? {});
-  const store = await openStore({ kernel, limits, dir }, kernel.deadline(5000));
+  const store = await openStore({ runtime, limits, dir }, runtime.deadline(5000));
   const sent: SessionRecord[] = [];
-  const records = createSessionRecords({ kernel, limits, store, send: (list) => void sent.push(...list) });
+  const records = createSessionRecords({ runtime, limits, store, send: (list) => void sent.push(...list) });
   const started = performance.now();
-  await records.start(kernel.deadline(5000));
+  await records.start(runtime.deadline(5000));
   const startMs = performance.now() - started;
   t.after(async () => {
     records.stop();
-    await store.close(kernel.deadline(1000));
+    await store.close(runtime.deadline(1000));
     await rm(dir, { recursive: true, force: true });
   });
   /** Waits until no record is pending. */
   const written = async () => {
-    for (let round = 0; round < 400 && frozen.kernel.ceilings.table().some(isWaiting); round += 1) {
+    for (let round = 0; round < 400 && frozen.runtime.ceilings.table().some(isWaiting); round += 1) {
       await frozen.advanceAsync(60);
       for (let turn = 0; turn < 20; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve));
     }
@@ -42,7 +42,7 @@ function isWaiting({ name, size }: { name: string; size: number }): boolean {
 
 test('deletes oversized records from the store at the start and loads the others within 2 s', async (t) => {
   const first = await rig(t);
-  const atMs = first.kernel.clock.wallMs();
+  const atMs = first.runtime.clock.wallMs();
   first.records.add({ id: 'good', atMs, wishes: '{"level":"debug","subscriptions":[]}', owner: 'k' });
   await first.written();
   const database = new DatabaseSync(join(first.dir, STORE_FILE));
@@ -72,8 +72,8 @@ test('neither stores nor sends a record above sessionPreferencesBytes', async (t
 
 test('a key that ends many sessions does not evict tombstones of another key, also after a restart', async (t) => {
   const limits = { tombstones: 200, tombstonesPerKey: 150 };
-  const { records, written, dir, kernel } = await rig(t, { limits });
-  const atMs = kernel.clock.wallMs();
+  const { records, written, dir, runtime } = await rig(t, { limits });
+  const atMs = runtime.clock.wallMs();
   for (let n = 0; n < 20; n += 1) records.add({ id: `b${n}`, atMs, wishes: undefined, owner: 'B' });
   await written();
   for (let n = 0; n < 1000; n += 1) {

@@ -4,9 +4,9 @@
  * newer preferences; records expire after `sessionMs`; memory and table are limited in total and for each key.
  */
 import type { Limits } from '../config/limits.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { FairCount, FairMap } from '../kernel/shares.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { FairCount, FairMap } from '../runtime/shares.ts';
 import {
   addSessionRecords,
   dropExpiredSessionRecords,
@@ -35,13 +35,13 @@ export interface SessionRecords {
 }
 
 export function createSessionRecords(parts: {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   readonly store: Store;
   readonly send: (records: readonly SessionRecord[]) => void;
 }): SessionRecords {
-  const { kernel, limits, store, send } = parts;
-  const { ceilings } = kernel;
+  const { runtime, limits, store, send } = parts;
+  const { ceilings } = runtime;
   const bounds = { max: limits.tombstones, share: limits.tombstonesPerKey };
   const bytes = new FairCount(
     'control.mark-bytes',
@@ -78,9 +78,9 @@ export function createSessionRecords(parts: {
   }
 
   function schedule(ms: number): void {
-    timer ??= kernel.timers.after(ms, () => {
+    timer ??= runtime.timers.after(ms, () => {
       timer = undefined;
-      if (!isSaving) kernel.scope.run('store session records', save);
+      if (!isSaving) runtime.scope.run('store session records', save);
     });
   }
 
@@ -101,7 +101,7 @@ export function createSessionRecords(parts: {
     const batch = nextBatch();
     for (const record of batch) admit(record);
     const dropped = [...stale];
-    using deadline = kernel.deadline(STORE_TIMEOUT_MS);
+    using deadline = runtime.deadline(STORE_TIMEOUT_MS);
     let restMs = BATCH_DELAY_MS;
     try {
       const fitting = batch.filter(({ id }) => !stale.has(id));
@@ -111,7 +111,7 @@ export function createSessionRecords(parts: {
       for (const record of batch) if (pending.get(record.id) === record) pending.delete(record.id);
     } catch (fault) {
       restMs = RETRY_MS;
-      kernel.bus.publish({ type: 'task-faulted', task: 'store session records', fault });
+      runtime.bus.publish({ type: 'task-faulted', task: 'store session records', fault });
     } finally {
       isSaving = false;
     }
@@ -120,33 +120,33 @@ export function createSessionRecords(parts: {
   }
 
   function dropExpired(): void {
-    const beforeMs = kernel.clock.wallMs() - limits.sessionMs;
+    const beforeMs = runtime.clock.wallMs() - limits.sessionMs;
     for (const [id, record] of [...stored.entries()])
       if (record.atMs < beforeMs && stored.delete(id)) bytes.give(owner(record), chargedBytes(record));
-    kernel.scope.run('delete expired session records', async () => {
-      using deadline = kernel.deadline(STORE_TIMEOUT_MS);
+    runtime.scope.run('delete expired session records', async () => {
+      using deadline = runtime.deadline(STORE_TIMEOUT_MS);
       await dropExpiredSessionRecords(store, beforeMs, deadline);
     });
   }
 
   return {
     async start(deadline) {
-      const sinceMs = kernel.clock.wallMs() - limits.sessionMs;
+      const sinceMs = runtime.clock.wallMs() - limits.sessionMs;
       const recordBytes = limits.sessionPreferencesBytes;
       const dropped = await dropOversizedSessionRecords(store, recordBytes, deadline);
       if (dropped > 0) {
         const fault = `${dropped} session records of more than ${recordBytes} bytes were deleted from the store`;
-        kernel.bus.publish({ type: 'task-faulted', task: 'load session records', fault });
+        runtime.bus.publish({ type: 'task-faulted', task: 'load session records', fault });
       }
       const range = { sinceMs, max: limits.tombstones, recordBytes, allBytes: limits.preferencesBytes };
       const rows = await listSessionRecords(store, range, deadline);
       for (const record of rows.reverse()) admit(record);
-      sweep = kernel.timers.every(SWEEP_EVERY_MS, dropExpired, 0.1);
+      sweep = runtime.timers.every(SWEEP_EVERY_MS, dropExpired, 0.1);
     },
     add(record) {
       if (textBytes(record) > limits.sessionPreferencesBytes) {
         const fault = `a session record of ${textBytes(record)} bytes was dropped; sessionPreferencesBytes allows ${limits.sessionPreferencesBytes}`;
-        return kernel.bus.publish({ type: 'task-faulted', task: 'store session records', fault });
+        return runtime.bus.publish({ type: 'task-faulted', task: 'store session records', fault });
       }
       const known = pending.get(record.id) ?? stored.get(record.id);
       if (known && supersedes(known, record)) return send([stored.get(record.id) ?? known]);

@@ -1,11 +1,12 @@
 /**
  * Keeps what workers report: connected or not, snapshot revision, server statuses. Never requests anything.
  */
-import { CappedMap } from '../kernel/capped.ts';
-import type { Fact } from '../kernel/facts.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { RequestTotals } from '../kernel/request-counts.ts';
+
+import type { HubEvent } from '../model/events.ts';
 import type { ReportedStatus } from '../relay/relay-messages.ts';
+import { CappedMap } from '../runtime/capped.ts';
+import type { RequestTotals } from '../runtime/request-counts.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 
 const MAX_WORKERS = 128;
 
@@ -30,14 +31,14 @@ export interface WorkerReports {
   disconnected(slot: number): void;
   /** Records that connected workers have been sent this revision. */
   published(revision: number): void;
-  receiveEvents(slot: number, facts: readonly Fact[]): void;
+  receiveEvents(slot: number, facts: readonly HubEvent[]): void;
   statuses(slot: number, servers: readonly ReportedStatus[], requests?: RequestTotals): void;
   /** Returns reports ordered by slot. */
   list(): readonly WorkerReport[];
 }
 
-export function createWorkerReports(kernel: Kernel): WorkerReports {
-  const reports = new CappedMap<number, WorkerReport>('control.hubs', MAX_WORKERS, 'drop-oldest', kernel.ceilings);
+export function createWorkerReports(runtime: Runtime): WorkerReports {
+  const reports = new CappedMap<number, WorkerReport>('control.hubs', MAX_WORKERS, 'drop-oldest', runtime.ceilings);
 
   function update(slot: number, what: Partial<WorkerReport>): void {
     const before = reports.get(slot) ?? {
@@ -45,11 +46,11 @@ export function createWorkerReports(kernel: Kernel): WorkerReports {
       connected: false,
       pid: undefined,
       revision: 0,
-      sinceAtMs: kernel.clock.wallMs(),
+      sinceAtMs: runtime.clock.wallMs(),
       factsDropped: 0,
       statuses: [],
       requests: undefined,
-      statusesAtMs: kernel.clock.nowMs(),
+      statusesAtMs: runtime.clock.nowMs(),
     };
     reports.set(slot, { ...before, ...what });
   }
@@ -60,12 +61,12 @@ export function createWorkerReports(kernel: Kernel): WorkerReports {
         connected: true,
         pid,
         revision,
-        sinceAtMs: kernel.clock.wallMs(),
+        sinceAtMs: runtime.clock.wallMs(),
         statuses: [],
         requests: undefined,
       }),
     disconnected: (slot) =>
-      update(slot, { connected: false, sinceAtMs: kernel.clock.wallMs(), statuses: [], requests: undefined }),
+      update(slot, { connected: false, sinceAtMs: runtime.clock.wallMs(), statuses: [], requests: undefined }),
     published(revision) {
       for (const { slot, connected } of [...reports.values()]) if (connected) update(slot, { revision });
     },
@@ -75,7 +76,7 @@ export function createWorkerReports(kernel: Kernel): WorkerReports {
       if (more > 0) update(slot, { factsDropped: (reports.get(slot)?.factsDropped ?? 0) + more });
     },
     statuses: (slot, servers, requests) =>
-      update(slot, { statuses: servers, requests, statusesAtMs: kernel.clock.nowMs() }),
+      update(slot, { statuses: servers, requests, statusesAtMs: runtime.clock.nowMs() }),
     list: () => [...reports.values()].sort((a, b) => a.slot - b.slot),
   };
 }

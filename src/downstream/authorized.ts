@@ -2,22 +2,22 @@
  * A caller whose key has been checked from the headers of its request. Only `authorize` makes one, and reading a body demands one, so that no
  * path reads, parses or forwards a body for a caller whom nobody has identified.
  */
-import type { Caller, Visit } from '../call/call.ts';
-import type { Line } from '../call/line.ts';
-import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import type { Caller, RequestContext } from '../call/call.ts';
+import type { RequestPipeline } from '../call/pipeline.ts';
+import { isRefusal, type Outcome } from '../model/outcome.ts';
 
 export class Authorized {
   readonly caller: Caller;
-  readonly visit: Visit;
+  readonly context: RequestContext;
 
-  private constructor(caller: Caller, visit: Visit) {
+  private constructor(caller: Caller, context: RequestContext) {
     this.caller = caller;
-    this.visit = visit;
+    this.context = context;
   }
 
   /** Identifies the sender of a request by its headers; a refusal says why it may not use this path. */
-  static from(line: Pick<Line, 'identify'>, visit: Visit): Outcome<Authorized> {
-    const caller = line.identify(visit);
-    return isRefusal(caller) ? caller : new Authorized(caller, visit);
+  static from(pipeline: Pick<RequestPipeline, 'identify'>, context: RequestContext): Outcome<Authorized> {
+    const caller = pipeline.identify(context);
+    return isRefusal(caller) ? caller : new Authorized(caller, context);
   }
 }

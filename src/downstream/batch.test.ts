@@ -2,17 +2,17 @@ import assert from 'node:assert/strict';
 import type { IncomingMessage } from 'node:http';
 import { test } from 'node:test';
 import { FakeResponse } from '../../test/support/fake-response.ts';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { accessOf } from '../../test/support/small-worlds.ts';
-import type { Incoming, Reply, Visit } from '../call/call.ts';
-import type { Line } from '../call/line.ts';
+import type { Incoming, Reply, RequestContext } from '../call/call.ts';
+import type { RequestPipeline } from '../call/pipeline.ts';
 import { limitsFrom } from '../config/limits.ts';
-import type { Outcome } from '../kernel/outcome.ts';
+import type { Outcome } from '../model/outcome.ts';
 import { createBatch } from './batch.ts';
 
-const SENDER = { visit: {} as Visit, caller: { ...accessOf('alice'), owner: 'alice' } };
+const SENDER = { context: {} as RequestContext, caller: { ...accessOf('alice'), owner: 'alice' } };
 const REQUEST = { headers: {} } as IncomingMessage;
-const { kernel } = frozenKernel();
+const { runtime } = frozenRuntime();
 
 function batchOf(ids: readonly number[]): Buffer {
   return Buffer.from(JSON.stringify(ids.map((id) => ({ jsonrpc: '2.0', id, method: 'tools/call' }))));
@@ -21,7 +21,7 @@ function batchOf(ids: readonly number[]): Buffer {
 /** A pipeline whose calls the test answers, by id. */
 function scriptedLine() {
   const calls = new Map<string, { answer(outcome: Outcome<Reply>): void; cancelled: boolean }>();
-  const line = {
+  const pipeline = {
     findSession: () => undefined,
     answer({ envelope, onGone }: Incoming) {
       const id = envelope.bytes.subarray(envelope.id.at, envelope.id.end).toString();
@@ -34,16 +34,16 @@ function scriptedLine() {
       });
       return promise;
     },
-  } as unknown as Line;
-  return { line, calls };
+  } as unknown as RequestPipeline;
+  return { pipeline, calls };
 }
 
 const result = (json: string): Reply => ({ kind: 'result', json: Buffer.from(json) });
 
 test('a batch is answered by one array in the order of its messages', async () => {
-  const { line, calls } = scriptedLine();
+  const { pipeline, calls } = scriptedLine();
   const response = new FakeResponse();
-  const done = createBatch({ kernel, limits: limitsFrom({}), line })(
+  const done = createBatch({ runtime, limits: limitsFrom({}), pipeline })(
     REQUEST,
     response.asResponse(),
     batchOf([1, 2]),
@@ -65,10 +65,15 @@ test('a batch is answered by one array in the order of its messages', async () =
 
 // finding: SR-M5
 test('a batch whose answers exceed batchAnswerBytes cancels the remaining calls and answers each with an error', async () => {
-  const { line, calls } = scriptedLine();
+  const { pipeline, calls } = scriptedLine();
   const response = new FakeResponse();
   const limits = limitsFrom({ batchAnswerBytes: 65_536 });
-  const done = createBatch({ kernel, limits, line })(REQUEST, response.asResponse(), batchOf([1, 2, 3, 4]), SENDER);
+  const done = createBatch({ runtime, limits, pipeline })(
+    REQUEST,
+    response.asResponse(),
+    batchOf([1, 2, 3, 4]),
+    SENDER,
+  );
   calls.get('1')?.answer(result(JSON.stringify('x'.repeat(40_000))));
   calls.get('2')?.answer(result(JSON.stringify('y'.repeat(40_000))));
   await done;
@@ -83,9 +88,9 @@ test('a batch whose answers exceed batchAnswerBytes cancels the remaining calls 
 });
 
 test('a client that leaves cancels every call of its batch', async () => {
-  const { line, calls } = scriptedLine();
+  const { pipeline, calls } = scriptedLine();
   const response = new FakeResponse();
-  const done = createBatch({ kernel, limits: limitsFrom({}), line })(
+  const done = createBatch({ runtime, limits: limitsFrom({}), pipeline })(
     REQUEST,
     response.asResponse(),
     batchOf([1, 2]),

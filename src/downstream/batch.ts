@@ -4,25 +4,25 @@
  * an error of its own; answers are written as the bytes they are, never joined as text.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Line } from '../call/line.ts';
+import type { RequestPipeline } from '../call/pipeline.ts';
 import type { Limits } from '../config/limits.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, Refusal } from '../model/outcome.ts';
 import { type RefusedMessage, refusedMessage } from '../protocol/answer-id.ts';
 import { type BackChannel, SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
 import { versionFromHeader } from '../protocol/era-2025/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { clientScan, scanEnvelope, splitBatch } from '../protocol/scan.ts';
 import { refusalFrame } from '../protocol/write.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import type { Authorized } from './authorized.ts';
 import { batchPiece } from './exchange.ts';
 import { traceRefusal, writePieces, writeRefusal } from './http-answer.ts';
 import { headerText } from './stateless.ts';
 
 export interface BatchParts {
-  readonly kernel: Pick<Kernel, 'openWork'>;
+  readonly runtime: Pick<Runtime, 'openWork'>;
   readonly limits: Limits;
-  readonly line: Line;
+  readonly pipeline: RequestPipeline;
 }
 
 const UNKNOWN: RefusedMessage = { kind: 'unknown', idRaw: Buffer.from('null') };
@@ -75,26 +75,30 @@ function tooLarge(maxBytes: number): Refusal {
 }
 
 /** What concerns the exchange and no single message: the session, and the version that its header names. */
-function refuseExchange(request: IncomingMessage, line: Line, { visit, caller }: CallerOf): Refusal | undefined {
-  const session = line.findSession(visit, caller);
+function refuseExchange(
+  request: IncomingMessage,
+  pipeline: RequestPipeline,
+  { context, caller }: CallerOf,
+): Refusal | undefined {
+  const session = pipeline.findSession(context, caller);
   if (isRefusal(session)) return session;
   const version = versionFromHeader(headerText(request, 'mcp-protocol-version'));
   return isRefusal(version) ? version : undefined;
 }
 
-type CallerOf = Pick<Authorized, 'visit' | 'caller'>;
+type CallerOf = Pick<Authorized, 'context' | 'caller'>;
 
 /** Returns how the messages of a batch are answered; the answer is written when the last one is there, and nothing when the client has left. */
-export function createBatch({ kernel, limits, line }: BatchParts) {
+export function createBatch({ runtime, limits, pipeline }: BatchParts) {
   return async function answerBatch(
     request: IncomingMessage,
     response: ServerResponse,
     body: Buffer,
-    { visit, caller }: CallerOf,
+    { context, caller }: CallerOf,
   ): Promise<void> {
     // Nobody waits for its answers any more.
     if (response.destroyed) return;
-    const refusal = refuseExchange(request, line, { visit, caller });
+    const refusal = refuseExchange(request, pipeline, { context, caller });
     if (refusal) return writeRefusal(response, refusal, undefined, request);
     const refused = new Map<Refusal, RefusedMessage>(); // bounded by: messages of one batch
     const messages = splitBatch(body, limits.batch, clientScan(limits), (bytes, options) => {
@@ -103,7 +107,7 @@ export function createBatch({ kernel, limits, line }: BatchParts) {
       return message;
     });
     if (isRefusal(messages)) return writeRefusal(response, messages);
-    const open = kernel.openWork.add('batch', caller);
+    const open = runtime.openWork.add('batch', caller);
     if (isRefusal(open)) return writeRefusal(response, open);
     const answers = new BatchAnswers(limits.batchAnswerBytes);
     // Answers that are here already are not for this key any more either.
@@ -121,9 +125,9 @@ export function createBatch({ kernel, limits, line }: BatchParts) {
         const isAnswered = kind === 'request' || kind === 'unknown';
         return isAnswered ? refusalFrame(idRaw, message) : undefined;
       }
-      const outcome = await line.answer({
+      const outcome = await pipeline.answer({
         envelope: message,
-        visit,
+        context,
         back,
         onGone: (cancel) => answers.onCancel(cancel),
       });

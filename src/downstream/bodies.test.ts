@@ -2,15 +2,15 @@ import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { test } from 'node:test';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { Bodies } from './bodies.ts';
 
 function rig() {
-  const { kernel } = frozenKernel();
+  const { runtime } = frozenRuntime();
   const limits = { ...limitsFrom({}), bodiesBytes: 1000, bodiesBytesPerKey: 400, openBodies: 4, openBodiesPerKey: 2 };
-  const bodies = new Bodies({ kernel, limits });
-  const held = () => Object.fromEntries(kernel.ceilings.table().map(({ name, size }) => [name, size]));
+  const bodies = new Bodies({ runtime, limits });
+  const held = () => Object.fromEntries(runtime.ceilings.table().map(({ name, size }) => [name, size]));
   const one = (owner: string) => {
     const response = Object.assign(new EventEmitter(), { closed: false });
     const count = bodies.count(owner, response as unknown as ServerResponse);

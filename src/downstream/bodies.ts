@@ -4,9 +4,9 @@
  */
 import type { ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { Refusal } from '../kernel/outcome.ts';
-import { FairCount, type Taken } from '../kernel/shares.ts';
+import { Refusal } from '../model/outcome.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { FairCount, type Taken } from '../runtime/shares.ts';
 
 /** Bodies up to this size that arrive in one piece are not counted. */
 export const SMALL_BYTES = 16 * 1024;
@@ -16,9 +16,9 @@ export class Bodies {
   readonly #bytes: FairCount;
   readonly #arriving: FairCount;
 
-  constructor({ kernel, limits }: { readonly kernel: Pick<Kernel, 'ceilings'>; readonly limits: Limits }) {
+  constructor({ runtime, limits }: { readonly runtime: Pick<Runtime, 'ceilings'>; readonly limits: Limits }) {
     this.#limits = limits;
-    const { ceilings } = kernel;
+    const { ceilings } = runtime;
     this.#bytes = new FairCount(
       'downstream.body-bytes',
       limits.bodiesBytes,

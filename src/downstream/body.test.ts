@@ -3,20 +3,20 @@ import { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
-import { type FrozenKernel, frozenKernel } from '../../test/support/frozen-kernel.ts';
-import type { Caller, Visit } from '../call/call.ts';
+import { type FrozenRuntime, frozenRuntime } from '../../test/support/frozen-runtime.ts';
+import type { Caller, RequestContext } from '../call/call.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { isRefusal, type Outcome } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome } from '../model/outcome.ts';
 import { Authorized } from './authorized.ts';
 import { Bodies } from './bodies.ts';
 import { readBody } from './body.ts';
 
 const LIMITS = { ...limitsFrom({}), bodyBytes: 100, bodyMs: 2000 };
 
-const AUTHORIZED = Authorized.from({ identify: () => ({ owner: 'a' }) as Caller }, {} as Visit) as Authorized;
+const AUTHORIZED = Authorized.from({ identify: () => ({ owner: 'a' }) as Caller }, {} as RequestContext) as Authorized;
 
 interface Rig {
-  readonly frozen: FrozenKernel;
+  readonly frozen: FrozenRuntime;
   readonly request: PassThrough;
   readonly outcomes: Outcome<Buffer>[];
   /** How often `100 Continue` was sent. */
@@ -24,7 +24,7 @@ interface Rig {
 }
 
 function reading(contentLength?: number, more: Record<string, string> = {}, limits = LIMITS): Rig {
-  const frozen = frozenKernel();
+  const frozen = frozenRuntime();
   const request = new PassThrough();
   request.on('error', () => {});
   const headers = { ...(contentLength === undefined ? {} : { 'content-length': String(contentLength) }), ...more };
@@ -38,7 +38,7 @@ function reading(contentLength?: number, more: Record<string, string> = {}, limi
       }) as unknown as ServerResponse,
       authorized: AUTHORIZED,
     },
-    { kernel: frozen.kernel, limits, bodies: new Bodies({ kernel: frozen.kernel, limits }) },
+    { runtime: frozen.runtime, limits, bodies: new Bodies({ runtime: frozen.runtime, limits }) },
     (body) => outcomes.push(body),
   );
   return {
@@ -105,7 +105,7 @@ test('a body that trickles ends at bodyMs and is visible among the waits until t
   rig.request.write('x');
   await turns();
   assert.deepEqual(
-    rig.frozen.kernel.waits.table().map(({ label }) => label),
+    rig.frozen.runtime.waits.table().map(({ label }) => label),
     ['body'],
   );
   for (let second = 0; second < 1; second += 1) {
@@ -116,7 +116,7 @@ test('a body that trickles ends at bodyMs and is visible among the waits until t
   assert.deepEqual(shown(rig), []);
   rig.frozen.advance(1100);
   assert.deepEqual(shown(rig), ['body-slow']);
-  assert.equal(rig.frozen.kernel.waits.size, 0);
+  assert.equal(rig.frozen.runtime.waits.size, 0);
 });
 
 test('a body in pieces leaves no wait and no deadline behind', async () => {
@@ -126,8 +126,8 @@ test('a body in pieces leaves no wait and no deadline behind', async () => {
   rig.request.end('b');
   await turns();
   assert.deepEqual(shown(rig), ['ab']);
-  assert.equal(rig.frozen.kernel.waits.size, 0);
-  assert.equal(rig.frozen.kernel.wheel.size, 0);
+  assert.equal(rig.frozen.runtime.waits.size, 0);
+  assert.equal(rig.frozen.runtime.wheel.size, 0);
 });
 
 test('a client that goes away in the middle is told once as gone', async () => {
@@ -138,5 +138,5 @@ test('a client that goes away in the middle is told once as gone', async () => {
   await turns();
   rig.frozen.advance(5000);
   assert.deepEqual(shown(rig), ['client-gone']);
-  assert.equal(rig.frozen.kernel.waits.size, 0);
+  assert.equal(rig.frozen.runtime.waits.size, 0);
 });

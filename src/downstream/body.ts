@@ -6,8 +6,8 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import type { Authorized } from './authorized.ts';
 import { type Bodies, type BodyCount, SMALL_BYTES } from './bodies.ts';
 import { type BodyReceiver, closeBody, guardCallback, receiveBody, stopReceiving } from './guarded-http.ts';
@@ -22,7 +22,7 @@ export interface BodyRequest {
 }
 
 export interface BodyParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   readonly bodies: Bodies;
 }
@@ -51,14 +51,14 @@ export function readBody(
     count?.end();
     if (isRefusal(outcome)) return done(outcome);
     // A body may take long enough for its sender's key to be revoked.
-    const lost = parts.kernel.openWork.refusalFor(authorized.caller);
+    const lost = parts.runtime.openWork.refusalFor(authorized.caller);
     if (lost) return done(lost);
     if (mayGoOn(request)) return done(outcome, count);
     resumeInTurn({ request, response, handle: () => done(outcome, count) });
   }
   function onData(chunk: Buffer): void {
     size += chunk.length;
-    if (size !== expected) parts.kernel.timers.runLate(parts.kernel.clock.nowMs());
+    if (size !== expected) parts.runtime.timers.runLate(parts.runtime.clock.nowMs());
     if (size > maxBytes) return finish(tooLarge(maxBytes));
     if (!first) first = chunk;
     else if (chunks) chunks.push(chunk);
@@ -71,7 +71,7 @@ export function readBody(
     else if (size !== expected && !watch)
       watch = watchBody(
         parts,
-        guardCallback(parts.kernel, response, () => finish(new Refusal('body-slow'))),
+        guardCallback(parts.runtime, response, () => finish(new Refusal('body-slow'))),
       );
   }
   function onEnd(): void {
@@ -117,9 +117,9 @@ function tooLarge(maxBytes: number): Refusal {
   return new Refusal('body-too-large', `The body is larger than ${maxBytes} bytes.`, { setting: 'bodyBytes' });
 }
 
-function watchBody(parts: Pick<BodyParts, 'kernel' | 'limits'>, expired: () => void): { leave(): void } {
-  const deadline = parts.kernel.deadline(parts.limits.bodyMs);
-  const wait = parts.kernel.waits.open('body', 'request', deadline);
+function watchBody(parts: Pick<BodyParts, 'runtime' | 'limits'>, expired: () => void): { leave(): void } {
+  const deadline = parts.runtime.deadline(parts.limits.bodyMs);
+  const wait = parts.runtime.waits.open('body', 'request', deadline);
   deadline.onEnd(expired);
   return {
     leave() {

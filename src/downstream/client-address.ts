@@ -4,10 +4,10 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { TrustedProxies } from '../auth/trusted-proxies.ts';
-import { WORKER_TOKEN_HEADER } from '../kernel/control-headers.ts';
-import { isSameToken } from '../kernel/worker-token.ts';
+import { WORKER_TOKEN_HEADER } from '../model/control-headers.ts';
+import { isSameToken } from '../model/worker-token.ts';
 
-/** Set by `siblings.ts`; the router removes it from a request that does not prove to be a worker's. */
+/** Set by `peer-workers.ts`; the router removes it from a request that does not prove to be a worker's. */
 export const CLIENT_ADDRESS_HEADER = 'x-mcphub-client-address';
 
 /** Removes the header from a request that came over the port, or without the token. Cheap where there is no header. */

@@ -2,17 +2,17 @@ import assert from 'node:assert/strict';
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { test } from 'node:test';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { ConnectionTable, countConnectionFor } from './connection-table.ts';
 
 const PROXY = '10.9.9.9';
 
 function rig(max = 8, { perAddress = 100, perKey = 100 } = {}) {
-  const frozen = frozenKernel();
+  const frozen = frozenRuntime();
   const closed: string[] = [];
   const names = new Map<Socket, string>();
   const table = new ConnectionTable({
-    kernel: frozen.kernel,
+    runtime: frozen.runtime,
     limits: { connections: max, connectionsPerAddress: perAddress, connectionsPerKey: perKey },
     name: 'test',
     proxies: { has: (address) => address === PROXY },

@@ -10,12 +10,12 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { TrustedProxies } from '../auth/trusted-proxies.ts';
 import type { Limits } from '../config/limits.ts';
-import { CappedCount } from '../kernel/capped.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { ANONYMOUS_PRINCIPAL, isAddressShare, shareOf } from '../kernel/principal.ts';
+import { ANONYMOUS_PRINCIPAL, isAddressShare, shareOf } from '../model/principal.ts';
+import { CappedCount } from '../runtime/capped.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 
 export interface ConnectionTableParts {
-  readonly kernel: Pick<Kernel, 'ceilings' | 'clock'>;
+  readonly runtime: Pick<Runtime, 'ceilings' | 'clock'>;
   readonly limits: Pick<Limits, 'connections' | 'connectionsPerAddress' | 'connectionsPerKey'>;
   readonly name: string;
   readonly proxies: Pick<TrustedProxies, 'has'>;
@@ -79,8 +79,8 @@ export class ConnectionTable {
 
   constructor(parts: ConnectionTableParts) {
     this.#parts = parts;
-    const { kernel, limits, name } = parts;
-    this.#places = new CappedCount(`downstream.connections.${name}`, limits.connections, 'refuse', kernel.ceilings);
+    const { runtime, limits, name } = parts;
+    this.#places = new CappedCount(`downstream.connections.${name}`, limits.connections, 'refuse', runtime.ceilings);
   }
 
   get size(): number {
@@ -97,7 +97,7 @@ export class ConnectionTable {
     const owner = this.#addressOwner(socket);
     if (!this.#places.take() && !(this.#makeRoom(owner) && this.#places.take())) return false;
     const holder = owner === undefined ? undefined : this.#hold(owner);
-    const sinceMs = this.#parts.kernel.clock.nowMs();
+    const sinceMs = this.#parts.runtime.clock.nowMs();
     const state = { isShared: !holder, isNew: true, isNamed: false, hasLeft: false };
     const entry: Entry = { table: this, sinceMs, holder, ...state };
     this.#entries.set(socket, entry);
@@ -221,7 +221,7 @@ export class ConnectionTable {
 
   /** Closes the oldest connection that has sent nothing, unless it has come just now and may be about to send. */
   #closeSilent(silentMs: number): boolean {
-    const beforeMs = this.#parts.kernel.clock.nowMs() - silentMs;
+    const beforeMs = this.#parts.runtime.clock.nowMs() - silentMs;
     for (const socket of this.#new) {
       const entry = this.#entries.get(socket);
       if (!entry || entry.sinceMs > beforeMs) return false;
@@ -242,7 +242,7 @@ export class ConnectionTable {
 
   /** Closes the oldest connection of an address that has had time for its request. */
   #closeLongBusy(): boolean {
-    const beforeMs = this.#parts.kernel.clock.nowMs() - SILENT_MS;
+    const beforeMs = this.#parts.runtime.clock.nowMs() - SILENT_MS;
     for (const [socket, { holder, sinceMs }] of this.#entries) {
       if (sinceMs > beforeMs) return false;
       if (!holder || holder.isKey) continue;

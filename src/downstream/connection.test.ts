@@ -6,7 +6,7 @@ import { createServer, ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { until } from '../../test/support/hub.ts';
-import { createKernel } from '../kernel/kernel.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { Connection } from './connection.ts';
 import { guardedClasses } from './guarded-http.ts';
 
@@ -25,7 +25,7 @@ async function rig(maxWaitingBytes: number): Promise<Rig> {
   const connections = new Map<Socket, Connection>();
   const start = (arrived: { response: ServerResponse }): void => void started.push(arrived.response);
   const parts = { maxWaiting: () => 16, maxWaitingBytes: () => maxWaitingBytes, start, ended() {}, idle() {} };
-  const server = createServer({ ...guardedClasses(createKernel(), ServerResponse, () => {}) });
+  const server = createServer({ ...guardedClasses(createRuntime(), ServerResponse, () => {}) });
   server.on('connection', (socket: Socket) => connections.set(socket, new Connection(socket, parts)));
   server.on('request', (request, response) =>
     connections.get(request.socket)?.take({ request, response, handle() {} }),

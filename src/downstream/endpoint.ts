@@ -7,16 +7,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Admission, MessageKind } from '../admission/gate.ts';
 import { notForKey, type PathTarget } from '../auth/access.ts';
-import type { Line } from '../call/line.ts';
+import type { RequestPipeline } from '../call/pipeline.ts';
 import type { Questions } from '../call/questions.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Limits } from '../config/limits.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, Refusal } from '../model/outcome.ts';
 import { answerId, refusedMessage } from '../protocol/answer-id.ts';
-import { readClaim, refuseVersionHeader } from '../protocol/era-2026/claim.ts';
+import { readRequestMeta, refuseVersionHeader } from '../protocol/era-2026/request-meta.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { clientScan, isBatch, scanEnvelope } from '../protocol/scan.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import type { ResumableStreams } from '../session/resumable-streams.ts';
 import type { Sessions } from '../session/sessions.ts';
 import { Authorized } from './authorized.ts';
@@ -24,32 +24,32 @@ import { createBatch } from './batch.ts';
 import { type Bodies, SMALL_BYTES } from './bodies.ts';
 import { readBody } from './body.ts';
 import { countConnectionFor } from './connection-table.ts';
+import { createGetStream } from './get-stream.ts';
 import { whenSettled } from './guarded-http.ts';
 import { refuseType, severalValues } from './header-values.ts';
-import type { Home } from './home.ts';
 import { declaresBody, refuseMessage, refuseRequest, writeRefusal } from './http-answer.ts';
 import { answerMessage } from './http-message.ts';
 import { createLargeBodies } from './large-bodies.ts';
+import { isHop, type PeerWorkers } from './peer-workers.ts';
 import { createRefusalWriter } from './refusal-writer.ts';
-import { isHop, type Siblings } from './siblings.ts';
+import { requestContextFrom } from './request-context.ts';
+import type { SessionAffinity } from './session-affinity.ts';
 import { countFor } from './slow-reader.ts';
-import { createStanding } from './standing.ts';
 import { claimHeaders, createStateless, headerText } from './stateless.ts';
 import type { Streams } from './streams.ts';
-import { visitFrom } from './visit.ts';
 
 export interface EndpointParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
-  readonly line: Line;
+  readonly pipeline: RequestPipeline;
   readonly admission: Pick<Admission, 'refusalFor' | 'countRequest'>;
   readonly catalog: Catalog;
   readonly sessions: Sessions;
   readonly resumableStreams: ResumableStreams;
   readonly questions: Questions;
   readonly streams: Streams;
-  readonly siblings: Siblings;
-  readonly home: Home;
+  readonly peers: PeerWorkers;
+  readonly affinity: SessionAffinity;
   readonly bodies: Bodies;
   /** Slot of this hub. */
   readonly slot: number;
@@ -63,12 +63,12 @@ export interface Endpoint {
 const NULL_ID = Buffer.from('null');
 
 export function createEndpoint(parts: EndpointParts): Endpoint {
-  const { kernel, limits, line, sessions, questions, siblings, home, admission } = parts;
-  const openStream = createStanding(parts);
+  const { runtime, limits, pipeline, sessions, questions, peers, affinity, admission } = parts;
+  const openStream = createGetStream(parts);
   const stateless = createStateless(parts);
   const answerBatch = createBatch(parts);
-  const largeBodies = createLargeBodies(kernel);
-  const writeRepeated = createRefusalWriter(kernel);
+  const largeBodies = createLargeBodies(runtime);
+  const writeRepeated = createRefusalWriter(runtime);
 
   function targetOf(segment: string): PathTarget | undefined {
     return segment === '' ? { kind: 'all' } : parts.catalog.resolvePath(segment);
@@ -96,7 +96,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       largeBodies.take(body.length, response, () => {
         if (unknownPath) return refusePath(request, response, body, unknownPath);
         if (isBatch(body))
-          return whenSettled(kernel, response, answerBatch(request, response, body, authorized), () => {});
+          return whenSettled(runtime, response, answerBatch(request, response, body, authorized), () => {});
         const envelope = scanEnvelope(body, clientScan(limits));
         if (isRefusal(envelope)) return refuseMessage(request, response, body, envelope);
         // What is sent on is walked over again: in another turn, so that none takes long.
@@ -126,9 +126,9 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     envelope: Envelope,
     authorized: Authorized,
   ): void {
-    const claim = readClaim(envelope, claimHeaders(request));
-    if (claim !== undefined) {
-      stateless.answer(request, response, { envelope, authorized, claim });
+    const requestMeta = readRequestMeta(envelope, claimHeaders(request));
+    if (requestMeta !== undefined) {
+      stateless.answer(request, response, { envelope, authorized, requestMeta });
       return;
     }
     // Any date of ours is fine, whatever was negotiated; initialize may name a date that is to be negotiated.
@@ -136,7 +136,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     if (wrongVersion) return writeRefusal(response, wrongVersion, answerId(envelope), request);
     if (envelope.kind === 'reply' && passedOn(request, response, envelope, authorized)) return;
     const here = (): void => answerHere(request, response, envelope, authorized);
-    if (!home.passesMessage(request, response, { authorized, envelope, here })) here();
+    if (!affinity.passesMessage(request, response, { authorized, envelope, here })) here();
   }
 
   function answerHere(
@@ -146,7 +146,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     authorized: Authorized,
   ): void {
     // A session's client that is cut off can come back to the stream.
-    const isKept = authorized.visit.sessionId !== undefined;
+    const isKept = authorized.context.sessionId !== undefined;
     const afterMs = isKept ? limits.streamAfterMs : limits.streamKeepAliveMs;
     answerMessage(request, response, { envelope, authorized }, parts, afterMs);
   }
@@ -156,13 +156,13 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     request: IncomingMessage,
     response: ServerResponse,
     envelope: Envelope,
-    { visit, caller }: Authorized,
+    { context, caller }: Authorized,
   ): boolean {
     const slot = questions.ownerOf(envelope);
     if (slot === undefined || slot === parts.slot || slot > limits.hubs || isHop(request)) return false;
-    const session = line.findSession(visit, caller);
+    const session = pipeline.findSession(context, caller);
     if (session === undefined || isRefusal(session)) return false;
-    siblings.pass(request, response, {
+    peers.pass(request, response, {
       ...{ slot, owner: caller.owner, access: caller },
       body: envelope.bytes,
       // The hub that asked is gone, and its call with it: the answer is taken and dropped.
@@ -171,10 +171,10 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     return true;
   }
 
-  function endSession(response: ServerResponse, { visit, caller }: Authorized): void {
-    if (visit.sessionId === undefined)
+  function endSession(response: ServerResponse, { context, caller }: Authorized): void {
+    if (context.sessionId === undefined)
       return writeRefusal(response, new Refusal('invalid-request', 'DELETE needs the Mcp-Session-Id header.'));
-    const session = line.findSession(visit, caller);
+    const session = pipeline.findSession(context, caller);
     if (isRefusal(session) || session === undefined)
       return writeRefusal(response, session ?? new Refusal('session-unknown'));
     sessions.end(session.id);
@@ -184,7 +184,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
   return {
     handle(request, response, { segment, local }) {
       const target = targetOf(segment);
-      const authorized = Authorized.from(line, visitFrom(request, target ?? { kind: 'all' }, local));
+      const authorized = Authorized.from(pipeline, requestContextFrom(request, target ?? { kind: 'all' }, local));
       // With a body the connection is closed: nobody is known who could go on.
       if (isRefusal(authorized))
         return (declaresBody(request) ? refuseRequest : writeRepeated)(request, response, authorized);
@@ -199,7 +199,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
         return sendsBody ? post(request, response, authorized, unknown) : refuseRequest(request, response, unknown);
       }
       // Without this each request would get 404, upon which clients open sessions for ever.
-      if (authorized.visit.sessionId?.includes(','))
+      if (authorized.context.sessionId?.includes(','))
         return refuseRequest(request, response, severalValues('mcp-session-id'));
       const { method } = request;
       if (method === 'POST') return post(request, response, authorized);

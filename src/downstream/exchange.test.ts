@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeResponse, fakeRequest } from '../../test/support/fake-response.ts';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { accessOf } from '../../test/support/small-worlds.ts';
 import type { Reply } from '../call/call.ts';
 import { createQuestions } from '../call/questions.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { isRefusal, Refusal } from '../kernel/outcome.ts';
-import { LOCAL_PRINCIPAL } from '../kernel/principal.ts';
+import { isRefusal, Refusal } from '../model/outcome.ts';
+import { LOCAL_PRINCIPAL } from '../model/principal.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { scanEnvelope } from '../protocol/scan.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
@@ -27,16 +27,16 @@ function envelopeOf(text: string): Envelope {
 function exchangeWith(accept: string | undefined, id = '"k 1"') {
   const response = new FakeResponse();
   const envelope = envelopeOf(`{"jsonrpc":"2.0","id":${id},"method":"tools/call"}`);
-  const { kernel } = frozenKernel();
+  const { runtime } = frozenRuntime();
   const limits = limitsFrom({});
-  const sessions = createSessions({ kernel, limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
+  const sessions = createSessions({ runtime, limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
   const rooms = {
-    kernel,
+    runtime,
     limits,
     sessions,
-    streams: createStreams({ kernel, limits }),
-    resumableStreams: createResumableStreams({ kernel, limits, slot: 1 }),
-    questions: createQuestions({ kernel, limits, slot: 1 }),
+    streams: createStreams({ runtime, limits }),
+    resumableStreams: createResumableStreams({ runtime, limits, slot: 1 }),
+    questions: createQuestions({ runtime, limits, slot: 1 }),
   };
   const request = fakeRequest(accept === undefined ? {} : { accept });
   const exchange = new Exchange({ request, response: response.asResponse(), owner: 'k' }, envelope, rooms);
@@ -146,11 +146,11 @@ test('clients of earlier dates are not primed: they take an empty event for brok
 });
 
 test('a question goes out on the call’s stream, and only its own session answers it', async () => {
-  const { exchange, response, sessions, questions, kernel } = exchangeWith(BOTH);
+  const { exchange, response, sessions, questions, runtime } = exchangeWith(BOTH);
   const [alice, bob] = [sessionOf(sessions), sessionOf(sessions)];
   exchange.inSession(alice);
   const params = Buffer.from('{"message":"sure?"}');
-  const deadline = kernel.deadline(1000);
+  const deadline = runtime.deadline(1000);
   const answer = exchange.ask({ method: 'elicitation/create', params, deadline, owner: 'r1' });
   const asked = JSON.parse(/data: (.*)\n/.exec(response.writes.at(-1) ?? '')?.[1] ?? '{}');
   assert.deepEqual([asked.method, asked.params], ['elicitation/create', { message: 'sure?' }]);
@@ -163,9 +163,9 @@ test('a question goes out on the call’s stream, and only its own session answe
 });
 
 test('a question ends with its deadline, and the client hears that nobody waits', async () => {
-  const { exchange, response, sessions, kernel } = exchangeWith(BOTH);
+  const { exchange, response, sessions, runtime } = exchangeWith(BOTH);
   exchange.inSession(sessionOf(sessions));
-  const deadline = kernel.deadline(1000);
+  const deadline = runtime.deadline(1000);
   const answer = exchange.ask({ method: 'roots/list', params: undefined, deadline, owner: 'r1' });
   deadline.end('client-gone');
   const outcome = await answer;

@@ -8,13 +8,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Reply } from '../call/call.ts';
 import type { Questions } from '../call/questions.ts';
-import type { Access } from '../kernel/open-work.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
 import { answerId } from '../protocol/answer-id.ts';
 import type { Answer, Asking, BackChannel } from '../protocol/back-channel.ts';
 import { primesStreams } from '../protocol/era-2025/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { notificationFrame, refusalFrame } from '../protocol/write.ts';
+import type { Access } from '../runtime/open-work.ts';
 import type { ResumableStream, ResumableStreams } from '../session/resumable-streams.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
 import { acceptsEventStream } from './header-values.ts';

@@ -11,11 +11,11 @@ import {
   type ServerResponse,
 } from 'node:http';
 import type { Limits } from '../config/limits.ts';
-import { KEY_ID_HEADER, ROLE_HEADER, WORKER_TOKEN_HEADER } from '../kernel/control-headers.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, Refusal } from '../kernel/outcome.ts';
-import type { Principal } from '../kernel/principal.ts';
-import { FairCount } from '../kernel/shares.ts';
+import { KEY_ID_HEADER, ROLE_HEADER, WORKER_TOKEN_HEADER } from '../model/control-headers.ts';
+import { isRefusal, Refusal } from '../model/outcome.ts';
+import type { Principal } from '../model/principal.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { FairCount } from '../runtime/shares.ts';
 import { pour } from './_pour.ts';
 import type { Authorized } from './authorized.ts';
 import type { Bodies } from './bodies.ts';
@@ -41,7 +41,7 @@ export interface Forward {
 }
 
 export function createForward(parts: {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   readonly bodies: Bodies;
   /** The control process's socket for workers. */
@@ -49,7 +49,7 @@ export function createForward(parts: {
   /** Undefined = none has come over the fork channel yet; then control counts as away. */
   readonly token: () => string | undefined;
 }): Forward {
-  const { kernel, limits, socketPath } = parts;
+  const { runtime, limits, socketPath } = parts;
   // Kept connections: where control closes after its answer, the runtime's last, empty write of a request can meet a closed end, and then the
   // answer is lost (measured: once in some thousand requests on a busy machine).
   const agent = new Agent({ keepAlive: true, maxSockets: limits.adminRequests, maxFreeSockets: KEPT });
@@ -58,7 +58,7 @@ export function createForward(parts: {
     limits.adminRequests,
     limits.adminRequestsPerKey,
     'refuse',
-    kernel.ceilings,
+    runtime.ceilings,
   );
 
   return {
@@ -70,8 +70,8 @@ export function createForward(parts: {
       if (!PATH.test(path)) return writeApiRefusal(request, response, new Refusal('not-found'));
       const taken = inside.take(by.family);
       if (taken !== 'taken') return writeApiRefusal(request, response, busy(taken, limits));
-      const deadline = kernel.deadline(limits.forwardMs);
-      const wait = kernel.waits.open('control-forward', routeName(path), deadline);
+      const deadline = runtime.deadline(limits.forwardMs);
+      const wait = runtime.waits.open('control-forward', routeName(path), deadline);
       let sent: ClientRequest | undefined;
       let over = false;
       const finish = (): void => {
@@ -91,9 +91,9 @@ export function createForward(parts: {
         const token = parts.token();
         if (token === undefined) return away();
         sent = httpRequest({ socketPath, method, path, headers: headersFor(token, by, body), agent });
-        guardEmitter(kernel, sent, response);
+        guardEmitter(runtime, sent, response);
         sent.on('response', (answer) => {
-          guardEmitter(kernel, answer, response);
+          guardEmitter(runtime, answer, response);
           // Control has a newer token than this worker: it restarted a moment ago.
           if (answer.statusCode !== 401) return passBack(answer, response);
           answer.resume();
@@ -113,7 +113,7 @@ export function createForward(parts: {
       });
       if (method !== 'POST') return onward(EMPTY);
       const bounds = { ...limits, bodyBytes: limits.adminBodyBytes };
-      readBody({ request, response, authorized }, { kernel, limits: bounds, bodies: parts.bodies }, (body) => {
+      readBody({ request, response, authorized }, { runtime, limits: bounds, bodies: parts.bodies }, (body) => {
         if (!isRefusal(body)) return onward(body);
         writeApiRefusal(request, response, adminWords(body, limits));
         finish();

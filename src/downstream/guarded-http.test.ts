@@ -3,29 +3,29 @@ import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { limitsFrom } from '../config/limits.ts';
-import type { Fact } from '../kernel/facts.ts';
-import { createKernel } from '../kernel/kernel.ts';
+import type { HubEvent } from '../model/events.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { guardCallback, whenSettled } from './guarded-http.ts';
 import { createListener } from './listener.ts';
 import type { Handler } from './router.ts';
 import { createSlowReaders } from './slow-reader.ts';
 
 /** Sends bytes to a listener with this handler; returns what came back until the connection closed or `enough` matched. */
-async function exchange(handler: Handler, bytes: string, enough = /$^/): Promise<{ text: string; facts: Fact[] }> {
-  const kernel = createKernel();
-  const facts: Fact[] = [];
-  kernel.bus.listen((fact) => facts.push(fact));
+async function exchange(handler: Handler, bytes: string, enough = /$^/): Promise<{ text: string; facts: HubEvent[] }> {
+  const runtime = createRuntime();
+  const facts: HubEvent[] = [];
+  runtime.bus.listen((fact) => facts.push(fact));
   const limits = limitsFrom({});
-  const slowReaders = createSlowReaders({ kernel, limits });
+  const slowReaders = createSlowReaders({ runtime, limits });
   const listener = createListener({
-    kernel,
+    runtime,
     limits,
     name: 'test',
     handler,
     slowReaders,
     proxies: { has: () => false },
   });
-  const port = await listener.listen({ port: 0, host: '127.0.0.1' }, kernel.deadline(5000));
+  const port = await listener.listen({ port: 0, host: '127.0.0.1' }, runtime.deadline(5000));
   const socket = connect(port, '127.0.0.1');
   socket.write(bytes);
   let text = '';
@@ -37,12 +37,12 @@ async function exchange(handler: Handler, bytes: string, enough = /$^/): Promise
     socket.on('close', () => resolve());
   });
   socket.destroy();
-  await listener.stop(kernel.deadline(1000));
+  await listener.stop(runtime.deadline(1000));
   return { text, facts };
 }
 
 const GET = 'GET / HTTP/1.1\r\nhost: x\r\n\r\n';
-const faults = (facts: readonly Fact[]) => facts.filter(({ type }) => type === 'task-faulted').length;
+const faults = (facts: readonly HubEvent[]) => facts.filter(({ type }) => type === 'task-faulted').length;
 const broken = (): never => {
   throw new Error('broken');
 };
@@ -81,22 +81,22 @@ test('a close listener that fails ends nothing else', async () => {
 
 test('a timer or a promise that fails ends its own request', async () => {
   for (const fail of [
-    (kernel: ReturnType<typeof createKernel>, response: ServerResponse) =>
-      void kernel.timers.after(1, guardCallback(kernel, response, broken)),
-    (kernel: ReturnType<typeof createKernel>, response: ServerResponse) =>
-      whenSettled(kernel, response, Promise.reject(new Error('broken')), () => {}),
-    (kernel: ReturnType<typeof createKernel>, response: ServerResponse) =>
-      whenSettled(kernel, response, Promise.resolve(1), broken),
+    (runtime: ReturnType<typeof createRuntime>, response: ServerResponse) =>
+      void runtime.timers.after(1, guardCallback(runtime, response, broken)),
+    (runtime: ReturnType<typeof createRuntime>, response: ServerResponse) =>
+      whenSettled(runtime, response, Promise.reject(new Error('broken')), () => {}),
+    (runtime: ReturnType<typeof createRuntime>, response: ServerResponse) =>
+      whenSettled(runtime, response, Promise.resolve(1), broken),
   ]) {
-    const kernel = createKernel();
-    const { text } = await exchange((_, response) => fail(kernel, response), GET, /internal/);
+    const runtime = createRuntime();
+    const { text } = await exchange((_, response) => fail(runtime, response), GET, /internal/);
     assert.match(text, /^HTTP\/1\.1 500 /);
   }
 });
 
 test('no handler runs while a response on its connection is open', async () => {
   let [open, most] = [0, 0];
-  const kernel = createKernel();
+  const runtime = createRuntime();
   const { text } = await exchange(
     (_, response) => {
       open += 1;
@@ -104,7 +104,7 @@ test('no handler runs while a response on its connection is open', async () => {
       response.on('finish', () => {
         open -= 1;
       });
-      kernel.timers.after(2, () => response.end('done'));
+      runtime.timers.after(2, () => response.end('done'));
     },
     GET.repeat(8),
     /(done.*){8}/s,

@@ -6,13 +6,13 @@
  */
 import type { EventEmitter } from 'node:events';
 import { IncomingMessage, ServerResponse } from 'node:http';
-import type { Kernel } from '../kernel/kernel.ts';
-import { Refusal } from '../kernel/outcome.ts';
+import { Refusal } from '../model/outcome.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { writeRefusal } from './http-answer.ts';
 import type { Pacing } from './pacing.ts';
 
 /** Where faults are published. */
-type Faults = Pick<Kernel, 'bus'>;
+type Faults = Pick<Runtime, 'bus'>;
 
 /** What ends when its callback fails. */
 interface Ending {
@@ -20,20 +20,20 @@ interface Ending {
 }
 
 /** Publishes a fault and ends what it belongs to: 500 for a response that has not begun, else its connection is closed. */
-function failRequest(kernel: Faults, owner: Ending | undefined, fault: unknown): void {
-  kernel.bus.publish({ type: 'task-faulted', task: 'request', fault });
+function failRequest(runtime: Faults, owner: Ending | undefined, fault: unknown): void {
+  runtime.bus.publish({ type: 'task-faulted', task: 'request', fault });
   try {
     if (!(owner instanceof ServerResponse)) owner?.destroy();
     else if (!owner.headersSent && !owner.destroyed) writeRefusal(owner, new Refusal('internal'), undefined, owner.req);
     else if (!owner.writableEnded) owner.destroy();
   } catch (second) {
-    kernel.bus.publish({ type: 'task-faulted', task: 'request', fault: second });
+    runtime.bus.publish({ type: 'task-faulted', task: 'request', fault: second });
   }
 }
 
 /** Returns `callback` with its faults ending `owner`: for listeners on sockets and for timers. */
 export function guardCallback<A extends unknown[]>(
-  kernel: Faults,
+  runtime: Faults,
   owner: Ending | undefined,
   callback: (...args: A) => void,
 ): (...args: A) => void {
@@ -41,19 +41,19 @@ export function guardCallback<A extends unknown[]>(
     try {
       callback(...args);
     } catch (fault) {
-      failRequest(kernel, owner, fault);
+      failRequest(runtime, owner, fault);
     }
   };
 }
 
 /** Guards all listeners of an emitter that is no request or response of a listener here: a fault in one ends `owner`. */
-export function guardEmitter(kernel: Faults, emitter: EventEmitter, owner: Ending | undefined): void {
+export function guardEmitter(runtime: Faults, emitter: EventEmitter, owner: Ending | undefined): void {
   const emit = emitter.emit.bind(emitter);
   emitter.emit = (...event) => {
     try {
       return emit(...event);
     } catch (fault) {
-      failRequest(kernel, owner, fault);
+      failRequest(runtime, owner, fault);
       return true;
     }
   };
@@ -105,7 +105,7 @@ const NOBODY: BodyReceiver = { data() {}, end() {}, gone() {} };
 
 /** Calls `callback` with the value of `promise`; a rejection, or a fault of the callback, ends `owner`. */
 export function whenSettled<T>(
-  kernel: Faults,
+  runtime: Faults,
   owner: Ending | undefined,
   promise: Promise<T>,
   callback: (value: T) => void,
@@ -116,10 +116,10 @@ export function whenSettled<T>(
       try {
         callback(value);
       } catch (fault) {
-        failRequest(kernel, owner, fault);
+        failRequest(runtime, owner, fault);
       }
     },
-    (fault: unknown) => failRequest(kernel, owner, fault),
+    (fault: unknown) => failRequest(runtime, owner, fault),
   );
 }
 
@@ -148,7 +148,7 @@ export interface HttpClasses {
  * of a response has been handed over, whoever wrote it; `refused` with each refusal that has to be recorded.
  */
 export function guardedClasses(
-  kernel: Faults,
+  runtime: Faults,
   Response: typeof ServerResponse,
   handedOver: (response: ServerResponse) => void,
   refused: (response: ServerResponse, refusal: Refusal) => void = () => {},
@@ -167,7 +167,7 @@ export function guardedClasses(
         if (chunk === null) receiver.end();
         else receiver.data(chunk);
       } catch (fault) {
-        failRequest(kernel, this.response, fault);
+        failRequest(runtime, this.response, fault);
       }
       return true;
     }
@@ -176,14 +176,14 @@ export function guardedClasses(
       const { receiver } = this;
       this.receiver = undefined;
       super._destroy(fault, done);
-      if (receiver !== undefined) guardCallback(kernel, this.response, () => receiver.gone())();
+      if (receiver !== undefined) guardCallback(runtime, this.response, () => receiver.gone())();
     }
 
     override emit(event: string | symbol, ...args: unknown[]): boolean {
       try {
         return super.emit(event as 'data', ...args);
       } catch (fault) {
-        failRequest(kernel, this.response, fault);
+        failRequest(runtime, this.response, fault);
         return true;
       }
     }
@@ -207,7 +207,7 @@ export function guardedClasses(
         else if (event === 'close') this.whenClosed?.();
         return super.emit(event as 'close', ...args);
       } catch (fault) {
-        failRequest(kernel, this, fault);
+        failRequest(runtime, this, fault);
         return true;
       }
     }

@@ -7,7 +7,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { takesComment } from './connection.ts';
 import { guardCallback } from './guarded-http.ts';
 
@@ -17,16 +17,16 @@ const PROBES: readonly number[] = [0, 1 / 8, 1];
 const COMMENT = ':\n';
 
 export interface HalfClosedParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Pick<Limits, 'halfClosedMs'>;
   /** The open response of a connection. */
   readonly openOf: (socket: Socket) => ServerResponse | undefined;
 }
 
 /** Returns what is called when a client has ended its half. */
-export function watchHalfClosed({ kernel, limits, openOf }: HalfClosedParts): (socket: Socket) => void {
+export function watchHalfClosed({ runtime, limits, openOf }: HalfClosedParts): (socket: Socket) => void {
   return (socket) => {
-    const endedMs = kernel.clock.nowMs();
+    const endedMs = runtime.clock.nowMs();
     function probe(step: number): void {
       const response = openOf(socket);
       if (response === undefined || socket.destroyed) return;
@@ -36,9 +36,9 @@ export function watchHalfClosed({ kernel, limits, openOf }: HalfClosedParts): (s
       if (step === 0 && canTell(response)) write(response);
       const part = PROBES[step + 1];
       if (part === undefined) return;
-      kernel.wheel.add(
+      runtime.wheel.add(
         endedMs + limits.halfClosedMs * part,
-        guardCallback(kernel, socket, () => probe(step + 1)),
+        guardCallback(runtime, socket, () => probe(step + 1)),
       );
     }
     probe(0);

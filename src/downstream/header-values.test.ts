@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage } from 'node:http';
 import { test } from 'node:test';
-import { isRefusal } from '../kernel/outcome.ts';
+import { isRefusal } from '../model/outcome.ts';
 import { acceptsEventStream, headerValue, refuseCoding, refuseType } from './header-values.ts';
 
 function request(headers: Record<string, string>): IncomingMessage {

@@ -3,7 +3,7 @@
  * count once, and different ones, where one is meant, are refused with the name of the header.
  */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { type Outcome, Refusal } from '../model/outcome.ts';
 import { listMembers, onlyMember } from '../protocol/header-list.ts';
 
 const JSON_TYPE = /^application\/(?:json|json-rpc|[\w.+-]+\+json)$/;

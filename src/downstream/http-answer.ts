@@ -3,9 +3,9 @@
  * Promises: one write per answer; an answer to a connection that is gone is dropped silently.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { apiError, apiStatus } from '../kernel/client-error.ts';
-import { errorRow } from '../kernel/errors.ts';
-import type { Refusal } from '../kernel/outcome.ts';
+import { apiError, apiStatus } from '../model/client-error.ts';
+import { errorRow } from '../model/errors.ts';
+import type { Refusal } from '../model/outcome.ts';
 import { refusedMessage } from '../protocol/answer-id.ts';
 import { refusalFrame } from '../protocol/write.ts';
 

@@ -3,19 +3,19 @@
  * Guarantees: the client's going away is reported only before the answer; the exchange becomes a stream when the answer takes too long.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Caller, Incoming, Visit } from '../call/call.ts';
-import type { Line } from '../call/line.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { Claim } from '../protocol/era-2026/claim.ts';
+import type { Caller, Incoming, RequestContext } from '../call/call.ts';
+import type { RequestPipeline } from '../call/pipeline.ts';
+import type { RequestMeta } from '../protocol/era-2026/request-meta.ts';
 import type { Envelope } from '../protocol/message.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import type { Session } from '../session/sessions.ts';
 import type { Authorized } from './authorized.ts';
 import { Exchange, type ExchangeRooms } from './exchange.ts';
 import { guardCallback, onceClosed, whenSettled } from './guarded-http.ts';
 
 export interface MessageParts extends ExchangeRooms {
-  readonly kernel: Kernel;
-  readonly line: Line;
+  readonly runtime: Runtime;
+  readonly pipeline: RequestPipeline;
 }
 
 /** What a POST says, and who sent it. */
@@ -23,7 +23,7 @@ export interface Posted {
   readonly envelope: Envelope;
   readonly authorized: Authorized;
   /** Of the stateless era. */
-  readonly claim?: Claim | undefined;
+  readonly requestMeta?: RequestMeta | undefined;
 }
 
 /** Answers one message. `streamAfterMs`: how long the answer may take before the exchange becomes a stream, so that no proxy cuts it. */
@@ -34,16 +34,16 @@ export function answerMessage(
   parts: MessageParts,
   streamAfterMs: number,
 ): void {
-  const { kernel, line } = parts;
+  const { runtime, pipeline } = parts;
   const exchange = new Exchange({ request, response, owner: posted.authorized.caller.owner }, posted.envelope, parts);
-  const outcome = line.answer(new HttpMessage(request, response, posted, exchange));
+  const outcome = pipeline.answer(new HttpMessage(request, response, posted, exchange));
   if (!(outcome instanceof Promise)) return exchange.answer(outcome);
-  const patience = kernel.wheel.add(
-    kernel.clock.nowMs() + streamAfterMs,
-    guardCallback(kernel, response, () => exchange.becomeStream()),
+  const patience = runtime.wheel.add(
+    runtime.clock.nowMs() + streamAfterMs,
+    guardCallback(runtime, response, () => exchange.becomeStream()),
   );
-  whenSettled(kernel, response, outcome, (late) => {
-    kernel.wheel.remove(patience);
+  whenSettled(runtime, response, outcome, (late) => {
+    runtime.wheel.remove(patience);
     exchange.answer(late);
   });
 }
@@ -51,9 +51,9 @@ export function answerMessage(
 /** A class, so that a message costs one object and no closures. */
 class HttpMessage implements Incoming {
   readonly envelope: Envelope;
-  readonly visit: Visit;
+  readonly context: RequestContext;
   readonly caller: Caller;
-  readonly claim: Claim | undefined;
+  readonly requestMeta: RequestMeta | undefined;
   readonly back: Exchange;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
@@ -61,13 +61,13 @@ class HttpMessage implements Incoming {
   constructor(
     request: IncomingMessage,
     response: ServerResponse,
-    { envelope, authorized, claim }: Posted,
+    { envelope, authorized, requestMeta }: Posted,
     exchange: Exchange,
   ) {
     this.envelope = envelope;
-    this.visit = authorized.visit;
+    this.context = authorized.context;
     this.caller = authorized.caller;
-    this.claim = claim;
+    this.requestMeta = requestMeta;
     this.back = exchange;
     this.#request = request;
     this.#response = response;

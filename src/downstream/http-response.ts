@@ -6,12 +6,12 @@
 import { type IncomingMessage, type OutgoingHttpHeaders, ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { guardCallback } from './guarded-http.ts';
 import { declaresBody } from './http-answer.ts';
 
 export interface ResponseParts {
-  readonly kernel: Pick<Kernel, 'clock' | 'wheel' | 'bus'>;
+  readonly runtime: Pick<Runtime, 'clock' | 'wheel' | 'bus'>;
   readonly limits: Pick<Limits, 'discardBytes' | 'discardMs'>;
 }
 
@@ -31,7 +31,7 @@ type RuntimeResponse = new (
 ) => ServerResponse & { _storeHeader(statusLine: string, headers: unknown): void };
 
 /** Builds the class that `createServer` makes responses from. */
-export function createResponseClass({ kernel, limits }: ResponseParts): typeof ServerResponse {
+export function createResponseClass({ runtime, limits }: ResponseParts): typeof ServerResponse {
   const jsonHead: PreparedHead = {
     status: 200,
     lines: ['content-type: application/json'],
@@ -51,7 +51,7 @@ export function createResponseClass({ kernel, limits }: ResponseParts): typeof S
       const isPlain = req.method === 'POST' && req.complete && req.httpVersionMinor === 1 && this.shouldKeepAlive;
       const { origin, expect } = req.headers;
       if (!isPlain || origin !== undefined || expect !== undefined || this.hasHeader('connection')) return false;
-      const head = headText(this, jsonHead, kernel.clock.wallMs());
+      const head = headText(this, jsonHead, runtime.clock.wallMs());
       setHead(this, 200, `${head}content-length: ${bytes}\r\n\r\n`);
       return true;
     }
@@ -60,7 +60,7 @@ export function createResponseClass({ kernel, limits }: ResponseParts): typeof S
       const { req, socket } = this;
       if (!req.complete && declaresBody(req)) {
         this.shouldKeepAlive = false;
-        if (socket) discardBody(req, socket, { kernel, limits });
+        if (socket) discardBody(req, socket, { runtime, limits });
       }
       const given = (third ?? (typeof second === 'string' ? undefined : second)) as OutgoingHttpHeaders | undefined;
       if (given && isPage(given)) return super.writeHead(status, withPageHeaders(given));
@@ -131,7 +131,7 @@ function withPageHeaders(given: OutgoingHttpHeaders): OutgoingHttpHeaders {
 }
 
 /** Prepares the close in stages; it begins when the runtime has handed over the answer and would destroy the socket. */
-function discardBody(request: IncomingMessage, socket: Socket, { kernel, limits }: ResponseParts): void {
+function discardBody(request: IncomingMessage, socket: Socket, { runtime, limits }: ResponseParts): void {
   let left = limits.discardBytes;
   const stop = (): void => {
     // Whatever else comes stays in the kernel's buffer, which fills and stops the sender.
@@ -147,10 +147,10 @@ function discardBody(request: IncomingMessage, socket: Socket, { kernel, limits 
   socket.destroySoon = () => {
     if (request.complete) return destroySoon();
     socket.end();
-    const end = kernel.wheel.add(kernel.clock.nowMs() + limits.discardMs, () => socket.destroy());
+    const end = runtime.wheel.add(runtime.clock.nowMs() + limits.discardMs, () => socket.destroy());
     socket.once(
       'close',
-      guardCallback(kernel, socket, () => kernel.wheel.remove(end)),
+      guardCallback(runtime, socket, () => runtime.wheel.remove(end)),
     );
     request.once('end', () => socket.destroy());
   };

@@ -3,7 +3,7 @@
  * It is answered from memory, also while the control process is away.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { escapeHtml, htmlPage, PAGE_HEADERS } from '../kernel/html-page.ts';
+import { escapeHtml, htmlPage, PAGE_HEADERS } from '../model/html-page.ts';
 import { forwardedProto } from './header-values.ts';
 
 const STYLE =

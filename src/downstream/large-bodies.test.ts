@@ -3,15 +3,15 @@
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { test } from 'node:test';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { createLargeBodies } from './large-bodies.ts';
 
 const LARGE = 1024 * 1024;
 const there = { destroyed: false } as ServerResponse;
 
 test('one large body in each turn of the loop, in order; small ones at once; none of a client that has gone', () => {
-  const frozen = frozenKernel();
-  const bodies = createLargeBodies(frozen.kernel);
+  const frozen = frozenRuntime();
+  const bodies = createLargeBodies(frozen.runtime);
   const looked: string[] = [];
   const take = (name: string, bytes = LARGE, response = there) => bodies.take(bytes, response, () => looked.push(name));
   take('a');
@@ -37,8 +37,8 @@ test('one large body in each turn of the loop, in order; small ones at once; non
 });
 
 test('a fault of one ends its own request and does not keep the others', () => {
-  const frozen = frozenKernel();
-  const bodies = createLargeBodies(frozen.kernel);
+  const frozen = frozenRuntime();
+  const bodies = createLargeBodies(frozen.runtime);
   const looked: string[] = [];
   let ended = 0;
   const faulty = { destroyed: false, destroy: () => (ended += 1) } as unknown as ServerResponse;

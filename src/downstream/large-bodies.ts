@@ -4,7 +4,7 @@
  * Promises: small ones never wait; large ones keep their order; what waits is dropped when its client has gone.
  */
 import type { ServerResponse } from 'node:http';
-import type { Kernel } from '../kernel/kernel.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { guardCallback } from './guarded-http.ts';
 
 /** About a millisecond of work at most. */
@@ -15,19 +15,19 @@ export interface LargeBodies {
   take(bytes: number, response: ServerResponse, look: () => void): void;
 }
 
-export function createLargeBodies(kernel: Pick<Kernel, 'timers' | 'bus'>): LargeBodies {
+export function createLargeBodies(runtime: Pick<Runtime, 'timers' | 'bus'>): LargeBodies {
   const waiting: { readonly response: ServerResponse; readonly look: () => void }[] = []; // bounded by: connections
   let isAsked = false;
 
   function later(): void {
     if (isAsked || waiting.length === 0) return;
     isAsked = true;
-    kernel.timers.after(0, () => {
+    runtime.timers.after(0, () => {
       isAsked = false;
       const next = waiting.shift();
       // The next turn is asked for first: a fault of this one must not keep the others.
       later();
-      if (next && !next.response.destroyed) guardCallback(kernel, next.response, next.look)();
+      if (next && !next.response.destroyed) guardCallback(runtime, next.response, next.look)();
     });
   }
 

@@ -7,18 +7,18 @@
  */
 import type { ServerResponse } from 'node:http';
 import type { Honoured, Listening } from '../call/listen.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { Access } from '../kernel/open-work.ts';
-import { isRefusal } from '../kernel/outcome.ts';
+import { isRefusal } from '../model/outcome.ts';
 import { completeResult, subscriptionParams } from '../protocol/era-2026/results.ts';
 import { memberSpan, stringAt } from '../protocol/scan.ts';
 import { notificationFrame, refusalFrame, replaceSpans, resultFrame } from '../protocol/write.ts';
+import type { Access } from '../runtime/open-work.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import type { Sessions } from '../session/sessions.ts';
 import { writeRefusal } from './http-answer.ts';
 import type { Streams } from './streams.ts';
 
 export interface ListenParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly sessions: Sessions;
   readonly streams: Streams;
 }
@@ -39,20 +39,20 @@ export function openListen(
   { response, owner, access }: { readonly response: ServerResponse; readonly owner: string; readonly access: Access },
   idRaw: Buffer,
   { session, honoured }: Listening,
-  { kernel, sessions, streams }: ListenParts,
+  { runtime, sessions, streams }: ListenParts,
 ): void {
-  const openedMs = kernel.clock.nowMs();
+  const openedMs = runtime.clock.nowMs();
   const { shortId } = session;
   const stream = streams.open(response, { owner, access }, (reason) => {
     sessions.endEphemeral(session);
-    const ms = Math.round(kernel.clock.nowMs() - openedMs);
-    kernel.bus.publish({ type: 'stream-closed', session: shortId, reason, ms });
+    const ms = Math.round(runtime.clock.nowMs() - openedMs);
+    runtime.bus.publish({ type: 'stream-closed', session: shortId, reason, ms });
   });
   if (isRefusal(stream)) {
     sessions.endEphemeral(session);
     return writeRefusal(response, stream, idRaw);
   }
-  kernel.bus.publish({ type: 'stream-opened', session: shortId });
+  runtime.bus.publish({ type: 'stream-opened', session: shortId });
   stream.send(notificationFrame(ACKNOWLEDGED, subscriptionParams(idRaw, { notifications: honoured })));
   const result = completeResult('subscriptions/listen', subscriptionParams(idRaw));
   stream.sayAtEnd(resultFrame(idRaw, result));

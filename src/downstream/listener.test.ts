@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { until } from '../../test/support/hub.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { createKernel } from '../kernel/kernel.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { writeFrame, writeJson, writePieces } from './http-answer.ts';
 import { createListener } from './listener.ts';
 import type { Handler } from './router.ts';
@@ -23,20 +23,20 @@ const WRITERS: Readonly<Record<string, Handler>> = {
 for (const [name, handler] of Object.entries(WRITERS)) {
   // finding: SR-N4
   test(`an answer of ${name} that its reader does not take is cut after streamSlowMs`, async () => {
-    const kernel = createKernel();
+    const runtime = createRuntime();
     const limits = limitsFrom({ streamSlowMs: 1000 });
-    const slowReaders = createSlowReaders({ kernel, limits });
+    const slowReaders = createSlowReaders({ runtime, limits });
     const listener = createListener({
-      kernel,
+      runtime,
       limits,
       name: 'test',
       handler,
       slowReaders,
       proxies: { has: () => false },
     });
-    const port = await listener.listen({ port: 0, host: '127.0.0.1' }, kernel.deadline(5000));
+    const port = await listener.listen({ port: 0, host: '127.0.0.1' }, runtime.deadline(5000));
     const cut = Promise.withResolvers<void>();
-    kernel.bus.listen(({ type }) => type === 'reader-cut' && cut.resolve());
+    runtime.bus.listen(({ type }) => type === 'reader-cut' && cut.resolve());
     const socket: Socket = connect(port, '127.0.0.1');
     socket.on('error', () => {});
     socket.pause();
@@ -44,22 +44,22 @@ for (const [name, handler] of Object.entries(WRITERS)) {
     await cut.promise;
     assert.equal(slowReaders.bytes, 0);
     socket.destroy();
-    await listener.stop(kernel.deadline(1000));
+    await listener.stop(runtime.deadline(1000));
   });
 }
 
 test('every request is counted once, and so is its response, by class', async () => {
-  const kernel = createKernel();
+  const runtime = createRuntime();
   const limits = limitsFrom({});
-  const slowReaders = createSlowReaders({ kernel, limits });
+  const slowReaders = createSlowReaders({ runtime, limits });
   const held: ServerResponse[] = [];
   const handler: Handler = ({ url }, response) => {
     if (url === '/held') held.push(response);
     else response.writeHead(Number(url?.slice(1))).end();
   };
-  const parts = { kernel, limits, name: 'test', handler, slowReaders, proxies: { has: () => false } };
+  const parts = { runtime, limits, name: 'test', handler, slowReaders, proxies: { has: () => false } };
   const listener = createListener(parts);
-  const port = await listener.listen({ port: 0, host: '127.0.0.1' }, kernel.deadline(5000));
+  const port = await listener.listen({ port: 0, host: '127.0.0.1' }, runtime.deadline(5000));
   const get = (path: string): string => `GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`;
   const socket = connect(port, '127.0.0.1');
   socket.resume();
@@ -78,23 +78,23 @@ test('every request is counted once, and so is its response, by class', async ()
   other.write('NONSENSE\r\n\r\n');
   await until(() => listener.counts().rejected === 1, 2000);
   assert.equal(listener.counts().requests, 7);
-  await listener.stop(kernel.deadline(1000));
+  await listener.stop(runtime.deadline(1000));
 });
 
 test('a client that keeps its half open after an error does not keep the connection', async () => {
-  const kernel = createKernel();
+  const runtime = createRuntime();
   const limits = limitsFrom({ headersMs: 1000, discardMs: 100 });
-  const slowReaders = createSlowReaders({ kernel, limits });
+  const slowReaders = createSlowReaders({ runtime, limits });
   const handler: Handler = (_, response) => void response.end();
   const listener = createListener({
-    kernel,
+    runtime,
     limits,
     name: 'test',
     handler,
     slowReaders,
     proxies: { has: () => false },
   });
-  const port = await listener.listen({ port: 0, host: '127.0.0.1' }, kernel.deadline(5000));
+  const port = await listener.listen({ port: 0, host: '127.0.0.1' }, runtime.deadline(5000));
   const sent = ['GET / HT', '', 'NONSENSE\r\n\r\n', 'CONNECT x:80 HTTP/1.1\r\nhost: x\r\n\r\n'];
   const answers = sent.map(() => '');
   const sockets = sent.map((text, at) => {
@@ -115,28 +115,28 @@ test('a client that keeps its half open after an error does not keep the connect
     await until(() => listener.connections === 0, 5000);
   } finally {
     for (const socket of sockets) socket.destroy();
-    await listener.stop(kernel.deadline(1000));
+    await listener.stop(runtime.deadline(1000));
   }
 });
 
 test('a JSON answer has the same headers whether its head was prepared or built, and says when the connection closes', async () => {
-  const kernel = createKernel();
+  const runtime = createRuntime();
   const limits = limitsFrom({});
-  const slowReaders = createSlowReaders({ kernel, limits });
+  const slowReaders = createSlowReaders({ runtime, limits });
   const pieces = { head: '{"text":"', middle: Buffer.from('안녕'), tail: '"}' };
   const handler: Handler = (request, response) => {
     request.resume();
     request.on('end', () => writeFrame(response, pieces));
   };
   const listener = createListener({
-    kernel,
+    runtime,
     limits,
     name: 'test',
     handler,
     slowReaders,
     proxies: { has: () => false },
   });
-  const port = await listener.listen({ port: 0, host: '127.0.0.1' }, kernel.deadline(5000));
+  const port = await listener.listen({ port: 0, host: '127.0.0.1' }, runtime.deadline(5000));
   const ask = async (start: string, more = ''): Promise<{ lines: string[]; body: string }> => {
     const socket = connect(port, '127.0.0.1');
     let text = '';
@@ -159,5 +159,5 @@ test('a JSON answer has the same headers whether its head was prepared or built,
   assert.ok((await ask('POST / HTTP/1.0')).lines.includes('connection: close'));
   listener.retire();
   assert.ok((await ask('POST / HTTP/1.1')).lines.includes('connection: close'));
-  await listener.stop(kernel.deadline(1000));
+  await listener.stop(runtime.deadline(1000));
 });

@@ -8,11 +8,11 @@ import type { Socket } from 'node:net';
 import type { OriginRules } from '../auth/origin.ts';
 import type { TrustedProxies } from '../auth/trusted-proxies.ts';
 import type { Limits } from '../config/limits.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { Refusal } from '../kernel/outcome.ts';
-import { RequestCounts, type RequestTotals } from '../kernel/request-counts.ts';
+import { HubError } from '../model/errors.ts';
+import { Refusal } from '../model/outcome.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import { RequestCounts, type RequestTotals } from '../runtime/request-counts.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { Connection, type ConnectionParts } from './connection.ts';
 import { ConnectionTable } from './connection-table.ts';
 import { pageHeaders } from './cors.ts';
@@ -26,7 +26,7 @@ import { ReadPacing } from './read-pacing.ts';
 import type { RefusalTraces } from './refusal-trace.ts';
 import type { Handler } from './router.ts';
 import type { SlowReaders } from './slow-reader.ts';
-import { watchVanished } from './vanished.ts';
+import { watchUnreachableClients } from './unreachable-clients.ts';
 
 /** Headers and bodies that drip are looked at this often; a look costs nothing where none is late. */
 const CHECK_MS = 500;
@@ -53,7 +53,7 @@ export interface Listener {
 }
 
 export interface ListenerParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   readonly name: string;
   readonly handler: Handler;
@@ -76,19 +76,19 @@ export interface ListenerParts {
  * meet objects of several hidden classes and be slower.
  */
 export function createHttpClasses({
-  kernel,
+  runtime,
   limits,
   slowReaders,
   traces,
-}: Pick<ListenerParts, 'kernel' | 'limits' | 'slowReaders' | 'traces'>): HttpClasses {
-  const Response = createResponseClass({ kernel, limits });
-  return guardedClasses(kernel, Response, (response) => slowReaders.watch(response), traces?.refused);
+}: Pick<ListenerParts, 'runtime' | 'limits' | 'slowReaders' | 'traces'>): HttpClasses {
+  const Response = createResponseClass({ runtime, limits });
+  return guardedClasses(runtime, Response, (response) => slowReaders.watch(response), traces?.refused);
 }
 
 export function createListener(parts: ListenerParts): Listener {
-  const { kernel, limits, handler, pacing, traces, classes = createHttpClasses(parts) } = parts;
+  const { runtime, limits, handler, pacing, traces, classes = createHttpClasses(parts) } = parts;
   const connections = new ConnectionTable({
-    ...{ kernel, limits, name: parts.name, proxies: parts.proxies },
+    ...{ runtime, limits, name: parts.name, proxies: parts.proxies },
     close(socket, isNew) {
       forget(socket);
       // A client reopens a kept connection that was closed; a new connection gets the reason.
@@ -110,7 +110,7 @@ export function createListener(parts: ListenerParts): Listener {
     requireHostHeader: false,
     ...classes,
   });
-  guardEmitter(kernel, server, undefined);
+  guardEmitter(runtime, server, undefined);
   // Older runtimes leave out what is beyond this, perhaps what a proxy added, instead of refusing the request; one more shows that.
   server.maxHeadersCount = limits.headers + 1;
   // A client may end its half and wait for the answer.
@@ -120,8 +120,8 @@ export function createListener(parts: ListenerParts): Listener {
   const open = new Map<Socket, Connection>(); // bounded by: connections
   const paced = parts.pacesReads ? pacing : undefined;
   paced?.paceReads(new ReadPacing({ limits, connections: open, ownerOf: (socket) => connections.ownerOf(socket) }));
-  const vanished = watchVanished({ kernel, limits, sockets: () => open.keys() });
-  const halfClosed = watchHalfClosed({ kernel, limits, openOf: (socket) => open.get(socket)?.open });
+  const vanished = watchUnreachableClients({ runtime, limits, sockets: () => open.keys() });
+  const halfClosed = watchHalfClosed({ runtime, limits, openOf: (socket) => open.get(socket)?.open });
 
   const requests: ConnectionParts = {
     maxWaiting: () => limits.pipelined,
@@ -163,11 +163,11 @@ export function createListener(parts: ListenerParts): Listener {
   /** Answers and closes in stages: a client that keeps its half open does not keep the connection. */
   function answerAndClose(socket: Socket, text: string, closed: () => void = () => {}): void {
     socket.end(text, 'latin1');
-    const end = kernel.wheel.add(kernel.clock.nowMs() + limits.discardMs, () => socket.destroy());
+    const end = runtime.wheel.add(runtime.clock.nowMs() + limits.discardMs, () => socket.destroy());
     socket.once(
       'close',
-      guardCallback(kernel, socket, () => {
-        kernel.wheel.remove(end);
+      guardCallback(runtime, socket, () => {
+        runtime.wheel.remove(end);
         closed();
       }),
     );
@@ -186,15 +186,15 @@ export function createListener(parts: ListenerParts): Listener {
     if (paced)
       socket.on(
         'end',
-        guardCallback(kernel, socket, () => paced.noteEnd()),
+        guardCallback(runtime, socket, () => paced.noteEnd()),
       );
     socket.on(
       'end',
-      guardCallback(kernel, socket, () => halfClosed(socket)),
+      guardCallback(runtime, socket, () => halfClosed(socket)),
     );
     socket.on(
       'close',
-      guardCallback(kernel, socket, () => {
+      guardCallback(runtime, socket, () => {
         forget(socket);
         connections.leave(socket);
       }),
@@ -256,7 +256,7 @@ export function createListener(parts: ListenerParts): Listener {
           resolve(typeof address === 'object' && address ? address.port : 0);
         });
       });
-      return kernel.waits.for(listening, {
+      return runtime.waits.for(listening, {
         label: 'service-start',
         owner: parts.name,
         deadline,
@@ -281,7 +281,7 @@ export function createListener(parts: ListenerParts): Listener {
       if (server.listening) server.close();
       endUnanswered();
       const ended = new Promise<void>((resolve) => {
-        const look = kernel.timers.every(50, () => {
+        const look = runtime.timers.every(50, () => {
           endUnanswered();
           if (connections.size > 0) return;
           look[Symbol.dispose]();

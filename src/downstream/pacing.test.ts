@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { test } from 'node:test';
-import { createKernel, systemKernelOptions } from '../kernel/kernel.ts';
+import { createRuntime, systemRuntimeOptions } from '../runtime/runtime.ts';
 import type { Arrived } from './connection.ts';
 import { Pacing, resumeInTurn } from './pacing.ts';
 import type { ReadPacing } from './read-pacing.ts';
@@ -21,8 +21,8 @@ function rig(given: { connections: number; turnMs: number } = { connections: 100
   let nowMs = 1000;
   let afterInput: (() => void)[] = [];
   const late: number[] = [];
-  const kernel = createKernel({
-    ...systemKernelOptions,
+  const runtime = createRuntime({
+    ...systemRuntimeOptions,
     clock: { nowMs: () => nowMs, wallMs: () => 0 },
     timers: {
       after: () => ({ [Symbol.dispose]() {} }),
@@ -31,7 +31,7 @@ function rig(given: { connections: number; turnMs: number } = { connections: 100
       runLate: (atMs) => void late.push(atMs),
     },
   });
-  const pacing = new Pacing({ kernel, limits, keys: { shareOf: (authorization) => authorization ?? '' } });
+  const pacing = new Pacing({ runtime, limits, keys: { shareOf: (authorization) => authorization ?? '' } });
   const started: string[] = [];
 
   function arrived({ name, owner, costs = 1 }: Sent): Arrived {
@@ -43,7 +43,7 @@ function rig(given: { connections: number; turnMs: number } = { connections: 100
     return { request, response: {} as ServerResponse, handle };
   }
   return {
-    ...{ pacing, started, late, kernel, arrived },
+    ...{ pacing, started, late, runtime, arrived },
     send(sent: Sent): Arrived {
       const one = arrived(sent);
       pacing.start(one);
@@ -228,7 +228,7 @@ test('a body that comes with its request goes on at once, one that comes later w
 test('a fault of a request that waited ends that request only', () => {
   const hub = rig();
   const faults: unknown[] = [];
-  hub.kernel.bus.listen((fact) => faults.push(fact.type));
+  hub.runtime.bus.listen((fact) => faults.push(fact.type));
   for (const one of numbered(UNMEASURED + 4, 'a')) hub.send(one);
   const bad = hub.arrived({ name: 'bad', owner: 'a' });
   hub.pacing.start({

@@ -6,16 +6,16 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Limits } from '../config/limits.ts';
-import { CappedCount } from '../kernel/capped.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { Refusal } from '../kernel/outcome.ts';
+import { Refusal } from '../model/outcome.ts';
+import { CappedCount } from '../runtime/capped.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import type { Arrived } from './connection.ts';
 import { guardCallback } from './guarded-http.ts';
 import { writeRefusal } from './http-answer.ts';
 import type { ReadPacing } from './read-pacing.ts';
 
 export interface PacingParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Pick<Limits, 'connections' | 'turnMs' | 'readTurnMs'>;
   /** Says who a request that has to wait is counted for. */
   readonly keys: { shareOf(authorization: string | undefined, address: string): string };
@@ -52,12 +52,12 @@ const URGENT_PATHS: ReadonlySet<string> = new Set([
 const URGENT_A_TURN = 16;
 
 export class Pacing {
-  readonly #kernel: Kernel;
+  readonly #runtime: Runtime;
   readonly #limits: Pick<Limits, 'turnMs' | 'readTurnMs'>;
   readonly #keys: PacingParts['keys'];
   readonly #waiting: CappedCount;
   /** In order of their turn. */
-  readonly #lanes = new Map<string, Lane>(); // bounded by: #waiting
+  readonly #sessionConnections = new Map<string, Lane>(); // bounded by: #waiting
   #reads: ReadPacing | undefined;
   #turn = 0;
   /** The last turn in which connections were held. */
@@ -76,12 +76,12 @@ export class Pacing {
   #endedTurn = -1;
   readonly #next = (): void => this.#startNext();
 
-  constructor({ kernel, limits, keys }: PacingParts) {
-    this.#kernel = kernel;
+  constructor({ runtime, limits, keys }: PacingParts) {
+    this.#runtime = runtime;
     this.#limits = limits;
     this.#keys = keys;
     // One request of a connection waits at most: to be started, or to go on with its body.
-    this.#waiting = new CappedCount('downstream.waiting', 2 * limits.connections, 'refuse', kernel.ceilings);
+    this.#waiting = new CappedCount('downstream.waiting', 2 * limits.connections, 'refuse', runtime.ceilings);
   }
 
   /** Requests that wait for their turn. */
@@ -102,8 +102,8 @@ export class Pacing {
 
   /** `owner`: who it is counted for; absent = the sender, by its key or address. */
   startInTurn(arrived: Arrived, owner?: string): void {
-    const nowMs = this.#kernel.clock.nowMs();
-    this.#kernel.timers.runLate(nowMs);
+    const nowMs = this.#runtime.clock.nowMs();
+    this.#runtime.timers.runLate(nowMs);
     if (this.#scheduled === 0) this.#count(nowMs);
     else if (this.#waiting.size > 0 || nowMs - this.#turnStartMs >= this.#limits.turnMs) {
       if (nowMs - this.#turnStartMs >= this.#limits.readTurnMs) this.#holdReads(nowMs, false);
@@ -114,8 +114,8 @@ export class Pacing {
 
   /** A connection has ended: thousands that end together are spread over turns too. */
   noteEnd(): void {
-    const nowMs = this.#kernel.clock.nowMs();
-    this.#kernel.timers.runLate(nowMs);
+    const nowMs = this.#runtime.clock.nowMs();
+    this.#runtime.timers.runLate(nowMs);
     if (this.#scheduled === 0) this.#count(nowMs);
     else if (nowMs - this.#turnStartMs >= this.#limits.readTurnMs) this.#holdReads(nowMs, true);
   }
@@ -133,8 +133,8 @@ export class Pacing {
 
   #startUrgent(arrived: Arrived): void {
     if (this.#urgent >= URGENT_A_TURN) return this.startInTurn(arrived, `urgent ${this.#ownerOf(arrived)}`);
-    const nowMs = this.#kernel.clock.nowMs();
-    this.#kernel.timers.runLate(nowMs);
+    const nowMs = this.#runtime.clock.nowMs();
+    this.#runtime.timers.runLate(nowMs);
     if (this.#scheduled === 0) this.#count(nowMs);
     this.#urgent += 1;
     this.#begin(arrived);
@@ -167,15 +167,15 @@ export class Pacing {
 
   #schedule(callbacks: number): void {
     this.#scheduled = callbacks;
-    for (let count = 0; count < callbacks; count += 1) this.#kernel.timers.afterInput(this.#next);
+    for (let count = 0; count < callbacks; count += 1) this.#runtime.timers.afterInput(this.#next);
   }
 
   #enqueue(arrived: Arrived, owner: string): void {
     if (!this.#waiting.take())
       return writeRefusal(arrived.response, new Refusal('overloaded'), undefined, arrived.request);
-    const lane = this.#lanes.get(owner);
-    if (lane) lane.starts.push(arrived);
-    else this.#lanes.set(owner, { owner, starts: [arrived], at: 0 });
+    const sessionConnection = this.#sessionConnections.get(owner);
+    if (sessionConnection) sessionConnection.starts.push(arrived);
+    else this.#sessionConnections.set(owner, { owner, starts: [arrived], at: 0 });
   }
 
   /** Runs after the input of a turn, once for each request that may be started then. */
@@ -184,41 +184,42 @@ export class Pacing {
     if (isFirst) {
       this.#isAfterInput = true;
       this.#startedAfterInput = 0;
-      this.#beginTurn(this.#kernel.clock.nowMs());
+      this.#beginTurn(this.#runtime.clock.nowMs());
     }
     this.#scheduled -= 1;
     const arrived = isFirst || this.#hasTime() ? this.#dequeue() : undefined;
     if (arrived) this.#startedAfterInput += 1;
     if (this.#scheduled === 0) {
       this.#isAfterInput = false;
-      this.#reads?.release(this.#kernel.clock.nowMs());
+      this.#reads?.release(this.#runtime.clock.nowMs());
       const isReading = this.#reads !== undefined && this.#reads.held > 0;
       // A callback that finds no time left costs as well: so about as many as there was time for in this turn.
       const starts = Math.min(this.#waiting.size, STARTS_A_TURN, 2 * this.#startedAfterInput + 2);
       this.#schedule(Math.max(starts, isReading ? 1 : 0));
     }
-    if (arrived) guardCallback(this.#kernel, arrived.response, () => this.#begin(arrived))();
+    if (arrived) guardCallback(this.#runtime, arrived.response, () => this.#begin(arrived))();
   }
 
   /** The clock is not read again for a turn whose time is over. */
   #hasTime(): boolean {
     if (this.#endedTurn === this.#turn) return false;
-    if (this.#kernel.clock.nowMs() - this.#turnStartMs < this.#limits.turnMs) return true;
+    if (this.#runtime.clock.nowMs() - this.#turnStartMs < this.#limits.turnMs) return true;
     this.#endedTurn = this.#turn;
     return false;
   }
 
   /** Takes the next request of the owner whose turn it is. */
   #dequeue(): Arrived | undefined {
-    for (const [owner, lane] of this.#lanes) {
-      const arrived = lane.starts[lane.at];
-      lane.at += 1;
-      if (lane.at === COMPACT_AT) {
-        lane.starts.splice(0, lane.at);
-        lane.at = 0;
+    for (const [owner, sessionConnection] of this.#sessionConnections) {
+      const arrived = sessionConnection.starts[sessionConnection.at];
+      sessionConnection.at += 1;
+      if (sessionConnection.at === COMPACT_AT) {
+        sessionConnection.starts.splice(0, sessionConnection.at);
+        sessionConnection.at = 0;
       }
-      this.#lanes.delete(owner);
-      if (lane.at < lane.starts.length) this.#lanes.set(owner, lane);
+      this.#sessionConnections.delete(owner);
+      if (sessionConnection.at < sessionConnection.starts.length)
+        this.#sessionConnections.set(owner, sessionConnection);
       this.#waiting.give();
       if (arrived && !arrived.request.socket.destroyed) return arrived;
     }

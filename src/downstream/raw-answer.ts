@@ -1,7 +1,7 @@
 /**
  * Whole responses for connections whose request the runtime has not taken: the same JSON-RPC errors as elsewhere, as bytes.
  */
-import { Refusal } from '../kernel/outcome.ts';
+import { Refusal } from '../model/outcome.ts';
 import { refusalFrame } from '../protocol/write.ts';
 
 export interface RawAnswer {

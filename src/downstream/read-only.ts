@@ -3,7 +3,7 @@
  * A refused request with a body also closes its connection, so that no byte of the body is taken for the next request.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { Refusal } from '../kernel/outcome.ts';
+import { Refusal } from '../model/outcome.ts';
 import { declaresBody, writeApiRefusal } from './http-answer.ts';
 
 const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD']);

@@ -6,8 +6,8 @@
  */
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
-import { FairQueue } from '../kernel/fair-queue.ts';
-import { isAddressShare } from '../kernel/principal.ts';
+import { isAddressShare } from '../model/principal.ts';
+import { FairQueue } from '../runtime/fair-queue.ts';
 import type { Connection } from './connection.ts';
 
 /** Connections that are read again in one turn: few while most of them have sent something, many while most are silent. */

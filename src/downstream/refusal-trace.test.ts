@@ -1,21 +1,21 @@
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { test } from 'node:test';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { type Limits, limitsFrom } from '../config/limits.ts';
-import type { Fact } from '../kernel/facts.ts';
-import { Refusal } from '../kernel/outcome.ts';
+import type { HubEvent } from '../model/events.ts';
+import { Refusal } from '../model/outcome.ts';
 import { createRefusalTraces } from './refusal-trace.ts';
 
-type Refused = Extract<Fact, { type: 'request-refused' }>;
+type Refused = Extract<HubEvent, { type: 'request-refused' }>;
 
 function rig(more: Partial<Limits> = {}) {
-  const frozen = frozenKernel();
+  const frozen = frozenRuntime();
   const events: Refused[] = []; // bounded by: one test
-  frozen.kernel.bus.listen((fact) => {
+  frozen.runtime.bus.listen((fact) => {
     if (fact.type === 'request-refused') events.push(fact);
   });
-  const traces = createRefusalTraces({ kernel: frozen.kernel, limits: { ...limitsFrom({}), ...more } });
+  const traces = createRefusalTraces({ runtime: frozen.runtime, limits: { ...limitsFrom({}), ...more } });
   return { ...frozen, events, traces };
 }
 
@@ -69,13 +69,13 @@ test('one address has a limit of its own for events, and what is left out is cou
 });
 
 test('all addresses together have a limit', () => {
-  const { traces, events, advance, kernel } = rig({ refusalLinesPerMinute: 20 });
+  const { traces, events, advance, runtime } = rig({ refusalLinesPerMinute: 20 });
   for (let at = 0; at < 10_000; at += 1)
     traces.unreadable(`10.0.${at >> 8}.${at & 255}`, new Refusal('http-malformed'));
   assert.equal(events.length, 20);
   advance(1100);
   assert.equal(total(events), 10_000);
-  const row = kernel.ceilings.table().find(({ name }) => name === 'downstream.refusal-traces');
+  const row = runtime.ceilings.table().find(({ name }) => name === 'downstream.refusal-traces');
   assert.equal(row?.size, 4096);
 });
 

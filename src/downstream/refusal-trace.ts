@@ -5,12 +5,12 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
-import { CappedMap } from '../kernel/capped.ts';
-import type { ErrorCode } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { NetworkMap } from '../kernel/network-map.ts';
-import type { Refusal } from '../kernel/outcome.ts';
+import type { ErrorCode } from '../model/errors.ts';
+import type { Refusal } from '../model/outcome.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
+import { CappedMap } from '../runtime/capped.ts';
+import { NetworkMap } from '../runtime/network-map.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { clientAddress } from './client-address.ts';
 
 /** Addresses whose lines are limited each for itself; the oldest is forgotten, so the limit for all lines still holds. */
@@ -35,9 +35,9 @@ interface About {
 
 const UNREAD: About = { method: '', path: '', client: '' };
 
-export function createRefusalTraces({ kernel, limits }: { kernel: Kernel; limits: Limits }): RefusalTraces {
+export function createRefusalTraces({ runtime, limits }: { runtime: Runtime; limits: Limits }): RefusalTraces {
   const buckets = new NetworkMap<TokenBucket>(
-    new CappedMap('downstream.refusal-traces', ADDRESSES, 'drop-oldest', kernel.ceilings),
+    new CappedMap('downstream.refusal-traces', ADDRESSES, 'drop-oldest', runtime.ceilings),
     () => bucketOf(limits.refusalLinesPerAddress),
   );
   const all = bucketOf(limits.refusalLinesPerMinute);
@@ -45,11 +45,11 @@ export function createRefusalTraces({ kernel, limits }: { kernel: Kernel; limits
   const uncounted = new Map<ErrorCode, number>(); // bounded by: the error codes
 
   function bucketOf(perMinute: number): TokenBucket {
-    return new TokenBucket({ perSecond: perMinute / 60, burst: perMinute, nowMs: kernel.clock.nowMs() });
+    return new TokenBucket({ perSecond: perMinute / 60, burst: perMinute, nowMs: runtime.clock.nowMs() });
   }
 
   function mayWrite(address: string): boolean {
-    const nowMs = kernel.clock.nowMs();
+    const nowMs = runtime.clock.nowMs();
     return buckets.of(address).take(nowMs) && all.take(nowMs);
   }
 
@@ -62,7 +62,7 @@ export function createRefusalTraces({ kernel, limits }: { kernel: Kernel; limits
     }
     uncounted.delete(code);
     const { server } = refusal.detail;
-    kernel.bus.publish({
+    runtime.bus.publish({
       type: 'request-refused',
       code,
       times,
@@ -73,9 +73,9 @@ export function createRefusalTraces({ kernel, limits }: { kernel: Kernel; limits
     });
   }
 
-  kernel.timers.every(SWEEP_MS, () => {
+  runtime.timers.every(SWEEP_MS, () => {
     for (const [code, times] of uncounted)
-      kernel.bus.publish({ type: 'request-refused', code, times, address: '', message: '', ...UNREAD });
+      runtime.bus.publish({ type: 'request-refused', code, times, address: '', message: '', ...UNREAD });
     uncounted.clear();
   });
 

@@ -4,10 +4,10 @@
  * arrives; with any other unread body the connection closes (`http-response.ts`).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { errorRow } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { Refusal } from '../kernel/outcome.ts';
+import { errorRow } from '../model/errors.ts';
+import type { Refusal } from '../model/outcome.ts';
 import { refusalFrame } from '../protocol/write.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { SMALL_BYTES } from './bodies.ts';
 import { closeBody } from './guarded-http.ts';
 import { refusalHeaders, refuseRequest, traceRefusal } from './http-answer.ts';
@@ -30,7 +30,7 @@ const frameOf = (refusal: Refusal): Buffer => refusalFrame(NULL_ID, refusal);
  * long as the object. `otherwise` writes where the connection is not kept.
  */
 export function createRefusalWriter(
-  kernel: Pick<Kernel, 'clock'>,
+  runtime: Pick<Runtime, 'clock'>,
   bodyOf: (refusal: Refusal) => Buffer = frameOf,
   otherwise: RefusalWriter = refuseRequest,
 ): RefusalWriter {
@@ -59,7 +59,7 @@ export function createRefusalWriter(
     }
     traceRefusal(response, refusal);
     closeBody(request);
-    writePreparedHead(response, prepared, kernel.clock.wallMs());
+    writePreparedHead(response, prepared, runtime.clock.wallMs());
     response.end(prepared.body, 'latin1');
   };
 }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage } from 'node:http';
 import { test } from 'node:test';
+import { isProxied } from './request-context.ts';
 import { readTarget } from './request-target.ts';
-import { isProxied } from './visit.ts';
 
 function read(url: string, host = '127.0.0.1') {
   const request = { url, headers: { host }, httpVersionMajor: 1, httpVersionMinor: 1 } as unknown as IncomingMessage;

@@ -7,10 +7,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { checkOrigin, type OriginRules } from '../auth/origin.ts';
 import type { TrustedProxies } from '../auth/trusted-proxies.ts';
 import type { Caller } from '../call/call.ts';
-import type { Line } from '../call/line.ts';
+import type { RequestPipeline } from '../call/pipeline.ts';
 import type { Health, HealthAnswer } from '../health/health.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, Refusal } from '../model/outcome.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { Authorized } from './authorized.ts';
 import { dropUnprovenAddress, takeForwardedAddress } from './client-address.ts';
 import { writePreflight } from './cors.ts';
@@ -18,11 +18,11 @@ import type { Endpoint } from './endpoint.ts';
 import type { Forward } from './forward.ts';
 import { declaresBody, refuseRequest, traceRefusal, writeApiRefusal, writeJson, writeRefusal } from './http-answer.ts';
 import { writeLandingPage } from './landing-page.ts';
-import type { OldSse } from './old-sse.ts';
+import type { LegacySse } from './legacy-sse.ts';
 import { acceptsRead } from './read-only.ts';
 import { createRefusalWriter } from './refusal-writer.ts';
+import { requestContextFrom } from './request-context.ts';
 import { type RequestTarget, readTarget } from './request-target.ts';
-import { visitFrom } from './visit.ts';
 
 /** Not the envelope of MCP: /.well-known/* must read as "there is no OAuth here". */
 const NOTHING_HERE = Buffer.from(
@@ -30,15 +30,15 @@ const NOTHING_HERE = Buffer.from(
 );
 
 export interface RouterParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   /** Port that clients reach; shown on the page at `/` when the Host header does not say. */
   readonly port: () => number;
   readonly workerToken: () => string | undefined;
-  readonly line: Line;
+  readonly pipeline: RequestPipeline;
   readonly endpoint: Endpoint;
   readonly health: Health;
   readonly forward: Forward;
-  readonly oldSse: OldSse;
+  readonly legacySse: LegacySse;
   readonly proxies: TrustedProxies;
   readonly settings: () => OriginRules & { readonly legacySse: boolean; readonly keyInQuery: boolean };
   /** Slugs of the servers in a caller's view. */
@@ -52,7 +52,7 @@ export type Handler = (request: IncomingMessage, response: ServerResponse) => vo
 const NO_STORE = { 'cache-control': 'no-store' } as const;
 
 export function createRouter(parts: RouterParts): Handler {
-  const { kernel, port, line, endpoint, health, forward, oldSse } = parts;
+  const { runtime, port, pipeline, endpoint, health, forward, legacySse } = parts;
   const ready = ({ socket }: IncomingMessage): HealthAnswer => {
     parts.readinessAsked(socket.remoteAddress ?? '');
     return health.ready();
@@ -78,7 +78,7 @@ export function createRouter(parts: RouterParts): Handler {
 
   /** Undefined = not an owner; the refusal has been written. */
   function owner(request: IncomingMessage, response: ServerResponse): Authorized | undefined {
-    const authorized = Authorized.from(line, visitFrom(request, { kind: 'all' }, false));
+    const authorized = Authorized.from(pipeline, requestContextFrom(request, { kind: 'all' }, false));
     if (isRefusal(authorized)) {
       writeApiRefusal(request, response, authorized);
       return undefined;
@@ -94,7 +94,7 @@ export function createRouter(parts: RouterParts): Handler {
     const caller =
       request.headers.authorization === undefined
         ? undefined
-        : line.identify(visitFrom(request, { kind: 'all' }, false));
+        : pipeline.identify(requestContextFrom(request, { kind: 'all' }, false));
     if (caller === undefined || isRefusal(caller)) return { status: health.state() };
     const { role, groups } = caller.principal;
     const isOwner = role === 'owner' && groups === undefined;
@@ -172,7 +172,7 @@ export function createRouter(parts: RouterParts): Handler {
   }
 
   const nothingHere = new Refusal('not-found');
-  const writeNothingHere = createRefusalWriter(kernel, () => NOTHING_HERE, refuseNothingHere);
+  const writeNothingHere = createRefusalWriter(runtime, () => NOTHING_HERE, refuseNothingHere);
 
   /** False = not one of the paths of 2024-11-05. */
   function oldClient({ path, given }: RequestTarget, request: IncomingMessage, response: ServerResponse): boolean {
@@ -180,8 +180,8 @@ export function createRouter(parts: RouterParts): Handler {
     if (verb !== 'sse' && verb !== 'messages') return false;
     const segment = rest.length === 0 ? '' : segmentFrom(path, `/${verb}`);
     if (segment === undefined) refuseRequest(request, response, noSuchPath(path));
-    else if (verb === 'sse' && request.method === 'GET') oldSse.open(request, response, { segment, given });
-    else if (verb === 'messages' && request.method === 'POST') oldSse.post(request, response, segment);
+    else if (verb === 'sse' && request.method === 'GET') legacySse.open(request, response, { segment, given });
+    else if (verb === 'messages' && request.method === 'POST') legacySse.post(request, response, segment);
     // A client that tries Streamable HTTP here first goes on to GET upon a 405.
     else
       refuseRequest(
@@ -197,7 +197,7 @@ export function createRouter(parts: RouterParts): Handler {
     try {
       route(request, response);
     } catch (fault) {
-      kernel.bus.publish({ type: 'task-faulted', task: 'request', fault });
+      runtime.bus.publish({ type: 'task-faulted', task: 'request', fault });
       const refusal = new Refusal('internal');
       if (request.url?.startsWith('/api/')) writeApiRefusal(request, response, refusal);
       else writeRefusal(response, refusal, undefined, request);

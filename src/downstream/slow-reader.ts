@@ -8,7 +8,7 @@
  */
 import type { ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 
 /** Looks at a queue within `streamSlowMs`. */
 const LOOKS = 10;
@@ -35,10 +35,10 @@ function ownerOf(response: OwnedResponse): string {
 }
 
 export function createSlowReaders(parts: {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Pick<Limits, 'streamSlowMs' | 'unreadBytes' | 'unreadBytesPerKey'>;
 }): SlowReaders {
-  const { kernel, limits } = parts;
+  const { runtime, limits } = parts;
   /** With its owner; the one that has been waiting longest is first. */
   const unread = new Map<ServerResponse, string>(); // bounded by: connections
   /** What they held when they were counted last; queues of complete answers only become shorter. */
@@ -58,7 +58,7 @@ export function createSlowReaders(parts: {
 
   function cut(response: ServerResponse): void {
     unread.delete(response);
-    kernel.bus.publish({ type: 'reader-cut', bytes: response.writableLength });
+    runtime.bus.publish({ type: 'reader-cut', bytes: response.writableLength });
     response.destroy();
   }
 
@@ -96,7 +96,7 @@ export function createSlowReaders(parts: {
       const everyMs = limits.streamSlowMs / LOOKS;
       let [looks, lastMs] = [0, Number.NEGATIVE_INFINITY];
       response.setTimeout(everyMs, () => {
-        const nowMs = kernel.clock.nowMs();
+        const nowMs = runtime.clock.nowMs();
         // A look that was not told of found a shorter queue.
         looks = nowMs - lastMs < 1.9 * everyMs ? looks + 1 : 1;
         lastMs = nowMs;

@@ -6,29 +6,29 @@
  * Source: protocol.md §1.2.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Line } from '../call/line.ts';
+import type { RequestPipeline } from '../call/pipeline.ts';
 import type { Limits } from '../config/limits.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
 import { answerId } from '../protocol/answer-id.ts';
-import type { Claim, ClaimHeaders } from '../protocol/era-2026/claim.ts';
+import type { RequestMeta, RequestMetaHeaders } from '../protocol/era-2026/request-meta.ts';
 import { HOP_PREFIX } from '../protocol/era-2026/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { withoutPrefix } from '../protocol/meta.ts';
 import { paramSpan } from '../protocol/scan.ts';
 import { withoutParam, withValue } from '../protocol/write.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import type { Authorized } from './authorized.ts';
 import type { ExchangeRooms } from './exchange.ts';
 import { writeRefusal } from './http-answer.ts';
 import { answerMessage } from './http-message.ts';
 import { openListen } from './listen.ts';
-import { isHop, type Siblings } from './siblings.ts';
+import { isHop, type PeerWorkers } from './peer-workers.ts';
 
 export interface StatelessParts extends ExchangeRooms {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
-  readonly line: Line;
-  readonly siblings: Siblings;
+  readonly pipeline: RequestPipeline;
+  readonly peers: PeerWorkers;
   /** Slot of this hub. */
   readonly slot: number;
 }
@@ -36,7 +36,7 @@ export interface StatelessParts extends ExchangeRooms {
 export interface Claimed {
   readonly envelope: Envelope;
   readonly authorized: Authorized;
-  readonly claim: Outcome<Claim>;
+  readonly requestMeta: Outcome<RequestMeta>;
 }
 
 export interface Stateless {
@@ -48,15 +48,15 @@ const EMPTY_BYTES = 2;
 const LISTEN = 'subscriptions/listen';
 
 export function createStateless(parts: StatelessParts): Stateless {
-  const { limits, line, siblings, slot } = parts;
+  const { limits, pipeline, peers, slot } = parts;
 
   function listen(
     request: IncomingMessage,
     response: ServerResponse,
-    { envelope, authorized, claim }: Claimed & { readonly claim: Claim },
+    { envelope, authorized, requestMeta }: Claimed & { readonly requestMeta: RequestMeta },
   ): void {
     const idRaw = answerId(envelope);
-    const listening = line.listen(envelope, claim, authorized.caller);
+    const listening = pipeline.listen(envelope, requestMeta, authorized.caller);
     if (isRefusal(listening)) writeRefusal(response, listening, idRaw, request);
     else openListen({ response, access: authorized.caller, owner: authorized.caller.owner }, idRaw, listening, parts);
   }
@@ -65,14 +65,14 @@ export function createStateless(parts: StatelessParts): Stateless {
   function passedOn(
     request: IncomingMessage,
     response: ServerResponse,
-    { envelope, authorized }: Omit<Claimed, 'claim'>,
+    { envelope, authorized }: Omit<Claimed, 'requestMeta'>,
     idRaw: Buffer,
   ): boolean {
     if (limits.hubs <= 1 || isHop(request)) return false;
-    const holder = line.ownerOf(envelope);
+    const holder = pipeline.ownerOf(envelope);
     if (holder === undefined || holder === slot || holder > limits.hubs) return false;
     const gone = new Refusal('request-state-invalid', 'The hub that held this call is gone. Start it again.');
-    siblings.pass(request, response, {
+    peers.pass(request, response, {
       ...{ slot: holder, owner: authorized.caller.owner, access: authorized.caller },
       body: envelope.bytes,
       away: () => writeRefusal(response, gone, idRaw, request),
@@ -90,19 +90,20 @@ export function createStateless(parts: StatelessParts): Stateless {
   }
 
   return {
-    answer(request, response, { envelope, authorized, claim }) {
+    answer(request, response, { envelope, authorized, requestMeta }) {
       const idRaw = answerId(envelope);
-      if (isRefusal(claim)) return writeRefusal(response, claim, idRaw, request);
+      if (isRefusal(requestMeta)) return writeRefusal(response, requestMeta, idRaw, request);
       if (passedOn(request, response, { envelope, authorized }, idRaw)) return;
       const clean = forServers(envelope);
       if (envelope.kind === 'request' && envelope.method === LISTEN)
-        listen(request, response, { envelope: clean, authorized, claim });
-      else answerMessage(request, response, { envelope: clean, authorized, claim }, parts, limits.streamKeepAliveMs);
+        listen(request, response, { envelope: clean, authorized, requestMeta });
+      else
+        answerMessage(request, response, { envelope: clean, authorized, requestMeta }, parts, limits.streamKeepAliveMs);
     },
   };
 }
 
-export function claimHeaders(request: IncomingMessage): ClaimHeaders {
+export function claimHeaders(request: IncomingMessage): RequestMetaHeaders {
   return {
     version: headerText(request, 'mcp-protocol-version'),
     method: headerText(request, 'mcp-method'),

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeResponse } from '../../test/support/fake-response.ts';
-import { type FrozenKernel, frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { type FrozenRuntime, frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { accessOf } from '../../test/support/small-worlds.ts';
 import { type Limits, limitsFrom } from '../config/limits.ts';
-import { isRefusal } from '../kernel/outcome.ts';
+import { isRefusal } from '../model/outcome.ts';
 import { createStreams, type SseStream, type Streams } from './streams.ts';
 
 interface Opened {
@@ -14,10 +14,10 @@ interface Opened {
   readonly reasons: string[];
 }
 
-function rigWith(more: Partial<Limits> = {}): { frozen: FrozenKernel; limits: Limits; streams: Streams } {
-  const frozen = frozenKernel();
+function rigWith(more: Partial<Limits> = {}): { frozen: FrozenRuntime; limits: Limits; streams: Streams } {
+  const frozen = frozenRuntime();
   const limits = { ...limitsFrom({}), ...more };
-  return { frozen, limits, streams: createStreams({ kernel: frozen.kernel, limits }) };
+  return { frozen, limits, streams: createStreams({ runtime: frozen.runtime, limits }) };
 }
 
 function open(streams: Streams, owner = 'a'): Opened {

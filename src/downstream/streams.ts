@@ -7,11 +7,11 @@
  */
 import type { ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { Access } from '../kernel/open-work.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
-import { FairMap } from '../kernel/shares.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
 import { sseEvent, sseEventPieces } from '../protocol/sse.ts';
+import type { Access } from '../runtime/open-work.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { FairMap } from '../runtime/shares.ts';
 import { markStream } from './connection.ts';
 
 const SWEEP_MS = 1000;
@@ -27,7 +27,7 @@ const HEADERS = {
 } as const;
 
 interface StreamParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
 }
 
 export class SseStream {
@@ -51,9 +51,9 @@ export class SseStream {
     this.#response = response;
     this.#parts = parts;
     this.#closed = closed;
-    this.openedMs = parts.kernel.clock.nowMs();
+    this.openedMs = parts.runtime.clock.nowMs();
     this.#writtenMs = this.openedMs;
-    this.#keepAliveMs = parts.keepAliveMs * (0.8 + 0.2 * parts.kernel.random());
+    this.#keepAliveMs = parts.keepAliveMs * (0.8 + 0.2 * parts.runtime.random());
   }
 
   /** Starts to watch its reader. */
@@ -141,7 +141,7 @@ export class SseStream {
   #write(bytes: Buffer): boolean {
     if (this.#over) return false;
     this.#hasWritten = true;
-    this.#writtenMs = this.#parts.kernel.clock.nowMs();
+    this.#writtenMs = this.#parts.runtime.clock.nowMs();
     if (!this.#response.write(bytes) && this.#blockedMs < 0) this.#blockedMs = this.#writtenMs;
     return true;
   }
@@ -179,15 +179,15 @@ export interface Streams {
   stop(): void;
 }
 
-export function createStreams(parts: { kernel: Kernel; limits: Limits }): Streams {
-  const { kernel, limits } = parts;
+export function createStreams(parts: { runtime: Runtime; limits: Limits }): Streams {
+  const { runtime, limits } = parts;
   const bounds = { max: limits.streams, share: limits.streamsPerKey };
   // An evicted stream was the oldest one of the owner that holds most.
   const streams = new FairMap<SseStream, SseStream>(
     'downstream.streams',
     bounds,
     'evict-greediest',
-    kernel.ceilings,
+    runtime.ceilings,
     (stream) => stream.close('too-many-streams'),
   );
 
@@ -198,8 +198,8 @@ export function createStreams(parts: { kernel: Kernel; limits: Limits }): Stream
     return new Refusal('key-busy', why, { setting: 'streamsPerKey' });
   }
 
-  const sweep = kernel.timers.every(SWEEP_MS, () => {
-    const nowMs = kernel.clock.nowMs();
+  const sweep = runtime.timers.every(SWEEP_MS, () => {
+    const nowMs = runtime.clock.nowMs();
     for (const stream of [...streams.values()]) stream.look(nowMs, limits);
     makeRoom();
   });
@@ -221,9 +221,9 @@ export function createStreams(parts: { kernel: Kernel; limits: Limits }): Stream
     open(response, { owner, access, headers }, closed) {
       if (response.destroyed) return new Refusal('client-gone');
       if (streams.sizeOf(owner) >= Math.min(limits.streamsPerKey, limits.streams)) return refusal();
-      const open = kernel.openWork.add('stream', access);
+      const open = runtime.openWork.add('stream', access);
       if (isRefusal(open)) return open;
-      const stream = new SseStream(response, { kernel, keepAliveMs: limits.streamKeepAliveMs }, (reason) => {
+      const stream = new SseStream(response, { runtime, keepAliveMs: limits.streamKeepAliveMs }, (reason) => {
         streams.delete(stream);
         open.close();
         closed(reason);
@@ -237,7 +237,7 @@ export function createStreams(parts: { kernel: Kernel; limits: Limits }): Stream
       open.onEnd((why) => stream.revoke(why));
       markStream(response);
       response.writeHead(200, { ...HEADERS, ...headers });
-      kernel.timers.afterInput(() => stream.ensureFirst());
+      runtime.timers.afterInput(() => stream.ensureFirst());
       return stream;
     },
     closeAll(reason) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { createHealth, type Health, type HealthSources } from './health.ts';
 
 function healthWith(more: Partial<HealthSources> = {}): Health {
@@ -19,7 +19,7 @@ function healthWith(more: Partial<HealthSources> = {}): Health {
     counts: () => ({ calls: 4 }),
     ...more,
   };
-  return createHealth({ kernel: frozenKernel().kernel, slot: 1, version: '9', sources });
+  return createHealth({ runtime: frozenRuntime().runtime, slot: 1, version: '9', sources });
 }
 
 const statuses = (health: Health): number[] =>

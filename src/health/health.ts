@@ -3,10 +3,11 @@
  * Promises: an answer costs microseconds whatever servers, disk, Redis or control do; the public answer holds no name, figure or version.
  * Does not: decide restarts (the supervisor) or shed load (admission).
  */
-import type { CeilingRow } from '../kernel/capped.ts';
-import type { CatalogSize } from '../kernel/catalog-size.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { WaitRow } from '../kernel/waits.ts';
+
+import type { CatalogSize } from '../model/catalog-size.ts';
+import type { ContainerLimitRow } from '../runtime/capped.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { WaitRow } from '../runtime/waits.ts';
 
 export type HealthState = 'starting' | 'ok' | 'degraded' | 'overloaded' | 'draining';
 
@@ -88,12 +89,17 @@ export interface Health {
   /** /api/health for any other key; `servers` = slugs of its view. */
   memberDetail(servers: readonly string[]): MemberHealth;
   waits(): readonly WaitRow[];
-  ceilings(): readonly CeilingRow[];
+  ceilings(): readonly ContainerLimitRow[];
 }
 
-export function createHealth(parts: { kernel: Kernel; slot: number; version: string; sources: HealthSources }): Health {
-  const { kernel, slot, version, sources } = parts;
-  const bornMs = kernel.clock.nowMs();
+export function createHealth(parts: {
+  runtime: Runtime;
+  slot: number;
+  version: string;
+  sources: HealthSources;
+}): Health {
+  const { runtime, slot, version, sources } = parts;
+  const bornMs = runtime.clock.nowMs();
   let stage: 'starting' | 'serving' | 'draining' = 'starting';
 
   function state(): HealthState {
@@ -130,7 +136,7 @@ export function createHealth(parts: { kernel: Kernel; slot: number; version: str
       version,
       hub: slot,
       pid: process.pid,
-      uptimeMs: Math.round(kernel.clock.nowMs() - bornMs),
+      uptimeMs: Math.round(runtime.clock.nowMs() - bornMs),
       snapshot: { revision: sources.snapshotRevision() },
       keys: sources.keys(),
       process: sources.gauges(),
@@ -141,7 +147,7 @@ export function createHealth(parts: { kernel: Kernel; slot: number; version: str
       servers: sources.servers(),
       catalogsTooLarge: sources.catalogsTooLarge(),
       counts: sources.counts(),
-      waits: kernel.waits.size,
+      waits: runtime.waits.size,
     }),
     memberDetail: (servers) => ({
       status: state(),
@@ -149,7 +155,7 @@ export function createHealth(parts: { kernel: Kernel; slot: number; version: str
       servers: sources.publicServers().filter(({ server }) => servers.includes(server)),
       catalogsTooLarge: sources.catalogsTooLarge().flatMap(({ server }) => (servers.includes(server) ? [server] : [])),
     }),
-    waits: () => kernel.waits.table(),
-    ceilings: () => kernel.ceilings.table(),
+    waits: () => runtime.waits.table(),
+    ceilings: () => runtime.ceilings.table(),
   };
 }

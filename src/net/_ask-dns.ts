@@ -5,7 +5,7 @@
  * Does not: bound the whole, cache or share questions (`resolver.ts`).
  */
 import { promises as dns } from 'node:dns';
-import type { Timers } from '../kernel/clock.ts';
+import type { Timers } from '../runtime/clock.ts';
 import type { Address } from './address-class.ts';
 import { faultCode } from './errors.ts';
 

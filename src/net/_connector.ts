@@ -6,10 +6,10 @@
  */
 import { connect as connectTcp, isIP, type LookupFunction, type OnReadOpts, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
-import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { Wait } from '../kernel/waits.ts';
+import { HubError } from '../model/errors.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { Wait } from '../runtime/waits.ts';
 import type { HttpProxy } from './_proxy.ts';
 import { readTunnelAnswer, tunnelRequest } from './_tunnel.ts';
 import { type AddressRule, isAllowed } from './address-class.ts';
@@ -18,7 +18,7 @@ import { hubErrorFromNet } from './errors.ts';
 import { type Attempted, addressText, slowWords } from './fault-words.ts';
 
 export interface ConnectorOptions {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   /** Name of the server, for people. */
   readonly owner: string;
   readonly connectMs: number;
@@ -114,13 +114,13 @@ class Attempt {
     this.#onread = onread;
     this.#session = session;
     this.#events = events;
-    this.#deadline = options.kernel.deadline(options.connectMs);
+    this.#deadline = options.runtime.deadline(options.connectMs);
   }
 
   start(): void {
-    const { kernel, owner, host, port, proxy } = this.#options;
+    const { runtime, owner, host, port, proxy } = this.#options;
     try {
-      this.#wait = kernel.waits.open('upstream-connect', owner, this.#deadline);
+      this.#wait = runtime.waits.open('upstream-connect', owner, this.#deadline);
     } catch (fault) {
       queueMicrotask(() => this.fail(fault));
       return;

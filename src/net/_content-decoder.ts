@@ -12,7 +12,7 @@ import {
   createInflateRaw,
   createZstdDecompress,
 } from 'node:zlib';
-import { HubError } from '../kernel/errors.ts';
+import { HubError } from '../model/errors.ts';
 import { bodyCoding, type Coded, type ContentCoding, MAX_WINDOW_BITS, nextFrameCoding } from './_content-coding.ts';
 import { malformed } from './_http-head.ts';
 import { FrameEnds, frameStart } from './_zstd-frames.ts';

@@ -3,7 +3,7 @@
  * Guarantees: at most 20 of 4 KiB, the oldest goes first; they belong to the pool, so to one connection, one credential and one origin, and are never
  * logged; names and values are visible ASCII; one ends when its server says (Max-Age, else Expires), and with the pool.
  */
-import type { Clock } from '../kernel/clock.ts';
+import type { Clock } from '../runtime/clock.ts';
 import { isHeaderName } from './header-value.ts';
 
 const MAX_COOKIES = 20;

@@ -4,8 +4,9 @@
  * what a handler throws is reported and reaches nobody else; the line has a ceiling, and leaving it is O(1).
  * Does not: read or write (`_http-socket.ts`).
  */
-import { CappedCount, type Ceilings } from '../kernel/capped.ts';
-import type { HubError } from '../kernel/errors.ts';
+
+import type { HubError } from '../model/errors.ts';
+import { CappedCount, type ContainerLimits } from '../runtime/capped.ts';
 import { contentCoding, decodedHeaders } from './_content-coding.ts';
 import { ContentDecoder, type DecoderSink, type DecodingMemory, UNDECODABLE } from './_content-decoder.ts';
 import { malformed } from './_http-head.ts';
@@ -179,7 +180,7 @@ export class WaitingLine implements ExchangeHolder {
   #first: Exchange | undefined;
   #last: Exchange | undefined;
 
-  constructor(max: number, ceilings: Ceilings) {
+  constructor(max: number, ceilings: ContainerLimits) {
     this.#count = new CappedCount('net.waiting', max, 'refuse', ceilings);
   }
 

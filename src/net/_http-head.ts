@@ -4,7 +4,7 @@
  * lines, bare LF, spaces before a colon and control characters are refused; lengths that contradict each other are refused.
  * Does not: read bodies (`_http-wire.ts`). Trailers are read by the same rules and dropped there.
  */
-import { HubError } from '../kernel/errors.ts';
+import { HubError } from '../model/errors.ts';
 import type { ResponseHeaders } from './_http-types.ts';
 
 const MAX_HEAD_BYTES = 16 * 1024;

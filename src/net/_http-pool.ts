@@ -6,10 +6,11 @@
  * ever; `close` destroys everything at once.
  * Owns: its connections. Does not: pipeline, send anything twice but after a redirect to the same place, or time requests.
  */
-import { CappedSlots } from '../kernel/capped.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { WheelEntry } from '../kernel/wheel.ts';
+
+import { HubError } from '../model/errors.ts';
+import { CappedSlots } from '../runtime/capped.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { TimerWheelEntry } from '../runtime/timer-wheel.ts';
 import type { Connector } from './_connector.ts';
 import type { DecodingMemory } from './_content-decoder.ts';
 import type { CookieJar } from './_cookies.ts';
@@ -19,7 +20,7 @@ import { HttpSocket, type SocketOwner } from './_http-socket.ts';
 import type { EgressRequest, ResponseController, ResponseHandler, ResponseHeaders } from './_http-types.ts';
 
 export interface HttpPoolOptions {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   /** Name of the server, for people. */
   readonly owner: string;
   readonly connections: number;
@@ -57,7 +58,7 @@ export class HttpPool implements SocketOwner {
   /** Turns of the loop in which idle connections were looked at; counted only while there is something to do. */
   #turn = 0;
   #looksAgain = false;
-  #sweep: WheelEntry | undefined;
+  #sweep: TimerWheelEntry | undefined;
   /** Where redirects have led, by path. */
   readonly #movedPaths = new Map<string, string>(); // bounded by: MAX_MOVED
   #lastCookies: string | undefined;
@@ -67,11 +68,11 @@ export class HttpPool implements SocketOwner {
 
   constructor(options: HttpPoolOptions) {
     this.#options = options;
-    const { kernel, owner, connections } = options;
-    this.#sockets = new CappedSlots('net.sockets', connections, kernel.ceilings);
-    this.#waiting = new WaitingLine(WAITING_EACH * connections, kernel.ceilings);
+    const { runtime, owner, connections } = options;
+    this.#sockets = new CappedSlots('net.sockets', connections, runtime.ceilings);
+    this.#waiting = new WaitingLine(WAITING_EACH * connections, runtime.ceilings);
     this.decoding = options.decoding;
-    this.#report = (fault) => kernel.bus.publish({ type: 'task-faulted', task: `an answer of ${owner}`, fault });
+    this.#report = (fault) => runtime.bus.publish({ type: 'task-faulted', task: `an answer of ${owner}`, fault });
   }
 
   dispatch(request: EgressRequest, handler: ResponseHandler): ResponseController {
@@ -94,8 +95,8 @@ export class HttpPool implements SocketOwner {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    const { kernel, connector } = this.#options;
-    if (this.#sweep) kernel.wheel.remove(this.#sweep);
+    const { runtime, connector } = this.#options;
+    if (this.#sweep) runtime.wheel.remove(this.#sweep);
     connector.close();
     for (const socket of [...this.#sockets.values()]) socket.drop(this.#stopped());
     for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) next.fail(this.#stopped());
@@ -125,7 +126,7 @@ export class HttpPool implements SocketOwner {
   connected(socket: HttpSocket): void {
     this.#connecting -= 1;
     socket.freedInTurn = -1;
-    socket.idleUntilMs = this.#options.kernel.clock.nowMs() + IDLE_SOCKET_MS;
+    socket.idleUntilMs = this.#options.runtime.clock.nowMs() + IDLE_SOCKET_MS;
     if (!this.#carryNext(socket)) this.#keep(socket);
   }
 
@@ -143,7 +144,7 @@ export class HttpPool implements SocketOwner {
       socket.drop();
       return;
     }
-    socket.idleUntilMs = this.#options.kernel.clock.nowMs() + Math.min(hintMs, IDLE_SOCKET_MS);
+    socket.idleUntilMs = this.#options.runtime.clock.nowMs() + Math.min(hintMs, IDLE_SOCKET_MS);
     socket.freedInTurn = this.#turn;
     this.#keep(socket);
     this.#lookAgain();
@@ -177,7 +178,7 @@ export class HttpPool implements SocketOwner {
     this.#looksAgain = false;
     this.#turn += 1;
     if (this.#waiting.size === 0) return;
-    const nowMs = this.#options.kernel.clock.nowMs();
+    const nowMs = this.#options.runtime.clock.nowMs();
     for (let socket = this.#takeIdle(nowMs); socket; socket = this.#takeIdle(nowMs))
       if (!this.#carryNext(socket)) {
         this.#keep(socket);
@@ -206,7 +207,7 @@ export class HttpPool implements SocketOwner {
   }
   #keep(socket: HttpSocket): void {
     this.#idle.push(socket);
-    const { wheel } = this.#options.kernel;
+    const { wheel } = this.#options.runtime;
     const untilMs = socket.idleUntilMs;
     if (!this.#sweep) this.#sweep = wheel.add(untilMs, () => this.#putAway());
     else if (this.#sweep.slot < 0 || untilMs < this.#sweep.atMs) wheel.move(this.#sweep, untilMs);
@@ -214,7 +215,7 @@ export class HttpPool implements SocketOwner {
 
   /** One entry in the wheel for all: it looks again when the next one is due, however often they were used meanwhile. */
   #putAway(): void {
-    const { clock, wheel } = this.#options.kernel;
+    const { clock, wheel } = this.#options.runtime;
     const nowMs = clock.nowMs();
     for (const socket of [...this.#idle]) if (socket.idleUntilMs <= nowMs) socket.drop();
     if (this.#sweep && this.#idle.length > 0)

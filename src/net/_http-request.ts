@@ -4,7 +4,7 @@
  * for, because a request that says nothing allows any (RFC 9110, section 12.5.3).
  * Does not: know the body (`_http-socket.ts` adds its length).
  */
-import { HubError } from '../kernel/errors.ts';
+import { HubError } from '../model/errors.ts';
 import type { EgressRequest } from './_http-types.ts';
 import { isHeaderName } from './header-value.ts';
 

@@ -6,7 +6,7 @@
  * Owns: its socket, from the attempt to connect to its end. Does not: choose exchanges, count idle time (`_http-pool.ts`) or time anything.
  */
 import type { OnReadOpts, Socket } from 'node:net';
-import { HubError } from '../kernel/errors.ts';
+import { HubError } from '../model/errors.ts';
 import type { Connector } from './_connector.ts';
 import type { DecodingMemory } from './_content-decoder.ts';
 import { type Exchange, type ExchangeHolder, faultFrom } from './_http-exchange.ts';

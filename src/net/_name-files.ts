@@ -6,7 +6,7 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import { isIP } from 'node:net';
-import type { Kernel } from '../kernel/kernel.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import type { Address } from './address-class.ts';
 
 const LOOK_EVERY_MS = 30_000;
@@ -45,7 +45,7 @@ export const SYSTEM_NAME_FILES: NameFilePaths = {
   resolvConf: '/etc/resolv.conf',
 };
 
-export function createNameFiles(kernel: Kernel, paths: NameFilePaths): NameFiles {
+export function createNameFiles(runtime: Runtime, paths: NameFilePaths): NameFiles {
   let hosts: ReadonlyMap<string, readonly Address[]> = new Map(); // bounded by: MAX_HOSTS
   let search: Search = { domains: [], ndots: 1 };
   let generation = 0;
@@ -56,8 +56,8 @@ export function createNameFiles(kernel: Kernel, paths: NameFilePaths): NameFiles
 
   async function look(): Promise<void> {
     const [hostsFile, searchFile] = await Promise.all([
-      readIfChanged(kernel, paths.hosts, hostsMark),
-      readIfChanged(kernel, paths.resolvConf, searchMark),
+      readIfChanged(runtime, paths.hosts, hostsMark),
+      readIfChanged(runtime, paths.resolvConf, searchMark),
     ]);
     if (hostsFile) {
       hosts = hostsFrom(hostsFile.text);
@@ -68,7 +68,7 @@ export function createNameFiles(kernel: Kernel, paths: NameFilePaths): NameFiles
       searchMark = searchFile.mark;
       generation += 1;
     }
-    lookedMs = kernel.clock.nowMs();
+    lookedMs = runtime.clock.nowMs();
     looking = undefined;
   }
 
@@ -80,8 +80,8 @@ export function createNameFiles(kernel: Kernel, paths: NameFilePaths): NameFiles
   return {
     ready: () => (Number.isFinite(lookedMs) ? Promise.resolve() : startLook()),
     find(name) {
-      if (looking === undefined && kernel.clock.nowMs() - lookedMs >= LOOK_EVERY_MS)
-        kernel.scope.run('name-files', () => startLook());
+      if (looking === undefined && runtime.clock.nowMs() - lookedMs >= LOOK_EVERY_MS)
+        runtime.scope.run('name-files', () => startLook());
       return hosts.get(name);
     },
     candidates: (name) => candidatesFor(name, search),
@@ -93,16 +93,16 @@ export function createNameFiles(kernel: Kernel, paths: NameFilePaths): NameFiles
 
 /** undefined = unchanged or not readable in time. */
 async function readIfChanged(
-  kernel: Kernel,
+  runtime: Runtime,
   path: string,
   mark: string,
 ): Promise<{ text: string; mark: string } | undefined> {
-  using deadline = kernel.deadline(READ_MS);
+  using deadline = runtime.deadline(READ_MS);
   try {
-    const facts = await kernel.waits.for(stat(path), { label: 'dns', owner: path, deadline });
+    const facts = await runtime.waits.for(stat(path), { label: 'dns', owner: path, deadline });
     const now = `${facts.mtimeMs} ${facts.size} ${facts.ino}`;
     if (now === mark || facts.size > MAX_FILE_BYTES) return undefined;
-    const text = await kernel.waits.for(readFile(path, 'utf8'), { label: 'dns', owner: path, deadline });
+    const text = await runtime.waits.for(readFile(path, 'utf8'), { label: 'dns', owner: path, deadline });
     return { text, mark: now };
   } catch {
     return undefined;

@@ -3,7 +3,7 @@
  * Promises: pure; loopback is never sent through a proxy; a proxy URL that cannot be used is refused at boot without showing its value.
  * Does not: speak to the proxy (`_connector.ts`).
  */
-import { HubError } from '../kernel/errors.ts';
+import { HubError } from '../model/errors.ts';
 import { addressClass } from './address-class.ts';
 import { basicLogin } from './header-value.ts';
 

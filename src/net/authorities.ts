@@ -7,9 +7,9 @@ import { X509Certificate } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { type FileText, readConfigText } from '../config/config-file.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+import { HubError } from '../model/errors.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 
 const VARIABLE = 'MCPHUB_CA_FILE';
 const MAX_BYTES = 4 * 1024 * 1024;
@@ -39,7 +39,7 @@ export function readAuthorities(file: string): string {
 }
 
 export class Authorities {
-  readonly #kernel: Kernel;
+  readonly #runtime: Runtime;
   readonly #file: string;
   #text = '';
   #context: SecureContext;
@@ -48,8 +48,8 @@ export class Authorities {
   #isClosed = false;
 
   /** `file` empty = none. Never throws: a file that cannot be used shows in `fault`. */
-  constructor(kernel: Kernel, file = '') {
-    this.#kernel = kernel;
+  constructor(runtime: Runtime, file = '') {
+    this.#runtime = runtime;
     this.#file = file;
     try {
       if (file !== '') this.#text = readAuthorities(file);
@@ -71,11 +71,11 @@ export class Authorities {
   /** Reads the file again, in the background; cheap where it has not changed. */
   refresh(): void {
     if (this.#file === '' || this.#reading || this.#isClosed) return;
-    const deadline = this.#kernel.deadline(READ_MS);
+    const deadline = this.#runtime.deadline(READ_MS);
     this.#reading = deadline;
-    this.#kernel.scope.run(`reading ${VARIABLE}`, async () => {
+    this.#runtime.scope.run(`reading ${VARIABLE}`, async () => {
       try {
-        this.#use(await readConfigText(this.#file, this.#kernel.waits, deadline));
+        this.#use(await readConfigText(this.#file, this.#runtime.waits, deadline));
       } catch {
         if (!this.#isClosed) this.#fault = refused(this.#file, `was not read within ${READ_MS} ms`).message;
       } finally {

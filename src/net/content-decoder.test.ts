@@ -5,8 +5,8 @@ import { setTimeout as restFor } from 'node:timers/promises';
 import { constants, createZstdCompress, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { ask, type RawRequest, startRawServer } from '../../test/support/raw-http.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { HubError } from '../kernel/errors.ts';
-import { createKernel, type Kernel } from '../kernel/kernel.ts';
+import { HubError } from '../model/errors.ts';
+import { createRuntime, type Runtime } from '../runtime/runtime.ts';
 import { createEgress, type EgressPool } from './egress.ts';
 
 interface Rig {
@@ -17,17 +17,17 @@ interface Rig {
 }
 
 async function withServer(answer: (request: RawRequest) => void, run: (rig: Rig) => Promise<void>): Promise<void> {
-  const kernel: Kernel = createKernel();
+  const runtime: Runtime = createRuntime();
   const server = await startRawServer(answer);
-  const egress = createEgress({ kernel, limits: limitsFrom({}), env: {} });
+  const egress = createEgress({ runtime, limits: limitsFrom({}), env: {} });
   const url = new URL(`http://127.0.0.1:${server.port}/`);
   try {
     await run({
       open: (owner) => egress.open(url, { owner, connections: 8, addresses: 'any' }),
-      held: () => kernel.ceilings.table().find(({ name }) => name === 'net.decoding')?.size ?? -1,
+      held: () => runtime.ceilings.table().find(({ name }) => name === 'net.decoding')?.size ?? -1,
     });
   } finally {
-    await egress.close(kernel.deadline(1000));
+    await egress.close(runtime.deadline(1000));
     await server.close();
   }
 }

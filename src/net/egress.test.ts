@@ -8,8 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { limitsFrom } from '../config/limits.ts';
-import { HubError } from '../kernel/errors.ts';
-import { createKernel } from '../kernel/kernel.ts';
+import { HubError } from '../model/errors.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { proxyRuleFrom } from './_proxy.ts';
 import { createEgress, type EgressPool } from './egress.ts';
 import { checkEgressEnvironment } from './egress-environment.ts';
@@ -65,10 +65,10 @@ function get(pool: EgressPool, url: URL): Promise<Answer> {
 }
 
 function rig(env: Record<string, string> = {}, connectMs = 400) {
-  const kernel = createKernel();
-  const egress = createEgress({ kernel, limits: limitsFrom({ connectMs }), env });
+  const runtime = createRuntime();
+  const egress = createEgress({ runtime, limits: limitsFrom({ connectMs }), env });
   const open = (url: string) => egress.open(new URL(url), { owner: 'docs', connections: 32, addresses: 'any' });
-  return { kernel, egress, open, close: () => egress.close(kernel.deadline(1000)) };
+  return { runtime, egress, open, close: () => egress.close(runtime.deadline(1000)) };
 }
 
 async function listening(server: {

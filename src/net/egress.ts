@@ -5,10 +5,10 @@
  * Does not: time requests (the link's silence watch does) or know what they carry.
  */
 import type { Limits } from '../config/limits.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { FairCount } from '../kernel/shares.ts';
+import { HubError } from '../model/errors.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { FairCount } from '../runtime/shares.ts';
 import { createDnsAsker } from './_ask-dns.ts';
 import { Connector } from './_connector.ts';
 import { type DecodingMemory, UNDECODABLE } from './_content-decoder.ts';
@@ -71,7 +71,7 @@ export interface Egress {
 }
 
 export interface EgressOptions {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   /** Reads HTTP_PROXY, HTTPS_PROXY, NO_PROXY and MCPHUB_CA_FILE once, at boot; the file again whenever a pool is opened. */
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -79,12 +79,12 @@ export interface EgressOptions {
 
 /** For boot: reads the CA file at once. Throws `config-invalid` for a proxy that cannot be used (`egress-environment.ts` checks both before). */
 export function createEgress(options: EgressOptions): Egress {
-  const { kernel, limits, env } = options;
-  const files = createNameFiles(kernel, SYSTEM_NAME_FILES);
-  const resolver = createResolver({ kernel, dnsMs: limits.dnsMs, dns: createDnsAsker(kernel.timers), files });
+  const { runtime, limits, env } = options;
+  const files = createNameFiles(runtime, SYSTEM_NAME_FILES);
+  const resolver = createResolver({ runtime, dnsMs: limits.dnsMs, dns: createDnsAsker(runtime.timers), files });
   const proxyFor = proxyRuleFrom(env);
-  const authorities = new Authorities(kernel, env.MCPHUB_CA_FILE);
-  const decoding = new FairCount('net.decoding', DECODING_BYTES, DECODING_BYTES_EACH, 'refuse', kernel.ceilings);
+  const authorities = new Authorities(runtime, env.MCPHUB_CA_FILE);
+  const decoding = new FairCount('net.decoding', DECODING_BYTES, DECODING_BYTES_EACH, 'refuse', runtime.ceilings);
   const pools = new Set<EgressPool>(); // bounded by: limits.servers and their links; each leaves when it is closed
   return {
     resolver,
@@ -98,13 +98,13 @@ export function createEgress(options: EgressOptions): Egress {
       if (url.protocol === 'https:' || proxy?.secure) authorities.refresh();
       const connectorFor = (secure: boolean): Connector =>
         new Connector({
-          ...{ kernel, owner, lookup: resolver.lookup, addresses, authorities, secure, proxy },
+          ...{ runtime, owner, lookup: resolver.lookup, addresses, authorities, secure, proxy },
           connectMs: limits.connectMs,
           host: bareHost(url),
           port: portOf(url),
         });
       const pool = new ServerPool({
-        kernel,
+        runtime,
         owner,
         connections,
         url,
@@ -129,7 +129,7 @@ export function createEgress(options: EgressOptions): Egress {
 }
 
 interface ServerPoolOptions {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly owner: string;
   readonly connections: number;
   readonly url: URL;
@@ -150,13 +150,13 @@ class ServerPool implements EgressPool {
 
   constructor(options: ServerPoolOptions) {
     this.#options = options;
-    const { kernel, owner, url, proxy, connector, connections, moved, decoding } = options;
+    const { runtime, owner, url, proxy, connector, connections, moved, decoding } = options;
     this.#absolutePaths = proxy !== undefined && url.protocol === 'http:';
     this.headers =
       this.#absolutePaths && proxy?.authorization !== undefined ? ['proxy-authorization', proxy.authorization] : [];
     this.#pool = new HttpPool({
-      ...{ kernel, owner, connections, host: url.host, connector, moved, decoding },
-      cookies: new CookieJar(url, kernel.clock),
+      ...{ runtime, owner, connections, host: url.host, connector, moved, decoding },
+      cookies: new CookieJar(url, runtime.clock),
       movedPath: (path, location) => this.#movedPath(path, location),
     });
   }
@@ -185,7 +185,7 @@ class ServerPool implements EgressPool {
   }
 
   async probe(deadline: Deadline): Promise<void> {
-    const { kernel, owner, connector } = this.#options;
+    const { runtime, owner, connector } = this.#options;
     const attempt = new Promise<void>((resolve, reject) => {
       connector.connect(undefined, undefined, (fault, socket) => {
         socket?.destroy();
@@ -193,11 +193,11 @@ class ServerPool implements EgressPool {
         else resolve();
       });
     });
-    await kernel.waits.for(attempt, { label: 'upstream-connect', owner, deadline });
+    await runtime.waits.for(attempt, { label: 'upstream-connect', owner, deadline });
   }
 
   async answersTls(deadline: Deadline): Promise<boolean> {
-    const { kernel, owner, url, tlsConnector } = this.#options;
+    const { runtime, owner, url, tlsConnector } = this.#options;
     if (url.protocol === 'https:') return true;
     const connector = tlsConnector();
     const answer = new Promise<boolean>((resolve) => {
@@ -207,7 +207,7 @@ class ServerPool implements EgressPool {
       });
     });
     try {
-      return await kernel.waits.for(answer, { label: 'upstream-connect', owner, deadline });
+      return await runtime.waits.for(answer, { label: 'upstream-connect', owner, deadline });
     } catch {
       return false;
     } finally {

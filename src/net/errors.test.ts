@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HubError } from '../kernel/errors.ts';
+import { HubError } from '../model/errors.ts';
 import { hubErrorFromNet, isConnectionLoss, peerClosed } from './errors.ts';
 
 const coded = (code: string): Error => Object.assign(new Error('whatever it says'), { code });

@@ -1,9 +1,9 @@
 /**
- * Names of the table in `kernel/errors.ts` for what sockets, TLS, DNS and the kernel report. Decided by error codes and classes, never by messages.
+ * Names of the table in `model/errors.ts` for what sockets, TLS, DNS and the kernel report. Decided by error codes and classes, never by messages.
  * Promises: every fault becomes a HubError that says whether the server may have done the work; the runtime's error stays as `cause`.
  * Does not: know MCP. `upstream/` adds what the exchange was about.
  */
-import { type ErrorCode, type ErrorDetail, HubError } from '../kernel/errors.ts';
+import { type ErrorCode, type ErrorDetail, HubError } from '../model/errors.ts';
 import { type Attempted, connectWords, isNoTls, tlsWords } from './fault-words.ts';
 
 export interface NetFaultContext {

@@ -2,7 +2,7 @@
  * Sentences for the operator about connections that could not be made: which host and address, why, and which setting helps. Decided by codes
  * of the system, Node.js and OpenSSL, never by their texts. Pure.
  */
-import { sentence } from '../kernel/sentence.ts';
+import { sentence } from '../model/sentence.ts';
 
 export interface Attempted {
   /** What was to be reached: `host:port`. */

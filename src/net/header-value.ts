@@ -1,7 +1,7 @@
 /**
  * Values of HTTP headers that are sent to servers: what is not visible ASCII is encoded, never thrown over.
  * Promises: whatever the text, the result is a legal field value and nothing is thrown; ASCII text stays as it is.
- * Does not: decide which headers are sent (`upstream/transports/_http-headers.ts`).
+ * Does not: decide which headers are sent (`upstream/transport/http/request-headers.ts`).
  */
 
 const VISIBLE = /^[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?$/;

@@ -9,7 +9,7 @@ import { after, test } from 'node:test';
 import { TLSSocket } from 'node:tls';
 import { ask, type RawRequest, type RawServer, reply, startRawServer } from '../../test/support/raw-http.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { createKernel } from '../kernel/kernel.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { createEgress, type EgressPool } from './egress.ts';
 import { isConnectionLoss } from './errors.ts';
 
@@ -42,18 +42,18 @@ async function withPool(
   run: (pool: EgressPool) => Promise<void>,
   connections = 4,
 ): Promise<void> {
-  const kernel = createKernel();
+  const runtime = createRuntime();
   const egress = createEgress({
-    kernel,
+    runtime,
     limits: limitsFrom({ connectMs: 2000 }),
     env: { MCPHUB_CA_FILE: certFile, ...env },
   });
   try {
     await run(egress.open(new URL(url), { owner: 'docs', connections, addresses: 'any' }));
-    await egress.close(kernel.deadline(1000));
-    assert.equal(kernel.waits.size, 0);
+    await egress.close(runtime.deadline(1000));
+    assert.equal(runtime.waits.size, 0);
   } finally {
-    await egress.close(kernel.deadline(1000));
+    await egress.close(runtime.deadline(1000));
     await server.close();
   }
 }
@@ -192,14 +192,14 @@ test('an end that comes during a pause is told after it, and its connection is n
 
 test('closing ends attempts to connect, too', async () => {
   const mute = await startRawServer(() => {});
-  const kernel = createKernel();
-  const egress = createEgress({ kernel, limits: limitsFrom({ connectMs: 60_000 }), env: {} });
+  const runtime = createRuntime();
+  const egress = createEgress({ runtime, limits: limitsFrom({ connectMs: 60_000 }), env: {} });
   const url = new URL(`https://127.0.0.1:${mute.port}/`);
   const pool = egress.open(url, { owner: 'docs', connections: 4, addresses: 'any' });
   const asked = [ask(pool), ask(pool)];
   await until(() => mute.open.size === 2, 'connected, without a hello');
-  await egress.close(kernel.deadline(1000));
-  assert.equal(kernel.waits.size, 0);
+  await egress.close(runtime.deadline(1000));
+  assert.equal(runtime.waits.size, 0);
   for (const { heard, body } of asked) {
     assert.deepEqual(heard, ['error']);
     await assert.rejects(body, { code: 'server-down' });

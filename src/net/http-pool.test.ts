@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { test } from 'node:test';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import {
   ask,
   type RawOptions,
@@ -12,18 +12,18 @@ import {
   startRawServer,
 } from '../../test/support/raw-http.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { createSystemTimers } from '../kernel/clock.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { Fact } from '../kernel/facts.ts';
-import { createKernel, type Kernel, systemKernelOptions } from '../kernel/kernel.ts';
+import { HubError } from '../model/errors.ts';
+import type { HubEvent } from '../model/events.ts';
+import { createSystemTimers } from '../runtime/clock.ts';
+import { createRuntime, type Runtime, systemRuntimeOptions } from '../runtime/runtime.ts';
 import { createEgress, type EgressPool } from './egress.ts';
 import { isConnectionLoss } from './errors.ts';
 
 interface Rig {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly pool: EgressPool;
   readonly server: RawServer;
-  readonly facts: Fact[];
+  readonly facts: HubEvent[];
   /** Size of a container on the ceilings page. */
   size(name: string): number;
   /** Resolves when `test` holds; fails after 8 s. */
@@ -32,7 +32,7 @@ interface Rig {
 
 interface RigOptions extends RawOptions {
   readonly connections?: number;
-  readonly kernel?: Kernel;
+  readonly runtime?: Runtime;
   readonly host?: string;
 }
 
@@ -52,18 +52,18 @@ async function turnsOfTheLoop(): Promise<void> {
 async function withPool(
   answer: (request: RawRequest) => void,
   run: (rig: Rig) => Promise<void>,
-  { connections = 4, kernel = createKernel(), host = '127.0.0.1', ...raw }: RigOptions = {},
+  { connections = 4, runtime = createRuntime(), host = '127.0.0.1', ...raw }: RigOptions = {},
 ): Promise<void> {
   const server = await startRawServer(answer, raw);
-  const facts: Fact[] = [];
-  kernel.bus.listen((fact) => facts.push(fact));
-  const egress = createEgress({ kernel, limits: limitsFrom({ connectMs: 2000 }), env: {} });
+  const facts: HubEvent[] = [];
+  runtime.bus.listen((fact) => facts.push(fact));
+  const egress = createEgress({ runtime, limits: limitsFrom({ connectMs: 2000 }), env: {} });
   const pool = egress.open(new URL(`http://${host}:${server.port}/`), { owner: 'docs', connections, addresses: 'any' });
-  const size = (name: string): number => kernel.ceilings.table().find((row) => row.name === name)?.size ?? -1;
+  const size = (name: string): number => runtime.ceilings.table().find((row) => row.name === name)?.size ?? -1;
   try {
-    await run({ kernel, pool, server, facts, size, until });
+    await run({ runtime, pool, server, facts, size, until });
   } finally {
-    await egress.close(kernel.deadline(1000));
+    await egress.close(runtime.deadline(1000));
     await server.close();
   }
 }
@@ -113,7 +113,7 @@ test('an answer to HEAD has no body, whatever its length says', async () => {
 });
 
 test('the connection used last is used next; the others are put away at 4 s by one entry of the wheel', async () => {
-  const { kernel, advance } = frozenKernel();
+  const { runtime, advance } = frozenRuntime();
   const held: RawRequest[] = [];
   let holds = true;
   const answer = (request: RawRequest): void => {
@@ -128,14 +128,14 @@ test('the connection used last is used next; the others are put away at 4 s by o
       echo(request);
       await asked[held.indexOf(request)]?.body;
     }
-    const entries = kernel.wheel.size;
+    const entries = runtime.wheel.size;
     advance(3000);
     for (let turn = 0; turn < 5; turn += 1) {
       await turnsOfTheLoop();
       await ask(pool).body;
       assert.equal(server.requests.at(-1)?.connection, held[2]?.connection);
     }
-    assert.equal(kernel.wheel.size, entries, 'no timer of its own for each');
+    assert.equal(runtime.wheel.size, entries, 'no timer of its own for each');
     assert.equal(size('net.sockets'), 3);
     advance(1100);
     assert.equal(size('net.sockets'), 1);
@@ -146,11 +146,11 @@ test('the connection used last is used next; the others are put away at 4 s by o
     await ask(pool).body;
     assert.equal(server.connections, 4);
   };
-  await withPool(answer, run, { kernel });
+  await withPool(answer, run, { runtime });
 });
 
 test('A18: a hint of the server is honoured: two seconds before its end, or not kept at all', async () => {
-  const { kernel, advance } = frozenKernel();
+  const { runtime, advance } = frozenRuntime();
   let hint = 'timeout=3, max=100';
   const answer = ({ socket }: RawRequest): boolean => socket.write(reply('x', `Keep-Alive: ${hint}`));
   const run = async ({ pool, server, size }: Rig): Promise<void> => {
@@ -175,7 +175,7 @@ test('A18: a hint of the server is honoured: two seconds before its end, or not 
     advance(4100);
     assert.equal(size('net.sockets'), 0, 'never longer than 4 s');
   };
-  await withPool(answer, run, { kernel });
+  await withPool(answer, run, { runtime });
 });
 
 test('A18: a connection that is not to be kept is not given to a request that waits either', async () => {
@@ -191,14 +191,14 @@ test('A18: a connection that is not to be kept is not given to a request that wa
 test('A18: a loop that stood still uses no connection whose time is over', async () => {
   let nowMs = 1000;
   const clock = { nowMs: () => nowMs, wallMs: () => nowMs };
-  const kernel = createKernel({ ...systemKernelOptions, clock, timers: createSystemTimers() });
+  const runtime = createRuntime({ ...systemRuntimeOptions, clock, timers: createSystemTimers() });
   const run = async ({ pool, server }: Rig): Promise<void> => {
     await ask(pool).body;
     nowMs += 4001;
     await ask(pool).body;
     assert.equal(server.connections, 2);
   };
-  await withPool(echo, run, { kernel });
+  await withPool(echo, run, { runtime });
 });
 
 test('no more connections than allowed; then three times as many wait, in order; then requests are refused', async () => {
@@ -330,7 +330,7 @@ test('A18: idle connections that the server closes, ends or writes to are not us
     }
   };
   // Time stands still: it is not the sweep that puts them away.
-  await withPool(echo, run, { allowHalfOpen: true, kernel: frozenKernel().kernel });
+  await withPool(echo, run, { allowHalfOpen: true, runtime: frozenRuntime().runtime });
 });
 
 test('A18: a server that ends each connection behind its answer, without a word, loses no request', async () => {
@@ -557,13 +557,13 @@ test('an answer that comes before its request is written is given on, and the co
 });
 
 test('closing destroys at once what flies, waits and connects; afterwards everything is refused', async () => {
-  const run = async ({ kernel, pool, server }: Rig): Promise<void> => {
+  const run = async ({ runtime, pool, server }: Rig): Promise<void> => {
     await ask(pool, { method: 'POST', body: Buffer.from('x') }).body;
     const flying = ask(pool, { path: '/flies' });
     await until(() => server.requests.length === 2, 'in flight');
     const connecting = ask(pool, { path: '/connects' });
     const waiting = ask(pool, { path: '/waits' });
-    const deadline = kernel.deadline(1000);
+    const deadline = runtime.deadline(1000);
     const closing = pool.close(deadline);
     for (const { heard, body } of [flying, connecting, waiting]) {
       assert.equal(heard.at(-1), 'error');
@@ -572,14 +572,14 @@ test('closing destroys at once what flies, waits and connects; afterwards everyt
     await closing;
     await pool.close(deadline);
     deadline[Symbol.dispose]();
-    assert.equal(kernel.wheel.size, 0, 'no timer is left');
+    assert.equal(runtime.wheel.size, 0, 'no timer is left');
     const late = ask(pool);
     assert.deepEqual(late.heard, ['error']);
     await assert.rejects(late.body, { code: 'server-down' });
     await until(() => server.open.size === 0, 'closed');
-    assert.equal(kernel.waits.size, 0);
+    assert.equal(runtime.waits.size, 0);
     assert.equal(
-      kernel.ceilings.table().some((row) => row.name.startsWith('net.sockets')),
+      runtime.ceilings.table().some((row) => row.name.startsWith('net.sockets')),
       false,
     );
     assert.equal(flying.heard.length + connecting.heard.length + waiting.heard.length, 4, 'nothing follows');
@@ -635,7 +635,7 @@ test('a name with two addresses, of which one refuses, is reached', async () => 
 test('ten thousand requests at 64 at once leave no sockets, no waits and no timers', async () => {
   await withPool(
     echo,
-    async ({ pool, server, size, kernel }) => {
+    async ({ pool, server, size, runtime }) => {
       let done = 0;
       const one = async (): Promise<void> => {
         for (let turn = 0; turn < 156; turn += 1) {
@@ -646,7 +646,7 @@ test('ten thousand requests at 64 at once leave no sockets, no waits and no time
       };
       await Promise.all(Array.from({ length: 64 }, one));
       assert.deepEqual([done, server.connections], [64 * 156, 32]);
-      assert.deepEqual([size('net.sockets'), size('net.waiting'), kernel.waits.size], [32, 0, 0]);
+      assert.deepEqual([size('net.sockets'), size('net.waiting'), runtime.waits.size], [32, 0, 0]);
     },
     { connections: 32 },
   );

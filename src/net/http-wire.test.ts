@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { HubError } from '../kernel/errors.ts';
+import { HubError } from '../model/errors.ts';
 import { ResponseParser } from './_http-wire.ts';
 import type { ResponseHeaders } from './egress.ts';
 

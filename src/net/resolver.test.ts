@@ -3,9 +3,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
-import { HubError } from '../kernel/errors.ts';
-import { createKernel } from '../kernel/kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
+import { HubError } from '../model/errors.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { bothFamilies, type DnsAnswer, type DnsAsker } from './_ask-dns.ts';
 import { candidatesFor, createNameFiles, hostsFrom, type NameFiles, searchFrom } from './_name-files.ts';
 import type { Address } from './address-class.ts';
@@ -15,7 +15,7 @@ const missing = (code = 'ENOTFOUND'): Error => Object.assign(new Error('dns'), {
 const answer = (address: string, ttlS = 60): DnsAnswer[] => [{ address, family: 4, ttlS }];
 
 interface Rig {
-  readonly frozen: ReturnType<typeof frozenKernel>;
+  readonly frozen: ReturnType<typeof frozenRuntime>;
   readonly resolver: Resolver;
   readonly asked: string[];
   zone: (name: string) => Promise<readonly DnsAnswer[]>;
@@ -24,7 +24,7 @@ interface Rig {
 }
 
 function rig(): Rig {
-  const frozen = frozenKernel();
+  const frozen = frozenRuntime();
   const asked: string[] = [];
   const dns: DnsAsker = {
     ask: (name) => {
@@ -39,14 +39,14 @@ function rig(): Rig {
     candidates: (name) => [name],
     generation: 0,
   };
-  const resolver = createResolver({ kernel: frozen.kernel, dnsMs: 2000, dns, files });
+  const resolver = createResolver({ runtime: frozen.runtime, dnsMs: 2000, dns, files });
   const self: Rig = {
     frozen,
     resolver,
     asked,
     zone: () => Promise.reject(missing()),
     hosts: new Map(),
-    ask: (name) => resolver.resolve(name, frozen.kernel.deadline(10_000)),
+    ask: (name) => resolver.resolve(name, frozen.runtime.deadline(10_000)),
   };
   return self;
 }
@@ -75,10 +75,10 @@ test('A8: names that never answer end at dnsMs and keep nobody else waiting', as
     assert.rejects(one.ask(name), { code: 'upstream-dns' }),
   );
   assert.equal((await one.ask('good.example'))[0]?.address, '192.0.2.5');
-  assert.equal(one.frozen.kernel.waits.size > 0, true);
+  assert.equal(one.frozen.runtime.waits.size > 0, true);
   await one.frozen.advanceAsync(2100);
   await Promise.all(dead);
-  assert.equal(one.frozen.kernel.waits.size, 0);
+  assert.equal(one.frozen.runtime.waits.size, 0);
 });
 
 test('a name is asked for once by many, and again only when its time to live is over', async () => {
@@ -134,12 +134,12 @@ test('at most 256 questions are open; the next name is refused at once', async (
 });
 
 test('the first family with addresses waits 50 ms for the other', async () => {
-  const { kernel, advanceAsync } = frozenKernel();
-  const late = bothFamilies(Promise.resolve(answer('192.0.2.5')), new Promise(() => {}), kernel.timers);
+  const { runtime, advanceAsync } = frozenRuntime();
+  const late = bothFamilies(Promise.resolve(answer('192.0.2.5')), new Promise(() => {}), runtime.timers);
   await advanceAsync(60);
   assert.equal((await late).length, 1);
   await assert.rejects(
-    bothFamilies(Promise.reject(missing('ENODATA')), Promise.reject(missing('ETIMEOUT')), kernel.timers),
+    bothFamilies(Promise.reject(missing('ENODATA')), Promise.reject(missing('ETIMEOUT')), runtime.timers),
     { code: 'ETIMEOUT' },
   );
 });
@@ -163,18 +163,18 @@ test('a changed hosts file is read again, at most every 30 s', async () => {
   const hosts = join(folder, 'hosts');
   await writeFile(hosts, '10.0.0.1 x\n');
   let nowMs = 1000;
-  const real = createKernel();
-  const kernel = { ...real, clock: { nowMs: () => nowMs, wallMs: () => nowMs } };
-  const files = createNameFiles(kernel, { hosts, resolvConf: join(folder, 'none') });
+  const real = createRuntime();
+  const runtime = { ...real, clock: { nowMs: () => nowMs, wallMs: () => nowMs } };
+  const files = createNameFiles(runtime, { hosts, resolvConf: join(folder, 'none') });
   await files.ready();
   assert.equal(files.find('x')?.[0]?.address, '10.0.0.1');
   await writeFile(hosts, '10.0.0.22 x\n');
   nowMs += 29_000;
   assert.equal(files.find('x')?.[0]?.address, '10.0.0.1');
-  assert.deepEqual(kernel.scope.running, []);
+  assert.deepEqual(runtime.scope.running, []);
   nowMs += 2000;
   files.find('x');
-  while (kernel.scope.running.length > 0) await new Promise<void>((resolve) => setImmediate(resolve));
+  while (runtime.scope.running.length > 0) await new Promise<void>((resolve) => setImmediate(resolve));
   assert.equal(files.find('x')?.[0]?.address, '10.0.0.22');
   await rm(folder, { recursive: true });
 });

@@ -5,10 +5,10 @@
  * Does not: connect, or judge addresses (`address-class.ts`).
  */
 import { isIP, type LookupFunction } from 'node:net';
-import { CappedMap } from '../kernel/capped.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+import { HubError } from '../model/errors.ts';
+import { CappedMap } from '../runtime/capped.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { type DnsAnswer, type DnsAsker, isNoSuchName } from './_ask-dns.ts';
 import type { NameFiles } from './_name-files.ts';
 import type { Address } from './address-class.ts';
@@ -22,7 +22,7 @@ export interface Resolver {
 }
 
 export interface ResolverOptions {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   /** limits.dnsMs */
   readonly dnsMs: number;
   readonly dns: DnsAsker;
@@ -64,8 +64,8 @@ class CachingResolver implements Resolver {
 
   constructor(options: ResolverOptions) {
     this.#options = options;
-    this.#known = new CappedMap('net.names', MAX_NAMES, 'drop-oldest', options.kernel.ceilings);
-    this.#questions = new CappedMap('net.questions', MAX_QUESTIONS, 'refuse', options.kernel.ceilings);
+    this.#known = new CappedMap('net.names', MAX_NAMES, 'drop-oldest', options.runtime.ceilings);
+    this.#questions = new CappedMap('net.questions', MAX_QUESTIONS, 'refuse', options.runtime.ceilings);
   }
 
   async resolve(given: string, deadline: Deadline): Promise<readonly Address[]> {
@@ -74,11 +74,11 @@ class CachingResolver implements Resolver {
     if (family === 4 || family === 6) return [{ address: name, family }];
     const host = name.toLowerCase();
     if (host === 'localhost' || host.endsWith('.localhost')) return LOCALHOST;
-    const { files, kernel } = this.#options;
+    const { files, runtime } = this.#options;
     await files.ready();
     const written = files.find(host);
     if (written) return written;
-    const nowMs = kernel.clock.nowMs();
+    const nowMs = runtime.clock.nowMs();
     const known = this.#known.get(host);
     if (known && nowMs < known.freshUntilMs) {
       if (known.fault) throw known.fault;
@@ -89,7 +89,7 @@ class CachingResolver implements Resolver {
   }
 
   readonly lookup: LookupFunction = (name, options, callback) => {
-    const deadline = this.#options.kernel.deadline(this.#options.dnsMs);
+    const deadline = this.#options.runtime.deadline(this.#options.dnsMs);
     this.resolve(name, deadline).then(
       (all) => {
         deadline[Symbol.dispose]();
@@ -113,11 +113,11 @@ class CachingResolver implements Resolver {
   };
 
   async #await(host: string, stale: readonly Address[] | undefined, deadline: Deadline): Promise<readonly Address[]> {
-    const { kernel, dnsMs } = this.#options;
+    const { runtime, dnsMs } = this.#options;
     const question = this.#question(host);
     using wait = deadline.sooner(stale ? Math.min(FRESHER_MS, dnsMs) : dnsMs);
     try {
-      return await kernel.waits.for(question, { label: 'dns', owner: host, deadline: wait });
+      return await runtime.waits.for(question, { label: 'dns', owner: host, deadline: wait });
     } catch (fault) {
       if (stale && !isNoSuchName(fault instanceof HubError ? fault.cause : fault)) return stale;
       if (fault instanceof HubError && fault.code === 'wait-expired')
@@ -139,16 +139,16 @@ class CachingResolver implements Resolver {
   }
 
   async #ask(host: string): Promise<readonly Address[]> {
-    const { kernel, dnsMs, dns, files } = this.#options;
+    const { runtime, dnsMs, dns, files } = this.#options;
     if (files.generation !== this.#generation) {
       this.#generation = files.generation;
       dns.renew();
     }
-    using deadline = kernel.deadline(dnsMs);
+    using deadline = runtime.deadline(dnsMs);
     let last: unknown;
     for (const candidate of files.candidates(host)) {
       try {
-        const answers = await kernel.waits.for(dns.ask(candidate), { label: 'dns', owner: host, deadline });
+        const answers = await runtime.waits.for(dns.ask(candidate), { label: 'dns', owner: host, deadline });
         if (answers.length > 0) return this.#remember(host, answers);
       } catch (fault) {
         last = fault;
@@ -159,7 +159,7 @@ class CachingResolver implements Resolver {
   }
 
   #remember(host: string, answers: readonly DnsAnswer[]): readonly Address[] {
-    const nowMs = this.#options.kernel.clock.nowMs();
+    const nowMs = this.#options.runtime.clock.nowMs();
     const addresses = answers.map(({ address, family }) => ({ address, family }));
     const ttlMs = Math.min(...answers.map((answer) => answer.ttlS)) * 1000;
     const freshUntilMs = nowMs + Math.min(Math.max(ttlMs, MIN_TTL_MS), MAX_TTL_MS);
@@ -168,7 +168,7 @@ class CachingResolver implements Resolver {
   }
 
   #rememberFailure(host: string, cause: unknown): readonly Address[] {
-    const nowMs = this.#options.kernel.clock.nowMs();
+    const nowMs = this.#options.runtime.clock.nowMs();
     const before = this.#known.get(host);
     const freshUntilMs = nowMs + NEGATIVE_MS;
     if (before && before.addresses.length > 0 && nowMs < before.staleUntilMs && !isNoSuchName(cause)) {

@@ -4,9 +4,9 @@
  * valid key left lose their subscriptions.
  */
 import { createAccessCheck } from '../auth/rights.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { KeyRecord, Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
-import type { WheelEntry } from '../kernel/wheel.ts';
+import type { KeyRecord, Snapshot, SnapshotHolder } from '../model/snapshot.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { TimerWheelEntry } from '../runtime/timer-wheel.ts';
 
 /** The wall clock may be set: a time that is further away is looked at again after this long. */
 const LOOK_AGAIN_MS = 60_000;
@@ -25,21 +25,21 @@ export interface AccessWatch {
 }
 
 export function watchAccess(parts: {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly snapshots: SnapshotHolder;
   /** No valid key of this owner is left. */
   readonly ownerLost: (owner: KeyOwner) => void;
 }): AccessWatch {
-  const { kernel, snapshots, ownerLost } = parts;
+  const { runtime, snapshots, ownerLost } = parts;
   let owners: ReadonlyMap<string, KeyOwner> = new Map(); // bounded by: the keys of the snapshot
   let listeners: readonly (() => void)[] = []; // bounded by: the composition
   let applied = { keysRevision: 0, revision: 0 };
   let ending = 0;
-  let expiry: WheelEntry | undefined;
-  kernel.openWork.checkWith(
+  let expiry: TimerWheelEntry | undefined;
+  runtime.openWork.checkWith(
     createAccessCheck(
       () => snapshots.current,
-      () => kernel.clock.wallMs(),
+      () => runtime.clock.wallMs(),
     ),
     () => snapshots.current,
   );
@@ -47,12 +47,12 @@ export function watchAccess(parts: {
   function recheck(since: Snapshot): void {
     const { keysRevision, keys } = snapshots.current;
     ending += 1;
-    kernel.openWork.recheck(since, (ended) => {
+    runtime.openWork.recheck(since, (ended) => {
       ending -= 1;
-      if (ended > 0) kernel.bus.publish({ type: 'access-ended', items: ended, keysRevision });
+      if (ended > 0) runtime.bus.publish({ type: 'access-ended', items: ended, keysRevision });
       settle();
     });
-    const valid = ownersOf(keys, kernel.clock.wallMs());
+    const valid = ownersOf(keys, runtime.clock.wallMs());
     for (const [id, owner] of owners) if (!valid.has(id)) ownerLost(owner);
     owners = valid;
     armExpiry(keys);
@@ -67,15 +67,15 @@ export function watchAccess(parts: {
   }
 
   function armExpiry(keys: readonly KeyRecord[]): void {
-    if (expiry) kernel.wheel.remove(expiry);
+    if (expiry) runtime.wheel.remove(expiry);
     expiry = undefined;
-    const nowMs = kernel.clock.wallMs();
+    const nowMs = runtime.clock.wallMs();
     let nextMs: number | undefined;
     for (const { expiresAtMs } of keys)
       if (expiresAtMs !== undefined && expiresAtMs > nowMs) nextMs = Math.min(nextMs ?? expiresAtMs, expiresAtMs);
     if (nextMs === undefined) return;
     const inMs = Math.min(nextMs - nowMs, LOOK_AGAIN_MS);
-    expiry = kernel.wheel.add(kernel.clock.nowMs() + inMs, () => {
+    expiry = runtime.wheel.add(runtime.clock.nowMs() + inMs, () => {
       expiry = undefined;
       recheck(snapshots.current);
     });

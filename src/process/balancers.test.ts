@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { Balancers } from './balancers.ts';
 
 // finding: SR-N6
 test('one question for readiness, or a burst of them, is no balancer', () => {
-  const frozen = frozenKernel();
-  const balancers = new Balancers(frozen.kernel);
+  const frozen = frozenRuntime();
+  const balancers = new Balancers(frozen.runtime);
   for (let count = 0; count < 100; count += 1) balancers.asked('192.0.2.1');
   assert.equal(balancers.areWatching, false);
 });
 
 test('an address that asks every 10 s is a balancer until it has been silent for 30 s', () => {
-  const frozen = frozenKernel();
-  const balancers = new Balancers(frozen.kernel);
+  const frozen = frozenRuntime();
+  const balancers = new Balancers(frozen.runtime);
   for (let count = 0; count < 3; count += 1) {
     assert.equal(balancers.areWatching, false);
     balancers.asked('192.0.2.1');
@@ -25,8 +25,8 @@ test('an address that asks every 10 s is a balancer until it has been silent for
 });
 
 test('questions of different addresses do not add up', () => {
-  const frozen = frozenKernel();
-  const balancers = new Balancers(frozen.kernel);
+  const frozen = frozenRuntime();
+  const balancers = new Balancers(frozen.runtime);
   for (let count = 0; count < 9; count += 1) {
     balancers.asked(`192.0.2.${count}`);
     frozen.advance(1000);

@@ -2,8 +2,8 @@
  * Which clients ask for readiness as a load balancer does: one address, again and again. A stop goes on accepting for a while for them.
  * Guarantees: one probe, or several at once, do not count as a balancer; at most `PROBERS` addresses are remembered.
  */
-import { CappedMap } from '../kernel/capped.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+import { CappedMap } from '../runtime/capped.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 
 /** A balancer that asked this lately is still sending. */
 const RECENT_MS = 30_000;
@@ -19,17 +19,17 @@ interface Prober {
 }
 
 export class Balancers {
-  readonly #kernel: Kernel;
+  readonly #runtime: Runtime;
   readonly #probers: CappedMap<string, Prober>;
 
-  constructor(kernel: Kernel) {
-    this.#kernel = kernel;
-    this.#probers = new CappedMap('process.probers', PROBERS, 'drop-oldest', kernel.ceilings);
+  constructor(runtime: Runtime) {
+    this.#runtime = runtime;
+    this.#probers = new CappedMap('process.probers', PROBERS, 'drop-oldest', runtime.ceilings);
   }
 
   /** `address` has asked for readiness. */
   asked(address: string): void {
-    const nowMs = this.#kernel.clock.nowMs();
+    const nowMs = this.#runtime.clock.nowMs();
     const prober = this.#probers.get(address);
     if (prober === undefined || nowMs - prober.lastMs > RECENT_MS) {
       this.#probers.set(address, { firstMs: nowMs, lastMs: nowMs, probes: 1 });
@@ -41,7 +41,7 @@ export class Balancers {
 
   /** True while an address asks again and again. */
   get areWatching(): boolean {
-    const sinceMs = this.#kernel.clock.nowMs() - RECENT_MS;
+    const sinceMs = this.#runtime.clock.nowMs() - RECENT_MS;
     return [...this.#probers.values()].some(
       ({ firstMs, lastMs, probes }) => lastMs >= sinceMs && probes >= PROBES && lastMs - firstMs >= SPAN_MS,
     );

@@ -4,10 +4,10 @@
  * together after it; `now` is built at once and replaces what is being built.
  */
 import type { Catalog } from '../catalog/catalog.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { Snapshot } from '../kernel/snapshot.ts';
-import { inTurns } from '../kernel/take-turn.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { inTurns } from '../runtime/take-turn.ts';
 import type { OwnLists } from './own-lists.ts';
 
 export interface CatalogBuild {
@@ -18,12 +18,12 @@ export interface CatalogBuild {
 }
 
 export function createCatalogBuild(parts: {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly own: OwnLists;
   readonly catalog: Catalog;
   readonly built: (world: Snapshot) => void;
 }): CatalogBuild {
-  const { kernel, own, catalog, built } = parts;
+  const { runtime, own, catalog, built } = parts;
   /** Changes until now, and those that the catalog has. */
   let asked = 0;
   let has = 0;
@@ -42,9 +42,9 @@ export function createCatalogBuild(parts: {
       while (has < asked) {
         const [wanted, before] = [asked, has];
         const isOver = (): boolean => has !== before;
-        const world = await inTurns(own.worldSteps(), kernel, { owner: 'catalog', isOver });
+        const world = await inTurns(own.worldSteps(), runtime, { owner: 'catalog', isOver });
         if (!world) continue;
-        const swap = await inTurns(catalog.rebuildSteps(world), kernel, { owner: 'catalog', isOver });
+        const swap = await inTurns(catalog.rebuildSteps(world), runtime, { owner: 'catalog', isOver });
         if (!swap) continue;
         swap();
         has = wanted;
@@ -60,7 +60,7 @@ export function createCatalogBuild(parts: {
     if (!running) {
       const done = Promise.withResolvers<void>();
       running = done.promise;
-      kernel.scope.run('build the catalog', () => work().finally(done.resolve));
+      runtime.scope.run('build the catalog', () => work().finally(done.resolve));
     }
     return running;
   }
@@ -69,7 +69,7 @@ export function createCatalogBuild(parts: {
     now,
     soon: () => void soon(),
     async done(deadline) {
-      await kernel.waits.for(soon(), { label: 'background', owner: 'catalog', deadline });
+      await runtime.waits.for(soon(), { label: 'background', owner: 'catalog', deadline });
     },
   };
 }

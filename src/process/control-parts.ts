@@ -17,15 +17,15 @@ import { dataDirFrom, relaySocketPath, runDirFor, socketPath } from '../config/p
 import { createConfigWatcher } from '../control/config-watcher.ts';
 import { createControl } from '../control/control.ts';
 import { ensureFirstKey } from '../control/first-key.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { type Service, startAll } from '../kernel/service.ts';
-import { type Heartbeat, KEYS_SOCKET, PROCESS_ENV, WORKERS_SOCKET } from '../kernel/supervisor-messages.ts';
-import { waitsInWords } from '../kernel/waits-in-words.ts';
+import { HubError } from '../model/errors.ts';
+import { type Heartbeat, KEYS_SOCKET, PROCESS_ENV, WORKERS_SOCKET } from '../model/supervisor-messages.ts';
 import { createKeysFile } from '../relay/keys-file.ts';
 import { createKeysServer } from '../relay/keys-server.ts';
 import { createRelayServer } from '../relay/relay-server.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { type Service, startAll } from '../runtime/service.ts';
+import { waitSummary } from '../runtime/wait-summary.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { createTelemetry } from '../telemetry/telemetry.ts';
 import type { SupervisorChannel } from './supervisor-channel.ts';
@@ -34,7 +34,7 @@ import { VERSION } from './version.ts';
 type Env = Readonly<Record<string, string | undefined>>;
 
 export interface ControlStart {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly env: Env;
   readonly supervisor: SupervisorChannel;
   /** Undefined = the supervisor has sent none. */
@@ -57,19 +57,19 @@ interface Places {
 
 /** Returns how to read the configuration again. Throws what a room throws. */
 export async function startControl(start: ControlStart, deadline: Deadline): Promise<() => void> {
-  const { kernel, env, supervisor, config, digest, search, running, voice } = start;
+  const { runtime, env, supervisor, config, digest, search, running, voice } = start;
   const { limits } = config;
   const places = await makePlaces(env);
   const { runDir } = places;
-  const telemetry = createTelemetry({ kernel, role: 'control', slot: 0, limits, env, runDir, version: VERSION });
-  await startAll([telemetry], kernel, deadline);
+  const telemetry = createTelemetry({ runtime, role: 'control', slot: 0, limits, env, runDir, version: VERSION });
+  await startAll([telemetry], runtime, deadline);
   voice.push(telemetry);
-  const store = await openStore({ kernel, limits, dir: places.dataDir }, deadline);
+  const store = await openStore({ runtime, limits, dir: places.dataDir }, deadline);
   // Stopped in reverse: what rooms have begun may still write, then the store closes.
   running.push(serviceOf('store', (until) => store.close(until)));
-  running.push(serviceOf('background', async (until) => void (await kernel.scope.close(until))));
+  running.push(serviceOf('background', async (until) => void (await runtime.scope.close(until))));
   const control = createControl({
-    kernel,
+    runtime,
     limits,
     store,
     config,
@@ -89,80 +89,80 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
     },
   });
   const relay = createRelayServer({
-    kernel,
+    runtime,
     limits,
     socketPath: relaySocketPath(places.runDir),
     handlers: control.handlers,
   });
   const keys = createKeysServer({
-    kernel,
+    runtime,
     limits,
     socketPath: join(runDir, KEYS_SOCKET),
     onRevisionSeen: (revision) => control.publisher.raiseAbove(revision),
   });
-  const keysFile = createKeysFile({ kernel, dir: places.dataDir });
+  const keysFile = createKeysFile({ runtime, dir: places.dataDir });
   const isTerminal = env.MCPHUB_TERMINAL === '1';
   const show = isTerminal ? (lines: readonly string[]) => supervisor.send({ t: 'tell', lines }) : undefined;
   const firstKey: Service = {
     name: 'first key',
     async start(until) {
-      await ensureFirstKey({ kernel, limits, env, show, keys: control.keys, dataDir: places.dataDir }, until);
+      await ensureFirstKey({ runtime, limits, env, show, keys: control.keys, dataDir: places.dataDir }, until);
       // Before the relay opens: a hub that serves its first world must know the first key.
       control.publisher.publishNow();
     },
     stop: async () => {},
   };
   const watch = createConfigWatcher({
-    kernel,
+    runtime,
     reload: control.reload,
     find: async (until) => (await findConfigFile(search(until)))?.file,
     isOn: () => control.state.config.watchConfig,
   });
   const services = [control, firstKey, keys, relay, adminOf({ ...start, store, control, places }), watch];
-  await startAll(services, kernel, deadline);
+  await startAll(services, runtime, deadline);
   running.push(...services);
   return () =>
-    kernel.scope.run('reload', async () => {
-      using until = kernel.deadline(limits.forwardMs);
+    runtime.scope.run('reload', async () => {
+      using until = runtime.deadline(limits.forwardMs);
       await control.reload.reloadNow(until);
     });
 }
 
 function adminOf(parts: {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly config: Config;
   readonly store: Store;
   readonly control: ReturnType<typeof createControl>;
   readonly places: Places;
   readonly workerToken: () => string | undefined;
 }): Service {
-  const { kernel, config, store, control, places, workerToken } = parts;
+  const { runtime, config, store, control, places, workerToken } = parts;
   const { limits } = config;
   const sources = {
     arrivals: { operator: 0, workers: 0, refused: 0 },
-    kernel,
+    runtime,
     control,
     store,
     version: VERSION,
     port: limits.port,
-    startedAtMs: kernel.clock.wallMs(),
-    bornMs: kernel.clock.nowMs(),
+    startedAtMs: runtime.clock.wallMs(),
+    bornMs: runtime.clock.nowMs(),
   };
-  const asker = createHubAsker({ kernel, limits, runDir: places.runDir });
+  const asker = createHubAsker({ runtime, limits, runDir: places.runDir });
   const routes = createRoutes({ ...sources, asker });
   const sockets = {
     operator: socketPath(places.runDir, 'control', 0),
     workers: join(places.runDir, WORKERS_SOCKET),
   };
-  return createAdmin({ kernel, limits, sockets, workerToken, routes, sources, beat: beatOf(kernel) });
+  return createAdmin({ runtime, limits, sockets, workerToken, routes, sources, beat: beatOf(runtime) });
 }
 
 /** Heartbeat that the supervisor reads once a second. */
-function beatOf(kernel: Kernel): (connections: number) => Heartbeat {
+function beatOf(runtime: Runtime): (connections: number) => Heartbeat {
   const loop = monitorEventLoopDelay({ resolution: 20 });
   loop.enable();
   let last = '';
-  kernel.bus.listen((fact) => {
+  runtime.bus.listen((fact) => {
     last = fact.type;
   });
   return (connections) => {
@@ -171,7 +171,7 @@ function beatOf(kernel: Kernel): (connections: number) => Heartbeat {
     loop.reset();
     return {
       ...{ pid: process.pid, rssBytes: rss, heapBytes: heapUsed, loopMaxMs },
-      ...{ calls: 0, connections, streams: 0, last, waits: waitsInWords(kernel.waits.table()) },
+      ...{ calls: 0, connections, streams: 0, last, waits: waitSummary(runtime.waits.table()) },
     };
   };
 }

@@ -11,12 +11,12 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { slowness } from '../../test/support/load.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { createKernel } from '../kernel/kernel.ts';
-import type { Snapshot } from '../kernel/snapshot.ts';
-import type { ProcessMessage } from '../kernel/supervisor-messages.ts';
-import { KEYS_SOCKET } from '../kernel/supervisor-messages.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+import type { ProcessMessage } from '../model/supervisor-messages.ts';
+import { KEYS_SOCKET } from '../model/supervisor-messages.ts';
 import { createKeysClient } from '../relay/keys-client.ts';
 import { createRelayClient } from '../relay/relay-client.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 
 const MAIN = join(import.meta.dirname, 'main.ts');
 const GOOD = { mcpServers: { one: { url: 'http://127.0.0.1:9/mcp' } } };
@@ -109,11 +109,11 @@ test('it is ready soon, answers, gives a hub its world, and ends when asked', as
   assert.equal((await stat(control.runDir)).mode & 0o777, 0o700);
   assert.match(await readFile(join(control.dir, 'first-key'), 'utf8'), /^mcphub_[0-9a-f]{64}\n$/);
 
-  const kernel = createKernel();
+  const runtime = createRuntime();
   const snapshots: Snapshot[] = [];
   let heard = () => {};
   const client = createRelayClient({
-    kernel,
+    runtime,
     limits: limitsFrom({}),
     socketPath: join(control.runDir, 'relay.sock'),
     slot: 1,
@@ -124,12 +124,12 @@ test('it is ready soon, answers, gives a hub its world, and ends when asked', as
     },
     onSessionRecords: () => {},
   });
-  await client.start(kernel.deadline(1000));
+  await client.start(runtime.deadline(1000));
   // Keys travel apart from snapshots.
   let keysRevision = 0;
   const twoKeys = Promise.withResolvers<void>();
   const keys = createKeysClient({
-    kernel,
+    runtime,
     limits: limitsFrom({}),
     socketPath: join(control.runDir, KEYS_SOCKET),
     slot: 1,
@@ -139,7 +139,7 @@ test('it is ready soon, answers, gives a hub its world, and ends when asked', as
       if (frame.keys.length === 2) twoKeys.resolve();
     },
   });
-  await keys.start(kernel.deadline(1000));
+  await keys.start(runtime.deadline(1000));
   const until = async (check: (snapshot: Snapshot) => boolean) => {
     while (!snapshots.some(check)) {
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -156,8 +156,8 @@ test('it is ready soon, answers, gives a hub its world, and ends when asked', as
   await writeFile(join(control.dir, 'mcp_settings.json'), JSON.stringify({ mcpServers: { two: { command: 'x' } } }));
   control.child.send({ t: 'reload' });
   await until(({ servers }) => servers[0]?.slug === 'two');
-  await client.stop(kernel.deadline(1000));
-  await keys.stop(kernel.deadline(1000));
+  await client.stop(runtime.deadline(1000));
+  await keys.stop(runtime.deadline(1000));
   control.child.send({ t: 'drain' });
   assert.deepEqual(await control.exited, [0, null]);
 });

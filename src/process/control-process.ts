@@ -8,13 +8,13 @@
 import { homedir } from 'node:os';
 import type { LimitFlags } from '../config/limit-values.ts';
 import { type Config, formatProblems, type Loaded, type LoadOptions, loadConfig } from '../config/load.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
-import { createKernel, type Kernel } from '../kernel/kernel.ts';
-import { type Service, stopAll } from '../kernel/service.ts';
-import { DESCENDANT_MARK, PROCESS_ENV } from '../kernel/supervisor-messages.ts';
-import { keepCompiledCode } from './keep-code.ts';
-import { endAllLeft } from './left-behind.ts';
+import { HubError } from '../model/errors.ts';
+import { DESCENDANT_MARK, PROCESS_ENV } from '../model/supervisor-messages.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import { createRuntime, type Runtime } from '../runtime/runtime.ts';
+import { type Service, stopAll } from '../runtime/service.ts';
+import { enableCompileCache } from './compile-cache.ts';
+import { endAllOrphans } from './orphaned-processes.ts';
 import { openSupervisorChannel, type SupervisorChannel } from './supervisor-channel.ts';
 
 const START_MS = 30_000;
@@ -29,7 +29,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 
 /** Runs until it is told to end; then the process exits. */
 export async function runControl(env: Env): Promise<void> {
-  const kernel = createKernel();
+  const runtime = createRuntime();
   const running: Service[] = []; // bounded by: the rooms of control-parts.ts
   const voice: Service[] = []; // bounded by: telemetry alone
   const go = Promise.withResolvers<number | undefined>();
@@ -42,14 +42,14 @@ export async function runControl(env: Env): Promise<void> {
     // Asked twice: at once.
     if (isEnding) process.exit(code);
     isEnding = true;
-    const bornMs = kernel.clock.nowMs();
-    using deadline = kernel.deadline(STOP_MS);
-    const stuck = await stopAll(running, kernel, deadline);
-    if (isAlone) await endAllLeft({ kernel, mark: env[DESCENDANT_MARK] });
-    const ms = Math.round(kernel.clock.nowMs() - bornMs);
-    kernel.bus.publish({ type: 'process-stopped', role: 'control', reason, ms, stuck });
+    const bornMs = runtime.clock.nowMs();
+    using deadline = runtime.deadline(STOP_MS);
+    const stuck = await stopAll(running, runtime, deadline);
+    if (isAlone) await endAllOrphans({ runtime, mark: env[DESCENDANT_MARK] });
+    const ms = Math.round(runtime.clock.nowMs() - bornMs);
+    runtime.bus.publish({ type: 'process-stopped', role: 'control', reason, ms, stuck });
     // The log goes last: it tells of all the others.
-    await stopAll(voice, kernel, deadline);
+    await stopAll(voice, runtime, deadline);
     process.exit(code);
   }
 
@@ -65,24 +65,24 @@ export async function runControl(env: Env): Promise<void> {
       void end(0, 'the supervisor has exited');
     },
   });
-  process.on('unhandledRejection', (fault) => kernel.bus.publish({ type: 'task-faulted', task: 'unhandled', fault }));
+  process.on('unhandledRejection', (fault) => runtime.bus.publish({ type: 'task-faulted', task: 'unhandled', fault }));
   process.on('uncaughtException', (fault) => {
-    kernel.bus.publish({ type: 'task-faulted', task: 'uncaught', fault });
+    runtime.bus.publish({ type: 'task-faulted', task: 'uncaught', fault });
     void end(1, 'an uncaught fault');
   });
   if (!supervisor.attached) go.resolve(undefined);
 
   try {
-    using deadline = kernel.deadline(START_MS);
-    const search = (until: Deadline) => searchFor(kernel, env, until);
+    using deadline = runtime.deadline(START_MS);
+    const search = (until: Deadline) => searchFor(runtime, env, until);
     await checkWayOut(env);
     const { config, digest } = await configured(supervisor, search, deadline);
     // Loading the modules takes several times as long as the supervisor needs to open the port.
     const { startControl } = await import('./control-parts.ts');
-    const port = await kernel.waits.for(go.promise, { label: 'service-start', owner: 'the port', deadline });
+    const port = await runtime.waits.for(go.promise, { label: 'service-start', owner: 'the port', deadline });
     const onPort = port === undefined ? config : { ...config, limits: { ...config.limits, port } };
     const start = {
-      kernel,
+      runtime,
       env,
       supervisor,
       search,
@@ -94,18 +94,18 @@ export async function runControl(env: Env): Promise<void> {
     };
     reload = await startControl(start, deadline);
     const ms = Math.round(performance.now());
-    kernel.bus.publish({ type: 'process-started', role: 'control', pid: process.pid, ms });
+    runtime.bus.publish({ type: 'process-started', role: 'control', pid: process.pid, ms });
     supervisor.send({ t: 'ready', ms });
-    keepCompiledCode(kernel);
+    enableCompileCache(runtime);
   } catch (fault) {
     if (fault instanceof HubError && fault.code === 'config-invalid') {
       const errors = fault.detail.operator?.errors;
       const lines = Array.isArray(errors) ? errors.map(String) : [fault.message];
       supervisor.send({ t: 'hopeless', lines });
-      kernel.bus.publish({ type: 'config-refused', file: env[PROCESS_ENV.configFile] ?? '', errors: lines });
+      runtime.bus.publish({ type: 'config-refused', file: env[PROCESS_ENV.configFile] ?? '', errors: lines });
       await end(EXIT_CONFIG, 'the configuration cannot work');
     }
-    kernel.bus.publish({ type: 'task-faulted', task: 'start control', fault });
+    runtime.bus.publish({ type: 'task-faulted', task: 'start control', fault });
     await end(1, fault instanceof Error ? fault.message : String(fault));
   }
 }
@@ -136,9 +136,9 @@ async function checkWayOut(env: Env): Promise<void> {
   checkEgressEnvironment(env);
 }
 
-function searchFor(kernel: Kernel, env: Env, deadline: Deadline): LoadOptions {
+function searchFor(runtime: Runtime, env: Env, deadline: Deadline): LoadOptions {
   const flags = flagsFrom(env[PROCESS_ENV.flags]);
-  return { env, cwd: process.cwd(), home: env.HOME ?? homedir(), flags, kernel, deadline };
+  return { env, cwd: process.cwd(), home: env.HOME ?? homedir(), flags, runtime, deadline };
 }
 
 /** The supervisor's own words; a person who sets the variable by hand gets the errors of `parse.ts` like for any other flag. */

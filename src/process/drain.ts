@@ -3,15 +3,15 @@
  * Promises: over by `stopMs` whatever does not cooperate; an idle hub ends at once; a second `begin` changes nothing, `abandon` skips the waiting.
  */
 import type { Limits } from '../config/limits.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import type { Kernel } from '../kernel/kernel.ts';
 import type { Egress } from '../net/egress.ts';
-import type { HubParts } from './hub-parts.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { WorkerParts } from './worker-parts.ts';
 
 export interface DrainParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
-  readonly parts: HubParts;
+  readonly parts: WorkerParts;
   /** The hub was started at a terminal. */
   readonly isTerminal: boolean;
   /** Ended after the servers. */
@@ -38,22 +38,22 @@ const LAST_CALLS_MS = 1000;
  */
 const MOVE_MS = 6000;
 
-export function createDrain({ kernel, limits, parts, isTerminal, closers, egress, end }: DrainParts): Drain {
+export function createDrain({ runtime, limits, parts, isTerminal, closers, egress, end }: DrainParts): Drain {
   let began = false;
 
   /** No call of a client here, and none that a sibling hub forwarded to a server that lives here. */
   function isIdle(): boolean {
-    return parts.admission.inFlight === 0 && parts.fleet.statuses().every((server) => server.inFlight === 0);
+    return parts.admission.inFlight === 0 && parts.registry.statuses().every((server) => server.inFlight === 0);
   }
 
   /** The worker that replaces this one has taken every server whose process ran here. */
   function isHandedOver(): boolean {
-    return Object.keys(parts.fleet.runningHere()).length === 0;
+    return Object.keys(parts.registry.runningHere()).length === 0;
   }
 
   async function run(reason: string, isReplaced: boolean): Promise<void> {
-    const startMs = kernel.clock.nowMs();
-    const stop = kernel.deadline(limits.stopMs);
+    const startMs = runtime.clock.nowMs();
+    const stop = runtime.deadline(limits.stopMs);
     const calls = stop.sooner(limits.drainMs);
     if (isReplaced) {
       parts.front.retire();
@@ -63,7 +63,7 @@ export function createDrain({ kernel, limits, parts, isTerminal, closers, egress
       await until(isHandedOver, calls);
     }
     parts.health.draining();
-    kernel.bus.publish({ type: 'drain-started', calls: parts.admission.inFlight, streams: parts.streams.size });
+    runtime.bus.publish({ type: 'drain-started', calls: parts.admission.inFlight, streams: parts.streams.size });
     // Who stops it at a terminal does not want to wait for a balancer.
     if (!isReplaced && !isTerminal && parts.balancers.areWatching)
       await until(() => false, stop.sooner(limits.balancerMs));
@@ -73,20 +73,20 @@ export function createDrain({ kernel, limits, parts, isTerminal, closers, egress
     parts.admission.close();
     await until(isIdle, calls);
     parts.streams.closeAll('draining');
-    await Promise.all([parts.fleet.stop(stop.sooner(limits.childTermMs * 4)), parts.front.stop(stop.sooner(1000))]);
+    await Promise.all([parts.registry.stop(stop.sooner(limits.childTermMs * 4)), parts.front.stop(stop.sooner(1000))]);
     await settled([
       ...closers.map((close) => close()),
       egress.close(stop.sooner(1000)),
       parts.privateFront.stop(stop.sooner(300)),
     ]);
-    const stuck = await kernel.scope.close(stop.sooner(500));
+    const stuck = await runtime.scope.close(stop.sooner(500));
     parts.sessions.stop();
     parts.streams.stop();
-    kernel.bus.publish({
+    runtime.bus.publish({
       type: 'process-stopped',
       role: 'hub',
       reason,
-      ms: Math.round(kernel.clock.nowMs() - startMs),
+      ms: Math.round(runtime.clock.nowMs() - startMs),
       stuck,
     });
     await end(0);
@@ -95,7 +95,7 @@ export function createDrain({ kernel, limits, parts, isTerminal, closers, egress
   function until(done: () => boolean, deadline: Deadline): Promise<void> {
     return new Promise((resolve) => {
       if (done()) return resolve();
-      const look = kernel.timers.every(LOOK_MS, () => {
+      const look = runtime.timers.every(LOOK_MS, () => {
         if (done()) over();
       });
       const forget = deadline.onEnd(() => over());
@@ -112,7 +112,7 @@ export function createDrain({ kernel, limits, parts, isTerminal, closers, egress
     began = true;
     // Not in the process's scope: closing that one is a step of this.
     void run(reason, isReplaced).catch((fault: unknown) => {
-      kernel.bus.publish({ type: 'task-faulted', task: 'drain', fault });
+      runtime.bus.publish({ type: 'task-faulted', task: 'drain', fault });
       return end(1);
     });
   }
@@ -123,9 +123,9 @@ export function createDrain({ kernel, limits, parts, isTerminal, closers, egress
     abandon(reason) {
       if (began) return;
       began = true;
-      kernel.bus.publish({ type: 'process-stopped', role: 'hub', reason, ms: 0, stuck: [] });
-      void parts.fleet
-        .stop(kernel.deadline(ABANDON_MS))
+      runtime.bus.publish({ type: 'process-stopped', role: 'hub', reason, ms: 0, stuck: [] });
+      void parts.registry
+        .stop(runtime.deadline(ABANDON_MS))
         .catch(() => {})
         .then(() => end(1));
     },

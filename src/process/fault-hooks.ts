@@ -6,18 +6,18 @@
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { HubError } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+import { HubError } from '../model/errors.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 
 const STALL_MS = 60_000;
 const LEAK_MB_A_SECOND = 20;
 const LEAKS_A_SECOND = 10;
 
-export function faultHooks(env: NodeJS.ProcessEnv, kernel: Kernel): void {
+export function faultHooks(env: NodeJS.ProcessEnv, runtime: Runtime): void {
   if (env.MCPHUB_FAULT_HOOKS !== '1' || env.NODE_ENV !== 'test') return;
-  process.on('SIGUSR2', () => blockTheLoop(kernel));
+  process.on('SIGUSR2', () => blockTheLoop(runtime));
   process.on('SIGURG', () => collectGarbage());
-  process.once('SIGXCPU', () => leak(kernel));
+  process.once('SIGXCPU', () => leak(runtime));
   process.on('SIGXFSZ', () => void Promise.reject(new HubError('internal', { message: 'a rejection for a test' })));
   process.on('SIGPROF', () => {
     throw new HubError('internal', { message: 'an exception for a test' });
@@ -25,11 +25,11 @@ export function faultHooks(env: NodeJS.ProcessEnv, kernel: Kernel): void {
 }
 
 /** On the heap, in pieces as small as those of a real leak, and as fast as is said on a busy machine too. */
-function leak(kernel: Kernel): void {
+function leak(runtime: Runtime): void {
   const kept: string[][] = []; // bounded by: the memory ceiling, which is what is tested
-  let beforeMs = kernel.clock.nowMs();
-  kernel.timers.every(1000 / LEAKS_A_SECOND, () => {
-    const nowMs = kernel.clock.nowMs();
+  let beforeMs = runtime.clock.nowMs();
+  runtime.timers.every(1000 / LEAKS_A_SECOND, () => {
+    const nowMs = runtime.clock.nowMs();
     const pieces = Math.round((LEAK_MB_A_SECOND * 1024 * (nowMs - beforeMs)) / 1000);
     beforeMs = nowMs;
     // Flat strings of their own: what the runtime pads or repeats shares half of its bytes.
@@ -39,9 +39,9 @@ function leak(kernel: Kernel): void {
 }
 
 /** A turn of the loop that does not end: what the supervisor must notice. */
-function blockTheLoop(kernel: Kernel): void {
-  const untilMs = kernel.clock.nowMs() + STALL_MS;
-  while (kernel.clock.nowMs() < untilMs) Math.sqrt(untilMs);
+function blockTheLoop(runtime: Runtime): void {
+  const untilMs = runtime.clock.nowMs() + STALL_MS;
+  while (runtime.clock.nowMs() < untilMs) Math.sqrt(untilMs);
 }
 
 /** Twice: what finalizers let go of in the first round is collected in the second. */

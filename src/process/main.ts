@@ -2,14 +2,14 @@
  * Where a forked process begins: which of the two planes it is, by its environment.
  * Does not: fork (the supervisor does) or read the command line (the CLI does).
  */
-import { PROCESS_ENV } from '../kernel/supervisor-messages.ts';
+import { PROCESS_ENV } from '../model/supervisor-messages.ts';
 import { lightenHttp } from './light-http.ts';
 
 lightenHttp();
 const role = process.env[PROCESS_ENV.role];
 if (role === 'hub') {
-  const { runHub } = await import('./hub-process.ts');
-  await runHub(process.env);
+  const { runWorker } = await import('./worker-process.ts');
+  await runWorker(process.env);
 } else if (role === 'control') {
   const { runControl } = await import('./control-process.ts');
   await runControl(process.env);

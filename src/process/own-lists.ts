@@ -3,8 +3,8 @@
  * Guarantees: new tools are named at once, the same way control will; while control is away, what was named first stays first.
  */
 import { nameSteps } from '../catalog/names.ts';
-import type { Listing, Snapshot, SnapshotHolder } from '../kernel/snapshot.ts';
-import { atOnce } from '../kernel/take-turn.ts';
+import type { Listing, Snapshot, SnapshotHolder } from '../model/snapshot.ts';
+import { atOnce } from '../runtime/take-turn.ts';
 
 export class OwnLists {
   readonly #snapshots: SnapshotHolder;

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { LOCAL_PRINCIPAL } from '../kernel/principal.ts';
+import { LOCAL_PRINCIPAL } from '../model/principal.ts';
 import type { SessionRecord } from '../relay/relay-messages.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
 import { createSessionPreferences } from '../session/preferences.ts';
@@ -14,16 +14,16 @@ const NEW_SESSION = { path: 'all', version: '2025-11-25', clientName: 'c', clien
 
 /** Sessions, preferences and session records of one worker. */
 function worker() {
-  const { kernel } = frozenKernel();
+  const { runtime } = frozenRuntime();
   const limits = limitsFrom({});
-  const sessions = createSessions({ kernel, limits, keyRing: createKeyRing([Buffer.alloc(32, 's')]) });
-  const preferences = createSessionPreferences({ kernel, limits });
+  const sessions = createSessions({ runtime, limits, keyRing: createKeyRing([Buffer.alloc(32, 's')]) });
+  const preferences = createSessionPreferences({ runtime, limits });
   sessions.onEnd((id) => preferences.remove(id));
-  const fleet = { statuses: () => [], wishesChanged() {} };
-  const records = createSessionRecords({ sessions, preferences, fleet: fleet as never });
+  const registry = { statuses: () => [], wishesChanged() {} };
+  const records = createSessionRecords({ sessions, preferences, registry: registry as never });
   const sent: SessionRecord[] = [];
   records.onRecord((record) => sent.push(record));
-  return { sessions, preferences, records, sent, held: (name: string) => row(kernel.ceilings.table(), name) };
+  return { sessions, preferences, records, sent, held: (name: string) => row(runtime.ceilings.table(), name) };
 }
 
 function row(table: readonly { readonly name: string; readonly size: number }[], name: string): number | undefined {

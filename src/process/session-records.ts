@@ -5,7 +5,7 @@
 import type { SessionRecord } from '../relay/relay-messages.ts';
 import type { SessionPreferences } from '../session/preferences.ts';
 import type { Sessions } from '../session/sessions.ts';
-import type { Fleet } from '../upstream/fleet.ts';
+import type { ServerRegistry } from '../upstream/registry.ts';
 
 export interface SessionRecords {
   apply(records: readonly SessionRecord[]): void;
@@ -16,9 +16,9 @@ export interface SessionRecords {
 export function createSessionRecords(modules: {
   readonly sessions: Sessions;
   readonly preferences: SessionPreferences;
-  readonly fleet: Fleet;
+  readonly registry: ServerRegistry;
 }): SessionRecords {
-  const { sessions, preferences, fleet } = modules;
+  const { sessions, preferences, registry } = modules;
   return {
     apply(records) {
       let hasNews = false;
@@ -26,7 +26,7 @@ export function createSessionRecords(modules: {
         if (wishes === undefined) sessions.applyTombstone({ id, atMs, owner });
         else if (!sessions.hasEnded(id) && preferences.applyStored({ id, atMs, json: wishes, owner })) hasNews = true;
       }
-      if (hasNews) for (const { server } of fleet.statuses()) fleet.wishesChanged(server);
+      if (hasNews) for (const { server } of registry.statuses()) registry.wishesChanged(server);
     },
     onRecord(listener) {
       sessions.onTombstone((tombstone) => listener({ ...tombstone, wishes: undefined }));

@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
-import { RequestCounts } from '../kernel/request-counts.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import type { ReportedStatus } from '../relay/relay-messages.ts';
+import { RequestCounts } from '../runtime/request-counts.ts';
 import { reportStates } from './state-reports.ts';
 
 function rig() {
-  const frozen = frozenKernel();
+  const frozen = frozenRuntime();
   const sent: (readonly ReportedStatus[])[] = [];
   const used: (readonly string[])[] = [];
   let keys: string[] = [];
   reportStates({
-    kernel: frozen.kernel,
+    runtime: frozen.runtime,
     relay: { sendStatuses: (statuses) => sent.push(statuses), sendUsedKeys: (ids) => used.push(ids) },
     statuses: () => [],
     requests: () => new RequestCounts().totals(),
@@ -32,9 +32,9 @@ test('reports states at the start, without waiting for the first second', () => 
 });
 
 test('reports a change of state in the turn after it, once for several changes', () => {
-  const { kernel, sent, advance } = rig();
-  kernel.bus.publish({ type: 'server-phase-entered', server: 'a', phase: 'list' });
-  kernel.bus.publish({ type: 'server-stopped', server: 'a', reason: 'test' });
+  const { runtime, sent, advance } = rig();
+  runtime.bus.publish({ type: 'server-phase-entered', server: 'a', phase: 'list' });
+  runtime.bus.publish({ type: 'server-stopped', server: 'a', reason: 'test' });
   advance(5);
   assert.equal(sent.length, 2);
   advance(100);
@@ -42,8 +42,8 @@ test('reports a change of state in the turn after it, once for several changes',
 });
 
 test('an event that changes no state of a server causes no report', () => {
-  const { kernel, sent, advance } = rig();
-  kernel.bus.publish({ type: 'control-found' });
+  const { runtime, sent, advance } = rig();
+  runtime.bus.publish({ type: 'control-found' });
   advance(100);
   assert.equal(sent.length, 1);
 });

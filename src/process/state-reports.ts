@@ -2,16 +2,16 @@
  * Reports server states, counts of requests and used keys from a worker to control: every second, and in the turn after a state has changed, so that `servers list`
  * agrees with what clients of this worker already see.
  */
-import type { Fact } from '../kernel/facts.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { RequestTotals } from '../kernel/request-counts.ts';
+import type { HubEvent } from '../model/events.ts';
 import type { RelayClient } from '../relay/relay-client.ts';
+import type { RequestTotals } from '../runtime/request-counts.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import type { ServerStatus } from '../upstream/status.ts';
 
 const REPORT_EVERY_MS = 1000;
 
 /** Events after which a server may differ from its last report. */
-const STATE_CHANGES: ReadonlySet<Fact['type']> = new Set<Fact['type']>([
+const STATE_CHANGES: ReadonlySet<HubEvent['type']> = new Set<HubEvent['type']>([
   'server-phase-entered',
   'server-became-ready',
   'server-was-lost',
@@ -25,13 +25,13 @@ const STATE_CHANGES: ReadonlySet<Fact['type']> = new Set<Fact['type']>([
 
 /** Starts reporting; several changes within one turn of the loop make one report. */
 export function reportStates(parts: {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly relay: Pick<RelayClient, 'sendStatuses' | 'sendUsedKeys'>;
   readonly statuses: () => readonly ServerStatus[];
   readonly requests: () => RequestTotals;
   readonly takeUsedKeys: () => readonly string[];
 }): void {
-  const { kernel, relay } = parts;
+  const { runtime, relay } = parts;
   let pending: Disposable | undefined;
 
   function report(): void {
@@ -40,10 +40,10 @@ export function reportStates(parts: {
     relay.sendStatuses(parts.statuses(), parts.requests());
   }
 
-  kernel.bus.listen((event) => {
-    if (STATE_CHANGES.has(event.type)) pending ??= kernel.timers.after(0, report);
+  runtime.bus.listen((event) => {
+    if (STATE_CHANGES.has(event.type)) pending ??= runtime.timers.after(0, report);
   });
-  kernel.timers.every(REPORT_EVERY_MS, () => {
+  runtime.timers.every(REPORT_EVERY_MS, () => {
     report();
     const used = parts.takeUsedKeys();
     if (used.length > 0) relay.sendUsedKeys(used);

@@ -3,7 +3,7 @@
  * Without a supervisor (tests, a worker started by itself) nothing is sent or received. Heartbeats and probes use the private socket.
  */
 import type { Socket } from 'node:net';
-import type { ProcessMessage, SupervisorMessage } from '../kernel/supervisor-messages.ts';
+import type { ProcessMessage, SupervisorMessage } from '../model/supervisor-messages.ts';
 
 export interface SupervisorChannel {
   /** The process was started by a supervisor. */

@@ -2,7 +2,7 @@
  * What the walk over a message notes of the members of params and of a result: their places, and whether there are too many.
  * Does not: look at values, but for the first byte of each in a result.
  */
-import { Refusal } from '../kernel/outcome.ts';
+import { Refusal } from '../model/outcome.ts';
 import { keyIs, skipSpace } from './_scalar.ts';
 import type { Budget, MemberVisitor } from './_value.ts';
 

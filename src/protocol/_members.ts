@@ -4,7 +4,7 @@
  * members that some libraries write empty (`"params":[]`, `"error":null` beside a result) count as absent.
  * Does not: look inside params, result or error.
  */
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { type Outcome, Refusal } from '../model/outcome.ts';
 import { type ParamsBounds, type ParamsCount, ParamsMembers, ResultMembers } from './_inner-members.ts';
 import { decodeStart, foldedKey, keyBegins, spells } from './_scalar.ts';
 import { QUOTE } from './_strict-string.ts';

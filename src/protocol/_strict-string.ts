@@ -3,7 +3,7 @@
  * Guarantees: linear; builds nothing. Whether the bytes are UTF-8 is checked for the message as a whole.
  */
 
-import { atOnce } from '../kernel/take-turn.ts';
+import { atOnce } from '../runtime/take-turn.ts';
 
 /** Not JSON. */
 export const BAD = -1;

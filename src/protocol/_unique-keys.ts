@@ -1,5 +1,5 @@
 /** The members of an object by which the hub decides something: each at most once, and none that only looks like one of them. */
-import { Refusal } from '../kernel/outcome.ts';
+import { Refusal } from '../model/outcome.ts';
 import { decodeString, foldedKey, keyIs } from './_scalar.ts';
 import type { MemberVisitor } from './_value.ts';
 import { ABSENT, type Span } from './message.ts';

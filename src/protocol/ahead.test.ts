@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isRefusal } from '../kernel/outcome.ts';
+import { isRefusal } from '../model/outcome.ts';
 import { answerScan, answerSteps, memberSteps, membersAt, scanAnswer } from './answer.ts';
 import { elementSpans, elementSteps } from './elements.ts';
 import { scanEnvelope } from './scan.ts';

@@ -3,7 +3,7 @@
  * Source: JSON-RPC 2.0 §5, "id".
  */
 import { isUtf8 } from 'node:buffer';
-import type { Refusal } from '../kernel/outcome.ts';
+import type { Refusal } from '../model/outcome.ts';
 import { keyIs } from './_scalar.ts';
 import { QUOTE } from './_strict-string.ts';
 import { eachMember } from './_value.ts';

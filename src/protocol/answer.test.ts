@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { isRefusal } from '../kernel/outcome.ts';
+import { isRefusal } from '../model/outcome.ts';
 import { answerScan, replyFault, replyNumber, scanAnswer, scanAnswers } from './answer.ts';
 import { brokenAnswer } from './broken-message.ts';
 

@@ -5,9 +5,9 @@
  * Source: JSON-RPC 2.0 §5; RFC 8259 §7, §8.1; RFC 7493 §2.1.
  */
 import { isUtf8 } from 'node:buffer';
-import { copySteps } from '../kernel/copy-steps.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
-import { atOnce } from '../kernel/take-turn.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
+import { copySteps } from '../runtime/copy-steps.ts';
+import { atOnce } from '../runtime/take-turn.ts';
 import { walkAhead } from './_ahead.ts';
 import { keyIs } from './_scalar.ts';
 import { LONE, loneSteps } from './_strict-string.ts';
@@ -158,7 +158,7 @@ function errorReply(reply: Envelope, { repairBytes, walked }: AnswerOptions): En
 
 /**
  * Returns the number that the id at `span` says, however it is spelled: `8192`, `"8192"`, `8192.0`, `819.2e1`. Undefined = it says no integer from 0 to
- * 2⁵³ − 1. The hub's own ids are such integers (`_request-table.ts`); some JSON libraries write all numbers as floats, or all ids as strings.
+ * 2⁵³ − 1. The hub's own ids are such integers (`request-table.ts`); some JSON libraries write all numbers as floats, or all ids as strings.
  */
 export function replyNumber(bytes: Buffer, { at, end }: Span): number | undefined {
   if (at < 0) return undefined;

@@ -3,8 +3,9 @@
  * Promises: made once per call; after the call is answered it swallows what comes late.
  * Does not: know streams or HTTP. `downstream/` implements it; `upstream/` only speaks to this interface.
  */
-import type { Deadline } from '../kernel/deadline.ts';
-import type { Outcome, Refusal } from '../kernel/outcome.ts';
+
+import type { Outcome, Refusal } from '../model/outcome.ts';
+import type { Deadline } from '../runtime/deadline.ts';
 
 /** A question of a server to the user: sampling, elicitation, roots. */
 export interface Asking {

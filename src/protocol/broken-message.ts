@@ -3,7 +3,7 @@
  * what is wrong with them.
  * Guarantees: what a message holds inside is never taken for another message where the text is whole, or where it may quote a client; linear time; looks at a bounded part of the members; never throws.
  */
-import { atOnce } from '../kernel/take-turn.ts';
+import { atOnce } from '../runtime/take-turn.ts';
 import { walkAhead } from './_ahead.ts';
 import { keyIs, skipSpace } from './_scalar.ts';
 import { type Budget, eachElement, eachMember, type WalkOptions } from './_value.ts';
@@ -46,7 +46,7 @@ const NO_ANSWER: BrokenAnswer = { isAnswer: false, ids: [] };
 
 /**
  * Returns what can be told of a text that the scanner has refused. `max` = messages in a batch; `isQuoting` = it may repeat replies that a client has
- * made up (`_quoted-replies.ts`): only an object at its beginning, and of that only its own members, then says which request it would have answered.
+ * made up (`quoted-replies.ts`): only an object at its beginning, and of that only its own members, then says which request it would have answered.
  */
 export function brokenAnswer(bytes: Buffer, max: number, isQuoting: boolean): BrokenAnswer {
   return atOnce(brokenSteps(bytes, max, isQuoting));

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { limitsFrom } from '../config/limits.ts';
-import { isRefusal } from '../kernel/outcome.ts';
+import { isRefusal } from '../model/outcome.ts';
 import { answerScan, replyFault, scanAnswer } from './answer.ts';
 import { filledAnswer, filledResult } from './empty-result.ts';
 

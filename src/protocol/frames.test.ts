@@ -7,8 +7,8 @@ import {
   ServerRequestSchema,
 } from '@modelcontextprotocol/sdk/types.js';
 import fc from 'fast-check';
-import { HubError } from '../kernel/errors.ts';
-import { isRefusal, Refusal } from '../kernel/outcome.ts';
+import { HubError } from '../model/errors.ts';
+import { isRefusal, Refusal } from '../model/outcome.ts';
 import { CAPABILITY, initializeResult, readInitialize, readInitializeResult } from './era-2025/initialize.ts';
 import { VERSIONS_2025, versionFromHeader } from './era-2025/versions.ts';
 import { LineSplitter } from './lines.ts';

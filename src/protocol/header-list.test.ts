@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isRefusal } from '../kernel/outcome.ts';
-import { readClaim, refuseVersionHeader } from './era-2026/claim.ts';
+import { isRefusal } from '../model/outcome.ts';
 import { refuseParamHeaders } from './era-2026/param-headers.ts';
+import { readRequestMeta, refuseVersionHeader } from './era-2026/request-meta.ts';
 import { everyMemberSays, listMembers, onlyMember } from './header-list.ts';
 import { clientScan, scanEnvelope } from './scan.ts';
 
@@ -23,7 +23,7 @@ function envelope(method: string, claimed: string | undefined, isNotification = 
 /** `2026`, `2025`, or the code with which the message is refused. */
 function judged(method: string, version: string, claimed?: string, isNotification = false): string {
   const message = envelope(method, claimed, isNotification);
-  const claim = readClaim(message, { version, method, name: undefined });
+  const claim = readRequestMeta(message, { version, method, name: undefined });
   if (isRefusal(claim)) return claim.code;
   if (claim) return '2026';
   return refuseVersionHeader(message, version)?.code ?? '2025';

@@ -3,7 +3,7 @@
  * Promises: linear time whatever the chunks are (a 9 MB line in 64 KiB pieces is copied once); a line in one chunk is not copied at all;
  * no line longer than `maxBytes` is held or given out. Pull interface, so that the reader decides how many lines it takes in one turn.
  */
-import { atOnce } from '../kernel/take-turn.ts';
+import { atOnce } from '../runtime/take-turn.ts';
 import { Pieces } from './pieces.ts';
 
 /** A longer line is put together in steps. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { limitsFrom } from '../config/limits.ts';
-import { isRefusal } from '../kernel/outcome.ts';
+import { isRefusal } from '../model/outcome.ts';
 import type { Envelope } from './message.ts';
 import { withObjectParams } from './object-params.ts';
 import { clientScan, paramSpan, scanEnvelope } from './scan.ts';

@@ -2,7 +2,7 @@
  * Members of params that must be objects. PHP writes an empty map as `[]`, other libraries write null: both count as `{}`, for the hub and for the
  * server that gets them.
  */
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { type Outcome, Refusal } from '../model/outcome.ts';
 import { EMPTY_BYTES } from './_inner-members.ts';
 import { keyIs, skipSpace } from './_scalar.ts';
 import type { Envelope, Span } from './message.ts';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { isRefusal, type Outcome, type Refusal } from '../kernel/outcome.ts';
+import { isRefusal, type Outcome, type Refusal } from '../model/outcome.ts';
 import { elementSpans } from './elements.ts';
 import { ABSENT, type CallParams, type Envelope, type Span } from './message.ts';
 import { isBatch, memberSpan, paramSpan, scanCallParams, scanEnvelope, splitBatch } from './scan.ts';

@@ -6,7 +6,7 @@
  * Source: JSON-RPC 2.0; reliability.md S19 (parser differentials).
  */
 import { isUtf8 } from 'node:buffer';
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { type Outcome, Refusal } from '../model/outcome.ts';
 import { Members, type ParamsCount } from './_members.ts';
 import { decodeStart, keyIs, skipSpace } from './_scalar.ts';
 import { BAD, DEEP, LONE, MANY, QUOTE, withoutLoneSurrogates } from './_strict-string.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isRefusal } from '../kernel/outcome.ts';
+import { isRefusal } from '../model/outcome.ts';
 import { scanEnvelope } from './scan.ts';
 import { refuseLongParams, refuseLongUri } from './sizes.ts';
 

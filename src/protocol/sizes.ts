@@ -2,7 +2,7 @@
  * Limits of the texts that a client chooses in params: URIs, names, cursors, levels. They are kept, sent on or compared, so none may be a payload.
  * Guarantees: one look at the length of each member, before anything is decoded; nested ones where the method has any.
  */
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
+import { type Outcome, Refusal } from '../model/outcome.ts';
 import { keyIs } from './_scalar.ts';
 import { eachMember } from './_value.ts';
 import { ABSENT, type Envelope, type Span } from './message.ts';
@@ -44,12 +44,12 @@ export function refuseLongParams(envelope: Envelope, limits: SizeLimits): Refusa
   if (params.at < 0) return undefined;
   if (method === 'initialize' && params.end - params.at > limits.initializeBytes)
     return tooLong('params', 'initializeBytes', limits);
-  const refusal = inParams === undefined ? walkMembers(bytes, params, limits) : lookAt(bytes, inParams, limits);
+  const refusal = inParams === undefined ? walkMembers(bytes, params, limits) : inspect(bytes, inParams, limits);
   return refusal ?? (Object.hasOwn(NESTED, method) ? refuseNested(envelope, limits) : undefined);
 }
 
 /** Nearly every member is short enough for any limit, and its name is not looked at. */
-function lookAt(bytes: Buffer, inParams: readonly number[], limits: SizeLimits): Refusal | undefined {
+function inspect(bytes: Buffer, inParams: readonly number[], limits: SizeLimits): Refusal | undefined {
   const least = Math.min(limits.nameBytes, limits.idBytes, limits.uriBytes, limits.cursorBytes) + QUOTES;
   for (let i = 0; i < inParams.length; i += 4) {
     const length = (inParams[i + 3] as number) - (inParams[i + 2] as number);

@@ -4,7 +4,7 @@
  * `maxBytes` of one event; the encoder never lets a newline of the data break the framing.
  * Source: WHATWG HTML, server-sent events.
  */
-import { HubError } from '../kernel/errors.ts';
+import { HubError } from '../model/errors.ts';
 import { Pieces } from './pieces.ts';
 
 const LF = 0x0a;

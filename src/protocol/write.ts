@@ -2,8 +2,8 @@
  * Writes JSON-RPC messages by bytes: a frame around text that is passed on as it came.
  * Promises: ids, params and results keep every byte; what is spliced in is the only difference.
  */
-import { clientError } from '../kernel/client-error.ts';
-import type { Refusal } from '../kernel/outcome.ts';
+import { clientError } from '../model/client-error.ts';
+import type { Refusal } from '../model/outcome.ts';
 import { jsonBytes, wellFormedText } from './json-text.ts';
 import type { CallParams, Envelope, Progress, Span } from './message.ts';
 

@@ -5,15 +5,15 @@
  */
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
-import { CappedMap } from '../kernel/capped.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { Listing } from '../kernel/snapshot.ts';
-import { takeTurn } from '../kernel/take-turn.ts';
+import type { Listing } from '../model/snapshot.ts';
+import { CappedMap } from '../runtime/capped.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { takeTurn } from '../runtime/take-turn.ts';
 import { rowLines, withoutRows } from './listing-lines.ts';
 import { encodeMessage } from './relay-messages.ts';
 
 interface ListingSenderParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   /** Returns the connection to control; undefined = not connected, or control reads too slowly. */
   readonly ready: () => Socket | undefined;
@@ -29,8 +29,8 @@ export class ListingSender {
 
   constructor(parts: ListingSenderParts) {
     this.#parts = parts;
-    const { limits, kernel } = parts;
-    this.#listings = new CappedMap<string, Listing>('relay.listings', limits.servers, 'drop-oldest', kernel.ceilings);
+    const { limits, runtime } = parts;
+    this.#listings = new CappedMap<string, Listing>('relay.listings', limits.servers, 'drop-oldest', runtime.ceilings);
   }
 
   put(listing: Listing): void {
@@ -47,7 +47,7 @@ export class ListingSender {
   pump(): boolean {
     if (this.#unsent.size > 0 && !this.#isSending) {
       this.#isSending = true;
-      this.#parts.kernel.scope.run('send lists', () => this.#sendUnsent());
+      this.#parts.runtime.scope.run('send lists', () => this.#sendUnsent());
     }
     return !this.#isSending;
   }
@@ -83,13 +83,13 @@ export class ListingSender {
   }
 
   async #sendListing(listing: Listing, socket: Socket): Promise<void> {
-    const { kernel, limits } = this.#parts;
+    const { runtime, limits } = this.#parts;
     const lines: Buffer[] = []; // bounded by: listingBytes of each kind of list
     let bytes = 0;
     for (const line of rowLines(listing, listing.digest)) {
       lines.push(line);
       bytes += line.length;
-      await takeTurn(kernel, listing.server);
+      await takeTurn(runtime, listing.server);
     }
     const end = Buffer.from(encodeMessage({ t: 'listed', version: listing.digest, ...withoutRows(listing) }));
     bytes += end.length;
@@ -101,7 +101,7 @@ export class ListingSender {
       socket.uncork();
     } else {
       this.#listings.delete(listing.server);
-      kernel.bus.publish({ type: 'catalog-left-out', server: listing.server, bytes });
+      runtime.bus.publish({ type: 'catalog-left-out', server: listing.server, bytes });
     }
   }
 }

@@ -3,15 +3,15 @@
  * Guarantees: the connection is paused while lines wait.
  */
 import type { Socket } from 'node:net';
-import type { Kernel } from '../kernel/kernel.ts';
-import { takeTurn } from '../kernel/take-turn.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { takeTurn } from '../runtime/take-turn.ts';
 import { LineSplitter } from './_line-splitter.ts';
 
 /** Bytes of lines that are processed in the turn in which they arrive, about 0.5 ms of JSON. */
 const TURN_BYTES = 64 * 1024;
 
 interface PacedLineReaderParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly maxBytes: number;
   /** Owner of the waits. */
   readonly owner: string;
@@ -48,7 +48,7 @@ export class PacedLineReader {
   #process(): void {
     for (let line = this.#waiting[0]; line; line = this.#waiting[0]) {
       if (this.#spent + line.length > TURN_BYTES) return this.#defer();
-      if (this.#spent === 0) this.#parts.kernel.timers.afterInput(() => this.#newTurn());
+      if (this.#spent === 0) this.#parts.runtime.timers.afterInput(() => this.#newTurn());
       this.#spent += line.length;
       this.#waiting.shift();
       this.#parts.onLine(line);
@@ -62,14 +62,14 @@ export class PacedLineReader {
   #defer(): void {
     this.#isDeferred = true;
     this.#socket.pause();
-    this.#parts.kernel.scope.run(`lines of ${this.#parts.owner}`, () => this.#processDeferred());
+    this.#parts.runtime.scope.run(`lines of ${this.#parts.owner}`, () => this.#processDeferred());
   }
 
   /** Processes one long line, or several short ones, in each turn. */
   async #processDeferred(): Promise<void> {
-    const { kernel, owner, onLine } = this.#parts;
+    const { runtime, owner, onLine } = this.#parts;
     while (this.#waiting.length > 0 && !this.#socket.destroyed) {
-      await takeTurn(kernel, owner);
+      await takeTurn(runtime, owner);
       let spent = 0;
       for (let line = this.#waiting[0]; line; line = this.#waiting[0]) {
         if (spent > 0 && spent + line.length > TURN_BYTES) break;

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Ceilings } from '../kernel/capped.ts';
+import { ContainerLimits } from '../runtime/capped.ts';
 import { SessionRecordOutbox } from './_session-record-outbox.ts';
 import type { ControlMessage } from './relay-messages.ts';
 
 test('sends records in lines of limited size, as fast as the worker reads, the newest of each session once', () => {
-  const outbox = new SessionRecordOutbox(10_000, new Ceilings());
+  const outbox = new SessionRecordOutbox(10_000, new ContainerLimits());
   const wishes = 'x'.repeat(60_000);
   outbox.add(Array.from({ length: 100 }, (_, n) => ({ id: `m${n}`, atMs: 1, wishes })));
   outbox.add([{ id: 'm0', atMs: 2, wishes: undefined }]);

@@ -3,7 +3,7 @@
  * Guarantees: the lists of a server change only when all of them have arrived; until then the previous ones stay; the first snapshot is delivered
  * only when it is complete.
  */
-import { type Listing, type Snapshot, wholeListing, wholeSnapshot } from '../kernel/snapshot.ts';
+import { type Listing, type Snapshot, wholeListing, wholeSnapshot } from '../model/snapshot.ts';
 import { RowsInbox } from './listing-lines.ts';
 import type { CatalogMessage, ControlMessage } from './relay-messages.ts';
 

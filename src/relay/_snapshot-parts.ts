@@ -4,9 +4,9 @@
  * and keys are always sent.
  */
 
-import type { CatalogSize } from '../kernel/catalog-size.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { GivenName, Listing, Snapshot } from '../kernel/snapshot.ts';
+import type { CatalogSize } from '../model/catalog-size.ts';
+import { HubError } from '../model/errors.ts';
+import type { GivenName, Listing, Snapshot } from '../model/snapshot.ts';
 import { encodeMessage } from './relay-messages.ts';
 
 /** Lists and names of one server, as workers know them. */

@@ -4,8 +4,8 @@
  * Guarantees: only the newest catalog of a server is sent, one at a time; a worker that reads nothing for `STALL_MS` is disconnected.
  */
 import type { Socket } from 'node:net';
-import type { Kernel } from '../kernel/kernel.ts';
-import { takeTurn } from '../kernel/take-turn.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { takeTurn } from '../runtime/take-turn.ts';
 import type { ServerCatalog, SnapshotParts } from './_snapshot-parts.ts';
 import { nameLines, rowLines, withoutRows } from './listing-lines.ts';
 import { encodeMessage } from './relay-messages.ts';
@@ -15,7 +15,7 @@ const MAX_UNREAD_BYTES = 256 * 1024;
 const STALL_MS = 5000;
 
 interface WorkerOutboxParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly socket: Socket;
   readonly snapshot: SnapshotParts;
   /** Disconnects a worker that does not read. */
@@ -49,13 +49,13 @@ export class WorkerOutbox {
 
   /** Starts sending what is new. */
   update(): void {
-    const { kernel, socket, snapshot } = this.#parts;
+    const { runtime, socket, snapshot } = this.#parts;
     if (socket.writableLength <= MAX_UNREAD_BYTES) this.#sendHead();
     for (const server of [...this.#sent.keys(), ...this.#known.keys()])
       if (!snapshot.catalogs.has(server)) this.#sent.delete(server);
     if (this.#isSending || !this.#hasPending()) return;
     this.#isSending = true;
-    kernel.scope.run('send lists', () => this.#sendPending());
+    runtime.scope.run('send lists', () => this.#sendPending());
   }
 
   #hasPending(): boolean {
@@ -97,7 +97,7 @@ export class WorkerOutbox {
   }
 
   async #sendCatalog(catalog: ServerCatalog): Promise<void> {
-    const { kernel, socket } = this.#parts;
+    const { runtime, socket } = this.#parts;
     const { server, version, listing, names } = catalog;
     const known = this.#known.get(server);
     const isKnown = listing !== undefined && (known?.digest === listing.digest || (known?.atMs ?? 0) > listing.atMs);
@@ -105,7 +105,7 @@ export class WorkerOutbox {
       for (const line of lines) {
         if (!(await this.#waitForRoom())) return;
         socket.write(line);
-        await takeTurn(kernel, server);
+        await takeTurn(runtime, server);
       }
     if (socket.destroyed) return;
     const end = listing && withoutRows(listing);
@@ -116,10 +116,10 @@ export class WorkerOutbox {
 
   /** Waits until at most `MAX_UNREAD_BYTES` are unread. Returns false when the connection is closed. */
   async #waitForRoom(): Promise<boolean> {
-    const { kernel, socket, disconnect } = this.#parts;
+    const { runtime, socket, disconnect } = this.#parts;
     while (!socket.destroyed && socket.writableLength > MAX_UNREAD_BYTES) {
       const before = socket.bytesWritten - socket.writableLength;
-      using deadline = kernel.deadline(STALL_MS);
+      using deadline = runtime.deadline(STALL_MS);
       const drained = new Promise<void>((resolve) => {
         const done = (): void => {
           socket.off('drain', done).off('close', done);
@@ -128,7 +128,7 @@ export class WorkerOutbox {
         socket.on('drain', done).on('close', done);
         deadline.onEnd(done);
       });
-      await kernel.waits.for(drained, { label: 'background', owner: 'a worker', deadline }).catch(() => undefined);
+      await runtime.waits.for(drained, { label: 'background', owner: 'a worker', deadline }).catch(() => undefined);
       const isStill = socket.bytesWritten - socket.writableLength === before;
       if (!socket.destroyed && socket.writableLength > MAX_UNREAD_BYTES && isStill) disconnect();
     }

@@ -5,9 +5,9 @@
  */
 import { connect, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
-import { backoffMs } from '../kernel/backoff.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { Service } from '../kernel/service.ts';
+import { backoffMs } from '../runtime/backoff.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { Service } from '../runtime/service.ts';
 import { LineSplitter } from './_line-splitter.ts';
 import type { AppliedRevisions, KeysFrame, KeysMessage, KeysWorkerMessage } from './keys-messages.ts';
 import { parseMessage } from './relay-messages.ts';
@@ -25,14 +25,14 @@ export interface KeysClient extends Service {
 }
 
 export function createKeysClient(parts: {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   readonly socketPath: string;
   readonly slot: number;
   readonly applied: () => AppliedRevisions;
   readonly onKeys: (frame: KeysFrame) => void;
 }): KeysClient {
-  const { kernel, limits, applied } = parts;
+  const { runtime, limits, applied } = parts;
   let socket: Socket | undefined;
   let isConnected = false;
   let isRunning = false;
@@ -48,7 +48,7 @@ export function createKeysClient(parts: {
   }
 
   function receive(message: KeysMessage): void {
-    receivedMs = kernel.clock.nowMs();
+    receivedMs = runtime.clock.nowMs();
     if (message.t !== 'keys') return;
     parts.onKeys({ keysRevision: message.keysRevision, keys: message.keys });
     confirm();
@@ -59,7 +59,7 @@ export function createKeysClient(parts: {
     const attempt = connect(parts.socketPath);
     socket = attempt;
     const lines = new LineSplitter(limits.snapshotBytes);
-    const connectTimer = kernel.timers.after(CONNECT_TIMEOUT_MS, () => {
+    const connectTimer = runtime.timers.after(CONNECT_TIMEOUT_MS, () => {
       if (attempt.connecting) attempt.destroy();
     });
     attempt.on('connect', () => {
@@ -73,7 +73,7 @@ export function createKeysClient(parts: {
         if (message) guarded(() => receive(message));
       });
       if (tooLong > 0)
-        kernel.bus.publish({
+        runtime.bus.publish({
           type: 'task-faulted',
           task: 'keys',
           fault: 'control sent keys longer than snapshotBytes; they were ignored',
@@ -85,7 +85,7 @@ export function createKeysClient(parts: {
       socket = undefined;
       isConnected = false;
       failures += 1;
-      if (isRunning) kernel.timers.after(backoffMs(failures, BACKOFF, kernel.random), openConnection);
+      if (isRunning) runtime.timers.after(backoffMs(failures, BACKOFF, runtime.random), openConnection);
     });
   }
 
@@ -93,7 +93,7 @@ export function createKeysClient(parts: {
     try {
       work();
     } catch (fault) {
-      kernel.bus.publish({ type: 'task-faulted', task: 'keys', fault });
+      runtime.bus.publish({ type: 'task-faulted', task: 'keys', fault });
     }
   }
 
@@ -102,7 +102,7 @@ export function createKeysClient(parts: {
     reconnect: openConnection,
     confirm,
     get ageMs() {
-      return receivedMs === undefined ? undefined : Math.round(kernel.clock.nowMs() - receivedMs);
+      return receivedMs === undefined ? undefined : Math.round(runtime.clock.nowMs() - receivedMs);
     },
     async start() {
       isRunning = true;

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { writeAtomically } from '../config/write-atomically.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import type { KeysFrame } from './keys-messages.ts';
 
 export const KEYS_FILE = 'keys.json';
@@ -15,7 +15,7 @@ export interface KeysFile {
 }
 
 /** `dir` must exist. */
-export function createKeysFile({ kernel, dir }: { readonly kernel: Kernel; readonly dir: string }): KeysFile {
+export function createKeysFile({ runtime, dir }: { readonly runtime: Runtime; readonly dir: string }): KeysFile {
   let waiting: KeysFrame | undefined;
   let isWriting = false;
 
@@ -23,13 +23,13 @@ export function createKeysFile({ kernel, dir }: { readonly kernel: Kernel; reado
     while (waiting) {
       const { keysRevision, keys } = waiting;
       waiting = undefined;
-      using deadline = kernel.deadline(WRITE_TIMEOUT_MS);
+      using deadline = runtime.deadline(WRITE_TIMEOUT_MS);
       try {
         // The revision comes first, so that reading the beginning of the file is enough to compare files.
         const text = JSON.stringify({ format: 1, revision: keysRevision, keysRevision, keys });
-        await writeAtomically(join(dir, KEYS_FILE), text, { waits: kernel.waits, deadline });
+        await writeAtomically(join(dir, KEYS_FILE), text, { waits: runtime.waits, deadline });
       } catch (fault) {
-        kernel.bus.publish({ type: 'task-faulted', task: 'keys file', fault });
+        runtime.bus.publish({ type: 'task-faulted', task: 'keys file', fault });
       }
     }
     isWriting = false;
@@ -40,7 +40,7 @@ export function createKeysFile({ kernel, dir }: { readonly kernel: Kernel; reado
       waiting = frame;
       if (isWriting) return;
       isWriting = true;
-      kernel.scope.run('keys file', work);
+      runtime.scope.run('keys file', work);
     },
   };
 }

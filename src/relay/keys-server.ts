@@ -5,10 +5,10 @@
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
-import { CappedMap } from '../kernel/capped.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { Service } from '../kernel/service.ts';
+import { CappedMap } from '../runtime/capped.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { Service } from '../runtime/service.ts';
 import { LineSplitter } from './_line-splitter.ts';
 import type { AppliedRevisions, KeysFrame, KeysWorkerMessage } from './keys-messages.ts';
 import { parseMessage } from './relay-messages.ts';
@@ -48,18 +48,18 @@ interface WorkerConnection {
 }
 
 export function createKeysServer(parts: {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   readonly socketPath: string;
   /** Called with the highest revision of a worker; it may be above ours. */
   readonly onRevisionSeen: (revision: number) => void;
 }): KeysServer {
-  const { kernel, socketPath, onRevisionSeen } = parts;
+  const { runtime, socketPath, onRevisionSeen } = parts;
   const connections = new CappedMap<Socket, WorkerConnection>(
     'relay.keys-workers',
     MAX_WORKERS,
     'refuse',
-    kernel.ceilings,
+    runtime.ceilings,
   );
   const waiting = new Set<() => void>(); // bounded by: requests to the admin API
   let frame: Buffer | undefined;
@@ -130,9 +130,9 @@ export function createKeysServer(parts: {
     async start(deadline) {
       if (server) return;
       const made = createServer(accept);
-      await kernel.waits.for(listenOn(made, socketPath), { label: 'service-start', owner: 'keys', deadline });
+      await runtime.waits.for(listenOn(made, socketPath), { label: 'service-start', owner: 'keys', deadline });
       server = made;
-      alive = kernel.timers.every(ALIVE_INTERVAL_MS, () => {
+      alive = runtime.timers.every(ALIVE_INTERVAL_MS, () => {
         for (const { socket } of connections.values()) if (socket.writableLength === 0) socket.write(ALIVE);
       });
     },
@@ -142,7 +142,7 @@ export function createKeysServer(parts: {
       server = undefined;
       if (!stopping) return;
       for (const socket of [...connections.keys()]) socket.destroy();
-      await closeServer(stopping, { kernel, owner: 'relay' }, deadline);
+      await closeServer(stopping, { runtime, owner: 'relay' }, deadline);
     },
     publish(next) {
       frame = Buffer.from(`${JSON.stringify({ t: 'keys', ...next })}\n`);
@@ -159,7 +159,7 @@ export function createKeysServer(parts: {
         check();
       });
       try {
-        await kernel.waits.for(done, { label: 'keys-confirm', owner: `keys revision ${want.keysRevision}`, deadline });
+        await runtime.waits.for(done, { label: 'keys-confirm', owner: `keys revision ${want.keysRevision}`, deadline });
       } catch {
         // Deadline reached: the result contains those that are missing.
       } finally {

@@ -7,11 +7,11 @@ import { type TestContext, test } from 'node:test';
 import { until } from '../../test/support/hub.ts';
 import { keyRecord } from '../../test/support/small-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { createKernel } from '../kernel/kernel.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { createKeysClient } from './keys-client.ts';
 import { createKeysServer } from './keys-server.ts';
 
-const kernel = createKernel();
+const runtime = createRuntime();
 const limits = limitsFrom({});
 
 async function rig(t: TestContext) {
@@ -19,29 +19,29 @@ async function rig(t: TestContext) {
   const socketPath = join(dir, 'keys.sock');
   const seen: number[] = [];
   const server = createKeysServer({
-    kernel,
+    runtime,
     limits,
     socketPath,
     onRevisionSeen: (revision) => void seen.push(revision),
   });
-  await server.start(kernel.deadline(2000));
+  await server.start(runtime.deadline(2000));
   t.after(async () => {
-    await server.stop(kernel.deadline(1000));
+    await server.stop(runtime.deadline(1000));
     await rm(dir, { recursive: true, force: true });
   });
   const worker = async (slot: number, start = 0) => {
     const has = { keysRevision: start, revision: 0 };
     const ids: string[][] = [];
     const client = createKeysClient({
-      ...{ kernel, limits, socketPath, slot },
+      ...{ runtime, limits, socketPath, slot },
       applied: () => has,
       onKeys({ keysRevision, keys }) {
         has.keysRevision = Math.max(has.keysRevision, keysRevision);
         ids.push(keys.map(({ id }) => id));
       },
     });
-    await client.start(kernel.deadline(1000));
-    t.after(() => client.stop(kernel.deadline(1000)));
+    await client.start(runtime.deadline(1000));
+    t.after(() => client.stop(runtime.deadline(1000)));
     return { client, has, ids };
   };
   return { server, socketPath, seen, worker };
@@ -53,8 +53,8 @@ test('waits for the confirmation of all workers, including one that connects lat
   await until(() => server.workers().length === 1, 2000);
   server.publish({ keysRevision: 4, keys: [keyRecord('a')] });
   const want = { keysRevision: 4, revision: 0 };
-  assert.deepEqual(await server.awaitConfirmation(want, 1, kernel.deadline(2000)), []);
-  const waiting = server.awaitConfirmation(want, 2, kernel.deadline(2000));
+  assert.deepEqual(await server.awaitConfirmation(want, 1, runtime.deadline(2000)), []);
+  const waiting = server.awaitConfirmation(want, 2, runtime.deadline(2000));
   const two = await worker(2);
   assert.deepEqual(await waiting, []);
   assert.deepEqual([one.ids, two.ids], [[['key-a']], [['key-a']]]);
@@ -73,7 +73,7 @@ test('returns a worker that does not confirm at the deadline, without delaying t
   const many = Array.from({ length: 3000 }, () => keyRecord('b'));
   for (let keysRevision = 1; keysRevision <= 30; keysRevision += 1) server.publish({ keysRevision, keys: many });
   const bornMs = performance.now();
-  const missing = await server.awaitConfirmation({ keysRevision: 30, revision: 0 }, 3, kernel.deadline(300));
+  const missing = await server.awaitConfirmation({ keysRevision: 30, revision: 0 }, 3, runtime.deadline(300));
   assert.ok(performance.now() - bornMs < 1500);
   assert.deepEqual(missing, [
     { hub: 2, message: 'worker 2 (pid 77) has not confirmed' },
@@ -93,8 +93,8 @@ test('reconnects when the control process is available again', async (t) => {
   server.publish({ keysRevision: 1, keys: [] });
   const one = await worker(1);
   await until(() => one.has.keysRevision === 1, 2000);
-  await server.stop(kernel.deadline(1000));
+  await server.stop(runtime.deadline(1000));
   server.publish({ keysRevision: 2, keys: [] });
-  await server.start(kernel.deadline(2000));
+  await server.start(runtime.deadline(2000));
   await until(() => one.has.keysRevision === 2, 4000);
 });

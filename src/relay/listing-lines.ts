@@ -2,7 +2,7 @@
  * Encodes a listing for the relay as lines of about 128 KiB of rows and a final line with everything else, and assembles it again.
  * Guarantees: only complete listings are returned; a connection assembles one listing at a time, limited in bytes.
  */
-import type { GivenName, Listing } from '../kernel/snapshot.ts';
+import type { GivenName, Listing } from '../model/snapshot.ts';
 import type { RowsMessage } from './relay-messages.ts';
 
 /** Approximate characters of the rows of one line; a longer row has its own line. */

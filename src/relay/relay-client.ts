@@ -5,14 +5,14 @@
  */
 import { connect, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
-import { backoffMs } from '../kernel/backoff.ts';
-import { CappedMap, CappedQueue } from '../kernel/capped.ts';
-import type { Fact } from '../kernel/facts.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { RequestTotals } from '../kernel/request-counts.ts';
-import type { Service } from '../kernel/service.ts';
-import { FairMap } from '../kernel/shares.ts';
-import type { Listing, Snapshot } from '../kernel/snapshot.ts';
+import type { HubEvent } from '../model/events.ts';
+import type { Listing, Snapshot } from '../model/snapshot.ts';
+import { backoffMs } from '../runtime/backoff.ts';
+import { CappedMap, CappedQueue } from '../runtime/capped.ts';
+import type { RequestTotals } from '../runtime/request-counts.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { Service } from '../runtime/service.ts';
+import { FairMap } from '../runtime/shares.ts';
 import { ListingSender } from './_listing-sender.ts';
 import { PacedLineReader } from './_paced-line-reader.ts';
 import { SnapshotInbox } from './_snapshot-inbox.ts';
@@ -43,7 +43,7 @@ export interface RelayClient extends Service {
   /** Connects now if not connected, without waiting for the backoff. */
   reconnect(): void;
   sendListing(listing: Listing): void;
-  sendFact(fact: Fact): void;
+  sendFact(fact: HubEvent): void;
   sendSessionRecord(record: SessionRecord): void;
   /** Sends the statuses of all servers of this worker, and its requests, after each change; only the newest report is kept. */
   sendStatuses(servers: readonly ReportedStatus[], requests?: RequestTotals): void;
@@ -52,7 +52,7 @@ export interface RelayClient extends Service {
 }
 
 export interface RelayClientParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   readonly socketPath: string;
   readonly slot: number;
@@ -70,15 +70,15 @@ export interface RelayClientParts {
 }
 
 export function createRelayClient(parts: RelayClientParts): RelayClient {
-  const { kernel, limits } = parts;
-  const facts = new CappedQueue<Fact>('relay.facts', limits.factsQueue, 'drop-oldest', kernel.ceilings);
-  const listings = new ListingSender({ kernel, limits, ready, onSent: flush });
+  const { runtime, limits } = parts;
+  const facts = new CappedQueue<HubEvent>('relay.facts', limits.factsQueue, 'drop-oldest', runtime.ceilings);
+  const listings = new ListingSender({ runtime, limits, ready, onSent: flush });
   const recordBounds = { max: limits.tombstones, share: limits.tombstonesPerKey };
   const evicts = 'evict-greediest';
-  const records = new FairMap<string, SessionRecord>('relay.marks', recordBounds, evicts, kernel.ceilings);
-  const used = new CappedMap<string, true>('relay.used', USED_KEYS, 'drop-oldest', kernel.ceilings);
+  const records = new FairMap<string, SessionRecord>('relay.marks', recordBounds, evicts, runtime.ceilings);
+  const used = new CappedMap<string, true>('relay.used', USED_KEYS, 'drop-oldest', runtime.ceilings);
   const timers: Disposable[] = []; // bounded by: the three of start()
-  const unsentRecords = new FairMap<string, true>('relay.unsent', recordBounds, evicts, kernel.ceilings);
+  const unsentRecords = new FairMap<string, true>('relay.unsent', recordBounds, evicts, runtime.ceilings);
   let statuses: (WorkerMessage & { t: 'statuses' }) | undefined; // bounded by: the servers of this worker
   let hasUnsentStatuses = false;
   let socket: Socket | undefined;
@@ -123,7 +123,7 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     if (dropped > 0) {
       const count = dropped;
       dropped = 0;
-      kernel.bus.publish({ type: 'facts-dropped', count });
+      runtime.bus.publish({ type: 'facts-dropped', count });
     }
     const to = facts.size > 0 ? ready() : undefined;
     if (!to) return;
@@ -153,7 +153,7 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     for (const [id, { owner = '' }] of records.entries()) unsentRecords.set(owner, id, true);
     hasUnsentStatuses = statuses !== undefined;
     flush();
-    kernel.bus.publish({ type: 'control-found' });
+    runtime.bus.publish({ type: 'control-found' });
   }
 
   function receive(message: ControlMessage, bytes: number): void {
@@ -170,20 +170,20 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     if (!running) return;
     const attempt = connect(parts.socketPath);
     socket = attempt;
-    const connectTimer = kernel.timers.after(CONNECT_TIMEOUT_MS, () => {
+    const connectTimer = runtime.timers.after(CONNECT_TIMEOUT_MS, () => {
       if (attempt.connecting) attempt.destroy();
     });
     attempt.on('connect', connectionOpened);
     attempt.on('drain', flush);
     new PacedLineReader(attempt, {
-      ...{ kernel, maxBytes: limits.snapshotBytes, owner: 'control' },
+      ...{ runtime, maxBytes: limits.snapshotBytes, owner: 'control' },
       onLine(line) {
         const message = parseMessage<ControlMessage>(line);
         if (message) guarded(() => receive(message, line.length));
       },
       // An unreadable snapshot is skipped: a new connection would bring the same line.
       onOversized: () =>
-        kernel.bus.publish({
+        runtime.bus.publish({
           type: 'task-faulted',
           task: 'relay',
           fault: 'control sent a line longer than snapshotBytes; it was ignored',
@@ -203,8 +203,8 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     connected = false;
     failures += 1;
     if (!running) return;
-    if (wasConnected) kernel.bus.publish({ type: 'control-lost', reason: 'the relay was closed' });
-    kernel.timers.after(backoffMs(failures, BACKOFF, kernel.random), () => {
+    if (wasConnected) runtime.bus.publish({ type: 'control-lost', reason: 'the relay was closed' });
+    runtime.timers.after(backoffMs(failures, BACKOFF, runtime.random), () => {
       if (!socket) openConnection();
     });
   }
@@ -213,7 +213,7 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     try {
       work();
     } catch (fault) {
-      kernel.bus.publish({ type: 'task-faulted', task: 'relay', fault });
+      runtime.bus.publish({ type: 'task-faulted', task: 'relay', fault });
     }
   }
 
@@ -229,8 +229,8 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
       if (running) return;
       running = true;
       timers.push(
-        kernel.timers.every(FACTS_INTERVAL_MS, flushFacts),
-        kernel.timers.every(USED_INTERVAL_MS, flushUsed, 0.1),
+        runtime.timers.every(FACTS_INTERVAL_MS, flushFacts),
+        runtime.timers.every(USED_INTERVAL_MS, flushUsed, 0.1),
       );
       openConnection();
     },
@@ -246,7 +246,7 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
       if (connected) closing.end();
       else closing.destroy();
       try {
-        await kernel.waits.for(closed, { label: 'service-stop', owner: 'relay', deadline });
+        await runtime.waits.for(closed, { label: 'service-stop', owner: 'relay', deadline });
       } catch {
         closing.destroy();
       }

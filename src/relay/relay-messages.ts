@@ -3,9 +3,9 @@
  * Guarantees: receivers ignore unknown types, so that both ends may differ by a version during a rolling replacement. Types and member names are a
  * wire format: they stay, also where newer code uses other words (`world` = head of a snapshot, `mark` = session record, `wishes` = preferences).
  */
-import type { Fact } from '../kernel/facts.ts';
-import type { RequestTotals } from '../kernel/request-counts.ts';
-import type { ItemKind, Listing, Snapshot } from '../kernel/snapshot.ts';
+import type { HubEvent } from '../model/events.ts';
+import type { ItemKind, Listing, Snapshot } from '../model/snapshot.ts';
+import type { RequestTotals } from '../runtime/request-counts.ts';
 import type { ListingEnd, ListingVersion, ListName } from './listing-lines.ts';
 
 /** The last failed call of a server, for the operator. */
@@ -108,7 +108,7 @@ export type WorkerMessage =
   | ({ readonly t: 'listed'; readonly version: string } & ListingEnd)
   /** A whole listing, from a worker of an older version. */
   | { readonly t: 'listing'; readonly listing: Listing }
-  | { readonly t: 'facts'; readonly facts: readonly Fact[] }
+  | { readonly t: 'facts'; readonly facts: readonly HubEvent[] }
   | ({ readonly t: 'mark' } & SessionRecord)
   /** `requests`: counts of client requests; absent from workers of an older version. */
   | {
@@ -137,7 +137,7 @@ export function encodeMessage(message: WorkerMessage | ControlMessage): string {
 }
 
 /** Returns an event as JSON, or undefined when it cannot be encoded. An error becomes its message: stacks and causes stay in their process. */
-export function encodeFact(fact: Fact): string | undefined {
+export function encodeFact(fact: HubEvent): string | undefined {
   try {
     return JSON.stringify(fact, faultAsMessage);
   } catch {

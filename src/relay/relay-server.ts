@@ -5,14 +5,14 @@
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
-import { CappedMap } from '../kernel/capped.ts';
-import type { CatalogSize } from '../kernel/catalog-size.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { Fact } from '../kernel/facts.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { RequestTotals } from '../kernel/request-counts.ts';
-import type { Service } from '../kernel/service.ts';
-import { type Listing, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
+import type { CatalogSize } from '../model/catalog-size.ts';
+import { HubError } from '../model/errors.ts';
+import type { HubEvent } from '../model/events.ts';
+import { type Listing, type Snapshot, wholeListing } from '../model/snapshot.ts';
+import { CappedMap } from '../runtime/capped.ts';
+import type { RequestTotals } from '../runtime/request-counts.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { Service } from '../runtime/service.ts';
 import { PacedLineReader } from './_paced-line-reader.ts';
 import { SessionRecordOutbox } from './_session-record-outbox.ts';
 import { SnapshotParts } from './_snapshot-parts.ts';
@@ -35,7 +35,7 @@ export interface RelayHandlers {
   workerConnected(slot: number, pid: number, revision: number): void;
   workerDisconnected(slot: number): void;
   listingReceived(slot: number, listing: Listing): void;
-  factsReceived(slot: number, facts: readonly Fact[]): void;
+  factsReceived(slot: number, facts: readonly HubEvent[]): void;
   sessionRecordReceived(record: SessionRecord): void;
   statusesReceived(slot: number, servers: readonly ReportedStatus[], requests?: RequestTotals): void;
   keysUsed(keyIds: readonly string[]): void;
@@ -67,13 +67,13 @@ interface WorkerConnection {
 }
 
 export function createRelayServer(parts: {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   readonly socketPath: string;
   readonly handlers: RelayHandlers;
 }): RelayServer {
-  const { kernel, limits, socketPath, handlers } = parts;
-  const connections = new CappedMap<Socket, WorkerConnection>('relay.hubs', MAX_WORKERS, 'refuse', kernel.ceilings);
+  const { runtime, limits, socketPath, handlers } = parts;
+  const connections = new CappedMap<Socket, WorkerConnection>('relay.hubs', MAX_WORKERS, 'refuse', runtime.ceilings);
   const snapshotParts = new SnapshotParts(() => limits.snapshotBytes);
   let server: Server | undefined;
 
@@ -86,7 +86,7 @@ export function createRelayServer(parts: {
   }
 
   function report(message: string): void {
-    kernel.bus.publish({ type: 'task-faulted', task: 'relay', fault: new HubError('overloaded', { message }) });
+    runtime.bus.publish({ type: 'task-faulted', task: 'relay', fault: new HubError('overloaded', { message }) });
   }
 
   function disconnect(connection: WorkerConnection, reason: string): void {
@@ -161,19 +161,19 @@ export function createRelayServer(parts: {
     const disconnectSlow = (): void => disconnect(connection, 'reads nothing');
     const connection: WorkerConnection = {
       socket,
-      outbox: new WorkerOutbox({ kernel, socket, snapshot: snapshotParts, disconnect: disconnectSlow }),
+      outbox: new WorkerOutbox({ runtime, socket, snapshot: snapshotParts, disconnect: disconnectSlow }),
       rowBytes: 0,
-      records: new SessionRecordOutbox(limits.tombstones, kernel.ceilings),
+      records: new SessionRecordOutbox(limits.tombstones, runtime.ceilings),
       rows: new RowsInbox(limits.snapshotBytes),
       slot: undefined,
       hello: undefined,
     };
     connections.set(socket, connection);
-    const helloTimer = kernel.timers.after(HELLO_TIMEOUT_MS, () => {
+    const helloTimer = runtime.timers.after(HELLO_TIMEOUT_MS, () => {
       if (connection.slot === undefined) disconnect(connection, `sent no hello within ${HELLO_TIMEOUT_MS} ms`);
     });
     new PacedLineReader(socket, {
-      ...{ kernel, maxBytes: limits.snapshotBytes, owner: 'a worker' },
+      ...{ runtime, maxBytes: limits.snapshotBytes, owner: 'a worker' },
       onLine(line) {
         const message = parseMessage<WorkerMessage>(line);
         if (!message) disconnect(connection, 'sent an invalid message');
@@ -199,7 +199,7 @@ export function createRelayServer(parts: {
     try {
       work();
     } catch (fault) {
-      kernel.bus.publish({ type: 'task-faulted', task: 'relay', fault });
+      runtime.bus.publish({ type: 'task-faulted', task: 'relay', fault });
     }
   }
 
@@ -208,7 +208,7 @@ export function createRelayServer(parts: {
     async start(deadline) {
       if (server) return;
       const made = createServer(accept);
-      await kernel.waits.for(listenOn(made, socketPath), { label: 'service-start', owner: 'relay', deadline });
+      await runtime.waits.for(listenOn(made, socketPath), { label: 'service-start', owner: 'relay', deadline });
       server = made;
     },
     async stop(deadline) {
@@ -216,7 +216,7 @@ export function createRelayServer(parts: {
       server = undefined;
       if (!stopping) return;
       for (const connection of [...connections.values()]) connection.socket.destroy();
-      await closeServer(stopping, { kernel, owner: 'relay' }, deadline);
+      await closeServer(stopping, { runtime, owner: 'relay' }, deadline);
     },
     publish(snapshot) {
       const leftOut = snapshotParts.update(snapshot);

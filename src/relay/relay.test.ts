@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { limitsFrom } from '../config/limits.ts';
-import type { Fact } from '../kernel/facts.ts';
-import { createKernel, type Kernel } from '../kernel/kernel.ts';
-import { EMPTY_SNAPSHOT, type Listing, type ServerSpec, type Snapshot, wholeListing } from '../kernel/snapshot.ts';
+import type { HubEvent } from '../model/events.ts';
+import { EMPTY_SNAPSHOT, type Listing, type ServerSpec, type Snapshot, wholeListing } from '../model/snapshot.ts';
+import { createRuntime, type Runtime } from '../runtime/runtime.ts';
 import { createRelayClient, type RelayClient } from './relay-client.ts';
 import type { SessionRecord } from './relay-messages.ts';
 import { createRelayServer, type RelayServer } from './relay-server.ts';
@@ -30,7 +30,7 @@ function serverOn(
   t: TestContext,
   socketPath: string,
   received: Received,
-  kernel: Kernel = createKernel(),
+  runtime: Runtime = createRuntime(),
 ): RelayServer {
   const note =
     (message: string) =>
@@ -46,25 +46,25 @@ function serverOn(
     keysUsed: note('used'),
     sessionRecords: () => received.records,
   };
-  const server = createRelayServer({ kernel, limits, socketPath, handlers });
-  t.after(() => server.stop(kernel.deadline(500)));
+  const server = createRelayServer({ runtime, limits, socketPath, handlers });
+  t.after(() => server.stop(runtime.deadline(500)));
   return server;
 }
 
 interface ClientSide {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly client: RelayClient;
   readonly snapshots: Snapshot[];
   readonly records: SessionRecord[];
-  readonly facts: Fact[];
+  readonly facts: HubEvent[];
 }
 
 function clientOn(t: TestContext, socketPath: string, values: Record<string, number> = {}): ClientSide {
-  const kernel = createKernel();
-  const side = { kernel, snapshots: [] as Snapshot[], records: [] as SessionRecord[], facts: [] as Fact[] };
-  kernel.bus.listen((fact) => side.facts.push(fact));
+  const runtime = createRuntime();
+  const side = { runtime, snapshots: [] as Snapshot[], records: [] as SessionRecord[], facts: [] as HubEvent[] };
+  runtime.bus.listen((fact) => side.facts.push(fact));
   const client = createRelayClient({
-    kernel,
+    runtime,
     limits: limitsFrom(values),
     socketPath,
     slot: 1,
@@ -72,7 +72,7 @@ function clientOn(t: TestContext, socketPath: string, values: Record<string, num
     onSnapshot: (snapshot) => side.snapshots.push(snapshot),
     onSessionRecords: (records) => side.records.push(...records),
   });
-  t.after(() => client.stop(kernel.deadline(500)));
+  t.after(() => client.stop(runtime.deadline(500)));
   return { ...side, client };
 }
 
@@ -109,10 +109,10 @@ test('a worker receives the snapshot and tombstones when it connects, and each c
   const received: Received = { messages: [], records: [{ id: 'old', atMs: 1, wishes: undefined }] };
   const server = serverOn(t, path, received);
   const worker = clientOn(t, path);
-  await server.start(worker.kernel.deadline(1000));
+  await server.start(worker.runtime.deadline(1000));
   assert.equal((await stat(path)).mode & 0o777, 0o600);
   server.publish(snapshot(3));
-  await worker.client.start(worker.kernel.deadline(1000));
+  await worker.client.start(worker.runtime.deadline(1000));
   await until(() => worker.snapshots.length === 1, 'the first snapshot');
   server.publish(snapshot(4));
   server.sendSessionRecords([{ id: 'new', atMs: 2, wishes: undefined }]);
@@ -130,8 +130,8 @@ test('delivers what a worker sends; errors arrive as their message only', async 
   const received = noMessages();
   const server = serverOn(t, path, received);
   const worker = clientOn(t, path);
-  await server.start(worker.kernel.deadline(1000));
-  await worker.client.start(worker.kernel.deadline(1000));
+  await server.start(worker.runtime.deadline(1000));
+  await worker.client.start(worker.runtime.deadline(1000));
   worker.client.sendStatuses([]);
   worker.client.sendListing(listing('s', 'd'));
   worker.client.sendSessionRecord({ id: 'x', atMs: 5, wishes: undefined });
@@ -148,7 +148,7 @@ test('delivers what a worker sends; errors arrive as their message only', async 
   assert.deepEqual([count(received, 'statuses'), count(received, 'listing'), count(received, 'record')], [1, 1, 1]);
   worker.client.sendUsedKeys(['k1', 'k2']);
   worker.client.sendUsedKeys(['k1']);
-  await worker.client.stop(worker.kernel.deadline(1000));
+  await worker.client.stop(worker.runtime.deadline(1000));
   await until(() => count(received, 'disconnected') === 1, 'the end');
   assert.deepEqual(
     received.messages.find(([name]) => name === 'used'),
@@ -159,7 +159,7 @@ test('delivers what a worker sends; errors arrive as their message only', async 
 test('reconnects, and sends again what control has not confirmed', async (t) => {
   const path = await folder(t);
   const worker = clientOn(t, path);
-  await worker.client.start(worker.kernel.deadline(1000));
+  await worker.client.start(worker.runtime.deadline(1000));
   for (const name of ['kept', 'lost', 'gone']) worker.client.sendListing(listing(name, 'd1'));
   worker.client.sendSessionRecord({ id: 'kept', atMs: 1, wishes: undefined });
   worker.client.sendSessionRecord({ id: 'lost', atMs: 1, wishes: undefined });
@@ -167,16 +167,16 @@ test('reconnects, and sends again what control has not confirmed', async (t) => 
 
   const first = noMessages();
   const before = serverOn(t, path, first);
-  await before.start(worker.kernel.deadline(1000));
+  await before.start(worker.runtime.deadline(1000));
   await until(() => count(first, 'record') === 2 && count(first, 'listing') === 3, 'what waited');
   before.sendSessionRecords([{ id: 'kept', atMs: 1, wishes: undefined }]);
   before.publish(snapshot(1, { servers: [spec('kept'), spec('lost')], listings: [listing('kept', 'd1')] }));
   await until(() => worker.snapshots.length === 1, 'the snapshot');
-  await before.stop(worker.kernel.deadline(1000));
+  await before.stop(worker.runtime.deadline(1000));
   await until(() => !worker.client.connected, 'the loss');
 
   const second = noMessages();
-  await serverOn(t, path, second).start(worker.kernel.deadline(1000));
+  await serverOn(t, path, second).start(worker.runtime.deadline(1000));
   await until(() => count(second, 'record') === 1 && count(second, 'statuses') === 1, 'what was lost');
   assert.deepEqual(
     second.messages.filter(([name]) => name === 'listing').map((message) => (message[2] as Listing).server),
@@ -202,9 +202,9 @@ test('sends all of a backlog that is larger than the socket buffer', async (t) =
     for (let more = 0; more < 50; more += 1)
       worker.client.sendSessionRecord({ id: `t${at}-${more}`, atMs: 1, wishes: undefined });
   }
-  await worker.client.start(worker.kernel.deadline(1000));
+  await worker.client.start(worker.runtime.deadline(1000));
   const received = noMessages();
-  await serverOn(t, path, received).start(worker.kernel.deadline(1000));
+  await serverOn(t, path, received).start(worker.runtime.deadline(1000));
   await until(() => count(received, 'record') === 15_000, 'the backlog');
   assert.equal(count(received, 'listing'), 300);
 });
@@ -212,13 +212,13 @@ test('sends all of a backlog that is larger than the socket buffer', async (t) =
 test('drops the oldest events while control is unavailable, and counts them', async (t) => {
   const path = await folder(t);
   const worker = clientOn(t, path, { factsQueue: 100 });
-  await worker.client.start(worker.kernel.deadline(1000));
+  await worker.client.start(worker.runtime.deadline(1000));
   for (let at = 0; at < 130; at += 1) worker.client.sendFact({ type: 'task-stuck', task: String(at) });
   await until(() => worker.facts.some((fact) => fact.type === 'facts-dropped'), 'the count');
   const dropped = worker.facts.find((fact) => fact.type === 'facts-dropped');
   assert.equal(dropped?.type === 'facts-dropped' && dropped.count, 30);
   const received = noMessages();
-  await serverOn(t, path, received).start(worker.kernel.deadline(1000));
+  await serverOn(t, path, received).start(worker.runtime.deadline(1000));
   await until(() => count(received, 'facts') > 0, 'the rest');
   const facts = received.messages
     .filter(([name]) => name === 'facts')
@@ -232,7 +232,7 @@ test('limits the queue of a worker when control accepts connections and reads no
   await once(stalled, 'listening');
   const worker = clientOn(t, path, { factsQueue: 200 });
   t.after(() => stalled.close());
-  await worker.client.start(worker.kernel.deadline(1000));
+  await worker.client.start(worker.runtime.deadline(1000));
   await until(() => worker.client.connected, 'the connection');
   const line = 'x'.repeat(20_000);
   const dropped = () => worker.facts.reduce((sum, fact) => (fact.type === 'facts-dropped' ? sum + fact.count : sum), 0);
@@ -282,8 +282,8 @@ async function messagesTo(t: TestContext, path: string, hello: object) {
 test('sends a long list in lines of limited size, and later only what has changed', async (t) => {
   const path = await folder(t);
   const server = serverOn(t, path, noMessages());
-  const kernel = createKernel();
-  await server.start(kernel.deadline(1000));
+  const runtime = createRuntime();
+  await server.start(runtime.deadline(1000));
   const servers = [spec('a'), spec('b'), spec('c')];
   const [a, b] = [longListing('a', 'a1'), listing('b', 'b1')];
   const c = listing('c', 'c1');
@@ -310,10 +310,10 @@ test('a new snapshot head overtakes a long list in transit; the list is applied 
   const path = await folder(t);
   const server = serverOn(t, path, noMessages());
   const worker = clientOn(t, path);
-  await server.start(worker.kernel.deadline(1000));
+  await server.start(worker.runtime.deadline(1000));
   const servers = [spec('a')];
   server.publish(snapshot(1, { servers, listings: [listing('a', 'a1')] }));
-  await worker.client.start(worker.kernel.deadline(1000));
+  await worker.client.start(worker.runtime.deadline(1000));
   await until(() => worker.snapshots.length === 1, 'the first snapshot');
   const { messages } = await messagesTo(t, path, {});
   await until(() => messages.some(({ t: message }) => message === 'catalog'), 'the first list');
@@ -335,8 +335,8 @@ test('does not send a listing back to its worker, only its names', async (t) => 
   const received = noMessages();
   const server = serverOn(t, path, received);
   const worker = clientOn(t, path);
-  await server.start(worker.kernel.deadline(1000));
-  await worker.client.start(worker.kernel.deadline(1000));
+  await server.start(worker.runtime.deadline(1000));
+  await worker.client.start(worker.runtime.deadline(1000));
   const mine = longListing('a', 'a1');
   worker.client.sendListing(mine);
   await until(() => count(received, 'listing') === 1, 'the listing');
@@ -353,8 +353,8 @@ test('disconnects a worker that reads nothing for 5 s; the others receive their 
   const received = noMessages();
   const server = serverOn(t, path, received);
   const worker = clientOn(t, path);
-  await server.start(worker.kernel.deadline(1000));
-  await worker.client.start(worker.kernel.deadline(1000));
+  await server.start(worker.runtime.deadline(1000));
+  await worker.client.start(worker.runtime.deadline(1000));
   const stalled = await raw(t, path);
   stalled.pause();
   stalled.write(`${JSON.stringify({ t: 'hello', slot: 2, pid: 1, revision: 0, life: 1 })}\n`);
@@ -376,8 +376,8 @@ test('disconnects only the connection that sends invalid lines or no hello', asy
   const received = noMessages();
   const server = serverOn(t, path, received);
   const worker = clientOn(t, path);
-  await server.start(worker.kernel.deadline(1000));
-  await worker.client.start(worker.kernel.deadline(1000));
+  await server.start(worker.runtime.deadline(1000));
+  await worker.client.start(worker.runtime.deadline(1000));
   for (const said of ['nonsense\n', '{"t":"used","keyIds":[]}\n', '[]\n']) {
     const socket = await raw(t, path);
     socket.write(said);
@@ -391,10 +391,10 @@ test('disconnects only the connection that sends invalid lines or no hello', asy
 // finding: SR-H3
 test('leaves out lists above snapshotBytes, the largest first, and returns them', async (t) => {
   const path = await folder(t);
-  const kernel = createKernel();
+  const runtime = createRuntime();
   const handlers = { ...({} as Parameters<typeof createRelayServer>[0]['handlers']) };
   const small = createRelayServer({
-    kernel,
+    runtime,
     limits: limitsFrom({ snapshotBytes: 1024 * 1024 }),
     socketPath: path,
     handlers,

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { keyRecord } from '../../test/support/small-worlds.ts';
-import { createKernel } from '../kernel/kernel.ts';
-import { EMPTY_SNAPSHOT, type Snapshot } from '../kernel/snapshot.ts';
+import { EMPTY_SNAPSHOT, type Snapshot } from '../model/snapshot.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { createSnapshotFile } from './snapshot-file.ts';
 
 const snapshot = (revision: number): Snapshot => ({ ...EMPTY_SNAPSHOT, revision, keysRevision: revision });
@@ -18,44 +18,44 @@ async function folder(t: TestContext): Promise<string> {
 
 test('reads back the last snapshot, from a file only its owner can read, without temporary files', async (t) => {
   const dir = await folder(t);
-  const kernel = createKernel();
-  const file = createSnapshotFile({ kernel, dir, slot: 1 });
+  const runtime = createRuntime();
+  const file = createSnapshotFile({ runtime, dir, slot: 1 });
   for (let revision = 1; revision <= 50; revision += 1) file.write(snapshot(revision));
-  await file.flush(kernel.deadline(2000));
-  assert.deepEqual(await file.read(kernel.deadline(1000)), { ...snapshot(50), keysRevision: 0 });
+  await file.flush(runtime.deadline(2000));
+  assert.deepEqual(await file.read(runtime.deadline(1000)), { ...snapshot(50), keysRevision: 0 });
   assert.deepEqual(await readdir(dir), ['hub-1.snapshot.json']);
   assert.equal((await stat(join(dir, 'hub-1.snapshot.json'))).mode & 0o777, 0o600);
 });
 
 test('writes at most once a second, the newest snapshot', async (t) => {
   const dir = await folder(t);
-  const kernel = createKernel();
+  const runtime = createRuntime();
   const waiting: { ms: number; fn: () => void }[] = [];
   const timers = {
-    ...kernel.timers,
+    ...runtime.timers,
     after: (ms: number, fn: () => void) => {
       const one = { ms, fn };
       waiting.push(one);
       return { [Symbol.dispose]: () => void waiting.splice(waiting.indexOf(one), 1) };
     },
   };
-  const file = createSnapshotFile({ kernel: { ...kernel, timers }, dir, slot: 1 });
+  const file = createSnapshotFile({ runtime: { ...runtime, timers }, dir, slot: 1 });
   file.write(snapshot(1));
   assert.equal(waiting.length, 1);
-  await file.flush(kernel.deadline(2000));
+  await file.flush(runtime.deadline(2000));
   file.write(snapshot(2));
   file.write(snapshot(3));
   assert.equal(waiting.length, 1);
   assert.ok((waiting[0]?.ms ?? 0) > 500, 'the second write rests');
   assert.match(await readFile(join(dir, 'hub-1.snapshot.json'), 'utf8'), /"revision":1/);
-  await file.flush(kernel.deadline(2000));
-  assert.equal((await file.read(kernel.deadline(1000)))?.revision, 3);
+  await file.flush(runtime.deadline(2000));
+  assert.equal((await file.read(runtime.deadline(1000)))?.revision, 3);
 });
 
 // row E2 · guards src/relay/snapshot-file.ts
 test('reads the newest intact file of another worker when its own is damaged', async (t) => {
   const dir = await folder(t);
-  const kernel = createKernel();
+  const runtime = createRuntime();
   for (const slot of [2, 3, 4]) {
     await writeFile(join(dir, `hub-${slot}.snapshot.json`), JSON.stringify(snapshot(slot)));
     await utimes(join(dir, `hub-${slot}.snapshot.json`), slot, slot);
@@ -63,18 +63,18 @@ test('reads the newest intact file of another worker when its own is damaged', a
   await writeFile(join(dir, 'hub-1.snapshot.json'), '{"format":1,"revision":9,"serv');
   await writeFile(join(dir, 'hub-4.snapshot.json'), 'null');
   await writeFile(join(dir, 'other.json'), JSON.stringify(snapshot(99)));
-  const file = createSnapshotFile({ kernel, dir, slot: 1 });
-  assert.equal((await file.read(kernel.deadline(1000)))?.revision, 3);
-  const capped = createSnapshotFile({ kernel, dir, slot: 1, maxBytes: 10 });
-  assert.equal(await capped.read(kernel.deadline(1000)), undefined);
+  const file = createSnapshotFile({ runtime, dir, slot: 1 });
+  assert.equal((await file.read(runtime.deadline(1000)))?.revision, 3);
+  const capped = createSnapshotFile({ runtime, dir, slot: 1, maxBytes: 10 });
+  assert.equal(await capped.read(runtime.deadline(1000)), undefined);
 });
 
 /** Returns the keys with which a worker starts from these files of a data directory. */
 async function keysFrom(t: TestContext, files: Readonly<Record<string, string>>) {
   const dir = await folder(t);
   for (const [name, text] of Object.entries(files)) await writeFile(join(dir, name), text);
-  const kernel = createKernel();
-  const snapshot = await createSnapshotFile({ kernel, dir, slot: 1 }).read(kernel.deadline(1000));
+  const runtime = createRuntime();
+  const snapshot = await createSnapshotFile({ runtime, dir, slot: 1 }).read(runtime.deadline(1000));
   return {
     revision: snapshot?.revision,
     keysRevision: snapshot?.keysRevision,
@@ -120,15 +120,15 @@ test('uses no key when it is unknown which ones are revoked', async (t) => {
 
 test('returns nothing without directory, file or time, and publishes an event when writing fails', async (t) => {
   const dir = join(await folder(t), 'missing');
-  const kernel = createKernel();
+  const runtime = createRuntime();
   const facts: string[] = [];
-  kernel.bus.listen((fact) => facts.push(fact.type));
-  const file = createSnapshotFile({ kernel, dir, slot: 1 });
-  assert.equal(await file.read(kernel.deadline(1000)), undefined);
-  const over = kernel.deadline(1000);
+  runtime.bus.listen((fact) => facts.push(fact.type));
+  const file = createSnapshotFile({ runtime, dir, slot: 1 });
+  assert.equal(await file.read(runtime.deadline(1000)), undefined);
+  const over = runtime.deadline(1000);
   over.end('cancelled');
   assert.equal(await file.read(over), undefined);
   file.write(snapshot(1));
-  await file.flush(kernel.deadline(1000));
+  await file.flush(runtime.deadline(1000));
   assert.deepEqual(facts, ['task-faulted']);
 });

@@ -7,10 +7,10 @@ import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LIMITS } from '../config/limits.ts';
 import { writeAtomically } from '../config/write-atomically.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import { jsonPieces } from '../kernel/json-pieces.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { type Snapshot, wholeSnapshot } from '../kernel/snapshot.ts';
+import { type Snapshot, wholeSnapshot } from '../model/snapshot.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import { jsonPieces } from '../runtime/json-pieces.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { KEYS_FILE } from './keys-file.ts';
 
 const WRITE_INTERVAL_MS = 1000;
@@ -27,12 +27,12 @@ export interface SnapshotFile {
 
 /** `dir` must exist. `maxBytes`: the largest file that is read. */
 export function createSnapshotFile(parts: {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly dir: string;
   readonly slot: number;
   readonly maxBytes?: number;
 }): SnapshotFile {
-  const { kernel, dir, slot, maxBytes = LIMITS.snapshotBytes.default } = parts;
+  const { runtime, dir, slot, maxBytes = LIMITS.snapshotBytes.default } = parts;
   const own = `hub-${slot}.snapshot.json`;
   let waiting: Snapshot | undefined;
   let writing: Promise<void> | undefined;
@@ -41,10 +41,10 @@ export function createSnapshotFile(parts: {
 
   function schedule(): void {
     if (timer || writing || !waiting) return;
-    const restMs = Math.max(0, lastMs + WRITE_INTERVAL_MS - kernel.clock.nowMs());
-    timer = kernel.timers.after(restMs, () => {
+    const restMs = Math.max(0, lastMs + WRITE_INTERVAL_MS - runtime.clock.nowMs());
+    timer = runtime.timers.after(restMs, () => {
       timer = undefined;
-      kernel.scope.run('snapshot file', startWrite);
+      runtime.scope.run('snapshot file', startWrite);
     });
   }
 
@@ -59,13 +59,13 @@ export function createSnapshotFile(parts: {
     const snapshot = waiting;
     if (!snapshot) return Promise.resolve();
     waiting = undefined;
-    lastMs = kernel.clock.nowMs();
-    const deadline = kernel.deadline(WRITE_TIMEOUT_MS);
+    lastMs = runtime.clock.nowMs();
+    const deadline = runtime.deadline(WRITE_TIMEOUT_MS);
     const { format, revision, keysRevision, ...rest } = snapshot;
     // The revisions come first, so that reading the beginning is enough to find the newest file. Keys are in `keys.json`.
     const text = jsonPieces({ format, revision, keysRevision, ...rest, keys: [] });
-    const turn = writeAtomically(join(dir, own), text, { waits: kernel.waits, deadline })
-      .catch((fault: unknown) => kernel.bus.publish({ type: 'task-faulted', task: 'snapshot file', fault }))
+    const turn = writeAtomically(join(dir, own), text, { waits: runtime.waits, deadline })
+      .catch((fault: unknown) => runtime.bus.publish({ type: 'task-faulted', task: 'snapshot file', fault }))
       .finally(() => {
         deadline[Symbol.dispose]();
         writing = undefined;
@@ -91,7 +91,7 @@ export function createSnapshotFile(parts: {
   return {
     async read(deadline) {
       try {
-        return await kernel.waits.for(readNewest(), { label: 'snapshot-read', owner: own, deadline });
+        return await runtime.waits.for(readNewest(), { label: 'snapshot-read', owner: own, deadline });
       } catch {
         return undefined;
       }
@@ -103,9 +103,9 @@ export function createSnapshotFile(parts: {
     async flush(deadline) {
       cancelTimer();
       try {
-        if (writing) await kernel.waits.for(writing, { label: 'snapshot-write', owner: own, deadline });
+        if (writing) await runtime.waits.for(writing, { label: 'snapshot-write', owner: own, deadline });
         cancelTimer();
-        await kernel.waits.for(startWrite(), { label: 'snapshot-write', owner: own, deadline });
+        await runtime.waits.for(startWrite(), { label: 'snapshot-write', owner: own, deadline });
       } catch {
         // The disk did not respond in time; the previous file is still complete.
       }

@@ -3,8 +3,8 @@
  */
 import { chmod, rm } from 'node:fs/promises';
 import type { Server } from 'node:net';
-import type { Deadline } from '../kernel/deadline.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 
 /** Listens on `socketPath` with mode 0600; replaces a socket that a killed process has left. */
 export async function listenOn(server: Server, socketPath: string): Promise<void> {
@@ -24,12 +24,12 @@ export async function listenOn(server: Server, socketPath: string): Promise<void
 /** Closes a server whose connections are destroyed. `owner`: name of the wait. Never rejects; ends by the deadline. */
 export async function closeServer(
   server: Server,
-  { kernel, owner }: { readonly kernel: Kernel; readonly owner: string },
+  { runtime, owner }: { readonly runtime: Runtime; readonly owner: string },
   deadline: Deadline,
 ): Promise<void> {
   const done = new Promise<void>((resolve) => server.close(() => resolve()));
   try {
-    await kernel.waits.for(done, { label: 'service-stop', owner, deadline });
+    await runtime.waits.for(done, { label: 'service-stop', owner, deadline });
   } catch {
     // Stopping must not fail; the process exits anyway.
   }

@@ -4,7 +4,7 @@
  * Promises: pure; time is a parameter; whatever settles late, twice or never, the breaker is asked again after at most `capMs` plus the lease.
  * Does not: ask. Its owner calls `mayProbe`, asks, and says what came of it.
  */
-import { backoffMs } from '../kernel/backoff.ts';
+import { backoffMs } from '../runtime/backoff.ts';
 import { CallWindow } from './call-window.ts';
 
 export interface BreakerOptions {

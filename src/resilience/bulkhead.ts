@@ -6,9 +6,10 @@
  * nothing is released; a permit is safe to give back twice; no timers of its own.
  * Does not: know servers or errors beyond the refusal that its owner gives it.
  */
-import type { Deadline } from '../kernel/deadline.ts';
-import { Holdings } from '../kernel/holdings.ts';
-import type { Outcome, Refusal } from '../kernel/outcome.ts';
+
+import type { Outcome, Refusal } from '../model/outcome.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import { Holdings } from '../runtime/holdings.ts';
 
 export interface BulkheadOptions {
   readonly inside: number;

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
-import { isRefusal, type Outcome, Refusal } from '../kernel/outcome.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
 import { Breaker } from './breaker.ts';
 import { Bulkhead, type Permit } from './bulkhead.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -18,26 +18,26 @@ function permitOf(outcome: Outcome<Permit> | Promise<Outcome<Permit>>): Permit {
 }
 
 test('there is room: the answer comes at once', () => {
-  const { kernel } = frozenKernel();
+  const { runtime } = frozenRuntime();
   const room = bulkhead(2, 2);
-  permitOf(room.enter(kernel.deadline(100), 'a'));
+  permitOf(room.enter(runtime.deadline(100), 'a'));
   assert.equal(room.inside, 1);
 });
 
 test('full and the queue too: refused at once', () => {
-  const { kernel } = frozenKernel();
+  const { runtime } = frozenRuntime();
   const room = bulkhead(1, 1);
-  permitOf(room.enter(kernel.deadline(100), 'a'));
-  void room.enter(kernel.deadline(100), 'a');
-  const third = room.enter(kernel.deadline(100), 'a');
+  permitOf(room.enter(runtime.deadline(100), 'a'));
+  void room.enter(runtime.deadline(100), 'a');
+  const third = room.enter(runtime.deadline(100), 'a');
   assert.ok(!(third instanceof Promise) && isRefusal(third) && third.message === 'full');
 });
 
 test('a waiter leaves at its deadline although nothing is ever released', async () => {
-  const { kernel, advance } = frozenKernel();
+  const { runtime, advance } = frozenRuntime();
   const room = bulkhead(1, 5);
-  permitOf(room.enter(kernel.deadline(10_000), 'a'));
-  const waiting = room.enter(kernel.deadline(50), 'a');
+  permitOf(room.enter(runtime.deadline(10_000), 'a'));
+  const waiting = room.enter(runtime.deadline(50), 'a');
   advance(100);
   const outcome = await waiting;
   assert.ok(isRefusal(outcome) && outcome.message === 'waited');
@@ -45,10 +45,10 @@ test('a waiter leaves at its deadline although nothing is ever released', async 
 });
 
 test('a waiter whose caller goes away leaves at once and takes no place later', async () => {
-  const { kernel } = frozenKernel();
+  const { runtime } = frozenRuntime();
   const room = bulkhead(1, 5);
-  const first = permitOf(room.enter(kernel.deadline(1000), 'a'));
-  const deadline = kernel.deadline(1000);
+  const first = permitOf(room.enter(runtime.deadline(1000), 'a'));
+  const deadline = runtime.deadline(1000);
   const waiting = room.enter(deadline, 'a');
   deadline.end('client-gone');
   assert.ok(isRefusal(await waiting));
@@ -57,12 +57,12 @@ test('a waiter whose caller goes away leaves at once and takes no place later', 
 });
 
 test('a permit given back twice frees one place', async () => {
-  const { kernel } = frozenKernel();
+  const { runtime } = frozenRuntime();
   const room = bulkhead(1, 5);
-  const first = permitOf(room.enter(kernel.deadline(1000), 'a'));
+  const first = permitOf(room.enter(runtime.deadline(1000), 'a'));
   const order: string[] = [];
   for (const name of ['b', 'c'])
-    void Promise.resolve(room.enter(kernel.deadline(1000), name)).then(() => order.push(name));
+    void Promise.resolve(room.enter(runtime.deadline(1000), name)).then(() => order.push(name));
   first[Symbol.dispose]();
   first[Symbol.dispose]();
   await settle();
@@ -71,12 +71,12 @@ test('a permit given back twice frees one place', async () => {
 });
 
 test('a flood by one key leaves another its turn', async () => {
-  const { kernel } = frozenKernel();
+  const { runtime } = frozenRuntime();
   const room = bulkhead(1, 100);
-  let current = permitOf(room.enter(kernel.deadline(60_000), 'flood'));
+  let current = permitOf(room.enter(runtime.deadline(60_000), 'flood'));
   const order: string[] = [];
   const enter = (key: string) =>
-    void Promise.resolve(room.enter(kernel.deadline(60_000), key)).then((outcome) => {
+    void Promise.resolve(room.enter(runtime.deadline(60_000), key)).then((outcome) => {
       assert.ok(!isRefusal(outcome));
       order.push(key);
       current = outcome;
@@ -91,12 +91,12 @@ test('a flood by one key leaves another its turn', async () => {
 });
 
 test('a key that fills the queue loses its newest places to keys that have fewer, and those are served', async () => {
-  const { kernel } = frozenKernel();
+  const { runtime } = frozenRuntime();
   const room = bulkhead(1, 8);
-  const inside = permitOf(room.enter(kernel.deadline(100), 'greedy'));
-  const greedy = Array.from({ length: 20 }, () => room.enter(kernel.deadline(100), 'greedy'));
+  const inside = permitOf(room.enter(runtime.deadline(100), 'greedy'));
+  const greedy = Array.from({ length: 20 }, () => room.enter(runtime.deadline(100), 'greedy'));
   assert.equal(greedy.filter((one) => !(one instanceof Promise)).length, 12);
-  const others = ['b', 'b', 'c'].map((key) => room.enter(kernel.deadline(100), key));
+  const others = ['b', 'b', 'c'].map((key) => room.enter(runtime.deadline(100), key));
   assert.ok(others.every((one) => one instanceof Promise));
   assert.equal(room.waiting, 8);
   const refused = greedy.slice(5, 8).map((one) => one as Promise<Outcome<Permit>>);
@@ -116,7 +116,7 @@ test('a key that fills the queue loses its newest places to keys that have fewer
 test('whatever happens, never more than `inside` are inside, nobody is lost, and all places come back', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.tuple(fc.nat(3), fc.nat(4)), { maxLength: 80 }), async (steps) => {
-      const { kernel, advance } = frozenKernel();
+      const { runtime, advance } = frozenRuntime();
       const room = bulkhead(2, 3);
       const held: Permit[] = [];
       let asked = 0;
@@ -124,7 +124,7 @@ test('whatever happens, never more than `inside` are inside, nobody is lost, and
       for (const [kind, value] of steps) {
         if (kind <= 1) {
           asked += 1;
-          void Promise.resolve(room.enter(kernel.deadline(20 + value * 10), `k${value}`)).then((outcome) => {
+          void Promise.resolve(room.enter(runtime.deadline(20 + value * 10), `k${value}`)).then((outcome) => {
             answered += 1;
             if (!isRefusal(outcome)) held.push(outcome);
           });
@@ -206,11 +206,11 @@ test('a bucket gives its burst at once and its rate in the long run', () => {
 });
 
 test('waiters that leave by the thousand, before and after others, cost nobody a place and leave nothing behind', async () => {
-  const { kernel } = frozenKernel();
+  const { runtime } = frozenRuntime();
   const room = bulkhead(1, 2048);
-  const first = permitOf(room.enter(kernel.deadline(60_000), 'a'));
+  const first = permitOf(room.enter(runtime.deadline(60_000), 'a'));
   for (let round = 0; round < 20; round += 1) {
-    const deadlines = Array.from({ length: 2048 }, () => kernel.deadline(60_000));
+    const deadlines = Array.from({ length: 2048 }, () => runtime.deadline(60_000));
     const outcomes = deadlines.map((deadline, at) => room.enter(deadline, `k${at % 7}`));
     for (const deadline of deadlines) if (deadline !== deadlines[1000]) deadline.end('client-gone');
     assert.equal(room.waiting, 1);
@@ -218,7 +218,7 @@ test('waiters that leave by the thousand, before and after others, cost nobody a
     for (const outcome of outcomes) assert.ok(isRefusal(await outcome));
   }
   assert.equal(room.waiting, 0);
-  const last = room.enter(kernel.deadline(1000), 'z');
+  const last = room.enter(runtime.deadline(1000), 'z');
   first[Symbol.dispose]();
   const permit = await last;
   assert.ok(!isRefusal(permit));
@@ -228,15 +228,15 @@ test('waiters that leave by the thousand, before and after others, cost nobody a
 
 // finding: SR-A11
 test('one key alone leaves a quarter of the places to others, and gets more when they have left', async () => {
-  const { kernel } = frozenKernel();
+  const { runtime } = frozenRuntime();
   const room = bulkhead(32, 64);
-  const greedy = Array.from({ length: 40 }, () => room.enter(kernel.deadline(60_000), 'greedy'));
+  const greedy = Array.from({ length: 40 }, () => room.enter(runtime.deadline(60_000), 'greedy'));
   const permits = greedy.filter((one) => !(one instanceof Promise)).map(permitOf);
   assert.equal(permits.length, 24);
   const other = Array.from({ length: 10 }, () => room.tryEnter('other'));
   assert.equal(other.filter((permit) => permit !== undefined).length, 8);
   assert.equal(room.tryEnter('third'), undefined, 'all places are taken');
-  const third = room.enter(kernel.deadline(60_000), 'third');
+  const third = room.enter(runtime.deadline(60_000), 'third');
   permits[0]?.[Symbol.dispose]();
   permitOf(await third);
   assert.equal(room.inside, 32);
@@ -246,10 +246,10 @@ test('one key alone leaves a quarter of the places to others, and gets more when
 });
 
 test('a bulkhead of few places has no shares', () => {
-  const { kernel } = frozenKernel();
+  const { runtime } = frozenRuntime();
   const room = bulkhead(4, 0);
-  for (let at = 0; at < 4; at += 1) permitOf(room.enter(kernel.deadline(1000), 'a'));
-  assert.ok(isRefusal(room.enter(kernel.deadline(1000), 'a') as never));
+  for (let at = 0; at < 4; at += 1) permitOf(room.enter(runtime.deadline(1000), 'a'));
+  assert.ok(isRefusal(room.enter(runtime.deadline(1000), 'a') as never));
 });
 
 // finding: SR-A11

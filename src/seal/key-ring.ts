@@ -4,7 +4,7 @@
  * so callers cache the result.
  */
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
-import { HubError } from '../kernel/errors.ts';
+import { HubError } from '../model/errors.ts';
 
 /** Purpose of a sealed text; it cannot be opened for another purpose. */
 export type SealPurpose = 'session' | 'request-state' | 'stored-secret';

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { HubError } from '../kernel/errors.ts';
-import { createKernel } from '../kernel/kernel.ts';
+import { HubError } from '../model/errors.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { createKeyRing } from './key-ring.ts';
 import { readOrCreateSecrets } from './secret-file.ts';
 
@@ -27,12 +27,12 @@ test('opens no text that it has not sealed, and never throws', () => {
 
 test('processes that start at the same time agree on one secret, in a file of mode 0600', async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'mcphub-seal-'));
-  const kernel = createKernel();
+  const runtime = createRuntime();
   try {
-    using deadline = kernel.deadline(5000);
+    using deadline = runtime.deadline(5000);
     const all = await Promise.all(
       Array.from({ length: 20 }, () =>
-        readOrCreateSecrets({ secret: undefined, secretFile: undefined, dataDir, waits: kernel.waits }, deadline),
+        readOrCreateSecrets({ secret: undefined, secretFile: undefined, dataDir, waits: runtime.waits }, deadline),
       ),
     );
     assert.equal(new Set(all.map((secrets) => secrets[0]?.toString('hex'))).size, 1);
@@ -44,10 +44,10 @@ test('processes that start at the same time agree on one secret, in a file of mo
 });
 
 test('refuses short, well-known and missing secrets, and names the setting', async () => {
-  const kernel = createKernel();
-  using deadline = kernel.deadline(5000);
+  const runtime = createRuntime();
+  using deadline = runtime.deadline(5000);
   const read = (secret: string | undefined, secretFile?: string) =>
-    readOrCreateSecrets({ secret, secretFile, dataDir: '/nonexistent', waits: kernel.waits }, deadline);
+    readOrCreateSecrets({ secret, secretFile, dataDir: '/nonexistent', waits: runtime.waits }, deadline);
   for (const secret of ['short', 'your-secret-key-change-this', 'aaaaaaaaaaaaaaaaaaaaaaaa']) {
     await assert.rejects(
       read(secret),
@@ -92,14 +92,14 @@ test('rotation: the first secret seals, all secrets open, a removed one does not
 });
 
 test('reads one secret per line; a pass phrase may contain spaces', async () => {
-  const kernel = createKernel();
-  using deadline = kernel.deadline(5000);
+  const runtime = createRuntime();
+  using deadline = runtime.deadline(5000);
   const secrets = await readOrCreateSecrets(
     {
       secret: ' a phrase with several words \r\n\nthe-secret-before-it\n',
       secretFile: '',
       dataDir: '/',
-      waits: kernel.waits,
+      waits: runtime.waits,
     },
     deadline,
   );
@@ -108,14 +108,14 @@ test('reads one secret per line; a pass phrase may contain spaces', async () => 
 
 test('names the data directory when it cannot be written', async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'mcphub-seal-'));
-  const kernel = createKernel();
-  using deadline = kernel.deadline(5000);
+  const runtime = createRuntime();
+  using deadline = runtime.deadline(5000);
   try {
     const file = join(dataDir, 'file');
     await writeFile(file, '');
     await assert.rejects(
       readOrCreateSecrets(
-        { secret: undefined, secretFile: undefined, dataDir: join(file, 'x'), waits: kernel.waits },
+        { secret: undefined, secretFile: undefined, dataDir: join(file, 'x'), waits: runtime.waits },
         deadline,
       ),
       (fault) => fault instanceof HubError && fault.code === 'config-invalid' && fault.message.includes(file),

@@ -6,9 +6,9 @@
 import { randomBytes } from 'node:crypto';
 import { link, mkdir, readFile, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { Waits } from '../kernel/waits.ts';
+import { HubError } from '../model/errors.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Waits } from '../runtime/waits.ts';
 
 const SECRET_FILE = 'secret';
 const MIN_LENGTH = 16;

@@ -4,8 +4,8 @@
  * the final message.
  */
 import type { Limits } from '../config/limits.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { WheelEntry } from '../kernel/wheel.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { TimerWheelEntry } from '../runtime/timer-wheel.ts';
 import { STREAMS_PER_SESSION } from './_open-streams.ts';
 import type { ResumableStream, StreamConnection } from './resumable-streams.ts';
 
@@ -18,7 +18,7 @@ interface BufferedEvent {
 }
 
 interface BufferedStreamParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   /** Reserves bytes. Returns false when there is no room. */
   readonly reserve: (amount: number) => boolean;
@@ -46,7 +46,7 @@ export class BufferedStream implements ResumableStream {
   #closeReason: string | undefined;
   /** The stream can no longer be resumed; its connections continue. */
   #isEvicted = false;
-  #expiry: WheelEntry | undefined;
+  #expiry: TimerWheelEntry | undefined;
 
   constructor(parts: BufferedStreamParts) {
     this.#parts = parts;
@@ -166,14 +166,14 @@ export class BufferedStream implements ResumableStream {
   }
 
   #cancelExpiry(): void {
-    if (this.#expiry) this.#parts.kernel.wheel.remove(this.#expiry);
+    if (this.#expiry) this.#parts.runtime.wheel.remove(this.#expiry);
     this.#expiry = undefined;
   }
 
   #scheduleExpiry(): void {
-    const { kernel, limits } = this.#parts;
+    const { runtime, limits } = this.#parts;
     if (this.#closeReason !== undefined) return;
     this.#cancelExpiry();
-    this.#expiry = kernel.wheel.add(kernel.clock.nowMs() + limits.replayMs, () => this.close('too-old'));
+    this.#expiry = runtime.wheel.add(runtime.clock.nowMs() + limits.replayMs, () => this.close('too-old'));
   }
 }

@@ -4,15 +4,15 @@
  * stream is closed; a retained stream (its client may reconnect) receives messages and takes no place of a new one; a broadcast to thousands is
  * spread over several turns of the event loop.
  */
-import { CappedMap } from '../kernel/capped.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { FairMap } from '../kernel/shares.ts';
+import { CappedMap } from '../runtime/capped.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { FairMap } from '../runtime/shares.ts';
 
 /** Part of a session that the registry needs. */
 export interface StreamOwner {
   /** Random part of the session id. */
   readonly random: string;
-  /** Whose share it is charged to (`kernel/principal.ts`). */
+  /** Whose share it is charged to (`model/principal.ts`). */
   readonly owner: string;
 }
 
@@ -39,20 +39,20 @@ const BROADCAST_SLICE = 250;
 const NEXT_SLICE_MS = 5;
 
 export class OpenStreams<S extends StreamOwner> {
-  readonly #kernel: Kernel;
+  readonly #runtime: Runtime;
   readonly #open: CappedMap<string, SessionStreams<S>>;
   readonly #retained: FairMap<string, SessionStreams<S>>;
   #stopped = false;
 
-  constructor(kernel: Kernel, max: number, retainedShare: number) {
-    this.#kernel = kernel;
-    this.#open = new CappedMap<string, SessionStreams<S>>('session.streams', max, 'refuse', kernel.ceilings);
+  constructor(runtime: Runtime, max: number, retainedShare: number) {
+    this.#runtime = runtime;
+    this.#open = new CappedMap<string, SessionStreams<S>>('session.streams', max, 'refuse', runtime.ceilings);
     const bounds = { max, share: retainedShare };
     this.#retained = new FairMap<string, SessionStreams<S>>(
       'session.parked',
       bounds,
       'evict-greediest',
-      kernel.ceilings,
+      runtime.ceilings,
       (_, open) => closeAll(open, 'too-many-streams'),
     );
   }
@@ -144,7 +144,7 @@ export class OpenStreams<S extends StreamOwner> {
     const to = Math.min(from + BROADCAST_SLICE, targets.length);
     for (const random of targets.slice(from, to)) this.send(random, message);
     if (to === targets.length) return;
-    this.#kernel.timers.after(NEXT_SLICE_MS, () => {
+    this.#runtime.timers.after(NEXT_SLICE_MS, () => {
       if (!this.#stopped) this.#sendSlice(targets, to, message);
     });
   }

@@ -3,7 +3,7 @@
  * Guarantees: they are never stored or replicated.
  */
 import { randomBytes } from 'node:crypto';
-import { shareOf } from '../kernel/principal.ts';
+import { shareOf } from '../model/principal.ts';
 import type { NewSession, Session } from './sessions.ts';
 
 const PREFIX = '~';

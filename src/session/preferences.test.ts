@@ -1,13 +1,13 @@
 // covers: B20
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createSessionPreferences, type StoredPreferences } from './preferences.ts';
 
 function rig(overrides: Record<string, number> = {}) {
-  const frozen = frozenKernel();
-  const preferences = createSessionPreferences({ kernel: frozen.kernel, limits: limitsFrom(overrides) });
+  const frozen = frozenRuntime();
+  const preferences = createSessionPreferences({ runtime: frozen.runtime, limits: limitsFrom(overrides) });
   const changes: StoredPreferences[] = [];
   preferences.onChanged((stored) => changes.push(stored));
   return { ...frozen, preferences, changes };
@@ -77,8 +77,8 @@ test('subscribing twice counts once, and a session has a limit', () => {
 });
 
 test('replicated preferences are applied unchanged; older or invalid ones are ignored', () => {
-  const { preferences, changes, setWall, kernel } = rig();
-  setWall(kernel.clock.wallMs() + 1000);
+  const { preferences, changes, setWall, runtime } = rig();
+  setWall(runtime.clock.wallMs() + 1000);
   preferences.setLevel(as('a'), 'debug');
   preferences.subscribe(as('a'), subscription('u'));
   const newest = changes.at(-1);

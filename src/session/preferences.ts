@@ -5,9 +5,9 @@
  * Source: https://modelcontextprotocol.io/specification/2025-11-25/server/resources#subscriptions
  */
 import type { Limits } from '../config/limits.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { FairCount, FairMap } from '../kernel/shares.ts';
 import { LOG_LEVELS } from '../protocol/log-level.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { FairCount, FairMap } from '../runtime/shares.ts';
 import { type Subscriber, type Subscription, SubscriptionIndex } from './_subscription-index.ts';
 import { isEphemeral } from './ephemeral.ts';
 
@@ -88,13 +88,13 @@ const UNKNOWN_PATH = '';
 /** Owner of preferences stored without one by an older version. */
 const UNKNOWN_OWNER = '';
 
-export function createSessionPreferences({ kernel, limits }: { kernel: Kernel; limits: Limits }): SessionPreferences {
-  const bounds = { max: limits.sessions, share: limits.sessionsPerKey };
+export function createSessionPreferences(parts: { runtime: Runtime; limits: Limits }): SessionPreferences {
+  const { runtime, limits } = parts;
   const entries = new FairMap<string, Preferences>(
     'session.notes',
-    bounds,
+    { max: limits.sessions, share: limits.sessionsPerKey },
     'evict-greediest',
-    kernel.ceilings,
+    runtime.ceilings,
     unindex,
   );
   const bytes = new FairCount(
@@ -102,7 +102,7 @@ export function createSessionPreferences({ kernel, limits }: { kernel: Kernel; l
     limits.preferencesBytes,
     limits.preferencesBytesPerKey,
     'refuse',
-    kernel.ceilings,
+    runtime.ceilings,
   );
   const index = { all: new SubscriptionIndex(), ephemeral: new SubscriptionIndex() };
   /** Number of sessions of each path for each level. */
@@ -129,7 +129,7 @@ export function createSessionPreferences({ kernel, limits }: { kernel: Kernel; l
 
   /** Returns a timestamp that differs also for two changes within 1 ms. */
   function nextTimestamp(entry: Preferences | undefined): number {
-    return Math.max(kernel.clock.wallMs(), (entry?.atMs ?? 0) + 1);
+    return Math.max(runtime.clock.wallMs(), (entry?.atMs ?? 0) + 1);
   }
 
   /** Replaces the entry of a session. Returns false, and keeps the old one, when its owner has used up its bytes. */

@@ -1,7 +1,7 @@
 // covers: B10
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { accessOf } from '../../test/support/small-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createResumableStreams, lostEventId, type Resumed, type StreamConnection } from './resumable-streams.ts';
@@ -23,8 +23,11 @@ class Reader implements StreamConnection {
 }
 
 function rig(overrides: Record<string, number> = {}, slot = 1) {
-  const frozen = frozenKernel();
-  return { ...frozen, streams: createResumableStreams({ kernel: frozen.kernel, limits: limitsFrom(overrides), slot }) };
+  const frozen = frozenRuntime();
+  return {
+    ...frozen,
+    streams: createResumableStreams({ runtime: frozen.runtime, limits: limitsFrom(overrides), slot }),
+  };
 }
 
 function streamOf(resumed: Resumed) {
@@ -57,7 +60,7 @@ test('a client that loses its stream during a call receives the missed events an
 });
 
 test('buffers a result without a connected client for replayMs', () => {
-  const { streams, advance, kernel } = rig({ replayMs: 5000 });
+  const { streams, advance, runtime } = rig({ replayMs: 5000 });
   const stream = streams.open(ALICE, ID, ACCESS);
   stream.finish(message('result'));
   const late = new Reader();
@@ -65,7 +68,7 @@ test('buffers a result without a connected client for replayMs', () => {
   assert.deepEqual([late.received, late.closed], [['result'], 'answered']);
   advance(6000);
   assert.deepEqual(streams.resume('alice', stream.firstId), { kind: 'lost', idRaw: ID });
-  assert.equal(kernel.ceilings.table().find(({ name }) => name === 'session.replay-bytes')?.size, 0);
+  assert.equal(runtime.ceilings.table().find(({ name }) => name === 'session.replay-bytes')?.size, 0);
 });
 
 test('tells a client that has the final message, or knows the call is lost, that nothing follows', () => {
@@ -175,7 +178,7 @@ test('a cancelled call ends without a final message, and its events can be resum
 
 // row C21 · guards src/session/resumable-streams.ts
 test('limits buffered events by number and bytes, each and in total; the newest is always buffered', () => {
-  const { streams, kernel } = rig({ replayEvents: 3, replayBytes: 1024, replayAllBytes: 1024 * 1024 });
+  const { streams, runtime } = rig({ replayEvents: 3, replayBytes: 1024, replayAllBytes: 1024 * 1024 });
   const stream = streams.open(ALICE, ID, ACCESS);
   for (let at = 1; at <= 10; at += 1) stream.send(message(at));
   const few = new Reader();
@@ -188,7 +191,7 @@ test('limits buffered events by number and bytes, each and in total; the newest 
     one.received.map((text) => text.length),
     [5000],
   );
-  const row = () => kernel.ceilings.table().find(({ name }) => name === 'session.replay-bytes');
+  const row = () => runtime.ceilings.table().find(({ name }) => name === 'session.replay-bytes');
   assert.equal(row()?.size, 5000);
   const huge = streams.open(ALICE, ID, ACCESS);
   const live = new Reader();
@@ -215,11 +218,11 @@ test('close() closes the connection with its reason, calls `closed` once, and cl
   assert.deepEqual([reader.closed, late.closed, told], ['session-ended', 'session-ended', 1]);
 });
 
-const sizeOf = (kernel: ReturnType<typeof frozenKernel>['kernel'], name: string) =>
-  kernel.ceilings.table().find((row) => row.name === name)?.size;
+const sizeOf = (runtime: ReturnType<typeof frozenRuntime>['runtime'], name: string) =>
+  runtime.ceilings.table().find((row) => row.name === name)?.size;
 
 test('a key that opens many streams loses its own, and another key can resume its own', () => {
-  const { streams, kernel, advance } = rig({ streams: 20, resumableStreamsPerKey: 20, replayMs: 5000 });
+  const { streams, runtime, advance } = rig({ streams: 20, resumableStreamsPerKey: 20, replayMs: 5000 });
   const bob = streams.open({ random: 'bob', owner: 'b' }, ID, ACCESS);
   bob.send(message('1'));
   const live = new Reader();
@@ -233,15 +236,15 @@ test('a key that opens many streams loses its own, and another key can resume it
   first.detach(live);
   advance(6000);
   bob.close('session-ended');
-  assert.deepEqual([sizeOf(kernel, 'session.tracks'), sizeOf(kernel, 'session.replay-bytes')], [0, 0]);
+  assert.deepEqual([sizeOf(runtime, 'session.tracks'), sizeOf(runtime, 'session.replay-bytes')], [0, 0]);
 });
 
 test('keys that fill the replay bytes do not evict events of another key', () => {
   const limits = { replayAllBytes: 1024 * 1024, replayBytesPerKey: 1024 * 1024, replayBytes: 256 * 1024 };
-  const { streams, kernel } = rig(limits);
+  const { streams, runtime } = rig(limits);
   for (const owner of ['a1', 'a2'])
     for (let n = 0; n < 50; n += 1) streams.open({ random: 'a', owner }, ID, ACCESS).finish(Buffer.alloc(49_000));
-  const full = sizeOf(kernel, 'session.replay-bytes') ?? 0;
+  const full = sizeOf(runtime, 'session.replay-bytes') ?? 0;
   assert.ok(full > 1_000_000, `${full} bytes`);
   const bob = streams.open({ random: 'bob', owner: 'b' }, ID, ACCESS);
   for (let n = 0; n < 5; n += 1) bob.send(Buffer.alloc(40_000, 0x30 + n));
@@ -249,5 +252,5 @@ test('keys that fill the replay bytes do not evict events of another key', () =>
   const reader = new Reader();
   streamOf(streams.resume('bob', bob.firstId)).stream.attach(reader, 0);
   assert.equal(reader.received.length, 6);
-  assert.ok((sizeOf(kernel, 'session.replay-bytes') ?? 0) <= 1024 * 1024);
+  assert.ok((sizeOf(runtime, 'session.replay-bytes') ?? 0) <= 1024 * 1024);
 });

@@ -6,11 +6,11 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Limits } from '../config/limits.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { Access } from '../kernel/open-work.ts';
-import { isRefusal } from '../kernel/outcome.ts';
-import { FairCount, FairMap } from '../kernel/shares.ts';
+import { isRefusal } from '../model/outcome.ts';
 import { isRequestId } from '../protocol/answer-id.ts';
+import type { Access } from '../runtime/open-work.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { FairCount, FairMap } from '../runtime/shares.ts';
 import { BufferedStream, FINAL_EVENT } from './_buffered-stream.ts';
 import type { SessionStream } from './_open-streams.ts';
 
@@ -71,19 +71,19 @@ export function lostEventId(idRaw: Buffer): string {
 }
 
 export interface ResumableStreamsParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   /** Slot of this worker. */
   readonly slot: number;
 }
 
-export function createResumableStreams({ kernel, limits, slot }: ResumableStreamsParts): ResumableStreams {
+export function createResumableStreams({ runtime, limits, slot }: ResumableStreamsParts): ResumableStreams {
   const instanceId = randomBytes(6).toString('base64url');
   const streams = new FairMap<string, BufferedStream>(
     'session.tracks',
     { max: limits.streams, share: limits.resumableStreamsPerKey },
     'evict-greediest',
-    kernel.ceilings,
+    runtime.ceilings,
     (_, stream) => stream.evict(),
   );
   const bytes = new FairCount(
@@ -91,7 +91,7 @@ export function createResumableStreams({ kernel, limits, slot }: ResumableStream
     limits.replayAllBytes,
     limits.replayBytesPerKey,
     'refuse',
-    kernel.ceilings,
+    runtime.ceilings,
   );
   let opened = 0;
 
@@ -110,12 +110,12 @@ export function createResumableStreams({ kernel, limits, slot }: ResumableStream
 
   return {
     open({ random, owner }, idRaw, access, closed) {
-      const open = kernel.openWork.add('retained-stream', access);
+      const open = runtime.openWork.add('retained-stream', access);
       opened += 1;
       const number = opened.toString(36);
       const tail = idRaw && idRaw.length <= MAX_ID_BYTES ? `.${idRaw.toString('base64url')}` : '';
       const stream = new BufferedStream({
-        kernel,
+        runtime,
         limits,
         ...{
           reserve: (amount: number) => reserveBytes(owner, amount),

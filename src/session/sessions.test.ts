@@ -4,10 +4,10 @@ import { test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
-import { frozenKernel } from '../../test/support/frozen-kernel.ts';
+import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { isRefusal, type Outcome } from '../kernel/outcome.ts';
-import type { Principal } from '../kernel/principal.ts';
+import { isRefusal, type Outcome } from '../model/outcome.ts';
+import type { Principal } from '../model/principal.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
 import { decodeSessionToken, encodeSessionToken, sealedPath } from './session-token.ts';
 import { createSessions, type Session } from './sessions.ts';
@@ -32,10 +32,14 @@ const NEW_SESSION = {
 };
 
 function worker(secrets = [SECRET], overrides: Record<string, number> = {}) {
-  const frozen = frozenKernel();
+  const frozen = frozenRuntime();
   return {
     ...frozen,
-    sessions: createSessions({ kernel: frozen.kernel, limits: limitsFrom(overrides), keyRing: createKeyRing(secrets) }),
+    sessions: createSessions({
+      runtime: frozen.runtime,
+      limits: limitsFrom(overrides),
+      keyRing: createKeyRing(secrets),
+    }),
   };
 }
 
@@ -293,16 +297,16 @@ test('ending twice notifies once; an ended session accepts no stream', () => {
 });
 
 test('keeps a tombstone as long as the id is valid, and closes the stream when it arrives', () => {
-  const { sessions, advance, kernel } = worker([SECRET], { sessionMs: 60_000 });
+  const { sessions, advance, runtime } = worker([SECRET], { sessionMs: 60_000 });
   const session = sessions.create(NEW_SESSION);
   const closed: string[] = [];
   sessions.attach(session, { send: () => true, close: (why) => closed.push(why) });
-  const tombstone = { id: session.random, atMs: kernel.clock.wallMs() };
+  const tombstone = { id: session.random, atMs: runtime.clock.wallMs() };
   sessions.applyTombstone(tombstone);
   sessions.applyTombstone(tombstone);
   assert.deepEqual(closed, ['session-ended']);
   assert.equal(code(sessions.find(session.id, alice)), 'session-ended');
-  const kept = () => kernel.ceilings.table().find((row) => row.name === 'session.tombstones')?.size;
+  const kept = () => runtime.ceilings.table().find((row) => row.name === 'session.tombstones')?.size;
   assert.equal(kept(), 1);
   advance(130_000);
   assert.equal(kept(), 0);
@@ -357,9 +361,9 @@ test('a key that ends many sessions never revives an ended session of another ke
 });
 
 test('a session without a key is charged to the address that opened it', () => {
-  const { sessions, kernel } = worker([SECRET], { sessions: 100, sessionsPerKey: 10 });
+  const { sessions, runtime } = worker([SECRET], { sessions: 100, sessionsPerKey: 10 });
   for (let n = 0; n < 50; n += 1) sessions.create({ ...NEW_SESSION, owner: 'address:10.0.0.1' });
   const other = sessions.create({ ...NEW_SESSION, owner: 'address:10.0.0.2' });
   assert.deepEqual([sessions.size, other.owner], [11, 'address:10.0.0.2']);
-  assert.equal(kernel.ceilings.table().find(({ name }) => name === 'session.sessions')?.share, 10);
+  assert.equal(runtime.ceilings.table().find(({ name }) => name === 'session.sessions')?.share, 10);
 });

@@ -6,11 +6,11 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Limits } from '../config/limits.ts';
-import { CappedMap } from '../kernel/capped.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { type Outcome, Refusal } from '../kernel/outcome.ts';
-import { type Principal, shareOf } from '../kernel/principal.ts';
-import { FairMap } from '../kernel/shares.ts';
+import { type Outcome, Refusal } from '../model/outcome.ts';
+import { type Principal, shareOf } from '../model/principal.ts';
+import { CappedMap } from '../runtime/capped.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { FairMap } from '../runtime/shares.ts';
 import type { KeyRing } from '../seal/key-ring.ts';
 import { OpenStreams, type SessionStream } from './_open-streams.ts';
 import { sweepEveryMinute } from './_sweep.ts';
@@ -21,7 +21,7 @@ export interface Session extends SessionToken {
   readonly id: string;
   /** Used in logs. */
   readonly shortId: string;
-  /** Whose share of containers it is charged to (`kernel/principal.ts`). */
+  /** Whose share of containers it is charged to (`model/principal.ts`). */
   readonly owner: string;
 }
 
@@ -134,28 +134,28 @@ export interface Sessions {
   stop(): void;
 }
 
-export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing: KeyRing }): Sessions {
-  const { kernel, limits, keyRing } = parts;
+export function createSessions(parts: { runtime: Runtime; limits: Limits; keyRing: KeyRing }): Sessions {
+  const { runtime, limits, keyRing } = parts;
   // Only a cache: an evicted session is opened again from its id.
   const cache = new FairMap<string, CachedSession>(
     'session.sessions',
     { max: limits.sessions, share: limits.sessionsPerKey },
     'evict-greediest',
-    kernel.ceilings,
+    runtime.ceilings,
   );
-  const streams = new OpenStreams<Session>(kernel, limits.streams, limits.retainedStreamsPerKey);
+  const streams = new OpenStreams<Session>(runtime, limits.streams, limits.retainedStreamsPerKey);
   const tombstones = new FairMap<string, number>(
     'session.tombstones',
     { max: limits.tombstones, share: limits.tombstonesPerKey },
     'evict-greediest',
-    kernel.ceilings,
+    runtime.ceilings,
   );
-  const texts = new CappedMap<string, string>('session.texts', SHARED_TEXTS, 'drop-oldest', kernel.ceilings);
+  const texts = new CappedMap<string, string>('session.texts', SHARED_TEXTS, 'drop-oldest', runtime.ceilings);
   const endListeners: ((random: string) => void)[] = []; // bounded by: the rooms that listen
   const tombstoneListeners: ((tombstone: Tombstone) => void)[] = []; // bounded by: the rooms that listen
-  const sweep = sweepEveryMinute(kernel.timers, (swept) => {
-    const idleBefore = kernel.clock.nowMs() - limits.sessionIdleMs;
-    const oldBefore = kernel.clock.wallMs() - limits.sessionMs;
+  const sweep = sweepEveryMinute(runtime.timers, (swept) => {
+    const idleBefore = runtime.clock.nowMs() - limits.sessionIdleMs;
+    const oldBefore = runtime.clock.wallMs() - limits.sessionMs;
     swept.sweep(cache, (one) => one.usedMs < idleBefore && !streams.has(one.random));
     swept.sweep(tombstones, (atMs) => atMs < oldBefore);
   });
@@ -179,16 +179,16 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
 
   function endWithTombstone({ random, owner }: Pick<Session, 'random' | 'owner'>, reason: string): void {
     if (tombstones.has(random)) return;
-    const tombstone: Tombstone = { id: random, atMs: kernel.clock.wallMs(), owner };
+    const tombstone: Tombstone = { id: random, atMs: runtime.clock.wallMs(), owner };
     tombstones.set(owner, tombstone.id, tombstone.atMs);
     streams.close(random, 'session-ended');
-    kernel.bus.publish({ type: 'session-ended', session: shortId(random), reason });
+    runtime.bus.publish({ type: 'session-ended', session: shortId(random), reason });
     for (const listener of tombstoneListeners) listener(tombstone);
     for (const listener of endListeners) listener(random);
   }
 
   function touch(one: CachedSession): void {
-    one.usedMs = Math.floor(kernel.clock.nowMs());
+    one.usedMs = Math.floor(runtime.clock.nowMs());
   }
 
   function touchCached(session: Session): void {
@@ -213,7 +213,7 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
         clientName: newSession.clientName,
         clientVersion: newSession.clientVersion,
         capabilityBits: newSession.capabilityBits,
-        issuedMs: kernel.clock.wallMs(),
+        issuedMs: runtime.clock.wallMs(),
       });
       // Decode again, so that the session equals the one that another worker opens, and holds no long name.
       const owner = newSession.owner ?? shareOf(newSession.principal, '');
@@ -225,7 +225,7 @@ export function createSessions(parts: { kernel: Kernel; limits: Limits; keyRing:
       if (session.userId !== sealedOwner(principal.userId) || session.family !== sealedOwner(principal.family))
         return new Refusal('session-unknown');
       if (tombstones.has(session.random)) return new Refusal('session-ended');
-      if (kernel.clock.wallMs() - session.issuedMs > limits.sessionMs)
+      if (runtime.clock.wallMs() - session.issuedMs > limits.sessionMs)
         return new Refusal('session-unknown', 'Session is too old. Start a new one with initialize.');
       touch(session);
       return session;

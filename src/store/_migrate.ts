@@ -5,7 +5,7 @@
  */
 import { chmod, rename, rm } from 'node:fs/promises';
 import type { DatabaseSync } from 'node:sqlite';
-import { HubError } from '../kernel/errors.ts';
+import { HubError } from '../model/errors.ts';
 import { versionOf } from './_sqlite.ts';
 import type { Migration } from './migrations.ts';
 

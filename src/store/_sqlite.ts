@@ -6,7 +6,7 @@
 import { chmod, open } from 'node:fs/promises';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import type { SqliteDatabase } from 'kysely';
-import { HubError } from '../kernel/errors.ts';
+import { HubError } from '../model/errors.ts';
 
 const BUSY_MS = 250;
 

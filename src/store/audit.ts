@@ -2,7 +2,7 @@
  * Audit log: who changed what. An entry is written in the transaction of the change it describes.
  * Guarantees: entries contain no secrets; at most `KEPT` entries are kept. The column of `actor` is `who`.
  */
-import type { Deadline } from '../kernel/deadline.ts';
+import type { Deadline } from '../runtime/deadline.ts';
 import type { Db, Store } from './store.ts';
 
 const KEPT = 100_000;

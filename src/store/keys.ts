@@ -3,8 +3,8 @@
  * Guarantees: a revoked key keeps its row (for listings and the audit log) and never becomes valid again.
  */
 import type { Selectable } from 'kysely';
-import type { Deadline } from '../kernel/deadline.ts';
-import type { KeyRecord, Role } from '../kernel/snapshot.ts';
+import type { KeyRecord, Role } from '../model/snapshot.ts';
+import type { Deadline } from '../runtime/deadline.ts';
 import { recordAudit } from './audit.ts';
 import type { KeysTable } from './schema.ts';
 import type { Db, Store } from './store.ts';

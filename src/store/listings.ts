@@ -2,9 +2,10 @@
  * Stores the last known lists of each server, so that a restarted hub can serve at once.
  * Guarantees: an unreadable row is left out and does not affect others; rows of older versions are completed.
  */
-import type { Deadline } from '../kernel/deadline.ts';
-import { jsonPieces } from '../kernel/json-pieces.ts';
-import { type Listing, type OlderListing, wholeListing } from '../kernel/snapshot.ts';
+
+import { type Listing, type OlderListing, wholeListing } from '../model/snapshot.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import { jsonPieces } from '../runtime/json-pieces.ts';
 import type { Store } from './store.ts';
 
 export function listListings(store: Store, deadline: Deadline): Promise<Listing[]> {

@@ -2,7 +2,7 @@
  * Stores single numbers: the revision counter of snapshots.
  * Guarantees: the counter only rises.
  */
-import type { Deadline } from '../kernel/deadline.ts';
+import type { Deadline } from '../runtime/deadline.ts';
 import type { Store } from './store.ts';
 
 const REVISION = 'revision';

@@ -2,8 +2,8 @@
  * Stores exposed names of tools and prompts, in the order of assignment: when names are deleted, the oldest go first.
  */
 import { sql } from 'kysely';
-import type { Deadline } from '../kernel/deadline.ts';
-import type { GivenName } from '../kernel/snapshot.ts';
+import type { GivenName } from '../model/snapshot.ts';
+import type { Deadline } from '../runtime/deadline.ts';
 import type { Store } from './store.ts';
 
 /** Returns names in the order of assignment. */

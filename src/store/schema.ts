@@ -1,7 +1,7 @@
 /**
  * Types of the tables for Kysely; `migrations.ts` creates them. Times are wall clock ms; JSON is text.
  */
-import type { ItemKind, Role } from '../kernel/snapshot.ts';
+import type { ItemKind, Role } from '../model/snapshot.ts';
 
 export interface UsersTable {
   id: string;

@@ -3,7 +3,7 @@
  * Guarantees: reading is limited by number, age and bytes; adding a record twice changes nothing; a tombstone is never replaced.
  */
 import { sql } from 'kysely';
-import type { Deadline } from '../kernel/deadline.ts';
+import type { Deadline } from '../runtime/deadline.ts';
 import type { Store } from './store.ts';
 
 export interface SessionRecord {

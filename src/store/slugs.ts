@@ -1,7 +1,7 @@
 /**
  * Stores the slugs of servers and groups for ever: a server that returns has its old slug. `control/slugs.ts` creates them.
  */
-import type { Deadline } from '../kernel/deadline.ts';
+import type { Deadline } from '../runtime/deadline.ts';
 import type { Store } from './store.ts';
 
 export interface GivenSlug {

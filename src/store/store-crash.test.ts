@@ -12,19 +12,19 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { scaled } from '../../test/support/measured.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { createKernel } from '../kernel/kernel.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { addKey, listKeys } from './keys.ts';
 import { openStore } from './store.ts';
 
 const [mode = '', dir = '', round = ''] = process.argv.slice(2);
-const kernel = createKernel();
+const runtime = createRuntime();
 const limits = limitsFrom({});
 
 async function writeForEver(): Promise<void> {
-  const store = await openStore({ kernel, limits, dir }, kernel.deadline(5000));
+  const store = await openStore({ runtime, limits, dir }, runtime.deadline(5000));
   for (let at = 0; ; at += 1) {
     const id = `${round}-${at}`;
-    using deadline = kernel.deadline(5000);
+    using deadline = runtime.deadline(5000);
     const key = {
       id,
       hash: `hash ${id}`,
@@ -68,9 +68,9 @@ async function surviveKills(kills: number): Promise<void> {
   try {
     const acknowledged: string[] = [];
     for (let at = 0; at < kills; at += 1) acknowledged.push(...(await acknowledgedUntilKilled(folder, at)));
-    const store = await openStore({ kernel, limits, dir: folder }, kernel.deadline(5000));
-    const kept = new Set((await listKeys(store, kernel.deadline(5000))).map((key) => key.id));
-    await store.close(kernel.deadline(1000));
+    const store = await openStore({ runtime, limits, dir: folder }, runtime.deadline(5000));
+    const kept = new Set((await listKeys(store, runtime.deadline(5000))).map((key) => key.id));
+    await store.close(runtime.deadline(1000));
     assert.ok(acknowledged.length >= kills, `only ${acknowledged.length} were acknowledged`);
     assert.deepEqual(
       acknowledged.filter((id) => !kept.has(id)),

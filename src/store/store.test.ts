@@ -6,9 +6,9 @@ import { DatabaseSync } from 'node:sqlite';
 import { type TestContext, test } from 'node:test';
 import { sql } from 'kysely';
 import { limitsFrom } from '../config/limits.ts';
-import type { Fact } from '../kernel/facts.ts';
-import { createKernel } from '../kernel/kernel.ts';
-import { wholeListing } from '../kernel/snapshot.ts';
+import type { HubEvent } from '../model/events.ts';
+import { wholeListing } from '../model/snapshot.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { listAudit } from './audit.ts';
 import { addKey, listKeys, type NewKey, revokeKey, updateLastUsed } from './keys.ts';
 import { listListings, putListings } from './listings.ts';
@@ -31,21 +31,21 @@ const limits = limitsFrom({});
 interface Bench {
   readonly dir: string;
   readonly store: Store;
-  readonly facts: Fact[];
-  readonly soon: () => ReturnType<ReturnType<typeof createKernel>['deadline']>;
+  readonly facts: HubEvent[];
+  readonly soon: () => ReturnType<ReturnType<typeof createRuntime>['deadline']>;
 }
 
 async function bench(t: TestContext, dir?: string): Promise<Bench> {
-  const kernel = createKernel();
-  const facts: Fact[] = [];
-  kernel.bus.listen((fact) => facts.push(fact));
+  const runtime = createRuntime();
+  const facts: HubEvent[] = [];
+  runtime.bus.listen((fact) => facts.push(fact));
   const folder = dir ?? (await mkdtemp(join(tmpdir(), 'mcphub-store-')));
-  const store = await openStore({ kernel, limits, dir: folder }, kernel.deadline(5000));
+  const store = await openStore({ runtime, limits, dir: folder }, runtime.deadline(5000));
   t.after(async () => {
-    await store.close(kernel.deadline(1000));
+    await store.close(runtime.deadline(1000));
     await rm(folder, { recursive: true, force: true });
   });
-  return { dir: folder, store, facts, soon: () => kernel.deadline(2000) };
+  return { dir: folder, store, facts, soon: () => runtime.deadline(2000) };
 }
 
 function newKey(id: string, more: Partial<NewKey> = {}): NewKey {
@@ -242,12 +242,12 @@ test('a failed migration step leaves the previous version and the copy', async (
   const { dir, store, soon } = await bench(t);
   await addKey(store, newKey('k1'), { actor: 'test', newUserId: 'u1' }, soon());
   await store.close(soon());
-  const kernel = createKernel();
+  const runtime = createRuntime();
   const broken = [
     ...MIGRATIONS,
     { version: NEWEST + 1, up: 'create table half (a); create table keys (a);', down: '' },
   ];
-  await assert.rejects(openStore({ kernel, limits, dir, migrations: broken }, soon()), { code: 'store-failed' });
+  await assert.rejects(openStore({ runtime, limits, dir, migrations: broken }, soon()), { code: 'store-failed' });
   const again = (await bench(t, dir)).store;
   assert.deepEqual([again.version, (await listKeys(again, soon())).length], [NEWEST, 1]);
   const tables = await again.run('tables', (db) => db.introspection.getTables(), soon());
@@ -265,7 +265,7 @@ test('refuses a database of a newer program without modifying it', async (t) => 
   newer.exec('pragma user_version = 7');
   newer.close();
   const before = await readFile(join(dir, STORE_FILE));
-  const opening = openStore({ kernel: createKernel(), limits, dir }, soon());
+  const opening = openStore({ runtime: createRuntime(), limits, dir }, soon());
   await assert.rejects(opening, { code: 'config-invalid', message: /version 7, of a newer mcphub/ });
   assert.deepEqual(await readFile(join(dir, STORE_FILE)), before);
 });
@@ -295,7 +295,7 @@ test('refuses a damaged file with an error', async (t) => {
   const file = await open(join(dir, STORE_FILE), 'r+');
   await file.write(Buffer.alloc(12_000, 0xaa), 0, 12_000, 4096);
   await file.close();
-  await assert.rejects(openStore({ kernel: createKernel(), limits, dir }, soon()), { code: 'store-failed' });
+  await assert.rejects(openStore({ runtime: createRuntime(), limits, dir }, soon()), { code: 'store-failed' });
 });
 
 test('does not start a request after its deadline or after close()', async (t) => {

@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { Kysely, SqliteDialect, type Transaction } from 'kysely';
 import type { Limits } from '../config/limits.ts';
-import { CappedCount } from '../kernel/capped.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { takeTurn } from '../kernel/take-turn.ts';
+import { HubError } from '../model/errors.ts';
+import { CappedCount } from '../runtime/capped.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { takeTurn } from '../runtime/take-turn.ts';
 import { migrate } from './_migrate.ts';
 import { checkpoint, kyselyDatabase, openDatabase, versionOf } from './_sqlite.ts';
 import { MIGRATIONS, type Migration } from './migrations.ts';
@@ -42,7 +42,7 @@ export interface Store {
 }
 
 export interface StoreOptions {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   /** Data directory; must exist. */
   readonly dir: string;
@@ -55,7 +55,7 @@ export interface StoreOptions {
  * that program can open it).
  */
 export async function openStore(options: StoreOptions, deadline: Deadline): Promise<Store> {
-  const { kernel, dir, migrations = MIGRATIONS } = options;
+  const { runtime, dir, migrations = MIGRATIONS } = options;
   const path = join(dir, STORE_FILE);
   const newest = migrations.at(-1)?.version ?? 0;
   const opening = openDatabase(path).then(async (database) => {
@@ -68,9 +68,9 @@ export async function openStore(options: StoreOptions, deadline: Deadline): Prom
   });
   const late = (opened: { database: DatabaseSync }) => opened.database.close();
   try {
-    const { database, migrated } = await kernel.waits.for(opening, { label: 'store', owner: 'open', deadline, late });
+    const { database, migrated } = await runtime.waits.for(opening, { label: 'store', owner: 'open', deadline, late });
     if (migrated.from !== migrated.to) {
-      kernel.bus.publish({ type: 'store-migrated', from: migrated.from, to: migrated.to, backup: migrated.backup });
+      runtime.bus.publish({ type: 'store-migrated', from: migrated.from, to: migrated.to, backup: migrated.backup });
     }
     return createStore(database, { ...options, migrations, path });
   } catch (fault) {
@@ -82,16 +82,16 @@ function createStore(
   database: DatabaseSync,
   options: StoreOptions & { readonly migrations: readonly Migration[]; readonly path: string },
 ): Store {
-  const { kernel, limits, path, migrations } = options;
+  const { runtime, limits, path, migrations } = options;
   const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: kyselyDatabase(database) }) });
-  const requests = new CappedCount('store.requests', MAX_REQUESTS, 'refuse', kernel.ceilings);
+  const requests = new CappedCount('store.requests', MAX_REQUESTS, 'refuse', runtime.ceilings);
   /** Transactions since the last checkpoint. */
   let transactions = 0;
   /** Whether the last transaction was long. */
   let isLong = false;
   const turn = (): Promise<void> => {
     isLong = true;
-    return takeTurn(kernel, 'store');
+    return takeTurn(runtime, 'store');
   };
   let last: Promise<unknown> = Promise.resolve();
   let failing: HubError | undefined;
@@ -113,7 +113,7 @@ function createStore(
     if (!isLong && transactions < CHECKPOINT_TRANSACTIONS) return;
     isLong = false;
     transactions = 0;
-    await takeTurn(kernel, 'store');
+    await takeTurn(runtime, 'store');
     try {
       if (!closed) checkpoint(database);
     } catch {
@@ -131,7 +131,7 @@ function createStore(
         if (database.isTransaction) database.exec('rollback');
         return work();
       });
-      const result = await kernel.waits.for(turn, { label: 'store', owner: what, deadline: share });
+      const result = await runtime.waits.for(turn, { label: 'store', owner: what, deadline: share });
       failing = undefined;
       return result;
     } catch (fault) {
@@ -164,12 +164,12 @@ function createStore(
         () => migrate(database, { path, migrations, target: version }),
         deadline,
       );
-      kernel.bus.publish({ type: 'store-migrated', from: migrated.from, to: migrated.to, backup: migrated.backup });
+      runtime.bus.publish({ type: 'store-migrated', from: migrated.from, to: migrated.to, backup: migrated.backup });
     },
     async close(deadline) {
       if (closed) return;
       try {
-        await kernel.waits.for(last, { label: 'store', owner: 'close', deadline });
+        await runtime.waits.for(last, { label: 'store', owner: 'close', deadline });
       } catch {
         // Closing during a request only rolls it back.
       }

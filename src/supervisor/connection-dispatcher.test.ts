@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { freePort, until } from '../../test/support/hub.ts';
-import type { SupervisorMessage } from '../kernel/supervisor-messages.ts';
+import type { SupervisorMessage } from '../model/supervisor-messages.ts';
 import { ConnectionDispatcher, type ConnectionTarget } from './connection-dispatcher.ts';
 
 /** Records what it is sent. */

@@ -8,9 +8,9 @@ import { readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { connectionsWithin } from '../config/descriptors.ts';
 import type { Limits } from '../config/limits.ts';
-import { FairQueue } from '../kernel/fair-queue.ts';
-import { ANONYMOUS_PRINCIPAL, shareOf } from '../kernel/principal.ts';
-import type { SupervisorMessage } from '../kernel/supervisor-messages.ts';
+import { ANONYMOUS_PRINCIPAL, shareOf } from '../model/principal.ts';
+import type { SupervisorMessage } from '../model/supervisor-messages.ts';
+import { FairQueue } from '../runtime/fair-queue.ts';
 import { FatalStartError } from './host.ts';
 import { portHolder } from './proc.ts';
 

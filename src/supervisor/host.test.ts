@@ -20,7 +20,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { readProcessStat } from '../kernel/process-stat.ts';
+import { readProcessStat } from '../runtime/process-stat.ts';
 import { readBlockingStack, writeCrashReport } from './crash-reports.ts';
 import { clearSockets, FatalStartError, lockDataDir, prepareRunDir } from './host.ts';
 

@@ -22,8 +22,8 @@ import {
 import { join } from 'node:path';
 import { isatty } from 'node:tty';
 import { unsafeSocketDir } from '../config/file-access.ts';
-import { isAlive, readProcessStat } from '../kernel/process-stat.ts';
-import { stopRequests } from '../kernel/stop-requests.ts';
+import { isAlive, readProcessStat } from '../runtime/process-stat.ts';
+import { stopRequests } from '../runtime/stop-requests.ts';
 import { ignoreBrokenPipes } from './supervisor-log.ts';
 
 const STDOUT = 1;

@@ -6,8 +6,8 @@
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Limits } from '../config/limits.ts';
-import type { ProcessMessage, SupervisorMessage } from '../kernel/supervisor-messages.ts';
-import { frontSocketName, predecessorSocketName, socketName } from '../kernel/supervisor-messages.ts';
+import type { ProcessMessage, SupervisorMessage } from '../model/supervisor-messages.ts';
+import { frontSocketName, predecessorSocketName, socketName } from '../model/supervisor-messages.ts';
 import type { ConnectionDispatcher, ConnectionTarget } from './connection-dispatcher.ts';
 import { writeCrashReport } from './crash-reports.ts';
 import { clearSockets, EXIT_CONFIG } from './host.ts';

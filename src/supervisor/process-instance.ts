@@ -7,7 +7,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Limits } from '../config/limits.ts';
-import { readProcessStat } from '../kernel/process-stat.ts';
 import {
   DESCENDANT_MARK,
   loopSocketName,
@@ -15,8 +14,9 @@ import {
   type ProcessMessage,
   type SupervisorMessage,
   socketName,
-} from '../kernel/supervisor-messages.ts';
-import { sweepMarked } from '../kernel/sweep.ts';
+} from '../model/supervisor-messages.ts';
+import { readProcessStat } from '../runtime/process-stat.ts';
+import { sweepMarked } from '../runtime/sweep.ts';
 import { readBlockingStack, writeCrashReport } from './crash-reports.ts';
 import { clearSockets } from './host.ts';
 import type { LivenessDecision } from './liveness-policy.ts';

@@ -6,8 +6,8 @@
 import { type ClientRequest, get } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
-import { readProcessStat } from '../kernel/process-stat.ts';
-import type { Heartbeat } from '../kernel/supervisor-messages.ts';
+import type { Heartbeat } from '../model/supervisor-messages.ts';
+import { readProcessStat } from '../runtime/process-stat.ts';
 import { type Observation, unexplainedWaitMs } from './liveness-policy.ts';
 import { readKernelFunction, waitedForCpuMs } from './proc.ts';
 

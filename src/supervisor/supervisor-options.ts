@@ -1,6 +1,6 @@
 /** What the supervisor is started with, and the environment that its processes get from it. */
 import type { LimitName, Limits } from '../config/limits.ts';
-import { PROCESS_ENV } from '../kernel/supervisor-messages.ts';
+import { PROCESS_ENV } from '../model/supervisor-messages.ts';
 
 export interface SupervisorOptions {
   /** Limits from the command line; they override environment and file. */

@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { delay, isAlive, until } from '../../test/support/hub.ts';
 import { type Answer, answerOf, type SupervisorRig, startSupervisorRig } from '../../test/support/supervisor-rig.ts';
-import { REPEAT_MS } from '../kernel/stop-requests.ts';
+import { REPEAT_MS } from '../runtime/stop-requests.ts';
 
 /** Far more than needed: the machine that runs the tests may be slow. */
 const READY_MS = 40_000;

@@ -2,12 +2,13 @@
  * The line of an answered call, built by hand: one a request, so it is the one place in this room where microseconds count.
  * Promises: the same fields in the same form as pino would write; valid JSON whatever the texts are.
  */
-import type { Clock } from '../kernel/clock.ts';
-import type { Fact } from '../kernel/facts.ts';
-import { type Level, messageOfCall } from './facts-to-lines.ts';
+
+import type { HubEvent } from '../model/events.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { type Level, messageOfCall } from './event-lines.ts';
 import { masked, printableJson } from './mask.ts';
 
-type CallAnswered = Extract<Fact, { type: 'call-answered' }>;
+type CallAnswered = Extract<HubEvent, { type: 'call-answered' }>;
 
 /** Printable ASCII without quote and backslash needs no escaping, and without a space it holds no `Bearer …`. */
 const PLAIN = /^[!#-[\]-~]*$/;

@@ -2,13 +2,14 @@
  * The last failures of each server as the operator reads them: reference, code, message and error page. Part of `mcphub servers logs`.
  * Bounded: `PER_SERVER` entries of at most 4 KiB for each server that the hub has ever had, at most `limits.servers`.
  */
-import { CappedMap } from '../kernel/capped.ts';
-import type { Fact } from '../kernel/facts.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+
+import type { HubEvent } from '../model/events.ts';
+import { CappedMap } from '../runtime/capped.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { masked } from './mask.ts';
 
 const PER_SERVER = 20;
-/** Characters of a page in the message about an HTTP error (`upstream/transports/_http-fault.ts`). */
+/** Characters of a page in the message about an HTTP error (`upstream/transport/http/http-fault.ts`). */
 const QUOTED_CHARS = 500;
 
 export interface FailureLog {
@@ -16,24 +17,24 @@ export interface FailureLog {
   lines(server: string): readonly string[];
 }
 
-type Failed = Extract<Fact, { type: 'server-was-lost' | 'server-call-failed' }>;
+type Failed = Extract<HubEvent, { type: 'server-was-lost' | 'server-call-failed' }>;
 
-export function createFailureLog(kernel: Kernel, maxServers: number): FailureLog {
+export function createFailureLog(runtime: Runtime, maxServers: number): FailureLog {
   const failures = new CappedMap<string, readonly string[]>(
     'telemetry.failures',
     maxServers,
     'drop-oldest',
-    kernel.ceilings,
+    runtime.ceilings,
   );
 
   function note(fact: Failed): void {
-    const time = new Date(kernel.clock.wallMs()).toISOString();
+    const time = new Date(runtime.clock.wallMs()).toISOString();
     const page = fact.type === 'server-call-failed' && hasMore(fact) ? `\n${fact.page}` : '';
     const line = masked(`${time} [${fact.reference ?? '-'}] ${fact.code}: ${fact.message}${page}`);
     failures.set(fact.server, [...(failures.get(fact.server) ?? []), line].slice(-PER_SERVER));
   }
 
-  kernel.bus.listen((fact) => {
+  runtime.bus.listen((fact) => {
     if (fact.type === 'server-was-lost' || fact.type === 'server-call-failed') note(fact);
   });
 
@@ -41,7 +42,7 @@ export function createFailureLog(kernel: Kernel, maxServers: number): FailureLog
 }
 
 /** The message about an HTTP error has the beginning of the page. */
-function hasMore({ code, page }: Extract<Fact, { type: 'server-call-failed' }>): boolean {
+function hasMore({ code, page }: Extract<HubEvent, { type: 'server-call-failed' }>): boolean {
   const isQuoted = code === 'upstream-http' || code === 'upstream-auth';
   return page.length > (isQuoted ? QUOTED_CHARS : 0);
 }

@@ -3,8 +3,9 @@
  * Promises: types, outcomes and codes come from closed lists; servers are capped, the rest is counted together; counting costs a field write.
  * Does not: measure times (the metrics' part, later) or reset.
  */
-import { CappedMap, type Ceilings } from '../kernel/capped.ts';
-import type { Fact } from '../kernel/facts.ts';
+
+import type { HubEvent } from '../model/events.ts';
+import { CappedMap, type ContainerLimits } from '../runtime/capped.ts';
 
 /** Servers that have a row of their own. */
 const MAX_SERVERS = 512;
@@ -27,11 +28,11 @@ export class Figures {
   readonly #counts = new Map<string, number>(); // bounded by: the types of facts, outcomes and error codes in the code
   readonly #servers: CappedMap<string, ServerCounts>;
 
-  constructor(ceilings: Ceilings) {
+  constructor(ceilings: ContainerLimits) {
     this.#servers = new CappedMap<string, ServerCounts>('telemetry.figures', MAX_SERVERS, 'refuse', ceilings);
   }
 
-  note(fact: Fact): void {
+  note(fact: HubEvent): void {
     this.#add(fact.type, amountOf(fact));
     if (fact.type === 'request-refused') this.#add(`refused.${fact.code}`, fact.times);
     if (fact.type !== 'call-answered') return;
@@ -71,7 +72,7 @@ export class Figures {
 }
 
 /** Facts that stand for several things. */
-function amountOf(fact: Fact): number {
+function amountOf(fact: HubEvent): number {
   if (fact.type === 'log-dropped') return fact.lines;
   if (fact.type === 'facts-dropped') return fact.count;
   if (fact.type === 'request-refused' || fact.type === 'key-refused') return fact.times;

@@ -5,16 +5,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { Ceilings } from '../kernel/capped.ts';
-import { HubError } from '../kernel/errors.ts';
-import type { Fact } from '../kernel/facts.ts';
-import { levelOf, lineOf } from './facts-to-lines.ts';
+import { HubError } from '../model/errors.ts';
+import type { HubEvent } from '../model/events.ts';
+import { ContainerLimits } from '../runtime/capped.ts';
+import { levelOf, lineOf } from './event-lines.ts';
 import { Figures } from './figures.ts';
-import { LastFacts } from './last-facts.ts';
+import { LastEvents } from './last-events.ts';
 import { createLog, type Log, levelFrom } from './log.ts';
 import { faultText, masked } from './mask.ts';
-import { personLine } from './person-line.ts';
 import { Repeats } from './repeats.ts';
+import { terminalLine } from './terminal-line.ts';
 
 const KEY = `mcphub_${'0123456789abcdef'.repeat(4)}`;
 const WALL_MS = Date.UTC(2026, 0, 2, 3, 4, 5, 6);
@@ -29,7 +29,7 @@ function desk(options: { level?: string; person?: { colour: boolean } } = {}): D
   const lines: string[] = [];
   const made: { log?: Log; lines: string[]; nowMs: number } = { lines, nowMs: 0 };
   made.log = createLog({
-    kernel: { clock: { nowMs: () => made.nowMs, wallMs: () => WALL_MS }, ceilings: new Ceilings() },
+    runtime: { clock: { nowMs: () => made.nowMs, wallMs: () => WALL_MS }, ceilings: new ContainerLimits() },
     write: (line) => lines.push(line),
     level: levelFrom(options.level),
     person: options.person,
@@ -38,7 +38,9 @@ function desk(options: { level?: string; person?: { colour: boolean } } = {}): D
   return made as Desk;
 }
 
-function call(more: Partial<Extract<Fact, { type: 'call-answered' }>> = {}): Extract<Fact, { type: 'call-answered' }> {
+function call(
+  more: Partial<Extract<HubEvent, { type: 'call-answered' }>> = {},
+): Extract<HubEvent, { type: 'call-answered' }> {
   return {
     type: 'call-answered',
     requestId: 'r-1',
@@ -120,7 +122,7 @@ test('what an operator follows is at info', () => {
 });
 
 test('levels leave lines out', () => {
-  const said: Fact = { type: 'server-said', server: 's', line: 'hello' };
+  const said: HubEvent = { type: 'server-said', server: 's', line: 'hello' };
   for (const [level, count] of [
     ['debug', 1],
     ['info', 0],
@@ -168,7 +170,7 @@ test('a fault of any kind becomes text', () => {
 
 test('a warning that repeats is said once a second with the number left out', () => {
   const d = desk();
-  const lost: Fact = { type: 'breaker-opened', cause: 'reset', server: 'a', ms: 10 };
+  const lost: HubEvent = { type: 'breaker-opened', cause: 'reset', server: 'a', ms: 10 };
   for (let n = 0; n < 100; n += 1) d.log.fact(lost);
   d.log.fact({ ...lost, server: 'b' });
   assert.equal(d.lines.length, 2);
@@ -184,7 +186,7 @@ test('a warning that repeats is said once a second with the number left out', ()
 });
 
 test('repeats of more kinds than fit are forgotten, not kept', () => {
-  const ceilings = new Ceilings();
+  const ceilings = new ContainerLimits();
   const repeats = new Repeats<number>({ nowMs: () => 0, wallMs: () => 0 }, ceilings);
   for (let n = 0; n < 10_000; n += 1) repeats.allows(`kind ${n}`, n);
   const [row] = ceilings.table();
@@ -199,7 +201,7 @@ test('lines for people are short, and no foreign text moves the cursor', () => {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these must not be there
   assert.doesNotMatch((said ?? '').trimEnd(), /[\u0000-\u001f\u202e]/);
   assert.match(called ?? '', /^\d\d:\d\d:\d\d info {2}hub {5}request completed .*upstream=files.*\n$/);
-  const coloured = personLine({ level: 'warn', msg: 'x', fields: {}, role: 'hub', atMs: 0 }, true);
+  const coloured = terminalLine({ level: 'warn', msg: 'x', fields: {}, role: 'hub', atMs: 0 }, true);
   assert.ok(coloured.includes('\u001b[33m'));
 });
 
@@ -219,7 +221,7 @@ test('lines of JSON hold no character that a terminal obeys, and say the same', 
 });
 
 test('figures count by outcome, code and server, in a table that cannot grow', () => {
-  const figures = new Figures(new Ceilings());
+  const figures = new Figures(new ContainerLimits());
   figures.note(call());
   figures.note(call({ outcome: 'refused', code: 'overloaded' }));
   for (let n = 0; n < 5000; n += 1) figures.note(call({ server: `s${n}` }));
@@ -232,7 +234,7 @@ test('figures count by outcome, code and server, in a table that cannot grow', (
 
 test('the last facts are few, short, and not crowded out by a storm', () => {
   let wallMs = WALL_MS;
-  const last = new LastFacts({ nowMs: () => 0, wallMs: () => wallMs }, new Ceilings());
+  const last = new LastEvents({ nowMs: () => 0, wallMs: () => wallMs }, new ContainerLimits());
   last.note({ type: 'control-lost', reason: 'gone' }, levelOf, lineOf);
   for (let n = 0; n < 1000; n += 1) last.note({ type: 'wait-expired', label: 'dns', owner: 'x' }, levelOf, lineOf);
   assert.match(last.text(), /control-lost/);

@@ -3,21 +3,21 @@
  * Promises: one line a fact, one JSON object a line; the line of an answered call is built by hand, for it is the hot path; warnings that repeat
  * are counted instead of written; control characters and those that turn the direction of text never reach
  * a terminal, also where it shows a line of JSON.
- * Does not: write to a descriptor (`sink.ts`) or choose words (`facts-to-lines.ts`).
+ * Does not: write to a descriptor (`sink.ts`) or choose words (`event-lines.ts`).
  */
 import { type Logger, pino } from 'pino';
-import type { Fact } from '../kernel/facts.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+import type { HubEvent } from '../model/events.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { callLine } from './call-line.ts';
-import { type Level, type Line, levelOf, levelOfCall, lineOf, sameness } from './facts-to-lines.ts';
+import { type Level, levelOf, levelOfCall, lineOf, type RequestPipeline, sameness } from './event-lines.ts';
 import { printableJson } from './mask.ts';
-import { personLine } from './person-line.ts';
 import { Repeats } from './repeats.ts';
+import { terminalLine } from './terminal-line.ts';
 
 const RANK: Readonly<Record<Level, number>> = { debug: 20, info: 30, warn: 40, error: 50 };
 
 export interface LogOptions {
-  readonly kernel: Pick<Kernel, 'clock' | 'ceilings'>;
+  readonly runtime: Pick<Runtime, 'clock' | 'ceilings'>;
   readonly write: (line: string) => void;
   readonly level: Level;
   /** Lines for people instead of JSON. */
@@ -26,9 +26,9 @@ export interface LogOptions {
 }
 
 export interface Log {
-  fact(fact: Fact): void;
+  fact(fact: HubEvent): void;
   /** The fact's line as text with its newline, whatever the level, for who writes it by himself. */
-  render(fact: Fact): string;
+  render(fact: HubEvent): string;
   /** Once a second: tells how many repeats were left out. */
   sweep(): void;
 }
@@ -42,16 +42,17 @@ export function levelFrom(text: string | undefined): Level {
 }
 
 export function createLog(options: LogOptions): Log {
-  const { kernel, write, person, base } = options;
+  const { runtime, write, person, base } = options;
   const least = RANK[options.level];
-  const repeats = new Repeats<Fact>(kernel.clock, kernel.ceilings);
+  const repeats = new Repeats<HubEvent>(runtime.clock, runtime.ceilings);
   const logger = pinoOver(options, write);
-  const fast = callLine(kernel.clock, { service: 'mcphub', ...base });
+  const fast = callLine(runtime.clock, { service: 'mcphub', ...base });
 
-  function say(fact: Fact, line: Line, leftOut: number): void {
+  function say(fact: HubEvent, line: RequestPipeline, leftOut: number): void {
     const fields = leftOut > 0 ? { ...line.fields, left_out: leftOut } : line.fields;
     const { level, msg } = line;
-    if (person) write(personLine({ level, msg, fields, role: base.role, atMs: kernel.clock.wallMs() }, person.colour));
+    if (person)
+      write(terminalLine({ level, msg, fields, role: base.role, atMs: runtime.clock.wallMs() }, person.colour));
     else logger[level]({ event: fact.type, ...fields }, msg);
   }
 
@@ -74,7 +75,7 @@ export function createLog(options: LogOptions): Log {
       let text = '';
       const { level, msg, fields } = lineOf(fact);
       if (person)
-        return personLine({ level, msg, fields, role: base.role, atMs: kernel.clock.wallMs() }, person.colour);
+        return terminalLine({ level, msg, fields, role: base.role, atMs: runtime.clock.wallMs() }, person.colour);
       pinoOver({ ...options, level: 'debug' }, (line) => {
         text = line;
       })[level]({ event: fact.type, ...fields }, msg);
@@ -86,12 +87,12 @@ export function createLog(options: LogOptions): Log {
   };
 }
 
-function pinoOver({ kernel, level, base }: LogOptions, write: (line: string) => void): Logger {
+function pinoOver({ runtime, level, base }: LogOptions, write: (line: string) => void): Logger {
   return pino(
     {
       level,
       base: { service: 'mcphub', ...base },
-      timestamp: () => `,"time":"${new Date(kernel.clock.wallMs()).toISOString()}"`,
+      timestamp: () => `,"time":"${new Date(runtime.clock.wallMs()).toISOString()}"`,
       // Already text, masked and cut.
       serializers: { err: (err: unknown) => err },
       formatters: { level: (label) => ({ level: label }) },

@@ -1,11 +1,11 @@
 /**
  * How late the event loop is and how much memory the process holds, measured once a second so that reading costs nothing.
  * Promises: `read` is synchronous and at most a second and a half old while the loop turns; the memory's trend is a fact each minute.
- * Does not: find what stalls the loop (`stall-witness.ts`) or judge a process by it (admission, health and the supervisor do).
+ * Does not: find what stalls the loop (`stall-watcher.ts`) or judge a process by it (admission, health and the supervisor do).
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
-import type { Kernel } from '../kernel/kernel.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import { MemoryTrend } from './memory-trend.ts';
 
 export interface Gauges {
@@ -30,7 +30,7 @@ const FACT_TICKS = 60;
 const TICKS_OF_MAX = 5;
 
 export class LoopGauge {
-  readonly #kernel: Pick<Kernel, 'clock' | 'timers' | 'bus'>;
+  readonly #runtime: Pick<Runtime, 'clock' | 'timers' | 'bus'>;
   readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   readonly #trend = new MemoryTrend();
   #known: Gauges = {
@@ -42,15 +42,15 @@ export class LoopGauge {
   #ticks = 0;
   #ticking: Disposable | undefined;
 
-  constructor(kernel: Pick<Kernel, 'clock' | 'timers' | 'bus'>) {
-    this.#kernel = kernel;
+  constructor(runtime: Pick<Runtime, 'clock' | 'timers' | 'bus'>) {
+    this.#runtime = runtime;
   }
 
   /** `eachSecond` is called with each tick: for what else this room does once a second. */
   start(eachSecond: () => void): void {
     if (this.#ticking) return;
     this.#delay.enable();
-    this.#ticking = this.#kernel.timers.every(TICK_MS, () => {
+    this.#ticking = this.#runtime.timers.every(TICK_MS, () => {
       this.#measure();
       this.#ticks += 1;
       if (this.#ticks % FACT_TICKS === 0) this.#publish();
@@ -65,12 +65,12 @@ export class LoopGauge {
   }
 
   read(): Gauges {
-    if (this.#kernel.clock.nowMs() - this.#knownAtMs > OLD_MS) this.#measure();
+    if (this.#runtime.clock.nowMs() - this.#knownAtMs > OLD_MS) this.#measure();
     return this.#known;
   }
 
   #measure(): void {
-    this.#knownAtMs = this.#kernel.clock.nowMs();
+    this.#knownAtMs = this.#runtime.clock.nowMs();
     this.#maxima = [...this.#maxima.slice(1 - TICKS_OF_MAX), this.#lateMs(this.#delay.max)];
     const rssBytes = process.memoryUsage.rss();
     this.#trend.peakBytes = Math.max(this.#trend.peakBytes, rssBytes);
@@ -96,7 +96,7 @@ export class LoopGauge {
     const externalBytes = getHeapStatistics().external_memory;
     this.#trend.note(this.#knownAtMs, rssBytes);
     const { peakBytes: peakRssBytes, slope } = this.#trend;
-    this.#kernel.bus.publish({
+    this.#runtime.bus.publish({
       ...{ type: 'memory-measured', rssBytes, heapBytes, externalBytes, loopP99Ms, peakRssBytes },
       ...(slope === undefined ? {} : { slope }),
     });

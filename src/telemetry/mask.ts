@@ -1,7 +1,7 @@
 /**
  * The one place where texts of outside origin are made fit for a log: keys and tokens masked, length cut.
  * Promises: never throws, whatever the value is; linear in the text; the result is at most MAX_TEXT long.
- * Does not: know which lines are for people; `person-line.ts` and `last-facts.ts` make theirs `visible`, lines of JSON are made `printableJson`.
+ * Does not: know which lines are for people; `terminal-line.ts` and `last-events.ts` make theirs `visible`, lines of JSON are made `printableJson`.
  */
 const MAX_TEXT = 4096;
 /** Cut before masking so that the patterns never see more. */

@@ -4,8 +4,8 @@
  * a second while `sweep` is called.
  * Does not: touch lines at info or below.
  */
-import { CappedMap, type Ceilings } from '../kernel/capped.ts';
-import type { Clock } from '../kernel/clock.ts';
+import { CappedMap, type ContainerLimits } from '../runtime/capped.ts';
+import type { Clock } from '../runtime/clock.ts';
 
 const WINDOW_MS = 1000;
 const MAX_KINDS = 256;
@@ -20,7 +20,7 @@ export class Repeats<T> {
   readonly #clock: Clock;
   readonly #kinds: CappedMap<string, Kind<T>>;
 
-  constructor(clock: Clock, ceilings: Ceilings) {
+  constructor(clock: Clock, ceilings: ContainerLimits) {
     this.#clock = clock;
     this.#kinds = new CappedMap<string, Kind<T>>('telemetry.repeats', MAX_KINDS, 'drop-oldest', ceilings);
   }

@@ -4,17 +4,17 @@
  * Does not: make facts of what others do, or decide anything.
  */
 import type { Limits } from '../config/limits.ts';
-import type { Deadline } from '../kernel/deadline.ts';
-import type { Fact } from '../kernel/facts.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import type { Service } from '../kernel/service.ts';
-import { levelOf, lineOf } from './facts-to-lines.ts';
+import type { HubEvent } from '../model/events.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { Service } from '../runtime/service.ts';
+import { levelOf, lineOf } from './event-lines.ts';
 import { Figures } from './figures.ts';
-import { LastFacts } from './last-facts.ts';
+import { LastEvents } from './last-events.ts';
 import { createLog, type Log, levelFrom } from './log.ts';
 import { type Gauges, LoopGauge } from './loop-gauge.ts';
 import { openSink, type Sink } from './sink.ts';
-import { StallWitness } from './stall-witness.ts';
+import { StallWatcher } from './stall-watcher.ts';
 
 export interface Telemetry extends Service {
   gauges(): Gauges;
@@ -25,7 +25,7 @@ export interface Telemetry extends Service {
 }
 
 export interface TelemetryOptions {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly role: 'hub' | 'control';
   readonly slot: number;
   readonly limits: Pick<Limits, 'logBytes'>;
@@ -40,11 +40,11 @@ const STDOUT = 1;
 const FLUSH_MS = 300;
 
 export function createTelemetry(options: TelemetryOptions): Telemetry {
-  const { kernel } = options;
-  const figures = new Figures(kernel.ceilings);
-  const last = new LastFacts(kernel.clock, kernel.ceilings);
-  const gauge = new LoopGauge(kernel);
-  const witness = new StallWitness({ ...options, execArgv: process.execArgv });
+  const { runtime } = options;
+  const figures = new Figures(runtime.ceilings);
+  const last = new LastEvents(runtime.clock, runtime.ceilings);
+  const gauge = new LoopGauge(runtime);
+  const witness = new StallWatcher({ ...options, execArgv: process.execArgv });
   let open: { readonly sink: Sink; readonly deaf: () => void } | undefined;
 
   return {
@@ -62,9 +62,9 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
         log.sweep();
         const lines = sink.dropped() - told;
         told += lines;
-        if (lines > 0) kernel.bus.publish({ type: 'log-dropped', lines });
+        if (lines > 0) runtime.bus.publish({ type: 'log-dropped', lines });
       };
-      const deaf = kernel.bus.listen((fact: Fact) => {
+      const deaf = runtime.bus.listen((fact: HubEvent) => {
         figures.note(fact);
         last.note(fact, levelOf, lineOf);
         log.fact(fact);
@@ -89,10 +89,10 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
   };
 }
 
-function logOver(sink: Sink, { kernel, env, version, role, slot }: TelemetryOptions): Log {
+function logOver(sink: Sink, { runtime, env, version, role, slot }: TelemetryOptions): Log {
   const isPerson = sink.kind === 'terminal' && !env.CI;
   return createLog({
-    kernel,
+    runtime,
     write: (line) => sink.write(line),
     level: levelFrom(env.LOG_LEVEL),
     person: isPerson ? { colour: !env.NO_COLOR && env.TERM !== 'dumb' } : undefined,

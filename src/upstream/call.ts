@@ -1,9 +1,10 @@
 /**
  * What `call/` asks of `upstream/`, and what it gets back.
  */
-import type { Deadline } from '../kernel/deadline.ts';
+
 import type { BackChannel } from '../protocol/back-channel.ts';
-import type { LaneOwner } from './talk.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import type { ConnectionOwner } from './client-context.ts';
 
 /** Says between workers, on their private sockets, which key a call is made for; percent-encoded. */
 export const SHARE_HEADER = 'x-mcphub-share';
@@ -28,7 +29,7 @@ export interface UpstreamCall {
   readonly deadline: Deadline;
   readonly back: BackChannel;
   /** The session behind it; undefined = there is none. Asked for only when the server has lanes. */
-  readonly lane?: (() => LaneOwner) | undefined;
+  readonly sessionConnection?: (() => ConnectionOwner) | undefined;
   /** Key family: the unit of fairness in the queue. */
   readonly fairKey: string;
   /** Request id, for the table of waits. */

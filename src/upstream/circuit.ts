@@ -5,18 +5,18 @@
  * has answered a question or a call.
  */
 import type { Limits } from '../config/limits.ts';
-import type { ErrorCode } from '../kernel/errors.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { Refusal } from '../kernel/outcome.ts';
-import { withoutStop } from '../kernel/sentence.ts';
-import type { ServerSpec } from '../kernel/snapshot.ts';
+import type { ErrorCode } from '../model/errors.ts';
+import { Refusal } from '../model/outcome.ts';
+import { withoutStop } from '../model/sentence.ts';
+import type { ServerSpec } from '../model/snapshot.ts';
 import { Breaker } from '../resilience/breaker.ts';
-import { goneSign, pauseAsked } from './_gone.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import type { UpstreamCall } from './call.ts';
-import type { Link } from './link.ts';
+import { failureSign, pauseAsked } from './failure-signs.ts';
+import type { Link } from './link/link.ts';
 
 export interface CircuitParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Limits;
   readonly spec: ServerSpec;
   readonly link: Pick<Link, 'isAlive' | 'view'>;
@@ -56,20 +56,20 @@ export class Circuit {
 
   constructor(parts: CircuitParts) {
     this.#parts = parts;
-    const { kernel, limits } = parts;
+    const { runtime, limits } = parts;
     this.#breaker = new Breaker({
       failures: limits.breakerFailures,
       openMs: limits.breakerOpenMs,
       capMs: limits.breakerCapMs,
       leaseMs: limits.pingMs,
-      random: kernel.random,
+      random: runtime.random,
     });
   }
 
   get view(): CircuitView | undefined {
     const isOpen = this.#breaker.state !== 'closed';
     if (!isOpen && this.#inRow < DOUBTFUL) return undefined;
-    const nowMs = this.#parts.kernel.clock.nowMs();
+    const nowMs = this.#parts.runtime.clock.nowMs();
     const sinceMs = nowMs - this.#sinceMs;
     if (isOpen) {
       const message = `circuit breaker open after ${this.#cause}`;
@@ -92,7 +92,7 @@ export class Circuit {
   /** A call has failed at the server. True = it may be gone. */
   failed(refusal: Refusal, { times, fairKey }: Pick<UpstreamCall, 'times' | 'fairKey'>, nowMs: number): boolean {
     const { spec, limits } = this.#parts;
-    const sign = goneSign(refusal, times.silenceMs, spec.times.silenceMs ?? limits.silenceMs);
+    const sign = failureSign(refusal, times.silenceMs, spec.times.silenceMs ?? limits.silenceMs);
     if (sign === undefined) return false;
     const cause = `${refusal.code}: ${withoutStop(refusal.message)}`;
     this.#count(refusal, cause, nowMs);
@@ -113,8 +113,8 @@ export class Circuit {
 
   /** The refusal of an open circuit. */
   refuse(): Refusal {
-    const { spec, kernel } = this.#parts;
-    const retryMs = Math.round(this.#breaker.restMs(kernel.clock.nowMs()));
+    const { spec, runtime } = this.#parts;
+    const retryMs = Math.round(this.#breaker.restMs(runtime.clock.nowMs()));
     return new Refusal(
       'breaker-open',
       `${spec.slug}: circuit breaker open (${this.#cause}); next question in ${Math.ceil(retryMs / 1000)} s.`,
@@ -134,7 +134,7 @@ export class Circuit {
     this.#inRow = 0;
     if (this.#breaker.state === 'closed') return this.#breaker.excuse();
     this.#breaker.reset();
-    this.#parts.kernel.bus.publish({ type: 'breaker-closed', server: this.#parts.spec.slug });
+    this.#parts.runtime.bus.publish({ type: 'breaker-closed', server: this.#parts.spec.slug });
   }
 
   close(): void {
@@ -145,14 +145,14 @@ export class Circuit {
 
   /** Asks the server before its circuit opens. One question at a time. */
   #doubt(cause: string): void {
-    const { kernel, link, spec } = this.#parts;
+    const { runtime, link, spec } = this.#parts;
     if (this.#isAsking || this.#closed) return;
-    if (kernel.clock.nowMs() - this.#aliveMs < ALIVE_MS) return this.#excuse();
+    if (runtime.clock.nowMs() - this.#aliveMs < ALIVE_MS) return this.#excuse();
     this.#isAsking = true;
-    kernel.scope.run(`circuit of ${spec.slug}`, async () => {
+    runtime.scope.run(`circuit of ${spec.slug}`, async () => {
       const isAlive = await link.isAlive();
       this.#isAsking = false;
-      const nowMs = kernel.clock.nowMs();
+      const nowMs = runtime.clock.nowMs();
       if (isAlive) this.#aliveMs = nowMs;
       // A link that is not ready refuses by itself.
       if (this.#closed || isAlive || link.view.state !== 'ready') this.#excuse();
@@ -165,9 +165,9 @@ export class Circuit {
 
   /** The server did not answer, and that is not enough to open the circuit: it is doubted until it answers, or its link ends. */
   #askAgain(cause: string): void {
-    const { kernel } = this.#parts;
+    const { runtime } = this.#parts;
     this.#askingAgain?.[Symbol.dispose]();
-    this.#askingAgain = kernel.timers.after(ALIVE_MS, () => {
+    this.#askingAgain = runtime.timers.after(ALIVE_MS, () => {
       if (this.#inRow >= DOUBTFUL && this.#breaker.state === 'closed') this.#doubt(cause);
     });
   }
@@ -179,33 +179,33 @@ export class Circuit {
   }
 
   #opened(cause: string): void {
-    const { kernel, spec } = this.#parts;
-    const nowMs = kernel.clock.nowMs();
+    const { runtime, spec } = this.#parts;
+    const nowMs = runtime.clock.nowMs();
     this.#cause = cause;
     this.#sinceMs = nowMs;
     const ms = Math.round(this.#breaker.restMs(nowMs));
-    kernel.bus.publish({ type: 'breaker-opened', server: spec.slug, ms, cause });
+    runtime.bus.publish({ type: 'breaker-opened', server: spec.slug, ms, cause });
     this.#probeLater();
   }
 
   #probeLater(): void {
-    const { kernel, spec } = this.#parts;
+    const { runtime, spec } = this.#parts;
     this.#stopProbing();
     if (this.#closed) return;
-    this.#probing = kernel.timers.after(Math.max(50, this.#breaker.restMs(kernel.clock.nowMs())), () => {
-      kernel.scope.run(`breaker ${spec.slug}`, () => this.#probe());
+    this.#probing = runtime.timers.after(Math.max(50, this.#breaker.restMs(runtime.clock.nowMs())), () => {
+      runtime.scope.run(`breaker ${spec.slug}`, () => this.#probe());
     });
   }
 
   async #probe(): Promise<void> {
-    const { kernel, link, spec } = this.#parts;
-    const lease = this.#breaker.mayProbe(kernel.clock.nowMs());
+    const { runtime, link, spec } = this.#parts;
+    const lease = this.#breaker.mayProbe(runtime.clock.nowMs());
     if (lease !== undefined) {
       const ok = await link.isAlive();
-      if (this.#breaker.probed(lease, ok, kernel.clock.nowMs())) {
+      if (this.#breaker.probed(lease, ok, runtime.clock.nowMs())) {
         this.#stopProbing();
         this.#inRow = 0;
-        kernel.bus.publish({ type: 'breaker-closed', server: spec.slug });
+        runtime.bus.publish({ type: 'breaker-closed', server: spec.slug });
         return;
       }
     }

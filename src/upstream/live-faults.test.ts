@@ -8,7 +8,7 @@ import { startFaultHttp } from '../../test/support/fault-http.ts';
 import type { FaultHttpFlags } from '../../test/support/fault-http-flags.ts';
 import { delay, until } from '../../test/support/hub.ts';
 import { httpSpec, LiveFleet, stdioSpec } from '../../test/support/live-fleet.ts';
-import { isRefusal } from '../kernel/outcome.ts';
+import { isRefusal } from '../model/outcome.ts';
 
 async function faultServer(flags: FaultHttpFlags = {}) {
   const server = await startFaultHttp(flags);
@@ -27,7 +27,7 @@ test('a frozen HTTP server ends its own calls at the silence limit and slows nob
   await using server = await faultServer(HUNG);
   await using healthy = await faultServer();
   await using rig = new LiveFleet({ limits: QUICK });
-  rig.fleet.apply([httpSpec('hung', server.url), httpSpec('well', healthy.url)]);
+  rig.registry.apply([httpSpec('hung', server.url), httpSpec('well', healthy.url)]);
   await Promise.all([rig.ready('hung'), rig.ready('well')]);
   const hung = timed(rig.refusal('hung', 'echo', { text: 'x' }));
   for (let n = 0; n < 20; n += 1) {
@@ -44,13 +44,13 @@ test('a frozen HTTP server ends its own calls at the silence limit and slows nob
   await until(() => server.seen.byMethod['notifications/cancelled'] === 1, 2000, 'cancelled at the server, once');
 });
 
-// row A3 · guards src/upstream/transports/_http-exchange.ts
+// row A3 · guards src/upstream/transport/streamable-http/exchange.ts
 test('a thousand calls that time out leave no open request at their servers', async () => {
   const silent: FaultHttpFlags = { silent: true };
   await using one = await faultServer(silent);
   await using two = await faultServer(silent);
   await using rig = new LiveFleet({ limits: { serverConnections: 500, connectMs: 20_000 } });
-  rig.fleet.apply([httpSpec('one', one.url, { inFlight: 500 }), httpSpec('two', two.url, { inFlight: 500 })]);
+  rig.registry.apply([httpSpec('one', one.url, { inFlight: 500 }), httpSpec('two', two.url, { inFlight: 500 })]);
   await Promise.all([rig.ready('one'), rig.ready('two')]);
   const times = { silenceMs: 5000, totalMs: 60_000, callTimeoutMs: 3000 };
   const call = (n: number) => rig.refusal(n % 2 === 0 ? 'one' : 'two', 'echo', {}, { times, fairKey: `k${n}` });
@@ -62,14 +62,14 @@ test('a thousand calls that time out leave no open request at their servers', as
   // Both ends live in this process; on a busy machine the servers are late to see what the hub has closed.
   await until(() => open() === 0, 5000, 'no request is open but the GET streams');
   assert.ok(calls() > 100 && calls() <= 1000, `${calls()} calls came to the servers`);
-  assert.equal(rig.fleet.status('one')?.inFlight, 0);
+  assert.equal(rig.registry.status('one')?.inFlight, 0);
 });
 
 // row A4 · guards src/resilience/bulkhead.ts
 test('a thousand calls to a hung server settle in time over its few sockets', async () => {
   await using server = await faultServer(HUNG);
   await using rig = new LiveFleet({ limits: { silenceMs: 600, questionMs: 300, serverQueueMs: 300 } });
-  rig.fleet.apply([httpSpec('hung', server.url)]);
+  rig.registry.apply([httpSpec('hung', server.url)]);
   await rig.ready('hung');
   // Of a thousand keys: one alone does not get every place.
   const call = (n: number) => rig.refusal('hung', 'echo', {}, { fairKey: `k${n}` });
@@ -87,13 +87,13 @@ test('a thousand calls to a hung server settle in time over its few sockets', as
   assert.equal(codes.get('server-busy')?.length, 936);
   // Each cut call closes its socket, and its cancel may need a new one; a thousand calls must not mean hundreds of sockets.
   assert.ok(server.seen.sockets <= 72 + 64, `${server.seen.sockets} sockets in all`);
-  assert.equal(rig.fleet.status('hung')?.queued, 0);
+  assert.equal(rig.registry.status('hung')?.queued, 0);
 });
 
 test('a server that restarts between two calls is initialized again and runs the second call once', async () => {
   const first = await startFaultHttp();
   await using rig = new LiveFleet();
-  rig.fleet.apply([httpSpec('s', first.url)]);
+  rig.registry.apply([httpSpec('s', first.url)]);
   await rig.ready('s');
   assert.equal(await rig.text('s', 'echo', { text: 'one' }), 'one');
   await first.close();
@@ -107,9 +107,9 @@ test('a server that restarts between two calls is initialized again and runs the
 test('a server that forgets every session is told apart from one that forgot once', async () => {
   await using server = await faultServer({ forgetAfter: 0, get: 'none' });
   await using rig = new LiveFleet({ limits: { restartBaseMs: 5000 } });
-  rig.fleet.apply([httpSpec('s', server.url)]);
-  await until(() => rig.fleet.status('s')?.state === 'waiting', 5000, 'given up for now');
-  assert.equal(rig.fleet.status('s')?.code, 'upstream-session');
+  rig.registry.apply([httpSpec('s', server.url)]);
+  await until(() => rig.registry.status('s')?.state === 'waiting', 5000, 'given up for now');
+  assert.equal(rig.registry.status('s')?.code, 'upstream-session');
   assert.ok(Number(server.seen.byMethod.initialize) <= 5, 'it is not asked in a tight loop');
 });
 
@@ -117,8 +117,8 @@ test('a server that comes up late is served without anybody asking', async () =>
   const gone = await startFaultHttp();
   await gone.close();
   await using rig = new LiveFleet({ limits: { restartCapMs: 1000 } });
-  rig.fleet.apply([httpSpec('s', gone.url)]);
-  await until(() => rig.fleet.status('s')?.state === 'waiting', 5000, 'it is down');
+  rig.registry.apply([httpSpec('s', gone.url)]);
+  await until(() => rig.registry.status('s')?.state === 'waiting', 5000, 'it is down');
   const refused = await rig.refusal('s', 'echo');
   assert.equal(refused.code, 'server-down');
   assert.equal(refused.detail.cause, 'upstream-connect');
@@ -131,17 +131,17 @@ test('a server that comes up late is served without anybody asking', async () =>
 
 test('a child that never reads is named with phase and setting, and the other children do not notice', async () => {
   await using rig = new LiveFleet();
-  rig.fleet.apply([
+  rig.registry.apply([
     stdioSpec('deaf', ['never-reads-stdin'], { startMs: 1500 }),
     stdioSpec('well', ['normal'], { hash: 'other' }),
   ]);
-  const early = rig.refusal('deaf', 'echo', {}, { deadline: rig.kernel.deadline(300) });
+  const early = rig.refusal('deaf', 'echo', {}, { deadline: rig.runtime.deadline(300) });
   await rig.ready('well');
   assert.equal(await rig.text('well', 'add', { a: 2, b: 3 }), '5');
   const starting = await early;
   assert.equal(starting.code, 'server-starting');
   assert.equal(starting.detail.outcome, 'not-executed');
-  await until(() => rig.fleet.status('deaf')?.state === 'waiting', 5000, 'given up for now');
+  await until(() => rig.registry.status('deaf')?.state === 'waiting', 5000, 'given up for now');
   const down = await rig.refusal('deaf', 'echo');
   assert.equal(down.code, 'server-down');
   assert.deepEqual([down.detail.phase, down.detail.setting], ['handshake', 'startMs']);
@@ -149,20 +149,20 @@ test('a child that never reads is named with phase and setting, and the other ch
 
 test('a child that crashes in a call says so to that call, and a new one serves the next', async () => {
   await using rig = new LiveFleet();
-  rig.fleet.apply([stdioSpec('s', ['normal'])]);
+  rig.registry.apply([stdioSpec('s', ['normal'])]);
   await rig.ready('s');
   const before = await rig.text('s', 'pid');
   const crash = await rig.refusal('s', 'crash', { code: 9 });
   assert.equal(crash.code, 'upstream-exit');
   assert.deepEqual([crash.detail.server, crash.detail.outcome], ['s', 'unknown']);
-  await until(() => rig.fleet.status('s')?.state !== 'ready', 2000, 'noticed');
+  await until(() => rig.registry.status('s')?.state !== 'ready', 2000, 'noticed');
   await rig.ready('s');
   assert.notEqual(await rig.text('s', 'pid'), before);
 });
 
 test('a child at work without a word is left at work: its CPU time is a sign of life', async () => {
   await using rig = new LiveFleet({ limits: { silenceMs: 2000, questionMs: 1000, pingMs: 500 } });
-  rig.fleet.apply([stdioSpec('s', ['busy', '3500'])]);
+  rig.registry.apply([stdioSpec('s', ['busy', '3500'])]);
   await rig.ready('s');
   const { value, ms } = await timed(rig.text('s', 'echo', { text: 'done' }));
   assert.equal(value, 'done');
@@ -171,7 +171,7 @@ test('a child at work without a word is left at work: its CPU time is a sign of 
 
 test('a child that only answers pings may take its time; strict mode cuts it, and late and double words find nobody', async () => {
   await using rig = new LiveFleet({ limits: { ...QUICK, silenceMs: 400 } });
-  rig.fleet.apply([stdioSpec('s', ['normal']), stdioSpec('twice', ['dup-response'], { hash: 'b' })]);
+  rig.registry.apply([stdioSpec('s', ['normal']), stdioSpec('twice', ['dup-response'], { hash: 'b' })]);
   await Promise.all([rig.ready('s'), rig.ready('twice')]);
   // It answers pings, so that a long call is at work.
   assert.equal(await rig.text('s', 'sleep', { ms: 900 }), 'slept 900');
@@ -186,13 +186,13 @@ test('a child that only answers pings may take its time; strict mode cuts it, an
 
 test('applying the same servers again keeps the child; a changed digest replaces it and leaves none behind', async () => {
   await using rig = new LiveFleet();
-  rig.fleet.apply([stdioSpec('s', ['normal'])]);
+  rig.registry.apply([stdioSpec('s', ['normal'])]);
   await rig.ready('s');
   const first = await rig.text('s', 'pid');
-  rig.fleet.apply([stdioSpec('s', ['normal'], { name: 'renamed' })]);
+  rig.registry.apply([stdioSpec('s', ['normal'], { name: 'renamed' })]);
   assert.equal(await rig.text('s', 'pid'), first);
   const running = rig.call('s', 'sleep', { ms: 300 });
-  rig.fleet.apply([stdioSpec('s', ['normal'], { hash: 'new' })]);
+  rig.registry.apply([stdioSpec('s', ['normal'], { hash: 'new' })]);
   const answer = await running;
   assert.ok(!isRefusal(answer), 'a call that is under way may finish');
   await rig.ready('s');

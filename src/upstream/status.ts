@@ -1,10 +1,10 @@
 /**
  * How one link stands: plain data for health, `_meta` of lists, the admin API and the CLI.
  */
-import type { ErrorCode } from '../kernel/errors.ts';
-import type { LinkPhase, LinkState } from '../kernel/facts.ts';
-import type { UnreadList } from '../kernel/snapshot.ts';
-import type { CallFailure } from './stack.ts';
+import type { ErrorCode } from '../model/errors.ts';
+import type { LinkPhase, LinkState } from '../model/events.ts';
+import type { UnreadList } from '../model/snapshot.ts';
+import type { CallFailure } from './pipeline.ts';
 
 export interface ServerStatus {
   readonly server: string;

@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { isAlive, tryKill, until } from '../../test/support/hub.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { createKernel } from '../kernel/kernel.ts';
-import { DESCENDANT_MARK } from '../kernel/supervisor-messages.ts';
-import { livingMarked } from './child/sweep.ts';
+import { DESCENDANT_MARK } from '../model/supervisor-messages.ts';
+import { createRuntime } from '../runtime/runtime.ts';
+import { livingMarked } from '../subprocess/terminate/sweep.ts';
 import { WorkerHandover } from './worker-handover.ts';
 
 const skip = process.platform !== 'linux';
@@ -24,23 +24,23 @@ function sleeper(mark: string): number {
 test('what a killed worker has left of a server is ended before the next process starts', { skip }, async () => {
   const directory = await mkdtemp(join(tmpdir(), 'handover-'));
   const predecessor = join(directory, 'p.sock');
-  const kernel = createKernel();
+  const runtime = createRuntime();
   const limits = limitsFrom({});
   const old = new WorkerHandover({
-    kernel,
+    runtime,
     limits,
     socketPath: join(directory, 'h.sock'),
     predecessor: undefined,
     mark: MARK,
   });
-  const fleet = { runningHere: () => ({ one: 1, two: 0 }), move: async () => {} };
-  const server = createServer((request, response) => old.serve(fleet, request, response));
+  const registry = { runningHere: () => ({ one: 1, two: 0 }), move: async () => {} };
+  const server = createServer((request, response) => old.serve(registry, request, response));
   await new Promise<void>((done) => server.listen(predecessor, done));
   const left = sleeper(`${MARK}.one.abc`);
   const others = [sleeper(`${MARK}.one-more.abc`), sleeper(`${MARK}0.one.abc`)];
   try {
     await until(async () => (await livingMarked(`${MARK}.one`)).length === 1, 5000, 'it runs');
-    const next = new WorkerHandover({ kernel, limits, socketPath: predecessor, predecessor, mark: `${MARK}1` });
+    const next = new WorkerHandover({ runtime, limits, socketPath: predecessor, predecessor, mark: `${MARK}1` });
     const moved: string[] = [];
     let waiting = ['one'];
     const taking = {
@@ -66,7 +66,7 @@ test('what a killed worker has left of a server is ended before the next process
   } finally {
     for (const pid of [left, ...others]) tryKill(pid);
     server.close();
-    await kernel.scope.close(kernel.deadline(1000));
+    await runtime.scope.close(runtime.deadline(1000));
     await rm(directory, { recursive: true });
   }
 });

@@ -5,13 +5,13 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
-import type { Kernel } from '../kernel/kernel.ts';
-import { askSocket } from '../net/ask-socket.ts';
-import { sweepMarked } from './child/sweep.ts';
-import type { Fleet } from './fleet.ts';
+import { requestUnixSocket } from '../net/unix-socket-request.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { sweepMarked } from '../subprocess/terminate/sweep.ts';
+import type { ServerRegistry } from './registry.ts';
 
 export interface WorkerHandoverParts {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly limits: Pick<Limits, 'drainMs' | 'childTermMs'>;
   /** Socket that leads to the worker that serves in this place, whichever it is. */
   readonly socketPath: string;
@@ -21,7 +21,7 @@ export interface WorkerHandoverParts {
   readonly mark: string;
 }
 
-type TakingFleet = Pick<Fleet, 'heldElsewhere' | 'status' | 'move' | 'hasCallsFrom'>;
+type TakingFleet = Pick<ServerRegistry, 'heldElsewhere' | 'status' | 'move' | 'hasCallsFrom'>;
 
 /** What `GET /handover` says. */
 interface Held {
@@ -104,36 +104,40 @@ export class WorkerHandover {
   /** Ends what a predecessor that was killed, or does not answer, has left of a server: not every system ends it with its worker. */
   async #endLeft(server: string): Promise<void> {
     if (this.#predecessorMark === undefined) return;
-    const { kernel } = this.#parts;
-    using deadline = kernel.deadline(SWEEP_MS);
+    const { runtime } = this.#parts;
+    using deadline = runtime.deadline(SWEEP_MS);
     const pids = await sweepMarked(`${this.#predecessorMark}.${server}`, deadline);
-    if (pids.length > 0) kernel.bus.publish({ type: 'children-swept', pids });
+    if (pids.length > 0) runtime.bus.publish({ type: 'children-swept', pids });
   }
 
   /**
    * Takes the servers from the predecessor in the background, each in a moment without calls, once it gives them away. `over` runs when the predecessor does not
    * answer any more.
    */
-  takeFrom(fleet: TakingFleet, over: () => void): void {
-    const { kernel, predecessor } = this.#parts;
+  takeFrom(registry: TakingFleet, over: () => void): void {
+    const { runtime, predecessor } = this.#parts;
     if (predecessor === undefined) return;
-    kernel.scope.run('take servers', async () => {
+    runtime.scope.run('take servers', async () => {
       for (;;) {
         const text = await this.#ask('GET', PATH, ANSWER_MS);
-        if (text === undefined && this.#isAlone && this.#waiting(fleet).length === 0) return over();
-        this.#look(fleet, heldFrom(text));
-        const isIdle = this.#isAlone && this.#waiting(fleet).length === 0;
-        await new Promise<void>((resolve) => void kernel.timers.after(isIdle ? GONE_MS : LOOK_MS, resolve));
+        if (text === undefined && this.#isAlone && this.#waiting(registry).length === 0) return over();
+        this.#look(registry, heldFrom(text));
+        const isIdle = this.#isAlone && this.#waiting(registry).length === 0;
+        await new Promise<void>((resolve) => void runtime.timers.after(isIdle ? GONE_MS : LOOK_MS, resolve));
       }
     });
   }
 
   /** Serves `GET /handover` and `POST /handover/<server>` to the worker that replaces this one. */
-  serve(fleet: Pick<Fleet, 'runningHere' | 'move'>, asked: IncomingMessage, response: ServerResponse): void {
+  serve(
+    registry: Pick<ServerRegistry, 'runningHere' | 'move'>,
+    asked: IncomingMessage,
+    response: ServerResponse,
+  ): void {
     asked.resume();
     // Nothing is encoded in slugs (`slugFrom`).
     const server = (asked.url ?? '').slice(PATH.length + 1);
-    const calls = fleet.runningHere();
+    const calls = registry.runningHere();
     if (asked.method === 'GET') {
       const held: Held = { isLeaving: this.#isLeaving, mark: this.#parts.mark, calls };
       return void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(held));
@@ -142,50 +146,50 @@ export class WorkerHandover {
     // What it does not run it has nothing to end of.
     if (this.#given.has(server) || !Object.hasOwn(calls, server)) return void response.writeHead(204).end();
     this.#given.add(server);
-    this.#parts.kernel.scope.run(`give ${server}`, async () => {
-      await fleet.move(server);
+    this.#parts.runtime.scope.run(`give ${server}`, async () => {
+      await registry.move(server);
       response.writeHead(204).end();
     });
   }
 
   /** What is still to be taken. That of a session shows late: when the server has refused another one. */
-  #waiting(fleet: Pick<Fleet, 'heldElsewhere'>): readonly string[] {
-    return fleet.heldElsewhere().filter((server) => !this.#taken.has(server));
+  #waiting(registry: Pick<ServerRegistry, 'heldElsewhere'>): readonly string[] {
+    return registry.heldElsewhere().filter((server) => !this.#taken.has(server));
   }
 
   /** `held` undefined = the predecessor does not answer. */
-  #look(fleet: TakingFleet, held: Held | undefined): void {
-    const nowMs = this.#parts.kernel.clock.nowMs();
-    const waiting = this.#waiting(fleet);
+  #look(registry: TakingFleet, held: Held | undefined): void {
+    const nowMs = this.#parts.runtime.clock.nowMs();
+    const waiting = this.#waiting(registry);
     this.#predecessorMark = held?.mark ?? this.#predecessorMark;
     if (held && !held.isLeaving) return;
     this.#leavingMs ??= nowMs;
     const { drainMs } = this.#parts.limits;
     const isLate = nowMs - this.#leavingMs >= Math.max(drainMs / 2, drainMs - BEFORE_DRAIN_END_MS);
     for (const server of waiting) {
-      const { inFlight = 0, queued = 0 } = fleet.status(server) ?? {};
+      const { inFlight = 0, queued = 0 } = registry.status(server) ?? {};
       const own = inFlight + queued;
       const others = (held?.calls[server] ?? 0) - own;
       // Of a server that does not run there nothing is inside: a worker that died meanwhile had taken it.
       const isThere = held !== undefined && Object.hasOwn(held.calls, server);
-      const briefLooks = fleet.hasCallsFrom(server, nowMs - BRIEF_MS) ? 0 : (this.#brief.get(server) ?? 0) + 1;
+      const briefLooks = registry.hasCallsFrom(server, nowMs - BRIEF_MS) ? 0 : (this.#brief.get(server) ?? 0) + 1;
       this.#brief.set(server, briefLooks);
       const mayWait = isLate || briefLooks >= BRIEF_LOOKS;
       if (isThere && (others > 0 || (own > 0 && !mayWait))) continue;
       this.#brief.delete(server);
       this.#taken.add(server);
-      void fleet.move(server);
+      void registry.move(server);
     }
-    if (this.#waiting(fleet).length === 0) this.#isAlone = true;
+    if (this.#waiting(registry).length === 0) this.#isAlone = true;
   }
 
   /** Undefined = no answer, within `withinMs`. Never rejects. */
   async #ask(method: 'GET' | 'POST', path: string, withinMs: number): Promise<string | undefined> {
-    const { kernel, predecessor = '' } = this.#parts;
-    using deadline = kernel.deadline(withinMs);
-    const answer = askSocket(predecessor, { method, path }, { deadline, maxBytes: ANSWER_BYTES });
+    const { runtime, predecessor = '' } = this.#parts;
+    using deadline = runtime.deadline(withinMs);
+    const answer = requestUnixSocket(predecessor, { method, path }, { deadline, maxBytes: ANSWER_BYTES });
     try {
-      const { text } = await kernel.waits.for(answer, { label: 'upstream-start', owner: 'handover', deadline });
+      const { text } = await runtime.waits.for(answer, { label: 'upstream-start', owner: 'handover', deadline });
       return text;
     } catch {
       return undefined;

@@ -229,7 +229,7 @@ describe('a reply on the GET stream after its POST has ended', { concurrency: tr
         await new Promise((resolve) => setTimeout(resolve, 10));
         assert.equal(rig.transport.abort(id), true);
       }
-      const row = rig.kernel.ceilings.table().find(({ name }) => name === 'upstream.http.exchanges');
+      const row = rig.runtime.ceilings.table().find(({ name }) => name === 'upstream.http.exchanges');
       assert.equal(row?.size, 0);
     });
   });

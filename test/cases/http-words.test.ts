@@ -7,7 +7,7 @@ import { mcphub } from '../support/cli.ts';
 import { type RunningHub, startHub, until } from '../support/hub.ts';
 import { callTool, type RpcAnswer } from '../support/mcp.ts';
 
-interface Asked {
+interface ClientQuestions {
   readonly id: string;
   readonly method: string;
   readonly tool: string;
@@ -15,7 +15,7 @@ interface Asked {
 }
 
 /** Answers the request itself, or false = as a well server does. By the first part of the path, which is the name of the server. */
-const SERVERS: Readonly<Record<string, (response: ServerResponse, asked: Asked) => unknown>> = {
+const SERVERS: Readonly<Record<string, (response: ServerResponse, asked: ClientQuestions) => unknown>> = {
   host: (response) => response.writeHead(403).end('Invalid Host: 127.0.0.1'),
   misdirected: (response) => response.writeHead(421).end('Invalid Host header'),
   disabled: (response) => response.writeHead(403).end('organisation has disabled MCP'),

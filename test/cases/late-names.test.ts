@@ -4,7 +4,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { runDirFor } from '../../src/config/paths.ts';
-import { socketName } from '../../src/kernel/supervisor-messages.ts';
+import { socketName } from '../../src/model/supervisor-messages.ts';
 import { ROOT, type RunningHub, startHub, until } from '../support/hub.ts';
 
 const SERVERS = 5;

@@ -2,22 +2,22 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ServerAnswer } from '../../src/admin/contract.ts';
 import { serverTable } from '../../src/cli/servers-commands.ts';
-import { publicSentence } from '../../src/kernel/client-error.ts';
-import { ERRORS, type ErrorCode, type ErrorDetail, HubError } from '../../src/kernel/errors.ts';
-import { SecretMask } from '../../src/kernel/secret-mask.ts';
+import { publicSentence } from '../../src/model/client-error.ts';
+import { ERRORS, type ErrorCode, type ErrorDetail, HubError } from '../../src/model/errors.ts';
+import { SecretMask } from '../../src/model/secret-mask.ts';
 import { connectWords, slowWords, tlsWords } from '../../src/net/fault-words.ts';
-import { lineOf } from '../../src/telemetry/facts-to-lines.ts';
-import { goneRefusal, timeUpFault, withSigns } from '../../src/upstream/_endings.ts';
-import { unusableAnswer } from '../../src/upstream/_invalid-answer.ts';
-import { downRefusal } from '../../src/upstream/_not-ready.ts';
-import { exitFault } from '../../src/upstream/child/prepare.ts';
-import { protocolFault } from '../../src/upstream/transports/_http-answer.ts';
-import { httpFault } from '../../src/upstream/transports/_http-fault.ts';
+import { exitFault } from '../../src/subprocess/prepare/prepare.ts';
+import { lineOf } from '../../src/telemetry/event-lines.ts';
+import { goneRefusal, timeUpFault, withSigns } from '../../src/upstream/call-endings.ts';
+import { unusableAnswer } from '../../src/upstream/connection/invalid-answer.ts';
+import { downRefusal } from '../../src/upstream/link/not-ready.ts';
+import { protocolFault } from '../../src/upstream/transport/http/answer.ts';
+import { httpFault } from '../../src/upstream/transport/http/http-fault.ts';
 
 /** Ends of what servers, systems and other parts of the hub write. */
 const TEXTS = ['It broke', 'It broke.', 'It broke. ', 'It broke..', 'as HTTP+SSE wants it.', '{"a":1}', 'why?'];
 const PHASES = [undefined, '', 'start', 'handshake'];
-const HOST = { server: 's', kernel: { secrets: new SecretMask(), clock: { nowMs: () => 0, wallMs: () => 0 } } };
+const HOST = { server: 's', runtime: { secrets: new SecretMask(), clock: { nowMs: () => 0, wallMs: () => 0 } } };
 const WRONG = /\.\.|[.,;:] ?[.,;]|: :|\(\)|in phase :|in :| {2}|undefined|\s[.,;:](?!\w)/;
 
 const view = (fault: HubError, retryMs: number | undefined) =>

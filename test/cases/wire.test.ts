@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { describe, test } from 'node:test';
-import type { HubError } from '../../src/kernel/errors.ts';
+import type { HubError } from '../../src/model/errors.ts';
 import { mcphub } from '../support/cli.ts';
 import { startFaultSse } from '../support/fault-sse.ts';
 import { callParams, type HttpRig, httpRig } from '../support/http-rig.ts';

@@ -94,7 +94,7 @@ const ROUND_MS = scaled({ ci: 700, long: 6000 });
 /** Of bodies that take half a second to be sent. */
 const LARGE_MS = scaled({ ci: 3000, long: 6000 });
 
-// row C19, B9, B10, B12 · guards src/protocol/scan.ts, src/upstream/child/frames.ts, src/downstream/large-bodies.ts
+// row C19, B9, B10, B12 · guards src/protocol/scan.ts, src/upstream/transport/stdio/frames.ts, src/downstream/large-bodies.ts
 test('a hundred hurtful requests a second, and servers that answer in kind: the loop turns, and others are served', {
   timeout: 400_000,
 }, async () => {

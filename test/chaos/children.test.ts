@@ -87,7 +87,7 @@ function serversOf(hub: RunningHub): number[] {
   return hub.descendants().filter((pid) => environOf(pid).MCPHUB_PROCESS === undefined);
 }
 
-// row B13 · guards src/upstream/_turn.ts
+// row B13 · guards src/upstream/link/start-turn.ts
 test('a herd of packages that start cold: four at a time, the hub ready at once, and all are connected', {
   timeout: 600_000,
 }, async () => {

@@ -93,7 +93,7 @@ describe('one hub bears', { timeout: 400_000 }, () => {
     await isUnharmed(hub, 'one_echo');
   });
 
-  // row C15 · guards src/upstream/correlate.ts
+  // row C15 · guards src/upstream/connection/correlator.ts
   test('two calls with one id at once in one session: both are answered, each with its own', async () => {
     const client = new Client(hub, 2);
     await client.open();
@@ -106,7 +106,7 @@ describe('one hub bears', { timeout: 400_000 }, () => {
     client.close();
   });
 
-  // row C17, F13 · guards src/kernel/deadline.ts
+  // row C17, F13 · guards src/runtime/deadline.ts
   test('ten thousand calls in one session: the heap and the handles are what they were, and Node warns of nothing', async () => {
     const client = new Client(hub, 8);
     await client.open();

@@ -40,7 +40,7 @@ async function cpuShare(mcpServers: object, forMs: number): Promise<number> {
   return share;
 }
 
-// row B7 · guards src/upstream/_rest.ts
+// row B7 · guards src/upstream/link/reconnect-backoff.ts
 test('a child that dies at once is started seldom, and costs next to nothing', { timeout: 400_000 }, async () => {
   const directory = mkdtempSync(join(tmpdir(), 'mcphub-loop-'));
   const journal = join(directory, 'journal');

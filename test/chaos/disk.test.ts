@@ -16,14 +16,14 @@ import { isUnharmed } from '../support/unharmed.ts';
 
 const ONE = { mcpServers: { one: stdioServer() } };
 
-interface Asked {
+interface ClientQuestions {
   readonly status: number;
   readonly ms: number;
   // biome-ignore lint/suspicious/noExplicitAny: answers are looked into by the tests
   readonly body: any;
 }
 
-async function ask(hub: RunningHub, method: string, path: string, body?: object): Promise<Asked> {
+async function ask(hub: RunningHub, method: string, path: string, body?: object): Promise<ClientQuestions> {
   const bornMs = performance.now();
   const headers = { authorization: `Bearer ${hub.key}`, 'content-type': 'application/json' };
   const sent = body ? { method, headers, body: JSON.stringify(body) } : { method, headers };
@@ -36,7 +36,7 @@ async function ask(hub: RunningHub, method: string, path: string, body?: object)
   }
 }
 
-const makeKey = (hub: RunningHub, name: string): Promise<Asked> =>
+const makeKey = (hub: RunningHub, name: string): Promise<ClientQuestions> =>
   ask(hub, 'POST', '/api/keys', { user: 'ann', name, role: 'owner' });
 
 async function serves(hub: RunningHub): Promise<void> {
@@ -92,7 +92,7 @@ test('the disk is full, for data and log: calls go on, writing is refused in wor
       for (let round = 0; round < scaled({ ci: 2, long: 20 }); round += 1) {
         disk.fill();
         // The file of the database still has some room of its own.
-        let refused: Asked | undefined;
+        let refused: ClientQuestions | undefined;
         for (let at = 0; at < 400 && !refused; at += 1) {
           const made = await makeKey(hub, `full-${round}-${at}`);
           if (made.status === 201) kept.push(made.body.secret);

@@ -165,7 +165,7 @@ function shownReadyMs(
   return longestMs;
 }
 
-// row A14 · guards src/upstream/_handover.ts
+// row A14 · guards src/upstream/link/connection-switch.ts
 // case: SX1, SV8, SV12, SV31, SV50, SV52
 test('servers of every kind are used again within 65 s after they are well, and harm none beside them', {
   timeout: 900_000,

@@ -27,7 +27,7 @@ const AT_MOST_MS = scaled({ ci: 90_000, long: 25 * 60_000 });
 const FAULT_MS = 1500;
 const SLOW: ReadonlySet<string> = new Set(['dying', 'far', 'hung']);
 /** What the network between hub and server does, one after the other. */
-const TROUBLES: readonly Toxics[] = [
+const FAULTS: readonly Toxics[] = [
   {},
   { latencyMs: 30, jitterMs: 40 },
   { sliceBytes: 7, latencyMs: 1 },
@@ -86,8 +86,8 @@ async function play(cast: Cast, user: number, key: string, which: number, isOver
 async function trouble({ hub, far, near, chance }: Cast, isOver: () => boolean): Promise<void> {
   const client = new Client(hub);
   for (let round = 0; !isOver(); round += 1) {
-    far.toxics = TROUBLES[round % TROUBLES.length] ?? {};
-    near.toxics = TROUBLES[(round * 3 + 1) % TROUBLES.length] ?? {};
+    far.toxics = FAULTS[round % FAULTS.length] ?? {};
+    near.toxics = FAULTS[(round * 3 + 1) % FAULTS.length] ?? {};
     if (near.toxics.blackhole || near.toxics.stallAfterBytes) near.toxics = { resetWithinBytes: 5000, latencyMs: 2 };
     const pid = /"text":"(\d+)"/.exec((await client.call('dying_pid', {}, TOTAL_MS)).text)?.[1];
     if (pid !== undefined && round % 2 === 0) tryKill(Number(pid), chance() < 0.5 ? 'SIGKILL' : 'SIGTERM');
@@ -98,7 +98,7 @@ async function trouble({ hub, far, near, chance }: Cast, isOver: () => boolean):
   client.close();
 }
 
-// row C16 · guards src/upstream/correlate.ts
+// row C16 · guards src/upstream/connection/correlator.ts
 test('each request of many has one answer, in time and its own, and nothing is done twice', {
   timeout: AT_MOST_MS + 120_000,
 }, async (t) => {

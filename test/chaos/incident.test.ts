@@ -91,7 +91,7 @@ describe('70 users, and', { timeout: 300_000 }, () => {
     assert.equal(world.log.flags(), world.logFlags, 'the flags of those who share the pipe are as they were');
   });
 
-  // row A1 · guards src/upstream/flight.ts
+  // row A1 · guards src/upstream/connection/pending-request.ts
   test('a remote server freezes', async () => {
     world.web.flags.silent = true;
     await goesOn('remote server frozen', async () => {

@@ -12,7 +12,7 @@ import { measured } from '../support/measured.ts';
 /** Its heap may have a quarter more; 85 % of that is where it sheds. */
 const CEILING_BYTES = 230 * 2 ** 20;
 
-// row F5 · guards src/admission/gate.ts, src/process/hub-pressure.ts
+// row F5 · guards src/admission/gate.ts, src/process/pressure-watch.ts
 test('a hub whose memory runs out refuses new work in words, answers health, and is replaced as soon as somebody can', {
   timeout: 120_000,
 }, async () => {

@@ -67,7 +67,7 @@ async function askAgain(hub: RunningHub, server: string): Promise<void> {
   assert.ok(answer.ok, `${answer.status} ${await answer.text()}`);
 }
 
-// row A14 · guards src/upstream/_rest.ts
+// row A14 · guards src/upstream/link/reconnect-backoff.ts
 test('servers that are gone for a second or for long serve again soon after they are back, and at once when asked', {
   timeout: 1_800_000,
 }, async () => {

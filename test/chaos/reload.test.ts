@@ -31,7 +31,7 @@ async function revisionOf(hub: RunningHub): Promise<number> {
   return ((await answer.json()) as { revision: number }).revision;
 }
 
-// row G10 · guards src/upstream/fleet.ts
+// row G10 · guards src/upstream/registry.ts
 test('one of fifty servers changes at each of many reloads: the others keep their processes, sessions and calls', {
   timeout: 900_000,
 }, async () => {

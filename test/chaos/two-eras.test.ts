@@ -23,7 +23,7 @@ const LIMIT_MS = 20_000;
 const STEPS = 3;
 const SERVERS = ['old', 'older', 'modern', 'newer'] as const;
 
-// row C16 · guards src/upstream/correlate.ts, src/upstream/era-transport.ts
+// row C16 · guards src/upstream/connection/correlator.ts, src/upstream/era-2026/era-transport.ts
 test('no byte of one user reaches another, with ids and tokens that collide, in both eras on both sides', {
   timeout: AT_MOST_MS + 120_000,
 }, async (t) => {

@@ -10,7 +10,7 @@ import { readdirSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { WORKER_FLAGS } from '../../src/kernel/supervisor-messages.ts';
+import { WORKER_FLAGS } from '../../src/model/supervisor-messages.ts';
 import { startFarPlace } from '../support/far-place.ts';
 import { startFaultHttp } from '../support/fault-http.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
@@ -141,7 +141,7 @@ class HungServers implements AsyncDisposable {
 }
 
 describe('servers of one hub', { timeout: 400_000 }, () => {
-  // row A1 · guards src/catalog/catalog.ts, src/upstream/stack.ts
+  // row A1 · guards src/catalog/catalog.ts, src/upstream/pipeline.ts
   test('ten of fifty are hung and called: lists are whole and quick, and calls to the others are what they were', async () => {
     const web = await startFaultHttp({});
     const good = Object.fromEntries(
@@ -216,7 +216,7 @@ describe('servers of one hub', { timeout: 400_000 }, () => {
     }
   });
 
-  // row A6 · guards src/upstream/flight.ts
+  // row A6 · guards src/upstream/connection/pending-request.ts
   test('a server whose cable is cut in a call: the call ends at the silence limit, and its socket is gone', async () => {
     const [server, port] = [join(ROOT, 'test/support/fault-http.ts'), 20_061];
     const far = await startFarPlace(61, [server, JSON.stringify({ host: '0.0.0.0', port })]);
@@ -251,7 +251,7 @@ describe('servers of one hub', { timeout: 400_000 }, () => {
     }
   });
 
-  // row A5 · guards src/downstream/exchange.ts, src/upstream/flight.ts
+  // row A5 · guards src/downstream/exchange.ts, src/upstream/connection/pending-request.ts
   test('a client that stops reading while its server stops in the middle of a body: both ends are released', async () => {
     const web = await startFaultHttp({ hugeBytes: 20 * 2 ** 20, stallAfterBytes: 4 * 2 ** 20 });
     try {
@@ -323,7 +323,7 @@ describe('servers of one hub', { timeout: 400_000 }, () => {
     await isUnharmed(hub, 'one_echo');
   });
 
-  // row B20 · guards src/upstream/child/child.ts
+  // row B20 · guards src/subprocess/spawn/child.ts
   test('children that burn every core: calls to the others stay quick', async () => {
     const busy = Object.fromEntries(Array.from({ length: 4 }, (_, at) => [`busy${at}`, stdioServer('busy', '5000')]));
     await using hub = await startHub({ config: { mcpServers: { ...busy, one: stdioServer() } } });
@@ -349,7 +349,7 @@ describe('servers of one hub', { timeout: 400_000 }, () => {
   });
 });
 
-// row F2 · guards src/kernel/supervisor-messages.ts
+// row F2 · guards src/model/supervisor-messages.ts
 test('a regular expression that backtracks for ever takes milliseconds in a hub', () => {
   const evil = 'console.log(/^(a+)+$/.test("a".repeat(40) + "!"))';
   const bornMs = performance.now();

@@ -12,7 +12,7 @@ import { askHub, Client, isResult, stdioServer } from '../support/load.ts';
 import { IS_LONG, measured } from '../support/measured.ts';
 import { isUnharmed } from '../support/unharmed.ts';
 
-// row C2 · guards src/downstream/vanished.ts
+// row C2 · guards src/downstream/unreachable-clients.ts
 test('a client that is gone without a word, its stream open, is let go', { timeout: 240_000 }, async () => {
   const port = await freePort();
   const env = {

@@ -65,7 +65,10 @@ for (const path of DOCUMENTS.filter((one) =>
 test('a path that does not exist is seen', () => {
   const bad = documentFrom('x.md', '`src/nowhere.ts` `call/nowhere.ts` `nowhere.ts` `docs/nowhere.md` `test/nowhere`');
   assert.equal(deadPaths(bad).length, 5);
-  assert.deepEqual(deadPaths(documentFrom('x.md', '`src/call/line.ts` `call/line.ts` `line.ts` `npm test` `a.b`')), []);
+  assert.deepEqual(
+    deadPaths(documentFrom('x.md', '`src/call/pipeline.ts` `call/pipeline.ts` `pipeline.ts` `npm test` `a.b`')),
+    [],
+  );
 });
 
 test('the rooms of the table are the rooms of src/, each in its layer', () => {
@@ -75,7 +78,7 @@ test('the rooms of the table are the rooms of src/, each in its layer', () => {
 });
 
 test('labels and ceilings of the room table are in the code', () => {
-  const waits = readFileSync(join(ROOT, 'src/kernel/waits.ts'), 'utf8');
+  const waits = readFileSync(join(ROOT, 'src/runtime/waits.ts'), 'utf8');
   for (const [, room = '', , may = '', ceilings = ''] of tableOf(page, 'layer')) {
     for (const label of codeIn(may)) assert.ok(waits.includes(`| '${label}'`), `${room} waits for ${label}`);
     for (const name of codeIn(ceilings).filter((text) => text.includes('.')))

@@ -172,7 +172,7 @@ async function run(hubs: number, calls: number): Promise<void> {
   }
 }
 
-// row C16 · guards src/upstream/correlate.ts
+// row C16 · guards src/upstream/connection/correlator.ts
 test(
   `five clients with the same ids and tokens, ${CALLS} calls to shared servers: each gets its own bytes`,
   {

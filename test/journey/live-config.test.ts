@@ -116,7 +116,7 @@ function standing({ servers }: Status, names: readonly string[]): string[] {
     .map(({ name, hubs }) => `${name} ${hubs.map(({ pid, restarts }) => `${pid ?? '-'}/${restarts}`).join()}`);
 }
 
-// row G10 · guards src/upstream/fleet.ts
+// row G10 · guards src/upstream/registry.ts
 test('servers come, go, are renamed, broken, mended and switched off by edits of the file; the others notice nothing', {
   timeout: 180_000,
 }, async () => {

@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { runDirFor } from '../../src/config/paths.ts';
-import { REPEAT_MS } from '../../src/kernel/stop-requests.ts';
+import { REPEAT_MS } from '../../src/runtime/stop-requests.ts';
 import {
   CLI,
   cleanEnv,

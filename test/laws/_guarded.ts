@@ -1,7 +1,7 @@
 /**
  * Callbacks of `downstream` whose faults would reach the process: listeners on other objects than requests and responses of the hub's listeners
  * (whose classes guard them), and promises whose rejection or callback nobody catches.
- * Does not: follow values. A variable is known by its name, within its file. Timers and deadlines are guarded in `kernel/kernel.ts`.
+ * Does not: follow values. A variable is known by its name, within its file. Timers and deadlines are guarded in `runtime/runtime.ts`.
  */
 import { placeOf, type SourceFile } from './_tree.ts';
 
@@ -31,7 +31,7 @@ export function unguardedCallbacks(file: SourceFile): string[] {
 const OTHER_SERVERS: ReadonlySet<string> = new Set([
   'downstream/listener.ts',
   'admin/admin-server.ts',
-  'cli/chaos/fault-server.ts',
+  'chaos/fault-server.ts',
 ]);
 
 export function otherServers(file: SourceFile): string[] {

@@ -48,7 +48,7 @@ export const RULES: readonly Rule[] = [
   pattern(
     'only cli and telemetry print',
     /(?<![.#\w$])(?:console\s*\.|process\s*\.\s*std(?:out|err)\b)/g,
-    outside('cli', 'telemetry'),
+    outside('cli', 'operator', 'bridge', 'chaos', 'telemetry'),
   ),
   // What a server says must not reach a terminal as it is.
   pattern(
@@ -56,7 +56,7 @@ export const RULES: readonly Rule[] = [
     /(?<![.#\w$])(?:console\s*\.|process\s*\.\s*std(?:out|err)\s*\.\s*(?:write|end)\b|writeSync\b)/g,
     (file) =>
       !['telemetry', 'process'].includes(file.room) &&
-      !['cli/output.ts', 'cli/bridge.ts', 'cli/chaos/fault-server.ts'].includes(file.path),
+      !['operator/output.ts', 'bridge/bridge.ts', 'chaos/fault-server.ts'].includes(file.path),
   ),
   pattern('no any', /(?:[:<,|&([]|=>|\bas|\bextends)\s*any\b(?=\s*(?:[,;)>|&=\]}]|\[\]|$))/gm),
   pattern('no default export', /\bexport\s+default\b/g),

@@ -5,7 +5,7 @@
  */
 import type { SourceFile } from './_tree.ts';
 
-interface Line {
+interface RequestPipeline {
   readonly number: number;
   readonly bare: string;
   readonly text: string;
@@ -17,8 +17,8 @@ interface Line {
   readonly owner: string;
 }
 
-function linesOf(file: SourceFile): Line[] {
-  const lines: Line[] = [];
+function linesOf(file: SourceFile): RequestPipeline[] {
+  const lines: RequestPipeline[] = [];
   let depth = 0;
   let owner = '';
   for (const [index, bare] of file.bareLines.entries()) {

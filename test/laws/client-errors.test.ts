@@ -1,17 +1,17 @@
 /**
- * What a client reads of an error is built by `kernel/client-error.ts` and framed by `protocol/write.ts`. Every other file that writes the text of
+ * What a client reads of an error is built by `model/client-error.ts` and framed by `protocol/write.ts`. Every other file that writes the text of
  * an error stands in a table with its reason; a new one fails, and so does a row whose file does it no more.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { Refusal } from '../../src/kernel/outcome.ts';
+import { Refusal } from '../../src/model/outcome.ts';
 import { refusalFrame } from '../../src/protocol/write.ts';
 import { ROOT, readTree, type SourceFile, snippet } from './_tree.ts';
 
 /** Modules whose text can reach a client, a server or the reader of `/api`. */
 const MODULES =
-  /^(admin|admission|auth|call|catalog|downstream|health|kernel|protocol|session|supervisor|upstream)\/|^cli\/bridge/;
+  /^(admin|admission|auth|bridge|call|catalog|downstream|health|model|protocol|runtime|session|subprocess|supervisor|upstream)\//;
 
 /** Signs of an error that is built by hand. Comments are blanked in `code`, texts too in `bare`. */
 const SIGNS: readonly { readonly what: string; readonly in: 'code' | 'bare'; readonly pattern: RegExp }[] = [
@@ -37,25 +37,25 @@ const ALLOWED: Readonly<Record<string, string>> = {
   'supervisor/connection-dispatcher.ts':
     'a constant, compared with client-error.ts below: the supervisor loads few modules',
   'protocol/answer.ts': 'shortens the JSON-RPC error of the server that was called, which is too long for a client',
-  'call/routed.ts': 'passes on the JSON-RPC error of the server that was called',
-  'call/lack.ts': 'the words of the server that was called, about a capability of the client',
-  'upstream/_peer-reply.ts': 'passes on the JSON-RPC error of a server to the worker that asked',
-  'upstream/transports/_http-messages.ts': 'gives the error of a server the id of the request that it answers',
-  'upstream/_asked.ts': 'answers questions of servers: servers read it, not clients',
-  'upstream/correlate.ts': 'takes the JSON-RPC error of a server as it came',
-  'upstream/_server-requests.ts': 'answers requests of servers: servers read it, not clients',
-  'upstream/_era-words.ts': 'constants: an answer of a stateless server that cannot go on',
-  'upstream/era-transport.ts': 'a constant with the name of a method that the hub itself has sent',
-  'cli/bridge-output.ts': 'runs on the client’s machine, and says that an answer of the hub is not valid',
-  'cli/bridge-answer.ts': 'passes on the error of the hub, under the id of the request',
-  'cli/bridge.ts': 'runs on the client’s machine, and says that the hub cannot be reached',
+  'call/dispatch.ts': 'passes on the JSON-RPC error of the server that was called',
+  'call/missing-capability.ts': 'the words of the server that was called, about a capability of the client',
+  'upstream/peer/peer-reply.ts': 'passes on the JSON-RPC error of a server to the worker that asked',
+  'upstream/transport/http/messages.ts': 'gives the error of a server the id of the request that it answers',
+  'upstream/connection/client-questions.ts': 'answers questions of servers: servers read it, not clients',
+  'upstream/connection/correlator.ts': 'takes the JSON-RPC error of a server as it came',
+  'upstream/connection/server-requests.ts': 'answers requests of servers: servers read it, not clients',
+  'upstream/era-2026/era-translation.ts': 'constants: an answer of a stateless server that cannot go on',
+  'upstream/era-2026/era-transport.ts': 'a constant with the name of a method that the hub itself has sent',
+  'bridge/output.ts': 'runs on the client’s machine, and says that an answer of the hub is not valid',
+  'bridge/answer.ts': 'passes on the error of the hub, under the id of the request',
+  'bridge/bridge.ts': 'runs on the client’s machine, and says that the hub cannot be reached',
 };
 
 function signsIn(file: SourceFile): string[] {
   return SIGNS.filter(({ in: which, pattern }) => pattern.test(file[which])).map(({ what }) => what);
 }
 
-const tree = readTree().filter(({ path }) => MODULES.test(path) && path !== 'kernel/client-error.ts');
+const tree = readTree().filter(({ path }) => MODULES.test(path) && path !== 'model/client-error.ts');
 
 test('errors that clients read are built in one place', () => {
   const found = tree.flatMap((file) =>

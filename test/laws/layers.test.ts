@@ -1,5 +1,5 @@
 /**
- * Law 7: no arrow upward, no cycle, no cross import in layer 2, and each process loads its own plane only.
+ * Law 7: no arrow upward, no cycle, no cross import in layer 3, and each process loads its own plane only.
  * covers: L7
  */
 import assert from 'node:assert/strict';
@@ -8,7 +8,7 @@ import { forbiddenLoads, moduleCycles, roomCycles, wrongArrows } from './_layers
 import { readTree, snippet } from './_tree.ts';
 
 const tree = readTree();
-const HUB_ROOT = 'process/hub-process.ts';
+const HUB_ROOT = 'process/worker-process.ts';
 const CONTROL_ROOT = 'process/control-process.ts';
 const NOT_IN_HUB = { rooms: ['store', 'control', 'admin'], packages: 'any' } as const;
 const NOT_IN_CONTROL = { rooms: ['downstream', 'call', 'upstream'], packages: 'any' } as const;
@@ -26,12 +26,13 @@ test('a wrong arrow is seen', () => {
     snippet("const a = await import('../cli/a.ts');", 'supervisor/x.ts'),
     snippet("import '../../test/x.ts';", 'call/x.ts'),
     snippet("import { a } from '../catalog/_members.ts';", 'call/x.ts'),
+    snippet("import { a } from '../_a.ts';", 'upstream/link/x.ts'),
     snippet('', 'helpers/x.ts'),
     snippet('', 'loose.ts'),
   ];
   for (const file of bad) assert.equal(wrongArrows([file]).length, 1, file.path + file.text);
   const fine = [
-    snippet("import {\n  type A,\n  b,\n} from '../kernel/a.ts';\nimport { c } from './_c.ts';", 'auth/x.ts'),
+    snippet("import {\n  type A,\n  b,\n} from '../runtime/a.ts';\nimport { c } from './_c.ts';", 'auth/x.ts'),
     snippet("import { a } from '../config/a.ts';", 'net/x.ts'),
     snippet("// import { a } from '../call/a.ts';\nconst text = \"import { a } from '../call/a.ts'\";", 'net/y.ts'),
   ];

@@ -8,13 +8,13 @@ import { readTree } from './_tree.ts';
 
 /** The files that register each kind. */
 const REGISTERED: Readonly<Record<string, readonly string[]>> = {
-  call: ['call/line.ts'],
+  call: ['call/pipeline.ts'],
   batch: ['downstream/batch.ts'],
-  'suspended-call': ['call/parked.ts'],
+  'suspended-call': ['call/suspended-calls.ts'],
   stream: ['downstream/streams.ts'],
   'retained-stream': ['session/resumable-streams.ts'],
-  'session-connection': ['upstream/lanes.ts'],
-  'passed-request': ['downstream/siblings.ts'],
+  'session-connection': ['upstream/interactive/session-connections.ts'],
+  'passed-request': ['downstream/peer-workers.ts'],
 };
 
 const KIND = /openWork\s*\.add\(\s*'([a-z-]+)'/g;

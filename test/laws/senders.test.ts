@@ -34,22 +34,32 @@ const ONWARD = 'test/security/onward.test.ts';
 const SENDERS: readonly Sender[] = [
   sender('downstream/forward.ts', 'what a client sent', ONWARD, 'downstream/forward.ts sends on GET, POST and DELETE'),
   sender(
-    'downstream/siblings.ts',
+    'downstream/peer-workers.ts',
     'what a client sent',
     ONWARD,
-    'downstream/siblings.ts sends on GET, POST and DELETE',
+    'downstream/peer-workers.ts sends on GET, POST and DELETE',
   ),
   sender(
-    'upstream/transports/forward.ts',
+    'upstream/transport/peer/forward.ts',
     'what a client sent',
     ONWARD,
     'sends each message as one POST with a length',
   ),
   sender('net/_connector.ts', 'what a client sent', ONWARD, 'net/_connector.ts carries requests'),
-  sender('cli/bridge-request.ts', 'what a client sent', ONWARD, 'cli/bridge-request.ts sends every method'),
-  sender('net/ask-socket.ts', 'its own requests', ONWARD, 'net/ask-socket.ts sends GET and POST without a body'),
-  sender('cli/ask.ts', 'its own requests', ONWARD, 'cli/ask.ts sends every method with a length'),
-  sender('cli/chaos/_load.ts', 'its own requests', ONWARD, 'cli/chaos/_load.ts sends its calls with a length'),
+  sender('bridge/request.ts', 'what a client sent', ONWARD, 'bridge/request.ts sends every method'),
+  sender(
+    'net/unix-socket-request.ts',
+    'its own requests',
+    ONWARD,
+    'net/unix-socket-request.ts sends GET and POST without a body',
+  ),
+  sender(
+    'operator/hub-request.ts',
+    'its own requests',
+    ONWARD,
+    'operator/hub-request.ts sends every method with a length',
+  ),
+  sender('chaos/_load.ts', 'its own requests', ONWARD, 'chaos/_load.ts sends its calls with a length'),
   sender(
     'supervisor/process-probe.ts',
     'its own requests',
@@ -70,9 +80,9 @@ const SENDERS: readonly Sender[] = [
     'a socket with a reader gets every line',
   ),
   sender(
-    'upstream/child/launch.ts',
+    'subprocess/spawn/launch.ts',
     'no requests',
-    'src/upstream/child/launch.test.ts',
+    'src/subprocess/spawn/launch.test.ts',
     'is ready when its port takes',
   ),
 ];

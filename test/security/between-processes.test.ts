@@ -10,7 +10,7 @@ import { after, before, test } from 'node:test';
 import type { KeyMade, KeysAnswer } from '../../src/admin/contract.ts';
 import { mcphub } from '../support/cli.ts';
 import { environOf, type RunningHub, startHub, statusOf, tryKill, until } from '../support/hub.ts';
-import { askOperator, askSocket } from '../support/operator.ts';
+import { askOperator, requestUnixSocket } from '../support/operator.ts';
 
 let hub: RunningHub;
 before(async () => {
@@ -49,7 +49,7 @@ test('a request without the token has no right on the workers’ socket', async 
       ['GET', '/'],
       ['GET', '/beat'],
     ] as const) {
-      const { status } = await askSocket(hub, 'workers.sock', { method, path, headers: more });
+      const { status } = await requestUnixSocket(hub, 'workers.sock', { method, path, headers: more });
       assert.equal(status, 401, `${method} ${path} ${JSON.stringify(more)}`);
     }
   }
@@ -106,7 +106,9 @@ test('while the control process stands still, / answers, and no wait, heartbeat 
   try {
     const asked = [`/api/status?key=${hub.key}`, `/api/keys/${hub.key}?x=1`].map((path) => apiStatus(hub.key, path));
     const waits = async (): Promise<string> => {
-      const seen = [1, 2].map((slot) => askSocket(hub, `hub-${slot}.sock`, { method: 'GET', path: '/api/waits' }));
+      const seen = [1, 2].map((slot) =>
+        requestUnixSocket(hub, `hub-${slot}.sock`, { method: 'GET', path: '/api/waits' }),
+      );
       return JSON.stringify((await Promise.all(seen)).map(({ body }) => body));
     };
     await until(async () => (await waits()).split('control-forward').length === 3, 2000, 'two waits');
@@ -180,7 +182,7 @@ test('another worker knows whether a client without a key is local, and believes
       assert.equal(await openedStream({ 'mcp-session-id': session, ...claims, ...more }), 401);
     for (const slot of [1, 2]) {
       const asked = { method: 'GET', path: '/mcp/open', headers: { 'mcp-session-id': session, ...claims } };
-      assert.equal((await askSocket(hub, `front-${slot}.sock`, asked)).status, 401);
+      assert.equal((await requestUnixSocket(hub, `front-${slot}.sock`, asked)).status, 401);
     }
   }
 });

@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import type { KeyMade, StatusAnswer } from '../../src/admin/contract.ts';
 import { type RunningHub, startHub, statusOf, until } from '../support/hub.ts';
 import { startNginx } from '../support/nginx.ts';
-import { askOperator, askSocket } from '../support/operator.ts';
+import { askOperator, requestUnixSocket } from '../support/operator.ts';
 import { rawExchange } from '../support/raw-client.ts';
 
 const METHODS = ['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE', 'POST', 'PUT', 'PATCH', 'PROPFIND'] as const;
@@ -200,7 +200,7 @@ test('every route, method, framing and caller: one answer per request, which the
 /** Requests that the workers have received so far, asked of each by itself. */
 async function countedByWorkers(): Promise<number> {
   const each = await Promise.all(
-    [1, 2].map((slot) => askSocket(hub, `hub-${slot}.sock`, { method: 'GET', path: '/api/health' })),
+    [1, 2].map((slot) => requestUnixSocket(hub, `hub-${slot}.sock`, { method: 'GET', path: '/api/health' })),
   );
   return each.reduce((sum, { body }) => sum + (body as { counts: { requests: number } }).counts.requests, 0);
 }

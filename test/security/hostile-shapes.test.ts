@@ -10,7 +10,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import type { ServerSpec } from '../../src/kernel/snapshot.ts';
+import type { ServerSpec } from '../../src/model/snapshot.ts';
 import { CpuSpeed, median } from '../support/cpu-speed.ts';
 import { EVENTS, LINES, MESSAGES, type Shapes } from '../support/hostile-shapes.ts';
 import { delay } from '../support/hub.ts';
@@ -53,7 +53,7 @@ function framed(wire: string, message: Buffer): Buffer {
 
 async function longestMs(live: LiveFleet, file: string): Promise<number> {
   return longestTurnMs(async () => {
-    using deadline = live.kernel.deadline(CALL_MS);
+    using deadline = live.runtime.deadline(CALL_MS);
     await live.call('h', 'raw', { file }, { deadline });
     await delay(REST_MS);
   });
@@ -64,7 +64,7 @@ async function turnsOf(wire: string, shapes: Shapes): Promise<Record<string, num
   const { spec, end } = await hostile(wire);
   try {
     await using live = new LiveFleet({ limits: { breakerFailures: 1_000_000 } });
-    live.fleet.apply([spec]);
+    live.registry.apply([spec]);
     await live.ready('h');
     const figures: Record<string, number> = {};
     for (const [what, make] of Object.entries(shapes)) {

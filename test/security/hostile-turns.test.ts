@@ -10,7 +10,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import type { ServerSpec } from '../../src/kernel/snapshot.ts';
+import type { ServerSpec } from '../../src/model/snapshot.ts';
 import { CpuSpeed } from '../support/cpu-speed.ts';
 import { until } from '../support/hub.ts';
 import { httpSpec, LiveFleet, sseSpec } from '../support/live-fleet.ts';
@@ -74,7 +74,7 @@ async function turnsOf(
   const { spec, end } = await hostile(wire);
   try {
     await using live = new LiveFleet();
-    live.fleet.apply([spec]);
+    live.registry.apply([spec]);
     await live.ready('h');
     const figures: Record<string, number> = {};
     for (const [what, run] of Object.entries(corpora)) {
@@ -142,10 +142,10 @@ test('a large list that differs each time does not stall the loop', async () => 
       const before = live.facts.length;
       await live.text('h', 'list', { size: 4_000_000 });
       let read = 0;
-      live.fleet.onListed(() => {
+      live.registry.onListed(() => {
         read += 1;
       });
-      live.fleet.restart('h');
+      live.registry.restart('h');
       await until(() => read > 0, 10_000, `the list is read (${before})`);
     },
   });

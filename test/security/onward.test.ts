@@ -11,23 +11,23 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createHubAsker } from '../../src/admin/ask-hub.ts';
-import type { Caller, Visit } from '../../src/call/call.ts';
-import { askControl } from '../../src/cli/ask.ts';
-import { sendRequest } from '../../src/cli/bridge-request.ts';
-import { hasTool } from '../../src/cli/chaos/_load.ts';
+import { sendRequest } from '../../src/bridge/request.ts';
+import type { Caller, RequestContext } from '../../src/call/call.ts';
+import { hasTool } from '../../src/chaos/_load.ts';
 import { limitsFrom } from '../../src/config/limits.ts';
 import { Authorized } from '../../src/downstream/authorized.ts';
 import { Bodies } from '../../src/downstream/bodies.ts';
 import { readBody } from '../../src/downstream/body.ts';
 import { createForward } from '../../src/downstream/forward.ts';
-import { createSiblings } from '../../src/downstream/siblings.ts';
-import { createKernel } from '../../src/kernel/kernel.ts';
-import { isRefusal } from '../../src/kernel/outcome.ts';
-import { LOCAL_PRINCIPAL } from '../../src/kernel/principal.ts';
-import type { ServerSpec } from '../../src/kernel/snapshot.ts';
+import { createPeerWorkers } from '../../src/downstream/peer-workers.ts';
+import { isRefusal } from '../../src/model/outcome.ts';
+import { LOCAL_PRINCIPAL } from '../../src/model/principal.ts';
+import type { ServerSpec } from '../../src/model/snapshot.ts';
 import { createEgress } from '../../src/net/egress.ts';
+import { askControl } from '../../src/operator/hub-request.ts';
+import { createRuntime } from '../../src/runtime/runtime.ts';
 import { ProcessProbe } from '../../src/supervisor/process-probe.ts';
-import { createForwardTransport } from '../../src/upstream/transports/forward.ts';
+import { createForwardTransport } from '../../src/upstream/transport/peer/forward.ts';
 import { until } from '../support/hub.ts';
 import { type OnwardRequest, startRecorder } from '../support/onward.ts';
 import { rawExchange } from '../support/raw-client.ts';
@@ -36,11 +36,11 @@ import { accessOf } from '../support/small-worlds.ts';
 const METHODS = ['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE', 'POST', 'PUT', 'PATCH', 'PROPFIND'] as const;
 const SMUGGLED = 'POST /api/keys HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}';
 const KEY = `mcphub_${'0'.repeat(64)}`;
-const kernel = createKernel();
+const runtime = createRuntime();
 const limits = limitsFrom({});
 const authorized = Authorized.from(
   { identify: () => ({ principal: { ...LOCAL_PRINCIPAL, keyId: 'k_1' } }) as unknown as Caller },
-  {} as Visit,
+  {} as RequestContext,
 ) as Authorized;
 
 let dir = '';
@@ -102,9 +102,9 @@ test('downstream/forward.ts sends on GET, POST and DELETE, with its own headers 
   const socketPath = join(dir, 'workers.sock');
   await using control = await startRecorder(socketPath);
   const forward = createForward({
-    kernel,
+    runtime,
     limits,
-    bodies: new Bodies({ kernel, limits }),
+    bodies: new Bodies({ runtime, limits }),
     socketPath,
     token: () => 'token',
   });
@@ -124,10 +124,10 @@ test('downstream/forward.ts sends on GET, POST and DELETE, with its own headers 
   }
 });
 
-test('downstream/siblings.ts sends on GET, POST and DELETE, with listed headers, without the query, and a length', async () => {
+test('downstream/peer-workers.ts sends on GET, POST and DELETE, with listed headers, without the query, and a length', async () => {
   await using sibling = await startRecorder(join(dir, 'front-2.sock'));
-  const siblings = createSiblings({
-    ...{ kernel, limits },
+  const siblings = createPeerWorkers({
+    ...{ runtime, limits },
     frontSocket: (slot) => join(dir, `front-${slot}.sock`),
     token: () => 'token',
   });
@@ -135,11 +135,15 @@ test('downstream/siblings.ts sends on GET, POST and DELETE, with listed headers,
   const listener: RequestListener = (request, response) => {
     const away = (): void => void response.writeHead(404, { connection: 'close' }).end();
     if (request.method !== 'POST') return siblings.pass(request, response, { ...to, body: undefined, away });
-    readBody({ request, response, authorized }, { kernel, limits, bodies: new Bodies({ kernel, limits }) }, (body) => {
-      if (isRefusal(body)) return away();
-      siblings.tell(request, { ...to, body });
-      siblings.pass(request, response, { ...to, body, away });
-    });
+    readBody(
+      { request, response, authorized },
+      { runtime, limits, bodies: new Bodies({ runtime, limits }) },
+      (body) => {
+        if (isRefusal(body)) return away();
+        siblings.tell(request, { ...to, body });
+        siblings.pass(request, response, { ...to, body, away });
+      },
+    );
   };
   for (const path of ['/mcp', '/messages']) {
     const answered = await everyMethod(listener, path);
@@ -165,8 +169,8 @@ test('a sender whose share of passed requests is used up is served here, and oth
   const open = new Set<Socket>();
   const silent = createSocketServer((socket) => void open.add(socket.unref())).unref();
   await new Promise<void>((resolve) => silent.listen(path, resolve));
-  const siblings = createSiblings({
-    ...{ kernel, limits: { ...limits, forwardedPerKey: 2 }, token: () => 'token' },
+  const siblings = createPeerWorkers({
+    ...{ runtime, limits: { ...limits, forwardedPerKey: 2 }, token: () => 'token' },
     frontSocket: () => path,
   });
   const seen: string[] = [];
@@ -184,40 +188,40 @@ test('a sender whose share of passed requests is used up is served here, and oth
   assert.deepEqual(seen, ['greedy', 'greedy']);
   await until(() => open.size === 3, 5000, 'three connections');
   for (const response of [...greedy, other]) response.emit('close');
-  const size = (): number => kernel.ceilings.table().find(({ name }) => name === 'downstream.siblings')?.size ?? -1;
+  const size = (): number => runtime.ceilings.table().find(({ name }) => name === 'downstream.siblings')?.size ?? -1;
   await until(() => size() === 0, 5000, 'free places');
   for (const socket of open) socket.destroy();
   await new Promise<void>((resolve) => silent.close(() => resolve()));
 });
 
-test('upstream/transports/forward.ts sends each message as one POST with a length', async () => {
+test('upstream/transport/peer/forward.ts sends each message as one POST with a length', async () => {
   const socketPath = join(dir, 'hub-1.sock');
   await using owner = await startRecorder(socketPath);
   const none = () => {};
   const ends = { failed: none, unreadable: none, sessionLost: none, closed: none };
   const events = { ...ends, message: none, alive: none, phase: none, said: none, learned: none, question: none };
   const spec = { slug: 'one', name: 'one', homeHub: 1 } as ServerSpec;
-  const transport = createForwardTransport({ kernel, limits, spec, socketPath, events });
-  await transport.start(kernel.deadline(1000));
+  const transport = createForwardTransport({ runtime, limits, spec, socketPath, events });
+  await transport.start(runtime.deadline(1000));
   for (const [at, frame] of [SMUGGLED, '', '0\r\n\r\n', '{}'].entries())
-    assert.equal(transport.send(Buffer.from(frame), at + 1, kernel.deadline(1000)), undefined);
+    assert.equal(transport.send(Buffer.from(frame), at + 1, runtime.deadline(1000)), undefined);
   await until(() => owner.requests().length === 4, 5000, 'four requests');
   assertFramed(owner.requests(), 4);
   assert.ok(owner.requests().every(({ method, path }) => `${method} ${path}` === 'POST /peer/one'));
-  await transport.stop(kernel.deadline(1000));
+  await transport.stop(runtime.deadline(1000));
 });
 
-test('net/ask-socket.ts sends GET and POST without a body', async () => {
+test('net/unix-socket-request.ts sends GET and POST without a body', async () => {
   const runDir = mkdtempSync(join(dir, 'ask-'));
   await using hub = await startRecorder(join(runDir, 'hub-1.sock'));
-  const asker = createHubAsker({ kernel, limits, runDir });
+  const asker = createHubAsker({ runtime, limits, runDir });
   for (const method of ['GET', 'POST'] as const)
-    await asker.ask([1], { method, path: '/servers/one/restart' }, kernel.deadline(1000));
+    await asker.ask([1], { method, path: '/servers/one/restart' }, runtime.deadline(1000));
   assertFramed(hub.requests(), 2);
   assert.ok(hub.requests().every(({ body, headers }) => body === '' && headers['content-length'] === '0'));
 });
 
-test('cli/ask.ts sends every method with a length', async () => {
+test('operator/hub-request.ts sends every method with a length', async () => {
   await using control = await startRecorder(join(dir, 'run', 'control.sock'));
   const address = { dataDir: dir, runDir: join(dir, 'run') };
   for (const method of ['GET', 'POST', 'DELETE'] as const)
@@ -226,7 +230,7 @@ test('cli/ask.ts sends every method with a length', async () => {
   assertFramed(control.requests(), 6);
 });
 
-test('cli/bridge-request.ts sends every method with a length', async () => {
+test('bridge/request.ts sends every method with a length', async () => {
   const socketPath = join(dir, 'bridge.sock');
   await using hub = await startRecorder(socketPath);
   const target = { url: undefined, socketPath, path: '/mcp', key: undefined };
@@ -234,16 +238,16 @@ test('cli/bridge-request.ts sends every method with a length', async () => {
     for (const body of [undefined, Buffer.from(SMUGGLED)]) {
       await new Promise<void>((resolve, reject) => {
         const ears = { answer: () => resolve(), failed: (why: string) => reject(new Error(why)) };
-        sendRequest(target, kernel.timers, { method, headers: {}, body, session: undefined }, ears);
+        sendRequest(target, runtime.timers, { method, headers: {}, body, session: undefined }, ears);
       });
     }
   }
   assertFramed(hub.requests(), 6);
 });
 
-test('cli/chaos/_load.ts sends its calls with a length', async () => {
+test('chaos/_load.ts sends its calls with a length', async () => {
   await using hub = await startRecorder();
-  await hasTool(kernel, { port: hub.port, key: KEY, echo: 'x' }, 'x', new AbortController().signal);
+  await hasTool(runtime, { port: hub.port, key: KEY, echo: 'x' }, 'x', new AbortController().signal);
   assertFramed(hub.requests(), 1);
 });
 
@@ -260,7 +264,7 @@ test('supervisor/process-probe.ts sends GET requests without a body', async () =
 
 test('net/_connector.ts carries requests to servers, each with a length', async () => {
   await using server = await startRecorder();
-  const egress = createEgress({ kernel, limits, env: {} });
+  const egress = createEgress({ runtime, limits, env: {} });
   const pool = egress.open(new URL(`http://127.0.0.1:${server.port}/`), {
     owner: 'one',
     connections: 12,
@@ -273,7 +277,7 @@ test('net/_connector.ts carries requests to servers, each with a length', async 
   assertFramed(server.requests(), 12);
   for (const { method, body, headers } of server.requests())
     assert.ok(body === '' || headers['content-length'] !== undefined, method);
-  await egress.close(kernel.deadline(1000));
+  await egress.close(runtime.deadline(1000));
 });
 
 const IGNORED = {

@@ -5,8 +5,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { limitsFrom } from '../../src/config/limits.ts';
-import { isRefusal } from '../../src/kernel/outcome.ts';
-import { readClaim } from '../../src/protocol/era-2026/claim.ts';
+import { isRefusal } from '../../src/model/outcome.ts';
+import { readRequestMeta } from '../../src/protocol/era-2026/request-meta.ts';
 import { HOP_PREFIX } from '../../src/protocol/era-2026/versions.ts';
 import type { Envelope } from '../../src/protocol/message.ts';
 import { withoutPrefix } from '../../src/protocol/meta.ts';
@@ -14,7 +14,7 @@ import { clientScan, isBatch, paramSpan, scanEnvelope, splitBatch } from '../../
 import { refuseLongParams } from '../../src/protocol/sizes.ts';
 import { withValue } from '../../src/protocol/write.ts';
 import { CpuSpeed, cpuMs, median } from '../support/cpu-speed.ts';
-import { LineRig } from '../support/line-rig.ts';
+import { PipelineRig } from '../support/pipeline-rig.ts';
 
 const TURN_MS = 20;
 /** The scheduler counts in ticks of up to 4 ms, and a turn may have to collect garbage: the median of so many rounds counts. */
@@ -118,7 +118,7 @@ const BODIES: readonly (readonly [what: string, body: () => string, outcome: str
 ];
 
 /** What the hub does with a body, one function for each turn of the loop. */
-function turns(rig: LineRig, body: Buffer): { run: (() => void)[]; outcome: () => string } {
+function turns(rig: PipelineRig, body: Buffer): { run: (() => void)[]; outcome: () => string } {
   let outcome = '';
   let messages: Envelope[] = [];
   const refused = (refusal: unknown): boolean => {
@@ -137,12 +137,12 @@ function turns(rig: LineRig, body: Buffer): { run: (() => void)[]; outcome: () =
     for (const message of messages) {
       let envelope = message;
       const version = body.includes(VERSION) ? '2026-07-28' : undefined;
-      const claim = readClaim(envelope, { version, method: envelope.method, name: 'git_log' });
+      const claim = readRequestMeta(envelope, { version, method: envelope.method, name: 'git_log' });
       if (refused(claim)) return;
       const meta = paramSpan(envelope, '_meta');
       if (claim && meta.at >= 0) envelope = withValue(envelope, meta, withoutPrefix(envelope.bytes, meta, HOP_PREFIX));
       if (refused(refuseLongParams(envelope, limits))) return;
-      const reply = rig.line.answer({ ...rig.incoming('{"jsonrpc":"2.0","id":1,"method":"ping"}'), envelope });
+      const reply = rig.pipeline.answer({ ...rig.incoming('{"jsonrpc":"2.0","id":1,"method":"ping"}'), envelope });
       if (reply instanceof Promise) outcome = 'answered';
       else if (!refused(reply)) outcome = 'answered';
     }
@@ -152,7 +152,7 @@ function turns(rig: LineRig, body: Buffer): { run: (() => void)[]; outcome: () =
 
 // finding: SR-N1
 test(`no body holds the loop for more than ${TURN_MS} ms of CPU time, and each limit says its name`, () => {
-  const rig = new LineRig();
+  const rig = new PipelineRig();
   const tooLong: string[] = [];
   const wrong: string[] = [];
   for (const [what, make, expected] of BODIES) {

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { frontSocketName } from '../../src/kernel/supervisor-messages.ts';
+import { frontSocketName } from '../../src/model/supervisor-messages.ts';
 import { startEverythingHttp } from '../conformance/everything-http.ts';
 import { environOf, type RunningHub, startHub, until } from '../support/hub.ts';
 import { askHub, Client, isResult, slowness } from '../support/load.ts';

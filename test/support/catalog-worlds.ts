@@ -12,7 +12,7 @@ import {
   type RawListing,
   type ServerSpec,
   wholeListing,
-} from '../../src/kernel/snapshot.ts';
+} from '../../src/model/snapshot.ts';
 
 export function serverSpec(slug: string, more: Partial<ServerSpec> = {}): ServerSpec {
   return {

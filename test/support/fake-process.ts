@@ -14,7 +14,7 @@ import {
   PROCESS_ENV,
   type SupervisorMessage,
   socketName,
-} from '../../src/kernel/supervisor-messages.ts';
+} from '../../src/model/supervisor-messages.ts';
 
 const { env } = process;
 const role = env[PROCESS_ENV.role] === 'control' ? 'control' : 'hub';

@@ -4,13 +4,13 @@
  */
 import assert from 'node:assert/strict';
 import { type Limits, limitsFrom } from '../../src/config/limits.ts';
-import type { Deadline } from '../../src/kernel/deadline.ts';
-import { isRefusal, type Outcome, type Refusal } from '../../src/kernel/outcome.ts';
-import type { ServerSpec } from '../../src/kernel/snapshot.ts';
+import { isRefusal, type Outcome, type Refusal } from '../../src/model/outcome.ts';
+import type { ServerSpec } from '../../src/model/snapshot.ts';
+import type { Deadline } from '../../src/runtime/deadline.ts';
 import type { ResolvedTimes, UpstreamReply } from '../../src/upstream/call.ts';
-import { createFleet, type Fleet } from '../../src/upstream/fleet.ts';
-import type { LaneOwner } from '../../src/upstream/talk.ts';
-import { type FrozenKernel, frozenKernel } from './frozen-kernel.ts';
+import type { ConnectionOwner } from '../../src/upstream/client-context.ts';
+import { createServerRegistry, type ServerRegistry } from '../../src/upstream/registry.ts';
+import { type FrozenRuntime, frozenRuntime } from './frozen-runtime.ts';
 import { NOBODY } from './nobody.ts';
 import { type Script, ScriptedTransport, script, scriptedSpec, settle } from './scripted-transport.ts';
 
@@ -35,26 +35,26 @@ export interface CallOptions {
   readonly progressToken?: string;
   readonly fairKey?: string;
   /** The session behind the call. */
-  readonly owner?: LaneOwner;
+  readonly owner?: ConnectionOwner;
 }
 
 export class FleetRig {
-  readonly frozen: FrozenKernel;
+  readonly frozen: FrozenRuntime;
   readonly limits: Limits;
   readonly script: Script;
-  readonly fleet: Fleet;
+  readonly registry: ServerRegistry;
   /** Every life of every server, oldest first. */
   readonly lives: ScriptedTransport[] = []; // bounded by: one test
   readonly listed: string[] = []; // bounded by: one test
 
   constructor(options: RigOptions = {}) {
-    this.frozen = frozenKernel(options.random);
+    this.frozen = frozenRuntime(options.random);
     this.limits = { ...limitsFrom({}), ...options.limits };
     this.script = script(options.script);
-    this.fleet = createFleet({
+    this.registry = createServerRegistry({
       spokenBefore: () => undefined,
       everybody: NOBODY,
-      kernel: this.frozen.kernel,
+      runtime: this.frozen.runtime,
       limits: this.limits,
       version: '0',
       slot: 1,
@@ -65,8 +65,8 @@ export class FleetRig {
         return life;
       },
     });
-    this.fleet.onListed((raw) => this.listed.push((raw.tools ?? []).map((tool) => tool.toString('utf8')).join()));
-    if (options.specs) this.fleet.apply(options.specs);
+    this.registry.onListed((raw) => this.listed.push((raw.tools ?? []).map((tool) => tool.toString('utf8')).join()));
+    if (options.specs) this.registry.apply(options.specs);
   }
 
   /** Applied, and settled as far as no time is needed. */
@@ -83,11 +83,11 @@ export class FleetRig {
   }
 
   get nowMs(): number {
-    return this.frozen.kernel.clock.nowMs();
+    return this.frozen.runtime.clock.nowMs();
   }
 
   state(slug = 'scripted'): string | undefined {
-    return this.fleet.status(slug)?.state;
+    return this.registry.status(slug)?.state;
   }
 
   async pass(ms: number): Promise<void> {
@@ -95,17 +95,17 @@ export class FleetRig {
   }
 
   call(options: CallOptions = {}): Running {
-    const { kernel } = this.frozen;
+    const { runtime } = this.frozen;
     const { silenceMs, totalMs } = this.limits;
     const times = { silenceMs, totalMs, callTimeoutMs: undefined, ...options.times };
-    const deadline = kernel.deadline(times.totalMs);
+    const deadline = runtime.deadline(times.totalMs);
     const running: Running = { deadline, progress: [], outcome: undefined };
     const token = options.progressToken;
     const finish = (outcome: Outcome<UpstreamReply>): void => {
       running.outcome = outcome;
       deadline[Symbol.dispose]();
     };
-    const outcome = this.fleet.call(options.server ?? 'scripted', {
+    const outcome = this.registry.call(options.server ?? 'scripted', {
       method: 'tools/call',
       params: (id) =>
         Buffer.from(
@@ -120,9 +120,9 @@ export class FleetRig {
       back: {
         progressToken: token,
         notify: (_method, params) => running.progress.push(params.toString('utf8')),
-        ask: options.owner && ((asking) => (options.owner as LaneOwner).ask(asking)),
+        ask: options.owner && ((asking) => (options.owner as ConnectionOwner).ask(asking)),
       },
-      lane: options.owner && (() => options.owner as LaneOwner),
+      sessionConnection: options.owner && (() => options.owner as ConnectionOwner),
       fairKey: options.fairKey ?? 'somebody',
       owner: 'a test',
     });
@@ -136,10 +136,10 @@ export class FleetRig {
   }
 
   async close(): Promise<void> {
-    const { kernel } = this.frozen;
-    const stopping = kernel.deadline(5000);
+    const { runtime } = this.frozen;
+    const stopping = runtime.deadline(5000);
     let isStopped = false;
-    void this.fleet.stop(stopping).then(() => {
+    void this.registry.stop(stopping).then(() => {
       isStopped = true;
     });
     for (let ms = 0; ms <= 5000 && !isStopped; ms += 50) await this.pass(50);
@@ -147,10 +147,10 @@ export class FleetRig {
     stopping[Symbol.dispose]();
     // Frames that nobody waits for keep their deadline for five seconds.
     await this.pass(6000);
-    assert.deepEqual(kernel.waits.table(), []);
-    const inFlight = kernel.ceilings.table().find((row) => row.name === 'upstream.in-flight');
+    assert.deepEqual(runtime.waits.table(), []);
+    const inFlight = runtime.ceilings.table().find((row) => row.name === 'upstream.in-flight');
     assert.equal(inFlight?.size ?? 0, 0);
-    assert.equal(kernel.wheel.size, 0);
+    assert.equal(runtime.wheel.size, 0);
     assert.deepEqual([...this.facts('task-faulted'), ...this.facts('task-stuck')], []);
   }
 }

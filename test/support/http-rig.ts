@@ -1,16 +1,19 @@
 /**
- * A transport towards a fault server, with everything it says kept in order: for tests of `upstream/transports/http.ts`.
+ * A transport towards a fault server, with everything it says kept in order: for tests of `upstream/transport/streamable-http/streamable-http.ts`.
  * Promises: `ask` resolves with the reply's text or rejects with the HubError that came instead; `close` leaves nothing behind.
  */
 import { limitsFrom } from '../../src/config/limits.ts';
-import type { HubError } from '../../src/kernel/errors.ts';
-import type { Fact } from '../../src/kernel/facts.ts';
-import { createKernel, type Kernel } from '../../src/kernel/kernel.ts';
-import { isRefusal } from '../../src/kernel/outcome.ts';
-import type { HttpSpec, ServerSpec } from '../../src/kernel/snapshot.ts';
+import type { HubError } from '../../src/model/errors.ts';
+import type { HubEvent } from '../../src/model/events.ts';
+import { isRefusal } from '../../src/model/outcome.ts';
+import type { HttpSpec, ServerSpec } from '../../src/model/snapshot.ts';
 import { createEgress, type Egress } from '../../src/net/egress.ts';
-import type { Transport } from '../../src/upstream/transport.ts';
-import { createHttpTransport, type LaunchedServer } from '../../src/upstream/transports/http.ts';
+import { createRuntime, type Runtime } from '../../src/runtime/runtime.ts';
+import {
+  createHttpTransport,
+  type LaunchedServer,
+} from '../../src/upstream/transport/streamable-http/streamable-http.ts';
+import type { Transport } from '../../src/upstream/transport/transport.ts';
 
 export interface Told {
   readonly kind: 'message' | 'failed' | 'unreadable' | 'alive' | 'phase' | 'lost' | 'closed' | 'learned';
@@ -20,11 +23,11 @@ export interface Told {
 }
 
 export interface HttpRig {
-  readonly kernel: Kernel;
+  readonly runtime: Runtime;
   readonly egress: Egress;
   readonly transport: Transport;
   readonly told: Told[];
-  readonly facts: Fact[];
+  readonly facts: HubEvent[];
   /** Sends a request and waits for what becomes of it. */
   ask(method: string, params?: object): Promise<string>;
   /** Sends a request without waiting; the id. */
@@ -50,11 +53,11 @@ export interface HttpRigOptions {
 }
 
 export async function httpRig(url: string, options: HttpRigOptions = {}): Promise<HttpRig> {
-  const kernel = createKernel();
+  const runtime = createRuntime();
   const limits = limitsFrom(options.limits ?? {});
-  const facts: Fact[] = [];
-  kernel.bus.listen((fact) => facts.push(fact));
-  const egress = createEgress({ kernel, limits, env: options.env ?? {} });
+  const facts: HubEvent[] = [];
+  runtime.bus.listen((fact) => facts.push(fact));
+  const egress = createEgress({ runtime, limits, env: options.env ?? {} });
   const http: HttpSpec = {
     kind: 'http',
     url,
@@ -65,7 +68,7 @@ export async function httpRig(url: string, options: HttpRigOptions = {}): Promis
   const told: Told[] = [];
   const waiting = new Map<number, { resolve(text: string): void; reject(fault: HubError | Told): void }>();
   const transport = createHttpTransport({
-    kernel,
+    runtime,
     limits,
     spec: { name: 'fault', slug: 'fault', transport: http, interactive: options.interactive ?? false } as ServerSpec,
     http,
@@ -108,7 +111,7 @@ export async function httpRig(url: string, options: HttpRigOptions = {}): Promis
   const begin = (method: string, params?: object): number => {
     const id = next;
     next += 1;
-    const sent = transport.send(frame(method, params, id), id, kernel.deadline(30_000));
+    const sent = transport.send(frame(method, params, id), id, runtime.deadline(30_000));
     if (isRefusal(sent)) throw sent;
     return id;
   };
@@ -117,17 +120,17 @@ export async function httpRig(url: string, options: HttpRigOptions = {}): Promis
     return new Promise((resolve, reject) => waiting.set(id, { resolve, reject }));
   };
   const notify = (method: string, params?: object): void => {
-    const sent = transport.send(frame(method, params, undefined), undefined, kernel.deadline(5000));
+    const sent = transport.send(frame(method, params, undefined), undefined, runtime.deadline(5000));
     if (isRefusal(sent)) throw sent;
   };
   try {
-    await transport.start(kernel.deadline(options.startMs ?? 8000));
+    await transport.start(runtime.deadline(options.startMs ?? 8000));
   } catch (fault) {
-    await transport.stop(kernel.deadline(1000));
+    await transport.stop(runtime.deadline(1000));
     throw fault;
   }
   return {
-    kernel,
+    runtime,
     egress,
     transport,
     told,
@@ -152,8 +155,8 @@ export async function httpRig(url: string, options: HttpRigOptions = {}): Promis
       }
     },
     async close() {
-      await transport.stop(kernel.deadline(1000));
-      await egress.close(kernel.deadline(1000));
+      await transport.stop(runtime.deadline(1000));
+      await egress.close(runtime.deadline(1000));
     },
   };
 }

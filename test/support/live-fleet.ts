@@ -6,22 +6,22 @@
 import assert from 'node:assert/strict';
 import { createServer, type Server } from 'node:http';
 import { type Limits, limitsFrom } from '../../src/config/limits.ts';
-import type { Fact } from '../../src/kernel/facts.ts';
-import { createKernel, type Kernel } from '../../src/kernel/kernel.ts';
-import { isRefusal, type Outcome, type Refusal } from '../../src/kernel/outcome.ts';
-import type { ServerSpec } from '../../src/kernel/snapshot.ts';
+import type { HubEvent } from '../../src/model/events.ts';
+import { isRefusal, type Outcome, type Refusal } from '../../src/model/outcome.ts';
+import type { ServerSpec } from '../../src/model/snapshot.ts';
 import { createEgress, type Egress } from '../../src/net/egress.ts';
+import { createRuntime, type Runtime } from '../../src/runtime/runtime.ts';
+import { createInstallLock } from '../../src/subprocess/install/install-lock.ts';
+import { createSearchPath } from '../../src/subprocess/prepare/search-path.ts';
+import { livingMarked } from '../../src/subprocess/terminate/sweep.ts';
 import type { UpstreamCall, UpstreamReply } from '../../src/upstream/call.ts';
-import { createInstallLock } from '../../src/upstream/child/install-lock.ts';
-import { createSearchPath } from '../../src/upstream/child/search-path.ts';
-import { livingMarked } from '../../src/upstream/child/sweep.ts';
-import { createFleet, type Fleet } from '../../src/upstream/fleet.ts';
-import { createPeerDoor } from '../../src/upstream/peer-door.ts';
-import type { Transport, TransportEvents } from '../../src/upstream/transport.ts';
-import { createHttpTransport } from '../../src/upstream/transports/http.ts';
-import { createSseTransport } from '../../src/upstream/transports/sse.ts';
-import { createStdioTransport } from '../../src/upstream/transports/stdio.ts';
-import { createUntypedTransport } from '../../src/upstream/transports/untyped.ts';
+import { createPeerEndpoint } from '../../src/upstream/peer/peer-endpoint.ts';
+import { createServerRegistry, type ServerRegistry } from '../../src/upstream/registry.ts';
+import { createSseTransport } from '../../src/upstream/transport/sse/sse.ts';
+import { createStdioTransport } from '../../src/upstream/transport/stdio/stdio.ts';
+import { createHttpTransport } from '../../src/upstream/transport/streamable-http/streamable-http.ts';
+import type { Transport, TransportEvents } from '../../src/upstream/transport/transport.ts';
+import { createUntypedTransport } from '../../src/upstream/transport/untyped.ts';
 import { delay, until } from './hub.ts';
 import { NOBODY } from './nobody.ts';
 import { FAULT, serverSpec } from './stdio-rig.ts';
@@ -37,9 +37,9 @@ export interface LiveFleetOptions {
 let fleets = 0;
 
 export class LiveFleet {
-  readonly kernel: Kernel = createKernel();
-  readonly facts: Fact[] = [];
-  readonly fleet: Fleet;
+  readonly runtime: Runtime = createRuntime();
+  readonly facts: HubEvent[] = [];
+  readonly registry: ServerRegistry;
   readonly mark: string;
   readonly #limits: Limits;
   readonly #egress: Egress;
@@ -49,18 +49,18 @@ export class LiveFleet {
   #door: Server | undefined;
 
   constructor(options: LiveFleetOptions = {}) {
-    const { kernel } = this;
+    const { runtime } = this;
     this.#options = options;
-    kernel.bus.listen((fact) => this.facts.push(fact));
+    runtime.bus.listen((fact) => this.facts.push(fact));
     fleets += 1;
     this.mark = `test${process.pid}.live-1.${fleets}`;
     const limits = { ...limitsFrom({}), childTermMs: 300, restartBaseMs: 100, ...options.limits };
     this.#limits = limits;
-    const egress = createEgress({ kernel, limits, env: {} });
+    const egress = createEgress({ runtime, limits, env: {} });
     this.#egress = egress;
-    const shared = { kernel, limits, mark: this.mark, configDir: import.meta.dirname };
-    const installLock = createInstallLock({ kernel, limits });
-    const searchPath = createSearchPath({ kernel, env: process.env });
+    const shared = { runtime, limits, mark: this.mark, configDir: import.meta.dirname };
+    const installLock = createInstallLock({ runtime, limits });
+    const searchPath = createSearchPath({ runtime, env: process.env });
     const makeTransport = (spec: ServerSpec, events: TransportEvents): Transport => {
       const { transport } = spec;
       if (transport.kind === 'stdio')
@@ -71,11 +71,11 @@ export class LiveFleet {
       if (!transport.untyped) return makeHttp(events);
       const makeSse = (own: TransportEvents) =>
         createSseTransport({ ...shared, spec, sse: transport, egress, events: own });
-      return createUntypedTransport({ kernel, server: spec.name, events, makeHttp, makeSse });
+      return createUntypedTransport({ runtime, server: spec.name, events, makeHttp, makeSse });
     };
     const peerSocket = () => options.socketPath ?? '/nowhere';
-    this.fleet = createFleet({
-      kernel,
+    this.registry = createServerRegistry({
+      runtime,
       limits,
       version: '0',
       slot: options.slot ?? 1,
@@ -88,7 +88,7 @@ export class LiveFleet {
 
   /** Serves this fleet to sibling hubs on its socket. */
   async openDoor(): Promise<void> {
-    const door = createPeerDoor({ kernel: this.kernel, limits: this.#limits, fleet: this.fleet });
+    const door = createPeerEndpoint({ runtime: this.runtime, limits: this.#limits, registry: this.registry });
     this.#door = createServer(door);
     await new Promise<void>((resolve) => this.#door?.listen(this.#options.socketPath, resolve));
   }
@@ -103,7 +103,7 @@ export class LiveFleet {
   }
 
   async ready(slug: string): Promise<void> {
-    await until(() => this.fleet.status(slug)?.state === 'ready', 8000, `${slug} ready`);
+    await until(() => this.registry.status(slug)?.state === 'ready', 8000, `${slug} ready`);
   }
 
   async call(
@@ -112,15 +112,15 @@ export class LiveFleet {
     args: object = {},
     more: Partial<UpstreamCall> = {},
   ): Promise<Outcome<UpstreamReply>> {
-    using deadline = more.deadline ?? this.kernel.deadline(30_000);
+    using deadline = more.deadline ?? this.runtime.deadline(30_000);
     const token = more.back?.progressToken;
-    return await this.fleet.call(slug, {
+    return await this.registry.call(slug, {
       method: 'tools/call',
       params: (id) => {
         const meta = token === undefined ? {} : { _meta: { progressToken: id } };
         return Buffer.from(JSON.stringify({ name: tool, arguments: args, ...meta }));
       },
-      times: this.fleet.timesOf(slug, tool),
+      times: this.registry.timesOf(slug, tool),
       back: { progressToken: undefined, notify: () => {} },
       fairKey: 'key',
       owner: 'r-1',
@@ -153,12 +153,12 @@ export class LiveFleet {
 
   async #stop(): Promise<void> {
     await this.closeDoor();
-    using deadline = this.kernel.deadline(8000);
-    await this.fleet.stop(deadline);
+    using deadline = this.runtime.deadline(8000);
+    await this.registry.stop(deadline);
     await this.#egress.close(deadline);
-    await this.kernel.scope.close(deadline);
+    await this.runtime.scope.close(deadline);
     await delay(20);
-    assert.deepEqual(this.kernel.waits.table(), [], 'no wait is left');
+    assert.deepEqual(this.runtime.waits.table(), [], 'no wait is left');
     await until(async () => (await livingMarked(this.mark)).length === 0, 3000, 'no descendant left');
   }
 }

@@ -5,13 +5,13 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import type { RunningHub } from './hub.ts';
 
-export interface SocketAnswer {
+export interface UnixSocketResponse {
   readonly status: number;
   readonly body: unknown;
 }
 
 /** One request to a socket of the run directory. Ends by 5 s. */
-export function askSocket(
+export function requestUnixSocket(
   hub: RunningHub,
   socket: string,
   asked: {
@@ -20,7 +20,7 @@ export function askSocket(
     readonly body?: unknown;
     readonly headers?: Readonly<Record<string, string>>;
   },
-): Promise<SocketAnswer> {
+): Promise<UnixSocketResponse> {
   const payload = asked.body === undefined ? '' : JSON.stringify(asked.body);
   return new Promise((resolve, reject) => {
     const sent = request({
@@ -56,7 +56,7 @@ function parsed(text: string): unknown {
 
 /** The body of the operator's answer; throws on a status of 400 and more. */
 export async function askOperator<T>(hub: RunningHub, method: string, path: string, body?: unknown): Promise<T> {
-  const answer = await askSocket(hub, 'control.sock', { method, path, body });
+  const answer = await requestUnixSocket(hub, 'control.sock', { method, path, body });
   if (answer.status >= 400) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
   return answer.body as T;
 }

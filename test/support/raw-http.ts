@@ -96,7 +96,7 @@ export function reply(body: string | Buffer, ...fields: string[]): Buffer {
   return Buffer.concat([Buffer.from(head, 'latin1'), bytes]);
 }
 
-export interface Asked {
+export interface ClientQuestions {
   readonly controller: ResponseController;
   /** `start`, `status`, `data`, `end`, `error` as they came. */
   readonly heard: readonly string[];
@@ -113,7 +113,7 @@ export interface AskOptions extends Partial<EgressRequest> {
 }
 
 /** Dispatches a request; GET / unless told otherwise. */
-export function ask(pool: EgressPool, { on, ...request }: AskOptions = {}): Asked {
+export function ask(pool: EgressPool, { on, ...request }: AskOptions = {}): ClientQuestions {
   const heard: string[] = [];
   const chunks: Buffer[] = [];
   let status = 0;

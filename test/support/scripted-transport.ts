@@ -2,12 +2,12 @@
  * A transport without a wire: a test plays the server. Everything sent is kept in order; what is not scripted stays unanswered.
  * Promises: `hello`, `lists` and `pongs` answer by themselves until a test switches them off; no timer, socket or process is involved.
  */
-import { HubError } from '../../src/kernel/errors.ts';
-import type { LinkPhase } from '../../src/kernel/facts.ts';
-import { isRefusal, type Outcome, Refusal } from '../../src/kernel/outcome.ts';
-import type { ServerSpec } from '../../src/kernel/snapshot.ts';
+import { HubError } from '../../src/model/errors.ts';
+import type { LinkPhase } from '../../src/model/events.ts';
+import { isRefusal, type Outcome, Refusal } from '../../src/model/outcome.ts';
+import type { ServerSpec } from '../../src/model/snapshot.ts';
 import { scanAnswer } from '../../src/protocol/answer.ts';
-import type { Transport, TransportEvents } from '../../src/upstream/transport.ts';
+import type { Transport, TransportEvents } from '../../src/upstream/transport/transport.ts';
 
 export interface Sent {
   readonly id: number | undefined;

@@ -2,9 +2,9 @@
  * Small snapshots, keys and callers for tests of the rooms that a call passes.
  */
 import { createHash } from 'node:crypto';
-import type { Access } from '../../src/kernel/open-work.ts';
-import { LOCAL_PRINCIPAL, type Principal } from '../../src/kernel/principal.ts';
-import { EMPTY_SNAPSHOT, type KeyRecord, type Snapshot, SnapshotHolder } from '../../src/kernel/snapshot.ts';
+import { LOCAL_PRINCIPAL, type Principal } from '../../src/model/principal.ts';
+import { EMPTY_SNAPSHOT, type KeyRecord, type Snapshot, SnapshotHolder } from '../../src/model/snapshot.ts';
+import type { Access } from '../../src/runtime/open-work.ts';
 
 /** `mcphub_` and 64 times the given hex digit. */
 export function secretOf(digit: string): string {

@@ -6,15 +6,15 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { type Limits, limitsFrom } from '../../src/config/limits.ts';
-import type { HubError } from '../../src/kernel/errors.ts';
-import type { Fact, LinkPhase } from '../../src/kernel/facts.ts';
-import { createKernel, type Kernel } from '../../src/kernel/kernel.ts';
-import { isRefusal, type Outcome } from '../../src/kernel/outcome.ts';
-import type { ProcessSpec, ServerSpec } from '../../src/kernel/snapshot.ts';
-import { createInstallLock } from '../../src/upstream/child/install-lock.ts';
-import { createSearchPath } from '../../src/upstream/child/search-path.ts';
-import { livingMarked } from '../../src/upstream/child/sweep.ts';
-import { createStdioTransport } from '../../src/upstream/transports/stdio.ts';
+import type { HubError } from '../../src/model/errors.ts';
+import type { HubEvent, LinkPhase } from '../../src/model/events.ts';
+import { isRefusal, type Outcome } from '../../src/model/outcome.ts';
+import type { ProcessSpec, ServerSpec } from '../../src/model/snapshot.ts';
+import { createRuntime, type Runtime } from '../../src/runtime/runtime.ts';
+import { createInstallLock } from '../../src/subprocess/install/install-lock.ts';
+import { createSearchPath } from '../../src/subprocess/prepare/search-path.ts';
+import { livingMarked } from '../../src/subprocess/terminate/sweep.ts';
+import { createStdioTransport } from '../../src/upstream/transport/stdio/stdio.ts';
 import { until } from './hub.ts';
 
 export const FAULT = join(import.meta.dirname, 'fault-stdio.ts');
@@ -51,8 +51,8 @@ export interface RigOptions {
 
 /** A transport with everything around it, and what it told. */
 export class Rig {
-  readonly kernel: Kernel;
-  readonly facts: Fact[] = [];
+  readonly runtime: Runtime;
+  readonly facts: HubEvent[] = [];
   readonly mark: string;
   readonly said: string[] = [];
   readonly phases: LinkPhase[] = [];
@@ -68,18 +68,18 @@ export class Rig {
   onMessage: () => void = () => {};
 
   constructor(args: readonly string[], options: RigOptions = {}) {
-    this.kernel = options.share?.kernel ?? createKernel();
-    this.kernel.bus.listen((fact) => this.facts.push(fact));
+    this.runtime = options.share?.runtime ?? createRuntime();
+    this.runtime.bus.listen((fact) => this.facts.push(fact));
     this.#shared = options.share !== undefined;
     tests += 1;
     this.mark = options.share?.mark ?? `test${process.pid}.hub-1.${tests}`;
     const limits = { ...limitsFrom({}), childTermMs: 300, ...options.limits };
     const child = { command: process.execPath, args: [FAULT, ...args], env: {}, cwd: undefined, ...options.process };
-    this.installLock = options.share?.installLock ?? createInstallLock({ kernel: this.kernel, limits });
+    this.installLock = options.share?.installLock ?? createInstallLock({ runtime: this.runtime, limits });
     this.transport = createStdioTransport({
-      ...{ kernel: this.kernel, limits, spec: serverSpec(child, options.spec), process: child, mark: this.mark },
+      ...{ runtime: this.runtime, limits, spec: serverSpec(child, options.spec), process: child, mark: this.mark },
       ...{ configDir: options.configDir ?? HERE, installLock: this.installLock },
-      searchPath: createSearchPath({ kernel: this.kernel, env: options.env ?? process.env }),
+      searchPath: createSearchPath({ runtime: this.runtime, env: options.env ?? process.env }),
       events: {
         message: (envelope) => {
           this.count += 1;
@@ -102,12 +102,12 @@ export class Rig {
   }
 
   async start(ms = 8000): Promise<void> {
-    using deadline = this.kernel.deadline(ms);
+    using deadline = this.runtime.deadline(ms);
     await this.transport.start(deadline);
   }
 
   send(id: number | undefined, method: string, params: unknown = {}): Outcome<void> {
-    using deadline = this.kernel.deadline(5000);
+    using deadline = this.runtime.deadline(5000);
     const idPart = id === undefined ? {} : { id };
     return this.transport.send(
       Buffer.from(JSON.stringify({ jsonrpc: '2.0', ...idPart, method, params })),
@@ -129,7 +129,7 @@ export class Rig {
 
   async stop(ms = 5000): Promise<number> {
     const born = performance.now();
-    using deadline = this.kernel.deadline(ms);
+    using deadline = this.runtime.deadline(ms);
     await this.transport.stop(deadline);
     return performance.now() - born;
   }
@@ -138,8 +138,8 @@ export class Rig {
     await this.stop();
     if (this.#shared) return; // the one it shares with looks after the mark
     await until(async () => (await livingMarked(this.mark)).length === 0, 3000, 'no descendant left');
-    using deadline = this.kernel.deadline(3000);
-    await this.kernel.scope.close(deadline);
+    using deadline = this.runtime.deadline(3000);
+    await this.runtime.scope.close(deadline);
   }
 }
 

@@ -8,7 +8,7 @@ import { get, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { LimitName } from '../../src/config/limits.ts';
-import { socketName } from '../../src/kernel/supervisor-messages.ts';
+import { socketName } from '../../src/model/supervisor-messages.ts';
 import { cleanEnv, environOf, freePort, isAlive, tryKill } from './hub.ts';
 
 export interface Answer {

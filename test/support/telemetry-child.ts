@@ -4,8 +4,8 @@
  * Does not: serve anything.
  */
 import { LIMITS } from '../../src/config/limits.ts';
-import { createSystemTimers, type Timers } from '../../src/kernel/clock.ts';
-import { createKernel, systemKernelOptions } from '../../src/kernel/kernel.ts';
+import { createSystemTimers, type Timers } from '../../src/runtime/clock.ts';
+import { createRuntime, systemRuntimeOptions } from '../../src/runtime/runtime.ts';
 import { createTelemetry } from '../../src/telemetry/telemetry.ts';
 
 export type ChildOrder =
@@ -25,9 +25,9 @@ const system = createSystemTimers();
 /** As under a flood of ready sockets: input is handled, but no timer runs. */
 let areTimersLate = false;
 const every: Timers['every'] = (ms, fn, jitter) => system.every(ms, () => (areTimersLate ? undefined : fn()), jitter);
-const kernel = createKernel({ ...systemKernelOptions, timers: { ...system, every } });
+const runtime = createRuntime({ ...systemRuntimeOptions, timers: { ...system, every } });
 const telemetry = createTelemetry({
-  kernel,
+  runtime,
   role: 'hub',
   slot: 1,
   limits: { logBytes: LIMITS.logBytes.default },
@@ -35,7 +35,7 @@ const telemetry = createTelemetry({
   runDir: process.env.RUN_DIR ?? '.',
   version: '0.0.0',
 });
-await telemetry.start(kernel.deadline(GRACE_MS));
+await telemetry.start(runtime.deadline(GRACE_MS));
 
 let beatMs = performance.now();
 let gapMs = 0;
@@ -53,9 +53,9 @@ function say(left: number, aTurn: number, from = 0): void {
   const upTo = Math.min(from + aTurn, left);
   for (let n = from; n < upTo; n += 1) {
     if (n % 2 === 0)
-      kernel.bus.publish({ type: 'server-said', server: 'talker', line: `line ${n} ${'x'.repeat(150)}` });
+      runtime.bus.publish({ type: 'server-said', server: 'talker', line: `line ${n} ${'x'.repeat(150)}` });
     else
-      kernel.bus.publish({
+      runtime.bus.publish({
         type: 'call-answered',
         requestId: `line ${n} `,
         method: 'tools/call',
@@ -89,6 +89,6 @@ process.on('message', (order: ChildOrder) => {
 });
 
 process.on('SIGTERM', () => {
-  void telemetry.stop(kernel.deadline(GRACE_MS)).then(() => process.exit(0));
+  void telemetry.stop(runtime.deadline(GRACE_MS)).then(() => process.exit(0));
 });
 send({ t: 'ready', pid: process.pid, rssBytes: process.memoryUsage.rss() });

@@ -3,7 +3,7 @@
  * Promises: reading is lenient (clients leave things out) and takes only what it needs off the text, so that megabytes of icons or instructions
  * cost no parse; names and instructions are cut to a length that is kept in memory without harm; writing is complete.
  */
-import { type Outcome, Refusal } from '../../kernel/outcome.ts';
+import { type Outcome, Refusal } from '../../model/outcome.ts';
 import { jsonBytes } from '../json-text.ts';
 import type { Span } from '../message.ts';
 import { memberSpan, stringAt } from '../scan.ts';
@@ -14,13 +14,13 @@ export const CAPABILITY = { roots: 1, sampling: 2, elicitation: 4, elicitationUr
 
 /** Longest name or version of the other side, in bytes. */
 const NAME_BYTES = 200;
-/** Longest instructions of a server, in bytes; `call/hello.ts` shows less. */
+/** Longest instructions of a server, in bytes; `call/initialize.ts` shows less. */
 const INSTRUCTIONS_BYTES = 16_384;
 /** A larger capabilities object is not a declaration; it counts as empty. */
 const CAPABILITIES_BYTES = 65_536;
 const OPEN_OBJECT = 0x7b;
 
-export interface ClientHello {
+export interface InitializeRequest {
   /** The date that is spoken from now on. */
   readonly version: string;
   readonly clientName: string;
@@ -29,7 +29,7 @@ export interface ClientHello {
 }
 
 /** `json` = text of the params object, which has been scanned. */
-export function readInitialize(json: Buffer): Outcome<ClientHello> {
+export function readInitialize(json: Buffer): Outcome<InitializeRequest> {
   if (json[0] !== OPEN_OBJECT) return new Refusal('invalid-params', 'initialize needs params.');
   const params = whole(json);
   const client = memberSpan(json, params, 'clientInfo');
@@ -55,7 +55,7 @@ export function declaredBits(json: Buffer, capabilities: Span): number {
   return bits;
 }
 
-export interface HubHello {
+export interface InitializeReply {
   readonly version: string;
   readonly capabilities: object;
   readonly instructions: string;
@@ -63,7 +63,7 @@ export interface HubHello {
   readonly serverVersion: string;
 }
 
-export function initializeResult(hello: HubHello): Buffer {
+export function initializeResult(hello: InitializeReply): Buffer {
   return jsonBytes({
     protocolVersion: hello.version,
     capabilities: hello.capabilities,
@@ -72,7 +72,7 @@ export function initializeResult(hello: HubHello): Buffer {
   });
 }
 
-/** The hub's own initialize towards a server. `capabilityBits` = what the client side declares (`upstream/talk.ts`). */
+/** The hub's own initialize towards a server. `capabilityBits` = what the client side declares (`upstream/client-context.ts`). */
 export function initializeParams(
   client: { readonly name: string; readonly version: string },
   capabilityBits: number,
@@ -93,7 +93,7 @@ export function capabilitiesFrom(bits: number): object {
   };
 }
 
-export interface ServerHello {
+export interface InitializeResult {
   readonly version: string;
   readonly name: string;
   readonly serverVersion: string;
@@ -102,7 +102,7 @@ export interface ServerHello {
 }
 
 /** `json` = text of the result, which has been scanned. Refuses with `upstream-protocol` what is not an initialize result. */
-export function readInitializeResult(json: Buffer): Outcome<ServerHello> {
+export function readInitializeResult(json: Buffer): Outcome<InitializeResult> {
   const result = whole(json);
   const version = stringAt(json, memberSpan(json, result, 'protocolVersion'), NAME_BYTES);
   if (version === undefined)

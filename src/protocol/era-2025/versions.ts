@@ -2,7 +2,7 @@
  * The dates of the initialize era, and what is answered to a date that is not one of them.
  * Source: protocol.md §1.1, §4 (some clients send "1.0"; an unknown date is answered, never refused).
  */
-import { type Outcome, Refusal } from '../../kernel/outcome.ts';
+import { type Outcome, Refusal } from '../../model/outcome.ts';
 import { listMembers } from '../header-list.ts';
 
 /** The first is older than any that was published, and known to the official SDKs. */

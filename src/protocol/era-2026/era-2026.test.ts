@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { isRefusal, type Outcome, Refusal } from '../../kernel/outcome.ts';
+import { isRefusal, type Outcome, Refusal } from '../../model/outcome.ts';
 import type { Envelope } from '../message.ts';
 import { withoutPrefix } from '../meta.ts';
 import { memberSpan, scanEnvelope } from '../scan.ts';
-import { type ClaimHeaders, readClaim } from './claim.ts';
 import { decodeHeader } from './header-value.ts';
 import { type InputRequest, inputRequiredResult, readRetry } from './input-required.ts';
 import { paramHeaderFault, paramHeadersOf, refuseParamHeaders, withoutIllegalParamHeaders } from './param-headers.ts';
+import { type RequestMetaHeaders, readRequestMeta } from './request-meta.ts';
 import { completeResult, subscriptionParams } from './results.ts';
 import { HOP_PREFIX, VERSION_2026 } from './versions.ts';
 
@@ -35,30 +35,30 @@ const META = {
   [`${HOP_PREFIX}protocolVersion`]: VERSION_2026,
   [`${HOP_PREFIX}clientCapabilities`]: { elicitation: { form: {}, url: {} } },
 };
-const HEADERS: ClaimHeaders = { version: VERSION_2026, method: 'tools/call', name: 'a' };
+const HEADERS: RequestMetaHeaders = { version: VERSION_2026, method: 'tools/call', name: 'a' };
 
 function codeOf(outcome: Outcome<unknown>): string | undefined {
   return isRefusal(outcome) ? outcome.code : undefined;
 }
 
 test('the body decides the era; a header alone, or one that says something else, is refused', () => {
-  const none: ClaimHeaders = { version: undefined, method: undefined, name: undefined };
-  assert.equal(readClaim(envelopeOf(undefined), none), undefined);
-  assert.equal(readClaim(envelopeOf({ progressToken: 1 }), { ...none, version: '2025-11-25' }), undefined);
-  assert.equal(codeOf(readClaim(envelopeOf(undefined), HEADERS)), 'envelope-invalid');
-  assert.equal(codeOf(readClaim(envelopeOf(META), { ...HEADERS, version: '2025-11-25' })), 'header-mismatch');
-  assert.equal(codeOf(readClaim(envelopeOf(META), { ...HEADERS, version: undefined })), 'header-mismatch');
+  const none: RequestMetaHeaders = { version: undefined, method: undefined, name: undefined };
+  assert.equal(readRequestMeta(envelopeOf(undefined), none), undefined);
+  assert.equal(readRequestMeta(envelopeOf({ progressToken: 1 }), { ...none, version: '2025-11-25' }), undefined);
+  assert.equal(codeOf(readRequestMeta(envelopeOf(undefined), HEADERS)), 'envelope-invalid');
+  assert.equal(codeOf(readRequestMeta(envelopeOf(META), { ...HEADERS, version: '2025-11-25' })), 'header-mismatch');
+  assert.equal(codeOf(readRequestMeta(envelopeOf(META), { ...HEADERS, version: undefined })), 'header-mismatch');
   const future = { ...META, [`${HOP_PREFIX}protocolVersion`]: '2099-01-01' };
-  const unknown = readClaim(envelopeOf(future), { ...HEADERS, version: '2099-01-01' });
+  const unknown = readRequestMeta(envelopeOf(future), { ...HEADERS, version: '2099-01-01' });
   assert.ok(unknown instanceof Refusal && unknown.code === 'version-unsupported');
   assert.equal(unknown.detail.requested, '2099-01-01');
   // A notification needs no headers.
-  assert.equal(codeOf(readClaim(envelopeOf(META, { id: -1 }), none)), undefined);
-  assert.notEqual(readClaim(envelopeOf(META, { id: -1 }), none), undefined);
+  assert.equal(codeOf(readRequestMeta(envelopeOf(META, { id: -1 }), none)), undefined);
+  assert.notEqual(readRequestMeta(envelopeOf(META, { id: -1 }), none), undefined);
 });
 
 test('a claim says what its client can do; what is malformed is named', () => {
-  const claim = readClaim(envelopeOf({ ...META, [`${HOP_PREFIX}logLevel`]: 'notice' }), HEADERS);
+  const claim = readRequestMeta(envelopeOf({ ...META, [`${HOP_PREFIX}logLevel`]: 'notice' }), HEADERS);
   assert.deepEqual(claim, { capabilityBits: 12, clientName: '', clientVersion: '', logLevel: 'notice' });
   const { [`${HOP_PREFIX}clientCapabilities`]: _, ...bare } = META;
   for (const meta of [
@@ -68,12 +68,12 @@ test('a claim says what its client can do; what is malformed is named', () => {
     { ...META, [`${HOP_PREFIX}logLevel`]: 'loud' },
     { ...META, [`${HOP_PREFIX}protocolVersion`]: 20260728 },
   ])
-    assert.equal(codeOf(readClaim(envelopeOf(meta), HEADERS)), 'envelope-invalid', JSON.stringify(meta));
+    assert.equal(codeOf(readRequestMeta(envelopeOf(meta), HEADERS)), 'envelope-invalid', JSON.stringify(meta));
 });
 
 test('Mcp-Name repeats the name or the URI, in plain text or Base64, and is asked of the three methods only', () => {
   const named = (method: string, params: object, name: string | undefined) =>
-    codeOf(readClaim(envelopeOf(META, { method, params }), { ...HEADERS, method, name }));
+    codeOf(readRequestMeta(envelopeOf(META, { method, params }), { ...HEADERS, method, name }));
   assert.equal(named('tools/call', { name: 'größe' }, '=?base64?Z3LDtsOfZQ==?='), undefined);
   assert.equal(named('tools/call', { name: 'größe' }, 'größe'), 'header-mismatch');
   assert.equal(named('tools/call', { name: 'a' }, undefined), 'header-mismatch');

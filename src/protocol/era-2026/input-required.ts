@@ -2,10 +2,10 @@
  * A result that asks back: what a server wants of its user, in the answer to the client's request, and the client's second request with
  * what the user said.
  * Promises: what the server asks and what the user answers keep their bytes.
- * Does not: remember what was asked (`call/parked.ts`).
+ * Does not: remember what was asked (`call/suspended-calls.ts`).
  * Source: specification 2026-07-28, multi round-trip requests.
  */
-import { type Outcome, Refusal } from '../../kernel/outcome.ts';
+import { type Outcome, Refusal } from '../../model/outcome.ts';
 import type { Envelope, Span } from '../message.ts';
 import { withoutMembers } from '../meta.ts';
 import { memberSpan, paramSpan, stringAt } from '../scan.ts';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { isRefusal } from '../../kernel/outcome.ts';
+import { isRefusal } from '../../model/outcome.ts';
 import { scanEnvelope } from '../scan.ts';
 import { decodeHeader } from './header-value.ts';
 import {

@@ -3,8 +3,8 @@
  * Promises: only what must be added or taken away is; what a client said of itself to the hub goes no further.
  * Source: specification 2026-07-28; protocol.md §1.3, §1.5 (column L→M).
  */
-import { type Outcome, Refusal } from '../../kernel/outcome.ts';
-import type { ServerHello } from '../era-2025/initialize.ts';
+import { type Outcome, Refusal } from '../../model/outcome.ts';
+import type { InitializeResult } from '../era-2025/initialize.ts';
 import { ABSENT, type Envelope, type Span } from '../message.ts';
 import { withoutMembers, withoutPrefix } from '../meta.ts';
 import { memberSpan, paramSpan, stringAt } from '../scan.ts';
@@ -117,7 +117,7 @@ export function neutralError(method: string, json: Buffer): Buffer {
 }
 
 /** `json` = text of a server/discover result. Refuses with `upstream-protocol` what is none, or does not speak the date. */
-export function readDiscoverResult(json: Buffer): Outcome<ServerHello> {
+export function readDiscoverResult(json: Buffer): Outcome<InitializeResult> {
   const whole = { at: 0, end: json.length };
   const versions = memberSpan(json, whole, 'supportedVersions');
   const spoken: unknown = versions.at < 0 ? undefined : parsed(json, versions);

@@ -5,7 +5,7 @@
  * what is declared is read off them.
  * Source: specification 2026-07-28, custom headers from tool parameters.
  */
-import { Refusal } from '../../kernel/outcome.ts';
+import { Refusal } from '../../model/outcome.ts';
 import { everyMemberSays } from '../header-list.ts';
 import { ABSENT, type Span } from '../message.ts';
 import { memberSpan, stringAt } from '../scan.ts';

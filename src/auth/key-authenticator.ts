@@ -1,0 +1,172 @@
+/**
+ * From an Authorization header to a principal, from memory. The key ring is rebuilt when a snapshot comes in; nothing here waits.
+ * Promises: identity comes from the verified key alone; a revoked or expired key is refused from the next request on; wrong keys from
+ * one address are slowed down (429) before they cost anything.
+ * Does not: know groups' contents or paths (`access.ts`), or create keys (`control/`).
+ */
+import { hash } from 'node:crypto';
+import type { Limits } from '../config/limits.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
+import { ANONYMOUS_PRINCIPAL, type Principal, shareOf } from '../model/principal.ts';
+import type { KeyRecord, SnapshotHolder } from '../model/snapshot.ts';
+import { TokenBucket } from '../resilience/token-bucket.ts';
+import { CappedMap } from '../runtime/capped.ts';
+import { NetworkMap } from '../runtime/network-map.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { RefusedKeys } from './_refused-keys.ts';
+import { describeMalformedKey } from './malformed-key.ts';
+
+const KEY_PATTERN = /^Bearer +(mcphub_[0-9a-f]{64})$/i;
+/** `Bearer `, `mcphub_` and 64 digits are 78 characters; more than this is no key in any spelling. */
+const MAX_HEADER_CHARS = 256;
+const TOO_LONG = `The Authorization header is longer than ${MAX_HEADER_CHARS} characters and holds no key.`;
+const PREFIX_LENGTH = 15;
+const TOO_MANY =
+  'Too many requests without a valid key from this address. If it is a reverse proxy, list it in settings.trustedProxies.';
+/** Keys remembered with their answer, each by one spelling of its header: at most 2 MB. A hit costs 5 ns instead of a hash. */
+const SEEN_HEADERS = 20_000;
+/** Wrong headers remembered with their refusal, whose answer is prepared then: a program that does not stop sends the same one. At most 2 MB. */
+const WRONG_HEADERS = 1000;
+
+export interface KeyAuthenticator {
+  /** `address` is the peer's, for slowing down guesses. */
+  check(authorization: string | undefined, address: string): Outcome<Principal>;
+  /** Who the sender of a header that has been accepted before is counted for; its network for any other. Checks nothing. */
+  shareOf(authorization: string | undefined, address: string): string;
+  /** Ids of keys used since the last call of this function. */
+  takeUsed(): string[];
+}
+
+export function createKeyAuthenticator(parts: {
+  runtime: Runtime;
+  limits: Limits;
+  snapshots: SnapshotHolder;
+}): KeyAuthenticator {
+  const { runtime, limits, snapshots } = parts;
+  let ring = ringFrom(snapshots.current.keys);
+  const seen = new CappedMap<string, Principal>('auth.headers', SEEN_HEADERS, 'drop-oldest', runtime.ceilings);
+  const used = new CappedMap<string, true>('auth.used', SEEN_HEADERS, 'drop-oldest', runtime.ceilings);
+  const wrong = new CappedMap<string, Refusal>('auth.wrong-headers', WRONG_HEADERS, 'drop-oldest', runtime.ceilings);
+  const guesses = new NetworkMap<Guesses>(
+    new CappedMap('auth.addresses', limits.addresses, 'drop-oldest', runtime.ceilings),
+    newGuesses,
+  );
+  const refused = new RefusedKeys(runtime);
+
+  snapshots.onSwap((now, before) => {
+    if (now.keys === before.keys) return;
+    ring = ringFrom(now.keys);
+    seen.clear();
+    wrong.clear();
+  });
+
+  function newGuesses(): Guesses {
+    const { failedKeysPerMinute, addressPerSecond } = limits;
+    const nowMs = runtime.clock.nowMs();
+    return {
+      wrong: new TokenBucket({ perSecond: failedKeysPerMinute / 60, burst: failedKeysPerMinute, nowMs }),
+      bare: new TokenBucket({ perSecond: addressPerSecond, burst: addressPerSecond, nowMs }),
+      announcedMs: Number.NEGATIVE_INFINITY,
+    };
+  }
+
+  // The same objects each time, so that their answers are prepared once (`downstream/refusal-writer.ts`).
+  const missing = new Refusal('unauthorized');
+  const tooMany: Readonly<Record<'wrong' | 'bare', Refusal>> = {
+    wrong: new Refusal('rate-limited', TOO_MANY, { retryAfterMs: 6000, setting: 'failedKeysPerMinute' }),
+    bare: new Refusal('rate-limited', TOO_MANY, { retryAfterMs: 1000, setting: 'addressPerSecond' }),
+  };
+
+  /** The refusal of a wrong or missing key; 429 when this address does that too often. */
+  function refuse(address: string, kind: 'wrong' | 'bare', why: () => Refusal): Refusal {
+    const nowMs = runtime.clock.nowMs();
+    const sender = guesses.of(address);
+    const refusal = sender[kind].take(nowMs) ? why() : tooMany[kind];
+    refused.note(refusal.code, { address, sender }, nowMs);
+    return refusal;
+  }
+
+  const missingKey = (): Refusal => missing;
+
+  function refuseWrong(authorization: string, address: string, message: () => string): Refusal {
+    return refuse(address, 'wrong', () => {
+      const refusal = new Refusal('unauthorized', message());
+      if (authorization.length <= MAX_HEADER_CHARS) wrong.set(authorization, refusal);
+      return refusal;
+    });
+  }
+
+  function lookUp(authorization: string, address: string): Outcome<Principal> {
+    const knownWrong = wrong.get(authorization);
+    if (knownWrong) return refuse(address, 'wrong', () => knownWrong);
+    if (authorization.length > MAX_HEADER_CHARS) return refuseWrong(authorization, address, () => TOO_LONG);
+    const key = KEY_PATTERN.exec(authorization)?.[1]?.toLowerCase();
+    if (!key) return refuseWrong(authorization, address, () => describeMalformedKey(authorization));
+    const header = `Bearer ${key}`;
+    const known = seen.get(header);
+    if (known) return known;
+    const record = ring.get(hash('sha256', key, 'hex'));
+    if (!record) return refuseWrong(authorization, address, () => unknownKey(key));
+    const principal = principalFrom(record);
+    seen.set(header, principal);
+    runtime.bus.publish({
+      type: 'key-accepted',
+      user: record.userName,
+      keyName: record.name,
+      keyPrefix: record.prefix,
+    });
+    return principal;
+  }
+
+  return {
+    check(authorization, address) {
+      if (authorization === undefined) return refuse(address, 'bare', missingKey);
+      // Started from disk without keys that could be trusted: a 401 would say that the key is wrong.
+      if (snapshots.current.keysRevision === 0) return new Refusal('starting', undefined, { retryAfterMs: 1000 });
+      const principal = seen.get(authorization) ?? lookUp(authorization, address);
+      if (isRefusal(principal)) return principal;
+      if (principal.expiresAtMs !== undefined && runtime.clock.wallMs() >= principal.expiresAtMs)
+        return new Refusal('key-expired');
+      if (!used.has(principal.keyId)) used.set(principal.keyId, true);
+      return principal;
+    },
+    shareOf(authorization, address) {
+      const known = authorization === undefined ? undefined : seen.get(authorization);
+      return shareOf(known ?? ANONYMOUS_PRINCIPAL, address);
+    },
+    takeUsed() {
+      const ids = [...used.keys()];
+      used.clear();
+      return ids;
+    },
+  };
+}
+
+/** Of one address, or of one IPv6 network, whose addresses a host may choose freely. */
+interface Guesses {
+  readonly wrong: TokenBucket;
+  readonly bare: TokenBucket;
+  /** Of `_refused-keys.ts`. */
+  announcedMs: number;
+}
+
+function unknownKey(key: string): string {
+  return `No key ${key.slice(0, PREFIX_LENGTH)}… is known here; it may have been revoked.`;
+}
+
+function ringFrom(keys: readonly KeyRecord[]): ReadonlyMap<string, KeyRecord> {
+  return new Map(keys.map((key) => [key.hash, key]));
+}
+
+function principalFrom(key: KeyRecord): Principal {
+  return {
+    userId: key.userId,
+    userName: key.userName,
+    family: key.family,
+    keyId: key.id,
+    keyName: key.name,
+    role: key.role,
+    groups: key.groups,
+    expiresAtMs: key.expiresAtMs,
+  };
+}

@@ -1,0 +1,19 @@
+/** What the client of `mcphub bridge` gets of the hub's answer to one request: always a reply with the id of that request. */
+import { isRefusal } from '../model/outcome.ts';
+import { scanEnvelope } from '../protocol/scan.ts';
+import { rawErrorFrame } from '../protocol/write.ts';
+
+const SCAN = { maxDepth: 4096, maxIdBytes: 8192, strict: false } as const;
+
+/**
+ * Returns the answer under the id `idRaw` (raw JSON text). An error that was given before the hub had read the request has no id and gets it.
+ * Undefined = `text` is no answer to this request.
+ */
+export function answerFor(idRaw: Buffer, text: Buffer): Buffer | undefined {
+  const reply = scanEnvelope(text, SCAN);
+  if (isRefusal(reply) || reply.kind !== 'reply') return undefined;
+  const { bytes, id, error } = reply;
+  const own = id.at < 0 ? 'null' : bytes.toString('latin1', id.at, id.end);
+  if (own === idRaw.toString('latin1')) return text;
+  return own === 'null' && error.at >= 0 ? rawErrorFrame(idRaw, bytes.subarray(error.at, error.end)) : undefined;
+}

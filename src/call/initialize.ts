@@ -1,0 +1,106 @@
+/**
+ * What the hub answers by itself: initialize, ping, and the first messages that some Cursor builds send (offerings, capabilities).
+ * Promises: answered from memory, with or without a session; the offerings say what the caller's group really has.
+ */
+import { viewKey } from '../auth/access.ts';
+import { isRefusal, type Outcome } from '../model/outcome.ts';
+import { initializeResult, readInitialize } from '../protocol/era-2025/initialize.ts';
+import { discoverResult } from '../protocol/era-2026/results.ts';
+import { jsonBytes } from '../protocol/json-text.ts';
+import type { Call, Reply } from './call.ts';
+import type { PipelineParts } from './pipeline-parts.ts';
+
+const EMPTY = Buffer.from('{}');
+const EMPTY_PARAMS = Buffer.from('{}');
+/** Of one server's instructions, and of all together, in characters. */
+const INSTRUCTIONS_EACH = 2048;
+const INSTRUCTIONS_ALL = 16_384;
+
+/** Undefined = not one of these methods. */
+export function answerInitialize(call: Call, rooms: PipelineParts): Outcome<Reply> | undefined {
+  switch (call.envelope.method) {
+    case 'initialize':
+      return initialize(call, rooms);
+    case 'server/discover':
+      return discover(call, rooms);
+    case 'ping':
+      return { kind: 'result', json: EMPTY };
+    case 'offerings/list':
+      return { kind: 'result', json: jsonBytes({ offerings: offerings(call) }) };
+    case 'capabilities':
+    case 'capabilities/list':
+      return { kind: 'result', json: jsonBytes({ capabilities: CAPABILITIES }) };
+    default:
+      return undefined;
+  }
+}
+
+/** All lists are answered, so all are declared: a client that lists what was not declared fails (Cursor, Cline, opencode). */
+const CAPABILITIES = {
+  tools: { listChanged: true },
+  prompts: { listChanged: true },
+  resources: { listChanged: true, subscribe: true },
+  completions: {},
+  logging: {},
+} as const;
+
+function offerings(call: Call): Record<'tools' | 'prompts' | 'resources' | 'logging', boolean> {
+  const { toolCount, promptCount, resourceCount, templateCount } = call.view;
+  const resources = resourceCount + templateCount > 0;
+  return { tools: toolCount > 0, prompts: promptCount > 0, resources, logging: true };
+}
+
+function initialize(call: Call, rooms: PipelineParts): Outcome<Reply> {
+  const { bytes, params } = call.envelope;
+  const hello = readInitialize(params.at < 0 ? EMPTY_PARAMS : bytes.subarray(params.at, params.end));
+  if (isRefusal(hello)) return hello;
+  const session = rooms.sessions.create({
+    principal: call.principal,
+    owner: call.owner,
+    path: viewKey(call.viewName),
+    version: hello.version,
+    clientName: hello.clientName,
+    clientVersion: hello.clientVersion,
+    capabilityBits: hello.capabilityBits,
+  });
+  rooms.runtime.bus.publish({
+    type: 'session-created',
+    session: session.shortId,
+    user: call.principal.userName,
+    client: `${session.clientName} ${session.clientVersion}`.trim(),
+    version: session.version,
+    path: session.path,
+  });
+  const json = initializeResult({
+    version: hello.version,
+    capabilities: CAPABILITIES,
+    instructions: instructionsOf(call),
+    serverName: 'mcphub',
+    serverVersion: rooms.version,
+  });
+  return { kind: 'result', json, session };
+}
+
+/** The stateless era's greeting. A client of the 2025 dates that asks for it is told that there is no such method, as it expects. */
+function discover(call: Call, rooms: PipelineParts): Outcome<Reply> | undefined {
+  if (!call.incoming.requestMeta) return undefined;
+  const json = discoverResult({
+    capabilities: CAPABILITIES,
+    instructions: instructionsOf(call),
+    serverName: 'mcphub',
+    serverVersion: rooms.version,
+  });
+  return { kind: 'result', json };
+}
+
+/** The servers' own instructions, each under its name. */
+function instructionsOf(call: Call): string {
+  const visible = new Set(call.view.servers); // bounded by: servers
+  let text = '';
+  for (const listing of call.world.listings) {
+    if (!visible.has(listing.server) || listing.instructions === '') continue;
+    text += `## ${listing.server}\n${listing.instructions.slice(0, INSTRUCTIONS_EACH)}\n\n`;
+    if (text.length > INSTRUCTIONS_ALL) break;
+  }
+  return text.slice(0, INSTRUCTIONS_ALL).trim();
+}

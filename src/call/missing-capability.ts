@@ -1,0 +1,37 @@
+/**
+ * A server of the stateless era that does not do a call because its client lacks a capability (−32021). Whose lack it is the call knows: the
+ * caller's own, or the hub's, which declares to a server that is not marked `interactive` that nobody can be asked.
+ * Promises: a caller of that era who lacks it hears the same error, with the status that belongs to it; for any other it ends in words: of a tool
+ * as its result, for the 2025 dates have no such code.
+ * Source: protocol.md §1.5 (missing client capability).
+ */
+import { type Outcome, Refusal } from '../model/outcome.ts';
+import { missingCapability } from '../protocol/era-2026/missing-capability.ts';
+import type { RequestMeta } from '../protocol/era-2026/request-meta.ts';
+import { jsonBytes } from '../protocol/json-text.ts';
+import type { Reply, ReplyNote } from './call.ts';
+
+const NOBODY = 'Through this hub nobody can be asked by this server: mark it "interactive".';
+const INTERNAL = -32603;
+
+/** `json` = a server's error object. Undefined = it is about something else. */
+export function answerMissingCapability(
+  json: Buffer,
+  requestMeta: RequestMeta | undefined,
+  note: ReplyNote,
+): Outcome<Reply> | undefined {
+  const lack = missingCapability(json);
+  if (!lack) return undefined;
+  const { bits, required, message } = lack;
+  const isOwn = requestMeta !== undefined && (bits & ~requestMeta.capabilityBits) !== 0;
+  const { server } = note;
+  if (isOwn) return new Refusal('capability-missing', message || undefined, { server, requiredCapabilities: required });
+  const wanted = `It needs a client that declares ${JSON.stringify(required).slice(0, 500)}.`;
+  const text = [message, wanted, ...(requestMeta ? [NOBODY] : [])].filter((part) => part !== '').join(' ');
+  if (note.tool === undefined) return { kind: 'error', json: asJson({ code: INTERNAL, message: text }), note };
+  return { kind: 'result', json: asJson({ content: [{ type: 'text', text }], isError: true }), note };
+}
+
+function asJson(value: object): Buffer {
+  return jsonBytes(value);
+}

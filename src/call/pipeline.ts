@@ -1,0 +1,222 @@
+/**
+ * The way of one call. Each step is a room; a step hands on or refuses. Nothing here waits except sending upstream.
+ * Order matters: identity before admission (limits are per key), admission before catalog (a flood must not cost a look-up).
+ * The snapshot is read once, so that the whole call sees one world. Faults become error replies at the bottom, once.
+ * Does not: read or write bytes of the exchange (`downstream/`), or know how servers are reached (`upstream/`).
+ */
+import { admit, isOpenTo, viewFor } from '../auth/access.ts';
+import { HubError } from '../model/errors.ts';
+import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
+import { LOCAL_PRINCIPAL, shareOf } from '../model/principal.ts';
+import type { RequestMeta } from '../protocol/era-2026/request-meta.ts';
+import type { Envelope } from '../protocol/message.ts';
+import { methodRow } from '../protocol/methods.ts';
+import { withObjectParams } from '../protocol/object-params.ts';
+import { refuseLongParams } from '../protocol/sizes.ts';
+import type { Session } from '../session/sessions.ts';
+import type { Call, Caller, Incoming, Reply, RequestContext } from './call.ts';
+import { createCancels } from './cancel.ts';
+import { createCompletion } from './completion.ts';
+import { createDispatch } from './dispatch.ts';
+import { dropUnseen } from './drop-unseen.ts';
+import { createFirstCatalog } from './first-catalog.ts';
+import { createFirstListing } from './first-listing.ts';
+import { answerInitialize } from './initialize.ts';
+import { type Listening, listen } from './listen.ts';
+import { answerList } from './lists.ts';
+import type { PipelineParts } from './pipeline-parts.ts';
+import { createPromptGet } from './prompt.ts';
+import { record } from './record.ts';
+import { resolveView } from './resolve-view.ts';
+import { createResourceRead } from './resource.ts';
+import { setLevel } from './set-level.ts';
+import { answerStateless } from './stateless.ts';
+import { createSubscribe } from './subscribe.ts';
+import { createSuspendedCalls } from './suspended-calls.ts';
+import { createToolCall } from './tool.ts';
+
+/** A method of the protocol that comes with a later version, or none at all. */
+function unknown(method: string): Refusal {
+  const name = method.slice(0, 100);
+  if (methodRow(method)?.served === 'not-yet')
+    return new Refusal('not-served-yet', `${name} is not served by this version of the hub.`);
+  return new Refusal('method-not-found', `Unknown method: ${name}`);
+}
+
+export interface RequestPipeline {
+  /** The answer to one message; a value at once, or a promise when a server is asked. Never rejects. */
+  answer(incoming: Incoming): Outcome<Reply> | Promise<Outcome<Reply>>;
+  /** Who this is and what they may see: for streams and DELETE, which are not calls. */
+  identify(context: RequestContext): Outcome<Caller>;
+  findSession(context: RequestContext, caller: Caller): Outcome<Session | undefined>;
+  /** A session is about to get a stream: what its caller may no longer see is not subscribed to any more. */
+  dropUnseen(session: Session, caller: Caller): void;
+  /** subscriptions/listen: no call, but a stream. */
+  listen(envelope: Envelope, requestMeta: RequestMeta, caller: Caller): Outcome<Listening>;
+  /** Slot of the hub that holds the call which this message goes on with; undefined = it is no such message. */
+  ownerOf(envelope: Envelope): number | undefined;
+}
+
+export function createRequestPipeline(rooms: PipelineParts): RequestPipeline {
+  const { runtime, snapshots, sessions } = rooms;
+  const cancels = createCancels(rooms);
+  const firstCatalog = createFirstCatalog(rooms);
+  const firstListing = createFirstListing(rooms);
+  const send = createDispatch(rooms);
+  const subscribe = createSubscribe(send, rooms);
+  const routed: ReadonlyMap<string, (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>>> = new Map([
+    ['tools/call', createToolCall(send, firstListing, rooms.limits)],
+    ['prompts/get', createPromptGet(send, firstListing)],
+    ['resources/read', createResourceRead(send, firstCatalog, rooms)],
+    ['completion/complete', createCompletion(send)],
+    ['resources/subscribe', subscribe],
+    ['resources/unsubscribe', subscribe],
+    ['logging/setLevel', (call: Call) => setLevel(call, rooms)],
+  ]);
+  const parking = createSuspendedCalls(rooms);
+  let calls = 0;
+
+  function identify(context: RequestContext): Outcome<Caller> {
+    const world = snapshots.current;
+    // Before the first world no key is known; a 401 now would send clients looking for OAuth.
+    if (world.revision === 0 && !context.local) return new Refusal('starting', undefined, { retryAfterMs: 1000 });
+    const principal = context.local
+      ? LOCAL_PRINCIPAL
+      : admit({
+          open: isOpenTo(context.target, world.groups, context),
+          hasKey: context.authorization !== undefined,
+          check: () => rooms.keys.check(context.authorization, context.address),
+        });
+    if (isRefusal(principal)) return principal;
+    const viewName = viewFor(context.target, principal, world.groups);
+    if (isRefusal(viewName)) return viewName;
+    return { principal, owner: shareOf(principal, context.address), viewName, world };
+  }
+
+  /** What the headers said of the sender still holds: the configuration and the keys are the same, and the key has not expired. */
+  function isCurrent({ world, principal: { expiresAtMs } }: Caller): boolean {
+    return world === snapshots.current && (expiresAtMs === undefined || runtime.clock.wallMs() < expiresAtMs);
+  }
+
+  function findSession(context: RequestContext, caller: Caller): Outcome<Session | undefined> {
+    return context.sessionId === undefined
+      ? undefined
+      : sessions.find(context.sessionId, caller.principal, caller.owner);
+  }
+
+  function dispatch(call: Call): Outcome<Reply> | Promise<Outcome<Reply>> {
+    const { method, kind } = call.envelope;
+    if (kind === 'reply') {
+      if (call.session) rooms.questions.answered(call.session, call.envelope);
+      return { kind: 'accepted' };
+    }
+    if (kind === 'notification') {
+      if (method === 'notifications/cancelled') cancels.cancel(call);
+      else if (method === 'notifications/roots/list_changed' && call.session)
+        rooms.registry.rootsChanged(call.session.random);
+      return { kind: 'accepted' };
+    }
+    const way = routed.get(method);
+    if (way) return way(call);
+    return answerList(call, firstCatalog, rooms) ?? answerInitialize(call, rooms) ?? unknown(method);
+  }
+
+  /** Of a message that becomes no call, and has no record as such. */
+  function refuse({ back }: Incoming, refusal: Refusal): Refusal {
+    back.refused?.(refusal);
+    return refusal;
+  }
+
+  function answer(incoming: Incoming): Outcome<Reply> | Promise<Outcome<Reply>> {
+    const startMs = runtime.clock.nowMs();
+    const caller = incoming.caller && isCurrent(incoming.caller) ? incoming.caller : identify(incoming.context);
+    if (isRefusal(caller)) return refuse(incoming, caller);
+    const envelope = withObjectParams(incoming.envelope);
+    if (isRefusal(envelope)) return refuse(incoming, envelope);
+    const tooLong = refuseLongParams(envelope, rooms.limits);
+    if (tooLong) return refuse(incoming, tooLong);
+    incoming.onCaller?.(caller);
+    // An initialize with an old id starts anew: clients do that after a restart. The stateless era has no sessions, whatever is sent.
+    const isSessionless = incoming.requestMeta !== undefined || incoming.envelope.method === 'initialize';
+    const session = isSessionless ? undefined : findSession(incoming.context, caller);
+    if (isRefusal(session)) return refuse(incoming, session);
+    if (session) incoming.onSession?.(session);
+    // A reply has no method, and its envelope an empty one, as a request may have too.
+    const method = envelope.kind === 'reply' ? undefined : envelope.method;
+    const permit = rooms.admission.admit(caller.principal, method, caller.owner);
+    if (isRefusal(permit)) return refuse(incoming, permit);
+    const view = resolveView(rooms.catalog, caller.viewName);
+    if (view === undefined) {
+      permit[Symbol.dispose]();
+      return refuse(incoming, new Refusal('not-found'));
+    }
+    const open = runtime.openWork.add('call', caller);
+    if (isRefusal(open)) {
+      permit[Symbol.dispose]();
+      return refuse(incoming, open);
+    }
+    calls += 1;
+    const call: Call = {
+      open,
+      requestId: `${rooms.requestIdPrefix}${calls.toString(36)}`,
+      envelope,
+      session,
+      view,
+      incoming,
+      principal: caller.principal,
+      owner: caller.owner,
+      viewName: caller.viewName,
+      world: caller.world,
+    };
+    const outcome = attempt(() => (incoming.requestMeta ? answerStateless(call, dispatch, parking) : dispatch(call)));
+    if (!(outcome instanceof Promise)) {
+      permit[Symbol.dispose]();
+      open.close();
+      record(runtime, call, outcome, startMs);
+      return outcome;
+    }
+    return new Promise((resolve) => {
+      let isOver = false;
+      const slot = cancels.remember(call);
+      const finish = (late: Outcome<Reply>): void => {
+        if (isOver) return;
+        isOver = true;
+        cancels.forget(slot);
+        permit[Symbol.dispose]();
+        open.close();
+        record(runtime, call, late, startMs);
+        resolve(late);
+      };
+      // Whatever the call waits for: its caller gets no result any more.
+      open.onEnd(finish);
+      // With a session the client may come back for the answer: a disconnect is not a cancel (2025 era).
+      if (!session || incoming.isLostWhenGone)
+        incoming.onGone(() => runtime.openWork.end(open, new Refusal('client-gone')));
+      outcome.then(finish, (fault) => finish(refusalFrom(fault)));
+    });
+  }
+
+  function attempt(work: () => Outcome<Reply> | Promise<Outcome<Reply>>): Outcome<Reply> | Promise<Outcome<Reply>> {
+    try {
+      return work();
+    } catch (fault) {
+      return refusalFrom(fault);
+    }
+  }
+
+  /** The one place where a fault becomes an answer. Causes go to the log only. */
+  function refusalFrom(fault: unknown): Refusal {
+    if (fault instanceof HubError) return new Refusal(fault.code, fault.message, fault.detail);
+    runtime.bus.publish({ type: 'task-faulted', task: 'call', fault });
+    return new Refusal('internal');
+  }
+
+  return {
+    answer,
+    identify,
+    findSession,
+    dropUnseen: (session, caller) => dropUnseen(session, caller, rooms),
+    listen: (envelope, requestMeta, caller) => listen(envelope, requestMeta, caller, rooms),
+    ownerOf: (envelope) => parking.ownerOf(envelope),
+  };
+}

@@ -1,0 +1,47 @@
+/**
+ * What `mcphub chaos` prints: per trouble what still answered and how fast, what the broken one's callers got, and whether all came to rest.
+ */
+
+import { paint, table } from '../operator/output.ts';
+import { ago } from '../runtime/ago.ts';
+import { visible } from '../telemetry/mask.ts';
+import type { Figures, Outcome } from './_faults.ts';
+
+const WORDS = 160;
+
+export function reportText(outcomes: readonly Outcome[]): string {
+  const rows = outcomes.map((one) => [
+    one.name,
+    timesText(one.health),
+    timesText(one.list),
+    timesText(one.echo),
+    one.outageMs >= 1000 ? ago(one.outageMs) : '–',
+    one.idleMs === undefined ? 'NO' : ago(one.idleMs),
+    one.promisesBroken.length === 0 ? 'ok' : 'BROKEN',
+  ]);
+  const head = ['TROUBLE', '/HEALTH', 'TOOLS/LIST', 'OTHER CALLS', 'AWAY FOR', 'AT REST AFTER', ''];
+  const broken = outcomes.flatMap(({ promisesBroken }) => promisesBroken);
+  return [
+    table(head, rows),
+    '(answered/sent, then median / p99 / worst in ms)',
+    outcomes.map(brokenText).join('\n'),
+    broken.length === 0
+      ? paint('Every promise held.', '32')
+      : `${paint(`${broken.length} promises were broken:`, '31')}\n${broken.map((line) => `  ${visible(line)}`).join('\n')}`,
+  ].join('\n\n');
+}
+
+function timesText({ sent, results, medianMs, p99Ms, worstMs }: Figures): string {
+  return `${results}/${sent}  ${medianMs} / ${p99Ms} / ${worstMs}`;
+}
+
+function brokenText({ name, says, broken }: Outcome): string {
+  if (!broken) return `${name}: ${says}.`;
+  const { sent, results, medianMs, worstMs, words } = broken;
+  const times = `median ${ago(medianMs)}, worst ${ago(worstMs)}`;
+  const got =
+    results === sent
+      ? `${sent} calls to it got their result (${times})`
+      : `${sent - results} of ${sent} calls to it ended with an error (${times})`;
+  return `${name}: ${says}; ${got}${words ? `: ${visible(words).slice(0, WORDS)}` : ''}`;
+}

@@ -1,0 +1,247 @@
+/**
+ * A hub of its own from a copy of a configuration: temporary data directory, free port, own key, and the switches for faults. The hub that the
+ * user runs, its data directory and its file are not touched.
+ * Promises: `close` ends the supervisor (asked, then killed by its pid) and everything that carries the sandbox's mark, and removes the directory; safe to call
+ * twice; when this process ends by surprise the supervisor is asked to end.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { StatusAnswer, WaitAnswer } from '../admin/contract.ts';
+import { runDirFor } from '../config/paths.ts';
+import { CliFailure, EXIT } from '../operator/exit.ts';
+import { type Asked, askControl, askHub, bodyOf, type HubAddress } from '../operator/hub-request.ts';
+import { isAlive } from '../runtime/process-stat.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { livingMarked, sweepMarked } from '../runtime/sweep.ts';
+import { hasTool, type Target } from './_load.ts';
+
+const ASK_MS = 3000;
+const START_MS = 30_000;
+/** Servers that take longer are started while the first trouble lasts. */
+const SERVERS_MS = 10_000;
+const TOOL_MS = 10_000;
+const IDLE_MS = 15_000;
+const STOP_MS = 8000;
+const LOOK_MS = 50;
+const LOG_CHARS = 16_384;
+const ECHO = 'chaosecho';
+/** Of the user's own hub, or of whoever started this command. */
+const NOT_INHERITED =
+  /^(MCPHUB_(BOOTSTRAP_KEY|SECRET)(_FILE)?|MCPHUB_(CONFIG|SETTING_PATH|DATA_DIR|RUN_DIR|PROCESS|SLOT|FLAGS|MARK|HEIR|HUBS|PORT)|PORT|HOST|NOTIFY_SOCKET|WATCHDOG_USEC|WATCHDOG_PID|NODE_CHANNEL_FD|NODE_OPTIONS|NODE_TEST_CONTEXT)$/;
+
+export type Servers = Readonly<Record<string, object>>;
+
+export interface SandboxOptions {
+  readonly runtime: Runtime;
+  /** The copy, its `mcpServers` with it. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** A healthy server that is put beside the others. */
+  readonly echo: object;
+  readonly signal: AbortSignal;
+}
+
+export class Sandbox implements AsyncDisposable {
+  readonly #options: SandboxOptions;
+  readonly #dir: string;
+  readonly #markRoot: string;
+  readonly #address: HubAddress;
+  readonly #supervisor: ChildProcess;
+  readonly #asExit: () => void;
+  readonly target: Target;
+  #said = '';
+  #isClosed = false;
+  /** Processes of the sandbox when it is at rest. */
+  #atRest = 0;
+
+  static async open(options: SandboxOptions): Promise<Sandbox> {
+    const dir = await realpath(await mkdtemp(join(tmpdir(), 'mcphub-chaos-')));
+    const sandbox = new Sandbox(options, dir, await freePort());
+    try {
+      await sandbox.#start();
+    } catch (fault) {
+      await sandbox.close();
+      throw fault;
+    }
+    return sandbox;
+  }
+
+  private constructor(options: SandboxOptions, dir: string, port: number) {
+    const key = `mcphub_${randomBytes(32).toString('hex')}`;
+    this.#options = options;
+    this.#dir = dir;
+    this.#markRoot = `${createHash('sha256').update(dir).digest('hex').slice(0, 12)}.`;
+    this.#address = { dataDir: dir, runDir: runDirFor(dir) };
+    this.target = { port, key, echo: `${ECHO}_work` };
+    const inherited = Object.entries(process.env).filter(([name]) => !NOT_INHERITED.test(name));
+    const flags = ['--config', this.#configFile, '--data-dir', dir, '--port', String(port), '--host', '127.0.0.1'];
+    this.#supervisor = spawn(process.execPath, [...process.execArgv, process.argv[1] ?? '', 'start', ...flags], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        ...Object.fromEntries(inherited),
+        MCPHUB_BOOTSTRAP_KEY: key,
+        MCPHUB_FAULT_HOOKS: '1',
+        NODE_ENV: 'test',
+      },
+    });
+    this.#supervisor.on('error', () => {});
+    for (const stream of [this.#supervisor.stdout, this.#supervisor.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.#said = (this.#said + text).slice(-LOG_CHARS);
+      });
+    }
+    this.#asExit = () => void this.#supervisor.kill('SIGTERM');
+    process.once('exit', this.#asExit);
+  }
+
+  get dir(): string {
+    return this.#dir;
+  }
+
+  get #configFile(): string {
+    return join(this.#dir, 'mcp_settings.json');
+  }
+
+  /** The servers of the copy, the healthy one, and `more`; waits until `tool` (an exposed name) can be called. */
+  async use(more: Servers, tool: string | undefined): Promise<void> {
+    await this.#write(more);
+    bodyOf(await this.#ask('/api/config/reload', 'POST'));
+    if (tool !== undefined && !(await this.#until(() => this.#has(tool), TOOL_MS)))
+      throw new CliFailure(EXIT.error, `The fault server of ${tool} did not become ready:\n${this.#said.slice(-2000)}`);
+  }
+
+  /** Pid of a server's process; hubs tell it now and then. */
+  pidOf(slug: string): Promise<number> {
+    return this.#pid(
+      `server ${slug}`,
+      ({ servers }) => servers.find((one) => one.slug === slug)?.hubs.find(({ pid }) => pid !== undefined)?.pid,
+    );
+  }
+
+  hubPid(): Promise<number> {
+    return this.#pid('hub 1', ({ hubs }) => hubs.find(({ connected }) => connected)?.pid);
+  }
+
+  /** Stops reading what the hub logs, or reads again. */
+  read(does: boolean): void {
+    for (const stream of [this.#supervisor.stdout, this.#supervisor.stderr]) {
+      if (does) stream?.resume();
+      else stream?.pause();
+    }
+  }
+
+  /** ms until no call is left, no process more than at rest, and `/health` is fine; undefined = not within 15 s. */
+  async idleAfter(): Promise<number | undefined> {
+    const bornMs = performance.now();
+    const isIdle = await this.#until(() => this.#isIdle(), IDLE_MS);
+    return isIdle ? Math.round(performance.now() - bornMs) : undefined;
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    process.off('exit', this.#asExit);
+    const { pid } = this.#supervisor;
+    this.read(true);
+    this.#supervisor.kill('SIGTERM');
+    const isGone = (): Promise<boolean> => Promise.resolve(pid === undefined || !isAlive(pid));
+    if (!(await this.#until(isGone, STOP_MS, true))) this.#supervisor.kill('SIGKILL');
+    await sweepMarked(this.#markRoot);
+    await rm(this.#dir, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #start(): Promise<void> {
+    await this.#write({});
+    const isUp = async (): Promise<boolean> => {
+      if (this.#supervisor.exitCode !== null)
+        throw new CliFailure(
+          this.#supervisor.exitCode === EXIT.badConfig ? EXIT.badConfig : EXIT.error,
+          `The sandbox did not start:\n${this.#said.slice(-4000)}`,
+        );
+      return this.#has(this.target.echo);
+    };
+    if (!(await this.#until(isUp, START_MS)))
+      throw new CliFailure(
+        EXIT.error,
+        `The sandbox did not start within ${START_MS / 1000} s:\n${this.#said.slice(-4000)}`,
+      );
+    await this.#until(async () => (await this.#unready()) === 0, SERVERS_MS);
+    this.#atRest = (await livingMarked(this.#markRoot)).length;
+  }
+
+  #has(tool: string): Promise<boolean> {
+    return hasTool(this.#options.runtime, this.target, tool, this.#options.signal);
+  }
+
+  async #pid(whose: string, find: (status: StatusAnswer) => number | undefined): Promise<number> {
+    let pid: number | undefined;
+    const isKnown = async (): Promise<boolean> => {
+      pid = find(bodyOf<StatusAnswer>(await this.#ask('/api/status')));
+      return pid !== undefined;
+    };
+    await this.#until(isKnown, TOOL_MS);
+    if (pid === undefined) throw new CliFailure(EXIT.error, `The process of ${whose} is not known.`);
+    return pid;
+  }
+
+  async #unready(): Promise<number> {
+    const { servers } = bodyOf<StatusAnswer>(await this.#ask('/api/status'));
+    return servers.filter(({ state }) => !['ready', 'asleep', 'disabled'].includes(state)).length;
+  }
+
+  async #isIdle(): Promise<boolean> {
+    const asked = await Promise.all(
+      ['/health', '/api/health', '/api/waits'].map((path) => askHub(this.#address, 1, { path, timeoutMs: ASK_MS })),
+    );
+    const [health, detail, waits] = asked.map(({ body }) => body);
+    const { calls = 0 } = (detail as { counts?: { calls?: number } }).counts ?? {};
+    const open = (waits as { waits: WaitAnswer[] }).waits.filter(({ label }) => label.startsWith('upstream-call'));
+    if ((health as { status?: string }).status === undefined || calls > 0 || open.length > 0) return false;
+    return (await livingMarked(this.#markRoot)).length <= this.#atRest;
+  }
+
+  /** False = not within `limitMs`. A question that fails counts as no, a `CliFailure` of the check's own does not. */
+  async #until(check: () => Promise<boolean>, limitMs: number, isLast = false): Promise<boolean> {
+    const untilMs = performance.now() + limitMs;
+    for (;;) {
+      if (!isLast && this.#options.signal.aborted)
+        throw new CliFailure(EXIT.interrupted, 'Interrupted; nothing of the sandbox is left.');
+      try {
+        if (await check()) return true;
+      } catch (fault) {
+        if (this.#supervisor.exitCode !== null) throw fault;
+      }
+      if (performance.now() > untilMs) return false;
+      await pause(LOOK_MS);
+    }
+  }
+
+  #ask(path: string, method: 'GET' | 'POST' = 'GET'): Promise<Asked> {
+    return askControl(this.#address, { path, method, timeoutMs: ASK_MS });
+  }
+
+  #write(more: Servers): Promise<void> {
+    const { config, echo } = this.#options;
+    const mcpServers = { ...(config.mcpServers as Servers | undefined), [ECHO]: echo, ...more };
+    return writeFile(this.#configFile, JSON.stringify({ ...config, mcpServers }), { mode: 0o600 });
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}

@@ -1,0 +1,214 @@
+/**
+ * Passes a request on to another worker's front socket, which checks key and session itself: a stream to be resumed and an answer to a question
+ * belong to one worker. The onward request is built here from lists of methods and headers, the path, and a body that was read whole.
+ * A worker that does not take the connection within `connectMs` counts as gone; whoever leaves first ends the other; nothing is passed on twice.
+ */
+import { type ClientRequest, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Limits } from '../config/limits.ts';
+import { WORKER_TOKEN_HEADER } from '../model/control-headers.ts';
+import { isRefusal } from '../model/outcome.ts';
+import type { Access } from '../runtime/open-work.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { FairCount } from '../runtime/shares.ts';
+import { pour } from './_pour.ts';
+import { CLIENT_ADDRESS_HEADER, clientAddress } from './client-address.ts';
+import { markPassedStream } from './connection.ts';
+import { guardCallback, guardEmitter } from './guarded-http.ts';
+import { writeRefusal } from './http-answer.ts';
+import { isProxied } from './request-context.ts';
+
+/** Says that a request comes from a sibling. A client that sends it is served where it landed. */
+const HOP_HEADER = 'x-mcphub-hop';
+
+/** True when a sibling has passed the request on already. */
+export function isHop({ headers }: IncomingMessage): boolean {
+  return headers[HOP_HEADER] !== undefined;
+}
+
+const AT_ONCE = 4096;
+const METHODS: ReadonlySet<string> = new Set(['GET', 'POST', 'DELETE']);
+/** Headers that workers read, beside those whose name begins with `mcp-`. */
+const HEADERS: ReadonlySet<string> = new Set([
+  'accept',
+  'authorization',
+  'content-type',
+  'host',
+  'last-event-id',
+  'origin',
+]);
+/** Time for the other worker to end a request of a revoked key; after it this worker ends it. */
+const REVOKED_MS = 300;
+const MCP_HEADERS = 'mcp-';
+/** Printable ASCII without spaces: what a request line can carry unchanged. */
+const PATH = /^\/[\x21-\x7e]*$/;
+/** Headers of an answer that belong to one connection. */
+const HOP_HEADERS: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'transfer-encoding',
+  'upgrade',
+  'te',
+  'trailer',
+  'proxy-authenticate',
+]);
+
+export interface PeerWorkers {
+  /**
+   * `body` = what was read of the request; `away` runs when that hub cannot be reached, and nothing has been written then. It ends with the key of
+   * its caller.
+   */
+  pass(
+    request: IncomingMessage,
+    response: ServerResponse,
+    to: Onto & { readonly access: Access; readonly away: () => void },
+  ): void;
+  /** The same without an answer for anybody. */
+  tell(request: IncomingMessage, to: Onto): void;
+}
+
+/** The hub that a request goes to, and whose share it is counted for. */
+export interface Onto {
+  readonly slot: number;
+  readonly owner: string;
+  readonly body: Buffer | undefined;
+}
+
+export interface PeerWorkersParts {
+  readonly runtime: Runtime;
+  readonly limits: Limits;
+  readonly frontSocket: (slot: number) => string;
+  /** What this worker shows to the others; undefined = it has got none, and they do not learn the client's address. */
+  readonly token: () => string | undefined;
+}
+
+interface Onward {
+  readonly sent: ClientRequest;
+  /** True once the other hub has the connection. */
+  readonly reached: () => boolean;
+}
+
+export function createPeerWorkers({ runtime, limits, frontSocket, token }: PeerWorkersParts): PeerWorkers {
+  const inside = new FairCount('downstream.siblings', AT_ONCE, limits.forwardedPerKey, 'refuse', runtime.ceilings);
+
+  /** Undefined = it cannot be passed on, or too many are on their way. */
+  function reach(request: IncomingMessage, { slot, owner, body }: Onto): Onward | undefined {
+    const { method = '' } = request;
+    const path = onwardPath(request.url ?? '/');
+    if (!METHODS.has(method) || !PATH.test(path) || inside.take(owner) !== 'taken') return undefined;
+    const deadline = runtime.deadline(limits.connectMs);
+    const wait = runtime.waits.open('owner-forward', `hub-${slot}`, deadline);
+    const sent = httpRequest({
+      socketPath: frontSocket(slot),
+      method,
+      path,
+      headers: headersOf(request, body, token()),
+      agent: false,
+    });
+    guardEmitter(runtime, sent, undefined);
+    let reached = false;
+    deadline.onEnd(() => sent.destroy());
+    sent.on('socket', (socket) => {
+      const connected = (): void => {
+        reached = true;
+        // From here on the other hub's own limits hold, and the supervisor holds the hub to them; this is what they can come to.
+        deadline.extendTo(runtime.clock.nowMs() + limits.totalMs + limits.askUserMs);
+      };
+      socket.once('connect', guardCallback(runtime, sent, connected));
+    });
+    const over = (): void => {
+      wait.leave();
+      deadline[Symbol.dispose]();
+    };
+    sent.on('response', over);
+    sent.on('close', () => {
+      over();
+      inside.give(owner);
+    });
+    sent.end(body);
+    return { sent, reached: () => reached };
+  }
+
+  return {
+    pass(request, response, { away, access, ...to }) {
+      const open = runtime.openWork.add('passed-request', access);
+      if (isRefusal(open)) return writeRefusal(response, open, undefined, request);
+      const onward = reach(request, to);
+      if (!onward) {
+        open.close();
+        return away();
+      }
+      const { sent, reached } = onward;
+      // The other worker ends it with an error; one that does not run is not waited for.
+      const cut = (): void => {
+        if (!response.writableFinished) response.destroy();
+      };
+      open.onEnd(() => runtime.timers.after(REVOKED_MS, guardCallback(runtime, response, cut)));
+      guardEmitter(runtime, sent, response);
+      sent.on('response', (answer) => {
+        guardEmitter(runtime, answer, response);
+        passOn(answer, response, sent);
+      });
+      sent.on('error', () => {
+        // What reached the other hub may have been done: only the client can know whether to ask again.
+        if (response.headersSent || reached()) response.destroy();
+        else if (!response.destroyed) away();
+      });
+      response.on('close', () => {
+        open.close();
+        sent.destroy();
+      });
+    },
+    tell(request, to) {
+      const sent = reach(request, to)?.sent;
+      sent?.on('response', (answer) => answer.resume());
+      sent?.on('error', () => {});
+    },
+  };
+}
+
+const LINE_FEED = 0x0a;
+
+function passOn(answer: IncomingMessage, response: ServerResponse, onward: ClientRequest): void {
+  if (response.destroyed) return void onward.destroy();
+  const headers = Object.entries(answer.headers).filter(([name]) => !HOP_HEADERS.has(name));
+  response.writeHead(answer.statusCode ?? 502, Object.fromEntries(headers));
+  answer.on('error', () => response.destroy());
+  // Workers give every answer but an event stream its length.
+  if (answer.headers['content-length'] === undefined) {
+    let isAtLineEnd = true;
+    answer.on('data', (chunk: Buffer) => {
+      isAtLineEnd = chunk.at(-1) === LINE_FEED;
+    });
+    markPassedStream(response, () => isAtLineEnd);
+  }
+  pour(answer, response);
+}
+
+function headersOf(
+  request: IncomingMessage,
+  body: Buffer | undefined,
+  token: string | undefined,
+): Record<string, string> {
+  const { headers } = request;
+  const passed: Record<string, string> = { 'content-length': String(body?.length ?? 0), [HOP_HEADER]: '1' };
+  if (token !== undefined) {
+    passed[WORKER_TOKEN_HEADER] = token;
+    passed[CLIENT_ADDRESS_HEADER] = clientAddress(request);
+  }
+  // The headers by which the other worker would know are not passed on.
+  if (isProxied(request)) passed.via = '1.1 mcphub';
+  // An empty Host, which HTTP/1.0 allows, would be refused as one of HTTP/1.1.
+  for (const [name, value] of Object.entries(headers))
+    if (typeof value === 'string' && value !== '' && (HEADERS.has(name) || name.startsWith(MCP_HEADERS)))
+      passed[name] = value;
+  return passed;
+}
+
+/** Drops the query, which may hold a key (it stands in `authorization` by now), except for the session of a 2024-11-05 client. */
+function onwardPath(url: string): string {
+  const at = url.indexOf('?');
+  if (at < 0) return url;
+  const path = url.slice(0, at);
+  const session = path.startsWith('/messages') ? new URLSearchParams(url.slice(at)).get('sessionId') : null;
+  return session === null ? path : `${path}?sessionId=${encodeURIComponent(session)}`;
+}

@@ -1,0 +1,116 @@
+/**
+ * Clients that are gone without a word: a laptop whose lid was shut, a cable, a router that forgot. What is sent to them is in the kernel's
+ * buffer and never acknowledged; by itself the kernel gives up after a quarter of an hour, and Node cannot ask it to be quicker.
+ * Promises: a connection to which the kernel has been sending again for at least `vanishedLookMs` is ended at the second look, so that a stream's client
+ * is known to be gone within two minutes; who is there and does not read is nobody's business here (`slow-reader.ts`).
+ * Does not: do anything where there is no /proc (ADR 0014).
+ */
+import { readFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import type { Limits } from '../config/limits.ts';
+import { HubError } from '../model/errors.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+
+const READ_MS = 5000;
+/** Times that the kernel has sent the same again: with its doubling pauses six are 12 s at least. */
+const AGAIN = 6;
+const TABLES = ['/proc/self/net/tcp', '/proc/self/net/tcp6'] as const;
+/**
+ * Established (01), something unacknowledged, and the timer that sends again (01) or asks for room (04) running: the peer's address, which timer, and
+ * how often either was in vain. The second runs for who is there and does not read, who answers each time, and for a neighbour whose machine
+ * is not found any more, so that nothing could be sent at all.
+ */
+const ROW =
+  /^ *\d+: [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]+:[0-9A-F]{4}) 01 (?!00000000)[0-9A-F]{8}:[0-9A-F]{8} 0([14]):[0-9A-F]{8} ([0-9A-F]{8}) +\d+ +(\d+) /gm;
+
+export interface UnreachableClientParts {
+  readonly runtime: Runtime;
+  readonly limits: Pick<Limits, 'vanishedLookMs'>;
+  /** The connections that are looked at. */
+  readonly sockets: () => Iterable<Socket>;
+}
+
+/** Idempotent at its end. */
+export function watchUnreachableClients({ runtime, limits, sockets }: UnreachableClientParts): Disposable {
+  let suspects: ReadonlySet<string> = new Set(); // bounded by: connections
+  let isLooking = false;
+
+  async function look(): Promise<void> {
+    using deadline = runtime.deadline(READ_MS);
+    const found = new Set<string>(); // bounded by: connections
+    for (const table of TABLES) {
+      const text = await runtime.waits.for(
+        readFile(table, 'latin1').catch(() => ''),
+        { label: 'kernel-table', owner: table, deadline },
+      );
+      for (const peer of unheard(text)) found.add(peer);
+    }
+    const gone = new Set([...found].filter((peer) => suspects.has(peer))); // bounded by: connections
+    suspects = found;
+    if (gone.size === 0) return;
+    let count = 0;
+    for (const socket of sockets()) {
+      if (!gone.has(peerOf(socket))) continue;
+      count += 1;
+      socket.destroy();
+    }
+    if (count > 0) runtime.bus.publish({ type: 'clients-vanished', connections: count });
+  }
+
+  return runtime.timers.every(limits.vanishedLookMs, () => {
+    if (isLooking || sockets()[Symbol.iterator]().next().done) return;
+    isLooking = true;
+    runtime.scope.run('vanished clients', async () => {
+      try {
+        await look();
+      } catch (fault) {
+        // On a starved machine the table may take too long to read: that is published as `wait-expired`, and the next look is soon enough.
+        if (!(fault instanceof HubError) || fault.code !== 'wait-expired') throw fault;
+      } finally {
+        isLooking = false;
+      }
+    });
+  });
+}
+
+/** Peers, as `address:port`, to whom the kernel sends the same again and again. `text` = a table of the kernel's. */
+export function unheard(text: string): string[] {
+  return [...text.matchAll(ROW)].flatMap(([, peer = '', timer, again = '', asked]) =>
+    (timer === '1' ? Number.parseInt(again, 16) : Number(asked)) >= AGAIN ? [peerFrom(peer)] : [],
+  );
+}
+
+function peerOf({ remoteAddress = '', remotePort = 0 }: Socket): string {
+  return `${canonical(remoteAddress)}:${remotePort}`;
+}
+
+/** Words of four bytes, each with its last byte first. */
+function peerFrom(text: string): string {
+  const [hex = '', port = ''] = text.split(':');
+  const bytes = (hex.match(/.{8}/g) ?? []).flatMap((word) => (word.match(/../g) ?? []).reverse());
+  const address =
+    bytes.length === 4
+      ? bytes.map((byte) => Number.parseInt(byte, 16)).join('.')
+      : (bytes.join('').match(/.{4}/g) ?? []).join(':');
+  return `${canonical(address)}:${Number.parseInt(port, 16)}`;
+}
+
+/** One spelling for one address; an IPv4 address in IPv6 dress is itself. */
+function canonical(address: string): string {
+  const bare = address.split('%', 1)[0] ?? '';
+  const dressed = /^(?:::ffff:|0000:0000:0000:0000:0000:ffff:)(.+)$/i.exec(bare)?.[1];
+  if (dressed?.includes('.')) return dressed;
+  if (dressed) {
+    const hex = dressed
+      .split(':')
+      .map((word) => word.padStart(4, '0'))
+      .join('');
+    return (hex.match(/../g) ?? []).map((byte) => Number.parseInt(byte, 16)).join('.');
+  }
+  if (!bare.includes(':')) return bare;
+  const [head = '', tail] = bare.split('::');
+  const left = head === '' ? [] : head.split(':');
+  const right = tail === undefined || tail === '' ? [] : tail.split(':');
+  const middle = tail === undefined ? [] : Array.from({ length: 8 - left.length - right.length }, () => '0');
+  return [...left, ...middle, ...right].map((word) => Number.parseInt(word, 16).toString(16)).join(':');
+}

@@ -1,0 +1,112 @@
+/**
+ * The hub's own unix socket (directory 0700): the supervisor's beat and probe, sibling hubs, control's questions, and the operator's CLI.
+ * Promises: whoever can open the socket is this machine's operator; the same endpoint as on the port serves `/mcp` here, without a key.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Limits } from '../config/limits.ts';
+import type { Health } from '../health/health.ts';
+import { isRefusal, Refusal } from '../model/outcome.ts';
+import type { Heartbeat } from '../model/supervisor-messages.ts';
+import { CappedCount } from '../runtime/capped.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { FailureLog } from '../telemetry/failure-log.ts';
+import type { ServerRegistry } from '../upstream/registry.ts';
+import type { Endpoint } from './endpoint.ts';
+import { writeJson, writeRefusal } from './http-answer.ts';
+import { acceptsRead } from './read-only.ts';
+import { type Handler, segmentFrom, writeHealth } from './router.ts';
+
+const BEAT_EVERY_MS = 1000;
+const BEAT_STREAMS = 8;
+
+export interface WorkerSocketParts {
+  readonly runtime: Runtime;
+  readonly limits: Limits;
+  readonly endpoint: Endpoint;
+  readonly health: Health;
+  readonly registry: ServerRegistry;
+  readonly beat: () => Heartbeat;
+  readonly failures: FailureLog;
+  /** Serves `/peer/<slug>` to sibling hubs. */
+  readonly peerDoor: Handler;
+  /** Serves `/handover` to the worker that replaces this one. */
+  readonly handover: Handler;
+  /** Serves `/holders/<server>/<hash>` to other workers. */
+  readonly holders: Handler;
+  /** Serves `/names/<kind>/<view>/<name>` to other workers. */
+  readonly names: Handler;
+}
+
+export function createWorkerSocket(parts: WorkerSocketParts): Handler {
+  const { runtime, health, registry, endpoint } = parts;
+  const beats = new CappedCount('downstream.beats', BEAT_STREAMS, 'refuse', runtime.ceilings);
+
+  function streamBeats(response: ServerResponse): void {
+    if (!beats.take()) return writeRefusal(response, new Refusal('overloaded'));
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    const write = () => {
+      // A supervisor that does not read gets the next one when it does.
+      if (!response.writableNeedDrain) response.write(`${JSON.stringify(parts.beat())}\n`);
+    };
+    write();
+    const timer = runtime.timers.every(BEAT_EVERY_MS, write);
+    response.on('close', () => {
+      timer[Symbol.dispose]();
+      beats.give();
+    });
+  }
+
+  const writeAs = (answer: () => object) => (response: ServerResponse) =>
+    writeJson(response, 200, JSON.stringify(answer()));
+  const reads: ReadonlyMap<string, (response: ServerResponse) => void> = new Map([
+    ['/beat', streamBeats],
+    ['/probe', (response) => writeHealth(response, health.live())],
+    ['/livez', (response) => writeHealth(response, health.live())],
+    ['/readyz', (response) => writeHealth(response, health.ready())],
+    ['/health', (response) => writeHealth(response, health.summary())],
+    ['/api/health', writeAs(() => health.detail())],
+    ['/api/waits', writeAs(() => ({ waits: health.waits() }))],
+    ['/api/ceilings', writeAs(() => ({ ceilings: health.ceilings() }))],
+    ['/servers', writeAs(() => ({ servers: registry.statuses() }))],
+  ]);
+
+  function servers(request: IncomingMessage, response: ServerResponse, path: string): void {
+    const [, , slug = '', verb = ''] = path.split('/');
+    if (verb === 'logs')
+      return writeJson(
+        response,
+        200,
+        JSON.stringify({ server: slug, lines: [...parts.failures.lines(slug), ...registry.stderrTail(slug)] }),
+      );
+    if (verb === 'restart' && request.method === 'POST') {
+      const outcome = registry.restart(slug);
+      if (isRefusal(outcome)) return writeRefusal(response, outcome);
+      return writeJson(response, 202, JSON.stringify({ server: slug, restarting: true }));
+    }
+    writeRefusal(response, new Refusal('not-found'));
+  }
+
+  function route(request: IncomingMessage, response: ServerResponse): void {
+    const path = (request.url ?? '/').replace(/\?.*/s, '');
+    const read = reads.get(path);
+    if (read) return acceptsRead(request, response) ? read(response) : undefined;
+    if (path.startsWith('/peer/')) return parts.peerDoor(request, response);
+    if (path === '/handover' || path.startsWith('/handover/')) return parts.handover(request, response);
+    if (path.startsWith('/holders/')) return parts.holders(request, response);
+    if (path.startsWith('/names/')) return parts.names(request, response);
+    if (path.startsWith('/servers/')) return servers(request, response, path);
+    if (path === '/mcp') return endpoint.handle(request, response, { segment: '', local: true });
+    const segment = path.startsWith('/mcp/') ? segmentFrom(path) : undefined;
+    if (segment !== undefined) return endpoint.handle(request, response, { segment, local: true });
+    writeRefusal(response, new Refusal('not-found'));
+  }
+
+  return (request, response) => {
+    try {
+      route(request, response);
+    } catch (fault) {
+      runtime.bus.publish({ type: 'task-faulted', task: 'private request', fault });
+      writeRefusal(response, new Refusal('internal'));
+    }
+  };
+}

@@ -1,0 +1,50 @@
+/**
+ * Edge: asks another process of this hub one question over its private unix socket.
+ * Guarantees: the request has no body; what it settles with comes by `deadline` or not at all, and its connection is closed then; of an answer at
+ * most `maxBytes` are read.
+ */
+import { request } from 'node:http';
+import type { Deadline } from '../runtime/deadline.ts';
+
+export interface UnixSocketRequest {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+}
+
+export interface UnixSocketResponse {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** Returns the whole answer, whatever its status. Rejects with the fault of the connection, or when the answer is cut or too large. */
+export function requestUnixSocket(
+  socketPath: string,
+  { method, path }: UnixSocketRequest,
+  { deadline, maxBytes }: { readonly deadline: Deadline; readonly maxBytes: number },
+): Promise<UnixSocketResponse> {
+  return new Promise((resolve, reject) => {
+    const headers = { host: 'localhost', 'content-length': 0 };
+    const sent = request({ socketPath, method, path, headers, agent: false });
+    deadline.onEnd(() => void sent.destroy());
+    sent.on('error', reject);
+    sent.on('response', (response) => {
+      const chunks: Buffer[] = []; // bounded by: maxBytes
+      let bytes = 0;
+      response.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes > maxBytes) response.destroy(new Error('the answer is too large'));
+        else chunks.push(chunk);
+      });
+      response.on('error', reject);
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 500, text: Buffer.concat(chunks).toString('utf8') }),
+      );
+    });
+    sent.end();
+  });
+}
+
+/** Whether a question failed because nobody listens at the socket. */
+export function isAbsent(fault: unknown): boolean {
+  return fault instanceof Error && 'code' in fault && (fault.code === 'ENOENT' || fault.code === 'ECONNREFUSED');
+}

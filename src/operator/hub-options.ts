@@ -1,0 +1,29 @@
+/**
+ * The options that every command with a running hub shares, made into what `hub-request.ts` needs.
+ */
+
+import { CliFailure, EXIT } from './exit.ts';
+import { type HubAddress, hubAddress } from './hub-request.ts';
+
+export interface HubOptions {
+  readonly json?: boolean;
+  readonly dataDir?: string;
+  readonly timeout: string;
+}
+
+export interface Talk {
+  readonly address: HubAddress;
+  readonly timeoutMs: number;
+  readonly json: boolean;
+}
+
+export function hubConnectionFrom(options: HubOptions): Talk {
+  const seconds = Number(options.timeout);
+  if (!Number.isFinite(seconds) || seconds <= 0 || seconds > 3600) {
+    throw new CliFailure(
+      EXIT.usage,
+      `--timeout takes seconds between 0 and 3600, not ${JSON.stringify(options.timeout)}`,
+    );
+  }
+  return { address: hubAddress(options.dataDir), timeoutMs: seconds * 1000, json: options.json === true };
+}

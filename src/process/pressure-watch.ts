@@ -1,0 +1,34 @@
+/**
+ * Reads the hub's memory and loop four times a second, and says how hard it is pressed.
+ * Promises: a reading costs microseconds; each change of the level is a fact.
+ */
+import { getHeapStatistics } from 'node:v8';
+import { Pressure, type PressureLevel } from '../admission/pressure.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { Gauges } from '../telemetry/loop-gauge.ts';
+
+const LOOK_MS = 250;
+
+export function watchPressure(runtime: Runtime, gauges: () => Gauges): () => PressureLevel {
+  const pressure = new Pressure();
+  const oldBytes = oldSpaceBytes(process.execArgv);
+  runtime.timers.every(LOOK_MS, () => {
+    const { used_heap_size: heapBytes, heap_size_limit: limitBytes } = getHeapStatistics();
+    const heapShare = heapBytes / (oldBytes ?? limitBytes);
+    const changed = pressure.update({
+      nowMs: runtime.clock.nowMs(),
+      loopP99Ms: gauges().loopP99Ms,
+      memoryShare: Math.max(heapShare, process.memoryUsage.rss() / limitBytes),
+    });
+    if (changed) runtime.bus.publish({ type: 'pressure-changed', level: pressure.level, cause: pressure.cause });
+  });
+  return () => pressure.level;
+}
+
+/** What outlives the young has a bound of its own, below that of the whole heap; beyond it the process dies. Undefined = the runtime's own. */
+function oldSpaceBytes(flags: readonly string[]): number | undefined {
+  const megabytes = flags
+    .map((flag) => /^--max-old-space-size=(\d+)$/.exec(flag)?.[1])
+    .find((text) => text !== undefined);
+  return megabytes === undefined ? undefined : Number(megabytes) * 2 ** 20;
+}

@@ -1,0 +1,68 @@
+/**
+ * Which transport a server gets: the one place that knows all kinds.
+ */
+import type { Limits } from '../config/limits.ts';
+import type { ServerSpec } from '../model/snapshot.ts';
+import type { Egress } from '../net/egress.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { InstallLock } from '../subprocess/install/install-lock.ts';
+import type { SearchPath } from '../subprocess/prepare/search-path.ts';
+import { createLaunched } from '../subprocess/spawn/launch.ts';
+import { type SessionMemory, sessionTarget } from '../upstream/single-session/session-memory.ts';
+import { createSseTransport } from '../upstream/transport/sse/sse.ts';
+import { createStdioTransport } from '../upstream/transport/stdio/stdio.ts';
+import { createHttpTransport } from '../upstream/transport/streamable-http/streamable-http.ts';
+import type { Transport, TransportEvents } from '../upstream/transport/transport.ts';
+import { createUntypedTransport } from '../upstream/transport/untyped.ts';
+
+/** `isShared` = its connection is not one client session's. */
+export type TransportMaker = (spec: ServerSpec, events: TransportEvents, isShared: boolean) => Transport;
+
+export interface TransportDeps {
+  readonly runtime: Runtime;
+  readonly limits: Limits;
+  readonly egress: Egress;
+  readonly searchPath: SearchPath;
+  readonly installLock: InstallLock;
+  readonly configDir: string;
+  /** Mark of this process's descendants. */
+  readonly mark: string;
+  /** Where the sessions of shared connections are remembered. */
+  readonly sessions: SessionMemory;
+}
+
+export function transportMaker(ground: TransportDeps): TransportMaker {
+  return (spec, events, isShared) => {
+    const { transport } = spec;
+    if (transport.kind === 'stdio') return createStdioTransport({ ...ground, spec, process: transport, events });
+    if (transport.kind === 'sse') return createSseTransport({ ...ground, spec, sse: transport, events });
+    const isRemembered = isShared && transport.launch === undefined;
+    const remembered = isRemembered
+      ? { memory: ground.sessions, target: sessionTarget(spec.slug, transport) }
+      : undefined;
+    if (transport.untyped) {
+      return createUntypedTransport({
+        runtime: ground.runtime,
+        server: spec.name,
+        events,
+        makeHttp: (own) =>
+          createHttpTransport({ ...ground, spec, http: transport, events: own, launched: undefined, remembered }),
+        makeSse: (own) => createSseTransport({ ...ground, spec, sse: transport, events: own }),
+      });
+    }
+    const launched = transport.launch
+      ? createLaunched({
+          ...ground,
+          spec,
+          process: transport.launch,
+          events: {
+            said: (line) => events.said(line),
+            alive: () => events.alive(undefined),
+            phase: (phase) => events.phase(phase),
+            exited: (fault) => events.closed(fault),
+          },
+        })
+      : undefined;
+    return createHttpTransport({ ...ground, spec, http: transport, events, launched, remembered });
+  };
+}

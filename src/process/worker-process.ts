@@ -1,0 +1,294 @@
+/**
+ * A hub as a process: reads the last world from disk, makes its rooms, serves, and ends in order.
+ * Promises: serves from the world on disk when control is away; readiness goes off first when it ends, calls in progress may finish, everything
+ * is over by `stopMs`; if the supervisor exits, the worker ends its servers' processes and itself.
+ * Does not: load store, control or admin (law 7).
+ */
+import { chmod, link, readFile, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { connectionsWithin } from '../config/descriptors.ts';
+import { unsafeSocketDir } from '../config/file-access.ts';
+import { limitsFrom } from '../config/limits.ts';
+import { HubError } from '../model/errors.ts';
+import { proxySecrets, secretValuesOf } from '../model/secret-values.ts';
+import { SnapshotHolder } from '../model/snapshot.ts';
+import {
+  bootSocketNames,
+  DESCENDANT_MARK,
+  frontSocketName,
+  KEYS_SOCKET,
+  PROCESS_ENV,
+  predecessorSocketName,
+  RELAY_SOCKET,
+  socketName,
+} from '../model/supervisor-messages.ts';
+import { createEgress } from '../net/egress.ts';
+import { createKeysClient } from '../relay/keys-client.ts';
+import { createRelayClient, type RelayClient } from '../relay/relay-client.ts';
+import { createSnapshotFile, type SnapshotFile } from '../relay/snapshot-file.ts';
+import type { Deadline } from '../runtime/deadline.ts';
+import { createRuntime, type Runtime } from '../runtime/runtime.ts';
+import { readOrCreateSecrets } from '../seal/secret-file.ts';
+import { createInstallLock } from '../subprocess/install/install-lock.ts';
+import { createSearchPath } from '../subprocess/prepare/search-path.ts';
+import { sweepMarked } from '../subprocess/terminate/sweep.ts';
+import { createTelemetry } from '../telemetry/telemetry.ts';
+import { WorkerHandover } from '../upstream/worker-handover.ts';
+import { enableCompileCache } from './compile-cache.ts';
+import { createDrain } from './drain.ts';
+import { envLimits } from './env-limits.ts';
+import { faultHooks } from './fault-hooks.ts';
+import { endOrphanedControl } from './orphaned-processes.ts';
+import { sessionMemory } from './session-memory.ts';
+import { reportStates } from './state-reports.ts';
+import { openSupervisorChannel } from './supervisor-channel.ts';
+import { transportMaker } from './transport-factory.ts';
+import { VERSION } from './version.ts';
+import { createWorkerParts, type WorkerParts } from './worker-parts.ts';
+
+const BOOT_MS = 10_000;
+/** Until the configuration is read and the port is open; control's part of a start. */
+const GO_MS = 30_000;
+/** What a hub with a handful of servers has open besides connections (48, measured). */
+const OWN_DESCRIPTORS = 56;
+/** An heir takes over when its servers are up, or after this. */
+const WARM_MS = 10_000;
+const WARM_LOOK_MS = 50;
+const SWEEP_MS = 3000;
+const LAST_LINES_MS = 300;
+
+export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
+  const bornMs = performance.now();
+  const runtime = createRuntime();
+  const slot = Number(env[PROCESS_ENV.slot] ?? 1);
+  const dataDir = env[PROCESS_ENV.dataDir] ?? '.';
+  const runDir = env[PROCESS_ENV.runDir] ?? join(dataDir, 'run');
+  const mark = env[DESCENDANT_MARK] ?? `mcphub.hub-${slot}.${process.pid}`;
+  using boot = runtime.deadline(BOOT_MS);
+
+  const file = createSnapshotFile({ runtime, dir: dataDir, slot });
+  const fromDisk = await file.read(boot);
+  const configured = limitsFrom({ ...envLimits(env), ...fromDisk?.limits });
+  const connections = connectionsWithin(configured.connections, await limitsText(runtime, boot), OWN_DESCRIPTORS);
+  const limits = { ...configured, connections };
+  const telemetry = createTelemetry({ runtime, role: 'hub', slot, limits, env, runDir, version: VERSION });
+  await telemetry.start(boot);
+
+  const egress = createEgress({ runtime, limits, env });
+  const searchPath = createSearchPath({ runtime, env });
+  const installLock = createInstallLock({ runtime, limits });
+  const makeTransport = transportMaker({
+    ...{ runtime, limits, egress, searchPath, installLock, mark },
+    configDir: dirname(env[PROCESS_ENV.configFile] ?? '.'),
+    sessions: sessionMemory({ runtime, limits, dir: dataDir, slot }),
+  });
+  const snapshots = new SnapshotHolder();
+  const own = [env.MCPHUB_SECRET ?? '', env.MCPHUB_BOOTSTRAP_KEY ?? '', ...proxySecrets(env)];
+  runtime.secrets.use(own);
+  snapshots.onSwap((now) => runtime.secrets.use([...own, ...secretValuesOf(now.servers)]));
+  const isReplacement = env[PROCESS_ENV.replacement] === '1';
+  const socketPath = join(runDir, socketName('hub', slot));
+  const leaving = env[PROCESS_ENV.leaving];
+  const predecessor = isReplacement
+    ? await keepName(runtime, socketPath, join(runDir, predecessorSocketName(process.pid)), boot)
+    : leaving && join(runDir, leaving);
+  const handover = new WorkerHandover({ runtime, limits, socketPath, predecessor, mark });
+  let workerToken: string | undefined;
+  const relay: RelayClient = createRelayClient({
+    runtime,
+    limits,
+    socketPath: join(runDir, RELAY_SOCKET),
+    slot,
+    life: Number(mark.split('.').at(-1)) || 0,
+    onSnapshot: (snapshot) => {
+      parts.take(snapshot, 'control');
+      parts.health.started();
+    },
+    onSessionRecords: (records) => parts.sessionRecords.apply(records),
+    onRelist: () => parts.registry.relist(),
+    current: () => snapshots.current,
+    listing: (server) => parts.listing(server),
+  });
+  const parts: WorkerParts = createWorkerParts({
+    runtime,
+    limits,
+    slot,
+    version: VERSION,
+    runDir,
+    snapshots,
+    secrets: await readOrCreateSecrets(
+      { secret: env.MCPHUB_SECRET, secretFile: env.MCPHUB_SECRET_FILE, dataDir, waits: runtime.waits },
+      boot,
+    ),
+    ...{ makeTransport, handover, predecessor },
+    gauges: () => telemetry.gauges(),
+    counts: () => telemetry.counts(),
+    controlConnected: () => relay.connected,
+    keysAgeMs: () => keys.ageMs,
+    workerToken: () => workerToken,
+    lastFacts: () => telemetry.lastFacts(),
+    listed: (listing) => relay.sendListing(listing),
+    built: (world) => file.write(world),
+  });
+  const keys = createKeysClient({
+    ...{ runtime, limits, slot, socketPath: join(runDir, KEYS_SOCKET) },
+    applied: () => parts.access.applied,
+    onKeys: (frame) => parts.takeKeys(frame),
+  });
+  parts.access.onApplied(() => keys.confirm());
+  parts.sessionRecords.onRecord((record) => relay.sendSessionRecord(record));
+  runtime.bus.listen((fact) => {
+    // One a call; control keeps no activity yet, and the log has them.
+    if (fact.type !== 'call-answered' && fact.type !== 'server-said') relay.sendFact(fact);
+  });
+
+  let isAlone = false;
+  const drain = createDrain({
+    runtime,
+    limits,
+    parts,
+    isTerminal: env.MCPHUB_TERMINAL === '1',
+    closers: [() => relay.stop(runtime.deadline(1000)), () => keys.stop(runtime.deadline(1000))],
+    egress,
+    end: async (code) => {
+      if (isAlone) await endOrphanedControl({ runtime, mark }, () => !relay.connected);
+      return end(runtime, { file, telemetry, mark }, code);
+    },
+  });
+  const go = Promise.withResolvers<void>();
+  const supervisor = openSupervisorChannel({
+    go: () => go.resolve(),
+    controlReady() {
+      keys.reconnect();
+      relay.reconnect();
+    },
+    workerToken: (token) => {
+      workerToken = token;
+    },
+    connection: (socket) => parts.front.accept(socket),
+    drain: (reason) => drain.begin(reason),
+    leave() {
+      handover.leave();
+      drain.leave();
+    },
+    supervisorGone: () => {
+      isAlone = true;
+      drain.abandon('the supervisor has exited');
+    },
+  });
+  if (!supervisor.attached) go.resolve();
+  process.on('unhandledRejection', (fault) => runtime.bus.publish({ type: 'task-faulted', task: 'unhandled', fault }));
+  process.on('uncaughtException', (fault) => {
+    runtime.bus.publish({ type: 'task-faulted', task: 'uncaught', fault });
+    // Its state is unknown from here on: it reports the fault and exits, and the supervisor starts the next instance at once.
+    void telemetry
+      .stop(runtime.deadline(LAST_LINES_MS))
+      .catch(() => {})
+      .then(() => process.exit(1));
+  });
+  faultHooks(env, runtime);
+
+  await searchPath.start(boot);
+  // The front listens on a private socket too: the runtime arms its watch over slow clients only on a server that listens.
+  const [bootFront, bootDoor] = bootSocketNames(process.pid);
+  const unsafe = unsafeSocketDir(runDir);
+  if (unsafe !== undefined) throw new HubError('internal', { message: `The socket directory is not safe: ${unsafe}` });
+  for (const [listener, name] of [
+    [parts.front, bootFront],
+    [parts.privateFront, bootDoor],
+  ] as const) {
+    const path = join(runDir, name);
+    await listener.listen({ path }, boot);
+    // The directory is closed to others already; twice holds better.
+    await runtime.waits.for(chmod(path, 0o600), { label: 'service-start', owner: name, deadline: boot });
+  }
+  // A name that is moved leads to this hub from then on; connections of the one that had it before are not touched.
+  const takeNames = async (deadline: Deadline): Promise<void> => {
+    for (const [from, to] of [
+      [bootFront, frontSocketName(slot)],
+      [bootDoor, socketName('hub', slot)],
+    ] as const) {
+      const moved = rename(join(runDir, from), join(runDir, to));
+      await runtime.waits.for(moved, { label: 'service-start', owner: to, deadline });
+    }
+  };
+  if (!isReplacement) await takeNames(boot);
+  // Before it nothing of this hub may be seen: no server is started for a configuration that is refused.
+  using patience = runtime.deadline(GO_MS);
+  await runtime.waits.for(go.promise, { label: 'service-start', owner: 'the port', deadline: patience });
+  if (fromDisk) {
+    parts.take(fromDisk, 'disk');
+    parts.health.started();
+  }
+  await keys.start(boot);
+  await relay.start(boot);
+  reportStates({
+    ...{ runtime, relay },
+    statuses: () => parts.registry.statuses(),
+    requests: () => parts.front.counts(),
+    takeUsedKeys: () => parts.takeUsedKeys(),
+  });
+  if (isReplacement) {
+    await warm(runtime, parts);
+    using last = runtime.deadline(BOOT_MS);
+    await takeNames(last);
+  }
+  const ms = Math.round(performance.now() - bornMs);
+  runtime.bus.publish({ type: 'process-started', role: `hub-${slot}`, pid: process.pid, ms });
+  supervisor.send({ t: 'ready', ms });
+  handover.takeFrom(parts.registry, () => {
+    if (predecessor !== undefined) runtime.scope.run('forget the predecessor', () => rm(predecessor, { force: true }));
+  });
+  enableCompileCache(runtime);
+}
+
+/** Gives the socket of the worker that is being replaced a second name, for the first one is taken from it. Undefined = it is gone. */
+async function keepName(runtime: Runtime, from: string, to: string, deadline: Deadline): Promise<string | undefined> {
+  const kept = rm(to, { force: true })
+    .then(() => link(from, to))
+    .then(
+      () => to,
+      () => undefined,
+    );
+  return runtime.waits.for(kept, { label: 'service-start', owner: to, deadline });
+}
+
+/** Empty on a system without /proc. */
+async function limitsText(runtime: Runtime, deadline: Deadline): Promise<string> {
+  const read = readFile('/proc/self/limits', 'utf8').catch(() => '');
+  return runtime.waits.for(read, { label: 'service-start', owner: 'descriptors', deadline });
+}
+
+/** Until no server is on its way up any more; what stays down does not hold an heir. */
+function warm(runtime: Runtime, parts: WorkerParts): Promise<void> {
+  const isUp = (): boolean =>
+    parts.registry
+      .statuses()
+      .every(({ state, restarts }) => state !== 'connecting' && !(state === 'idle' && restarts === 0));
+  return new Promise((resolve) => {
+    const untilMs = runtime.clock.nowMs() + WARM_MS;
+    const look = runtime.timers.every(WARM_LOOK_MS, () => {
+      if (!isUp() && runtime.clock.nowMs() < untilMs) return;
+      look[Symbol.dispose]();
+      resolve();
+    });
+  });
+}
+
+/** The last steps: what is on its way to disk, orphans, the log's last lines. */
+async function end(
+  runtime: Runtime,
+  last: {
+    file: SnapshotFile;
+    telemetry: { stop(deadline: ReturnType<Runtime['deadline']>): Promise<void> };
+    mark: string;
+  },
+  code: number,
+): Promise<never> {
+  const deadline = runtime.deadline(SWEEP_MS);
+  const pids = await sweepMarked(last.mark, deadline).catch(() => []);
+  if (pids.length > 0) runtime.bus.publish({ type: 'children-swept', pids });
+  await last.file.flush(deadline).catch(() => {});
+  await last.telemetry.stop(deadline).catch(() => {});
+  process.exit(code);
+}

@@ -1,0 +1,88 @@
+/**
+ * Time, as a parameter. Everything that needs "now" or "later" gets it from here, so that a test can freeze it.
+ * Promises: `nowMs` never goes backwards (monotonic); `wallMs` is the calendar and may jump, so it is only for people and expiry dates.
+ * Does not: hold timers that belong to waits; those live in `timer-wheel.ts`.
+ */
+export interface Clock {
+  /** Monotonic milliseconds since an arbitrary start; differences only. */
+  nowMs(): number;
+  /** Milliseconds since 1970 by the system's calendar. */
+  wallMs(): number;
+}
+
+export const systemClock: Clock = {
+  nowMs: () => performance.now(),
+  wallMs: () => Date.now(),
+};
+
+/** The only access to the runtime's timers. `unref`ed timers do not keep a process alive. */
+export interface Timers {
+  /** Runs `fn` once after `ms`. Disposing stops it. */
+  after(ms: number, fn: () => void): Disposable;
+  /** Runs `fn` every `ms`, give or take `jitter` (a share, 0.1 = ±10 %). Disposing stops it. */
+  every(ms: number, fn: () => void, jitter?: number): Disposable;
+  /** Runs `fn` once after the sockets that are ready now, before the loop looks for more. Keeps the process alive until then. */
+  afterInput(fn: () => void): void;
+  /**
+   * Runs the periodic timers that are late. For callers that handle input: the runtime serves up to 48 × 1,024 ready sockets before it runs a timer.
+   * Costs one comparison unless `LATE_MS` have passed since the last look.
+   */
+  runLate(nowMs: number): void;
+}
+
+/** Longest delay a Node timer takes; longer ones would fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+/** Lateness from which a periodic timer is run from the input path; twice the tick of the wheel. */
+const LATE_MS = 50;
+
+interface Periodic {
+  dueMs: number;
+  run(): void;
+}
+
+/** Makes timers on the runtime's own; one per process, because `runLate` knows only those made here. */
+export function createSystemTimers(): Timers {
+  const periodic = new Set<Periodic>(); // bounded by: periodic tasks of the modules, and open heartbeat streams
+  let lookedMs = Number.NEGATIVE_INFINITY;
+
+  return {
+    after(ms, fn) {
+      const timer = setTimeout(fn, Math.min(Math.max(ms, 0), MAX_TIMER_MS));
+      timer.unref();
+      return { [Symbol.dispose]: () => clearTimeout(timer) };
+    },
+    every(ms, fn, jitter = 0) {
+      let timer: NodeJS.Timeout | undefined;
+      const task: Periodic = {
+        dueMs: 0,
+        run() {
+          arm();
+          fn();
+        },
+      };
+      function arm(): void {
+        clearTimeout(timer);
+        const restMs = Math.min(ms * (1 + jitter * (Math.random() * 2 - 1)), MAX_TIMER_MS);
+        task.dueMs = performance.now() + restMs;
+        timer = setTimeout(task.run, restMs);
+        timer.unref();
+      }
+      arm();
+      periodic.add(task);
+      return {
+        [Symbol.dispose]() {
+          clearTimeout(timer);
+          periodic.delete(task);
+        },
+      };
+    },
+    afterInput(fn) {
+      setImmediate(fn);
+    },
+    runLate(nowMs) {
+      if (nowMs - lookedMs < LATE_MS) return;
+      lookedMs = nowMs;
+      for (const task of periodic) if (nowMs - task.dueMs >= LATE_MS) task.run();
+    },
+  };
+}

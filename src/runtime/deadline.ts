@@ -1,0 +1,181 @@
+/**
+ * A point in time at which somebody stops waiting, and the one object by which work is called off.
+ * Promises: there is no "never"; the first reason wins; ending runs every listener once; a child never outlives its parent.
+ * Does not: wait. `waits.ts` awaits the outside under a deadline.
+ */
+
+import { HubError } from '../model/errors.ts';
+import type { Clock } from './clock.ts';
+import type { TimerWheel, TimerWheelEntry } from './timer-wheel.ts';
+
+/** Why a deadline ended. `done` = the work finished and the deadline was put away. */
+export type EndReason = 'time-up' | 'client-gone' | 'cancelled' | 'revoked' | 'draining' | 'stopped' | 'done';
+
+export class Deadline implements Disposable {
+  readonly #wheel: TimerWheel;
+  readonly #entry: TimerWheelEntry;
+  #ended: EndReason | undefined;
+  #listeners: ((reason: EndReason) => void)[] | undefined; // bounded by: the waits of one call
+  #leaveParent: (() => void) | undefined;
+  #controller: AbortController | undefined;
+  #atMs: number;
+
+  /** Ends `ms` from now. `ms` is clamped to at least 0; NaN and Infinity are faults. */
+  static after(ms: number, wheel: TimerWheel): Deadline {
+    if (!Number.isFinite(ms))
+      throw new HubError('internal', { message: `a deadline needs a finite length, got ${ms}` });
+    return new Deadline(wheel.clock.nowMs() + Math.max(ms, 0), wheel);
+  }
+
+  constructor(atMs: number, wheel: TimerWheel) {
+    this.#wheel = wheel;
+    this.#atMs = atMs;
+    this.#entry = wheel.add(atMs, () => this.end('time-up'));
+  }
+
+  get clock(): Clock {
+    return this.#wheel.clock;
+  }
+
+  /** Monotonic instant at which it ends by itself. */
+  get atMs(): number {
+    return this.#atMs;
+  }
+
+  /** Why it ended, or undefined while it runs. Also true before the tick that announces it. */
+  get ended(): EndReason | undefined {
+    if (this.#ended === undefined && this.#wheel.clock.nowMs() >= this.#atMs) this.end('time-up');
+    return this.#ended;
+  }
+
+  remainingMs(): number {
+    return this.#ended === undefined ? Math.max(0, this.#atMs - this.#wheel.clock.nowMs()) : 0;
+  }
+
+  /** A child that ends after `ms`, or with this one if that is sooner. Dispose it when its work is done. */
+  sooner(ms: number): Deadline {
+    const child = new Deadline(Math.min(this.#atMs, this.#wheel.clock.nowMs() + Math.max(ms, 0)), this.#wheel);
+    child.#leaveParent = this.onEnd((reason) => child.end(reason));
+    return child;
+  }
+
+  /** Moves the instant (a call's total stands still while a person is asked). Nothing happens once ended. */
+  extendTo(atMs: number): void {
+    if (this.#ended !== undefined) return;
+    this.#atMs = atMs;
+    this.#wheel.move(this.#entry, atMs);
+  }
+
+  /** Ends it now. Only the first call counts. */
+  end(reason: EndReason): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = reason;
+    this.#wheel.remove(this.#entry);
+    this.#leaveParent?.();
+    this.#leaveParent = undefined;
+    const listeners = this.#listeners;
+    this.#listeners = undefined;
+    if (listeners && reason !== 'done') callAll(listeners, reason);
+    if (reason !== 'done') this.#controller?.abort(new HubError('wait-expired', { message: `deadline: ${reason}` }));
+  }
+
+  /** Calls `listener` when it ends for a reason other than `done`; at once if it already has. Returns how to stop listening. */
+  onEnd(listener: (reason: EndReason) => void): () => void {
+    const ended = this.ended;
+    if (ended !== undefined) {
+      if (ended !== 'done') listener(ended);
+      return () => {};
+    }
+    this.#listeners ??= [];
+    this.#listeners.push(listener);
+    return () => {
+      const at = this.#listeners?.indexOf(listener) ?? -1;
+      if (at >= 0) this.#listeners?.splice(at, 1);
+    };
+  }
+
+  /** An AbortSignal for libraries that want one; made at first use (it costs more than the deadline itself). */
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      const ended = this.ended;
+      if (ended !== undefined && ended !== 'done') {
+        this.#controller.abort(new HubError('wait-expired', { message: `deadline: ${ended}` }));
+      }
+    }
+    return this.#controller.signal;
+  }
+
+  /** Puts it away: the work is done, nobody needs to hear of it any more. */
+  [Symbol.dispose](): void {
+    this.end('done');
+  }
+}
+
+/** Calls all of them, also when one throws; then throws the first fault. */
+function callAll(listeners: readonly ((reason: EndReason) => void)[], reason: EndReason): void {
+  const faults: unknown[] = []; // bounded by: listeners
+  for (const listener of listeners) {
+    try {
+      listener(reason);
+    } catch (fault) {
+      faults.push(fault);
+    }
+  }
+  if (faults.length > 0) throw faults[0];
+}
+
+/**
+ * Ends something that shows no sign of life for `idleMs`. `touch` is a field write; the wheel looks again when the time is up.
+ * Streams hold one of these (re-armed by every byte) beside a maximum age.
+ */
+export class IdleWatch implements Disposable {
+  readonly #wheel: TimerWheel;
+  readonly #entry: TimerWheelEntry;
+  readonly #onIdle: (silentMs: number) => void;
+  #idleMs: number;
+  #touchedMs: number;
+  #stopped = false;
+
+  /** `nowMs`: where it is known. */
+  constructor(
+    idleMs: number,
+    wheel: TimerWheel,
+    onIdle: (silentMs: number) => void,
+    nowMs: number = wheel.clock.nowMs(),
+  ) {
+    this.#wheel = wheel;
+    this.#idleMs = idleMs;
+    this.#onIdle = onIdle;
+    this.#touchedMs = nowMs;
+    this.#entry = wheel.add(this.#touchedMs + idleMs, () => this.#look());
+  }
+
+  /** A sign of life was seen now. `nowMs`: where it is known. */
+  touch(nowMs: number = this.#wheel.clock.nowMs()): void {
+    this.#touchedMs = nowMs;
+  }
+
+  get silentMs(): number {
+    return this.#wheel.clock.nowMs() - this.#touchedMs;
+  }
+
+  /** Looks again after another `idleMs` of silence (used to ask first and to end later). */
+  rearm(idleMs: number): void {
+    if (this.#stopped) return;
+    this.#idleMs = idleMs;
+    this.#wheel.move(this.#entry, this.#touchedMs + idleMs);
+  }
+
+  #look(): void {
+    if (this.#stopped) return;
+    const silentMs = this.silentMs;
+    if (silentMs >= this.#idleMs) this.#onIdle(silentMs);
+    else this.#wheel.move(this.#entry, this.#touchedMs + this.#idleMs);
+  }
+
+  [Symbol.dispose](): void {
+    this.#stopped = true;
+    this.#wheel.remove(this.#entry);
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * Facts go round here: what has happened, in the past tense. Rooms state facts; they do not log, count or alert.
+ * Promises: `publish` is synchronous and never throws; a listener that throws is counted and skipped; no listener sees a configured secret.
+ * Does not: queue, wait or answer. Who needs to act slowly keeps its own capped queue.
+ */
+import type { HubEvent } from '../model/events.ts';
+import { maskedEvent } from '../model/masked-event.ts';
+import type { SecretMask } from '../model/secret-mask.ts';
+
+export type HubEventListener = (fact: HubEvent) => void;
+
+export class EventBus {
+  readonly #secrets: SecretMask | undefined;
+  #listeners: readonly HubEventListener[] = []; // bounded by: the rooms that listen (telemetry, health, relay)
+  #brokenListeners = 0;
+
+  constructor(secrets?: SecretMask) {
+    this.#secrets = secrets;
+  }
+
+  /** Listeners that threw, since the start. */
+  get brokenListeners(): number {
+    return this.#brokenListeners;
+  }
+
+  publish(published: HubEvent): void {
+    const fact =
+      this.#secrets === undefined || this.#secrets.size === 0 ? published : maskedEvent(published, this.#secrets);
+    for (const listener of this.#listeners) {
+      try {
+        listener(fact);
+      } catch {
+        this.#brokenListeners += 1;
+      }
+    }
+  }
+
+  /** Returns how to stop listening. */
+  listen(listener: HubEventListener): () => void {
+    this.#listeners = [...this.#listeners, listener];
+    return () => {
+      this.#listeners = this.#listeners.filter((other) => other !== listener);
+    };
+  }
+}

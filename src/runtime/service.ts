@@ -1,0 +1,47 @@
+/**
+ * Things that start and stop, in order. `process/` starts a list of them and stops it in reverse, each within its budget.
+ * Promises: `startAll` that fails stops what had started; `stopAll` never throws and always ends by the deadline.
+ */
+import type { Deadline } from './deadline.ts';
+import type { Runtime } from './runtime.ts';
+
+export interface Service {
+  readonly name: string;
+  /** May fail. Idempotent. */
+  start(deadline: Deadline): Promise<void>;
+  /** May not fail. Idempotent. Ends by the deadline. */
+  stop(deadline: Deadline): Promise<void>;
+}
+
+export async function startAll(services: readonly Service[], runtime: Runtime, deadline: Deadline): Promise<void> {
+  const started: Service[] = [];
+  for (const service of services) {
+    try {
+      await runtime.waits.for(service.start(deadline), { label: 'service-start', owner: service.name, deadline });
+      started.push(service);
+    } catch (fault) {
+      await stopAll(started, runtime, deadline);
+      throw fault;
+    }
+  }
+}
+
+/**
+ * Stops in reverse order. Each gets an equal share of what is left of the budget, so that a hung one cannot starve those after it.
+ * Returns the names of those that did not stop in time.
+ */
+export async function stopAll(services: readonly Service[], runtime: Runtime, deadline: Deadline): Promise<string[]> {
+  const stuck: string[] = [];
+  let left = services.length;
+  for (const service of services.toReversed()) {
+    using share = deadline.sooner(deadline.remainingMs() / left);
+    left -= 1;
+    try {
+      await runtime.waits.for(service.stop(share), { label: 'service-stop', owner: service.name, deadline: share });
+    } catch (fault) {
+      stuck.push(service.name);
+      runtime.bus.publish({ type: 'task-faulted', task: `stop ${service.name}`, fault });
+    }
+  }
+  return stuck;
+}

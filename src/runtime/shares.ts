@@ -1,0 +1,275 @@
+/**
+ * Containers that count who holds what: a limit in all and a share for each owner (`shareOf` in `principal.ts`).
+ * Guarantees: an owner above its share loses or is refused its own entries; a full container takes from the owner that holds most, never from
+ * another; one owner alone fills three quarters of what refuses at most, so that a newcomer finds a place; every operation is O(1), also when full.
+ */
+
+import { Capped, type ContainerLimits } from './container-limits.ts';
+import { Holdings, powerOfTwo } from './holdings.ts';
+
+export interface Bounds {
+  readonly max: number;
+  /** Most that one owner may hold. */
+  readonly share: number;
+}
+
+export type Taken = 'taken' | 'share' | 'full';
+
+/** Above this part of `max` an owner gets an equal part only; its first one is always let in while there is room. */
+const NEARLY_FULL = 0.75;
+
+/** Most that an owner may hold after taking `amount`: its share, or an equal part with one more owner when little room would be left. */
+function allowance({ max, share }: Bounds, holdings: Holdings, held: number, sizeAfter: number): number {
+  if (held === 0 || sizeAfter <= max * NEARLY_FULL) return share;
+  return Math.min(share, Math.max(1, Math.floor(max / (holdings.owners + 1))));
+}
+
+/** A count with a total and a share for each owner: streams, connections, bytes held. */
+export class FairCount extends Capped {
+  readonly #bounds: Bounds;
+  readonly #holdings = new Holdings(powerOfTwo);
+  #total = 0;
+
+  constructor(name: string, max: number, share: number, rule: 'refuse' | 'disconnect', ceilings: ContainerLimits) {
+    super(name, max, rule, ceilings, Math.min(share, max));
+    this.#bounds = { max, share: Math.min(share, max) };
+  }
+
+  get size(): number {
+    return this.#total;
+  }
+
+  /** Takes `amount` and returns `taken`, or takes nothing: `share` when the owner holds too much, `full` when the container does. */
+  take(owner: string, amount = 1): Taken {
+    const held = this.#holdings.of(owner);
+    if (held + amount > allowance(this.#bounds, this.#holdings, held, this.#total + amount)) {
+      this.overflowed += 1;
+      return 'share';
+    }
+    if (this.#total + amount > this.max) {
+      this.overflowed += 1;
+      return 'full';
+    }
+    this.#total += amount;
+    this.#holdings.set(owner, held + amount);
+    this.mark();
+    return 'taken';
+  }
+
+  /** Gives back at most what the owner holds. */
+  give(owner: string, amount = 1): void {
+    const held = this.#holdings.of(owner);
+    const given = Math.min(held, amount);
+    if (given <= 0) return;
+    this.#total -= given;
+    this.#holdings.set(owner, held - given);
+  }
+
+  sizeOf(owner: string): number {
+    return this.#holdings.of(owner);
+  }
+
+  /** Holds at least half as much as any other owner; undefined = nobody holds anything. */
+  get greediest(): string | undefined {
+    return this.#holdings.greediest;
+  }
+
+  get owners(): number {
+    return this.#holdings.owners;
+  }
+}
+
+interface Entry<K, V> {
+  readonly key: K;
+  readonly owner: string;
+  value: V;
+  older: Entry<K, V> | undefined;
+  newer: Entry<K, V> | undefined;
+}
+
+/** The entries of one owner in order of use. */
+interface Chain<K, V> {
+  oldest: Entry<K, V> | undefined;
+  newest: Entry<K, V> | undefined;
+}
+
+/** A map with a total and a share for each owner. */
+export class FairMap<K, V> extends Capped {
+  readonly #bounds: Bounds;
+  readonly #evicts: boolean;
+  readonly #evicted: ((key: K, value: V) => void) | undefined;
+  readonly #entries = new Map<K, Entry<K, V>>(); // bounded by: max
+  readonly #chains = new Map<string, Chain<K, V>>(); // bounded by: max; every owner has an entry
+  readonly #holdings = new Holdings((size) => size);
+  /** Below this size nothing is near a limit, and the order of use is not kept. */
+  readonly #orderedFrom: number;
+
+  /**
+   * `refuse` refuses a new key of an owner above its share, `evict-greediest` drops the owner's oldest entry, or the oldest of the owner that
+   * holds most when the map is full. `evicted` is called for entries that overflow dropped, not for `delete`.
+   */
+  constructor(
+    name: string,
+    { max, share }: Bounds,
+    rule: 'refuse' | 'evict-greediest',
+    ceilings: ContainerLimits,
+    evicted?: (key: K, value: V) => void,
+  ) {
+    super(name, max, rule === 'refuse' ? 'refuse' : 'drop-oldest', ceilings, Math.min(share, max));
+    this.#bounds = { max, share: Math.min(share, max) };
+    this.#evicts = rule === 'evict-greediest';
+    this.#evicted = evicted;
+    this.#orderedFrom = Math.min(max, share) / 2;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  sizeOf(owner: string): number {
+    return this.#holdings.of(owner);
+  }
+
+  get owners(): number {
+    return this.#holdings.owners;
+  }
+
+  /** Reads, and marks as the owner's most recently used once the map is half full or a share could be. */
+  get(key: K): V | undefined {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    if (entry.newer !== undefined && this.#entries.size > this.#orderedFrom) {
+      const chain = this.#chains.get(entry.owner) as Chain<K, V>;
+      unlink(chain, entry);
+      append(chain, entry);
+    }
+    return entry.value;
+  }
+
+  has(key: K): boolean {
+    return this.#entries.has(key);
+  }
+
+  /** Of a map that refuses: whether a new key of this owner would be taken. */
+  hasRoom(owner: string): boolean {
+    const held = this.sizeOf(owner);
+    return this.size < this.max && held < allowance(this.#bounds, this.#holdings, held, this.size + 1);
+  }
+
+  /** The entry that `owner` has used least recently. */
+  oldestOf(owner: string): [K, V] | undefined {
+    const entry = this.#chains.get(owner)?.oldest;
+    return entry && [entry.key, entry.value];
+  }
+
+  /** The keys of an owner, the least recently used first. */
+  keysOf(owner: string): K[] {
+    const keys: K[] = []; // bounded by: the owner's share
+    for (let entry = this.#chains.get(owner)?.oldest; entry !== undefined; entry = entry.newer) keys.push(entry.key);
+    return keys;
+  }
+
+  /** The owner that holds most; undefined = the map is empty. */
+  get greediest(): string | undefined {
+    return this.#holdings.greediest;
+  }
+
+  ownerOf(key: K): string | undefined {
+    return this.#entries.get(key)?.owner;
+  }
+
+  /** False = refused. A key that is there keeps its place; with another owner it moves to that one, where that one has room. */
+  set(owner: string, key: K, value: V): boolean {
+    const known = this.#entries.get(key);
+    if (known?.owner === owner) {
+      known.value = value;
+      return true;
+    }
+    if (known) {
+      if (!this.#evicts && this.sizeOf(owner) >= this.#bounds.share) return this.#refuse();
+      this.#remove(known);
+    }
+    if (!this.#makeRoom(owner)) return this.#refuse();
+    const entry: Entry<K, V> = { key, owner, value, older: undefined, newer: undefined };
+    const chain = this.#chains.get(owner);
+    if (chain) append(chain, entry);
+    else this.#chains.set(owner, { oldest: entry, newest: entry });
+    this.#entries.set(key, entry);
+    this.#holdings.set(owner, this.sizeOf(owner) + 1);
+    this.mark();
+    return true;
+  }
+
+  delete(key: K): boolean {
+    const entry = this.#entries.get(key);
+    if (entry) this.#remove(entry);
+    return entry !== undefined;
+  }
+
+  clear(): void {
+    this.#entries.clear();
+    this.#chains.clear();
+    this.#holdings.clear();
+  }
+
+  keys(): MapIterator<K> {
+    return this.#entries.keys();
+  }
+
+  *values(): Generator<V> {
+    for (const { value } of this.#entries.values()) yield value;
+  }
+
+  *entries(): Generator<[K, V]> {
+    for (const { key, value } of this.#entries.values()) yield [key, value];
+  }
+
+  #refuse(): false {
+    this.overflowed += 1;
+    return false;
+  }
+
+  #makeRoom(owner: string): boolean {
+    const held = this.sizeOf(owner);
+    const { max, share } = this.#bounds;
+    if (!this.#evicts) return this.hasRoom(owner);
+    if (held >= share) return this.#evictFrom(owner);
+    if (this.size < max) return true;
+    const top = this.#holdings.greediest;
+    // Of two that hold the same, the one that wants more is the greedier.
+    return this.#evictFrom(top === undefined || held >= this.sizeOf(top) ? owner : top);
+  }
+
+  #evictFrom(owner: string): boolean {
+    const entry = this.#chains.get(owner)?.oldest;
+    if (entry === undefined) return false;
+    this.overflowed += 1;
+    this.#remove(entry);
+    this.#evicted?.(entry.key, entry.value);
+    return true;
+  }
+
+  #remove(entry: Entry<K, V>): void {
+    const { owner } = entry;
+    const chain = this.#chains.get(owner) as Chain<K, V>;
+    unlink(chain, entry);
+    if (chain.oldest === undefined) this.#chains.delete(owner);
+    this.#entries.delete(entry.key);
+    this.#holdings.set(owner, this.sizeOf(owner) - 1);
+  }
+}
+
+function append<K, V>(chain: Chain<K, V>, entry: Entry<K, V>): void {
+  entry.older = chain.newest;
+  entry.newer = undefined;
+  if (chain.newest) chain.newest.newer = entry;
+  else chain.oldest = entry;
+  chain.newest = entry;
+}
+
+function unlink<K, V>(chain: Chain<K, V>, entry: Entry<K, V>): void {
+  if (entry.older) entry.older.newer = entry.newer;
+  else chain.oldest = entry.newer;
+  if (entry.newer) entry.newer.older = entry.older;
+  else chain.newest = entry.older;
+}

@@ -1,0 +1,150 @@
+/**
+ * From a server's specification to a child that can be spawned: working directory, search path, environment, program, and the package
+ * that a runner has to fetch first. Shared by stdio servers and by HTTP servers that the hub launches.
+ * Promises: every reason for which a start must fail is found here and named (`upstream-spawn`); the install phase has its own budget.
+ * Does not: spawn the child.
+ */
+import { resolve } from 'node:path';
+import type { Limits } from '../../config/limits.ts';
+import { HubError } from '../../model/errors.ts';
+import type { LinkPhase } from '../../model/events.ts';
+import { sentence } from '../../model/sentence.ts';
+import type { ProcessSpec, ServerSpec } from '../../model/snapshot.ts';
+import type { Deadline } from '../../runtime/deadline.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import { installFirst } from '../install/install.ts';
+import type { InstallLock } from '../install/install-lock.ts';
+import { installPlan } from '../install/install-plan.ts';
+import type { ChildExit, ChildPlan } from '../spawn/child.ts';
+import { sameUser } from '../spawn/isolation.ts';
+import { containerPlan, endForgotten } from '../terminate/containers.ts';
+import { findCommand } from './command.ts';
+import { childEnvironment, notInheritedHint } from './environment.ts';
+import type { SearchPath } from './search-path.ts';
+
+/** What every kind of child is made from. */
+export interface ChildDeps {
+  readonly runtime: Runtime;
+  readonly limits: Limits;
+  readonly spec: ServerSpec;
+  readonly process: ProcessSpec;
+  /** Directory of the configuration file; relative working directories start here. */
+  readonly configDir: string;
+  /** The hub's mark; a child's own mark begins with it. */
+  readonly mark: string;
+  readonly installLock: InstallLock;
+  readonly searchPath: SearchPath;
+}
+
+export interface PrepareSteps {
+  readonly stdin: 'pipe' | 'ignore';
+  readonly stdout: 'frames' | 'text';
+  readonly phase: (phase: LinkPhase) => void | Promise<void>;
+  readonly said: (line: string) => void;
+}
+
+const MARK_DIGITS = 1e9;
+
+/** Other children loaded for too long. */
+export function turnFault(owner: string): HubError {
+  return new HubError('server-starting', {
+    message: `${owner} did not get its turn to start (setting starting).`,
+    detail: { phase: 'queue', setting: 'starting' },
+  });
+}
+
+/** The plan, and the key of its install if it has one. Throws HubError `upstream-spawn` or `server-starting` (still installing). */
+export async function prepareChild(
+  ground: ChildDeps,
+  steps: PrepareSteps,
+  deadline: Deadline,
+): Promise<{ plan: ChildPlan; installKey: string | undefined }> {
+  const { runtime, limits, spec, searchPath } = ground;
+  const owner = spec.slug;
+  const cwd = resolve(ground.configDir, ground.process.cwd ?? '.');
+  const file = await findFile(ground, cwd, deadline);
+  const mark = `${ground.mark}.${owner}.${serial(runtime)}`;
+  const path = ground.process.env.PATH ?? searchPath.current();
+  const { env, stripped } = childEnvironment({ inherited: process.env, own: ground.process.env, path, mark });
+  const isolation = sameUser(await searchPath.lifeline(deadline));
+  const install = installPlan(ground.process);
+  if (install) {
+    const budgetMs = spec.installMs ?? limits.installMs;
+    await installFirst(
+      {
+        ...{ runtime, owner, plan: install, file, cwd, env, stripped, isolation, budgetMs, lock: ground.installLock },
+        begun: () => void steps.phase('install'),
+        said: steps.said,
+      },
+      deadline,
+    );
+  }
+  const command = {
+    ...{ runtime, limits, owner, mark, file, cwd, env, isolation, label: 'upstream-start', args: ground.process.args },
+    ...{ stdin: steps.stdin, stdout: steps.stdout },
+  } satisfies ChildPlan;
+  const container = await containerPlan(command, ground, deadline);
+  // Before the turn: a container tool that hangs must not hold up other servers.
+  if (container) await endForgotten(command, container, deadline);
+  // After an install the others' starts come first: packages that install at once would start as a herd (B13).
+  const turn = steps.phase('start');
+  if (turn instanceof Promise)
+    await runtime.waits.for(turn, { label: 'upstream-start', owner, deadline }).catch((fault: unknown) => {
+      throw deadline.ended === 'time-up' ? turnFault(owner) : fault;
+    });
+  const plan: ChildPlan = container ? { ...command, args: container.args, container } : command;
+  return { plan, installKey: install?.key };
+}
+
+/** On the path known now; when it is not there, once more with what the login shell adds. */
+async function findFile(ground: ChildDeps, cwd: string, deadline: Deadline): Promise<string> {
+  const { runtime, spec, searchPath } = ground;
+  const { command, env } = ground.process;
+  const look = () =>
+    runtime.waits.for(findCommand({ command, cwd, path: env.PATH ?? searchPath.current() }), {
+      ...{ label: 'upstream-start', owner: spec.slug, deadline },
+    });
+  const before = searchPath.current();
+  try {
+    return await look();
+  } catch (fault) {
+    if (deadline.ended !== undefined) throw fault;
+    await searchPath.settled(deadline);
+    if (searchPath.current() === before) throw fault;
+    return look();
+  }
+}
+
+/** Unlike any other child's of this hub: a sweep after an old child must not meet a new one. */
+function serial(runtime: Runtime): string {
+  return `${Math.floor(runtime.clock.nowMs()).toString(36)}${Math.floor(runtime.random() * MARK_DIGITS).toString(36)}`;
+}
+
+export interface ExitWords {
+  /** Of stderr, or of all output where stdout is no protocol. */
+  readonly lastWords: string;
+  /** The last line of stdout that was no message. */
+  readonly stray?: string | undefined;
+  /** Its output ended in the middle of a message. */
+  readonly isCut?: boolean | undefined;
+  /** Size of the last request that was written to it; 0 = none was. */
+  readonly requestBytes?: number;
+  /** Of the specification. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+export function exitFault(server: string, exit: ChildExit, words: ExitWords): HubError {
+  const { lastWords, stray, isCut = false, requestBytes = 0, env } = words;
+  const when = isCut ? ' in the middle of its answer' : '';
+  const how = exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`;
+  const said = lastWords === '' ? 'It wrote nothing to stderr.' : `Its last lines:\n${lastWords.trimEnd()}`;
+  const more = [
+    stray === undefined ? '' : `On stdout, no message: ${sentence(stray)}`,
+    requestBytes === 0 ? '' : `The last request to it had ${requestBytes} bytes.`,
+    notInheritedHint(`${lastWords} ${stray ?? ''}`, { inherited: process.env, own: env }).trim(),
+  ].filter((part) => part !== '');
+  return new HubError('upstream-exit', {
+    message: `The process of ${server} ended${when} (${how}). ${[said, ...more].join(lastWords === '' && stray === undefined ? ' ' : '\n')}`,
+    detail: { server, exitCode: exit.code, signal: exit.signal },
+  });
+}

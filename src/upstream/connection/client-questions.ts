@@ -1,0 +1,112 @@
+/**
+ * The questions that a server has asked on one connection: each goes to the user of the call that it belongs to, and comes back under the
+ * server's own id.
+ * Promises: a question ends with its call, by `questionMs`, or when the server takes it back; while it is open its call's total and silence
+ * stand still; at most a few are open at once; on a shared link no user is asked.
+ * Does not: reach the client (the call's back channel does).
+ */
+
+import type { Limits } from '../../config/limits.ts';
+import { isRefusal, type Outcome, type Refusal } from '../../model/outcome.ts';
+import type { Answer, Asking } from '../../protocol/back-channel.ts';
+import { filledAnswer } from '../../protocol/empty-result.ts';
+import { ABSENT, type Envelope } from '../../protocol/message.ts';
+import { memberSpan } from '../../protocol/scan.ts';
+import { LARGE_BYTES } from '../../protocol/scan-steps.ts';
+import { errorFrame, rawErrorFrame, resultFrame } from '../../protocol/write.ts';
+import { CappedMap } from '../../runtime/capped.ts';
+import type { Deadline } from '../../runtime/deadline.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import type { ClientContext } from '../client-context.ts';
+import { labelQuestion } from '../interactive/question.ts';
+import type { PendingRequest } from './pending-request.ts';
+
+const AT_ONCE = 64;
+const QUESTIONS: ReadonlySet<string> = new Set(['roots/list', 'sampling/createMessage', 'elicitation/create']);
+
+export interface ClientQuestionsParts {
+  readonly runtime: Runtime;
+  readonly limits: Limits;
+  readonly server: string;
+  /** As configured; stands in front of the question. */
+  readonly name: string;
+  readonly clientContext: ClientContext;
+  /** The call that a question came with: of this exchange, else the newest one whose user can be asked. */
+  readonly flightOf: (exchange: number | undefined) => PendingRequest | undefined;
+  /** What the server calls its question with this id. */
+  readonly keyOf: (idRaw: string) => string | undefined;
+  readonly reply: (frame: Buffer) => void;
+}
+
+export class ClientQuestions {
+  readonly #parts: ClientQuestionsParts;
+  readonly #open: CappedMap<string, Deadline>;
+
+  constructor(parts: ClientQuestionsParts) {
+    this.#parts = parts;
+    this.#open = new CappedMap<string, Deadline>('upstream.questions', AT_ONCE, 'refuse', parts.runtime.ceilings);
+  }
+
+  /** False = nobody can be asked this here. */
+  take({ bytes, id, method, params }: Envelope, exchange: number | undefined): boolean {
+    const { clientContext, runtime, limits, server, name, flightOf, keyOf } = this.#parts;
+    if (!QUESTIONS.has(method) || !clientContext.ask) return false;
+    const own = params.at < 0 ? undefined : bytes.subarray(params.at, params.end);
+    const shown = labelQuestion(method, own, { server, name, maxBytes: limits.questionBytes });
+    const idRaw = Buffer.from(bytes.subarray(id.at, id.end));
+    if (isRefusal(shown)) {
+      runtime.bus.publish({ type: 'question-refused', server, method, reason: shown.message });
+      this.#parts.reply(errorFrame(idRaw, { code: -32602, message: shown.message }));
+      return true;
+    }
+    const pending = flightOf(exchange);
+    const deadline = runtime.deadline(limits.askUserMs);
+    const rawId = idRaw.toString('latin1');
+    if (this.#open.has(rawId) || !this.#open.set(rawId, deadline)) {
+      deadline[Symbol.dispose]();
+      this.#parts.reply(
+        errorFrame(idRaw, { code: -32000, message: 'Too many questions are open on this connection.' }),
+      );
+      return true;
+    }
+    const release = pending?.hold(limits.askUserMs);
+    const forget = pending?.plan.deadline.onEnd((reason) => deadline.end(reason));
+    const asking: Asking = {
+      ...{ method, params: shown, key: keyOf(rawId) },
+      ...{ deadline, owner: pending?.plan.owner ?? server },
+    };
+    const ask = pending?.plan.back.ask?.bind(pending.plan.back) ?? clientContext.ask.bind(clientContext);
+    void ask(asking).then((answer) => {
+      this.#open.delete(rawId);
+      deadline[Symbol.dispose]();
+      forget?.();
+      release?.();
+      this.#parts.reply(frameOf(idRaw, method, answer));
+    });
+    return true;
+  }
+
+  /** The server does not wait for the answer any more. */
+  takenBack({ bytes, params }: Envelope): void {
+    // A cancellation of that size is looked through by nobody.
+    const isRead = params.at >= 0 && bytes.length < LARGE_BYTES;
+    const id = isRead ? memberSpan(bytes, params, 'requestId') : ABSENT;
+    if (id.at >= 0) this.#open.get(bytes.toString('latin1', id.at, id.end))?.end('cancelled');
+  }
+
+  [Symbol.dispose](): void {
+    for (const deadline of [...this.#open.values()]) deadline.end('stopped');
+    this.#open[Symbol.dispose]();
+  }
+}
+
+function frameOf(idRaw: Buffer, method: string, answer: Outcome<Answer>): Buffer {
+  if (isRefusal(answer)) return errorFrame(idRaw, { code: codeOf(answer), message: answer.message });
+  return answer.kind === 'result'
+    ? resultFrame(idRaw, filledAnswer(method, answer.json))
+    : rawErrorFrame(idRaw, answer.json);
+}
+
+function codeOf(refusal: Refusal): number {
+  return refusal.code === 'client-cannot-be-asked' ? -32601 : -32000;
+}

@@ -1,0 +1,297 @@
+/**
+ * One life of a link: a transport that has been opened, the handshake, the requests in flight on it, until it is lost.
+ * Promises: `open` ends by its budgets; the first `lose` ends everything in flight at once; after `close` nothing of it is left: no request,
+ * no socket, no process.
+ * Does not: try again or keep state beyond its life (`link.ts`).
+ */
+
+import { type ErrorCode, HubError } from '../../model/errors.ts';
+import type { LinkPhase } from '../../model/events.ts';
+import { type Outcome, Refusal } from '../../model/outcome.ts';
+import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
+import type { Deadline } from '../../runtime/deadline.ts';
+import type { UpstreamCall, UpstreamReply } from '../call.ts';
+import { endedRefusal, goneRefusal, isLocal, phaseSetting, timeUpFault, withSigns } from '../call-endings.ts';
+import { inEras } from '../era-2026/era-transport.ts';
+import { listAll, listQuestion, NO_LISTS, type ServerLists } from '../link/fetch-lists.ts';
+import { makeRoom as makeRoomFor } from '../link/held-elsewhere.ts';
+import type { Transport, TransportEvents } from '../transport/transport.ts';
+import { ClientSide } from './client-side.ts';
+import type { ConnectionParts } from './connection-parts.ts';
+import { Correlator, isCall } from './correlator.ts';
+import { shakeHands } from './handshake.ts';
+import { Liveness } from './liveness.ts';
+import type { PendingRequest, RequestOptions } from './pending-request.ts';
+import { SessionRenewal } from './session-renewal.ts';
+
+/** How a call is sent besides what it says: its own silence, and the deadline with the setting that allows more. */
+export interface SendTimes {
+  readonly silenceMs: number;
+  readonly deadline: Deadline;
+  readonly setting: string;
+}
+
+/** The lists beside the tools may keep a server from being ready for so long, ms; after that they are read in the background. */
+const BESIDE_MS = 2000;
+const MAX_NOTES = 8;
+const ONE_SESSION_NOTE =
+  'refuses a second session: another worker of the hub holds one, and calls go through that worker';
+/** What hides the tools of a server that is well otherwise; any other fault of theirs is the server's. */
+const FAULTS_OF_ALL: ReadonlySet<ErrorCode> = new Set(['upstream-auth', 'upstream-session']);
+
+export class Connection {
+  readonly #parts: ConnectionParts;
+  readonly transport: Transport;
+  readonly correlator: Correlator;
+  readonly liveness: Liveness;
+  readonly clientSide: ClientSide;
+  readonly #lost = Promise.withResolvers<HubError>();
+  #fault: HubError | undefined;
+  #phase: LinkPhase = 'connect';
+  /** The tools could not be read last time. */
+  #isToolless = false;
+  /** What the server said of itself; undefined = it has not, yet. */
+  hello: InitializeResult | undefined;
+  /** The newest of the calls that ran when it was lost. */
+  lastCall: RequestOptions | undefined;
+  /** How the server wants to be spoken to. */
+  readonly notes: string[] = []; // bounded by: MAX_NOTES
+  #opening: Deadline | undefined;
+  readonly #renewal: SessionRenewal;
+
+  constructor(parts: ConnectionParts) {
+    this.#parts = parts;
+    const { runtime, limits, spec, clientContext } = parts;
+    this.clientSide = new ClientSide({
+      ...{ runtime, limits, server: spec.slug, name: spec.name, clientContext },
+      correlator: () => this.correlator,
+      listChanged: () => parts.listChanged(),
+    });
+    const wishesChanged = () => this.clientSide.wishesChanged();
+    this.transport = inEras({ ...parts, wishesChanged, nextId: () => this.correlator.ids.takeId() }, this.#events());
+    if (parts.peer !== undefined) this.#learned(ONE_SESSION_NOTE);
+    this.correlator = new Correlator({
+      ...{ runtime, limits, server: spec.slug },
+      transport: this.transport,
+      handlers: {
+        silent: (pending) => this.liveness.silent(pending),
+        tooSilent: (pending, silentMs) => this.liveness.tooSilent(pending, silentMs),
+        ended: (pending) => this.#ended(pending),
+        mayCancel: parts.mayCancel,
+        listChanged: (method) => (clientContext.listChanged ?? parts.listChanged)(method),
+        notice: (envelope, exchange) => this.clientSide.notice(envelope, exchange),
+        question: (envelope, exchange) => this.clientSide.question(envelope, exchange),
+        takenBack: (envelope) => this.clientSide.takenBack(envelope),
+      },
+    });
+    this.liveness = new Liveness({
+      runtime,
+      limits,
+      server: spec.slug,
+      correlator: this.correlator,
+      transport: this.transport,
+      hello: () => this.hello,
+      list: () => listQuestion(this.hello?.capabilities ?? {}, this.#isToolless),
+      raise: parts.raise,
+    });
+    this.#renewal = new SessionRenewal({
+      ...{ runtime, limits, server: spec.slug, transport: this.transport },
+      ...{ correlator: this.correlator, liveness: this.liveness },
+      shakeHands: (deadline) => this.#shakeHands(deadline),
+      isLost: () => this.#fault !== undefined,
+      lose: (fault) => this.lose(fault),
+      renewed: (hello) => {
+        this.hello = hello;
+        parts.renewed(hello);
+      },
+    });
+  }
+
+  /** Socket of the worker that it goes through, because that one holds the server's only session; undefined = it goes to the server. */
+  get peer(): string | undefined {
+    return this.#parts.peer;
+  }
+
+  /** Of a child; undefined for others. */
+  get pid(): number | undefined {
+    const transport: Transport & { readonly pid?: number | undefined } = this.transport;
+    return transport.pid;
+  }
+
+  /** Whether the server answers a question on this connection. Never rejects; ends within 2 × `pingMs`, and at once when the connection is lost. */
+  async isAlive(): Promise<boolean> {
+    return this.#fault === undefined && this.liveness.isAlive();
+  }
+
+  /** Settles with the reason when this life is over. */
+  get lost(): Promise<HubError> {
+    return this.#lost.promise;
+  }
+
+  /** Opens the transport, shakes hands and reads the lists, each within its budget. Rejects with a HubError that names the phase. */
+  async open(): Promise<{ readonly hello: InitializeResult; readonly lists: ServerLists }> {
+    const { runtime, spec, limits } = this.#parts;
+    const startBudgetMs = spec.startMs ?? limits.startMs;
+    using own = runtime.deadline(
+      isLocal(spec) ? (spec.installMs ?? limits.installMs) + startBudgetMs : limits.connectMs + limits.handshakeMs,
+    );
+    this.#opening = own;
+    const startMs = runtime.clock.nowMs();
+    try {
+      if (this.#fault) throw this.#fault;
+      const label = 'upstream-start';
+      await runtime.waits.for(this.transport.start(own), { label, owner: spec.slug, deadline: own });
+      using shake = own.sooner(isLocal(spec) ? startBudgetMs : limits.handshakeMs);
+      const hello = await this.#shakeHands(shake);
+      this.hello = hello;
+      void this.#enter('list');
+      using list = runtime.deadline(limits.listMs * limits.listPages);
+      this.#opening = list;
+      const lists = await this.list(hello, list, BESIDE_MS);
+      const { toolsFault } = lists;
+      if (toolsFault && !(await this.#isWellWithout(lists, toolsFault))) throw toolsFault;
+      return { hello, lists };
+    } catch (thrown) {
+      if (this.#fault) throw this.#fault;
+      const isExpired = thrown instanceof HubError && thrown.code === 'wait-expired';
+      const fault = isExpired ? timeUpFault(spec.slug, this.#phase, runtime.clock.nowMs() - startMs) : thrown;
+      const explained = await this.transport.explained?.(fault, own);
+      throw withSigns(explained ?? fault, this.transport.signs?.() ?? []);
+    } finally {
+      this.#opening = undefined;
+    }
+  }
+
+  /** Only what the server declares is asked for. `besideMs`: see `listAll`. */
+  async list(hello: InitializeResult, deadline: Deadline, besideMs?: number): Promise<ServerLists> {
+    if (!this.#parts.clientContext.lists) return NO_LISTS;
+    const { runtime, limits, spec, isForward } = this.#parts;
+    const parts = { runtime, limits, server: spec.slug, correlator: this.correlator, isForward };
+    const lists = await listAll(parts, hello, deadline, besideMs);
+    if (this.#fault) throw this.#fault; // what a connection's end has cut short is no list
+    this.#isToolless = lists.toolsFault !== undefined;
+    return lists;
+  }
+
+  /** Whether a server whose tools cannot be read is of use all the same: it gives other lists, or answers a ping. */
+  async #isWellWithout({ prompts, resources, templates }: ServerLists, { code }: HubError): Promise<boolean> {
+    if (FAULTS_OF_ALL.has(code)) return false;
+    const hasOthers = [prompts, resources, templates].some((rows) => rows !== undefined && rows.length > 0);
+    const isWell = hasOthers || (await this.liveness.isAlive());
+    if (this.#fault) throw this.#fault;
+    return isWell;
+  }
+
+  send(call: UpstreamCall, times: SendTimes): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
+    if (this.#fault) return goneRefusal(this.#parts.spec.slug, this.#fault, 'not-executed');
+    const { renewing } = this.#renewal;
+    if (renewing !== undefined) return this.#sendRenewed(renewing, call, times);
+    return this.#ask(call, times);
+  }
+
+  /** Ends this life for a reason; the first one counts. Whatever is in flight ends with it. */
+  lose(fault: HubError): void {
+    if (this.#fault) return;
+    this.#fault = fault;
+    this.lastCall = this.correlator.newest(isCall)?.plan;
+    this.#opening?.end('stopped');
+    this.correlator.failAll(() => goneRefusal(this.#parts.spec.slug, fault, 'unknown'));
+    this.#lost.resolve(fault);
+  }
+
+  /** Stops the transport. Never rejects. */
+  async close(deadline: Deadline): Promise<void> {
+    const { runtime, spec } = this.#parts;
+    this.lose(new HubError('server-down', { message: `${spec.slug} was stopped.` }));
+    try {
+      await runtime.waits.for(this.transport.stop(deadline), { label: 'upstream-stop', owner: spec.slug, deadline });
+    } catch {
+      // It did not stop in time; the sweep of marked descendants ends what is left.
+    }
+    this.clientSide[Symbol.dispose]();
+    this.correlator[Symbol.dispose]();
+  }
+
+  #ask(call: UpstreamCall, times: SendTimes): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
+    const { questionMs } = this.#parts.limits;
+    return this.correlator.ask(
+      {
+        method: call.method,
+        label: 'upstream-call',
+        ...{ owner: call.owner, share: call.fairKey },
+        deadline: times.deadline,
+        setting: times.setting,
+        back: call.back,
+        silence: { questionMs, silenceMs: times.silenceMs },
+      },
+      (id) => call.params(id),
+    );
+  }
+
+  /** While the session is being renewed a request would only meet the same 404. */
+  async #sendRenewed(renewal: Promise<void>, call: UpstreamCall, times: SendTimes): Promise<Outcome<UpstreamReply>> {
+    const { runtime, spec } = this.#parts;
+    try {
+      await runtime.waits.for(renewal, { label: 'link-ready', owner: call.owner, deadline: times.deadline });
+    } catch {
+      if (!this.#fault) return new Refusal('client-gone', undefined, { server: spec.slug, outcome: 'not-executed' });
+    }
+    return this.#fault ? goneRefusal(spec.slug, this.#fault, 'not-executed') : this.#ask(call, times);
+  }
+
+  async #shakeHands(deadline: Deadline): Promise<InitializeResult> {
+    void this.#enter('handshake');
+    const { spec, version, clientContext, isForward, versionBefore, opening, sharing } = this.#parts;
+    const { correlator, transport } = this;
+    const setting = phaseSetting('handshake', isLocal(spec));
+    const { capabilityBits } = clientContext;
+    const learned = (note: string) => this.#learned(note);
+    const about = { learned, spec, correlator, transport, version, setting, capabilityBits, isForward };
+    const makeRoom = (until: Deadline) => makeRoomFor({ server: spec.slug, transport, correlator, sharing }, until);
+    return shakeHands({ ...about, makeRoom, opening, before: versionBefore() }, deadline);
+  }
+
+  #enter(phase: LinkPhase): Promise<void> | undefined {
+    this.#phase = phase;
+    return this.#parts.phase(phase);
+  }
+
+  #events(): TransportEvents {
+    const { spec, runtime } = this.#parts;
+    return {
+      message: (envelope, exchange) => {
+        const nowMs = this.liveness.seen();
+        if (envelope.kind === 'reply') this.#renewal.replied(exchange);
+        this.correlator.message(envelope, exchange, nowMs);
+      },
+      failed: (id, fault) => this.correlator.failed(id, fault),
+      unreadable: (fault) => this.correlator.unreadable(fault),
+      alive: (id) => this.correlator.alive(id, this.liveness.seen()),
+      phase: (phase) => this.#enter(phase),
+      sessionLost: (id, fault) => this.#renewal.doubted(id, fault),
+      closed: (fault) => this.lose(fault),
+      learned: (note) => this.#learned(note),
+      question: () => this.liveness.question(),
+      said: (line) => runtime.bus.publish({ type: 'server-said', server: spec.slug, line }),
+    };
+  }
+
+  #learned(note: string): void {
+    if (this.notes.includes(note) || this.notes.length >= MAX_NOTES) return;
+    this.notes.push(note);
+    const { runtime, spec } = this.#parts;
+    runtime.bus.publish({ type: 'server-habit-learned', server: spec.slug, note });
+  }
+
+  /** The server does not know the session. */
+  forgotten(): void {
+    this.#renewal.forgotten();
+  }
+
+  #ended(pending: PendingRequest): void {
+    const reason = pending.plan.deadline.ended ?? 'cancelled';
+    if (!this.#fault) this.correlator.cancel(pending, reason === 'time-up' ? 'timeout' : 'cancelled by the client');
+    const waitedMs = Math.round(this.#parts.runtime.clock.nowMs() - pending.sentMs);
+    pending.settle(endedRefusal(this.#parts.spec.slug, pending.plan, reason, waitedMs));
+  }
+}

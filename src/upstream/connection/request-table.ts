@@ -1,0 +1,126 @@
+/**
+ * The requests in flight on one connection, found by their ids, and the ids themselves.
+ * Guarantees: ids are positive integers that count up from 1 and are used once, for the first million requests of a connection (specification,
+ * basic protocol, requests). After that only ids that were answered are used again, the one that has rested longest first, so that
+ * ids stay near a million: servers exist that refuse ids above 1,000,000 or 2³¹. An id without an answer is never used again, so that a late answer
+ * reaches no other request. All operations take constant time.
+ */
+import { Capped, type ContainerLimits } from '../../runtime/container-limits.ts';
+
+/** The largest id that is used again. */
+const MOST_ID = 2 ** 31 - 1;
+/** Requests in flight at once. */
+const MOST = 8192;
+/** The smallest number of places; doubled while more than half of them are taken. */
+const PLACES = 16;
+/** Ids that rest. The oldest has rested for about as many requests. */
+const RESTING = 65_536;
+/** From this id on ids that have rested are used again. */
+const REUSE_FROM = 1_000_000 - RESTING;
+/** An id is used again when so many others rest behind it. */
+const LEAST_RESTING = 4096;
+
+export class RequestTable<T> extends Capped {
+  /** The place of an id are its lowest bits; an id whose place is taken is passed over. */
+  #places: ({ readonly id: number; readonly item: T } | undefined)[] = []; // bounded by: 2 × MOST
+  #used = 0;
+  #next = 1;
+  readonly #reuseFrom: number;
+  /** A ring; made when it is needed. */
+  #resting: Int32Array | undefined;
+  #oldest = 0;
+  #rested = 0;
+
+  /** `reuseFrom`: see `REUSE_FROM`; another figure is for tests. */
+  constructor(name: string, ceilings: ContainerLimits, reuseFrom: number = REUSE_FROM) {
+    super(name, MOST, 'refuse', ceilings);
+    this.#reuseFrom = reuseFrom;
+    this.#places.length = PLACES;
+  }
+
+  get size(): number {
+    return this.#used;
+  }
+
+  /** Takes a place for what `make` returns. Returns its id, or −1 when `MOST` are in flight. */
+  add(make: (id: number) => T): number {
+    if (this.#used >= MOST) {
+      this.overflowed += 1;
+      return -1;
+    }
+    if (this.#used * 2 >= this.#places.length) this.#widen();
+    const id = this.#freeId();
+    this.#places[this.#placeOf(id)] = { id, item: make(id) };
+    this.#used += 1;
+    this.mark();
+    return id;
+  }
+
+  /** Returns an id that no request has, for a message that the table does not hold. */
+  takeId(): number {
+    const id = this.#next;
+    this.#next += 1;
+    return id;
+  }
+
+  /** Ids are at least this from now on: in the session that the connection goes on in, smaller ones have been used. */
+  startFrom(id: number): void {
+    this.#next = Math.max(this.#next, id);
+  }
+
+  at(id: number): T | undefined {
+    const place = this.#places[this.#placeOf(id)];
+    return place?.id === id ? place.item : undefined;
+  }
+
+  /** `isAnswered` = no other answer to it is expected. */
+  free(id: number, isAnswered: boolean): void {
+    if (this.at(id) === undefined) return;
+    this.#places[this.#placeOf(id)] = undefined;
+    this.#used -= 1;
+    if (isAnswered && this.#next >= this.#reuseFrom) this.#rest(id);
+  }
+
+  /** The only item, if there is exactly one. */
+  get only(): T | undefined {
+    return this.#used === 1 ? this.values().next().value : undefined;
+  }
+
+  *values(): Generator<T> {
+    for (const place of this.#places) if (place !== undefined) yield place.item;
+  }
+
+  #placeOf(id: number): number {
+    return id & (this.#places.length - 1);
+  }
+
+  /** At least half of the places are free, so that few ids are passed over. */
+  #freeId(): number {
+    for (;;) {
+      const id = this.#rested > LEAST_RESTING ? this.#longestRested() : this.takeId();
+      if (this.#places[this.#placeOf(id)] === undefined) return id;
+      if (this.#next >= this.#reuseFrom) this.#rest(id);
+    }
+  }
+
+  #longestRested(): number {
+    const id = this.#resting?.[this.#oldest] as number;
+    this.#oldest = (this.#oldest + 1) % RESTING;
+    this.#rested -= 1;
+    return id;
+  }
+
+  #rest(id: number): void {
+    this.#resting ??= new Int32Array(RESTING);
+    if (this.#rested === RESTING || id > MOST_ID) return;
+    this.#resting[(this.#oldest + this.#rested) % RESTING] = id;
+    this.#rested += 1;
+  }
+
+  #widen(): void {
+    const before = this.#places;
+    this.#places = [];
+    this.#places.length = before.length * 2;
+    for (const place of before) if (place !== undefined) this.#places[this.#placeOf(place.id)] = place;
+  }
+}

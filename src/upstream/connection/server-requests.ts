@@ -1,0 +1,53 @@
+/** Requests of a server on one connection: answered here, or handed to whoever can ask the user. What comes above the rate is dropped. */
+
+import type { Envelope } from '../../protocol/message.ts';
+import { errorFrame, resultFrame } from '../../protocol/write.ts';
+import { TokenBucket } from '../../resilience/token-bucket.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import type { InvalidMessages } from './invalid-messages.ts';
+
+export interface ServerRequestsParts {
+  readonly runtime: Runtime;
+  readonly invalid: InvalidMessages;
+  /** Longest id of a request, bytes. */
+  readonly idBytes: number;
+  /** Returns false when nobody can be asked. */
+  readonly ask: (envelope: Envelope, exchange: number | undefined) => boolean;
+  readonly reply: (frame: Buffer) => void;
+}
+
+const PER_SECOND = 50;
+const QUOTE = 0x22;
+
+export class ServerRequests {
+  readonly #parts: ServerRequestsParts;
+  readonly #rate: TokenBucket;
+
+  constructor(parts: ServerRequestsParts) {
+    this.#parts = parts;
+    const nowMs = parts.runtime.clock.nowMs();
+    this.#rate = new TokenBucket({ perSecond: PER_SECOND, burst: PER_SECOND, nowMs });
+  }
+
+  /** Returns false when the request was dropped, or cannot be read. */
+  take(envelope: Envelope, exchange: number | undefined): boolean {
+    const { runtime, invalid, idBytes, ask, reply } = this.#parts;
+    const { bytes, id, method, fault } = envelope;
+    if (!this.#rate.take(runtime.clock.nowMs())) return false;
+    const idRaw = bytes.subarray(id.at, id.end);
+    if (fault !== undefined) {
+      invalid.count('refused', fault);
+      // An id that is a string may be what is invalid.
+      if (bytes[id.at] !== QUOTE)
+        reply(errorFrame(idRaw, { code: -32700, message: `The request is not valid JSON: ${fault}.` }));
+      return false;
+    }
+    if (idRaw.length > idBytes) {
+      invalid.count('refused', `the id of a request has ${idRaw.length} bytes`);
+      reply(errorFrame(idRaw, { code: -32600, message: `The id of the request is longer than ${idBytes} bytes.` }));
+    } else if (method === 'ping') reply(resultFrame(idRaw, Buffer.from('{}')));
+    else if (!ask(envelope, exchange))
+      reply(errorFrame(idRaw, { code: -32601, message: `Not served on a shared connection: ${method.slice(0, 60)}` }));
+    return true;
+  }
+}

@@ -1,0 +1,127 @@
+/**
+ * Whether a server has forgotten the session of a connection, and its renewal on the same connection.
+ * Guarantees: HTTP 404 that belongs to one request alone ends that request and nothing else; what was not executed in a lost session is sent again,
+ * once, in the new one; a server that forgets each new session at once loses the connection instead of going round.
+ * Does not: notice sessions that are lost in other words (`keep-alive.ts`, `connection-switch.ts`).
+ */
+import type { Limits } from '../../config/limits.ts';
+import { type ErrorCode, HubError } from '../../model/errors.ts';
+import { Refusal } from '../../model/outcome.ts';
+import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
+import type { Deadline } from '../../runtime/deadline.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import type { Transport } from '../transport/transport.ts';
+import type { Correlator } from './correlator.ts';
+import type { Liveness } from './liveness.ts';
+import type { PendingRequest } from './pending-request.ts';
+
+export interface SessionRenewalParts {
+  readonly runtime: Runtime;
+  readonly limits: Pick<Limits, 'handshakeMs'>;
+  readonly server: string;
+  readonly transport: Transport;
+  readonly correlator: Correlator;
+  readonly liveness: Liveness;
+  readonly shakeHands: (deadline: Deadline) => Promise<InitializeResult>;
+  readonly isLost: () => boolean;
+  /** The connection ends. */
+  readonly lose: (fault: HubError) => void;
+  readonly renewed: (hello: InitializeResult) => void;
+}
+
+/** Renewals without an answered request between them; one more ends the connection. */
+const RENEWALS = 3;
+/** A session that has just proved good is not asked about again for each request that is answered 404, ms. */
+const KNOWN_MS = 1000;
+
+export class SessionRenewal {
+  readonly #parts: SessionRenewalParts;
+  #renewing: Promise<void> | undefined;
+  /** The question whether the session is known. */
+  #examination: Promise<boolean> | undefined;
+  /** When the session last proved good. */
+  #knownMs = Number.NEGATIVE_INFINITY;
+  /** Renewals since the last answer to anything but initialize. */
+  #count = 0;
+
+  constructor(parts: SessionRenewalParts) {
+    this.#parts = parts;
+  }
+
+  /** Settles when the session is new, or the connection lost; undefined = nothing is being renewed. Never rejects. */
+  get renewing(): Promise<void> | undefined {
+    return this.#renewing;
+  }
+
+  /** A reply came on this exchange. */
+  replied(exchange: number | undefined): void {
+    if (this.#count === 0) return;
+    const pending = exchange === undefined ? undefined : this.#parts.correlator.at(exchange);
+    if (pending !== undefined && pending.plan.method !== 'initialize') this.#count = 0;
+  }
+
+  /** A request, or the GET stream (undefined), was answered as if the session were not known. `fault` = what it ends with if it is. */
+  doubted(id: number | undefined, fault: HubError): void {
+    const { runtime, server, correlator, isLost } = this.#parts;
+    if (isLost()) return;
+    const pending = id === undefined ? undefined : correlator.at(id);
+    // `upstream-ping` is the question itself.
+    if (pending && (pending.plan.method === 'initialize' || pending.plan.label === 'upstream-ping'))
+      return pending.settle(refusalOf(fault, 'upstream-session', server));
+    if (this.#renewing !== undefined) {
+      if (pending) this.#goOn(pending, true, fault);
+      return;
+    }
+    if (runtime.clock.nowMs() - this.#knownMs < KNOWN_MS) return pending?.settle(refusalOf(fault, fault.code, server));
+    this.#examination ??= this.#examine();
+    void this.#examination.then((isForgotten) => pending && !pending.over && this.#goOn(pending, isForgotten, fault));
+  }
+
+  /** The server does not know the session: it is initialized once more, or, where that has not helped, the connection ends. */
+  forgotten(): void {
+    const { server, isLost, lose } = this.#parts;
+    if (isLost() || this.#renewing !== undefined) return;
+    this.#count += 1;
+    if (this.#count <= RENEWALS) {
+      this.#renewing = this.#renew();
+      return;
+    }
+    const message = `${server} forgets every session at once.`;
+    lose(new HubError('upstream-session', { message, detail: { server, phase: 'handshake' } }));
+  }
+
+  #goOn(pending: PendingRequest, isForgotten: boolean, fault: HubError): void {
+    const { server, correlator } = this.#parts;
+    if (!isForgotten) pending.settle(refusalOf(fault, fault.code, server));
+    else if (pending.resent) pending.settle(refusalOf(fault, 'upstream-session', server));
+    else void this.#renewing?.then(() => correlator.again(pending));
+  }
+
+  /** True = the session is being renewed. Never rejects. */
+  async #examine(): Promise<boolean> {
+    const condition = await this.#parts.liveness.examine();
+    this.#examination = undefined;
+    if (condition === 'well') this.#knownMs = this.#parts.runtime.clock.nowMs();
+    if (condition === 'forgotten') this.forgotten();
+    return this.#renewing !== undefined;
+  }
+
+  /** Never rejects: what fails here ends the connection, and with it all that wait. */
+  async #renew(): Promise<void> {
+    const { runtime, limits, transport, shakeHands, renewed, lose } = this.#parts;
+    using deadline = runtime.deadline(limits.handshakeMs);
+    transport.forgetSession();
+    try {
+      const hello = await shakeHands(deadline);
+      this.#renewing = undefined;
+      renewed(hello);
+    } catch (thrown) {
+      this.#renewing = undefined;
+      lose(thrown instanceof HubError ? thrown : new HubError('internal', { cause: thrown }));
+    }
+  }
+}
+
+function refusalOf({ message, detail }: HubError, code: ErrorCode, server: string): Refusal {
+  return new Refusal(code, message, { ...detail, server });
+}

@@ -1,0 +1,112 @@
+/**
+ * What the client side wants to hear from a server on one connection: a log level, and updates of resources. Told after each handshake, so
+ * that a reconnect loses nothing, and again when it changes.
+ * Promises: nobody waits for it; each request ends by `handshakeMs`; a server without the capability is not asked.
+ * Source: protocol.md §1.4, logging and resources.
+ */
+import type { Limits } from '../../config/limits.ts';
+import { SILENT_BACK_CHANNEL } from '../../protocol/back-channel.ts';
+import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
+import { jsonBytes } from '../../protocol/json-text.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import type { ClientContext } from '../client-context.ts';
+import type { Correlator } from './correlator.ts';
+
+export interface WantedUpdatesParts {
+  readonly runtime: Runtime;
+  readonly limits: Limits;
+  readonly server: string;
+  readonly correlator: () => Correlator;
+  readonly clientContext: ClientContext;
+}
+
+/** Changes within this time are sent together, ms. */
+const TOGETHER_MS = 50;
+
+export class WantedUpdates implements Disposable {
+  readonly #parts: WantedUpdatesParts;
+  #hello: InitializeResult | undefined;
+  #level: string | undefined;
+  #soon: Disposable | undefined;
+  #told = new Set<string>(); // bounded by: the client side's subscriptions
+
+  constructor(parts: WantedUpdatesParts) {
+    this.#parts = parts;
+  }
+
+  /** The server is there (again). */
+  tell(hello: InitializeResult): void {
+    this.#hello = hello;
+    this.#level = undefined;
+    this.#told = new Set();
+    this.tellMore();
+  }
+
+  /** A call of a session has told the server already. */
+  told(uri: string, isWanted: boolean): void {
+    if (isWanted) this.#told.add(uri);
+    else this.#told.delete(uri);
+  }
+
+  /** Sends what has changed, with what else changes within a moment: sessions come and go by the hundred. */
+  tellSoon(): void {
+    this.#soon ??= this.#parts.runtime.timers.after(TOGETHER_MS, () => {
+      this.#soon = undefined;
+      this.tellMore();
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#soon?.[Symbol.dispose]();
+    this.#soon = undefined;
+  }
+
+  /** Subscribes to those of these resources that are new, at a cost that does not depend on the others. */
+  add(uris: readonly string[]): void {
+    if (!this.#canSubscribe) return;
+    for (const uri of uris) {
+      if (this.#told.has(uri)) continue;
+      this.#told.add(uri);
+      this.#ask('resources/subscribe', { uri });
+    }
+  }
+
+  get #canSubscribe(): boolean {
+    const resources = this.#hello?.capabilities.resources;
+    return typeof resources === 'object' && resources !== null && 'subscribe' in resources;
+  }
+
+  /** What the server has not been told yet. */
+  tellMore(): void {
+    this.levelChanged();
+    if (!this.#canSubscribe) return;
+    const uris = this.#parts.clientContext.subscriptions();
+    const wanted = new Set(uris); // bounded by: the client side's subscriptions
+    for (const uri of wanted) if (!this.#told.has(uri)) this.#ask('resources/subscribe', { uri });
+    for (const uri of this.#told) if (!wanted.has(uri)) this.#ask('resources/unsubscribe', { uri });
+    this.#told = wanted;
+  }
+
+  levelChanged(): void {
+    const level = this.#parts.clientContext.logLevel();
+    if (level === undefined || level === this.#level || this.#hello?.capabilities.logging === undefined) return;
+    this.#level = level;
+    this.#ask('logging/setLevel', { level });
+  }
+
+  #ask(method: string, params: object): void {
+    const { runtime, limits, server, correlator } = this.#parts;
+    const deadline = runtime.deadline(limits.handshakeMs);
+    const text = jsonBytes(params);
+    const asked = correlator().ask(
+      {
+        ...{ method, owner: server, deadline, setting: 'handshakeMs' },
+        ...{ label: 'upstream-call', back: SILENT_BACK_CHANNEL, silence: undefined },
+      },
+      () => text,
+    );
+    // Whatever the answer: the server is as it was.
+    if (asked instanceof Promise) void asked.then(() => deadline[Symbol.dispose]());
+    else deadline[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,288 @@
+/**
+ * A transport whose server may speak the stateless era (2026-07-28): it adds what each request needs there and removes from answers what only that
+ * era knows, so that the rest of the module speaks one language. A question in a result goes to the user, or ends as an error where nobody can be
+ * asked. A request is cancelled by closing it (HTTP) or by a notification (stdio).
+ */
+
+import { isRefusal, type Outcome } from '../../model/outcome.ts';
+import { filledResult } from '../../protocol/empty-result.ts';
+import { capabilitiesFrom } from '../../protocol/era-2025/initialize.ts';
+import {
+  declaresSubscribe,
+  errorCode,
+  neutralError,
+  neutralResult,
+  requestMeta,
+  resultType,
+  withRequestMeta,
+} from '../../protocol/era-2026/outgoing.ts';
+import { VERSION_2026 } from '../../protocol/era-2026/versions.ts';
+import { jsonBytes } from '../../protocol/json-text.ts';
+import type { Envelope, Span } from '../../protocol/message.ts';
+import { scanEnvelope } from '../../protocol/scan.ts';
+import { errorFrame, notificationFrame, rawErrorFrame, requestFrame, resultFrame } from '../../protocol/write.ts';
+import type { Deadline } from '../../runtime/deadline.ts';
+import { unusableAnswer } from '../connection/invalid-answer.ts';
+import type { SessionHold, Transport, TransportEvents } from '../transport/transport.ts';
+import type { EraOptions, EraParts } from './era-parts.ts';
+import {
+  ASKS,
+  answerFault,
+  asksBack,
+  endFrame,
+  envelopeOf,
+  SCAN,
+  translateNotification,
+  withRepair,
+} from './era-translation.ts';
+import { HeaderRetries } from './header-retries.ts';
+import { type InputRetry, InputRounds } from './input-rounds.ts';
+import { type SentRequest, SentRequests } from './sent-requests.ts';
+
+/** Which are no requests of this era. */
+const SUBSCRIPTIONS: ReadonlySet<string> = new Set(['resources/subscribe', 'resources/unsubscribe']);
+const EMPTY = Buffer.from('{}');
+const HEADER_MISMATCH = -32020;
+
+/** The transport of one connection, in whichever era its server turns out to speak. */
+export function inEras(parts: EraOptions, events: TransportEvents): Transport {
+  const { runtime, spec, version, clientContext, makeTransport, toolHeaders, wishesChanged, nextId } = parts;
+  return new EraTransport({
+    ...{ server: spec.slug, make: (own) => makeTransport(spec, own), events, version },
+    capabilities: capabilitiesFrom(clientContext.capabilityBits),
+    logLevel: () => clientContext.logLevel(),
+    declared: (tool) => toolHeaders.of(tool),
+    repeats: new HeaderRetries(runtime.timers, toolHeaders),
+    ...{ wishesChanged, nextId },
+    closes: spec.transport.kind !== 'stdio',
+  });
+}
+
+class EraTransport implements Transport {
+  readonly #parts: EraParts;
+  readonly #inner: Transport & { readonly pid?: number | undefined };
+  readonly stderrTail = (): readonly string[] => this.#inner.stderrTail();
+  readonly signs = (): readonly string[] => this.#inner.signs?.() ?? [];
+  readonly explained = async (fault: unknown, deadline: Deadline): Promise<unknown> =>
+    (await this.#inner.explained?.(fault, deadline)) ?? fault;
+  #stateless = false;
+  readonly #sent: SentRequests;
+  readonly #rounds = new InputRounds();
+  /** It tells of changed resources. */
+  #subscribes = false;
+  readonly forgetSession = (): void => this.#inner.forgetSession();
+  readonly announce = (version: string | undefined): void => this.#inner.announce?.(version);
+
+  constructor(parts: EraParts) {
+    this.#parts = parts;
+    this.#sent = new SentRequests(parts.nextId);
+    const { events } = parts;
+    this.#inner = parts.make({
+      ...events,
+      message: (envelope, exchange) => {
+        const heard = this.#stateless ? this.#understood(envelope) : envelope;
+        const told = heard && withRepair(heard, envelope);
+        if (told) events.message(told, exchange === undefined ? undefined : this.#sent.idOf(exchange));
+      },
+      failed: (wire, fault) => {
+        const id = this.#sent.idOf(wire);
+        this.#forget(id);
+        events.failed(id, fault);
+      },
+      unreadable: (fault) => {
+        const id = this.#stateless ? this.#sent.only : undefined;
+        if (id === undefined) return events.unreadable(fault);
+        this.#forget(id);
+        events.failed(id, fault);
+      },
+      alive: (wire) => events.alive(wire === undefined ? undefined : this.#sent.idOf(wire)),
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.#inner.pid;
+  }
+  get session(): SessionHold | undefined {
+    return this.#inner.session;
+  }
+
+  start(deadline: Deadline): Promise<void> {
+    return this.#inner.start(deadline);
+  }
+
+  send(frame: Buffer, id: number | undefined, deadline: Deadline, share?: string): Outcome<void> {
+    if (!this.#stateless) return this.#inner.send(frame, id, deadline, share);
+    const dressed = this.#dressed(frame, id, deadline);
+    if (dressed !== undefined) return this.#inner.send(dressed, id && this.#sent.wireOf(id), deadline);
+    if (id === undefined) deadline[Symbol.dispose]();
+    return undefined;
+  }
+
+  abort(id: number): boolean {
+    const mayHaveLeft = this.#inner.abort(this.#sent.wireOf(id));
+    // What cannot be closed is cancelled by that number next.
+    if (this.#parts.closes || !mayHaveLeft) this.#forget(id);
+    else this.#drop(id);
+    return mayHaveLeft;
+  }
+
+  negotiated(version: string | undefined): void {
+    this.#stateless = version === VERSION_2026;
+    this.#inner.negotiated(version, this.#parts.declared);
+  }
+
+  questionKey(idRaw: string): string | undefined {
+    return this.#rounds.keyOf(idRaw);
+  }
+  cpuMs(): number | undefined {
+    return this.#inner.cpuMs();
+  }
+  cpuReadMs(): number | undefined {
+    return this.#inner.cpuReadMs();
+  }
+
+  stop(deadline: Deadline): Promise<void> {
+    this.#parts.repeats[Symbol.dispose]();
+    return this.#inner.stop(deadline);
+  }
+
+  #forget(id: number): void {
+    this.#sent.forget(id);
+    this.#drop(id);
+  }
+
+  /** It goes on in no way. */
+  #drop(id: number): void {
+    this.#parts.repeats.forget(id);
+    this.#rounds.forget(id);
+  }
+
+  /** Undefined = this era has no such message, or it is an answer that waits for others. A subscription is a wish, told by listening. */
+  #dressed(frame: Buffer, id: number | undefined, deadline: Deadline): Buffer | undefined {
+    const envelope = scanEnvelope(frame, SCAN);
+    if (isRefusal(envelope)) return frame;
+    const { bytes, params: span, method, kind } = envelope;
+    const params = span.at < 0 ? undefined : bytes.subarray(span.at, span.end);
+    if (kind === 'reply') this.#answered(envelope);
+    if (id === undefined) {
+      const isCancel = method === 'notifications/cancelled' && !this.#parts.closes;
+      return isCancel ? this.#cancelled(method, params) : undefined;
+    }
+    if (SUBSCRIPTIONS.has(method)) {
+      this.#wished(id, method);
+      return undefined;
+    }
+    const request = { method, params, deadline };
+    return this.#request(this.#sent.add(id, request), request);
+  }
+
+  #cancelled(method: string, params: Buffer = EMPTY): Buffer {
+    const { requestId, ...rest } = JSON.parse(params.toString('utf8')) as { readonly requestId?: unknown };
+    const id = Number(requestId);
+    const told = { ...rest, requestId: this.#sent.wireOf(id) };
+    this.#sent.cancelled(id);
+    return notificationFrame(method, jsonBytes(told));
+  }
+
+  #wished(id: number, method: string): void {
+    const idRaw = Buffer.from(String(id));
+    this.#parts.wishesChanged();
+    const message = `The server tells of no changed resources: ${method}`;
+    this.#hear(id, this.#subscribes ? resultFrame(idRaw, EMPTY) : errorFrame(idRaw, { code: -32601, message }));
+  }
+
+  #request(wire: number, { method, params }: SentRequest): Buffer {
+    const { version, capabilities, logLevel } = this.#parts;
+    const meta = requestMeta({ name: 'mcphub', version }, capabilities, logLevel());
+    return requestFrame(wire, method === 'ping' ? 'server/discover' : method, withRequestMeta(params, meta));
+  }
+
+  /** What a user has answered: with the last of a round the call goes on. */
+  #answered({ bytes, id, result, error }: Envelope): void {
+    const text = (span: Span) => (span.at < 0 ? undefined : bytes.toString('utf8', span.at, span.end));
+    const step = this.#rounds.answered(text(id) ?? '', text(result), text(error) ?? '');
+    if (step?.kind === 'again') this.#goOn(step);
+    else if (step?.kind === 'refused') this.#tell(step.id, step.first.method, `${ASKS} (${step.why.slice(0, 200)})`);
+  }
+
+  #goOn({ id, first, members }: InputRetry): void {
+    const rest = (first.params ?? EMPTY).subarray(1);
+    const comma = /^\s*\}/.test(rest.toString('latin1', 0, 16)) ? '' : ',';
+    this.#again(id, { ...first, params: Buffer.concat([Buffer.from(`{${members}${comma}`), rest]) });
+  }
+
+  #again(id: number, request: SentRequest): void {
+    const wire = this.#sent.add(id, request);
+    const sent = this.#inner.send(this.#request(wire, request), wire, request.deadline);
+    if (isRefusal(sent)) this.#tell(id, request.method, sent.message);
+  }
+
+  #tell(id: number, method: string, why: string): void {
+    this.#forget(id);
+    this.#hear(id, endFrame(Buffer.from(String(id)), method, why));
+  }
+
+  /** As if the server had said it. */
+  #hear(id: number | undefined, frame: Buffer): void {
+    const envelope = envelopeOf(frame);
+    if (envelope) this.#parts.events.message(envelope, id);
+  }
+
+  /** An answer that cannot be understood ends its call at once. */
+  #understood(envelope: Envelope): Envelope | undefined {
+    const wire = this.#sent.answeredBy(envelope);
+    const why = wire === undefined ? undefined : answerFault(envelope, this.#sent.methodOf(wire));
+    if (wire === undefined || why === undefined) return this.#heard(envelope);
+    const id = this.#sent.idOf(wire);
+    this.#forget(id);
+    this.#parts.events.failed(id, unusableAnswer(this.#parts.server, why, envelope));
+    return undefined;
+  }
+
+  /** Undefined = the answer is a question, or nobody's, or the call is sent once more. */
+  #heard(envelope: Envelope): Envelope | undefined {
+    const { bytes, kind, result, error } = envelope;
+    if (kind !== 'reply') return translateNotification(envelope);
+    const wire = this.#sent.answeredBy(envelope) ?? Number.NaN;
+    const sent = this.#sent.answered(wire);
+    if (!sent) return undefined;
+    const id = this.#sent.idOf(wire);
+    if (result.at < 0) return this.#refused(id, sent, bytes.subarray(error.at, error.end));
+    const json = filledResult(sent.method, envelope);
+    const type = resultType(json);
+    const why = type === 'input_required' ? this.#ask(id, sent, json) : asksBack(type);
+    if (why === undefined) return undefined;
+    this.#forget(id);
+    if (sent.method === 'server/discover') this.#subscribes = declaresSubscribe(json);
+    const idRaw = Buffer.from(String(id));
+    return envelopeOf(
+      type === 'complete' ? resultFrame(idRaw, neutralResult(json)) : endFrame(idRaw, sent.method, why),
+    );
+  }
+
+  #refused(id: number, sent: SentRequest, error: Buffer): Envelope | undefined {
+    const told = () => {
+      this.#forget(id);
+      return rawErrorFrame(Buffer.from(String(id)), neutralError(sent.method, error));
+    };
+    const isMismatch = errorCode(error) === HEADER_MISMATCH && sent.method === 'tools/call';
+    if (!isMismatch || sent.isRepeated) return envelopeOf(told());
+    // The tools declare other headers than the hub has read, and the server has done nothing.
+    this.#parts.repeats.hold(id, (isLearned) => {
+      if (isLearned) this.#again(id, { ...sent, isRepeated: true });
+      else this.#hear(id, told());
+    });
+    this.#hear(undefined, notificationFrame('notifications/tools/list_changed', undefined));
+    return undefined;
+  }
+
+  /** Undefined = it is asked; else why not. */
+  #ask(id: number, first: SentRequest, json: Buffer): string | undefined {
+    const questions = this.#rounds.begin(id, this.#rounds.first(id) ?? first, json);
+    if (typeof questions === 'string') return `${ASKS} (${questions})`;
+    for (const { idRaw, method, params } of questions) this.#hear(id, requestFrame(idRaw, method, params));
+    const next = questions.length === 0 ? this.#rounds.again(id) : undefined;
+    if (next) this.#goOn(next);
+    return undefined;
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * The requests of one connection to a stateless server, by the hub's ids: what was sent, and under which number it travels. Each round of a call
+ * is a request of its own and has a number of its own (specification 2026-07-28: the id of a retry must be another).
+ * Promises: an answer finds its request once; what comes late, twice, or to an earlier round finds nothing.
+ * Does not: send (`era-transport.ts`).
+ */
+
+import { isNamelessError, replyNumber } from '../../protocol/answer.ts';
+import type { Envelope } from '../../protocol/message.ts';
+import type { Deadline } from '../../runtime/deadline.ts';
+
+export interface SentRequest {
+  readonly method: string;
+  /** As the hub's own rooms made it; undefined = none. */
+  readonly params: Buffer | undefined;
+  readonly deadline: Deadline;
+  /** It was refused for its headers before, and is sent once more. */
+  readonly isRepeated?: boolean;
+}
+
+interface Entry {
+  readonly wire: number;
+  /** Undefined = answered; the call goes on when its user has answered. */
+  readonly request: SentRequest | undefined;
+}
+
+export class SentRequests {
+  readonly #byId = new Map<number, Entry>(); // bounded by: the requests in flight
+  /** Only of requests that are sent for a second time or later, by their number on the wire. */
+  readonly #byWire = new Map<number, number>(); // bounded by: the requests in flight
+  readonly #nextId: () => number;
+  /** A notification was sent after the last answer: an error without an id may be about it. */
+  #isCancelling = false;
+
+  /** `nextId` returns an id that no request of this connection has. */
+  constructor(nextId: () => number) {
+    this.#nextId = nextId;
+  }
+
+  /** Returns the hub's id of a request on the wire. */
+  idOf(wire: number): number {
+    return this.#byWire.get(wire) ?? wire;
+  }
+
+  /** Returns the number of the request that a message answers; undefined = none. An error that names none is the answer to the only request. */
+  answeredBy(message: Envelope): number | undefined {
+    if (message.kind !== 'reply') return undefined;
+    if (!isNamelessError(message)) return replyNumber(message.bytes, message.id);
+    const { only } = this;
+    return only === undefined || this.#isCancelling ? undefined : this.wireOf(only);
+  }
+
+  /** Returns the only request that waits for its answer, by the hub's id; undefined = there are none or several. */
+  get only(): number | undefined {
+    let only: number | undefined;
+    for (const [id, { request }] of this.#byId) {
+      if (request === undefined) continue;
+      if (only !== undefined) return undefined;
+      only = id;
+    }
+    return only;
+  }
+
+  /** The number of this request on the wire. */
+  add(id: number, request: SentRequest): number {
+    const before = this.#byId.get(id);
+    const wire = before ? this.#nextId() : id;
+    if (before) {
+      this.#byWire.delete(before.wire);
+      this.#byWire.set(wire, id);
+    }
+    this.#byId.set(id, { wire, request });
+    return wire;
+  }
+
+  /** Undefined = nobody waits for it. */
+  answered(wire: number): SentRequest | undefined {
+    const id = this.idOf(wire);
+    this.#isCancelling = false;
+    const entry = this.#byId.get(id);
+    if (entry?.wire !== wire) return undefined;
+    this.#byId.set(id, { wire, request: undefined });
+    return entry.request;
+  }
+
+  /** Of a request that waits for its answer under this number. */
+  methodOf(wire: number): string | undefined {
+    const entry = this.#byId.get(this.idOf(wire));
+    return entry?.wire === wire ? entry.request?.method : undefined;
+  }
+
+  wireOf(id: number): number {
+    return this.#byId.get(id)?.wire ?? id;
+  }
+
+  /** The server is told that nobody waits for it. */
+  cancelled(id: number): void {
+    this.#isCancelling = true;
+    this.forget(id);
+  }
+
+  forget(id: number): void {
+    const entry = this.#byId.get(id);
+    if (entry) this.#byWire.delete(entry.wire);
+    this.#byId.delete(id);
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * Which arguments of a server's tools are repeated in headers, as its last list of tools declares it; for all connections to the server.
+ * Source: specification 2026-07-28, custom headers from tool parameters.
+ */
+import { type ParamHeader, paramHeadersOf } from '../../protocol/era-2026/param-headers.ts';
+import { memberSpan, stringAt } from '../../protocol/scan.ts';
+
+const NONE: readonly ParamHeader[] = [];
+const MARK = '"x-mcp-header"';
+/** A tool with more is hidden in any case. */
+const ROW_BYTES = 1024 * 1024;
+const NAME_BYTES = 1024;
+
+export class ToolHeaders {
+  /** Rows that may declare headers, by the tool's name; read at the first call of the tool. */
+  #declared: Map<string, Buffer | readonly ParamHeader[]> = new Map(); // bounded by: serverTools
+  readonly #waiting = new Set<() => void>(); // bounded by: the calls in flight
+
+  /** `tools` = complete JSON text of each. */
+  learn(tools: readonly Buffer[]): void {
+    const declared = new Map<string, Buffer>(); // bounded by: serverTools
+    for (const bytes of tools) {
+      if (bytes.length > ROW_BYTES || !bytes.includes(MARK)) continue;
+      const name = stringAt(bytes, memberSpan(bytes, { at: 0, end: bytes.length }, 'name'), NAME_BYTES);
+      if (name !== undefined) declared.set(name, bytes);
+    }
+    this.#declared = declared;
+    for (const tell of [...this.#waiting]) tell();
+  }
+
+  /** Told whenever a list has been read, until the function that comes back is called. */
+  onLearned(listener: () => void): () => void {
+    // Each is an entry of its own, also when two give the same function.
+    const entry = (): void => listener();
+    this.#waiting.add(entry);
+    return () => this.#waiting.delete(entry);
+  }
+
+  of(tool: string): readonly ParamHeader[] {
+    const known = this.#declared.get(tool);
+    if (!Buffer.isBuffer(known)) return known ?? NONE;
+    const headers = paramHeadersOf(known.toString('utf8'));
+    this.#declared.set(tool, headers);
+    return headers;
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * Makes the link of a lane and what stands before it.
+ * Does not: start it, or keep it (`session-connections.ts`).
+ */
+import type { Limits } from '../../config/limits.ts';
+import type { LearnedOpening } from '../../model/raw-listing.ts';
+import type { ServerSpec } from '../../model/snapshot.ts';
+import type { Bulkhead } from '../../resilience/bulkhead.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import { isLocal } from '../call-endings.ts';
+import type { ToolHeaders } from '../era-2026/tool-headers.ts';
+import { Link } from '../link/link.ts';
+import { UpstreamPipeline } from '../pipeline.ts';
+import type { Transport, TransportEvents } from '../transport/transport.ts';
+import { SessionConnectionOpenings } from './session-connection-opening.ts';
+import type { SessionConnectionsParts } from './session-connections.ts';
+
+interface LaneMakerParts {
+  readonly runtime: Runtime;
+  readonly limits: Limits;
+  readonly spec: ServerSpec;
+  readonly version: string;
+  readonly startGate: Bulkhead;
+  readonly toolHeaders: ToolHeaders;
+  readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
+  /** What is spoken with the server on its shared link. */
+  readonly spoken: () => string | undefined;
+  /** How it has learned to initialize the server there. */
+  readonly openingBefore: () => LearnedOpening | undefined;
+}
+
+/** A lane lives in the hub where its session calls, also when the server's home is another one. */
+export function sessionConnectionMaker(parts: LaneMakerParts): SessionConnectionsParts['make'] {
+  const { runtime, limits, spec, version, startGate, toolHeaders, makeTransport, spoken, openingBefore } = parts;
+  const kind = isLocal(spec) ? 'local' : 'remote';
+  const openings = new SessionConnectionOpenings(runtime.clock, spec);
+  return (clientContext, share) => {
+    const opening = openings.of(clientContext, spoken);
+    const link: Link = new Link({
+      ...{ runtime, limits, spec, version, kind, startGate, clientContext, toolHeaders, makeTransport, openingBefore },
+      // One key's sessions stand in line behind each other, not before others'.
+      startOwner: `${spec.slug} for ${share}`,
+      spokenBefore: opening.before,
+      listed: () => {},
+      ready() {
+        opening.met(link.view.hello?.version);
+        pipeline.becameReady();
+      },
+    });
+    const pipeline: UpstreamPipeline = new UpstreamPipeline({ runtime, limits, spec, link });
+    return { link, pipeline };
+  };
+}

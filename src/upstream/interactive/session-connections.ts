@@ -1,0 +1,262 @@
+/**
+ * The lanes of one server that asks its users: a connection of its own for each client session, so that a question has exactly one addressee.
+ * Promises: a lane is opened by its session's first call, declares what that client declared, and is closed when it has been idle for
+ * `laneIdleMs`, when the session ends, or with the server; at most `lanes` at once and `lanesPerKey` of one key, and then the one that has been
+ * idle longest makes place: one of the same key, or of a key that holds more;
+ * an idle lane that is lost is not opened again until it is needed, nor before its rest is over: the rest of a closed lane holds for its key; that a list has changed on a lane is told to the shared link, which reads it, and,
+ * where each lane is a process of its own, to its session.
+ * Does not: read lists (the shared link does) or know sessions (`call/` does).
+ * Source: architecture.md §3, lanes.
+ */
+import type { Limits } from '../../config/limits.ts';
+import { isRefusal, type Outcome, Refusal } from '../../model/outcome.ts';
+import type { ServerSpec } from '../../model/snapshot.ts';
+import { CappedMap } from '../../runtime/capped.ts';
+import type { Deadline } from '../../runtime/deadline.ts';
+import type { OpenItem } from '../../runtime/open-work.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import { FairMap } from '../../runtime/shares.ts';
+import type { UpstreamCall, UpstreamReply } from '../call.ts';
+import { isLocal } from '../call-endings.ts';
+import type { ClientContext, ConnectionOwner } from '../client-context.ts';
+import type { Link } from '../link/link.ts';
+import type { LinkView } from '../link/link-state.ts';
+import { downRefusal } from '../link/not-ready.ts';
+import type { UpstreamPipeline } from '../pipeline.ts';
+
+export interface SessionConnectionsParts {
+  readonly runtime: Runtime;
+  readonly limits: Limits;
+  readonly spec: ServerSpec;
+  /** Makes the link and what stands before it; not started yet. `share` = the key whose session it is. */
+  readonly make: (
+    clientContext: ClientContext,
+    share: string,
+  ) => { readonly link: Link; readonly pipeline: UpstreamPipeline };
+  /** The shared link is to read its lists again. */
+  readonly listChanged: () => void;
+}
+
+/** How a lane stood that was closed while it rested. */
+interface ClosedLane {
+  readonly view: LinkView;
+  readonly untilMs: number;
+}
+
+interface Lane {
+  readonly link: Link;
+  readonly pipeline: UpstreamPipeline;
+  usedMs: number;
+  /** Calls on it, also those that wait until it is ready. */
+  calls: number;
+  /** As the newest call brought it. */
+  owner: ConnectionOwner;
+  /** Ends it with the key of the newest call. */
+  open: OpenItem;
+  /** Changed lists that the session is told of next. */
+  readonly changed: Set<string>; // bounded by: the kinds of lists
+}
+
+/** Notices of one list within this time are one, ms. */
+const TOGETHER_MS = 100;
+const EMPTY = Buffer.from('{}');
+const SWEEP_MS = 15_000;
+
+export class SessionConnections {
+  readonly #parts: SessionConnectionsParts;
+  readonly #sessionConnections: FairMap<string, Lane>;
+  /** By key; the rest of a lane that was lost outlives the lane. */
+  readonly #rests: CappedMap<string, ClosedLane>;
+  readonly #sweep: Disposable;
+  #stopped = false;
+
+  constructor(parts: SessionConnectionsParts) {
+    this.#parts = parts;
+    const { runtime, limits } = parts;
+    const bounds = { max: limits.lanes, share: limits.lanesPerKey };
+    this.#sessionConnections = new FairMap<string, Lane>('upstream.lanes', bounds, 'refuse', runtime.ceilings);
+    this.#rests = new CappedMap('upstream.lane-rests', limits.lanes, 'drop-oldest', runtime.ceilings);
+    this.#sweep = runtime.timers.every(SWEEP_MS, () => this.#reap());
+  }
+
+  get size(): number {
+    return this.#sessionConnections.size;
+  }
+
+  call(call: UpstreamCall, owner: ConnectionOwner): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
+    const sessionConnection = this.#sessionConnections.get(owner.id) ?? this.#open(owner);
+    if (sessionConnection === undefined) return this.#full(owner);
+    if (isRefusal(sessionConnection)) return sessionConnection;
+    const { keyId } = owner.access.principal;
+    if (sessionConnection.open.principal.keyId !== keyId) {
+      const open = this.#register(owner);
+      if (isRefusal(open)) return open;
+      sessionConnection.open.close();
+      sessionConnection.open = open;
+    }
+    sessionConnection.usedMs = this.#parts.runtime.clock.nowMs();
+    sessionConnection.owner = owner;
+    const outcome = sessionConnection.pipeline.call(call);
+    if (!(outcome instanceof Promise)) return outcome;
+    sessionConnection.calls += 1;
+    return outcome.finally(() => {
+      sessionConnection.calls -= 1;
+    });
+  }
+
+  logLevelChanged(id: string): void {
+    this.#sessionConnections.get(id)?.link.clientSide?.logLevelChanged();
+  }
+
+  rootsChanged(id: string): void {
+    this.#sessionConnections.get(id)?.link.clientSide?.rootsChanged();
+  }
+
+  /** The session has ended. */
+  end(id: string): void {
+    const sessionConnection = this.#sessionConnections.get(id);
+    if (sessionConnection) this.#close(id, sessionConnection);
+  }
+
+  /** Waits until no call is inside, or the deadline ends. Never rejects. */
+  async drain(deadline: Deadline): Promise<void> {
+    await Promise.all(
+      [...this.#sessionConnections.values()].map((sessionConnection) => sessionConnection.pipeline.drain(deadline)),
+    );
+  }
+
+  /** Ends all lanes. Never rejects; ends by the deadline. */
+  async stop(deadline: Deadline): Promise<void> {
+    this.#stopped = true;
+    this.#sweep[Symbol.dispose]();
+    const all = [...this.#sessionConnections.values()];
+    this.#sessionConnections.clear();
+    await Promise.all(
+      all.map((sessionConnection) => {
+        sessionConnection.open.close();
+        sessionConnection.pipeline.close();
+        return sessionConnection.link.stop(deadline);
+      }),
+    );
+    this.#sessionConnections[Symbol.dispose]();
+    this.#rests[Symbol.dispose]();
+  }
+
+  #register({ id, access }: ConnectionOwner): Outcome<OpenItem> {
+    const open = this.#parts.runtime.openWork.add('session-connection', access);
+    if (isRefusal(open)) return open;
+    open.uses(this.#parts.spec.slug, undefined);
+    open.onEnd(() => this.end(id));
+    return open;
+  }
+
+  /** Undefined = no place is left. */
+  #open(owner: ConnectionOwner): Outcome<Lane> | undefined {
+    const closed = this.#rests.get(owner.share);
+    const nowMs = this.#parts.runtime.clock.nowMs();
+    if (closed && nowMs < closed.untilMs)
+      return downRefusal(this.#parts.spec.slug, { ...closed.view, retryMs: closed.untilMs - nowMs });
+    if (this.#stopped || !this.#makePlace(owner.share)) return undefined;
+    const open = this.#register(owner);
+    if (isRefusal(open)) return open;
+    const { runtime, make } = this.#parts;
+    const ref: { sessionConnection: Lane | undefined } = { sessionConnection: undefined };
+    const now = (): ConnectionOwner => ref.sessionConnection?.owner ?? owner;
+    const clientContext: ClientContext = {
+      ...{ capabilityBits: owner.capabilityBits, isStateless: owner.isStateless },
+      lists: false,
+      logLevel: () => now().logLevel(),
+      subscriptions: () => now().subscriptions(this.#parts.spec.slug),
+      notice: (method, params) => void now().notify(this.#parts.spec.slug, method, params),
+      listChanged: (method) => ref.sessionConnection && this.#listChanged(ref.sessionConnection, method),
+      ask: (asking) => now().ask(asking),
+    };
+    const sessionConnection: Lane = {
+      ...make(clientContext, owner.share),
+      usedMs: runtime.clock.nowMs(),
+      calls: 0,
+      owner,
+      open,
+      changed: new Set(),
+    };
+    ref.sessionConnection = sessionConnection;
+    this.#sessionConnections.set(owner.share, owner.id, sessionConnection);
+    if (closed) sessionConnection.link.lives.backoff.resume(closed.view.deaths);
+    this.#rests.delete(owner.share);
+    sessionConnection.link.start();
+    return sessionConnection;
+  }
+
+  #listChanged(sessionConnection: Lane, method: string): void {
+    const { runtime, spec, listChanged } = this.#parts;
+    const { changed } = sessionConnection;
+    listChanged();
+    // A remote server says it to the shared link too, and everybody is told from there.
+    if (!isLocal(spec)) return;
+    if (changed.size === 0)
+      runtime.timers.after(TOGETHER_MS, () => {
+        for (const one of changed) sessionConnection.owner.notify(spec.slug, one, EMPTY);
+        changed.clear();
+      });
+    changed.add(method);
+  }
+
+  /** True = a lane of this owner may be opened; an idle one may have been closed for it. */
+  #makePlace(share: string): boolean {
+    if (this.#sessionConnections.hasRoom(share)) return true;
+    const mine = this.#sessionConnections.sizeOf(share);
+    let idlest: [string, Lane] | undefined;
+    for (const entry of this.#sessionConnections.entries()) {
+      const [, { owner, usedMs }] = entry;
+      const mayGo = owner.share === share || this.#sessionConnections.sizeOf(owner.share) > mine;
+      if (mayGo && isIdle(entry[1]) && (idlest === undefined || usedMs < idlest[1].usedMs)) idlest = entry;
+    }
+    if (idlest) this.#close(...idlest);
+    return this.#sessionConnections.hasRoom(share);
+  }
+
+  #reap(): void {
+    const { runtime, limits, spec } = this.#parts;
+    const nowMs = runtime.clock.nowMs();
+    for (const [id, sessionConnection] of [...this.#sessionConnections.entries()]) {
+      // A session that listens to updates is at work too, for as long as it can hear them.
+      const listens = sessionConnection.owner.isHeard() && sessionConnection.owner.subscriptions(spec.slug).length > 0;
+      if (!isIdle(sessionConnection) || listens) sessionConnection.usedMs = nowMs;
+      else if (nowMs - sessionConnection.usedMs > limits.laneIdleMs || sessionConnection.link.view.state === 'waiting')
+        this.#close(id, sessionConnection);
+    }
+  }
+
+  #close(id: string, sessionConnection: Lane): void {
+    const { runtime, limits, spec } = this.#parts;
+    this.#sessionConnections.delete(id);
+    const { view } = sessionConnection.link;
+    if (view.state === 'waiting' && view.retryMs !== undefined)
+      this.#rests.set(sessionConnection.owner.share, { view, untilMs: runtime.clock.nowMs() + view.retryMs });
+    sessionConnection.open.close();
+    sessionConnection.pipeline.close();
+    runtime.scope.run(`stop lane of ${spec.slug}`, async () => {
+      using deadline = runtime.deadline(limits.childTermMs * 4);
+      await sessionConnection.link.stop(deadline);
+    });
+  }
+
+  #full({ share }: ConnectionOwner): Refusal {
+    const { spec, limits } = this.#parts;
+    if (this.#sessionConnections.size < limits.lanes)
+      return new Refusal(
+        'server-busy',
+        `${spec.slug} serves ${this.#sessionConnections.sizeOf(share)} sessions of this key at once, and each has a call inside.`,
+        { server: spec.slug, phase: 'queue', setting: 'lanesPerKey', outcome: 'not-executed', retryAfterMs: 1000 },
+      );
+    return new Refusal(
+      'server-busy',
+      `${spec.slug} serves ${limits.lanes} sessions at once, and each has a call inside.`,
+      { server: spec.slug, phase: 'queue', setting: 'lanes', outcome: 'not-executed', retryAfterMs: 1000 },
+    );
+  }
+}
+
+function isIdle(sessionConnection: Lane): boolean {
+  return sessionConnection.calls === 0;
+}

@@ -1,0 +1,100 @@
+/**
+ * From one connection to a server to the next without an end of the first: a second one is tried when the first is answered with errors only, and a
+ * first one that has been replaced stays until the calls inside have ended.
+ * Guarantees: one trial at a time, one in 30 s; a connection that does not work as well is closed and the first stays as it is; of connections that
+ * were replaced the last alone is kept, for `totalMs` at most.
+ * Does not: replace (`link.ts`).
+ */
+import type { Limits } from '../../config/limits.ts';
+import { HubError } from '../../model/errors.ts';
+import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
+import type { Deadline } from '../../runtime/deadline.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import type { Scope } from '../../runtime/scope.ts';
+import type { Connection } from '../connection/connection.ts';
+import type { ServerLists } from './fetch-lists.ts';
+
+export interface OpenedConnection {
+  readonly connection: Connection;
+  readonly hello: InitializeResult;
+  readonly lists: ServerLists;
+}
+
+/** Why a life of a link ended: a fault, or the connection that takes its place. */
+export type LifeEnd = HubError | OpenedConnection;
+
+export interface ConnectionSwitchParts {
+  readonly runtime: Runtime;
+  readonly limits: Pick<Limits, 'totalMs'>;
+  readonly scope: Scope;
+  readonly server: string;
+  readonly connect: () => Connection;
+  /** The time a connection has to close. */
+  readonly closing: () => Deadline;
+}
+
+/** From the begin of one trial to the next, ms. */
+const TRIAL_EVERY_MS = 30_000;
+/** How often a connection that was replaced is looked at: whether calls are inside, ms. */
+const RETIRED_MS = 250;
+
+export class ConnectionSwitch {
+  readonly #parts: ConnectionSwitchParts;
+  #beganMs = Number.NEGATIVE_INFINITY;
+  #tried: Connection | undefined;
+  #retired: Connection | undefined;
+
+  constructor(parts: ConnectionSwitchParts) {
+    this.#parts = parts;
+  }
+
+  /** `succeed` gets a connection that has shaken hands, listed, and is well; nothing happens where there is none, or while it is not time. */
+  tryAnew(succeed: (opened: OpenedConnection) => void): void {
+    const { runtime, scope, connect } = this.#parts;
+    const nowMs = runtime.clock.nowMs();
+    if (this.#tried || nowMs - this.#beganMs < TRIAL_EVERY_MS) return;
+    this.#beganMs = nowMs;
+    const connection = connect();
+    this.#tried = connection;
+    scope.run('trial', async () => {
+      const opened = await connection.open().catch(() => undefined);
+      const isWell = opened !== undefined && !opened.lists.toolsFault && (await connection.liveness.isAlive());
+      const isWanted = this.#tried === connection && !scope.closed;
+      if (this.#tried === connection) this.#tried = undefined;
+      if (isWell && isWanted) return succeed({ connection, ...opened });
+      using deadline = this.#parts.closing();
+      await connection.close(deadline);
+    });
+  }
+
+  /** What is being tried is not wanted any more. */
+  stopTrial(): void {
+    this.#tried?.lose(new HubError('server-down', { message: `The connection to ${this.#parts.server} has ended.` }));
+    this.#tried = undefined;
+  }
+
+  /** Calls that are inside this connection end there; it is closed when there are none. */
+  retire(connection: Connection): void {
+    const { runtime, limits, scope, server: owner } = this.#parts;
+    this.#retired?.lose(new HubError('server-down', { message: `${owner} has been connected anew twice.` }));
+    this.#retired = connection;
+    scope.run('retire', async () => {
+      using end = runtime.deadline(limits.totalMs);
+      while (connection.correlator.hasCalls && end.ended === undefined && !scope.closed) {
+        const backoff = new Promise<void>((resolve) => {
+          runtime.timers.after(RETIRED_MS, resolve);
+        });
+        await runtime.waits.for(backoff, { label: 'upstream-stop', owner, deadline: end }).catch(() => {});
+      }
+      using deadline = this.#parts.closing();
+      await connection.close(deadline);
+      if (this.#retired === connection) this.#retired = undefined;
+    });
+  }
+
+  /** Everything ends, for this reason. */
+  lose(fault: HubError): void {
+    this.stopTrial();
+    this.#retired?.lose(fault);
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * What a call is told about a server that is not ready: how it stands, since when, and when it is tried again.
+ */
+import type { Limits } from '../../config/limits.ts';
+import type { LinkPhase } from '../../model/events.ts';
+import { type Outcome, Refusal } from '../../model/outcome.ts';
+import { sentence } from '../../model/sentence.ts';
+import type { ServerSpec } from '../../model/snapshot.ts';
+import type { Deadline } from '../../runtime/deadline.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import { isLocal, phaseSetting } from '../call-endings.ts';
+import type { LinkStateTracker, LinkView } from './link-state.ts';
+
+/** When a client may look again, ms. */
+const LOOK_AGAIN_MS = 2000;
+
+/** Waits a little (`patienceMs`, default `handshakeMs`) for a link that is coming up. Undefined = it is ready. */
+export async function untilReady(
+  link: {
+    readonly runtime: Runtime;
+    readonly limits: Limits;
+    readonly linkState: LinkStateTracker;
+    readonly spec: ServerSpec;
+    readonly patienceMs?: number | undefined;
+  },
+  deadline: Deadline,
+  owner: string,
+): Promise<Outcome<undefined>> {
+  const { runtime, limits, linkState, spec } = link;
+  const startMs = runtime.clock.nowMs();
+  using own = deadline.sooner(link.patienceMs ?? limits.handshakeMs);
+  try {
+    await runtime.waits.for(linkState.settled, { label: 'link-ready', owner, deadline: own });
+  } catch {
+    const { phase = 'connect', sinceMs } = linkState.view;
+    const waitedMs = runtime.clock.nowMs() - startMs;
+    return startingRefusal({ server: spec.slug, phase, sinceMs, waitedMs, isLocal: isLocal(spec) });
+  }
+  return linkState.state === 'ready' ? undefined : downRefusal(spec.slug, linkState.view);
+}
+
+/** Still coming up after a short wait. */
+function startingRefusal(how: {
+  readonly server: string;
+  readonly phase: LinkPhase;
+  readonly sinceMs: number;
+  readonly waitedMs: number;
+  readonly isLocal: boolean;
+}): Refusal {
+  const { server, phase } = how;
+  const waitedMs = Math.round(how.waitedMs);
+  const setting = phaseSetting(phase, how.isLocal);
+  const state =
+    phase === 'queue'
+      ? `${server} waits for its turn to start: other servers are loading (setting ${setting})`
+      : `${server} has been starting for ${Math.round(how.sinceMs / 1000)} s and is in phase ${phase} (setting ${setting})`;
+  return new Refusal('server-starting', `${state}; the call waited ${waitedMs} ms for it.`, {
+    server,
+    phase,
+    waitedMs,
+    sinceMs: Math.round(how.sinceMs),
+    setting,
+    outcome: 'not-executed',
+    retryAfterMs: LOOK_AGAIN_MS,
+  });
+}
+
+/** Lost, resting before the next try, or stopped. */
+export function downRefusal(server: string, view: LinkView): Refusal {
+  const { fault, retryMs } = view;
+  const next = retryMs === undefined ? '' : ` It is tried again in ${Math.ceil(retryMs / 1000)} s.`;
+  return new Refusal('server-down', `${server} is not reachable: ${sentence(fault?.message ?? view.state)}${next}`, {
+    ...fault?.detail,
+    server,
+    phase: fault?.detail.phase || view.phase || 'connect',
+    outcome: 'not-executed',
+    ...(fault ? { cause: fault.code } : {}),
+    ...(retryMs === undefined ? {} : { retryAfterMs: Math.round(retryMs) }),
+  });
+}

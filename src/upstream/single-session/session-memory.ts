@@ -1,0 +1,271 @@
+/**
+ * Edge: the sessions that workers have open with HTTP servers, on disk, so that a server that allows one session at a time can be told to end one whose worker was
+ * killed, or is used on in it where the server does not end it. A directory of small files (0700, files 0600), one for each session.
+ * Guarantees: a session is found under its target only (server, address and headers); what another running process has opened, or this one has open, is never
+ * taken for left over, whatever that process answers; at most `max` files stay; a failing disk costs this memory and nothing else.
+ */
+import { createHash } from 'node:crypto';
+import { lstat, mkdir, open, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { HttpSpec } from '../../model/snapshot.ts';
+import type { Deadline } from '../../runtime/deadline.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import { RECORD_BYTES, recordFrom, recordText, type SessionRecord } from './session-record.ts';
+
+/** A session that a process which has exited, or this one, has opened and nobody has ended, or that its opener has given up. */
+export interface LeftSession extends SessionRecord {
+  readonly file: string;
+}
+
+export interface SessionMemoryParts {
+  readonly runtime: Runtime;
+  readonly dir: string;
+  /** Slot of this worker. */
+  readonly slot: number;
+  readonly max: () => number;
+  readonly self: ProcessIdentity;
+  readonly isRunning: (other: ProcessIdentity) => boolean;
+}
+
+/** Pids are given again, in a container at each start. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  /** Clock ticks since boot at which it started; '' = not known. */
+  readonly startTicks: string;
+}
+
+/** What the name of a file says. */
+interface Named {
+  readonly file: string;
+  readonly target: string;
+  readonly slot: number;
+  readonly opener: ProcessIdentity;
+  /** Of the session's id. */
+  readonly digest: string;
+}
+
+const WRITE_MS = 5000;
+/** Of one target, read at most: workers and their replacements. */
+const LEFT = 64;
+/** Late answers of one target that are waited for at once. */
+const LATE = 2;
+/** Stands for the opener of a session that has been given up. */
+const NOBODY: ProcessIdentity = { pid: 0, startTicks: '' };
+const NAME = /^([0-9a-f]{32})\.(\d+)\.(\d+)-(\d*)\.([0-9a-f]{16})\.json$/;
+
+/** Returns what a session belongs to: it is of no use at another address or under other credentials, and must not be shown there. */
+export function sessionTarget(server: string, { url, headers }: Pick<HttpSpec, 'url' | 'headers'>): string {
+  const fields = Object.entries(headers).sort(([a], [b]) => (a < b ? -1 : 1));
+  return sha256(JSON.stringify([server, url, fields])).slice(0, 32);
+}
+
+export class SessionMemory {
+  readonly #parts: SessionMemoryParts;
+  /** Files of sessions that are open in this process, and when they are written. */
+  readonly #open = new Map<string, Promise<void>>(); // bounded by: servers, one session of each and one that is tried beside it
+  /** Requests to initialize that are still waited for after their connections ended, by target. */
+  readonly #late = new Map<string, number>(); // bounded by: servers; those without one leave
+
+  constructor(parts: SessionMemoryParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * A session was opened: it is written down in the background, within a millisecond or two where the disk is well, for its worker may be killed in the next moment.
+   * Returns the name of its file.
+   */
+  opened(target: string, record: SessionRecord): string {
+    const { dir } = this.#parts;
+    const file = this.#nameOf(target, record.id);
+    this.#open.set(
+      file,
+      this.#bounded(async (deadline) => {
+        // Small enough for one write; a file that is cut off all the same is not read.
+        const write = () => writeFile(join(dir, file), recordText(record), { mode: 0o600 });
+        await write().catch(() => mkdir(dir, { recursive: true, mode: 0o700 }).then(write));
+        await this.#tidy(target, deadline);
+      }),
+    );
+    return file;
+  }
+
+  /** More is known of an open session: it is written down in the background. */
+  changed(file: string, record: SessionRecord): void {
+    if (!this.#open.has(file)) return;
+    const before = this.#open.get(file) ?? Promise.resolve();
+    this.#open.set(
+      file,
+      before.then(() => this.#bounded(() => this.#rewrite(file, record))),
+    );
+  }
+
+  /** Takes over a session that is left, from now on open here. Returns its file; undefined = another worker has it by now, or it has ended. Never rejects. */
+  async taken(
+    target: string,
+    { file: before, ...record }: LeftSession,
+    deadline: Deadline,
+  ): Promise<string | undefined> {
+    const file = this.#nameOf(target, record.id);
+    if (this.#open.has(file)) return undefined;
+    let isTaken = false;
+    const work = this.#bounded(async () => {
+      // Of several workers one succeeds.
+      await rename(join(this.#parts.dir, before), join(this.#parts.dir, file));
+      await this.#rewrite(file, record);
+      isTaken = true;
+    }, deadline);
+    this.#open.set(file, work);
+    await work;
+    if (!isTaken) this.#open.delete(file);
+    return isTaken ? file : undefined;
+  }
+
+  /** Its server has not ended a session that is not used here any more: any process may take it. Never rejects. */
+  async givenUp(target: string, id: string, file: string): Promise<void> {
+    await this.#open.get(file);
+    this.#open.delete(file);
+    const { dir } = this.#parts;
+    await this.#bounded(() => rename(join(dir, file), join(dir, this.#nameOf(target, id, NOBODY))));
+  }
+
+  /** A session is not used here any more; whether its server knows that is not certain. */
+  released(file: string): void {
+    this.#open.delete(file);
+  }
+
+  /** A session has ended at its server. Settles when nothing of it is left. Never rejects. */
+  async ended(file: string): Promise<void> {
+    await this.#open.get(file);
+    this.#open.delete(file);
+    await this.#bounded(() => unlink(join(this.#parts.dir, file)));
+  }
+
+  /**
+   * Returns the sessions of a target that may be ended or taken over, the newest first: no other running process has them, and they are not open here. Never
+   * rejects; empty where the disk does not answer by the deadline.
+   */
+  async left(target: string, deadline: Deadline): Promise<readonly LeftSession[]> {
+    const found: LeftSession[] = []; // bounded by: LEFT
+    await this.#bounded(async () => {
+      const all = await this.#named(target);
+      const inUse = new Set(all.filter((one) => this.#isInUse(one)).map(({ digest }) => digest));
+      const files = all.filter(({ digest }) => !inUse.has(digest)).map(({ file }) => file);
+      for (const file of (await byAge(this.#parts.dir, files.slice(0, LEFT))).toReversed()) {
+        const one = await this.#read(file);
+        if (one && !this.#open.has(file)) found.push(one);
+      }
+    }, deadline);
+    return found;
+  }
+
+  /** Returns the right to wait for the late answer of one initialize; undefined = enough are waited for. To be given back. */
+  waitLate(target: string): Disposable | undefined {
+    const count = this.#late.get(target) ?? 0;
+    if (count >= LATE) return undefined;
+    this.#late.set(target, count + 1);
+    return {
+      [Symbol.dispose]: () => {
+        const rest = (this.#late.get(target) ?? 1) - 1;
+        if (rest > 0) this.#late.set(target, rest);
+        else this.#late.delete(target);
+      },
+    };
+  }
+
+  /** Whether a running process has this session open, as far as the disk tells by the deadline. Never rejects. */
+  async isInUse(target: string, id: string, deadline: Deadline): Promise<boolean> {
+    const digest = digestOf(id);
+    let isInUse = [...this.#open.keys()].some((file) => file.startsWith(target) && file.includes(`.${digest}.`));
+    await this.#bounded(async () => {
+      isInUse ||= (await this.#named(target)).some((one) => one.digest === digest && this.#isInUse(one));
+    }, deadline);
+    return isInUse;
+  }
+
+  #nameOf(target: string, id: string, opener = this.#parts.self): string {
+    return `${target}.${this.#parts.slot}.${opener.pid}-${opener.startTicks}.${digestOf(id)}.json`;
+  }
+
+  /** In place: a process that is killed meanwhile leaves the text before, the new one, or one that is not read. */
+  async #rewrite(file: string, record: SessionRecord): Promise<void> {
+    await using handle = await open(join(this.#parts.dir, file), 'r+');
+    const { bytesWritten } = await handle.write(recordText(record), 0);
+    await handle.truncate(bytesWritten);
+  }
+
+  async #named(target: string): Promise<readonly Named[]> {
+    const files = await readdir(this.#parts.dir).catch(() => []);
+    return files.map(namedFrom).filter((one) => one?.target === target) as readonly Named[];
+  }
+
+  #isInUse({ file, opener }: Named): boolean {
+    if (this.#open.has(file)) return true;
+    if (opener.pid === NOBODY.pid) return false;
+    return !this.#isOwn(opener) && this.#parts.isRunning(opener);
+  }
+
+  #isOwn({ pid, startTicks }: ProcessIdentity): boolean {
+    const { self } = this.#parts;
+    return pid === self.pid && startTicks === self.startTicks;
+  }
+
+  async #read(file: string): Promise<LeftSession | undefined> {
+    try {
+      const path = join(this.#parts.dir, file);
+      // Nothing else is opened: a pipe would hold a thread for ever.
+      const facts = await lstat(path);
+      if (!facts.isFile() || facts.size > RECORD_BYTES) return undefined;
+      const record = recordFrom(await readFile(path, 'utf8'));
+      return record && { ...record, file };
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** The server has taken a session beside those that are left of this worker's earlier lives: they do not stand in its way, and are forgotten. */
+  async #tidy(target: string, deadline: Deadline): Promise<void> {
+    const { dir, slot, max } = this.#parts;
+    const all = (await readdir(dir)).map(namedFrom).filter((one) => one !== undefined);
+    const spare = all.filter((one) => !this.#isInUse(one));
+    const excess = Math.min(spare.length, Math.max(0, all.length - max()));
+    const files = spare.map(({ file }) => file);
+    const oldest = excess === 0 ? [] : (await byAge(dir, files)).slice(0, excess);
+    const own = spare.filter((one) => one.target === target && one.slot === slot).map(({ file }) => file);
+    for (const file of new Set([...own, ...oldest])) {
+      if (deadline.ended !== undefined) return;
+      if (!this.#open.has(file)) await unlink(join(dir, file)).catch(() => {});
+    }
+  }
+
+  async #bounded(work: (deadline: Deadline) => Promise<void>, until?: Deadline): Promise<void> {
+    const { runtime } = this.#parts;
+    using own = until ? until.sooner(WRITE_MS) : runtime.deadline(WRITE_MS);
+    try {
+      await runtime.waits.for(work(own), { label: 'snapshot-write', owner: 'sessions', deadline: own });
+    } catch {
+      // What is not written down costs a server that allows one session a longer outage after a crash; nothing waits for it.
+    }
+  }
+}
+
+async function byAge(dir: string, files: readonly string[]): Promise<readonly string[]> {
+  const ages = await Promise.all(
+    files.map(async (file) => ({ file, atMs: (await lstat(join(dir, file)).catch(() => undefined))?.mtimeMs ?? 0 })),
+  );
+  return ages.sort((a, b) => a.atMs - b.atMs).map(({ file }) => file);
+}
+
+function namedFrom(file: string): Named | undefined {
+  const [, target, slot, pid, startTicks, digest] = NAME.exec(file) ?? [];
+  if (target === undefined || startTicks === undefined || digest === undefined) return undefined;
+  return { file, target, slot: Number(slot), opener: { pid: Number(pid), startTicks }, digest };
+}
+
+/** Of an id, as it stands in the name of its file. */
+function digestOf(id: string): string {
+  return sha256(id).slice(0, 16);
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}

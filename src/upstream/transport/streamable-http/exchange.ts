@@ -1,0 +1,300 @@
+/**
+ * One POST to an HTTP server and its response, as a handler of the egress pool (no promise, no signal, no timer per call).
+ * Guarantees: `failed` or the reply comes at most once; the body is read to its end or the socket destroyed, at most a second after the reply.
+ */
+import type { HubError } from '../../../model/errors.ts';
+import {
+  isUndecodable,
+  type ResponseController,
+  type ResponseHandler,
+  type ResponseHeaders,
+} from '../../../net/egress.ts';
+import { hubErrorFromNet, isConnectionLoss, type NetFaultContext } from '../../../net/errors.ts';
+import type { Envelope } from '../../../protocol/message.ts';
+import type { TimerWheelEntry } from '../../../runtime/timer-wheel.ts';
+import {
+  type AnswerKind,
+  answerKind,
+  crowdedFault,
+  endedFault,
+  faultOf,
+  protocolFault,
+  sessionIdIn,
+} from '../http/answer.ts';
+import { errorIn } from '../http/answer-body.ts';
+import { BodyCollector } from '../http/body-collector.ts';
+import { httpFault } from '../http/http-fault.ts';
+import { isHarmlessTwice, isReplyTo } from '../http/messages.ts';
+import { PacedAnswer } from '../http/paced-answer.ts';
+import type { ExchangeHost, ExchangeOrigin } from './exchange-host.ts';
+import type { PendingPost } from './get-stream.ts';
+import { SessionPost } from './outgoing.ts';
+import { placeAfter } from './resume.ts';
+
+/** Read of what comes after an exchange is settled, so that its connection can be used again. */
+const [DRAIN_BYTES, LINGER_MS] = [64 * 1024, 1000];
+/** So long a better answer may follow one that names no request. */
+const DOUBT_MS = 1000;
+/** What says when to come again counts for more than an error in the body that names no request. */
+const UNAVAILABLE: ReadonlySet<number> = new Set([429, 503]);
+
+export class HttpExchange extends SessionPost implements ResponseHandler, PendingPost {
+  readonly #host: ExchangeHost;
+  /** From `dispatch`: by it a request that still waits for a connection is aborted. */
+  #dispatched: ResponseController | undefined;
+  /** The same once the request was about to be written: its server may have got it. */
+  #controller: ResponseController | undefined;
+  #kind: AnswerKind | undefined;
+  #status = 0;
+  #headers: ResponseHeaders = {};
+  #body: BodyCollector | undefined;
+  #answer: PacedAnswer | undefined;
+  #drained = 0;
+  #heldBytes = 0;
+  #aborted = false;
+  #settled = false;
+  #ended = false;
+  #released = false;
+  #linger: TimerWheelEntry | undefined;
+  #doubt: Disposable | undefined;
+  /** Its answer has ended without the reply, which may come on the GET stream; what it ends with if it does not. */
+  #missing: HubError | undefined;
+
+  constructor(host: ExchangeHost, frame: Buffer, id: number | undefined, origin: ExchangeOrigin) {
+    super(frame, id, origin, host.runtime.clock.nowMs());
+    this.#host = host;
+  }
+
+  get aborted(): boolean {
+    return this.#aborted;
+  }
+
+  dispatched(controller: ResponseController): void {
+    this.#dispatched = controller;
+    if (this.#aborted) this.#cut();
+  }
+
+  /** Nobody waits for it any more: it leaves the pool at once, with the connection that carries it. False = nothing of it, nor of one that it repeats, was sent. */
+  abort(): boolean {
+    const mayHaveLeft = this.#controller !== undefined || this.again;
+    if (this.#aborted) return mayHaveLeft;
+    this.#aborted = this.#settled = true;
+    if (this.held || this.resting || this.#missing || this.#ended) this.#release();
+    else this.#cut();
+    this.resting = false;
+    return mayHaveLeft;
+  }
+
+  get isAnswered(): boolean {
+    return this.#settled || this.#kind !== undefined;
+  }
+
+  /** Its reply has come on the GET stream: the call is over, and the rest is read for a second at most. */
+  replied(): void {
+    if (!this.#settled) this.#settle();
+    if (this.#missing) this.#release();
+  }
+
+  missed(): void {
+    if (!this.#missing) return;
+    this.#fail(this.#missing);
+    this.#release();
+  }
+
+  onRequestStart(controller: ResponseController): void {
+    this.#controller = controller;
+    if (this.#aborted) this.#cut();
+  }
+
+  onResponseStart(_controller: ResponseController, status: number, headers: ResponseHeaders): void {
+    if (status < 200) return;
+    this.#status = status;
+    if (this.id !== undefined) this.#host.answered(this.sinceMs);
+    const kind = answerKind(status, headers, this.id !== undefined);
+    this.#kind = kind;
+    try {
+      if (status < 300 && this.session === undefined && this.id !== undefined) {
+        const session = sessionIdIn(headers);
+        if (session !== undefined) this.#host.sessionGiven(session);
+      }
+    } catch (fault) {
+      return this.#fail(hubErrorFromNet(fault, this.#context('answer')));
+    }
+    this.#begin(kind, headers);
+  }
+
+  onResponseData(controller: ResponseController, chunk: Buffer): void {
+    if (this.#settled) {
+      this.#drained += chunk.length;
+      if (this.#drained > DRAIN_BYTES) this.#cut();
+      return;
+    }
+    // The words of an error are no sign of life: a server that answers nothing else is not well.
+    if (this.id !== undefined && !this.#body) this.#host.events.alive(this.id);
+    if (!this.#host.buffered.take(chunk.length)) return this.#failNow(crowdedFault(this.#host.server));
+    this.#heldBytes += chunk.length;
+    if (this.#answer) this.#answer.take(chunk, controller);
+    else if (this.#body?.add(chunk) === false) this.#finishError();
+  }
+
+  onResponseEnd(): void {
+    this.#ended = true;
+    if (this.#answer) this.#answer.finish(undefined, !this.#settled);
+    else this.#over(undefined);
+  }
+
+  onResponseError(_controller: ResponseController, fault: Error): void {
+    this.#ended = true;
+    // The reply may be in what has come before.
+    if (this.#answer && !this.#aborted) this.#answer.finish(fault, false);
+    else this.#over(fault);
+  }
+
+  /** All that has come is read. */
+  #over(fault: Error | undefined): void {
+    if (fault) return this.#broken(fault);
+    if (!this.#settled) {
+      const { server } = this.#host;
+      if (this.#answer && this.#answer.kind !== 'sse')
+        this.#miss(this.#answer.fault ?? protocolFault(server, this.#status, 'it has another id than the request'));
+      else if (this.#body) this.#finishError();
+      else if (this.id !== undefined && !this.#goOn())
+        this.#miss(this.#answer?.doubt ?? endedFault(server, this.#context('answer').waitedMs));
+    }
+    if (!this.#missing) this.#release();
+  }
+
+  #broken(fault: Error): void {
+    if (!this.#settled) {
+      const unanswered = this.#kind === undefined && isConnectionLoss(fault);
+      // A kept connection may be closed while we write to it, and whether the request was read nobody knows: only what may happen twice goes again.
+      const isRepeatable = unanswered && !this.again && isHarmlessTwice(this.frame);
+      const phase = this.#kind !== undefined ? 'answer' : this.#controller ? 'request' : 'connect';
+      if (isRepeatable && this.#host.retries.take() && this.#host.resend(this)) this.#settled = true;
+      else if (isUndecodable(fault) || !this.#goOn()) this.#fail(hubErrorFromNet(fault, this.#context(phase)));
+    }
+    this.#release();
+  }
+
+  /** The stream has ended without the answer, at a place where it can be taken up again. */
+  #goOn(): boolean {
+    if (this.#aborted || this.id === undefined || this.#answer?.kind !== 'sse') return false;
+    const place = placeAfter(this.#answer, this.place);
+    const goesOn = place !== undefined && this.#host.goOn(this, place);
+    if (goesOn) this.#settled = true;
+    return goesOn;
+  }
+
+  #begin(kind: AnswerKind, headers: ResponseHeaders): void {
+    const { limits, server } = this.#host;
+    // The call must not be sent again: it has been read.
+    if (this.place && kind !== 'sse') return this.#failNow(endedFault(server, this.#context('answer').waitedMs));
+    if (kind === 'json' || kind === 'sse' || kind === 'foreign') {
+      if (this.id !== undefined) this.#host.events.alive(this.id);
+      this.#answer = new PacedAnswer({
+        ...{ runtime: this.#host.runtime, host: this.#host, id: this.id },
+        ...{ declared: kind, status: this.#status, headers },
+        message: (message) => this.#deliver(message),
+        alive: () => this.id === undefined || this.#host.events.alive(this.id),
+        read: () => this.#read(),
+        over: (fault) => this.#over(fault),
+      });
+      if (this.#answer.fault) this.#failNow(this.#answer.fault);
+    } else if (kind === 'error' || kind === 'auth') {
+      this.#headers = headers;
+      this.#body = new BodyCollector(limits.errorBytes);
+      // Its status says enough, if its words do not come.
+      if (kind === 'auth') this.#doubt = this.#host.runtime.timers.after(DOUBT_MS, () => this.#finishError());
+    } else if (kind === 'done') this.#settle();
+    else this.#fail(faultOf(kind, server, this.#status, headers));
+  }
+
+  /** The answer has ended without the reply. */
+  #miss(fault: HubError): void {
+    const waitMs = this.#answer?.isEmpty ? this.#host.mayReplyLater() : undefined;
+    if (waitMs === undefined || this.#aborted) return this.#fail(fault);
+    this.#missing = fault;
+    // What has replied there before may take as long as any other; the link watches over it.
+    if (Number.isFinite(waitMs)) this.#doubt ??= this.#host.runtime.timers.after(waitMs, () => this.missed());
+  }
+
+  /** An HTTP error may carry a JSON-RPC error for this request: that is the server's answer and goes on untouched. */
+  #finishError(): void {
+    if (this.#settled) return;
+    const body = this.#body?.take() ?? Buffer.alloc(0);
+    const about = { status: this.#status, headers: this.#headers, asked: this.#host.asked('POST') };
+    const fault = httpFault(this.#host, { ...about, body });
+    const { replies, isSessionError } = errorIn(body, this.#status, this.id, this.#host.limits);
+    const isLost = isSessionError && this.session !== undefined;
+    if (isLost) this.#settle();
+    if (isLost) return this.#host.sessionMissing(this, fault);
+    // What the hub itself asks of a server that refuses it has failed, whatever the words.
+    const isOurs = this.#kind === 'auth' && isHarmlessTwice(this.frame);
+    if (!UNAVAILABLE.has(this.#status) && !isOurs) for (const own of replies) this.#deliver(own);
+    this.#failNow(fault);
+  }
+
+  /** All that has come of the answer is read. */
+  #read(): void {
+    const { fault, doubt, isBetween } = this.#answer ?? {};
+    if (fault && !this.#settled) return this.#failNow(fault);
+    if (doubt && !this.#settled) this.#doubt ??= this.#host.runtime.timers.after(DOUBT_MS, () => this.#failNow(doubt));
+    if (isBetween) this.#giveBytes();
+  }
+
+  #giveBytes(): void {
+    this.#host.buffered.give(this.#heldBytes);
+    this.#heldBytes = 0;
+  }
+
+  /** A reply with another id, or a second one, belongs to nobody: it must not reach the call that has that id. */
+  #deliver(message: Envelope): void {
+    if (this.#aborted || this.id === undefined) return;
+    if (message.kind === 'reply') {
+      if (this.#settled || !isReplyTo(message, this.id)) return;
+      this.#settle();
+    }
+    this.#host.events.message(message, this.id);
+  }
+
+  #fail(fault: HubError): void {
+    if (this.#settled) return;
+    this.#settle();
+    if (this.dispatching) this.refused = fault;
+    else if (this.id !== undefined) this.#host.events.failed(this.id, fault);
+  }
+
+  #failNow(fault: HubError): void {
+    this.#fail(fault);
+    if (!this.#ended) this.#cut();
+  }
+
+  /** From here on what comes is only read to keep the connection, for a second at most. */
+  #settle(): void {
+    this.#settled = true;
+    if (this.#ended) return;
+    const { clock, wheel } = this.#host.runtime;
+    this.#linger = wheel.add(clock.nowMs() + LINGER_MS, () => this.#cut());
+  }
+
+  #cut(): void {
+    (this.#controller ?? this.#dispatched)?.abort(this.#host.abortReason);
+  }
+
+  #release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#giveBytes();
+    this.#answer?.cancel();
+    this.#doubt?.[Symbol.dispose]();
+    if (this.#linger) this.#host.runtime.wheel.remove(this.#linger);
+    this.#linger = this.#controller = this.#dispatched = undefined;
+    if (this.gone) this.gone();
+    else this.#host.released(this);
+  }
+
+  #context(phase: string): NetFaultContext & { waitedMs: number } {
+    const waitedMs = this.#host.runtime.clock.nowMs() - this.sinceMs;
+    return { server: this.#host.server, phase, sent: !!this.#controller, waitedMs, asked: this.#host.asked('POST') };
+  }
+}

@@ -1,0 +1,229 @@
+/**
+ * The GET stream of one HTTP server as its transport uses it: opens it, hands on what comes, and does without it where the server answers nothing else
+ * meanwhile.
+ * Guarantees: a server that answers no request while the stream is open, twice in a row, and answers as soon as it is closed handles one request at a
+ * time: the stream stays closed for the life of the connection. One that is only slow to answer some requests keeps its stream: before the stream is closed
+ * the server is asked a question, whose answer shows that it is not the stream that others wait for.
+ */
+import type { Limits } from '../../../config/limits.ts';
+import type { HubError } from '../../../model/errors.ts';
+import type { Refusal } from '../../../model/outcome.ts';
+import type { Envelope } from '../../../protocol/message.ts';
+import type { Runtime } from '../../../runtime/runtime.ts';
+import { brokenFault } from '../../connection/invalid-answer.ts';
+import type { QuotedReplies } from '../../connection/quoted-replies.ts';
+import { InvalidEvents } from '../http/invalid-events.ts';
+import { isReplyTo } from '../http/messages.ts';
+import type { Wire } from '../http/wire.ts';
+import type { TransportEvents } from '../transport.ts';
+import { ServerStream } from './server-stream.ts';
+
+/** A request that is under way. */
+export interface PendingPost {
+  readonly id: number | undefined;
+  /** On the kernel's clock, ms. */
+  readonly sinceMs: number;
+  /** Its answer has begun, or its reply has come on the GET stream. */
+  readonly isAnswered: boolean;
+  /** Its reply has come on the GET stream. */
+  replied(): void;
+  /** The stream on which its reply might have come has ended. */
+  missed(): void;
+}
+
+export interface GetStreamParts {
+  readonly runtime: Runtime;
+  readonly limits: Limits;
+  /** Name of the server, for people. */
+  readonly server: string;
+  readonly events: TransportEvents;
+  readonly abortReason: Error;
+  readonly quoted: QuotedReplies;
+  /** False = the configuration does without the stream. */
+  readonly isWanted: boolean;
+  readonly wire: () => Wire | undefined;
+  readonly posts: () => Iterable<PendingPost>;
+}
+
+/** A request without any answer for so long while the stream is open makes the hub ask a question, ms. */
+const ASK_MS = 500;
+/** A request without any answer for so long while the stream is open makes the hub close it, ms. */
+const STUCK_MS = 1500;
+/** The answer comes so soon after that if the stream was what it waited for, ms. */
+const VERDICT_MS = 2000;
+/** So often in a row before the stream is given up. */
+const STRIKES = 2;
+const NOBODY = (): void => {};
+
+export class GetStream {
+  readonly #parts: GetStreamParts;
+  #stream: ServerStream | undefined;
+  #askedMs = 0;
+  #openedMs: number | undefined;
+  /** The server answers requests while the stream is open, or is not doubted any more. */
+  #isProven = false;
+  #isGivenUp = false;
+  #strikes = 0;
+  #doubts = 0;
+  /** Since when the stream is closed to see whether requests wait for it. */
+  #suspendedMs: number | undefined;
+  #timer: Disposable | undefined;
+  /** A reply has come on it. */
+  hasReplied = false;
+
+  constructor(parts: GetStreamParts) {
+    this.#parts = parts;
+  }
+
+  /** Events can come. */
+  get isOpen(): boolean {
+    return this.#openedMs !== undefined && this.#stream?.isUnderWay === true;
+  }
+
+  /** `there` is called when the server has answered, in any way, or there is nothing to wait for. */
+  open(there: () => void): void {
+    const wire = this.#parts.wire();
+    if (!wire || !this.#parts.isWanted || this.#isGivenUp) return there();
+    this.#stream?.close();
+    const { runtime, limits, server, abortReason, quoted, events } = this.#parts;
+    this.#askedMs = runtime.clock.nowMs();
+    this.#openedMs = undefined;
+    const stream: ServerStream = new ServerStream({
+      ...{ runtime, limits, server, abortReason, pool: wire.pool, path: wire.path },
+      headers: (lastEventId) => wire.headers.stream(lastEventId),
+      // One that has been replaced says nothing about the new one.
+      answered: () => this.#stream === stream && there(),
+      opened: () => {
+        if (this.#stream === stream) this.#openedMs = runtime.clock.nowMs();
+      },
+      ended: () => this.#stream === stream && this.#ended(),
+      message: (envelope) => this.#message(envelope),
+      invalid: new InvalidEvents({
+        ...{ runtime, limits, quoted, said: (line) => events.said(line) },
+        unreadable: (id, why, data) => this.#unreadable(id, why, data),
+      }),
+      sessionLost: (fault) => this.#stream === stream && events.sessionLost(undefined, fault),
+    });
+    this.#stream = stream;
+    stream.open();
+    this.posted();
+  }
+
+  close(): void {
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = undefined;
+    this.#suspendedMs = undefined;
+    this.#stream?.close();
+    this.#stream = undefined;
+    this.#ended();
+  }
+
+  /** A request has been handed to the pool, or may have been before the stream was asked for. */
+  posted(): void {
+    if (this.#isProven || this.#timer || !this.#stream?.isUnderWay) return;
+    this.#timer = this.#parts.runtime.timers.after(ASK_MS, () => this.#ask());
+  }
+
+  /** The answer to a request of `sinceMs` has begun. */
+  answered(sinceMs: number): void {
+    if (this.#isProven) return;
+    if (this.#suspendedMs !== undefined) {
+      // What was sent since then tells nothing: the stream is not in its way.
+      if (sinceMs < this.#suspendedMs) this.#wasStuck();
+      return;
+    }
+    const { isUnderWay = false } = this.#stream ?? {};
+    if (isUnderWay && sinceMs >= (this.#openedMs ?? this.#askedMs + STUCK_MS)) this.#trust();
+  }
+
+  #trust(): void {
+    this.#isProven = true;
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = undefined;
+  }
+
+  /** Asks a question if a request has got no answer yet: others may take their time, a question does not. */
+  #ask(): void {
+    this.#timer = undefined;
+    if (!this.#waitsFor(ASK_MS)) return;
+    this.#timer = this.#parts.runtime.timers.after(STUCK_MS - ASK_MS, () => this.#look());
+    this.#parts.events.question();
+  }
+
+  /** Whether a request has waited for nearly so long; looks again later where one has only begun to. */
+  #waitsFor(ms: number): boolean {
+    if (!this.#stream?.isUnderWay) return false;
+    const { runtime, posts } = this.#parts;
+    const waiting = [...posts()].filter((post) => post.id !== undefined && !post.isAnswered);
+    if (waiting.length === 0) return false;
+    const nowMs = runtime.clock.nowMs();
+    if (waiting.some(({ sinceMs }) => nowMs - sinceMs >= ms * 0.9)) return true;
+    this.posted();
+    return false;
+  }
+
+  /** Closes the stream if a request has got no answer beside it. */
+  #look(): void {
+    this.#timer = undefined;
+    if (!this.#waitsFor(STUCK_MS)) return;
+    const { runtime } = this.#parts;
+    this.#doubts += 1;
+    this.#suspendedMs = runtime.clock.nowMs();
+    this.#stream?.close();
+    this.#stream = undefined;
+    this.#ended();
+    this.#timer = runtime.timers.after(VERDICT_MS, () => this.#wasNotStuck());
+  }
+
+  /** With the stream closed the answer has come. */
+  #wasStuck(): void {
+    this.#strikes += 1;
+    if (this.#strikes < STRIKES) return this.#openAgain();
+    this.#isGivenUp = true;
+    this.#suspendedMs = undefined;
+    this.#trust();
+    this.#parts.events.learned(
+      'answers no request while its GET stream is open, so that the stream stays closed ("getStream": false)',
+    );
+  }
+
+  /** It is slow, or away, with the stream closed too. */
+  #wasNotStuck(): void {
+    this.#strikes = 0;
+    if (this.#doubts >= STRIKES) this.#trust();
+    this.#openAgain();
+  }
+
+  #openAgain(): void {
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = undefined;
+    this.#suspendedMs = undefined;
+    this.open(NOBODY);
+  }
+
+  #ended(): void {
+    this.#openedMs = undefined;
+    for (const post of [...this.#parts.posts()]) post.missed();
+  }
+
+  /** A reply that comes on the GET stream ends the call, and so its POST too, which the server may never answer. */
+  #message(envelope: Envelope): void {
+    if (envelope.kind === 'reply')
+      for (const post of [...this.#parts.posts()])
+        if (post.id !== undefined && isReplyTo(envelope, post.id)) {
+          this.hasReplied = true;
+          post.replied();
+          this.#trust();
+        }
+    this.#parts.events.message(envelope, undefined);
+  }
+
+  /** A reply on the GET stream is none: the call that waits for it ends. */
+  #unreadable(id: number | undefined, why: Refusal, data: Buffer): void {
+    const { server, events, posts } = this.#parts;
+    const fault: HubError = brokenFault(server, why, data);
+    if (id === undefined) return events.unreadable(fault);
+    for (const post of [...posts()]) if (post.id === id) post.replied();
+    events.failed(id, fault);
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * The session of one HTTP connection, and those that earlier processes have left with its server.
+ * Guarantees: a session that the server has given is written down until the server has ended it, with a bound of the ids that requests in it have had; nothing is written down or read for a connection of one client
+ * session, for such a connection has no other process's session to end.
+ */
+
+import type { InitializeResult } from '../../../protocol/era-2025/initialize.ts';
+import type { Deadline } from '../../../runtime/deadline.ts';
+import type { Runtime } from '../../../runtime/runtime.ts';
+import type { LeftSession, SessionMemory } from '../../single-session/session-memory.ts';
+import { RESERVED_IDS, type SessionRecord } from '../../single-session/session-record.ts';
+import type { Wire } from '../http/wire.ts';
+import type { SessionHold } from '../transport.ts';
+import { endSession } from './session.ts';
+
+export interface HeldSessionHost {
+  readonly runtime: Runtime;
+  readonly server: string;
+  readonly abortReason: Error;
+  readonly limits: { readonly handshakeMs: number };
+}
+
+/** Where the sessions of a shared connection are remembered. */
+export interface RememberedAs {
+  readonly memory: SessionMemory;
+  readonly target: string;
+}
+
+/** More ids are reserved when so few are left, so that the bound is on disk before it is reached. */
+const SPARE_IDS = 4096;
+
+export class HeldSession implements SessionHold {
+  readonly #host: HeldSessionHost;
+  readonly #remembered: RememberedAs | undefined;
+  readonly #wire: () => Wire | undefined;
+  #file: string | undefined;
+  #record: SessionRecord | undefined;
+  /** Undefined = there is none. */
+  id: string | undefined;
+
+  constructor(host: HeldSessionHost, remembered: RememberedAs | undefined, wire: () => Wire | undefined) {
+    this.#host = host;
+    this.#remembered = remembered;
+    this.#wire = wire;
+  }
+
+  get isOpen(): boolean {
+    return this.id !== undefined;
+  }
+
+  /** The server has given a session; `version` = what is spoken in it, as far as it is known. */
+  given(id: string, version: string | undefined): void {
+    this.id = id;
+    const { memory, target } = this.#remembered ?? {};
+    if (!memory || target === undefined) return;
+    this.#record = { id, version, idsBelow: RESERVED_IDS, hello: undefined };
+    this.#file = memory.opened(target, this.#record);
+  }
+
+  known(hello: InitializeResult): void {
+    this.#changed({ version: hello.version, hello });
+  }
+
+  /** A request with this id is about to be sent. */
+  sends(id: number): void {
+    const { idsBelow = Number.POSITIVE_INFINITY } = this.#record ?? {};
+    if (id >= idsBelow - SPARE_IDS) this.#changed({ idsBelow: Math.max(id, idsBelow) + RESERVED_IDS });
+  }
+
+  #changed(news: Partial<SessionRecord>): void {
+    if (!this.#record || this.#file === undefined) return;
+    this.#record = { ...this.#record, ...news };
+    this.#remembered?.memory.changed(this.#file, this.#record);
+  }
+
+  async take(session: LeftSession, deadline: Deadline): Promise<number | undefined> {
+    const { memory, target } = this.#remembered ?? {};
+    const { file: _, ...before } = session;
+    const record = { ...before, idsBelow: before.idsBelow + RESERVED_IDS };
+    const file = target === undefined ? undefined : await memory?.taken(target, { ...session, ...record }, deadline);
+    if (file === undefined) return undefined;
+    this.id = session.id;
+    this.#record = record;
+    this.#file = file;
+    return session.idsBelow;
+  }
+
+  async drop(deadline: Deadline): Promise<void> {
+    const file = this.#file;
+    this.forget();
+    if (file !== undefined) await this.#forgotten(file, deadline);
+  }
+
+  /** It is not used any more. It stays written down: the server may have it all the same. */
+  forget(): void {
+    this.id = undefined;
+    if (this.#file !== undefined) this.#remembered?.memory.released(this.#file);
+    this.#file = undefined;
+    this.#record = undefined;
+  }
+
+  /** DELETEs it. Never rejects; ends by the deadline. */
+  async close(deadline: Deadline): Promise<void> {
+    const [wire, file, id] = [this.#wire(), this.#file, this.id];
+    if (!wire || id === undefined) return;
+    const isOver = await endSession({ host: this.#host, ...wire, deadline });
+    if (isOver || file === undefined) this.forget();
+    if (file === undefined) return;
+    if (isOver) return this.#forgotten(file, deadline);
+    const { memory, target = '' } = this.#remembered ?? {};
+    await this.#done(memory?.givenUp(target, id, file), deadline);
+    this.forget();
+  }
+
+  async left(deadline: Deadline): Promise<readonly LeftSession[]> {
+    const { memory, target } = this.#remembered ?? {};
+    return memory && target !== undefined ? memory.left(target, deadline) : [];
+  }
+
+  async end(left: readonly LeftSession[], deadline: Deadline): Promise<boolean> {
+    const wire = this.#wire();
+    if (!wire) return false;
+    const ends = left.map(async (session) => {
+      const isOver = await endSession({ host: this.#host, ...wire, deadline, session });
+      if (isOver) await this.#forgotten(session.file, deadline);
+      return isOver;
+    });
+    return (await Promise.all(ends)).includes(true);
+  }
+
+  /** A session that was given after nobody waited for it any more; some servers give the same one each time, which may be in use meanwhile. */
+  async endLate(id: string, deadline: Deadline): Promise<void> {
+    const { memory, target } = this.#remembered ?? {};
+    if (memory && target !== undefined && (await memory.isInUse(target, id, deadline))) return;
+    const wire = this.#wire();
+    if (wire) await endSession({ host: this.#host, ...wire, deadline, session: { id, version: undefined } });
+  }
+
+  async #forgotten(file: string, deadline: Deadline): Promise<void> {
+    await this.#done(this.#remembered?.memory.ended(file), deadline);
+  }
+
+  async #done(work: Promise<void> | undefined, deadline: Deadline): Promise<void> {
+    const { runtime, server: owner } = this.#host;
+    await runtime.waits.for(work ?? Promise.resolve(), { label: 'upstream-stop', owner, deadline }).catch(() => {});
+  }
+}
