@@ -93,12 +93,12 @@ test('a writer killed at any moment leaves the old text or the new one', async (
   const file = join(directory, 'x.json');
   await write(file, '{"n":0}');
   const program = `
-    import { createKernel } from ${JSON.stringify(new URL('../runtime/runtime.ts', import.meta.url).href)};
+    import { createRuntime } from ${JSON.stringify(new URL('../runtime/runtime.ts', import.meta.url).href)};
     import { writeAtomically } from ${JSON.stringify(new URL('./write-atomically.ts', import.meta.url).href)};
-    const kernel = createKernel();
+    const runtime = createRuntime();
     for (let n = 1; ; n += 1) {
-      const deadline = kernel.deadline(5000);
-      await writeAtomically(process.argv[1], JSON.stringify({ n, fill: 'x'.repeat(2000000) }), { waits: kernel.waits, deadline });
+      const deadline = runtime.deadline(5000);
+      await writeAtomically(process.argv[1], JSON.stringify({ n, fill: 'x'.repeat(2000000) }), { waits: runtime.waits, deadline });
       process.stdout.write('.');
     }`;
   for (let round = 0; round < scaled({ ci: 20, long: 500 }); round += 1) {
