@@ -43,7 +43,12 @@ export const DESCENDANT_MARK = 'MCPHUB_MARK';
 export type SupervisorMessage =
   | { readonly t: 'connection'; readonly n: number }
   /** The port is open: the process may begin what leaves traces. A start that fails before leaves none. */
-  | { readonly t: 'go'; readonly port: number }
+  | {
+      readonly t: 'go';
+      readonly port: number;
+      /** Of the configuration that control has read last; undefined from a supervisor of an older version. */
+      readonly limits?: Readonly<Record<string, number>> | undefined;
+    }
   /** To workers: the control process is ready (again). */
   | { readonly t: 'control-ready' }
   /** To all: the token that workers present on the workers' socket of the control process. */
@@ -55,7 +60,7 @@ export type SupervisorMessage =
 
 /** Process to supervisor. */
 export type ProcessMessage =
-  /** From the control process, before it does anything else: the limits of the configuration. `lines` are warnings to print. */
+  /** From the control process, before it does anything else, and after each reload: the limits of the configuration. `lines` are warnings to print. */
   | { readonly t: 'configured'; readonly limits: Readonly<Record<string, number>>; readonly lines: readonly string[] }
   /** It serves, `ms` after its start. */
   | { readonly t: 'ready'; readonly ms: number }

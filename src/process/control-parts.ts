@@ -101,6 +101,11 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
     onRevisionSeen: (revision) => control.publisher.raiseAbove(revision),
   });
   const keysFile = createKeysFile({ runtime, dir: places.dataDir });
+  // Workers that start later are made from them.
+  runtime.bus.listen((event) => {
+    if (event.type === 'config-applied')
+      supervisor.send({ t: 'configured', limits: control.state.config.limits, lines: [] });
+  });
   const isTerminal = env.MCPHUB_TERMINAL === '1';
   const show = isTerminal ? (lines: readonly string[]) => supervisor.send({ t: 'tell', lines }) : undefined;
   const firstKey: Service = {

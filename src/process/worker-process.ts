@@ -38,6 +38,7 @@ import { enableCompileCache } from './compile-cache.ts';
 import { createDrain } from './drain.ts';
 import { envLimits } from './env-limits.ts';
 import { faultHooks } from './fault-hooks.ts';
+import { holdMessages } from './held-messages.ts';
 import { endOrphanedControl } from './orphaned-processes.ts';
 import { sessionMemory } from './session-memory.ts';
 import { reportStates } from './state-reports.ts';
@@ -64,11 +65,16 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
   const dataDir = env[PROCESS_ENV.dataDir] ?? '.';
   const runDir = env[PROCESS_ENV.runDir] ?? join(dataDir, 'run');
   const mark = env[DESCENDANT_MARK] ?? `mcphub.hub-${slot}.${process.pid}`;
+  // Before `go` nothing of this worker may be seen: no server is started for a configuration that is refused.
+  const held = holdMessages();
+  using patience = runtime.deadline(GO_MS);
+  const go = await runtime.waits.for(held.go, { label: 'service-start', owner: 'the port', deadline: patience });
   using boot = runtime.deadline(BOOT_MS);
 
   const file = createSnapshotFile({ runtime, dir: dataDir, slot });
   const fromDisk = await file.read(boot);
-  const configured = limitsFrom({ ...envLimits(env), ...fromDisk?.limits });
+  // The snapshot on disk is of an earlier run, and missing on the first one.
+  const configured = limitsFrom({ ...envLimits(env), ...fromDisk?.limits, ...go?.limits });
   const connections = connectionsWithin(configured.connections, await limitsText(runtime, boot), OWN_DESCRIPTORS);
   const limits = { ...configured, connections };
   const telemetry = createTelemetry({ runtime, role: 'hub', slot, limits, env, runDir, version: VERSION });
@@ -155,9 +161,7 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
       return end(runtime, { file, telemetry, mark }, code);
     },
   });
-  const go = Promise.withResolvers<void>();
   const supervisor = openSupervisorChannel({
-    go: () => go.resolve(),
     controlReady() {
       keys.reconnect();
       relay.reconnect();
@@ -176,7 +180,7 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
       drain.abandon('the supervisor has exited');
     },
   });
-  if (!supervisor.attached) go.resolve();
+  held.release();
   process.on('unhandledRejection', (fault) => runtime.bus.publish({ type: 'task-faulted', task: 'unhandled', fault }));
   process.on('uncaughtException', (fault) => {
     runtime.bus.publish({ type: 'task-faulted', task: 'uncaught', fault });
@@ -213,9 +217,6 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
     }
   };
   if (!isReplacement) await takeNames(boot);
-  // Before it nothing of this hub may be seen: no server is started for a configuration that is refused.
-  using patience = runtime.deadline(GO_MS);
-  await runtime.waits.for(go.promise, { label: 'service-start', owner: 'the port', deadline: patience });
   if (fromDisk) {
     parts.take(fromDisk, 'disk');
     parts.health.started();

@@ -38,6 +38,8 @@ class Supervisor {
   #lock: { release(): void } | undefined;
   #markRoot = '';
   #opening: Promise<void> | undefined;
+  /** Of the configuration that control has read last. */
+  #configuredLimits: Readonly<Record<string, number>> = {};
   #isOpen = false;
   #earlyExits = 0;
   #isStopping = false;
@@ -129,7 +131,8 @@ class Supervisor {
   }
 
   #sendGo(managed: ManagedProcess): void {
-    if (this.#isOpen) managed.send({ t: 'go', port: this.#dispatcher.port });
+    const { port } = this.#dispatcher;
+    if (this.#isOpen) managed.send({ t: 'go', port, limits: { ...this.#configuredLimits, port } });
   }
 
   #createProcess(role: 'hub' | 'control', workerId: number): ManagedProcess {
@@ -164,8 +167,10 @@ class Supervisor {
 
   #handleMessage(managed: ManagedProcess, message: ProcessMessage): void {
     if (message.t === 'tell') this.#log.print(1, message.lines);
-    else if (message.t === 'configured') this.#opening ??= this.#open(message);
-    else if (message.t !== 'hopeless') return;
+    else if (message.t === 'configured') {
+      this.#configuredLimits = message.limits;
+      this.#opening ??= this.#open(message);
+    } else if (message.t !== 'hopeless') return;
     // A configuration that became invalid later: the workers go on with the snapshot that they have.
     else if (managed.wasReady)
       this.#log.write('error', 'restart-hopeless', `${managed.name} cannot start: ${message.lines.join('; ')}`);

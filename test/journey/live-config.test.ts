@@ -4,10 +4,11 @@
 // runs: in pairs, about 50 s
 // covers: E6, B18
 import assert from 'node:assert/strict';
-import { renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { readdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { type FaultHttp, startFaultHttp } from '../support/fault-http.ts';
-import { delay, type RunningHub, startHub, until } from '../support/hub.ts';
+import { delay, type RunningHub, startHub, tryKill, until } from '../support/hub.ts';
 import { type Answer, Client, isResult, slowness, stdioServer } from '../support/load.ts';
 import { type SdkSse, startSdkSse } from '../support/sdk-sse.ts';
 
@@ -301,4 +302,32 @@ test('switched off, the file is read when somebody asks for it', { timeout: 60_0
   );
   process.kill(hub.pid, 'SIGHUP');
   await until(async () => (await statusOf(hub)).servers.some(({ name }) => name === 'two'), APPLIED_MS, 'after SIGHUP');
+});
+
+test('limits of the file hold for containers from the first start, and a worker that starts after an edit has the new ones', {
+  timeout: 60_000,
+}, async () => {
+  const config = (calls: number): object => ({ mcpServers: { one: stdioServer() }, limits: { calls } });
+  await using hub = await startHub({ config: config(13) });
+  const most = async (): Promise<number | undefined> => {
+    const answer = await fetch(`${hub.url}/api/ceilings`, { headers: { authorization: `Bearer ${hub.key}` } });
+    const { ceilings } = (await answer.json()) as { ceilings: { readonly name: string; readonly max: number }[] };
+    return ceilings.find(({ name }) => name === 'admission.calls')?.max;
+  };
+  assert.equal(await most(), 13);
+  const { revision } = await statusOf(hub);
+  writeFileSync(hub.configFile, JSON.stringify(config(14)));
+  await until(async () => (await statusOf(hub)).revision > revision, APPLIED_MS, 'the edit is applied');
+  const [worker = -1] = hub.processes().hub ?? [];
+  // The snapshot on disk would do as well.
+  for (const name of readdirSync(hub.dataDir)) if (name.endsWith('.snapshot.json')) rmSync(join(hub.dataDir, name));
+  tryKill(worker);
+  await until(
+    () =>
+      most()
+        .then((max) => max === 14)
+        .catch(() => false),
+    APPLIED_MS,
+    'the new limit',
+  );
 });
