@@ -26,7 +26,7 @@ const NOT_YET = [
   /\balerts?\b|알림/i,
   /\bslack\b|\bwebhooks?\b/i,
   /\bdocker (image|hub)\b|\bdockerfile\b|\bkubernetes\b|\bhelm\b/i,
-  /`mcphub (watch|doctor|top)/,
+  /`mcphub (watch|top)/,
 ];
 
 const DENIAL = /\b(not|no|never|without|later|until|yet|absent|instead of|404|cannot|none)\b|n’t\b|없|않|아직/i;
