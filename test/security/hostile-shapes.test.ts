@@ -21,9 +21,9 @@ import { serverSpec } from '../support/stdio-rig.ts';
 
 const SCRIPT = new URL('../support/hostile-server.ts', import.meta.url).pathname;
 /** Read at once they take 20 to 120 ms. */
-const CI_MS = 20;
+const CI_MS = 30;
 const STRICT_MS = 10;
-const RUNS = scaled({ ci: 2, long: 5 });
+const RUNS = scaled({ ci: 3, long: 5 });
 /** In CI each transport gets every so many of the messages, and all of its own forms. */
 const EVERY = scaled({ ci: 6, long: 1 });
 const CALL_MS = 4000;
