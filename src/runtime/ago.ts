@@ -1,8 +1,8 @@
 /**
- * Lengths of time for people.
+ * Formats durations for people.
  */
 
-/** Returns a length as `950 ms`, `8.4 s`, `12 min` or `3.5 h`. */
+/** Returns a duration in ms as `950 ms`, `8.4 s`, `12 min` or `3.5 h`. */
 export function ago(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;

@@ -1,21 +1,20 @@
 /**
- * Containers that cannot grow without a ceiling. Each is born with a name, a maximum and a rule for overflow, and stands on the
- * ceilings page (GET /api/ceilings).
- * Promises: `size` never exceeds `max`; overflow is counted; every operation is O(1).
- * Does not: decide what a full container means; the room that owns it does.
+ * Containers with a maximum size. Each has a name, a maximum and a rule for overflow, and is listed by GET
+ * /api/ceilings.
+ * Guarantees: `size` never exceeds `max`; overflow is counted; every operation is O(1).
  */
 
 import { Capped, type ContainerLimits, type OverflowRule } from './container-limits.ts';
 
 export { type ContainerLimitRow, ContainerLimits } from './container-limits.ts';
 
-/** A map that forgets its least recently used entry (`drop-oldest`) or refuses new keys (`refuse`) when it is full. */
+/** A map that, when full, drops its least recently used entry (`drop-oldest`) or refuses new keys (`refuse`). */
 export class CappedMap<K, V> extends Capped {
   readonly #map = new Map<K, V>(); // bounded by: max
   readonly #dropOldest: boolean;
   readonly #dropped: ((key: K, value: V) => void) | undefined;
 
-  /** `dropped` hears of entries that overflow pushed out (not of `delete`). */
+  /** `dropped` is called for entries that overflow dropped, not for `delete`. */
   constructor(
     name: string,
     max: number,
@@ -32,7 +31,7 @@ export class CappedMap<K, V> extends Capped {
     return this.#map.size;
   }
 
-  /** Reads and marks as recently used. */
+  /** Returns the value and marks it as recently used. */
   get(key: K): V | undefined {
     const value = this.#map.get(key);
     if (value !== undefined && this.#dropOldest && this.#map.size * 2 > this.max) {
@@ -46,7 +45,7 @@ export class CappedMap<K, V> extends Capped {
     return this.#map.has(key);
   }
 
-  /** False = full and refused. */
+  /** Returns false when the map is full and refuses the key. */
   set(key: K, value: V): boolean {
     if (this.#map.size >= this.max && !this.#map.has(key)) {
       this.overflowed += 1;
@@ -83,7 +82,7 @@ export class CappedMap<K, V> extends Capped {
   }
 }
 
-/** First in, first out. Full: `refuse` the new or `drop-oldest`. */
+/** A first-in, first-out queue. When full it refuses the new item (`refuse`) or drops the oldest (`drop-oldest`). */
 export class CappedQueue<T> extends Capped {
   #items: (T | undefined)[] = []; // bounded by: max
   #head = 0;
@@ -98,7 +97,7 @@ export class CappedQueue<T> extends Capped {
     return this.#items.length - this.#head;
   }
 
-  /** False = full: the new one was refused, or the oldest was dropped for it. */
+  /** Returns false when the queue is full: the new item was refused, or the oldest was dropped for it. */
   push(item: T): boolean {
     let fits = true;
     if (this.size >= this.max) {
@@ -139,8 +138,8 @@ export class CappedQueue<T> extends Capped {
 }
 
 /**
- * Numbered places for things in flight. A Map of request objects took p99 from 3 to 17 ms (measured); reused slots do not.
- * The slot number is good as a JSON-RPC id together with a generation of the owner's.
+ * Numbered slots for pending requests. With a Map of request objects p99 rose from 3 to 17 ms (measured); reused slots
+ * avoid that. Together with a generation that the owner keeps, the slot number can serve as a JSON-RPC id.
  */
 export class CappedSlots<T> extends Capped {
   readonly #slots: (T | undefined)[] = []; // bounded by: max
@@ -155,7 +154,7 @@ export class CappedSlots<T> extends Capped {
     return this.#used;
   }
 
-  /** The slot's number, or −1 when all are taken. */
+  /** Returns the number of the slot, or −1 when all are taken. */
   add(item: T): number {
     if (this.#used >= this.max) {
       this.overflowed += 1;
@@ -172,7 +171,7 @@ export class CappedSlots<T> extends Capped {
     return this.#slots[slot];
   }
 
-  /** Puts another item in a slot that is taken. */
+  /** Puts another item into a slot that is taken. */
   replace(slot: number, item: T): void {
     if (this.#slots[slot] !== undefined) this.#slots[slot] = item;
   }
@@ -191,7 +190,7 @@ export class CappedSlots<T> extends Capped {
   }
 }
 
-/** A count that must not pass its maximum: connections, calls, bytes held. */
+/** A count that must not exceed its maximum: connections, calls, buffered bytes. */
 export class CappedCount extends Capped {
   #count = 0;
 
@@ -203,7 +202,7 @@ export class CappedCount extends Capped {
     return this.#count;
   }
 
-  /** Takes `amount`, or takes nothing and returns false. */
+  /** Takes `amount` and returns true, or takes nothing and returns false. */
   take(amount = 1): boolean {
     if (this.#count + amount > this.max) {
       this.overflowed += 1;

@@ -1,12 +1,13 @@
 /**
- * Time, as a parameter. Everything that needs "now" or "later" gets it from here, so that a test can freeze it.
- * Promises: `nowMs` never goes backwards (monotonic); `wallMs` is the calendar and may jump, so it is only for people and expiry dates.
- * Does not: hold timers that belong to waits; those live in `timer-wheel.ts`.
+ * Time as a parameter: everything that needs the current time or a timer gets it from here, so that a test can freeze
+ * it.
+ * Guarantees: `nowMs` is monotonic. `wallMs` follows the calendar and may jump; use it only for display and expiry
+ * dates. Timers of waits are in `timer-wheel.ts`.
  */
 export interface Clock {
-  /** Monotonic milliseconds since an arbitrary start; differences only. */
+  /** Returns monotonic milliseconds since an arbitrary start; only differences are meaningful. */
   nowMs(): number;
-  /** Milliseconds since 1970 by the system's calendar. */
+  /** Returns milliseconds since 1970 by the system clock. */
   wallMs(): number;
 }
 
@@ -15,24 +16,27 @@ export const systemClock: Clock = {
   wallMs: () => Date.now(),
 };
 
-/** The only access to the runtime's timers. `unref`ed timers do not keep a process alive. */
+/** The only access to Node's timers. `unref`ed timers do not keep a process alive. */
 export interface Timers {
   /** Runs `fn` once after `ms`. Disposing stops it. */
   after(ms: number, fn: () => void): Disposable;
-  /** Runs `fn` every `ms`, give or take `jitter` (a share, 0.1 = ±10 %). Disposing stops it. */
+  /** Runs `fn` every `ms`, varied by `jitter` (a fraction: 0.1 = ±10 %). Disposing stops it. */
   every(ms: number, fn: () => void, jitter?: number): Disposable;
-  /** Runs `fn` once after the sockets that are ready now, before the loop looks for more. Keeps the process alive until then. */
+  /**
+   * Runs `fn` once after the sockets that are ready now, before the loop polls again. Keeps the process alive until
+   * then.
+   */
   afterInput(fn: () => void): void;
   /**
-   * Runs the periodic timers that are late. For callers that handle input: the runtime serves up to 48 × 1,024 ready sockets before it runs a timer.
-   * Costs one comparison unless `LATE_MS` have passed since the last look.
+   * Runs the periodic timers that are late. For callers that handle input: Node serves up to 48 × 1,024 ready sockets
+   * before it runs a timer. Costs one comparison unless `LATE_MS` have passed since the last check.
    */
   runLate(nowMs: number): void;
 }
 
-/** Longest delay a Node timer takes; longer ones would fire at once. */
+/** Longest delay that a Node timer accepts; a longer one would fire at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
-/** Lateness from which a periodic timer is run from the input path; twice the tick of the wheel. */
+/** Lateness from which a periodic timer is run from the input path; twice the tick of the timer wheel. */
 const LATE_MS = 50;
 
 interface Periodic {
@@ -40,7 +44,7 @@ interface Periodic {
   run(): void;
 }
 
-/** Makes timers on the runtime's own; one per process, because `runLate` knows only those made here. */
+/** Creates timers on Node's own. Create one per process: `runLate` knows only the timers created here. */
 export function createSystemTimers(): Timers {
   const periodic = new Set<Periodic>(); // bounded by: periodic tasks of the modules, and open heartbeat streams
   let lookedMs = Number.NEGATIVE_INFINITY;

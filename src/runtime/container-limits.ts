@@ -1,5 +1,5 @@
 /**
- * The page of limits of containers (GET /api/ceilings), and the base class of every container that stands on it.
+ * The table of container limits (GET /api/ceilings), and the base class of every container in it.
  */
 
 export type OverflowRule = 'refuse' | 'drop-oldest' | 'disconnect';
@@ -8,26 +8,26 @@ export interface ContainerLimitRow {
   readonly name: string;
   readonly size: number;
   readonly max: number;
-  /** Most that one owner may hold; absent = the container does not count owners. */
+  /** Most that one owner may hold; absent when the container does not count owners. */
   readonly share?: number;
-  /** Highest size seen. */
+  /** Highest size so far. */
   readonly peak: number;
   readonly rule: OverflowRule;
-  /** How often the rule was applied. */
+  /** How often the overflow rule was applied. */
   readonly overflowed: number;
 }
 
-/** The page of ceilings: every capped container of a process. */
+/** The table of limits: every capped container of a process. */
 export class ContainerLimits {
   readonly #rows = new Set<() => ContainerLimitRow>(); // bounded by: the containers of this process; each leaves when it is put away
 
-  /** Puts a container on the page; returns how to take it off. */
+  /** Adds a container to the table; returns a function that removes it. */
   add(read: () => ContainerLimitRow): () => void {
     this.#rows.add(read);
     return () => this.#rows.delete(read);
   }
 
-  /** One row a name (containers of the same name are summed), in order of name. */
+  /** Returns one row for each name, sorted by name; containers of the same name are summed. */
   table(): ContainerLimitRow[] {
     const byName = new Map<string, ContainerLimitRow>(); // bounded by: names of containers in the code
     for (const read of this.#rows) {
@@ -50,7 +50,7 @@ function addRows(a: ContainerLimitRow, b: ContainerLimitRow): ContainerLimitRow 
   };
 }
 
-/** What every container with a limit has in common. */
+/** Base class of every container with a limit. */
 export abstract class Capped implements Disposable {
   readonly name: string;
   readonly max: number;
@@ -81,7 +81,7 @@ export abstract class Capped implements Disposable {
     if (size > this.peak) this.peak = size;
   }
 
-  /** Takes it off the ceilings page. */
+  /** Removes the container from the table of limits. */
   [Symbol.dispose](): void {
     this.#leave();
   }

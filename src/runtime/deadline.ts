@@ -1,14 +1,15 @@
 /**
- * A point in time at which somebody stops waiting, and the one object by which work is called off.
- * Promises: there is no "never"; the first reason wins; ending runs every listener once; a child never outlives its parent.
- * Does not: wait. `waits.ts` awaits the outside under a deadline.
+ * A point in time at which a wait ends, and the one object that cancels work. `waits.ts` awaits promises under a
+ * deadline.
+ * Guarantees: every deadline ends; the first reason is kept; each listener runs once; a child never outlives its
+ * parent.
  */
 
 import { HubError } from '../model/errors.ts';
 import type { Clock } from './clock.ts';
 import type { TimerWheel, TimerWheelEntry } from './timer-wheel.ts';
 
-/** Why a deadline ended. `done` = the work finished and the deadline was put away. */
+/** Why a deadline ended. `done`: the work finished and the deadline was disposed of. */
 export type EndReason = 'time-up' | 'client-gone' | 'cancelled' | 'revoked' | 'draining' | 'stopped' | 'done';
 
 export class Deadline implements Disposable {
@@ -20,7 +21,7 @@ export class Deadline implements Disposable {
   #controller: AbortController | undefined;
   #atMs: number;
 
-  /** Ends `ms` from now. `ms` is clamped to at least 0; NaN and Infinity are faults. */
+  /** Returns a deadline that ends `ms` from now, at least 0. NaN and Infinity are faults. */
   static after(ms: number, wheel: TimerWheel): Deadline {
     if (!Number.isFinite(ms))
       throw new HubError('internal', { message: `a deadline needs a finite length, got ${ms}` });
@@ -37,12 +38,12 @@ export class Deadline implements Disposable {
     return this.#wheel.clock;
   }
 
-  /** Monotonic instant at which it ends by itself. */
+  /** Monotonic time at which it ends by itself, in ms. */
   get atMs(): number {
     return this.#atMs;
   }
 
-  /** Why it ended, or undefined while it runs. Also true before the tick that announces it. */
+  /** Why it ended; undefined while it runs. Also set between the time itself and the tick that announces it. */
   get ended(): EndReason | undefined {
     if (this.#ended === undefined && this.#wheel.clock.nowMs() >= this.#atMs) this.end('time-up');
     return this.#ended;
@@ -52,14 +53,16 @@ export class Deadline implements Disposable {
     return this.#ended === undefined ? Math.max(0, this.#atMs - this.#wheel.clock.nowMs()) : 0;
   }
 
-  /** A child that ends after `ms`, or with this one if that is sooner. Dispose it when its work is done. */
+  /**
+   * Returns a child that ends after `ms`, or with this deadline if that is sooner. Dispose of it when its work is done.
+   */
   sooner(ms: number): Deadline {
     const child = new Deadline(Math.min(this.#atMs, this.#wheel.clock.nowMs() + Math.max(ms, 0)), this.#wheel);
     child.#leaveParent = this.onEnd((reason) => child.end(reason));
     return child;
   }
 
-  /** Moves the instant (a call's total stands still while a person is asked). Nothing happens once ended. */
+  /** Moves the end: the total time of a call does not run while its user is asked. Does nothing after the end. */
   extendTo(atMs: number): void {
     if (this.#ended !== undefined) return;
     this.#atMs = atMs;
@@ -79,7 +82,10 @@ export class Deadline implements Disposable {
     if (reason !== 'done') this.#controller?.abort(new HubError('wait-expired', { message: `deadline: ${reason}` }));
   }
 
-  /** Calls `listener` when it ends for a reason other than `done`; at once if it already has. Returns how to stop listening. */
+  /**
+   * Calls `listener` when it ends for a reason other than `done`; at once if it already has. Returns a function that
+   * removes the listener.
+   */
   onEnd(listener: (reason: EndReason) => void): () => void {
     const ended = this.ended;
     if (ended !== undefined) {
@@ -94,7 +100,9 @@ export class Deadline implements Disposable {
     };
   }
 
-  /** An AbortSignal for libraries that want one; made at first use (it costs more than the deadline itself). */
+  /**
+   * An AbortSignal for libraries that need one; created at first use, because it costs more than the deadline itself.
+   */
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController();
@@ -106,13 +114,13 @@ export class Deadline implements Disposable {
     return this.#controller.signal;
   }
 
-  /** Puts it away: the work is done, nobody needs to hear of it any more. */
+  /** Ends it with `done`: the work has finished, and no listener is called. */
   [Symbol.dispose](): void {
     this.end('done');
   }
 }
 
-/** Calls all of them, also when one throws; then throws the first fault. */
+/** Calls all listeners, even if one throws; then throws the first fault. */
 function callAll(listeners: readonly ((reason: EndReason) => void)[], reason: EndReason): void {
   const faults: unknown[] = []; // bounded by: listeners
   for (const listener of listeners) {
@@ -126,8 +134,8 @@ function callAll(listeners: readonly ((reason: EndReason) => void)[], reason: En
 }
 
 /**
- * Ends something that shows no sign of life for `idleMs`. `touch` is a field write; the wheel looks again when the time is up.
- * Streams hold one of these (re-armed by every byte) beside a maximum age.
+ * Calls back when there was no activity for `idleMs`. `touch` only writes a field; the wheel checks when the time is
+ * up. A stream has one of these, touched by every byte, beside a maximum age.
  */
 export class IdleWatch implements Disposable {
   readonly #wheel: TimerWheel;
@@ -137,7 +145,7 @@ export class IdleWatch implements Disposable {
   #touchedMs: number;
   #stopped = false;
 
-  /** `nowMs`: where it is known. */
+  /** `nowMs`: the current time, if the caller has it. */
   constructor(
     idleMs: number,
     wheel: TimerWheel,
@@ -151,7 +159,7 @@ export class IdleWatch implements Disposable {
     this.#entry = wheel.add(this.#touchedMs + idleMs, () => this.#look());
   }
 
-  /** A sign of life was seen now. `nowMs`: where it is known. */
+  /** Records activity now. `nowMs`: the current time, if the caller has it. */
   touch(nowMs: number = this.#wheel.clock.nowMs()): void {
     this.#touchedMs = nowMs;
   }
@@ -160,7 +168,7 @@ export class IdleWatch implements Disposable {
     return this.#wheel.clock.nowMs() - this.#touchedMs;
   }
 
-  /** Looks again after another `idleMs` of silence (used to ask first and to end later). */
+  /** Starts over with another `idleMs` (used to probe first and end later). */
   rearm(idleMs: number): void {
     if (this.#stopped) return;
     this.#idleMs = idleMs;

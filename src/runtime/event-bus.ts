@@ -1,7 +1,7 @@
 /**
- * Facts go round here: what has happened, in the past tense. Rooms state facts; they do not log, count or alert.
- * Promises: `publish` is synchronous and never throws; a listener that throws is counted and skipped; no listener sees a configured secret.
- * Does not: queue, wait or answer. Who needs to act slowly keeps its own capped queue.
+ * The event bus: what has happened, in the past tense. Modules publish events; they do not log, count or alert.
+ * Guarantees: `publish` is synchronous and never throws; a listener that throws is counted and skipped; no listener
+ * sees a configured secret. A listener that needs time keeps a capped queue of its own.
  */
 import type { HubEvent } from '../model/events.ts';
 import { maskedEvent } from '../model/masked-event.ts';
@@ -18,7 +18,7 @@ export class EventBus {
     this.#secrets = secrets;
   }
 
-  /** Listeners that threw, since the start. */
+  /** Number of times that a listener threw, since the start. */
   get brokenListeners(): number {
     return this.#brokenListeners;
   }
@@ -35,7 +35,7 @@ export class EventBus {
     }
   }
 
-  /** Returns how to stop listening. */
+  /** Adds a listener; returns a function that removes it. */
   listen(listener: HubEventListener): () => void {
     this.#listeners = [...this.#listeners, listener];
     return () => {

@@ -10,7 +10,7 @@ interface Lane<T> {
 
 export class FairQueue<T> {
   readonly #ownerOf: (item: T) => string;
-  /** In order of their turn; none is empty. */
+  /** In order of their turns; no list is empty. */
   readonly #sessionConnections = new Map<string, Lane<T>>(); // bounded by: `most` of push
   #size = 0;
 
@@ -22,7 +22,9 @@ export class FairQueue<T> {
     return this.#size;
   }
 
-  /** Adds an item. Returns the one that finds no place because `most` wait already: this one, or the newest of another owner. */
+  /**
+   * Adds an item. Returns the item that has no place because `most` are waiting: this one, or another owner's newest.
+   */
   push(item: T, most: number): T | undefined {
     const owner = this.#ownerOf(item);
     if (this.#size < most) {
@@ -40,7 +42,7 @@ export class FairQueue<T> {
     return newest;
   }
 
-  /** Puts an item back, in front of all others. */
+  /** Puts an item back in front of all others. */
   putBack(item: T): void {
     const own = this.#lane(this.#ownerOf(item));
     own.items.unshift(item);
@@ -61,7 +63,7 @@ export class FairQueue<T> {
     return item;
   }
 
-  /** Takes out, of each owner, the items before the first that does not match. */
+  /** Removes and returns, for each owner, the items before the first one that does not match. */
   takeWhile(matches: (item: T) => boolean): T[] {
     const taken: T[] = []; // bounded by: `most` of push
     for (const [owner, { items }] of this.#sessionConnections) {

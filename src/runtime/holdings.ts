@@ -2,7 +2,9 @@
  * How much each owner of a container holds (`shares.ts`), and who holds most. Every change is O(1).
  */
 
-/** Owners by how much they hold. A holding that changes moves between two buckets; the highest one names who holds most. */
+/**
+ * Owners by the amount they hold. A holding that changes moves between two buckets; the highest has the largest holder.
+ */
 export class Holdings {
   readonly #sizes = new Map<string, number>(); // bounded by: the container's max; every owner holds something
   readonly #buckets = new Map<number, Set<string>>(); // bounded by: the owners
@@ -21,12 +23,14 @@ export class Holdings {
     return this.#sizes.get(owner) ?? 0;
   }
 
-  /** Holds at least as much as the others, to the precision of the buckets; undefined = nobody holds anything. */
+  /**
+   * An owner that holds as much as any other, to the precision of the buckets; undefined when nobody holds anything.
+   */
   get greediest(): string | undefined {
     return this.#buckets.get(this.#top)?.values().next().value;
   }
 
-  /** What that owner holds. */
+  /** The amount that this owner holds. */
   get most(): number {
     const owner = this.greediest;
     return owner === undefined ? 0 : this.of(owner);
@@ -58,7 +62,7 @@ export class Holdings {
   }
 }
 
-/** Bucket of a size in bytes: sizes that differ by less than a factor of two share one. */
+/** Returns the bucket of a size in bytes: sizes that differ by less than a factor of two may share one. */
 export function powerOfTwo(size: number): number {
   return size <= 0 ? 0 : Math.floor(Math.log2(size)) + 1;
 }

@@ -1,5 +1,5 @@
 /**
- * JSON text in pieces is the text of JSON.stringify.
+ * The pieces of a JSON text together equal the text of JSON.stringify.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

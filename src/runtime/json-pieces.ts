@@ -1,14 +1,15 @@
 /**
- * A large value as JSON text in pieces, so that it can be written over several turns of the event loop: `JSON.stringify` of lists of 4 MB takes 20 ms.
- * Guarantees: the pieces together are what `JSON.stringify` returns, for plain data (no `toJSON`).
+ * Writes a large value as JSON text in pieces, so that the work can be spread over several turns of the event loop:
+ * `JSON.stringify` of lists of 4 MB takes 20 ms.
+ * Guarantees: the pieces together equal the text of `JSON.stringify`, for plain data (no `toJSON`).
  */
 
-/** Characters of a piece, about; a longer text of one element is a piece of its own. */
+/** Approximate length of a piece in characters; a longer text of one element is a piece of its own. */
 const PIECE_CHARS = 128 * 1024;
-/** Arrays are taken apart down to this depth; a snapshot has its tools at the fourth: snapshot, lists, one list, tools. */
+/** Arrays are split down to this depth; a snapshot has its tools at the fourth: snapshot, lists, one list, tools. */
 const DEPTH = 4;
 
-/** Yields the text in pieces of about 128 KiB; nothing is done ahead of them. */
+/** Yields the text in pieces of about 128 KiB, each made only when it is requested. */
 export function* jsonPieces(value: unknown): Generator<string, void> {
   let text = '';
   for (const part of partsOf(value, DEPTH)) {
@@ -20,7 +21,7 @@ export function* jsonPieces(value: unknown): Generator<string, void> {
   if (text !== '') yield text;
 }
 
-/** Parts of JSON text: one for each element of an array, as far down as arrays are taken apart. */
+/** Yields parts of JSON text: one for each element of an array, down to `depth`. */
 function* partsOf(value: unknown, depth: number): Generator<string, void> {
   if (depth === 0 || !holdsArrays(value, depth)) return yield JSON.stringify(value) ?? 'null';
   const isArray = Array.isArray(value);
@@ -35,7 +36,7 @@ function* partsOf(value: unknown, depth: number): Generator<string, void> {
   yield before === '{' ? '{}' : before === '[' ? '[]' : isArray ? ']' : '}';
 }
 
-/** Whether it is an array, or an object that has one in it. */
+/** Tells whether the value is an array, or an object that contains one. */
 function holdsArrays(value: unknown, depth: number): value is object {
   if (Array.isArray(value)) return depth > 0;
   if (depth <= 0 || typeof value !== 'object' || value === null) return false;

@@ -9,7 +9,7 @@ import type { CappedMap } from './capped.ts';
 export class NetworkMap<V> {
   readonly #values: CappedMap<string, V>;
   readonly #make: () => V;
-  /** Refusals come in series from one address: nothing is looked up for those. */
+  /** Refusals come in series from one address: those need no lookup. */
   #last: { readonly address: string; readonly value: V } | undefined;
 
   /** `make` returns the value of a network that has none. */
@@ -18,7 +18,7 @@ export class NetworkMap<V> {
     this.#make = make;
   }
 
-  /** Returns the value of the network of an address, made if need be. */
+  /** Returns the value of the network of an address; creates it if there is none. */
   of(address: string): V {
     if (this.#last?.address === address) return this.#last.value;
     const network = shareOf(ANONYMOUS_PRINCIPAL, address);

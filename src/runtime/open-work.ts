@@ -38,7 +38,7 @@ export type AccessCheck = (
   since: Snapshot,
 ) => Outcome<'allowed'>;
 
-/** Streams of clients, retained ones and calls, each at its highest limit, stay far below this. */
+/** Client streams, retained streams and calls, each at its highest limit, stay far below this. */
 const MOST = 1_000_000;
 
 export class OpenItem {
@@ -46,7 +46,7 @@ export class OpenItem {
   readonly principal: Principal;
   readonly viewName: ViewName;
   readonly #registry: OpenWork;
-  /** Place in the registry, which sets it; negative = it has none. */
+  /** Position in the registry, which sets it; negative when it is not in the registry. */
   slot = -1;
   #use: OpenUse | undefined;
   #ended: Refusal | undefined;
@@ -60,7 +60,7 @@ export class OpenItem {
     this.#registry = registry;
   }
 
-  /** Why it was ended; undefined = it was not. */
+  /** Why it was ended; undefined while it is open. */
   get ended(): Refusal | undefined {
     return this.#ended;
   }

@@ -1,7 +1,7 @@
 /**
- * The ground that every room of a process stands on, made once in `process/` and handed down: time, the wheel, the ledger of waits,
- * the page of ceilings, the bus, chance, and the root scope for background work.
- * Does not: hold state of any room. There is one per process and no global way to reach it.
+ * What every module of a process uses, created once in `process/` and passed down: time, the timer wheel, the table of
+ * waits, the table of limits, the event bus, randomness, and the root scope for background work. It holds no module
+ * state.
  */
 
 import { SecretMask } from '../model/secret-mask.ts';
@@ -22,25 +22,25 @@ export interface Runtime {
   readonly waits: Waits;
   readonly ceilings: ContainerLimits;
   readonly bus: EventBus;
-  /** What must be masked in texts for the operator. Facts are masked by the bus. */
+  /** Masks secrets in texts for the operator. The event bus masks events itself. */
   readonly secrets: SecretMask;
   readonly scope: Scope;
   /** What is open on behalf of callers, so that it ends with their key. */
   readonly openWork: OpenWork;
-  /** For work that takes milliseconds: one piece in a turn of the loop. */
+  /** For work that takes milliseconds: one piece in each turn of the event loop. */
   readonly turns: Turns;
-  /** In [0, 1). */
+  /** Returns a number in [0, 1). */
   readonly random: () => number;
-  /** A deadline `ms` from now. */
+  /** Returns a deadline `ms` from now. */
   deadline(ms: number): Deadline;
 }
 
 export interface RuntimeOptions {
   readonly clock: Clock;
-  /** Absent = timers of the runtime, made for this kernel. */
+  /** Default: Node's own timers, created for this runtime. */
   readonly timers?: Timers;
   readonly random: () => number;
-  /** Most waits open at once. */
+  /** Maximum number of open waits. */
   readonly maxWaits: number;
 }
 

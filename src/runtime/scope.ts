@@ -1,15 +1,15 @@
 /**
- * Background work with an owner. Nothing floats: every task belongs to a scope, and closing the scope ends it.
- * Promises: `close` aborts all tasks, waits at most `graceMs`, reports by name what would not stop, and is idempotent; a task's fault is
- * reported, never thrown into the void.
- * Does not: restart tasks. A task that must go on loops itself, with `backoff.ts`.
+ * Background work with an owner: every task belongs to a scope, and closing the scope ends it.
+ * Guarantees: `close` aborts all tasks, waits at most `graceMs`, reports by name the tasks that did not stop, and is
+ * idempotent; a fault in a task is reported. A scope does not restart tasks: one that must go on loops with
+ * `backoff.ts`.
  */
 import type { Deadline } from './deadline.ts';
 
 export interface ScopeReport {
-  /** A task failed for a reason other than the scope's end. */
+  /** Called when a task failed for a reason other than the end of its scope. */
   faulted(task: string, fault: unknown): void;
-  /** A task did not stop within the grace. */
+  /** Called when a task did not stop within the grace period. */
   stuck(task: string): void;
 }
 
@@ -33,12 +33,12 @@ export class Scope {
     return this.#controller.signal;
   }
 
-  /** Tasks still running, by name. */
+  /** Names of the tasks that are still running. */
   get running(): string[] {
     return [...this.#tasks.values()];
   }
 
-  /** Runs `work` in the background until it ends or the scope closes. A closed scope runs nothing. */
+  /** Runs `work` in the background until it ends or the scope closes. Does nothing in a closed scope. */
   run(task: string, work: (signal: AbortSignal) => Promise<void>): void {
     if (this.closed) return;
     const promise = Promise.resolve()
@@ -52,7 +52,7 @@ export class Scope {
     this.#tasks.set(promise, task);
   }
 
-  /** Ends everything. Returns the names of tasks that did not stop before the deadline. */
+  /** Ends all tasks. Returns the names of those that did not stop before the deadline. */
   async close(deadline: Deadline): Promise<string[]> {
     this.#controller.abort();
     if (this.#tasks.size > 0) {

@@ -1,15 +1,15 @@
 /**
- * Things that start and stop, in order. `process/` starts a list of them and stops it in reverse, each within its budget.
- * Promises: `startAll` that fails stops what had started; `stopAll` never throws and always ends by the deadline.
+ * Services start in order and stop in reverse, each within its part of the time. `process/` has the lists.
+ * Guarantees: when a start fails, `startAll` stops what had started; `stopAll` never throws and ends by the deadline.
  */
 import type { Deadline } from './deadline.ts';
 import type { Runtime } from './runtime.ts';
 
 export interface Service {
   readonly name: string;
-  /** May fail. Idempotent. */
+  /** May reject. Idempotent. */
   start(deadline: Deadline): Promise<void>;
-  /** May not fail. Idempotent. Ends by the deadline. */
+  /** Must not reject. Idempotent. Ends by the deadline. */
   stop(deadline: Deadline): Promise<void>;
 }
 
@@ -27,8 +27,8 @@ export async function startAll(services: readonly Service[], runtime: Runtime, d
 }
 
 /**
- * Stops in reverse order. Each gets an equal share of what is left of the budget, so that a hung one cannot starve those after it.
- * Returns the names of those that did not stop in time.
+ * Stops services in reverse order. Each gets an equal part of the remaining time, so that one that hangs does not use
+ * up the time of the next. Returns the names of those that did not stop in time.
  */
 export async function stopAll(services: readonly Service[], runtime: Runtime, deadline: Deadline): Promise<string[]> {
   const stuck: string[] = [];

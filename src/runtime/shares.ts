@@ -1,7 +1,8 @@
 /**
- * Containers that count who holds what: a limit in all and a share for each owner (`shareOf` in `principal.ts`).
- * Guarantees: an owner above its share loses or is refused its own entries; a full container takes from the owner that holds most, never from
- * another; one owner alone fills three quarters of what refuses at most, so that a newcomer finds a place; every operation is O(1), also when full.
+ * Containers that count what each owner holds: a total limit, and a share for each owner (`shareOf` in `principal.ts`).
+ * Guarantees: an owner above its share loses, or is refused, its own entries only; a full container evicts from the
+ * owner that holds most; in a container that refuses, one owner fills at most three quarters, so that a new owner finds
+ * a place; every operation is O(1), also when full.
  */
 
 import { Capped, type ContainerLimits } from './container-limits.ts';
@@ -15,16 +16,21 @@ export interface Bounds {
 
 export type Taken = 'taken' | 'share' | 'full';
 
-/** Above this part of `max` an owner gets an equal part only; its first one is always let in while there is room. */
+/**
+ * Above this part of `max` an owner gets an equal part only; its first entry is always accepted while there is room.
+ */
 const NEARLY_FULL = 0.75;
 
-/** Most that an owner may hold after taking `amount`: its share, or an equal part with one more owner when little room would be left. */
+/**
+ * Returns the most that an owner may hold after taking `amount`: its share, or, when little room would be left, an
+ * equal part among the owners and one more.
+ */
 function allowance({ max, share }: Bounds, holdings: Holdings, held: number, sizeAfter: number): number {
   if (held === 0 || sizeAfter <= max * NEARLY_FULL) return share;
   return Math.min(share, Math.max(1, Math.floor(max / (holdings.owners + 1))));
 }
 
-/** A count with a total and a share for each owner: streams, connections, bytes held. */
+/** A count with a total limit and a share for each owner: streams, connections, buffered bytes. */
 export class FairCount extends Capped {
   readonly #bounds: Bounds;
   readonly #holdings = new Holdings(powerOfTwo);
@@ -39,7 +45,7 @@ export class FairCount extends Capped {
     return this.#total;
   }
 
-  /** Takes `amount` and returns `taken`, or takes nothing: `share` when the owner holds too much, `full` when the container does. */
+  /** Takes `amount`, or takes nothing and says which limit was reached: `share` (the owner's) or `full` (the total). */
   take(owner: string, amount = 1): Taken {
     const held = this.#holdings.of(owner);
     if (held + amount > allowance(this.#bounds, this.#holdings, held, this.#total + amount)) {
@@ -56,7 +62,7 @@ export class FairCount extends Capped {
     return 'taken';
   }
 
-  /** Gives back at most what the owner holds. */
+  /** Gives back `amount`, at most what the owner holds. */
   give(owner: string, amount = 1): void {
     const held = this.#holdings.of(owner);
     const given = Math.min(held, amount);
@@ -69,7 +75,7 @@ export class FairCount extends Capped {
     return this.#holdings.of(owner);
   }
 
-  /** Holds at least half as much as any other owner; undefined = nobody holds anything. */
+  /** An owner that holds at least half as much as any other; undefined when nobody holds anything. */
   get greediest(): string | undefined {
     return this.#holdings.greediest;
   }
@@ -93,7 +99,7 @@ interface Chain<K, V> {
   newest: Entry<K, V> | undefined;
 }
 
-/** A map with a total and a share for each owner. */
+/** A map with a total limit and a share for each owner. */
 export class FairMap<K, V> extends Capped {
   readonly #bounds: Bounds;
   readonly #evicts: boolean;
@@ -101,7 +107,7 @@ export class FairMap<K, V> extends Capped {
   readonly #entries = new Map<K, Entry<K, V>>(); // bounded by: max
   readonly #chains = new Map<string, Chain<K, V>>(); // bounded by: max; every owner has an entry
   readonly #holdings = new Holdings((size) => size);
-  /** Below this size nothing is near a limit, and the order of use is not kept. */
+  /** Below this size no limit is near, and the order of use is not kept. */
   readonly #orderedFrom: number;
 
   /**
@@ -134,7 +140,10 @@ export class FairMap<K, V> extends Capped {
     return this.#holdings.owners;
   }
 
-  /** Reads, and marks as the owner's most recently used once the map is half full or a share could be. */
+  /**
+   * Returns the value; marks it as the owner's most recently used once the map is half full or a share could be
+   * reached.
+   */
   get(key: K): V | undefined {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
@@ -150,26 +159,26 @@ export class FairMap<K, V> extends Capped {
     return this.#entries.has(key);
   }
 
-  /** Of a map that refuses: whether a new key of this owner would be taken. */
+  /** Tells whether a map that refuses would accept a new key of this owner. */
   hasRoom(owner: string): boolean {
     const held = this.sizeOf(owner);
     return this.size < this.max && held < allowance(this.#bounds, this.#holdings, held, this.size + 1);
   }
 
-  /** The entry that `owner` has used least recently. */
+  /** Returns the entry that `owner` has used least recently. */
   oldestOf(owner: string): [K, V] | undefined {
     const entry = this.#chains.get(owner)?.oldest;
     return entry && [entry.key, entry.value];
   }
 
-  /** The keys of an owner, the least recently used first. */
+  /** Returns the keys of an owner, least recently used first. */
   keysOf(owner: string): K[] {
     const keys: K[] = []; // bounded by: the owner's share
     for (let entry = this.#chains.get(owner)?.oldest; entry !== undefined; entry = entry.newer) keys.push(entry.key);
     return keys;
   }
 
-  /** The owner that holds most; undefined = the map is empty. */
+  /** The owner that holds most; undefined when the map is empty. */
   get greediest(): string | undefined {
     return this.#holdings.greediest;
   }
@@ -178,7 +187,10 @@ export class FairMap<K, V> extends Capped {
     return this.#entries.get(key)?.owner;
   }
 
-  /** False = refused. A key that is there keeps its place; with another owner it moves to that one, where that one has room. */
+  /**
+   * Returns false when the entry is refused. An existing key keeps its place; with another owner it moves to that
+   * owner, if that one has room.
+   */
   set(owner: string, key: K, value: V): boolean {
     const known = this.#entries.get(key);
     if (known?.owner === owner) {
@@ -236,7 +248,7 @@ export class FairMap<K, V> extends Capped {
     if (held >= share) return this.#evictFrom(owner);
     if (this.size < max) return true;
     const top = this.#holdings.greediest;
-    // Of two that hold the same, the one that wants more is the greedier.
+    // If both hold the same amount, the owner that wants more gives way.
     return this.#evictFrom(top === undefined || held >= this.sizeOf(top) ? owner : top);
   }
 

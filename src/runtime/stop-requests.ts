@@ -1,12 +1,16 @@
 /**
- * Tells requests to stop from repetitions. Ctrl-C and some process managers signal the whole process group, and npm, which is in it, passes the signal on:
- * one request arrives twice. Guarantees: signals within `REPEAT_MS` of the first are one request; each later one is another.
+ * Tells stop requests from repetitions: Ctrl-C and some process managers signal the whole process group, and npm, which
+ * is in it, forwards the signal, so that one request arrives twice.
+ * Guarantees: signals within `REPEAT_MS` of the first are one request; a later one is another.
  */
 
-/** Longer than npm takes to pass a signal on, shorter than a person takes to lose patience. */
+/** Longer than npm takes to forward a signal, shorter than a person waits before pressing Ctrl-C again. */
 export const REPEAT_MS = 500;
 
-/** Returns what is to be called for each signal; it calls `asked` for those that are no repetition of the first. `nowMs` = a monotonic clock. */
+/**
+ * Returns a function to call for each signal; it calls `asked` for those that do not repeat the first. `nowMs` is a
+ * monotonic clock.
+ */
 export function stopRequests<S>(asked: (signal: S) => void, nowMs: () => number): (signal: S) => void {
   let firstMs: number | undefined;
   return (signal) => {

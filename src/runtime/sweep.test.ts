@@ -1,5 +1,5 @@
 /**
- * The sweep over real processes that hide in sessions of their own.
+ * Kills real processes that run in sessions of their own, found by their mark.
  */
 // covers: A5
 import assert from 'node:assert/strict';

@@ -1,9 +1,8 @@
 /**
- * Ends what is left of a process that is gone: everything that carries a mark in its environment, so that double forks and `setsid` hide
- * nobody. The supervisor does it after each death, and control after the supervisor's own.
- * Promises: never this process; a prefix ends where a name ends (give it with its dot); looks again until nobody is found twice in a row (one
- * that is just being executed shows no environment), at most `ROUNDS` times; never rejects; does nothing where there is no /proc. Node's own modules only: the supervisor has no kernel.
- * Does not: wait with a deadline (reading another process's environment can block in the kernel); whoever calls it does.
+ * Kills what a process has left behind: everything with a given mark in its environment, also after a double fork or
+ * `setsid`. Used by the supervisor after each exit, by the control process after the supervisor's. Loads node:* only.
+ * Guarantees: never kills this process; never rejects; ends after at most `ROUNDS` rounds; does nothing without /proc.
+ * It has no deadline: reading the environment of another process can block in the kernel, so the caller sets one.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { DESCENDANT_MARK } from '../model/supervisor-messages.ts';
@@ -11,9 +10,12 @@ import { DESCENDANT_MARK } from '../model/supervisor-messages.ts';
 const ROUNDS = 20;
 const ROUND_MS = 20;
 
-/** Kills every process whose mark begins with `prefix`; answers with their pids. */
+/**
+ * Kills every process whose mark begins with `prefix`; returns their pids. End the prefix with its dot: it is compared
+ * as text. Repeats until two rounds find nothing, because a process shows no environment while it is being executed.
+ */
 export async function sweepMarked(prefix: string): Promise<number[]> {
-  // It would fit everybody's.
+  // An empty prefix would match every mark.
   if (prefix === '') return [];
   const swept = new Set<number>(); // bounded by: processes of this machine
   let empty = 0;
@@ -25,16 +27,16 @@ export async function sweepMarked(prefix: string): Promise<number[]> {
         process.kill(pid, 'SIGKILL');
         swept.add(pid);
       } catch {
-        // It ended by itself.
+        // It has exited by itself.
       }
     }
-    // The killed need a moment to be gone; meanwhile one of them may have had a child.
+    // Killed processes take a moment to disappear; meanwhile one of them may have started a child.
     await new Promise((resolve) => setTimeout(resolve, ROUND_MS));
   }
   return [...swept];
 }
 
-/** Pids of the others whose mark begins with `prefix`. A dead one that was not collected yet has no environment any more. */
+/** Returns pids of other processes whose mark begins with `prefix`. A zombie has no environment and is not found. */
 export async function livingMarked(prefix: string): Promise<number[]> {
   const needle = Buffer.from(`${DESCENDANT_MARK}=${prefix}`);
   const found: number[] = []; // bounded by: processes of this machine
@@ -47,7 +49,7 @@ export async function livingMarked(prefix: string): Promise<number[]> {
   return found;
 }
 
-/** At the start of the environment or right behind a NUL. */
+/** Tells whether the needle is at the start of the environment or directly after a NUL. */
 function startsOrHolds(environ: Buffer, needle: Buffer): boolean {
   let at = environ.indexOf(needle);
   while (at >= 0) {

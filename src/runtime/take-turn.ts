@@ -1,21 +1,27 @@
 /**
- * A turn of the event loop for the next piece of long background work.
+ * Waits for a turn of the event loop in which the next piece of long background work may run.
  */
 import type { Runtime } from './runtime.ts';
 
-/** What work in turns needs of the kernel. */
+/** What work in turns needs of the runtime. */
 export type TurnsRuntime = Pick<Runtime, 'turns' | 'waits' | 'deadline'>;
 
-/** A loop that is busy for longer has other troubles than one more piece of work, ms. */
+/** When the loop is busy for longer, in ms, one more piece of work makes little difference. */
 const TURN_MS = 2000;
 
-/** Settles in a turn of the event loop that no other piece of work gets, within 2 s in any case. Never rejects; the piece is to follow at once. */
+/**
+ * Settles in a turn of the event loop that no other piece of work gets, or after 2 s at the latest. Never rejects. Run
+ * the piece at once.
+ */
 export async function takeTurn(runtime: TurnsRuntime, owner: string): Promise<void> {
   using deadline = runtime.deadline(TURN_MS);
   await runtime.waits.for(runtime.turns.next(), { label: 'background', owner, deadline }).catch(() => undefined);
 }
 
-/** Runs steps of some milliseconds each, a turn of the event loop for each. `isOver` = the result is not wanted any more: returns undefined. */
+/**
+ * Runs steps of some milliseconds each, one in each turn of the event loop. Returns undefined when `isOver` says that
+ * the result is no longer wanted.
+ */
 export async function inTurns<T>(
   steps: Iterator<void, T>,
   runtime: TurnsRuntime,
@@ -29,7 +35,7 @@ export async function inTurns<T>(
   }
 }
 
-/** Runs all steps in this turn. */
+/** Runs all steps in the current turn. */
 export function atOnce<T>(steps: Iterator<void, T>): T {
   for (;;) {
     const step = steps.next();

@@ -1,5 +1,5 @@
 /**
- * Costly work gets a turn of the event loop for itself.
+ * Work that takes milliseconds gets a turn of the event loop for itself.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

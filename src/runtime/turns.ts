@@ -1,7 +1,8 @@
 /**
- * Work that takes milliseconds, such as starting a program: one piece in each turn of the event loop, in the order of asking, so that many at
- * once delay others no longer than one does.
- * Guarantees: the first piece of a quiet time does not wait; input and timers are handled between two pieces.
+ * Schedules work that takes milliseconds, such as starting a program: one piece in each turn of the event loop, in the
+ * order of the requests, so that many pieces delay other work no longer than one does.
+ * Guarantees: when no piece has run recently, the first one does not wait; input and timers are handled between two
+ * pieces.
  */
 import type { Timers } from './clock.ts';
 
@@ -14,27 +15,27 @@ export class Turns {
     this.#timers = timers;
   }
 
-  /** Settles in a turn that no other caller gets. Never rejects; the work is to follow at once. */
+  /** Settles in a turn that no other caller gets. Never rejects. Run the work at once. */
   next(): Promise<void> {
     if (this.#isTaken) return new Promise((resolve) => this.#waiting.push(resolve));
     this.#take();
     return Promise.resolve();
   }
 
-  /** Runs `work` in a turn that no other caller gets, not in this one. */
+  /** Runs `work` in a later turn that no other caller gets. */
   call(work: () => void): void {
     this.used();
     this.#waiting.push(work);
   }
 
-  /** Says that this turn has been used for milliseconds of work: who asks next gets another one. */
+  /** Marks this turn as used by milliseconds of work: the next caller gets another one. */
   used(): void {
     if (!this.#isTaken) this.#take();
   }
 
   #take(): void {
     this.#isTaken = true;
-    // Twice: the first one may belong to the same turn.
+    // Twice, because the first one may belong to the same turn.
     this.#timers.afterInput(() => this.#timers.afterInput(() => this.#release()));
   }
 

@@ -1,6 +1,6 @@
 /**
- * The waits of a process on one line, for evidence: how many of each kind, and who has waited longest.
- * Promises: pure; at most `MAX_CHARS`, whatever waits.
+ * Summarises the waits of a process on one line for crash reports: how many of each kind, and which has lasted longest.
+ * Guarantees: a pure function; the text has at most `MAX_CHARS` characters.
  */
 import type { WaitLabel, WaitRow } from './waits.ts';
 

@@ -1,8 +1,8 @@
 /**
- * The ledger of waits: the only place where a promise of the outside is awaited. "What is the hub waiting for?" has its answer here.
- * Promises: each wait has a label, an owner, a deadline and a way to dispose of a late result; it ends at the deadline whether or not
- * the other side cooperates; each is visible in `table()` (GET /api/waits) while it lasts.
- * Does not: stop the work that it waited for. The deadline's `onEnd` and `signal` do that, in the file that started the work.
+ * The table of waits: the only place where a promise from outside the process is awaited (GET /api/waits).
+ * Guarantees: each wait has a label, an owner and a deadline, at which it ends whether or not the other side responds;
+ * a late result is disposed of; each wait is in `table()` while it lasts. The work itself goes on: end it with `onEnd`
+ * or `signal`.
  */
 
 import { HubError } from '../model/errors.ts';
@@ -10,7 +10,7 @@ import { CappedSlots, type ContainerLimits } from './capped.ts';
 import type { Clock } from './clock.ts';
 import type { Deadline, EndReason } from './deadline.ts';
 
-/** The closed list of places where this product waits. A new one is a decision: add it here. */
+/** The closed list of places where the hub waits. Adding one is a design decision. */
 export type WaitLabel =
   | 'body'
   | 'kernel-table'
@@ -51,10 +51,10 @@ export type WaitLabel =
 
 export interface WaitSpec<T> {
   readonly label: WaitLabel;
-  /** Who waits, for people: a request id, a server's name. Never a secret. */
+  /** Who waits, for people: a request id or the name of a server. Never a secret. */
   readonly owner: string;
   readonly deadline: Deadline;
-  /** Disposes of a result that came after the deadline (close the socket, free the permit). */
+  /** Disposes of a result that came after the deadline: closes the socket, releases the permit. */
   readonly late?: (result: T) => void;
 }
 
@@ -65,7 +65,7 @@ export interface WaitRow {
   readonly remainingMs: number;
 }
 
-/** An open entry of the ledger; `leave` is safe to call twice. */
+/** An open entry of the table; `leave` may be called twice. */
 export interface Wait {
   leave(): void;
 }
@@ -77,7 +77,7 @@ interface Entry {
   readonly deadline: Deadline;
 }
 
-/** One object for an entry and how it leaves: one is made for each call. */
+/** One object for an entry and its end, because one is created for each call. */
 class OpenWait implements Entry, Wait {
   readonly label: WaitLabel;
   readonly owner: string;
@@ -109,7 +109,10 @@ export class Waits {
   readonly #entries: CappedSlots<Entry>;
   readonly #expired: (row: WaitRow, reason: EndReason) => void;
 
-  /** `expired` hears of every wait that ended at its deadline. At most `max` waits are open; more is a fault of the hub (`overloaded`). */
+  /**
+   * `expired` is called for each wait that ended at its deadline. More than `max` open waits are refused
+   * (`overloaded`).
+   */
   constructor(
     clock: Clock,
     ceilings: ContainerLimits,
@@ -121,7 +124,10 @@ export class Waits {
     this.#expired = expired;
   }
 
-  /** Awaits `promise` until `spec.deadline`; rejects with `HubError('wait-expired')` then. Late results go to `spec.late`, late rejections nowhere. */
+  /**
+   * Awaits `promise` until `spec.deadline`, then rejects with `HubError('wait-expired')`. A late result is passed to
+   * `spec.late`; a late rejection is dropped.
+   */
   async for<T>(promise: Promise<T>, spec: WaitSpec<T>): Promise<T> {
     const wait = this.open(spec.label, spec.owner, spec.deadline);
     let over = false;
@@ -157,7 +163,10 @@ export class Waits {
     }
   }
 
-  /** Enters a wait that is driven by callbacks (the hot path). The caller watches the deadline and leaves. `nowMs`: where it is known. */
+  /**
+   * Adds a wait that callbacks drive (the hot path). The caller watches the deadline and calls `leave`. `nowMs`: the
+   * current time, if the caller has it.
+   */
   open(label: WaitLabel, owner: string, deadline: Deadline, nowMs: number = this.#clock.nowMs()): Wait {
     return new OpenWait(label, owner, deadline, nowMs, this.#entries);
   }
@@ -166,7 +175,7 @@ export class Waits {
     return this.#entries.size;
   }
 
-  /** All open waits, oldest first. */
+  /** Returns all open waits, oldest first. */
   table(): WaitRow[] {
     const rows: WaitRow[] = [];
     for (const entry of this.#entries.values()) rows.push(this.#row(entry));
