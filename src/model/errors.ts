@@ -1,27 +1,33 @@
 /**
- * Every failure has a name here: JSON-RPC code, HTTP status, whether trying again helps, whether it counts against a server's
- * breaker, how loud it is logged, and what the operator should do. `docs/errors.md` is generated from this table.
- * Promises: a code is never renamed; what clients read of a failure is built by `client-error.ts` alone.
+ * The table of failures: JSON-RPC code, HTTP status, whether a retry helps, whether it counts against the circuit
+ * breaker, log level, and a hint for the operator. `docs/errors.md` is generated from it.
+ * Guarantees: a code is never renamed; what a client reads of a failure is built by `client-error.ts` alone.
  */
 import { randomUUID } from 'node:crypto';
 
 export interface ErrorRow {
   /** JSON-RPC 2.0 error code on the wire. */
   readonly rpc: number;
-  /** HTTP status of the exchange when the whole exchange fails for this reason. */
+  /** HTTP status of the exchange when the whole exchange fails with this code. */
   readonly http: number;
   /** True when the same request may succeed a little later. */
   readonly retryable: boolean;
-  /** True when it may mean that the server is gone, and so may open its circuit breaker; of HTTP errors only 502, 503 and 504 do (`upstream/failure-signs.ts`). */
+  /**
+   * True when the server may be unreachable, so that the failure counts for its circuit breaker; of HTTP errors only
+   * 502, 503 and 504 do (`upstream/failure-signs.ts`).
+   */
   readonly breaker: boolean;
   readonly level: 'debug' | 'info' | 'warn' | 'error';
-  /** Default sentence for the client. */
+  /** Default message for the client. */
   readonly message: string;
   /** What an operator can do. */
   readonly hint: string;
 }
 
-/** What a client may read beside the sentence: a closed list, checked again at run time by `client-error.ts`. `outcome: unknown` = the server may have done the work. */
+/**
+ * What a client may read beside the message: a closed list, checked again at run time by `client-error.ts`. `outcome:
+ * unknown`: the server may have done the work.
+ */
 export interface PublicDetail {
   readonly server?: string;
   readonly phase?: string;
@@ -33,18 +39,18 @@ export interface PublicDetail {
   readonly retryAfterMs?: number;
   /** HTTP status of the server's answer. */
   readonly status?: number;
-  /** One word: of the hub, or a code of the system. */
+  /** One word: the hub's own, or a system error code. */
   readonly reason?: string;
-  /** Code of the failure behind this one. */
+  /** Code of the failure that caused this one. */
   readonly cause?: string;
   readonly exitCode?: number | null;
   readonly signal?: string | null;
   readonly limitBytes?: number;
   readonly unreadBytes?: number;
   readonly homeHub?: number;
-  /** Names this failure in the log, `servers logs` and the owner API. */
+  /** Names this failure in the log, in `servers logs` and in the owner API. */
   readonly reference?: string;
-  /** What the caller sent, or must send. */
+  /** What the caller sent or must send. */
   readonly uri?: string;
   readonly header?: string;
   readonly supported?: readonly string[];
@@ -52,7 +58,7 @@ export interface PublicDetail {
   readonly requiredCapabilities?: object;
 }
 
-/** `operator` = what only the operator reads: addresses, paths, commands, pages of servers. */
+/** `operator` holds what only the operator may read: addresses, paths, commands, error pages of servers. */
 export interface ErrorDetail extends PublicDetail {
   readonly operator?: Readonly<Record<string, unknown>>;
 }
@@ -72,7 +78,7 @@ const RETRY = { retryable: true } as const;
 const GONE = { retryable: true, breaker: true } as const;
 
 export const ERRORS = {
-  // What a client sent
+  // Requests of clients
   'parse-error': row(
     -32700,
     400,
@@ -266,7 +272,7 @@ export const ERRORS = {
     'Session has ended. Start a new one with initialize.',
     'The client ended this session with DELETE.',
   ),
-  // Protecting the hub
+  // Limits of the hub
   'rate-limited': row(
     -32005,
     429,
@@ -473,7 +479,7 @@ export const ERRORS = {
     'It hangs; the hub restarts it.',
     RETRY,
   ),
-  // Ours
+  // The hub itself
   'wait-expired': row(-32012, 200, 'warn', 'A wait ended at its deadline.', 'See /api/waits for what is slow.', RETRY),
   'client-silent': row(
     -32000,
@@ -537,7 +543,10 @@ const OPERATOR_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'internal',
 ]);
 
-/** Whether messages under this code may quote a server, a path or an address, so that only the operator reads them. */
+/**
+ * Tells whether messages under this code may quote a server, a path or an address, so that only the operator may read
+ * them.
+ */
 export function isOperatorOnly(code: ErrorCode): boolean {
   return code.startsWith('upstream-') || code.startsWith('server-') || OPERATOR_CODES.has(code);
 }
@@ -547,7 +556,10 @@ export function newReference(): string {
   return randomUUID().slice(0, 8);
 }
 
-/** A fault. `message` is for the operator; a client reads what `client-error.ts` makes of it. A fault of a server gets a reference. */
+/**
+ * A fault. `message` is for the operator; `client-error.ts` builds what a client reads. A fault of a server gets a
+ * reference.
+ */
 export class HubError extends Error {
   readonly code: ErrorCode;
   readonly detail: ErrorDetail;

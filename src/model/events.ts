@@ -1,15 +1,17 @@
 /**
- * The closed list of facts. Telemetry turns them into log lines and figures, health reads them, the relay carries them to control.
- * Promises: names are in the past tense and stable (they are the log's `event`); no fact carries a key, a token, arguments or a result.
+ * The closed list of events. Telemetry turns them into log lines and metrics, health reads them, and workers send them
+ * to the control process.
+ * Guarantees: names are in the past tense and stable (they are the log's `event`); no event contains a key, a token,
+ * arguments or a result.
  */
 import type { ErrorCode } from './errors.ts';
 import type { UnreadList } from './snapshot.ts';
 
-/** Where a link to a server stands. `waiting` = will try again by itself. */
-/** `asleep` = the child has exited by itself, and the next call starts it. */
+/** State of a link to a server. `waiting`: it reconnects by itself. */
+/** `asleep`: the child process has exited by itself, and the next call starts it. */
 export type LinkState = 'idle' | 'asleep' | 'connecting' | 'ready' | 'waiting' | 'stopped';
-/** What a link is doing while it is `connecting`. */
-/** `queue` = other children are loading: its turn to start has not come. */
+/** What a link does while it is `connecting`. */
+/** `queue`: it waits until fewer other child processes are starting. */
 export type LinkPhase = 'install' | 'queue' | 'start' | 'connect' | 'handshake' | 'list';
 
 export type HubEvent =
@@ -32,7 +34,7 @@ export type HubEvent =
       readonly externalBytes: number;
       readonly loopP99Ms: number;
       readonly peakRssBytes: number;
-      /** MB an hour over the last quarter of an hour; absent in the first minutes. */
+      /** MB an hour over the last 15 minutes; absent in the first minutes. */
       readonly slope?: number;
     }
   | { readonly type: 'pressure-changed'; readonly level: 'calm' | 'high' | 'shedding'; readonly cause: string }
@@ -52,19 +54,19 @@ export type HubEvent =
   | { readonly type: 'session-ended'; readonly session: string; readonly reason: string }
   | { readonly type: 'stream-opened'; readonly session: string }
   | { readonly type: 'stream-closed'; readonly session: string; readonly reason: string; readonly ms: number }
-  /** A reader that took nothing of a complete answer; `bytes` were left. */
+  /** A client did not read a complete response; `bytes` were not sent. */
   | { readonly type: 'reader-cut'; readonly bytes: number }
-  /** Nothing that was sent to them has been acknowledged for long. */
+  /** Connections of clients that have not acknowledged anything for long. */
   | { readonly type: 'clients-vanished'; readonly connections: number }
   | { readonly type: 'key-accepted'; readonly user: string; readonly keyName: string; readonly keyPrefix: string }
   | { readonly type: 'keys-published'; readonly keysRevision: number; readonly keys: number }
-  /** Lists of a server that are too large to travel in the snapshot. */
+  /** Lists of a server are too large for the snapshot. */
   | { readonly type: 'catalog-left-out'; readonly server: string; readonly bytes: number }
-  /** Something that was open for callers was ended, because its key was revoked, has expired or may see less. */
+  /** Calls or streams were ended because their key was revoked, has expired or has fewer rights. */
   | { readonly type: 'access-ended'; readonly items: number; readonly keysRevision: number }
   /** `address` is empty for a count of several addresses. */
   | { readonly type: 'key-refused'; readonly reason: ErrorCode; readonly address: string; readonly times: number }
-  /** A request on a socket of the control process had no right there. */
+  /** A request on a socket of the control process was not authorized. */
   | { readonly type: 'api-refused'; readonly socket: 'operator' | 'workers'; readonly reason: ErrorCode }
   | {
       readonly type: 'call-answered';
@@ -81,13 +83,16 @@ export type HubEvent =
       readonly why?: string | undefined;
       readonly reference?: string | undefined;
     }
-  /** A request was refused before it became a call. `times` counts those before it of the same code that had no event; without an address it counts only. */
+  /**
+   * A request was refused before it became a call. `times` also counts earlier ones of the same code without an event;
+   * an event without an address is such a count only.
+   */
   | {
       readonly type: 'request-refused';
       readonly code: ErrorCode;
       readonly times: number;
       readonly address: string;
-      /** Method of HTTP, path without query, and User-Agent; empty = unknown. */
+      /** HTTP method, path without query, and User-Agent; empty when unknown. */
       readonly method: string;
       readonly path: string;
       readonly client: string;
@@ -110,7 +115,7 @@ export type HubEvent =
       readonly message: string;
       readonly retryMs: number;
       readonly phase: string;
-      /** What clients are given instead of the message. */
+      /** What clients get instead of the message. */
       readonly reference?: string;
     }
   /** A call failed at its server. `message` is for the operator; clients get the reference. */
@@ -120,9 +125,9 @@ export type HubEvent =
       readonly code: ErrorCode;
       readonly message: string;
       readonly reference: string;
-      /** Beginning of the server's HTTP error page; empty = none. */
+      /** Beginning of the server's HTTP error page; empty when there is none. */
       readonly page: string;
-      /** Native name of the tool; undefined = another method was called. */
+      /** Native name of the tool; undefined for other methods. */
       readonly tool?: string | undefined;
     }
   | { readonly type: 'server-fell-asleep'; readonly server: string }
@@ -139,21 +144,21 @@ export type HubEvent =
       readonly changed: boolean;
       readonly repaired: readonly string[];
     }
-  /** Lists of a server were not read, or not to their end, which had been before, or for the first time. */
+  /** Lists of a server could not be read, or not completely: for the first time, or after they could be read before. */
   | { readonly type: 'lists-unread'; readonly server: string; readonly lists: readonly UnreadList[] }
-  /** A question to a user was answered by the hub with an error, because it is not allowed. */
+  /** The hub answered a server's request to a user with an error, because such requests are not allowed. */
   | { readonly type: 'question-refused'; readonly server: string; readonly method: string; readonly reason: string }
-  /** Addresses that a server lists belong to other servers; its own are under `mcphub://<slug>/…`. */
+  /** A server lists resource addresses that belong to other servers; its own are exposed under `mcphub://<slug>/…`. */
   | {
       readonly type: 'resources-shadowed';
       readonly server: string;
       readonly count: number;
-      /** The first of them. */
+      /** The first of these addresses. */
       readonly addresses: readonly string[];
     }
-  /** A server sends more notifications than are passed on; `count` = since the last such event. */
+  /** A server sends more notifications than are passed on; `count` is the number since the last such event. */
   | { readonly type: 'notifications-dropped'; readonly server: string; readonly count: number }
-  /** Messages of a server were no valid JSON-RPC; counts since the last such event. */
+  /** A server sent messages that are not valid JSON-RPC; the counts are those since the last such event. */
   | {
       readonly type: 'messages-invalid';
       readonly server: string;
@@ -163,7 +168,7 @@ export type HubEvent =
       /** What is wrong with the last of them. */
       readonly reason: string;
     }
-  /** How a server wants to be spoken to was found out. */
+  /** The hub has learned how a server differs from the usual protocol. */
   | { readonly type: 'server-habit-learned'; readonly server: string; readonly note: string }
   | { readonly type: 'server-silence-raised'; readonly server: string; readonly silenceMs: number }
   | { readonly type: 'child-started'; readonly server: string; readonly pid: number }
@@ -180,7 +185,7 @@ export type HubEvent =
       readonly type: 'containers-ended';
       readonly server: string;
       readonly ids: readonly string[];
-      /** What the container tool said when it failed; undefined = they have ended. */
+      /** Error output of the container tool; undefined when the containers were ended. */
       readonly fault: string | undefined;
     }
   | { readonly type: 'breaker-opened'; readonly server: string; readonly ms: number; readonly cause: string }
@@ -199,7 +204,7 @@ export type HubEvent =
   | { readonly type: 'facts-dropped'; readonly count: number }
   | { readonly type: 'config-applied'; readonly file: string; readonly servers: number; readonly revision: number }
   | { readonly type: 'config-refused'; readonly file: string; readonly errors: readonly string[] }
-  /** The system tells of changes of the configuration's directory no more; the file is looked at all the same. */
+  /** The system no longer reports changes of the configuration's directory; the file is still checked. */
   | { readonly type: 'config-hints-ended'; readonly dir: string; readonly reason: string }
   /** The first key was written to this file (0600); nothing else holds it. */
   | { readonly type: 'first-key-kept'; readonly file: string }

@@ -1,5 +1,5 @@
 /**
- * The frame of the two HTML pages of the hub: without scripts, and without anything loaded from elsewhere.
+ * The layout of the two HTML pages of the hub. They have no scripts and load nothing from elsewhere.
  */
 
 export const PAGE_HEADERS = {

@@ -1,11 +1,15 @@
 /**
- * A fact without configured secrets, before anything of it is cut, logged, kept or sent on.
- * Does not touch identifiers and words of the hub, so that no secret can change what a fact means.
+ * Masks configured secrets in an event, before any of it is shortened, logged, kept or sent on.
+ * Guarantees: identifiers and the hub's own words are not changed, so that no secret can change the meaning of an
+ * event.
  */
 import type { HubEvent } from './events.ts';
 import type { SecretMask } from './secret-mask.ts';
 
-/** One a call, and no text of a server is in them when it went well; the log masks names that a client chose. */
+/**
+ * There is one for each call, and it contains no text of the server when the call succeeded; the log masks names chosen
+ * by clients.
+ */
 const UNMASKED: ReadonlySet<HubEvent['type']> = new Set<HubEvent['type']>([
   'call-answered',
   'memory-measured',
@@ -17,16 +21,16 @@ const WORDS: ReadonlySet<string> = new Set([
   ...['reference', 'signal', 'label'],
 ]);
 const CAUSES = 3;
-/** Objects within objects that are looked into. */
+/** Depth down to which objects are searched. */
 const DEEP = 4;
 
-/** Returns the same fact when nothing had to be masked. */
+/** Returns the event with secrets masked; the same object when there were none. */
 export function maskedEvent(fact: HubEvent, secrets: SecretMask): HubEvent {
   if (UNMASKED.has(fact.type) && !quotes(fact)) return fact;
   return maskedMembers(fact, secrets, DEEP) as HubEvent;
 }
 
-/** A call that was refused says why, and may quote its server. */
+/** Tells whether the event may quote its server: a refused call contains the reason. */
 function quotes(fact: HubEvent): boolean {
   return fact.type === 'call-answered' && fact.why !== undefined;
 }
@@ -47,7 +51,7 @@ function maskedValue(value: unknown, secrets: SecretMask, depth: number): unknow
   if (typeof value === 'string') return secrets.mask(value);
   if (typeof value !== 'object' || value === null) return value;
   if (value instanceof Error) return maskedError(value, secrets, CAUSES);
-  // What nobody has looked into is not shown.
+  // Values that are not searched are not shown.
   if (depth === 0) return undefined;
   if (!Array.isArray(value)) return maskedMembers(value, secrets, depth - 1);
   const shown = value.map((one) => maskedValue(one, secrets, depth - 1));

@@ -1,10 +1,13 @@
 /**
- * Refusals as values. An expected "no" (bad key, full queue, unknown tool) is returned, not thrown: 0.14 µs against 7.6 µs,
- * and shedding must be cheaper than serving. Faults (a broken promise of ours or of the outside) throw `HubError`.
+ * Refusals as values. An expected rejection (invalid key, full queue, unknown tool) is returned, not thrown: 0.14 µs
+ * against 7.6 µs, because load shedding must cost less than serving. Faults throw `HubError`.
  */
 import { type ErrorCode, type ErrorDetail, errorRow } from './errors.ts';
 
-/** An expected no. `code` leads to status, JSON-RPC code and hint in the errors table; `client-error.ts` builds what a client reads of it. */
+/**
+ * An expected rejection. `code` leads to status, JSON-RPC code and hint in the table of errors; `client-error.ts`
+ * builds what a client reads of it.
+ */
 export class Refusal {
   readonly code: ErrorCode;
   readonly message: string;

@@ -1,5 +1,5 @@
 /**
- * Who is calling. Made in `auth/` from a verified credential only, and handed on as an argument; nothing else says who somebody is.
+ * The identity of a caller. Created in `auth/` from a verified credential only, and passed on as an argument.
  */
 import type { Role } from './snapshot.ts';
 
@@ -12,14 +12,17 @@ export type ViewName =
 export interface Principal {
   readonly userId: string;
   readonly userName: string;
-  /** Key family: the unit of fairness and of session binding; `local` on a private socket, `anonymous` without a key. */
+  /**
+   * Key family: what shares are counted for and sessions are bound to; `local` on a private socket, `anonymous` without
+   * a key.
+   */
   readonly family: string;
   readonly keyId: string;
   readonly keyName: string;
   readonly role: Role | 'anonymous';
-  /** Slugs of groups it may use; undefined = all. */
+  /** Slugs of the groups that it may use; undefined for all. */
   readonly groups: readonly string[] | undefined;
-  /** Wall clock ms at which its key expires; absent = it does not. */
+  /** Time at which its key expires, in ms of the wall clock; absent when it does not expire. */
   readonly expiresAtMs?: number | undefined;
 }
 
@@ -45,23 +48,26 @@ export const ANONYMOUS_PRINCIPAL: Principal = {
   groups: undefined,
 };
 
-/** Digits of an IPv6 address that name its network (/64): a host may choose the others freely. */
+/** Number of groups in an IPv6 address that name its network (/64): a host may choose the others freely. */
 const NETWORK_GROUPS = 4;
 
 const ADDRESS_PREFIX = 'address:';
 
-/** Returns who shares of containers are counted for: the key's family, or the caller's address (IPv6: its /64) without a key. */
+/**
+ * Returns the owner that shares of containers are counted for: the key's family, or without a key the caller's address
+ * (IPv6: its /64).
+ */
 export function shareOf(principal: Principal, address: string): string {
   return principal.role === 'anonymous' ? `${ADDRESS_PREFIX}${networkOf(address)}` : principal.family;
 }
 
-/** True when a share is an address's: its holder has shown no key. */
+/** Tells whether a share belongs to an address: its holder has sent no key. */
 export function isAddressShare(owner: string): boolean {
   return owner.startsWith(ADDRESS_PREFIX);
 }
 
 function networkOf(address: string): string {
-  // An IPv4 address, as nearly all are: each request asks several times.
+  // Nearly all addresses are IPv4, and each request needs this several times.
   if (!address.includes(':') && !address.includes('%')) return address;
   const [plain = ''] = address.toLowerCase().split('%');
   if (plain.startsWith('::ffff:') && plain.includes('.')) return plain.slice('::ffff:'.length);

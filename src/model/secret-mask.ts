@@ -1,13 +1,14 @@
 /**
- * Replaces configured secrets in texts that leave for the log, the API or a crash report, also in percent, base64, hex and JSON-escaped form.
- * One pass over the text whatever the number of secrets (Wu and Manber, "A fast algorithm for multi-pattern searching", 1994): about a third of
- * the characters are looked at. Bounded: `MAX_PATTERNS` patterns; secrets shorter than 8 characters are not known.
+ * Replaces configured secrets in texts for the log, the API or a crash report, also in percent, base64, hex and
+ * JSON-escaped form.
+ * Bounds: `MAX_PATTERNS` patterns of 8 characters or more; one pass, which reads a third of the characters whatever the
+ * number of secrets. Source: Wu and Manber, "A fast algorithm for multi-pattern searching", 1994.
  */
 const SHORTEST = 8;
 const BLOCK = 3;
 const TABLE = 0x10000;
 const MAX_PATTERNS = 60_000;
-/** A longer secret is known by its pieces, so that a part of it is masked too. */
+/** A longer secret is split into pieces of this length, so that a part of it is masked too. */
 const PIECE = 48;
 /** Characters on either side of a cut that may be a part of a secret: the longest pattern (`PIECE` characters, percent-encoded). */
 export const CUT_CHARS = PIECE * 12;
@@ -18,10 +19,10 @@ export class SecretMask {
   #buckets: ReadonlyMap<number, readonly string[]> = new Map(); // bounded by: MAX_PATTERNS
   #known = '';
 
-  /** Number of patterns that are looked for. */
+  /** Number of patterns. */
   size = 0;
 
-  /** Replaces the secrets that are known. Cheap when they are the same as before. */
+  /** Sets the known secrets. Costs little when they have not changed. */
   use(secrets: Iterable<string>): void {
     const all = [...new Set(secrets)].filter((one) => one.length >= SHORTEST).sort();
     const key = all.join('\n');
@@ -30,7 +31,7 @@ export class SecretMask {
     this.#build(patternsFor(all));
   }
 
-  /** Returns the text with every known secret as `***`. Never throws. */
+  /** Returns the text with each known secret replaced by `***`. Never throws. */
   mask(text: string): string {
     const shift = this.#shift;
     if (shift === undefined || text.length < SHORTEST) return text;
@@ -47,7 +48,7 @@ export class SecretMask {
       const start = at - SHORTEST + 1;
       const end = start + this.#lengthAt(text, start, hash);
       if (end > start) {
-        // Secrets that overlap or touch become one mark.
+        // Secrets that overlap or touch are replaced once.
         if (start > covered || covered === 0) out += text.slice(copied, start) + HIDDEN;
         covered = Math.max(covered, end);
         copied = covered;
@@ -102,7 +103,10 @@ function patternsFor(secrets: readonly string[]): ReadonlySet<string> {
   return patterns;
 }
 
-/** Lines, in pieces of `PIECE` characters; the last piece overlaps the one before, so that none is too short. */
+/**
+ * Returns the lines of a secret in pieces of `PIECE` characters; the last piece overlaps the one before, so that none
+ * is too short.
+ */
 function piecesOf(secret: string): string[] {
   return secret.split(/[\r\n]+/).flatMap((line) => {
     if (line.length < SHORTEST) return [];
@@ -130,7 +134,10 @@ function formsOf(text: string): string[] {
   ];
 }
 
-/** The characters of base64 that depend on these bytes alone, when `offset` other bytes stand before them; both alphabets. */
+/**
+ * Returns the base64 characters that depend on these bytes alone when `offset` other bytes precede them, in both
+ * alphabets.
+ */
 function base64At(bytes: Buffer, offset: number): string[] {
   const bits = (offset + bytes.length) * 8;
   const coded = Buffer.concat([Buffer.alloc(offset), bytes]).toString('base64');

@@ -1,6 +1,6 @@
 /**
- * Which configured values are secrets: what servers are given in headers, environments and addresses, and what `${VAR}` stood for.
- * Ordinary settings (content types, paths in variables such as `PATH`, words such as `production`) are left readable.
+ * Tells which configured values are secrets: headers, environment values and addresses of servers, and values of
+ * `${VAR}`. Ordinary settings (content types, variables such as `PATH`, words such as `production`) are not.
  */
 import type { ServerSpec } from './snapshot.ts';
 
@@ -10,12 +10,12 @@ const ORDINARY_VARIABLES =
 const ORDINARY_WORDS = /^(production|development|disabled|required|localhost|streamable-http)$/i;
 const SHORTEST = 8;
 
-/** Whether a variable of this name usually holds something that everybody may read. */
+/** Tells whether a variable of this name usually has a value that is no secret. */
 export function isOrdinaryVariable(name: string): boolean {
   return ORDINARY_VARIABLES.test(name);
 }
 
-/** Returns every value of these servers that must not be read by anybody; some twice. */
+/** Returns every secret value of these servers; some may occur twice. */
 export function secretValuesOf(servers: readonly ServerSpec[]): string[] {
   return servers.flatMap(({ transport, inserted = [] }) => {
     const program = transport.kind === 'stdio' ? transport : transport.kind === 'http' ? transport.launch : undefined;
@@ -38,7 +38,7 @@ function isSecret(value: string): boolean {
   return value.length >= SHORTEST && !ORDINARY_WORDS.test(value);
 }
 
-/** The whole value, the credential after a scheme (`Bearer …`), and what Basic credentials decode to. */
+/** Returns the whole value, the credential after a scheme (`Bearer …`), and the decoded Basic credentials. */
 function headerSecrets(headers: Readonly<Record<string, string>>): string[] {
   return Object.entries(headers).flatMap(([name, value]) => {
     if (ORDINARY_HEADERS.test(name)) return [];
@@ -49,7 +49,7 @@ function headerSecrets(headers: Readonly<Record<string, string>>): string[] {
   });
 }
 
-/** User, password and values of the query of an address; nothing for a text that is none. */
+/** Returns user, password and query values of an address; nothing when the text is not an address. */
 function addressSecrets(text: string): string[] {
   if (!text.includes('://')) return [];
   const url = URL.parse(text);

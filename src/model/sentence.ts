@@ -1,9 +1,12 @@
 /**
- * Ends a text as a sentence, once, so that texts that end with a full stop and texts that do not can be put together.
+ * Ends a text with one full stop, so that texts with and without one can be joined.
  */
 const ENDS = '.!?…';
 
-/** Returns the text without blanks and repeated stops at its end, and with one full stop; an empty text stays empty. Linear. */
+/**
+ * Returns the text without trailing blanks and repeated stops, and with one full stop; an empty text stays empty.
+ * Linear time.
+ */
 export function sentence(text: string): string {
   const bare = withoutStop(text);
   if (bare === '') return '';
@@ -11,7 +14,7 @@ export function sentence(text: string): string {
   return last !== '.' && ENDS.includes(last) ? bare : `${bare}.`;
 }
 
-/** Returns the text without blanks and full stops at its end, to be followed by other words. Linear. */
+/** Returns the text without trailing blanks and full stops, to be followed by other words. Linear time. */
 export function withoutStop(text: string): string {
   let end = text.length;
   while (end > 0 && (text[end - 1] === '.' || text[end - 1] === ' ' || text[end - 1] === '\n')) end -= 1;

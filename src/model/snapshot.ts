@@ -1,20 +1,21 @@
 /**
- * The world as the data plane sees it: one frozen value, swapped whole. Control builds and publishes it; hubs read one reference.
- * Promises: a reader that takes `current` once sees one consistent world for as long as it likes; a revision only rises.
- * Does not: know how it travels (`relay/`) or how it is made (`control/`). It is plain JSON data: what it holds may be secret, so files of it are 0600.
+ * The snapshot: everything a worker needs to answer calls, as one frozen value that is replaced as a whole. The control
+ * process builds and publishes it; workers read one reference. It is plain JSON and may contain secrets: write files of
+ * it with mode 0600.
+ * Guarantees: a reader that takes `current` once sees one consistent snapshot; the revision only increases.
  */
 import type { CatalogSize } from './catalog-size.ts';
 import type { LearnedOpening } from './raw-listing.ts';
 
 export type { RawListing, UnreadList } from './raw-listing.ts';
 
-/** How a stdio child is started. Values are final: variables have been put in. */
+/** How the child process of a stdio server is started. Variables in the values have been replaced. */
 export interface ProcessSpec {
   readonly command: string;
   readonly args: readonly string[];
-  /** Added to the small allow-list of inherited variables; may hold secrets. */
+  /** Added to the small allow-list of inherited variables; may contain secrets. */
   readonly env: Readonly<Record<string, string>>;
-  /** Working directory; undefined = the directory of the configuration file. */
+  /** Working directory; undefined for the directory of the configuration file. */
   readonly cwd: string | undefined;
 }
 
@@ -22,15 +23,18 @@ export interface StdioSpec extends ProcessSpec {
   readonly kind: 'stdio';
 }
 
-/** Streamable HTTP. With `launch` the hub also runs the program that listens at `url` (`${PORT}` in the URL = a free port given to it as PORT). */
+/**
+ * Streamable HTTP. With `launch` the hub also runs the program that listens at `url` (`${PORT}` in the URL is a free
+ * port, passed to it as PORT).
+ */
 export interface HttpSpec {
   readonly kind: 'http';
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly launch: ProcessSpec | undefined;
-  /** False = the hub does without the GET stream. */
+  /** False when the hub opens no GET stream. */
   readonly getStream?: false;
-  /** Nobody has said the type: when it refuses the first POST as servers of HTTP+SSE do, it is taken for one. */
+  /** The type is not configured: a server that refuses the first POST as HTTP+SSE servers do is used as one. */
   readonly untyped?: true;
 }
 
@@ -41,11 +45,11 @@ export interface SseSpec {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** Times of one server or tool; undefined = the hub's default from the limits table. All in ms. */
+/** Times of one server or tool in ms; undefined for the default from the limits table. */
 export interface CallTimes {
   readonly silenceMs: number | undefined;
   readonly totalMs: number | undefined;
-  /** Strict cut without regard to signs of life. */
+  /** Limit that applies even while there are signs of life. */
   readonly callTimeoutMs: number | undefined;
 }
 
@@ -54,40 +58,40 @@ export interface ToolSetting extends CallTimes {
 }
 
 export interface ServerSpec {
-  /** As configured, any letters. */
+  /** As configured; any characters. */
   readonly name: string;
   /** Readable ASCII form of the name, unique, persisted: used in paths and exposed names. `^[A-Za-z0-9_-]{1,32}$` */
   readonly slug: string;
   readonly enabled: boolean;
   readonly transport: StdioSpec | HttpSpec | SseSpec;
-  /** Asks users questions: gets lanes (step 2). */
+  /** The server sends requests to users; each client session gets a connection of its own. */
   readonly interactive: boolean;
-  /** `2025` = initialize, `2026` = stateless; `auto` = initialize first, and the other where that is refused. */
+  /** `2025`: initialize; `2026`: stateless; `auto`: initialize first, and the stateless opening if that is refused. */
   readonly era: 'auto' | '2025' | '2026';
   readonly times: CallTimes;
-  /** Most calls inside at once; undefined = default of its kind. */
+  /** Maximum number of calls at once; undefined for the default of its kind. */
   readonly inFlight: number | undefined;
-  /** Budgets of the start phases, ms; undefined = default. */
+  /** Timeouts of the start phases in ms; undefined for the defaults. */
   readonly startMs: number | undefined;
   readonly installMs: number | undefined;
   /** By native tool name. */
   readonly tools: Readonly<Record<string, ToolSetting>>;
-  /** Slot (1…N) of the hub that runs its child; other hubs forward to it. Remote servers: 0 = every hub has its own link. */
+  /** Id (1…N) of the worker that runs its child process; 0 if remote: each worker has its own link. */
   readonly homeHub: number;
-  /** Values that variables of its texts had: secrets, to be masked. Absent = none. */
+  /** Values of variables in its texts: secrets, to be masked. Absent when there are none. */
   readonly inserted?: readonly string[];
-  /** Digest of all that needs a reconnect when it changes. */
+  /** Digest of all settings whose change requires a reconnect. */
   readonly hash: string;
 }
 
 export interface GroupSpec {
   readonly name: string;
   readonly slug: string;
-  /** `anonymous` needs no key, on loopback only. */
+  /** `anonymous` requires no key, on loopback only. */
   readonly access: 'key' | 'anonymous';
   /** Slugs of servers, or `*` for all. */
   readonly servers: readonly string[] | '*';
-  /** Native tool names by server slug; a server without an entry gives all its tools. */
+  /** Native tool names by slug of the server; a server without an entry exposes all its tools. */
   readonly tools: Readonly<Record<string, readonly string[]>>;
 }
 
@@ -95,7 +99,7 @@ export type Role = 'owner' | 'member';
 
 export interface KeyRecord {
   readonly id: string;
-  /** SHA-256 of the whole key, hex. The key itself is stored nowhere. */
+  /** SHA-256 of the whole key, hex. The key itself is not stored. */
   readonly hash: string;
   /** Survives rotation; sessions are bound to user and family. */
   readonly family: string;
@@ -105,32 +109,32 @@ export interface KeyRecord {
   readonly name: string;
   /** First characters, for people: `mcphub_1a2b3c4d`. */
   readonly prefix: string;
-  /** Slugs of groups this key may use; undefined = all. */
+  /** Slugs of the groups that this key may use; undefined for all. */
   readonly groups: readonly string[] | undefined;
-  /** Wall clock ms, or undefined = does not expire. */
+  /** Time of expiry in ms of the wall clock; undefined when the key does not expire. */
   readonly expiresAtMs: number | undefined;
 }
 
 export type ItemKind = 'tool' | 'prompt' | 'resource' | 'template';
 
-/** One thing as its server listed it, repaired where a legacy client would choke. */
+/** One tool, prompt, resource or template as listed, repaired where clients of the older eras would fail. */
 export interface Listed {
-  /** What its server calls it: the name of a tool or prompt, a resource's URI, a template's text. */
+  /** The server's own name for it: the name of a tool or prompt, the URI of a resource, the text of a template. */
   readonly native: string;
-  /** The whole JSON object as text, with the native name in it. */
+  /** The whole JSON object as text, with the native name. */
   readonly json: string;
-  /** Name for people to search by. */
+  /** Title, for searching. */
   readonly title: string;
-  /** What was changed, in words; undefined = nothing. */
+  /** What was changed, as text; undefined when nothing was. */
   readonly repaired: string | undefined;
 }
 
 export interface ListedTool extends Listed {
-  /** True = structuredContent that is no object must be taken out of results (its outputSchema was not legal for legacy clients). */
+  /** True when structuredContent that is no object must be removed: legacy clients reject its outputSchema. */
   readonly dropStructured: boolean;
 }
 
-/** What a server declared of itself, as far as the hub acts on it. */
+/** The capabilities of a server that the hub uses. */
 export type Declared = 'tools' | 'prompts' | 'resources' | 'subscribe' | 'completions' | 'logging';
 
 export interface Hidden {
@@ -139,14 +143,14 @@ export interface Hidden {
   readonly why: string;
 }
 
-/** Last known good lists of one server. */
+/** The last good lists of one server. */
 export interface Listing {
   readonly server: string;
-  /** Wall clock ms of the answer. */
+  /** When the server answered, in ms of the wall clock. */
   readonly atMs: number;
-  /** Digest of all lists together: equal digest = nothing changed. */
+  /** Digest of all lists; equal digests mean that nothing has changed. */
   readonly digest: string;
-  /** Digest of each list alone; empty = an empty list. */
+  /** Digest of each list; empty for an empty list. */
   readonly digests: Readonly<Record<ItemKind, string>>;
   readonly tools: readonly ListedTool[];
   readonly prompts: readonly Listed[];
@@ -155,17 +159,17 @@ export interface Listing {
   /** What was left out and why; a row without a name is a whole list that could not be read. */
   readonly hidden: readonly Hidden[];
   readonly declared: readonly Declared[];
-  /** From the server's initialize answer. */
+  /** From the server's initialize result. */
   readonly instructions: string;
-  /** The protocol version that was spoken; absent in listings of older hubs. */
+  /** Negotiated protocol version; absent in listings of older versions of the hub. */
   readonly spoken?: string;
-  /** How it has to be initialized; absent = as usual. */
+  /** How the server has to be initialized; absent for the usual way. */
   readonly opening?: LearnedOpening;
 }
 
 /**
- * Names given once: exposed name → server slug and native name. Each kind has a space of its own. A resource's or template's exposed name is its
- * address: its own, or `mcphub://<slug>/…` where another server had that first.
+ * Assigned names: exposed name → server slug and native name. Each kind has a namespace of its own. The exposed name of
+ * a resource or template is its address: its own, or `mcphub://<slug>/…` if another server had that first.
  */
 export interface GivenName {
   readonly kind: ItemKind;
@@ -175,11 +179,11 @@ export interface GivenName {
   readonly age?: number; // a smaller one was given earlier; absent = given by this worker, after all that have one
 }
 
-/** A listing as an older version may have kept it. */
+/** A listing that an older version may have stored. */
 export type OlderListing = Pick<Listing, 'server' | 'atMs' | 'digest' | 'tools' | 'instructions'> &
   Partial<Omit<Listing, 'hidden'>> & { readonly hidden: readonly (Omit<Hidden, 'kind'> & Partial<Hidden>)[] };
 
-/** What an older version did not know is empty. */
+/** Returns a complete listing; members that an older version did not have are empty. */
 export function wholeListing(older: OlderListing): Listing {
   return {
     digests: { tool: older.digest, prompt: '', resource: '', template: '' },
@@ -195,31 +199,31 @@ export function wholeListing(older: OlderListing): Listing {
 export interface Snapshot {
   readonly format: 1;
   readonly revision: number;
-  /** Revision of `keys`, from the same counter as `revision`: keys change without the rest. */
+  /** Revision of `keys`, from the same counter as `revision`: keys can change alone. */
   readonly keysRevision: number;
   readonly servers: readonly ServerSpec[];
   readonly groups: readonly GroupSpec[];
   readonly keys: readonly KeyRecord[];
   readonly listings: readonly Listing[];
   readonly names: readonly GivenName[];
-  /** Servers whose lists are not in `listings`, because they do not fit in snapshotBytes; absent = none. */
+  /** Servers whose lists are not in `listings` because they exceed `snapshotBytes`; absent when there are none. */
   readonly catalogsTooLarge?: readonly CatalogSize[] | undefined;
-  /** Values that differ from the limits table's defaults, by limit name. */
+  /** Limits that differ from their defaults, by name. */
   readonly limits: Readonly<Record<string, number>>;
   readonly settings: {
-    /** Extra Host names and Origins accepted besides loopback. */
+    /** Host names and Origins accepted besides loopback. */
     readonly allowedHosts: readonly string[];
     readonly allowedOrigins: readonly string[];
     /** Addresses and networks of reverse proxies whose forwarding headers count. */
     readonly trustedProxies: readonly string[];
     /** `/sse` and `/messages` of 2024-11-05 are served. */
     readonly legacySse: boolean;
-    /** A key may come as `?key=`. */
+    /** A key may be sent as `?key=`. */
     readonly keyInQuery: boolean;
   };
 }
 
-/** The same for a whole world, as an older version wrote or sent it. */
+/** Returns a complete snapshot; members that an older version did not have get defaults. */
 export function wholeSnapshot(older: Snapshot): Snapshot {
   return {
     ...older,
@@ -243,7 +247,7 @@ export const EMPTY_SNAPSHOT: Snapshot = {
   settings: { allowedHosts: [], allowedOrigins: [], trustedProxies: [], legacySse: true, keyInQuery: false },
 };
 
-/** The one reference. `swap` is the only write. */
+/** Holds the current snapshot. Only the `swap…` functions change it. */
 export class SnapshotHolder {
   #current: Snapshot = EMPTY_SNAPSHOT;
   #listeners: readonly ((now: Snapshot, before: Snapshot) => void)[] = []; // bounded by: the rooms that derive something from it
@@ -252,7 +256,10 @@ export class SnapshotHolder {
     return this.#current;
   }
 
-  /** Takes a newer snapshot; an older or equal revision is ignored (returns false). Keys never go back to an older revision. */
+  /**
+   * Replaces the snapshot by a newer one; ignores an older or equal revision and returns false. Keys never return to an
+   * older revision.
+   */
   swap(next: Snapshot): boolean {
     const { revision, keys, keysRevision } = this.#current;
     if (next.revision <= revision) return false;
@@ -260,13 +267,13 @@ export class SnapshotHolder {
     return true;
   }
 
-  /** Takes other lists and names of the same revision (of another: returns false); listeners are not called. */
+  /** Replaces lists and names of the same revision, without calling listeners; else returns false. */
   swapLists({ revision, listings, names }: Snapshot): boolean {
     if (revision === this.#current.revision) this.#current = { ...this.#current, listings, names };
     return revision === this.#current.revision;
   }
 
-  /** Takes newer keys; an older or equal revision is ignored (returns false). */
+  /** Replaces the keys by newer ones; ignores an older or equal revision and returns false. */
   swapKeys(keys: readonly KeyRecord[], keysRevision: number): boolean {
     if (keysRevision <= this.#current.keysRevision) return false;
     this.#put({ ...this.#current, keys, keysRevision });
@@ -279,7 +286,7 @@ export class SnapshotHolder {
     for (const listener of this.#listeners) listener(next, before);
   }
 
-  /** Called after each swap, in order of registration. Must not throw. */
+  /** Adds a listener that is called after each swap, in order of registration. It must not throw. */
   onSwap(listener: (now: Snapshot, before: Snapshot) => void): void {
     this.#listeners = [...this.#listeners, listener];
   }
