@@ -4,13 +4,13 @@ import { FleetRig, refusalOf, textOf } from '../../../test/support/fleet-rig.ts'
 import { settle } from '../../../test/support/scripted-transport.ts';
 import { HubError } from '../../model/errors.ts';
 
-/** The child ends. */
+/** Ends the child. */
 async function exit(rig: FleetRig, exitCode: number): Promise<void> {
   rig.life.events.closed(new HubError('upstream-exit', { message: 'It ended.', detail: { exitCode } }));
   await settle(6);
 }
 
-/** A call that is answered. */
+/** Makes a call that is answered. */
 async function serve(rig: FleetRig, fairKey = 'b'): Promise<void> {
   const call = rig.call({ fairKey });
   await settle(6);
@@ -19,7 +19,7 @@ async function serve(rig: FleetRig, fairKey = 'b'): Promise<void> {
   assert.equal(textOf(call), '{}');
 }
 
-/** A call that ends the child. */
+/** Makes a call that ends the child. */
 async function kill(rig: FleetRig, fairKey: string): Promise<void> {
   const call = rig.call({ fairKey });
   await settle(6);

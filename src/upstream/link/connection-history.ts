@@ -1,7 +1,8 @@
 /**
- * What the lives of one server were like, and what follows: rest, sleep, or a limit for one key.
- * Guarantees: a life that served was no crash; a child that ends with code 0 while nothing runs on it sleeps until the next call; deaths during calls of one key
- * limit that key and nobody else; after two deaths within a second of a cancel no cancel is sent any more.
+ * Records how the connections to one server ended, and decides what follows: backoff, sleep, or a limit for one key.
+ * Guarantees: a connection that served a call is no crash; a child that exits with code 0 while idle sleeps until the
+ * next call; exits during calls of one key limit only that key; after two exits within a second of a cancel no cancel
+ * is sent any more.
  */
 
 import { HubError } from '../../model/errors.ts';
@@ -12,17 +13,17 @@ import type { Runtime } from '../../runtime/runtime.ts';
 import type { OpeningMemory } from './opening-memory.ts';
 import { type LinkKind, ReconnectBackoff } from './reconnect-backoff.ts';
 
-/** A life that lasted this long was a good one: the next failure starts counting anew. */
+/** A connection that lasted this long resets the failure count, ms. */
 const STABLE_MS = 60_000;
-/** A life that was ready this long may be had again at once by a call, before its rest is over. */
+/** After a connection that was ready this long, a call may start the server before the backoff has ended, ms. */
 const LIVED_MS = 1000;
-/** A death so soon after a cancel comes from it. */
+/** An exit this soon after a cancel is attributed to it, ms. */
 const CANCEL_MS = 1000;
 const CANCEL_DEATHS = 2;
-/** So many deaths during calls of one key within `KEY_MS` keep that key away for as long. */
+/** This many exits during calls of one key within `KEY_MS` limit that key for as long. */
 const KEY_DEATHS = 3;
 const KEY_MS = 60_000;
-/** Keys whose calls have ended the process lately; the oldest is forgotten. */
+/** Keys whose calls recently ended the process; the oldest is dropped. */
 const KEYS = 256;
 
 export interface ConnectionHistoryParts {
@@ -33,7 +34,7 @@ export interface ConnectionHistoryParts {
   readonly opening?: OpeningMemory | undefined;
 }
 
-/** Why a server that sleeps has no process. */
+/** Returns why a server that sleeps has no process. */
 function asleepFault(server: string): HubError {
   const message = `${server} exited by itself while nothing ran on it (exit code 0); the next call starts it.`;
   return new HubError('upstream-exit', { message, detail: { server, exitCode: 0 } });
@@ -44,12 +45,12 @@ export class ConnectionHistory {
   readonly #parts: ConnectionHistoryParts;
   readonly #deaths: CappedMap<string, readonly number[]>;
   #hasServed = false;
-  /** Since when this life is ready. */
+  /** When this connection became ready. */
   #readyAtMs: number | undefined;
   #isWakeable = false;
   #cancelMs = Number.NEGATIVE_INFINITY;
   #cancelDeaths = 0;
-  /** The only key whose calls have ended the lives since one served. */
+  /** The only key whose calls have ended connections since a call was last answered. */
   #blamed: string | undefined;
 
   constructor(parts: ConnectionHistoryParts) {
@@ -58,14 +59,17 @@ export class ConnectionHistory {
     this.#deaths = new CappedMap('upstream.key-deaths', KEYS, 'drop-oldest', parts.runtime.ceilings);
   }
 
-  /** A call wants the server. True = it is started now, before its rest is over: the last life was a good one. */
+  /**
+   * Returns true when a call starts the server now, before the backoff ends, because the last connection was a good
+   * one.
+   */
   wake(state: LinkState): boolean {
     const isWoken = this.#isWakeable && (state === 'waiting' || state === 'asleep');
     if (isWoken) this.backoff.wake();
     return isWoken;
   }
 
-  /** False = cancels have ended its process. */
+  /** False when cancels have ended its process. */
   get toleratesCancels(): boolean {
     return this.#cancelDeaths < CANCEL_DEATHS;
   }
@@ -77,25 +81,25 @@ export class ConnectionHistory {
     this.#cancelMs = Number.NEGATIVE_INFINITY;
   }
 
-  /** This life is ready. */
+  /** Records that the connection is ready. */
   ready(): void {
     this.#readyAtMs = this.#parts.runtime.clock.nowMs();
   }
 
-  /** A call was answered. */
+  /** Records that a call was answered. */
   served(): void {
     this.#hasServed = true;
     this.#blamed = undefined;
   }
 
-  /** A cancel is about to be sent. False = it must not be. */
+  /** Returns whether a cancel may be sent, and records that it is. */
   mayCancel(): boolean {
     if (!this.toleratesCancels) return false;
     this.#cancelMs = this.#parts.runtime.clock.nowMs();
     return true;
   }
 
-  /** Why calls of this key are refused; undefined = they are not. */
+  /** Returns why calls of this key are refused; undefined when they are not. */
   limited(key: string): Refusal | undefined {
     if (this.#deaths.size === 0) return undefined;
     const nowMs = this.#parts.runtime.clock.nowMs();
@@ -108,8 +112,9 @@ export class ConnectionHistory {
   }
 
   /**
-   * A life is over. `call` = the newest of the calls that ran then; `isListenedTo` = sessions wait for its notifications. Returns why the server sleeps until
-   * it is called; undefined = it is started again after a rest.
+   * Records the end of a connection. `call`: the newest call that was running; `isListenedTo`: sessions wait for
+   * notifications. Returns why the server sleeps until it is called, or undefined when it is started again after the
+   * backoff.
    */
   ended(fault: HubError, call: { readonly share?: string } | undefined, isListenedTo: boolean): HubError | undefined {
     const { runtime, kind, server, opening } = this.#parts;
@@ -117,7 +122,7 @@ export class ConnectionHistory {
     const nowMs = runtime.clock.nowMs();
     const readyMs = this.#readyAtMs === undefined ? undefined : nowMs - this.#readyAtMs;
     const hasExited = kind === 'local' && fault.code === 'upstream-exit';
-    // A child that ends after each answer takes down the next call when that comes in the same moment.
+    // A child that exits after each answer also ends the next call if that arrives at the same moment.
     const isOrderly = this.#hasServed && fault.detail.exitCode === 0;
     const isOfCancel = hasExited && nowMs - this.#cancelMs <= CANCEL_MS;
     this.#isWakeable = readyMs !== undefined && (this.#hasServed || isOfCancel || readyMs >= LIVED_MS);
@@ -134,7 +139,7 @@ export class ConnectionHistory {
     return asleepFault(server);
   }
 
-  /** Where every life ends in a call, whoever calls, the server is to blame. */
+  /** Attributes an exit to a key. If calls of several keys end the process, the server is the cause. */
   #blame(key: string, nowMs: number): void {
     this.#deaths.set(key, [...this.#recentDeaths(key, nowMs), nowMs].slice(-KEY_DEATHS));
     const isSoleCause = this.#blamed === undefined || this.#blamed === key;

@@ -1,9 +1,8 @@
 /**
- * From one connection to a server to the next without an end of the first: a second one is tried when the first is answered with errors only, and a
- * first one that has been replaced stays until the calls inside have ended.
- * Guarantees: one trial at a time, one in 30 s; a connection that does not work as well is closed and the first stays as it is; of connections that
- * were replaced the last alone is kept, for `totalMs` at most.
- * Does not: replace (`link.ts`).
+ * Replaces a connection without ending it: a second one is tried when the first only returns errors, and a replaced
+ * connection stays open until its calls have ended.
+ * Guarantees: one trial at a time, one in 30 s; a trial that does not work is closed and the first connection stays;
+ * only the last replaced connection is kept, for at most `totalMs`.
  */
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../model/errors.ts';
@@ -20,7 +19,7 @@ export interface OpenedConnection {
   readonly lists: ServerLists;
 }
 
-/** Why a life of a link ended: a fault, or the connection that takes its place. */
+/** Why a connection of a link ended: a fault, or the connection that replaces it. */
 export type LifeEnd = HubError | OpenedConnection;
 
 export interface ConnectionSwitchParts {
@@ -33,9 +32,9 @@ export interface ConnectionSwitchParts {
   readonly closing: () => Deadline;
 }
 
-/** From the begin of one trial to the next, ms. */
+/** From the start of one trial to the next, ms. */
 const TRIAL_EVERY_MS = 30_000;
-/** How often a connection that was replaced is looked at: whether calls are inside, ms. */
+/** How often a replaced connection is checked for running calls, ms. */
 const RETIRED_MS = 250;
 
 export class ConnectionSwitch {
@@ -48,7 +47,9 @@ export class ConnectionSwitch {
     this.#parts = parts;
   }
 
-  /** `succeed` gets a connection that has shaken hands, listed, and is well; nothing happens where there is none, or while it is not time. */
+  /**
+   * Calls `succeed` with a connection that has listed and is healthy; does nothing when the trial fails or is not due.
+   */
   tryAnew(succeed: (opened: OpenedConnection) => void): void {
     const { runtime, scope, connect } = this.#parts;
     const nowMs = runtime.clock.nowMs();
@@ -67,13 +68,13 @@ export class ConnectionSwitch {
     });
   }
 
-  /** What is being tried is not wanted any more. */
+  /** Ends the current trial. */
   stopTrial(): void {
     this.#tried?.lose(new HubError('server-down', { message: `The connection to ${this.#parts.server} has ended.` }));
     this.#tried = undefined;
   }
 
-  /** Calls that are inside this connection end there; it is closed when there are none. */
+  /** Lets the calls of this connection end there, then closes it. */
   retire(connection: Connection): void {
     const { runtime, limits, scope, server: owner } = this.#parts;
     this.#retired?.lose(new HubError('server-down', { message: `${owner} has been connected anew twice.` }));
@@ -92,7 +93,7 @@ export class ConnectionSwitch {
     });
   }
 
-  /** Everything ends, for this reason. */
+  /** Closes all of its connections for this reason. */
   lose(fault: HubError): void {
     this.stopTrial();
     this.#retired?.lose(fault);

@@ -1,8 +1,8 @@
 /**
- * What goes on beside the calls of a ready connection: the pulse, and reading a changed list again.
- * Promises: ends with the connection; three missed questions lose it. Lists are read again when the server says that they have changed, when it
- * does not know a tool of its own list (once in 30 s), soon when something of them is missing, and every five minutes: many servers tell of no
- * change.
+ * Background work of a ready connection: keep-alive, and reading changed lists again.
+ * Guarantees: it ends with the connection; three failed probes close the connection. Lists are read again after
+ * list_changed, after an unknown tool (once in 30 s), soon when some are missing, and every five minutes, because many
+ * servers send no list_changed.
  */
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../model/errors.ts';
@@ -21,17 +21,17 @@ export interface ConnectionWatchParts {
   readonly scope: Scope;
   readonly server: string;
   readonly connection: Connection;
-  /** The server answers pings and lists with errors only; told each time. */
+  /** Called each time that the server answers pings and lists with errors only. */
   readonly failing: () => void;
-  /** Reads the lists again; true = something had changed. May reject: the last good one stays. */
+  /** Reads the lists again; resolves to true when something has changed. May reject: the last good lists are kept. */
   readonly list: () => Promise<boolean>;
   readonly lists: Pick<LinkLists, 'wants' | 'isStale'>;
 }
 
-/** Between two readings of lists of which the server says nothing, ms, ± 10 %. */
+/** Interval at which lists are read again without a notification, ms, ± 10 %. */
 const RELIST_EVERY_MS = 5 * 60_000;
 const JITTER = 0.1;
-/** Unknown tools within this time are one reason to read the lists again, ms. */
+/** Unknown tools within this time cause one reading of the lists, ms. */
 const UNKNOWN_EVERY_MS = 30_000;
 
 export class ConnectionWatch implements Disposable {
@@ -60,7 +60,10 @@ export class ConnectionWatch implements Disposable {
     });
   }
 
-  /** A call has failed in a way that may mean that the server is gone: it is asked soon. `doAllFail` = so have the calls before it. */
+  /**
+   * Probes the server soon after a failed call that may mean that it is unreachable. `doAllFail`: the calls before it
+   * failed as well.
+   */
   suspect(doAllFail: boolean): void {
     this.#pulse.suspect(doAllFail);
   }
@@ -84,7 +87,7 @@ export class ConnectionWatch implements Disposable {
   }
 }
 
-/** `answered` = what it said instead of an answer; undefined = nothing. */
+/** `answered`: the error that it returned; undefined when it returned nothing. */
 function deathOf(server: string, misses: number, answered: Refusal | undefined): HubError {
   const detail = { server, phase: 'ping', setting: 'pingMs' };
   if (!answered) {

@@ -1,5 +1,6 @@
 /**
- * The lists beside the tools: what a server declares is read, what fails hides only itself, and nothing but the tools decides about a server.
+ * Lists other than tools: those that a server declares are read, a failure hides one list only, and tools alone decide
+ * about a server.
  */
 // covers: B12
 import assert from 'node:assert/strict';
@@ -125,7 +126,7 @@ test('a connection that ends while the lists are read is no listing', async () =
   await rig.close();
 });
 
-/** When this method was asked for, from the first time, s. */
+/** Returns the times at which this method was requested, since the first request, s. */
 function askedAfter(rig: FleetRig, sentMs: readonly number[]): number[] {
   assert.equal(rig.life.of('tools/list').length, sentMs.length);
   return sentMs.map((ms) => Math.round((ms - (sentMs[0] ?? 0)) / 1000));

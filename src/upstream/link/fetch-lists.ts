@@ -1,7 +1,7 @@
 /**
- * Reads a server's lists, page by page, as the bytes they are.
- * Guarantees: a list ends after `listPages` pages, `serverTools` rows, `listingBytes` of rows, or a cursor that comes again; each page has its own
- * `listMs`; nothing is parsed; a list that cannot be read fails alone, and keeps the pages before the one that failed.
+ * Reads the lists of a server, page by page, as raw bytes.
+ * Guarantees: a list ends after `listPages` pages, `serverTools` rows, `listingBytes` of rows, or a repeated cursor;
+ * each page has its own `listMs`; nothing is parsed; when a list fails, the others and its earlier pages are kept.
  */
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../model/errors.ts';
@@ -28,18 +28,18 @@ export interface ListParts {
   readonly limits: Limits;
   readonly server: string;
   readonly correlator: Correlator;
-  /** Another worker runs the server, and gives the lists that it has read. */
+  /** Another worker runs the server and returns the lists that it has read. */
   readonly isForward: boolean;
 }
 
-/** What was read; undefined = nothing of that list could be, and `unread` says why. */
+/** What was read. A list is undefined when nothing of it could be read; `unread` has the reason. */
 export interface ServerLists
   extends Pick<RawListing, 'tools' | 'prompts' | 'resources' | 'templates' | 'unread' | 'isBlank'> {
   /** Why the tools that the server declares could not be read. */
   readonly toolsFault: HubError | undefined;
 }
 
-/** Of a connection on which nothing is listed. */
+/** The lists of a connection on which nothing is listed. */
 export const NO_LISTS: ServerLists = {
   ...{ tools: [], prompts: [], resources: [], templates: [], unread: [] },
   ...{ isBlank: false, toolsFault: undefined },
@@ -48,7 +48,7 @@ export const NO_LISTS: ServerLists = {
 interface ListMethod {
   readonly kind: ItemKind;
   readonly method: string;
-  /** Where the rows are in the result. */
+  /** Member of the result that contains the rows. */
   readonly member: string;
 }
 
@@ -62,8 +62,8 @@ const TEMPLATES: ListMethod = {
 };
 
 /**
- * The list that says whether a server with these capabilities works: the first of what it declares; tools where it declares none. `isToolless` = its
- * tools cannot be read, and say nothing where it declares something else.
+ * Returns the list that shows whether a server with these capabilities works: the first that it declares, or tools when
+ * it declares none. `isToolless`: its tools cannot be read, so another declared list is used if there is one.
  */
 export function listQuestion(capabilities: Readonly<Record<string, unknown>>, isToolless = false): string {
   const hasTools = capabilities.tools !== undefined && !isToolless;
@@ -73,8 +73,8 @@ export function listQuestion(capabilities: Readonly<Record<string, unknown>>, is
 }
 
 /**
- * All lists that the server declares, side by side, and the tools of every server: some have tools and declare none. `besideMs` = the lists beside
- * the declared tools end after this time at the latest. Never rejects.
+ * Reads all lists that the server declares, in parallel, and the tools of every server, because some have tools and do
+ * not declare them. `besideMs`: time limit of the other lists when tools are declared. Never rejects.
  */
 export async function listAll(
   parts: ListParts,
@@ -108,7 +108,7 @@ export async function listAll(
   return {
     tools: isDeclared ? tools.rows : (tools.rows ?? []),
     ...{ prompts: prompts.rows, resources: resources.rows, templates: templates.rows, unread },
-    // One that declares other lists and knows no tools/list means it.
+    // A server that declares other lists and has no tools/list has no tools.
     isBlank:
       tools.rows === undefined
         ? !isDeclared && !(hasOthers && tools.fault instanceof NoSuchList)
@@ -117,18 +117,18 @@ export async function listAll(
   };
 }
 
-/** `rows` undefined = not one page could be read; `fault` = why the list did not come to its end. */
+/** `rows` is undefined when no page could be read; `fault` says why the list is incomplete. */
 interface OneList {
   readonly rows?: readonly Buffer[] | undefined;
   readonly fault?: HubError | undefined;
-  /** What the worker that runs the server says of the list. */
+  /** What the worker that runs the server reports about the list. */
   readonly note?: UnreadNote | undefined;
 }
 const NONE: OneList = { rows: [] };
 
-/** The server says that it does not know the method. */
+/** The server does not know the method. */
 class NoSuchList extends HubError {}
-/** The list has more pages than are read. */
+/** The list has more pages than the limit. */
 class PageLimit extends HubError {}
 
 /** Never rejects. */
@@ -154,13 +154,13 @@ async function listOne(parts: ListParts, list: ListMethod, deadline: Deadline): 
           message: `${server}: ${method} has no array of ${kind}s`,
           detail: { server, phase: 'list' },
         });
-      // A copy where the page is much larger than what is kept of it.
+      // Copies the rows when the page is much larger than they are.
       const kept = await inTurnsFor(parts, rowSteps(json, spans, json.length > limits.listingBytes), deadline);
       for (const row of kept) {
         rows.push(row);
         bytes += row.length;
       }
-      // An empty cursor is none.
+      // An empty cursor means that there is no next page.
       cursor = (next && stringAt(json, next, CURSOR_BYTES)) || undefined;
       if (cursor === undefined || seen.has(cursor) || rows.length > limits.serverTools || bytes > limits.listingBytes)
         return { rows, note };
@@ -174,7 +174,7 @@ async function listOne(parts: ListParts, list: ListMethod, deadline: Deadline): 
   }
 }
 
-/** The rows of a page, as `rowSpans` finds them, and its cursor; in steps of some milliseconds. */
+/** Returns the rows of a page, as `rowSpans` finds them, and its cursor; in steps of some milliseconds. */
 function* pageSteps(
   json: Buffer,
   member: string,
@@ -198,7 +198,7 @@ function* rowSteps(json: Buffer, spans: readonly Span[], isCopied: boolean): Gen
   return rows;
 }
 
-/** The rows of one page: none where the list is absent, null or an empty object; undefined = it is something else. */
+/** Returns the rows of one page: none when the list is absent, null or an empty object; undefined for other values. */
 function* rowSpans(
   json: Buffer,
   list: Span,
@@ -209,7 +209,7 @@ function* rowSpans(
   return EMPTY_OBJECT.test(json.toString('latin1', list.at, Math.min(list.end, list.at + 64))) ? [] : undefined;
 }
 
-/** The end of a list of which a sibling worker has read nothing. */
+/** The end of a list of which another worker could read nothing. */
 const NULL_LIST = /:null\}$/;
 const NULL_CHARS = 6;
 const OPEN_ARRAY = 0x5b;
@@ -244,12 +244,12 @@ async function askPage(
     const message = `${server} refused ${method}: ${answer.json.toString('utf8', 0, 300)}`;
     throw new Fault('upstream-protocol', { message, detail: { server, phase: 'list' } });
   }
-  // Its rows are kept; what a long message was put together in has room for more.
+  // Its rows are kept; the buffer in which a long message was assembled may be larger.
   const isRoomy = answer.json.buffer.byteLength > 2 * answer.json.length && answer.json.length > LARGE_BYTES;
   return isRoomy ? await inTurnsFor({ runtime, server }, copySteps(answer.json), own) : answer.json;
 }
 
-/** Work on a large page goes on in other turns of the event loop. */
+/** Spreads work on a large page over several turns of the event loop. */
 async function inTurnsFor<T>(
   { runtime, server }: Pick<ListParts, 'runtime' | 'server'>,
   steps: Iterator<void, T>,

@@ -1,8 +1,8 @@
 /**
- * A server that refuses to be initialized because it has a session already, which it allows once: another worker of this hub holds it, or one that was killed has
- * left it.
- * Guarantees: a session that a running worker has opened is never ended by another one (`session-memory.ts`); what is left is ended once, and only when the
- * server has refused.
+ * A server that allows one session refuses initialize while it has one: another worker holds it, or a killed one left
+ * it.
+ * Guarantees: a worker never ends the session of a running worker (`session-memory.ts`); sessions left behind are ended
+ * once, and only when the server has refused initialize.
  */
 
 import { HubError } from '../../model/errors.ts';
@@ -18,7 +18,7 @@ import type { LinkParts } from './link-parts.ts';
 
 /** Another worker holds the session. */
 export class HeldElsewhere extends HubError {
-  /** Its private socket. */
+  /** Private socket of that worker. */
   readonly peer: string;
 
   constructor(server: string, peer: string) {
@@ -30,7 +30,7 @@ export class HeldElsewhere extends HubError {
   }
 }
 
-/** The worker that a connection goes through does not hold the session any more. Calls inside may still be answered there. */
+/** The worker that a connection goes through no longer holds the session. Running calls may still be answered there. */
 export class HolderGone extends HubError {
   constructor(server: string) {
     const message = `The worker that held the session of ${server} does not hold it any more.`;
@@ -38,36 +38,41 @@ export class HolderGone extends HubError {
   }
 }
 
-/** How a connection finds the other workers of a server that allows one session. */
+/** Finds other workers that hold the session of a server that allows one. */
 export interface SessionSharing {
   /** Never rejects. */
   readonly find: (deadline: Deadline) => Promise<Holder>;
-  /** Whether the worker behind a socket still holds one; undefined = it does not answer. Never rejects. */
+  /**
+   * Tells whether the worker behind a socket still holds a session; undefined when it does not answer. Never rejects.
+   */
   readonly isHeldAt: (peer: string, deadline: Deadline) => Promise<boolean | undefined>;
-  /** The way to the server through that worker. */
+  /** Returns a transport to the server through that worker. */
   readonly through: (peer: string) => (spec: ServerSpec, events: TransportEvents) => Transport;
 }
 
-/** HTTP statuses by which servers refuse a second initialize; what says that the server is not there, or wants credentials, is another matter. */
+/**
+ * HTTP statuses with which servers refuse a second initialize. Others mean that it is unreachable or requires
+ * credentials.
+ */
 const REFUSALS: ReadonlySet<unknown> = new Set([400, 409, 422, 423]);
-/** Chooses words for the operator and nothing else. */
+/** Affects only the text for the operator. */
 const ONE_SESSION =
   /\balready (?:been )?initiali[sz]ed\b|\b(?:session|client|connection)s? (?:is |are )?already\b|\balready (?:has|have) .{0,40}(?:session|client)|\b(?:one|single) (?:active )?(?:session|client)\b|\bin use\b/i;
-/** A worker that is replaced ends its sessions: the next holder is found within this. */
+/** A worker that is being replaced ends its sessions; the next holder is found within this time, ms. */
 const HOLDER_EVERY_MS = 250;
 const HOLDER_MS = 1000;
 const OWN_EVERY_MS = 5 * 60_000;
 const MISSES = 3;
 
-/** Whether a refusal of initialize may mean that the server has a session already. */
+/** Tells whether a refusal of initialize may mean that the server already has a session. */
 export function mayHaveSession({ code, detail }: HubError): boolean {
   if (code === 'upstream-protocol' || code === 'upstream-invalid') return true;
   return code === 'upstream-http' && REFUSALS.has(detail.status);
 }
 
 /**
- * Makes room for a session: ends those that earlier workers have left. Where the server does not end them, goes on in one of them, and returns what the server
- * answered to initialize then. False = there are none of use. Throws `HeldElsewhere` where a running worker holds one.
+ * Ends sessions that earlier workers left. If the server does not end them, continues one and returns the result of its
+ * initialize. Returns false when there is none that helps. Throws `HeldElsewhere` when a running worker holds one.
  */
 export async function makeRoom(
   parts: ContinueParts & { readonly sharing: SessionSharing | undefined },
@@ -76,7 +81,7 @@ export async function makeRoom(
   const { server, sharing } = parts;
   const { session } = parts.transport;
   if (!session) return false;
-  // Read first: one that a worker opens from now on is among its answers and not among these.
+  // Read this first: a session that a worker opens from now on is in its answers and not in this list.
   const left = await session.left(deadline);
   const holder = (await sharing?.find(deadline)) ?? 'none';
   if (typeof holder === 'object') throw new HeldElsewhere(server, holder.peer);
@@ -85,7 +90,7 @@ export async function makeRoom(
   return (await continueSession(parts, left, deadline)) ?? false;
 }
 
-/** Returns the fault of a refused initialize with what it may come from. */
+/** Returns the fault of a refused initialize with its possible cause. */
 export function withLostSession(fault: unknown): unknown {
   if (!(fault instanceof HubError) || fault instanceof HeldElsewhere) return fault;
   if (fault.detail.status !== 409 && !ONE_SESSION.test(fault.message)) return fault;
@@ -95,9 +100,9 @@ export function withLostSession(fault: unknown): unknown {
 }
 
 /**
- * Looks four times a second whether the worker that a connection goes through still holds the session. Where it does not, `gone` is called, once; where it has not
- * answered `MISSES` times in a row, the connection is lost too. Every five minutes `tryOwn` is called: the refusal may have had another reason. Undefined = the connection goes to
- * the server.
+ * Checks four times a second whether the worker that a connection goes through still holds the session. Calls `gone`
+ * once when it does not; after `MISSES` checks without an answer in a row, also closes the connection. Calls `tryOwn`
+ * every five minutes, because the refusal may have had another reason. Returns undefined for a direct connection.
  */
 export function watchHolder(
   { runtime, sharing, spec }: Pick<LinkParts, 'runtime' | 'sharing' | 'spec'>,

@@ -1,9 +1,8 @@
 /**
- * Asks a ready server now and then whether it is well.
- * Promises: one miss changes nothing; after a miss, or when a call has failed in a way that may be the server's end, the next question comes sooner;
- * three misses in a row are the end of the connection. Where the server is silent another sign of life excuses a miss, where it answers with
- * errors only nothing does. Some servers answer ping without looking at the session: when all calls fail, a list is asked as well, once in 30 s.
- * Does not: ask by itself (`liveness.ts`), try a new session (`link.ts`) or reconnect.
+ * Probes a ready server at intervals. It does not open a new session (`link.ts`); `liveness.ts` sends the probes.
+ * Guarantees: one failure changes nothing; after it, or after a suspicious call, the next probe comes sooner; three
+ * failures in a row end the connection. Other signs of life excuse silence, but not errors. As some servers answer ping
+ * without checking the session, a list is requested as well, once in 30 s, while all calls fail.
  */
 import type { Limits } from '../../config/limits.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
@@ -15,33 +14,33 @@ export interface KeepAliveParts {
   readonly limits: Limits;
   readonly scope: Scope;
   readonly liveness: Liveness;
-  /** True while calls are in flight: each has its own silence limit, which may be minutes, and that decides. */
+  /** True while calls are pending: each has its own silence limit, possibly of minutes, which takes precedence. */
   readonly hasCalls: () => boolean;
-  /** The session is unknown to the server. */
+  /** Called when the server does not know the session. */
   readonly forgotten: () => void;
-  /** It has answered with errors only; told each time. */
+  /** Called each time that it answered with errors only. */
   readonly failing: () => void;
-  /** So many questions in a row went unanswered, or were answered with errors. */
+  /** Called after this many probes in a row without an answer, or with errors. */
   readonly dead: (misses: number, isSilent: boolean) => void;
 }
 
 const MISSES = 3;
-/** Rest after a miss, and between a call's trouble and the question, ms. */
+/** Delay after a failed probe, and between a failed call and the probe, ms. */
 const SOON_MS = 2000;
 const JITTER = 0.1;
-/** From one list that is asked although ping is answered to the next, ms. */
+/** Minimum interval between lists that are requested although ping is answered, ms. */
 const LIST_EVERY_MS = 30_000;
 
 export class KeepAlive implements Disposable {
   readonly #parts: KeepAliveParts;
   #timer: Disposable | undefined;
-  /** When the next question is due. */
+  /** When the next probe is due. */
   #dueMs = 0;
   #misses = 0;
   #asking = false;
   #over = false;
   #doAllFail = false;
-  /** A call has failed since the last question went out. */
+  /** A call has failed since the last probe was sent. */
   #isSuspected = false;
   #listedMs = Number.NEGATIVE_INFINITY;
 
@@ -50,14 +49,17 @@ export class KeepAlive implements Disposable {
     this.#next(this.#usualMs());
   }
 
-  /** A call has failed in a way that may mean that the server is gone. `doAllFail` = so have the calls before it. */
+  /**
+   * Probes soon after a failed call that may mean that the server is unreachable. `doAllFail`: the calls before it
+   * failed as well.
+   */
   suspect(doAllFail: boolean): void {
     this.#doAllFail = doAllFail;
     this.#isSuspected = true;
     if (this.#over || this.#asking || this.#misses > 0) return;
     const { runtime, limits } = this.#parts;
     const soonMs = Math.min(SOON_MS, limits.pingEveryMs);
-    // Calls that fail one after the other do not put the question off.
+    // Further failing calls do not postpone the probe.
     if (this.#dueMs - runtime.clock.nowMs() > soonMs) this.#next(soonMs);
   }
 
@@ -91,14 +93,14 @@ export class KeepAlive implements Disposable {
     const isMiss = condition === 'failing' || (condition === 'silent' && !excused);
     this.#misses = isMiss ? this.#misses + 1 : 0;
     if (this.#misses >= MISSES) return this.#parts.dead(this.#misses, condition === 'silent');
-    // An excused silence is no answer: while calls go on failing it is asked again soon.
+    // An excused silence is no answer: while calls keep failing the next probe comes soon.
     const isSoon = this.#misses > 0 || (excused && this.#isSuspected);
     this.#next(isSoon ? Math.min(SOON_MS, limits.pingEveryMs) : this.#usualMs());
     if (condition === 'failing') this.#parts.failing();
     else if (condition === 'well' && this.#doAllFail) await this.#askList();
   }
 
-  /** What it says here is no miss: a list that fails where ping is answered may be that list's own trouble. */
+  /** A failure here does not count: when ping is answered, a list may fail for its own reasons. */
   async #askList(): Promise<void> {
     const { runtime, liveness, forgotten, failing } = this.#parts;
     const nowMs = runtime.clock.nowMs();

@@ -1,11 +1,11 @@
 /**
- * What a link tells the operator of its life.
+ * Publishes the events of a link.
  */
 import type { HubError } from '../../model/errors.ts';
 import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 
-/** `ms` = from the begin of the connection. */
+/** `ms`: time since the connection was started. */
 export function publishReady(
   runtime: Runtime,
   server: string,

@@ -1,6 +1,7 @@
 /**
- * The last good lists of a link, and whether they are to be read again.
- * Guarantees: they outlive every outage; what is read again and is the same is not new; a list that is not read, or not to its end, is stated once.
+ * The last good lists of a link, and whether to read them again.
+ * Guarantees: they are kept during every outage; an unchanged list is not reported as new; an unread or incomplete list
+ * is reported once.
  */
 
 import type { LearnedOpening } from '../../model/raw-listing.ts';
@@ -15,10 +16,12 @@ export class LinkLists {
   readonly #listed: (raw: RawListing, isSame: boolean) => void;
   readonly #opening: () => LearnedOpening | undefined;
   #raw: RawListing | undefined;
-  /** The list changed while the first one of this life was being read, or there was too little time for it. */
+  /**
+   * The list changed while the first one of this connection was being read, or there was too little time to read it.
+   */
   isStale = false;
 
-  /** `isSame` = nothing is new in it; `opening` = how the server has to be initialized. */
+  /** `isSame`: nothing in it is new; `opening`: how the server has to be initialized. */
   constructor(
     runtime: Pick<Runtime, 'clock' | 'bus'>,
     listed: (raw: RawListing, isSame: boolean) => void,
@@ -33,19 +36,22 @@ export class LinkLists {
     return this.#raw;
   }
 
-  /** Whether asking again may bring what is missing: `unread` = a list of which nothing was read, `more` = the rest of one, or tools where there are none. */
+  /**
+   * Whether a retry may return what is missing: `unread`: a list could not be read; `more`: a list is incomplete, or
+   * there are no tools.
+   */
   get wants(): 'unread' | 'more' | undefined {
     const wanted = this.#raw?.unread.filter(({ isWanted }) => isWanted) ?? [];
     if (wanted.some(({ rows }) => rows === undefined)) return 'unread';
     return wanted.length > 0 || this.#raw?.isBlank ? 'more' : undefined;
   }
 
-  /** True = something is new. `isAgain` = this life has read them before. */
+  /** Stores the lists; returns true when something is new. `isAgain`: this connection has read them before. */
   keep(spec: ServerSpec, hello: InitializeResult, lists: ServerLists, isAgain: boolean): boolean {
     const { clock, bus } = this.#runtime;
     const before = this.#raw;
     this.#raw = rawListingOf({ spec, atMs: clock.wallMs(), hello, lists, before, opening: this.#opening() });
-    // Read again in the background, with more time.
+    // They are read again in the background, with more time.
     if (!isAgain && lists.unread.some(({ late }) => late)) this.isStale = true;
     const isKnown = ({ kind, rows }: UnreadList) =>
       before?.unread.some((one) => one.kind === kind && (one.rows === undefined) === (rows === undefined));

@@ -1,28 +1,30 @@
-/** What a link is made from. */
+/** The dependencies of a link. */
 import type { LearnedOpening } from '../../model/raw-listing.ts';
 import type { RawListing } from '../../model/snapshot.ts';
 import type { Bulkhead } from '../../resilience/bulkhead.ts';
 import type { ConnectionParts } from '../connection/connection-parts.ts';
 import type { LinkKind } from './reconnect-backoff.ts';
 
-/** `talk` = everybody, or one session (a lane). */
+/** `clientContext`: all clients, or one session (a session connection). */
 export interface LinkParts
   extends Pick<
     ConnectionParts,
     'runtime' | 'limits' | 'spec' | 'version' | 'makeTransport' | 'clientContext' | 'toolHeaders' | 'sharing'
   > {
   readonly kind: LinkKind;
-  /** At most so many children load at once. */
+  /** Limits how many children start at the same time. */
   readonly startGate: Bulkhead;
-  /** How long calls wait for it while it comes up, ms. Default: `handshakeMs`. */
+  /** How long calls wait while it connects, ms. Default: `handshakeMs`. */
   readonly patienceMs?: number | undefined;
-  /** Who takes turns at the start gate with the others. Default: the server. */
+  /** The owner that takes turns at `startGate`. Default: the server. */
   readonly startOwner?: string;
-  /** The protocol version of an earlier process's life with the server; undefined = none is known. */
+  /** Returns the protocol version that an earlier process negotiated with the server; undefined when none is known. */
   readonly spokenBefore: () => string | undefined;
-  /** How an earlier process, or the shared link, has learned to initialize the server; undefined or absent = as usual. */
+  /**
+   * Returns how an earlier process, or the shared link, learned to initialize the server; undefined for the usual way.
+   */
   readonly openingBefore?: (() => LearnedOpening | undefined) | undefined;
-  /** `isSame` = nothing is new in it. */
+  /** `isSame`: nothing in it is new. */
   readonly listed: (raw: RawListing, isSame: boolean) => void;
   readonly ready: () => void;
 }

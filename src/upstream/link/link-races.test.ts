@@ -1,6 +1,7 @@
 // covers: P15, P16
 /**
- * What may come at a bad moment: a restart in each phase, a change during the first list, a transport that cannot be made, a long call beside pings.
+ * Events at an inconvenient moment: a restart in each phase, a change during the first list, a transport that cannot be
+ * created, a long call beside pings.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -28,7 +29,7 @@ test('a restart in any phase starts exactly one new life at once and leaves noth
     assert.equal(rig.lives.length, 2, JSON.stringify(stuck));
     assert.equal(first.stopped, true);
     assert.equal(rig.state(), 'ready', JSON.stringify(stuck));
-    // The first life is over: what it still says changes nothing.
+    // The first connection has ended: what it still sends changes nothing.
     first.events.closed(new HubError('upstream-exit'));
     await rig.pass(1000);
     assert.equal(rig.lives.length, 2);
@@ -98,7 +99,7 @@ test('a call that may be silent for minutes is not ended by pings that a busy se
   rig.life.reply(id, { content: [] });
   await settle();
   assert.equal(textOf(call), '{"content":[]}');
-  // With nobody inside it is asked again, and given up.
+  // Without a pending call it is probed again, and closed.
   await rig.pass(60_000);
   assert.equal(rig.lives.length, 2);
   await rig.close();
@@ -113,7 +114,7 @@ test('at most so many children start at once; one that installs lets the next go
   void rig.lives[0]?.events.phase('install');
   await settle();
   assert.equal(started(), 5);
-  // Its install is done: it stands in the row again, behind the sixth.
+  // Its install has finished: it is in the queue again, behind the sixth.
   let hasTurn = false;
   const turn = Promise.resolve(rig.lives[0]?.events.phase('start')).then(() => {
     hasTurn = true;

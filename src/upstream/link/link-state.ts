@@ -1,7 +1,6 @@
 /**
- * How a link stands: its state, since when, why, and who waits for it to settle.
- * Promises: `settled` ends with every end of connecting, good or bad.
- * Does not: decide (`link.ts`).
+ * The state of a link: since when, why, and the callers that wait for it to settle. `link.ts` decides.
+ * Guarantees: `settled` resolves at every end of connecting, whether it succeeded or failed.
  */
 
 import type { HubError } from '../../model/errors.ts';
@@ -9,16 +8,16 @@ import type { LinkPhase, LinkState } from '../../model/events.ts';
 import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
 import type { Clock } from '../../runtime/clock.ts';
 
-/** What is visible from outside. */
+/** The visible state. */
 export interface LinkView {
   readonly state: LinkState;
   readonly phase: LinkPhase | undefined;
   readonly fault: HubError | undefined;
   readonly sinceMs: number;
   readonly retryMs: number | undefined;
-  /** Lives that have ended. */
+  /** Number of connections that have ended. */
   readonly restarts: number;
-  /** Of these, how many in a row ended early; 0 = the last was a good one, or none has ended. */
+  /** How many in a row of these ended early; 0 when the last was a good one, or none has ended. */
   readonly deaths: number;
   readonly hello: InitializeResult | undefined;
   readonly raisedMs: number | undefined;
@@ -31,7 +30,7 @@ export class LinkStateTracker {
   #changedMs: number;
   #settled = Promise.withResolvers<void>();
   #isSettled = false;
-  /** Why the last life ended; undefined while all is well. */
+  /** Why the last connection ended; undefined while there is no fault. */
   fault: HubError | undefined;
   retryAtMs: number | undefined;
   restarts = 0;
@@ -52,12 +51,12 @@ export class LinkStateTracker {
     return this.#phase;
   }
 
-  /** Nothing has been tried, or the first try goes on. */
+  /** True until the first attempt to connect has ended. */
   get isBeginning(): boolean {
     return this.restarts === 0 && (this.#state === 'idle' || this.#state === 'connecting');
   }
 
-  /** Settles when the next try to connect is over, one way or the other, or the link is stopped. */
+  /** Settles when the next attempt to connect has succeeded or failed, or the link is stopped. */
   get settled(): Promise<void> {
     return this.#settled.promise;
   }
@@ -89,14 +88,16 @@ export class LinkStateTracker {
     }
   }
 
-  /** A life is over, the last of `deaths` in a row that ended early; the next begins after `retryMs`. */
+  /**
+   * Records the end of a connection, the last of `deaths` in a row that ended early; the next starts after `retryMs`.
+   */
   rests(retryMs: number, deaths: number): void {
     this.restarts += 1;
     this.#deaths = deaths;
     this.retryAtMs = this.#clock.nowMs() + retryMs;
   }
 
-  /** The limit of silence was too short; `raised` is called where it rises. */
+  /** Raises the silence limit, which was too short; calls `raised` if the value increases. */
   raise(silenceMs: number, raised: () => void): void {
     if ((this.raisedMs ?? 0) >= silenceMs) return;
     this.raisedMs = silenceMs;
@@ -114,7 +115,7 @@ export class LinkStateTracker {
     this.enter('ready');
   }
 
-  /** The next step of connecting. */
+  /** Enters the next phase of connecting. */
   step(phase: LinkPhase): void {
     if (this.#state === 'connecting') this.#phase = phase;
   }

@@ -148,7 +148,7 @@ test('an installation that fails is tried again with rests that grow, so that te
 
 // row B7 · guards src/upstream/link/reconnect-backoff.ts
 test('a child that dies at once is started at most eight times in any five minutes', async () => {
-  // Chance at its worst: the shortest rests.
+  // The worst random values: the shortest delays.
   const rig = await FleetRig.ready({ random: () => 0, script: { start: new HubError('upstream-exit') } });
   const seen: number[] = [];
   for (let second = 0; second < 480; second += 1) {

@@ -1,7 +1,7 @@
 /**
- * The hub's lasting relation to one server: it connects, lists, watches, and connects again, with pauses that grow up to a cap.
- * Guarantees: `ready` follows a finished handshake and list; the last good lists outlive every outage; never two connections at once, but while a remote server
- * that answers with errors only is tried in a new session (once in 30 s), and while calls end in an old one.
+ * The lasting relation to one server: connects, lists, watches, and reconnects with backoff up to a maximum delay.
+ * Guarantees: `ready` follows a finished handshake and list; the last good lists are kept during every outage; there is
+ * one connection, except during a trial of a new session (once in 30 s) and while calls end in a replaced one.
  */
 
 import { HubError } from '../../model/errors.ts';
@@ -63,7 +63,7 @@ export class Link {
     });
   }
 
-  /** The last good lists of this process's life. */
+  /** The last good lists of this process. */
   get rawListing(): RawListing | undefined {
     return this.#lists.raw;
   }
@@ -79,7 +79,7 @@ export class Link {
     return this.#connection;
   }
 
-  /** This worker has a session with the server, is ready without one, or takes it over; false also where it goes through another worker. */
+  /** True when this worker has, needs no, or takes over a session; false when it goes through another worker. */
   get holdsSession(): boolean {
     const connection = this.#connection;
     if (this.#parts.kind !== 'remote' || connection?.peer !== undefined) return false;
@@ -87,7 +87,7 @@ export class Link {
     return this.#linkState.state === 'ready' || connection?.transport.session?.isOpen === true;
   }
 
-  /** Settings that need no reconnect have changed. */
+  /** Applies settings that require no reconnect. */
   update(spec: ServerSpec): void {
     this.#spec = spec;
   }
@@ -98,7 +98,7 @@ export class Link {
     this.#scope.run('life', () => this.#live());
   }
 
-  /** At once, whatever the rest; a running connection is given up. */
+  /** Reconnects now, without backoff; ends the current connection. */
   restart(): void {
     this.#connection?.lose(new HubError('server-down', { message: `${this.#spec.slug} is being restarted.` }));
     this.lives.backoff.retryNow();
@@ -116,12 +116,12 @@ export class Link {
     this.lives[Symbol.dispose]();
   }
 
-  /** Whether the server lives, asked on the side; for a breaker that wants to close. Never rejects; ends within `pingMs`. */
+  /** Tells whether the server responds, for a circuit breaker that may close. Never rejects; ends within `pingMs`. */
   async isAlive(): Promise<boolean> {
     return this.#linkState.state === 'ready' && (await this.#connection?.isAlive()) === true;
   }
 
-  /** Ready now (undefined), or within `handshakeMs` (a promise), or why not. */
+  /** Returns undefined when ready, a promise that settles within `handshakeMs`, or the reason why it is not ready. */
   whenReady(deadline: Deadline, owner: string): Outcome<undefined> | Promise<Outcome<undefined>> {
     const { state } = this.#linkState;
     if (state === 'ready') return undefined;
@@ -129,7 +129,7 @@ export class Link {
     return untilReady({ ...this.#parts, linkState: this.#linkState, spec: this.#spec }, deadline, owner);
   }
 
-  /** `cut` = a deadline sooner than the call's own, with the setting it comes from. */
+  /** `cut`: a deadline sooner than the call's own, with the setting that it comes from. */
   send(
     call: UpstreamCall,
     cut?: { readonly deadline: Deadline; readonly setting: string },
@@ -139,16 +139,16 @@ export class Link {
     return this.#connection.send(call, { silenceMs, ...(cut ?? { deadline: call.deadline, setting: 'totalMs' }) });
   }
 
-  /** To be told what has changed on the client side; undefined = the server is not there, and is told when it is. */
+  /** Receives changes of the client side; undefined when there is no connection, which gets them when it is ready. */
   get clientSide(): ClientSide | undefined {
     return this.#linkState.state === 'ready' ? this.#connection?.clientSide : undefined;
   }
-  /** A call has failed in a way that may mean that the server is gone: it is asked soon. `doAllFail` = so have the calls before it. */
+  /** Probes the server soon after a suspicious call failure. `doAllFail`: the calls before it failed as well. */
   suspect(doAllFail: boolean): void {
     this.#watch?.suspect(doAllFail);
   }
 
-  /** It has answered a call of a tool in its list that it has no such tool: the list is read again. */
+  /** Reads the list again, because the server rejected a tool of its own list as unknown. */
   unknownTool(): void {
     this.#watch?.unknownTool();
   }
@@ -158,7 +158,7 @@ export class Link {
   async #live(): Promise<void> {
     while (!this.#scope.closed) {
       const fault = await this.#oneLife().catch((thrown: unknown) => {
-        // A defect of ours must not end the link's life.
+        // A fault in the hub's own code must not end the link.
         const own = faultOf(thrown, this.#parts.runtime, this.#spec.slug);
         this.#linkState.failed(own);
         return own;
@@ -169,7 +169,7 @@ export class Link {
     this.#parts.runtime.bus.publish({ type: 'server-stopped', server: this.#spec.slug, reason: 'asked' });
   }
 
-  /** From opening to loss; the answer is why it ended. */
+  /** Runs one connection from opening to loss; returns why it ended. */
   async #oneLife(): Promise<HubError> {
     this.lives.begin();
     this.#lists.isStale = false;
@@ -211,7 +211,7 @@ export class Link {
     return this.#parts.runtime.deadline(this.#parts.limits.childTermMs * 3);
   }
 
-  /** `peer` = through the worker behind this socket. */
+  /** `peer`: socket of the worker to connect through. */
   #connect(peer?: string): Connection {
     const { runtime, limits, version, clientContext, toolHeaders, sharing } = this.#parts;
     const makeTransport =
@@ -219,7 +219,7 @@ export class Link {
     const connection: Connection = new Connection({
       ...{ runtime, limits, spec: this.#spec, version, makeTransport, clientContext, toolHeaders, sharing, peer },
       opening: this.opening,
-      // One that is only tried says nothing of the link.
+      // A trial connection does not affect the state of the link.
       phase: (phase) => (this.#connection === connection ? this.#turn?.step(phase) : undefined),
       raise: (silenceMs) => this.#linkState.raise(silenceMs, () => publishRaised(runtime, this.#spec.slug, silenceMs)),
       isForward: this.#parts.kind === 'forward' || peer !== undefined,
@@ -236,13 +236,13 @@ export class Link {
     return connection;
   }
 
-  /** The lists are read again, soon. */
+  /** Schedules a reading of the lists. */
   listChanged(): void {
     if (this.#watch) this.#watch.listChanged();
     else this.#lists.isStale = true;
   }
 
-  /** Why it was lost, or the connection that takes its place. */
+  /** Returns why it was lost, or the connection that replaces it. */
   async #untilLost(connection: Connection, begin: () => Promise<void> | undefined): Promise<LifeEnd> {
     const { runtime, limits } = this.#parts;
     const end = Promise.withResolvers<LifeEnd>();
@@ -251,7 +251,7 @@ export class Link {
       await begin();
       this.lives.ready();
       const list = () => this.#listAgain(connection);
-      // A child has no session that could be lost, and a second one may not run beside the first.
+      // A child has no session to lose, and a second one may not run beside the first.
       const isOurs = this.#parts.kind === 'remote' && connection.peer === undefined;
       const failing = () => isOurs && this.#handover.tryAnew(end.resolve);
       const about = { runtime, limits, scope: this.#scope, server: this.#spec.slug, connection };
@@ -277,7 +277,7 @@ export class Link {
     this.#becomeReady({ connection, hello, lists }, startMs);
   }
 
-  /** `startMs` undefined = this life has been ready before, with another connection. */
+  /** `startMs` is undefined when the link was ready before, with another connection. */
   #becomeReady({ connection, hello, lists }: OpenedConnection, startMs?: number): undefined {
     const { runtime } = this.#parts;
     const nowMs = runtime.clock.nowMs();
@@ -289,7 +289,7 @@ export class Link {
     this.#parts.ready();
   }
 
-  /** True = something had changed. */
+  /** Returns true when something has changed. */
   async #listAgain(connection: Connection): Promise<boolean> {
     const { runtime, limits } = this.#parts;
     const { hello } = this.#linkState;

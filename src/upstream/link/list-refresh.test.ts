@@ -5,7 +5,10 @@ import { limitsFrom } from '../../config/limits.ts';
 import { Scope } from '../../runtime/scope.ts';
 import { ListRefresh } from './list-refresh.ts';
 
-/** A server that announces a change every 50 ms for `forMs`; `isNew` = whether the list differs each time. The answer: when it was read. */
+/**
+ * Plays a server that announces a change every 50 ms for `forMs`; `isNew`: whether the list differs each time. Returns
+ * when it was read.
+ */
 async function readings(
   forMs: number,
   isNew: boolean,

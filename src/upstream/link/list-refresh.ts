@@ -1,16 +1,19 @@
 /**
- * Reads a changed list again: once for many notices, within a second for the first `STEADY_CHANGES` in a row, then with a pause that doubles up to
- * `relistCapMs` while the list keeps changing, and every two seconds at most where it turns out to be the same. A quiet time of two pauses starts anew.
+ * Reads a changed list again: once for several notifications, within a second for the first `STEADY_CHANGES` in a row,
+ * then with an interval that doubles up to `relistCapMs` while the list keeps changing, and at most every two seconds
+ * when it has not changed. After two intervals without a notification it starts over.
  */
 import type { Limits } from '../../config/limits.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { Scope } from '../../runtime/scope.ts';
 
-/** Notices within this time are one, ms. */
+/** Notifications within this time are handled together, ms. */
 const TOGETHER_MS = 250;
-/** A server that registers its tools one by one is followed at full pace; one that never stops changing is not. */
+/**
+ * After this many changes in a row, which are typical of a server that registers tools one by one, the interval grows.
+ */
 const STEADY_CHANGES = 8;
-/** From the start of one reading to the next after one that found nothing new, ms. */
+/** From the start of a reading that found nothing new to the next, ms. */
 const SAME_MS = 2000;
 
 export class ListRefresh implements Disposable {
@@ -20,14 +23,17 @@ export class ListRefresh implements Disposable {
   readonly #list: () => Promise<boolean>;
   #timer: Disposable | undefined;
   #isSame = false;
-  /** Readings in a row that found something new, without a quiet time between them. */
+  /** Readings in a row that found something new, without a quiet period between them. */
   #changes = 0;
   #startedMs: number;
   #running = false;
   #again = false;
   #over = false;
 
-  /** `list` says whether anything had changed, and may reject: the last good list stays. The first list has just been read. */
+  /**
+   * `list` tells whether anything has changed. It may reject: the last good list is kept. The first list has just been
+   * read.
+   */
   constructor(
     { runtime, limits }: { readonly runtime: Runtime; readonly limits: Pick<Limits, 'relistMs' | 'relistCapMs'> },
     scope: Scope,
@@ -55,7 +61,7 @@ export class ListRefresh implements Disposable {
     });
   }
 
-  /** From the start of the last reading to the next. */
+  /** Time from the start of the last reading to the next. */
   #pauseMs(): number {
     const { relistMs, relistCapMs } = this.#limits;
     const pauseMs = Math.min(relistMs * 2 ** Math.max(0, this.#changes - STEADY_CHANGES), relistCapMs);
@@ -77,7 +83,7 @@ export class ListRefresh implements Disposable {
         this.#changes += 1;
       }
     } catch {
-      // The last good list stays; the pulse decides about the server.
+      // The last good list is kept; keep-alive decides about the server.
     }
     this.#running = false;
     if (!this.#again) return;

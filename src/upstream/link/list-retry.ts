@@ -1,20 +1,20 @@
 /**
- * Asks for lists again that a server did not give when it became ready: after 2, 5, 15 and 60 s.
- * Guarantees: ends as soon as nothing is missing; a list of which nothing could be read is asked for each minute from then on.
+ * Retries lists that a server did not return when it became ready: after 2, 5, 15 and 60 s.
+ * Guarantees: ends as soon as nothing is missing; a list that could not be read at all is then requested every minute.
  */
 import type { Runtime } from '../../runtime/runtime.ts';
 
 /** From the first reading, ms. */
 const AFTER_MS = [2000, 5000, 15_000, 60_000] as const;
 const EVERY_MS = 60_000;
-/** From the end of one reading to the next at least, ms. */
+/** Minimum time from the end of one reading to the next, ms. */
 const PAUSE_MS = 1000;
 
 export interface ListRetryParts {
   readonly runtime: Pick<Runtime, 'timers' | 'clock'>;
-  /** `unread` = nothing of a list was read, `more` = the rest of one may be missing; undefined = nothing is. */
+  /** `unread`: nothing of a list was read; `more`: a part may be missing; undefined: nothing is. */
   readonly wants: () => 'unread' | 'more' | undefined;
-  /** Reads the lists again; `read` is to be called when that is done. */
+  /** Reads the lists again; the reader calls `read` when it has finished. */
   readonly again: () => void;
 }
 
@@ -31,7 +31,7 @@ export class ListRetry implements Disposable {
     this.read();
   }
 
-  /** The lists have been read. */
+  /** Records that the lists have been read. */
   read(): void {
     const wants = this.#parts.wants();
     if (wants === undefined) this.#stop();

@@ -1,5 +1,5 @@
 /**
- * What a call is told about a server that is not ready: how it stands, since when, and when it is tried again.
+ * The refusal of a call to a server that is not ready: its state, since when, and when it is retried.
  */
 import type { Limits } from '../../config/limits.ts';
 import type { LinkPhase } from '../../model/events.ts';
@@ -11,10 +11,12 @@ import type { Runtime } from '../../runtime/runtime.ts';
 import { isLocal, phaseSetting } from '../call-endings.ts';
 import type { LinkStateTracker, LinkView } from './link-state.ts';
 
-/** When a client may look again, ms. */
+/** When a client may retry, ms. */
 const LOOK_AGAIN_MS = 2000;
 
-/** Waits a little (`patienceMs`, default `handshakeMs`) for a link that is coming up. Undefined = it is ready. */
+/**
+ * Waits for a link that is connecting, for `patienceMs` (default `handshakeMs`). Returns undefined when it is ready.
+ */
 export async function untilReady(
   link: {
     readonly runtime: Runtime;
@@ -39,7 +41,7 @@ export async function untilReady(
   return linkState.state === 'ready' ? undefined : downRefusal(spec.slug, linkState.view);
 }
 
-/** Still coming up after a short wait. */
+/** The refusal when it is still connecting after a short wait. */
 function startingRefusal(how: {
   readonly server: string;
   readonly phase: LinkPhase;
@@ -65,7 +67,7 @@ function startingRefusal(how: {
   });
 }
 
-/** Lost, resting before the next try, or stopped. */
+/** The refusal when it is lost, waiting before a retry, or stopped. */
 export function downRefusal(server: string, view: LinkView): Refusal {
   const { fault, retryMs } = view;
   const next = retryMs === undefined ? '' : ` It is tried again in ${Math.ceil(retryMs / 1000)} s.`;

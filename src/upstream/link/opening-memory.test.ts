@@ -28,7 +28,7 @@ function memory(before?: LearnedOpening) {
   return { own, frozen, change: () => (hash = 'other') };
 }
 
-/** A life that exits when it is offered a date. */
+/** Plays a process that exits when it is offered a version. */
 function exits(own: OpeningMemory, message?: string): string {
   const { first } = own;
   own.offers(first);

@@ -1,7 +1,7 @@
 /**
- * How one server wants to be initialized, where that is not the usual way: with an older protocol date, or with the header MCP-Protocol-Version.
- * Guarantees: what was learned is tried first in the next connection, and is forgotten when the server says that it is another program or version, after a day, and
- * with the settings of the server; a process that exits when it is offered a date gets another one in its next life.
+ * Remembers how to initialize one server: with an older protocol version, or with the header MCP-Protocol-Version.
+ * Guarantees: this is tried first in the next connection; it is forgotten after a day, when the settings change, or
+ * when the server reports another name or version; after an exit at one version the next start offers another.
  */
 
 import type { HubError } from '../../model/errors.ts';
@@ -13,13 +13,16 @@ import type { Clock } from '../../runtime/clock.ts';
 /** One way to initialize. */
 export interface Offer {
   readonly date: string;
-  /** MCP-Protocol-Version goes with it. */
+  /** Send MCP-Protocol-Version with it. */
   readonly hasHeader: boolean;
 }
 
-/** The server may have been replaced by one that knows newer dates, without a word. */
+/** The server may have been replaced by one that supports newer versions, ms. */
 const VALID_MS = 24 * 60 * 60_000;
-/** Servers that know several dates mostly know those before too: the oldest comes second, for a child is started twice without a long rest. */
+/**
+ * Servers that support several versions mostly support the older ones: the oldest is second, because a child is started
+ * twice without a long backoff.
+ */
 const DATES_OF_LIVES = ['2025-06-18', '2024-11-05', '2025-03-26'] as const;
 const DATE = /\b20\d\d-\d\d-\d\d\b/g;
 const OF_PROTOCOL = /protocol|version/i;
@@ -30,23 +33,26 @@ export class OpeningMemory {
   readonly #before: () => LearnedOpening | undefined;
   #learned: (Offer & { readonly atMs: number; readonly of: string }) | undefined;
   #isRead = false;
-  /** Offered, and not answered yet. */
+  /** Offered and not answered yet. */
   #pending: Offer | undefined;
   /** Dates at which the process has exited, in lives without an answer between them. */
   #exits: readonly string[] = []; // bounded by: the dates of the era
   /** Dates that it named when it exited. */
   #named: readonly string[] = []; // bounded by: the last lines of its stderr
-  /** An exit told nothing of the protocol: the next life begins with the newest date, to see whether that was the reason. */
+  /**
+   * The process exited without a reason that concerns the protocol: the next start offers the newest version again, to
+   * find out.
+   */
   #isDoubtful = false;
 
-  /** `hash` = of the settings of the server; `before` = what an earlier process has learned. */
+  /** `hash` returns the hash of the server's settings; `before` what an earlier process has learned. */
   constructor(clock: Clock, hash: () => string, before: () => LearnedOpening | undefined) {
     this.#clock = clock;
     this.#hash = hash;
     this.#before = before;
   }
 
-  /** What is offered first. */
+  /** What to offer first. */
   get first(): Offer {
     const next = this.#afterExits();
     if (next !== undefined) return { date: next, hasHeader: false };
@@ -54,19 +60,19 @@ export class OpeningMemory {
     return learned && !this.#isDoubtful ? learned : { date: LATEST_2025, hasHeader: false };
   }
 
-  /** To be kept for the next process; undefined = it is initialized as usual, or that is not certain. */
+  /** What the next process should know; undefined when it is initialized as usual, or that is not certain. */
   get learned(): LearnedOpening | undefined {
     const learned = this.#valid();
     if (!learned || this.#isDoubtful) return undefined;
     return { date: learned.date, hasHeader: learned.hasHeader, of: learned.of };
   }
 
-  /** It is about to be offered. */
+  /** Records that it is about to be offered. */
   offers(offer: Offer): void {
     this.#pending = offer;
   }
 
-  /** The offer was refused. */
+  /** Records that the offer was refused. */
   refused(): void {
     this.#pending = undefined;
     this.#exits = [];
@@ -76,7 +82,7 @@ export class OpeningMemory {
     this.#pending = undefined;
     const isUsual = offer.date === LATEST_2025 && !offer.hasHeader;
     const isOfExits = this.#exits.length > 0;
-    // What was learned from a refusal, or from exits that said why or have come twice, is certain.
+    // It is certain if it was learned from a refusal, or from exits that gave the reason or happened twice.
     const wasDoubted = this.#isDoubtful;
     this.#isDoubtful = isOfExits && !isUsual && !wasDoubted && this.#named.length === 0;
     this.#exits = [];
@@ -87,14 +93,14 @@ export class OpeningMemory {
       : { ...offer, atMs: this.#valid()?.atMs ?? this.#clock.nowMs(), of: this.#hash() };
   }
 
-  /** The server says that it is another program, or another version of it, than it was. */
+  /** Forgets it when the server reports another name or version than before. */
   changed(before: InitializeResult | undefined, now: InitializeResult): void {
     if (!before || (before.name === now.name && before.serverVersion === now.serverVersion)) return;
     this.#learned = undefined;
     this.#isDoubtful = false;
   }
 
-  /** A life has ended. */
+  /** Records the end of a connection. */
   ended({ code, message, detail }: HubError): void {
     const offered = this.#pending;
     this.#pending = undefined;
@@ -107,7 +113,7 @@ export class OpeningMemory {
     this.#exits = [...this.#exits, offered.date];
     const dates = (message.match(DATE) ?? []).filter((date) => date !== offered.date && isVersion2025(date));
     if (dates.length > 0 && OF_PROTOCOL.test(message)) this.#named = dates;
-    // None of them was the reason.
+    // None of the versions was the reason.
     if (this.#afterExits() === undefined) this.#forget();
   }
 
@@ -118,7 +124,10 @@ export class OpeningMemory {
     this.#isDoubtful = false;
   }
 
-  /** Undefined = no life has exited at an offer, or at all of them. */
+  /**
+   * Returns the version to offer after exits; undefined when no process exited at an offer, or when it did at all of
+   * them.
+   */
   #afterExits(): string | undefined {
     if (this.#exits.length === 0) return undefined;
     const known = this.#valid()?.date;

@@ -1,5 +1,5 @@
 /**
- * What a link knows of its server's lists: what was just read, and for a list that could not be read the last good one.
+ * Combines the lists that were just read with the last good ones of those that could not be read.
  */
 import type { LearnedOpening } from '../../model/raw-listing.ts';
 import type { Declared, ItemKind, RawListing, ServerSpec } from '../../model/snapshot.ts';
@@ -9,7 +9,7 @@ import type { ServerLists } from './fetch-lists.ts';
 
 export function rawListingOf(parts: {
   readonly spec: ServerSpec;
-  /** Wall clock. */
+  /** Wall clock, ms. */
   readonly atMs: number;
   readonly hello: InitializeResult;
   readonly lists: ServerLists;
@@ -36,12 +36,12 @@ export function rawListingOf(parts: {
   };
 }
 
-/** Only the first pages of this list were read. */
+/** Tells whether only the first pages of this list were read. */
 function isCut({ unread }: Pick<RawListing, 'unread'>, kind: ItemKind): boolean {
   return unread.some((one) => one.kind === kind && one.rows !== undefined);
 }
 
-/** The same rows in the same order, and nothing else that is new. */
+/** Tells whether two listings have the same rows in the same order, and nothing else is new. */
 export function isSameListing(a: RawListing | undefined, b: RawListing): boolean {
   if (a === undefined || besides(a) !== besides(b)) return false;
   return (['tools', 'prompts', 'resources', 'templates'] as const).every((kind) => {
@@ -72,7 +72,7 @@ function declaredBy(capabilities: InitializeResult['capabilities']): readonly De
   return subscribes === true ? [...declared, 'subscribe'] : declared;
 }
 
-/** The same the other way round, for a sibling hub. */
+/** Returns capabilities from declarations, for another worker. */
 export function capabilitiesOf(declared: readonly Declared[]): object {
   const names = declared.filter((name) => name !== 'subscribe');
   const capabilities: Record<string, object> = Object.fromEntries(names.map((name) => [name, {}]));

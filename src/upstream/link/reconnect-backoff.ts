@@ -1,7 +1,8 @@
 /**
- * How long a link rests before it tries again.
- * Promises: for ever with rests of at most `restartCapMs`, so that a server is back at most 65 s after it is well; a child that dies again and again without
- * having served is started at most 8 times in 5 minutes (P15). What counts as having served says `connection-history.ts`.
+ * Computes the delay before a link reconnects.
+ * Guarantees: retries never stop and are at most `restartCapMs` apart, so that a recovered server is used after at most
+ * 65 s; a child that keeps exiting without having served is started at most 8 times in 5 minutes
+ * (`connection-history.ts` decides what counts as served).
  */
 import type { Limits } from '../../config/limits.ts';
 import { backoffMs } from '../../runtime/backoff.ts';
@@ -9,19 +10,21 @@ import type { Timers } from '../../runtime/clock.ts';
 
 export type LinkKind = 'local' | 'remote' | 'forward';
 
-/** Quick tries of a child before it gets the longest rest each time. */
+/** Number of quick attempts of a child before each delay is the longest. */
 export const QUICK_TRIES = 2;
-/** A sibling hub is asked over a local socket: cheap, and back within a second or two after a restart. */
+/**
+ * Longest delay to another worker, ms: it is reached over a local socket, and is back within two seconds of a restart.
+ */
 const FORWARD_CAP_MS = 2000;
 
-/** `failures` = lives in a row that failed or ended early, from 1. */
+/** `failures`: connections in a row that failed or ended early, from 1. */
 function restMs(kind: LinkKind, failures: number, limits: Limits, random: () => number): number {
   const { restartBaseMs: baseMs, restartCapMs: capMs } = limits;
   if (kind === 'local' && failures > QUICK_TRIES) return Math.round(capMs * (0.9 + 0.1 * random()));
   return backoffMs(failures, { baseMs, capMs: kind === 'forward' ? Math.min(capMs, FORWARD_CAP_MS) : capMs }, random);
 }
 
-/** The rests of one link. */
+/** The backoff of one link. */
 export class ReconnectBackoff {
   readonly #kind: LinkKind;
   #failures = 0;
@@ -33,40 +36,40 @@ export class ReconnectBackoff {
     this.#kind = kind;
   }
 
-  /** Lives in a row that failed or ended early. */
+  /** Connections in a row that failed or ended early. */
   get failures(): number {
     return this.#failures;
   }
 
-  /** So many lives in a row have failed before this link was made. */
+  /** Sets the number of failures in a row before this link was created. */
   resume(failures: number): void {
     this.#failures = failures;
   }
 
-  /** A life begins. */
+  /** Records the start of a connection. */
   begin(): void {
     this.#asked = this.#woken = false;
   }
 
-  /** The life that ends now was a good one: counting starts anew. */
+  /** Resets the count: the connection that ends now was a good one. */
   reset(): void {
     this.#failures = 0;
   }
 
-  /** A person wants it now, whatever went before. */
+  /** Retries now, on request of a person, whatever has failed before. */
   retryNow(): void {
     this.#asked = true;
     this.#failures = 0;
     this.#wake?.();
   }
 
-  /** A life is over: how long to rest, ms. */
+  /** Returns the delay in ms after the end of a connection. */
   next(limits: Limits, random: () => number): number {
     this.#failures += 1;
     return this.#asked ? 0 : restMs(this.#kind, this.#failures, limits, random);
   }
 
-  /** Settles after `ms`, or when woken; undefined = when woken only. */
+  /** Settles after `ms`, or when woken; with undefined only when woken. */
   async sleep(ms: number | undefined, timers: Timers): Promise<void> {
     if (ms === 0 || this.#asked || this.#woken) return;
     await new Promise<void>((resolve) => {
@@ -79,7 +82,7 @@ export class ReconnectBackoff {
     this.#wake = undefined;
   }
 
-  /** Ends this rest, also one that is still to come. */
+  /** Ends the current delay, or the next one if there is none. */
   wake(): void {
     this.#woken = true;
     this.#wake?.();

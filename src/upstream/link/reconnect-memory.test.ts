@@ -33,7 +33,7 @@ test('a thousand reconnections of a server with 200 tools keep no generation of 
     rig.registry.restart('scripted');
     await settle();
     assert.equal(rig.state(), 'ready');
-    // The rig remembers everything; the fleet must not.
+    // The rig keeps everything; the registry must not.
     rig.lives.splice(0, rig.lives.length - 1);
     rig.listed.length = 0;
     rig.frozen.facts.length = 0;

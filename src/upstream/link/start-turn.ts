@@ -1,7 +1,8 @@
 /**
- * A child's turn to start: at most `starting` children load at the same time, in the order in which they came.
- * Guarantees: the place is given back when the handshake or the start is over, when the child has used no CPU for `IDLE_MS`, and after `LONGEST_MS`
- * in any case, so that a child that hangs delays no other; an install holds no place.
+ * A child's turn to start: at most `starting` children start at the same time, in order of arrival.
+ * Guarantees: the permit is released when the handshake or the start has ended, when the child has used no CPU for
+ * `IDLE_MS`, and after `LONGEST_MS` at the latest, so that a child that hangs delays no other; an install holds no
+ * permit.
  */
 
 import type { LinkPhase } from '../../model/events.ts';
@@ -13,27 +14,30 @@ import { turnFault } from '../../subprocess/prepare/prepare.ts';
 import type { Transport } from '../transport/transport.ts';
 import type { LinkParts } from './link-parts.ts';
 
-/** Longest time in the queue. */
+/** Longest time in the queue, ms. */
 const TURN_MS = 600_000;
-/** A little more than the age at which a CPU figure is read again (`child/cpu.ts`), so that each look may see a new one. */
+/**
+ * A little more than the age at which CPU time is read again (`subprocess/proc/cpu.ts`), so that each check may see a new
+ * value.
+ */
 const LOOK_MS = 260;
-/** A child that used less than this in `IDLE_MS` does not load any more: it waits for something. */
+/** A child that used less than this in `IDLE_MS` is not loading any more, but waiting. */
 const CPU_SIGN_MS = 20;
 const IDLE_MS = 700;
-/** Where no CPU figure can be had. */
+/** Used where CPU time is not available. */
 const UNKNOWN_MS = 3000;
-/** A child that computes for ever has had its turn. */
+/** A child that keeps using CPU gives up its turn after this time, ms. */
 const LONGEST_MS = 10_000;
 
 export interface StartTurnParts {
   readonly runtime: Runtime;
-  /** Undefined = no child is started, and nothing is waited for. */
+  /** Undefined when no child is started and there is nothing to wait for. */
   readonly gate: Bulkhead | undefined;
-  /** Who takes turns with the others: a server, or one key's session connections to it. */
+  /** The owner that takes turns with others: a server, or the session connections of one key to it. */
   readonly owner: string;
-  /** The phase that the start is in now. */
+  /** Called with each phase of the start. */
   readonly entered: (phase: LinkPhase) => void;
-  /** Of the child. */
+  /** The child's transport. */
   readonly transport: Pick<Transport, 'cpuMs' | 'cpuReadMs'>;
 }
 
@@ -48,7 +52,10 @@ export class StartTurn implements Disposable {
     this.#parts = parts;
   }
 
-  /** Undefined = go on. A promise settles when the child may start; it rejects with HubError `server-starting` when it never may. */
+  /**
+   * Enters a phase. Returns undefined to go on, or a promise that settles when the child may start; it rejects with
+   * `server-starting` when it may not.
+   */
   step(phase: LinkPhase): Promise<void> | undefined {
     const { gate, entered } = this.#parts;
     if (phase === 'start' && gate && !this.#over && !this.#permit) return this.#come(gate);
@@ -57,7 +64,7 @@ export class StartTurn implements Disposable {
     return undefined;
   }
 
-  /** Leaves the queue, or gives the place back. */
+  /** Leaves the queue, or releases the permit. */
   [Symbol.dispose](): void {
     this.#over = true;
     this.#waiting?.end('stopped');
@@ -96,7 +103,10 @@ export class StartTurn implements Disposable {
     });
   }
 
-  /** Says for how long the child has used no CPU, ms, going by figures that were read: they may come late when the machine is busy. */
+  /**
+   * Returns a function that tells for how long the child has used no CPU, ms, from values that were read; they may be
+   * late on a busy machine.
+   */
   #idleTime(): () => number | undefined {
     const { transport } = this.#parts;
     let usedMs = 0;
@@ -120,7 +130,7 @@ export class StartTurn implements Disposable {
   }
 }
 
-/** Begins the start of a link; `entered` is told its phases. Children alone wait at the gate. */
+/** Begins the start of a link; `entered` is called with its phases. Only children wait at the gate. */
 export function startTurn(
   {
     runtime,

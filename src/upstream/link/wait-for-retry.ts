@@ -1,11 +1,11 @@
-/** The rest of a link between two lives. */
+/** Waits between two connections of a link. */
 import type { HubError } from '../../model/errors.ts';
 import { publishLost } from './link-events.ts';
 import type { LinkParts } from './link-parts.ts';
 import type { LinkStateTracker } from './link-state.ts';
 import type { ReconnectBackoff } from './reconnect-backoff.ts';
 
-/** Waits until it is time to try again, or somebody asks for it. */
+/** Waits until the next attempt is due, or is requested. */
 export async function waitForRetry(
   { runtime, limits, spec }: Pick<LinkParts, 'runtime' | 'limits' | 'spec'>,
   backoff: ReconnectBackoff,
