@@ -1,9 +1,8 @@
 /**
- * The questions that a server has asked on one connection: each goes to the user of the call that it belongs to, and comes back under the
- * server's own id.
- * Promises: a question ends with its call, by `questionMs`, or when the server takes it back; while it is open its call's total and silence
- * stand still; at most a few are open at once; on a shared link no user is asked.
- * Does not: reach the client (the call's back channel does).
+ * Server requests to users (elicitation, sampling) on one connection. Each goes to the user of its call over the call's
+ * back channel, and its answer returns under the server's own id.
+ * Guarantees: a request ends with its call, by `questionMs`, or when the server cancels it; while it is open, the total
+ * time and the silence limit of its call do not run; only a few are open at once; on a shared link no user is asked.
  */
 
 import type { Limits } from '../../config/limits.ts';
@@ -28,12 +27,12 @@ export interface ClientQuestionsParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly server: string;
-  /** As configured; stands in front of the question. */
+  /** As configured; precedes the text of the request. */
   readonly name: string;
   readonly clientContext: ClientContext;
-  /** The call that a question came with: of this exchange, else the newest one whose user can be asked. */
+  /** Returns the call that a request belongs to: that of the exchange, else the newest whose user can be asked. */
   readonly flightOf: (exchange: number | undefined) => PendingRequest | undefined;
-  /** What the server calls its question with this id. */
+  /** Returns the server's own name for its request with this id. */
   readonly keyOf: (idRaw: string) => string | undefined;
   readonly reply: (frame: Buffer) => void;
 }
@@ -47,7 +46,7 @@ export class ClientQuestions {
     this.#open = new CappedMap<string, Deadline>('upstream.questions', AT_ONCE, 'refuse', parts.runtime.ceilings);
   }
 
-  /** False = nobody can be asked this here. */
+  /** Takes a request; returns false when no user can be asked. */
   take({ bytes, id, method, params }: Envelope, exchange: number | undefined): boolean {
     const { clientContext, runtime, limits, server, name, flightOf, keyOf } = this.#parts;
     if (!QUESTIONS.has(method) || !clientContext.ask) return false;
@@ -86,9 +85,9 @@ export class ClientQuestions {
     return true;
   }
 
-  /** The server does not wait for the answer any more. */
+  /** Ends a request that the server has cancelled. */
   takenBack({ bytes, params }: Envelope): void {
-    // A cancellation of that size is looked through by nobody.
+    // A cancellation of that size is not searched.
     const isRead = params.at >= 0 && bytes.length < LARGE_BYTES;
     const id = isRead ? memberSpan(bytes, params, 'requestId') : ABSENT;
     if (id.at >= 0) this.#open.get(bytes.toString('latin1', id.at, id.end))?.end('cancelled');

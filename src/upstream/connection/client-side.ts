@@ -1,9 +1,8 @@
 /**
- * The client side of one connection as its server meets it: whom a question, a log line or an update reaches.
- * Promises: a log line or a question goes to the call that it came with, where that is certain (its exchange, or a lane of one session); nothing
- * of one user's call reaches another's.
- * Does not: carry requests and answers (`correlator.ts`).
- * Source: protocol.md §1.7 A.
+ * The client side of one connection: who gets a server's requests, log lines and updates. `correlator.ts` carries
+ * calls.
+ * Guarantees: a log line or a request goes to the call that it belongs to, if that is certain (its exchange, or the
+ * session connection); nothing of one user's call reaches another user.
  */
 import type { Limits } from '../../config/limits.ts';
 import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
@@ -21,11 +20,11 @@ export interface ClientSideParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly server: string;
-  /** As configured; users read it in front of questions. */
+  /** As configured; shown to users before requests. */
   readonly name: string;
   readonly clientContext: ClientContext;
   readonly correlator: () => Correlator;
-  /** A list may have changed unheard. */
+  /** A list may have changed without a notification. */
   readonly listChanged: () => void;
 }
 
@@ -36,7 +35,7 @@ export class ClientSide {
   readonly #parts: ClientSideParts;
   readonly #asked: ClientQuestions;
   readonly #wishes: WantedUpdates;
-  /** Of a stateless server, in place of wishes. */
+  /** For a stateless server, in place of session preferences. */
   #listen: ListenStream | undefined;
 
   constructor(parts: ClientSideParts) {
@@ -51,7 +50,7 @@ export class ClientSide {
     this.#wishes = new WantedUpdates({ runtime, limits, server, clientContext, correlator });
   }
 
-  /** The server is there (again): it is told what the client side wants to hear. */
+  /** Sends log level and subscriptions after each initialize. */
   met(hello: InitializeResult): void {
     if (hello.version !== VERSION_2026) return this.#wishes.tell(hello);
     this.#listen?.[Symbol.dispose]();
@@ -62,7 +61,7 @@ export class ClientSide {
     this.#wishes.levelChanged();
   }
 
-  /** A call of a session has (un)subscribed the connection to this resource. */
+  /** Records that a call of a session has subscribed the connection to this resource, or unsubscribed it. */
   subscribed(uri: string, isWanted: boolean): void {
     if (this.#listen) this.#listen.wishesChanged();
     else this.#wishes.told(uri, isWanted);
@@ -78,7 +77,7 @@ export class ClientSide {
     else this.#wishes.tellSoon();
   }
 
-  /** What the client declared as roots is another list now; a server that cares asks for it. */
+  /** Notifies a server that uses roots that the client's list has changed. */
   rootsChanged(): void {
     this.#parts.correlator().notify('notifications/roots/list_changed', undefined);
   }
@@ -91,7 +90,7 @@ export class ClientSide {
     else this.#parts.clientContext.notice(method, text);
   }
 
-  /** False = nobody can be asked. */
+  /** Takes a server request; returns false when no user can be asked. */
   question(envelope: Envelope, exchange: number | undefined): boolean {
     return this.#asked.take(envelope, exchange);
   }
@@ -106,7 +105,9 @@ export class ClientSide {
     this.#listen?.[Symbol.dispose]();
   }
 
-  /** The call of the exchange; on a lane, where every call is the same user's, else the newest one. */
+  /**
+   * Returns the call of the exchange; on a session connection, where all calls belong to one user, else the newest one.
+   */
   #flightOf(exchange: number | undefined): PendingRequest | undefined {
     const correlator = this.#parts.correlator();
     const own = exchange === undefined ? undefined : correlator.at(exchange);

@@ -1,4 +1,4 @@
-/** What a connection is made from. */
+/** The dependencies of a connection. */
 import type { Limits } from '../../config/limits.ts';
 import type { LinkPhase } from '../../model/events.ts';
 import type { ServerSpec } from '../../model/snapshot.ts';
@@ -19,22 +19,25 @@ export interface ConnectionParts {
   readonly phase: (phase: LinkPhase) => Promise<void> | undefined;
   readonly raise: (silenceMs: number) => void;
   readonly listChanged: () => void;
-  /** Who is on the client side. */
+  /** The client or clients behind it. */
   readonly clientContext: ClientContext;
-  /** It is another hub that speaks for the server. */
+  /** Another worker runs the server. */
   readonly isForward: boolean;
-  /** Other workers that may hold the server's session; undefined = nobody is asked. */
+  /** Finds other workers that may hold the server's session; undefined when the server allows several. */
   readonly sharing?: SessionSharing | undefined;
-  /** Socket of the worker that the connection goes through, because that one holds the server's only session. */
+  /**
+   * Socket of the worker to connect through, because it holds the server's only session; undefined for a direct
+   * connection.
+   */
   readonly peer?: string | undefined;
-  /** What the server's tools want repeated in headers. */
+  /** Headers that the server's tools require. */
   readonly toolHeaders: ToolHeaders;
-  /** What was spoken with the server in an earlier life; undefined = nothing yet. */
+  /** Returns the protocol version of an earlier connection; undefined when there is none. */
   readonly versionBefore: () => string | undefined;
   /** How the server has to be initialized. */
   readonly opening: OpeningMemory;
-  /** A cancel is about to be sent; false = the server does not stand it. */
+  /** Called before a cancel is sent; returns false when the server does not tolerate it. */
   readonly mayCancel: () => boolean;
-  /** The server had forgotten us and has been initialized again. */
+  /** Called when the session was lost and has been initialized again. */
   readonly renewed: (hello: InitializeResult) => void;
 }

@@ -1,8 +1,7 @@
 /**
- * One life of a link: a transport that has been opened, the handshake, the requests in flight on it, until it is lost.
- * Promises: `open` ends by its budgets; the first `lose` ends everything in flight at once; after `close` nothing of it is left: no request,
- * no socket, no process.
- * Does not: try again or keep state beyond its life (`link.ts`).
+ * One connection of a link, from opening to loss: transport, handshake, pending requests. `link.ts` reconnects.
+ * Guarantees: `open` ends within its timeouts; the first `lose` ends all pending requests at once; after `close` no
+ * request, socket or process of it remains.
  */
 
 import { type ErrorCode, HubError } from '../../model/errors.ts';
@@ -24,19 +23,19 @@ import { Liveness } from './liveness.ts';
 import type { PendingRequest, RequestOptions } from './pending-request.ts';
 import { SessionRenewal } from './session-renewal.ts';
 
-/** How a call is sent besides what it says: its own silence, and the deadline with the setting that allows more. */
+/** How a call is sent: its silence limit, and the deadline with the setting that extends it. */
 export interface SendTimes {
   readonly silenceMs: number;
   readonly deadline: Deadline;
   readonly setting: string;
 }
 
-/** The lists beside the tools may keep a server from being ready for so long, ms; after that they are read in the background. */
+/** Time for which lists other than tools may delay a start, ms; after that they are read in the background. */
 const BESIDE_MS = 2000;
 const MAX_NOTES = 8;
 const ONE_SESSION_NOTE =
   'refuses a second session: another worker of the hub holds one, and calls go through that worker';
-/** What hides the tools of a server that is well otherwise; any other fault of theirs is the server's. */
+/** Failures that hide only the tools of a working server; any other failure to read them is the server's. */
 const FAULTS_OF_ALL: ReadonlySet<ErrorCode> = new Set(['upstream-auth', 'upstream-session']);
 
 export class Connection {
@@ -50,11 +49,11 @@ export class Connection {
   #phase: LinkPhase = 'connect';
   /** The tools could not be read last time. */
   #isToolless = false;
-  /** What the server said of itself; undefined = it has not, yet. */
+  /** The server's initialize result; undefined before it. */
   hello: InitializeResult | undefined;
-  /** The newest of the calls that ran when it was lost. */
+  /** The newest of the calls that were running when it was lost. */
   lastCall: RequestOptions | undefined;
-  /** How the server wants to be spoken to. */
+  /** What was learned about the server's protocol. */
   readonly notes: string[] = []; // bounded by: MAX_NOTES
   #opening: Deadline | undefined;
   readonly #renewal: SessionRenewal;
@@ -107,28 +106,28 @@ export class Connection {
     });
   }
 
-  /** Socket of the worker that it goes through, because that one holds the server's only session; undefined = it goes to the server. */
+  /** Socket of the worker that holds the server's only session; undefined for a direct connection. */
   get peer(): string | undefined {
     return this.#parts.peer;
   }
 
-  /** Of a child; undefined for others. */
+  /** Pid of a child; undefined for other servers. */
   get pid(): number | undefined {
     const transport: Transport & { readonly pid?: number | undefined } = this.transport;
     return transport.pid;
   }
 
-  /** Whether the server answers a question on this connection. Never rejects; ends within 2 × `pingMs`, and at once when the connection is lost. */
+  /** Tells whether the server answers a probe. Never rejects; ends in 2 × `pingMs`, or with the connection. */
   async isAlive(): Promise<boolean> {
     return this.#fault === undefined && this.liveness.isAlive();
   }
 
-  /** Settles with the reason when this life is over. */
+  /** Settles with the reason when this connection has ended. */
   get lost(): Promise<HubError> {
     return this.#lost.promise;
   }
 
-  /** Opens the transport, shakes hands and reads the lists, each within its budget. Rejects with a HubError that names the phase. */
+  /** Opens the transport, initializes and reads the lists, each in its time; rejects with the phase. */
   async open(): Promise<{ readonly hello: InitializeResult; readonly lists: ServerLists }> {
     const { runtime, spec, limits } = this.#parts;
     const startBudgetMs = spec.startMs ?? limits.startMs;
@@ -162,18 +161,18 @@ export class Connection {
     }
   }
 
-  /** Only what the server declares is asked for. `besideMs`: see `listAll`. */
+  /** Requests only what the server declares. `besideMs`: see `listAll`. */
   async list(hello: InitializeResult, deadline: Deadline, besideMs?: number): Promise<ServerLists> {
     if (!this.#parts.clientContext.lists) return NO_LISTS;
     const { runtime, limits, spec, isForward } = this.#parts;
     const parts = { runtime, limits, server: spec.slug, correlator: this.correlator, isForward };
     const lists = await listAll(parts, hello, deadline, besideMs);
-    if (this.#fault) throw this.#fault; // what a connection's end has cut short is no list
+    if (this.#fault) throw this.#fault; // lists that the end of a connection has cut short do not count
     this.#isToolless = lists.toolsFault !== undefined;
     return lists;
   }
 
-  /** Whether a server whose tools cannot be read is of use all the same: it gives other lists, or answers a ping. */
+  /** Tells whether a server without readable tools is useful: it returns other lists, or answers a ping. */
   async #isWellWithout({ prompts, resources, templates }: ServerLists, { code }: HubError): Promise<boolean> {
     if (FAULTS_OF_ALL.has(code)) return false;
     const hasOthers = [prompts, resources, templates].some((rows) => rows !== undefined && rows.length > 0);
@@ -189,7 +188,7 @@ export class Connection {
     return this.#ask(call, times);
   }
 
-  /** Ends this life for a reason; the first one counts. Whatever is in flight ends with it. */
+  /** Ends the connection and its pending requests for a reason; only the first one counts. */
   lose(fault: HubError): void {
     if (this.#fault) return;
     this.#fault = fault;
@@ -206,7 +205,7 @@ export class Connection {
     try {
       await runtime.waits.for(this.transport.stop(deadline), { label: 'upstream-stop', owner: spec.slug, deadline });
     } catch {
-      // It did not stop in time; the sweep of marked descendants ends what is left.
+      // It did not stop in time; the sweep of marked descendants ends it.
     }
     this.clientSide[Symbol.dispose]();
     this.correlator[Symbol.dispose]();
@@ -228,7 +227,7 @@ export class Connection {
     );
   }
 
-  /** While the session is being renewed a request would only meet the same 404. */
+  /** Waits for the renewal of the session: before it, a request would get the same 404. */
   async #sendRenewed(renewal: Promise<void>, call: UpstreamCall, times: SendTimes): Promise<Outcome<UpstreamReply>> {
     const { runtime, spec } = this.#parts;
     try {
@@ -283,7 +282,7 @@ export class Connection {
     runtime.bus.publish({ type: 'server-habit-learned', server: spec.slug, note });
   }
 
-  /** The server does not know the session. */
+  /** Renews the session, which the server does not know. */
   forgotten(): void {
     this.#renewal.forgotten();
   }

@@ -1,19 +1,19 @@
-/** What a correlator reports to its connection. */
+/** The callbacks of a correlator to its connection. */
 import type { Envelope } from '../../protocol/message.ts';
 import type { PendingRequest } from './pending-request.ts';
 
 export interface CorrelatorHandlers {
-  /** Nobody has shown life in this call for a while. */
+  /** There was no sign of life for this call for a while. */
   silent(pending: PendingRequest): void;
   tooSilent(pending: PendingRequest, silentMs: number): void;
   ended(pending: PendingRequest): void;
-  /** A cancel is about to be sent; false = the server does not stand it. */
+  /** Called before a cancel is sent; returns false when the server does not tolerate it. */
   mayCancel(): boolean;
   listChanged(method: string): void;
-  /** What the server says beside its answers and their progress. */
+  /** A notification of the server other than progress. */
   notice(envelope: Envelope, exchange: number | undefined): void;
-  /** A question of the server; false = nobody can be asked. */
+  /** A request of the server; returns false when no user can be asked. */
   question(envelope: Envelope, exchange: number | undefined): boolean;
-  /** The server has taken a question back. */
+  /** The server has cancelled a request. */
   takenBack(envelope: Envelope): void;
 }

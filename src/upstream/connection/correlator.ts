@@ -1,8 +1,7 @@
 /**
- * Requests in flight on one connection, and whose message is whose.
- * Promises: ids are the hub's own and never come again, so that late, doubled and foreign answers find nobody; progress reaches only the call
- * that it belongs to, with the client's own token; a flood of questions is dropped; every place is free when its call has settled.
- * Does not: connect, restart or judge the server (`link.ts`), or ask users (`client-questions.ts`).
+ * Pending requests on one connection, and the assignment of messages to them.
+ * Guarantees: ids are the hub's own and not reused early, so that late, duplicate and foreign answers match nothing;
+ * progress reaches only its call, with the client's token; a flood of requests is dropped; settled calls free slots.
  */
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../model/errors.ts';
@@ -25,16 +24,16 @@ import { PendingRequest, type PendingRequestHandlers, type RequestOptions } from
 import { RequestTable } from './request-table.ts';
 import { ServerRequests } from './server-requests.ts';
 
-/** Notifications and answers of ours to a server may wait this long to be written. */
+/** Longest time for which notifications and answers to a server wait to be written, ms. */
 const ASIDE_MS = 5000;
 const LISTS_CHANGED: ReadonlySet<string> = new Set(
   ['tools', 'prompts', 'resources'].map((kind) => `notifications/${kind}/list_changed`),
 );
 interface Place {
   readonly pending: PendingRequest;
-  /** Makes the params again, for a request that is sent once more. */
+  /** Builds the params again, for a request that is sent once more. */
   readonly params: (id: number) => Buffer | undefined;
-  /** Place in the order of what was sent. */
+  /** Position in the order of sent messages. */
   readonly order: number;
 }
 
@@ -49,7 +48,7 @@ export class Correlator {
   readonly #invalid: InvalidMessages;
   readonly #serverRequests: ServerRequests;
   #order = 0;
-  /** Place in that order of the last message that has no answer, and of the newest request that was answered. */
+  /** Positions of the last message without an answer, and of the newest request that was answered. */
   #noticed = 0;
   #answered = 0;
   #strangers = 0;
@@ -86,17 +85,17 @@ export class Correlator {
     return this.#requests.size;
   }
 
-  /** Ids of this connection's requests. */
+  /** Ids of the requests of this connection. */
   get ids(): Pick<RequestTable<unknown>, 'takeId' | 'startFrom'> {
     return this.#requests;
   }
 
-  /** True while a call is in flight; each has its own watch (lists, pings and handshakes have none). */
+  /** True while a call is pending; each has its own watch (lists, pings and handshakes have none). */
   get hasCalls(): boolean {
     return this.newest(isCall) !== undefined;
   }
 
-  /** The newest request in flight of those that fit. */
+  /** Returns the newest pending request that matches. */
   newest(fits: (pending: PendingRequest) => boolean): PendingRequest | undefined {
     let newest: Place | undefined;
     for (const place of this.#requests.values())
@@ -104,12 +103,12 @@ export class Correlator {
     return newest?.pending;
   }
 
-  /** Messages that nobody waited for: late, doubled or foreign answers and progress, and questions beyond the rate. */
+  /** Unmatched messages: late, duplicate or foreign answers and progress, and requests above the rate. */
   get strangers(): number {
     return this.#strangers;
   }
 
-  /** Sends a request. `params` gets the id, which is also its progress token. A refusal that is not a promise = it was not sent. */
+  /** Sends a request; `params` gets the id, also its progress token. A refusal without a promise: not sent. */
   ask(
     plan: RequestOptions,
     params: (id: number) => Buffer | undefined,
@@ -131,14 +130,14 @@ export class Correlator {
       } catch (fault) {
         const refusal = this.#broken(fault);
         pending.settle(refusal);
-        // When it had not begun there was nothing to settle.
+        // If it had not begun there was nothing to settle.
         this.#requests.free(id, true);
         resolve(refusal);
       }
     });
   }
 
-  /** The table of waits is full, or a defect of ours. */
+  /** Returns the refusal when the table of waits is full, or the hub has a fault. */
   #broken(fault: unknown): Refusal {
     if (fault instanceof HubError) return new Refusal(fault.code, fault.message, fault.detail);
     this.#runtime.bus.publish({ type: 'task-faulted', task: 'upstream request', fault });
@@ -163,7 +162,7 @@ export class Correlator {
     this.aside(notificationFrame(method, params));
   }
 
-  /** Closes the request at the wire, and tells the server that nobody waits for it any more, unless the request never left. */
+  /** Ends the request on the wire, and sends a cancel unless the request was never sent. */
   cancel(pending: PendingRequest, reason: string): void {
     const mayHaveLeft = this.#transport.abort(pending.id);
     // initialize is never cancelled (specification, cancellation).
@@ -179,36 +178,36 @@ export class Correlator {
     else if (!this.#serverRequests.take(envelope, exchange)) this.#strangers += 1;
   }
 
-  /** A message that would have been an answer cannot be read, nor its id: if one request is in flight, it is over. */
+  /** An answer without a readable id came: if exactly one request is pending, it ends with this fault. */
   unreadable(fault: HubError): void {
     const only = this.#requests.only;
     if (only) this.failed(only.pending.id, fault);
     else this.#invalid.count('refused', fault.message);
   }
 
-  /** The exchange of this request is over without an answer. */
+  /** Ends a request whose exchange has ended without an answer. */
   failed(id: number, fault: HubError): void {
     if (fault.code === 'upstream-invalid') this.#invalid.count('refused', fault.message);
     this.at(id)?.settle(new Refusal(fault.code, fault.message, fault.detail));
   }
 
-  /** Everything that is still in flight ends with this. */
+  /** Ends every pending request. */
   failAll(refusal: (pending: PendingRequest) => Refusal): void {
     for (const { pending } of [...this.#requests.values()]) pending.settle(refusal(pending));
   }
 
-  /** A sign of life of one call, or of the server as a whole. `nowMs`: where it is known. */
+  /** Records a sign of life of one call, or of the server. `nowMs`: the current time, if the caller has it. */
   alive(id: number | undefined, nowMs?: number): void {
     if (id === undefined) for (const { pending } of this.#requests.values()) pending.touch(nowMs);
     else this.at(id)?.touch(nowMs);
   }
 
-  /** What the server calls its question with this id. */
+  /** Returns the server's own name for its request with this id. */
   questionKey(idRaw: string): string | undefined {
     return this.#transport.questionKey?.(idRaw);
   }
 
-  /** The request with this id, while it is in flight. */
+  /** Returns the pending request with this id. */
   at(id: number): PendingRequest | undefined {
     return this.#requests.at(id)?.pending;
   }
@@ -241,8 +240,8 @@ export class Correlator {
   }
 
   /**
-   * The request that an error without an id is the answer to: the only one in flight. It may as well be the answer to a notification, which some
-   * servers give, until a request that was sent after the last one is answered.
+   * Returns the only pending request, which an error without an id answers. It may also answer a notification, as some
+   * servers do, until a request that was sent after the last notification is answered.
    */
   #onlyOne(envelope: Envelope): Place | undefined {
     const isCertain = this.#noticed === 0 || this.#answered > this.#noticed;
@@ -278,13 +277,13 @@ export class Correlator {
     );
   }
 
-  /** No client could read it. */
+  /** Reports an answer that no client could read. */
   #unreadable(fault: string): void {
     this.#strangers += 1;
     this.#invalid.count('refused', fault);
   }
 
-  /** A message of ours that nobody waits for. What cannot be written is dropped: the server is in trouble already. */
+  /** Sends a message that needs no answer. Drops it when it cannot be written: the server has failed already. */
   aside(frame: Buffer): void {
     this.#order += 1;
     this.#noticed = this.#order;
@@ -293,7 +292,7 @@ export class Correlator {
   }
 }
 
-/** True for the calls of users; lists, pings and handshakes of the hub have no watch of their own. */
+/** True for calls of users; the hub's own lists, pings and handshakes have no watch. */
 export function isCall({ plan }: PendingRequest): boolean {
   return plan.silence !== undefined;
 }

@@ -1,10 +1,8 @@
 /**
- * The opening of a connection, in either era: initialize and initialized, or server/discover.
- * Promises: ends by its deadline; the initialized notification is sent and never waited for; a server that speaks no date of ours is named; only
- * what a server answers decides its era: no answer, and an answer that is not about the protocol, is an outage and no verdict.
- * Why initialize first: it is what nearly all servers speak, a server that speaks both loses little, and some end when they are asked anything
- * before it (ADR 0015).
- * Does not: decide what is declared (`client-context.ts` says it).
+ * Opens a connection in either era: initialize and initialized, or server/discover. initialize comes first, because
+ * nearly all servers support it and some exit at anything else (ADR 0015). `client-context.ts` says what is declared.
+ * Guarantees: it ends by its deadline and does not wait for `initialized` to be sent; the era follows from answers
+ * about the protocol only: silence and other errors are failures.
  */
 
 import { HubError } from '../../model/errors.ts';
@@ -27,17 +25,17 @@ export interface HandshakeParts {
   readonly correlator: Correlator;
   readonly transport: Transport;
   readonly version: string;
-  /** The setting that gives the handshake more time. */
+  /** The setting that extends the time of the handshake. */
   readonly setting: string;
-  /** What the client side can do; 0 = nothing. */
+  /** Capabilities of the client side; 0 for none. */
   readonly capabilityBits: number;
-  /** Another hub speaks for the server. */
+  /** Another worker runs the server. */
   readonly isForward: boolean;
-  /** What was spoken with it before; undefined = nothing yet. */
+  /** Protocol version of an earlier connection; undefined when there was none. */
   readonly before: string | undefined;
-  /** After a refusal that may come from a session that is open: see `makeRoom` in `held-elsewhere.ts`. */
+  /** Called after a refusal that an existing session may cause: see `makeRoom` in `held-elsewhere.ts`. */
   readonly makeRoom: (deadline: Deadline) => Promise<boolean | InitializeResult>;
-  /** Something about this server was found out. */
+  /** Called with what was learned about this server. */
   readonly learned: (note: string) => void;
   /** How this server has to be initialized. */
   readonly opening: Pick<OpeningMemory, 'first' | 'offers' | 'refused' | 'accepted'>;
@@ -45,17 +43,17 @@ export interface HandshakeParts {
 
 type Way = 'initialize' | 'server/discover';
 
-/** The server was reached, and does not know this opening: the other may be its own. */
+/** The server was reached and does not know this opening: it may support the other era. */
 class OtherEra extends HubError {
-  /** It refused the version that it says it speaks: asked once more it has to know (specification, −32022). */
+  /** It refused a version that it names as supported: a second attempt must succeed (specification, −32022). */
   isOffered = false;
-  /** It says that it does not know initialize, or speaks as servers of the other era do. */
+  /** It does not know initialize, or answers like servers of the other era. */
   isModern = false;
-  /** Dates that it names. */
+  /** Protocol versions that it names. */
   dates: readonly string[] = []; // bounded by: the first 2,000 bytes of an error
 }
 
-/** Offered one after the other, the newest of them all first. */
+/** Offered in this order, after the newest. */
 const OLDER_DATES = ['2025-06-18', '2025-03-26', '2024-11-05'] as const;
 const MOST_DATES = 4;
 /** Method not found, and the errors of 2026-07-28. */
@@ -71,7 +69,7 @@ export async function shakeHands(parts: HandshakeParts, deadline: Deadline): Pro
     try {
       return way === 'initialize' ? await initialize(parts, deadline) : await discover(parts, deadline);
     } catch (fault) {
-      // The first one's words are about the protocol that was expected.
+      // The first failure is the one about the expected protocol.
       if (!(fault instanceof OtherEra)) throw withLostSession(refused ?? fault);
       refused ??= fault;
       if (way === 'server/discover') parts.transport.negotiated(undefined);
@@ -87,7 +85,10 @@ function ways({ spec, before, isForward }: HandshakeParts): Way[] {
   return before === VERSION_2026 ? ['server/discover', 'initialize'] : ['initialize', 'server/discover'];
 }
 
-/** Offers the date that was learned or the newest, and others while they are refused. The error of the first refusal is the one reported. */
+/**
+ * Offers the version that was learned or the newest, and others while they are refused. Reports the error of the first
+ * refusal.
+ */
 async function initialize(parts: HandshakeParts, deadline: Deadline): Promise<InitializeResult> {
   const { opening, transport } = parts;
   const offers = [opening.first]; // bounded by: MOST_DATES, and one with the header
@@ -125,7 +126,7 @@ async function initialize(parts: HandshakeParts, deadline: Deadline): Promise<In
   throw refused;
 }
 
-/** What is offered after the first refusal: other dates, and where it was HTTP 400 the newest with the header. */
+/** Returns what is offered after the first refusal: other versions, and after HTTP 400 the newest with the header. */
 function otherOffers(first: Offer, named: readonly string[], fault: unknown): readonly Offer[] {
   const newest = first.date === LATEST_2025 && !first.hasHeader ? [] : [LATEST_2025];
   const dates = new Set([...newest, ...named, ...OLDER_DATES].filter((date) => isVersion2025(date)));
@@ -135,16 +136,16 @@ function otherOffers(first: Offer, named: readonly string[], fault: unknown): re
   return isBadRequest && !first.hasHeader ? [...offers, { date: LATEST_2025, hasHeader: true }] : offers;
 }
 
-/** A server of the other era does not know initialize; any other may have a session already. */
+/** Tells whether the server may already have a session: one of the other era would not know initialize. */
 function mayBeFull(fault: unknown): boolean {
   if (!(fault instanceof HubError) || !mayHaveSession(fault)) return false;
   return !(fault instanceof OtherEra && fault.isModern);
 }
 
-/** Returns the dates that a refusal of initialize names; undefined = another date would not help. */
+/** Returns the versions that a refusal of initialize names; undefined when another version would not help. */
 function refusedDates(fault: unknown): readonly string[] | undefined {
   if (fault instanceof OtherEra) return fault.isModern ? undefined : fault.dates;
-  // Some servers fail over a date that they do not know.
+  // Some servers return 500 for a version that they do not know.
   return fault instanceof HubError && fault.code === 'upstream-http' && fault.detail.status === 500 ? [] : undefined;
 }
 
@@ -171,7 +172,7 @@ async function initializeWith(date: string, parts: HandshakeParts, deadline: Dea
 async function discover(parts: HandshakeParts, deadline: Deadline): Promise<InitializeResult> {
   const { spec, transport } = parts;
   const server = spec.slug;
-  // From here on the transport says with each request who we are.
+  // From here on the transport identifies the hub in each request.
   transport.negotiated(VERSION_2026);
   const ask = () => asked(parts, 'server/discover', deadline, () => undefined);
   const answer = await ask().catch((fault: unknown) => {
@@ -206,7 +207,7 @@ async function asked(
   throw refused;
 }
 
-/** An HTTP error that a server gives to what it does not understand; 401, 403, 408 and 429 are about something else. */
+/** Tells whether an HTTP error may come from an unknown protocol; 401, 403, 408 and 429 have other reasons. */
 function isAboutProtocol(answer: Outcome<UpstreamReply>): boolean {
   if (!isRefusal(answer) || answer.code !== 'upstream-http') return false;
   return [400, 404, 405, 406, 415, 422].includes(Number(answer.detail.status));
@@ -221,7 +222,7 @@ function resultOf(server: string, method: Way, { kind, json }: UpstreamReply): B
   throw refused;
 }
 
-/** What the error of an unsupported version says that the server supports; nothing where it says more than a list of versions takes. */
+/** Returns the supported versions that the error of an unsupported version names; none when the error is too long. */
 function supportedIn(json: Buffer): readonly unknown[] {
   if (json.length > SUPPORTED_BYTES) return [];
   const { data } = JSON.parse(json.toString('utf8')) as { readonly data?: { readonly supported?: unknown } };

@@ -1,4 +1,6 @@
-/** Counts the invalid messages of one connection; an event reports them at the first one and at most every ten seconds. */
+/**
+ * Counts the invalid messages of one connection; an event reports the first, then at most one event every ten seconds.
+ */
 import type { Runtime } from '../../runtime/runtime.ts';
 
 const REPORT_EVERY_MS = 10_000;
@@ -14,7 +16,7 @@ export class InvalidMessages {
     this.#server = server;
   }
 
-  /** Counts one that was repaired, or refused. `reason` = words of the hub. */
+  /** Counts a message that was repaired or refused. `reason` is the hub's own text. */
   count(kind: 'repaired' | 'refused', reason: string): void {
     this.#counts[kind] += 1;
     const nowMs = this.#runtime.clock.nowMs();

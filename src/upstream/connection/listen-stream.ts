@@ -1,11 +1,8 @@
 /**
- * What a stateless server says outside of calls: one open request of ours on which it tells of changed lists, and of the resources that the client
- * side wants to hear about.
- * Promises: asks only for what the server declares; with another wish a new request is open before the old one is ended, so that nothing is missed
- * between them; one that ends is made again after a rest with chance in it, and then the lists are read again, for something may have been missed; a
- * server that does not know the method is left alone; ends with its connection.
- * Does not: carry what comes on it (`correlator.ts`).
- * Source: specification 2026-07-28, subscriptions; protocol.md §1.4.
+ * Keeps one `subscriptions/listen` request open, on which a stateless server reports changed lists and resources
+ * (specification 2026-07-28, subscriptions).
+ * Guarantees: requests only what the server declares; when the filter changes, the new request is open before the old
+ * one ends; after a backoff a lost request is reopened and the lists are read again, unless the method is unknown.
  */
 
 import { isRefusal, type Outcome } from '../../model/outcome.ts';
@@ -18,14 +15,14 @@ import type { UpstreamReply } from '../call.ts';
 import type { ClientContext } from '../client-context.ts';
 import type { Correlator } from './correlator.ts';
 
-/** One request is open for so long at most; servers and proxies end it sooner. */
+/** Longest time for which one request stays open, ms; servers and proxies end it sooner. */
 const OPEN_MS = 12 * 60 * 60 * 1000;
-/** Wishes within this time are one. */
+/** Changes within this time are sent together, ms. */
 const TOGETHER_MS = 50;
-/** A server that never acknowledges has two requests open for so long at most. */
+/** Longest time for which two requests are open when a server sends no acknowledgement, ms. */
 const BOTH_MS = 10_000;
 const REST = { baseMs: 1000, capMs: 30_000 } as const;
-/** One that was open for so long was a good one: the rests begin anew. */
+/** A request that was open this long resets the backoff, ms. */
 const STEADY_MS = 60_000;
 const NOTHING = '{}';
 
@@ -34,7 +31,7 @@ export interface ListenStreamParts {
   readonly server: string;
   readonly correlator: () => Correlator;
   readonly clientContext: Pick<ClientContext, 'lists' | 'subscriptions'>;
-  /** Something may have been missed. */
+  /** Notifications may have been missed. */
   readonly listChanged: () => void;
 }
 
@@ -47,12 +44,12 @@ export class ListenStream implements Disposable {
   readonly #parts: ListenStreamParts;
   readonly #capabilities: InitializeResult['capabilities'];
   #current: Stream | undefined;
-  /** Ended when the current one is acknowledged. */
+  /** Ends when the current one is acknowledged. */
   #former: Stream | undefined;
-  /** What the current one asks for, JSON text. */
+  /** The filter of the current one, JSON text. */
   #wanted = NOTHING;
   #failures = 0;
-  /** There was a time without a request. */
+  /** No request was open for a while. */
   #isGap = false;
   #timer: Disposable | undefined;
   #over = false;
@@ -63,12 +60,12 @@ export class ListenStream implements Disposable {
     this.#open();
   }
 
-  /** What the client side wants to hear may be another thing now. */
+  /** Call this when subscriptions or preferences may have changed. */
   wishesChanged(): void {
     if (!this.#isResting) this.#later(TOGETHER_MS);
   }
 
-  /** The server has begun to tell. */
+  /** Records that the server has acknowledged the request. */
   acknowledged(): void {
     this.#endFormer();
     if (this.#isGap) this.#parts.listChanged();
@@ -82,7 +79,7 @@ export class ListenStream implements Disposable {
     this.#current?.deadline.end('stopped');
   }
 
-  /** The rest ends with the newest wishes anyway. */
+  /** After the backoff the newest filter is sent anyway. */
   get #isResting(): boolean {
     return this.#current === undefined && this.#timer !== undefined;
   }
@@ -136,7 +133,7 @@ export class ListenStream implements Disposable {
     former?.deadline.end('cancelled');
   }
 
-  /** Lists are read for everybody on the shared link only. */
+  /** Returns the filter. List changes are requested on the shared link only, where lists are read. */
   #filter(): string {
     const { clientContext } = this.#parts;
     const { tools, prompts, resources } = this.#capabilities;

@@ -1,10 +1,8 @@
 /**
- * Five seconds of silence: whether a server that does not answer is at work or gone; and whether one that answers is well.
- * Promises: half-way to the cut (at most `questionMs`) one question goes out, shared by all calls; bytes, progress, its answer, stderr or CPU
- * time of a child are signs of life and re-arm the watch; a call without any ends at `silenceMs`, its request is closed and cancelled upstream;
- * an answer to a question from before such a cut raises this server's limit, visibly, so that a busy server is wronged once at most; a server
- * that answers no ping but lists is well, and is asked for a list from then on.
- * Source: architecture.md §3.
+ * Decides whether a server that does not answer is working or unreachable, and whether one that answers is healthy.
+ * Guarantees: half-way to the cut (at most `questionMs`) one probe is sent for all calls; bytes, progress, its answer,
+ * stderr and CPU time of a child re-arm the watch; a call without them ends at `silenceMs` and is cancelled; an answer
+ * that comes after the cut raises the server's limit; a server that answers lists but no ping is probed with a list.
  */
 import type { Limits } from '../../config/limits.ts';
 import type { ErrorCode } from '../../model/errors.ts';
@@ -20,17 +18,17 @@ import type { Transport } from '../transport/transport.ts';
 import type { Correlator } from './correlator.ts';
 import type { PendingRequest } from './pending-request.ts';
 
-/** CPU time that counts as being at work, ms. */
+/** CPU time that counts as a sign of life, ms. */
 const CPU_SIGN_MS = 50;
-/** By then a reading that was asked for is there, ms. */
+/** Time within which a requested reading arrives, ms. */
 const CPU_FRESH_MS = 500;
 const EMPTY = Buffer.from('{}');
 const PING = 'ping';
-/** Pings in a row that failed where a list did not: from then on the list is what is asked. */
+/** After this many pings in a row that failed although a list succeeded, the list is the probe. */
 const PINGLESS = 2;
 const METHOD_NOT_FOUND = -32601;
 const QUOTE_BYTES = 500;
-/** Answers, but not the one that was asked for. */
+/** Answers that are not those that were requested. */
 const WRONG_ANSWERS: ReadonlySet<ErrorCode> = new Set([
   'upstream-http',
   'upstream-auth',
@@ -38,7 +36,7 @@ const WRONG_ANSWERS: ReadonlySet<ErrorCode> = new Set([
   'upstream-invalid',
 ]);
 
-/** What a question says of a server: `failing` = it answers with errors only, `forgotten` = it does not know the session. */
+/** The result of a probe. `failing`: it answers with errors only; `forgotten`: it does not know the session. */
 export type Condition = 'well' | 'failing' | 'forgotten' | 'silent';
 
 export interface LivenessParts {
@@ -47,28 +45,28 @@ export interface LivenessParts {
   readonly server: string;
   readonly correlator: Correlator;
   readonly transport: Transport;
-  /** What it has said of itself; undefined = nothing yet. */
+  /** Returns its initialize result; undefined before it. */
   readonly hello: () => InitializeResult | undefined;
-  /** The list that says whether it works. */
+  /** Returns the list that shows whether it works. */
   readonly list: () => string;
-  /** The server's limit was too short for it. */
+  /** Called when the silence limit was too short for the server. */
   readonly raise: (silenceMs: number) => void;
 }
 
 export class Liveness {
   readonly #parts: LivenessParts;
-  /** The question that is out. An answer may come late, so that a few old ones can be out beside it. */
+  /** The current probe. Answers may come late, so that a few old ones can be pending beside it. */
   #question: { readonly answer: Promise<Condition>; readonly askedMs: number } | undefined;
-  /** When a call was last cut for silence. */
+  /** When a call last ended because of silence. */
   #cutMs = -1;
-  /** When anything last came from the server. */
+  /** When anything was last received from the server. */
   #seenMs: number;
   #cpuMs: number | undefined;
-  /** Why the last question that was answered with an error was. */
+  /** The error that last answered a probe. */
   #fault: Refusal | undefined;
-  /** Pings in a row that failed. */
+  /** Number of pings in a row that failed. */
   #pingFaults = 0;
-  /** The last question of `examine` was not answered: the next is another one. */
+  /** The last probe of `examine` was not answered: the next one uses the other method. */
   #isOtherNext = false;
 
   constructor(parts: LivenessParts) {
@@ -76,7 +74,7 @@ export class Liveness {
     this.#seenMs = parts.runtime.clock.nowMs();
   }
 
-  /** Something came: a message, bytes, a line of stderr. Returns the time, for others that want it. */
+  /** Records that something was received: a message, bytes, a line of stderr. Returns the current time, for reuse. */
   seen(): number {
     this.#seenMs = this.#parts.runtime.clock.nowMs();
     return this.#seenMs;
@@ -85,8 +83,8 @@ export class Liveness {
   silent(pending: PendingRequest): void {
     const { runtime, transport } = this.#parts;
     const { silence } = pending.plan;
-    // The figure at hand may be as old as the child, and its start would count as work on this call (10 s of silence and not 5, measured). A
-    // fresh one is on its way.
+    // The available figure may be as old as the child, and its start would count as work on this call (10 s of silence
+    // instead of 5, measured). A new one has been requested.
     pending.cpuMs = undefined;
     transport.cpuMs();
     const freshMs = Math.min(CPU_FRESH_MS, (silence?.silenceMs ?? CPU_FRESH_MS) / 4);
@@ -122,7 +120,7 @@ export class Liveness {
     );
   }
 
-  /** The longest silence that is allowed to another call in flight, where it is longer than that of `flight`, ms. */
+  /** Returns the longest silence limit of the other pending calls, if it is longer than that of `pending`, ms. */
   #longerSilenceMs(pending: PendingRequest): number | undefined {
     const own = pending.plan.silence;
     const other = this.#parts.correlator.newest(
@@ -131,14 +129,14 @@ export class Liveness {
     return other?.plan.silence?.silenceMs;
   }
 
-  /** Whether it is well. Never rejects; ends within 2 × `pingMs`. */
+  /** Tells whether the server is healthy. Never rejects; ends within 2 × `pingMs`. */
   async isAlive(): Promise<boolean> {
     return (await this.examine()) === 'well';
   }
 
   /**
-   * Asks ping; where the server answers with an error, a list at once, and where it does not answer, a list the next time: an answer to either
-   * is enough. Never rejects; ends within 2 × `pingMs`.
+   * Sends a ping. If the server answers with an error, requests a list at once; if it does not answer, requests a list
+   * the next time. An answer to either is enough. Never rejects; ends within 2 × `pingMs`.
    */
   async examine(): Promise<Condition> {
     const [usual, other] = this.#pingFaults < PINGLESS ? [PING, this.#list] : [this.#list, PING];
@@ -150,17 +148,17 @@ export class Liveness {
     return second === 'silent' ? condition : second;
   }
 
-  /** Asks now, unless a question is out; what comes of it is a sign of life as any other. */
+  /** Sends a probe unless one is pending; its answer is a sign of life. */
   question(): void {
     void this.#ask();
   }
 
-  /** Asks for a list. Never rejects; ends within `pingMs`. */
+  /** Requests a list. Never rejects; ends within `pingMs`. */
   examineList(): Promise<Condition> {
     return this.#inTime(() => this.#askOnce(this.#list));
   }
 
-  /** What it answered when it was last failing. */
+  /** The error that it last returned while failing. */
   get fault(): Refusal | undefined {
     return this.#fault;
   }
@@ -179,7 +177,9 @@ export class Liveness {
     }
   }
 
-  /** Whether it did anything within the last `withinMs`, or used CPU since this was last asked. */
+  /**
+   * Tells whether there was a sign of life within the last `withinMs`, or CPU use since the last call of this method.
+   */
   showsLife(withinMs: number): boolean {
     const cpuMs = this.#parts.transport.cpuMs();
     const grown = cpuMs !== undefined && this.#cpuMs !== undefined && cpuMs - this.#cpuMs >= CPU_SIGN_MS;
@@ -187,7 +187,7 @@ export class Liveness {
     return grown || this.#parts.runtime.clock.nowMs() - this.#seenMs < withinMs;
   }
 
-  /** The child has used CPU since it was last looked at for this call. */
+  /** Tells whether the child has used CPU since this was last checked for the call. */
   #hasWorked(pending: PendingRequest): boolean {
     const nowMs = this.#parts.transport.cpuMs();
     const beforeMs = pending.cpuMs;
@@ -195,7 +195,7 @@ export class Liveness {
     return nowMs !== undefined && beforeMs !== undefined && nowMs - beforeMs >= CPU_SIGN_MS;
   }
 
-  /** One question for everybody. One that is older than `pingMs` may be lost (a dead socket): another goes out beside it. */
+  /** Sends one probe for all calls. One older than `pingMs` may be lost (a dead socket): another is sent beside it. */
   #ask(): Promise<Condition> {
     const { runtime, limits } = this.#parts;
     const nowMs = runtime.clock.nowMs();
@@ -213,7 +213,7 @@ export class Liveness {
   async #askOnce(method: string): Promise<Condition> {
     const { runtime, limits, server, correlator } = this.#parts;
     const askedMs = runtime.clock.nowMs();
-    // It may be answered late, when a busy server gets round to it; that too is news.
+    // A busy server may answer late; the answer still counts.
     using deadline = runtime.deadline(limits.silenceRaisedMs);
     const answer = await correlator.ask(
       {
@@ -243,7 +243,8 @@ export class Liveness {
       return 'failing';
     }
     if (answer.kind !== 'error') return 'well';
-    // A server need not know ping or a list; in the stateless era the question is server/discover, which each one knows.
+    // A server may lack ping or a list. In the stateless era the probe is server/discover, which every server must
+    // support.
     const mayLack = method !== PING || this.#parts.hello()?.version !== VERSION_2026;
     if (mayLack && errorCode(answer.json) === METHOD_NOT_FOUND) return 'well';
     const words = answer.json.toString('utf8', 0, QUOTE_BYTES);

@@ -1,7 +1,7 @@
 /**
- * Which notifications of one connection are passed on: `serverNotificationsPerSecond`, twice as many at once, and `PER_CALL` for each call that
- * the server was sent, so that progress and log lines of many short calls come through; none above `noticeBytes`. The rest is dropped and counted,
- * and an event reports it at the beginning and every ten seconds.
+ * Limits the notifications that are passed on for one connection: `serverNotificationsPerSecond`, a burst of twice as
+ * many, and `PER_CALL` for each call that was sent, so that progress and log lines of many short calls arrive; none
+ * above `noticeBytes`. The rest is dropped and counted, and an event reports it at once and every ten seconds.
  */
 import type { Limits } from '../../config/limits.ts';
 import { TokenBucket } from '../../resilience/token-bucket.ts';
@@ -9,7 +9,7 @@ import type { Runtime } from '../../runtime/runtime.ts';
 
 const TELL_EVERY_MS = 10_000;
 const PER_CALL = 16;
-/** Of calls whose notifications have not come. */
+/** Most notifications that calls may add. */
 const MAX_CREDIT = 16_384;
 
 export class NotificationRate {
@@ -29,12 +29,12 @@ export class NotificationRate {
     this.#bucket = new TokenBucket({ perSecond, burst: 2 * perSecond, nowMs: runtime.clock.nowMs() });
   }
 
-  /** Counts a call that the server was sent. */
+  /** Counts a call that was sent to the server. */
   earn(): void {
     this.#credit = Math.min(MAX_CREDIT, this.#credit + PER_CALL);
   }
 
-  /** False = this one, of so many bytes, is dropped. */
+  /** Returns false when this notification, of so many bytes, is dropped. */
   allows(bytes: number): boolean {
     if (bytes <= this.#maxBytes && this.#credit > 0) {
       this.#credit -= 1;

@@ -1,8 +1,7 @@
 /**
- * One request on its way to a server: its place, its silence watch, its one answer.
- * Promises: settles exactly once, also when the answer comes late, twice or never; a sign of life re-arms the watch; nothing of it stays in
- * the wheel or the ledger of waits afterwards.
- * Does not: send or find answers (`correlator.ts`).
+ * One request to a server: its slot, its silence watch, its one answer. `correlator.ts` sends it and finds answers.
+ * Guarantees: it settles exactly once, also when the answer is late, duplicate or missing; a sign of life re-arms the
+ * watch; afterwards nothing of it remains in the timer wheel or the table of waits.
  */
 
 import type { Outcome } from '../../model/outcome.ts';
@@ -16,24 +15,27 @@ export interface RequestOptions {
   readonly method: string;
   readonly label: WaitLabel;
   readonly owner: string;
-  /** The key whose call it is; absent = the hub's own. */
+  /** Share of the key that made the call; absent for the hub's own requests. */
   readonly share?: string;
   readonly deadline: Deadline;
-  /** The setting that allows more when the deadline's time is up. */
+  /** The setting that extends the deadline. */
   readonly setting: string;
   readonly back: BackChannel;
-  /** Silence after which the server is asked whether it lives, and after which the request ends; undefined = the deadline alone decides. */
+  /**
+   * Silence after which the server is probed, and after which the request ends; undefined when only the deadline
+   * applies.
+   */
   readonly silence: { readonly questionMs: number; readonly silenceMs: number } | undefined;
 }
 
 export interface PendingRequestHandlers {
-  /** Silent for a while: ask. */
+  /** Silent for a while: send a probe. */
   silent(pending: PendingRequest): void;
-  /** Silent for `silenceMs`: end it, or `touch` it when the server has shown life in another way. */
+  /** Silent for `silenceMs`: end it, or `touch` it when there was another sign of life. */
   tooSilent(pending: PendingRequest, silentMs: number): void;
   /** Its deadline has ended. */
   ended(pending: PendingRequest): void;
-  /** It has settled: free its place. */
+  /** It has settled: free its slot. */
   settled(pending: PendingRequest): void;
 }
 
@@ -41,11 +43,11 @@ export class PendingRequest {
   readonly id: number;
   readonly plan: RequestOptions;
   readonly sentMs: number;
-  /** CPU time of the server when it was last looked at, ms. */
+  /** CPU time of the server at the last check, ms. */
   cpuMs: number | undefined;
   /** Its answer has come. */
   answered = false;
-  /** It was sent once more after the server had forgotten the session. */
+  /** It was sent once more after the session was lost. */
   resent = false;
   #resolve: ((outcome: Outcome<UpstreamReply>) => void) | undefined;
   readonly #handlers: PendingRequestHandlers;
@@ -54,7 +56,7 @@ export class PendingRequest {
   #watch: IdleWatch | undefined;
   #forget: (() => void) | undefined;
   #asked = false;
-  /** Questions to the user that are open, and what was left of the total when the first one came. */
+  /** Number of open input rounds; what was left of the total time when the first one began. */
   #held = 0;
   #leftMs = 0;
 
@@ -64,11 +66,11 @@ export class PendingRequest {
     this.sentMs = nowMs;
     this.#handlers = handlers;
     const { silence } = plan;
-    // The question must be out for a while before the cut, however short the silence that is allowed.
+    // The probe needs time before the cut, however short the silence limit is.
     this.#questionMs = silence ? Math.min(silence.questionMs, silence.silenceMs / 2) : 0;
   }
 
-  /** Enters the ledger and arms the watch. Throws HubError `overloaded` when the ledger is full; nothing is held then. */
+  /** Adds it to the table of waits and arms the watch. Throws HubError `overloaded` when the table is full. */
   begin(runtime: Runtime, resolve: (outcome: Outcome<UpstreamReply>) => void): void {
     const { label, owner, deadline, silence } = this.plan;
     this.#wait = runtime.waits.open(label, owner, deadline, this.sentMs);
@@ -82,7 +84,7 @@ export class PendingRequest {
     return this.#resolve === undefined;
   }
 
-  /** A sign of life. `nowMs`: where it is known. */
+  /** Records a sign of life. `nowMs`: the current time, if the caller has it. */
   touch(nowMs?: number): void {
     this.#watch?.touch(nowMs);
     if (!this.#asked) return;
@@ -91,8 +93,8 @@ export class PendingRequest {
   }
 
   /**
-   * The user is being asked, for `longestMs` at most: neither silence nor the total counts until the answer, which the caller tells by calling
-   * what this returns, once.
+   * Stops silence limit and total time while the user is asked, for at most `longestMs`. Returns a function that the
+   * caller calls once, when the answer has come.
    */
   hold(longestMs: number): () => void {
     const { deadline } = this.plan;

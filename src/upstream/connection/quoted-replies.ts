@@ -1,16 +1,17 @@
 /**
- * Whether what a server writes may quote its callers: one that logs what it is sent, or answers with it, repeats replies that a client has put into
- * its arguments, with ids of other callers' calls.
- * Guarantees: once something was sent on a connection that may hold such a reply, `may` stays true; at most 256 KiB of a message are looked through.
+ * Tells whether messages of a server may quote its callers. A server that logs or returns what it receives repeats
+ * replies that a client has put into its arguments, with ids of other callers' calls.
+ * Guarantees: once a message that may contain such a reply was sent, `may` stays true; at most 256 KiB of a message are
+ * searched.
  */
 
-/** Each reply has it. */
+/** Every reply contains it. */
 const WORD = Buffer.from('jsonrpc');
-/** Letters from `` ` `` to DEL in another spelling: the server reads them as the same word. */
+/** Escaped letters from `` ` `` to DEL: the server reads them as the same word. */
 const ESCAPES = [Buffer.from('\\u006'), Buffer.from('\\u007')] as const;
 /** Behind the word of the message itself. */
 const FROM = '{"jsonrpc"'.length;
-/** A longer message counts as one that has it. */
+/** A longer message counts as one that contains it. */
 const LOOKED_BYTES = 256 * 1024;
 
 export class QuotedReplies {
@@ -20,7 +21,7 @@ export class QuotedReplies {
     return this.#may;
   }
 
-  /** A message of the hub (`write.ts`), which begins with `{"jsonrpc"`. */
+  /** Checks a message of the hub (`write.ts`), which begins with `{"jsonrpc"`. */
   sent(frame: Buffer): void {
     this.#may ||=
       frame.length > LOOKED_BYTES || frame.includes(WORD, FROM) || ESCAPES.some((one) => frame.includes(one, FROM));

@@ -1,37 +1,36 @@
 /**
- * The requests in flight on one connection, found by their ids, and the ids themselves.
- * Guarantees: ids are positive integers that count up from 1 and are used once, for the first million requests of a connection (specification,
- * basic protocol, requests). After that only ids that were answered are used again, the one that has rested longest first, so that
- * ids stay near a million: servers exist that refuse ids above 1,000,000 or 2³¹. An id without an answer is never used again, so that a late answer
- * reaches no other request. All operations take constant time.
+ * The pending requests of one connection by id, and the ids themselves. All operations take constant time.
+ * Guarantees: ids are positive integers from 1, used once for the first million requests (specification, basic
+ * protocol, requests). After that, ids that were answered are reused, the least recent first, because some servers
+ * refuse ids above 1,000,000 or 2³¹. An unanswered id is never reused, so that a late answer matches no other request.
  */
 import { Capped, type ContainerLimits } from '../../runtime/container-limits.ts';
 
-/** The largest id that is used again. */
+/** The largest id that is reused. */
 const MOST_ID = 2 ** 31 - 1;
-/** Requests in flight at once. */
+/** Maximum number of pending requests. */
 const MOST = 8192;
-/** The smallest number of places; doubled while more than half of them are taken. */
+/** The smallest number of slots; doubled while more than half of them are taken. */
 const PLACES = 16;
-/** Ids that rest. The oldest has rested for about as many requests. */
+/** Number of ids that wait for reuse; each waits for about as many requests. */
 const RESTING = 65_536;
-/** From this id on ids that have rested are used again. */
+/** From this id on, waiting ids are reused. */
 const REUSE_FROM = 1_000_000 - RESTING;
-/** An id is used again when so many others rest behind it. */
+/** An id is reused when this many others wait behind it. */
 const LEAST_RESTING = 4096;
 
 export class RequestTable<T> extends Capped {
-  /** The place of an id are its lowest bits; an id whose place is taken is passed over. */
+  /** The lowest bits of an id are its slot; an id whose slot is taken is skipped. */
   #places: ({ readonly id: number; readonly item: T } | undefined)[] = []; // bounded by: 2 × MOST
   #used = 0;
   #next = 1;
   readonly #reuseFrom: number;
-  /** A ring; made when it is needed. */
+  /** A ring buffer, created when it is needed. */
   #resting: Int32Array | undefined;
   #oldest = 0;
   #rested = 0;
 
-  /** `reuseFrom`: see `REUSE_FROM`; another figure is for tests. */
+  /** `reuseFrom`: see `REUSE_FROM`; tests use another figure. */
   constructor(name: string, ceilings: ContainerLimits, reuseFrom: number = REUSE_FROM) {
     super(name, MOST, 'refuse', ceilings);
     this.#reuseFrom = reuseFrom;
@@ -42,7 +41,7 @@ export class RequestTable<T> extends Capped {
     return this.#used;
   }
 
-  /** Takes a place for what `make` returns. Returns its id, or −1 when `MOST` are in flight. */
+  /** Takes a slot for what `make` returns. Returns its id, or −1 when `MOST` are pending. */
   add(make: (id: number) => T): number {
     if (this.#used >= MOST) {
       this.overflowed += 1;
@@ -56,14 +55,14 @@ export class RequestTable<T> extends Capped {
     return id;
   }
 
-  /** Returns an id that no request has, for a message that the table does not hold. */
+  /** Returns an unused id, for a message that the table does not hold. */
   takeId(): number {
     const id = this.#next;
     this.#next += 1;
     return id;
   }
 
-  /** Ids are at least this from now on: in the session that the connection goes on in, smaller ones have been used. */
+  /** Sets the lowest id from now on: smaller ones were used in the session that the connection continues. */
   startFrom(id: number): void {
     this.#next = Math.max(this.#next, id);
   }
@@ -73,7 +72,7 @@ export class RequestTable<T> extends Capped {
     return place?.id === id ? place.item : undefined;
   }
 
-  /** `isAnswered` = no other answer to it is expected. */
+  /** Frees an id. `isAnswered`: no other answer to it is expected. */
   free(id: number, isAnswered: boolean): void {
     if (this.at(id) === undefined) return;
     this.#places[this.#placeOf(id)] = undefined;
@@ -94,7 +93,7 @@ export class RequestTable<T> extends Capped {
     return id & (this.#places.length - 1);
   }
 
-  /** At least half of the places are free, so that few ids are passed over. */
+  /** Returns a free id. At least half of the slots are free, so that few ids are skipped. */
   #freeId(): number {
     for (;;) {
       const id = this.#rested > LEAST_RESTING ? this.#longestRested() : this.takeId();

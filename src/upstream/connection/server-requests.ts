@@ -1,4 +1,7 @@
-/** Requests of a server on one connection: answered here, or handed to whoever can ask the user. What comes above the rate is dropped. */
+/**
+ * Requests of a server on one connection: answered here, or passed on to be put to the user. Those above the rate are
+ * dropped.
+ */
 
 import type { Envelope } from '../../protocol/message.ts';
 import { errorFrame, resultFrame } from '../../protocol/write.ts';
@@ -11,7 +14,7 @@ export interface ServerRequestsParts {
   readonly invalid: InvalidMessages;
   /** Longest id of a request, bytes. */
   readonly idBytes: number;
-  /** Returns false when nobody can be asked. */
+  /** Returns false when no user can be asked. */
   readonly ask: (envelope: Envelope, exchange: number | undefined) => boolean;
   readonly reply: (frame: Buffer) => void;
 }

@@ -1,8 +1,8 @@
 /**
- * Whether a server has forgotten the session of a connection, and its renewal on the same connection.
- * Guarantees: HTTP 404 that belongs to one request alone ends that request and nothing else; what was not executed in a lost session is sent again,
- * once, in the new one; a server that forgets each new session at once loses the connection instead of going round.
- * Does not: notice sessions that are lost in other words (`keep-alive.ts`, `connection-switch.ts`).
+ * Detects that a server has lost the session of a connection, and renews it there. `keep-alive.ts` and
+ * `connection-switch.ts` handle servers that do not say so.
+ * Guarantees: HTTP 404 for one request alone ends only that request; requests that a lost session did not execute are
+ * sent again once; a server that repeatedly loses new sessions loses the connection.
  */
 import type { Limits } from '../../config/limits.ts';
 import { type ErrorCode, HubError } from '../../model/errors.ts';
@@ -24,22 +24,22 @@ export interface SessionRenewalParts {
   readonly liveness: Liveness;
   readonly shakeHands: (deadline: Deadline) => Promise<InitializeResult>;
   readonly isLost: () => boolean;
-  /** The connection ends. */
+  /** Ends the connection. */
   readonly lose: (fault: HubError) => void;
   readonly renewed: (hello: InitializeResult) => void;
 }
 
 /** Renewals without an answered request between them; one more ends the connection. */
 const RENEWALS = 3;
-/** A session that has just proved good is not asked about again for each request that is answered 404, ms. */
+/** A session that has just answered is not checked again for each 404, ms. */
 const KNOWN_MS = 1000;
 
 export class SessionRenewal {
   readonly #parts: SessionRenewalParts;
   #renewing: Promise<void> | undefined;
-  /** The question whether the session is known. */
+  /** The check whether the session is known. */
   #examination: Promise<boolean> | undefined;
-  /** When the session last proved good. */
+  /** When the session was last known to be valid. */
   #knownMs = Number.NEGATIVE_INFINITY;
   /** Renewals since the last answer to anything but initialize. */
   #count = 0;
@@ -48,24 +48,24 @@ export class SessionRenewal {
     this.#parts = parts;
   }
 
-  /** Settles when the session is new, or the connection lost; undefined = nothing is being renewed. Never rejects. */
+  /** Settles when the session is new or the connection lost; undefined when no renewal is running. Never rejects. */
   get renewing(): Promise<void> | undefined {
     return this.#renewing;
   }
 
-  /** A reply came on this exchange. */
+  /** Records a reply on this exchange. */
   replied(exchange: number | undefined): void {
     if (this.#count === 0) return;
     const pending = exchange === undefined ? undefined : this.#parts.correlator.at(exchange);
     if (pending !== undefined && pending.plan.method !== 'initialize') this.#count = 0;
   }
 
-  /** A request, or the GET stream (undefined), was answered as if the session were not known. `fault` = what it ends with if it is. */
+  /** A request, or the GET stream (undefined), got 404. `fault`: its error if the session turns out to be known. */
   doubted(id: number | undefined, fault: HubError): void {
     const { runtime, server, correlator, isLost } = this.#parts;
     if (isLost()) return;
     const pending = id === undefined ? undefined : correlator.at(id);
-    // `upstream-ping` is the question itself.
+    // `upstream-ping` is the check itself.
     if (pending && (pending.plan.method === 'initialize' || pending.plan.label === 'upstream-ping'))
       return pending.settle(refusalOf(fault, 'upstream-session', server));
     if (this.#renewing !== undefined) {
@@ -77,7 +77,7 @@ export class SessionRenewal {
     void this.#examination.then((isForgotten) => pending && !pending.over && this.#goOn(pending, isForgotten, fault));
   }
 
-  /** The server does not know the session: it is initialized once more, or, where that has not helped, the connection ends. */
+  /** Initializes the session again, because the server does not know it; ends the connection if that has not helped. */
   forgotten(): void {
     const { server, isLost, lose } = this.#parts;
     if (isLost() || this.#renewing !== undefined) return;
@@ -97,7 +97,7 @@ export class SessionRenewal {
     else void this.#renewing?.then(() => correlator.again(pending));
   }
 
-  /** True = the session is being renewed. Never rejects. */
+  /** Resolves to true when the session is being renewed. Never rejects. */
   async #examine(): Promise<boolean> {
     const condition = await this.#parts.liveness.examine();
     this.#examination = undefined;
@@ -106,7 +106,7 @@ export class SessionRenewal {
     return this.#renewing !== undefined;
   }
 
-  /** Never rejects: what fails here ends the connection, and with it all that wait. */
+  /** Never rejects: a failure here ends the connection, and with it all callers that wait. */
   async #renew(): Promise<void> {
     const { runtime, limits, transport, shakeHands, renewed, lose } = this.#parts;
     using deadline = runtime.deadline(limits.handshakeMs);

@@ -1,8 +1,8 @@
 /**
- * What the client side wants to hear from a server on one connection: a log level, and updates of resources. Told after each handshake, so
- * that a reconnect loses nothing, and again when it changes.
- * Promises: nobody waits for it; each request ends by `handshakeMs`; a server without the capability is not asked.
- * Source: protocol.md §1.4, logging and resources.
+ * Sends log level and subscriptions to a server on one connection: after each handshake, so that a reconnect loses
+ * nothing, and when they change.
+ * Guarantees: nothing waits for it; each request ends by `handshakeMs`; a server without the capability gets no
+ * request.
  */
 import type { Limits } from '../../config/limits.ts';
 import { SILENT_BACK_CHANNEL } from '../../protocol/back-channel.ts';
@@ -34,7 +34,7 @@ export class WantedUpdates implements Disposable {
     this.#parts = parts;
   }
 
-  /** The server is there (again). */
+  /** Sends everything after a handshake. */
   tell(hello: InitializeResult): void {
     this.#hello = hello;
     this.#level = undefined;
@@ -42,13 +42,13 @@ export class WantedUpdates implements Disposable {
     this.tellMore();
   }
 
-  /** A call of a session has told the server already. */
+  /** Records that a call of a session has already sent this subscription. */
   told(uri: string, isWanted: boolean): void {
     if (isWanted) this.#told.add(uri);
     else this.#told.delete(uri);
   }
 
-  /** Sends what has changed, with what else changes within a moment: sessions come and go by the hundred. */
+  /** Sends changes after a short delay, together with others: sessions begin and end by the hundred. */
   tellSoon(): void {
     this.#soon ??= this.#parts.runtime.timers.after(TOGETHER_MS, () => {
       this.#soon = undefined;
@@ -61,7 +61,7 @@ export class WantedUpdates implements Disposable {
     this.#soon = undefined;
   }
 
-  /** Subscribes to those of these resources that are new, at a cost that does not depend on the others. */
+  /** Subscribes to the resources among these that are new, at a cost that does not depend on the others. */
   add(uris: readonly string[]): void {
     if (!this.#canSubscribe) return;
     for (const uri of uris) {
@@ -76,7 +76,7 @@ export class WantedUpdates implements Disposable {
     return typeof resources === 'object' && resources !== null && 'subscribe' in resources;
   }
 
-  /** What the server has not been told yet. */
+  /** Sends what the server does not have yet. */
   tellMore(): void {
     this.levelChanged();
     if (!this.#canSubscribe) return;
@@ -105,7 +105,7 @@ export class WantedUpdates implements Disposable {
       },
       () => text,
     );
-    // Whatever the answer: the server is as it was.
+    // Whatever the answer is, nothing else changes.
     if (asked instanceof Promise) void asked.then(() => deadline[Symbol.dispose]());
     else deadline[Symbol.dispose]();
   }
