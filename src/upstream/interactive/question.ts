@@ -1,6 +1,6 @@
 /**
- * Prepares a server's question (elicitation, sampling, roots) for the user: the server's name stands in front of it, in a form that no server can
- * forge, and a page that the user is asked to open is a web page (SR-M10).
+ * Prepares a server's request (elicitation, sampling, roots) for the user: puts a label with the server's name, which
+ * no server can forge, in front of it, and allows only web pages to be opened.
  * Source: specification 2025-11-25, client/elicitation, "Safe URL Handling".
  */
 import { type Outcome, Refusal } from '../../model/outcome.ts';
@@ -12,7 +12,7 @@ const META_KEY = 'mcphub/server';
 /** URLElicitationRequiredError of 2025-11-25. */
 const URL_NEEDED = '-32042';
 const MESSAGE_CHARS = 8192;
-/** Deeper parts of a requested schema are left out; the specification allows flat schemas only. */
+/** Deeper parts of a requested schema are removed; the specification allows flat schemas only. */
 const SCHEMA_DEPTH = 6;
 /** Members of a requested schema whose text a client shows. */
 const SHOWN: ReadonlySet<string> = new Set(['title', 'description', 'enumNames']);
@@ -23,8 +23,8 @@ const BRACKETS =
   /[[\]\uff3b\uff3d\u3010\u3011\u3014\u3015\u27e6\u27e7\u2045\u2046\u2772\u2773\u3016\u3017\u301a\u301b\ufe5d\ufe5e]/gu;
 
 /**
- * Returns the params that go to the client. Returns a Refusal when the question is not allowed: params that are no object or larger than
- * `maxBytes`, or a URL that is not https (http on loopback) or holds credentials.
+ * Returns the params that go to the client. Returns a Refusal when the request is not allowed: params that are no
+ * object or larger than `maxBytes`, or a URL that is not https (http on loopback) or contains credentials.
  */
 export function labelQuestion(
   method: string,
@@ -54,8 +54,8 @@ export function labelQuestion(
 }
 
 /**
- * Checks the pages that a server's error asks the user to open (−32042) as questions are checked. Returns other errors as they are. Returns a
- * Refusal when one of the URLs is not allowed, or the error is larger than `maxBytes`.
+ * Checks the pages that a server's error asks the user to open (−32042) like those of requests. Returns other errors as
+ * they are. Returns a Refusal when one of the URLs is not allowed, or the error is larger than `maxBytes`.
  */
 export function labelUrlError(
   json: Buffer,
@@ -78,12 +78,12 @@ export function labelUrlError(
     : bytesOf({ ...error, data: { ...data, elicitations: pages } });
 }
 
-/** Returns what stands in front of a question: `[mcphub server "github"] `. */
+/** Returns the label of a request: `[mcphub server "github"] `. */
 export function labelOf(name: string): string {
   return `[mcphub server ${JSON.stringify(cleanText(name).replaceAll('"', "'").replaceAll('\\', '/').slice(0, 64))}] `;
 }
 
-/** Square brackets of a server's text become round ones, so that only the hub's label has them. */
+/** Replaces square brackets in a server's text by round ones, so that only the hub's label has them. */
 function labelled(label: string, text: unknown): string {
   return (
     label +
@@ -95,7 +95,7 @@ function labelled(label: string, text: unknown): string {
   );
 }
 
-/** Removes control, bidi and invisible characters, and makes square brackets round. */
+/** Removes control, bidi and invisible characters, and replaces square brackets by round ones. */
 function cleanText(text: string): string {
   return text
     .replace(CONTROL, '')
@@ -104,7 +104,10 @@ function cleanText(text: string): string {
     );
 }
 
-/** The same for the texts that a form shows. Of values, which come back as answers, only control characters are removed; names of properties stay. */
+/**
+ * Does the same for the texts that a form shows. Values, which come back as answers, lose only control characters;
+ * names of properties stay.
+ */
 function cleaned(value: unknown, depth: number, isShown = false): unknown {
   if (typeof value === 'string') return isShown ? cleanText(value) : value.replace(CONTROL, '');
   if (typeof value !== 'object' || value === null) return value;
@@ -113,12 +116,15 @@ function cleaned(value: unknown, depth: number, isShown = false): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, cleaned(one, depth - 1, SHOWN.has(key))]));
 }
 
-/** True when a form has a field whose name, which clients show where there is no title, could be taken for the hub's label or hides text. */
+/**
+ * Tells whether a form has a field whose name, shown where there is no title, could look like the hub's label or hides
+ * text.
+ */
 function hasOddName(schema: unknown): boolean {
   return Object.keys(objectOf(objectOf(schema)?.properties) ?? {}).some((name) => cleanText(name) !== name);
 }
 
-/** Returns the URL in normal form; undefined when a user must not be sent there. */
+/** Returns the normalized URL; undefined when a user must not open it. */
 export function safeUrl(text: unknown): string | undefined {
   if (typeof text !== 'string' || text.length > 4096 || !URL.canParse(text)) return undefined;
   const url = new URL(text);

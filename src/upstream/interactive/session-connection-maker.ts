@@ -1,6 +1,5 @@
 /**
- * Makes the link of a lane and what stands before it.
- * Does not: start it, or keep it (`session-connections.ts`).
+ * Creates the link and the pipeline of a session connection; `session-connections.ts` starts and keeps them.
  */
 import type { Limits } from '../../config/limits.ts';
 import type { LearnedOpening } from '../../model/raw-listing.ts';
@@ -23,13 +22,16 @@ interface LaneMakerParts {
   readonly startGate: Bulkhead;
   readonly toolHeaders: ToolHeaders;
   readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
-  /** What is spoken with the server on its shared link. */
+  /** Returns the protocol version of the server's shared link. */
   readonly spoken: () => string | undefined;
-  /** How it has learned to initialize the server there. */
+  /** Returns how the shared link has learned to initialize the server. */
   readonly openingBefore: () => LearnedOpening | undefined;
 }
 
-/** A lane lives in the hub where its session calls, also when the server's home is another one. */
+/**
+ * Returns the factory. A session connection lives in the worker that serves its session, also when the server belongs
+ * to another one.
+ */
 export function sessionConnectionMaker(parts: LaneMakerParts): SessionConnectionsParts['make'] {
   const { runtime, limits, spec, version, startGate, toolHeaders, makeTransport, spoken, openingBefore } = parts;
   const kind = isLocal(spec) ? 'local' : 'remote';
@@ -38,7 +40,7 @@ export function sessionConnectionMaker(parts: LaneMakerParts): SessionConnection
     const opening = openings.of(clientContext, spoken);
     const link: Link = new Link({
       ...{ runtime, limits, spec, version, kind, startGate, clientContext, toolHeaders, makeTransport, openingBefore },
-      // One key's sessions stand in line behind each other, not before others'.
+      // Session connections of one key queue behind each other, not ahead of other keys.
       startOwner: `${spec.slug} for ${share}`,
       spokenBefore: opening.before,
       listed: () => {},

@@ -1,4 +1,7 @@
-/** Which opening the lanes of a server try first: the newer one where it may help, and not again when it did not. */
+/**
+ * The opening that the session connections of a server try first: the newer one if it may succeed, and not again after
+ * it failed.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { frozenRuntime } from '../../../test/support/frozen-runtime.ts';

@@ -1,8 +1,9 @@
 /**
- * Which opening the lanes of one server try first. A server that speaks both eras is met in the older way on its shared link (ADR 0015), but a
- * lane has one user, whose era is known: who speaks 2026-07-28 is better off with a server that does too.
- * Promises: the newer opening is tried on the first connection of a lane only, and once it was refused, or came to nothing, on no lane for a day.
- * Does not: try it on children: some end when they are asked anything before `initialize`.
+ * Chooses the opening that session connections of one server try first. The shared link of a server of both eras uses
+ * the older one (ADR 0015), but a session connection has one user, and a client of 2026-07-28 works best in the same
+ * era.
+ * Guarantees: the newer opening is tried only on the first connection of a session connection; after a refusal or
+ * failure it is not tried for a day. Children never get it: some exit at anything before `initialize`.
  */
 
 import type { ServerSpec } from '../../model/snapshot.ts';
@@ -13,11 +14,11 @@ import type { ClientContext } from '../client-context.ts';
 
 const VERDICT_MS = 24 * 60 * 60 * 1000;
 
-/** Of one lane. */
+/** For one session connection. */
 export interface SessionConnectionOpening {
-  /** What is to be tried first, as the version that was spoken before. */
+  /** Returns what to try first, as the version of an earlier connection. */
   before(): string | undefined;
-  /** The lane is ready. */
+  /** Records that the session connection is ready. */
   met(version: string | undefined): void;
 }
 
@@ -31,7 +32,7 @@ export class SessionConnectionOpenings {
     this.#isRemote = !isLocal(spec);
   }
 
-  /** `known` = what is spoken on the shared link. */
+  /** `known`: the version of the shared link. */
   of(
     { isStateless = false }: Pick<ClientContext, 'isStateless'>,
     known: () => string | undefined,

@@ -1,5 +1,5 @@
 /**
- * Lanes of a server that asks its users, on a frozen clock and a scripted transport.
+ * Session connections of a server that asks its users, with a frozen clock and a scripted transport.
  */
 // covers: B14
 import assert from 'node:assert/strict';
@@ -52,7 +52,7 @@ function rigOf(limits: Partial<Limits> = {}): Promise<FleetRig> {
   return FleetRig.ready({ specs: [SPEC], limits });
 }
 
-/** The call of a session, answered. */
+/** Makes a call of the session, which is answered. */
 async function callAs(rig: FleetRig, owner: Owner): Promise<void> {
   const running = rig.call({ owner });
   await settle();

@@ -1,12 +1,10 @@
 /**
- * The lanes of one server that asks its users: a connection of its own for each client session, so that a question has exactly one addressee.
- * Promises: a lane is opened by its session's first call, declares what that client declared, and is closed when it has been idle for
- * `laneIdleMs`, when the session ends, or with the server; at most `lanes` at once and `lanesPerKey` of one key, and then the one that has been
- * idle longest makes place: one of the same key, or of a key that holds more;
- * an idle lane that is lost is not opened again until it is needed, nor before its rest is over: the rest of a closed lane holds for its key; that a list has changed on a lane is told to the shared link, which reads it, and,
- * where each lane is a process of its own, to its session.
- * Does not: read lists (the shared link does) or know sessions (`call/` does).
- * Source: architecture.md §3, lanes.
+ * The session connections of one server that asks its users: one connection for each client session, so that each
+ * request has exactly one addressee. The shared link reads the lists.
+ * Guarantees: a session's first call opens it, with the client's capabilities; it closes after `laneIdleMs` without
+ * use, with its session, or with the server. At the limits `lanes` and `lanesPerKey` an idle one of the same key, or of
+ * a key that holds more, is closed. An idle one that is lost is reopened only when needed, after a backoff that its key
+ * keeps.
  */
 import type { Limits } from '../../config/limits.ts';
 import { isRefusal, type Outcome, Refusal } from '../../model/outcome.ts';
@@ -28,16 +26,16 @@ export interface SessionConnectionsParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly spec: ServerSpec;
-  /** Makes the link and what stands before it; not started yet. `share` = the key whose session it is. */
+  /** Creates the link and the pipeline, not started yet. `share`: the key of the session. */
   readonly make: (
     clientContext: ClientContext,
     share: string,
   ) => { readonly link: Link; readonly pipeline: UpstreamPipeline };
-  /** The shared link is to read its lists again. */
+  /** Requests that the shared link reads its lists again. */
   readonly listChanged: () => void;
 }
 
-/** How a lane stood that was closed while it rested. */
+/** The backoff of a session connection that was closed during it. */
 interface ClosedLane {
   readonly view: LinkView;
   readonly untilMs: number;
@@ -47,9 +45,9 @@ interface Lane {
   readonly link: Link;
   readonly pipeline: UpstreamPipeline;
   usedMs: number;
-  /** Calls on it, also those that wait until it is ready. */
+  /** Calls on it, including those that wait until it is ready. */
   calls: number;
-  /** As the newest call brought it. */
+  /** From the newest call. */
   owner: ConnectionOwner;
   /** Ends it with the key of the newest call. */
   open: OpenItem;
@@ -57,7 +55,7 @@ interface Lane {
   readonly changed: Set<string>; // bounded by: the kinds of lists
 }
 
-/** Notices of one list within this time are one, ms. */
+/** Notifications of one list within this time are one, ms. */
 const TOGETHER_MS = 100;
 const EMPTY = Buffer.from('{}');
 const SWEEP_MS = 15_000;
@@ -65,7 +63,7 @@ const SWEEP_MS = 15_000;
 export class SessionConnections {
   readonly #parts: SessionConnectionsParts;
   readonly #sessionConnections: FairMap<string, Lane>;
-  /** By key; the rest of a lane that was lost outlives the lane. */
+  /** By key; the backoff of a lost session connection outlives it. */
   readonly #rests: CappedMap<string, ClosedLane>;
   readonly #sweep: Disposable;
   #stopped = false;
@@ -112,20 +110,20 @@ export class SessionConnections {
     this.#sessionConnections.get(id)?.link.clientSide?.rootsChanged();
   }
 
-  /** The session has ended. */
+  /** Closes the connection of a session that has ended. */
   end(id: string): void {
     const sessionConnection = this.#sessionConnections.get(id);
     if (sessionConnection) this.#close(id, sessionConnection);
   }
 
-  /** Waits until no call is inside, or the deadline ends. Never rejects. */
+  /** Waits until no call is running, or the deadline ends. Never rejects. */
   async drain(deadline: Deadline): Promise<void> {
     await Promise.all(
       [...this.#sessionConnections.values()].map((sessionConnection) => sessionConnection.pipeline.drain(deadline)),
     );
   }
 
-  /** Ends all lanes. Never rejects; ends by the deadline. */
+  /** Closes all session connections. Never rejects; ends by the deadline. */
   async stop(deadline: Deadline): Promise<void> {
     this.#stopped = true;
     this.#sweep[Symbol.dispose]();
@@ -150,7 +148,7 @@ export class SessionConnections {
     return open;
   }
 
-  /** Undefined = no place is left. */
+  /** Returns undefined when there is no room. */
   #open(owner: ConnectionOwner): Outcome<Lane> | undefined {
     const closed = this.#rests.get(owner.share);
     const nowMs = this.#parts.runtime.clock.nowMs();
@@ -191,7 +189,7 @@ export class SessionConnections {
     const { runtime, spec, listChanged } = this.#parts;
     const { changed } = sessionConnection;
     listChanged();
-    // A remote server says it to the shared link too, and everybody is told from there.
+    // A remote server also notifies the shared link, which notifies all clients.
     if (!isLocal(spec)) return;
     if (changed.size === 0)
       runtime.timers.after(TOGETHER_MS, () => {
@@ -201,7 +199,7 @@ export class SessionConnections {
     changed.add(method);
   }
 
-  /** True = a lane of this owner may be opened; an idle one may have been closed for it. */
+  /** Returns true when this owner may open one; may close an idle one for it. */
   #makePlace(share: string): boolean {
     if (this.#sessionConnections.hasRoom(share)) return true;
     const mine = this.#sessionConnections.sizeOf(share);
@@ -219,7 +217,7 @@ export class SessionConnections {
     const { runtime, limits, spec } = this.#parts;
     const nowMs = runtime.clock.nowMs();
     for (const [id, sessionConnection] of [...this.#sessionConnections.entries()]) {
-      // A session that listens to updates is at work too, for as long as it can hear them.
+      // A session with subscriptions counts as active while notifications can reach it.
       const listens = sessionConnection.owner.isHeard() && sessionConnection.owner.subscriptions(spec.slug).length > 0;
       if (!isIdle(sessionConnection) || listens) sessionConnection.usedMs = nowMs;
       else if (nowMs - sessionConnection.usedMs > limits.laneIdleMs || sessionConnection.link.view.state === 'waiting')
