@@ -1,5 +1,6 @@
 /**
- * Why a request or a start ended without an answer, in words: server, phase, time waited, and the setting that allows more.
+ * Builds the errors of requests and starts that ended without an answer: server, phase, time waited, and the setting
+ * that extends it.
  */
 
 import { type ErrorCode, HubError } from '../model/errors.ts';
@@ -20,12 +21,12 @@ const PHASE_SETTING: Readonly<Record<LinkPhase, string>> = {
   list: 'listMs',
 };
 
-/** The setting that gives a phase of starting more time. */
+/** Returns the setting that extends the time of a start phase. */
 export function phaseSetting(phase: LinkPhase, isLocal: boolean): string {
   return phase === 'handshake' && isLocal ? 'startMs' : PHASE_SETTING[phase];
 }
 
-/** A start that did not get through a phase in time. */
+/** Returns the fault of a start that did not finish a phase in time. */
 export function timeUpFault(server: string, phase: LinkPhase, ms: number): HubError {
   const waitedMs = Math.round(ms);
   const setting = PHASE_SETTING[phase];
@@ -35,7 +36,7 @@ export function timeUpFault(server: string, phase: LinkPhase, ms: number): HubEr
   });
 }
 
-/** The same fault of a start that took too long, with what else is known of the server; other faults say enough. */
+/** Adds details about the server to the fault of a start that timed out; returns other faults as they are. */
 export function withSigns(fault: unknown, signs: readonly string[]): unknown {
   if (!(fault instanceof HubError) || !SLOW.has(fault.code) || signs.length === 0) return fault;
   const message = [sentence(fault.message), ...signs].join(' ');
@@ -44,7 +45,7 @@ export function withSigns(fault: unknown, signs: readonly string[]): unknown {
 
 const SLOW: ReadonlySet<ErrorCode> = new Set(['upstream-timeout', 'upstream-silent']);
 
-/** A request whose deadline has ended. */
+/** Returns the refusal of a request whose deadline has ended. */
 export function endedRefusal(server: string, plan: RequestOptions, reason: EndReason, waitedMs: number): Refusal {
   const { method, setting } = plan;
   const phase = PHASES[method] ?? 'call';
@@ -61,26 +62,26 @@ export function endedRefusal(server: string, plan: RequestOptions, reason: EndRe
 
 const PHASES: Readonly<Record<string, string>> = { initialize: 'handshake', 'tools/list': 'list', ping: 'ping' };
 
-/** A request whose deadline had ended before it was sent. */
+/** Returns the refusal of a request whose deadline had ended before it was sent. */
 export function notSentRefusal(plan: RequestOptions, ended: EndReason): Refusal {
   const detail = { phase: 'call', outcome: 'not-executed' } as const;
   if (ended === 'time-up') return new Refusal('wait-expired', `${plan.method}: no time was left to send it.`, detail);
   return new Refusal(ended === 'draining' || ended === 'stopped' ? 'draining' : 'client-gone', undefined, detail);
 }
 
-/** What a lost connection means for the calls on it. */
+/** Returns the refusal of calls whose connection was lost. */
 export function goneRefusal(server: string, fault: HubError, outcome: 'unknown' | 'not-executed'): Refusal {
   const code = fault.code === 'server-down' ? 'upstream-gone' : fault.code;
   const message = `The connection to ${server} ended during the call: ${sentence(fault.message)}`;
   return new Refusal(code, message, { ...fault.detail, server, phase: 'call', outcome });
 }
 
-/** A server whose process the hub runs. */
+/** Tells whether the hub runs the process of this server. */
 export function isLocal(spec: ServerSpec): boolean {
   return spec.transport.kind === 'stdio' || (spec.transport.kind === 'http' && spec.transport.launch !== undefined);
 }
 
-/** What was thrown, as a fault with a name; a defect of ours is told. */
+/** Returns what was thrown as a HubError; reports it if it is a fault of the hub's own code. */
 export function faultOf(thrown: unknown, runtime: Runtime, server: string): HubError {
   if (thrown instanceof HubError) return thrown;
   runtime.bus.publish({ type: 'task-faulted', task: `link ${server}`, fault: thrown });

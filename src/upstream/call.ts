@@ -1,42 +1,48 @@
 /**
- * What `call/` asks of `upstream/`, and what it gets back.
+ * The request that `call/` passes to `upstream/`, and its reply.
  */
 
 import type { BackChannel } from '../protocol/back-channel.ts';
 import type { Deadline } from '../runtime/deadline.ts';
 import type { ConnectionOwner } from './client-context.ts';
 
-/** Says between workers, on their private sockets, which key a call is made for; percent-encoded. */
+/** Tells another worker, on its private socket, for which key a call is made; percent-encoded. */
 export const SHARE_HEADER = 'x-mcphub-share';
 
 export interface ResolvedTimes {
-  /** Longest silence of a server in a call, ms. */
+  /** Longest silence of a server during a call, ms. */
   readonly silenceMs: number;
-  /** Total of a call, ms. */
+  /** Total time of a call, ms. */
   readonly totalMs: number;
-  /** Strict cut, ms; undefined = off. */
+  /** Limit that applies even while there are signs of life, ms; undefined when there is none. */
   readonly callTimeoutMs: number | undefined;
 }
 
 export interface UpstreamCall {
   readonly method: string;
-  /** Native name of the tool that is called; undefined = something else is asked for. */
+  /** Native name of the tool that is called; undefined for other methods. */
   readonly tool?: string | undefined;
-  /** Complete JSON text of params. `token` is the hub's progress token on this connection: put it in place of the client's (only if `back.progressToken` is set). */
+  /**
+   * Returns the complete JSON text of params. `token` is the hub's progress token on this connection; it replaces the
+   * client's (only if `back.progressToken` is set).
+   */
   params(token: number): Buffer;
   readonly times: ResolvedTimes;
-  /** Ends when the client goes away, the hub drains, or the total is over. */
+  /** Ends when the client disconnects, the hub drains, or the total time is over. */
   readonly deadline: Deadline;
   readonly back: BackChannel;
-  /** The session behind it; undefined = there is none. Asked for only when the server has lanes. */
+  /**
+   * Returns the session that makes the call; undefined when there is none. Called only for servers with session
+   * connections.
+   */
   readonly sessionConnection?: (() => ConnectionOwner) | undefined;
-  /** Key family: the unit of fairness in the queue. */
+  /** Key family; keys take turns in the queue. */
   readonly fairKey: string;
   /** Request id, for the table of waits. */
   readonly owner: string;
 }
 
-/** The server's own answer, as bytes. An `error` is the server's JSON-RPC error object, passed on untouched. */
+/** The server's own answer as bytes. An `error` is the server's JSON-RPC error object, passed on unchanged. */
 export interface UpstreamReply {
   readonly kind: 'result' | 'error';
   /** Complete JSON text of the result or error value. */

@@ -1,8 +1,8 @@
 /**
- * The circuit breaker of one server, the background questions that open and close it, and how it stands.
- * Guarantees: an open circuit refuses at once and is closed by a question, never by a user's call; what one call can bring about (resets, gateway errors,
- * slowness, a wish for a pause) opens it only when a ping goes unanswered too; after three such failures in a row the server is shown as `waiting` until it
- * has answered a question or a call.
+ * The circuit breaker of one server, and the probes that open and close it.
+ * Guarantees: an open circuit refuses at once and is closed by a probe, never by a user's call; failures that a single
+ * call can cause (resets, gateway errors, slowness, a requested pause) open it only if a ping fails too; after three
+ * such failures in a row the server is shown as `waiting` until it answers a probe or a call.
  */
 import type { Limits } from '../config/limits.ts';
 import type { ErrorCode } from '../model/errors.ts';
@@ -22,18 +22,18 @@ export interface CircuitParts {
   readonly link: Pick<Link, 'isAlive' | 'view'>;
 }
 
-/** An open circuit, or a server whose last calls failed as those of a dead server do. */
+/** An open circuit, or a server whose recent failures suggest that it is unreachable. */
 export interface CircuitView {
   readonly code: ErrorCode;
-  /** For the operator: with the last failure. */
+  /** For the operator; contains the last failure. */
   readonly message: string;
-  /** ms since it is so. */
+  /** Time in this state, ms. */
   readonly sinceMs: number;
-  /** ms until the server is asked; undefined = it is being asked. */
+  /** Time until the next probe, ms; undefined while one is pending. */
   readonly retryMs: number | undefined;
 }
 
-/** A question that was answered says for so long that the server is there, ms. */
+/** Time for which an answered probe is taken as proof that the server is reachable, ms. */
 const ALIVE_MS = 2000;
 /** Failures in a row after which the server is not shown as ready. */
 const DOUBTFUL = 3;
@@ -43,9 +43,9 @@ export class Circuit {
   readonly #breaker: Breaker;
   #cause = '';
   #code: ErrorCode = 'server-down';
-  /** Failures in a row that say that the server may be gone. */
+  /** Failures in a row that suggest that the server is unreachable. */
   #inRow = 0;
-  /** Since when it is open, or doubted. */
+  /** Since when it is open, or the server is doubtful. */
   #sinceMs = 0;
   #askingAgain: Disposable | undefined;
   #probing: Disposable | undefined;
@@ -89,7 +89,7 @@ export class Circuit {
     if (this.#breaker.isDoubted) this.#doubt('nearly all calls take far longer than they did');
   }
 
-  /** A call has failed at the server. True = it may be gone. */
+  /** Records a failed call. Returns true when the server may be unreachable. */
   failed(refusal: Refusal, { times, fairKey }: Pick<UpstreamCall, 'times' | 'fairKey'>, nowMs: number): boolean {
     const { spec, limits } = this.#parts;
     const sign = failureSign(refusal, times.silenceMs, spec.times.silenceMs ?? limits.silenceMs);
@@ -111,7 +111,7 @@ export class Circuit {
     this.#cause = cause;
   }
 
-  /** The refusal of an open circuit. */
+  /** Returns the refusal of an open circuit. */
   refuse(): Refusal {
     const { spec, runtime } = this.#parts;
     const retryMs = Math.round(this.#breaker.restMs(runtime.clock.nowMs()));
@@ -128,7 +128,7 @@ export class Circuit {
     );
   }
 
-  /** A new connection is up: what went before does not count. */
+  /** Resets the circuit: a new connection is ready. */
   becameReady(): void {
     this.#stopProbing();
     this.#inRow = 0;
@@ -143,7 +143,7 @@ export class Circuit {
     this.#askingAgain?.[Symbol.dispose]();
   }
 
-  /** Asks the server before its circuit opens. One question at a time. */
+  /** Probes the server before its circuit opens. One probe at a time. */
   #doubt(cause: string): void {
     const { runtime, link, spec } = this.#parts;
     if (this.#isAsking || this.#closed) return;
@@ -154,7 +154,7 @@ export class Circuit {
       this.#isAsking = false;
       const nowMs = runtime.clock.nowMs();
       if (isAlive) this.#aliveMs = nowMs;
-      // A link that is not ready refuses by itself.
+      // A link that is not ready refuses calls itself.
       if (this.#closed || isAlive || link.view.state !== 'ready') this.#excuse();
       else if (this.#pauseMs !== undefined ? this.#breaker.pause(nowMs, this.#pauseMs) : this.#breaker.trip(nowMs))
         this.#opened(cause);
@@ -163,7 +163,9 @@ export class Circuit {
     });
   }
 
-  /** The server did not answer, and that is not enough to open the circuit: it is doubted until it answers, or its link ends. */
+  /**
+   * The server did not answer, which is not enough to open the circuit: probes it until it answers, or its link ends.
+   */
   #askAgain(cause: string): void {
     const { runtime } = this.#parts;
     this.#askingAgain?.[Symbol.dispose]();

@@ -1,7 +1,6 @@
 /**
- * Who is on the client side of a connection to a server: everybody (a shared link, on which nobody can be asked), or one session (a lane of a
- * server that asks its users).
- * Source: protocol.md §0.3 and §1.7 A.
+ * The client side of a connection to a server: all clients (a shared link, on which no user can be asked), or one
+ * session (a session connection to a server that asks its users).
  */
 
 import { type Outcome, Refusal } from '../model/outcome.ts';
@@ -10,41 +9,50 @@ import { CAPABILITY } from '../protocol/era-2025/initialize.ts';
 import type { Access } from '../runtime/open-work.ts';
 
 export interface ClientContext {
-  /** What is declared to the server: by the client of a lane (bits of a sealed session), or see `LISTER`; 0 = nothing. */
+  /**
+   * Capabilities declared to the server: those of the client of a session connection (bits of its session token), or
+   * those of `LISTER`; 0 for none.
+   */
   readonly capabilityBits: number;
-  /** A lane whose client speaks 2026-07-28. */
+  /** A session connection whose client uses 2026-07-28. */
   readonly isStateless?: boolean | undefined;
-  /** A shared link: the catalog is read from these only, and calls on it are of different users. */
+  /** A shared link: the catalog is read from these only, and their calls belong to different users. */
   readonly lists: boolean;
-  /** The log level that the server is asked for once it is there; undefined = none. */
+  /** Returns the log level to request from the server; undefined for none. */
   logLevel(): string | undefined;
-  /** URIs, as the server knows them, that the client side wants to hear about. */
+  /** Returns the URIs to subscribe to, as the server knows them. */
   subscriptions(): readonly string[];
-  /** What the server says outside of any call. `params` = complete JSON text. */
+  /** Takes a notification that belongs to no call. `params` is complete JSON text. */
   notice(method: string, params: Buffer): void;
-  /** The server says that a list is another now; absent = it is read again here. */
+  /** Takes a list_changed; if absent, the list is read again here. */
   listChanged?(method: string): void;
-  /** Asks the user while no call of theirs is in flight. Undefined = the server may not ask on this connection. */
+  /**
+   * Puts a request to the user when none of their calls is pending. Undefined when the server may not do so on this
+   * connection.
+   */
   ask?(asking: Asking): Promise<Outcome<Answer>>;
 }
 
-/** The client session behind a call: what a lane belongs to. */
+/** The client session behind a call, which a session connection belongs to. */
 export interface ConnectionOwner {
-  /** The caller of its newest call: its connection ends with that key. */
+  /** The caller of its newest call: the connection ends with that key. */
   readonly access: Access;
   /** Random part of the session's id. */
   readonly id: string;
-  /** Whose share it is counted for (`model/principal.ts`). */
+  /** The share that it counts for (`model/principal.ts`). */
   readonly share: string;
-  /** Its client speaks 2026-07-28, and there is no session. */
+  /** Its client uses 2026-07-28, and there is no session. */
   readonly isStateless?: boolean | undefined;
   readonly capabilityBits: number;
   logLevel(): string | undefined;
-  /** URIs of this server that the session is subscribed to, as the server knows them. */
+  /** Returns the URIs of this server that the session is subscribed to, as the server knows them. */
   subscriptions(server: string): readonly string[];
-  /** Its standing stream is there, or may come back: it can be told something. */
+  /** Tells whether notifications can reach the session: its GET stream is open, or may be reopened. */
   isHeard(): boolean;
-  /** Sends what this server says to the session's GET stream; false = there is none, or the session did not ask for it. */
+  /**
+   * Sends a notification of this server to the session's GET stream; returns false when there is none, or the session
+   * did not subscribe.
+   */
   notify(server: string, method: string, params: Buffer): boolean;
   ask(asking: Asking): Promise<Outcome<Answer>>;
 }
@@ -52,20 +60,21 @@ export interface ConnectionOwner {
 const NO_ROOTS: Answer = { kind: 'result', json: Buffer.from('{"roots":[]}') };
 
 /**
- * The shared link of a server that asks its users. Such a server may show a tool only to a client that declares what the tool asks for, so the
- * link that reads its lists declares everything; the lanes declare what their clients do. Asked all the same, it has no roots and no user.
+ * The shared link of a server that asks its users. Such a server may list a tool only for a client that declares what
+ * the tool needs. So the link that reads its lists declares everything, and session connections declare what their
+ * clients do. If asked all the same, it answers without roots or a user.
  */
 export const LISTER: Pick<ClientContext, 'capabilityBits'> & Required<Pick<ClientContext, 'ask'>> = {
   capabilityBits: Object.values(CAPABILITY).reduce((all, bit) => all | bit, 0),
   ask: async ({ method }) => (method === 'roots/list' ? NO_ROOTS : new Refusal('client-cannot-be-asked')),
 };
 
-/** All sessions of this hub together, as the servers' shared links see them. */
+/** All sessions of this worker together, as the shared links use them. */
 export interface Everybody {
-  /** The most verbose level that any session which sees this server wants; undefined = none. */
+  /** Returns the most verbose level requested by a session that sees this server; undefined for none. */
   logLevel(server: string): string | undefined;
-  /** URIs of a server that any session is subscribed to. */
+  /** Returns the URIs of a server that any session is subscribed to. */
   subscriptions(server: string): readonly string[];
-  /** What a server says outside of any call. */
+  /** Takes a notification of a server that belongs to no call. */
   notice(server: string, method: string, params: Buffer): void;
 }

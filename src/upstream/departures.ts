@@ -1,6 +1,6 @@
 /**
- * Servers on their way out of a fleet: calls may finish, then everything of the server ends.
- * Guarantees: each is over by `drainMs` and the time to stop a child; `hurry` ends their calls now.
+ * Servers that were removed from the registry: calls may finish, then everything of the server is stopped.
+ * Guarantees: each ends within `drainMs` plus the time to stop a child; `hurry` ends their calls now.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../runtime/deadline.ts';
@@ -31,7 +31,7 @@ export class Departures {
     this.#limits = limits;
   }
 
-  /** Settles when everything of the server has ended. Never rejects. */
+  /** Drains and stops a server. Settles when nothing of it is left. Never rejects. */
   begin(slug: string, member: Departing): Promise<void> {
     const drain = this.#runtime.deadline(this.#limits.drainMs);
     const gone = this.#retire(member, drain);
@@ -44,12 +44,12 @@ export class Departures {
     return gone;
   }
 
-  /** The ends of what is still there of a server. */
+  /** Returns promises for the end of what is still running of a server. */
   of(slug: string): Promise<void>[] {
     return [...this.#all].filter((one) => one.slug === slug).map(({ gone }) => gone);
   }
 
-  /** Ends their calls now, and returns their ends. */
+  /** Ends their calls now; returns promises for their end. */
   hurry(): Promise<void>[] {
     for (const { hurry } of this.#all) hurry();
     return [...this.#all].map(({ gone }) => gone);

@@ -1,5 +1,5 @@
 /**
- * One link as plain data.
+ * Builds the status of one link as plain data.
  */
 import type { Limits } from '../config/limits.ts';
 import { publicSentence } from '../model/client-error.ts';
@@ -13,12 +13,12 @@ import { QUICK_TRIES } from './link/reconnect-backoff.ts';
 import type { UpstreamPipeline } from './pipeline.ts';
 import type { LastFailure, ServerStatus } from './status.ts';
 
-/** Characters of a failure's message in a status. */
+/** Longest text of a failure in a status, in characters. */
 const FAILURE_CHARS = 1000;
-/** From then on a start is slow, ms. */
+/** A start that takes longer is reported as slow, ms. */
 const SLOW_MS = 5000;
 
-/** What is wrong now: the link's fault, or why the circuit is open. */
+/** The current problem: the link's fault, or why the circuit is open. */
 interface FaultKind {
   readonly code: ErrorCode;
   readonly message: string;
@@ -89,7 +89,7 @@ function troubleOf({ code, message, retryMs }: CircuitView): FaultKind {
   return { code, message, detail: { phase: 'breaker', retryAfterMs: Math.round(retryMs) } };
 }
 
-/** What a server that is slow to answer the handshake has written last: mostly it says why. */
+/** Returns the last stderr lines of a server that is slow to answer the handshake: they often contain the reason. */
 function slowCause(link: Link | undefined): string | undefined {
   if (link?.view.state !== 'connecting' || link.view.phase !== 'handshake' || link.view.sinceMs < SLOW_MS)
     return undefined;

@@ -1,6 +1,6 @@
 // covers: P2, P16, P17, B21, B22, B23
 /**
- * The whole way of a call (stack, link, transport) against real servers that hang, crash, restart and answer twice.
+ * Calls through pipeline, link and transport to real servers that hang, crash, restart and answer twice.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -56,10 +56,10 @@ test('a thousand calls that time out leave no open request at their servers', as
   const call = (n: number) => rig.refusal(n % 2 === 0 ? 'one' : 'two', 'echo', {}, { times, fairKey: `k${n}` });
   const refusals = await Promise.all(Array.from({ length: 1000 }, (_, n) => call(n)));
   assert.deepEqual([...new Set(refusals.map((refusal) => refusal.detail.setting))], ['callTimeoutMs']);
-  // Fewer than all when the machine is busy: the rest were cut on their way. Never more: none is sent twice.
+  // Fewer than all on a busy machine: the rest ended before they were sent. Never more: no call is sent twice.
   const calls = () => (one.seen.byMethod['tools/call'] ?? 0) + (two.seen.byMethod['tools/call'] ?? 0);
   const open = () => one.seen.open + two.seen.open - one.seen.getStreams - two.seen.getStreams;
-  // Both ends live in this process; on a busy machine the servers are late to see what the hub has closed.
+  // Client and servers run in this process; on a busy machine the servers are late to notice closed requests.
   await until(() => open() === 0, 5000, 'no request is open but the GET streams');
   assert.ok(calls() > 100 && calls() <= 1000, `${calls()} calls came to the servers`);
   assert.equal(rig.registry.status('one')?.inFlight, 0);
@@ -71,7 +71,7 @@ test('a thousand calls to a hung server settle in time over its few sockets', as
   await using rig = new LiveFleet({ limits: { silenceMs: 600, questionMs: 300, serverQueueMs: 300 } });
   rig.registry.apply([httpSpec('hung', server.url)]);
   await rig.ready('hung');
-  // Of a thousand keys: one alone does not get every place.
+  // Of a thousand keys, because one alone does not get every place.
   const call = (n: number) => rig.refusal('hung', 'echo', {}, { fairKey: `k${n}` });
   const asked = timed(Promise.all(Array.from({ length: 1000 }, (_, n) => call(n))));
   await until(
@@ -85,7 +85,8 @@ test('a thousand calls to a hung server settle in time over its few sockets', as
   const codes = Map.groupBy(value, (refusal) => refusal.code);
   assert.equal(codes.get('upstream-silent')?.length, 64);
   assert.equal(codes.get('server-busy')?.length, 936);
-  // Each cut call closes its socket, and its cancel may need a new one; a thousand calls must not mean hundreds of sockets.
+  // Each cut call closes its socket, and its cancel may need a new one; a thousand calls must not cause hundreds of
+  // sockets.
   assert.ok(server.seen.sockets <= 72 + 64, `${server.seen.sockets} sockets in all`);
   assert.equal(rig.registry.status('hung')?.queued, 0);
 });
@@ -97,7 +98,7 @@ test('a server that restarts between two calls is initialized again and runs the
   await rig.ready('s');
   assert.equal(await rig.text('s', 'echo', { text: 'one' }), 'one');
   await first.close();
-  await delay(50); // the sockets at rest are seen to be closed
+  await delay(50); // until the idle sockets are seen to be closed
   await using second = await faultServer({ port: first.port });
   assert.equal(await rig.text('s', 'echo', { text: 'two' }), 'two');
   assert.equal(second.seen.executions, 1);
@@ -173,9 +174,9 @@ test('a child that only answers pings may take its time; strict mode cuts it, an
   await using rig = new LiveFleet({ limits: { ...QUICK, silenceMs: 400 } });
   rig.registry.apply([stdioSpec('s', ['normal']), stdioSpec('twice', ['dup-response'], { hash: 'b' })]);
   await Promise.all([rig.ready('s'), rig.ready('twice')]);
-  // It answers pings, so that a long call is at work.
+  // It answers pings, so that a long call counts as running.
   assert.equal(await rig.text('s', 'sleep', { ms: 900 }), 'slept 900');
-  // In strict mode nothing counts.
+  // In strict mode signs of life do not count.
   const times = { silenceMs: 400, totalMs: 60_000, callTimeoutMs: 300 };
   const cut = await rig.refusal('s', 'sleep', { ms: 600 }, { times });
   assert.deepEqual([cut.code, cut.detail.setting], ['upstream-timeout', 'callTimeoutMs']);

@@ -1,5 +1,6 @@
 /**
- * The gate of one server as a whole, over orders that nobody thought of: the clock is frozen, the server is played, the seed is printed by a failure.
+ * Checks the pipeline of one server under random orders: the clock is frozen, the server is simulated, and a failure
+ * prints the seed.
  * covers: A4, P2, P16, P17
  */
 import assert from 'node:assert/strict';
@@ -16,7 +17,7 @@ const REMOTE = scriptedSpec({
   transport: { kind: 'http', url: 'http://127.0.0.1:1/mcp', headers: {}, launch: undefined },
 });
 
-/** What may happen next; the number says to whom, or how long. */
+/** What may happen next; the number selects the target, or the duration. */
 const STEP = fc.tuple(
   fc.constantFrom(
     ...(['call', 'call', 'call', 'answer', 'answer', 'fail', 'fail', 'unauthorized', 'client-leaves'] as const),
@@ -68,12 +69,12 @@ test('for every order of calls, answers, failures, 401s, cancels, silence, lost 
           const status = rig.registry.status('scripted');
           assert.ok((status?.inFlight ?? 0) <= 3 && (status?.queued ?? 0) <= 4, JSON.stringify(status));
         }
-        // No call's id was ever sent twice: what is executed twice would show here.
+        // The id of a call was never sent twice: double execution would be visible here.
         for (const life of rig.lives) {
           const sent = life.of('tools/call').map(({ id }) => id);
           assert.equal(new Set(sent).size, sent.length);
         }
-        // The server is well from here on.
+        // From here on the server is healthy.
         rig.script.pongs = true;
         const wellMs = rig.nowMs;
         let served = false;
@@ -89,7 +90,7 @@ test('for every order of calls, answers, failures, 401s, cancels, silence, lost 
           if (!served) await rig.pass(500);
         }
         assert.ok(served, `not served ${rig.nowMs - wellMs} ms after it is well: ${rig.state()}`);
-        // Everybody has an end by their total at the latest.
+        // Every call has ended when its total time is over.
         await rig.pass(rig.limits.totalMs + 1000);
         assert.deepEqual(running.filter(({ outcome }) => outcome === undefined).length, 0, 'a call without an end');
         await rig.close();

@@ -89,7 +89,7 @@ test('an open breaker closes at most 65 s after the server is well, whatever bec
   rig.script.pongs = false;
   rig.script.lists = 'first';
   for (let i = 0; i < 5; i += 1) await fail(rig, new HubError('upstream-silent'));
-  // Questions go unanswered for minutes.
+  // Probes remain unanswered for minutes.
   await rig.pass(400_000);
   assert.equal(refusalOf(rig.call()).code, 'breaker-open');
   assert.equal(rig.lives.length, 1);

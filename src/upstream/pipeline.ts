@@ -1,7 +1,8 @@
 /**
- * The whole way of a call to one server: circuit → place inside → circuit again → link. Behind it every server is alone with its troubles.
- * Promises: an open circuit refuses in no time; a full server refuses its own calls only; keys take turns in the queue; what speaks against a
- * server says `failure-signs.ts`.
+ * The path of a call to one server: circuit breaker → queue and permit → circuit breaker again → link. Servers do not
+ * affect each other.
+ * Guarantees: an open circuit refuses at once; a full server refuses only its own calls; keys take turns in the queue;
+ * `failure-signs.ts` decides which failures count against a server.
  */
 import type { Limits } from '../config/limits.ts';
 import { type ErrorCode, newReference } from '../model/errors.ts';
@@ -23,7 +24,7 @@ export interface UpstreamPipelineParts {
   readonly link: Link;
 }
 
-/** Failures after which the server may be gone altogether, or may have lost the session: it is asked. */
+/** Failures after which the server may be unreachable, or may have lost the session: it is probed. */
 const BROKEN: ReadonlySet<ErrorCode> = new Set([
   'upstream-connect',
   'upstream-gone',
@@ -35,16 +36,16 @@ const BROKEN: ReadonlySet<ErrorCode> = new Set([
   'upstream-auth',
 ]);
 
-/** So many failures in a row are no longer those of one call. */
+/** This many failures in a row are not caused by a single call. */
 const ALL_FAIL = 3;
-/** Error replies in a row after which the server is asked for the first time; the next time after twice as many. */
+/** Error replies in a row after which the server is probed for the first time; the next time after twice as many. */
 const ERRORS = 3;
 
 /** A call that failed at the server, for the operator. */
 export interface CallFailure {
   readonly code: ErrorCode;
   readonly message: string;
-  /** Native name of the tool; undefined = another method was called. */
+  /** Native name of the tool; undefined for other methods. */
   readonly tool: string | undefined;
   readonly reference: string;
   readonly atMs: number;
@@ -56,9 +57,9 @@ export class UpstreamPipeline {
   readonly circuit: Circuit;
   calls = 0;
   failures = 0;
-  /** Failures since the last call that was answered. */
+  /** Failures since the last answered call. */
   #inRow = 0;
-  /** Error replies since the last result, and how many of them make the server doubtful. */
+  /** Error replies since the last result, and the number after which the server is doubtful. */
   #errors = 0;
   #errorsDue = ERRORS;
   #idle: (() => void) | undefined;
@@ -107,12 +108,12 @@ export class UpstreamPipeline {
     return ready instanceof Promise ? ready.then((late) => this.#enter(late, call)) : this.#enter(ready, call);
   }
 
-  /** A connection is up again. */
+  /** Resets the pipeline for a new connection. */
   becameReady(): void {
     this.circuit.becameReady();
   }
 
-  /** Waits until nothing is inside or queued, or the deadline ends. Never rejects. */
+  /** Waits until no call is running or queued, or the deadline ends. Never rejects. */
   async drain(deadline: Deadline): Promise<void> {
     const { runtime, spec } = this.#parts;
     if (this.#bulkhead.inside === 0 && this.#bulkhead.waiting === 0) return;
@@ -122,7 +123,7 @@ export class UpstreamPipeline {
     try {
       await runtime.waits.for(idle, { label: 'upstream-stop', owner: spec.slug, deadline });
     } catch {
-      // What is still in flight ends with the link.
+      // Calls that are still pending end with the link.
     }
   }
 
@@ -190,7 +191,7 @@ export class UpstreamPipeline {
       link.lives.served();
       this.#inRow = 0;
       this.#replied(answer);
-      // A server that asks people takes as long as they do.
+      // A server that asks users takes as long as they do.
       this.circuit.succeeded(nowMs, spec.interactive ? undefined : nowMs - sentMs, call.fairKey);
       return answer;
     }
@@ -198,12 +199,12 @@ export class UpstreamPipeline {
     if (answer.code !== 'upstream-too-large') this.failures += 1;
     this.#inRow += 1;
     const mayBeGone = this.circuit.failed(answer, call, nowMs);
-    // Nobody but the hub starts a child again that stands still.
+    // Only the hub can restart a child that does not respond.
     if (BROKEN.has(answer.code) || (mayBeGone && isLocal(spec))) link.suspect(this.#inRow >= ALL_FAIL);
     return this.#reported(answer, call.tool);
   }
 
-  /** A server that has lost the session, or has changed its era, may answer every call with a JSON-RPC error. */
+  /** Counts error replies: a server that has lost the session, or changed its era, may answer every call with one. */
   #replied({ kind }: UpstreamReply): void {
     if (kind === 'result') {
       this.#errors = 0;
@@ -216,7 +217,7 @@ export class UpstreamPipeline {
     this.#parts.link.suspect(true);
   }
 
-  /** Publishes for the operator what clients get as a reference only. */
+  /** Publishes for the operator the details of which clients get only a reference. */
   #reported({ code, message, detail }: Refusal, tool: string | undefined): Refusal {
     const { runtime, spec } = this.#parts;
     const { reference = newReference(), operator } = detail;

@@ -1,4 +1,4 @@
-/** What a fleet is made from, and what it offers (`registry.ts`). */
+/** The dependencies and the interface of the registry (`registry.ts`). */
 import type { Limits } from '../config/limits.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { LearnedOpening } from '../model/raw-listing.ts';
@@ -17,62 +17,78 @@ export interface ServerRegistryParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly version: string;
-  /** This hub's slot; a local server whose home is another hub is reached through that hub. */
+  /** Id of this worker; a local server that belongs to another worker is reached through that one. */
   readonly slot: number;
-  /** Private socket of a sibling hub. */
+  /** Returns the private socket of another worker. */
   readonly peerSocket: (slot: number) => string;
-  /** Where servers' processes, and sessions that servers allow once, are while this worker is replaced, or replaces another. */
+  /**
+   * Knows which worker has a server's process, or its only session, while this worker is replaced or replaces another.
+   */
   readonly handover?: Pick<WorkerHandover, 'runsAt' | 'released' | 'isGiven' | 'predecessor'> | undefined;
-  /** Who is on the client side of all shared links. */
+  /** The client side of all shared links. */
   readonly everybody: Everybody;
-  /** The protocol version that a hub spoke with a server when it last read its lists; undefined = not known. */
+  /** Returns the protocol version of a server when its lists were last read by a worker; undefined when not known. */
   readonly spokenBefore: (slug: string) => string | undefined;
-  /** How a hub has learned to initialize a server; undefined or absent = as usual. */
+  /** Returns how a server has to be initialized; undefined or absent for the usual way. */
   readonly openingBefore?: (slug: string) => LearnedOpening | undefined;
-  /** Other workers that may hold the only session of a server; absent = there are none. */
+  /** Other workers that may hold the only session of a server; absent when there are none. */
   readonly holders?: Pick<SessionHolders, 'find' | 'isHeldAt'> | undefined;
-  /** Makes the transport of a server that lives here or is remote. `isShared` = its connection is not one client session's. */
+  /**
+   * Creates the transport of a server that runs in this worker or is remote. `isShared`: its connection does not belong
+   * to one client session.
+   */
   readonly makeTransport: (spec: ServerSpec, events: TransportEvents, isShared: boolean) => Transport;
 }
 
 export interface ServerRegistry extends Service {
-  /** The servers there should be from now on. */
+  /** Starts, replaces and stops servers so that these are the ones that run. */
   apply(servers: readonly ServerSpec[]): void;
-  /** A call with a `lane` goes through that session's own connection, when the server is one that asks its users. */
+  /** Sends a call. If the server asks its users, a call with a session uses the session's own connection. */
   call(slug: string, call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>>;
-  /** A session's or everybody's log level has changed. */
+  /** Call this when the log level of a session, or of all, has changed. */
   logLevelChanged(slug: string, connectionId: string | undefined): void;
-  /** A session's call has (un)subscribed the shared link of a server to a resource. */
+  /** Records that a session's call has subscribed the shared link of a server to a resource, or unsubscribed it. */
   subscribed(slug: string, uri: string, isWanted: boolean): void;
-  /** Sessions have subscribed to these resources of a server: its shared link subscribes to those that are new to it, now. */
+  /** Subscribes the shared link of a server now to those of these resources that are new to it. */
   subscriptionsAdded(slug: string, uris: readonly string[]): void;
-  /** What sessions want of a server has changed elsewhere: its shared link is told what it does not know yet. */
+  /** Sends the shared link's changes in log level and subscriptions, after those of sessions have changed. */
   wishesChanged(slug: string): void;
-  /** The client of a session has other roots: servers that have asked for them ask again. */
+  /** The client of a session has other roots: notifies servers that have requested them. */
   rootsChanged(id: string): void;
-  /** A session has ended: its lanes close. */
+  /** Closes the connections of a session that has ended. */
   sessionEnded(id: string): void;
-  /** Undefined = ready; else why not. Waits a little for a server that is coming up. */
+  /** Returns undefined when the server is ready, else the reason; waits briefly for a server that is connecting. */
   whenReady(slug: string, deadline: Deadline, owner: string): Outcome<undefined> | Promise<Outcome<undefined>>;
   statuses(): readonly ServerStatus[];
   status(slug: string): ServerStatus | undefined;
-  /** Reads the lists of all servers that are ready again, soon. */
+  /** Schedules a reading of the lists of all ready servers. */
   relist(): void;
-  /** Servers whose process, or only session, another worker of this place has. */
+  /** Returns the servers whose process, or only session, belongs to another worker with the same id. */
   heldElsewhere(): readonly string[];
-  /** Calls inside and queued, of the servers whose process this worker runs, or whose only session it holds for others too. */
+  /**
+   * Returns running and queued calls of the servers whose process runs in this worker, or whose only session it holds
+   * for others.
+   */
   runningHere(): Readonly<Record<string, number>>;
-  /** Whether a call has been inside a server since before `sinceMs` (monotonic ms). */
+  /** Tells whether a call that began before `sinceMs` (monotonic ms) is still running at a server. */
   hasCallsFrom(slug: string, sinceMs: number): boolean;
-  /** A server's process or session is, from now on, where `handover` says. Settles when what this worker had of it has ended. Never rejects. */
+  /**
+   * Moves a server's process or session to where `handover` says. Settles when this worker has ended its own. Never
+   * rejects.
+   */
   move(slug: string): Promise<void>;
-  /** This worker holds a session with the server, which has these settings, or is taking it over from the worker that it replaces. Another worker asks. */
+  /**
+   * Tells another worker whether this one holds a session with the server under these settings, or is taking one over.
+   */
   holdsSession(server: SessionOf): boolean;
-  /** Connects again, now. */
+  /** Reconnects now. */
   restart(slug: string): Outcome<undefined>;
   stderrTail(slug: string): readonly string[];
   onListed(listener: (raw: RawListing) => void): void;
   rawListing(slug: string): RawListing | undefined;
-  /** Times of a call to this tool: the tool's, else the server's, else the hub's. Undefined = not a tool. */
+  /**
+   * Returns the times of a call: the tool's, else the server's, else the hub's. `native` is undefined for other
+   * methods.
+   */
   timesOf(slug: string, native: string | undefined): ResolvedTimes;
 }

@@ -8,7 +8,7 @@ import { scriptedSpec, settle } from '../../test/support/scripted-transport.ts';
 test('a hundred calls that come before the first connection start exactly one child and are all answered', async () => {
   const rig = new FleetRig({ script: { hello: false } });
   rig.registry.apply([scriptedSpec({ inFlight: 100 })]);
-  // Of a hundred keys: one alone does not get every place.
+  // Of a hundred keys, because one alone does not get every place.
   const calls = Array.from({ length: 100 }, (_, at) => rig.call({ fairKey: `k${at}` }));
   await rig.pass(1000);
   assert.equal(rig.lives.length, 1);

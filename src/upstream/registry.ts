@@ -1,9 +1,8 @@
 /**
- * All links of a hub: which servers there should be, applied by difference.
- * Promises: a server whose digest is unchanged keeps its connection, process and calls; a changed one is replaced, a removed one drained and
- * stopped; all start in parallel, of children at most `starting` load at once; one server's trouble is nobody else's; `stop` ends everything by its
- * deadline.
- * Does not: merge lists (`catalog/`) or know who calls.
+ * All servers of a worker and their links; `apply` brings them in line with the configuration.
+ * Guarantees: a server whose digest is unchanged keeps its connection, process and calls; a changed one is replaced, a
+ * removed one drained and stopped; servers start in parallel, at most `starting` children at a time; a failing server
+ * does not affect others; `stop` ends everything by its deadline.
  */
 
 import { Refusal } from '../model/outcome.ts';
@@ -34,7 +33,7 @@ interface Member {
   readonly spec: ServerSpec;
   readonly link: Link;
   readonly pipeline: UpstreamPipeline;
-  /** Of a server that asks its users. */
+  /** Set for a server that asks its users. */
   readonly sessionConnections: SessionConnections | undefined;
 }
 
@@ -68,7 +67,9 @@ export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry
     return createForwardTransport({ runtime, limits, spec, socketPath, events });
   }
 
-  /** What sessions want of a server that asks its users goes by their lanes. */
+  /**
+   * Returns the shared link's client side; for a server that asks its users, subscriptions go over session connections.
+   */
   function talkOf({ slug: server, interactive }: ServerSpec): ClientContext {
     const { everybody } = parts;
     return {
@@ -102,7 +103,7 @@ export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry
     return new SessionConnections({ runtime, limits, spec, make, listChanged });
   }
 
-  /** `patienceMs` = how long calls wait for it; undefined = as for any that starts. */
+  /** `patienceMs`: how long calls wait for it; undefined for the time of any server that starts. */
   function add(spec: ServerSpec, patienceMs?: number): void {
     const kind = kindOf(spec);
     const toolHeaders = new ToolHeaders();
@@ -112,7 +113,7 @@ export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry
       ...{ runtime, limits, spec, kind, makeTransport, startGate, toolHeaders, spokenBefore, version: parts.version },
       ...{ clientContext: talkOf(spec), sharing: sharingOf(spec), patienceMs, openingBefore },
       listed: (raw, isSame) => {
-        // Also where this link speaks the 2025 dates: the lanes of a server of both eras may speak the newer.
+        // Also when this link uses the 2025 era: session connections to a server of both eras may use the newer one.
         if (spec.transport.kind !== 'stdio') toolHeaders.learn(raw.tools ?? []);
         // A replaced link may still be reading.
         if (!isSame && members.get(spec.slug)?.link === link) for (const listener of listeners) listener(raw);
@@ -132,7 +133,7 @@ export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry
       link.start();
       return;
     }
-    // Two processes of one server could fight for its port or its files, and one session for all is given once.
+    // Two processes of one server could conflict over its port or files, and a single session is granted only once.
     runtime.scope.run(`replace ${spec.slug}`, async () => {
       await Promise.all(before);
       await parts.handover?.released(spec.slug);
@@ -156,7 +157,7 @@ export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry
     await gone;
   }
 
-  /** Its only session is held by the worker that this one replaces. */
+  /** Tells whether its only session is held by the worker that this one replaces. */
   function goesThroughPredecessor({ link }: Member): boolean {
     const peer = link.shown?.peer;
     return peer !== undefined && peer === parts.handover?.predecessor;
@@ -165,7 +166,7 @@ export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry
   const isElsewhere = (member: Member): boolean =>
     isAtHome(member.spec) ? kindOf(member.spec) === 'forward' : goesThroughPredecessor(member);
 
-  /** Its process, or the session that other workers have asked for. */
+  /** Tells whether this worker has its process, or the session that other workers have asked for. */
   const isHere = ({ spec, link }: Member): boolean =>
     isAtHome(spec) ? kindOf(spec) === 'local' : sharedSessions.has(spec.slug) && link.holdsSession;
 
@@ -281,7 +282,7 @@ export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry
   };
 }
 
-/** Nothing has changed that a connection depends on. */
+/** Tells whether nothing has changed that a connection depends on. */
 function isSame(a: ServerSpec, b: ServerSpec): boolean {
   return a.hash === b.hash && a.homeHub === b.homeHub && a.inFlight === b.inFlight;
 }

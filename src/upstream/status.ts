@@ -1,5 +1,5 @@
 /**
- * How one link stands: plain data for health, `_meta` of lists, the admin API and the CLI.
+ * The status of one link as plain data, for health, `_meta` of lists, the admin API and the CLI.
  */
 import type { ErrorCode } from '../model/errors.ts';
 import type { LinkPhase, LinkState } from '../model/events.ts';
@@ -10,19 +10,19 @@ export interface ServerStatus {
   readonly server: string;
   readonly name: string;
   readonly transport: 'stdio' | 'http' | 'sse' | 'forward';
-  /** `waiting` also while the circuit breaker of a connected server is open. */
+  /** `waiting` also when the circuit breaker of a connected server is open. */
   readonly state: LinkState | 'disabled';
   readonly phase: LinkPhase | undefined;
-  /** Why it is not ready, in one sentence for the operator: may quote stderr, paths and addresses. */
+  /** Why it is not ready, in one sentence for the operator; may quote stderr, paths and addresses. */
   readonly cause: string | undefined;
   /** The same for clients, in the hub's own words. */
   readonly publicCause: string | undefined;
   /** Names the failure in the log and in `servers logs`. */
   readonly reference: string | undefined;
   readonly code: ErrorCode | undefined;
-  /** ms in this state. */
+  /** Time in this state, ms. */
   readonly sinceMs: number;
-  /** ms until the next try, when waiting. */
+  /** Time until the next attempt, ms, while waiting. */
   readonly retryMs: number | undefined;
   readonly tools: number;
   readonly prompts: number;
@@ -33,33 +33,33 @@ export interface ServerStatus {
   readonly calls: number;
   readonly failures: number;
   readonly restarts: number;
-  /** A child that dies again and again: how often in a row; undefined = it does not. */
+  /** How often in a row its process has exited early; undefined when it is not in a crash loop. */
   readonly crashLoop: number | undefined;
   readonly pid: number | undefined;
   readonly serverInfo: string | undefined;
   readonly protocolVersion: string | undefined;
   readonly silenceMs: number;
-  /** Lists that were not read, or not to their end; undefined = all were, or it is not ready. */
+  /** Lists that could not be read completely; undefined when there are none, or it is not ready. */
   readonly unread: readonly UnreadNote[] | undefined;
-  /** True = it declares no tools, prompts or resources; undefined = it does, or is not ready. */
+  /** True when it declares no tools, prompts or resources; undefined when it does, or is not ready. */
   readonly declaresNothing: true | undefined;
-  /** True = no cancels are sent to it: they have ended its process; undefined = they are. */
+  /** True when no cancels are sent, because they have ended its process. */
   readonly withholdsCancels: true | undefined;
   /** What the hub has found out about how this server wants to be spoken to; undefined = nothing. */
   readonly notes: readonly string[] | undefined;
-  /** The last call that failed at this server, for the operator: may quote what the server said. */
+  /** The last call that failed at this server, for the operator; may quote the server. */
   readonly lastFailure: LastFailure | undefined;
 }
 
-/** For the operator: `why` may quote what the server said. */
+/** For the operator: `why` may quote the server. */
 export type UnreadNote = Omit<UnreadList, 'late'>;
 
 export interface LastFailure extends Omit<CallFailure, 'atMs'> {
-  /** ms since then. */
+  /** Time since then, ms. */
   readonly agoMs: number;
 }
 
-/** What a client may read of a server in its view. */
+/** What a client may read of the status of a server in its view. */
 export type PublicStatus = Pick<ServerStatus, (typeof PUBLIC_MEMBERS)[number]> & { readonly cause: string | undefined };
 
 const PUBLIC_MEMBERS = [

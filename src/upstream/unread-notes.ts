@@ -1,6 +1,6 @@
 /**
- * How a worker tells its siblings that a list of a server which it runs was not read, or not to its end: in `_meta` of the list that it gives them, so that the
- * server's state is the same whichever worker shows it. Nobody but a worker writes or reads this.
+ * Tells other workers that a list of a server could not be read completely, in `_meta` of the list that they get, so
+ * that the status of the server is the same in every worker. Only workers write and read this.
  */
 import type { UnreadList } from '../model/snapshot.ts';
 import { jsonText } from '../protocol/json-text.ts';
@@ -13,14 +13,14 @@ const START = Buffer.from('{"_meta":');
 const WHY_CHARS = 1000;
 const NOTE_BYTES = 16 * 1024;
 
-/** Returns the beginning of a list's result, up to its next member. */
+/** Returns the beginning of a list result, up to its next member. */
 export function listStart(unread: UnreadNote | undefined): string {
   if (unread === undefined) return '{';
   const { why, rows, isWanted } = unread;
   return `{"_meta":${jsonText({ [NAME]: { why: why.slice(0, WHY_CHARS), rows, isWanted } })},`;
 }
 
-/** Returns what a sibling says of the list in `json`; undefined = it has read all of it. */
+/** Returns what another worker reports about the list in `json`; undefined when it has read all of it. */
 export function unreadNote(json: Buffer): UnreadNote | undefined {
   if (!json.subarray(0, START.length).equals(START)) return undefined;
   const meta = memberSpan(json, { at: 0, end: json.length }, '_meta');

@@ -54,7 +54,7 @@ test('what a killed worker has left of a server is ended before the next process
     };
     next.takeFrom(taking, () => {});
     old.leave();
-    // It has a call inside, and is heard once at least.
+    // It has a running call, and has been polled at least once.
     await new Promise((done) => setTimeout(done, 400));
     assert.deepEqual(moved, []);
     server.closeAllConnections();

@@ -1,7 +1,9 @@
 /**
- * Hands the processes of stdio and launched servers, and the sessions of HTTP servers that allow one, from a worker to the one that replaces it, server by server.
- * Guarantees: a process of the new worker starts, and its session is opened, only after the old worker has ended its own; until then the new worker forwards calls
- * to the old one, and from then on the old one forwards to the new; a predecessor that is gone holds nothing up.
+ * Hands over the processes of stdio and launched servers, and the only sessions of HTTP servers, from a worker to its
+ * replacement, one by one.
+ * Guarantees: the replacement starts a process or opens a session only after the old worker has ended its own; until
+ * then it forwards calls to the old worker, afterwards the old worker forwards to it; a predecessor that has exited
+ * delays nothing.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
@@ -13,9 +15,9 @@ import type { ServerRegistry } from './registry.ts';
 export interface WorkerHandoverParts {
   readonly runtime: Runtime;
   readonly limits: Pick<Limits, 'drainMs' | 'childTermMs'>;
-  /** Socket that leads to the worker that serves in this place, whichever it is. */
+  /** Socket of the worker that currently serves under this id. */
   readonly socketPath: string;
-  /** Socket of the worker that this one replaces; undefined = there is none. */
+  /** Socket of the worker that this one replaces; undefined when there is none. */
   readonly predecessor: string | undefined;
   /** Mark of this worker in the environment of its descendants. */
   readonly mark: string;
@@ -23,17 +25,17 @@ export interface WorkerHandoverParts {
 
 type TakingFleet = Pick<ServerRegistry, 'heldElsewhere' | 'status' | 'move' | 'hasCallsFrom'>;
 
-/** What `GET /handover` says. */
+/** The response to `GET /handover`. */
 interface Held {
-  /** The worker has been replaced, and gives its servers away. */
+  /** The worker has been replaced and hands over its servers. */
   readonly isLeaving: boolean;
-  /** Mark of the worker in the environment of its descendants; absent = a version that did not tell. */
+  /** Mark of the worker in the environment of its descendants; absent in older versions. */
   readonly mark?: string;
-  /** Calls inside and queued, of the servers whose process this worker runs, or whose only session it holds. */
+  /** Running and queued calls of the servers whose process this worker runs, or whose only session it holds. */
   readonly calls: Readonly<Record<string, number>>;
 }
 
-/** Undefined = no answer, or one that was cut. */
+/** Parses a response; returns undefined when there was none, or it is incomplete. */
 function heldFrom(text: string | undefined): Held | undefined {
   try {
     return text === undefined ? undefined : (JSON.parse(text) as Held);
@@ -47,23 +49,29 @@ const LOOK_MS = 100;
 const GONE_MS = 1000;
 const ANSWER_MS = 2000;
 const SWEEP_MS = 3000;
-/** A server whose calls never pause is taken when at so many looks in a row none of them was older than `BRIEF_MS`: the next ones wait as briefly. */
+/**
+ * A server that is never idle is taken when none of its calls was older than `BRIEF_MS` in this many polls: new calls
+ * wait as briefly.
+ */
 const BRIEF_LOOKS = 5;
 const BRIEF_MS = 500;
-/** One whose calls take longer is taken this long before the old worker cuts its calls, ms; new calls wait until those inside have ended. */
+/**
+ * A server with longer calls is taken this long before the old worker ends its calls, ms; new calls wait until the
+ * running ones have ended.
+ */
 const BEFORE_DRAIN_END_MS = 5000;
 const ANSWER_BYTES = 1024 * 1024;
 
 export class WorkerHandover {
   readonly #parts: WorkerHandoverParts;
   readonly #taken = new Set<string>(); // bounded by: servers
-  /** Looks in a row at which all calls inside were brief. */
+  /** Polls in a row in which all running calls were brief. */
   readonly #brief = new Map<string, number>(); // bounded by: servers
   readonly #given = new Set<string>(); // bounded by: servers
   #isAlone: boolean;
   #isLeaving = false;
   #predecessorMark: string | undefined;
-  /** Since when the predecessor gives its servers away. */
+  /** Since when the predecessor hands over its servers. */
   #leavingMs: number | undefined;
 
   constructor(parts: WorkerHandoverParts) {
@@ -71,28 +79,33 @@ export class WorkerHandover {
     this.#isAlone = parts.predecessor === undefined;
   }
 
-  /** Socket of the worker that this one replaces; undefined = there is none. */
+  /** Socket of the worker that this one replaces; undefined when there is none. */
   get predecessor(): string | undefined {
     return this.#parts.predecessor;
   }
 
-  /** Whether the worker that replaces this one has the server by now. */
+  /** Tells whether the replacement of this worker has taken the server. */
   isGiven(server: string): boolean {
     return this.#given.has(server);
   }
 
-  /** Returns the socket of the worker of this place that runs the process of a server; undefined = this one does. */
+  /**
+   * Returns the socket of the worker with the same id that runs the process of a server; undefined when this one does.
+   */
   runsAt(server: string): string | undefined {
     if (this.#given.has(server)) return this.#parts.socketPath;
     return this.#isAlone || this.#taken.has(server) ? undefined : this.#parts.predecessor;
   }
 
-  /** This worker has been replaced. */
+  /** Records that this worker has been replaced. */
   leave(): void {
     this.#isLeaving = true;
   }
 
-  /** Settles when the predecessor has ended its process of this server or its session with it, or is gone; undefined = it had none. Never rejects. */
+  /**
+   * Settles when the predecessor has ended its process or session of this server, or has exited; undefined when it had
+   * none. Never rejects.
+   */
   released(server: string): Promise<void> | undefined {
     if (this.#parts.predecessor === undefined || !this.#taken.has(server)) return undefined;
     const { drainMs, childTermMs } = this.#parts.limits;
@@ -101,7 +114,10 @@ export class WorkerHandover {
     );
   }
 
-  /** Ends what a predecessor that was killed, or does not answer, has left of a server: not every system ends it with its worker. */
+  /**
+   * Ends what a predecessor that was killed or does not answer has left of a server: not every system ends it with its
+   * worker.
+   */
   async #endLeft(server: string): Promise<void> {
     if (this.#predecessorMark === undefined) return;
     const { runtime } = this.#parts;
@@ -111,8 +127,8 @@ export class WorkerHandover {
   }
 
   /**
-   * Takes the servers from the predecessor in the background, each in a moment without calls, once it gives them away. `over` runs when the predecessor does not
-   * answer any more.
+   * Takes the servers from the predecessor in the background, each at a moment without calls, once it hands them over.
+   * Calls `over` when the predecessor no longer answers.
    */
   takeFrom(registry: TakingFleet, over: () => void): void {
     const { runtime, predecessor } = this.#parts;
@@ -128,14 +144,14 @@ export class WorkerHandover {
     });
   }
 
-  /** Serves `GET /handover` and `POST /handover/<server>` to the worker that replaces this one. */
+  /** Serves `GET /handover` and `POST /handover/<server>` to the replacement of this worker. */
   serve(
     registry: Pick<ServerRegistry, 'runningHere' | 'move'>,
     asked: IncomingMessage,
     response: ServerResponse,
   ): void {
     asked.resume();
-    // Nothing is encoded in slugs (`slugFrom`).
+    // Slugs need no decoding (`slugFrom`).
     const server = (asked.url ?? '').slice(PATH.length + 1);
     const calls = registry.runningHere();
     if (asked.method === 'GET') {
@@ -143,7 +159,7 @@ export class WorkerHandover {
       return void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(held));
     }
     if (!this.#isLeaving) return void response.writeHead(202).end();
-    // What it does not run it has nothing to end of.
+    // There is nothing to end of a server that this worker does not run.
     if (this.#given.has(server) || !Object.hasOwn(calls, server)) return void response.writeHead(204).end();
     this.#given.add(server);
     this.#parts.runtime.scope.run(`give ${server}`, async () => {
@@ -152,12 +168,14 @@ export class WorkerHandover {
     });
   }
 
-  /** What is still to be taken. That of a session shows late: when the server has refused another one. */
+  /**
+   * Returns the servers that are still to be taken. A session is known only after the server has refused another one.
+   */
   #waiting(registry: Pick<ServerRegistry, 'heldElsewhere'>): readonly string[] {
     return registry.heldElsewhere().filter((server) => !this.#taken.has(server));
   }
 
-  /** `held` undefined = the predecessor does not answer. */
+  /** `held` is undefined when the predecessor does not answer. */
   #look(registry: TakingFleet, held: Held | undefined): void {
     const nowMs = this.#parts.runtime.clock.nowMs();
     const waiting = this.#waiting(registry);
@@ -170,7 +188,7 @@ export class WorkerHandover {
       const { inFlight = 0, queued = 0 } = registry.status(server) ?? {};
       const own = inFlight + queued;
       const others = (held?.calls[server] ?? 0) - own;
-      // Of a server that does not run there nothing is inside: a worker that died meanwhile had taken it.
+      // No call is running for a server that does not run there: a worker that has exited since had taken it.
       const isThere = held !== undefined && Object.hasOwn(held.calls, server);
       const briefLooks = registry.hasCallsFrom(server, nowMs - BRIEF_MS) ? 0 : (this.#brief.get(server) ?? 0) + 1;
       this.#brief.set(server, briefLooks);
@@ -183,7 +201,7 @@ export class WorkerHandover {
     if (this.#waiting(registry).length === 0) this.#isAlone = true;
   }
 
-  /** Undefined = no answer, within `withinMs`. Never rejects. */
+  /** Returns undefined when there was no answer within `withinMs`. Never rejects. */
   async #ask(method: 'GET' | 'POST', path: string, withinMs: number): Promise<string | undefined> {
     const { runtime, predecessor = '' } = this.#parts;
     using deadline = runtime.deadline(withinMs);
