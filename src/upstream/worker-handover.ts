@@ -1,9 +1,7 @@
 /**
- * Hands over the processes of stdio and launched servers, and the only sessions of HTTP servers, from a worker to its
- * replacement, one by one.
- * Guarantees: the replacement starts a process or opens a session only after the old worker has ended its own; until
- * then it forwards calls to the old worker, afterwards the old worker forwards to it; a predecessor that has exited
- * delays nothing.
+ * Hands over processes, and the only sessions of HTTP servers, from a worker to its replacement, server by server.
+ * Guarantees: the replacement starts a process or opens a session only after the old worker has ended its own; before
+ * that it forwards calls to the old worker, then the old one forwards to it; an exited predecessor delays nothing.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';

@@ -1,9 +1,8 @@
 /**
- * Chooses the opening that session connections of one server try first. The shared link of a server of both eras uses
- * the older one (ADR 0015), but a session connection has one user, and a client of 2026-07-28 works best in the same
- * era.
- * Guarantees: the newer opening is tried only on the first connection of a session connection; after a refusal or
- * failure it is not tried for a day. Children never get it: some exit at anything before `initialize`.
+ * Chooses the opening that session connections of one server try first. A server of both eras uses the older one on its
+ * shared link (ADR 0015), but a session connection has one user, whose client may use 2026-07-28. Guarantees: only its
+ * first connection tries the newer opening; after a refusal or failure none does for a day. Children never get it: some
+ * exit at anything before `initialize`.
  */
 
 import type { ServerSpec } from '../../model/snapshot.ts';

@@ -1,10 +1,8 @@
 /**
- * The session connections of one server that asks its users: one connection for each client session, so that each
- * request has exactly one addressee. The shared link reads the lists.
- * Guarantees: a session's first call opens it, with the client's capabilities; it closes after `laneIdleMs` without
- * use, with its session, or with the server. At the limits `lanes` and `lanesPerKey` an idle one of the same key, or of
- * a key that holds more, is closed. An idle one that is lost is reopened only when needed, after a backoff that its key
- * keeps.
+ * One connection for each client session of a server that asks its users, so that a request has exactly one addressee.
+ * Guarantees: a session's first call opens it with the client's capabilities; it closes after `laneIdleMs` without use,
+ * with its session or the server. At `lanes` or `lanesPerKey` an idle one of the same key, or of a key that holds more,
+ * is closed. A lost idle one reopens only when needed, after a backoff that its key keeps.
  */
 import type { Limits } from '../../config/limits.ts';
 import { isRefusal, type Outcome, Refusal } from '../../model/outcome.ts';

@@ -16,7 +16,7 @@ import type { LinkParts } from './link-parts.ts';
 
 /** Longest time in the queue, ms. */
 const TURN_MS = 600_000;
-/** A little more than the age at which `subprocess/proc/cpu.ts` reads CPU time again: each check may see a new value. */
+/** A little more than the age at which `subprocess/proc/cpu.ts` reads CPU time again: each check may see a new one. */
 const LOOK_MS = 260;
 /** A child that used less than this in `IDLE_MS` is not loading any more, but waiting. */
 const CPU_SIGN_MS = 20;

@@ -1,7 +1,6 @@
 /**
- * Stands between the transport's parts and the link: silent once stopped, and a listener that throws is reported instead of thrown into
- * the pool (which would fail the exchange).
- * Does not: change or keep events.
+ * Passes a transport's events to the link: none after a stop, and a listener that throws is reported, because in the
+ * pool the exception would fail the exchange.
  */
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { TransportEvents } from './transport.ts';
@@ -24,7 +23,7 @@ export function guardedEvents(
       return faulted(fault);
     }
   };
-  // The two that each call comes by are written out, without a closure for each.
+  // The two events of every call are written out, to avoid a closure for each.
   return {
     message(envelope, exchange) {
       if (isStopped()) return;

@@ -1,12 +1,12 @@
 /**
- * What a server sends is read a part in each turn of the event loop, and its source is paused meanwhile.
+ * Data of a server is read in parts, one in each turn of the event loop, and its source is paused meanwhile.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { frozenRuntime } from '../../../test/support/frozen-runtime.ts';
 import { PacedReader, type ReadStep } from './paced-reader.ts';
 
-/** A reader of `steps`, with what it has called. */
+/** Returns a reader of `steps`, and the list of its calls. */
 function rig(steps: ReadStep[], onStep: (step: ReadStep) => void = () => {}) {
   const frozen = frozenRuntime();
   const calls: string[] = []; // bounded by: one test

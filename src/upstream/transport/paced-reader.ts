@@ -1,15 +1,18 @@
 /**
- * Reads what a server sends a part in each turn of the event loop, whatever it is and whichever transport it comes by.
- * Guarantees: a turn takes about a millisecond of it at most, also when it comes in many pieces; its source is paused until all is read; steps inside one long
- * message wait for a turn that no other long work of the worker gets; nothing is read after `cancel`.
+ * Reads the data of a server in parts, one in each turn of the event loop, for every transport.
+ * Guarantees: at most about a millisecond of a turn, also for many small pieces; the source is paused until all is
+ * read; steps within one long message wait for a turn that no other long work gets; nothing is read after `cancel`.
  */
 import { HubError } from '../../model/errors.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 
-/** What comes of one step. `done` = all that has come is read; `long` = more of one long message is to be read; a number = more in so many ms. */
+/**
+ * Result of one step. `done`: everything received is read; `long`: more of one long message; a number: more after so
+ * many ms.
+ */
 export type ReadStep = 'more' | 'long' | 'done' | number;
 
-/** Stops and goes on sending pieces. */
+/** Can be paused and resumed. */
 export interface PacedSource {
   pause(): void;
   resume(): void;
@@ -19,20 +22,23 @@ export interface PacedReaderParts {
   readonly runtime: Pick<Runtime, 'bus' | 'clock' | 'timers' | 'turns'>;
   /** Name of the server, for people. */
   readonly server: string;
-  /** Reads a little of what has come, at most a millisecond long. */
+  /** Reads a part of the received data, for at most a millisecond. */
   readonly step: () => ReadStep;
-  /** All that has come is read. */
+  /** Called when everything received has been read. */
   readonly read: () => void;
-  /** The end has come, and all before it is read. Once. `fault` = why it ended; undefined = as it should. */
+  /**
+   * Called once, at the end, when everything before it has been read. `fault`: why it ended; undefined for a normal
+   * end.
+   */
   readonly ended?: (fault: Error | undefined) => void;
 }
 
 const TURN_MS = 1;
-/** Steps of one turn. */
+/** Maximum number of steps in one turn. */
 const TURN_STEPS = 512;
-/** From here on the end of the turn is waited for: to do so for each small piece would cost more than the piece. */
+/** From this time on the end of the turn is awaited: for a small piece that would cost more than the piece. */
 const COUNTED_MS = 0.5;
-/** Pieces so far apart came in different turns. */
+/** Pieces this far apart came in different turns. */
 const GAP_MS = 5;
 
 export class PacedReader {
@@ -43,7 +49,7 @@ export class PacedReader {
   #isPaused = false;
   #isOver = false;
   #end: { readonly fault: Error | undefined } | undefined;
-  /** Of this turn, or of small pieces in some turns, ms. */
+  /** Time spent in this turn, or on small pieces in some turns, ms. */
   #spentMs = 0;
   #lastMs = 0;
   #isTurnWatched = false;
@@ -52,25 +58,25 @@ export class PacedReader {
     this.#parts = parts;
   }
 
-  /** True while the rest of what has come waits for another turn. */
+  /** True while received data waits for another turn. */
   get isBusy(): boolean {
     return this.#isAsked;
   }
 
-  /** Something has come from `source`. While this reader is busy nothing is done. */
+  /** Reads data from `source`. Does nothing while this reader is busy. */
   run(source?: PacedSource): void {
     this.#source = source ?? this.#source;
     if (!this.#isAsked) this.#turn();
   }
 
-  /** Nothing more comes; `ended` is called when all before is read. */
+  /** Marks the end of the data; `ended` is called when everything before it is read. */
   end(fault?: Error): void {
     if (this.#isOver) return;
     this.#end ??= { fault };
     this.run();
   }
 
-  /** Reads nothing more, and calls nothing. */
+  /** Stops reading and calls nothing more. */
   cancel(): void {
     this.#isOver = true;
     this.#goOn();
@@ -90,7 +96,7 @@ export class PacedReader {
     }
   }
 
-  /** What a piece of another turn throws reaches nobody else. */
+  /** Runs a piece in another turn; what it throws is reported and affects nothing else. */
   #guarded(): void {
     const { runtime, server, ended } = this.#parts;
     try {
@@ -115,7 +121,7 @@ export class PacedReader {
     } else if (!isTurnOver) this.#goOn();
   }
 
-  /** True when this turn has no time left: what comes next waits for another one. */
+  /** Returns true when no time is left in this turn: the next piece waits for another one. */
   #spend(ms: number): boolean {
     this.#spentMs += ms;
     if (this.#spentMs >= COUNTED_MS && !this.#isTurnWatched) {

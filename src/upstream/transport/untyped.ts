@@ -1,9 +1,8 @@
 /**
- * A remote server whose type nobody has said: Streamable HTTP first, and HTTP+SSE of 2024-11-05 when it refuses the first POST as such servers do.
- * Promises: see `transport.ts`; tried anew in each life, so that a server that learns Streamable HTTP is met there; the second try has what is left
- * of the handshake's time; when it fails too, the first fault is told.
- * Owns: nothing; the two transports do.
- * Source: specification 2025-03-26, transports, backwards compatibility: 400, 404 or 405 to the POST of initialize.
+ * A remote server without a configured type: Streamable HTTP, then HTTP+SSE of 2024-11-05 if the first POST is refused
+ * with 400, 404 or 405. Guarantees: see `transport.ts`; every connection tries Streamable HTTP first; the second one
+ * has the remaining handshake time; if it fails too, the first fault is reported.
+ * Source: specification 2025-03-26, transports, backwards compatibility.
  */
 
 import type { HubError } from '../../model/errors.ts';
@@ -38,7 +37,7 @@ class UntypedTransport implements Transport {
   readonly #options: UntypedTransportOptions;
   readonly #http: Transport;
   #sse: Transport | undefined;
-  /** The initialize that decides; gone once it is decided. */
+  /** The initialize that decides; undefined afterwards. */
   #opening: Opening | undefined;
   #isDecided = false;
   #stopped = false;
@@ -126,14 +125,14 @@ class UntypedTransport implements Transport {
   #tryOld(opening: Opening, first: HubError): void {
     this.#decide();
     const { runtime, server, events, makeSse } = this.#options;
-    // It stays in the phase of the handshake.
+    // The phase remains the handshake.
     const sse = makeSse({ ...events, phase: () => {} });
     this.#sse = sse;
     runtime.scope.run(`HTTP+SSE of ${server}`, async () => {
       try {
         await sse.start(opening.deadline);
       } catch {
-        // What follows is for the one that was there first: a server that knows neither opening may know another.
+        // Further requests go to the first transport: a server that knows neither opening may know a third.
         this.#sse = undefined;
         using deadline = runtime.deadline(CLOSE_MS);
         await sse.stop(deadline);
@@ -148,7 +147,7 @@ class UntypedTransport implements Transport {
   }
 }
 
-/** How a server that knows only GET refuses a POST. */
+/** Tells whether a server that knows only GET would refuse a POST like this. */
 function isOldAnswer({ code, detail }: HubError): boolean {
   return code === 'upstream-http' && OLD_STATUSES.has(detail.status ?? 0);
 }

@@ -1,7 +1,8 @@
 /**
- * The body of one HTTP answer, read as what it is: JSON or an event stream, whatever its media type says.
- * Guarantees: it is read in steps of a millisecond, but for a small JSON body; the media type is second-guessed only by a first byte or word of `{ [ : data: event: id:`; an event that is no message is passed over, unless it
- * would have been the answer; nothing is kept beyond `answerBytes`.
+ * Reads the body of one HTTP response as JSON or as an event stream, whatever its media type says.
+ * Guarantees: steps take a millisecond, except for a small JSON body; only a first byte or word of `{ [ : data: event:
+ * id:` overrides the media type; an invalid event is skipped unless it should be the answer; nothing is kept beyond
+ * `answerBytes`.
  */
 import type { Limits } from '../../../config/limits.ts';
 import type { HubError } from '../../../model/errors.ts';
@@ -18,7 +19,7 @@ import { type AnswerKind, faultOf, headerOf, largeFault, mediaType, messageFault
 import { BodyCollector } from './body-collector.ts';
 import { addressed, EventReader, isReplyTo, lostSessionError, messageSteps, messagesIn } from './messages.ts';
 
-/** What a media type says that a body is, or that it does not say. */
+/** The kind of body according to the media type; `foreign` for other types. */
 export type BodyKind = Extract<AnswerKind, 'json' | 'sse' | 'foreign'>;
 
 const WORDS = ['data:', 'event:', 'id:'] as const;
@@ -26,14 +27,14 @@ const COLON = 0x3a;
 const BLANK = 0x20;
 const NOTHING = Buffer.alloc(0);
 
-/** Returns where the byte order mark and the white space end that a body may begin with. */
+/** Returns the position after a byte order mark and white space. */
 function textAt(first: Buffer): number {
   let at = first[0] === 0xef && first[1] === 0xbb && first[2] === 0xbf ? 3 : 0;
   while (at < first.length && (first[at] as number) <= BLANK) at += 1;
   return at;
 }
 
-/** Returns what the beginning of a body says: `foreign` = neither; undefined = more bytes are needed. */
+/** Returns the kind of a body from its beginning: `foreign` for neither; undefined when more bytes are needed. */
 export function bodyKindOf(first: Buffer): BodyKind | undefined {
   const at = textAt(first);
   if (at === first.length) return undefined;
@@ -45,7 +46,7 @@ export function bodyKindOf(first: Buffer): BodyKind | undefined {
   return text.length < 6 && WORDS.some((word) => word.startsWith(text)) ? undefined : 'foreign';
 }
 
-/** Returns the messages in the body of an HTTP error, which has any media type. */
+/** Returns the messages in the body of an HTTP error, which may have any media type. */
 function messagesInPage(body: Buffer, limits: Limits): Outcome<readonly Envelope[]> {
   if (bodyKindOf(body) !== 'sse') return messagesIn(body, limits);
   const messages: Envelope[] = []; // bounded by: errorBytes
@@ -56,20 +57,20 @@ function messagesInPage(body: Buffer, limits: Limits): Outcome<readonly Envelope
   return reader.refusal ?? messages;
 }
 
-/** What the body of an HTTP error to request `id` says. */
+/** The content of the body of an HTTP error to request `id`. */
 export interface ErrorBody {
   /** Errors for the request. */
   readonly replies: readonly Envelope[];
-  /** The session may be unknown: 404, or 400 with −32000 for no request in particular. */
+  /** The session may be unknown: 404, or 400 with −32000 and no request id. */
   readonly isSessionError: boolean;
 }
 
-/** `id` undefined = a notification was answered. */
+/** Reads an error body. `id` is undefined for a notification. */
 export function errorIn(bytes: Buffer, status: number, id: number | undefined, limits: Limits): ErrorBody {
   const messages = id === undefined ? [] : messagesInPage(bytes, limits);
   const message = isRefusal(messages) ? undefined : messages[0];
   if (id === undefined || message?.kind !== 'reply') return { replies: [], isSessionError: status === 404 };
-  // Of a refusal only what names the request is its answer.
+  // In a refusal only an error that names the request is its answer.
   if ((status === 401 || status === 403) && !isReplyTo(message, id)) return { replies: [], isSessionError: false };
   const isLost = status === 404 || (status === 400 && lostSessionError(message));
   return { replies: addressed([message], id), isSessionError: isLost && !isReplyTo(message, id) };
@@ -81,9 +82,9 @@ export interface AnswerBodyParts {
   readonly id: number | undefined;
   readonly status: number;
   readonly headers: ResponseHeaders;
-  /** By its media type. */
+  /** According to its media type. */
   readonly declared: BodyKind;
-  /** Hears of each message in it. */
+  /** Called with each message. */
   readonly message: (message: Envelope) => void;
 }
 
@@ -97,7 +98,7 @@ export class AnswerBody {
   #reader: EventReader | undefined;
   #fault: HubError | undefined;
   #doubt: HubError | undefined;
-  /** An error that names no request: the answer, if none comes with it. */
+  /** An error that names no request: it is the answer if no other comes with it. */
   #nameless: Envelope | undefined;
   /** Reads a long JSON body. */
   #work: Iterator<void, void> | undefined;
@@ -110,12 +111,12 @@ export class AnswerBody {
       this.#fault = largeFault(host.server, host.limits.answerBytes);
   }
 
-  /** By its media type, until its first bytes have come. */
+  /** The kind according to its media type, until its first bytes arrive. */
   get kind(): BodyKind {
     return this.#kind ?? this.#parts.declared;
   }
 
-  /** Nothing came that could be a reply: no body, or words beside HTTP 202. */
+  /** True when it contains no reply: no body, or text with HTTP 202. */
   get isEmpty(): boolean {
     return (
       (this.#kind === undefined && (this.#first?.length ?? 0) === 0) || (this.#isAccepted && this.#kind === 'foreign')
@@ -134,17 +135,17 @@ export class AnswerBody {
     return this.#reader?.lastEventId;
   }
 
-  /** Why the answer cannot be read, or is larger than `answerBytes`; nothing more is to be read then. */
+  /** Why the response is invalid, or larger than `answerBytes`; nothing more is read then. */
   get fault(): HubError | undefined {
     return this.#fault;
   }
 
-  /** An event would have been an answer and names no request: what is wrong with it. A better one may follow. */
+  /** What is wrong with an event that should be an answer and names no request. A better one may follow. */
   get doubt(): HubError | undefined {
     return this.#doubt;
   }
 
-  /** True when `step` is to be called until it returns `done`, before anything is added. */
+  /** True when `step` must be called until it returns `done`, before anything is added. */
   get isUnread(): boolean {
     return this.#fault === undefined && (this.#reader !== undefined || this.#work !== undefined);
   }

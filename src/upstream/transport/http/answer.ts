@@ -1,7 +1,7 @@
 /**
- * What the status line and headers of an HTTP answer mean for its exchange, and the errors they become.
- * Promises: pure; decides by status and media type, never by texts; what is quoted of a server's page is short and has no control characters.
- * Does not: read bodies (`_http-exchange.ts`).
+ * Classifies an HTTP response by status line and headers, and builds its errors.
+ * Guarantees: pure functions; decisions depend on status and media type, never on texts; quotes are short and have no
+ * control characters.
  */
 import type { Limits } from '../../../config/limits.ts';
 import { HubError } from '../../../model/errors.ts';
@@ -11,10 +11,10 @@ import type { ResponseHeaders } from '../../../net/egress.ts';
 import type { Runtime } from '../../../runtime/runtime.ts';
 import { refusedAnswer } from '../../connection/invalid-answer.ts';
 
-/** `error` = an HTTP error whose body may say why; `auth`, `redirect` and `done` need no body. */
+/** `error`: an HTTP error whose body may give the reason; `auth`, `redirect` and `done` need no body. */
 export type AnswerKind = 'json' | 'sse' | 'done' | 'auth' | 'redirect' | 'error' | 'foreign' | 'coded';
 
-/** As long as the byte limit of headers allows: some servers give a JWT. */
+/** Limited only by the byte limit of headers: some servers use a JWT. */
 const SESSION_ID = /^[\x21-\x7e]+$/;
 
 export function headerOf(headers: ResponseHeaders, name: string): string {
@@ -22,13 +22,13 @@ export function headerOf(headers: ResponseHeaders, name: string): string {
   return typeof value === 'string' ? value : (value?.[0] ?? '');
 }
 
-/** `isRequest` = it wants a reply. */
+/** `isRequest`: it needs a reply. */
 export function answerKind(status: number, headers: ResponseHeaders, isRequest: boolean): AnswerKind {
   if (status === 401 || status === 403) return 'auth';
   if (status >= 400) return 'error';
   if (status >= 300) return 'redirect';
   if (!isRequest) return 'done';
-  // What could be decoded has lost this field.
+  // The field is removed from responses that could be decoded.
   if (headers['content-encoding'] !== undefined) return 'coded';
   const type = mediaType(headers);
   if (type === 'application/json') return 'json';
@@ -42,8 +42,8 @@ export function mediaType(headers: ResponseHeaders): string {
 }
 
 /**
- * Returns the session id that an answer to initialize gives; undefined = none. An id that comes several times counts once. Throws `upstream-protocol` for ids
- * that differ, and for one that is not visible ASCII.
+ * Returns the session id that an answer to initialize gives; undefined when there is none. A repeated id counts once.
+ * Throws `upstream-protocol` for different ids, and for one that is not visible ASCII.
  */
 export function sessionIdIn(headers: ResponseHeaders): string | undefined {
   const field = headers['mcp-session-id'];
@@ -92,7 +92,7 @@ export function largeFault(server: string, limitBytes: number): HubError {
   return new HubError('upstream-too-large', { detail });
 }
 
-/** Too many large answers of this server at once. */
+/** Returns the fault when too many large answers of this server arrive at once. */
 export function crowdedFault(server: string): HubError {
   return new HubError('overloaded', {
     message: 'Too many large answers of this server are arriving at once.',
@@ -100,14 +100,14 @@ export function crowdedFault(server: string): HubError {
   });
 }
 
-/** Why a body with a content coding cannot be read. */
+/** Returns why a body with a content coding cannot be read. */
 export function unknownCoding(headers: ResponseHeaders): string {
   const field = headers['content-encoding'] ?? '';
   const names = quoted(Buffer.from(typeof field === 'string' ? field : field.join(', ')), 100);
   return `it has the content coding ${names}; only one of gzip, deflate, br and zstd is decoded`;
 }
 
-/** Why an answer of that kind cannot be a reply. */
+/** Returns why a response of that type cannot be a reply. */
 export function wrongType(headers: ResponseHeaders, status: number): string {
   const type = mediaType(headers).slice(0, 100);
   return type === '' ? `HTTP ${status} without a reply` : `its type is ${type}`;
@@ -117,7 +117,7 @@ function originAndPath(url: URL): string {
   return `${url.origin}${url.pathname}`.slice(0, 200);
 }
 
-/** Readable beginning of a page: at most `maxBytes` of UTF-8, control characters blanked. */
+/** Returns the beginning of a page: at most `maxBytes` of UTF-8, control characters replaced by blanks. */
 function quoted(body: Buffer, maxBytes: number): string {
   return body
     .toString('utf8', 0, maxBytes)
@@ -125,13 +125,13 @@ function quoted(body: Buffer, maxBytes: number): string {
     .trim();
 }
 
-/** What an answer of a kind that can be no reply means for its request. */
+/** Returns the fault of a request whose response cannot be a reply. */
 export function faultOf(kind: AnswerKind, server: string, status: number, headers: ResponseHeaders): HubError {
   if (kind === 'redirect') return redirectFault(server, status, headers);
   return protocolFault(server, status, kind === 'coded' ? unknownCoding(headers) : wrongType(headers, status));
 }
 
-/** Bodies or events that are no messages, or too large. */
+/** Returns the fault of a body or event that is no valid message, or too large. */
 export function messageFault(
   refusal: Refusal,
   { server, limits }: { readonly server: string; readonly limits: Pick<Limits, 'answerBytes'> },
@@ -142,7 +142,7 @@ export function messageFault(
   return detail.setting === undefined ? largeFault(server, limits.answerBytes) : refusedAnswer(server, refusal);
 }
 
-/** Returns what reports, once for a connection, that an answer has another media type than its body. */
+/** Returns a function that reports, once for a connection, that a body does not have its declared media type. */
 export function mislabelledReport({ bus }: Pick<Runtime, 'bus'>, server: string): (type: string, kind: string) => void {
   let isReported = false;
   return (type, kind) => {

@@ -1,7 +1,6 @@
 /**
- * Collects the body of one answer up to a ceiling.
- * Promises: a body that comes in one piece is not copied; nothing is kept beyond `maxBytes`.
- * Does not: look inside.
+ * Collects the body of one response up to a limit.
+ * Guarantees: a body in one piece is not copied; nothing is kept beyond `maxBytes`.
  */
 import { Pieces } from '../../../protocol/pieces.ts';
 
@@ -18,7 +17,7 @@ export class BodyCollector {
     return this.#pieces.length;
   }
 
-  /** False = full: as much as fits has been kept. */
+  /** Returns false when it is full: as much as fits has been kept. */
   add(chunk: Buffer): boolean {
     const room = this.#maxBytes - this.#pieces.length;
     const fits = chunk.length <= room;
@@ -30,7 +29,7 @@ export class BodyCollector {
     return this.#pieces.take();
   }
 
-  /** The same in steps of some milliseconds. */
+  /** Does the same in steps of some milliseconds. */
   takeSteps(): Generator<void, Buffer> {
     return this.#pieces.takeSteps();
   }

@@ -1,8 +1,8 @@
 /**
- * What an HTTP error of a server becomes: an error that says to the operator which request was refused, with which status, what the server wrote, and
- * what to change. Clients read its code, status and reference only (`model/client-error.ts`).
- * Guarantees: quotes are one line without control characters, masked before they are cut; what a text says chooses words and tells 403 for a wrong Host or Origin
- * from 403 for credentials, nothing else.
+ * Builds the fault of an HTTP error: for the operator the request, the status, the server's text, and what to change.
+ * Clients read code, status and reference only (`model/client-error.ts`).
+ * Guarantees: quotes are one line without control characters, masked before they are shortened; a server's text affects
+ * the wording only, and tells 403 for a wrong Host or Origin from 403 for credentials.
  */
 import { type ErrorDetail, HubError } from '../../../model/errors.ts';
 import { sentence } from '../../../model/sentence.ts';
@@ -13,9 +13,9 @@ import type { Runtime } from '../../../runtime/runtime.ts';
 export interface ErrorAnswer {
   readonly status: number;
   readonly headers: ResponseHeaders;
-  /** What was read of the body. */
+  /** The part of the body that was read. */
   readonly body: Buffer;
-  /** Method and address (see `addressOf`); empty = not known. */
+  /** Method and address (see `addressOf`); empty if unknown. */
   readonly asked: string;
 }
 
@@ -28,16 +28,19 @@ export interface FaultHost {
 /** Why an answer refuses a request. */
 type Objection = 'credentials' | 'scope' | 'host' | 'origin' | 'unspecified';
 
-/** Kept of a body for `servers logs`. */
+/** Characters of a body that are kept for `servers logs`. */
 const PAGE_CHARS = 2048;
-/** Shown of a body where one line tells the cause. */
+/** Characters of a body that are shown in the cause. */
 const SHOWN_CHARS = 500;
-/** Decoded and masked of a body; more than the longest quote, so that no part of a secret is left at its end. */
+/**
+ * Bytes of a body that are decoded and masked; more than the longest quote, so that no part of a secret remains at its
+ * end.
+ */
 const READ_BYTES = 4 * PAGE_CHARS;
 const CHALLENGE_CHARS = 300;
 const BEARER = /^bearer /i;
 const ADDRESS_CHARS = 300;
-/** Longest pause that a server may ask for, s. */
+/** Longest pause that a server may request, s. */
 const RETRY_SECONDS = 3600;
 const CONTROLS = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\ufffd\s]+/gu;
 const OF_HOST =
@@ -45,14 +48,17 @@ const OF_HOST =
 const OF_ORIGIN =
   /\b(?:invalid|unknown|wrong|bad|disallowed|forbidden|missing) origin\b|\borigin .{0,80}\bnot allowed\b|\borigin header\b/i;
 
-/** Returns an address for the operator: without login and fragment, and of the query the names only. */
+/** Returns an address for the operator: without credentials and fragment, and only the names of the query. */
 export function addressOf(url: URL): string {
   const names = [...url.searchParams.keys()].map((name) => `${name}=…`);
   const query = names.length === 0 ? '' : `?${names.join('&')}`;
   return oneLine(`${url.origin}${url.pathname}${query}`).slice(0, ADDRESS_CHARS);
 }
 
-/** Returns what is known of a server that has not answered in time. `peer` = the address that was connected to; `output` = of a launched program. */
+/**
+ * Returns what is known of a server that has not answered in time. `peer`: the connected address; `output`: of a
+ * launched program.
+ */
 export function signsOf(asked: string, peer: string | undefined, output: readonly string[]): readonly string[] {
   const last = output.at(-1);
   return [
@@ -70,7 +76,7 @@ export function httpFault({ runtime, server }: FaultHost, answer: ErrorAnswer): 
   const at = asked === '' ? `HTTP ${status}` : `HTTP ${status} to ${asked}`;
   const said = [
     page === '' ? '' : ` It says: ${sentence(cut(page, SHOWN_CHARS))}`,
-    // Without the scheme: what follows the word Bearer is masked in the log.
+    // Without the scheme, because the log masks what follows the word Bearer.
     challenge === '' || objection === 'scope' ? '' : ` WWW-Authenticate: ${sentence(challenge.replace(BEARER, ''))}`,
   ].join('');
   return new HubError(objection === undefined || isAddressed(objection) ? 'upstream-http' : 'upstream-auth', {
@@ -126,7 +132,10 @@ function adviceFor(objection: Objection | undefined): string {
   }
 }
 
-/** Seconds, or an HTTP date (RFC 9110, section 10.2.3), which is read against the Date of the same answer. */
+/**
+ * Returns the pause from seconds, or from an HTTP date (RFC 9110, section 10.2.3) relative to the Date of the same
+ * response.
+ */
 function retryAfter(headers: ResponseHeaders, { clock }: Pick<Runtime, 'clock'>): Pick<ErrorDetail, 'retryAfterMs'> {
   const value = headerOf(headers, 'retry-after').trim();
   const date = /^[A-Za-z]{3,9}, /.test(value) ? Date.parse(value) : Number.NaN;

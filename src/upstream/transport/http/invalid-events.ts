@@ -1,6 +1,6 @@
 /**
- * Events of a stream that many calls share and that are no messages: each is passed over, the calls whose replies they would have been end, and a
- * line says so at most once a second.
+ * Handles events of a shared stream that are no valid messages: each is skipped, the calls whose replies they should
+ * have been end, and a line reports it at most once a second.
  */
 import type { Limits } from '../../../config/limits.ts';
 import type { Refusal } from '../../../model/outcome.ts';
@@ -12,7 +12,7 @@ export interface InvalidEventsParts {
   readonly runtime: Runtime;
   readonly limits: Pick<Limits, 'batch'>;
   readonly quoted: QuotedReplies;
-  /** An event would have been the answer to this request; undefined = to one that it does not say. */
+  /** Called for an event that should have been the answer to this request; undefined for an unknown one. */
   readonly unreadable: (id: number | undefined, why: Refusal, data: Buffer) => void;
   readonly said: (line: string) => void;
 }
@@ -27,7 +27,7 @@ export class InvalidEvents {
     this.#parts = parts;
   }
 
-  /** `data` = of the event; `why` = the scanner's words. In steps of some milliseconds. */
+  /** `data`: the event's; `why`: from the scanner. Takes steps of some milliseconds. */
   *take(data: Buffer, why: Refusal): Generator<void, void> {
     const { runtime, limits, quoted, unreadable, said } = this.#parts;
     const { isAnswer, ids } = yield* brokenSteps(data, limits.batch, quoted.may);

@@ -1,7 +1,7 @@
 /**
- * JSON-RPC messages out of the bodies and event streams of HTTP answers.
- * Promises: a single message stays the bytes that came; limits hold before anything is parsed; what is not a message is a refusal, never a throw.
- * Does not: know exchanges. The scanner and the SSE decoder are `protocol/`'s.
+ * Reads JSON-RPC messages from bodies and event streams of HTTP responses.
+ * Guarantees: a single message keeps its bytes; limits are checked before anything is parsed; invalid messages are
+ * refusals, never exceptions.
  */
 import type { Limits } from '../../../config/limits.ts';
 import { HubError } from '../../../model/errors.ts';
@@ -32,12 +32,15 @@ const HARMLESS_TWICE = new Set([
   'resources/templates/list',
 ]); // bounded by: this literal
 
-/** For text that has been scanned, or written by the hub. */
+/** For text that was scanned before, or written by the hub. */
 const SCANNED = { maxDepth: 4096, maxIdBytes: 64, strict: false } as const;
 
 type ScanLimits = Pick<Limits, 'bodyDepth' | 'idBytes' | 'batch' | 'answerValues' | 'paramsMembers' | 'repairBytes'>;
 
-/** The message in `text`, or the messages of an array (servers of 2025-03-26 may send one), in steps of some milliseconds; what is below 256 KiB in one. */
+/**
+ * Returns the message in `text`, or those of an array (allowed in 2025-03-26), in steps of some milliseconds; in one
+ * step below 256 KiB.
+ */
 export function* messageSteps(text: Buffer, limits: ScanLimits): Generator<void, Outcome<readonly Envelope[]>> {
   const bytes = text.length < LARGE_BYTES ? text : yield* trimSteps(text);
   if (!isBatch(bytes)) {
@@ -54,21 +57,23 @@ export function* messageSteps(text: Buffer, limits: ScanLimits): Generator<void,
   return messages;
 }
 
-/** The same at once, for text of a bounded size. */
+/** Does the same at once, for text of a limited size. */
 export function messagesIn(bytes: Buffer, limits: ScanLimits): Outcome<readonly Envelope[]> {
   return atOnce(messageSteps(bytes, limits));
 }
 
-/** Takes what stands in the events of a stream. */
+/** Receives the events of a stream. */
 export interface EventSink {
   message(message: Envelope): void;
-  /** Hears of each event first; true = it is no message. */
+  /** Called first with each event; returns true when it is no message. */
   readonly isOther?: (event: SseEvent) => boolean;
-  /** An event is no message. `data` = of the event; `why` = the scanner's words. Absent = it refuses the stream. */
+  /**
+   * Called with an invalid event. `data`: its data; `why`: from the scanner. If absent, such an event ends the stream.
+   */
   readonly invalid?: (data: Buffer, why: Refusal) => Generator<void, void>;
 }
 
-/** The messages on one event stream, read in steps of a millisecond at most. */
+/** Reads the messages of one event stream in steps of at most a millisecond. */
 export class EventReader {
   readonly #decoder: SseDecoder;
   readonly #sink: EventSink;
@@ -76,7 +81,7 @@ export class EventReader {
   #refusal: Refusal | undefined;
   #retryMs: number | undefined;
   #lastEventId: string | undefined;
-  /** A long event, or one that is no message. */
+  /** A long event, or an invalid one. */
   #work: { readonly step: ReadStep; readonly steps: Iterator<void, void> } | undefined;
 
   constructor(limits: ScanLimits & Pick<Limits, 'answerBytes'>, sink: EventSink) {
@@ -85,22 +90,24 @@ export class EventReader {
     this.#decoder = new SseDecoder(limits.answerBytes, (event) => this.#take(event));
   }
 
-  /** ms of the last `retry:`; undefined = none yet. */
+  /** The last `retry:` in ms; undefined when there was none. */
   get retryMs(): number | undefined {
     return this.#retryMs;
   }
 
-  /** As the value of Last-Event-ID; undefined = none, or one that no header can carry. */
+  /** The value of Last-Event-ID; undefined when there is none, or it is not valid in a header. */
   get lastEventId(): string | undefined {
     return this.#lastEventId;
   }
 
-  /** `upstream-too-large` (one event above answerBytes) or `upstream-protocol`; the stream is of no use after that. */
+  /** `upstream-too-large` (an event above answerBytes) or `upstream-protocol`; the stream is unusable then. */
   get refusal(): Refusal | undefined {
     return this.#refusal;
   }
 
-  /** Takes a chunk, which `step` reads; the one before has been read. It must not be written into afterwards. */
+  /**
+   * Adds a chunk, which `step` reads; the previous one must have been read. The chunk must not be changed afterwards.
+   */
   feed(chunk: Buffer): void {
     this.#decoder.feed(chunk);
   }
@@ -126,7 +133,7 @@ export class EventReader {
     this.#retryMs = event.retryMs ?? this.#retryMs;
     if (event.id !== undefined) this.#lastEventId = eventIdValue(event.id);
     if (this.#refusal || this.#sink.isOther?.(event)) return;
-    // Priming events (2025-11-25) have an id and no data; other event names are not ours.
+    // Priming events (2025-11-25) have an id and no data; events with other names are ignored.
     if (event.data.length === 0 || event.event !== 'message') return;
     if (event.data.length >= LARGE_BYTES || isBatch(event.data)) {
       this.#work = { step: 'long', steps: this.#eventSteps(event.data) };
@@ -151,19 +158,19 @@ export class EventReader {
   }
 }
 
-/** Of a request's head, which servers take up to 8 or 16 KiB. */
+/** Part of a request's header section, for which servers accept 8 or 16 KiB. */
 const MAX_EVENT_ID_BYTES = 4096;
 
 function eventIdValue(id: string): string | undefined {
   return id.length > MAX_EVENT_ID_BYTES ? undefined : utf8Value(id);
 }
 
-/** True when the reply carries this number as its id, in whatever spelling. */
+/** Tells whether the reply has this number as its id, in any spelling. */
 export function isReplyTo({ bytes, id: span }: Envelope, id: number): boolean {
   return replyNumber(bytes, span) === id;
 }
 
-/** Returns the messages on the response to request `id`: an error that names no request is its answer, unless its own came with it. */
+/** Returns the messages for request `id`: an error without an id is its answer, unless its own came with it. */
 export function addressed(messages: readonly Envelope[], id: number | undefined): readonly Envelope[] {
   if (id === undefined || !messages.some(isNamelessError)) return messages;
   if (messages.some((message) => message.kind === 'reply' && isReplyTo(message, id))) return messages;
@@ -174,18 +181,21 @@ function asReplyTo(message: Envelope, id: number): Envelope | undefined {
   const { bytes, error } = message;
   const own = scanEnvelope(rawErrorFrame(Buffer.from(String(id)), bytes.subarray(error.at, error.end)), SCANNED);
   if (isRefusal(own)) return undefined;
-  // What is wrong with the text, and what was, is as true of it now.
+  // What was found wrong or repaired in the text still applies.
   const { bytes: text, id: span, error: moved } = own;
   return { ...message, bytes: text, id: span, error: moved };
 }
 
-/** True for a frame that a server may execute twice without harm. */
+/** Tells whether a server may execute a frame twice without harm. */
 export function isHarmlessTwice(frame: Buffer): boolean {
   const message = scanEnvelope(frame, SCANNED);
   return !isRefusal(message) && HARMLESS_TWICE.has(message.method);
 }
 
-/** −32000 for no request in particular: what servers made after the SDK's example answer (with 400) when they do not know a session. */
+/**
+ * Tells whether it is an error −32000 without an id: servers based on the SDK's example send it (with 400) for an
+ * unknown session.
+ */
 export function lostSessionError(message: Envelope): boolean {
   if (!isNamelessError(message)) return false;
   try {

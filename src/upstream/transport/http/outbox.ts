@@ -1,8 +1,8 @@
 /**
- * Messages to an HTTP server that nobody waits for: notifications and our replies. A few travel at a time, a bounded queue follows.
- * Promises: `send` never waits; each has its own end, whatever becomes of the caller's deadline; a server that never answers them holds
- * at most `OPEN_AT_ONCE` sockets.
- * Does not: report failures; what matters shows in the requests.
+ * Sends notifications and replies to an HTTP server, for which no caller waits: a few at a time, the others in a
+ * limited queue. Failures are not reported; calls show them.
+ * Guarantees: `send` never waits; each message has its own time limit; a server that never answers them holds at most
+ * `OPEN_AT_ONCE` sockets.
  */
 
 import { type Outcome, Refusal } from '../../../model/outcome.ts';
@@ -13,7 +13,7 @@ import type { Runtime } from '../../../runtime/runtime.ts';
 export const OPEN_AT_ONCE = 3;
 const QUEUED = 256;
 
-/** What is under way; `abort` ends it at the wire. */
+/** A pending message; `abort` ends it on the wire. */
 export interface Underway {
   abort(): void;
 }
@@ -27,9 +27,9 @@ interface Letter {
 export interface OutboxOptions {
   readonly runtime: Runtime;
   readonly server: string;
-  /** Longest life of one message, ms. */
+  /** Time limit of one message, ms. */
   readonly lifeMs: number;
-  /** Puts one on the wire; `gone` is called once when it is over there. undefined = it could not be sent. */
+  /** Sends one; `gone` is called once at its end on the wire. Returns undefined when it could not be sent. */
   readonly post: (frame: Buffer, gone: () => void) => Underway | undefined;
 }
 
@@ -44,7 +44,7 @@ export class Outbox {
     this.#queue = new CappedQueue('upstream.http.outbox', QUEUED, 'refuse', options.runtime.ceilings);
   }
 
-  /** `gone` is called once when it has been answered, has failed or its time is up. */
+  /** `gone` is called once when it has been answered, has failed or has timed out. */
   send(frame: Buffer, deadline: Deadline, gone: () => void = () => {}): Outcome<void> {
     if (this.#closed) return new Refusal('server-down', undefined, { server: this.#options.server });
     const own = this.#options.runtime.deadline(Math.min(deadline.remainingMs(), this.#options.lifeMs));
@@ -57,7 +57,7 @@ export class Outbox {
     return undefined;
   }
 
-  /** Ends all: those under way are aborted by their owner, the queue is dropped. */
+  /** Ends all: the owner aborts the pending ones, the queue is dropped. */
   close(): void {
     this.#closed = true;
     for (const letter of this.#queue.values()) letter.deadline[Symbol.dispose]();

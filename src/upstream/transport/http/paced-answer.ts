@@ -1,6 +1,8 @@
 /**
- * The body of one HTTP answer, read a part in each turn of the event loop where it takes long: events, and JSON of 256 KiB or more.
- * Guarantees: its connection is paused meanwhile; what came before the end, or before a fault, is read before `over` is called; a small JSON body is read at once.
+ * Reads the body of one HTTP response in parts, one in each turn of the event loop, if it is large: events, and JSON
+ * from 256 KiB.
+ * Guarantees: its connection is paused meanwhile; what came before the end or a fault is read before `over` is called;
+ * a small JSON body is read at once.
  */
 
 import type { ResponseController } from '../../../net/egress.ts';
@@ -10,11 +12,14 @@ import { AnswerBody, type AnswerBodyParts } from './answer-body.ts';
 
 export interface PacedAnswerParts extends AnswerBodyParts {
   readonly runtime: Runtime;
-  /** A part of a long message has been read, of which no more needs to come. */
+  /** A part of a long message was read from data already received. */
   readonly alive: () => void;
-  /** All that has come is read. */
+  /** Everything received has been read. */
   readonly read: () => void;
-  /** The answer is over, and all of it is read. Once. `fault` = why it broke off; undefined = its end has come. */
+  /**
+   * Called once when the response has ended and all of it is read. `fault`: why it broke off; undefined for a normal
+   * end.
+   */
   readonly over: (fault: Error | undefined) => void;
 }
 
@@ -28,7 +33,7 @@ export class PacedAnswer extends AnswerBody {
     this.#parts = parts;
   }
 
-  /** What has come ends between two events, and is read: nothing of it is kept. */
+  /** True when the received data ends between two events and has been read. */
   get isBetween(): boolean {
     return this.#isBetween && this.kind === 'sse' && this.#reader?.isBusy !== true;
   }
@@ -40,19 +45,19 @@ export class PacedAnswer extends AnswerBody {
     else this.#parts.read();
   }
 
-  /** `isWanted` = a JSON body is to be read. */
+  /** `isWanted`: read a JSON body. */
   finish(fault: Error | undefined, isWanted: boolean): void {
     if (fault === undefined && isWanted && this.kind !== 'sse') this.end();
     if (this.isUnread) this.#reading().end(fault);
     else this.#parts.over(fault);
   }
 
-  /** Reads nothing more, and calls nothing. */
+  /** Stops reading and calls nothing more. */
   cancel(): void {
     this.#reader?.cancel();
   }
 
-  /** Made for what is read in steps. */
+  /** Created for what is read in steps. */
   #reading(): PacedReader {
     const { runtime, host, alive, read, over } = this.#parts;
     this.#reader ??= new PacedReader({

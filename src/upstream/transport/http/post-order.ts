@@ -1,9 +1,8 @@
 /**
- * In which order posts leave for a server, over both HTTP transports: what follows notifications/initialized waits until that one is answered, and,
- * where the server asks its users, until the stream is there on which it may ask outside of any call.
- * Guarantees: no call overtakes it; the wait for its answer ends after handshakeMs, that for the stream after handshakeMs, answer or not. After a second lists
- * and ping go out all the same: where one of them gets a result nothing waits any longer, and one that is refused goes out once more after the answer. A post that
- * fails while it is handed over is a refusal of the sender, not an event.
+ * Orders POSTs in both HTTP transports: requests wait for the answer to notifications/initialized and, if the server
+ * asks its users, for its stream. Guarantees: no call overtakes; each wait ends after handshakeMs; lists and ping are
+ * sent after a second: a result ends all waits, a refused one is sent again after the answer; a POST that fails during
+ * its handover becomes a refusal of the sender.
  */
 
 import type { HubError } from '../../../model/errors.ts';
@@ -18,19 +17,23 @@ export interface OrderedPost {
   readonly frame: Buffer;
   /** Waits for the answer to notifications/initialized. */
   held: boolean;
-  /** While it is handed over: a fault then is kept in `refused` instead of becoming an event before `send` returns. */
+  /**
+   * True while it is handed over: a fault is then kept in `refused` and does not become an event before `send` returns.
+   */
   dispatching: boolean;
   readonly refused: HubError | undefined;
 }
 
 export interface PostOrderParts<P extends OrderedPost> {
   readonly timers: Timers;
-  /** All that are under way. */
+  /** All pending ones. */
   readonly posts: () => Iterable<P>;
   readonly dispatch: (post: P) => void;
-  /** notifications/initialized has been answered: opens the stream, and says `there` when the server has answered that, in any way. */
+  /**
+   * notifications/initialized has been answered: opens the stream, and calls `there` when the server has answered that.
+   */
   readonly open: (there: () => void) => void;
-  /** Makes the same post once more, not dispatched yet; undefined = it cannot be. */
+  /** Creates the same POST again, not dispatched yet; undefined when it cannot. */
   readonly again: (post: P) => P | undefined;
   /** Calls wait for the stream too. */
   readonly isStreamFirst: boolean;
@@ -38,22 +41,25 @@ export interface PostOrderParts<P extends OrderedPost> {
   readonly handshakeMs: number;
 }
 
-/** Lists and ping wait this long for the answer to notifications/initialized. */
+/** Time for which lists and ping wait for the answer to notifications/initialized, ms. */
 const HOLD_MS = 1000;
 
 export class PostOrder<P extends OrderedPost> {
   readonly #parts: PostOrderParts<P>;
-  /** `armed`: the next notification is notifications/initialized; `holding`, and `trying` after a second: its answer is awaited; `opening`: the stream's. */
+  /**
+   * `armed`: notifications/initialized comes next; `holding`, after a second `trying`: its answer is awaited;
+   * `opening`: the stream's.
+   */
   #state: 'free' | 'armed' | 'holding' | 'trying' | 'opening' = 'free';
   #hold: Disposable | undefined;
-  /** What went out before the answer and has none yet. */
+  /** Requests that were sent before the answer and have none yet. */
   readonly #early = new Map<number, P>(); // bounded by: the posts under way
 
   constructor(parts: PostOrderParts<P>) {
     this.#parts = parts;
   }
 
-  /** The handshake is over but for notifications/initialized. */
+  /** The handshake has finished except for notifications/initialized. */
   arm(): void {
     this.reset();
     this.#early.clear();
@@ -61,7 +67,10 @@ export class PostOrder<P extends OrderedPost> {
     this.#hold = this.#parts.timers.after(HOLD_MS, () => this.#try());
   }
 
-  /** Whether the answer to a request goes on. False = the server refused it because it came too early: it is sent once more. */
+  /**
+   * Tells whether to pass on an answer. Returns false when the server refused the request because it came too early; it
+   * is then sent again.
+   */
   passes(reply: number | Envelope, isError: boolean): boolean {
     if (this.#early.size === 0) return true;
     const id = typeof reply === 'number' ? reply : [...this.#early.keys()].find((one) => isReplyTo(reply, one));
@@ -79,14 +88,14 @@ export class PostOrder<P extends OrderedPost> {
     return false;
   }
 
-  /** Forgets what it waits for; what is held stays held until the next handshake. */
+  /** Ends the waits; what is held stays held until the next handshake. */
   reset(): void {
     this.#state = 'free';
     this.#hold?.[Symbol.dispose]();
     this.#hold = undefined;
   }
 
-  /** A request, now or later. */
+  /** Sends a request, now or later. */
   post(post: P): Outcome<void> {
     const isAsking = this.#state === 'trying' || this.#state === 'opening';
     if (this.#state === 'holding' || (isAsking && !isHarmlessTwice(post.frame))) {
@@ -101,7 +110,7 @@ export class PostOrder<P extends OrderedPost> {
     return refused && new Refusal(refused.code, refused.message, refused.detail);
   }
 
-  /** A notification or a reply. `send` is given what must hear of its end. */
+  /** Sends a notification or a reply. `send` gets the function to call at its end. */
   letter(send: (gone?: () => void) => Outcome<void>): Outcome<void> {
     if (this.#state !== 'armed') return send();
     this.#state = 'holding';
@@ -123,7 +132,7 @@ export class PostOrder<P extends OrderedPost> {
     if (this.#state === 'trying' && post.id !== undefined) this.#early.set(post.id, post);
   }
 
-  /** notifications/initialized has been answered, or has had its time, or the server does not wait for it. */
+  /** notifications/initialized has been answered or has timed out, or the server does not wait for it. */
   #initialized(): void {
     if (this.#state !== 'armed' && this.#state !== 'holding' && this.#state !== 'trying') return;
     this.reset();
@@ -135,7 +144,7 @@ export class PostOrder<P extends OrderedPost> {
     }
     this.#state = 'opening';
     this.#hold = timers.after(handshakeMs, () => this.#there());
-    // Lists and ping ask nobody anything.
+    // Lists and ping put no request to a user.
     this.#letGo((post) => isHarmlessTwice(post.frame));
     open(() => this.#there());
   }
@@ -156,12 +165,12 @@ export class PostOrder<P extends OrderedPost> {
   }
 }
 
-/** As many are under way as the server's connections carry. */
+/** The refusal when as many requests are pending as the server's connections allow. */
 export function fullRefusal(server: string): Refusal {
   return new Refusal('server-busy', undefined, { server, setting: 'serverConnections', outcome: 'not-executed' });
 }
 
-/** Returns events without the refusals of requests that went out before the answer to notifications/initialized and go out again. */
+/** Returns events without the refusals of requests that were sent too early and are sent again. */
 export function withoutEarly(
   events: TransportEvents,
   passes: (reply: number | Envelope, isError: boolean) => boolean,

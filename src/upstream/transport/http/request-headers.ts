@@ -1,12 +1,11 @@
 /**
- * The header lists of an HTTP server's requests, built once and again only when session or version change.
- * Promises: every name and value is legal; what belongs to the hop, to the framing or to the protocol is not taken from the configuration;
- * nothing of a client's request comes in here (its Authorization is never seen).
- * Does not: send.
+ * The headers of requests to an HTTP server, built once and again only when session or version change.
+ * Guarantees: every name and value is valid; configured hop-by-hop, framing and protocol headers are ignored; nothing
+ * of a client's request is included (its Authorization is never sent).
  */
 import { headerValue, isHeaderName } from '../../../net/header-value.ts';
 
-/** Not the configuration's to set: framing, hop-by-hop (RFC 9110, 7.6.1), and what the protocol itself says. */
+/** Headers that the configuration cannot set: framing, hop-by-hop (RFC 9110, 7.6.1), and those of the protocol. */
 const OURS = new Set([
   'accept',
   'accept-encoding',
@@ -35,7 +34,7 @@ export class RequestHeaders {
   #session: string | undefined;
   #version: string | undefined;
 
-  /** `way` = what the way out wants on each request, as it is. `login` = user and password of the URL. */
+  /** `way`: headers that a proxy needs on each request. `login`: user and password of the URL. */
   constructor(configured: Readonly<Record<string, string>>, login: string | undefined, way: readonly string[]) {
     const list: string[] = []; // bounded by: the configuration
     const names = new Set<string>(); // bounded by: the configuration
@@ -63,7 +62,7 @@ export class RequestHeaders {
     ];
   }
 
-  /** The same array until the next `set`; not to be changed. */
+  /** The same array until the next `set`; do not change it. */
   get post(): string[] {
     return this.#post;
   }
@@ -73,7 +72,7 @@ export class RequestHeaders {
     return ['accept', 'text/event-stream', 'cache-control', 'no-store', ...resume, ...this.#bound()];
   }
 
-  /** Of the DELETE of a session, by default the current one. */
+  /** Returns headers for the DELETE of a session, by default the current one. */
   end(session = this.#session, version = this.#version): string[] {
     return ['accept', '*/*', ...this.#bound(session, version)];
   }

@@ -1,7 +1,8 @@
 /**
- * Finds out whether an opening failed because "url" says http:// where the server speaks TLS: such servers close the connection without a word, send a TLS alert,
- * or answer HTTP 400 with a page.
- * Guarantees: asks only after such a failure, with one connection on which nothing is sent but the handshake; ends by the deadline; never rejects.
+ * Finds out whether an opening failed because "url" says http:// and the server uses TLS: such servers close the
+ * connection, send a TLS alert, or answer HTTP 400 with a page.
+ * Guarantees: checks only after such a failure, with one connection that carries only a TLS handshake; ends by the
+ * deadline; never rejects.
  */
 
 import { HubError } from '../../../model/errors.ts';
@@ -9,7 +10,7 @@ import type { EgressPool } from '../../../net/egress.ts';
 import { useHttpsWords } from '../../../net/fault-words.ts';
 import type { Deadline } from '../../../runtime/deadline.ts';
 
-/** Returns `fault`, or one that says to use https. */
+/** Returns `fault`, or one that recommends https. */
 export async function schemeFault(
   fault: unknown,
   { pool, url }: { readonly pool: EgressPool | undefined; readonly url: string },

@@ -1,6 +1,5 @@
 /**
- * The way to one HTTP server once its address is known: its pool, its path, its headers.
- * Does not: send (`streamable-http.ts`).
+ * The pool, path and headers of one HTTP server, once its address is known. `streamable-http.ts` sends.
  */
 import type { Limits } from '../../../config/limits.ts';
 import { HubError } from '../../../model/errors.ts';
@@ -24,7 +23,10 @@ export interface Wire {
   readonly headers: RequestHeaders;
 }
 
-/** Sockets beside those of calls: pings and lists, notifications, the GET stream, DELETE. Hung calls must not keep the liveness question from going out. */
+/**
+ * Sockets beside those of calls: pings, lists, notifications, the GET stream, DELETE. Hung calls must not block the
+ * liveness probe.
+ */
 const SIDE_SOCKETS = 8;
 export const SIDE_REQUESTS = SIDE_SOCKETS - OPEN_AT_ONCE - 1;
 
@@ -44,7 +46,7 @@ export function openWire(
   return { pool, path: pool.pathOf(url), address: addressOf(url), headers };
 }
 
-/** Returns what tells the operator that a redirect is followed. */
+/** Returns a function that reports to the operator that a redirect is followed. */
 export function movedNote({ learned }: TransportEvents): (status: number, hasSlash: boolean) => void {
   return (status, hasSlash) => {
     const slash = hasSlash ? 'with a final slash' : 'without its final slash';
@@ -53,8 +55,8 @@ export function movedNote({ learned }: TransportEvents): (status: number, hasSla
 }
 
 /**
- * A POST of its frame, or the GET that fetches the rest of its answer. A stateless request repeats in headers what its body says, and what its tool
- * has declared; `stateless` undefined = it is none.
+ * Returns a POST of its frame, or the GET that fetches the rest of its answer. A stateless request repeats members of
+ * its body in headers, and what its tool declares; `stateless` is undefined for other requests.
  */
 export function requestOf(
   { frame, place }: SentExchange,

@@ -1,7 +1,7 @@
 /**
- * What a sibling hub answers to one forwarded request: one JSON reply, or events of which the last is the reply.
- * Promises: holds at most `answerBytes`; every chunk is a sign of life; whatever does not end with the reply is a fault with a name.
- * Does not: own the socket (`forward.ts`).
+ * The answer of another worker to one forwarded request: one JSON reply, or events of which the last is the reply.
+ * Guarantees: it holds at most `answerBytes`; every chunk is a sign of life; an answer without the reply ends with a
+ * named fault. `forward.ts` owns the socket.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Limits } from '../../../config/limits.ts';
@@ -23,7 +23,10 @@ export interface ForwardAnswerParts {
   readonly limits: Limits;
   readonly events: TransportEvents;
   readonly response: IncomingMessage;
-  /** The exchange is over; a fault if the reply was not in the answer. `isRead` = the answer was read to its end. Once. */
+  /**
+   * Called once when the exchange has ended; with a fault if the reply was missing. `isRead`: the answer was read to
+   * its end.
+   */
   readonly over: (fault: HubError | undefined, isRead: boolean) => void;
 }
 
@@ -62,14 +65,14 @@ export class ForwardAnswer {
     } else if (!this.#body.add(chunk)) this.#end(largeFault(server, limits.answerBytes), false);
   }
 
-  /** The answer has ended, or broken off for a reason. */
+  /** The answer has ended, or broken off with a fault. */
   end(fault?: HubError): void {
     if (this.#isOver) return;
     if (!this.#stream && !fault) this.#work = this.#bodySteps();
     this.#reader.end(fault);
   }
 
-  /** Nobody wants it any more. */
+  /** Stops reading. */
   cancel(): void {
     this.#isOver = true;
     this.#reader.cancel();

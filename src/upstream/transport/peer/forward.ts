@@ -1,9 +1,8 @@
 /**
- * To a server that lives in a sibling hub: a POST per message over that hub's private unix socket, answered like a session-less Streamable
- * HTTP server (JSON, or SSE when progress comes first). The other end is `peer-endpoint.ts`.
- * Promises: see `transport.ts`; no session, never `closed` (the home hub comes back by itself); `abort` destroys the request, which ends the
- * call there; nothing is sent twice; a hub that is away is named.
- * Owns: the sockets of its agent, at most one per place inside the server and a few beside them.
+ * Transport to a server that runs in another worker: a POST for each message over that worker's private unix socket,
+ * answered by `peer-endpoint.ts` like Streamable HTTP without sessions (JSON, or SSE if progress comes first).
+ * Guarantees: see `transport.ts`; `closed` is never called, because the owner worker is restarted; `abort` destroys the
+ * request, which cancels the call there; nothing is sent twice.
  */
 import { Agent, type IncomingMessage, request } from 'node:http';
 import type { Limits } from '../../../config/limits.ts';
@@ -22,14 +21,14 @@ export interface ForwardTransportOptions {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly spec: ServerSpec;
-  /** Private socket of the home hub. */
+  /** Private socket of the owner worker. */
   readonly socketPath: string;
   readonly events: TransportEvents;
 }
 
-/** Pings, lists and the handshake find a socket even when every place inside is taken. */
+/** Sockets for pings, lists and the handshake when calls use all others. */
 const SIDE_SOCKETS = 8;
-/** Idle sockets are closed here before the other side may close them, so that no request meets a closing one. */
+/** Idle sockets are closed here before the other side closes them, so that no request meets a closing one, ms. */
 const IDLE_MS = 4000;
 
 export function createForwardTransport(options: ForwardTransportOptions): Transport {
@@ -38,7 +37,7 @@ export function createForwardTransport(options: ForwardTransportOptions): Transp
 
 interface Exchange {
   readonly id: number;
-  /** Destroys the request; nothing is told of it any more. */
+  /** Destroys the request; no event follows. */
   readonly end: () => void;
 }
 
@@ -59,14 +58,14 @@ class ForwardTransport implements Transport {
   }
 
   async start(): Promise<void> {
-    // Whether the home hub is there shows in the handshake, which comes at once.
+    // The handshake, which follows at once, shows whether the owner worker is reachable.
     void this.#events.phase('connect');
   }
 
   send(frame: Buffer, id: number | undefined, _deadline: Deadline, share?: string): Outcome<void> {
     const server = this.#options.spec.slug;
     if (this.#stopped) return new Refusal('server-down', undefined, { server });
-    // The home hub speaks to the server itself: it needs no notice of ours, and a closed request is its cancel.
+    // The owner worker manages the server itself: it needs no notifications, and a closed request is its cancel.
     if (id === undefined) return undefined;
     if (this.#exchanges.size >= this.#exchanges.max)
       return new Refusal('server-busy', undefined, { server, setting: 'inFlight', outcome: 'not-executed' });
@@ -122,7 +121,7 @@ class ForwardTransport implements Transport {
     let over = false;
     let answered = false;
     let cancel = (): void => {};
-    /** The first end counts. `read` = the answer was read to its end, so that the socket can be used again. */
+    /** Only the first end counts. `read`: the answer was read to its end, so that the socket can be reused. */
     const finish = (fault: HubError | undefined, read = false): void => {
       if (over) return;
       over = true;
@@ -152,7 +151,7 @@ class ForwardTransport implements Transport {
     call.end(frame);
   }
 
-  /** No answer has begun. On a fresh socket that could not be opened nothing was executed; on any other nobody knows. */
+  /** No answer has begun. If a new socket could not be opened nothing was executed; otherwise it is unknown. */
   #unreachable(cause: unknown, reused: boolean): HubError {
     const { spec } = this.#options;
     const code = codeOf(cause);
@@ -174,7 +173,7 @@ class ForwardTransport implements Transport {
   }
 }
 
-/** System errors of opening a unix socket. */
+/** System errors when a unix socket is opened. */
 const NO_CONNECTION = new Set(['ECONNREFUSED', 'ENOENT', 'EACCES', 'EAGAIN', 'ENOTSOCK', 'EMFILE', 'ENFILE']); // bounded by: this literal
 
 function codeOf(cause: unknown): string {

@@ -1,8 +1,8 @@
 /**
- * The one long GET of an HTTP+SSE server: its first event names where messages are posted, everything else that comes is a message.
- * Promises: `lost` comes once, whatever ends it, unless it was aborted; nothing follows it; an endpoint on another origin is refused; an event
- * above answerBytes ends the stream; a message that is no MCP is told and passed over, because all calls share this stream.
- * Does not: time anything (the start has a deadline, the link's pulse watches the rest) or open itself again (the link does).
+ * The GET stream of an HTTP+SSE server: its first event gives the address for messages, other events are messages.
+ * Guarantees: `lost` is called once, at any end except an abort, and nothing follows; an endpoint on another origin is
+ * refused; an event above answerBytes ends the stream; an invalid message is reported and skipped, because all calls
+ * share the stream. The caller limits the time and reopens it.
  */
 import type { Limits } from '../../../config/limits.ts';
 import { HubError } from '../../../model/errors.ts';
@@ -34,7 +34,7 @@ export interface SseStreamOptions {
   readonly limits: Limits;
   /** Name of the server, for people. */
   readonly server: string;
-  /** The address as configured. */
+  /** The configured address. */
   readonly url: URL;
   readonly abortReason: Error;
   /** Once: where messages are posted. */
@@ -42,16 +42,16 @@ export interface SseStreamOptions {
   readonly opened: (endpoint: URL) => void;
   readonly alive: () => void;
   readonly message: (envelope: Envelope) => void;
-  /** An event would have been the answer to this request, or to one that it does not say, and is no message. */
+  /** Called for an invalid event that should have been the answer to this request, or to an unknown one. */
   readonly unreadable: (id: number | undefined, why: Refusal, data: Buffer) => void;
-  /** Something is wrong with one message; at most once a second. */
+  /** Reports a problem with a message; at most once a second. */
   readonly said: (line: string) => void;
   readonly lost: (fault: HubError) => void;
 }
 
-/** A longer address is none. */
+/** A longer address is not accepted. */
 const ENDPOINT_BYTES = 8192;
-/** So long the words of a refusal may take. */
+/** Longest wait for the body of a refusal, ms. */
 const REFUSAL_MS = 1000;
 
 export class SseStream implements ResponseHandler {
@@ -63,7 +63,7 @@ export class SseStream implements ResponseHandler {
   #status = 0;
   #headers: ResponseHeaders = {};
   #page: BodyCollector | undefined;
-  /** What is wrong with its media type, until its first bytes have come. */
+  /** What is wrong with its media type, until its first bytes arrive. */
   #foreign: string | undefined;
   #isOpen = false;
   #over = false;
@@ -88,7 +88,7 @@ export class SseStream implements ResponseHandler {
     });
   }
 
-  /** Nobody wants it any more; `lost` does not come. */
+  /** Closes it; `lost` is not called. */
   abort(): void {
     this.#over = true;
     this.#reader.cancel();
@@ -110,7 +110,7 @@ export class SseStream implements ResponseHandler {
     else if (kind === 'error' || kind === 'auth') {
       this.#headers = headers;
       this.#page = new BodyCollector(limits.errorBytes);
-      // Its status says enough, if its words do not come.
+      // The status is sufficient if the body does not come.
       if (kind === 'auth') this.#options.runtime.timers.after(REFUSAL_MS, () => this.#loseWithPage());
     } else if (kind === 'redirect') this.#lose(redirectFault(server, status, headers));
     else if (kind === 'coded') this.#lose(protocolFault(server, status, unknownCoding(headers)));
@@ -131,13 +131,13 @@ export class SseStream implements ResponseHandler {
 
   #step(): ReadStep {
     const step = this.#over ? 'done' : this.#events.step();
-    // It refuses for one reason only.
+    // The only reason for a refusal is the size.
     if (this.#events.refusal) this.#lose(largeFault(this.#options.server, this.#options.limits.answerBytes));
     if (step === 'long' && !this.#over) this.#options.alive();
     return step;
   }
 
-  /** The media type is second-guessed by the first bytes. */
+  /** Checks the media type against the first bytes. */
   #isEventStream(chunk: Buffer): boolean {
     if (this.#foreign === undefined) return true;
     const isEvents = bodyKindOf(chunk) === 'sse';
@@ -154,7 +154,7 @@ export class SseStream implements ResponseHandler {
     this.#reader.end(fault);
   }
 
-  /** All that has come is read. */
+  /** Everything received has been read. */
   #ended(fault: Error | undefined): void {
     const { server, url } = this.#options;
     if (fault) {
@@ -168,7 +168,7 @@ export class SseStream implements ResponseHandler {
   }
 
   #isOther(event: SseEvent): boolean {
-    // Without data it only names an id or a retry, which this transport has no use for.
+    // Without data an event only sets an id or a retry time, which this transport does not use.
     if (!this.#over && !this.#isOpen && event.data.length > 0) {
       this.#open(event);
       return true;
@@ -178,7 +178,7 @@ export class SseStream implements ResponseHandler {
 
   #open({ event, data }: SseEvent): void {
     const { server, url, opened } = this.#options;
-    // Some greet first; the handshake's time ends the wait for the endpoint.
+    // Some servers send other events first; the time limit of the handshake ends the wait for the endpoint.
     if (event !== 'endpoint') return;
     const text = data.length > ENDPOINT_BYTES ? '' : data.toString('utf8').trim();
     const endpoint = text === '' ? null : URL.parse(text, url.href);

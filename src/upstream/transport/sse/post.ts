@@ -1,8 +1,8 @@
 /**
- * One POST to the endpoint of an HTTP+SSE server. It delivers; the reply comes on the long stream, and some servers write it into the answer of the POST.
- * Promises: a failed delivery is told once, with the code that fits; whatever else a server writes into the answer is read and thrown away, up to a bound;
- * a POST whose reply has come already is cut after a second; nothing is delivered twice except what may be.
- * Does not: wait for the reply or time anything (the link does, and calls `abort`): some servers answer the POST only when the tool has finished.
+ * One POST to the endpoint of an HTTP+SSE server. The reply comes on the stream, from some servers in the response.
+ * Guarantees: a failed delivery is reported once; the rest of a response is read and dropped, up to a limit; a POST
+ * whose reply has come is closed after a second; only repeatable messages are sent twice. It has no timeout, because
+ * some servers respond only when the tool has finished: the link calls `abort`.
  */
 import type { Limits } from '../../../config/limits.ts';
 import type { HubError } from '../../../model/errors.ts';
@@ -20,7 +20,7 @@ import { PacedAnswer } from '../http/paced-answer.ts';
 import { OutgoingPost, type PostOrigin } from '../streamable-http/outgoing.ts';
 import type { TransportEvents } from '../transport.ts';
 
-/** The transport, as its POSTs see it. */
+/** The transport, as its POSTs use it. */
 export interface SsePostHost {
   readonly runtime: Runtime;
   readonly limits: Limits;
@@ -28,27 +28,27 @@ export interface SsePostHost {
   readonly server: string;
   readonly events: TransportEvents;
   readonly abortReason: Error;
-  /** Method and address of its POSTs, for the operator. */
+  /** Returns method and address of its POSTs, for the operator. */
   asked(): string;
-  /** Delivers the same frame once more, in place of this one. False = it cannot. */
+  /** Sends the same frame again in place of this POST; returns false when it cannot. */
   resend(post: SsePost): boolean;
-  /** Bytes of unfinished answers of this server. */
+  /** Buffered bytes of unfinished answers of this server. */
   readonly buffered: CappedCount;
-  /** A message was in the answer. */
+  /** Called with a message in the response. */
   message(envelope: Envelope): void;
-  /** It needs its slot no longer. May come twice. */
+  /** Called when it no longer needs its slot; possibly twice. */
   released(post: SsePost): void;
 }
 
-/** Read of a body that nobody wants, so that its connection can be used again. */
+/** Bytes that are read of an unneeded body, so that its connection can be reused. */
 const DRAIN_BYTES = 64 * 1024;
 const LINGER_MS = 1000;
 
 export class SsePost extends OutgoingPost implements ResponseHandler {
   readonly #host: SsePostHost;
-  /** From `dispatch`: by it a request that still waits for a connection is aborted. */
+  /** Set at `dispatch`: aborts a request that still waits for a connection. */
   #dispatched: ResponseController | undefined;
-  /** The same once the request was about to be written. */
+  /** Set when the request was about to be written. */
   #controller: ResponseController | undefined;
   #status = 0;
   #headers: ResponseHeaders = {};
@@ -59,10 +59,10 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
   #released = false;
   #linger: TimerWheelEntry | undefined;
   #refusal: Disposable | undefined;
-  /** Of a request that was taken: the reply may be in it. */
+  /** Set for an accepted request: the reply may be in the response. */
   #answer: PacedAnswer | undefined;
   #heldBytes = 0;
-  /** The answer is that of the call, as with Streamable HTTP. */
+  /** The response is the answer of the call, as with Streamable HTTP. */
   #isWhole = false;
 
   constructor(host: SsePostHost, frame: Buffer, id: number | undefined, origin: PostOrigin) {
@@ -76,7 +76,7 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
     if (this.#aborted) this.#cut();
   }
 
-  /** Nobody waits for it any more: it leaves the pool at once, with the connection that carries it. False = the server cannot have got it. */
+  /** Cancels it at once, with the connection that carries it. Returns false when the server cannot have received it. */
   abort(): boolean {
     const mayHaveLeft = this.#controller !== undefined || this.again;
     if (this.#aborted) return mayHaveLeft;
@@ -87,7 +87,7 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
     return mayHaveLeft;
   }
 
-  /** The reply has come on the stream: the call's place is free, also while the POST is still being answered. */
+  /** The reply came on the stream: frees the call's slot, even if the POST has no response yet. */
   replied(): void {
     this.#settle();
     this.#lingers();
@@ -110,7 +110,7 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
     else if (kind === 'error' || kind === 'auth') {
       this.#headers = headers;
       this.#page = new BodyCollector(limits.errorBytes);
-      // Its status says enough, if its words do not come.
+      // The status is sufficient if the body does not come.
       if (kind === 'auth') this.#refusal = runtime.timers.after(LINGER_MS, () => this.#finishRefusal());
     } else {
       if (this.id !== undefined) {
@@ -121,7 +121,10 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
     }
   }
 
-  /** HTTP 200 with a type of messages has the reply in it, which may take its time; behind any other answer it is looked for while that is read anyway. */
+  /**
+   * A response 200 with a message type contains the reply and may take its time; other responses are searched while
+   * they are read.
+   */
   #begin(id: number, headers: ResponseHeaders): void {
     const kind = answerKind(this.#status, headers, true);
     if (kind !== 'json' && kind !== 'sse' && kind !== 'foreign') return;
@@ -136,7 +139,7 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
     this.#isWhole = this.#status === 200 && kind !== 'foreign';
   }
 
-  /** What is no reply says nothing of the call: its reply may come on the stream. */
+  /** Content that is no reply says nothing about the call: its reply may come on the stream. */
   #take(answer: PacedAnswer, chunk: Buffer, controller: ResponseController): void {
     if (this.#isWhole && this.id !== undefined) this.#host.events.alive(this.id);
     if (!this.#host.buffered.take(chunk.length)) return this.#dropAnswer();
@@ -155,7 +158,7 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
     if (message.kind !== 'reply' || isReplyTo(message, id)) this.#host.message(message);
   }
 
-  /** The rest is thrown away. */
+  /** Drops the rest. */
   #dropAnswer(): void {
     this.#answer?.cancel();
     this.#answer = undefined;
@@ -196,7 +199,7 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
   #over(fault: Error | undefined): void {
     if (fault && !this.#settled) {
       const mayGoAgain = this.#status === 0 && this.id !== undefined && !this.again && isConnectionLoss(fault);
-      // A kept-alive connection may be closed by its server while we write to it (see _http-exchange.ts).
+      // The server may have closed a kept-alive connection while it was written to (see `streamable-http/exchange.ts`).
       if (mayGoAgain && isHarmlessTwice(this.frame) && this.#host.resend(this)) this.#settled = true;
       else this.#failFromNet(fault);
     }
@@ -230,7 +233,7 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
     else if (this.id !== undefined) this.#host.events.failed(this.id, fault);
   }
 
-  /** What still comes is only read to keep the connection, for a second at most. */
+  /** Reads the rest only to keep the connection, for at most a second. */
   #settle(): void {
     if (this.#settled) return;
     this.#settled = true;

@@ -1,6 +1,6 @@
 // covers: A1, A2, B22
 /**
- * The old transport against servers that misbehave in every way it allows.
+ * The older transport against servers with every kind of invalid behaviour.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -22,7 +22,7 @@ async function withServer(
   await run(rig, server);
 }
 
-/** The fault of a server that does not come up. */
+/** Returns the fault of a server that does not start. */
 async function causeOf(rig: LiveFleet): Promise<{ code: string | undefined; cause: string }> {
   await until(() => rig.registry.status('s')?.state === 'waiting', 8000, 'it does not come up');
   const { code, cause = '' } = rig.registry.status('s') ?? {};

@@ -1,6 +1,6 @@
 // covers: B24, B25, P16
 /**
- * The old transport against servers made with the SDK: the whole way of a call (stack, link, transport).
+ * The older transport against servers made with the SDK: calls through pipeline, link and transport.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,11 +1,8 @@
 /**
- * HTTP+SSE of 2024-11-05 towards one server: one long GET stream that names an endpoint, messages POSTed there, answers on the stream, or in the answer of their POST.
- * Promises: see `transport.ts`; never more than serverConnections + 8 sockets; `start` ends with the endpoint named, or a fault that says what
- * came instead; the stream is the session: its end is `closed`, and nothing is left to delete; requests that follow notifications/initialized
- * wait for its answer (see `post-order.ts`), so that no server sees them in the wrong order; no header of a client is ever seen here.
- * Owns: the sockets of its egress pool: the stream and its POSTs.
- * Does not: correlate, time or repeat calls, or connect again (the link does). Files beside it that begin with `_sse-` are its parts.
- * Source: specification 2024-11-05, transports; protocol.md §1.1, §1.3.
+ * HTTP+SSE transport (specification 2024-11-05, transports) to one server: a GET stream that gives an endpoint,
+ * messages POSTed there, answers on the stream or in the response to their POST. It owns the sockets of its pool.
+ * Guarantees: see `transport.ts`; at most serverConnections + 8 sockets; the stream is the session: `closed` comes at
+ * its end; requests wait for the answer to notifications/initialized (`post-order.ts`); no headers of clients are sent.
  */
 import type { Limits } from '../../../config/limits.ts';
 import { HubError } from '../../../model/errors.ts';
@@ -40,9 +37,11 @@ export interface SseTransportOptions {
   readonly events: TransportEvents;
 }
 
-/** Sockets beside those of calls: pings and lists, notifications, the stream. Hung POSTs must not keep the liveness question from going out. */
+/**
+ * Sockets beside those of calls: pings, lists, notifications, the stream. Hung POSTs must not block the liveness probe.
+ */
 const SIDE_SOCKETS = 8;
-/** Answers of the largest size that may be arriving in POSTs at once. */
+/** Number of answers of the largest size that may arrive in responses to POSTs at once. */
 const LARGE_ANSWERS = 4;
 const SIDE_REQUESTS = SIDE_SOCKETS - OPEN_AT_ONCE - 1;
 
@@ -50,7 +49,7 @@ export function createSseTransport(options: SseTransportOptions): Transport {
   return new SseTransport(options);
 }
 
-/** Everything that exists once the endpoint is known. */
+/** What exists once the endpoint is known. */
 interface Wire {
   readonly path: string;
   /** For the operator. */
@@ -137,7 +136,7 @@ class SseTransport implements Transport, SsePostHost {
   }
 
   abort(id: number): boolean {
-    // One that is not there has been sent and answered in some way.
+    // A POST that is missing has been sent and answered.
     const own = [...this.#posts.values()].filter((post) => post.id === id);
     const sent = own.map((post) => post.abort());
     return own.length === 0 || sent.includes(true);
@@ -180,7 +179,7 @@ class SseTransport implements Transport, SsePostHost {
     return next !== undefined;
   }
 
-  /** The same request once more; undefined = too many are under way. */
+  /** Creates the same request again; undefined when too many are pending. */
   #another({ frame, id }: SsePost): SsePost | undefined {
     const next = new SsePost(this, frame, id, { again: true, gone: undefined });
     return this.#admit(next) ? next : undefined;
@@ -191,7 +190,7 @@ class SseTransport implements Transport, SsePostHost {
     post.slot = -1;
   }
 
-  /** The endpoint that the stream names. Throws what came instead. */
+  /** Opens the stream and returns its endpoint. Throws a fault that says what came instead. */
   async #openStream(
     { url, pool, headers }: { url: URL; pool: EgressPool; headers: RequestHeaders },
     deadline: Deadline,
@@ -219,7 +218,7 @@ class SseTransport implements Transport, SsePostHost {
     });
     this.#stream = stream;
     pool.dispatch({ method: 'GET', path: pool.pathOf(url), headers: headers.stream(undefined), body: null }, stream);
-    // Not the whole budget: the handshake that follows needs its part.
+    // Not the whole time: the following handshake needs its part.
     using soon = deadline.sooner(limits.handshakeMs);
     try {
       return await runtime.waits.for(named.promise, { label: 'upstream-connect', owner: server, deadline: soon });
@@ -239,7 +238,7 @@ class SseTransport implements Transport, SsePostHost {
     for (const post of [...this.#posts.values()]) if (isMeant(post)) post.replied();
   }
 
-  /** The stream is the session: with it everything is over. */
+  /** The stream is the session: its end ends everything. */
   #lost(fault: HubError): void {
     if (this.#over) return;
     this.events.closed(fault);

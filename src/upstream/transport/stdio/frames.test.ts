@@ -1,4 +1,4 @@
-/** Messages that come in one piece, however many, are handed on in small turns of the loop. */
+/** Messages that come in one piece are handed on in short turns of the event loop. */
 import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
@@ -10,7 +10,7 @@ import { createRuntime } from '../../../runtime/runtime.ts';
 import { Frames } from './frames.ts';
 
 const COUNT = 100_000;
-/** Of a turn, by the time this thread was at work. The promise is 50 ms; all at once are 200 ms and more. */
+/** CPU time of this thread in a turn. The limit is 50 ms; all messages at once take 200 ms and more. */
 const TURN_MS = 50;
 
 // row B12 · guards src/upstream/transport/stdio/frames.ts
@@ -48,7 +48,7 @@ test('a hundred thousand notifications in one write: the loop turns in between',
   stream.push(flood);
   await until(() => count === COUNT, 20_000, 'all of them');
   isOver = true;
-  turn(); // the one that is just over
+  turn(); // the current one
   frames.mute();
   assert.ok(longestUs / 1000 < TURN_MS, `a turn of ${longestUs / 1000} ms`);
   await runtime.scope.close(runtime.deadline(1000));
@@ -56,7 +56,7 @@ test('a hundred thousand notifications in one write: the loop turns in between',
 
 const ask = (id: number) => `{"jsonrpc":"2.0","id":${id},"result":{"content":[{"type":"text","text":"a b"}]}}`;
 
-/** Frames that read what the test writes, on a clock of its own. */
+/** Frames that read what the test writes, on a clock of their own. */
 function reader() {
   const frozen = frozenRuntime();
   const stream = new Readable({ read() {} });
@@ -117,7 +117,7 @@ test('text before a message leaves time for a better answer', async () => {
   await write(`sending ${ask(7)}\n${ask(7)}\n`);
   assert.deepEqual([messages, unreadable], [[ask(7)], []]);
   advance(1000);
-  // The request is over by then, so that this ends nothing.
+  // The request has ended by then, so that this ends nothing.
   assert.deepEqual(unreadable, [[7]]);
 });
 

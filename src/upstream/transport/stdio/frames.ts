@@ -1,9 +1,8 @@
 /**
- * A child's stdout cut into JSON-RPC messages, a little at a time.
- * Promises: a turn of the loop takes at most 256 messages or a millisecond (B12), and a long message several turns; while messages wait, nothing more is read, so that the pipe slows the
- * child down; what is no JSON-RPC is counted, reported once a second and skipped (B9), and more than 32 MiB or 250,000 lines of it a second
- * are not read; a line longer than `maxLineBytes` ends the stream (B10).
- * Does not: know what a message means.
+ * Splits a child's stdout into JSON-RPC messages, in small steps.
+ * Guarantees: a turn handles at most 256 messages or a millisecond, a long message takes several turns; while messages
+ * wait nothing more is read, which slows the child down; other output is counted, reported once a second and skipped,
+ * at most 32 MiB or 250,000 lines a second; a line above `maxLineBytes` ends the stream.
  */
 import type { Readable } from 'node:stream';
 import { isRefusal, type Outcome, type Refusal } from '../../../model/outcome.ts';
@@ -30,15 +29,15 @@ export interface FramesOptions {
   readonly maxBatch: number;
   readonly quoted: Pick<QuotedReplies, 'may'>;
   readonly message: (envelope: Envelope) => void;
-  /** A line would have been the answer to these requests, or to one that it does not say, and is no message. */
+  /** Called for an invalid line that should have been the answer to these requests, or to an unknown one. */
   readonly unreadable: (ids: readonly number[], why: Refusal, line: Buffer) => void;
   /** Bytes came. */
   readonly alive: () => void;
   /** At most once a second. */
   readonly said: (line: string) => void;
-  /** A line without end; nothing is read any more. */
+  /** Called for an endless line; nothing more is read. */
   readonly tooLong: () => void;
-  /** The child has closed its end. Once. */
+  /** Called once, when the child has closed its end. */
   readonly ended: () => void;
 }
 
@@ -48,12 +47,12 @@ const RETURN = 0x0d;
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 const OPEN_ARRAY = 0x5b;
-/** What is begun and not finished by then is taken as it is: an object on several lines, a message without a line end, text before a message. */
+/** An unfinished object, message without a line end, or text before a message is taken as it is after this time, ms. */
 const REST_MS = 200;
-/** Lines with text before a message whose requests wait for a better answer; the requests of more of them end at once. */
+/** Number of lines with text before a message whose requests wait for a better answer; others end at once. */
 const SUSPECTS = 64;
 
-/** What takes several steps, and what each of them is. */
+/** Work in several steps, and what each step is. */
 interface Work {
   readonly step: ReadStep;
   readonly steps: Iterator<void, void>;
@@ -66,9 +65,9 @@ export class Frames {
   #pieces: Buffer[] = []; // bounded by: GATHER_BYTES
   #pieceBytes = 0;
   readonly #reader: PacedReader;
-  /** What takes several steps: a long line, or one that is no message as it stands. */
+  /** Work in several steps: a long line, or one that is no valid message. */
   #work: Work | undefined;
-  /** What has come without a line end is to be looked at when all else is read. */
+  /** Data without a line end is to be read after everything else. */
   #isUnfinishedWanted = false;
   #over = false;
   #whenEmpty: (() => void) | undefined;
@@ -78,7 +77,7 @@ export class Frames {
   /** Runs while a message may be waiting for its line end. */
   #newlineWait: Disposable | undefined;
   #suspects = 0;
-  isCut = false; // what was read last ended in the middle of a message
+  isCut = false; // the last data that was read ended in the middle of a message
 
   constructor(stream: Readable, options: FramesOptions) {
     this.#stream = stream;
@@ -100,12 +99,12 @@ export class Frames {
     stream.once('end', () => this.whenEmpty(() => options.ended()));
   }
 
-  /** The beginning of the last line that was no message, masked and without control characters; undefined = there was none. */
+  /** The beginning of the last line that was no message, masked, without control characters; or undefined. */
   get strayLine(): string | undefined {
     return this.#garbage.last;
   }
 
-  /** Calls back once what has been read is handed on; at once when nothing waits. */
+  /** Calls back when everything read has been handed on; at once when nothing waits. */
   whenEmpty(done: () => void): void {
     const before = this.#whenEmpty;
     if (this.#over) return done();
@@ -116,7 +115,7 @@ export class Frames {
     this.#takeUnfinished();
   }
 
-  /** Hands on nothing more. What still comes is read and thrown away, so that the child does not block. */
+  /** Hands on nothing more. Further output is read and dropped, so that the child does not block. */
   mute(): void {
     this.#over = true;
     this.#reader.cancel();
@@ -124,7 +123,7 @@ export class Frames {
     this.#stream.resume();
   }
 
-  /** Pieces of one long line are put together first: a splitter that holds 100,000 tiny pieces walks them all at each new one. */
+  /** Joins pieces of a long line: a splitter with 100,000 tiny pieces walks through all for each new one. */
   #gather(chunk: Buffer): boolean {
     this.#pieces.push(chunk);
     this.#pieceBytes += chunk.length;
@@ -173,7 +172,7 @@ export class Frames {
   }
 
   #refuse(line: Buffer, why: Refusal): void {
-    // The next line of an object that stands on many.
+    // The next line of an object on several lines.
     const step = why.code === 'parse-error' && !this.#object.isEmpty ? this.#object.add(line) : 'refused';
     if (step === 'open') this.#objectWatch?.touch();
     else {
@@ -197,7 +196,7 @@ export class Frames {
     else yield* this.#refused(line, why);
   }
 
-  /** A line that is no JSON may be a part of an object, or have messages in it. */
+  /** A line that is no JSON may be a part of an object, or contain messages. */
   *#salvage(line: Buffer, why: Refusal): Generator<void, void> {
     if (this.#over || isBlank(line)) return;
     if (!this.#object.isEmpty) {
@@ -231,7 +230,7 @@ export class Frames {
     else this.#hand({ ...message, repaired: 'it was on several lines' });
   }
 
-  /** Some programs write a message and no line end. */
+  /** Some programs write a message without a line end. */
   #awaitNewline(last: number): void {
     if (this.#newlineWait === undefined && last !== CLOSE_OBJECT && last !== RETURN && last !== 0) return;
     this.#newlineWait?.[Symbol.dispose]();
@@ -280,7 +279,7 @@ export class Frames {
     else if (ids.length > 0) this.#suspect(ids, why, Buffer.from(line.subarray(0, SHOWN_BYTES)));
   }
 
-  /** Text stands before what would be an answer: a log line about an answer that is on its way, or a spoilt answer. */
+  /** Text precedes what should be an answer: a log line about an answer that follows, or a corrupted answer. */
   #suspect(ids: readonly number[], why: Refusal, line: Buffer): void {
     this.#suspects += 1;
     this.#options.runtime.timers.after(REST_MS, () => {

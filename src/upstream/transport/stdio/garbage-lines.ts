@@ -1,15 +1,15 @@
 /**
- * Lines of a child's stdout that are no messages: counted, and reported once a second.
- * Guarantees: more than 32 MiB or 250,000 lines of them in a second are too much; of a line only its beginning is kept.
+ * Counts lines of a child's stdout that are no messages, and reports them once a second.
+ * Guarantees: more than 32 MiB or 250,000 of them in a second are too much; only the beginning of a line is kept.
  */
 import type { Runtime } from '../../../runtime/runtime.ts';
 import { plainLine } from '../../../subprocess/io/plain-text.ts';
 
 const SECOND_MS = 1000;
 const MAX_BYTES = 32 * 1024 * 1024;
-/** A line costs this much beside its bytes: a million two-byte lines are work as well. */
+/** Cost of a line beside its bytes: a million lines of two bytes are work as well. */
 const LINE_BYTES = 128;
-/** Kept of a line. */
+/** Bytes that are kept of a line. */
 export const SHOWN_BYTES = 512;
 const SHOWN_CHARS = 200;
 
@@ -28,19 +28,19 @@ export class GarbageLines implements Disposable {
     this.#said = said;
   }
 
-  /** The beginning of the last line, masked and without control characters; undefined = there was none. */
+  /** The beginning of the last line, masked and without control characters; undefined when there was none. */
   get last(): string | undefined {
     const { secrets } = this.#runtime;
     const text = secrets.mask(plainLine(secrets.mask(this.#seen.toString('utf8'))));
     return text.trim().slice(0, SHOWN_CHARS) || undefined;
   }
 
-  /** Nothing more should be read in this second. */
+  /** True when no more should be read in this second. */
   get isTooMuch(): boolean {
     return this.#bytes > MAX_BYTES;
   }
 
-  /** Returns how long this second still lasts, ms, and counts anew from there. */
+  /** Returns the remaining time of this second in ms, and starts a new count then. */
   restMs(): number {
     this.#bytes = 0;
     return Math.max(0, this.#secondMs + SECOND_MS - this.#runtime.clock.nowMs());
@@ -55,7 +55,7 @@ export class GarbageLines implements Disposable {
     }
     this.#bytes += line.length + LINE_BYTES;
     this.#lines += 1;
-    // Made readable when it is shown, which is once a second: there may be 20,000 of them.
+    // It is made readable only when it is shown, once a second: there may be 20,000 of them.
     this.#seen = Buffer.from(line.subarray(0, SHOWN_BYTES));
     if (this.#reporting) return;
     this.#report();
@@ -77,7 +77,7 @@ export class GarbageLines implements Disposable {
   }
 }
 
-/** Nothing but spaces and line ends. Looks at as much as would be shown. */
+/** Tells whether the line has only spaces and line ends, in the part that would be shown. */
 export function isBlank(line: Buffer): boolean {
   const end = Math.min(line.length, SHOWN_BYTES);
   for (let at = 0; at < end; at += 1) if ((line[at] as number) > 0x20) return false;

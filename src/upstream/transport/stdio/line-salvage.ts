@@ -1,6 +1,7 @@
 /**
- * What a line of a child's stdout says that is no message as it stands: messages in one line, colours, NULs and text around a message.
- * Guarantees: only a line that begins with `{` is taken for messages, and only where they are complete and have `"jsonrpc"`: all else belongs to nobody.
+ * Finds messages in a line of a child's stdout that is no valid message: several messages in one line, colours, NULs
+ * and text around a message.
+ * Guarantees: only a line that begins with `{` is searched, and only complete messages with `"jsonrpc"` are taken.
  */
 import { isRefusal } from '../../../model/outcome.ts';
 import { type answerScan, answerSteps } from '../../../protocol/answer.ts';
@@ -8,9 +9,9 @@ import type { Envelope } from '../../../protocol/message.ts';
 import { valueEnd } from '../../../protocol/scan-steps.ts';
 
 export interface Salvaged {
-  /** In their order; may be empty. */
+  /** In order; may be empty. */
   readonly messages: readonly Envelope[];
-  /** What is left behind the last of them. */
+  /** The text behind the last of them. */
   readonly rest: Buffer;
 }
 
@@ -19,15 +20,15 @@ const OPEN_BRACKET = 0x5b;
 const OPEN_OBJECT = 0x7b;
 const LETTER_M = 0x6d;
 const BLANK = 0x20;
-/** A colour has fewer parameters. */
+/** Longest colour code. */
 const COLOUR_BYTES = 20;
 const MESSAGES = 100;
-/** Blanks and colours that are passed in one step. */
+/** Blanks and colours that are skipped in one step. */
 const STEP_BLANKS = 32 * 1024;
-/** Looked at in a line with NULs. */
+/** Bytes of a line with NULs that are searched. */
 const NUL_BYTES = 64 * 1024;
 
-/** Returns the complete messages at the beginning of a line that the scanner refused as no JSON, in steps of some milliseconds. */
+/** Returns the complete messages at the beginning of a line that is no JSON, in steps of some milliseconds. */
 export function* salvage(line: Buffer, scan: ReturnType<typeof answerScan>): Generator<void, Salvaged> {
   let rest = yield* withoutColours(line);
   const messages: Envelope[] = []; // bounded by: MESSAGES
@@ -41,7 +42,7 @@ export function* salvage(line: Buffer, scan: ReturnType<typeof answerScan>): Gen
   return { messages, rest };
 }
 
-/** The line without blanks, NULs and colour codes at its ends, in steps. */
+/** Returns the line without blanks, NULs and colour codes at its ends, in steps. */
 export function* withoutColours(line: Buffer): Generator<void, Buffer> {
   let at = 0;
   let end = line.length;
@@ -59,7 +60,7 @@ export function* withoutColours(line: Buffer): Generator<void, Buffer> {
   return at === 0 && end === line.length ? line : line.subarray(at, end);
 }
 
-/** The beginning of the line without its NULs. */
+/** Returns the beginning of the line without NULs. */
 export function withoutNuls(line: Buffer): Buffer {
   return line.subarray(0, NUL_BYTES).filter((byte) => byte !== 0) as Buffer;
 }
@@ -85,7 +86,7 @@ function beforeBlank(line: Buffer, at: number, end: number): number {
   return (line[end - 1] as number) <= BLANK ? end - 1 : end;
 }
 
-/** Digits, semicolons and colons. */
+/** Tells whether it is a digit, semicolon or colon. */
 function isParameter(byte: number): boolean {
   return byte >= 0x30 && byte <= 0x3b;
 }

@@ -1,6 +1,7 @@
 /**
- * A JSON object that a child writes over several lines (pretty-printed), put together line by line.
- * Guarantees: linear time, in steps of a millisecond; holds at most `maxBytes`; knows at each line whether the object is complete.
+ * Assembles a JSON object that a child writes on several lines (pretty-printed).
+ * Guarantees: linear time, in steps of a millisecond; at most `maxBytes`; after each line it is known whether the
+ * object is complete.
  */
 import { Pieces } from '../../../protocol/pieces.ts';
 
@@ -11,7 +12,7 @@ const CLOSE_OBJECT = 0x7d;
 const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 const BLANK = 0x20;
-/** Looked at in one step. */
+/** Bytes that are read in one step. */
 const STEP_BYTES = 128 * 1024;
 const LINE_END = Buffer.from('\n');
 
@@ -32,15 +33,15 @@ export class ObjectLines {
   }
 
   /**
-   * Takes the next line. `open` = it was taken, and more must come; `complete` = the object ends with it; `refused` = it cannot be a part of such an object,
-   * and was not taken. The first line must begin with a brace and leave it open.
+   * Adds the next line. `open`: added, and more must come; `complete`: the object ends with it; `refused`: it cannot be
+   * a part of such an object, and was not added. The first line must begin with a brace and leave it open.
    */
   add(line: Buffer): LineStep {
     const lexer = new Lexer(this.#depth);
     return this.#mayTake(line) && lexer.read(line, 0, line.length) ? this.#taken(line, lexer) : 'refused';
   }
 
-  /** The same in steps of some milliseconds, for a long line. */
+  /** Does the same in steps of some milliseconds, for a long line. */
   *addSteps(line: Buffer): Generator<void, LineStep> {
     if (!this.#mayTake(line)) return 'refused';
     const lexer = new Lexer(this.#depth);
@@ -63,7 +64,7 @@ export class ObjectLines {
     return depth === 0 ? 'complete' : 'open';
   }
 
-  /** Returns what has come, in steps, and begins anew. */
+  /** Returns the collected text, in steps, and starts over. */
   take(): Generator<void, Buffer> {
     this.#depth = 0;
     return this.#held.takeSteps();
@@ -81,7 +82,7 @@ class Lexer {
     this.depth = depth;
   }
 
-  /** False = there is text behind the object. */
+  /** Returns false when there is text behind the object. */
   read(line: Buffer, from: number, to: number): boolean {
     for (let at = from; at < to; at += 1) {
       const byte = line[at] as number;

@@ -158,7 +158,7 @@ const MINI_HUB = `
   setInterval(() => {}, 1000);
 `;
 
-/** Its command is executed: what stands before it (setpriv) has done its work. */
+/** Returns when its command is executed: the programs before it (setpriv) have finished. */
 function runsProgram(pid: number): boolean {
   const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
   return command.includes(FAULT) && !command.includes('--pdeathsig');
@@ -176,7 +176,8 @@ test('children die with a hub that is killed (B5)', { skip: process.platform !==
   try {
     await until(() => printed.includes('\n'), 8000, 'the pids');
     const pids = JSON.parse(printed) as number[];
-    // The parent-death signal is asked for by the program that then becomes the server: a hub killed before that leaves it to the supervisor's sweep.
+    // The program that becomes the server requests the parent-death signal: if the hub is killed before that, the sweep
+    // ends it.
     await until(() => pids.every((pid) => runsProgram(pid)), 8000, 'the servers run');
     assert.ok(pids.length === 4 && pids.every(isAlive));
     hub.kill('SIGKILL');
@@ -203,7 +204,7 @@ test('stopping ends by its deadline, twice and at once', async () => {
 
 test('a stop that runs out of time still ends what escaped the group', async () => {
   await using rig = await started(['setsid'], { limits: { childTermMs: 60_000 } });
-  // Twice the same: the fork that escapes is over, and not half-way while the sweep looks.
+  // Read twice with the same result: the fork that escapes has finished before the sweep looks.
   let before = '';
   await until(
     async () => {
@@ -302,14 +303,14 @@ test('a line without end is cut quickly, in bounded memory (B10)', async () => {
     assert.equal(rig.closed[0]?.code, 'upstream-too-large');
     assert.equal(rig.closed[0]?.detail.setting, 'stdioLineBytes');
     const grownMiB = (process.memoryUsage().rss - before) / 1024 / 1024;
-    // 16 MiB of one line, put together as it comes, and as much of its chunks that are not collected yet.
+    // 16 MiB of one line, assembled as it comes, and as much of its chunks that are not collected yet.
     assert.ok(grownMiB < scaled({ ci: 42, long: 34 }), `grew ${grownMiB} MiB`);
   }
 });
 
 // row B11 · guards src/protocol/lines.ts
 test('a valid huge line arrives without stopping the loop (B11)', async () => {
-  /** CPU of this process until a line of so many bytes has come, ms. */
+  /** Returns CPU time of this process until a line of so many bytes has come, ms. */
   const costOf = async (bytes: number): Promise<number> => {
     await using rig = await started(['bigline', String(bytes)]);
     const before = process.cpuUsage();
@@ -324,7 +325,7 @@ test('a valid huge line arrives without stopping the loop (B11)', async () => {
   await costOf(1_000_000);
   const small = await costOf(2_250_000);
   const large = await costOf(9_000_000);
-  // Four times the bytes; a line that is copied again at each piece costs sixteen times as much.
+  // Four times the bytes; a line that is copied for each piece would cost sixteen times as much.
   assert.ok(large < 9 * small, `${large} ms of CPU for four times the bytes of ${small} ms`);
 });
 

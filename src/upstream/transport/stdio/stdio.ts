@@ -1,9 +1,8 @@
 /**
- * A server as a child process that speaks JSON-RPC over its stdin and stdout. Owns: one process group, its three pipes, what its
- * descendants' mark leads to.
- * Promises: `send` never waits and holds at most `stdinBytes` (or one larger message); a child that stops reading, writes a line without
- * end or dies is ended and reported by one `closed`; after `closed` or `stop` no event follows but last lines of stderr.
- * Does not: know MCP methods, correlate or restart (the link). An instance lives once: a restart is a new one.
+ * Transport to a child process over stdin and stdout. It owns a process group, its pipes, and marked descendants.
+ * Guarantees: `send` never waits and holds at most `stdinBytes` (or one larger message); a child that stops reading,
+ * writes an endless line or exits is ended and reported by one `closed`; after `closed` or `stop` only last lines of
+ * stderr follow. An instance is used once: a restart creates another one.
  */
 
 import { HubError } from '../../../model/errors.ts';
@@ -22,7 +21,7 @@ import { guardedEvents } from '../guarded-events.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { Frames } from './frames.ts';
 
-/** From a closed pipe to the exit that explains it. */
+/** Time from a closed pipe to the exit that explains it, ms. */
 const EXIT_MS = 500;
 
 export interface StdioOptions extends ChildDeps {
@@ -41,12 +40,12 @@ class StdioTransport implements Transport {
   #frames: Frames | undefined;
   readonly #quoted = new QuotedReplies();
   #installKey: string | undefined;
-  /** It has sent a message: the package it runs is whole. */
+  /** It has sent a message: its package is complete. */
   #spoke = false;
-  /** `closed` has been told, or `stop` asked. */
+  /** `closed` was called, or `stop`. */
   #over = false;
   #used = false;
-  /** Of the last request. */
+  /** Size of the last request. */
   #requestBytes = 0;
 
   constructor(options: StdioOptions) {
@@ -139,7 +138,7 @@ class StdioTransport implements Transport {
   }
 
   abort(id: number): boolean {
-    // Requests of stdio share one pipe: what is in it cannot be closed.
+    // Requests share one pipe: bytes that are in it cannot be cancelled.
     return this.#stdin?.withdraw(id) !== true;
   }
 
@@ -203,7 +202,10 @@ class StdioTransport implements Transport {
     else close();
   }
 
-  /** It has closed a pipe: mostly it is about to exit, which says more. One that lives on can serve nobody and is ended. */
+  /**
+   * It has closed a pipe and is probably about to exit, which gives a better reason. If it does not exit, it cannot
+   * serve and is ended.
+   */
   #deaf(pipe: 'stdin' | 'stdout'): void {
     if (this.#over) return;
     const { runtime, spec } = this.#options;

@@ -1,5 +1,5 @@
 /**
- * What the transport and its exchanges know of each other.
+ * The interfaces between the transport and its exchanges.
  */
 import type { Limits } from '../../../config/limits.ts';
 import type { HubError } from '../../../model/errors.ts';
@@ -9,60 +9,63 @@ import type { Runtime } from '../../../runtime/runtime.ts';
 import type { TransportEvents } from '../transport.ts';
 import type { StreamPlace } from './resume.ts';
 
-/** An exchange, as the transport sees it. */
+/** An exchange, as the transport uses it. */
 export interface SentExchange {
-  /** Request id; undefined for a notification or a reply of ours. */
+  /** Request id; undefined for a notification or a reply. */
   readonly id: number | undefined;
   readonly frame: Buffer;
-  /** Session it was sent in. */
+  /** Session in which it was sent. */
   readonly session: string | undefined;
-  /** Sent a second time already, or not to be. */
+  /** True when it was sent twice already, or must not be. */
   readonly again: boolean;
-  /** It fetches the rest of an answer from here on; undefined = it sends the frame. */
+  /** The position from which it fetches the rest of an answer; undefined when it sends the frame. */
   readonly place: StreamPlace | undefined;
-  /** Place in the transport's slots; −1 = none. */
+  /** Position in the transport's slots; −1 when there is none. */
   slot: number;
 }
 
-/** The transport, as its exchanges see it. */
+/** The transport, as its exchanges use it. */
 export interface ExchangeHost {
   readonly runtime: Runtime;
   readonly limits: Limits;
   /** Name of the server, for people. */
   readonly server: string;
   readonly events: TransportEvents;
-  /** What aborted requests are told; made once. */
+  /** The reason of aborted requests; created once. */
   readonly abortReason: Error;
-  /** Bytes of unfinished answers of this server. */
+  /** Buffered bytes of unfinished answers of this server. */
   readonly buffered: CappedCount;
-  /** Method and address of a request, for the operator. */
+  /** Returns method and address of a request, for the operator. */
   asked(method: string): string;
-  /** An answer is not of the media type that it names. */
+  /** Reports an answer that does not have the media type it declares. */
   mislabelled(type: string, kind: string): void;
-  /** The answer to a request without a session gave one. */
+  /** Called when the answer to a request without a session has given one. */
   sessionGiven(id: string): void;
-  /** The server may not know the session that this exchange was sent in. `fault` = what it ends with if it does. */
+  /** Called when the server may not know the exchange's session. `fault`: how it ends in that case. */
   sessionMissing(exchange: SentExchange, fault: HubError): void;
-  /** Fetches the rest of an answer whose stream has ended. False = it cannot. */
+  /** Fetches the rest of an answer whose stream has ended; returns false when it cannot. */
   goOn(exchange: SentExchange, place: StreamPlace): boolean;
-  /** For what is sent once more because a connection broke; what was surely not read costs nothing. */
+  /** Budget for requests that are sent again after a broken connection; one that was certainly not read is free. */
   readonly retries: RetryBudget;
-  /** Sends the same frame once more in place of this exchange. False = it cannot. */
+  /** Sends the same frame again in place of this exchange; returns false when it cannot. */
   resend(exchange: SentExchange): boolean;
-  /** The answer to a request of `sinceMs` has begun. */
+  /** Called when the answer to a request of `sinceMs` has begun. */
   answered(sinceMs: number): void;
-  /** Its answer has ended without the reply, which may come on the GET stream: for so many ms. Undefined = it may not. */
+  /**
+   * Called when its answer has ended without the reply. Returns for how many ms the reply may still come on the GET
+   * stream; undefined if it may not.
+   */
   mayReplyLater(): number | undefined;
-  /** The exchange is over at the wire; its slot is free. */
+  /** Called when the exchange has ended on the wire; its slot is free. */
   released(exchange: SentExchange): void;
 }
 
 export interface ExchangeOrigin {
-  /** Session it is sent in. */
+  /** Session in which it is sent. */
   readonly session: string | undefined;
-  /** True = not to be sent once more. */
+  /** True when it must not be sent again. */
   readonly again: boolean;
-  /** Hears of its end at the wire instead of the transport's slots. */
+  /** Called at its end on the wire instead of `released`. */
   readonly gone: (() => void) | undefined;
   readonly place?: StreamPlace;
 }

@@ -31,18 +31,18 @@ import type { PendingPost } from './get-stream.ts';
 import { SessionPost } from './outgoing.ts';
 import { placeAfter } from './resume.ts';
 
-/** Read of what comes after an exchange is settled, so that its connection can be used again. */
+/** Bytes and time for reading the rest of a settled exchange, so that its connection can be reused. */
 const [DRAIN_BYTES, LINGER_MS] = [64 * 1024, 1000];
-/** So long a better answer may follow one that names no request. */
+/** Time for which a better answer may follow one that names no request. */
 const DOUBT_MS = 1000;
-/** What says when to come again counts for more than an error in the body that names no request. */
+/** The Retry-After of these counts for more than an error in the body that names no request. */
 const UNAVAILABLE: ReadonlySet<number> = new Set([429, 503]);
 
 export class HttpExchange extends SessionPost implements ResponseHandler, PendingPost {
   readonly #host: ExchangeHost;
-  /** From `dispatch`: by it a request that still waits for a connection is aborted. */
+  /** Set at `dispatch`: aborts a request that still waits for a connection. */
   #dispatched: ResponseController | undefined;
-  /** The same once the request was about to be written: its server may have got it. */
+  /** Set when the request was about to be written: its server may have received it. */
   #controller: ResponseController | undefined;
   #kind: AnswerKind | undefined;
   #status = 0;
@@ -57,7 +57,7 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
   #released = false;
   #linger: TimerWheelEntry | undefined;
   #doubt: Disposable | undefined;
-  /** Its answer has ended without the reply, which may come on the GET stream; what it ends with if it does not. */
+  /** Its answer ended without the reply, which may come on the GET stream; the fault if it does not. */
   #missing: HubError | undefined;
 
   constructor(host: ExchangeHost, frame: Buffer, id: number | undefined, origin: ExchangeOrigin) {
@@ -74,7 +74,7 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
     if (this.#aborted) this.#cut();
   }
 
-  /** Nobody waits for it any more: it leaves the pool at once, with the connection that carries it. False = nothing of it, nor of one that it repeats, was sent. */
+  /** Cancels it, with its connection. Returns false when nothing of it, or of one that it repeats, was sent. */
   abort(): boolean {
     const mayHaveLeft = this.#controller !== undefined || this.again;
     if (this.#aborted) return mayHaveLeft;
@@ -89,7 +89,7 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
     return this.#settled || this.#kind !== undefined;
   }
 
-  /** Its reply has come on the GET stream: the call is over, and the rest is read for a second at most. */
+  /** Its reply came on the GET stream: ends the call, and reads the rest for at most a second. */
   replied(): void {
     if (!this.#settled) this.#settle();
     if (this.#missing) this.#release();
@@ -129,7 +129,7 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
       if (this.#drained > DRAIN_BYTES) this.#cut();
       return;
     }
-    // The words of an error are no sign of life: a server that answers nothing else is not well.
+    // An error body is no sign of life: a server that only returns errors is not healthy.
     if (this.id !== undefined && !this.#body) this.#host.events.alive(this.id);
     if (!this.#host.buffered.take(chunk.length)) return this.#failNow(crowdedFault(this.#host.server));
     this.#heldBytes += chunk.length;
@@ -145,12 +145,12 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
 
   onResponseError(_controller: ResponseController, fault: Error): void {
     this.#ended = true;
-    // The reply may be in what has come before.
+    // The reply may be in what was received before.
     if (this.#answer && !this.#aborted) this.#answer.finish(fault, false);
     else this.#over(fault);
   }
 
-  /** All that has come is read. */
+  /** Everything received has been read. */
   #over(fault: Error | undefined): void {
     if (fault) return this.#broken(fault);
     if (!this.#settled) {
@@ -167,7 +167,7 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
   #broken(fault: Error): void {
     if (!this.#settled) {
       const unanswered = this.#kind === undefined && isConnectionLoss(fault);
-      // A kept connection may be closed while we write to it, and whether the request was read nobody knows: only what may happen twice goes again.
+      // If a kept connection closes during a write, the server may have read the request: resend repeatable ones only.
       const isRepeatable = unanswered && !this.again && isHarmlessTwice(this.frame);
       const phase = this.#kind !== undefined ? 'answer' : this.#controller ? 'request' : 'connect';
       if (isRepeatable && this.#host.retries.take() && this.#host.resend(this)) this.#settled = true;
@@ -176,7 +176,7 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
     this.#release();
   }
 
-  /** The stream has ended without the answer, at a place where it can be taken up again. */
+  /** Continues a stream that has ended without the answer, if it gave a position. */
   #goOn(): boolean {
     if (this.#aborted || this.id === undefined || this.#answer?.kind !== 'sse') return false;
     const place = placeAfter(this.#answer, this.place);
@@ -187,7 +187,7 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
 
   #begin(kind: AnswerKind, headers: ResponseHeaders): void {
     const { limits, server } = this.#host;
-    // The call must not be sent again: it has been read.
+    // The call must not be sent again: the server has read it.
     if (this.place && kind !== 'sse') return this.#failNow(endedFault(server, this.#context('answer').waitedMs));
     if (kind === 'json' || kind === 'sse' || kind === 'foreign') {
       if (this.id !== undefined) this.#host.events.alive(this.id);
@@ -203,22 +203,22 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
     } else if (kind === 'error' || kind === 'auth') {
       this.#headers = headers;
       this.#body = new BodyCollector(limits.errorBytes);
-      // Its status says enough, if its words do not come.
+      // The status is sufficient if the body does not come.
       if (kind === 'auth') this.#doubt = this.#host.runtime.timers.after(DOUBT_MS, () => this.#finishError());
     } else if (kind === 'done') this.#settle();
     else this.#fail(faultOf(kind, server, this.#status, headers));
   }
 
-  /** The answer has ended without the reply. */
+  /** Handles an answer that has ended without the reply. */
   #miss(fault: HubError): void {
     const waitMs = this.#answer?.isEmpty ? this.#host.mayReplyLater() : undefined;
     if (waitMs === undefined || this.#aborted) return this.#fail(fault);
     this.#missing = fault;
-    // What has replied there before may take as long as any other; the link watches over it.
+    // A server that has replied there before may take as long as any other; the link watches the silence.
     if (Number.isFinite(waitMs)) this.#doubt ??= this.#host.runtime.timers.after(waitMs, () => this.missed());
   }
 
-  /** An HTTP error may carry a JSON-RPC error for this request: that is the server's answer and goes on untouched. */
+  /** Reads an HTTP error. A JSON-RPC error in it for this request is the server's answer and is passed on unchanged. */
   #finishError(): void {
     if (this.#settled) return;
     const body = this.#body?.take() ?? Buffer.alloc(0);
@@ -228,13 +228,13 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
     const isLost = isSessionError && this.session !== undefined;
     if (isLost) this.#settle();
     if (isLost) return this.#host.sessionMissing(this, fault);
-    // What the hub itself asks of a server that refuses it has failed, whatever the words.
+    // The hub's own request to a server that refuses its credentials has failed, whatever the body says.
     const isOurs = this.#kind === 'auth' && isHarmlessTwice(this.frame);
     if (!UNAVAILABLE.has(this.#status) && !isOurs) for (const own of replies) this.#deliver(own);
     this.#failNow(fault);
   }
 
-  /** All that has come of the answer is read. */
+  /** Everything received of the answer has been read. */
   #read(): void {
     const { fault, doubt, isBetween } = this.#answer ?? {};
     if (fault && !this.#settled) return this.#failNow(fault);
@@ -247,7 +247,7 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
     this.#heldBytes = 0;
   }
 
-  /** A reply with another id, or a second one, belongs to nobody: it must not reach the call that has that id. */
+  /** Delivers a reply. One with another id, or a second one, must not reach the call with that id. */
   #deliver(message: Envelope): void {
     if (this.#aborted || this.id === undefined) return;
     if (message.kind === 'reply') {
@@ -269,7 +269,7 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
     if (!this.#ended) this.#cut();
   }
 
-  /** From here on what comes is only read to keep the connection, for a second at most. */
+  /** From here on the rest is read only to keep the connection, for at most a second. */
   #settle(): void {
     this.#settled = true;
     if (this.#ended) return;

@@ -1,9 +1,8 @@
 /**
- * The GET stream of one HTTP server as its transport uses it: opens it, hands on what comes, and does without it where the server answers nothing else
- * meanwhile.
- * Guarantees: a server that answers no request while the stream is open, twice in a row, and answers as soon as it is closed handles one request at a
- * time: the stream stays closed for the life of the connection. One that is only slow to answer some requests keeps its stream: before the stream is closed
- * the server is asked a question, whose answer shows that it is not the stream that others wait for.
+ * Opens the GET stream of one HTTP server and passes on its messages; gives it up if it blocks other requests.
+ * Guarantees: a server that twice in a row answers no request while the stream is open, and answers as soon as it is
+ * closed, handles one request at a time: the stream stays closed for the rest of the connection. A probe before closing
+ * it tells such a server from one that is slow to answer some requests.
  */
 import type { Limits } from '../../../config/limits.ts';
 import type { HubError } from '../../../model/errors.ts';
@@ -18,16 +17,16 @@ import type { Wire } from '../http/wire.ts';
 import type { TransportEvents } from '../transport.ts';
 import { ServerStream } from './server-stream.ts';
 
-/** A request that is under way. */
+/** A pending request. */
 export interface PendingPost {
   readonly id: number | undefined;
-  /** On the kernel's clock, ms. */
+  /** Monotonic ms. */
   readonly sinceMs: number;
   /** Its answer has begun, or its reply has come on the GET stream. */
   readonly isAnswered: boolean;
-  /** Its reply has come on the GET stream. */
+  /** Called when its reply has come on the GET stream. */
   replied(): void;
-  /** The stream on which its reply might have come has ended. */
+  /** Called when the stream that might have carried its reply has ended. */
   missed(): void;
 }
 
@@ -39,19 +38,19 @@ export interface GetStreamParts {
   readonly events: TransportEvents;
   readonly abortReason: Error;
   readonly quoted: QuotedReplies;
-  /** False = the configuration does without the stream. */
+  /** False when the configuration disables the stream. */
   readonly isWanted: boolean;
   readonly wire: () => Wire | undefined;
   readonly posts: () => Iterable<PendingPost>;
 }
 
-/** A request without any answer for so long while the stream is open makes the hub ask a question, ms. */
+/** A request without an answer for this long while the stream is open causes a probe, ms. */
 const ASK_MS = 500;
-/** A request without any answer for so long while the stream is open makes the hub close it, ms. */
+/** A request without an answer for this long while the stream is open causes its end, ms. */
 const STUCK_MS = 1500;
-/** The answer comes so soon after that if the stream was what it waited for, ms. */
+/** If the stream was the cause, the answer comes within this time after its end, ms. */
 const VERDICT_MS = 2000;
-/** So often in a row before the stream is given up. */
+/** Number of times in a row before the stream is given up. */
 const STRIKES = 2;
 const NOBODY = (): void => {};
 
@@ -60,12 +59,12 @@ export class GetStream {
   #stream: ServerStream | undefined;
   #askedMs = 0;
   #openedMs: number | undefined;
-  /** The server answers requests while the stream is open, or is not doubted any more. */
+  /** The server answers requests while the stream is open, or has passed the check. */
   #isProven = false;
   #isGivenUp = false;
   #strikes = 0;
   #doubts = 0;
-  /** Since when the stream is closed to see whether requests wait for it. */
+  /** Since when the stream is closed for the check. */
   #suspendedMs: number | undefined;
   #timer: Disposable | undefined;
   /** A reply has come on it. */
@@ -75,12 +74,12 @@ export class GetStream {
     this.#parts = parts;
   }
 
-  /** Events can come. */
+  /** Tells whether events can come. */
   get isOpen(): boolean {
     return this.#openedMs !== undefined && this.#stream?.isUnderWay === true;
   }
 
-  /** `there` is called when the server has answered, in any way, or there is nothing to wait for. */
+  /** Opens it; calls `there` when the server has answered in any way, or there is nothing to wait for. */
   open(there: () => void): void {
     const wire = this.#parts.wire();
     if (!wire || !this.#parts.isWanted || this.#isGivenUp) return there();
@@ -91,7 +90,7 @@ export class GetStream {
     const stream: ServerStream = new ServerStream({
       ...{ runtime, limits, server, abortReason, pool: wire.pool, path: wire.path },
       headers: (lastEventId) => wire.headers.stream(lastEventId),
-      // One that has been replaced says nothing about the new one.
+      // A stream that has been replaced says nothing about the new one.
       answered: () => this.#stream === stream && there(),
       opened: () => {
         if (this.#stream === stream) this.#openedMs = runtime.clock.nowMs();
@@ -118,17 +117,17 @@ export class GetStream {
     this.#ended();
   }
 
-  /** A request has been handed to the pool, or may have been before the stream was asked for. */
+  /** Records that a request may have been sent while the stream is open. */
   posted(): void {
     if (this.#isProven || this.#timer || !this.#stream?.isUnderWay) return;
     this.#timer = this.#parts.runtime.timers.after(ASK_MS, () => this.#ask());
   }
 
-  /** The answer to a request of `sinceMs` has begun. */
+  /** Records that the answer to a request of `sinceMs` has begun. */
   answered(sinceMs: number): void {
     if (this.#isProven) return;
     if (this.#suspendedMs !== undefined) {
-      // What was sent since then tells nothing: the stream is not in its way.
+      // A request that was sent since then proves nothing: the stream was closed.
       if (sinceMs < this.#suspendedMs) this.#wasStuck();
       return;
     }
@@ -142,7 +141,7 @@ export class GetStream {
     this.#timer = undefined;
   }
 
-  /** Asks a question if a request has got no answer yet: others may take their time, a question does not. */
+  /** Sends a probe if a request has no answer yet: other requests may be slow, a probe is not. */
   #ask(): void {
     this.#timer = undefined;
     if (!this.#waitsFor(ASK_MS)) return;
@@ -150,7 +149,7 @@ export class GetStream {
     this.#parts.events.question();
   }
 
-  /** Whether a request has waited for nearly so long; looks again later where one has only begun to. */
+  /** Tells whether a request has waited for nearly this long; checks again later if one has just begun to. */
   #waitsFor(ms: number): boolean {
     if (!this.#stream?.isUnderWay) return false;
     const { runtime, posts } = this.#parts;
@@ -162,7 +161,7 @@ export class GetStream {
     return false;
   }
 
-  /** Closes the stream if a request has got no answer beside it. */
+  /** Closes the stream if a request got no answer while it was open. */
   #look(): void {
     this.#timer = undefined;
     if (!this.#waitsFor(STUCK_MS)) return;
@@ -175,7 +174,7 @@ export class GetStream {
     this.#timer = runtime.timers.after(VERDICT_MS, () => this.#wasNotStuck());
   }
 
-  /** With the stream closed the answer has come. */
+  /** The answer came after the stream was closed: the stream was the cause. */
   #wasStuck(): void {
     this.#strikes += 1;
     if (this.#strikes < STRIKES) return this.#openAgain();
@@ -187,7 +186,7 @@ export class GetStream {
     );
   }
 
-  /** It is slow, or away, with the stream closed too. */
+  /** The server is slow or unreachable without the stream as well. */
   #wasNotStuck(): void {
     this.#strikes = 0;
     if (this.#doubts >= STRIKES) this.#trust();
@@ -206,7 +205,7 @@ export class GetStream {
     for (const post of [...this.#parts.posts()]) post.missed();
   }
 
-  /** A reply that comes on the GET stream ends the call, and so its POST too, which the server may never answer. */
+  /** A reply on the GET stream ends the call, and its POST, which the server may never answer. */
   #message(envelope: Envelope): void {
     if (envelope.kind === 'reply')
       for (const post of [...this.#parts.posts()])
@@ -218,7 +217,7 @@ export class GetStream {
     this.#parts.events.message(envelope, undefined);
   }
 
-  /** A reply on the GET stream is none: the call that waits for it ends. */
+  /** A reply on the GET stream is invalid: the call that waits for it ends. */
   #unreadable(id: number | undefined, why: Refusal, data: Buffer): void {
     const { server, events, posts } = this.#parts;
     const fault: HubError = brokenFault(server, why, data);

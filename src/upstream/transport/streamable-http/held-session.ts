@@ -1,7 +1,7 @@
 /**
- * The session of one HTTP connection, and those that earlier processes have left with its server.
- * Guarantees: a session that the server has given is written down until the server has ended it, with a bound of the ids that requests in it have had; nothing is written down or read for a connection of one client
- * session, for such a connection has no other process's session to end.
+ * The session of one HTTP connection, and the sessions that earlier processes left at its server.
+ * Guarantees: a session is recorded on disk until the server has ended it, with an upper bound of the request ids used
+ * in it; nothing is recorded or read for a connection of one client session.
  */
 
 import type { InitializeResult } from '../../../protocol/era-2025/initialize.ts';
@@ -20,13 +20,13 @@ export interface HeldSessionHost {
   readonly limits: { readonly handshakeMs: number };
 }
 
-/** Where the sessions of a shared connection are remembered. */
+/** Where the sessions of a shared connection are recorded. */
 export interface RememberedAs {
   readonly memory: SessionMemory;
   readonly target: string;
 }
 
-/** More ids are reserved when so few are left, so that the bound is on disk before it is reached. */
+/** More ids are reserved when only this many are left, so that the bound is on disk before it is reached. */
 const SPARE_IDS = 4096;
 
 export class HeldSession implements SessionHold {
@@ -35,7 +35,7 @@ export class HeldSession implements SessionHold {
   readonly #wire: () => Wire | undefined;
   #file: string | undefined;
   #record: SessionRecord | undefined;
-  /** Undefined = there is none. */
+  /** Undefined when there is none. */
   id: string | undefined;
 
   constructor(host: HeldSessionHost, remembered: RememberedAs | undefined, wire: () => Wire | undefined) {
@@ -48,7 +48,7 @@ export class HeldSession implements SessionHold {
     return this.id !== undefined;
   }
 
-  /** The server has given a session; `version` = what is spoken in it, as far as it is known. */
+  /** Records a session from the server; `version`: its protocol version, if it is known. */
   given(id: string, version: string | undefined): void {
     this.id = id;
     const { memory, target } = this.#remembered ?? {};
@@ -61,7 +61,7 @@ export class HeldSession implements SessionHold {
     this.#changed({ version: hello.version, hello });
   }
 
-  /** A request with this id is about to be sent. */
+  /** Records that a request with this id is about to be sent. */
   sends(id: number): void {
     const { idsBelow = Number.POSITIVE_INFINITY } = this.#record ?? {};
     if (id >= idsBelow - SPARE_IDS) this.#changed({ idsBelow: Math.max(id, idsBelow) + RESERVED_IDS });
@@ -91,7 +91,7 @@ export class HeldSession implements SessionHold {
     if (file !== undefined) await this.#forgotten(file, deadline);
   }
 
-  /** It is not used any more. It stays written down: the server may have it all the same. */
+  /** Stops using it. It stays recorded, because the server may still have it. */
   forget(): void {
     this.id = undefined;
     if (this.#file !== undefined) this.#remembered?.memory.released(this.#file);
@@ -99,7 +99,7 @@ export class HeldSession implements SessionHold {
     this.#record = undefined;
   }
 
-  /** DELETEs it. Never rejects; ends by the deadline. */
+  /** Ends it with DELETE. Never rejects; ends by the deadline. */
   async close(deadline: Deadline): Promise<void> {
     const [wire, file, id] = [this.#wire(), this.#file, this.id];
     if (!wire || id === undefined) return;
@@ -128,7 +128,7 @@ export class HeldSession implements SessionHold {
     return (await Promise.all(ends)).includes(true);
   }
 
-  /** A session that was given after nobody waited for it any more; some servers give the same one each time, which may be in use meanwhile. */
+  /** Ends a session that came too late; some servers return the same one each time, which may be in use by now. */
   async endLate(id: string, deadline: Deadline): Promise<void> {
     const { memory, target } = this.#remembered ?? {};
     if (memory && target !== undefined && (await memory.isInUse(target, id, deadline))) return;

@@ -1,5 +1,5 @@
 /**
- * Where a reply may come from, and that the request it belongs to is closed however it comes.
+ * A reply may come in several places; its request is closed in each case.
  */
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';

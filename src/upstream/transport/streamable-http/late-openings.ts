@@ -1,6 +1,7 @@
 /**
- * Waits for the answer to an initialize that its connection has given up, and ends the session that it gives.
- * Guarantees: a wait takes at most `startMs`; two of one target at a time; the pool of a connection that has stopped meanwhile is closed by the last wait.
+ * Waits for the answer to an initialize that its connection has given up, and ends the session that the answer gives.
+ * Guarantees: a wait takes at most `startMs`; at most two of one target at a time; after the connection has stopped,
+ * the last wait closes its pool.
  */
 
 import type { ResponseHandler } from '../../../net/egress.ts';
@@ -27,13 +28,13 @@ export class LateOpenings {
     this.#parts = parts;
   }
 
-  /** Returns the handler by which an initialize is dispatched in place of its exchange. */
+  /** Returns the handler for an initialize, in place of its exchange. */
   opening(exchange: ResponseHandler): Opening {
     const opening: Opening = new Opening(exchange, () => this.#begin(opening));
     return opening;
   }
 
-  /** The connection stops. Returns whether its pool is to be closed now; else the last wait closes it. */
+  /** Stops. Returns whether the caller closes the pool now; otherwise the last wait closes it. */
   stop(): boolean {
     this.#isStopped = true;
     return this.#waiting === 0;

@@ -1,7 +1,7 @@
 /**
- * The request to initialize that a shared connection sends, between its exchange and the pool. When the exchange gives it up after it was sent, the answer is
- * waited for all the same: its session would stay open at the server, and one that allows a single session would let nobody in.
- * Guarantees: an exchange that has given up hears its end at once; the wait is ended by the answer's headers, by the pool's end or by `end`.
+ * The initialize request of a shared connection. If the exchange gives up after it was sent, this waits for the answer,
+ * whose session would otherwise remain at the server, and block one that allows a single session.
+ * Guarantees: the exchange ends when it gives up; the wait ends with the headers of the answer, the pool, or `end`.
  */
 import type { ResponseController, ResponseHandler, ResponseHeaders } from '../../../net/egress.ts';
 import { sessionIdIn } from '../http/answer.ts';
@@ -13,16 +13,16 @@ export class Opening implements ResponseHandler, ResponseController {
   #controller: ResponseController | undefined;
   #isSent = false;
   #isAnswered = false;
-  /** The exchange has given it up, and its answer has not come. */
+  /** The exchange has given up, and the answer has not come. */
   isLate = false;
 
-  /** `mayWait` is asked once, when the exchange gives up; false = the request ends then. */
+  /** `mayWait` is called once, when the exchange gives up; if it returns false the request ends then. */
   constructor(exchange: ResponseHandler, mayWait: () => boolean) {
     this.#exchange = exchange;
     this.#mayWait = mayWait;
   }
 
-  /** Settles with the session that a late answer gives; undefined = none. Never rejects. */
+  /** Settles with the session from a late answer; undefined when there is none. Never rejects. */
   get session(): Promise<string | undefined> {
     return this.#late.promise;
   }
@@ -35,7 +35,7 @@ export class Opening implements ResponseHandler, ResponseController {
     return this.#controller?.paused === true;
   }
 
-  /** Returns what the exchange aborts it by. */
+  /** Returns the controller with which the exchange aborts it. */
   dispatched(controller: ResponseController): ResponseController {
     this.#controller = controller;
     return this;

@@ -1,27 +1,30 @@
 /**
- * What a POST to a server over HTTP is made from, and where it is on its way to the wire.
+ * A POST to an HTTP server: its parts and its state until it is sent.
  */
 import type { HubError } from '../../../model/errors.ts';
 import type { OrderedPost } from '../http/post-order.ts';
 import type { ExchangeOrigin, SentExchange } from './exchange-host.ts';
 import type { StreamPlace } from './resume.ts';
 
-/** Where a POST comes from, whatever the transport. */
+/** What a POST is created from, for every transport. */
 export type PostOrigin = Pick<ExchangeOrigin, 'again' | 'gone'>;
 
 export class OutgoingPost implements OrderedPost {
-  /** Request id; undefined for a notification or a reply of ours. */
+  /** Request id; undefined for a notification or a reply. */
   readonly id: number | undefined;
   readonly frame: Buffer;
   readonly again: boolean;
   readonly gone: (() => void) | undefined;
-  /** When it was made, on the kernel's clock, ms. */
+  /** When it was created, monotonic ms. */
   readonly sinceMs: number;
-  /** Place in the transport's slots; −1 = none. */
+  /** Position in the transport's slots; −1 when there is none. */
   slot = -1;
   /** Waits for the answer to notifications/initialized, or for the GET stream. */
   held = false;
-  /** While `dispatch` runs: a fault then is kept here for `send` to refuse with, instead of an event before `send` returns. */
+  /**
+   * A fault during `dispatch` is kept here, so that `send` returns it as a refusal and no event comes before `send`
+   * returns.
+   */
   refused: HubError | undefined;
   dispatching = false;
 

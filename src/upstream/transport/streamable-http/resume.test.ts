@@ -1,5 +1,6 @@
 /**
- * A server that ends an answer's stream before the answer (polling), or is cut off in mid-answer: the rest is fetched, and nothing is called twice.
+ * A server that ends the stream of an answer early (polling), or loses it: the rest is fetched, and no call is made
+ * twice.
  */
 // covers: B10
 import assert from 'node:assert/strict';
@@ -18,7 +19,7 @@ interface Polled {
   close(): Promise<void>;
 }
 
-/** Answers what every server must; a call by `post`, and the GETs that go on with it by `get`. */
+/** Answers the handshake; `post` answers a call, and `get` the GETs that continue it. */
 async function startPolled(post: Answer, get: Answer): Promise<Polled> {
   let calls = 0;
   let callId = 0;

@@ -1,22 +1,20 @@
 /**
- * An answer whose stream has ended before it was complete: the server closes it on purpose (polling) or a proxy cuts it, and the rest is fetched
- * by GET with Last-Event-ID.
- * Promises: never before the server's `retry` (1 s where it names none, 30 s at most); a call is not sent again, whatever the answer to the GET
- * is; at most `RESUMES` in a row without an event between them.
- * Does not: decide how long a call may take (the link's silence watch and deadlines do, and abort).
+ * Fetches the rest of an answer whose stream the server (polling) or a proxy closed early, by GET with Last-Event-ID.
+ * Guarantees: not before the server's `retry` (default 1 s, at most 30 s); the call is never sent again; at most
+ * `RESUMES` in a row without an event between them.
  * Source: specification 2025-11-25, transports, resumability and SSE polling.
  */
 import type { Timers } from '../../../runtime/clock.ts';
 
-/** Where a stream was when it ended. */
+/** Position of a stream when it ended. */
 export interface StreamPlace {
   readonly lastEventId: string;
   readonly retryMs: number | undefined;
-  /** Streams in a row that ended without an event, this one included. */
+  /** Streams in a row that ended without an event, including this one. */
   readonly tries: number;
 }
 
-/** Returns where a stream has ended that went on from `before`; undefined = it has named no place. */
+/** Returns the position of a stream that continued from `before`; undefined when it has given no event id. */
 export function placeAfter(
   { lastEventId: seen, retryMs }: Pick<StreamPlace, 'retryMs'> & { readonly lastEventId: string | undefined },
   before: StreamPlace | undefined,
@@ -31,7 +29,7 @@ const REST_MS = 1000;
 const LEAST_MS = 50;
 const MOST_MS = 30_000;
 
-/** What rests until it is dispatched again; an abort ends the rest by setting it to false. */
+/** Waits for its dispatch; an abort sets it to false. */
 interface Resting {
   resting: boolean;
 }

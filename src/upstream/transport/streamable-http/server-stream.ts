@@ -1,9 +1,8 @@
 /**
- * The GET stream on which an HTTP server sends what belongs to no request (list_changed, logs). It comes and goes; the link does not live by it.
- * Promises: a server that has none (400, 404, 405, 501, or no event stream, and never another answer) is asked once; one that ends or refuses it is asked
- * again with rests that grow to minutes (at most ten times in the first minute, then once a minute), later if its `retry` says so; a stream that
- * opens again after a gap brings word that lists may have changed; silence for 15 min opens it anew; `close` ends everything at once.
- * Does not: count as a sign of life of a call, or as loss of the server when it ends.
+ * The GET stream for messages that belong to no request. It is no sign of life of a call; the link survives its end.
+ * Guarantees: a server without one (400, 404, 405, 501, other media type) is asked once; otherwise it is reopened with
+ * backoff (at most ten times in the first minute, then once a minute; later if `retry` says so) and after 15 min of
+ * silence; after a gap, list_changed is reported.
  */
 import type { Limits } from '../../../config/limits.ts';
 import type { HubError } from '../../../model/errors.ts';
@@ -22,9 +21,9 @@ import { EventReader } from '../http/messages.ts';
 import { PacedReader } from '../paced-reader.ts';
 
 const REST = { baseMs: 1000, capMs: 120_000 } as const;
-/** A stream that lived this long has earned a quick return (proxies cut idle streams at 60 s). */
+/** A stream that was open this long is reopened quickly (proxies close idle streams after 60 s). */
 const LONG_LIFE_MS = 60_000;
-/** What says that a server has no such stream. */
+/** Statuses of a server without such a stream. */
 const NONE: ReadonlySet<number> = new Set([400, 404, 405, 501]);
 const NOT_FOUND = { status: 404, headers: {}, body: Buffer.alloc(0), asked: 'GET, for the stream' } as const;
 const LISTS_CHANGED = noticesOf(notificationFrame('notifications/tools/list_changed', undefined));
@@ -38,15 +37,15 @@ export interface ServerStreamOptions {
   readonly path: string;
   readonly abortReason: Error;
   readonly headers: (lastEventId: string | undefined) => string[];
-  /** The server has answered a request for the stream, or that has failed; told each time. */
+  /** Called each time that a request for the stream was answered or has failed. */
   readonly answered: () => void;
   readonly message: (envelope: Envelope) => void;
-  /** Takes the events that are no messages. */
+  /** Takes events that are no valid messages. */
   readonly invalid: Pick<InvalidEvents, 'take'>;
   readonly opened: () => void;
-  /** An open stream has ended, or one could not be opened. */
+  /** Called when an open stream has ended, or could not be opened. */
   readonly ended: () => void;
-  /** A stream that had been open before now answers 404: the session may be gone. */
+  /** Called when a stream that was open before gets 404: the session may be lost. */
   readonly sessionLost: (fault: HubError) => void;
   /** Name of the server, for people. */
   readonly server: string;
@@ -66,7 +65,7 @@ export class ServerStream {
     this.#options = options;
   }
 
-  /** It is open, or has been asked for. */
+  /** True when it is open or has been requested. */
   get isUnderWay(): boolean {
     return this.#opening !== undefined;
   }
@@ -91,7 +90,7 @@ export class ServerStream {
 
   #opened(): void {
     this.#options.opened();
-    // The server may have said so while nobody listened.
+    // The server may have sent these during the gap.
     if (this.#everOpen) for (const notice of LISTS_CHANGED) this.#options.message(notice);
     this.#everOpen = true;
   }
@@ -104,7 +103,7 @@ export class ServerStream {
     if (this.#closed) return;
     if (!this.#everOpen && (end.foreign || NONE.has(end.status))) return;
     if (end.status === 404) this.#options.sessionLost(httpFault(this.#options, NOT_FOUND));
-    // The session may have been replaced, and this stream with it.
+    // The session and this stream may have been replaced.
     if (this.#closed) return;
     if ((end.livedMs ?? 0) >= LONG_LIFE_MS) this.#attempt = 0;
     this.#attempt += 1;
@@ -115,11 +114,11 @@ export class ServerStream {
 }
 
 interface StreamEnd {
-  /** 0 = no answer. */
+  /** 0 when there was no answer. */
   readonly status: number;
-  /** Answered 200 with something that is no event stream. */
+  /** Answered 200 with another media type. */
   readonly foreign: boolean;
-  /** undefined = was never open. */
+  /** Undefined when it was never open. */
   readonly livedMs: number | undefined;
   readonly retryMs: number | undefined;
   readonly lastEventId: string | undefined;

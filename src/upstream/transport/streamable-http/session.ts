@@ -1,7 +1,7 @@
 /**
- * The waits of an HTTP server's life: until a launched program listens, until it has stopped, and the DELETE that ends a session.
- * Promises: each ends by its deadline; ending never rejects, and ending a session never takes longer than the handshake may.
- * Does not: start the program or know how it stops.
+ * Waits of an HTTP server: until a launched program listens, until it has stopped, and until a session has ended.
+ * Guarantees: each ends by its deadline; stopping and ending a session never reject; ending a session takes at most
+ * `handshakeMs`.
  */
 
 import { HubError } from '../../../model/errors.ts';
@@ -12,7 +12,10 @@ import type { RequestHeaders } from '../http/request-headers.ts';
 
 const KNOCK_EVERY_MS = 100;
 
-/** Knocks until the port takes connections. Throws `upstream-connect` with phase `start` at the deadline, another HubError when waiting is no use. */
+/**
+ * Connects until the port accepts. Throws `upstream-connect` with phase `start` at the deadline, or another HubError
+ * when waiting does not help.
+ */
 export async function untilListening(
   runtime: Runtime,
   pool: EgressPool,
@@ -48,7 +51,7 @@ export async function untilListening(
   }
 }
 
-/** Never rejects; ends by the deadline. */
+/** Waits for the end of a launched program. Never rejects; ends by the deadline. */
 export async function stopLaunched(
   runtime: Runtime,
   owner: string,
@@ -77,12 +80,12 @@ export interface EndSessionOptions {
   readonly session?: { readonly id: string; readonly version: string | undefined };
 }
 
-/** What a server answers to the DELETE of a session that it does not have, or no more. */
+/** Statuses of a DELETE for a session that the server does not have. */
 const UNKNOWN: ReadonlySet<number> = new Set([404, 410]);
 
 /**
- * DELETEs a session, so that the server does not keep it until it runs out of memory. Returns whether the server says that it has it no more. Never rejects;
- * ends by the deadline, and within `handshakeMs`.
+ * Ends a session with DELETE, so that the server can free its memory. Returns whether the server says that it no longer
+ * has it. Never rejects; ends by the deadline, and within `handshakeMs`.
  */
 export async function endSession(options: EndSessionOptions): Promise<boolean> {
   const { host, pool, path, headers, deadline, session } = options;
@@ -102,7 +105,7 @@ export async function endSession(options: EndSessionOptions): Promise<boolean> {
   }
 }
 
-/** Wants the status line only; 0 = none came. */
+/** Waits for the status line only; 0 when none came. */
 class EndHandler implements ResponseHandler {
   readonly #reason: Error;
   readonly #done: (status: number) => void;

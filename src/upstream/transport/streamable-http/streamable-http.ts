@@ -1,11 +1,8 @@
 /**
- * Streamable HTTP towards one server, as a client of the 2025 era: a POST per message, answers as JSON or SSE, a GET stream beside them,
- * the session id and version header that the wire demands.
- * Promises: see `transport.ts`; never more than serverConnections + 8 sockets; `abort` closes the request at the wire; requests that follow
- * notifications/initialized wait for its answer (see `post-order.ts`), so that no server sees them in the wrong order, and calls up to handshakeMs for
- * the GET stream of a server that asks its users; no header of a client is ever seen here.
- * Owns: the sockets of its egress pool, its exchanges, the GET stream, the launched program (through `launched`).
- * Does not: correlate, time or repeat calls (the link does). Files beside it that begin with `_http-` are its parts.
+ * Streamable HTTP transport to one server: a POST for each message, answers as JSON or SSE,
+ * a GET stream, session id and version headers. It owns the sockets of its pool and the launched program.
+ * Guarantees: see `transport.ts`; at most serverConnections + 8 sockets; `abort` closes the request on the wire;
+ * requests wait for the answer to notifications/initialized (`post-order.ts`); no headers of clients are sent.
  */
 import type { Limits } from '../../../config/limits.ts';
 import type { HubError } from '../../../model/errors.ts';
@@ -34,9 +31,12 @@ import { LateOpenings } from './late-openings.ts';
 import { dispatchLater, RESUMES, type StreamPlace } from './resume.ts';
 import { stopLaunched, untilListening } from './session.ts';
 
-/** A program that the hub runs and that listens at the URL (`launch` in the configuration). Its maker reports its exit to `events.closed`. */
+/**
+ * A program that the hub runs and that listens at the URL (`launch` in the configuration). Its creator reports its exit
+ * to `events.closed`.
+ */
 export interface LaunchedServer {
-  /** Starts it; resolves with the port that it was given. */
+  /** Starts it; resolves with its port. */
   start(deadline: Deadline): Promise<{ readonly port: number }>;
   /** Never rejects; ends by the deadline. */
   stop(deadline: Deadline): Promise<void>;
@@ -53,14 +53,14 @@ export interface HttpTransportOptions {
   readonly egress: Egress;
   readonly events: TransportEvents;
   readonly launched: LaunchedServer | undefined;
-  /** Of a shared connection; absent = its sessions end with it, as those of a launched server do. */
+  /** Set for a shared connection; absent when its sessions end with it, as those of a launched server do. */
   readonly remembered?: RememberedAs | undefined;
 }
 
-/** Answers of the largest size that may be arriving from one server at once. */
+/** Number of answers of the largest size that may arrive from one server at once. */
 const LARGE_ANSWERS = 4;
 const NOTHING_DECLARED: DeclaredHeaders = () => [];
-/** Where the port of a launched program goes in its URL. */
+/** Placeholder for the port of a launched program in its URL. */
 const PORT_IN_URL = /\$\{PORT\}/g;
 
 export function createHttpTransport(options: HttpTransportOptions): Transport {
@@ -86,7 +86,7 @@ class HttpTransport implements Transport, ExchangeHost {
   #wire: Wire | undefined;
   readonly #stream: GetStream;
   readonly #held: HeldSession;
-  /** The same, of a shared connection. */
+  /** Set for a shared connection. */
   readonly session: HeldSession | undefined;
   readonly #late: LateOpenings | undefined;
   #version: string | undefined;
@@ -119,7 +119,7 @@ class HttpTransport implements Transport, ExchangeHost {
       posts: () => this.#exchanges.values(),
       dispatch: (exchange) => this.#dispatch(exchange),
       open: (there) => this.#stream.open(there),
-      // Such a server may ask while it works, and not every one does so on the call's own stream.
+      // Such a server may send requests while it works, and not every one uses the stream of the call.
       isStreamFirst: spec.interactive,
     });
     this.#stream = new GetStream({
@@ -164,7 +164,7 @@ class HttpTransport implements Transport, ExchangeHost {
   }
 
   abort(id: number): boolean {
-    // One that is not there has been sent and answered in some way.
+    // An exchange that is missing has been sent and answered.
     const own = [...this.#exchanges.values()].filter((exchange) => exchange.id === id);
     const sent = own.map((exchange) => exchange.abort());
     return own.length === 0 || sent.includes(true);
@@ -173,10 +173,10 @@ class HttpTransport implements Transport, ExchangeHost {
   negotiated(version: string | undefined, declared: DeclaredHeaders = NOTHING_DECLARED): void {
     this.#version = version;
     this.#declared = declared;
-    // A server that gave a session and turned out to speak the stateless era wants no word of it.
+    // A server that gave a session but uses the stateless era expects no session id.
     if (version === VERSION_2026) this.#held.forget();
     this.#wire?.headers.set(this.#held.id, version);
-    // The stateless era has neither a notification that must come first nor a stream beside the calls.
+    // The stateless era has no notification that must come first, and no GET stream.
     if (version !== undefined && version !== VERSION_2026) this.#order.arm();
   }
 
@@ -206,7 +206,7 @@ class HttpTransport implements Transport, ExchangeHost {
     const { launched } = this.#options;
     const wire = this.#wire;
     if (wire) {
-      // A launched program takes its sessions with it.
+      // A launched program loses its sessions when it ends.
       if (!launched) await this.#held.close(deadline);
       if (this.#late?.stop() ?? true) await wire.pool.close(deadline);
     }
@@ -223,7 +223,7 @@ class HttpTransport implements Transport, ExchangeHost {
 
   sessionMissing(exchange: SentExchange, fault: HubError): void {
     if (exchange.session !== this.#held.id) {
-      // It was sent in a session that has been replaced since: not executed, so it goes again in the new one, once.
+      // It was sent in a session that has been replaced: it was not executed, so it is sent once more in the new one.
       if (this.#version !== undefined && this.resend(exchange)) return;
       if (exchange.id === undefined) return;
     }
@@ -245,7 +245,7 @@ class HttpTransport implements Transport, ExchangeHost {
     return next !== undefined;
   }
 
-  /** The same request once more; undefined = too many are under way. */
+  /** Creates the same request again; undefined when too many are pending. */
   #another({ frame, id }: SentExchange): HttpExchange | undefined {
     const next = new HttpExchange(this, frame, id, { session: this.#held.id, again: true, gone: undefined });
     return this.#admit(next) ? next : undefined;
@@ -282,7 +282,7 @@ class HttpTransport implements Transport, ExchangeHost {
     if (!this.#wire) return;
     const stateless = this.#version === VERSION_2026 ? this.#declared : undefined;
     const request = requestOf(exchange, this.#wire, stateless);
-    // Before a version is agreed on nothing else is asked.
+    // Before a version is negotiated no other request is sent.
     const isOpening = this.#version === undefined && exchange.id !== undefined && !this.#held.isOpen;
     const opening = isOpening ? this.#late?.opening(exchange) : undefined;
     const sent = this.#wire.pool.dispatch(request, opening ?? exchange);
