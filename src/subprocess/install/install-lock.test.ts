@@ -8,7 +8,7 @@ import { createInstallLock } from './install-lock.ts';
 const limits = { ...limitsFrom({}), starting: 2 };
 const BUDGET_MS = 300_000;
 
-/** Installs that run until the test ends them, or their deadline does. */
+/** Installs that run until the test or their deadline ends them. */
 function rig() {
   const { runtime, advanceAsync } = frozenRuntime();
   const lock = createInstallLock({ runtime, limits });

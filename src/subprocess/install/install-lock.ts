@@ -1,9 +1,8 @@
 /**
- * One place for all installs of a hub: what several servers need is installed once, and few installs run at the same time.
- * Promises: equal keys share one install (npm's cache breaks when two fill it at once, reliability B15); at most `limits.starting` run, the
- * others queue in order of arrival; one that takes longer than `SLOW_MS` lets the next one in beside it, so that installs that hang hold up nobody
- * else; an install has its own budget, which begins when it has a place, and goes on when a start that waited for it gave up (B14); a failure
- * reaches all who waited and is not remembered.
+ * Runs all installs of a hub. Guarantees: equal keys share one install (npm's cache breaks when two fill it at once); at
+ * most `limits.starting` run, others queue in order; one that takes longer than `SLOW_MS` lets the next one start; each
+ * has its own time limit, and continues when the start that waited for it gives up; a failure reaches all waiting
+ * callers and is not remembered.
  */
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../model/errors.ts';
@@ -11,27 +10,27 @@ import { CappedMap, CappedQueue } from '../../runtime/capped.ts';
 import type { Deadline } from '../../runtime/deadline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 
-/** An install that needs longer is waiting for something rather than keeping the machine busy, ms. */
+/** An install that takes longer is probably waiting and not using the CPU, ms. */
 const SLOW_MS = 20_000;
-/** With those that are slow, so many times `limits.starting` run at once: each is a process of 100 MB. */
+/** Including slow ones, this many times `limits.starting` run at once: each is a process of 100 MB. */
 const WITH_SLOW = 4;
 
 export interface InstallRequest {
   readonly key: string;
-  /** For people: the server that asks first. */
+  /** For people: the server that requested it first. */
   readonly owner: string;
   readonly budgetMs: number;
   readonly install: (deadline: Deadline) => Promise<void>;
 }
 
 export interface InstallLock {
-  /** True when it was installed in this process and nobody doubted it since. */
+  /** Tells whether it was installed in this process and not doubted since. */
   isDone(key: string): boolean;
-  /** True when a start right after it failed: then a look at the disk is not proof enough. */
+  /** Tells whether a start right after it failed: then files on disk are no sufficient proof. */
   isDoubted(key: string): boolean;
-  /** Remembers that nothing needed to be installed. */
+  /** Records that nothing needed to be installed. */
   markDone(key: string): void;
-  /** A start after this install failed before the server spoke; the next one installs in full. */
+  /** Records that a start after this install failed before the server sent anything; the next one installs in full. */
   doubt(key: string): void;
   /** Installs, or joins the install of the same key. Rejects with its fault, or `wait-expired` at the deadline while it goes on. */
   once(request: InstallRequest, deadline: Deadline): Promise<void>;
@@ -51,7 +50,7 @@ export function createInstallLock({ runtime, limits }: { runtime: Runtime; limit
     runtime.ceilings,
   );
   const queue = new CappedQueue<() => void>('upstream.install-queue', limits.servers, 'refuse', runtime.ceilings);
-  /** Installs that keep others waiting, and all that run. */
+  /** Installs that block others, and all that run. */
   let quick = 0;
   let running = 0;
 
@@ -70,18 +69,18 @@ export function createInstallLock({ runtime, limits }: { runtime: Runtime; limit
       if (!queue.push(resolve)) reject(new HubError('overloaded', { message: 'too many installs wait' }));
     });
     admit();
-    // A turn that comes after the deadline is handed to the next.
+    // A turn that comes after the deadline is passed to the next.
     await runtime.waits.for(turn, { label: 'upstream-install', owner: request.owner, deadline, late: () => leave(1) });
   }
 
-  /** `held` = 0 when it has let the next one in already. */
+  /** `held` is 0 when it has already let the next one start. */
   function leave(held: 0 | 1): void {
     quick -= held;
     running -= 1;
     admit();
   }
 
-  /** In a place of its own. */
+  /** Installs with a permit of its own. */
   async function install(request: InstallRequest, deadline: Deadline): Promise<void> {
     let held: 0 | 1 = 1;
     using slow = runtime.deadline(SLOW_MS);
@@ -109,7 +108,7 @@ export function createInstallLock({ runtime, limits }: { runtime: Runtime; limit
       await step(request, deadline);
     };
     try {
-      // Those inside may all hang for as long as they are allowed to.
+      // All running ones may hang until their time limit.
       await within(2 * request.budgetMs, enter);
       await within(request.budgetMs, install);
     } finally {
@@ -123,7 +122,7 @@ export function createInstallLock({ runtime, limits }: { runtime: Runtime; limit
     const pending = new Promise<void>((resolve, reject) => {
       runtime.scope.run(`install for ${request.owner}`, (signal) => run(request, signal).then(resolve, reject));
     });
-    pending.catch(() => {}); // everybody who waited may have left
+    pending.catch(() => {}); // all waiting callers may have left
     if (!pendingRequests.set(request.key, pending))
       throw new HubError('overloaded', { message: 'too many installs at once' });
     return pending;

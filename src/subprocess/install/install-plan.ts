@@ -1,31 +1,32 @@
 /**
- * Reads a package runner's command line (npx, npm exec, uvx, uv tool run, pnpm dlx) and says how to install what it needs without
- * starting it: the same runner with the same packages runs a program that ends at once, which fills the same cache.
- * Promises: pure; when the command line has an option it does not know, there is no plan and the runner installs while it starts.
+ * Reads the command line of a package runner (npx, npm exec, uvx, uv tool run, pnpm dlx) and returns how to install its
+ * packages without a start: the same runner with the same packages runs a program that ends at once, which fills the
+ * same cache.
+ * Guarantees: pure functions; with an unknown option there is no plan, and the runner installs during the start.
  */
 import { basename } from 'node:path';
 import type { ProcessSpec } from '../../model/snapshot.ts';
 
 export interface InstallPlan {
-  /** Equal keys need the same files: installed once, one at a time. */
+  /** Equal keys need the same files, which are installed once. */
   readonly key: string;
   /** For people. */
   readonly packages: readonly string[];
   /** Arguments for the same command. */
   readonly args: readonly string[];
-  /** npx only: the name it first looks for in node_modules/.bin; undefined = packages were named by option. */
+  /** npx only: the name that it first looks for in node_modules/.bin; undefined when packages were given by option. */
   readonly bin: string | undefined;
   readonly runner: 'npx' | 'uvx' | 'pnpm';
 }
 
 interface OptionTable {
-  /** Names packages. */
+  /** Options that name packages. */
   readonly packages: readonly string[];
-  /** Have a value and are passed on. */
+  /** Options with a value, which are passed on. */
   readonly valued: readonly string[];
-  /** Have none and are passed on. */
+  /** Options without a value, which are passed on. */
   readonly flags: readonly string[];
-  /** Have none and are dropped. */
+  /** Options without a value, which are dropped. */
   readonly dropped: readonly string[];
 }
 
@@ -49,7 +50,7 @@ const UVX: OptionTable = {
 };
 const PNPM: OptionTable = { packages: ['--package'], valued: ['--registry'], flags: ['--silent', '-s'], dropped: [] };
 
-/** undefined = nothing to install apart from the start. */
+/** Returns the plan; undefined when the start needs no separate install. */
 export function installPlan({ command, args, env }: ProcessSpec): InstallPlan | undefined {
   const name = basename(command).replace(/\.(cmd|exe|ps1)$/, '');
   const settings = Object.entries(env).filter(([key]) => /^(npm_config_|UV_|PIP_)/i.test(key));
@@ -83,7 +84,7 @@ function npxPlan(before: readonly string[], args: readonly string[]): Omit<Insta
 function uvxPlan(before: readonly string[], args: readonly string[]): Omit<InstallPlan, 'key'> | undefined {
   const line = readLine(args, UVX);
   if (!line || line.packages.length > 1 || /^python([@\d.<>=]|$)/.test(line.program)) return undefined;
-  // `--from` wants a requirement; the short form `tool@1.2` is for the tool's name only.
+  // `--from` needs a requirement; the short form `tool@1.2` is only valid for the name of the tool.
   const from = line.packages[0] ?? line.program.replace(/^([A-Za-z0-9._-]+)@(\d[^@]*)$/, '$1==$2');
   return {
     packages: [from],
@@ -101,7 +102,7 @@ function pnpmPlan(args: readonly string[]): Omit<InstallPlan, 'key'> | undefined
   return { packages, args: [...line.passed, ...named, 'dlx', 'node', '-e', '0'], bin: undefined, runner: 'pnpm' };
 }
 
-/** Options up to the first word that is none; undefined when one of them is unknown or the program is missing. */
+/** Returns the options before the first other word; undefined when one is unknown or the program is missing. */
 function readLine(args: readonly string[], table: OptionTable): ReadLine | undefined {
   const packages: string[] = []; // bounded by: the command line
   const passed: string[] = []; // bounded by: the command line

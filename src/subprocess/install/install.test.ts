@@ -8,7 +8,7 @@ import { FAULT, Rig, type RigOptions } from '../../../test/support/stdio-rig.ts'
 import type { HubError } from '../../model/errors.ts';
 import { installPlan } from './install-plan.ts';
 
-/** A directory with an npx that takes a while to install, keeps a journal, and then starts the fault server. */
+/** Returns a directory with an npx that takes a while to install, keeps a log, and then starts the fault server. */
 class FakeNpx implements Disposable {
   readonly directory = mkdtempSync(join(tmpdir(), 'mcphub-npx-'));
   readonly #journal = join(this.directory, 'journal');

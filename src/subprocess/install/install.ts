@@ -1,8 +1,8 @@
 /**
- * The install phase of a server that a package runner starts: fetching the package is minutes, starting it is seconds, and a start that is
- * killed in the middle of a fetch begins from nothing each time (reliability B14).
- * Promises: costs nothing when the package lies in node_modules or in the runner's cache already; a failure names the package and shows
- * the runner's last lines.
+ * The install phase of a server that a package runner starts: a download takes minutes, a start seconds, and a start
+ * that is killed during a download would begin again each time.
+ * Guarantees: does nothing when the package is in node_modules or in the runner's cache; a failure names the package
+ * and shows the runner's last lines.
  */
 import { createHash } from 'node:crypto';
 import { access } from 'node:fs/promises';
@@ -81,7 +81,7 @@ async function install(parts: InstallParts, deadline: Deadline): Promise<void> {
     throw fault(cause instanceof Error ? cause.message : 'it could not be started', cause);
   }
   if (end.code === 0) return;
-  // Of uvx and pnpm this is a guess about their caches: where it fails, the start itself tells the truth.
+  // For uvx and pnpm this is a guess about their caches: if it is wrong, the start itself fails with the reason.
   if (plan.runner !== 'npx') {
     if (hint !== '') parts.said(`${plan.runner} ended with ${end.signal ?? `exit code ${end.code}`}.${hint}`);
     return;
@@ -89,7 +89,10 @@ async function install(parts: InstallParts, deadline: Deadline): Promise<void> {
   throw fault(`${end.signal ?? `exit code ${end.code}`}\n${end.tail.slice(-TAIL_LINES).join('\n')}`);
 }
 
-/** npx only: in a node_modules above the working directory, or complete in npx's own cache. */
+/**
+ * Tells whether the package is available. npx only: in a node_modules above the working directory, or complete in npx's
+ * cache.
+ */
 async function isThere({ plan, cwd, env }: InstallParts): Promise<boolean> {
   if (plan.runner !== 'npx') return false;
   const names = plan.packages.map(packageName);
@@ -102,12 +105,12 @@ async function isThere({ plan, cwd, env }: InstallParts): Promise<boolean> {
   const cache = env.npm_config_cache ?? (env.HOME === undefined ? undefined : join(env.HOME, '.npm'));
   if (cache === undefined) return false;
   const modules = join(cache, '_npx', npxFolder(plan.packages), 'node_modules');
-  // npm writes this file last: without it the folder is the remains of an install that was cut off.
+  // npm writes this file last: without it, the folder is left from an install that was interrupted.
   const proofs = [join(modules, '.package-lock.json'), ...names.map((name) => join(modules, name, 'package.json'))];
   return allExist(proofs);
 }
 
-/** The folder npx keeps a set of packages in: npm's libnpmexec names it like this. */
+/** Returns npx's folder for a set of packages, named as npm's libnpmexec does. */
 function npxFolder(packages: readonly string[]): string {
   const sorted = [...packages].sort((a, b) => a.localeCompare(b, 'en'));
   return createHash('sha512').update(sorted.join('\n')).digest('hex').slice(0, 16);

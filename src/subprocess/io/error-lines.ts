@@ -1,5 +1,6 @@
 /**
- * Chooses of a program's last lines those that say why it failed, for one message: stack frames are left out, and the line that names the error is in.
+ * Chooses the last lines of a program that say why it failed, for one message: without stack frames, with the line that
+ * names the error.
  */
 
 /** Frames of V8, the JVM and .NET (`at f (x:1:2)`), the mark below a source line, and the version that Node.js ends with. */
@@ -7,7 +8,10 @@ const FRAME = /^(?:at\s|\^+$|[{}],?$|Node\.js v\d|node:internal\/)/;
 const ERROR =
   /^(?:[\w$.]{0,100}(?:Error|Exception)\b|Caused by:|\S{0,100}\s?(?:error|fatal|panic)\b.{0,3}:|fatal\b|panic\b|error\b)|\bcannot find\b|\bnot found\b|\bno such file\b|\bpermission denied\b/i;
 
-/** Returns at most `most` lines, in their order: the last that are no stack frames, and before them the last one that names an error. */
+/**
+ * Returns at most `most` lines in order: the last that are no stack frames, preceded by the last one that names an
+ * error.
+ */
 export function errorLines(tail: readonly string[], most: number): string[] {
   const plain = tail.filter((line) => !FRAME.test(line.trim()));
   const lines = plain.length > 0 ? plain : tail;

@@ -1,6 +1,6 @@
 /**
- * Text of a child made fit for people's terminals and logs: no escape sequences, no control characters, no endless lines.
- * Promises: pure, linear, at most `LINE_CHARS` characters a line.
+ * Makes text of a child safe for terminals and logs: no escape sequences, no control characters, no very long lines.
+ * Guarantees: pure functions, linear time, at most `LINE_CHARS` characters for each line.
  */
 export const LINE_CHARS = 4096;
 
@@ -14,11 +14,14 @@ const ESCAPES =
 /** Control characters, line and paragraph separators, and the marks that turn the direction of text. */
 const CONTROLS = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 
-/** One line without its line end. Of a line rewritten with carriage returns (progress bars) the last state is kept. */
+/**
+ * Returns one line without its line end. If a line was rewritten with carriage returns (progress bars), its last state
+ * is kept.
+ */
 export function plainLine(raw: string): string {
   const cut = raw.length > LINE_CHARS * 2 ? raw.slice(0, LINE_CHARS * 2) : raw;
   const plain = cut.replace(ESCAPES, '');
-  // Not /\r+$/: on a run of carriage returns that does not end the text it takes quadratic time.
+  // Not /\r+$/: it takes quadratic time on a run of carriage returns that is not at the end.
   let end = plain.length;
   while (plain[end - 1] === '\r') end -= 1;
   const last = plain

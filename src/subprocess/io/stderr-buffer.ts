@@ -1,8 +1,8 @@
 /**
- * What a child says beside the protocol (stderr, stray stdout): always read, shown at a capped rate, its end kept.
- * Promises: the stream is drained whatever comes (a full pipe would block the child, reliability B1); at most `stderrShownBytes` a second are split
- * into lines and at most `stderrShownLines` of them shown, the rest is counted and kept raw in the tail; more than `stderrReadBytes` a second slow the child down.
- * Does not: log. Lines go to `said`, the tail to whoever asks.
+ * Reads a child's output beside the protocol (stderr, stray stdout), shows it at a limited rate, and keeps its end.
+ * Guarantees: the stream is always drained, because a full pipe would block the child; at most `stderrShownBytes` a
+ * second are split into lines, at most `stderrShownLines` of them are shown, the rest is counted and kept in the tail;
+ * more than `stderrReadBytes` a second slow the child down.
  */
 import type { Readable } from 'node:stream';
 import type { Limits } from '../../config/limits.ts';
@@ -53,7 +53,7 @@ export class StderrBuffer {
     stream.on('data', (chunk: Buffer) => this.#take(chunk, prefix, stream));
   }
 
-  /** The last lines, oldest first, without control characters. */
+  /** Returns the last lines, oldest first, without control characters. */
   lines(): string[] {
     const whole = Buffer.concat(this.#tail);
     const cut = this.#isTailCut || whole.length > this.#limits.stderrTailBytes;
@@ -61,7 +61,7 @@ export class StderrBuffer {
     return (
       (cut ? withoutBeginning(held) : held)
         .split('\n')
-        // Twice: escape sequences may stand within a secret, and a long line is cut.
+        // Twice: a secret may contain escape sequences, and a long line is cut.
         .map((line) => this.#runtime.secrets.mask(plainLine(line)))
         .filter((line) => line !== '')
     );
@@ -110,7 +110,7 @@ export class StderrBuffer {
     if (line !== '') this.#tell(() => this.#sink.said(prefix + line));
   }
 
-  /** A listener that throws must not end the process from a stream's handler. */
+  /** Runs a listener. An exception in a stream's handler would end the process. */
   #tell(told: () => void): void {
     try {
       told();
@@ -161,7 +161,7 @@ export class StderrBuffer {
   }
 }
 
-/** Text that was cut at its beginning, from the next line on: what stands before may be a part of a secret. */
+/** Returns text that was cut at its beginning from the next line on: the part before may belong to a secret. */
 function withoutBeginning(text: string): string {
   const end = text.indexOf('\n');
   return text.slice(end >= 0 ? end + 1 : CUT_CHARS);

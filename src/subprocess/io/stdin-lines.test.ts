@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { frozenRuntime } from '../../../test/support/frozen-runtime.ts';
 import { StdinQueue } from './stdin-queue.ts';
 
-/** What a child reads of these messages. */
+/** Returns what a child reads of these messages. */
 async function written(frames: readonly Buffer[]): Promise<string> {
   const stream = new PassThrough();
   const { runtime } = frozenRuntime();

@@ -8,7 +8,7 @@ const MAX_BYTES = 1024 * 1024;
 /** Is written as it is, in pieces. */
 const LARGE = 'l'.repeat(200_000);
 
-/** A pipe whose reader takes one write at a time, when it is told to. */
+/** A pipe whose reader takes one write at a time, when the test allows it. */
 function rig() {
   const taken: string[] = [];
   let take: (() => void) | undefined;

@@ -1,8 +1,8 @@
 /**
- * The bytes on their way into a child: bounded, coalesced, watched.
- * Promises: `push` never waits; at most `maxBytes` wait behind what is being written, or one single message if that is larger, so that a large
- * message on its way is no reason to refuse a small one; a child that takes nothing for `stuckMs` while bytes wait is reported once; a broken pipe is never an exception, `broken` tells of it once.
- * Does not: end the child; `stuck` leads to whoever does.
+ * Queues the bytes to a child's stdin. `stuck` leads to the code that ends the child.
+ * Guarantees: `push` never waits; at most `maxBytes` wait behind the current write, or one larger message, so that a
+ * large message does not cause small ones to be refused; a child that takes nothing for `stuckMs` while bytes wait is
+ * reported once; a broken pipe throws nothing and calls `broken` once.
  */
 import type { Writable } from 'node:stream';
 import { IdleWatch } from '../../runtime/deadline.ts';
@@ -13,11 +13,11 @@ export interface StdinOptions {
   readonly maxBytes: number;
   readonly stuckMs: number;
   readonly stuck: (unreadBytes: number, silentMs: number) => void;
-  /** The child has closed its end, or is dead. Once. */
+  /** The child has closed its end, or has exited. Called once. */
   readonly broken: () => void;
 }
 
-/** A write is cut into pieces of this size, so that slow progress is seen as progress. */
+/** A write is split into pieces of this size, so that slow progress is noticed. */
 const PIECE_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
@@ -31,7 +31,7 @@ const ESCAPED_PARAGRAPH = Buffer.from('\\u2029');
 /** A message or the line end after it. */
 interface Waiting {
   readonly bytes: Buffer;
-  /** Of a request that nothing has been written of. */
+  /** Id of a request of which nothing has been written. */
   readonly id: number | undefined;
 }
 const LINE_END: Waiting = { bytes: Buffer.from('\n'), id: undefined };
@@ -41,7 +41,7 @@ export class StdinQueue implements Disposable {
   readonly #options: StdinOptions;
   #waiting: Waiting[] = []; // bounded by: maxBytes
   #waitingBytes = 0;
-  /** Handed to the stream piece by piece; what had waited once, so that the same bound holds. */
+  /** Passed to the stream piece by piece; it waited before, so that the same limit applies. */
   #writing: Buffer | undefined;
   #writtenAt = 0;
   #pieceBytes = 0;
@@ -56,20 +56,20 @@ export class StdinQueue implements Disposable {
     stream.on('close', () => this.#broke());
   }
 
-  /** Bytes the child has not taken. */
+  /** Bytes that the child has not read. */
   get unreadBytes(): number {
     return this.#waitingBytes + (this.#writing ? this.#writing.length - this.#writtenAt : 0);
   }
 
-  /** True once nothing can be written any more. */
+  /** True when nothing can be written any more. */
   get over(): boolean {
     return this.#over;
   }
 
-  /** Takes one complete message without its line end. False = it does not fit now. `id` = of a request. */
+  /** Adds one complete message without its line end. Returns false when there is no room now. `id`: of a request. */
   push(frame: Buffer, id?: number): boolean {
     if (this.unreadBytes === 0) this.#watchFromNow();
-    // The line end of what is being written is no message that waits.
+    // The line end of the current write does not count as a waiting message.
     const line = asLine(frame);
     const isFull = this.#waitingBytes > 1 && this.#waitingBytes + line.length + 1 > this.#options.maxBytes;
     if (isFull && this.#writing) return false;
@@ -86,7 +86,7 @@ export class StdinQueue implements Disposable {
     return true;
   }
 
-  /** Takes back the request with this id; false = it is not among those that wait, so it may have been written. */
+  /** Removes the request with this id; returns false when it is not waiting, so that it may have been written. */
   withdraw(id: number): boolean {
     const at = this.#waiting.findIndex((one) => one.id === id);
     const [withdrawn] = at < 0 ? [] : this.#waiting.splice(at, 2);
@@ -95,7 +95,7 @@ export class StdinQueue implements Disposable {
     return true;
   }
 
-  /** No more will come: what waits is written, then the child sees the end of its input. */
+  /** Marks the end: waiting data is written, then the child's input ends. */
   end(): void {
     if (this.#over) return;
     this.#write();
@@ -111,7 +111,7 @@ export class StdinQueue implements Disposable {
     this.#piece();
   }
 
-  /** A large message as it is, for copying megabytes takes milliseconds; small ones together. */
+  /** Returns a large message as it is, because copying megabytes takes milliseconds; joins small ones. */
   #take(): Buffer {
     const [first] = this.#waiting;
     if (first !== undefined && first.bytes.length >= PIECE_BYTES) {
@@ -168,14 +168,14 @@ export class StdinQueue implements Disposable {
   }
 }
 
-/** The message on one line, however the child tells lines apart. */
+/** Returns the message on one line, for every definition of a line end. */
 function asLine(frame: Buffer): Buffer {
   return withoutSeparators(withoutLineEnds(frame));
 }
 
 /**
- * U+2028 and U+2029 stand only inside strings of JSON text, where they may be escaped. Programs that read lines as Node's `readline` does take them for line
- * ends.
+ * Escapes U+2028 and U+2029, which occur only inside strings of JSON text. Programs that read lines like Node's
+ * `readline` treat them as line ends.
  */
 function withoutSeparators(frame: Buffer): Buffer {
   if (!frame.includes(LINE_SEPARATOR) && !frame.includes(PARAGRAPH_SEPARATOR)) return frame;
@@ -191,7 +191,9 @@ function withoutSeparators(frame: Buffer): Buffer {
   return Buffer.concat(pieces);
 }
 
-/** Raw line ends in JSON text stand only between tokens (inside strings they are escaped); as blanks they do not cut the message in two. */
+/**
+ * Replaces raw line ends, which JSON text has only between tokens, by blanks, so that they do not split the message.
+ */
 function withoutLineEnds(frame: Buffer): Buffer {
   if (!frame.includes(NEWLINE) && !frame.includes(RETURN)) return frame;
   const flat = Buffer.from(frame);

@@ -1,8 +1,8 @@
 /**
- * Finds the program of a child before it is spawned, so that "not found", "not executable" and "no such directory" are told apart also
- * when the child is started through a wrapper.
- * Promises: says what was looked for, where, and what to do; follows the rules of execvp (a command with a slash is relative to the
- * working directory).
+ * Finds the program of a child before it is spawned, so that "not found", "not executable" and "no such directory" are
+ * told apart, also behind a wrapper.
+ * Guarantees: an error says what was searched, where, and what to do; the rules are those of execvp (a command with a
+ * slash is relative to the working directory).
  */
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
@@ -18,7 +18,10 @@ export interface CommandQuestion {
   readonly path: string;
 }
 
-/** Absolute path of the program. Throws HubError `upstream-spawn` (detail: reason; for the operator command, cwd, path). */
+/**
+ * Returns the absolute path of the program. Throws HubError `upstream-spawn` (detail: reason; for the operator command,
+ * cwd, path).
+ */
 export async function findCommand(question: CommandQuestion): Promise<string> {
   const { command, cwd, path } = question;
   if (!(await isDirectory(cwd))) {

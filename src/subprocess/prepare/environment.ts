@@ -1,15 +1,16 @@
 /**
- * The environment of a child: a short list of inherited variables, what its specification adds, and the mark. Nothing else of the hub's own
- * environment reaches a server; NODE_OPTIONS and MCPHUB_* never do. Credentials inside inherited addresses are removed.
+ * Builds the environment of a child: a short list of inherited variables, those of its specification, and the mark.
+ * NODE_OPTIONS, MCPHUB_* and other variables of the hub are never passed on. Credentials in inherited addresses are
+ * removed.
  */
 import { DESCENDANT_MARK } from '../../model/supervisor-messages.ts';
 
 const INHERITED = new Set([
   ...['HOME', 'USER', 'LOGNAME', 'SHELL', 'LANG', 'LANGUAGE', 'TZ', 'TMPDIR', 'TERM', 'HOSTNAME'],
   ...['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'ALL_PROXY', 'http_proxy', 'https_proxy', 'no_proxy', 'all_proxy'],
-  // Trust of this machine: a company's own authority is needed by children as well.
+  // Trust settings of this machine: children need a company's own certificate authority as well.
   ...['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'SSL_CERT_DIR'],
-  // Where package runners keep what they fetched, and from where they fetch it. Tokens are not among them.
+  // Where package runners keep and fetch packages. Tokens are not included.
   ...['npm_config_cache', 'npm_config_registry', 'npm_config_prefix', 'npm_config_userconfig', 'npm_config_offline'],
   ...['npm_config_prefer_offline', 'npm_config_cafile', 'NPM_CONFIG_USERCONFIG', 'PNPM_HOME', 'NVM_DIR', 'VOLTA_HOME'],
   ...['UV_CACHE_DIR', 'UV_TOOL_DIR', 'UV_PYTHON_INSTALL_DIR', 'UV_OFFLINE', 'UV_DEFAULT_INDEX', 'PIP_INDEX_URL'],
@@ -23,9 +24,9 @@ const WINDOWS = new Set([
 const PREFIXES = ['LC_', 'XDG_'];
 
 export interface EnvironmentParts {
-  /** What this process has. */
+  /** The environment of this process. */
   readonly inherited: Readonly<Record<string, string | undefined>>;
-  /** Of the specification; wins. */
+  /** From the specification; overrides the others. */
   readonly own: Readonly<Record<string, string>>;
   readonly path: string;
   readonly mark: string;
@@ -33,11 +34,13 @@ export interface EnvironmentParts {
 
 export interface ChildEnvironment {
   readonly env: Record<string, string>;
-  /** Inherited variables from whose address a user name or password was removed, sorted. */
+  /** Inherited variables whose address lost a user name or password, sorted. */
   readonly stripped: readonly string[];
 }
 
-/** Builds the environment of one child. The specification wins over what is inherited, the mark over both. Pure. */
+/**
+ * Returns the environment of one child. The specification overrides inherited variables, the mark overrides both. Pure.
+ */
 export function childEnvironment({ inherited, own, path, mark }: EnvironmentParts): ChildEnvironment {
   const env: Record<string, string> = {};
   const stripped: string[] = []; // bounded by: INHERITED
@@ -54,7 +57,7 @@ export function childEnvironment({ inherited, own, path, mark }: EnvironmentPart
   return { env, stripped: stripped.sort() };
 }
 
-/** Variables that many programs look for and that are not inherited. */
+/** Variables that many programs read and that are not inherited. */
 const KNOWN = new Set([
   ...[
     'DISPLAY',
@@ -71,7 +74,10 @@ const KNOWN_PREFIXES = ['AWS_', 'AZURE_', 'GOOGLE_', 'GCLOUD_', 'OPENAI_', 'ANTH
 const VARIABLE = /\b[A-Z][A-Z0-9]{0,60}(?:_[A-Z0-9]{1,60}){0,8}\b/g;
 const NAMED = 3;
 
-/** Says which variables, named in a program's last words, servers do not inherit and this one does not set; empty when there are none. */
+/**
+ * Returns a hint about variables named in a program's last lines that are neither inherited nor set; empty when there
+ * are none.
+ */
 export function notInheritedHint(
   words: string,
   { inherited, own }: Pick<EnvironmentParts, 'inherited' | 'own'>,
@@ -86,20 +92,20 @@ export function notInheritedHint(
   return ` Servers do not inherit ${found.slice(0, NAMED).join(', ')} from the hub: set what this one needs in its "env" (docs/config.md).`;
 }
 
-/** Says what to do when an install or a start may have failed for removed credentials; empty when none were removed. */
+/** Returns a hint when an install or a start may have failed for removed credentials; empty when none were removed. */
 export function strippedHint(stripped: readonly string[]): string {
   if (stripped.length === 0) return '';
   return ` Credentials in ${stripped.join(', ')} are not passed on to servers; if this one needs them, set the variable in "env" of the server.`;
 }
 
-/** Addresses of proxies and registries: the only inherited values that commonly hold a password. */
+/** Addresses of proxies and registries: the only inherited values that commonly contain a password. */
 const ADDRESSES = /^(https?|all)_proxy$|registry$|index(_url)?$/i;
 /** The part before the last `@` of the authority; the scheme may be missing, as in `user:password@proxy:3128`. */
 const USER_INFO = /^([a-z][a-z0-9+.-]*:\/\/)?[^/?#\s]*@/i;
 
 function withoutCredentials(name: string, value: string): string {
   if (ADDRESSES.test(name)) return value.replace(USER_INFO, '$1');
-  // Elsewhere (DOCKER_HOST=ssh://user@host) a user name without a password is an address, not a secret.
+  // In other variables (DOCKER_HOST=ssh://user@host) a user name without a password is no secret.
   return value.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#\s:@]*:[^/?#\s]*@/i, '$1');
 }
 

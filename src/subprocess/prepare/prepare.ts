@@ -1,8 +1,8 @@
 /**
- * From a server's specification to a child that can be spawned: working directory, search path, environment, program, and the package
- * that a runner has to fetch first. Shared by stdio servers and by HTTP servers that the hub launches.
- * Promises: every reason for which a start must fail is found here and named (`upstream-spawn`); the install phase has its own budget.
- * Does not: spawn the child.
+ * Turns the specification of a server into a child that can be spawned: working directory, search path, environment,
+ * program, and an installed package. Used for stdio servers and for HTTP servers that the hub launches.
+ * Guarantees: everything that makes a start fail is found here and named (`upstream-spawn`); the install phase has its
+ * own time limit.
  */
 import { resolve } from 'node:path';
 import type { Limits } from '../../config/limits.ts';
@@ -22,7 +22,7 @@ import { findCommand } from './command.ts';
 import { childEnvironment, notInheritedHint } from './environment.ts';
 import type { SearchPath } from './search-path.ts';
 
-/** What every kind of child is made from. */
+/** The dependencies of every child. */
 export interface ChildDeps {
   readonly runtime: Runtime;
   readonly limits: Limits;
@@ -45,7 +45,7 @@ export interface PrepareSteps {
 
 const MARK_DIGITS = 1e9;
 
-/** Other children loaded for too long. */
+/** Returns the fault when other children took too long to start. */
 export function turnFault(owner: string): HubError {
   return new HubError('server-starting', {
     message: `${owner} did not get its turn to start (setting starting).`,
@@ -53,7 +53,10 @@ export function turnFault(owner: string): HubError {
   });
 }
 
-/** The plan, and the key of its install if it has one. Throws HubError `upstream-spawn` or `server-starting` (still installing). */
+/**
+ * Returns the plan, and the key of its install if it has one. Throws HubError `upstream-spawn` or `server-starting`
+ * (still installing).
+ */
 export async function prepareChild(
   ground: ChildDeps,
   steps: PrepareSteps,
@@ -84,9 +87,9 @@ export async function prepareChild(
     ...{ stdin: steps.stdin, stdout: steps.stdout },
   } satisfies ChildPlan;
   const container = await containerPlan(command, ground, deadline);
-  // Before the turn: a container tool that hangs must not hold up other servers.
+  // Before the turn, because a container tool that hangs must not delay other servers.
   if (container) await endForgotten(command, container, deadline);
-  // After an install the others' starts come first: packages that install at once would start as a herd (B13).
+  // After an install the starts of others come first: packages that install at once would otherwise start at once.
   const turn = steps.phase('start');
   if (turn instanceof Promise)
     await runtime.waits.for(turn, { label: 'upstream-start', owner, deadline }).catch((fault: unknown) => {
@@ -96,7 +99,7 @@ export async function prepareChild(
   return { plan, installKey: install?.key };
 }
 
-/** On the path known now; when it is not there, once more with what the login shell adds. */
+/** Searches the path known now, then the one with the login shell's additions. */
 async function findFile(ground: ChildDeps, cwd: string, deadline: Deadline): Promise<string> {
   const { runtime, spec, searchPath } = ground;
   const { command, env } = ground.process;
@@ -115,21 +118,21 @@ async function findFile(ground: ChildDeps, cwd: string, deadline: Deadline): Pro
   }
 }
 
-/** Unlike any other child's of this hub: a sweep after an old child must not meet a new one. */
+/** Returns a serial number that no other child of this hub has: a sweep after an old child must not find a new one. */
 function serial(runtime: Runtime): string {
   return `${Math.floor(runtime.clock.nowMs()).toString(36)}${Math.floor(runtime.random() * MARK_DIGITS).toString(36)}`;
 }
 
 export interface ExitWords {
-  /** Of stderr, or of all output where stdout is no protocol. */
+  /** Last lines of stderr, or of all output if stdout carries no protocol. */
   readonly lastWords: string;
   /** The last line of stdout that was no message. */
   readonly stray?: string | undefined;
   /** Its output ended in the middle of a message. */
   readonly isCut?: boolean | undefined;
-  /** Size of the last request that was written to it; 0 = none was. */
+  /** Size of the last request that was written to it; 0 when there was none. */
   readonly requestBytes?: number;
-  /** Of the specification. */
+  /** From the specification. */
   readonly env: Readonly<Record<string, string>>;
 }
 

@@ -1,13 +1,17 @@
 /**
- * What the first line of a script says about the program that runs it. The system reports a missing one as if the script were missing.
+ * Reads the first line of a script. If the interpreter named there is missing, the system reports the script as
+ * missing.
  */
 import { open } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 
-/** The system reads no more of it. */
+/** The system reads no more than this. */
 const HEAD_BYTES = 256;
 
-/** Returns why the system cannot run this script, in words for the operator; undefined = it can, or it is no script. `exists` looks for a program file. */
+/**
+ * Returns why the system cannot run this script, as text for the operator; undefined when it can, or it is no script.
+ * `exists` looks for a program file.
+ */
 export async function scriptFault(
   file: string,
   path: string,
@@ -30,7 +34,7 @@ export async function scriptFault(
   return `${file} is a script for ${program}, which was not found on PATH ${path}. Install it, or set "PATH" in "env" of the server.`;
 }
 
-/** Without `#!` and line end; undefined = it is no script, or cannot be read. */
+/** Returns the first line without `#!` and line end; undefined when it is no script, or cannot be read. */
 async function firstLine(file: string): Promise<string | undefined> {
   try {
     await using handle = await open(file, 'r');

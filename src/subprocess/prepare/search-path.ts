@@ -1,8 +1,8 @@
 /**
- * Where programs are found, and what ties a child's life to ours; one per hub, shared by all transports.
- * A hub started by a desktop or by systemd has a short PATH; the person's login shell knows where npx and uvx live.
- * Promises: `current` answers at once; what this process was given comes first, the login shell only adds; a shell that hangs, fails or
- * prints rubbish changes nothing and is dead after 2 s.
+ * The search path for programs, and the wrapper that ends children with this process; one for each hub. A hub started
+ * by a desktop or by systemd has a short PATH; the user's login shell knows where npx and uvx are.
+ * Guarantees: `current` returns at once; the PATH of this process comes first, the login shell only adds to it; a shell
+ * that hangs, fails or prints invalid text changes nothing and is killed after 2 s.
  */
 import { delimiter, isAbsolute } from 'node:path';
 import { DESCENDANT_MARK } from '../../model/supervisor-messages.ts';
@@ -14,13 +14,15 @@ import { findCommand } from './command.ts';
 import { childEnvironment } from './environment.ts';
 
 export interface SearchPath {
-  /** PATH for children, as known now. */
+  /** Returns PATH for children, as known now. */
   current(): string;
-  /** Asks the login shell in the background; does not wait for its answer. */
+  /** Starts the login shell in the background, without waiting for its output. */
   start(deadline: Deadline): Promise<void>;
-  /** Until the login shell has answered or given up. At once when it was never asked. */
+  /** Settles when the login shell has answered or failed; at once when it was not started. */
   settled(deadline: Deadline): Promise<void>;
-  /** Program and arguments that make a child die with this process (Linux, util-linux setpriv), or none. Tried once. */
+  /**
+   * Returns program and arguments that end a child with this process (Linux, util-linux setpriv), or none. Tested once.
+   */
   lifeline(deadline: Deadline): Promise<readonly string[]>;
 }
 
@@ -53,7 +55,7 @@ export function createSearchPath({ runtime, env }: SearchPathOptions): SearchPat
       const end = await runProgram(plan('login-shell', shell, ['-lic', question]), () => {}, deadline);
       path = merged(given, end.stdout.split(FENCE)[1] ?? '');
     } catch {
-      // No such shell, or it hangs in its own start files: the given PATH stands.
+      // There is no such shell, or it hangs in its start files: PATH is not changed.
     }
   }
 
@@ -66,7 +68,7 @@ export function createSearchPath({ runtime, env }: SearchPathOptions): SearchPat
         { label: 'upstream-start', owner: 'setpriv', deadline },
       );
       const words = [setpriv, '--pdeathsig', 'KILL', '--'];
-      // Busybox and util-linux before 2.33 have a setpriv without this option.
+      // The setpriv of Busybox and of util-linux before 2.33 has no such option.
       const end = await runProgram(
         plan('upstream-start', setpriv, [...words.slice(1), setpriv, '--version']),
         () => {},
@@ -98,7 +100,7 @@ export function createSearchPath({ runtime, env }: SearchPathOptions): SearchPat
   };
 }
 
-/** `given` first, then what only `more` has. Relative entries of the shell are left out. */
+/** Returns `given` first, then the entries that only `more` has. Relative entries of the shell are left out. */
 function merged(given: string, more: string): string {
   const entries = new Set(given.split(delimiter));
   for (const entry of more.trim().split(delimiter)) {

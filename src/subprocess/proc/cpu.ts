@@ -1,19 +1,21 @@
 /**
- * CPU time of a child's process group: the sign of life of a server that computes and says nothing.
- * Promises: `cpuMs` answers at once with the last reading and has a new one taken in the background when it is older than 250 ms; while
- * somebody keeps asking, readings are at most about a second old; the value never falls.
- * Does not: know anything where there is no /proc (undefined).
+ * CPU time of a child's process group: the sign of life of a server that computes without output.
+ * Guarantees: `cpuMs` returns the last reading at once and starts a new one in the background when it is older than 250
+ * ms; while it is called, readings are at most about a second old; the value never decreases; undefined without /proc.
  */
 import type { Runtime } from '../../runtime/runtime.ts';
 import { childrenOf, processIds, readRows } from './processes.ts';
 
 const FRESH_MS = 250;
 const FOLLOW_MS = 1000;
-/** Goes on reading for this long after the last question, so that two looks 2.5 s apart compare fresh figures. */
+/** Readings continue for this long after the last call, so that checks 2.5 s apart compare new values. */
 const ASKED_MS = 6000;
-/** The whole of /proc is read this often to find new members; in between only the known ones. */
+/** Interval at which all of /proc is read to find new members; in between only the known ones are read. */
 const CENSUS_MS = 5000;
-/** A child that loads starts others (npx, sh): in its first seconds each reading looks for children of the known members. */
+/**
+ * A child that starts up starts others (npx, sh): in its first seconds each reading looks for children of known
+ * members.
+ */
 const YOUNG_MS = 10_000;
 const READ_MS = 2000;
 
@@ -47,7 +49,7 @@ export class GroupCpu implements Disposable {
     return this.#cpuMs;
   }
 
-  /** When the figure of `cpuMs` was read, ms on the kernel's clock; undefined = never. */
+  /** When the value of `cpuMs` was read, monotonic ms; undefined when never. */
   get readMs(): number | undefined {
     return this.#cpuMs === undefined ? undefined : this.#readMs;
   }
@@ -60,7 +62,7 @@ export class GroupCpu implements Disposable {
       try {
         await this.#runtime.waits.for(this.#take(), { label: 'background', owner: this.#owner, deadline });
       } catch {
-        // The figure stays old; the next look tries again.
+        // The value stays old; the next check tries again.
       } finally {
         this.#reading = false;
         this.#follow();

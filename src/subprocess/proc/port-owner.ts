@@ -1,6 +1,7 @@
 /**
- * Whose processes listen on a TCP port of this machine, by user, as /proc tells it: a launched server's port that another user has taken must
- * not get the headers that are configured for the server. Processes of the hub's own user and of root are no strangers (docs/security.md).
+ * Tells which users' processes listen on a TCP port of this machine (from /proc): a port of a launched server that
+ * another user has taken must not get the server's headers. Processes of the hub's own user and of root are accepted
+ * (docs/security.md).
  */
 import { readFile } from 'node:fs/promises';
 
@@ -8,7 +9,7 @@ const LISTEN = '0A';
 const TABLES = ['tcp', 'tcp6'] as const;
 const ROOT_UID = 0;
 
-/** Tells whether a user other than `uid` and root listens on `port`. False where /proc does not tell; `root` is the place of /proc. */
+/** Tells whether a user other than `uid` and root listens on `port`; false without /proc. `root`: path of /proc. */
 export async function isPortTaken(port: number, uid: number, root = '/proc'): Promise<boolean> {
   const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   for (const table of TABLES) {

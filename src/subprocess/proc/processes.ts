@@ -1,17 +1,16 @@
 /**
- * What /proc tells about running processes: who belongs to which group, how much CPU it has used, which mark its environment carries.
- * Promises: reads in the background, a few files at a time, so that no turn of the loop is long; a process that vanishes meanwhile or may
- * not be read is left out; without /proc (not Linux) there are no rows.
- * Does not: wait on its own account; whoever calls it holds the wait and its deadline.
+ * Reads running processes from /proc: group, CPU time, and the mark in the environment. The caller sets the deadline.
+ * Guarantees: reads in the background, a few files at a time, so that no turn of the event loop is long; a process that
+ * exits meanwhile or cannot be read is left out; without /proc there are no rows.
  */
 import { readdir, readFile, readlink } from 'node:fs/promises';
 
 export interface ProcessRow {
   readonly pid: number;
   readonly group: number;
-  /** Zombie: dead, only not collected yet. */
+  /** Zombie: it has exited and was not reaped yet. */
   readonly dead: boolean;
-  /** CPU time of the process and of its collected children, ms. */
+  /** CPU time of the process and of its reaped children, ms. */
   readonly cpuMs: number;
 }
 
@@ -19,7 +18,7 @@ export interface ProcessRow {
 const TICK_MS = 10;
 const AT_A_TIME = 16;
 
-/** Numbers of all processes; empty where there is no /proc. */
+/** Returns the pids of all processes; none without /proc. */
 export async function processIds(): Promise<number[]> {
   try {
     const names = await readdir('/proc');
@@ -29,7 +28,10 @@ export async function processIds(): Promise<number[]> {
   }
 }
 
-/** Names the set of processes that this one can see: the boot of the machine and the PID namespace. Undefined = the system does not tell. */
+/**
+ * Returns a name for the set of processes visible here: the boot of the machine and the PID namespace; undefined when
+ * the system does not tell.
+ */
 export async function processSpace(): Promise<string | undefined> {
   try {
     const [boot, space] = await Promise.all([
@@ -47,13 +49,13 @@ export async function readRows(pids: readonly number[]): Promise<ProcessRow[]> {
   return rows.filter((row) => row !== undefined);
 }
 
-/** Processes that the main threads of `pids` have started; empty where the system does not tell. */
+/** Returns the processes that the main threads of `pids` have started; none when the system does not tell. */
 export async function childrenOf(pids: readonly number[]): Promise<number[]> {
   const lists = await eachOf(pids, (pid) => readFile(`/proc/${pid}/task/${pid}/children`, 'utf8'));
   return lists.flatMap((list = '') => list.trim().split(' ').filter(Boolean).map(Number));
 }
 
-/** Those of `pids` whose start environment holds `variable` with a value that `fits`. */
+/** Returns those of `pids` whose initial environment has `variable` with a value that `fits`. */
 export async function pidsWithVariable(
   pids: readonly number[],
   variable: string,
@@ -77,14 +79,14 @@ function valueIn(environ: Buffer, name: Buffer): string | undefined {
 }
 
 function rowFrom(pid: number, stat: string): ProcessRow {
-  // The second field is the program's name in brackets and may hold blanks and brackets itself.
+  // The second field is the program's name in brackets, which may contain blanks and brackets.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   let ticks = 0;
   for (const at of [11, 12, 13, 14]) ticks += Number(fields[at] ?? 0);
   return { pid, group: Number(fields[2]), dead: fields[0] === 'Z', cpuMs: ticks * TICK_MS };
 }
 
-/** Reads for each pid, `AT_A_TIME` at once; a read that fails gives undefined. */
+/** Reads for each pid, `AT_A_TIME` at once; a read that fails returns undefined. */
 async function eachOf<T>(pids: readonly number[], read: (pid: number) => Promise<T>): Promise<(T | undefined)[]> {
   const results: (T | undefined)[] = [];
   for (let at = 0; at < pids.length; at += AT_A_TIME) {

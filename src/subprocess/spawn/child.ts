@@ -1,8 +1,8 @@
 /**
- * One child process from spawn to the last member of its group: its pipes drained, its death noticed, its family ended.
- * Promises: death is the `exit` event, so that a grandchild that holds the pipes delays nothing (B3); what had arrived is handed on for at
- * most 100 ms before `exited`; then the rest of the group is killed and marked escapees are swept; `stop` always ends by its deadline.
- * Does not: speak a protocol (`frames.ts`, `stdin-queue.ts`) or start again (the link).
+ * One child process from spawn to the last member of its group: drains its pipes, notices its exit, ends descendants.
+ * Guarantees: its end is the `exit` event, so that a grandchild with the pipes delays nothing; received output is handed
+ * on for at most 100 ms before `exited`; then the group is killed and marked descendants are swept; `stop` ends by its
+ * deadline.
  */
 import type { ChildProcess } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
@@ -17,9 +17,9 @@ import { type GroupPlan, killGroup, spawnGroup, untilDrained } from './group.ts'
 
 export interface ChildPlan extends GroupPlan {
   readonly limits: Limits;
-  /** Unique mark of this child in its descendants' environment. */
+  /** Unique mark of this child in the environment of its descendants. */
   readonly mark: string;
-  /** `frames` = the owner reads stdout; `text` = it is drained like stderr. */
+  /** `frames`: the owner reads stdout; `text`: it is drained like stderr. */
   readonly stdout: 'frames' | 'text';
   /** The program is the client of a container. */
   readonly container?: ContainerPlan | undefined;
@@ -33,16 +33,16 @@ export interface ChildExit {
 export interface ChildEvents {
   said(line: string): void;
   alive(): void;
-  /** It is dead and what it had written has been handed on. Once. */
+  /** It has exited and its output has been handed on. Called once. */
   exited(exit: ChildExit): void;
 }
 
 const SWEEP_MS = 5000;
-/** Kept of a stop's budget for the kill and the sweep. */
+/** Part of the time to stop that is reserved for the kill and the sweep, ms. */
 const LAST_MS = 1000;
-/** The same where a container may have to be ended as well. */
+/** The same when a container may have to be ended as well, ms. */
 const LAST_CONTAINER_MS = 2500;
-/** Exit code of `docker run` when the fault is its own or the daemon's; any other one is the container's, which has ended. */
+/** Exit code of `docker run` for its own failures or the daemon's; other codes are the container's, which has ended. */
 const TOOL_FAULT = 125;
 const TAIL_LINES = 5;
 
@@ -82,7 +82,7 @@ export class Child {
     return this.#process.stdout;
   }
 
-  /** How it ended, or undefined while it lives. */
+  /** How it ended; undefined while it runs. */
   get exit(): ChildExit | undefined {
     return this.#exit;
   }
@@ -91,7 +91,7 @@ export class Child {
     return this.#cpu.cpuMs();
   }
 
-  /** When the figure of `cpuMs` was read, ms on the kernel's clock. */
+  /** When the value of `cpuMs` was read, monotonic ms. */
   cpuReadMs(): number | undefined {
     return this.#cpu.readMs;
   }
@@ -101,26 +101,26 @@ export class Child {
     return this.#said.lines();
   }
 
-  /** Those of them that say most, as one text for an error message. */
+  /** The most informative of them, as one text for an error message. */
   lastWords(): string {
     return errorLines(this.tail(), TAIL_LINES).join('\n').slice(-1000);
   }
 
-  /** Signals the group; nothing once its leader is dead, for the number may belong to somebody else by then. */
+  /** Signals the group; does nothing after its leader has exited, because the pid may be reused. */
   kill(signal: NodeJS.Signals): void {
     if (this.#exit === undefined) killGroup(this.pid, signal);
   }
 
   /**
-   * End of input → SIGTERM → SIGKILL of the group, `childTermMs` each, then the sweep. Idempotent; ends by the deadline. `endInput` lets
-   * the owner write what waits first.
+   * End of input → SIGTERM → SIGKILL of the group, `childTermMs` each, then the sweep. Idempotent; ends by the
+   * deadline. `endInput` lets the owner write waiting data first.
    */
   async stop(endInput: () => void, deadline: Deadline): Promise<void> {
     this.#stopping ??= this.#end(endInput, deadline);
     try {
       await this.#plan.runtime.waits.for(this.#stopping, { label: 'upstream-stop', owner: this.#plan.owner, deadline });
     } catch {
-      this.kill('SIGKILL'); // out of time; what escaped the group is looked for without making the caller wait
+      this.kill('SIGKILL'); // out of time; descendants outside the group are swept without a wait
       this.#sweepLater();
     }
   }

@@ -1,5 +1,5 @@
 /**
- * Programs that are started at once start one after the other.
+ * Programs that are to start at the same time start one after the other.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';

@@ -1,9 +1,8 @@
 /**
- * Spawns a program as leader of its own process group, tied to this process's life where the system can do that. The one place of
- * `upstream/` that calls `spawn`.
- * Promises: no shell; only the given environment; the program is running when the promise resolves, otherwise HubError `upstream-spawn`;
- * a child that comes up after the deadline is killed; one program starts in a turn of the loop, for the system copies the page tables of this
- * process and lets it wait until the program is loaded.
+ * Spawns a program as leader of its own process group, which ends with this process where the system supports that.
+ * Guarantees: no shell; only the given environment; the program runs when the promise resolves, else HubError
+ * `upstream-spawn`; a child that starts after the deadline is killed; one program in a turn of the event loop, because
+ * the system copies page tables and blocks this process until the program is loaded.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { HubError } from '../../model/errors.ts';
@@ -14,7 +13,7 @@ import type { Isolation } from './isolation.ts';
 
 export interface GroupPlan {
   readonly runtime: Runtime;
-  /** For people: the server's name. */
+  /** The server's name, for people. */
   readonly owner: string;
   readonly label: WaitLabel;
   /** Absolute path of the program. */
@@ -43,7 +42,7 @@ export async function spawnGroup(plan: GroupPlan, deadline: Deadline): Promise<C
   } catch (fault) {
     throw spawnFault(plan, fault);
   }
-  // Streams of a child that failed to start, or broke, emit errors; without a listener they would end this process (B8).
+  // Streams of a child that failed to start, or broke, emit errors; without a listener they would end this process.
   for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.on('error', () => {});
   const spawned = new Promise<ChildProcess>((resolve, reject) => {
     child.once('spawn', () => resolve(child));
@@ -52,7 +51,7 @@ export async function spawnGroup(plan: GroupPlan, deadline: Deadline): Promise<C
   return runtime.waits.for(spawned, { label, owner, deadline, late: () => killGroup(child.pid, 'SIGKILL') });
 }
 
-/** Signals the whole group; false = nobody is left in it. */
+/** Signals the whole group; returns false when it has no process. */
 export function killGroup(pid: number | undefined, signal: NodeJS.Signals): boolean {
   if (pid === undefined || pid <= 1) return false;
   try {
@@ -65,7 +64,7 @@ export function killGroup(pid: number | undefined, signal: NodeJS.Signals): bool
 
 const DRAIN_MS = 100;
 
-/** After the exit: until both pipes have ended, at most 100 ms, for a grandchild may hold them for ever. */
+/** After the exit: waits until both pipes have ended, at most 100 ms, because a grandchild may hold them open. */
 export function untilDrained(child: ChildProcess, runtime: Runtime): Promise<void> {
   const open = [child.stdout, child.stderr].filter((stream) => stream && !stream.closed);
   let left = open.length;

@@ -9,7 +9,10 @@ export interface Isolation {
   readonly wrapper: readonly string[];
 }
 
-/** Returns the isolation of a child that runs as the hub's user; `lifeline` ends it together with the hub where the system can do that. */
+/**
+ * Returns the isolation of a child that runs as the hub's user; `lifeline` ends it together with the hub, where
+ * supported.
+ */
 export function sameUser(lifeline: readonly string[]): Isolation {
   return { kind: 'same-user', wrapper: lifeline };
 }

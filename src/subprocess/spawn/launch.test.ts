@@ -80,7 +80,7 @@ test('a death after the start is reported once', async () => {
 
 // finding: SR-L6
 test('a port that another user has taken is refused', { skip: process.getuid?.() !== 0 && 'needs root' }, async () => {
-  // The launched program listens nowhere; a process of another user takes its port.
+  // The launched program does not listen; a process of another user takes its port.
   const script = 'process.stdout.write("port " + process.env.PORT + "\\n"); setInterval(() => {}, 1000)';
   const taker = 'import socket,sys,time; s=socket.create_server(("127.0.0.1", int(sys.argv[1]))); time.sleep(60)';
   await using rig = launched(script);

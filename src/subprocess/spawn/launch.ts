@@ -1,8 +1,8 @@
 /**
- * A server that the hub runs but that speaks HTTP: a child with a free port, ready when the port takes connections.
- * Promises: `start` ends by its deadline and tells apart "could not be started", "ended" and "does not listen"; stdout and stderr are
- * drained; a death after the start is reported by one `exited`; `stop` is the same ladder as for stdio servers.
- * Does not: speak HTTP or put the port into the URL (the HTTP transport).
+ * A server that the hub runs and that speaks HTTP: a child with a free port, ready when the port accepts connections.
+ * The HTTP transport puts the port into the URL.
+ * Guarantees: `start` ends by its deadline and tells "could not be started", "ended" and "does not listen" apart;
+ * stdout and stderr are drained; an exit after the start calls `exited` once; `stop` works as for stdio servers.
  */
 import { connect, createServer } from 'node:net';
 import { HubError } from '../../model/errors.ts';
@@ -16,15 +16,15 @@ import { type Child, startChild } from './child.ts';
 
 export interface LaunchedEvents {
   said(line: string): void;
-  /** It wrote something. */
+  /** It has written output. */
   alive(): void;
   phase(phase: LinkPhase): void | Promise<void>;
-  /** Its process ended after `start` had succeeded. Once; not after `stop`. */
+  /** Its process ended after `start` had succeeded. Called once; not after `stop`. */
   exited(fault: HubError): void;
 }
 
 export interface Launched {
-  /** Rejects with HubError `upstream-spawn`, `upstream-exit`, `upstream-connect` or `server-starting`. Once an instance. */
+  /** Rejects with HubError `upstream-spawn`, `upstream-exit`, `upstream-connect` or `server-starting`. Call it once. */
   start(deadline: Deadline): Promise<{ readonly port: number }>;
   stop(deadline: Deadline): Promise<void>;
   cpuMs(): number | undefined;
@@ -84,7 +84,9 @@ export function createLaunched(options: ChildDeps & { readonly events: LaunchedE
     });
   }
 
-  /** Another local user may have taken the port between the look for a free one and the start; that process must not get the server's headers. */
+  /**
+   * Another local user may have taken the port since it was found free; that process must not get the server's headers.
+   */
   async function assertOwnPort(port: number, deadline: Deadline): Promise<void> {
     const uid = process.getuid?.();
     if (uid === undefined) return;
@@ -133,7 +135,7 @@ function lastLineWords(tail: readonly string[]): string {
   return last === undefined ? ' It has written nothing.' : ` Its last line: ${sentence(last)}`;
 }
 
-/** Where the port goes in arguments and variables. */
+/** Placeholder for the port in arguments and variables. */
 const PORT_IN_TEXT = /\$\{PORT\}/g;
 
 function withPort(process: ProcessSpec, port: number): ProcessSpec {
@@ -142,7 +144,7 @@ function withPort(process: ProcessSpec, port: number): ProcessSpec {
   return { ...process, args: process.args.map(put), env: { ...env, PORT: String(port) } };
 }
 
-/** A port that was free a moment ago; who listens on it later is checked before anything is sent there. */
+/** Returns a port that was free a moment ago; who listens on it is checked before anything is sent there. */
 function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();

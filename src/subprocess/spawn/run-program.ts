@@ -1,7 +1,8 @@
 /**
- * Runs a program to its end and keeps what it printed: the login shell, package runners that install, a try of the wrapper.
- * Promises: ends by the deadline, with its whole process group killed; keeps at most 64 KiB of stdout and the tail of everything.
- * Does not: interpret the exit code.
+ * Runs a program to its end and keeps its output: the login shell, package runners that install, a test of the wrapper.
+ * The caller interprets the exit code.
+ * Guarantees: ends by the deadline, with its whole process group killed; keeps at most 64 KiB of stdout and the tail of
+ * everything.
  */
 import { limitsFrom } from '../../config/limits.ts';
 import type { Deadline } from '../../runtime/deadline.ts';
@@ -19,7 +20,7 @@ export interface ProgramEnd {
 const STDOUT_BYTES = 64 * 1024;
 const SAID: StderrLimits = { ...limitsFrom({}), stderrTailBytes: 16 * 1024 };
 
-/** Throws HubError `upstream-spawn` when it cannot be started, `wait-expired` at the deadline. */
+/** Runs it. Throws HubError `upstream-spawn` when it cannot be started, `wait-expired` at the deadline. */
 export async function runProgram(
   plan: Omit<GroupPlan, 'stdin'>,
   said: (line: string) => void,

@@ -1,4 +1,4 @@
-/** Wrappers as people use them (a shell, npx, uvx), stopped again and again: nobody of their families is left. */
+/** Common wrappers (a shell, npx, uvx), started and stopped repeatedly: no process of theirs remains. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,10 @@ import { FAULT, Rig } from '../../../test/support/stdio-rig.ts';
 import { livingMarked } from '../terminate/sweep.ts';
 
 const SERVER = `"${process.execPath}" "${FAULT}"`;
-/** The server is a child of the wrapper; beside it run one that hears neither the end of its input nor SIGTERM, and one that left the group. */
+/**
+ * The server is a child of the wrapper, beside one that ignores the end of its input and SIGTERM, and one that left the
+ * group.
+ */
 const FAMILY = `setsid sleep 600 & ${SERVER} ignores-sigterm <&0 & ${SERVER} normal; wait`;
 
 // row B4 · guards src/subprocess/terminate/sweep.ts, src/subprocess/spawn/child.ts
@@ -32,7 +35,7 @@ test('a shell, an npx and a uvx that are started and stopped again and again lea
         (wrapper) => new Rig([], { limits: { childTermMs: 100 }, process: { ...wrapper, env: { HOME: directory } } }),
       );
       await Promise.all(rigs.map((rig) => rig.start()));
-      // In every second round the family is stopped half-born.
+      // In every second round the processes are stopped while they start.
       if (round % 2 === 0) {
         await Promise.all(rigs.map((rig) => rig.ask(1, 'initialize', { protocolVersion: '2025-11-25' })));
         for (const rig of rigs) await until(async () => (await livingMarked(rig.mark)).length >= 4, 5000, 'the family');

@@ -9,7 +9,7 @@ import { endForgotten } from './containers.ts';
 
 const OWN = 'aaaaaaaaaaaa.1.hub-1.000001.box';
 
-/** A container tool whose `ps` and `inspect` are these shell commands. Returns what it was called with. */
+/** Creates a container tool whose `ps` and `inspect` are these shell commands. Returns the list of its calls. */
 async function afterForgotten(t: TestContext, ps: string, inspect: string): Promise<{ calls: string[]; ms: number }> {
   const cwd = mkdtempSync(join(tmpdir(), 'mcphub-containers-'));
   t.after(() => rmSync(cwd, { recursive: true, force: true }));

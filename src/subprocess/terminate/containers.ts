@@ -1,8 +1,8 @@
 /**
- * Ends containers that outlive the client which the hub has started (`docker run`): a client that gets SIGKILL takes its container not along.
- * Guarantees: touches only containers whose label names a child of a hub with this data directory, and only when that child's processes are gone; a running
- * client's container is never touched; ends by the deadline; never rejects. A container without `--rm` is killed and stays there, as its arguments say.
- * Does not: find containers that a shell, `sudo` or `docker compose` has started.
+ * Ends containers that outlive their client (`docker run`): SIGKILL of the client does not end its container.
+ * Containers started by a shell, `sudo` or `docker compose` are not found.
+ * Guarantees: only containers whose label names a child of a hub with this data directory, and only after that child's
+ * processes have ended; ends by the deadline; never rejects. A container without `--rm` is killed and kept.
  */
 import { createHash } from 'node:crypto';
 import { type ContainerRun, containerRun } from '../../config/container-command.ts';
@@ -16,11 +16,14 @@ import { livingMarked } from './sweep.ts';
 
 export interface ContainerPlan {
   readonly run: ContainerRun;
-  /** Of the client, with the labels. */
+  /** Arguments of the client, with the labels. */
   readonly args: readonly string[];
-  /** Value of the label that names this child. */
+  /** Value of the label for this child. */
   readonly mark: string;
-  /** Value of the label that all containers of this server have whose clients this machine can see; undefined = clients cannot be seen. */
+  /**
+   * Value of the label of all containers of this server whose clients this machine can see; undefined when clients
+   * cannot be seen.
+   */
   readonly scope: string | undefined;
 }
 
@@ -29,12 +32,12 @@ type ToolPlan = Pick<GroupPlan, 'runtime' | 'owner' | 'file' | 'cwd' | 'env' | '
 const MARK_LABEL = 'mcphub.mark';
 const SCOPE_LABEL = 'mcphub.server';
 const SCOPE_DIGITS = 32;
-/** Longest run of one command of the container tool, ms, and of everything that is done before a start. */
+/** Longest run of one command of the container tool, and of all steps before a start, ms. */
 const TOOL_MS = 5000;
-/** Children whose containers are ended before one start. What is left then is ended before the next one. */
+/** Children whose containers are ended before one start; the others are ended before the next. */
 const FORGOTTEN = 16;
 
-/** Undefined = the command starts no container. */
+/** Returns the plan; undefined when the command starts no container. */
 export async function containerPlan(
   plan: GroupPlan & { readonly mark: string },
   { process, mark: hubMark }: { readonly process: ProcessSpec; readonly mark: string },
@@ -54,19 +57,19 @@ function scopeFrom(space: string, hubMark: string, owner: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, SCOPE_DIGITS);
 }
 
-/** The first part of a mark. */
+/** Returns the first part of a mark. */
 function dataDirectoryOf(mark: string): string {
   return mark.split('.', 1)[0] ?? '';
 }
 
-/** After the end of a client: ends what carries its mark. */
+/** Ends the containers with a client's mark, after the client has ended. */
 export async function endContainers(plan: ToolPlan, container: ContainerPlan, deadline: Deadline): Promise<void> {
   await endLabelled(plan, container, container.mark, deadline);
 }
 
 /**
- * Before a start: ends containers of this server whose clients are gone, killed together with their hub. Takes at most 5 s.
- * A label that does not begin with this data directory's mark is somebody else's text, by which no process can be found.
+ * Ends, before a start, containers of this server whose clients were killed together with their hub. Takes at most 5 s.
+ * A label that does not begin with this data directory's mark is foreign text, by which no process can be found.
  */
 export async function endForgotten(plan: ToolPlan, container: ContainerPlan, within: Deadline): Promise<void> {
   if (container.scope === undefined) return;
@@ -94,13 +97,16 @@ async function endLabelled(plan: ToolPlan, container: ContainerPlan, mark: strin
   if (ids.length === 0) return;
   const words = container.run.isRemoved ? ['rm', '-f', ...ids] : ['kill', ...ids];
   const end = await tool(plan, container, words, deadline);
-  // The container may have ended by itself meanwhile; what counts is whether it is still there.
+  // The container may have ended by itself; only whether it still exists counts.
   const left = typeof end === 'string' ? await idsOf(plan, container, `${MARK_LABEL}=${mark}`, deadline) : [];
   const fault = typeof end === 'string' && (typeof left === 'string' || left.length > 0) ? end : undefined;
   runtime.bus.publish({ type: 'containers-ended', server, ids, fault });
 }
 
-/** Ids of containers with this label: all where they are to be removed, else those that run. A text = what went wrong. */
+/**
+ * Returns ids of containers with this label: all if they are to be removed, else the running ones; or a text that says
+ * what failed.
+ */
 async function idsOf(
   plan: ToolPlan,
   container: ContainerPlan,
@@ -119,7 +125,10 @@ function linesOf(end: ProgramEnd): string[] {
     .filter((line) => line !== '');
 }
 
-/** Runs the container tool as the client was run. A text = what went wrong. Its processes have a mark of their own, so that no sweep takes them for the client. */
+/**
+ * Runs the container tool as the client was run; returns a text when it fails. Its processes have another mark, so that
+ * no sweep takes them for the client.
+ */
 async function tool(
   plan: ToolPlan,
   { run, mark }: ContainerPlan,

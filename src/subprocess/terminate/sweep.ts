@@ -1,8 +1,8 @@
 /**
- * Kills the descendants that escaped a group kill (`setsid`, double fork): they still carry the mark in their environment.
- * Promises: touches only processes whose mark is `prefix` or begins with `prefix.`; never this process; looks again until two passes in a row
- * find nothing (a dying parent may have forked meanwhile, and a process that is just being executed shows no environment); ends by the deadline; never rejects; does nothing where there is no /proc.
- * Does not: find processes that cleaned their environment; those die with their group.
+ * Kills descendants that escaped a group kill (`setsid`, double fork), by the mark in their environment, if not cleared.
+ * Guarantees: kills only processes whose mark is `prefix` or begins with `prefix.`, never this one; repeats until two
+ * passes in a row find nothing, because a process shows no environment while it is executed; ends by the deadline; never
+ * rejects; does nothing without /proc.
  */
 
 import { DESCENDANT_MARK } from '../../model/supervisor-messages.ts';
@@ -10,10 +10,13 @@ import type { Deadline } from '../../runtime/deadline.ts';
 import { pidsWithVariable, processIds, readRows } from '../proc/processes.ts';
 
 const PASSES = 10;
-/** Between two passes, ms: longer than a program takes to be executed. */
+/** Time between two passes, ms: longer than the execution of a program takes. */
 const APART_MS = 30;
 
-/** Returns the pids it killed. A hub calls it with its own mark at its exit; a child's end calls it with the child's mark. */
+/**
+ * Returns the pids that it killed. A worker calls it with its own mark at its exit; the end of a child with the
+ * child's.
+ */
 export function sweepMarked(prefix: string, deadline: Deadline): Promise<number[]> {
   const killed = new Set<number>(); // bounded by: marked processes of this machine
   return new Promise((resolve) => {
@@ -44,7 +47,7 @@ function rest(deadline: Deadline): Promise<void> {
   });
 }
 
-/** Living processes that carry the mark, this one left out. */
+/** Returns the running processes with the mark, except this one. */
 export async function livingMarked(prefix: string): Promise<number[]> {
   const fits = (value: string) => value === prefix || value.startsWith(`${prefix}.`);
   const marked = await pidsWithVariable(await processIds(), DESCENDANT_MARK, fits);
@@ -57,6 +60,6 @@ function kill(pid: number): boolean {
     process.kill(pid, 'SIGKILL');
     return true;
   } catch {
-    return false; // gone already, or not ours to kill
+    return false; // it has exited, or may not be killed
   }
 }
