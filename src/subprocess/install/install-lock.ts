@@ -1,8 +1,8 @@
 /**
- * Runs all installs of a hub. Guarantees: equal keys share one install (npm's cache breaks when two fill it at once); at
- * most `limits.starting` run, others queue in order; one that takes longer than `SLOW_MS` lets the next one start; each
- * has its own time limit, and continues when the start that waited for it gives up; a failure reaches all waiting
- * callers and is not remembered.
+ * Runs all installs of a hub.
+ * Guarantees: equal keys share one install (npm's cache breaks when two fill it at once); at most `limits.starting`
+ * run, others queue in order; one that takes longer than `SLOW_MS` lets the next one start; each has its own time
+ * limit, and continues when the start that waited gives up; a failure reaches all waiting callers once.
  */
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../model/errors.ts';

@@ -1,7 +1,7 @@
 /**
  * One child process from spawn to the last member of its group: drains its pipes, notices its exit, ends descendants.
- * Guarantees: its end is the `exit` event, so that a grandchild with the pipes delays nothing; received output is handed
- * on for at most 100 ms before `exited`; then the group is killed and marked descendants are swept; `stop` ends by its
+ * Guarantees: its end is the `exit` event, so that a grandchild with the pipes delays nothing; output is handed on for
+ * at most 100 ms before `exited`; then the group is killed and marked descendants are swept; `stop` ends by its
  * deadline.
  */
 import type { ChildProcess } from 'node:child_process';

@@ -1,7 +1,7 @@
 /**
- * Kills descendants that escaped a group kill (`setsid`, double fork), by the mark in their environment, if not cleared.
+ * Kills descendants that escaped a group kill (`setsid`, double fork), by the mark in their environment.
  * Guarantees: kills only processes whose mark is `prefix` or begins with `prefix.`, never this one; repeats until two
- * passes in a row find nothing, because a process shows no environment while it is executed; ends by the deadline; never
+ * passes find nothing, because a process shows no environment while it is executed; ends by the deadline; never
  * rejects; does nothing without /proc.
  */
 
