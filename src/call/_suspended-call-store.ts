@@ -1,9 +1,8 @@
 /**
- * One call whose server may ask the user while it is at work: the call stays open upstream while the client comes and goes.
- * Promises: a question is answered once or ends by its deadline, and is called what its server calls it, else by a name of ours; questions that
- * come together are asked together; whoever comes back finds the
- * result or the next questions; without a client for `askUserMs` the call ends upstream.
- * Does not: know who may come back (`suspended-calls.ts`).
+ * A call whose server may ask the user: it stays open upstream between requests of the client.
+ * Guarantees: a server request is answered once or ends by its deadline, and has the server's name or one of the hub's;
+ * requests that come together form one input round; a returning client gets the result or the next round; without a
+ * client for `askUserMs` the call ends upstream.
  */
 
 import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
@@ -16,10 +15,10 @@ import type { Runtime } from '../runtime/runtime.ts';
 import type { TimerWheelEntry } from '../runtime/timer-wheel.ts';
 import type { Incoming, Reply } from './call.ts';
 
-/** Questions that a server asks one after another at once make one round. */
+/** Requests that a server sends within this time form one round, ms. */
 const TOGETHER_MS = 15;
 const AT_ONCE = 16;
-/** A larger result is not kept for a client that is away. */
+/** A larger result is not kept for a client that is away, bytes. */
 const KEPT_BYTES = 1_048_576;
 const PROGRESS = 'notifications/progress';
 
@@ -30,9 +29,9 @@ interface Question extends InputRequest {
 export interface SuspendedCallStoreParts {
   readonly runtime: Runtime;
   readonly askUserMs: number;
-  /** The client is asked: the text of the answer that does so, or a refusal when no place is left for one that waits. */
+  /** Asks the client: returns the text of the answer that does so, or a refusal when no further call may wait. */
   readonly ask: (questions: ReadonlyMap<string, InputRequest>, round: number) => Outcome<Buffer>;
-  /** The call is over, or nobody waits for it any more. */
+  /** The call has ended, or no client waits for it any more. */
   readonly over: () => void;
 }
 
@@ -44,7 +43,7 @@ export class SuspendedCallStore implements BackChannel {
   #round = 0;
   #outcome: Outcome<Reply> | undefined;
   #exchange: Incoming | undefined;
-  /** Raw JSON text of the progress token of the exchange; undefined = it wants no progress. */
+  /** Raw JSON text of the progress token of the exchange; undefined when it requests no progress. */
   #token: string | undefined;
   #deliver: ((answer: Outcome<Reply>) => void) | undefined;
   #gone: (() => void) | undefined;
@@ -70,7 +69,7 @@ export class SuspendedCallStore implements BackChannel {
     if (!exchange) return;
     const token = method === PROGRESS ? memberSpan(params, { at: 0, end: params.length }, 'progressToken') : ABSENT;
     if (token.at < 0) return exchange.back.notify(method, params);
-    // Whoever is back has a request with a token of its own.
+    // The request of a returning client has a token of its own.
     if (this.#token === undefined) return;
     exchange.back.notify(method, replaceSpans(params, [{ ...token, with: Buffer.from(this.#token) }]));
   }
@@ -78,7 +77,7 @@ export class SuspendedCallStore implements BackChannel {
   ask({ method, params, key: named, deadline, owner }: Asking): Promise<Outcome<Answer>> {
     if (this.#isOver || this.#questions.size >= AT_ONCE) return Promise.resolve(new Refusal('client-cannot-be-asked'));
     this.#asked += 1;
-    // Two of the same name would be one question for the client.
+    // Two requests of the same name would be one for the client.
     const key = named === undefined || this.#questions.has(named) ? `q${this.#asked}` : named;
     return new Promise((resolve) => {
       const wait = this.#parts.runtime.waits.open('client-answer', owner, deadline);
@@ -97,7 +96,7 @@ export class SuspendedCallStore implements BackChannel {
     });
   }
 
-  /** The first exchange of the call, which is at work. */
+  /** Answers the first exchange of the call, which is running. */
   first(incoming: Incoming, outcome: Promise<Outcome<Reply>>): Promise<Outcome<Reply>> {
     void outcome.then((late) => {
       const bytes = isRefusal(late) || late.kind === 'accepted' ? 0 : late.json.length;
@@ -108,19 +107,19 @@ export class SuspendedCallStore implements BackChannel {
     return this.#wait(incoming);
   }
 
-  /** The client is back, with answers. */
+  /** Continues the call for a client that returns with answers. */
   again(incoming: Incoming, retry: Retry): Promise<Outcome<Reply>> {
     for (const [key, question] of [...this.#questions]) {
       const json = retry.response(key);
       if (json) question.settle({ kind: 'result', json });
     }
     const waiting = this.#wait(incoming);
-    // What has no answer is asked again, and what has come meanwhile is told.
+    // Requests without an answer are sent again, together with new ones.
     if (this.#outcome !== undefined || (this.#questions.size > 0 && !this.#together)) this.#answer();
     return waiting;
   }
 
-  /** Nobody comes back: what the server has asked is not answered, and the call ends. */
+  /** No client returns: ends the call; the server's requests get no answer. */
   end(): void {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -133,7 +132,7 @@ export class SuspendedCallStore implements BackChannel {
 
   #wait(incoming: Incoming): Promise<Outcome<Reply>> {
     this.#stay();
-    // A second client with the same state takes the place of the first.
+    // A second client with the same state replaces the first.
     this.#deliver?.(new Refusal('request-state-invalid', 'This state has been used by another request.'));
     this.#exchange = incoming;
     const progress = scanProgress(incoming.envelope);
@@ -152,7 +151,7 @@ export class SuspendedCallStore implements BackChannel {
     if (this.#outcome !== undefined) {
       this.#leave();
       deliver(this.#outcome);
-      // Nothing is left to be ended upstream.
+      // Nothing remains to be ended upstream.
       this.#gone = undefined;
       return this.end();
     }

@@ -1,6 +1,7 @@
 /**
- * One client request on its way, and what answers it.
- * Promises: everything a step of the line needs is here, read once; the caller's id never leaves `downstream/`.
+ * One client request on its way through the pipeline, and its reply.
+ * Guarantees: everything that a step of the pipeline needs is here, read once; the caller's id never leaves
+ * `downstream/`.
  */
 
 import type { PathTarget, ViewName, Visitor } from '../auth/access.ts';
@@ -14,9 +15,9 @@ import type { OpenItem } from '../runtime/open-work.ts';
 import type { Session } from '../session/sessions.ts';
 import type { ConnectionOwner } from '../upstream/client-context.ts';
 
-/** Who comes, from where, to what path: made once per exchange by `downstream/`. */
+/** Sender, address and path of an exchange; created once by `downstream/`. */
 export interface RequestContext {
-  /** A caller on the hub's private socket: the operator of this machine. */
+  /** A caller on the worker's private socket: the operator of this machine. */
   readonly local: boolean;
   readonly authorization: string | undefined;
   readonly address: string;
@@ -25,10 +26,10 @@ export interface RequestContext {
   readonly sessionId: string | undefined;
 }
 
-/** Who this is, and what they may see. */
+/** The principal, and what it may see. */
 export interface Caller {
   readonly principal: Principal;
-  /** Whose share of containers this is counted for (`model/principal.ts`). */
+  /** The share of containers that this counts for (`model/principal.ts`). */
   readonly owner: string;
   readonly viewName: ViewName;
   readonly world: Snapshot;
@@ -38,43 +39,43 @@ export interface Caller {
 export interface Incoming {
   readonly envelope: Envelope;
   readonly context: RequestContext;
-  /** Who the headers of this request have been identified as; absent = nobody has looked. */
+  /** The caller that the headers of this request identify; absent when they were not checked yet. */
   readonly caller?: Caller | undefined;
   readonly back: BackChannel;
-  /** What a message of the stateless era says about its client; undefined = one of the 2025 dates. */
+  /** The request metadata of a stateless message; undefined in the 2025 era. */
   readonly requestMeta?: RequestMeta | undefined;
-  /** A header of the request, by its name in small letters. */
+  /** Returns a header of the request, by its name in lower case. */
   header?(name: string): string | undefined;
-  /** It is known who calls, before anything is done for them. */
+  /** Called when the caller is identified, before anything is done for it. */
   onCaller?(caller: Caller): void;
-  /** The session of this message has been found, before anything is done with it. */
+  /** Called when the session of this message is found, before it is used. */
   onSession?(session: Session): void;
-  /** Calls `listener` once if the client's connection goes away before the answer. */
+  /** Calls `listener` once if the client disconnects before the answer. */
   onGone(listener: () => void): void;
-  /** A client that has gone away cannot come back for the answer, session or not (2024-11-05); default false. */
+  /** A client that disconnects cannot return for the answer, with or without a session (2024-11-05); default false. */
   readonly isLostWhenGone?: boolean;
 }
 
 export interface Call {
   readonly requestId: string;
-  /** Ends the call when its client cancels it or leaves, and when its key is revoked, expires or is narrowed. */
+  /** Ends the call when its client cancels it or disconnects, and when its key is revoked, expires or is narrowed. */
   readonly open: OpenItem;
   readonly envelope: Envelope;
   readonly principal: Principal;
-  /** Whose share of containers this is counted for. */
+  /** The share of containers that this counts for. */
   readonly owner: string;
   readonly session: Session | undefined;
   readonly viewName: ViewName;
   readonly view: View;
-  /** The world as it was when the call came in. */
+  /** The snapshot at the time of the call. */
   readonly world: Snapshot;
   readonly incoming: Incoming;
-  /** Who is asked by a server that asks its users, where no session is; undefined = nobody. */
+  /** Returns whose user a server may ask when there is no session; undefined when it may ask none. */
   readonly connectionOwner?: (server: string) => ConnectionOwner;
 }
 
 export type Reply =
-  /** A result, as JSON text; `session` is told to the client in the header of initialize's answer. */
+  /** A result, as JSON text; the client gets `session` in a header of the answer to initialize. */
   | {
       readonly kind: 'result';
       readonly json: Buffer;
@@ -82,18 +83,18 @@ export type Reply =
       readonly session?: Session;
       readonly note?: ReplyNote;
     }
-  /** A server's own JSON-RPC error, untouched. */
+  /** A server's own JSON-RPC error, unchanged. */
   | { readonly kind: 'error'; readonly json: Buffer; readonly note?: ReplyNote }
-  /** A notification or a reply was taken: 202 without a body. */
+  /** A notification or a reply was accepted: 202 without a body. */
   | { readonly kind: 'accepted' };
 
-/** What stands in a result before and after `json`, which is shared by many answers and is not copied for each. */
+/** Text of a result before and after `json`, which many answers share without copies. */
 export interface Around {
   readonly head: Buffer;
   readonly tail: Buffer;
 }
 
-/** For the access record: which server, and which tool, that may have said `isError`; undefined = no tool was called. */
+/** For the access record: the server, and the tool, which may have returned `isError`; undefined for other methods. */
 export interface ReplyNote {
   readonly server: string;
   readonly tool: string | undefined;

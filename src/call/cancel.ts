@@ -1,6 +1,8 @@
 /**
- * Requests of sessions that wait for their answer, so that their client can cancel them. Two sessions may use the same id; each cancels its own.
- * Guarantees: a cancelled request ends wherever it waits, and gets no answer; ids are compared as raw JSON, so 1 and "1" differ.
+ * Pending requests of sessions, so that their client can cancel them. Two sessions may use the same id; each cancels
+ * its own.
+ * Guarantees: a cancelled request ends wherever it waits, and gets no answer; ids are compared as raw JSON, so 1 and
+ * "1" differ.
  */
 
 import { Refusal } from '../model/outcome.ts';
@@ -10,16 +12,19 @@ import type { Call } from './call.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
 
 export interface Cancels {
-  /** Remembers a request until `forget`. −1 = it has no session, or the table is full; it goes on but cannot be cancelled. */
+  /**
+   * Remembers a request until `forget`. Returns −1 when it has no session, or the table is full; it then cannot be
+   * cancelled.
+   */
   remember(call: Call): number;
   forget(slot: number): void;
-  /** Carries out notifications/cancelled. */
+  /** Handles notifications/cancelled. */
   cancel(notification: Call): void;
 }
 
 export function createCancels(rooms: Pick<PipelineParts, 'runtime' | 'limits'>): Cancels {
   const { runtime, limits } = rooms;
-  // Looked through from end to end on a cancel, which is rare; a map would cost every call (measured: p99 3 → 17 ms).
+  // Searched from end to end for a cancel, which is rare; a map would cost every call (measured: p99 3 → 17 ms).
   const slots = new CappedSlots<Call>('call.in-flight', limits.calls + limits.parked, runtime.ceilings);
   return {
     remember: (call) => (call.session ? slots.add(call) : -1),

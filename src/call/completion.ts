@@ -1,6 +1,6 @@
 /**
- * completion/complete: to the server of the prompt or template that an argument belongs to.
- * Promises: a server that does not complete is not asked; its completion is empty.
+ * completion/complete: passes the request to the server of the prompt or template.
+ * Guarantees: a server without completions gets no request; the result is then empty.
  */
 import type { Target } from '../catalog/route.ts';
 import { isRefusal, type Outcome } from '../model/outcome.ts';

@@ -1,8 +1,8 @@
 /**
- * One client request on its way to one server and back, whatever its method: deadline, cancel, progress, and the bytes as they were.
- * Promises: the client's progress token and id come back unchanged; a server's own error passes as it is up to `ERROR_BYTES`,
- * but for one about what its client lacks (`missing-capability.ts`).
- * Does not: find the server (`tool.ts`, `prompt.ts`, `resource.ts`, `completion.ts`), or wait by itself; `fleet.call` holds every budget.
+ * Sends one client request to one server, whatever its method: deadline, cancel, progress, unchanged bytes.
+ * Guarantees: the client's progress token and id come back unchanged; a server's own error up to `ERROR_BYTES` is
+ * passed on unchanged, except for one about capabilities of its client (`missing-capability.ts`). All waits are in
+ * `registry.call`.
  */
 import type { Target } from '../catalog/route.ts';
 import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
@@ -22,9 +22,9 @@ import { connectionOwnerOf } from './updates.ts';
 export interface DispatchTarget {
   readonly params: CallParams;
   readonly target: Target;
-  /** The native name of the tool that is called, for its own times and the record; undefined = something else is asked for. */
+  /** Native name of the tool, for its own times and the record; undefined for other methods. */
   readonly tool?: string;
-  /** Makes the client's result from the server's; undefined = it is the same. */
+  /** Builds the client's result from the server's; undefined when they are the same. */
   readonly shape?: ((json: Buffer) => Buffer) | undefined;
 }
 
@@ -42,7 +42,7 @@ export function createDispatch(
     const times = registry.timesOf(target.server, tool);
     const deadline = runtime.deadline(times.totalMs);
     open.onEnd((why) => deadline.end(endReason(why)));
-    // A suspended call outlives the exchange it came with.
+    // A suspended call outlives its first exchange.
     if (connectionOwner) incoming.onGone(() => deadline.end('client-gone'));
     const back = new CallBack(incoming.back, params.progressToken, levelOf(call, rooms));
     // A name that is the same on both sides keeps its spelling.
@@ -94,14 +94,14 @@ export function createDispatch(
   };
 }
 
-/** Says for the record which tool was called. */
+/** Adds the called tool for the record. */
 function withTool(refusal: Refusal, tool: string | undefined): Refusal {
   if (tool === undefined) return refusal;
   const { code, message, detail } = refusal;
   return new Refusal(code, message, { ...detail, operator: { ...detail.operator, tool } });
 }
 
-/** From which level on the caller wants log lines; `none` = not at all. */
+/** Returns the lowest level of log lines that the caller wants; `none` for no lines. */
 function levelOf(
   { session, incoming }: Call,
   { preferences }: Pick<PipelineParts, 'preferences'>,
@@ -111,12 +111,12 @@ function levelOf(
   return () => session && preferences.level(session.random);
 }
 
-/** What servers learn of the end of a call: who cancelled or left, or that its caller lost the right. */
+/** Returns the reason that servers get for the end of a call: cancelled, disconnected, or access lost. */
 function endReason({ code }: Refusal): EndReason {
   return code === 'cancelled' || code === 'client-gone' ? code : 'revoked';
 }
 
-/** The exchange's channel with this call's own token, and what its session wants to hear. */
+/** The back channel of the exchange, with this call's own token and the preferences of its session. */
 class CallBack implements BackChannel {
   readonly progressToken: string | undefined;
   readonly #back: BackChannel;

@@ -1,5 +1,6 @@
 /**
- * Removes a session's subscriptions to servers that its caller may no longer see, before the session gets a stream again.
+ * Removes a session's subscriptions to servers that its caller may no longer see, before the session gets a stream
+ * again.
  */
 import type { Session } from '../session/sessions.ts';
 import type { Caller } from './call.ts';

@@ -1,12 +1,13 @@
 /**
- * The named wait `first-catalog`: a list that is asked for before a server has ever been listed waits a little for it.
- * Promises: at most `firstCatalogMs`, and only for servers that are coming up for the first time; whoever is known already is never waited for.
+ * The wait `first-catalog`: a list request waits briefly for servers that have never been listed.
+ * Guarantees: at most `firstCatalogMs`, and only for servers that are starting for the first time; never for known
+ * ones.
  */
 import type { Call } from './call.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
 
 export interface FirstCatalog {
-  /** Undefined = nothing to wait for. */
+  /** Returns undefined when there is nothing to wait for. */
   wait(call: Call): Promise<void> | undefined;
 }
 
@@ -16,7 +17,7 @@ export function createFirstCatalog(
   const { runtime, limits, registry, catalog } = rooms;
   const bornMs = runtime.clock.nowMs();
 
-  /** A server that has no list yet but may get one any moment. */
+  /** Tells whether a server has no list yet but may get one soon. */
   function isComing(server: string): boolean {
     const status = registry.status(server);
     return (
@@ -27,7 +28,10 @@ export function createFirstCatalog(
     );
   }
 
-  /** It is not in the lists, but is about to be: it comes up, or what it listed is being taken in. */
+  /**
+   * Tells whether a server is missing in the lists and about to be added: it is starting, or its lists are being
+   * processed.
+   */
   function isMissing(server: string): boolean {
     if (catalog.isListed(server)) return false;
     return (
@@ -37,7 +41,7 @@ export function createFirstCatalog(
 
   return {
     wait(call) {
-      // Long after the start nothing is "first" any more except a server that was just added; its list_changed tells the client.
+      // Long after the start only a server that was just added has no list; its list_changed notifies the client.
       const patienceMs = bornMs + limits.firstCatalogMs - runtime.clock.nowMs();
       if (patienceMs <= 0) return undefined;
       const known = new Set(call.world.listings.map((listing) => listing.server)); // bounded by: servers
@@ -69,7 +73,7 @@ async function waitUntil(
   try {
     await runtime.waits.for(promise, { label: 'first-catalog', owner, deadline });
   } catch {
-    // Patience is over: the list goes out without the late ones and says so in _meta.
+    // The time is over: the list is sent without the missing servers, and `_meta` says so.
   } finally {
     for (const stop of forget) stop();
   }

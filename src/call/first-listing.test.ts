@@ -1,5 +1,5 @@
 /**
- * A call by name to a server that has never been listed, over a fleet and a catalog that do as the test says.
+ * A call by name to a server that has never been listed, with a simulated registry and catalog.
  */
 // covers: A4, L8
 import assert from 'node:assert/strict';

@@ -1,9 +1,8 @@
 /**
- * The named wait `first-catalog`, for calls: a tool or prompt may be called by name before its server has ever been listed, or before this worker has the list that
- * another one has (`late-names.ts`); such a name is not unknown yet.
- * Promises: only a name that begins with the slug of a server in the view that has no list yet is waited for, at most `handshakeMs`; then it leads
- * somewhere, or the answer says which server, which phase, how long and which setting.
- * Does not: wait for a server whose list is known; there an unknown name is unknown.
+ * The wait `first-catalog` for calls: a name may be called before its server was listed here (see `late-names.ts`).
+ * Guarantees: waits only for names that begin with the slug of a server in the view without a list, at most
+ * `handshakeMs`; then the name is resolved, or the error names server, phase, time and setting. For listed servers an
+ * unknown name is unknown.
  */
 import { normalName } from '../catalog/names.ts';
 import type { Route } from '../catalog/route.ts';
@@ -17,8 +16,8 @@ import { resolveView } from './resolve-view.ts';
 
 export interface FirstListing {
   /**
-   * Where a name leads that the view does not know (yet); undefined = nowhere, and nothing to wait for. `routeIn` looks in the newer view, `unknown`
-   * is the answer when that does not know it either.
+   * Resolves a name that the view does not know yet; returns undefined when there is nothing to wait for. `routeIn`
+   * searches the newer view; `unknown` is the answer if that does not know it either.
    */
   routeTo(name: string, call: Call, about: LateName<Route>, unknown: Refusal): Promise<Outcome<Route>> | undefined;
 }
@@ -28,7 +27,7 @@ export function createFirstListing(
 ): FirstListing {
   const { runtime, limits, registry, catalog, lateNames } = rooms;
 
-  /** Of the servers that have never been listed, the one with the longest slug that the name begins with. */
+  /** Returns the server without a list whose slug is the longest that the name begins with. */
   function unlistedServer(name: string, call: Call): string | undefined {
     const normal = normalName(name).toLowerCase();
     const [server] = call.view.servers
@@ -38,7 +37,7 @@ export function createFirstListing(
     return server;
   }
 
-  /** Ready means that the list was read; the catalog takes it in some turns later, or when another process has sent it. */
+  /** Ready means that the list was read; the catalog adds it some turns later, or when another process has sent it. */
   async function untilListed(server: string, owner: string, deadline: Deadline): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const look = (): void => {
@@ -49,7 +48,7 @@ export function createFirstListing(
     try {
       await runtime.waits.for(promise, { label: 'first-catalog', owner, deadline });
     } catch {
-      // The name is looked up all the same.
+      // The name is resolved in any case.
     } finally {
       forget();
     }
@@ -72,7 +71,7 @@ export function createFirstListing(
     return (view && find(view)) ?? unknown;
   }
 
-  /** A refusal that came at once (the server rests after a failure) says so with the same members. */
+  /** Adds the same members to a refusal that came at once (the server is in backoff after a failure). */
   function withFigures(refusal: Refusal, figures: { server: string; waitedMs: number }): Refusal {
     return new Refusal(refusal.code, refusal.message, {
       setting: 'handshakeMs',

@@ -1,6 +1,7 @@
 /**
- * What the hub answers by itself: initialize, ping, and the first messages that some Cursor builds send (offerings, capabilities).
- * Promises: answered from memory, with or without a session; the offerings say what the caller's group really has.
+ * Methods that the hub answers itself: initialize, ping, and the first messages of some Cursor builds (offerings,
+ * capabilities).
+ * Guarantees: answered from memory, with or without a session; the offerings are those of the caller's view.
  */
 import { viewKey } from '../auth/access.ts';
 import { isRefusal, type Outcome } from '../model/outcome.ts';
@@ -12,11 +13,11 @@ import type { PipelineParts } from './pipeline-parts.ts';
 
 const EMPTY = Buffer.from('{}');
 const EMPTY_PARAMS = Buffer.from('{}');
-/** Of one server's instructions, and of all together, in characters. */
+/** Limit for one server's instructions, and for all together, in characters. */
 const INSTRUCTIONS_EACH = 2048;
 const INSTRUCTIONS_ALL = 16_384;
 
-/** Undefined = not one of these methods. */
+/** Returns undefined for other methods. */
 export function answerInitialize(call: Call, rooms: PipelineParts): Outcome<Reply> | undefined {
   switch (call.envelope.method) {
     case 'initialize':
@@ -35,7 +36,9 @@ export function answerInitialize(call: Call, rooms: PipelineParts): Outcome<Repl
   }
 }
 
-/** All lists are answered, so all are declared: a client that lists what was not declared fails (Cursor, Cline, opencode). */
+/**
+ * All lists are answered, so all are declared: clients that request an undeclared list fail (Cursor, Cline, opencode).
+ */
 const CAPABILITIES = {
   tools: { listChanged: true },
   prompts: { listChanged: true },
@@ -81,7 +84,7 @@ function initialize(call: Call, rooms: PipelineParts): Outcome<Reply> {
   return { kind: 'result', json, session };
 }
 
-/** The stateless era's greeting. A client of the 2025 dates that asks for it is told that there is no such method, as it expects. */
+/** Answers server/discover of the stateless era. A client of the 2025 era gets "method not found", as it expects. */
 function discover(call: Call, rooms: PipelineParts): Outcome<Reply> | undefined {
   if (!call.incoming.requestMeta) return undefined;
   const json = discoverResult({
@@ -93,7 +96,7 @@ function discover(call: Call, rooms: PipelineParts): Outcome<Reply> | undefined 
   return { kind: 'result', json };
 }
 
-/** The servers' own instructions, each under its name. */
+/** Returns the servers' own instructions, each under its name. */
 function instructionsOf(call: Call): string {
   const visible = new Set(call.view.servers); // bounded by: servers
   let text = '';

@@ -1,4 +1,4 @@
-/** Names that another worker knows, over a worker that a test plays, on a frozen clock. */
+/** Names that another worker knows, with a simulated worker and a frozen clock. */
 // covers: A4
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -20,14 +20,14 @@ const VIEW = { kind: 'groups', slugs: ['a', 'b'] } as const;
 
 interface Place {
   readonly names: LateNames;
-  /** Paths that the other worker was asked. */
+  /** Paths that were requested from the other worker. */
   readonly asked: string[];
-  /** What the other worker answers; undefined = the test does. */
+  /** The answer of the other worker; if undefined, the test answers. */
   status: number | undefined;
   readonly unanswered: ServerResponse[];
-  /** Time passes. */
+  /** Advances the clock. */
   pass(ms: number): Promise<void>;
-  /** The name has come. */
+  /** Adds the name here. */
   list(name: string): void;
   find(name: string, owner?: string): Promise<string | undefined> | undefined;
 }
@@ -102,7 +102,7 @@ test('calls of one name share a question, which is never older than they are', a
   made.status = undefined;
   const before = made.find('one');
   await until(() => made.unanswered.length === 1, 5000, 'the first question');
-  // The other worker has answered before it learned the name, and the answer is on its way.
+  // The other worker has answered before it learned the name; the answer is on its way.
   const after = Array.from({ length: 20 }, () => made.find('one'));
   made.status = 200;
   made.unanswered[0]?.writeHead(404).end();

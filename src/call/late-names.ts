@@ -1,9 +1,8 @@
 /**
- * Names that another worker knows before this one: a client that has listed there may call here a moment before the list has come.
- * Guarantees: a name is unknown only when the other workers have been asked after the call came, and do not know it in the same view, or when it has not come
- * here `COMING_MS` after one of them said that it does, or did not answer; one key asks for a few names at once, and each holds its place for `PLACE_MS` at least; calls of
- * one name share a question; a worker that does not answer costs `ANSWER_MS`.
- * Does not: pass calls on; the list comes by way of control.
+ * Looks up names at other workers: a client that has listed there may call here before the list arrives.
+ * Guarantees: a name is unknown only when the other workers do not know it in the same view, or it has not arrived
+ * within `COMING_MS`; one key looks up a few names at once, each for at least `PLACE_MS`; calls of one name share a
+ * request; a worker that does not answer costs `ANSWER_MS`.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Catalog } from '../catalog/catalog.ts';
@@ -20,11 +19,11 @@ export type NameKind = 'tool' | 'prompt' | 'resource';
 
 export interface LateNames {
   /**
-   * Where a name leads that the call's view does not know, once it has come from another worker; the promise settles with undefined where it leads nowhere, and
-   * never rejects. Undefined = nobody can be asked.
+   * Resolves a name that the call's view does not know, once it has arrived from another worker. The promise resolves
+   * to undefined when no worker knows it, and never rejects. Returns undefined when there is no worker to ask.
    */
   find<T>(name: string, call: Call, about: LateName<T>): Promise<T | undefined> | undefined;
-  /** Serves `GET /names/<kind>/<view>/<name>` to other workers: 200 = known, 404 = not. */
+  /** Serves `GET /names/<kind>/<view>/<name>` to other workers: 200 for a known name, 404 for others. */
   serve(asked: IncomingMessage, response: ServerResponse): void;
 }
 
@@ -37,7 +36,7 @@ export interface LateNamesParts {
   readonly runtime: Runtime;
   readonly limits: Pick<Limits, 'nameQuestionsPerKey'>;
   readonly catalog: Pick<Catalog, 'onRebuilt' | 'viewAll' | 'viewOfGroup' | 'viewOfGroups' | 'viewOfServer'>;
-  /** Private sockets of the other workers, some of which may be gone. */
+  /** Returns the private sockets of the other workers, some of which may have exited. */
   readonly others: () => readonly string[];
 }
 
@@ -46,7 +45,7 @@ const AT_ONCE = 64;
 const PLACE_MS = 50;
 const ANSWER_MS = 1000;
 const COMING_MS = 2000;
-/** A longer path is not asked: what lists can hold is far below. */
+/** A longer path is not sent: names in lists are far shorter. */
 const PATH_BYTES = 8192;
 const ANSWER_BYTES = 4096;
 
@@ -56,13 +55,13 @@ const ROUTE_IN: Readonly<Record<NameKind, (view: View, name: string) => unknown>
   resource: (view, name) => view.resourceRoute(name),
 };
 
-/** One question, for all calls that came before it was asked. */
+/** One request, for all calls that came before it was sent. */
 interface Question {
   readonly owner: string;
   readonly answer: PromiseWithResolvers<boolean>;
 }
 
-/** A name that is being asked for; calls that come meanwhile wait for the next question. */
+/** A name that is being looked up; calls that come meanwhile wait for the next request. */
 interface Asking {
   next: Question | undefined;
 }
@@ -71,7 +70,7 @@ export function createLateNames({ runtime, limits, catalog, others }: LateNamesP
   const places = new FairCount('call.name-questions', AT_ONCE, limits.nameQuestionsPerKey, 'refuse', runtime.ceilings);
   const asking = new Map<string, Asking>(); // bounded by: call.name-questions
 
-  /** True also where a worker that is there does not answer: it may be busy with the very list. */
+  /** Returns true also when a running worker does not answer: it may be processing that list. */
   async function isKnownAt(socket: string, path: string): Promise<boolean> {
     using deadline = runtime.deadline(ANSWER_MS);
     const asked = requestUnixSocket(socket, { method: 'GET', path }, { deadline, maxBytes: ANSWER_BYTES });
@@ -83,7 +82,7 @@ export function createLateNames({ runtime, limits, catalog, others }: LateNamesP
     }
   }
 
-  /** Asks for a name while calls want it, once in `PLACE_MS`. */
+  /** Looks up a name while calls need it, once in `PLACE_MS`. */
   async function askWhileWanted(path: string, own: Asking): Promise<void> {
     while (own.next) {
       const { owner, answer } = own.next;
@@ -96,7 +95,7 @@ export function createLateNames({ runtime, limits, catalog, others }: LateNamesP
     asking.delete(path);
   }
 
-  /** Whether another worker knows it, asked from now on. Undefined = too much is asked already. */
+  /** Asks, from now on, whether another worker knows it. Returns undefined when there are too many lookups. */
   function isKnownElsewhere(path: string, owner: string): Promise<boolean> | undefined {
     const running = asking.get(path);
     if (running?.next) return running.next.answer.promise;
@@ -155,7 +154,7 @@ function pathOf(kind: NameKind, viewName: ViewName, name: string): string {
   return `${PATH}${kind}/${encodeURIComponent(JSON.stringify(viewName))}/${encodeURIComponent(name.toWellFormed())}`;
 }
 
-/** Undefined = it comes from a worker of another version. */
+/** Returns undefined for a request of another version. */
 function questionIn(
   url: string,
 ): { readonly kind: NameKind; readonly viewName: ViewName; readonly name: string } | undefined {

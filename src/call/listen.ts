@@ -1,9 +1,8 @@
 /**
- * subscriptions/listen: what a client of the stateless era wants to hear about, for as long as its request is open.
- * Promises: answered from memory, whatever servers do: what is honoured follows from what they have declared before; only what was asked for
- * and can be kept is honoured; a refused request leaves nothing behind, and nothing of it outlives the request.
- * Does not: hold the stream (`downstream/listen.ts`) or carry updates (`updates.ts`).
- * Source: specification 2026-07-28, subscriptions; protocol.md §1.7 E.
+ * subscriptions/listen: the notifications that a stateless client receives while its request is open (specification
+ * 2026-07-28, subscriptions). `downstream/listen.ts` holds the stream, `updates.ts` sends updates.
+ * Guarantees: answered from memory, according to what servers have declared; only what was requested and can be kept is
+ * granted; a refused request leaves nothing behind, and nothing remains after the request ends.
  */
 import { viewKey } from '../auth/access.ts';
 import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
@@ -21,12 +20,12 @@ import type { PipelineParts } from './pipeline-parts.ts';
 import { resolveView } from './resolve-view.ts';
 import { tooMuch } from './subscribe.ts';
 
-/** A filter is a few flags and at most some hundred URIs. */
+/** A filter has a few flags and at most some hundred URIs. */
 const FILTER_BYTES = 262_144;
 const OPEN_OBJECT = 0x7b;
 const FLAGS = ['toolsListChanged', 'promptsListChanged', 'resourcesListChanged'] as const;
 
-/** What was asked for, as far as it is kept; the text of the acknowledgement. */
+/** The granted part of the filter; the text of the acknowledgement. */
 export type Honoured = { [flag in (typeof FLAGS)[number]]?: true } & { resourceSubscriptions?: string[] };
 
 export interface Listening {
@@ -46,7 +45,7 @@ export function listen(
   if (isRefusal(uris)) return uris;
   const permit = rooms.admission.admit(caller.principal, envelope.method, caller.owner);
   if (isRefusal(permit)) return permit;
-  // It comes in as a call does; a stream that stays is counted with the streams.
+  // It is admitted like a call; an open stream counts as a stream.
   permit[Symbol.dispose]();
   const view = resolveView(rooms.catalog, caller.viewName);
   if (view === undefined) return new Refusal('not-found');
@@ -78,7 +77,7 @@ export function listen(
   const kept = rooms.preferences.subscribeAll(session, subscriptions);
   if (typeof kept === 'string') return tooMuch(kept);
   honoured.resourceSubscriptions = kept.map(({ named }) => named);
-  // Sent before the acknowledgement, so that nothing that happens after it is missed.
+  // Sent before the acknowledgement, so that no event after it is missed.
   for (const [server, all] of Map.groupBy(kept, (one) => one.server))
     rooms.registry.subscriptionsAdded(
       server,
@@ -87,7 +86,7 @@ export function listen(
   return { session, honoured };
 }
 
-/** The URIs of a filter, each once. All are looked at before the first is kept. */
+/** Returns the distinct URIs of a filter. All are checked before the first is kept. */
 function urisIn(
   { resourceSubscriptions }: Record<string, unknown>,
   limits: PipelineParts['limits'],

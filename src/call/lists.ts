@@ -1,7 +1,7 @@
 /**
- * The four lists: bytes of the catalog; nothing is asked of any server.
- * Promises: every list is answered, empty if need be (clients ask for all four); `_meta` says per server how it stands, so that "empty" is
- * never mistaken for "all well".
+ * The four lists, as bytes of the catalog; no server gets a request.
+ * Guarantees: every list is answered, empty if there is nothing (clients request all four); `_meta` states the
+ * condition of each server, so that an empty list is not taken for a healthy one.
  */
 import type { ListName, View } from '../catalog/view.ts';
 import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
@@ -14,7 +14,7 @@ import type { PipelineParts } from './pipeline-parts.ts';
 import { resolveView } from './resolve-view.ts';
 
 interface List {
-  /** Where the rows stand in the result. */
+  /** Position of the rows in the result. */
   readonly open: Buffer;
   /** The word for them in `_meta`. */
   readonly noun: ListName;
@@ -32,7 +32,7 @@ const LISTS: Readonly<Record<string, List>> = {
   },
 };
 
-/** Undefined = the method is not a list. */
+/** Returns undefined for other methods. */
 export function answerList(
   call: Call,
   firstCatalog: FirstCatalog,
@@ -47,7 +47,7 @@ export function answerList(
   return waiting === undefined ? listed(list, call, rooms) : waiting.then(() => listed(list, call, rooms));
 }
 
-/** Lists come in one page, so that any cursor is a foreign one; null and an empty one are none. */
+/** Lists have one page, so that no cursor is valid; null and an empty one count as none. */
 function refuseCursor(call: Call): Outcome<undefined> {
   const { bytes, params } = call.envelope;
   if (params.at < 0) return undefined;
@@ -57,14 +57,14 @@ function refuseCursor(call: Call): Outcome<undefined> {
   return new Refusal('invalid-params', 'Unknown cursor: this list has one page.');
 }
 
-/** A promise where the list is long and is made only now. */
+/** Returns a promise when a long list is built only now. */
 function listed(list: List, call: Call, rooms: PipelineParts): Reply | Promise<Reply> {
   const view = resolveView(rooms.catalog, call.viewName) ?? call.view;
   const preparing = view.prepare(list.noun, rooms.runtime);
   return preparing === undefined ? replyOf(list, view, rooms) : preparing.then(() => replyOf(list, view, rooms));
 }
 
-/** The rows are the view's own bytes: to copy 4 MB into fresh memory takes up to 20 ms (measured). */
+/** The rows are the view's own bytes: a copy of 4 MB into new memory takes up to 20 ms (measured). */
 function replyOf({ open, noun, json }: List, view: View, rooms: PipelineParts): Reply {
   const tail = Buffer.from(`,"_meta":{"mcphub/servers":${jsonText(outcomes(view.servers, noun, rooms))}}}`);
   return { kind: 'result', json: json(view), around: { head: open, tail } };
@@ -77,16 +77,16 @@ const SHOWN = {
   templates: 'templateCount',
 } as const;
 
-/** How one server stands, and how many rows of this list it has. */
+/** The condition of one server, and its number of rows in this list. */
 type ServerOutcome = {
   readonly state: string;
   readonly stale?: true;
-  /** The server did not give this list, or not to its end. */
+  /** The server did not return this list, or not all of it. */
   readonly incomplete?: true;
   readonly cause?: string;
   /** Names the failure in the operator's log. */
   readonly reference?: string;
-  /** How often in a row its child has died. */
+  /** How often in a row its process has exited early. */
   readonly crashLoop?: number;
 } & {
   readonly [noun in List['noun']]?: number;
@@ -96,10 +96,10 @@ function outcomes(servers: readonly string[], noun: List['noun'], rooms: Pipelin
   const result: Record<string, ServerOutcome> = {};
   for (const server of servers) {
     const status = rooms.registry.status(server);
-    // A hub that has just started knows them from disk, while the link has not read any.
+    // After a start of the hub they are known from disk, while the link has not read any.
     const known = rooms.catalog.viewOfServer(server)?.[SHOWN[noun]] ?? 0;
     if (!status) result[server] = { state: 'idle', [noun]: known };
-    // What it listed is being taken in.
+    // Its lists are being processed.
     else if (status.state === 'ready' && !rooms.catalog.isListed(server))
       result[server] = { state: 'connecting', [noun]: 0 };
     else result[server] = outcomeOf(status, noun, known);

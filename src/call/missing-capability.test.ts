@@ -1,4 +1,4 @@
-/** What a server says its client lacks is the client's own lack, or the hub's, and each hears it in the words of its era. */
+/** A capability that a server misses is one of the caller or of the hub; each caller gets the error of its era. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isRefusal } from '../model/outcome.ts';

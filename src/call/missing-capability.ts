@@ -1,9 +1,8 @@
 /**
- * A server of the stateless era that does not do a call because its client lacks a capability (−32021). Whose lack it is the call knows: the
- * caller's own, or the hub's, which declares to a server that is not marked `interactive` that nobody can be asked.
- * Promises: a caller of that era who lacks it hears the same error, with the status that belongs to it; for any other it ends in words: of a tool
- * as its result, for the 2025 dates have no such code.
- * Source: protocol.md §1.5 (missing client capability).
+ * Handles −32021: a stateless server refuses a call because its client lacks a capability: the caller's, or the hub's,
+ * which declares no capabilities to a server that is not marked `interactive`.
+ * Guarantees: a stateless caller without the capability gets the same error with its HTTP status; other callers get a
+ * text, as a tool result for tools, because the 2025 era has no such code.
  */
 import { type Outcome, Refusal } from '../model/outcome.ts';
 import { missingCapability } from '../protocol/era-2026/missing-capability.ts';
@@ -14,7 +13,7 @@ import type { Reply, ReplyNote } from './call.ts';
 const NOBODY = 'Through this hub nobody can be asked by this server: mark it "interactive".';
 const INTERNAL = -32603;
 
-/** `json` = a server's error object. Undefined = it is about something else. */
+/** `json`: a server's error object. Returns undefined when it is another error. */
 export function answerMissingCapability(
   json: Buffer,
   requestMeta: RequestMeta | undefined,

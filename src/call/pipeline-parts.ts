@@ -1,6 +1,5 @@
 /**
- * The rooms that a call passes through, as the files of this room are handed them.
- * Does not: make them (`process/` does).
+ * The modules that a call passes through, as passed to the files of this module. `process/` creates them.
  */
 import type { Admission } from '../admission/gate.ts';
 import type { KeyAuthenticator } from '../auth/key-authenticator.ts';
@@ -25,13 +24,13 @@ export interface PipelineParts {
   readonly catalog: Catalog;
   readonly registry: ServerRegistry;
   readonly questions: Questions;
-  /** What other workers know; absent = there are none. */
+  /** Names that other workers know; absent when there are none. */
   readonly lateNames?: Pick<LateNames, 'find'> | undefined;
   readonly preferences: SessionPreferences;
   readonly seals: KeyRing;
-  /** Slot of this hub. */
+  /** Id of this worker. */
   readonly slot: number;
   readonly version: string;
-  /** Start of every request id: unique per process start. */
+  /** Prefix of every request id; unique for each start of a process. */
   readonly requestIdPrefix: string;
 }

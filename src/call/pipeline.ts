@@ -1,8 +1,7 @@
 /**
- * The way of one call. Each step is a room; a step hands on or refuses. Nothing here waits except sending upstream.
- * Order matters: identity before admission (limits are per key), admission before catalog (a flood must not cost a look-up).
- * The snapshot is read once, so that the whole call sees one world. Faults become error replies at the bottom, once.
- * Does not: read or write bytes of the exchange (`downstream/`), or know how servers are reached (`upstream/`).
+ * The order of a call's steps; each step passes it on or refuses it. Only the request to the server waits. The order
+ * matters: authentication precedes admission (limits are per key), admission precedes the catalog (a flood must not
+ * cause look-ups). The snapshot is read once, so that a call uses one. Faults become error replies in one place.
  */
 import { admit, isOpenTo, viewFor } from '../auth/access.ts';
 import { HubError } from '../model/errors.ts';
@@ -35,7 +34,7 @@ import { createSubscribe } from './subscribe.ts';
 import { createSuspendedCalls } from './suspended-calls.ts';
 import { createToolCall } from './tool.ts';
 
-/** A method of the protocol that comes with a later version, or none at all. */
+/** Refuses a method of a later protocol version, or an unknown one. */
 function unknown(method: string): Refusal {
   const name = method.slice(0, 100);
   if (methodRow(method)?.served === 'not-yet')
@@ -44,16 +43,16 @@ function unknown(method: string): Refusal {
 }
 
 export interface RequestPipeline {
-  /** The answer to one message; a value at once, or a promise when a server is asked. Never rejects. */
+  /** Answers one message: a value at once, or a promise when a server is asked. Never rejects. */
   answer(incoming: Incoming): Outcome<Reply> | Promise<Outcome<Reply>>;
-  /** Who this is and what they may see: for streams and DELETE, which are not calls. */
+  /** Returns who the caller is and what it may see: for streams and DELETE, which are not calls. */
   identify(context: RequestContext): Outcome<Caller>;
   findSession(context: RequestContext, caller: Caller): Outcome<Session | undefined>;
-  /** A session is about to get a stream: what its caller may no longer see is not subscribed to any more. */
+  /** Call this before a session gets a stream: removes subscriptions to what its caller may no longer see. */
   dropUnseen(session: Session, caller: Caller): void;
-  /** subscriptions/listen: no call, but a stream. */
+  /** Handles subscriptions/listen: a stream, not a call. */
   listen(envelope: Envelope, requestMeta: RequestMeta, caller: Caller): Outcome<Listening>;
-  /** Slot of the hub that holds the call which this message goes on with; undefined = it is no such message. */
+  /** Returns the id of the worker that holds the call which this message continues; undefined for other messages. */
   ownerOf(envelope: Envelope): number | undefined;
 }
 
@@ -78,7 +77,7 @@ export function createRequestPipeline(rooms: PipelineParts): RequestPipeline {
 
   function identify(context: RequestContext): Outcome<Caller> {
     const world = snapshots.current;
-    // Before the first world no key is known; a 401 now would send clients looking for OAuth.
+    // Before the first snapshot no key is known; a 401 now would cause clients to look for OAuth.
     if (world.revision === 0 && !context.local) return new Refusal('starting', undefined, { retryAfterMs: 1000 });
     const principal = context.local
       ? LOCAL_PRINCIPAL
@@ -93,7 +92,10 @@ export function createRequestPipeline(rooms: PipelineParts): RequestPipeline {
     return { principal, owner: shareOf(principal, context.address), viewName, world };
   }
 
-  /** What the headers said of the sender still holds: the configuration and the keys are the same, and the key has not expired. */
+  /**
+   * Tells whether the earlier identification is valid: configuration and keys are the same, and the key has not
+   * expired.
+   */
   function isCurrent({ world, principal: { expiresAtMs } }: Caller): boolean {
     return world === snapshots.current && (expiresAtMs === undefined || runtime.clock.wallMs() < expiresAtMs);
   }
@@ -121,7 +123,7 @@ export function createRequestPipeline(rooms: PipelineParts): RequestPipeline {
     return answerList(call, firstCatalog, rooms) ?? answerInitialize(call, rooms) ?? unknown(method);
   }
 
-  /** Of a message that becomes no call, and has no record as such. */
+  /** Refuses a message that becomes no call, and so has no record. */
   function refuse({ back }: Incoming, refusal: Refusal): Refusal {
     back.refused?.(refusal);
     return refusal;
@@ -136,12 +138,13 @@ export function createRequestPipeline(rooms: PipelineParts): RequestPipeline {
     const tooLong = refuseLongParams(envelope, rooms.limits);
     if (tooLong) return refuse(incoming, tooLong);
     incoming.onCaller?.(caller);
-    // An initialize with an old id starts anew: clients do that after a restart. The stateless era has no sessions, whatever is sent.
+    // An initialize with an old id starts a new session: clients send it after a restart. The stateless era has no
+    // sessions.
     const isSessionless = incoming.requestMeta !== undefined || incoming.envelope.method === 'initialize';
     const session = isSessionless ? undefined : findSession(incoming.context, caller);
     if (isRefusal(session)) return refuse(incoming, session);
     if (session) incoming.onSession?.(session);
-    // A reply has no method, and its envelope an empty one, as a request may have too.
+    // A reply has no method, and its envelope an empty one, which a request may have too.
     const method = envelope.kind === 'reply' ? undefined : envelope.method;
     const permit = rooms.admission.admit(caller.principal, method, caller.owner);
     if (isRefusal(permit)) return refuse(incoming, permit);
@@ -187,9 +190,9 @@ export function createRequestPipeline(rooms: PipelineParts): RequestPipeline {
         record(runtime, call, late, startMs);
         resolve(late);
       };
-      // Whatever the call waits for: its caller gets no result any more.
+      // Wherever the call waits: its caller gets no result any more.
       open.onEnd(finish);
-      // With a session the client may come back for the answer: a disconnect is not a cancel (2025 era).
+      // With a session the client may return for the answer: a disconnect is not a cancel (2025 era).
       if (!session || incoming.isLostWhenGone)
         incoming.onGone(() => runtime.openWork.end(open, new Refusal('client-gone')));
       outcome.then(finish, (fault) => finish(refusalFrom(fault)));
@@ -204,7 +207,7 @@ export function createRequestPipeline(rooms: PipelineParts): RequestPipeline {
     }
   }
 
-  /** The one place where a fault becomes an answer. Causes go to the log only. */
+  /** The only place where a fault becomes an answer. Causes go to the log only. */
   function refusalFrom(fault: unknown): Refusal {
     if (fault instanceof HubError) return new Refusal(fault.code, fault.message, fault.detail);
     runtime.bus.publish({ type: 'task-faulted', task: 'call', fault });

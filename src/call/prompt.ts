@@ -1,5 +1,5 @@
 /**
- * prompts/get: from the exposed name to the server's own prompt and back, as tools/call does it.
+ * prompts/get: resolves the exposed name to the server's own prompt, as tools/call does.
  */
 import { suggestion } from '../catalog/closest-name.ts';
 import type { View } from '../catalog/view.ts';

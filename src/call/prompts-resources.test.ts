@@ -1,5 +1,6 @@
 /**
- * prompts/get, resources/read and completion/complete through the line: who is asked, in which bytes, and what comes back.
+ * prompts/get, resources/read and completion/complete through the pipeline: which server gets which bytes, and what
+ * returns.
  */
 // covers: B21, B25
 import assert from 'node:assert/strict';

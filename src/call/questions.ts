@@ -1,8 +1,8 @@
 /**
- * What a server asks the user of a client (sampling, elicitation, roots), and the client's answer, which comes by a request of its own.
- * Promises: a question has exactly one session that may answer it, and is answered at most once; its id is the hub's own and names the hub
- * that waits; it ends by its deadline, and the client is told that nobody waits any more.
- * Does not: choose the stream (`downstream/`) or know which server asks (`upstream/`).
+ * Server requests to the user of a client (sampling, elicitation, roots), and the client's answer, which comes in a
+ * request of its own.
+ * Guarantees: exactly one session may answer, and once; the id is the hub's own and names the worker that waits; a
+ * request ends by its deadline, and the client gets a cancel.
  */
 import { randomBytes } from 'node:crypto';
 import type { Limits } from '../config/limits.ts';
@@ -17,16 +17,16 @@ import type { Session } from '../session/sessions.ts';
 
 export interface SessionAsking extends Asking {
   readonly session: Session;
-  /** False = there is no way to the client now. */
+  /** Returns false when the client cannot be reached now. */
   send(frame: Buffer): boolean;
 }
 
 export interface Questions {
   /** Never rejects. */
   ask(asking: SessionAsking): Promise<Outcome<Answer>>;
-  /** A reply from a client of this session. What nobody asked for is dropped. */
+  /** Handles a reply from a client of this session; drops it when it matches no request. */
   answered(session: Session, envelope: Envelope): void;
-  /** Slot of the hub that waits for this reply; undefined = it is no reply to a question of a hub. */
+  /** Returns the id of the worker that waits for this reply; undefined when it is no reply to a worker's request. */
   ownerOf(envelope: Envelope): number | undefined;
 }
 
@@ -41,7 +41,7 @@ const LONGEST_ID = 64;
 export interface QuestionsParts {
   readonly runtime: Runtime;
   readonly limits: Pick<Limits, 'questions' | 'questionsPerKey'>;
-  /** Slot of this hub. */
+  /** Id of this worker. */
   readonly slot: number;
 }
 

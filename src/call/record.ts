@@ -1,6 +1,6 @@
 /**
- * The access record of one call, as a fact. Three outcomes that must not be mixed up: the hub refused, the server answered with an error,
- * the tool said `isError`.
+ * Publishes the access record of one call as an event, with three distinct outcomes: the hub refused, the server
+ * answered with an error, or the tool returned `isError`.
  */
 import { isOperatorOnly } from '../model/errors.ts';
 import { isRefusal, type Outcome, type Refusal } from '../model/outcome.ts';
@@ -8,9 +8,11 @@ import type { Runtime } from '../runtime/runtime.ts';
 import type { Call, Reply } from './call.ts';
 
 const IS_ERROR = Buffer.from('"isError":true');
-/** A tool's error is short; the flag is looked for at the end of the result only, so that a large answer costs nothing. */
+/**
+ * A tool's error is short; the flag is searched only at the end of the result, so that a large answer costs nothing.
+ */
 const TAIL_BYTES = 2048;
-/** Characters of a method's name in the record. */
+/** Longest method name in the record, in characters. */
 const METHOD_CHARS = 100;
 
 export function record(runtime: Runtime, call: Call, outcome: Outcome<Reply>, startMs: number): void {

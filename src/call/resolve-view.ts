@@ -1,5 +1,5 @@
 /**
- * From the name of a view to the view. Undefined = its group or server is gone.
+ * Resolves the name of a view. Returns undefined when its group or server no longer exists.
  */
 import type { ViewName } from '../auth/access.ts';
 import type { Catalog } from '../catalog/catalog.ts';

@@ -1,7 +1,7 @@
 /**
- * resources/read: from a URI to the server that has it, and back.
- * Promises: a result is passed as the bytes it was; only where clients know a resource by another URI than its server does (two servers had the
- * same) is `contents[].uri` what clients know; nobody is asked for a URI that fits nothing.
+ * resources/read: resolves a URI to its server.
+ * Guarantees: a result is passed on unchanged, except that `contents[].uri` is the URI that clients use, if it differs
+ * from the server's (two servers had the same); an unknown URI causes no request.
  */
 import { exposedUri } from '../catalog/exposed-uri.ts';
 import type { ResourceRoute } from '../catalog/route.ts';
@@ -17,7 +17,7 @@ import type { FirstCatalog } from './first-catalog.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
 import { resolveView } from './resolve-view.ts';
 
-/** Contents of one result whose URIs are looked at. */
+/** Contents of one result whose URIs are checked. */
 const CONTENTS = 10_000;
 
 export function createResourceRead(

@@ -1,8 +1,7 @@
 /**
- * logging/setLevel: from now on this session receives lines of this level and above.
- * Guarantees: answered at once, at a cost that does not depend on the number of sessions; only servers of the caller's own view are asked, in the
- * background, and shared ones for the most verbose level that any session wants.
- * Source: protocol.md §1.4, logging.
+ * logging/setLevel: sets the lowest level of the log lines that a session receives.
+ * Guarantees: answered at once, at a cost that does not depend on the number of sessions; only servers of the caller's
+ * view get a request, in the background, shared ones for the most verbose level of all sessions.
  */
 import { type Outcome, Refusal } from '../model/outcome.ts';
 import { LOG_LEVELS } from '../protocol/log-level.ts';
@@ -22,7 +21,7 @@ export function setLevel(
   const level = params.at < 0 ? undefined : stringAt(bytes, paramSpan(envelope, 'level'), 40);
   if (level === undefined || !LOG_LEVELS.includes(level))
     return new Refusal('invalid-params', `params.level must be one of ${LOG_LEVELS.join(', ')}.`);
-  // Without a session there is nobody to send lines to later; the wish is fulfilled all the same.
+  // Without a session no lines can be sent later; the request succeeds all the same.
   if (!session) return DONE;
   const limit = preferences.setLevel(session, level);
   if (limit) return tooMuch(limit);

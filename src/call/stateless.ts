@@ -1,9 +1,8 @@
 /**
- * A call of the stateless era: the methods that it has, and its results in its own shape. What a call does is the same in both eras.
- * Promises: nothing of the session era is served here, whatever the hub could do (404 −32601); every result says what kind it is; a server's
- * own codes that mean something else in this era are translated.
- * Does not: read the claim (`protocol/era-2026/request-meta.ts`) or hold streams (`downstream/listen.ts`).
- * Source: protocol.md §1.4, §1.5 (column M→L).
+ * A call of the stateless era: its methods, and its form of results. `protocol/era-2026/request-meta.ts` reads the
+ * metadata.
+ * Guarantees: methods of the session era are not served (404 −32601); every result names its type; server error codes
+ * that have another meaning in this era are translated.
  */
 import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
 import { completeHead, completeResult } from '../protocol/era-2026/results.ts';
@@ -22,24 +21,24 @@ const SERVED: ReadonlySet<string> = new Set([
   'resources/templates/list',
   'resources/read',
   'completion/complete',
-  // No methods of any date; some clients open with them.
+  // These methods belong to no version; some clients send them first.
   'offerings/list',
   'capabilities',
   'capabilities/list',
 ]);
-/** A legacy server's own "resource not found". */
+/** The code of servers of the 2025 era for "resource not found". */
 const NOT_FOUND = -32002;
-/** Codes that SDKs of the 2025 dates made up, and that have other meanings now, or none. */
+/** Codes of SDKs of the 2025 era that now have another meaning, or none. */
 const SDK_CODES = { from: -32042, to: -32000 } as const;
 const INVALID_PARAMS = Buffer.from('-32602');
 const INTERNAL = Buffer.from('-32603');
 
 type Answered = Outcome<Reply> | Promise<Outcome<Reply>>;
 
-/** `dispatch` does the work, as for any other era. */
+/** `dispatch` does the work, as for the other era. */
 export function answerStateless(call: Call, dispatch: (call: Call) => Answered, parking: SuspendedCalls): Answered {
   const { method, kind } = call.envelope;
-  // A client cancels by closing its request; there is nothing else that it could tell.
+  // A client cancels by closing its request; other notifications have no meaning.
   if (kind !== 'request') return { kind: 'accepted' };
   if (!SERVED.has(method)) return new Refusal('method-not-in-era', `Unknown method: ${method.slice(0, 100)}`);
   const work = (one: Call): Answered => {
@@ -64,7 +63,7 @@ function complete(method: string, reply: Extract<Reply, { kind: 'result' }>): Re
   return { ...reply, around: { ...around, head: completeHead(method, around.head) } };
 }
 
-/** The server's sentence and data stay. `json` = an error object. */
+/** Keeps the server's message and data. `json`: an error object. */
 function translated(json: Buffer): Buffer {
   const whole = { at: 0, end: json.length };
   const span = memberSpan(json, whole, 'code');

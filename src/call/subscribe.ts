@@ -1,9 +1,8 @@
 /**
- * resources/subscribe and resources/unsubscribe: what a session wants to hear about.
- * Promises: a server that all share is subscribed to once, however many sessions listen, and let go when the last one leaves; what the server
- * refuses is not noted; a session at its limits is refused before the server is asked; the session's own note outlives the hub.
- * Does not: carry updates (`updates.ts`).
- * Source: protocol.md §1.4, resources.
+ * resources/subscribe and resources/unsubscribe of a session. `updates.ts` sends updates.
+ * Guarantees: a shared server gets one subscription, whatever the number of sessions, which ends with the last one; a
+ * subscription that the server refuses is not stored; a session at its limits is refused before the server gets a
+ * request; a session's subscriptions survive a restart of the hub.
  */
 import type { ResourceRoute } from '../catalog/route.ts';
 import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
@@ -26,21 +25,21 @@ export function createSubscribe(
 ): Subscribe {
   const { preferences, registry, sessions } = rooms;
 
-  /** One that asks its users has a connection for each session, and each subscribes for itself. */
+  /** A server that asks its users has a connection for each session, and each subscribes for itself. */
   const isShared = (call: Call, server: string): boolean =>
     !call.world.servers.some(({ slug, interactive }) => slug === server && interactive);
 
   function subscribe(call: Call, session: Session, params: CallParams, route: ResourceRoute): ReturnType<Subscribe> {
     const { server, native: uri } = route;
     const subscription = { server, uri, named: params.name };
-    // Before the server is asked, so that a refusal leaves nothing there.
+    // Before the request to the server, so that a refusal leaves nothing there.
     const tooMany = preferences.exceededLimit(session, subscription);
     if (tooMany) return tooMuch(tooMany);
     const shared = isShared(call, server);
     const note = (): Outcome<Reply> => {
       const limit = sessions.hasEnded(session.random) ? 'ended' : preferences.subscribe(session, subscription);
       if (limit === undefined) return DONE;
-      // The server has added a subscription of a caller who may not have it, or has left.
+      // The server has added a subscription of a caller that may not have it, or has disconnected.
       if (shared) registry.wishesChanged(server);
       return limit === 'ended' ? new Refusal('session-ended') : tooMuch(limit);
     };
@@ -81,7 +80,7 @@ function after(
   return outcome instanceof Promise ? outcome.then(good) : good(outcome);
 }
 
-/** The refusal of a session or key that has as many subscriptions as `limit` allows. */
+/** Returns the refusal for a session or key with as many subscriptions as `limit` allows. */
 export function tooMuch(limit: PreferencesLimit): Refusal {
   const whose = limit === 'preferencesBytesPerKey' ? 'The sessions of this key have' : 'This session has';
   return new Refusal('overloaded', `${whose} as many subscriptions as ${limit} allows.`, { setting: limit });

@@ -1,10 +1,8 @@
 /**
- * Calls of the stateless era to servers that ask their users: the client gets the questions as the answer to its request, with a sealed state,
- * and comes back with what the user said by a request of its own.
- * Promises: the state opens for the same user, key, path, method, name and arguments only, once, and until it expires; whoever else comes with it
- * is refused and no server hears of it; so many calls wait for a client, in all and of one key; each has a connection to its server that no
- * other call uses meanwhile.
- * Source: protocol.md §1.5 (M→L), §1.7 A, B and D.
+ * Stateless calls to servers that ask users: the client gets the requests with a sealed state, and returns with
+ * answers. Guarantees: the state is valid once, until it expires, for the same user, key, path, method, name and
+ * arguments; for others it is refused before any server is involved; waiting calls are limited, in all and for each
+ * key; each has a connection to its server that no other call uses.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { viewKey } from '../auth/access.ts';
@@ -21,24 +19,27 @@ import type { Call, Reply } from './call.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
 import { tellListening } from './updates.ts';
 
-/** What a state says, sealed. */
+/** The content of a sealed state. */
 interface State {
   readonly park: string;
-  /** Slot of the hub that holds the call. */
+  /** Id of the worker that holds the call. */
   readonly slot: number;
   readonly round: number;
   /** Wall clock ms. */
   readonly untilMs: number;
-  /** Digest of who asks for what. */
+  /** Digest of the caller and the request. */
   readonly about: string;
 }
 
 type Answered = Outcome<Reply> | Promise<Outcome<Reply>>;
 
 export interface SuspendedCalls {
-  /** A call of one of the methods that may ask back. `work` does it, and may answer later. */
+  /** Answers a call of a method that may ask back. `work` runs it, and may answer later. */
   answer(call: Call, work: (call: Call) => Answered): Answered;
-  /** Slot of the hub that holds the call of this message; undefined = it is no answer to a question, or this hub cannot read it. */
+  /**
+   * Returns the id of the worker that holds the call of this message; undefined when it is no answer, or not readable
+   * here.
+   */
   ownerOf(envelope: Envelope): number | undefined;
 }
 
@@ -58,7 +59,7 @@ export function createSuspendedCalls(
   const waiting = new FairMap<string, SuspendedCallStore>('call.parked', bounds, 'refuse', runtime.ceilings);
   const sessionConnections = new Set<string>(); // bounded by: calls in flight and parked ones
 
-  /** The lowest free one of this user's connections to the server, so that few are opened. */
+  /** Returns the lowest free one of this user's connections to the server, so that few are opened. */
   function laneFor(call: Call, server: string, bits: number): string {
     const who = digest([call.principal.userId, call.principal.family, viewKey(call.viewName)]).slice(0, 16);
     for (let number = 0; ; number += 1) {
@@ -173,7 +174,9 @@ export function createSuspendedCalls(
   };
 }
 
-/** Who asks, where, and for what: the arguments byte by byte, for a client sends the same request again. */
+/**
+ * Returns a digest of caller, path and request: arguments byte by byte, because a client sends the same request again.
+ */
 function aboutOf({ principal, viewName, envelope }: Call): string {
   const { bytes, method } = envelope;
   const text = (key: string): string => {

@@ -6,7 +6,7 @@ import type { Outcome } from '../model/outcome.ts';
 import type { UpstreamReply } from '../upstream/call.ts';
 import type { Reply } from './call.ts';
 
-/** The fleet keeps the call until the test lets it go, and ends it with its deadline. */
+/** The registry holds the call until the test releases it, and ends it with its deadline. */
 function hold(rig: PipelineRig): void {
   rig.reply = (_server, call) =>
     new Promise<Outcome<UpstreamReply>>((done) => {

@@ -1,6 +1,6 @@
 /**
- * tools/call: from the exposed name to the server's own tool and back. Arguments and result travel as the bytes they were.
- * Promises: the name decides the server and nothing else does; the rest is `dispatch.ts`.
+ * tools/call: resolves the exposed name to the server's own tool. Arguments and result are passed on unchanged.
+ * Guarantees: only the name selects the server; `dispatch.ts` does the rest.
  */
 
 import { suggestion } from '../catalog/closest-name.ts';
@@ -45,7 +45,7 @@ function unknownTool(name: string, view: View): Refusal {
   return new Refusal('unknown-tool', `Unknown tool: ${name.slice(0, 100)}${hint}`);
 }
 
-/** Arguments that are repeated in headers are read through for each header, and must be small. */
+/** Arguments that are repeated in headers are read for each header, and must be small. */
 function refuseSize(
   { argumentsSpan }: CallParams,
   { paramHeaders }: Route,
@@ -56,7 +56,7 @@ function refuseSize(
   return new Refusal('invalid-params', why, { setting: 'paramsBytes' });
 }
 
-/** What lies on the way may have decided by them. */
+/** Refuses headers that contradict the body: an intermediary may have relied on them. */
 function refuseHeaders({ envelope, incoming }: Call, { argumentsSpan }: CallParams, route: Route): Refusal | undefined {
   if (!incoming.requestMeta || route.paramHeaders.length === 0) return undefined;
   const { at, end } = argumentsSpan;
@@ -64,9 +64,12 @@ function refuseHeaders({ envelope, incoming }: Call, { argumentsSpan }: CallPara
   return refuseParamHeaders(route.paramHeaders, args, (name) => incoming.header?.(name));
 }
 
-/** A tool whose outputSchema was not of type object may send structuredContent that is no object: clients would reject the call. */
+/**
+ * Removes structuredContent that is no object, which a tool with another outputSchema may send: clients would reject
+ * the call.
+ */
 function withoutOddStructured(json: Buffer): Buffer {
-  // Where it stands twice, clients would read the other one.
+  // If the member occurs twice, clients would read the other one.
   const { at } = soleMember(json, { at: 0, end: json.length }, STRUCTURED);
   return at >= 0 && json[at] === OPEN_OBJECT ? json : withoutMembers(json, [STRUCTURED]);
 }

@@ -1,19 +1,20 @@
 /**
- * Paces `notifications/resources/updated` of one server by the messages that they cause: an update of a resource costs one for each subscriber.
- * Guarantees: no server causes more than `updatesPerSecond` messages a second; an update above it is sent a moment later, and of several of one
- * resource the newest only, so that the last one always arrives unless more than `PENDING` resources wait.
+ * Paces `notifications/resources/updated` of one server by the messages that they cause: one for each subscriber.
+ * Guarantees: no server causes more than `updatesPerSecond` messages a second; further updates are delayed, and of
+ * several for one resource only the newest is sent, so that the last one always arrives unless more than `PENDING`
+ * resources wait.
  */
 import type { Limits } from '../config/limits.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
 import { CappedMap } from '../runtime/capped.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 
-/** Resources of one server whose update waits. */
+/** Maximum number of resources of one server whose update waits. */
 const PENDING = 1000;
 const AGAIN_MS = 100;
 
 export interface UpdatePace {
-  /** Runs `send` now or a moment later; it returns how many messages it caused. `messages` = how many it would cause now. */
+  /** Runs `send` now or later; it returns how many messages it caused. `messages`: how many it would cause now. */
   offer(uri: string, messages: number, send: () => number): void;
 }
 
@@ -31,7 +32,7 @@ export function createUpdatePace({ runtime, limits }: { runtime: Runtime; limits
     for (const [uri, send] of pending.entries()) {
       if (!bucket.take(runtime.clock.nowMs())) return later();
       pending.delete(uri);
-      // One has been taken; the rest is owed, and delays what follows.
+      // One permit has been taken; the rest is owed, and delays later updates.
       bucket.owe(Math.max(0, send() - 1));
     }
   }

@@ -1,8 +1,8 @@
 /**
- * What servers say outside of any call, on its way to the sessions that want to hear it: changed resources, log lines, finished elicitations.
- * Promises: an update of a resource reaches the sessions that are subscribed to it and no other, under the name by which each knows it; a log
- * line passes the session's level; nothing of a shared server goes to everybody.
- * Does not: follow servers' lists (`catalog/`) or keep subscriptions (`session/preferences.ts`).
+ * Passes notifications of servers that belong to no call to sessions: changed resources, log lines, finished
+ * elicitations.
+ * Guarantees: an update reaches only sessions subscribed to the resource, under the name that each uses; a log line
+ * must pass the session's level; nothing of a shared server is sent to everybody.
  */
 import { viewKey } from '../auth/access.ts';
 import type { GroupSpec } from '../model/snapshot.ts';
@@ -30,8 +30,8 @@ const MAX_URI_BYTES = 8192;
 type UpdateRooms = Pick<PipelineParts, 'sessions' | 'preferences'>;
 
 /**
- * All sessions together, as the servers' shared links see them. Of a server that asks its users each session's lane says what the session
- * wants; only who listens without a session has no lane.
+ * All sessions together, as the servers' shared links use them. For a server that asks its users, each session
+ * connection has the subscriptions of its session; only clients without a session have none.
  */
 export function everybodyOf(rooms: UpdateRooms & Pick<PipelineParts, 'runtime' | 'limits' | 'snapshots'>): Everybody {
   const { runtime, limits, sessions, preferences, snapshots } = rooms;
@@ -47,7 +47,7 @@ export function everybodyOf(rooms: UpdateRooms & Pick<PipelineParts, 'runtime' |
   return {
     logLevel: (server) => preferences.mostVerbose((path) => holdsServer(path, server, snapshots.current.groups)),
     subscriptions: (server) => preferences.subscribedUris(server, whose(server)),
-    // An update goes to whoever is subscribed; anything else belongs to nobody for certain, and is dropped.
+    // An update goes to its subscribers; other notifications have no certain receiver and are dropped.
     notice(server, method, params) {
       const uri = method === UPDATED ? uriIn(params) : undefined;
       if (uri === undefined) return;
@@ -57,7 +57,7 @@ export function everybodyOf(rooms: UpdateRooms & Pick<PipelineParts, 'runtime' |
       paceOf(server).offer(uri, found.length, () => {
         const subscribers = isNow ? found : look();
         const byName = Map.groupBy(subscribers, ({ named }) => named);
-        // The same bytes for all who know it by the same name: queues of readers that do not read share them.
+        // All who use the same name get the same bytes: the queues of slow readers share them.
         for (const [named, readers] of byName)
           sessions.sendToAll(
             readers.map(({ id }) => id),
@@ -70,7 +70,9 @@ export function everybodyOf(rooms: UpdateRooms & Pick<PipelineParts, 'runtime' |
   };
 }
 
-/** Whether sessions of this path (`viewKey`) see the server; of a path that is not known, or too long to be told, they may. */
+/**
+ * Tells whether sessions of this path (`viewKey`) see the server; true for an unknown path, or one that is too long.
+ */
 function holdsServer(path: string, server: string, groups: readonly GroupSpec[]): boolean {
   const [kind, names = ''] = path.split(':');
   if (kind === 'server') return names === server;
@@ -79,7 +81,7 @@ function holdsServer(path: string, server: string, groups: readonly GroupSpec[])
   return groups.some(({ slug, servers }) => slugs.includes(slug) && (servers === '*' || servers.includes(server)));
 }
 
-/** The session as the lanes of servers that ask their users see it. */
+/** Returns the session as its connections to servers that ask their users use it. */
 export function connectionOwnerOf(
   session: Session,
   access: Access,
@@ -97,7 +99,7 @@ export function connectionOwnerOf(
       if (method === MESSAGE && !passesLevel(params, preferences.level(id))) return false;
       if (method !== UPDATED) return sessions.sendTo(id, notificationFrame(method, params));
       const uri = uriIn(params);
-      // A server speaks for its own resources only, also on a connection that belongs to one session; a part of one is its own as well.
+      // A server reports its own resources only, also on a session connection; a part of a resource counts as well.
       const own = preferences.subscriptions(id).filter((one) => one.server === server && uri?.startsWith(one.uri));
       if (uri === undefined || own.length === 0) return false;
       const named = own.find((one) => one.uri === uri)?.named ?? uri;
@@ -107,7 +109,7 @@ export function connectionOwnerOf(
   };
 }
 
-/** To whoever listens in the stateless era as this user, with this key and at this address, in this hub. False = nobody does. */
+/** Sends to stateless listeners with this user, key and address in this worker. Returns false when there are none. */
 export function tellListening(
   { principal, viewName }: Pick<Caller, 'principal' | 'viewName'>,
   sessions: PipelineParts['sessions'],
