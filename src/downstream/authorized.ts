@@ -1,6 +1,6 @@
 /**
- * A caller whose key has been checked from the headers of its request. Only `authorize` makes one, and reading a body demands one, so that no
- * path reads, parses or forwards a body for a caller whom nobody has identified.
+ * A caller whose key was checked from the headers of its request. Only `authorize` creates one, and reading a body
+ * requires one, so that no body of an unidentified caller is read, parsed or forwarded.
  */
 import type { Caller, RequestContext } from '../call/call.ts';
 import type { RequestPipeline } from '../call/pipeline.ts';

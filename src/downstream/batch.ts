@@ -1,7 +1,7 @@
 /**
- * Answers a JSON-RPC batch (2025-03-26): the messages run side by side, and their answers are one JSON array.
- * Guarantees: the answers together hold at most `batchAnswerBytes`; once they would exceed it, the remaining calls are cancelled and each gets
- * an error of its own; answers are written as the bytes they are, never joined as text.
+ * Answers a JSON-RPC batch (2025-03-26): the messages run in parallel, and their answers form one JSON array.
+ * Guarantees: the answers together have at most `batchAnswerBytes`; when they would exceed it, the remaining calls are
+ * cancelled and each gets an error; answers are written as bytes, never joined as text.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestPipeline } from '../call/pipeline.ts';
@@ -27,10 +27,10 @@ export interface BatchParts {
 
 const UNKNOWN: RefusedMessage = { kind: 'unknown', idRaw: Buffer.from('null') };
 
-/** The answers of one batch as they come in, and what they hold together. */
+/** The answers of one batch as they arrive, and their size. */
 class BatchAnswers {
   readonly #maxBytes: number;
-  /** Cancels calls that still run. */
+  /** Cancels calls that are still running. */
   readonly #cancels = new Set<() => void>(); // bounded by: messages of one batch
   #bytes = 0;
   #isFull = false;
@@ -53,7 +53,7 @@ class BatchAnswers {
     for (const cancel of running) cancel();
   }
 
-  /** Counts an answer; returns an error in its place when it does not fit any more. */
+  /** Counts an answer; returns an error in its place when it does not fit. */
   take(message: Envelope, piece: Buffer | undefined): Buffer | undefined {
     if (piece === undefined) return undefined;
     if (!this.#isFull && this.#bytes + piece.length <= this.#maxBytes) {
@@ -74,7 +74,7 @@ function tooLarge(maxBytes: number): Refusal {
   });
 }
 
-/** What concerns the exchange and no single message: the session, and the version that its header names. */
+/** Refuses what concerns the exchange and no single message: the session, and the version in its header. */
 function refuseExchange(
   request: IncomingMessage,
   pipeline: RequestPipeline,
@@ -88,7 +88,10 @@ function refuseExchange(
 
 type CallerOf = Pick<Authorized, 'context' | 'caller'>;
 
-/** Returns how the messages of a batch are answered; the answer is written when the last one is there, and nothing when the client has left. */
+/**
+ * Returns the handler of batches; it answers when the last message has its answer, and not after the client has
+ * disconnected.
+ */
 export function createBatch({ runtime, limits, pipeline }: BatchParts) {
   return async function answerBatch(
     request: IncomingMessage,
@@ -96,7 +99,7 @@ export function createBatch({ runtime, limits, pipeline }: BatchParts) {
     body: Buffer,
     { context, caller }: CallerOf,
   ): Promise<void> {
-    // Nobody waits for its answers any more.
+    // No client waits for its answers any more.
     if (response.destroyed) return;
     const refusal = refuseExchange(request, pipeline, { context, caller });
     if (refusal) return writeRefusal(response, refusal, undefined, request);
@@ -110,7 +113,7 @@ export function createBatch({ runtime, limits, pipeline }: BatchParts) {
     const open = runtime.openWork.add('batch', caller);
     if (isRefusal(open)) return writeRefusal(response, open);
     const answers = new BatchAnswers(limits.batchAnswerBytes);
-    // Answers that are here already are not for this key any more either.
+    // Answers that have arrived are not for this key any more either.
     open.onEnd((why) => writeRefusal(response, why));
     let isOver = false;
     response.once('close', () => {
@@ -121,7 +124,7 @@ export function createBatch({ runtime, limits, pipeline }: BatchParts) {
       if (isRefusal(message)) {
         traceRefusal(response, message);
         const { kind, idRaw } = refused.get(message) ?? UNKNOWN;
-        // Nobody waits for the answer to a notification or a reply.
+        // A notification or a reply gets no answer.
         const isAnswered = kind === 'request' || kind === 'unknown';
         return isAnswered ? refusalFrame(idRaw, message) : undefined;
       }

@@ -1,6 +1,7 @@
 /**
- * Memory held by request bodies, in all and for each key (for each address without a key): those that are still arriving, and those of requests
- * that have not been answered. A body that arrives in one piece and is small is not counted: connections and calls bound those.
+ * Counts memory of request bodies, in all and for each key (for each address without a key): of those that are
+ * arriving, and of requests without an answer. A small body in one piece is not counted: the limits of connections and
+ * calls apply to it.
  */
 import type { ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
@@ -34,7 +35,7 @@ export class Bodies {
   }
 }
 
-/** What one body holds. Its bytes are given back when the response is closed, or by `release` after `keep`. */
+/** The size of one body. Its bytes are given back when the response closes, or by `release` after `keep`. */
 class BodyCount {
   readonly #owner: string;
   readonly #response: ServerResponse;
@@ -56,7 +57,7 @@ class BodyCount {
     this.#limits = limits;
   }
 
-  /** Counts the body as one that is still arriving; a refusal = there are too many. */
+  /** Counts the body as arriving; returns a refusal when there are too many. */
   begin(): Refusal | undefined {
     if (this.#isArriving) return undefined;
     const taken = this.#arriving.take(this.#owner);
@@ -65,7 +66,7 @@ class BodyCount {
     return undefined;
   }
 
-  /** Counts so many bytes in all; a refusal = that is too much. */
+  /** Counts so many bytes in total; returns a refusal when that is too much. */
   holds(bytes: number): Refusal | undefined {
     const more = bytes - this.#held;
     if (more <= 0) return undefined;
@@ -76,15 +77,15 @@ class BodyCount {
     return undefined;
   }
 
-  /** The body has arrived, or does not arrive any more. */
+  /** The body has arrived, or will not arrive. */
   end(): void {
     if (this.#isArriving) this.#arriving.give(this.#owner);
     this.#isArriving = false;
-    // A response that is closed already does not say so again.
+    // A response that is closed already does not report it again.
     if (this.#response.closed) this.release();
   }
 
-  /** The body is used beyond its response: returns how to give its bytes back. */
+  /** Keeps the count beyond the response: returns a function that gives the bytes back. */
   keep(): () => void {
     this.#response.off('close', this.release);
     return this.release;

@@ -1,8 +1,8 @@
 /**
- * Reads a request's body up to a limit, before anything is parsed, for a caller that has been identified.
- * Guarantees: asks for a body (`100 Continue`) only here; never holds more than `bodyBytes`; refuses a larger body as soon as it is known; a slow body ends
- * at `bodyMs`; the memory of bodies has a share for each key (`bodies.ts`); calls `done` exactly once, with a refusal when the
- * sender's key was revoked meanwhile. What a refused sender goes on sending is discarded by `http-response.ts`.
+ * Reads the body of an identified caller's request up to a limit, before anything is parsed.
+ * Guarantees: only this file sends `100 Continue`; at most `bodyBytes` are held; a larger body is refused as soon as
+ * its size is known, a slow one at `bodyMs`; `done` is called exactly once, with a refusal if the key was revoked
+ * meanwhile.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
@@ -17,7 +17,7 @@ import { mayGoOn, resumeInTurn } from './pacing.ts';
 export interface BodyRequest {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  /** The type is the proof that the sender has been identified. */
+  /** The type proves that the sender was identified. */
   readonly authorized: Authorized;
 }
 
@@ -30,7 +30,7 @@ export interface BodyParts {
 export function readBody(
   { request, response, authorized }: BodyRequest,
   parts: BodyParts,
-  /** `count` = what the body holds; undefined = it is small. */
+  /** `count`: the memory of the body; undefined for a small one. */
   done: (body: Outcome<Buffer>, count?: BodyCount) => void,
 ): void {
   let count: BodyCount | undefined;
@@ -50,7 +50,7 @@ export function readBody(
     watch?.leave();
     count?.end();
     if (isRefusal(outcome)) return done(outcome);
-    // A body may take long enough for its sender's key to be revoked.
+    // The sender's key may be revoked while the body arrives.
     const lost = parts.runtime.openWork.refusalFor(authorized.caller);
     if (lost) return done(lost);
     if (mayGoOn(request)) return done(outcome, count);
@@ -63,7 +63,7 @@ export function readBody(
     if (!first) first = chunk;
     else if (chunks) chunks.push(chunk);
     else chunks = [first, chunk];
-    // Most bodies are small and come in one piece; only the others are counted, and a wait worth showing.
+    // Most bodies are small and come in one piece; only the others are counted, and their wait is shown.
     if (size === expected && size <= SMALL_BYTES) return;
     count ??= parts.bodies.count(authorized.caller.owner, response);
     const refusal = count.holds(size) ?? (size === expected ? undefined : count.begin());
@@ -86,7 +86,7 @@ export function readBody(
   if (coded) return done(coded);
   if (expected > maxBytes) return done(tooLarge(maxBytes));
   if (expected > SMALL_BYTES) {
-    // What is announced is counted before a byte is read.
+    // The announced size is counted before a byte is read.
     count = parts.bodies.count(authorized.caller.owner, response);
     const refusal = count.holds(expected);
     if (refusal) return done(refusal);

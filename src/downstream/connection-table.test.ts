@@ -23,7 +23,7 @@ function rig(max = 8, { perAddress = 100, perKey = 100 } = {}) {
     names.set(socket, name);
     return table.admit(socket) ? socket : undefined;
   };
-  /** A connection on which a request of this key has been answered. */
+  /** A connection on which a request of this key was answered. */
   const keep = (name: string, key: string, address = '10.0.0.1'): Socket | undefined => {
     const socket = connect(name, address);
     if (!socket) return undefined;
@@ -32,7 +32,7 @@ function rig(max = 8, { perAddress = 100, perKey = 100 } = {}) {
     table.rests(socket);
     return socket;
   };
-  /** A connection on which a request of this key is under way. */
+  /** A connection on which a request of this key is pending. */
   const run = (name: string, key: string, address = '10.0.0.1'): Socket | undefined => {
     const socket = connect(name, address);
     if (!socket) return undefined;

@@ -1,10 +1,8 @@
 /**
- * Which connections a listener has, and which of them gives way. A connection counts for the address that it comes from until a request on it has
- * been identified, and for the key after that.
- * Guarantees: never more than `connections`; an owner above its share of waiting connections loses its own oldest; when all places are taken, silent
- * connections go first, connections without a key hold a quarter at most, and keys keep the rest; of those that have more than their part, the owner
- * with most connections loses its oldest waiting ones, then those whose requests are oldest. Connections of trusted proxies carry many clients: they
- * belong to the key of the request under way, and otherwise to nobody and stay.
+ * The connections of a listener, by address, or by key once a request on them was identified; a trusted proxy's count
+ * for the key of the pending request only.
+ * Guarantees: at most `connections`; an owner above its share of idle ones loses its oldest; at the limit silent ones
+ * are closed first, those without a key keep a quarter, then the owner with most loses its oldest.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
@@ -19,42 +17,45 @@ export interface ConnectionTableParts {
   readonly limits: Pick<Limits, 'connections' | 'connectionsPerAddress' | 'connectionsPerKey'>;
   readonly name: string;
   readonly proxies: Pick<TrustedProxies, 'has'>;
-  /** Closes a connection that gives way; it has left the table. `isNew` = it has not sent a request. */
+  /** Closes a connection that was removed from the table. `isNew`: it has sent no request. */
   readonly close: (socket: Socket, isNew: boolean) => void;
 }
 
 /** The connections of one owner. */
 interface Holder {
   readonly owner: string;
-  /** False = an address: no key is known. */
+  /** False for an address: no key is known. */
   readonly isKey: boolean;
   total: number;
-  /** Those that wait, oldest first. */
+  /** Those without a pending request, oldest first. */
   readonly waiting: Set<Socket>; // bounded by: connections
 }
 
 interface Entry {
   readonly table: ConnectionTable;
   readonly sinceMs: number;
-  /** A trusted proxy's, or another worker's. */
+  /** The connection of a trusted proxy or another worker. */
   readonly isShared: boolean;
-  /** Undefined = nobody's. */
+  /** Undefined when it counts for no owner. */
   holder: Holder | undefined;
   isNew: boolean;
-  /** A request on it has been identified. */
+  /** A request on it was identified. */
   isNamed: boolean;
   hasLeft: boolean;
 }
 
-/** Most connections that give way at once, so that finding the owner with most of them costs little for each. */
+/** Most connections closed at once, so that finding the owner with most of them costs little for each. */
 const MOST_AT_ONCE = 32;
-/** A key with at most this part of all connections keeps those with a request under way. */
+/** A key with at most this part of all connections keeps those with a pending request. */
 const FEW_PART = 256;
-/** When all places are taken, connections without a key are entitled to this part of them, and to no more. */
+/** At the limit, connections without a key keep this part of all, and no more. */
 const UNIDENTIFIED_PART = 4;
-/** A connection that has sent nothing for this long is silent. */
+/** A connection that has sent nothing for this long is silent, ms. */
 const SILENT_MS = 1000;
-/** The same where more addresses hold one connection each than there are places: a flood must not keep those out who send at once. */
+/**
+ * The same, ms, if more addresses hold one connection each than there are places: clients that send at once must get
+ * in.
+ */
 const FIRST_BYTES_MS = 100;
 const ENTRY = Symbol('entry of a connection');
 
@@ -72,9 +73,9 @@ export class ConnectionTable {
   /** Oldest first. */
   readonly #entries = new Map<Socket, Entry>(); // bounded by: connections
   readonly #holders = new Map<string, Holder>(); // bounded by: connections
-  /** Those of addresses that have not sent a request, oldest first. */
+  /** Those of addresses that have sent no request, oldest first. */
   readonly #new = new Set<Socket>(); // bounded by: connections
-  /** Connections that count for an address. */
+  /** Number of connections that count for an address. */
   #unidentified = 0;
 
   constructor(parts: ConnectionTableParts) {
@@ -87,12 +88,12 @@ export class ConnectionTable {
     return this.#places.size;
   }
 
-  /** Who a connection is counted for; undefined = nobody, as many clients share it. */
+  /** Returns the owner of a connection; undefined for none, when many clients share it. */
   ownerOf(socket: Socket): string | undefined {
     return this.#entries.get(socket)?.holder?.owner;
   }
 
-  /** Takes a new connection in, if need be in the place of another; false = there is no place. */
+  /** Adds a new connection, in place of another one if necessary; returns false when there is no place. */
   admit(socket: Socket): boolean {
     const owner = this.#addressOwner(socket);
     if (!this.#places.take() && !(this.#makeRoom(owner) && this.#places.take())) return false;
@@ -116,7 +117,7 @@ export class ConnectionTable {
     entry.holder?.waiting.delete(socket);
   }
 
-  /** The request under way on the connection of `entry` belongs to `owner`. */
+  /** Counts the pending request on the connection of `entry` for `owner`. */
   name(entry: Entry, owner: string): void {
     entry.isNamed = true;
     if (entry.holder?.owner === owner || entry.hasLeft) return;
@@ -124,7 +125,7 @@ export class ConnectionTable {
     entry.holder = this.#hold(owner);
   }
 
-  /** All requests have been answered. */
+  /** All requests were answered. */
   rests(socket: Socket): void {
     const entry = (socket as Counted)[ENTRY];
     if (entry === undefined || entry.hasLeft) return;
@@ -143,7 +144,7 @@ export class ConnectionTable {
     this.#places.give();
   }
 
-  /** Undefined for trusted proxies, and for other workers, which come over a unix socket. */
+  /** Returns undefined for trusted proxies, and for other workers, which use a unix socket. */
   #addressOwner({ remoteAddress }: Socket): string | undefined {
     if (remoteAddress === undefined || this.#parts.proxies.has(remoteAddress)) return undefined;
     return shareOf(ANONYMOUS_PRINCIPAL, remoteAddress);
@@ -176,7 +177,10 @@ export class ConnectionTable {
     if (holder.waiting.size > (isNamed ? connectionsPerKey : connectionsPerAddress)) this.#closeOldest(holder, 1);
   }
 
-  /** True when somebody gave way to a connection of `owner`, an address: itself, when no other address has more. */
+  /**
+   * Makes room for a connection of `owner`, an address; returns false when no connection was closed. The own one is
+   * closed when no other address has more.
+   */
   #makeRoom(owner: string | undefined): boolean {
     if (this.#closeSilent(SILENT_MS)) return true;
     const reserve = Math.max(1, Math.floor(this.#parts.limits.connections / UNIDENTIFIED_PART));
@@ -201,7 +205,7 @@ export class ConnectionTable {
     return this.#closeBusy(most, atOnce(most.total));
   }
 
-  /** Of the keys, or of the addresses, the one with most connections; of equals `first`. */
+  /** Returns the key, or the address, with most connections; `first` if several have as many. */
   #greediest(isKey: boolean, first?: string): Holder | undefined {
     let most = first === undefined ? undefined : this.#holders.get(first);
     for (const holder of this.#holders.values())
@@ -219,7 +223,7 @@ export class ConnectionTable {
     return closed > 0;
   }
 
-  /** Closes the oldest connection that has sent nothing, unless it has come just now and may be about to send. */
+  /** Closes the oldest connection that has sent nothing, unless it has just come and may be about to send. */
   #closeSilent(silentMs: number): boolean {
     const beforeMs = this.#parts.runtime.clock.nowMs() - silentMs;
     for (const socket of this.#new) {
@@ -252,7 +256,7 @@ export class ConnectionTable {
     return false;
   }
 
-  /** Closes the oldest connections of an owner that all have a request under way. */
+  /** Closes the oldest connections of an owner that all have a pending request. */
   #closeBusy(holder: Holder, count: number): boolean {
     let left = count;
     for (const [socket, entry] of this.#entries) {
@@ -271,7 +275,7 @@ export class ConnectionTable {
   }
 }
 
-/** How many of so many give way at once. */
+/** Returns how many of so many are closed at once. */
 function atOnce(count: number): number {
   return Math.min(MOST_AT_ONCE, Math.ceil(count / 8));
 }

@@ -1,5 +1,5 @@
 /**
- * Requests that wait on their connection, over a real server and sockets.
+ * Requests that wait on their connection, with a real server and sockets.
  */
 import assert from 'node:assert/strict';
 import { createServer, ServerResponse } from 'node:http';

@@ -1,7 +1,8 @@
 /**
- * The requests of one connection, one at a time: a pipelined request waits until the response before it is finished.
- * Guarantees: no handler runs while a response on its connection is open; a connection is closed when more than `pipelined` requests wait on it,
- * when they have or announce more than `pipelinedBytes`, and when one waits behind a stream. Who waits has not been identified yet.
+ * The requests of one connection, one at a time: a pipelined request waits until the previous response is finished.
+ * Guarantees: no handler runs while a response on its connection is open; a connection is closed when more than
+ * `pipelined` requests wait on it, when they have or announce more than `pipelinedBytes`, and when one waits behind a
+ * stream. Waiting requests are not identified yet.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -9,9 +10,9 @@ import type { GuardedServerResponse } from './guarded-http.ts';
 import type { Handler } from './router.ts';
 
 export interface ConnectionParts {
-  /** Most requests that wait on one connection. */
+  /** Maximum number of requests that wait on one connection. */
   readonly maxWaiting: () => number;
-  /** Most bytes that these requests have or announce. */
+  /** Maximum number of bytes that these requests have or announce. */
   readonly maxWaitingBytes: () => number;
   /** Starts a request. */
   readonly start: (arrived: Arrived) => void;
@@ -21,7 +22,7 @@ export interface ConnectionParts {
   readonly idle: (socket: Socket) => void;
 }
 
-/** A request and what is done with it. */
+/** A request and its handler. */
 export interface Arrived {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -29,7 +30,7 @@ export interface Arrived {
 }
 
 export class Connection {
-  /** Of `read-pacing.ts`: it is not read now; when it was read again. */
+  /** Set by `read-pacing.ts` while it is not read; and when it was last read again. */
   isHeld = false;
   readAtMs = Number.NEGATIVE_INFINITY;
   readonly #socket: Socket;
@@ -37,9 +38,9 @@ export class Connection {
   #open: ServerResponse | undefined;
   #isBodyUnread = false;
   #waiting: Arrived[] | undefined; // bounded by: pipelined
-  /** Of the connection's bytes, those that came before the first request that waits. */
+  /** Bytes of the connection before the first waiting request. */
   #bytesBefore = 0;
-  /** Of bodies of requests that wait. */
+  /** Announced bytes of bodies of waiting requests. */
   #announcedBytes = 0;
   readonly #finished = (): void => this.#next();
 
@@ -48,19 +49,19 @@ export class Connection {
     this.#parts = parts;
   }
 
-  /** The response that is under way. */
+  /** The open response. */
   get open(): ServerResponse | undefined {
     return this.#open;
   }
 
-  /** A part of the body of the request that was answered last has not arrived. */
+  /** Tells whether a part of the body of the last answered request has not arrived. */
   get isBodyUnread(): boolean {
     return this.#isBodyUnread;
   }
 
-  /** Starts the request, or keeps it until the response before it is finished. */
+  /** Starts the request, or keeps it until the previous response is finished. */
   take(arrived: Arrived): void {
-    // The answer before it was the connection's last one: this one could not be answered.
+    // The previous answer was the last one of the connection: this request could not be answered.
     if (this.#socket.writableEnded) return;
     if (this.#open === undefined) this.#begin(arrived);
     else if (!isStream(this.#open) && this.#hasRoomFor(arrived)) {
@@ -72,7 +73,7 @@ export class Connection {
     }
   }
 
-  /** Forgets the requests that wait; the connection has closed. */
+  /** Drops the waiting requests; the connection has closed. */
   close(): void {
     this.#waiting = undefined;
   }
@@ -108,7 +109,7 @@ export class Connection {
   }
 }
 
-/** Its end is not near: what comes behind it would wait for hours. */
+/** Tells whether its end is not near: a request behind it would wait for hours. */
 function isStream(response: ServerResponse): boolean {
   return STREAM in response;
 }
@@ -125,7 +126,7 @@ export function markPassedStream(response: ServerResponse, isAtLineEnd: () => bo
   Object.assign(response, { [STREAM]: isAtLineEnd });
 }
 
-/** Whether a comment may be written into a stream now: not in the middle of a line that another worker sends. */
+/** Tells whether a comment may be written into a stream now: not in the middle of a line from another worker. */
 export function takesComment(response: ServerResponse): boolean {
   const mark: unknown = (response as { [STREAM]?: unknown })[STREAM];
   return typeof mark === 'function' ? mark() === true : mark === true;

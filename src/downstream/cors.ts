@@ -1,6 +1,7 @@
 /**
- * What a browser needs to let an allowed page call the hub and read its answers (https://fetch.spec.whatwg.org/#http-cors-protocol).
- * Who is refused for its Origin is decided by `auth/origin.ts`; an answer that a page may not read it may still get.
+ * CORS headers, which let an allowed page in a browser call the hub and read its answers
+ * (https://fetch.spec.whatwg.org/#http-cors-protocol). `auth/origin.ts` decides who is refused; a page that may not
+ * read an answer may still receive it.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isOriginAllowed, type OriginRules } from '../auth/origin.ts';
@@ -8,7 +9,7 @@ import { requestedHeaders } from './header-values.ts';
 
 const METHODS = 'GET, POST, DELETE';
 const EXPOSED = 'Mcp-Session-Id, MCP-Protocol-Version, Retry-After, WWW-Authenticate, Allow, Accept-Encoding';
-/** Headers of MCP that are allowed whether a page asks for them or not. */
+/** Headers of MCP that are allowed whether a page requests them or not. */
 const HEADERS: readonly string[] = [
   'authorization',
   'content-type',
@@ -20,13 +21,13 @@ const HEADERS: readonly string[] = [
   'mcp-name',
 ];
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
-/** Longest list of header names that is echoed. */
+/** Longest list of header names that is echoed, in characters. */
 const MAX_ASKED_CHARS = 1024;
 const MAX_AGE_S = '600';
 
 /**
- * Returns the headers by which a browser lets the page that made a request read the answer: for a page that is not allowed `Vary` alone, without an
- * Origin none.
+ * Returns the headers that let the requesting page read the answer: only `Vary` for a page that is not allowed, none
+ * without an Origin.
  */
 export function pageHeaders({ headers }: IncomingMessage, rules: OriginRules): readonly (readonly [string, string])[] {
   const { host, origin } = headers;
@@ -36,7 +37,7 @@ export function pageHeaders({ headers }: IncomingMessage, rules: OriginRules): r
   return [vary, ['access-control-allow-origin', origin], ['access-control-expose-headers', EXPOSED]];
 }
 
-/** Answers a preflight: the headers of MCP, and those that the page asks for. */
+/** Answers a preflight with the headers of MCP and those that the page requests. */
 export function writePreflight(request: IncomingMessage, response: ServerResponse): void {
   response.writeHead(204, {
     vary: 'Origin, Access-Control-Request-Method, Access-Control-Request-Headers',
@@ -47,7 +48,7 @@ export function writePreflight(request: IncomingMessage, response: ServerRespons
   response.end();
 }
 
-/** Returns the names that a preflight allows, for those that are asked for. Names that are no tokens are left out. */
+/** Returns the names that a preflight allows, from those requested. Names that are no tokens are left out. */
 export function allowedHeaders(asked: readonly string[] = []): readonly string[] {
   return [...new Set([...HEADERS, ...asked.filter((name) => TOKEN.test(name))])];
 }

@@ -1,8 +1,8 @@
 /**
- * `/mcp`, `/mcp/:group`, `/mcp/:server`: POST, GET and DELETE of the 2025 dates.
- * Promises: no Accept header and no session is needed for a POST; never 406; GET is a stream or 405; an unknown session is 404, never 400;
- * the sender is identified by its headers before a body byte is read; bytes, depth and ids are limited before anything is parsed.
- * Source: protocol.md §1.2 and §4 (what real clients do).
+ * `/mcp`, `/mcp/:group`, `/mcp/:server`: POST, GET and DELETE of the 2025 era.
+ * Guarantees: a POST needs no Accept header and no session; never 406; GET is a stream or 405; an unknown session is
+ * 404, never 400; the sender is identified by headers before a body byte is read; bytes, depth and ids are limited
+ * before anything is parsed.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Admission, MessageKind } from '../admission/gate.ts';
@@ -51,12 +51,12 @@ export interface EndpointParts {
   readonly peers: PeerWorkers;
   readonly affinity: SessionAffinity;
   readonly bodies: Bodies;
-  /** Slot of this hub. */
+  /** Id of this worker. */
   readonly slot: number;
 }
 
 export interface Endpoint {
-  /** `segment` = what follows `/mcp/`, decoded; empty for `/mcp`. */
+  /** `segment`: the text after `/mcp/`, decoded; empty for `/mcp`. */
   handle(request: IncomingMessage, response: ServerResponse, where: { segment: string; local: boolean }): void;
 }
 
@@ -74,7 +74,9 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     return segment === '' ? { kind: 'all' } : parts.catalog.resolvePath(segment);
   }
 
-  /** `unknownPath` = nothing is served at the path; the body is read for the id of its request, which the answer needs. */
+  /**
+   * `unknownPath`: nothing is served at the path; the body is read for the id of its request, which the answer needs.
+   */
   function post(
     request: IncomingMessage,
     response: ServerResponse,
@@ -99,7 +101,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
           return whenSettled(runtime, response, answerBatch(request, response, body, authorized), () => {});
         const envelope = scanEnvelope(body, clientScan(limits));
         if (isRefusal(envelope)) return refuseMessage(request, response, body, envelope);
-        // What is sent on is walked over again: in another turn, so that none takes long.
+        // A message that is passed on is read once more: in another turn, so that none takes long.
         largeBodies.take(body.length, response, () => answerOne(request, response, envelope, authorized));
       });
     });
@@ -131,7 +133,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       stateless.answer(request, response, { envelope, authorized, requestMeta });
       return;
     }
-    // Any date of ours is fine, whatever was negotiated; initialize may name a date that is to be negotiated.
+    // Any supported version is accepted, whatever was negotiated; initialize may name one that is to be negotiated.
     const wrongVersion = refuseVersionHeader(envelope, headerText(request, 'mcp-protocol-version'));
     if (wrongVersion) return writeRefusal(response, wrongVersion, answerId(envelope), request);
     if (envelope.kind === 'reply' && passedOn(request, response, envelope, authorized)) return;
@@ -145,13 +147,13 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     envelope: Envelope,
     authorized: Authorized,
   ): void {
-    // A session's client that is cut off can come back to the stream.
+    // A session's client that is disconnected can return to the stream.
     const isKept = authorized.context.sessionId !== undefined;
     const afterMs = isKept ? limits.streamAfterMs : limits.streamKeepAliveMs;
     answerMessage(request, response, { envelope, authorized }, parts, afterMs);
   }
 
-  /** Passes on the answer to a question that another hub of this machine has asked in a session of the caller's own. */
+  /** Passes on the answer to a request that another worker has sent in a session of the same caller. */
   function passedOn(
     request: IncomingMessage,
     response: ServerResponse,
@@ -165,7 +167,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     peers.pass(request, response, {
       ...{ slot, owner: caller.owner, access: caller },
       body: envelope.bytes,
-      // The hub that asked is gone, and its call with it: the answer is taken and dropped.
+      // The worker that sent the request has exited with its call: the answer is accepted and dropped.
       away: () => void response.writeHead(202, { 'content-length': 0 }).end(),
     });
     return true;
@@ -185,7 +187,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     handle(request, response, { segment, local }) {
       const target = targetOf(segment);
       const authorized = Authorized.from(pipeline, requestContextFrom(request, target ?? { kind: 'all' }, local));
-      // With a body the connection is closed: nobody is known who could go on.
+      // With a body the connection is closed: there is no identified caller who could continue.
       if (isRefusal(authorized))
         return (declaresBody(request) ? refuseRequest : writeRepeated)(request, response, authorized);
       countFor(response, authorized.caller.owner);
@@ -198,7 +200,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
         const sendsBody = request.method === 'POST' && request.headers.expect === undefined;
         return sendsBody ? post(request, response, authorized, unknown) : refuseRequest(request, response, unknown);
       }
-      // Without this each request would get 404, upon which clients open sessions for ever.
+      // Otherwise each request would get 404, upon which clients open sessions without end.
       if (authorized.context.sessionId?.includes(','))
         return refuseRequest(request, response, severalValues('mcp-session-id'));
       const { method } = request;
@@ -215,12 +217,15 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
   };
 }
 
-/** Looks for the names of members and methods in a message that has not been parsed; names may be escaped ("notifications\/cancelled"). */
+/**
+ * Searches a message that was not parsed for names of members and methods; they may be escaped
+ * ("notifications\/cancelled").
+ */
 function kindOf(body: Buffer): MessageKind {
-  // Searching text is faster than searching bytes; a large body is not copied for it.
+  // A search in text is faster than one in bytes; a large body is not copied for it.
   const text = body.length <= SMALL_BYTES ? body.toString('latin1') : body;
   if (!text.includes(METHOD) || text.includes(CANCELLED)) return 'unknown';
-  // A reply may have a member called "method" in its result.
+  // The result of a reply may have a member "method".
   if (text.includes(RESULT) || text.includes(ERROR)) return 'unknown';
   return text.includes(PING) || text.includes(INITIALIZED) ? 'call' : 'work';
 }

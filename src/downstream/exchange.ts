@@ -1,9 +1,8 @@
 /**
- * One POST and its answer: plain JSON, or SSE as soon as something has to go out before the result.
- * Promises: exactly one answer; JSON unless the client accepts SSE and there is a reason for it (a notification or a question for this
- * call, or a wait that is long enough to be lost); a stream of a session can be resumed, and its call goes on without its client; nothing is
- * sent after the answer.
- * Source: protocol.md §0.5.
+ * One POST and its answer: plain JSON, or SSE as soon as something is sent before the result.
+ * Guarantees: exactly one answer, and nothing after it; JSON unless the client accepts SSE and there is a reason for a
+ * stream (a notification or server request, or a long wait); the stream of a session can be resumed, and its call
+ * continues without its client.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Reply } from '../call/call.ts';
@@ -37,7 +36,7 @@ export interface ExchangeRooms {
 export interface ExchangeOf {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  /** Whose share a stream of it is counted for. */
+  /** The share that its stream counts for. */
   readonly owner: string;
 }
 
@@ -73,12 +72,15 @@ export class Exchange implements BackChannel {
     this.#access = access;
   }
 
-  /** From now on a stream of this exchange can be resumed, and its client be asked. */
+  /** From now on its stream can be resumed, and its client can be asked. */
   inSession(session: Session): void {
     this.#session = session;
   }
 
-  /** Opens the stream early, so that keep-alives can flow and the client can come back. No effect when the client does not accept SSE. */
+  /**
+   * Opens the stream early, for keep-alives and so that the client can return. Does nothing when the client does not
+   * accept SSE.
+   */
   becomeStream(): void {
     if (this.#answered || this.#stream || !this.#acceptsSse) return;
     const access = this.#access;
@@ -107,7 +109,7 @@ export class Exchange implements BackChannel {
     this.#send(notificationFrame(method, params));
   }
 
-  /** On this call's own stream; on the session's standing one where this call cannot have a stream. */
+  /** Asks on this call's stream, or on the session's GET stream if this call cannot have one. */
   async ask(asking: Asking): Promise<Outcome<Answer>> {
     const session = this.#session;
     if (!session || this.#answered) return new Refusal('client-cannot-be-asked');
@@ -126,7 +128,7 @@ export class Exchange implements BackChannel {
     else this.#answerAsJson(outcome);
   }
 
-  /** No message follows a cancellation; the exchange just ends. */
+  /** Ends the exchange without a message, because none may follow a cancel. */
   #endSilently(): void {
     if (this.#resumable) this.#resumable.finishSilently();
     else if (this.#stream) this.#stream.close('cancelled');
@@ -149,7 +151,7 @@ export class Exchange implements BackChannel {
       return;
     }
     if (outcome.kind === 'accepted') return this.#accept();
-    // Text of one character a byte, which the runtime joins with its head: cheaper than joining buffers.
+    // Text with one character for each byte, which Node joins with the headers: cheaper than joining buffers.
     const idText = this.#idRaw.toString('latin1');
     const head = `{"jsonrpc":"2.0","id":${idText},"${outcome.kind}":`;
     const around = outcome.kind === 'result' ? outcome.around : undefined;
@@ -188,12 +190,12 @@ function sessionHeader(reply: Reply): Record<string, string> | undefined {
   return reply.kind === 'result' && reply.session ? { 'mcp-session-id': reply.session.id } : undefined;
 }
 
-/** True when the client has cancelled the request: then nothing may be sent under its id. */
+/** Tells whether the client has cancelled the request: then nothing may be sent under its id. */
 function isUnanswered(outcome: Outcome<Reply>): boolean {
   return isRefusal(outcome) && outcome.code === 'cancelled';
 }
 
-/** One answer of a batch, as text. Undefined = nothing is answered to it. */
+/** Returns one answer of a batch as text; undefined when there is none. */
 export function batchPiece(envelope: Envelope, outcome: Outcome<Reply>): Buffer | undefined {
   if (envelope.kind !== 'request' || isUnanswered(outcome)) return undefined;
   const idRaw = envelope.bytes.subarray(envelope.id.at, envelope.id.end);

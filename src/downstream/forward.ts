@@ -1,7 +1,8 @@
 /**
- * Sends an owner's `/api/*` request to the control process over its private socket, and the answer back.
- * The onward request is built here from method, path, key id and a body of known length; no header of the client is copied.
- * Ends by `forwardMs`, and answers 503 `control-away` when control does not. The caller has checked that the key is an owner's.
+ * Passes an owner's `/api/*` request to the control process over its private socket, and the answer back. The caller
+ * has checked that the key is an owner's.
+ * Guarantees: the request is built from method, path, key id and a body of known length, without headers of the client;
+ * it ends by `forwardMs`, with 503 `control-away` when control does not answer.
  */
 import {
   Agent,
@@ -26,13 +27,13 @@ import { refuseBody, refuseMethod } from './read-only.ts';
 
 const KEPT = 4;
 const METHODS: ReadonlySet<string> = new Set(['GET', 'POST', 'DELETE']);
-/** Printable ASCII without spaces: what a request line can carry unchanged. */
+/** Printable ASCII without spaces, which a request line can carry unchanged. */
 const PATH = /^\/api\/[\x21-\x7e]*$/;
-/** Headers of control's answer that the client gets. */
+/** Headers of the control process's answer that the client gets. */
 const ANSWER_HEADERS = ['content-type', 'content-length', 'cache-control', 'allow', 'retry-after'] as const;
 
 export interface Forward {
-  /** `path` is without the query, which may hold a key. */
+  /** `path` is without the query, which may contain a key. */
   send(
     request: IncomingMessage,
     response: ServerResponse,
@@ -46,12 +47,12 @@ export function createForward(parts: {
   readonly bodies: Bodies;
   /** The control process's socket for workers. */
   readonly socketPath: string;
-  /** Undefined = none has come over the fork channel yet; then control counts as away. */
+  /** Undefined until one has come over the fork channel; until then the control process counts as unavailable. */
   readonly token: () => string | undefined;
 }): Forward {
   const { runtime, limits, socketPath } = parts;
-  // Kept connections: where control closes after its answer, the runtime's last, empty write of a request can meet a closed end, and then the
-  // answer is lost (measured: once in some thousand requests on a busy machine).
+  // On kept connections, Node's last, empty write of a request can meet an end that control has closed after its
+  // answer, and the answer is lost (measured: once in some thousand requests on a busy machine).
   const agent = new Agent({ keepAlive: true, maxSockets: limits.adminRequests, maxFreeSockets: KEPT });
   const inside = new FairCount(
     'downstream.forwards',
@@ -94,7 +95,7 @@ export function createForward(parts: {
         guardEmitter(runtime, sent, response);
         sent.on('response', (answer) => {
           guardEmitter(runtime, answer, response);
-          // Control has a newer token than this worker: it restarted a moment ago.
+          // The control process has a newer token than this worker, because it has just restarted.
           if (answer.statusCode !== 401) return passBack(answer, response);
           answer.resume();
           away();
@@ -146,7 +147,10 @@ function passBack(answer: IncomingMessage, response: ServerResponse): void {
   pour(answer, response);
 }
 
-/** `/api/keys/mcphub_…` becomes `/api/keys`: what follows may be a key, and waits are shown to operators and kept in crash reports. */
+/**
+ * Returns `/api/keys` for `/api/keys/mcphub_…`: the rest may be a key, and waits are shown to operators and in crash
+ * reports.
+ */
 function routeName(path: string): string {
   return /^\/api\/[a-z-]{1,40}/.exec(path)?.[0] ?? '/api';
 }

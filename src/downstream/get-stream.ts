@@ -1,10 +1,8 @@
 /**
- * GET: the session's standing stream, and the way back to a stream that was lost (`Last-Event-ID`).
- * Promises: a session may have several standing streams, of which the newest receives what is new; a resumed stream gets what it missed, once, and then what follows, and can be lost
- * and resumed again before it has said anything; a call whose hub is gone is answered with an error that says so, under its own id; without
- * a session GET is 405, and so it is when nothing is left to be said: clients that come back after every end stop at that.
- * Does not: keep events (`session/resumable-streams.ts`) or pace readers (`streams.ts`).
- * Source: specification 2025-11-25, transports; protocol.md §4 (200 or 405, nothing else).
+ * GET: the session's stream, and the resumption of a lost one (specification 2025-11-25, transports).
+ * Guarantees: of several streams of a session the newest gets new events; a resumed one gets what it missed, once; a
+ * call whose worker has exited gets an error; GET is 405 without a session and when nothing remains to be sent, which
+ * stops clients that reconnect after every end.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller } from '../call/call.ts';
@@ -32,26 +30,26 @@ export interface GetStreamParts {
   readonly affinity: SessionAffinity;
 }
 
-/** A stream that is to be opened, and for whom. */
+/** A stream that is to be opened, and its client. */
 interface Opening {
   readonly session: Session;
   readonly response: ServerResponse;
   readonly caller: Caller;
 }
 
-/** A stream that the client has lost, and the event after which it goes on. */
+/** A stream that the client has lost, and the event after which it continues. */
 interface Lost {
   readonly resumable: ResumableStream;
   readonly after: number;
   readonly lastEventId: string;
 }
 
-/** What a client needs to come back, before anything has been said: some forget the id they came with. */
+/** Sends an event id before any event, so that the client can return: some lose the id they came with. */
 function prime(session: Session, stream: SseStream, eventId: string): void {
   if (primesStreams(session.version)) stream.prime(eventId);
 }
 
-/** Ends of a stream after which its client may come back. */
+/** Reasons after which the client may return to a stream. */
 const MAY_RETURN: ReadonlySet<string> = new Set(['client-gone', 'slow-reader', 'too-old']);
 
 export function createGetStream(
@@ -72,7 +70,7 @@ export function createGetStream(
     return stream;
   }
 
-  /** The stream for what nobody asked for. `known` = the one that the client has lost. */
+  /** Opens the stream for notifications. `known`: the one that the client has lost. */
   function stand(opening: Opening, known?: Lost): void {
     const { session, caller } = opening;
     let stream: ReturnType<typeof openSse>;
@@ -101,7 +99,7 @@ export function createGetStream(
     resumable.attach(stream, after);
   }
 
-  /** Told plainly instead of a stream that stays silent for ever. */
+  /** Answers with an error instead of a stream that stays silent. */
   function tellLost(opening: Opening, idRaw: Buffer | undefined): void {
     if (!idRaw) return stand(opening);
     const stream = openSse(opening, () => {});

@@ -10,7 +10,9 @@ import { createListener } from './listener.ts';
 import type { Handler } from './router.ts';
 import { createSlowReaders } from './slow-reader.ts';
 
-/** Sends bytes to a listener with this handler; returns what came back until the connection closed or `enough` matched. */
+/**
+ * Sends bytes to a listener with this handler; returns the response until the connection closed or `enough` matched.
+ */
 async function exchange(handler: Handler, bytes: string, enough = /$^/): Promise<{ text: string; facts: HubEvent[] }> {
   const runtime = createRuntime();
   const facts: HubEvent[] = [];

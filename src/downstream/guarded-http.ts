@@ -1,8 +1,8 @@
 /**
- * Requests and responses whose callbacks cannot end the process: a fault in a listener, timer or promise ends its own request, with 500 or by
- * closing the connection, and is published as an event.
- * Guarantees: every listener on a request or response of a listener made with these classes is covered; others go through `guardEmitter`,
- * `guardCallback` and `whenSettled`, which an architecture rule checks.
+ * Requests and responses whose callbacks cannot end the process: a fault in a listener, timer or promise ends its own
+ * request, with 500 or a closed connection, and is published as an event.
+ * Guarantees: all listeners on requests and responses of these classes are covered; others use `guardEmitter`,
+ * `guardCallback` and `whenSettled`, which `test/laws/guarded.test.ts` checks.
  */
 import type { EventEmitter } from 'node:events';
 import { IncomingMessage, ServerResponse } from 'node:http';
@@ -19,7 +19,7 @@ interface Ending {
   destroy(): unknown;
 }
 
-/** Publishes a fault and ends what it belongs to: 500 for a response that has not begun, else its connection is closed. */
+/** Publishes a fault and ends its request: 500 if the response has not begun, else the connection is closed. */
 function failRequest(runtime: Faults, owner: Ending | undefined, fault: unknown): void {
   runtime.bus.publish({ type: 'task-faulted', task: 'request', fault });
   try {
@@ -46,7 +46,7 @@ export function guardCallback<A extends unknown[]>(
   };
 }
 
-/** Guards all listeners of an emitter that is no request or response of a listener here: a fault in one ends `owner`. */
+/** Guards all listeners of an emitter that is no request or response of these classes: a fault ends `owner`. */
 export function guardEmitter(runtime: Faults, emitter: EventEmitter, owner: Ending | undefined): void {
   const emit = emitter.emit.bind(emitter);
   emitter.emit = (...event) => {
@@ -59,22 +59,22 @@ export function guardEmitter(runtime: Faults, emitter: EventEmitter, owner: Endi
   };
 }
 
-/** Takes the body of a request from the parser, without the stream of the runtime around it. */
+/** Receives the body of a request from the parser, without Node's stream. */
 export interface BodyReceiver {
   data(chunk: Buffer): void;
   end(): void;
-  /** The body will not arrive: the request has been destroyed. */
+  /** The body will not arrive: the request was destroyed. */
   gone(): void;
 }
 
 interface ReceivingRequest extends IncomingMessage {
-  /** Undefined = the body goes to the stream. */
+  /** Undefined when the body goes to the stream. */
   receiver: BodyReceiver | undefined;
 }
 
 /**
- * Gives the body of a request of a listener here to `receiver`, until `stopReceiving`. Returns false when a part of the body is in the stream already,
- * or when the request is of another server: then its events have to be used.
+ * Passes the body of a request to `receiver`, until `stopReceiving`. Returns false when a part of it is in the stream
+ * already, or the request belongs to another server: then use its events.
  */
 export function receiveBody(request: IncomingMessage, receiver: BodyReceiver): boolean {
   if (!('receiver' in request) || request.complete || request.readableLength > 0) return false;
@@ -82,18 +82,18 @@ export function receiveBody(request: IncomingMessage, receiver: BodyReceiver): b
   return true;
 }
 
-/** What comes after this goes to the stream of the runtime. */
+/** Passes the rest to Node's stream. */
 export function stopReceiving(request: IncomingMessage): void {
   (request as ReceivingRequest).receiver = undefined;
 }
 
 interface ClosableRequest extends IncomingMessage {
   _consuming?: boolean;
-  /** The runtime's own step for requests whose body nobody reads; its types do not name it. */
+  /** Node's own step for requests whose body is not read; its types do not declare it. */
   _dumpAndCloseReadable?(): void;
 }
 
-/** Ends the stream of a request: what has not been read of its body is dropped as it arrives, and its stream emits nothing any more. */
+/** Ends the stream of a request: the unread part of its body is dropped as it arrives, and no event follows. */
 export function closeBody(request: ClosableRequest): void {
   if (request._dumpAndCloseReadable === undefined) return;
   request._dumpAndCloseReadable();
@@ -110,7 +110,7 @@ export function whenSettled<T>(
   promise: Promise<T>,
   callback: (value: T) => void,
 ): void {
-  // One promise fewer than `then` and `catch`: every call comes by here.
+  // One promise less than `then` and `catch`, because every call uses this.
   promise.then(
     (value) => {
       try {
@@ -123,29 +123,29 @@ export function whenSettled<T>(
   );
 }
 
-/** Calls `listener` once when the response closes, at once when it has closed already. */
+/** Calls `listener` once when the response closes; at once when it has. */
 export function onceClosed(response: ServerResponse, listener: () => void): void {
   if (response.destroyed) listener();
   else response.once('close', listener);
 }
 
-/** A response of a listener, with what is called when it closes: a field costs less than a listener. */
+/** A response with the functions to call when it closes: a field costs less than a listener. */
 export interface GuardedServerResponse extends ServerResponse {
   whenClosed?: (() => void) | undefined;
 }
 
-/** The runtime gives options too, which its types do not name. */
+/** Node also passes options, which its types do not declare. */
 type RuntimeResponse<R extends IncomingMessage> = new (request: R, options: unknown) => ServerResponse<R>;
 
-/** The classes that `createServer` makes requests and responses of. */
+/** The classes from which `createServer` creates requests and responses. */
 export interface HttpClasses {
   readonly IncomingMessage: typeof IncomingMessage;
   readonly ServerResponse: typeof ServerResponse;
 }
 
 /**
- * Returns the classes that `createServer` makes requests and responses of; responses extend `Response`. `handedOver` is called when the last byte
- * of a response has been handed over, whoever wrote it; `refused` with each refusal that has to be recorded.
+ * Returns the classes from which `createServer` creates requests and responses; responses extend `Response`.
+ * `handedOver` is called when the last byte of a response was handed over; `refused` with each refusal to be recorded.
  */
 export function guardedClasses(
   runtime: Faults,
@@ -156,7 +156,7 @@ export function guardedClasses(
   class GuardedRequest extends IncomingMessage {
     response: ServerResponse | undefined;
     receiver: BodyReceiver | undefined;
-    /** Who paces it, and in which turn it was started (`pacing.ts`); here, so that requests have one hidden class. */
+    /** Set by `pacing.ts`, with the turn in which it was started; here, so that requests have one hidden class. */
     pacing: Pacing | undefined;
     startedIn = -1;
 

@@ -1,8 +1,8 @@
 /**
- * Clients that have ended their half of a connection (FIN) while a response is open. They may wait for it (RFC 9112, section 9.6) or be gone, which a
- * write tells: the kernel of a client that is gone answers it with a reset, and the next write fails.
- * Guarantees: who waits gets the response; who is gone is noticed at once on this machine, else within `halfClosedMs`. A client of HTTP/1.0, to which
- * nothing can be written before its response, has an eighth of that to get it.
+ * Clients that have closed their half of a connection (FIN) while a response is open: they may wait (RFC 9112, section
+ * 9.6) or have exited. A write shows which: the kernel answers it with a reset, and the next write fails.
+ * Guarantees: a waiting client gets the response; an exited one is noticed at once on this machine, else within
+ * `halfClosedMs` (an eighth of that for HTTP/1.0, to which nothing can be written before the response).
  */
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -19,11 +19,11 @@ const COMMENT = ':\n';
 export interface HalfClosedParts {
   readonly runtime: Runtime;
   readonly limits: Pick<Limits, 'halfClosedMs'>;
-  /** The open response of a connection. */
+  /** Returns the open response of a connection. */
   readonly openOf: (socket: Socket) => ServerResponse | undefined;
 }
 
-/** Returns what is called when a client has ended its half. */
+/** Returns the function to call when a client has closed its half. */
 export function watchHalfClosed({ runtime, limits, openOf }: HalfClosedParts): (socket: Socket) => void {
   return (socket) => {
     const endedMs = runtime.clock.nowMs();
@@ -32,7 +32,8 @@ export function watchHalfClosed({ runtime, limits, openOf }: HalfClosedParts): (
       if (response === undefined || socket.destroyed) return;
       if (canTell(response)) write(response);
       else if (step > 0) return void socket.destroy();
-      // On loopback the reset is there when the first write returns: calls of many clients that leave at once are cancelled together.
+      // On loopback the reset has arrived when the first write returns: many calls of exited clients are cancelled
+      // together.
       if (step === 0 && canTell(response)) write(response);
       const part = PROBES[step + 1];
       if (part === undefined) return;
@@ -45,7 +46,10 @@ export function watchHalfClosed({ runtime, limits, openOf }: HalfClosedParts): (
   };
 }
 
-/** False = a client of HTTP/1.0 whose response has not begun: it knows no interim answers (RFC 9110, section 15.2). */
+/**
+ * Returns false for a client of HTTP/1.0 whose response has not begun: it knows no interim responses (RFC 9110, section
+ * 15.2).
+ */
 function canTell({ req, headersSent }: ServerResponse): boolean {
   return headersSent || req.httpVersion !== '1.0';
 }
@@ -53,5 +57,5 @@ function canTell({ req, headersSent }: ServerResponse): boolean {
 function write(response: ServerResponse): void {
   if (takesComment(response)) response.write(COMMENT);
   else if (!response.headersSent) response.writeContinue();
-  // Else a whole answer is on its way, whose bytes tell as well.
+  // Otherwise a whole answer is being sent, whose bytes have the same effect.
 }

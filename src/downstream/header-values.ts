@@ -1,6 +1,6 @@
 /**
- * Reads the headers of requests. All lines of a header are one list (`joinDuplicateHeaders` of the listener, RFC 9110, section 5.3): equal members
- * count once, and different ones, where one is meant, are refused with the name of the header.
+ * Reads headers of requests. All lines of a header are one list (`joinDuplicateHeaders`, RFC 9110, section 5.3): equal
+ * members count once; different ones, where one is allowed, are refused with the name of the header.
  */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { type Outcome, Refusal } from '../model/outcome.ts';
@@ -12,7 +12,10 @@ const EVENT_STREAM = 'text/event-stream';
 const USUAL_TYPE = 'application/json';
 const USUAL_ACCEPT = 'application/json, text/event-stream';
 
-/** Returns the one value of a header; undefined = absent or empty. Refuses several different ones with `invalid-request` (400). */
+/**
+ * Returns the one value of a header; undefined if it is absent or empty. Refuses several different ones with
+ * `invalid-request` (400).
+ */
 export function headerValue({ headers }: IncomingMessage, name: string): Outcome<string | undefined> {
   const value = headers[name];
   if (typeof value !== 'string') return undefined;
@@ -26,25 +29,25 @@ export function severalValues(name: string): Refusal {
   return new Refusal('invalid-request', `The header ${header} has several different values.`, { header });
 }
 
-/** Returns the session id of a request; with different members it stays as it came, with commas, which no session's id has. */
+/** Returns the session id of a request; different members are returned with commas, which no session id has. */
 export function sessionIdIn({ 'mcp-session-id': id }: IncomingHttpHeaders): string | undefined {
   return typeof id === 'string' ? (onlyMember(id) ?? id) || undefined : undefined;
 }
 
-/** Returns the header names that a preflight asks for, in lower case; undefined = none, or more than `maxChars`. */
+/** Returns the header names that a preflight requests, in lower case; undefined for none, or more than `maxChars`. */
 export function requestedHeaders({ headers }: IncomingMessage, maxChars: number): readonly string[] | undefined {
   const asked = headers['access-control-request-headers'];
   if (asked === undefined || asked.length > maxChars) return undefined;
   return listMembers(asked.toLowerCase());
 }
 
-/** Returns the scheme that the first proxy on the way was asked with, for texts only: anybody may send the header. */
+/** Returns the scheme that the first proxy received, for display only: any client may send the header. */
 export function forwardedProto({ headers }: IncomingMessage): string | undefined {
   const value = headers['x-forwarded-proto'];
   return typeof value === 'string' ? listMembers(value.toLowerCase())[0] : undefined;
 }
 
-/** Refuses a body that is not JSON by its Content-Type. `mayLack` = a request without the header is fine. */
+/** Refuses a body that is not JSON by its Content-Type. `mayLack`: the header may be missing. */
 export function refuseType({ headers }: IncomingMessage, mayLack = false): Refusal | undefined {
   const type = headers['content-type'];
   if (type === USUAL_TYPE) return undefined;
@@ -66,8 +69,8 @@ export function refuseCoding({ headers }: IncomingMessage): Refusal | undefined 
 }
 
 /**
- * True when Accept names event streams, in any case, with any parameters and a weight above 0. The range for all types does not count: it is what
- * programs send that read whole answers only.
+ * Tells whether Accept names event streams, in any case, with any parameters and a weight above 0. The range for all
+ * types does not count: programs that only read whole answers send it.
  */
 export function acceptsEventStream({ accept }: IncomingHttpHeaders): boolean {
   if (accept === undefined) return false;

@@ -1,6 +1,7 @@
 /**
- * One message of a POST as the call sees it, and the way from its answer to the exchange.
- * Guarantees: the client's going away is reported only before the answer; the exchange becomes a stream when the answer takes too long.
+ * One message of a POST as the call sees it; its answer goes to the exchange.
+ * Guarantees: a disconnect of the client is reported only before the answer; the exchange becomes a stream when the
+ * answer takes too long.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller, Incoming, RequestContext } from '../call/call.ts';
@@ -18,15 +19,18 @@ export interface MessageParts extends ExchangeRooms {
   readonly pipeline: RequestPipeline;
 }
 
-/** What a POST says, and who sent it. */
+/** The content and the sender of a POST. */
 export interface Posted {
   readonly envelope: Envelope;
   readonly authorized: Authorized;
-  /** Of the stateless era. */
+  /** Set in the stateless era. */
   readonly requestMeta?: RequestMeta | undefined;
 }
 
-/** Answers one message. `streamAfterMs`: how long the answer may take before the exchange becomes a stream, so that no proxy cuts it. */
+/**
+ * Answers one message. `streamAfterMs`: how long the answer may take before the exchange becomes a stream, so that no
+ * proxy closes it.
+ */
 export function answerMessage(
   request: IncomingMessage,
   response: ServerResponse,

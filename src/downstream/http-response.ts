@@ -1,7 +1,7 @@
 /**
- * The response class of every listener of the hub. It adds the security headers, and it closes the connection when the answer comes before the
- * request's body has been read: the hub sends the answer and its half of the close, discards at most `discardBytes` of the body for at most
- * `discardMs`, and then closes (RFC 9112 §9.6). A client or proxy that is still sending therefore sees the answer instead of a reset.
+ * The response class of every listener: adds the security headers, and closes the connection if the answer precedes the
+ * end of the request's body. It then sends the answer and FIN, discards at most `discardBytes` of the body for at most
+ * `discardMs`, and closes (RFC 9112, section 9.6), so that a client that is still sending sees the answer and no reset.
  */
 import { type IncomingMessage, type OutgoingHttpHeaders, ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
@@ -20,17 +20,17 @@ const SECURITY_HEADERS = {
   'referrer-policy': 'no-referrer',
   'cache-control': 'no-store',
 } as const;
-/** The same as text: the runtime checks each header anew, which takes longer than writing it. */
+/** The same as text: Node checks each header again, which takes longer than writing it. */
 const SECURITY_LINES = 'x-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n';
 const NO_STORE_LINE = 'cache-control: no-store\r\n';
 const PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/** The step of the runtime that makes the head of a response; its types do not name it. */
+/** Node's function that builds the headers of a response; its types do not declare it. */
 type RuntimeResponse = new (
   request: IncomingMessage,
 ) => ServerResponse & { _storeHeader(statusLine: string, headers: unknown): void };
 
-/** Builds the class that `createServer` makes responses from. */
+/** Returns the class from which `createServer` creates responses. */
 export function createResponseClass({ runtime, limits }: ResponseParts): typeof ServerResponse {
   const jsonHead: PreparedHead = {
     status: 200,
@@ -43,8 +43,9 @@ export function createResponseClass({ runtime, limits }: ResponseParts): typeof 
     #securityLines = '';
 
     /**
-     * Gives the response the head of a JSON answer of so many bytes with status 200, which the runtime would build and check anew each time. Returns
-     * false, and does nothing, where the connection closes, the answer has headers of its own, or the request is not a complete HTTP/1.1 POST.
+     * Writes the headers of a JSON answer of so many bytes with status 200, which Node would build and check each time.
+     * Returns false, and does nothing, if the connection closes, the answer has headers of its own, or the request is
+     * not a complete HTTP/1.1 POST.
      */
     writeJsonHead(bytes: number): boolean {
       const { req } = this;
@@ -75,7 +76,7 @@ export function createResponseClass({ runtime, limits }: ResponseParts): typeof 
   return HubResponse as unknown as typeof ServerResponse;
 }
 
-/** The head of an answer that is given often, except for the date. */
+/** The headers of a frequent answer, except for the date. */
 export interface PreparedHead {
   readonly status: number;
   readonly lines: readonly string[];
@@ -85,12 +86,12 @@ export interface PreparedHead {
 }
 
 interface HeadedResponse extends ServerResponse {
-  /** What the runtime sends before the body; its types do not name these. */
+  /** What Node sends before the body; its types do not declare these. */
   _header: string | null;
   _keepAliveTimeout: number;
 }
 
-/** Returns the lines of a head, with the date of now (`wallMs`), for a response of a connection that is kept. */
+/** Returns header lines with the current date (`wallMs`), for a response of a kept connection. */
 function headText(response: ServerResponse, head: PreparedHead, wallMs: number): string {
   const second = Math.floor(wallMs / 1000);
   if (head.second !== second) {
@@ -111,7 +112,10 @@ function setHead(response: ServerResponse, status: number, text: string): void {
   (response as HeadedResponse)._header = text;
 }
 
-/** Gives a response of a kept connection its head without building it; the body has to follow by `end`. `wallMs` = now. */
+/**
+ * Writes prepared headers to a response of a kept connection; call `end` with the body next. `wallMs`: the current
+ * time.
+ */
 export function writePreparedHead(response: ServerResponse, head: PreparedHead, wallMs: number): void {
   setHead(response, head.status, `${headText(response, head, wallMs)}\r\n`);
 }
@@ -130,11 +134,11 @@ function withPageHeaders(given: OutgoingHttpHeaders): OutgoingHttpHeaders {
   };
 }
 
-/** Prepares the close in stages; it begins when the runtime has handed over the answer and would destroy the socket. */
+/** Prepares the close in stages; it begins when Node has handed over the answer and would destroy the socket. */
 function discardBody(request: IncomingMessage, socket: Socket, { runtime, limits }: ResponseParts): void {
   let left = limits.discardBytes;
   const stop = (): void => {
-    // Whatever else comes stays in the kernel's buffer, which fills and stops the sender.
+    // Further data stays in the kernel's buffer, which fills and stops the sender.
     request.pause();
     socket.pause();
   };

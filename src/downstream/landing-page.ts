@@ -1,6 +1,6 @@
 /**
- * The page at `/`: says that the hub runs and how to connect. Anybody may read it, so it holds no name and no figure.
- * It is answered from memory, also while the control process is away.
+ * The page at `/`: says that the hub runs and how to connect. It is public, so it contains no names and no figures. It
+ * is answered from memory, also while the control process is unavailable.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { escapeHtml, htmlPage, PAGE_HEADERS } from '../model/html-page.ts';

@@ -1,4 +1,4 @@
-/** Large bodies have their turn one by one, and small ones do not wait. */
+/** Large bodies are handled one by one, and small ones do not wait. */
 // covers: P11
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';

@@ -1,7 +1,8 @@
 /**
- * Large bodies take milliseconds for each megabyte. They are looked at one by one, with a turn of the loop between two, so that a hundred of them at once keep
- * nobody waiting longer than one.
- * Promises: small ones never wait; large ones keep their order; what waits is dropped when its client has gone.
+ * Handles large bodies, which take milliseconds for each megabyte, one by one with a turn of the event loop between
+ * two, so that many delay other work no longer than one does.
+ * Guarantees: small ones never wait; large ones keep their order; a waiting one is dropped when its client has
+ * disconnected.
  */
 import type { ServerResponse } from 'node:http';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -25,7 +26,7 @@ export function createLargeBodies(runtime: Pick<Runtime, 'timers' | 'bus'>): Lar
     runtime.timers.after(0, () => {
       isAsked = false;
       const next = waiting.shift();
-      // The next turn is asked for first: a fault of this one must not keep the others.
+      // The next turn is scheduled first: a fault of this body must not block the others.
       later();
       if (next && !next.response.destroyed) guardCallback(runtime, next.response, next.look)();
     });

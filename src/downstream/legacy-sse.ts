@@ -1,10 +1,7 @@
 /**
- * Clients of 2024-11-05: one long GET /sse on which everything comes, and POST /messages for what the client says.
- * Promises: the first event names where to post; a post is answered 202 and its reply comes on the stream, once; only the key that opened the
- * stream may post to it; when the stream ends its calls and its session end, for nobody can be told any more; a post that lands on another
- * hub of this machine reaches the one that holds the stream.
- * Does not: resume (the date has no word for it).
- * Source: specification 2024-11-05, transports; protocol.md §1.1.
+ * Clients of 2024-11-05: GET /sse for what they receive, POST /messages for what they send; no resumption.
+ * Guarantees: the first event gives the address for posts; a post gets 202, and its reply once on the stream; only the
+ * key that opened the stream may post; calls and session end with it; a post that reaches another worker is passed on.
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -52,7 +49,10 @@ export interface LegacySseParts {
 }
 
 export interface LegacySse {
-  /** `segment` = the group or server after `/sse/` or `/messages/`, decoded; empty for none. `given` = the path of the request as it came. */
+  /**
+   * `segment`: the group or server after `/sse/` or `/messages/`, decoded; empty for none. `given`: the path as it was
+   * sent.
+   */
   open(
     request: IncomingMessage,
     response: ServerResponse,
@@ -64,11 +64,11 @@ export interface LegacySse {
 interface Open {
   readonly id: string;
   readonly stream: SseStream;
-  /** Who opened it: the only one who may post to it. */
+  /** The caller that opened it, which alone may post to it. */
   readonly sender: string;
-  /** An initialize has been accepted; another one is refused, for it would take a place for each. */
+  /** An initialize was accepted; another is refused, because it would take a place for each. */
   isInitialized: boolean;
-  /** Made by the client's initialize. */
+  /** Created by the client's initialize. */
   session: Session | undefined;
   /** What ends with the stream. */
   readonly goners: Set<() => void>; // bounded by: the calls of this stream, which admission counts
@@ -87,7 +87,7 @@ export function createLegacySse(parts: LegacySseParts): LegacySse {
     return segment === '' ? { kind: 'all' } : catalog.resolvePath(segment);
   }
 
-  /** Who comes; undefined = the refusal has been written. */
+  /** Returns the caller; undefined when the refusal was written. */
   function callerOf(request: IncomingMessage, response: ServerResponse, segment: string) {
     const target = targetOf(segment);
     const authorized = Authorized.from(pipeline, requestContextFrom(request, target ?? { kind: 'all' }, false));
@@ -104,7 +104,7 @@ export function createLegacySse(parts: LegacySseParts): LegacySse {
     if (!open.delete(one.id)) return;
     for (const gone of [...one.goners]) gone();
     one.goners.clear();
-    // Nobody else knows its id: what it subscribed to, and its own connections to servers, would stay for nobody.
+    // No other client knows its id: its subscriptions, and its own connections to servers, would remain unused.
     if (one.session) sessions.end(one.session.id, 'stream-closed');
     runtime.bus.publish({
       type: 'stream-closed',
@@ -153,7 +153,7 @@ export function createLegacySse(parts: LegacySseParts): LegacySse {
       for (const listener of gone) one.goners.delete(listener);
       const session = !isRefusal(late) && late.kind === 'result' ? late.session : undefined;
       if (envelope.method === 'initialize' && !session) one.isInitialized = false;
-      // The client left before its session was made: nobody else knows it.
+      // The client disconnected before its session was created: no other client knows it.
       if (session && one.stream.over) {
         sessions.end(session.id, 'stream-closed');
         return;
@@ -221,7 +221,7 @@ export function createLegacySse(parts: LegacySseParts): LegacySse {
         const refused = isRefusal(envelope) ? refusedMessage(body, envelope) : undefined;
         if (isRefusal(envelope) && refused?.kind !== 'request') return writeRefusal(response, envelope);
         response.writeHead(202, { 'content-type': 'text/plain', 'content-length': ANSWERED.length }).end(ANSWERED);
-        // The client reads answers on the stream, whatever they say.
+        // The client reads all answers on the stream.
         if (isRefusal(envelope)) {
           traceRefusal(response, envelope);
           one.stream.send(refusalFrame(refused?.idRaw ?? NULL_ID, envelope));
@@ -231,13 +231,13 @@ export function createLegacySse(parts: LegacySseParts): LegacySse {
   };
 }
 
-/** A call's way back: all on the one stream. */
+/** The back channel of a call: everything goes to the one stream. */
 class OldBack implements BackChannel {
   readonly progressToken = undefined;
   over = false;
   readonly #open: Open;
   readonly #questions: Questions;
-  /** The answer to the message, which says only that it was accepted. */
+  /** The response to the message, which only says that it was accepted. */
   readonly #post: ServerResponse;
 
   constructor(open: Open, questions: Questions, post: ServerResponse) {
@@ -261,12 +261,15 @@ class OldBack implements BackChannel {
   }
 }
 
-/** The official Java SDK resolves against its base `http://hub:3000`, to which older versions of java.net.URI add `messages` without a slash. */
+/**
+ * The official Java SDK resolves against its base `http://hub:3000`, to which older versions of java.net.URI add
+ * `messages` without a slash.
+ */
 const JAVA = 'Java-http-client/';
 
 /**
- * Returns what stands before the path to post to. The reference is relative to the address of the stream as the client knows it, so that a proxy may
- * put a prefix before it.
+ * Returns the prefix of the path for posts, relative to the address of the stream as the client knows it, so that a
+ * proxy may add a prefix.
  */
 function wayTo({ headers }: IncomingMessage, given: string): string {
   if (headers['user-agent']?.startsWith(JAVA)) return '/';
@@ -278,7 +281,10 @@ function unknownFor({ caller }: Authorized): Refusal {
   return caller.principal.groups === undefined ? new Refusal('not-found') : notForKey();
 }
 
-/** A client that came in by a key in the address (`settings.keyInQuery`) posts to the address that it is told, and has no header there either. */
+/**
+ * Returns the key for the address: a client with a key in the address (`settings.keyInQuery`) sends no header with
+ * posts either.
+ */
 function keyGiven({ url, headers }: IncomingMessage): string {
   const key = inQuery(url, 'key');
   return key !== undefined && headers.authorization === `Bearer ${key}` ? `&key=${encodeURIComponent(key)}` : '';

@@ -1,9 +1,8 @@
 /**
- * The stream of a subscriptions/listen: an acknowledgement at once, then what was asked for, each frame with the id of its subscription.
- * Promises: the acknowledgement is the first message; nothing that was not asked for is sent; ended from our side it ends with a result, so
- * that the client knows that it was not a broken connection.
- * Does not: decide what is honoured (`call/listen.ts`), or resume: this era has no such thing.
- * Source: specification 2026-07-28, subscriptions.
+ * The stream of subscriptions/listen (specification 2026-07-28, subscriptions): an acknowledgement at once, then
+ * notifications, each with the id of its subscription. `call/listen.ts` decides what is granted.
+ * Guarantees: the acknowledgement is the first message; nothing is sent that was not requested; when the hub ends it,
+ * it ends with a result, so that the client can tell it from a lost connection.
  */
 import type { ServerResponse } from 'node:http';
 import type { Honoured, Listening } from '../call/listen.ts';
@@ -68,7 +67,7 @@ export function openListen(
   });
 }
 
-/** Undefined = it was not asked for. */
+/** Returns undefined when it was not requested. */
 function frameFor(message: Buffer, idRaw: Buffer, honoured: Honoured): Buffer | undefined {
   const whole = { at: 0, end: message.length };
   const method = stringAt(message, memberSpan(message, whole, 'method'), METHOD_BYTES) ?? '';
@@ -78,7 +77,7 @@ function frameFor(message: Buffer, idRaw: Buffer, honoured: Honoured): Buffer | 
   const meta = subscriptionParams(idRaw);
   if (params.at < 0 || isEmptyObject(message, params.at)) return notificationFrame(method, meta);
   const rest = message.subarray(params.at + 1, params.end);
-  // A server's own `_meta` gives way: what it says is about another hop.
+  // A server's own `_meta` is replaced: it concerns another hop.
   const own = memberSpan(message, params, '_meta');
   const text =
     own.at < 0

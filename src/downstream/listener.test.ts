@@ -11,7 +11,7 @@ import type { Handler } from './router.ts';
 import { createSlowReaders } from './slow-reader.ts';
 
 const EMPTY = Buffer.alloc(0);
-/** More than the kernel buffers of a connection take. */
+/** More than the kernel buffers of a connection hold. */
 const LARGE = Buffer.alloc(24 * 1024 * 1024, 'x');
 const WRITERS: Readonly<Record<string, Handler>> = {
   writeJson: (_, response) => writeJson(response, 200, LARGE),

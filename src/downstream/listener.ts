@@ -1,7 +1,8 @@
 /**
- * The hub's HTTP front: connections come from the supervisor (`accept`) or, in tests and on the private socket, from `listen`.
- * Promises: never more than `connections` at once (a reserve of descriptors stays); when they are all taken, the owner with most waiting ones makes
- * place (`connection-table.ts`); one response at a time on each; slow headers and bodies are cut by the runtime's own watch; clients that vanished are noticed; `stop` lets answers in progress finish, ends idle connections at once, and always ends by the deadline.
+ * The HTTP listener: connections come from the supervisor (`accept`), or in tests and on the private socket from
+ * `listen`.
+ * Guarantees: at most `connections`; at the limit the owner with most idle ones loses one; one response at a time on
+ * each; slow headers and bodies time out; `stop` lets answers finish, ends idle connections, and ends by the deadline.
  */
 import { createServer, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
@@ -28,10 +29,10 @@ import type { Handler } from './router.ts';
 import type { SlowReaders } from './slow-reader.ts';
 import { watchUnreachableClients } from './unreachable-clients.ts';
 
-/** Headers and bodies that drip are looked at this often; a look costs nothing where none is late. */
+/** Interval at which slow headers and bodies are checked, ms. */
 const CHECK_MS = 500;
 const MAX_HEADER_BYTES = 16_384;
-/** Connections that get a 503 at the same time; others beyond them are closed without an answer. */
+/** Connections that get a 503 at the same time; others are closed without an answer. */
 const BEING_REFUSED = 256;
 
 export type Where = { readonly port: number; readonly host: string } | { readonly path: string };
@@ -39,14 +40,14 @@ export type Where = { readonly port: number; readonly host: string } | { readonl
 export interface Listener {
   /** Takes over an accepted connection. */
   accept(socket: Socket): void;
-  /** Listens by itself; returns the port (0 for a unix socket). */
+  /** Listens itself; returns the port (0 for a unix socket). */
   listen(where: Where, deadline: Deadline): Promise<number>;
   readonly connections: number;
   /** Since the start. */
   counts(): RequestTotals;
-  /** Each connection ends with its next answer; those that bring nothing stay, for a client may be sending just now. */
+  /** Ends each connection with its next answer; idle ones stay, because a client may be about to send. */
   retire(): void;
-  /** No new connections; ends idle ones. */
+  /** Accepts no new connections; ends idle ones. */
   close(): void;
   /** Ends all. */
   stop(deadline: Deadline): Promise<void>;
@@ -59,21 +60,21 @@ export interface ListenerParts {
   readonly handler: Handler;
   readonly slowReaders: SlowReaders;
   readonly proxies: Pick<TrustedProxies, 'has'>;
-  /** Which pages of browsers may read the answers, whoever gives them; absent = none. */
+  /** Returns which pages in browsers may read answers; absent for none. */
   readonly pages?: () => OriginRules;
-  /** Records refused requests; absent = nobody does. */
+  /** Records refused requests; absent when they are not recorded. */
   readonly traces?: RefusalTraces;
-  /** Absent = every request is started as it arrives. */
+  /** Absent when every request is started as it arrives. */
   readonly pacing?: Pacing;
   /** `pacing` also decides when connections are read. */
   readonly pacesReads?: boolean;
-  /** Shared by the listeners of a process; absent = made for this one. */
+  /** Shared by the listeners of a process; absent when they are created for this one. */
   readonly classes?: HttpClasses;
 }
 
 /**
- * Makes the classes of requests and responses, once for a process: with classes of its own for each listener, all code that handles requests would
- * meet objects of several hidden classes and be slower.
+ * Creates the classes of requests and responses, once for a process: with classes for each listener, all code that
+ * handles requests would see several hidden classes and be slower.
  */
 export function createHttpClasses({
   runtime,
@@ -104,16 +105,16 @@ export function createListener(parts: ListenerParts): Listener {
     keepAliveTimeout: limits.keepAliveMs,
     maxHeaderSize: MAX_HEADER_BYTES,
     noDelay: true,
-    // Repeated lines are a list, of any header (`header-values.ts`); the runtime would keep the first Host, Authorization or Content-Type only.
+    // Repeated lines form a list (`header-values.ts`); Node would keep the first Host, Authorization or Content-Type.
     joinDuplicateHeaders: true,
-    // `router.ts` refuses requests without Host: the runtime's own 400 has no body, and nobody records it.
+    // `router.ts` refuses requests without Host: Node's own 400 has no body, and is not recorded.
     requireHostHeader: false,
     ...classes,
   });
   guardEmitter(runtime, server, undefined);
-  // Older runtimes leave out what is beyond this, perhaps what a proxy added, instead of refusing the request; one more shows that.
+  // Older versions of Node drop further headers, perhaps a proxy's, without a refusal; one more shows that.
   server.maxHeadersCount = limits.headers + 1;
-  // A client may end its half and wait for the answer.
+  // A client may close its half and wait for the answer.
   Object.assign(server, { httpAllowHalfOpen: true });
   let closing = false;
   const counts = new RequestCounts();
@@ -151,7 +152,7 @@ export function createListener(parts: ListenerParts): Listener {
     open.delete(socket);
   }
 
-  /** Answers 503 and closes in stages, so that a client which is sending sees the answer. */
+  /** Answers 503 and closes in stages, so that a client that is sending sees the answer. */
   function refuse(socket: Socket): void {
     traces?.unreadable(socket.remoteAddress ?? '', BUSY.refusal);
     if (refused.size >= BEING_REFUSED) return void socket.destroy();
@@ -173,7 +174,7 @@ export function createListener(parts: ListenerParts): Listener {
     );
   }
 
-  /** Answers in the place of a request that the runtime has not handed over, or whose body it could not read. */
+  /** Answers a request that Node has not handed over, or whose body it could not read. */
   function refuseUnread(socket: Socket, answer: RawAnswer, request?: IncomingMessage): void {
     counts.rejected += 1;
     traces?.unreadable(socket.remoteAddress ?? '', answer.refusal);
@@ -202,21 +203,21 @@ export function createListener(parts: ListenerParts): Listener {
   });
   server.on('clientError', (fault: NodeJS.ErrnoException, socket) => {
     const connection = open.get(socket as Socket);
-    // What came too late is the body of a request that has its answer.
+    // The late data is the body of a request that was answered.
     if (fault.code === 'ERR_HTTP_REQUEST_TIMEOUT' && connection?.isBodyUnread) return socket.destroy();
     const response = connection?.open;
-    // Nothing may be written into a response that is under way, nor in the place of one that is still to come.
+    // Nothing may be written into an open response, nor in place of a later one.
     if (response && (response.headersSent || response.req.complete)) return socket.destroy();
     if (fault.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
     refuseUnread(socket as Socket, answerTo(fault.code), response?.req);
   });
-  // Without a listener the runtime closes the connection of a CONNECT without an answer.
+  // Without a listener Node closes the connection of a CONNECT without an answer.
   server.on('connect', (request, socket) => {
     if (open.get(socket as Socket)?.open || !socket.writable) return socket.destroy();
     refuseUnread(socket as Socket, NO_PROXY, request);
   });
   const refuseHeaders: Handler = (request, response) => {
-    // What announces a body may be among the headers that were left out.
+    // A header that announces a body may have been dropped.
     response.shouldKeepAlive = false;
     refuseRequest(request, response, new Refusal('headers-too-large'));
   };
@@ -227,14 +228,14 @@ export function createListener(parts: ListenerParts): Listener {
       open.get(request.socket)?.take({ request, response, handle: isTooMany ? refuseHeaders : handle });
     };
   server.on('request', take(handler));
-  // The body is asked for by whoever reads it (`body.ts`), once the sender has been identified.
+  // `body.ts` requests the body once the sender was identified.
   server.on('checkContinue', take(handler));
   server.on(
     'checkExpectation',
     take((request, response) => refuseRequest(request, response, new Refusal('expectation-failed'))),
   );
 
-  /** Ends connections on which no answer is under way: idle ones, and those whose request is only half there. */
+  /** Ends connections without an open answer: idle ones, and those with an incomplete request. */
   function endUnanswered(): void {
     for (const [socket, { open: response }] of open) if (!response?.req.complete) socket.destroy();
   }
@@ -243,7 +244,7 @@ export function createListener(parts: ListenerParts): Listener {
     accept(socket) {
       socket.allowHalfOpen = true;
       server.emit('connection', socket);
-      // The supervisor paused it, so that no byte is lost on the way.
+      // The supervisor paused it, so that no byte is lost during the handover.
       socket.resume();
     },
     async listen(where, deadline) {

@@ -1,5 +1,5 @@
 /**
- * Requests that arrive together are spread over turns of the loop. Clock and turns are the test's.
+ * Requests that arrive together are spread over turns of the event loop. The test controls clock and turns.
  */
 import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -49,7 +49,7 @@ function rig(given: { connections: number; turnMs: number } = { connections: 100
       pacing.start(one);
       return one;
     },
-    /** What the runtime does after the input of a turn; returns what was started. */
+    /** Does what Node does after the input of a turn; returns what was started. */
     endTurn(): string[] {
       const from = started.length;
       const callbacks = afterInput;
@@ -63,7 +63,7 @@ function rig(given: { connections: number; turnMs: number } = { connections: 100
     get isIdle(): boolean {
       return afterInput.length === 0;
     },
-    /** Callbacks that are to come after the input of this turn. */
+    /** Callbacks that run after the input of this turn. */
     get scheduled(): number {
       return afterInput.length;
     },
@@ -83,7 +83,7 @@ test('requests are started as they arrive while the time of the turn lasts; the 
   for (const one of numbered(10, 'b')) hub.send(one);
   assert.deepEqual(hub.started.slice(UNMEASURED), ['b0', 'b1', 'b2', 'b3']);
   assert.equal(hub.pacing.waiting, 6);
-  // The input of this turn has used its time; what follows it has its own.
+  // The input of this turn has used its time; the callbacks after it have their own.
   assert.deepEqual(hub.endTurn(), ['b4']);
   assert.deepEqual(hub.endTurn(), ['b5', 'b6', 'b7', 'b8']);
   assert.deepEqual(hub.endTurn(), ['b9']);

@@ -1,8 +1,8 @@
 /**
- * Spreads the start of requests over turns of the event loop, so that timers, heartbeats and new connections get theirs however many sockets
- * are ready.
- * Guarantees: requests are started for at most twice `turnMs` in one turn, at least one in each; the others wait, one of each owner in turn; after
- * `readTurnMs` of one turn other connections are not read before the next turns; late timers run before a request is started; questions for health and heartbeat go first; a request whose client has gone is dropped.
+ * Spreads request starts over turns of the event loop, so that timers, heartbeats and new connections are handled.
+ * Guarantees: starts take at most twice `turnMs` of a turn, at least one each turn; others wait, owners in turn; after
+ * `readTurnMs` other connections are read in later turns; late timers run first; health and heartbeat requests have
+ * priority; those of disconnected clients are dropped.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Limits } from '../config/limits.ts';
@@ -17,38 +17,40 @@ import type { ReadPacing } from './read-pacing.ts';
 export interface PacingParts {
   readonly runtime: Runtime;
   readonly limits: Pick<Limits, 'connections' | 'turnMs' | 'readTurnMs'>;
-  /** Says who a request that has to wait is counted for. */
+  /** Returns the share that a waiting request counts for. */
   readonly keys: { shareOf(authorization: string | undefined, address: string): string };
 }
 
-/** Requests of one owner that wait; those before `at` have been started. */
+/** Waiting requests of one owner; those before `at` have been started. */
 interface Lane {
   readonly owner: string;
   readonly starts: Arrived[]; // bounded by: #waiting
   at: number;
 }
 
-/** A request that has been started, and in which turn. */
+/** A request that has been started, with its turn. */
 interface Paced extends IncomingMessage {
   pacing?: Pacing | undefined;
   startedIn?: number;
 }
 
 /**
- * Starts after which the end of the turn is looked for. A callback after the input costs one more look for input (5 µs), so that it is not
- * asked for more often than once in these, nor in `turnMs`.
+ * Number of starts after which the end of the turn is detected. A callback after the input costs one more poll (5 µs),
+ * so it is requested at most once in this many starts, and once in `turnMs`.
  */
 const UNMEASURED_STARTS = 8;
-/** Started in one turn at most; between two of them the runtime runs what the one before has scheduled. */
+/** Most starts in one turn; between two of them Node runs what the previous one has scheduled. */
 const STARTS_A_TURN = 64;
-/** Started entries of a lane are removed in bulk. */
+/** Started entries of a queue are removed in bulk. */
 const COMPACT_AT = 256;
-/** Answered from memory in microseconds; balancers and the supervisor judge the process by them. */
+/** Answered from memory in microseconds; load balancers and the supervisor use them to judge the process. */
 const URGENT_PATHS: ReadonlySet<string> = new Set([
   ...['/health', '/health/live', '/health/ready', '/health/startup', '/healthz', '/livez', '/readyz', '/startupz'],
   ...['/beat', '/probe'],
 ]);
-/** Urgent requests of one turn that do not wait; they need no key, so more of them wait, one of each sender in turn. */
+/**
+ * Urgent requests of one turn that do not wait; they need no key, so that further ones wait, and senders take turns.
+ */
 const URGENT_A_TURN = 16;
 
 export class Pacing {
@@ -56,7 +58,7 @@ export class Pacing {
   readonly #limits: Pick<Limits, 'turnMs' | 'readTurnMs'>;
   readonly #keys: PacingParts['keys'];
   readonly #waiting: CappedCount;
-  /** In order of their turn. */
+  /** In the order of turns. */
   readonly #sessionConnections = new Map<string, Lane>(); // bounded by: #waiting
   #reads: ReadPacing | undefined;
   #turn = 0;
@@ -64,15 +66,15 @@ export class Pacing {
   #heldIn = -1;
   #turnStartMs = 0;
   #urgent = 0;
-  /** Since the end of a turn was last seen. */
+  /** Starts since the end of a turn was last detected. */
   #started = 0;
-  /** Callbacks that are still to come after the input of this turn; 0 = its end is not looked for. */
+  /** Callbacks that will run after the input of this turn; 0 when its end is not detected. */
   #scheduled = 0;
   /** The callbacks of this turn have begun. */
   #isAfterInput = false;
   /** Requests that the callbacks of this turn have started. */
   #startedAfterInput = 0;
-  /** The turn whose time has been seen to be over. */
+  /** The turn whose time is known to be over. */
   #endedTurn = -1;
   readonly #next = (): void => this.#startNext();
 
@@ -80,16 +82,16 @@ export class Pacing {
     this.#runtime = runtime;
     this.#limits = limits;
     this.#keys = keys;
-    // One request of a connection waits at most: to be started, or to go on with its body.
+    // At most one request of a connection waits: to be started, or to continue with its body.
     this.#waiting = new CappedCount('downstream.waiting', 2 * limits.connections, 'refuse', runtime.ceilings);
   }
 
-  /** Requests that wait for their turn. */
+  /** Number of requests that wait for their turn. */
   get waiting(): number {
     return this.#waiting.size;
   }
 
-  /** Holds these connections when requests arrive faster than they are started. */
+  /** Lets `reads` hold connections while requests arrive faster than they are started. */
   paceReads(reads: ReadPacing): void {
     this.#reads = reads;
   }
@@ -100,7 +102,7 @@ export class Pacing {
     else this.startInTurn(arrived);
   }
 
-  /** `owner`: who it is counted for; absent = the sender, by its key or address. */
+  /** `owner`: the share it counts for; absent for the sender, by its key or address. */
   startInTurn(arrived: Arrived, owner?: string): void {
     const nowMs = this.#runtime.clock.nowMs();
     this.#runtime.timers.runLate(nowMs);
@@ -112,7 +114,7 @@ export class Pacing {
     this.#begin(arrived);
   }
 
-  /** A connection has ended: thousands that end together are spread over turns too. */
+  /** Records the end of a connection: thousands that end together are spread over turns too. */
   noteEnd(): void {
     const nowMs = this.#runtime.clock.nowMs();
     this.#runtime.timers.runLate(nowMs);
@@ -150,7 +152,7 @@ export class Pacing {
     this.#reads?.hold(nowMs, alsoBusy);
   }
 
-  /** Counts a start; when there were many for longer than a turn may last, the rest of this one is measured. */
+  /** Counts a start; after many in more than one turn's time, the rest of this turn is measured. */
   #count(nowMs: number): void {
     this.#started += 1;
     if (this.#started <= UNMEASURED_STARTS || nowMs - this.#turnStartMs < this.#limits.turnMs) return;
@@ -193,14 +195,14 @@ export class Pacing {
       this.#isAfterInput = false;
       this.#reads?.release(this.#runtime.clock.nowMs());
       const isReading = this.#reads !== undefined && this.#reads.held > 0;
-      // A callback that finds no time left costs as well: so about as many as there was time for in this turn.
+      // A callback without time left also has a cost: so about as many as there was time for in this turn.
       const starts = Math.min(this.#waiting.size, STARTS_A_TURN, 2 * this.#startedAfterInput + 2);
       this.#schedule(Math.max(starts, isReading ? 1 : 0));
     }
     if (arrived) guardCallback(this.#runtime, arrived.response, () => this.#begin(arrived))();
   }
 
-  /** The clock is not read again for a turn whose time is over. */
+  /** Tells whether time is left; does not read the clock again in a turn whose time is over. */
   #hasTime(): boolean {
     if (this.#endedTurn === this.#turn) return false;
     if (this.#runtime.clock.nowMs() - this.#turnStartMs < this.#limits.turnMs) return true;
@@ -227,13 +229,13 @@ export class Pacing {
   }
 }
 
-/** Whether a started request may go on at once: in the turn in which it was started. */
+/** Tells whether a started request may continue at once: in the turn in which it was started. */
 export function mayGoOn(request: IncomingMessage): boolean {
   const { pacing } = request as Paced;
   return pacing === undefined || pacing.wasStartedInThisTurn(request);
 }
 
-/** Goes on in its turn with a started request whose body has come later. */
+/** Continues a started request in its turn, when its body arrived later. */
 export function resumeInTurn(arrived: Arrived): void {
   (arrived.request as Paced).pacing?.startInTurn(arrived);
 }

@@ -1,7 +1,8 @@
 /**
- * Passes a request on to another worker's front socket, which checks key and session itself: a stream to be resumed and an answer to a question
- * belong to one worker. The onward request is built here from lists of methods and headers, the path, and a body that was read whole.
- * A worker that does not take the connection within `connectMs` counts as gone; whoever leaves first ends the other; nothing is passed on twice.
+ * Passes a request to the front socket of another worker, which checks key and session itself. The request is built
+ * from allowed methods and headers, the path, and a complete body.
+ * Guarantees: a worker that does not accept within `connectMs` counts as unreachable; the end of one side ends the
+ * other; nothing is passed on twice.
  */
 import { type ClientRequest, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
@@ -17,10 +18,10 @@ import { guardCallback, guardEmitter } from './guarded-http.ts';
 import { writeRefusal } from './http-answer.ts';
 import { isProxied } from './request-context.ts';
 
-/** Says that a request comes from a sibling. A client that sends it is served where it landed. */
+/** Marks a request from another worker. A client that sends it is served where its request arrived. */
 const HOP_HEADER = 'x-mcphub-hop';
 
-/** True when a sibling has passed the request on already. */
+/** Tells whether another worker has passed the request on. */
 export function isHop({ headers }: IncomingMessage): boolean {
   return headers[HOP_HEADER] !== undefined;
 }
@@ -36,12 +37,12 @@ const HEADERS: ReadonlySet<string> = new Set([
   'last-event-id',
   'origin',
 ]);
-/** Time for the other worker to end a request of a revoked key; after it this worker ends it. */
+/** Time for the other worker to end a request of a revoked key, ms; then this worker ends it. */
 const REVOKED_MS = 300;
 const MCP_HEADERS = 'mcp-';
-/** Printable ASCII without spaces: what a request line can carry unchanged. */
+/** Printable ASCII without spaces, which a request line can carry unchanged. */
 const PATH = /^\/[\x21-\x7e]*$/;
-/** Headers of an answer that belong to one connection. */
+/** Hop-by-hop headers of an answer. */
 const HOP_HEADERS: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
@@ -54,19 +55,19 @@ const HOP_HEADERS: ReadonlySet<string> = new Set([
 
 export interface PeerWorkers {
   /**
-   * `body` = what was read of the request; `away` runs when that hub cannot be reached, and nothing has been written then. It ends with the key of
-   * its caller.
+   * Passes a request on. `body`: the body that was read; `away` runs when the worker cannot be reached, before anything
+   * is written. It ends with the key of its caller.
    */
   pass(
     request: IncomingMessage,
     response: ServerResponse,
     to: Onto & { readonly access: Access; readonly away: () => void },
   ): void;
-  /** The same without an answer for anybody. */
+  /** Does the same without an answer. */
   tell(request: IncomingMessage, to: Onto): void;
 }
 
-/** The hub that a request goes to, and whose share it is counted for. */
+/** The worker that gets a request, and the share that it counts for. */
 export interface Onto {
   readonly slot: number;
   readonly owner: string;
@@ -77,20 +78,20 @@ export interface PeerWorkersParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly frontSocket: (slot: number) => string;
-  /** What this worker shows to the others; undefined = it has got none, and they do not learn the client's address. */
+  /** The token to show to other workers; undefined when there is none, and they do not get the client's address. */
   readonly token: () => string | undefined;
 }
 
 interface Onward {
   readonly sent: ClientRequest;
-  /** True once the other hub has the connection. */
+  /** Tells whether the other worker has the connection. */
   readonly reached: () => boolean;
 }
 
 export function createPeerWorkers({ runtime, limits, frontSocket, token }: PeerWorkersParts): PeerWorkers {
   const inside = new FairCount('downstream.siblings', AT_ONCE, limits.forwardedPerKey, 'refuse', runtime.ceilings);
 
-  /** Undefined = it cannot be passed on, or too many are on their way. */
+  /** Returns undefined when it cannot be passed on, or too many are pending. */
   function reach(request: IncomingMessage, { slot, owner, body }: Onto): Onward | undefined {
     const { method = '' } = request;
     const path = onwardPath(request.url ?? '/');
@@ -110,7 +111,7 @@ export function createPeerWorkers({ runtime, limits, frontSocket, token }: PeerW
     sent.on('socket', (socket) => {
       const connected = (): void => {
         reached = true;
-        // From here on the other hub's own limits hold, and the supervisor holds the hub to them; this is what they can come to.
+        // From here on the limits of the other worker apply, which the supervisor enforces; this is their sum.
         deadline.extendTo(runtime.clock.nowMs() + limits.totalMs + limits.askUserMs);
       };
       socket.once('connect', guardCallback(runtime, sent, connected));
@@ -138,7 +139,7 @@ export function createPeerWorkers({ runtime, limits, frontSocket, token }: PeerW
         return away();
       }
       const { sent, reached } = onward;
-      // The other worker ends it with an error; one that does not run is not waited for.
+      // The other worker ends it with an error; one that is blocked is not waited for.
       const cut = (): void => {
         if (!response.writableFinished) response.destroy();
       };
@@ -149,7 +150,7 @@ export function createPeerWorkers({ runtime, limits, frontSocket, token }: PeerW
         passOn(answer, response, sent);
       });
       sent.on('error', () => {
-        // What reached the other hub may have been done: only the client can know whether to ask again.
+        // The other worker may have executed the request: only the client can decide whether to repeat it.
         if (response.headersSent || reached()) response.destroy();
         else if (!response.destroyed) away();
       });
@@ -173,7 +174,7 @@ function passOn(answer: IncomingMessage, response: ServerResponse, onward: Clien
   const headers = Object.entries(answer.headers).filter(([name]) => !HOP_HEADERS.has(name));
   response.writeHead(answer.statusCode ?? 502, Object.fromEntries(headers));
   answer.on('error', () => response.destroy());
-  // Workers give every answer but an event stream its length.
+  // Workers give every answer its length, except an event stream.
   if (answer.headers['content-length'] === undefined) {
     let isAtLineEnd = true;
     answer.on('data', (chunk: Buffer) => {
@@ -195,16 +196,18 @@ function headersOf(
     passed[WORKER_TOKEN_HEADER] = token;
     passed[CLIENT_ADDRESS_HEADER] = clientAddress(request);
   }
-  // The headers by which the other worker would know are not passed on.
+  // The headers that would show this to the other worker are not passed on.
   if (isProxied(request)) passed.via = '1.1 mcphub';
-  // An empty Host, which HTTP/1.0 allows, would be refused as one of HTTP/1.1.
+  // An empty Host, which HTTP/1.0 allows, would be refused in HTTP/1.1.
   for (const [name, value] of Object.entries(headers))
     if (typeof value === 'string' && value !== '' && (HEADERS.has(name) || name.startsWith(MCP_HEADERS)))
       passed[name] = value;
   return passed;
 }
 
-/** Drops the query, which may hold a key (it stands in `authorization` by now), except for the session of a 2024-11-05 client. */
+/**
+ * Drops the query, which may contain a key (already in `authorization`), except for the session of a 2024-11-05 client.
+ */
 function onwardPath(url: string): string {
   const at = url.indexOf('?');
   if (at < 0) return url;

@@ -1,12 +1,12 @@
 /**
- * Whole responses for connections whose request the runtime has not taken: the same JSON-RPC errors as elsewhere, as bytes.
+ * Whole responses, as bytes, for requests that Node has not handed over: the same JSON-RPC errors as elsewhere.
  */
 import { Refusal } from '../model/outcome.ts';
 import { refusalFrame } from '../protocol/write.ts';
 
 export interface RawAnswer {
   readonly refusal: Refusal;
-  /** Returns the whole response, one character for each byte. `more` = headers for a request whose head has been read. */
+  /** Returns the whole response, one character for each byte. `more`: headers for a request whose headers were read. */
   readonly text: (more?: readonly (readonly [name: string, value: string])[]) => string;
 }
 
@@ -22,12 +22,12 @@ export const BUSY = rawAnswer(
   ),
 );
 const MALFORMED = rawAnswer('400 Bad Request', new Refusal('http-malformed'));
-/** For CONNECT, on which the runtime gives up the connection. */
+/** For CONNECT: Node detaches the connection. */
 export const NO_PROXY = rawAnswer(
   '405 Method Not Allowed',
   new Refusal('method-not-allowed', 'CONNECT is not served: the hub is no proxy.'),
 );
-/** By the code of the runtime's error. */
+/** By Node's error code. */
 const RAW_ANSWERS: ReadonlyMap<string, RawAnswer> = new Map([
   ['HPE_HEADER_OVERFLOW', rawAnswer('431 Request Header Fields Too Large', new Refusal('headers-too-large'))],
   [
@@ -36,7 +36,7 @@ const RAW_ANSWERS: ReadonlyMap<string, RawAnswer> = new Map([
   ],
 ]);
 
-/** Returns the answer to a request that failed with this code of the runtime. */
+/** Returns the answer to a request that failed with this error code of Node. */
 export function answerTo(code: string | undefined): RawAnswer {
   return RAW_ANSWERS.get(code ?? '') ?? MALFORMED;
 }

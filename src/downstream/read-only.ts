@@ -1,6 +1,6 @@
 /**
- * Guards paths that are answered from memory: GET and HEAD without a request body, and nothing else.
- * A refused request with a body also closes its connection, so that no byte of the body is taken for the next request.
+ * Accepts GET and HEAD without a body, for paths that are answered from memory. A refused request with a body also
+ * closes its connection, so that no byte of the body is taken for the next request.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Refusal } from '../model/outcome.ts';

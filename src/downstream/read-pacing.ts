@@ -1,8 +1,8 @@
 /**
- * Stops reading from connections while requests arrive faster than they are started, or many connections end at once, and reads from them again in
- * bounded numbers for each turn of the event loop, one of each owner in turn. `pacing.ts` says when.
- * Guarantees: a held connection is read again in its turn or has closed; three of four that are read again are those of keys and trusted proxies, while
- * such wait; one that has been read again is not held before `FREE_MS` have passed, so that a flood does not hold the same ones all the time.
+ * Stops reading from connections while requests arrive faster than they are started, or many connections end at once;
+ * resumes a limited number in each turn, owners in turn. `pacing.ts` decides when.
+ * Guarantees: a held connection is read again in its turn, unless it has closed; three of four resumed ones belong to
+ * keys and trusted proxies while such wait; a resumed one is not held again before `FREE_MS`.
  */
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
@@ -10,7 +10,7 @@ import { isAddressShare } from '../model/principal.ts';
 import { FairQueue } from '../runtime/fair-queue.ts';
 import type { Connection } from './connection.ts';
 
-/** Connections that are read again in one turn: few while most of them have sent something, many while most are silent. */
+/** Connections that are resumed in one turn: few while most have sent something, many while most are silent. */
 const FEWEST = 64;
 const MOST = 1024;
 const FREE_MS = 100;
@@ -18,7 +18,7 @@ const FREE_MS = 100;
 export interface ReadPacingParts {
   readonly limits: Pick<Limits, 'connections'>;
   readonly connections: ReadonlyMap<Socket, Connection>;
-  /** Who a connection is counted for; undefined = many clients share it, and it takes turns by itself. */
+  /** Returns the owner of a connection; undefined when many clients share it, so that it takes turns by itself. */
   readonly ownerOf: (socket: Socket) => string | undefined;
 }
 
@@ -32,7 +32,7 @@ export class ReadPacing {
   readonly #parts: ReadPacingParts;
   readonly #identified = new FairQueue<Held>(({ owner }) => owner);
   readonly #unidentified = new FairQueue<Held>(({ owner }) => owner);
-  /** Those that were read again last. */
+  /** Those that were resumed last. */
   #last: Held[] = []; // bounded by: MOST
   #batch = FEWEST;
   #shared = 0;
@@ -41,12 +41,12 @@ export class ReadPacing {
     this.#parts = parts;
   }
 
-  /** Connections that are not read. */
+  /** Number of connections that are not read. */
   get held(): number {
     return this.#identified.size + this.#unidentified.size;
   }
 
-  /** Holds the connections that have no request under way; `alsoBusy` = the others too. Takes about 1 µs for each. */
+  /** Holds the connections without a pending request; `alsoBusy`: the others too. Takes about 1 µs for each. */
   hold(nowMs: number, alsoBusy: boolean): void {
     const { connections, limits, ownerOf } = this.#parts;
     for (const [socket, connection] of connections) {
@@ -57,13 +57,13 @@ export class ReadPacing {
       this.#shared += 1;
       const owner = ownerOf(socket) ?? `shared ${this.#shared}`;
       const queue = isAddressShare(owner) ? this.#unidentified : this.#identified;
-      // Connections that have closed since leave their place in the queue only at their turn.
+      // Connections that have closed keep their position in the queue until their turn.
       const displaced = queue.push({ socket, connection, owner }, 2 * limits.connections);
       if (displaced) readAgain(displaced, nowMs);
     }
   }
 
-  /** Reads from the next connections again. */
+  /** Resumes the next connections. */
   release(nowMs: number): void {
     if (this.held === 0 && this.#last.length === 0) return;
     const sent = this.#last.filter(
@@ -77,7 +77,7 @@ export class ReadPacing {
     this.#releaseFrom(this.#identified, this.#batch, nowMs);
   }
 
-  /** Until so many have been released in all. */
+  /** Resumes until so many were resumed in total. */
   #releaseFrom(queue: FairQueue<Held>, most: number, nowMs: number): void {
     while (this.#last.length < most) {
       const next = queue.shift();

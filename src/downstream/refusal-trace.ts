@@ -1,7 +1,7 @@
 /**
- * Records refused requests for the operator: a count by code, and log lines that say who was refused, where and why.
- * Guarantees: every refusal is counted; lines are limited for each address (IPv6: each /64 network) and in all, and those left out are counted in the next one;
- * texts that a client chose are cut, escaped and without the query of a path.
+ * Records refused requests for the operator: a count for each code, and log lines with client, path and reason.
+ * Guarantees: every refusal is counted; lines are limited for each address (IPv6: each /64 network) and in all, and
+ * omitted ones are counted in the next line; texts of a client are cut and escaped, paths have no query.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
@@ -13,9 +13,9 @@ import { NetworkMap } from '../runtime/network-map.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { clientAddress } from './client-address.ts';
 
-/** Addresses whose lines are limited each for itself; the oldest is forgotten, so the limit for all lines still holds. */
+/** Addresses with a limit of their own; the oldest is dropped, and the limit for all lines still applies. */
 const ADDRESSES = 4096;
-/** Counts without a line are published this often, in ms. */
+/** Interval at which counts without a line are published, ms. */
 const SWEEP_MS = 1000;
 const MAX_CHARS = 200;
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
@@ -23,7 +23,7 @@ const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 export interface RefusalTraces {
   /** Records that the request of this response is refused. */
   refused(response: ServerResponse, refusal: Refusal): void;
-  /** Records the refusal of a request that the runtime could not read. */
+  /** Records the refusal of a request that Node could not read. */
   unreadable(address: string, refusal: Refusal): void;
 }
 
@@ -89,7 +89,7 @@ function aboutOf({ method = '', url = '', headers }: IncomingMessage): About {
   return { method, path: escaped(url.split('?', 1)[0] ?? ''), client: escaped(headers['user-agent'] ?? '') };
 }
 
-/** At most `MAX_CHARS` characters, none of them a control or format character. */
+/** Returns at most `MAX_CHARS` characters, without control and format characters. */
 function escaped(text: string): string {
   const shown = text.slice(0, MAX_CHARS).replace(UNSAFE, (char) => `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`);
   return shown.length > MAX_CHARS ? `${shown.slice(0, MAX_CHARS - 1)}…` : shown;

@@ -1,7 +1,7 @@
 /**
- * Writes refusals that are given again and again, as to a key that calls in a loop, from bytes that are made once.
- * Guarantees: answers before the body has been read; a connection whose unread body is small stays usable, as the runtime drops the body when it
- * arrives; with any other unread body the connection closes (`http-response.ts`).
+ * Writes frequent refusals, such as those to a key that calls in a loop, from bytes that are built once.
+ * Guarantees: answers before the body was read; a connection with a small unread body stays usable, because Node drops
+ * the body when it arrives; with another unread body it closes (`http-response.ts`).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { errorRow } from '../model/errors.ts';
@@ -22,12 +22,12 @@ export type RefusalWriter = (request: IncomingMessage, response: ServerResponse,
 
 const NULL_ID = Buffer.from('null');
 
-/** The JSON-RPC error of a refusal. */
+/** Returns the JSON-RPC error of a refusal. */
 const frameOf = (refusal: Refusal): Buffer => refusalFrame(NULL_ID, refusal);
 
 /**
- * Returns a writer for refusals of whole requests; the JSON-RPC error has `id: null`, unless there is another `bodyOf`. The bytes of a refusal are kept as
- * long as the object. `otherwise` writes where the connection is not kept.
+ * Returns a writer for refusals of whole requests; the JSON-RPC error has `id: null`, unless `bodyOf` builds another
+ * body. The bytes of a refusal are kept as long as the object. `otherwise` writes when the connection is not kept.
  */
 export function createRefusalWriter(
   runtime: Pick<Runtime, 'clock'>,
@@ -64,7 +64,7 @@ export function createRefusalWriter(
   };
 }
 
-/** False when the response has headers of its own, or what is still to come of the request's body is not small. */
+/** Returns false when the response has headers of its own, or the rest of the request's body is not small. */
 function keepsConnection({ headers, complete }: IncomingMessage, response: ServerResponse): boolean {
   if (!response.shouldKeepAlive || headers.origin !== undefined || response.hasHeader('connection')) return false;
   if (complete) return true;

@@ -1,5 +1,5 @@
 /**
- * Who comes from where, read off a request once.
+ * The address and origin of a request, read once.
  */
 import type { IncomingMessage } from 'node:http';
 import type { PathTarget, Visitor } from '../auth/access.ts';
@@ -22,8 +22,9 @@ export function requestContextFrom(request: IncomingMessage, target: PathTarget,
 }
 
 /**
- * Reads from the request only when asked, which only groups that need no key do. A class, because an accessor in an object literal gives each
- * object a hidden class of its own, which outlives it and keeps its request through many collections.
+ * Reads from the request only when asked, which only groups without keys do. A class, because an accessor in an object
+ * literal gives each object a hidden class of its own, which outlives it and keeps its request through many
+ * collections.
  */
 class RequestVisitor implements Visitor {
   readonly #request: IncomingMessage;
@@ -43,7 +44,7 @@ class RequestVisitor implements Visitor {
   }
 }
 
-/** Headers that proxies add, beside all that begin with one of the prefixes below. */
+/** Headers that proxies add, beside those with one of the prefixes below. */
 const PROXY_HEADERS: ReadonlySet<string> = new Set([
   'via',
   'forwarded',
@@ -61,8 +62,9 @@ const PROXY_HEADERS: ReadonlySet<string> = new Set([
 const PROXY_PREFIXES = ['x-forwarded-', 'cf-', 'x-envoy-', 'x-azure-', 'x-amzn-', 'fly-', 'x-vercel-', 'x-arr-'];
 
 /**
- * True when the request may have come through a proxy: it has a header that proxies add, it is HTTP/1.0 (the default of nginx and others), or its
- * Host is not this machine. A proxy that rewrites Host to loopback, adds nothing and speaks HTTP/1.1 cannot be told from a local client.
+ * Tells whether the request may have come through a proxy: it has a header that proxies add, it is HTTP/1.0 (the
+ * default of nginx and others), or its Host is not this machine. A proxy that rewrites Host to loopback, adds nothing
+ * and uses HTTP/1.1 looks like a local client.
  */
 export function isProxied({ headers, httpVersionMajor, httpVersionMinor }: IncomingMessage): boolean {
   if (httpVersionMajor === 1 && httpVersionMinor === 0) return true;

@@ -1,14 +1,15 @@
 /**
- * Reads the target of a request (RFC 9112, section 3.2): the absolute form, whose authority counts as Host, and paths that clients and proxies spell
- * with more slashes than there are. Only the public paths of MCP and health are read leniently: a proxy may guard all others by their spelling.
+ * Reads the target of a request (RFC 9112, section 3.2): the absolute form, whose authority counts as Host, and paths
+ * with repeated slashes. Only the public paths of MCP and health are normalized: a proxy may protect others by their
+ * spelling.
  */
 import type { IncomingMessage } from 'node:http';
 
 export interface RequestTarget {
   readonly path: string;
-  /** As the client or a proxy has spelled it. */
+  /** As the client or a proxy has sent it. */
   readonly given: string;
-  /** With its question mark; empty = none. */
+  /** With its question mark; empty when there is none. */
   readonly query: string;
 }
 
@@ -17,7 +18,7 @@ const ABSOLUTE = /^https?:\/\/([^/?#]*)/i;
 const LENIENT = /^(?:\/\.\.)*\/+((?:mcp|sse|messages)(?:\/.*)?)$/;
 const HEALTH = /^\/+((?:health|healthz|livez|readyz|startupz)(?:\/+(?:live|ready|startup))?)\/*$/;
 
-/** Returns the target, and rewrites it in the request: `url` to path and query, and Host to the authority of an absolute form. */
+/** Returns the target, and rewrites the request: `url` to path and query, Host to the authority of an absolute form. */
 export function readTarget(request: IncomingMessage): RequestTarget {
   const url = request.url ?? '/';
   if (!url.startsWith('/')) takeAuthority(request, url);
@@ -36,7 +37,7 @@ function takeAuthority(request: IncomingMessage, url: string): void {
   const rest = url.slice(all.length);
   request.url = rest.startsWith('/') ? rest : `/${rest}`;
   request.headers.host = authority ?? '';
-  // A client takes the hub for a proxy when it sends this form: it does not count as a program of this machine.
+  // A client that sends this form takes the hub for a proxy: it does not count as a local program.
   request.headers.via ??= '1.1 absolute-form';
 }
 

@@ -1,7 +1,7 @@
 /**
- * From a path to who answers it, on the public port and on the hub's private socket.
- * Promises: health pages answer from memory whatever else is broken; discovery paths are JSON 404s (clients that find OAuth metadata drop
- * their key); an unknown path is a JSON 404; a fault in a handler becomes a 500 and nothing else.
+ * Routes a path to its handler, on the public port and on the worker's private socket.
+ * Guarantees: health pages are answered from memory; discovery paths are JSON 404s (clients that find OAuth metadata
+ * drop their key); an unknown path is a JSON 404; a fault in a handler becomes a 500.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { checkOrigin, type OriginRules } from '../auth/origin.ts';
@@ -24,14 +24,14 @@ import { createRefusalWriter } from './refusal-writer.ts';
 import { requestContextFrom } from './request-context.ts';
 import { type RequestTarget, readTarget } from './request-target.ts';
 
-/** Not the envelope of MCP: /.well-known/* must read as "there is no OAuth here". */
+/** Not an MCP error: /.well-known/* must mean that there is no OAuth here. */
 const NOTHING_HERE = Buffer.from(
   '{"error":"not_found","message":"Nothing is served here. The endpoint is /mcp; the hub’s health is at /health."}',
 );
 
 export interface RouterParts {
   readonly runtime: Runtime;
-  /** Port that clients reach; shown on the page at `/` when the Host header does not say. */
+  /** Port that clients reach; shown on the page at `/` when the Host header has none. */
   readonly port: () => number;
   readonly workerToken: () => string | undefined;
   readonly pipeline: RequestPipeline;
@@ -41,9 +41,9 @@ export interface RouterParts {
   readonly legacySse: LegacySse;
   readonly proxies: TrustedProxies;
   readonly settings: () => OriginRules & { readonly legacySse: boolean; readonly keyInQuery: boolean };
-  /** Slugs of the servers in a caller's view. */
+  /** Returns the slugs of the servers in a caller's view. */
   readonly serversOf: (caller: Caller) => readonly string[];
-  /** A client at this address asks for readiness. */
+  /** Called when a client at this address requests readiness. */
   readonly readinessAsked: (address: string) => void;
 }
 
@@ -68,7 +68,7 @@ export function createRouter(parts: RouterParts): Handler {
     ['/health/startup', () => health.startup()],
   ]);
 
-  /** Returns false when `path` is no health page. Health pages are answered from memory, and take no body. */
+  /** Returns false when `path` is no health page. Health pages are answered from memory, and accept no body. */
   function pages(path: string, request: IncomingMessage, response: ServerResponse): boolean {
     const answer = healthPages.get(path);
     if (answer === undefined) return false;
@@ -76,7 +76,7 @@ export function createRouter(parts: RouterParts): Handler {
     return true;
   }
 
-  /** Undefined = not an owner; the refusal has been written. */
+  /** Returns undefined for others than owners; the refusal has then been written. */
   function owner(request: IncomingMessage, response: ServerResponse): Authorized | undefined {
     const authorized = Authorized.from(pipeline, requestContextFrom(request, { kind: 'all' }, false));
     if (isRefusal(authorized)) {
@@ -89,7 +89,9 @@ export function createRouter(parts: RouterParts): Handler {
     return undefined;
   }
 
-  /** Without a key the state only; with a member's key the servers of its view; with an owner's key everything. */
+  /**
+   * Returns the state only without a key, the servers of its view for a member's key, everything for an owner's key.
+   */
   function healthFor(request: IncomingMessage): object {
     const caller =
       request.headers.authorization === undefined
@@ -116,7 +118,7 @@ export function createRouter(parts: RouterParts): Handler {
   const memoryWaits = (): object => ({ waits: health.waits() });
   const memoryCeilings = (): object => ({ ceilings: health.ceilings() });
 
-  /** The settings and the Host header that were fine last: nearly all requests have the same. */
+  /** The last settings and Host header that were accepted: nearly all requests have the same. */
   let fine: { readonly settings: OriginRules; readonly host: string | undefined } | undefined;
 
   /** Checks Host and Origin. */
@@ -151,7 +153,7 @@ export function createRouter(parts: RouterParts): Handler {
     const settings = parts.settings();
     const refusal = originRefusal(request, { path, settings, malformed });
     const isPreflight = request.method === 'OPTIONS' && request.headers.origin !== undefined && refusal === undefined;
-    // Health is answered whatever the Host and Origin are; browsers keep the answer from pages that are not allowed.
+    // Health is answered for any Host and Origin; browsers keep the answer from pages that are not allowed.
     if (refusal?.code !== 'http-malformed' && !isPreflight && pages(path, request, response)) return;
     if (refusal) return (isApi(path) ? writeApiRefusal : refuseRequest)(request, response, refusal);
     if (isPreflight) return writePreflight(request, response);
@@ -174,7 +176,7 @@ export function createRouter(parts: RouterParts): Handler {
   const nothingHere = new Refusal('not-found');
   const writeNothingHere = createRefusalWriter(runtime, () => NOTHING_HERE, refuseNothingHere);
 
-  /** False = not one of the paths of 2024-11-05. */
+  /** Returns false for other paths than those of 2024-11-05. */
   function oldClient({ path, given }: RequestTarget, request: IncomingMessage, response: ServerResponse): boolean {
     const [, verb = '', ...rest] = path.split('/');
     if (verb !== 'sse' && verb !== 'messages') return false;
@@ -182,7 +184,7 @@ export function createRouter(parts: RouterParts): Handler {
     if (segment === undefined) refuseRequest(request, response, noSuchPath(path));
     else if (verb === 'sse' && request.method === 'GET') legacySse.open(request, response, { segment, given });
     else if (verb === 'messages' && request.method === 'POST') legacySse.post(request, response, segment);
-    // A client that tries Streamable HTTP here first goes on to GET upon a 405.
+    // A client that tries Streamable HTTP here first continues with GET after a 405.
     else
       refuseRequest(
         request,
@@ -210,19 +212,22 @@ function refuseNothingHere(_request: IncomingMessage, response: ServerResponse, 
   writeJson(response, 404, NOTHING_HERE);
 }
 
-/** Refuses what is neither HTTP/1.0 nor 1.1, and HTTP/1.1 without Host, in any form of target (RFC 9112, section 3.2). */
+/**
+ * Refuses other versions than HTTP/1.0 and 1.1, and HTTP/1.1 without Host, in any form of target (RFC 9112, section
+ * 3.2).
+ */
 function refuseVersionOrHost({ headers, httpVersion }: IncomingMessage): Refusal | undefined {
   if (httpVersion === '1.0') return undefined;
   if (httpVersion !== '1.1') return new Refusal('http-malformed', `HTTP/${httpVersion} is not served here.`);
   return headers.host === undefined ? new Refusal('http-malformed', 'The request has no Host header.') : undefined;
 }
 
-/** Paths whose errors have the body of the API instead of a JSON-RPC error. */
+/** Tells whether errors of this path have the body of the API instead of a JSON-RPC error. */
 function isApi(path: string): boolean {
   return path === '/' || path.startsWith('/api/');
 }
 
-/** What follows `/mcp/` (or another prefix), decoded; undefined = not one clean segment. */
+/** Returns the segment after `/mcp/` (or another prefix), decoded; undefined when it is not one valid segment. */
 export function segmentFrom(path: string, prefix = '/mcp'): string | undefined {
   const raw = path.slice(prefix.length + 1).replace(/\/$/, '');
   if (raw.includes('/')) return undefined;
@@ -233,13 +238,13 @@ export function segmentFrom(path: string, prefix = '/mcp'): string | undefined {
   }
 }
 
-/** `?key=` stands for the header, where there is none. */
+/** Uses `?key=` if there is no header. */
 function takeKeyFrom(query: string, request: IncomingMessage): void {
   const key = new URLSearchParams(query).get('key');
   if (key && request.headers.authorization === undefined) request.headers.authorization = `Bearer ${key}`;
 }
 
-/** Names the path that was probably meant: `/mcp/demo` instead of `/mcp/demo/mcp`. */
+/** Suggests the path that was probably meant: `/mcp/demo` instead of `/mcp/demo/mcp`. */
 function noSuchPath(path: string): Refusal {
   const near = /^\/[a-z]+\/[\w.~%-]{1,64}(?=\/)/.exec(path)?.[0];
   const hint =

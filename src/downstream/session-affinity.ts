@@ -1,9 +1,8 @@
 /**
- * Which hub of this machine looks after a session, where it matters: servers that ask their users keep one lane a session, and what is said to
- * a session outside of calls goes to one standing stream. Connections of one client land on any hub.
- * Promises: the home follows from the session's id alone, so that every hub knows it; a hub whose sibling is away does the work itself; a request is
- * handed on once at most, and only for a session of the caller's own; with one hub nothing of this happens.
- * Does not: hand on what any hub can do (lists, calls to other servers).
+ * Selects the owner worker of a session, where it matters: servers that ask their users have one session connection for
+ * each session, and notifications use one GET stream, but a client's connections reach any worker.
+ * Guarantees: the owner follows from the session's id, so that every worker knows it; if it is unreachable, the worker
+ * handles the request itself; a request is passed on once at most, only for a session of the same caller.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller } from '../call/call.ts';
@@ -20,7 +19,7 @@ import { isHop, type PeerWorkers } from './peer-workers.ts';
 
 export interface SessionAffinityParts {
   readonly limits: Limits;
-  /** Slot of this hub. */
+  /** Id of this worker. */
   readonly slot: number;
   readonly sessions: Sessions;
   readonly snapshots: SnapshotHolder;
@@ -28,13 +27,13 @@ export interface SessionAffinityParts {
 }
 
 export interface SessionAffinity {
-  /** Hands a message on to its session's home; `here` = what to do when that hub is away. False = it belongs here. */
+  /** Passes a message to the owner worker; `here` runs when that is unreachable. Returns false when it belongs here. */
   passesMessage(
     request: IncomingMessage,
     response: ServerResponse,
     message: { readonly authorized: Authorized; readonly envelope: Envelope; readonly here: () => void },
   ): boolean;
-  /** The same for the standing stream. */
+  /** Does the same for the GET stream. */
   passesStream(
     request: IncomingMessage,
     response: ServerResponse,
@@ -43,7 +42,7 @@ export interface SessionAffinity {
   ): boolean;
 }
 
-/** Answered from memory, but heard by the session's lanes. */
+/** Answered from memory, but session connections need them. */
 const HOMELY: ReadonlySet<string> = new Set(['logging/setLevel']);
 
 export function createSessionAffinity({
@@ -56,7 +55,7 @@ export function createSessionAffinity({
   let seen: Snapshot | undefined;
   let asks = false;
 
-  /** Whether any server asks its users; looked up once a world. */
+  /** Tells whether any server asks its users; looked up once for each snapshot. */
   function isAsking(): boolean {
     if (seen !== snapshots.current) {
       seen = snapshots.current;
@@ -69,7 +68,7 @@ export function createSessionAffinity({
     return limits.hubs <= 1 || isHop(request);
   }
 
-  /** 1 … hubs. */
+  /** Returns 1 to the number of workers. */
   function homeOf(random: string): number {
     return (Number.parseInt(random.slice(0, 8), 16) % limits.hubs) + 1;
   }
@@ -89,7 +88,7 @@ export function createSessionAffinity({
       const session = sessions.find(sessionId, principal, owner);
       if (isRefusal(session)) return false;
       if (isCancel) {
-        // The call may be at any hub; cancelling nothing does no harm.
+        // The call may be in any worker; cancels for unknown calls do no harm.
         const body = cancelOf(envelope, limits.idBytes);
         for (let other = 1; body && other <= limits.hubs; other += 1)
           if (other !== slot) peers.tell(request, { slot: other, owner, body });
@@ -110,7 +109,7 @@ export function createSessionAffinity({
   };
 }
 
-/** The cancellation with nothing but the id of its call; undefined = it names none. */
+/** Returns the cancel with only the id of its call; undefined when it has none. */
 function cancelOf(envelope: Envelope, maxIdBytes: number): Buffer | undefined {
   const { bytes } = envelope;
   const id = paramSpan(envelope, 'requestId');

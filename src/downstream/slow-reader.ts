@@ -1,27 +1,25 @@
 /**
- * Readers of answers that are complete and not taken: cut when nothing leaves for `streamSlowMs` (noticed a tenth sooner at most). When one key
- * leaves more than `unreadBytesPerKey` unread, or all together more than `unreadBytes`, the answers that have waited longest go first, those of
- * the key that holds most before others'.
- * Guarantees: the listener has every response watched from its last byte on, whoever wrote it; a reader that takes it slowly gets all of it while
- * there is room (the runtime looks whether the socket's queue has become shorter); a cut is an event.
- * Does not: watch streams that are still written to (`streams.ts`).
+ * Closes complete answers whose reader takes nothing for `streamSlowMs`. Above `unreadBytesPerKey` or `unreadBytes` the
+ * oldest are closed, first those of the key that holds most. `streams.ts` watches open streams.
+ * Guarantees: every response is watched from its last byte; a slow reader gets all of it while there is room; a cut is
+ * an event.
  */
 import type { ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 
-/** Looks at a queue within `streamSlowMs`. */
+/** Checks of a queue within `streamSlowMs`. */
 const LOOKS = 10;
 const OWNER = Symbol('owner');
 
 export interface SlowReaders {
-  /** Called when an answer's last bytes have been handed over. */
+  /** Call this when the last bytes of an answer were handed over. */
   watch(response: ServerResponse): void;
   /** Bytes that wait for their readers. */
   readonly bytes: number;
 }
 
-/** Says whose share (`shareOf`) the unread bytes of a response are counted for; without it, for the client's address. */
+/** Sets the share (`shareOf`) that the unread bytes of a response count for; default: the client's address. */
 export function countFor(response: ServerResponse, owner: string): void {
   (response as OwnedResponse)[OWNER] = owner;
 }
@@ -39,12 +37,12 @@ export function createSlowReaders(parts: {
   readonly limits: Pick<Limits, 'streamSlowMs' | 'unreadBytes' | 'unreadBytesPerKey'>;
 }): SlowReaders {
   const { runtime, limits } = parts;
-  /** With its owner; the one that has been waiting longest is first. */
+  /** With their owners; the one that has waited longest is first. */
   const unread = new Map<ServerResponse, string>(); // bounded by: connections
-  /** What they held when they were counted last; queues of complete answers only become shorter. */
+  /** Their sizes at the last count; queues of complete answers only become shorter. */
   let held = { bytes: 0, byOwner: new Map<string, number>() }; // bounded by: unread
 
-  /** Counts what they hold now. */
+  /** Counts their current sizes. */
   function count(): typeof held {
     const byOwner = new Map<string, number>(); // bounded by: unread
     let bytes = 0;
@@ -62,7 +60,7 @@ export function createSlowReaders(parts: {
     response.destroy();
   }
 
-  /** Cuts the answers of `owner`, the one that has waited longest first, while `isOver` holds. */
+  /** Closes answers of `owner` while `isOver` holds, the one that has waited longest first. */
   function shrink(owner: string, isOver: () => boolean): void {
     for (const [response, whose] of unread) {
       if (!isOver()) return;
@@ -91,13 +89,14 @@ export function createSlowReaders(parts: {
     watch(response) {
       const bytes = response.writableLength;
       if (bytes === 0 || response.destroyed || response.writableFinished || unread.has(response)) return;
-      // The runtime's timer notes the queue's length when it fires, and tells of it only when that is the same the next time. One look alone proves
-      // nothing: the kernel takes more only when a third of its own buffer, megabytes perhaps, is free, which takes a slow reader seconds.
+      // Node's timer notes the queue's length when it fires, and reports it only if it is the same the next time. One
+      // check proves nothing: the kernel takes more only when a third of its buffer, possibly megabytes, is free, which
+      // takes a slow reader seconds.
       const everyMs = limits.streamSlowMs / LOOKS;
       let [looks, lastMs] = [0, Number.NEGATIVE_INFINITY];
       response.setTimeout(everyMs, () => {
         const nowMs = runtime.clock.nowMs();
-        // A look that was not told of found a shorter queue.
+        // A check without a report found a shorter queue.
         looks = nowMs - lastMs < 1.9 * everyMs ? looks + 1 : 1;
         lastMs = nowMs;
         if (looks >= LOOKS - 1) cut(response);

@@ -1,9 +1,8 @@
 /**
  * POSTs of the stateless era (2026-07-28): no session, no GET, no DELETE; closing the request is the cancel.
- * Promises: the same address and key serve both eras, message by message; a refusal has the request's own id and the status of the
- * specification; what belongs to this hop (`io.modelcontextprotocol/*`) goes no further.
- * Does not: know methods (`call/stateless.ts`).
- * Source: protocol.md §1.2.
+ * `call/stateless.ts` knows the methods.
+ * Guarantees: the same address and key serve both eras, message by message; a refusal has the request's id and the
+ * status that the specification requires; members of this hop (`io.modelcontextprotocol/*`) are not passed on.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestPipeline } from '../call/pipeline.ts';
@@ -29,7 +28,7 @@ export interface StatelessParts extends ExchangeRooms {
   readonly limits: Limits;
   readonly pipeline: RequestPipeline;
   readonly peers: PeerWorkers;
-  /** Slot of this hub. */
+  /** Id of this worker. */
   readonly slot: number;
 }
 
@@ -43,7 +42,7 @@ export interface Stateless {
   answer(request: IncomingMessage, response: ServerResponse, claimed: Claimed): void;
 }
 
-/** Of an empty object. */
+/** Size of an empty object. */
 const EMPTY_BYTES = 2;
 const LISTEN = 'subscriptions/listen';
 
@@ -61,7 +60,7 @@ export function createStateless(parts: StatelessParts): Stateless {
     else openListen({ response, access: authorized.caller, owner: authorized.caller.owner }, idRaw, listening, parts);
   }
 
-  /** A call that another hub of this machine holds open for its user. */
+  /** Passes on a call that another worker holds open for its user. */
   function passedOn(
     request: IncomingMessage,
     response: ServerResponse,
@@ -80,11 +79,11 @@ export function createStateless(parts: StatelessParts): Stateless {
     return true;
   }
 
-  /** What servers get to see of it. */
+  /** Returns the part that servers may see. */
   function forServers(envelope: Envelope): Envelope {
     const meta = paramSpan(envelope, '_meta');
     const kept = withoutPrefix(envelope.bytes, meta, HOP_PREFIX);
-    // Some servers refuse every request with a _meta that they do not expect.
+    // Some servers refuse every request with an unexpected _meta.
     const bare = kept.length > EMPTY_BYTES ? envelope : withoutParam(envelope, meta);
     return bare === envelope ? withValue(envelope, meta, kept) : bare;
   }

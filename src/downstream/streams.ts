@@ -1,9 +1,8 @@
 /**
- * Long SSE responses: GET streams and answers that became streams.
- * Promises: a comment at least every `streamKeepAliveMs`; a reader that takes nothing for `streamSlowMs` or leaves more than `streamBytes`
- * unread is cut, and when all together leave more than `streamsBytes` those that have been blocked longest; none is older than `streamMs`; one
- * sweep a second looks after all of them; no key has more than `streamsPerKey`, nor pushes out the streams of another that holds less.
- * Does not: know sessions (`session/`) or what is sent.
+ * Long SSE responses: GET streams and answers that became streams. Guarantees: a comment at least every
+ * `streamKeepAliveMs`; a stream ends when its reader takes nothing for `streamSlowMs` or leaves more than
+ * `streamBytes`; above `streamsBytes` those blocked longest end; none is older than `streamMs`; no key has more than
+ * `streamsPerKey`, or evicts streams of a key that holds less.
  */
 import type { ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
@@ -15,10 +14,13 @@ import { FairMap } from '../runtime/shares.ts';
 import { markStream } from './connection.ts';
 
 const SWEEP_MS = 1000;
-/** Without a blank line: after one, clients of the Java SDK up to 0.11 count an event that never came, and hear nothing after 256 of them. */
+/**
+ * Without a blank line, after which clients of the Java SDK up to 0.11 count an event that never came; after 256 they
+ * stop reading.
+ */
 const COMMENT = Buffer.from(':\n');
 const EMPTY = Buffer.alloc(0);
-/** From here on a message is not copied into the queue of each stream: a thousand subscribers may be told the same. */
+/** From this size on a message is not copied into the queue of each stream: a thousand subscribers may get the same. */
 const SHARED_BYTES = 4096;
 const HEADERS = {
   'content-type': 'text/event-stream',
@@ -65,7 +67,7 @@ export class SseStream {
     this.#response.on('error', () => this.#end('client-gone'));
   }
 
-  /** Writes a comment unless an event has been written already: proxies and clients wait for the first byte. */
+  /** Writes a comment unless an event was written: proxies and clients wait for the first byte. */
   ensureFirst(): void {
     if (!this.#hasWritten) this.#write(COMMENT);
   }
@@ -78,12 +80,15 @@ export class SseStream {
     return this.#response.writableLength;
   }
 
-  /** Since when its reader has taken nothing, ms of the clock; −1 = it takes. */
+  /** Since when its reader has taken nothing, monotonic ms; −1 when it is reading. */
   get blockedMs(): number {
     return this.#blockedMs;
   }
 
-  /** One JSON-RPC message as an event, with the id by which the client goes on after it. False = the stream is over. */
+  /**
+   * Sends one JSON-RPC message as an event, with the id after which the client can resume. Returns false when the
+   * stream has ended.
+   */
   send(message: Buffer, eventId?: string): boolean {
     const event = { event: 'message', data: message, ...(eventId === undefined ? {} : { id: eventId }) };
     if (message.length < SHARED_BYTES || this.#over) return this.#write(sseEvent(event));
@@ -93,27 +98,27 @@ export class SseStream {
     return true;
   }
 
-  /** Any other event. */
+  /** Sends any other event. */
   event(name: string, data: Buffer): void {
     this.#write(sseEvent({ event: name, data }));
   }
 
-  /** An event without data, which gives the client an id to come back with before anything has been said (2025-11-25). */
+  /** Sends an event without data, which gives the client an id for resumption before any message (2025-11-25). */
   prime(eventId: string): void {
     this.#write(sseEvent({ id: eventId, data: EMPTY }));
   }
 
-  /** A message that goes out when the stream is ended from our side, and only then. */
+  /** Sets the message that is sent when the hub ends the stream, and only then. */
   sayAtEnd(message: Buffer): void {
     this.#lastWord = message;
   }
 
-  /** Makes the message that goes out instead when the caller's key is revoked, expires or is narrowed. */
+  /** Sets the message that is sent instead when the caller's key is revoked, expires or is narrowed. */
   sayWhenRevoked(message: (why: Refusal) => Buffer): void {
     this.#lastError = message;
   }
 
-  /** Ends it because its caller may not have it any more. What its reader has not taken yet is dropped. */
+  /** Ends it because its caller has lost access. Data that its reader has not taken yet is dropped. */
   revoke(why: Refusal): void {
     if (this.#over) return;
     if (this.unreadBytes > 0) return this.cut(why.code);
@@ -121,7 +126,7 @@ export class SseStream {
     this.close(why.code);
   }
 
-  /** Ends it from our side, after what is queued. */
+  /** Ends it from the hub's side, after the queued data. */
   close(reason: string): void {
     if (this.#over) return;
     if (this.#lastWord) this.send(this.#lastWord);
@@ -129,7 +134,7 @@ export class SseStream {
     this.#end(reason);
   }
 
-  /** Keep-alive and cut; called once a second. */
+  /** Sends a keep-alive or closes it; called once a second. */
   look(nowMs: number, limits: Limits): void {
     if (this.#over) return;
     const slow = this.#blockedMs >= 0 && nowMs - this.#blockedMs > limits.streamSlowMs;
@@ -146,7 +151,7 @@ export class SseStream {
     return true;
   }
 
-  /** Ends it at once, with all that is queued. */
+  /** Ends it at once, with all queued data. */
   cut(reason: string): void {
     this.#end(reason);
     this.#response.destroy();
@@ -161,8 +166,9 @@ export class SseStream {
 
 export interface Streams {
   /**
-   * Turns a response into a stream of `owner` (`shareOf`) that ends with the key of its caller. `closed` is called once with why it ended. An owner
-   * at its share is refused; when all places are taken, the oldest stream of the owner that holds most is closed.
+   * Turns a response into a stream of `owner` (`shareOf`) that ends with the key of its caller. `closed` is called once
+   * with the reason. An owner at its share is refused; at the total limit, the oldest stream of the owner that holds
+   * most is closed.
    */
   open(
     response: ServerResponse,
@@ -204,7 +210,7 @@ export function createStreams(parts: { runtime: Runtime; limits: Limits }): Stre
     makeRoom();
   });
 
-  /** Each may keep what its reader has not taken, while all together do not keep too much. */
+  /** Closes streams while all together keep too much unread data. */
   function makeRoom(): void {
     let bytes = 0;
     for (const stream of streams.values()) bytes += stream.unreadBytes;
@@ -228,7 +234,7 @@ export function createStreams(parts: { runtime: Runtime; limits: Limits }): Stre
         open.close();
         closed(reason);
       });
-      // Counted before it listens to its response: a refused one leaves nothing behind.
+      // Counted before it listens to its response, so that a refused one leaves nothing behind.
       if (!streams.set(owner, stream, stream)) {
         open.close();
         return refusal();

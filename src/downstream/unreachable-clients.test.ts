@@ -1,4 +1,4 @@
-/** Rows of the kernel's table as they are: who has vanished, and who only does not read. */
+/** Rows of the kernel's table: which clients are unreachable, and which only do not read. */
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { test } from 'node:test';
@@ -17,11 +17,11 @@ test('only connections whose bytes are sent again and again are named', () => {
     HEAD,
     row('0100007F:D431', '01', '0000002A:00000000', '01', '00000007'),
     row('0200000A:0050', '01', '0000002A:00000000', '01', '00000002'), // not long yet
-    row('0300000A:0050', '01', '00000000:00000000', '01', '00000009'), // nothing is left
-    row('0400000A:0050', '01', '0000002A:00000000', '04', '00000009'), // there, and does not read
+    row('0300000A:0050', '01', '00000000:00000000', '01', '00000009'), // nothing is unacknowledged
+    row('0400000A:0050', '01', '0000002A:00000000', '04', '00000009'), // reachable, and does not read
     row('0600000A:0050', '01', '0000002A:00000000', '04', '00000000', 11), // its machine is not found
     row('0700000A:0050', '01', '0000002A:00000000', '04', '00000009', 5), // not long yet
-    row('0500000A:0050', '06', '0000002A:00000000', '01', '00000009'), // over
+    row('0500000A:0050', '06', '0000002A:00000000', '01', '00000009'), // closed
     row('B80D0120000000000000000001000000:01BB', '01', '00000001:00000000', '01', '00000006'),
     row('0000000000000000FFFF00000A01A8C0:C350', '01', '00000001:00000000', '01', '0000000F'),
   ].join('\n');
@@ -46,7 +46,7 @@ test('a table that takes too long to read is no fault of the hub', async () => {
   runtime.bus.listen(({ type }) => events.push(type));
   using _ = watchUnreachableClients({ runtime, limits: { vanishedLookMs: 1000 }, sockets: () => [{} as Socket] });
   advance(1000);
-  // The look begins in a microtask; its read ends in a later turn.
+  // The check begins in a microtask; its read ends in a later turn.
   await Promise.resolve();
   advance(5000);
   for (let turn = 0; turn < 5; turn += 1) await nextTurn();

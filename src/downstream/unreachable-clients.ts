@@ -1,9 +1,8 @@
 /**
- * Clients that are gone without a word: a laptop whose lid was shut, a cable, a router that forgot. What is sent to them is in the kernel's
- * buffer and never acknowledged; by itself the kernel gives up after a quarter of an hour, and Node cannot ask it to be quicker.
- * Promises: a connection to which the kernel has been sending again for at least `vanishedLookMs` is ended at the second look, so that a stream's client
- * is known to be gone within two minutes; who is there and does not read is nobody's business here (`slow-reader.ts`).
- * Does not: do anything where there is no /proc (ADR 0014).
+ * Detects clients that disappear without closing (a closed laptop, a cable, a router): the kernel gives up
+ * unacknowledged data only after 15 minutes, and Node cannot shorten that. Does nothing without /proc (ADR 0014).
+ * Guarantees: a connection with retransmissions for at least `vanishedLookMs` is ended at the second check, so within
+ * two minutes; `slow-reader.ts` handles reachable clients that do not read.
  */
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
@@ -12,13 +11,13 @@ import { HubError } from '../model/errors.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 
 const READ_MS = 5000;
-/** Times that the kernel has sent the same again: with its doubling pauses six are 12 s at least. */
+/** Number of retransmissions: with doubling intervals six take at least 12 s. */
 const AGAIN = 6;
 const TABLES = ['/proc/self/net/tcp', '/proc/self/net/tcp6'] as const;
 /**
- * Established (01), something unacknowledged, and the timer that sends again (01) or asks for room (04) running: the peer's address, which timer, and
- * how often either was in vain. The second runs for who is there and does not read, who answers each time, and for a neighbour whose machine
- * is not found any more, so that nothing could be sent at all.
+ * Established (01), unacknowledged data, and a running retransmission (01) or window probe (04) timer: the peer's
+ * address, the timer, and the number of attempts. The second timer also runs for a reachable client that does not read,
+ * which answers each time, and for a neighbour whose machine is not found.
  */
 const ROW =
   /^ *\d+: [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]+:[0-9A-F]{4}) 01 (?!00000000)[0-9A-F]{8}:[0-9A-F]{8} 0([14]):[0-9A-F]{8} ([0-9A-F]{8}) +\d+ +(\d+) /gm;
@@ -26,7 +25,7 @@ const ROW =
 export interface UnreachableClientParts {
   readonly runtime: Runtime;
   readonly limits: Pick<Limits, 'vanishedLookMs'>;
-  /** The connections that are looked at. */
+  /** Returns the connections to check. */
   readonly sockets: () => Iterable<Socket>;
 }
 
@@ -64,7 +63,8 @@ export function watchUnreachableClients({ runtime, limits, sockets }: Unreachabl
       try {
         await look();
       } catch (fault) {
-        // On a starved machine the table may take too long to read: that is published as `wait-expired`, and the next look is soon enough.
+        // On a busy machine the read may time out: that is published as `wait-expired`, and the next check is soon
+        // enough.
         if (!(fault instanceof HubError) || fault.code !== 'wait-expired') throw fault;
       } finally {
         isLooking = false;
@@ -73,7 +73,7 @@ export function watchUnreachableClients({ runtime, limits, sockets }: Unreachabl
   });
 }
 
-/** Peers, as `address:port`, to whom the kernel sends the same again and again. `text` = a table of the kernel's. */
+/** Returns peers, as `address:port`, to which the kernel keeps retransmitting. `text`: a table of the kernel. */
 export function unheard(text: string): string[] {
   return [...text.matchAll(ROW)].flatMap(([, peer = '', timer, again = '', asked]) =>
     (timer === '1' ? Number.parseInt(again, 16) : Number(asked)) >= AGAIN ? [peerFrom(peer)] : [],
@@ -84,7 +84,7 @@ function peerOf({ remoteAddress = '', remotePort = 0 }: Socket): string {
   return `${canonical(remoteAddress)}:${remotePort}`;
 }
 
-/** Words of four bytes, each with its last byte first. */
+/** Reads words of four bytes, each with its last byte first. */
 function peerFrom(text: string): string {
   const [hex = '', port = ''] = text.split(':');
   const bytes = (hex.match(/.{8}/g) ?? []).flatMap((word) => (word.match(/../g) ?? []).reverse());
@@ -95,7 +95,7 @@ function peerFrom(text: string): string {
   return `${canonical(address)}:${Number.parseInt(port, 16)}`;
 }
 
-/** One spelling for one address; an IPv4 address in IPv6 dress is itself. */
+/** Returns one spelling for each address; an IPv4-mapped IPv6 address becomes IPv4. */
 function canonical(address: string): string {
   const bare = address.split('%', 1)[0] ?? '';
   const dressed = /^(?:::ffff:|0000:0000:0000:0000:0000:ffff:)(.+)$/i.exec(bare)?.[1];

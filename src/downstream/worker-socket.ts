@@ -1,6 +1,7 @@
 /**
- * The hub's own unix socket (directory 0700): the supervisor's beat and probe, sibling hubs, control's questions, and the operator's CLI.
- * Promises: whoever can open the socket is this machine's operator; the same endpoint as on the port serves `/mcp` here, without a key.
+ * The worker's own unix socket (directory 0700) for the supervisor's heartbeat and probe, other workers, the control
+ * process, and the operator's CLI. Whoever can open it is this machine's operator: `/mcp` is served here as on the
+ * port, without a key.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
@@ -27,9 +28,9 @@ export interface WorkerSocketParts {
   readonly registry: ServerRegistry;
   readonly beat: () => Heartbeat;
   readonly failures: FailureLog;
-  /** Serves `/peer/<slug>` to sibling hubs. */
+  /** Serves `/peer/<slug>` to other workers. */
   readonly peerDoor: Handler;
-  /** Serves `/handover` to the worker that replaces this one. */
+  /** Serves `/handover` to the replacement of this worker. */
   readonly handover: Handler;
   /** Serves `/holders/<server>/<hash>` to other workers. */
   readonly holders: Handler;

@@ -2,7 +2,7 @@
  * Runs all installs of a hub.
  * Guarantees: equal keys share one install (npm's cache breaks when two fill it at once); at most `limits.starting`
  * run, others queue in order; one that takes longer than `SLOW_MS` lets the next one start; each has its own time
- * limit, and continues when the start that waited gives up; a failure reaches all waiting callers once.
+ * limit, and continues when the start that waited gives up; a failure is not remembered.
  */
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../model/errors.ts';
