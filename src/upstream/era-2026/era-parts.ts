@@ -1,4 +1,4 @@
-/** What a transport of either era is made of. */
+/** The dependencies of a transport of either era. */
 
 import type { ServerSpec } from '../../model/snapshot.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
@@ -13,20 +13,20 @@ export interface EraParts {
   readonly events: TransportEvents;
   /** Version of the hub. */
   readonly version: string;
-  /** What the client side declares, in the words of either era. */
+  /** Capabilities of the client side, in the form of either era. */
   readonly capabilities: object;
   readonly logLevel: () => string | undefined;
   readonly declared: DeclaredHeaders;
   readonly repeats: HeaderRetries;
-  /** What the client side wants to hear may be another thing now. */
+  /** Called when subscriptions or preferences may have changed. */
   readonly wishesChanged: () => void;
   /** Returns an id that no request of the connection has. */
   readonly nextId: () => number;
-  /** A request can be closed at the wire. */
+  /** A request can be closed on the wire. */
   readonly closes: boolean;
 }
 
-/** What the transport of one connection is made of. */
+/** The dependencies of the transport of one connection. */
 export interface EraOptions {
   readonly runtime: Runtime;
   readonly spec: ServerSpec;

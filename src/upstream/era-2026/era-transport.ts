@@ -1,7 +1,7 @@
 /**
- * A transport whose server may speak the stateless era (2026-07-28): it adds what each request needs there and removes from answers what only that
- * era knows, so that the rest of the module speaks one language. A question in a result goes to the user, or ends as an error where nobody can be
- * asked. A request is cancelled by closing it (HTTP) or by a notification (stdio).
+ * A transport whose server may use the stateless era (2026-07-28): adds what requests need there and translates
+ * answers, so that other modules handle one era. A request in a result goes to the user, or ends as an error if no user
+ * can be asked. A call is cancelled by closing its request (HTTP) or by a notification (stdio).
  */
 
 import { isRefusal, type Outcome } from '../../model/outcome.ts';
@@ -39,12 +39,12 @@ import { HeaderRetries } from './header-retries.ts';
 import { type InputRetry, InputRounds } from './input-rounds.ts';
 import { type SentRequest, SentRequests } from './sent-requests.ts';
 
-/** Which are no requests of this era. */
+/** Methods that are no requests in this era. */
 const SUBSCRIPTIONS: ReadonlySet<string> = new Set(['resources/subscribe', 'resources/unsubscribe']);
 const EMPTY = Buffer.from('{}');
 const HEADER_MISMATCH = -32020;
 
-/** The transport of one connection, in whichever era its server turns out to speak. */
+/** Returns the transport of one connection, for the era that its server turns out to use. */
 export function inEras(parts: EraOptions, events: TransportEvents): Transport {
   const { runtime, spec, version, clientContext, makeTransport, toolHeaders, wishesChanged, nextId } = parts;
   return new EraTransport({
@@ -68,7 +68,7 @@ class EraTransport implements Transport {
   #stateless = false;
   readonly #sent: SentRequests;
   readonly #rounds = new InputRounds();
-  /** It tells of changed resources. */
+  /** It reports changed resources. */
   #subscribes = false;
   readonly forgetSession = (): void => this.#inner.forgetSession();
   readonly announce = (version: string | undefined): void => this.#inner.announce?.(version);
@@ -120,7 +120,7 @@ class EraTransport implements Transport {
 
   abort(id: number): boolean {
     const mayHaveLeft = this.#inner.abort(this.#sent.wireOf(id));
-    // What cannot be closed is cancelled by that number next.
+    // A request that cannot be closed is cancelled by that number next.
     if (this.#parts.closes || !mayHaveLeft) this.#forget(id);
     else this.#drop(id);
     return mayHaveLeft;
@@ -151,13 +151,16 @@ class EraTransport implements Transport {
     this.#drop(id);
   }
 
-  /** It goes on in no way. */
+  /** Drops a call that does not continue. */
   #drop(id: number): void {
     this.#parts.repeats.forget(id);
     this.#rounds.forget(id);
   }
 
-  /** Undefined = this era has no such message, or it is an answer that waits for others. A subscription is a wish, told by listening. */
+  /**
+   * Returns undefined when this era has no such message, or it is an answer that waits for others. Subscriptions go
+   * into subscriptions/listen.
+   */
   #dressed(frame: Buffer, id: number | undefined, deadline: Deadline): Buffer | undefined {
     const envelope = scanEnvelope(frame, SCAN);
     if (isRefusal(envelope)) return frame;
@@ -197,7 +200,7 @@ class EraTransport implements Transport {
     return requestFrame(wire, method === 'ping' ? 'server/discover' : method, withRequestMeta(params, meta));
   }
 
-  /** What a user has answered: with the last of a round the call goes on. */
+  /** Takes a user's answer: with the last one of a round the call continues. */
   #answered({ bytes, id, result, error }: Envelope): void {
     const text = (span: Span) => (span.at < 0 ? undefined : bytes.toString('utf8', span.at, span.end));
     const step = this.#rounds.answered(text(id) ?? '', text(result), text(error) ?? '');
@@ -222,13 +225,13 @@ class EraTransport implements Transport {
     this.#hear(id, endFrame(Buffer.from(String(id)), method, why));
   }
 
-  /** As if the server had said it. */
+  /** Handles a frame as if the server had sent it. */
   #hear(id: number | undefined, frame: Buffer): void {
     const envelope = envelopeOf(frame);
     if (envelope) this.#parts.events.message(envelope, id);
   }
 
-  /** An answer that cannot be understood ends its call at once. */
+  /** Ends the call of an invalid answer at once. */
   #understood(envelope: Envelope): Envelope | undefined {
     const wire = this.#sent.answeredBy(envelope);
     const why = wire === undefined ? undefined : answerFault(envelope, this.#sent.methodOf(wire));
@@ -239,7 +242,7 @@ class EraTransport implements Transport {
     return undefined;
   }
 
-  /** Undefined = the answer is a question, or nobody's, or the call is sent once more. */
+  /** Returns undefined when the answer is a request, matches nothing, or the call is sent once more. */
   #heard(envelope: Envelope): Envelope | undefined {
     const { bytes, kind, result, error } = envelope;
     if (kind !== 'reply') return translateNotification(envelope);
@@ -267,7 +270,7 @@ class EraTransport implements Transport {
     };
     const isMismatch = errorCode(error) === HEADER_MISMATCH && sent.method === 'tools/call';
     if (!isMismatch || sent.isRepeated) return envelopeOf(told());
-    // The tools declare other headers than the hub has read, and the server has done nothing.
+    // The tools declare other headers than the hub has read, and the server has executed nothing.
     this.#parts.repeats.hold(id, (isLearned) => {
       if (isLearned) this.#again(id, { ...sent, isRepeated: true });
       else this.#hear(id, told());
@@ -276,7 +279,7 @@ class EraTransport implements Transport {
     return undefined;
   }
 
-  /** Undefined = it is asked; else why not. */
+  /** Asks the user and returns undefined, or returns why it cannot. */
   #ask(id: number, first: SentRequest, json: Buffer): string | undefined {
     const questions = this.#rounds.begin(id, this.#rounds.first(id) ?? first, json);
     if (typeof questions === 'string') return `${ASKS} (${questions})`;

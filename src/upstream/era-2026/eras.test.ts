@@ -1,4 +1,4 @@
-/** Which era a server speaks, and what is different with one of 2026-07-28, on a frozen clock and a scripted transport. */
+/** The era that a server uses, and the differences of 2026-07-28, with a frozen clock and a scripted transport. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FleetRig, refusalOf, textOf } from '../../../test/support/fleet-rig.ts';

@@ -1,12 +1,12 @@
 /**
- * Calls that a server has refused because its tool declares other headers than the hub had read: they wait until its list has been read again,
- * and go once more.
- * Promises: each ends by being sent or given up, within `WAIT_MS`, or is forgotten with its call.
+ * Calls that a server has refused because its tool declares other headers than the hub had read: they wait until its
+ * list was read again, and are sent once more.
+ * Guarantees: each is sent or given up within `WAIT_MS`, or forgotten with its call.
  */
 import type { Timers } from '../../runtime/clock.ts';
 import type { ToolHeaders } from './tool-headers.ts';
 
-/** Reading a list again takes up to two seconds to begin; a call without a sign of life is ended after five. */
+/** A new reading of a list begins within two seconds; a call without a sign of life ends after five. */
 const WAIT_MS = 4000;
 
 export class HeaderRetries implements Disposable {
@@ -19,7 +19,7 @@ export class HeaderRetries implements Disposable {
     this.#toolHeaders = toolHeaders;
   }
 
-  /** `settle` is told whether the list has been read. */
+  /** `settle` is called with whether the list was read. */
   hold(id: number, settle: (isLearned: boolean) => void): void {
     this.forget(id);
     const end = (isLearned: boolean): void => {

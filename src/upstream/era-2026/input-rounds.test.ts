@@ -1,4 +1,4 @@
-/** What a stateless server asks becomes questions, and the answers the next request; nothing of it is without a bound. */
+/** Requests of a stateless server go to the user, and the answers into the next request; everything is limited. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { frozenRuntime } from '../../../test/support/frozen-runtime.ts';
@@ -26,7 +26,7 @@ test('all questions of a round are answered before the call goes on, with the ke
   assert.ok(Array.isArray(questions));
   const [where, who] = questions;
   assert.deepEqual([where?.method, where?.params.toString()], ['roots/list', '{}']);
-  // The 2025 dates want an id for a page that is to be visited.
+  // The 2025 era needs an id for a URL request.
   assert.match(who?.params.toString() ?? '', /"elicitationId":"mcphub-\d+"/);
   assert.deepEqual(
     [where, who].map((question) => rounds.keyOf(question?.idRaw ?? '')),

@@ -1,15 +1,13 @@
 /**
- * Calls whose stateless server asks its user before it goes on (`input_required`): what it asks becomes questions as a server of the 2025 dates
- * would ask them, and the answers go back in a second request.
- * Promises: at most so many rounds of a call, questions of a round and bytes of either; an answer belongs to one question of one call; what is
- * called off is forgotten.
- * Does not: send, or reach the user (`era-transport.ts`, `client-questions.ts`).
- * Source: specification 2026-07-28, multi round-trip requests; protocol.md §1.7 C.
+ * Calls whose stateless server asks its user (`input_required`): its requests become those of the 2025 era, and the
+ * answers go back in a second request (specification 2026-07-28, multi round-trip requests).
+ * Guarantees: rounds, requests and bytes are limited; an answer belongs to one request of one call; cancelled calls are
+ * forgotten.
  */
 import { jsonBytes } from '../../protocol/json-text.ts';
 import type { SentRequest } from './sent-requests.ts';
 
-/** One question, in the words of the 2025 dates. */
+/** One server request, in the form of the 2025 era. */
 export interface InputQuestion {
   /** Raw JSON text of its id. */
   readonly idRaw: string;
@@ -25,10 +23,10 @@ export interface InputRetry {
   readonly members: string;
 }
 
-/** What an answer leads to. */
+/** The result of an answer. */
 export type InputStep =
   | { readonly kind: 'wait' }
-  /** All are there. */
+  /** All answers have arrived. */
   | InputRetry
   | { readonly kind: 'refused'; readonly id: number; readonly first: SentRequest; readonly why: string };
 
@@ -36,7 +34,7 @@ interface Round {
   readonly first: SentRequest;
   count: number;
   requestState: unknown;
-  /** Keys of the server by the ids of our questions; what is left is not answered yet. */
+  /** The server's keys by the ids of the hub's requests; the remaining ones have no answer yet. */
   readonly open: Map<string, string>; // bounded by: MOST_QUESTIONS
   readonly answers: Map<string, unknown>; // bounded by: MOST_QUESTIONS
 }
@@ -49,7 +47,10 @@ export class InputRounds {
   readonly #rounds = new Map<number, Round>(); // bounded by: the requests in flight
   #asked = 0;
 
-  /** `json` = the result that asks. No questions = it only wants to be asked again (`again`). A string = why it cannot be asked. */
+  /**
+   * `json`: the result that asks. Returns no requests when the server only wants a repetition (`again`), or a text when
+   * it cannot be asked.
+   */
   begin(id: number, first: SentRequest, json: Buffer): readonly InputQuestion[] | string {
     const asked = json.length > MOST_BYTES ? 'what it asks is too much' : questionsIn(json);
     if (typeof asked === 'string') {
@@ -76,7 +77,10 @@ export class InputRounds {
     });
   }
 
-  /** Undefined = it is no answer to a question of ours. `result` = JSON text; undefined = an error, and `why` says which. */
+  /**
+   * Returns undefined when it answers no request of the hub. `result`: JSON text; undefined for an error, whose reason
+   * is `why`.
+   */
   answered(idRaw: string, result: string | undefined, why: string): InputStep | undefined {
     for (const [id, round] of this.#rounds) {
       const key = round.open.get(idRaw);
@@ -93,7 +97,7 @@ export class InputRounds {
     return undefined;
   }
 
-  /** How the call goes on. */
+  /** Returns how the call continues. */
   again(id: number): InputRetry | undefined {
     const round = this.#rounds.get(id);
     if (!round) return undefined;
@@ -103,7 +107,7 @@ export class InputRounds {
     return { kind: 'again', id, first, members: JSON.stringify({ ...said, ...state }).slice(1, -1) };
   }
 
-  /** What the server calls the question with this id. */
+  /** Returns the server's own name for the request with this id. */
   keyOf(idRaw: string): string | undefined {
     for (const { open } of this.#rounds.values()) {
       const key = open.get(idRaw);
@@ -112,7 +116,7 @@ export class InputRounds {
     return undefined;
   }
 
-  /** What the call asked for before any round. */
+  /** Returns the request of the call before any round. */
   first(id: number): SentRequest | undefined {
     return this.#rounds.get(id)?.first;
   }
@@ -127,7 +131,7 @@ interface InputRequests {
   readonly requestState: unknown;
 }
 
-/** What the result at hand asks for; a string = why it cannot be understood. */
+/** Returns what a result asks for, or a text that says why it is invalid. */
 function questionsIn(json: Buffer): InputRequests | string {
   const { inputRequests: asked, requestState } = JSON.parse(json.toString('utf8')) as Record<string, unknown>;
   // An empty array stands for an empty object, as null does.
@@ -152,7 +156,7 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** A page that is to be visited has an id in the 2025 dates. */
+/** Adds the id that a URL request has in the 2025 era. */
 function oldParams(params: object, serial: number): object {
   const isVisit = 'mode' in params && params.mode === 'url' && !('elicitationId' in params);
   return isVisit ? { ...params, elicitationId: `mcphub-${serial}` } : params;

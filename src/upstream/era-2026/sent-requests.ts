@@ -1,8 +1,8 @@
 /**
- * The requests of one connection to a stateless server, by the hub's ids: what was sent, and under which number it travels. Each round of a call
- * is a request of its own and has a number of its own (specification 2026-07-28: the id of a retry must be another).
- * Promises: an answer finds its request once; what comes late, twice, or to an earlier round finds nothing.
- * Does not: send (`era-transport.ts`).
+ * The requests of one connection to a stateless server by the hub's ids, with their numbers on the wire. Each round of
+ * a call is a request with another number (specification 2026-07-28: the id of a retry must differ). `era-transport.ts`
+ * sends them.
+ * Guarantees: an answer finds its request once; a late or duplicate one, or one to an earlier round, finds none.
  */
 
 import { isNamelessError, replyNumber } from '../../protocol/answer.ts';
@@ -11,7 +11,7 @@ import type { Deadline } from '../../runtime/deadline.ts';
 
 export interface SentRequest {
   readonly method: string;
-  /** As the hub's own rooms made it; undefined = none. */
+  /** As the hub's own modules built it; undefined for none. */
   readonly params: Buffer | undefined;
   readonly deadline: Deadline;
   /** It was refused for its headers before, and is sent once more. */
@@ -20,16 +20,16 @@ export interface SentRequest {
 
 interface Entry {
   readonly wire: number;
-  /** Undefined = answered; the call goes on when its user has answered. */
+  /** Undefined after an answer; the call continues when its user has answered. */
   readonly request: SentRequest | undefined;
 }
 
 export class SentRequests {
   readonly #byId = new Map<number, Entry>(); // bounded by: the requests in flight
-  /** Only of requests that are sent for a second time or later, by their number on the wire. */
+  /** Only requests that are sent for a second time or later, by their number on the wire. */
   readonly #byWire = new Map<number, number>(); // bounded by: the requests in flight
   readonly #nextId: () => number;
-  /** A notification was sent after the last answer: an error without an id may be about it. */
+  /** A notification was sent after the last answer: an error without an id may refer to it. */
   #isCancelling = false;
 
   /** `nextId` returns an id that no request of this connection has. */
@@ -42,7 +42,10 @@ export class SentRequests {
     return this.#byWire.get(wire) ?? wire;
   }
 
-  /** Returns the number of the request that a message answers; undefined = none. An error that names none is the answer to the only request. */
+  /**
+   * Returns the number of the request that a message answers; undefined for none. An error without an id answers the
+   * only request.
+   */
   answeredBy(message: Envelope): number | undefined {
     if (message.kind !== 'reply') return undefined;
     if (!isNamelessError(message)) return replyNumber(message.bytes, message.id);
@@ -50,7 +53,7 @@ export class SentRequests {
     return only === undefined || this.#isCancelling ? undefined : this.wireOf(only);
   }
 
-  /** Returns the only request that waits for its answer, by the hub's id; undefined = there are none or several. */
+  /** Returns the only pending request, by the hub's id; undefined when there are none or several. */
   get only(): number | undefined {
     let only: number | undefined;
     for (const [id, { request }] of this.#byId) {
@@ -61,7 +64,7 @@ export class SentRequests {
     return only;
   }
 
-  /** The number of this request on the wire. */
+  /** Adds a request; returns its number on the wire. */
   add(id: number, request: SentRequest): number {
     const before = this.#byId.get(id);
     const wire = before ? this.#nextId() : id;
@@ -73,7 +76,7 @@ export class SentRequests {
     return wire;
   }
 
-  /** Undefined = nobody waits for it. */
+  /** Removes an answered request; returns undefined when it was not pending. */
   answered(wire: number): SentRequest | undefined {
     const id = this.idOf(wire);
     this.#isCancelling = false;
@@ -83,7 +86,7 @@ export class SentRequests {
     return entry.request;
   }
 
-  /** Of a request that waits for its answer under this number. */
+  /** Returns the method of the pending request with this number. */
   methodOf(wire: number): string | undefined {
     const entry = this.#byId.get(this.idOf(wire));
     return entry?.wire === wire ? entry.request?.method : undefined;
@@ -93,7 +96,7 @@ export class SentRequests {
     return this.#byId.get(id)?.wire ?? id;
   }
 
-  /** The server is told that nobody waits for it. */
+  /** Records that the server gets a cancel for it. */
   cancelled(id: number): void {
     this.#isCancelling = true;
     this.forget(id);

@@ -1,22 +1,22 @@
 /**
- * Which arguments of a server's tools are repeated in headers, as its last list of tools declares it; for all connections to the server.
- * Source: specification 2026-07-28, custom headers from tool parameters.
+ * The arguments of a server's tools that are repeated in headers, from its last list of tools; for all of its
+ * connections. Source: specification 2026-07-28, custom headers from tool parameters.
  */
 import { type ParamHeader, paramHeadersOf } from '../../protocol/era-2026/param-headers.ts';
 import { memberSpan, stringAt } from '../../protocol/scan.ts';
 
 const NONE: readonly ParamHeader[] = [];
 const MARK = '"x-mcp-header"';
-/** A tool with more is hidden in any case. */
+/** A larger tool is hidden in any case, bytes. */
 const ROW_BYTES = 1024 * 1024;
 const NAME_BYTES = 1024;
 
 export class ToolHeaders {
-  /** Rows that may declare headers, by the tool's name; read at the first call of the tool. */
+  /** Rows that may declare headers, by name of the tool; parsed at the first call of the tool. */
   #declared: Map<string, Buffer | readonly ParamHeader[]> = new Map(); // bounded by: serverTools
   readonly #waiting = new Set<() => void>(); // bounded by: the calls in flight
 
-  /** `tools` = complete JSON text of each. */
+  /** `tools`: complete JSON text of each. */
   learn(tools: readonly Buffer[]): void {
     const declared = new Map<string, Buffer>(); // bounded by: serverTools
     for (const bytes of tools) {
@@ -28,9 +28,9 @@ export class ToolHeaders {
     for (const tell of [...this.#waiting]) tell();
   }
 
-  /** Told whenever a list has been read, until the function that comes back is called. */
+  /** Calls `listener` each time a list was read; returns a function that removes it. */
   onLearned(listener: () => void): () => void {
-    // Each is an entry of its own, also when two give the same function.
+    // Each is an entry of its own, also when the same function is given twice.
     const entry = (): void => listener();
     this.#waiting.add(entry);
     return () => this.#waiting.delete(entry);

@@ -1,6 +1,6 @@
 /**
- * Reads the body of a sibling hub's request.
- * Promises: never holds more than a client may send plus the envelope around it; ends at `bodyMs`, also when nothing comes.
+ * Reads the body of another worker's request.
+ * Guarantees: holds at most what a client may send plus the envelope; ends at `bodyMs`, also when nothing arrives.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Limits } from '../../config/limits.ts';
@@ -28,7 +28,7 @@ export async function readPeerBody(
         else pieces.push(piece);
       });
       request.on('end', () => resolve(Buffer.concat(pieces, bytes)));
-      // A sibling that went away half-way; nobody reads the answer.
+      // The worker disconnected half-way; the answer is not read.
       request.on('close', () => resolve(new Refusal('body-slow')));
       request.on('error', () => resolve(new Refusal('body-slow')));
       deadline.onEnd(() => resolve(new Refusal('body-slow')));

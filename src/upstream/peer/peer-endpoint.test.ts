@@ -1,6 +1,7 @@
 // covers: B21, B25
 /**
- * Two hubs on one machine: the server lives in the first, calls come to the second and travel over the first one's unix socket.
+ * Two workers on one machine: the server runs in the first, calls come to the second and use the first one's unix
+ * socket.
  */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -44,13 +45,13 @@ async function faultServer(flags: FaultHttpFlags = {}) {
   return { ...server, [Symbol.asyncDispose]: () => server.close() };
 }
 
-/** Declared as launched, so that it has a home; the rig only connects to it. */
+/** Declared as launched, so that one worker owns it; the test only connects to it. */
 function launchedSpec(url: string): ServerSpec {
   const launch = { command: 'x', args: [], env: {}, cwd: undefined };
   return httpSpec('s', url, { homeHub: 1, transport: { kind: 'http', url, headers: {}, launch } });
 }
 
-/** One raw POST to the door. */
+/** Sends one raw POST to the endpoint. */
 function post(
   socketPath: string,
   path: string,
@@ -102,7 +103,7 @@ test('an error of the server and a refusal of the home hub come through as they 
 test('progress travels with the caller’s own token and stops at the result', async () => {
   await using server = await faultServer({ answer: 'sse' });
   await using hubs = await twoHubs();
-  // Declared as launched elsewhere, so that it has a home; the transport itself is plain HTTP.
+  // Declared as launched elsewhere, so that one worker owns it; the transport itself is plain HTTP.
   hubs.apply(launchedSpec(server.url));
   await hubs.other.ready('s');
   const heard: { progress: number; progressToken: unknown }[] = [];
@@ -145,7 +146,7 @@ test('a home hub that is away is named, and the server is back when the hub is',
   hubs.apply(stdioSpec('s', ['normal']));
   await hubs.other.ready('s');
   await hubs.home.closeDoor();
-  await delay(50); // the sockets at rest are seen to be closed
+  await delay(50); // until the idle sockets are seen to be closed
   const refused = await hubs.other.refusal('s', 'echo', { text: 'x' });
   assert.equal(refused.code, 'upstream-connect');
   assert.equal(refused.detail.outcome, 'not-executed');

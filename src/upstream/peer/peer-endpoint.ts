@@ -1,8 +1,8 @@
 /**
- * Where sibling hubs come in for the servers that live in this one: POST /peer/<slug> on the private socket, one JSON-RPC request a time.
- * Promises: looks like a session-less Streamable HTTP server; a call takes the same way as one of this hub's own clients (breaker, queue, link);
- * ids and progress tokens of the sibling come back unchanged; a sibling that goes away ends its call here, at the server too.
- * Does not: check who asks (the directory of the socket does), nor list more than this hub's own link has read.
+ * Serves other workers the servers that run in this one: POST /peer/<slug> on the private socket, one JSON-RPC request
+ * each. The mode of the socket's directory protects it.
+ * Guarantees: it behaves like a Streamable HTTP server without sessions; a call takes the same path as one of this
+ * worker's clients; ids and progress tokens come back unchanged; a disconnect cancels the call, at the server too.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from '../../config/limits.ts';
@@ -27,9 +27,9 @@ export interface PeerEndpointParts {
 
 const EMPTY = Buffer.from('{}');
 const PREFIX = '/peer/';
-/** A sibling waits this share of its own handshake for the first list, so that the answer comes before it gives up. */
+/** Part of a worker's handshake time for which it waits for the first list, so that the answer comes in time. */
 const SHARE = 0.8;
-/** Whose call it is where the sibling does not say. */
+/** The share of a call when the other worker names none. */
 const NO_SHARE = 'peer';
 
 export function createPeerEndpoint(
@@ -66,7 +66,7 @@ async function serve(
     reply.status(body.code === 'body-too-large' ? 413 : 408);
     return;
   }
-  // It has been checked by the hub that it comes from.
+  // The other worker has checked it.
   const envelope = scanEnvelope(body, { maxDepth: limits.bodyDepth + 2, maxIdBytes: limits.idBytes, strict: false });
   if (isRefusal(envelope)) {
     reply.status(400);
@@ -84,11 +84,11 @@ async function serve(
 
 interface PeerCall {
   readonly reply: PeerReply;
-  /** The key that the sibling calls for. */
+  /** The key for which the other worker calls. */
   readonly share: string;
 }
 
-/** Returns the key for which a sibling calls, as its own callers have it. */
+/** Returns the key for which another worker calls. */
 function shareIn({ headers }: IncomingMessage): string {
   const text = headers[SHARE_HEADER];
   return typeof text === 'string' && text !== '' ? decodeURIComponent(text) : NO_SHARE;
@@ -172,7 +172,7 @@ function list(
 const COMMA = Buffer.from(',');
 const NO_PARAMS = Buffer.from('{}');
 
-/** Any other method goes to the server as it is, but for the progress token. */
+/** Passes any other method to the server unchanged, except for the progress token. */
 async function passOn(
   parts: PeerEndpointParts,
   slug: string,
@@ -188,7 +188,7 @@ async function passOn(
   const { progressToken } = call;
   using deadline = runtime.deadline(times.totalMs);
   reply.onGone(() => deadline.end('client-gone'));
-  // Awaited here: the deadline is put away when this function ends.
+  // Awaited here, because the deadline is disposed of when this function ends.
   return await registry.call(slug, {
     method,
     tool: call.name,

@@ -1,6 +1,7 @@
 /**
- * The answer to one request of a sibling hub: JSON, or an event stream from the first progress on.
- * Promises: exactly one answer; nothing follows it; a sibling that does not read is cut at `streamBytes` of progress or `streamSlowMs` after the answer.
+ * The answer to one request of another worker: JSON, or an event stream from the first progress on.
+ * Guarantees: exactly one answer, and nothing after it; a worker that does not read is disconnected at `streamBytes` of
+ * progress or `streamSlowMs` after the answer.
  */
 import type { ServerResponse } from 'node:http';
 import type { Limits } from '../../config/limits.ts';
@@ -29,7 +30,7 @@ export class PeerReply {
     response.on('error', () => {});
   }
 
-  /** Calls `gone` when the sibling leaves before the answer. */
+  /** Calls `gone` when the worker disconnects before the answer. */
   onGone(gone: () => void): void {
     if (this.#response.destroyed) gone();
     else

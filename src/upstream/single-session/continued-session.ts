@@ -1,7 +1,7 @@
 /**
- * Goes on in a session that an earlier worker has left at a server which allows one session and refuses to end it.
- * Guarantees: only sessions that no running process uses are taken, each by one worker; ids of requests in it are new to the server; a session in which a ping is
- * not answered is given back; ends by the deadline.
+ * Continues a session that an earlier worker left at a server that allows one session and refuses to end it.
+ * Guarantees: only sessions that no running process uses are taken, each by one worker; request ids in it are new to
+ * the server; a session without an answer to ping is given back; ends by the deadline.
  */
 
 import { isRefusal } from '../../model/outcome.ts';
@@ -19,12 +19,14 @@ export interface ContinueParts {
   readonly correlator: Pick<Correlator, 'ask' | 'ids'>;
 }
 
-/** Sessions that are tried in one handshake, the newest first. */
+/** Sessions that are tried in one handshake, newest first. */
 const MOST = 3;
 const METHOD_NOT_FOUND = -32601;
 const EMPTY = Buffer.from('{}');
 
-/** Returns what the server answered to initialize in the session that is used from now on; undefined = none of them is of use. Never rejects. */
+/**
+ * Returns the initialize result of the session that is used from now on; undefined when none is valid. Never rejects.
+ */
 export async function continueSession(
   parts: ContinueParts,
   left: readonly LeftSession[],
@@ -46,7 +48,7 @@ export async function continueSession(
   return undefined;
 }
 
-/** Whether the server knows the session. Never rejects. */
+/** Tells whether the server knows the session. Never rejects. */
 async function ask({ server, correlator }: ContinueParts, deadline: Deadline): Promise<'well' | 'unknown' | 'failed'> {
   const answer = await correlator.ask(
     {
@@ -56,7 +58,7 @@ async function ask({ server, correlator }: ContinueParts, deadline: Deadline): P
     () => EMPTY,
   );
   if (isRefusal(answer)) return answer.code === 'upstream-session' ? 'unknown' : 'failed';
-  // A server need not know ping.
+  // A server may lack ping.
   const isWell = answer.kind !== 'error' || errorCode(answer.json) === METHOD_NOT_FOUND;
   return isWell ? 'well' : 'failed';
 }

@@ -1,7 +1,8 @@
 /**
- * Which worker holds the session of a server that allows one at a time: asked of the other workers when a server refuses to be initialized, so that one worker
- * holds it and the others forward their calls to that one.
- * Guarantees: an answer is about the same server with the same settings (its hash) and comes within `ANSWER_MS`; a worker that replaces another answers for both.
+ * Finds the worker that holds the session of a server that allows one: when the server refuses initialize, the other
+ * workers are asked, so that one holds it and the others forward calls to it.
+ * Guarantees: an answer is about the same server with the same settings (its hash) and comes within `ANSWER_MS`; a
+ * worker that replaces another answers for both.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isAbsent, requestUnixSocket } from '../../net/unix-socket-request.ts';
@@ -10,13 +11,16 @@ import type { Runtime } from '../../runtime/runtime.ts';
 
 export interface SessionHoldersParts {
   readonly runtime: Runtime;
-  /** Private sockets of the other workers, some of which may be gone, the one that this worker replaces first. */
+  /**
+   * Returns the private sockets of the other workers, some of which may have exited; first the one that this worker
+   * replaces.
+   */
   readonly others: () => readonly string[];
-  /** Socket of the worker that this one replaces; undefined = there is none. */
+  /** Socket of the worker that this one replaces; undefined when there is none. */
   readonly predecessor: string | undefined;
 }
 
-/** Whether a session is held, by status; any other says nothing. */
+/** Whether a session is held, by status; other statuses are unknown. */
 const ANSWERS: Readonly<Record<number, boolean>> = { 200: true, 404: false };
 
 /** A server with its settings. */
@@ -25,7 +29,7 @@ export interface SessionOf {
   readonly hash: string;
 }
 
-/** `unknown` = a worker that may hold one has not answered. */
+/** `unknown`: a worker that may hold one has not answered. */
 export type Holder = { readonly peer: string } | 'none' | 'unknown';
 
 const PATH = '/holders/';
@@ -49,8 +53,8 @@ export class SessionHolders {
   }
 
   /**
-   * Whether the worker behind this socket holds a session with the server, or forwards to the one that it replaces, which does; undefined = it is there and does
-   * not answer. Never rejects.
+   * Tells whether the worker behind this socket holds a session with the server, or forwards to the one that it
+   * replaces, which does; undefined when it runs and does not answer. Never rejects.
    */
   async isHeldAt(socket: string, { slug, hash }: SessionOf, deadline: Deadline): Promise<boolean | undefined> {
     using soon = deadline.sooner(ANSWER_MS);
@@ -64,7 +68,7 @@ export class SessionHolders {
     }
   }
 
-  /** Serves `GET /holders/<server>/<hash>` to other workers: 200 = held, 404 = not, 503 = not known. */
+  /** Serves `GET /holders/<server>/<hash>` to other workers: 200 when held, 404 when not, 503 when unknown. */
   serve(holdsSession: (server: SessionOf) => boolean, asked: IncomingMessage, response: ServerResponse): void {
     asked.resume();
     const [slug = '', hash = ''] = (asked.url ?? '').slice(PATH.length).split('/');

@@ -21,7 +21,7 @@ function place(t: TestContext): {
   t.after(() => rmSync(parent, { recursive: true, force: true }));
   const dir = join(parent, 'sessions');
   const runtime = createRuntime();
-  // Of several lives only the newest runs, and those that are named.
+  // Of several processes only the newest runs, and those that are named.
   let newest = 0;
   const running = new Set<number>();
   return {
@@ -39,7 +39,7 @@ function record(id: string, version?: string): SessionRecord {
   return { id, version, idsBelow: 65_536, hello: undefined };
 }
 
-/** A file is written in one go, in the background. */
+/** Waits for a file, which is written at once in the background. */
 async function untilWritten(dir: string, file: string): Promise<void> {
   const path = join(dir, file);
   while (!existsSync(path) || readFileSync(path, 'utf8') === '') await new Promise((go) => setImmediate(go));
@@ -91,7 +91,7 @@ test('a server that takes a new session has its old ones forgotten, and no more 
   const first = life(10);
   for (const id of ['a', 'b', 'c', 'd', 'e']) {
     const file = first.opened(sessionTarget(id, HTTP), record(id));
-    // Written and tidied.
+    // Written and cleaned up.
     await first.ended(first.opened(TARGET, record(`${id}2`)));
     first.released(file);
   }
@@ -123,7 +123,7 @@ test('what another running worker has opened is not left over, nor in another fi
   await holder.ended(holder.opened(TARGET, record('x')));
   const file = holder.opened(TARGET, record('session-a'));
   await untilWritten(dir, file);
-  // The link that holds it is on its way out, and no answer of that worker says so.
+  // The link that holds it is ending, and no answer of that worker reports it.
   running.add(10);
   const other = life(11);
   assert.deepEqual(await idsLeft(other), []);

@@ -1,8 +1,8 @@
 /**
- * Edge: the sessions that workers have open with HTTP servers, on disk, so that a server that allows one session at a time can be told to end one whose worker was
- * killed, or is used on in it where the server does not end it. A directory of small files (0700, files 0600), one for each session.
- * Guarantees: a session is found under its target only (server, address and headers); what another running process has opened, or this one has open, is never
- * taken for left over, whatever that process answers; at most `max` files stay; a failing disk costs this memory and nothing else.
+ * Records the sessions that workers have open with HTTP servers in small files (directory 0700, files 0600), so that
+ * one whose worker was killed can be ended, or continued if the server does not end it.
+ * Guarantees: a session is found only under its target; one that a running process has open never counts as left; at
+ * most `max` files; a disk failure affects nothing else.
  */
 import { createHash } from 'node:crypto';
 import { lstat, mkdir, open, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
@@ -12,7 +12,7 @@ import type { Deadline } from '../../runtime/deadline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import { RECORD_BYTES, recordFrom, recordText, type SessionRecord } from './session-record.ts';
 
-/** A session that a process which has exited, or this one, has opened and nobody has ended, or that its opener has given up. */
+/** A session whose process has exited without ending it, or that its opener has given up. */
 export interface LeftSession extends SessionRecord {
   readonly file: string;
 }
@@ -20,40 +20,43 @@ export interface LeftSession extends SessionRecord {
 export interface SessionMemoryParts {
   readonly runtime: Runtime;
   readonly dir: string;
-  /** Slot of this worker. */
+  /** Id of this worker. */
   readonly slot: number;
   readonly max: () => number;
   readonly self: ProcessIdentity;
   readonly isRunning: (other: ProcessIdentity) => boolean;
 }
 
-/** Pids are given again, in a container at each start. */
+/** Pids are reused, in a container at each start. */
 export interface ProcessIdentity {
   readonly pid: number;
-  /** Clock ticks since boot at which it started; '' = not known. */
+  /** Clock ticks since boot at which it started; '' if unknown. */
   readonly startTicks: string;
 }
 
-/** What the name of a file says. */
+/** The content of a file's name. */
 interface Named {
   readonly file: string;
   readonly target: string;
   readonly slot: number;
   readonly opener: ProcessIdentity;
-  /** Of the session's id. */
+  /** Digest of the session's id. */
   readonly digest: string;
 }
 
 const WRITE_MS = 5000;
-/** Of one target, read at most: workers and their replacements. */
+/** Files of one target that are read at most: workers and their replacements. */
 const LEFT = 64;
-/** Late answers of one target that are waited for at once. */
+/** Late answers of one target that are awaited at once. */
 const LATE = 2;
-/** Stands for the opener of a session that has been given up. */
+/** Stands for the opener of a session that was given up. */
 const NOBODY: ProcessIdentity = { pid: 0, startTicks: '' };
 const NAME = /^([0-9a-f]{32})\.(\d+)\.(\d+)-(\d*)\.([0-9a-f]{16})\.json$/;
 
-/** Returns what a session belongs to: it is of no use at another address or under other credentials, and must not be shown there. */
+/**
+ * Returns the target of a session: it is invalid at another address or with other credentials, and must not be sent
+ * there.
+ */
 export function sessionTarget(server: string, { url, headers }: Pick<HttpSpec, 'url' | 'headers'>): string {
   const fields = Object.entries(headers).sort(([a], [b]) => (a < b ? -1 : 1));
   return sha256(JSON.stringify([server, url, fields])).slice(0, 32);
@@ -61,9 +64,9 @@ export function sessionTarget(server: string, { url, headers }: Pick<HttpSpec, '
 
 export class SessionMemory {
   readonly #parts: SessionMemoryParts;
-  /** Files of sessions that are open in this process, and when they are written. */
+  /** Files of sessions that are open in this process, and the end of their writes. */
   readonly #open = new Map<string, Promise<void>>(); // bounded by: servers, one session of each and one that is tried beside it
-  /** Requests to initialize that are still waited for after their connections ended, by target. */
+  /** Pending initialize requests whose connections have ended, by target. */
   readonly #late = new Map<string, number>(); // bounded by: servers; those without one leave
 
   constructor(parts: SessionMemoryParts) {
@@ -71,8 +74,8 @@ export class SessionMemory {
   }
 
   /**
-   * A session was opened: it is written down in the background, within a millisecond or two where the disk is well, for its worker may be killed in the next moment.
-   * Returns the name of its file.
+   * Records an opened session in the background, within a millisecond or two on a healthy disk, because its worker may
+   * be killed at any moment. Returns the name of its file.
    */
   opened(target: string, record: SessionRecord): string {
     const { dir } = this.#parts;
@@ -80,7 +83,7 @@ export class SessionMemory {
     this.#open.set(
       file,
       this.#bounded(async (deadline) => {
-        // Small enough for one write; a file that is cut off all the same is not read.
+        // Small enough for one write; an incomplete file is not read.
         const write = () => writeFile(join(dir, file), recordText(record), { mode: 0o600 });
         await write().catch(() => mkdir(dir, { recursive: true, mode: 0o700 }).then(write));
         await this.#tidy(target, deadline);
@@ -89,7 +92,7 @@ export class SessionMemory {
     return file;
   }
 
-  /** More is known of an open session: it is written down in the background. */
+  /** Records more about an open session, in the background. */
   changed(file: string, record: SessionRecord): void {
     if (!this.#open.has(file)) return;
     const before = this.#open.get(file) ?? Promise.resolve();
@@ -99,7 +102,10 @@ export class SessionMemory {
     );
   }
 
-  /** Takes over a session that is left, from now on open here. Returns its file; undefined = another worker has it by now, or it has ended. Never rejects. */
+  /**
+   * Takes over a session that was left; it is then open here. Returns its file; undefined when another worker has it,
+   * or it has ended. Never rejects.
+   */
   async taken(
     target: string,
     { file: before, ...record }: LeftSession,
@@ -120,7 +126,7 @@ export class SessionMemory {
     return isTaken ? file : undefined;
   }
 
-  /** Its server has not ended a session that is not used here any more: any process may take it. Never rejects. */
+  /** Gives up a session that its server has not ended: any process may take it over. Never rejects. */
   async givenUp(target: string, id: string, file: string): Promise<void> {
     await this.#open.get(file);
     this.#open.delete(file);
@@ -128,12 +134,12 @@ export class SessionMemory {
     await this.#bounded(() => rename(join(dir, file), join(dir, this.#nameOf(target, id, NOBODY))));
   }
 
-  /** A session is not used here any more; whether its server knows that is not certain. */
+  /** Records that a session is not used here any more; the server may not know that. */
   released(file: string): void {
     this.#open.delete(file);
   }
 
-  /** A session has ended at its server. Settles when nothing of it is left. Never rejects. */
+  /** Removes a session that has ended at its server. Settles when its files are removed. Never rejects. */
   async ended(file: string): Promise<void> {
     await this.#open.get(file);
     this.#open.delete(file);
@@ -141,8 +147,8 @@ export class SessionMemory {
   }
 
   /**
-   * Returns the sessions of a target that may be ended or taken over, the newest first: no other running process has them, and they are not open here. Never
-   * rejects; empty where the disk does not answer by the deadline.
+   * Returns the sessions of a target that may be ended or taken over, newest first: no other running process has them,
+   * and they are not open here. Never rejects; empty when the disk does not answer by the deadline.
    */
   async left(target: string, deadline: Deadline): Promise<readonly LeftSession[]> {
     const found: LeftSession[] = []; // bounded by: LEFT
@@ -158,7 +164,7 @@ export class SessionMemory {
     return found;
   }
 
-  /** Returns the right to wait for the late answer of one initialize; undefined = enough are waited for. To be given back. */
+  /** Returns a permit to wait for the late answer of one initialize; undefined when there are enough. Dispose of it. */
   waitLate(target: string): Disposable | undefined {
     const count = this.#late.get(target) ?? 0;
     if (count >= LATE) return undefined;
@@ -172,7 +178,7 @@ export class SessionMemory {
     };
   }
 
-  /** Whether a running process has this session open, as far as the disk tells by the deadline. Never rejects. */
+  /** Tells whether a running process has this session open, as far as the disk tells by the deadline. Never rejects. */
   async isInUse(target: string, id: string, deadline: Deadline): Promise<boolean> {
     const digest = digestOf(id);
     let isInUse = [...this.#open.keys()].some((file) => file.startsWith(target) && file.includes(`.${digest}.`));
@@ -186,7 +192,10 @@ export class SessionMemory {
     return `${target}.${this.#parts.slot}.${opener.pid}-${opener.startTicks}.${digestOf(id)}.json`;
   }
 
-  /** In place: a process that is killed meanwhile leaves the text before, the new one, or one that is not read. */
+  /**
+   * Rewrites a file in place: if the process is killed meanwhile, it has the old text, the new one, or one that is not
+   * read.
+   */
   async #rewrite(file: string, record: SessionRecord): Promise<void> {
     await using handle = await open(join(this.#parts.dir, file), 'r+');
     const { bytesWritten } = await handle.write(recordText(record), 0);
@@ -212,7 +221,7 @@ export class SessionMemory {
   async #read(file: string): Promise<LeftSession | undefined> {
     try {
       const path = join(this.#parts.dir, file);
-      // Nothing else is opened: a pipe would hold a thread for ever.
+      // Only plain files are opened: a pipe would block a thread for ever.
       const facts = await lstat(path);
       if (!facts.isFile() || facts.size > RECORD_BYTES) return undefined;
       const record = recordFrom(await readFile(path, 'utf8'));
@@ -222,7 +231,7 @@ export class SessionMemory {
     }
   }
 
-  /** The server has taken a session beside those that are left of this worker's earlier lives: they do not stand in its way, and are forgotten. */
+  /** Removes sessions of this worker's earlier processes once the server has accepted a new one beside them. */
   async #tidy(target: string, deadline: Deadline): Promise<void> {
     const { dir, slot, max } = this.#parts;
     const all = (await readdir(dir)).map(namedFrom).filter((one) => one !== undefined);
@@ -243,7 +252,7 @@ export class SessionMemory {
     try {
       await runtime.waits.for(work(own), { label: 'snapshot-write', owner: 'sessions', deadline: own });
     } catch {
-      // What is not written down costs a server that allows one session a longer outage after a crash; nothing waits for it.
+      // A missing record costs a server that allows one session a longer outage after a crash; nothing waits for it.
     }
   }
 }
@@ -261,7 +270,7 @@ function namedFrom(file: string): Named | undefined {
   return { file, target, slot: Number(slot), opener: { pid: Number(pid), startTicks }, digest };
 }
 
-/** Of an id, as it stands in the name of its file. */
+/** Returns the digest of an id, as it is in the name of its file. */
 function digestOf(id: string): string {
   return sha256(id).slice(0, 16);
 }

@@ -34,7 +34,7 @@ test('what is not fit for a header or the pipeline is left out', () => {
     { ...HELLO, capabilities: [] },
   ])
     assert.equal(read({ hello })?.hello, undefined, JSON.stringify(hello));
-  // Of a hub that did not write the ids down.
+  // From a hub that did not record ids.
   for (const idsBelow of [undefined, 0, -1, 1.5, '7', 2 ** 40]) {
     const { hello, idsBelow: ids } = read({ idsBelow }) ?? {};
     assert.deepEqual([hello, ids], [undefined, RESERVED_IDS]);

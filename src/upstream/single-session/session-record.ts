@@ -1,25 +1,26 @@
 /**
- * What a file of `session-memory.ts` says about a session: enough to end it, and to go on in it where its server cannot be told to end it.
- * Guarantees: what is read is fit for headers and for the pipeline, whoever wrote the file.
+ * The content of a file of `session-memory.ts`: enough to end a session, or to continue it if its server does not end
+ * it.
+ * Guarantees: values that are read are valid in headers and in the pipeline, whoever wrote the file.
  */
 import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
 import { isVersion2025 } from '../../protocol/era-2025/versions.ts';
 
 export interface SessionRecord {
   readonly id: string;
-  /** The protocol version that is spoken in it; undefined = not known yet. */
+  /** Its protocol version; undefined when not known yet. */
   readonly version: string | undefined;
-  /** Every id of a request in it is smaller. */
+  /** All ids of requests in it are smaller. */
   readonly idsBelow: number;
-  /** What the server answered to initialize; undefined = not known yet. */
+  /** The server's initialize result; undefined when not known yet. */
   readonly hello: InitializeResult | undefined;
 }
 
-/** Ids of requests that are reserved at once. */
+/** Number of request ids that are reserved at once. */
 export const RESERVED_IDS = 65_536;
-/** The largest id that a session goes on from. */
+/** The largest id from which a session is continued. */
 const MOST_ID = 2 ** 30;
-/** Ids of sessions are as long as the header limit allows. */
+/** Ids of sessions are limited only by the header limit. */
 export const RECORD_BYTES = 64 * 1024;
 
 /** Returns at most `RECORD_BYTES`: long instructions are left out. */
@@ -29,17 +30,17 @@ export function recordText({ id, version, idsBelow, hello }: SessionRecord): str
   return JSON.stringify({ format: 1, id, version, idsBelow, hello: { ...hello, instructions: '' } });
 }
 
-/** Returns undefined where the text is no record. Throws a SyntaxError where it is not JSON. */
+/** Returns undefined when the text is no record. Throws a SyntaxError when it is not JSON. */
 export function recordFrom(text: string): SessionRecord | undefined {
   const { id, version, idsBelow, hello } = JSON.parse(text) as Readonly<Record<string, unknown>>;
-  // A header is made of it.
+  // It becomes a header.
   if (typeof id !== 'string' || !/^[\x21-\x7e]+$/.test(id)) return undefined;
   const isFit = Number.isInteger(idsBelow) && Number(idsBelow) > 0 && Number(idsBelow) < MOST_ID;
   return {
     id,
     version: typeof version === 'string' && /^[\d-]{1,40}$/.test(version) ? version : undefined,
     idsBelow: isFit ? Number(idsBelow) : RESERVED_IDS,
-    // Where the ids are not known the session is only good for being ended.
+    // Without known ids the session can only be ended.
     hello: isFit ? helloFrom(hello) : undefined,
   };
 }
