@@ -1,6 +1,7 @@
 /**
- * A walk over JSON text of megabytes that pauses, so that the event loop can turn; and what it has seen, for the walk that reads the message.
- * Guarantees: a pause comes after about `stepBytes`, or one value more; large values near the top are kept, with the fault that ends the walk.
+ * Walks over JSON text of several megabytes in steps, so that the event loop can run between them.
+ * Guarantees: a step ends after about `stepBytes` plus at most one value. Large values near the top, and the fault that
+ * ends the walk, are recorded for the walk that reads the message.
  */
 import { skipLooseString, skipPlain, skipSpace } from './_scalar.ts';
 import {
@@ -30,50 +31,50 @@ const OPEN_ARRAY = 0x5b;
 const NULL = 0x6e;
 const SMALL = 0x20;
 const LETTER_E = 0x65;
-/** Bytes of a number that are looked at without a pause. */
+/** Bytes of a number that are scanned without a pause. */
 const NUMBER_BYTES = 64;
 
-/** What comes next, behind white space. */
+/** What the walk expects next, after white space. */
 type Phase = 0 | 1 | 2 | 3 | 4;
 const VALUE = 0;
 /** The first member or element, or the closing bracket. */
 const FIRST = 1;
 const NAME = 2;
 const COLON = 3;
-/** A comma, or the closing bracket. */
+/** A comma or the closing bracket. */
 const BEHIND = 4;
-/** The character. */
+/** The colon character. */
 const COLON_BYTE = 0x3a;
 
 export interface AheadSizes {
-  /** Of one step. */
+  /** Bytes per step. */
   readonly stepBytes: number;
-  /** Smaller values are walked over again. */
+  /** Values smaller than this are not recorded; the next walk scans them again. */
   readonly largeBytes: number;
 }
 /** A step takes 0.05 to 1 ms (measured). */
 const SIZES: AheadSizes = { stepBytes: 64 * 1024, largeBytes: 2 * 1024 };
-/** Levels whose values are kept: the message, its members, and theirs. */
+/** Nesting levels whose values are recorded: the message, its members, and their members. */
 const LEVELS = 3;
 
 /** The state of a walk between two steps. */
 class Ahead {
   readonly #sizes: AheadSizes;
   readonly #walked = new WalkedValues();
-  /** Of each level that is open: where its value begins, the budget before it, and the empties before it. */
+  /** For each open level: where its value begins, the budget before it, and the count of empty members before it. */
   readonly #opened: number[] = []; // bounded by: 3 × LEVELS
   #openLevels = 0;
-  /** Where a string or number goes on in which the walk has paused; −1 = it has not. */
+  /** Offset at which the interrupted string or number continues; −1 when the walk did not pause inside one. */
   #inside = -1;
-  /** Behind the point or the exponent of that number, or before both. */
+  /** Whether the interrupted number may still contain a decimal point or an exponent. */
   #mayHavePoint = true;
   #mayHaveExponent = true;
   #hasDigits = false;
-  /** Where the white space begins in which the walk has paused; −1 = it has not. */
+  /** Where the interrupted white space begins; −1 when the walk did not pause inside white space. */
   #spaceFrom = -1;
   readonly closers: number[] = []; // bounded by: maxDepth
   phase: Phase = VALUE;
-  /** The bracket before `FIRST`. */
+  /** The opening bracket that precedes `FIRST`. */
   bracketAt = -1;
   at: number;
   stop: number;
@@ -98,7 +99,7 @@ class Ahead {
     return PAUSED;
   }
 
-  /** `left` = the budget without the value itself. */
+  /** `left` is the budget without the value itself. */
   open(at: number, depth: number, left: number, empties: number): void {
     if (depth >= LEVELS) return;
     this.#opened[3 * depth] = at;
@@ -119,7 +120,7 @@ class Ahead {
     return this.#spaceFrom >= 0;
   }
 
-  /** As `skipSpace`; at `limit` the walk is to pause. */
+  /** Works like `skipSpace`; the walk pauses when it reaches `limit`. */
   space(b: Buffer, at: number, limit: number): number {
     const from = this.#spaceFrom < 0 ? at : this.#spaceFrom;
     const end = skipSpace(b, at, limit);
@@ -128,7 +129,7 @@ class Ahead {
     return end;
   }
 
-  /** As `skipString`; PAUSED = the rest in the next step. */
+  /** Works like `skipString`; returns PAUSED when the rest belongs to the next step. */
   string(b: Buffer, at: number, depth: number, strict: boolean): number {
     const end = b.length;
     const { stop } = this;
@@ -142,7 +143,7 @@ class Ahead {
     return found;
   }
 
-  /** As `skipPlain`; PAUSED = the rest in the next step. */
+  /** Works like `skipPlain`; returns PAUSED when the rest belongs to the next step. */
   plain(b: Buffer, at: number, depth: number): number {
     const near = Math.min(b.length, at + NUMBER_BYTES);
     if (this.#inside < 0) {
@@ -157,7 +158,7 @@ class Ahead {
     return found;
   }
 
-  /** A number of any length (RFC 8259 §6). */
+  /** Skips a number of any length (RFC 8259 §6). */
   #number(b: Buffer, at: number): number {
     const limit = Math.min(b.length, this.stop);
     let i = this.#inside;
@@ -165,7 +166,7 @@ class Ahead {
       i = b[at] === MINUS ? at + 1 : at;
       this.#mayHavePoint = this.#mayHaveExponent = true;
       this.#hasDigits = false;
-      // No digit follows a zero.
+      // A leading zero must not be followed by a digit.
       if (b[i] === ZERO && isDigit(b[i + 1] ?? 0)) return i + 1;
     }
     for (;;) {
@@ -189,7 +190,7 @@ class Ahead {
       this.#walked.add(at, { end, values: 0, hasEmpty: false });
   }
 
-  /** `end` = what the walk has returned. */
+  /** Returns what was recorded. `end` is the return value of the walk. */
   over(end: number): WalkedValues {
     this.#walked.end = end;
     if (end < 0)
@@ -204,8 +205,8 @@ function isDigit(byte: number): boolean {
 }
 
 /**
- * Walks over the object or array at `at` in steps of some milliseconds, before it is read: with what is large in it, which is returned, another walk with the
- * same options takes no time, and finds the same faults.
+ * Walks over the object or array at `at` in steps of a few milliseconds. Returns the large values found: with them, a
+ * second walk with the same options takes almost no time and finds the same faults.
  */
 export function* walkAhead(
   b: Buffer,
@@ -222,7 +223,8 @@ export function* walkAhead(
 }
 
 /**
- * Finds the same as `skipNested`, which is too hot to know of pauses, in any text (`ahead.test.ts`).
+ * Finds the same faults as `skipNested` in any text (`ahead.test.ts`). It is separate because `skipNested` is too hot
+ * to support pauses.
  */
 function walkOn(b: Buffer, { maxDepth, strict }: WalkOptions, ahead: Ahead): number {
   const end = b.length;

@@ -1,7 +1,9 @@
 /**
- * Items of results (content, messages, contents, completions) with members that libraries write empty, as `empty-result.ts` has it for the result
- * itself. Guarantees: items that need no change keep their bytes; only what the protocol defines is looked at, never structured content or `_meta`;
- * what is larger than the limits below passes unchanged, so that the second look at a result is short (1 MiB: 1 to 2 ms).
+ * Repairs empty members of result items (content, messages, contents, completions); `empty-result.ts` does the same for
+ * the result itself.
+ * Guarantees: items that need no change keep their bytes. Only members that the protocol defines are inspected, never
+ * structured content or `_meta`. Results above the limits below pass unchanged, which bounds the time (1 MiB: 1 to 2
+ * ms).
  */
 import { keyIs } from './_scalar.ts';
 import { eachElement, eachMember } from './_value.ts';
@@ -14,18 +16,18 @@ const OPEN_OBJECT = 0x7b;
 const OPEN_ARRAY = 0x5b;
 const NULL = 0x6e;
 const COMMA = Buffer.from(',');
-/** For text that has been scanned. */
+/** Options for text that was scanned before. */
 const LOOSE = { maxDepth: 4096, strict: false } as const;
 
-/** What the members of an object must be; their names in ASCII. */
+/** The types that the members of an object must have. Names are ASCII. */
 interface Rule {
-  /** May be absent and must not be null. */
+  /** Optional members that must not be null. */
   readonly optional: readonly string[];
-  /** Must be objects: an empty array stands for an empty one. */
+  /** Members that must be objects: an empty array becomes an empty object. */
   readonly objects: readonly string[];
-  /** Must be arrays: null stands for an empty one. */
+  /** Members that must be arrays: null becomes an empty array. */
   readonly arrays: readonly string[];
-  /** Members, or their elements, that have rules of their own. */
+  /** Members whose values, or whose elements, have rules of their own. */
   readonly inner: Readonly<Record<string, Rule>>;
 }
 
@@ -39,23 +41,25 @@ const CONTENT: Rule = {
 };
 const MESSAGE: Rule = { ...SHARED, optional: ['_meta'], inner: { content: CONTENT } };
 const COMPLETION: Rule = { optional: ['total', 'hasMore'], objects: [], arrays: ['values'], inner: {} };
-/** By method: the member of its result that holds the items. */
+/** For each method: the result member that contains the items. */
 const ITEMS: ReadonlyMap<string, { readonly member: string; readonly rule: Rule }> = new Map([
   ['tools/call', { member: 'content', rule: CONTENT }],
   ['prompts/get', { member: 'messages', rule: MESSAGE }],
   ['resources/read', { member: 'contents', rule: RESOURCE }],
   ['completion/complete', { member: 'completion', rule: COMPLETION }],
 ]);
-/** Of a text item or a resource: null stands for an empty text, unless a blob stands beside it. */
+/** The text of a text item or resource: null becomes an empty text, unless a blob is present. */
 const TEXT = 'text';
 const BLOB = 'blob';
 
-/** Returns the name of the member in the result of `method` that `filledItems` looks into; undefined = it has none. */
+/**
+ * Returns the name of the result member of `method` that `filledItems` repairs, or undefined when the method has none.
+ */
 export function itemsMember(method: string): string | undefined {
   return ITEMS.get(method)?.member;
 }
 
-/** Returns the JSON text of that member with what its empty members mean; the same bytes when nothing is to be changed. */
+/** Returns the JSON text of that member with its empty members repaired; the same bytes when nothing changes. */
 export function filledItems(method: string, json: Buffer): Buffer {
   const items = ITEMS.get(method);
   return items === undefined || json.length > MAX_BYTES ? json : filledValue(json, items.rule);
@@ -66,7 +70,7 @@ function filledValue(json: Buffer, rule: Rule): Buffer {
   return json[0] === OPEN_ARRAY ? filledElements(json, rule) : json;
 }
 
-/** Elements that are null are left out. */
+/** Removes null elements and repairs the others. */
 function filledElements(json: Buffer, rule: Rule): Buffer {
   const kept: Buffer[] = []; // bounded by: MAX_ITEMS
   let count = 0;
@@ -109,7 +113,7 @@ function filledObject(json: Buffer, rule: Rule): Buffer {
   return listed('{', kept, '}');
 }
 
-/** The value of a member; undefined = the member is left out. */
+/** Returns the value of a member, or undefined when the member must be removed. */
 function memberValue(value: Buffer, rule: Rule, is: (name: string) => boolean): Buffer | undefined {
   if (value[0] === NULL) {
     if (rule.optional.some(is)) return undefined;

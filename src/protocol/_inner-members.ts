@@ -1,6 +1,7 @@
 /**
- * What the walk over a message notes of the members of params and of a result: their places, and whether there are too many.
- * Does not: look at values, but for the first byte of each in a result.
+ * Records the positions of members of params and of a result during the walk over a message, and detects when there are
+ * too many.
+ * Values are not inspected, except for the first byte of each result member.
  */
 import { Refusal } from '../model/outcome.ts';
 import { keyIs, skipSpace } from './_scalar.ts';
@@ -9,29 +10,29 @@ import type { Budget, MemberVisitor } from './_value.ts';
 const OPEN_OBJECT = 0x7b;
 const OPEN_ARRAY = 0x5b;
 const NULL = 0x6e;
-/** Members of params whose places are kept where nothing else bounds them; a call has three. */
+/** Maximum recorded members of params where no other limit applies; a call has three. */
 const MAX_IN_PARAMS = 16;
-/** Members of a server's result, and the empty ones of which the places are kept. */
+/** Maximum members of a server's result, and maximum recorded empty members. */
 const MAX_IN_RESULT = 1024;
 const EMPTY_MEMBERS = 16;
-/** What takes more bytes is not taken for empty, whatever white space is in it. */
+/** A value with more bytes is never considered empty, whatever white space it contains. */
 export const EMPTY_BYTES = 64 * 1024;
-/** Members of params that carry what servers want, and that the hub does not look through. */
+/** The member of params that holds a tool's arguments; the hub does not inspect it. */
 const ARGUMENTS = 'arguments';
 const RESPONSES = 'inputResponses';
 
-/** Bounds of params, and the values that the walk over the body may still meet. */
+/** Limits of params, and the number of values that the walk over the body may still visit. */
 export interface ParamsBounds {
   readonly bounds: { readonly paramsMembers: number; readonly paramsValues: number; readonly paramsBytes: number };
   readonly budget: Budget;
 }
 
-/** Only the number of members is bounded, of which the hub looks at the names. */
+/** Limits only the number of members whose names the hub reads. */
 export interface ParamsCount {
   readonly paramsMembers: number;
 }
 
-/** Where the members of params lie, and what is too much of them. */
+/** Records the positions of the members of params, and refuses params that exceed the limits. */
 export class ParamsMembers implements MemberVisitor {
   readonly #bytes: Buffer;
   readonly #full: ParamsBounds | undefined;
@@ -59,7 +60,7 @@ export class ParamsMembers implements MemberVisitor {
     return true;
   }
 
-  /** What is walked over again and again must be small: all but the payload. */
+  /** Everything except the payload must be small, because it is walked over several times. */
   #bounded({ bounds, budget }: ParamsBounds, keyAt: number, keyEnd: number, at: number, end: number): boolean {
     const values = this.#valuesBefore - budget.values;
     this.#valuesBefore = budget.values;
@@ -82,7 +83,7 @@ export class ParamsMembers implements MemberVisitor {
     return false;
   }
 
-  /** Counted from there; undefined = there are too many to be kept. */
+  /** Returns positions relative to `at`, or undefined when there are too many to record. */
   from(at: number): readonly number[] | undefined {
     if (!this.#full && this.#spans.length > 4 * MAX_IN_PARAMS) return undefined;
     return at === 0 ? this.#spans : this.#spans.map((place) => place - at);
@@ -90,8 +91,8 @@ export class ParamsMembers implements MemberVisitor {
 }
 
 /**
- * Counts the members of a server's result, whose names the hub looks at (a result has five or six), and keeps the places of those that are empty
- * or hold something empty.
+ * Counts the members of a server's result, whose names the hub reads (a result has five or six), and records the
+ * positions of members that are empty or contain an empty value.
  */
 export class ResultMembers implements MemberVisitor {
   readonly #bytes: Buffer;
@@ -119,12 +120,12 @@ export class ResultMembers implements MemberVisitor {
     return this.refusal === undefined;
   }
 
-  /** The places of empty members, counted from there. */
+  /** Returns the positions of empty members, relative to `at`. */
   from(at: number): readonly number[] | undefined {
     return at === 0 ? this.#empty : this.#empty?.map((place) => place - at);
   }
 
-  /** The same of members that are not empty and hold a null or an empty array. */
+  /** Returns the positions of members that are not empty but contain a null or an empty array. */
   insideFrom(at: number): readonly number[] | undefined {
     return at === 0 ? this.#emptyInside : this.#emptyInside?.map((place) => place - at);
   }
@@ -136,7 +137,7 @@ function kept(places: number[] | undefined, place: readonly [number, number, num
   return all;
 }
 
-/** Null, or an array or object without anything in it. */
+/** Returns true for null, and for an array or object without content. */
 function isEmptyValue(bytes: Buffer, at: number, end: number): boolean {
   const first = bytes[at];
   if (first !== OPEN_ARRAY && first !== OPEN_OBJECT) return first === NULL;

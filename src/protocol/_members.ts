@@ -1,8 +1,8 @@
 /**
- * The members of one message's envelope, as the walk gives them, and what is wrong with them.
- * Promises: a control key counts however it is spelled with escapes; it stands once; a key that a careless reader would take for one is refused;
- * members that some libraries write empty (`"params":[]`, `"error":null` beside a result) count as absent.
- * Does not: look inside params, result or error.
+ * Collects the members of a message's envelope and decides whether they are valid.
+ * Guarantees: control keys are recognised in every escaped spelling and must occur once; a key that a lenient parser
+ * would take for a control key is refused; members that some libraries write empty (`"params":[]`, `"error":null`
+ * beside a result) count as absent.
  */
 import { type Outcome, Refusal } from '../model/outcome.ts';
 import { type ParamsBounds, type ParamsCount, ParamsMembers, ResultMembers } from './_inner-members.ts';
@@ -17,14 +17,14 @@ export type { ParamsCount };
 const OPEN_OBJECT = 0x7b;
 const NULL = 0x6e;
 const MINUS = 0x2d;
-/** Members of the envelope that mean nothing to us; a message has none or one. */
+/** Maximum envelope members that the hub does not know; a message has none or one. */
 const MAX_OTHERS = 64;
-/** Of a method or a member's name only so much is read: the hub knows none that is longer. */
+/** At most this much of a method or member name is read; no name known to the hub is longer. */
 const NAME_BYTES = 1024;
-/** Methods of notifications begin so. */
+/** Prefix of all notification methods. */
 const NOTIFICATIONS = 'notifications/';
 
-/** The order in which `Members` numbers them. */
+/** The order in which `Members` numbers the control keys. */
 const CONTROL_KEYS: readonly string[] = ['jsonrpc', 'id', 'method', 'params', 'result', 'error'];
 const JSONRPC = 0;
 const ID = 1;
@@ -34,20 +34,20 @@ const RESULT = 4;
 const ERROR = 5;
 const POISON_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 
-/** Collects the envelope's members and says what is wrong with them. */
+/** Collects the members of an envelope and returns the first fault in them. */
 export class Members implements MemberVisitor {
   readonly #bytes: Buffer;
   readonly #maxIdBytes: number;
   readonly #bounds: ParamsBounds | ParamsCount | undefined;
   readonly #budget: Budget | undefined;
-  /** Two numbers for each control key: where its value begins and ends; −1 = absent. */
+  /** Two numbers per control key, start and end of its value; −1 when it is absent. */
   readonly #spans = [-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1]; // bounded by: CONTROL_KEYS
   #others: string[] | undefined; // bounded by: MAX_OTHERS; almost always absent
   #inParams: ParamsMembers | undefined;
   #inResult: ResultMembers | undefined;
   refusal: Refusal | undefined;
 
-  /** `budget` = what the walk over the message counts in. */
+  /** `budget` is the counter of the walk over the message. */
   constructor(
     bytes: Buffer,
     maxIdBytes: number,
@@ -69,7 +69,7 @@ export class Members implements MemberVisitor {
     return escaped >= 0 ? this.#control(escaped, at, end) : this.#other(key);
   }
 
-  /** Params are looked into on the way, for a second walk over megabytes of arguments would take as long as the first. */
+  /** Inspects params in the same pass: a second walk over megabytes of arguments would take as long as the first. */
   innerOf(keyAt: number, keyEnd: number): MemberVisitor | undefined {
     const which = controlKeyAt(this.#bytes, keyAt, keyEnd);
     if (which === RESULT && this.#bounds && !('budget' in this.#bounds)) {
@@ -125,19 +125,19 @@ export class Members implements MemberVisitor {
     return this.#at(which) < 0 ? ABSENT : { at: this.#at(which) - from, end: this.#end(which) - from };
   }
 
-  /** True when the member stands there and is not null. */
+  /** Returns true when the member is present and not null. */
   #says(which: number): boolean {
     const at = this.#at(which);
     return at >= 0 && this.#bytes[at] !== NULL;
   }
 
-  /** The message, once its last member has been taken; `at` and `end` enclose the object. */
+  /** Returns the message after its last member was collected; `at` and `end` enclose the object. */
   envelope(at: number, end: number): Outcome<Envelope> {
     const bytes = this.#bytes;
     if (this.#end(JSONRPC) - this.#at(JSONRPC) !== 5 || !spells(bytes, this.#at(JSONRPC), '"2.0"'))
       return new Refusal('invalid-request', 'The member jsonrpc must be "2.0".');
     const hasMethod = this.#says(METHOD);
-    // A null error stands for none where there is a result, as a null result does where there is an error.
+    // A null error counts as absent beside a result, and a null result beside an error.
     const isError = !hasMethod && (this.#says(ERROR) || (this.#at(ERROR) >= 0 && this.#at(RESULT) < 0));
     const isNamedNotification = hasMethod && this.#isNotification();
     const idFault = this.#idFault(isError || isNamedNotification);
@@ -162,14 +162,17 @@ export class Members implements MemberVisitor {
     };
   }
 
-  /** Some libraries write `"id":null` into notifications. */
+  /**
+   * Decides whether a message with a method is a request or a notification. Some libraries write `"id":null` into
+   * notifications.
+   */
   #kindOfCall(isNamedNotification: boolean): Outcome<MessageKind> {
     if (this.#says(RESULT) || this.#says(ERROR))
       return new Refusal('invalid-request', 'A request has no result and no error.');
     return this.#at(ID) < 0 || (isNamedNotification && !this.#says(ID)) ? 'notification' : 'request';
   }
 
-  /** An error needs no id: its sender may not have been able to read one. */
+  /** Decides whether a reply is valid. An error needs no id, because its sender may not have been able to read one. */
   #kindOfReply(isError: boolean): Outcome<MessageKind> {
     const hasBoth = isError && this.#says(RESULT);
     const hasResult = !isError && this.#at(RESULT) >= 0 && this.#at(ID) >= 0;
@@ -197,7 +200,10 @@ export class Members implements MemberVisitor {
     return first === NULL && nullAllowed ? undefined : 'The id must be a string or a number.';
   }
 
-  /** Null and an empty array are none (PHP writes an empty map so); undefined = params of a wrong kind. */
+  /**
+   * Returns the span of params; null and an empty array count as absent (PHP writes an empty map as `[]`). Returns
+   * undefined when params have the wrong type.
+   */
   #params(from: number): Span | undefined {
     const at = this.#at(PARAMS);
     if (at < 0 || this.#bytes[at] === NULL || isEmpty(this.#bytes, { at, end: this.#end(PARAMS) })) return ABSENT;
@@ -205,7 +211,7 @@ export class Members implements MemberVisitor {
   }
 }
 
-/** Number of the control key that is spelled plainly in the quotes, or −1. */
+/** Returns the number of the control key that is written without escapes between the quotes, or −1. */
 function controlKeyAt(b: Buffer, at: number, end: number): number {
   const length = end - at - 2;
   const first = b[at + 1];

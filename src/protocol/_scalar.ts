@@ -1,8 +1,7 @@
 /**
- * The leaves of JSON text: strings, numbers, literals, white space. The byte loops under `_value.ts`.
- * Promises: linear; strict mode accepts exactly RFC 8259 without lone surrogates (RFC 7493 §2.1); the other jumps over long string contents natively,
- * for messages of many megabytes.
- * Does not: build anything but the one string that `decodeString` is asked for.
+ * Scans the leaves of JSON text (strings, numbers, literals, white space); the byte loops used by `_value.ts`.
+ * Guarantees: linear time. Strict mode accepts exactly RFC 8259 without lone surrogates (RFC 7493 §2.1); the other mode
+ * skips long strings with native searches, for messages of many megabytes.
  */
 import { BAD, indexWithin, NEVER, pausedFrom, QUOTE, skipStrictString, WINDOW_BYTES } from './_strict-string.ts';
 
@@ -10,7 +9,7 @@ const BACKSLASH = 0x5c;
 const MINUS = 0x2d;
 const ZERO = 0x30;
 const NINE = 0x39;
-/** This many bytes are looked at one by one before the native search: it costs 25 ns a call, as much as 30 bytes. */
+/** Bytes that are scanned one by one before a native search: a native call costs 25 ns, as much as 30 bytes. */
 const NEAR = 64;
 
 export function skipSpace(b: Buffer, at: number, end: number): number {
@@ -23,14 +22,18 @@ export function skipSpace(b: Buffer, at: number, end: number): number {
   return i;
 }
 
-/** `at` is on the opening quote; the answer is behind the closing one, or BAD. Strict mode may return LONE. */
+/**
+ * Skips the string whose opening quote is at `at`. Returns the offset after the closing quote, or BAD; in strict mode
+ * also LONE.
+ */
 export function skipString(b: Buffer, at: number, end: number, strict: boolean): number {
   return strict ? skipStrictString(b, at, end) : skipLooseString(b, at + 1, end, NEVER);
 }
 
 /**
- * From inside a string, not inside an escape; from `pauseAt` on it may pause (`pausedAt`). Text with many escaped quotes is cheaper byte by byte, long
- * plain text natively: the two take turns.
+ * Continues inside a string, outside an escape. May pause from `pauseAt` on (see `pausedAt`). Alternates between
+ * byte-by-byte scanning, which is faster for text with many escapes, and native searches, which are faster for long
+ * plain text.
  */
 export function skipLooseString(b: Buffer, from: number, end: number, pauseAt: number): number {
   let i = from;
@@ -56,7 +59,7 @@ export function skipLooseString(b: Buffer, from: number, end: number, pauseAt: n
   }
 }
 
-/** A number, true, false or null. */
+/** Skips a number, true, false or null. */
 export function skipPlain(b: Buffer, at: number, end: number): number {
   const c = b[at] as number;
   if (c === MINUS || (c >= ZERO && c <= NINE)) return skipNumber(b, at, end);
@@ -83,14 +86,14 @@ function skipNumber(b: Buffer, at: number, end: number): number {
   return i;
 }
 
-/** At least one digit. */
+/** Skips one or more digits. */
 function skipDigits(b: Buffer, at: number, end: number): number {
   let i = at;
   while (i < end && (b[i] as number) >= ZERO && (b[i] as number) <= NINE) i += 1;
   return i === at ? BAD : i;
 }
 
-/** Decodes the JSON string whose quotes stand at `at` and `end - 1`. Undefined = its escapes are broken. */
+/** Decodes the JSON string whose quotes are at `at` and `end - 1`. Returns undefined when an escape is invalid. */
 export function decodeString(b: Buffer, at: number, end: number): string | undefined {
   if (!hasEscape(b, at, end)) return b.toString('utf8', at + 1, end - 1);
   try {
@@ -100,12 +103,12 @@ export function decodeString(b: Buffer, at: number, end: number): string | undef
   }
 }
 
-/** The beginning of that string, from at most `maxBytes` of its text: what is longer is never built whole. */
+/** Decodes the beginning of that string, from at most `maxBytes` of its text, so that a long string is never built. */
 export function decodeStart(b: Buffer, at: number, end: number, maxBytes: number): string | undefined {
   if (end - at - 2 <= maxBytes) return decodeString(b, at, end);
   const stop = at + 1 + maxBytes;
   let i = at + 1;
-  // Whole escapes only, and whole UTF-8 sequences.
+  // Stops at whole escapes and whole UTF-8 sequences only.
   for (let next = i; next <= stop; ) {
     i = next;
     if (b[i] === BACKSLASH) next += b[i + 1] === 0x75 ? 6 : 2;
@@ -115,22 +118,22 @@ export function decodeStart(b: Buffer, at: number, end: number, maxBytes: number
 }
 
 function hasEscape(b: Buffer, at: number, end: number): boolean {
-  // A view, so that the search ends where the string does: behind it may lie megabytes.
+  // A subarray limits the search to the string; megabytes may follow it.
   if (end - at > NEAR) return b.subarray(at, end).includes(BACKSLASH);
   for (let i = at + 1; i < end - 1; i += 1) if (b[i] === BACKSLASH) return true;
   return false;
 }
 
-/** True when the JSON string at the span says `key` (ASCII), spelled plainly or with escapes. */
+/** Returns true when the JSON string at the span equals `key` (ASCII), with or without escapes. */
 export function keyIs(b: Buffer, at: number, end: number, key: string): boolean {
   if (end - at - 2 === key.length) return spells(b, at + 1, key);
-  // An escape takes at least two bytes for one letter, so that only a longer spelling can mean the same.
+  // An escape takes at least two bytes per letter, so only a longer spelling can be equal.
   return end - at - 2 > key.length && keyBegins(b, at, end, key) === end - 1;
 }
 
 /**
- * Where the JSON string at the span goes on behind `word` (ASCII), or −1 when it does not begin with it, spelled plainly or with escapes. The
- * string must be well-formed; nothing is built.
+ * Returns the offset in the JSON string at the span that follows `word` (ASCII), or −1 when the string does not begin
+ * with it. Escapes are recognised. The string must be well-formed; nothing is allocated.
  */
 export function keyBegins(b: Buffer, at: number, end: number, word: string): number {
   let i = at + 1;
@@ -142,7 +145,7 @@ export function keyBegins(b: Buffer, at: number, end: number, word: string): num
       code = hexAt(b, i + 2);
       i += 6;
     } else {
-      // Of the others only these stand for printable ASCII.
+      // Of the other escapes only these stand for printable ASCII.
       code = b[i + 1] === QUOTE || b[i + 1] === BACKSLASH || b[i + 1] === 0x2f ? (b[i + 1] as number) : -1;
       i += 2;
     }
@@ -151,7 +154,10 @@ export function keyBegins(b: Buffer, at: number, end: number, word: string): num
   return i;
 }
 
-/** The number that four hexadecimal digits say. Reads bytes: a text of megabytes may hold nothing but escapes. */
+/**
+ * Returns the value of four hexadecimal digits. Works on bytes, because a text of megabytes may consist of escapes
+ * only.
+ */
 function hexAt(b: Buffer, at: number): number {
   let code = 0;
   for (let i = at; i < at + 4; i += 1) {
@@ -161,15 +167,15 @@ function hexAt(b: Buffer, at: number): number {
   return code;
 }
 
-/** True when `word` (ASCII) stands at `at`, byte by byte. */
+/** Returns true when the bytes at `at` equal `word` (ASCII). */
 export function spells(b: Buffer, at: number, word: string): boolean {
   for (let i = 0; i < word.length; i += 1) if (b[at + i] !== word.charCodeAt(i)) return false;
   return true;
 }
 
 /**
- * A key as the most careless reader sees it: without regard to case, and with the two letters outside ASCII that Unicode folds into it
- * (U+017F into s, U+212A into k). Source: Go's encoding/json; reliability.md S19.
+ * Returns a key as the most lenient parser reads it: case-folded, including the two letters outside ASCII that Unicode
+ * folds into ASCII (U+017F to s, U+212A to k). Source: Go's encoding/json.
  */
 export function foldedKey(key: string): string {
   return key.toUpperCase().toLowerCase();

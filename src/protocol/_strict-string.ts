@@ -1,36 +1,37 @@
 /**
- * Strings of JSON text as RFC 8259 §7 and RFC 7493 §2.1 allow them: no control characters, known escapes, no half of a surrogate pair.
- * Guarantees: linear; builds nothing. Whether the bytes are UTF-8 is checked for the message as a whole.
+ * Scans strings of JSON text as RFC 8259 §7 and RFC 7493 §2.1 define them: no control characters, only known escapes,
+ * no lone surrogates.
+ * Guarantees: linear time, no allocation. UTF-8 validity is checked elsewhere, for the whole message.
  */
 
 import { atOnce } from '../runtime/take-turn.ts';
 
-/** Not JSON. */
+/** The text is not JSON. */
 export const BAD = -1;
-/** Nested deeper than allowed. */
+/** The text is nested deeper than allowed. */
 export const DEEP = -2;
-/** More values than allowed. */
+/** The text has more values than allowed. */
 export const MANY = -3;
-/** Valid JSON so far, but an escape is half of a surrogate pair, which no UTF-8 text can hold. */
+/** The text is valid JSON so far, but an escape is half of a surrogate pair, which UTF-8 cannot represent. */
 export const LONE = -4;
 
-/** A walk has not come to the end. */
+/** The walk has not reached the end. */
 export const PAUSED = -5;
-/** A string or number paused at the byte −16 − this. */
+/** A string or number that paused at byte n is returned as −16 − n. */
 const PAUSED_AT = -16;
 
 export const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-/** From here on native searches are faster than a table. */
+/** From this length on native searches are faster than the table. */
 const NEAR_STRICT = 256;
 const SHORT = 24;
 const MAX_STRETCH = 64 * 1024;
-/** Behind any byte. */
+/** An offset greater than any in a message. */
 export const NEVER = 0x3fffffff;
-/** Searched natively at once by a walk that can pause: 0.2 ms at most. */
+/** Bytes that a pausing walk searches natively at once: at most 0.2 ms. */
 export const WINDOW_BYTES = 256 * 1024;
 
-/** What each byte means inside a string: plain text, its end, an escape, or a control character. */
+/** The meaning of each byte inside a string: plain text, closing quote, backslash, or control character. */
 const PLAIN_TEXT = 0;
 const END = 1;
 const ESCAPE = 2;
@@ -38,15 +39,15 @@ const CONTROL = 3;
 const TEXT = Uint8Array.from({ length: 256 }, (_, c) =>
   c === QUOTE ? END : c === BACKSLASH ? ESCAPE : c < 0x20 ? CONTROL : PLAIN_TEXT,
 );
-/** 1 for the letters that stand behind a backslash alone, 2 for `u`. */
+/** 1 for letters that form an escape with one backslash, 2 for `u`. */
 const ESCAPES = Uint8Array.from({ length: 256 }, (_, c) =>
   c === 0x75 ? 2 : '"\\/bfnrt'.includes(String.fromCharCode(c)) ? 1 : 0,
 );
 const HEX = Uint8Array.from({ length: 256 }, (_, c) => Number(/[0-9a-f]/i.test(String.fromCharCode(c))));
 
 /**
- * `at` is on the opening quote; the answer is behind the closing one, or BAD, or LONE. Most strings are short. From `pauseAt` on a long one may pause: the answer
- * is for `pausedAt` then.
+ * Skips the string whose opening quote is at `at`. Returns the offset after the closing quote, or BAD, or LONE.
+ * Optimised for short strings. From `pauseAt` on a long string may pause; pass the result to `pausedAt` then.
  */
 export function skipStrictString(b: Buffer, at: number, end: number, pauseAt = NEVER): number {
   let i = at + 1;
@@ -56,14 +57,14 @@ export function skipStrictString(b: Buffer, at: number, end: number, pauseAt = N
 }
 
 /**
- * From inside a string, not inside an escape. The first bytes by the table (0.6 ns a byte); then the end and the next escape are searched natively
- * and the text between is checked by words (0.2 ns a byte). Where escapes are frequent the stretches by the table grow. Each search begins where
- * the one before it ended.
+ * Continues inside a string, outside an escape. Scans the first bytes with the table (0.6 ns per byte), then searches
+ * the closing quote and the next escape natively and checks the text between them by words (0.2 ns per byte). The more
+ * frequent escapes are, the longer the table is used. No byte is searched twice.
  */
 function skipLongString(b: Buffer, from: number, end: number, pauseAt: number): number {
   let i = from;
   let stretch = NEAR_STRICT;
-  /** The next quote; where a walk can pause, the end of the window if there is none in it. */
+  /** The next quote; in a walk that can pause, the end of the window when the window contains none. */
   let quote = -1;
   let isEnd = false;
   for (;;) {
@@ -78,7 +79,7 @@ function skipLongString(b: Buffer, from: number, end: number, pauseAt: number): 
       } else return kind === END ? i + 1 : BAD;
     }
     if (i >= end) return BAD;
-    // Found again only when it has been passed.
+    // Searched again only after it was passed.
     if (quote < i) {
       const far = pauseAt === NEVER ? end : Math.min(end, i + WINDOW_BYTES);
       quote = far === end ? b.indexOf(QUOTE, i) : indexWithin(b, QUOTE, i, far);
@@ -96,28 +97,28 @@ function skipLongString(b: Buffer, from: number, end: number, pauseAt: number): 
   }
 }
 
-/** As `skipStrictString`, from where a string paused. */
+/** Works like `skipStrictString`, from the offset at which a string paused. */
 export function continueString(b: Buffer, from: number, end: number, pauseAt: number): number {
   return skipLongString(b, from, end, pauseAt);
 }
 
-/** What a walk returns that has paused at this byte of a string or number. */
+/** Returns the result of a walk that paused at this byte of a string or number. */
 export function pausedFrom(at: number): number {
   return PAUSED_AT - at;
 }
 
-/** Where a string or number goes on in which a walk has paused; −1 = it has not. */
+/** Returns the offset at which the paused string or number continues, or −1 when the walk did not pause there. */
 export function pausedAt(found: number): number {
   return found <= PAUSED_AT ? PAUSED_AT - found : -1;
 }
 
-/** The first such byte from `at` on and before `end`; −1 = there is none. */
+/** Returns the first position of `byte` from `at` up to `end`, or −1. */
 export function indexWithin(b: Buffer, byte: number, at: number, end: number): number {
   const found = b.subarray(at, end).indexOf(byte);
   return found < 0 ? -1 : at + found;
 }
 
-/** The first byte from `at` on that is no plain text, or `end`. */
+/** Returns the first position from `at` on that is not plain text, or `end`. */
 function plainEnd(b: Buffer, at: number, end: number): number {
   let i = at;
   for (const last = end - 8; i <= last; i += 8) {
@@ -136,12 +137,12 @@ function plainEnd(b: Buffer, at: number, end: number): number {
   return i;
 }
 
-/** Whether a byte below 0x20 is there, four bytes at a time. */
+/** Returns true when the range contains a byte below 0x20. Checks four bytes at a time. */
 function hasControl(b: Buffer, at: number, end: number): boolean {
   const head = at + ((4 - ((b.byteOffset + at) & 3)) & 3);
   const count = end < head ? 0 : (end - head) >> 2;
   const words = new Int32Array(b.buffer, count === 0 ? 0 : b.byteOffset + head, count);
-  // Subtracting borrows into the highest bit of each byte that is smaller; bytes from 0x80 on had that bit before.
+  // The subtraction borrows into the highest bit of each smaller byte; bytes from 0x80 on had that bit before.
   let found = 0;
   let i = 0;
   for (; i <= count - 4; i += 4) {
@@ -160,7 +161,7 @@ function hasControl(b: Buffer, at: number, end: number): boolean {
 const SPACES = 0x20202020;
 const HIGH_BITS = 0x80808080 | 0;
 
-/** `at` is on a backslash; the answer is behind the escape, or BAD, or LONE. */
+/** Skips the escape whose backslash is at `at`. Returns the offset after it, or BAD, or LONE. */
 function skipEscape(b: Buffer, at: number, end: number): number {
   if (at + 1 >= end) return BAD;
   const kind = ESCAPES[b[at + 1] as number];
@@ -184,7 +185,7 @@ function isHex(b: Buffer, at: number, end: number): boolean {
 const HIGH_HALF = 1;
 const LOW_HALF = 2;
 
-/** Which half of a surrogate pair the `\uXXXX` at `at` stands for; 0 = it is none. */
+/** Returns which half of a surrogate pair the `\uXXXX` at `at` is; 0 when it is neither. */
 function surrogateAt(b: Buffer, at: number): number {
   if (((b[at + 2] as number) | 0x20) !== 0x64) return 0;
   const second = (b[at + 3] as number) | 0x20;
@@ -196,12 +197,15 @@ function isLowHalf(b: Buffer, at: number, end: number): boolean {
   return b[at] === BACKSLASH && b[at + 1] === 0x75 && isHex(b, at + 2, end) && surrogateAt(b, at) === LOW_HALF;
 }
 
-/** Returns a copy of JSON text with U+FFFD in place of each escape that is half of a surrogate pair; it has the same length, so that spans stay. */
+/**
+ * Returns a copy of JSON text with U+FFFD in place of each lone surrogate escape. The length, and so all spans, stay
+ * the same.
+ */
 export function withoutLoneSurrogates(text: Buffer): Buffer {
   return atOnce(loneSteps(Buffer.from(text)));
 }
 
-/** The same in the bytes themselves, in steps of some milliseconds. */
+/** Replaces them in the buffer itself, in steps of a few milliseconds. */
 export function* loneSteps(b: Buffer): Generator<void, Buffer> {
   let stop = WINDOW_BYTES;
   for (let i = b.indexOf(BACKSLASH); i >= 0; i = b[i] === BACKSLASH ? i : b.indexOf(BACKSLASH, i)) {

@@ -1,4 +1,7 @@
-/** The members of an object by which the hub decides something: each at most once, and none that only looks like one of them. */
+/**
+ * Finds the members of an object on which the hub bases decisions. Each may occur once, and no member may only look
+ * like one of them.
+ */
 import { Refusal } from '../model/outcome.ts';
 import { decodeString, foldedKey, keyIs } from './_scalar.ts';
 import type { MemberVisitor } from './_value.ts';
@@ -26,7 +29,7 @@ export class UniqueKeys implements MemberVisitor {
   }
 }
 
-/** Longer spellings than this (every letter escaped) cannot mean one of our keys. */
+/** A longer spelling, even with every letter escaped, cannot be one of these keys. */
 const LONGEST_SPELLING = 6 * 16;
 
 function refuseLookAlike(bytes: Buffer, key: Span, keys: readonly string[]): Refusal | undefined {

@@ -1,7 +1,7 @@
 /**
- * Walks over JSON text without building anything: the byte loop under `scan.ts`.
- * Promises: iterative (nesting costs no stack), linear, stops at the first fault; a walk over megabytes can pause (`_ahead.ts`).
- * Does not: look into strings and numbers (`_scalar.ts`) or know what a message is (`scan.ts`).
+ * Walks over JSON text without building anything; the byte loop used by `scan.ts`.
+ * Guarantees: iterative (nesting needs no stack), linear, stops at the first fault. `_ahead.ts` provides walks over
+ * megabytes that can pause. Strings and numbers are scanned by `_scalar.ts`.
  */
 
 import { skipPlain, skipSpace, skipString } from './_scalar.ts';
@@ -21,21 +21,21 @@ export type { Budget };
 export interface WalkOptions {
   readonly maxDepth: number;
   readonly strict: boolean;
-  /** Absent = no limit but that of the bytes. */
+  /** When absent, only the number of bytes limits the walk. */
   readonly budget?: Budget | undefined;
-  /** Large values of this text that have been walked over before, with the same options. */
+  /** Large values of this text that were walked over before, with the same options. */
   readonly walked?: WalkedValues | undefined;
 }
 
 export const UNBOUNDED = 0x3fffffff;
 
-/** From the opening quote of a key to behind its closing one, or BAD or LONE. */
+/** Skips a key, from its opening quote. Returns the offset after the closing quote, or BAD or LONE. */
 function skipKey(b: Buffer, at: number, end: number, strict: boolean, walked?: WalkedValues): number {
   if (at >= end || b[at] !== QUOTE) return BAD;
   return walked?.take(at, undefined) ?? skipString(b, at, end, strict);
 }
 
-/** From behind a key to its value. */
+/** Skips from the end of a key to its value. */
 function skipColon(b: Buffer, at: number, end: number, walked?: WalkedValues): number {
   const colon = b[at] === COLON ? at : skipWalkedSpace(b, at, end, walked);
   return colon < end && b[colon] === COLON ? skipWalkedSpace(b, colon + 1, end, walked) : BAD;
@@ -45,7 +45,7 @@ function skipWalkedSpace(b: Buffer, at: number, end: number, walked: WalkedValue
   return walked === undefined ? skipSpace(b, at, end) : walked.space(b, at, end);
 }
 
-/** `at` is on the first byte of a value; the answer is behind its last one, or BAD, DEEP, MANY or LONE. */
+/** Skips the value whose first byte is at `at`. Returns the offset after it, or BAD, DEEP, MANY or LONE. */
 export function skipValue(b: Buffer, at: number, end: number, options: WalkOptions): number {
   if (at >= end) return BAD;
   const known = options.walked?.take(at, options.budget);
@@ -88,7 +88,7 @@ function skipNested(b: Buffer, at: number, end: number, { maxDepth, strict, budg
       i = skipPlain(b, i, end);
     }
     if (i < 0 || i > end) return i < 0 ? i : BAD;
-    // A value is over: close what it was the last of, or go on to the next member.
+    // A value has ended: close the levels whose last value it was, or continue with the next member.
     for (;;) {
       if (depth === 0) {
         if (budget) budget.values = left;
@@ -111,21 +111,22 @@ function skipNested(b: Buffer, at: number, end: number, { maxDepth, strict, budg
   }
 }
 
-/** From the opening quote of a key to its value, or BAD or LONE. */
+/** Skips from the opening quote of a key to its value. Returns BAD or LONE on a fault. */
 function toMemberValue(b: Buffer, at: number, end: number, strict: boolean): number {
   const behind = skipKey(b, at, end, strict);
   return behind < 0 ? behind : skipColon(b, behind, end);
 }
 
-/** Hears of the members of an object. Numbers instead of an object for each: this is the hot path. */
+/** Receives the members of an object. Passes numbers instead of an object per member, because this is the hot path. */
 export interface MemberVisitor {
-  /** The key's JSON string is at [keyAt, keyEnd), its value at [at, end). False = seen enough. */
+  /** The key's JSON string is at [keyAt, keyEnd), its value at [at, end). Return false to stop. */
   member(keyAt: number, keyEnd: number, at: number, end: number): boolean;
 }
 
 /**
- * Gives the members of the object at `at` one by one to `visitor`, until it returns false. The answer is behind the object (or where
- * it stopped), or BAD, DEEP, MANY or LONE. `innerOf` may return a visitor for the members of a member, in the same pass.
+ * Passes the members of the object at `at` to `visitor`, until it returns false. Returns the offset after the object
+ * (or where it stopped), or BAD, DEEP, MANY or LONE. `innerOf` may return a visitor for the members of a member, for
+ * the same pass.
  */
 export function eachMember(
   b: Buffer,
@@ -162,7 +163,7 @@ export function eachMember(
   }
 }
 
-/** The same for the elements of an array. */
+/** Passes the elements of the array at `at` to `visitor`, in the same way. */
 export function eachElement(
   b: Buffer,
   at: number,
@@ -176,7 +177,7 @@ export function eachElement(
   return i < end && b[i] === CLOSE_ARRAY ? i + 1 : elementsFrom(b, i, end, options, visit);
 }
 
-/** The elements from the one at `first` on. */
+/** Passes the elements from the one at `first` on. */
 export function elementsFrom(
   b: Buffer,
   first: number,
@@ -198,7 +199,10 @@ export function elementsFrom(
   }
 }
 
-/** Where the next element begins behind the one that ends at `at`; BAD = that was the last one, or no array is there. */
+/**
+ * Returns where the element after the one that ends at `at` begins. Returns BAD after the last element and when there
+ * is no array.
+ */
 export function nextElement(b: Buffer, at: number, end: number): number {
   const i = skipSpace(b, at, end);
   return i < end && b[i] === COMMA ? skipSpace(b, i + 1, end) : BAD;

@@ -1,28 +1,29 @@
 /**
- * Large values, names and stretches of white space of one JSON text that have been walked over, so that the walk that reads the message takes no time for them.
+ * Records large values, names and white space of a JSON text that were walked over, so that the walk that reads the
+ * message can skip them.
  */
 import { skipSpace } from './_scalar.ts';
 import { MANY } from './_strict-string.ts';
 
 const SPACE = 0x20;
 
-/** Values that a walk may still meet; shared by all walks over one body. */
+/** The number of values that a walk may still visit; shared by all walks over one body. */
 export interface Budget {
   values: number;
-  /** Arrays and objects that held a null or an empty array somewhere, so far. */
+  /** Number of arrays and objects so far that contained a null or an empty array. */
   withEmpty?: number;
 }
 
 interface WalkedValue {
-  /** Behind its last byte, or the fault in it. */
+  /** Offset after the last byte, or the fault in the value. */
   readonly end: number;
-  /** In it, itself included where it is an array or object. */
+  /** Number of values in it, including itself when it is an array or object. */
   readonly values: number;
   readonly hasEmpty: boolean;
 }
 
 export class WalkedValues {
-  /** What the walk returned: behind the text that it walked over, or the fault in it. */
+  /** What the walk returned: the offset after the text, or the fault in it. */
   end = MANY;
   readonly #values = new Map<number, WalkedValue>(); // bounded by: some for each `largeBytes` of the text (`_ahead.ts`)
 
@@ -30,7 +31,10 @@ export class WalkedValues {
     this.#values.set(at, value);
   }
 
-  /** What a walk over the value at `at` returns, with its effect on the budget; undefined = it is not known. */
+  /**
+   * Returns the result of a walk over the value at `at` and applies its effect on the budget; undefined when the value
+   * was not recorded.
+   */
   take(at: number, budget: Budget | undefined): number | undefined {
     const value = this.#values.get(at);
     if (value === undefined || value.end < 0) return value?.end;
@@ -42,9 +46,9 @@ export class WalkedValues {
     return value.end;
   }
 
-  /** As `skipSpace`. */
+  /** Works like `skipSpace`. */
   space(b: Buffer, at: number, end: number): number {
-    // A stretch begins where no value and no name does.
+    // White space never begins where a value or a name does.
     if ((b[at] as number) > SPACE) return at;
     return this.#values.get(at)?.end ?? skipSpace(b, at, end);
   }

@@ -1,6 +1,4 @@
-/**
- * A message that was walked over in steps before it is read is read, or refused, as if it had not been.
- */
+/** A message that was walked over in steps before it is read gives the same result as one that was not. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isRefusal } from '../model/outcome.ts';
@@ -23,7 +21,7 @@ const TEXTS = [
   '\\"'.repeat(40),
   '\\'.repeat(300),
 ];
-/** Numbers of any length, and what is none. */
+/** Numbers of any length, and texts that are not numbers. */
 const NUMBERS = [
   '1'.repeat(200),
   `-0.${'0'.repeat(90)}`,
@@ -41,7 +39,7 @@ const NO_NUMBERS = [
   `1e${'1'.repeat(80)}e1`,
 ];
 
-/** A generator of numbers that are the same in each run. */
+/** Returns a pseudo-random number generator that gives the same sequence in each run. */
 function numbers(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {
@@ -75,7 +73,7 @@ function message(next: (below: number) => number): Buffer {
   const bytes = Buffer.from(
     spaced.replaceAll('true', () => (next(2) === 0 ? 'true' : (numbers[next(numbers.length)] as string))),
   );
-  // Half of them are broken somewhere, or nested too deeply.
+  // Half of the texts are invalid somewhere, or nested too deeply.
   const fault = next(8);
   if (fault === 0) bytes[next(bytes.length)] = next(256);
   if (fault === 1) return bytes.subarray(0, next(bytes.length));
@@ -98,7 +96,7 @@ for (const strict of [true, false])
       for (; !step.done; step = steps.next()) seen.pauses += 1;
       const plain = scanEnvelope(bytes, options);
       const found = scanEnvelope(bytes, { ...options, walked: step.value });
-      // Of too many values and another fault, either may be named.
+      // When there are too many values and another fault, either may be reported.
       if (isFew && isRefusal(plain)) assert.ok(isRefusal(found), bytes.toString());
       else assert.deepEqual(found, plain, bytes.toString());
       if (isRefusal(plain)) seen.refused += 1;

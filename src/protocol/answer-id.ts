@@ -1,5 +1,5 @@
 /**
- * The id that an answer carries: the one of the request that it answers, and null where there is no request or its id is not known.
+ * Determines the id of an error response: the id of the request, or null when there is no request or its id is unknown.
  * Source: JSON-RPC 2.0 §5, "id".
  */
 import { isUtf8 } from 'node:buffer';
@@ -12,27 +12,30 @@ import { stringAt } from './scan.ts';
 
 const NULL_ID = Buffer.from('null');
 const MINUS = 0x2d;
-/** Longest id that is sent back with a refusal; longer ones are not read. */
+/** Longest id that an error response repeats; longer ones are not read. */
 const ID_BYTES = 4096;
 const METHOD_BYTES = 64;
-/** The walk over a refused message ends after so many values; an id mostly stands before what makes a message long. */
+/** The walk over a refused message ends after this many values; the id usually precedes the long part of a message. */
 const WALK = { values: 10_000, depth: 65_536 } as const;
 const BLANKS: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
 const NOTIFICATIONS = 'notifications/';
 
-/** Returns the raw JSON text of the id for the answer to this message: `null` unless it is a request. */
+/** Returns the raw JSON text of the id for the response to this message: `null` unless it is a request. */
 export function answerId({ bytes, id, kind }: Envelope): Buffer {
   return kind === 'request' && id.at >= 0 ? bytes.subarray(id.at, id.end) : NULL_ID;
 }
 
 export interface RefusedMessage {
-  /** Only requests and what cannot be told (`unknown`, id null) are answered. */
+  /** Only requests and messages of unknown kind (`unknown`, id null) get a response. */
   readonly kind: 'request' | 'notification' | 'reply' | 'unknown';
   /** Raw JSON text; `null` unless it is a request. */
   readonly idRaw: Buffer;
 }
 
-/** Returns what can be told of a message that `scanEnvelope` refused; of text that is not JSON nothing can. */
+/**
+ * Returns the kind and id of a message that `scanEnvelope` refused, as far as they can be determined. Text that is not
+ * JSON has neither.
+ */
 export function refusedMessage(bytes: Buffer, refusal: Pick<Refusal, 'code'>): RefusedMessage {
   const unknown: RefusedMessage = { kind: 'unknown', idRaw: NULL_ID };
   if (refusal.code === 'parse-error') return unknown;
@@ -51,7 +54,7 @@ interface ControlMembers {
   readonly id: Span;
   readonly method: Span;
   readonly isReply: boolean;
-  /** One of them stands there twice, so that nobody knows which one counts. */
+  /** True when a member occurs twice, so that its value is ambiguous. */
   readonly isTwice: boolean;
 }
 
@@ -77,7 +80,10 @@ function controlMembers(bytes: Buffer): ControlMembers {
   return { id, method, isReply: hasResult && method.at < 0, isTwice };
 }
 
-/** Returns true for the JSON text of a string or a number with no blanks around it, in UTF-8: what is sent back must be JSON on one line. */
+/**
+ * Returns true for the JSON text of a string or number in UTF-8 without surrounding white space: only such an id can be
+ * repeated in one line of JSON.
+ */
 export function isRequestId(raw: Buffer): boolean {
   const first = raw[0] as number;
   if (raw.length > ID_BYTES || !isUtf8(raw) || BLANKS.has(raw.at(-1) as number)) return false;

@@ -12,7 +12,7 @@ function faultIn(text: Buffer): string | undefined {
   return isRefusal(envelope) ? envelope.message : replyFault(envelope);
 }
 
-/** What a client reads: strictly UTF-8, strictly JSON, no lone surrogates. Throws for anything else. */
+/** Parses what a client reads: strict UTF-8, strict JSON, no lone surrogates. Throws for anything else. */
 function strictly(text: Buffer): Record<string, unknown> {
   return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(text), (key, value: unknown) => {
     assert.ok(key.isWellFormed() && (typeof value !== 'string' || value.isWellFormed()), 'no lone surrogates');
@@ -37,7 +37,7 @@ test('passes on exactly what is valid JSON once its bytes are UTF-8, and nothing
       ]);
       let isValid = true;
       try {
-        // A second member of the same name is refused for other reasons.
+        // A duplicate member is refused for other reasons.
         isValid = Object.keys(JSON.parse(text.toString('utf8')) as object).length === 3;
       } catch {
         isValid = false;

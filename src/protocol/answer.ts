@@ -1,7 +1,7 @@
 /**
- * Messages of servers: read strictly, and repaired where only the encoding or an error object is invalid.
- * A reply that is nested too deeply has a fault as well.
- * Guarantees: an envelope without `fault` is valid JSON in UTF-8 throughout, and its error has an integer code and a message; never throws.
+ * Reads messages of servers strictly, and repairs those whose only fault is the encoding or the error object.
+ * Guarantees: an envelope without `fault` is valid JSON in UTF-8, and its error has an integer code and a message. A
+ * reply that is nested too deeply has a fault. Never throws.
  * Source: JSON-RPC 2.0 §5; RFC 8259 §7, §8.1; RFC 7493 §2.1.
  */
 import { isUtf8 } from 'node:buffer';
@@ -24,14 +24,17 @@ import { rawErrorFrame, withValue } from './write.ts';
 
 export interface AnswerOptions extends Pick<ScanOptions, 'maxDepth' | 'maxIdBytes' | 'answerBounds' | 'walked'> {
   readonly strict: true;
-  /** A message or an error above this is refused instead of repaired. */
+  /** A larger message or error is refused instead of repaired. */
   readonly repairBytes: number;
 }
 
-/** A request of a server with a longer id is not read, and so not refused. */
+/** A server's request with a longer id is not read, and therefore gets no error response. */
 const REFUSED_ID_BYTES = 64 * 1024;
 
-/** The options for messages of servers. An id above `idBytes` is read, so that its request can be refused. */
+/**
+ * Returns the scan options for messages of servers. Ids longer than `idBytes` are read, so that their requests can be
+ * refused.
+ */
 export function answerScan(
   limits: NonNullable<ScanOptions['answerBounds']> & {
     readonly bodyDepth: number;
@@ -52,33 +55,36 @@ export function answerScan(
 const OPEN_OBJECT = 0x7b;
 const NULL = 0x6e;
 const NULL_ID = Buffer.from('null');
-/** Where the id stands in a frame of the hub. */
+/** Offset of the id in a frame that the hub writes. */
 const ID_FROM = '{"jsonrpc":"2.0","id":'.length;
-/** For text that has been scanned. */
+/** Options for text that was scanned before. */
 const LOOSE = { maxDepth: 4096, strict: false } as const;
-/** What is nested deeper is not looked into at all. Walks over text that has been scanned go as deep. */
+/** Deeper text is not inspected at all. Walks over scanned text have the same limit. */
 const DEEPEST = LOOSE.maxDepth - 8;
-/** A longer id or code is none of an answer. */
+/** A longer number cannot be the id or code of a reply. */
 const NUMBER_BYTES = 64;
-/** Written out: `-3.2042e4` is the same number, and the hub looks for codes by their digits. */
+/**
+ * Error codes are normalised to plain digits, because the hub searches for them as text; `-3.2042e4` is the same
+ * number.
+ */
 const INTEGER = /^-?\d{1,15}$/;
-/** Of a number that is read without a regular expression. */
+/** Digits of a number that is read without a regular expression. */
 const PLAIN_DIGITS = 15;
 const ID = /^"?(\d{1,16}(?:\.\d{1,16})?(?:[eE][+-]?\d{1,2})?)"?$/;
 
 /**
- * One message of a server. Refuses as `scanEnvelope` does. What is not UTF-8, and an error that is none of JSON-RPC, are repaired; a message that is
- * only invalid inside its strings, or too large to be repaired, has a `fault`.
+ * Reads one message of a server. Refuses the same messages as `scanEnvelope`. Repairs invalid UTF-8 and invalid
+ * JSON-RPC errors. A message that is invalid only inside its strings, or too large to repair, gets a `fault`.
  */
 export function scanAnswer(bytes: Buffer, options: AnswerOptions): Outcome<Envelope> {
   const strict = scanEnvelope(bytes, options);
   return isRefusal(strict) ? atOnce(invalidAnswer(bytes, options, strict)) : valid(strict, options);
 }
 
-/** The same in steps of some milliseconds; a message below 256 KiB in one. */
+/** Works like `scanAnswer` in steps of a few milliseconds; messages below 256 KiB take one step. */
 export function* answerSteps(bytes: Buffer, options: AnswerOptions): Generator<void, Outcome<Envelope>> {
   if (bytes.length < LARGE_BYTES) return scanAnswer(bytes, options);
-  // The places of what was walked over are those in the message.
+  // The recorded positions are those in the trimmed text.
   const text = yield* trimSteps(bytes);
   const walked = yield* walkMessage(text, options);
   if (walked.end === LONE) return yield* loneAnswer(text, options);
@@ -86,7 +92,7 @@ export function* answerSteps(bytes: Buffer, options: AnswerOptions): Generator<v
   return isRefusal(strict) ? yield* invalidAnswer(text, options, strict) : valid(strict, { ...options, walked });
 }
 
-/** Of text in which an escape is half of a surrogate pair. */
+/** Reads text that contains a lone surrogate escape. */
 function* loneAnswer(text: Buffer, options: AnswerOptions): Generator<void, Outcome<Envelope>> {
   const found = yield* answerSteps(yield* loneSteps(yield* copySteps(text)), options);
   return isRefusal(found) ? found : { ...found, repaired: 'a string had half of a surrogate pair' };
@@ -96,7 +102,7 @@ function valid(message: Envelope, options: AnswerOptions): Envelope {
   return message.kind === 'reply' && message.error.at >= 0 ? errorReply(message, options) : message;
 }
 
-/** What can be understood of a message that is refused as it stands. */
+/** Reads as much as possible of a message that was refused. */
 function* invalidAnswer(bytes: Buffer, options: AnswerOptions, why: Refusal): Generator<void, Outcome<Envelope>> {
   if (why.code === 'too-deep') return yield* deepReply(bytes, options, why);
   if (why.code !== 'parse-error') return why;
@@ -115,12 +121,12 @@ function* looseSteps(bytes: Buffer, options: ScanOptions): Generator<void, Outco
   return scanEnvelope(bytes, { ...options, walked: yield* walkMessage(bytes, options) });
 }
 
-/** The same for a batch (2025-03-26), each message for itself. */
+/** Reads a batch (2025-03-26); each message succeeds or fails on its own. */
 export function scanAnswers(bytes: Buffer, max: number, options: AnswerOptions): Outcome<readonly Outcome<Envelope>[]> {
   return splitBatch(bytes, max, { ...options, strict: false }, (message) => scanAnswer(message, options));
 }
 
-/** The same in steps of some milliseconds; a batch below 256 KiB in one. */
+/** Works like `scanAnswers` in steps of a few milliseconds; batches below 256 KiB take one step. */
 export function* batchSteps(
   bytes: Buffer,
   max: number,
@@ -130,7 +136,7 @@ export function* batchSteps(
   const text = yield* trimSteps(bytes);
   const loose = { ...options, strict: false };
   const spans = batchSpans(text, max, { ...loose, walked: yield* walkMessage(text, loose) });
-  // Half of a surrogate pair is none of a walk that does not look into strings.
+  // A walk that does not inspect strings cannot return LONE.
   if (isRefusal(spans) || spans === LONE) return spans === LONE ? new Refusal('parse-error') : spans;
   const messages: Outcome<Envelope>[] = []; // bounded by: max
   for (const { at, end } of spans) {
@@ -140,7 +146,9 @@ export function* batchSteps(
   return messages;
 }
 
-/** A reply that is nested too deeply, with that as its fault: of a list only the rows that are so must go. */
+/**
+ * Returns a reply that is nested too deeply, with that as its fault: in a list, only the affected rows must be removed.
+ */
 function* deepReply(bytes: Buffer, options: AnswerOptions, why: Refusal): Generator<void, Outcome<Envelope>> {
   if (options.maxDepth >= DEEPEST) return why;
   const deep = yield* answerSteps(bytes, { ...options, maxDepth: DEEPEST });
@@ -157,8 +165,9 @@ function errorReply(reply: Envelope, { repairBytes, walked }: AnswerOptions): En
 }
 
 /**
- * Returns the number that the id at `span` says, however it is spelled: `8192`, `"8192"`, `8192.0`, `819.2e1`. Undefined = it says no integer from 0 to
- * 2⁵³ − 1. The hub's own ids are such integers (`request-table.ts`); some JSON libraries write all numbers as floats, or all ids as strings.
+ * Returns the number that the id at `span` stands for, in any spelling (`8192`, `"8192"`, `8192.0`, `819.2e1`), or
+ * undefined when it is not an integer from 0 to 2⁵³ − 1. The hub's own ids are such integers (`request-table.ts`); some
+ * JSON libraries write all numbers as floats, or all ids as strings.
  */
 export function replyNumber(bytes: Buffer, { at, end }: Span): number | undefined {
   if (at < 0) return undefined;
@@ -180,20 +189,20 @@ function spelledNumber(bytes: Buffer, at: number, end: number): number | undefin
   return Number.isSafeInteger(value) ? value : undefined;
 }
 
-/** Returns true for an error that names no request: its sender could not read the id, or wrote none. */
+/** Returns true for an error without a request id: its sender could not read the id, or did not write one. */
 export function isNamelessError({ bytes, kind, id, error }: Envelope): boolean {
   return kind === 'reply' && error.at >= 0 && (id.at < 0 || bytes[id.at] === NULL);
 }
 
-/** Why a client could not understand this reply; undefined = it could. */
+/** Returns why a client could not parse this reply, or undefined when it could. */
 export function replyFault({ bytes, result, fault }: Envelope): string | undefined {
   if (fault !== undefined) return fault;
-  // One that is empty stands for an empty object (`empty-result.ts`).
+  // An empty value stands for an empty object (`empty-result.ts`).
   const isResult = result.at < 0 || bytes[result.at] === OPEN_OBJECT || isEmpty(bytes, result);
   return isResult ? undefined : 'its result is not an object';
 }
 
-/** A longer error than clients get is cut here, where its members are known. */
+/** Shortens an error that exceeds the size that clients get, while the positions of its members are known. */
 function shortenedReply(reply: Envelope, walked: WalkedValues): Envelope {
   const { bytes, error, id } = reply;
   if (error.end - error.at <= ERROR_BYTES) return reply;
@@ -220,7 +229,10 @@ function isError(bytes: Buffer, error: Span, walked: WalkedValues | undefined): 
   );
 }
 
-/** Where the values of `keys` (ASCII) lie in the object that fills `bytes`, in one pass; ABSENT for those that are not there. */
+/**
+ * Returns the spans of the values of `keys` (ASCII) in the object that fills `bytes`, in one pass; ABSENT for missing
+ * ones.
+ */
 export function membersAt(bytes: Buffer, keys: readonly string[], walked?: WalkedValues): Span[] {
   const spans = keys.map(() => ABSENT);
   eachMember(
@@ -239,7 +251,7 @@ export function membersAt(bytes: Buffer, keys: readonly string[], walked?: Walke
   return spans;
 }
 
-/** The same in steps of some milliseconds. */
+/** Works like `membersAt` in steps of a few milliseconds. */
 export function* memberSteps(bytes: Buffer, keys: readonly string[]): Generator<void, Span[]> {
   const isLarge = bytes.length >= LARGE_BYTES && bytes[0] === OPEN_OBJECT;
   return membersAt(bytes, keys, isLarge ? yield* walkAhead(bytes, 0, LOOSE) : undefined);

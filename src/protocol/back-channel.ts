@@ -1,40 +1,46 @@
 /**
- * How a server's progress, logs and questions reach the one client call that caused them.
- * Promises: made once per call; after the call is answered it swallows what comes late.
- * Does not: know streams or HTTP. `downstream/` implements it; `upstream/` only speaks to this interface.
+ * The interface by which a server's progress, logs and questions reach the client call that caused them. `downstream/`
+ * implements it; `upstream/` uses it.
+ * Guarantees: one instance per call; after the response was sent, everything that arrives is discarded.
  */
 
 import type { Outcome, Refusal } from '../model/outcome.ts';
 import type { Deadline } from '../runtime/deadline.ts';
 
-/** A question of a server to the user: sampling, elicitation, roots. */
+/** A question that a server asks the user: sampling, elicitation, roots. */
 export interface Asking {
   readonly method: string;
-  /** Complete JSON text; undefined = none. */
+  /** Complete JSON text, or undefined when there are none. */
   readonly params: Buffer | undefined;
-  /** What its server calls it (2026-07-28); undefined = servers of the 2025 dates give questions no names. */
+  /**
+   * The server's name for the question (2026-07-28); undefined for servers of the 2025 dates, whose questions have no
+   * names.
+   */
   readonly key?: string | undefined;
   readonly deadline: Deadline;
-  /** Who waits, for the table of waits. */
+  /** The owner shown in the table of waits. */
   readonly owner: string;
 }
 
-/** The client's own answer, as bytes. */
+/** The client's answer, as raw bytes. */
 export interface Answer {
   readonly kind: 'result' | 'error';
   readonly json: Buffer;
 }
 
 export interface BackChannel {
-  /** The client's progress token as raw JSON text (given back unchanged in value and type); undefined = it wants no progress. */
+  /** The client's progress token as raw JSON text, repeated unchanged; undefined when the client wants no progress. */
   readonly progressToken: string | undefined;
-  /** Sends a notification that belongs to this call. `params` is complete JSON text, already with the client's own token in it. */
+  /**
+   * Sends a notification that belongs to this call. `params` is complete JSON text and already contains the client's
+   * own token.
+   */
   notify(method: string, params: Buffer): void;
-  /** Records that the message was refused before it became a call; undefined = nobody does. */
+  /** Records that the message was refused before it became a call; absent when nobody records it. */
   refused?(refusal: Refusal): void;
-  /** Asks the user of this call. Never rejects. Undefined = there is nobody to ask. */
+  /** Asks the user of this call. Never rejects. Undefined when there is no user to ask. */
   readonly ask?: ((asking: Asking) => Promise<Outcome<Answer>>) | undefined;
 }
 
-/** For calls that nobody listens to (lists, pings, the hub's own questions). */
+/** For calls without a listening client: lists, pings, the hub's own requests. */
 export const SILENT_BACK_CHANNEL: BackChannel = { progressToken: undefined, notify: () => {} };

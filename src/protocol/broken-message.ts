@@ -1,7 +1,8 @@
 /**
- * Texts that would have been answers of a server and are no JSON-RPC messages: which requests they would have answered, so that these can end at once, and
- * what is wrong with them.
- * Guarantees: what a message holds inside is never taken for another message where the text is whole, or where it may quote a client; linear time; looks at a bounded part of the members; never throws.
+ * Handles texts from servers that were meant as responses but are not valid JSON-RPC: finds the requests that they
+ * would have answered, so that these end at once, and describes the fault.
+ * Guarantees: nested content is not mistaken for a message when the text is complete or may quote a client. Linear
+ * time, bounded number of members, never throws.
  */
 import { atOnce } from '../runtime/take-turn.ts';
 import { walkAhead } from './_ahead.ts';
@@ -12,47 +13,48 @@ import { ABSENT, type Span } from './message.ts';
 import { isBatch } from './scan.ts';
 import { LARGE_BYTES, trimSteps } from './scan-steps.ts';
 
-/** For text whose strings are not looked into. */
+/** Options for text whose strings are not inspected. */
 const LOOSE = { maxDepth: 4096, strict: false } as const;
-/** Values that the search for an id looks at: an id mostly stands before what makes a text long. */
+/** Values that the search for an id visits: the id usually precedes the long part of a text. */
 const ID_VALUES = 50_000;
 const KEYS = ['id', 'result', 'error', 'method', 'jsonrpc'] as const;
 const BACKSLASH = 0x5c;
 const OPEN_OBJECT = 0x7b;
 const QUOTES: ReadonlySet<number | undefined> = new Set([0x22, 0x27]);
-/** A message whose id stands last, as some SDKs write it. */
+/** Matches a message whose id comes last, as some SDKs write it. */
 const LAST_ID = /["']id["']\s{0,4}:\s{0,4}(["']?\d{1,16})(["']?)\s{0,4}\}\s{0,4}$/;
 const LAST_ID_BYTES = 64;
-/** A key that each message has, and an id behind or before it. */
+/** A key that every message has, with an id before or after it. */
 const HEAD = 'jsonrpc';
 const HEADS = 8;
-/** Places that are looked at in one step. */
+/** Positions that are inspected in one step. */
 const STEP_HEADS = 4096;
 const HEAD_BYTES = 64;
 const ID_BEHIND = /["']id["']\s{0,4}:\s{0,4}["']?(\d{1,16})(?!\d)/;
 const ID_BEFORE = /["']id["']\s{0,4}:\s{0,4}["']?(\d{1,16})["']?\s{0,4},\s{0,4}["']$/;
-/** A longer text is not parsed to find out what is wrong with it. */
+/** A longer text is not parsed to describe its fault. */
 const PARSED_BYTES = 64 * 1024;
 const NUL = 0x00;
 
 export interface BrokenAnswer {
-  /** False = nothing says that it was meant as an answer: a line of a log, or a request. */
+  /** False when nothing shows that the text was meant as a response: it may be a log line or a request. */
   readonly isAnswer: boolean;
-  /** Of the requests that it would have answered, each once; may be empty. */
+  /** Ids of the requests that it would have answered, each once; may be empty. */
   readonly ids: readonly number[];
 }
 
 const NO_ANSWER: BrokenAnswer = { isAnswer: false, ids: [] };
 
 /**
- * Returns what can be told of a text that the scanner has refused. `max` = messages in a batch; `isQuoting` = it may repeat replies that a client has
- * made up (`quoted-replies.ts`): only an object at its beginning, and of that only its own members, then says which request it would have answered.
+ * Returns what can be determined of a text that the scanner refused. `max` is the largest number of messages in a
+ * batch. When `isQuoting` is true, the text may repeat replies that a client invented (`quoted-replies.ts`); then only
+ * the members of an object at its beginning identify the request.
  */
 export function brokenAnswer(bytes: Buffer, max: number, isQuoting: boolean): BrokenAnswer {
   return atOnce(brokenSteps(bytes, max, isQuoting));
 }
 
-/** The same in steps of some milliseconds. */
+/** Works like `brokenAnswer` in steps of a few milliseconds. */
 export function* brokenSteps(text: Buffer, max: number, isQuoting: boolean): Generator<void, BrokenAnswer> {
   const bytes = text.length < LARGE_BYTES ? text : yield* trimSteps(text);
   const budget = { values: ID_VALUES };
@@ -83,7 +85,7 @@ function* brokenOne(bytes: Buffer, budget: Budget): Generator<void, BrokenAnswer
   const [id, result, error, method] = spans as [Span, Span, Span, Span];
   if (end > 0 && isBlank(text, end)) return yield* answerOf(text, members);
   const heads = yield* headsIn(text);
-  // A line of a log may have an id as well.
+  // A log line may have an id as well.
   const isAnswer = result.at >= 0 || error.at >= 0 || (heads.length > 0 && (yield* saysResult(text)));
   if (!isAnswer || method.at >= 0) return NO_ANSWER;
   const own = replyNumber(text, id);
@@ -93,11 +95,11 @@ function* brokenOne(bytes: Buffer, budget: Budget): Generator<void, BrokenAnswer
   return { isAnswer, ids: ids.length > 0 ? ids : lastId(text) };
 }
 
-/** By its own members alone. The one that is broken is not among `spans`. */
+/** Identifies the request by the object's own members only. The invalid member is not among `spans`. */
 function* answerOf(text: Buffer, { spans, end }: Members): Generator<void, BrokenAnswer> {
   const [id, result, error, method, head] = spans as [Span, Span, Span, Span, Span];
   const own = replyNumber(text, id);
-  // A line of a log may have an error as well.
+  // A log line may have an error as well.
   const isMeant = own !== undefined || head.at >= 0;
   const isBegun = end < 0 && head.at >= 0 && (yield* saysResult(text));
   if (!isMeant || (result.at < 0 && error.at < 0 && !isBegun) || method.at >= 0) return NO_ANSWER;
@@ -116,7 +118,7 @@ function* saysResult(text: Buffer): Generator<void, boolean> {
   return false;
 }
 
-/** Where the key stands that each message has. What lies escaped in a string is none. */
+/** Returns the positions of the key that every message has. Escaped occurrences inside a string do not count. */
 function* headsIn(text: Buffer): Generator<void, number[]> {
   const heads: number[] = []; // bounded by: HEADS
   let steps = 0;
@@ -145,9 +147,9 @@ function distinct(ids: readonly number[]): number[] {
 }
 
 interface Members {
-  /** Where the values of `KEYS` lie; ABSENT for those that are not there, or stand behind the fault. */
+  /** Spans of the values of `KEYS`; ABSENT for those that are missing or come after the fault. */
   readonly spans: readonly Span[];
-  /** Behind the object; negative = it is broken. */
+  /** Offset after the object; negative when it is invalid. */
   readonly end: number;
 }
 
@@ -164,7 +166,7 @@ function* membersOf(text: Buffer, budget: Budget): Generator<void, Members> {
   return { spans, end };
 }
 
-/** Returns what is wrong with a text that is no JSON, in words for the operator, with the place in quotes. */
+/** Describes for the operator what is wrong with a text that is not JSON, and quotes the place. */
 export function jsonFault(bytes: Buffer): string {
   if (bytes.includes(NUL)) return 'it contains NUL bytes, as text in UTF-16 does';
   if (bytes.length > PARSED_BYTES) return 'it is not well-formed JSON';

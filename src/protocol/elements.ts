@@ -1,15 +1,16 @@
 /**
- * Where the elements of an array lie in text that has been scanned before; of a long array in steps, so that the event loop can turn between them.
+ * Finds the elements of an array in text that was scanned before; long arrays in steps, so that the event loop can run
+ * between them.
  */
 import { eachElement, elementsFrom, nextElement } from './_value.ts';
 import type { Span } from './message.ts';
 
-/** For text that has been scanned. */
+/** Options for text that was scanned before. */
 const LOOSE = { maxDepth: 4096, strict: false } as const;
 /** Bytes of elements in one step: about 1 ms. */
 const STEP_BYTES = 512 * 1024;
 
-/** The elements of the array at `array`: at most `max`, and none after those that hold more than `maxBytes`. */
+/** Returns the spans of the elements of `array`: at most `max`, and none after the total exceeds `maxBytes`. */
 export function elementSpans(bytes: Buffer, array: Span, max: number, maxBytes = Number.POSITIVE_INFINITY): Span[] {
   const spans: Span[] = []; // bounded by: max
   let held = 0;
@@ -22,7 +23,7 @@ export function elementSpans(bytes: Buffer, array: Span, max: number, maxBytes =
   return spans;
 }
 
-/** The same in steps of some milliseconds. */
+/** Works like `elementSpans` in steps of a few milliseconds. */
 export function* elementSteps(bytes: Buffer, array: Span, max: number, maxBytes: number): Generator<void, Span[]> {
   const spans: Span[] = []; // bounded by: max
   let held = 0;

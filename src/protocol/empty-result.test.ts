@@ -7,7 +7,7 @@ import { filledAnswer, filledResult } from './empty-result.ts';
 
 const OPTIONS = answerScan(limitsFrom({}));
 
-/** What the hub makes of this result of a call of `method`. */
+/** Returns the hub's version of this result of a call of `method`. */
 function filled(method: string, result: string, head = ''): string {
   const envelope = scanAnswer(Buffer.from(`${head}{"jsonrpc":"2.0","id":1,"result":${result}}`), OPTIONS);
   assert.ok(!isRefusal(envelope));

@@ -1,6 +1,6 @@
 /**
- * Results of servers with members that libraries write empty: PHP writes `[]` for an empty map, other libraries null for what is not set. Clients
- * reject such a result as a whole, so the hub sends on what was meant, in the result and in its items (`_empty-items.ts`).
+ * Repairs results of servers whose libraries write members empty: PHP writes `[]` for an empty map, other libraries
+ * write null for unset values. Clients would reject the whole result. `_empty-items.ts` repairs the items.
  */
 import { filledItems, itemsMember } from './_empty-items.ts';
 import { keyIs } from './_scalar.ts';
@@ -13,7 +13,7 @@ const OPEN_ARRAY = 0x5b;
 const NULL = 0x6e;
 const EMPTY_OBJECT = Buffer.from('{}');
 const EMPTY_ARRAY = Buffer.from('[]');
-/** What a result that is null or `[]` means, by method; `{}` for the others. */
+/** What a result that is null or `[]` is replaced with, per method; `{}` for all others. */
 const EMPTY_RESULTS: ReadonlyMap<string, Buffer> = new Map(
   Object.entries({
     'tools/call': '{"content":[]}',
@@ -28,10 +28,10 @@ const ARRAYS: readonly string[] = ['content', 'messages', 'contents'];
 /** Members that must be objects. */
 const OBJECTS: readonly string[] = ['_meta', 'structuredContent'];
 const COMPLETION = 'completion';
-/** Members that may be absent and must not be null. */
+/** Optional members that must not be null. */
 const OPTIONAL: readonly string[] = [...OBJECTS, 'isError', 'description', 'nextCursor', 'instructions', 'resultType'];
 
-/** Returns the JSON text of the result of a reply to `method`; the same bytes when nothing in it is empty. */
+/** Returns the JSON text of the result of a reply to `method`; the same bytes when no member is empty. */
 export function filledResult(method: string, envelope: Envelope): Buffer {
   const { bytes, result, emptyInResult, emptyInsideResult } = envelope;
   if (isEmpty(bytes, result)) return EMPTY_RESULTS.get(method) ?? EMPTY_OBJECT;
@@ -55,7 +55,7 @@ export function filledResult(method: string, envelope: Envelope): Buffer {
   return removed.length === 0 ? edited : withoutMembers(edited, removed);
 }
 
-/** What the items of the result become that hold something empty. */
+/** Returns the replacements for items of the result that contain an empty value. */
 function itemEdits(method: string, { bytes, emptyInsideResult }: Envelope): Replacement[] {
   const member = itemsMember(method);
   if (member === undefined) return [];
@@ -67,7 +67,7 @@ function itemEdits(method: string, { bytes, emptyInsideResult }: Envelope): Repl
   });
 }
 
-/** Four numbers for each member, as an envelope has them. */
+/** Converts the four numbers per member of an envelope to spans. */
 function membersOf(places: readonly number[] = []): { readonly key: Span; readonly value: Span }[] {
   const members: { key: Span; value: Span }[] = []; // bounded by: places
   for (let i = 0; i < places.length; i += 4) {
@@ -77,20 +77,20 @@ function membersOf(places: readonly number[] = []): { readonly key: Span; readon
   return members;
 }
 
-/** The same for what a client answers to a question of a server. `json` = the text of the result. */
+/** Repairs a client's response to a server's question in the same way. `json` is the text of the result. */
 export function filledAnswer(method: string, json: Buffer): Buffer {
   const result = { at: 0, end: json.length };
   return isEmpty(json, result) ? (EMPTY_RESULTS.get(method) ?? EMPTY_OBJECT) : json;
 }
 
-/** What stands for an empty member; undefined = itself. */
+/** Returns the replacement for an empty member, or undefined when the member stays as it is. */
 function filled(
   named: (names: readonly string[]) => string | undefined,
   bytes: Buffer,
   value: Span,
 ): Buffer | undefined {
   if (named(ARRAYS)) return bytes[value.at] === OPEN_ARRAY ? undefined : EMPTY_ARRAY;
-  // An empty object is one already.
+  // An empty object needs no replacement.
   if (!isEmpty(bytes, value)) return undefined;
   if (named(OBJECTS)) return EMPTY_OBJECT;
   return named([COMPLETION]) ? Buffer.from('{"values":[]}') : undefined;

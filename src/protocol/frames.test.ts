@@ -17,12 +17,12 @@ import { scanCallParams, scanProgress, scanRefParams } from './scan.ts';
 import { SseDecoder, type SseEvent, sseComment, sseEvent } from './sse.ts';
 import { callParamsFor, refusalFrame, replaceSpans, requestFrame, resultFrame } from './write.ts';
 
-/** CPU time of this thread: other processes on the machine do not count. */
+/** Returns the CPU time of this thread, so that other processes do not distort the result. */
 function cpuMs(): number {
   return process.threadCpuUsage().user / 1000;
 }
 
-/** Cuts bytes at the given places, as a socket might. */
+/** Cuts bytes at the given offsets, as a socket might. */
 function chunked(bytes: Buffer, cuts: readonly number[]): Buffer[] {
   const places = [...new Set(cuts.map((cut) => cut % (bytes.length + 1)))].sort((a, b) => a - b);
   return [0, ...places].map((from, at) => bytes.subarray(from, places[at] ?? bytes.length));
@@ -212,7 +212,7 @@ test('initialize is read leniently and answered with a date that we speak', () =
   assert.ok(isRefusal(readInitializeResult(Buffer.from('[]'))));
 });
 
-/** Server-sent events as the standard describes them, without regard to speed. */
+/** Parses server-sent events as the standard describes them, without regard to speed. */
 function eventsIn(text: string): [event: string, id: string | undefined, data: string][] {
   const out: [string, string | undefined, string][] = [];
   let [event, data, hasId, id] = ['', [] as string[], false, undefined as string | undefined];

@@ -20,7 +20,7 @@ function envelope(method: string, claimed: string | undefined, isNotification = 
   return scanned;
 }
 
-/** `2026`, `2025`, or the code with which the message is refused. */
+/** Returns `2026`, `2025`, or the code with which the message is refused. */
 function judged(method: string, version: string, claimed?: string, isNotification = false): string {
   const message = envelope(method, claimed, isNotification);
   const claim = readRequestMeta(message, { version, method, name: undefined });

@@ -1,6 +1,7 @@
 /**
- * Header values as lists (RFC 9110, sections 5.3 and 5.6.1): a repeated line and a value with commas mean the same, and empty members count for
- * nothing. Proxies and HTTP libraries merge a header that a client and its configuration both set.
+ * Reads header values as lists (RFC 9110, sections 5.3 and 5.6.1): repeated lines and comma-separated values are
+ * equivalent, empty members are ignored. Proxies and HTTP libraries merge a header that a client and its configuration
+ * both set.
  */
 import { decodeHeader } from './era-2026/header-value.ts';
 
@@ -8,7 +9,10 @@ const COMMA = 0x2c;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
-/** Returns the members of a list, without blanks around them and without empty ones. A comma in a quoted string does not separate. */
+/**
+ * Returns the members of a list, trimmed and without empty ones. A comma inside a quoted string does not separate
+ * members.
+ */
 export function listMembers(value: string): string[] {
   const members: string[] = []; // bounded by: the size of request headers
   let from = 0;
@@ -31,7 +35,10 @@ function addMember(members: string[], text: string): void {
   if (member !== '') members.push(member);
 }
 
-/** Returns the value of a header that has one: equal members count once. Empty = it has none; undefined = its members differ. */
+/**
+ * Returns the only value of a header; equal members count once. Returns an empty string when it has none and undefined
+ * when its members differ.
+ */
 export function onlyMember(value: string): string | undefined {
   if (!value.includes(',')) return value.trim();
   const [first = '', ...others] = listMembers(value);
@@ -39,8 +46,8 @@ export function onlyMember(value: string): string | undefined {
 }
 
 /**
- * Returns true when an `Mcp-*` header, or each member of it, says what the body says: `says` tests decoded text, `plain` is the text as it stands in
- * the body, which may have commas itself.
+ * Returns true when an `Mcp-*` header, or each of its members, equals the value in the body. `says` tests decoded text;
+ * `plain` is the text in the body, which may contain commas itself.
  */
 export function everyMemberSays(value: string, plain: string, says: (text: string) => boolean): boolean {
   const whole = value.trim();
@@ -56,7 +63,7 @@ function isSaid(text: string, says: (text: string) => boolean): boolean {
   return decoded !== undefined && says(decoded);
 }
 
-/** True when `list` holds `text` once or more and nothing else. */
+/** Returns true when `list` consists of `text`, once or repeated. */
 function repeats(list: string, text: string): boolean {
   let at = 0;
   while (at < list.length) {
@@ -68,7 +75,7 @@ function repeats(list: string, text: string): boolean {
   return true;
 }
 
-/** Returns where the commas and blanks at `from` end. */
+/** Returns the offset after the commas and blanks at `from`. */
 function endOfSeparator(list: string, from: number): number {
   let at = from;
   while (at < list.length && ', \t'.includes(list.charAt(at))) at += 1;

@@ -1,12 +1,13 @@
 /**
- * Cuts a byte stream into newline-framed messages (stdio).
- * Promises: linear time whatever the chunks are (a 9 MB line in 64 KiB pieces is copied once); a line in one chunk is not copied at all;
- * no line longer than `maxBytes` is held or given out. Pull interface, so that the reader decides how many lines it takes in one turn.
+ * Splits a byte stream into lines, one message each (stdio). The reader pulls lines, so it decides how many it takes
+ * per turn of the event loop.
+ * Guarantees: linear time for any chunk sizes (a 9 MB line in 64 KiB pieces is copied once); a line within one chunk is
+ * not copied; no line longer than `maxBytes` is kept or returned.
  */
 import { atOnce } from '../runtime/take-turn.ts';
 import { Pieces } from './pieces.ts';
 
-/** A longer line is put together in steps. */
+/** A longer line is assembled in steps. */
 const LARGE_BYTES = 256 * 1024;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
@@ -14,7 +15,7 @@ const RETURN = 0x0d;
 export class LineSplitter {
   readonly #maxBytes: number;
   #chunks: Buffer[] = []; // bounded by: what was pushed and not yet pulled; the reader pushes only when it has pulled
-  /** First byte of the first chunk that has not been looked at. */
+  /** First byte of the first chunk that was not read yet. */
   #at = 0;
   #heldBytes = 0;
   readonly #unfinished: Pieces;
@@ -25,30 +26,32 @@ export class LineSplitter {
     this.#unfinished = new Pieces();
   }
 
-  /** Bytes that wait to be pulled or finished. */
+  /** Bytes that were not pulled yet, including an unfinished line. */
   get heldBytes(): number {
     return this.#heldBytes;
   }
 
-  /** True once a line is longer than allowed: nothing more comes, the stream cannot be saved. */
+  /** True after a line exceeded the limit: no more lines are returned, and the stream cannot be used further. */
   get overlong(): boolean {
     return this.#overlong;
   }
 
-  /** The chunk must not be written into afterwards. */
+  /** Adds a chunk, which must not be modified afterwards. */
   push(chunk: Buffer): void {
     if (chunk.length === 0 || this.#overlong) return;
     this.#chunks.push(chunk);
     this.#heldBytes += chunk.length;
   }
 
-  /** The next whole line without its line end; empty lines are left out. Undefined = none yet. */
+  /**
+   * Returns the next complete line without its line end, or undefined when there is none yet. Empty lines are skipped.
+   */
   next(): Buffer | undefined {
     const line = this.nextLine();
     return line === undefined || Buffer.isBuffer(line) ? line : atOnce(line);
   }
 
-  /** The same; a line of 256 KiB or more that came in pieces is put together in steps of some milliseconds. */
+  /** Works like `next`; a line of 256 KiB or more that came in pieces is assembled in steps of a few milliseconds. */
   nextLine(): Buffer | Generator<void, Buffer> | undefined {
     for (let chunk = this.#chunks[0]; chunk !== undefined; chunk = this.#chunks[0]) {
       if (this.#unfinished.length === 0) this.#skipEmptyLines(chunk);
@@ -74,8 +77,8 @@ export class LineSplitter {
   }
 
   /**
-   * Returns the unfinished line, as if it had its line end, when `isWhole` says so, in steps. To be called only after `next` has returned undefined; until the
-   * last step nothing may be pushed.
+   * Returns the unfinished line, as if its line end had arrived, when `isWhole` returns true; works in steps. Call only
+   * after `next` returned undefined, and do not push before the last step.
    */
   *cutSteps(isWhole: (text: Buffer) => Generator<void, boolean>): Generator<void, Buffer | undefined> {
     if (this.#overlong || this.#unfinished.length === 0) return undefined;
@@ -88,7 +91,7 @@ export class LineSplitter {
     return undefined;
   }
 
-  /** There may be thousands of them. */
+  /** Skips empty lines in a loop, because there may be thousands. */
   #skipEmptyLines(chunk: Buffer): void {
     let at = this.#at;
     for (;;) {

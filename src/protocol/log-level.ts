@@ -15,10 +15,13 @@ export const LOG_LEVELS: readonly string[] = [
   'emergency',
 ];
 
-/** What a client that never set a level hears. */
+/** The level for clients that never set one. */
 const UNSET = 'info';
 
-/** `params` = complete JSON text of a notifications/message; one without a known level passes. */
+/**
+ * Returns whether a notifications/message passes the wanted level. `params` is complete JSON text; a message without a
+ * known level passes.
+ */
 export function passesLevel(params: Buffer, wanted: string | undefined): boolean {
   const level = stringAt(params, memberSpan(params, { at: 0, end: params.length }, 'level'), 40);
   const rank = level === undefined ? -1 : LOG_LEVELS.indexOf(level);

@@ -1,7 +1,7 @@
 /**
- * A JSON-RPC message as it lies in its bytes: where the id, the method, the params and the result are, without parsing what nobody looks at.
- * Promises: spans are byte offsets into `bytes` of complete JSON values; what lies inside them stays as it was sent.
- * Does not: find the spans (`scan.ts`) or write messages (`write.ts`).
+ * A JSON-RPC message as raw bytes with the positions of its id, method, params and result. `scan.ts` reads messages,
+ * `write.ts` writes them.
+ * Guarantees: spans are byte offsets into `bytes` and enclose complete JSON values; what they enclose is unchanged.
  */
 
 /** `at` is −1 when the member is absent; `end` is exclusive. */
@@ -16,34 +16,43 @@ export type MessageKind = 'request' | 'notification' | 'reply';
 
 /** One message. A `reply` has `result` or `error`; a request has `id` and `method`. */
 export interface Envelope {
-  /** The text of exactly this one JSON object (may be a slice of a larger buffer). */
+  /** The text of exactly one JSON object; may be a slice of a larger buffer. */
   readonly bytes: Buffer;
   readonly kind: MessageKind;
   /** Empty for a reply. */
   readonly method: string;
-  /** Raw JSON text of the id lies here: a string or a number (or null in an error reply). */
+  /** Span of the raw JSON text of the id: a string or a number (or null in an error reply). */
   readonly id: Span;
   readonly params: Span;
   readonly result: Span;
   readonly error: Span;
-  /** Where the members of params lie, four numbers each: key from and to, value from and to. Undefined = not looked at; walk over them. */
+  /**
+   * Positions of the members of params, four numbers each: start and end of key and of value. Undefined when they were
+   * not recorded and must be searched.
+   */
   readonly inParams: readonly number[] | undefined;
-  /** Where the empty members of a server's result lie, four numbers each as above. Undefined = it has none, or it was not looked at. */
+  /**
+   * Positions of the empty members of a server's result, four numbers each as above. Undefined when it has none or was
+   * not inspected.
+   */
   readonly emptyInResult?: readonly number[] | undefined;
-  /** The same for members of a server's result that hold a null or an empty array inside of them. */
+  /** Positions of members of a server's result that contain a null or an empty array. */
   readonly emptyInsideResult?: readonly number[] | undefined;
-  /** Why the text of a server's message must not reach a client, although its members can be told apart: it is no valid JSON, or too deep. */
+  /**
+   * Why a server's message must not be passed to a client although its members are known: invalid JSON, or nested too
+   * deeply.
+   */
   readonly fault?: string;
-  /** The setting that allows what the fault names; absent = none does. */
+  /** The setting that allows what the fault names; absent when there is none. */
   readonly faultSetting?: string;
-  /** What was wrong with the text and has been replaced in `bytes`; absent = they are as they came. */
+  /** What was invalid and has been replaced in `bytes`; absent when the bytes are unchanged. */
   readonly repaired?: string;
 }
 
-/** The params of a message, and what is known of their members. */
+/** The params of a message, and the recorded positions of their members. */
 export type Params = Pick<Envelope, 'bytes' | 'params' | 'inParams'>;
 
-/** What a caller that wants to hear of progress says in `_meta`. */
+/** The progress token of a caller that wants progress notifications. */
 export interface Progress {
   /** Raw JSON text of `_meta.progressToken`, or undefined. */
   readonly progressToken: string | undefined;
@@ -51,11 +60,11 @@ export interface Progress {
   readonly progressTokenSpan: Span;
 }
 
-/** What tools/call, prompts/get, resources/read and completion/complete carry in their params. Absent members have `ABSENT`. */
+/** The params of tools/call, prompts/get, resources/read and completion/complete. Missing members have `ABSENT`. */
 export interface CallParams extends Progress {
-  /** Decoded name, or URI. */
+  /** The decoded name or URI. */
   readonly name: string;
-  /** Span of its JSON string, quotes included. */
+  /** Span of its JSON string, including the quotes. */
   readonly nameSpan: Span;
   readonly argumentsSpan: Span;
   readonly metaSpan: Span;

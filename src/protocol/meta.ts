@@ -1,6 +1,6 @@
 /**
- * An object without some of its members.
- * Promises: what stays keeps its bytes and its order.
+ * Removes members from objects.
+ * Guarantees: the remaining members keep their bytes and their order.
  */
 import { keyBegins, keyIs } from './_scalar.ts';
 import { eachMember } from './_value.ts';
@@ -12,8 +12,8 @@ const COMMA = 0x2c;
 const LOOSE = { maxDepth: 4096, strict: false } as const;
 
 /**
- * The object at `meta` (text that has been scanned) without the members whose name begins with `prefix` (ASCII), however that is spelled: an
- * escaped letter means the same to whoever reads it. Allocates one buffer, whatever the number of members.
+ * Returns the object at `meta` (text that was scanned before) without the members whose name begins with `prefix`
+ * (ASCII), in any escaped spelling. Allocates one buffer, whatever the number of members.
  */
 export function withoutPrefix(bytes: Buffer, meta: Span, prefix: string): Buffer {
   const text = Buffer.allocUnsafe(Math.max(2, meta.end - meta.at));
@@ -42,15 +42,15 @@ export function withoutPrefix(bytes: Buffer, meta: Span, prefix: string): Buffer
   return text.subarray(0, size + 1);
 }
 
-/** An ASCII letter that is written as an escape: a key may be spelled so. */
+/** The beginning of an escaped ASCII letter, which a key may contain. */
 const ESCAPED_ASCII = '\\u00';
 
-/** Whether the object may have the member `key`; false is certain, and costs no walk. */
+/** Returns false when the object certainly has no member `key`; needs no walk. */
 function mayHave(json: Buffer, key: string): boolean {
   return json.includes(`"${key}"`) || json.includes(ESCAPED_ASCII);
 }
 
-/** The object `json` without its members of these names, however they are spelled. What is no object stays as it is. */
+/** Returns the object `json` without the members of these names, in any spelling. Returns other values unchanged. */
 export function withoutMembers(json: Buffer, keys: readonly string[]): Buffer {
   if (!keys.some((key) => mayHave(json, key))) return json;
   const runs: Buffer[] = []; // bounded by: two for each member taken out

@@ -1,8 +1,8 @@
 /**
- * The methods of the 2025 dates and what this hub does with each: one page to look up instead of a list in every room.
- * Promises: every method of the specification's legacy revisions stands here once, and the few that real clients send beside it.
- * Does not: answer them (`call/`).
- * Source: specification 2024-11-05 … 2025-11-25; protocol.md §1.4 and §4 (offerings/list, capabilities).
+ * All methods of the 2025 dates and how the hub handles each; `call/` implements them.
+ * Guarantees: every method of these specification revisions is listed once, and so are the few others that real clients
+ * send (offerings/list, capabilities).
+ * Source: specification 2024-11-05 … 2025-11-25.
  */
 export type MethodFamily =
   | 'life'
@@ -21,7 +21,10 @@ export interface MethodRow {
   readonly kind: 'request' | 'notification';
   /** Who may send it. */
   readonly from: 'client' | 'server' | 'both';
-  /** `here` = from memory; `upstream` = by a server; `not-yet` = known, and refused with `not-served-yet` (a notification: taken and dropped). */
+  /**
+   * `here`: answered from memory. `upstream`: by a server. `not-yet`: refused with `not-served-yet` (a notification is
+   * accepted and dropped).
+   */
   readonly served: 'here' | 'upstream' | 'not-yet';
 }
 
@@ -34,7 +37,7 @@ function notice(family: MethodFamily, served: MethodRow['served'], from: MethodR
 }
 
 const METHODS: ReadonlyMap<string, MethodRow> = new Map([
-  // Opening and keeping the relation
+  // Opening and keeping a session
   ['initialize', request('life', 'here')],
   ['ping', request('life', 'here', 'both')],
   ['offerings/list', request('life', 'here')],
@@ -61,7 +64,8 @@ const METHODS: ReadonlyMap<string, MethodRow> = new Map([
   ['completion/complete', request('completion', 'upstream')],
   ['logging/setLevel', request('logging', 'here')],
   ['notifications/message', notice('logging', 'here', 'server')],
-  // Questions of servers: handed to the user on the lanes of interactive servers; a shared link declares no capability, so that none may ask
+  // Server requests: sent to the user on session connections of interactive servers; shared links declare no
+  // capability, so no server may ask there
   ['roots/list', request('roots', 'here', 'server')],
   ['notifications/roots/list_changed', notice('roots', 'here', 'client')],
   ['sampling/createMessage', request('sampling', 'here', 'server')],
@@ -75,7 +79,7 @@ const METHODS: ReadonlyMap<string, MethodRow> = new Map([
   ['notifications/tasks/status', notice('tasks', 'not-yet', 'both')],
 ]);
 
-/** Undefined = no method of these dates. */
+/** Returns the row of `method`, or undefined when these dates do not define it. */
 export function methodRow(method: string): MethodRow | undefined {
   return METHODS.get(method);
 }

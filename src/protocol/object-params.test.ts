@@ -17,7 +17,7 @@ function paramsOf(text: string): string {
   const envelope = withObjectParams(scan(text));
   if (isRefusal(envelope)) return `${envelope.code}: ${envelope.message}`;
   const { at, end } = envelope.params;
-  // The places of the members are those in the text as it is now.
+  // The positions of the members are those in the changed text.
   for (const key of ['name', 'after'])
     if (paramSpan(envelope, key).at >= 0) {
       const span = paramSpan(envelope, key);

@@ -1,13 +1,11 @@
-/**
- * Contents that come in pieces are put together without a long turn of the loop at their end.
- */
+/** Content that arrives in pieces is assembled without blocking the event loop at its end. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Pieces } from './pieces.ts';
 
 const MIB = 1024 * 1024;
 
-/** Pieces of `whole` of these sizes, in turn. */
+/** Cuts `whole` into pieces of these sizes, in turn. */
 function cut(whole: Buffer, sizes: readonly number[]): Buffer[] {
   const pieces: Buffer[] = [];
   for (let at = 0, turn = 0; at < whole.length; turn += 1) {
@@ -71,6 +69,6 @@ test('puts 30 MB together in steps, each of which copies a little', () => {
   let step = steps.next();
   for (; !step.done; step = steps.next()) count += 1;
   assert.ok(step.value.equals(whole));
-  // 256 KiB in each: to put it together at once takes 8 to 100 ms.
+  // Pieces of 256 KiB each: assembling them at once takes 8 to 100 ms.
   assert.ok(count >= 60, `${count} steps`);
 });

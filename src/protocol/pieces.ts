@@ -1,16 +1,17 @@
 /**
- * The bytes of something unfinished: a line or an event whose end has not come yet.
- * Promises: linear time whatever the pieces are; memory in proportion to the bytes, also when they come one at a time (an object of its own for
- * each byte costs 200 times its size, measured); what came in one piece, or in pieces that lie side by side in one buffer, is given back uncopied;
- * long contents can be put together in steps: fresh memory costs up to 15 µs a page, so that 8 MB at once may take 30 ms (measured).
- * Does not: know a ceiling; its owner looks at `length`. Large pieces are kept by reference: a caller must not write into them again.
+ * Buffers the bytes of an unfinished line or event. Its owner enforces the limit by `length`. Large pieces are kept by
+ * reference: do not modify them after adding them.
+ * Guarantees: linear time for any piece sizes; memory in proportion to the bytes even when they arrive one at a time
+ * (one object per byte costs 200 times its size, measured); adjacent pieces of one buffer are returned without a copy;
+ * long content can be assembled in steps, because fresh memory costs up to 15 µs per page (8 MB at once may take 30 ms,
+ * measured).
  */
 
-/** Pieces from this size on are kept as they are; smaller ones are copied together. */
+/** Pieces of at least this size are kept as they are; smaller ones are copied into a page. */
 const LARGE_BYTES = 16 * 1024;
 const MIN_PAGE_BYTES = 4 * 1024;
 const MAX_PAGE_BYTES = 64 * 1024;
-/** Copied in one step: 1 ms where memory is slow. */
+/** Bytes that are copied in one step: 1 ms where memory is slow. */
 const STEP_BYTES = 256 * 1024;
 const NOTHING = Buffer.alloc(0);
 
@@ -40,19 +41,19 @@ export class Pieces {
     this.#used += piece.copy(this.#page, this.#used);
   }
 
-  /** All of it and `last` in one buffer; empty afterwards. */
+  /** Returns everything followed by `last` in one buffer, and empties this object. */
   take(last: Buffer = NOTHING): Buffer {
     if (this.#pieces.length === 0 && !this.#page) return last;
     const pieces = this.#taken(last);
     return pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces);
   }
 
-  /** The same in steps of some milliseconds; it is empty when this returns. */
+  /** Works like `take` in steps of a few milliseconds; the object is empty when this returns. */
   takeSteps(last: Buffer = NOTHING): Generator<void, Buffer> {
     return joinSteps(this.#taken(last));
   }
 
-  /** Empty afterwards, without putting anything together: what is too large must not be copied once more. */
+  /** Empties the object without assembling anything: content that is too large must not be copied once more. */
   drop(): void {
     this.#pieces = [];
     this.#page = undefined;
@@ -71,7 +72,7 @@ export class Pieces {
     return pieces;
   }
 
-  /** Makes the last piece longer by one that lies behind it in the same buffer. False = it does not. */
+  /** Extends the last piece by an adjacent one of the same buffer. Returns false when it cannot. */
   #extend(piece: Buffer): boolean {
     const before = this.#page ? undefined : this.#pieces.at(-1);
     if (before === undefined || before.buffer !== piece.buffer) return false;
@@ -84,7 +85,7 @@ export class Pieces {
   #closePage(): void {
     if (!this.#page) return;
     const full = this.#page.subarray(0, this.#used);
-    // A page that stayed mostly empty is not kept for its few bytes.
+    // A page that stayed mostly empty is copied, so that its few bytes do not keep all of it in memory.
     this.#pieces.push(this.#used * 2 < this.#page.length ? Buffer.from(full) : full);
     this.#page = undefined;
     this.#used = 0;

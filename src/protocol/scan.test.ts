@@ -10,7 +10,7 @@ import { isBatch, memberSpan, paramSpan, scanCallParams, scanEnvelope, splitBatc
 const STRICT = { maxDepth: 64, maxIdBytes: 256, strict: true };
 const LOOSE = { ...STRICT, strict: false };
 
-/** CPU time of this thread: other processes on the machine do not count. */
+/** Returns the CPU time of this thread, so that other processes do not distort the result. */
 function cpuMs(): number {
   return process.threadCpuUsage().user / 1000;
 }
@@ -31,7 +31,7 @@ function at(envelope: Envelope, span: Span): string | undefined {
   return span.at < 0 ? undefined : envelope.bytes.toString('utf8', span.at, span.end);
 }
 
-/** Params walked over, and as they are known from the walk over their message: the same is found. */
+/** Reads params with and without the positions recorded by the walk over their message; both must agree. */
 function bothCalls(params: Buffer): Outcome<CallParams> {
   const walked = scanCallParams({ bytes: params, params: { at: 0, end: params.length }, inParams: undefined });
   const envelope = scan(

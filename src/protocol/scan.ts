@@ -1,9 +1,10 @@
 /**
- * From bytes to an envelope: where the id, the method, the params and the result lie. Nothing inside params or results is parsed.
- * Promises: one linear pass, no recursion; well-formed JSON only (strict mode: to the letter, with U+FFFD for lone surrogates; else strings are
- * jumped over); no duplicate and no look-alike control keys, so that no two readers of the same bytes can see two different messages.
- * Does not: judge the envelope's members (`_members.ts`) or what params mean, but for the name and token of a call.
- * Source: JSON-RPC 2.0; reliability.md S19 (parser differentials).
+ * Scans bytes into an envelope: the positions of the id, method, params and result. Nothing inside params or results is
+ * parsed, except for the name and token of a call.
+ * Guarantees: one linear pass, no recursion. Accepts well-formed JSON only (strict mode: exactly RFC 8259, with U+FFFD
+ * for lone surrogates; otherwise strings are skipped unchecked). Duplicate and look-alike control keys are refused, so
+ * that all readers of the same bytes see the same message.
+ * Source: JSON-RPC 2.0.
  */
 import { isUtf8 } from 'node:buffer';
 import { type Outcome, Refusal } from '../model/outcome.ts';
@@ -18,16 +19,16 @@ import { ABSENT, type CallParams, type Envelope, type Params, type Progress, typ
 export interface ScanOptions {
   readonly maxDepth: number;
   readonly maxIdBytes: number;
-  /** False only for text that has been scanned strictly before. */
+  /** False only for text that was scanned strictly before. */
   readonly strict: boolean;
-  /** Bounds of the structure of what clients send, and of what servers send; without them only bytes and depth are bounded. */
+  /** Structural limits of messages from clients and from servers; without them only bytes and depth are limited. */
   readonly bounds?: BodyBounds;
   readonly answerBounds?: ParamsCount & { readonly answerValues: number };
-  /** Large values of the message that have been walked over, from `walkMessage` with the same bytes and options. */
+  /** Large values of the message from `walkMessage`, with the same bytes and options. */
   readonly walked?: WalkedValues | undefined;
 }
 
-/** Limits of what a walk over a client's body may meet, so that its time is bounded whatever the bytes are. */
+/** Limits of a walk over a client's body, which bound its time for any bytes. */
 export interface BodyBounds {
   readonly bodyValues: number;
   readonly paramsMembers: number;
@@ -36,7 +37,7 @@ export interface BodyBounds {
   readonly batchBytes: number;
 }
 
-/** The options for bodies of clients. */
+/** Returns the scan options for bodies of clients. */
 export function clientScan(limits: BodyBounds & { readonly bodyDepth: number; readonly idBytes: number }): ScanOptions {
   return { maxDepth: limits.bodyDepth, maxIdBytes: limits.idBytes, strict: true, bounds: limits };
 }
@@ -44,16 +45,16 @@ export function clientScan(limits: BodyBounds & { readonly bodyDepth: number; re
 const OPEN_OBJECT = 0x7b;
 const OPEN_ARRAY = 0x5b;
 const NULL = 0x6e;
-/** Enough for any walk inside text that has been scanned already. */
+/** Options for text that was scanned before. */
 const LOOSE = { maxDepth: 4096, strict: false } as const;
-/** A progress token is echoed with every notice; it must not be a payload. */
+/** Longest progress token: it is repeated in every notification and must not be a payload. */
 const MAX_TOKEN_BYTES = 1024;
-/** One message. Refuses with `parse-error`, `too-deep` or `invalid-request`. */
+/** Scans one message. Refuses with `parse-error`, `too-deep` or `invalid-request`. */
 export function scanEnvelope(bytes: Buffer, options: ScanOptions): Outcome<Envelope> {
   return scanMessage(bytes, options, budgetOf(options));
 }
 
-/** The values that a walk over a message may meet; undefined = they are not bounded. */
+/** Returns the number of values that a walk over a message may visit, or undefined when it is unlimited. */
 export function budgetOf({ bounds, answerBounds }: ScanOptions): Budget | undefined {
   const values = bounds?.bodyValues ?? answerBounds?.answerValues;
   return values === undefined ? undefined : { values };
@@ -100,17 +101,17 @@ function tooMany({ bounds, answerBounds }: ScanOptions): Refusal {
   return new Refusal(bounds ? 'invalid-request' : 'upstream-too-large', why, { setting });
 }
 
-/** Skips a byte order mark and white space. */
+/** Returns the offset after a byte order mark and white space. */
 export function firstByte(bytes: Buffer): number {
   return skipSpace(bytes, bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0, bytes.length);
 }
 
-/** True when the body is an array of messages (2025-03-26). */
+/** Returns true when the body is an array of messages (2025-03-26). */
 export function isBatch(bytes: Buffer): boolean {
   return bytes[firstByte(bytes)] === OPEN_ARRAY;
 }
 
-/** The messages of a batch, each for itself: one bad message spoils only itself, also one that is nested too deeply. */
+/** Scans the messages of a batch. An invalid or too deeply nested message does not affect the others. */
 export function splitBatch(
   bytes: Buffer,
   max: number,
@@ -128,7 +129,7 @@ export function splitBatch(
   return spans instanceof Refusal ? spans : spans.map((span) => read(bytes.subarray(span.at, span.end), options));
 }
 
-/** Where the messages of a batch lie; LONE = with half of a surrogate pair in a string, in strict mode. */
+/** Returns the spans of the messages of a batch, or LONE when, in strict mode, a string contains a lone surrogate. */
 export function batchSpans(bytes: Buffer, max: number, options: ScanOptions): Outcome<readonly Span[]> | typeof LONE {
   const spans: Span[] = []; // bounded by: max
   const end = eachElement(bytes, firstByte(bytes), bytes.length, batchWalk(options), (at, to) => {
@@ -145,14 +146,14 @@ export function batchSpans(bytes: Buffer, max: number, options: ScanOptions): Ou
   return spans;
 }
 
-/** Each message of a batch may be nested too deeply by itself. */
+/** Allows each message of a batch the full nesting depth. */
 export function batchWalk(options: ScanOptions): WalkOptions {
   return { maxDepth: 65_536, strict: options.strict, budget: budgetOf(options), walked: options.walked };
 }
 
 /**
- * Where the value of `key` (ASCII) lies in the object at `object` (text that has been scanned before); ABSENT if it is not there.
- * The first one counts.
+ * Returns the span of the value of `key` (ASCII) in the object at `object` (text that was scanned before), or ABSENT.
+ * The first occurrence counts.
  */
 export function memberSpan(bytes: Buffer, object: Span, key: string): Span {
   let found: Span = ABSENT;
@@ -167,7 +168,7 @@ export function memberSpan(bytes: Buffer, object: Span, key: string): Span {
   return found;
 }
 
-/** The same as `memberSpan` of the params of a message, which are known from the first walk. */
+/** Works like `memberSpan` on the params of a message, with the positions recorded by the first walk. */
 export function paramSpan({ bytes, params, inParams }: Params, key: string): Span {
   if (inParams === undefined) return memberSpan(bytes, params, key);
   for (let i = 0; i < inParams.length; i += 4)
@@ -179,15 +180,18 @@ function spanAt(places: readonly number[], i: number): Span {
   return { at: places[i] as number, end: places[i + 1] as number };
 }
 
-/** The decoded string at `span`, or undefined when something else stands there. Of a longer text only about `maxBytes` are read. */
+/**
+ * Returns the decoded string at `span`, or undefined when it is not a string. Reads only about `maxBytes` of a longer
+ * text.
+ */
 export function stringAt(bytes: Buffer, span: Span, maxBytes = Number.MAX_SAFE_INTEGER): string | undefined {
   return span.at >= 0 && bytes[span.at] === QUOTE ? decodeStart(bytes, span.at, span.end, maxBytes) : undefined;
 }
 
 /**
- * What a call is for and its progress token: `params.name`, or `params.uri` of resources/read. Refuses with `invalid-params` a missing one, and
- * the doubled and look-alike members by which a server that reads keys without regard to case (or takes the last of two) would see another
- * name or token than the hub.
+ * Reads the target and the progress token of a call: `params.name`, or `params.uri` of resources/read. Refuses with
+ * `invalid-params` a missing target, and duplicate or look-alike members with which a server that ignores case (or
+ * takes the last of two) would see another name or token than the hub.
  */
 export function scanCallParams(from: Params, key: 'name' | 'uri' = 'name'): Outcome<CallParams> {
   const { bytes } = from;
@@ -198,7 +202,7 @@ export function scanCallParams(from: Params, key: 'name' | 'uri' = 'name'): Outc
   return callParams(bytes, { nameSpan, argumentsSpan, metaSpan }, `params.${key}`);
 }
 
-/** The same of completion/complete, where it stands in `ref`; `of` says what kind of thing that is. */
+/** Reads the target of completion/complete, which is in `ref`; `of` is its kind. */
 export function scanRefParams(from: Params): Outcome<CallParams & { readonly of: 'prompt' | 'resource' }> {
   const { bytes } = from;
   const outer = from.params.at < 0 ? [ABSENT, ABSENT] : uniqueParams(from, ['ref', '_meta']);
@@ -218,7 +222,7 @@ export function scanRefParams(from: Params): Outcome<CallParams & { readonly of:
   return call instanceof Refusal ? call : { ...call, of };
 }
 
-/** Progress token alone, for a call whose name need not be known. */
+/** Reads only the progress token, for a call whose name is not needed. */
 export function scanProgress(from: Params): Outcome<Progress> {
   const { bytes, params } = from;
   const found = params.at < 0 || bytes[params.at] !== OPEN_OBJECT ? [ABSENT] : uniqueParams(from, ['_meta']);
@@ -258,14 +262,14 @@ function tokenIn(bytes: Buffer, meta: Span): Outcome<Span> {
   return token;
 }
 
-/** Where the values of `keys` lie, in that order. Refuses what stands there twice or looks like one of them. */
+/** Returns the spans of the values of `keys`, in that order. Refuses duplicate and look-alike members. */
 function uniqueMembers(bytes: Buffer, object: Span, keys: readonly string[]): Outcome<Span[]> {
   const seen = new UniqueKeys(bytes, keys);
   const end = eachMember(bytes, object.at, object.end, LOOSE, seen);
   return seen.fault ?? (end === BAD ? new Refusal('invalid-params') : seen.spans);
 }
 
-/** The same in the params of a message. */
+/** Works like `uniqueMembers` on the params of a message. */
 function uniqueParams({ bytes, params, inParams }: Params, keys: readonly string[]): Outcome<Span[]> {
   if (inParams === undefined) return uniqueMembers(bytes, params, keys);
   const seen = new UniqueKeys(bytes, keys);

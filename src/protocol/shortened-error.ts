@@ -1,5 +1,6 @@
 /**
- * A server's own error, as clients get it: whole up to `ERROR_BYTES`, else its code and the beginning of its message.
+ * Limits the size of a server's own error: complete up to `ERROR_BYTES`, otherwise its code and the beginning of its
+ * message.
  */
 import type { WalkedValues } from './_walked-values.ts';
 import { jsonBytes } from './json-text.ts';
@@ -7,12 +8,15 @@ import type { Span } from './message.ts';
 import { stringAt } from './scan.ts';
 import { soleMember } from './sole-member.ts';
 
-/** Most bytes of a server's own JSON-RPC error that its caller gets. */
+/** Largest JSON-RPC error of a server that its caller gets, in bytes. */
 export const ERROR_BYTES = 65_536;
 const CHARS = 4096;
 const INTERNAL_ERROR = -32603;
 
-/** Returns the error at `span` (text that has been scanned). `walked` = large values in `bytes` that have been walked over, with which this takes no time. */
+/**
+ * Returns the error at `span` (text that was scanned before). With the recorded values `walked` of `bytes` this takes
+ * almost no time.
+ */
 export function shortenedError(bytes: Buffer, span: Span, walked?: WalkedValues): Buffer {
   const length = span.end - span.at;
   if (length <= ERROR_BYTES) return bytes.subarray(span.at, span.end);

@@ -1,6 +1,8 @@
 /**
- * Limits of the texts that a client chooses in params: URIs, names, cursors, levels. They are kept, sent on or compared, so none may be a payload.
- * Guarantees: one look at the length of each member, before anything is decoded; nested ones where the method has any.
+ * Limits the texts that a client chooses in params: URIs, names, cursors, levels. They are stored, forwarded or
+ * compared, so they must not be payloads.
+ * Guarantees: the length of each member, and of nested ones where the method has any, is checked once, before anything
+ * is decoded.
  */
 import { type Outcome, Refusal } from '../model/outcome.ts';
 import { keyIs } from './_scalar.ts';
@@ -18,7 +20,7 @@ export interface SizeLimits {
 
 type SizeLimit = keyof SizeLimits;
 
-/** Members of params, and the limit of each. */
+/** Limited members of params. */
 const LIMITED: readonly (readonly [key: string, limit: SizeLimit])[] = [
   ['uri', 'uriBytes'],
   ['name', 'nameBytes'],
@@ -27,7 +29,7 @@ const LIMITED: readonly (readonly [key: string, limit: SizeLimit])[] = [
   ['protocolVersion', 'nameBytes'],
   ['requestId', 'idBytes'],
 ];
-/** Members of members, by method. */
+/** Limited nested members, per method. */
 const NESTED: Readonly<Record<string, readonly (readonly [outer: string, key: string, limit: SizeLimit])[]>> = {
   'completion/complete': [
     ['ref', 'uri', 'uriBytes'],
@@ -38,7 +40,9 @@ const NESTED: Readonly<Record<string, readonly (readonly [outer: string, key: st
 };
 const QUOTES = 2;
 
-/** Refuses with `invalid-params` the first member that is too long, and names its limit. Undefined = none is. */
+/**
+ * Refuses with `invalid-params` the first member that is too long, and names its limit. Returns undefined when none is.
+ */
 export function refuseLongParams(envelope: Envelope, limits: SizeLimits): Refusal | undefined {
   const { bytes, params, inParams, method } = envelope;
   if (params.at < 0) return undefined;
@@ -48,7 +52,7 @@ export function refuseLongParams(envelope: Envelope, limits: SizeLimits): Refusa
   return refusal ?? (Object.hasOwn(NESTED, method) ? refuseNested(envelope, limits) : undefined);
 }
 
-/** Nearly every member is short enough for any limit, and its name is not looked at. */
+/** Fast path: nearly every member is shorter than all limits, and its name is not read. */
 function inspect(bytes: Buffer, inParams: readonly number[], limits: SizeLimits): Refusal | undefined {
   const least = Math.min(limits.nameBytes, limits.idBytes, limits.uriBytes, limits.cursorBytes) + QUOTES;
   for (let i = 0; i < inParams.length; i += 4) {
@@ -61,7 +65,7 @@ function inspect(bytes: Buffer, inParams: readonly number[], limits: SizeLimits)
   return undefined;
 }
 
-/** The same of params with so many members that their places are not known. */
+/** Checks params with so many members that their positions were not recorded. */
 function walkMembers(bytes: Buffer, params: Span, limits: SizeLimits): Refusal | undefined {
   let refusal: Refusal | undefined;
   eachMember(bytes, params.at, params.end, LOOSE, {
@@ -73,13 +77,13 @@ function walkMembers(bytes: Buffer, params: Span, limits: SizeLimits): Refusal |
   return refusal;
 }
 
-/** The same of a URI that stands elsewhere, decoded. */
+/** Checks a decoded URI from elsewhere. */
 export function refuseLongUri(uri: string, what: string, limits: Pick<SizeLimits, 'uriBytes'>): Outcome<undefined> {
   if (uri.length * 3 <= limits.uriBytes || Buffer.byteLength(uri) <= limits.uriBytes) return undefined;
   return new Refusal('invalid-params', `${what} is longer than ${limits.uriBytes} bytes.`, { setting: 'uriBytes' });
 }
 
-/** Enough for any walk inside text that has been scanned already. */
+/** Options for text that was scanned before. */
 const LOOSE = { maxDepth: 4096, strict: false } as const;
 
 function refuseMember(bytes: Buffer, key: Span, length: number, limits: SizeLimits): Refusal | undefined {

@@ -1,18 +1,18 @@
 /**
- * A member by which the hub decides something and which a client reads as well: when it stands there twice the two may see different values, and
- * it counts as missing.
+ * Finds a member on which the hub bases a decision and which a client reads as well. When it occurs twice, the two may
+ * see different values; it counts as missing then.
  */
 import { keyIs } from './_scalar.ts';
 import { eachMember } from './_value.ts';
 import type { WalkedValues } from './_walked-values.ts';
 import { ABSENT, type Span } from './message.ts';
 
-/** For text that has been scanned. */
+/** Options for text that was scanned before. */
 const LOOSE = { maxDepth: 4096, strict: false } as const;
 
 /**
- * Returns where the value of `key` (ASCII) lies in the object at `object` (text that has been scanned); ABSENT when it is not there, or twice.
- * Walks over the whole object, but for what was `walked` over.
+ * Returns the span of the value of `key` (ASCII) in the object at `object` (text that was scanned before); ABSENT when
+ * it is missing or occurs twice. Walks over the whole object, except for the values in `walked`.
  */
 export function soleMember(bytes: Buffer, object: Span, key: string, walked?: WalkedValues): Span {
   let found: Span = ABSENT;

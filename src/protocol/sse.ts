@@ -1,7 +1,7 @@
 /**
- * Server-sent events, both ways.
- * Promises: the decoder is linear, understands CR, LF and CRLF, a byte order mark, several data lines and comments, and never holds more than
- * `maxBytes` of one event; the encoder never lets a newline of the data break the framing.
+ * Encodes and decodes server-sent events.
+ * Guarantees: the decoder is linear, accepts CR, LF and CRLF, a byte order mark, several data lines and comments, and
+ * holds at most `maxBytes` of one event; in encoded events newlines in the data never break the framing.
  * Source: WHATWG HTML, server-sent events.
  */
 import { HubError } from '../model/errors.ts';
@@ -17,15 +17,15 @@ const NEWLINE = Buffer.from('\n');
 const NOTHING = Buffer.alloc(0);
 /** Lines that are read in one step. */
 const STEP_LINES = 512;
-/** A longer line or event is put together in steps. */
+/** A longer line or event is assembled in steps. */
 const LARGE_BYTES = 256 * 1024;
 
 export interface SseEvent {
   readonly event: string;
-  /** The last id that the stream has named, with this event or before. */
+  /** The last id of the stream, set by this event or an earlier one. */
   readonly id: string | undefined;
   readonly data: Buffer;
-  /** ms, when the event carried `retry`. */
+  /** Milliseconds, when the event contained `retry`. */
   readonly retryMs: number | undefined;
 }
 
@@ -40,7 +40,7 @@ export function sseEvent(event: OutgoingEvent): Buffer {
   return Buffer.concat(sseEventPieces(event));
 }
 
-/** The same in pieces: what many are told is not copied for each of them. */
+/** Encodes an event in pieces, so that data for many recipients is not copied for each of them. */
 export function sseEventPieces(event: OutgoingEvent): readonly Buffer[] {
   let head = '';
   if (event.event !== undefined) head += `event: ${event.event}\n`;
@@ -49,12 +49,12 @@ export function sseEventPieces(event: OutgoingEvent): readonly Buffer[] {
   return [Buffer.from(`${head}data: `), asDataLines(event.data), END];
 }
 
-/** A line that every client skips: keeps proxies from cutting a quiet stream. */
+/** Returns a comment line, which every client ignores; keeps proxies from closing a quiet stream. */
 export function sseComment(text = ''): Buffer {
   return Buffer.from(`:${text.replace(/[\r\n]+/g, ' ')}\n\n`);
 }
 
-/** Each line end of the data becomes the start of another data line. No list of lines: pretty-printed JSON has a million. */
+/** Starts a data line after each line end. Does not build a list of lines: pretty-printed JSON has a million. */
 function asDataLines(data: Buffer): Buffer {
   if (!data.includes(LF) && !data.includes(CR)) return data;
   let ends = 0;
@@ -88,15 +88,18 @@ export class SseDecoder {
   #skipLf = false;
   #first = true;
   #chunk: Buffer = NOTHING;
-  /** Read of it, and where the line ends were found that come next. */
+  /** Offset up to which the chunk was read, and the offsets of the next line ends. */
   #at = 0;
   #lf = -1;
   #cr = -1;
-  /** A long line or event that is being put together. */
+  /** A long line or event that is being assembled. */
   #long: Iterator<void, void> | undefined;
   #events = 0;
 
-  /** Throws HubError('upstream-too-large') from `push` and `step` when one event passes `maxBytes`; the decoder is of no use after that. */
+  /**
+   * `push` and `step` throw HubError('upstream-too-large') when one event exceeds `maxBytes`; the decoder is unusable
+   * afterwards.
+   */
   constructor(maxBytes: number, sink: (event: SseEvent) => void) {
     this.#maxBytes = maxBytes;
     this.#unfinished = new Pieces();
@@ -104,13 +107,13 @@ export class SseDecoder {
     this.#sink = sink;
   }
 
-  /** The chunk must not be written into afterwards. */
+  /** Reads a chunk, which must not be modified afterwards. */
   push(chunk: Buffer): void {
     this.feed(chunk);
     while (this.step());
   }
 
-  /** Takes a chunk, which `step` reads; the one before has been read. It must not be written into afterwards. */
+  /** Takes a chunk that `step` reads; the previous one must have been read. It must not be modified afterwards. */
   feed(chunk: Buffer): void {
     this.#chunk = chunk;
     this.#at = this.#skipLf && chunk[0] === LF ? 1 : 0;
@@ -118,12 +121,14 @@ export class SseDecoder {
     this.#lf = this.#cr = -1;
   }
 
-  /** True while a long line or event is put together. */
+  /** True while a long line or event is being assembled. */
   get isLong(): boolean {
     return this.#long !== undefined;
   }
 
-  /** Reads on: to the end of an event at most, for a millisecond at most. False = the chunk has been read. */
+  /**
+   * Reads on, at most to the end of an event and for one millisecond. Returns false when the chunk was read completely.
+   */
   step(): boolean {
     const long = this.#long;
     if (long) {
@@ -138,7 +143,7 @@ export class SseDecoder {
         this.#at = at;
         return true;
       }
-      // Each kind of line end is searched on from where it was last found, never twice over the same bytes.
+      // Each kind of line end is searched from where it was last found, never twice over the same bytes.
       if (this.#lf < at) this.#lf = placeOf(chunk, LF, at);
       if (this.#cr < at) this.#cr = placeOf(chunk, CR, at);
       const end = Math.min(this.#lf, this.#cr);
@@ -209,7 +214,9 @@ export class SseDecoder {
       this.#retryMs = Number(value.toString('latin1'));
   }
 
-  /** Also without data where the event named an id or a retry: whoever resumes the stream needs them. */
+  /**
+   * Dispatches events without data as well when they set an id or a retry: a client that resumes the stream needs them.
+   */
   #dispatch(): void {
     if (this.#dataLines === 0 && !this.#hasId && this.#retryMs === undefined) {
       this.#event = '';
@@ -234,7 +241,7 @@ export class SseDecoder {
   }
 }
 
-/** The next such byte from `at` on, or the chunk's length. */
+/** Returns the next position of `byte` from `at` on, or the length of the chunk. */
 function placeOf(chunk: Buffer, byte: number, at: number): number {
   const found = chunk.indexOf(byte, at);
   return found < 0 ? chunk.length : found;

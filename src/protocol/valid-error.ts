@@ -1,6 +1,7 @@
 /**
- * A JSON-RPC error object from what a server gave instead of one.
- * Guarantees: an integer code and a message, each once; `data` stays as the bytes it was, so that its values cost no time. Source: JSON-RPC 2.0 §5.1.
+ * Builds a valid JSON-RPC error object from an invalid one of a server.
+ * Guarantees: an integer code and a message, each once; `data` keeps its bytes and is not parsed. Source: JSON-RPC 2.0
+ * §5.1.
  */
 import { keyIs } from './_scalar.ts';
 import { QUOTE, withoutLoneSurrogates } from './_strict-string.ts';
@@ -11,16 +12,19 @@ import { ABSENT, type Span } from './message.ts';
 const INTERNAL_ERROR = -32603;
 const DIGITS = /^-?\d{1,15}$/;
 const OPEN_OBJECT = 0x7b;
-/** UTF-16 units of a message that is made of something else. */
+/** Longest message, in UTF-16 units, that is built from another value. */
 const MADE_CHARS = 500;
-/** A longer code or message that is an array or object is shown by its beginning, without building it. */
+/** A longer code or message that is an array or object is represented by its beginning, without parsing it. */
 const PARSED_BYTES = 4096;
-/** For text that has been scanned. */
+/** Options for text that was scanned before. */
 const LOOSE = { maxDepth: 4096, strict: false } as const;
 const DATA = Buffer.from(',"data":');
 const TAIL = Buffer.from('}');
 
-/** Returns the error that `text` (valid JSON) stands for: a code that is no integer goes into the message, with −32603 in its place. */
+/**
+ * Returns the error that `text` (valid JSON) stands for. A code that is not an integer moves into the message; the code
+ * becomes −32603.
+ */
 export function validError(text: Buffer): Buffer {
   const [code, message, data] = membersOf(text);
   const given = valueAt(text, code);
@@ -33,7 +37,10 @@ export function validError(text: Buffer): Buffer {
   return Buffer.concat([error.subarray(0, -1), DATA, withoutLoneSurrogates(text.subarray(data.at, data.end)), TAIL]);
 }
 
-/** Where code, message and data lie: of several, the last one, as in `JSON.parse`. What is no object is the message. */
+/**
+ * Returns the spans of code, message and data; of duplicates the last one counts, as in `JSON.parse`. A value that is
+ * not an object is the message.
+ */
 function membersOf(text: Buffer): [code: Span, message: Span, data: Span] {
   const members: [Span, Span, Span] = [ABSENT, ABSENT, ABSENT];
   if (text[0] !== OPEN_OBJECT) return [ABSENT, { at: 0, end: text.length }, ABSENT];
@@ -47,7 +54,7 @@ function membersOf(text: Buffer): [code: Span, message: Span, data: Span] {
   return members;
 }
 
-/** The value at `span`, or the beginning of its text. Strings are read whole. */
+/** Returns the value at `span`, or the beginning of its text. Strings are read completely. */
 function valueAt(text: Buffer, { at, end }: Span): unknown {
   if (at < 0) return undefined;
   const isParsed = text[at] === QUOTE || end - at <= PARSED_BYTES;

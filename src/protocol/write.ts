@@ -1,6 +1,6 @@
 /**
- * Writes JSON-RPC messages by bytes: a frame around text that is passed on as it came.
- * Promises: ids, params and results keep every byte; what is spliced in is the only difference.
+ * Writes JSON-RPC messages as bytes: a frame around text that is passed on unchanged.
+ * Guarantees: ids, params and results keep every byte, except for what is replaced explicitly.
  */
 import { clientError } from '../model/client-error.ts';
 import type { Refusal } from '../model/outcome.ts';
@@ -18,7 +18,7 @@ export function resultFrame(idRaw: Buffer, result: Buffer): Buffer {
   return Buffer.concat([RESULT_HEAD, idRaw, RESULT_MEMBER, result, TAIL]);
 }
 
-/** `error` = complete JSON text of an error object. */
+/** Returns an error response. `error` is the complete JSON text of an error object. */
 export function rawErrorFrame(idRaw: Buffer, error: Buffer): Buffer {
   return Buffer.concat([RESULT_HEAD, idRaw, ERROR_MEMBER, error, TAIL]);
 }
@@ -33,17 +33,20 @@ export function errorFrame(idRaw: Buffer, error: RpcError): Buffer {
   return rawErrorFrame(wellFormedId(idRaw), jsonBytes(error));
 }
 
-/** The id of a message that was refused may not have been read strictly. */
+/** Repairs the id of a refused message, which may not have been scanned strictly. */
 function wellFormedId(idRaw: Buffer): Buffer {
   return idRaw.includes(BACKSLASH) ? Buffer.from(wellFormedText(idRaw.toString('utf8'))) : idRaw;
 }
 
-/** A refusal of ours as a JSON-RPC error: the sentence, and in `data` the code's name, whether trying again helps, and the detail. */
+/**
+ * Returns a refusal of the hub as a JSON-RPC error: the message, and in `data` the code's name, whether a retry helps,
+ * and the detail.
+ */
 export function refusalFrame(idRaw: Buffer, refusal: Refusal, requestId?: string): Buffer {
   return errorFrame(idRaw, clientError(refusal, requestId));
 }
 
-/** `id` = a number, or the raw JSON text of an id. */
+/** Returns a request. `id` is a number, or the raw JSON text of an id. */
 export function requestFrame(id: number | string, method: string, params: Buffer | undefined): Buffer {
   const head = `{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)}`;
   return params === undefined
@@ -62,7 +65,7 @@ export interface Replacement extends Span {
   readonly with: Buffer;
 }
 
-/** `bytes` with each span replaced; the spans must be in order and apart. */
+/** Returns `bytes` with each span replaced; the spans must be in order and must not overlap. */
 export function replaceSpans(bytes: Buffer, replacements: readonly Replacement[]): Buffer {
   const pieces: Buffer[] = []; // bounded by: replacements
   let at = 0;
@@ -74,7 +77,7 @@ export function replaceSpans(bytes: Buffer, replacements: readonly Replacement[]
   return Buffer.concat(pieces);
 }
 
-/** The message with the value at `span` replaced. What lies behind it moves; nothing is scanned again. */
+/** Returns the message with the value at `span` replaced. Later spans are moved; nothing is scanned again. */
 export function withValue(envelope: Envelope, span: Span, text: Buffer): Envelope {
   const shift = text.length - (span.end - span.at);
   const place = (at: number): number => (at >= span.end ? at + shift : at);
@@ -90,17 +93,22 @@ export function withValue(envelope: Envelope, span: Span, text: Buffer): Envelop
   };
 }
 
-/** The message without the member of its params at these places of `inParams`: the first of its four numbers is at `index`. */
+/**
+ * Returns the message without a member of its params; `index` is that of the first of its four numbers in `inParams`.
+ */
 function withoutParamAt(envelope: Envelope, inParams: readonly number[], index: number): Envelope {
   const isFirst = index === 0;
-  // With the comma in front of it, or behind it where it is the first.
+  // Includes the comma before it, or the one after it when it is the first member.
   const at = isFirst ? (inParams[0] as number) : (inParams[index - 1] as number);
   const end = (isFirst ? inParams[4] : undefined) ?? (inParams[index + 3] as number);
   const rest = [...inParams.slice(0, index), ...inParams.slice(index + 4)];
   return withValue({ ...envelope, inParams: rest }, { at, end }, NOTHING);
 }
 
-/** The message without the value at `span`, a member of its params; the same message where its params were not looked at. */
+/**
+ * Returns the message without the value at `span`, a member of its params; the same message when its params were not
+ * recorded.
+ */
 export function withoutParam(envelope: Envelope, span: Span): Envelope {
   const { inParams = [] } = envelope;
   for (let i = 0; i < inParams.length; i += 4)
@@ -109,8 +117,9 @@ export function withoutParam(envelope: Envelope, span: Span): Envelope {
 }
 
 /**
- * The client's params for the server: its own name (or URI) where the client's stood, and the hub's progress token. `nativeJson` undefined = the
- * name stays; `token` undefined = the client wanted no progress. All other bytes stay.
+ * Returns the params for the server: the native name (or URI) in place of the client's, and the hub's progress token.
+ * The name stays when `nativeJson` is undefined; `token` is undefined when the client wants no progress. All other
+ * bytes stay.
  */
 export function callParamsFor(
   bytes: Buffer,

@@ -1,7 +1,7 @@
 /**
- * The initialize request and answer, on both sides of the hub.
- * Promises: reading is lenient (clients leave things out) and takes only what it needs off the text, so that megabytes of icons or instructions
- * cost no parse; names and instructions are cut to a length that is kept in memory without harm; writing is complete.
+ * Reads and writes the initialize request and result, for clients and for servers.
+ * Guarantees: reading is lenient, because clients omit members, and extracts only what is needed, so that megabytes of
+ * icons or instructions are not parsed; names and instructions are cut to a bounded length.
  */
 import { type Outcome, Refusal } from '../../model/outcome.ts';
 import { jsonBytes } from '../json-text.ts';
@@ -9,26 +9,26 @@ import type { Span } from '../message.ts';
 import { memberSpan, stringAt } from '../scan.ts';
 import { LATEST_2025, negotiate } from './versions.ts';
 
-/** What a client declared, as bits of a sealed session. */
+/** Capabilities that a client declared, as bits of a sealed session token. */
 export const CAPABILITY = { roots: 1, sampling: 2, elicitation: 4, elicitationUrl: 8, samplingTools: 16 } as const;
 
-/** Longest name or version of the other side, in bytes. */
+/** Longest name or version of a client or server, in bytes. */
 const NAME_BYTES = 200;
 /** Longest instructions of a server, in bytes; `call/initialize.ts` shows less. */
 const INSTRUCTIONS_BYTES = 16_384;
-/** A larger capabilities object is not a declaration; it counts as empty. */
+/** A larger capabilities object counts as empty. */
 const CAPABILITIES_BYTES = 65_536;
 const OPEN_OBJECT = 0x7b;
 
 export interface InitializeRequest {
-  /** The date that is spoken from now on. */
+  /** The negotiated protocol date. */
   readonly version: string;
   readonly clientName: string;
   readonly clientVersion: string;
   readonly capabilityBits: number;
 }
 
-/** `json` = text of the params object, which has been scanned. */
+/** Reads the params of an initialize request. `json` is the text of the params object, scanned before. */
 export function readInitialize(json: Buffer): Outcome<InitializeRequest> {
   if (json[0] !== OPEN_OBJECT) return new Refusal('invalid-params', 'initialize needs params.');
   const params = whole(json);
@@ -41,7 +41,7 @@ export function readInitialize(json: Buffer): Outcome<InitializeRequest> {
   };
 }
 
-/** What the object at `capabilities` declares; `initialize` and the stateless era write it the same way. */
+/** Returns what the object at `capabilities` declares; `initialize` and the stateless era use the same form. */
 export function declaredBits(json: Buffer, capabilities: Span): number {
   const has = (span: Span) => span.at >= 0 && json[span.at] === OPEN_OBJECT;
   const elicitation = memberSpan(json, capabilities, 'elicitation');
@@ -72,7 +72,10 @@ export function initializeResult(hello: InitializeReply): Buffer {
   });
 }
 
-/** The hub's own initialize towards a server. `capabilityBits` = what the client side declares (`upstream/client-context.ts`). */
+/**
+ * Returns the params of the hub's own initialize request to a server. `capabilityBits` is what the client side declares
+ * (`upstream/client-context.ts`).
+ */
 export function initializeParams(
   client: { readonly name: string; readonly version: string },
   capabilityBits: number,
@@ -82,7 +85,7 @@ export function initializeParams(
   return jsonBytes({ protocolVersion, capabilities, clientInfo: client });
 }
 
-/** Bits of `CAPABILITY` as they are declared, in either era. */
+/** Converts bits of `CAPABILITY` to a capabilities object, for either era. */
 export function capabilitiesFrom(bits: number): object {
   const has = (bit: number) => (bits & bit) !== 0;
   const url = has(CAPABILITY.elicitationUrl) ? { form: {}, url: {} } : {};
@@ -101,7 +104,10 @@ export interface InitializeResult {
   readonly capabilities: Readonly<Record<string, unknown>>;
 }
 
-/** `json` = text of the result, which has been scanned. Refuses with `upstream-protocol` what is not an initialize result. */
+/**
+ * Reads the result of an initialize request. `json` is the text of the result, scanned before. Refuses with
+ * `upstream-protocol` what is not an initialize result.
+ */
 export function readInitializeResult(json: Buffer): Outcome<InitializeResult> {
   const result = whole(json);
   const version = stringAt(json, memberSpan(json, result, 'protocolVersion'), NAME_BYTES);
@@ -130,7 +136,7 @@ function whole(json: Buffer): Span {
   return { at: 0, end: json.length };
 }
 
-/** The text of a member, cut to `maxBytes` of its text; empty when it is missing or something else. */
+/** Returns the text of a member, cut to `maxBytes`; empty when it is missing or not a string. */
 function textIn(json: Buffer, object: Span, key: string, maxBytes: number): string {
   return stringAt(json, memberSpan(json, object, key), maxBytes) ?? '';
 }

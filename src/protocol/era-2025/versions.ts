@@ -1,15 +1,15 @@
 /**
- * The dates of the initialize era, and what is answered to a date that is not one of them.
- * Source: protocol.md §1.1, §4 (some clients send "1.0"; an unknown date is answered, never refused).
+ * The protocol dates that begin with initialize, and the date that the hub offers when a client asks for an unknown one
+ * (some send "1.0"; an unknown date is never refused).
  */
 import { type Outcome, Refusal } from '../../model/outcome.ts';
 import { listMembers } from '../header-list.ts';
 
-/** The first is older than any that was published, and known to the official SDKs. */
+/** The first date precedes all published ones; the official SDKs know it. */
 export const VERSIONS_2025: readonly string[] = ['2024-10-07', '2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'];
 export const LATEST_2025 = '2025-11-25';
 
-/** The date that the hub speaks with a client that asked for `requested`. */
+/** Returns the date that the hub uses with a client that asked for `requested`. */
 export function negotiate(requested: unknown): string {
   return typeof requested === 'string' && VERSIONS_2025.includes(requested) ? requested : LATEST_2025;
 }
@@ -18,7 +18,9 @@ export function isVersion2025(version: string): boolean {
   return VERSIONS_2025.includes(version);
 }
 
-/** Clients before 2025-11-25 take an event without data for broken JSON. */
+/**
+ * Returns whether a stream may begin with an event without data: clients before 2025-11-25 treat one as invalid JSON.
+ */
 export function primesStreams(version: string): boolean {
   return version >= '2025-11-25';
 }

@@ -1,8 +1,7 @@
 /**
- * A result that asks back: what a server wants of its user, in the answer to the client's request, and the client's second request with
- * what the user said.
- * Promises: what the server asks and what the user answers keep their bytes.
- * Does not: remember what was asked (`call/suspended-calls.ts`).
+ * The input_required result, which carries a server's questions in the response to a request, and the client's retry of
+ * that request with the answers.
+ * Guarantees: questions and answers keep their bytes. The questions are stored elsewhere (`call/suspended-calls.ts`).
  * Source: specification 2026-07-28, multi round-trip requests.
  */
 import { type Outcome, Refusal } from '../../model/outcome.ts';
@@ -12,7 +11,7 @@ import { memberSpan, paramSpan, stringAt } from '../scan.ts';
 
 export interface InputRequest {
   readonly method: string;
-  /** Complete JSON text; undefined = none. */
+  /** Complete JSON text, or undefined when there are none. */
   readonly params: Buffer | undefined;
 }
 
@@ -21,11 +20,11 @@ const OPEN_OBJECT = 0x7b;
 const NULL = 0x6e;
 const STATE_BYTES = 65_536;
 
-/** `requests` by their keys. */
+/** Returns the result that asks `requests`, by their keys. */
 export function inputRequiredResult(requests: ReadonlyMap<string, InputRequest>, requestState: string): Buffer {
   const pieces = [...requests].flatMap(([key, { method, params }], at) => [
     Buffer.from(`${at === 0 ? '' : ','}${JSON.stringify(key)}:{"method":${JSON.stringify(method)},"params":`),
-    // This era has no word for it: the answer to the question is the answer.
+    // This era has no counterpart: the answer to the question completes it.
     params === undefined ? EMPTY : withoutMembers(params, ['elicitationId']),
     Buffer.from('}'),
   ]);
@@ -38,11 +37,14 @@ export function inputRequiredResult(requests: ReadonlyMap<string, InputRequest>,
 
 export interface Retry {
   readonly requestState: string;
-  /** JSON text of the answer to a question; undefined = there is none. */
+  /** Returns the JSON text of the answer to a question, or undefined when there is none. */
   response(key: string): Buffer | undefined;
 }
 
-/** Undefined = a first request. What stands in it besides, without a state, belongs to nothing. Refuses with `invalid-params`. */
+/**
+ * Reads the answers in a request. Returns undefined for a first request; answers without a state are ignored. Refuses
+ * with `invalid-params`.
+ */
 export function readRetry(envelope: Envelope): Outcome<Retry | undefined> {
   const { bytes } = envelope;
   const state = paramSpan(envelope, 'requestState');

@@ -1,6 +1,6 @@
 /**
- * The error by which a server of the stateless era says what its client would have to declare (−32021).
- * Promises: only an error that names the capabilities, as the specification demands, is taken for it.
+ * The error by which a server of the stateless era reports a capability that its client must declare (−32021).
+ * Guarantees: only an error that lists the capabilities, as the specification requires, is recognised.
  * Source: specification 2026-07-28, error codes.
  */
 import { declaredBits } from '../era-2025/initialize.ts';
@@ -8,9 +8,9 @@ import { memberSpan, stringAt } from '../scan.ts';
 
 export interface MissingCapability {
   readonly message: string;
-  /** Bits of `CAPABILITY`; 0 = something that this hub knows nothing of. */
+  /** Bits of `CAPABILITY`; 0 when the hub does not know the capability. */
   readonly bits: number;
-  /** As the server has written it: an object. */
+  /** The capabilities object as the server sent it. */
   readonly required: object;
 }
 
@@ -19,7 +19,7 @@ const OPEN_OBJECT = 0x7b;
 const MESSAGE_BYTES = 1000;
 const REQUIRED_BYTES = 8192;
 
-/** `json` = an error object. Undefined = it is about something else. */
+/** Reads an error object from `json`. Returns undefined when it is a different error. */
 export function missingCapability(json: Buffer): MissingCapability | undefined {
   if (!json.includes(CODE)) return undefined;
   const whole = { at: 0, end: json.length };

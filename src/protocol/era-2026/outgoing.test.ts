@@ -1,4 +1,4 @@
-/** Requests to stateless servers, and their answers in words that both eras know. */
+/** Requests to stateless servers, and the translation of their responses into forms that both eras share. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -63,7 +63,7 @@ test('headers repeat the method and the name', () => {
     ...['mcp-param-region', '=?base64?c8O8ZA==?='],
     ...['mcp-param-count', '42', 'mcp-param-yes', 'true'],
   ]);
-  // Absent, null, of another kind than declared, or too large for a header: none.
+  // Arguments that are absent, null, not of the declared type, or too large for a header give no header.
   for (const args of [undefined, {}, { region: null, deep: 7 }, { region: 'x'.repeat(5000) }, { region: { a: 1 } }])
     assert.equal(headersOf('tools/call', { name: 'place', arguments: args }).length, 4, JSON.stringify(args));
 });

@@ -1,7 +1,8 @@
 /**
- * What the hub says to a server of the stateless era, and what it makes of the answers so that they mean the same in either era.
- * Promises: only what must be added or taken away is; what a client said of itself to the hub goes no further.
- * Source: specification 2026-07-28; protocol.md §1.3, §1.5 (column L→M).
+ * Writes requests to servers of the stateless era, and translates their responses so that they mean the same in either
+ * era.
+ * Guarantees: only what must change changes; what a client said about itself to the hub is not passed on.
+ * Source: specification 2026-07-28.
  */
 import { type Outcome, Refusal } from '../../model/outcome.ts';
 import type { InitializeResult } from '../era-2025/initialize.ts';
@@ -20,10 +21,10 @@ const NAME_BYTES = 8192;
 const SHORT_BYTES = 200;
 const INSTRUCTIONS_BYTES = 16_384;
 const CAPABILITIES_BYTES = 65_536;
-/** Members of a result that the other era does not know. */
+/** Members of a result that the 2025 dates do not know. */
 const ERA_MEMBERS = ['resultType', 'ttlMs', 'cacheScope'] as const;
 
-/** Members that each request's `_meta` has, without braces. */
+/** Returns the members that every request's `_meta` has, without braces. */
 export function requestMeta(
   client: { readonly name: string; readonly version: string },
   capabilities: object,
@@ -38,7 +39,7 @@ export function requestMeta(
   return JSON.stringify(all).slice(1, -1);
 }
 
-/** `params` = complete JSON text, or undefined; `meta` = from `requestMeta`. */
+/** Adds request metadata to params. `params` is complete JSON text or undefined; `meta` comes from `requestMeta`. */
 export function withRequestMeta(params: Buffer | undefined, meta: string): Buffer {
   if (params === undefined) return Buffer.from(`{"_meta":{${meta}}}`);
   const own = memberSpan(params, { at: 0, end: params.length }, '_meta');
@@ -52,12 +53,15 @@ export function withRequestMeta(params: Buffer | undefined, meta: string): Buffe
   return replaceSpans(params, [{ ...own, with: text }]);
 }
 
-/** What follows an opening brace holds no member. */
+/** Returns true when no member follows the opening brace. */
 function isEmptyRest(rest: Buffer): boolean {
   return /^\s*\}/.test(rest.toString('latin1', 0, 16));
 }
 
-/** Headers that repeat what a request's body says: name, value, name, value … `declared` = what a tool wants repeated. */
+/**
+ * Returns the headers that repeat parts of the body, as name, value, name, value … `declared` returns the arguments
+ * that a tool wants repeated.
+ */
 export function requestHeaders(envelope: Envelope, declared: (tool: string) => readonly ParamHeader[]): string[] {
   const { bytes, method } = envelope;
   const key = method === 'resources/read' ? 'uri' : method === 'tools/call' || method === 'prompts/get' ? 'name' : '';
@@ -69,24 +73,24 @@ export function requestHeaders(envelope: Envelope, declared: (tool: string) => r
   return own.length === 0 ? standard : [...standard, ...paramHeaderLines(own, bytes, paramSpan(envelope, 'arguments'))];
 }
 
-/** The kind of a result; `complete` where it does not say, or says null; empty where it says something that is no string. */
+/** Returns the kind of a result: `complete` when it is missing or null, an empty string when it is not a string. */
 export function resultType(json: Buffer): string {
   const type = memberSpan(json, { at: 0, end: json.length }, 'resultType');
   return type.at < 0 || json[type.at] === NULL ? 'complete' : (stringAt(json, type, SHORT_BYTES) ?? '');
 }
 
-/** A result without what only this era knows. */
+/** Returns a result without the members that only this era knows. */
 export function neutralResult(json: Buffer): Buffer {
   return withoutMembers(json, ERA_MEMBERS);
 }
 
-/** Codes about what the hub said of itself (−3202x), which mean nothing to its client. */
+/** Error codes about the hub's own request metadata (−3202x), which mean nothing to its client. */
 const OF_THE_HOP = { from: -32029, to: -32020 } as const;
 const INVALID_PARAMS = -32602;
 const NOT_FOUND = Buffer.from('-32002');
 const INTERNAL = Buffer.from('-32603');
 
-/** Params of a notification without what only this era knows. */
+/** Returns the params of a notification without the members that only this era knows. */
 export function neutralParams(params: Buffer): Buffer {
   const meta = memberSpan(params, { at: 0, end: params.length }, '_meta');
   if (meta.at < 0 || params[meta.at] !== OPEN_OBJECT) return params;
@@ -96,16 +100,16 @@ export function neutralParams(params: Buffer): Buffer {
     : replaceSpans(params, [{ ...meta, with: kept }]);
 }
 
-/** The code of an error object; NaN = it has none. */
+/** Returns the code of an error object; NaN when it has none. */
 export function errorCode(json: Buffer): number {
   const { at, end } = memberSpan(json, { at: 0, end: json.length }, 'code');
   return at < 0 ? Number.NaN : Number(json.toString('latin1', at, end));
 }
 
 /**
- * A server's error as one of the 2025 dates would say it. `json` = an error object. What server/discover is answered is for the handshake, which
- * knows the codes. One that names the capability which its client lacks stays: a
- * hub declares what the caller did, and whose lack it is only the call knows (`missing-capability.ts`).
+ * Translates a server's error to the 2025 dates. `json` is an error object. Errors of server/discover are left to the
+ * handshake, which knows the codes. An error that names a missing capability is kept: the hub declares what the caller
+ * declared, and only the call can tell which of them lacks it (`missing-capability.ts`).
  */
 export function neutralError(method: string, json: Buffer): Buffer {
   const span = memberSpan(json, { at: 0, end: json.length }, 'code');
@@ -116,7 +120,10 @@ export function neutralError(method: string, json: Buffer): Buffer {
   return isMissing ? replaceSpans(json, [{ ...span, with: NOT_FOUND }]) : json;
 }
 
-/** `json` = text of a server/discover result. Refuses with `upstream-protocol` what is none, or does not speak the date. */
+/**
+ * Reads a server/discover result from `json`. Refuses with `upstream-protocol` when it is invalid or does not support
+ * the date.
+ */
 export function readDiscoverResult(json: Buffer): Outcome<InitializeResult> {
   const whole = { at: 0, end: json.length };
   const versions = memberSpan(json, whole, 'supportedVersions');
@@ -140,7 +147,7 @@ export function readDiscoverResult(json: Buffer): Outcome<InitializeResult> {
   };
 }
 
-/** Of a server/discover result: the server tells of changed resources to whom listens. */
+/** Returns true when a server/discover result declares that the server reports changed resources to subscribers. */
 export function declaresSubscribe(json: Buffer): boolean {
   const path = ['capabilities', 'resources', 'subscribe'];
   const { at, end } = path.reduce<Span>((span, key) => (span.at < 0 ? ABSENT : memberSpan(json, span, key)), {
@@ -150,7 +157,7 @@ export function declaresSubscribe(json: Buffer): boolean {
   return at >= 0 && json.toString('latin1', at, end).trim() === 'true';
 }
 
-/** What this hub can use of them: levels are set with each request. */
+/** Returns the capabilities that the hub can use; log levels are set with each request instead. */
 function capabilitiesIn(json: Buffer, span: Span): Record<string, unknown> {
   if (span.at < 0 || json[span.at] !== OPEN_OBJECT || span.end - span.at > CAPABILITIES_BYTES) return {};
   const { logging: _, ...others } = parsed(json, span) as Record<string, unknown>;

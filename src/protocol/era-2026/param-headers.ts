@@ -1,8 +1,9 @@
 /**
- * Arguments that a tool wants repeated in headers (`x-mcp-header` in its input schema), so that what lies between can route by them.
- * Promises: only what may be declared counts (a text, an integer or a yes-no, reached by properties alone, under a name that HTTP allows, once);
- * a header must say what the argument says, and nothing where there is no argument; arguments on their way to a server are not parsed, only
- * what is declared is read off them.
+ * Tool arguments that must be repeated in headers (`x-mcp-header` in the input schema), so that intermediaries can
+ * route by them.
+ * Guarantees: only valid declarations count (a string, integer or boolean, reached through properties only, under a
+ * valid HTTP header name, once). A header must equal its argument, and be absent when the argument is. Only declared
+ * arguments are read; the others are not parsed.
  * Source: specification 2026-07-28, custom headers from tool parameters.
  */
 import { Refusal } from '../../model/outcome.ts';
@@ -12,9 +13,9 @@ import { memberSpan, stringAt } from '../scan.ts';
 import { encodeHeader } from './header-value.ts';
 
 export interface ParamHeader {
-  /** Without `Mcp-Param-`. */
+  /** The header name without `Mcp-Param-`. */
   readonly name: string;
-  /** Properties on the way to the argument. */
+  /** The properties that lead to the argument. */
   readonly path: readonly string[];
 }
 
@@ -22,13 +23,13 @@ const KEY = 'x-mcp-header';
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const TYPES: ReadonlySet<unknown> = new Set(['string', 'integer', 'boolean']);
 const DEEPEST = 64;
-/** Rows are nested less deeply (`bodyDepth`). */
+/** Rows are nested less deeply than this (`bodyDepth`). */
 const STRIPPED_DEPTH = 1000;
 const MOST = 64;
 const PREFIX = 'mcp-param-';
-/** A header is for a router on the way, not for a payload. */
+/** Longest header value in bytes; headers are for routing, not for payloads. */
 const VALUE_BYTES = 4096;
-/** Parts of a schema where a declaration must not stand, and those of them that are maps from names to schemas. */
+/** Parts of a schema where a declaration is not allowed, and those of them that map names to schemas. */
 const ELSEWHERE = [
   ...['items', 'prefixItems', 'contains', 'additionalProperties', 'unevaluatedProperties', 'unevaluatedItems'],
   ...['propertyNames', 'oneOf', 'anyOf', 'allOf', 'not', 'if', 'then', 'else'],
@@ -38,18 +39,21 @@ const MAPS: ReadonlySet<string> = new Set(['patternProperties', 'dependentSchema
 
 type Schema = Readonly<Record<string, unknown>>;
 
-/** `toolJson` = a tool object; almost none has such headers, and those cost no parse. */
+/**
+ * Returns the headers that a tool declares. `toolJson` is a tool object; tools without such headers, nearly all, are
+ * not parsed.
+ */
 export function paramHeadersOf(toolJson: string): readonly ParamHeader[] {
   return legalOf(declarationsIn(toolJson)).map(({ name, path }) => ({ name, path }));
 }
 
 function legalOf(found: readonly Declaration[]): readonly Declaration[] {
   const legal = found.filter((one) => faultOf(one) === undefined).slice(0, MOST);
-  // Declared twice it means two things, and nothing can be demanded.
+  // A header that is declared twice is ambiguous, so nothing can be required.
   return legal.filter((one) => legal.every((other) => other === one || !isSameName(one, other)));
 }
 
-/** Why a tool's declarations are against the rules, in words; undefined = they are not, or there are none. */
+/** Returns why a tool's declarations are invalid, or undefined when they are valid or there are none. */
 export function paramHeaderFault(toolJson: string): string | undefined {
   const found = declarationsIn(toolJson);
   if (found.length > MOST) return `${KEY} stands there more than ${MOST} times`;
@@ -61,7 +65,7 @@ export function paramHeaderFault(toolJson: string): string | undefined {
   return undefined;
 }
 
-/** Returns a tool's JSON text without the declarations that are against the rules. */
+/** Returns a tool's JSON text without its invalid declarations. */
 export function withoutIllegalParamHeaders(toolJson: string): string {
   const tool = JSON.parse(toolJson) as { inputSchema?: unknown };
   const found: Declaration[] = []; // bounded by: MOST
@@ -70,7 +74,7 @@ export function withoutIllegalParamHeaders(toolJson: string): string {
   return JSON.stringify(tool);
 }
 
-/** Takes declarations out wherever `collect` looks for them, but those of `kept`. */
+/** Removes declarations wherever `collect` looks for them, except those of `kept`. */
 function strip(schema: unknown, kept: ReadonlySet<Schema>, depth: number): void {
   if (!isObject(schema) || depth > STRIPPED_DEPTH) return;
   if (!kept.has(schema)) delete (schema as Record<string, unknown>)[KEY];
@@ -83,10 +87,10 @@ function strip(schema: unknown, kept: ReadonlySet<Schema>, depth: number): void 
 }
 
 interface Declaration extends ParamHeader {
-  /** Where it stands. */
+  /** The schema that contains the declaration. */
   readonly schema: Schema;
   readonly type: unknown;
-  /** Reached by properties alone. */
+  /** True when the schema is reached through properties only. */
   readonly isPlain: boolean;
 }
 
@@ -128,7 +132,9 @@ function isSameName(one: ParamHeader, other: ParamHeader): boolean {
   return one.name.toLowerCase() === other.name.toLowerCase();
 }
 
-/** The headers of a call: name, value, name, value … `args` = its arguments in `bytes`; ABSENT = it has none. */
+/**
+ * Returns the headers of a call: name, value, name, value … `args` is the span of the arguments in `bytes`, or ABSENT.
+ */
 export function paramHeaderLines(declared: readonly ParamHeader[], bytes: Buffer, args: Span): string[] {
   return declared.flatMap(({ name, path }) => {
     const value = scalarAt(
@@ -143,7 +149,7 @@ function inside(bytes: Buffer, object: Span, key: string): Span {
   return object.at >= 0 && bytes[object.at] === 0x7b ? memberSpan(bytes, object, key) : ABSENT;
 }
 
-/** Undefined = absent, null, or nothing that a header can say. */
+/** Returns the value as text, or undefined when it is absent, null, or cannot be a header value. */
 function scalarAt(bytes: Buffer, { at, end }: Span): string | undefined {
   if (at < 0 || end - at > VALUE_BYTES) return undefined;
   if (bytes[at] === 0x22) return stringAt(bytes, { at, end });
@@ -153,7 +159,9 @@ function scalarAt(bytes: Buffer, { at, end }: Span): string | undefined {
   return Number.isSafeInteger(value) ? String(value) : undefined;
 }
 
-/** `args` = the call's arguments; `header` reads one of the request by its name in small letters. */
+/**
+ * Compares the request's headers with the call's arguments. `header` returns a request header by its lowercase name.
+ */
 export function refuseParamHeaders(
   declared: readonly ParamHeader[],
   args: unknown,
@@ -177,7 +185,7 @@ export function refuseParamHeaders(
 
 function saysSame(said: string, value: unknown): boolean {
   const plain = String(value);
-  // 42, 42.0 and 4.2e1 are one number.
+  // 42, 42.0 and 4.2e1 are the same number.
   const isSame = (text: string): boolean =>
     typeof value === 'number' ? text.trim() !== '' && Number(text) === value : text === plain;
   return everyMemberSays(said, plain, isSame);

@@ -1,9 +1,10 @@
 /**
- * What a request of the stateless era says about itself: its date, what its client can do, and the headers that must say the same as the body.
- * Promises: the claim in the body decides the era, and nothing else does; who contradicts himself is refused with the code of the
- * specification, under his own id, before anything is done; the first rung of the ladder that fails answers.
- * Does not: know which methods are served (`call/`), or check `Mcp-Param-*`, for which the tool must be known.
- * Source: specification 2026-07-28, transports and versioning; protocol.md §1.2.
+ * Reads the request metadata of the stateless era: the protocol date, the client's capabilities, and the headers that
+ * must agree with the body.
+ * Guarantees: only the body decides the era. A request whose headers contradict its body is refused under its own id,
+ * with the code of the specification, before anything is executed; the first failing check decides the code.
+ * `Mcp-Param-*` is checked later, when the tool is known.
+ * Source: specification 2026-07-28, transports and versioning.
  */
 import { isRefusal, type Outcome, Refusal } from '../../model/outcome.ts';
 import { declaredBits } from '../era-2025/initialize.ts';
@@ -19,11 +20,11 @@ export interface RequestMeta {
   readonly capabilityBits: number;
   readonly clientName: string;
   readonly clientVersion: string;
-  /** The request wants the server's log lines from this level on; undefined = none. */
+  /** Lowest level of server log messages that the request wants; undefined when it wants none. */
   readonly logLevel: string | undefined;
 }
 
-/** The headers that matter here, as HTTP gave them. */
+/** The relevant headers, as received. */
 export interface RequestMetaHeaders {
   readonly version: string | undefined;
   readonly method: string | undefined;
@@ -40,7 +41,7 @@ const KEYS = {
   logLevel: `${HOP_PREFIX}logLevel`,
 } as const;
 const VERSION_KEY = Buffer.from(KEYS.version);
-/** Which member of params the header Mcp-Name repeats. */
+/** The member of params that the header Mcp-Name repeats, per method. */
 const NAMED_BY: Readonly<Record<string, 'name' | 'uri'>> = {
   'tools/call': 'name',
   'prompts/get': 'name',
@@ -48,14 +49,14 @@ const NAMED_BY: Readonly<Record<string, 'name' | 'uri'>> = {
 };
 
 /**
- * Undefined = a message of the 2025 dates. The header alone makes no claim, and is forgiven on initialize and on notifications; it may list several
- * dates, of which one must be the body's.
+ * Returns undefined for a message of the 2025 dates. The header alone does not select the era, and is ignored on
+ * initialize and notifications. It may list several dates; one of them must be the date in the body.
  */
 export function readRequestMeta(envelope: Envelope, headers: RequestMetaHeaders): Outcome<RequestMeta | undefined> {
   if (envelope.kind === 'reply') return undefined;
   const { bytes } = envelope;
   const header = headers.version ?? '';
-  // Nearly every request: nothing in it can be a claim, and its params need no walk.
+  // Fast path for nearly all requests: without the date or the key there is no metadata, and params need no walk.
   if (!header.includes(VERSION_2026) && !bytes.includes(VERSION_KEY)) return undefined;
   const dates = listMembers(header);
   const meta = paramSpan(envelope, '_meta');
@@ -83,8 +84,8 @@ export function readRequestMeta(envelope: Envelope, headers: RequestMetaHeaders)
 }
 
 /**
- * Checks the header MCP-Protocol-Version of a message that makes no claim: one of its dates must be known, and for a request one of the 2025 dates.
- * Initialize negotiates the date in its body.
+ * Checks the header MCP-Protocol-Version of a message without request metadata: one of its dates must be known, and for
+ * a request one of the 2025 dates. Initialize negotiates the date in its body.
  */
 export function refuseVersionHeader(envelope: Envelope, header: string | undefined): Refusal | undefined {
   if (header === undefined || envelope.method === 'initialize') return undefined;
@@ -93,7 +94,10 @@ export function refuseVersionHeader(envelope: Envelope, header: string | undefin
   return envelope.kind === 'notification' && listMembers(header).includes(VERSION_2026) ? undefined : version;
 }
 
-/** Clients with a fixed header in their configuration send it before a date is negotiated, too. */
+/**
+ * Returns true for messages whose header is not checked: clients with a fixed header in their configuration send it
+ * before a date is negotiated.
+ */
 function isForgiven({ kind, method }: Envelope): boolean {
   return kind === 'notification' || method === 'initialize';
 }
@@ -121,7 +125,7 @@ function readMeta(bytes: Buffer, meta: Span): Outcome<RequestMeta> {
   };
 }
 
-/** A proxy on the way routes by the headers: they must be there, and mean what the body means. */
+/** Refuses missing and contradicting headers: proxies route by them. */
 function refuseHeaders(envelope: Envelope, headers: RequestMetaHeaders): Refusal | undefined {
   const { bytes, method } = envelope;
   if (isEmpty(headers.version)) return missing('MCP-Protocol-Version');
@@ -129,7 +133,7 @@ function refuseHeaders(envelope: Envelope, headers: RequestMetaHeaders): Refusal
   if (!saysSame(headers.method, method)) return differs('Mcp-Method', headers.method, 'method');
   const key = Object.hasOwn(NAMED_BY, method) ? NAMED_BY[method] : undefined;
   const name = key === undefined ? undefined : stringAt(bytes, paramSpan(envelope, key), VALUE_BYTES);
-  // A body without a name is refused for that, further on.
+  // A body without a name is refused later, for that reason.
   if (key === undefined || name === undefined) return undefined;
   if (isEmpty(headers.name)) return missing('Mcp-Name');
   return saysSame(headers.name, name) ? undefined : differs('Mcp-Name', headers.name, `params.${key}`);

@@ -1,13 +1,14 @@
 /**
- * Results as the stateless era wants them: each says what kind it is, and those that may be kept say how long and by whom.
- * Promises: what a server sent stays as it was, but for members of these names, which only the hub may write.
- * Source: specification 2026-07-28, results and caching; protocol.md §1.4 (ttlMs, cacheScope).
+ * Completes results for the stateless era: each states its kind, and cacheable ones state how long and by whom they may
+ * be cached.
+ * Guarantees: a server's result stays unchanged, except for members of these names, which only the hub may write.
+ * Source: specification 2026-07-28, results and caching.
  */
 import { jsonBytes } from '../json-text.ts';
 import { withoutMembers } from '../meta.ts';
 import { SERVER_INFO, SUBSCRIPTION_ID, SUPPORTED } from './versions.ts';
 
-/** Results that a client may keep. */
+/** Methods whose results a client may cache. */
 const CACHEABLE: ReadonlySet<string> = new Set([
   'server/discover',
   'tools/list',
@@ -16,13 +17,19 @@ const CACHEABLE: ReadonlySet<string> = new Set([
   'resources/templates/list',
   'resources/read',
 ]);
-/** Not to be kept without asking: a list changes when a server says so. And private: keys and groups shape what each caller sees. */
+/**
+ * Results must be revalidated, because a list changes at any time, and are private, because keys and groups shape each
+ * caller's view.
+ */
 const MEMBERS = { resultType: '"complete"', ttlMs: '0', cacheScope: '"private"' } as const;
 type Member = keyof typeof MEMBERS;
 const ALL: readonly Member[] = ['resultType', 'ttlMs', 'cacheScope'];
 const EMPTY_OBJECT = /^\{\s*\}$/;
 
-/** `json` = complete text of a result object of the 2025 dates. A server's own members of these names are removed, each of them. */
+/**
+ * Completes a result object of the 2025 dates, given as complete JSON text. Removes all members of these names that the
+ * server wrote.
+ */
 export function completeResult(method: string, json: Buffer): Buffer {
   const wanted = wantedFor(method);
   const rest = withoutMembers(json, wanted);
@@ -30,7 +37,7 @@ export function completeResult(method: string, json: Buffer): Buffer {
   return Buffer.concat([Buffer.from(`{${membersText(wanted)}${isEmpty ? '' : ','}`), rest.subarray(1)]);
 }
 
-/** The same for the beginning of a result of the hub's own: `{` and the name of a member, but none of these. */
+/** Completes the beginning of a result that the hub writes: `{` and a member name that is none of these. */
 export function completeHead(method: string, head: Buffer): Buffer {
   return Buffer.concat([Buffer.from(`{${membersText(wantedFor(method))},`), head.subarray(1)]);
 }
@@ -50,7 +57,7 @@ export interface Discovered {
   readonly serverVersion: string;
 }
 
-/** The answer to server/discover, but for what `completeResult` adds. */
+/** Returns the result of server/discover, without the members that `completeResult` adds. */
 export function discoverResult(hub: Discovered): Buffer {
   return jsonBytes({
     supportedVersions: SUPPORTED,
@@ -60,7 +67,10 @@ export function discoverResult(hub: Discovered): Buffer {
   });
 }
 
-/** `{"_meta":{…subscriptionId}}` and what else a frame of a subscription says. `idRaw` = raw JSON text of the id of its request. */
+/**
+ * Returns `{"_meta":{…subscriptionId}}` with further members, for a message of a subscription. `idRaw` is the raw JSON
+ * text of the id of its request.
+ */
 export function subscriptionParams(idRaw: Buffer, rest: object = {}): Buffer {
   const text = JSON.stringify(rest).slice(1, -1);
   const meta = `{"_meta":{"${SUBSCRIPTION_ID}":${idRaw.toString('utf8')}}`;
