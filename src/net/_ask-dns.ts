@@ -1,8 +1,8 @@
 /**
- * Questions to DNS through c-ares, which uses no thread pool: two dead names cannot stall other connections (dns.lookup lets them, 10 s measured).
- * Edge file: the only one of this room that asks DNS.
- * Promises: an answer for one family does not wait long for the other; each question ends by itself (1 s, one try per name server).
- * Does not: bound the whole, cache or share questions (`resolver.ts`).
+ * Asks DNS through c-ares, which uses no thread pool; with dns.lookup two unresponsive names stall all other
+ * connections (10 s measured). The only file of this module that asks DNS.
+ * Guarantees: an answer for one address family waits for the other only briefly; each query ends by itself (1 s, one
+ * try per name server). `resolver.ts` adds the overall limit, the cache, and sharing of queries.
  */
 import { promises as dns } from 'node:dns';
 import type { Timers } from '../runtime/clock.ts';
@@ -14,13 +14,13 @@ export interface DnsAnswer extends Address {
 }
 
 export interface DnsAsker {
-  /** All addresses of exactly this name. Rejects with Node's DNS error. */
+  /** Returns all addresses of exactly this name. Rejects with Node's DNS error. */
   ask(name: string): Promise<readonly DnsAnswer[]>;
-  /** Takes up a changed resolv.conf. */
+  /** Reads a changed resolv.conf. */
   renew(): void;
 }
 
-/** RFC 8305, section 3: how long the answer for one family waits for the other. */
+/** Time in ms that the answer for one family waits for the other (RFC 8305, section 3). */
 const OTHER_FAMILY_MS = 50;
 
 export function createDnsAsker(timers: Timers): DnsAsker {
@@ -41,7 +41,10 @@ function answersFrom(rows: readonly { address: string; ttl: number }[], family: 
   return rows.map((row) => ({ address: row.address, family, ttlS: row.ttl }));
 }
 
-/** IPv4 answers first, then IPv6. Resolves 50 ms after the first family that has addresses, or when both have answered. */
+/**
+ * Returns IPv4 addresses first, then IPv6. Resolves 50 ms after the first family with addresses, or when both have
+ * answered.
+ */
 export function bothFamilies(
   four: Promise<readonly DnsAnswer[]>,
   six: Promise<readonly DnsAnswer[]>,
@@ -74,7 +77,7 @@ export function bothFamilies(
   });
 }
 
-/** The name server knows: there is no such name, or no address of this family. */
+/** Returns true when the name server answered that the name does not exist, or has no address of this family. */
 export function isNoSuchName(fault: unknown): boolean {
   const code = faultCode(fault);
   return code === 'ENOTFOUND' || code === 'ENODATA';

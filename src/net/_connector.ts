@@ -1,8 +1,9 @@
 /**
- * One socket to one server: look-up, TCP, proxy tunnel and TLS as one act under one deadline. Edge file: owns the sockets of this room until they are handed over.
- * Promises: ends within `connectMs` whatever the other side does; a socket that is not handed over is destroyed; the fault is always a
- * HubError; certificates are always checked, TLS is 1.2 or newer; the address that was judged is the one that is connected to.
- * Does not: pool sockets or send requests (`_http-pool.ts` does).
+ * Opens one socket to one server: name resolution, TCP, proxy tunnel and TLS under one deadline. Owns the sockets until
+ * they are handed over.
+ * Guarantees: ends within `connectMs` in every case; destroys a socket that is not handed over; every failure is a
+ * HubError; certificates are always verified, with TLS 1.2 or newer; connects to exactly the address that was checked.
+ * `_http-pool.ts` pools the sockets.
  */
 import { connect as connectTcp, isIP, type LookupFunction, type OnReadOpts, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
@@ -19,7 +20,7 @@ import { type Attempted, addressText, slowWords } from './fault-words.ts';
 
 export interface ConnectorOptions {
   readonly runtime: Runtime;
-  /** Name of the server, for people. */
+  /** Display name of the server. */
   readonly owner: string;
   readonly connectMs: number;
   readonly lookup: LookupFunction;
@@ -33,7 +34,7 @@ export interface ConnectorOptions {
 
 export type Connected = (fault: HubError | null, socket: Socket | null) => void;
 
-/** First probe of an idle connection by TCP; half-open peers are found. */
+/** Delay in ms before the first TCP keep-alive probe of an idle connection; detects half-open peers. */
 const TCP_KEEP_ALIVE_MS = 15_000;
 
 export class Connector {
@@ -48,14 +49,15 @@ export class Connector {
     this.#options = options;
   }
 
-  /** No TLS at any hop: the bytes that the kernel reads are those of HTTP, and `onread` gets them. */
+  /** True when no hop uses TLS: what the kernel reads is HTTP, and is passed to `onread`. */
   get isPlain(): boolean {
     return !this.#options.secure && this.#options.proxy?.secure !== true;
   }
 
   /**
-   * `done` is called once, never before this returns. `servername` = a Host header that differs from the URL's host. `onread` = where
-   * what is read goes instead of `data` events; only where `isPlain`, since node:net takes it at birth or not at all.
+   * Opens a connection. Calls `done` once, never before this returns. `servername` is the name from a Host header that
+   * differs from the URL's host. `onread` receives the bytes instead of `data` events; it is only allowed where
+   * `isPlain` is true, because node:net accepts it at creation only.
    */
   connect(servername: string | undefined, onread: OnReadOpts | undefined, done: Connected): void {
     if (this.#closed) {
@@ -76,7 +78,7 @@ export class Connector {
     attempt.start();
   }
 
-  /** Ends attempts that are under way and refuses new ones. */
+  /** Ends pending attempts and refuses new ones. */
   close(): void {
     this.#closed = true;
     for (const attempt of [...this.#attempts]) attempt.fail(new HubError('server-down', { message: 'stopped' }));
@@ -184,7 +186,7 @@ class Attempt {
     else this.#end(null, socket);
   }
 
-  /** Plain http goes to the proxy as it is (absolute path); https through a tunnel. */
+  /** Plain http is sent to the proxy directly (absolute path); https goes through a tunnel. */
   #reachedProxy(socket: Socket, proxy: HttpProxy): void {
     const { host, port, secure, owner } = this.#options;
     if (!secure) {
@@ -237,7 +239,7 @@ class Attempt {
   #adopt(socket: Socket): void {
     this.#sockets.push(socket);
     socket.on('error', (fault) => this.fail(fault));
-    // A peer that hangs up during the handshake may end the socket without an error.
+    // A peer that disconnects during the handshake may end the socket without an error.
     socket.once('close', () => this.fail(Object.assign(new Error('closed'), { code: 'ECONNRESET' })));
   }
 
@@ -271,7 +273,7 @@ function refusedAddress(owner: string, address: string): HubError {
   });
 }
 
-/** Node.js names the addresses that it tried as `address:port`, an IPv6 address without brackets. */
+/** Converts an address that Node.js tried (`address:port`, IPv6 without brackets) to URL form. */
 function bracketed(tried: string): string {
   const at = tried.lastIndexOf(':');
   return addressText(tried.slice(0, at), Number(tried.slice(at + 1)));

@@ -1,15 +1,16 @@
 /**
- * What the Content-Encoding of an answer names, and what the beginning of a coded body says of the window that decoding it needs. RFC 9110, section 8.4.
- * Guarantees: pure; a body that is plain text in spite of its header is recognised by its first bytes.
+ * Reads the Content-Encoding of a response, and from the beginning of the body the window size that decoding needs (RFC
+ * 9110, section 8.4).
+ * Guarantees: pure; plain text that is wrongly declared as compressed is recognised by its first bytes.
  */
 import type { ResponseHeaders } from './_http-types.ts';
 import { frameStart } from './_zstd-frames.ts';
 
 export type ContentCoding = 'gzip' | 'deflate' | 'br' | 'zstd';
 
-/** Largest window that a body may need: 8 MiB. */
+/** Largest window that is decoded: 8 MiB. */
 export const MAX_WINDOW_BITS = 23;
-/** What zlib needs at most, its own state included. */
+/** Most memory that zlib needs, including its own state. */
 const ZLIB_WINDOW_BYTES = 64 * 1024;
 const MIN_ZSTD_BITS = 10;
 
@@ -20,10 +21,13 @@ const CODINGS: ReadonlyMap<string, ContentCoding> = new Map([
   ['br', 'br'],
   ['zstd', 'zstd'],
 ]); // bounded by: this literal
-/** Character sets and transfer encodings that servers put in this field: they change no byte. */
+/** Character sets and transfer encodings that servers write into this field; they have no effect. */
 const NO_CODINGS = new Set(['', 'identity', 'none', 'utf-8', 'utf8', 'us-ascii', 'binary', '7bit', '8bit']); // bounded by: this literal
 
-/** Returns the one coding that the field names; `none` = it names none; undefined = several, or one that is not decoded. */
+/**
+ * Returns the coding that the field names; `none` when there is none; undefined for several codings or an unsupported
+ * one.
+ */
 export function contentCoding(field: string | readonly string[]): ContentCoding | 'none' | undefined {
   const names = (typeof field === 'string' ? field : field.join(',')).toLowerCase().split(',');
   const codings = names.map((name) => name.trim()).filter((name) => !NO_CODINGS.has(name));
@@ -31,16 +35,16 @@ export function contentCoding(field: string | readonly string[]): ContentCoding 
   return codings.length === 1 ? CODINGS.get(codings[0] as string) : undefined;
 }
 
-/** Returns the headers without the coding, and the length, of a body that is decoded. */
+/** Returns the headers of a decoded body, without its coding and its length. */
 export function decodedHeaders(headers: ResponseHeaders): ResponseHeaders {
   const { 'content-encoding': _coding, 'content-length': _length, ...others } = headers;
   return others;
 }
 
-/** How a body is decoded: `plain` = it is not coded, whatever its header says. */
+/** How a body is decoded; `plain` when it is not compressed, whatever its header says. */
 export type BodyCoding = { readonly kind: 'plain' } | Coded;
 
-/** `bits` = of the window; `bytes` = what decoding holds at most. */
+/** `bits`: window size; `bytes`: most memory that decoding needs. */
 export interface Coded {
   readonly kind: 'coded';
   readonly engine: ContentCoding | 'raw';
@@ -48,14 +52,18 @@ export interface Coded {
   readonly bytes: number;
 }
 
-/** JSON or an event stream: `{` or `[` with what may follow it, or a word of an event. `{` alone begins an empty Brotli stream too. */
+/**
+ * Matches the beginning of JSON (`{` or `[` and a possible next character) or of an event stream. A single `{` does not
+ * suffice: it also begins an empty Brotli stream.
+ */
 const TEXT = /^(?:\xef\xbb\xbf)?\s*(?:[{[]\s*["{}[\]]|:|data:|event:|id:|retry:)/;
 const MAGIC = { gzip: [0x1f, 0x8b], zstd: [0x28, 0xb5, 0x2f, 0xfd] } as const;
-/** No body whose beginning is longer says more. */
+/** Bytes after which the beginning of a body tells nothing more. */
 const ENOUGH_BYTES = 18;
 
 /**
- * Returns how a body that begins with `first` is decoded. Undefined = more bytes are needed; `isWhole` = there are none.
+ * Returns how to decode a body that begins with `first`, or undefined when more bytes are needed. `isWhole` is true
+ * when there are no more.
  * Sources: RFC 1952, RFC 1950, RFC 7932 section 9.1, RFC 8878 section 3.1.1.
  */
 export function bodyCoding(coding: ContentCoding, first: Buffer, isWhole: boolean): BodyCoding | undefined {
@@ -74,7 +82,10 @@ export function bodyCoding(coding: ContentCoding, first: Buffer, isWhole: boolea
   return zlib(hasZlibHeader(first) ? 'deflate' : 'raw');
 }
 
-/** Returns how the next frame of a Zstandard body, which begins with `first`, is decoded; undefined = more bytes are needed. */
+/**
+ * Returns how to decode the next frame of a Zstandard body that begins with `first`, or undefined when more bytes are
+ * needed.
+ */
 export function nextFrameCoding(first: Buffer, isWhole: boolean): Coded | undefined {
   if (frameStart(first) === 'skippable') return coded('zstd', MIN_ZSTD_BITS);
   const windowBytes = zstdWindow(first);
@@ -89,7 +100,7 @@ function begins(first: Buffer, magic: readonly number[]): boolean {
   return magic.every((byte, at) => first[at] === byte);
 }
 
-/** White space, or the first byte of what `TEXT` knows. */
+/** Returns true when `first` is white space, or begins with a byte that `TEXT` accepts. */
 function maybeText(first: Buffer): boolean {
   return first.length === 0 || /^[\s\xef{[:deir]/.test(first.toString('latin1', 0, 1));
 }
@@ -107,7 +118,7 @@ function hasZlibHeader(first: Buffer): boolean {
   return (method & 0x0f) === 8 && ((method << 8) | flags) % 31 === 0;
 }
 
-/** WBITS of a Brotli stream. */
+/** Returns WBITS of a Brotli stream. */
 function brotliBits(byte: number): number {
   if ((byte & 1) === 0) return 16;
   const high = (byte >> 1) & 7;
@@ -116,7 +127,7 @@ function brotliBits(byte: number): number {
   return low === 0 ? 17 : 8 + low;
 }
 
-/** Window_Size of a frame of Zstandard; undefined = its header is not there yet. */
+/** Returns Window_Size of a Zstandard frame, or undefined when its header is incomplete. */
 function zstdWindow(first: Buffer): number | undefined {
   const descriptor = first[4];
   if (descriptor === undefined) return undefined;

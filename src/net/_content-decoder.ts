@@ -1,7 +1,8 @@
 /**
- * Undoes the content coding of one answer, piece by piece as it comes.
- * Guarantees: decoding runs off the event loop, 32 KiB of output at a time, and stops while nobody takes it; the bytes of one read are inside at once; a
- * body that is damaged, cut or needs a window above 8 MiB fails by name; what it holds is counted in `memory`.
+ * Decodes the content coding of one response incrementally.
+ * Guarantees: decodes off the event loop, 32 KiB of output at a time, and pauses while the receiver does; all bytes of
+ * one read are decoded together; a body that is damaged, truncated or needs a window above 8 MiB fails with its own
+ * reason; `memory` counts what the decoder holds.
  */
 import type { Transform } from 'node:stream';
 import {
@@ -18,28 +19,28 @@ import { malformed } from './_http-head.ts';
 import { FrameEnds, frameStart } from './_zstd-frames.ts';
 import { faultCode } from './errors.ts';
 
-/** `reason` of a body that cannot be decoded. */
+/** The `reason` of a body that cannot be decoded. */
 export const UNDECODABLE = 'http-content-coding';
 const PIECE_BYTES = 32 * 1024;
-/** Frames of Zstandard in one read; each costs a call of the decoder. */
+/** Most Zstandard frames in one read; each costs a call of the decoder. */
 const MAX_FRAMES = 1000;
 const EMPTY = Buffer.alloc(0);
 
-/** Bytes that decoding may use. */
+/** The memory that decoding may use. */
 export interface DecodingMemory {
-  /** False = there is no room for so many more. */
+  /** Reserves bytes. Returns false when there is no room for them. */
   take(bytes: number): boolean;
   give(bytes: number): void;
 }
 
 export interface DecoderSink {
-  /** A decoded piece, the receiver's to keep. */
+  /** Receives a decoded piece; the receiver owns it. */
   decoded(piece: Buffer): void;
-  /** The next compressed piece may come. */
+  /** The decoder is ready for the next compressed piece. */
   ready(): void;
-  /** All is decoded. */
+  /** The body is decoded completely. */
   ended(): void;
-  /** Nothing follows. */
+  /** Decoding failed; nothing follows. */
   failed(fault: HubError): void;
 }
 
@@ -47,18 +48,18 @@ export class ContentDecoder {
   readonly #coding: ContentCoding;
   readonly #memory: DecodingMemory;
   readonly #sink: DecoderSink;
-  /** What has come since the last `flush`. */
+  /** Pieces that arrived since the last `flush`. */
   #pieces: Buffer[] = []; // bounded by: one read of the connection
   #first: Buffer = EMPTY;
   #isPlain = false;
   #engine: Transform | undefined;
-  /** Largest window of the engine. */
+  /** Largest window that the decoder allows. */
   #bits = 0;
   #heldBytes = 0;
   #isBusy = false;
-  /** The last piece has come. */
+  /** True after the last piece arrived. */
   #isLast = false;
-  /** Of Zstandard, where a body may be several frames. */
+  /** Frame boundaries of a Zstandard body, which may consist of several frames. */
   #frames: FrameEnds | undefined;
   #isBetweenFrames = false;
   #framesInRead = 0;
@@ -73,17 +74,17 @@ export class ContentDecoder {
     this.#sink = sink;
   }
 
-  /** A piece is inside: no other may come before `ready`. */
+  /** True while a piece is being decoded: do not write another one before `ready`. */
   get isBusy(): boolean {
     return this.#isBusy;
   }
 
-  /** Takes a piece, which is decoded with the next `flush`. */
+  /** Takes a piece, which the next `flush` decodes. */
   write(piece: Buffer): void {
     if (!this.#isOver) this.#pieces.push(piece);
   }
 
-  /** One read has been parsed: what came of it is decoded at once, however small the chunks are in which it was sent. */
+  /** Decodes everything that one read contained at once, however small its chunks are. */
   flush(): void {
     if (this.#isOver || this.#pieces.length === 0) return;
     const came = joined(this.#first.length === 0 ? this.#pieces : [this.#first, ...this.#pieces]);
@@ -96,11 +97,11 @@ export class ContentDecoder {
     else this.#feed(this.#engine, came);
   }
 
-  /** The last piece has come. */
+  /** Marks the end of the body. */
   end(): void {
     if (this.#isOver) return;
     this.#isLast = true;
-    // What is inside may be followed by more frames: it ends behind the last one.
+    // More frames may follow the data being decoded; the body ends after the last one.
     if (!this.#frames || !this.#isBusy) this.#endEngine();
   }
 
@@ -124,7 +125,7 @@ export class ContentDecoder {
     this.#engine?.resume();
   }
 
-  /** Nothing more comes out. */
+  /** Stops decoding; nothing more is emitted. */
   close(): void {
     this.#isOver = true;
     this.#isBusy = false;
@@ -165,7 +166,7 @@ export class ContentDecoder {
   }
 
   #feed(engine: Transform, piece: Buffer): void {
-    // What follows the end of a coded body belongs to nothing.
+    // Data after the end of a compressed body is ignored.
     if (!engine.writable) return;
     this.#isBusy = true;
     const end = this.#frames?.next(piece);
@@ -184,7 +185,7 @@ export class ContentDecoder {
     else this.#sink.ready();
   }
 
-  /** `rest` stands behind the end of a frame: another one, or nothing that belongs to the body. */
+  /** `rest` follows the end of a frame: it is another frame, or not part of the body. */
   #goOn(engine: Transform, rest: Buffer): void {
     const start = frameStart(rest);
     const found = start === 'none' || start === 'short' ? undefined : nextFrameCoding(rest, this.#isLast);
@@ -202,7 +203,7 @@ export class ContentDecoder {
     } else this.#feed(engine, rest);
   }
 
-  /** All that the engine had has been taken. */
+  /** Called when all output of the decoder was taken. */
   #ended(): void {
     const next = this.#nextFrame;
     if (next === undefined || this.#isOver) return this.#finish();

@@ -1,7 +1,8 @@
 /**
- * Cookies that one server has set on one pool: load balancers keep clients at an instance by them. RFC 6265.
- * Guarantees: at most 20 of 4 KiB, the oldest goes first; they belong to the pool, so to one connection, one credential and one origin, and are never
- * logged; names and values are visible ASCII; one ends when its server says (Max-Age, else Expires), and with the pool.
+ * Cookies that one server set in one pool (RFC 6265). Load balancers use them to keep a client at one instance.
+ * Guarantees: at most 20 cookies of 4 KiB, the oldest is dropped first; they are used only for this pool, so for one
+ * connection, credential and origin, and are never logged; names and values are visible ASCII; a cookie expires by
+ * Max-Age, else Expires, and with the pool.
  */
 import type { Clock } from '../runtime/clock.ts';
 import { isHeaderName } from './header-value.ts';
@@ -12,7 +13,7 @@ const VALUE = /^[!-+\--:<-[\]-~]*$/;
 
 interface Cookie {
   readonly value: string;
-  /** On the monotonic clock, ms; undefined = with the pool. */
+  /** Expiry on the monotonic clock in ms; undefined when the cookie lasts as long as the pool. */
   readonly endMs: number | undefined;
 }
 
@@ -21,7 +22,7 @@ export class CookieJar {
   readonly #clock: Clock;
   readonly #cookies = new Map<string, Cookie>(); // bounded by: MAX_COOKIES
   #header: string | undefined;
-  /** When the next one ends; undefined = none does by itself. */
+  /** Next expiry; undefined when no cookie expires. */
   #soonestMs: number | undefined;
 
   constructor(url: URL, clock: Clock) {
@@ -29,15 +30,15 @@ export class CookieJar {
     this.#clock = clock;
   }
 
-  /** The header value that gives them back; undefined = none. The same string until they change. */
+  /** The value of the Cookie header, or undefined when there are no cookies. The same string until they change. */
   get header(): string | undefined {
     if (this.#soonestMs !== undefined && this.#clock.nowMs() >= this.#soonestMs) this.#write();
     return this.#header;
   }
 
   /**
-   * Takes the Set-Cookie fields of an answer, as far as they are meant for this origin and the path of `target`, a request target. `date` = the Date of the answer,
-   * by which its Expires is read.
+   * Stores the Set-Cookie fields of a response that apply to this origin and to the path of `target`, a request target.
+   * `date` is the Date of the response; Expires is read relative to it.
    */
   take(fields: string | readonly string[], target: string, date: string): void {
     const path = URL.parse(target, this.#url.href)?.pathname ?? '/';
@@ -91,7 +92,10 @@ function attributeOf(text: string): [string, string] {
   return [text.slice(0, at).trim().toLowerCase(), text.slice(at + 1).trim()];
 }
 
-/** ms; Max-Age counts before Expires. undefined = it ends with the pool. `serverMs` = now on the server's clock, ms since 1970. */
+/**
+ * Returns the lifetime in ms, by Max-Age before Expires; undefined when the cookie lasts as long as the pool.
+ * `serverMs` is the current time on the server's clock, in ms since 1970.
+ */
 function lifeOf(about: ReadonlyMap<string, string>, serverMs: number): number | undefined {
   const age = about.get('max-age');
   if (age !== undefined && /^-?\d+$/.test(age)) return Number(age) * 1000;

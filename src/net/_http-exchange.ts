@@ -1,8 +1,9 @@
 /**
- * One request on its way through a pool, and the line in which requests wait for a connection.
- * Promises: its handler hears the end exactly once, and nothing after it; `abort` ends it wherever it is, and frees its place at once;
- * what a handler throws is reported and reaches nobody else; the line has a ceiling, and leaving it is O(1).
- * Does not: read or write (`_http-socket.ts`).
+ * One request on its way through a pool, and the queue in which requests wait for a connection. `_http-socket.ts` reads
+ * and writes.
+ * Guarantees: the handler is notified of the end exactly once, and of nothing after it; `abort` ends the request in any
+ * state and frees its place at once; exceptions of a handler are reported and affect nothing else; the queue is
+ * limited, and leaving it is O(1).
  */
 
 import type { HubError } from '../model/errors.ts';
@@ -13,38 +14,38 @@ import { malformed } from './_http-head.ts';
 import type { RequestHead } from './_http-request.ts';
 import type { ResponseController, ResponseHandler, ResponseHeaders } from './_http-types.ts';
 
-/** Read and dropped behind the end of a coded body; a connection that brings more is given up. */
+/** Bytes after the end of a compressed body that are read and discarded; a connection that sends more is closed. */
 const SURPLUS_BYTES = 64 * 1024;
 
-/** Who holds an exchange at present. */
+/** The current holder of an exchange: the queue or a connection. */
 export interface ExchangeHolder {
-  /** Nobody wants it any more; it has left already when this returns. */
+  /** The exchange was aborted; it has already been removed when this returns. */
   release(exchange: Exchange): void;
-  /** Reading stops or goes on. */
+  /** Pauses or resumes reading. */
   pace(exchange: Exchange): void;
 }
 
 export class Exchange implements ResponseController, DecoderSink {
   head: RequestHead;
-  /** It follows a redirect: it has started already, and follows no other. */
+  /** True while it follows a redirect: it has started already, and follows no further redirect. */
   isMoved = false;
   readonly body: Buffer | null;
   readonly handler: ResponseHandler;
   holder: ExchangeHolder | undefined;
-  /** Neighbours in the line. */
+  /** Neighbours in the queue. */
   previous: Exchange | undefined;
   next: Exchange | undefined;
   #aborted = false;
   #paused = false;
   #over = false;
   #decoder: ContentDecoder | undefined;
-  /** All that the server sends has come. */
+  /** True after the server sent the complete response. */
   #isComplete = false;
   #isDecoded = false;
   #surplusBytes = 0;
   readonly #report: (fault: unknown) => void;
 
-  /** `report` is told what the handler threw where nothing could be done about it. */
+  /** `report` receives exceptions of the handler that nobody can handle. */
   constructor(head: RequestHead, body: Buffer | null, handler: ResponseHandler, report: (fault: unknown) => void) {
     this.head = head;
     this.body = body;
@@ -60,7 +61,7 @@ export class Exchange implements ResponseController, DecoderSink {
     return this.#paused || this.#decoder?.isBusy === true;
   }
 
-  /** Its handler has heard the end. */
+  /** True after the handler was notified of the end. */
   get over(): boolean {
     return this.#over;
   }
@@ -86,7 +87,7 @@ export class Exchange implements ResponseController, DecoderSink {
     this.holder?.pace(this);
   }
 
-  /** It is about to be written. False = its handler has ended it. */
+  /** Called before the request is written. Returns false when its handler aborted it. */
   start(): boolean {
     try {
       if (!this.isMoved) this.handler.onRequestStart(this);
@@ -96,17 +97,17 @@ export class Exchange implements ResponseController, DecoderSink {
     return !this.#over;
   }
 
-  /** Status and fields of its answer. `memory` counts what decoding the body needs, in bytes. */
+  /** Passes status and headers to the handler. `memory` counts the bytes that decoding needs. */
   begin(status: number, headers: ResponseHeaders, memory: DecodingMemory): void {
     const field = headers['content-encoding'];
     const coding = field === undefined || this.head.bodiless ? 'none' : contentCoding(field);
-    // One that cannot be undone is its handler's to refuse.
+    // The handler decides about a coding that cannot be decoded.
     const isKnown = field !== undefined && coding !== undefined;
     if (isKnown && coding !== 'none') this.#decoder = new ContentDecoder(coding, memory, this);
     this.handler.onResponseStart(this, status, isKnown ? decodedHeaders(headers) : headers);
   }
 
-  /** A piece of its answer's body. */
+  /** Takes a piece of the response body. */
   data(piece: Buffer): void {
     const decoder = this.#decoder;
     if (!decoder) return this.handler.onResponseData(this, piece);
@@ -116,7 +117,7 @@ export class Exchange implements ResponseController, DecoderSink {
       this.abort(malformed(UNDECODABLE, 'its body goes on behind the end of its content coding'));
   }
 
-  /** What one read brought has been handed on: the decoder begins. */
+  /** Called when everything from one read was passed on: the decoder starts. */
   flush(): void {
     const decoder = this.#decoder;
     if (!decoder || this.#over) return;
@@ -147,7 +148,7 @@ export class Exchange implements ResponseController, DecoderSink {
     this.abort(fault);
   }
 
-  /** All of its answer has come. */
+  /** Marks the response as complete. */
   end(): void {
     if (this.#over) return;
     this.#isComplete = true;
@@ -174,7 +175,7 @@ export class Exchange implements ResponseController, DecoderSink {
   }
 }
 
-/** First come, first served. */
+/** A first-come, first-served queue. */
 export class WaitingLine implements ExchangeHolder {
   readonly #count: CappedCount;
   #first: Exchange | undefined;
@@ -188,7 +189,7 @@ export class WaitingLine implements ExchangeHolder {
     return this.#count.size;
   }
 
-  /** False = full. */
+  /** Adds an exchange. Returns false when the queue is full. */
   push(exchange: Exchange): boolean {
     if (!this.#count.take()) return false;
     exchange.holder = this;
@@ -219,7 +220,7 @@ export class WaitingLine implements ExchangeHolder {
 
   pace(): void {}
 
-  /** Takes it off the ceilings page. */
+  /** Removes the queue from the list of containers. */
   [Symbol.dispose](): void {
     this.#count[Symbol.dispose]();
   }

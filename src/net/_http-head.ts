@@ -1,8 +1,8 @@
 /**
- * The head of an HTTP/1.1 answer, read as its bytes come: status line, fields, and what they say about body and connection. RFC 9112.
- * Promises: pure; what comes out, faults included, does not depend on how the bytes were cut; at most 16 KiB and 256 fields; folded
- * lines, bare LF, spaces before a colon and control characters are refused; lengths that contradict each other are refused.
- * Does not: read bodies (`_http-wire.ts`). Trailers are read by the same rules and dropped there.
+ * Reads the head of an HTTP/1.1 response incrementally: status line, fields, and what they say about body and
+ * connection (RFC 9112). Trailers are read by the same rules and discarded. `_http-wire.ts` reads bodies.
+ * Guarantees: pure; results and errors do not depend on how the bytes were split; at most 16 KiB and 256 fields;
+ * refuses folded lines, bare LF, spaces before a colon, control characters and contradicting lengths.
  */
 import { HubError } from '../model/errors.ts';
 import type { ResponseHeaders } from './_http-types.ts';
@@ -26,13 +26,15 @@ export type BodyKind = 'none' | 'length' | 'chunked' | 'close';
 
 export interface Framing {
   readonly kind: BodyKind;
-  /** Bytes of a body of kind `length`. */
+  /** Length in bytes of a body of kind `length`. */
   readonly length: number;
-  /** The connection may carry another request once this answer has ended. */
+  /** True when the connection can carry another request after this response. */
   readonly reusable: boolean;
 }
 
-/** For answers that are no HTTP. `reason` is a word for the log; the sentence is for people. */
+/**
+ * Returns the error for a response that is not HTTP. `reason` is a keyword for the log, `why` a sentence for people.
+ */
 export function malformed(reason: string, why: string): HubError {
   return new HubError('upstream-protocol', {
     message: `The server’s answer is not valid HTTP: ${why}.`,
@@ -40,7 +42,7 @@ export function malformed(reason: string, why: string): HubError {
   });
 }
 
-/** Reads one head after another; `begin` before each. */
+/** Reads one head after another; call `begin` before each. */
 export class HeadReader {
   #isTrailer = false;
   #complete = false;
@@ -48,9 +50,9 @@ export class HeadReader {
   #minor = 1;
   #headers: Record<string, string | string[]> = Object.create(null);
   #fields = 0;
-  /** Bytes of this head that were taken. */
+  /** Bytes of this head that were read. */
   #bytes = 0;
-  /** The line that has no end yet. */
+  /** The incomplete last line. */
   #rest = '';
 
   begin(isTrailer: boolean): void {
@@ -75,10 +77,10 @@ export class HeadReader {
     return this.#headers;
   }
 
-  /** Takes what belongs to the head; the offset behind it. Throws `upstream-protocol`. */
+  /** Reads bytes of the head and returns the offset after them. Throws `upstream-protocol`. */
   read(buffer: Buffer, from: number, to: number): number {
     const most = Math.min(to, from + MAX_HEAD_BYTES + 1 - this.#bytes);
-    // Only to copy less: where a head ends is decided line by line below.
+    // This only saves copying; the lines below decide where the head ends.
     const found = this.#rest === '' ? buffer.indexOf(HEAD_END, from) : -1;
     const end = found < 0 ? most : Math.min(most, found + HEAD_END.length);
     const text = this.#rest + buffer.toString('latin1', from, end);
@@ -108,7 +110,7 @@ export class HeadReader {
     if (bytes > MAX_HEAD_BYTES) throw tooLarge();
   }
 
-  /** Other protocols say hello without ever ending a line as HTTP does. */
+  /** Detects other protocols early, because their greeting may not contain an HTTP line end. */
   #mayBegin(text: string, from: number, to: number): void {
     if (this.#status !== 0 || this.#isTrailer) return;
     if (!PROTOCOL.startsWith(text.slice(from, Math.min(to, from + PROTOCOL.length)))) throw noHttp();
@@ -152,19 +154,19 @@ export class HeadReader {
     else held.push(value);
   }
 
-  /** What follows this head. Throws `upstream-protocol` where the head contradicts itself. */
+  /** Returns the framing of the body. Throws `upstream-protocol` when the head contradicts itself. */
   framing(bodiless: boolean): Framing {
     const length = lengthIn(this.#headers['content-length']);
     const coding = this.#headers['transfer-encoding'];
-    // A sender that states both may be followed by something that reads the other one (RFC 9112, section 6.3).
+    // When both lengths are given, an intermediary may use the other one (RFC 9112, section 6.3).
     const reusable = this.#staysOpen() && (coding === undefined || length < 0);
-    // It has none (RFC 9110, section 15.2); a claimed one would be read as the next answer.
+    // Interim responses have no body (RFC 9110, section 15.2); a claimed one would be read as the next response.
     if (this.#status < 200 && (coding !== undefined || length > 0))
       throw malformed('http-interim', 'an interim answer claims a body');
     if (bodiless || this.#status < 200 || this.#status === 204 || this.#status === 304)
       return { kind: 'none', length: 0, reusable };
     if (coding !== undefined) {
-      // Any other coding, an empty one, or one of HTTP/1.0, leaves the end of the body in doubt.
+      // Any other coding, an empty one, or one in HTTP/1.0 leaves the end of the body undefined.
       if (listOf(coding).toLowerCase() !== 'chunked' || this.#minor === 0)
         throw malformed('http-coding', 'its transfer coding is not chunked');
       return { kind: 'chunked', length: 0, reusable };
@@ -193,7 +195,10 @@ function listOf(held: string | readonly string[]): string {
   return typeof held === 'string' ? held : held.join(',');
 }
 
-/** Returns −1 for no such field. The same length several times is one length (RFC 9110, section 8.6); an empty one is none, and refused. */
+/**
+ * Returns the length, or −1 when the field is missing. Repeated equal lengths count once (RFC 9110, section 8.6); an
+ * empty one is refused.
+ */
 function lengthIn(held: string | readonly string[] | undefined): number {
   if (held === undefined) return -1;
   const list = listOf(held);

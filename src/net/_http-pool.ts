@@ -1,10 +1,10 @@
 /**
- * The connections to one server: which of them carries the next request, when a new one is made, when an idle one is put away.
- * Promises: never more than `connections`, and three times as many requests waiting, first come, first served, each of which can be aborted;
- * the connection used last is used next, so that the others can be put away; none is used that its server may be about to close, or has
- * closed as far as can be seen; an attempt to connect that fails takes the request with it that has waited longest, so that none waits for
- * ever; `close` destroys everything at once.
- * Owns: its connections. Does not: pipeline, send anything twice but after a redirect to the same place, or time requests.
+ * The connections to one server: assigns requests to connections, opens new ones and closes idle ones.
+ * Guarantees: at most `connections` sockets and three times as many waiting requests, first come, first served, each of
+ * which can be aborted; the most recently used connection is used next; a connection that its server has closed or may
+ * be about to close is not used; a failed connection attempt fails the request that has waited longest, so none waits
+ * for ever; `close` destroys everything at once. Nothing is pipelined, sent twice (except after a redirect to the same
+ * place) or timed.
  */
 
 import { HubError } from '../model/errors.ts';
@@ -21,28 +21,31 @@ import type { EgressRequest, ResponseController, ResponseHandler, ResponseHeader
 
 export interface HttpPoolOptions {
   readonly runtime: Runtime;
-  /** Name of the server, for people. */
+  /** Display name of the server. */
   readonly owner: string;
   readonly connections: number;
-  /** Host header of requests that have none. */
+  /** Host header of requests without one. */
   readonly host: string;
   readonly connector: Connector;
-  /** What decoding the answers of this server may use. */
+  /** Memory that decoding responses of this server may use. */
   readonly decoding: DecodingMemory;
-  /** Keeps the cookies that the server sets. */
+  /** The cookies of the server. */
   readonly cookies: CookieJar;
-  /** The path that a redirect from `path` to `location` leads to; undefined = it is not followed. */
+  /** Returns the path after a redirect from `path` to `location`, or undefined when the redirect is not followed. */
   readonly movedPath: (path: string, location: string) => string | undefined;
-  /** A redirect is followed, for the first time. */
+  /** Called when a redirect is followed for the first time. */
   readonly moved: (status: number, hasSlash: boolean) => void;
 }
 
-/** Servers close idle sockets at 5 s (Node) or later; ours go first. A server's own hint is honoured when it is shorter. */
+/**
+ * Idle time in ms after which a connection is closed. Servers close idle sockets after 5 s (Node) or later, so the hub
+ * must be first. A shorter hint of the server is respected.
+ */
 const IDLE_SOCKET_MS = 4000;
 const HINT_MARGIN_MS = 2000;
-/** Requests that may wait, for each connection: all of them come by here, if only for a turn of the loop. */
+/** Waiting requests per connection: every request passes the queue, if only for one turn of the event loop. */
 const WAITING_EACH = 3;
-/** Paths whose redirects are remembered: those of one server. */
+/** Paths of one server whose redirects are remembered. */
 const MAX_MOVED = 4;
 const EMPTY = Buffer.alloc(0);
 const NO_HEAD: RequestHead = { method: '', path: '', text: '', servername: undefined, bodiless: false };
@@ -55,11 +58,11 @@ export class HttpPool implements SocketOwner {
   readonly decoding: DecodingMemory;
   readonly #report: (fault: unknown) => void;
   #connecting = 0;
-  /** Turns of the loop in which idle connections were looked at; counted only while there is something to do. */
+  /** Turns of the event loop in which idle connections were checked; counted only while requests wait. */
   #turn = 0;
   #looksAgain = false;
   #sweep: TimerWheelEntry | undefined;
-  /** Where redirects have led, by path. */
+  /** Target paths of redirects, by path. */
   readonly #movedPaths = new Map<string, string>(); // bounded by: MAX_MOVED
   #lastCookies: string | undefined;
   #lastRequest: EgressRequest | undefined;
@@ -91,7 +94,7 @@ export class HttpPool implements SocketOwner {
     return exchange;
   }
 
-  /** Destroys all connections; what they carry and what waits fails. */
+  /** Destroys all connections; their requests and the waiting ones fail. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -165,8 +168,8 @@ export class HttpPool implements SocketOwner {
   }
 
   /**
-   * An idle connection is used only after the loop has polled once more: what its server has sent or ended meanwhile, be it together with
-   * the last answer, is seen before a request is written that would be lost.
+   * An idle connection is used only after the event loop polled once more. So what its server sent or closed meanwhile,
+   * even together with the last response, is noticed before a request is written that would be lost.
    */
   #lookAgain(): void {
     if (this.#looksAgain) return;
@@ -188,7 +191,10 @@ export class HttpPool implements SocketOwner {
     this.#connectMore();
   };
 
-  /** The one used last that has been looked at since, unless its time is over (a loop that stood still comes here before it sweeps). */
+  /**
+   * Returns the most recently used connection that was checked since, unless its idle time is over (after a stall of
+   * the event loop this runs before the sweep).
+   */
   #takeIdle(nowMs: number): HttpSocket | undefined {
     for (let at = this.#idle.length - 1; at >= 0; at -= 1) {
       const socket = this.#idle[at];
@@ -200,7 +206,7 @@ export class HttpPool implements SocketOwner {
     return undefined;
   }
 
-  /** Gives it the longest waiting request. False = none waits. */
+  /** Gives the connection the request that has waited longest. Returns false when none waits. */
   #carryNext(socket: HttpSocket): boolean {
     for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) if (socket.send(next)) return true;
     return false;
@@ -213,7 +219,7 @@ export class HttpPool implements SocketOwner {
     else if (this.#sweep.slot < 0 || untilMs < this.#sweep.atMs) wheel.move(this.#sweep, untilMs);
   }
 
-  /** One entry in the wheel for all: it looks again when the next one is due, however often they were used meanwhile. */
+  /** Uses one timer for all connections: it runs when the next one is due, however often they were used meanwhile. */
   #putAway(): void {
     const { clock, wheel } = this.#options.runtime;
     const nowMs = clock.nowMs();
@@ -222,7 +228,7 @@ export class HttpPool implements SocketOwner {
       wheel.move(this.#sweep, Math.min(...this.#idle.map((socket) => socket.idleUntilMs)));
   }
 
-  /** One attempt for each request that waits and has neither an attempt nor an idle connection. */
+  /** Starts one attempt for each waiting request that has neither an attempt nor an idle connection. */
   #connectMore(): void {
     const { connector, connections } = this.#options;
     while (
@@ -237,7 +243,7 @@ export class HttpPool implements SocketOwner {
     }
   }
 
-  /** The requests of a server differ in their bodies only, nearly always. */
+  /** Caches the head, because the requests to a server usually differ in their bodies only. */
   #headOf(request: EgressRequest): RequestHead {
     const last = this.#lastRequest;
     const { header } = this.#options.cookies;

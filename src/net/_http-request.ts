@@ -1,8 +1,9 @@
 /**
- * The text of a request's head: line, Host, Connection and the fields that the caller gives.
- * Promises: pure; nothing that the caller gives can end a line, the head, or say how long the body is; answers without a content coding are asked
- * for, because a request that says nothing allows any (RFC 9110, section 12.5.3).
- * Does not: know the body (`_http-socket.ts` adds its length).
+ * Writes the head of a request: request line, Host, Connection and the caller's fields. `_http-socket.ts` adds the
+ * length of the body.
+ * Guarantees: pure; the caller's values cannot end a line or the head, or set the length of the body; the default
+ * Accept-Encoding asks for no content coding, because a request without the header allows any (RFC 9110, section
+ * 12.5.3).
  */
 import { HubError } from '../model/errors.ts';
 import type { EgressRequest } from './_http-types.ts';
@@ -10,7 +11,7 @@ import { isHeaderName } from './header-value.ts';
 
 const PATH = /^[\x21-\x7e\x80-\xff]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
-/** Ours to say. */
+/** Fields that only this file writes. */
 const FRAMING = new Set([
   'accept-encoding',
   'connection',
@@ -26,15 +27,15 @@ export interface RequestHead {
   readonly path: string;
   /** Latin-1, without the empty line at its end. */
   readonly text: string;
-  /** Name that TLS asks for when the caller gave a Host of its own; undefined = the address's. */
+  /** Name for TLS when the caller set its own Host; undefined for the name in the address. */
   readonly servername: string | undefined;
-  /** It asks with HEAD: the answer has no body. */
+  /** True for HEAD: the response has no body. */
   readonly bodiless: boolean;
 }
 
 /**
- * Throws `internal` for a path or field that is not legal. `host` = Host unless the request has its own; `cookies` = what the server has set, behind
- * those of the caller.
+ * Returns the head of a request. `host` is the Host header unless the request has its own; `cookies` follow those of
+ * the caller. Throws `internal` for an invalid path or field.
  */
 export function requestHead({ method, path, headers }: EgressRequest, host: string, cookies?: string): RequestHead {
   if (!PATH.test(path) || headers.length % 2 !== 0) throw illegal('path');
@@ -59,13 +60,13 @@ export function requestHead({ method, path, headers }: EgressRequest, host: stri
   };
 }
 
-/** Returns the same head for another path, which must be legal. */
+/** Returns the same head for another path, which must be valid. */
 export function movedHead(head: RequestHead, path: string): RequestHead {
   const rest = head.text.slice(head.text.indexOf('\r\n'));
   return { ...head, path, text: `${head.method} ${path} HTTP/1.1${rest}` };
 }
 
-/** Host without its port and the brackets of IPv6. */
+/** Returns a host without its port and without the brackets of IPv6. */
 function nameIn(host: string): string {
   return /^\[([^\]]*)\]/.exec(host)?.[1] ?? host.replace(/:\d*$/, '');
 }

@@ -1,9 +1,9 @@
 /**
- * One kept-alive connection and the exchange that it carries, if any: writes the request, reads the answer.
- * Promises: one exchange at a time; bytes that nobody asked for, a surplus behind an answer, or anything that is no HTTP end the connection;
- * an exchange that is cut off takes the connection with it at once; nothing is thrown into the runtime's callbacks; a paused exchange holds
- * at most one read of bytes.
- * Owns: its socket, from the attempt to connect to its end. Does not: choose exchanges, count idle time (`_http-pool.ts`) or time anything.
+ * One kept-alive connection and the exchange that it carries: writes the request, reads the response. Owns its socket
+ * from the attempt to connect to its end; `_http-pool.ts` assigns exchanges and counts idle time.
+ * Guarantees: one exchange at a time; unrequested bytes, bytes after a response, or anything that is not HTTP close the
+ * connection; aborting an exchange closes it at once; nothing is thrown into Node's callbacks; a paused exchange holds
+ * at most the bytes of one read.
  */
 import type { OnReadOpts, Socket } from 'node:net';
 import { HubError } from '../model/errors.ts';
@@ -14,38 +14,44 @@ import type { ResponseHeaders } from './_http-types.ts';
 import { ResponseParser, type WireSink } from './_http-wire.ts';
 import { peerClosed } from './errors.ts';
 
-/** The pool, as its connections see it. */
+/** The interface of the pool for its connections. */
 export interface SocketOwner {
-  /** Its answer is a redirect. True = its head says now where it goes, and it is to be placed again. */
+  /**
+   * The response is a redirect. Returns true when the head of the exchange now has the new path, and the exchange must
+   * be placed again.
+   */
   mayFollow(exchange: Exchange, status: number, headers: ResponseHeaders): boolean;
-  /** Gives it a connection, sooner or later. */
+  /** Assigns a connection to the exchange, now or later. */
   place(exchange: Exchange): void;
-  /** An answer has set cookies. */
+  /** A response has set cookies. */
   cookiesSet(exchange: Exchange, fields: string | readonly string[], headers: ResponseHeaders): void;
-  /** Bytes that decoding answers needs. */
+  /** Memory for decoding responses. */
   readonly decoding: DecodingMemory;
   connected(socket: HttpSocket): void;
-  /** It never was connected. */
+  /** The connection attempt failed. */
   refused(socket: HttpSocket, fault: HubError): void;
-  /** Its exchange is over, and it can carry another. `hintSeconds` = how long its server keeps it, by its own word. */
+  /**
+   * The exchange has ended, and the connection can carry another. `hintSeconds` is the time for which the server says
+   * that it keeps the connection.
+   */
   free(socket: HttpSocket, hintSeconds: number | undefined): void;
-  /** It was connected and has ended. */
+  /** An established connection has ended. */
   gone(socket: HttpSocket): void;
 }
 
-/** One read takes at most this much: larger answers are copied in fewer pieces, idle connections hold it for a few seconds. */
+/** Largest read: large responses are copied in few pieces; idle connections hold the buffer for a few seconds. */
 const READ_BYTES = 64 * 1024;
-/** Up to here a body goes in one write with the head; copying it costs less than a second buffer. */
+/** Up to this size a body is written together with the head; copying it costs less than a second buffer. */
 const JOINED_BYTES = 16 * 1024;
 const NOTHING = Buffer.alloc(0);
 const KEEP_ALIVE_HINT = /timeout\s*=\s*"?(\d{1,9})/i;
 
 export class HttpSocket implements WireSink, ExchangeHolder {
-  /** Place among the pool's connections. */
+  /** Position among the pool's connections. */
   slot = -1;
-  /** When it is put away, if it is idle. */
+  /** Time at which it is closed when it is idle. */
   idleUntilMs = 0;
-  /** The pool's turn in which it became free; −1 = never used. */
+  /** The pool's turn in which it became idle; −1 when it was never used. */
   freedInTurn = -1;
   readonly #owner: SocketOwner;
   readonly #parser: ResponseParser;
@@ -53,14 +59,14 @@ export class HttpSocket implements WireSink, ExchangeHolder {
   #socket: Socket | undefined;
   #exchange: Exchange | undefined;
   #hintSeconds: number | undefined;
-  /** Read, but not yet parsed, when the exchange was paused. */
+  /** Bytes that were read but not parsed when the exchange was paused. */
   #rest: Buffer | undefined;
-  /** The server has ended the connection while the exchange was paused. */
+  /** True when the server closed the connection while the exchange was paused. */
   #peerEnded = false;
   #isParsing = false;
   #over = false;
 
-  /** `isPlain` = the bytes of the wire are those of HTTP, so that they can be read into one buffer. */
+  /** When `isPlain` is true, the bytes on the wire are HTTP and are read into one buffer. */
   constructor(owner: SocketOwner, isPlain: boolean) {
     this.#owner = owner;
     this.#parser = new ResponseParser(this, isPlain);
@@ -76,7 +82,7 @@ export class HttpSocket implements WireSink, ExchangeHolder {
     }
   }
 
-  /** Called once, after it has its slot. */
+  /** Opens the connection. Called once, after the connection has its slot. */
   connect(connector: Connector, servername: string | undefined): void {
     connector.connect(servername, this.#onread, (fault, socket) => {
       if (this.#over) socket?.destroy();
@@ -88,7 +94,7 @@ export class HttpSocket implements WireSink, ExchangeHolder {
     });
   }
 
-  /** Writes it, unless its handler ends it first. False = the connection is still free. */
+  /** Writes the request, unless its handler aborts it first; returns false then, and the connection is still idle. */
   send(exchange: Exchange): boolean {
     if (!exchange.start()) return false;
     const socket = this.#socket;
@@ -105,7 +111,7 @@ export class HttpSocket implements WireSink, ExchangeHolder {
     return true;
   }
 
-  /** Ends the connection; what it carries fails with `fault`, by default that the connection was lost. */
+  /** Closes the connection; its exchange fails with `fault`, by default with the loss of the connection. */
   drop(fault?: Error): void {
     const exchange = this.#exchange;
     this.#exchange = undefined;
@@ -129,7 +135,7 @@ export class HttpSocket implements WireSink, ExchangeHolder {
     }
     this.#parser.resume();
     if (!this.#isParsing) {
-      // Inside a callback of the exchange the read goes on by itself.
+      // Inside a callback of the exchange the read continues by itself.
       const rest = this.#rest ?? NOTHING;
       this.#rest = undefined;
       this.#read(rest, 0, rest.length);
@@ -148,7 +154,7 @@ export class HttpSocket implements WireSink, ExchangeHolder {
     const cookies = headers['set-cookie'];
     if (cookies !== undefined) this.#owner.cookiesSet(exchange, cookies, headers);
     if ((status === 307 || status === 308) && this.#owner.mayFollow(exchange, status, headers)) {
-      // What is left of this answer is not worth waiting for: it comes once for each connection of the link.
+      // The rest of this response is not worth waiting for: it comes once per connection of the link.
       this.#exchange = undefined;
       exchange.holder = undefined;
       this.#shut();
@@ -198,10 +204,10 @@ export class HttpSocket implements WireSink, ExchangeHolder {
     this.#rest = this.#rest ? Buffer.concat([this.#rest, rest]) : rest;
   }
 
-  /** The connection goes on to the next exchange before this one is told, so that nobody's handler holds it up. */
+  /** Starts the next exchange before the handler of this one is notified, so that no handler delays the connection. */
   #complete(exchange: Exchange, isReusable: boolean): void {
     this.#exchange = undefined;
-    // An answer that came before its request was written leaves the rest of the request in the way.
+    // When the response came before the request was written, the rest of the request would precede the next one.
     if (isReusable && !this.#peerEnded && this.#socket?.writableLength === 0) this.#owner.free(this, this.#hintSeconds);
     else this.#shut();
     exchange.end();
@@ -231,7 +237,7 @@ function write(socket: Socket, { head, body }: Exchange): void {
   }
   const text = `${head.text}content-length: ${body.length}\r\n\r\n`;
   if (body.length <= JOINED_BYTES) {
-    // Latin-1 there and back leaves every byte as it is.
+    // Conversion to Latin-1 and back leaves every byte unchanged.
     socket.write(text + body.toString('latin1'), 'latin1');
     return;
   }

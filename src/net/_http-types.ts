@@ -1,43 +1,43 @@
-/**
- * What a request out is made of, and how its sender hears of the answer: the words between `egress.ts`, its pool and its users.
- * Does not: do anything.
- */
+/** Types of outgoing requests and of the handlers of their responses, shared by `egress.ts`, its pool and its users. */
 
-/** Names in lower case; a field that came several times is a list. */
+/** Names in lower case; a repeated field is a list. */
 export type ResponseHeaders = Readonly<Record<string, string | readonly string[] | undefined>>;
 
-/** One request that was dispatched. */
+/** Controls one request that was dispatched. */
 export interface ResponseController {
   readonly aborted: boolean;
   readonly paused: boolean;
   /**
-   * Ends it at once, also while it waits for a connection: its place is free when this returns, a connection that carries it is destroyed,
-   * and `onResponseError` has been called with `reason`. Nothing happens once it is over.
+   * Aborts the request at once, also while it waits for a connection. When this returns, its place is free, its
+   * connection is destroyed and `onResponseError` was called with `reason`. Has no effect after the end.
    */
   abort(reason: Error): void;
-  /** The server is not read on (one read, 64 KiB at most, may be held); nothing is handed on until `resume`. */
+  /** Stops reading from the server (at most one read of 64 KiB is held); nothing is passed on until `resume`. */
   pause(): void;
   resume(): void;
 }
 
-/** Hears what becomes of a request: one of `onResponseEnd` and `onResponseError`, once, and nothing after it. */
+/** Receives the events of a request. `onResponseEnd` or `onResponseError` is called once, and nothing after it. */
 export interface ResponseHandler {
-  /** It is about to be written: from here on the server may have got it. */
+  /** The request is about to be written: from now on the server may receive it. */
   onRequestStart(controller: ResponseController): void;
-  /** Status line and headers of the answer; interim answers (1xx) are not told. */
+  /** Status and headers of the response; interim responses (1xx) are skipped. */
   onResponseStart(controller: ResponseController, status: number, headers: ResponseHeaders): void;
-  /** A piece of the body, the handler's to keep. */
+  /** A piece of the body; the handler owns it. */
   onResponseData(controller: ResponseController, chunk: Buffer): void;
   onResponseEnd(controller: ResponseController): void;
-  /** `fault` = the reason of `abort`, a HubError, what the socket reported, or what a method above threw. */
+  /** `fault` is the reason of `abort`, a HubError, the error of the socket, or what one of the methods above threw. */
   onResponseError(controller: ResponseController, fault: Error): void;
 }
 
 export interface EgressRequest {
   readonly method: 'GET' | 'POST' | 'DELETE' | 'HEAD';
-  /** From `EgressPool.pathOf`. */
+  /** Comes from `EgressPool.pathOf`. */
   readonly path: string;
-  /** Name, value, name, value …; legal values only (`header-value.ts`), no framing. The array does not change once it was given. */
+  /**
+   * Name, value, name, value …; valid values only (`header-value.ts`), no framing fields. Must not be modified
+   * afterwards.
+   */
   readonly headers: readonly string[];
   readonly body: Buffer | null;
 }

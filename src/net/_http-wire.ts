@@ -1,17 +1,17 @@
 /**
- * HTTP/1.1 answers out of the bytes of a connection (RFC 9112): one head, then a body by length, in chunks or until the connection ends.
- * Promises: pure and strict; the same bytes give the same answer however they were cut; it stops behind the end of an answer, at the offset
- * that it returns, so that surplus bytes are seen; interim answers (1xx) are skipped, a few at most, 101 is refused; extensions of chunks
- * and trailers are bounded and dropped; nothing is collected: the body goes on piece by piece.
- * Does not: own sockets, bound the body's size (receivers do) or undo content codings (`_content-decoder.ts`).
+ * Parses HTTP/1.1 responses from the bytes of a connection (RFC 9112): a head, then a body by length, in chunks or
+ * until the connection ends. Receivers limit the size of bodies; `_content-decoder.ts` decodes them.
+ * Guarantees: pure and strict; results do not depend on how the bytes were split; stops after the end of a response and
+ * returns that offset, so that surplus bytes are detected; skips a limited number of interim responses (1xx) and
+ * refuses 101; chunk extensions and trailers are limited and discarded; body pieces are passed on without buffering.
  */
 import { HeadReader, malformed } from './_http-head.ts';
 import type { ResponseHeaders } from './_http-types.ts';
 
 export interface WireSink {
-  /** Status and fields of the final answer. */
+  /** Status and headers of the final response. */
   head(status: number, headers: ResponseHeaders): void;
-  /** A piece of the body, the receiver's to keep. */
+  /** A piece of the body; the receiver owns it. */
   body(chunk: Buffer): void;
 }
 
@@ -34,17 +34,18 @@ const LF = 10;
 const TAB = 9;
 const SPACE = 32;
 const SEMICOLON = 59;
-/** Interim answers before the final one. */
+/** Most interim responses before the final one. */
 const MAX_INTERIM = 100;
-/** Hexadecimal digits of a chunk's size: up to 4 GiB. Leading zeros count. */
+/** Hexadecimal digits of a chunk size: up to 4 GiB. Leading zeros count. */
 const MAX_SIZE_DIGITS = 8;
 /**
- * A body or chunk that comes in several reads gets one buffer of its whole length, when that is at most this long and at most so many times as long
- * as what has come: its pieces then lie side by side, and their receiver joins them without another copy.
+ * A body or chunk that arrives in several reads gets one buffer of its full length when that is at most this long, and
+ * at most a fixed multiple of what has arrived. Its pieces are then adjacent, and the receiver joins them without
+ * another copy.
  */
 const WHOLE_BYTES = 1024 * 1024;
 const WHOLE_TIMES = 8;
-/** Bytes of chunk extensions that no byte of body has paid for. */
+/** Bytes of chunk extensions that are allowed without any body bytes. */
 const MAX_EXTENSION_BYTES = 4096;
 
 export class ResponseParser {
@@ -56,20 +57,20 @@ export class ResponseParser {
   #reusable = false;
   #halted = false;
   #interim = 0;
-  /** Bytes left of the body or of this chunk. */
+  /** Remaining bytes of the body or of this chunk. */
   #left = 0;
   #digits = 0;
   #extension = 0;
-  /** Room for what is still to come of the body or chunk, when `#copies`. */
+  /** Buffer for the rest of the body or chunk, when `#copies` is true. */
   #room: Buffer | undefined;
 
-  /** `copies` = buffers given to `execute` are overwritten later, so that pieces of the body must be copied out of them. */
+  /** `copies` is true when the caller overwrites the buffers given to `execute`; body pieces are then copied. */
   constructor(sink: WireSink, copies: boolean) {
     this.#sink = sink;
     this.#copies = copies;
   }
 
-  /** Before each answer. `bodiless` = it answers a HEAD. */
+  /** Starts a response. `bodiless` is true for a response to HEAD. */
   begin(bodiless: boolean): void {
     this.#head.begin(false);
     this.#state = 'head';
@@ -81,17 +82,17 @@ export class ResponseParser {
     this.#room = undefined;
   }
 
-  /** The answer has ended. */
+  /** True after the end of the response. */
   get done(): boolean {
     return this.#state === 'done';
   }
 
-  /** True after an answer behind which the connection may carry another request. */
+  /** True after a response when the connection can carry another request. */
   get reusable(): boolean {
     return this.#reusable;
   }
 
-  /** Stops `execute` after the piece that it is handing on. */
+  /** Stops `execute` after the current piece. */
   halt(): void {
     this.#halted = true;
   }
@@ -100,14 +101,17 @@ export class ResponseParser {
     this.#halted = false;
   }
 
-  /** Reads from `from` to `to`, not further than the answer's end or the piece that halted it; how far. Throws `upstream-protocol`. */
+  /**
+   * Reads from `from` to `to`, at most to the end of the response or to the piece after which it was halted; returns
+   * the offset reached. Throws `upstream-protocol`.
+   */
   execute(buffer: Buffer, from: number, to: number): number {
     let at = from;
     while (at < to && !this.#halted && this.#state !== 'done') at = this.#step(buffer, at, to);
     return at;
   }
 
-  /** The connection has ended. True = so has the answer, as it should. */
+  /** Called when the connection has ended. Returns true when the response is complete then. */
   finish(): boolean {
     if (this.#state === 'close') this.#state = 'done';
     return this.#state === 'done';
@@ -165,7 +169,7 @@ export class ResponseParser {
     return end;
   }
 
-  /** `#left` = what is to come behind it. */
+  /** `#left` is the number of bytes that follow. */
   #copy(buffer: Buffer, at: number, end: number): Buffer {
     const length = end - at;
     const rest = this.#left;

@@ -1,8 +1,7 @@
 /**
- * The hosts file and the search list of resolv.conf, kept in memory. Edge file: the only one of this room that reads these files.
- * Promises: read without blocking, at most once in 30 s and only when changed; a file that cannot be read counts as empty, a file that
- * hangs is given up at the wait's deadline and the last contents stand.
- * Does not: ask DNS (`_ask-dns.ts`) or decide the order of sources (`resolver.ts`).
+ * Keeps the hosts file and the search list of resolv.conf in memory. The only file of this module that reads them.
+ * Guarantees: reads without blocking, at most once in 30 s and only after a change; an unreadable file counts as empty;
+ * when a read hangs, it is abandoned at its deadline and the last content stays.
  */
 import { readFile, stat } from 'node:fs/promises';
 import { isIP } from 'node:net';
@@ -11,19 +10,22 @@ import type { Address } from './address-class.ts';
 
 const LOOK_EVERY_MS = 30_000;
 const READ_MS = 1000;
-/** Larger files are not ours to read. */
+/** Larger files are ignored. */
 const MAX_FILE_BYTES = 1024 * 1024;
 const MAX_HOSTS = 10_000;
 const MAX_SEARCH = 6;
 
 export interface NameFiles {
-  /** Resolves once both files have been looked at for the first time; bounded by itself. */
+  /** Resolves after both files were checked for the first time; ends by itself. */
   ready(): Promise<void>;
-  /** Addresses of the hosts file; undefined = not in it. Also starts a look at the files when the last one is old. */
+  /**
+   * Returns the addresses in the hosts file, or undefined when the name is not in it. Starts a check of the files when
+   * the last one is old.
+   */
   find(name: string): readonly Address[] | undefined;
-  /** Names to ask for in order, after resolv.conf's `search` and `ndots`. */
+  /** Returns the names to query, in order, by `search` and `ndots` of resolv.conf. */
   candidates(name: string): readonly string[];
-  /** Rises when resolv.conf has changed. */
+  /** Increases when resolv.conf has changed. */
   readonly generation: number;
 }
 
@@ -91,7 +93,7 @@ export function createNameFiles(runtime: Runtime, paths: NameFilePaths): NameFil
   };
 }
 
-/** undefined = unchanged or not readable in time. */
+/** Returns undefined when the file is unchanged or could not be read in time. */
 async function readIfChanged(
   runtime: Runtime,
   path: string,

@@ -1,7 +1,8 @@
 /**
- * Which proxy, if any, stands between the hub and a URL: HTTP_PROXY, HTTPS_PROXY and NO_PROXY (lower case wins), read once at boot.
- * Promises: pure; loopback is never sent through a proxy; a proxy URL that cannot be used is refused at boot without showing its value.
- * Does not: speak to the proxy (`_connector.ts`).
+ * Decides which proxy is used for a URL: HTTP_PROXY, HTTPS_PROXY and NO_PROXY (lower case wins), read once at start.
+ * `_connector.ts` talks to the proxy.
+ * Guarantees: pure; loopback addresses never use a proxy; an invalid proxy URL is refused at start without showing its
+ * value.
  */
 import { HubError } from '../model/errors.ts';
 import { addressClass } from './address-class.ts';
@@ -10,9 +11,9 @@ import { basicLogin } from './header-value.ts';
 export interface HttpProxy {
   readonly host: string;
   readonly port: number;
-  /** TLS to the proxy itself. */
+  /** True when the connection to the proxy itself uses TLS. */
   readonly secure: boolean;
-  /** Value of Proxy-Authorization; undefined = none. */
+  /** Value of Proxy-Authorization; undefined when there is none. */
   readonly authorization: string | undefined;
 }
 
@@ -23,7 +24,7 @@ interface Exception {
   readonly port: string;
 }
 
-/** Throws `config-invalid` for a proxy URL that is not http: or https:. */
+/** Returns the proxy rule of an environment. Throws `config-invalid` for a proxy URL that is not http: or https:. */
 export function proxyRuleFrom(env: Readonly<Record<string, string | undefined>>): ProxyRule {
   const forHttp = proxyFrom('HTTP_PROXY', env.http_proxy ?? env.HTTP_PROXY);
   const forHttps = proxyFrom('HTTPS_PROXY', env.https_proxy ?? env.HTTPS_PROXY);
@@ -34,7 +35,7 @@ export function proxyRuleFrom(env: Readonly<Record<string, string | undefined>>)
   };
 }
 
-/** Host of a URL without the brackets of IPv6. */
+/** Returns the host of a URL without the brackets of IPv6. */
 export function bareHost(url: URL): string {
   return url.hostname.replace(/^\[|\]$/g, '');
 }

@@ -1,7 +1,7 @@
 /**
- * The words of HTTP CONNECT: what is written to a proxy, and its answer's status.
- * Promises: reads at most 16 KiB; calls back once; bytes that came after the answer stay in the socket.
- * Does not: own the socket or a deadline (`_connector.ts` does).
+ * HTTP CONNECT: writes the request to a proxy and reads the status of its response. `_connector.ts` owns the socket and
+ * the deadline.
+ * Guarantees: reads at most 16 KiB; calls back once; bytes after the response stay in the socket.
  */
 import type { Socket } from 'node:net';
 
@@ -13,7 +13,7 @@ export function tunnelRequest(host: string, port: number, authorization: string 
   return `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${login}\r\n`;
 }
 
-/** `done` gets the status, or 0 when the answer is not HTTP or too long. */
+/** Passes the status to `done`; 0 when the response is not HTTP or too long. */
 export function readTunnelAnswer(socket: Socket, done: (status: number) => void): void {
   let head = Buffer.alloc(0);
   const onData = (chunk: Buffer): void => {

@@ -1,9 +1,11 @@
 /**
- * Where the frames of a Zstandard body begin and end (RFC 8878, section 3.1): a body may be several, and a decoder of Node.js ends with the first one.
- * Guarantees: pure; looks at headers only, so that a frame costs a few steps for each of its blocks; what is no frame has no end here, and the decoder refuses it.
+ * Finds the frames of a Zstandard body (RFC 8878, section 3.1). A body may have several, and the decoder of Node.js
+ * ends after the first.
+ * Guarantees: pure; reads headers only, so the cost is a few steps per block; data that is not a frame has no end here,
+ * and the decoder refuses it.
  */
 
-/** `short` = more bytes are needed to tell. */
+/** `short`: more bytes are needed to decide. */
 export type FrameStart = 'frame' | 'skippable' | 'short' | 'none';
 
 const MAGIC = [0x28, 0xb5, 0x2f, 0xfd] as const;
@@ -19,19 +21,22 @@ export function frameStart(bytes: Buffer): FrameStart {
   return kind !== 'none' && bytes.length < MAGIC.length ? 'short' : kind;
 }
 
-/** Bytes of each field. */
+/** Size of each field in bytes. */
 const FIELDS = { magic: 4, descriptor: 1, length: 4, block: 3, checksum: 4 } as const;
 type Field = keyof typeof FIELDS;
 
 export class FrameEnds {
   #field: Field | 'end' = 'magic';
   readonly #bytes: number[] = []; // bounded by: FIELDS
-  /** Bytes until the field. */
+  /** Bytes before the next field. */
   #skip = 0;
   #hasChecksum = false;
   #isLost = false;
 
-  /** Returns the offset behind the end of the frame that `piece` begins or goes on with; undefined = it has no end in there. */
+  /**
+   * Returns the offset after the end of the frame that `piece` begins or continues, or undefined when the frame does
+   * not end in it.
+   */
   next(piece: Buffer): number | undefined {
     let at = 0;
     for (;;) {

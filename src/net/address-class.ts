@@ -1,18 +1,20 @@
 /**
- * What kind of address an IP is, and which kinds the hub connects to. The check is made on the address that is then connected to
- * (names are resolved once), so that a name cannot change its meaning in between.
- * Promises: pure; every spelling of an embedded IPv4 address (mapped, 6to4, NAT64) counts as what it stands for.
- * Does not: resolve names (`resolver.ts`) or connect (`egress.ts`).
+ * Classifies IP addresses and decides which classes the hub may connect to. The check applies to the address that is
+ * connected to (names are resolved once), so a changed DNS answer cannot bypass it.
+ * Guarantees: pure; an IPv6 address that embeds an IPv4 address (mapped, 6to4, NAT64) counts as that address.
  */
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
 
-/** What a name was resolved to. */
+/** A resolved address. */
 export interface Address {
   readonly address: string;
   readonly family: 4 | 6;
 }
 
-/** `link-local` and `metadata` hold the metadata services of clouds, which give out credentials; nobody serves MCP there. */
+/**
+ * `link-local` and `metadata` include the metadata services of clouds, which return credentials; MCP servers never run
+ * there.
+ */
 export type AddressClass =
   | 'public'
   | 'loopback'
@@ -22,7 +24,10 @@ export type AddressClass =
   | 'multicast'
   | 'reserved'
   | 'not-an-address';
-/** `any` = everything but link-local, metadata and multicast (servers of the operator); `public` = only the open internet (URLs of strangers). */
+/**
+ * `any` allows everything except link-local, metadata and multicast (servers that the operator configured); `public`
+ * allows only the public internet (URLs from untrusted sources).
+ */
 export type AddressRule = 'any' | 'public';
 
 type Range = readonly [address: string, prefix: number, family: 'ipv4' | 'ipv6'];
@@ -110,7 +115,7 @@ const NEVER: ReadonlySet<AddressClass> = new Set<AddressClass>([
   'not-an-address',
 ]);
 
-/** True when the hub may connect there under `rule`. */
+/** Returns true when `rule` allows connections to this address. */
 export function isAllowed(address: string, rule: AddressRule): boolean {
   const kind = addressClass(address);
   if (rule === 'public') return kind === 'public';
@@ -123,8 +128,9 @@ function classIn(address: string, family: 'ipv4' | 'ipv6'): AddressClass {
 }
 
 /**
- * Returns the IPv4 address inside an IPv6 one, dotted; undefined for none: mapped (::ffff:0:0/96), compatible (::/96, but for :: and ::1), NAT64
- * (64:ff9b::/96 and 64:ff9b:1::/48 with the address at its end), 6to4 (2002::/16) and the client of Teredo (2001::/32, inverted).
+ * Returns the IPv4 address inside an IPv6 one, dotted, or undefined: mapped (::ffff:0:0/96), compatible (::/96, except
+ * :: and ::1), NAT64 (64:ff9b::/96 and 64:ff9b:1::/48 with the address at its end), 6to4 (2002::/16) and the client of
+ * Teredo (2001::/32, inverted).
  */
 function embeddedIpv4(address: string): string | undefined {
   const groups = groupsOf(address);
@@ -143,7 +149,7 @@ function dotted(high: number, low: number): string {
   return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
 }
 
-/** The eight 16-bit groups of a valid IPv6 address. */
+/** Returns the eight 16-bit groups of a valid IPv6 address. */
 function groupsOf(address: string): number[] {
   const plain = address
     .replace(/%.*/s, '')

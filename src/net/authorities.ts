@@ -1,7 +1,7 @@
 /**
- * The certificate authorities that servers are checked against: those of Node.js and the system, and those in the file of MCPHUB_CA_FILE.
- * Guarantees: a file that cannot be used adds nothing, so that a check is never weaker for it; it is read again in the background, and what it
- * held before stays in use while it cannot be read. Edge file: reads that file.
+ * The certificate authorities for TLS: those of Node.js and the system, and those in the file of MCPHUB_CA_FILE.
+ * Guarantees: an unusable file adds nothing, so verification never gets weaker; the file is read again in the
+ * background, and its last valid content stays in use while it cannot be read.
  */
 import { X509Certificate } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
@@ -16,11 +16,14 @@ const MAX_BYTES = 4 * 1024 * 1024;
 const READ_MS = 2000;
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]{1,100000}-----END CERTIFICATE-----/g;
 
-/** Reads the file; for boot, as it blocks. Throws `config-invalid` when it cannot be read or has no certificate. */
+/**
+ * Reads the file; only for start, because it blocks. Throws `config-invalid` when it cannot be read or contains no
+ * certificate.
+ */
 export function readAuthorities(file: string): string {
   let text: string;
   try {
-    // Opening a named pipe must not wait for its writer.
+    // O_NONBLOCK: opening a named pipe must not wait for its writer.
     const handle = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const { size, ...found } = fstatSync(handle);
@@ -47,7 +50,7 @@ export class Authorities {
   #reading: Deadline | undefined;
   #isClosed = false;
 
-  /** `file` empty = none. Never throws: a file that cannot be used shows in `fault`. */
+  /** An empty `file` means none. Never throws: `fault` tells when a file cannot be used. */
   constructor(runtime: Runtime, file = '') {
     this.#runtime = runtime;
     this.#file = file;
@@ -63,12 +66,12 @@ export class Authorities {
     return this.#context;
   }
 
-  /** Why the file, or its newest content, is not in use; undefined = it is, or there is none. */
+  /** Why the file, or its newest content, is not in use; undefined when it is, or when there is none. */
   get fault(): string | undefined {
     return this.#fault;
   }
 
-  /** Reads the file again, in the background; cheap where it has not changed. */
+  /** Reads the file again in the background; cheap when it has not changed. */
   refresh(): void {
     if (this.#file === '' || this.#reading || this.#isClosed) return;
     const deadline = this.#runtime.deadline(READ_MS);
@@ -85,7 +88,7 @@ export class Authorities {
     });
   }
 
-  /** Ends a reading that is under way; nothing is read any more. */
+  /** Ends a pending read; nothing is read afterwards. */
   close(): void {
     this.#isClosed = true;
     this.#reading?.end('stopped');
@@ -106,7 +109,7 @@ function contextWith(text: string): SecureContext {
   return createSecureContext({ minVersion: 'TLSv1.2', ca: [...getCACertificates('default'), text] });
 }
 
-/** What makes a text no list of PEM certificates; undefined = it is one. */
+/** Returns why a text is not a list of PEM certificates, or undefined when it is one. */
 function wrongIn(text: string): string | undefined {
   const found = text.match(CERTIFICATE) ?? [];
   if (found.length === 0) return 'has no PEM certificate (-----BEGIN CERTIFICATE-----)';

@@ -10,9 +10,9 @@ import { createRuntime, type Runtime } from '../runtime/runtime.ts';
 import { createEgress, type EgressPool } from './egress.ts';
 
 interface Rig {
-  /** A pool of its own for a server of that name. */
+  /** Opens a pool for a server of that name. */
   open(owner: string): EgressPool;
-  /** Bytes that decoding holds. */
+  /** Returns the bytes that decoding holds. */
   held(): number;
 }
 
@@ -115,7 +115,7 @@ const checked = { params: { [constants.ZSTD_c_checksumFlag]: 1 } };
 const skippable = Buffer.from([0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
 const long = JSON.stringify(Array.from({ length: 20_000 }, (_, at) => at));
 
-/** Bodies of several frames or members, with what they say. Each entry is what one read may bring. */
+/** Bodies of several frames or members, and their content. Each entry is what one read may contain. */
 const SEVERAL: readonly (readonly [what: string, coding: string, text: string, parts: readonly Buffer[]])[] = [
   ['frames', 'zstd', '{"a":1}', [zstdCompressSync('{"a":'), zstdCompressSync('1'), zstdCompressSync('}')]],
   ['frames with checksums', 'zstd', '{"a":1}', [zstdCompressSync('{"a":', checked), zstdCompressSync('1}', checked)]],

@@ -1,10 +1,8 @@
-/**
- * What the environment says of the way to servers, checked before anything is started.
- */
+/** Checks the environment variables for outgoing connections before anything is started. */
 import { proxyRuleFrom } from './_proxy.ts';
 import { readAuthorities } from './authorities.ts';
 
-/** Checks the proxy variables and MCPHUB_CA_FILE. Throws `config-invalid` with a sentence for people. */
+/** Checks the proxy variables and MCPHUB_CA_FILE. Throws `config-invalid` with a readable message. */
 export function checkEgressEnvironment(env: Readonly<Record<string, string | undefined>>): void {
   proxyRuleFrom(env);
   if (env.MCPHUB_CA_FILE) readAuthorities(env.MCPHUB_CA_FILE);

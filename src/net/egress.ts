@@ -1,8 +1,10 @@
 /**
- * The way out: one pool of kept-alive connections per server, direct or through the proxy that the environment names.
- * Promises: own look-up, connect and TLS bounded by `connectMs`; idle sockets are put away before servers close theirs; no redirects
- * but to the same path with or without its final slash; no HTTP/2; answers come without content coding, or with one of gzip, deflate, br and zstd undone; headers ≤ 16 KiB; a pool belongs to one server, so that a hung server takes no socket from another; `close` always ends.
- * Does not: time requests (the link's silence watch does) or know what they carry.
+ * Outgoing HTTP: one pool of kept-alive connections per server, direct or through the proxy of the environment. The
+ * link times requests.
+ * Guarantees: resolving, connecting and TLS end within `connectMs`; idle sockets are closed before servers close
+ * theirs; redirects are followed only to the same path with or without its final slash; HTTP/1.1 only; gzip, deflate,
+ * br and zstd responses are decoded; headers ≤ 16 KiB; a pool belongs to one server, so a hanging server takes no
+ * socket from another; `close` always ends.
  */
 import type { Limits } from '../config/limits.ts';
 import { HubError } from '../model/errors.ts';
@@ -24,46 +26,59 @@ import { createResolver, type Resolver } from './resolver.ts';
 
 export type { EgressRequest, ResponseController, ResponseHandler, ResponseHeaders };
 
-/** True for an answer whose content coding cannot be undone: reading on would meet the same. */
+/** Returns true for a response whose content coding cannot be decoded: a retry would fail in the same way. */
 export function isUndecodable(fault: unknown): boolean {
   return fault instanceof HubError && fault.detail.reason === UNDECODABLE;
 }
 
 export interface EgressPool {
-  /** Request path of a URL of this origin, in the form that the way out wants (absolute through a plain http proxy). */
+  /** Returns the request path for a URL of this origin (absolute when it goes through a plain http proxy). */
   pathOf(url: URL): string;
-  /** Address of the newest connection, as `address:port`; undefined or absent = none was made. */
+  /** Address of the newest connection, as `address:port`; undefined or absent when there was none. */
   readonly peer?: string | undefined;
-  /** Headers that the way out wants on every request (proxy credentials). */
+  /** Headers that every request needs (proxy credentials). */
   readonly headers: readonly string[];
   /**
-   * Sends a request; never throws. A fault before anything was written comes to `onResponseError` and may come before this returns.
-   * Requests without a connection wait, three times `connections` at most (then `server-busy`). Nothing is timed here: callers abort.
+   * Sends a request; never throws. A failure before anything was written is passed to `onResponseError`, possibly
+   * before this returns. Requests without a connection wait, at most three times `connections` (then `server-busy`).
+   * Nothing is timed here: callers abort.
    */
   dispatch(request: EgressRequest, handler: ResponseHandler): ResponseController;
-  /** Connects once and hangs up. Throws the HubError of the attempt. */
+  /** Connects once and disconnects. Throws the HubError of the attempt. */
   probe(deadline: Deadline): Promise<void>;
-  /** Whether TLS is spoken where a pool for http:// connects to. Never rejects; ends by the deadline, and within `connectMs`. */
+  /**
+   * Returns whether the target of a pool for http:// accepts TLS. Never rejects; ends by the deadline, and within
+   * `connectMs`.
+   */
   answersTls?(deadline: Deadline): Promise<boolean>;
   /** Destroys all sockets at once; open requests fail. Never rejects; ends by the deadline. */
   close(deadline: Deadline): Promise<void>;
 }
 
 export interface PoolOptions {
-  /** Name of the server, for people. */
+  /** Display name of the server. */
   readonly owner: string;
-  /** Most sockets at once. */
+  /** Maximum number of sockets. */
   readonly connections: number;
   readonly addresses: AddressRule;
-  /** A redirect (HTTP `status`) to the same path with a final slash, or without it, is followed from now on; called once for each path. */
+  /**
+   * Called once per path, when a redirect (HTTP `status`) to the same path with or without a final slash is followed
+   * from now on.
+   */
   readonly moved?: (status: number, hasSlash: boolean) => void;
 }
 
-/** For the windows of compressed answers, over all servers, and of one server with all its pools: 15 of the largest at once, or hundreds of gzip. */
+/**
+ * Memory for the windows of compressed responses: of all servers together, and of one server with all its pools. Enough
+ * for 15 windows of the largest size, or for hundreds of gzip.
+ */
 const [DECODING_BYTES, DECODING_BYTES_EACH] = [256 * 1024 * 1024, 128 * 1024 * 1024];
 
 export interface Egress {
-  /** A pool for the origin of `url` (http or https); opens no socket yet. Throws `config-invalid` for other schemes. */
+  /**
+   * Returns a pool for the origin of `url` (http or https); opens no socket yet. Throws `config-invalid` for other
+   * schemes.
+   */
   open(url: URL, options: PoolOptions): EgressPool;
   readonly resolver: Resolver;
   /** Closes every pool. Never rejects; ends by the deadline. */
@@ -73,11 +88,17 @@ export interface Egress {
 export interface EgressOptions {
   readonly runtime: Runtime;
   readonly limits: Limits;
-  /** Reads HTTP_PROXY, HTTPS_PROXY, NO_PROXY and MCPHUB_CA_FILE once, at boot; the file again whenever a pool is opened. */
+  /**
+   * HTTP_PROXY, HTTPS_PROXY, NO_PROXY and MCPHUB_CA_FILE are read once, at start; the CA file also whenever a pool is
+   * opened.
+   */
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** For boot: reads the CA file at once. Throws `config-invalid` for a proxy that cannot be used (`egress-environment.ts` checks both before). */
+/**
+ * Creates the pools. Reads the CA file at once. Throws `config-invalid` for an unusable proxy (`egress-environment.ts`
+ * checks both beforehand).
+ */
 export function createEgress(options: EgressOptions): Egress {
   const { runtime, limits, env } = options;
   const files = createNameFiles(runtime, SYSTEM_NAME_FILES);
@@ -135,7 +156,7 @@ interface ServerPoolOptions {
   readonly url: URL;
   readonly proxy: HttpProxy | undefined;
   readonly connector: Connector;
-  /** Connects to the same place by TLS. */
+  /** Returns a connector for the same target with TLS. */
   readonly tlsConnector: () => Connector;
   readonly moved: (status: number, hasSlash: boolean) => void;
   readonly decoding: DecodingMemory;
@@ -170,7 +191,10 @@ class ServerPool implements EgressPool {
     return this.#absolutePaths ? `${url.origin}${path}` : path;
   }
 
-  /** Same scheme, host and port, and a path that differs by its final slash only: the request carries credentials. */
+  /**
+   * Returns the new path of a redirect with the same scheme, host and port, and a path that differs in its final slash
+   * only. Other redirects are not followed, because the request carries credentials.
+   */
   #movedPath(path: string, location: string): string | undefined {
     const { url } = this.#options;
     const from = URL.parse(path, url.href);
@@ -221,7 +245,7 @@ class ServerPool implements EgressPool {
   }
 }
 
-/** A path without its final slash. */
+/** Returns a path without its final slash. */
 function bare(path: string): string {
   return path.endsWith('/') ? path.slice(0, -1) : path;
 }

@@ -1,22 +1,23 @@
 /**
- * Names of the table in `model/errors.ts` for what sockets, TLS, DNS and the kernel report. Decided by error codes and classes, never by messages.
- * Promises: every fault becomes a HubError that says whether the server may have done the work; the runtime's error stays as `cause`.
- * Does not: know MCP. `upstream/` adds what the exchange was about.
+ * Maps errors of sockets, TLS, DNS and the kernel to the codes of `model/errors.ts`, by error codes and classes, never
+ * by messages.
+ * Guarantees: the result is a HubError that tells whether the server may have executed the request; the original error
+ * is its `cause`.
  */
 import { type ErrorCode, type ErrorDetail, HubError } from '../model/errors.ts';
 import { type Attempted, connectWords, isNoTls, tlsWords } from './fault-words.ts';
 
 export interface NetFaultContext {
-  /** Name of the server, for people. */
+  /** Display name of the server. */
   readonly server: string;
-  /** What was being done: connect, request, answer … */
+  /** The phase that failed: connect, request, answer … */
   readonly phase: string;
-  /** True once bytes of the request may have reached the server. */
+  /** True when bytes of the request may have reached the server. */
   readonly sent: boolean;
   readonly waitedMs?: number;
-  /** What was to be connected to; absent = the connection was there. */
+  /** The target of the connection attempt; absent when the connection existed. */
   readonly attempted?: Attempted;
-  /** Method and address of the request on it, for the operator. */
+  /** Method and address of the request, for the operator. */
   readonly asked?: string;
 }
 
@@ -63,30 +64,38 @@ const OURS = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']); // bounded by: 
 
 const PEER_CLOSED = 'PEER_CLOSED';
 
-/** The server has ended the connection before its answer was whole, without an error of the socket. */
+/**
+ * Returns the error for a connection that the server closed before its response was complete, without a socket error.
+ */
 export function peerClosed(): Error {
   return Object.assign(new Error('The server closed the connection.'), { code: PEER_CLOSED });
 }
 
-/** Code of a Node error; of an AggregateError (happy eyeballs) that of its last attempt. '' = none. */
+/**
+ * Returns the code of a Node error; of an AggregateError (happy eyeballs) the code of its last attempt; '' when there
+ * is none.
+ */
 export function faultCode(fault: unknown): string {
   if (fault instanceof AggregateError && fault.errors.length > 0) return faultCode(fault.errors.at(-1));
   const code = typeof fault === 'object' && fault !== null && 'code' in fault ? fault.code : undefined;
   return typeof code === 'string' ? code : '';
 }
 
-/** True for faults that a socket shows when its peer closed it: a request on a kept-alive connection may have met a closing door. */
+/**
+ * Returns true for errors of a socket that its peer closed: a request on a kept-alive connection may have met a
+ * connection that was being closed.
+ */
 export function isConnectionLoss(fault: unknown): boolean {
   const code = faultCode(fault);
   return code === 'ECONNRESET' || code === 'EPIPE' || code === 'ECONNABORTED' || code === PEER_CLOSED;
 }
 
-/** True for a handshake that failed over a certificate or what TLS allows: the other side speaks TLS. */
+/** Returns true for a handshake that failed because of a certificate or TLS settings: the peer speaks TLS. */
 export function isTlsSpoken({ code, detail }: HubError): boolean {
   return code === 'upstream-tls' && !isNoTls(String(detail.reason));
 }
 
-/** The HubError for a fault of the network. A HubError stays what it is and gains the context. */
+/** Returns the HubError for a network error. A HubError keeps its code and gains the context. */
 export function hubErrorFromNet(fault: unknown, context: NetFaultContext): HubError {
   const detail: ErrorDetail = {
     server: context.server,
@@ -110,7 +119,7 @@ export function hubErrorFromNet(fault: unknown, context: NetFaultContext): HubEr
   });
 }
 
-/** What the operator reads; undefined = the sentence of the table. */
+/** Returns the operator's message, or undefined for the default sentence of the code. */
 function messageFor(code: ErrorCode, reason: string, fault: unknown, context: NetFaultContext): string | undefined {
   const { attempted, asked, phase } = context;
   if (attempted === undefined) {

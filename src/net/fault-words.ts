@@ -1,15 +1,15 @@
 /**
- * Sentences for the operator about connections that could not be made: which host and address, why, and which setting helps. Decided by codes
- * of the system, Node.js and OpenSSL, never by their texts. Pure.
+ * Writes the operator's messages about failed connections: host and address, the reason, and the setting that helps.
+ * Decides by codes of the system, Node.js and OpenSSL, never by their texts. Pure.
  */
 import { sentence } from '../model/sentence.ts';
 
 export interface Attempted {
-  /** What was to be reached: `host:port`. */
+  /** The target as `host:port`. */
   readonly target: string;
-  /** Addresses that were tried, as `address:port`; empty = not known. */
+  /** Addresses that were tried, as `address:port`; empty when they are not known. */
   readonly tried: readonly string[];
-  /** Why the file of MCPHUB_CA_FILE is not in use; undefined = it is, or none is set. */
+  /** Why the file of MCPHUB_CA_FILE is not in use; undefined when it is, or when none is set. */
   readonly caFault: string | undefined;
 }
 
@@ -22,7 +22,7 @@ const NO_TLS = 'it does not speak TLS on this port';
 const USE_HTTP = 'If it serves HTTP there, use http:// in "url"';
 const OLD_TLS = ['it speaks no TLS version that the hub accepts', 'Enable TLS 1.2 or newer there'] as const;
 
-/** By code: why, and what to do. */
+/** The reason and the advice, per code. */
 const TLS_WORDS: Readonly<Record<string, readonly [why: string, advice: string]>> = {
   CERT_HAS_EXPIRED: [
     'its certificate has expired',
@@ -57,17 +57,20 @@ const CONNECT_WORDS: Readonly<Record<string, string>> = {
   EPERM: 'may not be connected to from here (firewall)',
 };
 
-/** True for a handshake after which nothing says that the other side speaks TLS. `code` = of Node.js. */
+/** Returns true for a failed handshake that does not show that the peer speaks TLS. `code` is a code of Node.js. */
 export function isNoTls(code: string): boolean {
   return code === 'EPROTO' || TLS_WORDS[code]?.[0] === NO_TLS;
 }
 
-/** Says that "url" begins with http:// where TLS is spoken. `target` = host:port. */
+/** Tells that "url" begins with http:// although the target speaks TLS. `target` is host:port. */
 export function useHttpsWords(target: string): string {
   return `The server speaks TLS at ${target}: use https:// in "url".`;
 }
 
-/** Says why a TLS handshake failed: `The TLS connection to h:443 failed: its certificate has expired (CERT_HAS_EXPIRED). …` */
+/**
+ * Tells why a TLS handshake failed: `The TLS connection to h:443 failed: its certificate has expired
+ * (CERT_HAS_EXPIRED). …`
+ */
 export function tlsWords(code: string, fault: unknown, { target, caFault }: Attempted): string {
   const names = code === 'ERR_TLS_CERT_ALTNAME_INVALID' ? namesIn(fault) : undefined;
   const [why, advice] =
@@ -81,7 +84,7 @@ export function tlsWords(code: string, fault: unknown, { target, caFault }: Atte
   return `The TLS connection to ${target} failed: ${why} (${code}). ${sentence(advice)}${ca}`;
 }
 
-/** Says why no connection came about: `No connection to h:80: 127.0.0.1:80 refused the connection (ECONNREFUSED).` */
+/** Tells why no connection was made: `No connection to h:80: 127.0.0.1:80 refused the connection (ECONNREFUSED).` */
 export function connectWords(fault: unknown, { target, tried }: Attempted): string {
   const all = fault instanceof AggregateError ? fault.errors : [fault];
   const each = all.map((one: unknown) => {
@@ -92,7 +95,7 @@ export function connectWords(fault: unknown, { target, tried }: Attempted): stri
   return `No connection to ${target}: ${[...new Set(each)].join(', ')}. Is the server running, and are host and port in "url" right?`;
 }
 
-/** Says that a step of connecting took longer than `connectMs`. */
+/** Tells that a phase of connecting took longer than `connectMs`. */
 export function slowWords(phase: string, connectMs: number, { target, tried }: Attempted): string {
   const of = tried.length === 0 ? '' : ` (tried ${tried.join(', ')})`;
   const what =
@@ -104,7 +107,7 @@ export function slowWords(phase: string, connectMs: number, { target, tried }: A
   return `${what} within ${connectMs} ms; the setting connectMs allows more.`;
 }
 
-/** An address and a port as in a URL. */
+/** Returns an address and a port in URL form. */
 export function addressText(address: string, port: number | undefined): string {
   return `${address.includes(':') ? `[${address}]` : address}:${port ?? '?'}`;
 }

@@ -28,7 +28,7 @@ execFileSync(
 const tls = { key: readFileSync(keyFile), cert: readFileSync(certFile) };
 const echo = ({ socket, body }: RawRequest): boolean => socket.write(reply(body));
 
-/** Name that the first request's TLS asked for. */
+/** Returns the server name that the TLS handshake of the first request asked for. */
 function nameAsked({ requests }: RawServer): unknown {
   const socket = requests[0]?.socket;
   assert.ok(socket instanceof TLSSocket);

@@ -24,7 +24,7 @@ interface Rig {
   readonly pool: EgressPool;
   readonly server: RawServer;
   readonly facts: HubEvent[];
-  /** Size of a container on the ceilings page. */
+  /** Returns the size of a container in the list of containers. */
   size(name: string): number;
   /** Resolves when `test` holds; fails after 8 s. */
   until(test: () => boolean, what: string): Promise<void>;
@@ -44,7 +44,7 @@ async function until(holds: () => boolean, what: string): Promise<void> {
   }
 }
 
-/** Long enough for a connection to be used again. */
+/** Waits long enough for a connection to become usable again. */
 async function turnsOfTheLoop(): Promise<void> {
   for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -287,7 +287,7 @@ test('abort inside a callback is the last that its handler hears', async () => {
       await ask(pool).body;
       assert.deepEqual(asked.heard, heard);
     }
-    // What was aborted before a byte was written costs no connection.
+    // Requests that were aborted before a byte was written cost no connection.
     assert.deepEqual([server.requests.length, server.connections], [5, 3]);
   });
 });
@@ -329,7 +329,7 @@ test('A18: idle connections that the server closes, ends or writes to are not us
       assert.equal((await ask(pool, { method: 'POST', body: Buffer.from('y') }).body).toString(), 'y');
     }
   };
-  // Time stands still: it is not the sweep that puts them away.
+  // The clock stands still, so the sweep cannot be what closes them.
   await withPool(echo, run, { allowHalfOpen: true, runtime: frozenRuntime().runtime });
 });
 

@@ -11,9 +11,9 @@ interface Read {
   readonly body: string;
   readonly done: boolean;
   readonly reusable: boolean;
-  /** Bytes up to the end of the answer. */
+  /** Bytes up to the end of the response. */
   readonly bytes: number;
-  /** Reason of the fault. */
+  /** Reason of the error. */
   readonly fault: string;
 }
 
@@ -21,7 +21,7 @@ interface How {
   /** Sizes of the pieces, repeated. */
   readonly cuts?: readonly number[];
   readonly bodiless?: boolean;
-  /** The connection ends behind the last byte. */
+  /** The connection ends after the last byte. */
   readonly ends?: boolean;
 }
 

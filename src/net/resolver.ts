@@ -1,8 +1,8 @@
 /**
- * Names to addresses, bounded. Order: IP literal, localhost, hosts file, cache, DNS, then what was known up to an hour ago.
- * Promises: every look-up ends within `dnsMs`; a dead name stalls nobody else; questions for one name are asked once at a time; the cache
- * and the number of questions are capped.
- * Does not: connect, or judge addresses (`address-class.ts`).
+ * Resolves names to addresses. Order: IP literal, localhost, hosts file, cache, DNS, then results that are up to an
+ * hour old.
+ * Guarantees: every look-up ends within `dnsMs`; an unresponsive name does not delay others; concurrent look-ups of one
+ * name share one query; the cache and the number of queries are limited. `address-class.ts` checks the addresses.
  */
 import { isIP, type LookupFunction } from 'node:net';
 import { HubError } from '../model/errors.ts';
@@ -15,9 +15,9 @@ import type { Address } from './address-class.ts';
 import { faultCode } from './errors.ts';
 
 export interface Resolver {
-  /** At least one address. Throws `upstream-dns`, or `overloaded` when too many questions are open. */
+  /** Returns at least one address. Throws `upstream-dns`, or `overloaded` when too many queries are open. */
   resolve(name: string, deadline: Deadline): Promise<readonly Address[]>;
-  /** The same for `net.connect`; bounded by `dnsMs` alone. */
+  /** The same for `net.connect`; limited by `dnsMs` alone. */
   readonly lookup: LookupFunction;
 }
 
@@ -31,10 +31,10 @@ export interface ResolverOptions {
 
 const MIN_TTL_MS = 30_000;
 const MAX_TTL_MS = 300_000;
-/** A name that does not exist, or that could not be asked for, is not asked for again this long. */
+/** Time in ms for which a name that does not exist, or could not be queried, is not queried again. */
 const NEGATIVE_MS = 2000;
 const STALE_MS = 3_600_000;
-/** What is known waits this long for what is fresh. */
+/** Time in ms that a known result waits for a fresh one. */
 const FRESHER_MS = 250;
 const MAX_NAMES = 2000;
 const MAX_QUESTIONS = 256;
@@ -45,7 +45,7 @@ const LOCALHOST: readonly Address[] = [
 ];
 
 interface Known {
-  /** Empty = known to have none. */
+  /** Empty when the name is known to have no address. */
   readonly addresses: readonly Address[];
   readonly freshUntilMs: number;
   readonly staleUntilMs: number;
@@ -126,7 +126,7 @@ class CachingResolver implements Resolver {
     }
   }
 
-  /** One question per name at a time; it goes on for those who come later when the first asker gives up. */
+  /** Shares one query per name; it continues for later callers when the first one gives up. */
   #question(host: string): Promise<readonly Address[]> {
     const open = this.#questions.get(host);
     if (open !== undefined) return open;
@@ -134,7 +134,7 @@ class CachingResolver implements Resolver {
       throw new HubError('overloaded', { message: 'Too many names are being resolved.', detail: { phase: 'dns' } });
     const question = this.#ask(host).finally(() => this.#questions.delete(host));
     this.#questions.set(host, question);
-    question.catch(() => {}); // its askers hear of it; nobody may be left to
+    question.catch(() => {}); // its callers handle the rejection; there may be none left
     return question;
   }
 

@@ -1,7 +1,7 @@
 /**
- * Edge: asks another process of this hub one question over its private unix socket.
- * Guarantees: the request has no body; what it settles with comes by `deadline` or not at all, and its connection is closed then; of an answer at
- * most `maxBytes` are read.
+ * Sends one request to another process of this hub over its private unix socket.
+ * Guarantees: the request has no body; settles by `deadline`, and the connection is closed then; reads at most
+ * `maxBytes` of the response.
  */
 import { request } from 'node:http';
 import type { Deadline } from '../runtime/deadline.ts';
@@ -16,7 +16,10 @@ export interface UnixSocketResponse {
   readonly text: string;
 }
 
-/** Returns the whole answer, whatever its status. Rejects with the fault of the connection, or when the answer is cut or too large. */
+/**
+ * Returns the complete response, whatever its status. Rejects with the error of the connection, or when the response is
+ * truncated or too large.
+ */
 export function requestUnixSocket(
   socketPath: string,
   { method, path }: UnixSocketRequest,
@@ -44,7 +47,7 @@ export function requestUnixSocket(
   });
 }
 
-/** Whether a question failed because nobody listens at the socket. */
+/** Returns whether a request failed because no process listens on the socket. */
 export function isAbsent(fault: unknown): boolean {
   return fault instanceof Error && 'code' in fault && (fault.code === 'ENOENT' || fault.code === 'ECONNREFUSED');
 }
