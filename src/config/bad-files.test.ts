@@ -1,4 +1,4 @@
-/** A corpus of bad files: each fault is named with its line, its path and its words. */
+/** A collection of invalid files: each error is reported with its line, path and message. */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the notation of the file is meant
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -8,12 +8,12 @@ import { formatProblems } from './problems.ts';
 const LIMIT_MS = (range: string): string => `(expected milliseconds or a length such as "5s", from ${range})`;
 const TEXT_VALUE = '(expected a text in double quotes, a number, true, false, null, { or [)';
 
-/** One server in three lines; the server stands on line 3. */
+/** Returns a file with one server that begins on line 3. */
 function server(inner: string): string {
   return `{\n  "mcpServers": {\n    "a": { ${inner} }\n  }\n}`;
 }
 
-/** Beside two servers; `inner` stands on line 3. */
+/** Returns a file with two more servers; `inner` is on line 3. */
 function beside(inner: string): string {
   return `{\n  "mcpServers": { "github": { "command": "node" }, "b": { "command": "node" } },\n  ${inner}\n}`;
 }

@@ -1,6 +1,6 @@
 /**
- * Times and other figures of one server or tool. Pure.
- * Promises: ranges are those of the limits table; a figure that is not given stays undefined, so that the hub's own applies.
+ * Timeouts and other figures of one server or tool. Pure.
+ * Guarantees: ranges are those of the limits table; a missing figure stays undefined, so that the hub's value applies.
  */
 import type { CallTimes, ToolSetting } from '../model/snapshot.ts';
 import { LIMITS } from './limits.ts';

@@ -1,9 +1,12 @@
 /**
- * "Did you mean …?": the known word that a mistyped one is nearest to.
- * Promises: answers nothing rather than something far-fetched; cheap for words of any length.
+ * Suggests the known word that is closest to a mistyped one ("Did you mean …?").
+ * Guarantees: returns nothing rather than an unlikely word; cheap for words of any length.
  */
 
-/** Nearest of `known` within a third of the word's length (1 to 3 slips), or undefined. Letters' case costs nothing. */
+/**
+ * Returns the closest word of `known` within a distance of a third of the word's length (1 to 3 edits), or undefined.
+ * Ignores case.
+ */
 export function closestOf(word: string, known: Iterable<string>): string | undefined {
   if (word.length > 64) return undefined;
   const wanted = word.toLowerCase();
@@ -20,7 +23,7 @@ export function closestOf(word: string, known: Iterable<string>): string | undef
   return best;
 }
 
-/** Insertions, deletions, replacements and swaps of neighbours (optimal string alignment). */
+/** Counts insertions, deletions, replacements and swaps of neighbours (optimal string alignment). */
 function slipsBetween(a: string, b: string): number {
   let before: number[] = [];
   let above = Array.from({ length: b.length + 1 }, (_, column) => column);

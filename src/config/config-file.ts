@@ -1,8 +1,7 @@
 /**
- * Edge: finds the configuration file and reads its text.
- * Promises: reads plain files only (a pipe or device could be silent for ever), at most 4 MiB; every wait ends at the deadline; a file that
- * is named but not there is named as such, never passed over.
- * Does not: read the process's environment or working directory; they are given.
+ * Finds the configuration file and reads its text. The caller passes the environment and the working directory.
+ * Guarantees: reads regular files only (a pipe or device could block for ever), at most 4 MiB; every wait ends at the
+ * deadline; a file that is named but missing is reported, never skipped.
  */
 import { constants } from 'node:fs';
 import { lstat, open } from 'node:fs/promises';
@@ -13,29 +12,32 @@ import { type Access, otherWriters } from './file-access.ts';
 import type { Environment } from './variables.ts';
 
 export interface FileSearch {
-  /** From the command line. */
+  /** Path from the command line. */
   readonly path: string | undefined;
   readonly env: Environment;
   readonly cwd: string;
   readonly home: string;
-  /** The packaged example, taken when there is nothing else. */
+  /** The packaged example, used when no other file exists. */
   readonly fallback?: string | undefined;
   readonly waits: Waits;
   readonly deadline: Deadline;
 }
 
 export interface FoundFile {
-  /** Absolute. */
+  /** Absolute path. */
   readonly file: string;
   readonly how: 'flag' | 'env' | 'cwd' | 'xdg' | 'fallback';
 }
 
-/** Larger is no configuration; 500 servers take about 250 kB. */
+/** Largest configuration file; 500 servers take about 250 kB. */
 const MAX_FILE_BYTES = 4 * 1024 * 1024;
 
 const NON_BLOCKING_READ = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
-/** The first of: `path`, MCPHUB_CONFIG (or the original's MCPHUB_SETTING_PATH), working directory, XDG, `fallback`. */
+/**
+ * Returns the first that exists or is named: `path`, MCPHUB_CONFIG (or the original's MCPHUB_SETTING_PATH), the working
+ * directory, XDG, `fallback`.
+ */
 export async function findConfigFile(search: FileSearch): Promise<FoundFile | undefined> {
   const { path, env, cwd, fallback } = search;
   if (path) return { file: resolve(cwd, path), how: 'flag' };
@@ -47,7 +49,7 @@ export async function findConfigFile(search: FileSearch): Promise<FoundFile | un
   return fallback ? { file: resolve(cwd, fallback), how: 'fallback' } : undefined;
 }
 
-/** Where a file is looked for when none is named, in order. */
+/** Returns the places that are searched when no file is named, in order. */
 export function placesOf({ env, cwd, home }: Pick<FileSearch, 'env' | 'cwd' | 'home'>): readonly FoundFile[] {
   const named = env.XDG_CONFIG_HOME;
   const xdg = named && isAbsolute(named) ? named : join(home, '.config');
@@ -59,7 +61,7 @@ export function placesOf({ env, cwd, home }: Pick<FileSearch, 'env' | 'cwd' | 'h
   ];
 }
 
-/** A link that leads nowhere counts as there: it is a fault to be named, not a reason to start with another file. */
+/** A dangling link counts as existing: it is an error to report, not a reason to use another file. */
 async function isThere(file: string, { waits, deadline }: FileSearch): Promise<boolean> {
   const look = lstat(file).then(
     () => true,
@@ -68,17 +70,17 @@ async function isThere(file: string, { waits, deadline }: FileSearch): Promise<b
   return waits.for(look, { label: 'config-read', owner: 'configuration', deadline });
 }
 
-/** `writers`: who besides this user and root may write it; undefined for nobody. */
+/** `writers` names who besides this user and root may write the file; undefined for nobody. */
 export type FileText = { readonly text: string; readonly writers: string | undefined } | { readonly fault: string };
 
-/** The text of `file`, or why there is none, for people. Rejects only when the deadline passes. */
+/** Returns the text of `file`, or a readable reason why it cannot be read. Rejects only when the deadline passes. */
 export async function readConfigText(file: string, waits: Waits, deadline: Deadline): Promise<FileText> {
   const reading = readPlainFile(file).catch((fault: unknown): FileText => ({ fault: faultText(codeOf(fault)) }));
   return waits.for(reading, { label: 'config-read', owner: 'configuration', deadline });
 }
 
 async function readPlainFile(file: string): Promise<FileText> {
-  // Not blocking: opening a named pipe would wait for its writer.
+  // Non-blocking, because opening a named pipe would wait for its writer.
   await using handle = await open(file, NON_BLOCKING_READ);
   const found = await handle.stat();
   if (!found.isFile()) return { fault: found.isDirectory() ? 'is a directory' : 'is not a plain file' };

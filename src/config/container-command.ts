@@ -1,12 +1,12 @@
 /**
- * Servers that are containers. The hub starts a client (`docker run`), and the container is a child of another process: whether it ends with its client
- * depends on the arguments.
+ * Recognises servers that run in containers. The hub starts a client (`docker run`), and the container is a child of
+ * another process: whether it ends with its client depends on the arguments.
  */
 import { basename } from 'node:path';
 
 const PROGRAMS: ReadonlySet<string> = new Set(['docker', 'podman', 'nerdctl']);
 const NEEDED = ['--rm', '--init'] as const;
-/** `docker compose run` knows neither `--init` nor the filters of `docker ps`. */
+/** `docker compose run` supports neither `--init` nor the filters of `docker ps`. */
 const COMPOSE = 'compose';
 const IN_A_SHELL = /\b(?:docker|podman|nerdctl)\b.*\brun\b/s;
 
@@ -15,17 +15,20 @@ const LABEL = /^mcphub\./;
 const LABEL_OPTION = /^(?:--label=|-l=?)mcphub\./;
 const LABEL_OPTIONS: ReadonlySet<string> = new Set(['--label', '-l']);
 
-/** Where the command line of a server starts a container itself. */
+/** The position of `run` in a command line that starts a container itself. */
 export interface ContainerRun {
-  /** Arguments before `run`, which other commands for the same containers need too: `--context name`, `container`. */
+  /** Arguments before `run` that other commands for the same containers need as well: `--context name`, `container`. */
   readonly before: readonly string[];
   /** Index of `run`. */
   readonly at: number;
-  /** The container is to be removed at its end (`--rm`). */
+  /** True when the container is removed at its end (`--rm`). */
   readonly isRemoved: boolean;
 }
 
-/** Undefined = the command starts no container, or not by itself (a shell, `sudo`, `docker compose`, `docker exec`). */
+/**
+ * Returns where the command starts a container, or undefined when it does not, or only through another program (a
+ * shell, `sudo`, `docker compose`, `docker exec`).
+ */
 export function containerRun(command: string, args: readonly string[]): ContainerRun | undefined {
   if (!PROGRAMS.has(basename(command, '.exe'))) return undefined;
   const at = args.indexOf('run');
@@ -34,8 +37,9 @@ export function containerRun(command: string, args: readonly string[]): Containe
 }
 
 /**
- * Returns what a command line that starts a container lacks: without `--init` a program that is PID 1 of its container may ignore SIGTERM, and without `--rm`
- * the container is left behind; a container that another program starts (a shell, `sudo`) cannot be found by the hub. Undefined = nothing is missing.
+ * Returns what is missing in a command line that starts a container, or undefined. Without `--init` a program that is
+ * PID 1 of its container may ignore SIGTERM; without `--rm` the container is left behind; a container that another
+ * program starts (a shell, `sudo`) cannot be found by the hub.
  */
 export function missingForContainer(command: string, args: readonly string[]): string | undefined {
   if (containerRun(command, args)) {
@@ -47,7 +51,7 @@ export function missingForContainer(command: string, args: readonly string[]): s
   return IN_A_SHELL.test(args.join(' ')) ? 'docker, podman or nerdctl as the command itself' : undefined;
 }
 
-/** Returns the first argument that sets a label by which the hub finds its containers; undefined = none does. */
+/** Returns the index of the first argument that sets a label by which the hub finds its containers, or undefined. */
 export function ownLabel(command: string, args: readonly string[]): number | undefined {
   const run = containerRun(command, args);
   if (run === undefined) return undefined;

@@ -1,13 +1,15 @@
 /**
- * How many connections the descriptors of this process allow: what the system gives it, less a reserve for everything else.
- * Promises: pure; text that is not what Linux writes means that nothing is known, and then the configured limit alone counts.
- * Source: defaults.md, row Global (64 in reserve).
+ * Computes how many connections the file descriptors of this process allow: the system's limit minus a reserve of 64.
+ * Guarantees: pure; when the text is not what Linux writes, only the configured limit applies.
  */
 const RESERVE = 64;
-/** However few there are, some clients must get in. */
+/** Minimum, so that some clients can connect in any case. */
 const LEAST = 16;
 
-/** `limitsText` = /proc/self/limits; `used` = descriptors that are open already and stay. */
+/**
+ * Returns the allowed connections. `limitsText` is the text of /proc/self/limits; `used` counts descriptors that are
+ * permanently open.
+ */
 export function connectionsWithin(wanted: number, limitsText: string, used: number): number {
   const most = Number(/^Max open files\s+(\d+)/m.exec(limitsText)?.[1] ?? Number.NaN);
   return Number.isNaN(most) ? wanted : Math.max(LEAST, Math.min(wanted, most - RESERVE - used));

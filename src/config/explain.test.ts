@@ -1,4 +1,4 @@
-/** Where values come from, without secrets. */
+/** Reports where values come from, without secrets. */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the notation of the file is meant
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,27 +1,28 @@
 /**
- * "Where does this value come from?": one row for every limit and setting, and for what the file says about servers and groups.
- * Promises: values of `env` and `headers` are shown as `***`, arguments as their number, addresses without user, password and query;
- * variables stay as they are written, so that none is shown in the clear.
+ * Reports where configuration values come from: one row per limit and setting, and for what the file says about servers
+ * and groups.
+ * Guarantees: values of `env` and `headers` are shown as `***`, arguments as their number, addresses without user,
+ * password and query; variables are shown unexpanded.
  */
 import type { Unit } from './limits.ts';
 import type { ConfigPath } from './locate.ts';
 import { pathText } from './problems.ts';
 
 export interface Explained {
-  /** Such as `limits.silenceMs` or `mcpServers.github.url`. */
+  /** For example `limits.silenceMs` or `mcpServers.github.url`. */
   readonly name: string;
   readonly value: number | string;
   readonly source: 'default' | 'file' | 'env' | 'flag';
   readonly unit: Unit | undefined;
   readonly file: string | undefined;
   readonly line: number | undefined;
-  /** The environment variable, when that is the source. */
+  /** The environment variable, when the value comes from one. */
   readonly variable: string | undefined;
 }
 
 const HIDDEN = '***';
 
-/** The rows of one configuration. */
+/** Returns the rows of one configuration. */
 export function explain(loaded: { readonly sources: readonly Explained[] }): readonly Explained[] {
   return loaded.sources;
 }
@@ -31,7 +32,7 @@ export interface ExplainFile {
   readonly lineOf: (path: ConfigPath) => number;
 }
 
-/** Rows for what stands in the file under `path`, which has the right shape. */
+/** Returns rows for the part of the file under `path`, which was validated. */
 export function explainPart(value: unknown, path: ConfigPath, source: ExplainFile): Explained[] {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
     return Object.entries(value).flatMap(([key, inner]) => explainPart(inner, [...path, key], source));
@@ -42,7 +43,7 @@ export function explainPart(value: unknown, path: ConfigPath, source: ExplainFil
   return [{ name: pathText(path), value: shown, source: 'file', unit: undefined, ...place }];
 }
 
-/** Only keys whose values are known to be no secrets are shown. */
+/** Only keys whose values are never secret are shown. */
 const SHOWN_KEYS: ReadonlySet<string> = new Set([
   'type',
   'command',
@@ -68,13 +69,16 @@ function shownAt(value: unknown, path: ConfigPath): number | string | undefined 
   if (Array.isArray(value)) return key === 'args' ? `${value.length} arguments` : undefined;
   if (key === 'url') return addressWithoutSecrets(String(value));
   if (!SHOWN_KEYS.has(key)) return undefined;
-  // A whole command line in `command` may carry a key.
+  // `command` may contain a whole command line with a key.
   return typeof value === 'number' ? value : String(value).replace(/\s-.*$/s, ` ${HIDDEN}`);
 }
 
 const PLAIN_HOST = /^(?:\[[0-9a-f:.]+\]|[\w.-]+|\$\{\w+\})(?::(?:\d+|\$\{\w+\}))?$/i;
 
-/** `https://user:pass@host/mcp?token=x` → `https://***@host/mcp?***`; other paths than the usual ones may be secret themselves. */
+/**
+ * Returns an address without secrets: `https://user:pass@host/mcp?token=x` → `https://***@host/mcp?***`. Unusual paths
+ * are hidden as well, because they may be secret.
+ */
 function addressWithoutSecrets(url: string): string {
   const [, scheme, authority = '', path = '', query = ''] = /^(https?:\/\/)([^/?#]*)([^?#]*)(.*)$/is.exec(url) ?? [];
   const at = authority.lastIndexOf('@');

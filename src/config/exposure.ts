@@ -1,5 +1,6 @@
 /**
- * Warnings about a hub that other machines may reach: keys that travel unencrypted, and groups without a key that a proxy could open to everybody.
+ * Warns about a hub that other machines may reach: keys that travel unencrypted, and groups without a key that a proxy
+ * could open to everybody.
  */
 import { isIP } from 'node:net';
 import type { Snapshot } from '../model/snapshot.ts';
@@ -12,7 +13,7 @@ export interface Exposure {
   readonly groups: readonly { readonly name: string; readonly access: 'key' | 'anonymous' }[];
 }
 
-/** Adds a warning for each exposure that the configuration does not account for. */
+/** Adds a warning for each exposure that the configuration does not address. */
 export function warnOfExposure({ env, settings, groups }: Exposure, problems: Problems): void {
   const host = (Object.hasOwn(env, 'HOST') ? env.HOST?.trim() : '') ?? '';
   const isOpen = host !== '' && !isLoopbackAddress(host);

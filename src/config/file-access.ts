@@ -1,6 +1,6 @@
 /**
- * Who else may write a file or use a directory of this user: for configuration files, which name programs to run, and for the directories of
- * keys and private sockets. Blocking looks, for boot, the supervisor and the command line.
+ * Determines who else may write a file or use a directory of this user: configuration files, which name programs to
+ * run, and the directories of keys and private sockets. Blocking; for start, the supervisor and the command line.
  */
 import { lstatSync, statSync } from 'node:fs';
 
@@ -9,7 +9,7 @@ const OTHERS_WRITE = 0o002;
 const OTHERS_ANY = 0o077;
 const ROOT_UID = 0;
 
-/** Owner and permission bits, as `stat` gives them. */
+/** Owner and permission bits, as `stat` returns them. */
 export interface Access {
   readonly uid: number;
   readonly gid: number;
@@ -17,8 +17,8 @@ export interface Access {
 }
 
 /**
- * Says who besides the user `uid` and root may write; undefined for nobody. A group that has its owner's number counts as the owner's private
- * group.
+ * Returns who besides the user `uid` and root may write, or undefined for nobody. A group with the same number as the
+ * owner counts as the owner's private group.
  */
 export function otherWriters(access: Access, uid: number): string | undefined {
   const mode = (access.mode & 0o777).toString(8);
@@ -28,7 +28,10 @@ export function otherWriters(access: Access, uid: number): string | undefined {
   return undefined;
 }
 
-/** Warns of a directory that others may write, links followed; empty also where nothing is there or the system has no such owners. */
+/**
+ * Returns warnings about a directory that others may write; follows links. Empty also when it does not exist or the
+ * system has no such owners.
+ */
 export function directoryWarnings(path: string): readonly string[] {
   const uid = process.getuid?.();
   const access = uid === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
@@ -37,8 +40,8 @@ export function directoryWarnings(path: string): readonly string[] {
 }
 
 /**
- * Says why `dir` is no safe place for private sockets: not a directory, another user's, or open to others. Undefined when it is safe, or not
- * there. `ownerUid` = the user whose hub it is, by default this process's.
+ * Returns why `dir` is not safe for private sockets (not a directory, owned by another user, or open to others), or
+ * undefined when it is safe or does not exist. `ownerUid` is the user of the hub, by default of this process.
  */
 export function unsafeSocketDir(dir: string, ownerUid = process.getuid?.()): string | undefined {
   const access = lstatSync(dir, { throwIfNoEntry: false });

@@ -1,7 +1,7 @@
 /**
- * Groups of the file, in our own form (an object) and in the original's (an array).
- * Promises: a group names only servers that are configured; a mistyped name comes with the one that was probably meant.
- * Does not: turn names into short names (`control/`).
+ * Reads the groups of the file, as an object or in the original's form, an array.
+ * Guarantees: a group contains configured servers only; an unknown name is reported with the closest known one.
+ * `control/` turns names into short names.
  */
 import { closestOf } from './closest.ts';
 import type { ConfigPath } from './locate.ts';
@@ -14,15 +14,15 @@ export interface GroupConfig {
   readonly access: 'key' | 'anonymous';
   /** Names of servers, or `*` for all. */
   readonly servers: readonly string[] | '*';
-  /** Native tool names by server name; a server without an entry gives all its tools. */
+  /** Native tool names by server name; a server without an entry provides all its tools. */
   readonly tools: Readonly<Record<string, readonly string[]>>;
 }
 
 export interface GroupContext {
   readonly problems: Problems;
-  /** All names in the file, also of servers with faults of their own. */
+  /** All server names in the file, including invalid servers. */
   readonly configured: ReadonlySet<string>;
-  /** Servers that this version does not serve; they leave their groups silently. */
+  /** Servers that this version does not support; they are removed from groups without a message. */
   readonly leftOut: ReadonlySet<string>;
 }
 
@@ -43,7 +43,7 @@ export function readGroup(name: string, raw: RawGroup, context: GroupContext): G
   return { name, access: raw.access ?? 'key', servers, tools };
 }
 
-/** The original's array. Names of groups may stand twice there; an object's cannot. */
+/** Reads the original's array, in which a group name may occur twice. */
 export function readOriginalGroups(raw: readonly RawOriginalGroup[], context: GroupContext): GroupConfig[] {
   const { problems, configured, leftOut } = context;
   problems.warning(['groups'], 'is the original’s form', '{ "<name>": { "servers": [ … ] } }', 'key');

@@ -1,6 +1,8 @@
 /**
- * The published JSON Schema of the configuration file: `mcphub config schema`, `docs/mcp_settings.schema.json`, editors.
- * Promises: made from the very schema that the loader checks with. Does not: know ranges that the loader checks by itself.
+ * The published JSON Schema of the configuration file, for `mcphub config schema`, `docs/mcp_settings.schema.json` and
+ * editors.
+ * Guarantees: generated from the schema that the loader uses. Ranges that the loader checks separately are not part of
+ * it.
  */
 import { z } from 'zod';
 import { fileSchema } from './schema.ts';

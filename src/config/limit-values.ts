@@ -1,8 +1,8 @@
 /**
- * The values of the limits table, and the few settings beside it: flag over environment over file over default.
- * Promises: every value that is given is checked, also one that another source overrides; limits that depend on each other are checked
- * together; says where each value came from.
- * Does not: change the table (`limits.ts`).
+ * Determines the values of the limits table and of a few settings: flag over environment over file over default.
+ * `limits.ts` is the table.
+ * Guarantees: every given value is checked, also an overridden one; limits that depend on each other are checked
+ * together; the source of each value is reported.
  */
 import { closestOf } from './closest.ts';
 import type { Explained } from './explain.ts';
@@ -14,7 +14,7 @@ import type { Environment } from './variables.ts';
 export type LimitFlags = Readonly<Partial<Record<LimitName, number>>>;
 
 export interface LimitInput {
-  /** What the file says, by name; of the right kind. */
+  /** Values from the file by name, already of the right type. */
   readonly file: Readonly<Record<string, number | string | undefined>>;
   readonly env: Environment;
   readonly flags: LimitFlags;
@@ -24,7 +24,7 @@ export interface LimitInput {
 
 export interface LimitValues {
   readonly limits: Limits;
-  /** Those that differ from the table's defaults. */
+  /** Values that differ from the table's defaults. */
   readonly overrides: Readonly<Record<string, number>>;
   readonly sources: readonly Explained[];
 }
@@ -71,7 +71,7 @@ function givenFor(name: LimitName, input: LimitInput): Given | undefined {
   return fromFlag ?? fromEnv ?? fromFile;
 }
 
-/** An empty variable counts as not set: compose files write `PORT=` for "none". */
+/** An empty variable counts as unset: compose files write `PORT=` for "none". */
 function variable(env: Environment, name: string): string | undefined {
   const value = Object.hasOwn(env, name) ? env[name]?.trim() : undefined;
   return value === '' ? undefined : value;
@@ -95,7 +95,7 @@ function givenBy(
   return undefined;
 }
 
-/** Pairs of which the first must be less than the second (or not more, where it says so). */
+/** Pairs in which the first limit must be less than the second (or equal, where `orEqual` is set). */
 const ORDER: readonly { less: LimitName; more: LimitName; orEqual?: true }[] = [
   { less: 'drainMs', more: 'stopMs' },
   { less: 'stopMs', more: 'killMs' },
@@ -123,7 +123,7 @@ function checkOrder(limits: Limits, given: ReadonlyMap<LimitName, Given>, proble
 
 const KNOWN_VARIABLES: ReadonlySet<string> = new Set(LIMIT_NAMES.map((name) => LIMITS[name].env));
 
-/** Only near misses: an environment is full of other people's variables. */
+/** Reports near misses only, because the environment contains unrelated variables. */
 function warnOfUnknownVariables(env: Environment, problems: Problems): void {
   for (const name of Object.keys(env)) {
     if (!name.startsWith('MCPHUB_') || KNOWN_VARIABLES.has(name) || OTHER_VARIABLES.has(name)) continue;
@@ -139,7 +139,7 @@ const VARIABLE_TAILS: readonly string[] = [...KNOWN_VARIABLES]
   .filter((name) => name.startsWith('MCPHUB_'))
   .map((name) => name.slice('MCPHUB_'.length));
 
-/** Names of ours that are not limits. */
+/** Variables of the hub that are not limits. */
 const OTHER_VARIABLES: ReadonlySet<string> = new Set([
   'MCPHUB_CONFIG',
   'MCPHUB_SETTING_PATH',
@@ -154,7 +154,7 @@ const OTHER_VARIABLES: ReadonlySet<string> = new Set([
   'MCPHUB_KEY',
   'MCPHUB_ALLOWED_HOSTS',
   'MCPHUB_ALLOWED_ORIGINS',
-  // Kubernetes makes these for a service named mcphub.
+  // Kubernetes sets these for a service named mcphub.
   'MCPHUB_PORT',
   'MCPHUB_SERVICE_HOST',
   'MCPHUB_SERVICE_PORT',

@@ -1,7 +1,7 @@
 /**
- * The one page of limits: every figure that bounds a wait, a size or a count, with unit, range, environment variable and reason.
- * Promises: 0 is never "no limit"; every value is finite; `docs/limits.md` is generated from this table.
- * Does not: read the environment or files (`load.ts`).
+ * The table of all limits: every figure that bounds a wait, a size or a count, with unit, range, environment variable
+ * and reason. `docs/limits.md` is generated from it.
+ * Guarantees: 0 never means "no limit"; every value is finite.
  */
 export type Unit = 'ms' | 'bytes' | 'count' | 'depth' | 'per-second' | 'per-minute' | 'port';
 
@@ -11,7 +11,7 @@ export interface LimitRow {
   readonly min: number;
   readonly max: number;
   readonly env: string;
-  /** Why this figure; one sentence. */
+  /** The reason for this figure, in one sentence. */
   readonly why: string;
 }
 
@@ -966,7 +966,10 @@ export type Limits = Readonly<Record<LimitName, number>>;
 
 export const LIMIT_NAMES = Object.keys(LIMITS) as readonly LimitName[];
 
-/** Defaults with the given values on top. Unknown names and values outside a row's range are left out (the loader has reported them). */
+/**
+ * Returns the defaults with the given values on top. Skips unknown names and values out of range, which the loader has
+ * reported.
+ */
 export function limitsFrom(values: Readonly<Record<string, number>>): Limits {
   const limits = {} as Record<LimitName, number>;
   for (const name of LIMIT_NAMES) {

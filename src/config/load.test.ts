@@ -1,4 +1,4 @@
-/** Finding and reading the file, with a real directory. */
+/** Finds and reads the file in a real directory. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';

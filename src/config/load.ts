@@ -1,8 +1,8 @@
 /**
- * The room's door: finds, reads and parses the configuration, at start and at every reload.
- * Promises: never rejects for what a file holds or lacks (a problem says it), only when the deadline passes; reads nothing of the process
- * (environment, directories and flags are given); writes nothing.
- * Does not: keep the old configuration when the new one is wrong; whoever reloads does.
+ * Finds, reads and parses the configuration, at start and at every reload. Whoever reloads keeps the old configuration
+ * when the new one is invalid.
+ * Guarantees: errors in the file are returned as problems; rejects only when the deadline passes; environment,
+ * directories and flags come from the caller; writes nothing.
  */
 import { ContainerLimits } from '../runtime/capped.ts';
 import type { Deadline } from '../runtime/deadline.ts';
@@ -23,22 +23,25 @@ export { type ConfigProblem, formatProblems } from './problems.ts';
 export type { ServerConfig } from './servers.ts';
 
 export interface LoadOptions {
-  /** `--config`. */
+  /** Value of `--config`. */
   readonly path?: string | undefined;
   readonly env: Environment;
-  /** Absolute. */
+  /** Absolute path. */
   readonly cwd: string;
   readonly home: string;
-  /** The packaged example, taken when there is nothing else. */
+  /** The packaged example, used when no other file exists. */
   readonly fallback?: string | undefined;
-  /** Limits from the command line; they win. */
+  /** Limits from the command line, which take precedence. */
   readonly flags?: LimitFlags | undefined;
-  /** Makes the reading visible among the waits of a process. */
+  /** Shows the reading in the table of waits of a process. */
   readonly runtime?: Pick<Runtime, 'waits'> | undefined;
   readonly deadline: Deadline;
 }
 
-/** Without any file there are no servers: a warning, and the limits of environment and flags. A named file that is not there is an error. */
+/**
+ * Returns the configuration. Without any file there are no servers: a warning, and the limits of environment and flags.
+ * A named file that does not exist is an error.
+ */
 export async function loadConfig(options: LoadOptions): Promise<Loaded> {
   const { env, cwd, home, flags = {}, deadline } = options;
   const waits = waitsOf(options);
@@ -63,7 +66,7 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
   return { config: undefined, problems: [atFile('error', file, read.fault)], sources: [], file, digest };
 }
 
-/** Which file `loadConfig` would read, and why that one. */
+/** Returns the file that `loadConfig` would read, and why. */
 export async function findConfigFile(options: Omit<LoadOptions, 'flags'>): Promise<FoundFile | undefined> {
   return find(searchFrom(options, waitsOf(options)));
 }
@@ -72,7 +75,7 @@ function searchFrom({ path, env, cwd, home, fallback, deadline }: LoadOptions, w
   return { path, env, cwd, home, fallback, waits, deadline };
 }
 
-/** A tool without a kernel has a ledger of its own; the rule that every wait ends stays. */
+/** A command-line tool without a runtime uses its own table of waits, so that every wait still ends. */
 function waitsOf({ runtime, deadline }: LoadOptions): Waits {
   return runtime?.waits ?? new Waits(deadline.clock, new ContainerLimits(), 16, () => {});
 }

@@ -1,4 +1,4 @@
-/** JSONC with places. */
+/** Parses JSONC with positions. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

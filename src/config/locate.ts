@@ -1,8 +1,7 @@
 /**
- * Reads JSONC (comments, trailing commas, a byte order mark) into plain values and knows the line and column of each.
- * Promises: never throws; iterates before it recurses, so that deep nesting is a named error; a key that stands twice in one object is one
- * too (JSON would silently take the last); objects have no prototype.
- * Does not: know what a configuration is.
+ * Parses JSONC (comments, trailing commas, a byte order mark) into plain values with the line and column of each.
+ * Guarantees: never throws; deep nesting is an error, not a stack overflow; a duplicate key in one object is an error
+ * (JSON.parse would take the last one); objects have no prototype.
  */
 import { createScanner, type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser';
 
@@ -15,7 +14,7 @@ export interface Position {
   readonly column: number;
 }
 
-/** Which end of a property is meant: its name or its value. */
+/** The part of a property that a position refers to: its name or its value. */
 export type At = 'key' | 'value';
 
 export interface SyntaxProblem extends Position {
@@ -25,16 +24,16 @@ export interface SyntaxProblem extends Position {
 }
 
 export interface JsoncText {
-  /** Undefined when there are syntax problems. */
+  /** Undefined when there are syntax errors. */
   readonly value: unknown;
   readonly syntax: readonly SyntaxProblem[];
-  /** Keys that stand twice, and `__proto__`; the value goes without them. */
+  /** Duplicate keys and `__proto__`; the value does not contain them. */
   readonly keys: readonly SyntaxProblem[];
-  /** Place of a path; the nearest parent that exists when the path does not. */
+  /** Returns the position of a path, or of its nearest existing parent. */
   positionOf(path: ConfigPath, at: At): Position;
 }
 
-/** Deeper than any configuration; a recursive parser dies at some thousands. */
+/** Deeper than any configuration; a recursive parser fails at some thousands. */
 const MAX_DEPTH = 64;
 const MAX_SYNTAX_PROBLEMS = 20;
 
@@ -60,7 +59,7 @@ function unreadable(syntax: readonly SyntaxProblem[]): JsoncText {
   return { value: undefined, syntax, keys: [], positionOf: () => ({ line: first.line, column: first.column }) };
 }
 
-/** Turns offsets into lines and columns. */
+/** Returns a function that converts offsets to lines and columns. */
 function placer(text: string): (offset: number) => Position {
   const starts = [0];
   for (const found of text.matchAll(/\r\n|\n|\r/g)) starts.push(found.index + found[0].length);
@@ -76,7 +75,7 @@ function placer(text: string): (offset: number) => Position {
   };
 }
 
-/** Token kinds of jsonc-parser, whose enum exists in its types only. */
+/** Token kinds of jsonc-parser, which exports the enum as a type only. */
 const OPEN_BRACE = 1;
 const CLOSE_BRACE = 2;
 const OPEN_BRACKET = 3;
@@ -112,7 +111,7 @@ const SYNTAX_WORDS: Readonly<Record<string, readonly [message: string, expected:
   InvalidCharacter: ['a character that JSON does not allow in a text', 'an escape such as \\n or \\t'],
 };
 
-/** One a line: a parser that recovers reports the same slip several times. */
+/** Keeps one error per line, because a parser that recovers reports the same error several times. */
 function syntaxProblems(
   text: string,
   faults: readonly ParseError[],
@@ -163,13 +162,13 @@ function plainValue(node: Node, path: ConfigPath, walk: Walk): unknown {
 
 type PropertyOf = (node: Node, key: string) => Node | undefined;
 
-/** Looks properties up by name; an object of thousands is gone through once. */
+/** Returns a look-up of properties by name; an object of thousands is indexed once. */
 function propertyIndex(): PropertyOf {
   const known = new WeakMap<Node, ReadonlyMap<string, Node>>();
   return (node, key) => {
     let properties = known.get(node);
     if (properties === undefined) {
-      // Reversed, so that of two equal keys the first one stays.
+      // Reversed, so that the first of two equal keys stays.
       const pairs = (node.children ?? []).map((child): [string, Node] => [String(child.children?.[0]?.value), child]);
       properties = new Map(pairs.reverse());
       known.set(node, properties);

@@ -1,10 +1,11 @@
 /**
- * Origins that may be allowed by name, as browsers and desktop apps send them (RFC 6454, section 6.2): `https://hub.example.com`,
- * `http://localhost:*`, `https://*.example.com`, `app://obsidian.md`, `vscode-webview://*`. Reading one refuses what no request can match.
+ * Parses and matches the entries of `allowedOrigins` in the form that browsers and desktop apps send (RFC 6454, section
+ * 6.2): `https://hub.example.com`, `http://localhost:*`, `https://*.example.com`, `app://obsidian.md`,
+ * `vscode-webview://*`. An entry that no request can match is refused.
  */
 import { isIP } from 'node:net';
 
-/** Longest scheme, name of DNS and port. */
+/** Longest scheme, DNS name and port together. */
 const MAX_CHARS = 300;
 const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/(\[[0-9a-f:.]+\]|[^\s:/?#@\\[\],]+)(?::(\d{1,5}))?$/;
 const PATTERN = /^([a-z][a-z0-9+.-]*):\/\/(\[[0-9a-f:.]+\]|[^\s:/?#@\\[\],]+)(?::(\d{1,5}|\*))?\/?$/;
@@ -12,13 +13,13 @@ const DEFAULT_PORT: Readonly<Record<string, string>> = { http: '80', https: '443
 
 export interface Origin {
   readonly scheme: string;
-  /** Lower case; an IPv6 address without brackets; without a final dot where the scheme has names of DNS. */
+  /** Lower case; an IPv6 address without brackets; without a final dot where the scheme uses DNS names. */
   readonly name: string;
-  /** Empty = the scheme has no default port and none is given. */
+  /** Empty when no port is given and the scheme has no default. */
   readonly port: string;
 }
 
-/** Returns the parts of an Origin header; undefined = opaque (`null`) or malformed. */
+/** Returns the parts of an Origin header, or undefined when it is opaque (`null`) or malformed. */
 export function parseOrigin(text: string): Origin | undefined {
   return text.length > MAX_CHARS ? undefined : partsOf(ORIGIN.exec(text.toLowerCase()));
 }
@@ -27,19 +28,22 @@ function partsOf(parts: RegExpExecArray | null): Origin | undefined {
   const [, scheme = '', host = '', port] = parts ?? [];
   const standard = DEFAULT_PORT[scheme];
   const name = host.replace(/^\[|\]$/g, '');
-  // `app://.` is an origin of its own.
+  // `app://.` is a valid origin.
   const plain = standard === undefined ? name : withoutFinalDot(name);
   return plain === '' ? undefined : { scheme, name: plain, port: port ?? standard ?? '' };
 }
 
-/** Returns a host name without the dot that ends an absolute name of DNS. */
+/** Returns a host name without the dot that ends an absolute DNS name. */
 export function withoutFinalDot(name: string): string {
   return name.endsWith('.') ? name.slice(0, -1) : name;
 }
 
 export type PatternRead = { readonly value: string } | { readonly expected: string };
 
-/** Reads an entry of `allowedOrigins` into the form that `matchesOrigin` compares; `expected` says why it can never match. */
+/**
+ * Converts an entry of `allowedOrigins` to the form that `matchesOrigin` compares; `expected` tells why it can never
+ * match.
+ */
 export function readOriginPattern(text: string): PatternRead {
   if (text === '*') return { value: text };
   const lower = text.toLowerCase();
@@ -66,7 +70,7 @@ export function readOriginPattern(text: string): PatternRead {
   return { value: `${parts.scheme}://${host}${isDefault ? '' : `:${parts.port}`}` };
 }
 
-/** As browsers send the name: in Punycode; undefined = no name of DNS and no address. */
+/** Returns the name as browsers send it, in Punycode, or undefined when it is neither a DNS name nor an address. */
 function webName(name: string): string | undefined {
   const start = name.startsWith('*.') ? '*.' : '';
   const host = name.slice(start.length);
@@ -82,7 +86,10 @@ function isWildcardRight(name: string, isWeb: boolean): boolean {
   return name.startsWith('*.') && rest !== '' && !rest.startsWith('.') && !rest.includes('*') && isIP(rest) === 0;
 }
 
-/** True when an entry of `allowedOrigins`, as `readOriginPattern` returns it, means this origin. `*.` stands for one label or more. */
+/**
+ * Returns true when an entry of `allowedOrigins`, as `readOriginPattern` returns it, matches this origin. `*.` stands
+ * for one or more labels.
+ */
 export function matchesOrigin(pattern: string, { scheme, name, port }: Origin): boolean {
   const parts = partsOf(PATTERN.exec(pattern));
   if (parts === undefined || parts.scheme !== scheme) return false;

@@ -1,4 +1,4 @@
-/** Whatever is done to a good file: it is read, or what is wrong is named with a place in it; never a throw, never a secret. */
+/** Any change of a valid file is either read, or reported with a position; nothing throws, and no secret is shown. */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the notation of the file is meant
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -7,7 +7,9 @@ import { explain } from './explain.ts';
 import { parseConfig } from './parse.ts';
 import { formatProblems } from './problems.ts';
 
-/** With signs that no host name has: a cut can make a secret the host of an address, and hosts are shown. */
+/**
+ * Contains characters that no host name has: a cut can turn a secret into the host of an address, and hosts are shown.
+ */
 const SECRET = 'open~sesame!';
 const ENV = { TOKEN: SECRET, MCPHUB_CALLS: '100' };
 
@@ -132,7 +134,7 @@ test('any choice of its keys is read or named', () => {
   );
 });
 
-/** GOOD without what JSON does not know. */
+/** Parses GOOD after removing what JSON does not allow. */
 function parseTreeOf(text: string): unknown {
   const plain = text.replace(/\/\/ an editor likes it|\/\* the end \*\//g, '').replace(/,(\s*[}\]])/g, '$1');
   return JSON.parse(plain);

@@ -1,4 +1,4 @@
-/** What a good file means, rule by rule. */
+/** The meaning of valid files, rule by rule. */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the notation of the file is meant
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,8 +1,7 @@
 /**
- * From the text of a configuration to a frozen Config, or to everything that is wrong with it.
- * Promises: pure; never throws; all errors at once, each with its line; with any error there is no Config, so that half a file is never
- * taken for a whole one; nothing secret is in what it says.
- * Does not: read files (`load.ts`).
+ * Converts the text of a configuration to a frozen Config, or to a list of all its errors. `load.ts` reads files.
+ * Guarantees: pure; never throws; reports all errors at once with their lines; with any error there is no Config, so
+ * that a partial file is never used; messages contain no secrets.
  */
 import { createHash } from 'node:crypto';
 import type { Snapshot } from '../model/snapshot.ts';
@@ -20,17 +19,17 @@ import { checkShape, type Shape } from './shape.ts';
 import { slugFrom } from './slug.ts';
 import type { Environment } from './variables.ts';
 
-/** Everything configured, variables put in. Frozen. Holds secrets. */
+/** The complete configuration with variables expanded. Frozen. Contains secrets. */
 export interface Config {
-  /** Undefined = there is no file; then there are no servers. */
+  /** Undefined when there is no file, and so no servers. */
   readonly file: string | undefined;
   readonly servers: readonly ServerConfig[];
   readonly groups: readonly GroupConfig[];
   readonly limits: Limits;
-  /** Limits that differ from their defaults; what a snapshot carries. */
+  /** Limits that differ from their defaults, as a snapshot carries them. */
   readonly limitOverrides: Readonly<Record<string, number>>;
   readonly settings: Snapshot['settings'];
-  /** The file is looked at again and again, and applied when its content has changed. */
+  /** True when the file is checked regularly and applied after its content has changed. */
   readonly watchConfig: boolean;
 }
 
@@ -39,13 +38,16 @@ export interface Loaded {
   readonly config: Config | undefined;
   readonly problems: readonly ConfigProblem[];
   readonly sources: readonly Explained[];
-  /** The file that was looked at, or undefined when there is none. */
+  /** The file that was read, or undefined when there is none. */
   readonly file: string | undefined;
-  /** Equal = the same file with the same content, or lacking in the same way. */
+  /** Equal for the same file with the same content, or missing for the same reason. */
   readonly digest: string;
 }
 
-/** `file` is the name shown in problems and the base of relative directories; `flags` are limits from the command line. */
+/**
+ * Parses a configuration. `file` is shown in problems and is the base of relative directories; `flags` are limits from
+ * the command line.
+ */
 export function parseConfig(text: string, file: string, env: Environment, flags: LimitFlags = {}): Loaded {
   const source = readJsonc(text);
   const problems = new Problems(file, source.positionOf);
@@ -59,7 +61,7 @@ export function parseConfig(text: string, file: string, env: Environment, flags:
   return read({ root: rootOf(source.value), shape, problems, env, flags, file, lineOf, digest });
 }
 
-/** What there is without a file: no servers, and the limits of environment and flags. */
+/** Returns the configuration without a file: no servers, and the limits of environment and flags. */
 export function configWithoutFile(env: Environment, flags: LimitFlags, missing: ConfigProblem): Loaded {
   const problems = new Problems('', () => ({ line: 0, column: 0 }));
   problems.add(missing);
@@ -68,7 +70,7 @@ export function configWithoutFile(env: Environment, flags: LimitFlags, missing: 
   return read({ root: {}, shape, problems, env, flags, file: undefined, lineOf: () => 0, digest });
 }
 
-/** `text` undefined = there is none to be had. */
+/** Returns the digest of a file's content; `text` is undefined when it could not be read. */
 export function contentDigest(file: string, text: string | undefined): string {
   const hash = createHash('sha256').update(JSON.stringify([file, text === undefined]));
   return hash
@@ -143,16 +145,19 @@ function readServers(reading: Reading, limits: Limits): { list: ServerConfig[]; 
   return { list, leftOut };
 }
 
-/** Without these the rest of a server makes no sense, and would be called wrong where it is not. */
+/** Without a valid value of these keys the rest of a server would be reported wrongly. */
 const CORE_KEYS: readonly string[] = ['type', 'command', 'url', 'launch'];
 
-/** The server less the keys of the wrong kind, which are named already, so that its other faults show in the same run. */
+/**
+ * Returns the server without the keys of the wrong type, which were reported, so that its other errors show in the same
+ * run.
+ */
 function soundServer(name: string, { root, shape }: Reading): RawServer | undefined {
   const raw = objectAt(root, 'mcpServers')[name];
   if (rootOf(raw) !== raw) return undefined;
   const isSoundKey = (key: string): boolean => shape.isSound(['mcpServers', name, key]);
   if (!CORE_KEYS.every(isSoundKey)) return undefined;
-  // The schema has found nothing wrong at or below what is left.
+  // The schema has found no error at or below the remaining keys.
   return Object.fromEntries(Object.entries(raw as object).filter(([key]) => isSoundKey(key))) as RawServer;
 }
 
@@ -176,7 +181,7 @@ function readGroups(reading: Reading, leftOut: ReadonlySet<string>): GroupConfig
   return groups;
 }
 
-/** Paths and exposed names use the short form; two names must not share one. */
+/** Paths and exposed names use the short form, so two names must not share one. */
 function checkShortNames(names: readonly string[], top: 'mcpServers' | 'groups', problems: Problems): void {
   const holders = new Map<string, string>(); // bounded by: the file
   for (const name of names) {

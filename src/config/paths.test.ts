@@ -1,4 +1,4 @@
-/** Places on this machine. */
+/** Directories and sockets on this machine. */
 import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,23 +1,24 @@
 /**
- * Where things lie on this machine: the data directory and the directory of the private sockets.
- * Promises: node's own modules only (the supervisor uses it); nothing is created or read; the paths of sockets fit into what a unix socket's
- * address can hold, wherever the data directory is.
+ * Determines the data directory and the directory of the private sockets.
+ * Guarantees: imports node modules only (the supervisor uses it); creates and reads nothing; socket paths fit into the
+ * address of a unix socket for any data directory.
  */
 import { createHash } from 'node:crypto';
 import { homedir, tmpdir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { RELAY_SOCKET, socketName } from '../model/supervisor-messages.ts';
 
-/** A unix socket's address holds 104 bytes on macOS and 108 on Linux, its end mark included. */
+/** A unix socket address holds 104 bytes on macOS and 108 on Linux, including the terminator. */
 const MAX_SOCKET_PATH_BYTES = 100;
-/** Longest name in the run directory, and room for two digits. */
+/** Longest name in the run directory, with room for two digits. */
 const LONGEST_SOCKET = 'control-99.sock';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * The data directory, absolute: `flag` (--data-dir), `MCPHUB_DATA_DIR`, `$XDG_DATA_HOME/mcphub`, else the platform's own place:
- * `~/.local/share/mcphub`, macOS `~/Library/Application Support/mcphub`, Windows `%LOCALAPPDATA%\mcphub`.
+ * Returns the absolute data directory: `flag` (--data-dir), `MCPHUB_DATA_DIR`, `$XDG_DATA_HOME/mcphub`, or the default
+ * of the platform: `~/.local/share/mcphub`, macOS `~/Library/Application Support/mcphub`, Windows
+ * `%LOCALAPPDATA%\mcphub`.
  */
 export function dataDirFrom(
   env: Environment,
@@ -27,7 +28,7 @@ export function dataDirFrom(
 ): string {
   const named = flag || env.MCPHUB_DATA_DIR;
   if (named) return resolve(named);
-  // The XDG specification: a relative path is to be ignored.
+  // The XDG specification requires that relative paths are ignored.
   if (env.XDG_DATA_HOME && isAbsolute(env.XDG_DATA_HOME)) return join(env.XDG_DATA_HOME, 'mcphub');
   const base = home === '' ? homedir() : home;
   if (platform === 'darwin') return join(base, 'Library', 'Application Support', 'mcphub');
@@ -36,8 +37,8 @@ export function dataDirFrom(
 }
 
 /**
- * The directory of the private sockets (to be made 0700): `<dataDir>/run`, or, when a socket's path in it would be too long, a short one in
- * the system's temporary directory that belongs to this user and data directory.
+ * Returns the directory of the private sockets (to be created with mode 0700): `<dataDir>/run`, or, when socket paths
+ * in it would be too long, a short one in the system's temporary directory for this user and data directory.
  */
 export function runDirFor(dataDir: string): string {
   const inside = join(dataDir, 'run');
@@ -46,12 +47,12 @@ export function runDirFor(dataDir: string): string {
   return join(tmpdir(), `mcphub-${process.getuid?.() ?? 0}-${digest}`);
 }
 
-/** The private socket of a process. */
+/** Returns the path of a process's private socket. */
 export function socketPath(runDir: string, role: 'hub' | 'control', slot: number): string {
   return join(runDir, socketName(role, slot));
 }
 
-/** The socket over which snapshots and facts travel. */
+/** Returns the path of the socket for snapshots and events. */
 export function relaySocketPath(runDir: string): string {
   return join(runDir, RELAY_SOCKET);
 }

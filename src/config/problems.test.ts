@@ -1,4 +1,4 @@
-/** Problems in words. */
+/** Formats problems. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formatProblems, Problems, pathText, quoted } from './problems.ts';

@@ -1,8 +1,8 @@
 /**
- * What is wrong with a configuration, in words for people: where, what, and what was expected instead.
- * Promises: no value of `env`, `headers`, `url` or `args` is ever quoted, so no secret gets into a message; texts from the file are shown
- * without control characters.
- * Does not: find problems; the files that read a part of the configuration do, and add them here.
+ * Describes errors in a configuration for people: where, what, and what was expected. The files that read a part of the
+ * configuration add them here.
+ * Guarantees: values of `env`, `headers`, `url` and `args` are never quoted, so messages contain no secrets; texts from
+ * the file are shown without control characters.
  */
 import type { At, ConfigPath, Position } from './locate.ts';
 
@@ -10,19 +10,19 @@ export interface ConfigProblem {
   readonly severity: 'error' | 'warning';
   /** The file, `environment` or `command line`. */
   readonly file: string;
-  /** 1-based; 0 when the problem is not at a place in a file. */
+  /** Line number from 1; 0 when the problem has no position in a file. */
   readonly line: number;
   readonly column: number;
-  /** Such as `mcpServers.github.args[2]`, or the name of a variable or flag; may be empty. */
+  /** For example `mcpServers.github.args[2]`, or the name of a variable or flag; may be empty. */
   readonly path: string;
   readonly message: string;
   readonly expected: string | undefined;
 }
 
-/** Of each severity. More are counted, not kept: a file of a million mistakes needs no million lines. */
+/** Maximum problems kept per severity; further ones are only counted. */
 const MAX_PROBLEMS = 200;
 
-/** Gathers the problems of one file, with their places. */
+/** Collects the problems of one file with their positions. */
 export class Problems {
   readonly file: string;
   readonly #positionOf: (path: ConfigPath, at: At) => Position;
@@ -40,12 +40,12 @@ export class Problems {
     return this.#errors;
   }
 
-  /** True = further errors are only counted, so that finding good words for them is for nothing. */
+  /** True when further errors are only counted, so their messages need not be built. */
   get isFull(): boolean {
     return this.#errors >= MAX_PROBLEMS;
   }
 
-  /** All of them in the order of the file. */
+  /** Returns all problems in the order of the file. */
   list(): readonly ConfigProblem[] {
     const sorted = this.#list.toSorted((a, b) => a.line - b.line || a.column - b.column);
     if (this.#left === 0) return sorted;
@@ -82,7 +82,7 @@ export class Problems {
 
 const PLAIN_KEY = /^[\p{L}\p{N}_$@-]+$/u;
 
-/** `mcpServers.github.args[2]`; keys that are not plain words are quoted. */
+/** Returns a path as text, such as `mcpServers.github.args[2]`; keys that are not plain words are quoted. */
 export function pathText(path: ConfigPath): string {
   let text = '';
   for (const key of path) {
@@ -95,7 +95,7 @@ export function pathText(path: ConfigPath): string {
 
 const MAX_QUOTED = 80;
 
-/** A text of the file for people: in quotes, cut at 80 characters, nothing in it that a terminal would obey. */
+/** Returns a text of the file in quotes, cut at 80 characters, without terminal control characters. */
 export function quoted(text: string): string {
   const cut = text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED - 1)}…` : text;
   return JSON.stringify(cut).replace(
@@ -104,7 +104,7 @@ export function quoted(text: string): string {
   );
 }
 
-/** One line a problem: `file:line:column  error  path  message (expected …)`. */
+/** Returns one line per problem: `file:line:column  error  path  message (expected …)`. */
 export function formatProblems(problems: readonly ConfigProblem[]): string {
   return problems.map(formatProblem).join('\n');
 }

@@ -1,4 +1,4 @@
-/** Figures as people write them. */
+/** Figures with units. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,11 +1,11 @@
 /**
- * Figures as people write them: 5000, "5s", "2m", "4MiB". Pure.
- * Promises: an accepted figure is finite, whole and within its range; nothing means "no limit"; "5" with no unit is taken from the
- * environment only, where everything is text.
+ * Parses and formats figures with units: 5000, "5s", "2m", "4MiB". Pure.
+ * Guarantees: an accepted figure is finite, whole and in range; no figure means "no limit"; text without a unit ("5")
+ * is accepted only from the environment.
  */
 import type { Unit } from './limits.ts';
 
-/** What a figure may be; a row of the limits table is one. */
+/** The allowed values of a figure; a row of the limits table is one. */
 export interface QuantityRule {
   readonly unit: Unit;
   readonly min: number;
@@ -30,10 +30,10 @@ const SIZES: Readonly<Record<string, number>> = {
 
 const WRITTEN = /^(\d{1,15}(?:\.\d{1,6})?) ?([A-Za-z]{0,3})$/;
 
-/** The pattern of written figures, for the published JSON Schema. */
+/** The pattern of figures with units, for the published JSON Schema. */
 export const QUANTITY_PATTERN = '^[0-9]+(\\.[0-9]+)? ?(ms|s|m|h|d|B|KiB|MiB|GiB|kB|KB|MB|GB)$';
 
-/** `bare` = a text without a unit counts as a plain number (environment variables). */
+/** Parses a figure. `bare` accepts text without a unit as a plain number (environment variables). */
 export function parseQuantity(given: number | string, rule: QuantityRule, bare = false): Quantity {
   const value = typeof given === 'number' ? given : numberFrom(given.trim(), rule.unit, bare);
   if (value !== undefined && Number.isSafeInteger(value) && value >= rule.min && value <= rule.max) {
@@ -51,7 +51,7 @@ function numberFrom(text: string, unit: Unit, bare: boolean): number | undefined
   const factors = unit === 'ms' ? LENGTHS : unit === 'bytes' ? SIZES : undefined;
   const factor = factors !== undefined && Object.hasOwn(factors, suffix) ? factors[suffix] : undefined;
   if (factor === undefined) return undefined;
-  // 1.1 * 1000 is not whole in binary; what is meant is.
+  // 1.1 * 1000 is not whole in binary; rounding gives the intended value.
   return Math.round(amount * factor * 1000) / 1000;
 }
 
@@ -62,7 +62,7 @@ function expectedText(rule: QuantityRule): string {
   return `a whole number ${range}`;
 }
 
-/** A figure for people: `5 s`, `4 MiB`, `10,000`. Exact: a value that has no round form stays in its base unit. */
+/** Formats a figure: `5 s`, `4 MiB`, `10,000`. Exact: a value without a round form keeps its base unit. */
 export function quantityText(value: number, unit: Unit): string {
   if (unit === 'ms') return withLargest(value, LENGTHS, 'ms');
   if (unit === 'bytes') return withLargest(value, { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }, 'B');

@@ -1,8 +1,9 @@
 /**
- * The shape of the configuration file (zod 4). The published JSON Schema is made from it, so every key carries its sentence.
- * Promises: unknown keys are refused; the keys of the original MCPHub and of common clients that mean nothing here are part of the shape,
+ * The schema of the configuration file (zod 4) and the source of the published JSON Schema, so every key has a
+ * description. `servers.ts`, `groups.ts` and `limit-values.ts` check what needs several keys, a range or the
+ * environment.
+ * Guarantees: unknown keys are refused; unsupported keys of the original MCPHub and of common clients are accepted and
  * marked deprecated, so that such files stay valid.
- * Does not: check what needs more than one key, a range or the environment (`servers.ts`, `groups.ts`, `limit-values.ts`).
  */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the notation of the file is meant
 import { z } from 'zod';
@@ -19,7 +20,7 @@ function ignored(what: string): z.ZodOptional<z.ZodUnknown> {
   return z.unknown().meta({ description: what, deprecated: true }).optional();
 }
 
-/** Keys of a server in files of the original and of clients: accepted, named in a warning, without effect. */
+/** Server keys of the original and of clients: accepted without effect, and reported as warnings. */
 export const FOREIGN_SERVER_KEYS = {
   description: 'Not used.',
   owner: 'The original’s owner of a server; not used.',
@@ -38,7 +39,7 @@ export const FOREIGN_SERVER_KEYS = {
   disabledTools: 'A setting of a client; use tools: { <name>: { "enabled": false } }.',
 } as const;
 
-/** The same for the top of the file. */
+/** The same for top-level keys. */
 export const FOREIGN_TOP_KEYS = {
   users: 'The original’s users; not used.',
   systemConfig: 'The original’s settings; not used.',
@@ -160,7 +161,7 @@ export const groupSchema = z.strictObject({
   }),
 });
 
-/** Groups as the original writes them: an array; members may be objects with a choice of tools. */
+/** Groups in the original's form: an array; members may be objects that select tools. */
 const originalGroupSchema = z.looseObject({
   name: z.string(),
   servers: z.array(
@@ -248,7 +249,7 @@ export type RawTool = z.infer<typeof toolSchema>;
 export type RawGroup = z.infer<typeof groupSchema>;
 export type RawOriginalGroup = z.infer<typeof originalGroupSchema>;
 
-/** Keys that the schema knows in the object at `path`. */
+/** Returns the keys that the schema defines in the object at `path`. */
 export function keysAt(path: readonly (string | number)[]): readonly string[] {
   const [top, , third] = path;
   if (path.length === 0) return Object.keys(fileSchema.shape);

@@ -1,7 +1,7 @@
 /**
- * The texts of one server (arguments, environment, addresses, headers) with variables put in and checked.
- * Promises: a problem names the server, the key and the variable, never what a text holds; a server that is switched off may miss
- * variables (a warning), for nobody starts it.
+ * Expands variables in the texts of one server (arguments, environment, addresses, headers) and checks the results.
+ * Guarantees: a problem names the server, the key and the variable, never a value; a disabled server with missing
+ * variables causes only a warning, because it is not started.
  */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the notation of the file is meant
 import type { ConfigPath } from './locate.ts';
@@ -14,7 +14,7 @@ export interface TextRules {
   readonly problems: Problems;
   readonly env: Environment;
   readonly isEnabled: boolean;
-  /** Variables left in place for the runtime. */
+  /** Variables that are left in place until the server starts. */
   readonly kept: ReadonlySet<string>;
   /** Called with each value that a variable had. */
   readonly inserted: (value: string) => void;
@@ -61,7 +61,7 @@ export function readEnvironment(
 
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
-/** Sent by the hub itself; files of the original often repeat them. */
+/** Headers that the hub sends itself; files of the original often repeat them. */
 const OWN_HEADERS: ReadonlySet<string> = new Set([
   'accept',
   'content-type',

@@ -1,8 +1,8 @@
 /**
- * From the servers of the file to what a link needs: aliases settled, variables put in, times and sizes checked.
- * Promises: the original's forms are read; a server with a fault is left out of the result, and the fault is named; the rest is still read,
- * so that all faults show at once.
- * Does not: give short names, home hubs or hashes (`control/`).
+ * Converts the servers of the file to what a link needs: resolves aliases, expands variables, checks times and sizes.
+ * `control/` adds short names, owner workers and hashes.
+ * Guarantees: the original's forms are accepted; an invalid server is reported and left out of the result; all others
+ * are still read, so that all errors show at once.
  */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the notation of the file is meant
 import { dirname, isAbsolute, join } from 'node:path';
@@ -16,22 +16,22 @@ import { FOREIGN_SERVER_KEYS, type RawLaunch, type RawServer, SERVER_TYPES, type
 import { readEnvironment, readHeaders, readText, type TextRules } from './server-texts.ts';
 import type { Environment } from './variables.ts';
 
-/** A server as configured; its short name, home and hash are given by control. */
+/** A server as configured; control adds its short name, owner worker and hash. */
 export type ServerConfig = Omit<ServerSpec, 'slug' | 'homeHub' | 'hash'>;
 
 export interface ServerContext {
   readonly problems: Problems;
   readonly env: Environment;
-  /** The file; relative directories are relative to its own. */
+  /** The file; relative directories are relative to its directory. */
   readonly file: string;
-  /** Port of this hub, to see a server that leads back to it. */
+  /** Port of this hub, to detect a server that leads back to it. */
   readonly ownPort: number;
 }
 
 const PORT_ONLY: ReadonlySet<string> = new Set(['PORT']);
 const NOTHING: ReadonlySet<string> = new Set();
 
-/** Undefined = not served in this version (named in a warning), or faulty. */
+/** Returns the server, or undefined when it is invalid or not supported by this version (reported as a warning). */
 export function readServer(name: string, raw: RawServer, context: ServerContext): ServerConfig | undefined {
   const { problems } = context;
   const path: ConfigPath = ['mcpServers', name];
@@ -71,7 +71,7 @@ function readEnabled(raw: RawServer, path: ConfigPath, problems: Problems): bool
   return raw.enabled ?? !(raw.disabled ?? false);
 }
 
-/** `options` of the original: milliseconds of its SDK. */
+/** Converts `options` of the original, which are milliseconds of its SDK. */
 function withOriginalTimes(raw: RawServer, path: ConfigPath, problems: Problems): RawServer {
   const { options } = raw;
   if (options === undefined) return raw;
@@ -143,7 +143,7 @@ function readTransport(
   return given === 'remote' && launch === undefined ? { ...http, untyped: true } : http;
 }
 
-/** The usual path of the old transport. The original took every address without a type for one. */
+/** Returns true for the usual path of the SSE transport. The original took every address without a type for one. */
 function looksLikeSse(url: string | undefined): boolean {
   return url !== undefined && /\/sse\/?(?:[?#]|$)/.test(url);
 }
@@ -198,7 +198,7 @@ function readAddress(written: string, { path, rules, context }: Reading): string
 
 const MAX_NAME = 200;
 
-/** True = fit to name a server or group. Any letters are. */
+/** Returns true when the name is valid for a server or group. All letters are allowed. */
 export function checkName(name: string, path: ConfigPath, problems: Problems): boolean {
   const isFit = name.trim() !== '' && name.length <= MAX_NAME && !/\p{Cc}/u.test(name);
   if (!isFit) problems.error(path, `${quoted(name)} is no name`, `1 to ${MAX_NAME} characters, any letters`, 'key');

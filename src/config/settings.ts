@@ -1,6 +1,8 @@
 /**
- * The few settings that are no figures: Host names and Origins accepted besides loopback, reverse proxies, and a few switches. Environment over file.
- * Promises: host names come out in lower case, without a port and a final dot, as `auth/` compares them; origins as `origin-pattern.ts` compares them.
+ * Reads the settings that are not figures: allowed host names and origins, reverse proxies, and a few switches.
+ * Environment over file.
+ * Guarantees: host names are returned in lower case, without port and final dot, as `auth/` compares them; origins as
+ * `origin-pattern.ts` compares them.
  */
 import { isIP } from 'node:net';
 import type { Snapshot } from '../model/snapshot.ts';
@@ -34,7 +36,7 @@ interface SettingRule {
   readonly read: (text: string) => SettingRead;
 }
 
-/** `expected` = what the setting takes instead. */
+/** `expected` describes the valid form. */
 type SettingRead = PatternRead | undefined;
 
 const RULES: readonly SettingRule[] = [
@@ -164,7 +166,7 @@ function hostFrom(text: string): SettingRead {
   return name === '' ? undefined : { value: name };
 }
 
-/** An address, or an address and how many of its bits name a network; not all addresses at once. */
+/** Reads an address, or a network as address and prefix length; refuses the network of all addresses. */
 function networkFrom(text: string): SettingRead {
   const [address = '', bits, ...more] = text.split('/');
   const family = isIP(address);

@@ -1,7 +1,8 @@
 /**
- * Holds a parsed file against the schema and turns what zod says into problems with a place and a suggestion.
- * Promises: one problem a fault, at the deepest place that is wrong; unknown keys come with the key that was probably meant.
- * Does not: read a value; whoever reads a part first asks `isSound`.
+ * Validates a parsed file against the schema and turns the errors of zod into problems with position and suggestion.
+ * Check `isSound` before reading a part.
+ * Guarantees: one problem per error, at the deepest invalid place; unknown keys are reported with the closest known
+ * key.
  */
 import type { z } from 'zod';
 import { closestOf } from './closest.ts';
@@ -10,7 +11,7 @@ import { type Problems, pathText, quoted } from './problems.ts';
 import { FOREIGN_SERVER_KEYS, FOREIGN_TOP_KEYS, fileSchema, keysAt, originalFileSchema } from './schema.ts';
 
 export interface Shape {
-  /** True = nothing at, above or below this path is of the wrong kind. Keys too many do not count. */
+  /** Returns true when nothing at, above or below this path has the wrong type. Unknown keys do not count. */
   isSound(path: ConfigPath): boolean;
 }
 
@@ -26,7 +27,7 @@ export function checkShape(value: unknown, problems: Problems): Shape {
     for (let depth = 0; depth < path.length; depth += 1) aroundBroken.add(pathText(path.slice(0, depth)));
   };
   for (const { path, issue } of faults) {
-    // A key too many does not keep the others from being read, but the one that was meant is not really missing.
+    // An unknown key does not prevent reading the others, but the key that was meant is not really missing.
     if (issue.code !== 'unrecognized_keys') markBroken(path);
     else {
       for (const meant of reportUnknown(path, issue.keys, problems)) {
@@ -50,7 +51,7 @@ interface Fault {
   readonly issue: Issue;
 }
 
-/** Of the branches of a union the one that got deepest is the one that was meant. */
+/** Of the branches of a union, the one that matched deepest is the one that was meant. */
 function faultsFrom(issue: Issue, prefix: ConfigPath): Fault[] {
   const path = [...prefix, ...issue.path.map((key) => (typeof key === 'symbol' ? String(key) : key))];
   if (issue.code === 'invalid_union') {
@@ -73,7 +74,7 @@ function reportUnknown(path: ConfigPath, keys: readonly string[], problems: Prob
 
 interface Report {
   readonly root: unknown;
-  /** Places of keys that are there under a wrong name. */
+  /** Places of keys that are present under a wrong name. */
   readonly named: ReadonlySet<string>;
   readonly problems: Problems;
 }
@@ -90,7 +91,7 @@ function report({ path, issue }: Fault, { root, named, problems }: Report): void
   problems.error(path, `${subject} ${issue.code === 'invalid_value' ? shown(found) : kindOf(found)}`, expected);
 }
 
-/** What other programs call our keys. */
+/** Names that other programs use for these keys. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
   servers: 'mcpServers',
   mcp: 'mcpServers',
@@ -130,7 +131,7 @@ function expectedText(issue: Issue): string | undefined {
   return issue.code === 'invalid_union' ? issue.message : undefined;
 }
 
-/** A short plain word may be told; anything else may be a secret in the wrong place. */
+/** Shows short plain words only; anything else may be a secret in the wrong place. */
 function shown(value: unknown): string {
   return typeof value === 'string' && /^[\w-]{1,24}$/.test(value) ? quoted(value) : kindOf(value);
 }

@@ -1,8 +1,8 @@
 /**
- * The short ASCII form of a configured name, used in paths and exposed names.
- * Promises: pure and stable; `^[A-Za-z0-9_-]{1,32}$`; a name that is legal as it is stays as it is; names that differ in letters the short
- * form cannot show get a hash, so that they do not collide.
- * Does not: settle two names with the same short form; the loader refuses them.
+ * Derives the short ASCII form of a configured name, for paths and exposed names. The loader refuses two names with the
+ * same short form.
+ * Guarantees: pure and stable; matches `^[A-Za-z0-9_-]{1,32}$`; a valid name stays unchanged; names that differ only in
+ * letters outside ASCII get a hash, so that they do not collide.
  */
 import { createHash } from 'node:crypto';
 
@@ -10,7 +10,10 @@ const LEGAL = /^[A-Za-z0-9_-]{1,32}$/;
 const MAX_LENGTH = 32;
 const HASH_LENGTH = 6;
 
-/** `github` → `github`; `My Server` → `My-Server`; `깃허브` → `s-` and six hex digits; `Café` → `Cafe`. */
+/**
+ * Returns the short form: `github` → `github`; `My Server` → `My-Server`; `깃허브` → `s-` and six hex digits; `Café` →
+ * `Cafe`.
+ */
 export function slugFrom(name: string): string {
   if (LEGAL.test(name)) return name;
   const plain = name.normalize('NFKD').replace(/\p{M}+/gu, '');

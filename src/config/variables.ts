@@ -1,7 +1,8 @@
 /**
- * Puts environment variables into texts of the configuration: `${NAME}`, `${NAME:-default}`, `${env:NAME}`; `$${` is a plain `${`.
- * Promises: pure, linear in the text, one pass (what a variable holds is not read again for variables); says which variables are missing
- * by name and never by value.
+ * Expands environment variables in texts of the configuration: `${NAME}`, `${NAME:-default}`, `${env:NAME}`; `$${` is a
+ * literal `${`.
+ * Guarantees: pure, linear, one pass (values are not expanded again); missing variables are reported by name, never by
+ * value.
  */
 
 import { isOrdinaryVariable } from '../model/secret-values.ts';
@@ -12,16 +13,16 @@ export interface Expanded {
   readonly text: string;
   /** Variables without a value and without a default. */
   readonly missing: readonly string[];
-  /** What was put in from the environment, but for variables that hold nothing secret (`PATH`). */
+  /** Values from the environment that were inserted, except those of variables that are never secret (`PATH`). */
   readonly inserted: readonly string[];
-  /** True = it holds a `${` that begins no variable. What stands there is not told: it may be part of a secret. */
+  /** True when a `${` does not begin a variable. The text is not reported, because it may be part of a secret. */
   readonly malformed: boolean;
 }
 
 const NAME = /^(?:env:)?([A-Za-z_][A-Za-z0-9_]*)$/;
 const MARK = '${';
 
-/** Variables in `kept` stay, as `${NAME}`: `PORT` of a launched server gets its value when it starts. */
+/** Expands a text. Variables in `kept` stay as `${NAME}`: `PORT` of a launched server gets its value when it starts. */
 export function expandVariables(text: string, env: Environment, kept: ReadonlySet<string> = new Set()): Expanded {
   const missing: string[] = [];
   const inserted: string[] = [];

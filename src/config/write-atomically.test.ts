@@ -1,4 +1,4 @@
-/** Old or new, never half: with a real disk, and with a writer that is killed. */
+/** Files have the old or the new content, never a part, on a real disk and when the writer is killed. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -107,7 +107,7 @@ test('a writer killed at any moment leaves the old text or the new one', async (
     });
     const exit = once(writer, 'exit');
     await once(writer.stdout, 'data');
-    // A reader meets whole texts only, and so does whoever comes after the kill.
+    // Readers, and the next process after the kill, must find complete texts only.
     const killMs = performance.now() + Math.random() * 60;
     while (performance.now() < killMs) JSON.parse(await readFile(file, 'utf8'));
     writer.kill('SIGKILL');

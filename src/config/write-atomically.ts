@@ -1,8 +1,8 @@
 /**
- * Edge: replaces a file as a whole, so that a reader, or the next start after `kill -9`, finds the old text or the new one and nothing between.
- * Promises: written beside the file, flushed, renamed over it, the directory flushed; mode 0600; a link stays a link; a write whose deadline
- * has passed does not take effect later; nothing is left behind by a write that fails.
- * Does not: order two writers of the same file; the last rename wins, and both texts are whole.
+ * Replaces a file atomically: a reader, or the next start after `kill -9`, finds the old text or the new one. Writers
+ * of the same file are not ordered; the last rename wins.
+ * Guarantees: writes a temporary file beside it, flushes, renames and flushes the directory; mode 0600; a link stays a
+ * link; a write whose deadline has passed does not take effect later; a failed write leaves nothing behind.
  */
 import { randomBytes } from 'node:crypto';
 import { open, readdir, realpath, rename, stat, unlink } from 'node:fs/promises';
@@ -14,18 +14,21 @@ import type { WaitLabel, Waits } from '../runtime/waits.ts';
 export interface AtomicWrite {
   readonly waits: Waits;
   readonly deadline: Deadline;
-  /** For the table of waits; `snapshot-write` unless given. */
+  /** Label in the table of waits; `snapshot-write` by default. */
   readonly label?: WaitLabel;
   readonly owner?: string;
 }
 
-/** Pieces are asked for one at a time, each when the one before is written. */
+/** Pieces are requested one at a time, each after the previous one was written. */
 type FileContent = string | Uint8Array | Iterable<string>;
 
-/** A temporary file that outlived this belongs to nobody: its writer was killed. */
+/** Age in ms after which a temporary file is removed: its writer was killed. */
 const STALE_MS = 10 * 60_000;
 
-/** Rejects with `wait-expired` at the deadline and with `store-failed` when the disk refuses. The directory must exist. */
+/**
+ * Writes the file, whose directory must exist. Rejects with `wait-expired` at the deadline and with `store-failed` when
+ * the disk fails.
+ */
 export async function writeAtomically(file: string, content: FileContent, write: AtomicWrite): Promise<void> {
   const { waits, deadline, label = 'snapshot-write', owner = basename(file) } = write;
   const work = replaceFile(file, content, deadline).catch((fault: unknown) => {
@@ -68,13 +71,13 @@ async function writeFlushed(file: string, content: FileContent): Promise<void> {
   await handle.sync();
 }
 
-/** Makes the rename itself last. Windows cannot open a directory, some file systems cannot flush one. */
+/** Makes the rename durable. Windows cannot open a directory, and some file systems cannot flush one. */
 async function flushDirectory(directory: string): Promise<void> {
   try {
     await using handle = await open(directory, 'r');
     await handle.sync();
   } catch {
-    // The file is in place; only its survival of a power cut is not promised.
+    // The file is in place; only its survival of a power failure is not guaranteed.
   }
 }
 
