@@ -1,30 +1,30 @@
 /**
- * What stdout can be, and how each kind is written to without ever waiting for its reader.
- * Promises: a pipe or terminal is opened again as a description of our own, non-blocking, so that the flags of others who share it stay as
- * they are; a file is appended to in the background; a socket is written through the runtime's own queue, one chunk at a time.
- * Does not: queue or count (`sink.ts`).
+ * Opens stdout, whatever it is, for writing that never waits for its reader. `sink.ts` queues and counts.
+ * Guarantees: a pipe or terminal is reopened as a separate non-blocking description, so that the flags of other
+ * processes that share it do not change; files are appended to in the background; sockets are written through Node's
+ * own queue, one chunk at a time.
  */
 import { close, constants, fstatSync, openSync, write, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { isatty } from 'node:tty';
 
 export type EndKind = 'pipe' | 'terminal' | 'file' | 'socket';
-/** Bytes taken; `full` = the reader is slow, try later; `lost` = cannot be written (disk full, reader gone). */
+/** Bytes written; `full`: the reader is slow, retry later; `lost`: cannot be written (disk full, reader closed). */
 export type Taken = number | 'full' | 'lost';
 
 export interface End {
   readonly kind: EndKind;
-  /** Most bytes of a chunk; a longer line makes a chunk of its own. */
+  /** Most bytes in a chunk; a longer line forms a chunk of its own. */
   readonly chunkBytes: number;
-  /** Answers in a later turn. */
+  /** True when writes complete in a later turn of the event loop. */
   readonly isAsync: boolean;
   offer(chunk: Buffer, answer: (taken: Taken) => void): void;
-  /** Writes in this turn; bytes taken, 0 = none. */
+  /** Writes in this turn. Returns the bytes written, possibly 0. */
   writeNow(chunk: Buffer): number;
   close(): void;
 }
 
-/** POSIX: a write of at most PIPE_BUF bytes is whole or not at all, so that lines of several processes do not mix. */
+/** POSIX: a write of at most PIPE_BUF bytes is atomic, so lines of several processes do not mix. */
 const PIPE_BUF = 4096;
 const CHUNK_BYTES = 65_536;
 const { O_WRONLY, O_NONBLOCK, O_NOCTTY, O_APPEND } = constants;
@@ -34,7 +34,7 @@ export function openEnd(fd: number): End {
   if (facts?.isSocket()) return socketEnd(fd, 'socket');
   if (facts?.isFIFO()) {
     const own = reopen(fd, O_WRONLY | O_NONBLOCK | O_NOCTTY);
-    // Not ours to open (another user's pipe), or not Linux: the runtime makes it non-blocking for all who share it.
+    // Cannot be reopened (another user's pipe, or not Linux): Node makes it non-blocking for all who share it.
     return own === undefined ? socketEnd(fd, 'pipe') : nonBlockingEnd(own, 'pipe');
   }
   if (isatty(fd)) {
@@ -67,7 +67,7 @@ function open(path: string, flags: number): number | undefined {
 function nonBlockingEnd(fd: number, kind: 'pipe' | 'terminal'): End {
   const writeSome = (chunk: Buffer): Taken => {
     try {
-      // Returns at once: the description is non-blocking.
+      // Returns at once, because the description is non-blocking.
       return writeSync(fd, chunk);
     } catch (fault) {
       return (fault as NodeJS.ErrnoException).code === 'EAGAIN' ? 'full' : 'lost';
@@ -86,7 +86,7 @@ function nonBlockingEnd(fd: number, kind: 'pipe' | 'terminal'): End {
   };
 }
 
-/** A file, /dev/null, or what is left: writes go through the thread pool, one at a time. */
+/** Opens a file, /dev/null or anything else: writes go through the thread pool, one at a time. */
 function fileEnd(fd: number, given: number): End {
   let isWriting = false;
   let isClosed = false;
@@ -114,7 +114,7 @@ function fileEnd(fd: number, given: number): End {
     },
     close: () => {
       isClosed = true;
-      // A number that is closed under a write may be another file by then.
+      // A descriptor that is closed during a write may be reused for another file.
       if (!isWriting) closeOwn();
     },
   };
@@ -123,14 +123,14 @@ function fileEnd(fd: number, given: number): End {
 function socketEnd(fd: number, kind: 'socket' | 'pipe'): End {
   const socket = new Socket({ fd, readable: false, writable: true });
   socket.unref();
-  // Told to the writer by its callback.
+  // The callback of the write reports the error.
   socket.on('error', () => {});
   return {
     kind,
     chunkBytes: CHUNK_BYTES,
     isAsync: true,
     offer: (chunk, answer) => socket.write(chunk, (fault) => answer(fault ? 'lost' : chunk.length)),
-    // The runtime tries to write in this turn; what the reader does not take then is lost with the process.
+    // Node tries to write in this turn; what the reader does not accept is lost with the process.
     writeNow: (chunk) => {
       if (socket.writableLength > 0 || socket.destroyed) return 0;
       socket.write(chunk);

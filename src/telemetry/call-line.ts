@@ -1,6 +1,6 @@
 /**
- * The line of an answered call, built by hand: one a request, so it is the one place in this room where microseconds count.
- * Promises: the same fields in the same form as pino would write; valid JSON whatever the texts are.
+ * Builds the log line of an answered call by hand, because one is written per request and microseconds count.
+ * Guarantees: the same fields in the same form as pino; valid JSON for any texts.
  */
 
 import type { HubEvent } from '../model/events.ts';
@@ -10,7 +10,7 @@ import { masked, printableJson } from './mask.ts';
 
 type CallAnswered = Extract<HubEvent, { type: 'call-answered' }>;
 
-/** Printable ASCII without quote and backslash needs no escaping, and without a space it holds no `Bearer …`. */
+/** Printable ASCII without quote and backslash needs no escaping; without spaces it contains no `Bearer …`. */
 const PLAIN = /^[!#-[\]-~]*$/;
 const KEY_START = /mcphub_/i;
 const SHORT = 128;
@@ -21,7 +21,7 @@ function quoted(text: string): string {
     : printableJson(JSON.stringify(masked(text)));
 }
 
-/** Remembers the last text that it quoted: the same user calls the same tool again, mostly. */
+/** Caches the last quoted text, because consecutive calls often have the same user and tool. */
 function quotedAgain(): (text: string) => string {
   let last = '';
   let shown = quoted(last);
@@ -34,7 +34,7 @@ function quotedAgain(): (text: string) => string {
   };
 }
 
-/** Returns the writer of such lines; `base` goes into each. */
+/** Returns the writer of these lines; each contains `base`. */
 export function callLine(
   clock: Clock,
   base: Readonly<Record<string, string | number>>,
@@ -59,7 +59,7 @@ export function callLine(
     line += `,"duration_ms":${Math.round(fact.ms)},"bytes":${fact.bytes},"outcome":"${fact.outcome}"`;
     if (fact.code !== undefined) line += `,"code":"${fact.code}"`;
     if (fact.reference !== undefined) line += `,"reference":${quoted(fact.reference)}`;
-    // The reason may quote what a server said.
+    // The reason may quote text from a server.
     const msg =
       fact.why === undefined ? `"${messageOfCall(fact)}"` : printableJson(JSON.stringify(messageOfCall(fact)));
     return `${line},"msg":${msg}}\n`;

@@ -1,7 +1,8 @@
 /**
- * One table: what each fact looks like in the log. The fact's name is the line's `event` and stays stable; the sentence is for people.
- * Promises: every fact has a row (the compiler sees to it); texts of outside origin are masked and cut; no row reads a secret, for no fact holds one.
- * Does not: decide whether a line is written (`log.ts`: level; `repeats.ts`: too often).
+ * Defines the log line of every event. The event's name is the stable `event` field; the message is for people.
+ * `log.ts` applies the level, `repeats.ts` limits repetition.
+ * Guarantees: every event has a row (checked by the compiler); external texts are masked and cut; no row contains a
+ * secret, because no event does.
  */
 import { errorRow } from '../model/errors.ts';
 import type { HubEvent } from '../model/events.ts';
@@ -17,7 +18,7 @@ interface Row<F> {
   readonly level: Level | ((fact: F) => Level);
   readonly msg: (fact: F) => string;
   readonly fields?: (fact: F) => Fields;
-  /** Facts that say the same again and again share this; undefined = server or nothing. */
+  /** Groups repeated events of the same kind; by default they are grouped by server, if any. */
   readonly same?: (fact: F) => string;
 }
 
@@ -27,7 +28,7 @@ export interface RequestPipeline {
   readonly fields: Fields;
 }
 
-/** Characters of the reason in the line of a call. */
+/** Most characters of the reason in the line of a call. */
 const CALL_CHARS = 300;
 const MiB = 1024 * 1024;
 const mib = (bytes: number): string => `${Math.round(bytes / MiB)} MiB`;
@@ -401,7 +402,7 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
 };
 
-/** A refused or failed call is as loud as its code in `errors.ts`, and never silent. */
+/** Returns the level of a refused or failed call, by its code in `errors.ts`; never silent. */
 export function levelOfCall(code: Of<'call-answered'>['code']): Level {
   if (code === undefined) return 'info';
   const { level } = errorRow(code);
@@ -429,7 +430,7 @@ export function lineOf(fact: HubEvent): RequestPipeline {
   return { level: levelOf(fact), msg: row.msg(fact), fields: row.fields?.(fact) ?? {} };
 }
 
-/** Equal for facts that repeat each other: event and server, or what the row says. */
+/** Returns a key that is equal for events that repeat each other: event and server, or what the row returns. */
 export function sameness(fact: HubEvent): string {
   return `${fact.type} ${rowOf(fact).same?.(fact) ?? ('server' in fact ? fact.server : '')}`;
 }

@@ -1,6 +1,7 @@
 /**
- * The last failures of each server as the operator reads them: reference, code, message and error page. Part of `mcphub servers logs`.
- * Bounded: `PER_SERVER` entries of at most 4 KiB for each server that the hub has ever had, at most `limits.servers`.
+ * Keeps the last failures of each server for the operator (part of `mcphub servers logs`): reference, code, message and
+ * error page.
+ * Limited to `PER_SERVER` entries of at most 4 KiB per server that the hub ever had, at most `limits.servers` servers.
  */
 
 import type { HubEvent } from '../model/events.ts';
@@ -9,7 +10,7 @@ import type { Runtime } from '../runtime/runtime.ts';
 import { masked } from './mask.ts';
 
 const PER_SERVER = 20;
-/** Characters of a page in the message about an HTTP error (`upstream/transport/http/http-fault.ts`). */
+/** Characters of a page that the message about an HTTP error contains (`upstream/transport/http/http-fault.ts`). */
 const QUOTED_CHARS = 500;
 
 export interface FailureLog {
@@ -41,7 +42,7 @@ export function createFailureLog(runtime: Runtime, maxServers: number): FailureL
   return { lines: (server) => failures.get(server) ?? [] };
 }
 
-/** The message about an HTTP error has the beginning of the page. */
+/** The message about an HTTP error contains the beginning of the page. */
 function hasMore({ code, page }: Extract<HubEvent, { type: 'server-call-failed' }>): boolean {
   const isQuoted = code === 'upstream-http' || code === 'upstream-auth';
   return page.length > (isQuoted ? QUOTED_CHARS : 0);

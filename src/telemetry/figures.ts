@@ -1,17 +1,17 @@
 /**
- * Plain counts since the start, for /api/health: facts by type, calls by outcome, failures by code, calls by server.
- * Promises: types, outcomes and codes come from closed lists; servers are capped, the rest is counted together; counting costs a field write.
- * Does not: measure times (the metrics' part, later) or reset.
+ * Counters since the start, for /api/health: events by type, calls by outcome, failures by code, calls by server.
+ * Guarantees: types, outcomes and codes are closed sets; the number of servers is limited, further ones are counted
+ * together; counting costs one field write.
  */
 
 import type { HubEvent } from '../model/events.ts';
 import { CappedMap, type ContainerLimits } from '../runtime/capped.ts';
 
-/** Servers that have a row of their own. */
+/** Most servers that are counted separately. */
 const MAX_SERVERS = 512;
 const OTHERS = 'others';
 
-/** Written out: putting them together for each call would take longer than counting. */
+/** Written out, because building these names per call would take longer than counting. */
 const CALLS = {
   ok: 'calls.ok',
   'tool-error': 'calls.tool-error',
@@ -71,7 +71,7 @@ export class Figures {
   }
 }
 
-/** Facts that stand for several things. */
+/** Returns how many occurrences an event stands for. */
 function amountOf(fact: HubEvent): number {
   if (fact.type === 'log-dropped') return fact.lines;
   if (fact.type === 'facts-dropped') return fact.count;

@@ -1,6 +1,7 @@
 /**
- * The last few facts that matter, as short text: what the supervisor keeps as evidence when it must kill this process.
- * Promises: at most MAX_FACTS of them and 1 KiB of text; answered calls and the like are not among them.
+ * Keeps the last important events as short text, which the supervisor includes in the crash report of a process that it
+ * kills.
+ * Guarantees: at most MAX_FACTS events and 1 KiB of text; answered calls and the like are left out.
  */
 
 import type { HubEvent } from '../model/events.ts';
@@ -13,7 +14,7 @@ const MAX_FACTS = 10;
 const MAX_SENTENCE = 88;
 const MAX_BYTES = 1024;
 
-/** At info these say how the process stands; everything at warn and above counts anyway. */
+/** Events at level info that show the state of the process; all at warn and above are kept anyway. */
 const NOTABLE: ReadonlySet<HubEvent['type']> = new Set<HubEvent['type']>([
   'process-started',
   'drain-started',
@@ -53,14 +54,14 @@ export class LastEvents {
     const server = 'server' in fact ? fact.server : undefined;
     const atMs = this.#clock.wallMs();
     const { type } = fact;
-    // A storm of one kind must not push out everything else.
+    // Many events of one kind must not displace all others.
     const latest = this.#latest;
     if (latest && latest.type === type && latest.server === server && Math.abs(atMs - latest.atMs) < 1000) return;
     this.#latest = { type, server, atMs };
     this.#noted.push({ atMs, type, server, msg: visible(lineOf(fact).msg.slice(0, MAX_SENTENCE)) });
   }
 
-  /** One line each, oldest first. */
+  /** Returns one line per event, oldest first. */
   text(): string {
     const lines = [...this.#noted.values()].map(
       ({ atMs, type, msg }) => `${new Date(atMs).toISOString().slice(11, 19)} ${type}: ${msg}`,

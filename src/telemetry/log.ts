@@ -1,9 +1,9 @@
 /**
- * Facts become lines: JSON by pino for machines, short lines for people at a terminal.
- * Promises: one line a fact, one JSON object a line; the line of an answered call is built by hand, for it is the hot path; warnings that repeat
- * are counted instead of written; control characters and those that turn the direction of text never reach
- * a terminal, also where it shows a line of JSON.
- * Does not: write to a descriptor (`sink.ts`) or choose words (`event-lines.ts`).
+ * Writes events as log lines: JSON by pino, or short lines for people at a terminal. `sink.ts` writes to the
+ * descriptor, `event-lines.ts` defines the texts.
+ * Guarantees: one line per event, one JSON object per line; repeated warnings are counted instead of written; control
+ * characters and characters that change the text direction never reach a terminal, in JSON lines either. The line of an
+ * answered call is built by hand, because it is the hot path.
  */
 import { type Logger, pino } from 'pino';
 import type { HubEvent } from '../model/events.ts';
@@ -20,20 +20,22 @@ export interface LogOptions {
   readonly runtime: Pick<Runtime, 'clock' | 'ceilings'>;
   readonly write: (line: string) => void;
   readonly level: Level;
-  /** Lines for people instead of JSON. */
+  /** Short lines for people instead of JSON. */
   readonly person: { readonly colour: boolean } | undefined;
   readonly base: { readonly version: string; readonly role: string; readonly slot: number };
 }
 
 export interface Log {
   fact(fact: HubEvent): void;
-  /** The fact's line as text with its newline, whatever the level, for who writes it by himself. */
+  /**
+   * Returns the line of an event as text with its newline, whatever the level, for callers that write it themselves.
+   */
   render(fact: HubEvent): string;
-  /** Once a second: tells how many repeats were left out. */
+  /** Runs once a second and reports how many repeats were left out. */
   sweep(): void;
 }
 
-/** Level by name (LOG_LEVEL), info when it is missing or unknown. */
+/** Returns the level by name (LOG_LEVEL); info when it is missing or unknown. */
 export function levelFrom(text: string | undefined): Level {
   const name = text?.trim().toLowerCase() ?? '';
   if (name === 'trace') return 'debug';
@@ -58,7 +60,7 @@ export function createLog(options: LogOptions): Log {
 
   return {
     fact(fact) {
-      // The sink tells of lost lines itself, at the place where they are missing.
+      // The sink reports lost lines itself, at the place where they are missing.
       if (fact.type === 'log-dropped') return;
       if (fact.type === 'call-answered' && !person) {
         const level = levelOfCall(fact.code);
@@ -93,7 +95,7 @@ function pinoOver({ runtime, level, base }: LogOptions, write: (line: string) =>
       level,
       base: { service: 'mcphub', ...base },
       timestamp: () => `,"time":"${new Date(runtime.clock.wallMs()).toISOString()}"`,
-      // Already text, masked and cut.
+      // The text is already masked and cut.
       serializers: { err: (err: unknown) => err },
       formatters: { level: (label) => ({ level: label }) },
     },

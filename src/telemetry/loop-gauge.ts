@@ -1,7 +1,8 @@
 /**
- * How late the event loop is and how much memory the process holds, measured once a second so that reading costs nothing.
- * Promises: `read` is synchronous and at most a second and a half old while the loop turns; the memory's trend is a fact each minute.
- * Does not: find what stalls the loop (`stall-watcher.ts`) or judge a process by it (admission, health and the supervisor do).
+ * Measures event-loop delay and process memory once a second, so that reading costs nothing. Admission, health and the
+ * supervisor act on the values; `stall-watcher.ts` finds causes.
+ * Guarantees: `read` is synchronous, and its values are at most 1.5 s old while the event loop runs; the memory trend
+ * is published as an event once a minute.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
@@ -11,20 +12,20 @@ import { MemoryTrend } from './memory-trend.ts';
 export interface Gauges {
   readonly rssBytes: number;
   readonly heapBytes: number;
-  /** Of the last second. */
+  /** Over the last second. */
   readonly loopP99Ms: number;
-  /** Of the last five seconds. */
+  /** Over the last five seconds. */
   readonly loopMaxMs: number;
   /** Since the start. */
   readonly peakRssBytes: number;
-  /** MB an hour over the last quarter of an hour; undefined in the first minutes. */
+  /** MB per hour over the last 15 minutes; undefined in the first minutes. */
   readonly slopeMbPerHour: number | undefined;
 }
 
-/** The runtime's sampling step; it is part of each value it gives. */
+/** Sampling interval in ms; it is included in each measured value. */
 const RESOLUTION_MS = 20;
 const TICK_MS = 1000;
-/** A read that finds older values takes new ones. */
+/** Age in ms after which a read takes new values. */
 const OLD_MS = 1500;
 const FACT_TICKS = 60;
 const TICKS_OF_MAX = 5;
@@ -46,7 +47,7 @@ export class LoopGauge {
     this.#runtime = runtime;
   }
 
-  /** `eachSecond` is called with each tick: for what else this room does once a second. */
+  /** Starts measuring. Calls `eachSecond` with each tick, for other work that runs once a second. */
   start(eachSecond: () => void): void {
     if (this.#ticking) return;
     this.#delay.enable();
@@ -86,7 +87,7 @@ export class LoopGauge {
   }
 
   #lateMs(nanoseconds: number): number {
-    // Right after a reset the histogram is empty and answers with its own bounds.
+    // Right after a reset the histogram is empty and returns its own bounds.
     if (this.#delay.count === 0 || !Number.isFinite(nanoseconds)) return 0;
     return Math.max(0, Math.round((nanoseconds / 1e6 - RESOLUTION_MS) * 10) / 10);
   }

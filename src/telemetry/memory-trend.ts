@@ -1,6 +1,6 @@
 /**
- * Where the memory of a process is going: the highest it was, and the slope of the last quarter of an hour.
- * Promises: pure; at most `MOST` samples; a slope only from five samples on.
+ * Computes the memory trend of a process: the peak, and the slope over the last 15 minutes.
+ * Guarantees: pure; at most `MOST` samples; a slope from five samples on.
  */
 const MOST = 15;
 const LEAST = 5;
@@ -16,7 +16,7 @@ export class MemoryTrend {
     this.peakBytes = Math.max(this.peakBytes, rssBytes);
   }
 
-  /** MB an hour, by least squares; undefined = too few samples. */
+  /** MB per hour by least squares; undefined when there are too few samples. */
   get slope(): number | undefined {
     const { length } = this.#samples;
     if (length < LEAST) return undefined;

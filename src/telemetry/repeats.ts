@@ -1,8 +1,7 @@
 /**
- * Keeps a storm of the same warning from drowning the log: one line a second of each kind, and then how many were left out.
- * Promises: at most MAX_KINDS kinds are remembered (the oldest is forgotten, its count with it); nothing left out goes untold for more than
- * a second while `sweep` is called.
- * Does not: touch lines at info or below.
+ * Keeps repeated warnings from flooding the log: one line per second and kind, then the number of those left out.
+ * Guarantees: at most MAX_KINDS kinds are tracked (the oldest is dropped with its count); suppressed lines are reported
+ * within a second while `sweep` is called. Lines at info or below are not affected.
  */
 import { CappedMap, type ContainerLimits } from '../runtime/capped.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -25,7 +24,7 @@ export class Repeats<T> {
     this.#kinds = new CappedMap<string, Kind<T>>('telemetry.repeats', MAX_KINDS, 'drop-oldest', ceilings);
   }
 
-  /** True = say it now; false = it was counted. */
+  /** Returns true when the line may be written, false when it was counted. */
   allows(sameness: string, what: T): boolean {
     const nowMs = this.#clock.nowMs();
     const kind = this.#kinds.get(sameness);
@@ -34,7 +33,7 @@ export class Repeats<T> {
       return true;
     }
     kind.last = what;
-    // What was left out before is told by `sweep`, so that the count has one place.
+    // `sweep` reports what was suppressed, so that only one place counts.
     if (nowMs - kind.saidMs < WINDOW_MS || kind.leftOut > 0) {
       kind.leftOut += 1;
       return false;
@@ -43,7 +42,10 @@ export class Repeats<T> {
     return true;
   }
 
-  /** Once a second: tells the latest of each kind with the number left out (itself included), and forgets kinds that are quiet. */
+  /**
+   * Runs once a second: reports the latest line of each kind with the number suppressed (including itself), and drops
+   * kinds that are quiet.
+   */
   sweep(tell: (last: T, count: number) => void): void {
     const nowMs = this.#clock.nowMs();
     for (const [sameness, kind] of this.#kinds.entries()) {

@@ -1,9 +1,9 @@
 /**
- * The one door to stdout: an outside system like any other. Lines are queued, written without blocking, and dropped when the reader is slow.
- * Promises: `write` never blocks and never throws; at most `maxBytes` wait; whole lines are dropped and counted, and the count is told once
- * when the reader is back; order is kept; nothing here keeps the process alive or from exiting. node:* only: the supervisor uses it too.
- * Does not: format lines (`log.ts`) or know what fd it writes to (`_sink-ends.ts`).
- * Source: reliability.md F1: a terminal that nobody reads stops a process that writes to it in the plain way.
+ * The only writer to stdout. Lines are queued, written without blocking, and dropped when the reader is slow. A plain
+ * write to a terminal that nobody reads would block the process.
+ * Guarantees: `write` never blocks and never throws; at most `maxBytes` wait; only complete lines are dropped, and
+ * their number is reported once when the reader continues; order is kept; the sink neither keeps the process alive nor
+ * delays its exit. Imports node modules only, because the supervisor uses it too.
  */
 import { type End, type EndKind, openEnd } from './_sink-ends.ts';
 
@@ -12,34 +12,37 @@ export interface SinkOptions {
   readonly fd: number;
   /** Bytes that may wait for the reader. */
   readonly maxBytes: number;
-  /** The line that tells how many were dropped; with its newline. Default: a JSON line. */
+  /** Returns the line that reports how many lines were dropped, with its newline. Default: a JSON line. */
   readonly droppedLine?: (lines: number) => string;
 }
 
 export interface Sink {
-  /** Takes a line with its newline. False = dropped. */
+  /** Takes a line with its newline. Returns false when it was dropped. */
   write(line: string): boolean;
-  /** Lines dropped since the start. */
+  /** Returns the number of lines dropped since the start. */
   dropped(): number;
-  /** Bytes that wait now. */
+  /** Returns the number of bytes that wait. */
   waiting(): number;
   readonly kind: EndKind;
-  /** Waits at most `ms` for the reader to take what is queued. Never rejects. */
+  /** Waits at most `ms` until the reader has taken the queue. Never rejects. */
   flush(ms: number): Promise<void>;
   /** Writes what can be written at once, and drops the rest. */
   close(): void;
 }
 
-/** Retries of a reader that is full. */
+/** Retry intervals in ms while the reader does not accept data. */
 const RETRY_MS = 5;
 const RETRY_CAP_MS = 250;
-/** Rest after a write that failed (disk full, reader gone). */
+/** Pause in ms after a failed write (disk full, reader closed). */
 const LOST_MS = 1000;
-/** Lines are gathered for this long, so that a busy hub does not pay a system call for each: measured 6 % of a call. */
+/**
+ * Lines are collected for this long in ms, so that a busy hub does not pay a system call per line (measured: 6 % of a
+ * call).
+ */
 const GATHER_MS = 10;
-/** No waiting for more once this much is there. */
+/** With this many bytes queued, writing starts without waiting for more lines. */
 const GATHER_BYTES = 16_384;
-/** Bytes written in one turn of the loop. */
+/** Most bytes that are written per turn of the event loop. */
 const TURN_BYTES = 262_144;
 
 export function openSink(options: SinkOptions): Sink {
@@ -58,11 +61,11 @@ class QueuedSink implements Sink {
   #lines: string[] = []; // bounded by: maxBytes
   #head = 0;
   #bytes = 0;
-  /** The chunk on its way, as far as it is not taken. */
+  /** The part of the current chunk that was not written yet. */
   #chunk: Buffer | undefined;
   #chunkLines = 0;
   #isOffered = false;
-  /** The schedule is the wait for more lines, not a retry. */
+  /** True when the timer waits for more lines, false when it waits for a retry. */
   #isGathering = false;
   #scheduled: NodeJS.Immediate | NodeJS.Timeout | undefined;
   #retryMs = RETRY_MS;
@@ -105,7 +108,7 @@ class QueuedSink implements Sink {
     return new Promise((resolve) => {
       const look = (): void => {
         if (this.#bytes === 0 || this.#closed || performance.now() >= untilMs) resolve();
-        // Holds the process for as long as it is waited for, and no longer.
+        // Keeps the process alive only while someone waits for it.
         else setTimeout(look, 5);
       };
       look();
@@ -131,11 +134,14 @@ class QueuedSink implements Sink {
     return false;
   }
 
-  /** Puts the notice where the lines are missing. False = no room yet for it and a line of `bytes`. */
+  /**
+   * Inserts the notice where lines are missing. Returns false when there is no room yet for it and for a line of
+   * `bytes`.
+   */
   #tellDropped(bytes: number): boolean {
     const notice = this.#droppedLine(this.#untold);
     const noticeBytes = Buffer.byteLength(notice);
-    // Half of the queue must be free again: one notice a stall, not one for each gap of a line.
+    // Half of the queue must be free, so that each stall gives one notice, not one per gap.
     if (this.#bytes + bytes + noticeBytes > this.#maxBytes / 2) return false;
     this.#untold = 0;
     this.#push(notice, noticeBytes);
@@ -145,7 +151,7 @@ class QueuedSink implements Sink {
   #push(line: string, bytes: number): void {
     this.#lines.push(line);
     this.#bytes += bytes;
-    // One write for all lines of a while; a reader that is full is asked again by the timer only.
+    // One write for all collected lines; a full reader is retried by the timer only.
     if (this.#isOffered) return;
     if (this.#scheduled === undefined) this.#gather();
     else if (this.#isGathering && this.#bytes >= GATHER_BYTES) this.#turnSoon();
@@ -199,7 +205,7 @@ class QueuedSink implements Sink {
     if (this.#chunk && taken < this.#chunk.length) this.#chunk = this.#chunk.subarray(taken);
     else this.#unload();
     if (this.#bytes === 0 && this.#untold > 0) this.#tellDropped(0);
-    // An asynchronous end comes back here in a turn of its own.
+    // An asynchronous write returns here in a turn of its own.
     if (this.#bytes > 0 && this.#scheduled === undefined && this.#end.isAsync)
       this.#scheduled = setImmediate(() => this.#turn());
   }
@@ -211,7 +217,7 @@ class QueuedSink implements Sink {
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_CAP_MS);
   }
 
-  /** Makes the next chunk of whole lines. False = nothing waits. */
+  /** Builds the next chunk of complete lines. Returns false when nothing waits. */
   #load(): boolean {
     if (this.#chunk) return true;
     const some: string[] = [];
@@ -238,10 +244,10 @@ class QueuedSink implements Sink {
     this.#chunkLines = 0;
   }
 
-  /** The process ends in this turn: what the reader takes at once is written, without waiting. */
+  /** The process exits in this turn: writes what the reader accepts at once, without waiting. */
   #writeNow(): void {
     if (this.#closed) return;
-    // What is on its way asynchronously is the system's already.
+    // What is being written asynchronously already belongs to the system.
     if (this.#isOffered) this.#unload();
     while (this.#load()) {
       const taken = this.#end.writeNow(this.#chunk as Buffer);

@@ -1,10 +1,9 @@
 /**
- * The witness itself, in its own thread: looks at the main loop's beat, and when there was none for a second asks the debugger of the same
- * process where the main thread is, writes it down, and lets it go on.
- * Tells the supervisor on a unix socket how long ago the loop advanced: its timers ran, or it answered a question that came as input.
- * Promises: the main thread is paused for some tens of milliseconds at most and always resumed; one file, overwritten; sync disk access hurts
- * nobody here.
- * Does not: talk while all is well.
+ * The thread of the stall watcher. When the main loop has had no heartbeat for a second, it gets the main thread's
+ * stack through the inspector of the same process, writes it to a file, and lets the main thread continue. On a unix
+ * socket it tells the supervisor how long ago the loop advanced (timers ran, or it answered a message).
+ * Guarantees: the main thread is paused for some tens of milliseconds at most and always resumed; one file,
+ * overwritten; synchronous disk access is safe in this thread.
  */
 import { chmodSync, writeFileSync } from 'node:fs';
 import { type Debugger, Session } from 'node:inspector';
@@ -20,21 +19,21 @@ import {
 } from './stall-watcher.ts';
 
 const MAX_FRAMES = 30;
-/** A main thread inside native code cannot be asked; give up then. */
+/** Longest wait in ms for a stack: a main thread inside native code does not answer. */
 const ANSWER_MS = 2000;
-/** Looks without a heartbeat after which the loop is asked whether it advances. */
+/** Checks without a heartbeat after which the thread asks whether the loop advances. */
 const LATE_LOOKS = 3;
-/** The supervisor has one question at a time; a second connection is its retry. */
+/** The supervisor asks one question at a time; a second connection is its retry. */
 const CONNECTIONS = 4;
 const CONNECTION_MS = 1000;
 
 interface ConnectionWatch {
   beat: number;
-  /** When the beat last changed, monotonic. */
+  /** Time of the last heartbeat, monotonic ms. */
   sinceMs: number;
-  /** Looks without a change: a machine that slept counts one, not an hour. */
+  /** Checks without a heartbeat: after a suspend of the machine this is one, not an hour's worth. */
   looks: number;
-  /** Undefined = not asked yet. */
+  /** Undefined until it was requested. */
   stack: string | undefined;
   /** Questions sent to the loop, and answered; at most one is open. */
   asked: number;
@@ -59,7 +58,7 @@ function watchOver(main: MessagePort, orders: StallWatcherOrders): void {
   }, orders.beatMs);
 }
 
-/** Each connection gets one line and is closed; nothing is read. */
+/** Writes one line to each connection and closes it; reads nothing. */
 function answerSupervisor(watch: ConnectionWatch, path: string): Server {
   const server = createServer((socket) => {
     socket.on('error', () => {});
@@ -68,13 +67,13 @@ function answerSupervisor(watch: ConnectionWatch, path: string): Server {
     socket.end(`${Math.round(performance.now() - watch.sinceMs)}\n`);
   });
   server.maxConnections = CONNECTIONS;
-  // Without it a late process is judged by its CPU time alone.
+  // Without this socket the supervisor judges a late process by its CPU time alone.
   server.on('error', () => {});
   server.listen(path, () => {
     try {
       chmodSync(path, 0o600);
     } catch {
-      // The directory is closed to others already.
+      // The directory is already closed to others.
     }
   });
   return server;
@@ -108,13 +107,13 @@ function look(watch: ConnectionWatch, cells: Int32Array, main: MessagePort, orde
   watch.stack = '';
   const { sinceMs } = watch;
   askWhere((stack) => {
-    // The loop may turn again by now; what was found belongs to the stall that was asked about.
+    // The loop may be running again; the stack belongs to the stall for which it was requested.
     if (watch.sinceMs === sinceMs) watch.stack = stack;
     write(orders.file, Math.round(performance.now() - sinceMs), stack);
   });
 }
 
-/** A loop that does not turn cannot see that the supervisor is gone, and with the supervisor is gone whoever would have ended it. */
+/** Ends a process whose loop is blocked and whose supervisor is gone: nothing else could end it. */
 function endOrphan(silentMs: number, looks: number, { guardPid, orphanMs, beatMs }: StallWatcherOrders): void {
   if (silentMs < orphanMs || looks < Math.floor(orphanMs / beatMs) - 1) return;
   if (process.ppid !== guardPid) process.kill(process.pid, 'SIGKILL');
@@ -125,7 +124,7 @@ function write(file: string, ms: number, stack: string): void {
     const head = `${new Date().toISOString()} pid ${process.pid} stalled for ${ms} ms`;
     writeFileSync(file, `${head}\n${stack || '(no stack: the main thread is in native code)'}\n`, { mode: 0o600 });
   } catch {
-    // Without a run directory the fact at the end is all there is.
+    // Without a run directory only the event at the end is left.
   }
 }
 
@@ -139,7 +138,7 @@ function askWhere(done: (stack: string) => void): void {
     if (over) return;
     over = true;
     clearTimeout(patience);
-    // Disconnecting also resumes.
+    // Disconnecting also resumes the main thread.
     session.disconnect();
     done(stack);
   };

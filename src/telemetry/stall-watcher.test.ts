@@ -16,7 +16,7 @@ function later(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** The witness starts a second after its process. */
+/** The watcher starts a second after its process. */
 function isWatched(pid: number): boolean {
   const tasks = `/proc/${pid}/task`;
   return readdirSync(tasks).some((task) => readFileSync(`${tasks}/${task}/comm`, 'utf8').startsWith('stall-witness'));
@@ -53,7 +53,7 @@ test('a busy loop is named while it lasts, and told when it is over', async (t) 
   const [, pid, ms] = /^\d{4}-\d\d-\d\dT[\d:.]+Z pid (\d+) stalled for (\d+) ms$/.exec(first ?? '') ?? [];
   assert.equal(Number(pid), child.pid);
   assert.ok(Number(ms) >= 1000 && Number(ms) < 4000, first);
-  // It may be caught inside what the loop calls.
+  // The stack may be taken inside a function that the loop calls.
   assert.match(frames.slice(0, 8).join('\n'), /^ {4}at guiltyLoop \(file:.*telemetry-child\.ts:\d+:\d+\)$/m);
   for (let asked = 0; asked < 100; asked += 1) {
     child.order({ t: 'counts' });
@@ -71,7 +71,7 @@ test('a pattern that backtracks for ever is named', async (t) => {
   assert.match(await written(path), /at guiltyPattern \(file:.*telemetry-child\.ts/);
 });
 
-/** What the thread answers on its socket: ms since the loop advanced; undefined = no answer. */
+/** Returns the thread's answer on its socket: ms since the loop advanced; undefined when there is none. */
 function loopAdvancedMs(dir: string, pid: number): Promise<number | undefined> {
   return new Promise((resolve) => {
     const socket = connect(join(dir, loopSocketName(pid)));

@@ -1,11 +1,11 @@
 /**
- * Watches from a thread of its own whether the main loop turns, and writes down the stack that holds it when it does not.
- * Promises: the stack of a stall of a second or more is in `<runDir>/stall-<role>-<slot>.txt` while the stall lasts, so that the supervisor finds
- * it before it kills; a loop that comes back states the fact `loop-stalled`; nothing here keeps the process alive; where the supervisor is gone, so
- * that nobody else can, a process that has stalled for `ORPHAN_MS` is ended.
- * The thread also answers on a unix socket how long ago the loop advanced: timers that are late and a loop that is stuck are two things.
- * Does not: end anything else; run when a debugger is attached or MCPHUB_STALL_WITNESS=0. A process stuck in the kernel has no stack to give.
- * Source: measured: the guilty stack 25–35 ms after asking, in a busy loop and in a backtracking regular expression.
+ * Watches the main loop from a separate thread, and records the blocking stack when the loop stalls. The thread also
+ * answers on a unix socket how long ago the loop advanced, which distinguishes late timers from a blocked loop.
+ * Disabled under a debugger and with MCPHUB_STALL_WITNESS=0. A process blocked in the kernel has no stack to record.
+ * Guarantees: the stack of a stall of a second or more is in `<runDir>/stall-<role>-<slot>.txt` while it lasts, so the
+ * supervisor can read it before it kills the process (measured: 25–35 ms after the request); a loop that recovers
+ * publishes `loop-stalled`; the thread does not keep the process alive; without a supervisor, a process that stalls for
+ * `ORPHAN_MS` is ended.
  */
 import { url as debuggerUrl } from 'node:inspector';
 import { extname, join } from 'node:path';
@@ -22,7 +22,7 @@ export interface StallWatcherOptions {
   readonly execArgv: readonly string[];
 }
 
-/** What the thread is given. */
+/** Options of the thread. */
 export interface StallWatcherOrders {
   readonly cells: SharedArrayBuffer;
   readonly file: string;
@@ -30,32 +30,38 @@ export interface StallWatcherOrders {
   readonly socketPath: string;
   readonly beatMs: number;
   readonly stallMs: number;
-  /** Whose child this process is as long as its supervisor lives. */
+  /** Parent of this process while its supervisor lives. */
   readonly guardPid: number;
-  /** A stall of this length without a supervisor is the end. */
+  /** A stall of this length in ms without a supervisor ends the process. */
   readonly orphanMs: number;
 }
 
-/** What the thread says when the loop turns again. */
+/** What the thread reports when the loop runs again. */
 export interface Stall {
   readonly ms: number;
   readonly stack: string;
 }
 
-/** Cells that both threads see: a count that moves, the word to end, and how many of the thread's questions the loop has answered. */
+/**
+ * Cells shared by both threads: the heartbeat count, the stop flag, and the number of questions that the loop has
+ * answered.
+ */
 export const BEAT_CELL = 0;
 export const STOP_CELL = 1;
 export const ADVANCE_CELL = 2;
-/** The thread's question: has the loop reached its next event? It is answered among other input, so it needs no timer. */
+/**
+ * The thread's question whether the loop reaches its next event. It is answered among other input, so it needs no
+ * timer.
+ */
 export const ADVANCE_QUESTION = 'advance';
 
 const BEAT_MS = 100;
 const STALL_MS = 1000;
-/** Longer than what the supervisor waits before it kills (3 s), for it has the better judgement. */
+/** Longer than the supervisor's own limit before it kills (3 s), because the supervisor has more information. */
 const ORPHAN_MS = 5000;
-/** The thread is born when the process has started: that must not slow down. */
+/** Delay in ms before the thread starts, so that it does not slow down the start of the process. */
 const BIRTH_MS = 1000;
-/** Seen in `ps -L` and /proc. */
+/** Thread name in `ps -L` and /proc. */
 const THREAD = 'stall-witness';
 const STACK_CHARS = 4000;
 /** The smallest heap in which the thread runs. */
@@ -81,7 +87,7 @@ export class StallWatcher {
     ];
   }
 
-  /** Waits for nothing: the thread sees the word at its next look and ends by itself, or with the process. */
+  /** Returns at once: the thread sees the flag at its next check and ends by itself, or with the process. */
   stop(): void {
     for (const timer of this.#timers) timer[Symbol.dispose]();
     this.#timers = [];
@@ -100,7 +106,7 @@ export class StallWatcher {
       orphanMs: ORPHAN_MS,
     };
     const faulted = (fault: unknown): void =>
-      // Without a witness a stall is still found and ended; only its stack is missing.
+      // Without the watcher a stall is still detected and ended; only its stack is missing.
       runtime.bus.publish({ type: 'task-faulted', task: 'stall witness', fault });
     try {
       const file = new URL(`./stall-watcher-thread${extname(import.meta.filename)}`, import.meta.url);
@@ -110,7 +116,7 @@ export class StallWatcher {
         resourceLimits: RESOURCES,
         execArgv: [],
         env: {},
-        // Otherwise the runtime opens process.stdout for the thread, beside the sink and in its own way.
+        // Otherwise Node opens process.stdout for the thread, beside the sink.
         stdout: true,
         stderr: true,
       });
@@ -126,7 +132,7 @@ export class StallWatcher {
   }
 }
 
-/** A person who stands at a breakpoint stalls the loop on purpose. */
+/** A debugger stalls the loop on purpose at breakpoints. */
 function isDebugged(execArgv: readonly string[]): boolean {
   return debuggerUrl() !== undefined || execArgv.some((flag) => flag.startsWith('--inspect'));
 }

@@ -12,10 +12,10 @@ import { test } from 'node:test';
 import { type RigOptions, startChild, type TelemetryChild, tempDir } from '../../test/support/telemetry-rig.ts';
 
 const LINES = 20_000;
-/** A second would be a stall; a loaded machine takes some of it. */
+/** Largest gap in ms: a second would be a stall, and a loaded machine causes some delay. */
 const MAX_GAP_MS = 800;
 const MiB = 1024 * 1024;
-/** Queue of 1 MiB, its copy on the way, and what the engine leaves lying about; all lines together are 6 MB of text. */
+/** A queue of 1 MiB, its copy being written, and garbage of the engine; all lines together are 6 MB of text. */
 const GROWTH_BYTES = 64 * MiB;
 
 async function survives(t: Parameters<typeof startChild>[0], stdout: RigOptions['stdout']): Promise<TelemetryChild> {
@@ -33,7 +33,7 @@ async function endsAtOnce(child: TelemetryChild): Promise<void> {
   assert.ok(ms < 1000, `SIGTERM took ${ms} ms`);
 }
 
-/** A named pipe, with an end that reads or only holds it open. */
+/** Creates a named pipe, with an end that reads or only holds it open. */
 function namedPipe(
   t: Parameters<typeof startChild>[0],
   flags: number,
@@ -44,11 +44,11 @@ function namedPipe(
   return { forChild: openSync(path, constants.O_WRONLY), own };
 }
 
-/** Rounds whose lines fit into the queue whatever the reader's speed: nothing may be lost then. */
+/** Rounds whose lines fit into the queue at any reader speed: nothing may be lost. */
 const ROUND = 3000;
 const ROUNDS = 7;
 
-/** Says round after round, each when the log has the one before. */
+/** Writes round after round, each when the log contains the previous one. */
 async function sayInRounds(child: TelemetryChild, log: () => string): Promise<void> {
   for (let round = 1; round <= ROUNDS; round += 1) {
     child.order({ t: 'say', lines: ROUND, aTurn: 100 });
@@ -69,7 +69,7 @@ function assertComplete(log: string): void {
   assert.equal(lines.length, ROUND * ROUNDS);
 }
 
-/** What a stream has given so far. */
+/** Collects what a stream returns. */
 function listen(stream: Socket): { text(): string; ended(): Promise<void> } {
   let text = '';
   stream.setEncoding('utf8').on('data', (part: string) => {

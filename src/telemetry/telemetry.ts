@@ -1,7 +1,7 @@
 /**
- * The room as a service: opens the sink, listens to the bus, measures the process, keeps the witness.
- * Promises: nothing here waits for a reader, a disk or a thread; a fact costs microseconds; `stop` flushes within its deadline.
- * Does not: make facts of what others do, or decide anything.
+ * The telemetry service: opens the sink, subscribes to the event bus, measures the process, runs the stall watcher.
+ * Guarantees: never waits for a reader, a disk or a thread; an event costs microseconds; `stop` flushes within its
+ * deadline.
  */
 import type { Limits } from '../config/limits.ts';
 import type { HubEvent } from '../model/events.ts';
@@ -18,9 +18,9 @@ import { StallWatcher } from './stall-watcher.ts';
 
 export interface Telemetry extends Service {
   gauges(): Gauges;
-  /** Counts by fact, outcome, code, server. */
+  /** Counts by event, outcome, code and server. */
   counts(): Readonly<Record<string, number>>;
-  /** The last ten or so facts that matter, at most 1 KiB of text, for the supervisor's evidence. */
+  /** The last ten or so important events, at most 1 KiB of text, for the supervisor's crash report. */
   lastFacts(): string;
 }
 
@@ -36,7 +36,7 @@ export interface TelemetryOptions {
 }
 
 const STDOUT = 1;
-/** Longest time for the reader to take what is left when the process ends. */
+/** Longest time in ms for the reader to take the rest of the queue when the process exits. */
 const FLUSH_MS = 300;
 
 export function createTelemetry(options: TelemetryOptions): Telemetry {

@@ -1,6 +1,6 @@
 /**
- * A log line for a person at a terminal: time, level, part, sentence, and the few fields that the sentence does not hold.
- * Promises: one line; no control character of a foreign text reaches the terminal.
+ * Formats a log line for a terminal: time, level, part, message, and the few fields that the message does not contain.
+ * Guarantees: one line; no control character of an external text reaches the terminal.
  */
 import type { Fields, Level } from './event-lines.ts';
 import { visible } from './mask.ts';
@@ -12,7 +12,7 @@ const COLOUR: Readonly<Record<Level, string>> = {
   error: '\x1b[31m',
 };
 const PLAIN = '\x1b[0m';
-/** Worth reading beside the sentence. */
+/** Fields that are shown beside the message. */
 const SHOWN: readonly string[] = ['method', 'tool', 'upstream', 'user', 'duration_ms', 'code', 'req_id', 'left_out'];
 const MAX_SENTENCE = 400;
 
@@ -34,7 +34,7 @@ export function terminalLine({ level, msg, fields, role, atMs }: TerminalLine, c
   return `${time} ${word} ${role.padEnd(7)} ${visible(more ? `${sentence} ${more}` : sentence)}\n${stackOf(fields)}`;
 }
 
-/** The stack of a fault under its line, indented. */
+/** Returns the indented stack of an error, to follow its line. */
 function stackOf(fields: Fields): string {
   const { stack, err } = fields as { stack?: unknown; err?: { stack?: unknown } };
   const text = typeof stack === 'string' ? stack : err?.stack;
