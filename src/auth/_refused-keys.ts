@@ -1,18 +1,19 @@
 /**
- * Publishes who was refused for a missing or wrong key: the first refusal of an address at once, others as a count each second.
- * Guarantees: the `times` of the events add up to the refusals; the number of events in a second is limited, however many addresses there are.
+ * Publishes refusals for missing or wrong keys: the first refusal of an address at once, others as a count per second.
+ * Guarantees: the `times` of the events add up to the number of refusals; the number of events per second is limited
+ * for any number of addresses.
  */
 import type { ErrorCode } from '../model/errors.ts';
 import { TokenBucket } from '../resilience/token-bucket.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 
 const COUNT_MS = 1000;
-/** Events with an address, of all addresses together. */
+/** Most events with an address per second, for all addresses together. */
 const EVENTS_PER_SECOND = 20;
 
 /** An address, or an IPv6 network. */
 export interface RefusedSender {
-  /** When an event last named it, in ms of the monotonic clock. */
+  /** Time of the last event that named it, in ms of the monotonic clock. */
   announcedMs: number;
 }
 
@@ -29,7 +30,7 @@ export class RefusedKeys {
     runtime.timers.every(COUNT_MS, () => this.#publishCounts());
   }
 
-  /** Counts a refusal, and publishes it when its sender has not been named for a second. */
+  /** Counts a refusal, and publishes it when no event has named its sender for a second. */
   note(
     reason: ErrorCode,
     { address, sender }: { readonly address: string; readonly sender: RefusedSender },

@@ -1,19 +1,19 @@
 /**
- * Which part of the catalog a caller may use at a path: one decision for lists, calls and streams.
- * Promises: deny by default; a path narrows what a key may do and never widens it; an anonymous group is open on loopback only, and not
- * through a proxy on the same machine.
- * Does not: read the catalog; the answer is the name of a view.
+ * Decides which part of the catalog a caller may use at a path, for lists, calls and streams. The result is the name of
+ * a view; the catalog is not read.
+ * Guarantees: denies by default; a path only narrows what a key allows; an anonymous group is open on loopback only,
+ * and not through a proxy on the same machine.
  */
 import { type Outcome, Refusal } from '../model/outcome.ts';
 import { ANONYMOUS_PRINCIPAL, type Principal, type ViewName } from '../model/principal.ts';
 import type { GroupSpec } from '../model/snapshot.ts';
 
-/** What a path names: everything, a group, or a server, by slug. */
+/** What a path refers to: everything, or a group or server by slug. */
 export type PathTarget = { readonly kind: 'all' } | { readonly kind: 'group' | 'server'; readonly slug: string };
 
 export type { ViewName } from '../model/principal.ts';
 
-/** Short text of a view name, for session statements and for change notices; the catalog uses the same. */
+/** Returns the short text of a view name, for session tokens and change notices; the catalog uses the same. */
 export function viewKey(view: ViewName): string {
   switch (view.kind) {
     case 'all':
@@ -29,11 +29,14 @@ export function viewKey(view: ViewName): string {
 
 export interface Visitor {
   readonly loopback: boolean;
-  /** The request may have come through a proxy on this machine, from anybody. */
+  /** True when the request may have come from another machine through a proxy on this one. */
   readonly proxied: boolean;
 }
 
-/** Returns true when this path needs no key from the sender, whom it looks at only where the path is that of an anonymous group. */
+/**
+ * Returns true when this path needs no key from the sender. The sender is examined only when the path is that of an
+ * anonymous group.
+ */
 export function isOpenTo(
   target: PathTarget,
   groups: readonly GroupSpec[],
@@ -45,13 +48,16 @@ export function isOpenTo(
   return loopback && !proxied;
 }
 
-/** Who calls at a path: the key's owner, or nobody in particular where the path is open. A key that is sent must be right even there. */
+/**
+ * Returns the caller at a path: the key's owner, or the anonymous principal where the path is open. A key that is sent
+ * must be valid in either case.
+ */
 export function admit(parts: { open: boolean; hasKey: boolean; check: () => Outcome<Principal> }): Outcome<Principal> {
   if (parts.open && !parts.hasKey) return ANONYMOUS_PRINCIPAL;
   return parts.check();
 }
 
-/** The view for a caller at a path, or why not. */
+/** Returns the view for a caller at a path, or a refusal. */
 export function viewFor(
   target: PathTarget,
   principal: Pick<Principal, 'groups'>,
@@ -73,7 +79,10 @@ export function viewFor(
   return covering ? target : notForKey();
 }
 
-/** The same for a path that exists and one that does not, so that a key of some groups does not learn the names of others. */
+/**
+ * Returns the same refusal for existing and missing paths, so that a key for some groups does not reveal the names of
+ * others.
+ */
 export function notForKey(): Refusal {
   return new Refusal('forbidden', 'This key may not use this path as a whole; use /mcp or one of its groups.');
 }

@@ -1,8 +1,8 @@
 /**
- * From an Authorization header to a principal, from memory. The key ring is rebuilt when a snapshot comes in; nothing here waits.
- * Promises: identity comes from the verified key alone; a revoked or expired key is refused from the next request on; wrong keys from
- * one address are slowed down (429) before they cost anything.
- * Does not: know groups' contents or paths (`access.ts`), or create keys (`control/`).
+ * Resolves an Authorization header to a principal, from memory. The key table is rebuilt with each snapshot.
+ * `access.ts` checks paths and groups, `control/` creates keys.
+ * Guarantees: identity comes from the verified key alone; a revoked or expired key is refused from the next request on;
+ * wrong keys from one address are rate limited (429) before they cost anything.
  */
 import { hash } from 'node:crypto';
 import type { Limits } from '../config/limits.ts';
@@ -17,23 +17,26 @@ import { RefusedKeys } from './_refused-keys.ts';
 import { describeMalformedKey } from './malformed-key.ts';
 
 const KEY_PATTERN = /^Bearer +(mcphub_[0-9a-f]{64})$/i;
-/** `Bearer `, `mcphub_` and 64 digits are 78 characters; more than this is no key in any spelling. */
+/** `Bearer `, `mcphub_` and 64 digits are 78 characters; a longer header cannot contain a key in any spelling. */
 const MAX_HEADER_CHARS = 256;
 const TOO_LONG = `The Authorization header is longer than ${MAX_HEADER_CHARS} characters and holds no key.`;
 const PREFIX_LENGTH = 15;
 const TOO_MANY =
   'Too many requests without a valid key from this address. If it is a reverse proxy, list it in settings.trustedProxies.';
-/** Keys remembered with their answer, each by one spelling of its header: at most 2 MB. A hit costs 5 ns instead of a hash. */
+/** Cached headers with their result, one spelling per key: at most 2 MB. A hit costs 5 ns instead of a hash. */
 const SEEN_HEADERS = 20_000;
-/** Wrong headers remembered with their refusal, whose answer is prepared then: a program that does not stop sends the same one. At most 2 MB. */
+/** Cached wrong headers with their prepared refusal, at most 2 MB: a misconfigured client repeats the same header. */
 const WRONG_HEADERS = 1000;
 
 export interface KeyAuthenticator {
-  /** `address` is the peer's, for slowing down guesses. */
+  /** Checks a header. `address` is the peer's address, for rate limiting of wrong keys. */
   check(authorization: string | undefined, address: string): Outcome<Principal>;
-  /** Who the sender of a header that has been accepted before is counted for; its network for any other. Checks nothing. */
+  /**
+   * Returns the id of the share that the sender counts to: its principal when the header was accepted before, otherwise
+   * its network. Does not check the key.
+   */
   shareOf(authorization: string | undefined, address: string): string;
-  /** Ids of keys used since the last call of this function. */
+  /** Returns the ids of keys used since the last call. */
   takeUsed(): string[];
 }
 
@@ -70,14 +73,14 @@ export function createKeyAuthenticator(parts: {
     };
   }
 
-  // The same objects each time, so that their answers are prepared once (`downstream/refusal-writer.ts`).
+  // The same objects each time, so that their responses are prepared once (`downstream/refusal-writer.ts`).
   const missing = new Refusal('unauthorized');
   const tooMany: Readonly<Record<'wrong' | 'bare', Refusal>> = {
     wrong: new Refusal('rate-limited', TOO_MANY, { retryAfterMs: 6000, setting: 'failedKeysPerMinute' }),
     bare: new Refusal('rate-limited', TOO_MANY, { retryAfterMs: 1000, setting: 'addressPerSecond' }),
   };
 
-  /** The refusal of a wrong or missing key; 429 when this address does that too often. */
+  /** Returns the refusal for a wrong or missing key; 429 when this address sends too many. */
   function refuse(address: string, kind: 'wrong' | 'bare', why: () => Refusal): Refusal {
     const nowMs = runtime.clock.nowMs();
     const sender = guesses.of(address);
@@ -121,7 +124,7 @@ export function createKeyAuthenticator(parts: {
   return {
     check(authorization, address) {
       if (authorization === undefined) return refuse(address, 'bare', missingKey);
-      // Started from disk without keys that could be trusted: a 401 would say that the key is wrong.
+      // The worker started from disk without trusted keys: a 401 would wrongly say that the key is invalid.
       if (snapshots.current.keysRevision === 0) return new Refusal('starting', undefined, { retryAfterMs: 1000 });
       const principal = seen.get(authorization) ?? lookUp(authorization, address);
       if (isRefusal(principal)) return principal;
@@ -142,11 +145,11 @@ export function createKeyAuthenticator(parts: {
   };
 }
 
-/** Of one address, or of one IPv6 network, whose addresses a host may choose freely. */
+/** Wrong keys of one address, or of one IPv6 network, in which a host may choose its address. */
 interface Guesses {
   readonly wrong: TokenBucket;
   readonly bare: TokenBucket;
-  /** Of `_refused-keys.ts`. */
+  /** Used by `_refused-keys.ts`. */
   announcedMs: number;
 }
 

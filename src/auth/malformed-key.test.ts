@@ -10,7 +10,7 @@ import { createKeyAuthenticator } from './key-authenticator.ts';
 const KEY = secretOf('a');
 const DIGITS = KEY.slice('mcphub_'.length);
 
-/** Headers as users send them by mistake, and what the refusal says of each. */
+/** Headers that users send by mistake, and the expected explanation. */
 const FAULTS: readonly (readonly [header: string, fault: RegExp])[] = [
   ['', /has no key/],
   ['Bearer', /has no key/],

@@ -1,5 +1,6 @@
 /**
- * What is wrong with an Authorization header that has no key of the right form. Sentences never repeat any part of the header.
+ * Explains what is wrong with an Authorization header that does not contain a well-formed key. The explanation never
+ * repeats any part of the header.
  */
 
 const PREFIX = 'mcphub_';
@@ -23,7 +24,7 @@ const PLACEHOLDERS = [
   'changeme',
 ];
 
-/** Returns a sentence that says what is wrong with the header and what is expected. */
+/** Returns a sentence that tells what is wrong with the header and what is expected. */
 export function describeMalformedKey(authorization: string): string {
   return `${faultIn(authorization)} ${EXPECTED}`;
 }

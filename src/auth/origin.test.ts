@@ -100,6 +100,6 @@ test('a request of a page of another site is refused also when the browser sends
   for (const site of ['cross-site', 'same-site', 'anything']) assert.equal(of(site), 'refused', site);
   for (const site of [undefined, 'same-origin', 'none']) assert.equal(of(site), 'fine', site);
   assert.equal(of('cross-site', { ...NONE, allowedOrigins: ['*'] }), 'fine');
-  // Its Origin says more.
+  // Its Origin is more specific.
   assert.equal(of('cross-site', NONE, 'http://localhost:5173'), 'fine');
 });

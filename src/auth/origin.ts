@@ -1,42 +1,45 @@
 /**
- * Host and Origin: protection of a local hub against web pages (DNS rebinding), before anything else is looked at.
- * Promises: pure and from memory; a page of a foreign site cannot reach the hub through a browser.
+ * Checks Host and Origin before anything else, to protect a local hub against web pages (DNS rebinding). It does not
+ * replace keys: programs other than browsers can send any header.
+ * Guarantees: pure and from memory; a page of another site cannot reach the hub through a browser.
  * Source: MCP specification, Streamable HTTP, security warning; docker/mcp-gateway CVE-2025-64443.
- * Does not: replace keys. Programs outside a browser send whatever they like.
  */
 import { isIP } from 'node:net';
 import { matchesOrigin, type Origin, parseOrigin, withoutFinalDot } from '../config/origin-pattern.ts';
 import { type Outcome, Refusal } from '../model/outcome.ts';
 
-/** Names that only the own machine or a container's host can mean. */
+/** Names that can only mean this machine, or the host of a container. */
 const LOCAL_NAMES: ReadonlySet<string> = new Set(['localhost', 'host.docker.internal', 'host.containers.internal']);
 
-/** Longest name of DNS, and a port. */
+/** Longest DNS name with a port. */
 const MAX_HOST_CHARS = 260;
 
 export interface OriginRules {
-  /** Extra host names, lower case; `*` = any. */
+  /** Additional host names, lower case; `*` allows any. */
   readonly allowedHosts: readonly string[];
-  /** Extra origins as `config/origin-pattern.ts` reads them; `*` = any. */
+  /** Additional origins as `config/origin-pattern.ts` parses them; `*` allows any. */
   readonly allowedOrigins: readonly string[];
 }
 
-/** What a request says about where it goes and which page has made it. */
+/** What a request tells about its target and the page that sent it. */
 export interface Asked {
   readonly host: string | undefined;
   readonly origin: string | undefined;
-  /** Sec-Fetch-Site, by which a browser says what page asks when it sends no Origin (GET of an image, a frame, or a fetch without CORS). */
+  /**
+   * Sec-Fetch-Site, by which a browser identifies the page when it sends no Origin (GET of an image, a frame, or a
+   * fetch without CORS).
+   */
   readonly fetchSite?: string | undefined;
-  /** HTTP/1.0, which no browser speaks, has no duty to send Host. */
+  /** True for HTTP/1.0, which browsers do not use and which does not require Host. */
   readonly isHttp10?: boolean;
 }
 
-/** Checks Host and Origin; undefined = both are fine. */
+/** Checks Host and Origin. Returns undefined when both are allowed. */
 export function checkOrigin(asked: Asked, rules: OriginRules): Outcome<undefined> {
   return checkHost(asked, rules) ?? (isOriginAllowed(asked, rules) ? undefined : originRefused(asked.origin));
 }
 
-/** Refuses a Host by another name. A literal IP address is fine: rebinding needs a name. */
+/** Refuses a Host with an unknown name. IP addresses are allowed, because rebinding needs a name. */
 function checkHost({ host, isHttp10 = false }: Asked, rules: OriginRules): Refusal | undefined {
   if (isHttp10 && (host === undefined || host === '')) return undefined;
   const name = host === undefined ? undefined : parseHost(host)?.name;
@@ -54,12 +57,13 @@ function checkHost({ host, isHttp10 = false }: Asked, rules: OriginRules): Refus
 }
 
 /**
- * True for a request of no page, and for an allowed one. An allowed host is fine as Origin with https at the standard port, or at the host and port
- * of the Host header; an allowed origin must match in scheme, host and port.
+ * Returns true for a request without a page, and for one of an allowed page. An allowed host is a valid Origin with
+ * https at the standard port, or at the host and port of the Host header; an allowed origin must match in scheme, host
+ * and port.
  */
 export function isOriginAllowed({ host, origin, fetchSite }: Asked, rules: OriginRules): boolean {
   if (rules.allowedOrigins.includes('*')) return true;
-  // Without an Origin nobody knows which page of another site it is, and the page may not read the answer anyway.
+  // Without an Origin the page of another site is unknown; it could not read the response anyway.
   if (origin === undefined) return fetchSite === undefined || fetchSite === 'same-origin' || fetchSite === 'none';
   const from = parseOrigin(origin);
   if (from === undefined) return false;
@@ -77,7 +81,7 @@ function originRefused(origin: string | undefined): Refusal {
   );
 }
 
-/** A page of an allowed host: over TLS at the standard port, or from the very address that is asked. */
+/** Returns true for a page of an allowed host: over TLS at the standard port, or at the requested address. */
 function isOwnOrigin({ scheme, name, port }: Origin, rules: OriginRules, asked: Host | undefined): boolean {
   if (!rules.allowedHosts.includes(name)) return false;
   const standard = scheme === 'https' ? 443 : 80;
@@ -93,7 +97,10 @@ function isLocalName(name: string): boolean {
   return LOCAL_NAMES.has(name) || name.endsWith('.localhost');
 }
 
-/** True when a Host header names this machine's loopback: `localhost`, 127.0.0.0/8 or ::1, with or without a port. */
+/**
+ * Returns true when a Host header names the loopback of this machine: `localhost`, 127.0.0.0/8 or ::1, with or without
+ * a port.
+ */
 export function isLoopbackHost(host: string): boolean {
   const name = parseHost(host)?.name;
   if (name === undefined) return false;
@@ -106,14 +113,17 @@ export function isLoopbackHost(host: string): boolean {
 }
 
 interface Host {
-  /** Lower case, without a final dot, an IPv6 address without brackets. */
+  /** Lower case, without a final dot; an IPv6 address without brackets. */
   readonly name: string;
   readonly port: number | undefined;
 }
 
 const HOST = /^(?:\[([0-9a-f:.]+)\]|([^\s:[\]/@?#\\]+))(?::(\d{1,5}))?$/i;
 
-/** `example.com:3000` → `example.com` and 3000, `[::1]` → `::1`; undefined = not a host with an optional port. */
+/**
+ * Parses a host with an optional port: `example.com:3000` → `example.com` and 3000, `[::1]` → `::1`. Returns undefined
+ * for anything else.
+ */
 function parseHost(host: string): Host | undefined {
   const parts = host.length <= MAX_HOST_CHARS ? HOST.exec(host) : null;
   const name = parts?.[1] ?? parts?.[2];

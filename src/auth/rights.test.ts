@@ -23,7 +23,7 @@ function principalFrom({ id, userId, userName, family, name, role, groups }: Key
   return { userId, userName, family, keyId: id, keyName: name, role, groups };
 }
 
-/** What becomes of an item of this key that was opened before. */
+/** Returns what happens to an open item of this key. */
 function verdict(
   before: Snapshot,
   after: Snapshot,

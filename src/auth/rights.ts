@@ -1,8 +1,8 @@
 /**
- * Whether something that was opened for a caller may stay open under the current snapshot: its key must still be there and valid, its view
- * must not have lost a server or a tool, and the server of a call must still be in it.
- * Guarantees: a key that is unknown, expired, or belongs to somebody else now is refused; widening a key ends nothing; a server that was removed
- * from the configuration is no reason (its own drain ends what uses it).
+ * Decides whether an open item may stay open under the current snapshot: its key must exist and be valid, its view must
+ * not have lost a server or a tool, and the server of a call must be in it.
+ * Guarantees: a key that is unknown, expired, or belongs to another user now is refused; extending a key ends nothing;
+ * a server that was removed from the configuration is no reason (its own drain ends the items that use it).
  */
 
 import { type Outcome, Refusal } from '../model/outcome.ts';
@@ -11,12 +11,12 @@ import type { GroupSpec, KeyRecord, Snapshot } from '../model/snapshot.ts';
 import type { AccessCheck, OpenUse } from '../runtime/open-work.ts';
 import { type PathTarget, viewFor, viewKey } from './access.ts';
 
-/** Native tool names by server slug; `all` = every tool of it. */
+/** Native tool names by server slug; `all` for all its tools. */
 type Visible = ReadonlyMap<string, ReadonlySet<string> | 'all'>;
 
-/** Makes the check for one snapshot; verdicts are remembered for as long as `current` and `since` stay the same. */
+/** Returns the check for the current snapshot; results are cached while `current` and `since` stay the same. */
 export function createAccessCheck(current: () => Snapshot, wallMs: () => number): AccessCheck {
-  // Weak: a snapshot may hold tens of MiB of lists, and the next check may be days away.
+  // Weak references: a snapshot may hold tens of MiB of lists, and the next check may be days away.
   let seen: { readonly now: WeakRef<Snapshot>; readonly since: WeakRef<Snapshot> } | undefined;
   let keys: ReadonlyMap<string, KeyRecord> = new Map(); // bounded by: the keys of the snapshot
   let oldKeys: ReadonlyMap<string, KeyRecord> = new Map(); // bounded by: the keys of the snapshot
@@ -62,7 +62,7 @@ export function createAccessCheck(current: () => Snapshot, wallMs: () => number)
 
 const NARROWED = 'This key may no longer use everything that was open for it; connect again.';
 
-/** What is visible now, and less than before. */
+/** A view that has become smaller. */
 class Narrowed extends Map<string, ReadonlySet<string> | 'all'> {}
 
 function lostKey(principal: Principal, keys: ReadonlyMap<string, KeyRecord>, nowMs: number): Refusal | undefined {
@@ -76,7 +76,7 @@ function lostKey(principal: Principal, keys: ReadonlyMap<string, KeyRecord>, now
   return key.expiresAtMs !== undefined && nowMs >= key.expiresAtMs ? new Refusal('key-expired') : undefined;
 }
 
-/** An anonymous caller's group needs a key now, or is gone. */
+/** Returns a refusal when an anonymous caller's group now needs a key, or does not exist any more. */
 function closedTo(viewName: ViewName, groups: readonly GroupSpec[]): Refusal | undefined {
   const isOpen =
     viewName.kind === 'group' && groups.some(({ slug, access }) => slug === viewName.slug && access === 'anonymous');
@@ -107,7 +107,7 @@ function visibleAt(target: PathTarget, groups: readonly string[] | undefined, wo
   return visible;
 }
 
-/** A server that is still configured, or a tool of one, was visible and is not any more. */
+/** Returns true when a server that is still configured, or a tool of one, was visible and is not any more. */
 function hasLost(before: Visible, visible: Visible, now: Snapshot): boolean {
   const configured = new Set(now.servers.map(({ slug }) => slug));
   for (const [server, tools] of before) {

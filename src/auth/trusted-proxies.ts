@@ -1,22 +1,25 @@
 /**
- * Which peers are reverse proxies of the operator (setting `trustedProxies`), and the client's address behind them. A forwarding header of anybody
- * else counts for nothing: whoever sends it could name any address.
+ * Recognises the operator's reverse proxies (setting `trustedProxies`) and determines the client address behind them.
+ * Forwarding headers of all other peers are ignored, because they could contain any address.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 
-/** Most proxies in a row that are looked through; the list is read from its end. */
+/** Most proxies in a chain; the list is read from its end. */
 const MAX_HOPS = 16;
 /** A longer header is not read. */
 const MAX_HEADER_CHARS = 4096;
 
 export interface TrustedProxies {
   has(address: string | undefined): boolean;
-  /** Returns the address of the client that a trusted `peer` names: the last in its list that is no trusted proxy; undefined = none. */
+  /**
+   * Returns the client address that a trusted `peer` reports: the last in its list that is not a trusted proxy;
+   * undefined when there is none.
+   */
   clientBehind(peer: string | undefined, headers: IncomingHttpHeaders): string | undefined;
 }
 
-/** `settings` is asked each time; the lists are built again when the configuration changes. */
+/** `settings` is called each time; the lists are rebuilt when the configuration changes. */
 export function createTrustedProxies(settings: () => { readonly trustedProxies: readonly string[] }): TrustedProxies {
   let from: readonly string[] = []; // bounded by: the configuration
   let networks = new BlockList();
@@ -60,8 +63,8 @@ function networksFrom(texts: readonly string[]): BlockList {
 }
 
 /**
- * The addresses in the order in which proxies added them. A proxy may write one of the two headers and pass on the other as the client sent it: when
- * they end with different addresses, neither counts.
+ * Returns the addresses in the order in which proxies added them. A proxy may write one of the two headers and pass on
+ * the client's value of the other: when they end with different addresses, both are ignored.
  */
 function namedIn({ 'x-forwarded-for': plain, forwarded }: IncomingHttpHeaders): string[] {
   const inPlain = addressesIn(typeof plain === 'string' ? plain : plain?.join(','), (part) => part.trim());
@@ -70,14 +73,14 @@ function namedIn({ 'x-forwarded-for': plain, forwarded }: IncomingHttpHeaders): 
   return inPlain.at(-1) === inForwarded.at(-1) ? inPlain : [];
 }
 
-/** Undefined = there is no such header. */
+/** Returns undefined when the header is missing. */
 function addressesIn(list: string | undefined, addressIn: (part: string) => string): string[] | undefined {
   if (list === undefined) return undefined;
   if (list.length > MAX_HEADER_CHARS) return [];
   return list.split(',').map((part) => plainAddress(withoutPort(addressIn(part))).toLowerCase());
 }
 
-/** The value of `for` in one element of `Forwarded`; empty when it names none. */
+/** Returns the value of `for` in one element of `Forwarded`; empty when it has none. */
 function forIn(element: string): string {
   for (const pair of element.split(';')) {
     const [name = '', value = ''] = pair.split('=');
@@ -86,7 +89,7 @@ function forIn(element: string): string {
   return '';
 }
 
-/** `[::1]:80` → `::1`, `10.0.0.1:80` → `10.0.0.1`. */
+/** Removes the port: `[::1]:80` → `::1`, `10.0.0.1:80` → `10.0.0.1`. */
 function withoutPort(text: string): string {
   if (text.startsWith('[')) return text.slice(1, Math.max(1, text.indexOf(']')));
   return text.includes('.') && !text.startsWith('::') ? (text.split(':')[0] ?? '') : text;
