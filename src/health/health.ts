@@ -1,7 +1,8 @@
 /**
- * How this hub is: live, ready, degraded, from what is in memory. Nothing here waits or asks anybody.
- * Promises: an answer costs microseconds whatever servers, disk, Redis or control do; the public answer holds no name, figure or version.
- * Does not: decide restarts (the supervisor) or shed load (admission).
+ * Computes the state of the hub (live, ready, degraded) from memory. The supervisor decides about restarts, admission
+ * about load shedding.
+ * Guarantees: an answer costs microseconds in any state of servers, disk, Redis or control; the public answer contains
+ * no names, figures or versions.
  */
 
 import type { CatalogSize } from '../model/catalog-size.ts';
@@ -11,18 +12,20 @@ import type { WaitRow } from '../runtime/waits.ts';
 
 export type HealthState = 'starting' | 'ok' | 'degraded' | 'overloaded' | 'draining';
 
-/** What health reads; plain functions over memory, given by `process/`. */
+/** The inputs of health, as functions over memory; `process/` provides them. */
 export interface HealthSources {
-  /** Servers by state; `ready` and `disabled` are fine, the others make the hub degraded. */
+  /** Servers by state; any state except `ready` and `disabled` makes the hub degraded. */
   servers(): readonly { readonly server: string; readonly state: string }[];
-  /** The same servers without what only the operator may read. */
+  /** The same servers without the details that only the operator may read. */
   publicServers(): readonly { readonly server: string }[];
   controlConnected(): boolean;
   snapshotRevision(): number;
-  /** `ageMs`: since control last said that these are the newest; undefined = it has not, in this process. */
+  /**
+   * `ageMs`: time since control last confirmed that these are the newest; undefined when it has not in this process.
+   */
   keys(): { readonly revision: number; readonly ageMs: number | undefined };
   gauges(): ProcessFigures;
-  /** New work is refused, for want of memory or because the loop is late. */
+  /** True while new work is refused, because memory is short or the event loop is late. */
   overloaded(): boolean;
   /** Servers whose lists do not fit in a snapshot. */
   catalogsTooLarge(): readonly CatalogSize[];
@@ -33,11 +36,11 @@ export interface ProcessFigures {
   readonly rssBytes: number;
   readonly heapBytes: number;
   readonly loopP99Ms: number;
-  /** Highest since the start. */
+  /** Peak since the start. */
   readonly peakRssBytes: number;
-  /** Resident memory, MB an hour over the last quarter of an hour. */
+  /** Resident memory in MB per hour over the last 15 minutes. */
   readonly slopeMbPerHour: number | undefined;
-  /** Timers and handles that the loop holds. */
+  /** Timers and handles that keep the event loop alive. */
   readonly active: number;
   readonly pressure: string;
 }
@@ -65,28 +68,28 @@ export interface HealthDetail {
   readonly waits: number;
 }
 
-/** What a key that is not an owner's may read: the servers of its own view, and nothing of the process. */
+/** What a key that is not an owner's may read: the servers of its own view, and nothing about the process. */
 export interface MemberHealth {
   readonly status: HealthState;
   readonly version: string;
   readonly servers: readonly object[];
-  /** Slugs of those servers whose lists do not fit in snapshotBytes. */
+  /** Slugs of its servers whose lists do not fit in snapshotBytes. */
   readonly catalogsTooLarge: readonly string[];
 }
 
 export interface Health {
-  /** The hub has its rooms and a world; from now on it is ready. */
+  /** Marks the hub as started: all modules run and it has a snapshot. From now on it is ready. */
   started(): void;
   draining(): void;
   state(): HealthState;
-  /** /health: 503 only while starting, draining or overloaded. */
+  /** Answers /health: 503 only while starting, draining or overloaded. */
   summary(): HealthAnswer;
   live(): HealthAnswer;
   ready(): HealthAnswer;
   startup(): HealthAnswer;
-  /** /api/health for owners and the operator of this machine. */
+  /** Answers /api/health for owners and the operator of this machine. */
   detail(): HealthDetail;
-  /** /api/health for any other key; `servers` = slugs of its view. */
+  /** Answers /api/health for any other key; `servers` are the slugs of its view. */
   memberDetail(servers: readonly string[]): MemberHealth;
   waits(): readonly WaitRow[];
   ceilings(): readonly ContainerLimitRow[];
