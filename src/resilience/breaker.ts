@@ -1,39 +1,41 @@
 /**
- * Gives a failing server a rest. What fails for one key only, while calls of another go well, does not count. Closed: calls pass. Open: they are refused at once. When the rest is over one background question is asked,
- * on a lease; its answer closes the breaker or doubles the rest. A user's call is never the guinea pig.
- * Promises: pure; time is a parameter; whatever settles late, twice or never, the breaker is asked again after at most `capMs` plus the lease.
- * Does not: ask. Its owner calls `mayProbe`, asks, and says what came of it.
+ * Circuit breaker of one server. Closed: calls pass. Open: calls are refused at once; after a backoff one background
+ * probe is allowed, and its result closes the breaker or doubles the backoff. Users' calls are never used as probes,
+ * and failures of one key do not count while calls of another succeed. The owner calls `mayProbe`, sends the probe and
+ * reports its result.
+ * Guarantees: pure; time is a parameter; even if results come late, twice or never, the next probe is allowed after at
+ * most `capMs` plus the lease.
  */
 import { backoffMs } from '../runtime/backoff.ts';
 import { CallWindow } from './call-window.ts';
 
 export interface BreakerOptions {
-  /** Failures in a row that open it. */
+  /** Consecutive failures that open it. */
   readonly failures: number;
-  /** First rest, ms. */
+  /** First backoff in ms. */
   readonly openMs: number;
-  /** Longest rest, ms. */
+  /** Longest backoff in ms. */
   readonly capMs: number;
-  /** A question without an answer for this long counts as failed. */
+  /** Time in ms after which a probe without a result counts as failed. */
   readonly leaseMs: number;
   readonly random: () => number;
 }
 
 export type BreakerState = 'closed' | 'open' | 'half-open';
 
-/** The rate rules: this share of at least so many calls of the last half minute failed, or took far longer than usual. */
+/** Rate rules: the share that failed, or took far longer than usual, of at least this many calls in the last 30 s. */
 const RATE = 0.5;
 const SLOW_RATE = 0.8;
 const RATE_CALLS = 20;
 
-/** A success of another key within this time says that the server is well. */
+/** Time in ms for which a success of another key shows that the server works. */
 const WELL_MS = 30_000;
 
-/** When a call last went well, for the key whose call it was and for another one. */
+/** Time of the last successful call, for the key that made it and for all others. */
 class RecentSuccesses {
   #key: string | undefined;
   #atMs = Number.NEGATIVE_INFINITY;
-  /** The last one of any other key. */
+  /** Time of the last success of any other key. */
   #otherMs = Number.NEGATIVE_INFINITY;
 
   well(key: string, nowMs: number): void {
@@ -42,7 +44,7 @@ class RecentSuccesses {
     this.#atMs = nowMs;
   }
 
-  /** True when a call of another key went well a moment ago. */
+  /** Returns true when a call of another key succeeded recently. */
   isWellForOthers(key: string, nowMs: number): boolean {
     return nowMs - (key === this.#key ? this.#otherMs : this.#atMs) <= WELL_MS;
   }
@@ -62,9 +64,9 @@ export class Breaker {
   #lease = 0;
   readonly #window = new CallWindow();
   readonly #goes = new RecentSuccesses();
-  /** The key whose call was the first of the failures in a row. */
+  /** The key whose call was the first of the consecutive failures. */
   #inRow: string | undefined;
-  /** They are of several keys. */
+  /** True when the failures come from several keys. */
   #isMixed = false;
   #isDoubted = false;
 
@@ -76,19 +78,20 @@ export class Breaker {
     return this.#state;
   }
 
-  /** False = refuse this call. */
+  /** Returns false when this call must be refused. */
   allows(): boolean {
     return this.#state === 'closed';
   }
 
-  /** ms until a question may be asked; 0 = now. */
+  /** Returns the time in ms until a probe is allowed; 0 when it is now. */
   restMs(nowMs: number): number {
     return this.#state === 'closed' ? 0 : Math.max(0, this.#until - nowMs);
   }
 
   /**
-   * A call went well, in `tookMs`; undefined = its length says nothing (a person was asked). Says nothing about an open breaker: it was sent
-   * before that. True = this opened the breaker, for nearly all calls have become far too slow.
+   * Records a successful call that took `tookMs`; undefined when the time is not meaningful (a user was asked). Does
+   * not affect an open breaker, because the call was sent before it opened. Returns true when this opened the breaker,
+   * because nearly all calls have become far too slow.
    */
   succeeded(nowMs: number, tookMs: number | undefined, key = '', isCertain = true): boolean {
     if (this.#state !== 'closed') return false;
@@ -104,7 +107,10 @@ export class Breaker {
     return this.#full(nowMs, isCertain);
   }
 
-  /** A call failed for a reason that speaks against the server. True = this opened the breaker. `isCertain`: false = it is only doubted. */
+  /**
+   * Records a failed call that counts against the server. Returns true when this opened the breaker. `isCertain` is
+   * false when the failure is not conclusive.
+   */
   failed(nowMs: number, key = '', isCertain = true): boolean {
     if (this.#state !== 'closed') return false;
     if (this.#inRow === undefined) this.#inRow = key;
@@ -118,25 +124,31 @@ export class Breaker {
     return this.#full(nowMs, isCertain);
   }
 
-  /** There are failures enough, and none of them is proof: its owner asks the server, and calls `trip` or `excuse`. */
+  /**
+   * True when there are enough failures but none is conclusive: the owner probes the server, then calls `trip` or
+   * `excuse`.
+   */
   get isDoubted(): boolean {
     return this.#isDoubted;
   }
 
-  /** The server did not answer. True = this opened the breaker; false = a call went well meanwhile, or it is open. */
+  /**
+   * Records that the server did not answer the probe. Returns true when this opened the breaker; false when a call
+   * succeeded meanwhile, or it is open already.
+   */
   trip(nowMs: number): boolean {
     if (this.#state !== 'closed' || !this.#isDoubted) return false;
     this.#open(nowMs);
     return true;
   }
 
-  /** The server answered: what failed does not count. */
+  /** Records that the server answered: the failures do not count. */
   excuse(): void {
     this.#forgetRow();
     this.#window.clear();
   }
 
-  /** The server asks to be left alone for `ms`. True = this opened the breaker. */
+  /** Opens the breaker for `ms` because the server asked for a pause. Returns true when this opened it. */
   pause(nowMs: number, ms: number): boolean {
     if (this.#state !== 'closed') return false;
     this.#open(nowMs);
@@ -150,7 +162,7 @@ export class Breaker {
     return isCertain;
   }
 
-  /** A lease to ask one question, or undefined. A lease that ran out is replaced by the next. */
+  /** Returns a lease for one probe, or undefined. An expired lease is replaced by the next. */
   mayProbe(nowMs: number): number | undefined {
     if (this.#state === 'closed' || nowMs < this.#until) return undefined;
     this.#state = 'half-open';
@@ -159,7 +171,10 @@ export class Breaker {
     return this.#lease;
   }
 
-  /** What came of the question. An answer on an old lease still closes (the server lives); a failure on one changes nothing. True = it closed. */
+  /**
+   * Records the result of a probe. A success on an old lease still closes the breaker, because the server works; a
+   * failure on one changes nothing. Returns true when this closed the breaker.
+   */
   probed(lease: number, ok: boolean, nowMs: number): boolean {
     if (this.#state === 'closed') return false;
     if (ok) {
@@ -170,7 +185,7 @@ export class Breaker {
     return false;
   }
 
-  /** A person, or a fresh connection, says that all is well. */
+  /** Closes the breaker, because an operator or a new connection showed that the server works. */
   reset(): void {
     this.#state = 'closed';
     this.#forgetRow();

@@ -1,10 +1,9 @@
 /**
- * At most `inside` calls run and `waiting` queue; the rest are refused at once. Keys take turns, so that a flood by one leaves the others' turn; one
- * key alone holds three quarters of the places at most, so that another's call need not wait for the end of its long ones;
- * when the queue is full, a key that has fewer waiters takes the newest place of the key that has most.
- * Promises: `enter` answers at once when there is room; a waiter leaves the moment its deadline passes or its caller goes away, also while
- * nothing is released; a permit is safe to give back twice; no timers of its own.
- * Does not: know servers or errors beyond the refusal that its owner gives it.
+ * Limits concurrent calls: at most `inside` run and `waiting` queue; others are refused at once. Keys take turns, so
+ * one key cannot crowd out the others; one key holds at most three quarters of the places; when the queue is full, a
+ * key with fewer waiters takes the newest place of the key with most.
+ * Guarantees: `enter` returns at once when there is room; a waiter leaves as soon as its deadline passes or its caller
+ * disconnects, even if no place is released; releasing a permit twice is safe; no timers of its own.
  */
 
 import type { Outcome, Refusal } from '../model/outcome.ts';
@@ -14,25 +13,25 @@ import { Holdings } from '../runtime/holdings.ts';
 export interface BulkheadOptions {
   readonly inside: number;
   readonly waiting: number;
-  /** Made when a caller is refused or its wait ends. */
+  /** Creates the refusal when a caller is refused or its wait ends. */
   readonly refusal: (why: 'full' | 'waited', inside: number, waiting: number) => Refusal;
 }
 
-/** A place inside; dispose gives it back. */
+/** A place inside; disposing it releases the place. */
 export interface Permit extends Disposable {}
 
-/** Above this part of its places one key gets an equal part only, and its first one. */
+/** Share of places above which a key only gets an equal part, or its first place. */
 const NEARLY_FULL = 0.75;
-/** A bulkhead with fewer places has no shares: one person's two or three calls would wait for each other. */
+/** Smaller bulkheads have no shares, because one user's two or three calls would wait for each other. */
 const SHARED_FROM = 8;
 
-/** The places inside of one key. */
+/** The places inside that one key holds. */
 interface Holder {
   readonly key: string;
   places: number;
 }
 
-/** A class, since an object literal with a computed member takes ten times as long to make. */
+/** A class, because an object literal with a computed member takes ten times as long to create. */
 class Place implements Permit {
   #holder: Holder | undefined;
   readonly #given: (holder: Holder) => void;
@@ -57,13 +56,13 @@ interface Waiter {
 
 export class Bulkhead {
   readonly #options: BulkheadOptions;
-  /** Waiters by key; keys stand in the order of their next turn. */
+  /** Waiters by key; keys are in the order of their next turn. */
   readonly #queues = new Map<string, Waiter[]>(); // bounded by: twice `waiting`: those that left are dropped when they are the greater part
-  /** Waiters of each key. */
+  /** Number of waiters per key. */
   readonly #held = new Holdings((size) => size);
-  /** Places inside of each key that has one. */
+  /** Places inside, per key that holds one. */
   readonly #holders = new Map<string, Holder>(); // bounded by: inside
-  /** Waiters that left and still stand in a queue. */
+  /** Waiters that left but are still in a queue. */
   #left = 0;
   #inside = 0;
   #waiting = 0;
@@ -80,17 +79,17 @@ export class Bulkhead {
     return this.#waiting;
   }
 
-  /** There is room in the queue, or another key has more waiters than this one would have. */
+  /** Returns true when the queue has room, or another key has more waiters than this one would have. */
   hasPlace(key: string): boolean {
     return this.#waiting < this.#options.waiting || this.#held.most > this.#held.of(key) + 1;
   }
 
-  /** The refusal of a full bulkhead. */
+  /** Returns the refusal of a full bulkhead. */
   refuse(): Refusal {
     return this.#options.refusal('full', this.#inside, this.#waiting);
   }
 
-  /** A permit or a refusal at once, or a promise of one that settles by the deadline. */
+  /** Returns a permit or a refusal at once, or a promise of one that settles by the deadline. */
   enter(deadline: Deadline, key: string): Outcome<Permit> | Promise<Outcome<Permit>> {
     const permit = this.tryEnter(key);
     if (permit) return permit;
@@ -99,14 +98,14 @@ export class Bulkhead {
     return new Promise((resolve) => this.#queue(deadline, key, resolve));
   }
 
-  /** A permit if there is room for this key now, and nobody waits who could have it; never waits. */
+  /** Returns a permit when there is room for this key now and no waiter could use it; never waits. */
   tryEnter(key: string): Permit | undefined {
     if (this.#inside >= this.#options.inside || !this.#mayHold(key)) return undefined;
-    // Those that wait while there is room have taken their own share.
+    // Keys that wait although there is room have used up their share.
     return this.#waiting === 0 || this.#held.of(key) === 0 ? this.#permit(key) : undefined;
   }
 
-  /** False = the key holds as many places as one key may while so many are taken. */
+  /** Returns false when the key holds as many places as one key may at the current load. */
   #mayHold(key: string): boolean {
     const { inside } = this.#options;
     if (inside < SHARED_FROM || this.#inside + 1 <= inside * NEARLY_FULL) return true;
@@ -139,7 +138,7 @@ export class Bulkhead {
     });
   }
 
-  /** Refuses the newest waiter of the key that has most, where `hasPlace` allows it. */
+  /** Refuses the newest waiter of the key with most waiters, if `hasPlace` allows it. */
   #makePlace(key: string): boolean {
     const greediest = this.#held.greediest;
     const queue = greediest !== undefined && this.hasPlace(key) ? this.#queues.get(greediest) : undefined;
@@ -157,7 +156,10 @@ export class Bulkhead {
     if (this.#left > this.#waiting) this.#forgetLeft();
   }
 
-  /** Looking for each one that leaves would cost the square of a thousand that leave at once (2,048: 1.8 ms, so 0.4 ms; measured). */
+  /**
+   * Removes abandoned waiters in bulk. Searching for each would take quadratic time when a thousand leave at once
+   * (2,048: 1.8 ms, so 0.4 ms; measured).
+   */
   #forgetLeft(): void {
     this.#left = 0;
     for (const [key, queue] of this.#queues) {
@@ -185,7 +187,7 @@ export class Bulkhead {
     this.#admit();
   };
 
-  /** The next key in turn that may hold one more gets the place; it then stands at the end of the row. */
+  /** Gives a free place to the next key in turn that may hold one more; that key then goes to the end of the order. */
   #admit(): void {
     while (this.#inside < this.#options.inside) {
       const turn = this.#nextTurn();
@@ -202,7 +204,7 @@ export class Bulkhead {
     }
   }
 
-  /** Looks past those keys only that hold their share, of which there are few. */
+  /** Skips only the keys that hold their full share, of which there are few. */
   #nextTurn(): [string, Waiter[]] | undefined {
     for (const turn of this.#queues) if (this.#mayHold(turn[0])) return turn;
     return undefined;

@@ -1,16 +1,16 @@
 /**
- * The calls of the last half minute as a breaker sees them: how many, how many failed, how many took far longer than this server's calls do.
- * Promises: pure; time is a parameter; six buckets of numbers, however many calls; what is usual is learned from the last 128 good calls, and
- * a long call does not make long calls usual while others are quick.
- * Source: reliability.md §3 (resilience4j's slow-call rate; Envoy's outlier detection). ADR 0012.
+ * Counts the calls of the last 30 s for a breaker: all, failed, and far slower than usual for this server.
+ * Guarantees: pure; time is a parameter; six buckets for any number of calls; the usual time is learned from the last
+ * 128 successful calls, and single slow calls do not raise it while others are fast.
+ * Source: resilience4j's slow-call rate, Envoy's outlier detection; ADR 0012.
  */
 const BUCKET_MS = 5000;
 const BUCKETS = 6;
 const KEPT = 128;
-/** Known well enough to call something slow. */
+/** Successful calls after which the usual time is considered known. */
 const LEARNED = 32;
 const SLOW_FACTOR = 5;
-/** Nothing shorter is slow, whatever is usual. */
+/** Calls shorter than this (ms) never count as slow. */
 const SLOW_FLOOR_MS = 1000;
 
 interface Bucket {
@@ -28,7 +28,7 @@ export class CallWindow {
   #known = 0;
   #slowMs: number | undefined;
 
-  /** `tookMs` of a call that went well; undefined = it failed, or its length says nothing. */
+  /** Records a call. `tookMs` is undefined when it failed, or when its time is not meaningful. */
   note(nowMs: number, failed: boolean, tookMs: number | undefined): void {
     const bucket = this.#bucket(nowMs);
     bucket.calls += 1;
@@ -38,7 +38,7 @@ export class CallWindow {
     else this.#learn(tookMs);
   }
 
-  /** Shares of the last half minute. */
+  /** Returns the shares over the last 30 s. */
   shares(nowMs: number): { calls: number; failed: number; slow: number } {
     const oldest = Math.floor(nowMs / BUCKET_MS) - BUCKETS;
     let [calls, failed, slow] = [0, 0, 0];
@@ -51,12 +51,12 @@ export class CallWindow {
     return { calls, failed: calls === 0 ? 0 : failed / calls, slow: calls === 0 ? 0 : slow / calls };
   }
 
-  /** ms from which a call counts as slow; undefined = not known yet. */
+  /** Time in ms from which a call counts as slow; undefined while it is not known. */
   get slowMs(): number | undefined {
     return this.#slowMs;
   }
 
-  /** Begins anew, also with learning: what this server takes may have changed. */
+  /** Resets everything including the learned time, because the server may have changed. */
   clear(): void {
     for (const bucket of this.#buckets) Object.assign(bucket, { at: -1, calls: 0, failed: 0, slow: 0 });
     this.#known = 0;
@@ -73,7 +73,7 @@ export class CallWindow {
   #learn(tookMs: number): void {
     this.#took[this.#known % KEPT] = tookMs;
     this.#known += 1;
-    // 32, then 64, then each 128: sorting costs four microseconds.
+    // Sorts after 32, 64, and then every 128 calls, because sorting costs four microseconds.
     if (this.#known % KEPT !== 0 && this.#known !== LEARNED && this.#known !== 2 * LEARNED) return;
     const known = this.#took.slice(0, Math.min(this.#known, KEPT)).sort();
     const p99 = known[Math.min(known.length - 1, Math.floor(known.length * 0.99))] ?? 0;

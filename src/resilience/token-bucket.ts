@@ -1,6 +1,6 @@
 /**
- * So many a second, with a burst: the cheapest rate limit (0.1 µs a question).
- * Promises: pure; time is a parameter; never more than `burst` at once nor `perSecond` in the long run.
+ * Limits a rate per second, with a burst (0.1 µs per check).
+ * Guarantees: pure; time is a parameter; never more than `burst` at once or `perSecond` in the long run.
  */
 export interface TokenBucketOptions {
   readonly perSecond: number;
@@ -21,26 +21,26 @@ export class TokenBucket {
     this.#atMs = options.nowMs;
   }
 
-  /** True = a token was there at the last look, and therefore still is. */
+  /** True when a token was available at the last check, and therefore still is. */
   get hadToken(): boolean {
     return this.#tokens >= 1;
   }
 
-  /** True = a token is there; none is taken. */
+  /** Returns true when a token is available; takes none. */
   has(nowMs: number): boolean {
     this.#tokens = Math.min(this.#burst, this.#tokens + Math.max(0, nowMs - this.#atMs) * this.#perMs);
     this.#atMs = Math.max(this.#atMs, nowMs);
     return this.#tokens >= 1;
   }
 
-  /** True = one token taken. */
+  /** Takes one token. Returns false when there is none. */
   take(nowMs: number): boolean {
     if (!this.has(nowMs)) return false;
     this.#tokens -= 1;
     return true;
   }
 
-  /** Takes `amount` more, which is paid back before the next one is given. */
+  /** Takes `amount` more tokens, which must be refilled before the next one is given. */
   owe(amount: number): void {
     this.#tokens -= amount;
   }
