@@ -1,14 +1,14 @@
 /**
- * Ends what callers have open when their key is revoked, expires or is narrowed, in this worker.
- * Guarantees: a change of keys or groups is acted upon in the turn that brings it; an expiry within 25 ms of its time; sessions of users who have no
- * valid key left lose their subscriptions.
+ * Ends what callers have open in this worker when their key is revoked, expires or loses rights.
+ * Guarantees: a change of keys or groups takes effect in the turn of the event loop that brings it, an expiry within 25
+ * ms of its time; sessions of users without a valid key lose their subscriptions.
  */
 import { createAccessCheck } from '../auth/rights.ts';
 import type { KeyRecord, Snapshot, SnapshotHolder } from '../model/snapshot.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { TimerWheelEntry } from '../runtime/timer-wheel.ts';
 
-/** The wall clock may be set: a time that is further away is looked at again after this long. */
+/** Longest timer in ms: the wall clock may be changed, so later expiries are checked again after this time. */
 const LOOK_AGAIN_MS = 60_000;
 
 /** A user with one of its key families. */
@@ -18,16 +18,16 @@ export interface KeyOwner {
 }
 
 export interface AccessWatch {
-  /** Revisions that are applied in full: nothing is open any more that they do not allow. */
+  /** Revisions that are applied completely: nothing that they do not allow is open any more. */
   readonly applied: { readonly keysRevision: number; readonly revision: number };
-  /** Calls back when `applied` has risen. */
+  /** Calls back when `applied` has increased. */
   onApplied(listener: () => void): void;
 }
 
 export function watchAccess(parts: {
   readonly runtime: Runtime;
   readonly snapshots: SnapshotHolder;
-  /** No valid key of this owner is left. */
+  /** Called when this owner has no valid key left. */
   readonly ownerLost: (owner: KeyOwner) => void;
 }): AccessWatch {
   const { runtime, snapshots, ownerLost } = parts;
@@ -58,7 +58,7 @@ export function watchAccess(parts: {
     armExpiry(keys);
   }
 
-  /** What was swapped in while items were still ending is applied with the last of them. */
+  /** A revision that arrived while items were still ending is applied with the last of them. */
   function settle(): void {
     const { keysRevision, revision } = snapshots.current;
     if (ending > 0 || (applied.keysRevision === keysRevision && applied.revision === revision)) return;
@@ -95,7 +95,7 @@ export function watchAccess(parts: {
   };
 }
 
-/** By user and family. */
+/** Returns the owners by user and key family. */
 function ownersOf(keys: readonly KeyRecord[], nowMs: number): Map<string, KeyOwner> {
   const owners = new Map<string, KeyOwner>(); // bounded by: the keys of the snapshot
   for (const { userId, family, expiresAtMs } of keys)
@@ -103,7 +103,7 @@ function ownersOf(keys: readonly KeyRecord[], nowMs: number): Map<string, KeyOwn
   return owners;
 }
 
-/** What keys may see is the same under both snapshots. */
+/** Returns true when keys see the same under both snapshots. */
 function isSameView(now: Snapshot, before: Snapshot): boolean {
   const view = ({ groups, servers }: Snapshot) => JSON.stringify([groups, servers.map(({ slug }) => slug)]);
   return view(now) === view(before);

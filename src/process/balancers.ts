@@ -1,13 +1,15 @@
 /**
- * Which clients ask for readiness as a load balancer does: one address, again and again. A stop goes on accepting for a while for them.
- * Guarantees: one probe, or several at once, do not count as a balancer; at most `PROBERS` addresses are remembered.
+ * Detects clients that check readiness like a load balancer: the same address, repeatedly. While there are any, a
+ * stopping worker accepts connections a little longer.
+ * Guarantees: a single check, or several at once, do not count as a load balancer; at most `PROBERS` addresses are
+ * remembered.
  */
 import { CappedMap } from '../runtime/capped.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 
-/** A balancer that asked this lately is still sending. */
+/** A load balancer that checked within this time in ms may still send requests. */
 const RECENT_MS = 30_000;
-/** So often, and over so long a time, an address has to ask. */
+/** Number of checks, over a minimum time, that make an address a load balancer. */
 const PROBES = 3;
 const SPAN_MS = 2000;
 const PROBERS = 64;
@@ -27,7 +29,7 @@ export class Balancers {
     this.#probers = new CappedMap('process.probers', PROBERS, 'drop-oldest', runtime.ceilings);
   }
 
-  /** `address` has asked for readiness. */
+  /** Records that `address` checked readiness. */
   asked(address: string): void {
     const nowMs = this.#runtime.clock.nowMs();
     const prober = this.#probers.get(address);
@@ -39,7 +41,7 @@ export class Balancers {
     prober.probes += 1;
   }
 
-  /** True while an address asks again and again. */
+  /** True while an address checks repeatedly. */
   get areWatching(): boolean {
     const sinceMs = this.#runtime.clock.nowMs() - RECENT_MS;
     return [...this.#probers.values()].some(

@@ -1,7 +1,7 @@
 /**
- * Builds the catalog of a worker from its newest world.
- * Guarantees: what changes only lists is built over several turns of the event loop, and counts when it is whole; changes that come meanwhile are built
- * together after it; `now` is built at once and replaces what is being built.
+ * Builds the catalog of a worker from its newest snapshot.
+ * Guarantees: changes of lists only are built over several turns of the event loop, and take effect when complete;
+ * changes that arrive meanwhile are built together afterwards; `now` builds at once and replaces a build in progress.
  */
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Snapshot } from '../model/snapshot.ts';
@@ -13,7 +13,7 @@ import type { OwnLists } from './own-lists.ts';
 export interface CatalogBuild {
   now(): void;
   soon(): void;
-  /** As `soon`; settles when it is built. Rejects with `wait-expired` at the deadline. */
+  /** Works like `soon`; settles when the catalog is built. Rejects with `wait-expired` at the deadline. */
   done(deadline: Deadline): Promise<void>;
 }
 
@@ -24,7 +24,7 @@ export function createCatalogBuild(parts: {
   readonly built: (world: Snapshot) => void;
 }): CatalogBuild {
   const { runtime, own, catalog, built } = parts;
-  /** Changes until now, and those that the catalog has. */
+  /** Number of changes so far, and of those that the catalog contains. */
   let asked = 0;
   let has = 0;
   let running: Promise<void> | undefined;
@@ -74,7 +74,7 @@ export function createCatalogBuild(parts: {
   };
 }
 
-/** Nothing that a view is made of has changed, but for lists and names. */
+/** Returns true when only lists and names have changed. */
 export function isSameShape(before: Snapshot, now: Snapshot): boolean {
   const shape = ({ servers, groups }: Snapshot): string => JSON.stringify([servers, groups]);
   return before.revision > 0 && shape(before) === shape(now);

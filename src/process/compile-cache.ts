@@ -1,7 +1,8 @@
 /**
- * Code that this process had to compile is kept for the next life: the runtime itself writes it at an orderly end only, and one that is killed
- * would be as slow the next time.
- * Promises: not while the process starts; nothing is done when all was there, as after `npm ci`; otherwise one turn of 0.1 s, once a version.
+ * Writes compiled code to the compile cache for the next start. Node writes it only at an orderly exit, so a process
+ * that is killed would start slowly again.
+ * Guarantees: runs after the start; does nothing when the cache was complete, as after `npm ci`; otherwise takes one
+ * turn of 0.1 s, once per version.
  */
 import { flushCompileCache } from 'node:module';
 import type { Runtime } from '../runtime/runtime.ts';

@@ -1,8 +1,8 @@
 /**
- * The rooms of the control plane, made and started in order.
- * Promises: the relay opens when the world is whole, so that hubs get it in one piece; what has started stands in `running`, also when a
- * later room fails.
- * Does not: read the configuration for the first time, or end the process (`control-process.ts`); load downstream, call or upstream (law 7).
+ * Creates the modules of the control process and starts them in order. Does not import downstream, call or upstream
+ * (two planes).
+ * Guarantees: the relay opens when the snapshot is complete, so that workers get it as a whole; everything started is
+ * in `running`, also when a later module fails.
  */
 import { chmod, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -37,14 +37,14 @@ export interface ControlStart {
   readonly runtime: Runtime;
   readonly env: Env;
   readonly supervisor: SupervisorChannel;
-  /** Undefined = the supervisor has sent none. */
+  /** Returns undefined while the supervisor has sent none. */
   readonly workerToken: () => string | undefined;
   readonly config: Config;
-  /** Of its content. */
+  /** Digest of the content of the configuration file. */
   readonly digest: string | undefined;
-  /** Where it is looked for again. */
+  /** Where to search for it again. */
   readonly search: (deadline: Deadline) => LoadOptions;
-  /** What has started, in order; filled here. */
+  /** Services that have started, in order; filled by `startControl`. */
   readonly running: Service[]; // bounded by: the rooms below
   /** The log, once it is open. */
   readonly voice: Service[]; // bounded by: telemetry alone
@@ -55,7 +55,7 @@ interface Places {
   readonly runDir: string;
 }
 
-/** Returns how to read the configuration again. Throws what a room throws. */
+/** Starts the modules. Returns a function that reads the configuration again. Throws what a module throws. */
 export async function startControl(start: ControlStart, deadline: Deadline): Promise<() => void> {
   const { runtime, env, supervisor, config, digest, search, running, voice } = start;
   const { limits } = config;
@@ -65,7 +65,7 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
   await startAll([telemetry], runtime, deadline);
   voice.push(telemetry);
   const store = await openStore({ runtime, limits, dir: places.dataDir }, deadline);
-  // Stopped in reverse: what rooms have begun may still write, then the store closes.
+  // Services stop in reverse order: modules may still write, then the store closes.
   running.push(serviceOf('store', (until) => store.close(until)));
   running.push(serviceOf('background', async (until) => void (await runtime.scope.close(until))));
   const control = createControl({
@@ -112,7 +112,7 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
     name: 'first key',
     async start(until) {
       await ensureFirstKey({ runtime, limits, env, show, keys: control.keys, dataDir: places.dataDir }, until);
-      // Before the relay opens: a hub that serves its first world must know the first key.
+      // Before the relay opens: a worker with its first snapshot must know the first key.
       control.publisher.publishNow();
     },
     stop: async () => {},
@@ -162,7 +162,7 @@ function adminOf(parts: {
   return createAdmin({ runtime, limits, sockets, workerToken, routes, sources, beat: beatOf(runtime) });
 }
 
-/** Heartbeat that the supervisor reads once a second. */
+/** Returns the heartbeat that the supervisor reads once a second. */
 function beatOf(runtime: Runtime): (connections: number) => Heartbeat {
   const loop = monitorEventLoopDelay({ resolution: 20 });
   loop.enable();
@@ -181,7 +181,7 @@ function beatOf(runtime: Runtime): (connections: number) => Heartbeat {
   };
 }
 
-/** Normally the supervisor has created them; a process that is started by itself creates its own. */
+/** The supervisor has usually created these directories; a process that is started alone creates its own. */
 async function makePlaces(env: Env): Promise<Places> {
   const dataDir = dataDirFrom(env, env.HOME ?? homedir());
   const runDir = env[PROCESS_ENV.runDir] ?? runDirFor(dataDir);
@@ -191,13 +191,13 @@ async function makePlaces(env: Env): Promise<Places> {
   return { dataDir, runDir };
 }
 
-/** Private sockets in a directory of another user would be theirs to replace. */
+/** Another user who owns the directory could replace the private sockets. */
 function assertSafe(runDir: string): void {
   const fault = unsafeSocketDir(runDir);
   if (fault !== undefined) throw new HubError('internal', { message: `The socket directory is not safe: ${fault}` });
 }
 
-/** Something that is there already and only has to be stopped. */
+/** Wraps something that already runs and only has to be stopped. */
 function serviceOf(name: string, stop: (deadline: Deadline) => Promise<void>): Service {
   return { name, stop, start: async () => {} };
 }

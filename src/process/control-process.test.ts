@@ -1,6 +1,4 @@
-/**
- * The control process as a real child with a supervisor's channel, on a directory of its own.
- */
+/** Runs the control process as a real child with a supervisor channel, in a directory of its own. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -95,7 +93,7 @@ async function get(
 }
 
 test('it is ready soon, answers, gives a hub its world, and ends when asked', async (t) => {
-  // One second on a machine that does nothing else; twice that, and more while other work takes the CPU, which changes from second to second.
+  // One second on an idle machine; a loaded one takes twice as long or more.
   let control = await controlOn(t, GOOD);
   const tries = [(await control.word('ready')).ms];
   const gateMs = 2020 * (await slowness());
@@ -199,7 +197,7 @@ test('the configuration is told before anything leaves a trace, and nothing is b
   const control = await controlOn(t, GOOD, { MCPHUB_FLAGS: '{"port":4999,"hubs":3}' }, { go: false });
   const { limits, lines } = await control.word('configured');
   assert.deepEqual([limits.port, limits.hubs, lines], [4999, 3, []]);
-  // It has been told to end before it was told to go on.
+  // The process received the order to end before the order to continue.
   control.child.send({ t: 'drain' });
   assert.deepEqual(await control.exited, [0, null]);
   assert.deepEqual(await readdir(control.dir), ['mcp_settings.json']);

@@ -1,9 +1,9 @@
 /**
- * The control process from its birth to its end: reads the configuration before anything else is loaded, says what it says, makes its rooms
- * when the supervisor has the port, and stops them in reverse.
- * Promises: a configuration that cannot work is told whole and exits 78; any other failure to start exits 1 (the supervisor tries again and the
- * hubs serve from the worlds they have); ends within `STOP_MS` of being asked, also when a room hangs.
- * Does not: know the rooms (`control-parts.ts`, loaded while the supervisor opens the port), or see a single call.
+ * The control process: reads and reports the configuration before it loads anything else, creates its modules
+ * (`control-parts.ts`) when the supervisor has opened the port, and stops them in reverse.
+ * Guarantees: an invalid configuration is reported completely and exits with 78; any other failure to start exits with
+ * 1 (the supervisor retries, and workers keep serving their snapshots); exits within `STOP_MS` of the request, also
+ * when a module hangs.
  */
 import { homedir } from 'node:os';
 import type { LimitFlags } from '../config/limit-values.ts';
@@ -18,10 +18,10 @@ import { endAllOrphans } from './orphaned-processes.ts';
 import { openSupervisorChannel, type SupervisorChannel } from './supervisor-channel.ts';
 
 const START_MS = 30_000;
-/** A file that cannot be read by then is on a disk that hangs. */
+/** Time limit in ms for reading the file; a slower disk hangs. */
 const READ_MS = 5000;
 const STOP_MS = 5000;
-/** sysexits.h EX_CONFIG: starting again does not help. */
+/** sysexits.h EX_CONFIG: a restart does not help. */
 const EXIT_CONFIG = 78;
 const WAY_OUT = ['MCPHUB_CA_FILE', 'http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY'] as const;
 
@@ -39,7 +39,7 @@ export async function runControl(env: Env): Promise<void> {
   let workerToken: string | undefined;
 
   async function end(code: number, reason: string): Promise<never> {
-    // Asked twice: at once.
+    // A second request ends the process at once.
     if (isEnding) process.exit(code);
     isEnding = true;
     const bornMs = runtime.clock.nowMs();
@@ -48,7 +48,7 @@ export async function runControl(env: Env): Promise<void> {
     if (isAlone) await endAllOrphans({ runtime, mark: env[DESCENDANT_MARK] });
     const ms = Math.round(runtime.clock.nowMs() - bornMs);
     runtime.bus.publish({ type: 'process-stopped', role: 'control', reason, ms, stuck });
-    // The log goes last: it tells of all the others.
+    // The log stops last, because it reports on all others.
     await stopAll(voice, runtime, deadline);
     process.exit(code);
   }
@@ -110,7 +110,9 @@ export async function runControl(env: Env): Promise<void> {
   }
 }
 
-/** Reads the configuration and reports its limits to the supervisor. Throws `config-invalid` with all lines to print. */
+/**
+ * Reads the configuration and reports its limits to the supervisor. Throws `config-invalid` with all lines to print.
+ */
 async function configured(
   supervisor: SupervisorChannel,
   search: (deadline: Deadline) => LoadOptions,
@@ -128,9 +130,9 @@ async function configured(
   return { ...loaded, config };
 }
 
-/** Throws `config-invalid` when the environment's proxies or certificate authorities cannot be used. */
+/** Throws `config-invalid` when the proxies or certificate authorities of the environment cannot be used. */
 async function checkWayOut(env: Env): Promise<void> {
-  // Loaded only where there is something to check: it takes time that every start would wait for.
+  // Loaded only when there is something to check, because it would delay every start.
   if (!WAY_OUT.some((name) => env[name])) return;
   const { checkEgressEnvironment } = await import('../net/egress-environment.ts');
   checkEgressEnvironment(env);
@@ -141,7 +143,7 @@ function searchFor(runtime: Runtime, env: Env, deadline: Deadline): LoadOptions 
   return { env, cwd: process.cwd(), home: env.HOME ?? homedir(), flags, runtime, deadline };
 }
 
-/** The supervisor's own words; a person who sets the variable by hand gets the errors of `parse.ts` like for any other flag. */
+/** Flags as the supervisor passes them; a variable that was set by hand is checked by `parse.ts` like any flag. */
 function flagsFrom(text: string | undefined): LimitFlags {
   try {
     const given: unknown = JSON.parse(text ?? '{}');

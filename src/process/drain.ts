@@ -1,6 +1,8 @@
 /**
- * How a hub ends, in order: readiness off, no new work, calls in progress finish, streams are closed, servers are stopped, the process ends.
- * Promises: over by `stopMs` whatever does not cooperate; an idle hub ends at once; a second `begin` changes nothing, `abandon` skips the waiting.
+ * Stops a worker in order: not ready any more, no new work, running calls finish, streams close, servers stop, the
+ * process exits.
+ * Guarantees: ends by `stopMs` in any case; an idle worker ends at once; a second `begin` has no effect, `abandon`
+ * skips the waiting.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Egress } from '../net/egress.ts';
@@ -12,7 +14,7 @@ export interface DrainParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly parts: WorkerParts;
-  /** The hub was started at a terminal. */
+  /** True when the hub was started at a terminal. */
   readonly isTerminal: boolean;
   /** Ended after the servers. */
   readonly closers: readonly (() => Promise<void>)[];
@@ -22,31 +24,33 @@ export interface DrainParts {
 
 export interface Drain {
   begin(reason: string): void;
-  /** Another hub has taken over: connections move there as their answers go out, before the drain begins. */
+  /**
+   * A replacement worker has taken over: connections move to it as their responses are sent, before the drain begins.
+   */
   leave(): void;
-  /** Nobody is left to answer to: servers' processes are ended, and so is this. */
+  /** Nobody needs an answer any more: ends the servers' processes and this one. */
   abandon(reason: string): void;
 }
 
 const LOOK_MS = 50;
 const ABANDON_MS = 3000;
-/** New calls on connections that are there are still taken for this long while others run. */
+/** Time in ms for which new calls on existing connections are accepted while others run. */
 const LAST_CALLS_MS = 1000;
 /**
- * So long a client that has left this hub may still think that its connection is good. An idle connection that is closed in the moment in which
- * its client sends costs a call; most clients close an idle one after 4 or 5 s by themselves.
+ * Time in ms for which clients of this worker may still consider their connection usable. Closing an idle connection at
+ * the moment when its client sends costs a call; most clients close idle ones after 4 or 5 s themselves.
  */
 const MOVE_MS = 6000;
 
 export function createDrain({ runtime, limits, parts, isTerminal, closers, egress, end }: DrainParts): Drain {
   let began = false;
 
-  /** No call of a client here, and none that a sibling hub forwarded to a server that lives here. */
+  /** Returns true when no call runs here, of a client or forwarded by another worker. */
   function isIdle(): boolean {
     return parts.admission.inFlight === 0 && parts.registry.statuses().every((server) => server.inFlight === 0);
   }
 
-  /** The worker that replaces this one has taken every server whose process ran here. */
+  /** Returns true when the replacement worker runs every server whose process ran here. */
   function isHandedOver(): boolean {
     return Object.keys(parts.registry.runningHere()).length === 0;
   }
@@ -57,17 +61,17 @@ export function createDrain({ runtime, limits, parts, isTerminal, closers, egres
     const calls = stop.sooner(limits.drainMs);
     if (isReplaced) {
       parts.front.retire();
-      // Siblings' calls to servers of this hub move too.
+      // Calls that other workers forward to servers of this worker move as well.
       parts.privateFront.retire();
       await until(() => parts.front.connections === 0, calls.sooner(MOVE_MS));
       await until(isHandedOver, calls);
     }
     parts.health.draining();
     runtime.bus.publish({ type: 'drain-started', calls: parts.admission.inFlight, streams: parts.streams.size });
-    // Who stops it at a terminal does not want to wait for a balancer.
+    // At a terminal a stop does not wait for load balancers.
     if (!isReplaced && !isTerminal && parts.balancers.areWatching)
       await until(() => false, stop.sooner(limits.balancerMs));
-    // A kept-alive connection may bring one more call before it is closed: that one is answered too, not refused.
+    // A kept-alive connection may bring one more call before it is closed; that call is answered, not refused.
     parts.front.close();
     await until(isIdle, calls.sooner(LAST_CALLS_MS));
     parts.admission.close();
@@ -110,7 +114,7 @@ export function createDrain({ runtime, limits, parts, isTerminal, closers, egres
   function begin(reason: string, isReplaced: boolean): void {
     if (began) return;
     began = true;
-    // Not in the process's scope: closing that one is a step of this.
+    // Not in the scope of the process, because closing that scope is one of the steps.
     void run(reason, isReplaced).catch((fault: unknown) => {
       runtime.bus.publish({ type: 'task-faulted', task: 'drain', fault });
       return end(1);

@@ -1,6 +1,6 @@
 /**
- * Limits that stand in the environment: what a process knows before it has any configuration.
- * Promises: what is not a number within its range is left out; control reports it with name and range.
+ * Reads limits from the environment, for a process that has no configuration yet.
+ * Guarantees: values that are not numbers in range are skipped; control reports them with name and range.
  */
 import { isWithin, LIMIT_NAMES, LIMITS, type LimitName } from '../config/limits.ts';
 

@@ -1,8 +1,9 @@
 /**
- * Switches for tests that no one can reach otherwise: only with MCPHUB_FAULT_HOOKS=1 and NODE_ENV=test, by a signal to this process.
- * SIGUSR2 = the loop stands still for a minute; SIGURG = the heap is collected, so that the figures of /api/health on the private socket mean something;
- * SIGXCPU = the heap leaks, LEAK_MB_A_SECOND; SIGXFSZ = a promise is rejected and nobody looks; SIGPROF = an exception that nobody catches.
- * Promises: without both variables nothing is installed.
+ * Fault injection for tests, by signals; only with MCPHUB_FAULT_HOOKS=1 and NODE_ENV=test, otherwise nothing is
+ * installed.
+ * SIGUSR2 blocks the event loop for a minute. SIGURG collects garbage, so that the memory figures of /api/health on the
+ * private socket are meaningful. SIGXCPU leaks LEAK_MB_A_SECOND on the heap. SIGXFSZ causes an unhandled rejection,
+ * SIGPROF an uncaught exception.
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -24,7 +25,7 @@ export function faultHooks(env: NodeJS.ProcessEnv, runtime: Runtime): void {
   });
 }
 
-/** On the heap, in pieces as small as those of a real leak, and as fast as is said on a busy machine too. */
+/** Leaks on the heap, in pieces as small as those of a real leak, at the given rate also on a loaded machine. */
 function leak(runtime: Runtime): void {
   const kept: string[][] = []; // bounded by: the memory ceiling, which is what is tested
   let beforeMs = runtime.clock.nowMs();
@@ -32,19 +33,19 @@ function leak(runtime: Runtime): void {
     const nowMs = runtime.clock.nowMs();
     const pieces = Math.round((LEAK_MB_A_SECOND * 1024 * (nowMs - beforeMs)) / 1000);
     beforeMs = nowMs;
-    // Flat strings of their own: what the runtime pads or repeats shares half of its bytes.
+    // Separate flat strings: padded or repeated strings share half of their bytes.
     const piece = Buffer.alloc(1000, 97 + (kept.length % 26));
     kept.push(Array.from({ length: pieces }, () => piece.toString('latin1')));
   });
 }
 
-/** A turn of the loop that does not end: what the supervisor must notice. */
+/** Blocks the event loop, which the supervisor must detect. */
 function blockTheLoop(runtime: Runtime): void {
   const untilMs = runtime.clock.nowMs() + STALL_MS;
   while (runtime.clock.nowMs() < untilMs) Math.sqrt(untilMs);
 }
 
-/** Twice: what finalizers let go of in the first round is collected in the second. */
+/** Collects twice: what finalizers release in the first pass is collected in the second. */
 function collectGarbage(): void {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;

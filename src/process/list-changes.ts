@@ -1,6 +1,4 @@
-/**
- * Sends `list_changed` notifications to the sessions whose view has changed.
- */
+/** Sends `list_changed` notifications to the sessions whose view has changed. */
 import type { Catalog } from '../catalog/catalog.ts';
 import type { ListKind } from '../catalog/view.ts';
 import { notificationFrame } from '../protocol/write.ts';

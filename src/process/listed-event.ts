@@ -1,8 +1,8 @@
-/** What is published when a server was listed: how many items of each kind, and what had to be repaired or hidden. */
+/** Builds the event for a server that was listed: the number of items of each kind, and what was repaired or hidden. */
 import type { HubEvent } from '../model/events.ts';
 import type { Listing } from '../model/snapshot.ts';
 
-/** Repairs named in one event. */
+/** Most repairs named in one event. */
 const REPAIRS = 20;
 
 export function listedEvent(server: string, listing: Listing, changed: boolean): HubEvent {

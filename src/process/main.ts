@@ -1,6 +1,6 @@
 /**
- * Where a forked process begins: which of the two planes it is, by its environment.
- * Does not: fork (the supervisor does) or read the command line (the CLI does).
+ * Entry point of a forked process: selects the data or control plane by the environment. The supervisor forks; the CLI
+ * reads the command line.
  */
 import { PROCESS_ENV } from '../model/supervisor-messages.ts';
 import { lightenHttp } from './light-http.ts';

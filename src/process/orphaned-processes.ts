@@ -1,8 +1,9 @@
 /**
- * When the supervisor is dead nobody kills or sweeps any more: whoever of its processes can still act ends those that cannot.
- * Promises: the others get `GRACE_MS` to end by themselves; what is left then is killed, stopped and stalled ones too; over within `GRACE_MS`
- * and `SWEEP_MS`; processes of a supervisor that took over meanwhile are not touched, for the mark holds the supervisor's pid; never rejects.
- * Does not: help when all of them are stuck; the next start sweeps.
+ * Ends the remaining processes when the supervisor has died and nobody else would: those that still run end those that
+ * hang. When all hang, the next start cleans up.
+ * Guarantees: the others get `GRACE_MS` to end by themselves, then they are killed, also stopped or stalled ones; takes
+ * at most `GRACE_MS` plus `SWEEP_MS`; processes of a new supervisor are not touched, because the mark contains the
+ * supervisor's pid; never rejects.
  */
 import type { Runtime } from '../runtime/runtime.ts';
 import { livingMarked, sweepMarked } from '../runtime/sweep.ts';
@@ -13,18 +14,20 @@ const LOOK_MS = 100;
 
 export interface OrphanedProcesses {
   readonly runtime: Runtime;
-  /** Of this process. */
+  /** Mark of this process. */
   readonly mark: string | undefined;
 }
 
-/** For control, the last to go: everything of the dead supervisor, hubs and what they started. */
+/**
+ * For the control process, which ends last: ends all processes of the dead supervisor, workers and what they started.
+ */
 export async function endAllOrphans({ runtime, mark }: OrphanedProcesses): Promise<void> {
   const prefix = guardsPart(mark);
   if (prefix === undefined) return;
   await endLeft(runtime, prefix, async () => (await livingMarked(prefix)).length === 0);
 }
 
-/** For a hub: control, if it does not let go of the relay. `isGone` = it has. */
+/** For a worker: ends the control process if it keeps the relay open. `isGone` returns true when it does not. */
 export async function endOrphanedControl({ runtime, mark }: OrphanedProcesses, isGone: () => boolean): Promise<void> {
   const prefix = guardsPart(mark);
   if (prefix !== undefined) await endLeft(runtime, `${prefix}control-0.`, async () => isGone());
@@ -44,11 +47,11 @@ async function endLeft(runtime: Runtime, prefix: string, isOver: () => Promise<b
   try {
     await runtime.waits.for(work(), { label: 'service-stop', owner: 'left behind', deadline });
   } catch {
-    // Another process's environment cannot be read: the next start tries again.
+    // The environment of another user's process cannot be read; the next start tries again.
   }
 }
 
-/** `<data directory hash>.<supervisor pid>.` of a mark, or undefined for a process without a supervisor. */
+/** Returns `<data directory hash>.<supervisor pid>.` of a mark, or undefined for a process without a supervisor. */
 function guardsPart(mark: string | undefined): string | undefined {
   return /^[0-9a-f]{12}\.\d+\./.exec(mark ?? '')?.[0];
 }

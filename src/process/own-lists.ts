@@ -1,6 +1,7 @@
 /**
- * The snapshot with the lists of this worker that are newer than control's.
- * Guarantees: new tools are named at once, the same way control will; while control is away, what was named first stays first.
+ * The snapshot combined with the lists of this worker that are newer than control's.
+ * Guarantees: new tools get names at once, in the same way as control assigns them; while control is unavailable, names
+ * that were assigned first stay.
  */
 import { nameSteps } from '../catalog/names.ts';
 import type { Listing, Snapshot, SnapshotHolder } from '../model/snapshot.ts';
@@ -9,17 +10,19 @@ import { atOnce } from '../runtime/take-turn.ts';
 export class OwnLists {
   readonly #snapshots: SnapshotHolder;
   readonly #lists = new Map<string, Listing>(); // bounded by: servers
-  /** Counts lists that were put in or taken out. */
+  /** Number of lists added or removed. */
   #changes = 0;
   #names: Snapshot['names'] = []; // bounded by: those of the snapshot, and of #lists
-  /** What `world` returned last, and for which snapshot: to name thousands of tools takes milliseconds. */
+  /**
+   * The last result of `world` and the snapshot it was built for, because naming thousands of tools takes milliseconds.
+   */
   #built: { readonly of: Snapshot; readonly world: Snapshot } | undefined;
 
   constructor(snapshots: SnapshotHolder) {
     this.#snapshots = snapshots;
   }
 
-  /** The newest of a server. */
+  /** Returns the newest list of a server. */
   listing(server: string): Listing | undefined {
     return this.#lists.get(server) ?? this.#snapshots.current.listings.find((one) => one.server === server);
   }
@@ -29,7 +32,7 @@ export class OwnLists {
     this.#changed();
   }
 
-  /** There is another snapshot. */
+  /** Records that the snapshot was replaced. */
   swapped({ servers }: Snapshot, source: 'control' | 'disk'): void {
     if (source === 'control') this.#names = [];
     for (const server of this.#lists.keys())
@@ -44,12 +47,12 @@ export class OwnLists {
     this.#built = undefined;
   }
 
-  /** The same object until something changes. */
+  /** Returns the combined snapshot; the same object until something changes. */
   world(): Snapshot {
     return atOnce(this.worldSteps());
   }
 
-  /** The same in steps of about a millisecond. */
+  /** Works like `world` in steps of about a millisecond. */
   *worldSteps(): Generator<void, Snapshot> {
     for (;;) {
       const { current } = this.#snapshots;
@@ -62,7 +65,10 @@ export class OwnLists {
     }
   }
 
-  /** What was built for the snapshot before, when nothing that names depend on has changed; undefined = it has. */
+  /**
+   * Returns the last result, adapted to the current snapshot, when nothing that names depend on has changed; otherwise
+   * undefined.
+   */
   #renewed(current: Snapshot): Snapshot | undefined {
     if (!this.#built) return undefined;
     const { of, world } = this.#built;

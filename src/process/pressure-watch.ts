@@ -1,6 +1,6 @@
 /**
- * Reads the hub's memory and loop four times a second, and says how hard it is pressed.
- * Promises: a reading costs microseconds; each change of the level is a fact.
+ * Reads the worker's memory and event-loop delay four times a second and derives the pressure level.
+ * Guarantees: a reading costs microseconds; each change of the level publishes an event.
  */
 import { getHeapStatistics } from 'node:v8';
 import { Pressure, type PressureLevel } from '../admission/pressure.ts';
@@ -25,7 +25,10 @@ export function watchPressure(runtime: Runtime, gauges: () => Gauges): () => Pre
   return () => pressure.level;
 }
 
-/** What outlives the young has a bound of its own, below that of the whole heap; beyond it the process dies. Undefined = the runtime's own. */
+/**
+ * Returns the limit of the old generation, which is lower than that of the whole heap and beyond which the process
+ * crashes; undefined when Node's default applies.
+ */
 function oldSpaceBytes(flags: readonly string[]): number | undefined {
   const megabytes = flags
     .map((flag) => /^--max-old-space-size=(\d+)$/.exec(flag)?.[1])

@@ -1,14 +1,14 @@
-/** The memory of open sessions of one worker: in the directory `sessions` of the data directory. */
+/** Stores the open sessions of one worker in the directory `sessions` of the data directory. */
 import { join } from 'node:path';
 import type { Limits } from '../config/limits.ts';
 import { isAlive, readProcessStat } from '../runtime/process-stat.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { SessionMemory } from '../upstream/single-session/session-memory.ts';
 
-/** Files for each configured server and worker: open sessions, and those of killed workers. */
+/** Files per configured server and worker: open sessions, and those of killed workers. */
 const FILES = 4;
 
-/** `dir` = the data directory. */
+/** Returns the store. `dir` is the data directory. */
 export function sessionMemory(about: {
   readonly runtime: Runtime;
   readonly limits: Limits;

@@ -1,6 +1,7 @@
 /**
- * Connects sessions and preferences of this worker with the relay: applies records of other workers and reports its own.
- * Guarantees: records of one message are applied in one turn; servers are told about new subscriptions.
+ * Connects sessions and preferences of this worker with the relay: applies records of other workers and reports its
+ * own.
+ * Guarantees: the records of one message are applied in one turn; servers are notified of new subscriptions.
  */
 import type { SessionRecord } from '../relay/relay-messages.ts';
 import type { SessionPreferences } from '../session/preferences.ts';

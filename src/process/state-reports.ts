@@ -1,6 +1,6 @@
 /**
- * Reports server states, counts of requests and used keys from a worker to control: every second, and in the turn after a state has changed, so that `servers list`
- * agrees with what clients of this worker already see.
+ * Reports server states, request counts and used keys from a worker to control: every second, and in the turn after a
+ * state change, so that `servers list` agrees with what clients of this worker see.
  */
 import type { HubEvent } from '../model/events.ts';
 import type { RelayClient } from '../relay/relay-client.ts';

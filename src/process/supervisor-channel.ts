@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import type { ProcessMessage, SupervisorMessage } from '../model/supervisor-messages.ts';
 
 export interface SupervisorChannel {
-  /** The process was started by a supervisor. */
+  /** True when a supervisor started the process. */
   readonly attached: boolean;
   send(message: ProcessMessage): void;
 }
@@ -17,7 +17,7 @@ export interface SupervisorHandlers {
   /** The replacement of this worker is ready. */
   leave?(): void;
   reload?(): void;
-  /** The port is open: what leaves traces may begin. */
+  /** The port is open: actions with lasting effects may begin. */
   go?(port: number): void;
   /** The control process is ready, for the first time or again. */
   controlReady?(): void;
@@ -38,7 +38,7 @@ export function openSupervisorChannel(handlers: SupervisorHandlers): SupervisorC
 
   process.on('message', (message: SupervisorMessage, handle: unknown) => {
     if (message.t === 'connection') {
-      // Undefined = the client closed the connection before the handle arrived.
+      // Undefined when the client closed the connection before the handle arrived.
       if (handle && handlers.connection) handlers.connection(handle as Socket);
       send({ t: 'taken', n: message.n });
     } else if (message.t === 'drain') handlers.drain('the supervisor asked');
@@ -49,7 +49,7 @@ export function openSupervisorChannel(handlers: SupervisorHandlers): SupervisorC
     else if (message.t === 'reload') handlers.reload?.();
   });
   process.on('disconnect', () => handlers.supervisorGone());
-  // It may have exited while this process was booting, before the listener above was there.
+  // The supervisor may have exited during the start of this process, before the listener above existed.
   if (attached && !process.connected) queueMicrotask(() => handlers.supervisorGone());
   process.on('SIGTERM', () => handlers.drain('SIGTERM'));
   // On a terminal the whole process group gets SIGINT; the supervisor decides and sends `drain`.

@@ -1,6 +1,4 @@
-/**
- * Which transport a server gets: the one place that knows all kinds.
- */
+/** Selects the transport for a server; the only place that knows all kinds. */
 import type { Limits } from '../config/limits.ts';
 import type { ServerSpec } from '../model/snapshot.ts';
 import type { Egress } from '../net/egress.ts';
@@ -15,7 +13,7 @@ import { createHttpTransport } from '../upstream/transport/streamable-http/strea
 import type { Transport, TransportEvents } from '../upstream/transport/transport.ts';
 import { createUntypedTransport } from '../upstream/transport/untyped.ts';
 
-/** `isShared` = its connection is not one client session's. */
+/** `isShared` is false for a session connection. */
 export type TransportMaker = (spec: ServerSpec, events: TransportEvents, isShared: boolean) => Transport;
 
 export interface TransportDeps {
@@ -27,7 +25,7 @@ export interface TransportDeps {
   readonly configDir: string;
   /** Mark of this process's descendants. */
   readonly mark: string;
-  /** Where the sessions of shared connections are remembered. */
+  /** Where the sessions of shared connections are stored. */
   readonly sessions: SessionMemory;
 }
 

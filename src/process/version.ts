@@ -1,6 +1,4 @@
-/**
- * The version of this package, read from its package.json once, at boot.
- */
+/** The version of this package, read from its package.json once, at start. */
 import { readFileSync } from 'node:fs';
 
 export const VERSION: string = (

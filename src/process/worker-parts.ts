@@ -1,7 +1,8 @@
 /**
- * The rooms of one hub, made in start order and handed to each other: the data plane's composition, without a process around it.
- * Promises: nothing runs before `start`; `stop` drains and ends everything by its budgets; a test can have a hub with `await using`.
- * Does not: load store, control or admin (law 7), read the command line, or end the process (`worker-process.ts`).
+ * Composes the modules of one worker in start order, without a process around them. Does not import store, control or
+ * admin.
+ * Guarantees: nothing runs before `start`; `stop` drains and ends everything within its time limits; tests can use a
+ * worker with `await using`.
  */
 import { join } from 'node:path';
 import type { Admission } from '../admission/gate.ts';
@@ -66,19 +67,19 @@ export interface WorkerPartsOptions {
   readonly snapshots: SnapshotHolder;
   readonly secrets: readonly Buffer[];
   readonly makeTransport: TransportMaker;
-  /** With the worker that this one replaces, and with the one that replaces it. */
+  /** Handover with the worker that this one replaces, and with its own replacement. */
   readonly handover: WorkerHandover;
-  /** Socket of the worker that this one replaces; undefined = there is none. */
+  /** Socket of the worker that this one replaces; undefined when there is none. */
   readonly predecessor: string | undefined;
   readonly gauges: () => Gauges;
   readonly counts: () => Readonly<Record<string, number>>;
   readonly controlConnected: () => boolean;
   readonly keysAgeMs: () => number | undefined;
-  /** What this worker shows on the control process's socket; undefined = it has got none. */
+  /** Token for the control process's socket; undefined while there is none. */
   readonly workerToken: () => string | undefined;
-  /** A server was listed: for control. */
+  /** Passes a new listing of a server to control. */
   readonly listed: (listing: Listing) => void;
-  /** The catalog was built from this world, which has the newest lists of this worker in it: for the file. */
+  /** The catalog was built from this snapshot, which contains this worker's newest lists; saves it to the file. */
   readonly built: (world: Snapshot) => void;
   readonly lastFacts: () => string;
 }
@@ -94,15 +95,15 @@ export interface WorkerParts {
   readonly front: Listener;
   /** The private socket. */
   readonly privateFront: Listener;
-  /** Takes a newer world. */
+  /** Applies a newer snapshot. */
   take(snapshot: Snapshot, source: 'control' | 'disk'): void;
-  /** Takes newer keys. */
+  /** Applies newer keys. */
   takeKeys(frame: KeysFrame): void;
   readonly access: AccessWatch;
   readonly sessionRecords: SessionRecords;
   takeUsedKeys(): string[];
   readonly balancers: Balancers;
-  /** The newest listing of a server; undefined = there is none yet. */
+  /** Returns the newest listing of a server, or undefined when there is none yet. */
   listing(server: string): Listing | undefined;
 }
 
@@ -154,7 +155,7 @@ export function createWorkerParts(options: WorkerPartsOptions): WorkerParts {
 
   const building = createCatalogBuild({ runtime, own, catalog, built: options.built });
 
-  /** Lists and names alone are built in turns; what else has changed counts when this returns. */
+  /** Builds lists and names over several turns; all other changes are in effect when this returns. */
   function take(snapshot: Snapshot, source: 'control' | 'disk'): void {
     const before = snapshots.current;
     if (snapshots.swapLists(snapshot)) {

@@ -1,8 +1,9 @@
 /**
- * A hub as a process: reads the last world from disk, makes its rooms, serves, and ends in order.
- * Promises: serves from the world on disk when control is away; readiness goes off first when it ends, calls in progress may finish, everything
- * is over by `stopMs`; if the supervisor exits, the worker ends its servers' processes and itself.
- * Does not: load store, control or admin (law 7).
+ * A worker process: reads the last snapshot from disk, creates its modules, serves, and stops in order. Does not import
+ * store, control or admin.
+ * Guarantees: serves from the snapshot on disk while control is unavailable; on stop it is first not ready, running
+ * calls may finish, and everything ends by `stopMs`; if the supervisor exits, it ends its servers' processes and
+ * itself.
  */
 import { chmod, link, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -48,11 +49,11 @@ import { VERSION } from './version.ts';
 import { createWorkerParts, type WorkerParts } from './worker-parts.ts';
 
 const BOOT_MS = 10_000;
-/** Until the configuration is read and the port is open; control's part of a start. */
+/** Time limit in ms until the configuration is read and the port is open. */
 const GO_MS = 30_000;
-/** What a hub with a handful of servers has open besides connections (48, measured). */
+/** Open descriptors of a worker with a few servers, besides connections (48, measured). */
 const OWN_DESCRIPTORS = 56;
-/** An heir takes over when its servers are up, or after this. */
+/** A replacement worker takes over when its servers are up, or after this time in ms. */
 const WARM_MS = 10_000;
 const WARM_LOOK_MS = 50;
 const SWEEP_MS = 3000;
@@ -144,7 +145,7 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
   parts.access.onApplied(() => keys.confirm());
   parts.sessionRecords.onRecord((record) => relay.sendSessionRecord(record));
   runtime.bus.listen((fact) => {
-    // One a call; control keeps no activity yet, and the log has them.
+    // One per call; control stores no activity yet, and the log contains them.
     if (fact.type !== 'call-answered' && fact.type !== 'server-said') relay.sendFact(fact);
   });
 
@@ -184,7 +185,8 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
   process.on('unhandledRejection', (fault) => runtime.bus.publish({ type: 'task-faulted', task: 'unhandled', fault }));
   process.on('uncaughtException', (fault) => {
     runtime.bus.publish({ type: 'task-faulted', task: 'uncaught', fault });
-    // Its state is unknown from here on: it reports the fault and exits, and the supervisor starts the next instance at once.
+    // The state of the process is unknown now: it reports the fault and exits; the supervisor starts the next instance
+    // at once.
     void telemetry
       .stop(runtime.deadline(LAST_LINES_MS))
       .catch(() => {})
@@ -193,7 +195,8 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
   faultHooks(env, runtime);
 
   await searchPath.start(boot);
-  // The front listens on a private socket too: the runtime arms its watch over slow clients only on a server that listens.
+  // The listener also listens on a private socket, because Node starts its timeouts for slow clients only on a server
+  // that listens.
   const [bootFront, bootDoor] = bootSocketNames(process.pid);
   const unsafe = unsafeSocketDir(runDir);
   if (unsafe !== undefined) throw new HubError('internal', { message: `The socket directory is not safe: ${unsafe}` });
@@ -203,10 +206,10 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
   ] as const) {
     const path = join(runDir, name);
     await listener.listen({ path }, boot);
-    // The directory is closed to others already; twice holds better.
+    // The directory is already closed to others; this is a second protection.
     await runtime.waits.for(chmod(path, 0o600), { label: 'service-start', owner: name, deadline: boot });
   }
-  // A name that is moved leads to this hub from then on; connections of the one that had it before are not touched.
+  // A name that is moved leads to this worker from now on; connections of its previous owner are not affected.
   const takeNames = async (deadline: Deadline): Promise<void> => {
     for (const [from, to] of [
       [bootFront, frontSocketName(slot)],
@@ -243,7 +246,10 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
   enableCompileCache(runtime);
 }
 
-/** Gives the socket of the worker that is being replaced a second name, for the first one is taken from it. Undefined = it is gone. */
+/**
+ * Gives the socket of the worker that is being replaced a second name, because its first one is taken over. Returns
+ * undefined when it does not exist any more.
+ */
 async function keepName(runtime: Runtime, from: string, to: string, deadline: Deadline): Promise<string | undefined> {
   const kept = rm(to, { force: true })
     .then(() => link(from, to))
@@ -254,13 +260,13 @@ async function keepName(runtime: Runtime, from: string, to: string, deadline: De
   return runtime.waits.for(kept, { label: 'service-start', owner: to, deadline });
 }
 
-/** Empty on a system without /proc. */
+/** Returns an empty string on a system without /proc. */
 async function limitsText(runtime: Runtime, deadline: Deadline): Promise<string> {
   const read = readFile('/proc/self/limits', 'utf8').catch(() => '');
   return runtime.waits.for(read, { label: 'service-start', owner: 'descriptors', deadline });
 }
 
-/** Until no server is on its way up any more; what stays down does not hold an heir. */
+/** Settles when no server is starting any more; servers that stay down do not delay the replacement. */
 function warm(runtime: Runtime, parts: WorkerParts): Promise<void> {
   const isUp = (): boolean =>
     parts.registry
@@ -276,7 +282,7 @@ function warm(runtime: Runtime, parts: WorkerParts): Promise<void> {
   });
 }
 
-/** The last steps: what is on its way to disk, orphans, the log's last lines. */
+/** The last steps: pending writes to disk, orphaned processes, the last lines of the log. */
 async function end(
   runtime: Runtime,
   last: {
