@@ -1,6 +1,4 @@
-/**
- * How the command ends: exit codes and the one failure that carries them.
- */
+/** Exit codes of the command, and the error that carries them. */
 export const EXIT = {
   ok: 0,
   error: 1,
@@ -16,7 +14,7 @@ export const EXIT = {
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-/** A sentence for the person and the code for the shell. */
+/** A message for the user and the exit code. */
 export class CliFailure extends Error {
   readonly exitCode: ExitCode;
 

@@ -1,6 +1,4 @@
-/**
- * The options that every command with a running hub shares, made into what `hub-request.ts` needs.
- */
+/** Converts the options shared by all commands for a running hub to the parameters of `hub-request.ts`. */
 
 import { CliFailure, EXIT } from './exit.ts';
 import { type HubAddress, hubAddress } from './hub-request.ts';

@@ -1,6 +1,7 @@
 /**
- * The CLI's way to a running hub: HTTP over its private unix sockets.
- * Promises: every question ends by its timeout; a hub that is not running, not reachable or not ours is told apart in words.
+ * Sends requests of the CLI to a running hub: HTTP over its private unix sockets.
+ * Guarantees: every request ends by its timeout; the error message tells whether the hub is not running, not reachable,
+ * or belongs to another user.
  */
 import { statSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
@@ -32,38 +33,38 @@ export interface Question {
   readonly timeoutMs: number;
 }
 
-/** Finds the data directory without a look at what lies in it. */
+/** Returns the data directory without reading its content. */
 export function dataDirGiven(flag: string | undefined): string {
   return dataDirFrom(process.env, process.env.HOME ?? '', flag);
 }
 
-/** Finds the hub; throws `CliFailure` when its socket directory is another user's or open to others. */
+/** Finds the hub. Throws `CliFailure` when its socket directory belongs to another user or is open to others. */
 export function hubAddress(dataDirFlag: string | undefined): HubAddress {
   const dataDir = dataDirGiven(dataDirFlag);
   const runDir = runDirFor(dataDir);
-  // Whoever puts a directory there would receive what is sent, and answer.
+  // Whoever created a directory there would receive the requests and could answer them.
   const unsafe = unsafeSocketDir(runDir, ownerOf(dataDir));
   if (unsafe !== undefined) throw new CliFailure(EXIT.auth, `The hub's socket directory is not safe: ${unsafe}`);
   return { dataDir, runDir };
 }
 
-/** The user whose hub is asked: for root the owner of the data directory, for everybody else themselves. */
+/** Returns the user of the hub: for root the owner of the data directory, otherwise the current user. */
 function ownerOf(dataDir: string): number | undefined {
   const uid = process.getuid?.();
   return uid === 0 ? statSync(dataDir, { throwIfNoEntry: false })?.uid : uid;
 }
 
-/** Asks control. */
+/** Sends a request to the control process. */
 export function askControl(address: HubAddress, question: Question): Promise<Asked> {
   return ask(join(address.runDir, socketName('control', 0)), address, question);
 }
 
-/** Asks hub number `slot`. */
+/** Sends a request to worker number `slot`. */
 export function askHub(address: HubAddress, slot: number, question: Question): Promise<Asked> {
   return ask(join(address.runDir, socketName('hub', slot)), address, question);
 }
 
-/** The answer's body, or a failure with the hub's own words. */
+/** Returns the body of a response, or throws a failure with the hub's own message. */
 export function bodyOf<T>(asked: Asked): T {
   if (asked.status < 400) return asked.body as T;
   const error = (asked.body as Partial<ErrorAnswer> | undefined)?.error;

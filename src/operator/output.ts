@@ -1,5 +1,6 @@
 /**
- * What the command shows: data on stdout, messages on stderr; tables for people, JSON with --json; colour only at a terminal.
+ * Output of the command: data on stdout, messages on stderr; tables for people, JSON with --json; colours only at a
+ * terminal.
  * Guarantees: no control character of a server reaches the terminal (`printable.ts`).
  */
 import { printableJson } from '../telemetry/mask.ts';
@@ -17,7 +18,7 @@ export function printJson(value: unknown): void {
   print(printableJson(JSON.stringify(value, null, 2)));
 }
 
-/** Columns as wide as their longest cell; the last one is not padded. */
+/** Formats a table with columns as wide as their longest cell; the last one is not padded. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [head, ...rows];
   const widths = head.map((_, column) => Math.max(...all.map((row) => width(row[column] ?? ''))));
@@ -33,7 +34,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
     .join('\n');
 }
 
-/** Korean and other wide letters take two columns. */
+/** Returns the display width: Korean and other wide characters take two columns. */
 function width(text: string): number {
   let columns = 0;
   for (const letter of text)
@@ -49,7 +50,7 @@ export function paint(text: string, code: string, to: NodeJS.WriteStream = proce
   return to.isTTY && process.env.NO_COLOR === undefined ? `\u001b[${code}m${text}\u001b[0m` : text;
 }
 
-/** Runs `work` under a spinner when a person is watching and it takes long. */
+/** Runs `work`, with a spinner at a terminal when it takes long. */
 export async function withProgress<T>(what: string, work: () => Promise<T>): Promise<T> {
   if (!process.stderr.isTTY) return work();
   const { spinner } = await import('@clack/prompts');

@@ -1,15 +1,15 @@
 /**
- * Makes text safe for a terminal: whatever the command prints passes through here.
- * Guarantees: no control character (C0, C1, DEL), escape sequence or character that turns the direction of text comes out, except line ends, tabs
- * and the few colours that the command itself uses; pure and linear.
+ * Makes text safe for a terminal; all output of the command passes through it.
+ * Guarantees: removes control characters (C0, C1, DEL), escape sequences and characters that change the text direction,
+ * except line ends, tabs and the few colours of the command itself; pure and linear.
  */
 import { visible } from '../telemetry/mask.ts';
 
-/** One of the command's own colours, or a character that a terminal would obey. */
+/** Matches the command's own colours, and characters that a terminal interprets. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const OBEYED = /\u001b\[(?:[012]|3[123]|1;3[123])m|\r\n|[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 
-/** Text for a terminal. Control characters become visible (`\\x1b`); CR LF becomes LF. */
+/** Returns text for a terminal. Control characters become visible (`\\x1b`); CR LF becomes LF. */
 export function printable(text: string): string {
   return text.replace(OBEYED, (found) => {
     if (found === '\r\n') return '\n';
@@ -17,7 +17,7 @@ export function printable(text: string): string {
   });
 }
 
-/** Text of a server or a file, for a terminal: as `printable`, and without colours. */
+/** Works like `printable`, and also removes colours; for text of a server or a file. */
 export function plain(text: string): string {
   return printable(text.replaceAll('\u001b', '\\x1b'));
 }
