@@ -1,13 +1,13 @@
 /**
- * When this process is the first of its container it also inherits every orphan of it, and Node takes leave of its own children only: zombies
- * would pile up. So a shell takes the place of process 1, starts the hub as its child, passes signals on and takes leave of everybody.
- * Promises: returns at once in any other process; the exit code is the hub's; a container without /bin/sh goes on without.
- * Source: reliability.md B19.
+ * Runs the hub under a minimal init when it is PID 1 of a container. PID 1 inherits all orphans, and Node reaps only
+ * its own children, so zombies would accumulate. A shell becomes PID 1, starts the hub as its child, forwards signals
+ * and reaps all children.
+ * Guarantees: returns at once in any other process; the exit code is the hub's; without /bin/sh the hub runs as PID 1.
  */
 const SHELL = '/bin/sh';
 /**
- * At a terminal ^C reaches the whole group already; a second one would be the order to drop everything. `wait` ends early when a signal comes,
- * hence the loop; it also takes leave of orphans.
+ * At a terminal ^C already reaches the whole process group; a second signal would stop the hub at once. `wait` returns
+ * early on a signal, hence the loop; it also reaps orphans.
  */
 const INIT = `
 "$@" <&0 &
@@ -35,6 +35,6 @@ export function becomeInit(): void {
       ...process.argv.slice(1),
     ]);
   } catch {
-    // No shell: orphans stay zombies until the container ends, which is all that is lost.
+    // Without a shell, orphans stay zombies until the container ends; nothing else is lost.
   }
 }

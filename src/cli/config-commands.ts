@@ -1,5 +1,7 @@
 /**
- * `mcphub config validate | explain | schema`: the configuration without a hub.
+ * `mcphub config validate
+ * explain
+ * schema`: works on the configuration without a hub.
  */
 import { configJsonSchema } from '../config/json-schema.ts';
 import { explain, formatProblems, type Loaded, loadConfig } from '../config/load.ts';
@@ -53,7 +55,7 @@ export async function explainConfig(
   options: { json?: boolean; all?: boolean },
 ): Promise<void> {
   const loaded = await loadForCli(file);
-  // A file that start would refuse must not look as if it were in force.
+  // A file that `start` would refuse must not look as if it were in force.
   if (loaded.problems.length > 0) say(formatProblems(loaded.problems));
   const rows = explain(loaded).filter((row) => options.all === true || row.source !== 'default');
   if (options.json) printJson({ settings: rows });

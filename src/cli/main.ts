@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * The `mcphub` command: what is asked often goes a short way (`start` and `--version` without commander), the rest through `program.ts`.
- * Promises: data on stdout, messages on stderr; exit codes of `exit.ts`; no stack trace for an expected failure.
- * Begins in bin/mcphub.js, which is quicker; run by itself it does the same.
+ * The `mcphub` command: `start` and `--version` run without commander, because that is faster; everything else uses
+ * `program.ts`. bin/mcphub.js is the usual entry point and starts faster; running this file directly does the same.
+ * Guarantees: data on stdout, messages on stderr; exit codes of `exit.ts`; no stack trace for an expected failure.
  */
 import { CliFailure, EXIT } from '../operator/exit.ts';
 import { print, say } from '../operator/output.ts';

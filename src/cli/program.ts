@@ -1,14 +1,16 @@
 /**
- * The command line as commander sees it: every command with its options and its help. Each family of subcommands is a file that is loaded
- * only when it is called.
- * Does not: say what failed or choose exit codes for it (`main.ts`), but for what commander itself refuses.
+ * Defines all commands with their options and help for commander. Each family of subcommands is a file that is loaded
+ * when it is called. `main.ts` reports failures and chooses exit codes, except for errors of commander itself.
  */
 import { Command, CommanderError } from 'commander';
 import { EXIT } from '../operator/exit.ts';
 import { VERSION } from '../process/version.ts';
 import { flagsOf, START_OPTIONS } from './start-options.ts';
 
-/** Runs what `words` ask for. Returns the exit code, unless the command has set one; rejects with what the command throws. */
+/**
+ * Runs the command in `words`. Returns the exit code unless the command has set one; rejects with what the command
+ * throws.
+ */
 export async function runProgram(words: readonly string[]): Promise<number | undefined> {
   const program = new Command('mcphub')
     .description('One endpoint for many MCP servers, that nothing can hang.')
@@ -22,7 +24,7 @@ export async function runProgram(words: readonly string[]): Promise<number | und
     await program.parseAsync(words, { from: 'user' });
     return process.exitCode === undefined ? undefined : Number(process.exitCode);
   } catch (fault) {
-    // Commander has printed its own message; help and version are no failures.
+    // Commander has printed its own message; help and version are not failures.
     if (fault instanceof CommanderError) return fault.exitCode === 0 ? EXIT.ok : EXIT.usage;
     throw fault;
   }
@@ -173,7 +175,7 @@ function addChaos(program: Command): void {
     .action(async (options) => (await import('../chaos/chaos.ts')).chaos(options));
 }
 
-/** Options of every command that talks to a running hub. */
+/** Adds the options of every command that talks to a running hub. */
 function withHub(command: Command): Command {
   return command
     .option('--json', 'print as JSON')

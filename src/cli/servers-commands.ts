@@ -70,7 +70,7 @@ export async function restartServer(name: string, options: HubOptions): Promise<
   else print(`${name} is ${state}.`);
 }
 
-/** Looks until a hub reports a state that is younger than the request and not on the way, or the time is up. */
+/** Polls until a worker reports a state that is newer than the request and final, or the time is up. */
 async function untilSettled(name: string, talk: Talk): Promise<string> {
   const bornMs = performance.now();
   for (;;) {

@@ -1,6 +1,4 @@
-/**
- * The options of `mcphub start`: one table for commander's help and for the quick way that does without commander.
- */
+/** The options of `mcphub start`: one table for commander's help and for the fast path without commander. */
 import { parseArgs } from 'node:util';
 
 export interface StartOptions {
@@ -15,7 +13,7 @@ export interface StartOptions {
 interface StartOption {
   readonly name: string;
   readonly short?: string;
-  /** What stands for its value in the help; undefined = a switch. */
+  /** Placeholder of its value in the help; undefined for a switch. */
   readonly value?: string;
   readonly says: string;
 }
@@ -38,12 +36,12 @@ export const START_OPTIONS: readonly StartOption[] = [
   { name: 'example', says: 'use the example servers when no configuration is found' },
 ];
 
-/** `-p, --port <port>`, as commander wants it. */
+/** Returns the flags in commander's form: `-p, --port <port>`. */
 export function flagsOf({ name, short, value }: StartOption): string {
   return `${short === undefined ? '' : `-${short}, `}--${name}${value === undefined ? '' : ` <${value}>`}`;
 }
 
-/** The options in `words`, or undefined when anything in them is for commander: help, a mistake, something unknown. */
+/** Returns the options in `words`, or undefined when commander must handle them: help, an error, an unknown option. */
 export function startOptionsFrom(words: readonly string[]): StartOptions | undefined {
   const options = Object.fromEntries(
     START_OPTIONS.map(({ name, short, value }) => [

@@ -1,6 +1,6 @@
 /**
- * `mcphub start`: finds the configuration file, then becomes the supervisor.
- * Does not: read the file; control does, while the first hub loads, and the supervisor ends with 78 and all errors when it cannot work.
+ * `mcphub start`: finds the configuration file, then becomes the supervisor. The control process reads the file while
+ * the first worker loads; when it is invalid, the supervisor prints all errors and exits with 78.
  */
 import { join } from 'node:path';
 import { isatty } from 'node:tty';
@@ -42,16 +42,16 @@ export async function start(options: StartOptions): Promise<void> {
       '../process/main.ts'.replace('.ts', import.meta.filename.endsWith('.ts') ? '.ts' : '.js'),
     ),
     limits: limitsFrom({ ...envLimits(env), ...flags }),
-    // The flag reaches the other processes as the variable.
+    // The flag is passed to the other processes as the variable.
     env: options.host === undefined ? env : { ...env, HOST: options.host },
-    // Not process.stdout: to look at it sets the flags of a pipe that others share.
+    // Not process.stdout: accessing it changes the flags of a pipe that other processes share.
     terminal: isatty(1),
     version: VERSION,
   });
   process.exit();
 }
 
-/** Absolute path, or undefined when there is none anywhere. */
+/** Returns the absolute path, or undefined when there is no file. */
 async function findFile({ config: path, example }: StartOptions): Promise<string | undefined> {
   const runtime = createRuntime();
   using deadline = runtime.deadline(FIND_MS);

@@ -1,5 +1,7 @@
 /**
- * `mcphub status | waits | reload`. When control is away, the hubs are asked by themselves.
+ * `mcphub status
+ * waits
+ * reload`. When control is unavailable, the workers are queried directly.
  */
 import { readdir } from 'node:fs/promises';
 import type { ReloadAnswer, StatusAnswer, WaitAnswer, WaitsAnswer } from '../admin/contract.ts';

@@ -1,5 +1,6 @@
 /**
- * `mcphub tools list | call`: through a hub's own endpoint on its private socket, the way every client goes.
+ * `mcphub tools list
+ * call`: uses the endpoint of a worker on its private socket, like any client.
  */
 
 import { CliFailure, EXIT } from '../operator/exit.ts';
@@ -79,7 +80,7 @@ function argumentsFrom(pairs: readonly string[]): Record<string, unknown> {
   );
 }
 
-/** `5` is a number, `true` a boolean, `{"a":1}` an object; what is not JSON is text. */
+/** Parses a value: `5` is a number, `true` a boolean, `{"a":1}` an object; text that is not JSON is a string. */
 function valueFrom(text: string): unknown {
   try {
     return JSON.parse(text);
