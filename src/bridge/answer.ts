@@ -1,4 +1,7 @@
-/** What the client of `mcphub bridge` gets of the hub's answer to one request: always a reply with the id of that request. */
+/**
+ * Converts the hub's response to one request for the client of `mcphub bridge`: always a reply with the id of that
+ * request.
+ */
 import { isRefusal } from '../model/outcome.ts';
 import { scanEnvelope } from '../protocol/scan.ts';
 import { rawErrorFrame } from '../protocol/write.ts';
@@ -6,8 +9,8 @@ import { rawErrorFrame } from '../protocol/write.ts';
 const SCAN = { maxDepth: 4096, maxIdBytes: 8192, strict: false } as const;
 
 /**
- * Returns the answer under the id `idRaw` (raw JSON text). An error that was given before the hub had read the request has no id and gets it.
- * Undefined = `text` is no answer to this request.
+ * Returns the response with the id `idRaw` (raw JSON text). An error without an id, sent before the hub had read the
+ * request, gets that id. Returns undefined when `text` is not a response to this request.
  */
 export function answerFor(idRaw: Buffer, text: Buffer): Buffer | undefined {
   const reply = scanEnvelope(text, SCAN);

@@ -1,8 +1,8 @@
 /**
- * `mcphub bridge`: a hub for clients that can only start a program. Messages come on stdin and go out on stdout, one a line.
- * Promises: stdout carries messages and nothing else; the end of stdin ends it, after the answers that are on their way (at most 5 s); a hub
- * that is not there is said in the answer to each request, and on stderr once.
- * Does not: look at messages beyond their id and method.
+ * `mcphub bridge`: a hub for clients that can only start a program; reads messages from stdin and writes them to
+ * stdout, one per line. Inspects only their ids and methods.
+ * Guarantees: only messages are written to stdout; at the end of stdin it exits after pending responses (at most 5 s);
+ * when the hub is not available, each request gets an error, and stderr one message.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -31,11 +31,11 @@ const LINE_BYTES = 16 * 1024 * 1024;
 const LAST_ANSWERS_MS = 5000;
 /** The hub's own limits are lower. */
 const SCAN = { maxDepth: 512, maxIdBytes: 1024, strict: false } as const;
-/** Messages of one batch. */
+/** Most messages in one batch. */
 const BATCH = 1000;
 const NEWLINE = Buffer.from('\n');
 
-/** `path` = a group or a server; undefined = everything. */
+/** Runs the bridge. `path` is a group or a server; undefined for everything. */
 export async function bridge(path: string | undefined, options: BridgeOptions): Promise<void> {
   const target = targetFrom(path, options);
   const runtime = createRuntime();
@@ -60,13 +60,13 @@ export async function bridge(path: string | undefined, options: BridgeOptions): 
   });
   const refuse = (message: Buffer, refusal: Refusal): void => {
     const { kind, idRaw } = refusedMessage(message, refusal);
-    // Nobody waits for the answer to a notification or a reply.
+    // A notification or a reply gets no response.
     if (kind === 'notification' || kind === 'reply') tell(`a ${kind} is not passed on: ${refusal.message}`);
     else write(refusalFrame(idRaw, refusal));
   };
   const receive = (message: Buffer): void => {
     const strict = scanEnvelope(message, { ...SCAN, strict: true });
-    // The hub says what is wrong with a text whose id can be told.
+    // The hub reports what is wrong with a text whose id can be read.
     const envelope = isRefusal(strict) ? scanEnvelope(message, SCAN) : strict;
     if (isRefusal(envelope)) return refuse(message, envelope);
     const { kind, id, method, bytes } = envelope;
@@ -77,12 +77,12 @@ export async function bridge(path: string | undefined, options: BridgeOptions): 
     if (!isBatch(line)) return receive(line);
     const batch = splitBatch(line, BATCH, SCAN);
     if (isRefusal(batch)) return refuse(line, batch);
-    // Each for itself, so that a slow one holds up no other.
+    // Sends the messages separately, so that a slow one does not delay the others.
     const whole = { at: line.indexOf('['), end: line.length };
     for (const { at, end } of elementSpans(line, whole, BATCH)) receive(line.subarray(at, end));
   });
   const untilMs = runtime.clock.nowMs() + LAST_ANSWERS_MS;
-  // The kernel's timers hold no process; these answers do.
+  // The runtime's timers do not keep the process alive; these pending responses must.
   const hold = setInterval(() => {}, LAST_ANSWERS_MS);
   while (link.open > 0 && runtime.clock.nowMs() < untilMs)
     await new Promise<void>((resolve) => runtime.timers.after(25, resolve));

@@ -1,9 +1,9 @@
 /**
- * The hub's side of `mcphub bridge`: one POST a message, the session, its standing stream, and streams that break off.
- * Promises: each request gets exactly one answer unless the client cancels it, also when the hub goes away in mid-call (the stream is resumed, else the client is told);
- * the session is opened anew, once, when the hub does not know it any more; nothing waits for ever for a hub that does not answer its
- * connection.
- * Does not: read or write stdio (`bridge.ts`).
+ * The HTTP side of `mcphub bridge`: one POST per message, the session, its GET stream, and interrupted streams.
+ * `bridge.ts` handles stdio.
+ * Guarantees: each request gets exactly one response unless the client cancels it, also when the hub stops during the
+ * call (the stream is resumed, otherwise the client gets an error); when the hub does not know the session any more, it
+ * is opened again, once; nothing waits for ever for a hub that does not respond.
  */
 import type { IncomingMessage } from 'node:http';
 import { isRefusal } from '../model/outcome.ts';
@@ -14,26 +14,26 @@ import type { Runtime } from '../runtime/runtime.ts';
 import { answerFor } from './answer.ts';
 import { type BridgeRequest, type BridgeTarget, type RequestHandlers, sendRequest } from './request.ts';
 
-/** What came back for one message. */
+/** Receives the results of messages. */
 export interface BridgeHandlers {
   /** One JSON-RPC message for the client. */
   message(text: Buffer): void;
-  /** The request `idRaw` has ended without an answer. */
+  /** The request `idRaw` ended without a response. */
   failed(idRaw: Buffer, why: string): void;
   say(words: string): void;
 }
 
 const TRIES = 8;
-/** A hub that takes this long to open a session is away. */
+/** A hub that takes longer than this (ms) to open a session counts as unavailable. */
 const RENEW_MS = 10_000;
 const TRY_AGAIN_MS = 500;
 const MAX_BYTES = 64 * 1024 * 1024;
 
-/** A request of the client that has no answer yet. */
+/** A request of the client without a response yet. */
 interface Pending {
   /** Raw JSON text of its id. */
   readonly idRaw: Buffer;
-  /** The client has cancelled it: nothing is written under its id any more. */
+  /** True after the client has cancelled it: nothing is written with its id any more. */
   isCancelled: boolean;
 }
 
@@ -49,12 +49,12 @@ export class BridgeConnection {
   readonly #target: BridgeTarget;
   readonly #handlers: BridgeHandlers;
   #session: string | undefined;
-  /** The client's own, to open the session anew with. */
+  /** The client's initialize request, used to open the session again. */
   #hello: Buffer | undefined;
   #renewing: Promise<boolean> | undefined;
   #standing: { lastId: string | undefined } | undefined;
   #stopped = false;
-  /** Requests that wait for their answer. */
+  /** Requests that wait for their response. */
   readonly #pending = new Set<Pending>(); // bounded by: what the client asks at once
 
   constructor(runtime: Runtime, target: BridgeTarget, handlers: BridgeHandlers) {
@@ -63,7 +63,7 @@ export class BridgeConnection {
     this.#handlers = handlers;
   }
 
-  /** Requests that wait for their answer. */
+  /** Number of requests that wait for their response. */
   get open(): number {
     return this.#pending.size;
   }
@@ -78,7 +78,7 @@ export class BridgeConnection {
     if (about.method === 'notifications/initialized') this.#stand(undefined, 0);
   }
 
-  /** Ends the session; settles when the hub has heard it, or after a second. */
+  /** Ends the session; settles when the hub has confirmed it, or after a second. */
   async stop(): Promise<void> {
     this.#stopped = true;
     if (this.#session === undefined) return;
@@ -100,7 +100,7 @@ export class BridgeConnection {
     this.#request('POST', headers, post.body, {
       answer: (answer) => this.#answered(post, answer),
       failed: (why, wasConnected) => {
-        // What never reached the hub may be sent again: it is being started or replaced.
+        // A request that never reached the hub can be sent again: the hub is being started or replaced.
         if (!wasConnected && post.tries < TRIES && !this.#stopped)
           this.#runtime.timers.after(TRY_AGAIN_MS, () => this.#post({ ...post, tries: post.tries + 1 }));
         else this.#fail(post.pending, why);
@@ -145,7 +145,7 @@ export class BridgeConnection {
     });
   }
 
-  /** An answer that comes as a stream; when it breaks off, the client's place in it is taken up again. */
+  /** Reads a response that is a stream; after an interruption it is resumed at the last event. */
   #stream(pending: Pending | undefined, answer: IncomingMessage, tries: number, from?: string): void {
     let lastId = from;
     let over = false;
@@ -184,7 +184,7 @@ export class BridgeConnection {
     });
   }
 
-  /** The standing stream, for what nobody asked for. It comes back for as long as the session lives. */
+  /** Keeps the GET stream open for messages that do not belong to a request, as long as the session exists. */
   #stand(lastId: string | undefined, tries: number): void {
     const mine = { lastId };
     this.#standing = mine;
@@ -217,7 +217,7 @@ export class BridgeConnection {
     });
   }
 
-  /** One renewal for all that met the same 404. */
+  /** Renews the session once for all requests that got the same 404. */
   #renew(): Promise<boolean> {
     this.#renewing ??= this.#renewOnce().finally(() => {
       this.#renewing = undefined;
@@ -277,7 +277,7 @@ export class BridgeConnection {
   }
 }
 
-/** Raw JSON text of the id that a cancellation names; empty = none. */
+/** Returns the raw JSON text of the id that a cancellation names; empty when there is none. */
 function cancelledId(notification: Buffer): Buffer {
   const envelope = scanEnvelope(notification, { maxDepth: 512, maxIdBytes: 1024, strict: false });
   const id = isRefusal(envelope) ? ABSENT : paramSpan(envelope, 'requestId');

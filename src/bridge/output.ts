@@ -1,4 +1,7 @@
-/** What `mcphub bridge` writes of a message of the hub, which may be of another version, or behind a proxy: one line of valid JSON-RPC. */
+/**
+ * Prepares a message of the hub for stdout of `mcphub bridge`: one line of valid JSON-RPC. The hub may have another
+ * version, or be behind a proxy.
+ */
 import { isRefusal } from '../model/outcome.ts';
 import { replyFault, scanAnswer } from '../protocol/answer.ts';
 import { jsonBytes } from '../protocol/json-text.ts';
@@ -11,7 +14,10 @@ const LF = 0x0a;
 const CR = 0x0d;
 const SPACE = 0x20;
 
-/** Returns the message without its line end. A reply that is not valid becomes an error with its id; undefined = the text is no message. */
+/**
+ * Returns the message without its line end. An invalid reply becomes an error with its id. Returns undefined when the
+ * text is not a message.
+ */
 export function outputLine(text: Buffer): Buffer | undefined {
   const message = scanAnswer(text, SCAN);
   if (isRefusal(message)) return undefined;
@@ -24,7 +30,7 @@ export function outputLine(text: Buffer): Buffer | undefined {
   return errorFrame(idRaw, { code: INTERNAL_ERROR, message: why });
 }
 
-/** The id may be what is invalid. */
+/** Returns the id, or null when it is invalid. */
 function validId(idRaw: Buffer): Buffer {
   try {
     return jsonBytes(JSON.parse(idRaw.toString('utf8')));

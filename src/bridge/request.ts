@@ -1,13 +1,14 @@
 /**
  * One HTTP request of `mcphub bridge`, to a URL or to the socket of this machine's hub.
- * Promises: a hub that does not take the connection within 5 s counts as away; it is said whether anything reached the hub.
+ * Guarantees: a hub that does not accept the connection within 5 s counts as unavailable; failures tell whether the hub
+ * may have received the request.
  */
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Timers } from '../runtime/clock.ts';
 
 export interface BridgeTarget {
-  /** `http(s)://…/mcp`; undefined = the hub of this machine over `socketPath`. */
+  /** `http(s)://…/mcp`; undefined for this machine's hub over `socketPath`. */
   readonly url: URL | undefined;
   readonly socketPath: string | undefined;
   readonly path: string;
@@ -23,7 +24,7 @@ export interface BridgeRequest {
 
 export interface RequestHandlers {
   answer(answer: IncomingMessage): void;
-  /** `reached` = the connection stood, so that the hub may have read it. */
+  /** `reached` is true when the connection was established, so the hub may have read the request. */
   failed(why: string, reached: boolean): void;
 }
 
