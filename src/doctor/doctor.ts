@@ -1,6 +1,8 @@
 /**
- * `mcphub doctor [pid]`: what is wrong with a hub, for a person at 3 a.m.: one sentence first, then what was seen.
- * Promises: does not need the hub's help and never waits for it (about 1.5 s in all); exit code 0 = all is well, 1 = something is wrong.
+ * `mcphub doctor [pid]`: diagnoses a hub, even one that does not respond. Prints the finding first, then the
+ * observations.
+ * Guarantees: does not depend on the hub and never waits for it (about 1.5 s in all); exit code 0 when all is well, 1
+ * when something is wrong.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -28,7 +30,7 @@ const STATES: Readonly<Record<string, string>> = {
   Z: 'ended',
 };
 const OLDEST_WAITS = 8;
-/** Kinds of refusals that are listed. */
+/** Most kinds of refusals that are listed. */
 const MOST_REFUSALS = 3;
 
 export async function doctor(pid: string | undefined, options: DoctorOptions): Promise<void> {
@@ -48,7 +50,7 @@ function pidFrom(text: string): number {
   throw new CliFailure(EXIT.usage, `A pid is a whole number, not ${JSON.stringify(text)}.`);
 }
 
-/** One file to send to whoever helps; it holds no key, token, argument or result. */
+/** Writes one file for support requests; it contains no key, token, argument or result. */
 async function written(seen: Seen, findings: readonly Finding[]): Promise<string> {
   const dir = join(seen.dataDir, 'evidence');
   const path = join(dir, `doctor-${new Date().toISOString().replaceAll(':', '-')}.txt`);
@@ -64,7 +66,7 @@ async function written(seen: Seen, findings: readonly Finding[]): Promise<string
   return path;
 }
 
-/** Causes and last lines are other people's words. */
+/** Causes and log lines contain external text. */
 function withoutSecrets(text: string): string {
   return text
     .split('\n')
@@ -119,7 +121,7 @@ function portLine({ port, queue, health }: Seen['ports'][number]): string {
   return `port ${port}: GET /health ${said}; ${queue} connections wait for the supervisor`;
 }
 
-/** Facts that are worth a look at 3 a.m. */
+/** Events that indicate a problem. */
 const FAULTS: Readonly<Record<string, string>> = {
   'loop-stalled': 'stalls of the loop',
   'server-was-lost': 'times a server was lost',
@@ -155,7 +157,7 @@ function hubLines({ hub, status, process: figures, servers, waits, counts = {} }
   return `${hub}: ${status ?? 'unknown'}, ${ready} of ${servers.length} servers ready, ${waits.length} waits${memory}${since}${refusals}${waiting}`;
 }
 
-/** The refusals that happened most, and what to do about each. */
+/** Returns the most frequent refusals, and what to do about each. */
 function refusalLines(counts: Readonly<Record<string, number>>): string {
   const all = counts['request-refused'] ?? 0;
   const rows = Object.entries(counts)

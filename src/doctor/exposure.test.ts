@@ -5,7 +5,7 @@ import { findingsOf } from './findings.ts';
 import type { HubReport, Seen } from './inspection.ts';
 import { listenersOf } from './processes.ts';
 
-/** What is seen of the port of a server that listens there. */
+/** Returns the observations for the port of a server that listens there. */
 async function listenerAt(host: string) {
   const server = createServer();
   await new Promise<void>((done) => server.listen(0, host, done));

@@ -1,24 +1,21 @@
-/**
- * What is wrong, in one sentence, and what to do: from what the doctor has seen. Pure; the worst comes first.
- * Source: reliability.md §1.
- */
+/** Derives findings and advice from the doctor's observations. Pure; the most serious comes first. */
 import type { Seen, SeenProcess } from './inspection.ts';
 
 export interface Finding {
-  /** `bad` = people notice; `note` = worth knowing. */
+  /** `bad`: users are affected; `note`: for information. */
   readonly level: 'bad' | 'note';
   readonly says: string;
   readonly todo: string;
 }
 
-/** A process that uses so much of a core does nothing else. */
+/** CPU use, in percent of one core, from which a process counts as stuck in a computation. */
 const BUSY_PERCENT = 80;
 const SLOW_MS = 500;
 const NEARLY_FULL = 0.8;
 const LITTLE_DISK_BYTES = 200 * 2 ** 20;
 const WRITES = /tty|pipe_write|wait_woken/;
 
-/** Nothing = all is well. */
+/** Returns the findings; empty when all is well. */
 export function findingsOf(seen: Seen): Finding[] {
   if (seen.guard === undefined) return [nobody(seen), ...ofTakenPort(seen)];
   return [
@@ -143,7 +140,7 @@ function ofPort({ port, queue, health }: Seen['ports'][number], { processes }: S
     : [];
 }
 
-/** Keys are sent to whoever listens on the way, unless a proxy with TLS stands in front; the hub knows of one by `trustedProxies`. */
+/** Keys can be read on the network unless a proxy with TLS is in front; the hub knows about one by `trustedProxies`. */
 function ofExposure({ ports, hubs }: Seen): Finding[] {
   if (hubs.some(({ counts }) => (counts?.trustedProxies ?? 0) > 0)) return [];
   return ports
@@ -190,7 +187,7 @@ function ofCeilings({ hubs }: Seen): Finding[] {
   );
 }
 
-/** Containers that refuse somebody when they are full; caches are full on purpose. */
+/** Containers that refuse requests when they are full; caches are full on purpose. */
 const COUNTS = /^(admission\.calls|downstream\.connections|session\.(streams|sessions)|kernel\.waits|upstream\.lanes)/;
 
 function ofDisk({ freeDiskBytes, dataDir }: Seen): Finding[] {

@@ -1,8 +1,8 @@
 /**
- * What can be seen of a hub without its help: its processes in /proc, its port from the kernel's tables, and short questions to each of its
- * private sockets.
- * Promises: never waits for the patient: each question ends after `ASK_MS`, all are asked at once; what cannot be seen is undefined, never a
- * failure (another user's processes, a system without /proc).
+ * Observes a hub without depending on it: its processes in /proc, its port in the kernel's tables, and short requests
+ * to each private socket.
+ * Guarantees: each request ends after `ASK_MS`, and all are sent at once; what cannot be observed (another user's
+ * processes, a system without /proc) is undefined, never an error.
  */
 
 import { access, constants, statfs } from 'node:fs/promises';
@@ -27,7 +27,7 @@ import {
 } from './processes.ts';
 
 const ASK_MS = 1000;
-/** CPU is measured over this. */
+/** Time in ms over which CPU use is measured. */
 const SAMPLE_MS = 300;
 const ANSWER_CHARS = 4_000_000;
 const TICKS_A_SECOND = 100;
@@ -37,7 +37,7 @@ export interface SeenProcess {
   readonly role: string;
   readonly pid: number;
   readonly state: string;
-  /** Function of the kernel in which it sleeps; '' = it runs, or cannot be seen. */
+  /** Kernel function in which it sleeps; empty when it runs or the function is not visible. */
   readonly sleepsIn: string;
   readonly cpuPercent: number;
   readonly rssBytes: number;
@@ -45,7 +45,7 @@ export interface SeenProcess {
   readonly descriptors: number | undefined;
   readonly descriptorLimit: number | undefined;
   readonly ageMs: number;
-  /** Its private socket: ms until it answered, or why it did not. Undefined for the supervisor. */
+  /** Response time in ms on its private socket, or why it did not respond. Undefined for the supervisor. */
   readonly answer: { readonly ms: number } | { readonly why: string } | undefined;
 }
 
@@ -53,12 +53,12 @@ export interface SeenPort {
   readonly port: number;
   /** Connections that the kernel has accepted and the supervisor has not. */
   readonly queue: number;
-  /** Other machines reach it. */
+  /** True when other machines can reach it. */
   readonly isOpen: boolean;
   readonly health: { readonly ms: number; readonly status: number; readonly text: string } | { readonly why: string };
 }
 
-/** What a hub said of itself. */
+/** What a worker reported about itself. */
 export interface HubReport {
   readonly hub: string;
   readonly status?: string;
@@ -67,11 +67,11 @@ export interface HubReport {
     readonly heapBytes: number;
     readonly loopP99Ms: number;
     readonly peakRssBytes?: number;
-    /** MB an hour. */
+    /** MB per hour. */
     readonly slope?: number;
     readonly pressure?: string;
   };
-  /** Facts since it started, by their names, and what is inside. */
+  /** Events since its start by name, and the sizes of containers. */
   readonly counts?: Readonly<Record<string, number>>;
   /** Lists that do not fit in snapshotBytes. */
   readonly catalogsTooLarge?: readonly { readonly server: string; readonly bytes: number }[];
@@ -83,9 +83,9 @@ export interface HubReport {
 export interface Seen {
   readonly dataDir: string;
   readonly guard: number | undefined;
-  /** Why the data directory cannot be read: the system's code. */
+  /** The system's error code when the data directory cannot be read. */
   readonly dataDirFault: string | undefined;
-  /** Who listens where a hub would, when none runs. */
+  /** The process that listens on the hub's port when no hub runs. */
   readonly portTakenBy: { readonly port: number; readonly pid: number; readonly command: string } | undefined;
   readonly processes: readonly SeenProcess[];
   readonly ports: readonly SeenPort[];
@@ -97,11 +97,14 @@ export interface Seen {
     readonly why: string;
   }[];
   readonly freeDiskBytes: number | undefined;
-  /** Not Linux: nothing can be seen from outside. */
+  /** True on systems other than Linux, where processes cannot be observed. */
   readonly isBlind: boolean;
 }
 
-/** `pid` = of a supervisor or one of its processes; undefined = the supervisor that holds the data directory. `port` = where a hub would listen. */
+/**
+ * Inspects a hub. `pid` is a supervisor or one of its processes; undefined for the supervisor that holds the data
+ * directory. `port` is the port on which a hub would listen.
+ */
 export async function inspect(dataDirGiven: string, pid: number | undefined, port: number): Promise<Seen> {
   const guard = pid === undefined ? holderOf(dataDirGiven) : guardOf(pid);
   const children = guard === undefined ? [] : childrenOf(guard);
@@ -225,7 +228,7 @@ async function seenPort({ port, queue, isOpen }: Omit<SeenPort, 'health'>): Prom
 
 type Got = { readonly status: number; readonly text: string } | { readonly why: string };
 
-/** One short question; never rejects. */
+/** Sends one short request; never rejects. */
 function asked(where: { socketPath?: string; host?: string; port?: number; path: string }): Promise<Got> {
   return new Promise((resolve) => {
     const request = get({ ...where, agent: false }, (answer) => {

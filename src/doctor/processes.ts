@@ -1,6 +1,6 @@
 /**
- * /proc as the doctor reads it: who holds a data directory, whose child is whose, who listens where.
- * Promises: nothing here waits or throws; what cannot be read (another user's process, no /proc) is empty.
+ * Reads /proc for the doctor: which process holds a data directory, parent processes, and listening ports.
+ * Guarantees: never waits or throws; what cannot be read (another user's process, no /proc) is empty.
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ function lockText(path: string): string {
   }
 }
 
-/** The supervisor of a process that may be the supervisor itself, or one of its parts. */
+/** Returns the supervisor of a process, which may be the supervisor itself or one of its children. */
 export function guardOf(pid: number): number | undefined {
   if (childrenOf(pid).some((child) => environOf(child)[PROCESS_ENV.role] !== undefined)) return pid;
   if (environOf(pid)[PROCESS_ENV.role] === undefined) return undefined;
@@ -48,7 +48,7 @@ export function environOf(pid: number): Record<string, string> {
   return Object.fromEntries(pairs) as Record<string, string>;
 }
 
-/** Who listens on a TCP port: the process, as far as this user may see it. */
+/** Returns the process that listens on a TCP port, as far as this user can see it. */
 export function holderOfPort(port: number): { pid: number; command: string } | undefined {
   const wanted = port.toString(16).toUpperCase().padStart(4, '0');
   const rows = ['/proc/net/tcp', '/proc/net/tcp6'].flatMap((table) => textOf(table).split('\n'));
@@ -67,10 +67,13 @@ export function holderOfPort(port: number): { pid: number; command: string } | u
   return { pid: 0, command: 'a process that this user may not see' };
 }
 
-/** 127.0.0.0/8 and ::1 as /proc/net shows them, with the first byte last in each word. */
+/** Matches 127.0.0.0/8 and ::1 as /proc/net shows them, with the first byte last in each word. */
 const LOOPBACK = /^(?:[0-9A-F]{6}7F|0{24}01000000|0{16}FFFF0000[0-9A-F]{6}7F):/;
 
-/** TCP ports on which a process listens, how long the kernel's queue of each is, and whether other machines reach it. */
+/**
+ * Returns the TCP ports on which a process listens, the length of the kernel's queue of each, and whether other
+ * machines can reach it.
+ */
 export function listenersOf(pid: number): { port: number; queue: number; isOpen: boolean }[] {
   const inodes = new Set(
     (namesIn(`/proc/${pid}/fd`) ?? []).map((fd) => /socket:\[(\d+)\]/.exec(linkOf(`/proc/${pid}/fd/${fd}`))?.[1]),
@@ -115,7 +118,7 @@ export function textOf(path: string): string {
   }
 }
 
-/** JSON, or an empty object for what is none. */
+/** Parses JSON; returns an empty object for anything else. */
 export function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
