@@ -1,6 +1,6 @@
 /**
- * The fault servers of one trouble: the entry for the configuration, and for HTTP the process behind it.
- * Promises: `close` ends the process by its pid; it also ends by itself when this command is gone, for its stdin closes.
+ * The fault servers of one injected fault: the entry for the configuration, and for HTTP the process.
+ * Guarantees: `close` ends the process by its pid; it also ends when this command exits, because its stdin closes.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -13,18 +13,18 @@ const PROGRAM = fileURLToPath(
   new URL(import.meta.url.endsWith('.ts') ? './fault-server.ts' : './fault-server.js', import.meta.url),
 );
 const START_MS = 10_000;
-/** So that what is promised of silence can be judged whatever the user has set for all. */
+/** Silence limit in ms of the fault server, independent of the user's global setting. */
 const SILENCE_MS = 5000;
 
-/** Entry of a healthy server over stdio. */
+/** Returns the entry of a healthy stdio server. */
 export function wellServer(): object {
   return stdioServer('well', '');
 }
 
 export interface FaultServer extends Disposable {
-  /** For `mcpServers`. */
+  /** Entry for `mcpServers`. */
   readonly entry: object;
-  /** From now on it is ill. */
+  /** Makes the server fail from now on. */
   order(): void;
 }
 

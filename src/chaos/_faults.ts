@@ -1,18 +1,16 @@
-/**
- * The troubles that `mcphub chaos` makes, in the order in which it makes them, and what is promised while each lasts. Pure.
- */
+/** The faults that `mcphub chaos` injects, in order, and what is guaranteed during each. Pure. */
 
 export type Expected = 'result' | 'error';
 
 export interface FaultKind {
-  /** For `--only`. */
+  /** Name for `--only`. */
   readonly name: string;
   readonly says: string;
-  /** The server that is put beside the others; undefined = the trouble is the hub's own. */
+  /** The fault server that is added; undefined when the fault is in the hub itself. */
   readonly server: { readonly kind: 'stdio' | 'http'; readonly way: string } | undefined;
-  /** What is done once that server is ready. */
+  /** What happens when that server is ready. */
   readonly act: 'none' | 'order' | 'stop-server' | 'stop-reading' | 'block-loop';
-  /** What calls to its own server get; undefined = there are none. */
+  /** Expected results of calls to the fault server; undefined when there are none. */
   readonly expected: Expected | undefined;
 }
 
@@ -48,15 +46,15 @@ function stdio(name: string, says: string, expected: Expected): FaultKind {
   return { name, says, server: { kind: 'stdio', way: name }, act: 'none', expected };
 }
 
-/** One request of the load. `result` = it was answered as when all is well. */
+/** One request of the load. `result` is true when the response was the normal one. */
 export interface Sample {
-  /** Since the trouble began, ms. */
+  /** Time in ms since the fault began. */
   readonly atMs: number;
   readonly ms: number;
   readonly result: boolean;
-  /** What came instead of a result. */
+  /** What was received instead of a result. */
   readonly words: string | undefined;
-  /** It ended by the client's own patience: the hub did not answer. */
+  /** True when the client timed out: the hub did not respond. */
   readonly unanswered: boolean;
 }
 
@@ -67,7 +65,7 @@ export interface Figures {
   readonly medianMs: number;
   readonly p99Ms: number;
   readonly worstMs: number;
-  /** First answer that was no result. */
+  /** First response that was not a result. */
   readonly words: string | undefined;
 }
 
@@ -78,9 +76,9 @@ export interface Outcome {
   readonly list: Figures;
   readonly echo: Figures;
   readonly broken: Figures | undefined;
-  /** Longest time without a good answer of /health, ms. */
+  /** Longest time in ms without a successful /health response. */
   readonly outageMs: number;
-  /** ms until nothing was left of it; undefined = something is. */
+  /** Time in ms until the hub was idle again; undefined when it was not. */
   readonly idleMs: number | undefined;
   readonly promisesBroken: readonly string[];
 }
@@ -99,7 +97,7 @@ export function figuresOf(samples: readonly Sample[]): Figures {
   };
 }
 
-/** From the end of one good answer to the next, ms; also up to `endMs`. */
+/** Returns the longest time in ms from the end of one successful response to the next, or to `endMs`. */
 export function outageOf(samples: readonly Sample[], endMs: number): number {
   let goodAtMs = 0;
   let worstMs = 0;
@@ -111,13 +109,13 @@ export function outageOf(samples: readonly Sample[], endMs: number): number {
   return Math.round(Math.max(worstMs, endMs - goodAtMs));
 }
 
-/** `/health` is there within this, whatever a server does. Source: the incident's acceptance. */
+/** Limit in ms for `/health`, whatever a server does. */
 const HEALTH_MS = 1000;
-/** Others' calls and lists. */
+/** Limit in ms for calls and lists of other servers. */
 const OTHERS_MS = 2000;
-/** The supervisor replaces a stalled hub within 8 s; the rest is for a slow machine. */
+/** The supervisor replaces a stalled worker within 8 s; the rest allows for slow machines. */
 const OUTAGE_MS = 10_000;
-/** Five seconds of silence, and what is done around them. */
+/** Five seconds of silence, with a margin. */
 const BROKEN_MS = 7000;
 
 export function promisesBroken(trouble: FaultKind, seen: Omit<Outcome, 'promisesBroken' | 'name' | 'says'>): string[] {

@@ -1,6 +1,8 @@
 /**
- * Light load on a sandbox: `/health`, `tools/list` and a healthy server's tool, again and again, and calls to the one that is broken.
- * Promises: every request ends by the client's patience at the latest and becomes one sample; nothing goes on after `during` has resolved.
+ * Light load on a sandbox: repeated requests to `/health`, `tools/list` and a tool of a healthy server, and calls to
+ * the fault server.
+ * Guarantees: every request ends by the client's timeout and gives one sample; nothing runs after `during` has
+ * resolved.
  */
 import { Agent, request as httpRequest } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -13,9 +15,9 @@ const LIST_EVERY_MS = 100;
 const ECHO_EVERY_MS = 50;
 const BROKEN_EVERY_MS = 300;
 const BROKEN_CALLERS = 2;
-/** A caller that waits this long for an error has seen what there is to see. */
+/** No further call to the fault server is sent after one that took this long (ms). */
 const LONG_MS = 1000;
-/** Callers of an unread log: enough lines to fill pipe and buffer. */
+/** Callers that fill the log while it is not read: enough lines for pipe and buffer. */
 const HEAVY_CALLERS = 12;
 const ANSWER_CHARS = 64 * 2 ** 20;
 
@@ -41,7 +43,7 @@ interface Asking {
   readonly signal: AbortSignal;
 }
 
-/** Loads for `seconds`, and until the calls to `broken` (an exposed tool) have ended. */
+/** Sends load for `seconds`, and until the calls to `broken` (an exposed tool) have ended. */
 export async function loadFor(
   runtime: Runtime,
   target: Target,
@@ -60,7 +62,7 @@ export async function loadFor(
   const broken: Sample[] = []; // bounded by: seconds
   const untilMs = asking.bornMs + options.seconds * 1000;
   let callersLeft = options.broken === undefined ? 0 : BROKEN_CALLERS;
-  // Whoever was cut off tries until it is served again: that is what a client does, and how long it takes is asked for.
+  // Clients that were disconnected retry until they succeed, because this time is measured.
   const isServed = (): boolean => [health, list, echo].every((one) => one.at(-1)?.result === true);
   const goesOn = (): boolean =>
     !options.signal.aborted &&
@@ -95,7 +97,7 @@ export async function loadFor(
   return { health, list, echo, broken };
 }
 
-/** Is this tool in the list of everything? */
+/** Returns true when the tool is in the complete list. */
 export async function hasTool(runtime: Runtime, target: Target, tool: string, signal: AbortSignal): Promise<boolean> {
   const agent = new Agent();
   const { words, text } = await exchange(
@@ -175,7 +177,7 @@ function send(
   });
 }
 
-/** Undefined = a result, as when all is well. */
+/** Returns what was received instead of a result, or undefined for a normal result. */
 function wordsFrom(status: number, text: string, isRpc: boolean): string | undefined {
   if (!isRpc) return status === 200 ? undefined : `status ${status}`;
   try {

@@ -1,5 +1,6 @@
 /**
- * What `mcphub chaos` prints: per trouble what still answered and how fast, what the broken one's callers got, and whether all came to rest.
+ * Output of `mcphub chaos`: per fault, what still responded and how fast, what callers of the fault server received,
+ * and whether the hub became idle again.
  */
 
 import { paint, table } from '../operator/output.ts';

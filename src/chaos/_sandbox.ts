@@ -1,8 +1,9 @@
 /**
- * A hub of its own from a copy of a configuration: temporary data directory, free port, own key, and the switches for faults. The hub that the
- * user runs, its data directory and its file are not touched.
- * Promises: `close` ends the supervisor (asked, then killed by its pid) and everything that carries the sandbox's mark, and removes the directory; safe to call
- * twice; when this process ends by surprise the supervisor is asked to end.
+ * A separate hub with a copy of a configuration: temporary data directory, free port, own key, fault hooks enabled. The
+ * user's running hub, its data directory and its file are not touched.
+ * Guarantees: `close` ends the supervisor (asked first, then killed by its pid) and all processes with the sandbox's
+ * mark, and removes the directory; it can be called twice; when this process exits unexpectedly, the supervisor is
+ * asked to stop.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
@@ -22,7 +23,7 @@ import { hasTool, type Target } from './_load.ts';
 
 const ASK_MS = 3000;
 const START_MS = 30_000;
-/** Servers that take longer are started while the first trouble lasts. */
+/** Servers that take longer than this (ms) continue starting during the first fault. */
 const SERVERS_MS = 10_000;
 const TOOL_MS = 10_000;
 const IDLE_MS = 15_000;
@@ -30,7 +31,7 @@ const STOP_MS = 8000;
 const LOOK_MS = 50;
 const LOG_CHARS = 16_384;
 const ECHO = 'chaosecho';
-/** Of the user's own hub, or of whoever started this command. */
+/** Variables of the user's own hub that the sandbox must not inherit. */
 const NOT_INHERITED =
   /^(MCPHUB_(BOOTSTRAP_KEY|SECRET)(_FILE)?|MCPHUB_(CONFIG|SETTING_PATH|DATA_DIR|RUN_DIR|PROCESS|SLOT|FLAGS|MARK|HEIR|HUBS|PORT)|PORT|HOST|NOTIFY_SOCKET|WATCHDOG_USEC|WATCHDOG_PID|NODE_CHANNEL_FD|NODE_OPTIONS|NODE_TEST_CONTEXT)$/;
 
@@ -38,9 +39,9 @@ export type Servers = Readonly<Record<string, object>>;
 
 export interface SandboxOptions {
   readonly runtime: Runtime;
-  /** The copy, its `mcpServers` with it. */
+  /** The copy, including its `mcpServers`. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** A healthy server that is put beside the others. */
+  /** A healthy server that is added. */
   readonly echo: object;
   readonly signal: AbortSignal;
 }
@@ -55,7 +56,7 @@ export class Sandbox implements AsyncDisposable {
   readonly target: Target;
   #said = '';
   #isClosed = false;
-  /** Processes of the sandbox when it is at rest. */
+  /** Number of processes while the sandbox is idle. */
   #atRest = 0;
 
   static async open(options: SandboxOptions): Promise<Sandbox> {
@@ -106,7 +107,7 @@ export class Sandbox implements AsyncDisposable {
     return join(this.#dir, 'mcp_settings.json');
   }
 
-  /** The servers of the copy, the healthy one, and `more`; waits until `tool` (an exposed name) can be called. */
+  /** Uses the servers of the copy, the healthy one, and `more`; waits until `tool` (an exposed name) can be called. */
   async use(more: Servers, tool: string | undefined): Promise<void> {
     await this.#write(more);
     bodyOf(await this.#ask('/api/config/reload', 'POST'));
@@ -114,7 +115,7 @@ export class Sandbox implements AsyncDisposable {
       throw new CliFailure(EXIT.error, `The fault server of ${tool} did not become ready:\n${this.#said.slice(-2000)}`);
   }
 
-  /** Pid of a server's process; hubs tell it now and then. */
+  /** Returns the pid of a server's process, which workers report from time to time. */
   pidOf(slug: string): Promise<number> {
     return this.#pid(
       `server ${slug}`,
@@ -126,7 +127,7 @@ export class Sandbox implements AsyncDisposable {
     return this.#pid('hub 1', ({ hubs }) => hubs.find(({ connected }) => connected)?.pid);
   }
 
-  /** Stops reading what the hub logs, or reads again. */
+  /** Stops or continues reading the hub's log. */
   read(does: boolean): void {
     for (const stream of [this.#supervisor.stdout, this.#supervisor.stderr]) {
       if (does) stream?.resume();
@@ -134,7 +135,10 @@ export class Sandbox implements AsyncDisposable {
     }
   }
 
-  /** ms until no call is left, no process more than at rest, and `/health` is fine; undefined = not within 15 s. */
+  /**
+   * Returns the time in ms until no call runs, the number of processes is back to idle, and `/health` is fine;
+   * undefined after 15 s.
+   */
   async idleAfter(): Promise<number | undefined> {
     const bornMs = performance.now();
     const isIdle = await this.#until(() => this.#isIdle(), IDLE_MS);
@@ -208,7 +212,10 @@ export class Sandbox implements AsyncDisposable {
     return (await livingMarked(this.#markRoot)).length <= this.#atRest;
   }
 
-  /** False = not within `limitMs`. A question that fails counts as no, a `CliFailure` of the check's own does not. */
+  /**
+   * Returns false when `check` did not hold within `limitMs`. A failed request counts as false; a `CliFailure` of the
+   * check itself is thrown.
+   */
   async #until(check: () => Promise<boolean>, limitMs: number, isLast = false): Promise<boolean> {
     const untilMs = performance.now() + limitMs;
     for (;;) {

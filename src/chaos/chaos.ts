@@ -1,7 +1,8 @@
 /**
- * `mcphub chaos`: one trouble after the other in a sandbox that is made from the user's own configuration, and what still answered meanwhile.
- * Promises: the hub that the user runs is not touched; Ctrl-C and every fault clean up all that was started; exit code 0 = every promise held,
- * 1 = one was broken.
+ * `mcphub chaos`: injects faults one after the other into a sandboxed copy of the user's configuration and reports what
+ * keeps working.
+ * Guarantees: the user's running hub is not touched; Ctrl-C and every failure clean up all that was started; exit code
+ * 0 when every guarantee held, 1 otherwise.
  */
 import { readConfigText } from '../config/config-file.ts';
 import { findConfigFile } from '../config/load.ts';
@@ -84,7 +85,7 @@ async function readConfig(
   return { config: copyOf(read?.text, file ?? '', { withServers: !options.withoutServers }), file };
 }
 
-/** At a terminal a person sees what is going on; elsewhere nothing is said. */
+/** Shows progress at a terminal only. */
 function progressTo(to: NodeJS.WriteStream): (what: string) => void {
   return (what) => {
     if (to.isTTY) say(paint(`… ${what}`, '2', to));
@@ -117,7 +118,7 @@ async function lived(scene: Scene, trouble: FaultKind): Promise<Outcome> {
   return outcomeOf(trouble, load, lastedMs, await sandbox.idleAfter());
 }
 
-/** Makes the trouble; what is disposed of takes it away. */
+/** Injects the fault; disposing the result ends it. */
 async function begin(
   { act }: FaultKind,
   parts: { readonly scene: Scene; readonly slug: string; readonly server: FaultServer | undefined },
@@ -133,7 +134,7 @@ async function begin(
     signalTo(pid, 'SIGSTOP');
     return { [Symbol.dispose]: () => signalTo(pid, 'SIGCONT') };
   }
-  // The fault hook of the sandbox: its loop stands still for a minute.
+  // The fault hook of the sandbox: blocks its event loop for a minute.
   if (act === 'block-loop') signalTo(await sandbox.hubPid(), 'SIGUSR2');
   return { [Symbol.dispose]: () => {} };
 }
@@ -142,7 +143,7 @@ function signalTo(pid: number, signal: NodeJS.Signals): void {
   try {
     if (pid > 1) process.kill(pid, signal);
   } catch {
-    // It is gone: the hub has replaced it.
+    // The process does not exist any more: the hub has replaced it.
   }
 }
 

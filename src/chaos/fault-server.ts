@@ -1,11 +1,13 @@
 /**
- * An MCP server that falls ill on command: what `mcphub chaos` puts beside the servers of a configuration. A program of its own, in plain
- * node: `node fault-server.ts stdio <way> <marker file>` or `node fault-server.ts http <way>`.
- * It has one tool, `work`, and is well at first. HTTP: prints its port, falls ill at the first line on its stdin and ends with it. stdio: falls ill
- * with the first call of `work`.
+ * An MCP server that fails on command; `mcphub chaos` adds it to the servers of a configuration. A separate program in
+ * plain node: `node fault-server.ts stdio <way> <marker file>` or `node fault-server.ts http <way>`.
+ * It has one tool, `work`, and works at first. HTTP: prints its port, fails from the first line on stdin on, and exits
+ * when stdin closes. stdio: fails from the first call of `work` on.
  *
- *   http   hung (accepts, never answers) · slow (a call takes 3 s, questions are answered) · dead (gone) · garbage (no JSON) · huge (300 MiB)
- *   stdio  well · crash (ends; from then on at once) · deaf (stops reading) · flood (writes to stderr as fast as it is read)
+ *   http   hung (accepts, never answers) · slow (a call takes 3 s, probes are answered) · dead (exits)
+ *          garbage (not JSON) · huge (300 MiB)
+ *   stdio  well (works) · crash (exits; afterwards at every start) · deaf (stops reading)
+ *          flood (writes to stderr as fast as it is read)
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -63,11 +65,11 @@ function serveStdio(way: string, marker: string): void {
     if (isCall && way === 'flood') flood();
     if (message.id !== undefined) process.stdout.write(`${answerTo(message)}\n`);
   });
-  // Deaf, but alive.
+  // The process lives but does not read.
   setInterval(() => {}, 60_000);
 }
 
-/** Full pipe: goes on when it is read. */
+/** Writes until the pipe is full, and continues when it is read. */
 function flood(): void {
   if (process.stderr.writableNeedDrain) return;
   const more = (): void => {
@@ -106,7 +108,7 @@ function answerHttp(message: Message, response: ServerResponse, way: string): vo
   response.end(answerTo(message));
 }
 
-/** As fast as it is taken, never more than a chunk ahead. */
+/** Writes as fast as the reader takes it, at most one chunk ahead. */
 function sendHuge({ id }: Message, response: ServerResponse): void {
   let left = HUGE_CHUNKS;
   response.write(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":{"content":[{"type":"text","text":"`);
@@ -134,7 +136,7 @@ function bodyOf(request: IncomingMessage): Promise<string> {
 
 const [kind, way = 'well', marker = ''] = process.argv.slice(2);
 process.on('SIGTERM', () => process.exit(0));
-// Whoever reads it may go away.
+// The reader may close the stream.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => process.exit(0));
 if (kind === 'http') serveHttp(way);
 else serveStdio(way, marker);

@@ -1,4 +1,4 @@
-/** What `mcphub chaos` makes of what it has seen, and the copy of a configuration that it starts with. */
+/** How `mcphub chaos` evaluates its samples, and the copy of a configuration with which it starts. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { copyOf } from './_config-copy.ts';
