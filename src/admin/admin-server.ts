@@ -1,8 +1,9 @@
 /**
- * HTTP on the control process's two unix sockets. The operator's (CLI, supervisor; directory 0700) serves the heartbeat, the probe, the API and
- * the page at `/`. The workers' serves the API to a worker that proves itself, in the name of the owner key that it names (`worker-auth.ts`).
- * A request without proof has no right on the workers' socket, and one that claims to be a worker's has none on the operator's.
- * Every answer ends by `forwardMs`; bodies are at most `adminBodyBytes`.
+ * Serves HTTP on the control process's two unix sockets. The operator's socket (CLI, supervisor; directory 0700) serves
+ * the heartbeat, the probe, the API and the page at `/`. The workers' socket serves the API to authenticated workers,
+ * on behalf of the owner key that they name (`worker-auth.ts`).
+ * Guarantees: unauthenticated requests on the workers' socket are refused, and so are workers' requests on the
+ * operator's; every response ends by `forwardMs`; bodies are at most `adminBodyBytes`.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Limits } from '../config/limits.ts';
@@ -31,11 +32,11 @@ export interface AdminParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly sockets: Readonly<Record<Side, string>>;
-  /** Undefined = none has come over the fork channel; the workers' socket then refuses everything. */
+  /** Returns undefined while none was received over the fork channel; the workers' socket then refuses everything. */
   readonly workerToken: () => string | undefined;
   readonly routes: Routes;
   readonly sources: StatusSources;
-  /** `connections` = open ones on both sockets. */
+  /** `connections` is the number of open ones on both sockets. */
   readonly beat: (connections: number) => Heartbeat;
 }
 
@@ -53,7 +54,7 @@ export function createAdmin(parts: AdminParts): Service {
     if (!beats.take()) return refuse(response, new Refusal('overloaded'));
     response.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
     const write = () => {
-      // A supervisor that does not read gets the next one when it does.
+      // A supervisor that does not read gets the next heartbeat when it does.
       if (!response.writableNeedDrain)
         response.write(`${JSON.stringify(parts.beat(open.operator.size + open.workers.size))}\n`);
     };
@@ -156,7 +157,7 @@ export function createAdmin(parts: AdminParts): Service {
     async stop(deadline) {
       const stopping = servers;
       servers = [];
-      // The supervisor's heartbeat request has no end of its own; other requests had their time before this.
+      // The supervisor's heartbeat request does not end by itself; other requests had their time before.
       for (const server of stopping) server.closeAllConnections();
       await Promise.all(stopping.map((server) => closeServer(server, { runtime, owner: 'admin' }, deadline)));
     },
@@ -180,7 +181,10 @@ async function bodyOf(
   }
 }
 
-/** Undefined = too large. Never settles for a client that stops in the middle; the wait's deadline ends that. */
+/**
+ * Returns undefined when the body is too large. Does not settle for a client that stops sending; the wait's deadline
+ * ends that.
+ */
 function textOf(request: IncomingMessage, maxBytes: number): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []; // bounded by: maxBytes

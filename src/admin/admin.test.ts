@@ -119,7 +119,7 @@ function askerOn(sockets: { readonly operator: string; readonly workers: string 
 
 type Failed = { error: { code: string; message: string; errors?: string[] } };
 
-/** A hub's private socket with the given answers. */
+/** Starts a worker's private socket with the given responses. */
 async function fakeHub(
   t: TestContext,
   dir: string,
@@ -363,7 +363,7 @@ test('a remote server is restarted on every hub, a child on its own; who does no
     path.endsWith('/logs') ? [200, { server: 'x', lines: ['one', 'two'] }] : [202, { restarting: true }];
   const others = [1, 2, 3].filter((slot) => slot !== home);
   const asked = await fakeHub(t, dir, home, well);
-  // One that takes connections and never answers, and one that is not there.
+  // One accepts connections and never responds, and one does not exist.
   const deaf = createSocketServer(() => {}).listen(join(dir, `hub-${others[0]}.sock`));
   t.after(() => deaf.close());
   const born = performance.now();

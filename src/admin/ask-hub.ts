@@ -1,7 +1,7 @@
 /**
- * Asks hubs over their private unix sockets.
- * Promises: every question ends by `askMs` or the asker's deadline, closes its socket, and reads at most 16 MiB; a hub that does not answer,
- * refuses or talks nonsense is told as a `HubFailure`, never thrown.
+ * Sends requests to workers over their private unix sockets.
+ * Guarantees: every request ends by `askMs` or the caller's deadline, closes its socket, and reads at most 16 MiB; a
+ * worker that does not respond, refuses, or sends an invalid response is returned as a `HubFailure`, never thrown.
  */
 import { join } from 'node:path';
 import type { Limits } from '../config/limits.ts';

@@ -1,14 +1,13 @@
 /**
- * What the admin API answers, as types: shared by the server side here, the CLI and the dashboard.
- * Promises: fields are only added; times are wall clock ms (`…AtMs`) or lengths (`…Ms`); no answer but `KeyMade` holds a whole key, and
- * that one only in the answer that made it.
- * Does not: hold code.
+ * Types of the admin API's responses, shared by the server, the CLI and the dashboard. Contains no code.
+ * Guarantees: fields are only added; times are wall clock ms (`…AtMs`) or lengths (`…Ms`); only `KeyMade` contains a
+ * whole key, and only in the response that created it.
  */
 
 import type { LastFailure, UnreadList } from '../relay/relay-messages.ts';
 import type { RequestTotals } from '../runtime/request-counts.ts';
 
-/** Body of every answer with a status of 400 or more, from the control process and from workers alike. */
+/** Body of every response with status 400 or higher, from the control process and from workers. */
 export interface ErrorAnswer {
   readonly error: {
     /** Code of the errors table. */
@@ -27,32 +26,35 @@ export interface LiveAnswer {
   readonly pid: number;
 }
 
-/** A hub process, as control sees it over the relay. */
+/** A worker process, as control sees it over the relay. */
 export interface HubAnswer {
   readonly slot: number;
   readonly connected: boolean;
   readonly pid: number | undefined;
-  /** Revision of the snapshot it had when it said hello, or was last sent. */
+  /** Revision of the snapshot that it had when it connected, or that was sent to it last. */
   readonly revision: number;
   /** Wall clock ms of the last change of `connected`. */
   readonly sinceAtMs: number;
-  /** Facts that this hub could not deliver. */
+  /** Events that this worker could not deliver. */
   readonly factsDropped: number;
-  /** Reported once a second; undefined = not reported yet. A request that one worker passes to another counts in both. */
+  /**
+   * Reported once a second; undefined before the first report. A request that one worker passes to another counts in
+   * both.
+   */
   readonly clientRequests: RequestTotals | undefined;
 }
 
-/** One server as one hub reports it. */
+/** One server as one worker reports it. */
 export interface ServerOnHub {
   readonly hub: number;
   readonly state: string;
   readonly phase: string | undefined;
-  /** Why it is not ready, one sentence. */
+  /** Why it is not ready, in one sentence. */
   readonly cause: string | undefined;
   readonly code: string | undefined;
-  /** What clients read instead of the cause; the same in the log. */
+  /** The reference that clients get instead of the cause; the log has the same. */
   readonly reference?: string | undefined;
-  /** ms in this state, now. */
+  /** Time in ms since it entered this state. */
   readonly sinceMs: number;
   readonly retryMs: number | undefined;
   readonly tools: number;
@@ -61,21 +63,21 @@ export interface ServerOnHub {
   readonly calls: number;
   readonly failures: number;
   readonly restarts: number;
-  /** How often in a row its child has died early; absent = it is in no crash loop. */
+  /** Number of consecutive early exits of its child process; absent when it is not in a crash loop. */
   readonly crashLoop?: number | undefined;
   readonly pid: number | undefined;
   readonly serverInfo: string | undefined;
   readonly protocolVersion: string | undefined;
   readonly silenceMs: number;
-  /** Lists that were not read, or not to their end, while it is ready; absent = all were. */
+  /** Lists that were not read, or not completely, although it is ready; absent when all were. */
   readonly unread?: readonly UnreadList[] | undefined;
-  /** It declares no tools, prompts or resources. Absent = it does, or is not ready. */
+  /** Set when it declares no tools, prompts or resources; absent when it does, or is not ready. */
   readonly declaresNothing?: true | undefined;
-  /** No cancels are sent to it: they have ended its process. Absent = they are. */
+  /** Set when no cancellations are sent to it, because they have ended its process. */
   readonly withholdsCancels?: true | undefined;
-  /** What the hub has found out about how this server wants to be spoken to. Absent = nothing. */
+  /** Peculiarities of this server that the hub has detected; absent when there are none. */
   readonly notes?: readonly string[] | undefined;
-  /** The last call that failed at this server; absent = none has. */
+  /** The last call that failed at this server; absent when none has. */
   readonly lastFailure?: LastFailure | undefined;
 }
 
@@ -85,22 +87,28 @@ export interface ServerAnswer {
   readonly slug: string;
   readonly transport: 'stdio' | 'http' | 'sse';
   readonly enabled: boolean;
-  /** Slot of the hub that runs it; 0 = every hub has its own link. */
+  /** Slot of the worker that runs it; 0 when every worker has its own link. */
   readonly homeHub: number;
-  /** `ready` when any worker reports it so, else the state its own worker reports; `starting`: no report yet; `unknown`: no worker is connected. */
+  /**
+   * `ready` when any worker reports it so, otherwise the state that its owner worker reports; `starting`: no report
+   * yet; `unknown`: no worker is connected.
+   */
   readonly state: string;
-  /** Why it is not ready, one sentence. */
+  /** Why it is not ready, in one sentence. */
   readonly cause: string | undefined;
-  /** What clients read instead of the cause; the same in the log. */
+  /** The reference that clients get instead of the cause; the log has the same. */
   readonly reference?: string | undefined;
-  /** Tools of the last known good listing. */
+  /** Tools of the last valid listing. */
   readonly tools: number;
   readonly prompts: number;
-  /** Templates included. */
+  /** Includes templates. */
   readonly resources: number;
-  /** Resource addresses that it lists and another server had first (20 at most); its own are under `mcphub://<slug>/…`. Absent = none. */
+  /**
+   * URIs that it lists but another server listed first (at most 20); its own are under `mcphub://<slug>/…`. Absent when
+   * there are none.
+   */
   readonly shadowed?: readonly string[] | undefined;
-  /** When they were listed; undefined = never. */
+  /** Time of that listing; undefined when it was never listed. */
   readonly listedAtMs: number | undefined;
   readonly hubs: readonly ServerOnHub[];
 }
@@ -121,43 +129,48 @@ export interface StatusAnswer {
     readonly rssBytes: number;
     readonly heapBytes: number;
   };
-  /** Revision of the snapshot now published. */
+  /** Revision of the published snapshot. */
   readonly revision: number;
   readonly publishedAtMs: number | undefined;
   readonly port: number;
   readonly config: {
     readonly file: string;
     readonly appliedAtMs: number;
-    /** The last attempt that was refused, while it is newer than what is applied. */
+    /** The last refused attempt, when it is newer than the applied one. */
     readonly refused: { readonly atMs: number; readonly errors: readonly string[] } | undefined;
   };
   readonly store: { readonly state: 'ok' | 'failing'; readonly cause: string | undefined };
-  /** Revision of the keys now published. */
+  /** Revision of the published keys. */
   readonly keysRevision: number;
-  /** Servers whose lists do not fit in snapshotBytes: calls work, but a worker that starts has to read these lists from the server. */
+  /**
+   * Servers whose lists do not fit in snapshotBytes: calls work, but a worker that starts has to read these lists from
+   * the server.
+   */
   readonly catalogsTooLarge: readonly { readonly server: string; readonly bytes: number }[];
-  /** Worker processes that are connected, with the keys that they have applied. */
+  /** Connected worker processes, with the revision of the keys that they have applied. */
   readonly workerKeys: readonly { readonly hub: number; readonly pid: number; readonly keysRevision: number }[];
   readonly hubs: readonly HubAnswer[];
   readonly servers: readonly ServerAnswer[];
-  /** HTTP requests of clients and their responses by class: the sum of the connected workers, each since its start. */
+  /**
+   * HTTP requests of clients and their responses by class: the sum over the connected workers, each since its start.
+   */
   readonly clientRequests: RequestTotals;
-  /** API requests since this process started, by the socket they came on; `refused` = those without a right. */
+  /** API requests since this process started, by socket; `refused` counts unauthorized ones. */
   readonly requests: { readonly operator: number; readonly workers: number; readonly refused: number };
   readonly keys: number;
   readonly groups: number;
   readonly tools: number;
   readonly prompts: number;
-  /** Templates included. */
+  /** Includes templates. */
   readonly resources: number;
 }
 
 /** POST /api/servers/:name/restart. */
 export interface RestartAnswer {
   readonly server: string;
-  /** Slots of the hubs that took it. */
+  /** Slots of the workers that accepted it. */
   readonly restarting: readonly number[];
-  /** Hubs that did not answer or refused, with the reason. */
+  /** Workers that did not respond or refused, with the reason. */
   readonly failed: readonly HubFailure[];
 }
 
@@ -183,7 +196,7 @@ export interface WaitAnswer {
 /** GET /api/waits: per process. `process` is `control` or `hub-<slot>`. */
 export interface WaitsAnswer {
   readonly processes: readonly { readonly process: string; readonly waits: readonly WaitAnswer[] }[];
-  /** Processes that did not answer within askMs. */
+  /** Processes that did not respond within askMs. */
   readonly silent: readonly HubFailure[];
 }
 
@@ -191,7 +204,7 @@ export interface CeilingAnswer {
   readonly name: string;
   readonly size: number;
   readonly max: number;
-  /** Most that one key may hold; absent = the container does not count keys. */
+  /** Most that one key may hold; absent when the container does not count keys. */
   readonly share?: number;
   readonly peak: number;
   readonly rule: string;
@@ -214,7 +227,7 @@ export interface KeyAnswer {
   readonly prefix: string;
   /** Last 4 characters. */
   readonly last4: string;
-  /** Names of groups it may use; undefined = all. */
+  /** Names of the groups it may use; undefined for all. */
   readonly groups: readonly string[] | undefined;
   readonly createdAtMs: number;
   readonly expiresAtMs: number | undefined;
@@ -222,39 +235,44 @@ export interface KeyAnswer {
   readonly lastUsedAtMs: number | undefined;
 }
 
-/** GET /api/keys: newest first, revoked ones too. */
+/** GET /api/keys: newest first, including revoked ones. */
 export interface KeysAnswer {
   readonly keys: readonly KeyAnswer[];
 }
 
 /** POST /api/keys. */
 export interface KeyWish {
-  /** User's name; made when there is none of this name. */
+  /** User's name; the user is created when it does not exist. */
   readonly user: string;
-  /** Which client or machine it is for. */
+  /** The client or machine that the key is for. */
   readonly name: string;
   /** Default `member`. */
   readonly role?: 'owner' | 'member';
-  /** Names or slugs of groups; absent = all. */
+  /** Names or slugs of groups; absent for all. */
   readonly groups?: readonly string[];
-  /** Wall clock ms; absent = does not expire. */
+  /** Wall clock ms; absent when it does not expire. */
   readonly expiresAtMs?: number;
 }
 
 /** Whether the change is in force on every worker. */
 export interface Confirmation {
-  /** Revision of the keys that hold the change, or a later one. */
+  /** Revision of the keys that contains the change, or a later one. */
   readonly keysRevision: number;
-  /** Every worker has applied it: a new key is accepted, and of a revoked one nothing is open any more. */
+  /** True when every worker has applied it: a new key is accepted, and nothing of a revoked one is open any more. */
   readonly confirmed: boolean;
-  /** Workers that have not within confirmKeysMs; the change reaches them as soon as they run and are connected. */
+  /**
+   * Workers that have not confirmed within confirmKeysMs; they apply the change as soon as they run and are connected.
+   */
   readonly unconfirmed: readonly HubFailure[];
 }
 
-/** POST /api/keys (201) and POST /api/keys/:id/rotate (200). `:id` is an id, or a prefix that fits one live key only. */
+/**
+ * POST /api/keys (201) and POST /api/keys/:id/rotate (200). `:id` is an id, or a prefix that matches exactly one active
+ * key.
+ */
 export interface KeyMade extends Confirmation {
   readonly key: KeyAnswer;
-  /** The whole key; shown this once. */
+  /** The whole key; shown only here. */
   readonly secret: string;
 }
 
@@ -263,7 +281,7 @@ export interface KeyRevoked extends Confirmation {
   readonly key: KeyAnswer;
 }
 
-/** POST /api/config/reload. 422 with `error.errors` when the file is refused; the last good one stays in force. */
+/** POST /api/config/reload. 422 with `error.errors` when the file is refused; the last valid one stays in force. */
 export interface ReloadAnswer extends Confirmation {
   readonly applied: true;
   readonly file: string;

@@ -1,6 +1,6 @@
 /**
- * The page at `/` of the operator's socket: status, figures and servers with what `mcphub servers list` shows of them, without scripts and without anything loaded from elsewhere.
- * Escapes everything that comes from outside. The page for everybody is `downstream/landing-page.ts`.
+ * The page at `/` of the operator's socket: status, figures, and servers as in `mcphub servers list`, without scripts
+ * or external content. Escapes all external text. `downstream/landing-page.ts` is the public page.
  */
 import { escapeHtml, htmlPage } from '../model/html-page.ts';
 import type { ServerAnswer, StatusAnswer } from './contract.ts';
@@ -68,7 +68,7 @@ function figures(status: StatusAnswer): string {
   return `<dl>${rows.map(([name, value]) => `<div><dt>${name}</dt><dd>${escapeHtml(value)}</dd></div>`).join('')}</dl>`;
 }
 
-/** `1200 (3 refused, 1 failed)`. */
+/** Formats request counts: `1200 (3 refused, 1 failed)`. */
 function requestsText({ requests, '4xx': refused, '5xx': failed }: StatusAnswer['clientRequests']): string {
   return refused + failed === 0 ? String(requests) : `${requests} (${refused} refused, ${failed} failed)`;
 }
@@ -104,7 +104,7 @@ function colourOf(state: string): string {
   return state === 'disabled' || state === 'idle' || state === 'asleep' ? 'soft' : 'mid';
 }
 
-/** `3 d 4 h`, `4 h 12 min`, `12 min`, `8 s`. */
+/** Formats a duration: `3 d 4 h`, `4 h 12 min`, `12 min`, `8 s`. */
 function lengthText(ms: number): string {
   const minutes = Math.floor(ms / 60_000);
   if (minutes < 1) return `${Math.floor(ms / 1000)} s`;

@@ -1,7 +1,7 @@
 /**
- * From method and path to the answer of the admin API, as plain functions.
- * Promises: each ends by its deadline; an expected no is a `Refusal`; what a caller sends is checked before it is used.
- * Does not: read or write HTTP (`admin-server.ts`), or decide who may (there too).
+ * Maps method and path to the responses of the admin API, as plain functions. `admin-server.ts` handles HTTP and
+ * authorization.
+ * Guarantees: each ends by its deadline; expected failures are `Refusal`s; input is validated before use.
  */
 import { z } from 'zod';
 import type { Control } from '../control/control.ts';
@@ -36,11 +36,11 @@ export interface RoutesParts extends StatusSources {
 
 export interface Asked {
   readonly method: string;
-  /** Without query. */
+  /** Path without the query. */
   readonly path: string;
-  /** Parsed JSON; undefined = none was sent. */
+  /** Parsed JSON; undefined when there was no body. */
   readonly body: unknown;
-  /** For the audit. */
+  /** Caller's name for the audit. */
   readonly who: string;
 }
 
@@ -97,7 +97,7 @@ export function createRoutes(parts: RoutesParts): Routes {
     return { status: 200, body };
   }
 
-  /** The hub that runs it, or all when each has its own link. */
+  /** Returns the worker that runs it, or all when each has its own link. */
   function hubsOf({ homeHub }: ServerSpec): readonly number[] {
     return homeHub === 0 ? allHubs() : [homeHub];
   }
@@ -190,7 +190,7 @@ function createKeyRoutes({ control }: RoutesParts): (asked: Asked, deadline: Dea
   };
 }
 
-/** Waits until the workers have applied the change, `confirmKeysMs` at most. */
+/** Waits until the workers have applied the change, at most `confirmKeysMs`. */
 async function confirmation(control: Control, what: 'keys' | 'snapshot'): Promise<Confirmation> {
   const { keysRevision } = control.publisher;
   const unconfirmed = await control.awaitConfirmation(what);

@@ -1,6 +1,7 @@
 /**
- * What an operator reads beside the state of a server, in one text: why it is not ready, its open circuit and next try, lists that were not read, the last failed
- * call. For `mcphub servers list` and the operator's page alike. Pure; the text may quote the server and is not escaped.
+ * Describes the condition of a server for operators in one text: why it is not ready, its open circuit breaker and next
+ * probe, lists that were not read, the last failed call. Used by `mcphub servers list` and the operator's page. Pure;
+ * the text may quote the server and is not escaped.
  */
 
 import { withoutStop } from '../model/sentence.ts';
@@ -8,15 +9,15 @@ import { ago } from '../runtime/ago.ts';
 import type { ServerAnswer, ServerOnHub } from './contract.ts';
 
 const NO_CANCELS = ' (no cancels are sent: they ended its process twice)';
-/** A call that failed longer ago is not shown beside a server that is well, ms. */
+/** Age in ms up to which a failed call is shown for a server that is otherwise fine. */
 const SHOWN_MS = 15 * 60_000;
 
-/** Returns the worker that runs the server, else the first that reports it. */
+/** Returns the report of the worker that runs the server, or else the first report. */
 export function homeOf({ hubs, homeHub }: ServerAnswer): ServerOnHub | undefined {
   return hubs.find(({ hub }) => hub === homeHub) ?? hubs[0];
 }
 
-/** Empty = there is nothing to be said. */
+/** Returns the text; empty when there is nothing to report. */
 export function serverNotes(server: ServerAnswer): string {
   const home = homeOf(server);
   const loop = home?.crashLoop === undefined ? '' : `crash loop, ${home.crashLoop} deaths in a row: `;
@@ -28,10 +29,10 @@ export function serverNotes(server: ServerAnswer): string {
   return `${loop}${retry === '' ? cause : withoutStop(cause)}${retry}${reference}${cancels}${notes}`.trim();
 }
 
-/** What is missing of its lists; empty = nothing. */
+/** Describes missing lists; empty when there are none. */
 function listNotes({ hubs }: ServerAnswer): string {
   const unread = hubs.find((hub) => hub.unread)?.unread ?? [];
-  // Many servers with resources know no templates, and nothing is wrong with them.
+  // Many servers with resources do not support templates, which is normal.
   const shown = unread.filter(({ kind, isWanted }) => isWanted || kind !== 'template');
   const notes = shown.map(({ kind, why, rows }) =>
     rows === undefined ? `${kind}s not read: ${why}` : `${kind}s not read completely (${rows} were): ${why}`,
@@ -40,7 +41,7 @@ function listNotes({ hubs }: ServerAnswer): string {
   return notes.join('; ');
 }
 
-/** The newest failed call of all workers; empty = none lately. */
+/** Describes the newest failed call of all workers; empty when there was none recently. */
 function lastFailure({ hubs }: ServerAnswer): string {
   const [newest] = hubs.flatMap((hub) => hub.lastFailure ?? []).sort((a, b) => a.agoMs - b.agoMs);
   if (!newest || newest.agoMs > SHOWN_MS) return '';

@@ -1,6 +1,6 @@
 /**
- * The answers about servers and the whole hub, from what is in memory.
- * Promises: pure over its sources; waits for nothing.
+ * Builds the responses about servers and the whole hub, from memory.
+ * Guarantees: pure given its sources; never waits.
  */
 import type { Control } from '../control/control.ts';
 import { shadowedAddresses } from '../control/exposed-names.ts';
@@ -18,7 +18,7 @@ export interface StatusSources {
   readonly store: Store;
   readonly version: string;
   readonly port: number;
-  /** Wall clock and monotonic ms of the process's start. */
+  /** Wall clock and monotonic ms of the start of the process. */
   readonly startedAtMs: number;
   readonly bornMs: number;
   /** Counted by `admin-server.ts`. */
@@ -67,7 +67,7 @@ export function statusFrom(sources: StatusSources): StatusAnswer {
   };
 }
 
-/** Addresses that one answer names of each server. */
+/** Most URIs listed per server in one response. */
 const SHADOWED = 20;
 
 export function serversFrom({ runtime, control }: StatusSources): ServerAnswer[] {
@@ -96,7 +96,9 @@ export function serversFrom({ runtime, control }: StatusSources): ServerAnswer[]
   });
 }
 
-/** Whose word counts: the home hub's; of a server without one, that of a hub where it is ready. */
+/**
+ * Returns the report that counts: that of the owner worker, or of a worker where it is ready when there is no owner.
+ */
 function spokesmanOf({ homeHub }: ServerSpec, hubs: readonly ServerOnHub[]): ServerOnHub | undefined {
   const home = hubs.find(({ hub }) => hub === homeHub);
   return home ?? hubs.find(({ state }) => state === 'ready') ?? hubs[0];

@@ -1,6 +1,6 @@
 /**
- * Decides whether a request on the workers' socket may act, and in whose name.
- * A missing or wrong header is a refusal, never another role. Holds the token in memory only.
+ * Decides whether a request on the workers' socket is authorized, and on whose behalf. A missing or wrong header is
+ * refused, never treated as another role. Keeps the token in memory only.
  */
 import type { IncomingMessage } from 'node:http';
 import { KEY_ID_HEADER, ROLE_HEADER, WORKER_TOKEN_HEADER } from '../model/control-headers.ts';
@@ -9,7 +9,7 @@ import { isSameToken } from '../model/worker-token.ts';
 import type { StoredKey } from '../store/keys.ts';
 
 export interface WorkerAuthParts {
-  /** Undefined = none has come over the fork channel; then every request is refused. */
+  /** Returns undefined while none was received over the fork channel; every request is refused then. */
   readonly token: () => string | undefined;
   readonly keys: () => readonly StoredKey[];
   readonly wallMs: () => number;
