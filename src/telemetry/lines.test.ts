@@ -1,5 +1,5 @@
 /**
- * What lines look like, what they never hold, and how often they are said.
+ * The form of log lines, what they never contain, and how often they repeat.
  * covers: P20
  */
 import assert from 'node:assert/strict';

@@ -1,5 +1,5 @@
 /**
- * The witness names who holds the loop, while it holds it.
+ * The stall watcher records the blocking stack while the event loop is blocked.
  * covers: A6, P10
  */
 import assert from 'node:assert/strict';

@@ -1,5 +1,5 @@
 /**
- * The room as a process sees it: readers of the log that stall, vanish or fill up, and readers that read.
+ * The telemetry service in a real process: log readers that stall, close or fill up, and readers that keep up.
  * covers: A8, L5
  */
 import assert from 'node:assert/strict';

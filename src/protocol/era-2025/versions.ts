@@ -26,9 +26,10 @@ export function primesStreams(version: string): boolean {
 }
 
 /**
- * Returns the first date in the header MCP-Protocol-Version that is one of these, whatever was negotiated: Claude Code sends 2025-11-25 in sessions of
- * 2024-11-05, and a client whose configuration sets the header as well sends two. Absent or empty: undefined (VS Code sends none). Refuses with
- * `invalid-request` (HTTP 400) when none of its dates is known.
+ * Returns the first known date in the header MCP-Protocol-Version, whatever was negotiated: Claude Code sends
+ * 2025-11-25 in sessions of 2024-11-05, and a client whose configuration sets the header as well sends two. Returns
+ * undefined when the header is missing or empty (VS Code sends none). Refuses with `invalid-request` (HTTP 400) when
+ * none of its dates is known.
  */
 export function versionFromHeader(value: string | undefined): Outcome<string | undefined> {
   if (value === undefined || isVersion2025(value)) return value;

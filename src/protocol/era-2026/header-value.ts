@@ -1,13 +1,17 @@
 /**
- * Values of the `Mcp-*` headers: plain where HTTP can carry them, else Base64 of UTF-8 between `=?base64?` and `?=`.
- * Promises: whatever `encodeHeader` writes `decodeHeader` reads back; a value that only looks like Base64 is undefined, never guessed at.
+ * Encodes values of the `Mcp-*` headers: plain where HTTP allows it, otherwise Base64 of UTF-8 between `=?base64?` and
+ * `?=`.
+ * Guarantees: `decodeHeader` reverses `encodeHeader`; a value that only looks like Base64 is undefined.
  * Source: specification 2026-07-28, transports, value encoding.
  */
 const HEAD = '=?base64?';
 const TAIL = '?=';
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 
-/** Undefined = it claims to be Base64 and is not, or is no UTF-8, or holds a byte that a header must not. */
+/**
+ * Returns the text of a header value. Returns undefined when it is marked as Base64 and is not, is not UTF-8, or
+ * contains a byte that a header must not contain.
+ */
 export function decodeHeader(value: string): string | undefined {
   if (!value.startsWith(HEAD) || !value.endsWith(TAIL)) return /^[\x20-\x7e\t]*$/.test(value) ? value : undefined;
   const body = value.slice(HEAD.length, -TAIL.length);
@@ -19,7 +23,7 @@ export function decodeHeader(value: string): string | undefined {
   }
 }
 
-/** Visible ASCII, spaces and tabs inside. */
+/** Visible ASCII, with spaces and tabs inside. */
 const PLAIN = /^[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?$/;
 
 export function encodeHeader(text: string): string {
