@@ -83,7 +83,7 @@ function message(next: (below: number) => number): Buffer {
 }
 
 for (const strict of [true, false])
-  test(`finds the same in ${strict ? 'strict' : 'loose'} text, whatever the steps`, () => {
+  test(`gives the same result in ${strict ? 'strict' : 'loose'} text for any step size`, () => {
     const next = numbers(strict ? 7 : 8);
     const seen = { read: 0, refused: 0, pauses: 0 };
     for (let round = 0; round < 6000; round += 1) {
@@ -125,7 +125,7 @@ const LONG: Readonly<Record<string, Buffer>> = {
 };
 
 for (const [what, bytes] of Object.entries(LONG))
-  test(`reads ${what} of megabytes in several steps, and finds the same`, () => {
+  test(`reads ${what} of megabytes in several steps with the same result`, () => {
     const { value: found, pauses } = run(answerSteps(bytes, OPTIONS));
     assert.deepEqual(found, scanAnswer(bytes, OPTIONS));
     // Text without escapes is searched natively.

@@ -28,7 +28,7 @@ function scanned(text: Buffer) {
 
 // finding: SR-N8
 // case: CL30
-test('passes on exactly what is valid JSON once its bytes are UTF-8, and nothing that a client cannot read', () => {
+test('passes on exactly what is valid JSON after its bytes were made valid UTF-8', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), fc.boolean(), (bytes, isLong) => {
       const text = Buffer.concat([
@@ -52,7 +52,7 @@ test('passes on exactly what is valid JSON once its bytes are UTF-8, and nothing
   );
 });
 
-test('replaces what is not UTF-8 by U+FFFD, up to its limit', () => {
+test('replaces invalid UTF-8 by U+FFFD, up to the size limit', () => {
   const texts = ['\xc7\xd1', '\xe9', '\xc0\xaf', '\xed\xa0\xbd', '\xff', 'caf\xc3'];
   for (const text of texts) {
     const envelope = scanned(Buffer.from(`{"jsonrpc":"2.0","id":7,"result":{"a":"${text}","b":[1]}}`, 'latin1'));
@@ -67,7 +67,7 @@ test('replaces what is not UTF-8 by U+FFFD, up to its limit', () => {
   assert.equal(faultIn(large), 'it is not UTF-8');
 });
 
-test('replaces halves of surrogate pairs by U+FFFD, and leaves pairs and what only looks like one', () => {
+test('replaces lone surrogates by U+FFFD, and keeps pairs and text that only looks like one', () => {
   const textOf = (json: string) => {
     const envelope = scanned(Buffer.from(`{"jsonrpc":"2.0","id":7,"result":{"a":"${json}"}}`));
     const { result } = strictly(envelope.bytes) as { result: { a: string } };
@@ -93,7 +93,7 @@ test('replaces halves of surrogate pairs by U+FFFD, and leaves pairs and what on
   }
 });
 
-test('finds each control character and bad escape, wherever it stands in a string', () => {
+test('detects every control character and invalid escape at any position in a string', () => {
   const body = (at: number, what: string, length: number) =>
     Buffer.from(`{"jsonrpc":"2.0","id":7,"result":{"a":"${'x'.repeat(at)}${what}${'x'.repeat(length - at)}"}}`);
   for (let at = 0; at <= 700; at += 1) {
@@ -108,14 +108,14 @@ test('finds each control character and bad escape, wherever it stands in a strin
   }
 });
 
-test('a message with a string that is not valid keeps its envelope and names the fault', () => {
+test('keeps the envelope of a message with an invalid string and reports the fault', () => {
   const text = '{"jsonrpc":"2.0","id":7,"result":{"a":"\\q"}}';
   const envelope = scanAnswer(Buffer.from(text), OPTIONS);
   assert.ok(!isRefusal(envelope));
   assert.equal(envelope.fault, 'a string holds what JSON does not allow');
 });
 
-test('one broken message of a batch spoils only itself', () => {
+test('reads the other messages of a batch when one is invalid', () => {
   const text = '[{"jsonrpc":"2.0","id":1,"result":{}},{"jsonrpc":"2.0","id":2,"result":{"a":"\\q"}}]';
   const found = scanAnswers(Buffer.from(text), 10, OPTIONS);
   assert.ok(!isRefusal(found));
@@ -147,7 +147,7 @@ test('reads an integer id in every spelling, and nothing else', () => {
 });
 
 // finding: SR-A10
-test('an error has one integer code and one message, whatever the server sent', () => {
+test('returns an error with one integer code and one message for anything a server sends', () => {
   const errorOf = (error: string) => {
     const text = Buffer.from(`{"error":${error},"jsonrpc":"2.0","id":1}`);
     const envelope = scanned(text);
@@ -190,7 +190,7 @@ test('an error has one integer code and one message, whatever the server sent', 
   assert.equal(faultIn(Buffer.from(large)), 'its error is not an object with an integer code and a message');
 });
 
-test('an error with much in it is repaired in less than 20 ms', () => {
+test('repairs a large error in less than 20 ms', () => {
   const options = { ...OPTIONS, repairBytes: 1024 * 1024 };
   const members = Array.from({ length: 75_000 }, (_, at) => `"k${at}":1`).join(',');
   const values = '{"a":{}},'.repeat(100_000);
@@ -209,7 +209,7 @@ test('an error with much in it is repaired in less than 20 ms', () => {
 });
 
 // finding: SR-A10
-test('a message of more values or members than allowed is refused, and its id is found all the same', () => {
+test('refuses a message with too many values or members and still finds its id', () => {
   const options = answerScan({ bodyDepth: 64, idBytes: 256, answerValues: 1000, paramsMembers: 8, repairBytes: 1000 });
   const many = `[${'1,'.repeat(1000)}1]`;
   for (const text of [

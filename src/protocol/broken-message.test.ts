@@ -6,7 +6,7 @@ import { brokenAnswer, jsonFault } from './broken-message.ts';
 const idsIn = (text: string) => brokenAnswer(Buffer.from(text), 100, false).ids;
 
 // case: SV43, SV48, SV49
-test('finds whose answer a broken text would have been', () => {
+test('finds the request that an invalid text would have answered', () => {
   const cases: readonly (readonly [string, number[]])[] = [
     ['{"jsonrpc":"2.0","id":7,"result":{"a":NaN}}', [7]],
     ['{"result":{"a":NaN},"jsonrpc":"2.0","id":7}', [7]],
@@ -32,7 +32,7 @@ test('finds whose answer a broken text would have been', () => {
 
 const REPLY = '{"jsonrpc":"2.0","id":7,"result":{}}';
 
-test('takes what a whole text holds inside for no answer', () => {
+test('does not take nested content of a complete text for a response', () => {
   const logged = `{"level":30,"args":${REPLY}}`;
   for (const text of [
     logged,
@@ -45,7 +45,7 @@ test('takes what a whole text holds inside for no answer', () => {
 });
 
 // finding: SR-A16
-test('takes nothing that a text may quote for an answer', () => {
+test('does not take text that may be quoted for a response', () => {
   const quoting: readonly (readonly [string, number[]])[] = [
     [`{"jsonrpc":"2.0","id":3,"result":{"args":${REPLY},"n":Infinity}}`, [3]],
     [`{"jsonrpc":"2.0","id":3,"result":{"args":${REPLY}`, [3]],
@@ -59,7 +59,7 @@ test('takes nothing that a text may quote for an answer', () => {
   for (const [text, ids] of quoting) assert.deepEqual(brokenAnswer(Buffer.from(text), 100, true).ids, ids, text);
 });
 
-test('knows an answer that names no request from a line of a log', () => {
+test('distinguishes a response without a request id from a log line', () => {
   assert.ok(brokenAnswer(Buffer.from('{"jsonrpc":"2.0","result":{"a":NaN}}'), 100, false).isAnswer);
   for (const text of ['{"level":"info","error":NaN', '{"type":"heartbeat"}', '[DONE]', '{}', 'null', 'error: "result"'])
     assert.ok(!brokenAnswer(Buffer.from(text), 100, false).isAnswer, text);
@@ -90,7 +90,7 @@ test('never throws, and names each request once', () => {
 });
 
 // case: SV43
-test('says what is wrong with a text that is no JSON', () => {
+test('describes what is wrong with text that is not JSON', () => {
   assert.match(jsonFault(Buffer.from('{"x":NaN}')), /NaN/);
   assert.match(jsonFault(Buffer.from('{"a":1,}')), /position 7/);
   assert.match(jsonFault(Buffer.from('{"a":1}', 'utf16le')), /NUL/);

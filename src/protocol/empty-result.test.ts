@@ -15,7 +15,7 @@ function filled(method: string, result: string, head = ''): string {
   return filledResult(method, envelope).toString('utf8');
 }
 
-test('a result that is null or an empty array is the empty result of its method', () => {
+test('replaces a null or empty-array result by the empty result of its method', () => {
   for (const empty of ['null', '[]', '[ ]']) {
     assert.equal(filled('ping', empty), '{}');
     assert.equal(filled('tools/call', empty), '{"content":[]}');
@@ -26,7 +26,7 @@ test('a result that is null or an empty array is the empty result of its method'
   }
 });
 
-test('members that are null or of the wrong empty kind are filled or left out', () => {
+test('fills or removes members that are null or have the wrong empty type', () => {
   for (const [given, expected] of [
     ['{"content":null}', '{"content":[]}'],
     ['{"content":{}}', '{"content":[]}'],
@@ -43,7 +43,7 @@ test('members that are null or of the wrong empty kind are filled or left out', 
   assert.equal(filled('completion/complete', '{"completion":null}'), '{"completion":{"values":[]}}');
 });
 
-test('empty members of items are filled or left out, and items that are null are left out', () => {
+test('fills or removes empty members of items, and removes null items', () => {
   const text = '{"type":"text","text":"a"';
   for (const [method, given, expected] of [
     ['tools/call', `{"content":[${text},"annotations":[],"_meta":null}]}`, `{"content":[${text},"annotations":{}}]}`],
@@ -87,7 +87,7 @@ test('empty members of items are filled or left out, and items that are null are
   }
 });
 
-test('every other result keeps its bytes', () => {
+test('keeps the bytes of every other result', () => {
   for (const result of [
     '{}',
     '{ "content" : [ ] , "structuredContent":{}, "_meta":{} }',

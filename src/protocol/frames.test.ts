@@ -28,7 +28,7 @@ function chunked(bytes: Buffer, cuts: readonly number[]): Buffer[] {
   return [0, ...places].map((from, at) => bytes.subarray(from, places[at] ?? bytes.length));
 }
 
-test('lines come out whole whatever the chunks are', () => {
+test('returns complete lines for any chunk sizes', () => {
   fc.assert(
     fc.property(
       fc.array(fc.string({ maxLength: 50 }).map((text) => text.replace(/[\r\n]/g, ''))),
@@ -51,7 +51,7 @@ test('lines come out whole whatever the chunks are', () => {
   );
 });
 
-test('a nine megabyte line in small pieces costs linear time', () => {
+test('reads a line of 9 MB in small pieces in linear time', () => {
   const piece = Buffer.alloc(65_536, 0x78);
   const splitter = new LineSplitter(16_000_000);
   const born = cpuMs();
@@ -64,14 +64,14 @@ test('a nine megabyte line in small pieces costs linear time', () => {
   assert.ok(cpuMs() - born < 200, `${cpuMs() - born} ms`);
 });
 
-test('an endless line is noticed at its ceiling', () => {
+test('detects an endless line at its limit', () => {
   const splitter = new LineSplitter(1000);
   splitter.push(Buffer.alloc(1001, 0x78));
   assert.equal(splitter.next(), undefined);
   assert.equal(splitter.overlong, true);
 });
 
-test('events survive encoding, any chunking and any line end', () => {
+test('decodes encoded events for any chunk sizes and line ends', () => {
   const line = fc.string({ maxLength: 30 }).map((text) => text.replace(/[\r\n]/g, ''));
   fc.assert(
     fc.property(
@@ -95,7 +95,7 @@ test('events survive encoding, any chunking and any line end', () => {
   );
 });
 
-test('one event beyond its ceiling ends the stream with a name', () => {
+test('ends the stream with a named error when one event exceeds its limit', () => {
   const decoder = new SseDecoder(100, () => {});
   assert.throws(
     () => decoder.push(Buffer.from(`data: ${'x'.repeat(200)}`)),
@@ -109,7 +109,7 @@ test('one event beyond its ceiling ends the stream with a name', () => {
   for (let i = 0; i < 1000; i += 1) comments.push(Buffer.from(': keep-alive comment\n\n'));
 });
 
-test('frames keep ids and payloads to the byte', () => {
+test('keeps every byte of ids and payloads in frames', () => {
   assert.equal(
     resultFrame(Buffer.from('-0.50'), Buffer.from('{ "a" : 1 }')).toString(),
     '{"jsonrpc":"2.0","id":-0.50,"result":{ "a" : 1 }}',
@@ -129,7 +129,7 @@ test('frames keep ids and payloads to the byte', () => {
   });
 });
 
-test('splicing changes the spans and nothing else', () => {
+test('changes only the replaced spans', () => {
   fc.assert(
     fc.property(fc.string(), fc.string(), fc.string(), fc.string(), (before, inside, after, put) => {
       const [a, b, c] = [Buffer.from(before), Buffer.from(inside), Buffer.from(after)];
@@ -141,7 +141,7 @@ test('splicing changes the spans and nothing else', () => {
   );
 });
 
-test('a call goes up with the server’s own name and the hub’s token, in either order, all else untouched', () => {
+test('sends a call with the native name and the hub’s token, and leaves all else unchanged', () => {
   for (const params of [
     '{"name":"srv_echo","arguments":{"big":12345678901234567890,"b":1,"b":2},"_meta":{"progressToken":"mine","k":[1]}}',
     '{"_meta":{"progressToken":"mine","k":[1]},"arguments":{"big":12345678901234567890,"b":1,"b":2},"name":"srv_echo"}',
@@ -161,7 +161,7 @@ test('a call goes up with the server’s own name and the hub’s token, in eith
   }
 });
 
-test('where the name stays, only the token is another, and a reference’s name is found where it stands', () => {
+test('replaces only the token when the name stays, and finds the name of a reference', () => {
   const text = '{"uri":"a://b","_meta":{"progressToken":"mine"}}';
   const bytes = Buffer.from(text);
   const span = { at: 0, end: bytes.length };
@@ -183,7 +183,7 @@ test('where the name stays, only the token is another, and a reference’s name 
 
 const BITS = CAPABILITY.roots | CAPABILITY.elicitation | CAPABILITY.elicitationUrl;
 
-test('initialize is read leniently and answered with a date that we speak', () => {
+test('reads initialize leniently and answers with a supported date', () => {
   const hello = (params: unknown) => readInitialize(Buffer.from(JSON.stringify(params)));
   for (const date of ['2024-10-07', '2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']) {
     const read = hello({ protocolVersion: date });
@@ -231,7 +231,7 @@ function eventsIn(text: string): [event: string, id: string | undefined, data: s
   return out;
 }
 
-test('a stream is read as the standard says, however its lines end and wherever it is cut', () => {
+test('reads a stream as the standard describes, with any line ends and chunk sizes', () => {
   const line = fc.constantFrom(
     'data: a',
     'data:b',
@@ -260,7 +260,7 @@ test('a stream is read as the standard says, however its lines end and wherever 
   );
 });
 
-test('streams made to be slow are read in linear time: a million line ends, a million pieces', () => {
+test('reads hostile streams in linear time: a million line ends, a million pieces', () => {
   const born = cpuMs();
   new SseDecoder(1000, () => {}).push(Buffer.alloc(1_000_000, 0x0d));
   const decoder = new SseDecoder(2_000_000, () => {});
@@ -276,7 +276,7 @@ test('streams made to be slow are read in linear time: a million line ends, a mi
   assert.ok(cpuMs() - born < 5000, `${cpuMs() - born} ms`);
 });
 
-test('the data lines of one event count together against its ceiling, and are joined by newlines', () => {
+test('counts the data lines of one event together against its limit, and joins them by newlines', () => {
   const out: string[] = [];
   const decoder = new SseDecoder(200_000, (event) => out.push(event.data.toString()));
   const long = 'y'.repeat(20_000);
@@ -287,13 +287,13 @@ test('the data lines of one event count together against its ceiling, and are jo
   }, HubError);
 });
 
-test('a comment cannot become an event', () => {
+test('never turns a comment into an event', () => {
   const out: SseEvent[] = [];
   new SseDecoder(100, (event) => out.push(event)).push(sseComment('x\n\ndata: y'));
   assert.deepEqual([out.length, sseComment().toString()], [0, ':\n\n']);
 });
 
-test('a line beyond the ceiling is not given out, also when it comes whole', () => {
+test('does not return a line above the limit, even when it comes in one chunk', () => {
   const splitter = new LineSplitter(10);
   splitter.push(Buffer.from(`short\n${'x'.repeat(11)}\nnext\n`));
   assert.equal(splitter.next()?.toString(), 'short');
@@ -303,7 +303,7 @@ test('a line beyond the ceiling is not given out, also when it comes whole', () 
   assert.equal(splitter.next(), undefined);
 });
 
-test('a line that lies in one chunk is that chunk’s memory', () => {
+test('returns a line within one chunk without a copy', () => {
   const chunk = Buffer.from('one\ntwo\n');
   const splitter = new LineSplitter(100);
   splitter.push(chunk);
@@ -311,7 +311,7 @@ test('a line that lies in one chunk is that chunk’s memory', () => {
   assert.equal(splitter.next()?.buffer, chunk.buffer);
 });
 
-test('several spans are replaced in one pass and all between them stays', () => {
+test('replaces several spans in one pass and keeps everything between them', () => {
   const words = fc.array(fc.tuple(fc.string(), fc.string(), fc.string()), { maxLength: 8 });
   fc.assert(
     fc.property(words, (triples) => {
@@ -327,7 +327,7 @@ test('several spans are replaced in one pass and all between them stays', () => 
   );
 });
 
-test('initialize is read from its text: long names are cut between letters, wrong kinds are empty, megabytes are no work', () => {
+test('reads initialize from its text: cuts long names between letters, ignores wrong types and skips megabytes', () => {
   const read = (params: unknown) => {
     const hello = readInitialize(Buffer.from(JSON.stringify(params)));
     assert.ok(!isRefusal(hello));
@@ -355,7 +355,7 @@ test('initialize is read from its text: long names are cut between letters, wron
   assert.deepEqual(!isRefusal(long) && long.capabilities, {});
 });
 
-test('the version header may be absent or any date that we speak; the rest is refused with the dates', () => {
+test('accepts a missing version header and any supported date, and refuses others with the list of dates', () => {
   assert.deepEqual(VERSIONS_2025, ['2024-10-07', '2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']);
   for (const date of [...VERSIONS_2025, ' 2025-11-25 ']) assert.equal(versionFromHeader(date), date.trim());
   for (const nothing of [undefined, '']) assert.equal(versionFromHeader(nothing), undefined);
@@ -365,7 +365,7 @@ test('the version header may be absent or any date that we speak; the rest is re
   }
 });
 
-test('every method of the legacy revisions stands in the table with its kind and its sender', () => {
+test('lists every method of the 2025 revisions with its kind and its sender', () => {
   const schemas = [
     [ClientRequestSchema, 'request', 'client'],
     [ServerRequestSchema, 'request', 'server'],

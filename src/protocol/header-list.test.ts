@@ -36,7 +36,7 @@ test('splits a list at commas outside quoted strings and drops empty members', (
   assert.deepEqual(listMembers(''), []);
 });
 
-test('counts equal members once and finds no value among different ones', () => {
+test('counts equal members once and returns no value for different ones', () => {
   for (const list of ['a', 'a, a', 'a,', ' a ,a , ', ',a']) assert.equal(onlyMember(list), 'a', list);
   for (const list of ['a, b', 'a,A', 'a,a,b']) assert.equal(onlyMember(list), undefined, list);
   assert.equal(onlyMember(','), '');
@@ -66,7 +66,7 @@ test('accepts a repeated Mcp-Name, also of a name with commas, plain or in Base6
 });
 
 // case: CL1
-test('accepts a repeated Mcp-Param header that says what the argument says, and no other', () => {
+test('accepts a repeated Mcp-Param header that equals the argument, and no other', () => {
   const declared = [{ name: 'City', path: ['city'] }];
   const judge = (value: unknown, header: string) =>
     refuseParamHeaders(declared, value === undefined ? {} : { city: value }, () => header);
@@ -108,7 +108,7 @@ test('takes the first known date of MCP-Protocol-Version, and refuses only a lis
 });
 
 // case: CL1
-test('takes a claim of 2026-07-28 when the header lists its date once or more', () => {
+test('selects 2026-07-28 when the header lists the date at least once', () => {
   const lists = [
     '2026-07-28',
     '2026-07-28, 2026-07-28',

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { withoutMembers } from './meta.ts';
 
-test('takes members out of an object however their names are spelled, and leaves the rest as it is', () => {
+test('removes members in any spelling of their names and keeps the rest unchanged', () => {
   fc.assert(
     fc.property(
       fc.uniqueArray(fc.constantFrom('resultType', 'ttlMs', 'a', 'b', 'content'), { maxLength: 5 }),

@@ -29,7 +29,7 @@ function paramsOf(text: string): string {
 const call = (members: string, method = 'tools/call') =>
   `{"jsonrpc":"2.0","method":"${method}","params":{"name":"name",${members},"after":"after"},"id":1}`;
 
-test('an empty array or null in the place of an object is written as {}', () => {
+test('writes {} in place of an empty array or null where an object is required', () => {
   for (const empty of ['[]', 'null', '[ \n ]']) {
     const expected = '{"name":"name","arguments":{},"_meta":{},"after":"after"}';
     assert.equal(paramsOf(call(`"arguments":${empty},"_meta":${empty}`)), expected);
@@ -39,14 +39,14 @@ test('an empty array or null in the place of an object is written as {}', () => 
   }
 });
 
-test('a value of another kind is refused by name', () => {
+test('refuses a value of another type by name', () => {
   for (const wrong of ['[1]', '"{}"', '""', '7', 'false', '[[]]', '[null]']) {
     assert.equal(paramsOf(call(`"arguments":${wrong}`)), 'invalid-params: params.arguments must be an object.');
     assert.equal(paramsOf(call(`"_meta":${wrong}`, 'ping')), 'invalid-params: params._meta must be an object.');
   }
 });
 
-test('a request with objects, members of other methods and notifications are the same envelope', () => {
+test('returns the same envelope for requests with objects, other methods and notifications', () => {
   for (const text of [
     call('"arguments":{"a":[]},"_meta":{"b":null}'),
     call('"arguments":[1]', 'ping'),

@@ -16,7 +16,7 @@ function cut(whole: Buffer, sizes: readonly number[]): Buffer[] {
   return pieces;
 }
 
-test('gives back what came, whatever the pieces are, and is empty afterwards', () => {
+test('returns all bytes for any piece sizes, and is empty afterwards', () => {
   const whole = Buffer.alloc(12 * MIB, 'The quick brown fox. ');
   for (const sizes of [[65_536], [1, 65_535, 17_000, 3], [2 * MIB, 5], [12 * MIB], [11 * MIB, MIB]])
     for (const length of [0, 1, 30_000, MIB, MIB + 1, 12 * MIB]) {
@@ -33,14 +33,14 @@ test('gives back what came, whatever the pieces are, and is empty afterwards', (
     }
 });
 
-test('does not copy what came in one piece', () => {
+test('does not copy content that came in one piece', () => {
   const piece = Buffer.alloc(2 * MIB);
   const pieces = new Pieces();
   pieces.add(piece);
   assert.equal(pieces.take(), piece);
 });
 
-test('does not copy pieces that lie side by side in one buffer, and joins them with others', () => {
+test('does not copy adjacent pieces of one buffer, and joins them with others', () => {
   const whole = Buffer.alloc(2 * MIB, 'The quick brown fox. ');
   const views = [0, 5, 70_000, 70_001, MIB].map((at, index, all) => whole.subarray(at, all[index + 1]));
   const pieces = new Pieces();
@@ -59,7 +59,7 @@ test('does not copy pieces that lie side by side in one buffer, and joins them w
   }
 });
 
-test('puts 30 MB together in steps, each of which copies a little', () => {
+test('assembles 30 MB in steps that each copy a small part', () => {
   const whole = Buffer.alloc(30_000_000, 'The quick brown fox. ');
   const pieces = new Pieces();
   for (const part of cut(whole, [65_536, 3, 400_000])) pieces.add(part);

@@ -58,27 +58,27 @@ function bothCalls(params: Buffer): Outcome<CallParams> {
   return walked;
 }
 
-test('a request, a notification and the two kinds of reply are told apart', () => {
+test('distinguishes requests, notifications and the two kinds of reply', () => {
   assert.equal(scan('{"jsonrpc":"2.0","id":1,"method":"ping"}').kind, 'request');
   assert.equal(scan('{"jsonrpc":"2.0","method":"x"}').kind, 'notification');
   assert.equal(scan('{"jsonrpc":"2.0","id":"a","result":{}}').kind, 'reply');
   assert.equal(scan('{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}').kind, 'reply');
 });
 
-test('ids keep every byte: zero, negative, strings, beyond 2^53', () => {
+test('keeps every byte of ids: zero, negative, strings, beyond 2^53', () => {
   for (const id of ['0', '-7', '"a\\u00e9"', '9007199254740993', '1.5e3', '""']) {
     const envelope = scan(`{"jsonrpc":"2.0","id":${id},"method":"m"}`);
     assert.equal(at(envelope, envelope.id), id);
   }
 });
 
-test('what stands around the object is no harm: white space and a byte order mark', () => {
+test('ignores white space and a byte order mark around the object', () => {
   const envelope = scan('\ufeff \n {"jsonrpc":"2.0","id":5,"method":"m","params":{"a":1}} \r\n');
   assert.equal(at(envelope, envelope.params), '{"a":1}');
   assert.equal(at(envelope, envelope.id), '5');
 });
 
-test('every span of a message is what JSON.parse sees there', () => {
+test('returns the spans of every value as JSON.parse sees it', () => {
   const value = fc.jsonValue({ maxDepth: 6 });
   const id = fc.oneof(fc.integer(), fc.string({ maxLength: 20 }));
   fc.assert(
@@ -103,7 +103,7 @@ test('every span of a message is what JSON.parse sees there', () => {
   );
 });
 
-test('in strict mode exactly the texts that JSON.parse accepts are accepted', () => {
+test('accepts in strict mode exactly the texts that JSON.parse accepts', () => {
   const base = JSON.stringify({
     jsonrpc: '2.0',
     id: 1,
@@ -139,7 +139,7 @@ test('in strict mode exactly the texts that JSON.parse accepts are accepted', ()
 });
 
 // row C19 · guards src/protocol/scan.ts
-test('a hundred thousand brackets are refused at once, without a stack', () => {
+test('refuses a hundred thousand brackets at once, without recursion', () => {
   const deep = `{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":${'['.repeat(100_000)}`;
   const born = cpuMs();
   assert.equal(codeOf(deep), 'too-deep');
@@ -149,7 +149,7 @@ test('a hundred thousand brackets are refused at once, without a stack', () => {
 });
 
 // row C19 · guards src/protocol/scan.ts
-test('control keys that are doubled, look alike or poison prototypes are refused', () => {
+test('refuses control keys that are duplicate, look alike or change prototypes', () => {
   for (const member of [
     '"method":"b"',
     '"m\\u0065thod":"b"',
@@ -164,7 +164,7 @@ test('control keys that are doubled, look alike or poison prototypes are refused
   assert.equal(scan('{"jsonrpc":"2.0","id":1,"method":"a","extra":{"method":"b"}}').method, 'a');
 });
 
-test('what is JSON but no message is refused by name', () => {
+test('refuses by name JSON that is not a message', () => {
   for (const text of [
     '{}',
     '{"jsonrpc":"1.0","id":1,"method":"m"}',
@@ -184,13 +184,13 @@ test('what is JSON but no message is refused by name', () => {
   assert.equal(codeOf(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])), 'parse-error');
 });
 
-test('of a method and of a member’s name only the first 1024 bytes are read', () => {
+test('reads only the first 1024 bytes of method and member names', () => {
   const long = '\\u0061'.repeat(700_000);
   const { method } = scan(`{"jsonrpc":"2.0","id":1,"method":"${long}","${long}":1}`);
   assert.equal(method, 'a'.repeat(170));
 });
 
-test('members that libraries write empty count as absent', () => {
+test('treats members that libraries write empty as absent', () => {
   for (const params of ['null', '[]', '[ \n]']) {
     const call = scan(`{"jsonrpc":"2.0","id":1,"method":"m","params":${params},"result":null,"error":null}`);
     assert.deepEqual([call.kind, call.params.at, call.result.at, call.error.at], ['request', -1, -1, -1], params);
@@ -205,7 +205,7 @@ test('members that libraries write empty count as absent', () => {
   assert.deepEqual([none.kind, at(none, none.result), none.error.at], ['reply', 'null', -1]);
 });
 
-test('a batch is cut into messages, each for itself', () => {
+test('splits a batch into separate messages', () => {
   const text = Buffer.from(
     '[{"jsonrpc":"2.0","id":1,"method":"a"}, {"jsonrpc":"2.0"} ,{"jsonrpc":"2.0","method":"b"}]',
   );
@@ -220,7 +220,7 @@ test('a batch is cut into messages, each for itself', () => {
   assert.ok(isRefusal(splitBatch(Buffer.from('[]'), 2, STRICT)));
 });
 
-test('members and elements are found inside scanned text', () => {
+test('finds members and elements inside scanned text', () => {
   const text = Buffer.from('{"a":{"b":[1,"x",{"c":2}]},"b":3}');
   const whole = { at: 0, end: text.length };
   const list = memberSpan(text, memberSpan(text, whole, 'a'), 'b');
@@ -231,7 +231,7 @@ test('members and elements are found inside scanned text', () => {
   assert.equal(memberSpan(text, whole, 'zz').at, -1);
 });
 
-test('a call’s name, arguments and progress token are found; doubled or missing ones are refused', () => {
+test('finds name, arguments and progress token of a call, and refuses duplicate or missing ones', () => {
   const params = '{"_meta":{"x":1,"progressToken":"t\\u0031"},"arguments":{"name":"inner"},"name":"echo"}';
   const bytes = Buffer.from(params);
   const call = bothCalls(bytes);
@@ -250,7 +250,7 @@ test('a call’s name, arguments and progress token are found; doubled or missin
   }
 });
 
-test('params with many members are walked over, and the same is found', () => {
+test('finds the same in params with many members', () => {
   const text = `{"jsonrpc":"2.0","method":"m","params":{${Array.from({ length: 40 }, (_, at) => `"k${at}":${at}`).join()},"name":"n"}}`;
   const envelope = scan(text);
   assert.equal(envelope.inParams, undefined);
@@ -259,7 +259,7 @@ test('params with many members are walked over, and the same is found', () => {
   assert.ok(!isRefusal(call) && call.name === 'n');
 });
 
-test('long strings hold what short ones may, wherever it stands', () => {
+test('accepts in long strings what it accepts in short ones, at any position', () => {
   const message = (text: string) => `{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":"${text}"}}`;
   for (const length of [0, 63, 64, 65, 200, 16_383, 16_384, 16_385, 40_000]) {
     const plain = 'x'.repeat(length);
@@ -272,7 +272,7 @@ test('long strings hold what short ones may, wherever it stands', () => {
   }
 });
 
-test('text that is JSON but no object is no message; text that is neither is no JSON', () => {
+test('distinguishes JSON that is not an object from text that is not JSON', () => {
   for (const text of ['5', '"x"', 'null', '[]', '[{"jsonrpc":"2.0","id":1,"method":"m"}]'])
     assert.equal(codeOf(text), 'invalid-request', text);
   for (const text of ['[', '[{"jsonrpc":"2.0"', 'nul', '-', '5 5', '"x', '\ufeff']) {
@@ -280,20 +280,20 @@ test('text that is JSON but no object is no message; text that is neither is no 
   }
 });
 
-test('an error reply needs no id, a result does', () => {
+test('requires an id in a result but not in an error', () => {
   const envelope = scan('{"jsonrpc":"2.0","error":{"code":-32000,"message":"x"}}');
   assert.deepEqual([envelope.kind, envelope.id.at], ['reply', -1]);
   assert.equal(codeOf('{"jsonrpc":"2.0","result":{}}'), 'invalid-request');
   assert.equal(codeOf('{"jsonrpc":"2.0","id":null,"result":{}}'), 'invalid-request');
 });
 
-test('keys that a reader without regard to case would take for ours are refused, also by letters that only fold into them', () => {
+test('refuses keys that a case-insensitive parser would take for control keys, including Unicode folding', () => {
   for (const key of ['METHOD', 'paramſ', 'reſult', 'jsonRPC', 'Error', '\\u0049d'])
     assert.equal(codeOf(`{"jsonrpc":"2.0","id":1,"method":"a","${key}":{}}`), 'invalid-request', key);
   assert.equal(scan('{"jsonrpc":"2.0","id":1,"method":"a","ids":1,"methods":2}').method, 'a');
 });
 
-test('no two readers of a call can see two names or two progress tokens', () => {
+test('refuses calls in which two parsers could see different names or progress tokens', () => {
   const call = (params: string) => bothCalls(Buffer.from(params));
   for (const params of [
     '{"name":"a","Name":"b"}',
@@ -314,7 +314,7 @@ test('no two readers of a call can see two names or two progress tokens', () => 
   assert.ok(isRefusal(scanCallParams({ bytes: Buffer.alloc(0), params: ABSENT, inParams: undefined })));
 });
 
-test('members of any object and the parts of any call are where JSON.parse sees them', () => {
+test('finds members of any object and the parts of any call where JSON.parse sees them', () => {
   const value = fc.jsonValue({ maxDepth: 4 });
   fc.assert(
     fc.property(fc.dictionary(fc.string({ unit: 'grapheme-ascii' }), value), fc.boolean(), (object, pretty) => {
@@ -340,7 +340,7 @@ test('members of any object and the parts of any call are where JSON.parse sees 
   );
 });
 
-test('a server’s answer is checked in its structure at least: every cut and every wrong bracket is refused', () => {
+test('refuses server messages with any truncation or wrong bracket', () => {
   const text = JSON.stringify({
     jsonrpc: '2.0',
     id: 7,
@@ -357,7 +357,7 @@ test('a server’s answer is checked in its structure at least: every cut and ev
     assert.equal(codeOf(text.replace(from, to), LOOSE), 'parse-error', from);
 });
 
-test('strings of nothing but escapes cost linear time, strict and not', () => {
+test('reads strings of escapes only in linear time, strict and not', () => {
   const text = Buffer.from(
     JSON.stringify({ jsonrpc: '2.0', id: 1, result: '"'.repeat(2_000_000) + '\\'.repeat(2_000_000) }),
   );

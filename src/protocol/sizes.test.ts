@@ -17,7 +17,7 @@ function settingFor(method: string, params: object): string | undefined {
 
 const text = (length: number) => 'x'.repeat(length);
 
-test('refuses each text that a client chooses when it is longer than its limit, and names the limit', () => {
+test('refuses every client-chosen text above its limit, and names the limit', () => {
   const cases: readonly [string, (length: number) => object, keyof typeof LIMITS][] = [
     ['resources/subscribe', (length) => ({ uri: text(length) }), 'uriBytes'],
     ['resources/read', (length) => ({ uri: text(length) }), 'uriBytes'],
@@ -39,7 +39,7 @@ test('refuses each text that a client chooses when it is longer than its limit, 
   assert.equal(settingFor('tools/call', { name: 'x', arguments: { uri: text(5000) } }), undefined);
 });
 
-test('refuses a long member also when it is spelled with escapes or stands behind many others', () => {
+test('refuses a long member also when it is escaped or follows many others', () => {
   const many = Object.fromEntries(Array.from({ length: 40 }, (_, n) => [`other${n}`, n]));
   assert.equal(settingFor('resources/read', { ...many, uri: text(500) }), 'uriBytes');
   const raw = `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"\\u0075ri":"${text(500)}"}}`;

@@ -5,7 +5,7 @@ import { paramSpan, scanEnvelope } from './scan.ts';
 import { withoutParam } from './write.ts';
 
 // case: SV67
-test('takes a member out of params wherever it stands, and finds the others where they are then', () => {
+test('removes a member of params at any position, and moves the positions of the others', () => {
   for (const params of [
     '{ "_meta" : {} , "name" : "a", "arguments":{"_meta":1}}',
     '{"name" : "a" , "_meta":{}, "arguments":{"_meta":1} }',

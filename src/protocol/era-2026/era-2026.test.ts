@@ -41,7 +41,7 @@ function codeOf(outcome: Outcome<unknown>): string | undefined {
   return isRefusal(outcome) ? outcome.code : undefined;
 }
 
-test('the body decides the era; a header alone, or one that says something else, is refused', () => {
+test('takes the era from the body and refuses a header that is alone or contradicts it', () => {
   const none: RequestMetaHeaders = { version: undefined, method: undefined, name: undefined };
   assert.equal(readRequestMeta(envelopeOf(undefined), none), undefined);
   assert.equal(readRequestMeta(envelopeOf({ progressToken: 1 }), { ...none, version: '2025-11-25' }), undefined);
@@ -57,7 +57,7 @@ test('the body decides the era; a header alone, or one that says something else,
   assert.notEqual(readRequestMeta(envelopeOf(META, { id: -1 }), none), undefined);
 });
 
-test('a claim says what its client can do; what is malformed is named', () => {
+test('reads the client capabilities from the request metadata and reports malformed ones', () => {
   const claim = readRequestMeta(envelopeOf({ ...META, [`${HOP_PREFIX}logLevel`]: 'notice' }), HEADERS);
   assert.deepEqual(claim, { capabilityBits: 12, clientName: '', clientVersion: '', logLevel: 'notice' });
   const { [`${HOP_PREFIX}clientCapabilities`]: _, ...bare } = META;
@@ -71,7 +71,7 @@ test('a claim says what its client can do; what is malformed is named', () => {
     assert.equal(codeOf(readRequestMeta(envelopeOf(meta), HEADERS)), 'envelope-invalid', JSON.stringify(meta));
 });
 
-test('Mcp-Name repeats the name or the URI, in plain text or Base64, and is asked of the three methods only', () => {
+test('requires Mcp-Name for three methods only, as plain text or Base64', () => {
   const named = (method: string, params: object, name: string | undefined) =>
     codeOf(readRequestMeta(envelopeOf(META, { method, params }), { ...HEADERS, method, name }));
   assert.equal(named('tools/call', { name: 'größe' }, '=?base64?Z3LDtsOfZQ==?='), undefined);
@@ -83,7 +83,7 @@ test('Mcp-Name repeats the name or the URI, in plain text or Base64, and is aske
   assert.equal(named('constructor', { name: 'a' }, undefined), undefined);
 });
 
-test('a header value is read back, or not at all', () => {
+test('decodes a header value exactly or not at all', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme' }), (text) => {
       const wrapped = `=?base64?${Buffer.from(text, 'utf8').toString('base64')}?=`;
@@ -95,7 +95,7 @@ test('a header value is read back, or not at all', () => {
   assert.equal(decodeHeader('=?base64?abc'), '=?base64?abc');
 });
 
-test('a result gets its kind, and one that may be kept says how long; all else stays as it was', () => {
+test('adds the kind of a result, and the cache lifetime where caching is allowed', () => {
   fc.assert(
     fc.property(
       fc.dictionary(
@@ -115,7 +115,7 @@ test('a result gets its kind, and one that may be kept says how long; all else s
   assert.equal(completeResult('tools/call', Buffer.from('{ }')).toString(), '{"resultType":"complete" }');
 });
 
-test('what belongs to one hop is taken out of _meta, however it is spelled', () => {
+test('removes members for one hop from _meta in any spelling', () => {
   const text = '{"a":1,"io.modelcontextprotocol/x":2,"\\u0069o.modelcontextprotocol/y":{"z":3},"b":[4]}';
   const bytes = Buffer.from(`xx${text}yy`);
   const span = { at: 2, end: 2 + text.length };
@@ -123,7 +123,7 @@ test('what belongs to one hop is taken out of _meta, however it is spelled', () 
   assert.equal(withoutPrefix(Buffer.from('{}'), { at: 0, end: 2 }, HOP_PREFIX).toString(), '{}');
 });
 
-test('questions keep their bytes but for the id that this era has no word for', () => {
+test('keeps the bytes of questions, except for an id that this era does not define', () => {
   const params = (text: string) => ({ method: 'elicitation/create', params: Buffer.from(text) });
   const text = inputRequiredResult(
     new Map<string, InputRequest>([
@@ -146,7 +146,7 @@ test('questions keep their bytes but for the id that this era has no word for', 
   });
 });
 
-test('a second request has its state and its answers; one without a state is a first', () => {
+test('reads state and answers of a retry, and treats a request without state as a first one', () => {
   const retry = readRetry(envelopeOf(META, { params: { requestState: 's', inputResponses: { q1: { a: 1 }, q2: 3 } } }));
   assert.ok(retry !== undefined && !isRefusal(retry));
   assert.equal(retry.requestState, 's');
@@ -157,7 +157,7 @@ test('a second request has its state and its answers; one without a state is a f
     assert.equal(codeOf(readRetry(envelopeOf(META, { params }))), 'invalid-params');
 });
 
-test('a frame of a subscription has the id of its request, whatever it is', () => {
+test('writes the id of its request into each message of a subscription', () => {
   for (const id of ['"x"', '0', '-1', '1e3']) {
     const bytes = subscriptionParams(Buffer.from(id), { uri: 'a' });
     const meta = memberSpan(
@@ -171,7 +171,7 @@ test('a frame of a subscription has the id of its request, whatever it is', () =
 });
 
 // case: SV58
-test('of the declarations of a tool only the illegal ones are taken out', () => {
+test('removes only the invalid declarations of a tool', () => {
   const header = (name: string, type = 'string') => ({ type, 'x-mcp-header': name });
   const plain = (type = 'string') => ({ type });
   const tool = (properties: object, more: object = {}) =>
@@ -201,7 +201,7 @@ test('of the declarations of a tool only the illegal ones are taken out', () => 
   }
 });
 
-test('arguments that a tool wants in headers are said there, in any spelling of a number, or the call is refused', () => {
+test('requires declared arguments in headers, in any spelling of a number', () => {
   const tool = (properties: object) => JSON.stringify({ name: 't', inputSchema: { type: 'object', properties } });
   const declared = paramHeadersOf(
     tool({

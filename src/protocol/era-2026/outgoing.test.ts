@@ -19,7 +19,7 @@ import { HOP_PREFIX, VERSION_2026 } from './versions.ts';
 
 const META = requestMeta({ name: 'mcphub', version: '1' }, { elicitation: {} }, 'info');
 
-test('each request says who we are; what a client said of itself goes no further, and all else stays', () => {
+test('adds the hub’s own metadata to requests and does not pass on the client’s', () => {
   fc.assert(
     fc.property(
       fc.dictionary(fc.constantFrom('a', 'name', 'arguments'), fc.jsonValue({ maxDepth: 2 })),
@@ -46,7 +46,7 @@ const DECLARED = [
   { name: 'Yes', path: ['deep', 'yes'] },
 ];
 
-test('headers repeat the method and the name', () => {
+test('repeats method and name in headers', () => {
   const headersOf = (method: string, params: object) => {
     const envelope = scanEnvelope(Buffer.from(JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })), {
       ...{ maxDepth: 64, maxIdBytes: 256, strict: true },
@@ -68,7 +68,7 @@ test('headers repeat the method and the name', () => {
     assert.equal(headersOf('tools/call', { name: 'place', arguments: args }).length, 4, JSON.stringify(args));
 });
 
-test('notifications lose what only one era knows', () => {
+test('removes members of one era from notifications', () => {
   const neutral = (params: object) => JSON.parse(neutralParams(Buffer.from(JSON.stringify(params))).toString());
   const own = { [`${HOP_PREFIX}subscriptionId`]: 7 };
   assert.deepEqual(neutral({ uri: 'x://1', _meta: own }), { uri: 'x://1' });
@@ -76,7 +76,7 @@ test('notifications lose what only one era knows', () => {
   assert.deepEqual(neutral({ uri: 'x://1' }), { uri: 'x://1' });
 });
 
-test('results and errors lose what only one era knows', () => {
+test('removes members of one era from results and errors', () => {
   fc.assert(
     fc.property(
       fc.dictionary(
@@ -101,7 +101,7 @@ test('results and errors lose what only one era knows', () => {
   assert.equal(neutralError('tools/call', lack), lack, 'whose lack it is the call knows');
 });
 
-test('a discovery is read leniently, and refused where the date is not spoken', () => {
+test('reads a discovery result leniently and refuses it when the date is not supported', () => {
   const read = (result: object) => readDiscoverResult(Buffer.from(JSON.stringify(result)));
   const hello = read({
     supportedVersions: ['2099-01-01', VERSION_2026],
