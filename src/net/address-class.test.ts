@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { addressClass, isAllowed } from './address-class.ts';
 
-test('every spelling of an inner address counts as what it stands for', () => {
+test('treats every spelling of an embedded address as that address', () => {
   const cases: Record<string, string> = {
     '127.0.0.1': 'loopback',
     '127.255.0.9': 'loopback',
@@ -48,7 +48,7 @@ test('every spelling of an inner address counts as what it stands for', () => {
 });
 
 // finding: SR-L8
-test('the metadata addresses are refused under every rule, the own machine only under public', () => {
+test('refuses metadata addresses under every rule, and loopback only under public', () => {
   for (const address of ['fd00:ec2::254', '100.100.100.200', '::169.254.169.254', '64:ff9b:1::a9fe:a9fe'])
     assert.equal(isAllowed(address, 'any'), false, address);
   assert.equal(isAllowed('169.254.169.254', 'any'), false);

@@ -45,7 +45,7 @@ function inChunks(body: Buffer, bytes: number): Buffer {
 }
 
 // finding: SR-A17
-test('the size of chunks does not decide how often the decoder is called', async () => {
+test('calls the decoder equally often for any chunk size', async () => {
   const text = randomBytes(30_000).toString('hex');
   const body = inChunks(gzipSync(text), 1);
   const answer = ({ socket }: RawRequest): boolean =>
@@ -60,7 +60,7 @@ test('the size of chunks does not decide how often the decoder is called', async
 });
 
 // finding: SR-A17
-test('a body that goes on behind the end of its coding is given up', async () => {
+test('closes the connection when a body continues after the end of its coding', async () => {
   const answer = ({ socket }: RawRequest): void => {
     const junk = Buffer.alloc(16 * 1024, 'A');
     const more = (): void => {
@@ -81,7 +81,7 @@ test('a body that goes on behind the end of its coding is given up', async () =>
 });
 
 // finding: SR-A17
-test('the windows of all connections of a server count together, and leave room for other servers', async () => {
+test('counts the windows of all connections of a server together, and leaves memory for other servers', async () => {
   const opened: ReturnType<typeof createZstdCompress>[] = [];
   const answer = ({ socket, line }: RawRequest): void => {
     const params = { [constants.ZSTD_c_windowLog]: 23, [constants.ZSTD_c_contentSizeFlag]: 0 };
@@ -139,7 +139,7 @@ const SEVERAL: readonly (readonly [what: string, coding: string, text: string, p
 
 // case: SV4
 for (const [what, coding, text, parts] of SEVERAL)
-  test(`a ${coding} body with ${what} is read whole, however it is cut`, async () => {
+  test(`reads a ${coding} body with ${what} completely for any split`, async () => {
     const whole = Buffer.concat(parts);
     const cuts: Record<string, readonly Buffer[]> = {
       whole: [whole],
@@ -167,7 +167,7 @@ for (const [what, coding, text, parts] of SEVERAL)
   });
 
 // case: SV4
-test('a zstd body that is cut in a later frame, or of thousands of frames in one read, fails by name', async () => {
+test('reports a zstd body that is truncated in a later frame, or has thousands of frames in one read', async () => {
   const bodies: Record<string, Buffer> = {
     cut: Buffer.concat([zstdCompressSync('{"a":'), zstdCompressSync('1}').subarray(0, -2)]),
     magic: Buffer.concat([zstdCompressSync('{"a":1}'), Buffer.from([0x28, 0xb5])]),

@@ -14,7 +14,7 @@ function rig(wallMs = Date.parse(DATE)) {
 }
 
 // case: SV41
-test('a cookie ends when its server says, by Max-Age before Expires, the others stay', () => {
+test('expires a cookie by Max-Age before Expires and keeps the others', () => {
   const { at, jar, take } = rig();
   take(['a=1; Max-Age=60', `b=2; Expires=${soon(120)}`, `c=3; Expires=${soon(1)}; Max-Age=180`, 'd=4']);
   const all = jar.header;
@@ -33,7 +33,7 @@ test('a cookie ends when its server says, by Max-Age before Expires, the others 
 });
 
 // case: SV41
-test('Expires is read against the Date of its answer: the clock of the hub may be wrong', () => {
+test('reads Expires relative to the Date of the response, because the hub’s clock may be wrong', () => {
   const { at, jar, take } = rig(Date.parse('Sun, 01 Jan 2034 00:00:00 GMT'));
   take([`a=1; Expires=${soon(60)}`, `b=2; Expires=${soon(-60)}`]);
   assert.equal(jar.header, 'a=1');
@@ -44,7 +44,7 @@ test('Expires is read against the Date of its answer: the clock of the hub may b
 });
 
 // case: SV41
-test('a cookie is removed by an end that is past, and kept when its end cannot be read', () => {
+test('removes a cookie with a past expiry, and keeps one whose expiry cannot be read', () => {
   const { at, jar, take } = rig();
   take(['a=1', 'b=2', 'c=3; Expires=soon', 'd=4; Max-Age=soon', `e=5; Max-Age=${'9'.repeat(400)}`]);
   take(['a=; Expires=Thu, 01-Jan-1970 00:00:00 GMT', 'b=; Max-Age=-1']);
