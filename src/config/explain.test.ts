@@ -13,7 +13,7 @@ function rowsOf(
   return new Map(explain(parseConfig(text, '/f', env, flags)).map((row) => [row.name, row]));
 }
 
-test('every limit says its value, unit and source, with the line or the variable', () => {
+test('reports value, unit and source of every limit, with the line or the variable', () => {
   const text = '{ "mcpServers": {},\n "limits": { "calls": 9,\n "silenceMs": "7s", "batch": 3 } }';
   const rows = rowsOf(text, { MCPHUB_BATCH: '4' }, { calls: 8 });
   const shown = (name: string): unknown[] => {
@@ -26,7 +26,7 @@ test('every limit says its value, unit and source, with the line or the variable
   assert.deepEqual(shown('totalMs'), [600_000, 'ms', 'default', undefined, undefined, undefined]);
 });
 
-test('what may be a secret is shown as three stars, and variables as they are written', () => {
+test('shows possible secrets as three stars, and variables unexpanded', () => {
   const rows = rowsOf(
     JSON.stringify({
       mcpServers: {
@@ -59,7 +59,7 @@ test('what may be a secret is shown as three stars, and variables as they are wr
   });
 });
 
-test('a faulty file still explains the rest', () => {
+test('explains the rest of an invalid file', () => {
   const rows = rowsOf('{ "mcpServers": { "a": 5, "b": { "command": "x" } } }');
   assert.equal(rows.get('mcpServers.b.command')?.value, 'x');
   assert.equal(rows.get('limits.calls')?.source, 'default');

@@ -42,7 +42,7 @@ async function found(some: Some): Promise<string | undefined> {
   return place && `${place.how} ${place.file.slice(root.length + 1)}`;
 }
 
-test('the file is looked for in order: flag, environment, working directory, XDG, fallback', async () => {
+test('searches for the file in order: flag, environment, working directory, XDG, fallback', async () => {
   const all = {
     path: 'x.json',
     env: { MCPHUB_CONFIG: 'y.json', MCPHUB_SETTING_PATH: 'z.json', XDG_CONFIG_HOME: join(root, 'xdg') },
@@ -65,7 +65,7 @@ test('the file is looked for in order: flag, environment, working directory, XDG
   assert.equal(await found({}), undefined);
 });
 
-test('a file that is found is read, and its own directory is the base', async () => {
+test('reads the file that it finds, and uses its directory as base', async () => {
   const loaded = await load({ path: '../cwd/mcphub.jsonc' });
   assert.deepEqual(loaded.problems, []);
   assert.equal(loaded.config?.file, join(root, 'cwd/mcphub.jsonc'));
@@ -73,7 +73,7 @@ test('a file that is found is read, and its own directory is the base', async ()
   assert.equal(transport?.kind === 'stdio' && transport.cwd, join(root, 'cwd/x'));
 });
 
-test('without any file there are no servers, and limits still come from environment and flags', async () => {
+test('starts without servers when there is no file, with limits of environment and flags', async () => {
   const loaded = await load({ env: { MCPHUB_CALLS: '7' }, flags: { batch: 3 } });
   assert.equal(loaded.config?.file, undefined);
   assert.deepEqual(loaded.config?.servers, []);
@@ -85,7 +85,7 @@ test('without any file there are no servers, and limits still come from environm
   assert.match(loaded.problems[0]?.message ?? '', /looked for .*mcp_settings\.json/);
 });
 
-test('a named file that is not there is an error, never passed over', async () => {
+test('reports a named file that does not exist, and never skips it', async () => {
   const loaded = await load({ path: 'none.json', cwd: join(root, 'both') });
   assert.equal(loaded.config, undefined);
   assert.deepEqual(
@@ -94,7 +94,7 @@ test('a named file that is not there is an error, never passed over', async () =
   );
 });
 
-test('what is no plain readable text file is named as such, and a silent pipe holds nobody up', async () => {
+test('reports what is not a readable regular text file, and does not wait for a silent pipe', async () => {
   const messageOf = async (name: string): Promise<string | undefined> => {
     const loaded = await load({ path: join(root, name) });
     assert.equal(loaded.config, undefined);
@@ -115,7 +115,7 @@ test('what is no plain readable text file is named as such, and a silent pipe ho
   assert.equal(await messageOf('closed'), 'may not be read by this user');
 });
 
-test('a link that leads nowhere is a fault, not a reason to take another file', async () => {
+test('reports a dangling link instead of using another file', async () => {
   const cwd = join(root, 'dangling');
   await mkdir(cwd);
   await symlink('gone.json', join(cwd, 'mcp_settings.json'));
@@ -125,7 +125,7 @@ test('a link that leads nowhere is a fault, not a reason to take another file', 
   assert.equal(loaded.problems[0]?.file, join(cwd, 'mcp_settings.json'));
 });
 
-test('reading ends at the deadline, also without a kernel', async () => {
+test('ends reading at the deadline, also without a runtime', async () => {
   using deadline = runtime.deadline(5000);
   deadline.end('draining');
   const expired = { code: 'wait-expired' };
@@ -134,7 +134,7 @@ test('reading ends at the deadline, also without a kernel', async () => {
 });
 
 // finding: SR-L12
-test('a file that others may write is read, with a warning that says who and what to do', async () => {
+test('reads a file that others may write, with a warning that tells who and what to do', async () => {
   const file = join(root, 'open.json');
   await writeFile(file, GOOD);
   await chmod(file, 0o666);
