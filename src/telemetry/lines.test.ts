@@ -53,7 +53,7 @@ function call(
   };
 }
 
-test('an answered call is one JSON object with the fields of the convention', () => {
+test('writes an answered call as one JSON object with the standard fields', () => {
   const { log, lines } = desk();
   log.fact(call({ server: 'files', tool: 'read' }));
   assert.equal(lines.length, 1);
@@ -78,7 +78,7 @@ test('an answered call is one JSON object with the fields of the convention', ()
   });
 });
 
-test('the line built by hand says what the table says, whatever the texts are', () => {
+test('writes the hand-built line exactly as the table would, for any texts', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), fc.nat(5000), (user, tool, ms) => {
       const { log, lines } = desk();
@@ -97,7 +97,7 @@ test('the line built by hand says what the table says, whatever the texts are', 
   );
 });
 
-test('what an operator follows is at info', () => {
+test('writes what an operator follows at level info', () => {
   const { log, lines } = desk();
   log.fact({
     type: 'session-created',
@@ -121,7 +121,7 @@ test('what an operator follows is at info', () => {
   assert.equal(said[3]?.req_id, 'r-1');
 });
 
-test('levels leave lines out', () => {
+test('leaves out lines below the level', () => {
   const said: HubEvent = { type: 'server-said', server: 's', line: 'hello' };
   for (const [level, count] of [
     ['debug', 1],
@@ -140,7 +140,7 @@ test('levels leave lines out', () => {
 });
 
 // finding: SR-L1
-test('keys and tokens of any text are masked', () => {
+test('masks keys and tokens in any text', () => {
   const fault = new HubError('internal', {
     message: `no ${KEY}`,
     cause: new Error('Authorization: Bearer abc.def-ghi'),
@@ -156,7 +156,7 @@ test('keys and tokens of any text are masked', () => {
   assert.match(all, /"stack":"/);
 });
 
-test('a fault of any kind becomes text', () => {
+test('converts any thrown value to text', () => {
   const hostile = new Proxy(new Error('x'), {
     get() {
       throw new Error('no');
@@ -168,7 +168,7 @@ test('a fault of any kind becomes text', () => {
   assert.ok(masked('x'.repeat(1e6)).length < 5000);
 });
 
-test('a warning that repeats is said once a second with the number left out', () => {
+test('writes a repeated warning once a second with the number left out', () => {
   const d = desk();
   const lost: HubEvent = { type: 'breaker-opened', cause: 'reset', server: 'a', ms: 10 };
   for (let n = 0; n < 100; n += 1) d.log.fact(lost);
@@ -185,7 +185,7 @@ test('a warning that repeats is said once a second with the number left out', ()
   assert.equal(JSON.parse(d.lines[3] ?? '').left_out, undefined);
 });
 
-test('repeats of more kinds than fit are forgotten, not kept', () => {
+test('drops the oldest kinds of repeats above the limit', () => {
   const ceilings = new ContainerLimits();
   const repeats = new Repeats<number>({ nowMs: () => 0, wallMs: () => 0 }, ceilings);
   for (let n = 0; n < 10_000; n += 1) repeats.allows(`kind ${n}`, n);
@@ -193,7 +193,7 @@ test('repeats of more kinds than fit are forgotten, not kept', () => {
   assert.ok(row && row.size <= row.max && row.max < 1000);
 });
 
-test('lines for people are short, and no foreign text moves the cursor', () => {
+test('writes short lines for people, in which no external text moves the cursor', () => {
   const { log, lines } = desk({ level: 'debug', person: { colour: false } });
   log.fact({ type: 'server-said', server: 's', line: '\u001b[2J\r\nforged\u202e' });
   log.fact(call({ tool: 'read', server: 'files' }));
@@ -206,7 +206,7 @@ test('lines for people are short, and no foreign text moves the cursor', () => {
 });
 
 // finding: SR-A20
-test('lines of JSON hold no character that a terminal obeys, and say the same', () => {
+test('writes JSON lines without characters that a terminal interprets, with the same value', () => {
   const { log, lines } = desk({ level: 'debug' });
   const text = '\u001b[2J\u009b31m\u007f\u202e\u2028\u200f\u2066 é 가';
   log.fact({ type: 'server-said', server: 's', line: text });
@@ -220,7 +220,7 @@ test('lines of JSON hold no character that a terminal obeys, and say the same', 
   assert.ok(failed.msg.includes(text));
 });
 
-test('figures count by outcome, code and server, in a table that cannot grow', () => {
+test('counts by outcome, code and server, in a table of limited size', () => {
   const figures = new Figures(new ContainerLimits());
   figures.note(call());
   figures.note(call({ outcome: 'refused', code: 'overloaded' }));
@@ -232,7 +232,7 @@ test('figures count by outcome, code and server, in a table that cannot grow', (
   assert.ok(Object.keys(table).length < 2000);
 });
 
-test('the last facts are few, short, and not crowded out by a storm', () => {
+test('keeps the last events few and short, and not displaced by many of one kind', () => {
   let wallMs = WALL_MS;
   const last = new LastEvents({ nowMs: () => 0, wallMs: () => wallMs }, new ContainerLimits());
   last.note({ type: 'control-lost', reason: 'gone' }, levelOf, lineOf);

@@ -5,7 +5,7 @@ import { MemoryTrend } from './memory-trend.ts';
 const MINUTE = 60_000;
 const MIB = 2 ** 20;
 
-test('a leak of 2 MB a minute is 120 MB an hour, noise is none, and few samples say nothing', () => {
+test('reports a leak of 2 MB a minute as 120 MB an hour, and nothing for noise or few samples', () => {
   const leak = new MemoryTrend();
   for (let at = 0; at < 4; at += 1) leak.note(at * MINUTE, (100 + 2 * at) * MIB);
   assert.equal(leak.slope, undefined);

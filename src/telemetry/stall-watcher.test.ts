@@ -45,7 +45,7 @@ async function childIn(
   return { child, path: join(dir, FILE) };
 }
 
-test('a busy loop is named while it lasts, and told when it is over', async (t) => {
+test('records a busy loop while it lasts, and reports its end', async (t) => {
   const { child, path } = await childIn(t);
   await until('a witness', () => isWatched(child.pid));
   child.order({ t: 'stall', how: 'loop', ms: 4000 });
@@ -64,7 +64,7 @@ test('a busy loop is named while it lasts, and told when it is over', async (t) 
   assert.fail('no fact about the stall');
 });
 
-test('a pattern that backtracks for ever is named', async (t) => {
+test('records a regular expression that backtracks endlessly', async (t) => {
   const { child, path } = await childIn(t);
   await until('a witness', () => isWatched(child.pid));
   child.order({ t: 'stall', how: 'pattern', ms: 0 });
@@ -85,7 +85,7 @@ function loopAdvancedMs(dir: string, pid: number): Promise<number | undefined> {
 }
 
 // finding: SR-O1
-test('the thread tells late timers from a loop that is stuck', async (t) => {
+test('distinguishes late timers from a blocked event loop', async (t) => {
   const { child, path } = await childIn(t);
   const dir = dirname(path);
   await until('a witness', () => isWatched(child.pid));
@@ -102,7 +102,7 @@ test('the thread tells late timers from a loop that is stuck', async (t) => {
   assert.ok(stuck !== undefined && stuck > 1000, `the loop is stuck: ${stuck} ms`);
 });
 
-test('MCPHUB_STALL_WITNESS=0 switches it off', async (t) => {
+test('is disabled by MCPHUB_STALL_WITNESS=0', async (t) => {
   const { child, path } = await childIn(t, { MCPHUB_STALL_WITNESS: '0' });
   await later(1500);
   assert.equal(isWatched(child.pid), false);

@@ -83,7 +83,7 @@ function listen(stream: Socket): { text(): string; ended(): Promise<void> } {
   };
 }
 
-test('[A8] a pipe that nobody reads holds up nothing', async (t) => {
+test('[A8] does not block on a pipe that nobody reads', async (t) => {
   const { forChild, own } = namedPipe(t, constants.O_RDWR);
   t.after(() => closeSync(own));
   const child = await survives(t, forChild);
@@ -91,17 +91,17 @@ test('[A8] a pipe that nobody reads holds up nothing', async (t) => {
   await endsAtOnce(child);
 });
 
-test('[A8] a terminal that nobody reads holds up nothing', async (t) => {
+test('[A8] does not block on a terminal that nobody reads', async (t) => {
   await endsAtOnce(await survives(t, 'deaf-terminal'));
 });
 
-test('[A8] a socket that nobody reads holds up nothing', async (t) => {
+test('[A8] does not block on a socket that nobody reads', async (t) => {
   const child = await survives(t, 'pipe');
   assert.ok(child.process.stdout);
   await endsAtOnce(child);
 });
 
-test('a pipe whose reader is gone holds up nothing', async (t) => {
+test('does not block on a pipe whose reader has closed', async (t) => {
   const { forChild, own } = namedPipe(t, constants.O_RDONLY);
   const child = await startChild(t, { stdout: forChild });
   closeSync(forChild);
@@ -112,14 +112,14 @@ test('a pipe whose reader is gone holds up nothing', async (t) => {
 });
 
 // row E8 · guards src/telemetry/sink.ts
-test('a full disk holds up nothing', async (t) => {
+test('does not block on a full disk', async (t) => {
   const full = openSync('/dev/full', 'w');
   const child = await survives(t, full);
   closeSync(full);
   await endsAtOnce(child);
 });
 
-test('[A8] a file gets every line in order', async (t) => {
+test('[A8] writes every line to a file in order', async (t) => {
   const path = join(tempDir(t), 'log');
   const file = openSync(path, 'w');
   const child = await startChild(t, { stdout: file });
@@ -129,7 +129,7 @@ test('[A8] a file gets every line in order', async (t) => {
   assertComplete(readFileSync(path, 'utf8'));
 });
 
-test('a pipe with a reader gets every line in order', async (t) => {
+test('writes every line to a pipe with a reader in order', async (t) => {
   const { forChild, own } = namedPipe(t, constants.O_RDONLY);
   const log = listen(new Socket({ fd: own, readable: true, writable: false }));
   const child = await startChild(t, { stdout: forChild });
@@ -140,7 +140,7 @@ test('a pipe with a reader gets every line in order', async (t) => {
   assertComplete(log.text());
 });
 
-test('a socket with a reader gets every line in order', async (t) => {
+test('writes every line to a socket with a reader in order', async (t) => {
   const child = await startChild(t, { stdout: 'pipe' });
   const log = listen(child.process.stdout as Socket);
   await sayInRounds(child, log.text);
@@ -149,7 +149,7 @@ test('a socket with a reader gets every line in order', async (t) => {
   assertComplete(log.text());
 });
 
-test('a reader that comes back is told how many lines it missed, at their place', async (t) => {
+test('reports to a reader that continues how many lines are missing, at their place', async (t) => {
   const child = await startChild(t, { stdout: 'pipe' });
   child.order({ t: 'say', lines: LINES, aTurn: 100 });
   await child.word('said');
