@@ -18,19 +18,19 @@ function viewOf(target: PathTarget, groups: readonly string[] | undefined): stri
   return isRefusal(view) ? view.code : viewKey(view);
 }
 
-test('a key without limits sees what the path names', () => {
+test('allows a key without limits everything that the path names', () => {
   assert.equal(viewOf({ kind: 'all' }, undefined), 'all');
   assert.equal(viewOf({ kind: 'group', slug: 'dev' }, undefined), 'group:dev');
   assert.equal(viewOf({ kind: 'server', slug: 'git' }, undefined), 'server:git');
 });
 
-test('a limited key sees the union of its groups at /mcp, in one order', () => {
+test('allows a limited key the union of its groups at /mcp, in one order', () => {
   assert.equal(viewOf({ kind: 'all' }, ['dev']), 'groups:dev');
   assert.equal(viewOf({ kind: 'all' }, ['open', 'dev']), viewOf({ kind: 'all' }, ['dev', 'open']));
   assert.equal(viewOf({ kind: 'all' }, []), 'groups:');
 });
 
-test('a path never widens what a key may do', () => {
+test('never extends by the path what a key may do', () => {
   assert.equal(viewOf({ kind: 'group', slug: 'all' }, ['dev']), 'forbidden');
   assert.equal(viewOf({ kind: 'group', slug: 'dev' }, ['dev']), 'group:dev');
   assert.equal(viewOf({ kind: 'server', slug: 'git' }, ['dev']), 'server:git');
@@ -38,12 +38,12 @@ test('a path never widens what a key may do', () => {
   assert.equal(viewOf({ kind: 'server', slug: 'memory' }, ['all']), 'server:memory');
 });
 
-test('a server of which a group shows only some tools is not open as a whole', () => {
+test('does not open a whole server of which a group shows only some tools', () => {
   assert.equal(viewOf({ kind: 'server', slug: 'files' }, ['dev']), 'forbidden');
   assert.equal(viewOf({ kind: 'server', slug: 'files' }, ['dev', 'all']), 'server:files');
 });
 
-test('an anonymous group is open from the own machine only, and not through a proxy', () => {
+test('opens an anonymous group on loopback only, and not through a proxy', () => {
   const open: PathTarget = { kind: 'group', slug: 'open' };
   assert.equal(isOpenTo(open, GROUPS, AT_HOME), true);
   assert.equal(isOpenTo(open, GROUPS, { visitor: { loopback: false, proxied: false } }), false);
@@ -53,7 +53,7 @@ test('an anonymous group is open from the own machine only, and not through a pr
   assert.equal(isOpenTo({ kind: 'server', slug: 'open' }, GROUPS, AT_HOME), false);
 });
 
-test('a key that is sent must be right, also where none is needed', () => {
+test('requires a key that is sent to be valid, also where none is needed', () => {
   const wrong = new Refusal('unauthorized');
   assert.equal(admit({ open: true, hasKey: true, check: () => wrong }), wrong);
   assert.equal(admit({ open: true, hasKey: false, check: () => wrong }), ANONYMOUS_PRINCIPAL);

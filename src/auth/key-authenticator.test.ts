@@ -27,7 +27,7 @@ function codeOf(outcome: Outcome<Principal>): ErrorCode | 'accepted' {
 
 const bearer = (digit: string): string => `Bearer ${secretOf(digit)}`;
 
-test('a known key is its owner, whatever the case of the scheme and the digits', () => {
+test('resolves a known key to its owner, with any case of scheme and digits', () => {
   const { door } = doorWith(keyRecord('a', { role: 'owner', groups: ['g'] }));
   for (const header of [
     bearer('a'),
@@ -42,7 +42,7 @@ test('a known key is its owner, whatever the case of the scheme and the digits',
 });
 
 // finding: SR-N5
-test('remembers a key once, however its header is spelled, and refuses a long header unread', () => {
+test('caches a key once for all spellings of its header, and refuses a long header unread', () => {
   const { door, frozen } = doorWith(keyRecord('a'));
   for (let spaces = 1; spaces <= 50; spaces += 1) {
     const header = `Bearer${' '.repeat(spaces)}${spaces % 2 ? secretOf('a') : secretOf('a').toUpperCase()}`;
@@ -53,7 +53,7 @@ test('remembers a key once, however its header is spelled, and refuses a long he
   assert.equal(codeOf(door.check(`Bearer${' '.repeat(16_000)}${secretOf('a')}`, HERE)), 'unauthorized');
 });
 
-test('no header, another scheme, another form and an unknown key are unauthorized, and no refusal repeats a whole key', () => {
+test('refuses a missing header, another scheme or form and an unknown key, and never repeats a whole key', () => {
   const { door } = doorWith(keyRecord('a'));
   const wrong = [
     undefined,
@@ -72,7 +72,7 @@ test('no header, another scheme, another form and an unknown key are unauthorize
   }
 });
 
-test('a revoked key is refused from the next snapshot on, though it was seen before', () => {
+test('refuses a revoked key from the next snapshot on, also when it was accepted before', () => {
   const { door, snapshots } = doorWith(keyRecord('a'), keyRecord('b'));
   assert.equal(codeOf(door.check(bearer('a'), HERE)), 'accepted');
   snapshots.swap(snapshotOf(2, { keys: [keyRecord('b')] }));
@@ -80,7 +80,7 @@ test('a revoked key is refused from the next snapshot on, though it was seen bef
   assert.equal(codeOf(door.check(bearer('b'), HERE)), 'accepted');
 });
 
-test('a key expires at its instant, though it was accepted before', () => {
+test('refuses a key from its expiry on, also when it was accepted before', () => {
   const { door, frozen } = doorWith(keyRecord('a', { expiresAtMs: 1_800_000_010_000 }));
   frozen.setWall(1_800_000_009_999);
   assert.equal(codeOf(door.check(bearer('a'), HERE)), 'accepted');
@@ -89,7 +89,7 @@ test('a key expires at its instant, though it was accepted before', () => {
 });
 
 // row F4 · guards src/auth/key-authenticator.ts
-test('wrong keys from one address are slowed down; right keys and other addresses are not', () => {
+test('rate limits wrong keys of one address, but not right keys or other addresses', () => {
   const { door, frozen } = doorWith(keyRecord('a'));
   const { failedKeysPerMinute } = limitsFrom({});
   for (let tries = 0; tries < failedKeysPerMinute; tries += 1)
@@ -103,7 +103,7 @@ test('wrong keys from one address are slowed down; right keys and other addresse
 });
 
 // finding: SR-A5
-test('addresses of one IPv6 network share their allowance', () => {
+test('counts the addresses of one IPv6 network together', () => {
   const { door } = doorWith(keyRecord('a'));
   const { failedKeysPerMinute } = limitsFrom({});
   for (let tries = 0; tries < failedKeysPerMinute; tries += 1) door.check(bearer('f'), `2001:db8::${tries + 1}`);
@@ -111,7 +111,7 @@ test('addresses of one IPv6 network share their allowance', () => {
   assert.equal(codeOf(door.check(bearer('f'), '2001:db8:0:1::1')), 'unauthorized');
 });
 
-test('a wrong key that is sent again is the same refusal, until the keys change', () => {
+test('returns the same refusal for a repeated wrong key, until the keys change', () => {
   const { door, snapshots } = doorWith(keyRecord('a'));
   for (const header of [bearer('f'), 'Basic eDp5']) {
     const first = door.check(header, HERE);
@@ -122,7 +122,7 @@ test('a wrong key that is sent again is the same refusal, until the keys change'
   assert.equal(codeOf(door.check(bearer('f'), HERE)), 'accepted');
 });
 
-test('refusals of one address are published at once and then counted each second, and none is left out', () => {
+test('publishes refusals of one address at once, then counts them each second without losing any', () => {
   const { door, frozen } = doorWith(keyRecord('a'));
   const published = () =>
     frozen.facts.flatMap((fact) => (fact.type === 'key-refused' ? [[fact.reason, fact.address, fact.times]] : []));
@@ -135,7 +135,7 @@ test('refusals of one address are published at once and then counted each second
   assert.deepEqual(published().slice(2), [['unauthorized', HERE, 1]]);
 });
 
-test('however many addresses are refused, the events of a second are limited', () => {
+test('limits the events per second for any number of refused addresses', () => {
   const { door, frozen } = doorWith(keyRecord('a'));
   for (let host = 0; host < 5000; host += 1) door.check(undefined, `10.1.${host >> 8}.${host & 255}`);
   frozen.advance(1000);
@@ -147,7 +147,7 @@ test('however many addresses are refused, the events of a second are limited', (
   );
 });
 
-test('requests without a key have an allowance of their own', () => {
+test('counts requests without a key separately', () => {
   const { door } = doorWith(keyRecord('a'));
   const { addressPerSecond } = limitsFrom({});
   for (let tries = 0; tries < addressPerSecond; tries += 1) door.check(undefined, HERE);
@@ -155,7 +155,7 @@ test('requests without a key have an allowance of their own', () => {
   assert.equal(codeOf(door.check(bearer('f'), HERE)), 'unauthorized');
 });
 
-test('used keys are told once', () => {
+test('reports used keys once', () => {
   const { door } = doorWith(keyRecord('a'), keyRecord('b'));
   door.check(bearer('a'), HERE);
   door.check(bearer('a'), HERE);
@@ -166,7 +166,7 @@ test('used keys are told once', () => {
   assert.deepEqual(door.takeUsed(), ['key-b']);
 });
 
-test('a key is announced when it is first seen, with its prefix and never with itself', () => {
+test('announces a key when it is first used, by its prefix and never in full', () => {
   const { door, frozen } = doorWith(keyRecord('a'));
   door.check(bearer('a'), HERE);
   door.check(bearer('a'), HERE);

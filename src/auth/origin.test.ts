@@ -10,7 +10,7 @@ function verdict(host: string | undefined, origin?: string, rules: OriginRules =
   return isRefusal(outcome) ? outcome.code : 'fine';
 }
 
-test('names of the own machine and literal addresses are fine as Host, with and without a port', () => {
+test('accepts local names and literal addresses as Host, with and without a port', () => {
   const fine = [
     'localhost',
     'LOCALHOST:3000',
@@ -23,7 +23,7 @@ test('names of the own machine and literal addresses are fine as Host, with and 
   for (const host of fine) assert.equal(verdict(host), 'fine', host);
 });
 
-test('a Host by any other name is refused, also one that only begins or ends like a local one', () => {
+test('refuses any other Host, also one that only begins or ends like a local name', () => {
   const evil = [
     'evil.example',
     'localhost.evil.example:3000',
@@ -43,13 +43,13 @@ test('a Host by any other name is refused, also one that only begins or ends lik
   assert.equal(verdict(undefined), 'host-refused');
 });
 
-test('allowed hosts and the star open it', () => {
+test('accepts allowed hosts, and any host with the star', () => {
   assert.equal(verdict('hub.example.com:443', undefined, { ...NONE, allowedHosts: ['hub.example.com'] }), 'fine');
   assert.equal(verdict('x.hub.example.com', undefined, { ...NONE, allowedHosts: ['hub.example.com'] }), 'host-refused');
   assert.equal(verdict('anything', undefined, { ...NONE, allowedHosts: ['*'] }), 'fine');
 });
 
-test('a page of the own machine is fine, a page of a foreign site is not', () => {
+test('accepts a page of this machine and refuses one of another site', () => {
   for (const origin of ['http://localhost:6274', 'https://127.0.0.1', 'http://[::1]:5173', 'http://a.localhost'])
     assert.equal(verdict('localhost', origin), 'fine', origin);
   const foreign = [
@@ -64,7 +64,7 @@ test('a page of the own machine is fine, a page of a foreign site is not', () =>
 });
 
 // finding: SR-L3
-test('an allowed host is fine as Origin over TLS and at its own address, and at no other port', () => {
+test('accepts an allowed host as Origin over TLS and at its own address, and at no other port', () => {
   const rules = { ...NONE, allowedHosts: ['hub.example.com'] };
   const fine = [
     ['hub.example.com', 'https://hub.example.com'],
@@ -84,7 +84,7 @@ test('an allowed host is fine as Origin over TLS and at its own address, and at 
     assert.equal(verdict(host, origin, rules), 'origin-refused', `${host} ${origin}`);
 });
 
-test('allowed origins are whole origins; allowed hosts are fine as origin too', () => {
+test('matches allowed origins completely; accepts allowed hosts as origin too', () => {
   const rules = { allowedHosts: ['hub.example.com'], allowedOrigins: ['https://ui.example.com'] };
   assert.equal(verdict('hub.example.com', 'https://ui.example.com', rules), 'fine');
   assert.equal(verdict('hub.example.com', 'https://hub.example.com', rules), 'fine');
@@ -94,7 +94,7 @@ test('allowed origins are whole origins; allowed hosts are fine as origin too', 
 });
 
 // finding: SR-A15
-test('a request of a page of another site is refused also when the browser sends no Origin', () => {
+test('refuses a request of another site’s page also when the browser sends no Origin', () => {
   const of = (fetchSite: string | undefined, rules: OriginRules = NONE, origin?: string) =>
     isRefusal(checkOrigin({ host: 'localhost', origin, fetchSite }, rules)) ? 'refused' : 'fine';
   for (const site of ['cross-site', 'same-site', 'anything']) assert.equal(of(site), 'refused', site);

@@ -38,7 +38,7 @@ function verdict(
   return isRefusal(outcome) ? outcome.code : outcome;
 }
 
-test('a key that is there unchanged, or widened, keeps everything', () => {
+test('keeps everything open when the key is unchanged or has more rights', () => {
   const key = keyRecord('a', { groups: ['few'] });
   const all: ViewName = { kind: 'groups', slugs: ['few'] };
   assert.equal(verdict(worldOf([key]), worldOf([key]), { key, viewName: all }), 'allowed');
@@ -50,7 +50,7 @@ test('a key that is there unchanged, or widened, keeps everything', () => {
   );
 });
 
-test('a key that is revoked, expired, or another user’s now loses everything', () => {
+test('ends everything of a key that is revoked, expired or belongs to another user', () => {
   const key = keyRecord('a');
   const before = worldOf([key]);
   assert.equal(verdict(before, worldOf([]), { key }), 'key-revoked');
@@ -61,7 +61,7 @@ test('a key that is revoked, expired, or another user’s now loses everything',
   assert.equal(verdict(worldOf([owner]), worldOf([keyRecord('a')]), { key: owner }), 'key-revoked');
 });
 
-test('a narrowed key loses its streams, and those calls whose server or tool it may not use any more', () => {
+test('ends streams of a key with fewer rights, and calls whose server or tool it may not use any more', () => {
   const key = keyRecord('a', { groups: ['dev'] });
   const before = worldOf([key]);
   const after = worldOf([keyRecord('a', { groups: ['few'] })]);
@@ -73,7 +73,7 @@ test('a narrowed key loses its streams, and those calls whose server or tool it 
   assert.equal(verdict(before, after, { key, viewName: { kind: 'group', slug: 'dev' } }), 'forbidden');
 });
 
-test('a group that loses a server or a tool narrows its keys; a server that is removed does not', () => {
+test('ends items when a group loses a server or a tool, but not when a server is removed', () => {
   const key = keyRecord('a', { groups: ['dev'] });
   const viewName: ViewName = { kind: 'groups', slugs: ['dev'] };
   const before = worldOf([key]);
@@ -88,7 +88,7 @@ test('a group that loses a server or a tool narrows its keys; a server that is r
   assert.equal(verdict(before, removed, { key, viewName, use: { server: 'files', tool: 'read' } }), 'allowed');
 });
 
-test('an anonymous caller loses everything when its group needs a key', () => {
+test('ends everything of an anonymous caller when its group needs a key', () => {
   const viewName: ViewName = { kind: 'group', slug: 'open' };
   const before = worldOf([]);
   const item = { principal: ANONYMOUS_PRINCIPAL, viewName };
