@@ -25,20 +25,20 @@ function healthWith(more: Partial<HealthSources> = {}): Health {
 const statuses = (health: Health): number[] =>
   [health.summary(), health.live(), health.ready(), health.startup()].map(({ httpStatus }) => httpStatus);
 
-test('starting: alive, and nothing else yet', () => {
+test('starting: live, but neither started nor ready', () => {
   const health = healthWith();
   assert.equal(health.state(), 'starting');
   assert.deepEqual(statuses(health), [503, 200, 503, 503]);
 });
 
-test('started: everything is 200', () => {
+test('started: everything returns 200', () => {
   const health = healthWith();
   health.started();
   assert.equal(health.state(), 'ok');
   assert.deepEqual(statuses(health), [200, 200, 200, 200]);
 });
 
-test('overloaded: alive and started, not ready, and back by itself', () => {
+test('overloaded: live and started but not ready, and recovers by itself', () => {
   let isOverloaded = true;
   const health = healthWith({ overloaded: () => isOverloaded });
   health.started();
@@ -48,7 +48,7 @@ test('overloaded: alive and started, not ready, and back by itself', () => {
   assert.deepEqual(statuses(health), [200, 200, 200, 200]);
 });
 
-test('draining: alive and started, not ready, and there is no way back', () => {
+test('draining: live and started but not ready, permanently', () => {
   const health = healthWith();
   health.started();
   health.draining();
@@ -57,7 +57,7 @@ test('draining: alive and started, not ready, and there is no way back', () => {
   assert.deepEqual(statuses(health), [503, 200, 503, 200]);
 });
 
-test('a sick server or a missing control process degrades the hub and never makes it unready', () => {
+test('a failing server or a missing control process makes the hub degraded, never not ready', () => {
   for (const state of ['connecting', 'waiting', 'stopped', 'idle']) {
     const health = healthWith({
       servers: () => [
@@ -76,7 +76,7 @@ test('a sick server or a missing control process degrades the hub and never make
   assert.deepEqual(alone.detail().database.state, 'away');
 });
 
-test('lists that do not fit in a snapshot are degraded, and named to whoever may see their server', () => {
+test('lists that do not fit in a snapshot make the hub degraded, and are named to whoever may see their server', () => {
   const health = healthWith({ catalogsTooLarge: () => [{ server: 'a', bytes: 7 }] });
   health.started();
   assert.deepEqual([health.state(), health.summary().body], ['degraded', { status: 'degraded' }]);
@@ -85,7 +85,7 @@ test('lists that do not fit in a snapshot are degraded, and named to whoever may
   assert.deepEqual(health.memberDetail(['b']).catalogsTooLarge, []);
 });
 
-test('a disabled server and no server at all are fine', () => {
+test('a disabled server, or none at all, is healthy', () => {
   for (const servers of [[], [{ server: 'a', state: 'disabled' }]]) {
     const health = healthWith({ servers: () => servers });
     health.started();
@@ -93,7 +93,7 @@ test('a disabled server and no server at all are fine', () => {
   }
 });
 
-test('what anybody may read is one word; names and figures are in the detail only', () => {
+test('the public answer is one word; names and figures are in the detail only', () => {
   const health = healthWith();
   health.started();
   assert.deepEqual(health.summary().body, { status: 'ok' });
