@@ -7,7 +7,7 @@ import { RetryBudget } from './retry-budget.ts';
 
 const OPTIONS = { failures: 1000, openMs: 2000, capMs: 60_000, leaseMs: 5000, random: () => 0.5 };
 
-test('calls are forgotten after half a minute, a sixth of it at a time', () => {
+test('forgets calls after 30 s, a sixth of it at a time', () => {
   const window = new CallWindow();
   for (let at = 0; at < 30; at += 1) window.note(at * 1000, at < 15, undefined);
   assert.deepEqual(window.shares(29_999), { calls: 30, failed: 0.5, slow: 0 });
@@ -16,7 +16,7 @@ test('calls are forgotten after half a minute, a sixth of it at a time', () => {
   assert.equal(window.shares(90_000).calls, 0);
 });
 
-test('a breaker that was quiet for hours opens on the rate of now, and a window’s edge lets nothing slip', () => {
+test('opens on the current rate after hours without calls, also across window borders', () => {
   for (const startMs of [0, 4999, 7_200_000, 29_990]) {
     const breaker = new Breaker(OPTIONS);
     let opened = false;
@@ -29,7 +29,7 @@ test('a breaker that was quiet for hours opens on the rate of now, and a window�
 });
 
 // row A16 · guards src/resilience/call-window.ts
-test('nearly all calls five times as slow as ever open it, once; then that is what is usual', () => {
+test('opens once when nearly all calls take five times as long as before, then takes that as usual', () => {
   const breaker = new Breaker(OPTIONS);
   for (let call = 0; call < 64; call += 1) assert.equal(breaker.succeeded(call * 100, 300), false);
   let nowMs = 6400;
@@ -45,7 +45,7 @@ test('nearly all calls five times as slow as ever open it, once; then that is wh
   assert.equal(opened, 1);
 });
 
-test('a server that was always slow, a quick one with some long calls, and one that asks people never open it', () => {
+test('does not open for a server that was always slow, has some long calls, or asks users', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 60_000 }), fc.integer({ min: 0, max: 70 }), (usualMs, longPercent) => {
       const breaker = new Breaker(OPTIONS);
@@ -58,7 +58,7 @@ test('a server that was always slow, a quick one with some long calls, and one t
   );
 });
 
-test('a tenth may be sent again, a few always, and no storm', () => {
+test('allows a tenth of the requests to be retried, and a few always', () => {
   const budget = new RetryBudget();
   let again = 0;
   for (let call = 0; call < 1000; call += 1) {

@@ -17,7 +17,7 @@ function permitOf(outcome: Outcome<Permit> | Promise<Outcome<Permit>>): Permit {
   return outcome;
 }
 
-test('there is room: the answer comes at once', () => {
+test('returns at once while there is room', () => {
   const { runtime } = frozenRuntime();
   const room = bulkhead(2, 2);
   permitOf(room.enter(runtime.deadline(100), 'a'));
@@ -44,7 +44,7 @@ test('a waiter leaves at its deadline although nothing is ever released', async 
   assert.equal(room.waiting, 0);
 });
 
-test('a waiter whose caller goes away leaves at once and takes no place later', async () => {
+test('removes a waiter whose caller disconnects at once, and gives it no place later', async () => {
   const { runtime } = frozenRuntime();
   const room = bulkhead(1, 5);
   const first = permitOf(room.enter(runtime.deadline(1000), 'a'));
@@ -56,7 +56,7 @@ test('a waiter whose caller goes away leaves at once and takes no place later', 
   assert.equal(room.inside, 0);
 });
 
-test('a permit given back twice frees one place', async () => {
+test('releases one place when a permit is released twice', async () => {
   const { runtime } = frozenRuntime();
   const room = bulkhead(1, 5);
   const first = permitOf(room.enter(runtime.deadline(1000), 'a'));
@@ -70,7 +70,7 @@ test('a permit given back twice frees one place', async () => {
   assert.equal(room.inside, 1);
 });
 
-test('a flood by one key leaves another its turn', async () => {
+test('gives another key its turn during a flood by one key', async () => {
   const { runtime } = frozenRuntime();
   const room = bulkhead(1, 100);
   let current = permitOf(room.enter(runtime.deadline(60_000), 'flood'));
@@ -90,7 +90,7 @@ test('a flood by one key leaves another its turn', async () => {
   assert.ok(order.includes('quiet'), order.join());
 });
 
-test('a key that fills the queue loses its newest places to keys that have fewer, and those are served', async () => {
+test('moves the newest places of a key that fills the queue to keys that have fewer, and serves those', async () => {
   const { runtime } = frozenRuntime();
   const room = bulkhead(1, 8);
   const inside = permitOf(room.enter(runtime.deadline(100), 'greedy'));
@@ -113,7 +113,7 @@ test('a key that fills the queue loses its newest places to keys that have fewer
   assert.deepEqual([served, room.inside, room.waiting], [8, 0, 0]);
 });
 
-test('whatever happens, never more than `inside` are inside, nobody is lost, and all places come back', async () => {
+test('never exceeds `inside`, loses no waiter, and gets all places back, for any order of events', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.tuple(fc.nat(3), fc.nat(4)), { maxLength: 80 }), async (steps) => {
       const { runtime, advance } = frozenRuntime();
@@ -146,7 +146,7 @@ test('whatever happens, never more than `inside` are inside, nobody is lost, and
 
 const OPTIONS = { failures: 5, openMs: 2000, capMs: 60_000, leaseMs: 5000, random: () => 0.5 };
 
-test('five failures in a row open the breaker; a success in between does not count them together', () => {
+test('opens after five consecutive failures; a success in between resets the count', () => {
   const breaker = new Breaker(OPTIONS);
   for (let i = 0; i < 4; i += 1) breaker.failed(i);
   breaker.succeeded(4, 5);
@@ -155,7 +155,7 @@ test('five failures in a row open the breaker; a success in between does not cou
   assert.equal(breaker.allows(), false);
 });
 
-test('half of twenty calls failing opens it too', () => {
+test('opens when half of twenty calls fail', () => {
   const breaker = new Breaker(OPTIONS);
   let opened = false;
   for (let i = 0; i < 20; i += 1) {
@@ -198,14 +198,14 @@ test('for every order of answers, failures, late answers and silence, it is clos
   );
 });
 
-test('a bucket gives its burst at once and its rate in the long run', () => {
+test('allows the burst at once and the rate in the long run', () => {
   const bucket = new TokenBucket({ perSecond: 10, burst: 5, nowMs: 0 });
   let taken = 0;
   for (let nowMs = 0; nowMs <= 10_000; nowMs += 10) if (bucket.take(nowMs)) taken += 1;
   assert.ok(taken >= 104 && taken <= 106, `${taken}`);
 });
 
-test('waiters that leave by the thousand, before and after others, cost nobody a place and leave nothing behind', async () => {
+test('loses no place and leaves nothing behind when thousands of waiters leave', async () => {
   const { runtime } = frozenRuntime();
   const room = bulkhead(1, 2048);
   const first = permitOf(room.enter(runtime.deadline(60_000), 'a'));
@@ -227,7 +227,7 @@ test('waiters that leave by the thousand, before and after others, cost nobody a
 });
 
 // finding: SR-A11
-test('one key alone leaves a quarter of the places to others, and gets more when they have left', async () => {
+test('leaves a quarter of the places to other keys, and gives one key more when they have left', async () => {
   const { runtime } = frozenRuntime();
   const room = bulkhead(32, 64);
   const greedy = Array.from({ length: 40 }, () => room.enter(runtime.deadline(60_000), 'greedy'));
@@ -245,7 +245,7 @@ test('one key alone leaves a quarter of the places to others, and gets more when
   assert.equal(room.waiting, 0);
 });
 
-test('a bulkhead of few places has no shares', () => {
+test('has no shares when there are few places', () => {
   const { runtime } = frozenRuntime();
   const room = bulkhead(4, 0);
   for (let at = 0; at < 4; at += 1) permitOf(room.enter(runtime.deadline(1000), 'a'));
@@ -253,7 +253,7 @@ test('a bulkhead of few places has no shares', () => {
 });
 
 // finding: SR-A11
-test('what fails or is slow for one key opens no breaker while calls of another go well', () => {
+test('does not open for failures or slowness of one key while calls of another succeed', () => {
   const breaker = new Breaker(OPTIONS);
   for (let at = 0; at < 200; at += 1) {
     if (at % 50 === 0) breaker.succeeded(at * 100, 5, 'victim');
@@ -264,7 +264,7 @@ test('what fails or is slow for one key opens no breaker while calls of another 
   assert.equal(breaker.state, 'closed');
 });
 
-test('failures of two keys in a row, or of one while nobody else calls, open it', () => {
+test('opens for consecutive failures of two keys, or of one while no other key calls', () => {
   const two = new Breaker(OPTIONS);
   two.succeeded(0, 5, 'a');
   two.succeeded(1, 5, 'b');
