@@ -4,14 +4,14 @@ import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { Balancers } from './balancers.ts';
 
 // finding: SR-N6
-test('one question for readiness, or a burst of them, is no balancer', () => {
+test('does not take one readiness check, or a burst of them, for a load balancer', () => {
   const frozen = frozenRuntime();
   const balancers = new Balancers(frozen.runtime);
   for (let count = 0; count < 100; count += 1) balancers.asked('192.0.2.1');
   assert.equal(balancers.areWatching, false);
 });
 
-test('an address that asks every 10 s is a balancer until it has been silent for 30 s', () => {
+test('takes an address that checks every 10 s for a load balancer until it is silent for 30 s', () => {
   const frozen = frozenRuntime();
   const balancers = new Balancers(frozen.runtime);
   for (let count = 0; count < 3; count += 1) {
@@ -24,7 +24,7 @@ test('an address that asks every 10 s is a balancer until it has been silent for
   assert.equal(balancers.areWatching, false);
 });
 
-test('questions of different addresses do not add up', () => {
+test('does not add up checks of different addresses', () => {
   const frozen = frozenRuntime();
   const balancers = new Balancers(frozen.runtime);
   for (let count = 0; count < 9; count += 1) {

@@ -92,7 +92,7 @@ async function get(
   return { status: response.statusCode ?? 0, body: JSON.parse(text) as never };
 }
 
-test('it is ready soon, answers, gives a hub its world, and ends when asked', async (t) => {
+test('becomes ready, answers, sends a worker its snapshot, and exits when asked', async (t) => {
   // One second on an idle machine; a loaded one takes twice as long or more.
   let control = await controlOn(t, GOOD);
   const tries = [(await control.word('ready')).ms];
@@ -160,7 +160,7 @@ test('it is ready soon, answers, gives a hub its world, and ends when asked', as
   assert.deepEqual(await control.exited, [0, null]);
 });
 
-test('a configuration that cannot work is told whole, and the exit code says not to try again', async (t) => {
+test('reports an invalid configuration completely, with an exit code that forbids a retry', async (t) => {
   const control = await controlOn(t, { mcpServers: { a: { url: 5 }, b: { comand: 'x' } } });
   const { lines } = await control.word('hopeless');
   const named = lines.filter((line) => line.includes('mcp_settings.json'));
@@ -169,7 +169,7 @@ test('a configuration that cannot work is told whole, and the exit code says not
   assert.deepEqual(await control.exited, [78, null]);
 });
 
-test('a first key that is no key, and a database of a newer program, are hopeless too', async (t) => {
+test('exits with the same code for an invalid first key and a database of a newer version', async (t) => {
   const weak = await controlOn(t, GOOD, { MCPHUB_BOOTSTRAP_KEY: 'admin123' });
   assert.match((await weak.word('hopeless')).lines.join(), /MCPHUB_BOOTSTRAP_KEY is not a key/);
   assert.deepEqual(await weak.exited, [78, null]);
@@ -182,7 +182,7 @@ test('a first key that is no key, and a database of a newer program, are hopeles
   assert.deepEqual(await old.exited, [78, null]);
 });
 
-test('a damaged database is no reason to give up for ever: exit 1', async (t) => {
+test('exits with 1 for a damaged database, so that the supervisor retries', async (t) => {
   const dir = await mkdtemp(join(tmpdir(), 'mcphub-process-'));
   await writeFile(join(dir, 'mcphub.db'), Buffer.alloc(8192, 0xaa));
   const control = await controlOn(t, GOOD, { MCPHUB_DATA_DIR: dir });
@@ -193,7 +193,7 @@ test('a damaged database is no reason to give up for ever: exit 1', async (t) =>
   );
 });
 
-test('the configuration is told before anything leaves a trace, and nothing is begun until the supervisor has the port', async (t) => {
+test('reports the configuration first, and waits for the supervisor to have the port', async (t) => {
   const control = await controlOn(t, GOOD, { MCPHUB_FLAGS: '{"port":4999,"hubs":3}' }, { go: false });
   const { limits, lines } = await control.word('configured');
   assert.deepEqual([limits.port, limits.hubs, lines], [4999, 3, []]);
@@ -203,13 +203,13 @@ test('the configuration is told before anything leaves a trace, and nothing is b
   assert.deepEqual(await readdir(control.dir), ['mcp_settings.json']);
 });
 
-test('flags of the command line that cannot be are told like any other error', async (t) => {
+test('reports invalid command-line flags like any other error', async (t) => {
   const control = await controlOn(t, GOOD, { MCPHUB_FLAGS: '{"port":70000}' });
   assert.match((await control.word('hopeless')).lines.join('\n'), /command line {2}error {2}port {2}is 70000/);
   assert.deepEqual(await control.exited, [78, null]);
 });
 
-test('at a terminal the first key is told through the supervisor; SIGTERM and a supervisor that dies end it', async (t) => {
+test('sends the first key to a terminal through the supervisor; exits on SIGTERM or without supervisor', async (t) => {
   const told = await controlOn(t, GOOD, { MCPHUB_TERMINAL: '1', PORT: '3999' });
   assert.match((await told.word('tell')).lines.join('\n'), /http:\/\/localhost:3999\/mcp/);
   await told.word('ready');
