@@ -8,7 +8,7 @@ import { plain, printable } from './printable.ts';
 const OBEYED = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/;
 
 // finding: SR-N7
-test('no text reaches a terminal with a character that it obeys', () => {
+test('prints no character that a terminal interprets', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) => {
       // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
@@ -18,7 +18,7 @@ test('no text reaches a terminal with a character that it obeys', () => {
   );
 });
 
-test('shows titles, cursor moves, colours and turned text of a server as what they are', () => {
+test('shows titles, cursor moves, colours and reversed text of a server as visible text', () => {
   assert.equal(
     plain('\u001b]0;owned\u0007 \u001b[2J \u001b[31mred \u009b31m \u202eabc\rx'),
     '\\x1b]0;owned\\x07 \\x1b[2J \\x1b[31mred \\x9b31m \\x202eabc\\x0dx',
@@ -31,7 +31,7 @@ test('keeps the colours of the command itself and nothing else', () => {
   assert.equal(printable('\u001b[8mhidden\u001b[0m'), '\\x1b[8mhidden\u001b[0m');
 });
 
-test('JSON for a terminal means the same value', () => {
+test('prints JSON for a terminal with the same value', () => {
   fc.assert(
     fc.property(fc.jsonValue({ maxDepth: 2 }), (value) => {
       const text = printableJson(JSON.stringify(value));
