@@ -6,14 +6,14 @@ import { answerFor } from './answer.ts';
 const answer = (id: string, text: string): string | undefined =>
   answerFor(Buffer.from(id), Buffer.from(text))?.toString('utf8');
 
-test('an error without an id gets the id of the request that was passed on', () => {
+test('gives an error without an id the id of the forwarded request', () => {
   const error = '{"code":-32001,"message":"m","data":{"code":"unauthorized"}}';
   const expected = `{"jsonrpc":"2.0","id":"a","error":${error}}`;
   assert.equal(answer('"a"', `{"jsonrpc":"2.0","id":null,"error":${error}}`), expected);
   assert.equal(answer('"a"', `{"jsonrpc":"2.0","error":${error}}`), expected);
 });
 
-test('an answer under the id of the request stays as it is', () => {
+test('keeps a response with the id of the request unchanged', () => {
   for (const text of [
     '{"jsonrpc":"2.0","id":5,"result":{}}',
     ' {"id":5,"jsonrpc":"2.0","error":{"code":1,"message":"m"}}',
@@ -21,7 +21,7 @@ test('an answer under the id of the request stays as it is', () => {
     assert.equal(answer('5', text), text);
 });
 
-test('what answers another request, or is no reply, is not an answer', () => {
+test('ignores responses to other requests and messages that are not replies', () => {
   for (const text of [
     '{"jsonrpc":"2.0","id":"5","result":{}}',
     '{"jsonrpc":"2.0","id":6,"error":{"code":1,"message":"m"}}',
