@@ -15,7 +15,7 @@ async function listenerAt(host: string) {
   return seen;
 }
 
-test('tells a port that other machines reach from one on loopback', {
+test('distinguishes a port that other machines can reach from one on loopback', {
   skip: process.platform !== 'linux',
 }, async () => {
   for (const host of ['127.0.0.1', '127.0.0.9', '::1', '::ffff:127.0.0.1'])
