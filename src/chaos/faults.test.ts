@@ -17,7 +17,7 @@ function trouble(name: string): FaultKind {
 const quick = figuresOf([sample(0, 2), sample(50, 3)]);
 const well = { health: quick, list: quick, echo: quick, broken: undefined, outageMs: 50, idleMs: 10 };
 
-test('a file’s directories mean in the copy what they meant beside the file', () => {
+test('keeps the meaning of relative directories in the copy', () => {
   const text = `{ // as people write it
     "mcpServers": {
       "a": { "command": "node", "cwd": "../x" },
@@ -38,21 +38,21 @@ test('a file’s directories mean in the copy what they meant beside the file', 
   assert.deepEqual(copy.groups, { g: { servers: ['a'] } });
 });
 
-test('without its servers a file has no groups either, but its limits', () => {
+test('removes groups but keeps limits when the servers are excluded', () => {
   const text =
     '{ "mcpServers": { "a": { "command": "x" } }, "groups": { "g": { "servers": ["a"] } }, "limits": { "hubs": 2 } }';
   assert.deepEqual(copyOf(text, '/x.json', { withServers: false }), { mcpServers: {}, limits: { hubs: 2 } });
   assert.deepEqual(copyOf(undefined, '', { withServers: true }), { mcpServers: {} });
 });
 
-test('the time without a good answer goes from one to the next, and to the end', () => {
+test('measures the time without a successful response between responses and to the end', () => {
   assert.equal(outageOf([sample(0, 10), sample(50, 10), sample(100, 900)], 1010), 940);
   assert.equal(outageOf([sample(0, 10), sample(50, 10, 'cut'), sample(500, 10)], 520), 500);
   assert.equal(outageOf([sample(0, 10), sample(50, 10, 'cut')], 3010), 3000);
   assert.equal(outageOf([], 700), 700);
 });
 
-test('figures are of all that was sent', () => {
+test('computes figures over all requests', () => {
   const figures = figuresOf([...Array.from({ length: 99 }, (_, at) => sample(at, at)), sample(99, 500, 'busy')]);
   assert.deepEqual(figures, {
     sent: 100,
@@ -65,7 +65,7 @@ test('figures are of all that was sent', () => {
   });
 });
 
-test('when all is as promised nothing is told as broken', () => {
+test('reports nothing when every guarantee held', () => {
   for (const one of FAULTS) {
     const broken =
       one.expected === undefined
@@ -75,7 +75,7 @@ test('when all is as promised nothing is told as broken', () => {
   }
 });
 
-test('each broken promise is told', () => {
+test('reports each violated guarantee', () => {
   const late = figuresOf([sample(0, 2001)]);
   const failed = figuresOf([sample(0, 2), sample(1, 2, 'cut')]);
   const bad: [object, RegExp][] = [
@@ -92,7 +92,7 @@ test('each broken promise is told', () => {
     assert.match(promisesBroken(trouble('hung'), { ...well, broken: error, ...more }).join('\n'), words);
 });
 
-test('a hub that stands still may be away for a while, but nobody may stay without an answer', () => {
+test('allows a blocked hub to be unavailable for a while, but every request must get a response', () => {
   const away = { ...well, outageMs: 7900, health: figuresOf([sample(0, 2), sample(50, 7900, 'cut')]) };
   assert.deepEqual(promisesBroken(trouble('loop'), away), []);
   assert.match(promisesBroken(trouble('loop'), { ...away, outageMs: 10_001 }).join(), /away for 10001 ms/);
