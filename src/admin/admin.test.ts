@@ -157,7 +157,7 @@ const status = (server: string, state: string, cause?: string): ReportedStatus =
   silenceMs: 5000,
 });
 
-test('probe and beat answer on a socket of its owner alone', async (t) => {
+test('serves probe and heartbeat on a socket of its owner only', async (t) => {
   const { socketPath, ask } = await bench(t);
   assert.equal((await stat(socketPath)).mode & 0o777, 0o600);
   for (const path of ['/probe', '/livez']) {
@@ -173,7 +173,7 @@ test('probe and beat answer on a socket of its owner alone', async (t) => {
   stream.destroy();
 });
 
-test('a key is made, listed without its secret, replaced and ended', async (t) => {
+test('creates a key, lists it without its secret, rotates and revokes it', async (t) => {
   const { ask } = await bench(t);
   const made = await ask<KeyMade>('POST', '/api/keys', { body: { user: 'ann', name: 'laptop' } });
   assert.equal(made.status, 201);
@@ -189,7 +189,7 @@ test('a key is made, listed without its secret, replaced and ended', async (t) =
   assert.ok(left.body.keys.length === 2 && left.body.keys.every(({ revokedAtMs }) => revokedAtMs !== undefined));
 });
 
-test('bad requests are told in words and with the right status', async (t) => {
+test('answers invalid requests with an explanation and the right status', async (t) => {
   const { ask } = await bench(t);
   const expected: [string, string, unknown, number, string][] = [
     ['POST', '/api/keys', '{', 400, 'parse-error'],
@@ -210,7 +210,7 @@ test('bad requests are told in words and with the right status', async (t) => {
   }
 });
 
-test('the workers’ socket acts only with the token, the role of an owner and the id of a live owner key', async (t) => {
+test('accepts workers’ requests only with token, owner role and the id of a live owner key', async (t) => {
   const { ask, token, arrivals, control } = await bench(t);
   const made = async (body: object): Promise<KeyMade> => (await ask<KeyMade>('POST', '/api/keys', { body })).body;
   const owner = (await made({ user: 'ann', name: 'laptop', role: 'owner' })).key;
@@ -244,7 +244,7 @@ test('the workers’ socket acts only with the token, the role of an owner and t
   assert.equal(control.keys.list().length, 3);
 });
 
-test('a request with headers of a worker has no right on the operator’s socket', async (t) => {
+test('refuses requests with headers of a worker on the operator’s socket', async (t) => {
   const { ask, arrivals, runtime } = await bench(t);
   const refused: string[] = [];
   runtime.bus.listen((fact) => {
@@ -261,7 +261,7 @@ test('a request with headers of a worker has no right on the operator’s socket
 });
 
 // finding: SR-L2
-test('the audit names the user and the key that acted through a worker', async (t) => {
+test('names in the audit the user and the key that acted through a worker', async (t) => {
   const { ask, store, runtime } = await bench(t);
   const body = { user: 'ann', name: 'laptop', role: 'owner' };
   const { key } = (await ask<KeyMade>('POST', '/api/keys', { body })).body;
@@ -281,7 +281,7 @@ test('an owner key cannot be limited to groups', async (t) => {
   assert.match(answer.body.error.message, /owner key .* cannot be limited to groups/);
 });
 
-test('the operator’s page shows names and figures, and escapes everything', async (t) => {
+test('shows names and figures on the operator’s page, and escapes everything', async (t) => {
   const { ask, control } = await bench(t);
   control.handlers.workerConnected(1, 99, 0);
   const slug = control.state.servers[0]?.slug ?? '';
@@ -293,7 +293,7 @@ test('the operator’s page shows names and figures, and escapes everything', as
   assert.ok(!mine.text.includes('<script') && !mine.text.includes('<b>'));
 });
 
-test('the operator’s page shows of each server what `servers list` shows', async (t) => {
+test('shows for each server on the operator’s page what `servers list` shows', async (t) => {
   const { ask, control } = await bench(t);
   const [first, second] = control.state.servers;
   control.handlers.workerConnected(1, 99, 0);
@@ -322,7 +322,7 @@ test('the operator’s page shows of each server what `servers list` shows', asy
   assert.ok(!/<[bui]>/.test(text));
 });
 
-test('status tells of hubs, servers and what went wrong with the configuration', async (t) => {
+test('reports workers, servers and configuration errors in the status', async (t) => {
   const { ask, control, loaded } = await bench(t);
   const slug = control.state.servers[0]?.slug ?? '';
   control.handlers.workerConnected(1, 99, 0);
@@ -355,7 +355,7 @@ test('status tells of hubs, servers and what went wrong with the configuration',
   assert.equal(body.store.state, 'ok');
 });
 
-test('a remote server is restarted on every hub, a child on its own; who does not answer is named in time', async (t) => {
+test('restarts a remote server on every worker, a child on its own, and names silent workers', async (t) => {
   const { ask, control, dir } = await bench(t, { hubs: 3 });
   const remote = control.state.servers[0]?.slug ?? '';
   const home = control.state.servers[1]?.homeHub ?? 0;
@@ -382,7 +382,7 @@ test('a remote server is restarted on every hub, a child on its own; who does no
   assert.deepEqual(asked, [`POST /servers/${remote}/restart`, 'GET /servers/child/logs']);
 });
 
-test('a hub’s refusal comes through in its own words', async (t) => {
+test('passes on the message of a worker’s refusal', async (t) => {
   const { ask, dir } = await bench(t);
   await fakeHub(t, dir, 1, () => [400, { error: { code: 'server-disabled', message: 'The server is switched off.' } }]);
   const answer = await ask<Failed>('POST', '/api/servers/child/restart');
@@ -390,7 +390,7 @@ test('a hub’s refusal comes through in its own words', async (t) => {
   assert.match(answer.body.error.message, /hub 1: The server is switched off\./);
 });
 
-test('waits and ceilings are those of every process, and silent ones are named', async (t) => {
+test('lists waits and containers of every process, and names those that do not respond', async (t) => {
   const { ask, dir, runtime } = await bench(t, { hubs: 2 });
   const row = { label: 'upstream-call', owner: 'r1', ageMs: 5, remainingMs: 10 };
   const ceiling = { name: 'x', size: 1, max: 2, peak: 1, rule: 'refuse', overflowed: 0 };
@@ -408,7 +408,7 @@ test('waits and ceilings are those of every process, and silent ones are named',
   assert.ok(ceilings.processes[0]?.ceilings.some(({ name }) => name === 'store.requests'));
 });
 
-test('a body that never ends is answered by the deadline, and stopping does not wait for anybody', async (t) => {
+test('answers an endless body by the deadline, and stops without waiting for it', async (t) => {
   const { socketPath, admin, runtime } = await bench(t);
   const slow = connect(socketPath);
   slow.on('error', () => {});
