@@ -140,7 +140,7 @@ test('writes every line to a pipe with a reader in order', async (t) => {
   assertComplete(log.text());
 });
 
-test('writes every line to a socket with a reader in order', async (t) => {
+test('a socket with a reader gets every line in order', async (t) => {
   const child = await startChild(t, { stdout: 'pipe' });
   const log = listen(child.process.stdout as Socket);
   await sayInRounds(child, log.text);
