@@ -1,5 +1,5 @@
 /** A server that allows one session, while the worker that holds it is replaced under load. */
-// runs: in pairs
+// runs: in pairs, about 60 s
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { delay, type RunningHub, startHub, until } from '../support/hub.ts';

@@ -1,4 +1,5 @@
 /** Servers that allow one session at a time, over crashes of workers and of the whole hub. */
+// runs: about 60 s
 import assert from 'node:assert/strict';
 import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
