@@ -66,7 +66,8 @@ test('addresses without credentials are passed on unchanged', () => {
 // case: SV56
 test('the documented list of inherited variables is the one that is in force', () => {
   const page = readFileSync(new URL('../../../docs/config.md', import.meta.url), 'utf8');
-  const table = page.split('## Environment of a server')[1]?.split('What else')[0]?.split('| --- |')[1] ?? '';
+  const section = page.split('## Environment of a server\n')[1]?.split('\n## ')[0] ?? '';
+  const table = section.split('| --- |')[1]?.split('\n\n')[0] ?? '';
   const documented = [...table.matchAll(/`([A-Za-z_]+\*?)`/g)].map(([, name = '']) => name.replace('*', 'X'));
   assert.ok(documented.length > 30, 'the table is found');
   const source = readFileSync(new URL('./environment.ts', import.meta.url), 'utf8').split('const WINDOWS')[0] ?? '';
