@@ -225,7 +225,7 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     row: 'G2',
-    what: 'the heir serves before the old one drains',
+    what: 'the replacement serves before the old worker drains',
     file: 'src/supervisor/managed-process.ts',
     find: "      old.send({ t: 'leave' });",
     replace: "      old.kill('SIGKILL');",

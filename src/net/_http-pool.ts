@@ -83,9 +83,9 @@ export class HttpPool implements SocketOwner {
     try {
       head = this.#headOf(request);
     } catch (fault) {
-      const stillborn = new Exchange(NO_HEAD, null, handler, this.#report);
-      stillborn.fail(faultFrom(fault));
-      return stillborn;
+      const rejected = new Exchange(NO_HEAD, null, handler, this.#report);
+      rejected.fail(faultFrom(fault));
+      return rejected;
     }
     const body = request.body ?? (request.method === 'POST' ? EMPTY : null);
     const exchange = new Exchange(head, body, handler, this.#report);

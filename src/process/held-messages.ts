@@ -1,6 +1,6 @@
 /**
  * Receives the supervisor's messages while a worker boots. `go` carries the limits of the configuration, from which everything else is made.
- * Guarantees: no message is lost. Nothing has begun before `go`, so the process exits at once when it is asked to drain, or when the supervisor has exited.
+ * Guarantees: no message and no SIGTERM is lost. Nothing has begun before `go`, so the process exits at once when it is asked to drain, or when the supervisor has exited.
  */
 import type { SendHandle } from 'node:child_process';
 import type { SupervisorMessage } from '../model/supervisor-messages.ts';
@@ -22,8 +22,13 @@ export function holdMessages(): HeldMessages {
   }
   const held: [message: SupervisorMessage, handle: unknown][] = []; // bounded by: the supervisor, which sends connections to ready workers only
   let hasGone = false;
+  let isTermed = false;
   const exit = (): void => process.exit(0);
   const leave = (): void => void (hasGone || exit());
+  const term = (): void => {
+    isTermed = true;
+    leave();
+  };
   const ignore = (): void => {};
   const hold = (message: SupervisorMessage, handle: unknown): void => {
     if (message.t === 'drain') leave();
@@ -34,7 +39,7 @@ export function holdMessages(): HeldMessages {
   };
   process.on('message', hold);
   process.on('disconnect', leave);
-  process.on('SIGTERM', leave);
+  process.on('SIGTERM', term);
   // On a terminal the whole process group gets SIGINT; the supervisor decides.
   process.on('SIGINT', ignore);
   if (!process.connected) exit();
@@ -43,9 +48,10 @@ export function holdMessages(): HeldMessages {
     release() {
       process.off('message', hold);
       process.off('disconnect', leave);
-      process.off('SIGTERM', leave);
+      process.off('SIGTERM', term);
       process.off('SIGINT', ignore);
       for (const [message, handle] of held) process.emit('message', message, handle as SendHandle | undefined);
+      if (isTermed) process.emit('SIGTERM', 'SIGTERM');
     },
   };
 }
