@@ -22,8 +22,8 @@ export interface Cancels {
   cancel(notification: Call): void;
 }
 
-export function createCancels(rooms: Pick<PipelineParts, 'runtime' | 'limits'>): Cancels {
-  const { runtime, limits } = rooms;
+export function createCancels(parts: Pick<PipelineParts, 'runtime' | 'limits'>): Cancels {
+  const { runtime, limits } = parts;
   // Searched from end to end for a cancel, which is rare; a map would cost every call (measured: p99 3 → 17 ms).
   const slots = new CappedSlots<Call>('call.in-flight', limits.calls + limits.parked, runtime.ceilings);
   return {

@@ -31,9 +31,9 @@ export interface DispatchTarget {
 export type Dispatch = (call: Call, routed: DispatchTarget) => Outcome<Reply> | Promise<Outcome<Reply>>;
 
 export function createDispatch(
-  rooms: Pick<PipelineParts, 'runtime' | 'limits' | 'registry' | 'preferences' | 'sessions' | 'questions'>,
+  parts: Pick<PipelineParts, 'runtime' | 'limits' | 'registry' | 'preferences' | 'sessions' | 'questions'>,
 ): Dispatch {
-  const { runtime, limits, registry } = rooms;
+  const { runtime, limits, registry } = parts;
 
   return function send(call, { params, target, tool, shape }) {
     const { envelope, incoming, session, connectionOwner, open } = call;
@@ -44,7 +44,7 @@ export function createDispatch(
     open.onEnd((why) => deadline.end(endReason(why)));
     // A suspended call outlives its first exchange.
     if (connectionOwner) incoming.onGone(() => deadline.end('client-gone'));
-    const back = new CallBack(incoming.back, params.progressToken, levelOf(call, rooms));
+    const back = new CallBack(incoming.back, params.progressToken, levelOf(call, parts));
     // A name that is the same on both sides keeps its spelling.
     const nativeJson = params.name === target.native ? undefined : target.nativeJson;
     const finish = (answer: Outcome<UpstreamReply>): Outcome<Reply> => {
@@ -77,7 +77,7 @@ export function createDispatch(
         deadline,
         back,
         sessionConnection: session
-          ? () => connectionOwnerOf(session, call, rooms)
+          ? () => connectionOwnerOf(session, call, parts)
           : connectionOwner && (() => connectionOwner(target.server)),
         fairKey: call.owner,
         owner: call.requestId,

@@ -18,6 +18,6 @@ export function dropUnseen(
   for (const { server, uri } of subscriptions) {
     if (visible.has(server)) continue;
     preferences.unsubscribe(session.random, server, uri);
-    registry.wishesChanged(server);
+    registry.preferencesChanged(server);
   }
 }

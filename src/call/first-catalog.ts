@@ -12,9 +12,9 @@ export interface FirstCatalog {
 }
 
 export function createFirstCatalog(
-  rooms: Pick<PipelineParts, 'runtime' | 'limits' | 'registry' | 'catalog'>,
+  parts: Pick<PipelineParts, 'runtime' | 'limits' | 'registry' | 'catalog'>,
 ): FirstCatalog {
-  const { runtime, limits, registry, catalog } = rooms;
+  const { runtime, limits, registry, catalog } = parts;
   const bornMs = runtime.clock.nowMs();
 
   /** Tells whether a server has no list yet but may get one soon. */
@@ -47,7 +47,7 @@ export function createFirstCatalog(
       const known = new Set(call.world.listings.map((listing) => listing.server)); // bounded by: servers
       const missing = call.view.servers.filter((server) => !known.has(server) && isMissing(server));
       if (missing.length === 0) return undefined;
-      return waitUntil(rooms, call.requestId, patienceMs, () => !missing.some(isMissing));
+      return waitUntil(parts, call.requestId, patienceMs, () => !missing.some(isMissing));
     },
   };
 }

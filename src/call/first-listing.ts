@@ -23,9 +23,9 @@ export interface FirstListing {
 }
 
 export function createFirstListing(
-  rooms: Pick<PipelineParts, 'runtime' | 'limits' | 'registry' | 'catalog' | 'lateNames'>,
+  parts: Pick<PipelineParts, 'runtime' | 'limits' | 'registry' | 'catalog' | 'lateNames'>,
 ): FirstListing {
-  const { runtime, limits, registry, catalog, lateNames } = rooms;
+  const { runtime, limits, registry, catalog, lateNames } = parts;
 
   /** Returns the server without a list whose slug is the longest that the name begins with. */
   function unlistedServer(name: string, call: Call): string | undefined {

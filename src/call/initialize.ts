@@ -18,12 +18,12 @@ const INSTRUCTIONS_EACH = 2048;
 const INSTRUCTIONS_ALL = 16_384;
 
 /** Returns undefined for other methods. */
-export function answerInitialize(call: Call, rooms: PipelineParts): Outcome<Reply> | undefined {
+export function answerInitialize(call: Call, parts: PipelineParts): Outcome<Reply> | undefined {
   switch (call.envelope.method) {
     case 'initialize':
-      return initialize(call, rooms);
+      return initialize(call, parts);
     case 'server/discover':
-      return discover(call, rooms);
+      return discover(call, parts);
     case 'ping':
       return { kind: 'result', json: EMPTY };
     case 'offerings/list':
@@ -53,11 +53,11 @@ function offerings(call: Call): Record<'tools' | 'prompts' | 'resources' | 'logg
   return { tools: toolCount > 0, prompts: promptCount > 0, resources, logging: true };
 }
 
-function initialize(call: Call, rooms: PipelineParts): Outcome<Reply> {
+function initialize(call: Call, parts: PipelineParts): Outcome<Reply> {
   const { bytes, params } = call.envelope;
   const hello = readInitialize(params.at < 0 ? EMPTY_PARAMS : bytes.subarray(params.at, params.end));
   if (isRefusal(hello)) return hello;
-  const session = rooms.sessions.create({
+  const session = parts.sessions.create({
     principal: call.principal,
     owner: call.owner,
     path: viewKey(call.viewName),
@@ -66,7 +66,7 @@ function initialize(call: Call, rooms: PipelineParts): Outcome<Reply> {
     clientVersion: hello.clientVersion,
     capabilityBits: hello.capabilityBits,
   });
-  rooms.runtime.bus.publish({
+  parts.runtime.bus.publish({
     type: 'session-created',
     session: session.shortId,
     user: call.principal.userName,
@@ -79,19 +79,19 @@ function initialize(call: Call, rooms: PipelineParts): Outcome<Reply> {
     capabilities: CAPABILITIES,
     instructions: instructionsOf(call),
     serverName: 'mcphub',
-    serverVersion: rooms.version,
+    serverVersion: parts.version,
   });
   return { kind: 'result', json, session };
 }
 
 /** Answers server/discover of the stateless era. A client of the 2025 era gets "method not found", as it expects. */
-function discover(call: Call, rooms: PipelineParts): Outcome<Reply> | undefined {
+function discover(call: Call, parts: PipelineParts): Outcome<Reply> | undefined {
   if (!call.incoming.requestMeta) return undefined;
   const json = discoverResult({
     capabilities: CAPABILITIES,
     instructions: instructionsOf(call),
     serverName: 'mcphub',
-    serverVersion: rooms.version,
+    serverVersion: parts.version,
   });
   return { kind: 'result', json };
 }

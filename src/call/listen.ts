@@ -37,17 +37,17 @@ export function listen(
   envelope: Envelope,
   requestMeta: RequestMeta,
   caller: Caller,
-  rooms: Pick<PipelineParts, 'runtime' | 'limits' | 'admission' | 'catalog' | 'preferences' | 'registry'>,
+  parts: Pick<PipelineParts, 'runtime' | 'limits' | 'admission' | 'catalog' | 'preferences' | 'registry'>,
 ): Outcome<Listening> {
   const wanted = filterIn(envelope);
   if (isRefusal(wanted)) return wanted;
-  const uris = urisIn(wanted, rooms.limits);
+  const uris = urisIn(wanted, parts.limits);
   if (isRefusal(uris)) return uris;
-  const permit = rooms.admission.admit(caller.principal, envelope.method, caller.owner);
+  const permit = parts.admission.admit(caller.principal, envelope.method, caller.owner);
   if (isRefusal(permit)) return permit;
   // It is admitted like a call; an open stream counts as a stream.
   permit[Symbol.dispose]();
-  const view = resolveView(rooms.catalog, caller.viewName);
+  const view = resolveView(parts.catalog, caller.viewName);
   if (view === undefined) return new Refusal('not-found');
   const session = createEphemeralSession(
     {
@@ -63,7 +63,7 @@ export function listen(
         capabilityBits: requestMeta.capabilityBits,
       },
     },
-    rooms.runtime.clock.wallMs(),
+    parts.runtime.clock.wallMs(),
   );
   const honoured: Honoured = {};
   for (const flag of FLAGS) if (wanted[flag] === true) honoured[flag] = true;
@@ -74,12 +74,12 @@ export function listen(
       : [];
   });
   if (subscriptions.length === 0) return { session, honoured };
-  const kept = rooms.preferences.subscribeAll(session, subscriptions);
+  const kept = parts.preferences.subscribeAll(session, subscriptions);
   if (typeof kept === 'string') return tooMuch(kept);
   honoured.resourceSubscriptions = kept.map(({ named }) => named);
   // Sent before the acknowledgement, so that no event after it is missed.
   for (const [server, all] of Map.groupBy(kept, (one) => one.server))
-    rooms.registry.subscriptionsAdded(
+    parts.registry.subscriptionsAdded(
       server,
       all.map(({ uri }) => uri),
     );

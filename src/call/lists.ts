@@ -36,7 +36,7 @@ const LISTS: Readonly<Record<string, List>> = {
 export function answerList(
   call: Call,
   firstCatalog: FirstCatalog,
-  rooms: PipelineParts,
+  parts: PipelineParts,
 ): Outcome<Reply> | Promise<Outcome<Reply>> | undefined {
   const { method } = call.envelope;
   const list = Object.hasOwn(LISTS, method) ? LISTS[method] : undefined;
@@ -44,7 +44,7 @@ export function answerList(
   const cursor = refuseCursor(call);
   if (isRefusal(cursor)) return cursor;
   const waiting = firstCatalog.wait(call);
-  return waiting === undefined ? listed(list, call, rooms) : waiting.then(() => listed(list, call, rooms));
+  return waiting === undefined ? listed(list, call, parts) : waiting.then(() => listed(list, call, parts));
 }
 
 /** Lists have one page, so that no cursor is valid; null and an empty one count as none. */
@@ -58,15 +58,15 @@ function refuseCursor(call: Call): Outcome<undefined> {
 }
 
 /** Returns a promise when a long list is built only now. */
-function listed(list: List, call: Call, rooms: PipelineParts): Reply | Promise<Reply> {
-  const view = resolveView(rooms.catalog, call.viewName) ?? call.view;
-  const preparing = view.prepare(list.noun, rooms.runtime);
-  return preparing === undefined ? replyOf(list, view, rooms) : preparing.then(() => replyOf(list, view, rooms));
+function listed(list: List, call: Call, parts: PipelineParts): Reply | Promise<Reply> {
+  const view = resolveView(parts.catalog, call.viewName) ?? call.view;
+  const preparing = view.prepare(list.noun, parts.runtime);
+  return preparing === undefined ? replyOf(list, view, parts) : preparing.then(() => replyOf(list, view, parts));
 }
 
 /** The rows are the view's own bytes: a copy of 4 MB into new memory takes up to 20 ms (measured). */
-function replyOf({ open, noun, json }: List, view: View, rooms: PipelineParts): Reply {
-  const tail = Buffer.from(`,"_meta":{"mcphub/servers":${jsonText(outcomes(view.servers, noun, rooms))}}}`);
+function replyOf({ open, noun, json }: List, view: View, parts: PipelineParts): Reply {
+  const tail = Buffer.from(`,"_meta":{"mcphub/servers":${jsonText(outcomes(view.servers, noun, parts))}}}`);
   return { kind: 'result', json: json(view), around: { head: open, tail } };
 }
 
@@ -92,15 +92,15 @@ type ServerOutcome = {
   readonly [noun in List['noun']]?: number;
 };
 
-function outcomes(servers: readonly string[], noun: List['noun'], rooms: PipelineParts): Record<string, ServerOutcome> {
+function outcomes(servers: readonly string[], noun: List['noun'], parts: PipelineParts): Record<string, ServerOutcome> {
   const result: Record<string, ServerOutcome> = {};
   for (const server of servers) {
-    const status = rooms.registry.status(server);
+    const status = parts.registry.status(server);
     // After a start of the hub they are known from disk, while the link has not read any.
-    const known = rooms.catalog.viewOfServer(server)?.[SHOWN[noun]] ?? 0;
+    const known = parts.catalog.viewOfServer(server)?.[SHOWN[noun]] ?? 0;
     if (!status) result[server] = { state: 'idle', [noun]: known };
     // Its lists are being processed.
-    else if (status.state === 'ready' && !rooms.catalog.isListed(server))
+    else if (status.state === 'ready' && !parts.catalog.isListed(server))
       result[server] = { state: 'connecting', [noun]: 0 };
     else result[server] = outcomeOf(status, noun, known);
   }

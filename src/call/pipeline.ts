@@ -56,23 +56,23 @@ export interface RequestPipeline {
   ownerOf(envelope: Envelope): number | undefined;
 }
 
-export function createRequestPipeline(rooms: PipelineParts): RequestPipeline {
-  const { runtime, snapshots, sessions } = rooms;
-  const cancels = createCancels(rooms);
-  const firstCatalog = createFirstCatalog(rooms);
-  const firstListing = createFirstListing(rooms);
-  const send = createDispatch(rooms);
-  const subscribe = createSubscribe(send, rooms);
+export function createRequestPipeline(parts: PipelineParts): RequestPipeline {
+  const { runtime, snapshots, sessions } = parts;
+  const cancels = createCancels(parts);
+  const firstCatalog = createFirstCatalog(parts);
+  const firstListing = createFirstListing(parts);
+  const send = createDispatch(parts);
+  const subscribe = createSubscribe(send, parts);
   const routed: ReadonlyMap<string, (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>>> = new Map([
-    ['tools/call', createToolCall(send, firstListing, rooms.limits)],
+    ['tools/call', createToolCall(send, firstListing, parts.limits)],
     ['prompts/get', createPromptGet(send, firstListing)],
-    ['resources/read', createResourceRead(send, firstCatalog, rooms)],
+    ['resources/read', createResourceRead(send, firstCatalog, parts)],
     ['completion/complete', createCompletion(send)],
     ['resources/subscribe', subscribe],
     ['resources/unsubscribe', subscribe],
-    ['logging/setLevel', (call: Call) => setLevel(call, rooms)],
+    ['logging/setLevel', (call: Call) => setLevel(call, parts)],
   ]);
-  const parking = createSuspendedCalls(rooms);
+  const suspendedCalls = createSuspendedCalls(parts);
   let calls = 0;
 
   function identify(context: RequestContext): Outcome<Caller> {
@@ -84,7 +84,7 @@ export function createRequestPipeline(rooms: PipelineParts): RequestPipeline {
       : admit({
           open: isOpenTo(context.target, world.groups, context),
           hasKey: context.authorization !== undefined,
-          check: () => rooms.keys.check(context.authorization, context.address),
+          check: () => parts.keys.check(context.authorization, context.address),
         });
     if (isRefusal(principal)) return principal;
     const viewName = viewFor(context.target, principal, world.groups);
@@ -109,18 +109,18 @@ export function createRequestPipeline(rooms: PipelineParts): RequestPipeline {
   function dispatch(call: Call): Outcome<Reply> | Promise<Outcome<Reply>> {
     const { method, kind } = call.envelope;
     if (kind === 'reply') {
-      if (call.session) rooms.questions.answered(call.session, call.envelope);
+      if (call.session) parts.questions.answered(call.session, call.envelope);
       return { kind: 'accepted' };
     }
     if (kind === 'notification') {
       if (method === 'notifications/cancelled') cancels.cancel(call);
       else if (method === 'notifications/roots/list_changed' && call.session)
-        rooms.registry.rootsChanged(call.session.random);
+        parts.registry.rootsChanged(call.session.random);
       return { kind: 'accepted' };
     }
     const way = routed.get(method);
     if (way) return way(call);
-    return answerList(call, firstCatalog, rooms) ?? answerInitialize(call, rooms) ?? unknown(method);
+    return answerList(call, firstCatalog, parts) ?? answerInitialize(call, parts) ?? unknown(method);
   }
 
   /** Refuses a message that becomes no call, and so has no record. */
@@ -135,7 +135,7 @@ export function createRequestPipeline(rooms: PipelineParts): RequestPipeline {
     if (isRefusal(caller)) return refuse(incoming, caller);
     const envelope = withObjectParams(incoming.envelope);
     if (isRefusal(envelope)) return refuse(incoming, envelope);
-    const tooLong = refuseLongParams(envelope, rooms.limits);
+    const tooLong = refuseLongParams(envelope, parts.limits);
     if (tooLong) return refuse(incoming, tooLong);
     incoming.onCaller?.(caller);
     // An initialize with an old id starts a new session: clients send it after a restart. The stateless era has no
@@ -146,9 +146,9 @@ export function createRequestPipeline(rooms: PipelineParts): RequestPipeline {
     if (session) incoming.onSession?.(session);
     // A reply has no method, and its envelope an empty one, which a request may have too.
     const method = envelope.kind === 'reply' ? undefined : envelope.method;
-    const permit = rooms.admission.admit(caller.principal, method, caller.owner);
+    const permit = parts.admission.admit(caller.principal, method, caller.owner);
     if (isRefusal(permit)) return refuse(incoming, permit);
-    const view = resolveView(rooms.catalog, caller.viewName);
+    const view = resolveView(parts.catalog, caller.viewName);
     if (view === undefined) {
       permit[Symbol.dispose]();
       return refuse(incoming, new Refusal('not-found'));
@@ -161,7 +161,7 @@ export function createRequestPipeline(rooms: PipelineParts): RequestPipeline {
     calls += 1;
     const call: Call = {
       open,
-      requestId: `${rooms.requestIdPrefix}${calls.toString(36)}`,
+      requestId: `${parts.requestIdPrefix}${calls.toString(36)}`,
       envelope,
       session,
       view,
@@ -171,7 +171,9 @@ export function createRequestPipeline(rooms: PipelineParts): RequestPipeline {
       viewName: caller.viewName,
       world: caller.world,
     };
-    const outcome = attempt(() => (incoming.requestMeta ? answerStateless(call, dispatch, parking) : dispatch(call)));
+    const outcome = attempt(() =>
+      incoming.requestMeta ? answerStateless(call, dispatch, suspendedCalls) : dispatch(call),
+    );
     if (!(outcome instanceof Promise)) {
       permit[Symbol.dispose]();
       open.close();
@@ -218,8 +220,8 @@ export function createRequestPipeline(rooms: PipelineParts): RequestPipeline {
     answer,
     identify,
     findSession,
-    dropUnseen: (session, caller) => dropUnseen(session, caller, rooms),
-    listen: (envelope, requestMeta, caller) => listen(envelope, requestMeta, caller, rooms),
-    ownerOf: (envelope) => parking.ownerOf(envelope),
+    dropUnseen: (session, caller) => dropUnseen(session, caller, parts),
+    listen: (envelope, requestMeta, caller) => listen(envelope, requestMeta, caller, parts),
+    ownerOf: (envelope) => suspendedCalls.ownerOf(envelope),
   };
 }

@@ -36,7 +36,11 @@ const INTERNAL = Buffer.from('-32603');
 type Answered = Outcome<Reply> | Promise<Outcome<Reply>>;
 
 /** `dispatch` does the work, as for the other era. */
-export function answerStateless(call: Call, dispatch: (call: Call) => Answered, parking: SuspendedCalls): Answered {
+export function answerStateless(
+  call: Call,
+  dispatch: (call: Call) => Answered,
+  suspendedCalls: SuspendedCalls,
+): Answered {
   const { method, kind } = call.envelope;
   // A client cancels by closing its request; other notifications have no meaning.
   if (kind !== 'request') return { kind: 'accepted' };
@@ -45,7 +49,7 @@ export function answerStateless(call: Call, dispatch: (call: Call) => Answered, 
     const outcome = dispatch(one);
     return outcome instanceof Promise ? outcome.then((late) => shaped(method, late)) : shaped(method, outcome);
   };
-  return mayAsk(method) ? parking.answer(call, work) : work(call);
+  return mayAsk(method) ? suspendedCalls.answer(call, work) : work(call);
 }
 
 function shaped(method: string, outcome: Outcome<Reply>): Outcome<Reply> {

@@ -21,9 +21,9 @@ export type Subscribe = (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>>
 
 export function createSubscribe(
   send: Dispatch,
-  rooms: Pick<PipelineParts, 'preferences' | 'registry' | 'sessions'>,
+  parts: Pick<PipelineParts, 'preferences' | 'registry' | 'sessions'>,
 ): Subscribe {
-  const { preferences, registry, sessions } = rooms;
+  const { preferences, registry, sessions } = parts;
 
   /** A server that asks its users has a connection for each session, and each subscribes for itself. */
   const isShared = (call: Call, server: string): boolean =>
@@ -40,7 +40,7 @@ export function createSubscribe(
       const limit = sessions.hasEnded(session.random) ? 'ended' : preferences.subscribe(session, subscription);
       if (limit === undefined) return DONE;
       // The server has added a subscription of a caller that may not have it, or has disconnected.
-      if (shared) registry.wishesChanged(server);
+      if (shared) registry.preferencesChanged(server);
       return limit === 'ended' ? new Refusal('session-ended') : tooMuch(limit);
     };
     if (shared && preferences.isSubscribed(server, uri)) return note();

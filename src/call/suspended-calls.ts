@@ -17,7 +17,7 @@ import type { ConnectionOwner } from '../upstream/client-context.ts';
 import { SuspendedCallStore } from './_suspended-call-store.ts';
 import type { Call, Reply } from './call.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
-import { tellListening } from './updates.ts';
+import { notifyListening } from './updates.ts';
 
 /** The content of a sealed state. */
 interface State {
@@ -52,15 +52,15 @@ export function mayAsk(method: string): boolean {
 }
 
 export function createSuspendedCalls(
-  rooms: Pick<PipelineParts, 'runtime' | 'limits' | 'seals' | 'slot' | 'sessions'>,
+  parts: Pick<PipelineParts, 'runtime' | 'limits' | 'seals' | 'slot' | 'sessions'>,
 ): SuspendedCalls {
-  const { runtime, limits, seals, slot, sessions } = rooms;
+  const { runtime, limits, seals, slot, sessions } = parts;
   const bounds = { max: limits.parked, share: limits.parkedPerKey };
   const waiting = new FairMap<string, SuspendedCallStore>('call.parked', bounds, 'refuse', runtime.ceilings);
   const sessionConnections = new Set<string>(); // bounded by: calls in flight and parked ones
 
   /** Returns the lowest free one of this user's connections to the server, so that few are opened. */
-  function laneFor(call: Call, server: string, bits: number): string {
+  function connectionFor(call: Call, server: string, bits: number): string {
     const who = digest([call.principal.userId, call.principal.family, viewKey(call.viewName)]).slice(0, 16);
     for (let number = 0; ; number += 1) {
       const id = `~${who}-${bits.toString(36)}-${number}`;
@@ -99,7 +99,7 @@ export function createSuspendedCalls(
     open.onEnd(() => park.end());
     const bits = call.incoming.requestMeta?.capabilityBits ?? 0;
     const connectionOwner = (server: string): ConnectionOwner => {
-      const mine = laneFor(call, server, bits);
+      const mine = connectionFor(call, server, bits);
       sessionConnection = `${server}\n${mine}`;
       return {
         ...{ id: mine, access: call, share: call.owner, isStateless: true, capabilityBits: bits },
@@ -107,7 +107,7 @@ export function createSuspendedCalls(
         subscriptions: () => [],
         isHeard: () => false,
         notify: (_server, method, params) =>
-          LISTS.test(method) && tellListening(call, sessions, notificationFrame(method, params)),
+          LISTS.test(method) && notifyListening(call, sessions, notificationFrame(method, params)),
         ask: (asking) => park.ask(asking),
       };
     };

@@ -27,14 +27,14 @@ const MESSAGE = 'notifications/message';
 /** No subscription has a longer URI (`uriBytes`). */
 const MAX_URI_BYTES = 8192;
 
-type UpdateRooms = Pick<PipelineParts, 'sessions' | 'preferences'>;
+type UpdateParts = Pick<PipelineParts, 'sessions' | 'preferences'>;
 
 /**
  * All sessions together, as the servers' shared links use them. For a server that asks its users, each session
  * connection has the subscriptions of its session; only clients without a session have none.
  */
-export function everybodyOf(rooms: UpdateRooms & Pick<PipelineParts, 'runtime' | 'limits' | 'snapshots'>): Everybody {
-  const { runtime, limits, sessions, preferences, snapshots } = rooms;
+export function everybodyOf(parts: UpdateParts & Pick<PipelineParts, 'runtime' | 'limits' | 'snapshots'>): Everybody {
+  const { runtime, limits, sessions, preferences, snapshots } = parts;
   const paces = new CappedMap<string, UpdatePace>('call.update-paces', limits.servers, 'drop-oldest', runtime.ceilings);
   const whose = (server: string): SessionKind =>
     snapshots.current.servers.some(({ slug, interactive }) => slug === server && interactive) ? 'ephemeral' : 'all';
@@ -85,9 +85,9 @@ function holdsServer(path: string, server: string, groups: readonly GroupSpec[])
 export function connectionOwnerOf(
   session: Session,
   access: Access,
-  rooms: UpdateRooms & Pick<PipelineParts, 'questions'>,
+  parts: UpdateParts & Pick<PipelineParts, 'questions'>,
 ): ConnectionOwner {
-  const { sessions, preferences, questions } = rooms;
+  const { sessions, preferences, questions } = parts;
   const { random: id, capabilityBits } = session;
   return {
     ...{ id, access, share: session.owner },
@@ -110,7 +110,7 @@ export function connectionOwnerOf(
 }
 
 /** Sends to stateless listeners with this user, key and address in this worker. Returns false when there are none. */
-export function tellListening(
+export function notifyListening(
   { principal, viewName }: Pick<Caller, 'principal' | 'viewName'>,
   sessions: PipelineParts['sessions'],
   frame: Buffer,

@@ -19,7 +19,7 @@ interface CreateOptions extends HubOptions {
 }
 
 export async function createKey(options: CreateOptions): Promise<void> {
-  const talk = hubConnectionFrom(options);
+  const hub = hubConnectionFrom(options);
   if (options.role !== 'owner' && options.role !== 'member') {
     throw new CliFailure(EXIT.usage, `--role is owner or member, not ${JSON.stringify(options.role)}`);
   }
@@ -33,9 +33,9 @@ export async function createKey(options: CreateOptions): Promise<void> {
     ...(options.expires === undefined ? {} : { expiresAtMs: expiryFrom(options.expires) }),
   };
   const made = bodyOf<KeyMade>(
-    await askControl(talk.address, { method: 'POST', path: '/api/keys', body: wish, timeoutMs: talk.timeoutMs }),
+    await askControl(hub.address, { method: 'POST', path: '/api/keys', body: wish, timeoutMs: hub.timeoutMs }),
   );
-  showMade(made, talk.json);
+  showMade(made, hub.json);
 }
 
 function expiryFrom(days: string): number {
@@ -56,9 +56,9 @@ function showMade(made: KeyMade, json: boolean): void {
 }
 
 export async function listKeys(options: HubOptions): Promise<void> {
-  const talk = hubConnectionFrom(options);
-  const answer = bodyOf<KeysAnswer>(await askControl(talk.address, { path: '/api/keys', timeoutMs: talk.timeoutMs }));
-  if (talk.json) {
+  const hub = hubConnectionFrom(options);
+  const answer = bodyOf<KeysAnswer>(await askControl(hub.address, { path: '/api/keys', timeoutMs: hub.timeoutMs }));
+  if (hub.json) {
     printJson(answer);
     return;
   }
@@ -90,27 +90,27 @@ function dateOf(atMs: number | undefined): string {
 }
 
 export async function rotateKey(id: string, options: HubOptions): Promise<void> {
-  const talk = hubConnectionFrom(options);
+  const hub = hubConnectionFrom(options);
   const made = bodyOf<KeyMade>(
-    await askControl(talk.address, {
+    await askControl(hub.address, {
       method: 'POST',
       path: `/api/keys/${encodeURIComponent(id)}/rotate`,
-      timeoutMs: talk.timeoutMs,
+      timeoutMs: hub.timeoutMs,
     }),
   );
-  showMade(made, talk.json);
+  showMade(made, hub.json);
 }
 
 export async function revokeKey(id: string, options: HubOptions): Promise<void> {
-  const talk = hubConnectionFrom(options);
+  const hub = hubConnectionFrom(options);
   const gone = bodyOf<KeyRevoked>(
-    await askControl(talk.address, {
+    await askControl(hub.address, {
       method: 'DELETE',
       path: `/api/keys/${encodeURIComponent(id)}`,
-      timeoutMs: talk.timeoutMs,
+      timeoutMs: hub.timeoutMs,
     }),
   );
-  if (talk.json) printJson(gone);
+  if (hub.json) printJson(gone);
   else print(`Key ${gone.key.prefix}… of ${gone.key.user} for ${gone.key.name} is revoked.`);
   demandConfirmation(gone);
 }

@@ -5,7 +5,7 @@ import type { LogsAnswer, RestartAnswer, ServerAnswer, ServersAnswer } from '../
 import { homeOf, serverNotes } from '../admin/server-notes.ts';
 import { withoutStop } from '../model/sentence.ts';
 import { CliFailure, EXIT } from '../operator/exit.ts';
-import { type HubOptions, hubConnectionFrom, type Talk } from '../operator/hub-options.ts';
+import { type HubConnection, type HubOptions, hubConnectionFrom } from '../operator/hub-options.ts';
 import { askControl, bodyOf } from '../operator/hub-request.ts';
 import { paint, print, printJson, say, table, withProgress } from '../operator/output.ts';
 import { plain } from '../operator/printable.ts';
@@ -22,9 +22,9 @@ const COLOURS: Readonly<Record<string, string>> = {
 const LOOK_MS = 250;
 
 export async function listServers(options: HubOptions): Promise<void> {
-  const talk = hubConnectionFrom(options);
-  const answer = await servers(talk);
-  if (talk.json) printJson(answer);
+  const hub = hubConnectionFrom(options);
+  const answer = await servers(hub);
+  if (hub.json) printJson(answer);
   else {
     print(serverTable(answer.servers));
     for (const { name, slug, shadowed = [] } of answer.servers)
@@ -53,34 +53,34 @@ function rowOf(server: ServerAnswer): string[] {
   ];
 }
 
-async function servers(talk: Talk): Promise<ServersAnswer> {
-  return bodyOf<ServersAnswer>(await askControl(talk.address, { path: '/api/servers', timeoutMs: talk.timeoutMs }));
+async function servers(hub: HubConnection): Promise<ServersAnswer> {
+  return bodyOf<ServersAnswer>(await askControl(hub.address, { path: '/api/servers', timeoutMs: hub.timeoutMs }));
 }
 
 export async function restartServer(name: string, options: HubOptions): Promise<void> {
-  const talk = hubConnectionFrom(options);
+  const hub = hubConnectionFrom(options);
   const path = `/api/servers/${encodeURIComponent(name)}/restart`;
   const answer = bodyOf<RestartAnswer>(
-    await askControl(talk.address, { method: 'POST', path, timeoutMs: talk.timeoutMs }),
+    await askControl(hub.address, { method: 'POST', path, timeoutMs: hub.timeoutMs }),
   );
   for (const failure of answer.failed) say(`hub ${failure.hub}: ${failure.message}`);
   if (answer.restarting.length === 0) throw new CliFailure(EXIT.error, `No hub restarted ${name}.`);
-  const state = await withProgress(`restarting ${name}`, () => untilSettled(name, talk));
-  if (talk.json) printJson({ ...answer, state });
+  const state = await withProgress(`restarting ${name}`, () => untilSettled(name, hub));
+  if (hub.json) printJson({ ...answer, state });
   else print(`${name} is ${state}.`);
 }
 
 /** Polls until a worker reports a state that is newer than the request and final, or the time is up. */
-async function untilSettled(name: string, talk: Talk): Promise<string> {
+async function untilSettled(name: string, hub: HubConnection): Promise<string> {
   const bornMs = performance.now();
   for (;;) {
     await new Promise<void>((done) => setTimeout(done, LOOK_MS));
-    const server = (await servers(talk)).servers.find((one) => one.name === name || one.slug === name);
+    const server = (await servers(hub)).servers.find((one) => one.name === name || one.slug === name);
     const elapsedMs = performance.now() - bornMs;
     const settled = server?.hubs.some(
       (hub) => hub.sinceMs <= elapsedMs && (hub.state === 'ready' || (hub.state === 'waiting' && hub.restarts > 0)),
     );
-    if (settled || elapsedMs > talk.timeoutMs) {
+    if (settled || elapsedMs > hub.timeoutMs) {
       const state = server?.state ?? 'unknown';
       return server?.cause ? `${state} (${withoutStop(server.cause)})` : state;
     }
@@ -88,14 +88,14 @@ async function untilSettled(name: string, talk: Talk): Promise<string> {
 }
 
 export async function serverLogs(name: string, options: HubOptions): Promise<void> {
-  const talk = hubConnectionFrom(options);
+  const hub = hubConnectionFrom(options);
   const answer = bodyOf<LogsAnswer>(
-    await askControl(talk.address, {
+    await askControl(hub.address, {
       path: `/api/servers/${encodeURIComponent(name)}/logs`,
-      timeoutMs: talk.timeoutMs,
+      timeoutMs: hub.timeoutMs,
     }),
   );
-  if (talk.json) {
+  if (hub.json) {
     printJson(answer);
     return;
   }

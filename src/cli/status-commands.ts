@@ -7,7 +7,7 @@ import { readdir } from 'node:fs/promises';
 import type { ReloadAnswer, StatusAnswer, WaitAnswer, WaitsAnswer } from '../admin/contract.ts';
 import { demandConfirmation } from '../operator/confirmation.ts';
 import { CliFailure, EXIT } from '../operator/exit.ts';
-import { type HubOptions, hubConnectionFrom, type Talk } from '../operator/hub-options.ts';
+import { type HubConnection, type HubOptions, hubConnectionFrom } from '../operator/hub-options.ts';
 import { askControl, askHub, bodyOf } from '../operator/hub-request.ts';
 import { print, printJson, say, table } from '../operator/output.ts';
 import { plain } from '../operator/printable.ts';
@@ -15,11 +15,9 @@ import { ago } from '../runtime/ago.ts';
 import { serverTable } from './servers-commands.ts';
 
 export async function status(options: HubOptions): Promise<void> {
-  const talk = hubConnectionFrom(options);
-  const answer = bodyOf<StatusAnswer>(
-    await askControl(talk.address, { path: '/api/status', timeoutMs: talk.timeoutMs }),
-  );
-  if (talk.json) {
+  const hub = hubConnectionFrom(options);
+  const answer = bodyOf<StatusAnswer>(await askControl(hub.address, { path: '/api/status', timeoutMs: hub.timeoutMs }));
+  if (hub.json) {
     printJson(answer);
     return;
   }
@@ -47,9 +45,9 @@ export async function status(options: HubOptions): Promise<void> {
 }
 
 export async function waits(options: HubOptions): Promise<void> {
-  const talk = hubConnectionFrom(options);
-  const answer = await askedEverywhere(talk);
-  if (talk.json) {
+  const hub = hubConnectionFrom(options);
+  const answer = await askedEverywhere(hub);
+  if (hub.json) {
     printJson(answer);
     return;
   }
@@ -64,24 +62,24 @@ export async function waits(options: HubOptions): Promise<void> {
   for (const { hub, message } of answer.silent) say(`hub ${hub} did not answer: ${message}`);
 }
 
-async function askedEverywhere(talk: Talk): Promise<WaitsAnswer> {
+async function askedEverywhere(hub: HubConnection): Promise<WaitsAnswer> {
   try {
-    return bodyOf<WaitsAnswer>(await askControl(talk.address, { path: '/api/waits', timeoutMs: talk.timeoutMs }));
+    return bodyOf<WaitsAnswer>(await askControl(hub.address, { path: '/api/waits', timeoutMs: hub.timeoutMs }));
   } catch (fault) {
-    const hubs = await hubSlots(talk);
+    const hubs = await hubSlots(hub);
     if (hubs.length === 0) throw fault;
     say('control does not answer; asking the hubs one by one');
-    return hubsAlone(talk, hubs);
+    return hubsAlone(hub, hubs);
   }
 }
 
-async function hubsAlone(talk: Talk, slots: readonly number[]): Promise<WaitsAnswer> {
+async function hubsAlone(hub: HubConnection, slots: readonly number[]): Promise<WaitsAnswer> {
   const processes: { process: string; waits: readonly WaitAnswer[] }[] = []; // bounded by: hubs
   const silent: { hub: number; message: string }[] = []; // bounded by: hubs
   for (const slot of slots) {
     try {
       const body = bodyOf<{ waits: WaitAnswer[] }>(
-        await askHub(talk.address, slot, { path: '/api/waits', timeoutMs: Math.min(talk.timeoutMs, 2000) }),
+        await askHub(hub.address, slot, { path: '/api/waits', timeoutMs: Math.min(hub.timeoutMs, 2000) }),
       );
       processes.push({ process: `hub-${slot}`, waits: body.waits });
     } catch (fault) {
@@ -91,9 +89,9 @@ async function hubsAlone(talk: Talk, slots: readonly number[]): Promise<WaitsAns
   return { processes, silent };
 }
 
-async function hubSlots(talk: Talk): Promise<number[]> {
+async function hubSlots(hub: HubConnection): Promise<number[]> {
   try {
-    const names = await readdir(talk.address.runDir);
+    const names = await readdir(hub.address.runDir);
     return names
       .flatMap((name) => (/^hub-(\d+)\.sock$/.test(name) ? [Number(name.slice(4, -5))] : []))
       .sort((a, b) => a - b);
@@ -103,11 +101,11 @@ async function hubSlots(talk: Talk): Promise<number[]> {
 }
 
 export async function reload(options: HubOptions): Promise<void> {
-  const talk = hubConnectionFrom(options);
-  const asked = await askControl(talk.address, {
+  const hub = hubConnectionFrom(options);
+  const asked = await askControl(hub.address, {
     method: 'POST',
     path: '/api/config/reload',
-    timeoutMs: talk.timeoutMs,
+    timeoutMs: hub.timeoutMs,
   });
   if (asked.status === 422) {
     const errors = (asked.body as { error?: { errors?: readonly string[] } }).error?.errors ?? [];
@@ -117,7 +115,7 @@ export async function reload(options: HubOptions): Promise<void> {
     );
   }
   const answer = bodyOf<ReloadAnswer>(asked);
-  if (talk.json) printJson(answer);
+  if (hub.json) printJson(answer);
   else
     print(
       `${answer.file}: ${answer.servers} servers (${answer.added.length} added, ${answer.removed.length} removed, ${answer.changed.length} changed)`,

@@ -4,7 +4,7 @@
  */
 
 import { CliFailure, EXIT } from '../operator/exit.ts';
-import { type HubOptions, hubConnectionFrom, type Talk } from '../operator/hub-options.ts';
+import { type HubConnection, type HubOptions, hubConnectionFrom } from '../operator/hub-options.ts';
 import { askHub, bodyOf } from '../operator/hub-request.ts';
 import { print, printJson, say, table, withProgress } from '../operator/output.ts';
 import { plain } from '../operator/printable.ts';
@@ -31,9 +31,9 @@ interface Content {
 }
 
 export async function listTools(path: string | undefined, options: HubOptions): Promise<void> {
-  const talk = hubConnectionFrom(options);
-  const body = await rpc(talk, path, 'tools/list', {});
-  if (talk.json) {
+  const hub = hubConnectionFrom(options);
+  const body = await rpc(hub, path, 'tools/list', {});
+  if (hub.json) {
     printJson(body.result);
     return;
   }
@@ -52,12 +52,12 @@ interface CallOptions extends HubOptions {
 }
 
 export async function callTool(tool: string, pairs: readonly string[], options: CallOptions): Promise<void> {
-  const talk = hubConnectionFrom(options);
+  const hub = hubConnectionFrom(options);
   const args = options.argsJson === undefined ? argumentsFrom(pairs) : objectFrom(options.argsJson);
   const body = await withProgress(`calling ${tool}`, () =>
-    rpc(talk, undefined, 'tools/call', { name: tool, arguments: args }),
+    rpc(hub, undefined, 'tools/call', { name: tool, arguments: args }),
   );
-  if (talk.json) printJson(body.result);
+  if (hub.json) printJson(body.result);
   else
     for (const part of body.result?.content ?? [])
       print(
@@ -99,13 +99,13 @@ function objectFrom(json: string): unknown {
   throw new CliFailure(EXIT.usage, '--args-json must be one JSON object.');
 }
 
-async function rpc(talk: Talk, path: string | undefined, method: string, params: unknown): Promise<RpcBody> {
+async function rpc(hub: HubConnection, path: string | undefined, method: string, params: unknown): Promise<RpcBody> {
   const where = path === undefined ? '/mcp' : `/mcp/${encodeURIComponent(path)}`;
-  const asked = await askHub(talk.address, 1, {
+  const asked = await askHub(hub.address, 1, {
     method: 'POST',
     path: where,
     body: { jsonrpc: '2.0', id: 1, method, params },
-    timeoutMs: talk.timeoutMs,
+    timeoutMs: hub.timeoutMs,
   });
   const body = asked.body as RpcBody;
   if (body?.error === undefined) return bodyOf<RpcBody>(asked);

@@ -67,12 +67,14 @@ function ofTakenPort({ portTakenBy: taken }: Seen): Finding[] {
 
 function ofProcess(one: SeenProcess): Finding[] {
   const who = `${one.role} (pid ${one.pid})`;
-  const isGuard = one.role === 'guard';
-  const replaced = isGuard
+  const isSupervisor = one.role === 'guard';
+  const replaced = isSupervisor
     ? `Nobody replaces the supervisor but systemd: \`kill -9 ${one.pid}\` ends everything with it, then start it again.`
     : 'The supervisor replaces it within 8 s; if it does not, look at the supervisor.';
   if (one.state === 'T' || one.state === 't')
-    return [bad(`${who} is stopped (SIGSTOP or a debugger).`, `\`kill -CONT ${one.pid}\`. ${isGuard ? '' : replaced}`)];
+    return [
+      bad(`${who} is stopped (SIGSTOP or a debugger).`, `\`kill -CONT ${one.pid}\`. ${isSupervisor ? '' : replaced}`),
+    ];
   if (one.state === 'D')
     return [bad(`${who} is stuck in the kernel (${one.sleepsIn || 'disk or network file system'}).`, replaced)];
   if (one.state === 'Z') return [bad(`${who} has ended, and its parent has not noticed.`, replaced)];

@@ -17,12 +17,12 @@ import { readKernelFunction } from '../supervisor/proc.ts';
 import {
   childrenOf,
   environOf,
-  guardOf,
   holderOf,
   holderOfPort,
   listenersOf,
   namesIn,
   parsed,
+  supervisorOf,
   textOf,
 } from './processes.ts';
 
@@ -106,7 +106,7 @@ export interface Seen {
  * directory. `port` is the port on which a hub would listen.
  */
 export async function inspect(dataDirGiven: string, pid: number | undefined, port: number): Promise<Seen> {
-  const guard = pid === undefined ? holderOf(dataDirGiven) : guardOf(pid);
+  const guard = pid === undefined ? holderOf(dataDirGiven) : supervisorOf(pid);
   const children = guard === undefined ? [] : childrenOf(guard);
   const parts = children.filter((child) => environOf(child)[PROCESS_ENV.role] !== undefined);
   const dataDir =

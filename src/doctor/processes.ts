@@ -23,7 +23,7 @@ function lockText(path: string): string {
 }
 
 /** Returns the supervisor of a process, which may be the supervisor itself or one of its children. */
-export function guardOf(pid: number): number | undefined {
+export function supervisorOf(pid: number): number | undefined {
   if (childrenOf(pid).some((child) => environOf(child)[PROCESS_ENV.role] !== undefined)) return pid;
   if (environOf(pid)[PROCESS_ENV.role] === undefined) return undefined;
   return parentOf(pid);

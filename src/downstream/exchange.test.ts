@@ -30,7 +30,7 @@ function exchangeWith(accept: string | undefined, id = '"k 1"') {
   const { runtime } = frozenRuntime();
   const limits = limitsFrom({});
   const sessions = createSessions({ runtime, limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
-  const rooms = {
+  const parts = {
     runtime,
     limits,
     sessions,
@@ -39,9 +39,9 @@ function exchangeWith(accept: string | undefined, id = '"k 1"') {
     questions: createQuestions({ runtime, limits, slot: 1 }),
   };
   const request = fakeRequest(accept === undefined ? {} : { accept });
-  const exchange = new Exchange({ request, response: response.asResponse(), owner: 'k' }, envelope, rooms);
+  const exchange = new Exchange({ request, response: response.asResponse(), owner: 'k' }, envelope, parts);
   exchange.forCaller(accessOf('alice'));
-  return { exchange, response, ...rooms };
+  return { exchange, response, ...parts };
 }
 
 function sessionOf(sessions: Sessions, version = '2025-11-25'): Session {

@@ -26,7 +26,7 @@ const ERROR_MEMBER = Buffer.from(',"error":');
 const TAIL = Buffer.from('}');
 const NOTHING = Buffer.alloc(0);
 
-export interface ExchangeRooms {
+export interface ExchangeParts {
   readonly streams: Streams;
   readonly resumableStreams: ResumableStreams;
   readonly sessions: Sessions;
@@ -44,7 +44,7 @@ export class Exchange implements BackChannel {
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #owner: string;
-  readonly #rooms: ExchangeRooms;
+  readonly #parts: ExchangeParts;
   readonly #idRaw: Buffer;
   readonly #acceptsSse: boolean;
   #access: Access | undefined;
@@ -54,11 +54,11 @@ export class Exchange implements BackChannel {
   #answered = false;
   readonly progressToken = undefined;
 
-  constructor({ request, response, owner }: ExchangeOf, envelope: Envelope, rooms: ExchangeRooms) {
+  constructor({ request, response, owner }: ExchangeOf, envelope: Envelope, parts: ExchangeParts) {
     this.#request = request;
     this.#response = response;
     this.#owner = owner;
-    this.#rooms = rooms;
+    this.#parts = parts;
     this.#idRaw = answerId(envelope);
     this.#acceptsSse = acceptsEventStream(request.headers);
   }
@@ -85,7 +85,7 @@ export class Exchange implements BackChannel {
     if (this.#answered || this.#stream || !this.#acceptsSse) return;
     const access = this.#access;
     if (!access || this.#response.headersSent || this.#response.destroyed) return;
-    const { streams, resumableStreams } = this.#rooms;
+    const { streams, resumableStreams } = this.#parts;
     const session = this.#session;
     const resumable = session && resumableStreams.open(session, this.#idRaw, access);
     const stream = streams.open(this.#response, { owner: this.#owner, access }, () => {
@@ -114,7 +114,7 @@ export class Exchange implements BackChannel {
     const session = this.#session;
     if (!session || this.#answered) return new Refusal('client-cannot-be-asked');
     this.becomeStream();
-    const { questions, sessions } = this.#rooms;
+    const { questions, sessions } = this.#parts;
     const send = (frame: Buffer) =>
       this.#resumable && !this.#answered ? this.#resumable.send(frame) : sessions.send(session, frame);
     return questions.ask({ ...asking, session, send });

@@ -11,10 +11,10 @@ import type { Envelope } from '../protocol/message.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Session } from '../session/sessions.ts';
 import type { Authorized } from './authorized.ts';
-import { Exchange, type ExchangeRooms } from './exchange.ts';
+import { Exchange, type ExchangeParts } from './exchange.ts';
 import { guardCallback, onceClosed, whenSettled } from './guarded-http.ts';
 
-export interface MessageParts extends ExchangeRooms {
+export interface MessageParts extends ExchangeParts {
   readonly runtime: Runtime;
   readonly pipeline: RequestPipeline;
 }

@@ -17,13 +17,13 @@ import { paramSpan } from '../protocol/scan.ts';
 import { withoutParam, withValue } from '../protocol/write.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Authorized } from './authorized.ts';
-import type { ExchangeRooms } from './exchange.ts';
+import type { ExchangeParts } from './exchange.ts';
 import { writeRefusal } from './http-answer.ts';
 import { answerMessage } from './http-message.ts';
 import { openListen } from './listen.ts';
 import { isHop, type PeerWorkers } from './peer-workers.ts';
 
-export interface StatelessParts extends ExchangeRooms {
+export interface StatelessParts extends ExchangeParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly pipeline: RequestPipeline;

@@ -29,7 +29,7 @@ export interface WorkerSocketParts {
   readonly beat: () => Heartbeat;
   readonly failures: FailureLog;
   /** Serves `/peer/<slug>` to other workers. */
-  readonly peerDoor: Handler;
+  readonly peerEndpoint: Handler;
   /** Serves `/handover` to the replacement of this worker. */
   readonly handover: Handler;
   /** Serves `/holders/<server>/<hash>` to other workers. */
@@ -91,7 +91,7 @@ export function createWorkerSocket(parts: WorkerSocketParts): Handler {
     const path = (request.url ?? '/').replace(/\?.*/s, '');
     const read = reads.get(path);
     if (read) return acceptsRead(request, response) ? read(response) : undefined;
-    if (path.startsWith('/peer/')) return parts.peerDoor(request, response);
+    if (path.startsWith('/peer/')) return parts.peerEndpoint(request, response);
     if (path === '/handover' || path.startsWith('/handover/')) return parts.handover(request, response);
     if (path.startsWith('/holders/')) return parts.holders(request, response);
     if (path.startsWith('/names/')) return parts.names(request, response);

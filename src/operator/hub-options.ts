@@ -9,13 +9,13 @@ export interface HubOptions {
   readonly timeout: string;
 }
 
-export interface Talk {
+export interface HubConnection {
   readonly address: HubAddress;
   readonly timeoutMs: number;
   readonly json: boolean;
 }
 
-export function hubConnectionFrom(options: HubOptions): Talk {
+export function hubConnectionFrom(options: HubOptions): HubConnection {
   const seconds = Number(options.timeout);
   if (!Number.isFinite(seconds) || seconds <= 0 || seconds > 3600) {
     throw new CliFailure(

@@ -19,7 +19,7 @@ function worker() {
   const sessions = createSessions({ runtime, limits, keyRing: createKeyRing([Buffer.alloc(32, 's')]) });
   const preferences = createSessionPreferences({ runtime, limits });
   sessions.onEnd((id) => preferences.remove(id));
-  const registry = { statuses: () => [], wishesChanged() {} };
+  const registry = { statuses: () => [], preferencesChanged() {} };
   const records = createSessionRecords({ sessions, preferences, registry: registry as never });
   const sent: SessionRecord[] = [];
   records.onRecord((record) => sent.push(record));

@@ -27,7 +27,7 @@ export function createSessionRecords(modules: {
         if (wishes === undefined) sessions.applyTombstone({ id, atMs, owner });
         else if (!sessions.hasEnded(id) && preferences.applyStored({ id, atMs, json: wishes, owner })) hasNews = true;
       }
-      if (hasNews) for (const { server } of registry.statuses()) registry.wishesChanged(server);
+      if (hasNews) for (const { server } of registry.statuses()) registry.preferencesChanged(server);
     },
     onRecord(listener) {
       sessions.onTombstone((tombstone) => listener({ ...tombstone, wishes: undefined }));

@@ -29,28 +29,28 @@ export interface TransportDeps {
   readonly sessions: SessionMemory;
 }
 
-export function transportMaker(ground: TransportDeps): TransportMaker {
+export function transportMaker(deps: TransportDeps): TransportMaker {
   return (spec, events, isShared) => {
     const { transport } = spec;
-    if (transport.kind === 'stdio') return createStdioTransport({ ...ground, spec, process: transport, events });
-    if (transport.kind === 'sse') return createSseTransport({ ...ground, spec, sse: transport, events });
+    if (transport.kind === 'stdio') return createStdioTransport({ ...deps, spec, process: transport, events });
+    if (transport.kind === 'sse') return createSseTransport({ ...deps, spec, sse: transport, events });
     const isRemembered = isShared && transport.launch === undefined;
     const remembered = isRemembered
-      ? { memory: ground.sessions, target: sessionTarget(spec.slug, transport) }
+      ? { memory: deps.sessions, target: sessionTarget(spec.slug, transport) }
       : undefined;
     if (transport.untyped) {
       return createUntypedTransport({
-        runtime: ground.runtime,
+        runtime: deps.runtime,
         server: spec.name,
         events,
         makeHttp: (own) =>
-          createHttpTransport({ ...ground, spec, http: transport, events: own, launched: undefined, remembered }),
-        makeSse: (own) => createSseTransport({ ...ground, spec, sse: transport, events: own }),
+          createHttpTransport({ ...deps, spec, http: transport, events: own, launched: undefined, remembered }),
+        makeSse: (own) => createSseTransport({ ...deps, spec, sse: transport, events: own }),
       });
     }
     const launched = transport.launch
       ? createLaunched({
-          ...ground,
+          ...deps,
           spec,
           process: transport.launch,
           events: {
@@ -61,6 +61,6 @@ export function transportMaker(ground: TransportDeps): TransportMaker {
           },
         })
       : undefined;
-    return createHttpTransport({ ...ground, spec, http: transport, events, launched, remembered });
+    return createHttpTransport({ ...deps, spec, http: transport, events, launched, remembered });
   };
 }

@@ -143,7 +143,7 @@ export function createWorkerParts(options: WorkerPartsOptions): WorkerParts {
     const servers = new Set(preferences.subscriptions(id).map(({ server }) => server)); // bounded by: one session's wishes
     preferences.remove(id);
     registry.sessionEnded(id);
-    for (const server of servers) registry.wishesChanged(server);
+    for (const server of servers) registry.preferencesChanged(server);
   });
   const access = watchAccess({
     runtime,
@@ -264,14 +264,14 @@ export function createWorkerParts(options: WorkerPartsOptions): WorkerParts {
   const listening = { ...http, proxies, pacing, classes: createHttpClasses(http) };
   const pages = (): Snapshot['settings'] => snapshots.current.settings;
   const front = createListener({ ...listening, name: 'front', handler: router, pages, pacesReads: true });
-  const privateDoor = createWorkerSocket({
+  const workerSocket = createWorkerSocket({
     ...{ runtime, limits, endpoint, health, registry, beat, failures },
-    peerDoor: createPeerEndpoint({ runtime, limits, registry }),
+    peerEndpoint: createPeerEndpoint({ runtime, limits, registry }),
     handover: (request, response) => options.handover.serve(registry, request, response),
     holders: (request, response) => holders.serve(registry.holdsSession, request, response),
     names: (request, response) => lateNames.serve(request, response),
   });
-  const privateFront = createListener({ ...listening, name: 'private', handler: privateDoor });
+  const privateFront = createListener({ ...listening, name: 'private', handler: workerSocket });
 
   function beat(): Heartbeat {
     const { rssBytes, heapBytes, loopMaxMs } = options.gauges();

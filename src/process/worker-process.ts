@@ -195,12 +195,12 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
   await searchPath.start(boot);
   // The listener also listens on a private socket, because Node starts its timeouts for slow clients only on a server
   // that listens.
-  const [bootFront, bootDoor] = bootSocketNames(process.pid);
+  const [bootFront, bootSocket] = bootSocketNames(process.pid);
   const unsafe = unsafeSocketDir(runDir);
   if (unsafe !== undefined) throw new HubError('internal', { message: `The socket directory is not safe: ${unsafe}` });
   for (const [listener, name] of [
     [parts.front, bootFront],
-    [parts.privateFront, bootDoor],
+    [parts.privateFront, bootSocket],
   ] as const) {
     const path = join(runDir, name);
     await listener.listen({ path }, boot);
@@ -211,7 +211,7 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
   const takeNames = async (deadline: Deadline): Promise<void> => {
     for (const [from, to] of [
       [bootFront, frontSocketName(slot)],
-      [bootDoor, socketName('hub', slot)],
+      [bootSocket, socketName('hub', slot)],
     ] as const) {
       const moved = rename(join(runDir, from), join(runDir, to));
       await runtime.waits.for(moved, { label: 'service-start', owner: to, deadline });

@@ -114,9 +114,9 @@ function look(watch: ConnectionWatch, cells: Int32Array, main: MessagePort, orde
 }
 
 /** Ends a process whose loop is blocked and whose supervisor is gone: nothing else could end it. */
-function endOrphan(silentMs: number, looks: number, { guardPid, orphanMs, beatMs }: StallWatcherOrders): void {
+function endOrphan(silentMs: number, looks: number, { supervisorPid, orphanMs, beatMs }: StallWatcherOrders): void {
   if (silentMs < orphanMs || looks < Math.floor(orphanMs / beatMs) - 1) return;
-  if (process.ppid !== guardPid) process.kill(process.pid, 'SIGKILL');
+  if (process.ppid !== supervisorPid) process.kill(process.pid, 'SIGKILL');
 }
 
 function write(file: string, ms: number, stack: string): void {

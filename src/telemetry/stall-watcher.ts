@@ -31,7 +31,7 @@ export interface StallWatcherOrders {
   readonly beatMs: number;
   readonly stallMs: number;
   /** Parent of this process while its supervisor lives. */
-  readonly guardPid: number;
+  readonly supervisorPid: number;
   /** A stall of this length in ms without a supervisor ends the process. */
   readonly orphanMs: number;
 }
@@ -102,7 +102,7 @@ export class StallWatcher {
       socketPath: join(runDir, loopSocketName(process.pid)),
       beatMs: BEAT_MS,
       stallMs: STALL_MS,
-      guardPid: process.ppid,
+      supervisorPid: process.ppid,
       orphanMs: ORPHAN_MS,
     };
     const faulted = (fault: unknown): void =>

@@ -52,7 +52,7 @@ export interface ServerRegistry extends Service {
   /** Subscribes the shared link of a server now to those of these resources that are new to it. */
   subscriptionsAdded(slug: string, uris: readonly string[]): void;
   /** Sends the shared link's changes in log level and subscriptions, after those of sessions have changed. */
-  wishesChanged(slug: string): void;
+  preferencesChanged(slug: string): void;
   /** The client of a session has other roots: notifies servers that have requested them. */
   rootsChanged(id: string): void;
   /** Closes the connections of a session that has ended. */

@@ -70,7 +70,7 @@ export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry
   /**
    * Returns the shared link's client side; for a server that asks its users, subscriptions go over session connections.
    */
-  function talkOf({ slug: server, interactive }: ServerSpec): ClientContext {
+  function clientContextOf({ slug: server, interactive }: ServerSpec): ClientContext {
     const { everybody } = parts;
     return {
       ...(interactive ? LISTER : { capabilityBits: 0 }),
@@ -92,7 +92,7 @@ export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry
     };
   }
 
-  function lanesOf(spec: ServerSpec, toolHeaders: ToolHeaders): SessionConnections {
+  function sessionConnectionsOf(spec: ServerSpec, toolHeaders: ToolHeaders): SessionConnections {
     const { version } = parts;
     const makeTransport = (own: ServerSpec, events: TransportEvents) => parts.makeTransport(own, events, false);
     const spoken = () => members.get(spec.slug)?.link.view.hello?.version ?? parts.spokenBefore(spec.slug);
@@ -111,7 +111,7 @@ export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry
     const openingBefore = () => parts.openingBefore?.(spec.slug);
     const link: Link = new Link({
       ...{ runtime, limits, spec, kind, makeTransport, startGate, toolHeaders, spokenBefore, version: parts.version },
-      ...{ clientContext: talkOf(spec), sharing: sharingOf(spec), patienceMs, openingBefore },
+      ...{ clientContext: clientContextOf(spec), sharing: sharingOf(spec), patienceMs, openingBefore },
       listed: (raw, isSame) => {
         // Also when this link uses the 2025 era: session connections to a server of both eras may use the newer one.
         if (spec.transport.kind !== 'stdio') toolHeaders.learn(raw.tools ?? []);
@@ -121,7 +121,7 @@ export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry
       ready: () => pipeline.becameReady(),
     });
     const pipeline: UpstreamPipeline = new UpstreamPipeline({ runtime, limits, spec, link });
-    const sessionConnections = spec.interactive ? lanesOf(spec, toolHeaders) : undefined;
+    const sessionConnections = spec.interactive ? sessionConnectionsOf(spec, toolHeaders) : undefined;
     if (!members.set(spec.slug, { spec, link, pipeline, sessionConnections })) {
       const fault = `more than ${limits.servers} servers; raise the limit servers`;
       runtime.bus.publish({ type: 'task-faulted', task: `server ${spec.slug}`, fault });
@@ -241,7 +241,7 @@ export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry
     },
     subscribed: (slug, uri, isWanted) => members.get(slug)?.link.clientSide?.subscribed(uri, isWanted),
     subscriptionsAdded: (slug, uris) => members.get(slug)?.link.clientSide?.subscriptionsAdded(uris),
-    wishesChanged: (slug) => members.get(slug)?.link.clientSide?.wishesChanged(),
+    preferencesChanged: (slug) => members.get(slug)?.link.clientSide?.preferencesChanged(),
     rootsChanged(id) {
       for (const { sessionConnections } of members.values()) sessionConnections?.rootsChanged(id);
     },

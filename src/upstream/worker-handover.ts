@@ -21,7 +21,7 @@ export interface WorkerHandoverParts {
   readonly mark: string;
 }
 
-type TakingFleet = Pick<ServerRegistry, 'heldElsewhere' | 'status' | 'move' | 'hasCallsFrom'>;
+type TakingRegistry = Pick<ServerRegistry, 'heldElsewhere' | 'status' | 'move' | 'hasCallsFrom'>;
 
 /** The response to `GET /handover`. */
 interface Held {
@@ -128,7 +128,7 @@ export class WorkerHandover {
    * Takes the servers from the predecessor in the background, each at a moment without calls, once it hands them over.
    * Calls `over` when the predecessor no longer answers.
    */
-  takeFrom(registry: TakingFleet, over: () => void): void {
+  takeFrom(registry: TakingRegistry, over: () => void): void {
     const { runtime, predecessor } = this.#parts;
     if (predecessor === undefined) return;
     runtime.scope.run('take servers', async () => {
@@ -174,7 +174,7 @@ export class WorkerHandover {
   }
 
   /** `held` is undefined when the predecessor does not answer. */
-  #look(registry: TakingFleet, held: Held | undefined): void {
+  #look(registry: TakingRegistry, held: Held | undefined): void {
     const nowMs = this.#parts.runtime.clock.nowMs();
     const waiting = this.#waiting(registry);
     this.#predecessorMark = held?.mark ?? this.#predecessorMark;

@@ -58,24 +58,24 @@ export function turnFault(owner: string): HubError {
  * (still installing).
  */
 export async function prepareChild(
-  ground: ChildDeps,
+  deps: ChildDeps,
   steps: PrepareSteps,
   deadline: Deadline,
 ): Promise<{ plan: ChildPlan; installKey: string | undefined }> {
-  const { runtime, limits, spec, searchPath } = ground;
+  const { runtime, limits, spec, searchPath } = deps;
   const owner = spec.slug;
-  const cwd = resolve(ground.configDir, ground.process.cwd ?? '.');
-  const file = await findFile(ground, cwd, deadline);
-  const mark = `${ground.mark}.${owner}.${serial(runtime)}`;
-  const path = ground.process.env.PATH ?? searchPath.current();
-  const { env, stripped } = childEnvironment({ inherited: process.env, own: ground.process.env, path, mark });
+  const cwd = resolve(deps.configDir, deps.process.cwd ?? '.');
+  const file = await findFile(deps, cwd, deadline);
+  const mark = `${deps.mark}.${owner}.${serial(runtime)}`;
+  const path = deps.process.env.PATH ?? searchPath.current();
+  const { env, stripped } = childEnvironment({ inherited: process.env, own: deps.process.env, path, mark });
   const isolation = sameUser(await searchPath.lifeline(deadline));
-  const install = installPlan(ground.process);
+  const install = installPlan(deps.process);
   if (install) {
     const budgetMs = spec.installMs ?? limits.installMs;
     await installFirst(
       {
-        ...{ runtime, owner, plan: install, file, cwd, env, stripped, isolation, budgetMs, lock: ground.installLock },
+        ...{ runtime, owner, plan: install, file, cwd, env, stripped, isolation, budgetMs, lock: deps.installLock },
         begun: () => void steps.phase('install'),
         said: steps.said,
       },
@@ -83,10 +83,10 @@ export async function prepareChild(
     );
   }
   const command = {
-    ...{ runtime, limits, owner, mark, file, cwd, env, isolation, label: 'upstream-start', args: ground.process.args },
+    ...{ runtime, limits, owner, mark, file, cwd, env, isolation, label: 'upstream-start', args: deps.process.args },
     ...{ stdin: steps.stdin, stdout: steps.stdout },
   } satisfies ChildPlan;
-  const container = await containerPlan(command, ground, deadline);
+  const container = await containerPlan(command, deps, deadline);
   // Before the turn, because a container tool that hangs must not delay other servers.
   if (container) await endForgotten(command, container, deadline);
   // After an install the starts of others come first: packages that install at once would otherwise start at once.
@@ -100,9 +100,9 @@ export async function prepareChild(
 }
 
 /** Searches the path known now, then the one with the login shell's additions. */
-async function findFile(ground: ChildDeps, cwd: string, deadline: Deadline): Promise<string> {
-  const { runtime, spec, searchPath } = ground;
-  const { command, env } = ground.process;
+async function findFile(deps: ChildDeps, cwd: string, deadline: Deadline): Promise<string> {
+  const { runtime, spec, searchPath } = deps;
+  const { command, env } = deps.process;
   const look = () =>
     runtime.waits.for(findCommand({ command, cwd, path: env.PATH ?? searchPath.current() }), {
       ...{ label: 'upstream-start', owner: spec.slug, deadline },

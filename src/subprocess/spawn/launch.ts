@@ -51,9 +51,9 @@ export function createLaunched(options: ChildDeps & { readonly events: LaunchedE
     starting = own;
     if (over) throw new HubError('server-down', { message: `${spec.slug} was stopped.` });
     const port = await runtime.waits.for(freePort(), { label: 'upstream-start', owner: spec.slug, deadline: own });
-    const ground = { ...options, process: withPort(options.process, port) };
+    const deps = { ...options, process: withPort(options.process, port) };
     const steps = { stdin: 'ignore', stdout: 'text', phase: events.phase, said: events.said } as const;
-    const prepared = await prepareChild(ground, steps, own);
+    const prepared = await prepareChild(deps, steps, own);
     installKey = prepared.installKey;
     const started = await startChild(prepared.plan, { said: events.said, alive: events.alive, exited: died }, own);
     child = started;

@@ -31,7 +31,7 @@ export interface ClientQuestionsParts {
   readonly name: string;
   readonly clientContext: ClientContext;
   /** Returns the call that a request belongs to: that of the exchange, else the newest whose user can be asked. */
-  readonly flightOf: (exchange: number | undefined) => PendingRequest | undefined;
+  readonly requestOf: (exchange: number | undefined) => PendingRequest | undefined;
   /** Returns the server's own name for its request with this id. */
   readonly keyOf: (idRaw: string) => string | undefined;
   readonly reply: (frame: Buffer) => void;
@@ -48,7 +48,7 @@ export class ClientQuestions {
 
   /** Takes a request; returns false when no user can be asked. */
   take({ bytes, id, method, params }: Envelope, exchange: number | undefined): boolean {
-    const { clientContext, runtime, limits, server, name, flightOf, keyOf } = this.#parts;
+    const { clientContext, runtime, limits, server, name, requestOf, keyOf } = this.#parts;
     if (!QUESTIONS.has(method) || !clientContext.ask) return false;
     const own = params.at < 0 ? undefined : bytes.subarray(params.at, params.end);
     const shown = labelQuestion(method, own, { server, name, maxBytes: limits.questionBytes });
@@ -58,7 +58,7 @@ export class ClientQuestions {
       this.#parts.reply(errorFrame(idRaw, { code: -32602, message: shown.message }));
       return true;
     }
-    const pending = flightOf(exchange);
+    const pending = requestOf(exchange);
     const deadline = runtime.deadline(limits.askUserMs);
     const rawId = idRaw.toString('latin1');
     if (this.#open.has(rawId) || !this.#open.set(rawId, deadline)) {

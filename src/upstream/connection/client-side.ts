@@ -43,7 +43,7 @@ export class ClientSide {
     const { runtime, limits, server, name, clientContext, correlator } = parts;
     this.#asked = new ClientQuestions({
       ...{ runtime, limits, server, name, clientContext },
-      flightOf: (exchange) => this.#flightOf(exchange),
+      requestOf: (exchange) => this.#requestOf(exchange),
       keyOf: (idRaw) => correlator().questionKey(idRaw),
       reply: (frame) => correlator().aside(frame),
     });
@@ -63,18 +63,18 @@ export class ClientSide {
 
   /** Records that a call of a session has subscribed the connection to this resource, or unsubscribed it. */
   subscribed(uri: string, isWanted: boolean): void {
-    if (this.#listen) this.#listen.wishesChanged();
+    if (this.#listen) this.#listen.preferencesChanged();
     else this.#wishes.told(uri, isWanted);
   }
 
   subscriptionsAdded(uris: readonly string[]): void {
-    if (this.#listen) this.#listen.wishesChanged();
+    if (this.#listen) this.#listen.preferencesChanged();
     else this.#wishes.add(uris);
   }
 
-  wishesChanged(): void {
-    if (this.#listen) this.#listen.wishesChanged();
-    else this.#wishes.tellSoon();
+  preferencesChanged(): void {
+    if (this.#listen) this.#listen.preferencesChanged();
+    else this.#wishes.syncSoon();
   }
 
   /** Notifies a server that uses roots that the client's list has changed. */
@@ -85,7 +85,7 @@ export class ClientSide {
   notice({ bytes, method, params }: Envelope, exchange: number | undefined): void {
     if (method === ACKNOWLEDGED) return this.#listen?.acknowledged();
     const text = params.at < 0 ? EMPTY : Buffer.from(bytes.subarray(params.at, params.end));
-    const pending = method === 'notifications/message' ? this.#flightOf(exchange) : undefined;
+    const pending = method === 'notifications/message' ? this.#requestOf(exchange) : undefined;
     if (pending) pending.plan.back.notify(method, text);
     else this.#parts.clientContext.notice(method, text);
   }
@@ -108,7 +108,7 @@ export class ClientSide {
   /**
    * Returns the call of the exchange; on a session connection, where all calls belong to one user, else the newest one.
    */
-  #flightOf(exchange: number | undefined): PendingRequest | undefined {
+  #requestOf(exchange: number | undefined): PendingRequest | undefined {
     const correlator = this.#parts.correlator();
     const own = exchange === undefined ? undefined : correlator.at(exchange);
     if (own?.plan.back.ask) return own;

@@ -66,8 +66,11 @@ export class Connection {
       correlator: () => this.correlator,
       listChanged: () => parts.listChanged(),
     });
-    const wishesChanged = () => this.clientSide.wishesChanged();
-    this.transport = inEras({ ...parts, wishesChanged, nextId: () => this.correlator.ids.takeId() }, this.#events());
+    const preferencesChanged = () => this.clientSide.preferencesChanged();
+    this.transport = inEras(
+      { ...parts, preferencesChanged, nextId: () => this.correlator.ids.takeId() },
+      this.#events(),
+    );
     if (parts.peer !== undefined) this.#learned(ONE_SESSION_NOTE);
     this.correlator = new Correlator({
       ...{ runtime, limits, server: spec.slug },

@@ -43,7 +43,7 @@ export class Correlator {
   readonly #transport: Transport;
   readonly #requests: RequestTable<Place>;
   readonly #handlers: CorrelatorHandlers;
-  readonly #flightEars: PendingRequestHandlers;
+  readonly #requestHandlers: PendingRequestHandlers;
   readonly #notifications: NotificationRate;
   readonly #invalid: InvalidMessages;
   readonly #serverRequests: ServerRequests;
@@ -73,7 +73,7 @@ export class Correlator {
       ask: (envelope, exchange) => parts.handlers.question(envelope, exchange),
       reply: (frame) => this.aside(frame),
     });
-    this.#flightEars = {
+    this.#requestHandlers = {
       silent: (pending) => this.#handlers.silent(pending),
       tooSilent: (pending, silentMs) => this.#handlers.tooSilent(pending, silentMs),
       ended: (pending) => this.#handlers.ended(pending),
@@ -118,7 +118,7 @@ export class Correlator {
     const nowMs = this.#runtime.clock.nowMs();
     this.#order += 1;
     const id = this.#requests.add((own) => ({
-      ...{ pending: new PendingRequest(own, plan, this.#flightEars, nowMs), params, order: this.#order },
+      ...{ pending: new PendingRequest(own, plan, this.#requestHandlers, nowMs), params, order: this.#order },
     }));
     const pending = this.at(id);
     if (!pending) return new Refusal('server-busy', undefined, { phase: 'call', outcome: 'not-executed' });

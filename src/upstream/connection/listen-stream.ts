@@ -61,7 +61,7 @@ export class ListenStream implements Disposable {
   }
 
   /** Call this when subscriptions or preferences may have changed. */
-  wishesChanged(): void {
+  preferencesChanged(): void {
     if (!this.#isResting) this.#later(TOGETHER_MS);
   }
 

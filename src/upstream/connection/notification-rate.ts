@@ -19,7 +19,7 @@ export class NotificationRate {
   readonly #bucket: TokenBucket;
   #credit = 0;
   #dropped = 0;
-  #toldMs = Number.NEGATIVE_INFINITY;
+  #sentMs = Number.NEGATIVE_INFINITY;
 
   constructor(runtime: Runtime, limits: Pick<Limits, 'serverNotificationsPerSecond' | 'noticeBytes'>, server: string) {
     this.#runtime = runtime;
@@ -43,9 +43,9 @@ export class NotificationRate {
     const nowMs = this.#runtime.clock.nowMs();
     if (bytes <= this.#maxBytes && this.#bucket.take(nowMs)) return true;
     this.#dropped += 1;
-    if (nowMs - this.#toldMs >= TELL_EVERY_MS) {
+    if (nowMs - this.#sentMs >= TELL_EVERY_MS) {
       this.#runtime.bus.publish({ type: 'notifications-dropped', server: this.#server, count: this.#dropped });
-      this.#toldMs = nowMs;
+      this.#sentMs = nowMs;
       this.#dropped = 0;
     }
     return false;

@@ -39,7 +39,7 @@ export class WantedUpdates implements Disposable {
     this.#hello = hello;
     this.#level = undefined;
     this.#told = new Set();
-    this.tellMore();
+    this.sync();
   }
 
   /** Records that a call of a session has already sent this subscription. */
@@ -49,10 +49,10 @@ export class WantedUpdates implements Disposable {
   }
 
   /** Sends changes after a short delay, together with others: sessions begin and end by the hundred. */
-  tellSoon(): void {
+  syncSoon(): void {
     this.#soon ??= this.#parts.runtime.timers.after(TOGETHER_MS, () => {
       this.#soon = undefined;
-      this.tellMore();
+      this.sync();
     });
   }
 
@@ -77,7 +77,7 @@ export class WantedUpdates implements Disposable {
   }
 
   /** Sends what the server does not have yet. */
-  tellMore(): void {
+  sync(): void {
     this.levelChanged();
     if (!this.#canSubscribe) return;
     const uris = this.#parts.clientContext.subscriptions();

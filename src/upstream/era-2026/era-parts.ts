@@ -19,7 +19,7 @@ export interface EraParts {
   readonly declared: DeclaredHeaders;
   readonly repeats: HeaderRetries;
   /** Called when subscriptions or preferences may have changed. */
-  readonly wishesChanged: () => void;
+  readonly preferencesChanged: () => void;
   /** Returns an id that no request of the connection has. */
   readonly nextId: () => number;
   /** A request can be closed on the wire. */
@@ -34,6 +34,6 @@ export interface EraOptions {
   readonly clientContext: Pick<ClientContext, 'capabilityBits' | 'logLevel'>;
   readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
   readonly toolHeaders: ToolHeaders;
-  readonly wishesChanged: () => void;
+  readonly preferencesChanged: () => void;
   readonly nextId: () => number;
 }

@@ -46,14 +46,14 @@ const HEADER_MISMATCH = -32020;
 
 /** Returns the transport of one connection, for the era that its server turns out to use. */
 export function inEras(parts: EraOptions, events: TransportEvents): Transport {
-  const { runtime, spec, version, clientContext, makeTransport, toolHeaders, wishesChanged, nextId } = parts;
+  const { runtime, spec, version, clientContext, makeTransport, toolHeaders, preferencesChanged, nextId } = parts;
   return new EraTransport({
     ...{ server: spec.slug, make: (own) => makeTransport(spec, own), events, version },
     capabilities: capabilitiesFrom(clientContext.capabilityBits),
     logLevel: () => clientContext.logLevel(),
     declared: (tool) => toolHeaders.of(tool),
     repeats: new HeaderRetries(runtime.timers, toolHeaders),
-    ...{ wishesChanged, nextId },
+    ...{ preferencesChanged, nextId },
     closes: spec.transport.kind !== 'stdio',
   });
 }
@@ -189,7 +189,7 @@ class EraTransport implements Transport {
 
   #wished(id: number, method: string): void {
     const idRaw = Buffer.from(String(id));
-    this.#parts.wishesChanged();
+    this.#parts.preferencesChanged();
     const message = `The server tells of no changed resources: ${method}`;
     this.#hear(id, this.#subscribes ? resultFrame(idRaw, EMPTY) : errorFrame(idRaw, { code: -32601, message }));
   }

@@ -14,7 +14,7 @@ import type { Transport, TransportEvents } from '../transport/transport.ts';
 import { SessionConnectionOpenings } from './session-connection-opening.ts';
 import type { SessionConnectionsParts } from './session-connections.ts';
 
-interface LaneMakerParts {
+interface SessionConnectionMakerParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly spec: ServerSpec;
@@ -32,7 +32,7 @@ interface LaneMakerParts {
  * Returns the factory. A session connection lives in the worker that serves its session, also when the server belongs
  * to another one.
  */
-export function sessionConnectionMaker(parts: LaneMakerParts): SessionConnectionsParts['make'] {
+export function sessionConnectionMaker(parts: SessionConnectionMakerParts): SessionConnectionsParts['make'] {
   const { runtime, limits, spec, version, startGate, toolHeaders, makeTransport, spoken, openingBefore } = parts;
   const kind = isLocal(spec) ? 'local' : 'remote';
   const openings = new SessionConnectionOpenings(runtime.clock, spec);

@@ -34,7 +34,7 @@ export interface SessionConnectionsParts {
 }
 
 /** The backoff of a session connection that was closed during it. */
-interface ClosedLane {
+interface ClosedConnection {
   readonly view: LinkView;
   readonly untilMs: number;
 }
@@ -62,7 +62,7 @@ export class SessionConnections {
   readonly #parts: SessionConnectionsParts;
   readonly #sessionConnections: FairMap<string, Lane>;
   /** By key; the backoff of a lost session connection outlives it. */
-  readonly #rests: CappedMap<string, ClosedLane>;
+  readonly #rests: CappedMap<string, ClosedConnection>;
   readonly #sweep: Disposable;
   #stopped = false;
 
