@@ -29,6 +29,19 @@ test('a full map refuses new keys or forgets the least recently used, and counts
   );
 });
 
+test('dropping the oldest entry of a full map costs the same however large the map is', () => {
+  const cost = (max: number): number => {
+    const map = new CappedMap<number, number>('m', max, 'drop-oldest', new ContainerLimits());
+    for (let key = 0; key < max; key += 1) map.set(key, key);
+    const beforeUs = process.cpuUsage().user;
+    for (let key = max; key < max + 50_000; key += 1) map.set(key, key);
+    return process.cpuUsage().user - beforeUs;
+  };
+  cost(10);
+  const [few, many] = [cost(10), cost(50_000)];
+  assert.ok(many < few * 4 + 100_000, `${many} µs with 50,000 entries, ${few} µs with 10`);
+});
+
 test('no container ever holds more than its maximum, whatever is done to it', () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.nat(2), fc.nat(20)), { maxLength: 200 }), (steps) => {

@@ -5,13 +5,20 @@
  */
 
 import { Capped, type ContainerLimits, type OverflowRule } from './container-limits.ts';
+import { type Linked, UseOrder } from './use-order.ts';
 
 export { type ContainerLimitRow, ContainerLimits } from './container-limits.ts';
 
+interface Entry<K, V> extends Linked<Entry<K, V>> {
+  readonly key: K;
+  value: V;
+}
+
 /** A map that, when full, drops its least recently used entry (`drop-oldest`) or refuses new keys (`refuse`). */
 export class CappedMap<K, V> extends Capped {
-  readonly #map = new Map<K, V>(); // bounded by: max
-  readonly #dropOldest: boolean;
+  readonly #entries = new Map<K, Entry<K, V>>(); // bounded by: max
+  /** Undefined in a map that refuses. */
+  readonly #order: UseOrder<Entry<K, V>> | undefined;
   readonly #dropped: ((key: K, value: V) => void) | undefined;
 
   /** `dropped` is called for entries that overflow dropped, not for `delete`. */
@@ -23,62 +30,68 @@ export class CappedMap<K, V> extends Capped {
     dropped?: (key: K, value: V) => void,
   ) {
     super(name, max, rule, ceilings);
-    this.#dropOldest = rule === 'drop-oldest';
+    this.#order = rule === 'drop-oldest' ? new UseOrder() : undefined;
     this.#dropped = dropped;
   }
 
   get size(): number {
-    return this.#map.size;
+    return this.#entries.size;
   }
 
-  /** Returns the value and marks it as recently used. */
+  /** Returns the value; marks it as recently used once the map is half full. */
   get(key: K): V | undefined {
-    const value = this.#map.get(key);
-    if (value !== undefined && this.#dropOldest && this.#map.size * 2 > this.max) {
-      this.#map.delete(key);
-      this.#map.set(key, value);
-    }
-    return value;
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    if (this.#entries.size * 2 > this.max) this.#order?.touch(entry);
+    return entry.value;
   }
 
   has(key: K): boolean {
-    return this.#map.has(key);
+    return this.#entries.has(key);
   }
 
   /** Returns false when the map is full and refuses the key. */
   set(key: K, value: V): boolean {
-    if (this.#map.size >= this.max && !this.#map.has(key)) {
-      this.overflowed += 1;
-      if (!this.#dropOldest) return false;
-      const oldest = this.#map.entries().next().value;
-      if (oldest) {
-        this.#map.delete(oldest[0]);
-        this.#dropped?.(oldest[0], oldest[1]);
-      }
+    const known = this.#entries.get(key);
+    if (known) {
+      known.value = value;
+      return true;
     }
-    this.#map.set(key, value);
+    if (this.#entries.size >= this.max) {
+      this.overflowed += 1;
+      const oldest = this.#order?.oldest;
+      if (oldest === undefined) return false;
+      this.delete(oldest.key);
+      this.#dropped?.(oldest.key, oldest.value);
+    }
+    const entry: Entry<K, V> = { key, value, older: undefined, newer: undefined };
+    this.#order?.append(entry);
+    this.#entries.set(key, entry);
     this.mark();
     return true;
   }
 
   delete(key: K): boolean {
-    return this.#map.delete(key);
+    const entry = this.#entries.get(key);
+    if (entry) this.#order?.remove(entry);
+    return this.#entries.delete(key);
   }
 
   clear(): void {
-    this.#map.clear();
+    this.#entries.clear();
+    this.#order?.clear();
   }
 
   keys(): MapIterator<K> {
-    return this.#map.keys();
+    return this.#entries.keys();
   }
 
-  values(): MapIterator<V> {
-    return this.#map.values();
+  *values(): Generator<V> {
+    for (const { value } of this.#entries.values()) yield value;
   }
 
-  entries(): MapIterator<[K, V]> {
-    return this.#map.entries();
+  *entries(): Generator<[K, V]> {
+    for (const { key, value } of this.#entries.values()) yield [key, value];
   }
 }
 

@@ -2,12 +2,20 @@
  * How much each owner of a container holds (`shares.ts`), and who holds most. Every change is O(1).
  */
 
+interface Holder {
+  readonly owner: string;
+  size: number;
+  /** The place in its bucket. */
+  index: number;
+}
+
 /**
  * Owners by the amount they hold. A holding that changes moves between two buckets; the highest has the largest holder.
+ * A bucket is a dense array: the first value of a `Set` is not O(1), since its iterator steps over deleted entries.
  */
 export class Holdings {
-  readonly #sizes = new Map<string, number>(); // bounded by: the container's max; every owner holds something
-  readonly #buckets = new Map<number, Set<string>>(); // bounded by: the owners
+  readonly #holders = new Map<string, Holder>(); // bounded by: the container's max; every owner holds something
+  readonly #buckets = new Map<number, Holder[]>(); // bounded by: the owners
   readonly #bucketOf: (size: number) => number;
   #top = 0;
 
@@ -16,18 +24,18 @@ export class Holdings {
   }
 
   get owners(): number {
-    return this.#sizes.size;
+    return this.#holders.size;
   }
 
   of(owner: string): number {
-    return this.#sizes.get(owner) ?? 0;
+    return this.#holders.get(owner)?.size ?? 0;
   }
 
   /**
    * An owner that holds as much as any other, to the precision of the buckets; undefined when nobody holds anything.
    */
   get greediest(): string | undefined {
-    return this.#buckets.get(this.#top)?.values().next().value;
+    return this.#buckets.get(this.#top)?.[0]?.owner;
   }
 
   /** The amount that this owner holds. */
@@ -37,28 +45,41 @@ export class Holdings {
   }
 
   set(owner: string, size: number): void {
-    const before = this.#bucketOf(this.of(owner));
+    const holder = this.#holders.get(owner) ?? { owner, size: 0, index: -1 };
+    const before = this.#bucketOf(holder.size);
     const after = this.#bucketOf(size);
-    if (size <= 0) this.#sizes.delete(owner);
-    else this.#sizes.set(owner, size);
+    holder.size = size;
+    if (size <= 0) this.#holders.delete(owner);
+    else this.#holders.set(owner, holder);
     if (before === after) return;
-    const left = this.#buckets.get(before);
-    left?.delete(owner);
-    if (left?.size === 0) this.#buckets.delete(before);
-    if (after > 0) {
-      const joined = this.#buckets.get(after);
-      if (joined) joined.add(owner);
-      else this.#buckets.set(after, new Set([owner]));
-      this.#top = Math.max(this.#top, after);
-    }
+    if (before > 0) this.#leave(before, holder);
+    if (after > 0) this.#join(after, holder);
     // One step for a count; at most 53 for bytes, whose buckets are powers of two.
     while (this.#top > 0 && !this.#buckets.has(this.#top)) this.#top -= 1;
   }
 
   clear(): void {
-    this.#sizes.clear();
+    this.#holders.clear();
     this.#buckets.clear();
     this.#top = 0;
+  }
+
+  #leave(bucket: number, holder: Holder): void {
+    const holders = this.#buckets.get(bucket) as Holder[];
+    const last = holders.pop() as Holder;
+    if (last !== holder) {
+      holders[holder.index] = last;
+      last.index = holder.index;
+    }
+    if (holders.length === 0) this.#buckets.delete(bucket);
+  }
+
+  #join(bucket: number, holder: Holder): void {
+    const holders = this.#buckets.get(bucket);
+    holder.index = holders?.length ?? 0;
+    if (holders) holders.push(holder);
+    else this.#buckets.set(bucket, [holder]);
+    this.#top = Math.max(this.#top, bucket);
   }
 }
 

@@ -7,6 +7,7 @@
 
 import { Capped, type ContainerLimits } from './container-limits.ts';
 import { Holdings, powerOfTwo } from './holdings.ts';
+import { type Linked, UseOrder } from './use-order.ts';
 
 export interface Bounds {
   readonly max: number;
@@ -85,18 +86,10 @@ export class FairCount extends Capped {
   }
 }
 
-interface Entry<K, V> {
+interface Entry<K, V> extends Linked<Entry<K, V>> {
   readonly key: K;
   readonly owner: string;
   value: V;
-  older: Entry<K, V> | undefined;
-  newer: Entry<K, V> | undefined;
-}
-
-/** The entries of one owner in order of use. */
-interface Chain<K, V> {
-  oldest: Entry<K, V> | undefined;
-  newest: Entry<K, V> | undefined;
 }
 
 /** A map with a total limit and a share for each owner. */
@@ -105,7 +98,8 @@ export class FairMap<K, V> extends Capped {
   readonly #evicts: boolean;
   readonly #evicted: ((key: K, value: V) => void) | undefined;
   readonly #entries = new Map<K, Entry<K, V>>(); // bounded by: max
-  readonly #chains = new Map<string, Chain<K, V>>(); // bounded by: max; every owner has an entry
+  /** The entries of each owner. */
+  readonly #orders = new Map<string, UseOrder<Entry<K, V>>>(); // bounded by: max; every owner has an entry
   readonly #holdings = new Holdings((size) => size);
   /** Below this size no limit is near, and the order of use is not kept. */
   readonly #orderedFrom: number;
@@ -147,11 +141,8 @@ export class FairMap<K, V> extends Capped {
   get(key: K): V | undefined {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
-    if (entry.newer !== undefined && this.#entries.size > this.#orderedFrom) {
-      const chain = this.#chains.get(entry.owner) as Chain<K, V>;
-      unlink(chain, entry);
-      append(chain, entry);
-    }
+    if (entry.newer !== undefined && this.#entries.size > this.#orderedFrom)
+      this.#orders.get(entry.owner)?.touch(entry);
     return entry.value;
   }
 
@@ -167,14 +158,14 @@ export class FairMap<K, V> extends Capped {
 
   /** Returns the entry that `owner` has used least recently. */
   oldestOf(owner: string): [K, V] | undefined {
-    const entry = this.#chains.get(owner)?.oldest;
+    const entry = this.#orders.get(owner)?.oldest;
     return entry && [entry.key, entry.value];
   }
 
   /** Returns the keys of an owner, least recently used first. */
   keysOf(owner: string): K[] {
     const keys: K[] = []; // bounded by: the owner's share
-    for (let entry = this.#chains.get(owner)?.oldest; entry !== undefined; entry = entry.newer) keys.push(entry.key);
+    for (let entry = this.#orders.get(owner)?.oldest; entry !== undefined; entry = entry.newer) keys.push(entry.key);
     return keys;
   }
 
@@ -203,9 +194,12 @@ export class FairMap<K, V> extends Capped {
     }
     if (!this.#makeRoom(owner)) return this.#refuse();
     const entry: Entry<K, V> = { key, owner, value, older: undefined, newer: undefined };
-    const chain = this.#chains.get(owner);
-    if (chain) append(chain, entry);
-    else this.#chains.set(owner, { oldest: entry, newest: entry });
+    let order = this.#orders.get(owner);
+    if (order === undefined) {
+      order = new UseOrder();
+      this.#orders.set(owner, order);
+    }
+    order.append(entry);
     this.#entries.set(key, entry);
     this.#holdings.set(owner, this.sizeOf(owner) + 1);
     this.mark();
@@ -220,7 +214,7 @@ export class FairMap<K, V> extends Capped {
 
   clear(): void {
     this.#entries.clear();
-    this.#chains.clear();
+    this.#orders.clear();
     this.#holdings.clear();
   }
 
@@ -253,7 +247,7 @@ export class FairMap<K, V> extends Capped {
   }
 
   #evictFrom(owner: string): boolean {
-    const entry = this.#chains.get(owner)?.oldest;
+    const entry = this.#orders.get(owner)?.oldest;
     if (entry === undefined) return false;
     this.overflowed += 1;
     this.#remove(entry);
@@ -263,25 +257,10 @@ export class FairMap<K, V> extends Capped {
 
   #remove(entry: Entry<K, V>): void {
     const { owner } = entry;
-    const chain = this.#chains.get(owner) as Chain<K, V>;
-    unlink(chain, entry);
-    if (chain.oldest === undefined) this.#chains.delete(owner);
+    const order = this.#orders.get(owner);
+    order?.remove(entry);
+    if (order?.oldest === undefined) this.#orders.delete(owner);
     this.#entries.delete(entry.key);
     this.#holdings.set(owner, this.sizeOf(owner) - 1);
   }
-}
-
-function append<K, V>(chain: Chain<K, V>, entry: Entry<K, V>): void {
-  entry.older = chain.newest;
-  entry.newer = undefined;
-  if (chain.newest) chain.newest.newer = entry;
-  else chain.oldest = entry;
-  chain.newest = entry;
-}
-
-function unlink<K, V>(chain: Chain<K, V>, entry: Entry<K, V>): void {
-  if (entry.older) entry.older.newer = entry.newer;
-  else chain.oldest = entry.newer;
-  if (entry.newer) entry.newer.older = entry.older;
-  else chain.newest = entry.older;
 }
