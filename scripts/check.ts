@@ -1,5 +1,5 @@
 /**
- * `npm run check`: types, lint and format, laws, dead code, side by side. Prints what fails and what each cost; ends with 1 if any failed.
+ * `npm run check`: types, lint and format, architecture rules, dead code, side by side. Prints what fails and what each cost; ends with 1 if any failed.
  * Does not: run unit tests or journeys (`npm test`).
  */
 import { spawn } from 'node:child_process';
@@ -20,7 +20,7 @@ interface Result {
 }
 
 /** Also run one by one as `npm run check:<name>`. */
-const STEPS: readonly Step[] = ['types', 'lint', 'laws', 'dead'].map((name) => ({
+const STEPS: readonly Step[] = ['types', 'lint', 'architecture', 'dead'].map((name) => ({
   name,
   command: ['npm', 'run', '--silent', `check:${name}`],
 }));

@@ -28,7 +28,7 @@ const PHASES: readonly Phase[] = [
     name: 'unit',
     budgetMinutes: 8,
     files: globSync([
-      // test/laws is a part of `check`.
+      // test/architecture is a part of `check`.
       ...['src/**/*.test.ts', 'test/docs/*.test.ts', 'test/*.test.ts', 'test/support/*.test.ts'],
       'scripts/**/*.test.ts',
     ]),

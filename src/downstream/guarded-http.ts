@@ -2,7 +2,7 @@
  * Requests and responses whose callbacks cannot end the process: a fault in a listener, timer or promise ends its own
  * request, with 500 or a closed connection, and is published as an event.
  * Guarantees: all listeners on requests and responses of these classes are covered; others use `guardEmitter`,
- * `guardCallback` and `whenSettled`, which `test/laws/guarded.test.ts` checks.
+ * `guardCallback` and `whenSettled`, which `test/architecture/guarded.test.ts` checks.
  */
 import type { EventEmitter } from 'node:events';
 import { IncomingMessage, ServerResponse } from 'node:http';

@@ -1,6 +1,6 @@
 /**
  * Builds what a client reads of a failure: the JSON-RPC error of the MCP endpoints and the body of `/api`. Nothing else does: operator texts
- * (addresses, paths, HTTP bodies, stderr) stay behind. `test/laws/client-errors.test.ts` holds other files to it.
+ * (addresses, paths, HTTP bodies, stderr) stay behind. `test/architecture/client-errors.test.ts` holds other files to it.
  * Fails closed: the message of an error about a server or the machine is never shown, and a detail member passes only if it has a rule here.
  */
 import { type ErrorCode, type ErrorDetail, errorRow, isOperatorOnly, type PublicDetail } from './errors.ts';

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
-import { LAYERS } from '../laws/_layers.ts';
+import { LAYERS } from '../architecture/_layers.ts';
 import { ROOT } from '../support/hub.ts';
 import { DOCUMENTS, type Document, documentFrom, inlineCodeIn, readDocument } from './_documents.ts';
 

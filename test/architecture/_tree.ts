@@ -1,5 +1,5 @@
 /**
- * The source tree as the laws see it: files with their imports, read once a test file.
+ * The source tree as the architecture tests see it: files with their imports, read once a test file.
  * Promises: paths are relative to `src/` with forward slashes; tests are left out.
  */
 import { globSync, readFileSync } from 'node:fs';
