@@ -6,6 +6,7 @@ import { FleetRig, textOf } from '../../../test/support/fleet-rig.ts';
 import { frozenRuntime } from '../../../test/support/frozen-runtime.ts';
 import { ScriptedTransport, script, settle } from '../../../test/support/scripted-transport.ts';
 import { limitsFrom } from '../../config/limits.ts';
+import { HubError } from '../../model/errors.ts';
 import { isRefusal, Refusal } from '../../model/outcome.ts';
 import { SILENT_BACK_CHANNEL } from '../../protocol/back-channel.ts';
 import { Correlator } from './correlator.ts';
@@ -134,6 +135,31 @@ test('an error without an id is the answer to the only request, unless it may be
   const later = ask();
   nameless();
   assert.equal(await later, '{"code":7,"message":"x is required"}');
+});
+
+// case: SV26, SV43
+test('an answer without an id ends the request that is left when all others are answered', async () => {
+  const { transport, correlator, plan, advance } = bare();
+  const ask = () =>
+    Promise.resolve(correlator.ask(plan(60_000), () => Buffer.from('{}'))).then((one) =>
+      isRefusal(one) ? one.code : one.json.toString(),
+    );
+  const broken = new HubError('upstream-invalid', { message: 'no JSON', detail: { server: 's' } });
+  for (const [say, expected] of [
+    [() => transport.say({ id: null, error: { code: 7, message: 'no' } }), '{"code":7,"message":"no"}'],
+    [() => transport.say({ id: null, error: { code: 7, message: 'x'.repeat(70_000) } }), 'upstream-invalid'],
+    [() => correlator.unreadable(broken), 'upstream-invalid'],
+  ] as const) {
+    const [call, list] = [ask(), ask()];
+    const [, second] = transport.sent.slice(-2).map(({ id }) => id);
+    say();
+    transport.reply(second, { tools: [] });
+    assert.equal(await list, '{"tools":[]}');
+    assert.equal(correlator.inFlight, 1);
+    advance(1100);
+    assert.equal(correlator.inFlight, 0);
+    assert.equal(await call, expected);
+  }
 });
 
 test('ends a call at once when its answer cannot be understood', async () => {

@@ -10,8 +10,7 @@ import { isNamelessError, replyFault, replyNumber } from '../../protocol/answer.
 import { filledResult } from '../../protocol/empty-result.ts';
 import { jsonBytes } from '../../protocol/json-text.ts';
 import type { Envelope, Span } from '../../protocol/message.ts';
-import { soleMember } from '../../protocol/sole-member.ts';
-import { notificationFrame, replaceSpans, requestFrame } from '../../protocol/write.ts';
+import { notificationFrame, requestFrame } from '../../protocol/write.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { UpstreamReply } from '../call.ts';
 import { notSentRefusal } from '../call-endings.ts';
@@ -19,16 +18,17 @@ import type { Transport } from '../transport/transport.ts';
 import type { CorrelatorHandlers } from './correlator-handlers.ts';
 import { unusableAnswer } from './invalid-answer.ts';
 import { InvalidMessages } from './invalid-messages.ts';
-import { NotificationRate } from './notification-rate.ts';
 import { PendingRequest, type PendingRequestHandlers, type RequestOptions } from './pending-request.ts';
 import { RequestTable } from './request-table.ts';
+import { ServerNotifications } from './server-notifications.ts';
 import { ServerRequests } from './server-requests.ts';
+import { UnownedAnswers } from './unowned-answers.ts';
 
 /** Longest time for which notifications and answers to a server wait to be written, ms. */
 const ASIDE_MS = 5000;
-const LISTS_CHANGED: ReadonlySet<string> = new Set(
-  ['tools', 'prompts', 'resources'].map((kind) => `notifications/${kind}/list_changed`),
-);
+/** A longer error without an id is not kept until its request is known. */
+const MOST_KEPT_BYTES = 65_536;
+
 interface Place {
   readonly pending: PendingRequest;
   /** Builds the params again, for a request that is sent once more. */
@@ -44,9 +44,10 @@ export class Correlator {
   readonly #requests: RequestTable<Place>;
   readonly #handlers: CorrelatorHandlers;
   readonly #requestHandlers: PendingRequestHandlers;
-  readonly #notifications: NotificationRate;
+  readonly #notifications: ServerNotifications;
   readonly #invalid: InvalidMessages;
   readonly #serverRequests: ServerRequests;
+  readonly #unowned: UnownedAnswers;
   #order = 0;
   /** Positions of the last message without an answer, and of the newest request that was answered. */
   #noticed = 0;
@@ -65,8 +66,16 @@ export class Correlator {
     this.#transport = parts.transport;
     this.#handlers = parts.handlers;
     this.#requests = new RequestTable('upstream.in-flight', parts.runtime.ceilings);
-    this.#notifications = new NotificationRate(parts.runtime, parts.limits, parts.server);
     this.#invalid = new InvalidMessages(parts.runtime, parts.server);
+    this.#notifications = new ServerNotifications({
+      runtime: parts.runtime,
+      limits: parts.limits,
+      server: parts.server,
+      invalid: this.#invalid,
+      handlers: parts.handlers,
+      ownerOf: (bytes, token) => this.#owner(bytes, token)?.pending,
+    });
+    this.#unowned = new UnownedAnswers(parts.runtime.timers);
     this.#serverRequests = new ServerRequests({
       ...{ runtime: parts.runtime, idBytes: parts.limits.idBytes },
       invalid: this.#invalid,
@@ -77,7 +86,10 @@ export class Correlator {
       silent: (pending) => this.#handlers.silent(pending),
       tooSilent: (pending, silentMs) => this.#handlers.tooSilent(pending, silentMs),
       ended: (pending) => this.#handlers.ended(pending),
-      settled: (pending) => this.#requests.free(pending.id, pending.answered),
+      settled: (pending) => {
+        this.#requests.free(pending.id, pending.answered);
+        this.#unowned.ended(pending.id, pending.answered || pending.failed);
+      },
     };
   }
 
@@ -174,21 +186,33 @@ export class Correlator {
     if (exchange !== undefined) this.at(exchange)?.touch(nowMs);
     if (envelope.repaired !== undefined) this.#invalid.count('repaired', envelope.repaired);
     if (envelope.kind === 'reply') this.#reply(envelope);
-    else if (envelope.kind === 'notification') this.#notification(envelope, exchange);
-    else if (!this.#serverRequests.take(envelope, exchange)) this.#strangers += 1;
+    else {
+      const handler = envelope.kind === 'notification' ? this.#notifications : this.#serverRequests;
+      if (!handler.take(envelope, exchange)) this.#strangers += 1;
+    }
   }
 
-  /** An answer without a readable id came: if exactly one request is pending, it ends with this fault. */
+  /** An answer without a readable id came: the request that it must belong to ends with this fault. */
   unreadable(fault: HubError): void {
-    const only = this.#requests.only;
-    if (only) this.failed(only.pending.id, fault);
-    else this.#invalid.count('refused', fault.message);
+    this.#invalid.count('refused', fault.message);
+    this.#unowned.add(this.#pendingIds(), (id) => this.#fail(id, fault));
   }
 
   /** Ends a request whose exchange has ended without an answer. */
   failed(id: number, fault: HubError): void {
     if (fault.code === 'upstream-invalid') this.#invalid.count('refused', fault.message);
-    this.at(id)?.settle(new Refusal(fault.code, fault.message, fault.detail));
+    this.#fail(id, fault);
+  }
+
+  #fail(id: number, fault: HubError): void {
+    const pending = this.at(id);
+    if (pending === undefined) return;
+    pending.failed = true;
+    pending.settle(new Refusal(fault.code, fault.message, fault.detail));
+  }
+
+  *#pendingIds(): Generator<number> {
+    for (const { pending } of this.#requests.values()) yield pending.id;
   }
 
   /** Ends every pending request. */
@@ -214,15 +238,29 @@ export class Correlator {
 
   [Symbol.dispose](): void {
     this.#requests[Symbol.dispose]();
+    this.#unowned[Symbol.dispose]();
   }
 
   #reply(envelope: Envelope): void {
-    const { bytes, id, result, error } = envelope;
-    const place = this.#owner(bytes, id) ?? this.#onlyOne(envelope);
-    if (!place) {
+    const { bytes, id } = envelope;
+    const place = this.#owner(bytes, id);
+    if (place) return this.#take(place, envelope);
+    if (!this.#isAnswerOfPending(envelope)) {
       this.#strangers += 1;
       return;
     }
+    if (bytes.length > MOST_KEPT_BYTES && this.#requests.size > 1)
+      return this.unreadable(unusableAnswer(this.#server, 'it names no request', envelope));
+    // Copied: the chunk that it came in may be large.
+    const kept = this.#requests.size === 1 ? envelope : { ...envelope, bytes: Buffer.from(bytes) };
+    this.#unowned.add(this.#pendingIds(), (owner) => {
+      const found = this.#requests.at(owner);
+      if (found) this.#take(found, kept);
+    });
+  }
+
+  #take(place: Place, envelope: Envelope): void {
+    const { bytes, result, error } = envelope;
     const { pending } = place;
     this.#answered = Math.max(this.#answered, place.order);
     const why = replyFault(envelope);
@@ -240,47 +278,11 @@ export class Correlator {
   }
 
   /**
-   * Returns the only pending request, which an error without an id answers. It may also answer a notification, as some
-   * servers do, until a request that was sent after the last notification is answered.
+   * Tells whether an error without an id answers a pending request. It may also answer a notification, as some servers
+   * do, until a request that was sent after the last notification is answered.
    */
-  #onlyOne(envelope: Envelope): Place | undefined {
-    const isCertain = this.#noticed === 0 || this.#answered > this.#noticed;
-    return isCertain && isNamelessError(envelope) ? this.#requests.only : undefined;
-  }
-
-  #notification(envelope: Envelope, exchange: number | undefined): void {
-    if (envelope.method === 'notifications/cancelled') this.#handlers.takenBack(envelope);
-    else if (LISTS_CHANGED.has(envelope.method)) this.#handlers.listChanged(envelope.method);
-    else if (!this.#notifications.allows(envelope.bytes.length)) this.#strangers += 1;
-    else if (envelope.method === 'notifications/progress') this.#progress(envelope);
-    else if (envelope.fault !== undefined) this.#unreadable(envelope.fault);
-    else this.#handlers.notice(envelope, exchange);
-  }
-
-  #progress({ bytes, params, fault }: Envelope): void {
-    const token = params.at < 0 ? params : soleMember(bytes, params, 'progressToken');
-    if (token.at < 0) return;
-    const pending = this.#owner(bytes, token)?.pending;
-    if (!pending) {
-      this.#strangers += 1;
-      return;
-    }
-    pending.touch();
-    const client = pending.plan.back.progressToken;
-    if (fault !== undefined) return this.#unreadable(fault);
-    if (client === undefined) return;
-    const text = bytes.subarray(params.at, params.end);
-    const at = token.at - params.at;
-    pending.plan.back.notify(
-      'notifications/progress',
-      replaceSpans(text, [{ at, end: token.end - params.at, with: Buffer.from(client) }]),
-    );
-  }
-
-  /** Reports an answer that no client could read. */
-  #unreadable(fault: string): void {
-    this.#strangers += 1;
-    this.#invalid.count('refused', fault);
+  #isAnswerOfPending(envelope: Envelope): boolean {
+    return (this.#noticed === 0 || this.#answered > this.#noticed) && isNamelessError(envelope);
   }
 
   /** Sends a message that needs no answer. Drops it when it cannot be written: the server has failed already. */

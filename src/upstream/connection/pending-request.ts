@@ -47,6 +47,8 @@ export class PendingRequest {
   cpuMs: number | undefined;
   /** Its answer has come. */
   answered = false;
+  /** Its exchange has ended with a fault that is its own, or with an answer that cannot be used. */
+  failed = false;
   /** It was sent once more after the session was lost. */
   resent = false;
   #resolve: ((outcome: Outcome<UpstreamReply>) => void) | undefined;

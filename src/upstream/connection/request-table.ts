@@ -80,11 +80,6 @@ export class RequestTable<T> extends Capped {
     if (isAnswered && this.#next >= this.#reuseFrom) this.#rest(id);
   }
 
-  /** The only item, if there is exactly one. */
-  get only(): T | undefined {
-    return this.#used === 1 ? this.values().next().value : undefined;
-  }
-
   *values(): Generator<T> {
     for (const place of this.#places) if (place !== undefined) yield place.item;
   }
