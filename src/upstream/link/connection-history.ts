@@ -6,7 +6,6 @@
  */
 
 import { HubError } from '../../model/errors.ts';
-import type { LinkState } from '../../model/events.ts';
 import { Refusal } from '../../model/outcome.ts';
 import { CappedMap } from '../../runtime/capped.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
@@ -63,10 +62,9 @@ export class ConnectionHistory {
    * Returns true when a call starts the server now, before the backoff ends, because the last connection was a good
    * one.
    */
-  wake(state: LinkState): boolean {
-    const isWoken = this.#isWakeable && (state === 'waiting' || state === 'asleep');
-    if (isWoken) this.backoff.wake();
-    return isWoken;
+  wake(): boolean {
+    if (this.#isWakeable) this.backoff.wake();
+    return this.#isWakeable;
   }
 
   /** False when cancels have ended its process. */

@@ -7,11 +7,13 @@
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../model/errors.ts';
 import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
-import type { Deadline } from '../../runtime/deadline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { Scope } from '../../runtime/scope.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { ServerLists } from './fetch-lists.ts';
+import { closingDeadline } from './link-closing.ts';
+import type { LinkConnections } from './link-connections.ts';
+import type { LinkStateTracker } from './link-state.ts';
 
 export interface OpenedConnection {
   readonly connection: Connection;
@@ -24,12 +26,11 @@ export type LifeEnd = HubError | OpenedConnection;
 
 export interface ConnectionSwitchParts {
   readonly runtime: Runtime;
-  readonly limits: Pick<Limits, 'totalMs'>;
+  readonly limits: Pick<Limits, 'totalMs' | 'childTermMs'>;
   readonly scope: Scope;
   readonly server: string;
-  readonly connect: () => Connection;
-  /** The time a connection has to close. */
-  readonly closing: () => Deadline;
+  readonly connections: Pick<LinkConnections, 'connect'>;
+  readonly state: Pick<LinkStateTracker, 'stage'>;
 }
 
 /** From the start of one trial to the next, ms. */
@@ -51,11 +52,11 @@ export class ConnectionSwitch {
    * Calls `succeed` with a connection that has listed and is healthy; does nothing when the trial fails or is not due.
    */
   tryAnew(succeed: (opened: OpenedConnection) => void): void {
-    const { runtime, scope, connect } = this.#parts;
+    const { runtime, scope, connections } = this.#parts;
     const nowMs = runtime.clock.nowMs();
     if (this.#tried || nowMs - this.#beganMs < TRIAL_EVERY_MS) return;
     this.#beganMs = nowMs;
-    const connection = connect();
+    const connection = connections.connect();
     this.#tried = connection;
     scope.run('trial', async () => {
       const opened = await connection.open().catch(() => undefined);
@@ -63,7 +64,7 @@ export class ConnectionSwitch {
       const isWanted = this.#tried === connection && !scope.closed;
       if (this.#tried === connection) this.#tried = undefined;
       if (isWell && isWanted) return succeed({ connection, ...opened });
-      using deadline = this.#parts.closing();
+      using deadline = closingDeadline(this.#parts, this.#parts.state);
       await connection.close(deadline);
     });
   }
@@ -87,7 +88,7 @@ export class ConnectionSwitch {
         });
         await runtime.waits.for(backoff, { label: 'upstream-stop', owner, deadline: end }).catch(() => {});
       }
-      using deadline = this.#parts.closing();
+      using deadline = closingDeadline(this.#parts, this.#parts.state);
       await connection.close(deadline);
       if (this.#retired === connection) this.#retired = undefined;
     });

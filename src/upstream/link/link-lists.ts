@@ -4,17 +4,17 @@
  * is reported once.
  */
 
-import type { LearnedOpening } from '../../model/raw-listing.ts';
 import type { RawListing, ServerSpec, UnreadList } from '../../model/snapshot.ts';
 import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { ServerLists } from './fetch-lists.ts';
+import type { OpeningMemory } from './opening-memory.ts';
 import { isSameListing, rawListingOf } from './raw-listing.ts';
 
 export class LinkLists {
   readonly #runtime: Pick<Runtime, 'clock' | 'bus'>;
   readonly #listed: (raw: RawListing, isSame: boolean) => void;
-  readonly #opening: () => LearnedOpening | undefined;
+  readonly #opening: Pick<OpeningMemory, 'learned'>;
   #raw: RawListing | undefined;
   /**
    * The list changed while the first one of this connection was being read, or there was too little time to read it.
@@ -25,7 +25,7 @@ export class LinkLists {
   constructor(
     runtime: Pick<Runtime, 'clock' | 'bus'>,
     listed: (raw: RawListing, isSame: boolean) => void,
-    opening: () => LearnedOpening | undefined,
+    opening: Pick<OpeningMemory, 'learned'>,
   ) {
     this.#runtime = runtime;
     this.#listed = listed;
@@ -50,7 +50,7 @@ export class LinkLists {
   keep(spec: ServerSpec, hello: InitializeResult, lists: ServerLists, isAgain: boolean): boolean {
     const { clock, bus } = this.#runtime;
     const before = this.#raw;
-    this.#raw = rawListingOf({ spec, atMs: clock.wallMs(), hello, lists, before, opening: this.#opening() });
+    this.#raw = rawListingOf({ spec, atMs: clock.wallMs(), hello, lists, before, opening: this.#opening.learned });
     // They are read again in the background, with more time.
     if (!isAgain && lists.unread.some(({ late }) => late)) this.isStale = true;
     const isKnown = ({ kind, rows }: UnreadList) =>

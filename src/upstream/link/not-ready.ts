@@ -21,24 +21,24 @@ export async function untilReady(
   link: {
     readonly runtime: Runtime;
     readonly limits: Limits;
-    readonly linkState: LinkStateTracker;
+    readonly state: LinkStateTracker;
     readonly spec: ServerSpec;
     readonly patienceMs?: number | undefined;
   },
   deadline: Deadline,
   owner: string,
 ): Promise<Outcome<undefined>> {
-  const { runtime, limits, linkState, spec } = link;
+  const { runtime, limits, state, spec } = link;
   const startMs = runtime.clock.nowMs();
   using own = deadline.sooner(link.patienceMs ?? limits.handshakeMs);
   try {
-    await runtime.waits.for(linkState.settled, { label: 'link-ready', owner, deadline: own });
+    await runtime.waits.for(state.settled, { label: 'link-ready', owner, deadline: own });
   } catch {
-    const { phase = 'connect', sinceMs } = linkState.view;
+    const { phase = 'connect', sinceMs } = state.view;
     const waitedMs = runtime.clock.nowMs() - startMs;
     return startingRefusal({ server: spec.slug, phase, sinceMs, waitedMs, isLocal: isLocal(spec) });
   }
-  return linkState.state === 'ready' ? undefined : downRefusal(spec.slug, linkState.view);
+  return state.state === 'ready' ? undefined : downRefusal(spec.slug, state.view);
 }
 
 /** The refusal when it is still connecting after a short wait. */

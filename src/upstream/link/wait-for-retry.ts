@@ -5,16 +5,25 @@ import type { LinkParts } from './link-parts.ts';
 import type { LinkStateTracker } from './link-state.ts';
 import type { ReconnectBackoff } from './reconnect-backoff.ts';
 
+/** How a connection ended. `asleep`: why the server sleeps until it is called; undefined when it is started again. */
+export interface ConnectionEnd {
+  readonly fault: HubError;
+  readonly asleep: HubError | undefined;
+}
+
 /** Waits until the next attempt is due, or is requested. */
 export async function waitForRetry(
   { runtime, limits, spec }: Pick<LinkParts, 'runtime' | 'limits' | 'spec'>,
   backoff: ReconnectBackoff,
-  linkState: LinkStateTracker,
-  fault: HubError,
+  state: LinkStateTracker,
+  { fault, asleep }: ConnectionEnd,
 ): Promise<void> {
-  if (linkState.state === 'asleep') return backoff.sleep(undefined, runtime.timers);
+  if (asleep) {
+    state.sleep(asleep);
+    return backoff.sleep(undefined, runtime.timers);
+  }
   const retryMs = backoff.next(limits, runtime.random);
-  linkState.rests(retryMs, backoff.failures);
+  state.backOff(fault, retryMs, backoff.failures);
   publishLost(runtime, spec.slug, fault, retryMs);
   await backoff.sleep(retryMs, runtime.timers);
 }
