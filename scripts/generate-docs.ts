@@ -6,7 +6,7 @@
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { configJsonSchema } from '../src/config/json-schema.ts';
-import { LIMIT_NAMES, LIMITS } from '../src/config/limits.ts';
+import { FORMER_NAMES, LIMIT_NAMES, LIMITS } from '../src/config/limits.ts';
 import { quantityText } from '../src/config/quantity.ts';
 import { ERRORS, type ErrorCode, type ErrorRow } from '../src/model/errors.ts';
 
@@ -29,7 +29,15 @@ function limitsPage(): string {
   const rows = LIMIT_NAMES.map((name) => {
     const { default: standard, unit, min, max, env, why } = LIMITS[name];
     const range = `${quantityText(min, unit)} – ${quantityText(max, unit)}`;
-    return [`\`${name}\``, quantityText(standard, unit), range, `\`${env}\``, why];
+    const former = FORMER_NAMES[name];
+    const also = (text: string | undefined): string => (text === undefined ? '' : ` (formerly \`${text}\`)`);
+    return [
+      `\`${name}\`${also(former?.name)}`,
+      quantityText(standard, unit),
+      range,
+      `\`${env}\`${also(former?.env)}`,
+      why,
+    ];
   });
   return `${[
     '# Limits',

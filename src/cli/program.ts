@@ -2,7 +2,7 @@
  * Defines all commands with their options and help for commander. Each family of subcommands is a file that is loaded
  * when it is called. `main.ts` reports failures and chooses exit codes, except for errors of commander itself.
  */
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { EXIT } from '../operator/exit.ts';
 import { VERSION } from '../process/version.ts';
 import { flagsOf, START_OPTIONS } from './start-options.ts';
@@ -40,7 +40,10 @@ function addStart(program: Command): void {
       '\nSignals: TERM and INT drain and stop (again half a second later = at once), HUP reads the configuration again, USR2 replaces the workers one by one.',
     )
     .action(async (options) => (await import('./start.ts')).start(options));
-  for (const option of START_OPTIONS) start.option(flagsOf(option), option.says);
+  for (const option of START_OPTIONS) {
+    const shown = new Option(flagsOf(option), option.says);
+    start.addOption(option.isFormer ? shown.hideHelp() : shown);
+  }
 }
 
 function addBridge(program: Command): void {

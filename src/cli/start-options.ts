@@ -5,6 +5,8 @@ export interface StartOptions {
   readonly config?: string;
   readonly port?: string;
   readonly host?: string;
+  readonly workers?: string;
+  /** Former name of `workers`. */
   readonly hubs?: string;
   readonly dataDir?: string;
   readonly example?: boolean;
@@ -16,6 +18,8 @@ interface StartOption {
   /** Placeholder of its value in the help; undefined for a switch. */
   readonly value?: string;
   readonly says: string;
+  /** A former name, which the help does not show. */
+  readonly isFormer?: true;
 }
 
 export const START_OPTIONS: readonly StartOption[] = [
@@ -27,7 +31,8 @@ export const START_OPTIONS: readonly StartOption[] = [
   },
   { name: 'port', short: 'p', value: 'port', says: 'port to listen on (PORT; default 3000)' },
   { name: 'host', value: 'address', says: 'address to listen on (HOST; default 127.0.0.1 and ::1)' },
-  { name: 'hubs', value: 'n', says: 'number of hub processes (MCPHUB_HUBS; default 1)' },
+  { name: 'workers', value: 'n', says: 'number of worker processes (MCPHUB_WORKERS; default 1)' },
+  { name: 'hubs', value: 'n', says: 'former name of --workers', isFormer: true },
   {
     name: 'data-dir',
     value: 'dir',

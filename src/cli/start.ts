@@ -25,7 +25,7 @@ export async function start(options: StartOptions): Promise<void> {
   const { env } = process;
   const flags: Partial<Record<LimitName, number>> = {
     ...(options.port === undefined ? {} : { port: wholeNumber('--port', options.port) }),
-    ...(options.hubs === undefined ? {} : { hubs: wholeNumber('--hubs', options.hubs) }),
+    ...workersFrom(options),
   };
   const configFile = await findFile(options);
   if (configFile === undefined)
@@ -49,6 +49,11 @@ export async function start(options: StartOptions): Promise<void> {
     version: VERSION,
   });
   process.exit();
+}
+
+function workersFrom({ workers, hubs }: StartOptions): { readonly workers?: number } {
+  if (workers !== undefined) return { workers: wholeNumber('--workers', workers) };
+  return hubs === undefined ? {} : { workers: wholeNumber('--hubs', hubs) };
 }
 
 /** Returns the absolute path, or undefined when there is no file. */

@@ -6,7 +6,15 @@
  */
 import { closestOf } from './closest.ts';
 import type { Explained } from './explain.ts';
-import { LIMIT_NAMES, LIMITS, type LimitName, type Limits, limitsFrom } from './limits.ts';
+import {
+  FORMER_NAMES,
+  LIMIT_NAMES,
+  LIMITS,
+  type LimitName,
+  type Limits,
+  limitsFrom,
+  withFormerNames,
+} from './limits.ts';
 import type { Problems } from './problems.ts';
 import { parseQuantity, quantityText } from './quantity.ts';
 import type { Environment } from './variables.ts';
@@ -19,7 +27,7 @@ export interface LimitInput {
   readonly env: Environment;
   readonly flags: LimitFlags;
   readonly problems: Problems;
-  readonly lineOf: (name: LimitName) => number;
+  readonly lineOf: (name: string) => number;
 }
 
 export interface LimitValues {
@@ -32,6 +40,8 @@ export interface LimitValues {
 interface Given {
   readonly value: number;
   readonly source: Explained['source'];
+  /** The name or variable under which the value was given: the present or the former one. */
+  readonly as: string;
 }
 
 export function readLimits(input: LimitInput): LimitValues {
@@ -54,21 +64,31 @@ export function readLimits(input: LimitInput): LimitValues {
       source,
       unit: row.unit,
       file: isFile ? input.problems.file : undefined,
-      line: isFile ? input.lineOf(name) : undefined,
-      variable: source === 'env' ? row.env : undefined,
+      line: isFile ? input.lineOf(found?.as ?? name) : undefined,
+      variable: source === 'env' ? found?.as : undefined,
     });
   }
   const limits = limitsFrom(values);
   checkOrder(limits, given, input.problems);
   warnOfUnknownVariables(input.env, input.problems);
-  return { limits, overrides, sources };
+  return { limits, overrides: withFormerNames(overrides), sources };
 }
 
 function givenFor(name: LimitName, input: LimitInput): Given | undefined {
-  const fromFile = givenBy(input.file[name], name, { input, source: 'file' });
-  const fromEnv = givenBy(variable(input.env, LIMITS[name].env), name, { input, source: 'env' });
-  const fromFlag = givenBy(input.flags[name], name, { input, source: 'flag' });
+  const fromFile = givenUnder(name, input, 'file');
+  const fromEnv = givenUnder(name, input, 'env');
+  const fromFlag = givenUnder(name, input, 'flag');
   return fromFlag ?? fromEnv ?? fromFile;
+}
+
+type GivenSource = 'file' | 'env' | 'flag';
+
+/** Returns the value of one source under the present name, else under the former one; both are checked. */
+function givenUnder(name: LimitName, input: LimitInput, source: GivenSource): Given | undefined {
+  const key = source === 'env' ? 'env' : 'name';
+  const present = givenAs({ name, env: LIMITS[name].env }[key], name, { input, source });
+  const former = FORMER_NAMES[name];
+  return present ?? (former && givenAs(former[key], name, { input, source }));
 }
 
 /** An empty variable counts as unset: compose files write `PORT=` for "none". */
@@ -77,20 +97,21 @@ function variable(env: Environment, name: string): string | undefined {
   return value === '' ? undefined : value;
 }
 
-function givenBy(
-  given: number | string | undefined,
+function givenAs(
+  as: string,
   name: LimitName,
-  { input, source }: { input: LimitInput; source: 'file' | 'env' | 'flag' },
+  { input, source }: { input: LimitInput; source: GivenSource },
 ): Given | undefined {
+  const values: Readonly<Record<string, number | string | undefined>> = source === 'file' ? input.file : input.flags;
+  const given = source === 'env' ? variable(input.env, as) : values[as];
   if (given === undefined) return undefined;
   const parsed = parseQuantity(given, LIMITS[name], source === 'env');
-  if (parsed.ok) return { value: parsed.value, source };
+  if (parsed.ok) return { value: parsed.value, source, as };
   const message = `is ${JSON.stringify(given).slice(0, 60)}`;
-  if (source === 'file') input.problems.error(['limits', name], message, parsed.expected);
+  if (source === 'file') input.problems.error(['limits', as], message, parsed.expected);
   else {
     const file = source === 'env' ? 'environment' : 'command line';
-    const path = source === 'env' ? LIMITS[name].env : name;
-    input.problems.add({ severity: 'error', file, line: 0, column: 0, path, message, expected: parsed.expected });
+    input.problems.add({ severity: 'error', file, line: 0, column: 0, path: as, message, expected: parsed.expected });
   }
   return undefined;
 }
@@ -122,11 +143,18 @@ function checkOrder(limits: Limits, given: ReadonlyMap<LimitName, Given>, proble
 }
 
 const KNOWN_VARIABLES: ReadonlySet<string> = new Set(LIMIT_NAMES.map((name) => LIMITS[name].env));
+const FORMER_VARIABLES: ReadonlySet<string> = new Set(Object.values(FORMER_NAMES).map(({ env }) => env));
 
 /** Reports near misses only, because the environment contains unrelated variables. */
 function warnOfUnknownVariables(env: Environment, problems: Problems): void {
   for (const name of Object.keys(env)) {
-    if (!name.startsWith('MCPHUB_') || KNOWN_VARIABLES.has(name) || OTHER_VARIABLES.has(name)) continue;
+    if (
+      !name.startsWith('MCPHUB_') ||
+      KNOWN_VARIABLES.has(name) ||
+      FORMER_VARIABLES.has(name) ||
+      OTHER_VARIABLES.has(name)
+    )
+      continue;
     const meant = closestOf(name.slice('MCPHUB_'.length), VARIABLE_TAILS);
     if (meant === undefined) continue;
     const message = `no such variable; did you mean MCPHUB_${meant}?`;

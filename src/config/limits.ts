@@ -28,12 +28,12 @@ function row(value: number, unit: Unit, range: readonly [number, number], env: s
 export const LIMITS = {
   // Listening
   port: row(3000, 'port', [0, 65535], 'PORT', 'Where clients expect the hub; 0 = a free port, for tests.'),
-  hubs: row(
+  workers: row(
     1,
     'count',
     [1, 64],
-    'MCPHUB_HUBS',
-    'Hub processes; one serves hundreds of people, more than the cores helps nobody.',
+    'MCPHUB_WORKERS',
+    'Worker processes; one serves hundreds of people, and more workers than cores are of no use.',
   ),
   hubMemoryBytes: row(
     1024 * MiB,
@@ -966,6 +966,35 @@ export type Limits = Readonly<Record<LimitName, number>>;
 
 export const LIMIT_NAMES = Object.keys(LIMITS) as readonly LimitName[];
 
+interface FormerName {
+  readonly name: string;
+  readonly env: string;
+}
+
+/**
+ * Former names of limits, which stay valid: in the file, in the environment, on the command line, and in messages
+ * between processes of different versions. Where both names are given, the present one applies.
+ */
+export const FORMER_NAMES: Readonly<Partial<Record<LimitName, FormerName>>> = {
+  workers: { name: 'hubs', env: 'MCPHUB_HUBS' },
+};
+
+/** Returns the value of a limit under its present or its former name. */
+export function namedLimit<T>(values: Readonly<Record<string, T | undefined>>, name: LimitName): T | undefined {
+  const former = FORMER_NAMES[name];
+  return values[name] ?? (former && values[former.name]);
+}
+
+/** Returns the values with their former names added, for processes of an earlier version. */
+export function withFormerNames(values: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
+  const named = LIMIT_NAMES.flatMap((name) => {
+    const former = FORMER_NAMES[name];
+    const value = values[name];
+    return former === undefined || value === undefined ? [] : [[former.name, value] as const];
+  });
+  return { ...values, ...Object.fromEntries(named) };
+}
+
 /**
  * Returns the defaults with the given values on top. Skips unknown names and values out of range, which the loader has
  * reported.
@@ -973,7 +1002,7 @@ export const LIMIT_NAMES = Object.keys(LIMITS) as readonly LimitName[];
 export function limitsFrom(values: Readonly<Record<string, number>>): Limits {
   const limits = {} as Record<LimitName, number>;
   for (const name of LIMIT_NAMES) {
-    const given = values[name];
+    const given = namedLimit(values, name);
     limits[name] = given !== undefined && isWithin(name, given) ? given : LIMITS[name].default;
   }
   return limits;

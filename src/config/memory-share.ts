@@ -25,10 +25,10 @@ export interface MemoryShare {
 }
 
 export function memoryShare(
-  { hubs, hubMemoryBytes }: Pick<Limits, 'hubs' | 'hubMemoryBytes'>,
+  { workers, hubMemoryBytes }: Pick<Limits, 'workers' | 'hubMemoryBytes'>,
   totalBytes: number = availableBytes(),
 ): MemoryShare {
-  const share = (totalBytes * FOR_HUBS) / Math.max(1, hubs);
+  const share = (totalBytes * FOR_HUBS) / Math.max(1, workers);
   const ceilingBytes = Math.max(LEAST_BYTES, Math.floor(Math.min(hubMemoryBytes, share)));
   return { ceilingBytes, heapMb: Math.ceil((ceilingBytes / MIB) * HEAP_ABOVE_CEILING) + YOUNG_GENERATION_MB };
 }

@@ -9,7 +9,7 @@ import { type Explained, explainPart } from './explain.ts';
 import { warnOfExposure } from './exposure.ts';
 import { type GroupConfig, readGroup, readOriginalGroups } from './groups.ts';
 import { type LimitFlags, readLimits } from './limit-values.ts';
-import { LIMITS, type LimitName, type Limits } from './limits.ts';
+import { LIMITS, type Limits } from './limits.ts';
 import { type ConfigPath, readJsonc } from './locate.ts';
 import { type ConfigProblem, Problems, pathText, quoted } from './problems.ts';
 import { FOREIGN_TOP_KEYS, type RawGroup, type RawOriginalGroup, type RawServer } from './schema.ts';
@@ -100,7 +100,7 @@ function read(reading: Reading): Loaded {
     env: reading.env,
     flags: reading.flags,
     problems,
-    lineOf: (name: LimitName) => reading.lineOf(['limits', name]),
+    lineOf: (name) => reading.lineOf(['limits', name]),
   });
   const { settings, watchConfig, sources } = readSettings({
     file: soundEntries(reading, 'settings'),

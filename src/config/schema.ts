@@ -7,7 +7,7 @@
  */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the notation of the file is meant
 import { z } from 'zod';
-import { LIMIT_NAMES, LIMITS, type LimitName } from './limits.ts';
+import { FORMER_NAMES, LIMIT_NAMES, LIMITS } from './limits.ts';
 import { QUANTITY_PATTERN, quantityText } from './quantity.ts';
 
 const plain = z.union([z.string(), z.number(), z.boolean()], { error: 'text' });
@@ -180,13 +180,16 @@ const originalGroupSchema = z.looseObject({
   ),
 });
 
-function limitShape(): Record<LimitName, z.ZodOptional<typeof quantity>> {
-  const shape = {} as Record<LimitName, z.ZodOptional<typeof quantity>>;
+function limitShape(): Record<string, z.ZodOptional<typeof quantity>> {
+  const shape: Record<string, z.ZodOptional<typeof quantity>> = {};
   for (const name of LIMIT_NAMES) {
     const { unit, min, max, why, default: standard, env } = LIMITS[name];
     const range = `${quantityText(min, unit)} to ${quantityText(max, unit)}`;
     const description = `${why} Default ${quantityText(standard, unit)}, ${range}; environment ${env}.`;
     shape[name] = quantity.optional().meta({ description });
+    const former = FORMER_NAMES[name];
+    if (former)
+      shape[former.name] = quantity.optional().meta({ description: `Former name of ${name}.`, deprecated: true });
   }
   return shape;
 }

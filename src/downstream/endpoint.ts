@@ -161,7 +161,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     { context, caller }: Authorized,
   ): boolean {
     const slot = questions.ownerOf(envelope);
-    if (slot === undefined || slot === parts.slot || slot > limits.hubs || isHop(request)) return false;
+    if (slot === undefined || slot === parts.slot || slot > limits.workers || isHop(request)) return false;
     const session = pipeline.findSession(context, caller);
     if (session === undefined || isRefusal(session)) return false;
     peers.pass(request, response, {

@@ -203,7 +203,7 @@ export function createLegacySse(parts: LegacySseParts): LegacySse {
       const owner = id === undefined ? undefined : OPEN_ID.exec(id)?.[1];
       const { authorized } = caller;
       const isElsewhere =
-        owner !== undefined && Number(owner) !== slot && Number(owner) <= limits.hubs && !isHop(request);
+        owner !== undefined && Number(owner) !== slot && Number(owner) <= limits.workers && !isHop(request);
       readBody({ request, response, authorized }, parts, (body, count) => {
         if (isRefusal(body))
           return body.code === 'client-gone' ? undefined : writeRefusal(response, body, undefined, request);

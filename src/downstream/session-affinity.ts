@@ -65,12 +65,12 @@ export function createSessionAffinity({
   }
 
   function isAlone(request: IncomingMessage): boolean {
-    return limits.hubs <= 1 || isHop(request);
+    return limits.workers <= 1 || isHop(request);
   }
 
   /** Returns 1 to the number of workers. */
   function homeOf(random: string): number {
-    return (Number.parseInt(random.slice(0, 8), 16) % limits.hubs) + 1;
+    return (Number.parseInt(random.slice(0, 8), 16) % limits.workers) + 1;
   }
 
   function needsHome({ kind, method }: Envelope): boolean {
@@ -90,7 +90,7 @@ export function createSessionAffinity({
       if (isCancel) {
         // The call may be in any worker; cancels for unknown calls do no harm.
         const body = cancelOf(envelope, limits.idBytes);
-        for (let other = 1; body && other <= limits.hubs; other += 1)
+        for (let other = 1; body && other <= limits.workers; other += 1)
           if (other !== slot) peers.tell(request, { slot: other, owner, body });
         return false;
       }

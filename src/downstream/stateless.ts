@@ -67,9 +67,9 @@ export function createStateless(parts: StatelessParts): Stateless {
     { envelope, authorized }: Omit<Claimed, 'requestMeta'>,
     idRaw: Buffer,
   ): boolean {
-    if (limits.hubs <= 1 || isHop(request)) return false;
+    if (limits.workers <= 1 || isHop(request)) return false;
     const holder = pipeline.ownerOf(envelope);
-    if (holder === undefined || holder === slot || holder > limits.hubs) return false;
+    if (holder === undefined || holder === slot || holder > limits.workers) return false;
     const gone = new Refusal('request-state-invalid', 'The hub that held this call is gone. Start it again.');
     peers.pass(request, response, {
       ...{ slot: holder, owner: authorized.caller.owner, access: authorized.caller },

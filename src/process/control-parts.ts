@@ -12,6 +12,7 @@ import { createAdmin } from '../admin/admin-server.ts';
 import { createHubAsker } from '../admin/ask-hub.ts';
 import { createRoutes } from '../admin/routes.ts';
 import { unsafeSocketDir } from '../config/file-access.ts';
+import { withFormerNames } from '../config/limits.ts';
 import { type Config, findConfigFile, type LoadOptions, loadConfig } from '../config/load.ts';
 import { dataDirFrom, relaySocketPath, runDirFor, socketPath } from '../config/paths.ts';
 import { createConfigWatcher } from '../control/config-watcher.ts';
@@ -75,7 +76,7 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
     config,
     digest,
     load: (until) => loadConfig(search(until)),
-    workers: limits.hubs,
+    workers: limits.workers,
     broadcast: {
       publish: (snapshot) => relay.publish(snapshot),
       publishKeys(frame) {
@@ -104,7 +105,7 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
   // Workers that start later are made from them.
   runtime.bus.listen((event) => {
     if (event.type === 'config-applied')
-      supervisor.send({ t: 'configured', limits: control.state.config.limits, lines: [] });
+      supervisor.send({ t: 'configured', limits: withFormerNames(control.state.config.limits), lines: [] });
   });
   const isTerminal = env.MCPHUB_TERMINAL === '1';
   const show = isTerminal ? (lines: readonly string[]) => supervisor.send({ t: 'tell', lines }) : undefined;

@@ -194,9 +194,10 @@ test('exits with 1 for a damaged database, so that the supervisor retries', asyn
 });
 
 test('reports the configuration first, and waits for the supervisor to have the port', async (t) => {
-  const control = await controlOn(t, GOOD, { MCPHUB_FLAGS: '{"port":4999,"hubs":3}' }, { go: false });
+  const control = await controlOn(t, GOOD, { MCPHUB_FLAGS: '{"port":4999,"workers":3}' }, { go: false });
   const { limits, lines } = await control.word('configured');
-  assert.deepEqual([limits.port, limits.hubs, lines], [4999, 3, []]);
+  assert.deepEqual([limits.port, limits.workers, lines], [4999, 3, []]);
+  assert.equal(limits.hubs, 3, 'the former name, for a supervisor of an earlier version');
   // The process received the order to end before the order to continue.
   control.child.send({ t: 'drain' });
   assert.deepEqual(await control.exited, [0, null]);

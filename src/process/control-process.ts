@@ -7,6 +7,7 @@
  */
 import { homedir } from 'node:os';
 import type { LimitFlags } from '../config/limit-values.ts';
+import { withFormerNames } from '../config/limits.ts';
 import { type Config, formatProblems, type Loaded, type LoadOptions, loadConfig } from '../config/load.ts';
 import { HubError } from '../model/errors.ts';
 import { DESCENDANT_MARK, PROCESS_ENV } from '../model/supervisor-messages.ts';
@@ -126,7 +127,7 @@ async function configured(
     const hint = 'Not started: the configuration has errors. `mcphub config validate` checks it again.';
     throw new HubError('config-invalid', { detail: { operator: { errors: [...lines, hint] } } });
   }
-  supervisor.send({ t: 'configured', limits: config.limits, lines });
+  supervisor.send({ t: 'configured', limits: withFormerNames(config.limits), lines });
   return { ...loaded, config };
 }
 

@@ -18,7 +18,7 @@ export function sessionMemory(about: {
   const { runtime, limits, dir, slot } = about;
   return new SessionMemory({
     ...{ runtime, dir: join(dir, 'sessions'), slot },
-    max: () => limits.servers * limits.hubs * FILES,
+    max: () => limits.servers * limits.workers * FILES,
     self: { pid: process.pid, startTicks: readProcessStat(process.pid)?.startTicks ?? '' },
     isRunning: ({ pid, startTicks }) => isAlive(pid, startTicks),
   });

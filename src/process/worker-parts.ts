@@ -16,8 +16,7 @@ import { resolveView } from '../call/resolve-view.ts';
 import { everybodyOf } from '../call/updates.ts';
 import { createCatalog } from '../catalog/catalog.ts';
 import { buildListingInTurns } from '../catalog/listing.ts';
-import type { Limits } from '../config/limits.ts';
-import { limitsFrom } from '../config/limits.ts';
+import { type Limits, limitsFrom, namedLimit } from '../config/limits.ts';
 import { Bodies } from '../downstream/bodies.ts';
 import { createEndpoint } from '../downstream/endpoint.ts';
 import { createForward } from '../downstream/forward.ts';
@@ -123,7 +122,8 @@ export function createWorkerParts(options: WorkerPartsOptions): WorkerParts {
   const { predecessor } = options;
   /** A worker that starts before there is a snapshot does not know how many there are. */
   const others = (): readonly string[] => {
-    const slots = Array.from({ length: snapshots.current.limits.hubs ?? limits.hubs }, (_, at) => at + 1);
+    const length = namedLimit(snapshots.current.limits, 'workers') ?? limits.workers;
+    const slots = Array.from({ length }, (_, at) => at + 1);
     const sockets = slots.filter((other) => other !== slot).map(peerSocket);
     return predecessor === undefined ? sockets : [predecessor, ...sockets];
   };

@@ -36,7 +36,7 @@ async function replaced(rig: SupervisorRig, pid: number): Promise<number> {
 }
 
 test('workers get connections in turn, and keep them when the supervisor has closed its copy', async () => {
-  await using rig = await startSupervisorRig({ hubs: 2 });
+  await using rig = await startSupervisorRig({ workers: 2 });
   await serving(rig, 2);
   const answers = await Promise.all(Array.from({ length: 60 }, () => rig.ask()));
   const bySlot = [1, 2].map((slot) => answers.filter((answer) => answer.body.slot === slot).length);
@@ -73,7 +73,7 @@ test('a connection waits for the first worker, and gets a 503 if none becomes re
 });
 
 test('a connection that a worker has not acknowledged goes to another one when that worker exits', async () => {
-  await using rig = await startSupervisorRig({ hubs: 2 });
+  await using rig = await startSupervisorRig({ workers: 2 });
   await serving(rig, 2);
   const one = await untilSlot(rig, 1);
   await rig.request('hub', 1, 'stop');
@@ -92,7 +92,7 @@ for (const [misdeed, why] of [
   ['crash', /code 3/],
 ] as const) {
   test(`replaces a worker within 8 s, with a crash report, on "${misdeed}", while the other one serves [A6]`, async () => {
-    await using rig = await startSupervisorRig({ hubs: 2 });
+    await using rig = await startSupervisorRig({ workers: 2 });
     await serving(rig, 2);
     const { body } = await untilSlot(rig, 1);
     await until(async () => (await rig.heartbeats('hub', 1)) > 3, READY_MS, 'the supervisor receives its heartbeats');
@@ -154,7 +154,7 @@ test('ends the orphans of a worker that exited, even detached ones', async () =>
 });
 
 test('SIGTERM lets responses finish, then removes processes, lock and sockets [A7] [P9]', async () => {
-  await using rig = await startSupervisorRig({ hubs: 2 });
+  await using rig = await startSupervisorRig({ workers: 2 });
   await serving(rig, 2);
   const slow = rig.ask('/slow/800');
   // It is handed over when the next ones are answered.
@@ -255,7 +255,7 @@ test('prints the errors of an invalid configuration, and exits with 78 [A9]', as
 // row G7 · guards src/supervisor/liveness-policy.ts
 test('a worker in a crash loop is restarted with growing delays and one alarm, while the others serve [A5]', async () => {
   await using rig = await startSupervisorRig({
-    hubs: 2,
+    workers: 2,
     env: { FAKE_DIE: 'hub-2' },
     limits: { restarts: 2, guardBackoffMs: 50 },
   });
@@ -281,7 +281,7 @@ test('gives up when the control process exits three times before it has read the
 });
 
 test('SIGUSR2 replaces the workers one at a time while every request is answered', async () => {
-  await using rig = await startSupervisorRig({ hubs: 2 });
+  await using rig = await startSupervisorRig({ workers: 2 });
   await serving(rig, 2);
   const old = (await Promise.all([untilSlot(rig, 1), untilSlot(rig, 2)])).map(({ body }) => body.pid);
   rig.child.kill('SIGUSR2');

@@ -32,7 +32,7 @@ class Supervisor {
   readonly #limits: Limits;
   readonly #dispatcher: ConnectionDispatcher;
   readonly #done = Promise.withResolvers<number>();
-  #workers: ManagedProcess[] = []; // bounded by: limits.hubs
+  #workers: ManagedProcess[] = []; // bounded by: limits.workers
   #control: ManagedProcess | undefined;
   readonly #log: SupervisorLog;
   #lock: { release(): void } | undefined;
@@ -124,9 +124,9 @@ class Supervisor {
     this.#isOpen = true;
     for (const managed of this.#processes()) this.#sendGo(managed);
     const { port } = this.#dispatcher;
-    const { hubs } = this.#limits;
-    while (this.#workers.length < hubs) this.#addWorker();
-    const more = { port, host: host ?? 'loopback', hubs, pid: process.pid };
+    const { workers } = this.#limits;
+    while (this.#workers.length < workers) this.#addWorker();
+    const more = { port, host: host ?? 'loopback', hubs: workers, pid: process.pid };
     this.#log.write('info', 'listening-started', `listening on port ${port}`, more);
   }
 

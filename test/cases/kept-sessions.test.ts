@@ -44,7 +44,7 @@ describe('a server that allows one session and refuses DELETE', { timeout: 170_0
     // case: SV24c
     test(`is used again in its session after a worker was killed (workers: ${workers})`, async () => {
       await using server = await startServer(405);
-      await using hub = await startHub({ config: configOf(server), args: ['--hubs', String(workers)] });
+      await using hub = await startHub({ config: configOf(server), args: ['--workers', String(workers)] });
       await until(() => areCalled(hub), HEALED_MS, 'called');
       for (const pid of hub.processes().hub ?? []) {
         tryKill(pid);

@@ -60,7 +60,7 @@ describe('a tool that one worker has listed', { timeout: 170_000 }, () => {
   before(async () => {
     const server = { command: process.execPath, args: [join(ROOT, 'test/support/growing-stdio.ts')] };
     const mcpServers = Object.fromEntries(names.map((name) => [name, server]));
-    hub = await startHub({ config: { mcpServers }, args: ['--hubs', '2'], env: ENV });
+    hub = await startHub({ config: { mcpServers }, args: ['--workers', '2'], env: ENV });
     for (const worker of [1, 2])
       for (const name of names)
         await until(async () => (await ask(hub, worker, 'tools/list', {})).includes(`"${name}_grow"`), 20_000, name);

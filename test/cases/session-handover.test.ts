@@ -36,7 +36,7 @@ describe('a server that allows one session, while its worker is replaced', { tim
       await using server = await startSingleSessionServer();
       await using hub = await startHub({
         config: { mcpServers: { one: { type: 'streamable-http', url: server.url } } },
-        args: ['--hubs', String(workers)],
+        args: ['--workers', String(workers)],
       });
       await until(() => isCalled(hub), 20_000, 'the first call');
       const slow = await slowness();

@@ -98,7 +98,7 @@ describe('a server that allows one session, with two workers', { timeout: 170_00
     server = await startSingleSessionServer();
     hub = await startHub({
       config: { mcpServers: { one: { type: 'streamable-http', url: server.url } } },
-      args: ['--hubs', '2'],
+      args: ['--workers', '2'],
     });
   });
   after(async () => {

@@ -68,7 +68,7 @@ describe('a hub is replaced', { timeout: 900_000 }, () => {
       const tools = ['one_echo', 'web_echo', 'one_sleep'];
       await using hub = await startHub({
         config: { mcpServers: { one: stdioServer(), web: { type: 'http', url: web.url } } },
-        args: ['--hubs', String(hubs)],
+        args: ['--workers', String(hubs)],
       });
       await serves(hub, tools);
       const run = await load(hub, tools);

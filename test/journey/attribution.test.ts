@@ -146,7 +146,7 @@ async function run(hubs: number, calls: number): Promise<void> {
   try {
     await using hub = await startHub({
       config: { mcpServers: { child: stdioServer(), remote: { type: 'streamable-http', url: remote.url } } },
-      args: ['--hubs', String(hubs)],
+      args: ['--workers', String(hubs)],
       env: ENV,
     });
     if (hubs > 1)

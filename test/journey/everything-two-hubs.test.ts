@@ -5,4 +5,4 @@
 import { walkEverything } from '../support/everything-walk.ts';
 import { connectV1 } from '../support/users.ts';
 
-walkEverything('SDK v1 at two hubs', connectV1, ['--hubs', '2']);
+walkEverything('SDK v1 at two hubs', connectV1, ['--workers', '2']);

@@ -149,7 +149,7 @@ describe('kill -9 under load', { timeout: 280_000, concurrency: 3 }, () => {
   });
 
   test('of one hub of two', async () => {
-    await using hub = await startHub({ config: CONFIG, env: ENV, args: ['--hubs', '2'] });
+    await using hub = await startHub({ config: CONFIG, env: ENV, args: ['--workers', '2'] });
     await warm(hub);
     await until(() => hub.log.includes('hub-1 started') && hub.log.includes('hub-2 started'), 60_000, 'two hubs');
     const slow = await slowness();
@@ -163,7 +163,7 @@ describe('kill -9 under load', { timeout: 280_000, concurrency: 3 }, () => {
 
   test('of the supervisor: nothing is left, the port is free, a restart works', async () => {
     for (const hubs of ['1', '2']) {
-      await using hub = await startHub({ config: CONFIG, args: ['--hubs', hubs] });
+      await using hub = await startHub({ config: CONFIG, args: ['--workers', hubs] });
       await warm(hub);
       await using work = load(hub, 2);
       await delay(300);
@@ -177,7 +177,7 @@ describe('kill -9 under load', { timeout: 280_000, concurrency: 3 }, () => {
         dataDir: hub.dataDir,
         port: hub.port,
         key: hub.key,
-        args: ['--hubs', hubs],
+        args: ['--workers', hubs],
       });
       const client = new Client(next);
       await until(async () => isResult(await client.call('one_echo', { text: 'x' })), 60_000, 'the server');

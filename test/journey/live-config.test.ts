@@ -122,7 +122,7 @@ test('servers come, go, are renamed, broken, mended and switched off by edits of
   timeout: 180_000,
 }, async () => {
   await using town = await Town.open();
-  await using hub = await startHub({ config: { mcpServers: town.servers }, env: { MCPHUB_HUBS: '2' } });
+  await using hub = await startHub({ config: { mcpServers: town.servers }, env: { MCPHUB_WORKERS: '2' } });
   const names = Object.keys(town.servers);
   const watcher = new Client(hub);
   const listeners = Array.from({ length: LISTENERS }, () => new Client(hub));

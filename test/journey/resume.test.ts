@@ -38,7 +38,7 @@ async function toolsOf(hub: RunningHub, key = hub.key): Promise<string> {
 }
 
 async function begin(hubs = 1): Promise<RunningHub> {
-  const hub = await startHub({ config: CONFIG, args: ['--hubs', String(hubs)], env: NEW_KEYS_ENV });
+  const hub = await startHub({ config: CONFIG, args: ['--workers', String(hubs)], env: NEW_KEYS_ENV });
   await until(async () => (await toolsOf(hub)).includes('child_report'), 30_000, 'the server');
   if (hubs > 1)
     await until(() => hub.log.includes('hub-1 started') && hub.log.includes('hub-2 started'), 60_000, 'two hubs');

@@ -106,7 +106,7 @@ describe('a hub that does not turn', { timeout: 400_000 }, () => {
   });
 
   test('one of two: new connections are answered meanwhile', async () => {
-    await using hub = await startHub({ config: CONFIG, env: ENV, args: ['--hubs', '2'] });
+    await using hub = await startHub({ config: CONFIG, env: ENV, args: ['--workers', '2'] });
     await until(() => hub.log.includes('hub-1 started') && hub.log.includes('hub-2 started'), 60_000, 'two hubs');
     await delay(1500);
     const slow = await slowness();

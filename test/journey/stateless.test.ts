@@ -59,7 +59,7 @@ for (const hubs of [1, 2]) {
         },
       };
       const env = { MCPHUB_ASK_USER_MS: String(ASK_MS), MCPHUB_PARKED_PER_KEY: '2' };
-      const hub = await startHub({ config, env, args: ['--hubs', String(hubs)] });
+      const hub = await startHub({ config, env, args: ['--workers', String(hubs)] });
       world = { hub, web, hung, everything, config, url: `${hub.url}/mcp` };
       for (const name of ['everything_echo', 'plain_echo', 'web_echo', 'asking_test_simple_text'])
         await until(

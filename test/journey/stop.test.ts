@@ -51,7 +51,7 @@ async function allReady(hub: RunningHub): Promise<void> {
 describe('SIGTERM', { timeout: 280_000, concurrency: 2 }, () => {
   for (const hubs of ['1', '2'])
     test(`with streams, a running call and a deaf child, ${hubs} hub(s)`, async () => {
-      await using hub = await startHub({ config: CONFIG, args: ['--hubs', hubs] });
+      await using hub = await startHub({ config: CONFIG, args: ['--workers', hubs] });
       await allReady(hub);
       const clients = Array.from({ length: 5 }, () => new Client(hub));
       for (const client of clients) {

@@ -17,7 +17,7 @@ before(async () => {
   hub = await startHub({
     config: { mcpServers: {}, groups: { open: { servers: '*', access: 'anonymous' } } },
     env: {
-      ...{ MCPHUB_HUBS: '2', MCPHUB_ADMIN_REQUESTS: '4', MCPHUB_ADMIN_REQUESTS_PER_KEY: '2' },
+      ...{ MCPHUB_WORKERS: '2', MCPHUB_ADMIN_REQUESTS: '4', MCPHUB_ADMIN_REQUESTS_PER_KEY: '2' },
       // The control process stands still in two tests and shall neither be replaced nor given up meanwhile.
       ...{ MCPHUB_BEAT_MS: '12000', MCPHUB_FORWARD_MS: '12000' },
     },

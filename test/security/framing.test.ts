@@ -20,7 +20,7 @@ let hub: RunningHub;
 before(async () => {
   // Refusals by the key and not by the rate.
   const env = { MCPHUB_ADDRESS_PER_SECOND: '100000', MCPHUB_FAILED_KEYS_PER_MINUTE: '10000' };
-  hub = await startHub({ config: { mcpServers: {} }, env, args: ['--hubs', '2'] });
+  hub = await startHub({ config: { mcpServers: {} }, env, args: ['--workers', '2'] });
 });
 after(async () => {
   await hub[Symbol.asyncDispose]();

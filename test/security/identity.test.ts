@@ -27,7 +27,7 @@ let hub: RunningHub;
 before(async () => {
   hub = await startHub({
     config: { mcpServers: {} },
-    env: { MCPHUB_HUBS: '2', MCPHUB_ADDRESS_PER_SECOND: '1000', MCPHUB_FAILED_KEYS_PER_MINUTE: '1000' },
+    env: { MCPHUB_WORKERS: '2', MCPHUB_ADDRESS_PER_SECOND: '1000', MCPHUB_FAILED_KEYS_PER_MINUTE: '1000' },
   });
 });
 after(async () => {

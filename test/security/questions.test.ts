@@ -106,7 +106,7 @@ for (const workers of ['1', '2'])
     const bank = { command: 'node', args: ['-e', SERVER], interactive: true };
     await using hub = await startHub({
       config: { mcpServers: { bank } },
-      env: { MCPHUB_KEY_IN_FLIGHT: '2', MCPHUB_HUBS: workers },
+      env: { MCPHUB_KEY_IN_FLIGHT: '2', MCPHUB_WORKERS: workers },
     });
     await using user = await connectV1({ url: `${hub.url}/mcp`, key: hub.key });
     await until(async () => (await user.can.listTools()).tools.length === 1, 20_000, 'the tool');

@@ -181,7 +181,7 @@ test(`answers or closes each of ${COUNT} mutated requests, and is as it was afte
   using turns = new TurnRecorder();
   await using hub = await startHub({
     config: { mcpServers: { fault: faultServer('normal') } },
-    args: ['--hubs', String(WORKERS)],
+    args: ['--workers', String(WORKERS)],
     // Requests are refused for what they are, not for their number.
     env: {
       ...turns.env,

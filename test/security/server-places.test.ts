@@ -31,7 +31,7 @@ async function inFlight(hub: RunningHub): Promise<number> {
 // finding: SR-A11
 for (const hubs of ['1', '2'])
   test(`a call is answered while another key fills the same server, with ${hubs} worker(s)`, async () => {
-    const env = { ...NEW_KEYS_ENV, MCPHUB_HUBS: hubs, MCPHUB_TOTAL_MS: '5000' };
+    const env = { ...NEW_KEYS_ENV, MCPHUB_WORKERS: hubs, MCPHUB_TOTAL_MS: '5000' };
     await using hub = await startHub({ config: { mcpServers: { shared: stdioServer() } }, env });
     const [greedy, other] = [await makeKey(hub, 'greedy'), await makeKey(hub, 'other')];
     const isWell = async (what: string) => {

@@ -74,7 +74,7 @@ test('while one of two workers is stopped, revocations end what was passed to it
   await using _asking = { [Symbol.asyncDispose]: () => asking.close() };
   await using hub = await startHub({
     config: { mcpServers: { asking: { url: asking.url, interactive: true } } },
-    args: ['--hubs', '2'],
+    args: ['--workers', '2'],
     env: { ...NEW_KEYS_ENV, MCPHUB_CONFIRM_KEYS_MS: '700' },
   });
   const isReady = async (slot: number) => (await askHub(hub, '/servers', slot))?.servers[0]?.state === 'ready';

@@ -8,14 +8,14 @@ import { runSupervisor } from '../../src/supervisor/supervisor.ts';
 export interface FakeSupervisorOptions {
   readonly dataDir: string;
   readonly port: number;
-  readonly hubs: number;
+  readonly workers: number;
   readonly limits: Partial<Record<LimitName, number>>;
 }
 
-const { dataDir, port, hubs, limits } = JSON.parse(process.argv[2] ?? '{}') as FakeSupervisorOptions;
+const { dataDir, port, workers, limits } = JSON.parse(process.argv[2] ?? '{}') as FakeSupervisorOptions;
 process.exit(
   await runSupervisor({
-    flags: { ...limits, port, hubs },
+    flags: { ...limits, port, workers },
     host: '127.0.0.1',
     dataDir,
     runDir: join(dataDir, 'run'),

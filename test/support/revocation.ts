@@ -30,7 +30,7 @@ export async function startRevocable(
   };
   const hub = await startHub({
     config: { mcpServers },
-    args: ['--hubs', String(workers)],
+    args: ['--workers', String(workers)],
     // On a machine that others use too, calls of many sessions wait longer for a place at the server.
     env: { ...NEW_KEYS_ENV, MCPHUB_SERVER_QUEUE_MS: '10000', ...env },
   });

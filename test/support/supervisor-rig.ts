@@ -24,7 +24,7 @@ export interface Answer {
 }
 
 export interface SupervisorRigOptions {
-  readonly hubs?: number;
+  readonly workers?: number;
   readonly limits?: Partial<Record<LimitName, number>>;
   readonly env?: Readonly<Record<string, string>>;
   /** Of an earlier rig. */
@@ -56,7 +56,7 @@ export interface SupervisorRig extends AsyncDisposable {
 export async function startSupervisorRig(options: SupervisorRigOptions = {}): Promise<SupervisorRig> {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'mcphub-supervisor-'));
   const port = options.port ?? (await freePort());
-  const given = { dataDir, port, hubs: options.hubs ?? 1, limits: options.limits ?? {} };
+  const given = { dataDir, port, workers: options.workers ?? 1, limits: options.limits ?? {} };
   const child = spawn(process.execPath, [join(import.meta.dirname, 'fake-supervisor.ts'), JSON.stringify(given)], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...cleanEnv(), ...options.env },
